@@ -1,0 +1,121 @@
+package protocol
+
+import "errors"
+
+// Code decides what an error means, on both sides of the wire. Texts are for
+// people. The codes below are the protocol's; resource types add their own, as
+// "type.reason".
+type Code string
+
+// OK is the code of no error.
+const OK Code = ""
+
+// Error is an error that crosses the wire. errors.Is compares codes, so a
+// received error matches the sentinel that it was made from.
+type Error struct {
+	Code Code
+	Text string
+	// Cause is what else errors.Is and errors.As find; it stays local.
+	Cause error
+}
+
+// NewError returns a sentinel.
+func NewError(code Code, text string) *Error { return &Error{Code: code, Text: text} }
+
+// Error returns the text, or the code if there is none.
+func (e *Error) Error() string {
+	if e.Text == "" {
+		return string(e.Code)
+	}
+	return e.Text
+}
+
+// Is reports whether target has the same code.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// With returns an error of the same code that says more.
+func (e *Error) With(text string) *Error { return &Error{Code: e.Code, Text: text, Cause: e.Cause} }
+
+// Because returns an error of the same code and text that wraps a cause.
+func (e *Error) Because(cause error) *Error {
+	return &Error{Code: e.Code, Text: e.Text + ": " + cause.Error(), Cause: cause}
+}
+
+// The sentinels. "Has not happened" and "may have happened" are said of writes.
+var (
+	// Unavailable: has not happened, may work later.
+	ErrNotLeader   = NewError("not_leader", "this member does not lead")
+	ErrNoLeader    = NewError("no_leader", "no leader is known: a majority of the voters cannot be reached, or an election is under way")
+	ErrOverloaded  = NewError("overloaded", "the leader has too many writes in flight; try again later")
+	ErrNoSpace     = NewError("no_space", "the leader's disk is nearly full; free space and writes resume by themselves")
+	ErrUnavailable = NewError("unavailable", "the cluster cannot be reached")
+	ErrClosed      = NewError("closed", "closed")
+	ErrTooStale    = NewError("too_stale", "this member's state is older than asked for")
+	ErrNotServing  = NewError("not_serving", "this member does not serve: it lacks a type, or its state is in doubt")
+
+	// ErrUnknownOutcome: the write may or may not have happened.
+	ErrUnknownOutcome = NewError("unknown_outcome", "the outcome is unknown: the write may have happened")
+
+	// Not found, or a condition that was not met: has had no effect.
+	ErrNotFound        = NewError("not_found", "not found")
+	ErrConditionFailed = NewError("condition_failed", "the condition was not met")
+
+	// Refused: has not happened and will not, as asked.
+	ErrInvalid          = NewError("invalid", "invalid request")
+	ErrTooLarge         = NewError("too_large", "over the limit")
+	ErrUnknownType      = NewError("unknown_type", "unknown resource type")
+	ErrWrongType        = NewError("wrong_type", "the resource is of another type")
+	ErrUnknownOperation = NewError("unknown_operation", "the type has no such operation")
+	ErrStaleVersion     = NewError("stale_version", "meant for another version of the configuration")
+	ErrChangeInFlight   = NewError("change_in_flight", "another change of the configuration is in flight")
+	ErrNotLearner       = NewError("not_learner", "only a learner that has caught up can become a voter")
+	ErrPanicked         = NewError("panicked", "the command panicked and had no effect; the members' logs say where")
+
+	// Sessions.
+	ErrSessionExpired = NewError("session_expired", "the session has expired")
+	ErrStaleSequence  = NewError("stale_sequence", "the command is below the session's floor")
+	ErrWindow         = NewError("window", "too many commands of the session are in flight")
+	ErrAnswerLost     = NewError("answer_lost", "the command was executed, its answer is gone")
+
+	// Views and watches.
+	ErrViewExpired = NewError("view_expired", "the view is too old")
+	ErrCompacted   = NewError("compacted", "the changes asked for are no longer held: read the state and watch on from there")
+	ErrSlowWatcher = NewError("slow_watcher", "the watcher did not keep up and was cancelled")
+
+	// Wire, directories, start.
+	ErrMalformed    = NewError("malformed", "malformed message")
+	ErrWrongCluster = NewError("wrong_cluster", "a member of another cluster")
+	ErrWrongVersion = NewError("wrong_version", "another version of the protocol")
+	ErrNameTaken    = NewError("name_taken", "the name is in use")
+	ErrRolledBack   = NewError("rolled_back", "the member's directory was restored from an old copy")
+	ErrDirectory    = NewError("directory", "the data directory cannot be used")
+	ErrCorrupt      = NewError("corrupt", "damaged data")
+	ErrDiskFailed   = NewError("disk_failed", "the disk failed; the member has stopped")
+)
+
+// ErrorOf returns the error of a result: nil for OK.
+func ErrorOf(code Code, text string) error {
+	if code == OK {
+		return nil
+	}
+	return &Error{Code: code, Text: text}
+}
+
+// CodeOf returns the code and the text that an error has on the wire. An error
+// without a code is an internal one and crosses as "invalid".
+func CodeOf(err error) (Code, string) {
+	if err == nil {
+		return OK, ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code, err.Error()
+	}
+	return ErrInvalid.Code, err.Error()
+}

@@ -1,0 +1,57 @@
+package protocol
+
+import "time"
+
+// Limits. Those that applying an entry can see (keys, values, names, scan,
+// window) are part of the protocol's version: they are the same on every
+// member and never come from a configuration, or replicas would fork.
+const (
+	// Version is the version of the wire protocol that this code speaks; it
+	// stands in every frame. A peer with another one is refused.
+	Version = 1
+
+	// KeyBytesMax and ValueBytesMax limit one key (never empty) and value.
+	// Beyond them: ErrTooLarge, and the command has no effect.
+	KeyBytesMax   = 4 << 10
+	ValueBytesMax = 512 << 10
+	// NameBytesMax limits the name of a resource, a type, an operation, a
+	// member, a zone and an address.
+	NameBytesMax = 255
+	// CommandBytesMax limits the encoded argument of one command.
+	CommandBytesMax = 1 << 20
+	// EntryBytesMax limits one encoded entry: a command and its envelope.
+	EntryBytesMax = CommandBytesMax + 4<<10
+	// ResultBytesMax limits the encoded answer of a command or a query.
+	ResultBytesMax = 2 << 20
+	// TextBytesMax limits the text of an error.
+	TextBytesMax = 4 << 10
+
+	// FrameBytesMax limits one frame on a stream, header excluded. A longer
+	// one is refused before anything is allocated and closes the connection.
+	FrameBytesMax = 4 << 20
+	// AppendBytesMax and AppendEntriesMax limit what one append or one bulk
+	// frame carries (an entry that alone is larger travels alone).
+	AppendBytesMax   = 1 << 20
+	AppendEntriesMax = 4096
+	// DatagramBytesMax limits one gossip datagram. Longer ones are lost
+	// silently on some networks, so none is sent.
+	DatagramBytesMax = 1290
+
+	// ActivesMax limits the members that a configuration names.
+	ActivesMax = 64
+	// HolesMax and RangesMax limit the holes of a HAVE and the ranges of a
+	// WANT.
+	HolesMax  = 8
+	RangesMax = 8
+	// DepthMax limits the nesting of values that come from outside.
+	DepthMax = 64
+
+	// SessionWindow is how many commands a session may have in flight above
+	// its floor. Beyond it: ErrWindow.
+	SessionWindow = 1024
+	// SessionTimeoutDefault, Min and Max bound a session's timeout, in
+	// cluster time.
+	SessionTimeoutDefault = 30 * time.Second
+	SessionTimeoutMin     = time.Second
+	SessionTimeoutMax     = time.Hour
+)

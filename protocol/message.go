@@ -1,0 +1,302 @@
+package protocol
+
+import "fmt"
+
+// MessageKind tells messages between members apart on the wire.
+type MessageKind uint8
+
+const (
+	KindVote            MessageKind = 1
+	KindVoteAnswer      MessageKind = 2
+	KindAppend          MessageKind = 3
+	KindAppendAnswer    MessageKind = 4
+	KindHeartbeat       MessageKind = 5
+	KindHeartbeatAnswer MessageKind = 6
+	KindReadIndex       MessageKind = 7
+	KindReadIndexAnswer MessageKind = 8
+	KindTimeoutNow      MessageKind = 9
+	KindForward         MessageKind = 10
+	KindForwardAnswer   MessageKind = 11
+	KindFrame           MessageKind = 32
+	KindHave            MessageKind = 33
+	KindWant            MessageKind = 34
+	KindPrune           MessageKind = 35
+	KindGraft           MessageKind = 36
+	KindBusy            MessageKind = 37
+	KindSumQuestion     MessageKind = 38
+	KindSumAnswer       MessageKind = 39
+)
+
+// String returns the kind's name in lower case.
+func (k MessageKind) String() string {
+	switch k {
+	case KindVote:
+		return "vote"
+	case KindVoteAnswer:
+		return "vote-answer"
+	case KindAppend:
+		return "append"
+	case KindAppendAnswer:
+		return "append-answer"
+	case KindHeartbeat:
+		return "heartbeat"
+	case KindHeartbeatAnswer:
+		return "heartbeat-answer"
+	case KindReadIndex:
+		return "read-index"
+	case KindReadIndexAnswer:
+		return "read-index-answer"
+	case KindTimeoutNow:
+		return "timeout-now"
+	case KindForward:
+		return "forward"
+	case KindForwardAnswer:
+		return "forward-answer"
+	case KindFrame:
+		return "frame"
+	case KindHave:
+		return "have"
+	case KindWant:
+		return "want"
+	case KindPrune:
+		return "prune"
+	case KindGraft:
+		return "graft"
+	case KindBusy:
+		return "busy"
+	case KindSumQuestion:
+		return "sum-question"
+	case KindSumAnswer:
+		return "sum-answer"
+	}
+	return fmt.Sprintf("message(%d)", uint8(k))
+}
+
+// Message is what one member says to another. The concrete types are the
+// pointers to the structs below. A message belongs to its receiver; a sender
+// does not touch it again.
+type Message interface{ Kind() MessageKind }
+
+// Envelope is a message with its ends.
+type Envelope struct {
+	From, To MemberID
+	Message  Message
+}
+
+// Vote asks for a vote (Raft, section 5.2), or, with Pre, whether the receiver
+// would give one (dissertation, section 9.6). In a pre-vote, Term is the term
+// that the sender would campaign in.
+type Vote struct {
+	Term      Term
+	Pre       bool
+	Transfer  bool // the leader asked for this election: do not ignore it
+	LastIndex Index
+	LastTerm  Term
+}
+
+// VoteAnswer answers a Vote. For a granted pre-vote, Term echoes the question's.
+type VoteAnswer struct {
+	Term    Term
+	Pre     bool
+	Granted bool
+}
+
+// Append replicates entries (Raft, section 5.3). A core fills in the range
+// (PrevIndex, Last]; the owner of the log fills in Entries before it is sent,
+// and may split one append into several that chain. On the wire only Entries
+// travels.
+type Append struct {
+	Term      Term
+	PrevIndex Index
+	PrevTerm  Term
+	Commit    Index
+	Last      Index
+	Entries   []Entry
+}
+
+// AppendAnswer answers an Append.
+//
+// Not Reject: the receiver's log equals the sender's up to Index, durably;
+// with Passive it has taken the entries up to Index as a passive, not durably:
+// the sender moves its next index by it, in both directions, and never match.
+//
+// Reject: the receiver has no entry (PrevIndex, PrevTerm) at Index=PrevIndex.
+// (HintIndex, HintTerm) is the last entry of its log that may fit.
+type AppendAnswer struct {
+	Term      Term
+	Reject    bool
+	Passive   bool
+	Index     Index
+	HintIndex Index
+	HintTerm  Term
+}
+
+// Heartbeat asserts leadership. Commit is at most what the receiver is known
+// to hold. Round numbers the leader's rounds, for reads and freshness.
+type Heartbeat struct {
+	Term   Term
+	Commit Index
+	Round  uint64
+}
+
+// HeartbeatAnswer answers a Heartbeat, echoing its round.
+type HeartbeatAnswer struct {
+	Term  Term
+	Round uint64
+}
+
+// ReadIndex asks the leader for an index at which a linearizable read may be
+// served. A member that does not lead passes it on to the leader; the leader
+// answers Origin. (Run, Request) is echoed.
+type ReadIndex struct {
+	Origin  MemberID
+	Run     RunID
+	Request uint64
+}
+
+// ReadIndexAnswer answers a ReadIndex. With a Code other than OK there is no
+// index, and Leader, if not zero, says whom to ask.
+type ReadIndexAnswer struct {
+	Run     RunID
+	Request uint64
+	Index   Index
+	Code    Code
+	Leader  MemberID
+}
+
+// TimeoutNow makes the receiver campaign at once, for a leadership transfer.
+type TimeoutNow struct{ Term Term }
+
+// Forward hands a client's command to the leader. Command is encoded (see
+// Command); (Run, Request) is echoed.
+type Forward struct {
+	Run     RunID
+	Request uint64
+	Command []byte
+}
+
+// ForwardAnswer answers a Forward. Leader, if not zero, says who leads.
+type ForwardAnswer struct {
+	Run     RunID
+	Request uint64
+	Leader  MemberID
+	Result  Result
+}
+
+// Range is the run of indexes First..Last, both included.
+type Range struct{ First, Last Index }
+
+// FrameFlags mark a frame's way.
+type FrameFlags uint8
+
+const (
+	// FrameTaint marks a copy that took a random or pulled hop.
+	FrameTaint FrameFlags = 1 << iota
+	// FrameCross marks a copy over a pruned link.
+	FrameCross
+	// FramePulled marks the answer to a WANT. It is not passed on.
+	FramePulled
+)
+
+// Frame pushes a contiguous run of committed entries. Flags and Hop are a fixed
+// prefix that each relay rewrites; Body, everything else, is forwarded as it
+// was received and carries its own sum.
+type Frame struct {
+	Flags FrameFlags
+	Hop   uint8
+
+	// Origin is the member that made the frame from its own log.
+	Origin MemberID
+	// Before is the log sum before the first entry.
+	Before LogSum
+	// Commit is the highest commit index known to the origin.
+	Commit  Index
+	Entries []Entry // never empty
+
+	// Body is the encoding of the four fields above with its sum; nil in a
+	// frame that has not been encoded yet.
+	Body []byte
+}
+
+// Range returns the indexes that the frame carries.
+func (f *Frame) Range() Range {
+	return Range{f.Entries[0].Index, f.Entries[len(f.Entries)-1].Index}
+}
+
+// Have is a member's digest: what it holds, and how fresh it is. It speaks of
+// the committed prefix only.
+type Have struct {
+	Applied Index // applied to the state
+	Tip     Index // all committed entries First..Tip are held
+	First   Index // lowest index held
+	Commit  Index // highest index known to be committed, anywhere
+	Holes   []Range
+	// Term and Leader are the newest leader that the sender heard of; a hint.
+	Term   Term
+	Leader MemberID
+	// Load is how busy the sender is, 0 to 255.
+	Load uint8
+
+	// Nonce asks for an answer (0: none wanted). AnswerTo echoes the asked
+	// nonce (0: this is no answer).
+	Nonce    uint64
+	AnswerTo uint64
+	// FreshKnown says that (FreshIndex, FreshAge) is a freshness pair, read
+	// when this message was made: every write acknowledged more than FreshAge
+	// ago has an index of at most FreshIndex. Unsolicited ones are for
+	// display only.
+	FreshKnown bool
+	FreshIndex Index
+	FreshAge   int64 // nanoseconds
+}
+
+// Want pulls ranges of the committed log, up to a number of bytes. With Eager
+// the sender also wants the link to be an eager one.
+type Want struct {
+	Ranges []Range
+	Bytes  uint64
+	Eager  bool
+}
+
+// Prune asks the receiver to stop pushing payload over the link.
+type Prune struct{ Index Index }
+
+// Graft asks the receiver to push payload over the link again, from an index.
+type Graft struct{ From Index }
+
+// Busy refuses a pull: try again after a while, or ask the others.
+type Busy struct {
+	RetryAfter int64 // nanoseconds
+	Others     []MemberID
+}
+
+// SumQuestion asks an active for its log sum at a committed index.
+type SumQuestion struct{ Index Index }
+
+// SumAnswer answers a SumQuestion. Not Known: the sender has not committed that
+// far, or no longer knows.
+type SumAnswer struct {
+	Index Index
+	Known bool
+	Sum   LogSum
+}
+
+func (*Vote) Kind() MessageKind            { return KindVote }
+func (*VoteAnswer) Kind() MessageKind      { return KindVoteAnswer }
+func (*Append) Kind() MessageKind          { return KindAppend }
+func (*AppendAnswer) Kind() MessageKind    { return KindAppendAnswer }
+func (*Heartbeat) Kind() MessageKind       { return KindHeartbeat }
+func (*HeartbeatAnswer) Kind() MessageKind { return KindHeartbeatAnswer }
+func (*ReadIndex) Kind() MessageKind       { return KindReadIndex }
+func (*ReadIndexAnswer) Kind() MessageKind { return KindReadIndexAnswer }
+func (*TimeoutNow) Kind() MessageKind      { return KindTimeoutNow }
+func (*Forward) Kind() MessageKind         { return KindForward }
+func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
+func (*Frame) Kind() MessageKind           { return KindFrame }
+func (*Have) Kind() MessageKind            { return KindHave }
+func (*Want) Kind() MessageKind            { return KindWant }
+func (*Prune) Kind() MessageKind           { return KindPrune }
+func (*Graft) Kind() MessageKind           { return KindGraft }
+func (*Busy) Kind() MessageKind            { return KindBusy }
+func (*SumQuestion) Kind() MessageKind     { return KindSumQuestion }
+func (*SumAnswer) Kind() MessageKind       { return KindSumAnswer }

@@ -1,0 +1,135 @@
+package protocol
+
+import "fmt"
+
+// WriteID numbers the writes of one role, from 1. A new role, or a new run,
+// starts again.
+type WriteID uint64
+
+// Write is what a role wants to have on disk. At most one is in flight; it is
+// answered by Persisted with its ID. Everything in it is one durable step: the
+// hard state together with the entries that came with it.
+type Write struct {
+	ID    WriteID
+	State HardState
+	// Truncate says that the log on disk loses everything above After first.
+	Truncate bool
+	After    Index
+	// First..Last are the entries to append; Last < First if there are none.
+	// Their bytes are in the log held in memory (Ready.Delta).
+	First, Last Index
+	// Sync asks for the write to be durable when it is answered. A passive
+	// does without.
+	Sync bool
+	// SyncAll asks for everything written before to be synced too: the first
+	// write of a member that takes the active role.
+	SyncAll bool
+}
+
+// Empty reports whether the write has no entries.
+func (w *Write) Empty() bool { return w.Last < w.First }
+
+// Delta is a change of the log held in memory: first drop everything above
+// After, if Truncate, then append Entries.
+type Delta struct {
+	Truncate bool
+	After    Index
+	Entries  []Entry
+}
+
+// Cut records that the log lost everything above after.
+func (d *Delta) Cut(after Index) {
+	if n := len(d.Entries); n > 0 {
+		first := d.Entries[0].Index
+		if after >= first-1 { // all that was lost was new
+			if last := d.Entries[n-1].Index; after < last {
+				d.Entries = d.Entries[:after-(first-1)]
+			}
+			return
+		}
+		d.Entries = nil
+	}
+	if !d.Truncate || after < d.After {
+		d.Truncate, d.After = true, after
+	}
+}
+
+// IsZero reports whether nothing changed.
+func (d *Delta) IsZero() bool { return !d.Truncate && len(d.Entries) == 0 }
+
+// Read is the answer to a read-index request that this member made.
+type Read struct {
+	Run     RunID
+	Request uint64
+	Index   Index
+	Code    Code
+	Leader  MemberID
+}
+
+// Fresh is a freshness claim: every write acknowledged before At, on this
+// member's clock, has an index of at most Index.
+type Fresh struct {
+	Index Index
+	At    Instant
+}
+
+// Ready is what a role hands out. The order in which its owner serves it is
+// the order of safety: Delta to the log in memory, Write to the disk, Messages
+// to the network (none of them depends on a write that is not persisted), and
+// only then what Commit allows to be applied.
+type Ready struct {
+	Delta    Delta
+	Write    *Write
+	Messages []Envelope
+	// Commit is the highest index known to be committed and held.
+	Commit Index
+	Reads  []Read
+	Fresh  []Fresh
+	Events []Event
+}
+
+// EventKind says what happened. The set is open: kinds are for logs, traces,
+// metrics and tests, and decide nothing.
+type EventKind string
+
+// The kinds of the roles. Others stand where they arise.
+const (
+	EventBecameFollower  EventKind = "became-follower"
+	EventBecamePreCand   EventKind = "became-pre-candidate"
+	EventBecameCandidate EventKind = "became-candidate"
+	EventBecameLeader    EventKind = "became-leader"
+	EventSteppedDown     EventKind = "stepped-down"
+	EventVoted           EventKind = "voted"
+	EventVoteRefused     EventKind = "vote-refused"
+	EventAppended        EventKind = "appended"
+	EventRejected        EventKind = "rejected"
+	EventTruncated       EventKind = "truncated"
+	EventCommitted       EventKind = "committed"
+	EventConfiguration   EventKind = "configuration"
+	EventBecamePassive   EventKind = "became-passive"
+	EventBecameActive    EventKind = "became-active"
+	EventDiverged        EventKind = "diverged"
+	EventPolicy          EventKind = "policy"
+	EventRefused         EventKind = "refused"
+)
+
+// Event is something worth telling, without any duty for whoever hears it.
+type Event struct {
+	Kind   EventKind
+	Term   Term
+	Index  Index
+	Member MemberID // who else takes part, if anybody
+	Text   string   // why, for people
+}
+
+// String returns one line for a log.
+func (e Event) String() string {
+	s := fmt.Sprintf("%s term=%d index=%d", e.Kind, e.Term, e.Index)
+	if !e.Member.IsZero() {
+		s += " member=" + e.Member.Short()
+	}
+	if e.Text != "" {
+		s += ": " + e.Text
+	}
+	return s
+}

@@ -1,0 +1,243 @@
+package protocol
+
+// SessionID names a session: the index of the entry that opened it.
+type SessionID uint64
+
+// Command is one operation that changes a resource. It is the data of an
+// EntryCommand, and what a client sends.
+//
+// Session 0 with an operation of type SessionType is how sessions are opened;
+// any other command needs a session and a sequence number.
+type Command struct {
+	Session  SessionID
+	Sequence uint64 // from 1, per session
+	// Floor says that the client has all answers below it.
+	Floor     uint64
+	Resource  string
+	Type      string
+	Version   uint32 // of the type
+	Operation string
+	// Argument is encoded by the type's own codec.
+	Argument []byte
+}
+
+// SessionType is the type of the operations on sessions themselves. Its
+// operations are open (argument: timeout in nanoseconds, msgpack int; answer:
+// the session id), keepalive and close.
+const (
+	SessionType      = "session"
+	SessionOpen      = "open"
+	SessionKeepAlive = "keepalive"
+	SessionClose     = "close"
+)
+
+// Level is what a read promises.
+type Level uint8
+
+const (
+	// Linearizable never returns a value older than one acknowledged before
+	// the read began. The default.
+	Linearizable Level = iota
+	// Local reads what this member has, and says how old it can be.
+	Local
+)
+
+// String returns the level's name.
+func (l Level) String() string {
+	if l == Local {
+		return "local"
+	}
+	return "linearizable"
+}
+
+// Query is one operation that reads a resource.
+type Query struct {
+	Resource  string
+	Type      string
+	Operation string
+	Argument  []byte
+	Level     Level
+}
+
+// Result is the answer to a command or a query.
+type Result struct {
+	Code Code
+	Text string
+	// Data is encoded by the type's own codec. It may come with an error.
+	Data []byte
+	// Index is where the command was applied, or the read was made.
+	Index Index
+	// AgeKnown says that Age is an upper bound, in nanoseconds, on the age of
+	// the state that was read.
+	AgeKnown bool
+	Age      int64
+}
+
+// Err returns the result's error, or nil.
+func (r *Result) Err() error { return ErrorOf(r.Code, r.Text) }
+
+// Failed returns the result of an error.
+func Failed(err error) Result {
+	code, text := CodeOf(err)
+	return Result{Code: code, Text: text}
+}
+
+// Watch asks for the changes of a resource whose keys begin with Prefix, after
+// index From (0: from now on).
+type Watch struct {
+	Resource string
+	Type     string
+	Prefix   []byte
+	From     Index
+}
+
+// ChangeKind says what happened to a key.
+type ChangeKind uint8
+
+const (
+	// ChangePut set a key.
+	ChangePut ChangeKind = 1
+	// ChangeDelete removed it.
+	ChangeDelete ChangeKind = 2
+)
+
+// Change is one key that an entry changed.
+type Change struct {
+	Kind  ChangeKind
+	Key   []byte
+	Value []byte // nil for a delete
+}
+
+// Changes are all changes of one entry that a watcher asked for, in the order
+// in which they were made. With no changes it says only that the watcher has
+// seen everything up to Index.
+type Changes struct {
+	Index   Index
+	Changes []Change
+}
+
+// RequestKind tells what clients ask on a stream apart.
+type RequestKind uint8
+
+const (
+	RequestCommand RequestKind = 1
+	RequestQuery   RequestKind = 2
+	RequestWatch   RequestKind = 3 // answered by many responses
+	RequestCancel  RequestKind = 4 // of the watch with the same id; not answered
+	RequestStatus  RequestKind = 5
+	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration
+)
+
+// Request is one frame from a client to a member. Exactly the field of its
+// kind is set.
+type Request struct {
+	ID      uint64 // echoed; unique per connection among those in flight
+	Kind    RequestKind
+	Command *Command
+	Query   *Query
+	Watch   *Watch
+}
+
+// Response is one frame from a member to a client.
+type Response struct {
+	ID   uint64
+	Kind RequestKind // of the request
+	// Result answers commands and queries; for the other kinds its code and
+	// text say why there is nothing else.
+	Result  Result
+	Changes *Changes
+	Status  *Status
+	Join    *JoinInfo
+	// Leader, if not empty, is the address at which the leader takes requests.
+	Leader string
+}
+
+// JoinInfo is what a newcomer learns before it joins.
+type JoinInfo struct {
+	Cluster       ClusterID
+	Member        MemberID
+	Name          string
+	Configuration ConfigurationAt
+	// Names are the labels in use, by live members and in the configuration.
+	Names []NameInUse
+}
+
+// NameInUse is a label and who has it.
+type NameInUse struct {
+	Name   string
+	Member MemberID
+}
+
+// MemberStatus is one line of a member list.
+type MemberStatus struct {
+	ID      MemberID
+	Name    string
+	Address string
+	Role    string // active, passive; of a dead member the last known
+	Seat    string // voter, learner, or empty
+	Alive   bool
+	Leader  bool
+	// Applied and AgeNanos are what the member last said of itself; Known is
+	// false if it has not been heard.
+	Known    bool
+	Applied  Index
+	AgeNanos int64
+}
+
+// Status is one member's view of itself and of the cluster.
+type Status struct {
+	Cluster  ClusterID
+	ID       MemberID
+	Name     string
+	Address  string
+	HTTP     string
+	Role     string
+	RaftRole string // leader, follower, candidate, learner, or none
+	Term     Term
+	LeaderID MemberID
+	Leader   string // the leader's name
+	Commit   Index
+	Applied  Index
+	First    Index // lowest index held
+	Digest   string
+	AgeKnown bool
+	AgeNanos int64
+	Version  string
+	Uptime   int64 // nanoseconds
+	Serving  bool
+	Reason   string // why not serving
+	Sessions int
+	Keys     int
+	Members  []MemberStatus
+}
+
+// Hello is the first frame on every connection, in both directions.
+type Hello struct {
+	// Cluster is zero for a client or a newcomer that does not know it yet.
+	Cluster ClusterID
+	// Member is zero for a client.
+	Member MemberID
+	Name   string
+	// Starts and Sequence are the number of times that the directory was
+	// opened and its durable WAL sequence number. A peer that has seen a
+	// larger pair refuses.
+	Starts   uint64
+	Sequence Sequence
+	// Refused says why the receiver of the other Hello will not talk.
+	Refused Code
+	Text    string
+}
+
+// Peer is what membership (SWIM) knows of another live member. It is a hint:
+// no voter is chosen or removed because of it alone.
+type Peer struct {
+	ID      MemberID
+	Name    string
+	Address string // host:port of the member's one port
+	HTTP    string // host:port, or empty
+	Zone    string
+	// Role is what the member last announced. Eligible says that it has a
+	// durable directory and wishes to be active.
+	Role     Role
+	Eligible bool
+}
