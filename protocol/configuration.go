@@ -124,8 +124,14 @@ func (c Configuration) Validate() error {
 	if len(c.Members) > ActivesMax {
 		return fmt.Errorf("a configuration names at most %d members, this one %d", ActivesMax, len(c.Members))
 	}
+	if c.Target < 0 || c.Target > ActivesMax {
+		return fmt.Errorf("the target of a configuration is between 0 and %d voters, this one's is %d", ActivesMax, c.Target)
+	}
 	voters := 0
 	for i, m := range c.Members {
+		if len(m.Name) > NameBytesMax || len(m.Address) > NameBytesMax {
+			return fmt.Errorf("member %s has a name of %d and an address of %d bytes, the limit is %d", m.ID.Short(), len(m.Name), len(m.Address), NameBytesMax)
+		}
 		if m.ID.IsZero() {
 			return fmt.Errorf("member %d of the configuration has no id", i)
 		}

@@ -1,0 +1,212 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+func sampleEntries(n, bytesEach int) []Entry {
+	entries := make([]Entry, n)
+	for i := range entries {
+		entries[i] = Entry{
+			Index: Index(100_000 + i), Term: 7, Time: ClusterTime(90_000_000_000 + i), Kind: EntryCommand,
+			Data: bytes.Repeat([]byte{byte(i)}, bytesEach),
+		}
+	}
+	return entries
+}
+
+func TestEntriesRoundTrip(t *testing.T) {
+	big := bytes.Repeat([]byte{1}, CommandBytesMax)
+	entries := []Entry{
+		{Index: 1, Term: 1, Kind: EntryConfiguration, Data: []byte("c")},
+		{Index: 2, Term: 1, Time: 300, Kind: EntryNoop},
+		{Index: 3, Term: 1 << 40, Time: 1 << 62, Kind: EntryCommand, Data: big},
+		{Index: 4, Term: 1 << 63, Time: -5, Kind: EntryTick},
+		{Index: 5, Term: 1 << 63, Time: -1 << 63, Kind: EntryCommand, Data: big[:256]},
+	}
+	src := EncodeEntries(entries)
+	if got, want := RawSize(entries), len(src); got != want {
+		t.Errorf("raw size: got %d, want %d", got, want)
+	}
+	big[0] = 2 // Data must not alias what it was made from
+	got, err := DecodeEntries(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, entries) {
+		t.Errorf("got %v, want %v", got, entries)
+	}
+	for i := range got {
+		if n := len(got[i].Data); n > 0 && &got[i].Data[0] != &got[i].Raw[len(got[i].Raw)-n] {
+			t.Errorf("%s: data does not alias raw", got[i])
+		}
+		if got, want := EntrySize(&got[i]), len(got[i].Raw); got != want {
+			t.Errorf("entry size: got %d, want %d", got, want)
+		}
+	}
+	one, rest, err := DecodeEntry(src)
+	if err != nil || one.Index != 1 || len(rest) != len(src)-len(one.Raw) {
+		t.Errorf("got %v, %d bytes left, %v", one, len(rest), err)
+	}
+}
+
+func TestEntriesRefused(t *testing.T) {
+	encode := func(e ...Entry) []byte { return EncodeEntries(e) }
+	one := encode(Entry{Index: 1, Term: 2, Kind: EntryCommand, Data: []byte("data")})
+	for name, src := range map[string][]byte{
+		"cut short":         one[:len(one)-1],
+		"trailing byte":     append(bytes.Clone(one), 0),
+		"index 0":           {0x95, 0, 1, 1, 1, 0xc4, 0},
+		"kind 0":            {0x95, 1, 1, 1, 0, 0xc4, 0},
+		"kind 9":            {0x95, 1, 1, 1, 9, 0xc4, 0},
+		"long index":        {0x95, 0xcc, 1, 1, 1, 1, 0xc4, 0},
+		"long time":         {0x95, 1, 1, 0xd0, 1, 1, 0xc4, 0},
+		"long length":       {0x95, 1, 1, 1, 1, 0xc5, 0, 0},
+		"huge length":       {0x95, 1, 1, 1, 1, 0xc6, 0xff, 0xff, 0xff, 0xff},
+		"index gap":         append(bytes.Clone(one), encode(Entry{Index: 3, Term: 2, Kind: EntryNoop})...),
+		"index repeated":    append(bytes.Clone(one), one...),
+		"term goes back":    append(bytes.Clone(one), encode(Entry{Index: 2, Term: 1, Kind: EntryNoop})...),
+		"another structure": {0x94, 1, 1, 1, 1, 0xc4, 0},
+	} {
+		if got, err := DecodeEntries(src); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, ErrMalformed)
+		}
+	}
+}
+
+func TestOversizeEntryIsNeverEncoded(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("an entry over its limit was encoded")
+		}
+	}()
+	EncodeEntries([]Entry{{Index: 1, Term: 1, Kind: EntryCommand, Data: make([]byte, EntryBytesMax)}})
+}
+
+func TestConfigurationRoundTrip(t *testing.T) {
+	c := Configuration{Target: 3}
+	for i := range 20 {
+		c = c.With(ActiveMember{ID: MemberID{byte(i), 1}, Name: "n", Address: "127.0.0.1:7600", Seat: Seat(1 + i%2)})
+	}
+	got, err := DecodeConfiguration(EncodeConfiguration(c))
+	if err != nil || !got.Equal(c) {
+		t.Errorf("got %v, %v, want %v", got, err, c)
+	}
+	c.Members[0], c.Members[1] = c.Members[1], c.Members[0]
+	if _, err := DecodeConfiguration(EncodeConfiguration(c)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("unsorted: got %v, want %v", err, ErrMalformed)
+	}
+}
+
+func TestCommandRoundTrip(t *testing.T) {
+	for _, c := range []Command{
+		{},
+		{Session: 1 << 40, Sequence: 200, Floor: 70_000, Resource: "inventory", Type: "map", Version: 1 << 31, Operation: "put", Argument: []byte("k")},
+		{Resource: string(make([]byte, NameBytesMax)), Type: "t", Operation: string(make([]byte, 40)), Argument: make([]byte, CommandBytesMax)},
+	} {
+		got, err := DecodeCommand(EncodeCommand(&c))
+		if err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("got %+v, %v, want %+v", got, err, c)
+		}
+		if err := c.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	long := Command{Resource: string(make([]byte, NameBytesMax+1))}
+	if _, err := DecodeCommand(EncodeCommand(&long)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v, want %v", err, ErrMalformed)
+	}
+	if err := long.Validate(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %v, want %v", err, ErrTooLarge)
+	}
+}
+
+func FuzzDecodeEntries(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(EncodeEntries(sampleEntries(3, 5)))
+	f.Add(EncodeEntries([]Entry{{Index: 1, Term: 1, Time: -7, Kind: EntryNoop}}))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		entries, err := DecodeEntries(src)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		if got := EncodeEntries(entries); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+func FuzzDecodeConfiguration(f *testing.F) {
+	c := Configuration{Target: 3}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Seat: SeatVoter})
+	f.Add(EncodeConfiguration(c))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := DecodeConfiguration(src)
+		if err != nil {
+			return
+		}
+		if got := EncodeConfiguration(c); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	f.Add(EncodeCommand(&Command{Session: 9, Resource: "r", Type: "map", Operation: "put", Argument: []byte("x")}))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := DecodeCommand(src)
+		if err != nil {
+			return
+		}
+		if got := EncodeCommand(&c); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+func BenchmarkEncodeEntries(b *testing.B) {
+	entries := sampleEntries(64, 256)
+	b.ReportAllocs()
+	for b.Loop() {
+		EncodeEntries(entries)
+	}
+}
+
+func BenchmarkDecodeEntries(b *testing.B) {
+	src := EncodeEntries(sampleEntries(64, 256))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		if _, err := DecodeEntries(src); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeEntriesInto(b *testing.B) {
+	src := EncodeEntries(sampleEntries(64, 256))
+	b.ReportAllocs()
+	b.SetBytes(int64(len(src)))
+	var dst []Entry
+	for b.Loop() {
+		var err error
+		if dst, err = DecodeEntriesInto(dst, src); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeCommand(b *testing.B) {
+	src := EncodeCommand(&Command{Session: 9000, Sequence: 500, Floor: 499, Resource: "inventory", Type: "map", Version: 1, Operation: "put", Argument: make([]byte, 64)})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeCommand(src); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
