@@ -1,0 +1,188 @@
+package passive
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// examine judges a run without changing anything. For Taken it returns the new
+// entries (a copy with sums), the log sum after them and the configurations
+// that they bring.
+func (m *Member) examine(run Run) (Verdict, []protocol.Entry, protocol.LogSum, []protocol.ConfigurationAt) {
+	none := protocol.LogSum{}
+	if !contiguous(run.Entries) {
+		return Mismatch, nil, none, nil
+	}
+	tip := m.shape.LastIndex()
+	first := run.Entries[0].Index
+	last := min(run.Entries[len(run.Entries)-1].Index, run.Commit)
+	if last <= tip || last < first {
+		return Old, nil, none, nil
+	}
+	if first > tip+1 {
+		return Gap, nil, none, nil
+	}
+	// The overlap is verified by the sum where the run joins: it depends on
+	// every byte before.
+	overlap := int(tip + 1 - first)
+	sum := run.Before
+	for i := range run.Entries[:overlap] {
+		sum = sum.Next(run.Entries[i].Raw)
+	}
+	if sum != m.lastSum {
+		return Mismatch, nil, none, nil
+	}
+	return m.extend(run.Entries[overlap : last-first+1])
+}
+
+// extend judges entries that begin just above the log's end.
+func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, protocol.LogSum, []protocol.ConfigurationAt) {
+	none := protocol.LogSum{}
+	if entries[0].Term < m.shape.LastTerm() {
+		return Mismatch, nil, none, nil
+	}
+	var changes []protocol.ConfigurationAt
+	for i := range entries {
+		e := &entries[i]
+		if e.Kind != protocol.EntryConfiguration {
+			continue
+		}
+		c, err := protocol.DecodeConfiguration(e.Data)
+		if err != nil {
+			return Mismatch, nil, none, nil
+		}
+		changes = append(changes, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
+	}
+	if m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
+		return Full, nil, none, nil
+	}
+	fresh := append([]protocol.Entry(nil), entries...)
+	sum := protocol.SumEntries(m.lastSum, fresh)
+	return Taken, fresh, sum, changes
+}
+
+// adopt appends verified entries to the log.
+func (m *Member) adopt(fresh []protocol.Entry, sum protocol.LogSum, changes []protocol.ConfigurationAt) {
+	invariant.Check(fresh[0].Index == m.shape.LastIndex()+1,
+		"entry %d adopted by a log that ends at %d", fresh[0].Index, m.shape.LastIndex())
+	for i := range fresh {
+		m.shape.Append(fresh[i].Term)
+		m.lastTime = max(m.lastTime, fresh[i].Time)
+	}
+	for _, at := range changes {
+		m.confs.Append(at)
+		m.event(protocol.EventConfiguration, protocol.MemberID{}, at.Index, at.Configuration.String())
+	}
+	last := fresh[len(fresh)-1]
+	m.lastSum = sum
+	m.state.Commit = last.Index
+	m.unwritten += protocol.RawSize(fresh)
+	m.raiseTerm(last.Term)
+	m.ready.Delta.Entries = append(m.ready.Delta.Entries, fresh...)
+	m.event(protocol.EventCommitted, protocol.MemberID{}, last.Index, "")
+}
+
+// raiseTerm adopts a higher term. The vote belonged to the lower one.
+func (m *Member) raiseTerm(t protocol.Term) {
+	if t <= m.state.Term {
+		return
+	}
+	m.state.Term, m.state.Vote = t, protocol.MemberID{}
+	m.dirty = true
+}
+
+// contiguous reports whether entries are a run that a log could hold: at least
+// one, indexes from 1 on without holes, known kinds, terms that never fall.
+func contiguous(entries []protocol.Entry) bool {
+	if len(entries) == 0 || entries[0].Index == 0 {
+		return false
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Index != entries[0].Index+protocol.Index(i) || e.Index < entries[0].Index ||
+			e.Term == 0 || len(e.Raw) == 0 || !e.Kind.Known() {
+			return false
+		}
+		if i > 0 && e.Term < entries[i-1].Term {
+			return false
+		}
+	}
+	return true
+}
+
+// Step takes a message of Raft's. A member that is passive is spoken to by
+// Raft when a leader replicates to a newcomer that has not seen the entry that
+// makes it a learner.
+func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
+	switch msg := msg.(type) {
+	case *protocol.Append:
+		m.raiseTerm(msg.Term)
+		// What a deposed leader says is not wrong, as far as it is committed,
+		// but it must hear of the newer term before anything else.
+		if msg.Term == m.state.Term {
+			m.takeAppend(from, msg)
+		}
+		m.answer(from)
+	case *protocol.Heartbeat:
+		// It is answered with the tip, never with the round: a passive counts
+		// for no quorum, and the leader learns where to go on.
+		m.raiseTerm(msg.Term)
+		m.answer(from)
+	case *protocol.Vote:
+		// Never answered. The term of a real election is real; that of a
+		// pre-vote is only a wish.
+		if !msg.Pre {
+			m.raiseTerm(msg.Term)
+		}
+	}
+}
+
+// takeAppend treats an append as a frame: it takes the entries up to the
+// leader's commit index. An append carries no log sum; by log matching, equal
+// index and term are the same entry, and so is all that precedes it.
+func (m *Member) takeAppend(from protocol.MemberID, a *protocol.Append) {
+	tip := m.shape.LastIndex()
+	if a.PrevIndex > tip || len(a.Entries) == 0 {
+		return // a gap: the answer says where the log ends
+	}
+	if !contiguous(a.Entries) || a.Entries[0].Index != a.PrevIndex+1 {
+		m.rejected(from, "an append contradicts itself")
+		return
+	}
+	if t, held := m.shape.TermAt(a.PrevIndex); held && t != a.PrevTerm {
+		m.rejected(from, fmt.Sprintf("an append follows %d@%d, the log has %d@%d", a.PrevIndex, a.PrevTerm, a.PrevIndex, t))
+		return
+	}
+	end := a.Entries[len(a.Entries)-1].Index
+	last := min(a.Commit, end)
+	if last <= tip {
+		return // nothing new that is committed
+	}
+	overlap := a.Entries[:tip-a.PrevIndex]
+	for i := range overlap {
+		if t, held := m.shape.TermAt(overlap[i].Index); held && t != overlap[i].Term {
+			m.rejected(from, fmt.Sprintf("an append has %s, the log has term %d there", overlap[i], t))
+			return
+		}
+	}
+	verdict, fresh, sum, changes := m.extend(a.Entries[len(overlap) : last-a.PrevIndex])
+	switch verdict {
+	case Taken:
+		m.adopt(fresh, sum, changes)
+	case Mismatch:
+		m.rejected(from, "an append does not continue the log")
+	}
+}
+
+func (m *Member) rejected(from protocol.MemberID, why string) {
+	m.event(protocol.EventRejected, from, m.shape.LastIndex(), why)
+}
+
+// answer tells a leader where the log ends, marked as not durable.
+func (m *Member) answer(to protocol.MemberID) {
+	m.ready.Messages = append(m.ready.Messages, protocol.Envelope{From: m.id, To: to, Message: &protocol.AppendAnswer{
+		Term: m.state.Term, Passive: true, Index: m.shape.LastIndex(),
+	}})
+}
