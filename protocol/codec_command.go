@@ -1,6 +1,9 @@
 package protocol
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 const commandFields = 8
 
@@ -91,4 +94,8 @@ func validateNames(names ...string) error {
 		}
 	}
 	return nil
+}
+
+func tooLarge(what string, n, limit int) error {
+	return ErrTooLarge.With(fmt.Sprintf("%s has %d bytes, the limit is %d", what, n, limit))
 }

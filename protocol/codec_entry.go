@@ -79,13 +79,16 @@ func DecodeEntriesInto(dst []Entry, src []byte) ([]Entry, error) {
 		if n == 0 {
 			return nil, entryFault(src)
 		}
-		if k > 0 && (e.Index != dst[k-1].Index+1 || e.Term < dst[k-1].Term) {
+		if k > 0 && !e.follows(&dst[k-1]) {
 			return nil, ErrMalformed.With(fmt.Sprintf("malformed entries: %s follows %s", *e, dst[k-1]))
 		}
 		src = src[n:]
 	}
 	return dst, nil
 }
+
+// follows reports whether e can stand directly after prev in a log.
+func (e *Entry) follows(prev *Entry) bool { return e.Index == prev.Index+1 && e.Term >= prev.Term }
 
 // growEntries makes room for as many entries as would follow if all were as
 // large as the first of src, within bounds: a hostile run of tiny entries

@@ -31,16 +31,6 @@ func (r *reader) end() error {
 
 func (r *reader) short() { r.fail("cut short") }
 
-func (r *reader) take(n int) []byte {
-	if n > len(r.src) {
-		r.short()
-		return nil
-	}
-	out := r.src[:n:n]
-	r.src = r.src[n:]
-	return out
-}
-
 func (r *reader) uint() uint64 {
 	if len(r.src) > 0 && r.src[0] <= fixIntMax {
 		v := r.src[0]

@@ -1,0 +1,122 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// CheckMsgpack scans whole msgpack values, any number of them, and reports as
+// ErrMalformed what would hurt a general decoder: a length that is not there
+// (it would be allocated first), nesting beyond DepthMax (the stack would
+// overflow), a value cut short. It runs before bytes from outside are decoded
+// into a user's type. It takes one pass and allocates nothing.
+func CheckMsgpack(src []byte) error {
+	var open [DepthMax]uint32 // per level, how many values are still to come
+	depth := 0
+	owed := 0 // their sum: each takes a byte at least
+	for len(src) > 0 || owed > 0 {
+		if owed > len(src) {
+			return ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", owed, len(src)))
+		}
+		size, inside, ok := scanMsgpack(src)
+		if !ok || size > len(src) {
+			return ErrMalformed.With(fmt.Sprintf("malformed value: cut short, or unknown format, %d bytes before its end", len(src)))
+		}
+		src = src[size:]
+		if depth > 0 {
+			open[depth-1]--
+			owed--
+		}
+		if inside > 0 {
+			if depth == DepthMax {
+				return ErrMalformed.With(fmt.Sprintf("malformed value: nested more than %d deep", DepthMax))
+			}
+			if inside > len(src) {
+				return ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", inside, len(src)))
+			}
+			open[depth] = uint32(inside)
+			depth++
+			owed += inside
+		}
+		for depth > 0 && open[depth-1] == 0 {
+			depth--
+		}
+	}
+	return nil
+}
+
+// scanMsgpack returns how many bytes to pass over, for the head of a container
+// or the whole of anything else, and how many values a container has inside.
+func scanMsgpack(b []byte) (size, inside int, ok bool) {
+	c := b[0]
+	switch {
+	case c <= fixIntMax || c >= 0xe0 || c == codeNil || c == codeFalse || c == codeTrue:
+		return 1, 0, true
+	case c <= 0x8f:
+		return 1, 2 * int(c&0x0f), true
+	case c <= 0x9f:
+		return 1, int(c & 0x0f), true
+	case c <= 0xbf:
+		return 1 + int(c&0x1f), 0, true
+	}
+	// The rest is a table: how many bytes of length or value follow the first
+	// byte, and what they say.
+	const mapKind, arrayKind, bytesKind, extKind, fixed = 0, 1, 2, 3, 4
+	var width, kind int
+	switch c {
+	case codeBin8, codeStr8:
+		width, kind = 1, bytesKind
+	case codeBin16, codeStr16:
+		width, kind = 2, bytesKind
+	case codeBin32, codeStr32:
+		width, kind = 4, bytesKind
+	case 0xc7, 0xc8, 0xc9: // ext
+		width, kind = 1<<(c-0xc7), extKind
+	case codeUint8, codeInt8:
+		width, kind = 1, fixed
+	case codeUint16, codeInt16:
+		width, kind = 2, fixed
+	case codeUint32, codeInt32, 0xca: // float32
+		width, kind = 4, fixed
+	case codeUint64, codeInt64, 0xcb: // float64
+		width, kind = 8, fixed
+	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8: // fixext, with its type byte
+		width, kind = 1+1<<(c-0xd4), fixed
+	case codeArray16:
+		width, kind = 2, arrayKind
+	case codeArray32:
+		width, kind = 4, arrayKind
+	case 0xde:
+		width, kind = 2, mapKind
+	case 0xdf:
+		width, kind = 4, mapKind
+	default:
+		return 0, 0, false
+	}
+	if kind == fixed {
+		return 1 + width, 0, true
+	}
+	if len(b) < 1+width {
+		return 0, 0, false
+	}
+	n := bigEndian(b[1 : 1+width])
+	switch kind {
+	case bytesKind:
+		return 1 + width + n, 0, true
+	case extKind:
+		return 1 + width + 1 + n, 0, true
+	case arrayKind:
+		return 1 + width, n, true
+	}
+	return 1 + width, 2 * n, true
+}
+
+func bigEndian(b []byte) int {
+	switch len(b) {
+	case 1:
+		return int(b[0])
+	case 2:
+		return int(binary.BigEndian.Uint16(b))
+	}
+	return int(binary.BigEndian.Uint32(b))
+}

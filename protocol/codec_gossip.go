@@ -1,0 +1,194 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+)
+
+const (
+	// FrameOverheadMax bounds what an encoded Frame takes beside the Raw bytes
+	// of its entries: kind, flags, hop, and the body's sum, head, origin, log
+	// sum, commit index and entry count.
+	FrameOverheadMax = 1 + 1 + 2 + frameSumBytes + 1 + 18 + 18 + 9 + 3
+
+	// frameSumBytes is the head of a body: a byte string of 8.
+	frameSumBytes = 2 + 8
+	rangeBytesMin = 1 + 1 + 1
+	idBytesMin    = 1
+	// othersMax limits the members that a BUSY points at.
+	othersMax = 16
+)
+
+// EncodeFrameBody returns the body of a frame, with its sum, from Origin,
+// Before, Commit and Entries. Whoever makes a frame calls it once and keeps the
+// result in Body; relays send the Body that they received.
+func EncodeFrameBody(f *Frame) []byte {
+	return appendFrameBody(make([]byte, 0, FrameOverheadMax+RawSize(f.Entries)), f)
+}
+
+func appendFrameBody(dst []byte, f *Frame) []byte {
+	begin := len(dst)
+	dst = append(dst, codeBin8, 8, 0, 0, 0, 0, 0, 0, 0, 0)
+	dst = appendArray(dst, 4)
+	dst = appendID(dst, f.Origin)
+	dst = appendSum(dst, f.Before)
+	dst = appendUint(dst, uint64(f.Commit))
+	dst = appendEntries(dst, f.Entries)
+	body := dst[begin:]
+	binary.BigEndian.PutUint64(body[2:], xxh3.Hash(body[frameSumBytes:]))
+	return dst
+}
+
+func (m *Frame) append(dst []byte) []byte {
+	dst = append(dst, byte(m.Flags))
+	dst = appendUint(dst, uint64(m.Hop))
+	if m.Body != nil {
+		return append(dst, m.Body...)
+	}
+	return appendFrameBody(dst, m)
+}
+
+// frame reads a frame. The body's sum is checked before anything else in it.
+func (r *reader) frame() *Frame {
+	m := &Frame{
+		Flags: FrameFlags(r.uintTo(uint64(FrameTaint | FrameCross | FramePulled))),
+		Hop:   uint8(r.uintTo(0xff)),
+	}
+	m.Body = r.src[:len(r.src):len(r.src)]
+	sum := r.bin(8)
+	if len(sum) != 8 || binary.BigEndian.Uint64(sum) != xxh3.Hash(r.src) {
+		r.fail("a frame that fails its own sum")
+		return m
+	}
+	r.array(4)
+	m.Origin, m.Before, m.Commit = r.member(), r.sum(), r.index()
+	m.Entries = r.entries()
+	if len(m.Entries) == 0 {
+		r.fail("a frame without entries")
+	}
+	return m
+}
+
+func appendGossip(dst []byte, m Message) []byte {
+	switch m := m.(type) {
+	case *Have:
+		return m.append(dst)
+	case *Want:
+		dst = appendArray(dst, 3)
+		dst = appendRanges(dst, m.Ranges)
+		dst = appendUint(dst, m.Bytes)
+		return appendBool(dst, m.Eager)
+	case *Prune:
+		dst = appendArray(dst, 1)
+		return appendUint(dst, uint64(m.Index))
+	case *Graft:
+		dst = appendArray(dst, 1)
+		return appendUint(dst, uint64(m.From))
+	case *Busy:
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(max(m.RetryAfter, 0)))
+		dst = appendArray(dst, len(m.Others))
+		for _, id := range m.Others {
+			dst = appendID(dst, id)
+		}
+		return dst
+	case *SumQuestion:
+		dst = appendArray(dst, 1)
+		return appendUint(dst, uint64(m.Index))
+	case *SumAnswer:
+		dst = appendArray(dst, 3)
+		dst = appendUint(dst, uint64(m.Index))
+		dst = appendBool(dst, m.Known)
+		return appendSum(dst, m.Sum)
+	}
+	panic(fmt.Sprintf("protocol: message %T has no encoding", m))
+}
+
+func (r *reader) gossip(kind MessageKind) Message {
+	switch kind {
+	case KindHave:
+		return r.have()
+	case KindWant:
+		r.array(3)
+		return &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
+	case KindPrune:
+		r.array(1)
+		return &Prune{Index: r.index()}
+	case KindGraft:
+		r.array(1)
+		return &Graft{From: r.index()}
+	case KindBusy:
+		r.array(2)
+		m := &Busy{RetryAfter: r.nanos()}
+		for range r.arrayTo(othersMax, idBytesMin) {
+			m.Others = append(m.Others, r.member())
+		}
+		return m
+	case KindSumQuestion:
+		r.array(1)
+		return &SumQuestion{Index: r.index()}
+	case KindSumAnswer:
+		r.array(3)
+		return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
+	}
+	r.fail("unknown kind " + kind.String())
+	return nil
+}
+
+func (m *Have) append(dst []byte) []byte {
+	dst = appendArray(dst, 11)
+	dst = appendUint(dst, uint64(m.Applied))
+	dst = appendUint(dst, uint64(m.Tip))
+	dst = appendUint(dst, uint64(m.First))
+	dst = appendUint(dst, uint64(m.Commit))
+	dst = appendRanges(dst, m.Holes)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendID(dst, m.Leader)
+	dst = appendUint(dst, uint64(m.Load))
+	dst = appendUint(dst, m.Nonce)
+	dst = appendUint(dst, m.AnswerTo)
+	if !m.FreshKnown {
+		return append(dst, codeNil)
+	}
+	dst = appendArray(dst, 2)
+	dst = appendUint(dst, uint64(m.FreshIndex))
+	return appendUint(dst, uint64(max(m.FreshAge, 0)))
+}
+
+func (r *reader) have() *Have {
+	r.array(11)
+	m := &Have{
+		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
+		Term: r.term(), Leader: r.member(), Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
+	}
+	if !r.isNil() {
+		r.array(2)
+		m.FreshKnown, m.FreshIndex, m.FreshAge = true, r.index(), r.nanos()
+	}
+	return m
+}
+
+func appendRanges(dst []byte, ranges []Range) []byte {
+	dst = appendArray(dst, len(ranges))
+	for _, g := range ranges {
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(g.First))
+		dst = appendUint(dst, uint64(g.Last))
+	}
+	return dst
+}
+
+func (r *reader) ranges(limit int) []Range {
+	var out []Range
+	for range r.arrayTo(limit, rangeBytesMin) {
+		r.array(2)
+		g := Range{First: r.index(), Last: r.index()}
+		if r.err == nil && (g.First == 0 || g.Last < g.First) {
+			r.fail(fmt.Sprintf("a range from %d to %d", g.First, g.Last))
+		}
+		out = append(out, g)
+	}
+	return out
+}

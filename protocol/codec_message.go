@@ -1,0 +1,270 @@
+package protocol
+
+import "fmt"
+
+// AppendMessage appends the encoding of a message: one byte for its kind, then
+// its fields. Lists must be within their limits. A Frame's Body is used as it
+// is, if there is one.
+func AppendMessage(dst []byte, m Message) []byte {
+	dst = append(dst, byte(m.Kind()))
+	switch m := m.(type) {
+	case *Append:
+		return m.append(dst)
+	case *Frame:
+		return m.append(dst)
+	case *Heartbeat:
+		dst = appendArray(dst, 3)
+		dst = appendUint(dst, uint64(m.Term))
+		dst = appendUint(dst, uint64(m.Commit))
+		return appendUint(dst, m.Round)
+	case *HeartbeatAnswer:
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(m.Term))
+		return appendUint(dst, m.Round)
+	case *AppendAnswer:
+		return m.append(dst)
+	case *Vote:
+		return m.append(dst)
+	case *VoteAnswer:
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(m.Term))
+		return appendFlags(dst, m.Pre, m.Granted)
+	case *ReadIndex:
+		return m.append(dst)
+	case *ReadIndexAnswer:
+		return m.append(dst)
+	case *TimeoutNow:
+		dst = appendArray(dst, 1)
+		return appendUint(dst, uint64(m.Term))
+	case *Forward:
+		return m.append(dst)
+	case *ForwardAnswer:
+		return m.append(dst)
+	}
+	return appendGossip(dst, m)
+}
+
+// DecodeMessage reads what AppendMessage wrote, all of src. Entries, commands,
+// results' data and bodies alias src.
+func DecodeMessage(src []byte) (Message, error) {
+	if len(src) == 0 {
+		return nil, ErrMalformed.With("malformed message: empty")
+	}
+	r := reader{src: src[1:]}
+	m := r.message(MessageKind(src[0]))
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (r *reader) message(kind MessageKind) Message {
+	switch kind {
+	case KindAppend:
+		return r.append()
+	case KindFrame:
+		return r.frame()
+	case KindHeartbeat:
+		r.array(3)
+		return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
+	case KindHeartbeatAnswer:
+		r.array(2)
+		return &HeartbeatAnswer{Term: r.term(), Round: r.uint()}
+	case KindAppendAnswer:
+		return r.appendAnswer()
+	case KindVote:
+		return r.vote()
+	case KindVoteAnswer:
+		r.array(2)
+		m := &VoteAnswer{Term: r.term()}
+		m.Pre, m.Granted = r.flags()
+		return m
+	case KindReadIndex:
+		r.array(3)
+		return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint()}
+	case KindReadIndexAnswer:
+		r.array(5)
+		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Code: r.code(), Leader: r.member()}
+	case KindTimeoutNow:
+		r.array(1)
+		return &TimeoutNow{Term: r.term()}
+	case KindForward:
+		r.array(3)
+		return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}
+	case KindForwardAnswer:
+		r.array(4)
+		return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Result: r.result()}
+	}
+	return r.gossip(kind)
+}
+
+func (r *reader) run() RunID { return RunID(r.uint()) }
+
+// appendFlags writes two booleans in one byte.
+func appendFlags(dst []byte, a, b bool) []byte {
+	var v byte
+	if a {
+		v |= 1
+	}
+	if b {
+		v |= 2
+	}
+	return append(dst, v)
+}
+
+func (r *reader) flags() (a, b bool) {
+	v := r.uintTo(3)
+	return v&1 != 0, v&2 != 0
+}
+
+func (m *Vote) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendFlags(dst, m.Pre, m.Transfer)
+	dst = appendUint(dst, uint64(m.LastIndex))
+	return appendUint(dst, uint64(m.LastTerm))
+}
+
+func (r *reader) vote() *Vote {
+	r.array(4)
+	m := &Vote{Term: r.term()}
+	m.Pre, m.Transfer = r.flags()
+	m.LastIndex, m.LastTerm = r.index(), r.term()
+	return m
+}
+
+func (m *Append) append(dst []byte) []byte {
+	dst = appendArray(dst, 5)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendUint(dst, uint64(m.PrevIndex))
+	dst = appendUint(dst, uint64(m.PrevTerm))
+	dst = appendUint(dst, uint64(m.Commit))
+	return appendEntries(dst, m.Entries)
+}
+
+func (r *reader) append() *Append {
+	r.array(5)
+	m := &Append{Term: r.term(), PrevIndex: r.index(), PrevTerm: r.term(), Commit: r.index()}
+	m.Entries = r.entries()
+	m.Last = m.PrevIndex + Index(len(m.Entries))
+	if len(m.Entries) > 0 && (m.Entries[0].Index != m.PrevIndex+1 || m.Entries[0].Term < m.PrevTerm) {
+		r.fail(fmt.Sprintf("an append after %d@%d begins with %s", m.PrevIndex, m.PrevTerm, m.Entries[0]))
+	}
+	return m
+}
+
+func (m *AppendAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, 5)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendFlags(dst, m.Reject, m.Passive)
+	dst = appendUint(dst, uint64(m.Index))
+	dst = appendUint(dst, uint64(m.HintIndex))
+	return appendUint(dst, uint64(m.HintTerm))
+}
+
+func (r *reader) appendAnswer() *AppendAnswer {
+	r.array(5)
+	m := &AppendAnswer{Term: r.term()}
+	m.Reject, m.Passive = r.flags()
+	m.Index, m.HintIndex, m.HintTerm = r.index(), r.index(), r.term()
+	return m
+}
+
+func (m *ReadIndex) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendID(dst, m.Origin)
+	dst = appendUint(dst, uint64(m.Run))
+	return appendUint(dst, m.Request)
+}
+
+func (m *ReadIndexAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, 5)
+	dst = appendUint(dst, uint64(m.Run))
+	dst = appendUint(dst, m.Request)
+	dst = appendUint(dst, uint64(m.Index))
+	dst = appendString(dst, string(m.Code))
+	return appendID(dst, m.Leader)
+}
+
+func (m *Forward) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendUint(dst, uint64(m.Run))
+	dst = appendUint(dst, m.Request)
+	return appendBin(dst, m.Command)
+}
+
+func (m *ForwardAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(m.Run))
+	dst = appendUint(dst, m.Request)
+	dst = appendID(dst, m.Leader)
+	return m.Result.append(dst)
+}
+
+// appendEntries writes a run as an array of entries, from their Raw.
+func appendEntries(dst []byte, entries []Entry) []byte {
+	dst = appendArray(dst, len(entries))
+	for i := range entries {
+		dst = append(dst, entries[i].Raw...)
+	}
+	return dst
+}
+
+// entries reads a run that a message carries, with the limits of one message.
+func (r *reader) entries() []Entry {
+	n := r.arrayTo(AppendEntriesMax, entryBytesMin)
+	if n == 0 {
+		return nil
+	}
+	before := len(r.src)
+	out := make([]Entry, n)
+	for i := range out {
+		size := decodeEntry(&out[i], r.src)
+		if size == 0 {
+			r.err = entryFault(r.src)
+			r.src = nil
+			return nil
+		}
+		if i > 0 && !out[i].follows(&out[i-1]) {
+			r.fail(fmt.Sprintf("%s follows %s", out[i], out[i-1]))
+			return nil
+		}
+		r.src = r.src[size:]
+	}
+	if total := before - len(r.src); total > AppendBytesMax && n > 1 {
+		r.fail("more bytes of entries than one message carries")
+		return nil
+	}
+	return out
+}
+
+// MessageSize returns how many bytes AppendMessage adds, or a few more. It
+// costs little, so that a sender can decide between datagram and stream and
+// get a buffer of the right size before it encodes.
+func MessageSize(m Message) int {
+	switch m := m.(type) {
+	case *Append:
+		return 1 + 1 + 4*9 + 5 + RawSize(m.Entries)
+	case *Frame:
+		if m.Body != nil {
+			return 1 + 1 + 2 + len(m.Body)
+		}
+		return FrameOverheadMax + RawSize(m.Entries)
+	case *Forward:
+		return 1 + 1 + 2*9 + 5 + len(m.Command)
+	case *ForwardAnswer:
+		return 1 + 1 + 2*9 + 18 + m.Result.size()
+	case *Have:
+		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 2 + 2*9 + 2*9
+	case *Want:
+		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
+	case *Busy:
+		return 1 + 1 + 9 + 5 + len(m.Others)*18
+	case *ReadIndexAnswer:
+		return 1 + 1 + 3*9 + 2 + len(m.Code) + 18
+	}
+	return messageBytesMax
+}
+
+// messageBytesMax bounds the messages that have no variable part.
+const messageBytesMax = 64

@@ -1,0 +1,268 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+var (
+	idA = MemberID{1, 2, 3}
+	idB = MemberID{0xff, 15: 9}
+)
+
+// fullMessages returns one message of each kind with no field zero.
+func fullMessages() []Message {
+	entries := sampleEntries(3, 40)
+	EncodeEntries(entries)
+	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
+	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries}
+	frame.Body = EncodeFrameBody(frame)
+	return []Message{
+		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7},
+		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true},
+		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
+		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256},
+		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},
+		&HeartbeatAnswer{Term: 8, Round: 65_535},
+		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4},
+		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Code: ErrNotLeader.Code, Leader: idB},
+		&TimeoutNow{Term: 127},
+		&Forward{Run: 1, Request: 2, Command: []byte("command")},
+		&ForwardAnswer{Run: 1, Request: 2, Leader: idA, Result: result},
+		frame,
+		&Have{
+			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Load: 255,
+			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshAge: 12,
+		},
+		&Want{Ranges: []Range{{1, 1 << 40}}, Bytes: 1 << 20, Eager: true},
+		&Prune{Index: 300},
+		&Graft{From: 300},
+		&Busy{RetryAfter: 1e9, Others: []MemberID{idA, idB}},
+		&SumQuestion{Index: 5},
+		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}},
+	}
+}
+
+func zeroMessages() []Message {
+	var out []Message
+	for _, m := range fullMessages() {
+		if m.Kind() != KindFrame { // a frame without entries is refused
+			out = append(out, reflect.New(reflect.TypeOf(m).Elem()).Interface().(Message))
+		}
+	}
+	return out
+}
+
+// mustBeFull fails if a field is zero, so that a sample cannot hide a field
+// that the codec forgets. A request and a response carry one body at a time.
+func mustBeFull(t *testing.T, v reflect.Value, path string) {
+	t.Helper()
+	switch v.Kind() {
+	case reflect.Pointer:
+		mustBeFull(t, v.Elem(), path)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Name; name != "Sum" || v.Type() != reflect.TypeFor[Entry]() {
+				mustBeFull(t, v.Field(i), path+"."+name)
+			}
+		}
+	default:
+		if v.IsZero() {
+			t.Errorf("%s is zero in the sample", path)
+		}
+	}
+}
+
+func TestMessagesRoundTrip(t *testing.T) {
+	for _, m := range fullMessages() {
+		mustBeFull(t, reflect.ValueOf(m), m.Kind().String())
+	}
+	for _, m := range append(fullMessages(), zeroMessages()...) {
+		src := AppendMessage([]byte("before"), m)[len("before"):]
+		got, err := DecodeMessage(src)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s: got %+v, %v, want %+v", m.Kind(), got, err, m)
+		}
+		if size := MessageSize(m); size < len(src) {
+			t.Errorf("%s: size %d said, %d needed", m.Kind(), size, len(src))
+		}
+		isMsgpack(t, m.Kind().String(), src)
+		for n := range src {
+			if _, err := DecodeMessage(src[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s cut to %d: got %v, want %v", m.Kind(), n, err, ErrMalformed)
+			}
+		}
+		if _, err := DecodeMessage(append(bytes.Clone(src), 0)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s with a trailing byte: got %v, want %v", m.Kind(), err, ErrMalformed)
+		}
+	}
+}
+
+// isMsgpack decodes our bytes with the reference decoder.
+func isMsgpack(t *testing.T, what string, src []byte) {
+	t.Helper()
+	d := msgpack.NewDecoder(bytes.NewReader(src))
+	for {
+		_, err := d.DecodeInterface()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Errorf("%s is not msgpack: %v", what, err)
+			return
+		}
+	}
+	if err := CheckMsgpack(src); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestEntryIsPlainMsgpack(t *testing.T) {
+	src := EncodeEntries([]Entry{{Index: 300, Term: 7, Time: -200, Kind: EntryCommand, Data: []byte("x")}})
+	var got struct {
+		_msgpack    struct{} `msgpack:",as_array"` //nolint:unused // read by the library
+		Index, Term uint64
+		Time        int64
+		Kind        uint8
+		Data        []byte
+	}
+	if err := msgpack.Unmarshal(src, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Index != 300 || got.Term != 7 || got.Time != -200 || got.Kind != uint8(EntryCommand) || string(got.Data) != "x" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestFrameBodyIsForwardedUnchanged(t *testing.T) {
+	first := fullMessages()[11].(*Frame)
+	src := AppendMessage(nil, first)
+	m, err := DecodeMessage(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relayed := m.(*Frame)
+	relayed.Hop, relayed.Flags, relayed.Entries = 3, FrameCross, nil
+	got, err := DecodeMessage(AppendMessage(nil, relayed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := got.(*Frame)
+	if f.Hop != 3 || f.Flags != FrameCross || !bytes.Equal(f.Body, first.Body) || !reflect.DeepEqual(f.Entries, first.Entries) {
+		t.Errorf("got %+v, want %+v", f, first)
+	}
+	if n := len(src) - RawSize(first.Entries); n > FrameOverheadMax {
+		t.Errorf("got an overhead of %d, want at most %d", n, FrameOverheadMax)
+	}
+}
+
+func TestFrameWithAFlippedBitIsRefused(t *testing.T) {
+	src := AppendMessage(nil, fullMessages()[11])
+	for i := 4; i < len(src); i++ { // behind kind, flags and hop
+		bad := bytes.Clone(src)
+		bad[i] ^= 1 << (i % 8)
+		if _, err := DecodeMessage(bad); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("bit flipped in byte %d: got %v, want %v", i, err, ErrMalformed)
+		}
+	}
+}
+
+func TestMessagesRefused(t *testing.T) {
+	entries := sampleEntries(3, 4)
+	EncodeEntries(entries)
+	two := []Entry{
+		{Index: 1, Term: 1, Kind: EntryCommand, Data: make([]byte, AppendBytesMax/2)},
+		{Index: 2, Term: 1, Kind: EntryCommand, Data: make([]byte, AppendBytesMax/2)},
+	}
+	EncodeEntries(two)
+	noEntries := &Frame{Origin: idA}
+	for name, m := range map[string]Message{
+		"entries not after prev":     &Append{PrevIndex: 5, PrevTerm: 7, Entries: entries},
+		"entries below prev term":    &Append{PrevIndex: 99_999, PrevTerm: 8, Entries: entries},
+		"hole in entries":            &Append{PrevIndex: 99_999, PrevTerm: 7, Entries: []Entry{entries[0], entries[2]}},
+		"too many bytes of entries":  &Append{Entries: two},
+		"frame without entries":      noEntries,
+		"frame with a hole":          &Frame{Entries: []Entry{entries[0], entries[2]}},
+		"range backwards":            &Want{Ranges: []Range{{5, 4}}},
+		"range from 0":               &Want{Ranges: []Range{{0, 4}}},
+		"too many ranges":            &Want{Ranges: slicesRepeat(Range{1, 2}, RangesMax+1)},
+		"too many holes":             &Have{Holes: slicesRepeat(Range{1, 2}, HolesMax+1)},
+		"too many others":            &Busy{Others: slicesRepeat(idA, othersMax+1)},
+		"command over the limit":     &Forward{Command: make([]byte, EntryBytesMax+1)},
+		"result data over the limit": &ForwardAnswer{Result: Result{Data: make([]byte, ResultBytesMax+1)}},
+		"code over the limit":        &ReadIndexAnswer{Code: Code(strings.Repeat("c", NameBytesMax+1))},
+	} {
+		if got, err := DecodeMessage(AppendMessage(nil, m)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, ErrMalformed)
+		}
+	}
+	for name, src := range map[string][]byte{
+		"empty":                 {},
+		"unknown kind":          {99, 0x90},
+		"huge array of entries": {byte(KindAppend), 0x95, 1, 1, 1, 1, 0xdd, 0xff, 0xff, 0xff, 0xff},
+		"array without content": {byte(KindAppend), 0x95, 1, 1, 1, 1, 0xdc, 0x0f, 0xff},
+		"id of zeros":           append([]byte{byte(KindReadIndex), 0x93, 0xc4, 16}, make([]byte, 18)...),
+		"boolean beyond 1":      {byte(KindSumAnswer), 0x93, 1, 1, 0xc4, 16},
+	} {
+		if got, err := DecodeMessage(src); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, ErrMalformed)
+		}
+	}
+}
+
+func slicesRepeat[T any](v T, n int) []T {
+	out := make([]T, n)
+	for i := range out {
+		out[i] = v
+	}
+	return out
+}
+
+func FuzzDecodeMessage(f *testing.F) {
+	for _, m := range append(fullMessages(), zeroMessages()...) {
+		f.Add(AppendMessage(nil, m))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		m, err := DecodeMessage(src)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("untyped error %v", err)
+			}
+			return
+		}
+		if got := AppendMessage(nil, m); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+		if size := MessageSize(m); size < len(src) {
+			t.Fatalf("size %d said, %d needed", size, len(src))
+		}
+	})
+}
+
+func BenchmarkDecodeAppend(b *testing.B) {
+	entries := sampleEntries(64, 256)
+	EncodeEntries(entries)
+	src := AppendMessage(nil, &Append{PrevIndex: 99_999, PrevTerm: 7, Entries: entries})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeMessage(src); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendHave(b *testing.B) {
+	m := fullMessages()[12]
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = AppendMessage(dst[:0], m)
+	}
+}

@@ -1,0 +1,149 @@
+package protocol
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// appendNil stands for a part that is not there.
+func appendNil(dst []byte) []byte { return append(dst, codeNil) }
+
+// isNil takes a nil off the front, if there is one.
+func (r *reader) isNil() bool {
+	if len(r.src) > 0 && r.src[0] == codeNil {
+		r.src = r.src[1:]
+		return true
+	}
+	return false
+}
+
+// appendText writes a text for people, cut to TextBytesMax.
+func appendText(dst []byte, text string) []byte { return appendString(dst, cutText(text)) }
+
+func cutText(text string) string {
+	if len(text) <= TextBytesMax {
+		return text
+	}
+	n := TextBytesMax
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
+func (r *reader) text() string { return r.string(TextBytesMax) }
+
+// AppendRequest appends the encoding of a request. The field of its kind must
+// be set.
+func AppendRequest(dst []byte, q *Request) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendUint(dst, q.ID)
+	dst = append(dst, byte(q.Kind))
+	switch q.Kind {
+	case RequestCommand:
+		return AppendCommand(dst, q.Command)
+	case RequestQuery:
+		return q.Query.append(dst)
+	case RequestWatch:
+		return q.Watch.append(dst)
+	}
+	return appendNil(dst)
+}
+
+// DecodeRequest reads what AppendRequest wrote. Arguments and prefixes alias
+// src.
+func DecodeRequest(src []byte) (*Request, error) {
+	r := reader{src: src}
+	r.array(3)
+	q := &Request{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff))}
+	switch q.Kind {
+	case RequestCommand:
+		c := r.command()
+		q.Command = &c
+	case RequestQuery:
+		q.Query = r.query()
+	case RequestWatch:
+		q.Watch = r.watch()
+	case RequestCancel, RequestStatus, RequestJoin:
+		if !r.isNil() {
+			r.fail("a request with a body that its kind has not")
+		}
+	default:
+		r.fail(fmt.Sprintf("unknown kind %d of request", q.Kind))
+	}
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// RequestSize returns how many bytes AppendRequest adds, or a few more.
+func RequestSize(q *Request) int {
+	n := 1 + 9 + 1
+	switch {
+	case q.Command != nil:
+		c := q.Command
+		n += 1 + 3*9 + 5 + 3*3 + 5 + len(c.Resource) + len(c.Type) + len(c.Operation) + len(c.Argument)
+	case q.Query != nil:
+		n += 2 + 3*3 + 5 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
+	case q.Watch != nil:
+		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
+	}
+	return n
+}
+
+func (q *Query) append(dst []byte) []byte {
+	dst = appendArray(dst, 5)
+	dst = append(dst, byte(q.Level))
+	dst = appendString(dst, q.Resource)
+	dst = appendString(dst, q.Type)
+	dst = appendString(dst, q.Operation)
+	return appendBin(dst, q.Argument)
+}
+
+func (r *reader) query() *Query {
+	r.array(5)
+	q := &Query{Level: Level(r.uintTo(uint64(Local)))}
+	q.Resource, q.Type, q.Operation = r.names()
+	q.Argument = r.bin(CommandBytesMax)
+	return q
+}
+
+func (w *Watch) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendString(dst, w.Resource)
+	dst = appendString(dst, w.Type)
+	dst = appendBin(dst, w.Prefix)
+	return appendUint(dst, uint64(w.From))
+}
+
+func (r *reader) watch() *Watch {
+	r.array(4)
+	return &Watch{Resource: r.name(), Type: r.name(), Prefix: r.bin(KeyBytesMax), From: r.index()}
+}
+
+// AppendHello appends the encoding of a Hello.
+func AppendHello(dst []byte, h *Hello) []byte {
+	dst = appendArray(dst, 7)
+	dst = appendID(dst, h.Cluster)
+	dst = appendID(dst, h.Member)
+	dst = appendString(dst, h.Name)
+	dst = appendUint(dst, h.Starts)
+	dst = appendUint(dst, uint64(h.Sequence))
+	dst = appendString(dst, string(h.Refused))
+	return appendText(dst, h.Text)
+}
+
+// DecodeHello reads what AppendHello wrote.
+func DecodeHello(src []byte) (Hello, error) {
+	r := reader{src: src}
+	r.array(7)
+	h := Hello{
+		Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Sequence: Sequence(r.uint()),
+		Refused: r.code(), Text: r.text(),
+	}
+	if err := r.end(); err != nil {
+		return Hello{}, err
+	}
+	return h, nil
+}

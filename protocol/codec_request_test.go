@@ -1,0 +1,208 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+func sampleRequests() []*Request {
+	return []*Request{
+		{ID: 1, Kind: RequestCommand, Command: &Command{
+			Session: 2, Sequence: 3, Floor: 4, Resource: "r", Type: "t", Version: 5, Operation: "o", Argument: []byte("a"),
+		}},
+		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
+		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},
+		{ID: 4, Kind: RequestCancel},
+		{ID: 5, Kind: RequestStatus},
+		{ID: 6, Kind: RequestJoin},
+	}
+}
+
+func sampleResponses() []*Response {
+	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
+	configuration := Configuration{Target: 3}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter})
+	return []*Response{
+		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1"},
+		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
+		{ID: 3, Kind: RequestWatch, Changes: &Changes{Index: 7, Changes: []Change{
+			{Kind: ChangePut, Key: []byte("k"), Value: []byte("v")}, {Kind: ChangeDelete, Key: []byte("l")},
+		}}},
+		{ID: 4, Kind: RequestWatch, Result: Failed(ErrSlowWatcher)},
+		{ID: 5, Kind: RequestStatus, Status: &Status{
+			Cluster: ClusterID(idB), ID: idA, Name: "n", Address: "a", HTTP: "h", Role: "active", RaftRole: "leader", Term: 1, LeaderID: idB,
+			Leader: "l", Commit: 2, Applied: 3, First: 4, Digest: "d", AgeKnown: true, AgeNanos: 5, Version: "v", Uptime: 6, Serving: true,
+			Reason: "r", Sessions: 7, Keys: 8, Members: []MemberStatus{
+				{ID: idA, Name: "n", Address: "a", Role: "passive", Seat: "voter", Alive: true, Leader: true, Known: true, Applied: 9, AgeNanos: 10}, {},
+			},
+		}},
+		{ID: 6, Kind: RequestJoin, Join: &JoinInfo{
+			Cluster: ClusterID(idB), Member: idA, Name: "n", Configuration: ConfigurationAt{Index: 3, Configuration: configuration},
+			Names: []NameInUse{{Name: "n", Member: idA}},
+		}},
+		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
+		{ID: 8, Kind: RequestStatus, Status: &Status{}},
+	}
+}
+
+func TestRequestsRoundTrip(t *testing.T) {
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[0].Command), "command")
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[1].Query), "query")
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[2].Watch), "watch")
+	for _, q := range sampleRequests() {
+		src := AppendRequest(nil, q)
+		got, err := DecodeRequest(src)
+		if err != nil || !reflect.DeepEqual(got, q) {
+			t.Errorf("got %+v, %v, want %+v", got, err, q)
+		}
+		if size := RequestSize(q); size < len(src) {
+			t.Errorf("size %d said, %d needed", size, len(src))
+		}
+		isMsgpack(t, "request", src)
+		for n := range src {
+			if _, err := DecodeRequest(src[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("cut to %d: got %v, want %v", n, err, ErrMalformed)
+			}
+		}
+	}
+}
+
+func TestResponsesRoundTrip(t *testing.T) {
+	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status), "status")
+	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status.Members[0]), "member")
+	mustBeFull(t, reflect.ValueOf(sampleResponses()[5].Join), "join")
+	for _, p := range sampleResponses() {
+		src := AppendResponse(nil, p)
+		got, err := DecodeResponse(src)
+		if err != nil || !reflect.DeepEqual(got, p) {
+			t.Errorf("got %+v, %v, want %+v", got, err, p)
+		}
+		isMsgpack(t, "response", src)
+		for n := range src {
+			if _, err := DecodeResponse(src[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("cut to %d: got %v, want %v", n, err, ErrMalformed)
+			}
+		}
+	}
+}
+
+func TestLongTextIsCutNotRefused(t *testing.T) {
+	p := &Response{ID: 1, Kind: RequestCommand, Result: Result{Code: "c", Text: strings.Repeat("é", TextBytesMax)}}
+	p.Result.Text = "x" + p.Result.Text // so that the cut falls into a letter
+	got, err := DecodeResponse(AppendResponse(nil, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(got.Result.Text), TextBytesMax-1; got != want {
+		t.Errorf("got %d bytes, want %d", got, want)
+	}
+}
+
+func TestHelloRoundTrip(t *testing.T) {
+	for _, h := range []Hello{{}, {Cluster: ClusterID(idA), Member: idB, Name: "n", Starts: 3, Sequence: 4, Refused: "wrong_cluster", Text: "t"}} {
+		got, err := DecodeHello(AppendHello(nil, &h))
+		if err != nil || got != h {
+			t.Errorf("got %+v, %v, want %+v", got, err, h)
+		}
+	}
+}
+
+func TestCheckMsgpackAcceptsWhatTheLibraryWrites(t *testing.T) {
+	deep := any("leaf")
+	for range DepthMax {
+		deep = []any{deep}
+	}
+	for _, v := range []any{
+		nil, true, 1, -1, 300, -300, 1 << 40, -1 << 40, 1.5, float32(1.5), "s", strings.Repeat("s", 300), make([]byte, 70_000), time.Unix(1, 2),
+		map[string]any{"a": []int{1, 2}, "b": map[string]int{}}, make([]int, 70_000), struct{ A, B string }{"a", "b"}, [][]string{{}, {"x"}}, deep,
+	} {
+		src, err := msgpack.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckMsgpack(src); err != nil {
+			t.Errorf("%T: %v", v, err)
+		}
+		for n := 1; n < min(len(src), 20); n++ {
+			if err := CheckMsgpack(src[:n]); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%T cut to %d: got %v, want %v", v, n, err, ErrMalformed)
+			}
+		}
+	}
+}
+
+func TestCheckMsgpackRefusesWhatKillsTheLibrary(t *testing.T) {
+	for name, src := range map[string][]byte{
+		"16.7 million elements in 5 bytes": {0xdd, 0x00, 0xff, 0xff, 0xff},
+		"4 billion pairs":                  {0xdf, 0xff, 0xff, 0xff, 0xff},
+		"4 GB of bytes":                    {0xc6, 0xff, 0xff, 0xff, 0xff, 0},
+		"nested too deep":                  append(bytes.Repeat([]byte{0x91}, DepthMax+1), 0),
+		"shared elements":                  {0x94, 0x93, 0, 0, 0},
+		"unused byte":                      {0xc1},
+	} {
+		if err := CheckMsgpack(src); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrMalformed)
+		}
+	}
+}
+
+func FuzzDecodeRequest(f *testing.F) {
+	for _, q := range sampleRequests() {
+		f.Add(AppendRequest(nil, q))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		q, err := DecodeRequest(src)
+		if err != nil {
+			return
+		}
+		if got := AppendRequest(nil, q); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+func FuzzDecodeResponse(f *testing.F) {
+	for _, p := range sampleResponses() {
+		f.Add(AppendResponse(nil, p))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		p, err := DecodeResponse(src)
+		if err != nil {
+			return
+		}
+		if got := AppendResponse(nil, p); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+func FuzzDecodeHello(f *testing.F) {
+	f.Add(AppendHello(nil, &Hello{Cluster: ClusterID(idA), Member: idB, Name: "n"}))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		h, err := DecodeHello(src)
+		if err != nil {
+			return
+		}
+		if got := AppendHello(nil, &h); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
+
+// FuzzCheckMsgpack: what the scan lets through, the library decodes without
+// harm.
+func FuzzCheckMsgpack(f *testing.F) {
+	f.Add([]byte{0x82, 0xa1, 'a', 1, 0xa1, 'b', 0x91, 2})
+	f.Add([]byte{0xdd, 0x00, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if CheckMsgpack(src) != nil {
+			return
+		}
+		_, _ = msgpack.NewDecoder(bytes.NewReader(src)).DecodeInterfaceLoose()
+	})
+}

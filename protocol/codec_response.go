@@ -1,0 +1,253 @@
+package protocol
+
+import "fmt"
+
+// allocatedMax is how many elements of a list without a limit of its own are
+// allocated on its word; more are allocated as they come.
+const allocatedMax = 256
+
+// AppendResponse appends the encoding of a response. Beside the result it
+// carries what its kind has: Changes, Status or Join, which may be nil.
+func AppendResponse(dst []byte, p *Response) []byte {
+	dst = appendArray(dst, 5)
+	dst = appendUint(dst, p.ID)
+	dst = append(dst, byte(p.Kind))
+	dst = p.Result.append(dst)
+	dst = appendString(dst, p.Leader)
+	switch {
+	case p.Kind == RequestWatch && p.Changes != nil:
+		return p.Changes.append(dst)
+	case p.Kind == RequestStatus && p.Status != nil:
+		return p.Status.append(dst)
+	case p.Kind == RequestJoin && p.Join != nil:
+		return p.Join.append(dst)
+	}
+	return appendNil(dst)
+}
+
+// DecodeResponse reads what AppendResponse wrote. Data, keys and values alias
+// src.
+func DecodeResponse(src []byte) (*Response, error) {
+	r := reader{src: src}
+	r.array(5)
+	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
+	switch has := !r.isNil(); {
+	case p.Kind < RequestCommand || p.Kind > RequestJoin:
+		r.fail(fmt.Sprintf("unknown kind %d of response", p.Kind))
+	case has && p.Kind == RequestWatch:
+		p.Changes = r.changes()
+	case has && p.Kind == RequestStatus:
+		p.Status = r.status()
+	case has && p.Kind == RequestJoin:
+		p.Join = r.join()
+	case has:
+		r.fail("a response with a body that its kind has not")
+	}
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ResponseSize returns about how many bytes AppendResponse adds: exactly what
+// data, keys and values take, and a little more than the rest.
+func ResponseSize(p *Response) int {
+	n := 1 + 9 + 1 + p.Result.size() + 3 + len(p.Leader)
+	if p.Changes != nil {
+		n += 1 + 9 + 5
+		for i := range p.Changes.Changes {
+			n += 12 + len(p.Changes.Changes[i].Key) + len(p.Changes.Changes[i].Value)
+		}
+	}
+	if p.Status != nil {
+		n += 256 + 128*len(p.Status.Members)
+	}
+	if p.Join != nil {
+		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names))
+	}
+	return n
+}
+
+func (p *Result) size() int {
+	return 1 + 3 + len(p.Code) + 3 + min(len(p.Text), TextBytesMax) + 5 + len(p.Data) + 9 + 9
+}
+
+func (p *Result) append(dst []byte) []byte {
+	dst = appendArray(dst, 5)
+	dst = appendString(dst, string(p.Code))
+	dst = appendText(dst, p.Text)
+	dst = appendBin(dst, p.Data)
+	dst = appendUint(dst, uint64(p.Index))
+	return appendAge(dst, p.AgeKnown, p.Age)
+}
+
+func (r *reader) result() (p Result) {
+	r.array(5)
+	p.Code, p.Text, p.Data, p.Index = r.code(), r.text(), r.bin(ResultBytesMax), r.index()
+	p.AgeKnown, p.Age = r.age()
+	return p
+}
+
+// appendAge writes an age that may be unknown.
+func appendAge(dst []byte, known bool, nanos int64) []byte {
+	if !known {
+		return appendNil(dst)
+	}
+	return appendUint(dst, uint64(max(nanos, 0)))
+}
+
+func (r *reader) age() (known bool, nanos int64) {
+	if r.isNil() {
+		return false, 0
+	}
+	return true, r.nanos()
+}
+
+func (c *Changes) append(dst []byte) []byte {
+	dst = appendArray(dst, 2)
+	dst = appendUint(dst, uint64(c.Index))
+	dst = appendArray(dst, len(c.Changes))
+	for i := range c.Changes {
+		dst = appendArray(dst, 3)
+		dst = append(dst, byte(c.Changes[i].Kind))
+		dst = appendBin(dst, c.Changes[i].Key)
+		dst = appendBin(dst, c.Changes[i].Value)
+	}
+	return dst
+}
+
+func (r *reader) changes() *Changes {
+	r.array(2)
+	c := &Changes{Index: r.index()}
+	n := r.arrayTo(FrameBytesMax, 1+1+2+2)
+	if n > 0 {
+		c.Changes = make([]Change, 0, min(n, allocatedMax))
+	}
+	for range n {
+		r.array(3)
+		one := Change{Kind: ChangeKind(r.uintTo(uint64(ChangeDelete))), Key: r.bin(KeyBytesMax), Value: r.bin(ValueBytesMax)}
+		if one.Kind == 0 {
+			r.fail("a change without a kind")
+		}
+		if r.err != nil {
+			return nil
+		}
+		c.Changes = append(c.Changes, one)
+	}
+	return c
+}
+
+func (j *JoinInfo) append(dst []byte) []byte {
+	dst = appendArray(dst, 6)
+	dst = appendID(dst, j.Cluster)
+	dst = appendID(dst, j.Member)
+	dst = appendString(dst, j.Name)
+	dst = appendUint(dst, uint64(j.Configuration.Index))
+	if len(j.Configuration.Configuration.Members) == 0 {
+		dst = appendNil(dst) // a member that does not know it
+	} else {
+		dst = AppendConfiguration(dst, j.Configuration.Configuration)
+	}
+	dst = appendArray(dst, len(j.Names))
+	for _, n := range j.Names {
+		dst = appendArray(dst, 2)
+		dst = appendString(dst, n.Name)
+		dst = appendID(dst, n.Member)
+	}
+	return dst
+}
+
+func (r *reader) join() *JoinInfo {
+	r.array(6)
+	j := &JoinInfo{Cluster: r.id(), Member: r.member(), Name: r.name()}
+	j.Configuration.Index = r.index()
+	if !r.isNil() {
+		j.Configuration.Configuration = r.configuration()
+	}
+	for range r.arrayTo(FrameBytesMax, 1+1+1) {
+		r.array(2)
+		n := NameInUse{Name: r.name(), Member: r.member()}
+		if r.err != nil {
+			return nil
+		}
+		j.Names = append(j.Names, n)
+	}
+	return j
+}
+
+func (s *Status) append(dst []byte) []byte {
+	dst = appendArray(dst, 22)
+	dst = appendID(dst, s.Cluster)
+	dst = appendID(dst, s.ID)
+	dst = appendString(dst, s.Name)
+	dst = appendString(dst, s.Address)
+	dst = appendString(dst, s.HTTP)
+	dst = appendString(dst, s.Role)
+	dst = appendString(dst, s.RaftRole)
+	dst = appendUint(dst, uint64(s.Term))
+	dst = appendID(dst, s.LeaderID)
+	dst = appendString(dst, s.Leader)
+	dst = appendUint(dst, uint64(s.Commit))
+	dst = appendUint(dst, uint64(s.Applied))
+	dst = appendUint(dst, uint64(s.First))
+	dst = appendString(dst, s.Digest)
+	dst = appendAge(dst, s.AgeKnown, s.AgeNanos)
+	dst = appendString(dst, s.Version)
+	dst = appendUint(dst, uint64(max(s.Uptime, 0)))
+	dst = appendBool(dst, s.Serving)
+	dst = appendText(dst, s.Reason)
+	dst = appendUint(dst, uint64(max(s.Sessions, 0)))
+	dst = appendUint(dst, uint64(max(s.Keys, 0)))
+	dst = appendArray(dst, len(s.Members))
+	for i := range s.Members {
+		dst = s.Members[i].append(dst)
+	}
+	return dst
+}
+
+func (r *reader) status() *Status {
+	r.array(22)
+	s := &Status{
+		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
+		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
+		Applied: r.index(), First: r.index(), Digest: r.name(),
+	}
+	s.AgeKnown, s.AgeNanos = r.age()
+	s.Version, s.Uptime, s.Serving, s.Reason = r.name(), r.nanos(), r.bool(), r.text()
+	s.Sessions, s.Keys = int(r.nanos()), int(r.nanos())
+	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
+	if n > 0 {
+		s.Members = make([]MemberStatus, 0, min(n, allocatedMax))
+	}
+	for range n {
+		m := r.memberStatus()
+		if r.err != nil {
+			return nil
+		}
+		s.Members = append(s.Members, m)
+	}
+	return s
+}
+
+const memberStatusBytesMin = 10
+
+func (m *MemberStatus) append(dst []byte) []byte {
+	dst = appendArray(dst, 9)
+	dst = appendID(dst, m.ID)
+	dst = appendString(dst, m.Name)
+	dst = appendString(dst, m.Address)
+	dst = appendString(dst, m.Role)
+	dst = appendString(dst, m.Seat)
+	dst = appendBool(dst, m.Alive)
+	dst = appendBool(dst, m.Leader)
+	dst = appendUint(dst, uint64(m.Applied))
+	return appendAge(dst, m.Known, m.AgeNanos)
+}
+
+func (r *reader) memberStatus() (m MemberStatus) {
+	r.array(9)
+	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
+	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
+	m.Known, m.AgeNanos = r.age()
+	return m
+}
