@@ -1,0 +1,159 @@
+package lint
+
+import "strings"
+
+// row says which of our packages a part of the tree may import. A name stands
+// for that package alone, a name that ends in "/..." for it and all below.
+type row struct {
+	dir   string
+	allow []string
+	tests []string // what the tests of the part may import besides
+	// bare rows may not even import protocol and internal/invariant.
+	bare bool
+}
+
+// Parts that are listed together in many rows.
+var (
+	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
+	below = append([]string{"gossip/...", "storage/...", "internal/replica"}, cores...)
+	// offline is what the command uses without a cluster.
+	offline = []string{"internal/sim", "storage/...", "gossip", "active"}
+	// anything that is not a program: tests below the root may come from there.
+	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
+)
+
+// table is who may import whom. The longest dir that fits decides. Besides what
+// a row names, every package may import protocol (the words) and
+// internal/invariant, unless its row is bare, and in a part with "/..." the
+// rest of the part.
+var table = []row{
+	{dir: "protocol"},
+	{dir: "internal/invariant", bare: true},
+	{dir: "internal/lint", bare: true},
+	{dir: "active", tests: cores},
+	{dir: "passive", tests: cores},
+	{dir: "gossip", tests: cores},
+	{dir: "gossip/swim", allow: []string{"gossip"}, tests: anything},
+	{dir: "storage/...", tests: anything},
+	{dir: "resources/...", tests: anything},
+	{dir: "internal/policy", tests: cores},
+	{dir: "internal/replica", allow: cores, tests: append([]string{"storage/..."}, cores...)},
+	{dir: "internal/wire", tests: anything},
+	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
+	{dir: "internal/web/...", allow: []string{"resources/..."}, tests: anything},
+	{dir: "internal/runtime", allow: append([]string{"internal/wire"}, below...), tests: anything},
+	{dir: "internal/sim/...", allow: []string{
+		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica",
+	}},
+	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/web/...", "resources/..."}, tests: anything},
+	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
+	{dir: "cmd", allow: append([]string{".", "resources/..."}, offline...), tests: anything},
+	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},
+	{dir: "examples/...", allow: []string{".", "resources/...", "starlingtest"}, bare: true},
+}
+
+// rowOf returns the row that decides for a directory.
+func rowOf(dir string) (row, bool) {
+	best, found := row{}, false
+	for _, candidate := range table {
+		if fits(candidate.dir, dir) && (!found || len(candidate.dir) > len(best.dir)) {
+			best, found = candidate, true
+		}
+	}
+	return best, found
+}
+
+// fits reports whether a pattern of the table stands for a directory.
+func fits(pattern, dir string) bool {
+	base, tree := strings.CutSuffix(pattern, "/...")
+	return dir == base || tree && strings.HasPrefix(dir, base+"/")
+}
+
+func anyFits(patterns []string, dir string) bool {
+	for _, pattern := range patterns {
+		if fits(pattern, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayImport reports whether a file of the row may import one of our packages.
+func (r row) mayImport(dir string, test bool) bool {
+	switch {
+	case fits(r.dir, dir): // external tests, and the rest of a part
+		return true
+	case dir == "internal/invariant" || dir == "protocol":
+		return !r.bare
+	case anyFits(r.allow, dir):
+		return true
+	}
+	return test && anyFits(r.tests, dir)
+}
+
+// checkImports keeps the directions: imports go down only. Tests may import
+// more, but never a program, and those of a core nothing impure.
+func checkImports(r *Report) {
+	r.files(func(p *Package, f *File) {
+		from, known := rowOf(p.Dir)
+		if !known {
+			r.add(f.Syntax.Package, "package %s is not in the table of import directions (internal/lint/imports.go)", p.Dir)
+			return
+		}
+		for _, spec := range f.Syntax.Imports {
+			if spec.Name != nil && spec.Name.Name == "." {
+				r.add(spec.Pos(), "dot imports hide where a name comes from")
+			}
+			dir, ours := inModule(importPathOf(spec))
+			if ours && !from.mayImport(dir, f.Test) {
+				r.add(spec.Pos(), "%s may not import %s", p.Dir, dir)
+			}
+		}
+	})
+}
+
+// dependency says where a module of somebody else may be used.
+type dependency struct {
+	module string
+	allow  []string
+}
+
+// dependencies is the list of docs/adr/0002-dependencies.md.
+var dependencies = []dependency{
+	{"github.com/hashicorp/memberlist", []string{"gossip/swim"}},
+	{"github.com/vmihailenco/msgpack/v5", []string{"protocol", "resources/...", "internal/...", ".", "cmd"}},
+	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "resources/...", "internal/sim"}},
+	{"github.com/urfave/cli/v2", []string{"cmd/..."}},
+	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}},
+	{"golang.org/x/sys", []string{"storage/...", "internal/runtime"}},
+	// For tests only: the simulator's checker is the exception.
+	{"go.uber.org/goleak", nil},
+	{"github.com/anishathalye/porcupine", []string{"internal/sim/..."}},
+}
+
+// checkDependencies keeps modules of others where they belong. A test may use
+// any that is listed.
+func checkDependencies(r *Report) {
+	r.files(func(p *Package, f *File) {
+		for _, spec := range f.Syntax.Imports {
+			importPath := importPathOf(spec)
+			first, _, _ := strings.Cut(importPath, "/")
+			if _, ours := inModule(importPath); ours || !strings.Contains(first, ".") {
+				continue
+			}
+			found := false
+			for _, d := range dependencies {
+				if importPath != d.module && !strings.HasPrefix(importPath, d.module+"/") {
+					continue
+				}
+				found = true
+				if !f.Test && !anyFits(d.allow, p.Dir) {
+					r.add(spec.Pos(), "%s may not use %s (internal/lint/imports.go says who may)", p.Dir, d.module)
+				}
+			}
+			if !found {
+				r.add(spec.Pos(), "%s is not among the dependencies of docs/adr/0002-dependencies.md", importPath)
+			}
+		}
+	})
+}

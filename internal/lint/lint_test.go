@@ -1,0 +1,19 @@
+package lint
+
+import (
+	"testing"
+)
+
+// TestHouse runs all rules on this repository.
+func TestHouse(t *testing.T) {
+	tree, err := Load("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range tree.Check(Rules()...) {
+		t.Error(v)
+	}
+	if tree.byDir["internal/lint"] == nil || tree.byDir["protocol"] == nil {
+		t.Error("the rules have looked at another tree than this repository's")
+	}
+}
