@@ -1,0 +1,112 @@
+// Package web is HTTP: whether a member lives, whether it serves, and what it
+// says of itself. The page and the resources over HTTP come to the same place.
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of a connection. A slow or silent peer is cut off.
+const (
+	headerTimeout  = 5 * time.Second
+	requestTimeout = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	headerBytesMax = 16 << 10
+)
+
+// Source is what the answers come from. Its functions are called from several
+// goroutines.
+type Source struct {
+	// Alive returns why the member has stopped, nil while it runs.
+	Alive func() error
+	// Ready returns why the member does not serve, nil while it does.
+	Ready func() error
+	// Status returns what /v1/status prints as JSON.
+	Status func() any
+}
+
+// Handler answers /healthz, /readyz and /v1/status. The first two are 200 or
+// 503 with the reason in one line, for orchestrators: a member that is not
+// healthy wants a restart, one that is not ready wants time.
+func Handler(s Source) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", probe(s.Alive))
+	mux.HandleFunc("GET /readyz", probe(s.Ready))
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Status()) })
+	return mux
+}
+
+func probe(why func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := why(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, err)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(append(b, '\n')) // a reader that went away is not our trouble
+}
+
+// Server serves a handler on one listener until it is closed.
+type Server struct {
+	http *http.Server
+	addr string
+	done chan struct{}
+}
+
+// Serve starts serving on addr, host:port; port 0 picks one.
+func Serve(addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{addr: l.Addr().String(), done: make(chan struct{}), http: &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytesMax,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}}
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			logger.Error("HTTP stopped", "addr", s.addr, "err", err)
+		}
+	}()
+	return s, nil
+}
+
+// Addr returns the host:port that is listened on.
+func (s *Server) Addr() string { return s.addr }
+
+// Close lets the requests in flight end, until ctx does, and stops.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	<-s.done
+	return err
+}

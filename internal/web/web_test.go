@@ -1,0 +1,62 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestProbesAndStatus(t *testing.T) {
+	var alive, ready error
+	s, err := Serve("127.0.0.1:0", Handler(Source{
+		Alive:  func() error { return alive },
+		Ready:  func() error { return ready },
+		Status: func() any { return map[string]int{"applied": 7} },
+	}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	check := func(path string, wantCode int, wantBody string) {
+		t.Helper()
+		r, err := http.Get("http://" + s.Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.StatusCode, wantCode; got != want {
+			t.Errorf("GET %s: code %d, want %d", path, got, want)
+		}
+		if got, want := strings.TrimSpace(string(b)), wantBody; got != want {
+			t.Errorf("GET %s: body %q, want %q", path, got, want)
+		}
+	}
+	check("/healthz", 200, "ok")
+	check("/readyz", 200, "ok")
+	check("/v1/status", 200, `{"applied":7}`)
+	check("/nothing", 404, "404 page not found")
+	ready = errors.New("no leader")
+	check("/readyz", 503, "no leader")
+	check("/healthz", 200, "ok")
+	alive = errors.New("the disk failed")
+	check("/healthz", 503, "the disk failed")
+}
+
+func TestServeSaysThatAPortIsInUse(t *testing.T) {
+	s, err := Serve("127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	if _, err := Serve(s.Addr(), http.NotFoundHandler(), slog.New(slog.DiscardHandler)); err == nil {
+		t.Fatal("two servers on one port")
+	}
+}
