@@ -1,0 +1,141 @@
+// Package storage is durability: storage/wal is the segmented log,
+// storage/vfs the file system that tests break, and storage/storagetest the
+// suite that every implementation passes.
+//
+// This package holds only what the owners of a log see of it. A member has one
+// log; its records carry the member's hard state together with the entries that
+// came with it, so that one sync makes both durable.
+package storage
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// TailEntriesMax and TailBytesMax bound Recovered.Tail: the entries that a
+	// member keeps in memory so that those who keep up never read its disk.
+	TailEntriesMax = 4096
+	TailBytesMax   = 4 << 20
+)
+
+// Recovered is what opening a log found. With Damage, Shape, Tail, LastSum,
+// LastTime and Configurations end below the first damaged entry, while State is
+// still the newest one.
+type Recovered struct {
+	State          protocol.HardState
+	Shape          protocol.Shape
+	Configurations protocol.Configurations
+	// LastSum is the log sum after the last entry, and LastTime that entry's
+	// cluster time: 0 if no entry is held.
+	LastSum  protocol.LogSum
+	LastTime protocol.ClusterTime
+	// Tail is the last entries held, with Raw and Sum set, at most
+	// TailEntriesMax and, beyond the first, TailBytesMax of them.
+	Tail []protocol.Entry
+	// Sequence is the highest sequence number that is durable. It never goes
+	// back in the life of a directory.
+	Sequence protocol.Sequence
+	// Damage is nil for a sound log.
+	Damage *Damage
+}
+
+// Damage is an acknowledged record that can no longer be read. It is kept, not
+// dropped: until it is repaired from another member, its owner must neither
+// vote nor campaign nor acknowledge, and the log refuses writes.
+type Damage struct {
+	// Sequence is the number of the first damaged record; Segment and Offset
+	// say where it is.
+	Sequence protocol.Sequence
+	Segment  string
+	Offset   int64
+	// First..Last are the entries that cannot be trusted, of all damaged
+	// records together. What lies between may hold good ones: Read decides.
+	First, Last protocol.Index
+	// Reaches is the log sum after Last, as the next good record says it: what
+	// entries from another member must lead to.
+	Reaches protocol.LogSum
+	// Records counts the damaged records.
+	Records int
+	// Text says what was found, for people.
+	Text string
+}
+
+// Error says what is damaged. It has the code of protocol.ErrCorrupt.
+func (d *Damage) Error() string {
+	return fmt.Sprintf("damaged data: %s: entries %d to %d, record %d in %s at byte %d",
+		d.Text, d.First, d.Last, d.Sequence, d.Segment, d.Offset)
+}
+
+// Unwrap makes errors.Is(d, protocol.ErrCorrupt) true.
+func (d *Damage) Unwrap() error { return protocol.ErrCorrupt }
+
+// Log is one member's log. Write, Sync, Idle, Settle, DropHead and Reset are
+// called by one goroutine at a time, the log's writer; Read, Full and
+// DurableSequence by any.
+//
+// The first failed write or sync is final: that call and all later ones return
+// protocol.ErrDiskFailed. The sync is never tried again, because the kernel
+// marks the pages that it could not write as clean. The one exception is a full
+// disk found before anything was written: protocol.ErrNoSpace, and the log is
+// as it was before.
+type Log interface {
+	// Recovered returns what opening found. It does not follow later writes.
+	Recovered() Recovered
+
+	// Write hands one durable step to the operating system: w.State, the
+	// truncation and the entries are recovered together or not at all. The
+	// entries are w.First..w.Last with Raw and Sum set; the log keeps neither
+	// them nor w. It does not sync.
+	Write(w protocol.Write, entries []protocol.Entry) error
+
+	// Sync makes everything that was written durable.
+	Sync() error
+
+	// Idle is called after a Sync when nothing waits to be written. It notes in
+	// the log, once and without a sync, how far the log is known to be durable,
+	// so that damage can be told from a torn tail.
+	Idle() error
+
+	// Settle is Idle and a sync of that note. The owner calls it 50 ms after
+	// Idle, unless it has written in between.
+	Settle() error
+
+	// Read returns entries from first on: at least one, at most up to last, no
+	// more than fit into bytes after the first; Raw and Sum are set. It returns
+	// protocol.ErrCompacted below the log's begin, protocol.ErrNotFound above
+	// its end, protocol.ErrCorrupt where what is on disk is not what was
+	// written.
+	Read(first, last protocol.Index, bytes int) ([]protocol.Entry, error)
+
+	// DropHead gives up entries below an index, which must be held and
+	// committed, and returns the index of the first entry that is still held:
+	// at most below, since only whole segments are dropped.
+	DropHead(below protocol.Index) (protocol.Index, error)
+
+	// Reset drops all entries and begins again after b. It is durable when it
+	// returns.
+	Reset(b Begin, state protocol.HardState) error
+
+	// DurableSequence is the number of the last record known to be synced. It
+	// is what a member says in protocol.Hello.
+	DurableSequence() protocol.Sequence
+
+	// Full reports whether free space is so low that no new proposals should be
+	// taken. It turns true below the low mark and false again above the high
+	// one.
+	Full() (bool, error)
+
+	// Close syncs nothing and releases the directory. It is safe to call twice.
+	Close() error
+}
+
+// Begin is the point after which a log begins, with what is needed there: the
+// last entry below, the log sum after it, and the configuration in force.
+type Begin struct {
+	Index         protocol.Index
+	Term          protocol.Term
+	Sum           protocol.LogSum
+	Configuration protocol.ConfigurationAt
+}
