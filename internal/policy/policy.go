@@ -1,0 +1,320 @@
+// Package policy decides who should be active: a pure function of the
+// configuration, of who is alive, and of how far everybody is.
+//
+// The leader's member asks it now and then and proposes what it says. It knows
+// one kind of change so far: to grow, by one member at a time, until the
+// configuration has as many voters as it aims at. A passive first becomes a
+// learner, and a learner that has acknowledged enough becomes a voter. Nothing
+// here is a safety rule: those are checked again by the role that takes the
+// proposal.
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Config tunes the decisions. A zero field means its default.
+type Config struct {
+	// Stable is how long a member must have been alive without a break before
+	// it gets a seat. Shorter grows faster, and hands seats to members that
+	// are just coming and going. Default 1 s.
+	Stable time.Duration
+	// LagMax is how many entries a member may be behind the commit index and
+	// still count as caught up. Default 1,024.
+	LagMax protocol.Index
+}
+
+// The defaults of Config.
+const (
+	StableDefault                = time.Second
+	LagMaxDefault protocol.Index = 1024
+)
+
+// Peer is a live member, the leader itself included, and what is known of its
+// log.
+type Peer struct {
+	protocol.Peer
+	// Since is when the member was first seen alive, eligible and in its role,
+	// without a break until now.
+	Since protocol.Instant
+	// Tip is the highest index that the member said it holds. TipKnown is
+	// false as long as it has said nothing.
+	Tip      protocol.Index
+	TipKnown bool
+}
+
+// Progress is how far the leader knows a member of the configuration to be.
+type Progress struct {
+	ID protocol.MemberID
+	// Match is the highest index that the member has acknowledged as durable.
+	Match protocol.Index
+	// Active says that the member answered the leader lately.
+	Active bool
+}
+
+// Input is all that a decision depends on. The order of the lists does not
+// matter.
+type Input struct {
+	Now protocol.Instant
+	// Configuration is the latest one in the leader's log, committed or not.
+	Configuration protocol.ConfigurationAt
+	// Commit is the leader's commit index. OwnTerm says that an entry of its
+	// own term has been committed: before that no change may be proposed.
+	Commit   protocol.Index
+	OwnTerm  bool
+	Peers    []Peer
+	Progress []Progress
+}
+
+// Action is what a decision asks for.
+type Action uint8
+
+const (
+	// Wait asks for nothing.
+	Wait Action = iota
+	// AddLearner gives a passive the seat of a learner.
+	AddLearner
+	// PromoteLearner makes a learner a voter.
+	PromoteLearner
+)
+
+// String returns the action's name.
+func (a Action) String() string {
+	switch a {
+	case AddLearner:
+		return "add-learner"
+	case PromoteLearner:
+		return "promote-learner"
+	}
+	return "wait"
+}
+
+// Decision is the next change, or why there is none.
+type Decision struct {
+	Action Action
+	// Member is whom the change is about.
+	Member protocol.MemberID
+	// Version is the configuration that Next was made from: a proposal that
+	// meets another one must be refused.
+	Version protocol.Index
+	Next    protocol.Configuration
+	// Why is a sentence for people, in every case.
+	Why string
+	// Again is when the passing of time alone can change the answer; zero if
+	// it cannot.
+	Again protocol.Instant
+}
+
+// Decide returns the next change of the configuration.
+func Decide(cfg Config, in Input) Decision {
+	if cfg.Stable == 0 {
+		cfg.Stable = StableDefault
+	}
+	if cfg.LagMax == 0 {
+		cfg.LagMax = LagMaxDefault
+	}
+	v := newView(cfg, in)
+	if why := v.refuse(); why != "" {
+		return v.wait(why)
+	}
+	// Replacing a failed voter comes before growing: it is one change of two
+	// seats, and will be decided here.
+	return v.grow()
+}
+
+// view is an input in order: by id, so that equal inputs give equal decisions.
+type view struct {
+	Config
+	Input
+	current protocol.Configuration
+	peers   []Peer
+	again   protocol.Instant
+}
+
+func newView(cfg Config, in Input) *view {
+	v := &view{Config: cfg, Input: in, current: in.Configuration.Configuration, peers: slices.Clone(in.Peers)}
+	slices.SortFunc(v.peers, func(a, b Peer) int { return a.ID.Compare(b.ID) })
+	return v
+}
+
+// refuse says why nothing may be changed now, whatever would be good.
+func (v *view) refuse() string {
+	switch {
+	case v.Configuration.Index > v.Commit:
+		return fmt.Sprintf("the change at index %d is not committed yet", v.Configuration.Index)
+	case !v.OwnTerm:
+		return "the leader has not committed an entry of its own term yet"
+	}
+	return ""
+}
+
+// grow fills the seats up to the target. Learners come first, so that the
+// uncomfortable configurations on the way (two voters survive the loss of
+// nobody) last only as long as a commit takes.
+func (v *view) grow() Decision {
+	voters := len(v.current.Voters())
+	if voters >= v.current.Target {
+		return v.wait(fmt.Sprintf("%d voters of %d wanted", voters, v.current.Target))
+	}
+	ready, waiting := v.learners()
+	var why []string
+	if voters+len(ready)+len(waiting) < v.current.Target {
+		candidates, others := v.candidates()
+		switch {
+		case len(v.current.Members) >= protocol.ActivesMax:
+			why = append(why, fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members)))
+		case len(candidates) > 0:
+			return v.addLearner(v.choose(candidates, v.zones(protocol.SeatLearner)))
+		case len(others) == 0:
+			why = append(why, "no passive wishes to be active")
+		}
+		why = append(why, others...)
+	}
+	if len(ready) > 0 {
+		return v.promote(v.choose(ready, v.zones(protocol.SeatVoter)))
+	}
+	why = append(why, waiting...)
+	return v.wait(fmt.Sprintf("%d voters of %d wanted: %s", voters, v.current.Target, strings.Join(why, "; ")))
+}
+
+// learners returns the live learners that can become voters, and why the
+// others that are alive must wait. Dead ones hold a seat that nobody counts
+// on: another passive may take their place.
+func (v *view) learners() (ready []Peer, waiting []string) {
+	for _, m := range v.current.Members {
+		if m.Seat != protocol.SeatLearner {
+			continue
+		}
+		p, alive := v.peer(m.ID)
+		progress := v.progress(m.ID)
+		if !alive && !progress.Active {
+			continue
+		}
+		if !alive {
+			p = Peer{Peer: protocol.Peer{ID: m.ID, Name: m.Name, Address: m.Address}}
+		}
+		// The latest configuration is at or above the entry that made the
+		// member a learner, so acknowledging it is enough, and shows that the
+		// member can follow.
+		need := max(v.Configuration.Index, v.behind())
+		switch {
+		case !progress.Active:
+			waiting = append(waiting, fmt.Sprintf("learner %s does not answer", m.Label()))
+		case progress.Match < need:
+			waiting = append(waiting, fmt.Sprintf("learner %s has acknowledged %d, needs %d", m.Label(), progress.Match, need))
+		default:
+			ready = append(ready, p)
+		}
+	}
+	return ready, waiting
+}
+
+// candidates returns the passives that can become learners, and why others
+// that wish to be active cannot yet.
+func (v *view) candidates() (can []Peer, cannot []string) {
+	for _, p := range v.peers {
+		if !p.Eligible || v.current.Names(p.ID) {
+			continue
+		}
+		stable := p.Since.Add(v.Stable)
+		switch {
+		case p.Role != protocol.RolePassive:
+			// It was active, or does not know: its log has yet to tell it.
+			cannot = append(cannot, fmt.Sprintf("%s is not passive yet", label(p)))
+		case stable > v.Now:
+			if v.again == 0 || stable < v.again {
+				v.again = stable
+			}
+			cannot = append(cannot, fmt.Sprintf("%s has been alive for %v of %v", label(p), v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable))
+		case !p.TipKnown:
+			cannot = append(cannot, fmt.Sprintf("%s has not said what it holds", label(p)))
+		case p.Tip < v.behind():
+			cannot = append(cannot, fmt.Sprintf("%s holds %d of %d", label(p), p.Tip, v.Commit))
+		default:
+			can = append(can, p)
+		}
+	}
+	return can, cannot
+}
+
+// behind returns the lowest index whose holder counts as caught up.
+func (v *view) behind() protocol.Index {
+	if v.Commit < v.LagMax {
+		return 0
+	}
+	return v.Commit - v.LagMax
+}
+
+// zones returns the zones in which members with at least the seat live.
+func (v *view) zones(least protocol.Seat) []string {
+	var zones []string
+	for _, m := range v.current.Members {
+		if m.Seat >= least {
+			if p, alive := v.peer(m.ID); alive {
+				zones = append(zones, p.Zone)
+			}
+		}
+	}
+	return zones
+}
+
+// choose returns the first of the peers, which are in order of id, whose zone
+// has nobody yet, or else the first. A member that names no zone says nothing
+// of where it is, so it is not preferred.
+func (v *view) choose(from []Peer, taken []string) (Peer, string) {
+	for _, p := range from {
+		if p.Zone != "" && !slices.Contains(taken, p.Zone) {
+			return p, fmt.Sprintf(", the first in zone %s", p.Zone)
+		}
+	}
+	return from[0], ""
+}
+
+func (v *view) addLearner(p Peer, zone string) Decision {
+	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Address, Seat: protocol.SeatLearner}
+	why := fmt.Sprintf("%s becomes a learner%s: %d voters of %d wanted, alive for %v, holds %d of %d",
+		label(p), zone, len(v.current.Voters()), v.current.Target, v.Now.Sub(p.Since).Round(time.Millisecond), p.Tip, v.Commit)
+	return v.change(AddLearner, line, why)
+}
+
+func (v *view) promote(p Peer, zone string) Decision {
+	line, _ := v.current.Find(p.ID)
+	line.Seat = protocol.SeatVoter
+	why := fmt.Sprintf("%s becomes a voter%s: %d voters of %d wanted, acknowledged %d of %d",
+		line.Label(), zone, len(v.current.Voters()), v.current.Target, v.progress(p.ID).Match, v.Commit)
+	return v.change(PromoteLearner, line, why)
+}
+
+func (v *view) change(action Action, line protocol.ActiveMember, why string) Decision {
+	return Decision{Action: action, Member: line.ID, Version: v.Configuration.Index, Next: v.current.With(line), Why: why}
+}
+
+func (v *view) wait(why string) Decision {
+	return Decision{Version: v.Configuration.Index, Next: v.current, Why: why, Again: v.again}
+}
+
+func (v *view) peer(id protocol.MemberID) (Peer, bool) {
+	i, ok := slices.BinarySearchFunc(v.peers, id, func(p Peer, id protocol.MemberID) int { return p.ID.Compare(id) })
+	if !ok {
+		return Peer{}, false
+	}
+	return v.peers[i], true
+}
+
+func (v *view) progress(id protocol.MemberID) Progress {
+	for _, p := range v.Progress {
+		if p.ID == id {
+			return p
+		}
+	}
+	return Progress{ID: id}
+}
+
+func label(p Peer) string {
+	return protocol.ActiveMember{ID: p.ID, Name: p.Name}.Label()
+}
