@@ -1,0 +1,104 @@
+package gossip
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Mode is how frames spread.
+type Mode uint8
+
+const (
+	// Flood is the founding papers' protocol: each new frame goes to a few
+	// random members, who do the same. Robust, and about three copies per
+	// member.
+	Flood Mode = 1
+)
+
+// Config tunes a core. A zero field means its default.
+type Config struct {
+	ID  protocol.MemberID
+	Run protocol.RunID
+	// Seed decides every random choice, together with Run.
+	Seed uint64
+	Mode Mode // default Flood
+
+	// Fanout is how many random members a new frame is offered to (default
+	// 4), each with Probability (default 0.75). With c = Fanout x Probability
+	// x (1 - loss), push alone misses a share s = e^(-c(1-s)).
+	Fanout      int
+	Probability float64
+	// HopLimit bounds how often a frame is passed on; default
+	// 2 ceil(log_c N) + 6 for N passives.
+	HopLimit int
+
+	// Have is how often the digest is sent, to two members (default 50 ms).
+	// Shorter finds losses sooner and makes reported ages smaller, at about
+	// 100 B per digest.
+	Have time.Duration
+	// Flush is how long committed entries may wait for others that share
+	// their frame (default 5 ms), unless the member was idle.
+	Flush time.Duration
+	// ActiveAsks bounds how often passives ask one active for its freshness,
+	// per second (default 400): with more passives each asks less often.
+	ActiveAsks int
+
+	// BufferBytesMax bounds the frames that wait for what precedes them
+	// (default 8 MiB). Beyond it the farthest ahead is dropped.
+	BufferBytesMax int
+	// ServeBytesMax bounds the bytes per second that pulls get from this
+	// member (default 64 MiB). A single member gets at most a quarter. Beyond
+	// it: BUSY.
+	ServeBytesMax int
+
+	// NoRepair switches pulls off. For measuring what push alone reaches.
+	NoRepair bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.Mode == 0 {
+		c.Mode = Flood
+	}
+	if c.Fanout == 0 {
+		c.Fanout = 4
+	}
+	if c.Probability == 0 {
+		c.Probability = 0.75
+	}
+	if c.Have == 0 {
+		c.Have = 50 * time.Millisecond
+	}
+	if c.Flush == 0 {
+		c.Flush = 5 * time.Millisecond
+	}
+	if c.ActiveAsks == 0 {
+		c.ActiveAsks = 400
+	}
+	if c.BufferBytesMax == 0 {
+		c.BufferBytesMax = 8 << 20
+	}
+	if c.ServeBytesMax == 0 {
+		c.ServeBytesMax = 64 << 20
+	}
+	return c
+}
+
+// Validate reports all that is wrong with a configuration at once.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Mode <= Flood, "unknown gossip mode %d", c.Mode)
+	check(c.Fanout >= 0 && c.Fanout <= 64, "gossip fanout must be 1 to 64, not %d", c.Fanout)
+	check(c.Probability >= 0 && c.Probability <= 1, "gossip probability must be above 0 and at most 1, not %v", c.Probability)
+	check(c.HopLimit >= 0 && c.HopLimit < hopsMax, "gossip hop limit must be below %d, not %d", hopsMax, c.HopLimit)
+	check(c.Have >= 0 && c.Flush >= 0, "gossip intervals must not be negative")
+	check(c.ActiveAsks >= 0 && c.BufferBytesMax >= 0 && c.ServeBytesMax >= 0, "gossip limits must not be negative")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,170 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// asksMax is how many questions for freshness are remembered: those of
+	// more than a second.
+	asksMax = 64
+	// A member gets this many answers (digests, sums) per second, and at once.
+	answersPerSecond, answersBurst = 400, 200
+	// rttMax bounds what is believed of a round trip.
+	rttMax = 10 * time.Second
+	// indexMax is above any index that a log can reach. What claims more is
+	// not believed, and arithmetic below it cannot overflow.
+	indexMax = protocol.Index(1) << 62
+)
+
+// digest is when HAVEs go out, and which await an answer.
+type digest struct {
+	at        protocol.Instant // of the next
+	askedFeed protocol.Instant // an active was last asked
+	everAsked bool
+	asks      [asksMax]ask
+	next      int
+	scratch   [4]*member
+}
+
+// ask is a question for freshness: its nonce, and this member's clock before
+// it was sent.
+type ask struct {
+	nonce uint64
+	to    protocol.MemberID
+	at    protocol.Instant
+}
+
+// sendDigests sends the digest to two members. Both answer; so each member
+// hears of four on average.
+func (c *Core) sendDigests(now protocol.Instant) {
+	d := &c.digest
+	d.at = d.at.Add(c.cfg.Have)
+	if d.at <= now { // paused: no catching up
+		d.at = now.Add(c.cfg.Have)
+	}
+	to := d.scratch[:0]
+	if feed := c.feed(now); feed == nil {
+		to = c.pick(to, c.members.all, 2, protocol.MemberID{})
+	} else {
+		to = append(c.pick(to, c.members.all, 1, feed.id), feed)
+	}
+	for _, m := range to {
+		nonce := max(c.rng.Uint64(), 1)
+		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: now}
+		d.next = (d.next + 1) % asksMax
+		h := c.have(now)
+		h.Nonce = nonce
+		c.send(m.id, h)
+	}
+}
+
+// feed returns the member that freshness is to come from this time, or nil for
+// a random one. Claims arise at the leader: actives ask it each time, and
+// passives ask an active, seldom enough that actives are not asked more the
+// more passives there are. Random members carry claims between those times.
+func (c *Core) feed(now protocol.Instant) *member {
+	if c.self.Role == protocol.RoleActive {
+		return c.members.get(c.self.Leader)
+	}
+	// Followers spare the leader; without any it must do.
+	feeds := make([]*member, 0, 8)
+	for _, m := range c.members.actives {
+		if m.id != c.self.Leader && len(feeds) < cap(feeds) {
+			feeds = append(feeds, m)
+		}
+	}
+	if len(feeds) == 0 {
+		if feeds = c.members.actives; len(feeds) == 0 {
+			return nil
+		}
+	}
+	d := &c.digest
+	asking := len(c.members.passives) + 1
+	pause := time.Duration(asking) * time.Second / time.Duration(len(feeds)*c.cfg.ActiveAsks)
+	if d.everAsked && now.Sub(d.askedFeed) < max(pause, c.cfg.Have)-c.cfg.Have/2 {
+		return nil
+	}
+	d.askedFeed, d.everAsked = now, true
+	return feeds[c.rng.IntN(len(feeds))]
+}
+
+// have is what this member says of itself now. A member that is no source
+// claims to hold nothing, so that nobody pulls from it.
+func (c *Core) have(now protocol.Instant) *protocol.Have {
+	h := &protocol.Have{
+		Applied: c.self.Applied,
+		Commit:  max(c.self.Commit, c.self.Tip),
+		Term:    c.self.Term,
+		Leader:  c.self.Leader,
+	}
+	if c.source() {
+		h.First, h.Tip = c.self.First, c.self.Tip
+	}
+	if n := len(c.buffer.held.list); n > 0 && c.takes() {
+		end := c.buffer.held.list[n-1].Last
+		h.Holes = c.buffer.held.gaps(nil, protocol.Range{First: c.self.Tip + 1, Last: end}, protocol.HolesMax)
+	}
+	if index, age, ok := c.fresh.newest(now); ok {
+		h.FreshKnown, h.FreshIndex, h.FreshAge = true, index, int64(age)
+	}
+	return h
+}
+
+func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.Have) {
+	m := c.members.get(from)
+	if h.AnswerTo != 0 {
+		c.answered(now, from, m, h)
+	}
+	if m != nil && h.Tip < indexMax {
+		m.known = true
+		m.first, m.tip, m.likely = h.First, h.Tip, 0
+		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, At: now}
+		if h.FreshKnown && h.FreshAge >= 0 {
+			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
+		}
+		c.pulling.denied(m)
+		c.evidence(now, h.Tip)
+	}
+	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {
+		a := c.have(now)
+		a.AnswerTo = h.Nonce
+		c.send(from, a)
+	}
+}
+
+// answered takes the freshness of an answer to a question of ours. Nothing
+// else counts: an unsolicited age may have waited in a socket while this
+// member was stopped.
+func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member, h *protocol.Have) {
+	i := slices.IndexFunc(c.digest.asks[:], func(a ask) bool { return a.nonce == h.AnswerTo && a.to == from })
+	if i < 0 {
+		return
+	}
+	asked := c.digest.asks[i].at
+	c.digest.asks[i] = ask{}
+	if h.FreshKnown {
+		c.fresh.answered(asked, h.FreshIndex, time.Duration(h.FreshAge))
+	}
+	if m != nil {
+		rtt := min(max(now.Sub(asked), 1), rttMax)
+		m.rtt = smooth(m.rtt, rtt)
+		c.pulling.rtt = smooth(c.pulling.rtt, rtt)
+	}
+}
+
+// mayAnswer charges one small answer to a member.
+func (c *Core) mayAnswer(now protocol.Instant, to protocol.MemberID) bool {
+	return c.members.budget(to).answers.take(now, 1, answersPerSecond, answersBurst)
+}
+
+// smooth moves an average towards a sample; the first sample is the average.
+func smooth(average, sample time.Duration) time.Duration {
+	if average == 0 {
+		return sample
+	}
+	return average + (sample-average)/8
+}

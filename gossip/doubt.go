@@ -1,0 +1,145 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// avoidFor is how long the origin of frames that do not fit is avoided.
+	avoidFor = 30 * time.Second
+	// doubtFor is how long an answer is sought, sumPatience how long for from
+	// one active, and sumPause how long after all have been asked.
+	doubtFor, sumPatience, sumPause = 30 * time.Second, 200 * time.Millisecond, time.Second
+	// suspectsMax bounds the origins that are in doubt at once.
+	suspectsMax = 8
+)
+
+// doubt is the question that a frame which does not fit raises: who is wrong,
+// its origin or I? An active answers it. Who passed the frame on is never
+// blamed: it could not check it either.
+type doubt struct {
+	open     bool
+	index    protocol.Index // where the frame should have joined
+	mine     protocol.LogSum
+	suspects []protocol.MemberID
+	asked    []protocol.MemberID
+	to       protocol.MemberID
+	at       protocol.Instant // when to ask the next
+	until    protocol.Instant
+}
+
+// Refused tells the core that the role found a run not to fit its log. The run
+// is fetched again from others, and an active is asked for its log sum.
+func (c *Core) Refused(now protocol.Instant, run Run) {
+	c.buffer.dropOrigin(run.Origin)
+	c.given = c.self.Tip
+	if n := len(run.Entries); n > 0 {
+		c.evidence(now, run.Entries[n-1].Index)
+	}
+	d := &c.doubt
+	if c.wrong || c.avoided(now, run.Origin) {
+		return
+	}
+	if d.open {
+		if len(d.suspects) < suspectsMax && !slices.Contains(d.suspects, run.Origin) {
+			d.suspects = append(d.suspects, run.Origin)
+		}
+		return
+	}
+	mine, known := c.sumBefore(c.self.Tip + 1)
+	if !known || c.self.Tip == 0 {
+		// An empty log contradicts nobody.
+		c.avoid(now, run.Origin, c.self.Tip)
+		return
+	}
+	*d = doubt{
+		open: true, index: c.self.Tip, mine: mine,
+		suspects: []protocol.MemberID{run.Origin}, at: now, until: now.Add(doubtFor),
+	}
+	c.askSum(now)
+}
+
+// askSum asks the next active: any that is not in doubt itself before one that
+// is, else the diverged could declare everybody else so.
+func (c *Core) askSum(now protocol.Instant) {
+	d := &c.doubt
+	if now >= d.until {
+		*d = doubt{at: never}
+		return
+	}
+	var free, suspect []*member
+	for _, m := range c.members.actives {
+		switch {
+		case slices.Contains(d.asked, m.id):
+		case slices.Contains(d.suspects, m.id) || now < m.avoidUntil:
+			suspect = append(suspect, m)
+		default:
+			free = append(free, m)
+		}
+	}
+	if len(free) == 0 && (len(d.asked) == 0 || len(c.members.actives) == len(suspect)) {
+		free = suspect
+	}
+	if len(free) == 0 {
+		d.asked, d.to = nil, protocol.MemberID{}
+		d.at = now.Add(sumPause)
+		return
+	}
+	m := free[c.rng.IntN(len(free))]
+	d.asked, d.to = append(d.asked, m.id), m.id
+	d.at = now.Add(sumPatience)
+	c.send(m.id, &protocol.SumQuestion{Index: d.index})
+}
+
+func (c *Core) onSumQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.SumQuestion) {
+	if c.self.Role != protocol.RoleActive || !c.source() || !c.mayAnswer(now, from) {
+		return
+	}
+	a := &protocol.SumAnswer{Index: q.Index}
+	if q.Index <= c.self.Tip {
+		a.Sum, a.Known = c.sumBefore(q.Index + 1)
+	}
+	c.send(from, a)
+}
+
+func (c *Core) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.SumAnswer) {
+	d := &c.doubt
+	if !d.open || from != d.to || a.Index != d.index {
+		return
+	}
+	switch {
+	case !a.Known:
+		c.askSum(now) // not yet, or no longer: ask another
+	case a.Sum == d.mine:
+		for _, origin := range d.suspects {
+			c.avoid(now, origin, d.index)
+		}
+		*d = doubt{at: never}
+	default:
+		c.wrong, c.diverged = true, d.index
+		c.ready.Diverged = &Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from}
+		c.event(protocol.EventDiverged, from, d.index, "this member's log contradicts an active's")
+		c.ready.Runs = nil
+		c.buffer.clear()
+		c.pulling.clear()
+		*d = doubt{at: never}
+	}
+}
+
+// avoid reports an origin and prefers others for a while.
+func (c *Core) avoid(now protocol.Instant, origin protocol.MemberID, at protocol.Index) {
+	if m := c.members.get(origin); m != nil {
+		m.avoidUntil = now.Add(avoidFor)
+	}
+	c.buffer.dropOrigin(origin)
+	c.event(protocol.EventRefused, origin, at, "frames of this member do not fit the committed log")
+}
+
+// avoided reports whether a member's frames are left aside.
+func (c *Core) avoided(now protocol.Instant, origin protocol.MemberID) bool {
+	m := c.members.get(origin)
+	return m != nil && now < m.avoidUntil
+}

@@ -1,0 +1,323 @@
+// Package gossip is on every member: it carries entries, commit knowledge,
+// freshness and checkpoints between members (links, HAVE/WANT, pulls, swarm)
+// as a deterministic state machine; gossip/swim is memberlist and its
+// transport.
+//
+// It speaks of the committed prefix only. An active whose committed tip rose
+// makes frames and sends each to a few random passives; whoever sees a frame
+// for the first time passes it on. That misses some members, so whoever learns
+// that others hold more than it does pulls the gap. Both need no knowledge of
+// who has what: frames are told apart by the indexes that they carry.
+//
+// A Core is without goroutines, clock, disk or network, and belongs to one
+// goroutine. Its owner tells it of peers, progress, messages and time, and
+// serves the Ready that follows. The same inputs give the same outputs: all
+// choices come from one seeded source.
+package gossip
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// never is a deadline that is not set.
+const never = protocol.Instant(math.MaxInt64)
+
+// Log is what the core reads of the committed prefix that the member holds. It
+// answers from memory.
+type Log interface {
+	// Entries returns entries first.. up to last, about as many as fit into
+	// bytes and at least one; nil if first is not in memory. They may be kept
+	// and are not changed.
+	Entries(first, last protocol.Index, bytes int) []protocol.Entry
+	// SumBefore returns the log sum after entry first-1, if it is in memory.
+	SumBefore(first protocol.Index) (protocol.LogSum, bool)
+}
+
+// Progress is where the member stands. The owner reports every change.
+type Progress struct {
+	First   protocol.Index // lowest index held
+	Tip     protocol.Index // min(commit, held): the committed prefix ends here
+	Applied protocol.Index
+	Commit  protocol.Index // highest index known to be committed
+	Term    protocol.Term
+	Leader  protocol.MemberID // zero if none is known
+	Role    protocol.Role
+	// Source says that others may be fed from this log: it is complete and not
+	// in doubt.
+	Source bool
+}
+
+// Run is a piece of the committed log for the passive role. The runs of a
+// Ready are in order, and the first one joins the tip; a run may begin at or
+// below the tip, so that the role can verify where it joins.
+type Run struct {
+	// From sent it, Origin made it from its own log.
+	From, Origin protocol.MemberID
+	// Before is the log sum before the first entry, as the origin says.
+	Before  protocol.LogSum
+	Entries []protocol.Entry
+	// Commit is the origin's commit index; no entry is above it.
+	Commit protocol.Index
+}
+
+// RangeRead asks the owner to read entries from the disk, at least one and up
+// to Bytes, for a member that pulls them, and to hand them to Answer.
+type RangeRead struct {
+	To    protocol.MemberID
+	Range protocol.Range
+	Bytes int
+}
+
+// Divergence says that this member's log contradicts an active's: it must stop
+// serving, and reinstall its state. The core is no source from then on.
+type Divergence struct {
+	Index        protocol.Index
+	Mine, Theirs protocol.LogSum
+	By           protocol.MemberID
+}
+
+// Ready is what the core hands out. Messages are safe to send at any time:
+// they speak of committed entries.
+type Ready struct {
+	Messages []protocol.Envelope
+	Reads    []RangeRead
+	Runs     []Run
+	Diverged *Divergence
+	Events   []protocol.Event
+}
+
+// Core is one member's part of the flock.
+//
+// Invariant: tip <= given, and given-tip is what was handed out in Runs and is
+// not taken yet. Nothing above self.Tip ever leaves the member, except frames
+// that are passed on as they came.
+type Core struct {
+	cfg Config
+	log Log
+	rng *rand.Rand
+
+	members  members
+	self     Progress
+	started  bool // Progress was called
+	diverged protocol.Index
+	wrong    bool // the log contradicts an active's, since index diverged
+
+	push    push
+	buffer  buffer
+	seen    ranges // indexes above the tip that came by, kept or not
+	given   protocol.Index
+	pulling pulling
+	serving serving
+	fresh   freshness
+	digest  digest
+	doubt   doubt
+
+	ready Ready
+}
+
+// New returns a core that knows nobody.
+func New(now protocol.Instant, cfg Config, log Log) *Core {
+	cfg = cfg.withDefaults()
+	c := &Core{
+		cfg: cfg,
+		log: log,
+		rng: rand.New(rand.NewPCG(cfg.Seed, uint64(cfg.Run))),
+	}
+	c.members.byID = make(map[protocol.MemberID]*member)
+	c.buffer.bytesMax = cfg.BufferBytesMax
+	c.push.flushAt = never
+	c.pulling.at = never
+	c.doubt.at = never
+	// The first digest comes at a random moment, or members that start
+	// together speak together for ever.
+	c.digest.at = now.Add(time.Duration(c.rng.Int64N(int64(cfg.Have))))
+	return c
+}
+
+// SetPeers tells the core who lives, itself excepted. What it knows of members
+// that stay is kept.
+func (c *Core) SetPeers(_ protocol.Instant, peers []protocol.Peer) {
+	c.members.set(c.cfg.ID, peers)
+	c.pulling.forgetStrangers(&c.members)
+}
+
+// Progress tells the core where its member stands.
+func (c *Core) Progress(now protocol.Instant, p Progress) {
+	before := c.self
+	c.self = p
+	if c.wrong && p.Tip < c.diverged {
+		c.wrong = false // the log was installed anew
+	}
+	if !c.started || p.Role != before.Role {
+		c.started = true
+		c.becomeRole(p)
+	}
+	c.fresh.applied(p.Applied)
+	if p.Tip > c.given || len(c.ready.Runs) == 0 {
+		c.given = p.Tip
+	}
+	c.seen.dropTo(p.Tip)
+	c.buffer.dropTo(p.Tip)
+	if p.Role == protocol.RoleActive {
+		c.pushTip(now)
+		return
+	}
+	c.deliver()
+}
+
+// becomeRole starts afresh in a role: history is not pushed, and an active
+// takes nothing from the flock.
+func (c *Core) becomeRole(p Progress) {
+	c.push.done, c.push.flushAt = p.Tip, never
+	c.given = p.Tip
+	c.buffer.clear()
+	c.seen.clear()
+	c.pulling.clear()
+	c.ready.Runs = nil
+}
+
+// takes reports whether this member takes entries from the flock. An active
+// gets them from its leader. (One that hears no leader for long asks the flock
+// like a passive: this is where that will be decided.)
+func (c *Core) takes() bool { return c.self.Role != protocol.RoleActive && !c.wrong }
+
+// source reports whether others may be fed from this member's log.
+func (c *Core) source() bool { return c.self.Source && !c.wrong }
+
+// Step takes a message from another member. Messages of other kinds than
+// gossip's are ignored, and so is everything that makes no sense: what comes
+// in was decoded, but not otherwise checked.
+func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
+	if from == c.cfg.ID || from.IsZero() {
+		return
+	}
+	switch msg := msg.(type) {
+	case *protocol.Frame:
+		c.onFrame(now, from, msg)
+	case *protocol.Have:
+		c.onHave(now, from, msg)
+	case *protocol.Want:
+		c.onWant(now, from, msg)
+	case *protocol.Busy:
+		c.onBusy(now, from, msg)
+	case *protocol.SumQuestion:
+		c.onSumQuestion(now, from, msg)
+	case *protocol.SumAnswer:
+		c.onSumAnswer(now, from, msg)
+	case *protocol.Prune, *protocol.Graft:
+		// Links belong to the hybrid mode. Flood has none.
+	}
+}
+
+// Tick tells the core that time passed.
+func (c *Core) Tick(now protocol.Instant) {
+	if c.given > c.self.Tip && len(c.ready.Runs) == 0 {
+		// Runs were handed out and not taken (the disk is behind): offer them
+		// again.
+		c.given = c.self.Tip
+		c.deliver()
+	}
+	if now >= c.push.flushAt {
+		c.flush(now)
+	}
+	if now >= c.digest.at {
+		c.sendDigests(now)
+	}
+	c.expirePulls(now)
+	if now >= c.pulling.at {
+		c.pull(now)
+	}
+	if now >= c.doubt.at {
+		c.askSum(now)
+	}
+}
+
+// Deadline returns when Tick is wanted, at the latest.
+func (c *Core) Deadline() protocol.Instant {
+	return min(c.push.flushAt, c.digest.at, c.pulling.at, c.pulling.expiry(), c.doubt.at)
+}
+
+// HasReady reports whether Ready would say anything.
+func (c *Core) HasReady() bool {
+	r := &c.ready
+	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil
+}
+
+// Ready returns everything since the last call.
+func (c *Core) Ready() Ready {
+	out := c.ready
+	c.ready = Ready{}
+	return out
+}
+
+// Confirmed takes a freshness claim from this member's own rounds as leader.
+func (c *Core) Confirmed(f protocol.Fresh) { c.fresh.learn(f.Index, f.At) }
+
+// Age returns an upper bound on the age of a state at applied: every write
+// acknowledged longer ago is in it. False if nothing is known. It holds for
+// the moment that now was read.
+func (c *Core) Age(now protocol.Instant, applied protocol.Index) (time.Duration, bool) {
+	return c.fresh.age(now, applied)
+}
+
+// Heard is what another member last said of itself. It is for display, and for
+// the policy; no promise rests on it.
+type Heard struct {
+	ID      protocol.MemberID
+	Applied protocol.Index
+	Tip     protocol.Index
+	// AgeKnown says that Age was the bound on the member's age at At.
+	AgeKnown bool
+	Age      time.Duration
+	At       protocol.Instant // when it was heard, on this member's clock
+}
+
+// Heard returns what live members said of themselves, sorted by id. Members
+// that have not been heard are missing.
+func (c *Core) Heard() []Heard {
+	var out []Heard
+	for _, m := range c.members.all {
+		if m.known {
+			out = append(out, m.heard)
+		}
+	}
+	return out
+}
+
+func (c *Core) send(to protocol.MemberID, msg protocol.Message) {
+	c.ready.Messages = append(c.ready.Messages, protocol.Envelope{From: c.cfg.ID, To: to, Message: msg})
+}
+
+func (c *Core) event(kind protocol.EventKind, who protocol.MemberID, at protocol.Index, text string) {
+	c.ready.Events = append(c.ready.Events, protocol.Event{
+		Kind: kind, Term: c.self.Term, Index: at, Member: who, Text: text,
+	})
+}
+
+// pick draws up to k distinct members of list, exclude excepted, into dst.
+func (c *Core) pick(dst, list []*member, k int, exclude protocol.MemberID) []*member {
+	k += len(dst)
+	if len(list)+len(dst) <= k+1 {
+		excluded := slices.ContainsFunc(list, func(m *member) bool { return m.id == exclude })
+		if len(list)+len(dst) <= k || excluded { // few: all of them, in order
+			for _, m := range list {
+				if m.id != exclude {
+					dst = append(dst, m)
+				}
+			}
+			return dst
+		}
+	}
+	for len(dst) < k {
+		m := list[c.rng.IntN(len(list))]
+		if m.id != exclude && !slices.Contains(dst, m) {
+			dst = append(dst, m)
+		}
+	}
+	return dst
+}

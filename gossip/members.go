@@ -1,0 +1,104 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// member is what the core knows of a live peer.
+type member struct {
+	id   protocol.MemberID
+	peer protocol.Peer
+
+	known bool // heard is set
+	heard Heard
+	// first..tip is what the member said it holds. likely is a guess beyond
+	// that: it passed on a frame that begins just above.
+	first, tip, likely protocol.Index
+
+	rtt      time.Duration // smoothed; 0: not measured
+	silences int           // pulls in a row that it left unanswered
+	// skipUntil and avoidUntil keep pulls away: it was silent or busy, or it
+	// was the origin of frames that do not fit.
+	skipUntil, avoidUntil protocol.Instant
+
+	answers bucket // digests and sums that it gets
+	wants   bucket // pulls that it may ask for
+	served  bucket // bytes that it gets
+}
+
+// members are the live peers. Every list is sorted by id.
+type members struct {
+	byID     map[protocol.MemberID]*member // for look-ups; never ranged over
+	all      []*member
+	actives  []*member
+	passives []*member // everybody else
+	// stranger is the one budget that all unknown members share.
+	stranger member
+}
+
+func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
+	byID := make(map[protocol.MemberID]*member, len(peers))
+	ms.all, ms.actives, ms.passives = nil, nil, nil
+	for _, p := range peers {
+		if p.ID.IsZero() || p.ID == self || byID[p.ID] != nil {
+			continue
+		}
+		m := ms.byID[p.ID]
+		if m == nil {
+			m = &member{id: p.ID}
+		}
+		m.peer = p
+		byID[p.ID] = m
+		ms.all = append(ms.all, m)
+	}
+	slices.SortFunc(ms.all, func(a, b *member) int { return a.id.Compare(b.id) })
+	for _, m := range ms.all {
+		if m.peer.Role == protocol.RoleActive {
+			ms.actives = append(ms.actives, m)
+		} else {
+			ms.passives = append(ms.passives, m)
+		}
+	}
+	ms.byID = byID
+}
+
+// get returns a live peer, or nil.
+func (ms *members) get(id protocol.MemberID) *member { return ms.byID[id] }
+
+// budget returns where to charge work done for a sender.
+func (ms *members) budget(id protocol.MemberID) *member {
+	if m := ms.byID[id]; m != nil {
+		return m
+	}
+	return &ms.stranger
+}
+
+// bucket is a token bucket. The zero value is full.
+type bucket struct {
+	used int64 // tokens missing
+	at   protocol.Instant
+}
+
+// take takes n tokens if there is at least one, and reports whether. It may go
+// into debt, so that one large thing is possible and then paid off.
+func (b *bucket) take(now protocol.Instant, n, perSecond, burst int64) bool {
+	if elapsed := now.Sub(b.at); elapsed > 0 {
+		// More than a burst's worth of time fills the bucket; the product is
+		// only formed below that, where it cannot overflow.
+		if b.used <= 0 || elapsed.Seconds()*float64(perSecond) >= float64(b.used) {
+			b.used = 0
+			b.at = now
+		} else if back := int64(elapsed.Seconds() * float64(perSecond)); back > 0 {
+			b.used -= back
+			b.at = now
+		}
+	}
+	if b.used >= burst {
+		return false
+	}
+	b.used += n
+	return true
+}

@@ -1,0 +1,262 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// pullsMax is how many pulls are under way at once, each from another
+	// member.
+	pullsMax = 3
+	// pullBytes is what one pull asks for.
+	pullBytes = 256 << 10
+	// graceMin is how long a gap is left to the frames that are still on
+	// their way; two round trips if that is longer, and graceMax at most.
+	graceMin, graceMax = 2 * time.Millisecond, time.Second
+	// A pull is repeated elsewhere after four round trips, within these
+	// bounds, doubled with each pull in a row that failed.
+	patienceMin, patienceMax = 25 * time.Millisecond, 4 * time.Second
+	// A member that did not answer is left alone for a while.
+	silenceMin, silenceMax = 50 * time.Millisecond, 5 * time.Second
+)
+
+// pulling is what a member knows of its gaps.
+type pulling struct {
+	// known is the highest index that somebody is known to hold; ripe the part
+	// of it that was known when the grace began.
+	known, ripe protocol.Index
+	at          protocol.Instant // when to pull; never if nothing is missing
+	out         []pull
+	failed      int           // pulls in a row that were not answered
+	rtt         time.Duration // smoothed over all members
+}
+
+// pull is a WANT that awaits its answer.
+type pull struct {
+	to     protocol.MemberID
+	ranges []protocol.Range
+	until  protocol.Instant
+}
+
+func (p *pulling) clear() {
+	p.known, p.ripe, p.at, p.out, p.failed = 0, 0, never, nil, 0
+}
+
+// expiry is when the first pull runs out of patience.
+func (p *pulling) expiry() protocol.Instant {
+	at := never
+	for i := range p.out {
+		at = min(at, p.out[i].until)
+	}
+	return at
+}
+
+// forgetStrangers gives up pulls from members that are gone.
+func (p *pulling) forgetStrangers(ms *members) {
+	for i := range p.out {
+		if ms.get(p.out[i].to) == nil {
+			p.out[i].until = 0 // the next Tick asks elsewhere
+		}
+	}
+}
+
+func (p *pulling) find(to protocol.MemberID) int {
+	return slices.IndexFunc(p.out, func(x pull) bool { return x.to == to })
+}
+
+// asked reports whether a member was asked for any of r.
+func (p *pulling) asked(from protocol.MemberID, r protocol.Range) bool {
+	i := p.find(from)
+	return i >= 0 && slices.ContainsFunc(p.out[i].ranges, func(x protocol.Range) bool {
+		return x.First <= r.Last && r.First <= x.Last
+	})
+}
+
+// denied gives up a pull from a member that says it does not hold what was
+// asked for.
+func (p *pulling) denied(m *member) {
+	if i := p.find(m.id); i >= 0 && p.out[i].ranges[0].First > m.tip {
+		p.out[i].until = 0
+		m.silences-- // it did answer
+	}
+}
+
+func (p *pulling) grace() time.Duration { return min(max(graceMin, 2*p.rtt), graceMax) }
+
+// evidence notes that somebody holds the log up to an index. Whoever sees a
+// higher index than it holds pulls the gap after a short grace.
+func (c *Core) evidence(now protocol.Instant, i protocol.Index) {
+	p := &c.pulling
+	if i >= indexMax || i <= c.given || !c.takes() || c.cfg.NoRepair {
+		return
+	}
+	p.known = max(p.known, i)
+	if p.at == never {
+		p.ripe = p.known
+		p.at = now.Add(p.grace())
+	}
+}
+
+// pull asks for what is missing and ripe.
+func (c *Core) pull(now protocol.Instant) {
+	p := &c.pulling
+	p.at = never
+	if !c.takes() || p.known <= c.given {
+		return
+	}
+	for len(p.out) < pullsMax {
+		missing := c.missing()
+		if len(missing) == 0 {
+			break
+		}
+		m := c.holder(now, missing[0].First)
+		if m == nil {
+			// Nobody to ask. Whoever is heard of next brings the evidence
+			// back.
+			p.known = max(c.given, min(p.known, missing[0].First-1))
+			break
+		}
+		c.want(now, m, missing)
+	}
+	if p.known > p.ripe {
+		p.ripe = p.known
+		p.at = now.Add(p.grace())
+	}
+}
+
+// missing returns the first gaps that nobody was asked for.
+func (c *Core) missing() []protocol.Range {
+	p := &c.pulling
+	within := protocol.Range{First: c.given + 1, Last: min(p.ripe, c.given+windowMax)}
+	if far, full := c.buffer.full(); full {
+		// What lies ahead would find no room, and be pulled again and again.
+		within.Last = min(within.Last, far-1)
+	}
+	if within.Last < within.First {
+		return nil
+	}
+	if len(p.out) == 0 {
+		return c.buffer.held.gaps(nil, within, protocol.RangesMax)
+	}
+	// Asked for counts as held, until the pull runs out of patience.
+	covered := ranges{list: slices.Clone(c.buffer.held.list)}
+	for i := range p.out {
+		for _, r := range p.out[i].ranges {
+			covered.add(r)
+		}
+	}
+	return covered.gaps(nil, within, protocol.RangesMax)
+}
+
+// holder draws a member to pull from, among those that hold an index: a
+// passive that says so, a passive that passed on what comes after, an active;
+// and one whose frames do not fit only when there is nobody else.
+func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
+	var chosen *member
+	best, count := 0, 0
+	for _, m := range c.members.all {
+		rank := 0
+		switch {
+		case now < m.skipUntil || c.pulling.find(m.id) >= 0 || m.first > i:
+			continue
+		case m.tip >= i && m.peer.Role != protocol.RoleActive:
+			rank = 6
+		case m.tip >= i:
+			rank = 4
+		case m.likely >= i && m.peer.Role != protocol.RoleActive:
+			rank = 5
+		default:
+			continue
+		}
+		if now < m.avoidUntil {
+			rank -= 3
+		}
+		if rank > best {
+			best, count = rank, 0
+		}
+		if rank == best {
+			count++
+			if c.rng.IntN(count) == 0 {
+				chosen = m
+			}
+		}
+	}
+	return chosen
+}
+
+// want asks a member for ranges that it holds the first of.
+func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
+	p := &c.pulling
+	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed, 8), patienceMax)
+	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience)})
+	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: pullBytes})
+}
+
+// pulled settles what an answer brought. A pull is over when nothing of it is
+// missing, or when its bytes ran out; then the next one goes at once.
+func (c *Core) pulled(now protocol.Instant, from protocol.MemberID, r protocol.Range) {
+	p := &c.pulling
+	p.failed = 0
+	if m := c.members.get(from); m != nil {
+		m.silences = 0
+	}
+	i := p.find(from)
+	if i < 0 {
+		return
+	}
+	x := &p.out[i]
+	short := slices.ContainsFunc(x.ranges, func(want protocol.Range) bool {
+		return r.First <= want.First && want.First <= r.Last && r.Last < want.Last
+	})
+	rest := ranges{list: x.ranges}
+	rest.remove(r)
+	x.ranges = rest.list
+	if short || len(x.ranges) == 0 {
+		p.out = slices.Delete(p.out, i, i+1)
+		p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
+		c.pull(now)
+		return
+	}
+	x.until = max(x.until, now.Add(patienceMin))
+}
+
+// expirePulls asks elsewhere for what a member left unanswered.
+func (c *Core) expirePulls(now protocol.Instant) {
+	p := &c.pulling
+	expired := false
+	for i := 0; i < len(p.out); {
+		if now < p.out[i].until {
+			i++
+			continue
+		}
+		if m := c.members.get(p.out[i].to); m != nil {
+			m.silences = min(max(m.silences+1, 0), 8)
+			if m.silences > 0 {
+				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
+				p.failed = min(p.failed+1, 8)
+			}
+		}
+		p.out = slices.Delete(p.out, i, i+1)
+		expired = true
+	}
+	if expired {
+		p.at = min(p.at, now)
+	}
+}
+
+// onBusy leaves a member alone for as long as it asks, within reason. (The
+// others that it names are chosen from what they say themselves.)
+func (c *Core) onBusy(now protocol.Instant, from protocol.MemberID, b *protocol.Busy) {
+	m := c.members.get(from)
+	i := c.pulling.find(from)
+	if m == nil || i < 0 {
+		return
+	}
+	pause := min(max(time.Duration(b.RetryAfter), silenceMin), silenceMax)
+	m.skipUntil = max(m.skipUntil, now.Add(pause))
+	c.pulling.out = slices.Delete(c.pulling.out, i, i+1)
+	c.pulling.at = min(c.pulling.at, now)
+}

@@ -1,0 +1,170 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// A member may send this many WANTs per second, and at once.
+	wantsPerSecond, wantsBurst = 400, 100
+	// readsMax is how many reads of the disk are under way for pulls; one per
+	// member. One that is not answered within readPatience is forgotten.
+	readsMax     = 8
+	readPatience = 2 * time.Second
+	// carrierBytes is what a read may take in addition for the entry before
+	// the range, which carries the log sum.
+	carrierBytes = 16 << 10
+	// busyPause is what a member that gets too much is asked to wait.
+	busyPause = 200 * time.Millisecond
+	// othersMax is how many others a BUSY names.
+	othersMax = 3
+)
+
+// serving is what this member gives to those who pull.
+type serving struct {
+	total bucket // bytes
+	reads []reading
+}
+
+// reading is a read of the disk for a member.
+type reading struct {
+	to    protocol.MemberID
+	until protocol.Instant
+	r     protocol.Range
+	bytes int
+	// before is the log sum before the range, once it is known.
+	before protocol.LogSum
+	known  bool
+}
+
+// onWant answers a pull from the log in memory, and from the disk for what is
+// not. The work is bounded whatever is asked for: by the asker's budget of
+// questions and bytes, and by the total.
+func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.Want) {
+	if !c.source() || len(w.Ranges) == 0 {
+		return
+	}
+	b := c.members.budget(from)
+	total := int64(c.cfg.ServeBytesMax)
+	if !b.wants.take(now, 1, wantsPerSecond, wantsBurst) ||
+		!b.served.take(now, 0, total/4, total/4) || !c.serving.total.take(now, 0, total, total) {
+		c.refuse(now, from)
+		return
+	}
+	left := int(min(w.Bytes, protocol.AppendBytesMax))
+	gave := false
+	for _, r := range w.Ranges[:min(len(w.Ranges), protocol.RangesMax)] {
+		if r.First < max(c.self.First, 1) || r.First > c.self.Tip || r.Last < r.First || left <= 0 {
+			continue
+		}
+		r.Last = min(r.Last, c.self.Tip)
+		used := c.serve(now, from, r, left)
+		left -= used
+		gave = gave || used > 0
+	}
+	// An asker that believes what is not so, hears at once how it is.
+	if !gave && w.Ranges[0].First > c.self.Tip && c.mayAnswer(now, from) {
+		c.send(from, c.have(now))
+	}
+}
+
+// serve answers one range with at most one frame, and returns its bytes (one
+// if the disk is read).
+func (c *Core) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
+	entries := c.log.Entries(r.First, r.Last, left)
+	before, known := c.sumBefore(r.First)
+	if len(entries) > 0 && known {
+		return c.give(now, to, before, entries)
+	}
+	return c.readFor(now, to, r, left)
+}
+
+// sumBefore returns the log sum before an index, if it is known.
+func (c *Core) sumBefore(i protocol.Index) (protocol.LogSum, bool) {
+	if i == 1 {
+		return protocol.LogSum{}, true
+	}
+	return c.log.SumBefore(i)
+}
+
+// give sends a frame that was asked for.
+func (c *Core) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry) int {
+	n := protocol.RawSize(entries)
+	total := int64(c.cfg.ServeBytesMax)
+	c.members.budget(to).served.take(now, int64(n), total/4, total/4)
+	c.serving.total.take(now, int64(n), total, total)
+	f := c.frame(before, entries)
+	f.Flags = protocol.FramePulled
+	c.send(to, f)
+	return n
+}
+
+// readFor has entries read from the disk. The read begins one entry early
+// where the log sum before the range is not in memory: that entry carries it.
+func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
+	s := &c.serving
+	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool { return now >= x.until })
+	if len(s.reads) >= readsMax || slices.ContainsFunc(s.reads, func(x reading) bool { return x.to == to }) {
+		return 0
+	}
+	x := reading{to: to, until: now.Add(readPatience), r: r, bytes: left}
+	x.before, x.known = c.sumBefore(r.First)
+	read := RangeRead{To: to, Range: r, Bytes: left}
+	if !x.known {
+		if r.First <= c.self.First {
+			return 0
+		}
+		read.Range.First--
+		read.Bytes += carrierBytes
+	}
+	s.reads = append(s.reads, x)
+	c.ready.Reads = append(c.ready.Reads, read)
+	return 1
+}
+
+// Answer gives entries that were read from the disk, with their sums, to the
+// member that pulls them. No entries say that the read failed.
+func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []protocol.Entry) {
+	s := &c.serving
+	i := slices.IndexFunc(s.reads, func(x reading) bool { return x.to == to })
+	if i < 0 {
+		return // too late: whoever asked has asked elsewhere
+	}
+	x := s.reads[i]
+	s.reads = slices.Delete(s.reads, i, i+1)
+	for n := len(entries); n > 0 && entries[n-1].Index > c.self.Tip; n-- {
+		entries = entries[:n-1]
+	}
+	if len(entries) == 0 || !c.source() {
+		return
+	}
+	if !x.known && entries[0].Index == x.r.First-1 {
+		x.before, x.known = entries[0].Sum, true
+		if entries = entries[1:]; len(entries) == 0 {
+			// The entry before was so large that it came alone.
+			s.reads = append(s.reads, x)
+			c.ready.Reads = append(c.ready.Reads, RangeRead{To: to, Range: x.r, Bytes: x.bytes})
+			return
+		}
+	}
+	if !x.known || entries[0].Index != x.r.First {
+		return
+	}
+	n := cut(entries, x.bytes)
+	c.give(now, to, x.before, entries[:n:n])
+}
+
+// refuse says BUSY, and who else holds the log.
+func (c *Core) refuse(now protocol.Instant, to protocol.MemberID) {
+	if !c.mayAnswer(now, to) {
+		return
+	}
+	busy := &protocol.Busy{RetryAfter: int64(busyPause)}
+	for _, m := range c.pick(nil, c.members.passives, othersMax, to) {
+		busy.Others = append(busy.Others, m.id)
+	}
+	c.send(to, busy)
+}
