@@ -1,0 +1,284 @@
+package vfs
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Op is an operation that changes the file system, as faults name it.
+type Op uint8
+
+// The operations. OpAny stands for every one of them.
+const (
+	OpAny Op = iota
+	OpCreate
+	OpWrite
+	OpSync
+	OpAllocate
+	OpRename
+	OpRemove
+	OpSyncDir
+)
+
+// Counters say what was done since the file system was made.
+type Counters struct {
+	// Steps counts all operations that change something, the others by kind.
+	Steps, Creates, Writes, Syncs, Allocates, Renames, Removes, SyncDirs uint64
+	Reads, BytesWritten                                                  uint64
+	// Crashes and Kills, and how many faults were met.
+	Crashes, Kills, Faults uint64
+}
+
+type faults struct {
+	capacity  int64
+	next      []fault
+	stopAfter int // operations until the machine stops; -1: never
+	stopped   bool
+	misdirect int64
+}
+
+type fault struct {
+	op  Op
+	n   int
+	err error
+}
+
+// step is called before each operation that changes something.
+func (m *Memory) step(op Op) error {
+	if m.faults.stopped {
+		return ErrStopped
+	}
+	m.count(op)
+	if m.faults.stopAfter == 0 {
+		m.faults.stopped = true
+		return ErrStopped
+	}
+	if m.faults.stopAfter > 0 {
+		m.faults.stopAfter--
+	}
+	for i := range m.faults.next {
+		f := &m.faults.next[i]
+		if f.op != op && f.op != OpAny {
+			continue
+		}
+		if f.n--; f.n == 0 {
+			err := f.err
+			m.faults.next = slices.Delete(m.faults.next, i, i+1)
+			m.counters.Faults++
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Memory) count(op Op) {
+	c := &m.counters
+	c.Steps++
+	switch op {
+	case OpCreate:
+		c.Creates++
+	case OpWrite:
+		c.Writes++
+	case OpSync:
+		c.Syncs++
+	case OpAllocate:
+		c.Allocates++
+	case OpRename:
+		c.Renames++
+	case OpRemove:
+		c.Removes++
+	case OpSyncDir:
+		c.SyncDirs++
+	}
+}
+
+// Counters returns what was done so far.
+func (m *Memory) Counters() Counters {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counters
+}
+
+// SetCapacity sets the size of the disk in bytes. It may be less than what is
+// used: then nothing can be allocated.
+func (m *Memory) SetCapacity(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults.capacity = bytes
+}
+
+// Fail makes the n-th operation of the kind from now on fail, once, with err,
+// or ErrInjected if that is nil. A write that fails may have been done in part;
+// a failed sync leaves pages that look clean, are not on disk, and will not be
+// written by a later sync.
+func (m *Memory) Fail(op Op, n int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		err = ErrInjected
+	}
+	m.faults.next = append(m.faults.next, fault{op, n, err})
+}
+
+// StopAfter stops the machine after n more operations that change something:
+// the next one is cut short, and everything fails with ErrStopped until Crash or
+// Kill. A negative n takes it back.
+func (m *Memory) StopAfter(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults.stopAfter = n
+}
+
+// Stopped reports whether StopAfter has struck.
+func (m *Memory) Stopped() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.faults.stopped
+}
+
+// MisdirectNext makes the next write land by bytes further on, and report
+// success.
+func (m *Memory) MisdirectNext(by int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults.misdirect = by
+}
+
+// Kill is the death of the process: open files and locks are gone, and what was
+// written is still in the page cache, durable or not.
+func (m *Memory) Kill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counters.Kills++
+	m.restart()
+}
+
+// Crash is a power cut: every page and every name that was not synced survives
+// or does not, independently; some pages survive in part.
+func (m *Memory) Crash() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counters.Crashes++
+	m.restart()
+	seen := map[*inode]bool{}
+	for _, name := range slices.Sorted(maps.Keys(m.dirs)) {
+		d := m.dirs[name]
+		for _, changes := range d.pending {
+			if m.random.IntN(2) == 0 {
+				apply(d.durable, changes)
+			}
+		}
+		d.pending = nil
+		d.names = maps.Clone(d.durable)
+		for _, base := range slices.Sorted(maps.Keys(d.names)) {
+			if node := d.names[base]; !seen[node] {
+				seen[node] = true
+				node.crash(m.random)
+			}
+		}
+	}
+}
+
+func (m *Memory) restart() {
+	m.generation++
+	clear(m.locks)
+	m.faults.stopAfter, m.faults.stopped, m.faults.misdirect = -1, false, 0
+	m.faults.next = nil
+}
+
+// FlipBit flips one bit of a file, in the page cache and on the disk.
+func (m *Memory) FlipBit(name string, bit int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, base, err := m.find("flip", name)
+	if err != nil {
+		return err
+	}
+	node := d.names[base]
+	if node == nil || bit < 0 || bit/8 >= int64(len(node.data)) {
+		return notExist("flip", name)
+	}
+	at, mask := bit/8, byte(1)<<(bit%8)
+	node.data[at] ^= mask
+	if before := node.before[at/pageBytes]; at%pageBytes < int64(len(before)) {
+		before[at%pageBytes] ^= mask
+	}
+	return nil
+}
+
+// Snapshot is a copy of a directory and what is below it.
+type Snapshot struct {
+	root string
+	dirs map[string]*directory
+}
+
+// Snapshot copies a directory as it is, with what is not durable yet.
+func (m *Memory) Snapshot(root string) *Snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	root = filepath.Clean(root)
+	return &Snapshot{root: root, dirs: cloneDirs(m.dirs, root)}
+}
+
+// Restore puts a directory back to what it was, as an administrator does with
+// an old copy: everything in it is durable, and files opened before are dead.
+func (m *Memory) Restore(s *Snapshot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.restart()
+	for name := range m.dirs {
+		if below(name, s.root) {
+			delete(m.dirs, name)
+		}
+	}
+	for name, d := range cloneDirs(s.dirs, s.root) {
+		d.durable, d.pending = maps.Clone(d.names), nil
+		for _, node := range d.names {
+			node.settle(int64(len(node.data)))
+		}
+		m.dirs[name] = d
+	}
+}
+
+func below(name, root string) bool {
+	return name == root || strings.HasPrefix(name, strings.TrimSuffix(root, string(filepath.Separator))+string(filepath.Separator))
+}
+
+// cloneDirs copies the directories below root; files keep their identity within
+// the copy.
+func cloneDirs(dirs map[string]*directory, root string) map[string]*directory {
+	out := map[string]*directory{}
+	copies := map[*inode]*inode{}
+	copyOf := func(n *inode) *inode {
+		if n == nil {
+			return nil
+		}
+		if copies[n] == nil {
+			copies[n] = n.clone()
+		}
+		return copies[n]
+	}
+	for name, d := range dirs {
+		if !below(name, root) {
+			continue
+		}
+		c := newDirectory()
+		for base, node := range d.names {
+			c.names[base] = copyOf(node)
+		}
+		for base, node := range d.durable {
+			c.durable[base] = copyOf(node)
+		}
+		for _, changes := range d.pending {
+			changes = slices.Clone(changes)
+			for i := range changes {
+				changes[i].file = copyOf(changes[i].file)
+			}
+			c.pending = append(c.pending, changes)
+		}
+		out[name] = c
+	}
+	return out
+}

@@ -1,0 +1,138 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// OS returns the operating system's file system.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+func (osFS) Create(name string) (File, error) {
+	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+func (osFS) Open(name string) (File, error)      { return openOS(name, os.O_RDONLY) }
+func (osFS) OpenWrite(name string) (File, error) { return openOS(name, os.O_RDWR) }
+
+func openOS(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o640)
+	if err != nil {
+		return nil, osError(err)
+	}
+	return &osFile{f}, nil
+}
+
+func (osFS) Rename(from, to string) error { return osError(os.Rename(from, to)) }
+func (osFS) Remove(name string) error     { return osError(os.Remove(name)) }
+
+func (osFS) ReadDir(name string) ([]string, error) {
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (o osFS) MkdirAll(name string) error {
+	name = filepath.Clean(name)
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(name)
+	if parent != name {
+		if err := o.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(name, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
+		return osError(err)
+	}
+	if info, err := os.Stat(name); err != nil || !info.IsDir() {
+		return errors.Join(err, &os.PathError{Op: "mkdir", Path: name, Err: syscall.ENOTDIR})
+	}
+	return o.SyncDir(parent)
+}
+
+func (osFS) SyncDir(name string) error { return osError(syncDir(name)) }
+
+func (osFS) Stat(name string) (Info, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{Size: info.Size(), Dir: info.IsDir()}, nil
+}
+
+func (osFS) Lock(name string) (io.Closer, error)   { return lockFile(name) }
+func (osFS) FreeSpace(name string) (uint64, error) { return freeSpace(name) }
+
+// osError translates a full disk, and keeps the rest.
+func osError(err error) error {
+	if err != nil && isNoSpace(err) {
+		return &noSpaceError{err}
+	}
+	return err
+}
+
+// noSpaceError is ErrNoSpace with the operating system's words.
+type noSpaceError struct{ cause error }
+
+func (e *noSpaceError) Error() string        { return e.cause.Error() }
+func (e *noSpaceError) Unwrap() error        { return e.cause }
+func (e *noSpaceError) Is(target error) bool { return target == ErrNoSpace }
+
+type osFile struct{ f *os.File }
+
+func (o *osFile) ReadAt(p []byte, at int64) (int, error) { return o.f.ReadAt(p, at) }
+
+func (o *osFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := o.f.WriteAt(p, at)
+	return n, osError(err)
+}
+
+func (o *osFile) Sync() error { return osError(syncData(o.f)) }
+
+func (o *osFile) Allocate(size int64) error {
+	have, err := o.Size()
+	if err != nil || have >= size {
+		return err
+	}
+	if done, err := allocate(o.f, have, size); done || err != nil {
+		return osError(err)
+	}
+	return osError(writeZeros(o.f, have, size))
+}
+
+func (o *osFile) Truncate(size int64) error { return osError(o.f.Truncate(size)) }
+
+func (o *osFile) Size() (int64, error) {
+	info, err := o.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (o *osFile) Close() error { return o.f.Close() }
+
+// writeZeros reserves space where the file system knows no other way.
+func writeZeros(f *os.File, from, to int64) error {
+	zeros := make([]byte, 256<<10)
+	for at := from; at < to; {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), to-at)], at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
+}

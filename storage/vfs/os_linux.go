@@ -1,0 +1,54 @@
+package vfs
+
+import (
+	"os"
+	"syscall"
+)
+
+// syncData is fdatasync: after preallocation there is no metadata to write, and
+// a sync touches data only.
+func syncData(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for {
+			failed = syscall.Fdatasync(int(fd))
+			if failed != syscall.EINTR {
+				return
+			}
+		}
+	})
+	if err == nil && failed != nil {
+		err = &os.PathError{Op: "fdatasync", Path: f.Name(), Err: failed}
+	}
+	return err
+}
+
+// allocate reports false if the file system cannot.
+func allocate(f *os.File, from, to int64) (bool, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for {
+			failed = syscall.Fallocate(int(fd), 0, from, to-from)
+			if failed != syscall.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case failed == syscall.EOPNOTSUPP || failed == syscall.ENOSYS:
+		return false, nil
+	case failed != nil:
+		return false, &os.PathError{Op: "fallocate", Path: f.Name(), Err: failed}
+	}
+	return true, nil
+}
