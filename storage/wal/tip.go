@@ -1,0 +1,100 @@
+package wal
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// point is a position in the log with what identifies everything up to it.
+type point struct {
+	index protocol.Index
+	term  protocol.Term
+	sum   protocol.LogSum
+}
+
+// after returns the point that a run of entries with sums leads to.
+func after(entries []protocol.Entry) point {
+	e := &entries[len(entries)-1]
+	return point{e.Index, e.Term, e.Sum}
+}
+
+// checkWrite panics unless the write continues a log that ends at last: an
+// owner that hands out anything else is broken, and must not reach the disk.
+func checkWrite(w *protocol.Write, entries []protocol.Entry, begin protocol.Index, last point) {
+	join := last.index
+	if w.Truncate {
+		join = w.After
+		invariant.Check(begin <= join && join <= last.index,
+			"log holds %d to %d, truncated after %d", begin+1, last.index, join)
+		invariant.Check(join >= w.State.Commit || join == last.index,
+			"log truncated after %d, below the commit index %d", join, w.State.Commit)
+	}
+	if w.Empty() {
+		invariant.Check(len(entries) == 0, "a write without entries comes with %d", len(entries))
+		return
+	}
+	n := len(entries)
+	invariant.Check(n > 0 && entries[0].Index == w.First && entries[n-1].Index == w.Last && w.First == join+1,
+		"write of %d to %d on a log that ends at %d comes with %d entries", w.First, w.Last, join, n)
+}
+
+// checkJoin panics unless the first entry's sum continues the one before it.
+func checkJoin(before protocol.LogSum, first *protocol.Entry) {
+	sum := before.Next(first.Raw)
+	invariant.Check(sum == first.Sum, "entry %s has the log sum %s, the log before it makes it %s", *first, first.Sum, sum)
+}
+
+// addConfigurations notes the configurations among entries. The entry was
+// validated when it was decoded or proposed, so one that cannot be read is a bug
+// or damage.
+func addConfigurations(c *protocol.Configurations, entries []protocol.Entry) error {
+	for i := range entries {
+		e := &entries[i]
+		if e.Kind != protocol.EntryConfiguration {
+			continue
+		}
+		conf, err := protocol.DecodeConfiguration(e.Data)
+		if err != nil {
+			return fmt.Errorf("configuration at index %d: %w", e.Index, err)
+		}
+		c.Append(protocol.ConfigurationAt{Index: e.Index, Configuration: conf})
+	}
+	return nil
+}
+
+// dropConfigurations forgets what came before the configuration in force at an
+// index.
+func dropConfigurations(c *protocol.Configurations, at protocol.Index) {
+	all := c.All()
+	for len(all) > 1 && all[1].Index <= at {
+		all = all[1:]
+	}
+	*c = protocol.NewConfigurations(all...)
+}
+
+// clipTail returns the last entries within the bounds of Recovered.Tail.
+func clipTail(entries []protocol.Entry) []protocol.Entry {
+	if n := len(entries); n > storage.TailEntriesMax {
+		entries = entries[n-storage.TailEntriesMax:]
+	}
+	size := 0
+	for i := len(entries) - 1; i >= 0; i-- {
+		size += len(entries[i].Raw)
+		if size > storage.TailBytesMax && i < len(entries)-1 {
+			return entries[i+1:]
+		}
+	}
+	return entries
+}
+
+// below and above are the errors of reads outside the log.
+func below(first, begin protocol.Index) error {
+	return protocol.ErrCompacted.With(fmt.Sprintf("entry %d is no longer held: the log begins at %d", first, begin+1))
+}
+
+func above(first, last protocol.Index) error {
+	return protocol.ErrNotFound.With(fmt.Sprintf("entry %d is not held: the log ends at %d", first, last))
+}
