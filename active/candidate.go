@@ -1,0 +1,209 @@
+package active
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// ballot is what a voter answered.
+type ballot uint8
+
+const (
+	ballotOpen ballot = iota
+	ballotGranted
+	ballotRefused
+)
+
+// mayCampaign reports whether the member may stand for election: if it is a
+// voter, or if the latest configuration has taken that from it, is not
+// committed, and an earlier one that may still be in force counts it.
+//
+// [S] The second case: {A,B} becomes {B}; the leader A appends that and
+// crashes. A's log is the newest, so A refuses B; if A might not campaign,
+// nobody could ever be elected. A does not count its own vote then. A member
+// that was a learner all along never campaigns.
+func (m *Member) mayCampaign() bool {
+	if m.disk.taking || m.disk.stalled(m.now, m.cfg.Election) {
+		return false
+	}
+	if m.voter {
+		return true
+	}
+	if m.current.Index <= m.hard.Commit {
+		return false
+	}
+	inForce, known := m.configs.At(m.hard.Commit)
+	for _, c := range m.configs.All() {
+		if known && c.Index < inForce.Index {
+			continue
+		}
+		if c.Configuration.IsVoter(m.cfg.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// electionTimeout passes when no leader was heard and no election was won.
+func (m *Member) electionTimeout() {
+	m.armElection()
+	if m.mayCampaign() {
+		m.preCampaign()
+		return
+	}
+	m.becomeFollower(m.hard.Term, protocol.MemberID{}) // whoever led is not heard any more
+}
+
+// preCampaign asks whether an election in the next term could be won.
+func (m *Member) preCampaign() {
+	m.state, m.leader = StatePreCandidate, protocol.MemberID{}
+	m.ballots = make([]ballot, len(m.voters))
+	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.shape.LastIndex(), "")
+	for _, id := range m.voters {
+		if id != m.cfg.ID {
+			m.send(id, m.voteRequest(true, false))
+		}
+	}
+	if m.voter {
+		m.count(m.cfg.ID, true)
+	}
+}
+
+// campaign enters the next term and asks for votes. The requests leave with
+// the write of the term and the own vote: a request that left before could be
+// forgotten in a crash and made again, in the same term, over a shorter log,
+// and would then find its old answers.
+func (m *Member) campaign(transfer bool) {
+	m.hard.Term++
+	m.hard.Vote = m.cfg.ID
+	m.state, m.leader = StateCandidate, protocol.MemberID{}
+	m.ballots = make([]ballot, len(m.voters))
+	m.armElection()
+	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.shape.LastIndex(), "")
+	for _, id := range m.voters {
+		if id != m.cfg.ID {
+			m.hold(id, m.voteRequest(false, transfer))
+		}
+	}
+}
+
+func (m *Member) voteRequest(pre, transfer bool) *protocol.Vote {
+	v := &protocol.Vote{
+		Term: m.hard.Term, Pre: pre, Transfer: transfer,
+		LastIndex: m.shape.LastIndex(), LastTerm: m.shape.LastTerm(),
+	}
+	if pre {
+		v.Term++
+	}
+	return v
+}
+
+// countOwnVote counts a candidate's own vote once it is durable.
+func (m *Member) countOwnVote() {
+	d := m.disk.durable
+	if m.voter && d.Term == m.hard.Term && d.Vote == m.cfg.ID {
+		m.count(m.cfg.ID, true)
+	}
+}
+
+// count enters one ballot and acts on the result. Only voters of the
+// candidate's own configuration count; each once.
+func (m *Member) count(id protocol.MemberID, granted bool) {
+	i, ok := slices.BinarySearchFunc(m.voters, id, protocol.MemberID.Compare)
+	if !ok || m.ballots[i] != ballotOpen {
+		return
+	}
+	m.ballots[i] = ballotRefused
+	if granted {
+		m.ballots[i] = ballotGranted
+	}
+	switch tally(m.ballots) {
+	case electionWon:
+		if m.state == StatePreCandidate {
+			m.campaign(false)
+		} else {
+			m.becomeLeader()
+		}
+	case electionLost:
+		m.becomeFollower(m.hard.Term, protocol.MemberID{})
+	}
+}
+
+// stepVote is RequestVote, receiver's side (the paper, figure 2). Learners
+// answer as voters do: whether it counts is for the candidate's configuration
+// to say, which may be newer than this member's.
+func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
+	if v.Term < m.hard.Term {
+		m.refuseVote(from, v, "its term is over")
+		return
+	}
+	if !v.Transfer && m.hearsLeader() {
+		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader is heard")
+		return
+	}
+	if v.Pre {
+		m.stepPreVote(from, v)
+		return
+	}
+	m.overtaken(from, v.Term)
+	switch {
+	case !m.hard.Vote.IsZero() && m.hard.Vote != from:
+		m.refuseVote(from, v, "the vote of this term is given")
+	case !m.leader.IsZero():
+		m.refuseVote(from, v, "the term has a leader")
+	case !m.upToDate(v.LastIndex, v.LastTerm):
+		m.refuseVote(from, v, "its log is older")
+	default:
+		m.hard.Vote = from
+		m.armElection()
+		m.emit(protocol.EventVoted, from, v.LastIndex, "")
+		m.promise(from, &protocol.VoteAnswer{Term: m.hard.Term, Granted: true}, 0)
+	}
+}
+
+// stepPreVote answers whether the vote would be given. It changes nothing, so
+// it waits for no write.
+func (m *Member) stepPreVote(from protocol.MemberID, v *protocol.Vote) {
+	switch {
+	case v.Term == m.hard.Term:
+		// The sender is a term behind: told which one it is, it catches up.
+		m.refuseVote(from, v, "its term has begun")
+	case !m.upToDate(v.LastIndex, v.LastTerm):
+		m.refuseVote(from, v, "its log is older")
+	default:
+		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true})
+	}
+}
+
+func (m *Member) refuseVote(from protocol.MemberID, v *protocol.Vote, why string) {
+	m.emit(protocol.EventVoteRefused, from, v.LastIndex, why)
+	m.send(from, &protocol.VoteAnswer{Term: m.hard.Term, Pre: v.Pre})
+}
+
+// stepVoteAnswer counts an answer of the election that is under way.
+func (m *Member) stepVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) {
+	if a.Pre && a.Granted {
+		// Its term is that of the question, which nobody has entered.
+		if m.state == StatePreCandidate && a.Term == m.hard.Term+1 {
+			m.count(from, true)
+		}
+		return
+	}
+	if m.overtaken(from, a.Term) {
+		return
+	}
+	if a.Pre && m.state == StatePreCandidate || !a.Pre && m.state == StateCandidate {
+		m.count(from, a.Granted)
+	}
+}
+
+// stepTimeoutNow campaigns at once, without a pre-vote, because the leader
+// hands over its leadership (dissertation, section 3.10).
+func (m *Member) stepTimeoutNow(from protocol.MemberID, t *protocol.TimeoutNow) {
+	if t.Term != m.hard.Term || from != m.leader || m.state != StateFollower || !m.voter || !m.mayCampaign() {
+		m.emit(protocol.EventRefused, from, m.shape.LastIndex(), "leadership transfer")
+		return
+	}
+	m.campaign(true)
+}

@@ -1,0 +1,187 @@
+package active
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// disk is what the member knows of its disk. One write is in flight, the next
+// one gathers.
+//
+// Nothing here recognises a write's content by index and term, which is
+// ambiguous: entry 100 of term 3 is written, replaced by a leader of term 4,
+// and put back by one of term 5 while the first write is still under way. A
+// promise hangs on the number of the write that contains it, and a truncation
+// lowers what the write in flight still proves.
+type disk struct {
+	lastID  protocol.WriteID
+	written protocol.Index // the log up to here is on disk or in the write in flight
+	cut     bool           // the disk holds more than written, which is to go first
+	stable  protocol.Index // the log up to here is durable
+	durable protocol.HardState
+	taking  bool // the first write of the role, with SyncAll, is still to come back
+
+	flight *flight
+	held   []held // by the write that gathers
+}
+
+// flight is the write in flight.
+type flight struct {
+	id    protocol.WriteID
+	state protocol.HardState
+	last  protocol.Index // what it makes stable; lowered by truncations
+	since protocol.Instant
+	held  []held
+}
+
+// held is a message that must not leave before a write is durable.
+type held struct {
+	to   protocol.MemberID
+	term protocol.Term // in which it was made
+	msg  protocol.Message
+}
+
+// Persisted says that a write, with everything in it, is durable.
+func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
+	m.advance(now)
+	f := m.disk.flight
+	invariant.Check(f != nil && f.id == id, "write %d persisted, which is not in flight", id)
+	m.disk.flight = nil
+	m.disk.taking = false
+	m.disk.durable = f.state
+	m.disk.stable = max(m.disk.stable, f.last)
+	for _, h := range f.held {
+		// Whatever was made in an older term has become useless, and may have
+		// become wrong: the vote may be another's, the entries may be gone.
+		if h.term == m.hard.Term {
+			m.send(h.to, h.msg)
+		}
+	}
+	switch m.state {
+	case StateCandidate:
+		m.countOwnVote()
+	case StateLeader:
+		m.maybeCommit()
+		m.due = true
+	}
+}
+
+// promise sends a message that is true once everything up to now is durable:
+// at once if it is already, otherwise with the write that makes it so.
+func (m *Member) promise(to protocol.MemberID, msg protocol.Message, last protocol.Index) {
+	d := &m.disk
+	if d.durable.Term == m.hard.Term && d.durable.Vote == m.hard.Vote && last <= d.stable {
+		m.send(to, msg)
+		return
+	}
+	m.hold(to, msg)
+}
+
+// hold attaches a message to the newest write that there is. What gathers
+// contains everything that the member knows now; if nothing gathers, the write
+// in flight does.
+func (m *Member) hold(to protocol.MemberID, msg protocol.Message) {
+	list := &m.disk.held
+	if m.disk.flight != nil && !m.gathers() {
+		list = &m.disk.flight.held
+	}
+	if merge(*list, to, m.hard.Term, msg) {
+		return
+	}
+	*list = append(*list, held{to: to, term: m.hard.Term, msg: msg})
+}
+
+// merge turns acknowledgements that wait for the same write into one.
+func merge(list []held, to protocol.MemberID, term protocol.Term, msg protocol.Message) bool {
+	ack, ok := msg.(*protocol.AppendAnswer)
+	if !ok || ack.Reject || ack.Passive {
+		return false
+	}
+	for i := range list {
+		h := &list[i]
+		if h.to != to || h.term != term {
+			continue
+		}
+		if prior, ok := h.msg.(*protocol.AppendAnswer); ok && !prior.Reject && !prior.Passive {
+			prior.Index = max(prior.Index, ack.Index)
+			return true
+		}
+	}
+	return false
+}
+
+// gathers reports whether the next write has anything to say. A commit index
+// that moved is no reason for one.
+func (m *Member) gathers() bool {
+	d := &m.disk
+	known := d.durable
+	if d.flight != nil {
+		known = d.flight.state
+	}
+	return d.cut || d.written < m.shape.LastIndex() || len(d.held) > 0 ||
+		known.Term != m.hard.Term || known.Vote != m.hard.Vote
+}
+
+func (m *Member) writeWanted() bool {
+	return m.disk.flight == nil && (m.disk.taking || m.gathers())
+}
+
+// emitWrite puts what has gathered into the Ready, if no write is in flight.
+func (m *Member) emitWrite() {
+	if !m.writeWanted() {
+		return
+	}
+	d := &m.disk
+	last := m.shape.LastIndex()
+	d.lastID++
+	w := &protocol.Write{
+		ID: d.lastID, State: m.hard, First: d.written + 1, Last: last,
+		Sync: true, SyncAll: d.taking,
+	}
+	if d.cut {
+		w.Truncate, w.After = true, d.written
+	}
+	d.flight = &flight{id: d.lastID, state: m.hard, last: last, since: m.now, held: d.held}
+	d.written, d.cut, d.held = last, false, nil
+	m.ready.Write = w
+}
+
+// lose follows a truncation: what lies above after need not be written, is to
+// be cut off if it was, and is proved by no write.
+func (d *disk) lose(after protocol.Index) {
+	if after < d.written {
+		d.written, d.cut = after, true
+	}
+	d.stable = min(d.stable, after)
+	if d.flight != nil {
+		d.flight.last = min(d.flight.last, after)
+	}
+}
+
+// stallAt returns when the write in flight will have been unanswered for two
+// election timeouts.
+func (d *disk) stallAt(election time.Duration) (protocol.Instant, bool) {
+	if d.flight == nil {
+		return 0, false
+	}
+	return d.flight.since.Add(2 * election), true
+}
+
+func (d *disk) stalled(now protocol.Instant, election time.Duration) bool {
+	at, ok := d.stallAt(election)
+	return ok && now >= at
+}
+
+// diskStalled gives up leadership, and any attempt at it, because a member
+// with a hung disk can promise nothing while its heartbeats keep everybody
+// else from leading.
+func (m *Member) diskStalled() {
+	switch m.state {
+	case StateLeader:
+		m.stepDown("its disk has not answered for two election timeouts")
+	case StatePreCandidate, StateCandidate:
+		m.becomeFollower(m.hard.Term, protocol.MemberID{})
+	}
+}

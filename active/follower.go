@@ -1,0 +1,183 @@
+package active
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// becomeFollower enters a term, or gives up whatever the member was in the
+// current one. leader is zero if it is not known.
+func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
+	invariant.Check(term >= m.hard.Term, "term %d entered from term %d", term, m.hard.Term)
+	was := m.state
+	if term > m.hard.Term {
+		m.hard.Term, m.hard.Vote = term, protocol.MemberID{}
+	} else if was == StateFollower && leader == m.leader {
+		return
+	}
+	lead := m.lead
+	m.state, m.leader, m.lead, m.ballots = StateFollower, leader, nil, nil
+	if was == StateLeader {
+		m.armElection()
+		m.refuseReads(lead)
+	}
+	m.emit(protocol.EventBecameFollower, leader, m.shape.LastIndex(), "")
+}
+
+// overtaken handles the term of a message (the paper, section 5.1): a higher
+// one is entered, and the answer is whether the message is of an older one.
+func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool) {
+	if term > m.hard.Term {
+		if m.state == StateLeader {
+			m.emit(protocol.EventSteppedDown, from, m.hard.Commit, fmt.Sprintf("%s is in term %d", from.Short(), term))
+		}
+		m.becomeFollower(term, protocol.MemberID{})
+	}
+	return term < m.hard.Term
+}
+
+// follow handles the sender of an append or a heartbeat: it leads its term, and
+// whoever hears it follows.
+func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
+	invariant.Check(m.state != StateLeader || term > m.hard.Term, "%s and %s both lead term %d", from.Short(), m.cfg.ID.Short(), term)
+	m.becomeFollower(term, from)
+	m.heard = m.now
+	m.armElection()
+}
+
+// hearsLeader reports whether a leader was heard within the shortest election
+// timeout. Elections are ignored until then (the paper, section 6): a member
+// that was removed or cut off must not depose a leader that works.
+func (m *Member) hearsLeader() bool {
+	if m.state == StateLeader {
+		return true // check-quorum ends it if that is wrong
+	}
+	return !m.leader.IsZero() && m.now < m.heard.Add(m.cfg.Election)
+}
+
+// stepAppend is AppendEntries, receiver's side (the paper, figure 2).
+func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
+	if a.Term < m.hard.Term {
+		// The answer's term tells a leader that was cut off, or one that a
+		// member with a higher term follows in vain, that it is over.
+		m.send(from, &protocol.AppendAnswer{Term: m.hard.Term, Reject: true, Index: a.PrevIndex})
+		return
+	}
+	configs, err := checkAppend(a)
+	if err != nil {
+		m.emit(protocol.EventRefused, from, a.PrevIndex, err.Error())
+		return
+	}
+	m.follow(from, a.Term)
+	prev, prevTerm, entries := a.PrevIndex, a.PrevTerm, a.Entries
+	last := prev + protocol.Index(len(entries))
+	if prev < m.hard.Commit {
+		// What is committed is in the leader's log as it is in this one, and
+		// may be below this log's beginning: start above it.
+		if last <= m.hard.Commit {
+			m.checkCommitted(a)
+			m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: m.hard.Commit}, m.hard.Commit)
+			return
+		}
+		skip := m.hard.Commit - prev
+		prev, prevTerm, entries = m.hard.Commit, entries[skip-1].Term, entries[skip:]
+	}
+	if t, ok := m.shape.TermAt(prev); !ok || t != prevTerm {
+		invariant.Check(prev > m.hard.Commit, "the leader of term %d has %d@%d, which is committed here in term %d", a.Term, prev, prevTerm, t)
+		m.rejectAppend(from, a)
+		return
+	}
+	m.takeEntries(entries, configs)
+	m.commitTo(min(a.Commit, last))
+	m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: last}, last)
+}
+
+// checkCommitted stops a member whose committed log contradicts its leader's.
+func (m *Member) checkCommitted(a *protocol.Append) {
+	index, term := a.PrevIndex, a.PrevTerm
+	if n := len(a.Entries); n > 0 {
+		index, term = a.Entries[n-1].Index, a.Entries[n-1].Term
+	}
+	t, held := m.shape.TermAt(index)
+	invariant.Check(!held || t == term, "the leader of term %d has %d@%d, which is committed here in term %d", a.Term, index, term, t)
+}
+
+// takeEntries appends what is new. Entries that conflict go, with all that
+// follow them; entries that are held already stay, because a late append may
+// carry fewer than are here (the paper, section 5.3).
+func (m *Member) takeEntries(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
+	for len(entries) > 0 {
+		t, ok := m.shape.TermAt(entries[0].Index)
+		if !ok {
+			break
+		}
+		if t != entries[0].Term {
+			m.truncate(entries[0].Index - 1)
+			break
+		}
+		entries = entries[1:]
+	}
+	for len(configs) > 0 && (len(entries) == 0 || configs[0].Index < entries[0].Index) {
+		configs = configs[1:]
+	}
+	m.appendEntries(entries, configs)
+}
+
+// rejectAppend says where this log may still agree with the leader's: at the
+// highest index, up to the one that did not fit, whose term is at most the
+// leader's there. It saves the leader a round for each entry of a term that
+// only one of them has.
+func (m *Member) rejectAppend(from protocol.MemberID, a *protocol.Append) {
+	hint := m.lastThatFits(min(a.PrevIndex, m.shape.LastIndex()), a.PrevTerm)
+	term, _ := m.shape.TermAt(hint)
+	m.emit(protocol.EventRejected, from, a.PrevIndex, "")
+	m.send(from, &protocol.AppendAnswer{
+		Term: m.hard.Term, Reject: true, Index: a.PrevIndex, HintIndex: hint, HintTerm: term,
+	})
+}
+
+// checkAppend refuses entries that no leader of the term can have, before any
+// of them is taken, and returns the configurations among them.
+func checkAppend(a *protocol.Append) (configs []protocol.ConfigurationAt, err error) {
+	index, term := a.PrevIndex, a.PrevTerm
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		index++
+		if e.Index != index || e.Term < term || e.Term > a.Term {
+			return nil, fmt.Errorf("append of term %d after %d@%d has %s as entry %d", a.Term, a.PrevIndex, a.PrevTerm, *e, i)
+		}
+		term = e.Term
+		if e.Kind == protocol.EntryConfiguration {
+			c, err := protocol.DecodeConfiguration(e.Data)
+			if err != nil {
+				return nil, fmt.Errorf("configuration in %s: %w", *e, err)
+			}
+			configs = append(configs, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
+		}
+	}
+	return configs, nil
+}
+
+// stepHeartbeat follows the leader and its commit index. It is answered at
+// once, whatever the disk does: the answer promises only that this member has
+// not entered a higher term yet, and whoever it may have elected in one waited
+// for the write that says so.
+func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
+	if h.Term < m.hard.Term {
+		m.send(from, &protocol.HeartbeatAnswer{Term: m.hard.Term})
+		return
+	}
+	m.follow(from, h.Term)
+	if h.Commit > m.shape.LastIndex() {
+		// The leader speaks of what this member acknowledged. It has lost
+		// entries, and must not take others for them.
+		m.emit(protocol.EventRefused, from, h.Commit, fmt.Sprintf("commit index of a heartbeat above the log's end %d", m.shape.LastIndex()))
+	} else {
+		m.commitTo(h.Commit)
+	}
+	if h.Round != 0 {
+		m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round})
+	}
+}

@@ -1,0 +1,212 @@
+package active
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// leadership is what a leader knows beyond what every active knows. It lasts
+// for one term.
+type leadership struct {
+	// noop is the first entry of the term. Nothing is read, and no
+	// configuration changed, before it is committed.
+	noop protocol.Index
+	// Cluster time is base at since, and runs with this member's clock.
+	base  protocol.ClusterTime
+	since protocol.Instant
+
+	progress    []progress // of all others in the latest configuration, by id
+	heartbeatAt protocol.Instant
+
+	round  uint64  // the last one sent
+	rounds []round // sent and not confirmed, in order
+	reads  []read  // that wait for a round to be sent
+
+	batches []batch // proposed and not committed, in order
+	bytes   int     // of all batches
+}
+
+// batch is what one call of Propose brought.
+type batch struct {
+	last  protocol.Index
+	bytes int
+}
+
+// Proposal is one entry to be: a command or a tick.
+type Proposal struct {
+	Kind protocol.EntryKind
+	Data []byte
+}
+
+// becomeLeader takes the leadership of a term that was won.
+func (m *Member) becomeLeader() {
+	invariant.Check(m.state == StateCandidate, "%s became leader of term %d", m.state, m.hard.Term)
+	m.state, m.leader, m.ballots = StateLeader, m.cfg.ID, nil
+	m.lead = &leadership{noop: m.shape.LastIndex() + 1, base: m.lastTime, since: m.now}
+	m.lead.follow(m)
+	m.emit(protocol.EventBecameLeader, m.cfg.ID, m.shape.LastIndex(), "")
+	// Entries of earlier terms are committed by the one that follows them
+	// (the paper, sections 5.4.2 and 8).
+	m.appendOwn([]protocol.Entry{{Kind: protocol.EntryNoop}}, nil)
+	m.startRound(true)
+}
+
+// stepDown gives up leadership in the same term.
+func (m *Member) stepDown(why string) {
+	m.emit(protocol.EventSteppedDown, protocol.MemberID{}, m.hard.Commit, why)
+	m.becomeFollower(m.hard.Term, protocol.MemberID{})
+}
+
+// tickLeader steps down without a quorum, asserts leadership, and lets lost
+// probes go out again.
+func (m *Member) tickLeader() {
+	if m.now >= m.quorumHeard().Add(m.cfg.Election) {
+		m.stepDown("no quorum was heard for an election timeout")
+		return
+	}
+	if m.now < m.lead.heartbeatAt {
+		return
+	}
+	for i := range m.lead.progress {
+		if p := &m.lead.progress[i]; p.probing && m.now >= p.probeAt.Add(m.cfg.Election) {
+			p.probing = false
+			m.due = true
+		}
+	}
+	m.startRound(true)
+}
+
+// Propose appends entries to the leader's log and returns the index of the
+// first. They are stamped and encoded here, once; Data may be reused after.
+// Nothing has happened if it fails: with ErrNotLeader, with ErrOverloaded if
+// too much is uncommitted, with ErrTooLarge or ErrInvalid for an entry that
+// cannot be replicated. A nil error is not a commit: the entries may still be
+// lost with this leader.
+func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.Index, error) {
+	m.advance(now)
+	if m.state != StateLeader {
+		return 0, protocol.ErrNotLeader
+	}
+	entries := make([]protocol.Entry, len(proposals))
+	for i := range proposals {
+		p := &proposals[i]
+		entries[i] = protocol.Entry{Kind: p.Kind, Data: p.Data}
+		if p.Kind != protocol.EntryCommand && p.Kind != protocol.EntryTick {
+			return 0, protocol.ErrInvalid.With("a " + p.Kind.String() + " entry was proposed")
+		}
+	}
+	first := m.shape.LastIndex() + 1
+	if len(entries) == 0 {
+		return first, nil
+	}
+	bytes, err := m.admit(entries)
+	if err != nil {
+		return 0, err
+	}
+	m.appendOwn(entries, nil)
+	m.lead.batches = append(m.lead.batches, batch{last: m.shape.LastIndex(), bytes: bytes})
+	m.lead.bytes += bytes
+	return first, nil
+}
+
+// entryOverheadMax is what an entry's envelope takes at most, in bytes.
+const entryOverheadMax = 40
+
+// admit refuses what is too large, and what would grow the uncommitted part of
+// the log beyond its limits. One batch is always let in.
+func (m *Member) admit(entries []protocol.Entry) (bytes int, err error) {
+	for i := range entries {
+		size := len(entries[i].Data) + entryOverheadMax
+		if size > protocol.EntryBytesMax {
+			return 0, protocol.ErrTooLarge.With("the entry is over the limit")
+		}
+		bytes += size
+	}
+	count := int(m.shape.LastIndex()-m.hard.Commit) + len(entries)
+	if len(m.lead.batches) > 0 && (count > m.cfg.UncommittedMax || m.lead.bytes+bytes > m.cfg.UncommittedBytesMax) {
+		return 0, protocol.ErrOverloaded
+	}
+	return bytes, nil
+}
+
+// appendOwn stamps entries with index, term and cluster time and appends them.
+func (m *Member) appendOwn(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
+	index, at := m.shape.LastIndex(), m.clusterTime()
+	for i := range entries {
+		index++
+		e := &entries[i]
+		e.Index, e.Term, e.Time = index, m.hard.Term, at
+	}
+	protocol.EncodeEntries(entries)
+	m.appendEntries(entries, configs)
+	m.due = true
+}
+
+// clusterTime is the time of the entry that was last when this leader was
+// elected, plus what has passed here since. It never goes back, because m.now
+// does not, and no member's wall clock has a say in it.
+func (m *Member) clusterTime() protocol.ClusterTime {
+	return m.lead.base + protocol.ClusterTime(m.now.Sub(m.lead.since)/time.Nanosecond)
+}
+
+// settled reports whether an entry of the leader's own term is committed.
+func (m *Member) settled() bool { return m.hard.Commit >= m.lead.noop }
+
+// maybeCommit raises the commit index to what a majority holds durably, but
+// only if that is an entry of the own term: an entry of an earlier one may be
+// on a majority and still be replaced (the paper, figure 8).
+func (m *Member) maybeCommit() {
+	i := protocol.Index(m.quorumOf(uint64(m.disk.stable), matchOf))
+	if i <= m.hard.Commit {
+		return
+	}
+	if t, ok := m.shape.TermAt(i); !ok || t != m.hard.Term {
+		return
+	}
+	m.commitTo(i)
+	m.due = true
+	m.lead.release(i)
+	if m.current.Index <= m.hard.Commit && !m.voter {
+		// The paper, section 6: a leader that is not in the new configuration
+		// leads until it is committed. The others learn so now.
+		for k := range m.lead.progress {
+			m.announce(&m.lead.progress[k])
+		}
+		m.stepDown("the committed configuration has no vote for it")
+	}
+}
+
+// release forgets the proposals that are committed.
+func (l *leadership) release(commit protocol.Index) {
+	n := 0
+	for n < len(l.batches) && l.batches[n].last <= commit {
+		l.bytes -= l.batches[n].bytes
+		n++
+	}
+	l.batches = l.batches[n:]
+}
+
+// stepHeartbeatAnswer counts an answer to a round, and sends again what seems
+// to be lost: whoever answers can be reached.
+func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.HeartbeatAnswer) {
+	if m.overtaken(from, a.Term) || m.state != StateLeader {
+		return
+	}
+	p := m.lead.find(from)
+	if p == nil || a.Round > m.lead.round {
+		return
+	}
+	p.heard = m.now
+	p.round = max(p.round, a.Round)
+	if p.passive {
+		p.passive, p.probing = false, false // passives do not answer heartbeats
+	}
+	if p.probing && m.now >= p.probeAt.Add(m.cfg.Heartbeat) && p.state == ProgressProbe {
+		p.probing = false
+	}
+	m.due = true
+	m.recheck(p)
+	m.confirmRounds()
+}

@@ -1,0 +1,131 @@
+package active
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// truncate drops the entries above after, and with them the configurations
+// that they brought.
+func (m *Member) truncate(after protocol.Index) {
+	invariant.Check(after >= m.hard.Commit, "log truncated to %d, below the commit index %d", after, m.hard.Commit)
+	m.emit(protocol.EventTruncated, m.leader, after, "")
+	m.shape.TruncateAfter(after)
+	m.disk.lose(after)
+	d := &m.ready.Delta
+	d.Cut(after)
+	// Whatever is appended now must not overwrite the array that the entries
+	// came in: others may still read it.
+	d.Entries = slices.Clip(d.Entries)
+	if latest, ok := m.configs.Latest(); ok && latest.Index > after {
+		m.configs.TruncateAfter(after)
+		m.reconfigure()
+	}
+}
+
+// appendEntries adds entries at the log's end. configs are those among them,
+// decoded.
+func (m *Member) appendEntries(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
+	if len(entries) == 0 {
+		return
+	}
+	invariant.Check(entries[0].Index == m.shape.LastIndex()+1, "entry %d appended at %d", entries[0].Index, m.shape.LastIndex()+1)
+	for i := range entries {
+		m.shape.Append(entries[i].Term)
+	}
+	last := &entries[len(entries)-1]
+	m.lastTime = last.Time
+	entries = slices.Clip(entries)
+	if d := &m.ready.Delta; len(d.Entries) == 0 {
+		d.Entries = entries
+	} else {
+		d.Entries = append(d.Entries, entries...)
+	}
+	m.emit(protocol.EventAppended, m.leader, last.Index, "")
+	for _, c := range configs {
+		m.configs.Append(c)
+	}
+	if len(configs) > 0 {
+		m.reconfigure()
+	}
+}
+
+// reconfigure adopts the latest configuration of the log.
+func (m *Member) reconfigure() {
+	before := m.current.Index
+	m.current, _ = m.configs.Latest()
+	m.voters = m.current.Configuration.Voters()
+	m.voter = m.current.Configuration.IsVoter(m.cfg.ID)
+	if m.current.Index != before {
+		m.emit(protocol.EventConfiguration, protocol.MemberID{}, m.current.Index, m.current.Configuration.String())
+	}
+	if m.state == StateLeader {
+		m.lead.follow(m)
+	}
+}
+
+// commitTo raises the commit index.
+func (m *Member) commitTo(i protocol.Index) {
+	if i <= m.hard.Commit {
+		return
+	}
+	invariant.Check(i <= m.shape.LastIndex(), "commit %d above the log's end %d", i, m.shape.LastIndex())
+	m.hard.Commit = i
+	m.emit(protocol.EventCommitted, protocol.MemberID{}, i, "")
+}
+
+// upToDate reports whether a log that ends with (index, term) is at least as
+// up to date as this one (the paper, section 5.4.1).
+func (m *Member) upToDate(index protocol.Index, term protocol.Term) bool {
+	mine := m.shape.LastTerm()
+	return term > mine || term == mine && index >= m.shape.LastIndex()
+}
+
+// lastThatFits returns the highest index up to limit whose term is at most t:
+// above it, a log that has an entry of term t at limit must differ.
+func (m *Member) lastThatFits(limit protocol.Index, t protocol.Term) protocol.Index {
+	return min(limit, m.shape.LastBelowTerm(t))
+}
+
+// fit returns how far an append that begins at first may reach. Entries that
+// no Ready has handed out yet are not in the owner's log.
+func (m *Member) fit(first, last protocol.Index, bytes int) protocol.Index {
+	last = min(last, first+protocol.AppendEntriesMax-1)
+	fresh := m.ready.Delta.Entries
+	if len(fresh) > 0 && first >= fresh[0].Index {
+		fresh = fresh[first-fresh[0].Index:]
+		size := len(fresh[0].Raw)
+		i := first
+		for i < last {
+			size += len(fresh[i+1-first].Raw)
+			if size > bytes {
+				break
+			}
+			i++
+		}
+		return i
+	}
+	if len(fresh) > 0 {
+		last = min(last, fresh[0].Index-1)
+	}
+	i := m.log.Fit(first, last, bytes)
+	invariant.Check(first <= i && i <= last, "log fits %d into %d..%d", i, first, last)
+	return i
+}
+
+// DropHead follows the log when it loses its entries up to i, whose log sum is
+// given. Only committed entries may go.
+func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
+	invariant.Check(i <= m.hard.Commit, "head dropped to %d, above the commit index %d", i, m.hard.Commit)
+	m.shape.DropHead(i, sum)
+	list := m.configs.All()
+	for k := len(list) - 1; k > 0; k-- {
+		if list[k].Index <= i {
+			m.configs = protocol.NewConfigurations(list[k:]...)
+			break
+		}
+	}
+	m.due = m.due || m.state == StateLeader
+}

@@ -1,0 +1,248 @@
+package active
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// State is the part that an active plays in its term.
+type State uint8
+
+const (
+	// StateFollower listens to a leader, or waits for one.
+	StateFollower State = iota
+	// StateLearner is a follower without a vote.
+	StateLearner
+	// StatePreCandidate asks whether an election could be won, without
+	// raising its term (dissertation, section 9.6).
+	StatePreCandidate
+	// StateCandidate asks for votes.
+	StateCandidate
+	// StateLeader leads.
+	StateLeader
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	switch s {
+	case StateFollower:
+		return "follower"
+	case StateLearner:
+		return "learner"
+	case StatePreCandidate:
+		return "pre-candidate"
+	case StateCandidate:
+		return "candidate"
+	case StateLeader:
+		return "leader"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Start is what the owner knows when it makes a member: what was on disk, or
+// what the passive role leaves.
+type Start struct {
+	State          protocol.HardState
+	Shape          protocol.Shape
+	Configurations protocol.Configurations
+	// LastTime is the cluster time of the log's last entry.
+	LastTime protocol.ClusterTime
+	// Taking says that the member takes the active role now: its log may not
+	// be durable and its term may be old. See New.
+	Taking bool
+}
+
+// Log is what a member asks of its log's owner.
+type Log interface {
+	// Fit returns the highest index, from first to last, such that the
+	// entries first to it take at most the given number of encoded bytes; at
+	// least first. The owner may answer with less. Only entries that were
+	// handed out in a Ready's Delta are asked for.
+	Fit(first, last protocol.Index, bytes int) protocol.Index
+}
+
+// Member is one active. Invariants, at the end of each call:
+//   - hard.Commit <= shape.LastIndex(), and hard.Commit, hard.Term never go back;
+//   - hard.Term >= shape.LastTerm();
+//   - disk.stable <= disk.written <= shape.LastIndex();
+//   - lead is set if and only if state is StateLeader.
+type Member struct {
+	cfg Config
+	log Log
+	rng *rand.Rand
+	// now is the instant of the latest event. It never goes back.
+	now protocol.Instant
+
+	state    State // never StateLearner: that is a follower that is no voter
+	hard     protocol.HardState
+	leader   protocol.MemberID // of hard.Term, if known
+	shape    protocol.Shape
+	configs  protocol.Configurations
+	lastTime protocol.ClusterTime
+
+	// current is the latest configuration of the log, committed or not (the
+	// paper, section 6); voters are its voters, sorted.
+	current protocol.ConfigurationAt
+	voters  []protocol.MemberID
+	voter   bool // this member is one of them
+
+	heard      protocol.Instant // when the leader was heard last
+	electionAt protocol.Instant // when to campaign, unless a leader is heard
+
+	ballots []ballot // aligned with voters; of a (pre-)candidate
+	lead    *leadership
+	disk    disk
+
+	ready  protocol.Ready
+	handed protocol.Index // the commit index of the last Ready
+	due    bool           // a leader may have something to send
+	values []uint64       // scratch for quorums
+}
+
+// New makes a member from what is known. It panics on an invalid
+// configuration (see Config.Validate) and on a start that contradicts itself.
+//
+// [S] Whoever takes the active role was a passive, or is starting: it may have
+// entries of a higher term than its hard state says (it then would take
+// appends of a deposed leader and truncate committed entries), and entries
+// that are not durable (it then would acknowledge what a power cut takes
+// away). So the term rises to that of the last entry, the vote is kept only if
+// the term was not raised, and with Taking everything is synced before the
+// first message.
+func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
+	err := cfg.Validate()
+	invariant.Check(err == nil, "configuration of a member: %v", err)
+	m := &Member{
+		cfg: cfg.WithDefaults(), log: log, now: now, state: StateFollower,
+		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
+		hard: start.State, shape: start.Shape.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
+	}
+	last := m.shape.LastIndex()
+	invariant.Check(m.hard.Commit <= last, "commit %d above the log's end %d at the start", m.hard.Commit, last)
+	m.hard.Commit = max(m.hard.Commit, m.shape.PrevIndex)
+	m.disk = disk{written: last, stable: last, durable: start.State, taking: start.Taking}
+	if start.Taking {
+		m.disk.stable = m.shape.PrevIndex
+	}
+	if t := m.shape.LastTerm(); t > m.hard.Term {
+		m.hard.Term, m.hard.Vote = t, protocol.MemberID{}
+	}
+	m.handed = m.hard.Commit
+	m.ready.Commit = m.hard.Commit
+	m.reconfigure()
+	m.armElection()
+	if m.alone() {
+		m.electionAt = now // nobody else can lead: there is nothing to wait for
+	}
+	return m
+}
+
+// Tick tells the member that time has passed. Call it no later than Deadline
+// says; calling it more often does no harm.
+func (m *Member) Tick(now protocol.Instant) {
+	m.advance(now)
+	if m.disk.stalled(m.now, m.cfg.Election) {
+		m.diskStalled()
+	}
+	switch {
+	case m.state == StateLeader:
+		m.tickLeader()
+	case m.now >= m.electionAt:
+		m.electionTimeout()
+	}
+}
+
+// Deadline returns the instant by which Tick is wanted, given that nothing
+// else happens until then.
+func (m *Member) Deadline() protocol.Instant {
+	at := m.electionAt
+	if m.state == StateLeader {
+		at = min(m.lead.heartbeatAt, m.quorumHeard().Add(m.cfg.Election))
+		if s, ok := m.disk.stallAt(m.cfg.Election); ok {
+			at = min(at, s)
+		}
+	}
+	return at
+}
+
+// Step takes a message of another member. Messages of other roles are ignored.
+func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
+	m.advance(now)
+	switch msg := msg.(type) {
+	case *protocol.Vote:
+		m.stepVote(from, msg)
+	case *protocol.VoteAnswer:
+		m.stepVoteAnswer(from, msg)
+	case *protocol.Append:
+		m.stepAppend(from, msg)
+	case *protocol.AppendAnswer:
+		m.stepAppendAnswer(from, msg)
+	case *protocol.Heartbeat:
+		m.stepHeartbeat(from, msg)
+	case *protocol.HeartbeatAnswer:
+		m.stepHeartbeatAnswer(from, msg)
+	case *protocol.ReadIndex:
+		m.readIndex(from, *msg)
+	case *protocol.ReadIndexAnswer:
+		m.stepReadIndexAnswer(from, msg)
+	case *protocol.TimeoutNow:
+		m.stepTimeoutNow(from, msg)
+	}
+}
+
+// HasReady reports whether Ready would say anything.
+func (m *Member) HasReady() bool {
+	return m.due || m.hard.Commit > m.handed || m.writeWanted() ||
+		len(m.ready.Messages) > 0 || len(m.ready.Reads) > 0 || len(m.ready.Fresh) > 0 ||
+		len(m.ready.Events) > 0 || !m.ready.Delta.IsZero()
+}
+
+// Ready returns everything since the last call. It belongs to the caller.
+func (m *Member) Ready() protocol.Ready {
+	m.flush()
+	m.emitWrite()
+	m.ready.Commit = m.hard.Commit
+	m.handed = m.hard.Commit
+	out := m.ready
+	m.ready = protocol.Ready{}
+	m.checkInvariants()
+	return out
+}
+
+// advance moves the clock. An instant from before the last one is a matter of
+// order between events, not of time going back.
+func (m *Member) advance(now protocol.Instant) { m.now = max(m.now, now) }
+
+// send hands a message out at once, or, from a member that is still taking its
+// role, after its first write.
+func (m *Member) send(to protocol.MemberID, msg protocol.Message) {
+	if m.disk.taking {
+		m.hold(to, msg)
+		return
+	}
+	m.ready.Messages = append(m.ready.Messages, protocol.Envelope{From: m.cfg.ID, To: to, Message: msg})
+}
+
+// emit records an event.
+func (m *Member) emit(kind protocol.EventKind, member protocol.MemberID, index protocol.Index, text string) {
+	m.ready.Events = append(m.ready.Events, protocol.Event{Kind: kind, Term: m.hard.Term, Index: index, Member: member, Text: text})
+}
+
+// armElection draws the next election timeout, from [T, 2T).
+func (m *Member) armElection() {
+	t := m.cfg.Election + time.Duration(m.rng.Int64N(int64(m.cfg.Election)))
+	m.electionAt = m.now.Add(t)
+}
+
+func (m *Member) checkInvariants() {
+	last := m.shape.LastIndex()
+	invariant.Check(m.hard.Commit <= last, "commit %d above the log's end %d", m.hard.Commit, last)
+	invariant.Check(m.hard.Term >= m.shape.LastTerm(), "term %d below the last entry's %d", m.hard.Term, m.shape.LastTerm())
+	invariant.Check(m.disk.stable <= m.disk.written && m.disk.written <= last,
+		"stable %d, written %d, log's end %d out of order", m.disk.stable, m.disk.written, last)
+	invariant.Check((m.lead != nil) == (m.state == StateLeader), "%s with leader's state %t", m.state, m.lead != nil)
+}

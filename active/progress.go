@@ -1,0 +1,137 @@
+package active
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// ProgressState says how a leader feeds another active.
+type ProgressState uint8
+
+const (
+	// ProgressProbe looks for the place where the logs meet: one append at a
+	// time.
+	ProgressProbe ProgressState = iota
+	// ProgressReplicate sends ahead of the answers.
+	ProgressReplicate
+	// ProgressCatchUp is for a log that ends below the beginning of the
+	// leader's: entries alone do not help it. It is asked now and then
+	// whether it has got further by other ways.
+	ProgressCatchUp
+)
+
+// String returns the state's name.
+func (s ProgressState) String() string {
+	switch s {
+	case ProgressProbe:
+		return "probe"
+	case ProgressReplicate:
+		return "replicate"
+	case ProgressCatchUp:
+		return "catch-up"
+	}
+	return fmt.Sprintf("progress(%d)", uint8(s))
+}
+
+// probeBytesMax limits the entries that a probe carries: most of them are sent
+// in vain.
+const probeBytesMax = 64 << 10
+
+// progress is what a leader knows of one other active. Invariant: match is
+// what the member has acknowledged as durable in this term, and never sinks.
+type progress struct {
+	id    protocol.MemberID
+	seat  protocol.Seat
+	state ProgressState
+	// passive says that the member answered as a passive: it takes committed
+	// entries only, and what it holds is not durable.
+	passive bool
+
+	match, next protocol.Index
+	sentCommit  protocol.Index // the highest commit index that it was told
+
+	probing bool             // a probe is under way
+	probeAt protocol.Instant // since when
+
+	flying window // appends under way, in replicate
+
+	heard protocol.Instant // when it was heard last in this term
+	round uint64           // the highest round that it answered
+}
+
+// find returns the progress of a member, nil if it is not fed.
+func (l *leadership) find(id protocol.MemberID) *progress {
+	i, ok := slices.BinarySearchFunc(l.progress, id, func(p progress, id protocol.MemberID) int { return p.id.Compare(id) })
+	if !ok {
+		return nil
+	}
+	return &l.progress[i]
+}
+
+// follow makes the list of progress follow the latest configuration. Newcomers
+// are probed at the end of the log.
+func (l *leadership) follow(m *Member) {
+	old := l.progress
+	l.progress = make([]progress, 0, len(m.current.Configuration.Members))
+	for _, line := range m.current.Configuration.Members {
+		if line.ID == m.cfg.ID {
+			continue
+		}
+		p := progress{id: line.ID, next: m.shape.LastIndex() + 1, heard: m.now}
+		if i, ok := slices.BinarySearchFunc(old, line.ID, func(p progress, id protocol.MemberID) int { return p.id.Compare(id) }); ok {
+			p = old[i]
+		}
+		p.seat = line.Seat
+		l.progress = append(l.progress, p)
+	}
+}
+
+// probe starts over from next.
+func (p *progress) probe(next protocol.Index) {
+	p.state, p.next, p.probing = ProgressProbe, next, false
+	p.flying.clear()
+}
+
+// acknowledged follows an answer that says that the member holds the leader's
+// log up to i, durably. It reports whether that is news.
+func (p *progress) acknowledged(i protocol.Index) bool {
+	news := i > p.match
+	p.match = max(p.match, i)
+	p.next = max(p.next, p.match+1)
+	p.passive = false
+	if p.state != ProgressReplicate {
+		p.state, p.probing, p.next = ProgressReplicate, false, p.match+1
+	}
+	p.flying.release(p.match)
+	return news
+}
+
+// window is the appends under way to one follower: at most InflightMax, in
+// order, as the last index of each.
+type window struct {
+	list []flying
+}
+
+type flying struct {
+	last protocol.Index
+	at   protocol.Instant
+}
+
+func (w *window) clear() { w.list = w.list[:0] }
+
+func (w *window) add(last protocol.Index, at protocol.Instant) {
+	w.list = append(w.list, flying{last, at})
+}
+
+// release forgets what is acknowledged up to an index.
+func (w *window) release(i protocol.Index) {
+	n := 0
+	for n < len(w.list) && w.list[n].last <= i {
+		n++
+	}
+	if n > 0 {
+		w.list = w.list[:copy(w.list, w.list[n:])]
+	}
+}

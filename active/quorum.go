@@ -1,0 +1,84 @@
+package active
+
+import "github.com/starlinghq/starling/protocol"
+
+// What a quorum decides is asked here and nowhere else. Under joint consensus
+// each question is put to both halves: the lower of two agreed values, and an
+// election is won when it is won in both.
+
+// majority returns how many of n voters decide.
+func majority(n int) int { return n/2 + 1 }
+
+// agreed returns the highest value that a majority has reached, given what each
+// voter has reached; 0 without voters. It reorders the values.
+func agreed(values []uint64) uint64 {
+	if len(values) == 0 {
+		return 0
+	}
+	for i := 1; i < len(values); i++ { // a handful of values, sorted high to low
+		for k := i; k > 0 && values[k] > values[k-1]; k-- {
+			values[k], values[k-1] = values[k-1], values[k]
+		}
+	}
+	return values[majority(len(values))-1]
+}
+
+// electionResult is how an election stands.
+type electionResult uint8
+
+const (
+	electionOpen electionResult = iota
+	electionWon
+	electionLost
+)
+
+// tally counts ballots, one for each voter.
+func tally(ballots []ballot) electionResult {
+	granted, refused := 0, 0
+	for _, b := range ballots {
+		switch b {
+		case ballotGranted:
+			granted++
+		case ballotRefused:
+			refused++
+		}
+	}
+	need := majority(len(ballots))
+	switch {
+	case len(ballots) > 0 && granted >= need:
+		return electionWon
+	case granted+len(ballots)-granted-refused < need:
+		return electionLost
+	}
+	return electionOpen
+}
+
+// alone reports whether this member is the only voter.
+func (m *Member) alone() bool { return m.voter && len(m.voters) == 1 }
+
+// quorumOf returns what a majority of the voters has reached, given what this
+// member has and how to read it off another's progress. Leader only.
+func (m *Member) quorumOf(own uint64, of func(*progress) uint64) uint64 {
+	m.values = m.values[:0]
+	if m.voter {
+		m.values = append(m.values, own)
+	}
+	for i := range m.lead.progress {
+		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
+			m.values = append(m.values, of(p))
+		}
+	}
+	return agreed(m.values)
+}
+
+func matchOf(p *progress) uint64 { return uint64(p.match) }
+func roundOf(p *progress) uint64 { return p.round }
+
+// heardOf maps instants to unsigned numbers of the same order.
+func heardOf(p *progress) uint64 { return uint64(p.heard) ^ 1<<63 }
+
+// quorumHeard returns the latest instant by which a majority was heard, counting
+// this member as heard now.
+func (m *Member) quorumHeard() protocol.Instant {
+	return protocol.Instant(m.quorumOf(uint64(m.now)^1<<63, heardOf) ^ 1<<63)
+}

@@ -1,0 +1,164 @@
+package active
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// flush sends what a leader has to send. It runs when a Ready is taken, so that
+// everything proposed and acknowledged since the last one goes out together.
+func (m *Member) flush() {
+	if !m.due {
+		return
+	}
+	m.due = false
+	if m.state != StateLeader {
+		return
+	}
+	m.startReadRound()
+	for i := range m.lead.progress {
+		p := &m.lead.progress[i]
+		m.feed(p)
+		m.announce(p)
+	}
+}
+
+// feed sends entries as far as the member's state and window allow.
+func (m *Member) feed(p *progress) {
+	last := m.shape.LastIndex()
+	if p.state == ProgressReplicate {
+		for p.next <= last && len(p.flying.list) < m.cfg.InflightMax {
+			sent, ok := m.sendAppend(p, m.cfg.AppendBytesMax)
+			if !ok {
+				return
+			}
+			p.flying.add(sent, m.now)
+			p.next = sent + 1
+		}
+		return
+	}
+	if p.probing || p.passive && p.next > m.hard.Commit {
+		return
+	}
+	if _, ok := m.sendAppend(p, min(probeBytesMax, m.cfg.AppendBytesMax)); ok {
+		p.probing, p.probeAt = true, m.now
+	}
+}
+
+// sendAppend sends the entries from next on, up to a number of bytes, and
+// returns the last of them. A member whose next entry is below the log's
+// beginning goes into catch-up.
+func (m *Member) sendAppend(p *progress, bytes int) (protocol.Index, bool) {
+	if p.next <= m.shape.PrevIndex {
+		if p.state != ProgressCatchUp {
+			m.emit(protocol.EventRejected, p.id, p.next, fmt.Sprintf("needs entries below the log's beginning at %d", m.shape.FirstIndex()))
+		}
+		p.probe(m.shape.FirstIndex())
+		p.state = ProgressCatchUp
+		if _, ok := m.sendAppend(p, 0); ok {
+			p.probing, p.probeAt = true, m.now
+		}
+		return 0, false
+	}
+	prev, last := p.next-1, m.shape.LastIndex()
+	if p.state == ProgressCatchUp {
+		last = prev // only asks: most likely nothing would be taken
+	}
+	if prev < last {
+		last = m.fit(p.next, last, bytes)
+	}
+	m.sendRange(p, prev, last)
+	return last, true
+}
+
+// sendRange sends the append (prev, last].
+func (m *Member) sendRange(p *progress, prev, last protocol.Index) {
+	term, _ := m.shape.TermAt(prev)
+	p.sentCommit = max(p.sentCommit, min(m.hard.Commit, last))
+	m.send(p.id, &protocol.Append{
+		Term: m.hard.Term, PrevIndex: prev, PrevTerm: term, Commit: m.hard.Commit, Last: last,
+	})
+}
+
+// announce tells a member of a commit index that no append has told it. A lost
+// announcement is made good by the next heartbeat.
+func (m *Member) announce(p *progress) {
+	if c := min(m.hard.Commit, p.match); c > p.sentCommit && !p.passive {
+		p.sentCommit = c
+		m.send(p.id, &protocol.Heartbeat{Term: m.hard.Term, Commit: c})
+	}
+}
+
+// recheck looks for appends that were lost with nothing behind them to show it:
+// if the oldest has been under way for a heartbeat, an empty append at the end
+// of what was sent is rejected by whoever lacks something before it.
+func (m *Member) recheck(p *progress) {
+	if p.state != ProgressReplicate || len(p.flying.list) == 0 {
+		return
+	}
+	oldest := &p.flying.list[0]
+	if m.now < oldest.at.Add(m.cfg.Heartbeat) {
+		return
+	}
+	oldest.at = m.now
+	m.sendRange(p, p.next-1, p.next-1)
+}
+
+// stepAppendAnswer follows what a member says of its log.
+func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnswer) {
+	if m.overtaken(from, a.Term) || m.state != StateLeader {
+		return
+	}
+	p := m.lead.find(from)
+	if p == nil {
+		return
+	}
+	p.heard = m.now
+	m.due = true
+	switch {
+	case a.Passive:
+		m.passiveAnswered(p, a.Index)
+	case a.Reject:
+		m.rejected(p, a)
+	case a.Index > m.shape.LastIndex():
+		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
+	case p.acknowledged(a.Index):
+		m.maybeCommit()
+	}
+}
+
+// passiveAnswered moves next, in both directions, because a passive's tip may
+// fall back in a power cut. [S] It never moves match: what a passive holds is
+// not durable, and a match that is too high would make the leader ignore every
+// later rejection.
+func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
+	next := min(tip+1, m.shape.LastIndex()+1)
+	stuck := p.probing && p.passive && next == p.next
+	p.passive = true
+	p.probe(next)
+	if stuck { // it takes nothing: ask again after a while only
+		p.probing, p.probeAt = true, m.now
+	}
+}
+
+// rejected backs off. Late and repeated rejections are recognised by what they
+// reject.
+func (m *Member) rejected(p *progress, a *protocol.AppendAnswer) {
+	if a.Index <= p.match {
+		return
+	}
+	m.emit(protocol.EventRejected, p.id, a.Index, "")
+	if p.state == ProgressReplicate {
+		p.probe(p.match + 1) // an append was lost: up to match it holds all
+		return
+	}
+	if a.Index != p.next-1 {
+		return
+	}
+	if p.state == ProgressCatchUp && a.HintIndex < m.shape.PrevIndex {
+		return // still below the beginning; the next probe is due in a while
+	}
+	fits := m.lastThatFits(min(a.HintIndex, a.Index-1), a.HintTerm)
+	p.probe(max(fits, p.match) + 1)
+}

@@ -1,0 +1,90 @@
+package active
+
+import "github.com/starlinghq/starling/protocol"
+
+// Status is a member's view of itself, for people and for decisions outside of
+// Raft.
+type Status struct {
+	State  State
+	Term   protocol.Term
+	Leader protocol.MemberID // zero: unknown
+	Commit protocol.Index
+	Last   protocol.Index
+	// Durable is the highest index that this member's disk has answered for.
+	Durable protocol.Index
+	// Settled says that a leader has committed an entry of its term: it
+	// serves reads and may change the configuration.
+	Settled bool
+	// Stalled says that the disk has not answered for two election timeouts.
+	Stalled bool
+	// Progress has a line for each other member that a leader feeds, sorted
+	// by id; nil on everybody else.
+	Progress []Progress
+}
+
+// Progress is what a leader knows of another active.
+type Progress struct {
+	ID    protocol.MemberID
+	Seat  protocol.Seat
+	State ProgressState
+	// Match is the highest index that the member is known to hold durably;
+	// Next is the one that it is sent next.
+	Match, Next protocol.Index
+	// Active says that it was heard within the last election timeout.
+	Active bool
+}
+
+// Status returns the member's view of itself. It allocates for Progress; State,
+// Term and Leader do not.
+func (m *Member) Status() Status {
+	s := Status{
+		State: m.State(), Term: m.hard.Term, Leader: m.leader,
+		Commit: m.hard.Commit, Last: m.shape.LastIndex(), Durable: m.disk.stable,
+		Stalled: m.disk.stalled(m.now, m.cfg.Election),
+	}
+	if m.state != StateLeader {
+		return s
+	}
+	s.Settled = m.settled()
+	s.Progress = make([]Progress, len(m.lead.progress))
+	for i := range m.lead.progress {
+		p := &m.lead.progress[i]
+		s.Progress[i] = Progress{
+			ID: p.id, Seat: p.seat, State: p.state, Match: p.match, Next: p.next,
+			Active: m.now < p.heard.Add(m.cfg.Election),
+		}
+	}
+	return s
+}
+
+// State returns the part that the member plays.
+func (m *Member) State() State {
+	if m.state != StateFollower {
+		return m.state
+	}
+	if line, ok := m.current.Configuration.Find(m.cfg.ID); ok && line.Seat == protocol.SeatLearner {
+		return StateLearner
+	}
+	return StateFollower
+}
+
+// Term returns the current term.
+func (m *Member) Term() protocol.Term { return m.hard.Term }
+
+// Leader returns the leader of the current term, zero if none is known.
+func (m *Member) Leader() protocol.MemberID { return m.leader }
+
+// HardState returns term, vote and commit index as they are in memory; what is
+// durable may be older.
+func (m *Member) HardState() protocol.HardState { return m.hard }
+
+// Shape returns the log's shape. It belongs to the member: the caller may read
+// it until the next call, or Clone it.
+func (m *Member) Shape() *protocol.Shape { return &m.shape }
+
+// Configurations returns what the log says about who is active. It belongs to
+// the member: the caller may read it until the next call, or Clone it.
+func (m *Member) Configurations() *protocol.Configurations { return &m.configs }
+
+// LastTime returns the cluster time of the log's last entry.
+func (m *Member) LastTime() protocol.ClusterTime { return m.lastTime }
