@@ -1,0 +1,61 @@
+package replica
+
+import (
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// applyFlights batches may be with the state machine at once: one runs,
+	// the next waits.
+	applyFlights = 2
+	// applyBytesMax and applyReadBytes bound one batch, from memory and from
+	// the disk.
+	applyBytesMax  = 1 << 20
+	applyReadBytes = 4 << 20
+)
+
+// applying orders what goes to the state machine.
+type applying struct {
+	handed  protocol.Index // highest index handed out
+	flights [][]protocol.Entry
+	reading bool
+}
+
+// handOut gives committed entries to the state machine.
+func (r *Replica) handOut() {
+	a := &r.apply
+	for len(a.flights) < applyFlights && !a.reading && a.handed < r.commit {
+		first := a.handed + 1
+		if first < r.tail.first {
+			a.reading = true
+			r.fetches.add(r, fetch{purpose: fetchApply, first: first, last: min(r.commit, r.tail.first-1), bytes: applyReadBytes})
+			return
+		}
+		last := r.tail.fit(first, min(r.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
+		r.give(r.tail.slice(first, last))
+	}
+}
+
+func (r *Replica) give(entries []protocol.Entry) {
+	a := &r.apply
+	invariant.Check(entries[0].Index == a.handed+1, "entry %d handed to the state machine after %d", entries[0].Index, a.handed)
+	a.handed = entries[len(entries)-1].Index
+	invariant.Check(a.handed <= r.commit, "entry %d handed to the state machine, committed is %d", a.handed, r.commit)
+	a.flights = append(a.flights, entries)
+	r.out.Apply = append(r.out.Apply, Apply{Entries: entries})
+}
+
+// Applied says that the state machine has taken the oldest batch.
+func (r *Replica) Applied(now protocol.Instant, done Applied) {
+	a := &r.apply
+	invariant.Check(len(a.flights) > 0, "applied %d, nothing was handed out", done.Last)
+	batch := a.flights[0]
+	a.flights = a.flights[1:]
+	invariant.Check(batch[len(batch)-1].Index == done.Last, "applied %d, handed out up to %d", done.Last, batch[len(batch)-1].Index)
+	r.applied = done.Last
+	r.deadline = done.NextDeadline
+	r.requests.applied(batch, done.Results, r)
+	r.lead(now)
+	r.pump(now)
+}

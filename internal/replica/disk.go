@@ -1,0 +1,119 @@
+package replica
+
+import (
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// disk orders the writes of the roles, across switches, into one at a time.
+type disk struct {
+	next    uint64
+	queue   []queued
+	flying  *queued
+	written protocol.Index // highest index handed to the disk, in order
+	cut     bool           // the log on disk is to lose everything above written
+	failed  error
+}
+
+// queued is a write and whom to tell.
+type queued struct {
+	id    uint64
+	epoch uint64 // of the role; 0: nobody
+	write protocol.Write
+}
+
+// change follows a change of the log in memory. Writes that have not begun lose
+// the entries that the log has lost: a later write makes the truncation.
+func (d *disk) change(delta *protocol.Delta) {
+	if !delta.Truncate || delta.After >= d.written {
+		return
+	}
+	d.written, d.cut = delta.After, true
+	for i := range d.queue {
+		if w := &d.queue[i].write; w.Last > delta.After {
+			w.Last = max(delta.After, w.First-1)
+		}
+	}
+}
+
+// add queues the write of a role.
+func (d *disk) add(epoch uint64, w protocol.Write) {
+	d.queue = append(d.queue, queued{epoch: epoch, write: w})
+	if w.Truncate {
+		d.cut = false
+		d.written = w.After
+	}
+	if !w.Empty() {
+		invariant.Check(w.First == d.written+1, "write begins at %d, the disk ends at %d", w.First, d.written)
+		d.written = w.Last
+	}
+}
+
+// settle queues what the log in memory holds and no role has asked to write:
+// at a switch, the old role's gathering write is written on nobody's behalf.
+func (d *disk) settle(state protocol.HardState, last protocol.Index) {
+	if !d.cut && d.written == last {
+		return
+	}
+	w := protocol.Write{State: state, First: d.written + 1, Last: last}
+	if d.cut {
+		w.Truncate, w.After = true, d.written
+	}
+	d.add(0, w)
+}
+
+// settled returns the highest index up to which nothing waits for the disk.
+func (d *disk) settled() protocol.Index {
+	low := d.written
+	if d.flying != nil && !d.flying.write.Empty() {
+		low = min(low, d.flying.write.First-1)
+	}
+	for i := range d.queue {
+		if w := &d.queue[i].write; !w.Empty() {
+			low = min(low, w.First-1)
+		}
+	}
+	return low
+}
+
+// startWrite hands out the next write if none is in flight.
+func (r *Replica) startWrite() {
+	d := &r.disk
+	if d.flying != nil || len(d.queue) == 0 || d.failed != nil {
+		return
+	}
+	q := d.queue[0]
+	d.queue = d.queue[1:]
+	d.next++
+	q.id = d.next
+	d.flying = &q
+	p := &Persist{ID: q.id, Write: q.write}
+	if !q.write.Empty() {
+		p.Entries = r.tail.slice(q.write.First, q.write.Last)
+	}
+	r.out.Persist = p
+}
+
+// Persisted says that a write is done. With an error the disk has failed: the
+// replica acknowledges nothing more, and its owner stops it.
+func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
+	d := &r.disk
+	if d.flying == nil || d.flying.id != id {
+		return
+	}
+	q := *d.flying
+	d.flying = nil
+	if err != nil {
+		d.failed = err
+		r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(err))
+		return
+	}
+	if q.epoch == r.epoch {
+		if r.role == protocol.RoleActive {
+			r.active.Persisted(now, q.write.ID)
+		} else {
+			r.passive.Persisted(now, q.write.ID)
+		}
+	}
+	r.pump(now)
+}

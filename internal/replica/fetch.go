@@ -1,0 +1,113 @@
+package replica
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// purpose says what entries are read from the disk for.
+type purpose uint8
+
+const (
+	fetchAppend purpose = iota // to fill in an append
+	fetchGossip                // to answer a pull
+	fetchApply                 // to replay
+)
+
+// fetch is one read of the disk that is under way.
+type fetch struct {
+	id          uint64
+	purpose     purpose
+	first, last protocol.Index
+	bytes       int
+	to          protocol.MemberID
+	append      *protocol.Append
+}
+
+// fetches are the reads under way, in order of id.
+type fetches struct {
+	next uint64
+	list []fetch
+}
+
+func (f *fetches) add(r *Replica, x fetch) {
+	f.next++
+	x.id = f.next
+	f.list = append(f.list, x)
+	r.out.ReadLog = append(r.out.ReadLog, ReadLog{ID: x.id, First: x.first, Last: x.last, Bytes: x.bytes})
+}
+
+// LogRead answers a ReadLog with at least one entry, from its first index on,
+// or with an error. Entries that were truncated meanwhile make it an error,
+// which is harmless: whoever needed them asks again.
+func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.Entry, err error) {
+	i := slices.IndexFunc(r.fetches.list, func(x fetch) bool { return x.id == id })
+	if i < 0 {
+		return
+	}
+	x := r.fetches.list[i]
+	r.fetches.list = slices.Delete(r.fetches.list, i, i+1)
+	ok := err == nil && len(entries) > 0 && entries[0].Index == x.first
+	if err != nil {
+		r.event(protocol.EventRefused, "reading the log: "+err.Error())
+	}
+	switch x.purpose {
+	case fetchApply:
+		r.apply.reading = false
+		if ok && x.first == r.apply.handed+1 {
+			r.give(entries)
+		}
+	case fetchGossip:
+		if ok && entries[len(entries)-1].Index <= r.commit {
+			r.gossip.Answer(now, x.to, entries)
+		}
+	case fetchAppend:
+		if ok {
+			r.appendRead(x, entries)
+		}
+	}
+	r.pump(now)
+}
+
+// send passes a role's message on, with the entries that it speaks of.
+func (r *Replica) send(e protocol.Envelope) {
+	a, ok := e.Message.(*protocol.Append)
+	if !ok || a.Last <= a.PrevIndex {
+		r.out.Send = append(r.out.Send, Send{Envelope: e})
+		return
+	}
+	if !r.tail.holds(a.PrevIndex+1, a.Last) {
+		r.fetches.add(r, fetch{purpose: fetchAppend, first: a.PrevIndex + 1, last: a.Last, bytes: protocol.AppendBytesMax, to: e.To, append: a})
+		return
+	}
+	a.Entries = r.tail.slice(a.PrevIndex+1, a.Last)
+	r.out.Send = append(r.out.Send, Send{Envelope: e})
+}
+
+// appendRead sends what was read of an append, and reads on for the rest. The
+// log may have changed since the core asked: only what still is this leader's
+// log, in the same term, may go out.
+func (r *Replica) appendRead(x fetch, entries []protocol.Entry) {
+	a := x.append
+	if r.role != protocol.RoleActive {
+		return
+	}
+	if r.active.State() != active.StateLeader || r.active.Term() != a.Term {
+		return
+	}
+	last := min(entries[len(entries)-1].Index, a.Last)
+	entries = entries[:last-x.first+1]
+	if t, ok := r.active.Shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
+		return
+	}
+	part := *a
+	part.Last, part.Entries = last, entries
+	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &part}})
+	if last < a.Last {
+		rest := *a
+		rest.PrevIndex, rest.PrevTerm = last, entries[len(entries)-1].Term
+		r.send(protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &rest})
+	}
+}

@@ -1,0 +1,174 @@
+package replica
+
+import (
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/passive"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// roundsMax bounds how often the cores may answer one another within one
+// event. They settle in a handful.
+const roundsMax = 1000
+
+// pump moves what the cores have to say to where it belongs, until they have
+// nothing more to say, and then judges the role.
+func (r *Replica) pump(now protocol.Instant) {
+	r.requests.flush(now, r)
+	for round := 0; ; round++ {
+		invariant.Check(round < roundsMax, "the cores do not settle after %d rounds", round)
+		busy := r.serveRole()
+		busy = r.serveGossip(now) || busy
+		if r.judge(now) || busy {
+			continue
+		}
+		break
+	}
+	r.startWrite()
+	r.handOut()
+	if keep := min(r.commit, r.disk.settled()); keep > 0 {
+		r.tail.trim(keep - 1)
+	}
+}
+
+// serveRole takes the role's Ready, in the order of safety, and reports whether
+// there was anything.
+func (r *Replica) serveRole() bool {
+	var rd protocol.Ready
+	if r.role == protocol.RoleActive {
+		if !r.active.HasReady() {
+			return false
+		}
+		rd = r.active.Ready()
+	} else {
+		if !r.passive.HasReady() {
+			return false
+		}
+		rd = r.passive.Ready()
+	}
+	if !rd.Delta.IsZero() {
+		r.changeLog(&rd.Delta)
+	}
+	if rd.Write != nil {
+		r.disk.add(r.epoch, *rd.Write)
+	}
+	for _, e := range rd.Messages {
+		r.send(e)
+	}
+	if rd.Commit > r.commit {
+		invariant.Check(rd.Commit <= r.tail.last(), "commit %d above the log's end %d", rd.Commit, r.tail.last())
+		r.commit = rd.Commit
+	}
+	for _, read := range rd.Reads {
+		r.requests.readAnswered(read, r)
+	}
+	for _, f := range rd.Fresh {
+		r.gossip.Confirmed(f)
+	}
+	r.out.Events = append(r.out.Events, rd.Events...)
+	r.requests.follow(r)
+	return true
+}
+
+// changeLog applies a role's change to the log in memory.
+func (r *Replica) changeLog(d *protocol.Delta) {
+	if d.Truncate {
+		invariant.Check(d.After >= r.commit, "log truncated to %d, at or below the commit index %d", d.After, r.commit)
+		r.disk.change(d)
+		r.tail.truncate(d.After)
+	}
+	r.tail.append(d.Entries)
+}
+
+// serveGossip exchanges progress and messages with the gossip core.
+func (r *Replica) serveGossip(now protocol.Instant) bool {
+	if p := r.progressNow(); p != r.progress {
+		r.progress = p
+		r.gossip.Progress(now, p)
+	}
+	if !r.gossip.HasReady() {
+		return false
+	}
+	g := r.gossip.Ready()
+	for _, e := range g.Messages {
+		r.out.Send = append(r.out.Send, Send{Envelope: e, Datagram: true})
+	}
+	for _, want := range g.Reads {
+		r.fetches.add(r, fetch{purpose: fetchGossip, to: want.To, first: want.Range.First, last: want.Range.Last, bytes: want.Bytes})
+	}
+	for _, run := range g.Runs {
+		r.take(now, run)
+	}
+	if g.Diverged != nil {
+		r.out.Diverged = g.Diverged
+	}
+	r.out.Events = append(r.out.Events, g.Events...)
+	return true
+}
+
+// take offers a run of committed entries to the role.
+func (r *Replica) take(now protocol.Instant, run gossip.Run) {
+	if r.role != protocol.RolePassive {
+		return // an active gets its entries from the leader
+	}
+	verdict := r.passive.Take(now, passive.Run{
+		From: run.From, Origin: run.Origin, Before: run.Before, Entries: run.Entries, Commit: run.Commit,
+	})
+	if verdict == passive.Mismatch {
+		r.gossip.Refused(now, run)
+	}
+}
+
+func (r *Replica) progressNow() gossip.Progress {
+	p := gossip.Progress{
+		First:   r.shape().FirstIndex(),
+		Tip:     min(r.commit, r.tail.last()),
+		Applied: r.applied,
+		Commit:  r.commit,
+		Role:    r.role,
+		Source:  true,
+		Term:    r.hint.term,
+		Leader:  r.hint.leader,
+	}
+	if r.role == protocol.RoleActive {
+		p.Term, p.Leader = r.active.Term(), r.active.Leader()
+	}
+	return p
+}
+
+// committedLog is what gossip sees of the log: the committed prefix.
+type committedLog struct{ r *Replica }
+
+func (l committedLog) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
+	t := l.r.tail
+	last = min(last, l.r.commit)
+	if !t.holds(first, last) {
+		return nil
+	}
+	return t.slice(first, t.fit(first, last, bytes))
+}
+
+func (l committedLog) SumBefore(first protocol.Index) (protocol.LogSum, bool) {
+	if first == 0 || first-1 > l.r.commit {
+		return protocol.LogSum{}, false
+	}
+	return l.r.tail.sumAt(first - 1)
+}
+
+// appendLog is what the Raft core asks of the log.
+type appendLog struct{ r *Replica }
+
+// diskFit is how many entries the core may put into one append that has to be
+// read from the disk; the append is split by size when it is read.
+const diskFit = 1024
+
+func (l appendLog) Fit(first, last protocol.Index, bytes int) protocol.Index {
+	t := l.r.tail
+	if !t.holds(first, last) {
+		if first > t.last() { // stamped, but not yet handed over in a Ready
+			return min(last, first+diskFit-1)
+		}
+		return min(last, first+diskFit-1, max(first, t.first-1))
+	}
+	return t.fit(first, min(last, first+protocol.AppendEntriesMax-1), bytes)
+}

@@ -1,0 +1,75 @@
+package replica
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// ask asks for one read index on behalf of all reads that have gathered.
+func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
+	q.next++
+	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next}
+	q.asked = append(q.asked, readGroup{id: q.next, requests: list, until: now.Add(r.patience())})
+	if r.role == protocol.RoleActive {
+		r.active.ReadIndex(now, m)
+		return
+	}
+	leader := r.leader()
+	if leader.IsZero() {
+		q.failGroup(len(q.asked)-1, protocol.ErrNoLeader, r)
+		return
+	}
+	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &m}})
+}
+
+// readAnswered takes the answer to a read index. One for another run of this
+// member is not for this one, even if the number fits.
+func (q *requests) readAnswered(a protocol.Read, r *Replica) {
+	i := slices.IndexFunc(q.asked, func(g readGroup) bool { return g.id == a.Request })
+	if a.Run != q.run || i < 0 || q.asked[i].answered {
+		return
+	}
+	if a.Code != protocol.OK {
+		if r.role != protocol.RoleActive && a.Code == protocol.ErrNotLeader.Code {
+			r.hint.leader = a.Leader
+		}
+		q.failGroup(i, protocol.ErrorOf(a.Code, "no read index: "+string(a.Code)), r)
+		return
+	}
+	q.asked[i].answered, q.asked[i].index = true, a.Index
+	q.serveReads(r)
+}
+
+// serveReads answers the reads whose index the state has reached.
+func (q *requests) serveReads(r *Replica) {
+	q.asked = slices.DeleteFunc(q.asked, func(g readGroup) bool {
+		if !g.answered || g.index > r.applied {
+			return false
+		}
+		for _, request := range g.requests {
+			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Index: r.applied})
+		}
+		return true
+	})
+}
+
+// failGroup answers the reads of one group with an error.
+func (q *requests) failGroup(i int, err error, r *Replica) {
+	for _, request := range q.asked[i].requests {
+		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
+	}
+	q.asked = slices.Delete(q.asked, i, i+1)
+}
+
+// failReads answers all reads: the role that asked for them is gone.
+func (q *requests) failReads(r *Replica) {
+	for len(q.asked) > 0 {
+		q.failGroup(0, protocol.ErrNoLeader.With("the member changed its role; read again"), r)
+	}
+}
+
+// resortReads puts a group whose time was extended behind the others.
+func (q *requests) resortReads() {
+	slices.SortStableFunc(q.asked, func(a, b readGroup) int { return cmpUint(uint64(a.until), uint64(b.until)) })
+}

@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/passive"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// Config is what a replica is told about itself. The zero value of a field
+// means the default that its comment names.
+type Config struct {
+	ID   protocol.MemberID
+	Run  protocol.RunID
+	Seed uint64
+	// Active and Gossip configure the cores. ID, Run and Seed are filled in.
+	Active active.Config
+	Gossip gossip.Config
+	// Policy lets this member, while it leads, make eligible members active
+	// until the configuration's target is met. PolicyStable is how long a
+	// member must have been seen alive before; default 1 s.
+	Policy       bool
+	PolicyStable time.Duration
+	// Accepts refuses commands that must not be proposed: of a type that the
+	// members do not have. It must be pure. Nil accepts all.
+	Accepts func(*protocol.Command) error
+}
+
+// Replica is one member: see the package's comment.
+type Replica struct {
+	cfg Config
+
+	role    protocol.Role
+	epoch   uint64 // counts role switches
+	active  *active.Member
+	passive *passive.Member
+	gossip  *gossip.Core
+	tail    *tail
+
+	commit  protocol.Index
+	applied protocol.Index
+
+	disk     disk
+	apply    applying
+	fetches  fetches
+	requests requests
+	policy   policyState
+
+	peers    []protocol.Peer
+	hint     leaderHint
+	progress gossip.Progress
+	deadline protocol.ClusterTime // next session deadline, from apply
+
+	out Effects
+}
+
+// leaderHint is the newest leader that this member heard of.
+type leaderHint struct {
+	term   protocol.Term
+	leader protocol.MemberID
+}
+
+// New returns the replica of a log that was found at start.
+func New(now protocol.Instant, cfg Config, rec storage.Recovered) (*Replica, error) {
+	if rec.Damage != nil {
+		return nil, protocol.ErrCorrupt.With(rec.Damage.Error())
+	}
+	cfg.Active.ID, cfg.Active.Run, cfg.Active.Seed = cfg.ID, cfg.Run, cfg.Seed
+	cfg.Gossip.ID, cfg.Gossip.Run, cfg.Gossip.Seed = cfg.ID, cfg.Run, cfg.Seed^0x676f73736970
+	if cfg.PolicyStable == 0 {
+		cfg.PolicyStable = time.Second
+	}
+	if cfg.Active.Election == 0 {
+		cfg.Active.Election, cfg.Active.Heartbeat = active.LAN.Election, active.LAN.Heartbeat
+	}
+	r := &Replica{cfg: cfg}
+	r.tail = newTail(&rec.Shape, rec.Tail)
+	r.commit = max(rec.State.Commit, rec.Shape.PrevIndex)
+	r.applied = rec.Shape.PrevIndex
+	r.apply.handed = r.applied
+	r.disk.written = rec.Shape.LastIndex()
+	r.requests.init(cfg.Run)
+	shape, confs := rec.Shape.Clone(), rec.Configurations.Clone()
+	r.role = confs.RoleOf(cfg.ID, r.commit, shape.Empty())
+	switch r.role {
+	case protocol.RoleActive:
+		r.active = active.New(now, cfg.Active, active.Start{
+			State: rec.State, Shape: shape, Configurations: confs, LastTime: rec.LastTime,
+		}, appendLog{r})
+	case protocol.RolePassive:
+		if err := r.startPassive(now, rec.State, shape, confs, rec.LastTime); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, protocol.ErrCorrupt.With("the log does not say who was active at its commit index; move the data directory away and start the member anew: it fetches everything from the others")
+	}
+	r.gossip = gossip.New(now, cfg.Gossip, committedLog{r})
+	r.pump(now)
+	return r, nil
+}
+
+// Tick says that time has passed.
+func (r *Replica) Tick(now protocol.Instant) {
+	switch r.role {
+	case protocol.RoleActive:
+		r.active.Tick(now)
+	default:
+		r.passive.Tick(now)
+	}
+	r.gossip.Tick(now)
+	r.requests.expire(now, r)
+	r.lead(now)
+	r.pump(now)
+}
+
+// Deadline returns when Tick is wanted at the latest.
+func (r *Replica) Deadline() protocol.Instant {
+	d := r.gossip.Deadline()
+	if r.role == protocol.RoleActive {
+		d = min(d, r.active.Deadline())
+	} else {
+		d = min(d, r.passive.Deadline())
+	}
+	if at, ok := r.requests.deadline(); ok {
+		d = min(d, at)
+	}
+	if r.leads() {
+		d = min(d, r.policy.next)
+	}
+	return d
+}
+
+// SetPeers says which other members are alive, in any order.
+func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
+	r.policy.seen(now, peers)
+	r.peers = peers
+	r.gossip.SetPeers(now, peers)
+	r.pump(now)
+}
+
+// Receive takes a message from another member.
+func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
+	switch m := m.(type) {
+	case *protocol.Forward:
+		r.forwarded(now, from, m)
+	case *protocol.ForwardAnswer:
+		r.requests.answered(m, r)
+	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
+		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer:
+		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive {
+			r.heardOf(h.Term, h.Leader)
+		}
+		r.gossip.Step(now, from, m)
+	case *protocol.ReadIndexAnswer:
+		if r.role == protocol.RoleActive {
+			r.active.Step(now, from, m)
+		} else {
+			r.requests.readAnswered(protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader}, r)
+		}
+	default:
+		if a, ok := m.(*protocol.Append); ok {
+			r.heardOf(a.Term, from)
+		}
+		if r.role == protocol.RoleActive {
+			r.active.Step(now, from, m)
+		} else {
+			r.passive.Step(now, from, m)
+		}
+	}
+	r.pump(now)
+}
+
+// heardOf keeps the newest leader as whom to ask.
+func (r *Replica) heardOf(t protocol.Term, leader protocol.MemberID) {
+	if leader.IsZero() || t < r.hint.term {
+		return
+	}
+	r.hint = leaderHint{term: t, leader: leader}
+}
+
+// leads reports whether this member is the leader.
+func (r *Replica) leads() bool {
+	return r.role == protocol.RoleActive && r.active.State() == active.StateLeader
+}
+
+// leader returns the leader as far as this member knows, or zero.
+func (r *Replica) leader() protocol.MemberID {
+	if r.role == protocol.RoleActive {
+		return r.active.Leader()
+	}
+	return r.hint.leader
+}
+
+// shape and configurations are those of the role in force.
+func (r *Replica) shape() *protocol.Shape {
+	if r.role == protocol.RoleActive {
+		return r.active.Shape()
+	}
+	return r.passive.Shape()
+}
+
+func (r *Replica) configurations() *protocol.Configurations {
+	if r.role == protocol.RoleActive {
+		return r.active.Configurations()
+	}
+	return r.passive.Configurations()
+}

@@ -1,0 +1,320 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A leader hands its core at most this much at once, so that an overload
+// refuses only what is beyond the limit.
+const (
+	proposeMax      = 1024
+	proposeBytesMax = 1 << 20
+)
+
+// requests are the clients' commands and reads that wait for something. Lists
+// are in order of age, so that nothing depends on the order of a map.
+type requests struct {
+	run protocol.RunID
+
+	// commands have been submitted and wait for the end of this step.
+	commands []command
+	// reads wait likewise; one read index serves all of them.
+	reads []uint64
+
+	next     uint64
+	proposed []proposed  // by index; only while this member leads
+	sent     []forwarded // by id
+	asked    []readGroup // by id
+}
+
+// command is one to propose or to forward, and whom to answer.
+type command struct {
+	from    origin
+	encoded []byte
+}
+
+// origin is who wants an answer: a request of this member, or another member
+// that forwarded one.
+type origin struct {
+	request uint64
+	member  protocol.MemberID // zero: this member
+	run     protocol.RunID
+}
+
+// proposed is a command in the log of this leader.
+type proposed struct {
+	index protocol.Index
+	term  protocol.Term
+	from  origin
+}
+
+// forwarded is a command that the leader was asked to propose.
+type forwarded struct {
+	id, request uint64
+	to          protocol.MemberID
+	until       protocol.Instant
+}
+
+// readGroup is a set of reads that one read index answers.
+type readGroup struct {
+	id       uint64
+	requests []uint64
+	answered bool
+	index    protocol.Index
+	until    protocol.Instant
+}
+
+func (q *requests) init(run protocol.RunID) { q.run = run }
+
+// patience is how long a question to the leader may stay unanswered before the
+// client is told to ask again: an election takes about as long.
+func (r *Replica) patience() time.Duration { return 4 * r.cfg.Active.Election }
+
+// Submit takes a client's encoded command. It is answered once, by an Answer
+// with the same request number. Codes that a client may retry with the same
+// session and sequence: not_leader, no_leader, overloaded, unknown_outcome.
+func (r *Replica) Submit(now protocol.Instant, request uint64, encoded []byte) {
+	r.SubmitMany(now, []Submission{{Request: request, Command: encoded}})
+}
+
+// Submission is one command of SubmitMany.
+type Submission struct {
+	Request uint64
+	Command []byte
+}
+
+// SubmitMany takes all commands that wait, so that they share one step: one
+// batch, one append, one sync.
+func (r *Replica) SubmitMany(now protocol.Instant, list []Submission) {
+	for _, s := range list {
+		r.requests.commands = append(r.requests.commands, command{from: origin{request: s.Request}, encoded: s.Command})
+	}
+	r.pump(now)
+}
+
+// Read asks for an index at which linearizable reads may be served. The reads
+// of one call share one question. Each is answered by a ReadAnswer, once the
+// state has reached the index.
+func (r *Replica) Read(now protocol.Instant, list ...uint64) {
+	r.requests.reads = append(r.requests.reads, list...)
+	r.pump(now)
+}
+
+// forwarded takes a command that another member forwarded.
+func (r *Replica) forwarded(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
+	o := origin{request: m.Request, member: from, run: m.Run}
+	if !r.leads() {
+		r.answer(o, protocol.Failed(protocol.ErrNotLeader))
+		return
+	}
+	r.requests.commands = append(r.requests.commands, command{from: o, encoded: m.Command})
+}
+
+// answer tells whoever wanted to know.
+func (r *Replica) answer(o origin, result protocol.Result) {
+	if o.member.IsZero() {
+		r.out.Answers = append(r.out.Answers, Answer{Request: o.request, Result: result})
+		return
+	}
+	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: o.member, Message: &protocol.ForwardAnswer{
+		Run: o.run, Request: o.request, Leader: r.leader(), Result: result,
+	}}})
+}
+
+// flush proposes or forwards what was submitted, and asks for read indexes.
+func (q *requests) flush(now protocol.Instant, r *Replica) {
+	if len(q.commands) > 0 {
+		list := q.commands
+		q.commands = nil
+		if r.leads() {
+			q.propose(now, list, r)
+		} else {
+			q.forward(now, list, r)
+		}
+	}
+	if len(q.reads) > 0 {
+		list := q.reads
+		q.reads = nil
+		q.ask(now, list, r)
+	}
+}
+
+// propose hands commands to the core, in batches.
+func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
+	list = slices.DeleteFunc(list, func(c command) bool {
+		err := r.check(c.encoded)
+		if err != nil {
+			r.answer(c.from, protocol.Failed(err))
+		}
+		return err != nil
+	})
+	for len(list) > 0 {
+		n, bytes := 0, 0
+		for n < len(list) && n < proposeMax && (n == 0 || bytes+len(list[n].encoded) <= proposeBytesMax) {
+			bytes += len(list[n].encoded)
+			n++
+		}
+		q.proposeBatch(now, list[:n], r)
+		list = list[n:]
+	}
+}
+
+func (q *requests) proposeBatch(now protocol.Instant, batch []command, r *Replica) {
+	proposals := make([]active.Proposal, len(batch))
+	for i := range batch {
+		proposals[i] = active.Proposal{Kind: protocol.EntryCommand, Data: batch[i].encoded}
+	}
+	first, err := r.active.Propose(now, proposals)
+	if err != nil {
+		for i := range batch {
+			r.answer(batch[i].from, protocol.Failed(err))
+		}
+		return
+	}
+	term := r.active.Term()
+	for i := range batch {
+		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: term, from: batch[i].from})
+	}
+}
+
+// check refuses a command that must not reach the log.
+func (r *Replica) check(encoded []byte) error {
+	if len(encoded) > protocol.EntryBytesMax {
+		return protocol.ErrTooLarge.With("the command is over the limit")
+	}
+	c, err := protocol.DecodeCommand(encoded)
+	if err != nil {
+		return err
+	}
+	if r.cfg.Accepts != nil {
+		return r.cfg.Accepts(&c)
+	}
+	return nil
+}
+
+// forward sends commands to the leader, if one is known.
+func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
+	leader := r.leader()
+	for _, c := range list {
+		switch {
+		case !c.from.member.IsZero():
+			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
+		case leader.IsZero() || leader == r.cfg.ID:
+			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
+		default:
+			q.next++
+			q.sent = append(q.sent, forwarded{id: q.next, request: c.from.request, to: leader, until: now.Add(r.patience())})
+			r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader,
+				Message: &protocol.Forward{Run: q.run, Request: q.next, Command: c.encoded}}})
+		}
+	}
+}
+
+// answered takes the leader's answer to a forwarded command.
+func (q *requests) answered(m *protocol.ForwardAnswer, r *Replica) {
+	if m.Run != q.run {
+		return
+	}
+	i, ok := slices.BinarySearchFunc(q.sent, m.Request, func(f forwarded, id uint64) int { return cmpUint(f.id, id) })
+	if !ok {
+		return
+	}
+	f := q.sent[i]
+	q.sent = slices.Delete(q.sent, i, i+1)
+	if m.Result.Code == protocol.ErrNotLeader.Code && f.to == r.hint.leader {
+		r.hint.leader = m.Leader // may be nobody: better than asking again in vain
+	}
+	r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: m.Result})
+}
+
+// applied answers the commands of a batch.
+func (q *requests) applied(batch []protocol.Entry, results []protocol.Result, r *Replica) {
+	for len(q.proposed) > 0 && q.proposed[0].index <= batch[len(batch)-1].Index {
+		p := q.proposed[0]
+		q.proposed = q.proposed[1:]
+		if p.index < batch[0].Index {
+			continue
+		}
+		at := p.index - batch[0].Index
+		if batch[at].Term != p.term { // another leader's entry took the place: ours will never be
+			r.answer(p.from, protocol.Failed(protocol.ErrNotLeader))
+			continue
+		}
+		result := results[at]
+		result.Index = p.index
+		r.answer(p.from, result)
+	}
+	q.serveReads(r)
+}
+
+// follow notices that this member no longer leads.
+func (q *requests) follow(r *Replica) {
+	if len(q.proposed) > 0 && !r.leads() {
+		q.leaderLost(r)
+	}
+}
+
+// leaderLost tells everybody who waits for this leader's entries that the
+// outcome is open.
+func (q *requests) leaderLost(r *Replica) {
+	list := q.proposed
+	q.proposed = nil
+	for _, p := range list {
+		r.answer(p.from, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")))
+	}
+}
+
+// expire gives up on questions that the leader has not answered.
+func (q *requests) expire(now protocol.Instant, r *Replica) {
+	for len(q.sent) > 0 && q.sent[0].until <= now {
+		f := q.sent[0]
+		q.sent = q.sent[1:]
+		r.out.Answers = append(r.out.Answers, Answer{Request: f.request,
+			Result: protocol.Failed(protocol.ErrUnknownOutcome.With("the leader did not answer; the write may have happened"))})
+	}
+	for len(q.asked) > 0 && q.asked[0].until <= now {
+		if g := q.asked[0]; g.answered { // the state has not got there yet
+			q.asked[0].until = now.Add(r.patience())
+			q.resortReads()
+			continue
+		}
+		q.failGroup(0, protocol.ErrNoLeader.With("the leader did not answer a read"), r)
+	}
+}
+
+// deadline returns when expire has something to do.
+func (q *requests) deadline() (protocol.Instant, bool) {
+	var at protocol.Instant
+	ok := false
+	if len(q.sent) > 0 {
+		at, ok = q.sent[0].until, true
+	}
+	if len(q.asked) > 0 && (!ok || q.asked[0].until < at) {
+		at, ok = q.asked[0].until, true
+	}
+	return at, ok
+}
+
+// failAll answers everything that waits.
+func (q *requests) failAll(r *Replica, err error) {
+	for _, f := range q.sent {
+		r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: protocol.Failed(err)})
+	}
+	q.sent = nil
+	q.leaderLost(r)
+	q.failReads(r)
+}
+
+func cmpUint(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

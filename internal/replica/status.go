@@ -1,0 +1,65 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Status is what a replica says of itself.
+type Status struct {
+	Role     protocol.Role
+	RaftRole string // leader, follower, candidate, learner; "none" for a passive
+	Leads    bool
+	Term     protocol.Term
+	Leader   protocol.MemberID // zero: not known
+	Commit   protocol.Index
+	Applied  protocol.Index
+	First    protocol.Index // lowest index held
+	Last     protocol.Index // highest index held
+	// Age bounds the age of the applied state, if AgeKnown.
+	AgeKnown bool
+	Age      time.Duration
+}
+
+// Status returns the state at this moment. It is cheap: the owner may publish
+// it after every step.
+func (r *Replica) Status(now protocol.Instant) Status {
+	s := Status{
+		Role: r.role, RaftRole: "none", Leader: r.leader(), Term: r.hardState().Term,
+		Commit: r.commit, Applied: r.applied, First: r.shape().FirstIndex(), Last: r.tail.last(),
+	}
+	if r.role == protocol.RoleActive {
+		s.RaftRole, s.Leads = r.active.State().String(), r.leads()
+	}
+	s.Age, s.AgeKnown = r.Age(now, r.applied)
+	return s
+}
+
+// Age bounds how old a state is that has applied everything up to an index:
+// every write acknowledged longer ago is in it. It says false if nothing is
+// known.
+func (r *Replica) Age(now protocol.Instant, applied protocol.Index) (time.Duration, bool) {
+	return r.gossip.Age(now, applied)
+}
+
+// Heard returns what other members last said of themselves, sorted by id.
+func (r *Replica) Heard() []gossip.Heard { return r.gossip.Heard() }
+
+// Peers returns the live members last set.
+func (r *Replica) Peers() []protocol.Peer { return r.peers }
+
+// HardState, Shape and Configurations are what the role in force holds; for
+// checks and status displays, to be read only.
+func (r *Replica) HardState() protocol.HardState { return r.hardState() }
+
+// Shape returns the log held in memory, without payload.
+func (r *Replica) Shape() *protocol.Shape { return r.shape() }
+
+// Configurations returns the configurations of the log.
+func (r *Replica) Configurations() *protocol.Configurations { return r.configurations() }
+
+// SumAt returns the log sum after an index, if it is in memory.
+func (r *Replica) SumAt(i protocol.Index) (protocol.LogSum, bool) { return r.tail.sumAt(i) }

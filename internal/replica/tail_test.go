@@ -1,0 +1,110 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+func run(first protocol.Index, n int, term protocol.Term) []protocol.Entry {
+	entries := make([]protocol.Entry, n)
+	for i := range entries {
+		entries[i] = protocol.Entry{Index: first + protocol.Index(i), Term: term, Kind: protocol.EntryCommand, Data: []byte("0123456789")}
+	}
+	protocol.EncodeEntries(entries)
+	return entries
+}
+
+func TestTailSumsDoNotDependOnBatches(t *testing.T) {
+	var empty protocol.Shape
+	one, many := newTail(&empty, nil), newTail(&empty, nil)
+	one.append(run(1, 10, 1))
+	for i := protocol.Index(1); i <= 10; i++ {
+		many.append(run(i, 1, 1))
+	}
+	a, _ := one.sumAt(10)
+	b, ok := many.sumAt(10)
+	if !ok || a != b {
+		t.Errorf("sum after ten single entries is %v, after one batch %v", b, a)
+	}
+	if zero := (protocol.LogSum{}); a == zero {
+		t.Error("the sum of ten entries is zero")
+	}
+}
+
+// Slices that were handed out are read by other goroutines while the log goes
+// on: a truncation must not change what they see.
+func TestTailNeverOverwritesWhatItHandedOut(t *testing.T) {
+	var empty protocol.Shape
+	tail := newTail(&empty, nil)
+	tail.append(run(1, 8, 1))
+	out := tail.slice(1, 8)
+	tail.truncate(4)
+	tail.append(run(5, 4, 2))
+	if got := out[5].Term; got != 1 {
+		t.Errorf("an entry handed out changed its term to %d", got)
+	}
+	if got := tail.slice(5, 8)[0].Term; got != 2 {
+		t.Errorf("the entry that replaced it has term %d, want 2", got)
+	}
+}
+
+func TestTailTrimKeepsWhatItMust(t *testing.T) {
+	var empty protocol.Shape
+	tail := newTail(&empty, nil)
+	n := tailEntriesMax + 100
+	tail.append(run(1, n, 1))
+	want, _ := tail.sumAt(protocol.Index(n))
+	tail.trim(50)
+	if tail.first != 51 {
+		t.Errorf("trimmed to %d, want 51", tail.first)
+	}
+	tail.trim(protocol.Index(n))
+	if got := len(tail.entries); got != tailEntriesMax {
+		t.Errorf("holds %d entries, want %d", got, tailEntriesMax)
+	}
+	if got, ok := tail.sumAt(protocol.Index(n)); !ok || got != want {
+		t.Errorf("the last sum changed to %v, want %v", got, want)
+	}
+	if _, ok := tail.sumAt(tail.first - 1); !ok {
+		t.Error("the sum before the first entry is lost")
+	}
+	bytes := protocol.RawSize(tail.entries)
+	if tail.bytes != bytes {
+		t.Errorf("counts %d bytes, holds %d", tail.bytes, bytes)
+	}
+}
+
+func TestTailFit(t *testing.T) {
+	var empty protocol.Shape
+	tail := newTail(&empty, nil)
+	tail.append(run(1, 10, 1))
+	size := len(tail.entries[0].Raw)
+	for _, c := range []struct {
+		bytes int
+		want  protocol.Index
+	}{{0, 3}, {size, 3}, {2 * size, 4}, {100 * size, 9}} {
+		if got := tail.fit(3, 9, c.bytes); got != c.want {
+			t.Errorf("fit(3, 9, %d) = %d, want %d", c.bytes, got, c.want)
+		}
+	}
+}
+
+func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
+	var shape protocol.Shape
+	full := newTail(&shape, nil)
+	full.append(run(1, 10, 1))
+	for range 10 {
+		shape.Append(1)
+	}
+	found := newTail(&shape, full.slice(5, 10))
+	if _, ok := found.sumAt(4); ok {
+		t.Error("claims to know the sum before its first entry")
+	}
+	found.append(run(11, 1, 1))
+	full.append(run(11, 1, 1))
+	got, _ := found.sumAt(11)
+	if want, _ := full.sumAt(11); got != want {
+		t.Errorf("sum %v after a restart, want %v", got, want)
+	}
+}
