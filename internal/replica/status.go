@@ -3,7 +3,6 @@ package replica
 import (
 	"time"
 
-	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
 )
