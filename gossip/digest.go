@@ -126,7 +126,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		if h.FreshKnown && h.FreshAge >= 0 {
 			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
 		}
-		c.pulling.denied(m)
+		c.pulling.denied(now, m)
 		c.evidence(now, h.Tip)
 	}
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {

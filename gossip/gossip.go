@@ -24,8 +24,12 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// never is a deadline that is not set.
-const never = protocol.Instant(math.MaxInt64)
+// never is a deadline that is not set, longAgo one that is over. Instants may
+// be negative: zero says nothing.
+const (
+	never   = protocol.Instant(math.MaxInt64)
+	longAgo = protocol.Instant(math.MinInt64)
+)
 
 // Log is what the core reads of the committed prefix that the member holds. It
 // answers from memory.
@@ -141,9 +145,9 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 
 // SetPeers tells the core who lives, itself excepted. What it knows of members
 // that stay is kept.
-func (c *Core) SetPeers(_ protocol.Instant, peers []protocol.Peer) {
+func (c *Core) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	c.members.set(c.cfg.ID, peers)
-	c.pulling.forgetStrangers(&c.members)
+	c.pulling.forgetStrangers(now, &c.members)
 }
 
 // Progress tells the core where its member stands.

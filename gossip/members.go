@@ -48,7 +48,7 @@ func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
 		}
 		m := ms.byID[p.ID]
 		if m == nil {
-			m = &member{id: p.ID}
+			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo}
 		}
 		m.peer = p
 		byID[p.ID] = m
@@ -85,16 +85,13 @@ type bucket struct {
 // take takes n tokens if there is at least one, and reports whether. It may go
 // into debt, so that one large thing is possible and then paid off.
 func (b *bucket) take(now protocol.Instant, n, perSecond, burst int64) bool {
-	if elapsed := now.Sub(b.at); elapsed > 0 {
-		// More than a burst's worth of time fills the bucket; the product is
-		// only formed below that, where it cannot overflow.
-		if b.used <= 0 || elapsed.Seconds()*float64(perSecond) >= float64(b.used) {
-			b.used = 0
-			b.at = now
-		} else if back := int64(elapsed.Seconds() * float64(perSecond)); back > 0 {
-			b.used -= back
-			b.at = now
-		}
+	if b.used <= 0 {
+		b.used, b.at = 0, now
+	} else if back := now.Sub(b.at).Seconds() * float64(perSecond); back >= float64(b.used) {
+		b.used, b.at = 0, now
+	} else if back >= 1 {
+		b.used -= int64(back)
+		b.at = now
 	}
 	if b.used >= burst {
 		return false

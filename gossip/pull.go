@@ -17,10 +17,14 @@ const (
 	// their way; two round trips if that is longer, and graceMax at most.
 	graceMin, graceMax = 2 * time.Millisecond, time.Second
 	// A pull is repeated elsewhere after four round trips, within these
-	// bounds, doubled with each pull in a row that failed.
+	// bounds, doubled with each four pulls in a row that failed: single ones
+	// are lost in the network, many say that it is slower than it was.
 	patienceMin, patienceMax = 25 * time.Millisecond, 4 * time.Second
-	// A member that did not answer is left alone for a while.
-	silenceMin, silenceMax = 50 * time.Millisecond, 5 * time.Second
+	// A member that did not answer is left alone for a while: this long,
+	// doubled with each time in a row.
+	silenceMin, silenceMax = 25 * time.Millisecond, time.Second
+	// busyMax bounds how long a BUSY is obeyed.
+	busyMax = 5 * time.Second
 )
 
 // pulling is what a member knows of its gaps.
@@ -55,10 +59,10 @@ func (p *pulling) expiry() protocol.Instant {
 }
 
 // forgetStrangers gives up pulls from members that are gone.
-func (p *pulling) forgetStrangers(ms *members) {
+func (p *pulling) forgetStrangers(now protocol.Instant, ms *members) {
 	for i := range p.out {
 		if ms.get(p.out[i].to) == nil {
-			p.out[i].until = 0 // the next Tick asks elsewhere
+			p.out[i].until = now // the next Tick asks elsewhere
 		}
 	}
 }
@@ -77,9 +81,9 @@ func (p *pulling) asked(from protocol.MemberID, r protocol.Range) bool {
 
 // denied gives up a pull from a member that says it does not hold what was
 // asked for.
-func (p *pulling) denied(m *member) {
+func (p *pulling) denied(now protocol.Instant, m *member) {
 	if i := p.find(m.id); i >= 0 && p.out[i].ranges[0].First > m.tip {
-		p.out[i].until = 0
+		p.out[i].until = now
 		m.silences-- // it did answer
 	}
 }
@@ -190,7 +194,7 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 // want asks a member for ranges that it holds the first of.
 func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
 	p := &c.pulling
-	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed, 8), patienceMax)
+	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
 	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience)})
 	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: pullBytes})
 }
@@ -236,7 +240,7 @@ func (c *Core) expirePulls(now protocol.Instant) {
 			m.silences = min(max(m.silences+1, 0), 8)
 			if m.silences > 0 {
 				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
-				p.failed = min(p.failed+1, 8)
+				p.failed = min(p.failed+1, 32)
 			}
 		}
 		p.out = slices.Delete(p.out, i, i+1)
@@ -255,7 +259,7 @@ func (c *Core) onBusy(now protocol.Instant, from protocol.MemberID, b *protocol.
 	if m == nil || i < 0 {
 		return
 	}
-	pause := min(max(time.Duration(b.RetryAfter), silenceMin), silenceMax)
+	pause := min(max(time.Duration(b.RetryAfter), silenceMin), busyMax)
 	m.skipUntil = max(m.skipUntil, now.Add(pause))
 	c.pulling.out = slices.Delete(c.pulling.out, i, i+1)
 	c.pulling.at = min(c.pulling.at, now)

@@ -10,9 +10,10 @@ import (
 const (
 	// A member may send this many WANTs per second, and at once.
 	wantsPerSecond, wantsBurst = 400, 100
-	// readsMax is how many reads of the disk are under way for pulls; one per
-	// member. One that is not answered within readPatience is forgotten.
-	readsMax     = 8
+	// readsMax is how many reads of the disk are under way for pulls, and
+	// readsEachMax for one member. One that is not answered within readPatience is forgotten.
+	readsMax     = 16
+	readsEachMax = 4
 	readPatience = 2 * time.Second
 	// carrierBytes is what a read may take in addition for the entry before
 	// the range, which carries the log sum.
@@ -107,7 +108,14 @@ func (c *Core) give(now protocol.Instant, to protocol.MemberID, before protocol.
 func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
 	s := &c.serving
 	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool { return now >= x.until })
-	if len(s.reads) >= readsMax || slices.ContainsFunc(s.reads, func(x reading) bool { return x.to == to }) {
+	each, same := 0, false
+	for i := range s.reads {
+		if s.reads[i].to == to {
+			each++
+			same = same || s.reads[i].r.First == r.First
+		}
+	}
+	if len(s.reads) >= readsMax || each >= readsEachMax || same {
 		return 0
 	}
 	x := reading{to: to, until: now.Add(readPatience), r: r, bytes: left}
@@ -126,10 +134,16 @@ func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Ra
 }
 
 // Answer gives entries that were read from the disk, with their sums, to the
-// member that pulls them. No entries say that the read failed.
+// member that pulls them. A read that failed needs no answer.
 func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []protocol.Entry) {
 	s := &c.serving
-	i := slices.IndexFunc(s.reads, func(x reading) bool { return x.to == to })
+	if len(entries) == 0 {
+		return
+	}
+	first := entries[0].Index
+	i := slices.IndexFunc(s.reads, func(x reading) bool {
+		return x.to == to && (x.r.First == first || !x.known && x.r.First == first+1)
+	})
 	if i < 0 {
 		return // too late: whoever asked has asked elsewhere
 	}
@@ -141,7 +155,7 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 	if len(entries) == 0 || !c.source() {
 		return
 	}
-	if !x.known && entries[0].Index == x.r.First-1 {
+	if !x.known && first == x.r.First-1 {
 		x.before, x.known = entries[0].Sum, true
 		if entries = entries[1:]; len(entries) == 0 {
 			// The entry before was so large that it came alone.
@@ -150,7 +164,7 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 			return
 		}
 	}
-	if !x.known || entries[0].Index != x.r.First {
+	if !x.known {
 		return
 	}
 	n := cut(entries, x.bytes)
