@@ -54,4 +54,16 @@ const (
 	SessionTimeoutDefault = 30 * time.Second
 	SessionTimeoutMin     = time.Second
 	SessionTimeoutMax     = time.Hour
+	// SequenceMax limits a session's sequence numbers and floor, so that sums
+	// with the window do not overflow.
+	SequenceMax = 1 << 62
+	// SessionsMax limits the sessions of a cluster. Beyond it, opening one is
+	// refused with ErrTooLarge until others have ended.
+	SessionsMax = 100_000
+	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
+	// it the oldest are dropped; asked for again they are ErrAnswerLost.
+	SessionAnswersBytesMax = ValueBytesMax
+	// SessionExpiriesMax limits the sessions that one entry ends because of
+	// their deadline; the next entry goes on.
+	SessionExpiriesMax = 1000
 )

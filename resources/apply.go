@@ -1,0 +1,162 @@
+package resources
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Apply applies entries, which must follow on those applied before, and appends
+// one result per entry to results. Only the applying goroutine calls it.
+//
+// If an entry needs a type that the machine does not know, it stops before
+// that entry: the results cover the entries before it, Stopped says what is
+// needed, and later calls apply nothing. To skip the entry would fork the
+// state.
+func (m *Machine) Apply(entries []protocol.Entry, results []protocol.Result) []protocol.Result {
+	clock := m.clock()
+	for k := range entries {
+		e := &entries[k]
+		if m.Stopped() != nil {
+			break
+		}
+		result, ok := m.apply(e, clock)
+		if !ok {
+			break
+		}
+		result.Index = e.Index
+		results = append(results, result)
+	}
+	m.count.Store(int64(len(m.sessions.all)))
+	m.hub.publish()
+	m.waiters.wake(m.Applied())
+	return results
+}
+
+// apply applies one entry; false: the machine has stopped before it.
+func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Result, bool) {
+	applied := m.Applied()
+	invariant.Check(applied == 0 || e.Index == applied+1, "entries are applied one after the other: %d after %d", e.Index, applied)
+	var c protocol.Command
+	var op *operation
+	if e.Kind == protocol.EntryCommand {
+		var err error
+		if c, op, err = m.decode(e); err != nil {
+			m.stop(e, err)
+			return protocol.Result{}, false
+		}
+	} else if !e.Kind.Known() {
+		m.stop(e, protocol.ErrMalformed.With(fmt.Sprintf("%s is not known here", e.Kind)))
+		return protocol.Result{}, false
+	}
+
+	m.state.begin(e.Index)
+	m.now = max(m.now, e.Time)
+	if e.Kind == protocol.EntryNoop {
+		m.sessions.extendAll(m.now)
+	}
+	m.sessions.expire(m.now)
+	var result protocol.Result
+	if e.Kind == protocol.EntryCommand {
+		result = m.execute(&c, op)
+	}
+	m.state.end(clock, m.hub.note)
+	m.hub.entryEnds(e.Index)
+	m.storeDeadline()
+	return result, true
+}
+
+// decode finds out what a command entry asks for. op is nil for an operation
+// on sessions. An error means that this machine cannot apply the entry.
+func (m *Machine) decode(e *protocol.Entry) (protocol.Command, *operation, error) {
+	c, err := protocol.DecodeCommand(e.Data)
+	if err != nil {
+		return c, nil, err
+	}
+	if c.Type == protocol.SessionType {
+		return c, nil, checkSessionOperation(&c)
+	}
+	op, err := m.registry.command(&c)
+	return c, op, err
+}
+
+func (m *Machine) stop(e *protocol.Entry, cause error) {
+	code, text := protocol.CodeOf(cause)
+	err := error(&protocol.Error{
+		Code: code, Cause: cause,
+		Text: fmt.Sprintf("entry %d cannot be applied: %s; this member has stopped applying and needs a program that knows it", e.Index, text),
+	})
+	m.stopped.Store(&err)
+	m.log.Error("stopped applying", "index", e.Index, "term", e.Term, "cause", text)
+	m.waiters.wake(^protocol.Index(0))
+}
+
+func (m *Machine) storeDeadline() {
+	var next protocol.ClusterTime
+	if len(m.sessions.deadlines) > 0 {
+		next = m.sessions.deadlines[0].deadline
+	}
+	m.deadline.Store(int64(next))
+}
+
+// execute runs a command within the current entry.
+func (m *Machine) execute(c *protocol.Command, op *operation) protocol.Result {
+	if op == nil {
+		return resultOf(m.sessions.operate(m.now, c))
+	}
+	if c.Session == 0 {
+		return protocol.Failed(protocol.ErrInvalid.With("a command belongs to a session"))
+	}
+	one := m.sessions.all[c.Session]
+	if one == nil {
+		return protocol.Failed(protocol.ErrSessionExpired)
+	}
+	answer, runs := m.sessions.admit(one, c)
+	if !runs {
+		return answer
+	}
+	answer = m.run(c, op)
+	m.sessions.executed(one, c, &answer)
+	return answer
+}
+
+// run runs a command of a type. If it fails, nothing of it remains, not even
+// the instance that it would have created.
+func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
+	mark := m.state.mark()
+	sp, created, err := m.instance(c)
+	if err != nil {
+		return protocol.Failed(err)
+	}
+	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session}
+	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
+	m.tx = Tx{}
+	if err != nil {
+		m.state.rollback(mark)
+		if created {
+			m.state.dropSpace(sp)
+		}
+	} else if created {
+		sp.kind.Store(&op.owner.name)
+	}
+	return resultOf(data, err)
+}
+
+// instance returns the space of the resource that a command names, created and
+// bound to the command's type if it is the first one to use it.
+func (m *Machine) instance(c *protocol.Command) (sp *space, created bool, err error) {
+	if sp = m.state.spaces[c.Resource]; sp != nil { // the writer needs no lock to look
+		if bound := *sp.kind.Load(); bound != c.Type {
+			return nil, false, wrongType(c.Resource, bound, c.Type)
+		}
+		return sp, false, nil
+	}
+	if fault := checkName(c.Resource); fault != "" {
+		return nil, false, protocol.ErrInvalid.With("the name of a resource: " + fault)
+	}
+	sp = newSpace(c.Resource)
+	m.state.addSpace(sp)
+	m.state.set(m.state.system, append([]byte{keyResource}, c.Resource...), []byte(c.Type))
+	return sp, true, nil
+}

@@ -1,0 +1,55 @@
+package resources
+
+import (
+	"encoding/hex"
+	"math/bits"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Digest is a 128-bit sum over all keys of a state: members that applied the
+// same index have the same one. Each write changes it in constant time. It
+// detects faults, not attackers.
+type Digest [2]uint64
+
+// String returns the digest as 32 hexadecimal digits.
+func (d Digest) String() string {
+	var b [16]byte
+	for i := range 8 {
+		b[i] = byte(d[0] >> (56 - 8*i))
+		b[8+i] = byte(d[1] >> (56 - 8*i))
+	}
+	return hex.EncodeToString(b[:])
+}
+
+func (d *Digest) add(t xxh3.Uint128) {
+	var carry uint64
+	d[1], carry = bits.Add64(d[1], t.Lo, 0)
+	d[0], _ = bits.Add64(d[0], t.Hi, carry)
+}
+
+func (d *Digest) remove(t xxh3.Uint128) {
+	var borrow uint64
+	d[1], borrow = bits.Sub64(d[1], t.Lo, 0)
+	d[0], _ = bits.Sub64(d[0], t.Hi, borrow)
+}
+
+// hashKey is the hash of a key of a space. The name of the space is hashed by
+// itself and seeds the hash of the key, so no pair of (name, key) runs into
+// another one as their concatenations would.
+func hashKey(space uint64, key []byte) uint64 { return xxh3.HashSeed(key, space) }
+
+// term is what one key adds to the digest: the 128-bit hash of the value,
+// seeded by what identifies it, the space, the key and the index. Hashing the
+// value in place saves copying it behind its key.
+func (r *record) term(v *version) xxh3.Uint128 {
+	return xxh3.Hash128Seed(v.value, r.hash^bits.RotateLeft64(uint64(v.index)*0x9e3779b97f4a7c15, 32))
+}
+
+// digestAt is the digest at one index.
+type digestAt struct {
+	index  protocol.Index
+	digest Digest
+}

@@ -1,0 +1,186 @@
+package resources
+
+import (
+	"sync/atomic"
+
+	"github.com/starlinghq/starling/internal/invariant"
+)
+
+// hashTable finds a record by its key: extendible hashing over small segments
+// that are probed linearly. One goroutine writes; any number read at the same
+// time without a lock.
+//
+// A reader that holds an old directory or an old segment still finds all that
+// it may ask for: records that were there before it began are in both the old
+// and the new one, and a record is taken out only when nobody can want it.
+// Growing moves one segment, never the whole table, so no write pauses.
+type hashTable struct {
+	dir atomic.Pointer[directory]
+}
+
+type directory struct {
+	depth uint // the top depth bits of a hash choose the segment
+	segs  []atomic.Pointer[segment]
+}
+
+const (
+	segmentMin = 8
+	segmentMax = 1024
+	// tagFree marks a slot never used, where a probe ends, tagGone one whose
+	// record was taken out. Hashes avoid both values.
+	tagFree = 0
+	tagGone = 1
+)
+
+type segment struct {
+	depth uint // how many top bits all hashes in it share
+	live  int  // records; writer only
+	used  int  // slots that are not free; writer only
+	slots []slot
+}
+
+type slot struct {
+	tag atomic.Uint64
+	rec atomic.Pointer[record]
+}
+
+func (t *hashTable) init() {
+	d := &directory{segs: make([]atomic.Pointer[segment], 1)}
+	d.segs[0].Store(&segment{slots: make([]slot, segmentMin)})
+	t.dir.Store(d)
+}
+
+func tagOf(hash uint64) uint64 { return max(hash, tagGone+1) }
+
+func (d *directory) position(hash uint64) uint64 {
+	if d.depth == 0 {
+		return 0
+	}
+	return hash >> (64 - d.depth)
+}
+
+// get returns the record of a key, or nil.
+func (t *hashTable) get(key string, hash uint64) *record {
+	d := t.dir.Load()
+	s := d.segs[d.position(hash)].Load()
+	mask, tag := uint64(len(s.slots)-1), tagOf(hash)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		switch s.slots[i].tag.Load() {
+		case tagFree:
+			return nil
+		case tag:
+			// The slot may have been freed and taken again since the tag
+			// was read: only the key decides.
+			if r := s.slots[i].rec.Load(); r != nil && r.key == key {
+				return r
+			}
+		}
+	}
+}
+
+// put adds a record whose key is not in the table.
+func (t *hashTable) put(r *record) {
+	for {
+		d := t.dir.Load()
+		s := d.segs[d.position(r.hash)].Load()
+		if (s.used+1)*4 <= len(s.slots)*3 {
+			s.put(r)
+			return
+		}
+		t.grow(d, s, r.hash)
+	}
+}
+
+func (s *segment) put(r *record) {
+	mask := uint64(len(s.slots) - 1)
+	for i := r.hash & mask; ; i = (i + 1) & mask {
+		switch s.slots[i].tag.Load() {
+		case tagFree:
+			s.used++
+		case tagGone:
+		default:
+			continue
+		}
+		s.live++
+		// The record first: whoever sees the tag must find it.
+		s.slots[i].rec.Store(r)
+		s.slots[i].tag.Store(tagOf(r.hash))
+		return
+	}
+}
+
+// remove takes a record out.
+func (t *hashTable) remove(r *record) {
+	d := t.dir.Load()
+	s := d.segs[d.position(r.hash)].Load()
+	mask := uint64(len(s.slots) - 1)
+	for i := r.hash & mask; ; i = (i + 1) & mask {
+		invariant.Check(s.slots[i].tag.Load() != tagFree, "a record taken out of the table is in it: %q", r.key)
+		if s.slots[i].rec.Load() == r {
+			s.slots[i].tag.Store(tagGone)
+			s.slots[i].rec.Store(nil)
+			s.live--
+			return
+		}
+	}
+}
+
+// grow replaces a full segment by a clean one, a larger one, or two.
+func (t *hashTable) grow(d *directory, s *segment, hash uint64) {
+	size := segmentMin
+	for s.live*8 >= size*5 {
+		size *= 2
+	}
+	if size <= segmentMax {
+		t.replace(d, s, hash, &segment{depth: s.depth, slots: make([]slot, size)})
+		return
+	}
+	if s.depth == d.depth {
+		d = d.double()
+		t.dir.Store(d)
+	}
+	t.split(d, s, hash)
+}
+
+func (d *directory) double() *directory {
+	out := &directory{depth: d.depth + 1, segs: make([]atomic.Pointer[segment], 2*len(d.segs))}
+	for i := range out.segs {
+		out.segs[i].Store(d.segs[i/2].Load())
+	}
+	return out
+}
+
+func (t *hashTable) replace(d *directory, s *segment, hash uint64, next *segment) {
+	s.copyTo(func(*record) *segment { return next })
+	first, n := d.covered(s, hash)
+	for i := range n {
+		d.segs[first+i].Store(next)
+	}
+}
+
+func (t *hashTable) split(d *directory, s *segment, hash uint64) {
+	invariant.Check(s.depth < 63, "hashes of keys differ: %d keys share 63 bits", s.live)
+	var half [2]*segment
+	for i := range half {
+		half[i] = &segment{depth: s.depth + 1, slots: make([]slot, segmentMax)}
+	}
+	s.copyTo(func(r *record) *segment { return half[r.hash>>(63-s.depth)&1] })
+	first, n := d.covered(s, hash)
+	for i := range n {
+		d.segs[first+i].Store(half[i/(n/2)])
+	}
+}
+
+// covered returns the part of the directory that leads to a segment.
+func (d *directory) covered(s *segment, hash uint64) (first, n uint64) {
+	n = 1 << (d.depth - s.depth)
+	return d.position(hash) &^ (n - 1), n
+}
+
+func (s *segment) copyTo(into func(*record) *segment) {
+	for i := range s.slots {
+		if r := s.slots[i].rec.Load(); r != nil {
+			into(r).put(r)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package kvmap
+
+import (
+	"encoding/binary"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// The requests and answers encode themselves, because the map is on the hot
+// path: numbers as varints, bytes behind their length. Decoded bytes alias the
+// input; the state copies what it keeps.
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// input reads what was appended. After the first fault it yields zeros.
+type input struct {
+	src    []byte
+	failed bool
+}
+
+func (in *input) uint() uint64 {
+	v, n := binary.Uvarint(in.src)
+	if n <= 0 {
+		in.failed, in.src = true, nil
+		return 0
+	}
+	in.src = in.src[n:]
+	return v
+}
+
+func (in *input) bytes() []byte {
+	n := in.uint()
+	if n > uint64(len(in.src)) {
+		in.failed, in.src = true, nil
+		return nil
+	}
+	b := in.src[:n:n]
+	in.src = in.src[n:]
+	return b
+}
+
+func (in *input) end() error {
+	if in.failed || len(in.src) > 0 {
+		return protocol.ErrMalformed.With("malformed request to a map")
+	}
+	return nil
+}
+
+// AppendBinary appends the request's encoding.
+func (r PutRequest) AppendBinary(dst []byte) ([]byte, error) {
+	dst = append(dst, byte(r.Condition))
+	dst = binary.AppendUvarint(dst, uint64(r.Version))
+	return appendBytes(appendBytes(dst, r.Key), r.Value), nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (r *PutRequest) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	r.Condition = Condition(in.uint())
+	r.Version = protocol.Index(in.uint())
+	r.Key, r.Value = in.bytes(), in.bytes()
+	return in.end()
+}
+
+// AppendBinary appends the request's encoding.
+func (r DeleteRequest) AppendBinary(dst []byte) ([]byte, error) {
+	dst = append(dst, byte(r.Condition))
+	dst = binary.AppendUvarint(dst, uint64(r.Version))
+	return appendBytes(dst, r.Key), nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (r *DeleteRequest) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	r.Condition = Condition(in.uint())
+	r.Version = protocol.Index(in.uint())
+	r.Key = in.bytes()
+	return in.end()
+}
+
+// AppendBinary appends the encoding of the pairs.
+func (p Pairs) AppendBinary(dst []byte) ([]byte, error) {
+	for _, pair := range p {
+		dst = appendBytes(appendBytes(dst, pair.Key), pair.Value)
+	}
+	return dst, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (p *Pairs) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	for len(in.src) > 0 {
+		*p = append(*p, Pair{Key: in.bytes(), Value: in.bytes()})
+	}
+	return in.end()
+}
+
+// AppendBinary appends the key.
+func (k KeyRequest) AppendBinary(dst []byte) ([]byte, error) { return append(dst, k...), nil }
+
+// UnmarshalBinary takes any bytes.
+func (k *KeyRequest) UnmarshalBinary(src []byte) error {
+	*k = src
+	return nil
+}
+
+// AppendBinary appends the item's encoding.
+func (i Item) AppendBinary(dst []byte) ([]byte, error) {
+	dst = binary.AppendUvarint(dst, uint64(i.Version))
+	return appendBytes(appendBytes(dst, i.Key), i.Value), nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (i *Item) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	i.read(&in)
+	return in.end()
+}
+
+func (i *Item) read(in *input) {
+	i.Version = protocol.Index(in.uint())
+	i.Key, i.Value = in.bytes(), in.bytes()
+}
+
+// AppendBinary appends the request's encoding.
+func (r ScanRequest) AppendBinary(dst []byte) ([]byte, error) {
+	dst = appendBytes(appendBytes(dst, r.From), r.To)
+	dst = binary.AppendUvarint(dst, uint64(max(r.Limit, 0)))
+	if r.KeysOnly {
+		return append(dst, 1), nil
+	}
+	return append(dst, 0), nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (r *ScanRequest) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	r.From, r.To = in.bytes(), in.bytes()
+	r.Limit = int(min(in.uint(), PageItemsMax))
+	r.KeysOnly = in.uint() != 0
+	return in.end()
+}
+
+// AppendBinary appends the page's encoding.
+func (p Page) AppendBinary(dst []byte) ([]byte, error) {
+	dst = appendBytes(dst, p.Next)
+	for _, item := range p.Items {
+		dst, _ = item.AppendBinary(dst) // an item can always be encoded
+	}
+	return dst, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
+func (p *Page) UnmarshalBinary(src []byte) error {
+	in := input{src: src}
+	p.Next = in.bytes()
+	for len(in.src) > 0 {
+		var item Item
+		item.read(&in)
+		p.Items = append(p.Items, item)
+	}
+	return in.end()
+}

@@ -1,0 +1,310 @@
+package resources
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Machine is the replicated state machine of one member: state, sessions and
+// the catalogue of instances. One goroutine applies; Query, View, Watch,
+// WaitApplied and the figures may be asked from any.
+type Machine struct {
+	registry *Registry
+	log      *slog.Logger
+	clock    func() protocol.Instant
+
+	// The applying goroutine's.
+	state    *state
+	sessions *sessions
+	now      protocol.ClusterTime
+	tx       Tx
+
+	hub      *hub
+	waiters  waiters
+	stopped  atomic.Pointer[error]
+	deadline atomic.Int64
+	count    atomic.Int64 // sessions
+}
+
+// Config is what a machine is made of. None of it may be visible to a command.
+type Config struct {
+	Registry *Registry
+	// Logger hears of panics and of a stop, loudly. nil: slog.Default().
+	Logger *slog.Logger
+	// Clock is read once per batch to find views that are too old. nil: the
+	// time since the machine was made.
+	Clock func() protocol.Instant
+	// RingChanges and RingBytes bound the recent changes that are kept for
+	// watchers. Zero: 65,536 entries and 32 MiB.
+	RingChanges int
+	RingBytes   int
+}
+
+// NewMachine returns a machine that has applied nothing.
+func NewMachine(cfg Config) *Machine {
+	if cfg.Registry == nil {
+		cfg.Registry = &Registry{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Clock == nil {
+		start := time.Now()
+		cfg.Clock = func() protocol.Instant { return protocol.Instant(time.Since(start)) }
+	}
+	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, state: newState(), hub: newHub(cfg)}
+	m.sessions = newSessions(m.state)
+	return m
+}
+
+// Close ends all watchers and waiters with ErrClosed. The state stays readable.
+func (m *Machine) Close() {
+	m.hub.close()
+	m.waiters.close()
+}
+
+// Registry returns the types that the machine knows.
+func (m *Machine) Registry() *Registry { return m.registry }
+
+// Check reports whether the machine could apply a command; see [Registry.Check].
+func (m *Machine) Check(c *protocol.Command) error { return m.registry.Check(c) }
+
+// Applied returns the index of the last entry that was applied.
+func (m *Machine) Applied() protocol.Index { return protocol.Index(m.state.views.published.Load()) }
+
+// Digest returns the last applied index and the digest of the state there.
+func (m *Machine) Digest() (protocol.Index, Digest) { return m.state.views.digest() }
+
+// DigestAt returns the digest at one of the last 1,024 applied indexes.
+func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) { return m.state.views.digestAt(i) }
+
+// Stopped returns why the machine applies no more, or nil. It says what is
+// needed.
+func (m *Machine) Stopped() error {
+	if err := m.stopped.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// NextDeadline returns when the next session ends, in cluster time, 0 for
+// never. If it is not after the last entry's time, another entry is needed to
+// go on. Somebody has to propose an EntryTick then.
+func (m *Machine) NextDeadline() protocol.ClusterTime {
+	return protocol.ClusterTime(m.deadline.Load())
+}
+
+// Stats are figures about a machine.
+type Stats struct {
+	Applied  protocol.Index
+	Digest   Digest
+	Keys     int // of all resources and the system
+	Bytes    int // keys and values, without overhead
+	Sessions int
+	Watchers int
+}
+
+// Stats returns the figures of now.
+func (m *Machine) Stats() Stats {
+	i, digest := m.Digest()
+	return Stats{
+		Applied: i, Digest: digest,
+		Keys: int(m.state.keys.Load()), Bytes: int(m.state.bytes.Load()),
+		Sessions: int(m.count.Load()), Watchers: m.hub.watchers(),
+	}
+}
+
+// View opens a view of an instance at the applied index; it must be closed.
+// An instance that does not exist is empty. ErrWrongType, ErrUnknownType.
+func (m *Machine) View(resource, kind string) (*View, error) {
+	v := new(View)
+	if err := m.open(v, resource, kind); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (m *Machine) open(v *View, resource, kind string) error {
+	node, index := m.state.views.open()
+	*v = View{views: &m.state.views, node: node, index: index, space: m.state.space(resource)}
+	if err := m.checkKind(v.space, kind); err != nil {
+		v.Close()
+		return err
+	}
+	return nil
+}
+
+// checkKind compares the type of an instance with the one asked for.
+func (m *Machine) checkKind(sp *space, kind string) error {
+	if _, ok := m.registry.Type(kind); !ok {
+		return m.registry.unknownType(kind, 0)
+	}
+	if sp == nil {
+		return nil
+	}
+	if bound := sp.kind.Load(); bound != nil && *bound != kind {
+		return wrongType(sp.name, *bound, kind)
+	}
+	return nil
+}
+
+func wrongType(resource, bound, asked string) error {
+	return protocol.ErrWrongType.With(fmt.Sprintf("%q is a %s, not a %s", resource, bound, asked))
+}
+
+// Query runs a query at the applied index. Level is the caller's affair.
+func (m *Machine) Query(q *protocol.Query) protocol.Result {
+	op, err := m.registry.query(q)
+	if err != nil {
+		return protocol.Failed(err)
+	}
+	var v View
+	if err := m.open(&v, q.Resource, q.Type); err != nil {
+		return protocol.Failed(err)
+	}
+	defer v.Close()
+	data, err := m.guard(op, q.Resource, v.index, func() ([]byte, error) { return op.ask(&v, q.Argument) })
+	result := resultOf(data, err)
+	result.Index = v.index
+	return result
+}
+
+// guard turns a panic of a type's code into ErrPanicked. A violated invariant
+// is not the type's fault and goes on.
+func (m *Machine) guard(op *operation, resource string, i protocol.Index, run func() ([]byte, error)) (data []byte, err error) {
+	defer func() {
+		cause := recover()
+		if cause == nil {
+			return
+		}
+		if violation, ok := cause.(invariant.Violation); ok {
+			panic(violation)
+		}
+		m.log.Error("an operation panicked and had no effect: a bug in the resource type",
+			"type", op.owner.name, "operation", op.Name, "resource", resource, "index", i,
+			"panic", cause, "stack", string(debug.Stack()))
+		data, err = nil, protocol.ErrPanicked
+	}()
+	return run()
+}
+
+func resultOf(data []byte, err error) protocol.Result {
+	result := protocol.Result{Data: data}
+	if err != nil {
+		result.Code, result.Text = protocol.CodeOf(err)
+		if len(result.Text) > protocol.TextBytesMax {
+			result.Text = result.Text[:protocol.TextBytesMax]
+		}
+	}
+	return result
+}
+
+// Watch follows the changes of a resource from now on, or after w.From.
+// ErrCompacted: the changes after w.From are no longer held. ErrWrongType,
+// ErrUnknownType.
+func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) {
+	if err := m.checkKind(m.state.space(w.Resource), w.Type); err != nil {
+		return nil, err
+	}
+	return m.hub.watch(w, m.Applied)
+}
+
+// WaitApplied waits until index i is applied. It returns the machine's reason
+// if it has stopped, ErrClosed, or the context's error.
+func (m *Machine) WaitApplied(ctx context.Context, i protocol.Index) error {
+	return m.waiters.wait(ctx, i, m.Applied, m.Stopped)
+}
+
+// waiters are those who wait for an index.
+type waiters struct {
+	some   atomic.Int32
+	mu     sync.Mutex
+	list   []waiter
+	closed bool
+}
+
+type waiter struct {
+	index protocol.Index
+	done  chan struct{}
+}
+
+func (w *waiters) wait(ctx context.Context, i protocol.Index, applied func() protocol.Index, stopped func() error) error {
+	if applied() >= i {
+		return nil
+	}
+	done := make(chan struct{})
+	w.mu.Lock()
+	// Counted before the second look: either this look sees the index, or
+	// the writer, who publishes before it looks, sees the count.
+	w.some.Add(1)
+	w.list = append(w.list, waiter{i, done})
+	if w.closed || applied() >= i || stopped() != nil {
+		close(done)
+		w.forget(done)
+	}
+	w.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		w.mu.Lock()
+		w.forget(done)
+		w.mu.Unlock()
+	}
+	switch {
+	case applied() >= i:
+		return nil
+	case stopped() != nil:
+		return stopped()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return protocol.ErrClosed
+}
+
+// forget takes one out, if it is still there. The lock is held.
+func (w *waiters) forget(done chan struct{}) {
+	for k := range w.list {
+		if w.list[k].done == done {
+			w.take(k)
+			return
+		}
+	}
+}
+
+func (w *waiters) take(k int) {
+	last := len(w.list) - 1
+	w.list[k] = w.list[last]
+	w.list[last] = waiter{}
+	w.list = w.list[:last]
+	w.some.Add(-1)
+}
+
+// wake lets go who waits for at most i.
+func (w *waiters) wake(i protocol.Index) {
+	if w.some.Load() == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k := len(w.list) - 1; k >= 0; k-- {
+		if w.list[k].index <= i {
+			close(w.list[k].done)
+			w.take(k)
+		}
+	}
+}
+
+func (w *waiters) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.wake(^protocol.Index(0))
+}

@@ -1,0 +1,156 @@
+package resources
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Operation is a [Command] or a [Query] of any types.
+type Operation interface {
+	// Describe says what the operation is called, takes and answers.
+	Describe() Description
+	operation() *operation
+}
+
+// Description is an operation as data, for command lines, schemas and tests.
+type Description struct {
+	Name     string
+	Writes   bool // a command
+	Argument reflect.Type
+	Answer   reflect.Type
+	// Encode encodes an argument, which must be of type Argument.
+	Encode func(argument any) ([]byte, error)
+	// Decode decodes an answer; the result is of type Answer.
+	Decode func(answer []byte) (any, error)
+}
+
+// operation is what a machine needs of one.
+type operation struct {
+	Description
+	owner *Type // set by NewType
+	run   func(tx *Tx, argument []byte) ([]byte, error)
+	ask   func(v *View, argument []byte) ([]byte, error)
+}
+
+func describe[A, R any](name string, writes bool) Description {
+	return Description{
+		Name: name, Writes: writes,
+		Argument: reflect.TypeFor[A](), Answer: reflect.TypeFor[R](),
+		Encode: func(argument any) ([]byte, error) {
+			a, ok := argument.(A)
+			if !ok {
+				return nil, protocol.ErrInvalid.With(fmt.Sprintf("%s takes a %v, not a %T", name, reflect.TypeFor[A](), argument))
+			}
+			return AppendValue(nil, a)
+		},
+		Decode: func(data []byte) (any, error) { return ParseValue[R](data) },
+	}
+}
+
+// Command is an operation that may write: its behaviour on every member, and
+// with Do its typed client. A and R are encoded as described at [AppendValue].
+type Command[A, R any] struct{ op operation }
+
+// NewCommand returns a command for a package variable; [NewType] takes it up.
+// See the package's text for what run must not do. An answer that comes with
+// an error reaches the client too, unless it is the zero value.
+func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) *Command[A, R] {
+	c := &Command[A, R]{op: operation{Description: describe[A, R](name, true)}}
+	c.op.run = func(tx *Tx, data []byte) ([]byte, error) {
+		argument, err := ParseValue[A](data)
+		if err != nil {
+			return nil, err
+		}
+		return encodeAnswer(run(tx, argument))
+	}
+	return c
+}
+
+// Describe says what the command is called, takes and answers.
+func (c *Command[A, R]) Describe() Description { return c.op.Description }
+func (c *Command[A, R]) operation() *operation { return &c.op }
+
+// Do runs the command on the named instance and returns its answer. Errors of
+// the type match its sentinels with errors.Is. Another error means that it has
+// had no effect, except ErrUnknownOutcome: it may have.
+func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
+	var zero R
+	data, err := AppendValue(nil, argument)
+	if err != nil {
+		return zero, err
+	}
+	t, err := c.op.typeOf()
+	if err != nil {
+		return zero, err
+	}
+	result, err := caller.Command(ctx, protocol.Command{
+		Resource: resource, Type: t.name, Version: t.version, Operation: c.op.Name, Argument: data,
+	})
+	return answer[R](result, err, opts)
+}
+
+// Query is an operation that only reads, on one member.
+type Query[A, R any] struct{ op operation }
+
+// NewQuery returns a query for a package variable; [NewType] takes it up.
+func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *Query[A, R] {
+	q := &Query[A, R]{op: operation{Description: describe[A, R](name, false)}}
+	q.op.ask = func(v *View, data []byte) ([]byte, error) {
+		argument, err := ParseValue[A](data)
+		if err != nil {
+			return nil, err
+		}
+		return encodeAnswer(ask(v, argument))
+	}
+	return q
+}
+
+// Describe says what the query is called, takes and answers.
+func (q *Query[A, R]) Describe() Description { return q.op.Description }
+func (q *Query[A, R]) operation() *operation { return &q.op }
+
+// Do asks the named instance. Options choose the level ([Linearizable], the
+// default, or [Local]) and have index and age told ([WithInfo]).
+func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
+	var zero R
+	data, err := AppendValue(nil, argument)
+	if err != nil {
+		return zero, err
+	}
+	t, err := q.op.typeOf()
+	if err != nil {
+		return zero, err
+	}
+	result, err := caller.Query(ctx, protocol.Query{
+		Resource: resource, Type: t.name, Operation: q.op.Name, Argument: data, Level: OptionsOf(opts).Level,
+	})
+	return answer[R](result, err, opts)
+}
+
+func (o *operation) typeOf() (*Type, error) {
+	if o.owner == nil {
+		return nil, protocol.ErrUnknownOperation.With(fmt.Sprintf("the operation %q is not part of a type", o.Name))
+	}
+	return o.owner, nil
+}
+
+// encodeAnswer encodes what an operation returned. With an error, the zero
+// value is left away.
+func encodeAnswer[R any](value R, failed error) ([]byte, error) {
+	if failed != nil && reflect.ValueOf(&value).Elem().IsZero() {
+		return nil, failed
+	}
+	data, err := AppendValue(nil, value)
+	switch {
+	case failed != nil && (err != nil || len(data) > protocol.ResultBytesMax):
+		return nil, failed
+	case err != nil:
+		return nil, err
+	case len(data) > protocol.ResultBytesMax:
+		return nil, protocol.ErrTooLarge.With(fmt.Sprintf("the answer has %d bytes, the limit is %d", len(data), protocol.ResultBytesMax))
+	}
+	return data, failed
+}

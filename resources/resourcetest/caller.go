@@ -1,0 +1,99 @@
+package resourcetest
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Caller is a cluster of one machine without a log or a network: each command
+// is applied at once, in a session of the caller. It implements
+// [resources.Caller] and is safe for use by many goroutines.
+type Caller struct {
+	mu       sync.Mutex
+	machine  *resources.Machine
+	now      protocol.ClusterTime
+	session  protocol.SessionID
+	sequence uint64
+	history  []protocol.Entry
+}
+
+var _ resources.Caller = (*Caller)(nil)
+
+// NewCaller returns a cluster that knows the given types. It ends with the test.
+func NewCaller(t testing.TB, types ...*resources.Type) *Caller {
+	t.Helper()
+	registry, err := resources.NewRegistry(types...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCaller(registry, slog.Default())
+	t.Cleanup(c.machine.Close)
+	return c
+}
+
+func newCaller(registry *resources.Registry, log *slog.Logger) *Caller {
+	c := &Caller{machine: resources.NewMachine(resources.Config{Registry: registry, Logger: log})}
+	c.machine.Apply([]protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryNoop}}, nil)
+	return c
+}
+
+// Machine returns the machine, for what the operations do not show.
+func (c *Caller) Machine() *resources.Machine { return c.machine }
+
+// Advance lets cluster time pass.
+func (c *Caller) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now += protocol.ClusterTime(d)
+}
+
+// Command applies a command.
+func (c *Caller) Command(_ context.Context, command protocol.Command) (protocol.Result, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.machine.Check(&command); err != nil {
+		return protocol.Result{}, err
+	}
+	if c.session == 0 {
+		r := c.apply(resources.SessionOpenCommand(protocol.SessionTimeoutMax))
+		id, err := resources.SessionOpened(&r)
+		if err != nil {
+			return r, err
+		}
+		c.session = id
+	}
+	c.sequence++
+	command.Session, command.Sequence, command.Floor = c.session, c.sequence, c.sequence
+	return c.apply(command), nil
+}
+
+func (c *Caller) apply(command protocol.Command) protocol.Result {
+	e := protocol.Entry{
+		Index: c.machine.Applied() + 1, Term: 1, Time: c.now,
+		Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&command),
+	}
+	c.history = append(c.history, e)
+	results := c.machine.Apply([]protocol.Entry{e}, nil)
+	if len(results) == 0 {
+		return protocol.Failed(c.machine.Stopped())
+	}
+	return results[0]
+}
+
+// Query asks the machine.
+func (c *Caller) Query(_ context.Context, q protocol.Query) (protocol.Result, error) {
+	r := c.machine.Query(&q)
+	r.AgeKnown = true
+	return r, nil
+}
+
+// Watch follows the machine.
+func (c *Caller) Watch(_ context.Context, w protocol.Watch) (resources.WatchStream, error) {
+	return c.machine.Watch(&w)
+}

@@ -1,0 +1,112 @@
+package resources
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Tx is one command at work on one instance. It sees its own writes. If the
+// command returns an error or panics, all of them are taken back.
+//
+// It belongs to the call and must not be used after it, nor by another
+// goroutine.
+type Tx struct {
+	state   *state
+	space   *space
+	now     protocol.ClusterTime
+	session protocol.SessionID
+	rand    *Rand
+}
+
+var _ Reader = (*Tx)(nil)
+
+// Index returns the index of the command's entry. It is the version of every
+// key that the command sets, and grows from command to command.
+func (tx *Tx) Index() protocol.Index { return tx.state.index }
+
+// Now returns cluster time: it never goes back, and has no relation to the
+// time of day.
+func (tx *Tx) Now() time.Duration { return time.Duration(tx.now) }
+
+// Session returns who gave the command.
+func (tx *Tx) Session() protocol.SessionID { return tx.session }
+
+// Rand returns a source of numbers that is the same on every member.
+func (tx *Tx) Rand() *Rand {
+	if tx.rand == nil {
+		tx.rand = newRand(uint64(tx.state.index))
+	}
+	return tx.rand
+}
+
+// Len returns the number of keys.
+func (tx *Tx) Len() int { return tx.space.live }
+
+// Get returns the value of a key. The error is always nil.
+func (tx *Tx) Get(key []byte) ([]byte, bool, error) {
+	if v := tx.space.current(key); v != nil {
+		return v.value, true, nil
+	}
+	return nil, false, nil
+}
+
+// Lookup returns the value of a key with its version. The error is always nil.
+func (tx *Tx) Lookup(key []byte) (Item, bool, error) {
+	v := tx.space.current(key)
+	if v == nil {
+		return Item{}, false, nil
+	}
+	return Item{Key: key, Value: v.value, Version: v.index}, true, nil
+}
+
+// Scan yields the keys from..to in order. What the command writes meanwhile is
+// seen if it lies ahead. The error is always nil.
+func (tx *Tx) Scan(from, to []byte) iter.Seq2[Item, error] {
+	return tx.space.scan(tx.state.index, from, to, nil)
+}
+
+// Set writes a key; both slices are copied. ErrInvalid: the key is empty.
+// ErrTooLarge: the key or the value is over its limit.
+func (tx *Tx) Set(key, value []byte) error {
+	switch {
+	case len(key) == 0:
+		return protocol.ErrInvalid.With("a key is not empty")
+	case len(key) > protocol.KeyBytesMax:
+		return protocol.ErrTooLarge.With(fmt.Sprintf("the key has %d bytes, the limit is %d", len(key), protocol.KeyBytesMax))
+	case len(value) > protocol.ValueBytesMax:
+		return protocol.ErrTooLarge.With(fmt.Sprintf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax))
+	}
+	tx.state.set(tx.space, key, value)
+	return nil
+}
+
+// Delete removes a key and reports whether it existed.
+func (tx *Tx) Delete(key []byte) bool { return tx.state.remove(tx.space, key) }
+
+// scan walks the keys from..to at an index. fine, if not nil, is asked before
+// each item is handed out.
+func (sp *space) scan(i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		if sp == nil {
+			return
+		}
+		for r := sp.list.seek(stringOf(from)); r != nil; r = sp.list.after(r) {
+			if to != nil && r.key >= stringOf(to) {
+				return
+			}
+			v := r.at(i)
+			if fine != nil {
+				if err := fine(); err != nil {
+					yield(Item{}, err)
+					return
+				}
+			}
+			if v != nil && !yield(Item{Key: r.keyBytes(), Value: v.value, Version: v.index}, nil) {
+				return
+			}
+		}
+	}
+}

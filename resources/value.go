@@ -1,0 +1,136 @@
+package resources
+
+import (
+	"bytes"
+	"encoding"
+	"reflect"
+	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Values, arguments and answers of user types are msgpack, ints in their
+// shortest form, maps in the order of their encoded keys, so that equal values
+// have equal bytes on all members.
+//
+// A type that implements encoding.BinaryAppender (by value) and
+// encoding.BinaryUnmarshaler (by pointer) encodes itself instead. Its
+// UnmarshalBinary sees bytes from the network and must check them; it may keep
+// them, nobody changes them.
+
+// AppendValue appends the encoding of a value.
+func AppendValue[T any](dst []byte, value T) ([]byte, error) {
+	if own, ok := any(value).(encoding.BinaryAppender); ok && ownCodec[T]() {
+		return own.AppendBinary(dst)
+	}
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	if err := e.msgpack.Encode(&value); err != nil {
+		return dst, protocol.ErrInvalid.With("the value cannot be encoded: " + err.Error())
+	}
+	if mayHoldMap(reflect.TypeFor[T]()) {
+		return appendCanonical(dst, e.buffer.Bytes())
+	}
+	return append(dst, e.buffer.Bytes()...), nil
+}
+
+// ParseValue reads what AppendValue wrote, or ErrMalformed. It withstands any
+// input. No bytes read as nothing: the zero value, or of an argument that is a
+// struct without fields.
+func ParseValue[T any](src []byte) (T, error) {
+	var value T
+	if own, ok := any(&value).(encoding.BinaryUnmarshaler); ok && ownCodec[T]() {
+		return value, malformed(own.UnmarshalBinary(src))
+	}
+	if len(src) == 0 {
+		return value, nil
+	}
+	if err := protocol.CheckMsgpack(src); err != nil {
+		return value, err
+	}
+	return value, malformed(msgpack.Unmarshal(src, &value))
+}
+
+// malformed hides the text of a decoder from what is replicated: it may change
+// with its release.
+func malformed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return protocol.ErrMalformed.Because(err)
+}
+
+// ownCodec reports whether T has both halves of a codec.
+func ownCodec[T any]() bool {
+	var value T
+	_, out := any(value).(encoding.BinaryAppender)
+	_, in := any(&value).(encoding.BinaryUnmarshaler)
+	return out && in
+}
+
+// encoder is pooled: making one costs more than a small value.
+type encoder struct {
+	buffer  bytes.Buffer
+	msgpack *msgpack.Encoder
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := new(encoder)
+	e.msgpack = msgpack.NewEncoder(&e.buffer)
+	e.msgpack.UseCompactInts(true)
+	return e
+}}
+
+// encoderBytesMax is how large a buffer may be to go back to the pool.
+const encoderBytesMax = 64 << 10
+
+func (e *encoder) release() {
+	if e.buffer.Cap() <= encoderBytesMax {
+		e.buffer.Reset()
+		encoders.Put(e)
+	}
+}
+
+// mapTypes remembers for each type whether its values may hold a Go map, whose
+// entries the encoder writes in random order.
+var mapTypes sync.Map // reflect.Type -> bool
+
+func mayHoldMap(t reflect.Type) bool {
+	if known, ok := mapTypes.Load(t); ok {
+		return known.(bool)
+	}
+	found := holdsMap(t, map[reflect.Type]bool{})
+	mapTypes.Store(t, found)
+	return found
+}
+
+func holdsMap(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Map, reflect.Interface:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return encodesItself(t) || holdsMap(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if holdsMap(t.Field(i).Type, seen) {
+				return true
+			}
+		}
+	}
+	return encodesItself(t)
+}
+
+// encodesItself reports whether a type writes its own msgpack, in which case
+// anything may be inside.
+func encodesItself(t reflect.Type) bool {
+	custom := reflect.TypeFor[msgpack.CustomEncoder]()
+	marshal := reflect.TypeFor[msgpack.Marshaler]()
+	p := reflect.PointerTo(t)
+	return t.Implements(custom) || t.Implements(marshal) || p.Implements(custom) || p.Implements(marshal)
+}

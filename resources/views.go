@@ -1,0 +1,135 @@
+package resources
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// viewAgeMax is how long a view may hold back pruning once the state has moved
+// on. Then it is closed: its reads fail with ErrViewExpired. The limit is
+// local; no apply sees it.
+const viewAgeMax = 60 * time.Second
+
+// digestsKept is how many of the last indexes have their digest at hand.
+const digestsKept = 1024
+
+// views is the border between the writer and the readers: the published index,
+// and at which indexes somebody reads.
+//
+// A view registers and takes its index under the same small lock under which
+// the writer publishes and finds the floor. Were these two steps, the writer
+// could drop the version that a reader has chosen but not yet registered.
+type views struct {
+	published atomic.Uint64 // stored under mu; loaded anywhere
+
+	mu sync.Mutex
+	// first..last are the indexes read at, in increasing order: a new view
+	// is always at the published index, which never goes back.
+	first, last *viewNode
+	free        *viewNode
+	digests     [digestsKept]digestAt
+}
+
+// viewNode is one index and how many views read at it.
+type viewNode struct {
+	index      protocol.Index
+	count      int
+	superseded protocol.Instant // when the state moved on; meaningful if passed
+	passed     bool
+	// expired is set before any version that the node's views may want is
+	// dropped, and looked at by them after each read.
+	expired    atomic.Bool
+	prev, next *viewNode
+}
+
+// open registers a view at the published index.
+func (s *views) open() (*viewNode, protocol.Index) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := protocol.Index(s.published.Load())
+	if n := s.last; n != nil && n.index == i && !n.expired.Load() {
+		n.count++
+		return n, i
+	}
+	n := s.free
+	if n != nil {
+		s.free = n.next
+	} else {
+		n = new(viewNode)
+	}
+	n.index, n.count, n.passed, n.prev, n.next = i, 1, false, s.last, nil
+	n.expired.Store(false)
+	if s.last != nil {
+		s.last.next = n
+	} else {
+		s.first = n
+	}
+	s.last = n
+	return n, i
+}
+
+func (s *views) close(n *viewNode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.count--
+	if n.count > 0 {
+		return
+	}
+	if !n.expired.Load() {
+		s.unlink(n)
+	}
+	n.prev, n.next = nil, s.free
+	s.free = n
+}
+
+func (s *views) unlink(n *viewNode) {
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		s.first = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	} else {
+		s.last = n.prev
+	}
+}
+
+// publish makes everything up to index i visible, after all its writes, and
+// returns the floor: no view reads below it, now or later.
+func (s *views) publish(i protocol.Index, digest Digest, now protocol.Instant) (floor protocol.Index) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.last; n != nil && !n.passed {
+		n.passed, n.superseded = true, now
+	}
+	s.digests[i%digestsKept] = digestAt{i, digest}
+	s.published.Store(uint64(i))
+	for n := s.first; n != nil && n.passed && now.Sub(n.superseded) >= viewAgeMax; n = s.first {
+		n.expired.Store(true)
+		s.unlink(n)
+	}
+	if s.first != nil {
+		return s.first.index
+	}
+	return i
+}
+
+// digest returns the published index and the digest there.
+func (s *views) digest() (protocol.Index, Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := protocol.Index(s.published.Load())
+	return i, s.digests[i%digestsKept].digest
+}
+
+// digestAt returns the digest at one of the last indexes.
+func (s *views) digestAt(i protocol.Index) (Digest, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.digests[i%digestsKept]
+	return d.digest, d.index == i && uint64(i) <= s.published.Load()
+}

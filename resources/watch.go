@@ -1,0 +1,321 @@
+package resources
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	ringChangesDefault = 1 << 16
+	ringBytesDefault   = 32 << 20
+	// changeOverhead is what a change costs beside its key and value.
+	changeOverhead = 64
+)
+
+// hub keeps the recent changes of all resources, and wakes who watches them.
+//
+// The changes of one resource form a list that watchers walk by themselves,
+// each from its own place, so a watcher costs the writer nothing but a wake-up
+// and has no buffer. The ring bounds all lists together. What leaves it cuts
+// its list behind the last place that has gone: a watcher that still stands
+// there finds the cut, and is told that it was too slow.
+type hub struct {
+	limitChanges, limitBytes int
+
+	// Of the entries that are being applied; the applying goroutine's.
+	noted   []notedChange
+	pending []*changesNode
+
+	mu      sync.Mutex
+	streams map[string]*stream
+	ring    []*changesNode // oldest first, from head on
+	head    int
+	changes int
+	bytes   int
+	gone    protocol.Index // nothing at or below it is in the ring for sure
+	open    int            // watchers
+	closed  bool
+}
+
+// stream is the list of one resource.
+type stream struct {
+	first, last *changesNode // first has left the ring, or never had changes
+	gone        protocol.Index
+	watchers    int
+	wake        chan struct{} // nil: nobody waits
+}
+
+// changesNode is what one entry changed in one resource. Nothing but next ever
+// changes.
+type changesNode struct {
+	index    protocol.Index
+	resource string
+	size     int
+	changes  []recordChange
+	one      [1]recordChange // room for the usual case
+	next     atomic.Pointer[changesNode]
+}
+
+type recordChange struct {
+	record  *record
+	version *version
+}
+
+type notedChange struct {
+	space *space
+	recordChange
+}
+
+// cut stands behind a place that has left the ring.
+var cut = new(changesNode)
+
+func newHub(cfg Config) *hub {
+	return &hub{
+		streams:      map[string]*stream{},
+		limitChanges: cmp.Or(cfg.RingChanges, ringChangesDefault),
+		limitBytes:   cmp.Or(cfg.RingBytes, ringBytesDefault),
+	}
+}
+
+// note hears of one change of the current entry. The system's space is nobody's
+// to watch.
+func (h *hub) note(sp *space, r *record, v *version) {
+	if sp.name != "" {
+		h.noted = append(h.noted, notedChange{sp, recordChange{r, v}})
+	}
+}
+
+// entryEnds makes one node per resource of what was noted.
+func (h *hub) entryEnds(i protocol.Index) {
+	for len(h.noted) > 0 {
+		sp, rest := h.noted[0].space, h.noted[:0:0]
+		n := &changesNode{index: i, resource: sp.name}
+		n.changes = n.one[:0]
+		for _, c := range h.noted {
+			if c.space != sp {
+				rest = append(rest, c)
+				continue
+			}
+			n.changes = append(n.changes, c.recordChange)
+			n.size += len(c.record.key) + len(c.version.value) + changeOverhead
+		}
+		h.pending = append(h.pending, n)
+		if len(rest) == 0 {
+			clear(h.noted)
+			rest = h.noted[:0]
+		}
+		h.noted = rest
+	}
+}
+
+// publish shows the changes of a batch to the watchers, after the state has
+// published them.
+func (h *hub) publish() {
+	if len(h.pending) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.pending {
+		s := h.stream(n.resource)
+		s.last.next.Store(n)
+		s.last = n
+		h.ring = append(h.ring, n)
+		h.changes += len(n.changes)
+		h.bytes += n.size
+		if s.wake != nil {
+			close(s.wake)
+			s.wake = nil
+		}
+	}
+	clear(h.pending)
+	h.pending = h.pending[:0]
+	for h.changes > h.limitChanges || h.bytes > h.limitBytes {
+		if h.head == len(h.ring)-1 {
+			break // the newest stays, however large
+		}
+		h.evict()
+	}
+}
+
+func (h *hub) stream(resource string) *stream {
+	s := h.streams[resource]
+	if s == nil {
+		start := new(changesNode)
+		s = &stream{first: start, last: start, gone: h.gone}
+		h.streams[resource] = s
+	}
+	return s
+}
+
+func (h *hub) evict() {
+	n := h.ring[h.head]
+	h.ring[h.head] = nil
+	h.head++
+	if h.head > 1024 && h.head*2 > len(h.ring) {
+		m := copy(h.ring, h.ring[h.head:])
+		clear(h.ring[m:])
+		h.ring, h.head = h.ring[:m], 0
+	}
+	h.changes -= len(n.changes)
+	h.bytes -= n.size
+	h.gone = max(h.gone, n.index)
+	s := h.streams[n.resource]
+	s.first.next.Store(cut)
+	s.first, s.gone = n, n.index
+	h.forget(n.resource, s)
+}
+
+// forget drops a stream without changes and watchers; h.gone speaks for it.
+func (h *hub) forget(resource string, s *stream) {
+	if s.watchers == 0 && s.first == s.last {
+		delete(h.streams, resource)
+	}
+}
+
+// watch returns a watcher. applied is asked under the lock, so that no batch
+// falls between the index and the place in the list.
+func (h *hub) watch(w *protocol.Watch, applied func() protocol.Index) (*Watcher, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, protocol.ErrClosed
+	}
+	s := h.stream(w.Resource)
+	out := &Watcher{hub: h, stream: s, resource: w.Resource, prefix: string(w.Prefix), done: make(chan struct{})}
+	if w.From == 0 {
+		// The state publishes before the list does: what is applied but not
+		// yet listed is passed over by its index.
+		out.at, out.from = s.last, max(applied(), s.last.index)
+	} else {
+		if w.From < s.gone {
+			h.forget(w.Resource, s)
+			return nil, protocol.ErrCompacted
+		}
+		out.at, out.from = s.first, w.From
+	}
+	s.watchers++
+	h.open++
+	return out, nil
+}
+
+func (h *hub) watchers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open
+}
+
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, s := range h.streams { // the order decides nothing
+		if s.wake != nil {
+			close(s.wake)
+			s.wake = nil
+		}
+	}
+}
+
+// Watcher is a place in the changes of one resource. It implements
+// [WatchStream]. Next is for one goroutine at a time; Close may come from any.
+type Watcher struct {
+	hub      *hub
+	stream   *stream
+	resource string
+	prefix   string
+	at       *changesNode
+	from     protocol.Index
+	begun    bool
+	once     sync.Once
+	done     chan struct{}
+}
+
+var _ WatchStream = (*Watcher)(nil)
+
+// Next waits for the next changes; see [WatchStream].
+func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
+	if !w.begun {
+		w.begun = true
+		return protocol.Changes{Index: w.from}, nil
+	}
+	for {
+		n := w.at.next.Load()
+		if n == cut {
+			return protocol.Changes{}, protocol.ErrSlowWatcher
+		}
+		if n == nil {
+			if err := w.wait(ctx); err != nil {
+				return protocol.Changes{}, err
+			}
+			continue
+		}
+		w.at = n
+		if c := w.changes(n); len(c.Changes) > 0 {
+			return c, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return protocol.Changes{}, err
+		}
+	}
+}
+
+func (w *Watcher) changes(n *changesNode) protocol.Changes {
+	out := protocol.Changes{Index: n.index}
+	if n.index <= w.from {
+		return out
+	}
+	for _, c := range n.changes {
+		if !strings.HasPrefix(c.record.key, w.prefix) {
+			continue
+		}
+		change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.keyBytes(), Value: c.version.value}
+		if c.version.gone {
+			change.Kind = protocol.ChangeDelete
+		}
+		out.Changes = append(out.Changes, change)
+	}
+	return out
+}
+
+func (w *Watcher) wait(ctx context.Context) error {
+	w.hub.mu.Lock()
+	if w.hub.closed {
+		w.hub.mu.Unlock()
+		return protocol.ErrClosed
+	}
+	if w.at.next.Load() != nil {
+		w.hub.mu.Unlock()
+		return nil
+	}
+	if w.stream.wake == nil {
+		w.stream.wake = make(chan struct{})
+	}
+	wake := w.stream.wake
+	w.hub.mu.Unlock()
+	select {
+	case <-wake:
+		return nil
+	case <-w.done:
+		return protocol.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the watcher. Closing it twice is harmless.
+func (w *Watcher) Close() {
+	w.once.Do(func() {
+		close(w.done)
+		w.hub.mu.Lock()
+		defer w.hub.mu.Unlock()
+		w.hub.open--
+		w.stream.watchers--
+		w.hub.forget(w.resource, w.stream)
+	})
+}
