@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -28,8 +29,8 @@ type Source struct {
 	Alive func() error
 	// Ready returns why the member does not serve, nil while it does.
 	Ready func() error
-	// Status returns what /v1/status prints as JSON.
-	Status func() any
+	// Status returns what /v1/status prints as JSON, or why there is nothing.
+	Status func() (any, error)
 }
 
 // Handler answers /healthz, /readyz and /v1/status. The first two are 200 or
@@ -39,7 +40,14 @@ func Handler(s Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", probe(s.Alive))
 	mux.HandleFunc("GET /readyz", probe(s.Ready))
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Status()) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		v, err := s.Status()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		writeJSON(w, v)
+	})
 	return mux
 }
 
@@ -77,8 +85,11 @@ type Server struct {
 // Serve starts serving on addr, host:port; port 0 picks one.
 func Serve(addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cannot serve HTTP at %s: another process has the port; stop it, or choose another address with --http (port 0 picks a free one): %w", addr, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot serve HTTP at %s: %w", addr, err)
 	}
 	s := &Server{addr: l.Addr().String(), done: make(chan struct{}), http: &http.Server{
 		Handler:           h,
