@@ -1,0 +1,257 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// LostError says that a request has no answer. errors.Is finds
+// protocol.ErrUnavailable and the cause.
+type LostError struct {
+	// Written says that the request may have reached the other side, so that a
+	// command may have been executed. Not Written: it certainly has not.
+	Written bool
+	Cause   error
+}
+
+// Error returns both halves.
+func (e *LostError) Error() string {
+	if e.Written {
+		return "no answer to a request that was sent: " + e.Cause.Error()
+	}
+	return "the request was not sent: " + e.Cause.Error()
+}
+
+// Unwrap returns ErrUnavailable and the cause.
+func (e *LostError) Unwrap() []error { return []error{protocol.ErrUnavailable, e.Cause} }
+
+// Written reports whether a request that failed with err may have reached the
+// other side.
+func Written(err error) bool {
+	var lost *LostError
+	return errors.As(err, &lost) && lost.Written
+}
+
+// ClientConfig says how a client introduces itself.
+type ClientConfig struct {
+	// Hello is the client's own; Member stays zero. With a Cluster, a member
+	// of another one is refused.
+	Hello protocol.Hello
+	// Dial makes the connection. Default Dial.
+	Dial DialFunc
+	// Check, if not nil, judges the member's Hello; its error ends the attempt.
+	Check func(protocol.Hello) error
+	Options
+}
+
+// ClientConn is a client's connection to one member. Any number of goroutines
+// may use it at once. It does not reconnect.
+type ClientConn struct {
+	conn *Conn
+
+	mu      sync.Mutex
+	next    uint64
+	pending map[uint64]*call
+	lost    error // why nothing can be asked any more
+
+	reader chan struct{} // closed when the reading goroutine has ended
+}
+
+// call is one request in flight.
+type call struct {
+	number uint64 // of its frame
+	answer chan answer
+	watch  *WatchStream // of a watch; then answer is nil
+}
+
+type answer struct {
+	response *protocol.Response
+	err      error
+}
+
+// DialClient connects to a member. The errors of the handshake have codes: a
+// member that refuses says why.
+func DialClient(ctx context.Context, address string, cfg ClientConfig) (*ClientConn, error) {
+	if cfg.Dial == nil {
+		cfg.Dial = Dial
+	}
+	conn, err := connect(ctx, cfg.Dial, address, cfg.Hello, cfg.Check, cfg.Options.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	c := &ClientConn{conn: conn, pending: make(map[uint64]*call), reader: make(chan struct{})}
+	go c.read()
+	return c, nil
+}
+
+// Peer returns the member's Hello.
+func (c *ClientConn) Peer() protocol.Hello { return c.conn.Peer() }
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *ClientConn) Done() <-chan struct{} { return c.conn.Done() }
+
+// Err says why the connection has ended; nil while it has not.
+func (c *ClientConn) Err() error { return c.conn.Err() }
+
+// Close ends the connection. All that is in flight fails with a LostError. It
+// returns when no goroutine is left.
+func (c *ClientConn) Close() error {
+	_ = c.conn.Close()
+	<-c.reader
+	return nil
+}
+
+// Do sends a request, waits for its answer, and returns it; what the answer
+// says, even if it is an error, is in its Result. The request's ID is chosen
+// here. Do waits while the queue is full. Every error is a LostError, but for
+// requests that cannot be sent (protocol.ErrTooLarge, ErrInvalid).
+func (c *ClientConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
+	if q.Kind == protocol.RequestWatch || q.Kind == protocol.RequestCancel {
+		return nil, protocol.ErrInvalid.With("a watch is asked for by Watch, and cancelled by closing its stream")
+	}
+	one := &call{answer: make(chan answer, 1)}
+	id, err := c.start(ctx, *q, one)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-one.answer:
+		return a.response, a.err
+	case <-ctx.Done():
+		c.forget(id)
+		return nil, &LostError{Written: true, Cause: ctx.Err()}
+	}
+}
+
+// Watch asks for changes. The member's refusal, if any, is what the stream's
+// first Next returns. The stream must be closed.
+func (c *ClientConn) Watch(ctx context.Context, w *protocol.Watch) (*WatchStream, error) {
+	s := newWatchStream(c)
+	id, err := c.start(ctx, protocol.Request{Kind: protocol.RequestWatch, Watch: w}, &call{watch: s})
+	if err != nil {
+		return nil, err
+	}
+	s.id = id
+	return s, nil
+}
+
+// start sends a request once there is room for it.
+func (c *ClientConn) start(ctx context.Context, q protocol.Request, one *call) (uint64, error) {
+	for {
+		err := ctx.Err()
+		if err == nil {
+			err = c.send(&q, one)
+		}
+		if err == nil {
+			return q.ID, nil
+		}
+		if errors.Is(err, protocol.ErrTooLarge) {
+			return 0, err
+		}
+		if errors.Is(err, ErrQueueFull) {
+			if err = c.conn.out.waitRoom(ctx); err == nil {
+				continue
+			}
+		}
+		return 0, &LostError{Cause: err}
+	}
+}
+
+// send registers the call and queues its frame in one step, so that a loss of
+// the connection finds both or neither.
+func (c *ClientConn) send(q *protocol.Request, one *call) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		return c.lost
+	}
+	c.next++
+	q.ID = c.next
+	number, err := c.conn.sendRequest(q)
+	if err != nil {
+		return err
+	}
+	one.number = number
+	c.pending[q.ID] = one
+	return nil
+}
+
+func (c *ClientConn) forget(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, id)
+}
+
+func (c *ClientConn) read() {
+	defer close(c.reader)
+	for {
+		p, err := c.conn.readResponse()
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.dispatch(p)
+	}
+}
+
+func (c *ClientConn) dispatch(p *protocol.Response) {
+	c.mu.Lock()
+	one := c.pending[p.ID]
+	if one == nil { // given up meanwhile
+		c.mu.Unlock()
+		return
+	}
+	ends := one.watch == nil || p.Changes == nil
+	if ends {
+		delete(c.pending, p.ID)
+	}
+	c.mu.Unlock()
+	switch {
+	case one.watch == nil:
+		one.answer <- answer{response: p}
+	case ends:
+		err := p.Result.Err()
+		if err == nil {
+			err = protocol.ErrClosed.With("the member has ended the watch")
+		}
+		one.watch.end(err)
+	case !one.watch.offer(*p.Changes):
+		c.cancel(p.ID)
+		one.watch.end(protocol.ErrSlowWatcher)
+	}
+}
+
+// cancel ends a watch on the other side.
+func (c *ClientConn) cancel(id uint64) {
+	c.mu.Lock()
+	_, running := c.pending[id]
+	delete(c.pending, id)
+	c.mu.Unlock()
+	if !running {
+		return
+	}
+	// It fails only on a closed connection, and that ends the watch, too.
+	_, _ = c.conn.sendRequest(&protocol.Request{ID: id, Kind: protocol.RequestCancel})
+}
+
+// fail ends everything in flight. The writer is stopped first, so that what it
+// has taken is final.
+func (c *ClientConn) fail(err error) {
+	c.conn.fail(err)
+	<-c.conn.writer
+	err = c.conn.Err()
+	c.mu.Lock()
+	pending := c.pending
+	c.pending, c.lost = nil, err
+	c.mu.Unlock()
+	for _, one := range pending {
+		if one.watch != nil {
+			one.watch.end(&LostError{Written: true, Cause: err})
+			continue
+		}
+		one.answer <- answer{err: &LostError{Written: c.conn.out.mayHaveLeft(one.number), Cause: err}}
+	}
+}

@@ -1,0 +1,309 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// growBytes is how much of a long frame is allocated before its bytes arrive.
+const growBytes = 256 << 10
+
+// Conn is a connection after its handshake. Any goroutine may send, and sending
+// never blocks; one goroutine, the caller's, reads. One goroutine of its own
+// writes, and ends with Close.
+type Conn struct {
+	nc    net.Conn
+	br    *bufio.Reader
+	opt   Options
+	limit int           // of a frame read
+	idle  time.Duration // for a frame to begin; 0: for ever
+	busy  func() bool   // while true, idle does not count; may be nil
+
+	out     outbox
+	buf     []byte // reused by ReadFrame
+	bounded bool   // a read deadline is set
+
+	peer protocol.Hello
+
+	once   sync.Once
+	cause  error // written once, before done is closed
+	done   chan struct{}
+	writer chan struct{} // closed when the writer has ended
+}
+
+// newConn starts the writer of a connection whose handshake is done.
+func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options) *Conn {
+	c := &Conn{
+		nc: nc, br: br, opt: opt, limit: protocol.FrameBytesMax, peer: peer, bounded: true,
+		done: make(chan struct{}), writer: make(chan struct{}),
+	}
+	c.out.init(opt.QueueBytes, opt.QueueFrames)
+	go c.write()
+	return c
+}
+
+// Peer returns the other side's Hello.
+func (c *Conn) Peer() protocol.Hello { return c.peer }
+
+// Remote returns the other side's address.
+func (c *Conn) Remote() net.Addr { return c.nc.RemoteAddr() }
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection has ended; nil while it has not.
+func (c *Conn) Err() error {
+	select {
+	case <-c.done:
+		return c.cause
+	default:
+		return nil
+	}
+}
+
+// Close ends the connection at once; what is queued is lost. It returns when
+// the writer has ended. It may be called many times.
+func (c *Conn) Close() error {
+	c.fail(protocol.ErrClosed.With("the connection is closed"))
+	<-c.writer
+	return nil
+}
+
+// fail ends the connection; the first cause stays.
+func (c *Conn) fail(cause error) {
+	c.once.Do(func() {
+		c.cause = cause
+		c.out.close()
+		_ = c.nc.Close()
+		close(c.done)
+	})
+}
+
+func (c *Conn) write() {
+	defer close(c.writer)
+	for {
+		urgent, data, ok := c.out.next()
+		if !ok {
+			return
+		}
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout))
+		buffers := make(net.Buffers, 0, 2)
+		for _, b := range [][]byte{urgent, data} {
+			if len(b) > 0 {
+				buffers = append(buffers, b)
+			}
+		}
+		if _, err := buffers.WriteTo(underlying(c.nc)); err != nil {
+			c.fail(fmt.Errorf("writing to %s: %w", c.nc.RemoteAddr(), err))
+			return
+		}
+	}
+}
+
+// Urgent reports whether a message goes by the lane that never waits behind
+// data: what elections, leases and acknowledgements depend on.
+func Urgent(m protocol.Message) bool {
+	switch m.Kind() {
+	case protocol.KindVote, protocol.KindVoteAnswer, protocol.KindHeartbeat, protocol.KindHeartbeatAnswer,
+		protocol.KindAppendAnswer, protocol.KindTimeoutNow, protocol.KindReadIndex, protocol.KindReadIndexAnswer:
+		return true
+	}
+	return false
+}
+
+// SendMessage queues a message. Errors: ErrQueueFull, protocol.ErrTooLarge,
+// protocol.ErrClosed; the message was not taken.
+func (c *Conn) SendMessage(m protocol.Message) error {
+	to := laneData
+	if Urgent(m) {
+		to = laneUrgent
+	}
+	_, err := c.out.add(to, FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
+		return protocol.AppendMessage(dst, m)
+	})
+	return err
+}
+
+// sendRequest queues a request and returns its frame's number.
+func (c *Conn) sendRequest(q *protocol.Request) (uint64, error) {
+	to := laneData
+	if q.Kind == protocol.RequestCancel {
+		to = laneAlways
+	}
+	return c.out.add(to, FrameRequest, protocol.RequestSize(q), func(dst []byte) []byte {
+		return protocol.AppendRequest(dst, q)
+	})
+}
+
+func (c *Conn) sendResponse(p *protocol.Response) error {
+	_, err := c.out.add(laneData, FrameResponse, protocol.ResponseSize(p), func(dst []byte) []byte {
+		return protocol.AppendResponse(dst, p)
+	})
+	return err
+}
+
+// ReadFrame returns the next frame. The payload is valid until the next call
+// of any Read method. After an error the connection must be closed.
+func (c *Conn) ReadFrame() (FrameKind, []byte, error) {
+	kind, n, err := c.readHeader()
+	if err != nil {
+		return 0, nil, err
+	}
+	payload, err := c.readPayload(n, true)
+	return kind, payload, err
+}
+
+// ReadMessage returns the next message, which belongs to the caller.
+func (c *Conn) ReadMessage() (protocol.Message, error) {
+	n, err := c.readHeaderOf(FrameMessage)
+	if err != nil {
+		return nil, err
+	}
+	reuse := false
+	if n > 0 {
+		first, err := c.br.Peek(1)
+		if err != nil {
+			return nil, c.readFault(err)
+		}
+		reuse = !keepsBytes(protocol.MessageKind(first[0]))
+	}
+	payload, err := c.readPayload(n, reuse)
+	if err != nil {
+		return nil, err
+	}
+	return protocol.DecodeMessage(payload)
+}
+
+// keepsBytes reports whether a decoded message aliases what it was decoded
+// from.
+func keepsBytes(k protocol.MessageKind) bool {
+	switch k {
+	case protocol.KindAppend, protocol.KindFrame, protocol.KindForward, protocol.KindForwardAnswer:
+		return true
+	}
+	return false
+}
+
+func (c *Conn) readRequest() (*protocol.Request, error) {
+	n, err := c.readHeaderOf(FrameRequest)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := c.readPayload(n, false)
+	if err != nil {
+		return nil, err
+	}
+	return protocol.DecodeRequest(payload)
+}
+
+func (c *Conn) readResponse() (*protocol.Response, error) {
+	n, err := c.readHeaderOf(FrameResponse)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := c.readPayload(n, false)
+	if err != nil {
+		return nil, err
+	}
+	return protocol.DecodeResponse(payload)
+}
+
+func (c *Conn) readHeaderOf(want FrameKind) (int, error) {
+	kind, n, err := c.readHeader()
+	if err == nil && kind != want {
+		err = unexpectedFrame(kind)
+	}
+	return n, err
+}
+
+// readHeader waits for a frame to begin and checks its header.
+func (c *Conn) readHeader() (FrameKind, int, error) {
+	if c.br.Buffered() == 0 {
+		if err := c.awaitFrame(); err != nil {
+			return 0, 0, err
+		}
+	}
+	if c.br.Buffered() < headerBytes {
+		c.bound(c.opt.FrameTimeout)
+	}
+	h, err := c.br.Peek(headerBytes)
+	if err != nil {
+		return 0, 0, c.readFault(err)
+	}
+	kind, n, err := parseHeader(h, c.limit)
+	if err != nil {
+		return 0, 0, err
+	}
+	_, _ = c.br.Discard(headerBytes)
+	if c.br.Buffered() < n {
+		c.bound(c.opt.FrameTimeout)
+	}
+	return kind, n, nil
+}
+
+// awaitFrame waits for the first byte of a frame.
+func (c *Conn) awaitFrame() error {
+	for {
+		c.bound(c.idle)
+		_, err := c.br.Peek(1)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.busy == nil || !c.busy() {
+			return c.readFault(err)
+		}
+	}
+}
+
+// bound sets the read deadline; 0 takes it away.
+func (c *Conn) bound(d time.Duration) {
+	if d > 0 {
+		_ = c.nc.SetReadDeadline(time.Now().Add(d))
+		c.bounded = true
+	} else if c.bounded {
+		_ = c.nc.SetReadDeadline(time.Time{})
+		c.bounded = false
+	}
+}
+
+// readPayload reads n bytes, into the connection's own buffer if reuse.
+func (c *Conn) readPayload(n int, reuse bool) ([]byte, error) {
+	var buf []byte
+	if reuse {
+		buf = c.buf[:0]
+	}
+	for len(buf) < n {
+		// Memory is given as bytes arrive, so that a header alone, however
+		// hostile, pins little.
+		have := len(buf)
+		step := min(n, max(growBytes, 2*have))
+		if cap(buf) < step {
+			grown := make([]byte, step)
+			copy(grown, buf)
+			buf = grown
+		}
+		buf = buf[:step]
+		if _, err := io.ReadFull(c.br, buf[have:]); err != nil {
+			return nil, c.readFault(err)
+		}
+	}
+	if reuse && cap(buf) <= growBytes {
+		c.buf = buf
+	}
+	return buf[:n:n], nil
+}
+
+func (c *Conn) readFault(err error) error {
+	if errors.Is(err, io.EOF) {
+		return protocol.ErrClosed.With("the other side closed the connection")
+	}
+	return fmt.Errorf("reading from %s: %w", c.nc.RemoteAddr(), err)
+}

@@ -1,0 +1,30 @@
+// Package wire is framed connections and their handshake: how members and
+// clients talk to each other over streams.
+//
+// # The stream
+//
+// One TCP port serves everything. A stream of ours begins with eight bytes,
+// Magic, and a Hello frame, in both directions; memberlist's streams begin with
+// its label; anything else is told what this port speaks and closed (Sniff).
+// After that come frames:
+//
+//	u32 big-endian payload length | u8 version | u8 kind | payload
+//
+// The first two fields are the same in all versions of the protocol, so that a
+// peer of another version can be refused with a text that names both.
+//
+// # Who talks
+//
+// A Peer is a member's outgoing link to another member. It carries messages in
+// one direction and drops what does not fit: Raft and gossip tolerate loss. A
+// ClientConn carries requests and their answers, many at a time. A Server
+// accepts both kinds and hands what arrives to a Handler.
+//
+// # Limits
+//
+// Frame lengths are checked before anything is allocated, and a long frame
+// earns its memory as its bytes arrive. Handshakes, frames that have begun,
+// idle streams and writes have deadlines. Queues are bounded in bytes and
+// frames; small urgent messages have their own lane, so that a heartbeat waits
+// for at most one write of data.
+package wire

@@ -1,0 +1,67 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Magic is what a stream of ours begins with, in both directions.
+const Magic = "STARLING"
+
+// FrameKind says what a frame's payload is.
+type FrameKind uint8
+
+// The kinds. One frame carries one of them, encoded by protocol.
+const (
+	FrameHello    FrameKind = 1
+	FrameMessage  FrameKind = 2
+	FrameRequest  FrameKind = 3
+	FrameResponse FrameKind = 4
+)
+
+const (
+	headerBytes = 4 + 1 + 1
+	// helloBytesMax limits a frame before the handshake is done.
+	helloBytesMax = 8 << 10
+	// requestBytesMax limits a frame from a client: one command and its
+	// envelope.
+	requestBytesMax = protocol.EntryBytesMax
+)
+
+// beginFrame appends a header whose length endFrame fills in.
+func beginFrame(dst []byte, kind FrameKind) []byte {
+	return append(dst, 0, 0, 0, 0, protocol.Version, byte(kind))
+}
+
+// endFrame completes the frame that begins at begin.
+func endFrame(dst []byte, begin int) error {
+	n := len(dst) - begin - headerBytes
+	if n > protocol.FrameBytesMax {
+		return protocol.ErrTooLarge.With(fmt.Sprintf("a frame of %d bytes, the limit is %d", n, protocol.FrameBytesMax))
+	}
+	binary.BigEndian.PutUint32(dst[begin:], uint32(n))
+	return nil
+}
+
+// parseHeader checks a header before anything is allocated for its payload.
+func parseHeader(h []byte, limit int) (kind FrameKind, n int, err error) {
+	if v := h[4]; v != protocol.Version {
+		return 0, 0, wrongVersion(v)
+	}
+	if size := binary.BigEndian.Uint32(h); int64(size) > int64(limit) {
+		return 0, 0, protocol.ErrTooLarge.With(fmt.Sprintf("a frame of %d bytes announced, the limit is %d", size, limit))
+	}
+	return FrameKind(h[5]), int(binary.BigEndian.Uint32(h)), nil
+}
+
+func wrongVersion(theirs uint8) error {
+	return protocol.ErrWrongVersion.With(fmt.Sprintf(
+		"the other side speaks version %d of the protocol, this side version %d; run releases of starling that share a version",
+		theirs, protocol.Version))
+}
+
+func unexpectedFrame(kind FrameKind) error {
+	return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a frame of kind %d where none is expected", kind))
+}

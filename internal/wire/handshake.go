@@ -1,0 +1,144 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// DialFunc makes a connection to host:port.
+type DialFunc func(ctx context.Context, address string) (net.Conn, error)
+
+// Dial is the DialFunc of TCP. A peer that vanishes without a word is noticed
+// within about 15 s.
+func Dial(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}}
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// connect dials and shakes hands. It closes what it dialled on any error.
+// check, if not nil, judges the other side's Hello.
+func connect(ctx context.Context, dial DialFunc, address string, hello protocol.Hello, check func(protocol.Hello) error, opt Options) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
+	defer cancel()
+	nc, err := dial(ctx, address)
+	if err != nil {
+		return nil, protocol.ErrUnavailable.With("cannot reach " + address).Because(err)
+	}
+	deadline, _ := ctx.Deadline()
+	_ = nc.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	br := bufio.NewReaderSize(nc, readBuffer)
+	peer, err := greet(nc, br, hello)
+	if err == nil {
+		err = judge(hello.Cluster, peer.Cluster)
+	}
+	if err == nil && check != nil {
+		err = check(peer)
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, atAddress(address, err)
+	}
+	_ = nc.SetDeadline(time.Time{})
+	return newConn(nc, br, peer, opt), nil
+}
+
+// greet is the handshake of the side that dialled.
+func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello, error) {
+	if err := writeHello(nc, &hello); err != nil {
+		// It may have refused before it read everything: its answer counts.
+		if peer, err := readGreeting(br); err == nil && peer.Refused != protocol.OK {
+			return peer, refusal(peer)
+		}
+		return protocol.Hello{}, protocol.ErrUnavailable.With("the handshake failed").Because(err)
+	}
+	peer, err := readGreeting(br)
+	if err == nil && peer.Refused != protocol.OK {
+		err = refusal(peer)
+	}
+	return peer, err
+}
+
+func refusal(peer protocol.Hello) error {
+	return &protocol.Error{Code: peer.Refused, Text: "refused: " + peer.Text}
+}
+
+func writeHello(w io.Writer, hello *protocol.Hello) error {
+	buf := beginFrame([]byte(Magic), FrameHello)
+	buf = protocol.AppendHello(buf, hello)
+	if err := endFrame(buf, len(Magic)); err != nil {
+		return err
+	}
+	_, err := w.Write(buf)
+	return err
+}
+
+// readGreeting reads Magic and a Hello.
+func readGreeting(br *bufio.Reader) (protocol.Hello, error) {
+	magic, err := br.Peek(len(Magic))
+	if string(magic) != Magic {
+		if len(magic) > 0 {
+			return protocol.Hello{}, protocol.ErrUnavailable.With(fmt.Sprintf(
+				"what answers there is not a starling member (it began with %q); is the port right?", magic))
+		}
+		return protocol.Hello{}, handshakeFault(err)
+	}
+	_, _ = br.Discard(len(Magic))
+	return readHello(br)
+}
+
+func readHello(br *bufio.Reader) (protocol.Hello, error) {
+	var h [headerBytes]byte
+	if _, err := io.ReadFull(br, h[:]); err != nil {
+		return protocol.Hello{}, handshakeFault(err)
+	}
+	kind, n, err := parseHeader(h[:], helloBytesMax)
+	if err == nil && kind != FrameHello {
+		err = unexpectedFrame(kind)
+	}
+	if err != nil {
+		return protocol.Hello{}, err
+	}
+	payload := make([]byte, n)
+	if _, err := io.ReadFull(br, payload); err != nil {
+		return protocol.Hello{}, handshakeFault(err)
+	}
+	return protocol.DecodeHello(payload)
+}
+
+func handshakeFault(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return protocol.ErrUnavailable.With("the other side closed the connection during the handshake")
+	}
+	return protocol.ErrUnavailable.With("no answer in the handshake").Because(err)
+}
+
+// judge compares the clusters that the two sides belong to. Who names none, a
+// client or a newcomer, may talk to any.
+func judge(caller, answers protocol.ClusterID) error {
+	if caller == answers || caller.IsZero() || answers.IsZero() {
+		return nil
+	}
+	return protocol.ErrWrongCluster.With(fmt.Sprintf(
+		"the caller belongs to cluster %s, the member that answers to cluster %s; check the address, or join with an empty directory to change the cluster",
+		caller, answers))
+}
+
+// atAddress says where an error happened, and keeps its code.
+func atAddress(address string, err error) error {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return &protocol.Error{Code: e.Code, Text: address + ": " + err.Error(), Cause: err}
+	}
+	return fmt.Errorf("%s: %w", address, err)
+}

@@ -1,0 +1,41 @@
+package wire
+
+import "time"
+
+// Options are the limits of connections. A zero field means its default.
+type Options struct {
+	// HandshakeTimeout bounds the time from the first byte to the end of the
+	// handshake. Default 5 s.
+	HandshakeTimeout time.Duration
+	// FrameTimeout bounds the time in which a frame that has begun must be
+	// there as a whole. Default 30 s.
+	FrameTimeout time.Duration
+	// IdleTimeout closes an accepted stream on which nothing arrives and no
+	// request is in flight. Default 10 min.
+	IdleTimeout time.Duration
+	// WriteTimeout closes a connection whose peer takes nothing for so long.
+	// Default 10 s.
+	WriteTimeout time.Duration
+	// QueueBytes and QueueFrames bound what waits to be written, per lane.
+	// Defaults 4 MiB and 1,024; a server's streams to clients take four times
+	// as much, because their overflow closes the connection.
+	QueueBytes  int
+	QueueFrames int
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.HandshakeTimeout, 5*time.Second)
+	setDefault(&o.FrameTimeout, 30*time.Second)
+	setDefault(&o.IdleTimeout, 10*time.Minute)
+	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.QueueBytes, 4<<20)
+	setDefault(&o.QueueFrames, 1024)
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

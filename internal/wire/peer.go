@@ -1,0 +1,243 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// PeerConfig describes a link to another member.
+type PeerConfig struct {
+	// ID is who must answer; another member at the address is an error.
+	ID protocol.MemberID
+	// Address is host:port; SetAddress changes it.
+	Address string
+	// Hello makes this member's Hello for each handshake.
+	Hello func() protocol.Hello
+	// Check, if not nil, judges the other's Hello (is its directory older than
+	// what we have seen of it?); its error ends the attempt.
+	Check func(protocol.Hello) error
+	// OnState, if not nil, hears nil when the link is connected, and the cause
+	// when it is lost and of each attempt that failed. It is called by the link's goroutine and must not block or close
+	// the link.
+	OnState func(err error)
+	// BackoffMin and BackoffMax bound the pause between two attempts, which
+	// doubles and is jittered. Defaults 20 ms and 1 s.
+	BackoffMin, BackoffMax time.Duration
+	Logger                 *slog.Logger
+	Options
+}
+
+// Peer is the outgoing link to another member. It connects when there is
+// something to send, reconnects after a loss, and never blocks a sender: what
+// does not fit into its queue is dropped and counted. Any goroutine may use it.
+type Peer struct {
+	cfg    PeerConfig
+	dial   DialFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{}
+	ended  chan struct{}
+
+	dropped atomic.Uint64
+
+	mu      sync.Mutex
+	address string
+	conn    *Conn              // nil while there is none
+	waiting []protocol.Message // while an attempt is under way
+}
+
+// waitingMax limits the messages that wait for a connection. They are few: a
+// link without a connection loses what Raft and gossip say again anyway.
+const waitingMax = 64
+
+// NewPeer starts a link. dial nil means Dial.
+func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
+	cfg.Options = cfg.Options.withDefaults()
+	setDefault(&cfg.BackoffMin, 20*time.Millisecond)
+	setDefault(&cfg.BackoffMax, time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if dial == nil {
+		dial = Dial
+	}
+	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	go p.run()
+	return p
+}
+
+// Send queues messages. They may be lost, and urgent ones (see Urgent) may
+// overtake others. It encodes before it returns, or keeps the message.
+func (p *Peer) Send(messages []protocol.Message) {
+	p.mu.Lock()
+	conn := p.conn
+	if conn == nil {
+		n := min(len(messages), waitingMax-len(p.waiting))
+		p.waiting = append(p.waiting, messages[:n]...)
+		p.dropped.Add(uint64(len(messages) - n))
+	}
+	p.mu.Unlock()
+	if conn == nil {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+		return
+	}
+	p.sendOn(conn, messages)
+}
+
+func (p *Peer) sendOn(conn *Conn, messages []protocol.Message) {
+	for _, m := range messages {
+		if err := conn.SendMessage(m); err != nil {
+			p.dropped.Add(1)
+			if errors.Is(err, protocol.ErrTooLarge) {
+				p.cfg.Logger.Error("message dropped", "to", p.cfg.ID.Short(), "kind", m.Kind().String(), "err", err)
+			}
+		}
+	}
+}
+
+// SetAddress says where the member is now. A connection to where it was before
+// is closed.
+func (p *Peer) SetAddress(address string) {
+	p.mu.Lock()
+	changed := address != p.address
+	p.address = address
+	conn := p.conn
+	p.mu.Unlock()
+	if changed && conn != nil {
+		conn.fail(protocol.ErrClosed.With("the member has moved to " + address))
+	}
+}
+
+// Connected reports whether the link has a connection.
+func (p *Peer) Connected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn != nil
+}
+
+// Dropped returns how many messages were dropped so far because the queue was
+// full or there was no connection.
+func (p *Peer) Dropped() uint64 { return p.dropped.Load() }
+
+// Drain waits until everything queued was written, if there is a connection.
+func (p *Peer) Drain(ctx context.Context) error {
+	p.mu.Lock()
+	conn := p.conn
+	p.mu.Unlock()
+	if conn == nil {
+		return nil
+	}
+	return conn.out.waitIdle(ctx)
+}
+
+// Close ends the link. What is queued is lost. It returns when no goroutine is
+// left, and may be called many times.
+func (p *Peer) Close() error {
+	p.cancel()
+	<-p.ended
+	return nil
+}
+
+func (p *Peer) run() {
+	defer close(p.ended)
+	pause := time.Duration(0)
+	for {
+		select {
+		case <-p.wake:
+		case <-p.ctx.Done():
+			return
+		}
+		began := time.Now()
+		err := p.serve()
+		if p.ctx.Err() != nil {
+			return
+		}
+		if p.cfg.OnState != nil {
+			p.cfg.OnState(err)
+		}
+		p.cfg.Logger.Debug("no link", "to", p.cfg.ID.Short(), "err", err)
+		if time.Since(began) > 2*p.cfg.BackoffMax {
+			pause = 0 // it worked for a while
+		}
+		pause = min(max(2*pause, p.cfg.BackoffMin), p.cfg.BackoffMax)
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// serve makes one connection and stays until it is lost.
+func (p *Peer) serve() error {
+	p.mu.Lock()
+	address := p.address
+	p.mu.Unlock()
+	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.check, p.cfg.Options)
+	if err != nil {
+		p.giveUpWaiting()
+		return err
+	}
+	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
+	defer stop()
+	p.mu.Lock()
+	moved := p.address != address
+	waiting := p.waiting
+	p.waiting = nil
+	if !moved {
+		// Under the lock, so that nothing overtakes what has waited.
+		p.sendOn(conn, waiting)
+		p.conn = conn
+	}
+	p.mu.Unlock()
+	if moved {
+		_ = conn.Close()
+		p.dropped.Add(uint64(len(waiting)))
+		return protocol.ErrUnavailable.With("the member has moved")
+	}
+	if p.cfg.OnState != nil {
+		p.cfg.OnState(nil)
+	}
+	// The other side says nothing on this stream: a read ends with it.
+	kind, _, err := conn.ReadFrame()
+	if err == nil {
+		err = unexpectedFrame(kind)
+	}
+	conn.fail(err)
+	_ = conn.Close()
+	p.mu.Lock()
+	p.conn = nil
+	p.mu.Unlock()
+	return conn.Err()
+}
+
+func (p *Peer) giveUpWaiting() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropped.Add(uint64(len(p.waiting)))
+	p.waiting = nil
+}
+
+func (p *Peer) check(hello protocol.Hello) error {
+	if hello.Member != p.cfg.ID {
+		return protocol.ErrUnavailable.With(fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short()))
+	}
+	if p.cfg.Check != nil {
+		return p.cfg.Check(hello)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// clientStream is the accepted side of a client's connection.
+type clientStream struct {
+	server *Server
+	conn   *Conn
+	ctx    context.Context
+
+	mu       sync.Mutex
+	inFlight map[uint64]*Responder
+	draining bool          // new requests are refused
+	drained  chan struct{} // if not nil, closed when nothing but watches is in flight
+}
+
+func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
+	opt := s.cfg.Options
+	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := &clientStream{server: s, conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
+	c.conn.limit, c.conn.idle, c.conn.busy = requestBytesMax, opt.IdleTimeout, c.isBusy
+	defer c.conn.Close()
+	s.mu.Lock()
+	s.streams[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.streams, c)
+		s.mu.Unlock()
+	}()
+	for {
+		q, err := c.conn.readRequest()
+		if err == nil {
+			err = c.serve(q)
+		}
+		if err != nil {
+			c.conn.fail(err)
+			s.cfg.Logger.Debug("a client's stream has ended", "from", nc.RemoteAddr(), "err", err)
+			return
+		}
+	}
+}
+
+func (c *clientStream) isBusy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.inFlight) > 0
+}
+
+func (c *clientStream) serve(q *protocol.Request) error {
+	c.mu.Lock()
+	before := c.inFlight[q.ID]
+	if q.Kind == protocol.RequestCancel {
+		c.mu.Unlock()
+		if before != nil {
+			before.finish()
+		}
+		return nil
+	}
+	if before != nil {
+		c.mu.Unlock()
+		return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: request %d is in flight already", q.ID))
+	}
+	to := &Responder{stream: c, id: q.ID, kind: q.Kind}
+	to.ctx, to.cancel = context.WithCancel(c.ctx)
+	full, draining := len(c.inFlight) >= c.server.cfg.RequestsMax, c.draining
+	if !full && !draining {
+		c.inFlight[q.ID] = to
+	}
+	c.mu.Unlock()
+	if draining {
+		return to.Fail(protocol.ErrUnavailable.With("this member is shutting down; ask another"))
+	}
+	if full {
+		return to.Fail(protocol.ErrOverloaded.With(fmt.Sprintf(
+			"this connection has %d requests in flight, the limit; wait for answers", c.server.cfg.RequestsMax)))
+	}
+	c.server.cfg.Handler.Serve(q, to)
+	return nil
+}
+
+// forget takes a request out of those in flight.
+func (c *clientStream) forget(to *Responder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inFlight[to.id] == to {
+		delete(c.inFlight, to.id)
+	}
+	if c.drained != nil && !c.owes() {
+		close(c.drained)
+		c.drained = nil
+	}
+}
+
+// owes reports whether a request other than a watch is in flight.
+func (c *clientStream) owes() bool {
+	for _, to := range c.inFlight {
+		if to.kind != protocol.RequestWatch {
+			return true
+		}
+	}
+	return false
+}
+
+// drain waits until all requests but watches are answered and all answers are
+// written.
+func (c *clientStream) drain(ctx context.Context) error {
+	c.mu.Lock()
+	c.draining = true
+	var wait chan struct{}
+	if c.owes() {
+		if c.drained == nil {
+			c.drained = make(chan struct{})
+		}
+		wait = c.drained
+	}
+	c.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-c.conn.Done():
+			return c.conn.Err()
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for requests in flight: %w", ctx.Err())
+		}
+	}
+	return c.conn.out.waitIdle(ctx)
+}
+
+// Responder answers one request. Any goroutine may use it.
+type Responder struct {
+	stream *clientStream
+	id     uint64
+	kind   protocol.RequestKind
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// Context ends when the request needs no answer any more: it was answered, its
+// watch was cancelled, or the connection is gone.
+func (r *Responder) Context() context.Context { return r.ctx }
+
+// Peer returns the client's Hello.
+func (r *Responder) Peer() protocol.Hello { return r.stream.conn.Peer() }
+
+// Respond sends an answer; ID and Kind are filled in. The first one ends the
+// request, except that a watch goes on while answers carry Changes. It never
+// blocks: a client that does not take its answers loses its connection (see
+// WaitRoom). protocol.ErrClosed: nobody waits any more. An answer that is too
+// large is replaced by protocol.ErrTooLarge.
+func (r *Responder) Respond(p *protocol.Response) error {
+	if r.ctx.Err() != nil {
+		return protocol.ErrClosed.With("nobody waits for this answer any more")
+	}
+	p.ID, p.Kind = r.id, r.kind
+	err := r.stream.conn.sendResponse(p)
+	if errors.Is(err, protocol.ErrTooLarge) {
+		err = r.stream.conn.sendResponse(&protocol.Response{ID: r.id, Kind: r.kind, Result: protocol.Failed(err)})
+		r.finish()
+		return err
+	}
+	if err != nil {
+		r.stream.conn.fail(err)
+	}
+	if r.kind != protocol.RequestWatch || p.Changes == nil || err != nil {
+		r.finish()
+	}
+	return err
+}
+
+// Fail answers with an error.
+func (r *Responder) Fail(cause error) error {
+	return r.Respond(&protocol.Response{Result: protocol.Failed(cause)})
+}
+
+// WaitRoom waits until the connection has room for about half of its queue.
+// Who sends many answers to one request calls it before each.
+func (r *Responder) WaitRoom() error { return r.stream.conn.out.waitRoom(r.ctx) }
+
+func (r *Responder) finish() {
+	r.cancel()
+	r.stream.forget(r)
+}

@@ -1,0 +1,514 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	cluster  = protocol.ClusterID{1}
+	memberA  = protocol.MemberID{0xa}
+	memberB  = protocol.MemberID{0xb}
+	patience = 10 * time.Second
+)
+
+func helloOf(cluster protocol.ClusterID, id protocol.MemberID) func() protocol.Hello {
+	return func() protocol.Hello { return protocol.Hello{Cluster: cluster, Member: id, Name: "n"} }
+}
+
+// handler records messages and answers requests by a function.
+type handler struct {
+	messages chan protocol.Message
+	welcome  func(protocol.Hello) error
+	serve    func(*protocol.Request, *Responder)
+}
+
+func (h *handler) Welcome(peer protocol.Hello, _ net.Addr) error {
+	if h.welcome == nil {
+		return nil
+	}
+	return h.welcome(peer)
+}
+
+func (h *handler) Receive(_ protocol.MemberID, m protocol.Message) { h.messages <- m }
+
+func (h *handler) Serve(q *protocol.Request, to *Responder) { h.serve(q, to) }
+
+// echo answers a command with its argument.
+func echo(q *protocol.Request, to *Responder) {
+	_ = to.Respond(&protocol.Response{Result: protocol.Result{Data: q.Command.Argument, Index: 7}})
+}
+
+// serve starts a server of member A on a loopback port.
+func serve(t *testing.T, h *handler, change func(*ServerConfig)) (*Server, string) {
+	t.Helper()
+	if h.messages == nil {
+		h.messages = make(chan protocol.Message, 1<<14)
+	}
+	cfg := ServerConfig{Hello: helloOf(cluster, memberA), Handler: h, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	if change != nil {
+		change(&cfg)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(cfg)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		_ = s.Close()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return s, l.Addr().String()
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func dialClient(t *testing.T, address string, cfg ClientConfig) *ClientConn {
+	t.Helper()
+	c, err := DialClient(testContext(t), address, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came in time")
+		panic("unreachable")
+	}
+}
+
+func command(argument []byte) *protocol.Request {
+	return &protocol.Request{Kind: protocol.RequestCommand, Command: &protocol.Command{
+		Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o", Argument: argument,
+	}}
+}
+
+func someEntries(n, size int) []protocol.Entry {
+	entries := make([]protocol.Entry, n)
+	for i := range entries {
+		entries[i] = protocol.Entry{Index: protocol.Index(i + 1), Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, size)}
+	}
+	protocol.EncodeEntries(entries)
+	return entries
+}
+
+func TestPeerCarriesMessages(t *testing.T) {
+	h := &handler{}
+	_, address := serve(t, h, nil)
+	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB)}, nil)
+	defer p.Close()
+	entries := someEntries(3, 1000)
+	p.Send([]protocol.Message{&protocol.Append{Term: 1, Entries: entries}, &protocol.Heartbeat{Term: 2, Round: 3}})
+	kinds := map[protocol.MessageKind]protocol.Message{}
+	for range 2 {
+		m := receive(t, h.messages)
+		kinds[m.Kind()] = m
+	}
+	got, ok := kinds[protocol.KindAppend].(*protocol.Append)
+	if !ok || len(got.Entries) != 3 || got.Last != 3 {
+		t.Errorf("got %+v", kinds)
+	}
+	// The entries must survive the connection's buffers.
+	for i := range 100 {
+		p.Send([]protocol.Message{&protocol.Heartbeat{Round: uint64(i)}})
+		receive(t, h.messages)
+	}
+	if again, err := protocol.DecodeEntries(joinRaw(got.Entries)); err != nil || len(again) != 3 {
+		t.Errorf("got %v, %v", again, err)
+	}
+	if !p.Connected() || p.Dropped() != 0 {
+		t.Errorf("connected %v, dropped %d", p.Connected(), p.Dropped())
+	}
+}
+
+func joinRaw(entries []protocol.Entry) (out []byte) {
+	for _, e := range entries {
+		out = append(out, e.Raw...)
+	}
+	return out
+}
+
+func TestPeerReconnects(t *testing.T) {
+	h := &handler{}
+	s, address := serve(t, h, nil)
+	states := make(chan error, 64)
+	p := NewPeer(PeerConfig{
+		ID: memberA, Address: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, BackoffMax: 2 * time.Millisecond,
+		OnState: func(err error) {
+			select {
+			case states <- err:
+			default:
+			}
+		},
+	}, nil)
+	defer p.Close()
+	p.Send([]protocol.Message{&protocol.TimeoutNow{Term: 1}})
+	receive(t, h.messages)
+	if err := receive(t, states); err != nil {
+		t.Errorf("got %v, want connected", err)
+	}
+	_ = s.Close()
+	if err := receive(t, states); err == nil {
+		t.Error("the loss was not told")
+	}
+	h2 := &handler{}
+	_, moved := serve(t, h2, nil)
+	p.SetAddress(moved)
+	deadline := time.After(patience)
+	for term := protocol.Term(2); ; term++ {
+		p.Send([]protocol.Message{&protocol.TimeoutNow{Term: term}})
+		select {
+		case <-h2.messages:
+			return
+		case <-states:
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("no new connection")
+		}
+	}
+}
+
+func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
+	_, address := serve(t, &handler{}, nil)
+	states := make(chan error, 64)
+	p := NewPeer(PeerConfig{
+		ID: memberB, Address: address, Hello: helloOf(cluster, memberB), OnState: func(err error) { states <- err },
+	}, nil)
+	defer p.Close()
+	p.Send([]protocol.Message{&protocol.TimeoutNow{}})
+	if err := receive(t, states); !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "answers there") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// pipePair returns a Conn whose writer is stuck on its first write until
+// somebody reads the other end.
+func pipePair(t *testing.T, opt Options) (*Conn, net.Conn) {
+	a, b := net.Pipe()
+	c := newConn(a, nil, protocol.Hello{}, opt.withDefaults())
+	t.Cleanup(func() {
+		_ = b.Close()
+		_ = c.Close()
+	})
+	return c, b
+}
+
+func TestHeartbeatNeverWaitsBehindData(t *testing.T) {
+	c, far := pipePair(t, Options{})
+	data := &protocol.Append{Entries: someEntries(1, 100<<10)}
+	const n = 20
+	for range n {
+		if err := c.SendMessage(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := newConn(far, newReader(far), protocol.Hello{}, Options{}.withDefaults())
+	defer reader.Close()
+	if _, err := reader.ReadMessage(); err != nil { // the writer is at work
+		t.Fatal(err)
+	}
+	if err := c.SendMessage(&protocol.Heartbeat{}); err != nil {
+		t.Fatal(err)
+	}
+	for before := 1; ; before++ {
+		m, err := reader.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind() == protocol.KindHeartbeat {
+			if before > 4 {
+				t.Errorf("%d frames of data of %d came before the heartbeat", before, n)
+			}
+			return
+		}
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	c, _ := pipePair(t, Options{QueueBytes: 100 << 10, QueueFrames: 50})
+	m := &protocol.Append{Entries: someEntries(1, 10<<10)}
+	for i := range 100 {
+		if err := c.SendMessage(m); err != nil {
+			if !errors.Is(err, ErrQueueFull) || i > 30 {
+				t.Errorf("after %d: got %v, want %v", i, err, ErrQueueFull)
+			}
+			if err := c.SendMessage(&protocol.Heartbeat{}); err != nil {
+				t.Errorf("a full data lane stops the urgent one: %v", err)
+			}
+			return
+		}
+	}
+	t.Error("the queue took everything")
+}
+
+func TestOversizeFrameIsNotSent(t *testing.T) {
+	c, far := pipePair(t, Options{QueueBytes: 64 << 20})
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	m := &protocol.Append{Entries: someEntries(5, 1<<20)}
+	if err := c.SendMessage(m); !errors.Is(err, protocol.ErrTooLarge) {
+		t.Errorf("got %v, want %v", err, protocol.ErrTooLarge)
+	}
+	if err := c.SendMessage(&protocol.Append{Entries: m.Entries[:1]}); err != nil {
+		t.Errorf("after a frame that was not taken: %v", err)
+	}
+}
+
+func TestManyRequestsInFlight(t *testing.T) {
+	_, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) { go echo(q, to) }}, nil)
+	c := dialClient(t, address, ClientConfig{Hello: protocol.Hello{Cluster: cluster}})
+	if got := c.Peer().Member; got != memberA {
+		t.Errorf("got %s, want %s", got, memberA)
+	}
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			want := fmt.Sprint("argument ", i)
+			p, err := c.Do(testContext(t), command([]byte(want)))
+			if err != nil || string(p.Result.Data) != want {
+				t.Errorf("got %v, %v, want %q", p, err, want)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestLossSaysWhetherTheRequestWasWritten(t *testing.T) {
+	arrived := make(chan struct{})
+	_, address := serve(t, &handler{serve: func(*protocol.Request, *Responder) { close(arrived) }}, nil)
+	var raw net.Conn
+	c := dialClient(t, address, ClientConfig{Dial: func(ctx context.Context, a string) (net.Conn, error) {
+		var err error
+		raw, err = Dial(ctx, a)
+		return raw, err
+	}})
+	result := make(chan error, 1)
+	go func() { _, err := c.Do(testContext(t), command(nil)); result <- err }()
+	receive(t, arrived)
+	_ = raw.Close()
+	err := receive(t, result)
+	if !Written(err) || !errors.Is(err, protocol.ErrUnavailable) {
+		t.Errorf("got %v, want a LostError that was written", err)
+	}
+	<-c.Done()
+	_, err = c.Do(testContext(t), command(nil))
+	if Written(err) || !errors.Is(err, protocol.ErrUnavailable) {
+		t.Errorf("got %v, want a LostError that was not written", err)
+	}
+}
+
+func TestQueuedRequestThatNeverLeftIsNotWritten(t *testing.T) {
+	conn, far := pipePair(t, Options{})
+	conn.br = newReader(conn.nc)
+	c := &ClientConn{conn: conn, pending: make(map[uint64]*call), reader: make(chan struct{})}
+	go c.read()
+	results := make(chan error, 2)
+	do := func() { _, err := c.Do(testContext(t), command(make([]byte, 200<<10))); results <- err }
+	go do()
+	one := make([]byte, 1)
+	if _, err := far.Read(one); err != nil { // the first is on its way
+		t.Fatal(err)
+	}
+	go do()
+	for queued := false; !queued; { // the second is queued behind it
+		c.mu.Lock()
+		queued = len(c.pending) == 2
+		c.mu.Unlock()
+	}
+	_ = far.Close()
+	var written int
+	for range 2 {
+		if Written(receive(t, results)) {
+			written++
+		}
+	}
+	if written != 1 {
+		t.Errorf("got %d requests that may have been written, want 1", written)
+	}
+	_ = c.Close()
+}
+
+func TestContextEndsARequest(t *testing.T) {
+	_, address := serve(t, &handler{serve: func(*protocol.Request, *Responder) {}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_, err := c.Do(ctx, command(nil))
+	if !errors.Is(err, context.DeadlineExceeded) || !Written(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	cancelled := make(chan struct{})
+	_, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) {
+		go func() {
+			for i := range 3 {
+				if err := to.WaitRoom(); err != nil {
+					t.Error(err)
+				}
+				_ = to.Respond(&protocol.Response{Changes: &protocol.Changes{Index: q.Watch.From + protocol.Index(i)}})
+			}
+			<-to.Context().Done()
+			close(cancelled)
+		}()
+	}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t", From: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		got, err := w.Next(testContext(t))
+		if err != nil || got.Index != protocol.Index(10+i) {
+			t.Errorf("got %v, %v, want index %d", got, err, 10+i)
+		}
+	}
+	_ = w.Close()
+	receive(t, cancelled)
+	if _, err := w.Next(testContext(t)); !errors.Is(err, protocol.ErrClosed) {
+		t.Errorf("got %v, want %v", err, protocol.ErrClosed)
+	}
+}
+
+func TestRefusedWatchSaysWhy(t *testing.T) {
+	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { _ = to.Fail(protocol.ErrCompacted) }}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	w, err := c.Watch(testContext(t), &protocol.Watch{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Next(testContext(t)); !errors.Is(err, protocol.ErrCompacted) {
+		t.Errorf("got %v, want %v", err, protocol.ErrCompacted)
+	}
+	_ = w.Close()
+}
+
+func TestSlowWatcherHoldsUpNobody(t *testing.T) {
+	cancelled := make(chan struct{})
+	_, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) {
+		if q.Kind == protocol.RequestCommand {
+			echo(q, to)
+			return
+		}
+		go func() {
+			defer close(cancelled)
+			for i := protocol.Index(1); to.WaitRoom() == nil; i++ {
+				if to.Respond(&protocol.Response{Changes: &protocol.Changes{Index: i}}) != nil {
+					return
+				}
+			}
+		}()
+	}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	w, err := c.Watch(testContext(t), &protocol.Watch{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive(t, cancelled)
+	if _, err := c.Do(testContext(t), command(nil)); err != nil {
+		t.Error(err)
+	}
+	for n := 0; ; n++ {
+		if _, err := w.Next(testContext(t)); err != nil {
+			if !errors.Is(err, protocol.ErrSlowWatcher) || n != watchBuffer {
+				t.Errorf("got %v after %d, want %v after %d", err, n, protocol.ErrSlowWatcher, watchBuffer)
+			}
+			return
+		}
+	}
+}
+
+func TestTooManyRequestsAreAnswered(t *testing.T) {
+	var held atomic.Pointer[Responder]
+	arrived := make(chan struct{})
+	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { held.Store(to); close(arrived) }}, func(c *ServerConfig) { c.RequestsMax = 1 })
+	c := dialClient(t, address, ClientConfig{})
+	first := make(chan error, 1)
+	go func() { _, err := c.Do(testContext(t), command(nil)); first <- err }()
+	receive(t, arrived)
+	p, err := c.Do(testContext(t), command(nil))
+	if err != nil || !errors.Is(p.Result.Err(), protocol.ErrOverloaded) {
+		t.Errorf("got %v, %v, want %v", p, err, protocol.ErrOverloaded)
+	}
+	_ = held.Load().Respond(&protocol.Response{})
+	if err := receive(t, first); err != nil {
+		t.Error(err)
+	}
+	if err := held.Load().Respond(&protocol.Response{}); !errors.Is(err, protocol.ErrClosed) {
+		t.Errorf("answered twice: got %v, want %v", err, protocol.ErrClosed)
+	}
+}
+
+func TestOversizeAnswerBecomesAnError(t *testing.T) {
+	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) {
+		_ = to.Respond(&protocol.Response{Result: protocol.Result{Data: make([]byte, protocol.FrameBytesMax)}})
+	}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	p, err := c.Do(testContext(t), command(nil))
+	if err != nil || !errors.Is(p.Result.Err(), protocol.ErrTooLarge) {
+		t.Errorf("got %v, %v, want %v", p, err, protocol.ErrTooLarge)
+	}
+}
+
+func TestShutdownWaitsForAnswers(t *testing.T) {
+	held := make(chan *Responder, 1)
+	s, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) {
+		if len(q.Command.Argument) > 0 { // a probe
+			echo(q, to)
+			return
+		}
+		held <- to
+	}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	result := make(chan error, 1)
+	go func() { _, err := c.Do(testContext(t), command(nil)); result <- err }()
+	to := receive(t, held)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(testContext(t)) }()
+	for { // it refuses what is new
+		p, err := c.Do(testContext(t), command([]byte("probe")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if errors.Is(p.Result.Err(), protocol.ErrUnavailable) {
+			break
+		}
+	}
+	_ = to.Respond(&protocol.Response{})
+	if err := receive(t, result); err != nil {
+		t.Errorf("the answer was lost: %v", err)
+	}
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+}
