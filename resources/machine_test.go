@@ -65,5 +65,9 @@ func (l *local) Query(_ context.Context, q protocol.Query) (protocol.Result, err
 }
 
 func (l *local) Watch(_ context.Context, w protocol.Watch) (resources.WatchStream, error) {
-	return l.m.Watch(&w)
+	watcher, err := l.m.Watch(&w)
+	if err != nil {
+		return nil, err
+	}
+	return watcher, nil
 }

@@ -95,5 +95,9 @@ func (c *Caller) Query(_ context.Context, q protocol.Query) (protocol.Result, er
 
 // Watch follows the machine.
 func (c *Caller) Watch(_ context.Context, w protocol.Watch) (resources.WatchStream, error) {
-	return c.machine.Watch(&w)
+	watcher, err := c.machine.Watch(&w)
+	if err != nil {
+		return nil, err
+	}
+	return watcher, nil
 }
