@@ -70,8 +70,7 @@ func (m *Member) tickLeader() {
 		return
 	}
 	for i := range m.lead.progress {
-		if p := &m.lead.progress[i]; p.probing && m.now >= p.probeAt.Add(m.cfg.Election) {
-			p.probing = false
+		if m.lead.progress[i].retry(m.now, m.cfg.Election) {
 			m.due = true
 		}
 	}

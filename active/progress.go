@@ -3,6 +3,7 @@ package active
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -92,6 +93,21 @@ func (l *leadership) follow(m *Member) {
 func (p *progress) probe(next protocol.Index) {
 	p.state, p.next, p.probing = ProgressProbe, next, false
 	p.flying.clear()
+}
+
+// retry lets something go out again to a member that has been silent for an
+// election timeout, and reports whether it did. One that became a passive does
+// not answer heartbeats: only another append finds out where it is.
+func (p *progress) retry(now protocol.Instant, election time.Duration) bool {
+	switch {
+	case p.probing && now >= p.probeAt.Add(election):
+		p.probing = false
+	case len(p.flying.list) > 0 && now >= p.heard.Add(election):
+		p.probe(p.match + 1)
+	default:
+		return false
+	}
+	return true
 }
 
 // acknowledged follows an answer that says that the member holds the leader's

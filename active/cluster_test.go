@@ -1,0 +1,437 @@
+package active
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A cluster of cores in one goroutine, for tests: an owner for each member, a
+// network that is a list, disks that are copies, and the checker, which looks
+// on. Nothing happens unless a test makes it happen.
+
+type cluster struct {
+	now   protocol.Instant
+	base  protocol.ConfigurationAt // known to all where the log begins
+	nodes []*node                  // by id
+	wire  []protocol.Envelope      // under way, oldest first
+	cut   map[[2]protocol.MemberID]bool
+	check *checker
+	trace func(format string, args ...any)
+	loud  bool // somebody reads the trace
+	tune  func(*Config)
+}
+
+// image is what a disk holds.
+type image struct {
+	state protocol.HardState
+	log   []protocol.Entry
+}
+
+// node owns one member: active if m is set, else passive, unless it is down.
+type node struct {
+	id   protocol.MemberID
+	name string
+	down bool
+	runs int
+	m    *Member
+	// state is the hard state in memory while it is passive.
+	state protocol.HardState
+	log   []protocol.Entry // in memory; index i at log[i-1]
+
+	durable image
+	write   *protocol.Write  // in flight
+	entries []protocol.Entry // of write
+	async   bool             // writes wait for persist
+
+	reads []protocol.Read
+	fresh []protocol.Fresh
+}
+
+func idOf(name string) protocol.MemberID {
+	var id protocol.MemberID
+	copy(id[:], name)
+	return id
+}
+
+func nameOf(id protocol.MemberID) string {
+	if id.IsZero() {
+		return "-"
+	}
+	n := slices.Index(id[:], 0)
+	return string(id[:n])
+}
+
+func configurationOf(voters ...string) protocol.Configuration {
+	var c protocol.Configuration
+	for _, v := range voters {
+		c = c.With(protocol.ActiveMember{ID: idOf(v), Name: v, Seat: protocol.SeatVoter})
+	}
+	return c
+}
+
+func newCluster(voters ...string) *cluster {
+	c := &cluster{
+		now: 1_000_000_000, base: protocol.ConfigurationAt{Configuration: configurationOf(voters...)},
+		cut: map[[2]protocol.MemberID]bool{}, check: newChecker(),
+		trace: func(string, ...any) {}, tune: func(*Config) {},
+	}
+	for _, v := range voters {
+		c.add(v, image{})
+	}
+	return c
+}
+
+// add starts a node over what its disk holds.
+func (c *cluster) add(name string, disk image) *node {
+	n := &node{id: idOf(name), name: name, durable: disk}
+	c.nodes = append(c.nodes, n)
+	slices.SortFunc(c.nodes, func(a, b *node) int { return a.id.Compare(b.id) })
+	c.start(n, false)
+	return n
+}
+
+func (c *cluster) node(name string) *node {
+	for _, n := range c.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	panic("no member " + name)
+}
+
+func (c *cluster) member(name string) *Member { return c.node(name).m }
+
+func (c *cluster) byID(id protocol.MemberID) *node { return c.node(nameOf(id)) }
+
+// start begins a run with what is on disk. [S] after a restart the recorded
+// commit index is a lower bound: an active keeps what lies above it, a passive
+// drops it.
+func (c *cluster) start(n *node, taking bool) {
+	n.down, n.write, n.m = false, nil, nil
+	n.runs++
+	n.log = slices.Clone(n.durable.log)
+	n.state = n.durable.state
+	configs := c.configurations(n)
+	if configs.RoleOf(n.id, n.state.Commit, len(n.log) == 0) == protocol.RoleActive {
+		c.becomeActive(n, taking)
+	} else {
+		n.log = n.log[:n.state.Commit]
+		n.durable.log = n.durable.log[:n.state.Commit]
+	}
+	c.settle(n)
+}
+
+// crash loses what is not durable.
+func (c *cluster) crash(n *node) { n.down, n.m, n.write = true, nil, nil }
+
+func (c *cluster) configurations(n *node) protocol.Configurations {
+	if n.m != nil {
+		return n.m.Configurations().Clone()
+	}
+	return configurationsOf(c.base, n.log)
+}
+
+func configurationsOf(base protocol.ConfigurationAt, log []protocol.Entry) protocol.Configurations {
+	out := protocol.NewConfigurations(base)
+	for _, e := range log {
+		if e.Kind == protocol.EntryConfiguration {
+			conf, err := protocol.DecodeConfiguration(e.Data)
+			if err != nil {
+				panic(err)
+			}
+			out.Append(protocol.ConfigurationAt{Index: e.Index, Configuration: conf})
+		}
+	}
+	return out
+}
+
+func (c *cluster) becomeActive(n *node, taking bool) {
+	cfg := LAN
+	cfg.ID, cfg.Run, cfg.Seed = n.id, protocol.RunID(100*n.runs)+protocol.RunID(n.id[0]), uint64(n.runs)<<32|uint64(n.id[0])
+	c.tune(&cfg)
+	start := Start{State: n.state, Configurations: configurationsOf(c.base, n.log), Taking: taking}
+	for _, e := range n.log {
+		start.Shape.Append(e.Term)
+		start.LastTime = e.Time
+	}
+	n.m = New(c.now, cfg, start, n)
+}
+
+// Fit lets a node be the member's Log.
+func (n *node) Fit(first, last protocol.Index, bytes int) protocol.Index {
+	size, i := len(n.log[first-1].Raw), first
+	for i < last && size+len(n.log[i].Raw) <= bytes {
+		size += len(n.log[i].Raw)
+		i++
+	}
+	return i
+}
+
+func (n *node) commit() protocol.Index {
+	if n.m != nil {
+		return n.m.hard.Commit
+	}
+	return n.state.Commit
+}
+
+// settle serves Readies until there are none, and judges the role at the end.
+func (c *cluster) settle(n *node) {
+	for {
+		for n.m != nil && n.m.HasReady() {
+			c.serve(n)
+		}
+		if !c.judge(n) {
+			break
+		}
+	}
+	c.check.observe(c, n)
+}
+
+func (c *cluster) judge(n *node) bool {
+	configs := c.configurations(n)
+	role := configs.RoleOf(n.id, n.commit(), len(n.log) == 0)
+	switch {
+	case n.m == nil && role == protocol.RoleActive:
+		c.trace("%s takes the active role", n.name)
+		c.becomeActive(n, true)
+	case n.m != nil && role == protocol.RolePassive:
+		c.trace("%s becomes passive", n.name)
+		n.state = n.m.HardState()
+		n.m, n.write = nil, nil
+		n.log = n.log[:n.state.Commit]
+		n.durable = image{n.state, slices.Clone(n.log)}
+	default:
+		return false
+	}
+	return true
+}
+
+// serve takes one Ready, in the order of safety.
+func (c *cluster) serve(n *node) {
+	r := n.m.Ready()
+	for _, e := range r.Events {
+		if c.loud {
+			c.traceEvent(n, e)
+		}
+	}
+	if r.Delta.Truncate {
+		c.check.truncated(n, r.Delta.After)
+		n.log = slices.Clone(n.log[:r.Delta.After])
+	}
+	for _, e := range r.Delta.Entries {
+		invariant.Check(int(e.Index) == len(n.log)+1, "delta has %s at %d", e, len(n.log)+1)
+		n.log = append(n.log, e)
+	}
+	if r.Write != nil {
+		invariant.Check(n.write == nil, "two writes in flight")
+		n.write = r.Write
+		n.entries = nil
+		if r.Write.SyncAll {
+			n.entries = slices.Clone(n.log[:r.Write.Last])
+		} else if !r.Write.Empty() {
+			n.entries = slices.Clone(n.log[r.Write.First-1 : r.Write.Last])
+		}
+		if c.loud {
+			c.trace("%s writes %s", n.name, describeWrite(r.Write))
+		}
+	}
+	for _, e := range r.Messages {
+		if a, ok := e.Message.(*protocol.Append); ok {
+			a.Entries = slices.Clone(n.log[a.PrevIndex:a.Last])
+		}
+		c.send(e)
+	}
+	for _, read := range r.Reads {
+		c.trace("%s read %d of run %d: index=%d %s", n.name, read.Request, read.Run, read.Index, read.Code)
+	}
+	for _, f := range r.Fresh {
+		c.trace("%s is fresh: index=%d %v ago", n.name, f.Index, c.now.Sub(f.At))
+	}
+	n.reads = append(n.reads, r.Reads...)
+	n.fresh = append(n.fresh, r.Fresh...)
+	c.check.fresh(c, r.Fresh)
+	c.check.committed(c, n, r.Commit)
+	if n.write != nil && !n.async {
+		c.persist(n)
+	}
+}
+
+func (c *cluster) send(e protocol.Envelope) {
+	if c.loud {
+		c.trace("  %s->%s %s", nameOf(e.From), nameOf(e.To), describe(e.Message))
+	}
+	c.wire = append(c.wire, e)
+}
+
+// land makes the write in flight durable, without telling the member.
+func (n *node) land() {
+	w := n.write
+	if w.SyncAll {
+		n.durable = image{w.State, n.entries}
+		return
+	}
+	if w.Truncate && int(w.After) < len(n.durable.log) {
+		n.durable.log = slices.Clone(n.durable.log[:w.After])
+	}
+	if !w.Empty() {
+		invariant.Check(int(w.First) == len(n.durable.log)+1, "write of %d..%d on a disk that ends at %d", w.First, w.Last, len(n.durable.log))
+		n.durable.log = append(slices.Clone(n.durable.log), n.entries...)
+	}
+	n.durable.state = w.State
+}
+
+// persist makes the write in flight durable and says so.
+func (c *cluster) persist(n *node) {
+	if n.write == nil {
+		return
+	}
+	n.land()
+	id := n.write.ID
+	n.write = nil
+	n.m.Persisted(c.now, id)
+}
+
+// deliver takes message i off the wire and hands it over.
+func (c *cluster) deliver(i int) {
+	e := c.wire[i]
+	c.wire = slices.Delete(c.wire, i, i+1)
+	to := c.byID(e.To)
+	if c.cut[[2]protocol.MemberID{e.From, e.To}] || to.down || c.byID(e.From).down {
+		c.trace("%s loses %s from %s", to.name, e.Message.Kind(), nameOf(e.From))
+		return
+	}
+	c.trace("%s takes %s from %s", to.name, e.Message.Kind(), nameOf(e.From))
+	c.step(to, e.From, e.Message)
+}
+
+func (c *cluster) step(to *node, from protocol.MemberID, msg protocol.Message) {
+	if to.m != nil {
+		to.m.Step(c.now, from, msg)
+	} else if a, ok := msg.(*protocol.Append); ok {
+		c.passiveAppend(to, from, a)
+	}
+	c.settle(to)
+}
+
+// passiveAppend is the passive role in short: it takes an append as a frame.
+func (c *cluster) passiveAppend(n *node, from protocol.MemberID, a *protocol.Append) {
+	n.state.Term = max(n.state.Term, a.Term)
+	for _, e := range a.Entries {
+		if e.Index == protocol.Index(len(n.log))+1 && e.Index <= a.Commit {
+			n.log = append(n.log, e)
+			n.state.Commit = e.Index
+		}
+	}
+	c.check.committed(c, n, n.state.Commit)
+	c.send(protocol.Envelope{From: n.id, To: from, Message: &protocol.AppendAnswer{
+		Term: n.state.Term, Passive: true, Index: protocol.Index(len(n.log)),
+	}})
+}
+
+// stabilize delivers in order until nothing is under way.
+func (c *cluster) stabilize() {
+	for round := 0; len(c.wire) > 0; round++ {
+		invariant.Check(round < 100_000, "the cluster does not settle")
+		c.deliver(0)
+	}
+}
+
+// tick lets time pass in one step and wakes all, or those named.
+func (c *cluster) tick(d time.Duration, names ...string) {
+	c.now = c.now.Add(d)
+	for _, n := range c.nodes {
+		if n.m != nil && (len(names) == 0 || slices.Contains(names, n.name)) {
+			n.m.Tick(c.now)
+			c.settle(n)
+		}
+	}
+}
+
+// pass lets time pass in small steps with everything delivered in between.
+func (c *cluster) pass(d time.Duration) {
+	for end := c.now.Add(d); c.now < end; {
+		c.tick(25 * time.Millisecond)
+		c.stabilize()
+	}
+}
+
+// campaign lets a member's election timeout pass now.
+func (c *cluster) campaign(name string) {
+	n := c.node(name)
+	n.m.electionAt = c.now
+	n.m.Tick(c.now)
+	c.settle(n)
+}
+
+func (c *cluster) propose(name string, data ...string) (protocol.Index, error) {
+	n := c.node(name)
+	list := make([]Proposal, len(data))
+	for i := range data {
+		list[i] = Proposal{Kind: protocol.EntryCommand, Data: []byte(data[i])}
+	}
+	first, err := n.m.Propose(c.now, list)
+	c.settle(n)
+	return first, err
+}
+
+func (c *cluster) change(name string, next protocol.Configuration) (protocol.Index, error) {
+	n := c.node(name)
+	i, err := n.m.ProposeConfiguration(c.now, n.m.current.Index, next)
+	c.settle(n)
+	return i, err
+}
+
+func (c *cluster) partition(sides ...[]string) {
+	clear(c.cut)
+	side := map[protocol.MemberID]int{}
+	for i, names := range sides {
+		for _, name := range names {
+			side[idOf(name)] = i + 1
+		}
+	}
+	for _, a := range c.nodes {
+		for _, b := range c.nodes {
+			if side[a.id] != side[b.id] {
+				c.cut[[2]protocol.MemberID{a.id, b.id}] = true
+			}
+		}
+	}
+}
+
+func (c *cluster) heal() { clear(c.cut) }
+
+// leader returns the leader of the highest term, nil without one.
+func (c *cluster) leader() *node {
+	var found *node
+	for _, n := range c.nodes {
+		if n.m != nil && n.m.state == StateLeader && (found == nil || n.m.hard.Term > found.m.hard.Term) {
+			found = n
+		}
+	}
+	return found
+}
+
+// logOf makes a log from the terms of its entries.
+func logOf(terms ...int) []protocol.Entry {
+	log := make([]protocol.Entry, len(terms))
+	for i, t := range terms {
+		log[i] = protocol.Entry{
+			Index: protocol.Index(i + 1), Term: protocol.Term(t), Kind: protocol.EntryCommand,
+			Data: fmt.Appendf(nil, "%d@%d", i+1, t),
+		}
+	}
+	protocol.EncodeEntries(log)
+	return log
+}
+
+func termsOf(log []protocol.Entry) []int {
+	terms := make([]int, len(log))
+	for i := range log {
+		terms[i] = int(log[i].Term)
+	}
+	return terms
+}

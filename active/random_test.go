@@ -1,0 +1,313 @@
+package active
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run this seed only, and print what happens")
+	seedsFlag = flag.Int("seeds", 300, "how many seeds to run")
+)
+
+// TestRandomClusters runs clusters of cores through loss, duplication,
+// reordering, cuts, crashes and changes of the configuration, all drawn from
+// one seed, under the checker; then the faults stop, and a leader, agreement and
+// progress are demanded.
+func TestRandomClusters(t *testing.T) {
+	if *seedFlag != 0 {
+		r := newRun(*seedFlag)
+		r.c.loud = true
+		r.c.trace = func(format string, args ...any) { t.Logf(format, args...) }
+		if err := r.all(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var elections, truncations, commits, reads, changes, crashes int
+	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
+		r := newRun(seed)
+		if err := r.all(); err != nil {
+			t.Fatalf("seed %d: %v\nreplay: go test ./active -run TestRandomClusters -seed %d -v", seed, err, seed)
+		}
+		k := r.c.check.counts
+		elections, truncations, commits = elections+k.elections, truncations+k.truncations, commits+k.commits
+		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
+	}
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes, %d crashes",
+		*seedsFlag, elections, truncations, commits, reads, changes, crashes)
+	for _, rare := range []struct {
+		name string
+		got  int
+		want int // per 300 seeds
+	}{
+		{"elections", elections, 600}, {"truncations", truncations, 100}, {"commits", commits, 10000},
+		{"reads", reads, 2000}, {"changes", changes, 300}, {"crashes", crashes, 600},
+	} {
+		if rare.got*300 < rare.want**seedsFlag {
+			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
+		}
+	}
+}
+
+type randomRun struct {
+	c       *cluster
+	rng     *rand.Rand
+	next    int // command number
+	asked   map[uint64]asked
+	request uint64
+	served  int
+	crashes int
+	loss    float64
+	names   []string
+}
+
+// asked is a read under way: what was committed when it began.
+type asked struct {
+	committed int
+	origin    string
+	run       protocol.RunID
+}
+
+func newRun(seed uint64) *randomRun {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	names := []string{"a", "b", "c", "d", "e"}
+	voters := 1 + 2*rng.IntN(3)
+	r := &randomRun{c: newCluster(), rng: rng, asked: map[uint64]asked{}, names: names, loss: 0.1 * rng.Float64()}
+	r.c.base.Configuration = configurationOf(names[:voters]...)
+	r.c.tune = func(cfg *Config) {
+		cfg.InflightMax = 1 + rng.IntN(4)
+		cfg.AppendBytesMax = 1 + rng.IntN(200)
+		cfg.UncommittedMax = 64
+	}
+	for _, name := range names {
+		r.c.add(name, image{}).async = rng.IntN(2) == 0
+	}
+	return r
+}
+
+func (r *randomRun) all() (err error) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case invariant.Violation:
+			err = v
+		default:
+			panic(v)
+		}
+	}()
+	for range 1500 {
+		r.act()
+		r.collectReads()
+	}
+	r.recover()
+	return nil
+}
+
+// act does one thing.
+func (r *randomRun) act() {
+	c, rng := r.c, r.rng
+	n := c.nodes[rng.IntN(len(c.nodes))]
+	switch p := rng.IntN(1000); {
+	case p < 550:
+		r.deliverSome()
+	case p < 700:
+		c.tick(time.Duration(rng.IntN(40)) * time.Millisecond)
+	case p < 705:
+		c.tick(time.Duration(rng.IntN(1500)) * time.Millisecond)
+	case p < 850:
+		if n.m != nil {
+			c.persist(n)
+			c.settle(n)
+		}
+	case p < 900:
+		r.propose(n)
+	case p < 945:
+		r.read(n)
+	case p < 950:
+		r.crash(n)
+	case p < 965:
+		n.async = !n.async
+	case p < 975:
+		r.partition()
+	case p < 980:
+		if l := n.m; l != nil && l.state == StateLeader {
+			to := c.nodes[rng.IntN(len(c.nodes))]
+			if to != n {
+				c.send(protocol.Envelope{From: n.id, To: to.id, Message: &protocol.TimeoutNow{Term: l.hard.Term}})
+			}
+		}
+	default:
+		r.change()
+	}
+}
+
+func (r *randomRun) deliverSome() {
+	c, rng := r.c, r.rng
+	if len(c.wire) == 0 {
+		return
+	}
+	i := 0
+	if rng.IntN(4) == 0 {
+		i = rng.IntN(min(len(c.wire), 20))
+	}
+	switch {
+	case rng.Float64() < r.loss:
+		c.wire = slices.Delete(c.wire, i, i+1)
+	case rng.IntN(20) == 0 && len(c.wire) < 1000:
+		c.wire = append(c.wire, copyOf(c.wire[i]))
+		c.deliver(i)
+	default:
+		c.deliver(i)
+	}
+}
+
+// copyOf copies what a receiver may keep.
+func copyOf(e protocol.Envelope) protocol.Envelope {
+	if a, ok := e.Message.(*protocol.Append); ok {
+		b := *a
+		b.Entries = slices.Clone(a.Entries)
+		e.Message = &b
+	}
+	return e
+}
+
+func (r *randomRun) propose(n *node) {
+	if l := r.c.leader(); l != nil && r.rng.IntN(4) > 0 {
+		n = l
+	}
+	if n.m == nil {
+		return
+	}
+	words := make([]string, 1+r.rng.IntN(5))
+	for i := range words {
+		r.next++
+		words[i] = fmt.Sprintf("command %d%s", r.next, strings.Repeat(".", r.rng.IntN(60)))
+	}
+	_, err := r.c.propose(n.name, words...)
+	invariant.Check((err == nil) == (n.m.state == StateLeader) || err == protocol.ErrOverloaded, "propose at a %s: %v", n.m.state, err)
+}
+
+func (r *randomRun) read(n *node) {
+	if n.m == nil {
+		return
+	}
+	r.request++
+	run := n.m.cfg.Run
+	r.asked[r.request] = asked{len(r.c.check.done), n.name, run}
+	n.m.ReadIndex(r.c.now, protocol.ReadIndex{Origin: n.id, Run: run, Request: r.request})
+	r.c.settle(n)
+}
+
+// collectReads holds each answer to what was committed when its read began.
+func (r *randomRun) collectReads() {
+	for _, n := range r.c.nodes {
+		for _, read := range n.reads {
+			q, ok := r.asked[read.Request]
+			invariant.Check(ok && q.origin == n.name && read.Run == q.run, "%s got an answer to read %d of run %d, which it did not ask", n.name, read.Request, read.Run)
+			if read.Code == protocol.OK {
+				r.served++
+				invariant.Check(int(read.Index) >= q.committed, "stale read: index %d, %d was committed before", read.Index, q.committed)
+			}
+		}
+		n.reads = n.reads[:0]
+	}
+}
+
+func (r *randomRun) crash(n *node) {
+	if n.down {
+		r.c.start(n, r.rng.IntN(2) == 0)
+		return
+	}
+	if n.write != nil && r.rng.IntN(2) == 0 {
+		n.land() // it was durable, only nobody was told
+	}
+	r.crashes++
+	r.c.crash(n)
+	if r.rng.IntN(2) == 0 {
+		r.c.start(n, r.rng.IntN(2) == 0)
+	}
+}
+
+func (r *randomRun) partition() {
+	r.c.heal()
+	switch r.rng.IntN(3) {
+	case 0:
+		for _, a := range r.c.nodes {
+			for _, b := range r.c.nodes {
+				if a != b && r.rng.IntN(4) == 0 {
+					r.c.cut[[2]protocol.MemberID{a.id, b.id}] = true // one way
+				}
+			}
+		}
+	case 1:
+		cut := r.rng.IntN(len(r.names))
+		r.c.partition(r.names[:cut], r.names[cut:])
+	}
+}
+
+// change moves one seat.
+func (r *randomRun) change() {
+	l := r.c.leader()
+	if l == nil {
+		return
+	}
+	current := l.m.current.Configuration
+	name := r.names[r.rng.IntN(len(r.names))]
+	line, named := current.Find(idOf(name))
+	next := current
+	switch {
+	case !named:
+		next = current.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner})
+	case line.Seat == protocol.SeatLearner && r.rng.IntN(4) > 0:
+		line.Seat = protocol.SeatVoter
+		next = current.With(line)
+	case line.Seat == protocol.SeatVoter && r.rng.IntN(3) == 0:
+		line.Seat = protocol.SeatLearner
+		next = current.With(line)
+	default:
+		next = current.Without(line.ID)
+	}
+	_, _ = r.c.change(l.name, next)
+}
+
+// recover stops the faults and demands that the cluster works.
+func (r *randomRun) recover() {
+	c := r.c
+	c.heal()
+	for _, n := range c.nodes {
+		n.async = false
+		if n.down {
+			c.start(n, true)
+		} else if n.m != nil {
+			c.persist(n)
+			c.settle(n)
+		}
+	}
+	c.pass(8 * time.Second)
+	l := c.leader()
+	invariant.Check(l != nil, "no leader after the faults stopped")
+	before := len(c.check.done)
+	i, err := c.propose(l.name, "the end")
+	invariant.Check(err == nil, "proposal after the faults stopped: %v", err)
+	c.pass(2 * time.Second)
+	r.collectReads()
+	invariant.Check(len(c.check.done) > before && len(c.check.done) >= int(i), "nothing is committed after the faults stopped")
+	for _, line := range l.m.current.Configuration.Members {
+		n := c.byID(line.ID)
+		invariant.Check(n.commit() == l.commit(), "%s has committed %d, its leader %d", n.name, n.commit(), l.commit())
+	}
+	r.read(l)
+	c.pass(time.Second)
+	served := r.served
+	r.collectReads()
+	invariant.Check(r.served > served, "no read after the faults stopped")
+}
