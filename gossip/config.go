@@ -43,7 +43,7 @@ type Config struct {
 	// their frame (default 5 ms), unless the member was idle.
 	Flush time.Duration
 	// ActiveAsks bounds how often passives ask one active for its freshness,
-	// per second (default 400): with more passives each asks less often.
+	// per second (default 200): with more passives each asks less often.
 	ActiveAsks int
 
 	// BufferBytesMax bounds the frames that wait for what precedes them
@@ -75,7 +75,7 @@ func (c Config) withDefaults() Config {
 		c.Flush = 5 * time.Millisecond
 	}
 	if c.ActiveAsks == 0 {
-		c.ActiveAsks = 400
+		c.ActiveAsks = 200
 	}
 	if c.BufferBytesMax == 0 {
 		c.BufferBytesMax = 8 << 20

@@ -228,8 +228,8 @@ func (c *Core) learnHolders(from protocol.MemberID, f *protocol.Frame) {
 
 // deliver hands out the frames that join what was handed out before.
 func (c *Core) deliver() {
-	if !c.takes() {
-		return
+	if !c.takes() || c.given > c.self.Tip && len(c.ready.Runs) == 0 {
+		return // what was handed out was not taken: Tick begins again
 	}
 	for {
 		w, ok := c.buffer.next(c.given)
