@@ -53,3 +53,20 @@ type digestAt struct {
 	index  protocol.Index
 	digest Digest
 }
+
+// recount returns the digest of all current versions.
+func (s *state) recount() Digest {
+	var d Digest
+	count := func(sp *space) {
+		for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
+			if v := r.head.Load(); !v.gone {
+				d.add(r.term(v))
+			}
+		}
+	}
+	count(s.system)
+	for _, sp := range s.spaces { // a sum: the order decides nothing
+		count(sp)
+	}
+	return d
+}

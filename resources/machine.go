@@ -86,6 +86,12 @@ func (m *Machine) Digest() (protocol.Index, Digest) { return m.state.views.diges
 // DigestAt returns the digest at one of the last 1,024 applied indexes.
 func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) { return m.state.views.digestAt(i) }
 
+// Verify counts the digest again over all that the state holds, and returns it
+// with the one that was kept along the way. They differ only if memory was
+// damaged, or if somebody wrote to bytes that a Reader handed out. The applying
+// goroutine calls it; it takes time in proportion to the state.
+func (m *Machine) Verify() (counted, kept Digest) { return m.state.recount(), m.state.digest }
+
 // Stopped returns why the machine applies no more, or nil. It says what is
 // needed.
 func (m *Machine) Stopped() error {

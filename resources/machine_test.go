@@ -2,6 +2,7 @@ package resources_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -70,4 +71,10 @@ func (l *local) Watch(_ context.Context, w protocol.Watch) (resources.WatchStrea
 		return nil, err
 	}
 	return watcher, nil
+}
+
+func newRandom(t testing.TB) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }

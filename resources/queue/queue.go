@@ -18,8 +18,8 @@ const (
 	PeekBytesMax = 1 << 20
 )
 
-// ErrEmpty answers a Pop or a Peek of an empty queue.
-var ErrEmpty = resources.NewError("queue.empty", "the queue is empty")
+// ErrEmpty answers a Pop or a Peek of an empty queue. It is an ErrNotFound.
+var ErrEmpty = protocol.ErrNotFound.With("the queue is empty")
 
 // Element is one element and its number.
 type Element struct {

@@ -1,0 +1,352 @@
+package resources
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+type modelValue struct {
+	value   string
+	version protocol.Index
+}
+
+// openView registers a view the way Machine.open does.
+func openView(s *state, sp *space) *View {
+	node, i := s.views.open()
+	return &View{views: &s.views, node: node, index: i, space: sp}
+}
+
+func ignore(*space, *record, *version) {}
+
+// TestStateAgainstModel runs random entries, rollbacks and views against a map
+// that is copied for each view.
+func TestStateAgainstModel(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	model := map[string]modelValue{}
+	type snapshot struct {
+		view *View
+		want map[string]modelValue
+	}
+	var open []snapshot
+	open = append(open, snapshot{openView(s, sp), map[string]modelValue{}})
+
+	for i := protocol.Index(1); i <= 3000; i++ {
+		s.begin(i)
+		for range r.IntN(4) {
+			mark, before := s.mark(), maps.Clone(model)
+			for range r.IntN(6) {
+				key := fmt.Sprintf("k%03d", r.IntN(300))
+				if r.IntN(3) == 0 {
+					_, want := model[key]
+					if got := s.remove(sp, []byte(key)); got != want {
+						t.Fatalf("index %d: remove %s: got %v, want %v", i, key, got, want)
+					}
+					delete(model, key)
+					continue
+				}
+				value := fmt.Sprint(r.Uint64())[:r.IntN(10)]
+				s.set(sp, []byte(key), []byte(value))
+				model[key] = modelValue{value, i}
+			}
+			if r.IntN(3) == 0 {
+				s.rollback(mark)
+				model = before
+			}
+			if sp.live != len(model) {
+				t.Fatalf("index %d: got %d keys, want %d", i, sp.live, len(model))
+			}
+		}
+		if r.IntN(2) == 0 { // in the middle of an entry: sees nothing of it
+			k := len(open) - 1
+			if v := openView(s, sp); k >= 0 && open[k].view.index == v.index {
+				open = append(open, snapshot{v, open[k].want})
+			} else {
+				v.Close()
+			}
+		}
+		s.end(0, ignore)
+		if r.IntN(3) == 0 {
+			open = append(open, snapshot{openView(s, sp), maps.Clone(model)})
+		}
+		for len(open) > 8 || len(open) > 0 && r.IntN(4) == 0 {
+			k := r.IntN(len(open))
+			compareView(t, open[k].view, open[k].want)
+			open[k].view.Close()
+			open = slices.Delete(open, k, k+1)
+		}
+		if i%100 == 0 {
+			if got := s.recount(); got != s.digest {
+				t.Fatalf("index %d: got digest %v, counted %v", i, s.digest, got)
+			}
+		}
+	}
+	for _, o := range open {
+		compareView(t, o.view, o.want)
+		o.view.Close()
+	}
+	// With no view left, one more entry leaves one version of each key.
+	s.begin(4000)
+	s.end(0, ignore)
+	if len(s.stale) != 0 {
+		t.Errorf("got %d leftovers, want none", len(s.stale))
+	}
+	n := 0
+	for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
+		n++
+		if v := r.head.Load(); v.gone || v.older.Load() != nil {
+			t.Errorf("key %s keeps more than its value", r.key)
+		}
+	}
+	if n != len(model) {
+		t.Errorf("got %d keys linked, want %d", n, len(model))
+	}
+}
+
+func compareView(t *testing.T, v *View, want map[string]modelValue) {
+	t.Helper()
+	if got := v.Len(); got != len(want) {
+		t.Fatalf("view at %d: got length %d, want %d", v.index, got, len(want))
+	}
+	keys := slices.Sorted(maps.Keys(want))
+	k := 0
+	for item, err := range v.Scan(nil, nil) {
+		if err != nil || k >= len(keys) || string(item.Key) != keys[k] ||
+			string(item.Value) != want[keys[k]].value || item.Version != want[keys[k]].version {
+			t.Fatalf("view at %d: got item %d %q=%q@%d, %v", v.index, k, item.Key, item.Value, item.Version, err)
+		}
+		k++
+	}
+	if k != len(keys) {
+		t.Fatalf("view at %d: scan got %d keys, want %d", v.index, k, len(keys))
+	}
+	for i := range 300 {
+		key := fmt.Sprintf("k%03d", i)
+		item, ok, err := v.Lookup([]byte(key))
+		if m, exists := want[key]; err != nil || ok != exists || ok && (string(item.Value) != m.value || item.Version != m.version) {
+			t.Fatalf("view at %d: get %s: got %q %v %v, want %q %v", v.index, key, item.Value, ok, err, m.value, exists)
+		}
+	}
+}
+
+// TestViewThatComesTooLate is counterexample 32: a view that registers while an
+// entry overwrites a key must find the version that it came for.
+func TestViewThatComesTooLate(t *testing.T) {
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	s.begin(100)
+	s.set(sp, []byte("k"), []byte("old"))
+	s.set(sp, []byte("gone"), []byte("old"))
+	s.end(0, ignore)
+
+	s.begin(101)
+	s.set(sp, []byte("k"), []byte("new"))
+	s.remove(sp, []byte("gone"))
+	v := openView(s, sp)
+	defer v.Close()
+	s.end(0, ignore)
+	for i := protocol.Index(102); i < 110; i++ {
+		s.begin(i)
+		s.set(sp, []byte("k"), []byte("newer"))
+		s.end(0, ignore)
+	}
+	for _, key := range []string{"k", "gone"} {
+		if got, ok, err := v.Get([]byte(key)); string(got) != "old" || !ok || err != nil {
+			t.Errorf("%s at %d: got %q %v %v, want old", key, v.Index(), got, ok, err)
+		}
+	}
+}
+
+func TestViewExpires(t *testing.T) {
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	put := func(i protocol.Index, now time.Duration) {
+		s.begin(i)
+		s.set(sp, []byte("k"), []byte{byte(i)})
+		s.end(protocol.Instant(now), ignore)
+	}
+	put(1, 0)
+	old := openView(s, sp)
+	defer old.Close()
+	put(2, time.Hour) // superseded now, not an hour ago
+	young := openView(s, sp)
+	defer young.Close()
+	put(3, time.Hour+viewAgeMax-1)
+	if got, _, err := old.Get([]byte("k")); err != nil || got[0] != 1 {
+		t.Errorf("just below the limit: got %v, %v, want 1", got, err)
+	}
+	put(4, time.Hour+viewAgeMax)
+	if _, _, err := old.Get([]byte("k")); !errors.Is(err, protocol.ErrViewExpired) {
+		t.Errorf("at the limit: got %v, want expired", err)
+	}
+	for _, err := range old.Scan(nil, nil) {
+		if !errors.Is(err, protocol.ErrViewExpired) {
+			t.Errorf("scan: got %v, want expired", err)
+		}
+	}
+	if got, _, err := young.Get([]byte("k")); err != nil || got[0] != 2 {
+		t.Errorf("the younger view: got %v, %v, want 2", got, err)
+	}
+	if got := len(s.stale) - s.head; got != 2 {
+		t.Errorf("got %d leftovers, want 2: those above the younger view", got)
+	}
+	old.Close()
+	old.Close()
+	if _, _, err := old.Get([]byte("k")); !errors.Is(err, protocol.ErrViewExpired) {
+		t.Errorf("closed: got %v, want expired", err)
+	}
+}
+
+// TestConcurrentReaders has one writer move amounts between keys, make keys and
+// remove them, while readers check that each view is one moment.
+func TestConcurrentReaders(t *testing.T) {
+	const accounts, total = 64, 6400
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	key := func(k int) []byte { return fmt.Appendf(nil, "a%04d", k) }
+	amount := make([]int, accounts)
+	s.begin(1)
+	for k := range accounts {
+		amount[k] = total / accounts
+		s.set(sp, key(k), fmt.Append(nil, amount[k]))
+	}
+	s.end(0, ignore)
+
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for !done.Load() {
+				v := openView(s, sp)
+				sum, n := 0, 0
+				var last []byte
+				for item, err := range v.Scan([]byte("a"), []byte("b")) {
+					var a int
+					if _, bad := fmt.Sscan(string(item.Value), &a); bad != nil || err != nil || bytes.Compare(last, item.Key) >= 0 {
+						t.Errorf("item %q after %q: %v %v", item.Key, last, bad, err)
+					}
+					got, ok, err := v.Get(item.Key)
+					if !ok || err != nil || !bytes.Equal(got, item.Value) {
+						t.Errorf("at %d: get %q: got %q %v %v, scan said %q", v.index, item.Key, got, ok, err, item.Value)
+					}
+					sum, n, last = sum+a, n+1, item.Key
+				}
+				if sum != total || n != v.Len() {
+					t.Errorf("at %d: got sum %d of %d keys, want %d of %d", v.index, sum, n, total, v.Len())
+				}
+				v.Close()
+			}
+		})
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := protocol.Index(2); i < 4000; i++ {
+		s.begin(i)
+		from, to := r.IntN(accounts), r.IntN(accounts)
+		n := r.IntN(amount[from] + 1)
+		amount[from] -= n
+		amount[to] += n
+		for _, k := range []int{from, to} {
+			if amount[k] == 0 {
+				s.remove(sp, key(k))
+			} else {
+				s.set(sp, key(k), fmt.Append(nil, amount[k]))
+			}
+		}
+		mark := s.mark()
+		s.set(sp, fmt.Appendf(nil, "a%dx", i), []byte("1000"))
+		s.rollback(mark)
+		s.end(0, ignore)
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
+func TestTableGrowsAndShrinks(t *testing.T) {
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	const n = 30_000
+	key := func(k int) []byte { return fmt.Appendf(nil, "key-%d", k) }
+	i := protocol.Index(0)
+	for round := range 3 {
+		for k := range n {
+			i++
+			s.begin(i)
+			s.set(sp, key(k), key(k))
+			s.end(0, ignore)
+		}
+		for k := range n {
+			if v := sp.current(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
+				t.Fatalf("round %d: key %d is lost", round, k)
+			}
+		}
+		for k := range n {
+			i++
+			s.begin(i)
+			s.remove(sp, key(k))
+			s.end(0, ignore)
+		}
+		if sp.list.seek("") != nil || sp.live != 0 || s.digest != (Digest{}) || s.keys.Load() != 0 || s.bytes.Load() != 0 {
+			t.Fatalf("round %d: an emptied state has %d keys, digest %v, %d bytes", round, sp.live, s.digest, s.bytes.Load())
+		}
+	}
+}
+
+func TestDigestTellsWhatDiffers(t *testing.T) {
+	type write struct{ space, key, value string }
+	seen := map[Digest]string{}
+	for _, w := range []write{{"a", "bc", "d"}, {"ab", "c", "d"}, {"a", "b", "cd"}, {"a", "bcd", ""}, {"", "abcd", ""}} {
+		for _, i := range []protocol.Index{1, 2} {
+			s := newState()
+			sp := newSpace(w.space)
+			s.begin(i)
+			s.set(sp, []byte(w.key), []byte(w.value))
+			s.end(0, ignore)
+			what := fmt.Sprint(w, i)
+			if other, ok := seen[s.digest]; ok {
+				t.Errorf("%s and %s have one digest", what, other)
+			}
+			seen[s.digest] = what
+		}
+	}
+}
+
+func TestWrittenKeysAreRemembered(t *testing.T) {
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	s.rememberWritten()
+	s.begin(1)
+	s.set(sp, []byte("a"), nil)
+	mark := s.mark()
+	s.set(sp, []byte("b"), nil)
+	s.rollback(mark)
+	s.end(0, ignore)
+	var got []string
+	for r := range s.rememberWritten() {
+		got = append(got, r.key)
+	}
+	if want := []string{"a"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := s.rememberWritten(); len(got) != 0 {
+		t.Errorf("asked again: got %d keys, want none", len(got))
+	}
+}
