@@ -1,0 +1,116 @@
+package swim
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// delegate is the Swim as memberlist sees it. memberlist calls it while it
+// holds its own lock: nothing here waits or calls back.
+type delegate Swim
+
+var (
+	_ memberlist.Delegate         = (*delegate)(nil)
+	_ memberlist.EventDelegate    = (*delegate)(nil)
+	_ memberlist.ConflictDelegate = (*delegate)(nil)
+	_ memberlist.AliveDelegate    = (*delegate)(nil)
+)
+
+// NodeMeta returns the own announcement.
+func (d *delegate) NodeMeta(int) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.meta
+}
+
+// NotifyMsg takes a datagram; memberlist reuses its bytes.
+func (d *delegate) NotifyMsg(b []byte) {
+	var m message
+	if len(b) < len(m.from) {
+		return
+	}
+	copy(m.from[:], b)
+	m.data = append([]byte(nil), b[len(m.from):]...)
+	select {
+	case d.messages <- m:
+	default:
+		d.dropped.Add(1)
+	}
+}
+
+// GetBroadcasts, LocalState and MergeRemoteState are the ways that carry
+// nothing of ours.
+func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState is empty.
+func (d *delegate) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState has nothing to merge.
+func (d *delegate) MergeRemoteState([]byte, bool) {}
+
+// NotifyAlive keeps out who announces what we cannot read, or another id than
+// its name.
+func (d *delegate) NotifyAlive(n *memberlist.Node) error {
+	_, err := peerOf(n)
+	return err
+}
+
+// NotifyJoin learns of a member.
+func (d *delegate) NotifyJoin(n *memberlist.Node) { d.learn(n) }
+
+// NotifyUpdate learns what a member announces now.
+func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.learn(n) }
+
+// NotifyLeave forgets a member that has died or left.
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	id, err := protocol.ParseMemberID(n.Name)
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	delete(d.nodes, id)
+	d.mu.Unlock()
+	poke(d.changed)
+}
+
+// NotifyConflict hears of a second member with the name of a first.
+func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
+	peer, err := peerOf(existing)
+	if err != nil {
+		return
+	}
+	d.cfg.Logger.Warn("a member's id is claimed at another address: a copied directory, or a restart that was not noticed yet",
+		"member", peer.ID.Short(), "name", peer.Name, "address", peer.Address, "other", other.Address())
+	if d.cfg.OnConflict != nil {
+		d.cfg.OnConflict(peer, other.Address())
+	}
+}
+
+func (d *delegate) learn(n *memberlist.Node) {
+	peer, err := peerOf(n)
+	if err != nil || peer.ID == d.cfg.ID {
+		return
+	}
+	node := *n
+	node.Addr = append([]byte(nil), n.Addr...)
+	d.mu.Lock()
+	d.nodes[peer.ID] = known{peer: peer, node: node}
+	d.mu.Unlock()
+	poke(d.changed)
+}
+
+// peerOf reads a member's announcement.
+func peerOf(n *memberlist.Node) (protocol.Peer, error) {
+	peer, err := protocol.DecodePeer(n.Meta)
+	if err != nil {
+		return protocol.Peer{}, fmt.Errorf("the announcement of %s at %s: %w", n.Name, n.Address(), err)
+	}
+	if peer.ID.String() != n.Name {
+		return protocol.Peer{}, fmt.Errorf("%s at %s announces the id %s", n.Name, n.Address(), peer.ID)
+	}
+	peer.Address = n.Address()
+	return peer, nil
+}

@@ -1,0 +1,434 @@
+// Package swim is membership and datagrams: memberlist (SWIM with Lifeguard)
+// and a slim transport of ours below it, beside the deterministic core in
+// package gossip.
+//
+// It says which members live, and carries datagrams of up to
+// protocol.DatagramBytesMax to them. What it says is a hint: no voter is
+// chosen or removed because of it alone. memberlist's broadcast queue and its
+// reliable sends carry nothing of ours: the queue is slow and loses what does
+// not fit, the sends dial for every message.
+//
+// All of a cluster's packets and streams carry its id as memberlist's label,
+// so that two clusters never mix. A member's node name is its id.
+package swim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// messagesMax is how many received datagrams wait for OnMessage. Beyond it
+	// they are dropped and counted: gossip repairs what is lost.
+	messagesMax = 2048
+	// announceTimeout bounds how long a change of the own announcement waits
+	// to be told to somebody; it spreads on either way.
+	announceTimeout = 500 * time.Millisecond
+	// reclaimTime is how long after a member's death its id may come back at
+	// another address.
+	reclaimTime = time.Second
+)
+
+// Timing is the pace of failure detection. Larger is cheaper and slower to
+// notice a death.
+type Timing struct {
+	// ProbeInterval is between two probes by a member, ProbeTimeout how long
+	// an answer may take.
+	ProbeInterval, ProbeTimeout time.Duration
+	// SuspicionMult times log10(members) probe intervals, at least one, is how
+	// long a suspect may defend itself.
+	SuspicionMult int
+	// GossipInterval is between two packets of membership news.
+	GossipInterval time.Duration
+	// PushPullInterval is between two exchanges of all that two members know.
+	PushPullInterval time.Duration
+	// StreamTimeout bounds each exchange over a stream.
+	StreamTimeout time.Duration
+}
+
+// LAN notices a death within about 5 to 10 s. The default.
+func LAN() Timing {
+	return Timing{
+		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
+		GossipInterval: 200 * time.Millisecond, PushPullInterval: 30 * time.Second, StreamTimeout: 10 * time.Second,
+	}
+}
+
+// Local is for members in one process or on one machine: a death is noticed
+// within about 2 s.
+func Local() Timing {
+	return Timing{
+		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond, SuspicionMult: 3,
+		GossipInterval: 30 * time.Millisecond, PushPullInterval: 15 * time.Second, StreamTimeout: time.Second,
+	}
+}
+
+// Meta is what a member announces of itself. Encoded it must fit into 512 B.
+type Meta struct {
+	Name     string
+	Zone     string
+	HTTP     string // host:port, or empty
+	Role     protocol.Role
+	Eligible bool
+}
+
+// Config says who this member is and how it talks.
+type Config struct {
+	ID protocol.MemberID
+	// Cluster is the label: packets and streams of another one are dropped.
+	Cluster protocol.ClusterID
+	Meta
+	// Advertise is host:port at which the others reach Packets and, over TCP,
+	// whoever calls Ingest. A name is resolved once.
+	Advertise string
+	// Packets is the datagram socket. It is closed by Shutdown.
+	Packets net.PacketConn
+	// Dial makes streams. Default: TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Timing is the pace. Default LAN().
+	Timing Timing
+	// Logger hears memberlist at level debug, and conflicts as warnings.
+	Logger *slog.Logger
+	// OnPeers, if not nil, gets the live members except this one, sorted by
+	// id, after each change; quick changes are told as one. The slice belongs
+	// to it. One goroutine calls it; while it is busy, changes gather.
+	OnPeers func([]protocol.Peer)
+	// OnMessage, if not nil, gets each datagram; the bytes belong to it. One
+	// goroutine calls it, in the order of arrival. from is what the sender
+	// says of itself.
+	OnMessage func(from protocol.MemberID, datagram []byte)
+	// OnConflict, if not nil, hears that a live member's id is claimed at
+	// another address: a copied directory, or a restart elsewhere that has not
+	// been noticed. It must not block.
+	OnConflict func(existing protocol.Peer, address string)
+	// Conditions, for tests, spoils the network; nil leaves it alone.
+	Conditions Conditions
+}
+
+// Swim is a member's view of the others. Any goroutine may use it.
+type Swim struct {
+	cfg       Config
+	transport *transport
+	list      *memberlist.Memberlist
+
+	changed  chan struct{} // peers have changed
+	announce chan struct{} // meta has changed
+	messages chan message
+	dropped  atomic.Uint64
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	meta  []byte
+	nodes map[protocol.MemberID]known
+	left  bool
+	down  bool
+}
+
+// known is what events said of a live member.
+type known struct {
+	peer protocol.Peer
+	node memberlist.Node // a copy: memberlist changes its own
+}
+
+type message struct {
+	from protocol.MemberID
+	data []byte
+}
+
+// Start begins to listen and to answer; Join makes others known. Errors:
+// protocol.ErrInvalid and ErrTooLarge for what is wrong in the Config. After an
+// error Packets is still the caller's.
+func Start(cfg Config) (*Swim, error) {
+	if cfg.ID.IsZero() || cfg.Cluster.IsZero() || cfg.Packets == nil {
+		return nil, protocol.ErrInvalid.With("membership needs a member id, a cluster id and a datagram socket")
+	}
+	if cfg.Timing == (Timing{}) {
+		cfg.Timing = LAN()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	advertise, err := resolve(cfg.Advertise)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := encodeMeta(cfg.ID, cfg.Meta)
+	if err != nil {
+		return nil, err
+	}
+	s := &Swim{
+		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known),
+		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), messages: make(chan message, messagesMax),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.transport = newTransport(s.ctx, cfg, advertise)
+	list, err := memberlist.Create(s.configure())
+	if err != nil {
+		s.cancel()
+		s.transport.abandon()
+		return nil, fmt.Errorf("starting membership at %s: %w", cfg.Advertise, err)
+	}
+	s.list = list
+	s.wg.Go(s.tellPeers)
+	s.wg.Go(s.tellMessages)
+	s.wg.Go(s.tellOthers)
+	return s, nil
+}
+
+// configure returns memberlist's configuration.
+func (s *Swim) configure() *memberlist.Config {
+	c := memberlist.DefaultLANConfig()
+	c.Name = s.cfg.ID.String()
+	c.Label = s.cfg.Cluster.String()
+	c.Transport = s.transport
+	c.BindPort, c.AdvertisePort = s.transport.advertise.Port, s.transport.advertise.Port
+	t := s.cfg.Timing
+	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = t.ProbeInterval, t.ProbeTimeout, t.SuspicionMult
+	c.GossipInterval, c.PushPullInterval, c.TCPTimeout = t.GossipInterval, t.PushPullInterval, t.StreamTimeout
+	c.EnableCompression = false // slow, and what is small does not shrink
+	c.DeadNodeReclaimTime = reclaimTime
+	c.Delegate, c.Events, c.Conflict, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s), (*delegate)(s)
+	out := io.Discard
+	if s.cfg.Logger.Enabled(s.ctx, slog.LevelDebug) {
+		out = logWriter{s.cfg.Logger}
+	}
+	c.LogOutput, c.Logger = nil, log.New(out, "", 0)
+	return c
+}
+
+func encodeMeta(id protocol.MemberID, m Meta) ([]byte, error) {
+	peer := protocol.Peer{ID: id, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible}
+	b := protocol.AppendPeer(nil, &peer)
+	if len(b) > memberlist.MetaMaxSize {
+		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
+			"name, zone and HTTP address of a member take %d bytes together, the limit is %d", len(b), memberlist.MetaMaxSize))
+	}
+	if _, err := protocol.DecodePeer(b); err != nil {
+		return nil, protocol.ErrInvalid.With("name, zone, HTTP address or role of the member").Because(err)
+	}
+	return b, nil
+}
+
+// Join exchanges what is known with the members at the addresses (host:port),
+// all of them, and returns how many answered; an error only if none did. The
+// own address is passed over. When ctx ends it returns; the attempt under way
+// ends on its own within StreamTimeout.
+func (s *Swim) Join(ctx context.Context, addresses []string) (int, error) {
+	self := s.transport.advertise.String()
+	others := slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == self || a == s.cfg.Advertise })
+	if len(others) == 0 {
+		return 0, protocol.ErrInvalid.With("there is no other member's address to join")
+	}
+	type outcome struct {
+		n   int
+		err error
+	}
+	done := make(chan outcome, 1)
+	if !s.spawn(func() {
+		n, err := s.list.Join(others)
+		done <- outcome{n, err}
+	}) {
+		return 0, protocol.ErrClosed.With("membership is shut down")
+	}
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return o.n, protocol.ErrUnavailable.With("no member answered").Because(o.err)
+		}
+		return o.n, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("joining: %w", ctx.Err())
+	}
+}
+
+// spawn runs f in a goroutine that Shutdown waits for.
+func (s *Swim) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// Update changes what this member announces. It does not wait for the others
+// to hear of it.
+func (s *Swim) Update(m Meta) error {
+	b, err := encodeMeta(s.cfg.ID, m)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	changed := !bytes.Equal(s.meta, b)
+	s.meta = b
+	s.mu.Unlock()
+	if changed {
+		poke(s.announce)
+	}
+	return nil
+}
+
+// Peers returns the live members except this one, sorted by id.
+func (s *Swim) Peers() []protocol.Peer {
+	s.mu.Lock()
+	out := make([]protocol.Peer, 0, len(s.nodes))
+	for _, k := range s.nodes {
+		out = append(out, k.peer)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b protocol.Peer) int { return a.ID.Compare(b.ID) })
+	return out
+}
+
+// Send sends one datagram, at best effort. Errors: protocol.ErrTooLarge,
+// ErrNotFound for who is not known to live, ErrClosed, or the socket's.
+func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
+	if len(datagram) > protocol.DatagramBytesMax {
+		return protocol.ErrTooLarge.With(fmt.Sprintf("a datagram of %d bytes, the limit is %d", len(datagram), protocol.DatagramBytesMax))
+	}
+	s.mu.Lock()
+	k, ok := s.nodes[to]
+	down := s.down
+	s.mu.Unlock()
+	if down {
+		return protocol.ErrClosed.With("membership is shut down")
+	}
+	if !ok {
+		return protocol.ErrNotFound.With("member " + to.Short() + " is not known to live")
+	}
+	// memberlist does not say who sent a message, so the message does.
+	buf := make([]byte, 0, len(s.cfg.ID)+len(datagram))
+	buf = append(append(buf, s.cfg.ID[:]...), datagram...)
+	if err := s.list.SendBestEffort(&k.node, buf); err != nil {
+		return fmt.Errorf("sending a datagram to %s: %w", k.peer.Address, err)
+	}
+	return nil
+}
+
+// Ingest takes a stream that another member's membership has opened, from its
+// first byte on. It owns the connection from now on.
+func (s *Swim) Ingest(conn net.Conn) { s.transport.ingest(conn) }
+
+// Dropped returns how many datagrams were dropped because OnMessage did not
+// keep up.
+func (s *Swim) Dropped() uint64 { return s.dropped.Load() }
+
+// Leave tells the others that this member goes, so that nobody has to find
+// out. It waits until somebody was told, or for timeout. Shutdown comes next.
+func (s *Swim) Leave(timeout time.Duration) error {
+	s.mu.Lock()
+	down := s.down
+	s.left = true
+	s.mu.Unlock()
+	if down {
+		return protocol.ErrClosed.With("membership is shut down")
+	}
+	if err := s.list.Leave(timeout); err != nil {
+		return fmt.Errorf("leaving: %w", err)
+	}
+	return nil
+}
+
+// Shutdown ends everything, closes Packets, and returns when no goroutine of
+// this package is left. The others find out by themselves unless Leave was
+// called. It may be called many times.
+func (s *Swim) Shutdown() error {
+	s.mu.Lock()
+	already := s.down
+	s.down = true
+	s.mu.Unlock()
+	if already {
+		s.wg.Wait()
+		return nil
+	}
+	s.cancel()
+	err := s.list.Shutdown()
+	s.wg.Wait()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("ending membership: %w", err)
+	}
+	return nil
+}
+
+// tellPeers, tellMessages and tellOthers are the goroutines: memberlist calls
+// its delegates under its locks, where nothing may wait.
+func (s *Swim) tellPeers() {
+	for {
+		select {
+		case <-s.changed:
+			if s.cfg.OnPeers != nil {
+				s.cfg.OnPeers(s.Peers())
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Swim) tellMessages() {
+	for {
+		select {
+		case m := <-s.messages:
+			if s.cfg.OnMessage != nil {
+				s.cfg.OnMessage(m.from, m.data)
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Swim) tellOthers() {
+	for {
+		select {
+		case <-s.announce:
+			s.mu.Lock()
+			left := s.left
+			s.mu.Unlock()
+			if left {
+				continue
+			}
+			// The new announcement is queued in any case; an error says only
+			// that nobody was there to be told in time.
+			if err := s.list.UpdateNode(announceTimeout); err != nil {
+				s.cfg.Logger.Debug("announcing", "err", err)
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// logWriter hands memberlist's lines to slog.
+type logWriter struct{ logger *slog.Logger }
+
+// Write logs one line.
+func (w logWriter) Write(line []byte) (int, error) {
+	w.logger.Debug(string(bytes.TrimSpace(line)), "from", "memberlist")
+	return len(line), nil
+}

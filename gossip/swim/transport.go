@@ -1,0 +1,241 @@
+package swim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// packetBytesMax is more than any packet of memberlist's or ours takes;
+	// longer ones are cut off and fail their checksum.
+	packetBytesMax = 2 << 10
+	// slabBytes is allocated at a time for received packets, which are cut
+	// from it at their size.
+	slabBytes = 32 << 10
+	// streamsMax limits the streams of membership that are open at once, both
+	// ways. memberlist needs a few; the rest would be an attack.
+	streamsMax = 256
+	// socketBytes is what the kernel is asked to hold for us.
+	socketBytes = 2 << 20
+)
+
+// Conditions says, for each packet and each stream to an address (host:port),
+// whether it is lost, and if not, by how much it is late. It is called by many
+// goroutines at once.
+type Conditions func(address string) (lost bool, late time.Duration)
+
+// transport is memberlist's Transport on one port: the member's datagram
+// socket, and streams that others accept and dial for it.
+type transport struct {
+	ctx        context.Context
+	packets    net.PacketConn
+	dial       func(ctx context.Context, address string) (net.Conn, error)
+	conditions Conditions
+	advertise  *net.TCPAddr
+
+	packetCh chan *memberlist.Packet
+	streamCh chan net.Conn
+	reader   chan struct{} // closed when the reading goroutine has ended
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[*stream]struct{}
+}
+
+var _ memberlist.Transport = (*transport)(nil)
+
+func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
+	t := &transport{
+		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, advertise: advertise,
+		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
+		streams: make(map[*stream]struct{}),
+	}
+	if t.dial == nil {
+		t.dial = func(ctx context.Context, address string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		}
+	}
+	if u, ok := t.packets.(*net.UDPConn); ok {
+		_ = u.SetReadBuffer(socketBytes) // the kernel may give less
+	}
+	go t.read()
+	return t
+}
+
+// resolve returns the address that others are told.
+func resolve(advertise string) (*net.TCPAddr, error) {
+	addr, err := net.ResolveTCPAddr("tcp", advertise)
+	if err != nil {
+		return nil, protocol.ErrInvalid.With("the advertised address " + advertise).Because(err)
+	}
+	if addr.IP == nil || addr.IP.IsUnspecified() || addr.Port == 0 {
+		return nil, protocol.ErrInvalid.With(fmt.Sprintf(
+			"the advertised address %q must be one that other members reach: a host and a port", advertise))
+	}
+	return addr, nil
+}
+
+// FinalAdvertiseAddr returns what others are told.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return t.advertise.IP, t.advertise.Port, nil
+}
+
+// PacketCh is where packets arrive.
+func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packetCh }
+
+// StreamCh is where streams arrive.
+func (t *transport) StreamCh() <-chan net.Conn { return t.streamCh }
+
+func (t *transport) read() {
+	defer close(t.reader)
+	var slab []byte
+	for {
+		if len(slab) < packetBytesMax {
+			slab = make([]byte, slabBytes)
+		}
+		n, from, err := t.packets.ReadFrom(slab[:packetBytesMax])
+		now := time.Now()
+		if err != nil {
+			if t.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue // of one packet, such as "nobody listens there"
+		}
+		if n == 0 {
+			continue
+		}
+		p := &memberlist.Packet{Buf: slab[:n:n], From: from, Timestamp: now}
+		slab = slab[n:]
+		select {
+		case t.packetCh <- p:
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// WriteTo sends one packet.
+func (t *transport) WriteTo(b []byte, address string) (time.Time, error) {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the address of a packet: %w", err)
+	}
+	if t.conditions != nil {
+		lost, late := t.conditions(address)
+		if lost {
+			return time.Now(), nil
+		}
+		if late > 0 {
+			kept := append([]byte(nil), b...)
+			time.AfterFunc(late, func() { _ = t.write(kept, to) })
+			return time.Now(), nil
+		}
+	}
+	err = t.write(b, to)
+	return time.Now(), err
+}
+
+func (t *transport) write(b []byte, to netip.AddrPort) error {
+	if u, ok := t.packets.(*net.UDPConn); ok {
+		_, err := u.WriteToUDPAddrPort(b, to)
+		return err
+	}
+	_, err := t.packets.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	return err
+}
+
+// DialTimeout opens a stream.
+func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+	defer cancel()
+	if t.conditions != nil {
+		lost, late := t.conditions(address)
+		if lost {
+			<-ctx.Done() // as silent as a network that loses everything
+			return nil, ctx.Err()
+		}
+		if late > 0 {
+			timer := time.NewTimer(late)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+	}
+	conn, err := t.dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return t.track(conn)
+}
+
+// ingest hands a stream to memberlist, or closes it.
+func (t *transport) ingest(conn net.Conn) {
+	s, err := t.track(conn)
+	if err != nil {
+		return
+	}
+	select {
+	case t.streamCh <- s:
+	case <-t.ctx.Done():
+		_ = s.Close()
+	}
+}
+
+// stream is a connection that Shutdown closes.
+type stream struct {
+	net.Conn
+	of *transport
+}
+
+// Close closes the connection and forgets it.
+func (s *stream) Close() error {
+	s.of.mu.Lock()
+	delete(s.of.streams, s)
+	s.of.mu.Unlock()
+	return s.Conn.Close()
+}
+
+func (t *transport) track(conn net.Conn) (net.Conn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || len(t.streams) >= streamsMax {
+		_ = conn.Close()
+		return nil, protocol.ErrOverloaded.With("too many streams of membership are open, or it is shut down")
+	}
+	s := &stream{Conn: conn, of: t}
+	t.streams[s] = struct{}{}
+	return s, nil
+}
+
+// Shutdown closes the socket and all streams. The context has ended before.
+func (t *transport) Shutdown() error {
+	err := t.packets.Close()
+	t.mu.Lock()
+	t.closed = true
+	for s := range t.streams {
+		_ = s.Conn.Close()
+	}
+	t.mu.Unlock()
+	<-t.reader
+	return err
+}
+
+// abandon ends reading and leaves the socket to its owner.
+func (t *transport) abandon() {
+	_ = t.packets.SetReadDeadline(time.Unix(1, 0))
+	<-t.reader
+	_ = t.packets.SetReadDeadline(time.Time{})
+}

@@ -1,0 +1,33 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+func TestPeerRoundTrip(t *testing.T) {
+	want := Peer{ID: idA, Name: "n", HTTP: "h:1", Zone: "z", Role: RoleActive, Eligible: true}
+	src := AppendPeer(nil, &want)
+	if got, err := DecodePeer(src); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	isMsgpack(t, "peer", src)
+	src[1] = 9
+	if _, err := DecodePeer(src); !errors.Is(err, ErrWrongVersion) {
+		t.Errorf("got %v, want %v", err, ErrWrongVersion)
+	}
+}
+
+func FuzzDecodePeer(f *testing.F) {
+	f.Add(AppendPeer(nil, &Peer{ID: idA, Name: "n"}))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		p, err := DecodePeer(src)
+		if err != nil {
+			return
+		}
+		if got := AppendPeer(nil, &p); !bytes.Equal(got, src) {
+			t.Fatalf("got %x, want %x", got, src)
+		}
+	})
+}
