@@ -1,0 +1,356 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Transport carries single requests to a member. It may be used from any
+// number of goroutines.
+type Transport interface {
+	// Do returns the response, or an error if there is none. An error with the
+	// code of ErrUnavailable, ErrNoLeader, ErrNotLeader, ErrOverloaded or
+	// ErrClosed says that the request has not been received; anything else
+	// that it may have been. Do returns soon after ctx has ended, and does not
+	// keep the request.
+	Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error)
+	// Watch returns a stream of changes; ctx bounds its opening only.
+	Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error)
+	// Close ends what is in flight with an error.
+	Close() error
+}
+
+// Config tunes a Client. A zero field means its default.
+type Config struct {
+	// SessionTimeout is how long the cluster remembers the session of a client
+	// that it does not hear. Default protocol.SessionTimeoutDefault. The client
+	// sends a keep-alive every third of it.
+	SessionTimeout time.Duration
+	// RetryMin and RetryMax bound the pause before a request is sent again. It
+	// doubles from one to the other, less up to half of it at random. Defaults
+	// 5 ms and 500 ms.
+	RetryMin, RetryMax time.Duration
+}
+
+// Bounds and defaults of a Config.
+const (
+	RetryMinDefault = 5 * time.Millisecond
+	RetryMaxDefault = 500 * time.Millisecond
+	// closePatience bounds how long Close tries to end the session. A session
+	// that is not ended expires.
+	closePatience = time.Second
+)
+
+func (cfg *Config) setDefaults() error {
+	if cfg.SessionTimeout == 0 {
+		cfg.SessionTimeout = protocol.SessionTimeoutDefault
+	}
+	if cfg.RetryMin == 0 {
+		cfg.RetryMin = RetryMinDefault
+	}
+	if cfg.RetryMax == 0 {
+		cfg.RetryMax = max(RetryMaxDefault, cfg.RetryMin)
+	}
+	var wrong []error
+	if cfg.SessionTimeout < protocol.SessionTimeoutMin || cfg.SessionTimeout > protocol.SessionTimeoutMax {
+		wrong = append(wrong, fmt.Errorf("a session's timeout is from %v to %v, not %v",
+			protocol.SessionTimeoutMin, protocol.SessionTimeoutMax, cfg.SessionTimeout))
+	}
+	if cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin {
+		wrong = append(wrong, fmt.Errorf("pauses between attempts are from %v to %v", cfg.RetryMin, cfg.RetryMax))
+	}
+	if len(wrong) > 0 {
+		return protocol.ErrInvalid.Because(errors.Join(wrong...))
+	}
+	return nil
+}
+
+// Client sends commands and queries. Its session is opened by the first
+// command and kept alive by one goroutine until Close. It may be used from any
+// number of goroutines.
+type Client struct {
+	transport Transport
+	cfg       Config
+
+	opening chan struct{} // holds a token while somebody opens a session
+	closing chan struct{} // closed by Close
+	keepers sync.WaitGroup
+	alive   context.Context // ends with closing; for the keeper's requests
+	end     context.CancelFunc
+
+	mu      sync.Mutex
+	session *session // nil before the first command and after an expiry
+	closed  bool
+}
+
+// New returns a client over a transport, which Close will close.
+func New(transport Transport, cfg Config) (*Client, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	c := &Client{transport: transport, cfg: cfg, opening: make(chan struct{}, 1), closing: make(chan struct{})}
+	c.alive, c.end = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// Command executes a command at most once. Session, Sequence and Floor are
+// filled in; the argument must not be changed any more.
+//
+// It is retried until ctx ends if it has not happened and may work later, or
+// if it may have happened: it takes effect once all the same. What the command
+// itself answers, an error too (a condition that was not met), is in the
+// result. The errors returned: ErrUnknownOutcome if the command may or may not have happened,
+// ErrSessionExpired if the session is gone (it wraps ErrUnknownOutcome if the
+// command may have been received before; the next command opens a new one),
+// ErrClosed, and when ctx ends, an error that wraps the last refusal and the
+// context's.
+func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
+	for {
+		s, err := c.current(ctx)
+		if err != nil {
+			return protocol.Result{}, err
+		}
+		sequence, err := s.acquire(ctx)
+		if errors.Is(err, errSessionGone) {
+			continue // nothing was sent, so a new session will do
+		}
+		if err != nil {
+			return protocol.Result{}, gaveUp(ctx, errFull)
+		}
+		result, err := c.send(ctx, s, sequence, command)
+		s.release(sequence)
+		return result, err
+	}
+}
+
+// send makes attempts at one command of a session until there is an answer.
+func (c *Client) send(ctx context.Context, s *session, sequence uint64, command protocol.Command) (protocol.Result, error) {
+	command.Session, command.Sequence = s.id, sequence
+	pause := c.pause()
+	received := false // an attempt without an answer may have been received
+	for {
+		attempt := command // an earlier one may still be on its way out
+		attempt.Floor = s.floor()
+		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &attempt})
+		var result protocol.Result
+		answered := err == nil
+		if answered {
+			result = response.Result
+			err = result.Err()
+		} else if ctx.Err() != nil && !refused(err) {
+			return result, unknownOutcome(ctx, err)
+		}
+		switch {
+		case err == nil:
+			return result, nil
+		case errors.Is(err, protocol.ErrSessionExpired):
+			c.drop(s)
+			if received {
+				err = protocol.ErrSessionExpired.Because(protocol.ErrUnknownOutcome)
+			}
+			return result, err
+		case retryable(err) || !answered && !permanent(err):
+			received = received || !refused(err)
+		case received && !decided(err):
+			return result, protocol.ErrUnknownOutcome.Because(err)
+		case answered:
+			return result, nil // what the command itself answered
+		default:
+			return result, err
+		}
+		if stopped := c.wait(ctx, pause.next()); stopped != nil {
+			if received {
+				return protocol.Result{}, unknownOutcome(ctx, err)
+			}
+			return protocol.Result{}, gaveUp(ctx, err)
+		}
+	}
+}
+
+// Query reads. It is retried until ctx ends if it may work later; then the
+// error wraps the last refusal and the context's. What the query itself
+// answers, an error too, is in the result.
+func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Result, error) {
+	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestQuery, Query: &query})
+	if err != nil {
+		return protocol.Result{}, err
+	}
+	return response.Result, nil
+}
+
+// Status asks the member at the other end what it knows.
+func (c *Client) Status(ctx context.Context) (*protocol.Status, error) {
+	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestStatus})
+	if err == nil {
+		err = response.Result.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if response.Status == nil {
+		return nil, protocol.ErrMalformed.With("a status was asked for and not given")
+	}
+	return response.Status, nil
+}
+
+// ask makes attempts at a request that may be executed any number of times. A
+// response may say an error in its result, but none that is worth a retry.
+func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Response, error) {
+	pause := c.pause()
+	for {
+		if c.isClosed() {
+			return nil, protocol.ErrClosed
+		}
+		attempt := q
+		response, err := c.transport.Do(ctx, &attempt)
+		if err == nil {
+			if err = response.Result.Err(); !retryable(err) {
+				return response, nil
+			}
+		} else if permanent(err) {
+			return nil, err
+		}
+		if ctx.Err() != nil || c.wait(ctx, pause.next()) != nil {
+			return nil, gaveUp(ctx, err)
+		}
+	}
+}
+
+// Close ends the session, if there is one and a leader can be reached within a
+// second, and closes the transport. Commands in flight end with an error.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	s := c.session
+	c.session = nil
+	c.mu.Unlock()
+
+	close(c.closing)
+	c.end()
+	c.keepers.Wait()
+	if s != nil {
+		c.endSession(s.id)
+		s.end()
+	}
+	return c.transport.Close()
+}
+
+// current returns the session, and opens one if there is none.
+func (c *Client) current(ctx context.Context) (*session, error) {
+	if s, err := c.live(); s != nil || err != nil {
+		return s, err
+	}
+	select { // one at a time; who waited finds the other's session
+	case c.opening <- struct{}{}:
+		defer func() { <-c.opening }()
+	case <-ctx.Done():
+		return nil, gaveUp(ctx, protocol.ErrUnavailable.With("no session could be opened in time"))
+	case <-c.closing:
+		return nil, protocol.ErrClosed
+	}
+	if s, err := c.live(); s != nil || err != nil {
+		return s, err
+	}
+	s, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, protocol.ErrClosed // the session just opened will expire
+	}
+	c.session = s
+	c.keepers.Add(1)
+	go c.keepAlive(s)
+	return s, nil
+}
+
+func (c *Client) live() (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, protocol.ErrClosed
+	}
+	return c.session, nil
+}
+
+// open makes attempts to open a session. One that was opened without our
+// hearing of it expires by itself, so it does not matter how many were.
+func (c *Client) open(ctx context.Context) (*session, error) {
+	command := resources.SessionOpenCommand(c.cfg.SessionTimeout)
+	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestCommand, Command: &command})
+	var id protocol.SessionID
+	if err == nil {
+		id, err = resources.SessionOpened(&response.Result)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a session: %w", err)
+	}
+	return newSession(id), nil
+}
+
+// drop forgets a session that the cluster does not know any more.
+func (c *Client) drop(s *session) {
+	c.mu.Lock()
+	if c.session == s {
+		c.session = nil
+	}
+	c.mu.Unlock()
+	s.end()
+}
+
+// keepAlive tells the cluster that the session is still wanted, until it ends.
+func (c *Client) keepAlive(s *session) {
+	defer c.keepers.Done()
+	every := c.cfg.SessionTimeout / 3
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.gone:
+			return
+		case <-c.closing:
+			return
+		}
+		command := resources.SessionKeepAliveCommand(s.id, s.floor())
+		ctx, cancel := context.WithTimeout(c.alive, every)
+		response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestCommand, Command: &command})
+		cancel()
+		// Any other failure is not told to anybody: the next tick is another
+		// chance.
+		if err == nil && errors.Is(response.Result.Err(), protocol.ErrSessionExpired) {
+			c.drop(s)
+			return
+		}
+	}
+}
+
+// endSession tells the cluster, in one attempt, that the session is not wanted
+// any more.
+func (c *Client) endSession(id protocol.SessionID) {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	command := resources.SessionCloseCommand(id)
+	_, _ = c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &command})
+}
+
+func (c *Client) isClosed() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
+}

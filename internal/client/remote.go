@@ -1,0 +1,376 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Conn is a connection to one member. It may be used from any number of
+// goroutines. The errors of Do say the same as those of a Transport's; after
+// its end a connection does not say ErrClosed, but whether the request may have
+// been received.
+type Conn interface {
+	Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error)
+	Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error)
+	// Done is closed when the connection is broken or closed.
+	Done() <-chan struct{}
+	Close() error
+}
+
+// RemoteConfig says where a cluster is. A zero field means its default.
+type RemoteConfig struct {
+	// Addresses are host:port of members, one at least. Others are learned
+	// from the members.
+	Addresses []string
+	// Cluster, if not zero, is the only cluster that will do. Otherwise it is
+	// the one that answers first.
+	Cluster protocol.ClusterID
+	// Dial connects to a member. A zero cluster means any. Default: TCP, in
+	// the name Name.
+	Dial func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error)
+	Name string
+	// DialTimeout bounds one attempt to connect. Default 2 s.
+	DialTimeout time.Duration
+	// Patience is how long one member may take to answer before another is
+	// asked. Default 5 s.
+	Patience time.Duration
+	// Rest is how long a member that could not help is asked last. Default 1 s.
+	Rest time.Duration
+	// Follow is the time between questions who the members are. Default 10 s.
+	Follow time.Duration
+}
+
+// Defaults of a RemoteConfig.
+const (
+	DialTimeoutDefault = 2 * time.Second
+	PatienceDefault    = 5 * time.Second
+	RestDefault        = time.Second
+	FollowDefault      = 10 * time.Second
+)
+
+func (cfg *RemoteConfig) setDefaults() error {
+	if len(cfg.Addresses) == 0 {
+		return protocol.ErrInvalid.With("no address of a member is given")
+	}
+	cfg.Addresses = slices.Clone(cfg.Addresses)
+	if cfg.Dial == nil {
+		cfg.Dial = wireDial(cfg.Name)
+	}
+	for _, field := range []struct {
+		value  *time.Duration
+		preset time.Duration
+	}{
+		{&cfg.DialTimeout, DialTimeoutDefault}, {&cfg.Patience, PatienceDefault},
+		{&cfg.Rest, RestDefault}, {&cfg.Follow, FollowDefault},
+	} {
+		if *field.value == 0 {
+			*field.value = field.preset
+		}
+		if *field.value < 0 {
+			return protocol.ErrInvalid.With(fmt.Sprintf("a time of a client is negative: %v", *field.value))
+		}
+	}
+	return nil
+}
+
+// Remote is a Transport to a cluster elsewhere. It sends commands to the leader
+// once it knows it, and everything else to the first member that it reached,
+// so that local reads of one client do not jump between members. When a member
+// cannot help, it goes on to the others, and it follows the membership.
+type Remote struct {
+	cfg  RemoteConfig
+	book *book
+
+	alive context.Context // ends with Close
+	stop  context.CancelFunc
+	done  sync.WaitGroup // of the goroutine that follows the membership
+
+	mu     sync.Mutex
+	links  map[string]*link
+	closed bool
+}
+
+// link is the connection to one address. Whoever holds the turn may dial.
+type link struct {
+	turn chan struct{}
+	conn Conn // guarded by turn; nil or broken: dial
+}
+
+// NewRemote finds the cluster: it returns when a member has answered, or fails
+// when none of the addresses does. Errors: protocol.ErrUnavailable names the
+// addresses and what went wrong at each; protocol.ErrWrongCluster and
+// protocol.ErrWrongVersion if that is what all of them say.
+func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	r := &Remote{cfg: cfg, book: newBook(cfg.Addresses, cfg.Cluster), links: map[string]*link{}}
+	r.alive, r.stop = context.WithCancel(context.Background())
+	if _, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus}); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	r.done.Add(1)
+	go r.follow()
+	return r, nil
+}
+
+// Do sends a request to the member that suits it best and returns its answer.
+// A command goes to one member only; the caller decides whether to try again.
+func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
+	command := q.Kind == protocol.RequestCommand
+	var failed failures
+	var last *protocol.Response
+	for _, address := range r.book.order(command) {
+		conn, err := r.connect(ctx, address)
+		if err != nil {
+			if r.isClosed() {
+				return nil, protocol.ErrClosed
+			}
+			failed.add(address, err)
+			continue
+		}
+		response, err := r.attempt(ctx, conn, q)
+		if err == nil && !helpless(response) {
+			r.book.learn(address, response, !command)
+			return response, nil
+		}
+		if err == nil || ctx.Err() == nil && !permanent(err) {
+			r.book.rest(address, r.cfg.Rest)
+		}
+		switch {
+		case err == nil:
+			r.book.learn(address, response, false)
+			if command {
+				return response, nil
+			}
+			last = response
+		case permanent(err): // the request's own fault: it would be everywhere
+			return nil, err
+		case ctx.Err() != nil || command && !refused(err):
+			return nil, atAddress(address, err)
+		default:
+			failed.add(address, err)
+		}
+	}
+	if last != nil {
+		return last, nil
+	}
+	return nil, failed.err()
+}
+
+// attempt asks one member, for as long as patience lasts.
+func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*protocol.Response, error) {
+	bounded, cancel := context.WithTimeout(ctx, r.cfg.Patience)
+	defer cancel()
+	response, err := conn.Do(bounded, q)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil && !refused(err) {
+		err = protocol.ErrUnknownOutcome.With(fmt.Sprintf("no answer in %v", r.cfg.Patience))
+	}
+	return response, err
+}
+
+// helpless reports whether a member's answer says that another one might do
+// better.
+func helpless(response *protocol.Response) bool {
+	switch response.Result.Code {
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code,
+		protocol.ErrNotServing.Code, protocol.ErrClosed.Code:
+		return true
+	}
+	return false
+}
+
+// Watch opens a stream at the first member that can be reached.
+func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	var failed failures
+	for _, address := range r.book.order(false) {
+		conn, err := r.connect(ctx, address)
+		if err == nil {
+			var stream resources.WatchStream
+			if stream, err = conn.Watch(ctx, w); err == nil {
+				return stream, nil
+			}
+		}
+		if r.isClosed() {
+			return nil, protocol.ErrClosed
+		}
+		if permanent(err) && !refusesUs(err) {
+			return nil, err
+		}
+		r.book.rest(address, r.cfg.Rest)
+		failed.add(address, err)
+	}
+	return nil, failed.err()
+}
+
+// Close closes all connections. What is in flight ends with an error.
+func (r *Remote) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	links := r.links
+	r.links = nil
+	r.mu.Unlock()
+	r.stop()
+	for _, l := range links {
+		l.close()
+	}
+	r.done.Wait()
+	return nil
+}
+
+func (r *Remote) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// connect returns the connection to an address, and makes one if there is none.
+// Until it returns nothing has been sent: its errors have the codes of
+// protocol.ErrUnavailable or of a refusal.
+func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
+	l, err := r.link(address)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, protocol.ErrUnavailable.Because(ctx.Err())
+	}
+	if l.conn != nil {
+		select {
+		case <-l.conn.Done():
+			_ = l.conn.Close()
+			l.conn = nil
+		default:
+			return l.conn, nil
+		}
+	}
+	dialling, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout)
+	defer cancel()
+	defer context.AfterFunc(r.alive, cancel)()
+	conn, err := r.cfg.Dial(dialling, address, r.book.clusterID())
+	if err != nil {
+		if ctx.Err() == nil {
+			r.book.unreachable(address, r.cfg.Rest)
+		}
+		if !refusesUs(err) {
+			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
+		}
+		return nil, err
+	}
+	if r.isClosed() {
+		_ = conn.Close()
+		return nil, protocol.ErrClosed
+	}
+	l.conn = conn
+	return conn, nil
+}
+
+func (r *Remote) link(address string) (*link, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, protocol.ErrClosed
+	}
+	l := r.links[address]
+	if l == nil {
+		l = &link{turn: make(chan struct{}, 1)}
+		r.links[address] = l
+	}
+	return l, nil
+}
+
+func (l *link) close() {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+}
+
+// follow asks now and then who the members are, and lets go of those that are
+// none any more.
+func (r *Remote) follow() {
+	defer r.done.Done()
+	ticker := time.NewTicker(r.cfg.Follow)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-r.alive.Done():
+			return
+		case <-ticker.C:
+		}
+		if _, err := r.Do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}); err == nil {
+			r.prune()
+		}
+	}
+}
+
+// prune closes the connections to addresses that the book does not know.
+func (r *Remote) prune() {
+	known := r.book.order(true)
+	r.mu.Lock()
+	var gone []*link
+	for address, l := range r.links {
+		if !slices.Contains(known, address) {
+			gone = append(gone, l)
+			delete(r.links, address)
+		}
+	}
+	r.mu.Unlock()
+	for _, l := range gone {
+		l.close()
+	}
+}
+
+// refusesUs reports whether a member has turned us away for good.
+func refusesUs(err error) bool {
+	return errors.Is(err, protocol.ErrWrongCluster) || errors.Is(err, protocol.ErrWrongVersion)
+}
+
+// failures are what went wrong at each address.
+type failures struct {
+	texts   []string
+	refusal error // the first, as long as all are refusals
+	others  bool
+}
+
+func (f *failures) add(address string, err error) {
+	text := err.Error()
+	if !strings.Contains(text, address) {
+		text = address + " (" + text + ")"
+	}
+	f.texts = append(f.texts, text)
+	if !refusesUs(err) {
+		f.others = true
+	} else if f.refusal == nil {
+		f.refusal = err
+	}
+}
+
+func (f *failures) err() error {
+	all := strings.Join(f.texts, "; ")
+	if f.refusal != nil && !f.others {
+		return &protocol.Error{Code: codeOf(f.refusal), Text: all, Cause: f.refusal}
+	}
+	return protocol.ErrUnavailable.With("no member answers: " + all +
+		" (start a member there, or give the address of one that runs)")
+}
+
+func atAddress(address string, err error) error {
+	if strings.Contains(err.Error(), address) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", address, err)
+}

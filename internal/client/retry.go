@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// codeOf returns the code of an error, or "" for one without.
+func codeOf(err error) protocol.Code {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return protocol.OK
+}
+
+// retryable reports whether the same request may work later.
+func retryable(err error) bool {
+	switch codeOf(err) {
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
+		protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrWindow.Code:
+		return true
+	}
+	return false
+}
+
+// refused reports whether an error says that the command has not happened,
+// and will not unless it is sent again.
+func refused(err error) bool {
+	switch codeOf(err) {
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
+		protocol.ErrUnavailable.Code, protocol.ErrWindow.Code, protocol.ErrClosed.Code:
+		return true
+	}
+	return false
+}
+
+// permanent reports whether an error that came instead of a response will come
+// again. One without a code is a broken connection of some kind.
+func permanent(err error) bool { return codeOf(err) != protocol.OK && !retryable(err) }
+
+// decided reports whether an error is the command's own: made when it was
+// applied, or the same for every copy. The others say only that this copy was
+// not let in, and nothing of an earlier one.
+func decided(err error) bool {
+	switch codeOf(err) {
+	case protocol.ErrNoSpace.Code, protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrDiskFailed.Code,
+		protocol.ErrWrongCluster.Code, protocol.ErrWrongVersion.Code, protocol.ErrRolledBack.Code,
+		protocol.ErrDirectory.Code, protocol.ErrCorrupt.Code, protocol.ErrMalformed.Code,
+		protocol.ErrStaleSequence.Code, protocol.OK:
+		return false
+	}
+	return true
+}
+
+// errFull is why a command was not sent that got no place in the window.
+var errFull = protocol.ErrOverloaded.With(fmt.Sprintf(
+	"%d commands of this client's session wait for their answers already", protocol.SessionWindow))
+
+// unknownOutcome returns the error of a command that may have happened.
+func unknownOutcome(ctx context.Context, last error) error {
+	cause := because(ctx, last)
+	if codeOf(cause) == protocol.ErrUnknownOutcome.Code {
+		return cause
+	}
+	return protocol.ErrUnknownOutcome.Because(cause)
+}
+
+// gaveUp returns the error of a request that has not happened, or that has no
+// outcome: the last refusal, and why there was no other attempt. Its code is
+// the refusal's, or that of ErrUnavailable.
+func gaveUp(ctx context.Context, last error) error {
+	if code := codeOf(last); code == protocol.OK || code == protocol.ErrUnknownOutcome.Code {
+		last = protocol.ErrUnavailable.With("no answer: " + last.Error())
+	}
+	return because(ctx, last)
+}
+
+// because adds why there was no other attempt: the context has ended, or the
+// client was closed.
+func because(ctx context.Context, last error) error {
+	ended := ctx.Err()
+	if ended == nil {
+		return fmt.Errorf("%w: %w", protocol.ErrClosed, last)
+	}
+	if errors.Is(last, ended) {
+		return last
+	}
+	return fmt.Errorf("%w (%w)", last, ended)
+}
+
+// pause is the time before the next attempt. The zero value is not usable.
+type pause struct{ now, max time.Duration }
+
+func (c *Client) pause() *pause { return &pause{c.cfg.RetryMin, c.cfg.RetryMax} }
+
+// next returns how long to wait now: a random time, so that clients that were
+// refused together do not come back together.
+func (p *pause) next() time.Duration {
+	d := p.now
+	p.now = min(2*p.now, p.max)
+	return d - rand.N(d/2+1)
+}
+
+// wait returns nil after d, or an error if the context ends or the client is
+// closed before.
+func (c *Client) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.closing:
+		return protocol.ErrClosed
+	}
+}

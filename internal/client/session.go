@@ -1,0 +1,126 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// errSessionGone says that a session ended before a command got its sequence
+// number. It never leaves the package.
+var errSessionGone = errors.New("the session is gone")
+
+// session hands out sequence numbers, and knows which are still waiting for an
+// answer. At most protocol.SessionWindow numbers are at or above the floor.
+// Safe for use from any number of goroutines.
+type session struct {
+	id   protocol.SessionID
+	gone chan struct{} // closed by end
+
+	mu sync.Mutex
+	// lowest is the floor: the lowest number whose answer is awaited, or next
+	// if none is. done tells, for the numbers from lowest to next, which are
+	// not awaited any more, at the number modulo the window.
+	lowest, next uint64
+	done         [protocol.SessionWindow]bool
+	waiting      []*turn // in order of arrival; nobody waits while there is room
+	ended        bool
+}
+
+// turn is a place in the queue for a number. It gets one, or is closed.
+type turn struct{ sequence chan uint64 }
+
+func newSession(id protocol.SessionID) *session {
+	return &session{id: id, gone: make(chan struct{}), lowest: 1, next: 1}
+}
+
+// acquire returns the next sequence number. It waits while the window is full,
+// and returns the context's error, or errSessionGone.
+func (s *session) acquire(ctx context.Context) (uint64, error) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return 0, errSessionGone
+	}
+	if s.room() {
+		defer s.mu.Unlock()
+		return s.take(), nil
+	}
+	w := &turn{sequence: make(chan uint64, 1)}
+	s.waiting = append(s.waiting, w)
+	s.mu.Unlock()
+
+	select {
+	case sequence, ok := <-w.sequence:
+		if !ok {
+			return 0, errSessionGone
+		}
+		return sequence, nil
+	case <-ctx.Done():
+		s.leave(w)
+		return 0, ctx.Err()
+	}
+}
+
+// leave gives up a place in the queue, and the number, if there was one by now.
+func (s *session) leave(w *turn) {
+	s.mu.Lock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(other *turn) bool { return other == w })
+	s.mu.Unlock()
+	select {
+	case sequence, ok := <-w.sequence:
+		if ok {
+			s.release(sequence)
+		}
+	default:
+	}
+}
+
+// release says that the answer of a number is not awaited any more.
+func (s *session) release(sequence uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done[sequence%protocol.SessionWindow] = true
+	for s.lowest < s.next && s.done[s.lowest%protocol.SessionWindow] {
+		s.done[s.lowest%protocol.SessionWindow] = false
+		s.lowest++
+	}
+	for len(s.waiting) > 0 && s.room() {
+		s.waiting[0].sequence <- s.take()
+		s.waiting[0] = nil
+		s.waiting = s.waiting[1:]
+	}
+}
+
+// floor returns the lowest number whose answer is awaited.
+func (s *session) floor() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lowest
+}
+
+// end turns away those who wait for a number, and all who come later.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	close(s.gone)
+	for _, w := range s.waiting {
+		close(w.sequence)
+	}
+	s.waiting = nil
+}
+
+func (s *session) room() bool { return s.next < s.lowest+protocol.SessionWindow }
+
+func (s *session) take() uint64 {
+	sequence := s.next
+	s.next++
+	return sequence
+}

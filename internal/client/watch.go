@@ -1,0 +1,153 @@
+package client
+
+import (
+	"context"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Watch returns a stream of the changes that w asks for; ctx bounds its
+// opening only. When the member that serves it is lost, the stream goes on at
+// another, from the last index that it has seen: without gaps or duplicates.
+// It ends with protocol.ErrCompacted if no member has the changes any more,
+// and with the connection's error if it has seen nothing yet and began at
+// "now", a place that only the lost member knew.
+func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
+	s := &stream{client: c, watch: w, closed: make(chan struct{})}
+	inner, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.inner = inner
+	return s, nil
+}
+
+// stream is a watch that survives the loss of a member. Next belongs to one
+// goroutine; Close may be called from any.
+type stream struct {
+	client *Client
+	watch  protocol.Watch // From moves on with what has been seen
+	pause  *pause         // nil after a success
+	closed chan struct{}
+
+	mu    sync.Mutex
+	inner resources.WatchStream // nil while there is none
+	ended bool
+}
+
+// Next waits for the changes of one entry.
+func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
+	for {
+		inner, err := s.current(ctx)
+		if err != nil {
+			return protocol.Changes{}, err
+		}
+		changes, err := inner.Next(ctx)
+		if err == nil {
+			s.watch.From = max(s.watch.From, changes.Index)
+			s.pause = nil
+			return changes, nil
+		}
+		if ctx.Err() != nil {
+			return protocol.Changes{}, err
+		}
+		if s.isClosed() || s.client.isClosed() {
+			return protocol.Changes{}, protocol.ErrClosed
+		}
+		if !lost(err) || s.watch.From == 0 {
+			return protocol.Changes{}, err
+		}
+		s.forget(inner)
+		if s.pause == nil {
+			s.pause = s.client.pause()
+		}
+		if err := s.client.wait(ctx, s.pause.next()); err != nil {
+			return protocol.Changes{}, err
+		}
+	}
+}
+
+// Close ends the stream; a Next that waits returns an error.
+func (s *stream) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	close(s.closed)
+	if s.inner != nil {
+		s.inner.Close()
+	}
+}
+
+// lost reports whether a stream ended because of the member that served it,
+// and not because of what was asked.
+func lost(err error) bool {
+	code := codeOf(err)
+	return code == protocol.OK || code == protocol.ErrClosed.Code || code == protocol.ErrNotServing.Code || retryable(err)
+}
+
+// current returns the stream at some member, opening one if there is none.
+func (s *stream) current(ctx context.Context) (resources.WatchStream, error) {
+	s.mu.Lock()
+	inner, ended := s.inner, s.ended
+	s.mu.Unlock()
+	switch {
+	case ended:
+		return nil, protocol.ErrClosed
+	case inner != nil:
+		return inner, nil
+	}
+	inner, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		inner.Close()
+		return nil, protocol.ErrClosed
+	}
+	s.inner = inner
+	return inner, nil
+}
+
+// open makes attempts to open a stream where the last one ended.
+func (s *stream) open(ctx context.Context) (resources.WatchStream, error) {
+	pause := s.client.pause()
+	for {
+		if s.client.isClosed() || s.isClosed() {
+			return nil, protocol.ErrClosed
+		}
+		w := s.watch
+		inner, err := s.client.transport.Watch(ctx, &w)
+		if err == nil {
+			return inner, nil
+		}
+		if permanent(err) {
+			return nil, err
+		}
+		if ctx.Err() != nil || s.client.wait(ctx, pause.next()) != nil {
+			return nil, gaveUp(ctx, err)
+		}
+	}
+}
+
+func (s *stream) forget(inner resources.WatchStream) {
+	inner.Close()
+	s.mu.Lock()
+	s.inner = nil
+	s.mu.Unlock()
+}
+
+func (s *stream) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
