@@ -161,25 +161,37 @@ func (c *Conn) ReadFrame() (FrameKind, []byte, error) {
 	return kind, payload, err
 }
 
+// damagedFrame is the error of a gossip frame that fails its own sum, or is
+// malformed: some relay's disk or memory is at fault, not this stream.
+type damagedFrame struct{ error }
+
+// Unwrap returns the fault.
+func (d damagedFrame) Unwrap() error { return d.error }
+
 // ReadMessage returns the next message, which belongs to the caller.
 func (c *Conn) ReadMessage() (protocol.Message, error) {
 	n, err := c.readHeaderOf(FrameMessage)
 	if err != nil {
 		return nil, err
 	}
-	reuse := false
+	reuse, isFrame := false, false
 	if n > 0 {
 		first, err := c.br.Peek(1)
 		if err != nil {
 			return nil, c.readFault(err)
 		}
-		reuse = !keepsBytes(protocol.MessageKind(first[0]))
+		kind := protocol.MessageKind(first[0])
+		reuse, isFrame = !keepsBytes(kind), kind == protocol.KindFrame
 	}
 	payload, err := c.readPayload(n, reuse)
 	if err != nil {
 		return nil, err
 	}
-	return protocol.DecodeMessage(payload)
+	m, err := protocol.DecodeMessage(payload)
+	if err != nil && isFrame {
+		err = damagedFrame{err}
+	}
+	return m, err
 }
 
 // keepsBytes reports whether a decoded message aliases what it was decoded

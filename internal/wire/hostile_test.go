@@ -232,6 +232,21 @@ func TestHostileFramesCloseTheStream(t *testing.T) {
 	}
 }
 
+func TestDamagedGossipFrameIsDroppedAndTheStreamGoesOn(t *testing.T) {
+	h := &handler{}
+	_, address := serve(t, h, nil)
+	c := handshaken(t, address, protocol.Hello{Cluster: cluster, Member: memberB})
+	frame := protocol.AppendMessage(beginFrame(nil, FrameMessage), &protocol.Frame{Origin: memberB, Entries: someEntries(2, 10)})
+	_ = endFrame(frame, 0)
+	frame[len(frame)-1] ^= 1
+	next := protocol.AppendMessage(beginFrame(nil, FrameMessage), &protocol.TimeoutNow{Term: 5})
+	_ = endFrame(next, 0)
+	_, _ = c.Write(append(frame, next...))
+	if m, ok := receive(t, h.messages).(*protocol.TimeoutNow); !ok || m.Term != 5 {
+		t.Errorf("got %v", m)
+	}
+}
+
 func TestFrameThatNeverEndsIsGivenUp(t *testing.T) {
 	_, address := serve(t, &handler{serve: echo}, func(c *ServerConfig) { c.FrameTimeout = 20 * time.Millisecond })
 	c := handshaken(t, address, protocol.Hello{})

@@ -265,6 +265,10 @@ func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello)
 	defer c.Close()
 	for {
 		m, err := c.ReadMessage()
+		if damaged, ok := err.(damagedFrame); ok {
+			s.cfg.Logger.Debug("a damaged frame was dropped", "member", peer.Member.Short(), "err", damaged.error)
+			continue
+		}
 		if err != nil {
 			c.fail(err)
 			s.cfg.Logger.Debug("a member's stream has ended", "member", peer.Member.Short(), "err", err)

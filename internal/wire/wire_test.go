@@ -512,3 +512,29 @@ func TestShutdownWaitsForAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func BenchmarkRequests(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := NewServer(ServerConfig{Hello: helloOf(cluster, memberA), Handler: &handler{serve: echo}})
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	c, err := DialClient(context.Background(), l.Addr().String(), ClientConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	q := command(make([]byte, 256))
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Do(context.Background(), q); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
