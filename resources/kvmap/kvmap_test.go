@@ -1,8 +1,13 @@
 package kvmap_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -31,4 +36,205 @@ func TestPutGetDelete(t *testing.T) {
 	if _, err := kvmap.Get.Do(ctx, c, "users", kvmap.KeyRequest("alice")); !errors.Is(err, protocol.ErrNotFound) {
 		t.Errorf("got %v, want not found", err)
 	}
+}
+
+func TestConditions(t *testing.T) {
+	ctx, c := context.Background(), resourcetest.NewCaller(t, kvmap.Type)
+	put := func(key string, condition kvmap.Condition, version protocol.Index) (protocol.Index, error) {
+		return kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: []byte(key), Value: []byte("v"), Condition: condition, Version: version})
+	}
+	remove := func(key string, condition kvmap.Condition, version protocol.Index) (protocol.Index, error) {
+		return kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: []byte(key), Condition: condition, Version: version})
+	}
+	first, err := put("a", kvmap.IfAbsent, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what string, got protocol.Index, err error, want protocol.Index) {
+		t.Helper()
+		if !errors.Is(err, protocol.ErrConditionFailed) || got != want {
+			t.Errorf("%s: got %d, %v, want %d, refused", what, got, err, want)
+		}
+	}
+	got, err := put("a", kvmap.IfAbsent, 0)
+	refused("put if absent", got, err, first)
+	got, err = put("b", kvmap.IfPresent, 0)
+	refused("put if present", got, err, 0)
+	got, err = put("a", kvmap.IfVersion, first+1)
+	refused("put if another version", got, err, first)
+	got, err = put("a", kvmap.IfVersion, 0)
+	refused("put if version 0", got, err, first)
+	got, err = remove("a", kvmap.IfVersion, first+1)
+	refused("delete if another version", got, err, first)
+	got, err = remove("b", kvmap.IfPresent, 0)
+	refused("delete if present", got, err, 0)
+	second, err := put("a", kvmap.IfVersion, first)
+	if err != nil || second <= first {
+		t.Errorf("put if version: got %d, %v, want above %d", second, err, first)
+	}
+	if got, err := put("b", kvmap.IfVersion, 0); err != nil {
+		t.Errorf("put if version 0 of an absent key: got %d, %v", got, err)
+	}
+	if got, err := remove("a", kvmap.IfVersion, second); err != nil || got != second {
+		t.Errorf("delete if version: got %d, %v, want %d", got, err, second)
+	}
+	if got, err := remove("a", kvmap.Always, 0); err != nil || got != 0 {
+		t.Errorf("delete of nothing: got %d, %v, want 0", got, err)
+	}
+	if _, err := put("a", 9, 0); !errors.Is(err, protocol.ErrInvalid) {
+		t.Errorf("got %v, want an unknown condition", err)
+	}
+	if _, err := put("", kvmap.Always, 0); !errors.Is(err, protocol.ErrInvalid) {
+		t.Errorf("got %v, want an invalid key", err)
+	}
+	if _, err := put(strings.Repeat("k", protocol.KeyBytesMax+1), kvmap.Always, 0); !errors.Is(err, protocol.ErrTooLarge) {
+		t.Errorf("got %v, want too large", err)
+	}
+}
+
+func TestScanPages(t *testing.T) {
+	ctx, c := context.Background(), resourcetest.NewCaller(t, kvmap.Type)
+	var pairs kvmap.Pairs
+	for k := range 2500 {
+		pairs = append(pairs, kvmap.Pair{Key: fmt.Appendf(nil, "p/%04d", k), Value: make([]byte, k%3*100)})
+	}
+	pairs = append(pairs, kvmap.Pair{Key: []byte("o")}, kvmap.Pair{Key: []byte("p0")})
+	if _, err := kvmap.PutAll.Do(ctx, c, "m", pairs); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, 1, 7, 5000} {
+		r, n, pages := kvmap.Prefix([]byte("p/")), 0, 0
+		for r.Limit = limit; ; pages++ {
+			page, err := kvmap.Scan.Do(ctx, c, "m", r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, item := range page.Items {
+				if want := pairs[n]; !bytes.Equal(item.Key, want.Key) || !bytes.Equal(item.Value, want.Value) {
+					t.Fatalf("item %d: got %q, want %q", n, item.Key, want.Key)
+				}
+				n++
+			}
+			if len(page.Next) == 0 {
+				break
+			}
+			r.From = page.Next
+		}
+		if n != 2500 {
+			t.Errorf("limit %d: got %d items on %d pages, want 2500", limit, n, pages+1)
+		}
+	}
+	if _, err := kvmap.PutAll.Do(ctx, c, "m", kvmap.Pairs{{Key: []byte("z")}, {Key: nil}}); !errors.Is(err, protocol.ErrInvalid) {
+		t.Errorf("got %v, want an invalid key", err)
+	}
+	if size, err := kvmap.Size.Do(ctx, c, "m", struct{}{}); size != 2502 || err != nil {
+		t.Errorf("got size %d, %v, want 2502: all or none", size, err)
+	}
+}
+
+func TestTypedChanges(t *testing.T) {
+	ctx, c := context.Background(), resourcetest.NewCaller(t, kvmap.Type)
+	stream, err := kvmap.Watch(ctx, c, "m", resources.AppendKey(nil, 7), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	for _, key := range []int{7, 8, 7} {
+		value, _ := resources.AppendValue(nil, key*10)
+		if _, err := kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: resources.AppendKey(nil, key), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: resources.AppendKey(nil, 7)})
+	var got []string
+	for change, err := range kvmap.Changes[int, int](ctx, stream, resources.AppendKey(nil, 7)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(change.Ignore, change.Kind, change.Key, change.Value))
+		if change.Kind == protocol.ChangeDelete {
+			break
+		}
+	}
+	if want := []string{"true 0 0 0", "false 1 7 70", "false 1 7 70", "false 2 7 0"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestValuesAsText(t *testing.T) {
+	value := func(v any) []byte {
+		b, err := resources.AppendValue(nil, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, c := range []struct {
+		value      []byte
+		text, json string
+	}{
+		{kvmap.StringValue("1"), "1", `"1"`},
+		{kvmap.StringValue("a\"b"), `a"b`, `"a\"b"`},
+		{value(1), "1", "1"},
+		{value(nil), "null", "null"},
+		{value([]byte("hi")), `"aGk="`, `"aGk="`},
+		{value(map[int]any{1: []string{"x"}}), `{"1":["x"]}`, `{"1":["x"]}`},
+		{value(struct{ A, B int }{1, 2}), `{"A":1,"B":2}`, `{"A":1,"B":2}`},
+		{value(math.NaN()), "NaN", `"NaN"`},
+		{[]byte{0xc1}, `"\"\\xc1\""`, `"\"\\xc1\""`},
+		{[]byte{0x81, 0x90, 0x01}, `"\"\\x81\\x90\\x01\""`, `"\"\\x81\\x90\\x01\""`},
+		{[]byte("ab"), `"\"ab\""`, `"\"ab\""`},
+	} {
+		if got := kvmap.ValueText(c.value); got != c.text {
+			t.Errorf("% x: got %s, want %s", c.value, got, c.text)
+		}
+		if got := kvmap.ValueJSON(c.value); string(got) != c.json {
+			t.Errorf("% x: got %s, want %s", c.value, got, c.json)
+		}
+	}
+	for key, want := range map[string]string{"alice": "alice", "Zürich": "Zürich", "\x00\x01": `"\x00\x01"`} {
+		if got := kvmap.KeyText([]byte(key)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestReplicates(t *testing.T) { resourcetest.Run(t, kvmap.Type, resourcetest.Options{}) }
+
+func FuzzRequests(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 'a', 1, 'b'})
+	f.Add([]byte{3, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, src []byte) {
+		again := func(value interface {
+			AppendBinary([]byte) ([]byte, error)
+		}, err error, parse func([]byte) error) {
+			if err != nil {
+				if !errors.Is(err, protocol.ErrMalformed) {
+					t.Errorf("got %v, want malformed", err)
+				}
+				return
+			}
+			b, err := value.AppendBinary(nil)
+			if err == nil {
+				err = parse(b)
+			}
+			if err != nil {
+				t.Errorf("%#v does not survive: %v", value, err)
+			}
+		}
+		var put kvmap.PutRequest
+		again(&put, put.UnmarshalBinary(src), put.UnmarshalBinary)
+		var del kvmap.DeleteRequest
+		again(&del, del.UnmarshalBinary(src), del.UnmarshalBinary)
+		var pairs kvmap.Pairs
+		again(&pairs, pairs.UnmarshalBinary(src), new(kvmap.Pairs).UnmarshalBinary)
+		var item kvmap.Item
+		again(&item, item.UnmarshalBinary(src), item.UnmarshalBinary)
+		var scan kvmap.ScanRequest
+		again(&scan, scan.UnmarshalBinary(src), scan.UnmarshalBinary)
+		var page kvmap.Page
+		again(&page, page.UnmarshalBinary(src), new(kvmap.Page).UnmarshalBinary)
+		kvmap.ValueJSON(src)
+		kvmap.ValueText(src)
+	})
 }
