@@ -96,27 +96,30 @@ func TestExactlyOnceUnderLostAnswers(t *testing.T) {
 			protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code,
 		}
 		s.setFate(func(_ int, q *protocol.Request) fate {
-			if q.Kind == protocol.RequestCommand && random.IntN(4) == 0 && q.Command.Session != 0 {
-				s.late = append(s.late, *q.Command)
-			}
 			if len(s.late) > 0 && random.IntN(4) == 0 {
 				k := random.IntN(len(s.late))
 				s.execute(&protocol.Request{Kind: protocol.RequestCommand, Command: &s.late[k]})
 				s.late = slices.Delete(s.late, k, k+1)
 			}
+			var f fate
 			switch random.IntN(10) {
 			case 0:
-				return fate{before: errBroken}
+				f.before = errBroken
 			case 1, 2:
-				return fate{after: errBroken}
+				f.after = errBroken
 			case 3:
-				return fate{after: protocol.ErrUnknownOutcome}
+				f.after = protocol.ErrUnknownOutcome
 			case 4, 5:
-				return fate{answer: refusals[random.IntN(len(refusals))]}
+				f.answer = refusals[random.IntN(len(refusals))]
 			case 6:
-				return fate{hang: random.IntN(10) == 0}
+				f.hang = random.IntN(10) == 0
 			}
-			return fate{}
+			// A refusal promises that no copy is on its way; nothing else does.
+			mayCopy := f.answer == protocol.OK || f.answer == protocol.ErrUnknownOutcome.Code
+			if mayCopy && q.Kind == protocol.RequestCommand && q.Command.Session != 0 && random.IntN(3) == 0 {
+				s.late = append(s.late, *q.Command)
+			}
+			return f
 		})
 		c := newClient(t, s, Config{SessionTimeout: time.Hour})
 		var group sync.WaitGroup
