@@ -19,10 +19,11 @@ func (r *Replica) pump(now protocol.Instant) {
 		invariant.Check(round < roundsMax, "the cores do not settle after %d rounds", round)
 		busy := r.serveRole()
 		busy = r.serveGossip(now) || busy
-		if r.judge(now) || busy {
-			continue
+		// A role is judged when it has said all that it has to say: what it
+		// hands out of a run that names this member must not be lost with it.
+		if !busy && !r.judge(now) {
+			break
 		}
-		break
 	}
 	r.startWrite()
 	r.handOut()

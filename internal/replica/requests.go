@@ -13,6 +13,8 @@ import (
 const (
 	proposeMax      = 1024
 	proposeBytesMax = 1 << 20
+	// entryOverhead is more than an entry has around its data.
+	entryOverhead = 64
 )
 
 // requests are the clients' commands and reads that wait for something. Lists
@@ -183,7 +185,7 @@ func (q *requests) proposeBatch(now protocol.Instant, batch []command, r *Replic
 
 // check refuses a command that must not reach the log.
 func (r *Replica) check(encoded []byte) error {
-	if len(encoded) > protocol.EntryBytesMax {
+	if len(encoded) > protocol.EntryBytesMax-entryOverhead {
 		return protocol.ErrTooLarge.With("the command is over the limit")
 	}
 	c, err := protocol.DecodeCommand(encoded)

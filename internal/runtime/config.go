@@ -1,0 +1,159 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Config is how a member is started. A zero field means the default that its
+// comment names.
+type Config struct {
+	// Name is a label for people, unique among live members; required.
+	Name string
+	// Dir is the data directory. Empty: memory only; the member is a new one
+	// at each start.
+	Dir string
+	// Bind is where the member listens, TCP and UDP, for members and clients;
+	// port 0 picks one. Default 127.0.0.1:7600. Advertise is where others
+	// reach it; default: what Bind became.
+	Bind, Advertise string
+	// Role is what the member wishes to be: RoleActive or RolePassive (the
+	// default). The log decides. Eligible lets a passive become active when
+	// the policy needs one; it is implied by RoleActive.
+	Role     protocol.Role
+	Eligible bool
+	// Bootstrap begins a new cluster with this member, unless the directory
+	// has one already or a cluster answers at Join.
+	Bootstrap bool
+	// Join lists addresses of members of the cluster to join.
+	Join []string
+	// Actives is the number of voters that a bootstrapped cluster aims at;
+	// default 3.
+	Actives int
+	Zone    string
+	// Insecure allows addresses beyond loopback without encryption.
+	Insecure bool
+	// GossipMode is "flood", the default. GossipFanout (default 4) and
+	// GossipProbability (default 0.75) are its parameters.
+	GossipMode        string
+	GossipFanout      int
+	GossipProbability float64
+	// Election and Heartbeat are Raft's; default: the LAN preset, 500 ms and
+	// 100 ms.
+	Election, Heartbeat time.Duration
+	// SegmentBytes is the size of a log segment; default 64 MiB.
+	SegmentBytes int64
+	// Registry holds the resource types; required.
+	Registry *resources.Registry
+	// Logger gets the member's log; default: none.
+	Logger *slog.Logger
+	// Version is the program's, for status displays.
+	Version string
+}
+
+// Validate reports all mistakes at once.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Name == "" {
+		bad("a member needs a name")
+	}
+	if len(c.Name) > protocol.NameBytesMax {
+		bad("the name has %d bytes, the limit is %d", len(c.Name), protocol.NameBytesMax)
+	}
+	if c.Registry == nil {
+		bad("a member needs a registry of resource types")
+	}
+	if c.Actives < 0 || c.Actives > protocol.ActivesMax {
+		bad("actives must be between 1 and %d, not %d", protocol.ActivesMax, c.Actives)
+	}
+	if c.GossipMode != "" && c.GossipMode != "flood" {
+		bad("gossip mode %q is not there; use \"flood\"", c.GossipMode)
+	}
+	if c.GossipFanout < 0 || c.GossipFanout > 64 {
+		bad("the gossip fanout must be between 1 and 64, not %d", c.GossipFanout)
+	}
+	if c.GossipProbability < 0 || c.GossipProbability > 1 {
+		bad("the gossip probability must be between 0 and 1, not %g", c.GossipProbability)
+	}
+	for _, a := range append([]string{c.bind(), c.Advertise}, c.Join...) {
+		if a == "" {
+			continue
+		}
+		if err := checkAddress(a); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, a := range []string{c.bind(), c.Advertise} {
+		if a != "" && !c.Insecure && !Loopback(a) {
+			bad("%s is beyond loopback, and traffic is not encrypted yet: say --insecure (Insecure: true) if the network is yours alone, or use 127.0.0.1", a)
+		}
+	}
+	if len(errs) > 0 {
+		return protocol.ErrInvalid.Because(errors.Join(errs...))
+	}
+	return nil
+}
+
+func (c *Config) bind() string {
+	if c.Bind == "" {
+		return "127.0.0.1:7600"
+	}
+	return c.Bind
+}
+
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return c.Logger
+}
+
+func (c *Config) activeConfig() active.Config {
+	a := active.LAN
+	if c.Election > 0 {
+		a.Election = c.Election
+	}
+	if c.Heartbeat > 0 {
+		a.Heartbeat = c.Heartbeat
+	}
+	return a
+}
+
+func (c *Config) gossipConfig() gossip.Config {
+	return gossip.Config{Fanout: c.GossipFanout, Probability: c.GossipProbability}
+}
+
+// Loopback reports whether an address can be reached from this machine only.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func checkAddress(a string) error {
+	_, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q is not an address: want host:port", a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q is not an address: the port must be a number up to 65535", a)
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// addressesFile remembers where the other members were, so that --join is for
+// the first start only. It is a hint: nothing is lost without it.
+const (
+	addressesFile     = "addresses"
+	addressesBytesMax = 64 << 10
+	addressesMax      = 64
+)
+
+// openDirectory finds out who this member is, and opens its log.
+//
+//   - A directory with an identity is resumed; Bootstrap does nothing then.
+//   - Otherwise a cluster that answers at Join is joined; nobody answering is
+//     an error, or, with Bootstrap, a reason to begin a new cluster.
+func (m *Member) openDirectory(ctx context.Context) error {
+	if m.cfg.Dir == "" {
+		return m.openMemory(ctx)
+	}
+	fs := vfs.OS()
+	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
+	switch {
+	case err == nil:
+		if held.Name != m.cfg.Name {
+			return protocol.ErrDirectory.With(fmt.Sprintf(
+				"%s belongs to member %q, not %q: start it with --name %s, or choose another directory", m.cfg.Dir, held.Name, m.cfg.Name, held.Name))
+		}
+		if err := m.checkCluster(ctx, held); err != nil {
+			return err
+		}
+	case errors.Is(err, protocol.ErrNotFound):
+		id, first, err := m.newIdentity(ctx)
+		if err != nil {
+			return err
+		}
+		if err := wal.Init(fs, m.cfg.Dir, id, first, m.walOptions()); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	log, err := wal.Open(fs, m.cfg.Dir, m.walOptions())
+	if err != nil {
+		return err
+	}
+	if damage := log.Recovered().Damage; damage != nil {
+		_ = log.Close()
+		return protocol.ErrCorrupt.With(fmt.Sprintf(
+			"%s; nothing was changed. Look with `starling wal verify %s`; if a majority of the other members is sound, move the directory away and start this member with an empty one",
+			damage.Error(), m.cfg.Dir))
+	}
+	m.identity, m.log = log.Identity(), log
+	return nil
+}
+
+func (m *Member) walOptions() wal.Options { return wal.Options{SegmentBytes: m.cfg.SegmentBytes, Background: true} }
+
+// openMemory makes a member that lives as long as its process.
+func (m *Member) openMemory(ctx context.Context) error {
+	id, first, err := m.newIdentity(ctx)
+	if err != nil {
+		return err
+	}
+	id.Starts = 1
+	m.identity = id
+	log := wal.NewMemory()
+	m.log = log
+	if len(first) == 0 {
+		return nil
+	}
+	last := first[len(first)-1]
+	w := protocol.Write{State: protocol.HardState{Term: last.Term, Commit: last.Index}, First: first[0].Index, Last: last.Index}
+	if err := log.Write(w, first); err != nil {
+		return err
+	}
+	if err := log.Sync(); err != nil {
+		return err
+	}
+	m.log = log.Reopen()
+	return nil
+}
+
+// newIdentity joins a cluster or begins one. The entries are what a new cluster
+// begins with.
+func (m *Member) newIdentity(ctx context.Context) (wal.Identity, []protocol.Entry, error) {
+	member, err := protocol.NewMemberID(rand.Reader)
+	if err != nil {
+		return wal.Identity{}, nil, err
+	}
+	id := wal.Identity{Member: member, Name: m.cfg.Name}
+	info, err := m.clusterToJoin(ctx)
+	if err != nil {
+		return id, nil, err
+	}
+	if info != nil {
+		id.Cluster = info.Cluster
+		return id, nil, checkName(m.cfg.Name, member, info)
+	}
+	if id.Cluster, err = protocol.NewClusterID(rand.Reader); err != nil {
+		return id, nil, err
+	}
+	m.logger.Info("beginning a new cluster", "cluster", id.Cluster, "actives", m.cfg.Actives)
+	return id, m.firstEntries(member), nil
+}
+
+// clusterToJoin asks at Join. It returns nil if there is none and a new cluster
+// is to be begun.
+func (m *Member) clusterToJoin(ctx context.Context) (*protocol.JoinInfo, error) {
+	join := slices.DeleteFunc(slices.Clone(m.cfg.Join), func(a string) bool { return a == m.advertise })
+	switch {
+	case m.cfg.Bootstrap && len(join) == 0:
+		return nil, nil
+	case m.cfg.Bootstrap:
+		info, err := askAll(ctx, join)
+		if err != nil && final(err) {
+			return nil, err
+		}
+		return info, nil
+	case len(join) == 0:
+		return nil, protocol.ErrInvalid.With(
+			"a member without a data directory of an earlier start needs --join with the address of a running member, or --bootstrap to begin a new cluster")
+	}
+	return m.findCluster(ctx, join)
+}
+
+// firstEntries is the log of a new cluster: a configuration with one voter.
+func (m *Member) firstEntries(self protocol.MemberID) []protocol.Entry {
+	conf := protocol.Configuration{
+		Members: []protocol.ActiveMember{{ID: self, Name: m.cfg.Name, Address: m.advertise, Seat: protocol.SeatVoter}},
+		Target:  m.cfg.Actives,
+	}
+	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf)}}
+	protocol.EncodeEntries(first)
+	protocol.SumEntries(protocol.LogSum{}, first)
+	return first
+}
+
+// checkCluster compares a directory with what answers at Join. Nobody answering
+// is no error: the member remembers where the others were.
+func (m *Member) checkCluster(ctx context.Context, held wal.Identity) error {
+	join := slices.DeleteFunc(slices.Clone(m.cfg.Join), func(a string) bool { return a == m.advertise })
+	if len(join) == 0 {
+		return nil
+	}
+	info, err := askAll(ctx, join)
+	if err != nil {
+		if final(err) {
+			return err
+		}
+		return nil
+	}
+	if info.Cluster != held.Cluster {
+		return protocol.ErrWrongCluster.With(fmt.Sprintf(
+			"%s belongs to cluster %s, the member at %s to cluster %s: correct --join, or choose another directory",
+			m.cfg.Dir, held.Cluster, strings.Join(join, ", "), info.Cluster))
+	}
+	return nil
+}
+
+// joinAddresses are where to look for the others: the addresses given, those of
+// the configuration, and those remembered.
+func (m *Member) joinAddresses() []string {
+	list := slices.Clone(m.cfg.Join)
+	if known := m.addresses.Load(); known != nil {
+		for _, a := range *known {
+			list = append(list, a)
+		}
+	}
+	list = append(list, m.remembered()...)
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return slices.DeleteFunc(list, func(a string) bool { return a == m.advertise || a == "" })
+}
+
+// remembered reads the addresses of an earlier start.
+func (m *Member) remembered() []string {
+	if m.cfg.Dir == "" {
+		return nil
+	}
+	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), addressesBytesMax)
+	if err != nil {
+		return nil
+	}
+	list := strings.Fields(string(b))
+	return slices.DeleteFunc(list[:min(len(list), addressesMax)], func(a string) bool { return checkAddress(a) != nil })
+}
+
+// remember writes the addresses of the members known now.
+func (m *Member) remember(last []string) []string {
+	known := m.addresses.Load()
+	if m.cfg.Dir == "" || known == nil {
+		return last
+	}
+	var list []string
+	for _, a := range *known {
+		if a != "" && a != m.advertise {
+			list = append(list, a)
+		}
+	}
+	slices.Sort(list)
+	list = list[:min(len(list), addressesMax)]
+	if len(list) == 0 || slices.Equal(list, last) {
+		return last
+	}
+	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), []byte(strings.Join(list, "\n")+"\n")); err != nil {
+		m.logger.Warn("cannot remember the addresses of the others", "err", err)
+		return last
+	}
+	return list
+}

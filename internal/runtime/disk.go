@@ -1,0 +1,138 @@
+package runtime
+
+import (
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// settleAfter is how long the log writer waits for more before it records that
+// what it has synced is durable.
+const settleAfter = 50 * time.Millisecond
+
+// writeLog is the log writer: one write, one sync, one completion at a time.
+// When nothing more comes, it lets the log say on disk what is durable.
+func (m *Member) writeLog() {
+	defer m.workers.Done()
+	idle := time.NewTimer(settleAfter)
+	idle.Stop()
+	defer idle.Stop()
+	for {
+		select {
+		case p, ok := <-m.writes:
+			if !ok {
+				return
+			}
+			err := m.persist(p)
+			m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{p.ID, err}) })
+			if err != nil {
+				return
+			}
+			if len(m.writes) > 0 {
+				continue
+			}
+			if err := m.log.Idle(); err != nil {
+				m.fail(protocol.ErrDiskFailed.Because(err))
+				return
+			}
+			idle.Reset(settleAfter)
+		case <-idle.C:
+			if err := m.log.Settle(); err != nil {
+				m.fail(protocol.ErrDiskFailed.Because(err))
+				return
+			}
+		}
+	}
+}
+
+func (m *Member) persist(p *replica.Persist) error {
+	if err := m.log.Write(p.Write, p.Entries); err != nil {
+		return err
+	}
+	if p.Write.Sync || p.Write.SyncAll {
+		return m.log.Sync()
+	}
+	return nil
+}
+
+// applyEntries is the applier: the one writer of the state.
+func (m *Member) applyEntries() {
+	defer m.workers.Done()
+	for a := range m.applies {
+		results := make([]protocol.Result, 0, len(a.Entries))
+		results = m.machine.Apply(a.Entries, results)
+		if err := m.machine.Stopped(); err != nil {
+			m.cannotApply(err)
+			return
+		}
+		done := replica.Applied{
+			Last:         a.Entries[len(a.Entries)-1].Index,
+			Results:      results,
+			NextDeadline: m.machine.NextDeadline(),
+		}
+		m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })
+	}
+}
+
+// cannotApply stops serving: the log holds what this program does not know.
+// The member goes on to vote and to store, so that it does not cost the quorum;
+// a leader cannot answer anybody any more and gives up.
+func (m *Member) cannotApply(err error) {
+	m.doubted.Store(&err)
+	m.logger.Error("the member applies no more", "err", err)
+	if p := m.published.Load(); p != nil && p.status.Leads {
+		m.fail(err)
+	}
+}
+
+// logReader reads entries that are no longer in memory. Its queue is bounded
+// by what the cores have in flight.
+type logReader struct {
+	mu    sync.Mutex
+	queue []replica.ReadLog
+	wake  chan struct{}
+}
+
+func (r *logReader) add(x replica.ReadLog) {
+	r.mu.Lock()
+	r.queue = append(r.queue, x)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *logReader) take() (replica.ReadLog, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		return replica.ReadLog{}, false
+	}
+	x := r.queue[0]
+	r.queue = r.queue[1:]
+	return x, true
+}
+
+func (m *Member) readLog() {
+	defer m.workers.Done()
+	for {
+		select {
+		case <-m.reader.wake:
+		case <-m.stop:
+			return
+		}
+		for {
+			x, ok := m.reader.take()
+			if !ok {
+				break
+			}
+			entries, err := m.log.Read(x.First, x.Last, x.Bytes)
+			if !m.mailbox.put(func(in *mail) { in.logReads = append(in.logReads, logRead{x.ID, entries, err}) }) {
+				return
+			}
+		}
+	}
+}

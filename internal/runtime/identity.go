@@ -1,0 +1,76 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// hello is how this member introduces itself.
+func (m *Member) hello() protocol.Hello {
+	return protocol.Hello{
+		Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name,
+		Starts: m.identity.Starts, Sequence: m.log.DurableSequence(),
+	}
+}
+
+// sightings remembers how far each member's directory had come when it was
+// seen last. A directory that has gone back was restored from an old copy: it
+// has forgotten votes and acknowledged entries, and its member must not take
+// part under its old id.
+type sightings struct {
+	mu   sync.Mutex
+	seen map[protocol.MemberID]sighting
+}
+
+type sighting struct {
+	starts   uint64
+	sequence protocol.Sequence
+}
+
+func newSightings() *sightings { return &sightings{seen: map[protocol.MemberID]sighting{}} }
+
+// check refuses a member whose directory has gone back.
+func (s *sightings) check(peer protocol.Hello) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.seen[peer.Member]
+	if peer.Starts < last.starts || peer.Sequence < last.sequence {
+		return protocol.ErrRolledBack.With(fmt.Sprintf(
+			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy; remove the member and start it with an empty directory",
+			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
+	}
+	s.seen[peer.Member] = sighting{peer.Starts, peer.Sequence}
+	return nil
+}
+
+// olderPeer is our own refusal of another member, as opposed to its refusal of
+// us.
+type olderPeer struct{ error }
+
+// Unwrap returns the refusal.
+func (e olderPeer) Unwrap() error { return e.error }
+
+// checkPeer judges the member that answers a link of ours.
+func (m *Member) checkPeer(peer protocol.Hello) error {
+	if err := m.seen.check(peer); err != nil {
+		return olderPeer{err}
+	}
+	return nil
+}
+
+// linkState hears how an attempt to reach another member went. A member that
+// is told that its directory has gone back must neither vote nor acknowledge:
+// it stops.
+func (m *Member) linkState(err error) {
+	if err == nil || !errors.Is(err, protocol.ErrRolledBack) {
+		return
+	}
+	if older := (olderPeer{}); errors.As(err, &older) {
+		m.logger.Error("another member is refused", "err", err)
+		return
+	}
+	m.fail(err)
+}

@@ -1,0 +1,98 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// askTimeout bounds one question to one address.
+	askTimeout = 3 * time.Second
+	// askPause is between two rounds of asking.
+	askPause = 200 * time.Millisecond
+)
+
+// ask asks one address who it is.
+func ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	resp, err := conn.Do(ctx, &protocol.Request{Kind: protocol.RequestJoin})
+	if err != nil {
+		return nil, err
+	}
+	if err := resp.Result.Err(); err != nil {
+		return nil, err
+	}
+	if resp.Join == nil || resp.Join.Cluster.IsZero() {
+		return nil, protocol.ErrMalformed.With(address + " did not say which cluster it belongs to")
+	}
+	return resp.Join, nil
+}
+
+// askAll asks the addresses in turn, once, and returns the first answer.
+func askAll(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
+	var errs []error
+	for _, a := range addresses {
+		info, err := ask(ctx, a)
+		if err == nil {
+			return info, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// findCluster asks until somebody answers or ctx is done.
+func (m *Member) findCluster(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
+	told := false
+	for {
+		info, err := askAll(ctx, addresses)
+		if err == nil {
+			return info, nil
+		}
+		if final(err) {
+			return nil, err
+		}
+		if !told {
+			told = true
+			m.logger.Warn("nobody to join answers yet", "addresses", strings.Join(addresses, ","), "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, protocol.ErrUnavailable.With(fmt.Sprintf(
+				"no member answers at %s: start one there (the first with --bootstrap), or correct --join", strings.Join(addresses, ", "))).Because(err)
+		case <-time.After(askPause):
+		}
+	}
+}
+
+// final reports whether asking again cannot help.
+func final(err error) bool {
+	return errors.Is(err, protocol.ErrWrongVersion) || errors.Is(err, protocol.ErrWrongCluster)
+}
+
+// checkName refuses a name that another member has.
+func checkName(name string, self protocol.MemberID, info *protocol.JoinInfo) error {
+	for _, n := range info.Names {
+		if n.Name == name && n.Member != self {
+			return protocol.ErrNameTaken.With(fmt.Sprintf(
+				"the name %q is in use by member %s: choose another --name; if that member's disk is lost for good, its seat must be removed first (starling remove %s)",
+				name, n.Member.Short(), name))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package runtime
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// loop is the only goroutine that touches the replica. It takes all
+// that has gathered, hands it over, and serves the effects. The clock is read
+// after the mail was taken, so nothing in it is newer than now.
+func (m *Member) loop() {
+	defer close(m.loopDone)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var in mail
+	for {
+		m.mailbox.take(&in)
+		now := m.clock.Now()
+		m.handle(now, &in)
+		if m.stopping.Load() {
+			return
+		}
+		wait := max(m.replica.Deadline().Sub(m.clock.Now()), 0)
+		timer.Reset(wait)
+		select {
+		case <-m.mailbox.wake:
+		case <-timer.C:
+		case <-m.stop:
+			return
+		}
+	}
+}
+
+// handle serves one round of mail. Completions come first: they release what
+// others wait for.
+func (m *Member) handle(now protocol.Instant, in *mail) {
+	for _, p := range in.persisted {
+		m.replica.Persisted(now, p.id, p.err)
+		m.serve()
+		if p.err != nil {
+			m.fail(protocol.ErrDiskFailed.Because(p.err))
+			return
+		}
+	}
+	for _, a := range in.applied {
+		m.replica.Applied(now, a)
+	}
+	for _, l := range in.logReads {
+		m.replica.LogRead(now, l.id, l.entries, l.err)
+	}
+	for _, x := range in.messages {
+		m.replica.Receive(now, x.from, x.message)
+	}
+	if in.peersSet {
+		m.replica.SetPeers(now, in.peers)
+		conf, _ := m.replica.Configurations().Latest()
+		m.transport.know(in.peers, conf.Configuration)
+	}
+	if len(in.submissions) > 0 {
+		m.replica.SubmitMany(now, in.submissions)
+	}
+	if len(in.reads) > 0 {
+		m.replica.Read(now, in.reads...)
+	}
+	if now >= m.replica.Deadline() {
+		m.replica.Tick(now)
+	}
+	m.serve()
+	m.publish(now)
+	for _, call := range in.calls {
+		call()
+	}
+	m.serve()
+}
+
+// serve begins the effects in the order of safety.
+func (m *Member) serve() {
+	e := m.replica.Effects()
+	if e.Persist != nil {
+		m.writes <- e.Persist // one at a time: there is room
+	}
+	m.transport.send(e.Send)
+	for _, a := range e.Apply {
+		m.applies <- a // at most applyFlights: there is room
+	}
+	for _, r := range e.ReadLog {
+		m.reader.add(r)
+	}
+	for _, a := range e.Answers {
+		m.waiters.answer(a.Request, a.Result)
+	}
+	for _, a := range e.Reads {
+		m.waiters.readAnswer(a)
+	}
+	for _, ev := range e.Events {
+		m.event(ev)
+	}
+	if d := e.Diverged; d != nil {
+		m.doubt(d)
+	}
+}
+
+// fresh is what the loop publishes for reads on other goroutines: at the
+// instant at, the state that had applied index was at most age old.
+type fresh struct {
+	known bool
+	index protocol.Index
+	age   time.Duration
+	at    protocol.Instant
+}
+
+// published is the newest state of the loop.
+type published struct {
+	status replica.Status
+	fresh  fresh
+	// conf is the index of the latest configuration, and ready why the member
+	// does not serve, or nil.
+	conf  protocol.Index
+	ready error
+}
+
+// publish makes the loop's knowledge readable without the loop, and passes on
+// what has changed.
+func (m *Member) publish(now protocol.Instant) {
+	s := m.replica.Status(now)
+	conf, _ := m.replica.Configurations().Latest()
+	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
+		m.caughtUp.Store(max(1, s.Commit, m.highestHeard()))
+	}
+	next := &published{
+		status: s, conf: conf.Index, ready: m.readyNow(s),
+		fresh: fresh{known: s.AgeKnown, index: s.Applied, age: s.Age, at: now},
+	}
+	last := m.published.Swap(next)
+	if last == nil || last.conf != next.conf {
+		m.transport.know(m.replica.Peers(), conf.Configuration)
+	}
+	if last == nil || last.status.Role != s.Role {
+		m.announce()
+	}
+	if last == nil || last.status.Leader != s.Leader || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) {
+		m.changed.tell()
+	}
+}
+
+// highestHeard is the highest index that a live member said it has applied.
+func (m *Member) highestHeard() protocol.Index {
+	var high protocol.Index
+	for _, h := range m.replica.Heard() {
+		high = max(high, h.Applied)
+	}
+	return high
+}
+
+// announce lets the membership tell the others what has changed here.
+func (m *Member) announce() {
+	select {
+	case m.announcing <- struct{}{}:
+	default:
+	}
+}
+
+// leaderAddress is where the leader takes requests, or empty.
+func (m *Member) leaderAddress() string {
+	p := m.published.Load()
+	if p == nil || p.status.Leader.IsZero() {
+		return ""
+	}
+	if p.status.Leader == m.identity.Member {
+		return m.advertise
+	}
+	return m.addressOf(p.status.Leader)
+}
+
+// addressOf returns where another member is, or empty.
+func (m *Member) addressOf(id protocol.MemberID) string {
+	p := m.addresses.Load()
+	if p == nil {
+		return ""
+	}
+	return (*p)[id]
+}

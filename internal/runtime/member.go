@@ -1,0 +1,228 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// Member is a running member. Any goroutine may use it.
+type Member struct {
+	cfg      Config
+	logger   *slog.Logger
+	clock    *clock
+	started  protocol.Instant
+	identity wal.Identity
+	run      protocol.RunID
+
+	advertise string
+	http      atomic.Pointer[string]
+
+	log       storage.Log
+	machine   *resources.Machine
+	replica   *replica.Replica // the loop's
+	swim      *swim.Swim
+	server    *wire.Server
+	transport *transport
+	mailbox   *mailbox
+	waiters   *waiters
+	seen      *sightings
+
+	writes  chan *replica.Persist
+	applies chan replica.Apply
+	reader  logReader
+	workers sync.WaitGroup
+
+	published atomic.Pointer[published]
+	caughtUp  atomicIndex
+	changed   *broadcast
+	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
+	doubted   atomic.Pointer[error]                        // why the state must not be served
+	// announcing wakes the goroutine that tells the membership about this
+	// member.
+	announcing chan struct{}
+
+	life     context.Context // ends with the member
+	endLife  context.CancelFunc
+	stop     chan struct{} // closed when the loop must end
+	stopOnce sync.Once
+	stopping atomic.Bool
+	loopDone chan struct{}
+	done     chan struct{} // closed when everything has ended
+	cause    atomic.Pointer[error]
+}
+
+// atomicIndex is an index that several goroutines share.
+type atomicIndex struct{ v atomic.Uint64 }
+
+// Load returns the index.
+func (a *atomicIndex) Load() protocol.Index { return protocol.Index(a.v.Load()) }
+
+// Store sets it.
+func (a *atomicIndex) Store(i protocol.Index) { a.v.Store(uint64(i)) }
+
+// broadcast lets many goroutines wait for the next change of something.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func newBroadcast() *broadcast { return &broadcast{ch: make(chan struct{})} }
+
+// wait returns a channel that is closed by the next change.
+func (b *broadcast) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
+}
+
+func (b *broadcast) tell() {
+	b.mu.Lock()
+	close(b.ch)
+	b.ch = make(chan struct{})
+	b.mu.Unlock()
+}
+
+// Name returns the member's label.
+func (m *Member) Name() string { return m.identity.Name }
+
+// ID returns the member's id.
+func (m *Member) ID() protocol.MemberID { return m.identity.Member }
+
+// Cluster returns the cluster's id.
+func (m *Member) Cluster() protocol.ClusterID { return m.identity.Cluster }
+
+// Addr returns host:port at which members and clients reach this one.
+func (m *Member) Addr() string { return m.advertise }
+
+// Dir returns the data directory, empty if the member is in memory only.
+func (m *Member) Dir() string { return m.cfg.Dir }
+
+// SetHTTP says where this member serves HTTP, for status displays.
+func (m *Member) SetHTTP(address string) {
+	m.http.Store(&address)
+	m.announce()
+}
+
+func (m *Member) httpAddr() string {
+	if p := m.http.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// Done is closed when the member has stopped, by itself or by Shutdown.
+func (m *Member) Done() <-chan struct{} { return m.done }
+
+// Err says why the member has stopped by itself; nil otherwise.
+func (m *Member) Err() error {
+	if p := m.cause.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail stops the member by itself. The first cause stays.
+func (m *Member) fail(cause error) {
+	if m.cause.CompareAndSwap(nil, &cause) {
+		m.logger.Error("the member has stopped", "err", cause)
+		go m.Kill()
+	}
+}
+
+// Shutdown stops gracefully: requests in flight are answered, the log is
+// synced, the others are told. The seat in the configuration stays. ctx bounds
+// how long it waits for requests.
+func (m *Member) Shutdown(ctx context.Context) error {
+	if m.stopping.Load() {
+		<-m.done
+		return nil
+	}
+	err := m.server.Shutdown(ctx)
+	if e := m.swim.Leave(time.Second); e != nil {
+		err = errors.Join(err, e)
+	}
+	m.end(true)
+	return err
+}
+
+// Kill stops at once, as a crash would: nothing is flushed and nobody is told.
+func (m *Member) Kill() { m.end(false) }
+
+// end ends all goroutines. Only the first call does anything; all wait.
+func (m *Member) end(graceful bool) {
+	m.stopOnce.Do(func() {
+		m.stopping.Store(true)
+		m.endLife()
+		_ = m.server.Close()
+		_ = m.swim.Shutdown()
+		m.mailbox.close()
+		close(m.stop)
+		<-m.loopDone
+		close(m.writes)
+		close(m.applies)
+		m.workers.Wait()
+		m.transport.close()
+		why := m.Err()
+		if why == nil {
+			why = protocol.ErrClosed.With("the member has stopped")
+		}
+		m.waiters.close(why)
+		m.machine.Close()
+		if graceful && m.Err() == nil {
+			if err := m.log.Sync(); err == nil {
+				_ = m.log.Settle()
+			}
+		}
+		_ = m.log.Close()
+		m.changed.tell()
+		close(m.done)
+	})
+	<-m.done
+}
+
+// doubt stops serving: this member's log contradicts the others'. What it holds
+// is kept for whoever wants to know why.
+func (m *Member) doubt(d *gossip.Divergence) {
+	err := error(protocol.ErrNotServing.With(fmt.Sprintf(
+		"this member's log differs from member %s's at index %d: stop it, move its data directory away and start it again; it fetches everything from the others",
+		d.By.Short(), d.Index)))
+	m.doubted.Store(&err)
+	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", d.By.Short())
+}
+
+// event writes what happened to the log.
+func (m *Member) event(e protocol.Event) {
+	level := slog.LevelDebug
+	switch e.Kind {
+	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
+		protocol.EventConfiguration, protocol.EventPolicy:
+		level = slog.LevelInfo
+	case protocol.EventDiverged:
+		level = slog.LevelError
+	}
+	if !m.logger.Enabled(context.Background(), level) {
+		return
+	}
+	args := []any{"term", e.Term, "index", e.Index}
+	if !e.Member.IsZero() {
+		args = append(args, "with", e.Member.Short())
+	}
+	if e.Text != "" {
+		args = append(args, "why", e.Text)
+	}
+	m.logger.Log(context.Background(), level, string(e.Kind), args...)
+}

@@ -1,0 +1,259 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// portTries is how often a free port is looked for that is free for both TCP
+// and UDP.
+const portTries = 20
+
+// Open starts a member. It returns when the member has joined, knows a leader
+// and has applied what was committed then. ctx bounds only the start; when it
+// ends before, everything is stopped and the error says how far it came.
+func Open(ctx context.Context, cfg Config) (*Member, error) {
+	if cfg.Actives == 0 {
+		cfg.Actives = 3
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Member{
+		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), seen: newSightings(), changed: newBroadcast(),
+		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
+		reader:     logReader{wake: make(chan struct{}, 1)},
+		announcing: make(chan struct{}, 1),
+		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
+	}
+	m.life, m.endLife = context.WithCancel(context.Background())
+	m.logger = cfg.logger().With("member", cfg.Name)
+	m.started = m.clock.Now()
+	tcp, udp, err := listen(cfg.bind())
+	if err != nil {
+		return nil, err
+	}
+	closeSockets := func() { _ = tcp.Close(); _ = udp.Close() }
+	m.advertise = advertised(cfg.Advertise, tcp.Addr().String())
+	if err := m.openDirectory(ctx); err != nil {
+		closeSockets()
+		return nil, err
+	}
+	if err := m.openReplica(); err != nil {
+		closeSockets()
+		_ = m.log.Close()
+		return nil, err
+	}
+	if err := m.start(tcp, udp); err != nil {
+		closeSockets()
+		_ = m.log.Close()
+		return nil, err
+	}
+	if err := m.awaitReady(ctx); err != nil {
+		m.Kill()
+		return nil, err
+	}
+	return m, nil
+}
+
+// listen opens the member's one port, TCP and UDP.
+func listen(bind string) (net.Listener, net.PacketConn, error) {
+	host, port, err := net.SplitHostPort(bind)
+	if err != nil {
+		return nil, nil, protocol.ErrInvalid.With(fmt.Sprintf("%q is not an address: want host:port", bind))
+	}
+	for try := 1; ; try++ {
+		tcp, err := net.Listen("tcp", bind)
+		if err != nil {
+			return nil, nil, listenError(bind, err)
+		}
+		_, picked, _ := net.SplitHostPort(tcp.Addr().String())
+		udp, err := net.ListenPacket("udp", net.JoinHostPort(host, picked))
+		if err == nil {
+			return tcp, udp, nil
+		}
+		_ = tcp.Close()
+		if n, _ := strconv.Atoi(port); n != 0 || try == portTries {
+			return nil, nil, listenError(bind, err)
+		}
+	}
+}
+
+func listenError(bind string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("cannot listen at %s: another process has the port; stop it, or choose another address with --bind (port 0 picks a free one): %w", bind, err)
+	}
+	return fmt.Errorf("cannot listen at %s: %w", bind, err)
+}
+
+// advertised is where others reach the member: an unspecified bind address is
+// no use to them.
+func advertised(wish, bound string) string {
+	if wish == "" {
+		return bound
+	}
+	host, port, err := net.SplitHostPort(wish)
+	if err == nil && port == "0" {
+		_, picked, _ := net.SplitHostPort(bound)
+		return net.JoinHostPort(host, picked)
+	}
+	return wish
+}
+
+// openReplica joins the log that was found to a state machine and a replica.
+func (m *Member) openReplica() error {
+	m.machine = resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
+	var run [8]byte
+	if _, err := rand.Read(run[:]); err != nil {
+		return err
+	}
+	m.run = protocol.RunID(binary.BigEndian.Uint64(run[:]))
+	r, err := replica.New(m.clock.Now(), replica.Config{
+		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
+		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
+		Policy: true, Accepts: m.accepts,
+	}, m.log.Recovered())
+	if err != nil {
+		return err
+	}
+	m.replica = r
+	return nil
+}
+
+// seed makes the core's random choices differ between members and starts.
+func seed(id protocol.MemberID, starts uint64) uint64 {
+	return binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15 ^ starts*0xbf58476d1ce4e5b9
+}
+
+// accepts refuses commands that must not reach the log.
+func (m *Member) accepts(c *protocol.Command) error {
+	if full, err := m.log.Full(); err == nil && full {
+		return protocol.ErrNoSpace
+	}
+	return m.cfg.Registry.Check(c)
+}
+
+// start begins the goroutines and joins the membership.
+func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
+	m.transport = newTransport(m)
+	m.server = wire.NewServer(wire.ServerConfig{
+		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
+		Gossip: func(c net.Conn) { m.swim.Ingest(c) },
+	})
+	status := m.replica.Status(m.clock.Now())
+	timing := swim.LAN()
+	if Loopback(m.advertise) {
+		timing = swim.Local()
+	}
+	s, err := swim.Start(swim.Config{
+		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
+		Advertise: m.advertise, Packets: udp, Timing: timing, Logger: m.logger,
+		OnPeers: m.setPeers, OnMessage: m.datagram,
+	})
+	if err != nil {
+		return fmt.Errorf("membership: %w", err)
+	}
+	m.swim = s
+	m.workers.Add(5) // not the loop: it is waited for first
+	go m.writeLog()
+	go m.applyEntries()
+	go m.readLog()
+	go m.loop()
+	go func() {
+		defer m.workers.Done()
+		if err := m.server.Serve(tcp); err != nil {
+			m.fail(err)
+		}
+	}()
+	go m.keepJoined()
+	return nil
+}
+
+// eligible reports whether the member may be given a seat: it wishes so, and
+// its directory outlives it. A cluster in memory has no directories at all.
+func (m *Member) eligible() bool { return m.cfg.Role == protocol.RoleActive || m.cfg.Eligible }
+
+// meta is what the membership tells the others about this member.
+func (m *Member) meta(role protocol.Role) swim.Meta {
+	return swim.Meta{Name: m.identity.Name, Zone: m.cfg.Zone, HTTP: m.httpAddr(), Role: role, Eligible: m.eligible()}
+}
+
+// setPeers takes the live members from the membership.
+func (m *Member) setPeers(peers []protocol.Peer) {
+	m.mailbox.put(func(in *mail) { in.peers, in.peersSet = peers, true })
+}
+
+// datagram takes a message from the membership's socket. What does not decode
+// is dropped: datagrams may be anything.
+func (m *Member) datagram(from protocol.MemberID, packet []byte) {
+	msg, err := protocol.DecodeMessage(packet)
+	if err != nil || msg.Kind() < protocol.KindFrame {
+		return
+	}
+	m.mailbox.message(from, msg, true)
+}
+
+// keepJoined joins the membership through the addresses known, and again
+// whenever this member finds itself alone.
+func (m *Member) keepJoined() {
+	defer m.workers.Done()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var remembered []string
+	for {
+		remembered = m.remember(remembered)
+		if len(m.swim.Peers()) == 0 {
+			if addresses := m.joinAddresses(); len(addresses) > 0 {
+				if _, err := m.swim.Join(m.life, addresses); err != nil {
+					m.logger.Debug("joining the membership", "err", err)
+				}
+			}
+		}
+		select {
+		case <-m.announcing:
+			if p := m.published.Load(); p != nil {
+				if err := m.swim.Update(m.meta(p.status.Role)); err != nil {
+					m.logger.Debug("telling the membership", "err", err)
+				}
+			}
+		case <-ticker.C:
+		case <-m.stop:
+			return
+		}
+	}
+}
+
+// awaitReady waits until the member serves.
+func (m *Member) awaitReady(ctx context.Context) error {
+	for {
+		changed := m.changed.wait()
+		err := m.Ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-m.done:
+			if err := m.Err(); err != nil {
+				return err
+			}
+			return protocol.ErrClosed
+		case <-ctx.Done():
+			return protocol.ErrUnavailable.With(fmt.Sprintf(
+				"member %s did not become ready in time: a majority of the active members must be running and reachable", m.cfg.Name)).Because(err)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package runtime
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Do serves one request of a client in this process; it makes a Member a
+// client's transport. It returns when the answer is there or ctx is done. An
+// error means that there is no answer: the request may have been executed.
+func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Response, error) {
+	got := make(chan *protocol.Response, 1)
+	forget := m.serveRequest(req, func(r *protocol.Response) { got <- r })
+	select {
+	case r := <-got:
+		return r, nil
+	case <-ctx.Done():
+		forget()
+		return nil, ctx.Err()
+	}
+}
+
+// Watch follows the changes of a resource from this member's state.
+func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	if err := m.Err(); err != nil {
+		return nil, err
+	}
+	return m.machine.Watch(w)
+}
+
+// Close makes a Member a client's transport. The member goes on.
+func (m *Member) Close() error { return nil }
+
+// serveRequest begins one request. respond is called once, on any goroutine,
+// and must not block. The returned function says that nobody waits any more.
+func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Response)) (forget func()) {
+	nothing := func() {}
+	reply := func(result protocol.Result) {
+		respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Result: result})
+	}
+	switch {
+	case req.Kind == protocol.RequestCommand && req.Command != nil:
+		return m.serveCommand(req.Command, reply)
+	case req.Kind == protocol.RequestQuery && req.Query != nil:
+		return m.serveQuery(req.Query, reply)
+	case req.Kind == protocol.RequestStatus:
+		m.call(func(st *protocol.Status) {
+			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})
+		}, reply)
+	case req.Kind == protocol.RequestJoin:
+		m.joinInfo(func(info *protocol.JoinInfo) {
+			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Join: info})
+		}, reply)
+	default:
+		reply(protocol.Failed(protocol.ErrInvalid.With("a request of an unknown kind")))
+	}
+	return nothing
+}
+
+// serveCommand hands a command to the loop.
+func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
+	if len(c.Argument) > protocol.CommandBytesMax {
+		reply(protocol.Failed(protocol.ErrTooLarge.With("the command is over the limit of 1 MiB")))
+		return func() {}
+	}
+	id := m.waiters.command(reply)
+	if id == 0 {
+		reply(protocol.Failed(m.stopped()))
+		return func() {}
+	}
+	err := m.mailbox.submit(replica.Submission{Request: id, Command: protocol.EncodeCommand(c)})
+	if err != nil && m.waiters.forget(id) {
+		reply(protocol.Failed(err))
+	}
+	return func() { m.waiters.forget(id) }
+}
+
+// serveQuery reads at once, or after the read index has been reached.
+func (m *Member) serveQuery(q *protocol.Query, reply func(protocol.Result)) func() {
+	began := m.clock.Now()
+	if p := m.doubted.Load(); p != nil {
+		reply(protocol.Failed(*p))
+		return func() {}
+	}
+	if q.Level == protocol.Local {
+		result := m.machine.Query(q)
+		result.Age, result.AgeKnown = m.ageAt(result.Index)
+		reply(result)
+		return func() {}
+	}
+	id := m.waiters.read(func(_ protocol.Index, err error) {
+		if err != nil {
+			reply(protocol.Failed(err))
+			return
+		}
+		go func() { // the loop must not run users' queries
+			result := m.machine.Query(q)
+			result.Age, result.AgeKnown = int64(m.clock.Now().Sub(began)), true
+			reply(result)
+		}()
+	})
+	if id == 0 {
+		reply(protocol.Failed(m.stopped()))
+		return func() {}
+	}
+	if !m.mailbox.put(func(in *mail) { in.reads = append(in.reads, id) }) && m.waiters.forget(id) {
+		reply(protocol.Failed(m.stopped()))
+	}
+	return func() { m.waiters.forget(id) }
+}
+
+// ageAt bounds the age of the state at an index, from what the loop published.
+func (m *Member) ageAt(i protocol.Index) (int64, bool) {
+	p := m.published.Load()
+	if p == nil || !p.fresh.known || i < p.fresh.index {
+		return 0, false
+	}
+	return int64(p.fresh.age + m.clock.Now().Sub(p.fresh.at)), true
+}
+
+// call asks the loop for the status.
+func (m *Member) call(answer func(*protocol.Status), failed func(protocol.Result)) {
+	ok := m.mailbox.put(func(in *mail) {
+		in.calls = append(in.calls, func() { answer(m.status()) })
+	})
+	if !ok {
+		failed(protocol.Failed(m.stopped()))
+	}
+}
+
+// stopped is the error of a member that no longer serves.
+func (m *Member) stopped() error {
+	if err := m.Err(); err != nil {
+		return err
+	}
+	return protocol.ErrClosed.With("the member has stopped")
+}

@@ -1,0 +1,151 @@
+package runtime
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// status gathers what this member knows of itself and of the others. Only the
+// loop calls it.
+func (m *Member) status() *protocol.Status {
+	now := m.clock.Now()
+	r := m.replica.Status(now)
+	stats := m.machine.Stats()
+	s := &protocol.Status{
+		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name,
+		Address: m.advertise, HTTP: m.httpAddr(),
+		Role: r.Role.String(), RaftRole: r.RaftRole, Term: r.Term, LeaderID: r.Leader,
+		Commit: r.Commit, Applied: stats.Applied, First: r.First, Digest: stats.Digest.String(),
+		AgeKnown: r.AgeKnown, AgeNanos: int64(r.Age),
+		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
+		Sessions: stats.Sessions, Keys: stats.Keys,
+	}
+	s.Serving = true
+	if err := m.readyNow(r); err != nil {
+		s.Serving, s.Reason = false, err.Error()
+	}
+	s.Members = m.memberList(r, s)
+	for _, x := range s.Members {
+		if x.ID == r.Leader {
+			s.Leader = x.Name
+		}
+	}
+	return s
+}
+
+// memberList joins who is alive, who is named by the configuration, and what
+// each said of itself. It is sorted by role and name.
+func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.MemberStatus {
+	byID := map[protocol.MemberID]*protocol.MemberStatus{}
+	get := func(id protocol.MemberID) *protocol.MemberStatus {
+		x := byID[id]
+		if x == nil {
+			x = &protocol.MemberStatus{ID: id, Role: protocol.RolePassive.String()}
+			byID[id] = x
+		}
+		return x
+	}
+	if conf, ok := m.replica.Configurations().Latest(); ok {
+		for _, a := range conf.Configuration.Members {
+			x := get(a.ID)
+			x.Name, x.Address, x.Seat, x.Role = a.Name, a.Address, a.Seat.String(), protocol.RoleActive.String()
+		}
+	}
+	for _, p := range m.replica.Peers() {
+		x := get(p.ID)
+		x.Name, x.Address, x.Alive = p.Name, p.Address, true
+		if x.Seat == "" {
+			x.Role = p.Role.String()
+		}
+	}
+	for _, h := range m.replica.Heard() {
+		if x, ok := byID[h.ID]; ok {
+			x.Known, x.Applied, x.AgeNanos = true, h.Applied, int64(h.Age)
+		}
+	}
+	me := get(self.ID)
+	me.Name, me.Address, me.Alive, me.Role = self.Name, self.Address, true, self.Role
+	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
+	list := make([]protocol.MemberStatus, 0, len(byID))
+	for _, x := range byID {
+		x.Leader = x.ID == r.Leader
+		list = append(list, *x)
+	}
+	slices.SortFunc(list, func(a, b protocol.MemberStatus) int {
+		return compare(strings.Compare(a.Role, b.Role), strings.Compare(a.Name, b.Name), a.ID.Compare(b.ID))
+	})
+	return list
+}
+
+// compare returns the first result that decides.
+func compare(results ...int) int {
+	for _, r := range results {
+		if r != 0 {
+			return r
+		}
+	}
+	return 0
+}
+
+// joinInfo answers a newcomer, or says why not.
+func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.Result)) {
+	ok := m.mailbox.put(func(in *mail) {
+		in.calls = append(in.calls, func() {
+			info := &protocol.JoinInfo{Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name}
+			info.Configuration, _ = m.replica.Configurations().Latest()
+			for _, x := range m.status().Members {
+				info.Names = append(info.Names, protocol.NameInUse{Name: x.Name, Member: x.ID})
+			}
+			answer(info)
+		})
+	})
+	if !ok {
+		failed(protocol.Failed(m.stopped()))
+	}
+}
+
+// readyNow says why this member should get no traffic, or nil: it knows a
+// leader and has applied what was committed when it last looked.
+func (m *Member) readyNow(r replica.Status) error {
+	if err := m.Err(); err != nil {
+		return err
+	}
+	if p := m.doubted.Load(); p != nil {
+		return *p
+	}
+	switch {
+	case r.Leader.IsZero():
+		return protocol.ErrNoLeader
+	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
+		return protocol.ErrNotServing.With("still catching up")
+	}
+	return nil
+}
+
+// Status returns this member's view of itself and of the cluster. Any
+// goroutine may call it; it waits for the loop.
+func (m *Member) Status() protocol.Status {
+	got := make(chan protocol.Status, 1)
+	m.call(func(s *protocol.Status) { got <- *s }, func(protocol.Result) {
+		got <- protocol.Status{ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise, Reason: m.stopped().Error()}
+	})
+	select {
+	case s := <-got:
+		return s
+	case <-m.loopDone:
+		return protocol.Status{ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise, Reason: m.stopped().Error()}
+	}
+}
+
+// Ready returns nil if this member serves: it knows a leader and has caught up
+// with what was committed when it started.
+func (m *Member) Ready() error {
+	p := m.published.Load()
+	if p == nil {
+		return protocol.ErrNotServing.With("starting")
+	}
+	return m.readyNow(p.status)
+}

@@ -1,0 +1,168 @@
+package runtime
+
+import (
+	"net"
+	"sync"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// transport sends what the replica says: small gossip as datagrams, everything
+// else over one stream per member. It belongs to the loop, except for close.
+type transport struct {
+	m         *Member
+	links     map[protocol.MemberID]*wire.Peer
+	addresses map[protocol.MemberID]string
+	single    [1]protocol.Message
+	packet    []byte
+	closing   sync.WaitGroup
+}
+
+func newTransport(m *Member) *transport {
+	return &transport{m: m, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}}
+}
+
+// send passes messages on. What cannot be sent is lost: whoever needs it says
+// it again.
+func (t *transport) send(list []replica.Send) {
+	for i := range list {
+		s := &list[i]
+		if s.Datagram && t.datagram(s) {
+			continue
+		}
+		link := t.link(s.To)
+		if link == nil {
+			continue
+		}
+		t.single[0] = s.Message
+		link.Send(t.single[:])
+	}
+}
+
+// datagram sends a message that fits into one, and reports whether it did.
+func (t *transport) datagram(s *replica.Send) bool {
+	if protocol.MessageSize(s.Message) > protocol.DatagramBytesMax {
+		return false
+	}
+	t.packet = protocol.AppendMessage(t.packet[:0], s.Message)
+	if len(t.packet) > protocol.DatagramBytesMax {
+		return false
+	}
+	return t.m.swim.Send(s.To, t.packet) == nil
+}
+
+// link returns the stream to a member, or nil if nobody knows where it is.
+func (t *transport) link(id protocol.MemberID) *wire.Peer {
+	if p := t.links[id]; p != nil {
+		return p
+	}
+	address := t.addresses[id]
+	if address == "" {
+		return nil
+	}
+	p := wire.NewPeer(wire.PeerConfig{
+		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
+		Check: t.m.checkPeer, OnState: t.m.linkState,
+	}, nil)
+	t.links[id] = p
+	return p
+}
+
+// know follows where the members are: membership knows better than the
+// configuration, which may be old. Links to members that neither names end.
+func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
+	next := make(map[protocol.MemberID]string, len(peers)+len(conf.Members))
+	for _, a := range conf.Members {
+		if a.Address != "" {
+			next[a.ID] = a.Address
+		}
+	}
+	for _, p := range peers {
+		next[p.ID] = p.Address
+	}
+	for id, link := range t.links {
+		address, known := next[id]
+		if !known {
+			delete(t.links, id)
+			t.end(link)
+			continue
+		}
+		link.SetAddress(address)
+	}
+	t.addresses = next
+	t.m.addresses.Store(&next)
+}
+
+func (t *transport) end(link *wire.Peer) {
+	t.closing.Add(1)
+	go func() {
+		defer t.closing.Done()
+		_ = link.Close()
+	}()
+}
+
+// close ends all links. The loop has ended.
+func (t *transport) close() {
+	for _, link := range t.links {
+		t.end(link)
+	}
+	t.closing.Wait()
+}
+
+// handler is what the wire server hands its streams to.
+type handler struct{ m *Member }
+
+// Welcome refuses members whose directory is older than what was seen of it.
+func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
+	if peer.Member.IsZero() {
+		return nil
+	}
+	return h.m.seen.check(peer)
+}
+
+// Receive takes a message from a member.
+func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
+	h.m.mailbox.message(from, msg, false)
+}
+
+// Serve takes a request from a client.
+func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
+	if req.Kind == protocol.RequestWatch {
+		h.m.workers.Add(1)
+		go h.m.serveWatch(req.Watch, to)
+		return
+	}
+	h.m.serveRequest(req, func(r *protocol.Response) {
+		if r.Result.Code == protocol.ErrNotLeader.Code || r.Result.Code == protocol.ErrNoLeader.Code || req.Kind == protocol.RequestCommand {
+			r.Leader = h.m.leaderAddress()
+		}
+		_ = to.Respond(r) // if nobody waits any more there is nothing to tell
+	})
+}
+
+// serveWatch feeds a remote watcher until either side has enough.
+func (m *Member) serveWatch(w *protocol.Watch, to *wire.Responder) {
+	defer m.workers.Done()
+	if w == nil {
+		_ = to.Fail(protocol.ErrInvalid.With("a watch needs to say what it watches"))
+		return
+	}
+	stream, err := m.Watch(to.Context(), w)
+	if err != nil {
+		_ = to.Fail(err)
+		return
+	}
+	defer stream.Close()
+	for {
+		changes, err := stream.Next(to.Context())
+		if err != nil {
+			_ = to.Fail(err)
+			return
+		}
+		if to.WaitRoom() != nil || to.Respond(&protocol.Response{Changes: &changes}) != nil {
+			return
+		}
+	}
+}
