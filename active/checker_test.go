@@ -141,7 +141,7 @@ func (k *checker) committed(c *cluster, n *node, commit protocol.Index) {
 			k.counts.changes++
 		}
 	}
-	if n.m != nil && n.m.state == StateLeader && commit > from {
+	if n.m != nil && n.m.state == StateLeader && commit > from && !c.solo {
 		k.durable(c, n, commit)
 	}
 }

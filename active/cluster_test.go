@@ -23,6 +23,7 @@ type cluster struct {
 	trace func(format string, args ...any)
 	loud  bool // somebody reads the trace
 	tune  func(*Config)
+	solo  bool // the others are played by the test
 }
 
 // image is what a disk holds.
@@ -122,6 +123,7 @@ func (c *cluster) start(n *node, taking bool) {
 		n.log = n.log[:n.state.Commit]
 		n.durable.log = n.durable.log[:n.state.Commit]
 	}
+	c.check.committed(c, n, n.state.Commit)
 	c.settle(n)
 }
 
