@@ -92,7 +92,7 @@ func (m *Memory) Write(w protocol.Write, entries []protocol.Entry) error {
 		return protocol.ErrClosed
 	}
 	g := &m.now
-	checkWrite(&w, entries, g.begin.index, g.last())
+	checkWrite(&w, entries, g.state.Commit, g.begin.index, g.last())
 	if w.Truncate && w.After < g.last().index {
 		// The next append must not overwrite what other images share.
 		n := w.After - g.begin.index

@@ -21,16 +21,15 @@ func after(entries []protocol.Entry) point {
 	return point{e.Index, e.Term, e.Sum}
 }
 
-// checkWrite panics unless the write continues a log that ends at last: an
-// owner that hands out anything else is broken, and must not reach the disk.
-func checkWrite(w *protocol.Write, entries []protocol.Entry, begin protocol.Index, last point) {
+// checkWrite panics unless the write continues a log that holds begin+1 to last
+// and is committed to commit: an owner that hands out anything else is broken, and must not reach the disk.
+func checkWrite(w *protocol.Write, entries []protocol.Entry, commit, begin protocol.Index, last point) {
 	join := last.index
 	if w.Truncate {
 		join = w.After
 		invariant.Check(begin <= join && join <= last.index,
 			"log holds %d to %d, truncated after %d", begin+1, last.index, join)
-		invariant.Check(join >= w.State.Commit || join == last.index,
-			"log truncated after %d, below the commit index %d", join, w.State.Commit)
+		invariant.Check(join >= min(commit, last.index), "log truncated after %d, below the commit index %d", join, commit)
 	}
 	if w.Empty() {
 		invariant.Check(len(entries) == 0, "a write without entries comes with %d", len(entries))

@@ -1,0 +1,131 @@
+package wal
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// DropHead implements storage.Log. The log can begin only at a segment: its
+// header carries what is needed there, the hard state and the configuration in
+// force among it, and nothing later may have cut the log below it.
+func (l *Log) DropHead(below protocol.Index) (protocol.Index, error) {
+	if err := l.writable(); err != nil {
+		return 0, err
+	}
+	if below <= l.begin.index {
+		return l.begin.index + 1, nil
+	}
+	invariant.Check(below <= l.last.index+1 && below <= l.state.Commit+1,
+		"head dropped below %d of a log that ends at %d, committed to %d", below, l.last.index, l.state.Commit)
+	k := l.beginFor(below)
+	// One by one, oldest first: a crash leaves no hole among the segments.
+	for ; k > 0; k-- {
+		if err := l.dropFirst(); err != nil {
+			return 0, err
+		}
+	}
+	return l.begin.index + 1, nil
+}
+
+// beginFor returns the last segment that the log may begin at so that it holds
+// below, or 0.
+func (l *Log) beginFor(below protocol.Index) int {
+	low := l.last.index
+	for k := len(l.segments) - 1; k > 0; k-- {
+		s := l.segments[k]
+		low = min(low, s.low)
+		if s.good && s.before.index < below && s.before.index <= low {
+			return k
+		}
+	}
+	return 0
+}
+
+// dropFirst drops the first segment.
+func (l *Log) dropFirst() error {
+	l.mu.Lock()
+	dropped, first := l.segments[0], l.segments[1]
+	l.segments = slices.Clone(l.segments[1:])
+	k := 0
+	for k < len(l.items) && l.items[k].segment == dropped {
+		k++
+	}
+	l.items = slices.Clone(l.items[k:])
+	if first.before.index > l.begin.index {
+		l.begin = first.before
+	}
+	l.mu.Unlock()
+	dropConfigurations(&l.configurations, l.begin.index)
+	return l.recycle(dropped)
+}
+
+// recycle keeps a segment that is no longer part of the log as a spare, or
+// removes it. Its old name is gone for good before it can be written again: the
+// sums of its old records have another nonce, but a segment that came back with
+// another's records in it would look damaged.
+func (l *Log) recycle(s *segment) error {
+	l.mu.Lock()
+	busy := s.readers > 0
+	s.dropped = true
+	l.mu.Unlock()
+	if !busy {
+		s.file.Close()
+	}
+	if busy || s.size != l.options.SegmentBytes || l.spares.count() >= l.options.SparesMax {
+		if err := l.fsys.Remove(l.path(s.name)); err != nil {
+			return l.fail(err)
+		}
+		return l.syncNames()
+	}
+	name := l.spares.fresh()
+	if err := l.fsys.Rename(l.path(s.name), l.path(name)); err != nil {
+		return l.fail(err)
+	}
+	if err := l.syncNames(); err != nil {
+		return err
+	}
+	if !l.spares.add(name) {
+		if err := l.fsys.Remove(l.path(name)); err != nil {
+			return l.fail(err)
+		}
+	}
+	return nil
+}
+
+func (l *Log) syncNames() error {
+	if err := l.fsys.SyncDir(l.path("")); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// guard watches free space, with two marks so that service does not flap.
+type guard struct {
+	mu   sync.Mutex
+	full bool
+}
+
+// Full implements storage.Log. It asks the operating system each time: a few
+// microseconds.
+func (l *Log) Full() (bool, error) {
+	if err := l.usable(); err != nil {
+		return true, err
+	}
+	free, err := l.fsys.FreeSpace(l.dir)
+	if err != nil {
+		return false, protocol.ErrDirectory.Because(err)
+	}
+	g := &l.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case free < l.options.SpaceLow:
+		g.full = true
+	case free >= l.options.SpaceHigh:
+		g.full = false
+	}
+	return g.full, nil
+}

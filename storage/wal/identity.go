@@ -1,0 +1,140 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// Format is the version of everything that this package writes. A directory of
+// a newer one is refused.
+const Format = 1
+
+// Identity says whose directory this is. It is kept in two copies, each with
+// its own sum, and is the last thing that makes a directory a member's.
+type Identity struct {
+	Cluster protocol.ClusterID
+	Member  protocol.MemberID
+	Name    string
+	// Starts counts how often the directory was opened.
+	Starts uint64
+	// Format is the version of the directory's content.
+	Format uint32
+}
+
+const (
+	identityMagic    = "STARLING"
+	identityBytes    = 16 + 16 + 16 + 8 + 2 + 8 // without the name
+	identityBytesMax = 4 << 10
+)
+
+var identityFiles = [2]string{"identity-1", "identity-2"}
+
+// encodeIdentity writes magic, format, the payload's length, the payload, and a
+// sum of all that. Later formats change only the payload.
+func encodeIdentity(id Identity) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 0, identityBytes+len(id.Name))
+	b = append(b, identityMagic...)
+	b = le.AppendUint32(b, id.Format)
+	b = le.AppendUint32(b, uint32(16+16+8+2+len(id.Name)))
+	b = append(b, id.Cluster[:]...)
+	b = append(b, id.Member[:]...)
+	b = le.AppendUint64(b, id.Starts)
+	b = le.AppendUint16(b, uint16(len(id.Name)))
+	b = append(b, id.Name...)
+	return le.AppendUint64(b, xxh3.Hash(b))
+}
+
+// decodeIdentity returns protocol.ErrCorrupt for a damaged copy and
+// protocol.ErrDirectory for one of a newer format.
+func decodeIdentity(b []byte) (Identity, error) {
+	le := binary.LittleEndian
+	var id Identity
+	damaged := protocol.ErrCorrupt.With("damaged data: identity")
+	if len(b) < 24 || string(b[:8]) != identityMagic {
+		return id, damaged
+	}
+	id.Format = le.Uint32(b[8:])
+	n := int64(le.Uint32(b[12:]))
+	if int64(len(b)) != 16+n+8 || le.Uint64(b[16+n:]) != xxh3.Hash(b[:16+n]) {
+		return id, damaged
+	}
+	if id.Format > Format {
+		return id, protocol.ErrDirectory.With(fmt.Sprintf(
+			"the data directory has format %d, this program knows formats up to %d: use a newer version", id.Format, Format))
+	}
+	b = b[16 : 16+n]
+	if len(b) < 42 || len(b) != 42+int(le.Uint16(b[40:])) {
+		return id, damaged
+	}
+	copy(id.Cluster[:], b)
+	copy(id.Member[:], b[16:])
+	id.Starts = le.Uint64(b[32:])
+	id.Name = string(b[42:])
+	return id, nil
+}
+
+// writeIdentity replaces both copies, one after the other, and makes them
+// durable.
+func writeIdentity(fsys vfs.FS, dir string, id Identity) error {
+	content := encodeIdentity(id)
+	for _, name := range identityFiles {
+		if err := vfs.WriteFile(fsys, filepath.Join(dir, name), content); err != nil {
+			return err
+		}
+	}
+	return fsys.SyncDir(dir)
+}
+
+// ReadIdentity returns whose directory dir is.
+//
+//   - protocol.ErrNotFound: nobody's yet. It is absent, empty, or holds only the
+//     beginning of a bootstrap that was cut short; Init makes it a member's.
+//   - protocol.ErrDirectory: it holds something else, or is of a newer format.
+//   - protocol.ErrCorrupt: both copies are damaged.
+//
+// It takes no lock and changes nothing.
+func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
+	var best Identity
+	var damaged error
+	found := 0
+	for _, name := range identityFiles {
+		b, err := vfs.ReadFile(fsys, filepath.Join(dir, name), identityBytesMax)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return best, protocol.ErrDirectory.Because(err)
+		}
+		id, err := decodeIdentity(b)
+		if errors.Is(err, protocol.ErrDirectory) {
+			return best, err
+		}
+		if err != nil {
+			damaged = err
+			continue
+		}
+		if found++; found == 1 || id.Starts > best.Starts {
+			best = id
+		}
+	}
+	if found > 0 {
+		return best, nil
+	}
+	if damaged != nil {
+		return best, protocol.ErrCorrupt.With("damaged data: both copies of the identity in " + dir +
+			" are damaged; move the directory away and let the member join as a new one")
+	}
+	if err := checkUnused(fsys, dir); err != nil {
+		return best, err
+	}
+	return best, protocol.ErrNotFound.With("no member lives in " + dir + " yet")
+}

@@ -1,0 +1,271 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// Open opens the log of a directory that has an identity, and counts the start.
+//
+// Nothing that the process finds is taken for durable unless the log says that
+// it was synced: the rest is copied into a new segment and synced first. If an
+// acknowledged record is damaged, nothing is changed: the log is returned with
+// Recovered().Damage, can be read where it is sound, and refuses writes.
+//
+// Errors: protocol.ErrDirectory (in use, foreign, of another cluster or a newer
+// format), protocol.ErrNotFound (no identity), protocol.ErrCorrupt (the hard
+// state is lost, or records contradict one another), protocol.ErrNoSpace,
+// protocol.ErrDiskFailed.
+func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
+	if ok, err := vfs.Exists(fsys, dir); err != nil {
+		return nil, protocol.ErrDirectory.Because(err)
+	} else if !ok {
+		return nil, protocol.ErrNotFound.With("there is no directory " + dir)
+	}
+	// Before the lock, whose file has no place in somebody else's directory.
+	if _, err := ReadIdentity(fsys, dir); err != nil {
+		return nil, err
+	}
+	lock, err := LockDir(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(fsys, dir, o.withDefaults())
+	l.lock = lock
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	if l.options.Background && l.damaged == nil {
+		l.spares.start()
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	var err error
+	if l.identity, err = ReadIdentity(l.fsys, l.dir); err != nil {
+		return err
+	}
+	if want := l.options.Cluster; !want.IsZero() && want != l.identity.Cluster {
+		return protocol.ErrDirectory.With(fmt.Sprintf("%s belongs to cluster %s, not %s", l.dir, l.identity.Cluster, want))
+	}
+	f, err := listFolder(l.fsys, l.dir)
+	if err != nil && !protocolError(err) {
+		err = protocol.ErrDirectory.Because(err)
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.segments) == 0 {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s has an identity but no log: what the member voted is not known; "+
+			"move the directory away and let the member join as a new one", l.dir))
+	}
+	r, err := openSegments(l.fsys, l, f)
+	l.segments = r.segments
+	if err == nil {
+		err = r.run()
+	}
+	if err != nil {
+		return err
+	}
+	l.adopt(r)
+	if l.damaged == nil {
+		if err := l.beginRun(r, f); err != nil {
+			return err
+		}
+	}
+	return l.setRecovered(r)
+}
+
+// adopt takes over what replay found.
+func (l *Log) adopt(r *replay) {
+	l.items, l.begin, l.end, l.holes = r.items, r.begin, r.last.index, r.holes
+	l.state, l.last, l.configurations, l.next = r.state, r.last, r.configurations.Clone(), r.next
+	l.damaged = r.damage
+	l.durable.Store(uint64(min(r.durable, r.next-1)))
+}
+
+// beginRun begins the first segment of this run. The start is counted first, so
+// that no two runs share a number.
+func (l *Log) beginRun(r *replay, f folder) error {
+	if err := l.tidy(f); err != nil {
+		return l.noSpace(err)
+	}
+	l.identity.Starts++
+	l.identity.Format = Format
+	if err := writeIdentity(l.fsys, l.dir, l.identity); err != nil {
+		return l.noSpace(err)
+	}
+	for i := range r.unsynced {
+		if r.unsynced[i].kind != KindEmpty {
+			l.telling = r.unsynced[i].sequence
+		}
+	}
+	old := len(l.segments)
+	if err := l.beginSegment(&carry{opening: true, room: segmentAlign, records: r.unsynced}); err != nil {
+		return err
+	}
+	l.durable.Store(uint64(l.next - 1))
+	if err := l.retire(r, old); err != nil {
+		return err
+	}
+	// Says that what was copied is durable: without it, damage to it would look
+	// torn at the next opening.
+	return l.Settle()
+}
+
+// tidy deletes what an earlier run left half done, and collects spares.
+func (l *Log) tidy(f folder) error {
+	for _, name := range identityFiles {
+		if err := l.removeIfThere(filepath.Join(l.dir, name+vfs.TemporarySuffix)); err != nil {
+			return err
+		}
+	}
+	if err := l.removeIfThere(filepath.Join(l.dir, beginningFile)); err != nil {
+		return err
+	}
+	for _, name := range f.temporary {
+		if err := l.fsys.Remove(l.path(name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range f.spares {
+		var number uint64
+		if _, err := fmt.Sscanf(strings.TrimPrefix(name, spareName), "%x", &number); err == nil {
+			l.spares.counter = max(l.spares.counter, number)
+		}
+		info, err := l.fsys.Stat(l.path(name))
+		if err != nil {
+			return err
+		}
+		if info.Size != l.options.SegmentBytes || !l.spares.add(name) {
+			if err := l.fsys.Remove(l.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	// A spare must not come back under its old name once it is written again.
+	return errors.Join(l.fsys.SyncDir(l.path("")), l.fsys.SyncDir(l.dir))
+}
+
+func (l *Log) removeIfThere(name string) error {
+	there, err := vfs.Exists(l.fsys, name)
+	if err != nil || !there {
+		return err
+	}
+	return l.fsys.Remove(name)
+}
+
+// retire gives back the space of records that no longer exist: segments that
+// the new one replaces, and the unused end of the one before it. Whatever of
+// that a crash undoes does not count at the next opening.
+func (l *Log) retire(r *replay, old int) error {
+	first := l.current.first
+	for old > 0 && l.segments[old-1].first >= first {
+		s := l.segments[old-1]
+		l.mu.Lock()
+		l.segments = slices.Delete(l.segments, old-1, old)
+		l.mu.Unlock()
+		if err := l.recycle(s); err != nil {
+			return err
+		}
+		old--
+	}
+	if old == 0 {
+		return nil
+	}
+	s, end := l.segments[old-1], r.end
+	if len(r.unsynced) > 0 {
+		if r.unsynced[0].segment != s {
+			return nil
+		}
+		end = r.unsynced[0].at
+	} else if r.segments[len(r.segments)-1] != s {
+		return nil
+	}
+	end = (end + segmentAlign - 1) &^ (segmentAlign - 1)
+	if end >= s.size {
+		return nil
+	}
+	f, err := l.fsys.OpenWrite(l.path(s.name))
+	if err != nil {
+		return l.fail(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(end); err != nil {
+		return l.fail(err)
+	}
+	s.size = end
+	return nil
+}
+
+// place is where a record is.
+type place struct {
+	segment *segment
+	at      int64
+}
+
+// redirect points items at the copies of their records.
+func (l *Log) redirect(moved map[place]place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := len(l.items) - 1; k >= 0 && len(moved) > 0; k-- {
+		i := &l.items[k]
+		from := place{i.segment, i.at}
+		if to, ok := moved[from]; ok {
+			i.segment, i.at = to.segment, to.at
+			delete(moved, from)
+		}
+	}
+}
+
+// setRecovered says what was found.
+func (l *Log) setRecovered(r *replay) error {
+	l.recovered = storage.Recovered{
+		State: r.state, Shape: r.shape, Configurations: r.configurations,
+		Sequence: l.DurableSequence(), Damage: l.damaged,
+	}
+	out := &l.recovered
+	if out.Shape.LastIndex() == out.Shape.PrevIndex {
+		out.LastSum = out.Shape.PrevSum
+		return nil
+	}
+	tail, err := l.readTail(out.Shape.LastIndex())
+	if err != nil {
+		return err
+	}
+	e := &tail[len(tail)-1]
+	out.Tail, out.LastSum, out.LastTime = tail, e.Sum, e.Time
+	return nil
+}
+
+// readTail reads the last entries up to an index.
+func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
+	k, size := len(l.items), 0
+	first := last
+	for k > 0 && last < first+storage.TailEntriesMax-1 && size < storage.TailBytesMax {
+		k--
+		if l.items[k].first <= last {
+			first, size = l.items[k].first, size+l.items[k].length
+		}
+	}
+	first = max(first, l.recovered.Shape.FirstIndex())
+	var tail []protocol.Entry
+	for first <= last {
+		entries, err := l.Read(first, last, storage.TailBytesMax)
+		if err != nil {
+			return nil, err
+		}
+		tail = append(tail, entries...)
+		first += protocol.Index(len(entries))
+	}
+	return clipTail(tail), nil
+}

@@ -1,0 +1,63 @@
+package wal
+
+import (
+	"crypto/rand"
+	"io"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Options of a log. A zero field means its default.
+type Options struct {
+	// SegmentBytes is the size of a segment; default 64 MiB, at least 16 KiB.
+	// Large ones make renames and directory syncs rarer, small ones give space
+	// back sooner. A record that does not fit gets a segment of its own size.
+	SegmentBytes int64
+	// SparesMax is how many unused segments are kept for later; default 2.
+	SparesMax int
+	// Background lets the log prepare its next segment in a goroutine of its
+	// own, which Close waits for. Without it the owner calls Prepare, or pays
+	// for a new segment inside a Write.
+	Background bool
+	// SpaceLow and SpaceHigh are the marks of the disk guard, in bytes of free
+	// space; default 4 and 6 segments.
+	SpaceLow, SpaceHigh uint64
+	// Cluster, if not zero, is the cluster that the directory must belong to.
+	Cluster protocol.ClusterID
+	// Random is where nonces come from; default crypto/rand. A simulation gives
+	// a seeded one.
+	Random io.Reader
+}
+
+const (
+	segmentBytesDefault = 64 << 20
+	segmentBytesMin     = 16 << 10
+	sparesDefault       = 2
+	// zeroedAtOpen is how much of the first segment of a run is filled with
+	// zeros at once; the rest is only reserved, so that opening is quick.
+	zeroedAtOpen = 4 << 20
+	zeroChunk    = 1 << 20
+	// bufferKeep is the largest write buffer that is kept.
+	bufferKeep = 4 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = segmentBytesDefault
+	}
+	o.SegmentBytes = (max(o.SegmentBytes, segmentBytesMin) + segmentAlign - 1) &^ (segmentAlign - 1)
+	if o.SparesMax == 0 {
+		o.SparesMax = sparesDefault
+	}
+	if o.SpaceLow == 0 {
+		o.SpaceLow = uint64(4 * o.SegmentBytes)
+	}
+	if o.SpaceHigh == 0 {
+		o.SpaceHigh = uint64(6 * o.SegmentBytes)
+	}
+	o.SpaceHigh = max(o.SpaceHigh, o.SpaceLow)
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	return o
+}

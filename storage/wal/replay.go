@@ -1,0 +1,331 @@
+package wal
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// replay reads a log from its first segment to its last and decides what of it
+// counts. It changes nothing on the disk.
+//
+// The rules: a record whose sequence number a later segment begins at or below
+// does not exist. Of the others, a bad one at or below what any good header, or
+// a segment's name, says is durable, is corrupt: a gap opens that ends at the
+// next good header, which says what the log was before it. Any other bad record
+// is torn, and the log ends there.
+type replay struct {
+	segments []*segment
+	begins   []int64             // where the records of each segment begin
+	limits   []protocol.Sequence // where the next segment begins; 0: none
+	content  []byte
+	known    protocol.Sequence // see durableAnywhere
+	visit    func(Record)
+
+	items          []item
+	begin, last    point
+	beginUnknown   bool
+	state          protocol.HardState
+	shape          protocol.Shape
+	configurations protocol.Configurations
+	next           protocol.Sequence
+	durable        protocol.Sequence
+	unsynced       []record // with sequence numbers above durable
+	end            int64    // after the last record that counts, in its segment
+	entries        []protocol.Entry
+
+	gap    *gap
+	holes  []protocol.Range
+	damage *storage.Damage
+	torn   bool
+	count  counts
+	// accepted says that the segment being read gave a good header.
+	accepted bool
+}
+
+type counts struct {
+	records, entries, corrupt, torn, gone, harmless, badHeaders int
+}
+
+// gap is a run of corrupt records that no good header has followed yet.
+type gap struct {
+	sequence protocol.Sequence
+	segment  string
+	at       int64
+	text     string
+	// appends: the one record in it can only have appended.
+	appends bool
+	records int
+	// commit was known before it: nothing up to there can have been cut.
+	commit protocol.Index
+}
+
+// openSegments opens the files and reads the headers.
+func openSegments(fsys vfs.FS, l *Log, f folder) (*replay, error) {
+	r := &replay{next: 1}
+	for i := range f.segments {
+		s := &segment{segmentHeader: f.segments[i], name: segmentName(&f.segments[i])}
+		file, err := fsys.Open(l.path(s.name))
+		if err != nil {
+			return r, protocol.ErrDirectory.Because(err)
+		}
+		s.file = file
+		r.segments = append(r.segments, s)
+		begin, err := s.readHeader()
+		if err != nil {
+			return r, err
+		}
+		r.begins = append(r.begins, begin)
+		r.limits = append(r.limits, 0)
+	}
+	limit := protocol.Sequence(0)
+	for i := len(r.segments) - 1; i >= 0; i-- {
+		r.limits[i] = limit
+		if limit == 0 || r.segments[i].first < limit {
+			limit = r.segments[i].first
+		}
+	}
+	return r, nil
+}
+
+// readHeader reads a segment's header, and returns where records begin, or may
+// begin if the header is bad.
+func (s *segment) readHeader() (int64, error) {
+	var err error
+	if s.size, err = s.file.Size(); err != nil {
+		return 0, protocol.ErrDirectory.Because(err)
+	}
+	b := make([]byte, min(s.size, segmentBytes+configurationBytesMax))
+	if _, err := s.file.ReadAt(b, 0); err != nil && err != io.EOF {
+		return 0, protocol.ErrDiskFailed.Because(err)
+	}
+	h, end, ok := parseSegmentHeader(b, s.nonce)
+	if !ok {
+		return segmentBytes, nil
+	}
+	if h.number != s.number || h.first != s.first {
+		return 0, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s holds segment %d, whose first record is %d", s.name, h.number, h.first))
+	}
+	s.segmentHeader, s.good = h, true
+	return end, nil
+}
+
+// run reads all segments.
+func (r *replay) run() error {
+	for i := range r.segments {
+		if err := r.readSegment(i); err != nil {
+			return err
+		}
+		if r.torn {
+			break
+		}
+	}
+	if n := len(r.segments); n > 0 && !r.segments[n-1].good && !r.accepted {
+		return protocol.ErrCorrupt.With(fmt.Sprintf(
+			"damaged data: the header and all records of the last segment, %s, are damaged: what this member voted is not known; "+
+				"move the directory away and let the member join as a new one", r.segments[n-1].name))
+	}
+	if r.gap != nil {
+		// Something says that these records were durable, and nothing is left to
+		// say what they led to.
+		r.addDamage(r.gap, protocol.Range{First: r.state.Commit + 1, Last: max(r.last.index, r.state.Commit+1)}, protocol.LogSum{})
+	}
+	return nil
+}
+
+// load reads a segment's content into the shared buffer.
+func (r *replay) load(s *segment, into []byte) ([]byte, error) {
+	if int64(cap(into)) < s.size {
+		into = make([]byte, s.size)
+	}
+	into = into[:s.size]
+	if _, err := s.file.ReadAt(into, 0); err != nil && err != io.EOF {
+		return nil, protocol.ErrDiskFailed.Because(err)
+	}
+	return into, nil
+}
+
+func (r *replay) readSegment(i int) error {
+	s, limit := r.segments[i], r.limits[i]
+	var err error
+	if r.content, err = r.load(s, r.content); err != nil {
+		return err
+	}
+	r.accepted = false
+	r.startSegment(i)
+	at := r.begins[i]
+	r.end = at
+	var h header
+	for {
+		gone := func() bool { return limit != 0 && r.next >= limit }
+		if gone() {
+			r.count.gone += r.countFrom(s, at)
+			return nil
+		}
+		if !r.parse(s, at, &h) {
+			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
+				return err
+			}
+			r.openGap(s, at, r.next, "a record's header is damaged", false)
+			if at = r.scan(s, at+recordAlign); at < 0 {
+				return nil
+			}
+			continue
+		}
+		if h.sequence > r.next { // records are missing
+			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
+				return err
+			}
+			r.openGap(s, at, r.next, fmt.Sprintf("records %d to %d are missing", r.next, h.sequence-1), false)
+			if r.next = h.sequence; gone() {
+				continue
+			}
+		}
+		stop, err := r.takeRecord(i, at, &h)
+		if stop || err != nil {
+			return err
+		}
+		at += h.size()
+		r.end = at
+	}
+}
+
+// startSegment takes what a segment's header says.
+func (r *replay) startSegment(i int) {
+	s := r.segments[i]
+	if i == 0 {
+		r.next = s.first
+		r.beginUnknown = !s.good && s.first > 1
+		r.setBegin(s.before)
+		if s.known {
+			r.configurations = protocol.NewConfigurations(s.configuration)
+		}
+	}
+	r.raiseDurable(s.first - 1)
+	if !s.good {
+		r.count.badHeaders++
+		s.low = r.last.index
+		return
+	}
+	r.accepted = true
+	r.next = max(r.next, s.first)
+	r.resume(s, 0, s.before)
+	r.state = s.state
+	r.raiseDurable(s.durable)
+	s.low = s.before.index
+}
+
+func (r *replay) setBegin(p point) {
+	r.begin, r.last = p, p
+	r.shape = protocol.Shape{PrevIndex: p.index, PrevTerm: p.term, PrevSum: p.sum}
+}
+
+func (r *replay) raiseDurable(d protocol.Sequence) {
+	if d <= r.durable {
+		return
+	}
+	r.durable = d
+	k := 0
+	for k < len(r.unsynced) && r.unsynced[k].sequence <= d {
+		k++
+	}
+	r.unsynced = r.unsynced[k:]
+}
+
+// parse decodes the record header at an offset of the loaded segment.
+func (r *replay) parse(s *segment, at int64, h *header) bool {
+	return at+recordBytes <= int64(len(r.content)) &&
+		parseHeader(r.content[at:], s.nonce, r.next-1, h) && at+h.size() <= int64(len(r.content))
+}
+
+// scan returns the offset of the next good header at or after at, or -1.
+func (r *replay) scan(s *segment, at int64) int64 {
+	var h header
+	for ; at+recordBytes <= int64(len(r.content)); at += recordAlign {
+		if r.parse(s, at, &h) {
+			return at
+		}
+	}
+	return -1
+}
+
+// isCorrupt decides about the bad record r.next, at an offset of segment i. If
+// it is torn, the log ends before it.
+func (r *replay) isCorrupt(i int, at int64) (bool, error) {
+	known, err := r.durableAnywhere(i, at)
+	if err != nil {
+		return false, err
+	}
+	if r.next <= known {
+		return true, nil
+	}
+	r.torn = true
+	if n := r.countFrom(r.segments[i], at); r.visit != nil && (n > 0 || !allZero(r.content[at:])) {
+		r.count.torn += n
+		r.tell(r.segments[i], at, &header{sequence: r.next}, nil, StatusTorn)
+	}
+	return false, nil
+}
+
+// durableAnywhere returns the highest sequence number that any good header from
+// here on says is durable, or that the name of a segment proves to be. It reads
+// the rest of the log, but only once: no later header can say more.
+func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
+	if r.known > 0 {
+		return max(r.known, r.durable), nil
+	}
+	known := max(r.durable, durableIn(r.content, at, r.segments[i].nonce, r.next-1))
+	var content []byte
+	for _, s := range r.segments[i+1:] {
+		known = max(known, s.first-1)
+		if s.good {
+			known = max(known, s.durable)
+		}
+		var err error
+		if content, err = r.load(s, content); err != nil {
+			return 0, err
+		}
+		known = max(known, durableIn(content, segmentBytes, s.nonce, s.first-1))
+	}
+	r.known = known
+	return known, nil
+}
+
+// durableIn returns the highest durable of all good headers at or after at.
+func durableIn(content []byte, at int64, nonce uint64, last protocol.Sequence) protocol.Sequence {
+	var known protocol.Sequence
+	var h header
+	for ; at+recordBytes <= int64(len(content)); at += recordAlign {
+		if parseHeader(content[at:], nonce, last, &h) {
+			known = max(known, h.durable)
+		}
+	}
+	return known
+}
+
+// countFrom counts good headers at or after at, for reports only.
+func (r *replay) countFrom(s *segment, at int64) int {
+	if r.visit == nil {
+		return 0
+	}
+	n := 0
+	var h header
+	for ; at+recordBytes <= int64(len(r.content)); at += recordAlign {
+		if parseHeader(r.content[at:], s.nonce, 0, &h) {
+			n++
+		}
+	}
+	return n
+}
+
+func allZero(b []byte) bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
