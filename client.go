@@ -1,0 +1,91 @@
+package starling
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// ClientConfig says which cluster is dialled. The zero value of a field means
+// the default that its comment names.
+type ClientConfig struct {
+	// Addresses are host:port of members, at least one. Reads go to the first
+	// that answers and stay there; commands go to the leader, once it is
+	// known. The others are for when these fail, beside the members that are
+	// learned from the cluster.
+	Addresses []string
+	// SessionTimeout is how long the cluster remembers this client without
+	// hearing of it. Default: 30 s.
+	SessionTimeout time.Duration
+}
+
+// Validate reports all mistakes at once.
+func (c ClientConfig) Validate() error {
+	var errs []error
+	if len(c.Addresses) == 0 {
+		errs = append(errs, errors.New("no address of a member is given"))
+	}
+	for _, a := range c.Addresses {
+		errs = append(errs, checkAddress("an address", a))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return protocol.ErrInvalid.With(err.Error())
+	}
+	return nil
+}
+
+// Client talks to a cluster from outside, in one session. It is a Caller. All
+// methods may be called from any goroutine.
+type Client struct{ caller *client.Client }
+
+var _ resources.Caller = (*Client)(nil)
+
+// Dial returns a client when a member has answered; ctx bounds that. It fails
+// at once, with ErrUnavailable and what went wrong at each address, if none
+// does.
+func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	remote, err := client.NewRemote(ctx, client.RemoteConfig{Addresses: cfg.Addresses})
+	if err != nil {
+		return nil, err
+	}
+	caller, err := client.New(remote, client.Config{SessionTimeout: cfg.SessionTimeout})
+	if err != nil {
+		return nil, errors.Join(err, remote.Close())
+	}
+	return &Client{caller: caller}, nil
+}
+
+// Status returns what the member at hand says of itself and of the cluster.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	s, err := c.caller.Status(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	return statusOf(*s), nil
+}
+
+// Command runs one command in the client's session. Handles call it.
+func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
+	return c.caller.Command(ctx, command)
+}
+
+// Query runs one query at the member at hand. Handles call it.
+func (c *Client) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
+	return c.caller.Query(ctx, q)
+}
+
+// Watch follows the changes of a resource. Handles call it.
+func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
+	return c.caller.Watch(ctx, w)
+}
+
+// Close ends the session and the connections. What is in flight ends with
+// ErrClosed or ErrUnknownOutcome.
+func (c *Client) Close() error { return c.caller.Close() }

@@ -1,0 +1,263 @@
+package starling
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Role is what a member wishes to do with the log. Its role follows the
+// replicated configuration; the wish decides only who is asked.
+type Role = protocol.Role
+
+const (
+	// Active members lead by consensus: a write is acknowledged when a
+	// majority of them has it on disk.
+	Active = protocol.RoleActive
+	// Passive members follow by gossip. They hold everything and serve local
+	// reads and watches, at no cost to the leader.
+	Passive = protocol.RolePassive
+)
+
+// Defaults of Config.
+const (
+	BindDefault              = "127.0.0.1:7600"
+	ActivesDefault           = 3
+	GossipFanoutDefault      = 4
+	GossipProbabilityDefault = 0.75
+)
+
+// Config says how a member is opened. The zero value of a field means the
+// default that its comment names.
+type Config struct {
+	// Name is the member's label for people, at most 255 bytes without
+	// spaces or commas, unique in the cluster. Default: the host's name.
+	Name string
+	// Dir is where the member keeps its log. Default "": in memory only, so
+	// that a member that stops has forgotten everything, its vote included;
+	// good for tests, not for data.
+	Dir string
+
+	// Bind is the host:port for members and clients, TCP and UDP. Port 0
+	// picks one. Default: 127.0.0.1:7600.
+	Bind string
+	// Advertise is the host:port at which others reach this member. Default:
+	// what is bound, so it must be given when Bind names no single address.
+	Advertise string
+	// HTTP is the host:port of /healthz, /readyz and /v1/status. Port 0 picks
+	// one. Default "": none.
+	HTTP string
+	// Insecure allows addresses beyond this machine although nothing on the
+	// network is encrypted or authenticated yet.
+	Insecure bool
+
+	// Role is the wish. Default: Active.
+	Role Role
+	// Eligible lets a passive member be chosen as an active one.
+	Eligible bool
+	// Bootstrap begins a new cluster with this member. On a directory that
+	// has an identity it does nothing.
+	Bootstrap bool
+	// Join are addresses of members, to be asked at the first start. A member
+	// with a directory remembers the others.
+	Join []string
+	// Actives is the number of voters that the cluster grows to; what the
+	// bootstrapping member says is kept in the log. Default: 3. Even numbers
+	// are allowed and tolerate no more failures than the odd number below.
+	Actives int
+	// Zone is where the member is, for placement. Default "": nowhere.
+	Zone string
+
+	// GossipMode is how entries reach passives. Default: "flood", the only
+	// one so far.
+	GossipMode string
+	// GossipFanout is how many random members a new frame goes to, each with
+	// GossipProbability. More costs bandwidth; less costs time, never data.
+	// Defaults: 4 and 0.75.
+	GossipFanout      int
+	GossipProbability float64
+
+	// Heartbeat is how often a leader is heard, Election how long a follower
+	// waits, at least, before it stands. Shorter notices a dead leader
+	// sooner and takes slow networks for dead ones. Defaults: those for a
+	// local network.
+	Heartbeat, Election time.Duration
+
+	// Types are the resource types that this member knows beside map, queue
+	// and counter. All members should know the same.
+	Types []*resources.Type
+	// Logger gets what is worth telling. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// withDefaults returns the configuration with every default filled in.
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name, _ = os.Hostname() // an error leaves it empty: Validate says so
+	}
+	if c.Bind == "" {
+		c.Bind = BindDefault
+	}
+	if c.Role == protocol.RoleNone {
+		c.Role = Active
+	}
+	if c.Actives == 0 {
+		c.Actives = ActivesDefault
+	}
+	if c.GossipMode == "" {
+		c.GossipMode = "flood"
+	}
+	if c.GossipFanout == 0 {
+		c.GossipFanout = GossipFanoutDefault
+	}
+	if c.GossipProbability == 0 {
+		c.GossipProbability = GossipProbabilityDefault
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports all mistakes at once, each with its way out.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	errs := []error{
+		checkName("Name", c.Name),
+		checkListen("Bind", c.Bind, c.Insecure),
+		c.checkAdvertise(),
+		c.checkStart(),
+		c.checkGossip(),
+		checkTiming(c.Heartbeat, c.Election),
+	}
+	if c.HTTP != "" {
+		errs = append(errs, checkListen("HTTP", c.HTTP, c.Insecure))
+	}
+	if c.Zone != "" {
+		errs = append(errs, checkName("Zone", c.Zone))
+	}
+	for _, a := range c.Join {
+		errs = append(errs, checkAddress("Join", a))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return protocol.ErrInvalid.With(err.Error())
+	}
+	return nil
+}
+
+func (c Config) checkStart() error {
+	var errs []error
+	if c.Role != Active && c.Role != Passive {
+		errs = append(errs, fmt.Errorf("Role is Active or Passive, not %d", c.Role))
+	}
+	if c.Bootstrap && c.Role == Passive {
+		errs = append(errs, errors.New("a passive member cannot bootstrap: begin the cluster with an active one"))
+	}
+	if c.Actives < 1 || c.Actives > protocol.ActivesMax {
+		errs = append(errs, fmt.Errorf("Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))
+	}
+	if c.Dir == "" && !c.Bootstrap && len(c.Join) == 0 {
+		errs = append(errs, errors.New("a member without a directory begins a cluster (Bootstrap) or joins one (Join)"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkAdvertise() error {
+	if c.Advertise != "" {
+		if err := checkAddress("Advertise", c.Advertise); err != nil {
+			return err
+		}
+		return checkBeyond("Advertise", c.Advertise, c.Insecure)
+	}
+	host, _, err := net.SplitHostPort(c.Bind)
+	if err != nil {
+		return nil // Bind is reported already
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		return fmt.Errorf("Bind %s names no single address: say in Advertise at which host:port others reach this member", c.Bind)
+	}
+	return nil
+}
+
+func (c Config) checkGossip() error {
+	switch {
+	case c.GossipMode == "hybrid":
+		return errors.New("GossipMode hybrid is not there yet: use flood")
+	case c.GossipMode != "flood":
+		return fmt.Errorf("GossipMode is flood, not %q", c.GossipMode)
+	case c.GossipFanout < 1 || c.GossipFanout > 64:
+		return fmt.Errorf("GossipFanout is %d, not between 1 and 64", c.GossipFanout)
+	case c.GossipProbability < 0 || c.GossipProbability > 1:
+		return fmt.Errorf("GossipProbability is %g, not between 0 and 1", c.GossipProbability)
+	}
+	return nil
+}
+
+func checkTiming(heartbeat, election time.Duration) error {
+	switch {
+	case heartbeat == 0 && election == 0:
+		return nil
+	case heartbeat <= 0 || election <= 0:
+		return errors.New("Heartbeat and Election are set together, both above zero, or not at all")
+	case election < 3*heartbeat:
+		return fmt.Errorf("Election %v is less than three heartbeats of %v: one late packet would depose a leader", election, heartbeat)
+	}
+	return nil
+}
+
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty", what)
+	case len(name) > protocol.NameBytesMax:
+		return fmt.Errorf("%s has %d bytes, the limit is %d", what, len(name), protocol.NameBytesMax)
+	case strings.ContainsFunc(name, func(r rune) bool { return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("%s %q contains a space, a comma or a control character", what, name)
+	}
+	return nil
+}
+
+// checkAddress checks host:port without asking a resolver.
+func checkAddress(what, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%s is host:port, not %q", what, addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || (n == 0 && what != "Bind" && what != "HTTP") {
+		return fmt.Errorf("%s %q has no port between 1 and 65535", what, addr)
+	}
+	if strings.ContainsAny(host, "/ ,") || len(addr) > protocol.NameBytesMax {
+		return fmt.Errorf("%s is host:port, not %q", what, addr)
+	}
+	return nil
+}
+
+func checkListen(what, addr string, insecure bool) error {
+	if err := checkAddress(what, addr); err != nil {
+		return err
+	}
+	return checkBeyond(what, addr, insecure)
+}
+
+// checkBeyond refuses addresses that other machines can reach, unless that was
+// asked for.
+func checkBeyond(what, addr string, insecure bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || insecure || host == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("%s %s is beyond this machine, and nothing on the network is encrypted or authenticated yet: bind to 127.0.0.1, or say Insecure (--insecure) if the network is trusted", what, addr)
+}

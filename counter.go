@@ -1,0 +1,38 @@
+package starling
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/resources/counter"
+)
+
+// Counter is a handle to a replicated 64-bit number. One that nobody has
+// touched is 0.
+type Counter struct {
+	caller Caller
+	name   string
+}
+
+// NewCounter returns a handle over a Node or a Client.
+func NewCounter(c Caller, name string) *Counter { return &Counter{caller: c, name: name} }
+
+// Add adds to the number and returns the sum, or ErrOverflow.
+func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
+	return counter.Add.Do(ctx, c.caller, c.name, delta)
+}
+
+// Get returns the number.
+func (c *Counter) Get(ctx context.Context, opts ...Option) (int64, error) {
+	return counter.Get.Do(ctx, c.caller, c.name, struct{}{}, opts...)
+}
+
+// Set sets the number and returns the one before.
+func (c *Counter) Set(ctx context.Context, n int64) (int64, error) {
+	return counter.Set.Do(ctx, c.caller, c.name, n)
+}
+
+// CompareAndSet sets the number if it is the expected one. Otherwise the error
+// is ErrConditionFailed. It returns the number as it is afterwards.
+func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64) (int64, error) {
+	return counter.CompareAndSet.Do(ctx, c.caller, c.name, counter.Swap{Old: expected, New: n})
+}

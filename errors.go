@@ -1,0 +1,91 @@
+package starling
+
+import "github.com/starlinghq/starling/protocol"
+
+// Error is an error with a code that crosses the wire. Codes decide: errors.Is
+// compares them, so an error that a member sent matches the sentinels below.
+// Texts are for people.
+type Error = protocol.Error
+
+// Code is what an error means, on both sides of the wire.
+type Code = protocol.Code
+
+// CodeOf returns the code of an error, or "" for nil. An error without one is
+// "invalid".
+func CodeOf(err error) Code {
+	code, _ := protocol.CodeOf(err)
+	return code
+}
+
+// The errors that a program may want to tell apart with errors.Is.
+//
+// Has not happened, and may work later.
+var (
+	// ErrNoLeader: no majority of the voters can be reached, or an election
+	// is under way. Handles retry it until their context ends.
+	ErrNoLeader = protocol.ErrNoLeader
+	// ErrOverloaded: more writes are in flight than the leader admits.
+	ErrOverloaded = protocol.ErrOverloaded
+	// ErrNoSpace: the leader's disk is nearly full.
+	ErrNoSpace = protocol.ErrNoSpace
+	// ErrUnavailable: nobody answers.
+	ErrUnavailable = protocol.ErrUnavailable
+	// ErrClosed: this node or client has been closed.
+	ErrClosed = protocol.ErrClosed
+	// ErrNotServing: the member lacks a type, or doubts its state.
+	ErrNotServing = protocol.ErrNotServing
+)
+
+// ErrUnknownOutcome: the context ended, or the session did, after a write was
+// sent and before it was answered. It may or may not have happened.
+var ErrUnknownOutcome = protocol.ErrUnknownOutcome
+
+// Has had no effect.
+var (
+	// ErrNotFound: no such key, or an empty queue.
+	ErrNotFound = protocol.ErrNotFound
+	// ErrConditionFailed: a version or a value was not the expected one.
+	ErrConditionFailed = protocol.ErrConditionFailed
+	// ErrInvalid: the request makes no sense, such as an empty key.
+	ErrInvalid = protocol.ErrInvalid
+	// ErrTooLarge: a key, a value or a command is over its limit.
+	ErrTooLarge = protocol.ErrTooLarge
+	// ErrUnknownType: the members' binary has no such resource type.
+	ErrUnknownType = protocol.ErrUnknownType
+	// ErrWrongType: a resource of that name has another type.
+	ErrWrongType = protocol.ErrWrongType
+	// ErrUnknownOperation: the members' version of the type lacks it.
+	ErrUnknownOperation = protocol.ErrUnknownOperation
+	// ErrPanicked: the command panicked, on every member, without effect.
+	ErrPanicked = protocol.ErrPanicked
+)
+
+// Sessions and watches.
+var (
+	// ErrSessionExpired: nothing was heard of this client for the session's
+	// timeout.
+	ErrSessionExpired = protocol.ErrSessionExpired
+	// ErrCompacted: the changes that a watch should begin with are gone. Read
+	// the state, and watch on from the index of that read.
+	ErrCompacted = protocol.ErrCompacted
+	// ErrSlowWatcher: the watcher did not keep up and was cancelled.
+	ErrSlowWatcher = protocol.ErrSlowWatcher
+)
+
+// Starting a member.
+var (
+	// ErrDirectory: the data directory is in use, foreign, or of a newer
+	// version.
+	ErrDirectory = protocol.ErrDirectory
+	// ErrCorrupt: the log is damaged; the text says where.
+	ErrCorrupt = protocol.ErrCorrupt
+	// ErrDiskFailed: a write or a sync failed; the member has stopped.
+	ErrDiskFailed = protocol.ErrDiskFailed
+	// ErrNameTaken: another member has the name.
+	ErrNameTaken = protocol.ErrNameTaken
+	// ErrWrongCluster: the members to join, or the directory, belong to
+	// another cluster.
+	ErrWrongCluster = protocol.ErrWrongCluster
+	// ErrWrongVersion: the other side speaks another version of the protocol.
+	ErrWrongVersion = protocol.ErrWrongVersion
+)

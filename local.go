@@ -1,0 +1,225 @@
+package starling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// LocalConfig says what OpenLocal opens. The zero value of a field means the
+// default that its comment names.
+type LocalConfig struct {
+	// Actives and Passives are how many members of each kind there are; they
+	// are named a1, a2, ... and p1, p2, ... Defaults: 3 and 0.
+	Actives, Passives int
+	// Dir holds one directory for each member. Default "": in memory.
+	Dir string
+	// Bind is the loopback host:port of the first member; the others have the
+	// ports that follow. Default: 127.0.0.1:0, and each picks a port.
+	Bind string
+	// HTTP is Bind for HTTP. Default "": none.
+	HTTP string
+	// Types are the resource types beside map, queue and counter.
+	Types []*resources.Type
+	// Logger gets what is worth telling, with the member's name. Default:
+	// nothing is logged.
+	Logger *slog.Logger
+	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms.
+	Heartbeat, Election time.Duration
+}
+
+// Cluster is a whole cluster in this process, over real loopback sockets.
+type Cluster struct {
+	// Nodes are the actives, then the passives. The first one bootstrapped.
+	Nodes []*Node
+	// Client is dialled to the cluster as a remote client would be.
+	Client *Client
+}
+
+// Local opens a cluster of n active members in this process, in memory, that
+// know the given types beside the built-in ones: for first steps and for
+// tests. It returns when all of them vote; ctx bounds that.
+func Local(ctx context.Context, n int, types ...*resources.Type) (*Cluster, error) {
+	return OpenLocal(ctx, LocalConfig{Actives: n, Types: types})
+}
+
+// OpenLocal opens a cluster in this process. It returns when all actives vote
+// and all passives serve; ctx bounds that.
+func OpenLocal(ctx context.Context, cfg LocalConfig) (*Cluster, error) {
+	configs, again, err := cfg.members()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Nodes: make([]*Node, len(configs))}
+	// The first member of a new cluster has to be there before others join
+	// it. Members that have been there before need a majority to be ready.
+	first := 1
+	if again {
+		first = len(configs)
+	}
+	configs[0].Join = nil
+	if err = c.open(ctx, configs[:first]); err == nil {
+		for i := range configs {
+			configs[i].Join = []string{c.Nodes[0].Addr()}
+		}
+		err = c.open(ctx, configs[first:])
+	}
+	if err == nil {
+		err = c.settle(ctx, cfg.Actives)
+	}
+	if err == nil {
+		c.Client, err = Dial(ctx, ClientConfig{Addresses: c.addresses()})
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Validate reports what is wrong.
+func (cfg LocalConfig) Validate() error {
+	configs, _, err := cfg.members()
+	if err != nil {
+		return err
+	}
+	configs[0].Join = nil
+	return configs[0].Validate() // the others differ by name and port only
+}
+
+// members returns the configuration of each member, and whether they have been
+// opened before.
+func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
+	if cfg.Actives == 0 {
+		cfg.Actives = ActivesDefault
+	}
+	if cfg.Bind == "" {
+		cfg.Bind = "127.0.0.1:0"
+	}
+	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
+		return nil, false, protocol.ErrInvalid.With("members with directories find each other again by their addresses: say in Bind at which port they begin")
+	}
+	if cfg.Election == 0 && cfg.Heartbeat == 0 {
+		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
+	}
+	if cfg.Actives < 1 || cfg.Actives > protocol.ActivesMax || cfg.Passives < 0 {
+		return nil, false, protocol.ErrInvalid.With(fmt.Sprintf("a cluster has 1 to %d actives and 0 or more passives, not %d and %d", protocol.ActivesMax, cfg.Actives, cfg.Passives))
+	}
+	for i := range cfg.Actives + cfg.Passives {
+		m := Config{
+			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
+			Types: cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
+			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i),
+			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
+		}
+		if i >= cfg.Actives {
+			m.Name, m.Role = "p"+strconv.Itoa(i-cfg.Actives+1), Passive
+		}
+		if cfg.Logger != nil {
+			m.Logger = cfg.Logger.With("member", m.Name)
+		}
+		if cfg.Dir != "" {
+			m.Dir = filepath.Join(cfg.Dir, m.Name)
+			again = again || (i == 0 && hasFiles(m.Dir))
+		}
+		configs = append(configs, m)
+	}
+	return configs, again, nil
+}
+
+// nthAddress returns the address n ports above; port 0 stays 0.
+func nthAddress(addr string, n int) string {
+	host, port, err := net.SplitHostPort(addr)
+	if p, convErr := strconv.Atoi(port); err == nil && convErr == nil && p != 0 {
+		return net.JoinHostPort(host, strconv.Itoa(p+n))
+	}
+	return addr
+}
+
+// hasFiles reports whether a directory is there and not empty.
+func hasFiles(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
+
+// open opens members side by side and puts them into their places.
+func (c *Cluster) open(ctx context.Context, configs []Config) error {
+	offset := 0
+	for offset < len(c.Nodes) && c.Nodes[offset] != nil {
+		offset++
+	}
+	errs := make([]error, len(configs))
+	var all sync.WaitGroup
+	for i, cfg := range configs {
+		all.Go(func() {
+			n, err := Open(ctx, cfg)
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", cfg.Name, err)
+				return
+			}
+			c.Nodes[offset+i] = n
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// settle waits until all actives vote and all members serve.
+func (c *Cluster) settle(ctx context.Context, actives int) error {
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		voters := 0
+		for _, m := range c.Nodes[0].Status().Members {
+			if m.Seat == protocol.SeatVoter.String() {
+				voters++
+			}
+		}
+		ready := voters == actives
+		for _, n := range c.Nodes {
+			ready = ready && n.Ready() == nil
+		}
+		if ready {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return protocol.ErrUnavailable.With(fmt.Sprintf("%d of %d actives vote", voters, actives)).Because(ctx.Err())
+		case <-poll.C:
+		}
+	}
+}
+
+func (c *Cluster) addresses() []string {
+	var out []string
+	for _, n := range c.Nodes {
+		out = append(out, n.Addr())
+	}
+	return out
+}
+
+// Close closes the client and all members.
+func (c *Cluster) Close() error {
+	var errs []error
+	if c.Client != nil {
+		errs = append(errs, c.Client.Close())
+	}
+	closing := make([]error, len(c.Nodes))
+	var all sync.WaitGroup
+	for i, n := range c.Nodes {
+		if n != nil {
+			all.Go(func() { closing[i] = n.Close() })
+		}
+	}
+	all.Wait()
+	return errors.Join(append(errs, closing...)...)
+}

@@ -1,0 +1,222 @@
+package starling
+
+import (
+	"context"
+	"iter"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
+)
+
+// Key is what maps can be keyed by: strings and byte slices, in bytewise
+// order, and whole numbers, by value.
+type Key = resources.Key
+
+// Map is a typed handle to a replicated, ordered map. Values are encoded with
+// msgpack. A handle holds nothing but the name; make as many as you like. The
+// map is there with its first write; before, it is empty.
+type Map[K Key, V any] struct {
+	caller Caller
+	name   string
+}
+
+// NewMap returns a handle over a Node or a Client. Names are of letters,
+// digits, "-", "_" and ".".
+func NewMap[K Key, V any](c Caller, name string) *Map[K, V] {
+	return &Map[K, V]{caller: c, name: name}
+}
+
+// Entry is a key with its value and its version, which changes with each put.
+// Conditions compare versions.
+type Entry[K Key, V any] struct {
+	Key     K
+	Value   V
+	Version uint64
+}
+
+// Get returns the value of a key, or ErrNotFound.
+func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
+	e, err := m.GetEntry(ctx, key, opts...)
+	return e.Value, err
+}
+
+// GetEntry returns a key with its value and version, or ErrNotFound.
+func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[K, V], error) {
+	item, err := kvmap.Get.Do(ctx, m.caller, m.name, resources.AppendKey(nil, key), opts...)
+	if err != nil {
+		return Entry[K, V]{}, err
+	}
+	value, err := resources.ParseValue[V](item.Value)
+	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, err
+}
+
+// Put sets a key.
+func (m *Map[K, V]) Put(ctx context.Context, key K, value V) error {
+	_, err := m.put(ctx, key, value, kvmap.Always, 0)
+	return err
+}
+
+// PutIf sets a key whose version is the given one, and returns its new
+// version; version 0 means that there is no such key. Otherwise the error is
+// ErrConditionFailed, and the version is the one that the key has.
+func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version uint64) (uint64, error) {
+	return m.put(ctx, key, value, kvmap.IfVersion, version)
+}
+
+func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version uint64) (uint64, error) {
+	b, err := resources.AppendValue(nil, value)
+	if err != nil {
+		return 0, err
+	}
+	now, err := kvmap.Put.Do(ctx, m.caller, m.name, kvmap.PutRequest{
+		Key: resources.AppendKey(nil, key), Value: b, Condition: c, Version: protocol.Index(version),
+	})
+	return uint64(now), err
+}
+
+// Delete removes a key and says whether it was there.
+func (m *Map[K, V]) Delete(ctx context.Context, key K) (bool, error) {
+	version, err := kvmap.Delete.Do(ctx, m.caller, m.name, kvmap.DeleteRequest{Key: resources.AppendKey(nil, key)})
+	return err == nil && version != 0, err
+}
+
+// DeleteIf removes a key whose version is the given one. Otherwise the error is
+// ErrConditionFailed.
+func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64) error {
+	_, err := kvmap.Delete.Do(ctx, m.caller, m.name, kvmap.DeleteRequest{
+		Key: resources.AppendKey(nil, key), Condition: kvmap.IfVersion, Version: protocol.Index(version),
+	})
+	return err
+}
+
+// Len returns the number of keys.
+func (m *Map[K, V]) Len(ctx context.Context, opts ...Option) (int, error) {
+	return kvmap.Size.Do(ctx, m.caller, m.name, struct{}{}, opts...)
+}
+
+// Range is a piece of the key space, in the order of keys. The zero value is
+// all of it.
+type Range[K Key] struct {
+	from, to []byte
+	limit    int
+	empty    bool
+}
+
+// Between is the keys from one on and before another.
+func Between[K Key](from, to K) Range[K] {
+	r := Range[K]{from: resources.AppendKey(nil, from), to: resources.AppendKey(nil, to)}
+	r.empty = len(r.to) == 0 // nothing comes before the empty string
+	return r
+}
+
+// From is the keys from one on.
+func From[K Key](from K) Range[K] { return Range[K]{from: resources.AppendKey(nil, from)} }
+
+// Prefix is the keys that begin with something.
+func Prefix[K ~string | ~[]byte](prefix K) Range[K] {
+	p := kvmap.Prefix([]byte(prefix))
+	return Range[K]{from: p.From, to: p.To}
+}
+
+// Limit is the first n keys of a range; 0 is no limit.
+func (r Range[K]) Limit(n int) Range[K] {
+	r.limit = n
+	return r
+}
+
+// Scan yields the keys of a range in order. It reads pages, each at its own
+// index: what is written meanwhile may be seen or not. It yields an error at
+// most once, last.
+func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.Seq2[Entry[K, V], error] {
+	return func(yield func(Entry[K, V], error) bool) {
+		request, left := kvmap.ScanRequest{From: r.from, To: r.to}, r.limit
+		for !r.empty {
+			request.Limit = min(left, kvmap.PageItemsDefault)
+			page, err := kvmap.Scan.Do(ctx, m.caller, m.name, request, opts...)
+			if err != nil {
+				yield(Entry[K, V]{}, err)
+				return
+			}
+			for _, item := range page.Items {
+				e, err := entryOf[K, V](item)
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+			left -= len(page.Items)
+			if len(page.Next) == 0 || (r.limit > 0 && left <= 0) {
+				return
+			}
+			request.From = page.Next
+		}
+	}
+}
+
+func entryOf[K Key, V any](item kvmap.Item) (e Entry[K, V], err error) {
+	if e.Key, err = resources.ParseKey[K](item.Key); err != nil {
+		return e, err
+	}
+	e.Version = uint64(item.Version)
+	e.Value, err = resources.ParseValue[V](item.Value)
+	return e, err
+}
+
+// WatchOptions say which changes are watched.
+type WatchOptions struct {
+	// Prefix is what the keys begin with, encoded as keys are: the bytes of a
+	// string. Default: all keys.
+	Prefix []byte
+	// After is an index: the watch begins with what was written after it. It
+	// comes from a read with WithInfo, or from an event, and another member
+	// may go on from there. Default 0: from now on.
+	After uint64
+}
+
+// MapEvent is one key that was put or deleted.
+type MapEvent[K Key, V any] struct {
+	Key     K
+	Value   V // the zero value if Deleted
+	Deleted bool
+	// Index is where it was written. Several keys may change at one index.
+	Index uint64
+}
+
+// Watch yields changes in order, without gaps or duplicates, until ctx ends or
+// the loop does. Its error, the last thing that it yields, is the context's,
+// ErrCompacted (the changes after After are gone: read the map and watch on
+// from the index of that read) or ErrSlowWatcher (the loop did not keep up).
+func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
+	return func(yield func(MapEvent[K, V], error) bool) {
+		stream, err := m.caller.Watch(ctx, protocol.Watch{
+			Resource: m.name, Type: kvmap.Type.Name(), Prefix: o.Prefix, From: protocol.Index(o.After),
+		})
+		if err != nil {
+			yield(MapEvent[K, V]{}, err)
+			return
+		}
+		defer stream.Close()
+		for {
+			changes, err := stream.Next(ctx)
+			if err != nil {
+				yield(MapEvent[K, V]{}, err)
+				return
+			}
+			for _, c := range changes.Changes {
+				e, err := eventOf[K, V](c, changes.Index)
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+func eventOf[K Key, V any](c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
+	e.Index, e.Deleted = uint64(index), c.Kind == protocol.ChangeDelete
+	if e.Key, err = resources.ParseKey[K](c.Key); err != nil || e.Deleted {
+		return e, err
+	}
+	e.Value, err = resources.ParseValue[V](c.Value)
+	return e, err
+}

@@ -1,0 +1,190 @@
+package starling
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/runtime"
+	"github.com/starlinghq/starling/internal/web"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/counter"
+	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
+)
+
+// Version is the version of this module.
+const Version = "0.1.0-dev"
+
+// closeTime bounds how long Close waits for work in flight.
+const closeTime = 10 * time.Second
+
+// Node is a member that runs in this process. It is a Caller: handles and
+// operations work over it, in one session of its own, and local reads cost no
+// network. All methods may be called from any goroutine.
+type Node struct {
+	member  *runtime.Member
+	caller  *client.Client
+	http    *web.Server // nil without HTTP
+	started atomic.Bool // member and caller are set
+
+	stop sync.Once
+	err  error // of the stop
+}
+
+var _ resources.Caller = (*Node)(nil)
+
+// Open starts a member. It returns when the member has joined, recovered and
+// knows a leader; ctx bounds that, not the life of the node. The error says
+// what is wrong and the way out; see the sentinels under "Starting a member".
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	registry, err := newRegistry(cfg.Types)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{}
+	if cfg.HTTP != "" {
+		// First, so that whoever watches the start hears why it takes time.
+		if n.http, err = web.Serve(cfg.HTTP, web.Handler(n.source()), cfg.Logger); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.open(ctx, cfg, registry); err != nil {
+		return nil, errors.Join(err, n.closeHTTP(ctx))
+	}
+	return n, nil
+}
+
+// open starts the member and the client half over it.
+func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registry) error {
+	member, err := runtime.Open(ctx, runtime.Config{
+		Name: cfg.Name, Dir: cfg.Dir, Bind: cfg.Bind, Advertise: cfg.Advertise,
+		Role: cfg.Role, Eligible: cfg.Eligible,
+		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
+		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
+		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
+		Registry: registry, Logger: cfg.Logger, Version: Version,
+	})
+	if err != nil {
+		return err
+	}
+	if n.caller, err = client.New(member, client.Config{}); err != nil {
+		return errors.Join(err, member.Shutdown(ctx))
+	}
+	if n.http != nil {
+		member.SetHTTP(n.http.Addr())
+	}
+	n.member = member
+	n.started.Store(true)
+	return nil
+}
+
+// source answers HTTP, from the moment at which the port is open.
+func (n *Node) source() web.Source {
+	starting := func() error {
+		if !n.started.Load() {
+			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster or a leader so far")
+		}
+		return nil
+	}
+	return web.Source{
+		Alive: func() error {
+			if starting() != nil {
+				return nil
+			}
+			return n.Err()
+		},
+		Ready: func() error {
+			if err := starting(); err != nil {
+				return err
+			}
+			return n.Ready()
+		},
+		Status: func() (any, error) {
+			if err := starting(); err != nil {
+				return nil, err
+			}
+			return n.Status(), nil
+		},
+	}
+}
+
+func (n *Node) closeHTTP(ctx context.Context) error {
+	if n.http == nil {
+		return nil
+	}
+	return n.http.Close(ctx)
+}
+
+// newRegistry returns the built-in types and the given ones.
+func newRegistry(types []*resources.Type) (*resources.Registry, error) {
+	return resources.NewRegistry(append([]*resources.Type{kvmap.Type, queue.Type, counter.Type}, types...)...)
+}
+
+// Name returns the member's label.
+func (n *Node) Name() string { return n.member.Name() }
+
+// Addr returns the host:port for members and clients.
+func (n *Node) Addr() string { return n.member.Addr() }
+
+// HTTPAddr returns the host:port of HTTP, "" without it.
+func (n *Node) HTTPAddr() string {
+	if n.http == nil {
+		return ""
+	}
+	return n.http.Addr()
+}
+
+// Status returns what the member says of itself and of the cluster.
+func (n *Node) Status() Status { return statusOf(n.member.Status()) }
+
+// Ready returns nil while the member serves and knows a leader, otherwise why
+// it does not.
+func (n *Node) Ready() error { return n.member.Ready() }
+
+// Done is closed when the member has stopped, by Close or by itself.
+func (n *Node) Done() <-chan struct{} { return n.member.Done() }
+
+// Err returns why the member has stopped by itself: a failed disk, a command
+// of a type that it lacks. It is nil while the member runs.
+func (n *Node) Err() error { return n.member.Err() }
+
+// Command runs one command in the node's session. Handles call it.
+func (n *Node) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {
+	return n.caller.Command(ctx, c)
+}
+
+// Query runs one query at this member. Handles call it.
+func (n *Node) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
+	return n.caller.Query(ctx, q)
+}
+
+// Watch follows the changes of a resource at this member. Handles call it.
+func (n *Node) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
+	return n.caller.Watch(ctx, w)
+}
+
+// Shutdown stops the member gracefully: it refuses new requests, ends those in
+// flight and flushes its log. When ctx ends it stops at once. The member keeps
+// its place in the cluster. Later calls return what the first one did.
+func (n *Node) Shutdown(ctx context.Context) error {
+	n.stop.Do(func() {
+		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close(), n.member.Shutdown(ctx))
+	})
+	return n.err
+}
+
+// Close is Shutdown with ten seconds of patience.
+func (n *Node) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	return n.Shutdown(ctx)
+}

@@ -1,0 +1,63 @@
+package starling
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/counter"
+	"github.com/starlinghq/starling/resources/queue"
+)
+
+var (
+	// ErrEmpty: there is nothing in the queue.
+	ErrEmpty = queue.ErrEmpty
+	// ErrOverflow: the counter would leave the range of 64 bits.
+	ErrOverflow = counter.ErrOverflow
+)
+
+// Queue is a typed handle to a replicated queue: first in, first out. Values
+// are encoded with msgpack.
+type Queue[V any] struct {
+	caller Caller
+	name   string
+}
+
+// NewQueue returns a handle over a Node or a Client.
+func NewQueue[V any](c Caller, name string) *Queue[V] { return &Queue[V]{caller: c, name: name} }
+
+// Push adds a value at the end.
+func (q *Queue[V]) Push(ctx context.Context, value V) error {
+	b, err := resources.AppendValue(nil, value)
+	if err != nil {
+		return err
+	}
+	_, err = queue.Push.Do(ctx, q.caller, q.name, b)
+	return err
+}
+
+// Pop takes the first value, or ErrEmpty. After ErrUnknownOutcome a value may
+// have been taken.
+func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
+	e, err := queue.Pop.Do(ctx, q.caller, q.name, struct{}{})
+	if err != nil {
+		var zero V
+		return zero, err
+	}
+	return resources.ParseValue[V](e.Value)
+}
+
+// Peek returns the first value and leaves it there, or ErrEmpty.
+func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
+	elements, err := queue.Peek.Do(ctx, q.caller, q.name, 1, opts...)
+	if err != nil || len(elements) == 0 {
+		var zero V
+		return zero, err
+	}
+	return resources.ParseValue[V](elements[0].Value)
+}
+
+// Len returns the number of values.
+func (q *Queue[V]) Len(ctx context.Context, opts ...Option) (int, error) {
+	n, err := queue.Length.Do(ctx, q.caller, q.name, struct{}{}, opts...)
+	return int(n), err
+}

@@ -1,0 +1,116 @@
+package starling
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Status is what one member says of itself and of the cluster. As JSON it is
+// what `starling status -o json` and /v1/status print; fields are added, never
+// renamed.
+type Status struct {
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Cluster string `json:"cluster"`
+	Address string `json:"address"`
+	HTTP    string `json:"http,omitempty"`
+	// Role is active, passive or none; RaftRole is leader, follower,
+	// candidate, learner or none.
+	Role     string `json:"role"`
+	RaftRole string `json:"raft_role"`
+	Term     uint64 `json:"term"`
+	// Leader is the leader's name, empty if none is known.
+	Leader  string `json:"leader"`
+	First   uint64 `json:"first"`
+	Commit  uint64 `json:"commit"`
+	Applied uint64 `json:"applied"`
+	// Digest is over the state at Applied. Members with the same Applied have
+	// the same Digest.
+	Digest string `json:"digest"`
+	// AgeMS is an upper bound on the age of this member's state, in whole
+	// milliseconds; null if it knows none.
+	AgeMS *int64 `json:"age_ms"`
+	// Actives are the names of the members in the configuration, Passives of
+	// the live others, both sorted.
+	Actives  []string       `json:"actives"`
+	Passives []string       `json:"passives"`
+	Members  []MemberStatus `json:"members"`
+	// Serving says whether the member answers reads; Reason why not.
+	Serving  bool   `json:"serving"`
+	Reason   string `json:"reason,omitempty"`
+	Sessions int    `json:"sessions"`
+	Keys     int    `json:"keys"`
+	UptimeMS int64  `json:"uptime_ms"`
+	Version  string `json:"version"`
+}
+
+// MemberStatus is one line of the member list, as the answering member sees it.
+type MemberStatus struct {
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	// Role is active or passive; Seat is voter or learner, empty for members
+	// that the configuration does not name.
+	Role   string `json:"role"`
+	Seat   string `json:"seat,omitempty"`
+	Alive  bool   `json:"alive"`
+	Leader bool   `json:"leader"`
+	// Applied and AgeMS are what the member last said of itself; null if it
+	// has not been heard.
+	Applied *uint64 `json:"applied"`
+	AgeMS   *int64  `json:"age_ms"`
+}
+
+func statusOf(s protocol.Status) Status {
+	out := Status{
+		Name: s.Name, ID: s.ID.String(), Cluster: s.Cluster.String(), Address: s.Address, HTTP: s.HTTP,
+		Role: s.Role, RaftRole: s.RaftRole, Term: uint64(s.Term), Leader: s.Leader,
+		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
+		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Members: []MemberStatus{},
+		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
+		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version,
+	}
+	for _, m := range s.Members {
+		line := MemberStatus{
+			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
+			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
+		}
+		if m.Known {
+			applied := uint64(m.Applied)
+			line.Applied = &applied
+		}
+		out.Members = append(out.Members, line)
+		switch {
+		case m.Seat != "":
+			out.Actives = append(out.Actives, m.Name)
+		case m.Alive:
+			out.Passives = append(out.Passives, m.Name)
+		}
+	}
+	slices.Sort(out.Actives)
+	slices.Sort(out.Passives)
+	slices.SortFunc(out.Members, compareMembers)
+	return out
+}
+
+// compareMembers puts actives first, then goes by name.
+func compareMembers(a, b MemberStatus) int {
+	if (a.Seat != "") != (b.Seat != "") {
+		if a.Seat != "" {
+			return -1
+		}
+		return 1
+	}
+	return slices.Compare([]string{a.Name, a.ID}, []string{b.Name, b.ID})
+}
+
+// ageMS rounds up: an age is an upper bound.
+func ageMS(nanos int64, known bool) *int64 {
+	if !known {
+		return nil
+	}
+	ms := (nanos + int64(time.Millisecond) - 1) / int64(time.Millisecond)
+	return &ms
+}
