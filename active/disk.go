@@ -47,7 +47,9 @@ type held struct {
 func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 	m.advance(now)
 	f := m.disk.flight
-	invariant.Check(f != nil && f.id == id, "write %d persisted, which is not in flight", id)
+	if f == nil || f.id != id {
+		invariant.Check(false, "write %d persisted, which is not in flight", id)
+	}
 	m.disk.flight = nil
 	m.disk.taking = false
 	m.disk.durable = f.state

@@ -10,7 +10,9 @@ import (
 // becomeFollower enters a term, or gives up whatever the member was in the
 // current one. leader is zero if it is not known.
 func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
-	invariant.Check(term >= m.hard.Term, "term %d entered from term %d", term, m.hard.Term)
+	if term < m.hard.Term {
+		invariant.Check(false, "term %d entered from term %d", term, m.hard.Term)
+	}
 	was := m.state
 	if term > m.hard.Term {
 		m.hard.Term, m.hard.Vote = term, protocol.MemberID{}
@@ -41,7 +43,9 @@ func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool
 // follow handles the sender of an append or a heartbeat: it leads its term, and
 // whoever hears it follows.
 func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
-	invariant.Check(m.state != StateLeader || term > m.hard.Term, "%s and %s both lead term %d", from.Short(), m.cfg.ID.Short(), term)
+	if m.state == StateLeader && term == m.hard.Term {
+		invariant.Check(false, "%s and %s both lead term %d", from.Short(), m.cfg.ID.Short(), term)
+	}
 	m.becomeFollower(term, from)
 	m.heard = m.now
 	m.armElection()

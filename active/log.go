@@ -31,7 +31,9 @@ func (m *Member) appendEntries(entries []protocol.Entry, configs []protocol.Conf
 	if len(entries) == 0 {
 		return
 	}
-	invariant.Check(entries[0].Index == m.shape.LastIndex()+1, "entry %d appended at %d", entries[0].Index, m.shape.LastIndex()+1)
+	if entries[0].Index != m.shape.LastIndex()+1 {
+		invariant.Check(false, "entry %d appended at %d", entries[0].Index, m.shape.LastIndex()+1)
+	}
 	for i := range entries {
 		m.shape.Append(entries[i].Term)
 	}
@@ -71,7 +73,9 @@ func (m *Member) commitTo(i protocol.Index) {
 	if i <= m.hard.Commit {
 		return
 	}
-	invariant.Check(i <= m.shape.LastIndex(), "commit %d above the log's end %d", i, m.shape.LastIndex())
+	if i > m.shape.LastIndex() {
+		invariant.Check(false, "commit %d above the log's end %d", i, m.shape.LastIndex())
+	}
 	m.hard.Commit = i
 	m.emit(protocol.EventCommitted, protocol.MemberID{}, i, "")
 }
@@ -111,7 +115,9 @@ func (m *Member) fit(first, last protocol.Index, bytes int) protocol.Index {
 		last = min(last, fresh[0].Index-1)
 	}
 	i := m.log.Fit(first, last, bytes)
-	invariant.Check(first <= i && i <= last, "log fits %d into %d..%d", i, first, last)
+	if i < first || i > last {
+		invariant.Check(false, "log fits %d into %d..%d", i, first, last)
+	}
 	return i
 }
 
