@@ -1,0 +1,63 @@
+package sim
+
+// boundary is a place between two effects of a member at which it may die.
+type boundary uint8
+
+const (
+	beforeWrite boundary = iota
+	amidWrite            // some of its operations on the disk are done
+	beforeSync           // written, not synced
+	afterSync            // synced, the replica does not know yet
+	beforeSend
+	amidSend // some messages have left, some have not
+	afterSend
+	beforeApply
+	afterApply // applied, the replica does not know yet
+	boundaries
+)
+
+var boundaryNames = [boundaries]string{
+	"before a write", "in the middle of a write", "between write and sync", "after a sync", "before sending",
+	"in the middle of sending", "after sending", "before applying", "after applying",
+}
+
+// fuse is a crash that waits for a boundary.
+type fuse struct {
+	armed bool
+	at    boundary
+	power bool
+	// skip passes that many boundaries of the kind first.
+	skip int
+}
+
+// fused reports whether the member is to die in the middle of what it begins
+// now, and takes the fuse.
+func (m *member) fused(b boundary) bool {
+	if !m.fuse.armed || m.fuse.at != b {
+		return false
+	}
+	if m.fuse.skip > 0 {
+		m.fuse.skip--
+		return false
+	}
+	m.torn, m.fuse.armed = m.fuse.power, false
+	m.s.counts.add(countBoundary+tally(b), 1)
+	return true
+}
+
+// survives says that a member has come to a boundary, and reports whether it
+// lives on.
+func (m *member) survives(b boundary) bool {
+	if !m.fuse.armed || m.fuse.at != b {
+		return true
+	}
+	if m.fuse.skip > 0 {
+		m.fuse.skip--
+		return true
+	}
+	power := m.fuse.power
+	m.fuse = fuse{}
+	m.s.counts.add(countBoundary+tally(b), 1)
+	m.s.crash(m, power, boundaryNames[b])
+	return false
+}

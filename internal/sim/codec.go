@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/counter"
+	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
+)
+
+func newRegistry() (*resources.Registry, error) {
+	return resources.NewRegistry(kvmap.Type, counter.Type, queue.Type)
+}
+
+// newMachine returns the state machine of a run. Its clock is the member's.
+func (m *member) newMachine() *resources.Machine {
+	return resources.NewMachine(resources.Config{
+		Registry: m.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: m.now, RingChanges: 64, RingBytes: 64 << 10,
+	})
+}
+
+// through is a resources.Caller that carries nothing: it keeps what an
+// operation asks for, and answers with a result that is already there. With it
+// the typed operations encode and decode for the simulator.
+type through struct {
+	command protocol.Command
+	query   protocol.Query
+	result  protocol.Result
+}
+
+func (t *through) Command(_ context.Context, c protocol.Command) (protocol.Result, error) {
+	t.command = c
+	return t.result, nil
+}
+
+func (t *through) Query(_ context.Context, q protocol.Query) (protocol.Result, error) {
+	t.query = q
+	return t.result, nil
+}
+
+func (t *through) Watch(context.Context, protocol.Watch) (resources.WatchStream, error) {
+	return nil, protocol.ErrUnknownOperation
+}
+
+// run makes the typed call of an operation.
+func (o *op) run(t *through) (output, error) {
+	ctx, name := context.Background(), objectName(o.object)
+	var out output
+	var err error
+	switch o.kind {
+	case opPut:
+		out.version, err = kvmap.Put.Do(ctx, t, mapName, kvmap.PutRequest{Key: []byte(name), Value: []byte(o.value)})
+	case opDelete:
+		out.version, err = kvmap.Delete.Do(ctx, t, mapName, kvmap.DeleteRequest{Key: []byte(name)})
+	case opSwap:
+		out.version, err = kvmap.Put.Do(ctx, t, mapName, kvmap.PutRequest{
+			Key: []byte(name), Value: []byte(o.value), Condition: kvmap.IfVersion, Version: o.version,
+		})
+	case opGet:
+		var item kvmap.Item
+		item, err = kvmap.Get.Do(ctx, t, mapName, kvmap.KeyRequest(name), resources.WithLevel(o.level))
+		out.found, out.value, out.version = err == nil, string(item.Value), item.Version
+	case opAdd:
+		out.number, err = counter.Add.Do(ctx, t, name, o.number)
+	case opSet:
+		out.number, err = counter.Set.Do(ctx, t, name, o.number)
+	case opCount:
+		out.number, err = counter.Get.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.level))
+	case opPush:
+		var n uint64
+		n, err = queue.Push.Do(ctx, t, name, []byte(o.value))
+		out.number = int64(n)
+	case opPop:
+		var e queue.Element
+		e, err = queue.Pop.Do(ctx, t, name, struct{}{})
+		out.found, out.number, out.value = err == nil, int64(e.Number), string(e.Value)
+	case opPeek:
+		var list []queue.Element
+		list, err = queue.Peek.Do(ctx, t, name, 1, resources.WithLevel(o.level))
+		if out.found = err == nil && len(list) == 1; out.found {
+			out.number, out.value = int64(list[0].Number), string(list[0].Value)
+		}
+	}
+	switch {
+	case errors.Is(err, protocol.ErrConditionFailed):
+		out.failed, err = true, nil
+	case errors.Is(err, protocol.ErrNotFound):
+		err = nil
+	}
+	return out, err
+}
+
+// decode reads the answer to an operation.
+func (o *op) decode(r protocol.Result) (output, error) { return o.run(&through{result: r}) }
+
+// query encodes a read.
+func (o *op) query() protocol.Query {
+	var t through
+	_, _ = o.run(&t) // what it makes of the empty answer does not matter
+	return t.query
+}
+
+// encode encodes a command with its session, its sequence and the floor.
+func (k *call) encode() protocol.Command {
+	switch k.op.kind {
+	case opOpen:
+		return resources.SessionOpenCommand(k.op.timeout)
+	case opKeepAlive:
+		return resources.SessionKeepAliveCommand(k.session, k.client.floorOf(k.session, k.client.seq+1))
+	}
+	var t through
+	_, _ = k.op.run(&t) // what it makes of the empty answer does not matter
+	t.command.Session, t.command.Sequence = k.session, k.seq
+	t.command.Floor = k.client.floorOf(k.session, k.seq)
+	return t.command
+}

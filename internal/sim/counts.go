@@ -1,0 +1,125 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+)
+
+// tally names one kind of happening that runs count.
+type tally int
+
+const (
+	countMessages tally = iota
+	countLost
+	countDuplicates
+	countBroken
+	countCuts
+	countOneWay
+	countClogs
+	countElections
+	countLeaders
+	countLeaderChanges
+	countPreVotesRefused
+	countVotesRefused
+	countRejected
+	countTruncations
+	countStepDowns
+	countConfigurations
+	countLearners
+	countVoters
+	countJoins
+	countRestarts
+	countProcessCrashes
+	countPowerCuts
+	countTotalPowerCuts
+	countFailedSyncs
+	countStalls
+	countOpenings
+	countTornTails
+	countUnsyncedLost
+	countPauses
+	countPausedLeaders
+	countSuspicions
+	countRepairs
+	countFrames
+	countAcknowledged
+	countRetries
+	countDeduplicated
+	countSessionsExpired
+	countUnknown
+	countLinearizable
+	countForwardedReads
+	countLocal
+	countAges
+	countApplied
+	countSettled
+	countBoundary
+	tallies = countBoundary + tally(boundaries)
+)
+
+var tallyNames = [tallies]string{
+	countMessages: "messages", countLost: "messages lost", countDuplicates: "datagrams doubled", countBroken: "streams broken",
+	countCuts: "links cut both ways", countOneWay: "links cut one way", countClogs: "links clogged",
+	countElections: "elections", countLeaders: "leaders elected", countLeaderChanges: "leader changes",
+	countPreVotesRefused: "pre-votes refused", countVotesRefused: "votes refused", countRejected: "appends rejected",
+	countTruncations: "truncations", countStepDowns: "leaders stepped down", countConfigurations: "configurations written",
+	countLearners: "learners made", countVoters: "voters made", countJoins: "members joined late", countRestarts: "restarts",
+	countProcessCrashes: "process crashes", countPowerCuts: "power cuts of one", countTotalPowerCuts: "power cuts of all",
+	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",
+	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
+	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
+	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
+	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",
+	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled",
+}
+
+// Counts says how often each kind of rare event occurred. Add up those of many
+// runs.
+type Counts [tallies]uint64
+
+func (c *Counts) add(k tally, n uint64) { c[k] += n }
+
+// Add adds the counts of another run.
+func (c *Counts) Add(other *Counts) {
+	for i := range c {
+		c[i] += other[i]
+	}
+}
+
+// name returns what a tally counts.
+func (k tally) name() string {
+	if k >= countBoundary {
+		return "crashes " + boundaryNames[k-countBoundary]
+	}
+	return tallyNames[k]
+}
+
+// minimum returns how often a kind must occur in a thousand seeds.
+func (k tally) minimum() uint64 {
+	if k == countElections {
+		return 2000
+	}
+	return 100
+}
+
+// Missing names the kinds of which a number of seeds had too few, in
+// proportion to the minimums for a thousand seeds of 60 seconds: 2,000
+// elections, and 100 of every other kind.
+func (c *Counts) Missing(seeds int) []string {
+	var list []string
+	for k := range tallies {
+		if want := k.minimum() * uint64(seeds) / 1000; c[k] < want {
+			list = append(list, fmt.Sprintf("%s: %d of at least %d", k.name(), c[k], want))
+		}
+	}
+	return list
+}
+
+// String returns a table, one kind a line.
+func (c *Counts) String() string {
+	var b strings.Builder
+	for k := range tallies {
+		fmt.Fprintf(&b, "%12d  %s\n", c[k], k.name())
+	}
+	return b.String()
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+const (
+	// directory is where each member keeps its log, on its own file system.
+	directory = "data"
+	// segmentBytes is small, so that logs have borders to cross.
+	segmentBytes = 32 << 10
+)
+
+// disk is a member's file system and how to open the log on it.
+type disk struct {
+	fs      *vfs.Memory
+	options wal.Options
+	random  *rand.Rand
+}
+
+// init makes the member's directory. The founder's log begins with the first
+// configuration.
+func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) error {
+	d.random = s.random.disk
+	d.fs = vfs.NewMemory(d.random.Uint64())
+	d.options = wal.Options{SegmentBytes: segmentBytes, Random: noise{stream(d.random.Uint64(), 1)}}
+	var first []protocol.Entry
+	if founding != nil {
+		first = []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(*founding)}}
+		protocol.EncodeEntries(first)
+		protocol.SumEntries(protocol.LogSum{}, first)
+	}
+	return wal.Init(d.fs, directory, wal.Identity{Cluster: protocol.ClusterID{1}, Member: m.id, Name: m.name}, first, d.options)
+}
+
+// open opens the log. With a limit on what it may do, the machine stops in the
+// middle of it.
+func (d *disk) open(steps int) (*wal.Log, error) {
+	d.fs.StopAfter(steps)
+	log, err := wal.Open(d.fs, directory, d.options)
+	d.fs.StopAfter(-1)
+	return log, err
+}
+
+// torn counts the torn records that an opening will drop.
+func (d *disk) torn() int {
+	report, err := wal.Inspect(d.fs, directory, nil)
+	if err != nil {
+		return 0
+	}
+	return report.Torn
+}
+
+// stopIn stops the machine after a number of operations on the disk.
+func (d *disk) stopIn(steps int) { d.fs.StopAfter(steps) }
+
+// stopped reports whether that has happened.
+func (d *disk) stopped() bool { return d.fs.Stopped() }
+
+// failSync makes the next sync fail.
+func (d *disk) failSync() { d.fs.Fail(vfs.OpSync, 1, errors.New("the simulated disk cannot write")) }
+
+// crash ends all that is open. Without power, what was not synced is lost page
+// by page.
+func (d *disk) crash(power bool) {
+	if power {
+		d.fs.Crash()
+		return
+	}
+	d.fs.Kill()
+}
+
+// noise is a random source as bytes.
+type noise struct{ r *rand.Rand }
+
+var _ io.Reader = noise{}
+
+func (n noise) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(n.r.Uint64())
+	}
+	return len(p), nil
+}
+
+// The times that a disk takes, by the weather of the seed.
+
+func (m *member) syncTime() time.Duration {
+	r, p := m.s.random.disk, &m.s.plan
+	d := p.sync/4 + around(r, p.sync)
+	if chance(r, p.slow) {
+		d *= 100
+	}
+	return min(d, 3*time.Second)
+}
+
+func (m *member) writeTime() time.Duration { return around(m.s.random.disk, m.s.plan.write) }
+
+func (m *member) readTime() time.Duration {
+	return 10*time.Microsecond + around(m.s.random.disk, m.s.plan.write)
+}
+
+// wakeTime is how long a completion takes to reach the replica.
+func (m *member) wakeTime() time.Duration {
+	return around(m.s.random.disk, 20*time.Microsecond)
+}

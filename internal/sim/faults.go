@@ -1,0 +1,289 @@
+package sim
+
+import (
+	"time"
+)
+
+// fault is one kind of trouble.
+type fault int
+
+const (
+	faultCrash fault = iota
+	faultBoundary
+	faultPowerCut
+	faultPowerBoundary
+	faultBlackout
+	faultPause
+	faultDisk
+	faultFailedSync
+	faultCut
+	faultOneWay
+	faultIsolate
+	faultSplit
+	faultClog
+	faultSlow
+	faultHeal
+	faultSuspicion
+	faults
+)
+
+// trouble draws one fault after another while the run lasts.
+func (s *simulation) trouble() {
+	if s.calm {
+		return
+	}
+	s.strike(s.drawFault())
+	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
+}
+
+func (s *simulation) drawFault() fault {
+	sum := 0
+	for _, w := range s.plan.weights {
+		sum += w
+	}
+	n := s.random.faults.IntN(sum)
+	for f, w := range s.plan.weights {
+		if n -= w; n < 0 {
+			return fault(f)
+		}
+	}
+	return faultCrash
+}
+
+// strike lets one fault happen. Half of those that meet one member meet the
+// leader.
+func (s *simulation) strike(f fault) {
+	m := s.victim()
+	s.trace.note(markFault, m.number, 100+uint64(f), 0)
+	switch f {
+	case faultCrash:
+		if m.up() {
+			s.crash(m, false, "by chance")
+		}
+	case faultPowerCut:
+		s.cutPower(m, "by chance")
+	case faultBoundary, faultPowerBoundary:
+		s.arm(m, f == faultPowerBoundary || chance(s.random.faults, 0.2))
+	case faultBlackout:
+		s.blackout()
+	case faultPause:
+		s.strikePause(m)
+	case faultDisk, faultFailedSync:
+		s.strikeDisk(m, f)
+	case faultSuspicion:
+		for i := range m.seen {
+			m.seen[i] = m.seen[i] && chance(s.random.faults, 0.5)
+		}
+	default:
+		s.strikeNetwork(m, f)
+	}
+}
+
+// victim draws a member; the leader, if there is one, half of the time.
+func (s *simulation) victim() *member {
+	m := s.members[s.random.faults.IntN(len(s.members))]
+	if l := s.lastLeader; l != nil && l.up() && chance(s.random.faults, 0.5) {
+		return l
+	}
+	return m
+}
+
+// arm lets a member die at one of the next boundaries of a kind.
+func (s *simulation) arm(m *member, power bool) {
+	r := s.random.faults
+	at, skip := boundary(r.IntN(int(boundaries))), r.IntN(4)
+	if m.up() && !m.fuse.armed {
+		m.fuse = fuse{armed: true, at: at, power: power, skip: skip}
+	}
+}
+
+// blackout takes the power from all members at once.
+func (s *simulation) blackout() {
+	s.counts.add(countTotalPowerCuts, 1)
+	s.trace.say("", "the power fails everywhere")
+	for _, m := range s.members {
+		s.cutPower(m, "with all others")
+	}
+}
+
+// cutPower takes the power from one machine. One whose process is already gone
+// loses what was still in the page cache.
+func (s *simulation) cutPower(m *member, why string) {
+	if m.up() {
+		s.crash(m, true, why)
+		return
+	}
+	if m.starts > 0 {
+		s.trace.say(m.name, "power fails while the process is down")
+		m.power = true
+		m.disk.crash(true)
+	}
+}
+
+func (s *simulation) strikePause(m *member) {
+	d := around(s.random.faults, 1500*time.Millisecond)
+	if !m.up() || m.paused {
+		return
+	}
+	s.counts.add(countPauses, 1)
+	if m == s.lastLeader {
+		s.counts.add(countPausedLeaders, 1)
+	}
+	m.pause(d)
+}
+
+func (s *simulation) strikeDisk(m *member, f fault) {
+	d := around(s.random.faults, 800*time.Millisecond)
+	if !m.up() {
+		return
+	}
+	if f == faultFailedSync {
+		m.doomed = true
+		return
+	}
+	s.counts.add(countStalls, 1)
+	s.trace.say(m.name, "disk stalled for %v", d)
+	m.stalled = s.schedule.now.Add(d)
+}
+
+func (s *simulation) strikeNetwork(m *member, f fault) {
+	r := s.random.faults
+	other := s.members[r.IntN(len(s.members))]
+	d := around(r, 3*time.Second)
+	switch f {
+	case faultCut:
+		s.counts.add(countCuts, 1)
+		s.cut(m, other, d)
+		s.cut(other, m, d)
+	case faultOneWay:
+		s.counts.add(countOneWay, 1)
+		if chance(r, 0.5) {
+			m, other = other, m
+		}
+		s.cut(m, other, d)
+	case faultIsolate:
+		in, out := chance(r, 0.8), chance(r, 0.8)
+		for _, o := range s.members {
+			if out {
+				s.cut(m, o, d)
+			}
+			if in {
+				s.cut(o, m, d)
+			}
+		}
+	case faultSplit:
+		s.split(d)
+	case faultClog:
+		s.counts.add(countClogs, 1)
+		s.network.links[m.number][other.number].clogged = s.schedule.now.Add(d / 2)
+	case faultSlow:
+		l := s.network.links[m.number][other.number]
+		l.slow = between(r, 0, 150*time.Millisecond)
+		s.schedule.after(d, func() { l.slow = 0 })
+	case faultHeal:
+		s.healLinks()
+	}
+}
+
+// split parts the members in two halves.
+func (s *simulation) split(d time.Duration) {
+	half := make([]bool, len(s.members))
+	for i := range half {
+		half[i] = chance(s.random.faults, 0.5)
+	}
+	s.counts.add(countCuts, 1)
+	for i, a := range s.members {
+		for k, b := range s.members {
+			if half[i] != half[k] {
+				s.cut(a, b, d)
+			}
+		}
+	}
+}
+
+// cut cuts one direction for a while.
+func (s *simulation) cut(from, to *member, d time.Duration) {
+	if from == to {
+		return
+	}
+	l := s.network.links[from.number][to.number]
+	if l.cut {
+		return
+	}
+	l.cut = true
+	s.trace.note(markFault, from.number, 200+uint64(to.number), uint64(d))
+	s.trace.say(from.name, "link to %s cut for %v", to.name, d)
+	s.schedule.after(d, func() { s.network.heal(from, to) })
+}
+
+func (s *simulation) healLinks() {
+	for _, a := range s.members {
+		for _, b := range s.members {
+			l := s.network.links[a.number][b.number]
+			l.clogged, l.slow = 0, 0
+			s.network.heal(a, b)
+		}
+	}
+}
+
+// crash ends a member's process, with or without its machine, and lets it
+// start again after a while.
+func (s *simulation) crash(m *member, power bool, why string) {
+	if power {
+		s.counts.add(countPowerCuts, 1)
+	} else {
+		s.counts.add(countProcessCrashes, 1)
+	}
+	s.trace.note(markDown, m.number, 0, 0)
+	if s.trace.on() {
+		cause := "process dies "
+		if power {
+			cause = "power fails "
+		}
+		s.trace.say(m.name, "%s%s", cause, why)
+	}
+	m.power = power
+	m.stop()
+	m.disk.crash(power)
+	r := s.random.faults
+	down := between(r, 20*time.Millisecond, 500*time.Millisecond)
+	if chance(r, 0.4) {
+		down = around(r, 3*time.Second)
+	}
+	s.schedule.after(down, func() { s.restart(m) })
+}
+
+// opensBadly reports whether the machine is to die while it opens its log.
+func (s *simulation) opensBadly() bool {
+	return chance(s.random.faults, s.plan.openings) && !s.calm
+}
+
+// crashOpening ends a machine that died while it opened its log.
+func (s *simulation) crashOpening(m *member) {
+	s.counts.add(countOpenings, 1)
+	power := chance(s.random.faults, 0.5)
+	s.trace.say(m.name, "dies while it opens its log, power=%v", power)
+	m.power = m.power || power
+	m.disk.crash(power)
+	s.schedule.after(between(s.random.faults, 20*time.Millisecond, time.Second), func() { s.restart(m) })
+}
+
+// restart boots a member that is down.
+func (s *simulation) restart(m *member) {
+	if m.up() || s.failed() {
+		return
+	}
+	s.counts.add(countRestarts, 1)
+	s.boot(m)
+}
+
+// boot starts a member's process and its view of the others.
+func (s *simulation) boot(m *member) {
+	if err := m.boot(); err != nil {
+		s.fail(err)
+		return
+	}
+	if m.up() {
+		s.membership.start(m)
+	}
+}

@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"github.com/starlinghq/starling/protocol"
+)
+
+// ledger is what all members together have shown so far: who led which term,
+// which entry stood where, and what was committed when. It checks the Raft
+// invariants, each as soon as a member shows something new.
+//
+// Log matching is checked through log sums: two entries of the same index and
+// term must have the same sum, and a sum covers all entries before it.
+type ledger struct {
+	names     func(member int) string
+	leaders   map[protocol.Term]int
+	entries   [][]shown // by index-1: one for each term that stood there
+	committed []commitment
+}
+
+// shown is an entry that a member was seen to hold.
+type shown struct {
+	term   protocol.Term
+	sum    protocol.LogSum
+	member int // the first
+}
+
+// commitment is a committed entry and when that was first known to anybody.
+type commitment struct {
+	term protocol.Term
+	sum  protocol.LogSum
+	at   Time
+}
+
+func newLedger(names func(int) string) *ledger {
+	return &ledger{names: names, leaders: map[protocol.Term]int{}}
+}
+
+// leads says that a member acts as the leader of a term. It reports whether
+// that is news.
+func (l *ledger) leads(member int, t protocol.Term) (news bool, err error) {
+	other, known := l.leaders[t]
+	if !known {
+		l.leaders[t] = member
+		return true, nil
+	}
+	if other != member {
+		return false, violated(RuleElectionSafety, "%s and %s both lead term %d", l.names(other), l.names(member), t)
+	}
+	return false, nil
+}
+
+// holds says that a member's log has an entry.
+func (l *ledger) holds(member int, e *protocol.Entry) error {
+	for protocol.Index(len(l.entries)) < e.Index {
+		l.entries = append(l.entries, nil)
+	}
+	at := l.entries[e.Index-1]
+	for i := range at {
+		if at[i].term != e.Term {
+			continue
+		}
+		if at[i].sum != e.Sum {
+			return violated(RuleLogMatching, "%s and %s both hold an entry %d@%d, their logs up to it differ (%s, %s)",
+				l.names(at[i].member), l.names(member), e.Index, e.Term, at[i].sum, e.Sum)
+		}
+		return nil
+	}
+	l.entries[e.Index-1] = append(at, shown{term: e.Term, sum: e.Sum, member: member})
+	return nil
+}
+
+// frontier is the highest index that anybody knows to be committed.
+func (l *ledger) frontier() protocol.Index { return protocol.Index(len(l.committed)) }
+
+// at returns what is committed at an index up to the frontier.
+func (l *ledger) at(i protocol.Index) commitment { return l.committed[i-1] }
+
+// isCommitted reports whether just this entry is known to be committed.
+func (l *ledger) isCommitted(i protocol.Index, sum protocol.LogSum) bool {
+	return i <= l.frontier() && l.committed[i-1].sum == sum
+}
+
+// commits says that a member takes an entry for committed. Entries must be
+// told in order; those below the frontier must be the ones that are there.
+func (l *ledger) commits(now Time, member int, i protocol.Index, t protocol.Term, sum protocol.LogSum) error {
+	if i <= l.frontier() {
+		if c := l.committed[i-1]; c.sum != sum || c.term != t {
+			return violated(RuleStateMachine, "%s takes %d@%d (%s) for committed, another member %d@%d (%s)",
+				l.names(member), i, t, sum, i, c.term, c.sum)
+		}
+		return nil
+	}
+	if i != l.frontier()+1 {
+		return violated(RuleOrder, "%s takes %d for committed while nobody does %d", l.names(member), i, l.frontier()+1)
+	}
+	l.committed = append(l.committed, commitment{term: t, sum: sum, at: now})
+	return nil
+}
+
+// complete checks the log of a new leader of term t against all that was
+// committed in earlier terms (Raft, section 5.4). sumAt returns the sum of its
+// log at an index, zero if it does not hold it.
+func (l *ledger) complete(member int, t protocol.Term, sumAt func(protocol.Index) protocol.LogSum) error {
+	i := l.frontier()
+	for i > 0 && l.committed[i-1].term >= t {
+		i--
+	}
+	if i == 0 {
+		return nil
+	}
+	if have := sumAt(i); have != l.committed[i-1].sum {
+		return violated(RuleLeaderCompleteness, "%s leads term %d without the committed entry %d@%d (%s, it has %s)",
+			l.names(member), t, i, l.committed[i-1].term, l.committed[i-1].sum, have)
+	}
+	return nil
+}
+
+// majority checks that an entry which nobody took for committed before is
+// durable on a majority of the voters; durable returns the log sum that a
+// member has on disk at an index. The configuration that counts is the newest
+// in the leader's log; it may have been appended in this very step, so the one
+// before it will do as well.
+func (l *ledger) majority(member int, i protocol.Index, all []protocol.ConfigurationAt, durable func(protocol.MemberID, protocol.Index) protocol.LogSum) error {
+	sum := l.at(i).sum
+	for k := len(all) - 1; k >= 0 && k >= len(all)-2; k-- {
+		have, voters := 0, all[k].Configuration.Voters()
+		for _, id := range voters {
+			if durable(id, i) == sum {
+				have++
+			}
+		}
+		if 2*have > len(voters) {
+			return nil
+		}
+	}
+	return violated(RuleMajority, "%s takes %d for committed, but no majority of the voters has it on disk", l.names(member), i)
+}
+
+// trueAge returns how old the state at index applied is: the time since the
+// first commit above it.
+func (l *ledger) trueAge(now Time, applied protocol.Index) int64 {
+	if applied >= l.frontier() {
+		return 0
+	}
+	return int64(now - l.committed[applied].at)
+}
+
+// age checks a reported bound on the age of the state at index applied.
+func (l *ledger) age(now Time, member int, applied protocol.Index, reported int64) error {
+	if age := l.trueAge(now, applied); reported < age {
+		return violated(RuleAge, "%s says that its state at %d is at most %d ns old, %d was committed %d ns ago",
+			l.names(member), applied, reported, applied+1, age)
+	}
+	return nil
+}

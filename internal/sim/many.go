@@ -1,0 +1,119 @@
+package sim
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// twice is how many seeds there are to one that is run a second time.
+const twice = 20
+
+// Summary is what came of many runs.
+type Summary struct {
+	// Seeds is how many were run.
+	Seeds int
+	// Violations are the reports of those that broke a promise, by seed.
+	Violations []Report
+	// Counts are those of all seeds together.
+	Counts Counts
+	// Steps, Virtual and Wall add up events, virtual time and real time. Wall
+	// is that of the whole, not of the sum of all runs.
+	Steps   uint64
+	Virtual time.Duration
+	Wall    time.Duration
+	// Busy adds up the real time of each run, over all workers.
+	Busy time.Duration
+	// TraceHash covers the trace hashes of all seeds, in order.
+	TraceHash uint64
+}
+
+// RunMany plays the seeds from, from+1, ..., n of them, on a number of workers
+// (at least one). One seed in twenty is run twice and must give the same trace.
+// progress, if not nil, is called after each seed, by one goroutine at a time,
+// in no order; it returns false to stop early.
+func RunMany(from uint64, n, workers int, o Options, progress func(Report) bool) Summary {
+	began := time.Now()
+	reports := make([]*Report, n)
+	var next atomic.Int64
+	var stop atomic.Bool
+	var lock sync.Mutex
+	var group sync.WaitGroup
+	for range max(workers, 1) {
+		group.Go(func() {
+			for !stop.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				r := runChecked(from+uint64(i), o)
+				lock.Lock()
+				reports[i] = &r
+				if progress != nil && !progress(r) {
+					stop.Store(true)
+				}
+				lock.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return summarize(reports, time.Since(began))
+}
+
+// runChecked runs a seed, and one in twenty a second time.
+func runChecked(seed uint64, o Options) Report {
+	r := Run(seed, o)
+	if seed%twice != 0 || r.Violation != nil {
+		return r
+	}
+	again := Run(seed, o)
+	r.Wall += again.Wall
+	r.Violation = same(&r, &again)
+	return r
+}
+
+// same checks that two runs of a seed have gone the same way.
+func same(a, b *Report) error {
+	if a.TraceHash == b.TraceHash && a.Steps == b.Steps {
+		return nil
+	}
+	return violated(RuleDeterminism, "%016x after %d steps, then %016x after %d", a.TraceHash, a.Steps, b.TraceHash, b.Steps)
+}
+
+func summarize(reports []*Report, wall time.Duration) Summary {
+	s := Summary{Wall: wall}
+	for _, r := range reports {
+		if r == nil {
+			continue
+		}
+		s.Seeds++
+		s.Counts.Add(&r.Counts)
+		s.Steps += r.Steps
+		s.Virtual += time.Duration(r.At)
+		s.Busy += r.Wall
+		s.TraceHash = mix(s.TraceHash ^ r.TraceHash)
+		if r.Violation != nil {
+			s.Violations = append(s.Violations, *r)
+		}
+	}
+	return s
+}
+
+// Line names seeds, violations and time: the last line of `starling sim`.
+func (s *Summary) Line() string {
+	perSecond := 0.0
+	if s.Busy > 0 {
+		perSecond = float64(s.Seeds) / s.Busy.Seconds()
+	}
+	return fmt.Sprintf("%d seeds, %d violations, %v (%.1f seeds per second and core, %.0f virtual hours)",
+		s.Seeds, len(s.Violations), s.Wall.Round(time.Millisecond), perSecond, s.Virtual.Hours())
+}
+
+// Replay returns the command that plays a seed again.
+func (r *Report) Replay(duration time.Duration) string {
+	if duration == 0 {
+		duration = DurationDefault
+	}
+	return fmt.Sprintf("starling sim --seed %d --for %v", r.Seed, duration)
+}

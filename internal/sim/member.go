@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// asleepMax bounds what waits for a paused member: beyond it, messages are
+// lost, as from a full socket.
+const asleepMax = 4096
+
+// member is one simulated machine: a disk and a clock that stay, and a process
+// that comes and goes.
+type member struct {
+	s      *simulation
+	number int
+	name   string
+	id     protocol.MemberID
+	wish   protocol.Role // RoleActive: eligible
+	clock  clock
+	disk   disk
+	log    shadows       // what the checkers know of its log
+	role   protocol.Role // that it last announced
+	starts uint64
+	power  bool // the last run ended with a power cut
+	half   bool // and in the middle of a write
+	torn   bool // that the fuse ends with a power cut
+
+	// What follows belongs to one run of the process.
+	run     uint64 // of callbacks, to tell those of earlier runs
+	replica *replica.Replica
+	wal     *wal.Log
+	writes  uint64 // begun in this run
+	writing bool   // one is under way
+	machine *resources.Machine
+	applies []replica.Apply
+	applied protocol.Index // by the machine of this run
+	digest  resources.Digest
+	busy    bool // the state machine is at work
+	asked   map[uint64]asked
+	next    uint64 // request
+	wake    Time   // of the tick that is scheduled; 0: none
+	fuse    fuse
+	seen    []bool // which members it takes to be alive
+	told    []protocol.Peer
+	leader  protocol.Term // newest term that it was seen to lead
+
+	paused bool
+	asleep []func()
+	// stalled is until when the disk does not answer.
+	stalled Time
+	doomed  bool // the next sync fails
+}
+
+// asked is a request of a client that waits for the replica.
+type asked struct {
+	read   bool
+	answer func(protocol.Result)
+	query  *protocol.Query
+}
+
+// up reports whether the process runs, be it paused.
+func (m *member) up() bool { return m.replica != nil }
+
+// now reads the member's clock.
+func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }
+
+// later schedules something for this run of the process.
+func (m *member) later(d time.Duration, do func()) {
+	run := m.run
+	m.s.schedule.after(d, func() {
+		if m.run == run && m.up() {
+			m.whenAwake(do)
+		}
+	})
+}
+
+// whenAwake does something now, or when the process goes on.
+func (m *member) whenAwake(do func()) {
+	if !m.paused {
+		do()
+		return
+	}
+	if len(m.asleep) < asleepMax {
+		m.asleep = append(m.asleep, do)
+	}
+}
+
+// pause stops the process for a while. Its clock goes on.
+func (m *member) pause(d time.Duration) {
+	m.paused = true
+	m.s.trace.note(markFault, m.number, 1, uint64(d))
+	m.s.trace.say(m.name, "paused for %v", d)
+	run := m.run
+	m.s.schedule.after(d, func() {
+		if m.run == run {
+			m.resume()
+		}
+	})
+}
+
+func (m *member) resume() {
+	if !m.paused {
+		return
+	}
+	m.paused = false
+	m.s.trace.say(m.name, "goes on")
+	list, run := m.asleep, m.run
+	m.asleep = nil
+	for _, do := range list {
+		if m.run != run || !m.up() {
+			return
+		}
+		m.whenAwake(do)
+	}
+}
+
+// boot starts the process: it opens the log, which may be what a crash left,
+// and a state machine without anything in it.
+func (m *member) boot() error {
+	m.run++
+	if m.power && m.disk.torn() > 0 {
+		m.s.counts.add(countTornTails, 1)
+	}
+	steps := -1
+	if m.s.opensBadly() {
+		steps = m.s.random.faults.IntN(40)
+	}
+	log, err := m.disk.open(steps)
+	if m.disk.stopped() {
+		m.s.crashOpening(m)
+		return nil
+	}
+	if err != nil {
+		return violated(RuleDurable, "%s cannot open its log: %v", m.name, err)
+	}
+	m.starts++
+	rec := log.Recovered()
+	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
+	m.s.trace.say(m.name, "starts (%d): term %d, log to %d, commit %d", m.starts, rec.State.Term, rec.Shape.LastIndex(), rec.State.Commit)
+	if err := m.recovered(&rec); err != nil {
+		return err
+	}
+	m.wal = log
+	m.machine = m.newMachine()
+	m.applies, m.applied, m.busy = nil, 0, false
+	m.writes, m.writing = 0, false
+	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
+	m.wake, m.fuse, m.stalled, m.doomed = 0, fuse{}, 0, false
+	m.replica, err = replica.New(m.now(), m.config(), rec)
+	if err != nil {
+		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
+	}
+	m.seen = make([]bool, len(m.s.members))
+	m.told = nil
+	m.serve()
+	return nil
+}
+
+func (m *member) config() replica.Config {
+	return replica.Config{
+		ID:     m.id,
+		Run:    protocol.RunID(m.s.random.members.Uint64()),
+		Seed:   mix(m.s.seed ^ mix(uint64(m.number)<<32|m.starts)),
+		Active: active.Config{Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat},
+		Gossip: gossip.Config{Have: m.s.plan.have},
+		Policy: true,
+	}
+}
+
+// recovered checks what the opening found against what was written.
+func (m *member) recovered(rec *storage.Recovered) error {
+	if rec.Damage != nil {
+		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
+	}
+	if m.starts == 1 {
+		m.log.adopt(rec)
+		return nil
+	}
+	pending, last := len(m.log.pending), m.log.written.last()
+	defer func() { m.half = false }()
+	if err := m.log.recovered(m.s.ledger, m.power, m.half, rec.State, rec.Shape.LastIndex(), rec.LastSum); err != nil {
+		return err
+	}
+	if pending > 0 && m.log.written.last() < last {
+		m.s.counts.add(countUnsyncedLost, 1)
+	}
+	return nil
+}
+
+// receive takes a message from another member.
+func (m *member) receive(from *member, msg protocol.Message) {
+	m.replica.Receive(m.now(), from.id, msg)
+	m.serve()
+}
+
+// tick serves the member's deadlines.
+func (m *member) tick() {
+	now := m.now()
+	if m.replica.Deadline() <= now {
+		m.s.trace.note(markTick, m.number, uint64(now), 0)
+		m.replica.Tick(now)
+		m.serve()
+		return
+	}
+	m.schedule()
+}
+
+// schedule sees to it that tick is called when the replica wants it.
+func (m *member) schedule() {
+	at := m.clock.when(m.replica.Deadline())
+	if m.wake != 0 && m.wake <= at {
+		return // it fires earlier and looks again
+	}
+	at = max(at, m.s.schedule.now+1)
+	m.wake = at
+	run := m.run
+	m.s.schedule.at(at, func() {
+		if m.run != run || m.wake != at || !m.up() {
+			return
+		}
+		m.wake = 0
+		m.whenAwake(m.tick)
+	})
+}
+
+// stop ends the process at once, whatever it was doing.
+func (m *member) stop() {
+	m.run++
+	m.replica, m.machine, m.wal = nil, nil, nil
+	m.asked, m.asleep, m.applies, m.paused = nil, nil, nil, false
+	m.s.network.forget(m)
+}

@@ -1,0 +1,184 @@
+package sim
+
+import (
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// observe counts and traces what the replica tells of itself.
+func (m *member) observe(events []protocol.Event) {
+	for i := range events {
+		e := &events[i]
+		switch e.Kind {
+		case protocol.EventBecameCandidate:
+			m.s.counts.add(countElections, 1)
+		case protocol.EventBecameLeader:
+			m.leads(e.Term)
+		case protocol.EventSteppedDown:
+			m.s.counts.add(countStepDowns, 1)
+		case protocol.EventRejected:
+			m.s.counts.add(countRejected, 1)
+		case protocol.EventTruncated:
+			m.truncates(e)
+		case protocol.EventConfiguration:
+			m.s.counts.add(countConfigurations, 1)
+		}
+		if m.s.trace.on() && e.Kind != protocol.EventAppended && e.Kind != protocol.EventCommitted {
+			m.s.trace.say(m.name, "%s", m.s.named(e))
+		}
+	}
+}
+
+// truncates checks that an active keeps what it ever knew to be committed. (A
+// passive that starts drops what lies above the commit index on its disk.)
+func (m *member) truncates(e *protocol.Event) {
+	if !e.Member.IsZero() && e.Index < m.log.commit {
+		m.s.fail(violated(RuleNotTruncated, "%s truncates its log to %d, it knew %d to be committed", m.name, e.Index, m.log.commit))
+	}
+}
+
+// leads says that the member acts as the leader of a term. If that is news,
+// its log must have everything that earlier terms have committed.
+func (m *member) leads(t protocol.Term) {
+	if m.leader == t {
+		return
+	}
+	news, err := m.s.ledger.leads(m.number, t)
+	if err != nil {
+		m.s.fail(err)
+		return
+	}
+	m.leader = t
+	if !news {
+		return
+	}
+	m.s.counts.add(countLeaders, 1)
+	if m.s.lastLeader != m {
+		m.s.counts.add(countLeaderChanges, 1)
+		m.s.lastLeader = m
+	}
+	if err := m.s.ledger.complete(m.number, t, m.sumAt); err != nil {
+		m.s.fail(err)
+	}
+}
+
+// sumAt returns the log sum at an index of the member's log in memory, or what
+// it has written if that is no longer in memory.
+func (m *member) sumAt(i protocol.Index) protocol.LogSum {
+	if sum, ok := m.replica.SumAt(i); ok {
+		return sum
+	}
+	if i <= m.replica.Shape().LastIndex() {
+		return m.log.written.sumAt(i)
+	}
+	return protocol.LogSum{}
+}
+
+// knows says that the member takes everything up to an index for committed.
+func (m *member) knows(commit protocol.Index) {
+	if commit <= m.log.commit {
+		return
+	}
+	shape := m.replica.Shape()
+	if commit > shape.LastIndex() {
+		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, shape.LastIndex()))
+		return
+	}
+	before := m.s.ledger.frontier()
+	for i := m.log.commit + 1; i <= commit; i++ {
+		t, _ := shape.TermAt(i)
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, i, t, m.sumAt(i)); err != nil {
+			m.s.fail(err)
+			return
+		}
+	}
+	m.log.commit = commit
+	if commit > before {
+		m.s.fail(m.s.ledger.majority(m.number, commit, m.replica.Configurations().All(), m.s.durableSum))
+	}
+}
+
+// durableSum returns the sum of what a member has on disk at an index.
+func (s *simulation) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
+	if m := s.byID(id); m != nil {
+		return m.log.durable.sumAt(i)
+	}
+	return protocol.LogSum{}
+}
+
+// learns takes a batch that is to be applied.
+func (m *member) learns(entries []protocol.Entry) {
+	last := entries[len(entries)-1].Index
+	m.knows(last)
+	for i := range entries {
+		e := &entries[i]
+		if e.Index > m.s.ledger.frontier() {
+			return // knows has failed
+		}
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, e.Index, e.Term, e.Sum); err != nil {
+			m.s.fail(err)
+			return
+		}
+	}
+}
+
+// apply runs the oldest batch through the state machine, entry by entry, so
+// that digests are compared at every index.
+func (m *member) apply() {
+	batch := m.applies[0].Entries
+	m.applies = m.applies[1:]
+	m.busy = false
+	results := make([]protocol.Result, 0, len(batch))
+	for i := range batch {
+		e := &batch[i]
+		if e.Index != m.applied+1 {
+			m.s.fail(violated(RuleOrder, "%s applies %d after %d", m.name, e.Index, m.applied))
+			return
+		}
+		m.applied = e.Index
+		m.s.configured(e)
+		results = m.machine.Apply(batch[i:i+1], results)
+		if err := m.machine.Stopped(); err != nil {
+			m.s.fail(violated(RuleFault, "%s stops applying: %v", m.name, err))
+			return
+		}
+		index, digest := m.machine.Digest()
+		m.digest = digest
+		if err := m.s.state.applied(m.name, e, &results[len(results)-1], index, digest); err != nil {
+			m.s.fail(err)
+			return
+		}
+	}
+	m.s.counts.add(countApplied, uint64(len(batch)))
+	m.s.trace.note(markApply, m.number, uint64(m.applied), 0)
+	if !m.survives(afterApply) {
+		return
+	}
+	m.replica.Applied(m.now(), replica.Applied{Last: m.applied, Results: results, NextDeadline: m.machine.NextDeadline()})
+	m.serve()
+}
+
+// configured counts the seats that a committed configuration gives, the first
+// time that somebody applies it.
+func (s *simulation) configured(e *protocol.Entry) {
+	if e.Kind != protocol.EntryConfiguration || e.Index <= protocol.Index(len(s.state.applies)) {
+		return
+	}
+	c, err := protocol.DecodeConfiguration(e.Data)
+	if err != nil {
+		s.fail(violated(RuleState, "the data of %s is no configuration: %v", e, err))
+		return
+	}
+	for _, line := range c.Members {
+		before, _ := s.configuration.Find(line.ID)
+		if before.Seat == line.Seat {
+			continue
+		}
+		if line.Seat == protocol.SeatLearner {
+			s.counts.add(countLearners, 1)
+		} else {
+			s.counts.add(countVoters, 1)
+		}
+	}
+	s.configuration = c
+}

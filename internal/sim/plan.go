@@ -1,0 +1,117 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Profiles are the kinds of trouble that a seed can bring.
+var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "chaos"}
+
+// Profiles returns the names of all profiles.
+func Profiles() []string { return slices.Clone(profileNames) }
+
+// plan is what a seed has in store.
+type plan struct {
+	profile string
+
+	// Members: founders of which eligible, and passives; those that join late.
+	actives, passives int
+	late              []time.Duration // by member number; 0: at the start
+	target            int
+
+	election, heartbeat, have time.Duration
+
+	loss, double, breaks float64
+	delay, jitter        time.Duration
+
+	write, sync, apply time.Duration // means and a maximum
+	slow               float64       // of syncs that take a hundred times as long
+
+	// openings is the share of starts that are cut short.
+	openings float64
+
+	look           time.Duration
+	learn, suspect float64
+
+	clients, depth int
+	think          time.Duration
+	session        time.Duration
+
+	// every is the mean time between two faults; weights say which.
+	every   time.Duration
+	weights [faults]int
+}
+
+// draw decides what a seed has in store.
+func draw(r *rand.Rand, o *Options) plan {
+	p := plan{
+		profile: profileNames[r.IntN(len(profileNames))],
+		actives: o.Actives, passives: o.Passives,
+		election: 500 * time.Millisecond, heartbeat: 100 * time.Millisecond, have: 250 * time.Millisecond,
+		delay: between(r, 50*time.Microsecond, time.Millisecond), jitter: between(r, 20*time.Microsecond, time.Millisecond),
+		write: 20 * time.Microsecond, sync: between(r, 200*time.Microsecond, 5*time.Millisecond), apply: time.Millisecond,
+		look: 700 * time.Millisecond, learn: 0.5, suspect: 0.002,
+		clients: 5, depth: 1 + r.IntN(3), think: between(r, 300*time.Millisecond, 900*time.Millisecond),
+		session: between(r, 4*time.Second, 15*time.Second),
+		every:   between(r, time.Second, 4*time.Second),
+	}
+	if o.Profile != "" {
+		p.profile = o.Profile
+	}
+	p.late = make([]time.Duration, o.Actives+o.Passives)
+	p.target = o.Actives
+	switch p.profile {
+	case "calm":
+		p.every *= 6
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultCut: 1, faultSuspicion: 1}
+	case "lossy":
+		p.bad(r)
+		p.weights = [faults]int{faultCrash: 1, faultBoundary: 1, faultPause: 1, faultSlow: 4, faultClog: 2}
+	case "partitions":
+		p.weights = [faults]int{faultCut: 5, faultOneWay: 5, faultIsolate: 5, faultClog: 3, faultSplit: 4, faultHeal: 3, faultBoundary: 2}
+	case "crashes":
+		p.openings = 0.05
+		p.every /= 2
+		p.weights = [faults]int{faultCrash: 4, faultBoundary: 12, faultPause: 4, faultDisk: 2, faultFailedSync: 2}
+	case "power":
+		p.slow, p.openings = 0.1, 0.1
+		p.weights = [faults]int{faultPowerCut: 5, faultPowerBoundary: 10, faultBlackout: 3, faultDisk: 4, faultFailedSync: 3}
+	case "churn":
+		for i := 1; i < len(p.late); i++ {
+			p.late[i] = between(r, 0, 20*time.Second)
+		}
+		p.suspect = 0.02
+		p.weights = [faults]int{faultCrash: 4, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultSuspicion: 6}
+	default:
+		p.bad(r)
+		p.slow, p.openings = 0.03, 0.05
+		p.suspect = 0.01
+		p.every /= 2
+		for i := range p.weights {
+			p.weights[i] = 1 + r.IntN(4)
+		}
+		for i := 1; i < len(p.late); i++ {
+			if chance(r, 0.3) {
+				p.late[i] = between(r, 0, 15*time.Second)
+			}
+		}
+	}
+	return p
+}
+
+// bad makes the weather bad.
+func (p *plan) bad(r *rand.Rand) {
+	p.loss = 0.2 * r.Float64() * r.Float64()
+	p.double = 0.1 * r.Float64()
+	p.breaks = 0.01 * r.Float64()
+	p.jitter = between(r, time.Millisecond, 20*time.Millisecond)
+}
+
+// fair ends all trouble.
+func (p *plan) fair() {
+	p.loss, p.double, p.breaks, p.slow, p.suspect = 0, 0, 0, 0, 0
+	p.jitter = min(p.jitter, 2*time.Millisecond)
+	p.learn = 1
+}

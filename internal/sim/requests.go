@@ -1,0 +1,60 @@
+package sim
+
+import (
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// answer passes the result of a command on to the client.
+func (m *member) answer(request uint64, r protocol.Result) {
+	a, ok := m.asked[request]
+	if !ok || a.read {
+		m.s.fail(violated(RuleFault, "%s answers request %d, which nobody waits for", m.name, request))
+		return
+	}
+	delete(m.asked, request)
+	a.answer(r)
+}
+
+// readIndex serves a read that the state may answer now.
+func (m *member) readIndex(r replica.ReadAnswer) {
+	a, ok := m.asked[r.Request]
+	if !ok || !a.read {
+		m.s.fail(violated(RuleFault, "%s answers read %d, which nobody waits for", m.name, r.Request))
+		return
+	}
+	delete(m.asked, r.Request)
+	if r.Err != nil {
+		a.answer(protocol.Failed(r.Err))
+		return
+	}
+	if m.applied < r.Index {
+		m.s.fail(violated(RuleRead, "%s may read at %d, its state is at %d", m.name, r.Index, m.applied))
+		return
+	}
+	m.s.counts.add(countLinearizable, 1)
+	a.answer(m.query(a.query))
+}
+
+// query reads the state as it is, and checks how old it is said to be.
+func (m *member) query(q *protocol.Query) protocol.Result {
+	r := m.machine.Query(q)
+	if r.Index != m.applied {
+		m.s.fail(violated(RuleOrder, "%s reads at %d, its state is at %d", m.name, r.Index, m.applied))
+	}
+	if q.Level == protocol.Local {
+		m.s.counts.add(countLocal, 1)
+	}
+	m.checkAge()
+	return r
+}
+
+// checkAge asks the member how old its state is.
+func (m *member) checkAge() {
+	age, known := m.replica.Age(m.now(), m.applied)
+	if !known {
+		return
+	}
+	m.s.counts.add(countAges, 1)
+	m.s.fail(m.s.ledger.age(m.s.schedule.now, m.number, m.applied, int64(age)))
+}

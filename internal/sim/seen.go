@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// membership stands for SWIM: it tells each member who lives, late and
+// sometimes wrongly. A member's view follows the truth with some probability at
+// each look, and now and then suspects somebody without a cause.
+type membership struct {
+	s       *simulation
+	every   time.Duration
+	learn   float64 // per look, that a change is noticed
+	suspect float64 // per look, that a live member is taken for dead
+}
+
+// start begins the looks of a member that has booted.
+func (w *membership) start(m *member) {
+	m.later(between(w.s.random.membership, 0, w.every), func() { w.look(m) })
+}
+
+// look updates one member's view and tells the replica if it changed.
+func (w *membership) look(m *member) {
+	r := w.s.random.membership
+	for i, other := range w.s.members {
+		if i >= len(m.seen) {
+			m.seen = append(m.seen, false)
+		}
+		if other == m {
+			continue
+		}
+		lives := other.up() && !other.paused && w.reaches(other, m)
+		if m.seen[i] != lives {
+			if chance(r, w.learn) {
+				m.seen[i] = lives
+			}
+		} else if lives && chance(r, w.suspect) {
+			m.seen[i] = false
+			w.s.counts.add(countSuspicions, 1)
+		}
+	}
+	m.role = m.replica.Status(m.now()).Role
+	w.tell(m)
+	m.later(w.every/2+around(r, w.every/2), func() { w.look(m) })
+}
+
+// reaches reports whether news of a member gets to another one, at most over
+// one that stands between, as SWIM's indirect probes do.
+func (w *membership) reaches(from, to *member) bool {
+	links := w.s.network.links
+	if !links[from.number][to.number].cut {
+		return true
+	}
+	for _, over := range w.s.members {
+		if over.up() && !links[from.number][over.number].cut && !links[over.number][to.number].cut {
+			return true
+		}
+	}
+	return false
+}
+
+// tell hands the view to the replica.
+func (w *membership) tell(m *member) {
+	var peers []protocol.Peer
+	for i, other := range w.s.members {
+		if !m.seen[i] {
+			continue
+		}
+		peers = append(peers, protocol.Peer{
+			ID: other.id, Name: other.name, Address: other.name + ":7000",
+			Role: other.role, Eligible: other.wish == protocol.RoleActive,
+		})
+	}
+	if slices.Equal(peers, m.told) {
+		return
+	}
+	m.told = peers
+	w.s.trace.note(markSeen, m.number, uint64(len(peers)), 0)
+	m.replica.SetPeers(m.now(), peers)
+	m.serve()
+}

@@ -1,0 +1,97 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// settle ends all trouble, waits until the cluster has recovered, and looks at
+// what is left.
+func (s *simulation) settle() {
+	if s.failed() {
+		return
+	}
+	s.trace.say("", "the faults stop")
+	s.calm = true
+	s.plan.fair()
+	p := &s.plan
+	s.network.loss, s.network.double, s.network.breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter
+	s.membership.learn, s.membership.suspect = p.learn, p.suspect
+	s.healLinks()
+	for _, m := range s.members {
+		m.fuse, m.doomed, m.stalled = fuse{}, false, 0
+		m.resume()
+		if !m.up() {
+			s.restart(m)
+		}
+	}
+	deadline := s.schedule.now.Add(settleMax)
+	for !s.failed() {
+		s.until(s.schedule.now.Add(100*time.Millisecond), nil)
+		why := s.unsettled()
+		if why == "" {
+			break
+		}
+		if s.schedule.now >= deadline {
+			s.fail(violated(RuleLiveness, "%v after the faults stopped: %s", settleMax, why))
+		}
+	}
+	if s.failed() {
+		return
+	}
+	s.trace.say("", "settled after %v", s.schedule.now.Sub(deadline)+settleMax)
+	s.counts.add(countSettled, 1)
+	s.fail(s.state.linearizable())
+}
+
+// unsettled says what is missing for the cluster to have recovered, or nothing.
+func (s *simulation) unsettled() string {
+	for _, c := range s.clients {
+		if len(c.flying) > 0 {
+			return fmt.Sprintf("%s waits for the answer of %s", c.name, c.flying[0])
+		}
+	}
+	var leader *member
+	for _, m := range s.members {
+		if !m.up() {
+			return m.name + " is down"
+		}
+		if m.replica.Status(m.now()).Leads && (leader == nil || m.leader > leader.leader) {
+			leader = m
+		}
+	}
+	if leader == nil {
+		return "nobody leads"
+	}
+	latest, _ := leader.replica.Configurations().Latest()
+	if voters := len(latest.Configuration.Voters()); voters != s.plan.target {
+		return fmt.Sprintf("%d voters of %d", voters, s.plan.target)
+	}
+	frontier := s.ledger.frontier()
+	if frontier < s.state.acknowledged {
+		return fmt.Sprintf("%d was acknowledged, committed is %d", s.state.acknowledged, frontier)
+	}
+	return s.unequal(leader, frontier)
+}
+
+// unequal compares all members with the leader.
+func (s *simulation) unequal(leader *member, frontier protocol.Index) string {
+	for _, m := range s.members {
+		if m.applied != frontier {
+			return fmt.Sprintf("%s has applied %d, committed is %d", m.name, m.applied, frontier)
+		}
+		if m.digest != leader.digest {
+			return fmt.Sprintf("%s has digest %s, the leader %s", m.name, m.digest, leader.digest)
+		}
+		if st := m.replica.Status(m.now()); st.Leader != leader.id {
+			return fmt.Sprintf("%s does not know the leader", m.name)
+		}
+		age, known := m.replica.Age(m.now(), m.applied)
+		if !known || age > 5*time.Second {
+			return fmt.Sprintf("%s does not know that it is fresh (%v, %v)", m.name, age, known)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// shadow is a log without payload: the checkers' own copy of what a member
+// was told to write.
+type shadow struct {
+	terms []protocol.Term
+	sums  []protocol.LogSum
+	state protocol.HardState
+}
+
+func (s *shadow) last() protocol.Index { return protocol.Index(len(s.terms)) }
+
+// sumAt returns the log sum after an index; zero if it is not held.
+func (s *shadow) sumAt(i protocol.Index) protocol.LogSum {
+	if i == 0 || i > s.last() {
+		return protocol.LogSum{}
+	}
+	return s.sums[i-1]
+}
+
+func (s *shadow) truncate(after protocol.Index) {
+	if after < s.last() {
+		s.terms, s.sums = s.terms[:after], s.sums[:after]
+	}
+}
+
+// line is one write, without payload.
+type line struct {
+	id       uint64
+	state    protocol.HardState
+	truncate bool
+	after    protocol.Index
+	terms    []protocol.Term
+	sums     []protocol.LogSum
+}
+
+func (s *shadow) write(w *line) {
+	if w.truncate {
+		s.truncate(w.after)
+	}
+	s.terms = append(s.terms, w.terms...)
+	s.sums = append(s.sums, w.sums...)
+	s.state = w.state
+}
+
+func (s *shadow) clone() *shadow {
+	return &shadow{
+		terms: append([]protocol.Term(nil), s.terms...),
+		sums:  append([]protocol.LogSum(nil), s.sums...),
+		state: s.state,
+	}
+}
+
+// shadows are what one member has written, and what of it must survive a power
+// cut. They outlive the member's runs.
+type shadows struct {
+	name    string
+	written shadow
+	durable shadow
+	pending []line // written, not known to be synced
+	commit  protocol.Index
+}
+
+// newer checks that b may follow a: terms never go back, a vote is for ever.
+func newer(a, b protocol.HardState) bool {
+	if b.Term < a.Term || b.Commit < a.Commit {
+		return false
+	}
+	return b.Term > a.Term || a.Vote.IsZero() || a.Vote == b.Vote
+}
+
+// persist follows a write as it reaches the operating system.
+func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, w *protocol.Write, entries []protocol.Entry) error {
+	if !newer(m.written.state, w.State) {
+		return violated(RuleHardState, "%s writes %v after %v", m.name, w.State, m.written.state)
+	}
+	n := line{id: id, state: w.State, truncate: w.Truncate, after: w.After}
+	if w.Truncate {
+		if err := m.mayTruncate(l, member, role, w); err != nil {
+			return err
+		}
+		m.written.truncate(w.After)
+	}
+	prev := m.written.last()
+	var before protocol.Term
+	if prev > 0 {
+		before = m.written.terms[prev-1]
+	}
+	for i := range entries {
+		e := &entries[i]
+		prev++
+		if e.Index != prev || e.Term < before {
+			return violated(RuleOrder, "%s writes %s after %d@%d", m.name, e, prev-1, before)
+		}
+		before = e.Term
+		if err := l.holds(member, e); err != nil {
+			return err
+		}
+		if role == protocol.RolePassive && !l.isCommitted(e.Index, e.Sum) {
+			return violated(RulePassive, "%s, a passive, writes %s, which nobody knows to be committed", m.name, e)
+		}
+		n.terms = append(n.terms, e.Term)
+		n.sums = append(n.sums, e.Sum)
+	}
+	if w.State.Commit > prev {
+		return violated(RuleOrder, "%s writes commit %d in a log that ends at %d", m.name, w.State.Commit, prev)
+	}
+	n.truncate = false // done above
+	m.written.write(&n)
+	n.truncate = w.Truncate
+	m.pending = append(m.pending, n)
+	return nil
+}
+
+// mayTruncate checks a truncation before it is made. What the member knew to be
+// committed when it truncated its log in memory is checked there: by now it may
+// know more, about other entries.
+func (m *shadows) mayTruncate(l *ledger, member int, role protocol.Role, w *protocol.Write) error {
+	last := m.written.last()
+	if w.After >= last {
+		return nil
+	}
+	if w.After < m.written.state.Commit {
+		return violated(RuleNotTruncated, "%s truncates to %d, it has written that %d is committed", m.name, w.After, m.written.state.Commit)
+	}
+	if role == protocol.RoleActive && l.isCommitted(w.After+1, m.written.sums[w.After]) {
+		return violated(RuleNotTruncated, "%s, an active, truncates to %d, but its %d@%d is committed", m.name, w.After, w.After+1, m.written.terms[w.After])
+	}
+	if leader, ok := l.leaders[w.State.Term]; ok && leader == member {
+		for i := w.After; i < last; i++ {
+			if m.written.terms[i] == w.State.Term {
+				return violated(RuleAppendOnly, "%s leads term %d and truncates its own %d@%d", m.name, w.State.Term, i+1, w.State.Term)
+			}
+		}
+	}
+	return nil
+}
+
+// synced says that everything written so far is durable.
+func (m *shadows) synced() {
+	for i := range m.pending {
+		m.durable.write(&m.pending[i])
+	}
+	m.pending = m.pending[:0]
+}
+
+// adopt takes over what the first opening of a directory found.
+func (m *shadows) adopt(rec *storage.Recovered) {
+	for i := range rec.Tail {
+		m.durable.terms = append(m.durable.terms, rec.Tail[i].Term)
+		m.durable.sums = append(m.durable.sums, rec.Tail[i].Sum)
+	}
+	m.durable.state = rec.State
+	m.written = *m.durable.clone()
+}
+
+// recovered checks what an opening found: everything that was synced, and of
+// the writes after it any number from the first on. If the power stayed on, it
+// is all of them, but for the last one if the process died in the middle of it.
+func (m *shadows) recovered(l *ledger, power, half bool, state protocol.HardState, last protocol.Index, sum protocol.LogSum) error {
+	try := m.durable.clone()
+	for k := 0; ; k++ {
+		kept := power || k == len(m.pending) || half && k == len(m.pending)-1
+		if kept && try.state == state && try.last() == last && try.sumAt(last) == sum {
+			m.written = *try
+			m.durable = *try.clone()
+			m.pending = m.pending[:0]
+			m.commit = min(m.commit, last)
+			for m.commit > 0 && !l.isCommitted(m.commit, m.written.sumAt(m.commit)) {
+				m.commit-- // what it knew was of entries that did not reach the disk
+			}
+			return nil
+		}
+		if k == len(m.pending) {
+			break
+		}
+		try.write(&m.pending[k])
+	}
+	rule := RuleDurable
+	if !newer(m.durable.state, state) {
+		rule = RuleHardState
+	}
+	return violated(rule, "%s recovers %v with a log to %d (%s) after power=%v; synced was %v to %d, written %v to %d in %d writes",
+		m.name, state, last, sum, power, m.durable.state, m.durable.last(), m.written.state, m.written.last(), len(m.pending))
+}

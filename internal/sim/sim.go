@@ -1,0 +1,222 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+const (
+	// DurationDefault is how long faults and load last, in virtual time.
+	DurationDefault = 60 * time.Second
+	// settleMax is how long a cluster may take to recover when they stop.
+	settleMax = 60 * time.Second
+)
+
+// Options are what a run does not draw from its seed. The zero value is the
+// default.
+type Options struct {
+	// Duration is how long faults and load last, in virtual time; 0: 60 s.
+	// What follows, until the cluster has settled, comes on top.
+	Duration time.Duration
+	// Actives and Passives are the numbers of members; 0: 3 and 2. Passives
+	// below 0: none.
+	Actives, Passives int
+	// Profile is the kind of trouble; empty: drawn from the seed.
+	Profile string
+	// Trace receives one line for each event worth reading; nil: none.
+	// Messages adds every message sent and received.
+	Trace    io.Writer
+	Messages bool
+}
+
+// Report is what came of one run.
+type Report struct {
+	Seed    uint64
+	Profile string
+	// Violation is the first broken promise (a *Violation), or nil.
+	Violation error
+	// At is the virtual time at which the run ended.
+	At Time
+	// Steps is how many events were processed.
+	Steps     uint64
+	Counts    Counts
+	TraceHash uint64
+	// Wall is how long the run took in real time.
+	Wall time.Duration
+	// Stack says where a panic came from, if that is the violation.
+	Stack string
+}
+
+// Run plays one seed to its end, or to the first violation. Equal arguments
+// give equal reports, but for Wall. It is safe for concurrent use.
+func Run(seed uint64, o Options) Report {
+	began := time.Now()
+	s := newSimulation(seed, o)
+	stack := s.play()
+	return Report{
+		Seed: seed, Profile: s.plan.profile, Violation: s.violation, At: s.schedule.now, Steps: s.schedule.steps,
+		Counts: s.counts, TraceHash: s.trace.hash, Wall: time.Since(began), Stack: stack,
+	}
+}
+
+// simulation is one run. Everything in it belongs to one goroutine.
+type simulation struct {
+	seed     uint64
+	options  Options
+	random   streams
+	plan     plan
+	schedule schedule
+	trace    trace
+	counts   Counts
+	registry *resources.Registry
+
+	members    []*member
+	network    *network
+	membership *membership
+	clients    []*client
+
+	ledger *ledger
+	state  *state
+
+	lastLeader    *member
+	configuration protocol.Configuration // the newest that was applied
+	values        int                    // written so far; makes each value unique
+	violation     error
+	calm          bool // faults have stopped
+}
+
+func newSimulation(seed uint64, o Options) *simulation {
+	if o.Duration == 0 {
+		o.Duration = DurationDefault
+	}
+	if o.Actives == 0 {
+		o.Actives = 3
+	}
+	if o.Passives == 0 {
+		o.Passives = 2
+	}
+	o.Passives = max(o.Passives, 0)
+	s := &simulation{seed: seed, options: o, random: newStreams(seed)}
+	s.trace = trace{hash: seed, out: o.Trace, now: &s.schedule.now}
+	s.plan = draw(s.random.plan, &s.options)
+	s.ledger = newLedger(func(i int) string { return s.members[i].name })
+	s.state = newState()
+	p := &s.plan
+	s.network = &network{s: s, loss: p.loss, double: p.double, breaks: p.breaks, delay: p.delay, jitter: p.jitter}
+	s.membership = &membership{s: s, every: p.look, learn: p.learn, suspect: p.suspect}
+	return s
+}
+
+// play runs the whole film. It returns the stack of a panic.
+func (s *simulation) play() (stack string) {
+	defer func() {
+		if p := recover(); p != nil {
+			stack = string(debug.Stack())
+			if v, ok := p.(invariant.Violation); ok {
+				s.fail(violated(RulePanic, "%s", v.Text))
+				return
+			}
+			s.fail(violated(RulePanic, "%v", p))
+		}
+	}()
+	s.trace.say("", "seed %d, profile %s", s.seed, s.plan.profile)
+	if err := s.setUp(); err != nil {
+		s.fail(err)
+		return ""
+	}
+	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
+	s.until(Time(s.options.Duration), nil)
+	s.settle()
+	return ""
+}
+
+// until processes events up to a time, or until done.
+func (s *simulation) until(t Time, done func() bool) bool {
+	for !s.failed() {
+		if done != nil && done() {
+			return true
+		}
+		run, ok := s.schedule.next(t)
+		if !ok {
+			return false
+		}
+		run()
+	}
+	return false
+}
+
+// fail records the first violation.
+func (s *simulation) fail(err error) {
+	if s.violation == nil && err != nil {
+		s.violation = err
+		s.trace.say("", "VIOLATION: %v", err)
+	}
+}
+
+func (s *simulation) failed() bool { return s.violation != nil }
+
+// setUp makes the members and the clients. The first member founds the cluster.
+func (s *simulation) setUp() error {
+	var err error
+	if s.registry, err = newRegistry(); err != nil {
+		return err
+	}
+	for i := range s.options.Actives + s.options.Passives {
+		if err := s.addMember(i); err != nil {
+			return err
+		}
+	}
+	for i, m := range s.members {
+		s.schedule.after(s.plan.late[i], func() {
+			if m.up() {
+				return // the end of all faults has started it
+			}
+			if s.plan.late[i] > 0 {
+				s.counts.add(countJoins, 1)
+			}
+			s.boot(m)
+		})
+	}
+	for i := range s.plan.clients {
+		s.addClient(i)
+	}
+	return nil
+}
+
+func (s *simulation) addMember(i int) error {
+	r := s.random.members
+	m := &member{s: s, number: i, clock: newClock(s.random.clocks), wish: protocol.RolePassive, role: protocol.RolePassive}
+	for k := range m.id {
+		m.id[k] = byte(r.Uint64())
+	}
+	m.name = fmt.Sprintf("p%d", i-s.options.Actives+1)
+	if i < s.options.Actives {
+		m.name, m.wish = fmt.Sprintf("a%d", i+1), protocol.RoleActive
+	}
+	m.log.name = m.name
+	s.members = append(s.members, m)
+	s.network.grow()
+	var founding *protocol.Configuration
+	if i == 0 {
+		founding = &protocol.Configuration{Target: s.plan.target, Members: []protocol.ActiveMember{
+			{ID: m.id, Name: m.name, Address: m.name + ":7000", Seat: protocol.SeatVoter},
+		}}
+	}
+	return m.disk.init(s, m, founding)
+}
+
+// byID returns a member, or nil.
+func (s *simulation) byID(id protocol.MemberID) *member {
+	for _, m := range s.members {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
