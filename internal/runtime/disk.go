@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -48,6 +49,9 @@ func (m *Member) writeLog() {
 }
 
 func (m *Member) persist(p *replica.Persist) error {
+	if len(p.Entries) > 0 {
+		m.guard.look(m)
+	}
 	if err := m.log.Write(p.Write, p.Entries); err != nil {
 		return err
 	}
@@ -55,6 +59,31 @@ func (m *Member) persist(p *replica.Persist) error {
 		return m.log.Sync()
 	}
 	return nil
+}
+
+// guardInterval is how often the disk's free space is looked at, at most.
+const guardInterval = 100 * time.Millisecond
+
+// guard knows whether the disk is nearly full, without asking each time.
+type guard struct {
+	full atomic.Bool
+	last atomic.Int64 // when it was looked at, on the member's clock
+}
+
+// look asks the disk, unless that was done just now.
+func (g *guard) look(m *Member) {
+	now := int64(m.clock.Now())
+	last := g.last.Load()
+	if (last != 0 && now-last < int64(guardInterval)) || !g.last.CompareAndSwap(last, now) {
+		return
+	}
+	full, err := m.log.Full()
+	if err != nil {
+		return // a disk that fails says so in a write
+	}
+	if g.full.Swap(full) != full {
+		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
+	}
 }
 
 // applyEntries is the applier: the one writer of the state.

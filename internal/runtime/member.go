@@ -41,6 +41,7 @@ type Member struct {
 	waiters   *waiters
 	seen      *sightings
 
+	guard   guard
 	writes  chan *replica.Persist
 	applies chan replica.Apply
 	reader  logReader

@@ -140,7 +140,7 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 
 // accepts refuses commands that must not reach the log.
 func (m *Member) accepts(c *protocol.Command) error {
-	if full, err := m.log.Full(); err == nil && full {
+	if m.guard.full.Load() {
 		return protocol.ErrNoSpace
 	}
 	return m.cfg.Registry.Check(c)
@@ -215,6 +215,7 @@ func (m *Member) keepJoined() {
 	var remembered []string
 	for {
 		remembered = m.remember(remembered)
+		m.guard.look(m)
 		if len(m.swim.Peers()) == 0 {
 			if addresses := m.joinAddresses(); len(addresses) > 0 {
 				if _, err := m.swim.Join(m.life, addresses); err != nil {

@@ -1,0 +1,161 @@
+package starling_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling"
+)
+
+// benchCluster is three members in this process, over real loopback sockets,
+// with real directories and real syncs. It returns the leader.
+func benchCluster(b *testing.B) *starling.Node {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var nodes []*starling.Node
+	for _, name := range []string{"a1", "a2", "a3"} {
+		cfg := starling.Config{Name: name, Dir: b.TempDir(), Bind: "127.0.0.1:0", Role: starling.Active, Bootstrap: len(nodes) == 0}
+		if len(nodes) > 0 {
+			cfg.Join = []string{nodes[0].Addr()}
+		}
+		node, err := starling.Open(ctx, cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := node.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+		nodes = append(nodes, node)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		voters := 0
+		for _, m := range nodes[0].Status().Members {
+			if m.Seat == "voter" {
+				voters++
+			}
+		}
+		for _, n := range nodes {
+			if s := n.Status(); voters == len(nodes) && s.Leader == s.Name {
+				return n
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			b.Fatalf("%d voters: %v", voters, ctx.Err())
+		}
+	}
+}
+
+// share lets n goroutines share b.N calls.
+func share(b *testing.B, n int, call func(i int64) error) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for {
+				i := next.Add(1)
+				if i > int64(b.N) {
+					return
+				}
+				if err := call(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Durable writes of 256 B at the leader: three members, each syncs.
+func BenchmarkDurableWrites(b *testing.B) {
+	leader := benchCluster(b)
+	value := strings.Repeat("v", 256)
+	users := starling.NewMap[string, string](leader, "bench")
+	for _, writers := range []int{1, 16, 64, 256, 1024} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			b.ReportAllocs()
+			share(b, writers, func(i int64) error {
+				return users.Put(context.Background(), fmt.Sprintf("k%07d", i%100_000), value)
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+		})
+	}
+}
+
+// Reads at one member with 100,000 keys, on one goroutine per core.
+func BenchmarkReads(b *testing.B) {
+	leader := benchCluster(b)
+	const keys = 100_000
+	users := starling.NewMap[string, string](leader, "bench")
+	value := strings.Repeat("v", 256)
+	b.N = keys
+	share(b, 256, func(i int64) error {
+		return users.Put(context.Background(), fmt.Sprintf("k%07d", i), value)
+	})
+	names := make([]string, keys)
+	for i := range names {
+		names[i] = fmt.Sprintf("k%07d", i+1)
+	}
+	for _, level := range []struct {
+		name string
+		opt  starling.Option
+	}{{"local", starling.Locally}, {"linearizable", starling.Linearizable}} {
+		for _, readers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/readers=%d", level.name, readers), func(b *testing.B) {
+				b.ReportAllocs()
+				share(b, readers, func(i int64) error {
+					_, err := users.Get(context.Background(), names[int(i)%keys], level.opt)
+					return err
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+			})
+		}
+	}
+}
+
+// A restart of one member with 100,000 keys of 256 B, until it serves.
+func BenchmarkRestart(b *testing.B) {
+	ctx := context.Background()
+	cfg := starling.Config{Name: "a1", Dir: b.TempDir(), Bind: "127.0.0.1:0", Role: starling.Active, Bootstrap: true, Actives: 1}
+	node, err := starling.Open(ctx, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const keys = 100_000
+	users := starling.NewMap[string, string](node, "bench")
+	value := strings.Repeat("v", 256)
+	n := b.N
+	b.N = keys
+	share(b, 256, func(i int64) error { return users.Put(ctx, fmt.Sprintf("k%07d", i), value) })
+	b.N = n
+	if err := node.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		began := time.Now()
+		node, err := starling.Open(ctx, cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms/restart")
+		b.StopTimer()
+		if err := node.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
