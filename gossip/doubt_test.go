@@ -140,6 +140,32 @@ func TestDoubtEnds(t *testing.T) {
 	}
 }
 
+// The origin of the frame is asked last: a diverged leader would declare
+// everybody else wrong.
+func TestOriginIsNotAskedAboutItself(t *testing.T) {
+	for seed := range uint64(50) {
+		b := newBench(t, protocol.RolePassive, chain(20, 10, "mine"), 10, 3, 5, Config{Run: protocol.RunID(seed)})
+		run := Run{From: passiveID(1), Origin: activeID(1), Entries: chain(20, 10, "other")[10:12], Commit: 12}
+		b.core.Refused(b.now, run)
+		asked := only[*protocol.SumQuestion](b.core.Ready().Messages)
+		for range 2 {
+			if len(asked) != 1 || asked[0].To == activeID(1) {
+				t.Fatalf("seed %d: got %v, want another active asked", seed, asked)
+			}
+			asked = only[*protocol.SumQuestion](b.step(asked[0].To, &protocol.SumAnswer{Index: 10}).Messages)
+		}
+		if len(asked) != 0 {
+			t.Fatalf("seed %d: got %v, want the origin left out", seed, asked)
+		}
+	}
+	// An active that is alone is right.
+	b := newBench(t, protocol.RolePassive, chain(20, 10, "mine"), 10, 1, 5, Config{})
+	b.core.Refused(b.now, Run{From: passiveID(1), Origin: activeID(1), Entries: chain(20, 10, "other")[10:12], Commit: 12})
+	if asked := only[*protocol.SumQuestion](b.core.Ready().Messages); len(asked) != 1 || asked[0].To != activeID(1) {
+		t.Errorf("got %v, want the only active asked", asked)
+	}
+}
+
 // A run that does not fit is fetched again, from others.
 func TestRefusedRunIsPulledFromOthers(t *testing.T) {
 	mine := chain(20, 10, "mine")

@@ -13,11 +13,11 @@ import (
 // missed.
 func TestFloodCoverageMatchesTheTheory(t *testing.T) {
 	for _, loss := range []float64{0, 0.05, 0.2} {
-		const n, frames = 200, 300
+		const n, frames = 200, 150
 		opt := options{
 			seed: 11, actives: 3, passives: n, loss: loss,
 			delay: 500 * time.Microsecond, jitter: 200 * time.Microsecond,
-			config: Config{NoRepair: true, HopLimit: 60},
+			config: Config{NoRepair: true, HopLimit: 60, Have: time.Hour},
 		}
 		w := newNetwork(t, opt)
 		missed := 0
@@ -152,7 +152,7 @@ func TestReportedAge(t *testing.T) {
 		opt := options{seed: 3, actives: 3, passives: 100, loss: c.loss, delay: 500 * time.Microsecond, jitter: 200 * time.Microsecond}
 		n := newNetwork(t, opt)
 		next := time.Duration(0)
-		for n.now < 4*time.Second {
+		for n.now < 2500*ms {
 			if n.now >= next {
 				n.write(1, 100)
 				next = n.now + c.every
