@@ -85,9 +85,9 @@ func (r *run) readSome() error {
 }
 
 func testRandom(t *testing.T, factory Factory) {
-	seeds := 30
-	if testing.Short() {
-		seeds = 5
+	seeds := 60
+	if testing.Short() || factory(t, 0).Disk == nil { // real syncs take their time
+		seeds = 6
 	}
 	for i := range seeds {
 		seed := uint64(1000 + i)
@@ -121,11 +121,14 @@ func testCrashAtEveryStep(t *testing.T, factory Factory) {
 	if testing.Short() {
 		stride = 7
 	}
+	steps := 0
+	defer func() { t.Logf("stopped %d times", steps) }()
 	for _, power := range []bool{false, true} {
 		done := false
 		for n := 0; n < stepsMax && !done; n += stride {
 			seed := uint64(n % 3)
 			r := newRun(t, factory, seed)
+			steps++
 			r.store.Disk.StopAfter(n)
 			done = r.history()
 			r.stop(power)
@@ -147,7 +150,7 @@ func testCrashAtEveryStep(t *testing.T, factory Factory) {
 
 // history is what is interrupted. It reports true if it came to its end.
 func (r *run) history() bool {
-	for range 60 {
+	for range 150 {
 		if err := r.step(); err != nil {
 			if !r.store.Disk.Stopped() {
 				r.t.Fatal(err)

@@ -19,7 +19,7 @@ func (r *replay) takeRecord(i int, at int64, h *header) (stop bool, err error) {
 		}
 		commit := r.state.Commit // before the record: it may hold what it commits
 		r.accept(s, at, h)
-		r.openGap(s, at, h.sequence, "a record's payload is damaged", h.kind == KindEntries && !h.cut)
+		r.openGap(s, at, h.sequence, h.sequence, "a record's payload is damaged", h.kind == KindEntries && !h.cut)
 		r.gap.commit = commit
 		return false, nil
 	}
@@ -93,16 +93,20 @@ func (r *replay) resume(s *segment, at int64, before point) {
 	r.last = before
 }
 
-// openGap notes a corrupt record.
-func (r *replay) openGap(s *segment, at int64, sequence protocol.Sequence, text string, appends bool) {
-	r.count.corrupt++
-	r.tell(s, at, &header{sequence: sequence}, nil, StatusCorrupt)
+// openGap notes that records first to last are corrupt.
+func (r *replay) openGap(s *segment, at int64, first, last protocol.Sequence, text string, appends bool) {
 	if r.gap == nil {
-		r.gap = &gap{sequence: sequence, segment: s.name, at: at, text: text, appends: appends, commit: r.state.Commit}
+		r.gap = &gap{sequence: first, last: first - 1, segment: s.name, at: at, text: text, appends: appends, commit: r.state.Commit}
 	} else {
 		r.gap.appends = false
 	}
-	r.gap.records++
+	if first = max(first, r.gap.last+1); first <= last {
+		n := int(last + 1 - first)
+		r.count.corrupt += n
+		r.gap.records += n
+		r.gap.last = last
+		r.tell(s, at, &header{sequence: first}, nil, StatusCorrupt)
+	}
 }
 
 // addDamage marks entries as unreadable. The sound part of the log ends before

@@ -42,8 +42,8 @@ func ours(name string) bool {
 	if slices.Contains([]string{lockFile, beginningFile, logFolder, "lost+found"}, name) {
 		return true
 	}
-	return strings.HasSuffix(name, vfs.TemporarySuffix) &&
-		slices.Contains(identityFiles[:], strings.TrimSuffix(name, vfs.TemporarySuffix))
+	unfinished, ok := strings.CutSuffix(name, vfs.TemporarySuffix)
+	return ok && (unfinished == beginningFile || slices.Contains(identityFiles[:], unfinished))
 }
 
 // checkUnused returns nil if a directory that has no identity may become a

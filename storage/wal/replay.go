@@ -52,7 +52,8 @@ type counts struct {
 
 // gap is a run of corrupt records that no good header has followed yet.
 type gap struct {
-	sequence protocol.Sequence
+	sequence protocol.Sequence // of its first record
+	last     protocol.Sequence // of those counted
 	segment  string
 	at       int64
 	text     string
@@ -169,7 +170,7 @@ func (r *replay) readSegment(i int) error {
 			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
 				return err
 			}
-			r.openGap(s, at, r.next, "a record's header is damaged", false)
+			r.openGap(s, at, r.next, r.next, "a record's header is damaged", false)
 			if at = r.scan(s, at+recordAlign); at < 0 {
 				return nil
 			}
@@ -179,7 +180,7 @@ func (r *replay) readSegment(i int) error {
 			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
 				return err
 			}
-			r.openGap(s, at, r.next, fmt.Sprintf("records %d to %d are missing", r.next, h.sequence-1), false)
+			r.openGap(s, at, r.next, h.sequence-1, fmt.Sprintf("records %d to %d are missing", r.next, h.sequence-1), false)
 			if r.next = h.sequence; gone() {
 				continue
 			}
