@@ -313,6 +313,7 @@ func TestAppendIsTakenAsFrame(t *testing.T) {
 		{"gap", appendOf(h, 2, 12, 15, 15), 10, 2},
 		{"deposed leader", appendOf(h, 1, 10, 15, 15), 10, 2},
 		{"other term before", appendOf(forged, 3, 9, 15, 15), 10, 3},
+		{"other term at the tip", appendOf(forged, 3, 10, 15, 15), 10, 3},
 		{"other term in the overlap", appendOf(forged, 3, 2, 15, 15), 10, 3},
 	}
 	for _, c := range cases {
