@@ -3,6 +3,7 @@ package starling
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type Node struct {
 	caller  *client.Client
 	http    *web.Server // nil without HTTP
 	started atomic.Bool // member and caller are set
+	logger  *slog.Logger
 
 	stop sync.Once
 	err  error // of the stop
@@ -50,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{}
+	n := &Node{logger: cfg.Logger}
 	if cfg.HTTP != "" {
 		// First, so that whoever watches the start hears why it takes time.
 		if n.http, err = web.Serve(cfg.HTTP, web.Handler(n.source()), cfg.Logger); err != nil {
@@ -177,7 +179,14 @@ func (n *Node) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStre
 // its place in the cluster. Later calls return what the first one did.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
-		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close(), n.member.Shutdown(ctx))
+		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close())
+		if err := n.member.Shutdown(ctx); err != nil && ctx.Err() != nil {
+			n.err = errors.Join(n.err, err)
+		} else if err != nil {
+			// It has stopped, and nobody heard its goodbye: when a whole
+			// cluster stops, nobody is left to hear it.
+			n.logger.Debug("stopped", "member", n.Name(), "err", err)
+		}
 	})
 	return n.err
 }

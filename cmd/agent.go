@@ -1,0 +1,182 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+// stopTime is how long a graceful stop may take before it is given up.
+const stopTime = 10 * time.Second
+
+// firstStartTime is how long a new member tries to join. A member that has
+// been there waits for the others as long as it takes.
+const firstStartTime = time.Minute
+
+// httpDefault is where an agent serves HTTP unless told otherwise.
+const httpDefault = "127.0.0.1:7680"
+
+func (p *Program) agentCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "agent",
+		Usage: "run one member until it is interrupted",
+		Description: "The first member of a cluster says --bootstrap, the others --join. A member with a directory remembers both. " +
+			"A flag goes over its environment variable, and that over its key in the file of --config.\n\n" +
+			examples(
+				"starling agent --name a1 --dir /var/lib/starling --bootstrap",
+				"starling agent --name a2 --dir D --bind 127.0.0.1:7602 --http 127.0.0.1:7682 --join 127.0.0.1:7600",
+				"starling agent --name p1 --role passive --dir E --bind 127.0.0.1:7603 --http none --join 127.0.0.1:7600",
+				"starling agent --config /etc/starling.yaml"),
+		Flags: agentFlags(),
+		Action: func(c *cli.Context) error {
+			if _, err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			if err := readConfigFile(c); err != nil {
+				return err
+			}
+			cfg, err := p.agentConfig(c)
+			if err != nil {
+				return err
+			}
+			patience := c.Duration("start-timeout")
+			if !c.IsSet("start-timeout") && !cfg.Bootstrap && !hasEntries(cfg.Dir) {
+				patience = firstStartTime
+			}
+			return p.runAgent(c.Context, cfg, patience)
+		},
+	}
+}
+
+func agentFlags() []cli.Flag {
+	return []cli.Flag{
+		stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster (default: the host's name)"),
+		stringFlag("role", "active", "wish: `active`, or passive; the replicated configuration decides"),
+		boolFlag("eligible", "a passive member that may be chosen as an active one"),
+		stringFlag("dir", "", "`DIR` of the member's log; required"),
+		stringFlag("bind", starling.BindDefault, "`HOST:PORT` for members and clients, TCP and UDP; port 0 picks one"),
+		stringFlag("advertise", "", "`HOST:PORT` at which others reach this member (default: what is bound)"),
+		stringFlag("http", httpDefault, "`HOST:PORT` of /healthz, /readyz and /v1/status; none for no HTTP"),
+		boolFlag("bootstrap", "begin a new cluster with this member; nothing happens on a directory that has one"),
+		stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`"),
+		intFlag("actives", starling.ActivesDefault, "`N` voters that the cluster grows to, said by the bootstrapping member"),
+		stringFlag("zone", "", "`ZONE` of the member, for placement"),
+		boolFlag("insecure", "allow addresses beyond this machine although nothing is encrypted or authenticated yet"),
+		stringFlag("gossip-mode", "flood", "how entries reach passives: `flood`"),
+		intFlag("gossip-fanout", starling.GossipFanoutDefault, "`N` random members that a new frame goes to"),
+		floatFlag("gossip-probability", starling.GossipProbabilityDefault, "with which `P` it goes to each of them"),
+		stringFlag("log-level", "info", "`LEVEL` of the log: debug, info, warn or error"),
+		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
+		durationFlag("start-timeout", 0, "give up when the member does not serve after this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
+		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
+	}
+}
+
+// agentConfig turns flags into a configuration, mistakes into usage errors.
+func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
+	cfg := starling.Config{
+		Name: c.String("name"), Dir: c.String("dir"), Zone: c.String("zone"),
+		Bind: c.String("bind"), Advertise: c.String("advertise"), HTTP: c.String("http"),
+		Insecure: c.Bool("insecure"), Eligible: c.Bool("eligible"),
+		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Actives: c.Int("actives"),
+		GossipMode: c.String("gossip-mode"), GossipFanout: c.Int("gossip-fanout"), GossipProbability: c.Float64("gossip-probability"),
+		Types: p.Types,
+	}
+	if cfg.HTTP == "none" {
+		cfg.HTTP = ""
+	}
+	var errs []error
+	switch role := c.String("role"); role {
+	case "active":
+		cfg.Role = starling.Active
+	case "passive":
+		cfg.Role = starling.Passive
+	case "reserve":
+		errs = append(errs, errors.New("--role reserve is not there yet: use passive"))
+	default:
+		errs = append(errs, fmt.Errorf("--role takes active or passive, not %q", role))
+	}
+	if cfg.Dir == "" {
+		errs = append(errs, errors.New("--dir is required: a member keeps its log there"))
+	}
+	for _, flag := range []string{"actives", "gossip-fanout", "gossip-probability"} {
+		if c.IsSet(flag) && c.Int(flag) <= 0 && c.Float64(flag) <= 0 { // a zero would mean the default
+			errs = append(errs, fmt.Errorf("--%s %v: above 0", flag, c.Value(flag)))
+		}
+	}
+	logger, err := newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
+	if err != nil {
+		errs = append(errs, err)
+	}
+	cfg.Logger = logger
+	if len(errs) == 0 {
+		errs = append(errs, cfg.Validate())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return cfg, &usageError{"starling agent: " + strings.ReplaceAll(err.Error(), "\n", "\n  ")}
+	}
+	return cfg, nil
+}
+
+// hasEntries reports whether a directory is there and not empty.
+func hasEntries(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
+
+func newLogger(w io.Writer, levelName, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(levelName)); err != nil {
+		return nil, fmt.Errorf("--log-level takes debug, info, warn or error, not %q", levelName)
+	}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
+	}
+	return nil, fmt.Errorf("--log-format takes text or json, not %q", format)
+}
+
+// runAgent opens a member and waits for the end of ctx, which is a graceful
+// stop and no error, or for the member to stop by itself, which is one.
+func (p *Program) runAgent(ctx context.Context, cfg starling.Config, startTime time.Duration) error {
+	start, cancel := ctx, context.CancelFunc(func() {})
+	if startTime > 0 {
+		start, cancel = context.WithTimeout(ctx, startTime)
+	}
+	defer cancel()
+	node, err := starling.Open(start, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted while starting
+		}
+		return err
+	}
+	fmt.Fprintf(p.Stdout, "%s serves members and clients at %s%s, data in %s\n", node.Name(), node.Addr(), httpText(node), cfg.Dir)
+	select {
+	case <-ctx.Done():
+		fmt.Fprintf(p.Stderr, "%s: stopping (once more to stop at once)\n", node.Name())
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		return node.Shutdown(stop)
+	case <-node.Done():
+		return errors.Join(node.Err(), node.Close())
+	}
+}
+
+func httpText(n *starling.Node) string {
+	if n.HTTPAddr() == "" {
+		return ""
+	}
+	return ", HTTP at http://" + n.HTTPAddr()
+}

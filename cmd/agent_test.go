@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+// agentConfigOf returns the configuration that a command line amounts to.
+func agentConfigOf(t *testing.T, args ...string) (cfg starling.Config, err error) {
+	t.Helper()
+	p := &Program{Stdin: strings.NewReader(""), Stdout: new(bytes.Buffer), Stderr: new(bytes.Buffer)}
+	app := p.app()
+	findCommand(app.Commands, "agent").Action = func(c *cli.Context) error {
+		err := readConfigFile(c)
+		if err == nil {
+			cfg, err = p.agentConfig(c)
+		}
+		return err
+	}
+	args, err = arrange(app, append([]string{"agent"}, args...))
+	if err == nil {
+		err = app.RunContext(context.Background(), append([]string{"starling"}, args...))
+	}
+	return cfg, err
+}
+
+func TestFlagGoesOverVariableOverFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "starling.yaml")
+	if err := os.WriteFile(file, []byte("name: from-file\nzone: from-file\nactives: 5\ndir: /d\njoin: [a:1, b:2]\ngossip-probability: 0.5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STARLING_ZONE", "from-variable")
+	t.Setenv("STARLING_NAME", "from-variable")
+	cfg, err := agentConfigOf(t, "--config", file, "--name", "from-flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ what, got, want string }{
+		{"name", cfg.Name, "from-flag"}, {"zone", cfg.Zone, "from-variable"}, {"dir", cfg.Dir, "/d"},
+		{"join", strings.Join(cfg.Join, " "), "a:1 b:2"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", c.what, c.got, c.want)
+		}
+	}
+	if cfg.Actives != 5 || cfg.GossipProbability != 0.5 {
+		t.Errorf("got actives %d, probability %g, want 5 and 0.5", cfg.Actives, cfg.GossipProbability)
+	}
+}
+
+func TestAFileWithMistakesSaysWhere(t *testing.T) {
+	for text, want := range map[string]string{
+		"nam: a1\n":              "line 1: unknown key \"nam\", did you mean name?",
+		"dir: /d\nactives: many": "line 2: actives: ",
+		"- a\n- b\n":             "line 1: expected lines such as",
+		"dir: {a: b}\n":          "line 1: dir takes one value",
+		"dir: [\n":               "line 1",
+		"config: x\n":            "unknown key",
+	} {
+		file := filepath.Join(t.TempDir(), "starling.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := agentConfigOf(t, "--config", file)
+		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != exitUsage {
+			t.Errorf("file %q: got %v (exit code %d), want %q", text, err, exitCode(err), want)
+		}
+	}
+	if _, err := agentConfigOf(t, "--config", "/nowhere.yaml"); err == nil || exitCode(err) != exitUsage {
+		t.Errorf("a file that is not there: got %v", err)
+	}
+}
+
+func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
+	for _, c := range []struct{ flags, want string }{
+		{"", "--dir is required"},
+		{"--role reserve", "--role reserve is not there yet"},
+		{"--role king", "--role takes active or passive"},
+		{"--gossip-mode hybrid", "hybrid is not there yet: use flood"},
+		{"--gossip-mode carrier-pigeon", "GossipMode is flood"},
+		{"--gossip-probability 2", "not between 0 and 1"},
+		{"--gossip-probability 0", "above 0"},
+		{"--bind 0.0.0.0:7600", "--insecure"},
+		{"--bind 10.1.2.3:7600", "beyond this machine"},
+		{"--bind :7600", "beyond this machine"},
+		{"--http 0.0.0.0:80", "beyond this machine"},
+		{"--advertise 10.1.2.3:7600", "beyond this machine"},
+		{"--bind localhost", "host:port"},
+		{"--bind 0.0.0.0:7600 --insecure", "Advertise"},
+		{"--join 127.0.0.1", "Join is host:port"},
+		{"--join 127.0.0.1:0", "no port"},
+		{"--actives 0", "--actives 0: above 0"},
+		{"--gossip-fanout 0", "--gossip-fanout 0: above 0"},
+		{"--actives 1000", "between 1 and 64"},
+		{"--role passive --bootstrap", "a passive member cannot bootstrap"},
+		{"--log-level shout", "--log-level takes"},
+		{"--log-format xml", "--log-format takes"},
+	} {
+		args := strings.Fields(c.flags)
+		if c.want != "--dir is required" {
+			args = append(args, "--dir", "/d", "--name", "a1")
+		}
+		_, err := agentConfigOf(t, args...)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want an error with %q", c.flags, err, c.want)
+		}
+		if got := exitCode(err); got != exitUsage {
+			t.Errorf("%s: exit code %d, want %d", c.flags, got, exitUsage)
+		}
+	}
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	_, err := agentConfigOf(t, "--dir", "/d", "--name", "a b", "--bind", "0.0.0.0:1", "--gossip-fanout", "99")
+	for _, want := range []string{"space", "beyond this machine", "GossipFanout"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want also %q", err, want)
+		}
+	}
+}
+
+func TestAddressesAreAList(t *testing.T) {
+	if got, want := addresses(" a:1, b:2,,a:1 "), []string{"a:1", "b:2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,149 @@
+package cmd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// arrange brings a command line into the one form in which the cli library
+// reads it as it was meant: command, flags, "--", arguments. By itself the
+// library takes flags after an argument for arguments, in silence, and leaves
+// a "--" that stands between arguments among them.
+//
+// What stands after the first "--" is literal. Before it, an argument that
+// names a flag of the command is refused: it is a flag in the wrong place. Any
+// other argument with a dash, such as -5, is an argument.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	commands, path := app.Commands, []string{app.Name}
+	for i, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			return args, checkEarlyFlag(commands, path, arg)
+		}
+		c := findCommand(commands, arg)
+		if c == nil {
+			return args, nil // help, or unknown: the actions say so
+		}
+		path = append(path, c.Name)
+		if len(c.Subcommands) == 0 {
+			tail, err := arrangeLeaf(c, path, args[i+1:])
+			return append(slices.Clone(args[:i+1]), tail...), err
+		}
+		commands = c.Subcommands
+	}
+	return args, nil
+}
+
+// checkEarlyFlag refuses flags that stand before the command that they belong
+// to. Help and version may stand anywhere.
+func checkEarlyFlag(commands []*cli.Command, path []string, arg string) error {
+	name, _ := flagName(arg)
+	switch name {
+	case "help", "h", "version", "v":
+		return nil
+	case "":
+		return &usageError{fmt.Sprintf("%s: a command is expected before %q", strings.Join(path, " "), arg)}
+	}
+	if c := commandWithFlag(commands, name); c != "" {
+		return &usageError{fmt.Sprintf("%s: the flag %s stands before the command; flags go after it: %s %s %s ...",
+			strings.Join(path, " "), arg, strings.Join(path, " "), c, arg)}
+	}
+	return &usageError{fmt.Sprintf("%s: unknown flag %s; see %s --help", strings.Join(path, " "), arg, strings.Join(path, " "))}
+}
+
+// commandWithFlag returns the path of the first command below that has a flag.
+func commandWithFlag(commands []*cli.Command, name string) string {
+	for _, c := range commands {
+		if findFlag(c.Flags, name) != nil {
+			return c.Name
+		}
+		if below := commandWithFlag(c.Subcommands, name); below != "" {
+			return c.Name + " " + below
+		}
+	}
+	return ""
+}
+
+// arrangeLeaf arranges what follows the name of a command without
+// sub-commands.
+func arrangeLeaf(c *cli.Command, path, args []string) ([]string, error) {
+	n := leadingFlags(c, args)
+	flags, rest := args[:n], args[n:]
+	var arguments []string
+	for i, arg := range rest {
+		if arg == "--" {
+			arguments = append(arguments, rest[i+1:]...)
+			break
+		}
+		if name, ok := flagName(arg); ok && i > 0 && namesFlag(c, name) {
+			return nil, &usageError{fmt.Sprintf("%s: the flag %s stands after the argument %q; flags go before the arguments: %s %s ... %s (or write -- before arguments that are meant literally)",
+				strings.Join(path, " "), arg, rest[0], strings.Join(path, " "), arg, rest[0])}
+		}
+		arguments = append(arguments, arg)
+	}
+	if len(rest) > 0 && rest[0] != "--" && strings.HasPrefix(rest[0], "-") && rest[0] != "-" {
+		name, _ := flagName(rest[0])
+		return nil, &usageError{fmt.Sprintf("%s: unknown flag %s%s; see %s --help (write -- before an argument that begins with a dash)",
+			strings.Join(path, " "), rest[0], suggest("--"+name, flagNames(c.Flags)), strings.Join(path, " "))}
+	}
+	if len(arguments) == 0 {
+		return flags, nil
+	}
+	return append(append(slices.Clone(flags), "--"), arguments...), nil
+}
+
+// leadingFlags returns how many of the arguments are known flags and their
+// values, from the first on.
+func leadingFlags(c *cli.Command, args []string) int {
+	for i := 0; i < len(args); {
+		name, ok := flagName(args[i])
+		if !ok || !namesFlag(c, name) {
+			return i
+		}
+		_, isBool := findFlag(c.Flags, name).(*cli.BoolFlag)
+		i++
+		if !isBool && name != "help" && name != "h" && !strings.Contains(args[i-1], "=") {
+			i++
+		}
+		if i >= len(args) {
+			return len(args)
+		}
+	}
+	return len(args)
+}
+
+// flagName returns the name in -name, --name and --name=value, and whether the
+// argument has the form of a flag at all.
+func flagName(arg string) (string, bool) {
+	name, ok := strings.CutPrefix(arg, "-")
+	if !ok {
+		return "", false
+	}
+	name = strings.TrimPrefix(name, "-")
+	name, _, _ = strings.Cut(name, "=")
+	return name, name != ""
+}
+
+func namesFlag(c *cli.Command, name string) bool {
+	return name == "help" || name == "h" || findFlag(c.Flags, name) != nil
+}
+
+func findFlag(flags []cli.Flag, name string) cli.Flag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func findCommand(commands []*cli.Command, name string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling"
+)
+
+func TestTheFirstSignalStopsGracefullyTheSecondAtOnce(t *testing.T) {
+	signals := make(chan os.Signal, 2)
+	got := supervise(signals, io.Discard, func(ctx context.Context) int {
+		signals <- os.Interrupt
+		<-ctx.Done()
+		return 7
+	})
+	if want := 7; got != want {
+		t.Errorf("one signal: got exit code %d, want %d", got, want)
+	}
+	hanging := make(chan struct{})
+	defer close(hanging)
+	got = supervise(signals, io.Discard, func(ctx context.Context) int {
+		signals <- os.Interrupt
+		<-ctx.Done()
+		signals <- os.Interrupt
+		<-hanging
+		return 0
+	})
+	if want := exitFailure; got != want {
+		t.Errorf("two signals: got exit code %d, want %d", got, want)
+	}
+}
+
+// local opens a cluster in this process and returns the flag that names it.
+func local(t *testing.T) (addr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := starling.OpenLocal(ctx, starling.LocalConfig{Actives: 1, Passives: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return "--addr=" + c.Nodes[0].Addr()
+}
+
+func TestCommandsOfTheResources(t *testing.T) {
+	addr := local(t)
+	for _, c := range []struct{ line, want string }{
+		{"map put A colors sky blue", ""},
+		{"map put A --if-version 0 colors grass green", "version "},
+		{"map get A colors sky", "blue\n"},
+		{"map get A --consistency local colors sky", "blue\n"},
+		{"map get A -o json colors sky", `"value":"blue"`},
+		{"map len A colors", "2\n"},
+		{"map scan A colors", "KEY    VERSION  VALUE\ngrass  "},
+		{"map scan A -o json colors s", `{"key":"sky","value":"blue","version":`},
+		{"map scan A --limit 1 -o json colors", `{"key":"grass"`},
+		{"map scan A --from h -o json colors", `{"key":"sky"`},
+		{"map scan A --to h -o json colors", `{"key":"grass"`},
+		{"map delete A colors grass", ""},
+		{"map export A colors", "sky\tblue\n"},
+		{"queue push A jobs wash", ""},
+		{"queue push A jobs dry", ""},
+		{"queue len A jobs", "2\n"},
+		{"queue peek A jobs", "wash\n"},
+		{"queue pop A jobs", "wash\n"},
+		{"queue pop A -o json jobs", `{"value":"dry"}`},
+		{"counter add A hits -5", "-5\n"},
+		{"counter set A hits 3", ""},
+		{"counter cas A hits 3 4", ""},
+		{"counter get A hits", "4\n"},
+		{"counter get A -o json hits", `"value":4`},
+		{"status A", "leader     a1\n"},
+		{"members A", "NAME  ADDRESS"},
+		{"members A -o json", `"seat":"voter"`},
+	} {
+		args := strings.Fields(c.line)
+		for i := range args {
+			if args[i] == "A" {
+				args[i] = addr
+			}
+		}
+		if got := works(t, "", args...); !strings.Contains(got, c.want) || (c.want == "" && got != "") {
+			t.Errorf("%s: got %q, want %q", c.line, got, c.want)
+		}
+	}
+	fails(t, exitNotFound, "empty", "queue", "pop", addr, "jobs")
+	fails(t, exitNotFound, "the counter is 4, not 3", "counter", "cas", addr, "hits", "3", "5")
+	fails(t, exitUsage, "whole number", "counter", "add", addr, "hits", "many")
+	fails(t, exitUsage, "takes NAME KEY VALUE, got 2", "map", "put", addr, "colors", "sky")
+	fails(t, exitUsage, "not both", "map", "scan", addr, "--from", "a", "colors", "s")
+	fails(t, exitUsage, "--consistency takes", "map", "get", addr, "--consistency", "eventual", "colors", "sky")
+	fails(t, exitUsage, "--output takes", "map", "get", addr, "-o", "xml", "colors", "sky")
+	fails(t, exitUnavailable, "no member answers", "status", "--addr", freeAddress(t))
+	fails(t, exitUsage, "host:port", "status", "--addr", "nonsense")
+}
+
+func TestStatusAsJSONHasWhatScriptsNeed(t *testing.T) {
+	var got map[string]any
+	if err := json.Unmarshal([]byte(works(t, "", "status", local(t), "-o", "json")), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"name", "role", "raft_role", "term", "leader", "commit", "applied", "digest", "age_ms", "actives", "passives"} {
+		if _, ok := got[key]; !ok {
+			t.Errorf("no %q in %v", key, got)
+		}
+	}
+	if got["leader"] != "a1" || fmt.Sprint(got["actives"]) != "[a1]" || fmt.Sprint(got["passives"]) != "[p1]" {
+		t.Errorf("leader %v, actives %v, passives %v; want a1, [a1], [p1]", got["leader"], got["actives"], got["passives"])
+	}
+}
+
+func TestImportReportsBadLinesAndIsIdempotent(t *testing.T) {
+	addr := local(t)
+	input := "b\t2\nno tab\na\t1\nc\tx\\q\nb\t3\n\ta key of nothing\n" + `tab\there` + "\t" + `line\nbreak` + "\n"
+	for range 2 {
+		_, stderr, code := run(context.Background(), input, "map", "import", addr, "m")
+		if code != exitFailure {
+			t.Errorf("exit code %d, want %d", code, exitFailure)
+		}
+		for _, want := range []string{"line 2: no tab", "line 4: value: unknown escape \\q", "line 6: the key is empty", "3 of 7 lines were not imported"} {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("says %q, want %q", stderr, want)
+			}
+		}
+		got := works(t, "", "map", "export", addr, "m")
+		if want := "a\t1\nb\t3\n" + `tab\there` + "\t" + `line\nbreak` + "\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	fails(t, exitUsage, "--concurrency 0", "map", "import", addr, "--concurrency", "0", "m")
+	if got := works(t, "x\ty\n", "map", "import", addr, "-o", "json", "m2"); got != `{"imported":1,"lines":1}`+"\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestValuesOfPrograms(t *testing.T) {
+	ctx := context.Background()
+	addr := local(t)
+	c, err := starling.Dial(ctx, starling.ClientConfig{Addresses: addresses(strings.TrimPrefix(addr, "--addr="))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	type user struct{ Name string }
+	if err := starling.NewMap[string, user](c, "users").Put(ctx, "1", user{"ada"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := starling.NewMap[string, map[int]bool](c, "users").Put(ctx, "2", map[int]bool{7: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := works(t, "", "map", "get", addr, "users", "1"), `{"Name":"ada"}`+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := works(t, "", "map", "export", addr, "users"), "1\t{\"Name\":\"ada\"}\n2\t{\"7\":true}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWatchPrintsChanges(t *testing.T) {
+	addr := local(t)
+	works(t, "", "map", "put", addr, "colors", "sky", "blue")
+	index := strings.Split(strings.Split(works(t, "", "map", "get", addr, "-o", "json", "colors", "sky"), `"index":`)[1], ",")[0]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out := new(syncBuffer)
+	p := &Program{Args: []string{"map", "watch", addr, "--after", index, "colors"}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out}
+	done := make(chan int, 1)
+	go func() { done <- p.Run(ctx) }()
+	works(t, "", "map", "put", addr, "colors", "sky", "grey")
+	works(t, "", "map", "delete", addr, "colors", "sky")
+	eventually(t, 30*time.Second, func() error {
+		if s := out.String(); !strings.Contains(s, "put\tsky\tgrey\n") || !strings.Contains(s, "delete\tsky\t\n") {
+			return fmt.Errorf("it says %q", s)
+		}
+		return nil
+	})
+	cancel()
+	if code := <-done; code != 0 {
+		t.Errorf("interrupted: exit code %d: %s", code, out)
+	}
+}
+
+func TestDevPrintsCommandsThatWork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a process")
+	}
+	out := new(syncBuffer)
+	dev := command(t, "dev", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	dev.Stdout, dev.Stderr = out, out
+	if err := dev.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Process.Kill()
+	eventually(t, time.Minute, func() error {
+		if !strings.Contains(out.String(), "Ctrl-C") {
+			return fmt.Errorf("dev says %q", out)
+		}
+		return nil
+	})
+	if s := out.String(); !strings.Contains(s, "3 active and 2 passive members") || strings.Count(s, "http://") != 5 {
+		t.Errorf("dev says\n%s", s)
+	}
+	t.Setenv(runVariable, "1")
+	ran := 0
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		if fields := strings.Fields(line); len(fields) < 2 || fields[1] != "map" && fields[1] != "status" {
+			continue
+		}
+		ran++
+		var b []byte
+		// The second one reads locally from a passive, which may take a moment.
+		eventually(t, 30*time.Second, func() (err error) {
+			if b, err = exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+				err = fmt.Errorf("%s: %w: %s", line, err, b)
+			}
+			return err
+		})
+		if strings.Contains(line, " get ") && string(b) != "blue\n" {
+			t.Errorf("%s: got %q", line, b)
+		}
+	}
+	if got, want := ran, 3; got != want {
+		t.Errorf("dev printed %d commands, want %d:\n%s", got, want, out)
+	}
+	if err := errors.Join(dev.Process.Signal(os.Interrupt), dev.Wait()); err != nil {
+		t.Errorf("Ctrl-C: %v\n%s", err, out)
+	}
+}
+
+func TestDevSaysThatItsPortIsInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	fails(t, exitFailure, "another process has the port", "dev", "--http", "none", "--bind", l.Addr().String())
+	fails(t, exitUsage, "beyond this machine", "dev", "--bind", "0.0.0.0:7600")
+	fails(t, exitUsage, "1 to 64 actives", "dev", "--actives", "-1")
+	fails(t, exitUsage, "takes no arguments", "dev", "extra")
+}
+
+func TestSimEndsWithOneLine(t *testing.T) {
+	out := works(t, "", "sim", "--from", "1", "--seeds", "2", "--for", "2s")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "2 seeds, 0 violations, ") {
+		t.Errorf("got %q", out)
+	}
+	film := works(t, "", "sim", "--seed", "1", "--for", "2s")
+	if !strings.Contains(film, "leader") || !bytes.HasSuffix([]byte(film), []byte("\n")) {
+		t.Errorf("a film without a leader: %.200q", film)
+	}
+	fails(t, exitUsage, "say one of both", "sim", "--seed", "1", "--from", "1")
+	fails(t, exitUsage, "there are calm", "sim", "--profile", "sunny")
+}

@@ -1,0 +1,79 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
+)
+
+// configBytesMax limits a configuration file; a larger one is a mistake.
+const configBytesMax = 1 << 20
+
+// readConfigFile sets every flag that neither the command line nor a variable
+// has set to its key in the file of --config.
+func readConfigFile(c *cli.Context) error {
+	path := c.String("config")
+	if path == "" {
+		return nil
+	}
+	wrong := func(format string, args ...any) error {
+		return &usageError{fmt.Sprintf("%s: --config %s: ", c.Command.HelpName, path) + fmt.Sprintf(format, args...)}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return wrong("%v", errors.Unwrap(err))
+	}
+	defer f.Close()
+	var document yaml.Node
+	err = yaml.NewDecoder(io.LimitReader(f, configBytesMax)).Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil // an empty file
+	}
+	if err != nil {
+		return wrong("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return wrong("line %d: expected lines such as \"bind: 127.0.0.1:7600\"", root.Line)
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if findFlag(c.Command.Flags, key.Value) == nil || key.Value == "config" || key.Value == "help" {
+			return wrong("line %d: unknown key %q%s", key.Line, key.Value, strings.ReplaceAll(suggest("--"+key.Value, flagNames(c.Command.Flags)), "--", ""))
+		}
+		text, ok := scalarText(value)
+		if !ok {
+			return wrong("line %d: %s takes one value, or for addresses a list of them", value.Line, key.Value)
+		}
+		if c.IsSet(key.Value) {
+			continue
+		}
+		if err := c.Set(key.Value, text); err != nil {
+			return wrong("line %d: %s: %v", value.Line, key.Value, err)
+		}
+	}
+	return nil
+}
+
+// scalarText returns a value as a flag takes it; a list is joined by commas.
+func scalarText(n *yaml.Node) (string, bool) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return n.Value, true
+	case yaml.SequenceNode:
+		var parts []string
+		for _, item := range n.Content {
+			if item.Kind != yaml.ScalarNode {
+				return "", false
+			}
+			parts = append(parts, item.Value)
+		}
+		return strings.Join(parts, ","), true
+	}
+	return "", false
+}

@@ -1,0 +1,29 @@
+// Package cmd is the command starling as a package, so that users build the
+// same binary with their own types in five lines:
+//
+//	package main
+//
+//	import ("os"; "github.com/starlinghq/starling/cmd"; "example.org/auction")
+//
+//	func main() { os.Exit(cmd.Main(auction.Type)) }
+//
+// The members that such a binary starts know the given types beside the
+// built-in ones.
+//
+// # Flags
+//
+// Flags stand after the command and before its arguments; an argument that
+// names a flag of the command is refused. What stands after "--" is literal.
+// Every flag can be given as an environment variable, STARLING_ and the flag's
+// name in capitals, and agent reads a YAML file too: flag over variable over
+// file.
+//
+// # Exit codes
+//
+//	0  done
+//	1  failure: a port in use, a damaged directory, ...
+//	2  the command line cannot be understood
+//	3  unavailable: no leader, no quorum, timed out, outcome unknown
+//	4  not found, or a condition was not met
+//	5  refused: a limit, a wrong type, a stale version, another cluster
+package cmd

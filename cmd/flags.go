@@ -1,0 +1,148 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+// envName returns the environment variable of a flag.
+func envName(flag string) []string {
+	return []string{"STARLING_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+}
+
+func stringFlag(name, value, usage string) *cli.StringFlag {
+	return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+func intFlag(name string, value int, usage string) *cli.IntFlag {
+	return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+func uint64Flag(name string, value uint64, usage string) *cli.Uint64Flag {
+	return &cli.Uint64Flag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+func floatFlag(name string, value float64, usage string) *cli.Float64Flag {
+	return &cli.Float64Flag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+func boolFlag(name, usage string) *cli.BoolFlag {
+	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: envName(name)}
+}
+
+func durationFlag(name string, value time.Duration, usage string) *cli.DurationFlag {
+	return &cli.DurationFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+// outputFlag is -o; every command that prints a result has it.
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table",
+		Usage: "`FORMAT` of the result: table, or json for scripts", EnvVars: envName("output")}
+}
+
+// clientFlags are the flags of every command that talks to a cluster.
+func clientFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"),
+		durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`"),
+		outputFlag(),
+	}, more...)
+}
+
+// readFlags are the flags of every command that reads.
+func readFlags(more ...cli.Flag) []cli.Flag {
+	return append(clientFlags(stringFlag("consistency", "linearizable",
+		"`LEVEL` of the read: linearizable (never older than what was acknowledged before), or local (what that member has)")), more...)
+}
+
+// defaultAddress is where dev puts its first member.
+const defaultAddress = "127.0.0.1:7600"
+
+// addresses splits a list of addresses, as --addr and --join take it.
+func addresses(list string) []string {
+	var out []string
+	for a := range strings.SplitSeq(list, ",") {
+		if a = strings.TrimSpace(a); a != "" && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// wantsJSON reports whether the result is for a script.
+func wantsJSON(c *cli.Context) (bool, error) {
+	switch o := c.String("output"); o {
+	case "json":
+		return true, nil
+	case "table", "text":
+		return false, nil
+	default:
+		return false, &usageError{fmt.Sprintf("%s: --output takes table or json, not %q", c.Command.HelpName, o)}
+	}
+}
+
+// level returns the level of a read.
+func level(c *cli.Context) (starling.Option, error) {
+	switch l := c.String("consistency"); l {
+	case "linearizable":
+		return starling.Linearizable, nil
+	case "local":
+		return starling.Locally, nil
+	default:
+		return nil, &usageError{fmt.Sprintf("%s: --consistency takes linearizable or local, not %q", c.Command.HelpName, l)}
+	}
+}
+
+// session is a client for the length of one command.
+type session struct {
+	*starling.Client
+	ctx  context.Context
+	json bool
+	read []starling.Option
+}
+
+// withClient runs f with a client of the cluster at --addr.
+func (p *Program) withClient(f func(c *cli.Context, s *session) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+		defer cancel()
+		return p.dial(ctx, c, f)
+	}
+}
+
+// withClientUntimed is withClient for commands that run as long as they have
+// work; --timeout is for each step of it.
+func (p *Program) withClientUntimed(f func(c *cli.Context, s *session) error) cli.ActionFunc {
+	return func(c *cli.Context) error { return p.dial(c.Context, c, f) }
+}
+
+func (p *Program) dial(ctx context.Context, c *cli.Context, f func(c *cli.Context, s *session) error) error {
+	s := &session{ctx: ctx}
+	var err error
+	if s.json, err = wantsJSON(c); err != nil {
+		return err
+	}
+	if findFlag(c.Command.Flags, "consistency") != nil {
+		l, err := level(c)
+		if err != nil {
+			return err
+		}
+		s.read = append(s.read, l)
+	}
+	cfg := starling.ClientConfig{Addresses: addresses(c.String("addr"))}
+	if err := cfg.Validate(); err != nil {
+		return &usageError{fmt.Sprintf("%s: --addr: %v", c.Command.HelpName, err)}
+	}
+	if s.Client, err = starling.Dial(ctx, cfg); err != nil {
+		return err
+	}
+	defer s.Client.Close()
+	return f(c, s)
+}

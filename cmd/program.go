@@ -1,0 +1,241 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling/resources"
+)
+
+// Program is one run of the command: what it is given and where it writes. It
+// is made for one call of Run.
+type Program struct {
+	// Types are the resource types that members know, and sim and dev run,
+	// beside the built-in ones.
+	Types []*resources.Type
+	// Command is how to run this program from another terminal, for texts.
+	// Default: starling.
+	Command string
+	// Args are the arguments without the name of the program.
+	Args           []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Main runs the command of this process and returns its exit code. The first
+// interrupt or termination signal stops it gracefully, the second at once.
+func Main(types ...*resources.Type) int {
+	p := &Program{Types: types, Command: ownCommand(), Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	return supervise(signals, p.Stderr, p.Run)
+}
+
+// supervise runs something until it ends. The first signal ends its context,
+// the second is not waited for.
+func supervise(signals <-chan os.Signal, stderr io.Writer, run func(context.Context) int) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	done := make(chan int, 1)
+	go func() { done <- run(ctx) }()
+	for stopping := false; ; stopping = true {
+		select {
+		case code := <-done:
+			return code
+		case s := <-signals:
+			if stopping {
+				fmt.Fprintln(stderr, "starling: stopped at once")
+				return exitFailure
+			}
+			cancel(&interrupted{s})
+		}
+	}
+}
+
+// ownCommand returns how to run this program again from any directory: by its
+// name if that finds it, otherwise by its path.
+func ownCommand() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "starling"
+	}
+	name := filepath.Base(path)
+	if found, err := exec.LookPath(name); err == nil {
+		a, errA := os.Stat(found)
+		b, errB := os.Stat(path)
+		if errA == nil && errB == nil && os.SameFile(a, b) {
+			return name
+		}
+	}
+	if strings.Contains(path, " ") {
+		return strconv.Quote(path)
+	}
+	return path
+}
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ signal os.Signal }
+
+// Error names the signal.
+func (e *interrupted) Error() string { return e.signal.String() }
+
+// Run runs the command and returns its exit code. It ends early, gracefully,
+// when ctx does. Errors have been written to Stderr.
+func (p *Program) Run(ctx context.Context) int {
+	app := p.app()
+	if n := len(p.Args) - 1; n >= 0 && p.Args[n] == completionFlag && !slices.Contains(p.Args, "--") {
+		for _, c := range candidates(app, p.Args[:n]) {
+			fmt.Fprintln(p.Stdout, c)
+		}
+		return exitOK
+	}
+	args, err := arrange(app, p.Args)
+	if err == nil {
+		err = app.RunContext(ctx, append([]string{app.Name}, args...))
+	}
+	if err == nil {
+		return exitOK
+	}
+	text := err.Error()
+	if i := (*interrupted)(nil); errors.As(context.Cause(ctx), &i) && errors.Is(err, context.Canceled) {
+		text = i.Error()
+	}
+	if !strings.HasPrefix(text, "starling") {
+		text = "starling: " + text
+	}
+	fmt.Fprintln(p.Stderr, text)
+	return exitCode(err)
+}
+
+// app is the tree of commands.
+func (p *Program) app() *cli.App {
+	app := &cli.App{
+		Name:           "starling",
+		HelpName:       "starling",
+		Usage:          "replicated maps, queues, counters and your own types: a few members lead by consensus, any number follow by gossip",
+		Version:        version(),
+		Suggest:        true,
+		Reader:         p.Stdin,
+		Writer:         p.Stdout,
+		ErrWriter:      p.Stderr,
+		ExitErrHandler: func(*cli.Context, error) {}, // Run decides
+		Description: "Start with a whole cluster in one process, and talk to it from another terminal.\n\n" +
+			examples("starling dev", "starling map put colors sky blue", "starling map get colors sky"),
+		Commands: []*cli.Command{
+			p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(),
+			p.mapCommand(), p.queueCommand(), p.counterCommand(),
+			p.simCommand(), p.walCommand(), p.completionCommand(), p.versionCommand(),
+		},
+	}
+	app.Action = unknownCommand(app.Name, func() []*cli.Command { return app.Commands }, true)
+	app.OnUsageError = onUsageError
+	for _, c := range app.Commands {
+		finish(c, app.Name)
+		c.HelpName = c.Name // the library puts the program's name before it
+	}
+	return app
+}
+
+// finish gives c and each command below what all of them share.
+func finish(c *cli.Command, parent string) {
+	c.HelpName = parent + " " + c.Name
+	c.Description = wrap(c.Description)
+	c.OnUsageError = onUsageError
+	if len(c.Subcommands) == 0 {
+		// Or "map get help" would not read the key "help".
+		c.HideHelpCommand = true
+		return
+	}
+	c.Action = unknownCommand(c.HelpName, func() []*cli.Command { return c.Subcommands }, false)
+	for _, below := range c.Subcommands {
+		finish(below, c.HelpName)
+	}
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	name := "starling"
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
+	}
+	return &usageError{fmt.Sprintf("%s: %v; see %s --help", name, err, name)}
+}
+
+// unknownCommand answers for a command that only has sub-commands.
+func unknownCommand(name string, commands func() []*cli.Command, helpIfNone bool) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if !c.Args().Present() {
+			if helpIfNone {
+				return cli.ShowAppHelp(c)
+			}
+			return &usageError{fmt.Sprintf("%s: which one? %s; see %s --help", name, strings.Join(names(commands()), ", "), name)}
+		}
+		given := c.Args().First()
+		return &usageError{fmt.Sprintf("%s: unknown command %q%s; see %s --help", name, given, suggest(given, names(commands())), name)}
+	}
+}
+
+func names(commands []*cli.Command) []string {
+	var out []string
+	for _, c := range commands {
+		if !c.Hidden && c.Name != "help" {
+			out = append(out, c.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// examples is the last part of every command's description.
+func examples(lines ...string) string {
+	return "Examples:\n  " + strings.Join(lines, "\n  ")
+}
+
+// helpColumns is where the text of a description is broken.
+const helpColumns = 88
+
+// wrap breaks long lines at spaces; examples, which are indented, stay.
+func wrap(text string) string {
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		for len(line) > helpColumns && !strings.HasPrefix(line, " ") {
+			i := strings.LastIndexByte(line[:helpColumns], ' ')
+			if i < 0 {
+				break
+			}
+			out, line = append(out, line[:i]), line[i+1:]
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}
+
+// arguments returns the arguments of a command, or the error that says which
+// ones it takes.
+func arguments(c *cli.Context, least, most int) ([]string, error) {
+	args := c.Args().Slice()
+	if len(args) < least || (most >= 0 && len(args) > most) {
+		return nil, &usageError{fmt.Sprintf("%s: takes %s, got %d; see %s --help",
+			c.Command.HelpName, takes(c.Command.ArgsUsage), len(args), c.Command.HelpName)}
+	}
+	return args, nil
+}
+
+func takes(usage string) string {
+	if usage == "" {
+		return "no arguments"
+	}
+	return usage
+}

@@ -1,0 +1,169 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+func (p *Program) queueCommand() *cli.Command {
+	leaf := func(name, usage, args, example string, flags []cli.Flag, action func(c *cli.Context, s *session) error) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: examples(example), Flags: flags, Action: p.withClient(action)}
+	}
+	return &cli.Command{
+		Name:  "queue",
+		Usage: "queues: push, pop, peek, len",
+		Description: "First in, first out. An empty queue is exit code 4.\n\n" +
+			examples("starling queue push jobs first", "starling queue pop jobs"),
+		Subcommands: []*cli.Command{
+			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push jobs first", clientFlags(), p.queuePush),
+			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(), p.queuePop),
+			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(), p.queuePeek),
+			leaf("len", "print the number of values", "NAME", "starling queue len jobs", readFlags(), p.queueLen),
+		},
+	}
+}
+
+func (p *Program) queuePush(c *cli.Context, s *session) error {
+	args, err := arguments(c, 2, 2)
+	if err != nil {
+		return err
+	}
+	return starling.NewQueue[string](s.Client, args[0]).Push(s.ctx, args[1])
+}
+
+func (p *Program) queuePop(c *cli.Context, s *session) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	v, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Pop(s.ctx)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return p.printJSON(map[string]any{"value": jsonValue(v)})
+	}
+	return p.printValue(v)
+}
+
+func (p *Program) queuePeek(c *cli.Context, s *session) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	var info starling.Info
+	v, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Peek(s.ctx, append(s.read, starling.WithInfo(&info))...)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		r := readInfo(info)
+		return p.printJSON(map[string]any{"value": jsonValue(v), "index": r.Index, "age_ms": r.AgeMS})
+	}
+	return p.printValue(v)
+}
+
+func (p *Program) queueLen(c *cli.Context, s *session) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	var info starling.Info
+	n, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Len(s.ctx, append(s.read, starling.WithInfo(&info))...)
+	return p.printNumber(s, "length", int64(n), info, err)
+}
+
+func (p *Program) counterCommand() *cli.Command {
+	leaf := func(name, usage, args, example string, flags []cli.Flag, action func(c *cli.Context, s *session) error) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: examples(example), Flags: flags, Action: p.withClient(action)}
+	}
+	return &cli.Command{
+		Name:  "counter",
+		Usage: "counters: add, get, set, cas",
+		Description: "64-bit whole numbers; a counter that nobody has touched is 0.\n\n" +
+			examples("starling counter add hits 1", "starling counter add hits -5", "starling counter get hits"),
+		Subcommands: []*cli.Command{
+			leaf("add", "add a number, which may be negative, and print the sum", "NAME NUMBER", "starling counter add hits -5", clientFlags(), p.counterAdd),
+			leaf("get", "print the number", "NAME", "starling counter get hits", readFlags(), p.counterGet),
+			leaf("set", "set the number", "NAME NUMBER", "starling counter set hits 0", clientFlags(), p.counterSet),
+			leaf("cas", "set the number if it is the expected one; exit code 4 if not", "NAME EXPECTED NUMBER", "starling counter cas hits 3 4", clientFlags(), p.counterCompareAndSet),
+		},
+	}
+}
+
+// number reads an argument that is a whole number.
+func number(c *cli.Context, text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, &usageError{fmt.Sprintf("%s: %q is not a whole number of 64 bits", c.Command.HelpName, text)}
+	}
+	return n, nil
+}
+
+func (p *Program) counterAdd(c *cli.Context, s *session) error {
+	args, err := arguments(c, 2, 2)
+	if err != nil {
+		return err
+	}
+	delta, err := number(c, args[1])
+	if err != nil {
+		return err
+	}
+	n, err := starling.NewCounter(s.Client, args[0]).Add(s.ctx, delta)
+	return p.printCount(s, n, err)
+}
+
+func (p *Program) printCount(s *session, n int64, err error) error {
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return p.printJSON(map[string]any{"value": n})
+	}
+	_, err = fmt.Fprintln(p.Stdout, n)
+	return err
+}
+
+func (p *Program) counterGet(c *cli.Context, s *session) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	var info starling.Info
+	n, err := starling.NewCounter(s.Client, args[0]).Get(s.ctx, append(s.read, starling.WithInfo(&info))...)
+	return p.printNumber(s, "value", n, info, err)
+}
+
+func (p *Program) counterSet(c *cli.Context, s *session) error {
+	args, err := arguments(c, 2, 2)
+	if err != nil {
+		return err
+	}
+	n, err := number(c, args[1])
+	if err != nil {
+		return err
+	}
+	_, err = starling.NewCounter(s.Client, args[0]).Set(s.ctx, n)
+	return err
+}
+
+func (p *Program) counterCompareAndSet(c *cli.Context, s *session) error {
+	args, err := arguments(c, 3, 3)
+	if err != nil {
+		return err
+	}
+	expected, err := number(c, args[1])
+	if err != nil {
+		return err
+	}
+	n, err := number(c, args[2])
+	if err != nil {
+		return err
+	}
+	_, err = starling.NewCounter(s.Client, args[0]).CompareAndSet(s.ctx, expected, n)
+	return err
+}

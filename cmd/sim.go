@@ -1,0 +1,142 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling/internal/sim"
+)
+
+// seedsMax limits one sim command.
+const seedsMax = 10_000_000
+
+func (p *Program) simCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "sim",
+		Usage: "replay, or look for, simulated disasters",
+		Description: "A seed decides everything: the faults, their times, the order of all that happens. " +
+			"--seed plays one and tells what happens; --from and --seeds look for a seed that breaks a promise. " +
+			"The last line names seeds, violations and time; a violation is exit code 1.\n\n" +
+			examples("starling sim --seed 1", "starling sim --from 1 --seeds 1000", "starling sim --from 1 --seeds 100 --for 10s --profile power"),
+		Flags: []cli.Flag{
+			uint64Flag("seed", 0, "play this `SEED` and tell what happens"),
+			uint64Flag("from", 1, "first `SEED` of many"),
+			intFlag("seeds", 100, "`N` seeds to look at"),
+			durationFlag("for", sim.DurationDefault, "simulated `DURATION` of load and faults"),
+			intFlag("actives", 3, "`N` active members"),
+			intFlag("passives", 2, "`N` passive members"),
+			stringFlag("profile", "", "`KIND` of trouble (default: drawn from the seed)"),
+			intFlag("workers", runtime.NumCPU(), "`N` seeds at a time"),
+			stringFlag("trace", "", "what to tell of each seed: `LEVEL` none, events or messages (default: events with --seed, else none)"),
+			boolFlag("counts", "print how often each kind of rare event occurred"),
+			outputFlag(),
+		},
+		Action: p.runSim,
+	}
+}
+
+func (p *Program) runSim(c *cli.Context) error {
+	if _, err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	asJSON, err := wantsJSON(c)
+	if err != nil {
+		return err
+	}
+	o, err := p.simOptions(c, asJSON)
+	if err != nil {
+		return err
+	}
+	from, n, workers := c.Uint64("from"), c.Int("seeds"), c.Int("workers")
+	if c.IsSet("seed") {
+		from, n = c.Uint64("seed"), 1
+	}
+	if n < 1 || n > seedsMax || workers < 1 {
+		return &usageError{fmt.Sprintf("%s: --seeds from 1 to %d, --workers from 1", c.Command.HelpName, seedsMax)}
+	}
+	if o.Trace != nil {
+		workers = 1 // so that the films do not mix
+	}
+	bar := newProgress(p.Stderr, "seeds", int64(n))
+	done := int64(0)
+	summary := sim.RunMany(from, n, workers, o, func(r sim.Report) bool {
+		done++
+		bar.set(done, done)
+		if r.Violation != nil {
+			bar.clear()
+			fmt.Fprintf(p.Stderr, "seed %d: %v\n%s\n", r.Seed, r.Violation, r.Replay(o.Duration))
+			if r.Stack != "" {
+				io.WriteString(p.Stderr, r.Stack)
+			}
+		}
+		return c.Context.Err() == nil
+	})
+	bar.finish()
+	return p.printSummary(&summary, c.Bool("counts"), asJSON)
+}
+
+// simOptions turns flags into what a run does not draw from its seed.
+func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
+	o := sim.Options{Duration: c.Duration("for"), Actives: c.Int("actives"), Passives: c.Int("passives"), Profile: c.String("profile")}
+	wrong := func(format string, args ...any) (sim.Options, error) {
+		return o, &usageError{c.Command.HelpName + ": " + fmt.Sprintf(format, args...)}
+	}
+	if c.IsSet("seed") && (c.IsSet("from") || c.IsSet("seeds")) {
+		return wrong("--seed plays one, --from and --seeds look at many: say one of both")
+	}
+	if o.Duration < time.Second || o.Actives < 1 || o.Actives > 9 || o.Passives < 0 || o.Passives > 50 {
+		return wrong("--for from 1s, --actives from 1 to 9, --passives from 0 to 50")
+	}
+	if o.Passives == 0 {
+		o.Passives = -1
+	}
+	if o.Profile != "" && !slices.Contains(sim.Profiles(), o.Profile) {
+		return wrong("no --profile %q; there are %s", o.Profile, strings.Join(sim.Profiles(), ", "))
+	}
+	trace := c.String("trace")
+	if trace == "" && c.IsSet("seed") && !asJSON {
+		trace = "events"
+	}
+	switch trace {
+	case "", "none":
+	case "events":
+		o.Trace = p.Stdout
+	case "messages":
+		o.Trace, o.Messages = p.Stdout, true
+	default:
+		return wrong("--trace takes none, events or messages, not %q", trace)
+	}
+	return o, nil
+}
+
+func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool) error {
+	if asJSON {
+		var seeds []uint64
+		for _, r := range s.Violations {
+			seeds = append(seeds, r.Seed)
+		}
+		if err := p.printJSON(map[string]any{
+			"seeds": s.Seeds, "violations": len(s.Violations), "violating_seeds": seeds,
+			"wall_ms": s.Wall.Milliseconds(), "trace_hash": fmt.Sprintf("%016x", s.TraceHash),
+		}); err != nil {
+			return err
+		}
+	} else {
+		if counts {
+			fmt.Fprint(p.Stdout, s.Counts.String())
+		}
+		if _, err := fmt.Fprintln(p.Stdout, s.Line()); err != nil {
+			return err
+		}
+	}
+	if len(s.Violations) > 0 {
+		return fmt.Errorf("%d of %d seeds broke a promise", len(s.Violations), s.Seeds)
+	}
+	return nil
+}

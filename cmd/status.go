@@ -1,0 +1,189 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
+)
+
+func (p *Program) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "how the member at --addr is, and what it says of the cluster",
+		Description: "With several addresses, the first member that answers.\n\n" +
+			examples("starling status", "starling status --addr 127.0.0.1:7602 -o json"),
+		Flags: clientFlags(),
+		Action: p.withClient(func(c *cli.Context, s *session) error {
+			if _, err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			status, err := s.Status(s.ctx)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return p.printJSON(status)
+			}
+			return printStatus(p.Stdout, status)
+		}),
+	}
+}
+
+func printStatus(w io.Writer, s starling.Status) error {
+	rows := [][]string{
+		{"name", s.Name},
+		{"address", s.Address},
+		{"http", orNone(s.HTTP)},
+		{"role", s.Role},
+		{"raft role", s.RaftRole},
+		{"term", fmt.Sprint(s.Term)},
+		{"leader", orNone(s.Leader)},
+		{"commit", fmt.Sprint(s.Commit)},
+		{"applied", fmt.Sprint(s.Applied)},
+		{"digest", s.Digest},
+		{"age", ageText(s.AgeMS)},
+		{"actives", orNone(strings.Join(s.Actives, " "))},
+		{"passives", orNone(strings.Join(s.Passives, " "))},
+		{"serving", serving(s)},
+		{"keys", fmt.Sprint(s.Keys)},
+		{"sessions", fmt.Sprint(s.Sessions)},
+		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
+		{"version", orNone(s.Version)},
+		{"cluster", s.Cluster},
+	}
+	return printTable(w, nil, rows)
+}
+
+func serving(s starling.Status) string {
+	if s.Serving {
+		return "yes"
+	}
+	return "no: " + s.Reason
+}
+
+func (p *Program) membersCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "members",
+		Usage:       "the members of the cluster, as the member at --addr sees them",
+		Description: examples("starling members", "starling members -o json"),
+		Flags:       clientFlags(),
+		Action: p.withClient(func(c *cli.Context, s *session) error {
+			if _, err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			status, err := s.Status(s.ctx)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return p.printJSON(status.Members)
+			}
+			var rows [][]string
+			for _, m := range status.Members {
+				rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m.Alive), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
+			}
+			return printTable(p.Stdout, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows)
+		}),
+	}
+}
+
+func memberSeat(m starling.MemberStatus) string {
+	if m.Leader {
+		return "leader"
+	}
+	return orNone(m.Seat)
+}
+
+func aliveText(alive bool) string {
+	if alive {
+		return "alive"
+	}
+	return "not heard"
+}
+
+func appliedText(applied *uint64) string {
+	if applied == nil {
+		return "?"
+	}
+	return fmt.Sprint(*applied)
+}
+
+// ageText prints an upper bound; one that is not known is a question mark.
+func ageText(ms *int64) string {
+	if ms == nil {
+		return "?"
+	}
+	return (time.Duration(*ms) * time.Millisecond).String()
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (p *Program) versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "version",
+		Usage:       "the versions of this binary, of its protocol and of Go",
+		Description: examples("starling version", "starling version -o json"),
+		Flags:       []cli.Flag{outputFlag()},
+		Action: func(c *cli.Context) error {
+			if _, err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			asJSON, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "go": runtime.Version()})
+			}
+			_, err = fmt.Fprintf(p.Stdout, "starling %s, protocol %d, %s %s/%s\n", version(), protocol.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// version is the release, and for a build from a working copy the revision.
+func version() string {
+	v := starling.Version
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			v += "+" + s.Value[:12]
+		}
+	}
+	return v
+}
+
+// printJSON prints one value on one line.
+func (p *Program) printJSON(v any) error {
+	return json.NewEncoder(p.Stdout).Encode(v)
+}
+
+// printTable prints rows in aligned columns.
+func printTable(w io.Writer, head []string, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if head != nil {
+		fmt.Fprintln(t, strings.Join(head, "\t"))
+	}
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t"))
+	}
+	return t.Flush()
+}
