@@ -196,7 +196,9 @@ func (l *Log) append(h *header, cut point, entries []protocol.Entry) (int64, err
 // writeRecord fills in the rest of the header, whose length is given, and
 // writes header and payload at once.
 func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error) {
-	invariant.Check(h.length <= payloadLimit, "a record of %d bytes, limit %d", h.length, payloadLimit)
+	if h.length > payloadLimit {
+		invariant.Check(false, "a record of %d bytes, limit %d", h.length, payloadLimit)
+	}
 	size := h.size()
 	if l.at+size > l.current.size {
 		if err := l.rotate(size); err != nil {
@@ -207,7 +209,9 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 		l.buffer = make([]byte, 0, max(size, 64<<10))
 	}
 	b := payload(l.buffer[:recordBytes])
-	invariant.Check(len(b) == recordBytes+h.length, "a payload of %d bytes announced as %d", len(b)-recordBytes, h.length)
+	if len(b) != recordBytes+h.length {
+		invariant.Check(false, "a payload of %d bytes announced as %d", len(b)-recordBytes, h.length)
+	}
 	h.sequence, h.durable, h.before = l.next, l.DurableSequence(), l.last
 	h.payloadSum = sumPayload(b[recordBytes:], l.current.nonce)
 	b = b[:size]

@@ -37,6 +37,8 @@ const (
 	// zeros at once; the rest is only reserved, so that opening is quick.
 	zeroedAtOpen = 4 << 20
 	zeroChunk    = 1 << 20
+	// copyChunk is how much is copied at once at opening.
+	copyChunk = 1 << 20
 	// bufferKeep is the largest write buffer that is kept.
 	bufferKeep = 4 << 20
 )

@@ -115,35 +115,61 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 // copyRecords writes records under the new segment's nonce and returns where
 // the next one goes. What they say is durable stays as it was.
 func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, error) {
-	var buf []byte
+	var in window
+	var out []byte
 	moved := map[place]place{}
 	for i := range records {
 		r := &records[i]
-		if int64(cap(buf)) < r.size() {
-			buf = make([]byte, r.size())
-		}
-		b := buf[:r.size()]
-		clear(b[recordBytes+r.length:])
-		payload := b[recordBytes : recordBytes+r.length]
-		if _, err := r.segment.file.ReadAt(payload, r.at+recordBytes); err != nil && r.length > 0 {
+		payload, err := in.read(r.segment, r.at+recordBytes, r.length)
+		if err != nil {
 			return 0, l.fail(err)
 		}
 		if sumPayload(payload, r.segment.nonce) != r.payloadSum {
 			return 0, l.fail(protocol.ErrCorrupt.With("damaged data: a record changed while it was copied"))
 		}
+		if r.kind == KindEntries {
+			moved[place{r.segment, r.at}] = place{s, at + int64(len(out))}
+		}
 		h := r.header
 		h.payloadSum = sumPayload(payload, s.nonce)
-		putHeader(b, s.nonce, &h)
-		if _, err := s.file.WriteAt(b, at); err != nil {
+		begin := len(out)
+		out = append(out, make([]byte, recordBytes)...)
+		putHeader(out[begin:], s.nonce, &h)
+		out = append(out, payload...)
+		out = append(out, make([]byte, int(h.size())-(len(out)-begin))...)
+		if len(out) < copyChunk && i+1 < len(records) {
+			continue
+		}
+		if _, err := s.file.WriteAt(out, at); err != nil {
 			return 0, l.fail(err)
 		}
-		if h.kind == KindEntries {
-			moved[place{r.segment, r.at}] = place{s, at}
-		}
-		at += h.size()
+		at, out = at+int64(len(out)), out[:0]
 	}
 	l.redirect(moved)
 	return at, nil
+}
+
+// window is a part of a segment in memory.
+type window struct {
+	segment *segment
+	at      int64
+	content []byte
+}
+
+// read returns n bytes of a segment, until the next read.
+func (w *window) read(s *segment, at int64, n int) ([]byte, error) {
+	if w.segment != s || at < w.at || at+int64(n) > w.at+int64(len(w.content)) {
+		size := max(int64(n), min(copyChunk, s.size-at))
+		if int64(cap(w.content)) < size {
+			w.content = make([]byte, size)
+		}
+		w.segment, w.at, w.content = s, at, w.content[:size]
+		if _, err := s.file.ReadAt(w.content, at); err != nil {
+			w.segment = nil
+			return nil, err
+		}
+	}
+	return w.content[at-w.at : at-w.at+int64(n)], nil
 }
 
 // spares are segments made ahead of use: filled with zeros, or used before.

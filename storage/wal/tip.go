@@ -24,26 +24,31 @@ func after(entries []protocol.Entry) point {
 // checkWrite panics unless the write continues a log that holds begin+1 to last
 // and is committed to commit: an owner that hands out anything else is broken, and must not reach the disk.
 func checkWrite(w *protocol.Write, entries []protocol.Entry, commit, begin protocol.Index, last point) {
+	// Each check is behind an if: its arguments would be allocated every time.
 	join := last.index
 	if w.Truncate {
 		join = w.After
-		invariant.Check(begin <= join && join <= last.index,
-			"log holds %d to %d, truncated after %d", begin+1, last.index, join)
-		invariant.Check(join >= min(commit, last.index), "log truncated after %d, below the commit index %d", join, commit)
-	}
-	if w.Empty() {
-		invariant.Check(len(entries) == 0, "a write without entries comes with %d", len(entries))
-		return
+		if join < begin || join > last.index {
+			invariant.Check(false, "log holds %d to %d, truncated after %d", begin+1, last.index, join)
+		}
+		if join < min(commit, last.index) {
+			invariant.Check(false, "log truncated after %d, below the commit index %d", join, commit)
+		}
 	}
 	n := len(entries)
-	invariant.Check(n > 0 && entries[0].Index == w.First && entries[n-1].Index == w.Last && w.First == join+1,
-		"write of %d to %d on a log that ends at %d comes with %d entries", w.First, w.Last, join, n)
+	if w.Empty() && n == 0 {
+		return
+	}
+	if n == 0 || entries[0].Index != w.First || entries[n-1].Index != w.Last || w.First != join+1 {
+		invariant.Check(false, "write of %d to %d on a log that ends at %d comes with %d entries", w.First, w.Last, join, n)
+	}
 }
 
 // checkJoin panics unless the first entry's sum continues the one before it.
 func checkJoin(before protocol.LogSum, first *protocol.Entry) {
-	sum := before.Next(first.Raw)
-	invariant.Check(sum == first.Sum, "entry %s has the log sum %s, the log before it makes it %s", *first, first.Sum, sum)
+	if sum := before.Next(first.Raw); sum != first.Sum {
+		invariant.Check(false, "entry %s has the log sum %s, the log before it makes it %s", *first, first.Sum, sum)
+	}
 }
 
 // addConfigurations notes the configurations among entries. The entry was
