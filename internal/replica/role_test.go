@@ -1,0 +1,229 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+func id(n byte) protocol.MemberID { return protocol.MemberID{15: n} }
+
+func conf(target int, voters []byte, learners ...byte) protocol.Configuration {
+	c := protocol.Configuration{Target: target}
+	for _, v := range voters {
+		c = c.With(protocol.ActiveMember{ID: id(v), Seat: protocol.SeatVoter})
+	}
+	for _, l := range learners {
+		c = c.With(protocol.ActiveMember{ID: id(l), Seat: protocol.SeatLearner})
+	}
+	return c
+}
+
+// found builds what opening a log would have found: entries of one term up to
+// last, configurations at some indexes, and the recorded commit index.
+func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.Index]protocol.Configuration) storage.Recovered {
+	var rec storage.Recovered
+	entries := make([]protocol.Entry, 0, last)
+	for i := protocol.Index(1); i <= last; i++ {
+		e := protocol.Entry{Index: i, Term: term, Kind: protocol.EntryNoop}
+		if c, ok := confs[i]; ok {
+			e.Kind, e.Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
+			rec.Configurations.Append(protocol.ConfigurationAt{Index: i, Configuration: c})
+		}
+		rec.Shape.Append(term)
+		entries = append(entries, e)
+	}
+	protocol.EncodeEntries(entries)
+	rec.LastSum = protocol.SumEntries(protocol.LogSum{}, entries)
+	rec.Tail = entries
+	rec.State = protocol.HardState{Term: term, Commit: commit}
+	return rec
+}
+
+func open(t *testing.T, self byte, rec storage.Recovered) *Replica {
+	t.Helper()
+	r, err := New(0, Config{ID: id(self), Run: 1, Seed: 1}, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Counterexample: {A} grows to {A,B,C} at 5; B and C have acknowledged up to
+// 100, their recorded commit index is 3. If they took themselves for passive,
+// they would drop everything and A would elect itself alone.
+func TestLowCommitIndexAfterAPowerCutDoesNotMakeVotersPassive(t *testing.T) {
+	confs := map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1}), 5: conf(3, []byte{1, 2, 3})}
+	for _, self := range []byte{1, 2, 3} {
+		r := open(t, self, found(2, 100, 3, confs))
+		s := r.Status(0)
+		if s.Role != protocol.RoleActive || s.Last != 100 {
+			t.Errorf("member %d is %s with a log to %d, want active to 100", self, s.Role, s.Last)
+		}
+		if e := r.Effects(); e.Persist != nil && e.Persist.Write.Truncate {
+			t.Errorf("member %d truncates its log at start", self)
+		}
+	}
+}
+
+// Counterexample: D's log says D out at 100 and D in again at 110; it has
+// acknowledged up to 130. One append raises D's commit index from 99 to 110:
+// judged entry by entry, D would drop everything above 100 on the way.
+func TestRoleIsNotJudgedEntryByEntry(t *testing.T) {
+	confs := map[protocol.Index]protocol.Configuration{
+		1: conf(3, []byte{1, 2, 3, 4}), 100: conf(3, []byte{1, 2, 3}), 110: conf(3, []byte{1, 2, 3}, 4),
+	}
+	r := open(t, 4, found(2, 130, 99, confs))
+	r.Effects()
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 130, PrevTerm: 2, Commit: 110, Last: 130})
+	s := r.Status(1)
+	if s.Commit != 110 {
+		t.Fatalf("commit %d, want 110", s.Commit)
+	}
+	if s.Role != protocol.RoleActive || s.Last != 130 {
+		t.Errorf("%s with a log to %d, want active to 130", s.Role, s.Last)
+	}
+}
+
+// The recorded commit index is a lower bound: a passive cannot tell committed
+// from uncommitted above it, so it drops that, on disk too, and fetches it.
+func TestPassiveDropsWhatIsAboveItsCommitIndexAfterARestart(t *testing.T) {
+	r := open(t, 9, found(2, 20, 10, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}))
+	if s := r.Status(0); s.Role != protocol.RolePassive || s.Last != 10 {
+		t.Fatalf("%s with a log to %d, want passive to 10", s.Role, s.Last)
+	}
+	p := r.Effects().Persist
+	if p == nil || !p.Write.Truncate || p.Write.After != 10 {
+		t.Fatalf("persists %+v, want a truncation after 10", p)
+	}
+	if _, ok := r.SumAt(20); ok {
+		t.Error("still knows the sum of what it dropped")
+	}
+}
+
+func TestEmptyLogIsPassive(t *testing.T) {
+	r := open(t, 9, storage.Recovered{})
+	if s := r.Status(0); s.Role != protocol.RolePassive {
+		t.Errorf("role %s, want passive", s.Role)
+	}
+}
+
+// A passive that is named takes the active role over the same log. What the
+// passive role had accepted but not written goes to the disk first; the first
+// write of the new role syncs all of it, and only then does it speak.
+func TestPromotedMemberSaysNothingBeforeItsLogIsDurable(t *testing.T) {
+	rec := found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1})})
+	r := open(t, 2, rec)
+	serve(t, r)
+	next := func(first protocol.Index, kind protocol.EntryKind, data []byte) *protocol.Append {
+		e := []protocol.Entry{{Index: first, Term: 2, Kind: kind, Data: data}}
+		protocol.EncodeEntries(e)
+		return &protocol.Append{Term: 2, PrevIndex: first - 1, PrevTerm: 2, Commit: first, Last: first, Entries: e}
+	}
+	r.Receive(1, id(1), next(11, protocol.EntryNoop, nil))
+	inFlight := r.Effects().Persist
+	if inFlight == nil || inFlight.Write.Sync {
+		t.Fatalf("a passive persists %+v, want a write without sync", inFlight)
+	}
+	r.Receive(2, id(1), next(12, protocol.EntryConfiguration, protocol.EncodeConfiguration(conf(3, []byte{1}, 2))))
+	e := r.Effects()
+	if s := r.Status(2); s.Role != protocol.RoleActive || s.RaftRole != active.StateLearner.String() {
+		t.Fatalf("%s %s, want an active learner", s.Role, s.RaftRole)
+	}
+	refuseDurable(t, e.Send)
+	r.Receive(3, id(1), &protocol.Heartbeat{Term: 2, Commit: 12, Round: 1})
+	refuseDurable(t, r.Effects().Send)
+	written, synced := inFlight.Write.Last, false
+	for p := inFlight; p != nil; {
+		r.Persisted(4, p.ID, nil)
+		e := r.Effects()
+		if !synced {
+			if p.Write.SyncAll {
+				synced = true
+			} else {
+				refuseDurable(t, e.Send)
+			}
+		}
+		p = e.Persist
+		if p != nil && !p.Write.Empty() {
+			if p.Write.First != written+1 {
+				t.Errorf("writes from %d, the disk ends at %d", p.Write.First, written)
+			}
+			written = p.Write.Last
+		}
+	}
+	if !synced || written != 12 {
+		t.Errorf("synced all: %t, written up to %d; want true, 12", synced, written)
+	}
+}
+
+// refuseDurable fails if a member claims that its log is durable, or votes.
+func refuseDurable(t *testing.T, sends []Send) {
+	t.Helper()
+	for _, s := range sends {
+		switch m := s.Message.(type) {
+		case *protocol.AppendAnswer:
+			if !m.Reject && !m.Passive {
+				t.Errorf("acknowledges %d before it is durable", m.Index)
+			}
+		case *protocol.VoteAnswer:
+			t.Error("votes before its log is durable")
+		}
+	}
+}
+
+// serve answers everything that a replica wants, until it wants no more.
+func serve(t *testing.T, r *Replica) {
+	t.Helper()
+	for range 100 {
+		e := r.Effects()
+		if e.Persist == nil && len(e.Apply) == 0 && len(e.ReadLog) == 0 {
+			return
+		}
+		if e.Persist != nil {
+			r.Persisted(0, e.Persist.ID, nil)
+		}
+		for _, a := range e.Apply {
+			r.Applied(0, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+		}
+	}
+	t.Fatal("the replica does not settle")
+}
+
+// A single voter that starts elects itself, and answers what it has applied.
+func TestSingleVoterServesWritesAndReads(t *testing.T) {
+	r := open(t, 1, found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}))
+	now := protocol.Instant(0)
+	for range 20 {
+		now = max(now.Add(time.Millisecond), r.Deadline())
+		r.Tick(now)
+		serve(t, r)
+	}
+	if !r.Status(now).Leads {
+		t.Fatal("does not lead")
+	}
+	command := protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"})
+	r.Submit(now, 7, command)
+	r.Read(now, 8)
+	var answers []Answer
+	var reads []ReadAnswer
+	for range 20 {
+		e := r.Effects()
+		answers, reads = append(answers, e.Answers...), append(reads, e.Reads...)
+		if e.Persist != nil {
+			r.Persisted(now, e.Persist.ID, nil)
+		}
+		for _, a := range e.Apply {
+			r.Applied(now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+		}
+	}
+	if len(answers) != 1 || answers[0].Request != 7 || answers[0].Result.Code != protocol.OK {
+		t.Errorf("answers %+v, want one for 7", answers)
+	}
+	if len(reads) != 1 || reads[0].Request != 8 || reads[0].Err != nil {
+		t.Errorf("reads %+v, want one for 8", reads)
+	}
+}
