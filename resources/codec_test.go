@@ -120,6 +120,43 @@ func TestEqualValuesHaveEqualBytes(t *testing.T) {
 	}
 }
 
+// TestShortcutsWriteWhatTheEncoderWrites: the common types, written by hand,
+// are the same bytes.
+func TestShortcutsWriteWhatTheEncoderWrites(t *testing.T) {
+	ints := []int64{0}
+	for shift := range 64 {
+		for _, d := range []int64{-1, 0, 1} {
+			ints = append(ints, 1<<shift+d, -(1<<shift + d))
+		}
+	}
+	compareEncodings(t, ints...)
+	for _, n := range ints {
+		compareEncodings(t, int(n))
+		compareEncodings(t, uint64(n))
+		compareEncodings(t, protocol.Index(n))
+	}
+	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536} {
+		compareEncodings(t, string(make([]byte, n)))
+		compareEncodings(t, make([]byte, n))
+	}
+	compareEncodings(t, []byte(nil))
+}
+
+func compareEncodings[T any](t *testing.T, values ...T) {
+	t.Helper()
+	for _, v := range values {
+		got, _ := AppendValue(nil, v)
+		want, err := appendAny(nil, v)
+		if !bytes.Equal(got, want) || err != nil {
+			t.Errorf("%v: got % x, want % x, %v", v, got[:min(9, len(got))], want[:min(9, len(want))], err)
+		}
+		back, err := ParseValue[T](got)
+		if err != nil || !reflect.DeepEqual(back, v) {
+			t.Errorf("%v: read back as %v, %v", v, back, err)
+		}
+	}
+}
+
 func FuzzParseValue(f *testing.F) {
 	seed, _ := AppendValue(nil, nested{Numbers: map[int]string{1: "a"}, Any: []any{1, "x"}})
 	f.Add(seed)

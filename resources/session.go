@@ -215,7 +215,8 @@ func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Resul
 // commands were executed stays known.
 func (s *sessions) evict(one *session) {
 	for ; one.bytes > protocol.SessionAnswersBytesMax; one.kept++ {
-		invariant.Check(one.kept < one.floor+protocol.SessionWindow, "session %d keeps %d bytes of answers, all of its answers are smaller", one.id, one.bytes)
+		invariant.Check(one.kept < one.floor+protocol.SessionWindow,
+			"session %d keeps %d bytes of answers, all of its answers are smaller", one.id, one.bytes)
 		key := s.executedKey(one.id, one.kept)
 		v := s.state.system.current(key)
 		if v == nil || answerSize(v.value) == 0 {

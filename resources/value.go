@@ -3,6 +3,7 @@ package resources
 import (
 	"bytes"
 	"encoding"
+	"encoding/binary"
 	"reflect"
 	"sync"
 
@@ -22,6 +23,27 @@ import (
 
 // AppendValue appends the encoding of a value.
 func AppendValue[T any](dst []byte, value T) ([]byte, error) {
+	switch v := any(value).(type) { // what is common costs no encoder
+	case uint64:
+		return appendUint(dst, v), nil
+	case protocol.Index:
+		return appendUint(dst, uint64(v)), nil
+	case int64:
+		return appendInt(dst, v), nil
+	case int:
+		return appendInt(dst, int64(v)), nil
+	case string:
+		return append(appendLength(dst, len(v), 0xa0, 31, 0xd9), v...), nil
+	case []byte:
+		if v == nil {
+			return append(dst, 0xc0), nil
+		}
+		return append(appendLength(dst, len(v), 0, -1, 0xc4), v...), nil
+	}
+	return appendAny(dst, value)
+}
+
+func appendAny[T any](dst []byte, value T) ([]byte, error) {
 	if own, ok := any(value).(encoding.BinaryAppender); ok && ownCodec[T]() {
 		return own.AppendBinary(dst)
 	}
@@ -51,6 +73,52 @@ func ParseValue[T any](src []byte) (T, error) {
 		return value, err
 	}
 	return value, malformed(msgpack.Unmarshal(src, &value))
+}
+
+// appendUint appends the shortest form.
+func appendUint(dst []byte, v uint64) []byte {
+	switch {
+	case v < 1<<7:
+		return append(dst, byte(v))
+	case v < 1<<8:
+		return append(dst, 0xcc, byte(v))
+	case v < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, 0xcd), uint16(v))
+	case v < 1<<32:
+		return binary.BigEndian.AppendUint32(append(dst, 0xce), uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 0xcf), v)
+}
+
+// appendInt appends the shortest form.
+func appendInt(dst []byte, v int64) []byte {
+	switch {
+	case v >= 0:
+		return appendUint(dst, uint64(v))
+	case v >= -1<<5:
+		return append(dst, byte(v))
+	case v >= -1<<7:
+		return append(dst, 0xd0, byte(v))
+	case v >= -1<<15:
+		return binary.BigEndian.AppendUint16(append(dst, 0xd1), uint16(v))
+	case v >= -1<<31:
+		return binary.BigEndian.AppendUint32(append(dst, 0xd2), uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(v))
+}
+
+// appendLength appends the head of a string or of bytes: fix with a length of
+// at most fixMax, or one of three codes from long on.
+func appendLength(dst []byte, n int, fix byte, fixMax int, long byte) []byte {
+	switch {
+	case n <= fixMax:
+		return append(dst, fix|byte(n))
+	case n < 1<<8:
+		return append(dst, long, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(dst, long+1), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(dst, long+2), uint32(n))
 }
 
 // malformed hides the text of a decoder from what is replicated: it may change
