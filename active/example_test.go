@@ -59,6 +59,9 @@ func Example() {
 				if ready.Write != nil {
 					m.Persisted(now, ready.Write.ID)
 				}
+				for _, read := range ready.Reads {
+					fmt.Printf("%s may serve read %d at index %d\n", id[:1], read.Request, read.Index)
+				}
 				for _, e := range ready.Messages {
 					if out, ok := e.Message.(*protocol.Append); ok {
 						out.Entries = log.entries[out.PrevIndex:out.Last]
@@ -83,7 +86,6 @@ func Example() {
 	}
 
 	members[b].ReadIndex(now, protocol.ReadIndex{Origin: b, Run: 2, Request: 7})
-	members[a].Step(now, b, members[b].Ready().Messages[0].Message)
 	settle()
 	// Output:
 	// leader: leader term 1
@@ -91,4 +93,5 @@ func Example() {
 	// a has committed 2: 2@1 command "hello"
 	// b has committed 2: 2@1 command "hello"
 	// c has committed 2: 2@1 command "hello"
+	// b may serve read 7 at index 2
 }

@@ -49,8 +49,8 @@ func TestRandomClusters(t *testing.T) {
 		got  int
 		want int // per 300 seeds
 	}{
-		{"elections", elections, 600}, {"truncations", truncations, 100}, {"commits", commits, 10000},
-		{"reads", reads, 2000}, {"changes", changes, 300}, {"crashes", crashes, 600},
+		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
+		{"reads", reads, 1500}, {"changes", changes, 200}, {"crashes", crashes, 600},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -138,7 +138,7 @@ func (r *randomRun) act() {
 		n.async = !n.async
 	case p < 975:
 		r.partition()
-	case p < 980:
+	case p < 985:
 		if l := n.m; l != nil && l.state == StateLeader {
 			to := c.nodes[rng.IntN(len(c.nodes))]
 			if to != n {
@@ -199,6 +199,11 @@ func (r *randomRun) propose(n *node) {
 func (r *randomRun) read(n *node) {
 	if n.m == nil {
 		return
+	}
+	for _, other := range r.c.nodes { // one that was deposed may not know
+		if other.m != nil && other.m.state == StateLeader && r.rng.IntN(3) == 0 {
+			n = other
+		}
 	}
 	r.request++
 	run := n.m.cfg.Run

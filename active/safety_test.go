@@ -401,3 +401,24 @@ func TestAppendedEntriesDoNotOverwriteTheSendersArray(t *testing.T) {
 	equal(t, "the sender's entry", shared[2].Term, 2)
 	equal(t, "the receiver's", h.n.log[2].Term, 3)
 }
+
+// A member that became a passive does not answer heartbeats; if the append that
+// is under way to it was lost, nothing but time shows it.
+func TestLostAppendToAMemberThatBecamePassiveIsSentAgain(t *testing.T) {
+	h := newHub(t, 1, 1, 1)
+	h.lead()
+	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
+	h.propose("a", "x")
+	h.sent()
+	var again []protocol.Message
+	for range 6 {
+		h.tick(100 * time.Millisecond)
+		for _, e := range h.wire {
+			if _, ok := e.Message.(*protocol.Append); ok && e.To == idOf("b") {
+				again = append(again, e.Message)
+			}
+		}
+		h.says("c", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
+	}
+	equal(t, "entries", describeEntries(one[*protocol.Append](t, again).Entries), "3@2")
+}
