@@ -13,7 +13,6 @@ import (
 	"unicode"
 
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // Role is what a member wishes to do with the log. Its role follows the
@@ -95,7 +94,7 @@ type Config struct {
 
 	// Types are the resource types that this member knows beside map, queue
 	// and counter. All members should know the same.
-	Types []*resources.Type
+	Types []*Type
 	// Logger gets what is worth telling. Default: nothing is logged.
 	Logger *slog.Logger
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // LocalConfig says what OpenLocal opens. The zero value of a field means the
@@ -30,9 +29,8 @@ type LocalConfig struct {
 	// HTTP is Bind for HTTP. Default "": none.
 	HTTP string
 	// Types are the resource types beside map, queue and counter.
-	Types []*resources.Type
-	// Logger gets what is worth telling, with the member's name. Default:
-	// nothing is logged.
+	Types []*Type
+	// Logger gets what is worth telling. Default: nothing is logged.
 	Logger *slog.Logger
 	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms.
 	Heartbeat, Election time.Duration
@@ -49,7 +47,7 @@ type Cluster struct {
 // Local opens a cluster of n active members in this process, in memory, that
 // know the given types beside the built-in ones: for first steps and for
 // tests. It returns when all of them vote; ctx bounds that.
-func Local(ctx context.Context, n int, types ...*resources.Type) (*Cluster, error) {
+func Local(ctx context.Context, n int, types ...*Type) (*Cluster, error) {
 	return OpenLocal(ctx, LocalConfig{Actives: n, Types: types})
 }
 
@@ -118,14 +116,11 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 		m := Config{
 			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
 			Types: cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
-			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i),
+			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
 		}
 		if i >= cfg.Actives {
 			m.Name, m.Role = "p"+strconv.Itoa(i-cfg.Actives+1), Passive
-		}
-		if cfg.Logger != nil {
-			m.Logger = cfg.Logger.With("member", m.Name)
 		}
 		if cfg.Dir != "" {
 			m.Dir = filepath.Join(cfg.Dir, m.Name)

@@ -127,8 +127,8 @@ func (n *Node) closeHTTP(ctx context.Context) error {
 }
 
 // newRegistry returns the built-in types and the given ones.
-func newRegistry(types []*resources.Type) (*resources.Registry, error) {
-	return resources.NewRegistry(append([]*resources.Type{kvmap.Type, queue.Type, counter.Type}, types...)...)
+func newRegistry(types []*Type) (*resources.Registry, error) {
+	return resources.NewRegistry(append([]*Type{kvmap.Type, queue.Type, counter.Type}, types...)...)
 }
 
 // Name returns the member's label.
@@ -150,7 +150,14 @@ func (n *Node) Status() Status { return statusOf(n.member.Status()) }
 
 // Ready returns nil while the member serves and knows a leader, otherwise why
 // it does not.
-func (n *Node) Ready() error { return n.member.Ready() }
+func (n *Node) Ready() error {
+	select {
+	case <-n.Done():
+		return errors.Join(ErrClosed, n.Err())
+	default:
+		return n.member.Ready()
+	}
+}
 
 // Done is closed when the member has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.member.Done() }

@@ -5,6 +5,10 @@ import "github.com/starlinghq/starling/resources"
 // Caller is what handles and operations work over: a Node or a Client.
 type Caller = resources.Caller
 
+// Type is a resource type: what a member needs to know to take part. Package
+// resources says how to write one.
+type Type = resources.Type
+
 // Option changes one read; see Locally, Linearizable and WithInfo.
 type Option = resources.Option
 

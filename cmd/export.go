@@ -43,9 +43,7 @@ func scanMap(s *session, store *starling.Map[string, starling.Raw]) scanFunc {
 			for e, err := range store.Scan(s.ctx, r, s.read...) {
 				var p pair
 				if err == nil {
-					var text string
-					text, err = valueText(e.Value)
-					p = pair{[]byte(e.Key), []byte(text)}
+					p = pair{[]byte(e.Key), []byte(valueText(e.Value))}
 				}
 				if !yield(p, err) || err != nil {
 					return

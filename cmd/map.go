@@ -176,11 +176,7 @@ func (p *Program) printEntries(entries iter.Seq2[starling.Entry[string, starling
 			}
 			continue
 		}
-		text, err := valueText(e.Value)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, []string{printable(e.Key), fmt.Sprint(e.Version), printable(text)})
+		rows = append(rows, []string{printable(e.Key), fmt.Sprint(e.Version), printable(valueText(e.Value))})
 	}
 	if asJSON {
 		return nil
@@ -232,10 +228,7 @@ func (p *Program) printEvent(e starling.MapEvent[string, starling.Raw], asJSON b
 	}
 	text := ""
 	if !e.Deleted {
-		var err error
-		if text, err = valueText(e.Value); err != nil {
-			return err
-		}
+		text = valueText(e.Value)
 	}
 	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s\n", e.Index, kind, printable(e.Key), printable(text))
 	return err
@@ -284,30 +277,21 @@ func newEntryJSON(e starling.Entry[string, starling.Raw]) entryJSON {
 
 // valueText is how a value looks to people, and in an export: a string is
 // itself, anything else is JSON.
-func valueText(v starling.Raw) (string, error) {
+func valueText(v starling.Raw) string {
 	if text, ok := v.Text(); ok {
-		return text, nil
+		return text
 	}
-	b, err := v.MarshalJSON()
-	return string(b), err
+	return string(jsonValue(v))
 }
 
-// jsonValue never fails: a value that is no JSON is shown as its bytes.
 func jsonValue(v starling.Raw) json.RawMessage {
-	b, err := v.MarshalJSON()
-	if err != nil {
-		b, _ = json.Marshal([]byte(v)) // a []byte always marshals
-	}
+	b, _ := v.MarshalJSON() // every value has a form
 	return b
 }
 
 // printValue prints a value for people, on one line of its own.
 func (p *Program) printValue(v starling.Raw) error {
-	text, err := valueText(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(p.Stdout, text)
+	_, err := fmt.Fprintln(p.Stdout, valueText(v))
 	return err
 }
 
