@@ -160,6 +160,36 @@ func TestHardStateInADeletedSegment(t *testing.T) {
 	}
 }
 
+// Counterexample 14, second half: the head is dropped just after a new segment
+// began, and a power cut takes the new segment's only record. Its header has the
+// hard state.
+func TestHardStateInASegmentWithoutRecords(t *testing.T) {
+	lost := 0
+	for seed := range uint64(50) {
+		l := newLab(t, seed)
+		l.vote(7, 1)
+		for n := len(l.segments()); len(l.segments()) == n; {
+			l.state.Commit = protocol.Index(len(l.entries))
+			l.append(l.state.Commit, 1, 1000, 7)
+		}
+		if _, err := l.log.DropHead(l.state.Commit + 1); err != nil || len(l.segments()) != 1 {
+			t.Fatalf("%v, segments left: %v", err, l.segments())
+		}
+		last := protocol.Index(len(l.entries))
+		l.crash()
+		l.open()
+		if l.last() == last-1 {
+			lost++
+		}
+		if got := l.log.Recovered().State; got.Term != 7 || got.Vote != l.state.Vote || l.last() < last-1 {
+			t.Fatalf("seed %d: got %+v and %d entries, want %+v and %d", seed, got, l.last(), l.state, last)
+		}
+	}
+	if lost == 0 {
+		t.Error("no power cut took the record")
+	}
+}
+
 // Counterexample 15: what a process finds in the page cache after a kill is on
 // the disk before the log is used.
 func TestPageCacheIsNotTrustedAfterAKill(t *testing.T) {
@@ -252,6 +282,48 @@ func TestRecycledSegmentShowsNothingOld(t *testing.T) {
 		l.open()
 		l.expect(protocol.Index(len(l.entries)))
 	}
+}
+
+// Counterexample 16, to the byte: a record that was dropped as torn, in a
+// segment that was recycled, stands just behind the new tail and has the next
+// sequence number. Only the nonce tells.
+func TestRecycledRecordWithTheNextSequenceNumber(t *testing.T) {
+	l := newLab(t, 1)
+	l.log.Close()
+	l.options.SparesMax = 1
+	l.open()
+	for i := range protocol.Index(40) {
+		l.append(i, 1, 100, 1)
+	}
+	l.disk.Kill()
+	var old []wal.Record
+	for _, r := range l.records() {
+		if r.Status == wal.StatusGood {
+			old = append(old, r)
+		}
+	}
+	l.rot(old[0], false) // torn: all of them are dropped, the segment is recycled
+	l.open()
+	l.expect(0)
+	for i := range protocol.Index(4) {
+		l.append(i, 1, 2800, 2)
+	}
+	before := len(l.segments())
+	// The fifth record begins the recycled segment and ends where the sixth of
+	// the old ones begins.
+	raw := int(old[5].Offset-old[0].Offset) - 104
+	e := protocol.Entry{Index: 5, Term: 2, Kind: protocol.EntryCommand, Data: make([]byte, raw)}
+	for protocol.EntrySize(&e) > raw {
+		e.Data = e.Data[1:]
+	}
+	l.append(4, 1, len(e.Data), 2)
+	l.sync()
+	if got := len(l.segments()); got != before+1 || l.disk.Counters().Renames < 4 {
+		t.Fatalf("%d segments, %d before", got, before)
+	}
+	l.crash()
+	l.open()
+	l.expect(5)
 }
 
 // Counterexample 17: how far the log is durable counts records, not entries:
@@ -411,6 +483,29 @@ func TestDamageSaysWhatRepairMustReach(t *testing.T) {
 				t.Fatalf("verify: %d corrupt, %v", p.Corrupt, err)
 			}
 		})
+	}
+}
+
+// A damaged record that replaced entries, and says itself that they are
+// committed, must not leave the ones that it replaced to be served.
+func TestDamagedReplacementHidesWhatItReplaced(t *testing.T) {
+	l := newLab(t, 1)
+	l.append(0, 6, 100, 1)
+	l.sync()
+	l.state.Commit = 4
+	l.append(6, 1, 100, 1)
+	l.state.Commit = 6
+	l.append(4, 2, 100, 2) // 5 and 6 again
+	l.sync()
+	l.must(l.log.Settle())
+	l.kill()
+	l.rot(l.find(6), true)
+	l.open()
+	if d := l.log.Recovered().Damage; d == nil || d.First != 5 || d.Last != 6 {
+		t.Fatalf("damage: %v", d)
+	}
+	if _, err := l.log.Read(5, 5, 0); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Fatalf("a replaced entry was served: %v", err)
 	}
 }
 
