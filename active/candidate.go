@@ -19,9 +19,10 @@ const (
 // voter, or if the latest configuration has taken that from it, is not
 // committed, and an earlier one that may still be in force counts it.
 //
-// [S] The second case: {A,B} becomes {B}; the leader A appends that and
-// crashes. A's log is the newest, so A refuses B; if A might not campaign,
-// nobody could ever be elected. A does not count its own vote then. A member
+// [S] The second case: {A,B} becomes {B,C}; all three have the joint
+// configuration, the leader A appends the final one and crashes. A's log is the
+// newest, so A refuses B and C; if A might not campaign, nobody could ever be
+// elected. A does not count its own vote then. A member
 // that was a learner all along never campaigns.
 func (m *Member) mayCampaign() bool {
 	if m.disk.taking || m.disk.stalled(m.now, m.cfg.Election) {
@@ -58,9 +59,9 @@ func (m *Member) electionTimeout() {
 // preCampaign asks whether an election in the next term could be won.
 func (m *Member) preCampaign() {
 	m.state, m.leader = StatePreCandidate, protocol.MemberID{}
-	m.ballots = make([]ballot, len(m.voters))
+	m.ballots = make([]ballot, len(m.quorum.voters))
 	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.shape.LastIndex(), "")
-	for _, id := range m.voters {
+	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
 			m.send(id, m.voteRequest(true, false))
 		}
@@ -78,10 +79,10 @@ func (m *Member) campaign(transfer bool) {
 	m.hard.Term++
 	m.hard.Vote = m.cfg.ID
 	m.state, m.leader = StateCandidate, protocol.MemberID{}
-	m.ballots = make([]ballot, len(m.voters))
+	m.ballots = make([]ballot, len(m.quorum.voters))
 	m.armElection()
 	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.shape.LastIndex(), "")
-	for _, id := range m.voters {
+	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
 			m.hold(id, m.voteRequest(false, transfer))
 		}
@@ -110,7 +111,7 @@ func (m *Member) countOwnVote() {
 // count enters one ballot and acts on the result. Only voters of the
 // candidate's own configuration count; each once.
 func (m *Member) count(id protocol.MemberID, granted bool) {
-	i, ok := slices.BinarySearchFunc(m.voters, id, protocol.MemberID.Compare)
+	i, ok := slices.BinarySearchFunc(m.quorum.voters, id, protocol.MemberID.Compare)
 	if !ok || m.ballots[i] != ballotOpen {
 		return
 	}
@@ -118,7 +119,7 @@ func (m *Member) count(id protocol.MemberID, granted bool) {
 	if granted {
 		m.ballots[i] = ballotGranted
 	}
-	switch tally(m.ballots) {
+	switch m.election() {
 	case electionWon:
 		if m.state == StatePreCandidate {
 			m.campaign(false)

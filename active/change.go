@@ -6,17 +6,20 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// ProposeConfiguration changes who is active, by one seat at a time: then a
-// majority of the old voters and one of the new ones always have a member in
-// common (dissertation, section 4.1). Names, addresses and the target may
-// change along. It returns the index of the entry, which is the version of the
-// new configuration; the configuration is in force at once, and committed
-// later.
+// ProposeConfiguration changes who is active, by any number of seats in one
+// step. next is the configuration to get to, never a joint one. If its voters
+// differ from the current ones by one at most, then any two majorities meet,
+// and it is appended as it is (dissertation, section 4.1). Otherwise the joint
+// configuration that leads to it is, and whoever leads when that is committed
+// appends next (the paper, section 6). Names, addresses, learners, the target
+// and the lease may change along. It returns the index of the entry, which is
+// the version of the configuration that it carries; it is in force at once, and
+// committed later.
 //
 // version is that of the configuration that the change is meant for. Nothing
 // has happened if it fails: with ErrNotLeader; with ErrStaleVersion; with
-// ErrChangeInFlight while the former change, or the first entry of the
-// leader's term, is not committed; with ErrNotLearner for a new voter that has
+// ErrChangeInFlight while the former change is not complete, or the first entry
+// of the leader's term not committed; with ErrNotLearner for a new voter that has
 // not caught up as a learner; with ErrInvalid.
 func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Index, next protocol.Configuration) (protocol.Index, error) {
 	m.advance(now)
@@ -26,7 +29,7 @@ func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Ind
 	if version != m.current.Index {
 		return 0, protocol.ErrStaleVersion.With(fmt.Sprintf("meant for version %d of the configuration, which is at %d", version, m.current.Index))
 	}
-	if m.current.Index > m.hard.Commit {
+	if m.current.Index > m.hard.Commit || m.current.Configuration.Joint() {
 		return 0, protocol.ErrChangeInFlight
 	}
 	if !m.settled() {
@@ -38,10 +41,47 @@ func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Ind
 	if err := m.checkChange(next); err != nil {
 		return 0, err
 	}
-	at := protocol.ConfigurationAt{Index: m.shape.LastIndex() + 1, Configuration: next}
-	entry := protocol.Entry{Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(next)}
+	if !adjacent(m.current.Configuration, next) {
+		next = m.current.Configuration.Toward(next)
+		if err := next.Validate(); err != nil {
+			return 0, protocol.ErrInvalid.Because(err)
+		}
+	}
+	return m.appendConfiguration(next), nil
+}
+
+func (m *Member) appendConfiguration(c protocol.Configuration) protocol.Index {
+	at := protocol.ConfigurationAt{Index: m.shape.LastIndex() + 1, Configuration: c}
+	entry := protocol.Entry{Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(c)}
 	m.appendOwn([]protocol.Entry{entry}, []protocol.ConfigurationAt{at})
-	return at.Index, nil
+	return at.Index
+}
+
+// finishChange leaves a joint configuration once it is committed, in a term of
+// whichever leader: one that finds a change half done completes it with the
+// first commit of its own term.
+func (m *Member) finishChange() {
+	if m.current.Index <= m.hard.Commit && m.current.Configuration.Joint() {
+		m.appendConfiguration(m.current.Configuration.Final())
+	}
+}
+
+// adjacent reports whether every majority of one configuration's voters has a
+// member in common with every majority of the other's, because they differ by
+// one voter at most.
+func adjacent(a, b protocol.Configuration) bool {
+	differ := 0
+	for _, id := range a.Voters() {
+		if !b.IsVoter(id) {
+			differ++
+		}
+	}
+	for _, id := range b.Voters() {
+		if !a.IsVoter(id) {
+			differ++
+		}
+	}
+	return differ <= 1
 }
 
 // checkChange judges a change of the current configuration.
@@ -49,24 +89,13 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 	if err := next.Validate(); err != nil {
 		return protocol.ErrInvalid.Because(err)
 	}
-	moved := 0
-	for _, line := range m.current.Configuration.Members {
-		if !next.Names(line.ID) {
-			moved++
-		}
+	if next.Joint() {
+		return protocol.ErrInvalid.With("a joint configuration is a way, not an aim")
 	}
 	for _, line := range next.Members {
-		was, named := m.current.Configuration.Find(line.ID)
-		if named && was.Seat == line.Seat {
-			continue
-		}
-		moved++
-		if line.Seat == protocol.SeatVoter && !m.caughtUp(line.ID) {
+		if line.Seat == protocol.SeatVoter && !m.current.Configuration.IsVoter(line.ID) && !m.caughtUp(line.ID) {
 			return protocol.ErrNotLearner.With(fmt.Sprintf("%s has not acknowledged, as a learner, the entry that made it one", line.Label()))
 		}
-	}
-	if moved > 1 {
-		return protocol.ErrInvalid.With(fmt.Sprintf("%d members change their seats, one at a time may", moved))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package active
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
@@ -16,7 +17,7 @@ type checker struct {
 	done    []protocol.Entry  // committed, in order
 	doneAt  []protocol.Instant
 	seen    map[protocol.MemberID]sight
-	counts  struct{ elections, truncations, commits, reads, changes int }
+	counts  struct{ elections, truncations, commits, reads, changes, joint int }
 }
 
 // place is a position that log matching says has one content.
@@ -139,6 +140,9 @@ func (k *checker) committed(c *cluster, n *node, commit protocol.Index) {
 		k.counts.commits++
 		if e.Kind == protocol.EntryConfiguration {
 			k.counts.changes++
+			if conf, err := protocol.DecodeConfiguration(e.Data); err == nil && conf.Joint() {
+				k.counts.joint++
+			}
 		}
 	}
 	if n.m != nil && n.m.state == StateLeader && commit > from && !c.solo {
@@ -146,16 +150,32 @@ func (k *checker) committed(c *cluster, n *node, commit protocol.Index) {
 	}
 }
 
-// durable: a leader commits only what a majority of its voters have on disk.
+// durable: a leader commits only what a majority of its voters have on disk,
+// under a joint configuration a majority of either half. The configuration is
+// read as the paper says it, not as the member does. A leader that commits a
+// joint configuration appends the final one in the same step: either will do.
 func (k *checker) durable(c *cluster, n *node, commit protocol.Index) {
-	have := 0
-	for _, id := range n.m.voters {
-		log := c.byID(id).durable.log
-		if len(log) >= int(commit) && bytes.Equal(log[commit-1].Raw, n.log[commit-1].Raw) {
-			have++
+	all := n.m.configs.All()
+	most := ""
+	for i := len(all) - 1; i >= 0 && i >= len(all)-2; i-- {
+		most = ""
+		for _, half := range [][]protocol.MemberID{all[i].Configuration.Voters(), all[i].Configuration.OutgoingVoters()} {
+			have := 0
+			for _, id := range half {
+				log := c.byID(id).durable.log
+				if len(log) >= int(commit) && bytes.Equal(log[commit-1].Raw, n.log[commit-1].Raw) {
+					have++
+				}
+			}
+			if len(half) > 0 && have < majority(len(half)) {
+				most = fmt.Sprintf("%d of %d disks", have, len(half))
+			}
+		}
+		if most == "" || i > 0 && !all[i-1].Configuration.Joint() {
+			break
 		}
 	}
-	invariant.Check(have >= majority(len(n.m.voters)), "durability: %s committed %d, which is on %d of %d disks", n.name, commit, have, len(n.m.voters))
+	invariant.Check(most == "", "durability: %s committed %d, which is on %s", n.name, commit, most)
 }
 
 // fresh: every write that was committed before the claim's instant has an index

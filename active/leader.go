@@ -167,6 +167,7 @@ func (m *Member) maybeCommit() {
 	m.commitTo(i)
 	m.due = true
 	m.lead.release(i)
+	m.finishChange()
 	if m.current.Index <= m.hard.Commit && !m.voter {
 		// The paper, section 6: a leader that is not in the new configuration
 		// leads until it is committed. The others learn so now.

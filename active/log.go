@@ -58,7 +58,7 @@ func (m *Member) appendEntries(entries []protocol.Entry, configs []protocol.Conf
 func (m *Member) reconfigure() {
 	before := m.current.Index
 	m.current, _ = m.configs.Latest()
-	m.voters = m.current.Configuration.Voters()
+	m.quorum = quorumUnder(m.current.Configuration)
 	m.voter = m.current.Configuration.IsVoter(m.cfg.ID)
 	if m.current.Index != before {
 		m.emit(protocol.EventConfiguration, protocol.MemberID{}, m.current.Index, m.current.Configuration.String())

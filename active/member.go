@@ -85,15 +85,15 @@ type Member struct {
 	lastTime protocol.ClusterTime
 
 	// current is the latest configuration of the log, committed or not (the
-	// paper, section 6); voters are its voters, sorted.
+	// paper, section 6); quorum says who decides under it.
 	current protocol.ConfigurationAt
-	voters  []protocol.MemberID
-	voter   bool // this member is one of them
+	quorum  quorum
+	voter   bool // this member is a voter, in either half
 
 	heard      protocol.Instant // when the leader was heard last
 	electionAt protocol.Instant // when to campaign, unless a leader is heard
 
-	ballots []ballot // aligned with voters; of a (pre-)candidate
+	ballots []ballot // aligned with quorum.voters; of a (pre-)candidate
 	lead    *leadership
 	disk    disk
 

@@ -45,6 +45,7 @@ const probeBytesMax = 64 << 10
 type progress struct {
 	id    protocol.MemberID
 	seat  protocol.Seat
+	voter bool // in either half
 	state ProgressState
 	// passive says that the member answered as a passive: it takes committed
 	// entries only, and what it holds is not durable.
@@ -84,7 +85,7 @@ func (l *leadership) follow(m *Member) {
 		if i, ok := slices.BinarySearchFunc(old, line.ID, func(p progress, id protocol.MemberID) int { return p.id.Compare(id) }); ok {
 			p = old[i]
 		}
-		p.seat = line.Seat
+		p.seat, p.voter = line.Seat, line.Seat == protocol.SeatVoter || line.Outgoing
 		l.progress = append(l.progress, p)
 	}
 }

@@ -1,10 +1,41 @@
 package active
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"math"
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
 
 // What a quorum decides is asked here and nowhere else. Under joint consensus
-// each question is put to both halves: the lower of two agreed values, and an
-// election is won when it is won in both.
+// each question is put to both halves (the paper, section 6): the lower of two
+// agreed values counts, and an election is won when it is won in both.
+
+// quorum is who decides under a configuration.
+type quorum struct {
+	voters   []protocol.MemberID // of either half, sorted
+	incoming []protocol.MemberID // sorted
+	outgoing []protocol.MemberID // sorted; none unless the configuration is joint
+}
+
+func quorumUnder(c protocol.Configuration) quorum {
+	q := quorum{incoming: c.Voters(), outgoing: c.OutgoingVoters()}
+	q.voters = q.incoming
+	if len(q.outgoing) > 0 {
+		q.voters = slices.Concat(q.incoming, q.outgoing)
+		slices.SortFunc(q.voters, protocol.MemberID.Compare)
+		q.voters = slices.Compact(q.voters)
+	}
+	return q
+}
+
+// halves calls f for each set of voters of which a majority is needed.
+func (q *quorum) halves(f func(voters []protocol.MemberID)) {
+	f(q.incoming)
+	if len(q.outgoing) > 0 {
+		f(q.outgoing)
+	}
+}
 
 // majority returns how many of n voters decide.
 func majority(n int) int { return n/2 + 1 }
@@ -53,22 +84,45 @@ func tally(ballots []ballot) electionResult {
 	return electionOpen
 }
 
-// alone reports whether this member is the only voter.
-func (m *Member) alone() bool { return m.voter && len(m.voters) == 1 }
-
-// quorumOf returns what a majority of the voters has reached, given what this
-// member has and how to read it off another's progress. Leader only.
-func (m *Member) quorumOf(own uint64, of func(*progress) uint64) uint64 {
-	m.values = m.values[:0]
-	if m.voter {
-		m.values = append(m.values, own)
-	}
-	for i := range m.lead.progress {
-		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
-			m.values = append(m.values, of(p))
+// election returns how an election stands, in both halves together.
+func (m *Member) election() electionResult {
+	result := electionWon
+	m.quorum.halves(func(voters []protocol.MemberID) {
+		half := make([]ballot, len(voters))
+		for i, id := range voters {
+			k, _ := slices.BinarySearchFunc(m.quorum.voters, id, protocol.MemberID.Compare)
+			half[i] = m.ballots[k]
 		}
-	}
-	return agreed(m.values)
+		switch r := tally(half); {
+		case r == electionLost || result == electionLost:
+			result = electionLost
+		case r == electionOpen:
+			result = electionOpen
+		}
+	})
+	return result
+}
+
+// alone reports whether this member is the only voter.
+func (m *Member) alone() bool { return m.voter && len(m.quorum.voters) == 1 }
+
+// quorumOf returns what a majority of the voters, of each half, has reached,
+// given what this member has and how to read it off another's progress. Leader
+// only.
+func (m *Member) quorumOf(own uint64, of func(*progress) uint64) uint64 {
+	all := uint64(math.MaxUint64)
+	m.quorum.halves(func(voters []protocol.MemberID) {
+		m.values = m.values[:0]
+		for _, id := range voters {
+			if id == m.cfg.ID {
+				m.values = append(m.values, own)
+			} else {
+				m.values = append(m.values, of(m.lead.find(id)))
+			}
+		}
+		all = min(all, agreed(m.values))
+	})
+	return all
 }
 
 func matchOf(p *progress) uint64 { return uint64(p.match) }

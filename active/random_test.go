@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, crashes int
+	var elections, truncations, commits, reads, changes, joint, crashes int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -41,16 +41,17 @@ func TestRandomClusters(t *testing.T) {
 		k := r.c.check.counts
 		elections, truncations, commits = elections+k.elections, truncations+k.truncations, commits+k.commits
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
+		joint += k.joint
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes, %d crashes",
-		*seedsFlag, elections, truncations, commits, reads, changes, crashes)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes)
 	for _, rare := range []struct {
 		name string
 		got  int
 		want int // per 300 seeds
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
-		{"reads", reads, 1500}, {"changes", changes, 200}, {"crashes", crashes, 600},
+		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 60}, {"crashes", crashes, 600},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -259,29 +260,40 @@ func (r *randomRun) partition() {
 	}
 }
 
-// change moves one seat.
+// change moves a few seats at once.
 func (r *randomRun) change() {
 	l := r.c.leader()
 	if l == nil {
 		return
 	}
-	current := l.m.current.Configuration
-	name := r.names[r.rng.IntN(len(r.names))]
-	line, named := current.Find(idOf(name))
-	next := current
-	switch {
-	case !named:
-		next = current.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner})
-	case line.Seat == protocol.SeatLearner && r.rng.IntN(4) > 0:
-		line.Seat = protocol.SeatVoter
-		next = current.With(line)
-	case line.Seat == protocol.SeatVoter && r.rng.IntN(3) == 0:
-		line.Seat = protocol.SeatLearner
-		next = current.With(line)
-	default:
-		next = current.Without(line.ID)
+	next := l.m.current.Configuration.Final()
+	if r.rng.IntN(2) == 0 { // a replacement, or growth by several
+		for _, line := range next.Members {
+			if line.Seat == protocol.SeatLearner {
+				line.Seat = protocol.SeatVoter
+				next = next.With(line)
+			}
+		}
+	}
+	for range r.rng.IntN(4) {
+		next = r.move(next, r.names[r.rng.IntN(len(r.names))])
 	}
 	_, _ = r.c.change(l.name, next)
+}
+
+func (r *randomRun) move(c protocol.Configuration, name string) protocol.Configuration {
+	line, named := c.Find(idOf(name))
+	switch {
+	case !named:
+		line = protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner}
+	case line.Seat == protocol.SeatLearner && r.rng.IntN(4) > 0:
+		line.Seat = protocol.SeatVoter
+	case line.Seat == protocol.SeatVoter && r.rng.IntN(3) == 0:
+		line.Seat = protocol.SeatLearner
+	default:
+		return c.Without(line.ID)
+	}
+	return c.With(line)
 }
 
 // recover stops the faults and demands that the cluster works.
@@ -300,6 +312,7 @@ func (r *randomRun) recover() {
 	c.pass(8 * time.Second)
 	l := c.leader()
 	invariant.Check(l != nil, "no leader after the faults stopped")
+	invariant.Check(!l.m.current.Configuration.Joint(), "a change is left half done: %v", l.m.current.Configuration)
 	before := len(c.check.done)
 	i, err := c.propose(l.name, "the end")
 	invariant.Check(err == nil, "proposal after the faults stopped: %v", err)

@@ -93,7 +93,7 @@ func (m *Member) startRound(all bool) {
 	}
 	for i := range l.progress {
 		p := &l.progress[i]
-		if !all && p.seat != protocol.SeatVoter {
+		if !all && !p.voter {
 			continue
 		}
 		c := min(m.hard.Commit, p.match)

@@ -222,9 +222,6 @@ func TestChangeTables(t *testing.T) {
 	c.campaign("a")
 	c.stabilize()
 	now := c.base.Configuration
-	learner := func(c protocol.Configuration, name string) protocol.Configuration {
-		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner})
-	}
 	voter := func(c protocol.Configuration, name string) protocol.Configuration {
 		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatVoter})
 	}
@@ -234,8 +231,8 @@ func TestChangeTables(t *testing.T) {
 		next protocol.Configuration
 		want error
 	}{
-		{"two learners", learner(learner(now, "d"), "e"), protocol.ErrInvalid},
-		{"one in, one out", learner(now.Without(idOf("c")), "d"), protocol.ErrInvalid},
+		{"a joint one", now.Toward(now.Without(idOf("c"))), protocol.ErrInvalid},
+		{"a new voter for an old one", voter(now.Without(idOf("c")), "d"), protocol.ErrNotLearner},
 		{"a new voter", voter(now, "d"), protocol.ErrNotLearner},
 		{"nobody", protocol.Configuration{}, protocol.ErrInvalid},
 		{"unsorted", unsorted, protocol.ErrInvalid},

@@ -24,8 +24,11 @@ type Status struct {
 
 // Progress is what a leader knows of another active.
 type Progress struct {
-	ID    protocol.MemberID
-	Seat  protocol.Seat
+	ID   protocol.MemberID
+	Seat protocol.Seat
+	// Voter says that the member counts for quorums, in either half of the
+	// configuration.
+	Voter bool
 	State ProgressState
 	// Match is the highest index that the member is known to hold durably;
 	// Next is the one that it is sent next.
@@ -50,7 +53,7 @@ func (m *Member) Status() Status {
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
 		s.Progress[i] = Progress{
-			ID: p.id, Seat: p.seat, State: p.state, Match: p.match, Next: p.next,
+			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
 			Active: m.now < p.heard.Add(m.cfg.Election),
 		}
 	}
@@ -62,7 +65,7 @@ func (m *Member) State() State {
 	if m.state != StateFollower {
 		return m.state
 	}
-	if line, ok := m.current.Configuration.Find(m.cfg.ID); ok && line.Seat == protocol.SeatLearner {
+	if line, ok := m.current.Configuration.Find(m.cfg.ID); ok && line.Seat == protocol.SeatLearner && !line.Outgoing {
 		return StateLearner
 	}
 	return StateFollower

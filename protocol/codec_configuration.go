@@ -1,7 +1,12 @@
 package protocol
 
+import "time"
+
 // memberBytesMin is the smallest encoded line of a configuration.
 const memberBytesMin = 1 + 18 + 1 + 1 + 1
+
+// outgoingBit stands beside the seat of an outgoing voter.
+const outgoingBit = 4
 
 // EncodeConfiguration returns the encoding of a configuration, the data of an
 // EntryConfiguration. The configuration must be valid (see Validate).
@@ -9,8 +14,9 @@ func EncodeConfiguration(c Configuration) []byte { return AppendConfiguration(ni
 
 // AppendConfiguration appends what EncodeConfiguration returns.
 func AppendConfiguration(dst []byte, c Configuration) []byte {
-	dst = appendArray(dst, 2)
+	dst = appendArray(dst, 3)
 	dst = appendUint(dst, uint64(c.Target))
+	dst = appendUint(dst, uint64(c.Lease))
 	dst = appendArray(dst, len(c.Members))
 	for i := range c.Members {
 		m := &c.Members[i]
@@ -18,7 +24,11 @@ func AppendConfiguration(dst []byte, c Configuration) []byte {
 		dst = appendID(dst, m.ID)
 		dst = appendString(dst, m.Name)
 		dst = appendString(dst, m.Address)
-		dst = appendUint(dst, uint64(m.Seat))
+		seat := uint64(m.Seat)
+		if m.Outgoing {
+			seat |= outgoingBit
+		}
+		dst = appendUint(dst, seat)
 	}
 	return dst
 }
@@ -32,18 +42,17 @@ func DecodeConfiguration(src []byte) (Configuration, error) {
 }
 
 func (r *reader) configuration() (c Configuration) {
-	r.array(2)
+	r.array(3)
 	c.Target = int(r.uintTo(ActivesMax))
+	c.Lease = time.Duration(r.uintTo(uint64(LeaseMax)))
 	n := r.arrayTo(ActivesMax, memberBytesMin)
 	c.Members = make([]ActiveMember, 0, n)
 	for range n {
 		r.array(4)
-		c.Members = append(c.Members, ActiveMember{
-			ID:      r.member(),
-			Name:    r.name(),
-			Address: r.name(),
-			Seat:    Seat(r.uintTo(uint64(SeatVoter))),
-		})
+		m := ActiveMember{ID: r.member(), Name: r.name(), Address: r.name()}
+		seat := r.uintTo(uint64(SeatVoter) | outgoingBit)
+		m.Seat, m.Outgoing = Seat(seat&^outgoingBit), seat&outgoingBit != 0
+		c.Members = append(c.Members, m)
 	}
 	if r.err == nil {
 		if err := c.Validate(); err != nil {

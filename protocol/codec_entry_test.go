@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 )
 
 func sampleEntries(n, bytesEach int) []Entry {
@@ -101,6 +103,81 @@ func TestConfigurationRoundTrip(t *testing.T) {
 	}
 }
 
+// replacement leads from a, b, c to a, d and b as a learner.
+func replacement() (from, to, joint Configuration) {
+	line := func(c Configuration, id byte, seat Seat) Configuration {
+		return c.With(ActiveMember{ID: MemberID{id}, Name: string('a' + rune(id) - 1), Seat: seat})
+	}
+	for id := byte(1); id <= 3; id++ {
+		from = line(from, id, SeatVoter)
+	}
+	from = line(from, 4, SeatLearner)
+	to = line(line(from.Without(MemberID{3}), 4, SeatVoter), 2, SeatLearner)
+	to.Target, to.Lease = 3, time.Second
+	return from, to, from.Toward(to)
+}
+
+func TestJointConfigurationLeadsFromOneToAnother(t *testing.T) {
+	from, to, joint := replacement()
+	if err := joint.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := joint.String(), "-a -b(learner) -c(leaving) d"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !slices.Equal(joint.Voters(), to.Voters()) || !slices.Equal(joint.OutgoingVoters(), from.Voters()) {
+		t.Errorf("got halves %v and %v, want %v and %v", joint.OutgoingVoters(), joint.Voters(), from.Voters(), to.Voters())
+	}
+	if !joint.Joint() || from.Joint() || to.Joint() || !joint.Final().Equal(to) {
+		t.Errorf("got final %v, want %v", joint.Final(), to)
+	}
+	for id := byte(1); id <= 4; id++ {
+		if !joint.IsVoter(MemberID{id}) || !joint.Names(MemberID{id}) {
+			t.Errorf("member %d counts in no half of %v", id, joint)
+		}
+	}
+}
+
+func TestJointConfigurationRoundTrip(t *testing.T) {
+	_, to, joint := replacement()
+	for _, c := range []Configuration{to, joint} {
+		got, err := DecodeConfiguration(EncodeConfiguration(c))
+		if err != nil || !got.Equal(c) {
+			t.Errorf("got %v, %v, want %v", got, err, c)
+		}
+	}
+	// No seat in either half, and no voter in the incoming one.
+	nowhere, empty := to, joint
+	nowhere.Members = append(slices.Clone(to.Members), ActiveMember{ID: MemberID{9}})
+	empty.Members = slices.Clone(joint.Members[1:3])
+	long := to
+	long.Lease = LeaseMax + 1
+	for _, c := range []Configuration{nowhere, empty, long} {
+		if _, err := DecodeConfiguration(EncodeConfiguration(c)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%v: got %v, want %v", c, err, ErrMalformed)
+		}
+	}
+}
+
+// A member is active as long as either half of a joint configuration names it,
+// committed or not.
+func TestRoleFollowsEitherHalfOfAJointConfiguration(t *testing.T) {
+	from, to, joint := replacement()
+	confs := NewConfigurations(ConfigurationAt{Configuration: from}, ConfigurationAt{Index: 5, Configuration: joint}, ConfigurationAt{Index: 8, Configuration: to})
+	for _, test := range []struct {
+		id     byte
+		commit Index
+		want   Role
+	}{
+		{3, 4, RoleActive}, {3, 5, RoleActive}, {3, 7, RoleActive}, {3, 8, RolePassive},
+		{2, 8, RoleActive}, {4, 5, RoleActive}, {9, 5, RolePassive},
+	} {
+		if got := confs.RoleOf(MemberID{test.id}, test.commit, false); got != test.want {
+			t.Errorf("member %d at commit %d: got %s, want %s", test.id, test.commit, got, test.want)
+		}
+	}
+}
+
 func TestCommandRoundTrip(t *testing.T) {
 	for _, c := range []Command{
 		{},
@@ -145,6 +222,9 @@ func FuzzDecodeEntries(f *testing.F) {
 func FuzzDecodeConfiguration(f *testing.F) {
 	c := Configuration{Target: 3}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Seat: SeatVoter})
 	f.Add(EncodeConfiguration(c))
+	_, to, joint := replacement()
+	f.Add(EncodeConfiguration(to))
+	f.Add(EncodeConfiguration(joint))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := DecodeConfiguration(src)
 		if err != nil {

@@ -26,7 +26,7 @@ func sampleRequests() []*Request {
 
 func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	configuration := Configuration{Target: 3}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter})
+	configuration := Configuration{Target: 3, Lease: 4}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1"},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Role is what a member does with the log.
@@ -35,6 +36,9 @@ func (r Role) String() string {
 type Seat uint8
 
 const (
+	// SeatNone is no seat in the incoming half: of a voter that leaves, in a
+	// joint configuration only.
+	SeatNone Seat = 0
 	// SeatLearner receives the log from the leader and does not vote.
 	SeatLearner Seat = 1
 	// SeatVoter votes and counts for quorums.
@@ -44,6 +48,8 @@ const (
 // String returns the seat's name.
 func (s Seat) String() string {
 	switch s {
+	case SeatNone:
+		return "leaving"
 	case SeatLearner:
 		return "learner"
 	case SeatVoter:
@@ -59,15 +65,30 @@ type ActiveMember struct {
 	// port. Neither decides anything in a core.
 	Name    string
 	Address string
-	Seat    Seat
+	// Seat is the member's seat; in a joint configuration that in the incoming
+	// half.
+	Seat Seat
+	// Outgoing says that the member is a voter of the outgoing half.
+	Outgoing bool
 }
 
 // Configuration says who is active. Members are sorted by id, each at most
 // once, and at least one of them is a voter.
+//
+// A configuration with outgoing voters is joint: it leads from one set of
+// voters to another, and whatever is decided under it takes a majority of the
+// outgoing voters and one of the incoming ones (the paper, section 6). It then
+// has at least one voter in each half.
 type Configuration struct {
 	Members []ActiveMember
 	// Target is the number of voters that the policy aims at.
 	Target int
+	// Lease is for how long a member that heard a leader gives no vote to
+	// another, so that the leader may serve reads on its own (see package
+	// active). Whole nanoseconds, at most LeaseMax; 0, the default, turns
+	// lease reads off. Not over the shortest election timeout of any member,
+	// or elections take longer.
+	Lease time.Duration
 }
 
 // Find returns the line of a member.
@@ -79,24 +100,72 @@ func (c Configuration) Find(id MemberID) (ActiveMember, bool) {
 	return c.Members[i], true
 }
 
-// Names reports whether the configuration names the member, in any seat.
+// Names reports whether the configuration names the member, in any seat and in
+// either half.
 func (c Configuration) Names(id MemberID) bool { _, ok := c.Find(id); return ok }
 
-// IsVoter reports whether the member counts for quorums.
+// IsVoter reports whether the member counts for quorums, in either half.
 func (c Configuration) IsVoter(id MemberID) bool {
 	m, ok := c.Find(id)
-	return ok && m.Seat == SeatVoter
+	return ok && (m.Seat == SeatVoter || m.Outgoing)
 }
 
-// Voters returns the ids of the voters, sorted.
+// Voters returns the ids of the voters, sorted; of a joint configuration those
+// of the incoming half.
 func (c Configuration) Voters() []MemberID {
+	return c.ids(func(m ActiveMember) bool { return m.Seat == SeatVoter })
+}
+
+// OutgoingVoters returns the ids of the outgoing half's voters, sorted; none
+// unless the configuration is joint.
+func (c Configuration) OutgoingVoters() []MemberID {
+	return c.ids(func(m ActiveMember) bool { return m.Outgoing })
+}
+
+func (c Configuration) ids(which func(ActiveMember) bool) []MemberID {
 	var ids []MemberID
 	for _, m := range c.Members {
-		if m.Seat == SeatVoter {
+		if which(m) {
 			ids = append(ids, m.ID)
 		}
 	}
 	return ids
+}
+
+// Joint reports whether the configuration leads from one set of voters to
+// another.
+func (c Configuration) Joint() bool {
+	return slices.ContainsFunc(c.Members, func(m ActiveMember) bool { return m.Outgoing })
+}
+
+// Toward returns the joint configuration that leads from c to next, neither of
+// which may be joint. Everything but the outgoing votes is as next says.
+func (c Configuration) Toward(next Configuration) Configuration {
+	out := next
+	out.Members = slices.Clone(next.Members)
+	for _, old := range c.Members {
+		if old.Seat != SeatVoter {
+			continue
+		}
+		line, named := next.Find(old.ID)
+		if !named {
+			line = old
+			line.Seat = SeatNone
+		}
+		line.Outgoing = true
+		out = out.With(line)
+	}
+	return out
+}
+
+// Final returns the configuration that a joint one leads to.
+func (c Configuration) Final() Configuration {
+	out := c
+	out.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m ActiveMember) bool { return m.Seat == SeatNone })
+	for i := range out.Members {
+		out.Members[i].Outgoing = false
+	}
+	return out
 }
 
 // With returns a copy in which m has its line, sorted.
@@ -116,7 +185,7 @@ func (c Configuration) Without(id MemberID) Configuration {
 
 // Equal reports whether both say the same.
 func (c Configuration) Equal(d Configuration) bool {
-	return c.Target == d.Target && slices.Equal(c.Members, d.Members)
+	return c.Target == d.Target && c.Lease == d.Lease && slices.Equal(c.Members, d.Members)
 }
 
 // Validate reports the first violated invariant.
@@ -127,19 +196,16 @@ func (c Configuration) Validate() error {
 	if c.Target < 0 || c.Target > ActivesMax {
 		return fmt.Errorf("the target of a configuration is between 0 and %d voters, this one's is %d", ActivesMax, c.Target)
 	}
+	if c.Lease < 0 || c.Lease > LeaseMax {
+		return fmt.Errorf("the lease of a configuration is between 0 and %v, this one's is %v", LeaseMax, c.Lease)
+	}
 	voters := 0
 	for i, m := range c.Members {
-		if len(m.Name) > NameBytesMax || len(m.Address) > NameBytesMax {
-			return fmt.Errorf("member %s has a name of %d and an address of %d bytes, the limit is %d", m.ID.Short(), len(m.Name), len(m.Address), NameBytesMax)
-		}
-		if m.ID.IsZero() {
-			return fmt.Errorf("member %d of the configuration has no id", i)
-		}
 		if i > 0 && !c.Members[i-1].ID.Less(m.ID) {
 			return fmt.Errorf("members of the configuration are not sorted by id, each once, at %s", m.ID.Short())
 		}
-		if m.Seat != SeatLearner && m.Seat != SeatVoter {
-			return fmt.Errorf("member %s has an unknown seat %d", m.ID.Short(), m.Seat)
+		if err := m.validate(); err != nil {
+			return err
 		}
 		if m.Seat == SeatVoter {
 			voters++
@@ -151,12 +217,30 @@ func (c Configuration) Validate() error {
 	return nil
 }
 
-// String lists names (or short ids) and seats.
+func (m ActiveMember) validate() error {
+	switch {
+	case len(m.Name) > NameBytesMax || len(m.Address) > NameBytesMax:
+		return fmt.Errorf("member %s has a name of %d and an address of %d bytes, the limit is %d", m.ID.Short(), len(m.Name), len(m.Address), NameBytesMax)
+	case m.ID.IsZero():
+		return fmt.Errorf("a member of the configuration has no id")
+	case m.Seat > SeatVoter:
+		return fmt.Errorf("member %s has an unknown seat %d", m.ID.Short(), m.Seat)
+	case m.Seat == SeatNone && !m.Outgoing:
+		return fmt.Errorf("member %s has no seat in either half", m.ID.Short())
+	}
+	return nil
+}
+
+// String lists names (or short ids) and seats; an outgoing voter has a minus
+// sign.
 func (c Configuration) String() string {
 	var b strings.Builder
 	for i, m := range c.Members {
 		if i > 0 {
 			b.WriteByte(' ')
+		}
+		if m.Outgoing {
+			b.WriteByte('-')
 		}
 		b.WriteString(m.Label())
 		if m.Seat != SeatVoter {
@@ -229,8 +313,8 @@ func (c *Configurations) TruncateAfter(i Index) {
 }
 
 // RoleOf is the rule "a member's role follows its log". A member is active if
-// the configuration at its commit index names it, or if any later one in its
-// log does, committed or not; otherwise it is passive. A member that holds a
+// the configuration at its commit index names it, in either half of a joint one,
+// or if any later one in its log does, committed or not; otherwise it is passive. A member that holds a
 // log but does not know the configuration at its commit index has no role.
 func (c *Configurations) RoleOf(id MemberID, commit Index, logEmpty bool) Role {
 	at, known := c.At(commit)

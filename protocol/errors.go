@@ -75,6 +75,8 @@ var (
 	ErrStaleVersion     = NewError("stale_version", "meant for another version of the configuration")
 	ErrChangeInFlight   = NewError("change_in_flight", "another change of the configuration is in flight")
 	ErrNotLearner       = NewError("not_learner", "only a learner that has caught up can become a voter")
+	ErrNotEligible      = NewError("not_eligible", "only a live member with a durable directory that wishes to be active can get a seat")
+	ErrWouldLoseQuorum  = NewError("would_lose_quorum", "too few of the voters that would be left are alive")
 	ErrPanicked         = NewError("panicked", "the command panicked and had no effect; the members' logs say where")
 
 	// Sessions.

@@ -39,6 +39,9 @@ const (
 
 	// ActivesMax limits the members that a configuration names.
 	ActivesMax = 64
+	// LeaseMax limits the lease of a configuration: for so long nobody may be
+	// elected after a leader died.
+	LeaseMax = time.Minute
 	// HolesMax and RangesMax limit the holes of a HAVE and the ranges of a
 	// WANT.
 	HolesMax  = 8

@@ -106,6 +106,8 @@ const (
 	EventTruncated       EventKind = "truncated"
 	EventCommitted       EventKind = "committed"
 	EventConfiguration   EventKind = "configuration"
+	EventTransfer        EventKind = "transfer"
+	EventAdopted         EventKind = "adopted"
 	EventBecamePassive   EventKind = "became-passive"
 	EventBecameActive    EventKind = "became-active"
 	EventDiverged        EventKind = "diverged"

@@ -119,17 +119,21 @@ func (l *ledger) complete(member int, t protocol.Term, sumAt func(protocol.Index
 // durable on a majority of the voters; durable returns the log sum that a
 // member has on disk at an index. The configuration that counts is the newest
 // in the leader's log; it may have been appended in this very step, so the one
-// before it will do as well.
+// before it will do as well. Of a joint one each half takes its majority.
 func (l *ledger) majority(member int, i protocol.Index, all []protocol.ConfigurationAt, durable func(protocol.MemberID, protocol.Index) protocol.LogSum) error {
 	sum := l.at(i).sum
 	for k := len(all) - 1; k >= 0 && k >= len(all)-2; k-- {
-		have, voters := 0, all[k].Configuration.Voters()
-		for _, id := range voters {
-			if durable(id, i) == sum {
-				have++
+		enough := true
+		for _, voters := range [][]protocol.MemberID{all[k].Configuration.Voters(), all[k].Configuration.OutgoingVoters()} {
+			have := 0
+			for _, id := range voters {
+				if durable(id, i) == sum {
+					have++
+				}
 			}
+			enough = enough && (2*have > len(voters) || len(voters) == 0)
 		}
-		if 2*have > len(voters) {
+		if enough {
 			return nil
 		}
 	}

@@ -174,9 +174,10 @@ func (s *simulation) configured(e *protocol.Entry) {
 		if before.Seat == line.Seat {
 			continue
 		}
-		if line.Seat == protocol.SeatLearner {
+		switch line.Seat {
+		case protocol.SeatLearner:
 			s.counts.add(countLearners, 1)
-		} else {
+		case protocol.SeatVoter:
 			s.counts.add(countVoters, 1)
 		}
 	}
