@@ -23,8 +23,8 @@ import (
 // not caught up as a learner; with ErrInvalid.
 func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Index, next protocol.Configuration) (protocol.Index, error) {
 	m.advance(now)
-	if m.state != StateLeader {
-		return 0, protocol.ErrNotLeader
+	if err := m.mayPropose(); err != nil {
+		return 0, err
 	}
 	if version != m.current.Index {
 		return 0, protocol.ErrStaleVersion.With(fmt.Sprintf("meant for version %d of the configuration, which is at %d", version, m.current.Index))

@@ -24,6 +24,9 @@ type leadership struct {
 	rounds []round // sent and not confirmed, in order
 	reads  []read  // that wait for a round to be sent
 
+	transfer   *transfer // under way
+	handedOver bool      // TimeoutNow was sent in this term
+
 	batches []batch // proposed and not committed, in order
 	bytes   int     // of all batches
 }
@@ -66,6 +69,7 @@ func (m *Member) tickLeader() {
 		m.stepDown("no quorum was heard for an election timeout")
 		return
 	}
+	m.tickTransfer()
 	if m.now < m.lead.heartbeatAt {
 		return
 	}
@@ -79,14 +83,15 @@ func (m *Member) tickLeader() {
 
 // Propose appends entries to the leader's log and returns the index of the
 // first. They are stamped and encoded here, once; Data may be reused after.
-// Nothing has happened if it fails: with ErrNotLeader, with ErrOverloaded if
+// Nothing has happened if it fails: with ErrNotLeader, also while the
+// leadership is being handed over, with ErrOverloaded if
 // too much is uncommitted, with ErrTooLarge or ErrInvalid for an entry that
 // cannot be replicated. A nil error is not a commit: the entries may still be
 // lost with this leader.
 func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.Index, error) {
 	m.advance(now)
-	if m.state != StateLeader {
-		return 0, protocol.ErrNotLeader
+	if err := m.mayPropose(); err != nil {
+		return 0, err
 	}
 	entries := make([]protocol.Entry, len(proposals))
 	for i := range proposals {

@@ -165,6 +165,9 @@ func (m *Member) Deadline() protocol.Instant {
 		if s, ok := m.disk.stallAt(m.cfg.Election); ok {
 			at = min(at, s)
 		}
+		if t := m.lead.transfer; t != nil {
+			at = min(at, t.until)
+		}
 	}
 	return at
 }

@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, joint, crashes int
+	var elections, truncations, commits, reads, changes, joint, crashes, transfers int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -41,17 +41,17 @@ func TestRandomClusters(t *testing.T) {
 		k := r.c.check.counts
 		elections, truncations, commits = elections+k.elections, truncations+k.truncations, commits+k.commits
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
-		joint += k.joint
+		joint, transfers = joint+k.joint, transfers+r.transfers
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes",
-		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers)
 	for _, rare := range []struct {
 		name string
 		got  int
 		want int // per 300 seeds
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
-		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 60}, {"crashes", crashes, 600},
+		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 200},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -67,8 +67,10 @@ type randomRun struct {
 	request uint64
 	served  int
 	crashes int
-	loss    float64
-	names   []string
+
+	transfers int
+	loss      float64
+	names     []string
 }
 
 // asked is a read under way: what was committed when it began.
@@ -118,34 +120,29 @@ func (r *randomRun) act() {
 	c, rng := r.c, r.rng
 	n := c.nodes[rng.IntN(len(c.nodes))]
 	switch p := rng.IntN(1000); {
-	case p < 550:
+	case p < 540:
 		r.deliverSome()
-	case p < 700:
+	case p < 690:
 		c.tick(time.Duration(rng.IntN(40)) * time.Millisecond)
-	case p < 705:
+	case p < 695:
 		c.tick(time.Duration(rng.IntN(1500)) * time.Millisecond)
-	case p < 850:
+	case p < 840:
 		if n.m != nil {
 			c.persist(n)
 			c.settle(n)
 		}
-	case p < 900:
+	case p < 885:
 		r.propose(n)
-	case p < 945:
+	case p < 930:
 		r.read(n)
-	case p < 950:
+	case p < 935:
 		r.crash(n)
-	case p < 965:
+	case p < 945:
 		n.async = !n.async
-	case p < 975:
+	case p < 953:
 		r.partition()
-	case p < 985:
-		if l := n.m; l != nil && l.state == StateLeader {
-			to := c.nodes[rng.IntN(len(c.nodes))]
-			if to != n {
-				c.send(protocol.Envelope{From: n.id, To: to.id, Message: &protocol.TimeoutNow{Term: l.hard.Term}})
-			}
-		}
+	case p < 961:
+		r.transfer()
 	default:
 		r.change()
 	}
@@ -194,7 +191,8 @@ func (r *randomRun) propose(n *node) {
 		words[i] = fmt.Sprintf("command %d%s", r.next, strings.Repeat(".", r.rng.IntN(60)))
 	}
 	_, err := r.c.propose(n.name, words...)
-	invariant.Check((err == nil) == (n.m.state == StateLeader) || err == protocol.ErrOverloaded, "propose at a %s: %v", n.m.state, err)
+	takes := n.m.state == StateLeader && n.m.lead.transfer == nil
+	invariant.Check((err == nil) == takes || err == protocol.ErrOverloaded, "propose at a %s: %v", n.m.state, err)
 }
 
 func (r *randomRun) read(n *node) {
@@ -260,6 +258,18 @@ func (r *randomRun) partition() {
 	}
 }
 
+// transfer hands the leadership over, to anybody.
+func (r *randomRun) transfer() {
+	l := r.c.leader()
+	if l == nil {
+		return
+	}
+	if err := l.m.Transfer(r.c.now, r.c.nodes[r.rng.IntN(len(r.c.nodes))].id); err == nil {
+		r.transfers++
+	}
+	r.c.settle(l)
+}
+
 // change moves a few seats at once.
 func (r *randomRun) change() {
 	l := r.c.leader()
@@ -267,15 +277,16 @@ func (r *randomRun) change() {
 		return
 	}
 	next := l.m.current.Configuration.Final()
-	if r.rng.IntN(2) == 0 { // a replacement, or growth by several
+	moves := 1 + r.rng.IntN(3)
+	if r.rng.IntN(4) > 0 { // a replacement, or growth by several
 		for _, line := range next.Members {
-			if line.Seat == protocol.SeatLearner {
+			if line.Seat == protocol.SeatLearner && l.m.caughtUp(line.ID) {
 				line.Seat = protocol.SeatVoter
-				next = next.With(line)
+				next, moves = next.With(line), r.rng.IntN(2)
 			}
 		}
 	}
-	for range r.rng.IntN(4) {
+	for range moves {
 		next = r.move(next, r.names[r.rng.IntN(len(r.names))])
 	}
 	_, _ = r.c.change(l.name, next)

@@ -125,6 +125,9 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
 	case p.acknowledged(a.Index):
 		m.maybeCommit()
+		if m.state == StateLeader {
+			m.handOver()
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	campaign a                  its election timeout passes
 //	propose a x y               two commands at the leader a
 //	change a +d ^d -d version=3 d becomes learner, voter, nothing
+//	transfer a b                a hands its leadership over to b, or to the best
 //	read a 7                    read-index request 7 at a
 //	send a->b vote term=3 ...   a message out of the blue
 //	deliver a->b                what is under way, once; * for anybody
@@ -160,6 +161,16 @@ func (s *stage) command(words []string) {
 		s.report(first, err)
 	case "change":
 		s.change(args[0], args[1:])
+	case "transfer":
+		n, to := s.c.node(args[0]), protocol.MemberID{}
+		if len(args) > 1 {
+			to = idOf(args[1])
+		}
+		err := n.m.Transfer(s.c.now, to)
+		s.c.settle(n)
+		if err != nil {
+			s.report(0, err)
+		}
 	case "read":
 		n := s.c.node(args[0])
 		request, _ := strconv.Atoi(args[1])

@@ -17,6 +17,8 @@ type Status struct {
 	Settled bool
 	// Stalled says that the disk has not answered for two election timeouts.
 	Stalled bool
+	// Heir is to whom a leader hands over; zero unless it does.
+	Heir protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
 	// by id; nil on everybody else.
 	Progress []Progress
@@ -49,6 +51,9 @@ func (m *Member) Status() Status {
 		return s
 	}
 	s.Settled = m.settled()
+	if t := m.lead.transfer; t != nil {
+		s.Heir = t.to
+	}
 	s.Progress = make([]Progress, len(m.lead.progress))
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]

@@ -1,0 +1,104 @@
+package active
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// transfer is a hand-over of the leadership that is under way (dissertation,
+// section 3.10): nothing more is proposed, the heir catches up, and is then
+// told to campaign at once.
+type transfer struct {
+	to    protocol.MemberID
+	until protocol.Instant // given up then
+	sent  bool             // TimeoutNow
+}
+
+// Transfer hands the leadership over to a voter, to the one that holds most if
+// to is zero. It returns at once: the heir leads when it has caught up and was
+// elected. Until then, for one election timeout at most, proposals are refused
+// with ErrNotLeader; after that this member leads on as before. Asking again
+// for the same heir changes nothing.
+//
+// Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
+// while it is being handed over to another; with ErrInvalid if the heir is not
+// another voter that stays one; with ErrUnavailable if it does not answer.
+func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
+	m.advance(now)
+	if m.state != StateLeader {
+		return protocol.ErrNotLeader
+	}
+	if t := m.lead.transfer; t != nil {
+		if to.IsZero() || to == t.to {
+			return nil
+		}
+		return protocol.ErrChangeInFlight.With(fmt.Sprintf("the leadership is being handed over to %s", t.to.Short()))
+	}
+	p := m.lead.find(to)
+	if to.IsZero() {
+		p = m.heir()
+	}
+	switch {
+	case p == nil && to.IsZero():
+		return protocol.ErrUnavailable.With("no other voter answers")
+	case p == nil || p.seat != protocol.SeatVoter:
+		return protocol.ErrInvalid.With(fmt.Sprintf("%s is not another voter", to.Short()))
+	case m.now >= p.heard.Add(m.cfg.Election):
+		return protocol.ErrUnavailable.With(fmt.Sprintf("%s does not answer", to.Short()))
+	}
+	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election)}
+	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
+	m.due = true
+	m.handOver()
+	return nil
+}
+
+// heir returns the voter that answers and holds most, nil without one.
+func (m *Member) heir() *progress {
+	var best *progress
+	for i := range m.lead.progress {
+		p := &m.lead.progress[i]
+		if p.seat == protocol.SeatVoter && m.now < p.heard.Add(m.cfg.Election) && (best == nil || p.match > best.match) {
+			best = p
+		}
+	}
+	return best
+}
+
+// handOver tells the heir to campaign once it holds all of the log.
+//
+// [S] From then on the leader gives no lease read for the rest of its term,
+// even if the transfer is given up: TimeoutNow may arrive late, and the voters
+// heed the election that follows although they hear a leader.
+func (m *Member) handOver() {
+	t := m.lead.transfer
+	if t == nil || t.sent {
+		return
+	}
+	p := m.lead.find(t.to)
+	if p == nil || p.match < m.shape.LastIndex() {
+		return
+	}
+	t.sent, m.lead.handedOver = true, true
+	m.send(t.to, &protocol.TimeoutNow{Term: m.hard.Term})
+}
+
+// tickTransfer gives up a transfer that took an election timeout.
+func (m *Member) tickTransfer() {
+	if t := m.lead.transfer; t != nil && m.now >= t.until {
+		m.lead.transfer = nil
+		m.emit(protocol.EventTransfer, t.to, m.shape.LastIndex(), "given up after an election timeout")
+	}
+}
+
+// mayPropose returns why the leader takes no proposal.
+func (m *Member) mayPropose() error {
+	if m.state != StateLeader {
+		return protocol.ErrNotLeader
+	}
+	if t := m.lead.transfer; t != nil {
+		return protocol.ErrNotLeader.With(fmt.Sprintf("the leadership is being handed over to %s", t.to.Short()))
+	}
+	return nil
+}
