@@ -1,0 +1,171 @@
+package storage
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// SpaceBytesMax limits the name of an item's space.
+	SpaceBytesMax = protocol.NameBytesMax
+	// ItemValueBytesMax limits the value of an item. It is above
+	// protocol.ValueBytesMax because a session's record holds that many bytes
+	// of answers and what goes with them.
+	ItemValueBytesMax = protocol.ValueBytesMax + 256<<10
+
+	// ChunkBytesMin and ChunkBytesMax bound a chunk: only the last one of a
+	// checkpoint may be smaller, only one with a single item larger.
+	ChunkBytesMin = 128 << 10
+	ChunkBytesMax = 256 << 10
+	// ChunkBytesLimit is the largest chunk there can be: one item at all its
+	// limits. What comes from outside and is longer is refused.
+	ChunkBytesLimit = ItemValueBytesMax + protocol.KeyBytesMax + 2*SpaceBytesMax + 64
+	// ChunksMax limits the chunks of a checkpoint, so that its description
+	// stays below protocol.FrameBytesMax. It is about 20 GB of items.
+	ChunksMax = 1 << 17
+)
+
+// Item is one key of a checkpoint.
+type Item struct {
+	// Space and Key name it. Items are ordered by Space, then Key, bytewise.
+	Space string
+	Key   []byte // never empty
+	// Index is the key's own index of last change, from 1 to that of the
+	// checkpoint. It is part of the content: a member that restarts must see
+	// the versions that its peers see.
+	Index protocol.Index
+	Value []byte
+	// Deleted, in an incremental checkpoint only: the key is gone, and Index
+	// and Value do not count.
+	Deleted bool
+}
+
+// ChunkSum is a 128-bit sum over the bytes of a chunk. It detects faults, not
+// attackers.
+type ChunkSum [16]byte
+
+// Description says what a checkpoint is. Members that took a checkpoint of the
+// same state at the same index have equal descriptions.
+type Description struct {
+	// Index and Term are those of the last entry whose effect is in it, LogSum
+	// is the log sum after that entry, and Configuration the one in force.
+	Index         protocol.Index
+	Term          protocol.Term
+	Configuration protocol.ConfigurationAt
+	LogSum        protocol.LogSum
+	// Digest is the owner's sum over the state. The store carries it.
+	Digest [16]byte
+
+	// Items and Bytes count the items and the bytes of all chunks, Chunks has
+	// the sum of each. The store fills them in.
+	Items  uint64
+	Bytes  uint64
+	Chunks []ChunkSum
+}
+
+// SameLog reports whether both were taken of one log at one index.
+func (d *Description) SameLog(e *Description) bool {
+	return d.Index == e.Index && d.Term == e.Term && d.LogSum == e.LogSum
+}
+
+// CheckpointStore keeps the last two checkpoints of a member.
+//
+// BeginFull, BeginIncremental, Install, Bad, Retry and Close, and the methods of
+// what they return, are called by one goroutine at a time; the others by any,
+// also meanwhile. Errors have the codes of protocol:
+//
+//   - ErrNotFound: no such checkpoint is kept, or no such chunk is in it;
+//   - ErrCorrupt: what was read is not what was written. Say Bad;
+//   - ErrStaleVersion: not on top of what is kept: take a full one;
+//   - ErrInvalid, ErrTooLarge: an item or a description that cannot be kept;
+//   - ErrNoSpace: there is too little free space; nothing was changed;
+//   - ErrDiskFailed: a write failed, and so will all later ones;
+//   - ErrClosed.
+//
+// A context that ends stops long work with its error; the checkpoint under way
+// is as if it had never begun.
+type CheckpointStore interface {
+	// Kept returns the checkpoints that can be used, newest first: at most two.
+	// The caller must not change their chunk sums.
+	Kept() []Description
+
+	// Iterate calls fn for each item of a kept checkpoint, in order. An item is
+	// given out only after its chunk has been compared with the description;
+	// it is valid until fn returns. An error of fn ends it and is returned.
+	// The owner compares its own digest at the end, and says Bad if it differs.
+	Iterate(ctx context.Context, index protocol.Index, fn func(Item) error) error
+
+	// Bad gives up a kept checkpoint whose content is wrong. The other one, if
+	// there is one, is used from then on, but nothing is built on top of it.
+	Bad(index protocol.Index) error
+
+	// ReadChunk returns chunk n, from 0, verified. The caller owns it.
+	ReadChunk(ctx context.Context, index protocol.Index, n int) ([]byte, error)
+
+	// BeginFull begins a checkpoint of all items, in a store of its own. The
+	// index is above that of each kept one. bytes estimates its size, for the
+	// guard of free space; 0 if it is not known.
+	BeginFull(ctx context.Context, index protocol.Index, bytes uint64) (CheckpointWriter, error)
+
+	// BeginIncremental begins a checkpoint of the items that changed since
+	// base, which must be the newest kept one, of the same log. It returns
+	// ErrStaleVersion if it is not: then a full one has to be taken.
+	BeginIncremental(ctx context.Context, index protocol.Index, base Description) (CheckpointWriter, error)
+
+	// Install begins, or after a restart resumes, the installation of a
+	// checkpoint from other members. Its index is above that of each kept one:
+	// say Bad to those that are in the way. One that is under way for another
+	// description is given up.
+	Install(ctx context.Context, d Description) (CheckpointInstall, error)
+	// Installing returns the description of an installation that has begun and
+	// not ended.
+	Installing() (Description, bool)
+
+	// Aside returns the checkpoints whose store could not be opened, or killed
+	// the process three times in one boot. They are never deleted.
+	Aside() []Description
+	// Retry tries the stores that were set aside again. It is for the member
+	// that can get a checkpoint nowhere else; Kept is empty. It may kill the
+	// process again, which loses nothing.
+	Retry(ctx context.Context) error
+
+	// Close gives up what is under way. It is safe to call twice.
+	Close() error
+}
+
+// CheckpointWriter takes one checkpoint.
+type CheckpointWriter interface {
+	// Write adds items, in any order, each key once. It keeps nothing of them.
+	// Items of a full checkpoint are not Deleted.
+	Write(ctx context.Context, items []Item) error
+
+	// Commit makes the checkpoint the newest kept one, durably, and gives up
+	// the oldest. Before that it reads back what was written. It fills in
+	// Items, Bytes and Chunks and returns the whole description.
+	Commit(ctx context.Context, d Description) (Description, error)
+
+	// Abort gives the checkpoint up. It does nothing after a Commit that
+	// succeeded, and is wanted after one that did not.
+	Abort()
+}
+
+// CheckpointInstall builds a checkpoint from chunks.
+type CheckpointInstall interface {
+	// Missing returns the numbers of at most limit chunks that are still
+	// wanted, lowest first. None: it is complete.
+	Missing(limit int) []int
+	// Add takes a chunk, in any order. It keeps nothing of data. ErrCorrupt:
+	// these are not the described bytes. A chunk that is already there is
+	// taken silently.
+	Add(n int, data []byte) error
+	// Iterate calls fn for each item of a complete installation, in order, as
+	// CheckpointStore.Iterate does. A chunk that is found damaged (ErrCorrupt)
+	// is missing again.
+	Iterate(ctx context.Context, fn func(Item) error) error
+	// Commit makes a complete installation the newest kept checkpoint, in a
+	// store of its own.
+	Commit(ctx context.Context) error
+	// Abort gives it up, with all chunks.
+	Abort() error
+}
