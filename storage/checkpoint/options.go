@@ -1,0 +1,83 @@
+package checkpoint
+
+import (
+	"log/slog"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Options of a store. A zero field means its default.
+type Options struct {
+	// Logger gets what Badger says at warning and above, and what this package
+	// finds damaged; default: nothing is logged.
+	Logger *slog.Logger
+	// OnProgress is called during long work, about once per chunk, by the
+	// goroutine that does it. It must return soon.
+	OnProgress func(Progress)
+	// SpaceReserve is how much free space must be left after what is about to
+	// be written; default 128 MiB. Badger dies of a full disk, so it is not
+	// given one. It is below the log's own low mark, because checkpoints are
+	// what makes room there.
+	SpaceReserve uint64
+	// MemTableBytes is the size of Badger's write buffers; default 16 MiB, of
+	// which it keeps two, at least 8 MiB. Larger ones write fewer, larger files.
+	MemTableBytes int64
+	// BlockCacheBytes is the size of Badger's cache; default 4 MiB.
+	BlockCacheBytes int64
+	// BootID tells one boot of the machine from another; default: what the
+	// operating system says. Where it says nothing, all boots look like one.
+	BootID string
+}
+
+// Work is a kind of long work.
+type Work string
+
+// The kinds.
+const (
+	WorkWrite   Work = "write"   // items written to the store
+	WorkVerify  Work = "verify"  // chunks read back before the pointer moves
+	WorkRead    Work = "read"    // items given to the owner
+	WorkInstall Work = "install" // chunks written from the spool to the store
+)
+
+// Progress says how far long work has come, in items. Total is 0 if it is not
+// known.
+type Progress struct {
+	Work        Work
+	Index       protocol.Index
+	Done, Total uint64
+}
+
+const (
+	reserveDefault    = 128 << 20
+	memTableDefault   = 16 << 20
+	memTableMin       = 8 << 20 // an item at its limits must fit into one transaction
+	blockCacheDefault = 4 << 20
+	// spaceToOpen is what opening a store for reading writes, at most.
+	spaceToOpen = 4 << 20
+	// deathsMax is how many deaths in one boot set a store aside.
+	deathsMax = 3
+)
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnProgress == nil {
+		o.OnProgress = func(Progress) {}
+	}
+	if o.SpaceReserve == 0 {
+		o.SpaceReserve = reserveDefault
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = memTableDefault
+	}
+	o.MemTableBytes = max(o.MemTableBytes, memTableMin)
+	if o.BlockCacheBytes == 0 {
+		o.BlockCacheBytes = blockCacheDefault
+	}
+	if o.BootID == "" {
+		o.BootID = bootID()
+	}
+	return o
+}

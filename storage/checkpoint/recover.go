@@ -1,0 +1,181 @@
+package checkpoint
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// slots is how many checkpoints are kept.
+const slots = 2
+
+// recover reads what an earlier run left: pointers first, then what no pointer
+// names is removed. It is idempotent.
+func (s *Store) recover() error {
+	if err := s.fsys.MkdirAll(s.dir); err != nil {
+		return err
+	}
+	names, err := s.fsys.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if n, ok := numberIn(name, storePrefix); ok {
+			s.next = max(s.next, n)
+		}
+		if strings.HasSuffix(name, vfs.TemporarySuffix) {
+			if err := s.fsys.Remove(s.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	s.next++
+	if err := s.readPointers(names); err != nil {
+		return err
+	}
+	if err := s.judgeMarkers(); err != nil {
+		return err
+	}
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	return s.resumeInstall()
+}
+
+// readPointers fills kept and aside. A damaged pointer is a lost checkpoint; its
+// file stays, and nothing is removed, until a new pointer takes its place.
+func (s *Store) readPointers(names []string) error {
+	for slot := 1; slot <= slots; slot++ {
+		p, err := s.readPointer(pointerName(slot))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, protocol.ErrCorrupt):
+			s.doubt = true
+			s.o.Logger.Error("the pointer of a checkpoint is damaged", "file", pointerName(slot), "error", err)
+		case err != nil:
+			return err
+		default:
+			s.kept = append(s.kept, &kept{slot: slot, pointer: p})
+		}
+	}
+	s.sortKept()
+	for _, name := range names {
+		if !strings.HasPrefix(name, asidePrefix) || strings.HasSuffix(name, vfs.TemporarySuffix) {
+			continue
+		}
+		p, err := s.readPointer(name)
+		if errors.Is(err, protocol.ErrCorrupt) {
+			s.o.Logger.Error("the pointer of a checkpoint that was set aside is damaged", "file", name, "error", err)
+			continue // its name still says which store it is
+		}
+		if err != nil {
+			return err
+		}
+		s.aside = append(s.aside, p)
+	}
+	return nil
+}
+
+func (s *Store) readPointer(name string) (pointer, error) {
+	b, err := vfs.ReadFile(s.fsys, s.path(name), pointerBytesMax+1)
+	if err != nil {
+		return pointer{}, err
+	}
+	return decodePointer(b)
+}
+
+func (s *Store) sortKept() {
+	slices.SortFunc(s.kept, func(a, b *kept) int { return cmp.Compare(b.description.Index, a.description.Index) })
+}
+
+// judgeMarkers sets aside the stores that have killed the process three times
+// in this boot. Fewer prove nothing: the power may have blipped, or a supervisor
+// been impatient.
+func (s *Store) judgeMarkers() error {
+	for _, k := range slices.Clone(s.kept) {
+		opening, reading := s.marker(openingName(k.store)), s.marker(readingName(k.store))
+		in, err := opening.deaths()
+		if err != nil {
+			return err
+		}
+		while, err := reading.deaths()
+		if err != nil {
+			return err
+		}
+		if in < deathsMax && while < deathsMax {
+			continue
+		}
+		s.o.Logger.Error("a store of checkpoints has killed this process again and again",
+			"store", storeName(k.store), "deaths in open", in, "deaths in reading", while)
+		if err := s.setAside(k.store); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes the stores that no pointer names, and their marks: first the
+// store, so that marks never outlive their reason by a crash. The caller holds
+// the lock, or is alone.
+func (s *Store) sweep() error {
+	if s.doubt {
+		return nil
+	}
+	names, err := s.fsys.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	named := map[uint64]bool{}
+	for _, k := range s.kept {
+		named[k.store] = true
+	}
+	for _, name := range names {
+		for _, prefix := range []string{asidePrefix, badPrefix} {
+			if n, ok := numberIn(name, prefix); ok {
+				named[n] = true
+			}
+		}
+	}
+	for _, name := range names {
+		n, ok := numberIn(name, storePrefix)
+		if !ok || named[n] || s.homes[n] != nil {
+			continue
+		}
+		if err := s.engine.remove(s.path(name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		for _, prefix := range []string{openingPrefix, readingPrefix, taintedPrefix} {
+			if n, ok := numberIn(name, prefix); ok && !named[n] && s.homes[n] == nil {
+				if err := s.fsys.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// taint marks a store in which a checkpoint was bad: what is in it above the
+// others must not show through a later one. The caller holds the lock.
+func (s *Store) taint(number uint64) error {
+	if err := vfs.WriteFile(s.fsys, s.path(taintedName(number)), nil); err != nil {
+		return err
+	}
+	return s.fsys.SyncDir(s.dir)
+}
+
+// freeSlot returns the place of the next pointer: not that of the newest kept
+// checkpoint, and rather an empty one. The caller holds the lock.
+func (s *Store) freeSlot() int {
+	if len(s.kept) > 0 {
+		return 1 + slots - s.kept[0].slot
+	}
+	return 1
+}

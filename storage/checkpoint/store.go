@@ -1,0 +1,383 @@
+package checkpoint
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// Store is the store of one member's checkpoints. It implements
+// storage.CheckpointStore, which says who may call what.
+type Store struct {
+	fsys   vfs.FS
+	dir    string
+	o      Options
+	engine engine
+
+	mu      sync.Mutex
+	kept    []*kept // newest first, at most two
+	aside   []pointer
+	homes   map[uint64]*home // stores that somebody uses, or may soon
+	next    uint64           // the number of the next store
+	doubt   bool             // a pointer file is damaged: nobody knows what it names
+	failed  error            // the first failed write
+	closed  bool
+	writing bool // a writer or the end of an installation holds the place
+	writer  *Writer
+	install *Install
+}
+
+// kept is a checkpoint that can be used.
+type kept struct {
+	slot int // of its pointer file
+	pointer
+	table *table // nil: not yet made. Guarded by Store.mu
+}
+
+var _ storage.CheckpointStore = (*Store)(nil)
+
+// Open opens the checkpoints in a directory, on Badger, and makes the directory
+// if it is absent. Pointers go through fsys, which must have the operating
+// system's names, since Badger goes its own way.
+//
+// It opens no Badger yet: whatever kills the process there is met by the first
+// use of a checkpoint, and counted. It returns protocol.ErrDirectory for a newer
+// format or a directory that cannot be read.
+func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	return open(fsys, dir, o, badgerEngine{o})
+}
+
+// OpenFlat is Open on flat files, which go through fsys too: for simulated
+// disks. All content is in memory.
+func OpenFlat(fsys vfs.FS, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	return open(fsys, dir, o, flatEngine{fsys})
+}
+
+// NewMemory returns an empty store that is gone with the process.
+func NewMemory(o Options) (*Store, error) {
+	if o.BootID == "" {
+		o.BootID = "memory"
+	}
+	return OpenFlat(vfs.NewMemory(0), "/checkpoints", o)
+}
+
+func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
+	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}}
+	if err := s.recover(); err != nil {
+		var p *protocol.Error
+		if errors.As(err, &p) {
+			return nil, err
+		}
+		return nil, protocol.ErrDirectory.Because(err)
+	}
+	return s, nil
+}
+
+// Kept implements storage.CheckpointStore.
+func (s *Store) Kept() []storage.Description {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]storage.Description, 0, len(s.kept))
+	for _, k := range s.kept {
+		out = append(out, k.description)
+	}
+	return out
+}
+
+// Aside implements storage.CheckpointStore.
+func (s *Store) Aside() []storage.Description {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []storage.Description
+	for _, p := range s.aside {
+		out = append(out, p.description)
+	}
+	return out
+}
+
+// use returns a kept checkpoint with its store, opened. The caller releases it.
+func (s *Store) use(index protocol.Index) (*kept, *home, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, nil, protocol.ErrClosed
+	}
+	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.description.Index == index })
+	if i < 0 {
+		s.mu.Unlock()
+		return nil, nil, notKept(index)
+	}
+	k := s.kept[i]
+	h := s.hold(k.store)
+	s.mu.Unlock()
+	if err := s.enter(h); err != nil {
+		s.release(h)
+		return nil, nil, err
+	}
+	return k, h, nil
+}
+
+// Iterate implements storage.CheckpointStore.
+func (s *Store) Iterate(ctx context.Context, index protocol.Index, fn func(storage.Item) error) error {
+	k, h, err := s.use(index)
+	if err != nil {
+		return err
+	}
+	defer s.release(h)
+	if err := h.reading.begin(); err != nil {
+		return diskError(err)
+	}
+	defer h.reading.end()
+	t, err := s.read(ctx, k, h, fn)
+	if err != nil {
+		return s.readError(k, err)
+	}
+	s.mu.Lock()
+	k.table = t
+	s.mu.Unlock()
+	return nil
+}
+
+// read goes through a whole checkpoint, compares each chunk with the
+// description, and then calls fn, which may be nil, for its items.
+func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item) error) (*table, error) {
+	d := &k.description
+	cur := h.db.cursor(uint64(d.Index))
+	defer cur.close()
+	cur.seek(nil)
+	t := &table{}
+	p := Progress{Work: WorkRead, Index: d.Index, Total: d.Items}
+	var last []byte
+	err := scan(ctx, cur, func(c *chunk, _ []byte) (bool, error) {
+		r := rowOf(c)
+		if n := len(t.rows); n >= len(d.Chunks) || r.sum != d.Chunks[n] {
+			return false, corrupt("a chunk of a checkpoint is not what was written")
+		}
+		t.rows = append(t.rows, r)
+		if fn != nil {
+			// The cutter reuses its memory: last must outlive the chunk.
+			end, err := decodeChunk(c.data, d.Index, last, func(it storage.Item, _, _ []byte) error { return fn(it) })
+			if err != nil {
+				return false, err
+			}
+			last = append(last[:0], end...)
+		}
+		p.Done += c.items
+		s.o.OnProgress(p)
+		return true, nil
+	})
+	if err == nil && len(t.rows) != len(d.Chunks) {
+		err = corrupt("a checkpoint has lost chunks")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// readError explains an error of reading a checkpoint: one that was given up
+// meanwhile may have lost versions to compaction.
+func (s *Store) readError(k *kept, err error) error {
+	if !errors.Is(err, protocol.ErrCorrupt) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.kept, k) {
+		return notKept(k.description.Index)
+	}
+	s.o.Logger.Error("checkpoint is damaged", "index", k.description.Index, "store", storeName(k.store), "error", err)
+	return err
+}
+
+// tableOf returns the table of a kept checkpoint, which it makes by reading all
+// of it if nobody has yet.
+func (s *Store) tableOf(ctx context.Context, k *kept, h *home) (*table, error) {
+	s.mu.Lock()
+	t := k.table
+	s.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	if err := h.reading.begin(); err != nil {
+		return nil, diskError(err)
+	}
+	defer h.reading.end()
+	t, err := s.read(ctx, k, h, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	k.table = t
+	s.mu.Unlock()
+	return t, nil
+}
+
+// ReadChunk implements storage.CheckpointStore. The first chunk that is read
+// after a start costs reading all, unless the checkpoint has been iterated over.
+func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]byte, error) {
+	k, h, err := s.use(index)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(h)
+	if n < 0 || n >= len(k.description.Chunks) {
+		return nil, protocol.ErrNotFound.With("the checkpoint has no such chunk")
+	}
+	t, err := s.tableOf(ctx, k, h)
+	if err != nil {
+		return nil, s.readError(k, err)
+	}
+	cur := h.db.cursor(uint64(index))
+	defer cur.close()
+	cur.seek(t.rows[n].first)
+	var out []byte
+	err = scan(ctx, cur, func(c *chunk, _ []byte) (bool, error) {
+		if c.sum() != k.description.Chunks[n] {
+			return false, corrupt("a chunk of a checkpoint is not what was written")
+		}
+		out = slices.Clone(c.data)
+		return false, nil
+	})
+	if err == nil && out == nil {
+		err = corrupt("a checkpoint has lost chunks")
+	}
+	if err != nil {
+		return nil, s.readError(k, err)
+	}
+	return out, nil
+}
+
+// Bad implements storage.CheckpointStore. The mark comes first: were the
+// checkpoint forgotten without it, a later one could be built on what is bad.
+func (s *Store) Bad(index protocol.Index) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return protocol.ErrClosed
+	}
+	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.description.Index == index })
+	if i < 0 {
+		return notKept(index)
+	}
+	k := s.kept[i]
+	if err := s.taint(k.store); err != nil {
+		return s.fail(err)
+	}
+	if err := s.rename(pointerName(k.slot), badName(k.pointer)); err != nil {
+		return s.fail(err)
+	}
+	s.kept = slices.Delete(s.kept, i, i+1)
+	s.o.Logger.Error("checkpoint given up", "index", index, "store", storeName(k.store))
+	return nil
+}
+
+// Retry implements storage.CheckpointStore. A pointer gets its old place only
+// after its store could be opened.
+func (s *Store) Retry(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return protocol.ErrClosed
+	}
+	if len(s.kept) > 0 {
+		s.mu.Unlock()
+		return protocol.ErrInvalid.With("there is a checkpoint that can be used")
+	}
+	candidates := slices.Clone(s.aside)
+	s.mu.Unlock()
+	if len(candidates) == 0 {
+		return protocol.ErrNotFound.With("no checkpoint was set aside")
+	}
+	slices.SortFunc(candidates, func(a, b pointer) int { return cmp.Compare(b.description.Index, a.description.Index) })
+	var failed error
+	for _, p := range candidates {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.retry(p); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	if len(s.Kept()) == 0 {
+		return failed
+	}
+	return nil
+}
+
+func (s *Store) retry(p pointer) error {
+	s.mu.Lock()
+	h := s.hold(p.store)
+	s.mu.Unlock()
+	defer s.release(h)
+	if err := s.enter(h); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kept) == 2 {
+		return nil
+	}
+	slot := s.freeSlot()
+	if err := s.rename(asideName(p), pointerName(slot)); err != nil {
+		return s.fail(err)
+	}
+	s.aside = slices.DeleteFunc(s.aside, func(q pointer) bool { return asideName(q) == asideName(p) })
+	s.kept = append(s.kept, &kept{slot: slot, pointer: p})
+	s.sortKept()
+	return h.db.discard(s.oldestIn(p.store))
+}
+
+// Close implements storage.CheckpointStore.
+func (s *Store) Close() error {
+	if w := s.writer; w != nil {
+		w.Abort()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.install != nil {
+		s.install.close()
+	}
+	return s.closeIdle()
+}
+
+// fail keeps the first failed write, after which nothing is known of the names
+// on the disk. The caller holds the lock.
+func (s *Store) fail(err error) error {
+	err = diskError(err)
+	if s.failed == nil && errors.Is(err, protocol.ErrDiskFailed) {
+		s.failed = err
+		s.o.Logger.Error("writing a checkpoint failed", "error", err)
+	}
+	return err
+}
+
+// diskError gives an error of writing the code that it has for the owner.
+func diskError(err error) error {
+	var p *protocol.Error
+	switch {
+	case err == nil || errors.As(err, &p):
+		return err
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, vfs.ErrNoSpace):
+		return protocol.ErrNoSpace.Because(err)
+	}
+	return protocol.ErrDiskFailed.Because(err)
+}
+
+func notKept(index protocol.Index) error {
+	return protocol.ErrNotFound.With("no checkpoint is kept at index " + itoa(uint64(index)))
+}

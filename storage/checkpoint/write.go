@@ -1,0 +1,350 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// writeFactor is how many bytes of disk a byte of an item may take for a while:
+// in the write buffer's file, in a table, and in one that is being compacted.
+const writeFactor = 3
+
+// Writer takes one checkpoint. It implements storage.CheckpointWriter.
+type Writer struct {
+	s     *Store
+	h     *home
+	b     batch
+	index protocol.Index
+	base  *storage.Description // nil: a full one
+	ch    *changes             // of base
+	done  Progress
+	over  bool
+}
+
+var _ storage.CheckpointWriter = (*Writer)(nil)
+
+// claim takes the one place for writing.
+func (s *Store) claim(index protocol.Index) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return protocol.ErrClosed
+	case s.failed != nil:
+		return s.failed
+	case s.writing:
+		return protocol.ErrInvalid.With("another checkpoint is being written")
+	case len(s.kept) > 0 && index <= s.kept[0].description.Index:
+		return protocol.ErrStaleVersion.With(fmt.Sprintf("a checkpoint at %d is kept, one at %d is not above it", s.kept[0].description.Index, index))
+	}
+	s.writing = true
+	return nil
+}
+
+func (s *Store) unclaim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = false
+}
+
+// newHome makes a new store directory and opens it.
+func (s *Store) newHome() (*home, error) {
+	s.mu.Lock()
+	h := s.hold(s.next)
+	s.next++
+	s.mu.Unlock()
+	if err := s.enter(h); err != nil {
+		s.release(h)
+		return nil, err
+	}
+	return h, nil
+}
+
+// BeginFull implements storage.CheckpointStore.
+func (s *Store) BeginFull(ctx context.Context, index protocol.Index, bytes uint64) (storage.CheckpointWriter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.checkSpace(writeFactor*bytes, s.o.SpaceReserve); err != nil {
+		return nil, err
+	}
+	if err := s.claim(index); err != nil {
+		return nil, err
+	}
+	h, err := s.newHome()
+	if err != nil {
+		s.unclaim()
+		return nil, err
+	}
+	return s.newWriter(h, index), nil
+}
+
+func (s *Store) newWriter(h *home, index protocol.Index) *Writer {
+	s.writer = &Writer{s: s, h: h, b: h.db.batch(uint64(index)), index: index, done: Progress{Work: WorkWrite, Index: index}}
+	return s.writer
+}
+
+// BeginIncremental implements storage.CheckpointStore.
+func (s *Store) BeginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (storage.CheckpointWriter, error) {
+	if err := s.claim(index); err != nil {
+		return nil, err
+	}
+	w, err := s.beginIncremental(ctx, index, base)
+	if err != nil {
+		s.unclaim()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (*Writer, error) {
+	kept := s.Kept()
+	if len(kept) == 0 || !kept[0].SameLog(&base) || kept[0].Digest != base.Digest {
+		return nil, protocol.ErrStaleVersion.With(fmt.Sprintf("the checkpoint at %d is not the newest one of this log: take a full one", base.Index))
+	}
+	if err := s.checkSpace(0, s.o.SpaceReserve); err != nil {
+		return nil, err
+	}
+	k, h, err := s.use(base.Index)
+	if err != nil {
+		return nil, err
+	}
+	if tainted, err := vfs.Exists(s.fsys, s.path(taintedName(k.store))); tainted || err != nil {
+		s.release(h)
+		if err != nil {
+			return nil, diskError(err)
+		}
+		return nil, protocol.ErrStaleVersion.With("another checkpoint in the same store was bad: take a full one")
+	}
+	t, err := s.tableOf(ctx, k, h)
+	if err != nil {
+		s.release(h)
+		return nil, s.readError(k, err)
+	}
+	w := s.newWriter(h, index)
+	w.base, w.ch = &k.description, newChanges(t)
+	return w, nil
+}
+
+// Write implements storage.CheckpointWriter.
+func (w *Writer) Write(ctx context.Context, items []storage.Item) error {
+	if err := w.usable(ctx); err != nil {
+		return err
+	}
+	size := uint64(0)
+	for i := range items {
+		if err := checkItem(&items[i], w.index, w.base == nil); err != nil {
+			return err
+		}
+		size += uint64(len(items[i].Space) + len(items[i].Key) + len(items[i].Value))
+	}
+	if err := w.s.checkSpace(writeFactor*size, w.s.o.SpaceReserve); err != nil {
+		return err
+	}
+	for i := range items {
+		if err := w.write(&items[i]); err != nil {
+			return w.failed(err)
+		}
+	}
+	w.done.Done += uint64(len(items))
+	w.s.o.OnProgress(w.done)
+	return nil
+}
+
+func (w *Writer) write(it *storage.Item) error {
+	key := appendStoredKey(make([]byte, 0, len(it.Space)+2+len(it.Key)), it.Space, it.Key)
+	if w.ch != nil {
+		w.ch.add(key)
+	}
+	if it.Deleted {
+		return w.b.remove(key)
+	}
+	return w.b.set(key, appendStoredValue(make([]byte, 0, indexBytes+len(it.Value)), it.Index, it.Value))
+}
+
+func (w *Writer) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	switch {
+	case w.s.closed:
+		return protocol.ErrClosed
+	case w.s.failed != nil:
+		return w.s.failed
+	case w.over:
+		return protocol.ErrInvalid.With("the checkpoint is over")
+	}
+	return nil
+}
+
+// failed is for an error of writing to the store itself.
+func (w *Writer) failed(err error) error {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.fail(err)
+}
+
+// Commit implements storage.CheckpointWriter.
+func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Description, error) {
+	if err := w.usable(ctx); err != nil {
+		return d, err
+	}
+	if err := w.check(&d); err != nil {
+		return d, err
+	}
+	if err := w.b.flush(); err != nil {
+		return d, w.failed(err)
+	}
+	t, err := w.table(ctx)
+	if err != nil {
+		return d, err
+	}
+	t.describe(&d)
+	if err := d.Validate(); err != nil {
+		return d, err
+	}
+	if err := w.s.publish(w.h, d, t); err != nil {
+		return d, err
+	}
+	w.finish(false)
+	return d, nil
+}
+
+func (w *Writer) check(d *storage.Description) error {
+	if d.Index != w.index {
+		return protocol.ErrInvalid.With(fmt.Sprintf("the checkpoint was begun at %d and is described at %d", w.index, d.Index))
+	}
+	d.Items, d.Bytes, d.Chunks = 0, 0, nil
+	if w.base != nil && (d.Term < w.base.Term || d.Configuration.Index < w.base.Configuration.Index) {
+		return protocol.ErrInvalid.With("the checkpoint's term or configuration is older than that of the one below")
+	}
+	return d.Validate()
+}
+
+// table reads back what was written.
+func (w *Writer) table(ctx context.Context) (*table, error) {
+	cur := w.h.db.cursor(uint64(w.index))
+	defer cur.close()
+	p := Progress{Work: WorkVerify, Index: w.index}
+	if w.base == nil {
+		p.Total = w.done.Done
+	}
+	progress := func(items uint64) {
+		p.Done += items
+		w.s.o.OnProgress(p)
+	}
+	if w.ch != nil {
+		return retabulate(ctx, cur, w.ch, progress)
+	}
+	t, err := tabulate(ctx, cur, progress)
+	if err != nil {
+		return nil, err
+	}
+	items := uint64(0)
+	for i := range t.rows {
+		items += t.rows[i].items
+	}
+	if items != w.done.Done {
+		return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %d items were written, %d can be read back, or a key was written twice", w.done.Done, items))
+	}
+	return t, nil
+}
+
+// Abort implements storage.CheckpointWriter. What an incremental one has
+// written stays: it is of the same log, and the next one writes it again.
+func (w *Writer) Abort() { w.finish(true) }
+
+func (w *Writer) finish(abort bool) {
+	if w.over {
+		return
+	}
+	w.over = true
+	if abort {
+		w.b.cancel()
+	}
+	w.s.writer = nil
+	w.s.unclaim()
+	w.s.release(w.h)
+}
+
+// publish makes what is in a store a kept checkpoint: its pointer replaces that
+// of the older one. The data is durable already. After that, and only then, the
+// versions and stores that nobody needs are given up.
+func (s *Store) publish(h *home, d storage.Description, t *table) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return protocol.ErrClosed
+	}
+	k := &kept{slot: s.freeSlot(), pointer: pointer{store: h.number, description: d}, table: t}
+	if err := s.checkSpace(uint64(len(d.Chunks)*16), s.o.SpaceReserve/2); err != nil {
+		return err
+	}
+	// The names inside the directory: that of the store's folder among them.
+	if err := s.fsys.SyncDir(s.dir); err != nil {
+		return s.fail(err)
+	}
+	if err := vfs.WriteFile(s.fsys, s.path(pointerName(k.slot)), encodePointer(k.pointer)); err != nil {
+		return s.fail(err)
+	}
+	if err := s.fsys.SyncDir(s.dir); err != nil {
+		// The new pointer may be there or not: nothing goes on from here.
+		return s.fail(protocol.ErrDiskFailed.Because(err))
+	}
+	s.kept = append([]*kept{k}, s.kept[:min(1, len(s.kept))]...)
+	if err := s.tidy(); err != nil {
+		// The checkpoint is there. What is left over is found at the next start.
+		s.o.Logger.Warn("giving up old checkpoints", "error", err)
+	}
+	return nil
+}
+
+// tidy gives up what the new pointer has replaced. The caller holds the lock.
+func (s *Store) tidy() error {
+	names, err := s.fsys.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, badPrefix) {
+			if err := s.fsys.Remove(s.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.settleDoubt(names); err != nil {
+		return err
+	}
+	err = s.closeIdle()
+	for number, h := range s.homes {
+		if h.db != nil {
+			err = errors.Join(err, h.db.discard(s.oldestIn(number)))
+		}
+	}
+	return errors.Join(err, s.sweep())
+}
+
+// settleDoubt ends the time in which nothing is removed: when no pointer file
+// is left that is not one of a kept checkpoint.
+func (s *Store) settleDoubt(names []string) error {
+	if !s.doubt {
+		return nil
+	}
+	for slot := 1; slot <= slots; slot++ {
+		known := slices.ContainsFunc(s.kept, func(k *kept) bool { return k.slot == slot })
+		if !known && slices.Contains(names, pointerName(slot)) {
+			return nil
+		}
+	}
+	s.doubt = false
+	return nil
+}
