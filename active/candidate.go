@@ -49,7 +49,7 @@ func (m *Member) mayCampaign() bool {
 // electionTimeout passes when no leader was heard and no election was won.
 func (m *Member) electionTimeout() {
 	m.armElection()
-	if m.mayCampaign() {
+	if m.mayCampaign() && !m.pledged() {
 		m.preCampaign()
 		return
 	}
@@ -141,6 +141,10 @@ func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
 	}
 	if !v.Transfer && m.hearsLeader() {
 		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader is heard")
+		return
+	}
+	if !v.Transfer && m.pledged() {
+		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader may hold a lease")
 		return
 	}
 	if v.Pre {

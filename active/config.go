@@ -21,11 +21,15 @@ type Config struct {
 	// runs draw the same ones.
 	Seed uint64
 
-	// Election is the shortest election timeout, T; each one is drawn from
-	// [T, 2T). Shorter finds a dead leader sooner and takes a slow one for
-	// dead more often. A leader that has not heard a quorum for T steps down.
-	// Default 500 ms.
+	// Election is the shortest election timeout, T. Shorter finds a dead
+	// leader sooner and takes a slow one for dead more often. A leader that
+	// has not heard a quorum for T steps down. Default 500 ms.
 	Election time.Duration
+	// ElectionSpread is the width of the range that timeouts are drawn from,
+	// [T, T+ElectionSpread). The narrower it is, the more often several
+	// members campaign at once and split the vote; one nanosecond is no
+	// randomness at all. Default T.
+	ElectionSpread time.Duration
 	// Heartbeat is how often a leader asserts itself. At most half of
 	// Election. Default 100 ms.
 	Heartbeat time.Duration
@@ -62,6 +66,7 @@ var (
 // default.
 func (c Config) WithDefaults() Config {
 	setDefault(&c.Election, LAN.Election)
+	setDefault(&c.ElectionSpread, c.Election)
 	setDefault(&c.Heartbeat, c.Election/5)
 	setDefault(&c.AppendBytesMax, 256<<10)
 	setDefault(&c.InflightMax, 64)
@@ -87,6 +92,9 @@ func (c Config) Validate() error {
 	}
 	if c.Election < time.Millisecond {
 		wrong("active: the election timeout is %v, at least 1ms is needed", c.Election)
+	}
+	if c.ElectionSpread < 0 {
+		wrong("active: election timeouts spread over %v, it must be positive", c.ElectionSpread)
 	}
 	if c.Heartbeat <= 0 {
 		wrong("active: the heartbeat interval is %v, it must be positive", c.Heartbeat)

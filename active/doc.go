@@ -27,5 +27,9 @@
 // Elapsed time is always the difference of two instants, never a count of
 // ticks: a process that was stopped for a while finds out at its first event.
 //
+// No rule of safety depends on time, with one exception, which is off unless
+// the replicated configuration turns it on: a leader with a lease serves reads
+// on its own. It trusts that clocks run at the same rate (see lease.go).
+//
 // A Member belongs to one goroutine.
 package active

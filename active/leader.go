@@ -24,6 +24,9 @@ type leadership struct {
 	rounds []round // sent and not confirmed, in order
 	reads  []read  // that wait for a round to be sent
 
+	leased    bool             // a round of this configuration was answered
+	leaseFrom protocol.Instant // when it was sent
+
 	transfer   *transfer // under way
 	handedOver bool      // TimeoutNow was sent in this term
 

@@ -65,6 +65,7 @@ func (m *Member) reconfigure() {
 	}
 	if m.state == StateLeader {
 		m.lead.follow(m)
+		m.lead.endLease()
 	}
 }
 

@@ -90,7 +90,8 @@ type Member struct {
 	quorum  quorum
 	voter   bool // this member is a voter, in either half
 
-	heard      protocol.Instant // when the leader was heard last
+	started    protocol.Instant // this role
+	heard      protocol.Instant // when a leader was heard last; at first, started
 	electionAt protocol.Instant // when to campaign, unless a leader is heard
 
 	ballots []ballot // aligned with quorum.voters; of a (pre-)candidate
@@ -117,7 +118,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	err := cfg.Validate()
 	invariant.Check(err == nil, "configuration of a member: %v", err)
 	m := &Member{
-		cfg: cfg.WithDefaults(), log: log, now: now, state: StateFollower,
+		cfg: cfg.WithDefaults(), log: log, now: now, started: now, heard: now, state: StateFollower,
 		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
 		hard: start.State, shape: start.Shape.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
 	}
@@ -235,9 +236,10 @@ func (m *Member) emit(kind protocol.EventKind, member protocol.MemberID, index p
 	m.ready.Events = append(m.ready.Events, protocol.Event{Kind: kind, Term: m.hard.Term, Index: index, Member: member, Text: text})
 }
 
-// armElection draws the next election timeout, from [T, 2T).
+// armElection draws the next election timeout, from [T, 2T) unless the
+// configuration says otherwise.
 func (m *Member) armElection() {
-	t := m.cfg.Election + time.Duration(m.rng.Int64N(int64(m.cfg.Election)))
+	t := m.cfg.Election + time.Duration(m.rng.Int64N(int64(m.cfg.ElectionSpread)))
 	m.electionAt = m.now.Add(t)
 }
 

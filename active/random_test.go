@@ -86,6 +86,9 @@ func newRun(seed uint64) *randomRun {
 	voters := 1 + 2*rng.IntN(3)
 	r := &randomRun{c: newCluster(), rng: rng, asked: map[uint64]asked{}, names: names, loss: 0.1 * rng.Float64()}
 	r.c.base.Configuration = configurationOf(names[:voters]...)
+	if rng.IntN(3) == 0 {
+		r.c.base.Configuration.Lease = time.Duration(1+rng.IntN(600)) * time.Millisecond
+	}
 	r.c.tune = func(cfg *Config) {
 		cfg.InflightMax = 1 + rng.IntN(4)
 		cfg.AppendBytesMax = 1 + rng.IntN(200)
@@ -285,6 +288,9 @@ func (r *randomRun) change() {
 				next, moves = next.With(line), r.rng.IntN(2)
 			}
 		}
+	}
+	if r.rng.IntN(8) == 0 {
+		next.Lease = time.Duration(r.rng.IntN(3)) * 300 * time.Millisecond
 	}
 	for range moves {
 		next = r.move(next, r.names[r.rng.IntN(len(r.names))])

@@ -44,6 +44,8 @@ func (m *Member) ReadIndex(now protocol.Instant, r protocol.ReadIndex) {
 func (m *Member) readIndex(from protocol.MemberID, r protocol.ReadIndex) {
 	q := read{origin: r.Origin, run: r.Run, request: r.Request}
 	switch {
+	case m.state == StateLeader && m.holdsLease():
+		m.answerRead(q, m.hard.Commit, protocol.OK)
 	case m.state == StateLeader && len(m.lead.reads) >= m.cfg.ReadsMax:
 		m.answerRead(q, 0, protocol.ErrOverloaded.Code)
 	case m.state == StateLeader:
@@ -106,6 +108,7 @@ func (m *Member) startRound(all bool) {
 // confirmRounds serves the rounds that a majority has answered. An answer to a
 // later round confirms the earlier ones too.
 func (m *Member) confirmRounds() {
+	m.renewLease()
 	l := m.lead
 	confirmed := m.quorumOf(l.round, roundOf)
 	n, fresh := 0, -1

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	campaign a                  its election timeout passes
 //	propose a x y               two commands at the leader a
 //	change a +d ^d -d version=3 d becomes learner, voter, nothing
+//	change a lease=450ms        lease reads
 //	transfer a b                a hands its leadership over to b, or to the best
 //	read a 7                    read-index request 7 at a
 //	send a->b vote term=3 ...   a message out of the blue
@@ -273,6 +274,10 @@ func (s *stage) change(name string, words []string) {
 		if number, ok := strings.CutPrefix(w, "version="); ok {
 			v, _ := strconv.Atoi(number)
 			version = protocol.Index(v)
+			continue
+		}
+		if lease, ok := strings.CutPrefix(w, "lease="); ok {
+			next.Lease, _ = time.ParseDuration(lease)
 			continue
 		}
 		line := protocol.ActiveMember{ID: idOf(w[1:]), Name: w[1:], Seat: protocol.SeatLearner}
