@@ -137,7 +137,7 @@ func (p *Program) app() *cli.App {
 		Commands: []*cli.Command{
 			p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(),
 			p.mapCommand(), p.queueCommand(), p.counterCommand(),
-			p.simCommand(), p.walCommand(), p.completionCommand(), p.versionCommand(),
+			p.simCommand(), p.benchCommand(), p.walCommand(), p.completionCommand(), p.versionCommand(),
 		},
 	}
 	app.Action = unknownCommand(app.Name, func() []*cli.Command { return app.Commands }, true)

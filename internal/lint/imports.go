@@ -17,7 +17,7 @@ var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
 	below = append([]string{"gossip/...", "storage/...", "internal/replica"}, cores...)
 	// offline is what the command uses without a cluster.
-	offline = []string{"internal/sim", "storage/...", "gossip", "active"}
+	offline = []string{"internal/sim", "internal/study", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
 	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
 )
@@ -45,6 +45,9 @@ var table = []row{
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica",
 	}},
+	{dir: "internal/study", allow: []string{"active"}},
+	{dir: "internal/mutation", bare: true},
+	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
 	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/web/...", "resources/..."}, tests: anything},
 	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
 	{dir: "cmd", allow: append([]string{".", "resources/..."}, offline...), tests: anything},
