@@ -334,6 +334,28 @@ func (c *cluster) passiveAppend(n *node, from protocol.MemberID, a *protocol.App
 	}})
 }
 
+// adopt lets the flock bring committed entries of one node to another.
+func (c *cluster) adopt(to, from *node, first, last protocol.Index) Verdict {
+	run := Run{From: from.id, Entries: slices.Clone(from.log[first-1 : last]), Commit: from.commit()}
+	if to.m != nil {
+		v := to.m.Adopt(c.now, run)
+		c.settle(to)
+		return v
+	}
+	for _, e := range run.Entries { // the passive role in short
+		if e.Index == protocol.Index(len(to.log))+1 && e.Index <= run.Commit {
+			to.log = append(to.log, e)
+			to.state.Commit = e.Index
+			if e.Term > to.state.Term {
+				to.state.Term, to.state.Vote = e.Term, protocol.MemberID{}
+			}
+		}
+	}
+	c.check.committed(c, to, to.state.Commit)
+	c.settle(to)
+	return Adopted
+}
+
 // stabilize delivers in order until nothing is under way.
 func (c *cluster) stabilize() {
 	for round := 0; len(c.wire) > 0; round++ {

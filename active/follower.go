@@ -22,6 +22,7 @@ func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
 	lead := m.lead
 	m.state, m.leader, m.lead, m.ballots = StateFollower, leader, nil, nil
 	if was == StateLeader {
+		m.led = m.now
 		m.armElection()
 		m.refuseReads(lead)
 	}

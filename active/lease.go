@@ -41,13 +41,13 @@ func (m *Member) lease() time.Duration {
 // [S] It does not matter whether the member still follows that leader: it may
 // have heard of a higher term meanwhile. And one that has just started may have
 // answered a round before and does not know: unless there is no other voter, it
-// waits for the longest time that an election can take to begin.
+// waits as if it had heard a leader at its start.
 func (m *Member) pledged() bool {
 	lease := m.lease()
 	if lease == 0 || m.alone() {
 		return false
 	}
-	return m.now < m.started.Add(max(lease, 2*m.cfg.Election)) || m.now < m.heard.Add(lease)
+	return m.now < m.heard.Add(lease)
 }
 
 // renewLease follows the answers to rounds. [S] The lease runs from the sending

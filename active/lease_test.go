@@ -19,8 +19,7 @@ func leasedHub(t *testing.T, lease time.Duration, terms ...int) *hub {
 	c.Configuration.Lease = lease
 	h.n.m.configs = protocol.NewConfigurations(c)
 	h.n.m.reconfigure()
-	h.n.m.started = h.now.Add(-time.Minute)
-	h.n.m.heard = h.n.m.started
+	h.n.m.heard = h.now.Add(-time.Minute)
 	return h
 }
 
@@ -95,4 +94,23 @@ func TestLeaseCountsHoldersOfTheConfigurationOnly(t *testing.T) {
 	h.tick(100 * time.Millisecond)
 	h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
 	equal(t, "held by the answer of one that has it", h.n.m.holdsLease(), true)
+}
+
+// Who answered under a short lease may not hold the configuration with a long
+// one.
+func TestLeaseEndsWithItsConfiguration(t *testing.T) {
+	h := leasedHub(t, 300*time.Millisecond, 1)
+	h.lead()
+	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
+	h.tick(100 * time.Millisecond)
+	h.says("c", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
+	equal(t, "held", h.n.m.holdsLease(), true)
+	next := h.n.m.current.Configuration
+	next.Lease = 5 * time.Second
+	if _, err := h.change("a", next); err != nil {
+		t.Fatal(err)
+	}
+	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 3})
+	equal(t, "committed", h.n.m.hard.Commit, 3)
+	equal(t, "held by an answer from before", h.n.m.holdsLease(), false)
 }

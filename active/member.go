@@ -90,8 +90,8 @@ type Member struct {
 	quorum  quorum
 	voter   bool // this member is a voter, in either half
 
-	started    protocol.Instant // this role
-	heard      protocol.Instant // when a leader was heard last; at first, started
+	heard      protocol.Instant // when a leader was heard last; at first, the start
+	led        protocol.Instant // when this member ceased to lead
 	electionAt protocol.Instant // when to campaign, unless a leader is heard
 
 	ballots []ballot // aligned with quorum.voters; of a (pre-)candidate
@@ -118,7 +118,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	err := cfg.Validate()
 	invariant.Check(err == nil, "configuration of a member: %v", err)
 	m := &Member{
-		cfg: cfg.WithDefaults(), log: log, now: now, started: now, heard: now, state: StateFollower,
+		cfg: cfg.WithDefaults(), log: log, now: now, heard: now, led: now, state: StateFollower,
 		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
 		hard: start.State, shape: start.Shape.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
 	}

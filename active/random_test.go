@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, joint, crashes, transfers int
+	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -42,16 +42,17 @@ func TestRandomClusters(t *testing.T) {
 		elections, truncations, commits = elections+k.elections, truncations+k.truncations, commits+k.commits
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
 		joint, transfers = joint+k.joint, transfers+r.transfers
+		adopted, replaced = adopted+r.adopted, replaced+r.replaced
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers",
-		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced)
 	for _, rare := range []struct {
 		name string
 		got  int
 		want int // per 300 seeds
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
-		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 200},
+		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"adopted runs", adopted, 100},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -68,9 +69,9 @@ type randomRun struct {
 	served  int
 	crashes int
 
-	transfers int
-	loss      float64
-	names     []string
+	transfers, adopted, replaced int
+	loss                         float64
+	names                        []string
 }
 
 // asked is a read under way: what was committed when it began.
@@ -125,6 +126,8 @@ func (r *randomRun) act() {
 	switch p := rng.IntN(1000); {
 	case p < 540:
 		r.deliverSome()
+	case p < 555:
+		r.flock(n)
 	case p < 690:
 		c.tick(time.Duration(rng.IntN(40)) * time.Millisecond)
 	case p < 695:
@@ -261,6 +264,30 @@ func (r *randomRun) partition() {
 	}
 }
 
+// flock brings committed entries of anybody to a node that is adrift, and now
+// and then to one that is not.
+func (r *randomRun) flock(n *node) {
+	from := r.c.nodes[r.rng.IntN(len(r.c.nodes))]
+	if n.down || from == n || from.down || from.commit() == 0 {
+		return
+	}
+	adrift := n.m != nil && n.m.Adrift(r.c.now)
+	if !adrift && r.rng.IntN(4) > 0 {
+		return
+	}
+	last := 1 + protocol.Index(r.rng.IntN(int(from.commit())))
+	first := last - protocol.Index(r.rng.IntN(int(last)))
+	if r.rng.IntN(2) == 0 {
+		first, last = min(n.commit()+1, from.commit()), from.commit()
+	}
+	before := len(n.log)
+	if r.c.adopt(n, from, first, last) == Adopted && n.m != nil && len(n.log) <= before {
+		r.replaced++
+	} else if n.m != nil {
+		r.adopted++
+	}
+}
+
 // transfer hands the leadership over, to anybody.
 func (r *randomRun) transfer() {
 	l := r.c.leader()
@@ -330,6 +357,8 @@ func (r *randomRun) recover() {
 	l := c.leader()
 	invariant.Check(l != nil, "no leader after the faults stopped")
 	invariant.Check(!l.m.current.Configuration.Joint(), "a change is left half done: %v", l.m.current.Configuration)
+	r.allFindOut(l)
+	r.allFindOut(l)
 	before := len(c.check.done)
 	i, err := c.propose(l.name, "the end")
 	invariant.Check(err == nil, "proposal after the faults stopped: %v", err)
@@ -345,4 +374,17 @@ func (r *randomRun) recover() {
 	served := r.served
 	r.collectReads()
 	invariant.Check(r.served > served, "no read after the faults stopped")
+}
+
+// allFindOut lets the flock tell those who are adrift what was committed: then
+// everybody has the role that the leader's configuration gives, also who was
+// removed while away.
+func (r *randomRun) allFindOut(l *node) {
+	for _, n := range r.c.nodes {
+		if n.m != nil && n.m.Adrift(r.c.now) {
+			r.c.adopt(n, l, 1, l.commit())
+		}
+		named := l.m.current.Configuration.Names(n.id)
+		invariant.Check(named == (n.m != nil), "%s is active: %t, named by the leader's configuration: %t", n.name, n.m != nil, named)
+	}
 }

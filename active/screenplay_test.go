@@ -31,6 +31,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	change a +d ^d -d version=3 d becomes learner, voter, nothing
 //	change a lease=450ms        lease reads
 //	transfer a b                a hands its leadership over to b, or to the best
+//	adopt d a first=4 last=9    d is brought entries of a by the flock
 //	read a 7                    read-index request 7 at a
 //	send a->b vote term=3 ...   a message out of the blue
 //	deliver a->b                what is under way, once; * for anybody
@@ -172,6 +173,15 @@ func (s *stage) command(words []string) {
 		if err != nil {
 			s.report(0, err)
 		}
+	case "adopt":
+		to, from := s.c.node(args[0]), s.c.node(args[1])
+		v := valuesOf(args[2:])
+		first, last := protocol.Index(1), protocol.Index(len(from.log))
+		if _, ok := v["first"]; ok {
+			first, last = protocol.Index(v.number("first")), protocol.Index(v.number("last"))
+		}
+		adrift := to.m != nil && to.m.Adrift(s.c.now)
+		s.say("%s (adrift: %t): %s", to.name, adrift, s.c.adopt(to, from, first, last))
 	case "read":
 		n := s.c.node(args[0])
 		request, _ := strconv.Atoi(args[1])

@@ -1,0 +1,119 @@
+package active
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Run is a contiguous piece of the committed log, as the flock has it.
+type Run struct {
+	// From made it from its own log; for events.
+	From    protocol.MemberID
+	Entries []protocol.Entry
+	// Commit is what From knew to be committed. Nothing above it is taken.
+	Commit protocol.Index
+}
+
+// Verdict is what became of a run.
+type Verdict uint8
+
+const (
+	// Adopted: the committed part of the log grew.
+	Adopted Verdict = iota + 1
+	// Old: everything in the run is known to be committed here, or not
+	// committed there; or this member leads, and knows better.
+	Old
+	// Gap: the run begins above the committed part.
+	Gap
+	// Mismatch: the run contradicts itself or what is committed here.
+	Mismatch
+)
+
+// String returns the verdict's name.
+func (v Verdict) String() string {
+	switch v {
+	case Adopted:
+		return "adopted"
+	case Old:
+		return "old"
+	case Gap:
+		return "gap"
+	case Mismatch:
+		return "mismatch"
+	}
+	return "none"
+}
+
+// Adrift reports whether no leader has been heard for two election timeouts.
+// [S] The owner then asks the flock for committed entries, as a passive does,
+// and hands them to Adopt: a member that was removed while it was away hears of
+// it from nobody else, because those who lead do not know it any more.
+func (m *Member) Adrift(now protocol.Instant) bool {
+	m.advance(now)
+	return m.state != StateLeader && m.now >= max(m.heard, m.led).Add(2*m.cfg.Election)
+}
+
+// Adopt takes committed entries that came from the flock instead of a leader.
+// The owner has verified, by log sum, that the run joins the committed part of
+// this log. What conflicts with it here was never committed and goes;
+// commit index and term rise. The owner judges the role afterwards.
+//
+// Nothing is acknowledged: a leader that counts this member asks for itself. A
+// leader takes nothing, unless an entry is of a higher term: then it is deposed
+// and does not know, and steps down first.
+func (m *Member) Adopt(now protocol.Instant, run Run) Verdict {
+	m.advance(now)
+	entries, configs, verdict := m.examine(run)
+	if verdict != Adopted {
+		return verdict
+	}
+	last := &entries[len(entries)-1]
+	if m.state == StateLeader && last.Term <= m.hard.Term {
+		return Old
+	}
+	if m.state == StateLeader {
+		m.stepDown(fmt.Sprintf("%s is committed in a higher term", *last))
+	}
+	if last.Term > m.hard.Term || m.state != StateFollower {
+		// Ballots are of the configuration and the log that they were asked
+		// for.
+		m.becomeFollower(max(m.hard.Term, last.Term), protocol.MemberID{})
+	}
+	m.emit(protocol.EventAdopted, run.From, last.Index, "")
+	m.takeEntries(entries, configs)
+	m.commitTo(last.Index)
+	return Adopted
+}
+
+// examine judges a run without changing anything. For Adopted it returns the
+// entries above the commit index and the configurations among them.
+func (m *Member) examine(run Run) ([]protocol.Entry, []protocol.ConfigurationAt, Verdict) {
+	n := len(run.Entries)
+	if n == 0 || run.Entries[0].Index == 0 || run.Entries[0].Term == 0 {
+		return nil, nil, Mismatch
+	}
+	first := run.Entries[0].Index
+	last := min(run.Entries[n-1].Index, run.Commit)
+	if last <= m.hard.Commit {
+		return nil, nil, Old
+	}
+	if first > m.hard.Commit+1 {
+		return nil, nil, Gap
+	}
+	commit, _ := m.shape.TermAt(m.hard.Commit)
+	a := &protocol.Append{Term: run.Entries[n-1].Term, PrevIndex: first - 1, Entries: run.Entries}
+	configs, err := checkAppend(a)
+	if err != nil {
+		return nil, nil, Mismatch
+	}
+	skip := m.hard.Commit + 1 - first
+	if skip > 0 && run.Entries[skip-1].Term != commit || run.Entries[skip].Term < commit {
+		return nil, nil, Mismatch
+	}
+	entries := run.Entries[skip : last-first+1]
+	for len(configs) > 0 && configs[len(configs)-1].Index > last {
+		configs = configs[:len(configs)-1]
+	}
+	return entries, configs, Adopted
+}
