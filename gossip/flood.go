@@ -66,7 +66,7 @@ func (c *Core) flush(now protocol.Instant) {
 	p := &c.push
 	p.flushAt = never
 	tip := c.self.Tip
-	if c.self.Role != protocol.RoleActive || !c.source() || tip <= p.done {
+	if c.follows() || !c.source() || tip <= p.done {
 		return
 	}
 	if tip-p.done > pushEntriesMax {
@@ -167,7 +167,7 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 		return
 	}
 	c.learnHolders(from, f)
-	if c.self.Role == protocol.RoleActive {
+	if !c.follows() {
 		return
 	}
 	pulled := f.Flags&protocol.FramePulled != 0

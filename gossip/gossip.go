@@ -51,6 +51,9 @@ type Progress struct {
 	Term    protocol.Term
 	Leader  protocol.MemberID // zero if none is known
 	Role    protocol.Role
+	// Adrift says of an active that it has heard no leader for long: it takes
+	// entries from the flock, as a passive does.
+	Adrift bool
 	// Source says that others may be fed from this log: it is complete and not
 	// in doubt.
 	Source bool
@@ -157,7 +160,7 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 	if c.wrong && p.Tip < c.diverged {
 		c.wrong = false // the log was installed anew
 	}
-	if !c.started || p.Role != before.Role {
+	if !c.started || p.Role != before.Role || p.Adrift != before.Adrift {
 		c.started = true
 		c.becomeRole(p)
 	}
@@ -167,15 +170,15 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 	}
 	c.seen.dropTo(p.Tip)
 	c.buffer.dropTo(p.Tip)
-	if p.Role == protocol.RoleActive {
-		c.pushTip(now)
+	if c.follows() {
+		c.deliver()
 		return
 	}
-	c.deliver()
+	c.pushTip(now)
 }
 
 // becomeRole starts afresh in a role: history is not pushed, and an active
-// takes nothing from the flock.
+// takes nothing from the flock unless it is adrift.
 func (c *Core) becomeRole(p Progress) {
 	c.push.done, c.push.flushAt = p.Tip, never
 	c.given = p.Tip
@@ -185,10 +188,13 @@ func (c *Core) becomeRole(p Progress) {
 	c.ready.Runs = nil
 }
 
-// takes reports whether this member takes entries from the flock. An active
-// gets them from its leader. (One that hears no leader for long asks the flock
-// like a passive: this is where that will be decided.)
-func (c *Core) takes() bool { return c.self.Role != protocol.RoleActive && !c.wrong }
+// follows reports whether this member gets its entries from the flock. An
+// active gets them from its leader, as long as it hears one. [S] One that does
+// not may have been removed while it was away, and hears of it nowhere else.
+func (c *Core) follows() bool { return c.self.Role != protocol.RoleActive || c.self.Adrift }
+
+// takes reports whether this member takes entries from the flock now.
+func (c *Core) takes() bool { return c.follows() && !c.wrong }
 
 // source reports whether others may be fed from this member's log.
 func (c *Core) source() bool { return c.self.Source && !c.wrong }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/passive"
@@ -83,7 +84,7 @@ func (r *Replica) changeLog(d *protocol.Delta) {
 
 // serveGossip exchanges progress and messages with the gossip core.
 func (r *Replica) serveGossip(now protocol.Instant) bool {
-	if p := r.progressNow(); p != r.progress {
+	if p := r.progressNow(now); p != r.progress {
 		r.progress = p
 		r.gossip.Progress(now, p)
 	}
@@ -109,8 +110,9 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 
 // take offers a run of committed entries to the role.
 func (r *Replica) take(now protocol.Instant, run gossip.Run) {
-	if r.role != protocol.RolePassive {
-		return // an active gets its entries from the leader
+	if r.role == protocol.RoleActive {
+		r.adopt(now, run)
+		return
 	}
 	verdict := r.passive.Take(now, passive.Run{
 		From: run.From, Origin: run.Origin, Before: run.Before, Entries: run.Entries, Commit: run.Commit,
@@ -120,7 +122,31 @@ func (r *Replica) take(now protocol.Instant, run gossip.Run) {
 	}
 }
 
-func (r *Replica) progressNow() gossip.Progress {
+// adopt offers a run to an active that is adrift. What it holds above its commit
+// index does not count as held; the log sum there says whether the run joins.
+func (r *Replica) adopt(now protocol.Instant, run gossip.Run) {
+	first := run.Entries[0].Index
+	if first > r.commit+1 || run.Entries[len(run.Entries)-1].Index <= r.commit {
+		return
+	}
+	sum := run.Before
+	for i := range run.Entries[:r.commit+1-first] {
+		sum = sum.Next(run.Entries[i].Raw)
+	}
+	mine, known := r.tail.sumAt(r.commit)
+	if !known || sum != mine {
+		r.gossip.Refused(now, run)
+		return
+	}
+	switch r.active.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit}) {
+	case active.Adopted:
+		r.serveRole() // the next run joins what this one brought
+	case active.Mismatch:
+		r.gossip.Refused(now, run)
+	}
+}
+
+func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	p := gossip.Progress{
 		First:   r.shape().FirstIndex(),
 		Tip:     min(r.commit, r.tail.last()),
@@ -132,7 +158,7 @@ func (r *Replica) progressNow() gossip.Progress {
 		Leader:  r.hint.leader,
 	}
 	if r.role == protocol.RoleActive {
-		p.Term, p.Leader = r.active.Term(), r.active.Leader()
+		p.Term, p.Leader, p.Adrift = r.active.Term(), r.active.Leader(), r.active.Adrift(now)
 	}
 	return p
 }
