@@ -1,0 +1,360 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/storagetest"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// deadly is an engine that kills the process when it opens some stores.
+type deadly struct {
+	engine
+	folders map[string]bool
+	opened  int
+}
+
+// death is the panic that stands for the end of the process: nobody between the
+// engine and the test catches it, and what was on disk stays.
+type death struct{}
+
+func (d *deadly) open(folder string) (database, error) {
+	if d.folders[folder] {
+		panic(death{})
+	}
+	d.opened++
+	return d.engine.open(folder)
+}
+
+// dies reports whether f ends with a death.
+func dies(f func()) (died bool) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case death{}:
+			died = true
+		default:
+			panic(r)
+		}
+	}()
+	f()
+	return false
+}
+
+// house is a directory with checkpoints at 10 and 20 in store 1, or with the
+// one at 20 in a store of its own.
+type house struct {
+	t      *testing.T
+	disk   *vfs.Memory
+	engine *deadly
+	boot   string
+}
+
+func newHouse(t *testing.T, twoStores bool) *house {
+	t.Helper()
+	disk := vfs.NewMemory(1)
+	h := &house{t: t, disk: disk, boot: "a", engine: &deadly{engine: flatEngine{disk}, folders: map[string]bool{}}}
+	s := h.start()
+	h.take(s, 10, false)
+	h.take(s, 20, !twoStores)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *house) start() *Store {
+	h.t.Helper()
+	h.disk.Kill()
+	s, err := open(h.disk, "/c", Options{BootID: h.boot, SpaceReserve: 1}.withDefaults(), h.engine)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+func (h *house) take(s *Store, index protocol.Index, incremental bool) {
+	h.t.Helper()
+	ctx := context.Background()
+	var w storage.CheckpointWriter
+	var err error
+	if incremental {
+		w, err = s.BeginIncremental(ctx, index, s.Kept()[0])
+	} else {
+		w, err = s.BeginFull(ctx, index, 0)
+	}
+	if err == nil {
+		err = w.Write(ctx, []storage.Item{{Space: "s", Key: []byte{byte(index)}, Index: index}})
+	}
+	if err == nil {
+		_, err = w.Commit(ctx, storagetest.Describe(index))
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// use is what a member does at its start; it may die of it.
+func use(s *Store) error {
+	for _, d := range s.Kept() {
+		if err := s.Iterate(context.Background(), d.Index, func(storage.Item) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *house) dieInOpen() {
+	h.t.Helper()
+	s := h.start()
+	if !dies(func() { use(s) }) {
+		h.t.Fatal("the process should have died")
+	}
+}
+
+func (h *house) wantKept(s *Store, kept, aside int) {
+	h.t.Helper()
+	if a, b := len(s.Kept()), len(s.Aside()); a != kept || b != aside {
+		h.t.Fatalf("got %d checkpoints kept and %d aside, want %d and %d", a, b, kept, aside)
+	}
+}
+
+// Power returns, all members open Badger, the power blips, twice: nobody's
+// checkpoint is lost.
+func TestTwoDeathsDoNotLoseTheState(t *testing.T) {
+	h := newHouse(t, false)
+	h.engine.folders["/c/store-00000001"] = true
+	h.dieInOpen()
+	h.dieInOpen()
+	h.engine.folders = nil
+	s := h.start()
+	h.wantKept(s, 2, 0)
+	if err := use(s); err != nil {
+		t.Fatal(err)
+	}
+	// They are forgotten now: it takes three again.
+	s.Close()
+	h.engine.folders = map[string]bool{"/c/store-00000001": true}
+	h.dieInOpen()
+	h.dieInOpen()
+	h.wantKept(h.start(), 2, 0)
+}
+
+func TestDeathsOfAnotherBootDoNotCount(t *testing.T) {
+	h := newHouse(t, false)
+	h.engine.folders["/c/store-00000001"] = true
+	for _, boot := range []string{"a", "a", "b", "b", "c", "c"} {
+		h.boot = boot
+		h.dieInOpen()
+	}
+	h.wantKept(h.start(), 2, 0)
+}
+
+func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
+	for _, twoStores := range []bool{false, true} {
+		h := newHouse(t, twoStores)
+		newest := "/c/store-00000001"
+		kept, aside := 0, 2
+		if twoStores {
+			newest, kept, aside = "/c/store-00000002", 1, 1
+		}
+		h.engine.folders[newest] = true
+		for range 3 {
+			h.dieInOpen()
+		}
+		s := h.start()
+		h.wantKept(s, kept, aside)
+		if err := use(s); err != nil { // the older one, if there is one
+			t.Fatal(err)
+		}
+		if !twoStores {
+			// With none to be had it is tried again, and that too may kill.
+			if !dies(func() { s.Retry(context.Background()) }) {
+				t.Fatal("the process should have died")
+			}
+			s = h.start()
+			h.wantKept(s, kept, aside)
+			h.engine.folders = nil
+			if err := s.Retry(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			h.wantKept(s, 2, 0)
+			if err := use(s); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			s = h.start()
+			h.wantKept(s, 2, 0)
+			continue
+		}
+		if err := s.Retry(context.Background()); !errors.Is(err, protocol.ErrInvalid) {
+			t.Fatalf("got error %v, want %v", err, protocol.ErrInvalid)
+		}
+		for _, index := range []protocol.Index{30, 40, 50} {
+			h.take(s, index, false)
+		}
+		s.Close()
+		h.wantKept(h.start(), 2, 1)
+		if ok, err := vfs.Exists(h.disk, newest+"/"+flatFile); !ok || err != nil {
+			t.Errorf("the store that was set aside is gone: %v", err)
+		}
+	}
+}
+
+// A death while a checkpoint is read counts like one in Open.
+func TestDeathsWhileReadingCount(t *testing.T) {
+	h := newHouse(t, false)
+	for range 3 {
+		s := h.start()
+		died := dies(func() {
+			// Only the end of the process leaves the mark behind.
+			_, home, err := s.use(20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := home.reading.begin(); err != nil {
+				t.Fatal(err)
+			}
+			panic(death{})
+		})
+		if !died {
+			t.Fatal("the process should have died")
+		}
+	}
+	s := h.start()
+	h.wantKept(s, 0, 2)
+	if err := s.Retry(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantKept(s, 2, 0)
+}
+
+// A store that cannot be opened, without a death, is set aside at once.
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	h := newHouse(t, true)
+	s := h.start()
+	s.engine = refusing{s.engine, "/c/store-00000002"}
+	if err := use(s); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Fatalf("got error %v, want %v", err, protocol.ErrCorrupt)
+	}
+	h.wantKept(s, 1, 1)
+	if err := use(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type refusing struct {
+	engine
+	folder string
+}
+
+func (r refusing) open(folder string) (database, error) {
+	if folder == r.folder {
+		return nil, errors.New("no")
+	}
+	return r.engine.open(folder)
+}
+
+// Opening the directory opens no Badger.
+func TestOpenTouchesNoStore(t *testing.T) {
+	h := newHouse(t, true)
+	before := h.engine.opened
+	s := h.start()
+	h.wantKept(s, 2, 0)
+	if got := h.engine.opened - before; got != 0 {
+		t.Errorf("got %d stores opened, want none", got)
+	}
+}
+
+// Either pointer may be damaged: the other checkpoint is used, and no store is
+// removed as long as nobody knows what the damaged one names.
+func TestDamagedPointer(t *testing.T) {
+	for slot := 1; slot <= slots; slot++ {
+		h := newHouse(t, true)
+		if err := h.disk.FlipBit("/c/"+pointerName(slot), 8*30); err != nil {
+			t.Fatal(err)
+		}
+		s := h.start()
+		h.wantKept(s, 1, 0)
+		for _, store := range []string{"1", "2"} {
+			if ok, err := vfs.Exists(h.disk, "/c/store-0000000"+store+"/"+flatFile); !ok || err != nil {
+				t.Errorf("store %s is gone: %v", store, err)
+			}
+		}
+		h.take(s, 30, false)
+		h.wantKept(s, 2, 0)
+		h.take(s, 40, true)
+		if s.doubt {
+			t.Error("no pointer is damaged any more, and nothing is removed")
+		}
+		s.Close()
+		s = h.start()
+		h.wantKept(s, 2, 0)
+		if err := use(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Without the rule that an install goes into a new store, what a crashed
+// checkpoint has left there shows: the leftovers of the suite are real.
+func TestLeftoversAreThereInTheOldStore(t *testing.T) {
+	ctx := context.Background()
+	o := Options{MemTableBytes: 8 << 20, SpaceReserve: 1 << 20, BootID: "a"}.withDefaults()
+	stores := map[string]func() (*Store, error){}
+	dir, disk := t.TempDir(), vfs.NewMemory(1)
+	stores["badger"] = func() (*Store, error) { return Open(vfs.OS(), dir, o) }
+	stores["flat"] = func() (*Store, error) { return OpenFlat(disk, "/c", o) }
+	for name, begin := range stores {
+		t.Run(name, func(t *testing.T) {
+			s, err := begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := &house{t: t}
+			h.take(s, 10, false)
+			w, err := s.BeginIncremental(ctx, 20, s.Kept()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 12 {
+				if err := w.Write(ctx, []storage.Item{{Key: []byte{'c', byte(i)}, Index: 15, Value: make([]byte, 300<<10)}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if s, err = begin(); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			_, home, err := s.use(10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.release(home)
+			cur := home.db.cursor(30)
+			defer cur.close()
+			cur.seek(nil)
+			n := 0
+			for {
+				_, _, ok, err := cur.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !ok {
+					break
+				}
+				n++
+			}
+			if n < 2 {
+				t.Errorf("got %d items at 30 in the old store, want leftovers among them", n)
+			}
+		})
+	}
+}
