@@ -31,6 +31,8 @@ type requests struct {
 	proposed []proposed  // by index; only while this member leads
 	sent     []forwarded // by id
 	asked    []readGroup // by id
+	// transfers wait for this member to lose its leadership.
+	transfers []uint64
 }
 
 // command is one to propose or to forward, and whom to answer.
@@ -258,13 +260,22 @@ func (q *requests) follow(r *Replica) {
 	if len(q.proposed) > 0 && !r.leads() {
 		q.leaderLost(r)
 	}
+	q.transferred(r)
 }
 
 // leaderLost tells everybody who waits for this leader's entries that the
-// outcome is open.
-func (q *requests) leaderLost(r *Replica) {
-	list := q.proposed
-	q.proposed = nil
+// outcome is open. What is committed only waits to be applied: so a leader that
+// was removed can answer whoever removed it.
+func (q *requests) leaderLost(r *Replica) { q.giveUp(r, r.commit) }
+
+// giveUp fails what was proposed above an index.
+func (q *requests) giveUp(r *Replica, above protocol.Index) {
+	n := 0
+	for n < len(q.proposed) && q.proposed[n].index <= above {
+		n++
+	}
+	list := q.proposed[n:]
+	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
 		r.answer(p.from, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")))
 	}
@@ -306,8 +317,11 @@ func (q *requests) failAll(r *Replica, err error) {
 	for _, f := range q.sent {
 		r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: protocol.Failed(err)})
 	}
-	q.sent = nil
-	q.leaderLost(r)
+	for _, request := range q.transfers {
+		r.answer(origin{request: request}, protocol.Failed(err))
+	}
+	q.sent, q.transfers = nil, nil
+	q.giveUp(r, 0)
 	q.failReads(r)
 }
 

@@ -1,0 +1,166 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Change moves seats, all of them in one step. It must not name a member twice.
+type Change struct {
+	// Version is the configuration that the change is meant for, the index of
+	// the entry that brought it. If another one is in force, nothing happens.
+	Version protocol.Index
+	// Promote raises each member by one seat: a passive becomes a learner, a
+	// learner that has caught up a voter. Demote makes voters learners. Remove
+	// takes the seat away.
+	Promote, Demote, Remove []protocol.MemberID
+	// Target is how many voters the policy is to aim at from now on; 0 leaves
+	// it as it is.
+	Target int
+}
+
+// Change proposes a change of the configuration. It is answered once, by an
+// Answer with the same request number, whose result has the version of the
+// configuration that was appended: with OK when that is committed and applied
+// (a change through a joint configuration is then completed by whoever leads),
+// or with why nothing happened: not_leader, stale_version, change_in_flight,
+// not_learner, not_eligible, would_lose_quorum, invalid, not_found. After
+// unknown_outcome the configurations say what became of it.
+func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
+	if index, err := r.change(now, c); err != nil {
+		r.answer(origin{request: request}, protocol.Failed(err))
+	} else {
+		r.requests.proposed = append(r.requests.proposed, proposed{index: index, term: r.active.Term(), from: origin{request: request}})
+	}
+	r.pump(now)
+}
+
+func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error) {
+	if !r.leads() {
+		return 0, protocol.ErrNotLeader
+	}
+	latest, _ := r.active.Configurations().Latest()
+	if c.Version != latest.Index {
+		return 0, protocol.ErrStaleVersion.With(fmt.Sprintf("meant for version %d of the configuration, which is at %d", c.Version, latest.Index))
+	}
+	if latest.Configuration.Joint() {
+		return 0, protocol.ErrChangeInFlight
+	}
+	next, err := r.moved(latest.Configuration, c)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.survives(next); err != nil {
+		return 0, err
+	}
+	return r.active.ProposeConfiguration(now, c.Version, next)
+}
+
+// moved returns the configuration that a change leads to.
+func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
+	if c.Target != 0 {
+		conf.Target = c.Target
+	}
+	ids := slices.Concat(c.Promote, c.Demote, c.Remove)
+	slices.SortFunc(ids, protocol.MemberID.Compare)
+	if len(slices.Compact(slices.Clone(ids))) < len(ids) {
+		return conf, protocol.ErrInvalid.With("the change names a member twice")
+	}
+	for _, id := range c.Promote {
+		line, named := conf.Find(id)
+		switch {
+		case !named:
+			peer, err := r.eligible(id)
+			if err != nil {
+				return conf, err
+			}
+			line = protocol.ActiveMember{ID: id, Name: peer.Name, Address: peer.Address, Seat: protocol.SeatLearner}
+		case line.Seat == protocol.SeatVoter:
+			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
+		default:
+			line.Seat = protocol.SeatVoter
+		}
+		conf = conf.With(line)
+	}
+	for _, id := range c.Demote {
+		line, named := conf.Find(id)
+		if !named || line.Seat != protocol.SeatVoter {
+			return conf, protocol.ErrNotFound.With(id.Short() + " is no voter")
+		}
+		line.Seat = protocol.SeatLearner
+		conf = conf.With(line)
+	}
+	for _, id := range c.Remove {
+		if !conf.Names(id) {
+			return conf, protocol.ErrNotFound.With(id.Short() + " has no seat")
+		}
+		conf = conf.Without(id)
+	}
+	return conf, nil
+}
+
+// eligible returns what membership knows of a member that may get a seat.
+func (r *Replica) eligible(id protocol.MemberID) (protocol.Peer, error) {
+	i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
+	if i < 0 || !r.peers[i].Eligible {
+		return protocol.Peer{}, protocol.ErrNotEligible.With(id.Short() + " is not alive, or does not wish to be active, or has no durable directory")
+	}
+	return r.peers[i], nil
+}
+
+// survives refuses a configuration of whose voters no majority answers: nothing
+// could be committed under it. It is a courtesy, not a rule of safety.
+func (r *Replica) survives(next protocol.Configuration) error {
+	voters, alive := next.Voters(), 0
+	if next.IsVoter(r.cfg.ID) {
+		alive++
+	}
+	for _, p := range r.active.Status().Progress {
+		if p.Active && next.IsVoter(p.ID) {
+			alive++
+		}
+	}
+	// A newcomer that the core does not know yet is refused there.
+	if len(voters) > 0 && 2*alive <= len(voters) {
+		return protocol.ErrWouldLoseQuorum.With(fmt.Sprintf("of the %d voters that would be left, %d answer", len(voters), alive))
+	}
+	return nil
+}
+
+// Transfer hands the leadership over to a voter, or, if to is zero, to the one
+// that holds most. It is answered once: with OK when this member no longer
+// leads, with unavailable when the heir did not get there within an election
+// timeout and this member leads on, or with why nothing happened: not_leader,
+// change_in_flight, invalid, unavailable.
+func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
+	err := error(protocol.ErrNotLeader)
+	if r.leads() {
+		err = r.active.Transfer(now, to)
+	}
+	if err != nil {
+		r.answer(origin{request: request}, protocol.Failed(err))
+	} else {
+		r.requests.transfers = append(r.requests.transfers, request)
+	}
+	r.pump(now)
+}
+
+// transferred answers those who wait for the end of the leadership.
+func (q *requests) transferred(r *Replica) {
+	if len(q.transfers) == 0 {
+		return
+	}
+	result := protocol.Result{}
+	if r.leads() {
+		if !r.active.Status().Heir.IsZero() {
+			return
+		}
+		result = protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on"))
+	}
+	for _, request := range q.transfers {
+		r.answer(origin{request: request}, result)
+	}
+	q.transfers = nil
+}

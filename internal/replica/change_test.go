@@ -1,0 +1,205 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// crew is a leader, and others who agree with everything that it says.
+type crew struct {
+	t       *testing.T
+	r       *Replica
+	now     protocol.Instant
+	silent  map[protocol.MemberID]bool
+	answers map[uint64]protocol.Result
+	heirs   []protocol.MemberID // who got TimeoutNow
+}
+
+func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
+	t.Helper()
+	c := &crew{t: t, r: open(t, 1, found(1, 2, 2, confs)), silent: map[protocol.MemberID]bool{}, answers: map[uint64]protocol.Result{}}
+	for _, s := range silent {
+		c.silent[id(s)] = true
+	}
+	c.r.SetPeers(0, []protocol.Peer{
+		{ID: id(8), Name: "eight", Address: "h:8", Role: protocol.RolePassive, Eligible: true}, {ID: id(9), Role: protocol.RolePassive},
+	})
+	for range 20 {
+		c.pass(50 * time.Millisecond)
+		if c.r.leads() && c.r.active.Status().Settled {
+			c.wait()
+			return c
+		}
+	}
+	t.Fatal("does not lead")
+	return nil
+}
+
+func (c *crew) pass(d time.Duration) {
+	c.now = c.now.Add(d)
+	c.r.Tick(c.now)
+	c.settle()
+}
+
+// wait lets more than an election timeout pass: who is silent is known to be.
+func (c *crew) wait() {
+	for range 7 {
+		c.pass(100 * time.Millisecond)
+	}
+}
+
+func (c *crew) settle() {
+	c.t.Helper()
+	for range 200 {
+		e := c.r.Effects()
+		for _, a := range e.Answers {
+			c.answers[a.Request] = a.Result
+		}
+		if e.Persist != nil {
+			c.r.Persisted(c.now, e.Persist.ID, nil)
+		}
+		for _, a := range e.Apply {
+			c.r.Applied(c.now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+		}
+		for _, s := range e.Send {
+			c.agree(s)
+		}
+		if e.Persist == nil && len(e.Apply) == 0 && len(e.Send) == 0 {
+			return
+		}
+	}
+	c.t.Fatal("the replica does not settle")
+}
+
+func (c *crew) agree(s Send) {
+	if c.silent[s.To] {
+		return
+	}
+	switch m := s.Message.(type) {
+	case *protocol.Vote:
+		c.r.Receive(c.now, s.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})
+	case *protocol.Append:
+		c.r.Receive(c.now, s.To, &protocol.AppendAnswer{Term: m.Term, Index: m.Last})
+	case *protocol.Heartbeat:
+		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round})
+	case *protocol.TimeoutNow:
+		c.heirs = append(c.heirs, s.To)
+	}
+}
+
+func (c *crew) change(request uint64, change Change) protocol.Code {
+	c.t.Helper()
+	if latest, _ := c.r.Configurations().Latest(); change.Version == 0 {
+		change.Version = latest.Index
+	}
+	c.r.Change(c.now, request, change)
+	c.settle()
+	result, answered := c.answers[request]
+	if !answered {
+		return "none"
+	}
+	return result.Code
+}
+
+func (c *crew) configuration() string {
+	latest, _ := c.r.Configurations().Latest()
+	return latest.Configuration.String()
+}
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+var threeAndALearner = map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3}, 4)}
+
+func ids(list ...byte) (out []protocol.MemberID) {
+	for _, n := range list {
+		out = append(out, id(n))
+	}
+	return out
+}
+
+func TestChangeRefusals(t *testing.T) {
+	c := newCrew(t, threeAndALearner, 3)
+	for i, test := range []struct {
+		name   string
+		change Change
+		want   *protocol.Error
+	}{
+		{"another version", Change{Version: 99, Remove: ids(4)}, protocol.ErrStaleVersion},
+		{"nobody knows it", Change{Promote: ids(7)}, protocol.ErrNotEligible},
+		{"does not wish to be active", Change{Promote: ids(9)}, protocol.ErrNotEligible},
+		{"a voter", Change{Promote: ids(2)}, protocol.ErrInvalid},
+		{"twice", Change{Promote: ids(4), Remove: ids(4)}, protocol.ErrInvalid},
+		{"no voter", Change{Demote: ids(4)}, protocol.ErrNotFound},
+		{"no seat", Change{Remove: ids(8)}, protocol.ErrNotFound},
+		{"3 is dead: 1 and 3 would be left", Change{Remove: ids(2)}, protocol.ErrWouldLoseQuorum},
+		{"nobody would be left", Change{Remove: ids(1, 2, 3)}, protocol.ErrInvalid},
+	} {
+		expect(t, test.name, c.change(uint64(100+i), test.change), test.want.Code)
+	}
+	follower := open(t, 2, found(1, 2, 2, threeAndALearner))
+	follower.Change(0, 1, Change{Version: 1})
+	follower.Transfer(0, 2, id(1))
+	for _, a := range follower.Effects().Answers {
+		expect(t, "at a follower", a.Result.Code, protocol.ErrNotLeader.Code)
+	}
+}
+
+// A dead voter is replaced by a learner in one step.
+func TestReplacementIsOneChange(t *testing.T) {
+	c := newCrew(t, threeAndALearner, 3)
+	expect(t, "code", c.change(1, Change{Promote: ids(4), Remove: ids(3)}), protocol.OK)
+	want := conf(3, []byte{1, 2, 4})
+	expect(t, "configuration", c.configuration(), want.String())
+	for _, seen := range c.r.Configurations().All() {
+		if voters := len(seen.Configuration.Voters()); voters != 3 {
+			t.Errorf("%d voters in %v, want 3 all the way", voters, seen.Configuration)
+		}
+	}
+	expect(t, "promote a passive", c.change(2, Change{Promote: ids(8), Target: 5}), protocol.OK)
+	latest, _ := c.r.Configurations().Latest()
+	line, _ := latest.Configuration.Find(id(8))
+	expect(t, "its line", line, protocol.ActiveMember{ID: id(8), Name: "eight", Address: "h:8", Seat: protocol.SeatLearner})
+	expect(t, "target", latest.Configuration.Target, 5)
+	expect(t, "version in the answer", c.answers[2].Index, latest.Index)
+}
+
+// A leader that is removed answers before it is gone: the change is committed,
+// and only waits to be applied.
+func TestRemovedLeaderAnswersWhoeverRemovedIt(t *testing.T) {
+	c := newCrew(t, threeAndALearner)
+	expect(t, "code", c.change(1, Change{Remove: ids(1)}), protocol.OK)
+	expect(t, "role", c.r.Status(c.now).Role, protocol.RolePassive)
+}
+
+func TestTransferIsAnsweredWhenTheLeadershipEnds(t *testing.T) {
+	c := newCrew(t, threeAndALearner)
+	c.r.Transfer(c.now, 1, id(4))
+	c.settle()
+	expect(t, "to a learner", c.answers[1].Code, protocol.ErrInvalid.Code)
+	c.r.Transfer(c.now, 2, id(2))
+	c.settle()
+	if _, answered := c.answers[2]; answered || len(c.heirs) != 1 || c.heirs[0] != id(2) {
+		t.Fatalf("answered: %t, heirs %v; want an heir and no answer yet", answered, c.heirs)
+	}
+	c.r.Submit(c.now, 3, protocol.EncodeCommand(&protocol.Command{Resource: "r", Type: "t", Operation: "o"}))
+	c.settle()
+	expect(t, "a command meanwhile", c.answers[3].Code, protocol.ErrNotLeader.Code)
+	c.wait()
+	expect(t, "given up", c.answers[2].Code, protocol.ErrUnavailable.Code)
+	expect(t, "leads on", c.r.leads(), true)
+	c.r.Transfer(c.now, 4, protocol.MemberID{})
+	c.settle()
+	last := c.r.Status(c.now)
+	c.r.Receive(c.now, id(2), &protocol.Vote{Term: last.Term + 1, Transfer: true, LastIndex: last.Last, LastTerm: last.Term})
+	c.settle()
+	result, answered := c.answers[4]
+	expect(t, "answered", answered, true)
+	expect(t, "code", result.Code, protocol.OK)
+}
