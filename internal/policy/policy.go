@@ -2,9 +2,10 @@
 // configuration, of who is alive, and of how far everybody is.
 //
 // The leader's member asks it now and then and proposes what it says. It knows
-// one kind of change so far: to grow, by one member at a time, until the
-// configuration has as many voters as it aims at. A passive first becomes a
-// learner, and a learner that has acknowledged enough becomes a voter. Nothing
+// one kind of change so far: to grow, until the configuration has as many voters
+// as it aims at. A passive first becomes a learner, and all learners that have
+// acknowledged enough become voters in one change, so that one voter becomes
+// three without two on the way. Nothing
 // here is a safety rule: those are checked again by the role that takes the
 // proposal.
 package policy
@@ -79,7 +80,7 @@ const (
 	Wait Action = iota
 	// AddLearner gives a passive the seat of a learner.
 	AddLearner
-	// PromoteLearner makes a learner a voter.
+	// PromoteLearner makes one learner, or several, voters.
 	PromoteLearner
 )
 
@@ -97,7 +98,7 @@ func (a Action) String() string {
 // Decision is the next change, or why there is none.
 type Decision struct {
 	Action Action
-	// Member is whom the change is about.
+	// Member is whom the change is about, the first of several.
 	Member protocol.MemberID
 	// Version is the configuration that Next was made from: a proposal that
 	// meets another one must be refused.
@@ -134,6 +135,7 @@ type view struct {
 	current protocol.Configuration
 	peers   []Peer
 	again   protocol.Instant
+	coming  int // learners that answer and have not caught up
 }
 
 func newView(cfg Config, in Input) *view {
@@ -147,6 +149,8 @@ func (v *view) refuse() string {
 	switch {
 	case v.Configuration.Index > v.Commit:
 		return fmt.Sprintf("the change at index %d is not committed yet", v.Configuration.Index)
+	case v.current.Joint():
+		return fmt.Sprintf("the change at index %d is not complete yet", v.Configuration.Index)
 	case !v.OwnTerm:
 		return "the leader has not committed an entry of its own term yet"
 	}
@@ -175,8 +179,11 @@ func (v *view) grow() Decision {
 		}
 		why = append(why, others...)
 	}
-	if len(ready) > 0 {
-		return v.promote(v.choose(ready, v.zones(protocol.SeatVoter)))
+	// An even number of voters survives no more deaths than one less does: it
+	// is worth waiting for a learner that will make it odd.
+	n := min(len(ready), v.current.Target-voters)
+	if n > 0 && ((voters+n)%2 == 1 || v.coming == 0) {
+		return v.promote(ready, n)
 	}
 	why = append(why, waiting...)
 	return v.wait(fmt.Sprintf("%d voters of %d wanted: %s", voters, v.current.Target, strings.Join(why, "; ")))
@@ -206,6 +213,7 @@ func (v *view) learners() (ready []Peer, waiting []string) {
 		case !progress.Active:
 			waiting = append(waiting, fmt.Sprintf("learner %s does not answer", m.Label()))
 		case progress.Match < need:
+			v.coming++
 			waiting = append(waiting, fmt.Sprintf("learner %s has acknowledged %d, needs %d", m.Label(), progress.Match, need))
 		default:
 			ready = append(ready, p)
@@ -282,12 +290,26 @@ func (v *view) addLearner(p Peer, zone string) Decision {
 	return v.change(AddLearner, line, why)
 }
 
-func (v *view) promote(p Peer, zone string) Decision {
-	line, _ := v.current.Find(p.ID)
-	line.Seat = protocol.SeatVoter
-	why := fmt.Sprintf("%s becomes a voter%s: %d voters of %d wanted, acknowledged %d of %d",
-		line.Label(), zone, len(v.current.Voters()), v.current.Target, v.progress(p.ID).Match, v.Commit)
-	return v.change(PromoteLearner, line, why)
+// promote makes up to n learners voters in one change, one zone after the other.
+func (v *view) promote(ready []Peer, n int) Decision {
+	d := Decision{Action: PromoteLearner, Version: v.Configuration.Index, Next: v.current}
+	zones := v.zones(protocol.SeatVoter)
+	var why []string
+	for ; n > 0 && len(ready) > 0; n-- {
+		p, zone := v.choose(ready, zones)
+		ready = slices.DeleteFunc(ready, func(r Peer) bool { return r.ID == p.ID })
+		zones = append(zones, p.Zone)
+		line, _ := v.current.Find(p.ID)
+		line.Seat = protocol.SeatVoter
+		d.Next = d.Next.With(line)
+		if d.Member.IsZero() {
+			d.Member = p.ID
+		}
+		why = append(why, fmt.Sprintf("%s becomes a voter%s: %d voters of %d wanted, acknowledged %d of %d",
+			line.Label(), zone, len(v.current.Voters()), v.current.Target, v.progress(p.ID).Match, v.Commit))
+	}
+	d.Why = strings.Join(why, "; ")
+	return d
 }
 
 func (v *view) change(action Action, line protocol.ActiveMember, why string) Decision {
