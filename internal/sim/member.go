@@ -181,8 +181,7 @@ func (m *member) recovered(rec *storage.Recovered) error {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
 	}
 	if m.starts == 1 {
-		m.log.adopt(rec)
-		return nil
+		return m.log.adopt(m.s.ledger, m.number, rec)
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
 	defer func() { m.half = false }()
