@@ -52,10 +52,14 @@ func (p *Program) mapImportCommand() *cli.Command {
 				lines: newLineReader(p.Stdin), stderr: p.Stderr,
 				bar: newProgress(p.Stderr, "importing", inputSize(p.Stdin)),
 			}
-			err = im.run(s.ctx, n)
-			if err == nil && s.json {
+			began := time.Now()
+			if err := im.run(s.ctx, n); err != nil {
+				return err
+			}
+			if s.json {
 				return p.printJSON(map[string]any{"lines": im.lines.n, "imported": im.imported.Load()})
 			}
+			_, err = fmt.Fprintf(p.Stderr, "%d lines imported in %v\n", im.imported.Load(), time.Since(began).Round(time.Millisecond))
 			return err
 		}),
 	}
