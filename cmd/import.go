@@ -50,7 +50,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 			im := &importer{
 				store: starling.NewMap[string, string](s.Client, args[0]), timeout: c.Duration("timeout"),
 				lines: newLineReader(p.Stdin), stderr: p.Stderr,
-				bar: newProgress(p.Stderr, "importing", inputSize(p.Stdin)),
+				bar: newProgress(p.Stderr, "importing", "lines", inputSize(p.Stdin)),
 			}
 			began := time.Now()
 			if err := im.run(s.ctx, n); err != nil {
