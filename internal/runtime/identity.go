@@ -39,7 +39,7 @@ func (s *sightings) check(peer protocol.Hello) error {
 	last := s.seen[peer.Member]
 	if peer.Starts < last.starts || peer.Sequence < last.sequence {
 		return protocol.ErrRolledBack.With(fmt.Sprintf(
-			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy; remove the member and start it with an empty directory",
+			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy, which has forgotten votes and entries; start it with an empty directory and another name",
 			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
 	}
 	s.seen[peer.Member] = sighting{peer.Starts, peer.Sequence}
