@@ -72,11 +72,13 @@ func (m *member) sumAt(i protocol.Index) protocol.LogSum {
 	return protocol.LogSum{}
 }
 
-// knows says that the member takes everything up to an index for committed.
+// knows says that the member takes everything up to an index for committed. It
+// may know of more: what it tells another member is bounded by that one's log.
 func (m *member) knows(commit protocol.Index) {
 	if commit <= m.log.commit {
 		return
 	}
+	commit = max(commit, m.replica.HardState().Commit)
 	shape := m.replica.Shape()
 	if commit > shape.LastIndex() {
 		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, shape.LastIndex()))
