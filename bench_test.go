@@ -60,13 +60,19 @@ func benchCluster(b *testing.B) *starling.Node {
 // share lets n goroutines share b.N calls.
 func share(b *testing.B, n int, call func(i int64) error) {
 	b.Helper()
+	shareOut(b, n, b.N, call)
+}
+
+// shareOut lets n goroutines share a number of calls.
+func shareOut(b *testing.B, n, calls int, call func(i int64) error) {
+	b.Helper()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range n {
 		wg.Go(func() {
 			for {
 				i := next.Add(1)
-				if i > int64(b.N) {
+				if i > int64(calls) {
 					return
 				}
 				if err := call(i); err != nil {
@@ -101,8 +107,7 @@ func BenchmarkReads(b *testing.B) {
 	const keys = 100_000
 	users := starling.NewMap[string, string](leader, "bench")
 	value := strings.Repeat("v", 256)
-	b.N = keys
-	share(b, 256, func(i int64) error {
+	shareOut(b, 256, keys, func(i int64) error {
 		return users.Put(context.Background(), fmt.Sprintf("k%07d", i), value)
 	})
 	names := make([]string, keys)
@@ -137,10 +142,7 @@ func BenchmarkRestart(b *testing.B) {
 	const keys = 100_000
 	users := starling.NewMap[string, string](node, "bench")
 	value := strings.Repeat("v", 256)
-	n := b.N
-	b.N = keys
-	share(b, 256, func(i int64) error { return users.Put(ctx, fmt.Sprintf("k%07d", i), value) })
-	b.N = n
+	shareOut(b, 256, keys, func(i int64) error { return users.Put(ctx, fmt.Sprintf("k%07d", i), value) })
 	if err := node.Close(); err != nil {
 		b.Fatal(err)
 	}

@@ -163,7 +163,7 @@ func (c Config) checkStart() error {
 		errs = append(errs, errors.New("a passive member cannot bootstrap: begin the cluster with an active one"))
 	}
 	if c.Actives < 1 || c.Actives > protocol.ActivesMax {
-		errs = append(errs, fmt.Errorf("Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))
+		errs = append(errs, fmt.Errorf("the number of Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))
 	}
 	if c.Dir == "" && !c.Bootstrap && len(c.Join) == 0 {
 		errs = append(errs, errors.New("a member without a directory begins a cluster (Bootstrap) or joins one (Join)"))
@@ -183,7 +183,7 @@ func (c Config) checkAdvertise() error {
 		return nil // Bind is reported already
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
-		return fmt.Errorf("Bind %s names no single address: say in Advertise at which host:port others reach this member", c.Bind)
+		return fmt.Errorf("%s, given as Bind, names no single address: say in Advertise at which host:port others reach this member", c.Bind)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (c Config) checkAdvertise() error {
 func (c Config) checkGossip() error {
 	switch {
 	case c.GossipMode == "hybrid":
-		return errors.New("GossipMode hybrid is not there yet: use flood")
+		return errors.New("the GossipMode hybrid is not there yet: use flood")
 	case c.GossipMode != "flood":
 		return fmt.Errorf("GossipMode is flood, not %q", c.GossipMode)
 	case c.GossipFanout < 1 || c.GossipFanout > 64:
@@ -207,9 +207,9 @@ func checkTiming(heartbeat, election time.Duration) error {
 	case heartbeat == 0 && election == 0:
 		return nil
 	case heartbeat <= 0 || election <= 0:
-		return errors.New("Heartbeat and Election are set together, both above zero, or not at all")
+		return errors.New("the Heartbeat and Election times are set together, both above zero, or not at all")
 	case election < 3*heartbeat:
-		return fmt.Errorf("Election %v is less than three heartbeats of %v: one late packet would depose a leader", election, heartbeat)
+		return fmt.Errorf("an Election timeout of %v is less than three heartbeats of %v: one late packet would depose a leader", election, heartbeat)
 	}
 	return nil
 }

@@ -176,12 +176,13 @@ func TestWatchPrintsChanges(t *testing.T) {
 	addr := local(t)
 	works(t, "", "map", "put", addr, "colors", "sky", "blue")
 	index := strings.Split(strings.Split(works(t, "", "map", "get", addr, "-o", "json", "colors", "sky"), `"index":`)[1], ",")[0]
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	out := new(syncBuffer)
-	p := &Program{Args: []string{"map", "watch", addr, "--after", index, "colors"}, Stdin: strings.NewReader(""), Stdout: out, Stderr: out}
-	done := make(chan int, 1)
-	go func() { done <- p.Run(ctx) }()
+	watch := command(t, "map", "watch", addr, "--after", index, "colors")
+	watch.Stdout, watch.Stderr = out, out
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Process.Kill()
 	works(t, "", "map", "put", addr, "colors", "sky", "grey")
 	works(t, "", "map", "delete", addr, "colors", "sky")
 	eventually(t, 30*time.Second, func() error {
@@ -190,9 +191,8 @@ func TestWatchPrintsChanges(t *testing.T) {
 		}
 		return nil
 	})
-	cancel()
-	if code := <-done; code != 0 {
-		t.Errorf("interrupted: exit code %d: %s", code, out)
+	if err := errors.Join(watch.Process.Signal(os.Interrupt), watch.Wait()); err != nil {
+		t.Errorf("Ctrl-C: %v: %s", err, out)
 	}
 }
 

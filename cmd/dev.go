@@ -100,10 +100,10 @@ Try, in another terminal:
 
   %[1]s map put %[2]scolors sky blue
   %[1]s map get --consistency local --addr %[3]s colors sky
-  %[1]s status %[4]s
+  %[1]s status%[4]s
 
 Ctrl-C stops it.
-`, cmp.Or(p.Command, "starling"), addr, last.Addr(), strings.TrimSpace(addr))
+`, cmp.Or(p.Command, "starling"), addr, last.Addr(), strings.TrimRight(" "+addr, " "))
 }
 
 // waitForAny returns when ctx has ended, with nil, or when a member has stopped

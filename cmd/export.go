@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bufio"
+	"io"
 	"iter"
 
 	"github.com/urfave/cli/v2"
@@ -56,7 +57,11 @@ func scanMap(s *session, store *starling.Map[string, starling.Raw]) scanFunc {
 // export writes pairs as lines.
 func (p *Program) export(pairs iter.Seq2[pair, error]) error {
 	w := bufio.NewWriterSize(p.Stdout, 64<<10)
-	bar := newProgress(p.Stderr, "exporting", -1)
+	messages := p.Stderr
+	if isTerminal(p.Stdout) {
+		messages = io.Discard // a bar among the lines would help nobody
+	}
+	bar := newProgress(messages, "exporting", "lines", -1)
 	defer bar.finish()
 	var buffer []byte
 	var bytes, lines int64

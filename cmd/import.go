@@ -50,12 +50,16 @@ func (p *Program) mapImportCommand() *cli.Command {
 			im := &importer{
 				store: starling.NewMap[string, string](s.Client, args[0]), timeout: c.Duration("timeout"),
 				lines: newLineReader(p.Stdin), stderr: p.Stderr,
-				bar: newProgress(p.Stderr, "importing", inputSize(p.Stdin)),
+				bar: newProgress(p.Stderr, "importing", "lines", inputSize(p.Stdin)),
 			}
-			err = im.run(s.ctx, n)
-			if err == nil && s.json {
+			began := time.Now()
+			if err := im.run(s.ctx, n); err != nil {
+				return err
+			}
+			if s.json {
 				return p.printJSON(map[string]any{"lines": im.lines.n, "imported": im.imported.Load()})
 			}
+			_, err = fmt.Fprintf(p.Stderr, "%d lines imported in %v\n", im.imported.Load(), time.Since(began).Round(time.Millisecond))
 			return err
 		}),
 	}

@@ -93,7 +93,8 @@ type interrupted struct{ signal os.Signal }
 func (e *interrupted) Error() string { return e.signal.String() }
 
 // Run runs the command and returns its exit code. It ends early, gracefully,
-// when ctx does. Errors have been written to Stderr.
+// when ctx does. Errors have been written to Stderr. A process runs one at a
+// time: the library keeps its help flag in a variable.
 func (p *Program) Run(ctx context.Context) int {
 	app := p.app()
 	if n := len(p.Args) - 1; n >= 0 && p.Args[n] == completionFlag && !slices.Contains(p.Args, "--") {

@@ -17,30 +17,38 @@ const plainInterval = 5 * time.Second
 type progress struct {
 	w       io.Writer
 	what    string
-	total   int64 // bytes, or -1
+	unit    string
+	total   int64 // -1 if it is not known
 	bar     *progressbar.ProgressBar
 	started time.Time
 	said    time.Time
 }
 
-// newProgress begins to show progress towards total bytes, -1 if that is not
-// known.
-func newProgress(w io.Writer, what string, total int64) *progress {
+// newProgress begins to show progress towards a total, -1 if that is not known:
+// of bytes for lines, of the unit itself for anything else.
+func newProgress(w io.Writer, what, unit string, total int64) *progress {
 	now := time.Now()
-	p := &progress{w: w, what: what, total: total, started: now, said: now}
-	if isTerminal(w) {
-		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
-			progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30))
+	p := &progress{w: w, what: what, unit: unit, total: total, started: now, said: now}
+	if !isTerminal(w) {
+		return p
 	}
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(),
+	}
+	if unit == "lines" {
+		options = append(options, progressbar.OptionShowBytes(true))
+	} else {
+		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit))
+	}
+	p.bar = progressbar.NewOptions64(total, options...)
 	return p
 }
 
-// set says how many bytes and lines are done.
-func (p *progress) set(bytes, lines int64) {
+// set says how much of the total is done, and how many units.
+func (p *progress) set(done, units int64) {
 	if p.bar != nil {
-		p.bar.Set64(bytes) // a bar that cannot be drawn is no reason to stop
+		p.bar.Set64(done) // a bar that cannot be drawn is no reason to stop
 		return
 	}
 	now := time.Now()
@@ -50,9 +58,9 @@ func (p *progress) set(bytes, lines int64) {
 	p.said = now
 	share := ""
 	if p.total > 0 {
-		share = fmt.Sprintf(" (%d %%)", 100*bytes/p.total)
+		share = fmt.Sprintf(" (%d %%)", 100*done/p.total)
 	}
-	fmt.Fprintf(p.w, "%s: %d lines%s, %.0f/s\n", p.what, lines, share, float64(lines)/now.Sub(p.started).Seconds())
+	fmt.Fprintf(p.w, "%s: %d %s%s, %.0f/s\n", p.what, units, p.unit, share, float64(units)/now.Sub(p.started).Seconds())
 }
 
 // clear makes room for a line of text.

@@ -63,7 +63,7 @@ func (p *Program) runSim(c *cli.Context) error {
 	if o.Trace != nil {
 		workers = 1 // so that the films do not mix
 	}
-	bar := newProgress(p.Stderr, "seeds", int64(n))
+	bar := newProgress(p.Stderr, "simulating", "seeds", int64(n))
 	done := int64(0)
 	summary := sim.RunMany(from, n, workers, o, func(r sim.Report) bool {
 		done++

@@ -63,7 +63,6 @@ type node struct {
 	rate    float64
 	paused  time.Duration // until
 	waking  time.Duration
-	reads   []RangeRead
 	refused int
 	wrong   *Divergence
 	events  []protocol.Event

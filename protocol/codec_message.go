@@ -36,6 +36,11 @@ func AppendMessage(dst []byte, m Message) []byte {
 	case *TimeoutNow:
 		dst = appendArray(dst, 1)
 		return appendUint(dst, uint64(m.Term))
+	case *Standing:
+		dst = appendArray(dst, 3)
+		dst = appendUint(dst, m.Starts)
+		dst = appendUint(dst, uint64(m.Run))
+		return appendUint(dst, uint64(m.Sequence))
 	case *Forward:
 		return m.append(dst)
 	case *ForwardAnswer:
@@ -88,6 +93,9 @@ func (r *reader) message(kind MessageKind) Message {
 	case KindTimeoutNow:
 		r.array(1)
 		return &TimeoutNow{Term: r.term()}
+	case KindStanding:
+		r.array(3)
+		return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
 	case KindForward:
 		r.array(3)
 		return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}

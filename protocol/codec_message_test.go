@@ -47,6 +47,7 @@ func fullMessages() []Message {
 		&Busy{RetryAfter: 1e9, Others: []MemberID{idA, idB}},
 		&SumQuestion{Index: 5},
 		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}},
+		&Standing{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
 	}
 }
 

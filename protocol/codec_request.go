@@ -124,11 +124,12 @@ func (r *reader) watch() *Watch {
 
 // AppendHello appends the encoding of a Hello.
 func AppendHello(dst []byte, h *Hello) []byte {
-	dst = appendArray(dst, 7)
+	dst = appendArray(dst, 8)
 	dst = appendID(dst, h.Cluster)
 	dst = appendID(dst, h.Member)
 	dst = appendString(dst, h.Name)
 	dst = appendUint(dst, h.Starts)
+	dst = appendUint(dst, uint64(h.Run))
 	dst = appendUint(dst, uint64(h.Sequence))
 	dst = appendString(dst, string(h.Refused))
 	return appendText(dst, h.Text)
@@ -137,9 +138,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 // DecodeHello reads what AppendHello wrote.
 func DecodeHello(src []byte) (Hello, error) {
 	r := reader{src: src}
-	r.array(7)
+	r.array(8)
 	h := Hello{
-		Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Sequence: Sequence(r.uint()),
+		Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Run: RunID(r.uint()), Sequence: Sequence(r.uint()),
 		Refused: r.code(), Text: r.text(),
 	}
 	if err := r.end(); err != nil {

@@ -104,7 +104,7 @@ func TestLongTextIsCutNotRefused(t *testing.T) {
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	for _, h := range []Hello{{}, {Cluster: ClusterID(idA), Member: idB, Name: "n", Starts: 3, Sequence: 4, Refused: "wrong_cluster", Text: "t"}} {
+	for _, h := range []Hello{{}, {Cluster: ClusterID(idA), Member: idB, Name: "n", Starts: 3, Run: 5, Sequence: 4, Refused: "wrong_cluster", Text: "t"}} {
 		got, err := DecodeHello(AppendHello(nil, &h))
 		if err != nil || got != h {
 			t.Errorf("got %+v, %v, want %+v", got, err, h)

@@ -17,6 +17,7 @@ const (
 	KindTimeoutNow      MessageKind = 9
 	KindForward         MessageKind = 10
 	KindForwardAnswer   MessageKind = 11
+	KindStanding        MessageKind = 12
 	KindFrame           MessageKind = 32
 	KindHave            MessageKind = 33
 	KindWant            MessageKind = 34
@@ -52,6 +53,8 @@ func (k MessageKind) String() string {
 		return "forward"
 	case KindForwardAnswer:
 		return "forward-answer"
+	case KindStanding:
+		return "standing"
 	case KindFrame:
 		return "frame"
 	case KindHave:
@@ -183,6 +186,15 @@ type ForwardAnswer struct {
 	Result  Result
 }
 
+// Standing says how far the sender's directory has come since its Hello: the
+// durable sequence number of this run. Whoever hears it remembers it, and will
+// know the directory for a restored copy if it comes back with less.
+type Standing struct {
+	Starts   uint64
+	Run      RunID
+	Sequence Sequence
+}
+
 // Range is the run of indexes First..Last, both included.
 type Range struct{ First, Last Index }
 
@@ -292,6 +304,7 @@ func (*ReadIndexAnswer) Kind() MessageKind { return KindReadIndexAnswer }
 func (*TimeoutNow) Kind() MessageKind      { return KindTimeoutNow }
 func (*Forward) Kind() MessageKind         { return KindForward }
 func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
+func (*Standing) Kind() MessageKind        { return KindStanding }
 func (*Frame) Kind() MessageKind           { return KindFrame }
 func (*Have) Kind() MessageKind            { return KindHave }
 func (*Want) Kind() MessageKind            { return KindWant }

@@ -219,9 +219,11 @@ type Hello struct {
 	Member MemberID
 	Name   string
 	// Starts and Sequence are the number of times that the directory was
-	// opened and its durable WAL sequence number. A peer that has seen a
-	// larger pair refuses.
+	// opened and its durable WAL sequence number; Run is the random number of
+	// this start. A peer that has seen a larger pair, or another run of the
+	// same start, refuses.
 	Starts   uint64
+	Run      RunID
 	Sequence Sequence
 	// Refused says why the receiver of the other Hello will not talk.
 	Refused Code

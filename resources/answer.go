@@ -39,12 +39,6 @@ func answerSize(stored []byte) int {
 	return len(stored)
 }
 
-// answerFloor returns the floor of the session when the command was executed.
-func answerFloor(stored []byte) uint64 {
-	floor, _ := binary.Uvarint(stored)
-	return floor
-}
-
 func parseAnswer(stored []byte, text string) protocol.Result {
 	_, n := binary.Uvarint(stored)
 	if stored[n] == answerLost {

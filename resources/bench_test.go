@@ -76,14 +76,9 @@ func read(b *testing.B, v *resources.View, keys [][]byte) {
 	}
 }
 
-// BenchmarkViewGetWhileApplying is the local read with a writer at full speed.
+// BenchmarkViewGetWhileApplying is 100 local reads with a writer at full speed.
 func BenchmarkViewGetWhileApplying(b *testing.B) {
 	l, keys := fill(b, 10_000)
-	v, err := l.m.View("m", "map")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer v.Close()
 	var stop atomic.Bool
 	done := make(chan struct{})
 	go func() {
@@ -93,7 +88,19 @@ func BenchmarkViewGetWhileApplying(b *testing.B) {
 			results = l.m.Apply(puts(l, keys, 64), results[:0])
 		}
 	}()
-	read(b, v, keys)
+	r := rand.New(rand.NewPCG(1, 1))
+	for b.Loop() { // 100 reads; a view is not kept for long
+		v, err := l.m.View("m", "map")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range 100 {
+			if _, ok, err := v.Get(keys[r.IntN(len(keys))]); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
+		v.Close()
+	}
 	stop.Store(true)
 	<-done
 }

@@ -65,7 +65,7 @@ func (s *state) recount() Digest {
 		}
 	}
 	count(s.system)
-	for _, sp := range s.spaces { // a sum: the order decides nothing
+	for _, sp := range s.spaces { // order does not matter: a sum
 		count(sp)
 	}
 	return d

@@ -39,8 +39,9 @@ func (l *skipList) next(r *record, level int) *atomic.Pointer[record] {
 // seek returns the first record whose key is at or after key.
 func (l *skipList) seek(key string) *record {
 	var at *record
+	order := orderOf(key)
 	for level := heightMax - 1; level >= 0; level-- {
-		for r := l.next(at, level).Load(); r != nil && r.key < key; r = l.next(at, level).Load() {
+		for r := l.next(at, level).Load(); r != nil && r.less(order, key); r = l.next(at, level).Load() {
 			at = r
 		}
 	}
@@ -53,8 +54,9 @@ func (l *skipList) after(r *record) *record { return r.low[0].Load() }
 // before fills in the last record of each level whose key is below key.
 func (l *skipList) before(key string, path *[heightMax]*record) {
 	var at *record
+	order := orderOf(key)
 	for level := heightMax - 1; level >= 0; level-- {
-		for r := l.next(at, level).Load(); r != nil && r.key < key; r = l.next(at, level).Load() {
+		for r := l.next(at, level).Load(); r != nil && r.less(order, key); r = l.next(at, level).Load() {
 			at = r
 		}
 		path[level] = at

@@ -163,7 +163,7 @@ func (e *encoder) release() {
 
 // mapTypes remembers for each type whether its values may hold a Go map, whose
 // entries the encoder writes in random order.
-var mapTypes sync.Map // reflect.Type -> bool
+var mapTypes sync.Map // order does not matter: looked up by reflect.Type only
 
 func mayHoldMap(t reflect.Type) bool {
 	if known, ok := mapTypes.Load(t); ok {

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 	"unsafe"
 
@@ -22,14 +23,16 @@ type version struct {
 // Invariant: while a record is linked, its chain is not empty once the entry
 // that made it has ended, and the indexes along the chain decrease.
 type record struct {
-	key  string
+	// What a walk along the ordered index looks at comes first and lies in
+	// one cache line. The tower has its low levels in place, because three
+	// of four records need only one, and the others in high.
+	order uint64 // of the key, see orderOf
+	low   [2]atomic.Pointer[record]
+	high  []atomic.Pointer[record]
+	key   string
+
 	hash uint64
 	head atomic.Pointer[version]
-
-	// The tower of the ordered index: low levels in place, because three of
-	// four records need only one, the others in high.
-	low  [2]atomic.Pointer[record]
-	high []atomic.Pointer[record]
 }
 
 // at returns the newest version at or below an index, or nil if the key did
@@ -44,6 +47,22 @@ func (r *record) at(i protocol.Index) *version {
 		}
 	}
 	return nil
+}
+
+// orderOf returns the first eight bytes of a key as a number. Where two keys
+// differ in it, it orders them without a look at the keys themselves.
+func orderOf(key string) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(bytesOf(key))
+	}
+	var first [8]byte
+	copy(first[:], key)
+	return binary.BigEndian.Uint64(first[:])
+}
+
+// less reports whether the record's key is below another one.
+func (r *record) less(order uint64, key string) bool {
+	return r.order < order || r.order == order && r.key < key
 }
 
 // keyBytes returns the key without copying it. Nobody may change it.
@@ -95,7 +114,7 @@ func (v *version) fill(i protocol.Index, room, value []byte) *version {
 // newRecord copies the key, a short one into the record's own allocation.
 func newRecord(key []byte, hash uint64) *record {
 	if len(key) > 32 {
-		return &record{key: string(key), hash: hash}
+		return &record{key: string(key), hash: hash, order: orderOf(stringOf(key))}
 	}
 	r := &struct {
 		record
@@ -103,5 +122,6 @@ func newRecord(key []byte, hash uint64) *record {
 	}{}
 	copy(r.buf[:], key)
 	r.key, r.hash = stringOf(r.buf[:len(key)]), hash
+	r.order = orderOf(r.key)
 	return &r.record
 }

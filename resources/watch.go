@@ -214,7 +214,7 @@ func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for _, s := range h.streams { // the order decides nothing
+	for _, s := range h.streams { // order does not matter: all are woken
 		if s.wake != nil {
 			close(s.wake)
 			s.wake = nil

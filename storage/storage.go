@@ -31,8 +31,9 @@ type Recovered struct {
 	// cluster time: 0 if no entry is held.
 	LastSum  protocol.LogSum
 	LastTime protocol.ClusterTime
-	// Tail is the last entries held, with Raw and Sum set, at most
-	// TailEntriesMax and, beyond the first, TailBytesMax of them.
+	// Tail is the last entries held, with Raw and Sum set: everything from the
+	// commit index on, and below it at most TailEntriesMax and TailBytesMax in
+	// all.
 	Tail []protocol.Entry
 	// Sequence is the highest sequence number that is durable. It never goes
 	// back in the life of a directory.

@@ -33,15 +33,25 @@ func (b *book) clusterID() protocol.ClusterID {
 	return b.cluster
 }
 
-// order returns all known addresses, the best first. Those that rest are last,
-// not absent: they may be all there is.
-func (b *book) order(command bool) []string {
+// route says which members suit a request.
+type route uint8
+
+const (
+	routeAny    route = iota // any, the last one that answered first
+	routeLeader              // any, the leader first
+	routeGiven               // those at the addresses given
+)
+
+// order returns the addresses that suit, the best first. Those that rest are
+// last, not absent: they may be all there is.
+func (b *book) order(suits route) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var best, rest []string
 	now := time.Now()
 	add := func(address string) {
-		if address == "" || slices.Contains(best, address) || slices.Contains(rest, address) {
+		if address == "" || slices.Contains(best, address) || slices.Contains(rest, address) ||
+			suits == routeGiven && !slices.Contains(b.given, address) {
 			return
 		}
 		if b.resting[address].After(now) {
@@ -50,7 +60,7 @@ func (b *book) order(command bool) []string {
 			best = append(best, address)
 		}
 	}
-	if command {
+	if suits == routeLeader {
 		add(b.leader)
 	}
 	add(b.sticky)

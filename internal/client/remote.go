@@ -126,10 +126,14 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 // Do sends a request to the member that suits it best and returns its answer.
 // A command goes to one member only; the caller decides whether to try again.
 func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
+	return r.do(ctx, q, routeOf(q))
+}
+
+func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*protocol.Response, error) {
 	command := q.Kind == protocol.RequestCommand
 	var failed failures
 	var last *protocol.Response
-	for _, address := range r.book.order(command) {
+	for _, address := range r.book.order(suits) {
 		conn, err := r.connect(ctx, address)
 		if err != nil {
 			if r.isClosed() {
@@ -167,6 +171,19 @@ func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Respons
 	return nil, failed.err()
 }
 
+// routeOf says who may answer a request. What a member holds or says of itself
+// is asked of the addresses given: the answer of another one would be an answer
+// to another question.
+func routeOf(q *protocol.Request) route {
+	switch {
+	case q.Kind == protocol.RequestCommand:
+		return routeLeader
+	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
+		return routeGiven
+	}
+	return routeAny
+}
+
 // attempt asks one member, for as long as patience lasts.
 func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*protocol.Response, error) {
 	bounded, cancel := context.WithTimeout(ctx, r.cfg.Patience)
@@ -192,7 +209,7 @@ func helpless(response *protocol.Response) bool {
 // Watch opens a stream at the first member that can be reached.
 func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
 	var failed failures
-	for _, address := range r.book.order(false) {
+	for _, address := range r.book.order(routeAny) {
 		conn, err := r.connect(ctx, address)
 		if err == nil {
 			var stream resources.WatchStream
@@ -311,7 +328,7 @@ func (r *Remote) follow() {
 			return
 		case <-ticker.C:
 		}
-		if _, err := r.Do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}); err == nil {
+		if _, err := r.do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}, routeAny); err == nil {
 			r.prune()
 		}
 	}
@@ -319,7 +336,7 @@ func (r *Remote) follow() {
 
 // prune closes the connections to addresses that the book does not know.
 func (r *Remote) prune() {
-	known := r.book.order(true)
+	known := r.book.order(routeAny)
 	r.mu.Lock()
 	var gone []*link
 	for address, l := range r.links {

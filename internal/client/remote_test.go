@@ -218,6 +218,28 @@ func TestCommandsGoToTheLeaderQueriesStay(t *testing.T) {
 	})
 }
 
+// The answer of another member would be an answer to another question.
+func TestLocalReadsAndStatusStayAtTheAddressesGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a:1", "b:1")
+		r := newRemote(t, f.config("a:1"))
+		c := newClient(t, r, Config{})
+		time.Sleep(FollowDefault + time.Second) // b is known now
+		mustQuery(t, c)
+		f.change(func() { f.members["a:1"].down = true })
+		mustQuery(t, c) // b answers: any member does
+		local := read()
+		local.Level = protocol.Local
+		for _, q := range []*protocol.Request{
+			{Kind: protocol.RequestQuery, Query: &local}, {Kind: protocol.RequestStatus},
+		} {
+			if answer, err := r.Do(t.Context(), q); !errors.Is(err, protocol.ErrUnavailable) {
+				t.Errorf("request %d: got %+v, %v, want %v", q.Kind, answer, err, protocol.ErrUnavailable)
+			}
+		}
+	})
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	f := newFleet(t)
 	_, err := NewRemote(t.Context(), f.config("a:1", "b:2"))

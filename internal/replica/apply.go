@@ -39,9 +39,13 @@ func (r *Replica) handOut() {
 
 func (r *Replica) give(entries []protocol.Entry) {
 	a := &r.apply
-	invariant.Check(entries[0].Index == a.handed+1, "entry %d handed to the state machine after %d", entries[0].Index, a.handed)
+	if entries[0].Index != a.handed+1 {
+		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.handed)
+	}
 	a.handed = entries[len(entries)-1].Index
-	invariant.Check(a.handed <= r.commit, "entry %d handed to the state machine, committed is %d", a.handed, r.commit)
+	if a.handed > r.commit {
+		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.handed, r.commit)
+	}
 	a.flights = append(a.flights, entries)
 	r.out.Apply = append(r.out.Apply, Apply{Entries: entries})
 }
@@ -49,10 +53,14 @@ func (r *Replica) give(entries []protocol.Entry) {
 // Applied says that the state machine has taken the oldest batch.
 func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	a := &r.apply
-	invariant.Check(len(a.flights) > 0, "applied %d, nothing was handed out", done.Last)
+	if len(a.flights) <= 0 {
+		invariant.Check(false, "applied %d, nothing was handed out", done.Last)
+	}
 	batch := a.flights[0]
 	a.flights = a.flights[1:]
-	invariant.Check(batch[len(batch)-1].Index == done.Last, "applied %d, handed out up to %d", done.Last, batch[len(batch)-1].Index)
+	if batch[len(batch)-1].Index != done.Last {
+		invariant.Check(false, "applied %d, handed out up to %d", done.Last, batch[len(batch)-1].Index)
+	}
 	r.applied = done.Last
 	r.deadline = done.NextDeadline
 	r.requests.applied(batch, done.Results, r)

@@ -17,7 +17,9 @@ const roundsMax = 1000
 func (r *Replica) pump(now protocol.Instant) {
 	r.requests.flush(now, r)
 	for round := 0; ; round++ {
-		invariant.Check(round < roundsMax, "the cores do not settle after %d rounds", round)
+		if round >= roundsMax {
+			invariant.Check(false, "the cores do not settle after %d rounds", round)
+		}
 		busy := r.serveRole()
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
@@ -58,7 +60,9 @@ func (r *Replica) serveRole() bool {
 		r.send(e)
 	}
 	if rd.Commit > r.commit {
-		invariant.Check(rd.Commit <= r.tail.last(), "commit %d above the log's end %d", rd.Commit, r.tail.last())
+		if rd.Commit > r.tail.last() {
+			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.tail.last())
+		}
 		r.commit = rd.Commit
 	}
 	for _, read := range rd.Reads {
@@ -75,7 +79,9 @@ func (r *Replica) serveRole() bool {
 // changeLog applies a role's change to the log in memory.
 func (r *Replica) changeLog(d *protocol.Delta) {
 	if d.Truncate {
-		invariant.Check(d.After >= r.commit, "log truncated to %d, at or below the commit index %d", d.After, r.commit)
+		if d.After < r.commit {
+			invariant.Check(false, "log truncated to %d, at or below the commit index %d", d.After, r.commit)
+		}
 		r.disk.change(d)
 		r.tail.truncate(d.After)
 	}

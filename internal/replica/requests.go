@@ -39,6 +39,7 @@ type requests struct {
 type command struct {
 	from    origin
 	encoded []byte
+	checked bool // nothing is left to refuse
 }
 
 // origin is who wants an answer: a request of this member, or another member
@@ -89,13 +90,16 @@ func (r *Replica) Submit(now protocol.Instant, request uint64, encoded []byte) {
 type Submission struct {
 	Request uint64
 	Command []byte
+	// Checked says that the submitter has asked Config.Accepts, and that the
+	// encoding is good.
+	Checked bool
 }
 
 // SubmitMany takes all commands that wait, so that they share one step: one
 // batch, one append, one sync.
 func (r *Replica) SubmitMany(now protocol.Instant, list []Submission) {
 	for _, s := range list {
-		r.requests.commands = append(r.requests.commands, command{from: origin{request: s.Request}, encoded: s.Command})
+		r.requests.commands = append(r.requests.commands, command{from: origin{request: s.Request}, encoded: s.Command, checked: s.Checked})
 	}
 	r.pump(now)
 }
@@ -150,6 +154,9 @@ func (q *requests) flush(now protocol.Instant, r *Replica) {
 // propose hands commands to the core, in batches.
 func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
 	list = slices.DeleteFunc(list, func(c command) bool {
+		if c.checked {
+			return false
+		}
 		err := r.check(c.encoded)
 		if err != nil {
 			r.answer(c.from, protocol.Failed(err))

@@ -227,3 +227,55 @@ func TestSingleVoterServesWritesAndReads(t *testing.T) {
 		t.Errorf("reads %+v, want one for 8", reads)
 	}
 }
+
+// A member that restarts numbers its questions anew: an answer to the previous
+// run must not answer the same number of this one, which may have been asked
+// after later writes.
+func TestAnswersToThePreviousRunAreNotTaken(t *testing.T) {
+	r := open(t, 9, found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}))
+	serve(t, r)
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10}) // says who leads
+	serve(t, r)
+	r.Submit(2, 7, protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}))
+	r.Read(2, 8)
+	var forward *protocol.Forward
+	var read *protocol.ReadIndex
+	for _, s := range r.Effects().Send {
+		switch m := s.Message.(type) {
+		case *protocol.Forward:
+			forward = m
+		case *protocol.ReadIndex:
+			read = m
+		}
+	}
+	if forward == nil || read == nil {
+		t.Fatal("nothing was asked of the leader")
+	}
+	r.Receive(3, id(1), &protocol.ForwardAnswer{Run: forward.Run + 1, Request: forward.Request})
+	r.Receive(3, id(1), &protocol.ReadIndexAnswer{Run: read.Run + 1, Request: read.Request, Index: 1})
+	if e := r.Effects(); len(e.Answers) != 0 || len(e.Reads) != 0 {
+		t.Fatalf("took answers to another run: %+v, %+v", e.Answers, e.Reads)
+	}
+	r.Receive(4, id(1), &protocol.ForwardAnswer{Run: forward.Run, Request: forward.Request})
+	r.Receive(4, id(1), &protocol.ReadIndexAnswer{Run: read.Run, Request: read.Request, Index: 1})
+	if e := r.Effects(); len(e.Answers) != 1 || len(e.Reads) != 1 {
+		t.Fatalf("answers %+v and reads %+v, want one of each", e.Answers, e.Reads)
+	}
+}
+
+// What the role hands out of a run that names this member must reach the log
+// before the next role begins over it.
+func TestNothingIsLostInASwitchOfRoles(t *testing.T) {
+	r := open(t, 2, found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1})}))
+	serve(t, r)
+	e := []protocol.Entry{
+		{Index: 11, Term: 2, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf(3, []byte{1}, 2))},
+		{Index: 12, Term: 2, Kind: protocol.EntryNoop},
+	}
+	protocol.EncodeEntries(e)
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 12, Last: 12, Entries: e})
+	serve(t, r)
+	if s := r.Status(1); s.Role != protocol.RoleActive || s.Last != 12 || s.Commit != 12 || s.Applied != 12 {
+		t.Errorf("%s, log to %d, committed %d, applied %d; want active and 12 of each", s.Role, s.Last, s.Commit, s.Applied)
+	}
+}

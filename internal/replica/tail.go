@@ -49,7 +49,9 @@ func (t *tail) holds(first, last protocol.Index) bool {
 
 // slice returns the entries first..last, which must be held.
 func (t *tail) slice(first, last protocol.Index) []protocol.Entry {
-	invariant.Check(t.holds(first, last), "entries %d..%d asked of a tail that holds %d..%d", first, last, t.first, t.last())
+	if !t.holds(first, last) {
+		invariant.Check(false, "entries %d..%d asked of a tail that holds %d..%d", first, last, t.first, t.last())
+	}
 	a, b := first-t.first, last-t.first+1
 	return t.entries[a:b:b]
 }
@@ -85,9 +87,13 @@ func (t *tail) append(entries []protocol.Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	invariant.Check(entries[0].Index == t.last()+1, "entry %d appended to a tail that ends at %d", entries[0].Index, t.last())
+	if entries[0].Index != t.last()+1 {
+		invariant.Check(false, "entry %d appended to a tail that ends at %d", entries[0].Index, t.last())
+	}
 	sum, ok := t.sumAt(t.last())
-	invariant.Check(ok, "the log sum at %d is not known", t.last())
+	if !ok {
+		invariant.Check(false, "the log sum at %d is not known", t.last())
+	}
 	at := len(t.entries)
 	t.entries = append(t.entries, entries...)
 	protocol.SumEntries(sum, t.entries[at:])
@@ -99,7 +105,9 @@ func (t *tail) truncate(after protocol.Index) {
 	if after >= t.last() {
 		return
 	}
-	invariant.Check(after+1 >= t.first, "tail that begins at %d truncated to %d", t.first, after)
+	if after+1 < t.first {
+		invariant.Check(false, "tail that begins at %d truncated to %d", t.first, after)
+	}
 	n := int(after + 1 - t.first)
 	t.bytes -= protocol.RawSize(t.entries[n:])
 	t.entries = t.entries[:n:n]

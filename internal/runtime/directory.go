@@ -67,7 +67,9 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	return nil
 }
 
-func (m *Member) walOptions() wal.Options { return wal.Options{SegmentBytes: m.cfg.SegmentBytes, Background: true} }
+func (m *Member) walOptions() wal.Options {
+	return wal.Options{SegmentBytes: m.cfg.SegmentBytes, Background: true}
+}
 
 // openMemory makes a member that lives as long as its process.
 func (m *Member) openMemory(ctx context.Context) error {

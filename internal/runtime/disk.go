@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +53,20 @@ func (m *Member) persist(p *replica.Persist) error {
 	if len(p.Entries) > 0 {
 		m.guard.look(m)
 	}
-	if err := m.log.Write(p.Write, p.Entries); err != nil {
+	err := m.log.Write(p.Write, p.Entries)
+	for errors.Is(err, protocol.ErrNoSpace) {
+		// Nothing was written: service resumes when there is room. Meanwhile
+		// a leader notices that its disk does not answer and steps down.
+		m.guard.full.Store(true)
+		m.logger.Error("the disk is full; waiting for room", "dir", m.cfg.Dir)
+		select {
+		case <-m.stop:
+			return err
+		case <-time.After(roomPause):
+		}
+		err = m.log.Write(p.Write, p.Entries)
+	}
+	if err != nil {
 		return err
 	}
 	if p.Write.Sync || p.Write.SyncAll {
@@ -60,6 +74,9 @@ func (m *Member) persist(p *replica.Persist) error {
 	}
 	return nil
 }
+
+// roomPause is between two attempts to write to a full disk.
+const roomPause = 500 * time.Millisecond
 
 // guardInterval is how often the disk's free space is looked at, at most.
 const guardInterval = 100 * time.Millisecond

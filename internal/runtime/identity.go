@@ -12,8 +12,13 @@ import (
 func (m *Member) hello() protocol.Hello {
 	return protocol.Hello{
 		Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name,
-		Starts: m.identity.Starts, Sequence: m.log.DurableSequence(),
+		Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence(),
 	}
+}
+
+// standing is what this member says of its directory on streams that last.
+func (m *Member) standing() *protocol.Standing {
+	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
 }
 
 // sightings remembers how far each member's directory had come when it was
@@ -27,22 +32,37 @@ type sightings struct {
 
 type sighting struct {
 	starts   uint64
+	run      protocol.RunID
 	sequence protocol.Sequence
 }
 
 func newSightings() *sightings { return &sightings{seen: map[protocol.MemberID]sighting{}} }
 
-// check refuses a member whose directory has gone back.
+// hears remembers what a member says of its directory while it runs.
+func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.seen[from]
+	if m.Starts == last.starts && m.Run == last.run {
+		last.sequence = max(last.sequence, m.Sequence)
+		s.seen[from] = last
+	}
+}
+
+// check refuses a member whose directory has gone back: it was opened fewer
+// times than before, or as often but by another run, or its log has forgotten
+// what was durable.
 func (s *sightings) check(peer protocol.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.seen[peer.Member]
-	if peer.Starts < last.starts || peer.Sequence < last.sequence {
+	again := peer.Starts == last.starts && last.run != 0 && peer.Run != last.run
+	if peer.Starts < last.starts || again || peer.Sequence < last.sequence {
 		return protocol.ErrRolledBack.With(fmt.Sprintf(
-			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy; remove the member and start it with an empty directory",
+			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy, which has forgotten votes and entries; start it with an empty directory and another name",
 			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
 	}
-	s.seen[peer.Member] = sighting{peer.Starts, peer.Sequence}
+	s.seen[peer.Member] = sighting{peer.Starts, peer.Run, peer.Sequence}
 	return nil
 }
 

@@ -216,6 +216,9 @@ func (m *Member) keepJoined() {
 	for {
 		remembered = m.remember(remembered)
 		m.guard.look(m)
+		m.mailbox.put(func(in *mail) {
+			in.calls = append(in.calls, func() { m.transport.tell(m.standing()) })
+		})
 		if len(m.swim.Peers()) == 0 {
 			if addresses := m.joinAddresses(); len(addresses) > 0 {
 				if _, err := m.swim.Join(m.life, addresses); err != nil {

@@ -71,7 +71,9 @@ func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 		reply(protocol.Failed(m.stopped()))
 		return func() {}
 	}
-	err := m.mailbox.submit(replica.Submission{Request: id, Command: protocol.EncodeCommand(c)})
+	err := m.mailbox.submit(replica.Submission{
+		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Validate() == nil && m.accepts(c) == nil,
+	})
 	if err != nil && m.waiters.forget(id) {
 		reply(protocol.Failed(err))
 	}

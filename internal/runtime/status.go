@@ -113,6 +113,9 @@ func (m *Member) readyNow(r replica.Status) error {
 	if err := m.Err(); err != nil {
 		return err
 	}
+	if m.stopping.Load() {
+		return protocol.ErrClosed.With("the member has stopped")
+	}
 	if p := m.doubted.Load(); p != nil {
 		return *p
 	}

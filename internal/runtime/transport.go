@@ -95,6 +95,16 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	t.m.addresses.Store(&next)
 }
 
+// tell says on all streams how far this member's directory has come.
+func (t *transport) tell(standing *protocol.Standing) {
+	t.single[0] = standing
+	for _, link := range t.links {
+		if link.Connected() {
+			link.Send(t.single[:])
+		}
+	}
+}
+
 func (t *transport) end(link *wire.Peer) {
 	t.closing.Add(1)
 	go func() {
@@ -124,6 +134,10 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 
 // Receive takes a message from a member.
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
+	if standing, ok := msg.(*protocol.Standing); ok {
+		h.m.seen.hears(from, standing)
+		return
+	}
 	h.m.mailbox.message(from, msg, false)
 }
 

@@ -106,6 +106,49 @@ func TestACommitWithoutADurableMajorityIsFound(t *testing.T) {
 	wantRule(t, l.majority(0, 1, all, on(1, 4)), RuleMajority)
 }
 
+func TestACommitOfAnOldTermByCountingIsFound(t *testing.T) {
+	l := testLedger()
+	commitAll(t, l, 1)
+	wantRule(t, l.counted(0, 1, 1), "")
+	wantRule(t, l.counted(0, 2, 1), RuleOwnTerm)
+}
+
+func TestAPromiseThatIsNotDurableIsFound(t *testing.T) {
+	self, other := protocol.MemberID{1}, protocol.MemberID{2}
+	for _, c := range []struct {
+		name string
+		vote protocol.MemberID
+		sync bool
+		msg  protocol.Message
+		rule string
+	}{
+		{"a vote", other, true, &protocol.VoteAnswer{Term: 2, Granted: true}, ""},
+		{"a vote before the sync", other, false, &protocol.VoteAnswer{Term: 2, Granted: true}, RulePromise},
+		{"a vote for another", self, true, &protocol.VoteAnswer{Term: 2, Granted: true}, RulePromise},
+		{"a vote that was not written", protocol.MemberID{}, true, &protocol.VoteAnswer{Term: 2, Granted: true}, RulePromise},
+		{"a pre-vote", other, false, &protocol.VoteAnswer{Term: 3, Pre: true, Granted: true}, ""},
+		{"a refusal", other, false, &protocol.VoteAnswer{Term: 2}, ""},
+		{"a campaign", self, true, &protocol.Vote{Term: 2}, ""},
+		{"a campaign before the sync", self, false, &protocol.Vote{Term: 2}, RulePromise},
+		{"a campaign after a vote for another", other, true, &protocol.Vote{Term: 2}, RulePromise},
+		{"a pre-campaign", other, false, &protocol.Vote{Term: 3, Pre: true}, ""},
+		{"an acknowledgement", other, true, &protocol.AppendAnswer{Term: 2, Index: 2}, ""},
+		{"an acknowledgement before the sync", other, false, &protocol.AppendAnswer{Term: 2, Index: 2}, RulePromise},
+		{"an acknowledgement of more than that", other, true, &protocol.AppendAnswer{Term: 2, Index: 3}, RulePromise},
+		{"a rejection", other, false, &protocol.AppendAnswer{Term: 2, Index: 9, Reject: true}, ""},
+		{"the tip of a passive", other, false, &protocol.AppendAnswer{Term: 2, Index: 2, Passive: true}, ""},
+	} {
+		m := shadows{name: "m0"}
+		state := protocol.HardState{Term: 2, Vote: c.vote}
+		wantRule(t, write(&m, testLedger(), protocol.RoleActive, protocol.Write{State: state, First: 1, Last: 2}, 1), "")
+		if c.sync {
+			m.synced()
+		}
+		t.Log(c.name)
+		wantRule(t, m.promises(c.msg, other, self), c.rule)
+	}
+}
+
 func TestAnAgeBelowTheTrueOneIsFound(t *testing.T) {
 	l := testLedger()
 	commitAll(t, l, 10, 20, 30)
@@ -225,7 +268,12 @@ func TestWhatWasSyncedAndIsLostIsFound(t *testing.T) {
 
 func TestTheFirstOpeningIsTakenOver(t *testing.T) {
 	var m shadows
-	m.adopt(&storage.Recovered{State: protocol.HardState{Term: 1}, Tail: []protocol.Entry{entry(1, 1, 1)}})
+	l := testLedger()
+	rec := storage.Recovered{State: protocol.HardState{Term: 1, Commit: 1}, Tail: []protocol.Entry{entry(1, 1, 1)}}
+	wantRule(t, m.adopt(l, 0, &rec), "")
+	if got, want := l.frontier(), protocol.Index(1); got != want {
+		t.Errorf("got %d committed, want %d", got, want)
+	}
 	if got, want := m.durable.last(), protocol.Index(1); got != want {
 		t.Errorf("got a log to %d, want %d", got, want)
 	}

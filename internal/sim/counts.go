@@ -62,7 +62,7 @@ var tallyNames = [tallies]string{
 	countCuts: "links cut both ways", countOneWay: "links cut one way", countClogs: "links clogged",
 	countElections: "elections", countLeaders: "leaders elected", countLeaderChanges: "leader changes",
 	countPreVotesRefused: "pre-votes refused", countVotesRefused: "votes refused", countRejected: "appends rejected",
-	countTruncations: "truncations", countStepDowns: "leaders stepped down", countConfigurations: "configurations written",
+	countTruncations: "truncations", countStepDowns: "leaders stepped down", countConfigurations: "configurations committed",
 	countLearners: "learners made", countVoters: "voters made", countJoins: "members joined late", countRestarts: "restarts",
 	countProcessCrashes: "process crashes", countPowerCuts: "power cuts of one", countTotalPowerCuts: "power cuts of all",
 	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",

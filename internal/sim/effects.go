@@ -185,6 +185,10 @@ func (m *member) send(list []replica.Send) bool {
 			return false
 		}
 		m.shows(e.Message)
+		if err := m.log.promises(e.Message, e.To, m.id); err != nil {
+			m.s.fail(err)
+			return false
+		}
 		if m.s.trace.on() && m.s.options.Messages {
 			m.s.trace.say(m.name, "-> %s %s", to.name, describe(e.Message))
 		}

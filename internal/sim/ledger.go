@@ -115,6 +115,15 @@ func (l *ledger) complete(member int, t protocol.Term, sumAt func(protocol.Index
 	return nil
 }
 
+// counted checks that the leader of term t which takes the entry i for committed,
+// before anybody else does, has made that entry itself (Raft, section 5.4.2).
+func (l *ledger) counted(member int, t protocol.Term, i protocol.Index) error {
+	if c := l.at(i); c.term != t {
+		return violated(RuleOwnTerm, "%s, which last led term %d, takes %d@%d for committed before anybody else", l.names(member), t, i, c.term)
+	}
+	return nil
+}
+
 // majority checks that an entry which nobody took for committed before is
 // durable on a majority of the voters; durable returns the log sum that a
 // member has on disk at an index. The configuration that counts is the newest

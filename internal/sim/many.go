@@ -67,6 +67,7 @@ func runChecked(seed uint64, o Options) Report {
 	if seed%twice != 0 || r.Violation != nil {
 		return r
 	}
+	o.Trace = nil // one film is enough
 	again := Run(seed, o)
 	r.Wall += again.Wall
 	r.Violation = same(&r, &again)
@@ -115,5 +116,16 @@ func (r *Report) Replay(duration time.Duration) string {
 	if duration == 0 {
 		duration = DurationDefault
 	}
-	return fmt.Sprintf("starling sim --seed %d --for %v", r.Seed, duration)
+	line := fmt.Sprintf("starling sim --seed %d --for %v", r.Seed, duration)
+	o := &r.options
+	if o.Profile != "" {
+		line += " --profile " + o.Profile
+	}
+	if o.Actives != 0 && o.Actives != activesDefault {
+		line += fmt.Sprintf(" --actives %d", o.Actives)
+	}
+	if o.Passives != 0 && o.Passives != passivesDefault {
+		line += fmt.Sprintf(" --passives %d", max(o.Passives, 0))
+	}
+	return line
 }

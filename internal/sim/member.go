@@ -166,10 +166,13 @@ func (m *member) boot() error {
 
 func (m *member) config() replica.Config {
 	return replica.Config{
-		ID:     m.id,
-		Run:    protocol.RunID(m.s.random.members.Uint64()),
-		Seed:   mix(m.s.seed ^ mix(uint64(m.number)<<32|m.starts)),
-		Active: active.Config{Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat},
+		ID:   m.id,
+		Run:  protocol.RunID(m.s.random.members.Uint64()),
+		Seed: mix(m.s.seed ^ mix(uint64(m.number)<<32|m.starts)),
+		Active: active.Config{
+			Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat,
+			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
+		},
 		Gossip: gossip.Config{Have: m.s.plan.have},
 		Policy: true,
 	}
@@ -181,8 +184,7 @@ func (m *member) recovered(rec *storage.Recovered) error {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
 	}
 	if m.starts == 1 {
-		m.log.adopt(rec)
-		return nil
+		return m.log.adopt(m.s.ledger, m.number, rec)
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
 	defer func() { m.half = false }()

@@ -20,8 +20,6 @@ func (m *member) observe(events []protocol.Event) {
 			m.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:
 			m.truncates(e)
-		case protocol.EventConfiguration:
-			m.s.counts.add(countConfigurations, 1)
 		}
 		if m.s.trace.on() && e.Kind != protocol.EventAppended && e.Kind != protocol.EventCommitted {
 			m.s.trace.say(m.name, "%s", m.s.named(e))
@@ -74,11 +72,13 @@ func (m *member) sumAt(i protocol.Index) protocol.LogSum {
 	return protocol.LogSum{}
 }
 
-// knows says that the member takes everything up to an index for committed.
+// knows says that the member takes everything up to an index for committed. It
+// may know of more: what it tells another member is bounded by that one's log.
 func (m *member) knows(commit protocol.Index) {
 	if commit <= m.log.commit {
 		return
 	}
+	commit = max(commit, m.replica.HardState().Commit)
 	shape := m.replica.Shape()
 	if commit > shape.LastIndex() {
 		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, shape.LastIndex()))
@@ -94,6 +94,7 @@ func (m *member) knows(commit protocol.Index) {
 	}
 	m.log.commit = commit
 	if commit > before {
+		m.s.fail(m.s.ledger.counted(m.number, m.leader, commit))
 		m.s.fail(m.s.ledger.majority(m.number, commit, m.replica.Configurations().All(), m.s.durableSum))
 	}
 }
@@ -169,6 +170,7 @@ func (s *simulation) configured(e *protocol.Entry) {
 		s.fail(violated(RuleState, "the data of %s is no configuration: %v", e, err))
 		return
 	}
+	s.counts.add(countConfigurations, 1)
 	for _, line := range c.Members {
 		before, _ := s.configuration.Find(line.ID)
 		if before.Seat == line.Seat {

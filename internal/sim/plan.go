@@ -22,6 +22,8 @@ type plan struct {
 	target            int
 
 	election, heartbeat, have time.Duration
+	// appendBytes and inflight make appends and windows small; 0: the default.
+	appendBytes, inflight int
 
 	loss, double, breaks float64
 	delay, jitter        time.Duration
@@ -56,6 +58,9 @@ func draw(r *rand.Rand, o *Options) plan {
 		clients: 5, depth: 1 + r.IntN(3), think: between(r, 300*time.Millisecond, 900*time.Millisecond),
 		session: between(r, 4*time.Second, 15*time.Second),
 		every:   between(r, time.Second, 4*time.Second),
+	}
+	if chance(r, 0.4) {
+		p.appendBytes, p.inflight = 200+r.IntN(600), 1+r.IntN(3)
 	}
 	if o.Profile != "" {
 		p.profile = o.Profile

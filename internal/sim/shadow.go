@@ -117,6 +117,27 @@ func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, 
 	return nil
 }
 
+// promises checks a message that leaves against what is on disk: a vote, the
+// own one of a candidate included, and an acknowledgement are for ever.
+func (m *shadows) promises(msg protocol.Message, to, self protocol.MemberID) error {
+	have := &m.durable
+	switch msg := msg.(type) {
+	case *protocol.Vote:
+		if !msg.Pre && have.state.Term == msg.Term && have.state.Vote != self || !msg.Pre && have.state.Term < msg.Term {
+			return violated(RulePromise, "%s asks for votes in term %d, on its disk is %v", m.name, msg.Term, have.state)
+		}
+	case *protocol.VoteAnswer:
+		if msg.Granted && !msg.Pre && (have.state.Term != msg.Term || have.state.Vote != to) {
+			return violated(RulePromise, "%s votes for %s in term %d, on its disk is %v", m.name, to.Short(), msg.Term, have.state)
+		}
+	case *protocol.AppendAnswer:
+		if !msg.Reject && !msg.Passive && (have.last() < msg.Index || have.sumAt(msg.Index) != m.written.sumAt(msg.Index) || have.state.Term < msg.Term) {
+			return violated(RulePromise, "%s acknowledges %d in term %d, on its disk is %v and a log to %d", m.name, msg.Index, msg.Term, have.state, have.last())
+		}
+	}
+	return nil
+}
+
 // mayTruncate checks a truncation before it is made. What the member knew to be
 // committed when it truncated its log in memory is checked there: by now it may
 // know more, about other entries.
@@ -149,14 +170,21 @@ func (m *shadows) synced() {
 	m.pending = m.pending[:0]
 }
 
-// adopt takes over what the first opening of a directory found.
-func (m *shadows) adopt(rec *storage.Recovered) {
+// adopt takes over what the first opening of a directory found. What a founder
+// begins with is committed.
+func (m *shadows) adopt(l *ledger, member int, rec *storage.Recovered) error {
 	for i := range rec.Tail {
+		if e := &rec.Tail[i]; e.Index <= rec.State.Commit {
+			if err := l.commits(0, member, e.Index, e.Term, e.Sum); err != nil {
+				return err
+			}
+		}
 		m.durable.terms = append(m.durable.terms, rec.Tail[i].Term)
 		m.durable.sums = append(m.durable.sums, rec.Tail[i].Sum)
 	}
-	m.durable.state = rec.State
+	m.durable.state, m.commit = rec.State, rec.State.Commit
 	m.written = *m.durable.clone()
+	return nil
 }
 
 // recovered checks what an opening found: everything that was synced, and of

@@ -14,6 +14,8 @@ import (
 const (
 	// DurationDefault is how long faults and load last, in virtual time.
 	DurationDefault = 60 * time.Second
+	activesDefault  = 3
+	passivesDefault = 2
 	// settleMax is how long a cluster may take to recover when they stop.
 	settleMax = 60 * time.Second
 )
@@ -51,6 +53,10 @@ type Report struct {
 	Wall time.Duration
 	// Stack says where a panic came from, if that is the violation.
 	Stack string
+	// TraceErr is why Options.Trace did not get all lines, or nil.
+	TraceErr error
+
+	options Options
 }
 
 // Run plays one seed to its end, or to the first violation. Equal arguments
@@ -61,7 +67,7 @@ func Run(seed uint64, o Options) Report {
 	stack := s.play()
 	return Report{
 		Seed: seed, Profile: s.plan.profile, Violation: s.violation, At: s.schedule.now, Steps: s.schedule.steps,
-		Counts: s.counts, TraceHash: s.trace.hash, Wall: time.Since(began), Stack: stack,
+		Counts: s.counts, TraceHash: s.trace.hash, Wall: time.Since(began), Stack: stack, TraceErr: s.trace.err, options: o,
 	}
 }
 
@@ -96,10 +102,10 @@ func newSimulation(seed uint64, o Options) *simulation {
 		o.Duration = DurationDefault
 	}
 	if o.Actives == 0 {
-		o.Actives = 3
+		o.Actives = activesDefault
 	}
 	if o.Passives == 0 {
-		o.Passives = 2
+		o.Passives = passivesDefault
 	}
 	o.Passives = max(o.Passives, 0)
 	s := &simulation{seed: seed, options: o, random: newStreams(seed)}

@@ -66,6 +66,33 @@ func TestWorkersDoNotChangeWhatHappens(t *testing.T) {
 	}
 }
 
+func TestASeedSaysHowToReplayIt(t *testing.T) {
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, "starling sim --seed 7 --for 1m0s"},
+		{Options{Duration: 5 * time.Second, Actives: 3, Passives: 2}, "starling sim --seed 7 --for 5s"},
+		{Options{Profile: "calm", Actives: 5, Passives: -1}, "starling sim --seed 7 --for 1m0s --profile calm --actives 5 --passives 0"},
+	} {
+		r := Report{Seed: 7, options: c.o}
+		if got := r.Replay(c.o.Duration); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestOtherSizesRun(t *testing.T) {
+	for _, o := range []Options{{Actives: 1, Passives: -1}, {Actives: 1, Passives: 3}, {Actives: 5, Passives: 1}} {
+		o.Duration = 15 * time.Second
+		for seed := uint64(1); seed <= 3; seed++ {
+			if r := Run(seed, o); r.Violation != nil {
+				t.Errorf("%s: %v\n%s", r.Replay(o.Duration), r.Violation, r.Stack)
+			}
+		}
+	}
+}
+
 func TestProgressStopsTheRun(t *testing.T) {
 	s := RunMany(1, 100, 1, Options{Duration: time.Second}, func(r Report) bool { return r.Seed < 3 })
 	if got, want := s.Seeds, 3; got != want {

@@ -21,6 +21,8 @@ const (
 	RuleLeaderCompleteness = "leader completeness"
 	RuleStateMachine       = "state machine safety"
 
+	RulePromise      = "nothing is promised before it is durable"
+	RuleOwnTerm      = "only entries of its own term does a leader commit by counting"
 	RuleMajority     = "committed without a durable majority"
 	RuleNotTruncated = "truncation at or below commit"
 	RulePassive      = "a passive's log is a prefix of the committed log"

@@ -86,7 +86,7 @@ func jsonable(v any) any {
 	switch v := v.(type) {
 	case map[any]any:
 		out := make(map[string]any, len(v))
-		for key, value := range v { // encoding/json sorts
+		for key, value := range v { // order does not matter: encoding/json sorts
 			out[fmt.Sprint(key)] = jsonable(value)
 		}
 		return out

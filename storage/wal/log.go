@@ -47,7 +47,6 @@ type Log struct {
 	dirty          bool              // the current segment has unsynced records
 	noted          protocol.Sequence // what the newest header says is durable
 	telling        protocol.Sequence // the newest record that is not empty
-	stopped        error             // see stop
 	damaged        *storage.Damage   // if set, nothing may be written
 
 	durable atomic.Uint64

@@ -69,7 +69,7 @@ func recoveredFrom(g image) storage.Recovered {
 		Shape:          protocol.Shape{PrevIndex: g.begin.index, PrevTerm: g.begin.term, PrevSum: g.begin.sum},
 		Configurations: g.configurations.Clone(),
 		LastSum:        g.last().sum,
-		Tail:           slices.Clone(clipTail(g.entries)),
+		Tail:           slices.Clone(clipTail(g.entries, g.state.Commit)),
 		Sequence:       g.sequence,
 	}
 	for i := range g.entries {

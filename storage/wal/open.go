@@ -251,7 +251,8 @@ func (l *Log) setRecovered(r *replay) error {
 func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
 	k, size := len(l.items), 0
 	first := last
-	for k > 0 && last < first+storage.TailEntriesMax-1 && size < storage.TailBytesMax {
+	commit := l.recovered.State.Commit
+	for k > 0 && (first > commit || (last < first+storage.TailEntriesMax-1 && size < storage.TailBytesMax)) {
 		k--
 		if l.items[k].first <= last {
 			first, size = l.items[k].first, size+l.items[k].length
@@ -267,5 +268,5 @@ func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
 		tail = append(tail, entries...)
 		first += protocol.Index(len(entries))
 	}
-	return clipTail(tail), nil
+	return clipTail(tail, commit), nil
 }

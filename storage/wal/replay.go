@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -295,11 +296,20 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 	return known, nil
 }
 
+// zeroSkip is how much of a segment's untouched end is passed over at a time.
+const zeroSkip = 4096
+
+var zeros [zeroSkip]byte
+
 // durableIn returns the highest durable of all good headers at or after at.
 func durableIn(content []byte, at int64, nonce uint64, last protocol.Sequence) protocol.Sequence {
 	var known protocol.Sequence
 	var h header
 	for ; at+recordBytes <= int64(len(content)); at += recordAlign {
+		if at+zeroSkip <= int64(len(content)) && bytes.Equal(content[at:at+zeroSkip], zeros[:]) {
+			at += zeroSkip - 2*recordAlign // a header has its number in its second word
+			continue
+		}
 		if parseHeader(content[at:], nonce, last, &h) {
 			known = max(known, h.durable)
 		}

@@ -79,15 +79,14 @@ func dropConfigurations(c *protocol.Configurations, at protocol.Index) {
 	*c = protocol.NewConfigurations(all...)
 }
 
-// clipTail returns the last entries within the bounds of Recovered.Tail.
-func clipTail(entries []protocol.Entry) []protocol.Entry {
-	if n := len(entries); n > storage.TailEntriesMax {
-		entries = entries[n-storage.TailEntriesMax:]
-	}
+// clipTail returns the last entries within the bounds of Recovered.Tail, and
+// at least those from the commit index on.
+func clipTail(entries []protocol.Entry, commit protocol.Index) []protocol.Entry {
 	size := 0
 	for i := len(entries) - 1; i >= 0; i-- {
 		size += len(entries[i].Raw)
-		if size > storage.TailBytesMax && i < len(entries)-1 {
+		full := size > storage.TailBytesMax || len(entries)-i > storage.TailEntriesMax
+		if full && i < len(entries)-1 && entries[i].Index < commit {
 			return entries[i+1:]
 		}
 	}

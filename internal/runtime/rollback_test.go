@@ -1,0 +1,55 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A directory that was restored from an old copy has forgotten entries that it
+// acknowledged and votes that it gave: its member could elect a leader that
+// lacks them. Whoever has seen a newer one refuses it, and it stops.
+func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
+	c := newCluster(t)
+	dirs := map[string]string{}
+	for _, name := range []string{"a1", "a2", "a3"} {
+		dirs[name] = t.TempDir()
+		c.start(name, protocol.RoleActive, func(cfg *Config) { cfg.Dir = dirs[name] })
+	}
+	c.voters(3)
+	caller := c.client(c.members["a1"])
+	c.put(caller, "k", "old")
+	c.equal()
+	c.kill("a3")
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(dirs["a3"])); err != nil {
+		t.Fatal(err)
+	}
+	c.again("a3")
+	for i := range 50 {
+		c.put(caller, fmt.Sprint("k", i), "new")
+	}
+	c.equal()
+	c.kill("a3")
+
+	cfg := c.configs["a3"]
+	cfg.Dir = old
+	m, err := Open(c.ctx, cfg)
+	if err == nil { // it was ready before it met the others: then it stops soon
+		defer m.Kill()
+		c.eventually("the member stops", func() error {
+			if err = m.Err(); err == nil {
+				return errors.New("it goes on")
+			}
+			return nil
+		})
+	}
+	if !errors.Is(err, protocol.ErrRolledBack) {
+		t.Errorf("got %v, want %v", err, protocol.ErrRolledBack)
+	}
+	delete(c.members, "a3")
+	c.put(caller, "k", "still served")
+}
