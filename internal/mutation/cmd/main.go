@@ -4,7 +4,7 @@
 //
 //	go run ./internal/mutation/cmd --seeds 1000
 //
-// It exits with 1 if a bug was found by neither.
+// It exits with 1 if a bug was found by neither, or if a test fails without one.
 package main
 
 import (
@@ -69,6 +69,9 @@ func run(seeds int, duration time.Duration, only string, out, progress io.Writer
 	if err != nil {
 		return 0, err
 	}
+	if err := r.sound(); err != nil {
+		return 0, err
+	}
 	var findings []finding
 	for _, m := range mutation.All() {
 		if only != "" && !slices.Contains(strings.Split(only, ","), m.Name) {
@@ -115,6 +118,20 @@ func output(dir, name string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, stderr.String())
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// sound fails if a directed test fails without a bug: it would find them all.
+func (r *runner) sound() error {
+	var all []string
+	for _, m := range mutation.All() {
+		all = append(all, m.Tests...)
+	}
+	slices.Sort(all)
+	failed, err := r.tests(slices.Compact(all))
+	if err == nil && failed != "" {
+		err = fmt.Errorf("%s fails without any bug", failed)
+	}
+	return err
 }
 
 // try plants one bug, runs the directed tests and the seeds, and takes it out.
@@ -230,6 +247,9 @@ func row(f *finding, seeds int) string {
 	}
 	if f.seed == 0 {
 		seed = fmt.Sprintf("none of %d", seeds)
+	}
+	if seeds == 0 {
+		seed = "not run"
 	}
 	if f.err != nil {
 		test, seed = "not tried: "+strings.ReplaceAll(f.err.Error(), "\n", " "), ""
