@@ -78,15 +78,15 @@ func (l *letter) seal() {
 // seal fingerprints a host that will not change any more.
 func (n *host) seal(i int) {
 	for k := range namings {
-		names := &namings[k]
+		names := namings[k] // a copy: nobody changes the table
 		var h hash
 		m := n.m
 		h.put(names[i]<<32 | uint64(m.state)<<16 | names[indexOf(m.leader)])
-		h.state(m.hard, names)
+		h.state(m.hard, &names)
 		h.entries(n.log)
-		h.state(n.durable.state, names)
+		h.state(n.durable.state, &names)
 		h.entries(n.durable.log)
-		n.sealDisk(&h, names)
+		n.sealDisk(&h, &names)
 		for v, b := range m.ballots {
 			if b != ballotOpen { // members have no order
 				one := hash(names[v]<<8 | uint64(b))
@@ -98,7 +98,7 @@ func (n *host) seal(i int) {
 			h.put(uint64(m.lead.noop))
 			sum := uint64(0)
 			for p := range m.lead.progress {
-				sum += m.lead.progress[p].print(names)
+				sum += m.lead.progress[p].print(&names)
 			}
 			h.put(sum)
 		}
@@ -151,7 +151,7 @@ func (p *progress) print(names *[4]uint64) uint64 {
 func (w *world) fingerprint() uint64 {
 	least := ^uint64(0)
 	for k := range namings {
-		names := &namings[k]
+		names := namings[k] // a copy: nobody changes the table
 		var h hash
 		h.put(uint64(w.proposals)<<16 | uint64(w.crashes)<<8 | uint64(w.duplicates))
 		for _, d := range w.done {

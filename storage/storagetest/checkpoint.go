@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -131,8 +132,10 @@ func (c *Content) Change(r *rand.Rand, n int, from, to protocol.Index) []storage
 		}
 		if !it.Deleted {
 			it.Value = make([]byte, []int{0, 1, 30, 300, 3000, 40000}[r.IntN(6)])
-			for i := range it.Value {
-				it.Value[i] = byte(r.Uint32())
+			for i := 0; i < len(it.Value); i += 8 {
+				var word [8]byte
+				binary.LittleEndian.PutUint64(word[:], r.Uint64())
+				copy(it.Value[i:], word[:])
 			}
 		}
 		out = append(out, it)

@@ -217,7 +217,11 @@ func testCheckpointLimits(t *testing.T, factory CheckpointFactory) {
 
 // Whatever way led to a content, all members describe it equally.
 func testCheckpointDeterminism(t *testing.T, factory CheckpointFactory) {
-	for seed := range uint64(4) {
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		r := random(t, seed)
 		a, b := newCheckpoints(t, factory, seed), newCheckpoints(t, factory, seed+100)
 		a.now.Change(r, 800, 0, 100)
@@ -331,9 +335,15 @@ func testCheckpointInstall(t *testing.T, factory CheckpointFactory) {
 	c.kept(100)
 	c.reopen()
 	c.kept(100)
+	c.replaceInstall()
+}
 
-	// Another description replaces one that is under way; abort forgets it.
-	in, err = c.store.Install(ctx, Describe(200))
+// replaceInstall: another description replaces one that is under way; abort
+// forgets it.
+func (c *checkpoints) replaceInstall() {
+	c.t.Helper()
+	ctx := context.Background()
+	in, err := c.store.Install(ctx, Describe(200))
 	c.must(err)
 	in2, err := c.store.Install(ctx, Describe(300))
 	c.must(err)
@@ -342,7 +352,7 @@ func testCheckpointInstall(t *testing.T, factory CheckpointFactory) {
 	c.must(in2.Abort())
 	c.reopen()
 	if _, ok := c.store.Installing(); ok {
-		t.Error("an aborted installation is still there")
+		c.t.Error("an aborted installation is still there")
 	}
 	c.kept(100)
 }
