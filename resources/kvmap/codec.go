@@ -41,6 +41,17 @@ func (in *input) bytes() []byte {
 	return b
 }
 
+// byte takes one byte off the front.
+func (in *input) byte() byte {
+	if len(in.src) == 0 {
+		in.failed = true
+		return 0
+	}
+	b := in.src[0]
+	in.src = in.src[1:]
+	return b
+}
+
 func (in *input) end() error {
 	if in.failed || len(in.src) > 0 {
 		return protocol.ErrMalformed.With("malformed request to a map")
@@ -58,7 +69,7 @@ func (r PutRequest) AppendBinary(dst []byte) ([]byte, error) {
 // UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
 func (r *PutRequest) UnmarshalBinary(src []byte) error {
 	in := input{src: src}
-	r.Condition = Condition(in.uint())
+	r.Condition = Condition(in.byte())
 	r.Version = protocol.Index(in.uint())
 	r.Key, r.Value = in.bytes(), in.bytes()
 	return in.end()
@@ -74,7 +85,7 @@ func (r DeleteRequest) AppendBinary(dst []byte) ([]byte, error) {
 // UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
 func (r *DeleteRequest) UnmarshalBinary(src []byte) error {
 	in := input{src: src}
-	r.Condition = Condition(in.uint())
+	r.Condition = Condition(in.byte())
 	r.Version = protocol.Index(in.uint())
 	r.Key = in.bytes()
 	return in.end()
