@@ -44,6 +44,15 @@ var ErrUnknownOutcome = protocol.ErrUnknownOutcome
 var (
 	// ErrNotFound: no such key, or an empty queue.
 	ErrNotFound = protocol.ErrNotFound
+	// ErrStaleVersion: somebody else changed the configuration meanwhile.
+	ErrStaleVersion = protocol.ErrStaleVersion
+	// ErrChangeInFlight: another change of the configuration is being
+	// completed.
+	ErrChangeInFlight = protocol.ErrChangeInFlight
+	// ErrNotEligible: the member cannot get a seat.
+	ErrNotEligible = protocol.ErrNotEligible
+	// ErrWouldLoseQuorum: too few of the voters that would be left answer.
+	ErrWouldLoseQuorum = protocol.ErrWouldLoseQuorum
 	// ErrConditionFailed: a version or a value was not the expected one.
 	ErrConditionFailed = protocol.ErrConditionFailed
 	// ErrInvalid: the request makes no sense, such as an empty key.

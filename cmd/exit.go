@@ -57,6 +57,8 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrStaleVersion.Code:     exitRefused,
 	protocol.ErrChangeInFlight.Code:   exitRefused,
 	protocol.ErrNotLearner.Code:       exitRefused,
+	protocol.ErrNotEligible.Code:      exitRefused,
+	protocol.ErrWouldLoseQuorum.Code:  exitRefused,
 	protocol.ErrStaleSequence.Code:    exitRefused,
 	protocol.ErrWindow.Code:           exitRefused,
 	protocol.ErrWrongCluster.Code:     exitRefused,

@@ -123,6 +123,12 @@ func (p *Program) Run(ctx context.Context) int {
 
 // app is the tree of commands.
 func (p *Program) app() *cli.App {
+	commands := []*cli.Command{
+		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(),
+		p.mapCommand(), p.queueCommand(), p.counterCommand(),
+	}
+	commands = append(commands, p.seatCommands()...)
+	commands = append(commands, p.simCommand(), p.benchCommand(), p.walCommand(), p.completionCommand(), p.versionCommand())
 	app := &cli.App{
 		Name:           "starling",
 		HelpName:       "starling",
@@ -135,11 +141,7 @@ func (p *Program) app() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // Run decides
 		Description: "Start with a whole cluster in one process, and talk to it from another terminal.\n\n" +
 			examples("starling dev", "starling map put colors sky blue", "starling map get colors sky"),
-		Commands: []*cli.Command{
-			p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(),
-			p.mapCommand(), p.queueCommand(), p.counterCommand(),
-			p.simCommand(), p.benchCommand(), p.walCommand(), p.completionCommand(), p.versionCommand(),
-		},
+		Commands: commands,
 	}
 	app.Action = unknownCommand(app.Name, func() []*cli.Command { return app.Commands }, true)
 	app.OnUsageError = onUsageError

@@ -46,6 +46,8 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return q.Query.append(dst)
 	case RequestWatch:
 		return q.Watch.append(dst)
+	case RequestSeats:
+		return q.Seats.append(dst)
 	}
 	return appendNil(dst)
 }
@@ -64,6 +66,8 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.Query = r.query()
 	case RequestWatch:
 		q.Watch = r.watch()
+	case RequestSeats:
+		q.Seats = r.seats()
 	case RequestCancel, RequestStatus, RequestJoin:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")
@@ -86,6 +90,8 @@ func RequestSize(q *Request) int {
 		n += 1 + 3*9 + 5 + 3*3 + 5 + len(c.Resource) + len(c.Type) + len(c.Operation) + len(c.Argument)
 	case q.Query != nil:
 		n += 2 + 3*3 + 5 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
+	case q.Seats != nil:
+		n += 1 + 9 + 3*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)) + 9 + 1 + 18
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
@@ -120,6 +126,36 @@ func (w *Watch) append(dst []byte) []byte {
 func (r *reader) watch() *Watch {
 	r.array(4)
 	return &Watch{Resource: r.name(), Type: r.name(), Prefix: r.bin(KeyBytesMax), From: r.index()}
+}
+
+func (s *SeatChange) append(dst []byte) []byte {
+	dst = appendArray(dst, 7)
+	dst = appendUint(dst, uint64(s.Version))
+	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove} {
+		dst = appendArray(dst, len(ids))
+		for _, id := range ids {
+			dst = appendID(dst, id)
+		}
+	}
+	dst = appendUint(dst, uint64(s.Target))
+	dst = appendBool(dst, s.Transfer)
+	return appendID(dst, s.Heir)
+}
+
+func (r *reader) seats() *SeatChange {
+	r.array(7)
+	s := &SeatChange{Version: r.index(), Promote: r.seatIDs(), Demote: r.seatIDs(), Remove: r.seatIDs()}
+	s.Target, s.Transfer, s.Heir = int(r.uintTo(ActivesMax)), r.bool(), r.member()
+	return s
+}
+
+// seatIDs reads the members of one part of a change; nil if there are none.
+func (r *reader) seatIDs() []MemberID {
+	var ids []MemberID
+	for range r.arrayTo(2*ActivesMax, 2) {
+		ids = append(ids, r.member())
+	}
+	return ids
 }
 
 // AppendHello appends the encoding of a Hello.

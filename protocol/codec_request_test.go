@@ -21,6 +21,10 @@ func sampleRequests() []*Request {
 		{ID: 4, Kind: RequestCancel},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
+		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
+			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5, Transfer: true, Heir: idA,
+		}},
+		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
 	}
 }
 

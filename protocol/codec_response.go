@@ -32,7 +32,7 @@ func DecodeResponse(src []byte) (*Response, error) {
 	r.array(5)
 	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
 	switch has := !r.isNil(); {
-	case p.Kind < RequestCommand || p.Kind > RequestJoin:
+	case p.Kind < RequestCommand || p.Kind > RequestSeats:
 		r.fail(fmt.Sprintf("unknown kind %d of response", p.Kind))
 	case has && p.Kind == RequestWatch:
 		p.Changes = r.changes()

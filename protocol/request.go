@@ -126,6 +126,7 @@ const (
 	RequestCancel  RequestKind = 4 // of the watch with the same id; not answered
 	RequestStatus  RequestKind = 5
 	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration
+	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
 )
 
 // Request is one frame from a client to a member. Exactly the field of its
@@ -136,6 +137,27 @@ type Request struct {
 	Command *Command
 	Query   *Query
 	Watch   *Watch
+	Seats   *SeatChange
+}
+
+// SeatChange moves seats, all of them in one step, or hands the leadership
+// over. Only the leader takes it. It has no session: Version makes sure that it
+// takes effect at most once.
+type SeatChange struct {
+	// Version is the configuration that the change is meant for, the index of
+	// the entry that brought it. If another one is in force nothing happens.
+	Version Index
+	// Promote raises each member by one seat: a passive becomes a learner, a
+	// learner that has caught up a voter. Demote makes voters learners. Remove
+	// takes the seat away.
+	Promote, Demote, Remove []MemberID
+	// Target is how many voters the policy aims at from now on; 0 leaves it.
+	Target int
+	// Transfer hands the leadership to Heir, or, if that is zero, to the voter
+	// that holds most. Nothing else may be set with it, and Version is not
+	// looked at.
+	Transfer bool
+	Heir     MemberID
 }
 
 // Response is one frame from a member to a client.

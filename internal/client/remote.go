@@ -130,7 +130,7 @@ func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Respons
 }
 
 func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*protocol.Response, error) {
-	command := q.Kind == protocol.RequestCommand
+	command := q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
 	var failed failures
 	var last *protocol.Response
 	for _, address := range r.book.order(suits) {
@@ -176,7 +176,7 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 // to another question.
 func routeOf(q *protocol.Request) route {
 	switch {
-	case q.Kind == protocol.RequestCommand:
+	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats:
 		return routeLeader
 	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
 		return routeGiven

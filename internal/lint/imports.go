@@ -128,6 +128,7 @@ var dependencies = []dependency{
 	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "resources/...", "internal/sim"}},
 	{"github.com/urfave/cli/v2", []string{"cmd/..."}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}},
+	{"github.com/dgraph-io/badger/v4", []string{"storage/checkpoint"}},
 	{"go.yaml.in/yaml/v3", []string{"cmd/..."}},
 	{"golang.org/x/sys", []string{"storage/...", "internal/runtime"}},
 	// For tests only: the simulator's checker is the exception.

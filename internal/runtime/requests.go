@@ -46,6 +46,8 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 		return m.serveCommand(req.Command, reply)
 	case req.Kind == protocol.RequestQuery && req.Query != nil:
 		return m.serveQuery(req.Query, reply)
+	case req.Kind == protocol.RequestSeats && req.Seats != nil:
+		return m.serveSeats(req.Seats, reply)
 	case req.Kind == protocol.RequestStatus:
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Join asks a member for the cluster's id and configuration.
+func (c *Client) Join(ctx context.Context) (*protocol.JoinInfo, error) {
+	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestJoin})
+	if err == nil {
+		err = response.Result.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if response.Join == nil {
+		return nil, protocol.ErrMalformed.With("the configuration was asked for and not given")
+	}
+	return response.Join, nil
+}
+
+// Seats asks the leader to change seats, or to hand over. It is tried again
+// until ctx ends only while it has not been taken: there is no leader, or
+// another change is being completed. After ErrUnknownOutcome the configuration
+// says what became of it.
+func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protocol.Index, error) {
+	pause := c.pause()
+	for {
+		attempt := change
+		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &attempt})
+		if err == nil {
+			err = response.Result.Err()
+		}
+		switch {
+		case err == nil:
+			return response.Result.Index, nil
+		case !refused(err) && !errors.Is(err, protocol.ErrChangeInFlight):
+			return 0, err
+		case ctx.Err() != nil || c.wait(ctx, pause.next()) != nil:
+			return 0, gaveUp(ctx, err)
+		}
+	}
+}

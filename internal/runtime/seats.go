@@ -1,0 +1,32 @@
+package runtime
+
+import (
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// serveSeats hands a change of seats, or a transfer, to the loop. It is
+// answered when the change is committed and applied, or when the leadership has
+// ended, or at once with why nothing happened.
+func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result)) func() {
+	id := m.waiters.command(reply)
+	if id == 0 {
+		reply(protocol.Failed(m.stopped()))
+		return func() {}
+	}
+	ok := m.mailbox.put(func(in *mail) {
+		in.calls = append(in.calls, func() {
+			if s.Transfer {
+				m.replica.Transfer(m.clock.Now(), id, s.Heir)
+				return
+			}
+			m.replica.Change(m.clock.Now(), id, replica.Change{
+				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Target: s.Target,
+			})
+		})
+	})
+	if !ok && m.waiters.forget(id) {
+		reply(protocol.Failed(m.stopped()))
+	}
+	return func() { m.waiters.forget(id) }
+}
