@@ -47,7 +47,7 @@ func (p *Program) benchElection(c *cli.Context) error {
 		return &usageError{fmt.Sprintf("%s: --trials from 1 to %d", c.Command.HelpName, trialsMax)}
 	}
 	settings := study.Settings()
-	bar := newProgress(p.Stderr, "settings", "trials", int64(len(settings)))
+	bar := newProgress(p.Stderr, "electing", "settings", int64(len(settings)))
 	var all []study.Series
 	for i, s := range settings {
 		for _, rules := range []study.Rules{study.Paper, study.PreVote} {

@@ -12,6 +12,9 @@ import (
 // client's transport. It returns when the answer is there or ctx is done. An
 // error means that there is no answer: the request may have been executed.
 func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Response, error) {
+	if req.Kind == protocol.RequestQuery && req.Query != nil && req.Query.Level == protocol.Local {
+		return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: m.queryLocally(req.Query)}, nil
+	}
 	got := make(chan *protocol.Response, 1)
 	forget := m.serveRequest(req, func(r *protocol.Response) { got <- r })
 	select {
@@ -84,17 +87,15 @@ func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 
 // serveQuery reads at once, or after the read index has been reached.
 func (m *Member) serveQuery(q *protocol.Query, reply func(protocol.Result)) func() {
-	began := m.clock.Now()
+	if q.Level == protocol.Local {
+		reply(m.queryLocally(q))
+		return func() {}
+	}
 	if p := m.doubted.Load(); p != nil {
 		reply(protocol.Failed(*p))
 		return func() {}
 	}
-	if q.Level == protocol.Local {
-		result := m.machine.Query(q)
-		result.Age, result.AgeKnown = m.ageAt(result.Index)
-		reply(result)
-		return func() {}
-	}
+	began := m.clock.Now()
 	id := m.waiters.read(func(_ protocol.Index, err error) {
 		if err != nil {
 			reply(protocol.Failed(err))
@@ -114,6 +115,16 @@ func (m *Member) serveQuery(q *protocol.Query, reply func(protocol.Result)) func
 		reply(protocol.Failed(m.stopped()))
 	}
 	return func() { m.waiters.forget(id) }
+}
+
+// queryLocally reads what this member has, on the caller's goroutine.
+func (m *Member) queryLocally(q *protocol.Query) protocol.Result {
+	if p := m.doubted.Load(); p != nil {
+		return protocol.Failed(*p)
+	}
+	result := m.machine.Query(q)
+	result.Age, result.AgeKnown = m.ageAt(result.Index)
+	return result
 }
 
 // ageAt bounds the age of the state at an index, from what the loop published.
