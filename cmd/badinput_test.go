@@ -54,7 +54,7 @@ func works(t *testing.T, stdin string, args ...string) string {
 
 func TestBadInputOfAMember(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("-short: starts processes")
 	}
 	f := newFlock(t, 1, 0)
 	first := f.agents["a1"]
@@ -221,7 +221,7 @@ func damagedLog(t *testing.T, a *agent) {
 
 func TestNoQuorum(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("-short: starts processes")
 	}
 	f := newFlock(t, 3, 1)
 	works(t, "", "map", "put", "--addr", f.addr("a1"), "colors", "sky", "blue")
@@ -246,7 +246,7 @@ func TestNoQuorum(t *testing.T) {
 
 func TestAForeignClusterIsRefused(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("-short: starts processes")
 	}
 	one, two := newFlock(t, 1, 1), newFlock(t, 1, 0)
 	p := one.agents["p1"]
@@ -266,7 +266,7 @@ func TestAForeignClusterIsRefused(t *testing.T) {
 
 func TestAnInterruptEndsAMemberThatWaits(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("-short: starts processes")
 	}
 	// A member that waits for a cluster that is not there.
 	a := newAgent(t, "a1", "active", "--join", freeAddress(t))

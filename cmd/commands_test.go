@@ -198,7 +198,7 @@ func TestWatchPrintsChanges(t *testing.T) {
 
 func TestDevPrintsCommandsThatWork(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts a process")
+		t.Skip("-short: starts a process")
 	}
 	out := new(syncBuffer)
 	dev := command(t, "dev", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0")

@@ -22,7 +22,7 @@ import (
 // source tree, path -> SHA-256.
 func TestMainJob(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes that are killed take a while")
+		t.Skip("-short: processes that are killed take a while")
 	}
 	input := jobInput(t)
 	f := newFlock(t, 3, 2)

@@ -27,7 +27,7 @@ func seatOf(at, name string) (string, error) {
 // Members change their roles while they run, by hand, with real processes.
 func TestSeatsByHand(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes take a while")
+		t.Skip("-short: processes take a while")
 	}
 	f := newFlock(t, 3, 1)
 	at := f.addr("a1")

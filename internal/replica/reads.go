@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/starlinghq/starling/protocol"
@@ -71,5 +72,5 @@ func (q *requests) failReads(r *Replica) {
 
 // resortReads puts a group whose time was extended behind the others.
 func (q *requests) resortReads() {
-	slices.SortStableFunc(q.asked, func(a, b readGroup) int { return cmpUint(uint64(a.until), uint64(b.until)) })
+	slices.SortStableFunc(q.asked, func(a, b readGroup) int { return cmp.Compare(a.until, b.until) })
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -230,7 +231,7 @@ func (q *requests) answered(m *protocol.ForwardAnswer, r *Replica) {
 	if m.Run != q.run {
 		return
 	}
-	i, ok := slices.BinarySearchFunc(q.sent, m.Request, func(f forwarded, id uint64) int { return cmpUint(f.id, id) })
+	i, ok := slices.BinarySearchFunc(q.sent, m.Request, func(f forwarded, id uint64) int { return cmp.Compare(f.id, id) })
 	if !ok {
 		return
 	}
@@ -330,14 +331,4 @@ func (q *requests) failAll(r *Replica, err error) {
 	q.sent, q.transfers = nil, nil
 	q.giveUp(r, 0)
 	q.failReads(r)
-}
-
-func cmpUint(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -287,7 +287,11 @@ func TestWholeClusterRestartsFromItsDirectories(t *testing.T) {
 	for _, name := range names {
 		c.kill(name)
 	}
-	opened := make(chan error, len(names))
+	type start struct {
+		m   *Member
+		err error
+	}
+	opened := make(chan start, len(names))
 	for _, name := range names {
 		cfg := c.configs[name]
 		go func() {
@@ -295,12 +299,18 @@ func TestWholeClusterRestartsFromItsDirectories(t *testing.T) {
 			if err == nil {
 				t.Cleanup(m.Kill)
 			}
-			opened <- err
+			opened <- start{m, err}
 		}()
 	}
 	for range names {
-		if err := <-opened; err != nil {
-			t.Fatal(err)
+		again := <-opened
+		if again.err != nil {
+			t.Fatal(again.err)
+		}
+		for i := range 100 {
+			if got := c.get(c.client(again.m), fmt.Sprint("k", i)); got != "v" {
+				t.Fatalf("%s says %q of k%d after the restart, want v", again.m.Name(), got, i)
+			}
 		}
 	}
 }
@@ -326,7 +336,12 @@ func TestWatchOnAPassiveSeesEveryWriteOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen += len(changes.Changes)
+		for _, change := range changes.Changes {
+			seen++
+			if got, want := string(change.Value), fmt.Sprint(seen); string(change.Key) != "k" || got != want {
+				t.Fatalf("change %d is %s=%s, want k=%s", seen, change.Key, got, want)
+			}
+		}
 	}
 }
 

@@ -140,10 +140,16 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 
 // accepts refuses commands that must not reach the log.
 func (m *Member) accepts(c *protocol.Command) error {
-	if m.guard.full.Load() {
+	if m.guard.full.Load() && !keepsSession(c) {
 		return protocol.ErrNoSpace
 	}
 	return m.cfg.Registry.Check(c)
+}
+
+// keepsSession reports whether a command only keeps or closes a session: a full
+// disk must not cost clients theirs, and these take next to no space.
+func keepsSession(c *protocol.Command) bool {
+	return c.Type == protocol.SessionType && c.Operation != protocol.SessionOpen
 }
 
 // start begins the goroutines and joins the membership.

@@ -53,3 +53,30 @@ func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 	delete(c.members, "a3")
 	c.put(caller, "k", "still served")
 }
+
+func TestSightingsKnowARestoredCopy(t *testing.T) {
+	hello := func(starts uint64, run protocol.RunID, sequence protocol.Sequence) protocol.Hello {
+		return protocol.Hello{Member: protocol.MemberID{1}, Starts: starts, Run: run, Sequence: sequence}
+	}
+	for _, test := range []struct {
+		name string
+		next protocol.Hello
+		good bool
+	}{
+		{"the same run connects again", hello(2, 7, 90), true},
+		{"the next start", hello(3, 8, 90), true},
+		{"an earlier start", hello(1, 6, 90), false},
+		{"the same start by another run", hello(2, 8, 90), false},
+		{"what it said to be durable while it ran is gone", hello(3, 8, 89), false},
+	} {
+		s := newSightings()
+		if err := s.check(hello(2, 7, 50)); err != nil {
+			t.Fatal(err)
+		}
+		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 7, Sequence: 90})
+		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 6, Sequence: 900}) // of a run that is over
+		if err := s.check(test.next); (err == nil) != test.good || err != nil && !errors.Is(err, protocol.ErrRolledBack) {
+			t.Errorf("%s: got %v", test.name, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -75,19 +76,9 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 		list = append(list, *x)
 	}
 	slices.SortFunc(list, func(a, b protocol.MemberStatus) int {
-		return compare(strings.Compare(a.Role, b.Role), strings.Compare(a.Name, b.Name), a.ID.Compare(b.ID))
+		return cmp.Or(strings.Compare(a.Role, b.Role), strings.Compare(a.Name, b.Name), a.ID.Compare(b.ID))
 	})
 	return list
-}
-
-// compare returns the first result that decides.
-func compare(results ...int) int {
-	for _, r := range results {
-		if r != 0 {
-			return r
-		}
-	}
-	return 0
 }
 
 // joinInfo answers a newcomer, or says why not.
