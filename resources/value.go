@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/binary"
+	"fmt"
 	"reflect"
 	"sync"
 
@@ -72,7 +73,18 @@ func ParseValue[T any](src []byte) (T, error) {
 	if err := protocol.CheckMsgpack(src); err != nil {
 		return value, err
 	}
-	return value, malformed(msgpack.Unmarshal(src, &value))
+	return value, malformed(unmarshal(src, &value))
+}
+
+// unmarshal decodes a value by the library, which panics on some input that its
+// types do not expect (a nil where a time belongs): that is malformed, too.
+func unmarshal(src []byte, into any) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("decoding a %T: %v", into, cause)
+		}
+	}()
+	return msgpack.Unmarshal(src, into)
 }
 
 // appendUint appends the shortest form.
