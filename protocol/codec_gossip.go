@@ -103,7 +103,7 @@ func appendGossip(dst []byte, m Message) []byte {
 		dst = appendBool(dst, m.Known)
 		return appendSum(dst, m.Sum)
 	}
-	panic(fmt.Sprintf("protocol: message %T has no encoding", m))
+	return appendCheckpointing(dst, m)
 }
 
 func (r *reader) gossip(kind MessageKind) Message {
@@ -133,12 +133,11 @@ func (r *reader) gossip(kind MessageKind) Message {
 		r.array(3)
 		return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
 	}
-	r.fail("unknown kind " + kind.String())
-	return nil
+	return r.checkpointing(kind)
 }
 
 func (m *Have) append(dst []byte) []byte {
-	dst = appendArray(dst, 11)
+	dst = appendArray(dst, 12)
 	dst = appendUint(dst, uint64(m.Applied))
 	dst = appendUint(dst, uint64(m.Tip))
 	dst = appendUint(dst, uint64(m.First))
@@ -146,6 +145,10 @@ func (m *Have) append(dst []byte) []byte {
 	dst = appendRanges(dst, m.Holes)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendID(dst, m.Leader)
+	dst = appendArray(dst, len(m.Checkpoints))
+	for _, i := range m.Checkpoints {
+		dst = appendUint(dst, uint64(i))
+	}
 	dst = appendUint(dst, uint64(m.Load))
 	dst = appendUint(dst, m.Nonce)
 	dst = appendUint(dst, m.AnswerTo)
@@ -158,16 +161,25 @@ func (m *Have) append(dst []byte) []byte {
 }
 
 func (r *reader) have() *Have {
-	r.array(11)
+	r.array(12)
 	m := &Have{
 		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
-		Term: r.term(), Leader: r.member(), Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
+		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
+		Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
 	}
 	if !r.isNil() {
 		r.array(2)
 		m.FreshKnown, m.FreshIndex, m.FreshAge = true, r.index(), r.nanos()
 	}
 	return m
+}
+
+func (r *reader) checkpoints() []Index {
+	var out []Index
+	for range r.arrayTo(CheckpointsMax, 1) {
+		out = append(out, r.index())
+	}
+	return out
 }
 
 func appendRanges(dst []byte, ranges []Range) []byte {

@@ -263,7 +263,7 @@ func MessageSize(m Message) int {
 	case *ForwardAnswer:
 		return 1 + 1 + 2*9 + 18 + m.Result.size()
 	case *Have:
-		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 2 + 2*9 + 2*9
+		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9
 	case *Want:
 		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
 	case *Busy:
@@ -271,7 +271,7 @@ func MessageSize(m Message) int {
 	case *ReadIndexAnswer:
 		return 1 + 1 + 3*9 + 2 + len(m.Code) + 18
 	}
-	return messageBytesMax
+	return checkpointingSize(m)
 }
 
 // messageBytesMax bounds the messages that have no variable part.

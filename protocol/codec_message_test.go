@@ -38,7 +38,7 @@ func fullMessages() []Message {
 		&ForwardAnswer{Run: 1, Request: 2, Leader: idA, Result: result},
 		frame,
 		&Have{
-			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Load: 255,
+			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,
 			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshAge: 12,
 		},
 		&Want{Ranges: []Range{{1, 1 << 40}}, Bytes: 1 << 20, Eager: true},
@@ -48,6 +48,13 @@ func fullMessages() []Message {
 		&SumQuestion{Index: 5},
 		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}},
 		&Standing{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
+		&Checkpoint{Term: 9, Description: []byte("description")},
+		&RepairWant{First: 1, Last: 1 << 50},
+		&Repair{Active: true, First: 9, Commit: 300, Before: LogSum{5, 6}, Entries: entries},
+		&Describe{Above: 70_000},
+		&Description{Description: make([]byte, 300)},
+		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},
+		&Chunk{Index: 500, Sum: LogSum{1, 2}, Number: 200, Data: make([]byte, 70_000)},
 	}
 }
 
@@ -195,6 +202,9 @@ func TestMessagesRefused(t *testing.T) {
 		"range from 0":               &Want{Ranges: []Range{{0, 4}}},
 		"too many ranges":            &Want{Ranges: slicesRepeat(Range{1, 2}, RangesMax+1)},
 		"too many holes":             &Have{Holes: slicesRepeat(Range{1, 2}, HolesMax+1)},
+		"too many checkpoints":       &Have{Checkpoints: make([]Index, CheckpointsMax+1)},
+		"too many chunks":            &ChunkWant{Numbers: make([]uint32, ChunkNumbersMax+1)},
+		"chunk over the limit":       &Chunk{Data: make([]byte, ChunkBytesMax+1)},
 		"too many others":            &Busy{Others: slicesRepeat(idA, othersMax+1)},
 		"command over the limit":     &Forward{Command: make([]byte, EntryBytesMax+1)},
 		"result data over the limit": &ForwardAnswer{Result: Result{Data: make([]byte, ResultBytesMax+1)}},
@@ -265,5 +275,21 @@ func BenchmarkAppendHave(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst = AppendMessage(dst[:0], m)
+	}
+}
+
+func TestMarkThereAndBack(t *testing.T) {
+	want := Mark{Previous: 1 << 40, Digest: [16]byte{1, 15: 2}}
+	b := EncodeMark(want)
+	if got, err := DecodeMark(b); err != nil || got != want {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for n := range b {
+		if _, err := DecodeMark(b[:n]); !errors.Is(err, ErrMalformed) {
+			t.Errorf("cut to %d: got %v, want %v", n, err, ErrMalformed)
+		}
+	}
+	if _, err := DecodeMark(append(b, 0)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("trailing byte: got %v, want %v", err, ErrMalformed)
 	}
 }

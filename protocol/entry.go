@@ -16,6 +16,9 @@ const (
 	// EntryTick carries nothing but its cluster time, so that deadlines are
 	// met while nobody writes.
 	EntryTick EntryKind = 4
+	// EntryCheckpoint carries one Mark, encoded: every member takes a checkpoint
+	// of its state right after this entry.
+	EntryCheckpoint EntryKind = 5
 )
 
 // String returns the kind's name.
@@ -29,12 +32,14 @@ func (k EntryKind) String() string {
 		return "configuration"
 	case EntryTick:
 		return "tick"
+	case EntryCheckpoint:
+		return "checkpoint"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
 // Known reports whether this version of the protocol has the kind.
-func (k EntryKind) Known() bool { return k >= EntryNoop && k <= EntryTick }
+func (k EntryKind) Known() bool { return k >= EntryNoop && k <= EntryCheckpoint }
 
 // Entry is one position of the replicated log.
 //

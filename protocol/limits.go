@@ -46,6 +46,14 @@ const (
 	// WANT.
 	HolesMax  = 8
 	RangesMax = 8
+	// CheckpointsMax limits the checkpoints that a HAVE names.
+	CheckpointsMax = 2
+	// DescriptionBytesMax and ChunkBytesMax limit an encoded description of a
+	// checkpoint and one chunk of its content; ChunkNumbersMax limits how many
+	// chunks one message asks for.
+	DescriptionBytesMax = 3 << 20
+	ChunkBytesMax       = 1 << 20
+	ChunkNumbersMax     = 64
 	// DepthMax limits the nesting of values that come from outside.
 	DepthMax = 64
 

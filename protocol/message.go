@@ -18,6 +18,9 @@ const (
 	KindForward         MessageKind = 10
 	KindForwardAnswer   MessageKind = 11
 	KindStanding        MessageKind = 12
+	KindCheckpoint      MessageKind = 13
+	KindRepairWant      MessageKind = 14
+	KindRepair          MessageKind = 15
 	KindFrame           MessageKind = 32
 	KindHave            MessageKind = 33
 	KindWant            MessageKind = 34
@@ -26,6 +29,10 @@ const (
 	KindBusy            MessageKind = 37
 	KindSumQuestion     MessageKind = 38
 	KindSumAnswer       MessageKind = 39
+	KindDescribe        MessageKind = 40
+	KindDescription     MessageKind = 41
+	KindChunkWant       MessageKind = 42
+	KindChunk           MessageKind = 43
 )
 
 // String returns the kind's name in lower case.
@@ -55,6 +62,12 @@ func (k MessageKind) String() string {
 		return "forward-answer"
 	case KindStanding:
 		return "standing"
+	case KindCheckpoint:
+		return "checkpoint"
+	case KindRepairWant:
+		return "repair-want"
+	case KindRepair:
+		return "repair"
 	case KindFrame:
 		return "frame"
 	case KindHave:
@@ -71,6 +84,14 @@ func (k MessageKind) String() string {
 		return "sum-question"
 	case KindSumAnswer:
 		return "sum-answer"
+	case KindDescribe:
+		return "describe"
+	case KindDescription:
+		return "description"
+	case KindChunkWant:
+		return "chunk-want"
+	case KindChunk:
+		return "chunk"
 	}
 	return fmt.Sprintf("message(%d)", uint8(k))
 }
@@ -246,6 +267,9 @@ type Have struct {
 	// Term and Leader are the newest leader that the sender heard of; a hint.
 	Term   Term
 	Leader MemberID
+	// Checkpoints are the indexes of the checkpoints whose chunks the sender
+	// has, newest first; at most CheckpointsMax.
+	Checkpoints []Index
 	// Load is how busy the sender is, 0 to 255.
 	Load uint8
 

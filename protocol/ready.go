@@ -66,6 +66,12 @@ type Read struct {
 	Leader  MemberID
 }
 
+// Offer is the description of a checkpoint, and who sent it.
+type Offer struct {
+	From        MemberID
+	Description []byte
+}
+
 // Fresh is a freshness claim: every write acknowledged before At, on this
 // member's clock, has an index of at most Index.
 type Fresh struct {
@@ -83,9 +89,12 @@ type Ready struct {
 	Messages []Envelope
 	// Commit is the highest index known to be committed and held.
 	Commit Index
-	Reads  []Read
-	Fresh  []Fresh
-	Events []Event
+	// Checkpoint, if not nil, was offered by the leader, because its log begins
+	// above the end of this member's: the owner fetches and installs it.
+	Checkpoint *Offer
+	Reads      []Read
+	Fresh      []Fresh
+	Events     []Event
 }
 
 // EventKind says what happened. The set is open: kinds are for logs, traces,
@@ -113,6 +122,9 @@ const (
 	EventDiverged        EventKind = "diverged"
 	EventPolicy          EventKind = "policy"
 	EventRefused         EventKind = "refused"
+	EventCheckpoint      EventKind = "checkpoint"
+	EventInstalled       EventKind = "installed"
+	EventRepaired        EventKind = "repaired"
 )
 
 // Event is something worth telling, without any duty for whoever hears it.

@@ -1,0 +1,94 @@
+package protocol
+
+import "fmt"
+
+func appendCheckpointing(dst []byte, m Message) []byte {
+	switch m := m.(type) {
+	case *Checkpoint:
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(m.Term))
+		return appendBin(dst, m.Description)
+	case *RepairWant:
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(m.First))
+		return appendUint(dst, uint64(m.Last))
+	case *Repair:
+		dst = appendArray(dst, 5)
+		dst = appendBool(dst, m.Active)
+		dst = appendUint(dst, uint64(m.First))
+		dst = appendUint(dst, uint64(m.Commit))
+		dst = appendSum(dst, m.Before)
+		return appendEntries(dst, m.Entries)
+	case *Describe:
+		dst = appendArray(dst, 1)
+		return appendUint(dst, uint64(m.Above))
+	case *Description:
+		dst = appendArray(dst, 1)
+		return appendBin(dst, m.Description)
+	case *ChunkWant:
+		dst = appendArray(dst, 3)
+		dst = appendUint(dst, uint64(m.Index))
+		dst = appendSum(dst, m.Sum)
+		dst = appendArray(dst, len(m.Numbers))
+		for _, n := range m.Numbers {
+			dst = appendUint(dst, uint64(n))
+		}
+		return dst
+	case *Chunk:
+		dst = appendArray(dst, 4)
+		dst = appendUint(dst, uint64(m.Index))
+		dst = appendSum(dst, m.Sum)
+		dst = appendUint(dst, uint64(m.Number))
+		return appendBin(dst, m.Data)
+	}
+	panic(fmt.Sprintf("protocol: message %T has no encoding", m))
+}
+
+func (r *reader) checkpointing(kind MessageKind) Message {
+	switch kind {
+	case KindCheckpoint:
+		r.array(2)
+		return &Checkpoint{Term: r.term(), Description: r.bin(DescriptionBytesMax)}
+	case KindRepairWant:
+		r.array(2)
+		return &RepairWant{First: r.index(), Last: r.index()}
+	case KindRepair:
+		r.array(5)
+		return &Repair{Active: r.bool(), First: r.index(), Commit: r.index(), Before: r.sum(), Entries: r.entries()}
+	case KindDescribe:
+		r.array(1)
+		return &Describe{Above: r.index()}
+	case KindDescription:
+		r.array(1)
+		return &Description{Description: r.bin(DescriptionBytesMax)}
+	case KindChunkWant:
+		r.array(3)
+		m := &ChunkWant{Index: r.index(), Sum: r.sum()}
+		for range r.arrayTo(ChunkNumbersMax, 1) {
+			m.Numbers = append(m.Numbers, uint32(r.uintTo(1<<32-1)))
+		}
+		return m
+	case KindChunk:
+		r.array(4)
+		return &Chunk{Index: r.index(), Sum: r.sum(), Number: uint32(r.uintTo(1<<32 - 1)), Data: r.bin(ChunkBytesMax)}
+	}
+	r.fail("unknown kind " + kind.String())
+	return nil
+}
+
+// checkpointingSize is MessageSize for the messages with much in them.
+func checkpointingSize(m Message) int {
+	switch m := m.(type) {
+	case *Checkpoint:
+		return 1 + 1 + 9 + 5 + len(m.Description)
+	case *Description:
+		return 1 + 1 + 5 + len(m.Description)
+	case *Repair:
+		return 1 + 1 + 1 + 2*9 + 18 + 5 + RawSize(m.Entries)
+	case *ChunkWant:
+		return 1 + 1 + 9 + 18 + 5 + 5*len(m.Numbers)
+	case *Chunk:
+		return 1 + 1 + 9 + 18 + 5 + 5 + len(m.Data)
+	}
+	return messageBytesMax
+}

@@ -1,0 +1,88 @@
+package protocol
+
+// Checkpoint is what a leader sends instead of an Append to a member whose next
+// entry is below the beginning of its log. Description says what to install
+// (storage.EncodeDescription); the content comes in chunks, from any member
+// that has them. A core leaves Description empty; the owner of the checkpoints
+// fills it in before it is sent.
+type Checkpoint struct {
+	Term        Term
+	Description []byte
+}
+
+// RepairWant asks any member for a part of its log, committed or not, to repair
+// a damaged one. It asks for what is held of First..Last.
+type RepairWant struct{ First, Last Index }
+
+// Repair answers a RepairWant.
+type Repair struct {
+	// Active says that the sender runs Raft over a sound log: what it has
+	// committed is the truth.
+	Active bool
+	// First and Commit are the lowest index that the sender holds and the
+	// highest that it knows to be committed.
+	First, Commit Index
+	// Before is the log sum before the first entry. Entries may be fewer than
+	// were asked for, or none.
+	Before  LogSum
+	Entries []Entry
+}
+
+// Describe asks for the description of a checkpoint above an index.
+type Describe struct{ Above Index }
+
+// Description answers a Describe. It is empty if the sender has none.
+type Description struct{ Description []byte }
+
+// ChunkWant asks for chunks of the checkpoint at an index, of the log with that
+// sum there. Each is answered by a Chunk, or all of them by a Busy.
+type ChunkWant struct {
+	Index   Index
+	Sum     LogSum
+	Numbers []uint32 // from 0; at most ChunkNumbersMax
+}
+
+// Chunk answers for one chunk. Without Data the sender does not have it.
+type Chunk struct {
+	Index  Index
+	Sum    LogSum
+	Number uint32
+	Data   []byte
+}
+
+func (*Checkpoint) Kind() MessageKind  { return KindCheckpoint }
+func (*RepairWant) Kind() MessageKind  { return KindRepairWant }
+func (*Repair) Kind() MessageKind      { return KindRepair }
+func (*Describe) Kind() MessageKind    { return KindDescribe }
+func (*Description) Kind() MessageKind { return KindDescription }
+func (*ChunkWant) Kind() MessageKind   { return KindChunkWant }
+func (*Chunk) Kind() MessageKind       { return KindChunk }
+
+// Mark is the data of an EntryCheckpoint.
+type Mark struct {
+	// Previous is the index of the mark before, and Digest the digest of the
+	// state there, as the leader has it: members that have another one have
+	// diverged. Previous is 0 if there is none or the leader does not know it.
+	Previous Index
+	Digest   [16]byte
+}
+
+// EncodeMark returns the encoding of a mark.
+func EncodeMark(m Mark) []byte {
+	b := appendArray(make([]byte, 0, 1+9+18), 2)
+	b = appendUint(b, uint64(m.Previous))
+	return appendBin(b, m.Digest[:])
+}
+
+// DecodeMark reads what EncodeMark wrote, or returns ErrMalformed.
+func DecodeMark(src []byte) (Mark, error) {
+	r := reader{src: src}
+	r.array(2)
+	m := Mark{Previous: r.index()}
+	digest := r.bin(len(m.Digest))
+	if r.err == nil && len(digest) != len(m.Digest) {
+		r.fail("a digest of another length")
+	}
+	copy(m.Digest[:], digest)
+	return m, r.end()
+}
