@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // Effects is what a replica wants done, in the order in which it must begin:
@@ -17,6 +18,11 @@ type Effects struct {
 	Apply []Apply
 	// ReadLog asks the disk for entries; each is answered by LogRead.
 	ReadLog []ReadLog
+	// Install goes to the store of checkpoints, in order.
+	Install []InstallStep
+	// ReadChunk asks the store for chunks that other members want; each is
+	// answered by ChunkRead.
+	ReadChunk []ChunkRead
 	// Answers are results of submitted commands, Reads of reads.
 	Answers []Answer
 	Reads   []ReadAnswer
@@ -26,11 +32,17 @@ type Effects struct {
 	Diverged *gossip.Divergence
 }
 
-// Persist is one write to the log.
+// Persist is one change of the log: a write, or, if it says so, something else.
 type Persist struct {
 	ID      uint64
 	Write   protocol.Write
 	Entries []protocol.Entry // Write.First..Last
+	// Drop, if not 0: only give up the head below it (storage.Log.DropHead). It
+	// is answered by Dropped instead of Persisted.
+	Drop protocol.Index
+	// Reset, if not nil: only begin the log anew after it, with the hard state
+	// of Write (storage.Log.Reset).
+	Reset *storage.Begin
 }
 
 // Send is a message with its ends. A Datagram may go as one, if its encoding
@@ -40,14 +52,28 @@ type Send struct {
 	Datagram bool
 }
 
-// Apply is a run of committed entries that follows the previous one.
-type Apply struct{ Entries []protocol.Entry }
+// Apply is a run of committed entries that follows the previous one, or the
+// adoption of a state that was installed.
+type Apply struct {
+	Entries []protocol.Entry
+	// Take, if not nil: the last entry is a mark. Right after it a checkpoint of
+	// the state is to be taken, in the background; Index, Term, LogSum and
+	// Configuration of its description are filled in. Whoever is still writing
+	// the previous one skips it. Kept says when it is done.
+	Take *storage.Description
+	// Adopt, if not 0: there are no entries; the state becomes the installed one
+	// of that index.
+	Adopt protocol.Index
+}
 
 // Applied answers an Apply.
 type Applied struct {
 	Last protocol.Index
 	// Results has one result for each entry.
 	Results []protocol.Result
+	// Digest is that of the state after Last, StateBytes about its size.
+	Digest     [16]byte
+	StateBytes int
 	// NextDeadline is the cluster time at which a session expires, or 0.
 	NextDeadline protocol.ClusterTime
 }
@@ -58,6 +84,50 @@ type ReadLog struct {
 	ID          uint64
 	First, Last protocol.Index
 	Bytes       int
+}
+
+// InstallStep is one step of the installation of a checkpoint. Exactly one
+// field is set.
+type InstallStep struct {
+	// Begin begins it, or resumes what an earlier run has of it; what is under
+	// way for another one is given up. It is answered by InstallBegun.
+	Begin *storage.Description
+	// Chunk adds one chunk. It is answered by ChunkAdded.
+	Chunk *Chunk
+	// Finish builds the state of the complete installation beside the one in
+	// force, compares its digest, and makes the checkpoint the newest kept one,
+	// durably. It is answered by InstallFinished. The state is kept until an
+	// Apply adopts it, or Discard.
+	Finish bool
+	// Discard forgets the state that Finish has built.
+	Discard bool
+	// Abort gives the installation up, with its chunks.
+	Abort bool
+}
+
+// Chunk is one chunk of the content that is being installed.
+type Chunk struct {
+	From   protocol.MemberID
+	Number int
+	Data   []byte
+}
+
+// ChunkRead asks for a chunk of a kept checkpoint, for another member.
+type ChunkRead struct {
+	To     protocol.MemberID
+	Index  protocol.Index
+	Number int
+}
+
+// Restored is what a member's checkpoints gave it at start.
+type Restored struct {
+	// Kept are the checkpoints that can be used, newest first.
+	Kept []storage.Description
+	// Applied is the index of the one that the state was restored from, 0 if
+	// the state is empty. The log holds that index, or begins after it.
+	Applied protocol.Index
+	// Time is the cluster time of the restored state.
+	Time protocol.ClusterTime
 }
 
 // Answer is the result of a submitted command.

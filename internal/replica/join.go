@@ -1,0 +1,48 @@
+package replica
+
+import (
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// Joining says what becomes of a log beside a checkpoint.
+type Joining uint8
+
+const (
+	// JoinKeep: the log holds the checkpoint's last entry, or begins right
+	// after it. The log and its suffix stay, the state is the checkpoint's.
+	JoinKeep Joining = iota + 1
+	// JoinFetch: the log begins above the checkpoint, which cannot be used. The
+	// log and its votes stay, nothing is applied until another checkpoint, at
+	// or above the log's begin, has come.
+	JoinFetch
+	// JoinReset: the log ends below the checkpoint, or has another entry there,
+	// and is to begin after it, with the hard state carried over.
+	JoinReset
+)
+
+// Join decides how a log and a checkpoint that a start, or an installation,
+// found go together. sum returns the log sum after an entry that the log holds;
+// false if it is not known.
+//
+// [S] The pointer of a checkpoint becomes durable before the log follows, so a
+// crash may leave either. The rule gives the same answer however often it is
+// asked, and never takes a log back below its own begin: that would delete what
+// was acknowledged. It covers a checkpoint that is ahead of an unsynced log,
+// too.
+func Join(shape *protocol.Shape, sum func(protocol.Index) (protocol.LogSum, bool), d *storage.Description) Joining {
+	if d.Index < shape.PrevIndex {
+		return JoinFetch
+	}
+	if term, held := shape.TermAt(d.Index); held && term == d.Term {
+		if mine, known := sum(d.Index); !known || mine == d.LogSum {
+			return JoinKeep
+		}
+	}
+	return JoinReset
+}
+
+// BeginAfter returns where a log begins that is reset to a checkpoint.
+func BeginAfter(d *storage.Description) storage.Begin {
+	return storage.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
+}
