@@ -110,13 +110,16 @@ type Log interface {
 	// written.
 	Read(first, last protocol.Index, bytes int) ([]protocol.Entry, error)
 
-	// DropHead gives up entries below an index, which must be held and
-	// committed, and returns the index of the first entry that is still held:
-	// at most below, since only whole segments are dropped.
-	DropHead(below protocol.Index) (protocol.Index, error)
+	// DropHead gives up entries below an index, which must be committed and
+	// held or one above the end, and returns what the log begins after now:
+	// lower than below, since only whole segments are dropped. The
+	// configuration is the one in force there, with index 0 if the log does not
+	// know it. It also frees what a Reset left on the disk, whatever below is.
+	DropHead(below protocol.Index) (Begin, error)
 
-	// Reset drops all entries and begins again after b. It is durable when it
-	// returns.
+	// Reset drops all entries and begins again after b, which is committed: not
+	// below the log's own begin, and not above state.Commit. The state's term
+	// is not below the one before. It is durable when it returns.
 	Reset(b Begin, state protocol.HardState) error
 
 	// DurableSequence is the number of the last record known to be synced. It

@@ -17,7 +17,7 @@ import (
 func (r *run) step() error {
 	g := r.now()
 	s := g.state
-	switch k := r.random.IntN(20); {
+	switch k := r.random.IntN(21); {
 	case k < 8:
 		r.counts["append"]++
 		if s.Term == 0 || r.random.IntN(5) == 0 {
@@ -61,8 +61,16 @@ func (r *run) step() error {
 		for i := range r.images { // it counts for what a crash may bring back too
 			r.images[i].head = max(r.images[i].head, below)
 		}
-		_, err := r.log.DropHead(below)
+		begin, err := r.log.DropHead(below)
+		if err == nil {
+			r.checkBegin(begin, below)
+		}
 		return err
+	case k < 20:
+		if r.random.IntN(4) > 0 {
+			return nil
+		}
+		return r.resetSomewhere()
 	default:
 		return r.readSome()
 	}

@@ -45,7 +45,11 @@ func Run(t *testing.T, factory Factory) {
 		{"ReadLimits", testReadLimits, false},
 		{"StateOnly", testState, false},
 		{"Reset", testReset, false},
+		{"ResetKeepsHardState", testResetKeepsHardState, false},
 		{"DropHead", testDropHead, false},
+		{"DropHeadInRecentSegment", testDropHeadRecent, false},
+		{"DropHeadAfterReset", testDropHeadAfterReset, false},
+		{"DropHeadWhileReading", testDropHeadWhileReading, false},
 		{"ReadWhileWriting", testConcurrentRead, false},
 		{"Closed", testClosed, false},
 		{"Random", testRandom, false},
@@ -53,6 +57,7 @@ func Run(t *testing.T, factory Factory) {
 		{"FailedSyncIsFinal", testFailedSync, true},
 		{"FailedWriteIsFinal", testFailedWrite, true},
 		{"FullDisk", testFullDisk, true},
+		{"FullDiskInReset", testFullDiskReset, true},
 		{"FlippedBits", testFlippedBits, true},
 	}
 	for _, c := range tests {
@@ -240,7 +245,7 @@ func (r *run) checkContent(rec storage.Recovered) {
 	for i := range held {
 		shape.Append(held[i].Term)
 	}
-	if got, want := fmt.Sprint(rec.Shape), fmt.Sprint(shape); got != want {
+	if got, want := describeShape(&rec.Shape), describeShape(&shape); got != want {
 		r.t.Fatalf("shape: got %s, want %s", got, want)
 	}
 	r.checkConfigurations(rec, g)
@@ -255,9 +260,19 @@ func (r *run) checkContent(rec storage.Recovered) {
 	}
 }
 
+func describeShape(s *protocol.Shape) string {
+	return fmt.Sprintf("begins after %d@%d sum %s, ends at %d, %v", s.PrevIndex, s.PrevTerm, s.PrevSum, s.LastIndex(), s.Runs())
+}
+
 func (r *run) checkConfigurations(rec storage.Recovered, g *image) {
 	r.t.Helper()
 	at := g.begin.Configuration
+	if rec.Shape.PrevIndex == g.begin.Index {
+		got, ok := rec.Configurations.At(g.begin.Index)
+		if ok != (at.Index > 0) || got.Index != at.Index || !got.Configuration.Equal(at.Configuration) {
+			r.t.Fatalf("configuration at the begin %d: got %v of %d, want %v of %d", g.begin.Index, got.Configuration, got.Index, at.Configuration, at.Index)
+		}
+	}
 	for i := range g.entries {
 		if e := &g.entries[i]; e.Kind == protocol.EntryConfiguration {
 			c, err := protocol.DecodeConfiguration(e.Data)

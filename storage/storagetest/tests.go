@@ -107,59 +107,6 @@ func testState(t *testing.T, factory Factory) {
 	r.reopen(end, r.synced)
 }
 
-func testReset(t *testing.T, factory Factory) {
-	r := newRun(t, factory, 6)
-	r.must(r.append(0, 30, 100, state(1, 7)))
-	r.must(r.sync())
-	b := storage.Begin{Index: 1000, Term: 4, Sum: protocol.LogSum{1, 2},
-		Configuration: protocol.ConfigurationAt{Index: 900, Configuration: configuration(9)}}
-	r.images = append(r.images, image{state: state(5, 1000), begin: b})
-	r.must(r.log.Reset(b, state(5, 1000)))
-	r.synced = len(r.images) - 1
-	if _, err := r.log.Read(1000, 1000, 1); !errors.Is(err, protocol.ErrCompacted) {
-		t.Fatalf("got %v, want ErrCompacted", err)
-	}
-	r.reopen(end, r.synced)
-	r.must(r.append(1000, 3, 100, state(5, 1000)))
-	r.must(r.sync())
-	r.reopen(end, r.synced)
-	if first, err := r.log.DropHead(1001); err != nil || first != 1001 {
-		t.Fatalf("got %d, %v", first, err)
-	}
-	r.reopen(end, r.synced)
-}
-
-func testDropHead(t *testing.T, factory Factory) {
-	r := newRun(t, factory, 7)
-	for i := range 200 {
-		r.must(r.append(r.now().last(), 5, 200, state(1+protocol.Term(i)/20, r.now().last())))
-		if i%20 == 0 {
-			r.must(r.sync())
-		}
-		if i == 120 || i == 180 {
-			below := r.now().last() - 100
-			first, err := r.log.DropHead(below)
-			r.must(err)
-			if first > below {
-				t.Fatalf("dropped up to %d, allowed below %d", first, below)
-			}
-			if first == 1 {
-				t.Fatal("nothing was dropped")
-			}
-			r.now().head = below
-			if _, err := r.log.Read(first-1, first, 1); !errors.Is(err, protocol.ErrCompacted) {
-				t.Fatalf("got %v, want ErrCompacted", err)
-			}
-			r.checkEntries("read", r.readAll(first, r.now().last()), r.now().entries[first-1:])
-		}
-	}
-	r.must(r.sync())
-	r.reopen(end, r.synced)
-	if rec := r.log.Recovered(); rec.Shape.FirstIndex() == 1 {
-		t.Fatal("the head is back")
-	}
-}
-
 func testConcurrentRead(t *testing.T, factory Factory) {
 	r := newRun(t, factory, 8)
 	r.must(r.append(0, 50, 200, state(1, 0)))

@@ -58,6 +58,12 @@ func (l *lab) append(after protocol.Index, n, bytes int, term protocol.Term) {
 			entries[i].Data[k] = byte(k) ^ byte(after)
 		}
 	}
+	l.write(after, entries)
+}
+
+// write replaces what is above after by entries.
+func (l *lab) write(after protocol.Index, entries []protocol.Entry) {
+	l.t.Helper()
 	protocol.EncodeEntries(entries)
 	truncate := after < protocol.Index(len(l.entries))
 	l.entries = l.entries[:after]
@@ -67,8 +73,9 @@ func (l *lab) append(after protocol.Index, n, bytes int, term protocol.Term) {
 	}
 	protocol.SumEntries(sum, entries)
 	l.entries = append(l.entries, entries...)
-	l.state.Term = max(l.state.Term, term)
-	l.must(l.log.Write(protocol.Write{State: l.state, Truncate: truncate, After: after, First: after + 1, Last: after + protocol.Index(n)}, entries))
+	n := protocol.Index(len(entries))
+	l.state.Term = max(l.state.Term, entries[0].Term)
+	l.must(l.log.Write(protocol.Write{State: l.state, Truncate: truncate, After: after, First: after + 1, Last: after + n}, entries))
 }
 
 func (l *lab) vote(term protocol.Term, member byte) {
@@ -144,8 +151,8 @@ func TestHardStateInADeletedSegment(t *testing.T) {
 	}
 	l.sync()
 	segments, _ := l.disk.ReadDir(labDir + "/log")
-	if first, err := l.log.DropHead(290); err != nil || first < 200 {
-		t.Fatalf("dropped to %d, %v", first, err)
+	if begin, err := l.log.DropHead(290); err != nil || begin.Index < 200 {
+		t.Fatalf("dropped to %d, %v", begin.Index, err)
 	}
 	left, _ := l.disk.ReadDir(labDir + "/log")
 	if len(left) >= len(segments) {

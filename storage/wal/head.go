@@ -4,30 +4,42 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // DropHead implements storage.Log. The log can begin only at a segment: its
 // header carries what is needed there, the hard state and the configuration in
 // force among it, and nothing later may have cut the log below it.
-func (l *Log) DropHead(below protocol.Index) (protocol.Index, error) {
+func (l *Log) DropHead(below protocol.Index) (storage.Begin, error) {
 	if err := l.writable(); err != nil {
-		return 0, err
+		return storage.Begin{}, err
 	}
-	if below <= l.begin.index {
-		return l.begin.index + 1, nil
+	checkDropHead(below, l.begin.index, l.last.index, l.state.Commit)
+	k := l.beginFor(max(below, l.begin.index+1))
+	if k > 0 {
+		l.beginAt(l.segments[k])
 	}
-	invariant.Check(below <= l.last.index+1 && below <= l.state.Commit+1,
-		"head dropped below %d of a log that ends at %d, committed to %d", below, l.last.index, l.state.Commit)
-	k := l.beginFor(below)
 	// One by one, oldest first: a crash leaves no hole among the segments.
 	for ; k > 0; k-- {
 		if err := l.dropFirst(); err != nil {
-			return 0, err
+			return storage.Begin{}, err
 		}
 	}
-	return l.begin.index + 1, nil
+	return beginOf(l.begin, &l.configurations), nil
+}
+
+// beginAt lets the log begin at a segment. Those before it are of no further
+// use, and what their headers say of the log's begin is not looked at: with a
+// cut or a reset in them they may begin above it.
+func (l *Log) beginAt(s *segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.before.index <= l.begin.index {
+		return // reset to here, or above
+	}
+	l.begin = s.before
+	dropConfigurations(&l.configurations, l.begin.index)
 }
 
 // beginFor returns the last segment that the log may begin at so that it holds
@@ -47,18 +59,14 @@ func (l *Log) beginFor(below protocol.Index) int {
 // dropFirst drops the first segment.
 func (l *Log) dropFirst() error {
 	l.mu.Lock()
-	dropped, first := l.segments[0], l.segments[1]
+	dropped := l.segments[0]
 	l.segments = slices.Clone(l.segments[1:])
 	k := 0
 	for k < len(l.items) && l.items[k].segment == dropped {
 		k++
 	}
 	l.items = slices.Clone(l.items[k:])
-	if first.before.index > l.begin.index {
-		l.begin = first.before
-	}
 	l.mu.Unlock()
-	dropConfigurations(&l.configurations, l.begin.index)
 	return l.recycle(dropped)
 }
 

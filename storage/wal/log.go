@@ -276,6 +276,7 @@ func (l *Log) Reset(b storage.Begin, state protocol.HardState) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
+	checkReset(&b, l.begin.index, state, l.state)
 	to := point{b.Index, b.Term, b.Sum}
 	configuration := protocol.EncodeConfiguration(b.Configuration.Configuration)
 	h := header{kind: KindReset, cut: true, state: state, length: pointBytes + 8 + len(configuration)}
@@ -293,10 +294,15 @@ func (l *Log) Reset(b storage.Begin, state protocol.HardState) error {
 	l.mu.Lock()
 	l.items, l.begin, l.end = nil, to, b.Index
 	l.mu.Unlock()
-	if err := l.rotate(0); err != nil {
+	// With a full disk the log goes on in the old segment, which is synced: it
+	// has been reset, and must not say that it has not.
+	if err := l.rotate(0); err != nil && !errors.Is(err, protocol.ErrNoSpace) {
 		return err
 	}
-	return l.Settle()
+	if err := l.Settle(); !errors.Is(err, protocol.ErrNoSpace) {
+		return err
+	}
+	return nil
 }
 
 // Close implements storage.Log.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -168,24 +167,23 @@ func (m *Memory) Read(first, last protocol.Index, bytes int) ([]protocol.Entry, 
 }
 
 // DropHead implements storage.Log. It drops exactly what it may.
-func (m *Memory) DropHead(below protocol.Index) (protocol.Index, error) {
+func (m *Memory) DropHead(below protocol.Index) (storage.Begin, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return 0, protocol.ErrClosed
+		return storage.Begin{}, protocol.ErrClosed
 	}
 	g := &m.now
+	checkDropHead(below, g.begin.index, g.last().index, g.state.Commit)
 	if below <= g.begin.index+1 {
-		return g.begin.index + 1, nil
+		return beginOf(g.begin, &g.configurations), nil
 	}
-	invariant.Check(below <= g.last().index+1 && below <= g.state.Commit+1,
-		"head dropped below %d of a log that ends at %d, committed to %d", below, g.last().index, g.state.Commit)
 	n := below - 1 - g.begin.index
 	g.begin = after(g.entries[:n])
 	g.entries = slices.Clone(g.entries[n:])
 	dropConfigurations(&g.configurations, g.begin.index)
 	m.step(g.state)
-	return below, nil
+	return beginOf(g.begin, &g.configurations), nil
 }
 
 // Reset implements storage.Log.
@@ -195,6 +193,7 @@ func (m *Memory) Reset(b storage.Begin, state protocol.HardState) error {
 	if m.closed {
 		return protocol.ErrClosed
 	}
+	checkReset(&b, m.now.begin.index, state, m.now.state)
 	m.now.begin = point{b.Index, b.Term, b.Sum}
 	m.now.entries = nil
 	m.now.configurations = protocol.NewConfigurations(b.Configuration)

@@ -215,9 +215,20 @@ func (r *replay) startSegment(i int) {
 	r.accepted = true
 	r.next = max(r.next, s.first)
 	r.resume(s, 0, s.before)
+	r.learnConfiguration(s)
 	r.state = s.state
 	r.raiseDurable(s.durable)
 	s.low = s.before.index
+}
+
+// learnConfiguration takes the configuration from a later segment's header if
+// nothing before it says one: where dropping the head was cut short, the first
+// segment left may begin above a cut, and know only a configuration that was
+// cut off.
+func (r *replay) learnConfiguration(s *segment) {
+	if _, known := r.configurations.At(s.before.index); !known && s.known && len(r.holes) == 0 {
+		r.configurations = protocol.NewConfigurations(s.configuration)
+	}
 }
 
 func (r *replay) setBegin(p point) {

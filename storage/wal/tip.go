@@ -44,6 +44,33 @@ func checkWrite(w *protocol.Write, entries []protocol.Entry, commit, begin proto
 	}
 }
 
+// checkDropHead panics unless everything below is committed and held or gone.
+func checkDropHead(below, begin, last, commit protocol.Index) {
+	invariant.Check(below <= begin || below <= last+1 && below <= commit+1,
+		"head dropped below %d of a log that ends at %d, committed to %d", below, last, commit)
+}
+
+// checkReset panics if what a log begins again after is not committed, or takes
+// back what the member promised. A log that was reset below its own begin would
+// forget entries that it has acknowledged.
+func checkReset(b *storage.Begin, begin protocol.Index, state, was protocol.HardState) {
+	to := b.Index
+	invariant.Check(to >= begin, "a log that begins after %d reset to begin after %d", begin, to)
+	err := b.Configuration.Configuration.Validate()
+	invariant.Check(err == nil && b.Configuration.Index <= to,
+		"a log reset to begin after %d with the configuration of %d: %v", to, b.Configuration.Index, err)
+	invariant.Check(state.Commit >= to && state.Commit >= was.Commit,
+		"a log that is committed to %d reset to begin after %d, committed to %d", was.Commit, to, state.Commit)
+	invariant.Check(state.Term > was.Term || state.Term == was.Term && (was.Vote.IsZero() || state.Vote == was.Vote),
+		"a log with the hard state %+v reset to %+v", was, state)
+}
+
+// beginOf returns the begin of a log with the configuration in force there.
+func beginOf(p point, c *protocol.Configurations) storage.Begin {
+	at, _ := c.At(p.index)
+	return storage.Begin{Index: p.index, Term: p.term, Sum: p.sum, Configuration: at}
+}
+
 // checkJoin panics unless the first entry's sum continues the one before it.
 func checkJoin(before protocol.LogSum, first *protocol.Entry) {
 	if sum := before.Next(first.Raw); sum != first.Sum {
