@@ -25,6 +25,9 @@ type Config struct {
 	// Seed decides every random choice, together with Run.
 	Seed uint64
 	Mode Mode // default Flood
+	// Zone is where this member is. Checkpoints come from members of the same
+	// zone, as long as there are any.
+	Zone string
 
 	// Fanout is how many random members a new frame is offered to (default
 	// 4), each with Probability (default 0.75). With c = Fanout x Probability
@@ -53,6 +56,16 @@ type Config struct {
 	// member (default 64 MiB). A single member gets at most a quarter. Beyond
 	// it: BUSY.
 	ServeBytesMax int
+
+	// ChunkServeBytes bounds the bytes per second of checkpoints that this
+	// member sends (default 32 MiB). An active sends a quarter of it. Beyond
+	// it: BUSY. A quarter of what the network carries is a good value.
+	ChunkServeBytes int
+	// FetchChunksMax and FetchBytesMax bound the chunks of a checkpoint that
+	// are on their way to this member, or wait to be stored (default 16, and 8
+	// MiB as far as their sizes are known).
+	FetchChunksMax int
+	FetchBytesMax  int
 
 	// NoRepair switches pulls off. For measuring what push alone reaches.
 	NoRepair bool
@@ -83,6 +96,15 @@ func (c Config) withDefaults() Config {
 	if c.ServeBytesMax == 0 {
 		c.ServeBytesMax = 64 << 20
 	}
+	if c.ChunkServeBytes == 0 {
+		c.ChunkServeBytes = 32 << 20
+	}
+	if c.FetchChunksMax == 0 {
+		c.FetchChunksMax = 16
+	}
+	if c.FetchBytesMax == 0 {
+		c.FetchBytesMax = 8 << 20
+	}
 	return c
 }
 
@@ -100,5 +122,6 @@ func (c Config) Validate() error {
 	check(c.HopLimit >= 0 && c.HopLimit < hopsMax, "gossip hop limit must be below %d, not %d", hopsMax, c.HopLimit)
 	check(c.Have >= 0 && c.Flush >= 0, "gossip intervals must not be negative")
 	check(c.ActiveAsks >= 0 && c.BufferBytesMax >= 0 && c.ServeBytesMax >= 0, "gossip limits must not be negative")
+	check(c.ChunkServeBytes >= 0 && c.FetchChunksMax >= 0 && c.FetchBytesMax >= 0, "gossip limits of checkpoints must not be negative")
 	return errors.Join(errs...)
 }

@@ -103,6 +103,7 @@ func (c *Core) have(now protocol.Instant) *protocol.Have {
 	}
 	if c.source() {
 		h.First, h.Tip = c.self.First, c.self.Tip
+		h.Checkpoints = c.giving.announced(now)
 	}
 	if n := len(c.buffer.held.list); n > 0 && c.takes() {
 		end := c.buffer.held.list[n-1].Last
@@ -126,6 +127,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		if h.FreshKnown && h.FreshAge >= 0 {
 			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
 		}
+		c.learnCheckpoints(now, m, h.Checkpoints)
 		c.pulling.denied(now, m)
 		c.evidence(now, h.Tip)
 	}

@@ -120,6 +120,7 @@ func (c *Core) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *prot
 		*d = doubt{at: never}
 	default:
 		c.wrong, c.diverged = true, d.index
+		c.seekLater(now)
 		c.ready.Diverged = &Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from}
 		c.event(protocol.EventDiverged, from, d.index, "this member's log contradicts an active's")
 		c.ready.Runs = nil

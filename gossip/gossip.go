@@ -57,6 +57,9 @@ type Progress struct {
 	// Source says that others may be fed from this log: it is complete and not
 	// in doubt.
 	Source bool
+	// Lost says that the state cannot be completed from this log: a checkpoint
+	// is wanted, even if entries fit.
+	Lost bool
 }
 
 // Run is a piece of the committed log for the passive role. The runs of a
@@ -96,6 +99,16 @@ type Ready struct {
 	Runs     []Run
 	Diverged *Divergence
 	Events   []protocol.Event
+	// Offer, if not nil, describes a checkpoint that may be trusted: this
+	// member's log ends below where everybody else's begins, or Progress.Lost.
+	// The owner installs it, by way of Fetch; if it does nothing, there will be
+	// others.
+	Offer *protocol.Offer
+	// Chunks are pieces of the checkpoint that is being fetched; each is
+	// answered by ChunkAdded.
+	Chunks []ChunkArrived
+	// ChunkReads are chunks that others want; each is answered by ChunkIs.
+	ChunkReads []ChunkRead
 }
 
 // Core is one member's part of the flock.
@@ -124,6 +137,10 @@ type Core struct {
 	digest  digest
 	doubt   doubt
 
+	seek     seek
+	fetching fetching
+	giving   giving
+
 	ready Ready
 }
 
@@ -140,6 +157,8 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 	c.push.flushAt = never
 	c.pulling.at = never
 	c.doubt.at = never
+	c.seek.at = never
+	c.fetching.at, c.fetching.nobodySince = never, never
 	// The first digest comes at a random moment, or members that start
 	// together speak together for ever.
 	c.digest.at = now.Add(time.Duration(c.rng.Int64N(int64(cfg.Have))))
@@ -151,14 +170,22 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 func (c *Core) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	c.members.set(c.cfg.ID, peers)
 	c.pulling.forgetStrangers(now, &c.members)
+	for i := range c.fetching.out {
+		if c.members.get(c.fetching.out[i].to) == nil {
+			c.fetching.out[i].until = now // the next Tick asks elsewhere
+		}
+	}
 }
 
 // Progress tells the core where its member stands.
 func (c *Core) Progress(now protocol.Instant, p Progress) {
 	before := c.self
 	c.self = p
-	if c.wrong && p.Tip < c.diverged {
+	if c.wrong && (p.Tip < c.diverged || p.First > c.diverged && p.First > p.Tip) {
 		c.wrong = false // the log was installed anew
+	}
+	if p.Lost || c.wrong {
+		c.seekLater(now)
 	}
 	if !c.started || p.Role != before.Role || p.Adrift != before.Adrift {
 		c.started = true
@@ -219,6 +246,14 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 		c.onSumQuestion(now, from, msg)
 	case *protocol.SumAnswer:
 		c.onSumAnswer(now, from, msg)
+	case *protocol.Describe:
+		c.onDescribe(now, from, msg)
+	case *protocol.Description:
+		c.onDescription(now, from, msg)
+	case *protocol.ChunkWant:
+		c.onChunkWant(now, from, msg)
+	case *protocol.Chunk:
+		c.onChunk(now, from, msg)
 	case *protocol.Prune, *protocol.Graft:
 		// Links belong to the hybrid mode. Flood has none.
 	}
@@ -245,17 +280,23 @@ func (c *Core) Tick(now protocol.Instant) {
 	if now >= c.doubt.at {
 		c.askSum(now)
 	}
+	c.expireAsks(now)
+	if now >= c.seek.at {
+		c.seekNow(now)
+	}
 }
 
 // Deadline returns when Tick is wanted, at the latest.
 func (c *Core) Deadline() protocol.Instant {
-	return min(c.push.flushAt, c.digest.at, c.pulling.at, c.pulling.expiry(), c.doubt.at)
+	return min(c.push.flushAt, c.digest.at, c.pulling.at, c.pulling.expiry(), c.doubt.at,
+		c.seek.at, c.fetching.at, c.fetching.expiry())
 }
 
 // HasReady reports whether Ready would say anything.
 func (c *Core) HasReady() bool {
 	r := &c.ready
-	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil
+	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil ||
+		r.Offer != nil || len(r.Chunks) > 0 || len(r.ChunkReads) > 0
 }
 
 // Ready returns everything since the last call.

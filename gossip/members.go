@@ -17,6 +17,7 @@ type member struct {
 	// first..tip is what the member said it holds. likely is a guess beyond
 	// that: it passed on a frame that begins just above.
 	first, tip, likely protocol.Index
+	checkpoints        []protocol.Index // that it said it has
 
 	rtt      time.Duration // smoothed; 0: not measured
 	silences int           // pulls in a row that it left unanswered
@@ -27,6 +28,9 @@ type member struct {
 	answers bucket // digests and sums that it gets
 	wants   bucket // pulls that it may ask for
 	served  bucket // bytes that it gets
+	given   bucket // bytes of checkpoints that it gets
+
+	chunks chunkSource
 }
 
 // members are the live peers. Every list is sorted by id.
@@ -49,6 +53,7 @@ func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
 		m := ms.byID[p.ID]
 		if m == nil {
 			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo}
+			m.chunks.skipUntil, m.chunks.badUntil = longAgo, longAgo
 		}
 		m.peer = p
 		byID[p.ID] = m

@@ -121,6 +121,7 @@ func (c *Core) pull(now protocol.Instant) {
 			// Nobody to ask. Whoever is heard of next brings the evidence
 			// back.
 			p.known = max(c.given, min(p.known, missing[0].First-1))
+			c.lacking(now)
 			break
 		}
 		c.want(now, m, missing)
@@ -255,11 +256,15 @@ func (c *Core) expirePulls(now protocol.Instant) {
 // others that it names are chosen from what they say themselves.)
 func (c *Core) onBusy(now protocol.Instant, from protocol.MemberID, b *protocol.Busy) {
 	m := c.members.get(from)
-	i := c.pulling.find(from)
-	if m == nil || i < 0 {
+	if m == nil {
 		return
 	}
 	pause := min(max(time.Duration(b.RetryAfter), silenceMin), busyMax)
+	c.chunksBusy(now, m, pause)
+	i := c.pulling.find(from)
+	if i < 0 {
+		return
+	}
 	m.skipUntil = max(m.skipUntil, now.Add(pause))
 	c.pulling.out = slices.Delete(c.pulling.out, i, i+1)
 	c.pulling.at = min(c.pulling.at, now)

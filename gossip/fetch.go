@@ -1,0 +1,430 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// askChunks is how many chunks one member is asked for at a time, and
+	// holdersMax how many members are.
+	askChunks, holdersMax = 4, 4
+	// chunkBytes is what a chunk is taken to have before any was seen.
+	chunkBytes = 256 << 10
+	// chunkPatience is how long a member may be silent before the chunks are
+	// asked for elsewhere, doubled with each failure in a row.
+	chunkPatience, chunkPatienceMax = 2 * time.Second, 30 * time.Second
+	// A member that refused or was silent is left alone for a while: this
+	// long, doubled with each time in a row.
+	chunkSkipMin, chunkSkipMax = 100 * time.Millisecond, 5 * time.Second
+	// refusalsMax is after how many refusals in a row an active is asked.
+	refusalsMax = 3
+	// silencesMax is how many silences in a row a member may have and still
+	// count as one that can be asked.
+	silencesMax = 3
+	// goneAfter is for how long nobody may be able to give a checkpoint until
+	// another one is sought.
+	goneAfter = time.Second
+)
+
+// Fetching is what the owner wants of a checkpoint: the chunks of it that are
+// still missing.
+type Fetching struct {
+	Index   protocol.Index
+	Sum     protocol.LogSum // of the log at Index
+	Missing []int           // numbers from 0, in order
+}
+
+// ChunkArrived is a chunk as a member sent it. The owner checks it against the
+// description and answers with ChunkAdded.
+type ChunkArrived struct {
+	From   protocol.MemberID
+	Index  protocol.Index
+	Number int
+	Data   []byte
+}
+
+// fetching is the state of a fetch.
+//
+// Invariant: every missing chunk is in exactly one of todo, again, out and
+// adding.
+type fetching struct {
+	active bool
+	want   Fetching // Missing is nil: see todo
+	round  int      // tells fetches apart
+
+	todo  []int // in order; cut off at its front
+	again []int // asked for in vain; they go first
+	out   []chunkAsk
+	// adding are chunks that the owner was given and has not judged.
+	adding []chunkFrom
+
+	chunkMax int              // the largest chunk seen
+	refusals int              // in a row
+	failed   int              // silences in a row
+	at       protocol.Instant // when to ask again; never if nothing is to be asked
+	// nobodySince is since when no member can give it; gone says that this has
+	// been so for long, and another checkpoint is sought.
+	nobodySince protocol.Instant
+	gone        bool
+}
+
+// chunkAsk are chunks that one member was asked for.
+type chunkAsk struct {
+	to      protocol.MemberID
+	numbers []int
+	until   protocol.Instant
+}
+
+type chunkFrom struct {
+	number int
+	from   protocol.MemberID
+}
+
+// chunkSource is what is known of a member as a source of chunks.
+type chunkSource struct {
+	asked     int // the round of the fetch in which it was last asked
+	silences  int // in a row
+	refusals  int // in a row
+	skipUntil protocol.Instant
+	badUntil  protocol.Instant // it sent bytes that were wrong
+}
+
+// Fetch asks other members for chunks of a checkpoint; it replaces an earlier
+// fetch. What arrives is in Ready.Chunks. Until StopFetch no other checkpoint is
+// offered, unless all members have given this one up: so the owner calls
+// StopFetch when the install is over, well or not.
+func (c *Core) Fetch(now protocol.Instant, want Fetching) {
+	f := &c.fetching
+	*f = fetching{
+		active: true, round: f.round + 1, todo: slices.Clone(want.Missing),
+		chunkMax: chunkBytes, nobodySince: never, at: now,
+	}
+	f.want = Fetching{Index: want.Index, Sum: want.Sum}
+	c.ready.Chunks = nil
+	c.seek = seek{needed: c.seek.needed, at: never}
+	c.ask(now)
+}
+
+// StopFetch ends a fetch. What is still on its way is ignored.
+func (c *Core) StopFetch(now protocol.Instant) {
+	f := &c.fetching
+	if !f.active {
+		return
+	}
+	*f = fetching{round: f.round, at: never, nobodySince: never}
+	c.ready.Chunks = nil
+	c.seek.at = now.Add(c.cfg.Have) // in case it came to nothing
+}
+
+// ChunkAdded answers for a chunk from Ready.Chunks. Not ok means that its bytes
+// are not those of the description: it is asked for elsewhere, and its sender
+// is avoided for a while.
+func (c *Core) ChunkAdded(now protocol.Instant, number int, ok bool) {
+	f := &c.fetching
+	i := slices.IndexFunc(f.adding, func(x chunkFrom) bool { return x.number == number })
+	if i < 0 {
+		return
+	}
+	from := f.adding[i].from
+	f.adding = slices.Delete(f.adding, i, i+1)
+	if !ok {
+		f.again = append(f.again, number)
+		c.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's description")
+		if m := c.members.get(from); m != nil {
+			m.chunks.badUntil = now.Add(avoidFor)
+			c.dropAsk(from)
+		}
+	}
+	c.ask(now)
+}
+
+// open reports whether anything is still to be asked for.
+func (f *fetching) open() bool { return f.active && len(f.todo)+len(f.again) > 0 }
+
+// expiry is when the first ask runs out of patience.
+func (f *fetching) expiry() protocol.Instant {
+	at := never
+	for i := range f.out {
+		at = min(at, f.out[i].until)
+	}
+	return at
+}
+
+func (f *fetching) find(to protocol.MemberID) int {
+	return slices.IndexFunc(f.out, func(x chunkAsk) bool { return x.to == to })
+}
+
+// room is how many more chunks may be under way.
+func (c *Core) room() int {
+	f := &c.fetching
+	under := len(f.adding)
+	for i := range f.out {
+		under += len(f.out[i].numbers)
+	}
+	return min(c.cfg.FetchChunksMax, max(c.cfg.FetchBytesMax/f.chunkMax, 1)) - under
+}
+
+// next takes up to n chunks off the list.
+func (f *fetching) next(n int) []int {
+	var out []int
+	for n > 0 && len(f.again) > 0 {
+		out = append(out, f.again[0])
+		f.again = f.again[1:]
+		n--
+	}
+	n = min(n, len(f.todo))
+	out = append(out, f.todo[:n]...)
+	f.todo = f.todo[n:]
+	return out
+}
+
+// ask asks for chunks, from several members at once, as long as there is room.
+func (c *Core) ask(now protocol.Instant) {
+	f := &c.fetching
+	f.at = never
+	if !f.open() {
+		f.rest()
+		return
+	}
+	for i := range f.out {
+		// Keep those busy that deliver.
+		if x := &f.out[i]; len(x.numbers) <= askChunks/2 {
+			c.askMember(now, x)
+		}
+	}
+	f.rest()
+	for len(f.out) < holdersMax && c.room() > 0 && f.open() {
+		m, later := c.chunkHolder(now)
+		if m == nil {
+			f.at = min(f.at, later)
+			break
+		}
+		m.chunks.asked = f.round
+		f.out = append(f.out, chunkAsk{to: m.id})
+		c.askMember(now, &f.out[len(f.out)-1])
+	}
+}
+
+// rest forgets the members that nothing is expected of.
+func (f *fetching) rest() {
+	f.out = slices.DeleteFunc(f.out, func(x chunkAsk) bool { return len(x.numbers) == 0 })
+}
+
+// askMember asks a member for as many chunks as it may have under way.
+func (c *Core) askMember(now protocol.Instant, x *chunkAsk) {
+	f := &c.fetching
+	numbers := f.next(min(askChunks-len(x.numbers), c.room()))
+	if len(numbers) == 0 {
+		return
+	}
+	want := &protocol.ChunkWant{Index: f.want.Index, Sum: f.want.Sum}
+	for _, n := range numbers {
+		want.Numbers = append(want.Numbers, uint32(n))
+	}
+	if len(x.numbers) == 0 {
+		x.until = now.Add(f.patience())
+	}
+	x.numbers = append(x.numbers, numbers...)
+	c.send(x.to, want)
+}
+
+func (f *fetching) patience() time.Duration {
+	return min(chunkPatience<<min(f.failed/2, 4), chunkPatienceMax)
+}
+
+// chunkHolder draws a member to ask for chunks: a passive in this zone, another
+// passive, and an active only after several refusals or when no passive can
+// be asked; the leader only when nobody else can. If all must wait, it returns
+// when to try again.
+func (c *Core) chunkHolder(now protocol.Instant) (chosen *member, later protocol.Instant) {
+	f := &c.fetching
+	var passives, actives, leader bool // can be asked, now or soon
+	for _, m := range c.members.all {
+		switch {
+		case !m.holdsCheckpoint(f.want.Index) || m.chunks.silences > silencesMax || now < m.chunks.badUntil:
+		case m.id == c.self.Leader:
+			leader = true
+		case m.peer.Role == protocol.RoleActive:
+			actives = true
+		default:
+			passives = true
+		}
+	}
+	c.noteHolders(now, passives || actives || leader)
+	best, count := 0, 0
+	later = never
+	for _, m := range c.members.all {
+		if !m.holdsCheckpoint(f.want.Index) || f.find(m.id) >= 0 {
+			continue
+		}
+		rank := 1
+		switch {
+		case m.id == c.self.Leader:
+			if rank = 2; passives || actives {
+				continue
+			}
+		case m.peer.Role == protocol.RoleActive:
+			if rank = 3; passives && f.refusals < refusalsMax {
+				continue
+			}
+		case m.chunks.silences > silencesMax:
+		case m.peer.Zone == c.cfg.Zone:
+			rank = 5
+		default:
+			rank = 4
+		}
+		if wait := max(m.chunks.skipUntil, m.chunks.badUntil); now < wait {
+			later = min(later, wait)
+			continue
+		}
+		if rank > best {
+			best, count = rank, 0
+		}
+		if rank == best {
+			count++
+			if c.rng.IntN(count) == 0 {
+				chosen = m
+			}
+		}
+	}
+	if f.nobodySince != never && !f.gone {
+		later = min(later, f.nobodySince.Add(goneAfter))
+	}
+	return chosen, later
+}
+
+// noteHolders notes whether anybody can give what is fetched. If nobody can for
+// a while, all have moved on to newer checkpoints, and so must this member.
+func (c *Core) noteHolders(now protocol.Instant, some bool) {
+	f := &c.fetching
+	switch {
+	case some:
+		f.nobodySince, f.gone = never, false
+	case f.nobodySince == never:
+		f.nobodySince = now
+	case !f.gone && len(f.out)+len(f.adding) == 0 && now >= f.nobodySince.Add(goneAfter):
+		f.gone = true
+		c.event(protocol.EventCheckpoint, protocol.MemberID{}, f.want.Index, "no member gives the checkpoint that is being fetched any more")
+		c.seek.at = now
+	}
+}
+
+// learnCheckpoints notes which checkpoints a member has.
+func (c *Core) learnCheckpoints(now protocol.Instant, m *member, list []protocol.Index) {
+	m.checkpoints = m.checkpoints[:0]
+	for _, i := range list[:min(len(list), protocol.CheckpointsMax)] {
+		if i < indexMax {
+			m.checkpoints = append(m.checkpoints, i)
+		}
+	}
+	f := &c.fetching
+	if f.open() && len(f.out) < holdersMax && m.holdsCheckpoint(f.want.Index) && f.find(m.id) < 0 && now >= m.chunks.skipUntil {
+		f.at = min(f.at, now)
+	}
+}
+
+func (m *member) holdsCheckpoint(i protocol.Index) bool { return slices.Contains(m.checkpoints, i) }
+
+// onChunk takes a chunk from a member that was asked in this fetch, even if it
+// comes late: it costs nothing to use it.
+func (c *Core) onChunk(now protocol.Instant, from protocol.MemberID, k *protocol.Chunk) {
+	f := &c.fetching
+	m := c.members.get(from)
+	if m == nil || !f.active || m.chunks.asked != f.round || k.Index != f.want.Index || k.Sum != f.want.Sum {
+		return
+	}
+	number := int(k.Number)
+	if len(k.Data) == 0 {
+		if i := f.find(from); i >= 0 && slices.Contains(f.out[i].numbers, number) {
+			m.checkpoints = slices.DeleteFunc(m.checkpoints, func(i protocol.Index) bool { return i == k.Index })
+			f.refusals++
+			c.dropAsk(from)
+			c.ask(now)
+		}
+		return
+	}
+	if now < m.chunks.badUntil || len(f.adding) >= c.cfg.FetchChunksMax || !f.settle(number) {
+		return
+	}
+	m.chunks.silences, m.chunks.refusals = 0, 0
+	f.failed, f.refusals = 0, 0
+	f.chunkMax = max(f.chunkMax, len(k.Data))
+	if i := f.find(from); i >= 0 {
+		f.out[i].until = now.Add(f.patience())
+	}
+	f.adding = append(f.adding, chunkFrom{number, from})
+	c.ready.Chunks = append(c.ready.Chunks, ChunkArrived{From: from, Index: k.Index, Number: number, Data: k.Data})
+	c.ask(now)
+}
+
+// settle takes a chunk off the lists of what is missing and reports whether it
+// was on one.
+func (f *fetching) settle(number int) bool {
+	for i := range f.out {
+		if k := slices.Index(f.out[i].numbers, number); k >= 0 {
+			f.out[i].numbers = slices.Delete(f.out[i].numbers, k, k+1)
+			return true
+		}
+	}
+	if k := slices.Index(f.again, number); k >= 0 {
+		f.again = slices.Delete(f.again, k, k+1)
+		return true
+	}
+	return false
+}
+
+// dropAsk gives up what a member was asked for: others are to be asked.
+func (c *Core) dropAsk(to protocol.MemberID) bool {
+	f := &c.fetching
+	i := f.find(to)
+	if i < 0 {
+		return false
+	}
+	f.again = append(f.again, f.out[i].numbers...)
+	f.out = slices.Delete(f.out, i, i+1)
+	return true
+}
+
+// expireAsks asks elsewhere for what members left unanswered.
+func (c *Core) expireAsks(now protocol.Instant) {
+	f := &c.fetching
+	expired := false
+	for i := 0; i < len(f.out); {
+		x := f.out[i]
+		if now < x.until {
+			i++
+			continue
+		}
+		if m := c.members.get(x.to); m != nil {
+			m.chunks.silences = min(m.chunks.silences+1, 16)
+			m.chunks.skipUntil = now.Add(min(chunkSkipMin<<m.chunks.silences, chunkSkipMax))
+		}
+		f.failed = min(f.failed+1, 32)
+		f.refusals++
+		c.dropAsk(x.to)
+		expired = true
+	}
+	if expired || now >= f.at {
+		c.ask(now)
+	}
+}
+
+// chunksBusy leaves a member that refused chunks alone for a while.
+func (c *Core) chunksBusy(now protocol.Instant, m *member, pause time.Duration) {
+	if i := slices.Index(c.seek.asked, m.id); i >= 0 {
+		c.seek.asked = slices.Delete(c.seek.asked, i, i+1)
+		c.seek.at = min(c.seek.at, now.Add(c.cfg.Have))
+		m.chunks.skipUntil = max(m.chunks.skipUntil, now.Add(pause))
+	}
+	if !c.dropAsk(m.id) {
+		return
+	}
+	m.chunks.refusals = min(m.chunks.refusals+1, 8)
+	pause = max(pause, min(chunkSkipMin<<m.chunks.refusals, chunkSkipMax))
+	m.chunks.skipUntil = max(m.chunks.skipUntil, now.Add(pause))
+	c.fetching.refusals++
+	c.ask(now)
+}

@@ -1,0 +1,199 @@
+package gossip
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// seekPatience is how long a description may take, doubled with each time
+	// in a row that nothing came of asking, up to seekPatienceMax.
+	seekPatience, seekPatienceMax = 500 * time.Millisecond, 30 * time.Second
+	// seekPassives is how many passives are asked at once for the description
+	// of a checkpoint, and seekRounds how often, before an active is.
+	seekPassives, seekRounds = 2, 2
+	// askedMax bounds how many members may answer with a description, and
+	// sightingsMax how many descriptions wait for another member's.
+	askedMax, sightingsMax = 16, 8
+	// offerPause is how long the owner has to begin a fetch after an offer,
+	// before there is another offer; doubled like seekPatience.
+	offerPause = time.Second
+)
+
+// seek is the search for a checkpoint that this member could begin anew from.
+type seek struct {
+	needed bool             // nobody was found to pull what comes next from
+	at     protocol.Instant // the next step; never if there is none
+	rounds int              // rounds of questions without an offer
+	offers int              // offers in a row that led to no fetch
+	asked  []protocol.MemberID
+	heard  []sighting
+}
+
+// sighting is the hash of a description, and a member that sent it.
+type sighting struct {
+	from protocol.MemberID
+	hash [sha256.Size]byte
+}
+
+// seekLater looks for a checkpoint soon, if one is wanted by then.
+func (c *Core) seekLater(now protocol.Instant) {
+	if c.seek.at == never {
+		c.seek.at = now.Add(c.cfg.Have)
+	}
+}
+
+// lacking says that an entry is missing which no known member was found to
+// hold. That may pass: another digest is waited for.
+func (c *Core) lacking(now protocol.Instant) {
+	c.seek.needed = true
+	c.seekLater(now)
+}
+
+// wanted returns the index above which a checkpoint is wanted, if one is.
+func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
+	f := &c.fetching
+	if f.active && !f.gone {
+		return 0, false // one is being fetched, or installed
+	}
+	p := &c.self
+	switch {
+	case p.Lost:
+		// A state just below the log's beginning makes the log useful again.
+		if above = p.Applied; p.First > 2 {
+			above = max(above, p.First-2)
+		}
+	case c.wrong:
+		above = c.diverged - 1
+	case c.seek.needed && c.follows() && c.belowAll(now):
+		above = p.Tip
+	default:
+		return 0, false
+	}
+	if f.active {
+		above = max(above, f.want.Index)
+	}
+	return above, true
+}
+
+// belowAll reports whether somebody holds what comes after this member's log,
+// and everybody who does has given up what comes next. One that has been
+// silent for long does not count.
+func (c *Core) belowAll(now protocol.Instant) bool {
+	next, someone := c.self.Tip+1, false
+	for _, m := range c.members.all {
+		if m.tip < next || m.silences > silencesMax && now < m.skipUntil {
+			continue
+		}
+		if m.first <= next {
+			return false
+		}
+		someone = true
+	}
+	return someone
+}
+
+// seekNow takes the next step: asks for descriptions, if one is still wanted.
+func (c *Core) seekNow(now protocol.Instant) {
+	s := &c.seek
+	above, want := c.wanted(now)
+	if !want {
+		*s = seek{at: never}
+		return
+	}
+	to := c.describers(now, above)
+	if len(to) == 0 {
+		// Whoever has one will say so in a digest.
+		s.at = now.Add(max(c.cfg.Have, seekPatience/4))
+		return
+	}
+	for _, m := range to {
+		if !slices.Contains(s.asked, m.id) {
+			if len(s.asked) == askedMax {
+				s.asked = slices.Delete(s.asked, 0, 1)
+			}
+			s.asked = append(s.asked, m.id)
+		}
+		c.send(m.id, &protocol.Describe{Above: above})
+	}
+	s.at = now.Add(min(seekPatience<<min(s.rounds, 8), seekPatienceMax))
+	s.rounds++
+}
+
+// describers draws whom to ask: passives first, so that actives are spared,
+// then an active, the leader last. An active's word is enough; two passives
+// are asked because they have to agree.
+func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member {
+	var passives, actives []*member
+	var leader *member
+	for _, m := range c.members.all {
+		switch {
+		case len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil:
+		case m.id == c.self.Leader:
+			leader = m
+		case m.peer.Role == protocol.RoleActive:
+			actives = append(actives, m)
+		case now >= m.chunks.skipUntil:
+			passives = append(passives, m)
+		}
+	}
+	switch {
+	case len(passives) >= seekPassives && c.seek.rounds < seekRounds:
+		return c.pick(nil, passives, seekPassives, protocol.MemberID{})
+	case len(actives) > 0 && (leader == nil || c.seek.rounds%4 != 3):
+		return c.pick(nil, actives, 1, protocol.MemberID{})
+	case leader != nil:
+		return []*member{leader}
+	case len(passives) >= seekPassives:
+		return c.pick(nil, passives, seekPassives, protocol.MemberID{})
+	}
+	return nil
+}
+
+// onDescription takes a description that was asked for. [S] It is believed from
+// an active, or when two members sent the very same one: whoever else sends one
+// could make up a whole state with sums that fit.
+func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *protocol.Description) {
+	s := &c.seek
+	m := c.members.get(from)
+	i := slices.Index(s.asked, from)
+	if m == nil || i < 0 {
+		return
+	}
+	s.asked = slices.Delete(s.asked, i, i+1)
+	if len(d.Description) == 0 {
+		m.checkpoints = nil // its digest was of another time
+		s.at = min(s.at, now.Add(c.cfg.Have))
+		return
+	}
+	if _, want := c.wanted(now); !want {
+		return
+	}
+	if m.peer.Role != protocol.RoleActive && !c.confirmed(from, d.Description) {
+		return
+	}
+	c.ready.Offer = &protocol.Offer{From: from, Description: d.Description}
+	pause := min(offerPause<<min(s.offers, 8), seekPatienceMax)
+	*s = seek{needed: s.needed, offers: s.offers + 1, at: now.Add(pause)}
+}
+
+// confirmed reports whether another member has sent the same description, and
+// remembers this one.
+func (c *Core) confirmed(from protocol.MemberID, description []byte) bool {
+	s := &c.seek
+	hash := sha256.Sum256(description)
+	for _, x := range s.heard {
+		if x.from != from && x.hash == hash {
+			return true
+		}
+	}
+	s.heard = slices.DeleteFunc(s.heard, func(x sighting) bool { return x.from == from })
+	if len(s.heard) == sightingsMax {
+		s.heard = slices.Delete(s.heard, 0, 1)
+	}
+	s.heard = append(s.heard, sighting{from, hash})
+	return false
+}
