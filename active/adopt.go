@@ -22,7 +22,8 @@ const (
 	// Adopted: the committed part of the log grew.
 	Adopted Verdict = iota + 1
 	// Old: everything in the run is known to be committed here, or not
-	// committed there; or this member leads, and knows better.
+	// committed there; or this member leads, and knows better; or it installs a
+	// checkpoint, and its log must not move.
 	Old
 	// Gap: the run begins above the committed part.
 	Gap
@@ -69,7 +70,7 @@ func (m *Member) Adopt(now protocol.Instant, run Run) Verdict {
 		return verdict
 	}
 	last := &entries[len(entries)-1]
-	if m.state == StateLeader && last.Term <= m.hard.Term {
+	if m.installing || m.state == StateLeader && last.Term <= m.hard.Term {
 		return Old
 	}
 	if m.state == StateLeader {
@@ -83,6 +84,7 @@ func (m *Member) Adopt(now protocol.Instant, run Run) Verdict {
 	m.emit(protocol.EventAdopted, run.From, last.Index, "")
 	m.takeEntries(entries, configs)
 	m.commitTo(last.Index)
+	m.outside = last.Index
 	return Adopted
 }
 

@@ -76,13 +76,22 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 		return
 	}
 	m.follow(from, a.Term)
+	if m.installing {
+		return
+	}
 	prev, prevTerm, entries := a.PrevIndex, a.PrevTerm, a.Entries
 	last := prev + protocol.Index(len(entries))
 	if prev < m.hard.Commit {
 		// What is committed is in the leader's log as it is in this one, and
 		// may be below this log's beginning: start above it.
 		if last <= m.hard.Commit {
-			m.checkCommitted(a)
+			index, term := prev, prevTerm
+			if n := len(entries); n > 0 {
+				term, index = entries[n-1].Term, last
+			}
+			if m.disagrees(from, a.Term, index, term) {
+				return
+			}
 			m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: m.hard.Commit}, m.hard.Commit)
 			return
 		}
@@ -90,8 +99,9 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 		prev, prevTerm, entries = m.hard.Commit, entries[skip-1].Term, entries[skip:]
 	}
 	if t, ok := m.shape.TermAt(prev); !ok || t != prevTerm {
-		invariant.Check(prev > m.hard.Commit, "the leader of term %d has %d@%d, which is committed here in term %d", a.Term, prev, prevTerm, t)
-		m.rejectAppend(from, a)
+		if !m.disagrees(from, a.Term, prev, prevTerm) {
+			m.rejectAppend(from, a)
+		}
 		return
 	}
 	m.takeEntries(entries, configs)
@@ -99,14 +109,19 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 	m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: last}, last)
 }
 
-// checkCommitted stops a member whose committed log contradicts its leader's.
-func (m *Member) checkCommitted(a *protocol.Append) {
-	index, term := a.PrevIndex, a.PrevTerm
-	if n := len(a.Entries); n > 0 {
-		index, term = a.Entries[n-1].Index, a.Entries[n-1].Term
-	}
+// disagrees reports whether the leader of a term has another entry at an index
+// than is committed here. Then somebody's log is broken, and the member stops;
+// unless this member has its commit index not from a leader but from the flock
+// or from a checkpoint: then it may know of commits that a leader which was
+// deposed since does not know of, and takes nothing from it.
+func (m *Member) disagrees(from protocol.MemberID, of protocol.Term, index protocol.Index, term protocol.Term) bool {
 	t, held := m.shape.TermAt(index)
-	invariant.Check(!held || t == term, "the leader of term %d has %d@%d, which is committed here in term %d", a.Term, index, term, t)
+	if index > m.hard.Commit || !held || t == term {
+		return false
+	}
+	invariant.Check(m.hard.Commit <= m.outside, "the leader of term %d has %d@%d, which is committed here in term %d", of, index, term, t)
+	m.emit(protocol.EventRefused, from, index, fmt.Sprintf("term %d where term %d is committed: its leader was deposed", term, t))
+	return true
 }
 
 // takeEntries appends what is new. Entries that conflict go, with all that

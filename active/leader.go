@@ -77,7 +77,7 @@ func (m *Member) tickLeader() {
 		return
 	}
 	for i := range m.lead.progress {
-		if m.lead.progress[i].retry(m.now, m.cfg.Election) {
+		if m.lead.progress[i].retry(m.now, m.cfg.Election, m.shape.PrevIndex) {
 			m.due = true
 		}
 	}
@@ -208,8 +208,9 @@ func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbe
 	}
 	p.heard = m.now
 	p.round = max(p.round, a.Round)
-	if p.passive {
-		p.passive, p.probing = false, false // passives do not answer heartbeats
+	if p.passive { // passives do not answer heartbeats
+		p.passive = false
+		p.probing = p.probing && p.state == ProgressCatchUp
 	}
 	if p.probing && m.now >= p.probeAt.Add(m.cfg.Heartbeat) && p.state == ProgressProbe {
 		p.probing = false

@@ -121,18 +121,3 @@ func (m *Member) fit(first, last protocol.Index, bytes int) protocol.Index {
 	}
 	return i
 }
-
-// DropHead follows the log when it loses its entries up to i, whose log sum is
-// given. Only committed entries may go.
-func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
-	invariant.Check(i <= m.hard.Commit, "head dropped to %d, above the commit index %d", i, m.hard.Commit)
-	m.shape.DropHead(i, sum)
-	list := m.configs.All()
-	for k := len(list) - 1; k > 0; k-- {
-		if list[k].Index <= i {
-			m.configs = protocol.NewConfigurations(list[k:]...)
-			break
-		}
-	}
-	m.due = m.due || m.state == StateLeader
-}

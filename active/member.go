@@ -90,6 +90,11 @@ type Member struct {
 	quorum  quorum
 	voter   bool // this member is a voter, in either half
 
+	installing bool // a checkpoint: see SetInstalling
+	// outside is how far the log is committed by the word of others than a
+	// leader: see Adopt, Install and disagrees.
+	outside protocol.Index
+
 	heard      protocol.Instant // when a leader was heard last; at first, the start
 	led        protocol.Instant // when this member ceased to lead
 	electionAt protocol.Instant // when to campaign, unless a leader is heard
@@ -183,6 +188,8 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 		m.stepVoteAnswer(from, msg)
 	case *protocol.Append:
 		m.stepAppend(from, msg)
+	case *protocol.Checkpoint:
+		m.stepCheckpoint(from, msg)
 	case *protocol.AppendAnswer:
 		m.stepAppendAnswer(from, msg)
 	case *protocol.Heartbeat:
@@ -202,7 +209,7 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 func (m *Member) HasReady() bool {
 	return m.due || m.hard.Commit > m.handed || m.writeWanted() ||
 		len(m.ready.Messages) > 0 || len(m.ready.Reads) > 0 || len(m.ready.Fresh) > 0 ||
-		len(m.ready.Events) > 0 || !m.ready.Delta.IsZero()
+		len(m.ready.Events) > 0 || m.ready.Checkpoint != nil || !m.ready.Delta.IsZero()
 }
 
 // Ready returns everything since the last call. It belongs to the caller.

@@ -18,8 +18,8 @@ const (
 	// ProgressReplicate sends ahead of the answers.
 	ProgressReplicate
 	// ProgressCatchUp is for a log that ends below the beginning of the
-	// leader's: entries alone do not help it. It is asked now and then
-	// whether it has got further by other ways.
+	// leader's: entries alone do not help it. It is offered a checkpoint, and
+	// sent nothing else but heartbeats, until it acknowledges the beginning.
 	ProgressCatchUp
 )
 
@@ -96,15 +96,16 @@ func (p *progress) probe(next protocol.Index) {
 	p.flying.clear()
 }
 
-// retry lets something go out again to a member that has been silent for an
-// election timeout, and reports whether it did. One that became a passive does
-// not answer heartbeats: only another append finds out where it is.
-func (p *progress) retry(now protocol.Instant, election time.Duration) bool {
+// retry lets something go out again, to a member that has been silent for an
+// election timeout or has been offered a checkpoint that long ago, and reports
+// whether it did. One that became a passive does not answer heartbeats: only
+// another append finds out where it is. The log begins after prev.
+func (p *progress) retry(now protocol.Instant, election time.Duration, prev protocol.Index) bool {
 	switch {
 	case p.probing && now >= p.probeAt.Add(election):
 		p.probing = false
 	case len(p.flying.list) > 0 && now >= p.heard.Add(election):
-		p.probe(p.match + 1)
+		p.probe(max(p.match, prev) + 1)
 	default:
 		return false
 	}
@@ -112,13 +113,14 @@ func (p *progress) retry(now protocol.Instant, election time.Duration) bool {
 }
 
 // acknowledged follows an answer that says that the member holds the leader's
-// log up to i, durably. It reports whether that is news.
-func (p *progress) acknowledged(i protocol.Index) bool {
+// log up to i, durably. It reports whether that is news. The log begins after
+// prev: below it, no entry can follow.
+func (p *progress) acknowledged(i, prev protocol.Index) bool {
 	news := i > p.match
 	p.match = max(p.match, i)
 	p.next = max(p.next, p.match+1)
 	p.passive = false
-	if p.state != ProgressReplicate {
+	if p.state != ProgressReplicate && p.match >= prev {
 		p.state, p.probing, p.next = ProgressReplicate, false, p.match+1
 	}
 	p.flying.release(p.match)

@@ -1,8 +1,7 @@
 package active
 
 import (
-	"fmt"
-
+	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -26,55 +25,41 @@ func (m *Member) flush() {
 
 // feed sends entries as far as the member's state and window allow.
 func (m *Member) feed(p *progress) {
-	last := m.shape.LastIndex()
-	if p.state == ProgressReplicate {
-		for p.next <= last && len(p.flying.list) < m.cfg.InflightMax {
-			sent, ok := m.sendAppend(p, m.cfg.AppendBytesMax)
-			if !ok {
-				return
-			}
+	switch p.state {
+	case ProgressCatchUp:
+		m.offer(p)
+	case ProgressReplicate:
+		for last := m.shape.LastIndex(); p.next <= last && len(p.flying.list) < m.cfg.InflightMax; {
+			sent := m.sendAppend(p, m.cfg.AppendBytesMax)
 			p.flying.add(sent, m.now)
 			p.next = sent + 1
 		}
-		return
-	}
-	if p.probing || p.passive && p.next > m.hard.Commit {
-		return
-	}
-	if _, ok := m.sendAppend(p, min(probeBytesMax, m.cfg.AppendBytesMax)); ok {
+	case ProgressProbe:
+		if p.probing || p.passive && p.next > m.hard.Commit {
+			return
+		}
+		m.sendAppend(p, min(probeBytesMax, m.cfg.AppendBytesMax))
 		p.probing, p.probeAt = true, m.now
 	}
 }
 
 // sendAppend sends the entries from next on, up to a number of bytes, and
-// returns the last of them. A member whose next entry is below the log's
-// beginning goes into catch-up.
-func (m *Member) sendAppend(p *progress, bytes int) (protocol.Index, bool) {
-	if p.next <= m.shape.PrevIndex {
-		if p.state != ProgressCatchUp {
-			m.emit(protocol.EventRejected, p.id, p.next, fmt.Sprintf("needs entries below the log's beginning at %d", m.shape.FirstIndex()))
-		}
-		p.probe(m.shape.FirstIndex())
-		p.state = ProgressCatchUp
-		if _, ok := m.sendAppend(p, 0); ok {
-			p.probing, p.probeAt = true, m.now
-		}
-		return 0, false
-	}
+// returns the last of them.
+func (m *Member) sendAppend(p *progress, bytes int) protocol.Index {
 	prev, last := p.next-1, m.shape.LastIndex()
-	if p.state == ProgressCatchUp {
-		last = prev // only asks: most likely nothing would be taken
-	}
 	if prev < last {
 		last = m.fit(p.next, last, bytes)
 	}
 	m.sendRange(p, prev, last)
-	return last, true
+	return last
 }
 
 // sendRange sends the append (prev, last].
 func (m *Member) sendRange(p *progress, prev, last protocol.Index) {
-	term, _ := m.shape.TermAt(prev)
+	term, held := m.shape.TermAt(prev)
+	if !held {
+		invariant.Check(false, "append after %d to %s, the log is %d..%d", prev, p.id.Short(), m.shape.FirstIndex(), m.shape.LastIndex())
+	}
 	p.sentCommit = max(p.sentCommit, min(m.hard.Commit, last))
 	m.send(p.id, &protocol.Append{
 		Term: m.hard.Term, PrevIndex: prev, PrevTerm: term, Commit: m.hard.Commit, Last: last,
@@ -123,7 +108,7 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 		m.rejected(p, a)
 	case a.Index > m.shape.LastIndex():
 		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
-	case p.acknowledged(a.Index):
+	case p.acknowledged(a.Index, m.shape.PrevIndex):
 		m.maybeCommit()
 		if m.state == StateLeader {
 			m.handOver()
@@ -139,6 +124,10 @@ func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
 	next := min(tip+1, m.shape.LastIndex()+1)
 	stuck := p.probing && p.passive && next == p.next
 	p.passive = true
+	if next <= m.shape.PrevIndex {
+		m.catchUp(p, next)
+		return
+	}
 	p.probe(next)
 	if stuck { // it takes nothing: ask again after a while only
 		p.probing, p.probeAt = true, m.now
@@ -146,22 +135,25 @@ func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
 }
 
 // rejected backs off. Late and repeated rejections are recognised by what they
-// reject.
+// reject; a member in catch-up is sent nothing that it could reject. Whoever has
+// no entry in common with what is left of the log needs a checkpoint.
 func (m *Member) rejected(p *progress, a *protocol.AppendAnswer) {
-	if a.Index <= p.match {
+	if a.Index <= p.match || p.state == ProgressCatchUp {
 		return
 	}
 	m.emit(protocol.EventRejected, p.id, a.Index, "")
 	if p.state == ProgressReplicate {
-		p.probe(p.match + 1) // an append was lost: up to match it holds all
+		// An append was lost: up to match it holds all.
+		p.probe(max(p.match, m.shape.PrevIndex) + 1)
 		return
 	}
 	if a.Index != p.next-1 {
 		return
 	}
-	if p.state == ProgressCatchUp && a.HintIndex < m.shape.PrevIndex {
-		return // still below the beginning; the next probe is due in a while
+	fits := max(p.match, m.lastThatFits(min(a.HintIndex, a.Index-1), a.HintTerm))
+	if fits < m.shape.PrevIndex {
+		m.catchUp(p, fits+1)
+		return
 	}
-	fits := m.lastThatFits(min(a.HintIndex, a.Index-1), a.HintTerm)
-	p.probe(max(fits, p.match) + 1)
+	p.probe(fits + 1)
 }

@@ -17,6 +17,8 @@ type Status struct {
 	Settled bool
 	// Stalled says that the disk has not answered for two election timeouts.
 	Stalled bool
+	// Installing says that a checkpoint is being installed.
+	Installing bool
 	// Heir is to whom a leader hands over; zero unless it does.
 	Heir protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
@@ -45,7 +47,7 @@ func (m *Member) Status() Status {
 	s := Status{
 		State: m.State(), Term: m.hard.Term, Leader: m.leader,
 		Commit: m.hard.Commit, Last: m.shape.LastIndex(), Durable: m.disk.stable,
-		Stalled: m.disk.stalled(m.now, m.cfg.Election),
+		Stalled: m.disk.stalled(m.now, m.cfg.Election), Installing: m.installing,
 	}
 	if m.state != StateLeader {
 		return s

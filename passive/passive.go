@@ -67,7 +67,8 @@ const (
 	// Mismatch: the run contradicts itself or the log that is held. Either
 	// may be wrong; gossip finds out which.
 	Mismatch
-	// Full: too much waits for the disk. Ask again when the write is done.
+	// Full: too much waits for the disk, or a checkpoint is being installed.
+	// Ask again later.
 	Full
 )
 
@@ -107,6 +108,8 @@ type Member struct {
 	nextID    protocol.WriteID
 	cut       bool // the next write truncates the disk to written
 	dirty     bool // the hard state changed since the last write
+
+	installing bool // a checkpoint: see SetInstalling
 
 	announced protocol.Index // commit index of the last Ready
 	ready     protocol.Ready
@@ -172,7 +175,7 @@ func (m *Member) Persisted(_ protocol.Instant, id protocol.WriteID) {
 // HasReady reports whether Ready would say anything.
 func (m *Member) HasReady() bool {
 	r := &m.ready
-	return !r.Delta.IsZero() || len(r.Messages) > 0 || len(r.Events) > 0 ||
+	return !r.Delta.IsZero() || r.Checkpoint != nil || len(r.Messages) > 0 || len(r.Events) > 0 ||
 		m.state.Commit > m.announced || m.inFlight == 0 && m.wantsWrite()
 }
 
@@ -229,9 +232,6 @@ func (m *Member) LastSum() protocol.LogSum { return m.lastSum }
 
 // LastTime returns the cluster time of the last entry.
 func (m *Member) LastTime() protocol.ClusterTime { return m.lastTime }
-
-// DropHead forgets the log up to and including i, whose log sum is sum.
-func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) { m.shape.DropHead(i, sum) }
 
 // Status is the role at a glance.
 type Status struct {

@@ -55,7 +55,7 @@ func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, pr
 		}
 		changes = append(changes, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
 	}
-	if m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
+	if m.installing || m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
 		return Full, nil, none, nil
 	}
 	fresh := append([]protocol.Entry(nil), entries...)
@@ -125,6 +125,8 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 			m.takeAppend(from, msg)
 		}
 		m.answer(from)
+	case *protocol.Checkpoint:
+		m.stepCheckpoint(from, msg)
 	case *protocol.Heartbeat:
 		// It is answered with the tip, never with the round: a passive counts
 		// for no quorum, and the leader learns where to go on.

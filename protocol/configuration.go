@@ -312,6 +312,14 @@ func (c *Configurations) TruncateAfter(i Index) {
 	}
 }
 
+// DropHead forgets the configurations that were replaced by the time of index
+// i, where the log begins.
+func (c *Configurations) DropHead(i Index) {
+	for len(c.list) > 1 && c.list[1].Index <= i {
+		c.list = c.list[1:]
+	}
+}
+
 // RoleOf is the rule "a member's role follows its log". A member is active if
 // the configuration at its commit index names it, in either half of a joint one,
 // or if any later one in its log does, committed or not; otherwise it is passive. A member that holds a

@@ -1,0 +1,81 @@
+package passive
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Begin is where a log begins after a checkpoint was installed.
+type Begin struct {
+	// Index and Term are those of the last entry that the checkpoint covers,
+	// Sum is the log sum after it.
+	Index protocol.Index
+	Term  protocol.Term
+	Sum   protocol.LogSum
+	// Configuration is the one in force at Index.
+	Configuration protocol.ConfigurationAt
+	// Time is the cluster time of the state at Index.
+	Time protocol.ClusterTime
+}
+
+// stepCheckpoint hands a leader's offer to the owner, and tells the leader, as
+// always, where this log ends.
+func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) {
+	m.raiseTerm(c.Term)
+	if c.Term == m.state.Term {
+		m.event(protocol.EventCheckpoint, from, m.shape.LastIndex(), "offered")
+		m.ready.Checkpoint = &protocol.Offer{From: from, Description: c.Description}
+	}
+	m.answer(from)
+}
+
+// SetInstalling says that a checkpoint is being installed, or that it was given
+// up. Install ends it too. Meanwhile nothing is taken (Take answers Full),
+// because the owner may reset the log at any moment. Fetching a checkpoint is
+// no reason for it: a log that grows meanwhile may make it needless.
+func (m *Member) SetInstalling(_ protocol.Instant, installing bool) { m.installing = installing }
+
+// Install says that a checkpoint is in place and durable, and the log with it.
+// Either the log holds the checkpoint's last entry: then the owner has left it
+// alone, and all of it stays. Or it ends below: then the owner has reset it, on
+// disk and in memory, to begin after that entry, with no write of entries under
+// way. A checkpoint from below the log's beginning changes nothing.
+//
+// [S] Any entry that is taken, also as a part of a checkpoint, raises the term
+// to at least its own: a passive that becomes active must not follow a leader
+// that was deposed before.
+func (m *Member) Install(_ protocol.Instant, b Begin) {
+	m.installing = false
+	if b.Index > m.shape.LastIndex() {
+		m.beginAfter(b)
+	} else if t, held := m.shape.TermAt(b.Index); held {
+		// Everything that a passive holds is committed: another entry there
+		// means that one of the two is of another cluster's history.
+		invariant.Check(t == b.Term, "a checkpoint ends with %d@%d, which is committed here in term %d", b.Index, b.Term, t)
+		if _, known := m.confs.At(b.Index); !known {
+			m.confs = protocol.NewConfigurations(append([]protocol.ConfigurationAt{b.Configuration}, m.confs.All()...)...)
+		}
+	}
+	m.event(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
+}
+
+func (m *Member) beginAfter(b Begin) {
+	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
+	m.confs = protocol.NewConfigurations(b.Configuration)
+	m.lastSum, m.lastTime = b.Sum, b.Time
+	m.ready.Delta = protocol.Delta{}
+	m.state.Commit, m.written, m.cut = b.Index, b.Index, false
+	m.unwritten = m.flying
+	m.raiseTerm(b.Term)
+	m.event(protocol.EventConfiguration, protocol.MemberID{}, b.Configuration.Index, b.Configuration.Configuration.String())
+}
+
+// DropHead follows the log when it loses its entries up to i, whose log sum is
+// given. Only what a durable checkpoint covers may go.
+func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
+	invariant.Check(i <= m.written, "head dropped to %d, the disk has been given %d", i, m.written)
+	m.shape.DropHead(i, sum)
+	m.confs.DropHead(i)
+}
