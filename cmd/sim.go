@@ -33,7 +33,8 @@ func (p *Program) simCommand() *cli.Command {
 			intFlag("passives", 2, "`N` passive members"),
 			stringFlag("profile", "", "`KIND` of trouble (default: drawn from the seed)"),
 			intFlag("workers", runtime.NumCPU(), "`N` seeds at a time"),
-			stringFlag("trace", "", "what to tell of each seed: `LEVEL` none, events or messages (default: events with --seed, else none)"),
+			boolFlag("trace", "tell what happens in each seed, members as columns (always with --seed, but for JSON)"),
+			boolFlag("messages", "tell of every message and every client as well"),
 			boolFlag("counts", "print how often each kind of rare event occurred"),
 			outputFlag(),
 		},
@@ -99,18 +100,8 @@ func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
 	if o.Profile != "" && !slices.Contains(sim.Profiles(), o.Profile) {
 		return wrong("no --profile %q; there are %s", o.Profile, strings.Join(sim.Profiles(), ", "))
 	}
-	trace := c.String("trace")
-	if trace == "" && c.IsSet("seed") && !asJSON {
-		trace = "events"
-	}
-	switch trace {
-	case "", "none":
-	case "events":
-		o.Trace = p.Stdout
-	case "messages":
-		o.Trace, o.Messages = p.Stdout, true
-	default:
-		return wrong("--trace takes none, events or messages, not %q", trace)
+	if c.Bool("trace") || c.Bool("messages") || c.IsSet("seed") && !asJSON {
+		o.Trace, o.Messages, o.Colors = p.Stdout, c.Bool("messages"), isTerminal(p.Stdout)
 	}
 	return o, nil
 }

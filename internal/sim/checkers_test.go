@@ -418,6 +418,26 @@ func TestAPanicIsFound(t *testing.T) {
 	wantRule(t, s.violation, RulePanic)
 }
 
+func TestAStepThatNeverEndsIsFound(t *testing.T) {
+	s := newSimulation(1, Options{Duration: time.Second})
+	release := make(chan struct{})
+	defer close(release)
+	s.schedule.after(time.Millisecond, func() { <-release })
+	r := s.watched(50 * time.Millisecond)
+	wantRule(t, r.Violation, RuleEnds)
+	if r.Stack == "" {
+		t.Error("got no stacks, want those of all goroutines")
+	}
+}
+
+func TestEventsWithoutEndAreFound(t *testing.T) {
+	s := newSimulation(1, Options{Duration: time.Second})
+	var again func()
+	again = func() { s.schedule.after(0, again) }
+	s.schedule.after(time.Millisecond, again)
+	wantRule(t, s.watched(hangMax).Violation, RuleEnds)
+}
+
 func TestRunsThatDifferAreFound(t *testing.T) {
 	wantRule(t, same(&Report{TraceHash: 1, Steps: 2}, &Report{TraceHash: 1, Steps: 2}), "")
 	wantRule(t, same(&Report{TraceHash: 1, Steps: 2}, &Report{TraceHash: 3, Steps: 2}), RuleDeterminism)

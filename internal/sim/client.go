@@ -64,7 +64,9 @@ func (c *client) think() {
 	r := c.s.random.clients
 	if chance(r, 0.004) && c.nap < c.s.schedule.now {
 		c.nap = c.s.schedule.now.Add(c.s.plan.session + between(r, 0, 5*time.Second))
-		c.s.trace.say(c.name, "naps until %v", time.Duration(c.nap))
+		if c.s.trace.messages() {
+			c.s.trace.say("%s naps until %v", c.name, time.Duration(c.nap).Round(time.Millisecond))
+		}
 	}
 	wait := max(around(r, c.s.plan.think), c.nap.Sub(c.s.schedule.now))
 	c.s.schedule.after(wait, c.next)
@@ -136,8 +138,8 @@ func (s *simulation) try(k *call) {
 		s.counts.add(countRetries, 1)
 	}
 	s.trace.note(markAsk, c.number, k.seq, uint64(n))
-	if s.trace.on() {
-		s.trace.say(c.name, "asks %s, attempt %d: %s", m.name, n, k)
+	if s.trace.messages() {
+		s.trace.tell(m, colorPlain, "%s> %s", c.name, k)
 	}
 	s.schedule.after(attemptTime, func() { s.again(k, n, "no answer") })
 	if s.lostOnTheWay() {
@@ -180,8 +182,8 @@ func (s *simulation) wayTo() time.Duration {
 func (s *simulation) answered(k *call, r protocol.Result) {
 	c := k.client
 	s.trace.note(markAnswer, c.number, k.seq, uint64(r.Index))
-	if s.trace.on() {
-		s.trace.say(c.name, "is answered: %s: %q at %d", k, r.Code, r.Index)
+	if s.trace.messages() {
+		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
 	}
 	switch r.Code {
 	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code, protocol.ErrUnavailable.Code,
@@ -215,7 +217,9 @@ func (s *simulation) again(k *call, n int, why string) {
 	}
 	c := k.client
 	if !s.calm && s.schedule.now.Sub(k.began) > patience {
-		s.trace.say(c.name, "gives up: %s: %s", k, why)
+		if s.trace.messages() {
+			s.trace.say("%s gives up: %s: %s", c.name, k, why)
+		}
 		s.leave(k)
 		return
 	}

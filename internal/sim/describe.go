@@ -2,45 +2,157 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/starlinghq/starling/protocol"
 )
 
-// describe says a message in a few words, for traces.
+// describe says a message in a few words, for arrows.
 func describe(msg protocol.Message) string {
 	switch m := msg.(type) {
+	case *protocol.Vote:
+		return ballot(m.Pre, "vote", m.Term) + fmt.Sprintf(" mine %d@%d", m.LastIndex, m.LastTerm)
+	case *protocol.VoteAnswer:
+		if m.Granted {
+			return ballot(m.Pre, "yes", m.Term)
+		}
+		return ballot(m.Pre, "no", m.Term)
 	case *protocol.Append:
-		return fmt.Sprintf("append term=%d after %d@%d: %d entries, commit %d", m.Term, m.PrevIndex, m.PrevTerm, len(m.Entries), m.Commit)
+		return fmt.Sprintf("%s t%d", run(m.PrevIndex+1, m.PrevIndex+protocol.Index(len(m.Entries)), fmt.Sprintf("after %d", m.PrevIndex)), m.Term)
+	case *protocol.AppendAnswer:
+		if m.Reject {
+			return fmt.Sprintf("no %d, try %d", m.Index, m.HintIndex)
+		}
+		return fmt.Sprintf("ack %d", m.Index)
+	case *protocol.Heartbeat:
+		return fmt.Sprintf("beat t%d", m.Term)
+	case *protocol.HeartbeatAnswer:
+		return "beat ok"
 	case *protocol.Frame:
 		r := m.Range()
-		return fmt.Sprintf("frame %d..%d commit %d hop %d", r.First, r.Last, m.Commit, m.Hop)
+		return "frame " + run(r.First, r.Last, "")
+	case *protocol.Have:
+		return fmt.Sprintf("have %d", m.Tip)
+	case *protocol.Want:
+		return "want " + wanted(m.Ranges)
 	case *protocol.Forward:
-		return fmt.Sprintf("forward %d", m.Request)
+		return fmt.Sprintf("forward #%d", m.Request)
 	case *protocol.ForwardAnswer:
-		return fmt.Sprintf("forward-answer %d %q at %d", m.Request, m.Result.Code, m.Result.Index)
-	default:
-		return fmt.Sprintf("%s %+v", msg.Kind(), msg)
+		return fmt.Sprintf("#%d %s at %d", m.Request, orOK(m.Result.Code), m.Result.Index)
+	case *protocol.ReadIndex:
+		return fmt.Sprintf("read? #%d", m.Request)
+	case *protocol.ReadIndexAnswer:
+		return fmt.Sprintf("read #%d at %d", m.Request, m.Index)
+	case *protocol.TimeoutNow:
+		return fmt.Sprintf("lead now t%d", m.Term)
 	}
+	return fmt.Sprint(msg.Kind())
 }
 
-func describeWrite(w *protocol.Write) string {
-	s := fmt.Sprintf("term=%d vote=%s commit=%d", w.State.Term, w.State.Vote.Short(), w.State.Commit)
+func ballot(pre bool, what string, t protocol.Term) string {
+	if pre {
+		return fmt.Sprintf("pre-%s t%d", what, t)
+	}
+	return fmt.Sprintf("%s t%d", what, t)
+}
+
+// run names entries; without any it says what stands for none.
+func run(first, last protocol.Index, none string) string {
+	switch {
+	case last < first:
+		return none
+	case last == first:
+		return fmt.Sprintf("+%d", first)
+	}
+	return fmt.Sprintf("+%d..%d", first, last)
+}
+
+func wanted(list []protocol.Range) string {
+	var words []string
+	for _, r := range list {
+		words = append(words, strings.TrimPrefix(run(r.First, r.Last, "?"), "+"))
+	}
+	return strings.Join(words, " ")
+}
+
+func orOK(c protocol.Code) string {
+	if c == protocol.OK {
+		return "ok"
+	}
+	return string(c)
+}
+
+// describeWrite says what goes to the disk.
+func (m *member) describeWrite(w *protocol.Write) string {
+	var words []string
 	if w.Truncate {
-		s += fmt.Sprintf(", truncate to %d", w.After)
+		words = append(words, fmt.Sprintf("cut %d", w.After))
 	}
 	if !w.Empty() {
-		s += fmt.Sprintf(", entries %d..%d", w.First, w.Last)
+		words = append(words, run(w.First, w.Last, ""))
 	}
-	if !w.Sync && !w.SyncAll {
-		s += ", not synced"
+	was := &m.log.written.state
+	if w.State.Term != was.Term {
+		words = append(words, fmt.Sprintf("t%d", w.State.Term))
 	}
-	return s
+	if w.State.Vote != was.Vote && !w.State.Vote.IsZero() {
+		words = append(words, "for "+m.s.nameOf(w.State.Vote))
+	}
+	if len(words) == 0 {
+		words = append(words, fmt.Sprintf("commit %d", w.State.Commit))
+	}
+	return strings.Join(words, " ")
 }
 
-// named is an event with the name of the member that it speaks of.
-func (s *simulation) named(e *protocol.Event) string {
-	if m := s.byID(e.Member); m != nil {
-		return fmt.Sprintf("%s term=%d index=%d (%s) %s", e.Kind, e.Term, e.Index, m.name, e.Text)
+// nameOf returns what the film calls a member.
+func (s *simulation) nameOf(id protocol.MemberID) string {
+	if m := s.byID(id); m != nil {
+		return m.name
 	}
-	return e.String()
+	return id.Short()
+}
+
+// filmed returns how an event of a replica looks in the film; no text if it is
+// not worth a line.
+func (m *member) filmed(e *protocol.Event) (string, color) {
+	switch e.Kind {
+	case protocol.EventAppended, protocol.EventBecameFollower, protocol.EventVoted, protocol.EventTruncated:
+		return "", colorPlain // the write or the next event tells it
+	case protocol.EventCommitted:
+		if !m.replica.Status(m.now()).Leads {
+			return "", colorPlain
+		}
+		return fmt.Sprintf("commit %d", e.Index), colorPlain
+	case protocol.EventBecamePreCand:
+		return fmt.Sprintf("could I lead t%d?", e.Term+1), colorTrouble
+	case protocol.EventBecameCandidate:
+		return fmt.Sprintf("campaign t%d", e.Term), colorTrouble
+	case protocol.EventBecameLeader:
+		return fmt.Sprintf("leader t%d", e.Term), colorLeader
+	case protocol.EventSteppedDown:
+		return "steps down: " + e.Text, colorTrouble
+	case protocol.EventVoteRefused:
+		return fmt.Sprintf("no vote for %s: %s", m.s.nameOf(e.Member), e.Text), colorPlain
+	case protocol.EventRejected:
+		return fmt.Sprintf("rejects %d", e.Index), colorPlain
+	case protocol.EventBecameActive, protocol.EventBecamePassive:
+		return "# " + string(e.Kind), colorSeat
+	case protocol.EventConfiguration:
+		return fmt.Sprintf("# %d: %s", e.Index, e.Text), colorSeat
+	case protocol.EventPolicy:
+		return "# policy: " + e.Text, colorSeat
+	case protocol.EventTransfer:
+		return fmt.Sprintf("# hands over to %s: %s", m.s.nameOf(e.Member), e.Text), colorSeat
+	}
+	text := string(e.Kind)
+	if e.Index > 0 {
+		text += fmt.Sprintf(" %d", e.Index)
+	}
+	if !e.Member.IsZero() {
+		text += " " + m.s.nameOf(e.Member)
+	}
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	return text, colorPlain
 }

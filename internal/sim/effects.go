@@ -45,15 +45,15 @@ func (m *member) persist(p *replica.Persist) bool {
 	if !m.survives(beforeWrite) {
 		return false
 	}
+	if m.s.trace.on() {
+		m.s.trace.tell(m, colorPlain, "%s", m.describeWrite(&p.Write))
+	}
 	role := m.replica.Status(m.now()).Role
 	if err := m.log.persist(m.s.ledger, m.number, role, p.ID, &p.Write, p.Entries); err != nil {
 		m.s.fail(err)
 		return false
 	}
 	m.s.trace.note(markPersist, m.number, uint64(p.Write.Last), uint64(p.Write.State.Term))
-	if m.s.trace.on() {
-		m.s.trace.say(m.name, "writes %d: %s", p.ID, describeWrite(&p.Write))
-	}
 	if p.Write.Truncate {
 		m.s.counts.add(countTruncations, 1)
 	}
@@ -156,7 +156,7 @@ func (m *member) diskFailed(id uint64, err error) {
 		return
 	}
 	m.s.counts.add(countFailedSyncs, 1)
-	m.s.trace.say(m.name, "the disk fails: %v", err)
+	m.s.trace.tell(m, colorFault, "x its disk has failed")
 	m.replica.Persisted(m.now(), id, err)
 	fx := m.replica.Effects()
 	if fx.Persist != nil {
@@ -188,9 +188,6 @@ func (m *member) send(list []replica.Send) bool {
 		if err := m.log.promises(e.Message, e.To, m.id); err != nil {
 			m.s.fail(err)
 			return false
-		}
-		if m.s.trace.on() && m.s.options.Messages {
-			m.s.trace.say(m.name, "-> %s %s", to.name, describe(e.Message))
 		}
 		m.s.network.send(m, to, e.Message, e.Datagram)
 	}

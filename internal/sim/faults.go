@@ -100,7 +100,7 @@ func (s *simulation) arm(m *member, power bool) {
 // blackout takes the power from all members at once.
 func (s *simulation) blackout() {
 	s.counts.add(countTotalPowerCuts, 1)
-	s.trace.say("", "the power fails everywhere")
+	s.trace.say("the power fails everywhere")
 	for _, m := range s.members {
 		s.cutPower(m, "with all others")
 	}
@@ -114,7 +114,7 @@ func (s *simulation) cutPower(m *member, why string) {
 		return
 	}
 	if m.starts > 0 {
-		s.trace.say(m.name, "power fails while the process is down")
+		s.trace.tell(m, colorFault, "x power fails while it is down")
 		m.power = true
 		m.disk.crash(true)
 	}
@@ -142,7 +142,7 @@ func (s *simulation) strikeDisk(m *member, f fault) {
 		return
 	}
 	s.counts.add(countStalls, 1)
-	s.trace.say(m.name, "disk stalled for %v", d)
+	s.trace.tell(m, colorTrouble, "%% disk stands still for %v", d.Round(time.Millisecond))
 	m.stalled = s.schedule.now.Add(d)
 }
 
@@ -212,7 +212,7 @@ func (s *simulation) cut(from, to *member, d time.Duration) {
 	}
 	l.cut = true
 	s.trace.note(markFault, from.number, 200+uint64(to.number), uint64(d))
-	s.trace.say(from.name, "link to %s cut for %v", to.name, d)
+	s.trace.tell(from, colorTrouble, "%% no way to %s for %v", to.name, d.Round(time.Millisecond))
 	s.schedule.after(d, func() { s.network.heal(from, to) })
 }
 
@@ -236,11 +236,11 @@ func (s *simulation) crash(m *member, power bool, why string) {
 	}
 	s.trace.note(markDown, m.number, 0, 0)
 	if s.trace.on() {
-		cause := "process dies "
+		cause := "x dies "
 		if power {
-			cause = "power fails "
+			cause = "x power fails "
 		}
-		s.trace.say(m.name, "%s%s", cause, why)
+		s.trace.tell(m, colorFault, "%s%s", cause, why)
 	}
 	m.power = power
 	m.stop()
@@ -262,7 +262,7 @@ func (s *simulation) opensBadly() bool {
 func (s *simulation) crashOpening(m *member) {
 	s.counts.add(countOpenings, 1)
 	power := chance(s.random.faults, 0.5)
-	s.trace.say(m.name, "dies while it opens its log, power=%v", power)
+	s.trace.tell(m, colorFault, "x dies while it opens its log")
 	m.power = m.power || power
 	m.disk.crash(power)
 	s.schedule.after(between(s.random.faults, 20*time.Millisecond, time.Second), func() { s.restart(m) })

@@ -37,6 +37,9 @@ func (s *state) linearizable() error {
 	}
 	sort.Ints(numbers)
 	for _, n := range numbers {
+		if s.beat != nil {
+			s.beat()
+		}
 		switch porcupine.CheckOperationsTimeout(specification(), objects[n], judgeTime) {
 		case porcupine.Illegal:
 			return violated(RuleLinearizable, "no order explains the %d operations on %s", len(objects[n]), objectName(n))

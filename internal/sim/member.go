@@ -97,7 +97,7 @@ func (m *member) whenAwake(do func()) {
 func (m *member) pause(d time.Duration) {
 	m.paused = true
 	m.s.trace.note(markFault, m.number, 1, uint64(d))
-	m.s.trace.say(m.name, "paused for %v", d)
+	m.s.trace.tell(m, colorTrouble, "%% stands still for %v", d.Round(time.Millisecond))
 	run := m.run
 	m.s.schedule.after(d, func() {
 		if m.run == run {
@@ -111,7 +111,7 @@ func (m *member) resume() {
 		return
 	}
 	m.paused = false
-	m.s.trace.say(m.name, "goes on")
+	m.s.trace.tell(m, colorPlain, "goes on")
 	list, run := m.asleep, m.run
 	m.asleep = nil
 	for _, do := range list {
@@ -144,7 +144,6 @@ func (m *member) boot() error {
 	m.starts++
 	rec := log.Recovered()
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
-	m.s.trace.say(m.name, "starts (%d): term %d, log to %d, commit %d", m.starts, rec.State.Term, rec.Shape.LastIndex(), rec.State.Commit)
 	if err := m.recovered(&rec); err != nil {
 		return err
 	}
@@ -158,6 +157,7 @@ func (m *member) boot() error {
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
+	m.s.trace.tell(m, colorPlain, "starts: t%d, log to %d, commit %d", rec.State.Term, rec.Shape.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
 	m.serve()

@@ -176,8 +176,8 @@ func (n *network) deliver(from, to *member, bytes []byte) {
 		return
 	}
 	n.s.trace.note(markDeliver, to.number, uint64(from.number), uint64(len(bytes)))
-	if n.s.trace.on() && n.s.options.Messages {
-		n.s.trace.say(to.name, "<- %s %s", from.name, describe(msg))
+	if n.s.trace.messages() {
+		n.s.trace.arrow(from, to, describe(msg))
 	}
 	to.receive(from, msg)
 }

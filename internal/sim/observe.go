@@ -21,8 +21,10 @@ func (m *member) observe(events []protocol.Event) {
 		case protocol.EventTruncated:
 			m.truncates(e)
 		}
-		if m.s.trace.on() && e.Kind != protocol.EventAppended && e.Kind != protocol.EventCommitted {
-			m.s.trace.say(m.name, "%s", m.s.named(e))
+		if m.s.trace.on() {
+			if text, c := m.filmed(e); text != "" {
+				m.s.trace.tell(m, c, "%s", text)
+			}
 		}
 	}
 }

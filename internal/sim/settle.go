@@ -13,7 +13,7 @@ func (s *simulation) settle() {
 	if s.failed() {
 		return
 	}
-	s.trace.say("", "the faults stop")
+	s.trace.say("the faults stop")
 	s.calm = true
 	s.plan.fair()
 	p := &s.plan
@@ -41,7 +41,7 @@ func (s *simulation) settle() {
 	if s.failed() {
 		return
 	}
-	s.trace.say("", "settled after %v", s.schedule.now.Sub(deadline)+settleMax)
+	s.trace.say("settled after %v", (s.schedule.now.Sub(deadline) + settleMax).Round(time.Millisecond))
 	s.counts.add(countSettled, 1)
 	s.fail(s.state.linearizable())
 }

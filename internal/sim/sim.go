@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
@@ -31,10 +32,12 @@ type Options struct {
 	Actives, Passives int
 	// Profile is the kind of trouble; empty: drawn from the seed.
 	Profile string
-	// Trace receives one line for each event worth reading; nil: none.
-	// Messages adds every message sent and received.
+	// Trace receives one line for each event worth reading, with the members
+	// as columns; nil: none. Messages adds an arrow for every message that
+	// arrives, and what clients ask. Colors is for terminals.
 	Trace    io.Writer
 	Messages bool
+	Colors   bool
 }
 
 // Report is what came of one run.
@@ -62,19 +65,15 @@ type Report struct {
 // Run plays one seed to its end, or to the first violation. Equal arguments
 // give equal reports, but for Wall. It is safe for concurrent use.
 func Run(seed uint64, o Options) Report {
-	began := time.Now()
 	s := newSimulation(seed, o)
-	stack := s.play()
-	return Report{
-		Seed: seed, Profile: s.plan.profile, Violation: s.violation, At: s.schedule.now, Steps: s.schedule.steps,
-		Counts: s.counts, TraceHash: s.trace.hash, Wall: time.Since(began), Stack: stack, TraceErr: s.trace.err, options: o,
-	}
+	return s.watched(hangMax)
 }
 
 // simulation is one run. Everything in it belongs to one goroutine.
 type simulation struct {
 	seed     uint64
 	options  Options
+	asked    Options // options before their defaults
 	random   streams
 	plan     plan
 	schedule schedule
@@ -94,10 +93,12 @@ type simulation struct {
 	configuration protocol.Configuration // the newest that was applied
 	values        int                    // written so far; makes each value unique
 	violation     error
-	calm          bool // faults have stopped
+	calm          bool          // faults have stopped
+	beat          atomic.Uint64 // the step under way, for whoever watches
 }
 
 func newSimulation(seed uint64, o Options) *simulation {
+	asked := o
 	if o.Duration == 0 {
 		o.Duration = DurationDefault
 	}
@@ -108,11 +109,15 @@ func newSimulation(seed uint64, o Options) *simulation {
 		o.Passives = passivesDefault
 	}
 	o.Passives = max(o.Passives, 0)
-	s := &simulation{seed: seed, options: o, random: newStreams(seed)}
-	s.trace = trace{hash: seed, out: o.Trace, now: &s.schedule.now}
+	s := &simulation{seed: seed, options: o, asked: asked, random: newStreams(seed)}
+	s.trace = trace{hash: seed, now: &s.schedule.now}
+	if o.Trace != nil {
+		s.trace.film = &film{out: o.Trace, messages: o.Messages, colors: o.Colors}
+	}
 	s.plan = draw(s.random.plan, &s.options)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
+	s.state.beat = func() { s.beat.Add(1) }
 	p := &s.plan
 	s.network = &network{s: s, loss: p.loss, double: p.double, breaks: p.breaks, delay: p.delay, jitter: p.jitter}
 	s.membership = &membership{s: s, every: p.look, learn: p.learn, suspect: p.suspect}
@@ -131,7 +136,6 @@ func (s *simulation) play() (stack string) {
 			s.fail(violated(RulePanic, "%v", p))
 		}
 	}()
-	s.trace.say("", "seed %d, profile %s", s.seed, s.plan.profile)
 	if err := s.setUp(); err != nil {
 		s.fail(err)
 		return ""
@@ -152,6 +156,11 @@ func (s *simulation) until(t Time, done func() bool) bool {
 		if !ok {
 			return false
 		}
+		if s.schedule.steps > s.stepsMax() {
+			s.fail(violated(RuleEnds, "%d events by %v: something goes on for ever", s.schedule.steps, time.Duration(s.schedule.now)))
+			return false
+		}
+		s.beat.Store(s.schedule.steps)
 		run()
 	}
 	return false
@@ -161,7 +170,7 @@ func (s *simulation) until(t Time, done func() bool) bool {
 func (s *simulation) fail(err error) {
 	if s.violation == nil && err != nil {
 		s.violation = err
-		s.trace.say("", "VIOLATION: %v", err)
+		s.trace.say("VIOLATION: %v", err)
 	}
 }
 
@@ -177,6 +186,13 @@ func (s *simulation) setUp() error {
 		if err := s.addMember(i); err != nil {
 			return err
 		}
+	}
+	if f := s.trace.film; f != nil {
+		for _, m := range s.members {
+			f.names = append(f.names, m.name)
+		}
+		f.sign = func(i int) string { return s.members[i].sign() }
+		f.head(fmt.Sprintf("seed %d, profile %s, %v", s.seed, s.plan.profile, s.options.Duration))
 	}
 	for i, m := range s.members {
 		s.schedule.after(s.plan.late[i], func() {

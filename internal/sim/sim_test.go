@@ -14,7 +14,7 @@ var (
 	forFlag      = flag.Duration("for", DurationDefault, "virtual time of each")
 	profileFlag  = flag.String("kind", "", "the profile; empty: drawn from the seed")
 	filmFlag     = flag.Bool("film", false, "trace the first seed only")
-	messagesFlag = flag.Bool("messages", false, "trace messages too")
+	messagesFlag = flag.Bool("messages", false, "film messages too")
 )
 
 // TestSeeds plays seeds; `go test ./internal/sim -run TestSeeds -v -seed 7 -film`

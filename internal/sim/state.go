@@ -21,6 +21,8 @@ type state struct {
 	opened  map[protocol.SessionID]bool
 	history []*call // that are answered, or may still have an effect
 
+	// beat says that the search for a linearization goes on; nil: nobody asks.
+	beat func()
 	// acknowledged is the highest index of an answered command.
 	acknowledged protocol.Index
 }

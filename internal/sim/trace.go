@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"strings"
+	"unicode/utf8"
 )
 
 // trace is what happened, as a hash always and as lines on demand. The hash
@@ -11,14 +13,24 @@ import (
 // seed that differ anywhere differ in it.
 type trace struct {
 	hash uint64
-	out  io.Writer // nil: no lines
+	film *film // nil: no lines
 	now  *Time
-	err  error // of the first line that could not be written
 }
 
 // on reports whether lines are wanted. Callers ask first, so that nothing is
 // formatted in vain.
-func (t *trace) on() bool { return t.out != nil }
+func (t *trace) on() bool { return t.film != nil }
+
+// messages reports whether lines about messages and clients are wanted.
+func (t *trace) messages() bool { return t.film != nil && t.film.messages }
+
+// broken returns why the film did not get all lines, or nil.
+func (t *trace) broken() error {
+	if t.film == nil {
+		return nil
+	}
+	return t.film.err
+}
 
 // mark is the first number of what is hashed: it tells kinds of happenings
 // apart.
@@ -37,6 +49,8 @@ const (
 	markAsk
 	markAnswer
 	markTick
+	markSeat
+	markRefused
 )
 
 // note adds a happening to the hash.
@@ -48,11 +62,167 @@ func (t *trace) note(m mark, member int, a, b uint64) {
 	t.hash = h ^ h>>32
 }
 
-// say writes one line: virtual time, who, what.
-func (t *trace) say(who, format string, args ...any) {
-	if t.out == nil || t.err != nil {
-		return
+// say writes one line about the cluster as a whole.
+func (t *trace) say(format string, args ...any) {
+	if t.film != nil {
+		t.film.across(*t.now, fmt.Sprintf(format, args...))
 	}
-	now := int64(*t.now)
-	_, t.err = fmt.Fprintf(t.out, "%4d.%06d  %-4s  %s\n", now/1e9, now%1e9/1e3, who, fmt.Sprintf(format, args...))
 }
+
+// tell writes one line about a member.
+func (t *trace) tell(m *member, c color, format string, args ...any) {
+	if t.film != nil {
+		t.film.beside(*t.now, m.number, c, fmt.Sprintf(format, args...))
+	}
+}
+
+// arrow writes one line about a message that arrives.
+func (t *trace) arrow(from, to *member, text string) {
+	if t.film != nil {
+		t.film.between(*t.now, from.number, to.number, text)
+	}
+}
+
+// film writes a run for people: time goes down, each member has a column, and
+// each event is one line. The sign at the left of a column says what the member
+// is at that moment, so that a column can be followed with a finger.
+type film struct {
+	out      io.Writer
+	messages bool
+	colors   bool
+	names    []string
+	sign     func(column int) string
+	err      error // of the first line that could not be written
+}
+
+// The measures of a film, in characters.
+const (
+	timeWide   = 8 // of the time
+	columnWide = 14
+)
+
+// The signs of members.
+const (
+	signLeader  = "┃"
+	signActive  = "│"
+	signPassive = "┊"
+	signPaused  = "z"
+	signDown    = " "
+)
+
+// color is how something looks on a terminal.
+type color string
+
+const (
+	colorPlain   color = ""
+	colorLeader  color = "1;32" // bold green
+	colorFault   color = "31"   // red
+	colorTrouble color = "33"   // yellow
+	colorSeat    color = "36"   // cyan
+	colorQuiet   color = "2"    // faint
+	colorAlarm   color = "1;31"
+)
+
+// head writes the legend and the names of the columns.
+func (f *film) head(title string) {
+	f.write(title)
+	f.write(signLeader + " leads   " + signActive + " active   " + signPassive + " passive   " + signPaused + " paused   (nothing) down")
+	f.write("+12..15 writes these entries   cut 11 drops those above   commit 14 knows it to be decided   t3 term 3   x dies   % trouble   # seats")
+	if f.messages {
+		f.write("c1> asks   c1< is answered   ───▶ a message arrives")
+	}
+	line := pad("time", timeWide)
+	for _, name := range f.names {
+		line += "  " + pad(name, columnWide-2)
+	}
+	f.write(line)
+}
+
+// cells returns one line of signs, as runes.
+func (f *film) cells() []rune {
+	line := []rune(strings.Repeat(" ", columnWide*len(f.names)))
+	for i := range f.names {
+		r, _ := utf8.DecodeRuneInString(f.sign(i))
+		line[i*columnWide] = r
+	}
+	return line
+}
+
+// sign says what the member is at this moment, for its column.
+func (m *member) sign() string {
+	switch {
+	case !m.up():
+		return signDown
+	case m.paused:
+		return signPaused
+	}
+	switch st := m.replica.Status(m.now()); {
+	case st.Leads:
+		return signLeader
+	case st.RaftRole != "none":
+		return signActive
+	}
+	return signPassive
+}
+
+// beside writes an event into the column of a member, and beyond it if it is
+// long.
+func (f *film) beside(now Time, member int, c color, text string) {
+	line := f.cells()
+	at := member*columnWide + 2
+	end := at + utf8.RuneCountInString(text)
+	after := ""
+	if end+1 < len(line) {
+		after = string(line[end+1:])
+		text += " "
+	}
+	f.line(now, string(line[:at])+f.paint(c, text)+after)
+}
+
+// between draws an arrow from one column to another, with the text on it.
+func (f *film) between(now Time, from, to int, text string) {
+	line := f.cells()
+	left, right := min(from, to)*columnWide+1, max(from, to)*columnWide-1
+	shaft := []rune(strings.Repeat("─", right-left+1))
+	label := []rune(text)
+	if most := len(shaft) - 3; len(label) > most {
+		label = append(label[:most-1:most-1], '…')
+	}
+	if from < to {
+		copy(shaft[1:], label)
+		shaft[len(shaft)-1] = '▶'
+	} else {
+		copy(shaft[len(shaft)-1-len(label):], label)
+		shaft[0] = '◀'
+	}
+	copy(line[left:], shaft)
+	f.line(now, string(line[:left])+f.paint(colorQuiet, string(line[left:right+1]))+string(line[right+1:]))
+}
+
+// across writes what concerns all members.
+func (f *film) across(now Time, text string) {
+	c := colorSeat
+	if strings.HasPrefix(text, "VIOLATION") {
+		c = colorAlarm
+	}
+	f.line(now, f.paint(c, "── "+text+" "+strings.Repeat("─", max(2, columnWide*len(f.names)-utf8.RuneCountInString(text)-6))))
+}
+
+func (f *film) line(now Time, text string) {
+	f.write(f.paint(colorQuiet, fmt.Sprintf("%*.4f", timeWide, float64(now)/1e9)) + "  " + text)
+}
+
+func (f *film) paint(c color, text string) string {
+	if !f.colors || c == colorPlain {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+func (f *film) write(line string) {
+	if f.err == nil {
+		_, f.err = fmt.Fprintln(f.out, strings.TrimRight(line, " "))
+	}
+}
+
+func pad(s string, n int) string { return s + strings.Repeat(" ", max(0, n-utf8.RuneCountInString(s))) }
