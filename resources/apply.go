@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/starlinghq/starling/internal/invariant"
@@ -60,8 +61,11 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	}
 	m.sessions.expire(m.now)
 	var result protocol.Result
-	if e.Kind == protocol.EntryCommand {
+	switch e.Kind {
+	case protocol.EntryCommand:
 		result = m.execute(&c, op)
+	case protocol.EntryCheckpoint:
+		m.writeTime()
 	}
 	m.state.end(clock, m.hub.note)
 	m.hub.entryEnds(e.Index)
@@ -92,6 +96,12 @@ func (m *Machine) stop(e *protocol.Entry, cause error) {
 	m.stopped.Store(&err)
 	m.log.Error("stopped applying", "index", e.Index, "term", e.Term, "cause", text)
 	m.waiters.wake(^protocol.Index(0))
+}
+
+// writeTime puts the cluster time into the state: whoever begins with the
+// checkpoint that follows goes on from it, and has no log to learn it from.
+func (m *Machine) writeTime() {
+	m.state.set(m.state.system, []byte{keyTime}, binary.AppendUvarint(nil, uint64(m.now)))
 }
 
 func (m *Machine) storeDeadline() {

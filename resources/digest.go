@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
 
@@ -16,12 +17,21 @@ type Digest [2]uint64
 
 // String returns the digest as 32 hexadecimal digits.
 func (d Digest) String() string {
-	var b [16]byte
-	for i := range 8 {
-		b[i] = byte(d[0] >> (56 - 8*i))
-		b[8+i] = byte(d[1] >> (56 - 8*i))
-	}
+	b := d.Bytes()
 	return hex.EncodeToString(b[:])
+}
+
+// Bytes returns the digest as it stands in descriptions and marks of
+// checkpoints, most significant byte first.
+func (d Digest) Bytes() (b [16]byte) {
+	binary.BigEndian.PutUint64(b[:8], d[0])
+	binary.BigEndian.PutUint64(b[8:], d[1])
+	return b
+}
+
+// DigestFrom reads what Bytes returned.
+func DigestFrom(b [16]byte) Digest {
+	return Digest{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
 func (d *Digest) add(t xxh3.Uint128) {

@@ -21,6 +21,9 @@ type Machine struct {
 	log      *slog.Logger
 	clock    func() protocol.Instant
 
+	// current is the state in force, for everybody else: Adopt replaces it.
+	current atomic.Pointer[state]
+
 	// The applying goroutine's.
 	state    *state
 	sessions *sessions
@@ -46,6 +49,10 @@ type Config struct {
 	// watchers. Zero: 65,536 entries and 32 MiB.
 	RingChanges int
 	RingBytes   int
+	// Track has the machine remember which keys are written between one
+	// Snapshot and the next, so that Snapshot.Changed need not tell all of
+	// them. It costs 16 bytes for each such key.
+	Track bool
 }
 
 // NewMachine returns a machine that has applied nothing.
@@ -61,7 +68,9 @@ func NewMachine(cfg Config) *Machine {
 		cfg.Clock = func() protocol.Instant { return protocol.Instant(time.Since(start)) }
 	}
 	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, state: newState(), hub: newHub(cfg)}
+	m.state.tracked.on = cfg.Track
 	m.sessions = newSessions(m.state)
+	m.current.Store(m.state)
 	return m
 }
 
@@ -78,13 +87,18 @@ func (m *Machine) Registry() *Registry { return m.registry }
 func (m *Machine) Check(c *protocol.Command) error { return m.registry.Check(c) }
 
 // Applied returns the index of the last entry that was applied.
-func (m *Machine) Applied() protocol.Index { return protocol.Index(m.state.views.published.Load()) }
+func (m *Machine) Applied() protocol.Index {
+	return protocol.Index(m.current.Load().views.published.Load())
+}
 
 // Digest returns the last applied index and the digest of the state there.
-func (m *Machine) Digest() (protocol.Index, Digest) { return m.state.views.digest() }
+func (m *Machine) Digest() (protocol.Index, Digest) { return m.current.Load().views.digest() }
 
-// DigestAt returns the digest at one of the last 1,024 applied indexes.
-func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) { return m.state.views.digestAt(i) }
+// DigestAt returns the digest at one of the last 1,024 applied indexes, if it is
+// not below that of a state adopted since.
+func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) {
+	return m.current.Load().views.digestAt(i)
+}
 
 // Verify counts the digest again over all that the state holds, and returns it
 // with the one that was kept along the way. They differ only if memory was
@@ -120,10 +134,11 @@ type Stats struct {
 
 // Stats returns the figures of now.
 func (m *Machine) Stats() Stats {
-	i, digest := m.Digest()
+	s := m.current.Load()
+	i, digest := s.views.digest()
 	return Stats{
 		Applied: i, Digest: digest,
-		Keys: int(m.state.keys.Load()), Bytes: int(m.state.bytes.Load()),
+		Keys: int(s.keys.Load()), Bytes: int(s.bytes.Load()),
 		Sessions: int(m.count.Load()), Watchers: m.hub.watchers(),
 	}
 }
@@ -139,8 +154,9 @@ func (m *Machine) View(resource, kind string) (*View, error) {
 }
 
 func (m *Machine) open(v *View, resource, kind string) error {
-	node, index := m.state.views.open()
-	*v = View{views: &m.state.views, node: node, index: index, space: m.state.space(resource)}
+	s := m.current.Load()
+	node, index := s.views.open()
+	*v = View{views: &s.views, node: node, index: index, space: s.space(resource)}
 	if err := m.checkKind(v.space, kind); err != nil {
 		v.Close()
 		return err
@@ -217,7 +233,7 @@ func resultOf(data []byte, err error) protocol.Result {
 // ErrCompacted: the changes after w.From are no longer held. ErrWrongType,
 // ErrUnknownType.
 func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) {
-	if err := m.checkKind(m.state.space(w.Resource), w.Type); err != nil {
+	if err := m.checkKind(m.current.Load().space(w.Resource), w.Type); err != nil {
 		return nil, err
 	}
 	return m.hub.watch(w, m.Applied)

@@ -14,6 +14,7 @@ import (
 //	's' session           -> timeout, last extension, floor
 //	'x' session sequence  -> floor then, answer: the command was executed
 //	'l'                   -> cluster time when a leader's term last began
+//	'm'                   -> cluster time at the last checkpoint entry
 //	'r' resource          -> name of its type
 //
 // A command adds one 'x' key and removes those that its floor leaves behind.
@@ -28,6 +29,7 @@ const (
 	keySession  = 's'
 	keyExecuted = 'x'
 	keyLease    = 'l'
+	keyTime     = 'm'
 	keyResource = 'r'
 )
 

@@ -33,9 +33,8 @@ type state struct {
 
 	keys  atomic.Int64
 	bytes atomic.Int64
-	// dirty are the keys written since the last checkpoint. nil: nobody
-	// keeps checkpoints, so nothing is remembered.
-	dirty map[*record]*space
+	// tracked is what was written since the last snapshot; the writer's.
+	tracked tracked
 }
 
 // space is a name space: the keys of one resource, or those of the system.
@@ -234,8 +233,8 @@ func (s *state) settle(u *step, changed func(*space, *record, *version)) {
 		s.digest.add(u.record.term(after))
 		s.count(u.record, after, +1)
 	}
-	if s.dirty != nil {
-		s.dirty[u.record] = u.space
+	if s.tracked.on {
+		s.tracked.note(u.space, u.record, before)
 	}
 	if before != nil && before.gone && after.gone {
 		return // deleted, written and deleted again: nothing to tell
@@ -303,7 +302,7 @@ func (sp *space) prune(r *record, floor protocol.Index) {
 		v.older.Store(nil)
 		// A deleted key goes altogether. Its record may be listed more than
 		// once, and may be gone already; then another one has its place.
-		if v.gone && v == r.head.Load() && sp.table.get(r.key, r.hash) == r {
+		if v.gone && v == r.head.Load() && sp.linked(r) {
 			sp.unlink(r)
 		}
 		return
@@ -317,14 +316,4 @@ func pruneSizes(sp *space, floor protocol.Index) {
 			return
 		}
 	}
-}
-
-// rememberWritten makes the state remember the keys that are written from now
-// on, and returns those written since it was called last, in no particular
-// order: what the next checkpoint has to write. The writer calls it between
-// entries.
-func (s *state) rememberWritten() map[*record]*space {
-	written := s.dirty
-	s.dirty = map[*record]*space{}
-	return written
 }

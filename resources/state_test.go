@@ -327,26 +327,3 @@ func TestDigestTellsWhatDiffers(t *testing.T) {
 		}
 	}
 }
-
-func TestWrittenKeysAreRemembered(t *testing.T) {
-	s := newState()
-	sp := newSpace("m")
-	s.addSpace(sp)
-	s.rememberWritten()
-	s.begin(1)
-	s.set(sp, []byte("a"), nil)
-	mark := s.mark()
-	s.set(sp, []byte("b"), nil)
-	s.rollback(mark)
-	s.end(0, ignore)
-	var got []string
-	for r := range s.rememberWritten() {
-		got = append(got, r.key)
-	}
-	if want := []string{"a"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := s.rememberWritten(); len(got) != 0 {
-		t.Errorf("asked again: got %d keys, want none", len(got))
-	}
-}

@@ -26,8 +26,8 @@ type views struct {
 	published atomic.Uint64 // stored under mu; loaded anywhere
 
 	mu sync.Mutex
-	// first..last are the indexes read at, in increasing order: a new view
-	// is always at the published index, which never goes back.
+	// first..last are the indexes read at, none below the one before: a new
+	// view is always at the published index, which never goes back.
 	first, last *viewNode
 	free        *viewNode
 	digests     [digestsKept]digestAt
@@ -39,6 +39,7 @@ type viewNode struct {
 	count      int
 	superseded protocol.Instant // when the state moved on; meaningful if passed
 	passed     bool
+	pinned     bool // a snapshot's: it does not expire, and nobody shares it
 	// expired is set before any version that the node's views may want is
 	// dropped, and looked at by them after each read.
 	expired    atomic.Bool
@@ -50,17 +51,32 @@ func (s *views) open() (*viewNode, protocol.Index) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := protocol.Index(s.published.Load())
-	if n := s.last; n != nil && n.index == i && !n.expired.Load() {
+	if n := s.last; n != nil && n.index == i && !n.pinned && !n.expired.Load() {
 		n.count++
 		return n, i
 	}
+	return s.add(i), i
+}
+
+// pin registers a snapshot at the published index.
+func (s *views) pin() *viewNode {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.add(protocol.Index(s.published.Load()))
+	n.pinned = true
+	return n
+}
+
+// add makes the last node, for an index not below those of the others. The
+// lock is held.
+func (s *views) add(i protocol.Index) *viewNode {
 	n := s.free
 	if n != nil {
 		s.free = n.next
 	} else {
 		n = new(viewNode)
 	}
-	n.index, n.count, n.passed, n.prev, n.next = i, 1, false, s.last, nil
+	n.index, n.count, n.passed, n.pinned, n.prev, n.next = i, 1, false, false, s.last, nil
 	n.expired.Store(false)
 	if s.last != nil {
 		s.last.next = n
@@ -68,7 +84,7 @@ func (s *views) open() (*viewNode, protocol.Index) {
 		s.first = n
 	}
 	s.last = n
-	return n, i
+	return n
 }
 
 func (s *views) close(n *viewNode) {
@@ -103,14 +119,18 @@ func (s *views) unlink(n *viewNode) {
 func (s *views) publish(i protocol.Index, digest Digest, now protocol.Instant) (floor protocol.Index) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.last; n != nil && !n.passed {
+	for n := s.last; n != nil && !n.passed; n = n.prev {
 		n.passed, n.superseded = true, now
 	}
 	s.digests[i%digestsKept] = digestAt{i, digest}
 	s.published.Store(uint64(i))
-	for n := s.first; n != nil && n.passed && now.Sub(n.superseded) >= viewAgeMax; n = s.first {
-		n.expired.Store(true)
-		s.unlink(n)
+	for n := s.first; n != nil && n.passed && now.Sub(n.superseded) >= viewAgeMax; {
+		next := n.next
+		if !n.pinned {
+			n.expired.Store(true)
+			s.unlink(n)
+		}
+		n = next
 	}
 	if s.first != nil {
 		return s.first.index

@@ -56,6 +56,7 @@ type changesNode struct {
 	index    protocol.Index
 	resource string
 	size     int
+	skipped  bool // the state went on to index without telling the changes
 	changes  []recordChange
 	one      [1]recordChange // room for the usual case
 	next     atomic.Pointer[changesNode]
@@ -171,6 +172,26 @@ func (h *hub) evict() {
 	h.forget(n.resource, s)
 }
 
+// skip begins anew at index i, to which the state has come without telling what
+// changed. The lists stay, so that who was told everything, or begins above i,
+// reads on; a place in each says what is missing.
+func (h *hub) skip(i protocol.Index) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ring, h.head, h.changes, h.bytes = nil, 0, 0, 0
+	h.gone = max(h.gone, i)
+	for name, s := range h.streams { // order does not matter: each by itself
+		n := &changesNode{index: i, resource: name, skipped: true}
+		s.last.next.Store(n)
+		s.first, s.last, s.gone = n, n, i
+		if s.wake != nil {
+			close(s.wake)
+			s.wake = nil
+		}
+		h.forget(name, s)
+	}
+}
+
 // forget drops a stream without changes and watchers; h.gone speaks for it.
 func (h *hub) forget(resource string, s *stream) {
 	if s.watchers == 0 && s.first == s.last {
@@ -254,6 +275,9 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 				return protocol.Changes{}, err
 			}
 			continue
+		}
+		if n.skipped && w.from < n.index {
+			return protocol.Changes{}, protocol.ErrCompacted
 		}
 		w.at = n
 		if c := w.changes(n); len(c.Changes) > 0 {

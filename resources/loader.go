@@ -1,0 +1,188 @@
+package resources
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Loader builds a whole state out of the items of a checkpoint, beside the one
+// in force; see [Machine.Adopt]. It belongs to one goroutine, any one. After
+// the first error it is of no use.
+//
+// It takes no item on trust: ErrMalformed is one that no state can have,
+// ErrCorrupt one that does not fit the others. What fits together and is wrong
+// all the same shows in the digest, which the caller compares.
+type Loader struct {
+	registry *Registry
+	state    *state
+	sessions *sessions
+	now      protocol.ClusterTime
+	// newest is the highest index of an item, and whose it is.
+	newest      protocol.Index
+	newestPlace string
+	missing     error // a type that is in use and not in the registry
+	finished    bool
+}
+
+// NewLoader returns an empty loader. Any goroutine may call it.
+func (m *Machine) NewLoader() *Loader {
+	s := newState()
+	return &Loader{registry: m.registry, state: s, sessions: newSessions(s)}
+}
+
+// Add adds a key; its bytes are copied. A checkpoint may be given in layers,
+// what Changed yielded on top of its base: a key added again must be newer than
+// before, and one that is Deleted goes, if it is there.
+func (l *Loader) Add(item CheckpointItem) error {
+	invariant.Check(!l.finished, "nothing is added to a state that is finished")
+	if err := checkPlace(&item); err != nil {
+		return err
+	}
+	if item.Deleted {
+		l.remove(&item)
+		return nil
+	}
+	if err := checkContent(&item); err != nil {
+		return err
+	}
+	sp := l.space(item.Space)
+	v := newVersion(item.Index, item.Value)
+	if r := sp.find(item.Key); r != nil {
+		before := r.head.Load()
+		if before.index >= item.Index {
+			return protocol.ErrCorrupt.With(fmt.Sprintf("%s comes twice, at %d and at %d", placeOf(&item), before.index, item.Index))
+		}
+		l.discount(r, before)
+		r.head.Store(v)
+		l.count(r, v)
+	} else {
+		r = newRecord(item.Key, hashKey(sp.hash, item.Key))
+		r.head.Store(v)
+		sp.list.put(r)
+		sp.table.put(r)
+		sp.live++
+		l.count(r, v)
+	}
+	if item.Index > l.newest {
+		l.newest, l.newestPlace = item.Index, placeOf(&item)
+	}
+	return nil
+}
+
+func (l *Loader) remove(item *CheckpointItem) {
+	sp := l.state.system
+	if item.Space != "" {
+		sp = l.state.spaces[item.Space]
+	}
+	if sp == nil {
+		return
+	}
+	if r := sp.find(item.Key); r != nil {
+		l.discount(r, r.head.Load())
+		sp.unlink(r)
+		sp.live--
+	}
+}
+
+// space returns a space, made if need be.
+func (l *Loader) space(name string) *space {
+	if name == "" {
+		return l.state.system
+	}
+	sp := l.state.spaces[name]
+	if sp == nil {
+		sp = newSpace(name)
+		l.state.addSpace(sp)
+	}
+	return sp
+}
+
+func (l *Loader) count(r *record, v *version) {
+	l.state.digest.add(r.term(v))
+	l.state.count(r, v, +1)
+}
+
+func (l *Loader) discount(r *record, v *version) {
+	l.state.digest.remove(r.term(v))
+	l.state.count(r, v, -1)
+}
+
+// Finish ends the state at an index and returns its digest. It takes what
+// follows from the keys: sessions, catalogue, deadlines and cluster time.
+func (l *Loader) Finish(i protocol.Index) (Digest, error) {
+	invariant.Check(!l.finished, "a state is finished once")
+	if i == 0 {
+		return Digest{}, protocol.ErrMalformed.With("a checkpoint is of an index above 0")
+	}
+	if l.newest > i {
+		return Digest{}, protocol.ErrCorrupt.With(fmt.Sprintf("%s is of index %d, the checkpoint of %d", l.newestPlace, l.newest, i))
+	}
+	if err := l.restore(); err != nil {
+		return Digest{}, err
+	}
+	for _, sp := range l.state.spaces { // order does not matter: each by itself
+		if sp.live > 0 {
+			sp.sizes.Store(&sizeAt{index: i, keys: sp.live})
+		}
+	}
+	l.state.index = i
+	l.state.views.publish(i, l.state.digest, 0)
+	l.finished = true
+	return l.state.digest, nil
+}
+
+// Time returns the cluster time of the state, once it is finished: exactly that
+// of its entry if it was a checkpoint's, and otherwise the latest that the
+// state tells of.
+func (l *Loader) Time() protocol.ClusterTime { return l.now }
+
+// Missing returns, once the state is finished, what this program lacks to go on
+// from it: an ErrUnknownType that names a type in use, or nil.
+func (l *Loader) Missing() error { return l.missing }
+
+// placeOf names an item in an error.
+func placeOf(item *CheckpointItem) string {
+	key := item.Key
+	if len(key) > 40 {
+		return fmt.Sprintf("the key %q... of %q", key[:40], item.Space)
+	}
+	if item.Space == "" {
+		return fmt.Sprintf("the system's key %q", key)
+	}
+	return fmt.Sprintf("the key %q of %q", key, item.Space)
+}
+
+// checkPlace reports a name that no key can have.
+func checkPlace(item *CheckpointItem) error {
+	if item.Space != "" {
+		if fault := checkName(item.Space); fault != "" {
+			return protocol.ErrMalformed.With("the name of a resource in a checkpoint: " + fault)
+		}
+	}
+	switch n := len(item.Key); {
+	case n == 0:
+		return protocol.ErrMalformed.With(fmt.Sprintf("an empty key of %q in a checkpoint", item.Space))
+	case n > protocol.KeyBytesMax:
+		return protocol.ErrMalformed.With(fmt.Sprintf("%s has %d bytes, the limit is %d", placeOf(item), n, protocol.KeyBytesMax))
+	}
+	return nil
+}
+
+// checkContent reports an index or a value that no key can have.
+func checkContent(item *CheckpointItem) error {
+	if item.Index == 0 {
+		return protocol.ErrMalformed.With(placeOf(item) + " was set at index 0")
+	}
+	if n := len(item.Value); n > protocol.ValueBytesMax {
+		return protocol.ErrMalformed.With(fmt.Sprintf("the value of %s has %d bytes, the limit is %d", placeOf(item), n, protocol.ValueBytesMax))
+	}
+	if item.Space != "" {
+		return nil
+	}
+	if fault := checkSystemRecord(item.Key, item.Value, item.Index); fault != "" {
+		return protocol.ErrMalformed.With(placeOf(item) + ": " + fault)
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package resources
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// checkSystemRecord returns what is wrong with a key of the system's space by
+// itself. Whether it fits the others is seen when all are there.
+func checkSystemRecord(key, value []byte, i protocol.Index) string {
+	fault := "malformed"
+	switch key[0] {
+	case keySession:
+		if _, ok := parseSession(key, value); ok {
+			fault = ""
+		}
+		if len(key) == 9 && binary.BigEndian.Uint64(key[1:]) > uint64(i) {
+			fault = fmt.Sprintf("written at %d, before the session was opened", i)
+		}
+	case keyExecuted:
+		if _, ok := parseExecuted(key, value); ok {
+			fault = ""
+		}
+		if len(key) == 17 && binary.BigEndian.Uint64(key[1:]) >= uint64(i) {
+			fault = fmt.Sprintf("executed at %d, before the session was opened", i)
+		}
+	case keyLease, keyTime:
+		if _, ok := parseTime(value); ok && len(key) == 1 {
+			fault = ""
+		}
+	case keyResource:
+		fault = checkName(string(key[1:]))
+		if fault == "" {
+			fault = checkName(string(value))
+		}
+	default:
+		fault = "this program does not know such a key; it needs a newer one"
+	}
+	return fault
+}
+
+// parseSession reads an 's' key and its value.
+func parseSession(key, value []byte) (one session, ok bool) {
+	timeout, value, ok1 := takeUint(value)
+	extended, value, ok2 := takeUint(value)
+	floor, value, ok3 := takeUint(value)
+	if !ok1 || !ok2 || !ok3 || len(value) > 0 || len(key) != 9 || extended > timeMax {
+		return one, false
+	}
+	if timeout < uint64(protocol.SessionTimeoutMin) || timeout > uint64(protocol.SessionTimeoutMax) ||
+		floor == 0 || floor > protocol.SequenceMax {
+		return one, false
+	}
+	one.id = protocol.SessionID(binary.BigEndian.Uint64(key[1:]))
+	one.timeout, one.extended, one.floor = time.Duration(timeout), protocol.ClusterTime(extended), floor
+	return one, one.id > 0
+}
+
+// executed is what an 'x' key says.
+type executed struct {
+	session         protocol.SessionID
+	sequence, floor uint64
+	size            int
+}
+
+// parseExecuted reads an 'x' key and its value.
+func parseExecuted(key, value []byte) (x executed, ok bool) {
+	floor, answer, ok := takeUint(value)
+	if !ok || len(answer) == 0 || len(key) != 17 {
+		return x, false
+	}
+	x.session = protocol.SessionID(binary.BigEndian.Uint64(key[1:]))
+	x.sequence, x.floor = binary.BigEndian.Uint64(key[9:]), floor
+	if x.sequence < floor || floor == 0 || x.sequence > protocol.SequenceMax {
+		return x, false
+	}
+	switch kind, rest := answer[0], answer[1:]; kind {
+	case answerKept:
+		x.size = answerSize(value)
+		size, rest, ok := takeUint(rest)
+		return x, ok && size <= uint64(len(rest))
+	case answerLost:
+		return x, len(rest) == 0
+	}
+	return x, false
+}
+
+// timeMax is the latest time that deadlines can be counted from.
+const timeMax = uint64(1<<63-1) - uint64(protocol.SessionTimeoutMax)
+
+func parseTime(value []byte) (protocol.ClusterTime, bool) {
+	n, rest, ok := takeUint(value)
+	return protocol.ClusterTime(n), ok && len(rest) == 0 && n <= timeMax
+}
+
+// takeUint takes a number off the front.
+func takeUint(src []byte) (n uint64, rest []byte, ok bool) {
+	n, size := binary.Uvarint(src)
+	if size <= 0 {
+		return 0, nil, false
+	}
+	return n, src[size:], true
+}
+
+// restore makes what a machine keeps at hand out of the system's space. Its
+// keys come in order: the lease, the cluster time, the catalogue, sessions, and
+// at last what they executed.
+func (l *Loader) restore() error {
+	for item := range l.state.system.scan(l.newest, nil, nil, nil) {
+		var err error
+		switch item.Key[0] {
+		case keyLease:
+			l.sessions.lease, _ = parseTime(item.Value)
+			l.now = max(l.now, l.sessions.lease)
+		case keyTime:
+			at, _ := parseTime(item.Value)
+			l.now = max(l.now, at)
+		case keyResource:
+			l.bind(string(item.Key[1:]), string(item.Value))
+		case keySession:
+			err = l.addSession(item)
+		case keyExecuted:
+			err = l.addExecuted(item)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := l.checkBound(); err != nil {
+		return err
+	}
+	return l.finishSessions()
+}
+
+// bind gives a space its type. One without keys is in the catalogue only.
+func (l *Loader) bind(resource, kind string) {
+	l.space(resource).kind.Store(&kind)
+	if _, known := l.registry.Type(kind); !known && l.missing == nil {
+		_, text := protocol.CodeOf(l.registry.unknownType(kind, 0))
+		l.missing = protocol.ErrUnknownType.With(fmt.Sprintf("%q is a %s: %s", resource, kind, text))
+	}
+}
+
+// checkBound demands a type for every space with keys. A space that only was
+// there in a lower layer goes.
+func (l *Loader) checkBound() error {
+	for _, sp := range l.state.everySpace() {
+		switch {
+		case sp == l.state.system || sp.kind.Load() != nil:
+		case sp.live == 0:
+			l.state.dropSpace(sp)
+		default:
+			return protocol.ErrCorrupt.With(fmt.Sprintf("%q has %d keys, but the catalogue does not name its type", sp.name, sp.live))
+		}
+	}
+	return nil
+}
+
+func (l *Loader) addSession(item Item) error {
+	if len(l.sessions.all) == protocol.SessionsMax {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("more than %d sessions, the limit", protocol.SessionsMax))
+	}
+	one, _ := parseSession(item.Key, item.Value)
+	l.now = max(l.now, one.extended)
+	l.sessions.all[one.id] = &one
+	return nil
+}
+
+func (l *Loader) addExecuted(item Item) error {
+	x, _ := parseExecuted(item.Key, item.Value)
+	one := l.sessions.all[x.session]
+	if one == nil {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, which is not there", x.sequence, x.session))
+	}
+	one.floor = max(one.floor, x.floor)
+	one.bytes += x.size
+	if x.size > 0 && one.kept == 0 {
+		one.kept = x.sequence // they come in order
+	}
+	return nil
+}
+
+// finishSessions gives each session what follows from all of its keys, and
+// checks that they are keys which a session can have at one time.
+func (l *Loader) finishSessions() error {
+	for item := range l.state.system.scan(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}, nil) {
+		x, _ := parseExecuted(item.Key, item.Value)
+		if one := l.sessions.all[x.session]; x.sequence < one.floor || x.sequence-one.floor >= protocol.SessionWindow {
+			return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, whose floor is %d", x.sequence, x.session, one.floor))
+		}
+	}
+	for item := range l.state.system.scan(l.newest, []byte{keySession}, []byte{keySession + 1}, nil) {
+		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(item.Key[1:]))]
+		if one.bytes > protocol.SessionAnswersBytesMax {
+			return protocol.ErrCorrupt.With(fmt.Sprintf("session %d keeps %d bytes of answers, the limit is %d",
+				one.id, one.bytes, protocol.SessionAnswersBytesMax))
+		}
+		one.kept = max(one.kept, one.floor)
+		one.deadline = max(one.extended, l.sessions.lease) + protocol.ClusterTime(one.timeout)
+		l.sessions.deadlines.add(one)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package resources
+
+import (
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// CheckpointItem is one key of a state, or that it is gone. The fields are
+// those of storage.Item, so that one converts to the other.
+type CheckpointItem struct {
+	// Space is the resource; empty for the system's own keys.
+	Space string
+	Key   []byte
+	// Index is the entry that set the key last.
+	Index protocol.Index
+	Value []byte
+	// Deleted says that the key does not exist; Index and Value do not count.
+	Deleted bool
+}
+
+// Snapshot is the whole state as it was at one index: what a checkpoint writes.
+// All and Changed may be read by any goroutine, or by several, while entries
+// are applied; nothing that they hand out may be changed.
+//
+// Unlike a [View] it does not expire. Until it is closed no version that
+// anybody could read at or above its index is dropped: the memory of everything
+// written meanwhile, and of the keys deleted, stays in use, and so do the views
+// opened after it. Close it as soon as the checkpoint is written.
+type Snapshot struct {
+	state   *state
+	node    *viewNode
+	index   protocol.Index
+	digest  Digest
+	bytes   int
+	changes tracked
+
+	once   sync.Once
+	closed atomic.Bool
+}
+
+// Snapshot takes a snapshot of the state at the applied index, which must not
+// be 0, and, with Config.Track, makes it the base of the next one. The applying
+// goroutine calls it, between calls of Apply. It takes constant time.
+func (m *Machine) Snapshot() *Snapshot {
+	s := m.state
+	invariant.Check(s.index > 0, "a snapshot is of a state that some entry has made")
+	return &Snapshot{
+		state: s, node: s.views.pin(), index: s.index, digest: s.digest,
+		bytes: int(s.bytes.Load()), changes: s.tracked.cut(s.index),
+	}
+}
+
+// Index returns the index of the last entry that is in the state.
+func (s *Snapshot) Index() protocol.Index { return s.index }
+
+// Digest returns the digest of the state at the index.
+func (s *Snapshot) Digest() Digest { return s.digest }
+
+// Bytes returns the size of the state, keys and values without overhead: about
+// what All yields.
+func (s *Snapshot) Bytes() int { return s.bytes }
+
+// Base returns the index that Changed begins after: that of the snapshot
+// before, or of the state that was adopted if that is later. 0 says that there
+// is none, and Changed yields everything.
+func (s *Snapshot) Base() protocol.Index { return s.changes.base }
+
+// Close gives the snapshot back. Nobody may read it any more: not even an
+// iteration that has begun may go on. Closing it twice is harmless.
+func (s *Snapshot) Close() {
+	s.once.Do(func() {
+		s.closed.Store(true)
+		s.state.views.close(s.node)
+	})
+}
+
+// All yields every key of the state, by space, then by key.
+func (s *Snapshot) All() iter.Seq[CheckpointItem] {
+	return func(yield func(CheckpointItem) bool) {
+		for _, sp := range s.state.everySpace() {
+			for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
+				if v := s.read(r); v != nil && !yield(itemOf(sp, r, v)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Changed yields every key whose value at the base and at the index may differ,
+// each once, in no particular order: those that exist as they are at the index,
+// those that do not as Deleted, whether they existed at the base or not.
+//
+// It is of use only on top of a checkpoint of just this state at Base. If that
+// was not kept, take All.
+func (s *Snapshot) Changed() iter.Seq[CheckpointItem] {
+	if s.changes.base == 0 {
+		return s.All()
+	}
+	return func(yield func(CheckpointItem) bool) {
+		for _, p := range s.changes.written {
+			if v := s.read(p.record); v != nil {
+				if !yield(itemOf(p.space, p.record, v)) {
+					return
+				}
+			} else if p.dead(s.index) && !yield(CheckpointItem{Space: p.space.name, Key: p.record.keyBytes(), Deleted: true}) {
+				return
+			}
+		}
+		for _, p := range s.changes.made {
+			if v := s.read(p.record); v != nil && !yield(itemOf(p.space, p.record, v)) {
+				return
+			}
+		}
+	}
+}
+
+// read returns the version of a record at the index.
+func (s *Snapshot) read(r *record) *version {
+	v := r.at(s.index)
+	// Looked at after the read: versions are dropped only once it is closed.
+	invariant.Check(!s.closed.Load(), "the snapshot is read after it was closed")
+	return v
+}
+
+func itemOf(sp *space, r *record, v *version) CheckpointItem {
+	return CheckpointItem{Space: sp.name, Key: r.keyBytes(), Index: v.index, Value: v.value}
+}
+
+// everySpace returns the spaces by name, the system's first.
+func (s *state) everySpace() []*space {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*space, 1, 1+len(s.spaces))
+	all[0] = s.system
+	for _, sp := range s.spaces { // order does not matter: sorted below
+		all = append(all, sp)
+	}
+	slices.SortFunc(all, func(a, b *space) int { return strings.Compare(a.name, b.name) })
+	return all
+}

@@ -1,0 +1,312 @@
+package resources_test
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/counter"
+	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
+)
+
+// stored is what a checkpoint holds, by space and key.
+type stored map[[2]string]resources.CheckpointItem
+
+// full is a checkpoint of all of a snapshot. Each key must come once, in order.
+func full(t testing.TB, s *resources.Snapshot) stored {
+	t.Helper()
+	out, last := stored{}, [2]string{}
+	for item := range s.All() {
+		at := [2]string{item.Space, string(item.Key)}
+		if len(out) > 0 && slices.Compare(last[:], at[:]) >= 0 || item.Deleted {
+			t.Fatalf("at %d: %q after %q (deleted: %v)", s.Index(), at, last, item.Deleted)
+		}
+		last = at
+		out.put(item)
+	}
+	return out
+}
+
+func (c stored) put(item resources.CheckpointItem) {
+	item.Key, item.Value = slices.Clone(item.Key), slices.Clone(item.Value)
+	c[[2]string{item.Space, string(item.Key)}] = item
+}
+
+// change brings a checkpoint from the snapshot's base to its index. Each key
+// must come once.
+func (c stored) change(t testing.TB, s *resources.Snapshot) (items []resources.CheckpointItem) {
+	t.Helper()
+	seen := map[[2]string]bool{}
+	for item := range s.Changed() {
+		at := [2]string{item.Space, string(item.Key)}
+		if seen[at] {
+			t.Fatalf("changed %d..%d: %q comes twice", s.Base(), s.Index(), at)
+		}
+		seen[at] = true
+		items = append(items, item)
+		if item.Deleted {
+			delete(c, at)
+		} else {
+			c.put(item)
+		}
+	}
+	return items
+}
+
+func (c stored) equal(other stored) error {
+	for _, at := range slices.SortedFunc(maps.Keys(c), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		if got, want := fmt.Sprintf("%+v", other[at]), fmt.Sprintf("%+v", c[at]); got != want {
+			return fmt.Errorf("%q: got %s, want %s", at, got, want)
+		}
+	}
+	if len(c) != len(other) {
+		return fmt.Errorf("got %d keys, want %d", len(other), len(c))
+	}
+	return nil
+}
+
+// load returns a loader with the items in random order.
+func load(t testing.TB, r *rand.Rand, m *resources.Machine, i protocol.Index, want resources.Digest, layers ...[]resources.CheckpointItem) *resources.Loader {
+	t.Helper()
+	l := m.NewLoader()
+	for _, items := range layers {
+		for _, k := range r.Perm(len(items)) {
+			if err := l.Add(items[k]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, err := l.Finish(i); err != nil || got != want {
+		t.Fatalf("loaded at %d: got digest %v, %v, want %v", i, got, err, want)
+	}
+	return l
+}
+
+func (c stored) items() []resources.CheckpointItem {
+	return slices.Collect(maps.Values(c))
+}
+
+var historyTypes = []*resources.Type{kvmap.Type, queue.Type, counter.Type, journal}
+
+// history makes entries that a cluster could have, at random.
+type history struct {
+	r        *rand.Rand
+	index    protocol.Index
+	time     protocol.ClusterTime
+	sessions []*historySession
+}
+
+type historySession struct {
+	id          protocol.SessionID
+	floor, next uint64
+}
+
+func (h *history) entry(kind protocol.EntryKind, data []byte) protocol.Entry {
+	h.index++
+	switch h.r.IntN(40) {
+	case 0:
+		h.time += protocol.ClusterTime(4 * time.Second)
+	default:
+		h.time += protocol.ClusterTime(h.r.IntN(int(20 * time.Millisecond)))
+	}
+	return protocol.Entry{Index: h.index, Term: 1, Time: h.time, Kind: kind, Data: data}
+}
+
+func (h *history) next() protocol.Entry {
+	switch n := h.r.IntN(100); {
+	case n < 2:
+		return h.entry(protocol.EntryNoop, nil)
+	case n < 4:
+		return h.entry(protocol.EntryTick, nil)
+	case n < 7:
+		return h.entry(protocol.EntryCheckpoint, nil)
+	case n < 11 || len(h.sessions) == 0:
+		timeout := protocol.SessionTimeoutMin + time.Duration(h.r.IntN(int(8*time.Second)))
+		if h.r.IntN(10) == 0 {
+			timeout = 1 // refused
+		}
+		e := h.entry(protocol.EntryCommand, command(resources.SessionOpenCommand(timeout)))
+		h.sessions = append(h.sessions, &historySession{id: protocol.SessionID(e.Index), floor: 1, next: 1})
+		return e
+	}
+	s := h.sessions[h.r.IntN(len(h.sessions))]
+	switch n := h.r.IntN(40); {
+	case n == 0:
+		return h.entry(protocol.EntryCommand, command(resources.SessionCloseCommand(s.id)))
+	case n < 4:
+		s.floor = min(s.floor+uint64(h.r.IntN(10)), s.next)
+		return h.entry(protocol.EntryCommand, command(resources.SessionKeepAliveCommand(s.id, s.floor)))
+	}
+	return h.entry(protocol.EntryCommand, command(h.command(s)))
+}
+
+// command is one of a client that pipelines, retries, and goes wrong.
+func (h *history) command(s *historySession) protocol.Command {
+	if h.r.IntN(4) == 0 {
+		s.floor = min(s.floor+uint64(h.r.IntN(4)), s.next)
+	}
+	c := protocol.Command{Session: s.id, Sequence: s.next, Floor: s.floor, Version: 1}
+	switch n := h.r.IntN(20); {
+	case n < 4 && s.next > 1: // a retry, perhaps below the floor
+		c.Sequence -= uint64(h.r.IntN(int(min(s.next-1, 20)))) + 1
+		c.Floor = min(c.Floor, c.Sequence)
+	case n == 4: // beyond the window, now and then
+		c.Sequence += protocol.SessionWindow - uint64(h.r.IntN(30))
+	case n == 5: // 6 before 5
+		c.Sequence += uint64(h.r.IntN(5))
+		s.next++
+	default:
+		s.next++
+	}
+	key := []byte(fmt.Sprintf("k%d", h.r.IntN(12)))
+	set := func(resource, kind, operation string, argument any) {
+		c.Resource, c.Type, c.Operation = resource, kind, operation
+		for _, t := range historyTypes {
+			for _, op := range t.Operations() {
+				if d := op.Describe(); t.Name() == kind && d.Name == operation {
+					c.Argument, _ = d.Encode(argument)
+				}
+			}
+		}
+	}
+	switch h.r.IntN(12) {
+	case 0, 1, 2:
+		set(fmt.Sprintf("m%d", h.r.IntN(3)), "map", "put", kvmap.PutRequest{Key: key, Value: []byte(fmt.Sprint(h.index))})
+	case 3, 4:
+		set(fmt.Sprintf("m%d", h.r.IntN(3)), "map", "delete", kvmap.DeleteRequest{Key: key})
+	case 5:
+		set("m0", "map", "put", kvmap.PutRequest{Key: key, Value: key, Condition: kvmap.IfVersion, Version: h.index - 3})
+	case 6:
+		set("q", "queue", "push", key)
+	case 7:
+		set("q", "queue", "pop", struct{}{})
+	case 8:
+		set("c", "counter", "add", int64(h.r.IntN(7)))
+	case 9:
+		set(fmt.Sprintf("j%d", h.r.IntN(2)), "journal", "note", []string{"refuse", "fine", "fine"}[h.r.IntN(3)])
+	case 10:
+		set("j0", "journal", "big", h.r.IntN(protocol.SessionAnswersBytesMax/3))
+	case 11: // of another type than the resource
+		set("q", "map", "put", kvmap.PutRequest{Key: key})
+	}
+	return c
+}
+
+func command(c protocol.Command) []byte { return protocol.EncodeCommand(&c) }
+
+func newTracked(t testing.TB) *resources.Machine {
+	t.Helper()
+	registry, err := resources.NewRegistry(historyTypes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resources.NewMachine(resources.Config{Registry: registry, Logger: slog.New(slog.DiscardHandler), Track: true})
+}
+
+// TestRestoredAtEveryStep has one machine live for ever, and others that are
+// made anew at every step: out of the whole state, out of a base and all that
+// was changed since, and out of layers. All must stay equal.
+func TestRestoredAtEveryStep(t *testing.T) {
+	r := newRandom(t)
+	for range 6 {
+		testRestored(t, r, 500)
+	}
+}
+
+func testRestored(t *testing.T, r *rand.Rand, steps int) {
+	h := &history{r: r}
+	live := newTracked(t)
+	whole, chained := newTracked(t), newTracked(t)
+	var chain stored
+	for range steps {
+		e := h.next()
+		want := live.Apply([]protocol.Entry{e}, nil)
+		index, digest := live.Digest()
+		for name, m := range map[string]**resources.Machine{"whole": &whole, "chained": &chained} {
+			got := (*m).Apply([]protocol.Entry{e}, nil)
+			if err := sameResults(got, want); err != nil {
+				t.Fatalf("%s at %d: %v", name, e.Index, err)
+			}
+			if i, d := (*m).Digest(); i != index || d != digest {
+				t.Fatalf("%s: got %v at %d, want %v at %d", name, d, i, digest, index)
+			}
+			if got, want := fmt.Sprintf("%+v, next deadline %v", (*m).Stats(), (*m).NextDeadline()),
+				fmt.Sprintf("%+v, next deadline %v", live.Stats(), live.NextDeadline()); got != want {
+				t.Fatalf("%s at %d:\n got %s,\nwant %s", name, e.Index, got, want)
+			}
+		}
+		if r.IntN(3) == 0 {
+			continue // so that there is more between two checkpoints
+		}
+		snapshot := chained.Snapshot()
+		base := chain.items()
+		if chain == nil {
+			chain = full(t, snapshot)
+			base = chain.items()
+		} else if snapshot.Base() == 0 {
+			t.Fatalf("at %d: no base", index)
+		}
+		changed := chain.change(t, snapshot)
+		all := full(t, snapshot)
+		if err := all.equal(chain); err != nil {
+			t.Fatalf("base and changes at %d: %v", index, err)
+		}
+		snapshot.Close()
+		next := newTracked(t)
+		var l *resources.Loader
+		if snapshot.Base() > 0 && r.IntN(2) == 0 {
+			l = load(t, r, next, index, digest, base, changed)
+		} else {
+			l = load(t, r, next, index, digest, chain.items())
+		}
+		if e.Kind == protocol.EntryCheckpoint && l.Time() != e.Time {
+			t.Fatalf("at %d: got time %v, want %v", index, l.Time(), e.Time)
+		}
+		if r.IntN(4) > 0 { // else it goes on, and the next one builds on this
+			next.Adopt(l)
+			chained = next
+		} else if r.IntN(2) == 0 {
+			chained.Adopt(l)
+		}
+		if got, want := chained.NextDeadline(), live.NextDeadline(); got != want {
+			t.Fatalf("at %d: got deadline %v, want %v", index, got, want)
+		}
+		whole = newTracked(t)
+		whole.Adopt(load(t, r, whole, index, digest, all.items()))
+		if counted, kept := whole.Verify(); counted != digest || kept != digest {
+			t.Fatalf("at %d: counted %v, kept %v, want %v", index, counted, kept, digest)
+		}
+	}
+}
+
+// sameResults compares all but texts, which are local.
+func sameResults(got, want []protocol.Result) error {
+	if len(got) != len(want) {
+		return fmt.Errorf("got %d results, want %d", len(got), len(want))
+	}
+	for k := range got {
+		g, w := got[k], want[k]
+		g.Text, w.Text = "", ""
+		if fmt.Sprintf("%+v", g) != fmt.Sprintf("%+v", w) {
+			return fmt.Errorf("got %+v, want %+v", g, w)
+		}
+	}
+	return nil
+}
+
+func TestDigestCrossesAsBytes(t *testing.T) {
+	d := resources.Digest{0x0102030405060708, 0x090a0b0c0d0e0f10}
+	if got, want := d.Bytes(), [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}; got != want {
+		t.Errorf("got % x, want % x", got, want)
+	}
+	if got := resources.DigestFrom(d.Bytes()); got != d {
+		t.Errorf("got %v, want %v", got, d)
+	}
+}
