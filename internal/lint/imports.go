@@ -46,6 +46,8 @@ var table = []row{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica",
 	}},
 	{dir: "internal/study", allow: []string{"active"}},
+	// It runs the command itself in processes of its own.
+	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},
 	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
 	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/web/...", "resources/..."}, tests: anything},

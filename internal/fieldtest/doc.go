@@ -1,0 +1,18 @@
+// Package fieldtest runs members as processes of their own on file systems and
+// networks of their own, and breaks those: the power of a file system is cut,
+// a disk is full to the last byte, a process is stopped for seconds, a link
+// works in one direction only. It has no code for the product.
+//
+// The tests need root on Linux. They begin by entering namespaces of their own
+// for processes, mounts and the network, so that whatever happens to them,
+// nothing is left mounted, attached or running, and no packet leaves them.
+// Without root, or where the kernel refuses, they are skipped and say why.
+//
+// A cut is the file system's shutdown ioctl: nothing that is dirty in memory
+// reaches the disk any more, not even the journal, as when the power fails.
+// What it does not show is a drive that lies about its own cache.
+//
+//	STARLING_CUTS=100 go test ./internal/fieldtest -run PowerCut -v -timeout 60m
+//
+// runs a hundred cuts of each kind on each file system.
+package fieldtest
