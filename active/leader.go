@@ -100,7 +100,7 @@ func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.I
 	for i := range proposals {
 		p := &proposals[i]
 		entries[i] = protocol.Entry{Kind: p.Kind, Data: p.Data}
-		if p.Kind != protocol.EntryCommand && p.Kind != protocol.EntryTick {
+		if p.Kind != protocol.EntryCommand && p.Kind != protocol.EntryTick && p.Kind != protocol.EntryCheckpoint {
 			return 0, protocol.ErrInvalid.With("a " + p.Kind.String() + " entry was proposed")
 		}
 	}

@@ -18,13 +18,31 @@ const (
 // applying orders what goes to the state machine.
 type applying struct {
 	handed  protocol.Index // highest index handed out
-	flights [][]protocol.Entry
+	flights []flight
 	reading bool
+}
+
+// flight is a batch, or the adoption of the state at an index, that is with the
+// state machine.
+type flight struct {
+	entries []protocol.Entry
+	adopt   protocol.Index
+}
+
+// last returns the index that is applied when it has landed.
+func (f *flight) last() protocol.Index {
+	if f.adopt != 0 {
+		return f.adopt
+	}
+	return f.entries[len(f.entries)-1].Index
 }
 
 // handOut gives committed entries to the state machine.
 func (r *Replica) handOut() {
 	a := &r.apply
+	if r.lost() {
+		return // what comes next is not in the log
+	}
 	for len(a.flights) < applyFlights && !a.reading && a.handed < r.commit {
 		first := a.handed + 1
 		if first < r.tail.first {
@@ -39,6 +57,7 @@ func (r *Replica) handOut() {
 
 func (r *Replica) give(entries []protocol.Entry) {
 	a := &r.apply
+	entries = cut(entries)
 	if entries[0].Index != a.handed+1 {
 		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.handed)
 	}
@@ -46,8 +65,8 @@ func (r *Replica) give(entries []protocol.Entry) {
 	if a.handed > r.commit {
 		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.handed, r.commit)
 	}
-	a.flights = append(a.flights, entries)
-	r.out.Apply = append(r.out.Apply, Apply{Entries: entries})
+	a.flights = append(a.flights, flight{entries: entries})
+	r.out.Apply = append(r.out.Apply, Apply{Entries: entries, Take: r.take(entries)})
 }
 
 // Applied says that the state machine has taken the oldest batch.
@@ -56,14 +75,20 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	if len(a.flights) <= 0 {
 		invariant.Check(false, "applied %d, nothing was handed out", done.Last)
 	}
-	batch := a.flights[0]
+	f := a.flights[0]
 	a.flights = a.flights[1:]
-	if batch[len(batch)-1].Index != done.Last {
-		invariant.Check(false, "applied %d, handed out up to %d", done.Last, batch[len(batch)-1].Index)
+	if f.last() != done.Last {
+		invariant.Check(false, "applied %d, handed out up to %d", done.Last, f.last())
 	}
 	r.applied = done.Last
 	r.deadline = done.NextDeadline
-	r.requests.applied(batch, done.Results, r)
+	if f.adopt != 0 {
+		r.requests.skipped(f.adopt, r)
+		r.dropHead()
+	} else {
+		r.marked(now, f.entries, &done)
+		r.requests.applied(f.entries, done.Results, r)
+	}
 	r.lead(now)
 	r.pump(now)
 }

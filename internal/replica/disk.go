@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // disk orders the writes of the roles, across switches, into one at a time.
@@ -18,8 +19,10 @@ type disk struct {
 // queued is a write and whom to tell.
 type queued struct {
 	id    uint64
-	epoch uint64 // of the role; 0: nobody
-	write protocol.Write
+	epoch uint64         // of the role; 0: nobody
+	write protocol.Write // without entries if one of the following is set
+	drop  protocol.Index // give up the head below it
+	reset *storage.Begin // begin anew after it
 }
 
 // change follows a change of the log in memory. Writes that have not begun lose
@@ -49,6 +52,11 @@ func (d *disk) add(epoch uint64, w protocol.Write) {
 		}
 		d.written = w.Last
 	}
+}
+
+// drop queues that the log gives up its head.
+func (d *disk) drop(below protocol.Index) {
+	d.queue = append(d.queue, queued{drop: below, write: protocol.Write{First: 1, Last: 0}})
 }
 
 // settle queues what the log in memory holds and no role has asked to write:
@@ -89,7 +97,7 @@ func (r *Replica) startWrite() {
 	d.next++
 	q.id = d.next
 	d.flying = &q
-	p := &Persist{ID: q.id, Write: q.write}
+	p := &Persist{ID: q.id, Write: q.write, Drop: q.drop, Reset: q.reset}
 	if !q.write.Empty() {
 		p.Entries = r.tail.slice(q.write.First, q.write.Last)
 	}
@@ -110,7 +118,9 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 		r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(err))
 		return
 	}
-	if q.epoch == r.epoch {
+	if q.reset != nil {
+		r.reset(now, q.reset)
+	} else if q.epoch == r.epoch {
 		if r.role == protocol.RoleActive {
 			r.active.Persisted(now, q.write.ID)
 		} else {

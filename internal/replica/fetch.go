@@ -73,6 +73,10 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 
 // send passes a role's message on, with the entries that it speaks of.
 func (r *Replica) send(e protocol.Envelope) {
+	if m, ok := e.Message.(*protocol.Checkpoint); ok {
+		r.describe(e, m)
+		return
+	}
 	a, ok := e.Message.(*protocol.Append)
 	if !ok || a.Last <= a.PrevIndex {
 		r.out.Send = append(r.out.Send, Send{Envelope: e})

@@ -45,6 +45,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	}
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
 	r.passTime(now)
+	r.proposeMark(now)
 	if r.cfg.Policy {
 		r.grow(now)
 	}

@@ -20,7 +20,7 @@ func (r *Replica) pump(now protocol.Instant) {
 		if round >= roundsMax {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
 		}
-		busy := r.serveRole()
+		busy := r.serveRole(now)
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
 		// hands out of a run that names this member must not be lost with it.
@@ -28,6 +28,7 @@ func (r *Replica) pump(now protocol.Instant) {
 			break
 		}
 	}
+	r.startReset()
 	r.startWrite()
 	r.handOut()
 	if keep := min(r.commit, r.disk.settled()); keep > 0 {
@@ -37,7 +38,7 @@ func (r *Replica) pump(now protocol.Instant) {
 
 // serveRole takes the role's Ready, in the order of safety, and reports whether
 // there was anything.
-func (r *Replica) serveRole() bool {
+func (r *Replica) serveRole(now protocol.Instant) bool {
 	var rd protocol.Ready
 	if r.role == protocol.RoleActive {
 		if !r.active.HasReady() {
@@ -64,6 +65,9 @@ func (r *Replica) serveRole() bool {
 			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.tail.last())
 		}
 		r.commit = rd.Commit
+	}
+	if rd.Checkpoint != nil {
+		r.offered(now, rd.Checkpoint, true)
 	}
 	for _, read := range rd.Reads {
 		r.requests.readAnswered(read, r)
@@ -105,7 +109,16 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.fetches.add(r, fetch{purpose: fetchGossip, to: want.To, first: want.Range.First, last: want.Range.Last, bytes: want.Bytes})
 	}
 	for _, run := range g.Runs {
-		r.take(now, run)
+		r.takeRun(now, run)
+	}
+	for i := range g.Chunks {
+		r.arrived(&g.Chunks[i])
+	}
+	for _, x := range g.ChunkReads {
+		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
+	}
+	if g.Offer != nil {
+		r.offered(now, g.Offer, false)
 	}
 	if g.Diverged != nil {
 		r.out.Diverged = g.Diverged
@@ -114,8 +127,11 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 	return true
 }
 
-// take offers a run of committed entries to the role.
-func (r *Replica) take(now protocol.Instant, run gossip.Run) {
+// takeRun offers a run of committed entries to the role.
+func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
+	if r.install.phase == installResets {
+		return // a log that is about to begin anew takes nothing
+	}
 	if r.role == protocol.RoleActive {
 		r.adopt(now, run)
 		return
@@ -146,7 +162,7 @@ func (r *Replica) adopt(now protocol.Instant, run gossip.Run) {
 	}
 	switch r.active.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit}) {
 	case active.Adopted:
-		r.serveRole() // the next run joins what this one brought
+		r.serveRole(now) // the next run joins what this one brought
 	case active.Mismatch:
 		r.gossip.Refused(now, run)
 	}
@@ -159,7 +175,8 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Applied: r.applied,
 		Commit:  r.commit,
 		Role:    r.role,
-		Source:  true,
+		Source:  !r.lost() && r.install.phase == installNone,
+		Lost:    r.lost(),
 		Term:    r.hint.term,
 		Leader:  r.hint.leader,
 	}

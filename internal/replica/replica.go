@@ -24,6 +24,17 @@ type Config struct {
 	// member must have been seen alive before; default 1 s.
 	Policy       bool
 	PolicyStable time.Duration
+	// CheckpointBytes is how large the log since the last checkpoint grows, at
+	// least, before this member, while it leads, asks all for the next one;
+	// default 64 MiB. It grows to half the state if that is more.
+	// CheckpointEvery is how long ago the last one may be if anything was
+	// written since; default 10 min, negative: however long.
+	CheckpointBytes int
+	CheckpointEvery time.Duration
+	// RetainEntries is how many applied entries stay in the log when its head
+	// is given up, for members that are a little behind; default 10,000,
+	// negative: none.
+	RetainEntries int
 	// Accepts refuses commands that must not be proposed: of a type that the
 	// members do not have. It must be pure. Nil accepts all.
 	Accepts func(*protocol.Command) error
@@ -49,6 +60,9 @@ type Replica struct {
 	requests requests
 	policy   policyState
 
+	checkpoints checkpoints
+	install     install
+
 	peers    []protocol.Peer
 	hint     leaderHint
 	progress gossip.Progress
@@ -64,23 +78,24 @@ type leaderHint struct {
 }
 
 // New returns the replica of a log that was found at start.
-func New(now protocol.Instant, cfg Config, rec storage.Recovered) (*Replica, error) {
+//
+// restored is what its checkpoints gave: the log must hold the entry of the
+// state's index, or begin after it, or else the state is empty (see Join).
+func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Restored) (*Replica, error) {
 	if rec.Damage != nil {
 		return nil, protocol.ErrCorrupt.With(rec.Damage.Error())
 	}
 	cfg.Active.ID, cfg.Active.Run, cfg.Active.Seed = cfg.ID, cfg.Run, cfg.Seed
 	cfg.Gossip.ID, cfg.Gossip.Run, cfg.Gossip.Seed = cfg.ID, cfg.Run, cfg.Seed^0x676f73736970
-	if cfg.PolicyStable == 0 {
-		cfg.PolicyStable = time.Second
-	}
-	if cfg.Active.Election == 0 {
-		cfg.Active.Election, cfg.Active.Heartbeat = active.LAN.Election, active.LAN.Heartbeat
-	}
+	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
 	r.tail = newTail(&rec.Shape, rec.Tail)
-	r.commit = max(rec.State.Commit, rec.Shape.PrevIndex)
-	r.applied = rec.Shape.PrevIndex
+	r.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
+	rec.State.Commit = r.commit
+	r.applied = restored.Applied
 	r.apply.handed = r.applied
+	r.checkpoints.start(now, restored)
+	rec.LastTime = max(rec.LastTime, restored.Time)
 	r.disk.written = rec.Shape.LastIndex()
 	r.requests.init(cfg.Run)
 	shape, confs := rec.Shape.Clone(), rec.Configurations.Clone()
@@ -98,8 +113,30 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered) (*Replica, err
 		return nil, protocol.ErrCorrupt.With("the log does not say who was active at its commit index; move the data directory away and start the member anew: it fetches everything from the others")
 	}
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{r})
+	r.offerKept(now)
 	r.pump(now)
 	return r, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.PolicyStable == 0 {
+		c.PolicyStable = time.Second
+	}
+	if c.Active.Election == 0 {
+		c.Active.Election, c.Active.Heartbeat = active.LAN.Election, active.LAN.Heartbeat
+	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = checkpointBytes
+	}
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = checkpointEvery
+	}
+	switch {
+	case c.RetainEntries == 0:
+		c.RetainEntries = retainEntries
+	case c.RetainEntries < 0:
+		c.RetainEntries = 0
+	}
 }
 
 // Tick says that time has passed.
@@ -149,7 +186,8 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.ForwardAnswer:
 		r.requests.answered(m, r)
 	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
-		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer:
+		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer,
+		*protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
 		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive {
 			r.heardOf(h.Term, h.Leader)
 		}
@@ -161,8 +199,14 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 			r.requests.readAnswered(protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader}, r)
 		}
 	default:
-		if a, ok := m.(*protocol.Append); ok {
+		switch a := m.(type) {
+		case *protocol.Append:
 			r.heardOf(a.Term, from)
+		case *protocol.Checkpoint:
+			r.heardOf(a.Term, from)
+		}
+		if r.role != protocol.RoleActive && r.install.phase == installResets {
+			break // a log that is about to begin anew takes nothing
 		}
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)

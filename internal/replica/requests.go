@@ -263,6 +263,17 @@ func (q *requests) applied(batch []protocol.Entry, results []protocol.Result, r 
 	q.serveReads(r)
 }
 
+// skipped answers what the state has passed over by adopting another member's:
+// that has the effects, but not the answers.
+func (q *requests) skipped(to protocol.Index, r *Replica) {
+	for len(q.proposed) > 0 && q.proposed[0].index <= to {
+		p := q.proposed[0]
+		q.proposed = q.proposed[1:]
+		r.answer(p.from, protocol.Failed(protocol.ErrUnknownOutcome.With("the state came from another member; the write may have happened")))
+	}
+	q.serveReads(r)
+}
+
 // follow notices that this member no longer leads.
 func (q *requests) follow(r *Replica) {
 	if len(q.proposed) > 0 && !r.leads() {

@@ -38,6 +38,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 		LastTime:       p.LastTime(),
 		Taking:         true,
 	}, appendLog{r})
+	r.setInstalling(now, r.install.phase != installNone)
 	r.event(protocol.EventBecameActive, "the log names this member")
 }
 

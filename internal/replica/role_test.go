@@ -45,7 +45,7 @@ func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.I
 
 func open(t *testing.T, self byte, rec storage.Recovered) *Replica {
 	t.Helper()
-	r, err := New(0, Config{ID: id(self), Run: 1, Seed: 1}, rec)
+	r, err := New(0, Config{ID: id(self), Run: 1, Seed: 1}, rec, Restored{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,12 @@ type Status struct {
 	Applied  protocol.Index
 	First    protocol.Index // lowest index held
 	Last     protocol.Index // highest index held
+	// Checkpoint is the index of the newest one kept, or 0.
+	Checkpoint protocol.Index
+	// Installing is the index of a checkpoint that is being fetched from other
+	// members, or 0; Chunks of it ChunksLeft are still to come.
+	Installing         protocol.Index
+	Chunks, ChunksLeft int
 	// Age bounds the age of the applied state, if AgeKnown.
 	AgeKnown bool
 	Age      time.Duration
@@ -32,6 +38,12 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	}
 	if r.role == protocol.RoleActive {
 		s.RaftRole, s.Leads = r.active.State().String(), r.leads()
+	}
+	if len(r.checkpoints.kept) > 0 {
+		s.Checkpoint = r.checkpoints.kept[0].Index
+	}
+	if x := &r.install; x.phase != installNone {
+		s.Installing, s.Chunks, s.ChunksLeft = x.d.Index, len(x.have), x.left
 	}
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	return s

@@ -125,7 +125,7 @@ func (m *Member) openReplica() error {
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
 		Policy: true, Accepts: m.accepts,
-	}, m.log.Recovered())
+	}, m.log.Recovered(), replica.Restored{})
 	if err != nil {
 		return err
 	}

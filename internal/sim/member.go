@@ -153,7 +153,7 @@ func (m *member) boot() error {
 	m.writes, m.writing = 0, false
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed = 0, fuse{}, 0, false
-	m.replica, err = replica.New(m.now(), m.config(), rec)
+	m.replica, err = replica.New(m.now(), m.config(), rec, replica.Restored{})
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}

@@ -1,0 +1,197 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// Defaults of Config.
+const (
+	checkpointBytes = 64 << 20
+	checkpointEvery = 10 * time.Minute
+	retainEntries   = 10_000
+)
+
+// checkpoints is what a member knows of its own checkpoints, and of the marks
+// in the log that say when all members take one.
+type checkpoints struct {
+	// kept are the ones that can be used, newest first.
+	kept []storage.Description
+	// The last mark that was applied, or checkpoint that the state came from;
+	// 0 if there was none. The digest is that of the state there.
+	mark   protocol.Index
+	digest [16]byte
+	// since counts the bytes applied after it, and at is when it was applied.
+	since int
+	at    protocol.Instant
+	state int // bytes of the state, about
+	// proposed is the index of the last mark that this leader proposed.
+	proposed protocol.Index
+	dropped  protocol.Index // the last drop that was asked for
+}
+
+// start takes what was found at start.
+func (c *checkpoints) start(now protocol.Instant, restored Restored) {
+	c.kept, c.at = restored.Kept, now
+	for i := range c.kept {
+		if c.kept[i].Index == restored.Applied {
+			c.mark, c.digest = c.kept[i].Index, c.kept[i].Digest
+		}
+	}
+}
+
+// Kept says which checkpoints can be used, newest first. The owner calls it
+// whenever that has changed: one was taken, or has turned out to be bad.
+func (r *Replica) Kept(now protocol.Instant, kept []storage.Description) {
+	r.keep(now, kept)
+	r.pump(now)
+}
+
+func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
+	if len(kept) > 0 && (len(r.checkpoints.kept) == 0 || kept[0].Index > r.checkpoints.kept[0].Index) {
+		d := &kept[0]
+		r.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
+	}
+	r.checkpoints.kept = kept
+	r.offerKept(now)
+	r.dropHead()
+}
+
+// offerKept tells the flock which checkpoints this member has chunks of.
+func (r *Replica) offerKept(now protocol.Instant) {
+	list := make([]gossip.Holding, len(r.checkpoints.kept))
+	for i := range list {
+		d := &r.checkpoints.kept[i]
+		list[i] = gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)}
+	}
+	r.gossip.Holds(now, list)
+}
+
+// dropHead gives up the log below the older of two checkpoints.
+//
+// [S] Never below the newer one alone: if that turns out to be bad, the older
+// one and the log above it are what is left. No other member's progress counts;
+// for laggards a bounded tail stays.
+func (r *Replica) dropHead() {
+	if len(r.checkpoints.kept) < 2 {
+		return
+	}
+	below := r.checkpoints.kept[1].Index + 1
+	tail := protocol.Index(r.cfg.RetainEntries)
+	if r.applied < tail {
+		return
+	}
+	below = min(below, r.applied-tail+1, r.commit+1)
+	if below <= r.shape().FirstIndex() || below <= r.checkpoints.dropped {
+		return
+	}
+	r.checkpoints.dropped = below
+	r.disk.drop(below)
+}
+
+// Dropped answers a Persist with Drop: the log begins after b now.
+func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err error) {
+	d := &r.disk
+	if d.flying == nil || d.flying.id != id {
+		return
+	}
+	if err != nil {
+		r.Persisted(now, id, err)
+		return
+	}
+	d.flying = nil
+	if b.Index > r.shape().PrevIndex {
+		invariant.Check(b.Index <= r.commit && b.Index <= r.applied, "head dropped to %d, applied is %d", b.Index, r.applied)
+		if r.role == protocol.RoleActive {
+			r.active.DropHead(b.Index, b.Sum)
+		} else {
+			r.passive.DropHead(b.Index, b.Sum)
+		}
+	}
+	r.pump(now)
+}
+
+// cut returns the highest index up to last at which a batch that begins at
+// first has to end: at a mark.
+func cut(entries []protocol.Entry) []protocol.Entry {
+	for i := range entries {
+		if entries[i].Kind == protocol.EntryCheckpoint {
+			return entries[: i+1 : i+1]
+		}
+	}
+	return entries
+}
+
+// take describes the checkpoint that is to be taken after a batch, or returns
+// nil if the batch does not end with a mark.
+func (r *Replica) take(batch []protocol.Entry) *storage.Description {
+	last := &batch[len(batch)-1]
+	if last.Kind != protocol.EntryCheckpoint {
+		return nil
+	}
+	conf, known := r.configurations().At(last.Index)
+	if !known {
+		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
+	}
+	return &storage.Description{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
+}
+
+// marked follows an applied batch, which may end with a mark: that carries what
+// the leader's state was at the one before.
+func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
+	c := &r.checkpoints
+	c.since += protocol.RawSize(batch)
+	c.state = done.StateBytes
+	last := &batch[len(batch)-1]
+	if last.Kind != protocol.EntryCheckpoint {
+		return
+	}
+	m, err := protocol.DecodeMark(last.Data)
+	if err == nil && m.Previous != 0 && m.Previous == c.mark && m.Digest != c.digest {
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: last.Term, Index: m.Previous,
+			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader", m.Previous, c.digest, m.Digest)})
+	}
+	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
+}
+
+// proposeMark lets a leader say that it is time for a checkpoint: when the log
+// since the last one is large, beside the state, or when that was long ago.
+func (r *Replica) proposeMark(now protocol.Instant) {
+	c := &r.checkpoints
+	if c.proposed > r.applied || r.applied <= c.mark || c.since == 0 {
+		return
+	}
+	if c.since < max(r.cfg.CheckpointBytes, c.state/2) && (r.cfg.CheckpointEvery < 0 || now < c.at.Add(r.cfg.CheckpointEvery)) {
+		return
+	}
+	mark := protocol.EncodeMark(protocol.Mark{Previous: c.mark, Digest: c.digest})
+	// Refused only by an overloaded or a deposed leader: later, or others.
+	if i, err := r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
+		c.proposed = i
+	}
+}
+
+// describe fills in what a leader tells a member below its log's begin. Nothing
+// is sent while there is no checkpoint: then the log begins at 1.
+func (r *Replica) describe(e protocol.Envelope, m *protocol.Checkpoint) {
+	if len(r.checkpoints.kept) == 0 || r.checkpoints.kept[0].Index < r.shape().PrevIndex {
+		return
+	}
+	m.Description = storage.EncodeDescription(r.checkpoints.kept[0])
+	r.out.Send = append(r.out.Send, Send{Envelope: e})
+}
+
+// ChunkRead answers a ReadChunk; an error says that the chunk cannot be had.
+func (r *Replica) ChunkRead(now protocol.Instant, x ChunkRead, data []byte, err error) {
+	if err != nil {
+		data = nil
+	}
+	r.gossip.ChunkIs(now, gossip.ChunkRead(x), data)
+	r.pump(now)
+}

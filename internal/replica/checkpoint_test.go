@@ -1,0 +1,500 @@
+package replica
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// described is a checkpoint of a log that found made, with so many chunks.
+func described(rec storage.Recovered, i protocol.Index, chunks int) storage.Description {
+	at, _ := rec.Configurations.At(i)
+	d := storage.Description{Index: i, Term: 2, Configuration: at, Digest: [16]byte{byte(i)}}
+	for k := range rec.Tail {
+		if rec.Tail[k].Index == i {
+			d.Term, d.LogSum = rec.Tail[k].Term, rec.Tail[k].Sum
+		}
+	}
+	if chunks > 0 {
+		d.Items, d.Bytes, d.Chunks = uint64(chunks), uint64(chunks)*storage.ChunkBytesMin, make([]storage.ChunkSum, chunks)
+	}
+	return d
+}
+
+// begun is a log that found made and that has lost everything up to i.
+func begun(rec storage.Recovered, i protocol.Index) storage.Recovered {
+	sum := rec.Tail[i-1].Sum
+	rec.Shape = rec.Shape.Clone()
+	rec.Shape.DropHead(i, sum)
+	rec.Tail = rec.Tail[i:]
+	return rec
+}
+
+func openOn(t *testing.T, self byte, cfg Config, rec storage.Recovered, restored Restored) *Replica {
+	t.Helper()
+	cfg.ID, cfg.Run, cfg.Seed = id(self), 1, 1
+	r, err := New(0, cfg, rec, restored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestJoin(t *testing.T) {
+	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	cutAt10 := begun(rec, 10)
+	sums := func(i protocol.Index) (protocol.LogSum, bool) { return rec.Tail[i-1].Sum, true }
+	other := func(d storage.Description) storage.Description { d.LogSum[0]++; return d }
+	term := func(d storage.Description, t protocol.Term) storage.Description { d.Term = t; return d }
+	far := described(rec, 20, 0)
+	far.Index = 40
+	for name, c := range map[string]struct {
+		rec  storage.Recovered
+		d    storage.Description
+		want Joining
+	}{
+		"in the log":                   {rec, described(rec, 15, 0), JoinKeep},
+		"at its end":                   {rec, described(rec, 20, 0), JoinKeep},
+		"just before its first entry":  {cutAt10, described(rec, 10, 0), JoinKeep},
+		"below its begin":              {cutAt10, described(rec, 9, 0), JoinFetch},
+		"above its end":                {rec, far, JoinReset},
+		"of an empty log":              {storage.Recovered{}, described(rec, 15, 0), JoinReset},
+		"of another term there":        {rec, term(described(rec, 15, 0), 3), JoinReset},
+		"with another log sum there":   {rec, other(described(rec, 15, 0)), JoinReset},
+		"another one just before it":   {cutAt10, other(described(rec, 10, 0)), JoinReset},
+		"below its begin, and another": {cutAt10, other(described(rec, 5, 0)), JoinFetch},
+	} {
+		if got := Join(&c.rec.Shape, sums, &c.d); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// leading returns a leader of one that takes a checkpoint every so many bytes.
+func leading(t *testing.T, cfg Config, rec storage.Recovered, restored Restored) (*Replica, *protocol.Instant) {
+	t.Helper()
+	r := openOn(t, 1, cfg, rec, restored)
+	now := new(protocol.Instant)
+	for range 20 {
+		*now = max(now.Add(time.Millisecond), r.Deadline())
+		r.Tick(*now)
+		serve(t, r)
+	}
+	if !r.leads() {
+		t.Fatal("does not lead")
+	}
+	return r, now
+}
+
+// submit makes the leader append one command of about so many bytes.
+func submit(r *Replica, now protocol.Instant, bytes int) {
+	r.Submit(now, 1, protocol.EncodeCommand(&protocol.Command{
+		Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o", Argument: make([]byte, bytes),
+	}))
+}
+
+// drive answers everything for a while and returns what was to be taken.
+func drive(t *testing.T, r *Replica, now *protocol.Instant, digest byte) (taken []storage.Description) {
+	t.Helper()
+	for range 50 {
+		*now = now.Add(20 * time.Millisecond)
+		r.Tick(*now)
+		e := r.Effects()
+		if e.Persist != nil {
+			r.Persisted(*now, e.Persist.ID, nil)
+		}
+		for _, a := range e.Apply {
+			last := &a.Entries[len(a.Entries)-1]
+			for i := range a.Entries[:len(a.Entries)-1] {
+				if a.Entries[i].Kind == protocol.EntryCheckpoint {
+					t.Errorf("the mark %s is in the middle of a batch", a.Entries[i])
+				}
+			}
+			if (a.Take != nil) != (last.Kind == protocol.EntryCheckpoint) {
+				t.Errorf("batch that ends with %s, taken: %t", last, a.Take != nil)
+			}
+			if a.Take != nil {
+				taken = append(taken, *a.Take)
+			}
+			r.Applied(*now, Applied{Last: last.Index, Results: make([]protocol.Result, len(a.Entries)), Digest: [16]byte{digest}})
+		}
+	}
+	return taken
+}
+
+func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
+	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, rec, Restored{})
+	submit(r, *now, 5_000)
+	if taken := drive(t, r, now, 1); len(taken) != 0 {
+		t.Fatalf("took %v after 5,000 bytes, want none before 10,000", taken)
+	}
+	submit(r, *now, 6_000)
+	taken := drive(t, r, now, 7)
+	if len(taken) != 1 {
+		t.Fatalf("took %d checkpoints, want one", len(taken))
+	}
+	d := taken[0]
+	sum, _ := r.SumAt(d.Index)
+	if d.Term != r.active.Term() || d.LogSum != sum || d.Configuration.Index != 1 || len(d.Configuration.Configuration.Members) != 1 {
+		t.Errorf("described as %+v", d)
+	}
+	submit(r, *now, 11_000)
+	again := drive(t, r, now, 8)
+	if len(again) != 1 {
+		t.Fatalf("took %d checkpoints more, want one", len(again))
+	}
+	m, err := protocol.DecodeMark(r.tail.slice(again[0].Index, again[0].Index)[0].Data)
+	if err != nil || m.Previous != d.Index || m.Digest != [16]byte{7} {
+		t.Errorf("the second mark says %+v, %v, want the digest at %d", m, err, d.Index)
+	}
+}
+
+func TestLeaderAsksForACheckpointAfterAWhile(t *testing.T) {
+	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{CheckpointEvery: time.Hour}, rec, Restored{})
+	submit(r, *now, 10)
+	if taken := drive(t, r, now, 1); len(taken) != 0 {
+		t.Fatalf("took %v at once", taken)
+	}
+	*now = now.Add(time.Hour)
+	if taken := drive(t, r, now, 1); len(taken) != 1 {
+		t.Fatalf("took %d checkpoints after an hour, want one", len(taken))
+	}
+	*now = now.Add(time.Hour)
+	if taken := drive(t, r, now, 1); len(taken) != 0 {
+		t.Errorf("took %d checkpoints although nothing was written", len(taken))
+	}
+}
+
+func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
+	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r := openOn(t, 9, Config{}, rec, Restored{Applied: 20, Kept: []storage.Description{described(rec, 20, 0)}})
+	e := []protocol.Entry{{Index: 21, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 20, Digest: [16]byte{99}})}}
+	protocol.EncodeEntries(e)
+	serve(t, r)
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 20, PrevTerm: 2, Commit: 21, Last: 21, Entries: e})
+	var diverged []protocol.Event
+	for range 10 {
+		fx := r.Effects()
+		if fx.Persist != nil {
+			r.Persisted(1, fx.Persist.ID, nil)
+		}
+		for _, a := range fx.Apply {
+			r.Applied(1, Applied{Last: 21, Results: make([]protocol.Result, len(a.Entries))})
+		}
+		for _, ev := range fx.Events {
+			if ev.Kind == protocol.EventDiverged {
+				diverged = append(diverged, ev)
+			}
+		}
+	}
+	if len(diverged) != 1 || diverged[0].Index != 20 {
+		t.Errorf("told %v, want one divergence at 20", diverged)
+	}
+}
+
+// Counterexample: the head is dropped below the newer checkpoint, whose digest
+// turns out to be bad at the next start: the older one lies below the log's
+// begin and nothing joins the two.
+func TestHeadIsNotDroppedBelowTheNewerCheckpoint(t *testing.T) {
+	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	older, newer := described(rec, 40, 0), described(rec, 80, 0)
+	r, now := leading(t, Config{RetainEntries: -1}, rec, Restored{Applied: 40, Kept: []storage.Description{older}})
+	drop := func() protocol.Index {
+		for range 10 {
+			e := r.Effects()
+			if e.Persist != nil && e.Persist.Drop != 0 {
+				r.Dropped(*now, e.Persist.ID, storage.Begin{Index: e.Persist.Drop - 1, Term: 2, Sum: rec.Tail[e.Persist.Drop-2].Sum}, nil)
+				return e.Persist.Drop
+			}
+			if e.Persist != nil {
+				r.Persisted(*now, e.Persist.ID, nil)
+			}
+		}
+		return 0
+	}
+	r.Kept(*now, []storage.Description{older})
+	if below := drop(); below != 0 {
+		t.Fatalf("head dropped below %d with a single checkpoint", below)
+	}
+	r.Kept(*now, []storage.Description{newer, older})
+	if below := drop(); below != 41 {
+		t.Errorf("head dropped below %d, want 41, after the older of two checkpoints", below)
+	}
+	if first := r.Status(*now).First; first != 41 {
+		t.Errorf("the log begins at %d, want 41", first)
+	}
+	r.Kept(*now, []storage.Description{newer, older})
+	if below := drop(); below != 0 {
+		t.Errorf("head dropped below %d again", below)
+	}
+}
+
+func TestHeadKeepsATailForThoseALittleBehind(t *testing.T) {
+	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{RetainEntries: 70}, rec, Restored{})
+	drive(t, r, now, 1)
+	last := r.Status(*now).Applied
+	r.Kept(*now, []storage.Description{described(rec, 80, 0), described(rec, 60, 0)})
+	e := r.Effects()
+	if e.Persist == nil || e.Persist.Drop != last-70+1 {
+		t.Errorf("persists %+v, want a drop below %d", e.Persist, last-70+1)
+	}
+}
+
+// installing is a member whose log ends at 20 of a log that goes to 100, with
+// the description of a checkpoint at 80.
+func installing(t *testing.T, confs map[protocol.Index]protocol.Configuration) (*Replica, storage.Description, storage.Recovered) {
+	t.Helper()
+	whole := found(2, 100, 100, confs)
+	r := openOn(t, 9, Config{}, found(2, 20, 20, confs), Restored{})
+	serve(t, r)
+	return r, described(whole, 80, 2), whole
+}
+
+func offer(r *Replica, d storage.Description) {
+	r.Receive(1, id(1), &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+}
+
+// fetchAll answers everything up to the end of the installation.
+func fetchAll(t *testing.T, r *Replica, d storage.Description) {
+	t.Helper()
+	e := r.Effects()
+	if len(e.Install) == 0 || e.Install[0].Begin == nil || e.Install[0].Begin.Index != d.Index {
+		t.Fatalf("installs %+v, want the checkpoint at %d to begin", e.Install, d.Index)
+	}
+	r.InstallBegun(2, []int{0, 1}, nil)
+	r.ChunkAdded(3, 0, nil)
+	if e := r.Effects(); len(e.Install) != 0 {
+		t.Fatalf("installs %+v with a chunk missing", e.Install)
+	}
+	r.ChunkAdded(3, 1, nil)
+	if e := r.Effects(); len(e.Install) != 1 || !e.Install[0].Finish {
+		t.Fatalf("installs %+v, want the end", e.Install)
+	}
+}
+
+// Counterexample: the log is reset first, the process dies, and the log begins
+// above a checkpoint that does not exist.
+func TestLogIsResetOnlyAfterTheCheckpointIsDurable(t *testing.T) {
+	for name, confs := range map[string]map[protocol.Index]protocol.Configuration{
+		"passive": {1: conf(1, []byte{1})},
+		"voter":   {1: conf(1, []byte{1, 2, 9})},
+	} {
+		r, d, _ := installing(t, confs)
+		offer(r, d)
+		fetchAll(t, r, d)
+		if e := r.Effects(); e.Persist != nil {
+			t.Fatalf("%s: persists %+v before the pointer is durable", name, e.Persist)
+		}
+		r.InstallFinished(4, []storage.Description{d}, 77, nil)
+		e := r.Effects()
+		if e.Persist == nil || e.Persist.Reset == nil || e.Persist.Reset.Index != 80 || e.Persist.Write.State.Commit != 80 {
+			t.Fatalf("%s: persists %+v, want the log reset to begin after 80", name, e.Persist)
+		}
+		if len(e.Apply) != 0 || r.Status(4).Last != 20 {
+			t.Fatalf("%s: goes on before the log is reset", name)
+		}
+		refuseDurable(t, e.Send)
+		r.Persisted(5, e.Persist.ID, nil)
+		e = r.Effects()
+		if len(e.Apply) != 1 || e.Apply[0].Adopt != 80 {
+			t.Fatalf("%s: applies %+v, want the state of 80 adopted", name, e.Apply)
+		}
+		r.Applied(6, Applied{Last: 80})
+		if s := r.Status(6); s.First != 81 || s.Last != 80 || s.Commit != 80 || s.Applied != 80 {
+			t.Errorf("%s: log %d..%d, committed %d, applied %d; want 81..80, 80, 80", name, s.First, s.Last, s.Commit, s.Applied)
+		}
+		next := []protocol.Entry{{Index: 81, Term: 2, Kind: protocol.EntryNoop}}
+		protocol.EncodeEntries(next)
+		serve(t, r)
+		r.Receive(7, id(1), &protocol.Append{Term: 2, PrevIndex: 80, PrevTerm: 2, Commit: 81, Last: 81, Entries: next})
+		serve(t, r)
+		if s := r.Status(7); s.Applied != 81 {
+			t.Errorf("%s: applied %d, want the log to go on to 81", name, s.Applied)
+		}
+	}
+}
+
+// Meanwhile a member votes by its old log and acknowledges nothing new.
+func TestInstallingMemberAcknowledgesNothingNew(t *testing.T) {
+	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})})
+	offer(r, d)
+	r.Receive(2, id(1), &protocol.Append{Term: 2, PrevIndex: 20, PrevTerm: 2, Commit: 21, Last: 21, Entries: whole.Tail[20:21]})
+	serveWrites(r)
+	for _, s := range r.Effects().Send {
+		if a, ok := s.Message.(*protocol.AppendAnswer); ok && !a.Reject && a.Index > 20 {
+			t.Errorf("acknowledged %d while installing", a.Index)
+		}
+	}
+	if s := r.Status(2); s.Last != 20 {
+		t.Errorf("took entries to %d while installing", s.Last)
+	}
+}
+
+// serveWrites answers writes only, and keeps the rest of the effects.
+func serveWrites(r *Replica) {
+	if p := r.out.Persist; p != nil {
+		r.out.Persist = nil
+		r.Persisted(2, p.ID, nil)
+	}
+}
+
+func TestChunkThatWasNotDescribedIsAskedForAgain(t *testing.T) {
+	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	offer(r, d)
+	r.Effects()
+	r.InstallBegun(2, []int{0, 1}, nil)
+	r.ChunkAdded(3, 0, nil)
+	r.ChunkAdded(3, 1, protocol.ErrCorrupt)
+	if e := r.Effects(); len(e.Install) != 0 || r.Status(3).ChunksLeft != 1 {
+		t.Errorf("installs %+v with %d chunks to come, want one and no end", e.Install, r.Status(3).ChunksLeft)
+	}
+	r.ChunkAdded(3, 1, nil)
+	if e := r.Effects(); len(e.Install) != 1 || !e.Install[0].Finish {
+		t.Errorf("installs %+v, want the end", e.Install)
+	}
+}
+
+func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
+	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	for _, fail := range []func(error){
+		func(err error) { r.InstallBegun(2, nil, err) },
+		func(err error) { r.InstallBegun(2, []int{0, 1}, nil); r.ChunkAdded(2, 0, err) },
+		func(err error) {
+			r.InstallBegun(2, []int{0}, nil)
+			r.ChunkAdded(2, 0, nil)
+			r.InstallFinished(2, nil, 0, err)
+		},
+	} {
+		offer(r, d)
+		if e := r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
+			t.Fatalf("installs %+v, want a beginning", e.Install)
+		}
+		fail(errors.Join(protocol.ErrNoSpace))
+		r.Effects()
+		if s := r.Status(2); s.Installing != 0 {
+			t.Errorf("still installs %d", s.Installing)
+		}
+	}
+}
+
+// An installation at or below what the state has is dropped: it would take the
+// state back.
+func TestInstallBelowWhatIsAppliedIsDropped(t *testing.T) {
+	confs := map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}
+	whole := found(2, 100, 100, confs)
+	r := openOn(t, 9, Config{}, whole, Restored{})
+	serve(t, r)
+	offer(r, described(whole, 80, 2))
+	if e := r.Effects(); len(e.Install) != 0 {
+		t.Errorf("installs %+v below what is committed", e.Install)
+	}
+	// The log brings the rest while the chunks are fetched.
+	r, d, whole := installing(t, confs)
+	offer(r, d)
+	fetchAll(t, r, d)
+	for i := 20; i < 100; i += 10 {
+		r.Receive(4, id(1), &protocol.Append{Term: 2, PrevIndex: whole.Tail[i].Index - 1, PrevTerm: 2, Commit: 100,
+			Last: whole.Tail[i].Index + 9, Entries: whole.Tail[i : i+10]})
+		serve(t, r)
+	}
+	r.InstallFinished(5, []storage.Description{d}, 0, nil)
+	e := r.Effects()
+	if len(e.Install) != 1 || !e.Install[0].Discard || len(e.Apply) != 0 || e.Persist != nil && e.Persist.Reset != nil {
+		t.Errorf("install %+v, apply %+v, persist %+v; want the state discarded", e.Install, e.Apply, e.Persist)
+	}
+	if s := r.Status(5); s.Applied != 100 || s.Checkpoint != 80 {
+		t.Errorf("applied %d with the checkpoint at %d, want 100 and 80", s.Applied, s.Checkpoint)
+	}
+}
+
+// Counterexample: after an install at 80 the log begins at 81; at the next start
+// that checkpoint is bad and only one at 40 is left. "Reset the log to 40" would
+// delete what was acknowledged.
+func TestLogThatBeginsAboveTheCheckpointIsKept(t *testing.T) {
+	confs := map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}
+	whole := found(2, 100, 90, confs)
+	rec := begun(whole, 80)
+	rec.State.Vote = id(1)
+	r := openOn(t, 9, Config{}, rec, Restored{Kept: []storage.Description{described(whole, 40, 2)}})
+	e := r.Effects()
+	if e.Persist != nil && (e.Persist.Write.Truncate || e.Persist.Reset != nil) || len(e.Apply) != 0 || len(e.ReadLog) != 0 {
+		t.Fatalf("persists %+v, applies %+v; want nothing", e.Persist, e.Apply)
+	}
+	if s := r.Status(0); s.Role != protocol.RoleActive || s.Last != 100 || s.Applied != 0 {
+		t.Fatalf("%s, log to %d, applied %d; want a voter with its log to 100 and no state", s.Role, s.Last, s.Applied)
+	}
+	if h := r.HardState(); h.Vote != id(1) {
+		t.Errorf("forgot its vote: %+v", h)
+	}
+	// It acknowledges, and a checkpoint inside of its log completes the state
+	// without touching the log.
+	next := []protocol.Entry{{Index: 101, Term: 2, Kind: protocol.EntryNoop}}
+	protocol.EncodeEntries(next)
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 100, PrevTerm: 2, Commit: 90, Last: 101, Entries: next})
+	serve(t, r)
+	if s := r.Status(1); s.Last != 101 || s.Applied != 0 {
+		t.Fatalf("log to %d, applied %d; want 101 and nothing applied", s.Last, s.Applied)
+	}
+	d := described(whole, 85, 2)
+	offer(r, d)
+	fetchAll(t, r, d)
+	r.InstallFinished(4, []storage.Description{d}, 0, nil)
+	e = r.Effects()
+	if e.Persist != nil && e.Persist.Reset != nil {
+		t.Fatalf("the log is reset to %d although it goes on", e.Persist.Reset.Index)
+	}
+	if len(e.Apply) == 0 || e.Apply[0].Adopt != 85 {
+		t.Fatalf("applies %+v, want the state of 85 adopted first", e.Apply)
+	}
+	r.Applied(5, Applied{Last: 85})
+	for _, a := range e.Apply[1:] {
+		r.Applied(5, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+	}
+	serve(t, r)
+	if s := r.Status(5); s.Applied != 90 || s.Last != 101 || s.First != 81 {
+		t.Errorf("log %d..%d, applied %d; want 81..101 and 90", s.First, s.Last, s.Applied)
+	}
+}
+
+// A member is no source of state that it does not have.
+func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
+	confs := map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1}, 2)}
+	whole := found(2, 100, 100, confs)
+	kept := []storage.Description{described(whole, 80, 2), described(whole, 40, 2)}
+	r := openOn(t, 1, Config{}, begun(whole, 40), Restored{Applied: 80, Kept: kept})
+	now := protocol.Instant(0)
+	var got *protocol.Checkpoint
+	for range 60 {
+		now = max(now.Add(time.Millisecond), r.Deadline())
+		r.Tick(now)
+		for range 10 {
+			e := r.Effects()
+			if e.Persist != nil {
+				r.Persisted(now, e.Persist.ID, nil)
+			}
+			for _, a := range e.Apply {
+				r.Applied(now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+			}
+			for _, s := range e.Send {
+				switch m := s.Message.(type) {
+				case *protocol.Append:
+					r.Receive(now, id(2), &protocol.AppendAnswer{Term: m.Term, Reject: true, Index: m.PrevIndex, HintIndex: 3, HintTerm: 2})
+				case *protocol.Checkpoint:
+					got = m
+				}
+			}
+		}
+	}
+	if got == nil {
+		t.Fatal("a learner below the log's begin hears of no checkpoint")
+	}
+	if d, err := storage.DecodeDescription(got.Description); err != nil || d.Index != 80 {
+		t.Errorf("described %d, %v; want the newest one at 80", d.Index, err)
+	}
+}

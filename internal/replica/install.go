@@ -1,0 +1,248 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/passive"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// phase is how far an installation is.
+type phase uint8
+
+const (
+	installNone   phase = iota
+	installBegins       // the store prepares
+	installFetches
+	installFinishes // the store builds the state and moves its pointer
+	installResets   // the log is begun anew after it
+)
+
+// install is the installation of a checkpoint, if one is under way.
+type install struct {
+	phase phase
+	d     storage.Description
+	have  []bool // chunks, by number
+	left  int
+	time  protocol.ClusterTime // of the state, when it is built
+}
+
+// lost reports whether the log begins above what is applied: only a checkpoint
+// can complete the state.
+func (r *Replica) lost() bool { return r.apply.handed < r.shape().PrevIndex }
+
+// offered takes the description of a checkpoint that may be trusted: it came
+// from the leader, or gossip has confirmed it. The leader repeats itself, and
+// what is under way goes on; gossip offers another one only when the one under
+// way cannot be had any more.
+func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool) {
+	d, err := storage.DecodeDescription(o.Description)
+	if err != nil {
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Member: o.From, Text: err.Error()})
+		return
+	}
+	if d.Index <= r.commit && !r.lost() {
+		// The leader thinks that this member is further behind than it is.
+		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {
+			r.installRole(now, &d, 0)
+		}
+		return
+	}
+	if d.Index < r.shape().PrevIndex || d.Index <= r.apply.handed {
+		return
+	}
+	x := &r.install
+	if x.phase > installFetches || x.phase != installNone && (byLeader || d.Index <= x.d.Index) {
+		return
+	}
+	r.gossip.StopFetch(now)
+	*x = install{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
+	r.setInstalling(now, !r.lost() || d.Index > r.shape().LastIndex())
+	r.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
+	r.out.Install = append(r.out.Install, InstallStep{Begin: &d})
+}
+
+// setInstalling tells the core of an active. [S] Meanwhile it votes by its old
+// log, acknowledges nothing new and does not campaign.
+func (r *Replica) setInstalling(now protocol.Instant, on bool) {
+	if r.role == protocol.RoleActive {
+		r.active.SetInstalling(now, on)
+	}
+}
+
+// InstallBegun answers InstallStep.Begin with the numbers of the chunks that
+// are wanted.
+func (r *Replica) InstallBegun(now protocol.Instant, missing []int, err error) {
+	x := &r.install
+	if x.phase != installBegins {
+		return
+	}
+	if err != nil {
+		r.giveUpInstall(now, err)
+		r.pump(now)
+		return
+	}
+	for i := range x.have {
+		x.have[i] = true
+	}
+	for _, n := range missing {
+		x.have[n] = false
+	}
+	x.left = len(missing)
+	x.phase = installFetches
+	if x.left > 0 {
+		r.gossip.Fetch(now, gossip.Fetching{Index: x.d.Index, Sum: x.d.LogSum, Missing: missing})
+	}
+	r.finishInstall()
+	r.pump(now)
+}
+
+// arrived hands a chunk to the store.
+func (r *Replica) arrived(c *gossip.ChunkArrived) {
+	x := &r.install
+	if x.phase != installFetches || c.Index != x.d.Index || c.Number < 0 || c.Number >= len(x.have) || x.have[c.Number] {
+		return
+	}
+	r.out.Install = append(r.out.Install, InstallStep{Chunk: &Chunk{From: c.From, Number: c.Number, Data: c.Data}})
+}
+
+// ChunkAdded answers InstallStep.Chunk. An error of protocol.ErrCorrupt says
+// that these were not the described bytes: others are asked.
+func (r *Replica) ChunkAdded(now protocol.Instant, number int, err error) {
+	x := &r.install
+	if x.phase != installFetches || number < 0 || number >= len(x.have) {
+		return
+	}
+	if err != nil && !errors.Is(err, protocol.ErrCorrupt) {
+		r.giveUpInstall(now, err)
+		r.pump(now)
+		return
+	}
+	r.gossip.ChunkAdded(now, number, err == nil)
+	if err == nil && !x.have[number] {
+		x.have[number] = true
+		x.left--
+		r.finishInstall()
+	}
+	r.pump(now)
+}
+
+// finishInstall asks for the end of a complete installation.
+func (r *Replica) finishInstall() {
+	if x := &r.install; x.phase == installFetches && x.left == 0 {
+		x.phase = installFinishes
+		r.out.Install = append(r.out.Install, InstallStep{Finish: true})
+	}
+}
+
+// InstallFinished answers InstallStep.Finish: the checkpoint is the newest kept
+// one, durably, and the state is built beside the one in force.
+func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Description, time protocol.ClusterTime, err error) {
+	x := &r.install
+	if x.phase != installFinishes {
+		return
+	}
+	if err != nil {
+		r.keep(now, kept)
+		r.giveUpInstall(now, err)
+		r.pump(now)
+		return
+	}
+	r.gossip.StopFetch(now)
+	x.time = time
+	if x.d.Index <= r.apply.handed {
+		// The log has brought the state further meanwhile.
+		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
+		r.endInstall(now)
+		r.keep(now, kept)
+		r.pump(now)
+		return
+	}
+	r.checkpoints.kept = kept // the head is dropped when the log has followed
+	switch Join(r.shape(), r.tail.sumAt, &x.d) {
+	case JoinKeep:
+		r.follow(now)
+	case JoinReset:
+		if x.d.Index <= r.commit {
+			invariant.Check(false, "the checkpoint at %d contradicts what is committed here", x.d.Index)
+		}
+		x.phase = installResets
+		r.setInstalling(now, true)
+	case JoinFetch: // the log's head was dropped above it meanwhile
+		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
+		r.endInstall(now)
+	}
+	r.pump(now)
+}
+
+// startReset begins the log anew when nothing else waits for the disk.
+func (r *Replica) startReset() {
+	x, d := &r.install, &r.disk
+	if x.phase != installResets || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
+		return
+	}
+	state := r.hardState()
+	state.Term = max(state.Term, x.d.Term)
+	if state.Term != r.hardState().Term {
+		state.Vote = protocol.MemberID{}
+	}
+	state.Commit = x.d.Index
+	b := BeginAfter(&x.d)
+	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
+}
+
+// reset says that the log begins after the checkpoint, durably.
+func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
+	invariant.Check(r.install.phase == installResets, "the log was reset to %d without an installation", b.Index)
+	r.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
+	r.disk.written, r.disk.cut = b.Index, false
+	r.fetches.list = nil // of a log that is no more
+	r.apply.reading = false
+	r.follow(now)
+}
+
+// follow makes the role and the state follow an installed checkpoint: the log
+// holds its last entry, or begins after it.
+func (r *Replica) follow(now protocol.Instant) {
+	x := &r.install
+	d := x.d
+	r.installRole(now, &d, x.time)
+	r.commit = max(r.commit, d.Index)
+	a := &r.apply
+	a.handed = d.Index
+	a.flights = append(a.flights, flight{adopt: d.Index})
+	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index})
+	r.checkpoints.mark, r.checkpoints.digest = d.Index, d.Digest
+	r.checkpoints.since, r.checkpoints.at = 0, now
+	r.event(protocol.EventInstalled, fmt.Sprintf("the checkpoint at %d", d.Index))
+	r.endInstall(now)
+}
+
+// installRole tells the core where its log stands now.
+func (r *Replica) installRole(now protocol.Instant, d *storage.Description, time protocol.ClusterTime) {
+	if r.role == protocol.RoleActive {
+		r.active.Install(now, active.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time})
+		return
+	}
+	r.passive.Install(now, passive.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time})
+}
+
+// endInstall forgets the installation.
+func (r *Replica) endInstall(now protocol.Instant) {
+	r.install = install{}
+	r.setInstalling(now, false)
+	r.offerKept(now)
+}
+
+// giveUpInstall ends an installation that cannot go on. What it has stays with
+// the store, which resumes it when it is offered again.
+func (r *Replica) giveUpInstall(now protocol.Instant, err error) {
+	r.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", r.install.d.Index, err))
+	r.gossip.StopFetch(now)
+	r.endInstall(now)
+}
