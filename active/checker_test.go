@@ -17,7 +17,7 @@ type checker struct {
 	done    []protocol.Entry  // committed, in order
 	doneAt  []protocol.Instant
 	seen    map[protocol.MemberID]sight
-	counts  struct{ elections, truncations, commits, reads, changes, joint int }
+	counts  struct{ elections, truncations, commits, reads, changes, joint, installs int }
 }
 
 // place is a position that log matching says has one content.

@@ -26,10 +26,13 @@ type cluster struct {
 	solo  bool // the others are played by the test
 }
 
-// image is what a disk holds.
+// image is what a disk holds. The state of a checkpoint at index i is all
+// entries up to i: log has those of the checkpoint, up to begin, and after them
+// those of the log, which begins there.
 type image struct {
 	state protocol.HardState
 	log   []protocol.Entry
+	begin protocol.Index
 }
 
 // node owns one member: active if m is set, else passive, unless it is down.
@@ -42,6 +45,10 @@ type node struct {
 	// state is the hard state in memory while it is passive.
 	state protocol.HardState
 	log   []protocol.Entry // in memory; index i at log[i-1]
+	begin protocol.Index   // the log begins after it; what lies below is the state of a checkpoint
+
+	offered    *offer // by a leader, not taken up yet
+	installing *offer // being fetched
 
 	durable image
 	write   *protocol.Write  // in flight
@@ -114,8 +121,10 @@ func (c *cluster) byID(id protocol.MemberID) *node { return c.node(nameOf(id)) }
 func (c *cluster) start(n *node, taking bool) {
 	n.down, n.write, n.m = false, nil, nil
 	n.runs++
-	n.log = slices.Clone(n.durable.log)
+	n.log, n.begin = slices.Clone(n.durable.log), n.durable.begin
 	n.state = n.durable.state
+	n.state.Commit = max(n.state.Commit, n.begin)
+	n.offered, n.installing = nil, nil
 	configs := c.configurations(n)
 	if configs.RoleOf(n.id, n.state.Commit, len(n.log) == 0) == protocol.RoleActive {
 		c.becomeActive(n, taking)
@@ -156,15 +165,20 @@ func (c *cluster) becomeActive(n *node, taking bool) {
 	cfg.ID, cfg.Run, cfg.Seed = n.id, protocol.RunID(100*n.runs)+protocol.RunID(n.id[0]), uint64(n.runs)<<32|uint64(n.id[0])
 	c.tune(&cfg)
 	start := Start{State: n.state, Configurations: configurationsOf(c.base, n.log), Taking: taking}
-	for _, e := range n.log {
-		start.Shape.Append(e.Term)
-		start.LastTime = e.Time
+	start.Shape = shapeOf(n.log, n.begin)
+	start.Configurations.DropHead(n.begin)
+	if len(n.log) > 0 {
+		start.LastTime = n.log[len(n.log)-1].Time
 	}
 	n.m = New(c.now, cfg, start, n)
+	if n.installing != nil {
+		n.m.SetInstalling(c.now, true)
+	}
 }
 
 // Fit lets a node be the member's Log.
 func (n *node) Fit(first, last protocol.Index, bytes int) protocol.Index {
+	invariant.Check(first > n.begin, "%s is asked for %d, its log begins at %d", n.name, first, n.begin+1)
 	size, i := len(n.log[first-1].Raw), first
 	for i < last && size+len(n.log[i].Raw) <= bytes {
 		size += len(n.log[i].Raw)
@@ -205,7 +219,7 @@ func (c *cluster) judge(n *node) bool {
 		n.state = n.m.HardState()
 		n.m, n.write = nil, nil
 		n.log = n.log[:n.state.Commit]
-		n.durable = image{n.state, slices.Clone(n.log)}
+		n.durable = image{n.state, slices.Clone(n.log), n.begin}
 	default:
 		return false
 	}
@@ -242,10 +256,17 @@ func (c *cluster) serve(n *node) {
 		}
 	}
 	for _, e := range r.Messages {
-		if a, ok := e.Message.(*protocol.Append); ok {
+		switch a := e.Message.(type) {
+		case *protocol.Append:
+			invariant.Check(a.PrevIndex >= n.begin, "%s sends what follows %d, its log begins at %d", n.name, a.PrevIndex, n.begin+1)
 			a.Entries = slices.Clone(n.log[a.PrevIndex:a.Last])
+		case *protocol.Checkpoint:
+			a.Description = fmt.Append(nil, n.begin)
 		}
 		c.send(e)
+	}
+	if o := r.Checkpoint; o != nil {
+		n.offered = offerOf(o)
 	}
 	for _, read := range r.Reads {
 		c.trace("%s read %d of run %d: index=%d %s", n.name, read.Request, read.Run, read.Index, read.Code)
@@ -273,7 +294,7 @@ func (c *cluster) send(e protocol.Envelope) {
 func (n *node) land() {
 	w := n.write
 	if w.SyncAll {
-		n.durable = image{w.State, n.entries}
+		n.durable = image{w.State, n.entries, n.begin}
 		return
 	}
 	if w.Truncate && int(w.After) < len(n.durable.log) {
@@ -311,10 +332,19 @@ func (c *cluster) deliver(i int) {
 }
 
 func (c *cluster) step(to *node, from protocol.MemberID, msg protocol.Message) {
+	switch a := msg.(type) {
+	case *protocol.Append:
+		if to.m == nil {
+			c.passiveAppend(to, from, a)
+		}
+	case *protocol.Checkpoint:
+		if to.m == nil {
+			to.offered = offerOf(&protocol.Offer{From: from, Description: a.Description})
+			c.passiveAppend(to, from, &protocol.Append{Term: a.Term})
+		}
+	}
 	if to.m != nil {
 		to.m.Step(c.now, from, msg)
-	} else if a, ok := msg.(*protocol.Append); ok {
-		c.passiveAppend(to, from, a)
 	}
 	c.settle(to)
 }

@@ -46,6 +46,8 @@ func describe(msg protocol.Message) string {
 		return fmt.Sprintf("read-index origin=%s run=%d request=%d", nameOf(a.Origin), a.Run, a.Request)
 	case *protocol.ReadIndexAnswer:
 		return fmt.Sprintf("read-index-answer run=%d request=%d index=%d %s", a.Run, a.Request, a.Index, a.Code)
+	case *protocol.Checkpoint:
+		return fmt.Sprintf("checkpoint term=%d of=%s", a.Term, a.Description)
 	case *protocol.TimeoutNow:
 		return fmt.Sprintf("timeout-now term=%d", a.Term)
 	}
@@ -108,6 +110,12 @@ func describeStatus(n *node) string {
 	}
 	s := n.m.Status()
 	out := fmt.Sprintf("%s %s term=%d leader=%s commit=%d last=%d durable=%d", n.name, s.State, s.Term, nameOf(s.Leader), s.Commit, s.Last, s.Durable)
+	if n.begin > 0 {
+		out += fmt.Sprintf(" begin=%d", n.begin+1)
+	}
+	if s.Installing {
+		out += " installing"
+	}
 	for _, p := range s.Progress {
 		quiet := ""
 		if !p.Active {

@@ -59,6 +59,8 @@ func (h *hash) message(msg protocol.Message) {
 	case *protocol.AppendAnswer:
 		h.put(uint64(msg.Term)<<48 | uint64(msg.Index)<<32 | uint64(msg.HintIndex)<<16 | uint64(msg.HintTerm))
 		h.flag(msg.Reject)
+	case *protocol.Checkpoint:
+		h.put(uint64(msg.Term)<<32 | uint64(msg.Description[0]))
 	case *protocol.Heartbeat:
 		h.put(uint64(msg.Term)<<32 | uint64(msg.Commit))
 	default:
@@ -86,6 +88,7 @@ func (n *host) seal(i int) {
 		h.entries(n.log)
 		h.state(n.durable.state, &names)
 		h.entries(n.durable.log)
+		h.put(uint64(n.durable.begin)<<32 | uint64(n.offered)<<16 | uint64(n.installing)<<8 | uint64(m.outside))
 		n.sealDisk(&h, &names)
 		for v, b := range m.ballots {
 			if b != ballotOpen { // members have no order
@@ -153,7 +156,7 @@ func (w *world) fingerprint() uint64 {
 	for k := range namings {
 		names := namings[k] // a copy: nobody changes the table
 		var h hash
-		h.put(uint64(w.proposals)<<16 | uint64(w.crashes)<<8 | uint64(w.duplicates))
+		h.put(uint64(w.compactions)<<24 | uint64(w.proposals)<<16 | uint64(w.crashes)<<8 | uint64(w.duplicates))
 		for _, d := range w.done {
 			h.put(uint64(d.term)<<32 | uint64(d.at)<<16 | uint64(d.data))
 		}

@@ -17,7 +17,7 @@ type world struct {
 	done    []mark   // what was ever committed, in order
 	leaders [9]uint8 // by term: 1 + the number of who led it
 
-	proposals, crashes, duplicates int
+	proposals, crashes, duplicates, compactions int
 
 	before *world // and the action that made this of it
 	by     action
@@ -34,11 +34,14 @@ type mark struct {
 // host is one member with its disk.
 type host struct {
 	m       *Member
-	log     []protocol.Entry
+	log     []protocol.Entry // up to durable.begin as the state of a checkpoint
 	durable image
 	write   *protocol.Write
 	entries []protocol.Entry // of write
-	print   prints
+	// offered is the index of a checkpoint that a leader has offered, and
+	// installing the one that is being fetched; 0 is none.
+	offered, installing protocol.Index
+	print               prints
 }
 
 // letter is a message under way.
@@ -71,14 +74,13 @@ func newWorld(b *bounds) *world {
 
 // boot starts a member from its disk.
 func (h *host) boot(i int) {
-	h.log, h.write, h.entries = slices.Clip(h.durable.log), nil, nil
+	h.log, h.write, h.entries, h.offered, h.installing = slices.Clip(h.durable.log), nil, nil, 0, 0
 	start := Start{
 		State:          h.durable.state,
+		Shape:          shapeOf(h.log, h.durable.begin),
 		Configurations: protocol.NewConfigurations(protocol.ConfigurationAt{Configuration: configurationOf("a", "b", "c")}),
 	}
-	for k := range h.log {
-		start.Shape.Append(h.log[k].Term)
-	}
+	start.State.Commit = max(start.State.Commit, h.durable.begin)
 	h.m = New(standstill, Config{ID: idOf(string(rune('a' + i))), Run: 1, Seed: 1, AppendBytesMax: 1}, start, h)
 }
 
@@ -154,6 +156,16 @@ func (w *world) after(b *bounds, a action) *world {
 			h.land()
 		}
 		h.boot(a.node)
+	case actCompact:
+		n.compactions++
+		at := h.compactable()
+		h.durable.begin = at
+		h.m.DropHead(at, sumOf(h.log[:at]))
+	case actFetch:
+		h.offered, h.installing = 0, h.offered
+		h.m.SetInstalling(standstill, true)
+	case actInstall:
+		n.install(h)
 	case actDuplicate, actDeliver:
 		if a.kind == actDuplicate {
 			n.duplicates++
@@ -167,6 +179,38 @@ func (w *world) after(b *bounds, a action) *world {
 	return &n
 }
 
+// compactable returns up to where a member may drop its log's head: what it
+// knows to be committed, and has on disk.
+func (h *host) compactable() protocol.Index {
+	at := min(h.m.hard.Commit, protocol.Index(len(h.durable.log)))
+	if !slices.EqualFunc(h.log[:at], h.durable.log[:at], sameEntry) {
+		return 0
+	}
+	return at
+}
+
+// install puts the checkpoint that a host fetched in place: one at an index has
+// what was ever committed up to there, whoever it comes from.
+func (w *world) install(h *host) {
+	at := h.installing
+	state := make([]protocol.Entry, at)
+	for i, d := range w.done[:at] {
+		state[i] = protocol.Entry{Index: protocol.Index(i + 1), Term: d.term, Kind: protocol.EntryCommand, Data: []byte{d.data}}
+		if d.data == 0 {
+			state[i].Kind, state[i].Data = protocol.EntryNoop, nil
+		}
+	}
+	protocol.EncodeEntries(state)
+	if int(at) > len(h.log) || !sameEntry(h.log[at-1], state[at-1]) {
+		h.durable = image{state: h.durable.state, log: state, begin: at}
+		h.durable.state.Commit = at
+		h.log = slices.Clip(state)
+	}
+	h.installing = 0
+	base := protocol.ConfigurationAt{Configuration: configurationOf("a", "b", "c")}
+	h.m.Install(standstill, Begin{Index: at, Term: state[at-1].Term, Sum: sumOf(state), Configuration: base})
+}
+
 // serve takes what a member has to say.
 func (w *world) serve(i int) {
 	h := w.nodes[i]
@@ -176,6 +220,9 @@ func (w *world) serve(i int) {
 			h.log = slices.Clip(h.log[:r.Delta.After])
 		}
 		h.log = append(slices.Clip(h.log), r.Delta.Entries...)
+		if o := r.Checkpoint; o != nil {
+			h.offered = protocol.Index(o.Description[0])
+		}
 		if r.Write != nil {
 			invariant.Check(h.write == nil, "two writes in flight")
 			h.write, h.entries = r.Write, nil
@@ -192,7 +239,10 @@ func (w *world) serve(i int) {
 					continue // an append says as much
 				}
 			case *protocol.Append:
+				invariant.Check(msg.PrevIndex >= h.durable.begin, "an append follows %d, the log begins at %d", msg.PrevIndex, h.durable.begin+1)
 				msg.Entries = slices.Clip(h.log[msg.PrevIndex:msg.Last])
+			case *protocol.Checkpoint:
+				msg.Description = []byte{byte(h.durable.begin)}
 			}
 			l := &letter{Envelope: e}
 			l.seal()
@@ -217,7 +267,7 @@ func (h *host) land() {
 		invariant.Check(int(w.First) == len(log)+1, "write of %d..%d on a disk that ends at %d", w.First, w.Last, len(log))
 		log = append(slices.Clip(log), h.entries...)
 	}
-	h.durable = image{w.State, slices.Clip(log)}
+	h.durable.state, h.durable.log = w.State, slices.Clip(log)
 	h.write, h.entries = nil, nil
 }
 
@@ -230,6 +280,8 @@ func (w *world) tidy() {
 		case *protocol.Vote:
 			return msg.Term < h.durable.state.Term
 		case *protocol.Append:
+			return msg.Term < h.durable.state.Term
+		case *protocol.Checkpoint:
 			return msg.Term < h.durable.state.Term
 		case *protocol.Heartbeat:
 			return msg.Term < h.durable.state.Term

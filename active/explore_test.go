@@ -28,14 +28,15 @@ import (
 
 // bounds limit what is explored. The space within them is finite.
 type bounds struct {
-	name       string
-	logs       [3][]int // the terms of what each log begins with
-	term       int      // that all are in at the start
-	terms      int      // the highest term
-	proposals  int
-	crashes    int
-	duplicates int
-	wire       int // messages under way at most; of more, any are lost
+	name        string
+	logs        [3][]int // the terms of what each log begins with
+	term        int      // that all are in at the start
+	terms       int      // the highest term
+	proposals   int
+	crashes     int
+	duplicates  int
+	compactions int
+	wire        int // messages under way at most; of more, any are lost
 }
 
 // within are the spaces of the small run.
@@ -44,6 +45,10 @@ func within() []bounds {
 		{name: "one term", terms: 1, proposals: 1, wire: 2},
 		{name: "one crash", terms: 1, crashes: 1, wire: 1},
 		{name: "two terms", terms: 2, proposals: 1, wire: 1},
+		{name: "a checkpoint in place of another log", logs: [3][]int{{1, 1}, {1, 1}, {1, 2}}, term: 2, terms: 4, compactions: 1, wire: 1},
+		{name: "two compactions", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 3, compactions: 2, wire: 1},
+		{name: "compaction and a crash", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, compactions: 1, crashes: 1, wire: 1},
+		{name: "compaction and late messages", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, compactions: 1, wire: 2},
 		{name: "figure 8", logs: [3][]int{{1}, {2}, {}}, term: 2, terms: 4, wire: 1},
 	}
 }
@@ -80,10 +85,13 @@ func explored(t *testing.T, b bounds, limit int) (closed bool) {
 	if e.violation != "" {
 		t.Errorf("%s: %s", b.name, e.violation)
 	}
-	t.Logf("%s: %d distinct states, %d steps, closed: %t, leaders in %d of them, commits in %d, depth %d, %v",
-		b.name, e.seen.len(), e.steps, closed, e.withLeader, e.withCommit, e.deepest, time.Since(began).Round(time.Millisecond))
+	t.Logf("%s: %d distinct states, %d steps, closed: %t, leaders in %d of them, commits in %d, a head dropped in %d, %d installs, depth %d, %v",
+		b.name, e.seen.len(), e.steps, closed, e.withLeader, e.withCommit, e.withBegin, e.installs, e.deepest, time.Since(began).Round(time.Millisecond))
 	if e.violation == "" && (e.withLeader == 0 || e.withCommit == 0) {
 		t.Errorf("%s: no state has a leader and a commit: nothing was proved", b.name)
+	}
+	if b.compactions > 0 && e.violation == "" && e.installs == 0 {
+		t.Errorf("%s: no checkpoint was installed: nothing was proved of them", b.name)
 	}
 	return closed
 }
@@ -97,6 +105,8 @@ type explorer struct {
 	steps      int
 	withLeader int
 	withCommit int
+	withBegin  int // states in which a log begins above index 1
+	installs   int // steps to a new state
 	deepest    int
 	violation  string
 }
@@ -129,8 +139,14 @@ func (e *explorer) run() (closed bool) {
 
 func (e *explorer) count(w *world) {
 	e.deepest = max(e.deepest, w.depth)
+	if w.by.kind == actInstall {
+		e.installs++
+	}
 	if len(w.done) > 0 {
 		e.withCommit++
+	}
+	if slices.ContainsFunc(w.nodes[:], func(n *host) bool { return n.durable.begin > 0 }) {
+		e.withBegin++
 	}
 	for _, n := range w.nodes {
 		if n.m.state == StateLeader {
@@ -280,6 +296,9 @@ const (
 	actDeliver
 	actDuplicate // delivered, and still under way
 	actLose
+	actCompact // drop the log's head, up to the commit index
+	actFetch   // take up the offer of a checkpoint
+	actInstall // have it in place
 )
 
 type action struct {
@@ -303,6 +322,12 @@ func (a action) String() string {
 		return name + " crashes and restarts"
 	case actCrashLate:
 		return name + " crashes and restarts, its write is on disk"
+	case actCompact:
+		return name + " drops its log up to the commit index"
+	case actFetch:
+		return name + " fetches the checkpoint that it is offered"
+	case actInstall:
+		return name + " installs it"
 	}
 	text := fmt.Sprintf("%s->%s %s", nameOf(a.message.From), name, describe(a.message.Message))
 	switch a.kind {
@@ -337,6 +362,15 @@ func (w *world) each(b *bounds, visit func(action)) {
 		}
 		if n.write != nil {
 			visit(action{kind: actPersist, node: i})
+		}
+		if w.compactions < b.compactions && n.compactable() > n.durable.begin {
+			visit(action{kind: actCompact, node: i})
+		}
+		if n.offered > 0 {
+			visit(action{kind: actFetch, node: i})
+		}
+		if n.installing > 0 && n.write == nil {
+			visit(action{kind: actInstall, node: i})
 		}
 		if w.crashes < b.crashes {
 			visit(action{kind: actCrash, node: i})

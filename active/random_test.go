@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced int
+	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -43,9 +43,10 @@ func TestRandomClusters(t *testing.T) {
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
 		joint, transfers = joint+k.joint, transfers+r.transfers
 		adopted, replaced = adopted+r.adopted, replaced+r.replaced
+		heads, offers, resets = heads+r.heads, offers+r.offers, resets+r.resets
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others",
-		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets)
 	for _, rare := range []struct {
 		name string
 		got  int
@@ -53,6 +54,7 @@ func TestRandomClusters(t *testing.T) {
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
 		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"adopted runs", adopted, 100},
+		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -70,6 +72,7 @@ type randomRun struct {
 	crashes int
 
 	transfers, adopted, replaced int
+	heads, offers, resets        int
 	loss                         float64
 	names                        []string
 }
@@ -123,6 +126,10 @@ func (r *randomRun) all() (err error) {
 func (r *randomRun) act() {
 	c, rng := r.c, r.rng
 	n := c.nodes[rng.IntN(len(c.nodes))]
+	if rng.IntN(50) == 0 {
+		r.checkpoints(n)
+		return
+	}
 	switch p := rng.IntN(1000); {
 	case p < 540:
 		r.deliverSome()
@@ -280,11 +287,64 @@ func (r *randomRun) flock(n *node) {
 	if r.rng.IntN(2) == 0 {
 		first, last = min(n.commit()+1, from.commit()), from.commit()
 	}
+	if first = max(first, from.begin+1); first > last {
+		return // nobody has entries from below the beginning of its log
+	}
 	before := len(n.log)
 	if r.c.adopt(n, from, first, last) == Adopted && n.m != nil && len(n.log) <= before {
 		r.replaced++
 	} else if n.m != nil {
 		r.adopted++
+	}
+}
+
+// checkpoints drops a log's head, or takes the next step of an install: the
+// leader's offer is taken up, or the checkpoint of anybody, as when the own one
+// is damaged; it is put in place, or given up.
+func (r *randomRun) checkpoints(n *node) {
+	c, rng := r.c, r.rng
+	if rng.IntN(2) == 0 {
+		if at := n.commit(); !n.down && at > 0 && c.compact(n, at-protocol.Index(rng.IntN(int(at+1)/2))) {
+			r.heads++
+		}
+		return
+	}
+	for _, other := range c.nodes {
+		if other.offered != nil || other.installing != nil {
+			n = other
+		}
+	}
+	switch {
+	case n.down:
+	case n.installing != nil && rng.IntN(5) == 0:
+		c.giveUp(n)
+	case n.installing != nil:
+		began := n.begin
+		c.install(n)
+		if n.begin > began {
+			r.resets++
+		}
+	case n.offered != nil:
+		c.fetch(n, n.offered)
+		r.offers++
+	case rng.IntN(8) == 0:
+		from := c.nodes[rng.IntN(len(c.nodes))]
+		if at := from.commit(); at > 0 {
+			c.fetch(n, &offer{from: from.id, index: 1 + protocol.Index(rng.IntN(int(at)))})
+		}
+	}
+}
+
+// catchUpAll lets every member take up what it is offered.
+func (r *randomRun) catchUpAll(d time.Duration) {
+	for end := r.c.now.Add(d); r.c.now < end; {
+		r.c.pass(500 * time.Millisecond)
+		for _, n := range r.c.nodes {
+			if n.offered != nil {
+				r.c.fetch(n, n.offered)
+				r.c.install(n)
+			}
+		}
 	}
 }
 
@@ -352,8 +412,11 @@ func (r *randomRun) recover() {
 			c.persist(n)
 			c.settle(n)
 		}
+		if n.installing != nil {
+			c.giveUp(n)
+		}
 	}
-	c.pass(8 * time.Second)
+	r.catchUpAll(8 * time.Second)
 	l := c.leader()
 	invariant.Check(l != nil, "no leader after the faults stopped")
 	invariant.Check(!l.m.current.Configuration.Joint(), "a change is left half done: %v", l.m.current.Configuration)
@@ -362,7 +425,7 @@ func (r *randomRun) recover() {
 	before := len(c.check.done)
 	i, err := c.propose(l.name, "the end")
 	invariant.Check(err == nil, "proposal after the faults stopped: %v", err)
-	c.pass(2 * time.Second)
+	r.catchUpAll(2 * time.Second)
 	r.collectReads()
 	invariant.Check(len(c.check.done) > before && len(c.check.done) >= int(i), "nothing is committed after the faults stopped")
 	for _, line := range l.m.current.Configuration.Members {
@@ -382,7 +445,11 @@ func (r *randomRun) recover() {
 func (r *randomRun) allFindOut(l *node) {
 	for _, n := range r.c.nodes {
 		if n.m != nil && n.m.Adrift(r.c.now) {
-			r.c.adopt(n, l, 1, l.commit())
+			if n.commit() < l.begin {
+				r.c.fetch(n, &offer{from: l.id, index: l.begin})
+				r.c.install(n)
+			}
+			r.c.adopt(n, l, l.begin+1, l.commit())
 		}
 		named := l.m.current.Configuration.Names(n.id)
 		invariant.Check(named == (n.m != nil), "%s is active: %t, named by the leader's configuration: %t", n.name, n.m != nil, named)

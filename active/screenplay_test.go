@@ -32,6 +32,9 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	change a lease=450ms        lease reads
 //	transfer a b                a hands its leadership over to b, or to the best
 //	adopt d a first=4 last=9    d is brought entries of a by the flock
+//	compact a 9                 a's checkpoint at 9 is durable: its log begins at 10
+//	fetch b a 9                 b begins to install a's checkpoint at 9 (what was offered, without)
+//	install b                   it is in place; with dropped: it is given up
 //	read a 7                    read-index request 7 at a
 //	send a->b vote term=3 ...   a message out of the blue
 //	deliver a->b                what is under way, once; * for anybody
@@ -216,6 +219,24 @@ func (s *stage) world(verb string, args []string) {
 		}
 	case "heal":
 		c.heal()
+	case "compact":
+		i, _ := strconv.Atoi(args[1])
+		c.compact(c.node(args[0]), protocol.Index(i))
+	case "fetch":
+		n := c.node(args[0])
+		o := n.offered
+		if len(args) > 1 {
+			i, _ := strconv.Atoi(args[2])
+			o = &offer{from: idOf(args[1]), index: protocol.Index(i)}
+		}
+		s.say("%s", c.fetch(n, o))
+	case "install":
+		n := c.node(args[0])
+		if len(args) > 1 {
+			c.giveUp(n)
+		} else {
+			s.say("%s", c.install(n))
+		}
 	case "async":
 		c.node(args[0]).async = args[1] == "on"
 	case "persist":
