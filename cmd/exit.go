@@ -71,11 +71,12 @@ var exitCodes = map[protocol.Code]int{
 	starling.ErrEmpty.Code:    exitNotFound,
 	starling.ErrOverflow.Code: exitRefused,
 
-	protocol.ErrPanicked.Code:   exitFailure,
-	protocol.ErrMalformed.Code:  exitFailure,
-	protocol.ErrDirectory.Code:  exitFailure,
-	protocol.ErrCorrupt.Code:    exitFailure,
-	protocol.ErrDiskFailed.Code: exitFailure,
+	protocol.ErrPanicked.Code:     exitFailure,
+	protocol.ErrRefusedEntry.Code: exitFailure,
+	protocol.ErrMalformed.Code:    exitFailure,
+	protocol.ErrDirectory.Code:    exitFailure,
+	protocol.ErrCorrupt.Code:      exitFailure,
+	protocol.ErrDiskFailed.Code:   exitFailure,
 }
 
 // usageError is a command line that cannot be understood.

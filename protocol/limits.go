@@ -74,6 +74,8 @@ const (
 	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
 	// it the oldest are dropped; asked for again they are ErrAnswerLost.
 	SessionAnswersBytesMax = ValueBytesMax
+	// SessionKeepAlivesMax limits the sessions that one entry keeps alive.
+	SessionKeepAlivesMax = 1000
 	// SessionExpiriesMax limits the sessions that one entry ends because of
 	// their deadline; the next entry goes on.
 	SessionExpiriesMax = 1000

@@ -23,12 +23,14 @@ type Command struct {
 
 // SessionType is the type of the operations on sessions themselves. Its
 // operations are open (argument: timeout in nanoseconds, msgpack int; answer:
-// the session id), keepalive and close.
+// the session id), keepalive, keepalives (of many sessions, gathered by a
+// leader; see resources.SessionKeepAliveManyCommand) and close.
 const (
-	SessionType      = "session"
-	SessionOpen      = "open"
-	SessionKeepAlive = "keepalive"
-	SessionClose     = "close"
+	SessionType          = "session"
+	SessionOpen          = "open"
+	SessionKeepAlive     = "keepalive"
+	SessionKeepAliveMany = "keepalives"
+	SessionClose         = "close"
 )
 
 // Level is what a read promises.

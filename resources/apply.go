@@ -41,6 +41,9 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	if applied != 0 && e.Index != applied+1 { // asked first: the arguments of Check are allocated
 		invariant.Check(false, "entries are applied one after the other: %d after %d", e.Index, applied)
 	}
+	if e.Index == m.refuse && m.refuse != 0 {
+		return m.refused(e, clock), true
+	}
 	var c protocol.Command
 	var op *operation
 	if e.Kind == protocol.EntryCommand {
@@ -71,6 +74,45 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	m.hub.entryEnds(e.Index)
 	m.storeDeadline()
 	return result, true
+}
+
+// refused lets an entry pass without effect: only the index and the cluster
+// time go on. What is due by then ends with the next entry, because ending it
+// could be what kills.
+func (m *Machine) refused(e *protocol.Entry, clock protocol.Instant) protocol.Result {
+	m.state.begin(e.Index)
+	m.now = max(m.now, e.Time)
+	m.state.end(clock, m.hub.note)
+	m.hub.entryEnds(e.Index)
+	m.log.Error("refused an entry, as told", "index", e.Index, "term", e.Term, "kind", e.Kind)
+	return protocol.Failed(protocol.ErrRefusedEntry)
+}
+
+// EndSessions ends all sessions, by deadline and id, and leaves the state at
+// index i, which is above the applied one: as if an entry there had done it. It
+// is how the state of a lost cluster becomes the first one of a new cluster,
+// whose log begins after i (starling recover, starling restore): the clients of
+// the old one are gone, and indexes must not be given twice.
+//
+// The applying goroutine calls it, offline: for members of a running cluster it
+// would be a state that no entry made. A machine that has stopped does nothing
+// and returns why.
+func (m *Machine) EndSessions(i protocol.Index) error {
+	if err := m.Stopped(); err != nil {
+		return err
+	}
+	m.state.begin(i)
+	for len(m.sessions.deadlines) > 0 {
+		m.sessions.end(m.sessions.deadlines[0])
+	}
+	m.writeTime()
+	m.state.end(m.clock(), m.hub.note)
+	m.hub.entryEnds(i)
+	m.hub.publish()
+	m.storeDeadline()
+	m.count.Store(0)
+	m.waiters.wake(i)
+	return nil
 }
 
 // decode finds out what a command entry asks for. op is nil for an operation

@@ -20,6 +20,7 @@ type Machine struct {
 	registry *Registry
 	log      *slog.Logger
 	clock    func() protocol.Instant
+	refuse   protocol.Index
 
 	// current is the state in force, for everybody else: Adopt replaces it.
 	current atomic.Pointer[state]
@@ -53,6 +54,12 @@ type Config struct {
 	// Snapshot and the next, so that Snapshot.Changed need not tell all of
 	// them. It costs 16 bytes for each such key.
 	Track bool
+	// Refuse, if not 0, is the index of an entry that has no effect, whatever
+	// it is, and is answered by ErrRefusedEntry. It is not even decoded. It is
+	// for an entry that kills every member that applies it, and only for the
+	// one machine, offline, whose state a cluster is recovered from: members
+	// of a running cluster that refuse other entries have other states.
+	Refuse protocol.Index
 }
 
 // NewMachine returns a machine that has applied nothing.
@@ -67,7 +74,7 @@ func NewMachine(cfg Config) *Machine {
 		start := time.Now()
 		cfg.Clock = func() protocol.Instant { return protocol.Instant(time.Since(start)) }
 	}
-	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, state: newState(), hub: newHub(cfg)}
+	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, state: newState(), hub: newHub(cfg)}
 	m.state.tracked.on = cfg.Track
 	m.sessions = newSessions(m.state)
 	m.current.Store(m.state)

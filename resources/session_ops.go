@@ -39,7 +39,7 @@ func SessionCloseCommand(id protocol.SessionID) protocol.Command {
 
 func checkSessionOperation(c *protocol.Command) error {
 	switch c.Operation {
-	case protocol.SessionOpen, protocol.SessionKeepAlive, protocol.SessionClose:
+	case protocol.SessionOpen, protocol.SessionKeepAlive, protocol.SessionKeepAliveMany, protocol.SessionClose:
 		return nil
 	}
 	return protocol.ErrUnknownOperation.With(fmt.Sprintf("sessions have no operation %q", c.Operation))
@@ -49,16 +49,11 @@ func checkSessionOperation(c *protocol.Command) error {
 // as executed: a keep-alive or a close can be repeated, and a session that was
 // opened twice ends once by its deadline.
 func (s *sessions) operate(now protocol.ClusterTime, c *protocol.Command) ([]byte, error) {
-	if c.Operation == protocol.SessionOpen {
-		timeout, err := ParseValue[int64](c.Argument)
-		if err != nil {
-			return nil, err
-		}
-		one, err := s.open(now, time.Duration(timeout))
-		if err != nil {
-			return nil, err
-		}
-		return AppendValue(nil, uint64(one.id))
+	switch c.Operation {
+	case protocol.SessionOpen:
+		return s.operateOpen(now, c)
+	case protocol.SessionKeepAliveMany:
+		return s.operateMany(now, c)
 	}
 	one := s.all[c.Session]
 	if one == nil {
@@ -73,4 +68,16 @@ func (s *sessions) operate(now protocol.ClusterTime, c *protocol.Command) ([]byt
 	}
 	s.keepAlive(one, now, c.Floor)
 	return nil, nil
+}
+
+func (s *sessions) operateOpen(now protocol.ClusterTime, c *protocol.Command) ([]byte, error) {
+	timeout, err := ParseValue[int64](c.Argument)
+	if err != nil {
+		return nil, err
+	}
+	one, err := s.open(now, time.Duration(timeout))
+	if err != nil {
+		return nil, err
+	}
+	return AppendValue(nil, uint64(one.id))
 }
