@@ -231,10 +231,9 @@ func (c *Core) ChunkIs(now protocol.Instant, read ChunkRead, data []byte) {
 	k := &protocol.Chunk{Index: read.Index, Sum: g.reads[i].sum, Number: uint32(read.Number), Data: data}
 	g.reads = slices.Delete(g.reads, i, i+1)
 	total := c.chunkBudget()
-	if more := int64(len(data) - chunkBytes); more > 0 {
-		c.members.budget(read.To).given.take(now, more, total, 1<<62)
-		g.total.take(now, more, total, 1<<62)
-	}
+	more := int64(len(data) - chunkBytes) // than was charged: may be less
+	c.members.budget(read.To).given.take(now, more, total, 1<<62)
+	g.total.take(now, more, total, 1<<62)
 	c.send(read.To, k)
 }
 

@@ -9,8 +9,9 @@ import (
 
 const (
 	// askChunks is how many chunks one member is asked for at a time, and
-	// holdersMax how many members are.
-	askChunks, holdersMax = 4, 4
+	// holdersMax how many members are. Members farther away than the best only
+	// make up holdersFew.
+	askChunks, holdersMax, holdersFew = 4, 4, 2
 	// chunkBytes is what a chunk is taken to have before any was seen.
 	chunkBytes = 256 << 10
 	// chunkPatience is how long a member may be silent before the chunks are
@@ -189,23 +190,43 @@ func (c *Core) ask(now protocol.Instant) {
 		f.rest()
 		return
 	}
+	who := c.survey(now)
+	c.noteHolders(now, who.passives || who.actives || who.leader)
+	free, _ := c.chunkHolder(now, who)
 	for i := range f.out {
-		// Keep those busy that deliver.
-		if x := &f.out[i]; len(x.numbers) <= askChunks/2 {
+		// Keep those busy that deliver, unless there is somebody better.
+		x := &f.out[i]
+		m := c.members.get(x.to)
+		if len(x.numbers) > askChunks/2 || m == nil {
+			continue
+		}
+		rank := c.chunkRank(m, who)
+		if (free == nil || rank >= c.chunkRank(free, who)) && (len(f.out) <= holdersFew || rank >= c.askedRank(who)) {
 			c.askMember(now, x)
 		}
 	}
 	f.rest()
 	for len(f.out) < holdersMax && c.room() > 0 && f.open() {
-		m, later := c.chunkHolder(now)
-		if m == nil {
-			f.at = min(f.at, later)
+		m, later := c.chunkHolder(now, who)
+		if m == nil || len(f.out) >= holdersFew && c.chunkRank(m, who) < c.askedRank(who) {
+			f.at = later
 			break
 		}
 		m.chunks.asked = f.round
 		f.out = append(f.out, chunkAsk{to: m.id})
 		c.askMember(now, &f.out[len(f.out)-1])
 	}
+}
+
+// askedRank is the best rank of the members that are being asked.
+func (c *Core) askedRank(who holders) int {
+	best := 0
+	for i := range c.fetching.out {
+		if m := c.members.get(c.fetching.out[i].to); m != nil {
+			best = max(best, c.chunkRank(m, who))
+		}
+	}
+	return best
 }
 
 // rest forgets the members that nothing is expected of.
@@ -235,46 +256,64 @@ func (f *fetching) patience() time.Duration {
 	return min(chunkPatience<<min(f.failed/2, 4), chunkPatienceMax)
 }
 
-// chunkHolder draws a member to ask for chunks: a passive in this zone, another
-// passive, and an active only after several refusals or when no passive can
-// be asked; the leader only when nobody else can. If all must wait, it returns
-// when to try again.
-func (c *Core) chunkHolder(now protocol.Instant) (chosen *member, later protocol.Instant) {
-	f := &c.fetching
-	var passives, actives, leader bool // can be asked, now or soon
+// holders says what kinds of members can give the checkpoint, now or soon.
+type holders struct{ passives, actives, leader bool }
+
+func (c *Core) survey(now protocol.Instant) (who holders) {
 	for _, m := range c.members.all {
 		switch {
-		case !m.holdsCheckpoint(f.want.Index) || m.chunks.silences > silencesMax || now < m.chunks.badUntil:
+		case !m.holdsCheckpoint(c.fetching.want.Index) || m.chunks.silences > silencesMax || now < m.chunks.badUntil:
 		case m.id == c.self.Leader:
-			leader = true
+			who.leader = true
 		case m.peer.Role == protocol.RoleActive:
-			actives = true
+			who.actives = true
 		default:
-			passives = true
+			who.passives = true
 		}
 	}
-	c.noteHolders(now, passives || actives || leader)
+	return who
+}
+
+// chunkRank says how welcome a member's chunks are: first a passive's in this
+// zone, then another passive's; an active is asked only after several refusals
+// or when no passive can be, and the leader only when nobody else can. 0: not
+// at all.
+func (c *Core) chunkRank(m *member, who holders) int {
+	f := &c.fetching
+	switch {
+	case !m.holdsCheckpoint(f.want.Index):
+		return 0
+	case m.id == c.self.Leader:
+		if who.passives || who.actives {
+			return 0
+		}
+		return 2
+	case m.peer.Role == protocol.RoleActive:
+		if who.passives && f.refusals < refusalsMax {
+			return 0
+		}
+		return 3
+	case m.chunks.silences > silencesMax:
+		return 1
+	case m.peer.Zone == c.cfg.Zone:
+		return 5
+	}
+	return 4
+}
+
+// chunkHolder draws one of the best members to ask for chunks, of those that
+// are not being asked. If all must wait, it returns when to try again.
+func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, later protocol.Instant) {
+	f := &c.fetching
 	best, count := 0, 0
 	later = never
+	if f.nobodySince != never && !f.gone {
+		later = f.nobodySince.Add(goneAfter)
+	}
 	for _, m := range c.members.all {
-		if !m.holdsCheckpoint(f.want.Index) || f.find(m.id) >= 0 {
+		rank := c.chunkRank(m, who)
+		if rank == 0 || f.find(m.id) >= 0 {
 			continue
-		}
-		rank := 1
-		switch {
-		case m.id == c.self.Leader:
-			if rank = 2; passives || actives {
-				continue
-			}
-		case m.peer.Role == protocol.RoleActive:
-			if rank = 3; passives && f.refusals < refusalsMax {
-				continue
-			}
-		case m.chunks.silences > silencesMax:
-		case m.peer.Zone == c.cfg.Zone:
-			rank = 5
-		default:
-			rank = 4
 		}
 		if wait := max(m.chunks.skipUntil, m.chunks.badUntil); now < wait {
 			later = min(later, wait)
@@ -289,9 +328,6 @@ func (c *Core) chunkHolder(now protocol.Instant) (chosen *member, later protocol
 				chosen = m
 			}
 		}
-	}
-	if f.nobodySince != never && !f.gone {
-		later = min(later, f.nobodySince.Add(goneAfter))
 	}
 	return chosen, later
 }

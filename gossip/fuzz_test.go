@@ -3,6 +3,7 @@ package gossip
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,7 +14,62 @@ import (
 func hostile(t *testing.T, role protocol.Role) *bench {
 	b := newBench(t, role, chain(200, 50, "h"), 100, 2, 6, Config{Have: 50 * ms})
 	b.cold = 40
+	b.core.Holds(b.now, []Holding{
+		{Index: 90, Sum: b.log[89].Sum, Chunks: 50, Description: []byte("new")},
+		{Index: 60, Sum: b.log[59].Sum, Chunks: 50, Description: []byte("old")},
+	})
+	var missing []int
+	for i := range 40 {
+		missing = append(missing, i)
+	}
+	b.core.Fetch(b.now, Fetching{Index: 150, Sum: b.log[149].Sum, Missing: missing})
 	return b
+}
+
+// soundSwarm checks what must hold of checkpoints: every missing chunk is on
+// exactly one list, and nothing is over its bound.
+func (b *bench) soundSwarm(rd Ready, missing map[int]bool) {
+	b.t.Helper()
+	c := b.core
+	f := &c.fetching
+	seen := make(map[int]int)
+	for _, n := range slices.Concat(f.todo, f.again) {
+		seen[n]++
+	}
+	for _, x := range f.out {
+		if len(x.numbers) == 0 || len(x.numbers) > askChunks {
+			b.t.Fatalf("asked %s for %v", x.to.Short(), x.numbers)
+		}
+		for _, n := range x.numbers {
+			seen[n]++
+		}
+	}
+	for _, x := range f.adding {
+		seen[x.number]++
+	}
+	for n, times := range seen {
+		if times != 1 || missing != nil && !missing[n] {
+			b.t.Fatalf("chunk %d is on %d lists, missing: %v", n, times, missing[n])
+		}
+	}
+	if missing != nil && f.active && len(seen) != len(missing) {
+		b.t.Fatalf("%d chunks on the lists, %d missing", len(seen), len(missing))
+	}
+	if len(f.adding) > c.cfg.FetchChunksMax || len(f.out) > holdersMax || len(c.giving.reads) > chunkReadsMax ||
+		len(c.seek.asked) > askedMax || len(c.seek.heard) > sightingsMax {
+		b.t.Fatalf("over a bound: %d chunks wait, %d are asked, %d reads, %d may describe, %d descriptions",
+			len(f.adding), len(f.out), len(c.giving.reads), len(c.seek.asked), len(c.seek.heard))
+	}
+	for _, r := range rd.ChunkReads {
+		if r.Index != 90 && r.Index != 60 || r.Number < 0 || r.Number >= 50 {
+			b.t.Fatalf("read %+v", r)
+		}
+	}
+	for _, k := range rd.Chunks {
+		if k.Index != f.want.Index || len(k.Data) == 0 {
+			b.t.Fatalf("chunk %d of %d with %d bytes", k.Number, k.Index, len(k.Data))
+		}
+	}
 }
 
 // sound checks what must hold whatever came in.
@@ -66,6 +122,10 @@ func FuzzStep(f *testing.F) {
 		&protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 50}, {First: 3, Last: 200}}, Bytes: 1 << 30},
 		&protocol.SumQuestion{Index: 50}, &protocol.SumAnswer{Index: 100, Known: true},
 		&protocol.Busy{RetryAfter: 5}, &protocol.Prune{}, &protocol.Graft{From: 3},
+		&protocol.Have{Tip: 190, First: 180, Checkpoints: []protocol.Index{170, 150}},
+		&protocol.Describe{Above: 3}, &protocol.Description{Description: []byte("d")},
+		&protocol.ChunkWant{Index: 90, Sum: chain(90, 50, "h")[89].Sum, Numbers: []uint32{1, 1, 49, 50, 1 << 31}},
+		&protocol.Chunk{Index: 150, Sum: chain(150, 50, "h")[149].Sum, Number: 0, Data: []byte("c")},
 	} {
 		f.Add(protocol.AppendMessage(nil, m), byte(1), uint16(3))
 	}
@@ -83,8 +143,15 @@ func FuzzStep(f *testing.F) {
 				}
 				rd := b.step(from, msg)
 				b.sound(rd)
+				b.soundSwarm(rd, nil)
 				for _, r := range rd.Runs {
 					b.core.Refused(b.now, r)
+				}
+				for _, r := range rd.ChunkReads {
+					b.core.ChunkIs(b.now, r, data)
+				}
+				for i, k := range rd.Chunks {
+					b.core.ChunkAdded(b.now, k.Number, i%2 == 0)
 				}
 				b.sound(b.core.Ready())
 				b.sound(b.wait(time.Duration(wait) * ms / 16))
@@ -126,7 +193,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			return passiveID(1 + rng.IntN(7))
 		}
 		message := func() protocol.Message {
-			switch rng.IntN(9) {
+			switch rng.IntN(13) {
 			case 0, 1, 2:
 				src := h
 				if rng.IntN(4) == 0 {
@@ -154,6 +221,9 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 					Applied: index(), Tip: index(), First: index(), Commit: index(), Holes: []protocol.Range{{First: index(), Last: index()}},
 					Nonce: number(), FreshKnown: true, FreshIndex: index(), FreshAge: int64(number()),
 				}
+				for range rng.IntN(4) {
+					m.Checkpoints = append(m.Checkpoints, []protocol.Index{150, 170, index()}[rng.IntN(3)])
+				}
 				if rng.IntN(2) == 0 {
 					m.AnswerTo = b.core.digest.asks[rng.IntN(asksMax)].nonce
 				}
@@ -168,12 +238,46 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				return &protocol.Busy{RetryAfter: int64(number())}
 			case 7:
 				return &protocol.SumQuestion{Index: index()}
+			case 8:
+				return &protocol.Describe{Above: index()}
+			case 9:
+				return &protocol.Description{Description: [][]byte{nil, []byte("a"), []byte("b")}[rng.IntN(3)]}
+			case 10:
+				at := []protocol.Index{60, 90, 150}[rng.IntN(3)]
+				w := &protocol.ChunkWant{Index: at, Sum: h[at-1].Sum}
+				for range rng.IntN(70) {
+					w.Numbers = append(w.Numbers, uint32(number()))
+				}
+				return w
+			case 11:
+				k := &protocol.Chunk{Index: 150, Sum: h[149].Sum, Number: uint32(rng.IntN(45)), Data: make([]byte, rng.IntN(3)*100)}
+				if x := b.core.fetching.out; len(x) > 0 && rng.IntN(2) == 0 {
+					k.Number = uint32(x[0].numbers[0])
+				}
+				return k
 			}
 			return &protocol.SumAnswer{Index: index(), Known: rng.IntN(2) == 0}
+		}
+		missing := make(map[int]bool)
+		for i := range 40 {
+			missing[i] = true
 		}
 		for range 2000 {
 			rd := b.step(who(), message())
 			b.sound(rd)
+			b.soundSwarm(rd, missing)
+			for _, r := range rd.ChunkReads {
+				if rng.IntN(10) > 0 {
+					b.core.ChunkIs(b.now, r, make([]byte, rng.IntN(1000)))
+				}
+			}
+			for _, k := range rd.Chunks {
+				ok := rng.IntN(4) > 0
+				if ok {
+					delete(missing, k.Number)
+				}
+				b.core.ChunkAdded(b.now, k.Number, ok)
+			}
 			for _, r := range rd.Reads {
 				b.core.Answer(b.now, r.To, h[r.Range.First-1:r.Range.Last])
 			}

@@ -48,6 +48,8 @@ type options struct {
 	config            Config
 	confirmLate       bool // a mistake: rounds stamped when they are confirmed
 	stopAt            time.Duration
+	zones             int // members are dealt out to them
+	chunks            int // of a checkpoint
 }
 
 type node struct {
@@ -66,13 +68,14 @@ type node struct {
 	refused int
 	wrong   *Divergence
 	events  []protocol.Event
+	swarm   swarmNode
 }
 
 func (d *node) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
 	if int(last) > len(d.log) {
 		d.n.t.Fatalf("seed %d: entries %d..%d asked of a log that ends at %d", d.n.opt.seed, first, last, len(d.log))
 	}
-	if m := d.n.opt.memory; m > 0 && int(first) <= len(d.log)-m {
+	if m := d.n.opt.memory; m > 0 && int(first) <= len(d.log)-m || first <= d.swarm.base {
 		return nil
 	}
 	return d.slice(first, last, bytes)
@@ -84,7 +87,7 @@ func (d *node) slice(first, last protocol.Index, bytes int) []protocol.Entry {
 }
 
 func (d *node) SumBefore(i protocol.Index) (protocol.LogSum, bool) {
-	if m := d.n.opt.memory; m > 0 && int(i) <= len(d.log)-m {
+	if m := d.n.opt.memory; m > 0 && int(i) <= len(d.log)-m || i <= d.swarm.base {
 		return protocol.LogSum{}, false
 	}
 	return d.sum(i - 1), true
@@ -161,13 +164,18 @@ func newNetwork(t testing.TB, opt options) *network {
 		if i < opt.actives {
 			role = protocol.RoleActive
 		}
-		peers = append(peers, protocol.Peer{ID: memberID(i), Role: role})
+		peer := protocol.Peer{ID: memberID(i), Role: role}
+		if opt.zones > 1 {
+			peer.Zone = fmt.Sprint("zone", i%opt.zones)
+		}
+		peers = append(peers, peer)
 	}
 	for i := range total {
 		d := &node{n: n, at: i, id: memberID(i), active: i < opt.actives, waking: -1}
 		d.offset = n.rng.Int64N(int64(time.Hour)) - int64(time.Hour)/2
 		d.rate = 1 + opt.drift*(2*n.rng.Float64()-1)
 		cfg := opt.config
+		cfg.Zone = peers[i].Zone
 		cfg.ID, cfg.Seed, cfg.Run = d.id, opt.seed*1000+uint64(i), protocol.RunID(n.rng.Uint64())
 		d.core = New(d.local(0), cfg, d)
 		d.core.SetPeers(d.local(0), peers)
@@ -211,8 +219,11 @@ func (d *node) turn() {
 	now := d.local(d.n.now)
 	for {
 		p := Progress{
-			First: 1, Tip: protocol.Index(len(d.log)), Applied: protocol.Index(len(d.log)), Commit: max(d.commit, protocol.Index(len(d.log))),
-			Term: 1, Leader: d.n.nodes[d.n.leader].id, Role: protocol.RolePassive, Source: true,
+			First: d.swarm.base + 1, Lost: d.swarm.lost, Tip: protocol.Index(len(d.log)), Applied: protocol.Index(len(d.log)), Commit: max(d.commit, protocol.Index(len(d.log))),
+			Term: 1, Leader: d.n.nodes[d.n.leader].id, Role: protocol.RolePassive, Source: !d.swarm.lost,
+		}
+		if d.swarm.lost {
+			p.Applied = 0
 		}
 		if d.active {
 			p.Role = protocol.RoleActive
@@ -234,6 +245,7 @@ func (d *node) turn() {
 		for _, r := range rd.Runs {
 			d.take(now, r)
 		}
+		d.serveSwarm(now, rd)
 		if rd.Diverged != nil {
 			d.wrong = rd.Diverged
 		}
@@ -243,6 +255,9 @@ func (d *node) turn() {
 }
 
 func (d *node) read(r RangeRead) {
+	if r.Range.First <= d.swarm.base {
+		return // given up meanwhile
+	}
 	entries := d.slice(r.Range.First, r.Range.Last, r.Bytes)
 	d.core.Answer(d.local(d.n.now), r.To, entries)
 	d.turn()
@@ -290,6 +305,9 @@ func (d *node) wake() {
 func (n *network) transmit(from *node, e protocol.Envelope) {
 	n.sent[e.Message.Kind()]++
 	to := slices.IndexFunc(n.nodes, func(d *node) bool { return d.id == e.To })
+	if from.swarm.dead || n.nodes[to].swarm.dead {
+		return
+	}
 	wire := protocol.AppendMessage(nil, e.Message)
 	n.trace.add(n.now, from.at, to, wire)
 	n.bytesFrom[from.at] += len(wire)
