@@ -15,7 +15,7 @@ type row struct {
 // Parts that are listed together in many rows.
 var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
-	below = append([]string{"gossip/...", "storage/...", "internal/replica"}, cores...)
+	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper"}, cores...)
 	// offline is what the command uses without a cluster.
 	offline = []string{"internal/sim", "internal/study", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
@@ -38,12 +38,13 @@ var table = []row{
 	{dir: "resources/...", tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: cores, tests: append([]string{"storage/..."}, cores...)},
+	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},
 	{dir: "internal/wire", tests: anything},
 	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
 	{dir: "internal/web/...", allow: []string{"resources/..."}, tests: anything},
 	{dir: "internal/runtime", allow: append([]string{"internal/wire"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
-		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica",
+		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
 	}},
 	{dir: "internal/study", allow: []string{"active"}},
 	// It runs the command itself in processes of its own.

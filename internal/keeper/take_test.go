@@ -1,0 +1,248 @@
+package keeper_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// Members that take checkpoints of one log have equal ones, whether each was made
+// whole or on top of the last, and restart from any of them.
+func TestIncrementalChainEqualsAFullOne(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		all := history(11, 505, 2)
+		h.grow(all)
+		whole := newHome(t, memory, 1)
+		whole.must(whole.start())
+		whole.machine.Apply(all[:500], nil)
+		_, err := keeper.Take(ctx, whole.store, whole.machine.Snapshot(), describe(all, 500))
+		h.must(err)
+		got, want := h.store.Kept()[0], whole.store.Kept()[0]
+		if !bytes.Equal(storage.EncodeDescription(got), storage.EncodeDescription(want)) {
+			t.Errorf("on top of nine others %+v, at once %+v", got, want)
+		}
+		for range 3 { // and on, across restarts
+			h.startAgain()
+			h.replay()
+			n := len(all)
+			for len(all) < n+60 {
+				all = extend(all, all[10].Data)
+			}
+			all = mark(all)
+			h.grow(all)
+			h.wantState(all)
+		}
+	})
+}
+
+// After a restart the next checkpoint is on top of the one that the state came
+// from: a restart costs no full one.
+func TestIncrementalAfterARestart(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(12, 180, 1)
+	h.grow(all)
+	h.startAgain()
+	stores := h.stores()
+	h.replay()
+	all = mark(all)
+	h.grow(all)
+	if got := h.stores(); got != stores {
+		t.Errorf("there is another store now: %s, was %s", got, stores)
+	}
+	h.wantKept(181, 150)
+}
+
+func (h *home) stores() string {
+	h.t.Helper()
+	names, err := h.disk.ReadDir(dir + "/checkpoints")
+	h.must(err)
+	out := ""
+	for _, name := range names {
+		if len(name) > 6 && name[:6] == "store-" {
+			out += name + " "
+		}
+	}
+	return out
+}
+
+// What a failed checkpoint would have told is in none: the next one is full.
+func TestFailedTakeMakesTheNextOneFull(t *testing.T) {
+	each(t, func(t *testing.T, h *home) {
+		all := history(13, 270, 1)
+		h.grow(all[:199])
+		h.append(199, all[199:200], protocol.HardState{Term: 1, Commit: 200}, true)
+		h.machine.Apply(all[199:200], nil)
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		kept, err := keeper.Take(over, h.store, h.machine.Snapshot(), describe(all, 200))
+		h.wantError(err, context.Canceled)
+		if len(kept) != 2 || kept[0].Index != 150 {
+			t.Errorf("kept is %v after a failure", kept)
+		}
+		h.grow(all)
+		h.wantKept(250, 150)
+		h.startAgain()
+		h.replay()
+		h.wantState(all)
+	})
+}
+
+// A checkpoint that finds the one below damaged is taken whole, and the damaged
+// one is given up.
+func TestDamagedBaseIsGivenUp(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(14, 160, 1)
+	h.grow(all[:120])
+	h.startAgain()
+	h.replay()
+	h.damageStore()
+	h.close()
+	h.must(h.open()) // nothing is in memory: it has to be read
+	for k := 120; k < 149; k++ {
+		h.machine.Apply(all[k:k+1], nil)
+	}
+	h.machine.Apply(all[149:150], nil)
+	_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+	h.must(err)
+	if got := h.store.Kept()[0].Index; got != 150 {
+		t.Fatalf("the newest is %d, want 150", got)
+	}
+	for _, d := range h.store.Kept() {
+		if d.Index == 100 {
+			t.Error("the damaged one is still kept")
+		}
+	}
+	h.append(120, all[120:], protocol.HardState{Term: 1, Commit: 160}, true)
+	h.startAgain()
+	h.replay()
+	h.wantState(all)
+}
+
+// damageStore flips a bit in the middle of what the checkpoints are made of.
+func (h *home) damageStore() {
+	h.t.Helper()
+	folder := dir + "/checkpoints/"
+	names, err := h.disk.ReadDir(folder)
+	h.must(err)
+	for _, name := range names {
+		if len(name) < 6 || name[:6] != "store-" {
+			continue
+		}
+		files, err := h.disk.ReadDir(folder + name)
+		h.must(err)
+		for _, file := range files {
+			info, err := h.disk.Stat(folder + name + "/" + file)
+			h.must(err)
+			if info.Size > 1000 {
+				h.must(h.disk.FlipBit(folder+name+"/"+file, info.Size*4))
+				return
+			}
+		}
+	}
+	h.t.Fatal("no file to damage")
+}
+
+// A full disk costs a checkpoint, and nothing else.
+func TestFullDiskCostsOneCheckpoint(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(15, 220, 1)
+	h.grow(all[:149])
+	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 220}, true)
+	h.machine.Apply(all[149:150], nil)
+	h.disk.SetCapacity(1)
+	_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+	h.wantError(err, protocol.ErrNoSpace)
+	h.wantKept(100, 50)
+	h.disk.SetCapacity(1 << 40)
+	h.apply(all[150:])
+	h.wantKept(200, 100)
+	h.startAgain()
+	h.replay()
+	h.wantState(all)
+}
+
+// A failed sync is final, and the checkpoints before it are there.
+func TestFailedDiskWhileTaking(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(16, 150, 1)
+	h.grow(all[:149])
+	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 150}, true)
+	h.machine.Apply(all[149:150], nil)
+	h.disk.Fail(vfs.OpSync, 1, nil)
+	_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+	h.wantError(err, protocol.ErrDiskFailed)
+	h.startAgain()
+	h.replay()
+	h.wantState(all)
+}
+
+// A crash in the middle of taking loses that checkpoint only. Counterexample 22:
+// what it left in the store shows through nothing that comes later.
+func TestTakingCrashesAtEveryStep(t *testing.T) {
+	all := history(17, 250, 1)
+	for n := 0; ; n++ {
+		h := newHome(t, flat, uint64(n))
+		h.must(h.start())
+		h.grow(all[:149])
+		h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 250}, true)
+		h.machine.Apply(all[149:150], nil)
+		h.disk.StopAfter(n)
+		_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+		h.powerCut()
+		h.must(h.start())
+		switch {
+		case err == nil && h.restored.Applied != 150:
+			t.Fatalf("step %d: the checkpoint is lost, restored to %d", n, h.restored.Applied)
+		case err != nil && h.restored.Applied != 150 && h.restored.Applied != 100:
+			t.Fatalf("step %d: restored to %d", n, h.restored.Applied)
+		}
+		h.apply(all[h.restored.Applied:])
+		if h.store.Kept()[0].Index != 250 {
+			t.Fatalf("step %d: the newest is %d", n, h.store.Kept()[0].Index)
+		}
+		h.wantLoads(all)
+		if err == nil {
+			break
+		}
+	}
+}
+
+// wantLoads installs the newest checkpoint elsewhere, which compares its digest.
+func (h *home) wantLoads(entries []protocol.Entry) {
+	h.t.Helper()
+	to := newHome(h.t, memory, 1)
+	to.must(to.start())
+	d := h.store.Kept()[0]
+	var in keeper.Installation
+	to.fill(&in, h, d)
+	loader, err := in.Finish(ctx, to.machine, nil)
+	h.must(err)
+	to.machine.Adopt(loader)
+	to.wantState(entries[:d.Index])
+}
+
+// A mark that another member's checkpoint has overtaken is taken for done.
+func TestTakeBelowWhatIsKept(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(18, 120, 1)
+	h.grow(all)
+	late := stateOf(t, all[:70]).Snapshot()
+	kept, err := keeper.Take(ctx, h.store, late, describe(all, 70))
+	if err != nil || len(kept) != 2 || kept[0].Index != 100 {
+		t.Errorf("got %v, %v; want what is kept", kept, err)
+	}
+	if errors.Is(err, protocol.ErrStaleVersion) {
+		t.Error("stale")
+	}
+}
