@@ -2,11 +2,13 @@ package resources_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -309,5 +311,140 @@ func TestDigestCrossesAsBytes(t *testing.T) {
 	}
 	if got := resources.DigestFrom(d.Bytes()); got != d {
 		t.Errorf("got %v, want %v", got, d)
+	}
+}
+
+// TestSnapshotsOverlap keeps several snapshots and views open while keys go,
+// are unlinked and made again, and reads them late: each tells its own moment,
+// and its changes lead from its base to it.
+func TestSnapshotsOverlap(t *testing.T) {
+	h := &history{r: newRandom(t)}
+	m := newTracked(t)
+	type taken struct {
+		s           *resources.Snapshot
+		before, now stored // at base and at the index
+	}
+	var open []taken
+	var last stored
+	var views []*resources.View
+	check := func(one taken) {
+		t.Helper()
+		if err := full(t, one.s).equal(one.now); err != nil {
+			t.Fatalf("snapshot at %d, read at %d: %v", one.s.Index(), m.Applied(), err)
+		}
+		if one.before == nil {
+			one.before = stored{}
+		}
+		got := maps.Clone(one.before)
+		items := got.change(t, one.s)
+		if err := got.equal(one.now); err != nil {
+			t.Fatalf("changes %d..%d, read at %d: %v", one.s.Base(), one.s.Index(), m.Applied(), err)
+		}
+		for _, item := range items {
+			if !item.Deleted && item.Index <= one.s.Base() {
+				t.Fatalf("%q of index %d is told above %d", item.Key, item.Index, one.s.Base())
+			}
+		}
+	}
+	for range 6000 {
+		m.Apply([]protocol.Entry{h.next()}, nil)
+		if h.r.IntN(12) == 0 {
+			s := m.Snapshot()
+			now := full(t, s)
+			open = append(open, taken{s, last, now})
+			last = now
+		}
+		for len(open) > 0 && (len(open) > 6 || h.r.IntN(16) == 0) {
+			k := h.r.IntN(len(open))
+			check(open[k])
+			open[k].s.Close()
+			open[k].s.Close()
+			open = slices.Delete(open, k, k+1)
+		}
+		if h.r.IntN(5) == 0 {
+			v, err := m.View("m0", "map")
+			if err != nil {
+				t.Fatal(err)
+			}
+			views = append(views, v)
+		}
+		if len(views) > 3 {
+			k := h.r.IntN(len(views))
+			views[k].Close()
+			views = slices.Delete(views, k, k+1)
+		}
+	}
+}
+
+// TestSnapshotDoesNotExpire while views that are as old do, and what they held
+// is freed once it is closed.
+func TestSnapshotDoesNotExpire(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	var now protocol.Instant
+	l.m = resources.NewMachine(resources.Config{Registry: l.m.Registry(), Clock: func() protocol.Instant { return now }})
+	put(t, l, "m", "k", "first")
+	s := l.m.Snapshot()
+	want := full(t, s)
+	view := func() *resources.View {
+		v, err := l.m.View("m", "map")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(v.Close)
+		return v
+	}
+	same := view() // at the same index
+	put(t, l, "m", "k", "second")
+	later := view()
+	for range 3 {
+		now = now.Add(time.Hour)
+		put(t, l, "m", "k", fmt.Sprint(now))
+	}
+	if err := full(t, s).equal(want); err != nil {
+		t.Errorf("after hours: %v", err)
+	}
+	for what, v := range map[string]*resources.View{"of the same index": same, "of a later one": later} {
+		if _, _, err := v.Get([]byte("k")); !errors.Is(err, protocol.ErrViewExpired) {
+			t.Errorf("a view %s: got %v, want expired", what, err)
+		}
+	}
+	s.Close()
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "closed") {
+			t.Errorf("read after it was closed: got %s, want a violated invariant", got)
+		}
+	}()
+	full(t, s)
+}
+
+// TestClusterTimeSurvivesACheckpoint: the entry's time is in the state, and the
+// machine that is made of it goes on from there, though its log says nothing.
+func TestClusterTimeSurvivesACheckpoint(t *testing.T) {
+	l := newLocal(t, journal)
+	l.open(t, 3*time.Second)
+	l.time = protocol.ClusterTime(2 * time.Second)
+	l.m.Apply([]protocol.Entry{l.entry(protocol.EntryCheckpoint, []byte("a mark"))}, nil)
+	s := l.m.Snapshot()
+	defer s.Close()
+	m := newTracked(t)
+	loader := loaderOf(t, m, s)
+	if got, want := loader.Time(), l.time; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	m.Adopt(loader)
+	for _, machine := range []*resources.Machine{l.m, m} {
+		e := protocol.Entry{Index: s.Index() + 1, Term: 1, Kind: protocol.EntryCommand, Time: 0, // a leader gone wrong: time stays
+			Data: command(resources.SessionOpenCommand(time.Second))}
+		machine.Apply([]protocol.Entry{e}, nil)
+		if got, want := machine.NextDeadline(), protocol.ClusterTime(3*time.Second); got != want {
+			t.Errorf("got deadline %v, want %v", got, want)
+		}
+	}
+	_, got := m.Digest()
+	if _, want := l.m.Digest(); got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got, _ := m.Digest(); got != 3 {
+		t.Errorf("got index %d, want 3", got)
 	}
 }

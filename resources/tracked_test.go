@@ -1,0 +1,128 @@
+package resources
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// TestTrackedDoesNotGrowWithWhatIsGone: a session makes a key per command and
+// removes it soon after; a list of all of them would grow without end.
+func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
+	s := newState()
+	sp := newSpace("m")
+	s.addSpace(sp)
+	s.tracked.on = true
+	key := func(i int) []byte { return fmt.Appendf(nil, "k%d", i) }
+	const kept, living = 1000, 200
+	for i := 1; i <= kept; i++ {
+		s.begin(protocol.Index(i))
+		s.set(sp, key(i), nil)
+		s.end(0, ignore)
+	}
+	s.tracked.cut(kept)
+	for i := kept + 1; i < 50_000; i++ {
+		s.begin(protocol.Index(i))
+		s.set(sp, key(i), nil)
+		if i > kept+living {
+			s.remove(sp, key(i-living))
+		}
+		s.set(sp, key(1+i%10), key(i)) // and some are written again and again
+		s.end(0, ignore)
+	}
+	if got, limit := len(s.tracked.made), 4*living; got > limit {
+		t.Errorf("got %d keys made, %d live, want at most %d", got, living, limit)
+	}
+	if got, want := len(s.tracked.written), 10; got != want {
+		t.Errorf("got %d keys written, want %d", got, want)
+	}
+	var made int
+	for _, p := range s.tracked.made {
+		if p.space.linked(p.record) {
+			made++
+		}
+	}
+	if made != living {
+		t.Errorf("got %d that live, want %d", made, living)
+	}
+}
+
+// TestUnlinkedAndMadeAgain follows one key through deletion, unlinking and new
+// records, some of them behind a view that keeps them linked.
+func TestUnlinkedAndMadeAgain(t *testing.T) {
+	for what, one := range map[string]struct {
+		steps string // s set, d delete, v open a view, c close it, | cut
+		want  string
+	}{
+		"made":                          {"|s", "value"},
+		"made and gone":                 {"|sd", ""},
+		"changed":                       {"s|s", "value"},
+		"gone":                          {"s|d", "deleted"},
+		"made again":                    {"s|ds", "value"},
+		"made again and gone":           {"s|dsd", "deleted"},
+		"made twice":                    {"s|dsds", "value"},
+		"gone before":                   {"sd|", ""},
+		"gone before, made":             {"sd|s", "value"},
+		"still linked, made":            {"svd|s", "value"},
+		"still linked, made, and gone":  {"svd|sd", "deleted"},
+		"linked all the time":           {"sv|dsdsd", "deleted"},
+		"linked, then unlinked":         {"sv|dc sds", "value"},
+		"linked, unlinked and gone":     {"sv|dc sd", "deleted"},
+		"made behind a view, then gone": {"|vsdc", ""},
+		"untouched":                     {"s|", ""},
+	} {
+		s := newState()
+		sp := newSpace("m")
+		s.addSpace(sp)
+		s.tracked.on = true
+		var v *View
+		i := protocol.Index(0)
+		entry := func(write func()) {
+			i++
+			s.begin(i)
+			write()
+			s.end(0, ignore)
+		}
+		entry(func() {})
+		for _, step := range one.steps {
+			switch step {
+			case 's':
+				entry(func() { s.set(sp, []byte("k"), fmt.Append(nil, i)) })
+			case 'd':
+				entry(func() { s.remove(sp, []byte("k")) })
+			case 'v':
+				v = openView(s, sp)
+			case 'c':
+				v.Close()
+			case '|':
+				s.tracked.cut(i)
+			default:
+				entry(func() {})
+			}
+		}
+		m := &Machine{state: s}
+		snapshot := m.Snapshot()
+		for range 3 { // later entries change nothing of it
+			entry(func() { s.set(sp, []byte("k"), nil) })
+			entry(func() { s.remove(sp, []byte("k")) })
+		}
+		got := map[string]int{}
+		for item := range snapshot.Changed() {
+			if item.Deleted {
+				got["deleted"]++
+			} else {
+				got["value"]++
+			}
+		}
+		snapshot.Close()
+		want := map[string]int{}
+		if one.want != "" {
+			want[one.want] = 1
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s (%s): got %v, want %v", what, one.steps, got, want)
+		}
+	}
+}
