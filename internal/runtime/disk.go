@@ -27,9 +27,7 @@ func (m *Member) writeLog() {
 			if !ok {
 				return
 			}
-			err := m.persist(p)
-			m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{p.ID, err}) })
-			if err != nil {
+			if err := m.serveLog(p); err != nil {
 				return
 			}
 			if len(m.writes) > 0 {
@@ -49,11 +47,31 @@ func (m *Member) writeLog() {
 	}
 }
 
+// serveLog makes one change of the log and says how it went.
+func (m *Member) serveLog(p *replica.Persist) error {
+	if p.Drop != 0 {
+		begin, err := m.log.DropHead(p.Drop)
+		m.mailbox.complete(func(now protocol.Instant) {
+			m.replica.Dropped(now, p.ID, begin, err)
+			m.failDisk(err)
+		})
+		return err
+	}
+	err := m.persist(p)
+	m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{p.ID, err}) })
+	return err
+}
+
+// persist writes, and syncs if that is asked for.
 func (m *Member) persist(p *replica.Persist) error {
+	write := func() error { return m.log.Write(p.Write, p.Entries) }
+	if p.Reset != nil {
+		write = func() error { return m.log.Reset(*p.Reset, p.Write.State) }
+	}
 	if len(p.Entries) > 0 {
 		m.guard.look(m)
 	}
-	err := m.log.Write(p.Write, p.Entries)
+	err := write()
 	for errors.Is(err, protocol.ErrNoSpace) {
 		// Nothing was written: service resumes when there is room. Meanwhile
 		// a leader notices that its disk does not answer and steps down.
@@ -64,27 +82,50 @@ func (m *Member) persist(p *replica.Persist) error {
 			return err
 		case <-time.After(roomPause):
 		}
-		err = m.log.Write(p.Write, p.Entries)
+		err = write()
 	}
 	if err != nil {
 		return err
 	}
-	if p.Write.Sync || p.Write.SyncAll {
+	if p.Reset == nil && (p.Write.Sync || p.Write.SyncAll) {
 		return m.log.Sync()
 	}
 	return nil
 }
 
+// failDisk stops the member if an error of a disk says so.
+func (m *Member) failDisk(err error) {
+	if err != nil {
+		m.fail(protocol.ErrDiskFailed.Because(err))
+	}
+}
+
 // roomPause is between two attempts to write to a full disk.
 const roomPause = 500 * time.Millisecond
 
-// guardInterval is how often the disk's free space is looked at, at most.
-const guardInterval = 100 * time.Millisecond
+// guardInterval is how often the disk's free space is looked at, at most, unless
+// guardBytes have been written meanwhile: a fast writer must not be past the
+// mark, and the space that is set aside, before anybody looks.
+const (
+	guardInterval = 100 * time.Millisecond
+	guardBytes    = 128 << 10
+)
 
 // guard knows whether the disk is nearly full, without asking each time.
 type guard struct {
 	full atomic.Bool
 	last atomic.Int64 // when it was looked at, on the member's clock
+	// written counts the bytes since then; the log writer's.
+	written int
+}
+
+// wrote takes note of bytes that go to the disk, and looks if it is time.
+func (g *guard) wrote(m *Member, bytes int) {
+	if g.written += bytes; g.written >= guardBytes {
+		g.written = 0
+		g.last.Store(0)
+	}
+	g.look(m)
 }
 
 // look asks the disk, unless that was done just now.
@@ -107,15 +148,23 @@ func (g *guard) look(m *Member) {
 func (m *Member) applyEntries() {
 	defer m.workers.Done()
 	for a := range m.applies {
-		results := make([]protocol.Result, 0, len(a.Entries))
-		results = m.machine.Apply(a.Entries, results)
+		var results []protocol.Result
+		if a.Adopt != 0 {
+			m.machine.Adopt(m.checkpoints.adopted(a.Adopt))
+		} else {
+			results = m.machine.Apply(a.Entries, make([]protocol.Result, 0, len(a.Entries)))
+		}
 		if err := m.machine.Stopped(); err != nil {
 			m.cannotApply(err)
 			return
 		}
+		if a.Take != nil && m.checkpoints.claim() {
+			m.checkpoints.take(m.machine.Snapshot(), *a.Take)
+		}
+		stats := m.machine.Stats()
 		done := replica.Applied{
-			Last:         a.Entries[len(a.Entries)-1].Index,
-			Results:      results,
+			Last: stats.Applied, Results: results,
+			Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
 			NextDeadline: m.machine.NextDeadline(),
 		}
 		m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })
