@@ -17,6 +17,7 @@ import (
 type Caller struct {
 	mu       sync.Mutex
 	machine  *resources.Machine
+	log      *slog.Logger
 	now      protocol.ClusterTime
 	session  protocol.SessionID
 	sequence uint64
@@ -38,9 +39,13 @@ func NewCaller(t testing.TB, types ...*resources.Type) *Caller {
 }
 
 func newCaller(registry *resources.Registry, log *slog.Logger) *Caller {
-	c := &Caller{machine: resources.NewMachine(resources.Config{Registry: registry, Logger: log})}
+	c := &Caller{log: log, machine: newMachine(registry, log)}
 	c.machine.Apply([]protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryNoop}}, nil)
 	return c
+}
+
+func newMachine(registry *resources.Registry, log *slog.Logger) *resources.Machine {
+	return resources.NewMachine(resources.Config{Registry: registry, Logger: log, Track: true})
 }
 
 // Machine returns the machine, for what the operations do not show.

@@ -32,10 +32,13 @@ type Options struct {
 //   - a command that fails leaves no trace,
 //   - queries write nothing, and both machines answer them alike,
 //   - no operation panics,
+//   - the second machine, which before every step is written to a checkpoint
+//     and made anew out of it, is none the wiser,
 //   - a third machine that replays the history ends with the same digest.
 //
 // It finds what differs from run to run, such as the order of a map, the time
-// of day, and variables that outlive a command.
+// of day, and variables that outlive a command; and what a member keeps outside
+// of the state, which is gone after a restart.
 func Run(t *testing.T, typ *resources.Type, opts Options) {
 	t.Helper()
 	if opts.Seed == 0 {
@@ -61,8 +64,12 @@ func run(typ *resources.Type, opts Options) error {
 	h := &harness{opts: opts, typ: typ, random: rand.New(rand.NewPCG(opts.Seed, 1))}
 	for i := range h.callers {
 		h.callers[i] = newCaller(registry, slog.New(slog.DiscardHandler))
-		defer h.callers[i].machine.Close()
 	}
+	defer func() {
+		for _, c := range h.callers {
+			c.machine.Close()
+		}
+	}()
 	for _, op := range typ.Operations() {
 		if d := op.Describe(); d.Writes {
 			h.commands = append(h.commands, d)
@@ -83,12 +90,16 @@ type harness struct {
 	typ               *resources.Type
 	random            *rand.Rand
 	callers           [2]*Caller
+	kept              checkpoint // of the second caller
 	commands, queries []resources.Description
 }
 
 func (h *harness) step() error {
 	h.callers[0].now += protocol.ClusterTime(h.random.IntN(int(time.Second)))
 	h.callers[1].now = h.callers[0].now
+	if err := h.kept.restart(h.callers[1]); err != nil {
+		return err
+	}
 	if len(h.commands) > 0 {
 		if err := h.command(h.commands[h.random.IntN(len(h.commands))]); err != nil {
 			return err
@@ -170,7 +181,7 @@ func compare(what string, r [2]protocol.Result) error {
 	}
 	if r[0].Code != r[1].Code || !bytes.Equal(r[0].Data, r[1].Data) {
 		return fmt.Errorf("%s: two members answer differently: %q % x, and %q % x: "+
-			"the operation depends on more than the state and its argument (map order? time? a variable?)",
+			"the operation depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)",
 			what, r[0].Code, r[0].Data, r[1].Code, r[1].Data)
 	}
 	return nil
@@ -189,7 +200,7 @@ func (h *harness) digests(what string) error {
 	}
 	if digests[0] != digests[1] {
 		return fmt.Errorf("%s: two members have different states: "+
-			"the command depends on more than the state and its argument (map order? time? a variable?)", what)
+			"the command depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)", what)
 	}
 	return nil
 }

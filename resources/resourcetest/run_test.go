@@ -46,6 +46,7 @@ func TestGoodTypePasses(t *testing.T) {
 // TestBadTypesAreCaught: each makes one mistake that forks a cluster.
 func TestBadTypesAreCaught(t *testing.T) {
 	calls := int64(0)
+	outside := map[*resources.Tx]int64{}
 	for want, typ := range map[string]*resources.Type{
 		"answer differently": typeOf("maporder", resources.NewCommand("first", func(tx *resources.Tx, m map[string]int) (string, error) {
 			for key := range m {
@@ -62,6 +63,13 @@ func TestBadTypesAreCaught(t *testing.T) {
 		})),
 		"random": typeOf("random", resources.NewCommand("draw", func(tx *resources.Tx, key string) (uint64, error) {
 			return rand.Uint64(), nil
+		})),
+		// What it counts follows from the commands alone, so members that live
+		// for ever agree, and so does one that applies all of them again. One
+		// that begins with a checkpoint does not.
+		"restart": typeOf("outside", resources.NewCommand("count", func(tx *resources.Tx, _ struct{}) (int64, error) {
+			outside[tx]++ // a machine always hands out the same one
+			return outside[tx], nil
 		})),
 		"panicked": typeOf("panics", resources.NewCommand("divide", func(tx *resources.Tx, n int) (int, error) {
 			return 100 / n, nil
@@ -82,7 +90,7 @@ func TestBadTypesAreCaught(t *testing.T) {
 			})),
 	} {
 		err := run(typ, Options{Seed: 1})
-		if want == "random" {
+		if want == "random" || want == "restart" {
 			want = "answer differently"
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
