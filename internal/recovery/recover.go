@@ -1,0 +1,255 @@
+package recovery
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// Gap is how far above the old log's end the new one begins. It is more than
+// any member that is not among the survivors can have appended beyond it
+// without an acknowledgement.
+const Gap = 1 << 20
+
+// replayBytes is how much of the log is read at once.
+const replayBytes = 4 << 20
+
+// Options of a recovery. Registry and Dir are needed.
+type Options struct {
+	// Dir is the survivor's directory; its member must be stopped.
+	Dir string
+	// Registry has all types that are in the log.
+	Registry *resources.Registry
+	// Refuse, if not 0, is the index of an entry that kills whoever applies it:
+	// it has no effect in the new cluster.
+	Refuse protocol.Index
+	// Target is how many voters the new cluster aims at; 0: as the old one.
+	Target int
+	Logger *slog.Logger
+	// Progress is called now and then with the index that is applied and the
+	// last one. It must return soon.
+	Progress func(applied, last protocol.Index)
+}
+
+// Result is what came of it.
+type Result struct {
+	Old, New protocol.ClusterID
+	Member   protocol.MemberID // of the new cluster; the name stays
+	Name     string
+	// Last is the last entry of the old log that is in the state, Begin the
+	// index that the new log begins after, in Term.
+	Last, Begin protocol.Index
+	Term        protocol.Term
+	Sessions    int // that were closed
+	// Aside is where the old directory is now. Nothing in it is lost.
+	Aside string
+}
+
+// Recover makes the member of a directory the only one of a new cluster. The
+// directory is replaced when everything is durable; a crash before that changes
+// nothing, and the old one is kept beside it.
+//
+// Errors: protocol.ErrDirectory if it is no member's directory or in use,
+// protocol.ErrCorrupt if it is damaged (another survivor must do),
+// protocol.ErrUnknownType if the log needs a type that the registry lacks,
+// protocol.ErrNotFound if it is empty, protocol.ErrNoSpace.
+func Recover(ctx context.Context, o Options) (Result, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = func(protocol.Index, protocol.Index) {}
+	}
+	r := &recovery{o: o, fsys: vfs.OS(), fresh: o.Dir + ".recovered"}
+	// Locked until the end: the old member must not start in between.
+	log, err := wal.Open(r.fsys, o.Dir, wal.Options{})
+	if err != nil {
+		return r.result, err
+	}
+	defer log.Close()
+	if err := r.read(ctx, log); err != nil {
+		return r.result, err
+	}
+	if err := r.clear(); err != nil {
+		return r.result, err
+	}
+	if err := r.write(ctx); err != nil {
+		return r.result, errors.Join(err, os.RemoveAll(r.fresh))
+	}
+	return r.result, r.swap()
+}
+
+type recovery struct {
+	o      Options
+	fsys   vfs.FS
+	fresh  string // where the new directory is built
+	result Result
+
+	machine *resources.Machine
+	conf    protocol.Configuration // the latest of the old log
+}
+
+// read brings the machine to the end of the old log. What is not known to be
+// committed counts: it may have been acknowledged.
+func (r *recovery) read(ctx context.Context, log *wal.Log) error {
+	store, err := checkpoint.Open(r.fsys, filepath.Join(r.o.Dir, checkpoint.Folder), checkpoint.Options{Logger: r.o.Logger})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	r.machine = resources.NewMachine(resources.Config{Registry: r.o.Registry, Logger: r.o.Logger, Refuse: r.o.Refuse})
+	alone := func(context.Context) bool { return false }
+	rec, restored, err := keeper.Start(ctx, log, store, r.machine, keeper.Options{Elsewhere: alone})
+	if err != nil {
+		return err
+	}
+	last := rec.Shape.LastIndex()
+	switch {
+	case last == 0:
+		return protocol.ErrNotFound.With("the log of " + r.o.Dir + " is empty: there is nothing to begin from")
+	case restored.Applied < rec.Shape.PrevIndex:
+		return protocol.ErrCorrupt.With(fmt.Sprintf(
+			"damaged data: the log of %s begins at %d and no checkpoint reaches it; choose another survivor", r.o.Dir, rec.Shape.FirstIndex()))
+	}
+	if at, known := rec.Configurations.Latest(); known {
+		r.conf = at.Configuration
+	}
+	id := log.Identity()
+	r.result.Old, r.result.Name, r.result.Last = id.Cluster, id.Name, last
+	r.result.Term = max(rec.State.Term, rec.Shape.LastTerm()) + 1
+	return r.replay(ctx, log, restored.Applied, last)
+}
+
+func (r *recovery) replay(ctx context.Context, log storage.Log, applied, last protocol.Index) error {
+	var results []protocol.Result
+	for applied < last {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		entries, err := log.Read(applied+1, last, replayBytes)
+		if err != nil {
+			return err
+		}
+		results = r.machine.Apply(entries, results[:0])
+		if err := r.machine.Stopped(); err != nil {
+			return fmt.Errorf("%w; if this entry cannot be applied by any program, say --refuse %d", err, r.machine.Applied()+1)
+		}
+		applied = entries[len(entries)-1].Index
+		r.o.Progress(applied, last)
+	}
+	return nil
+}
+
+// write builds the new directory beside the old one.
+func (r *recovery) write(ctx context.Context) error {
+	var err error
+	if r.result.New, err = protocol.NewClusterID(rand.Reader); err != nil {
+		return err
+	}
+	if r.result.Member, err = protocol.NewMemberID(rand.Reader); err != nil {
+		return err
+	}
+	r.result.Begin = r.result.Last + Gap
+	r.result.Sessions = r.machine.Stats().Sessions
+	if err := r.machine.EndSessions(r.result.Begin); err != nil {
+		return err
+	}
+	d := storage.Description{
+		Index: r.result.Begin, Term: r.result.Term, LogSum: firstSum(r.result.New, r.result.Begin),
+		Configuration: protocol.ConfigurationAt{Index: r.result.Begin, Configuration: r.configuration()},
+	}
+	id := wal.Identity{Cluster: r.result.New, Member: r.result.Member, Name: r.result.Name}
+	if err := wal.Init(r.fsys, r.fresh, id, nil, wal.Options{}); err != nil {
+		return err
+	}
+	if err := r.writeCheckpoint(ctx, d); err != nil {
+		return err
+	}
+	// Pointer first, then the log, as in every installation.
+	log, err := wal.Open(r.fsys, r.fresh, wal.Options{})
+	if err != nil {
+		return err
+	}
+	begin := storage.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
+	err = log.Reset(begin, protocol.HardState{Term: d.Term, Commit: d.Index})
+	return errors.Join(err, log.Close())
+}
+
+func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Description) error {
+	store, err := checkpoint.Open(r.fsys, filepath.Join(r.fresh, checkpoint.Folder), checkpoint.Options{Logger: r.o.Logger})
+	if err != nil {
+		return err
+	}
+	_, err = keeper.Take(ctx, store, r.machine.Snapshot(), d)
+	return errors.Join(err, store.Close())
+}
+
+// configuration names the new member alone. Its old address, if it had a seat,
+// and the target of the old cluster stay.
+func (r *recovery) configuration() protocol.Configuration {
+	line := protocol.ActiveMember{ID: r.result.Member, Name: r.result.Name, Seat: protocol.SeatVoter}
+	for _, old := range r.conf.Members {
+		if old.Name == r.result.Name {
+			line.Address = old.Address
+		}
+	}
+	target := r.o.Target
+	if target == 0 {
+		target = max(r.conf.Target, 1)
+	}
+	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease}
+}
+
+// firstSum is the log sum that a new log begins from.
+func firstSum(cluster protocol.ClusterID, i protocol.Index) protocol.LogSum {
+	return protocol.LogSum{}.Next(binary.BigEndian.AppendUint64(append([]byte{}, cluster[:]...), uint64(i)))
+}
+
+// clear makes room for the new directory. What an attempt left that was cut
+// short is not removed: whoever looks at it knows what it is.
+func (r *recovery) clear() error {
+	_, err := r.fsys.ReadDir(r.fresh)
+	switch {
+	case err == nil:
+		return protocol.ErrDirectory.With(r.fresh + " exists: an earlier attempt was cut short; remove it and try again")
+	case !errors.Is(err, fs.ErrNotExist):
+		return protocol.ErrDirectory.Because(err)
+	}
+	if err := r.fsys.MkdirAll(r.fresh); err != nil {
+		return protocol.ErrDirectory.Because(err)
+	}
+	return nil
+}
+
+// swap puts the new directory in the place of the old one.
+func (r *recovery) swap() error {
+	for n := 1; ; n++ {
+		r.result.Aside = fmt.Sprintf("%s.before-recovery-%d", r.o.Dir, n)
+		if _, err := r.fsys.ReadDir(r.result.Aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return protocol.ErrDirectory.Because(err)
+		}
+	}
+	if err := r.fsys.Rename(r.o.Dir, r.result.Aside); err != nil {
+		return protocol.ErrDirectory.Because(err)
+	}
+	if err := r.fsys.Rename(r.fresh, r.o.Dir); err != nil {
+		return protocol.ErrDirectory.With(fmt.Sprintf("the new directory is %s and the old one %s: rename the first to %s", r.fresh, r.result.Aside, r.o.Dir)).Because(err)
+	}
+	return r.fsys.SyncDir(filepath.Dir(r.o.Dir))
+}

@@ -1,0 +1,76 @@
+package recovery
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// Survivor is how far a directory reaches.
+type Survivor struct {
+	Dir     string
+	Cluster protocol.ClusterID
+	Member  protocol.MemberID
+	Name    string
+	// Term and Last are those of the last entry: what decides. Commit is what
+	// the member knew to be committed.
+	Term         protocol.Term
+	Last, Commit protocol.Index
+	// Checkpoint is the index of its newest checkpoint, 0 if there is none. The
+	// log above it, or from 1, makes the state.
+	Checkpoint protocol.Index
+	// Fault says why nothing can be begun from this directory, or is nil.
+	Fault error
+}
+
+// Compare orders survivors: the better one is greater. It is the order of
+// elections (the paper, section 5.4.1): what was acknowledged by a majority is in
+// the log with the highest last term and, among those, the highest last index,
+// if it is in any.
+func (s *Survivor) Compare(o *Survivor) int {
+	if (s.Fault == nil) != (o.Fault == nil) {
+		if s.Fault == nil {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(cmp.Compare(s.Term, o.Term), cmp.Compare(s.Last, o.Last), cmp.Compare(s.Checkpoint, o.Checkpoint))
+}
+
+// Survey looks into a directory without changing or locking it; the member
+// should be stopped. The error says that it is no member's directory, or cannot
+// be read at all.
+func Survey(_ context.Context, dir string) (Survivor, error) {
+	s := Survivor{Dir: dir}
+	report, err := wal.Inspect(vfs.OS(), dir, nil)
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", dir, err)
+	}
+	s.Cluster, s.Member, s.Name = report.Identity.Cluster, report.Identity.Member, report.Identity.Name
+	s.Term, s.Last, s.Commit = report.LastTerm, report.Last, report.State.Commit
+	kept, err := checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", dir, err)
+	}
+	if len(kept) > 0 {
+		s.Checkpoint = kept[0].Index
+		if kept[0].Index > s.Last {
+			s.Term, s.Last = kept[0].Term, kept[0].Index
+		}
+	}
+	switch {
+	case report.Damage != nil:
+		s.Fault = report.Damage
+	case s.Last == 0:
+		s.Fault = protocol.ErrNotFound.With("the log is empty")
+	case report.First > 1 && s.Checkpoint+1 < report.First:
+		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it", report.First))
+	}
+	return s, nil
+}
