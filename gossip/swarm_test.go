@@ -25,7 +25,7 @@ func below(t *testing.T, actives, passives int) *bench {
 // asked waits until descriptions are asked for, and says whom.
 func (b *bench) asked() []protocol.MemberID {
 	b.t.Helper()
-	for range 200 {
+	for range 1000 {
 		var out []protocol.MemberID
 		for _, e := range only[*protocol.Describe](b.wait(10 * ms).Messages) {
 			out = append(out, e.To)
@@ -68,6 +68,22 @@ func TestDescriptionOfOnePassiveIsNotBelieved(t *testing.T) {
 	}
 }
 
+// [S] One passive does not become two by answering each time it is asked.
+func TestDescriptionSentTwiceByOneIsNotBelieved(t *testing.T) {
+	b := below(t, 0, 2)
+	for range 5 {
+		if asked := b.asked(); !slices.Contains(asked, passiveID(1)) {
+			t.Fatalf("asked %v", asked)
+		}
+		if rd := b.step(passiveID(1), &protocol.Description{Description: []byte("forged")}); rd.Offer != nil {
+			t.Fatal("one passive's description was believed because it sent it twice")
+		}
+	}
+	if rd := b.step(passiveID(2), &protocol.Description{Description: []byte("forged")}); rd.Offer == nil {
+		t.Fatal("a description that both members sent was not believed")
+	}
+}
+
 func TestDescriptionOfAnActiveIsBelieved(t *testing.T) {
 	b := below(t, 3, 1)
 	asked := b.asked()
@@ -89,10 +105,16 @@ func TestDescriptionOfAnActiveIsBelieved(t *testing.T) {
 // it may be of another time.
 func TestDescriptionNotAskedForIsIgnored(t *testing.T) {
 	b := below(t, 3, 1)
+	asked := b.asked()
 	for i := range 3 {
-		if rd := b.step(activeID(i+1), &protocol.Description{Description: []byte("right")}); rd.Offer != nil {
-			t.Fatal("a description was believed that nobody had asked for")
+		if id := activeID(i + 1); !slices.Contains(asked, id) {
+			if rd := b.step(id, &protocol.Description{Description: []byte("right")}); rd.Offer != nil {
+				t.Fatal("a description was believed that nobody had asked for")
+			}
 		}
+	}
+	if rd := b.step(asked[0], &protocol.Description{Description: []byte("right")}); rd.Offer == nil {
+		t.Fatal("the description that was asked for was not believed")
 	}
 }
 
