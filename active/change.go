@@ -93,6 +93,10 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 		return protocol.ErrInvalid.With("a joint configuration is a way, not an aim")
 	}
 	for _, line := range next.Members {
+		p := m.lead.find(line.ID)
+		if line.Seat == protocol.SeatVoter && p != nil && p.seat == protocol.SeatLearner && p.state == ProgressCatchUp {
+			return protocol.ErrNotLearner.With(fmt.Sprintf("%s lacks a checkpoint", line.Label()))
+		}
 		if line.Seat == protocol.SeatVoter && !m.current.Configuration.IsVoter(line.ID) && !m.caughtUp(line.ID) {
 			return protocol.ErrNotLearner.With(fmt.Sprintf("%s has not acknowledged, as a learner, the entry that made it one", line.Label()))
 		}
@@ -100,14 +104,16 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 	return nil
 }
 
-// caughtUp reports whether a member may become a voter. [S] It must have
+// caughtUp reports whether a member may become a voter. One that is being
+// brought a checkpoint may not: it would count for a quorum and acknowledge
+// nothing. [S] It must have
 // acknowledged, as a learner, an entry at or above the one that made it a
 // learner. A passive takes committed entries only: were it made a voter, the
 // entry that does so would need its acknowledgement to be committed, and its
 // commit to be acknowledged.
 func (m *Member) caughtUp(id protocol.MemberID) bool {
 	p := m.lead.find(id)
-	if p == nil || p.seat != protocol.SeatLearner || p.passive {
+	if p == nil || p.seat != protocol.SeatLearner || p.passive || p.state == ProgressCatchUp {
 		return false
 	}
 	since := m.current.Index

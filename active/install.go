@@ -89,6 +89,12 @@ func (m *Member) Install(now protocol.Instant, b Begin) {
 	default:
 		m.beginAfter(b)
 	}
+	// The commit index may come from a leader of a later term than this member
+	// has heard of, and its own leader may be deposed. To be acknowledged what
+	// it does not hold gives that one nothing to commit: the majority that
+	// elected the later leader did so before, acknowledges nothing in this term
+	// any more, and has no member here; so one of them had acknowledged, before
+	// it voted, whatever is committed in this term, and the later leader has it.
 	m.outside = max(m.outside, min(b.Index, m.hard.Commit))
 	m.emit(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
 	if m.state == StateFollower && !m.leader.IsZero() {

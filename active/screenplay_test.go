@@ -430,6 +430,10 @@ func messageOf(kind string, v values) protocol.Message {
 		return m
 	case "ack":
 		return &protocol.AppendAnswer{Term: term, Index: protocol.Index(v.number("index"))}
+	case "append-reject":
+		m := &protocol.AppendAnswer{Term: term, Reject: true, Index: protocol.Index(v.number("prev"))}
+		m.HintIndex, m.HintTerm = v.place("hint")
+		return m
 	case "passive-ack":
 		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("tip"))}
 	case "read-index":

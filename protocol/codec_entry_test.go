@@ -122,7 +122,7 @@ func TestJointConfigurationLeadsFromOneToAnother(t *testing.T) {
 	if err := joint.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := joint.String(), "-a -b(learner) -c(leaving) d"; got != want {
+	if got, want := joint.String(), "a b c => a b(learner) d"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if !slices.Equal(joint.Voters(), to.Voters()) || !slices.Equal(joint.OutgoingVoters(), from.Voters()) {

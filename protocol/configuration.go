@@ -231,23 +231,29 @@ func (m ActiveMember) validate() error {
 	return nil
 }
 
-// String lists names (or short ids) and seats; an outgoing voter has a minus
-// sign.
+// String lists names (or short ids), learners marked as such. A joint
+// configuration is both halves with an arrow in between: the outgoing voters,
+// and what the configuration leads to, as in "a b c => b c d e(learner)".
 func (c Configuration) String() string {
-	var b strings.Builder
-	for i, m := range c.Members {
-		if i > 0 {
-			b.WriteByte(' ')
+	var words []string
+	if c.Joint() {
+		for _, m := range c.Members {
+			if m.Outgoing {
+				words = append(words, m.Label())
+			}
 		}
-		if m.Outgoing {
-			b.WriteByte('-')
-		}
-		b.WriteString(m.Label())
-		if m.Seat != SeatVoter {
-			b.WriteString("(" + m.Seat.String() + ")")
+		words = append(words, "=>")
+	}
+	for _, m := range c.Members {
+		switch m.Seat {
+		case SeatNone:
+		case SeatVoter:
+			words = append(words, m.Label())
+		default:
+			words = append(words, m.Label()+"("+m.Seat.String()+")")
 		}
 	}
-	return b.String()
+	return strings.Join(words, " ")
 }
 
 // Label returns the name, or the short id of a member without one.
