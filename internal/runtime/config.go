@@ -53,6 +53,17 @@ type Config struct {
 	Election, Heartbeat time.Duration
 	// SegmentBytes is the size of a log segment; default 64 MiB.
 	SegmentBytes int64
+	// CheckpointBytes and CheckpointEvery say when this member, while it leads,
+	// asks all members for a checkpoint: when the log since the last one is that
+	// large, or half as large as the state if that is more, default 64 MiB; and
+	// when the last one is that old and something was written since, default
+	// 10 min, negative: never for its age.
+	CheckpointBytes int
+	CheckpointEvery time.Duration
+	// RetainEntries is how many applied entries stay in the log beside the
+	// checkpoints, for members that are a little behind; default 10,000,
+	// negative: none.
+	RetainEntries int
 	// Registry holds the resource types; required.
 	Registry *resources.Registry
 	// Logger gets the member's log; default: none.
@@ -85,6 +96,9 @@ func (c *Config) Validate() error {
 	}
 	if c.GossipProbability < 0 || c.GossipProbability > 1 {
 		bad("the gossip probability must be between 0 and 1, not %g", c.GossipProbability)
+	}
+	if c.CheckpointBytes < 0 {
+		bad("a checkpoint is taken after a number of bytes above 0, not %d", c.CheckpointBytes)
 	}
 	for _, a := range append([]string{c.bind(), c.Advertise}, c.Join...) {
 		if a == "" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -69,6 +70,24 @@ func (m *Member) openDirectory(ctx context.Context) error {
 
 func (m *Member) walOptions() wal.Options {
 	return wal.Options{SegmentBytes: m.cfg.SegmentBytes, Background: true}
+}
+
+// openCheckpoints opens the store of checkpoints. What kills the process there is
+// met by the first use of a checkpoint, and counted, so that it costs no more
+// than that one.
+func (m *Member) openCheckpoints() error {
+	o := checkpoint.Options{Logger: m.logger}
+	var s *checkpoint.Store
+	var err error
+	if m.cfg.Dir == "" {
+		s, err = checkpoint.NewMemory(o)
+	} else {
+		s, err = checkpoint.Open(vfs.OS(), filepath.Join(m.cfg.Dir, checkpoint.Folder), o)
+	}
+	if err == nil { // or there would be a nil store in the interface
+		m.checkpoints.store = s
+	}
+	return err
 }
 
 // openMemory makes a member that lives as long as its process.
@@ -186,6 +205,22 @@ func (m *Member) joinAddresses() []string {
 	slices.Sort(list)
 	list = slices.Compact(list)
 	return slices.DeleteFunc(list, func(a string) bool { return a == m.advertise || a == "" })
+}
+
+// otherAddresses are joinAddresses before the loop runs: of the configuration in
+// the log instead of the membership.
+func (m *Member) otherAddresses() []string {
+	rec := m.log.Recovered()
+	list := m.joinAddresses()
+	if at, ok := rec.Configurations.Latest(); ok {
+		for _, a := range at.Configuration.Members {
+			if a.ID != m.identity.Member && a.Address != "" {
+				list = append(list, a.Address)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // remembered reads the addresses of an earlier start.

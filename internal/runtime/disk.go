@@ -27,9 +27,7 @@ func (m *Member) writeLog() {
 			if !ok {
 				return
 			}
-			err := m.persist(p)
-			m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{p.ID, err}) })
-			if err != nil {
+			if err := m.serveLog(p); err != nil {
 				return
 			}
 			if len(m.writes) > 0 {
@@ -49,32 +47,57 @@ func (m *Member) writeLog() {
 	}
 }
 
-func (m *Member) persist(p *replica.Persist) error {
-	if len(p.Entries) > 0 {
-		m.guard.wrote(m, protocol.RawSize(p.Entries))
+// serveLog makes one change of the log and says how it went.
+func (m *Member) serveLog(p *replica.Persist) error {
+	if p.Drop != 0 {
+		begin, err := m.log.DropHead(p.Drop)
+		m.mailbox.complete(func(now protocol.Instant) {
+			m.replica.Dropped(now, p.ID, begin, err)
+			m.failDisk(err)
+		})
+		return err
 	}
-	err := m.log.Write(p.Write, p.Entries)
-	for waits := 0; errors.Is(err, protocol.ErrNoSpace); waits++ {
+	err := m.persist(p)
+	m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{p.ID, err}) })
+	return err
+}
+
+// persist writes, and syncs if that is asked for.
+func (m *Member) persist(p *replica.Persist) error {
+	write := func() error { return m.log.Write(p.Write, p.Entries) }
+	if p.Reset != nil {
+		write = func() error { return m.log.Reset(*p.Reset, p.Write.State) }
+	}
+	if len(p.Entries) > 0 {
+		m.guard.look(m)
+	}
+	err := write()
+	for errors.Is(err, protocol.ErrNoSpace) {
 		// Nothing was written: service resumes when there is room. Meanwhile
 		// a leader notices that its disk does not answer and steps down.
 		m.guard.full.Store(true)
-		if waits == 0 {
-			m.logger.Error("the disk is full; waiting for room", "dir", m.cfg.Dir)
-		}
+		m.logger.Error("the disk is full; waiting for room", "dir", m.cfg.Dir)
 		select {
 		case <-m.stop:
 			return err
 		case <-time.After(roomPause):
 		}
-		err = m.log.Write(p.Write, p.Entries)
+		err = write()
 	}
 	if err != nil {
 		return err
 	}
-	if p.Write.Sync || p.Write.SyncAll {
+	if p.Reset == nil && (p.Write.Sync || p.Write.SyncAll) {
 		return m.log.Sync()
 	}
 	return nil
+}
+
+// failDisk stops the member if an error of a disk says so.
+func (m *Member) failDisk(err error) {
+	if err != nil {
+		m.fail(protocol.ErrDiskFailed.Because(err))
+	}
 }
 
 // roomPause is between two attempts to write to a full disk.
@@ -125,15 +148,23 @@ func (g *guard) look(m *Member) {
 func (m *Member) applyEntries() {
 	defer m.workers.Done()
 	for a := range m.applies {
-		results := make([]protocol.Result, 0, len(a.Entries))
-		results = m.machine.Apply(a.Entries, results)
+		var results []protocol.Result
+		if a.Adopt != 0 {
+			m.machine.Adopt(m.checkpoints.adopted(a.Adopt))
+		} else {
+			results = m.machine.Apply(a.Entries, make([]protocol.Result, 0, len(a.Entries)))
+		}
 		if err := m.machine.Stopped(); err != nil {
 			m.cannotApply(err)
 			return
 		}
+		if a.Take != nil && m.checkpoints.claim() {
+			m.checkpoints.take(m.machine.Snapshot(), *a.Take)
+		}
+		stats := m.machine.Stats()
 		done := replica.Applied{
-			Last:         a.Entries[len(a.Entries)-1].Index,
-			Results:      results,
+			Last: stats.Applied, Results: results,
+			Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
 			NextDeadline: m.machine.NextDeadline(),
 		}
 		m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })

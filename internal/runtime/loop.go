@@ -50,6 +50,13 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 	for _, l := range in.logReads {
 		m.replica.LogRead(now, l.id, l.entries, l.err)
 	}
+	for _, tell := range in.completions {
+		tell(now)
+		m.serve()
+		if m.stopping.Load() {
+			return
+		}
+	}
 	for _, x := range in.messages {
 		m.replica.Receive(now, x.from, x.message)
 	}
@@ -83,10 +90,16 @@ func (m *Member) serve() {
 	}
 	m.transport.send(e.Send)
 	for _, a := range e.Apply {
-		m.applies <- a // at most applyFlights: there is room
+		m.applies <- a // at most applyFlights and one to adopt: there is room
 	}
 	for _, r := range e.ReadLog {
 		m.reader.add(r)
+	}
+	for i := range e.Install {
+		m.checkpoints.step(&e.Install[i])
+	}
+	for _, r := range e.ReadChunk {
+		m.chunks.add(r)
 	}
 	for _, a := range e.Answers {
 		m.waiters.answer(a.Request, a.Result)

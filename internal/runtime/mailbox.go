@@ -22,6 +22,9 @@ type mail struct {
 	persisted   []persisted
 	applied     []replica.Applied
 	logReads    []logRead
+	// completions tell the replica what has become of the rarer things that it
+	// asked for, in the order in which they are done.
+	completions []func(now protocol.Instant)
 	peers       []protocol.Peer
 	peersSet    bool
 	calls       []func()
@@ -65,6 +68,7 @@ func (b *mailbox) take(into *mail) {
 	*into, b.mail = b.mail, mail{
 		messages: into.messages[:0], submissions: into.submissions[:0], reads: into.reads[:0],
 		persisted: into.persisted[:0], applied: into.applied[:0], logReads: into.logReads[:0], calls: into.calls[:0],
+		completions: into.completions[:0],
 	}
 	b.bytes = 0
 	b.mu.Unlock()
@@ -90,6 +94,11 @@ func (b *mailbox) put(change func(*mail)) bool {
 	b.mu.Unlock()
 	b.signal()
 	return true
+}
+
+// complete has the loop tell the replica something.
+func (b *mailbox) complete(tell func(now protocol.Instant)) bool {
+	return b.put(func(in *mail) { in.completions = append(in.completions, tell) })
 }
 
 // message takes a message that came over a connection, and waits while there
@@ -149,6 +158,14 @@ func messageBytes(m protocol.Message) int {
 		return protocol.RawSize(m.Entries)
 	case *protocol.Forward:
 		return len(m.Command)
+	case *protocol.Checkpoint:
+		return len(m.Description)
+	case *protocol.Description:
+		return len(m.Description)
+	case *protocol.Chunk:
+		return len(m.Data)
+	case *protocol.Repair:
+		return protocol.RawSize(m.Entries)
 	}
 	return 0
 }

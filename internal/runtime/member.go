@@ -40,11 +40,13 @@ type Member struct {
 	waiters   *waiters
 	seen      *sightings
 
-	guard   guard
-	writes  chan *replica.Persist
-	applies chan replica.Apply
-	reader  logReader
-	workers sync.WaitGroup
+	guard       guard
+	writes      chan *replica.Persist
+	applies     chan replica.Apply
+	reader      logReader
+	checkpoints checkpoints
+	chunks      chunkReader
+	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]
 	caughtUp  atomicIndex
@@ -181,6 +183,7 @@ func (m *Member) end(graceful bool) {
 			why = protocol.ErrClosed.With("the member has stopped")
 		}
 		m.waiters.close(why)
+		m.checkpoints.close()
 		m.machine.Close()
 		if graceful && m.Err() == nil {
 			if err := m.log.Sync(); err == nil {
@@ -209,7 +212,7 @@ func (m *Member) event(e protocol.Event) {
 	level := slog.LevelDebug
 	switch e.Kind {
 	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
-		protocol.EventConfiguration, protocol.EventPolicy:
+		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired:
 		level = slog.LevelInfo
 	case protocol.EventDiverged:
 		level = slog.LevelError

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -36,9 +37,11 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), seen: newSightings(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reader:     logReader{wake: make(chan struct{}, 1)},
+		chunks:     chunkReader{wake: make(chan struct{}, 1)},
 		announcing: make(chan struct{}, 1),
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
+	m.checkpoints.wake = make(chan struct{}, 1)
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.logger = cfg.logger().With("member", cfg.Name)
 	m.started = m.clock.Now()
@@ -46,20 +49,12 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	closeSockets := func() { _ = tcp.Close(); _ = udp.Close() }
 	m.advertise = advertised(cfg.Advertise, tcp.Addr().String())
-	if err := m.openDirectory(ctx); err != nil {
-		closeSockets()
-		return nil, err
-	}
-	if err := m.openReplica(); err != nil {
-		closeSockets()
-		_ = m.log.Close()
-		return nil, err
-	}
-	if err := m.start(tcp, udp); err != nil {
-		closeSockets()
-		_ = m.log.Close()
+	if err := m.openAll(ctx, tcp, udp); err != nil {
+		_ = tcp.Close()
+		_ = udp.Close()
+		m.closeStores()
+		m.endLife()
 		return nil, err
 	}
 	if err := m.awaitReady(ctx); err != nil {
@@ -67,6 +62,31 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// openAll opens what the member has on disk, makes its replica and starts its
+// goroutines.
+func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
+	if err := m.openDirectory(ctx); err != nil {
+		return err
+	}
+	if err := m.openCheckpoints(); err != nil {
+		return err
+	}
+	if err := m.openReplica(ctx); err != nil {
+		return err
+	}
+	return m.start(tcp, udp)
+}
+
+// closeStores closes what openAll has opened on disk.
+func (m *Member) closeStores() {
+	if m.log != nil {
+		_ = m.log.Close()
+	}
+	if m.checkpoints.store != nil {
+		_ = m.checkpoints.store.Close()
+	}
 }
 
 // listen opens the member's one port, TCP and UDP.
@@ -113,19 +133,30 @@ func advertised(wish, bound string) string {
 	return wish
 }
 
-// openReplica joins the log that was found to a state machine and a replica.
-func (m *Member) openReplica() error {
-	m.machine = resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
+// openReplica joins the log and the checkpoints that were found to a state
+// machine and a replica.
+func (m *Member) openReplica(ctx context.Context) error {
+	m.machine = resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
 		return err
 	}
 	m.run = protocol.RunID(binary.BigEndian.Uint64(run[:]))
+	rec, restored, err := keeper.Start(ctx, m.log, m.checkpoints.store, m.machine, keeper.Options{
+		Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart, Elsewhere: m.elsewhere,
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.machine.Stopped(); err != nil {
+		m.doubted.Store(&err)
+	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
+		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
 		Policy: true, Accepts: m.accepts,
-	}, m.log.Recovered(), replica.Restored{})
+	}, rec, restored)
 	if err != nil {
 		return err
 	}
@@ -173,10 +204,12 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		return fmt.Errorf("membership: %w", err)
 	}
 	m.swim = s
-	m.workers.Add(5) // not the loop: it is waited for first
+	m.workers.Add(7) // not the loop: it is waited for first
 	go m.writeLog()
 	go m.applyEntries()
 	go m.readLog()
+	go m.keepCheckpoints()
+	go m.readChunks()
 	go m.loop()
 	go func() {
 		defer m.workers.Done()
