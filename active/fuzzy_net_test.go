@@ -34,6 +34,7 @@ type voyage struct {
 	sent    int       // commands proposed
 	refused int
 
+	heads   int // heads of logs dropped
 	leaders int // times that a member began to lead
 	leading map[*node]protocol.Term
 }
@@ -296,6 +297,50 @@ func (v *voyage) flock(period time.Duration) {
 		}
 		return true
 	})
+}
+
+// compaction makes each member drop the head of its log now and then, up to a
+// few entries below its commit index, and take up the checkpoints that it is
+// offered.
+func (v *voyage) compaction() {
+	v.every(150*time.Millisecond, func() bool {
+		for _, n := range v.nodes {
+			if at := n.commit(); !n.down && v.rng.IntN(3) == 0 && at > 10 && v.compact(n, at-protocol.Index(v.rng.IntN(10))) {
+				v.heads++
+				v.watch(n)
+				v.post()
+			}
+		}
+		return true
+	})
+	v.every(10*time.Millisecond, func() bool {
+		for _, n := range v.nodes {
+			if n.down || n.offered == nil || n.installing != nil {
+				continue
+			}
+			if from := n.offered.from; v.cut[[2]protocol.MemberID{from, n.id}] {
+				continue
+			}
+			v.fetch(n, n.offered)
+			v.settled(n)
+			if o := n.installing; o != nil {
+				v.after(v.between(10*time.Millisecond, 400*time.Millisecond), func() { v.installWhenWritten(n, o) })
+			}
+		}
+		return true
+	})
+}
+
+// installWhenWritten installs what was fetched as soon as no write is under way.
+func (v *voyage) installWhenWritten(n *node, o *offer) {
+	switch {
+	case n.down || n.installing != o:
+	case n.write != nil:
+		v.after(time.Millisecond, func() { v.installWhenWritten(n, o) })
+	default:
+		v.install(n)
+		v.settled(n)
+	}
 }
 
 // lead waits for a leader that has committed something of its term.

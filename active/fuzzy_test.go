@@ -397,3 +397,46 @@ func (v *voyage) replace(newcomer string) {
 		return c.Without(old).With(protocol.ActiveMember{ID: idOf(newcomer), Name: newcomer, Seat: protocol.SeatVoter})
 	})
 }
+
+// Members give up the head of their logs as they please, so that whoever was
+// away, or is new, finds nobody that could send it entries: it is offered a
+// checkpoint, fetches it, and goes on from there, while it is written on. Leaders
+// die meanwhile, and members in the middle of an install.
+func TestFuzzyCompaction(t *testing.T) {
+	var installs, heads int
+	fuzzy(t, func(v *voyage) {
+		v.compaction()
+		v.lead(3 * time.Second)
+		on := v.load(40*time.Millisecond, 4)
+		next := "f"
+		for range 6 {
+			v.lead(10 * time.Second)
+			n := v.nodes[v.rng.IntN(len(v.nodes))]
+			switch v.rng.IntN(3) {
+			case 0:
+				if !n.down {
+					v.stop(n, v.between(500*time.Millisecond, 3*time.Second))
+				}
+			case 1:
+				v.islands(map[string]int{n.name: 1})
+				v.sail(v.between(500*time.Millisecond, 3*time.Second))
+				v.heal()
+			case 2:
+				v.replace(next)
+				next = string(rune(next[0] + 1))
+			}
+			v.sail(time.Second)
+			for _, n := range v.nodes {
+				if n.installing != nil && v.rng.IntN(2) == 0 {
+					v.stop(n, 100*time.Millisecond)
+				}
+			}
+		}
+		*on = false
+		installs, heads = installs+v.check.counts.installs, heads+v.heads
+	}, five...)
+	t.Logf("%d checkpoints installed, %d heads dropped", installs, heads)
+	if *seedFlag == 0 && (installs < 4 || heads < 40) {
+		t.Errorf("got %d installs and %d heads dropped, want 4 and 40: the test does not get there", installs, heads)
+	}
+}
