@@ -56,13 +56,16 @@ func (s *sightings) check(peer protocol.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.seen[peer.Member]
-	again := peer.Starts == last.starts && last.run != 0 && peer.Run != last.run
-	if peer.Starts < last.starts || again || peer.Sequence < last.sequence {
+	// One run has several connections, and what it said on one may be overtaken
+	// by what it says on another.
+	same := last.run != 0 && peer.Starts == last.starts && peer.Run == last.run
+	again := last.run != 0 && peer.Starts == last.starts && peer.Run != last.run
+	if peer.Starts < last.starts || again || (!same && peer.Sequence < last.sequence) {
 		return protocol.ErrRolledBack.With(fmt.Sprintf(
 			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy, which has forgotten votes and entries; start it with an empty directory and another name",
 			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
 	}
-	s.seen[peer.Member] = sighting{peer.Starts, peer.Run, peer.Sequence}
+	s.seen[peer.Member] = sighting{peer.Starts, peer.Run, max(peer.Sequence, last.sequence)}
 	return nil
 }
 

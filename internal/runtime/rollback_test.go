@@ -64,6 +64,7 @@ func TestSightingsKnowARestoredCopy(t *testing.T) {
 		good bool
 	}{
 		{"the same run connects again", hello(2, 7, 90), true},
+		{"the same run, on a connection that is slower than another", hello(2, 7, 89), true},
 		{"the next start", hello(3, 8, 90), true},
 		{"an earlier start", hello(1, 6, 90), false},
 		{"the same start by another run", hello(2, 8, 90), false},
@@ -77,6 +78,9 @@ func TestSightingsKnowARestoredCopy(t *testing.T) {
 		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 6, Sequence: 900}) // of a run that is over
 		if err := s.check(test.next); (err == nil) != test.good || err != nil && !errors.Is(err, protocol.ErrRolledBack) {
 			t.Errorf("%s: got %v", test.name, err)
+		}
+		if err := s.check(hello(9, 9, 89)); err == nil {
+			t.Errorf("%s: then record 90 is forgotten", test.name)
 		}
 	}
 }
