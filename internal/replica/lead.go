@@ -46,6 +46,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
 	r.passTime(now)
 	r.proposeMark(now)
+	r.requests.proposeGathered(now, r)
 	if r.cfg.Policy {
 		r.grow(now)
 	}

@@ -30,6 +30,7 @@ type requests struct {
 
 	next     uint64
 	proposed []proposed  // by index; only while this member leads
+	gathered gathering   // only while this member leads
 	sent     []forwarded // by id
 	asked    []readGroup // by id
 	// transfers wait for this member to lose its leadership.
@@ -40,7 +41,7 @@ type requests struct {
 type command struct {
 	from    origin
 	encoded []byte
-	checked bool // nothing is left to refuse
+	checked bool // nothing is left to refuse, and it is no keep-alive
 }
 
 // origin is who wants an answer: a request of this member, or another member
@@ -56,6 +57,8 @@ type proposed struct {
 	index protocol.Index
 	term  protocol.Term
 	from  origin
+	// gathered, if not nil, are those of a list of keep-alives.
+	gathered []origin
 }
 
 // forwarded is a command that the leader was asked to propose.
@@ -91,8 +94,9 @@ func (r *Replica) Submit(now protocol.Instant, request uint64, encoded []byte) {
 type Submission struct {
 	Request uint64
 	Command []byte
-	// Checked says that the submitter has asked Config.Accepts, and that the
-	// encoding is good.
+	// Checked says that the submitter has asked Config.Accepts, that the
+	// encoding is good, and that it is no keep-alive of a session: those of many
+	// sessions share an entry.
 	Checked bool
 }
 
@@ -158,11 +162,12 @@ func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
 		if c.checked {
 			return false
 		}
-		err := r.check(c.encoded)
+		decoded, err := r.check(c.encoded)
 		if err != nil {
 			r.answer(c.from, protocol.Failed(err))
+			return true
 		}
-		return err != nil
+		return q.gather(now, &decoded, c.from, r)
 	})
 	for len(list) > 0 {
 		n, bytes := 0, 0
@@ -194,18 +199,15 @@ func (q *requests) proposeBatch(now protocol.Instant, batch []command, r *Replic
 }
 
 // check refuses a command that must not reach the log.
-func (r *Replica) check(encoded []byte) error {
+func (r *Replica) check(encoded []byte) (protocol.Command, error) {
 	if len(encoded) > protocol.EntryBytesMax-entryOverhead {
-		return protocol.ErrTooLarge.With("the command is over the limit")
+		return protocol.Command{}, protocol.ErrTooLarge.With("the command is over the limit")
 	}
 	c, err := protocol.DecodeCommand(encoded)
-	if err != nil {
-		return err
+	if err == nil && r.cfg.Accepts != nil {
+		err = r.cfg.Accepts(&c)
 	}
-	if r.cfg.Accepts != nil {
-		return r.cfg.Accepts(&c)
-	}
-	return nil
+	return c, err
 }
 
 // forward sends commands to the leader, if one is known.
@@ -253,12 +255,12 @@ func (q *requests) applied(batch []protocol.Entry, results []protocol.Result, r 
 		}
 		at := p.index - batch[0].Index
 		if batch[at].Term != p.term { // another leader's entry took the place: ours will never be
-			r.answer(p.from, protocol.Failed(protocol.ErrNotLeader))
+			p.tell(r, protocol.Failed(protocol.ErrNotLeader))
 			continue
 		}
 		result := results[at]
 		result.Index = p.index
-		r.answer(p.from, result)
+		p.tell(r, result)
 	}
 	q.serveReads(r)
 }
@@ -269,15 +271,18 @@ func (q *requests) skipped(to protocol.Index, r *Replica) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
-		r.answer(p.from, protocol.Failed(protocol.ErrUnknownOutcome.With("the state came from another member; the write may have happened")))
+		p.tell(r, protocol.Failed(protocol.ErrUnknownOutcome.With("the state came from another member; the write may have happened")))
 	}
 	q.serveReads(r)
 }
 
 // follow notices that this member no longer leads.
 func (q *requests) follow(r *Replica) {
-	if len(q.proposed) > 0 && !r.leads() {
-		q.leaderLost(r)
+	if !r.leads() {
+		if len(q.proposed) > 0 {
+			q.leaderLost(r)
+		}
+		q.turnAway(r)
 	}
 	q.transferred(r)
 }
@@ -296,7 +301,7 @@ func (q *requests) giveUp(r *Replica, above protocol.Index) {
 	list := q.proposed[n:]
 	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
-		r.answer(p.from, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")))
+		p.tell(r, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")))
 	}
 }
 
@@ -340,6 +345,7 @@ func (q *requests) failAll(r *Replica, err error) {
 		r.answer(origin{request: request}, protocol.Failed(err))
 	}
 	q.sent, q.transfers = nil, nil
+	q.turnAway(r)
 	q.giveUp(r, 0)
 	q.failReads(r)
 }

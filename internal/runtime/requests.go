@@ -77,7 +77,7 @@ func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 		return func() {}
 	}
 	err := m.mailbox.submit(replica.Submission{
-		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Validate() == nil && m.accepts(c) == nil,
+		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && c.Validate() == nil && m.accepts(c) == nil,
 	})
 	if err != nil && m.waiters.forget(id) {
 		reply(protocol.Failed(err))

@@ -1,0 +1,85 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
+
+// Keep-alives of one interval share an entry, whoever sent them, and each is
+// answered for its own session.
+func TestKeepAlivesShareAnEntry(t *testing.T) {
+	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{}, rec, Restored{})
+	before := r.Status(*now).Last
+	for i := range 5 {
+		c := resources.SessionKeepAliveCommand(protocol.SessionID(i+1), uint64(10+i))
+		if i == 4 { // of another member
+			r.Receive(*now, id(2), &protocol.Forward{Run: 7, Request: 70, Command: protocol.EncodeCommand(&c)})
+			continue
+		}
+		r.Submit(*now, uint64(i), protocol.EncodeCommand(&c))
+	}
+	if last := r.Status(*now).Last; last != before {
+		t.Fatalf("appended up to %d at once, want the keep-alives gathered", last)
+	}
+	*now = now.Add(time.Second)
+	r.Tick(*now)
+	entry := r.tail.slice(before+1, before+1)[0]
+	if last := r.Status(*now).Last; last != before+1 {
+		t.Fatalf("appended up to %d, want one entry after %d", last, before)
+	}
+	c, err := protocol.DecodeCommand(entry.Data)
+	if err != nil || c.Operation != protocol.SessionKeepAliveMany {
+		t.Fatalf("the entry is %+v, %v", c, err)
+	}
+	answers := map[uint64]protocol.Code{}
+	var forwarded []protocol.Code
+	for range 10 {
+		e := r.Effects()
+		for _, a := range e.Answers {
+			answers[a.Request] = a.Result.Code
+		}
+		for _, s := range e.Send {
+			if m, ok := s.Message.(*protocol.ForwardAnswer); ok && m.Request == 70 {
+				forwarded = append(forwarded, m.Result.Code)
+			}
+		}
+		if e.Persist != nil {
+			r.Persisted(*now, e.Persist.ID, nil)
+		}
+		for _, a := range e.Apply { // sessions 2 and 5 are gone: places 1 and 4
+			r.Applied(*now, Applied{Last: entry.Index, Results: []protocol.Result{{Data: []byte{2, 3}}}})
+			if a.Entries[0].Index != entry.Index {
+				t.Fatalf("applies %v", a.Entries)
+			}
+		}
+	}
+	want := map[uint64]protocol.Code{0: "", 1: protocol.ErrSessionExpired.Code, 2: "", 3: ""}
+	for request, code := range want {
+		if got, ok := answers[request]; !ok || got != code {
+			t.Errorf("request %d: answered %t with %q, want %q", request, ok, got, code)
+		}
+	}
+	if len(forwarded) != 1 || forwarded[0] != protocol.ErrSessionExpired.Code {
+		t.Errorf("the forwarded one was answered with %q, want %q once", forwarded, protocol.ErrSessionExpired.Code)
+	}
+}
+
+// A leader that loses its leadership before the entry exists says that nothing
+// has happened.
+func TestGatheredKeepAlivesAreTurnedAwayWithTheLeadership(t *testing.T) {
+	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{}, rec, Restored{})
+	c := resources.SessionKeepAliveCommand(1, 1)
+	r.Submit(*now, 9, protocol.EncodeCommand(&c))
+	r.Receive(*now, id(2), &protocol.Heartbeat{Term: 99})
+	if r.leads() {
+		t.Fatal("leads on")
+	}
+	if a := r.Effects().Answers; len(a) != 1 || a[0].Result.Code != protocol.ErrNotLeader.Code {
+		t.Errorf("answers %+v, want not_leader", a)
+	}
+}
