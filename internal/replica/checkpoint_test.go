@@ -256,8 +256,10 @@ func installing(t *testing.T, confs map[protocol.Index]protocol.Configuration) (
 	return r, described(whole, 80, 2), whole
 }
 
-func offer(r *Replica, d storage.Description) {
-	r.Receive(1, id(1), &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+func offer(r *Replica, d storage.Description) { offerAt(1, r, d) }
+
+func offerAt(now protocol.Instant, r *Replica, d storage.Description) {
+	r.Receive(now, id(1), &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
 }
 
 // fetchAll answers everything up to the end of the installation.
@@ -362,6 +364,7 @@ func TestChunkThatWasNotDescribedIsAskedForAgain(t *testing.T) {
 
 func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	now := protocol.Instant(0)
 	for _, fail := range []func(error){
 		func(err error) { r.InstallBegun(2, nil, err) },
 		func(err error) { r.InstallBegun(2, []int{0, 1}, nil); r.ChunkAdded(2, 0, err) },
@@ -371,7 +374,8 @@ func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 			r.InstallFinished(2, nil, 0, err)
 		},
 	} {
-		offer(r, d)
+		now = now.Add(10 * time.Second)
+		offerAt(now, r, d)
 		if e := r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
 			t.Fatalf("installs %+v, want a beginning", e.Install)
 		}
@@ -379,6 +383,10 @@ func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 		r.Effects()
 		if s := r.Status(2); s.Installing != 0 {
 			t.Errorf("still installs %d", s.Installing)
+		}
+		offerAt(2, r, d)
+		if e := r.Effects(); len(e.Install) != 0 {
+			t.Errorf("installs %+v at once, want a pause after a failure", e.Install)
 		}
 	}
 }

@@ -30,6 +30,9 @@ type install struct {
 	have  []bool // chunks, by number
 	left  int
 	time  protocol.ClusterTime // of the state, when it is built
+	// retryAt is when another one may begin after one that failed: what failed
+	// would fail again at once.
+	retryAt protocol.Instant
 }
 
 // lost reports whether the log begins above what is applied: only a checkpoint
@@ -57,7 +60,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		return
 	}
 	x := &r.install
-	if x.phase > installFetches || x.phase != installNone && (byLeader || d.Index <= x.d.Index) {
+	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || d.Index <= x.d.Index) {
 		return
 	}
 	r.gossip.StopFetch(now)
@@ -103,9 +106,13 @@ func (r *Replica) InstallBegun(now protocol.Instant, missing []int, err error) {
 }
 
 // arrived hands a chunk to the store.
-func (r *Replica) arrived(c *gossip.ChunkArrived) {
+func (r *Replica) arrived(now protocol.Instant, c *gossip.ChunkArrived) {
 	x := &r.install
-	if x.phase != installFetches || c.Index != x.d.Index || c.Number < 0 || c.Number >= len(x.have) || x.have[c.Number] {
+	if x.phase != installFetches || c.Index != x.d.Index || c.Number < 0 || c.Number >= len(x.have) {
+		return
+	}
+	if x.have[c.Number] {
+		r.gossip.ChunkAdded(now, c.Number, true)
 		return
 	}
 	r.out.Install = append(r.out.Install, InstallStep{Chunk: &Chunk{From: c.From, Number: c.Number, Data: c.Data}})
@@ -245,4 +252,5 @@ func (r *Replica) giveUpInstall(now protocol.Instant, err error) {
 	r.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", r.install.d.Index, err))
 	r.gossip.StopFetch(now)
 	r.endInstall(now)
+	r.install.retryAt = now.Add(r.patience())
 }

@@ -112,7 +112,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.takeRun(now, run)
 	}
 	for i := range g.Chunks {
-		r.arrived(&g.Chunks[i])
+		r.arrived(now, &g.Chunks[i])
 	}
 	for _, x := range g.ChunkReads {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
