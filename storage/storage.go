@@ -57,6 +57,16 @@ type Damage struct {
 	// Reaches is the log sum after Last, as the next good record says it: what
 	// entries from another member must lead to.
 	Reaches protocol.LogSum
+	// Good is what can be read, in order of index; between two stretches, and
+	// nowhere else, entries are damaged. If the beginning is, the first one does
+	// not begin where the log does, and only a checkpoint can.
+	Good []Stretch
+	// Begin is where the log begins, if the first stretch begins there. Its
+	// configuration has index 0 if it is not known.
+	Begin Begin
+	// Endless says that nothing tells where the log ended. It cannot be mended:
+	// what the member acknowledged is not known.
+	Endless bool
 	// Records counts the damaged records.
 	Records int
 	// Text says what was found, for people.

@@ -15,7 +15,7 @@ type row struct {
 // Parts that are listed together in many rows.
 var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
-	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper"}, cores...)
+	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/mend"}, cores...)
 	// offline is what the command uses without a cluster.
 	offline = []string{"internal/sim", "internal/study", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
@@ -47,6 +47,7 @@ var table = []row{
 	{dir: "internal/runtime", allow: append([]string{"internal/wire"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
+		"internal/mend",
 	}},
 	{dir: "internal/study", allow: []string{"active"}},
 	// It runs the command itself in processes of its own.

@@ -84,12 +84,12 @@ func (r *replay) resume(s *segment, at int64, before point) {
 	if !g.appends {
 		first = min(r.last.index, g.commit) + 1
 	}
-	r.items = cutItems(r.items, before.index)
 	if before.index+1 == first && !g.appends { // cut back to the commit index
-		r.truncate(before.index)
-	} else {
-		r.addDamage(g, protocol.Range{First: min(first, before.index), Last: before.index}, before.sum)
+		r.cutTo(before)
+		return
 	}
+	r.items = cutItems(r.items, before.index)
+	r.addDamage(g, protocol.Range{First: min(first, before.index), Last: before.index}, before.sum)
 	r.last = before
 }
 
@@ -109,17 +109,26 @@ func (r *replay) openGap(s *segment, at int64, first, last protocol.Sequence, te
 	}
 }
 
-// addDamage marks entries as unreadable. The sound part of the log ends before
-// the first of them.
-func (r *replay) addDamage(g *gap, hole protocol.Range, reaches protocol.LogSum) {
+// addDamage marks entries as unreadable, up to where the log ends now. The sound
+// part of the log ends before the first of them.
+func (r *replay) addDamage(g *gap, entries protocol.Range, reaches protocol.LogSum) {
 	if r.damage == nil {
-		r.damage = &storage.Damage{Sequence: g.sequence, Segment: g.segment, Offset: g.at, First: hole.First, Text: g.text}
+		r.damage = &storage.Damage{Sequence: g.sequence, Segment: g.segment, Offset: g.at, Text: g.text}
 	}
-	r.damage.First = min(r.damage.First, hole.First)
-	r.damage.Last, r.damage.Reaches = max(r.damage.Last, hole.Last), reaches
+	for n := len(r.holes); n > 0 && r.holes[n-1].Last >= entries.First; n-- {
+		entries.First = min(entries.First, r.holes[n-1].First)
+		r.holes = r.holes[:n-1]
+	}
+	r.holes = append(r.holes, hole{entries, reaches})
 	r.damage.Records += g.records
-	r.holes = append(r.holes, hole)
-	r.truncate(hole.First - 1)
+	r.describeHoles()
+	r.truncate(entries.First - 1)
+}
+
+// describeHoles says in the damage which entries it is about.
+func (r *replay) describeHoles() {
+	last := r.holes[len(r.holes)-1]
+	r.damage.First, r.damage.Last, r.damage.Reaches = r.holes[0].First, last.Last, last.reaches
 }
 
 // truncate drops what is above an index from what is known of the sound part.
@@ -195,15 +204,18 @@ func (r *replay) cutTo(p point) {
 	}
 	r.truncate(p.index)
 	kept := r.holes[:0]
-	for _, hole := range r.holes {
-		if hole.First <= p.index {
-			hole.Last = min(hole.Last, p.index)
-			kept = append(kept, hole)
+	for _, h := range r.holes {
+		if h.First > p.index {
+			break
 		}
+		if h.Last > p.index { // the cut says what the log is there
+			h.Last, h.reaches = p.index, p.sum
+		}
+		kept = append(kept, h)
 	}
 	if r.holes = kept; len(kept) == 0 {
 		r.damage = nil
 	} else {
-		r.damage.Last = min(r.damage.Last, p.index)
+		r.describeHoles()
 	}
 }

@@ -33,6 +33,8 @@ type Log struct {
 	dir       string
 	options   Options
 	lock      io.Closer
+	suffix    string // of the names of its segments: not empty while it is mended
+	number    uint64 // of its first segment
 	identity  Identity
 	recovered storage.Recovered
 
@@ -67,7 +69,7 @@ type Log struct {
 var _ storage.Log = (*Log)(nil)
 
 func newLog(fsys vfs.FS, dir string, o Options) *Log {
-	l := &Log{fsys: fsys, dir: dir, options: o, next: 1}
+	l := &Log{fsys: fsys, dir: dir, options: o, next: 1, number: 1}
 	l.spares.init(l)
 	return l
 }

@@ -24,22 +24,17 @@ import (
 // state is lost, or records contradict one another), protocol.ErrNoSpace,
 // protocol.ErrDiskFailed.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
-	if ok, err := vfs.Exists(fsys, dir); err != nil {
-		return nil, protocol.ErrDirectory.Because(err)
-	} else if !ok {
-		return nil, protocol.ErrNotFound.With("there is no directory " + dir)
-	}
-	// Before the lock, whose file has no place in somebody else's directory.
-	if _, err := ReadIdentity(fsys, dir); err != nil {
-		return nil, err
-	}
-	lock, err := LockDir(fsys, dir)
+	l, r, f, err := load(fsys, dir, o)
 	if err != nil {
 		return nil, err
 	}
-	l := newLog(fsys, dir, o.withDefaults())
-	l.lock = lock
-	if err := l.open(); err != nil {
+	if l.damaged == nil {
+		err = l.beginRun(r, f)
+	}
+	if err == nil {
+		err = l.setRecovered(r)
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -49,23 +44,24 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
-func (l *Log) open() error {
+// read reads what is in the directory.
+func (l *Log) read() (*replay, folder, error) {
 	var err error
 	if l.identity, err = ReadIdentity(l.fsys, l.dir); err != nil {
-		return err
+		return nil, folder{}, err
 	}
 	if want := l.options.Cluster; !want.IsZero() && want != l.identity.Cluster {
-		return protocol.ErrDirectory.With(fmt.Sprintf("%s belongs to cluster %s, not %s", l.dir, l.identity.Cluster, want))
+		return nil, folder{}, protocol.ErrDirectory.With(fmt.Sprintf("%s belongs to cluster %s, not %s", l.dir, l.identity.Cluster, want))
+	}
+	if err := finishMend(l.fsys, l.dir); err != nil {
+		return nil, folder{}, err
 	}
 	f, err := listFolder(l.fsys, l.dir)
-	if err != nil && !protocolError(err) {
-		err = protocol.ErrDirectory.Because(err)
-	}
 	if err != nil {
-		return err
+		return nil, f, listError(err)
 	}
 	if len(f.segments) == 0 {
-		return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s has an identity but no log: what the member voted is not known; "+
+		return nil, f, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s has an identity but no log: what the member voted is not known; "+
 			"move the directory away and let the member join as a new one", l.dir))
 	}
 	r, err := openSegments(l.fsys, l, f)
@@ -74,20 +70,21 @@ func (l *Log) open() error {
 		err = r.run()
 	}
 	if err != nil {
-		return err
+		return nil, f, err
 	}
 	l.adopt(r)
-	if l.damaged == nil {
-		if err := l.beginRun(r, f); err != nil {
-			return err
-		}
+	if l.damaged != nil {
+		l.survey(r)
 	}
-	return l.setRecovered(r)
+	return r, f, nil
 }
 
 // adopt takes over what replay found.
 func (l *Log) adopt(r *replay) {
-	l.items, l.begin, l.end, l.holes = r.items, r.begin, r.last.index, r.holes
+	l.items, l.begin, l.end = r.items, r.begin, r.last.index
+	for _, h := range r.holes {
+		l.holes = append(l.holes, h.Range)
+	}
 	l.state, l.last, l.configurations, l.next = r.state, r.last, r.configurations.Clone(), r.next
 	l.damaged = r.damage
 	l.durable.Store(uint64(min(r.durable, r.next-1)))
@@ -225,6 +222,45 @@ func (l *Log) redirect(moved map[place]place) {
 			delete(moved, from)
 		}
 	}
+}
+
+// survey says in the damage what of the log is good.
+func (l *Log) survey(r *replay) {
+	d := l.damaged
+	at := l.begin
+	stretch := func(last protocol.Index) {
+		s := storage.Stretch{After: at.index, Sum: at.sum, Last: at.index, LastSum: at.sum}
+		// What cannot be read after all is left out, and fetched with the rest.
+		if p, err := l.pointAt(last); err == nil {
+			s.Last, s.LastSum = p.index, p.sum
+		}
+		d.Good = append(d.Good, s)
+	}
+	for _, h := range r.holes {
+		if h.First > l.begin.index {
+			stretch(h.First - 1)
+		}
+		at = point{index: h.Last, sum: h.reaches}
+	}
+	if d.Endless {
+		return
+	}
+	d.Good = append(d.Good, storage.Stretch{After: at.index, Sum: at.sum, Last: l.last.index, LastSum: l.last.sum})
+	d.Begin = storage.Begin{Index: l.begin.index, Term: l.begin.term, Sum: l.begin.sum, Configuration: r.configurationAtBegin()}
+}
+
+// configurationAtBegin returns the configuration in force where the log begins,
+// if anything good says it: with index 0 if not.
+func (r *replay) configurationAtBegin() protocol.ConfigurationAt {
+	if at, ok := r.configurations.At(r.begin.index); ok {
+		return at
+	}
+	for _, known := range r.learned {
+		if known.at >= r.begin.index && known.configuration.Index <= r.begin.index {
+			return known.configuration
+		}
+	}
+	return protocol.ConfigurationAt{}
 }
 
 // setRecovered says what was found.

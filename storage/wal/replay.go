@@ -38,13 +38,28 @@ type replay struct {
 	end            int64    // after the last record that counts, in its segment
 	entries        []protocol.Entry
 
+	// learned is what good segment headers say of configurations.
+	learned []learned
+
 	gap    *gap
-	holes  []protocol.Range
+	holes  []hole
 	damage *storage.Damage
 	torn   bool
 	count  counts
 	// accepted says that the segment being read gave a good header.
 	accepted bool
+}
+
+// hole is a run of entries that cannot be trusted, and the log sum after it.
+type hole struct {
+	protocol.Range
+	reaches protocol.LogSum
+}
+
+// learned is the configuration in force at an index.
+type learned struct {
+	at            protocol.Index
+	configuration protocol.ConfigurationAt
 }
 
 type counts struct {
@@ -69,7 +84,7 @@ type gap struct {
 func openSegments(fsys vfs.FS, l *Log, f folder) (*replay, error) {
 	r := &replay{next: 1}
 	for i := range f.segments {
-		s := &segment{segmentHeader: f.segments[i], name: segmentName(&f.segments[i])}
+		s := &segment{segmentHeader: f.segments[i].segmentHeader, name: f.segments[i].file}
 		file, err := fsys.Open(l.path(s.name))
 		if err != nil {
 			return r, protocol.ErrDirectory.Because(err)
@@ -134,6 +149,7 @@ func (r *replay) run() error {
 		// Something says that these records were durable, and nothing is left to
 		// say what they led to.
 		r.addDamage(r.gap, protocol.Range{First: r.state.Commit + 1, Last: max(r.last.index, r.state.Commit+1)}, protocol.LogSum{})
+		r.damage.Endless = true
 	}
 	return nil
 }
@@ -226,6 +242,9 @@ func (r *replay) startSegment(i int) {
 // segment left may begin above a cut, and know only a configuration that was
 // cut off.
 func (r *replay) learnConfiguration(s *segment) {
+	if s.known {
+		r.learned = append(r.learned, learned{s.before.index, s.configuration})
+	}
 	if _, known := r.configurations.At(s.before.index); !known && s.known && len(r.holes) == 0 {
 		r.configurations = protocol.NewConfigurations(s.configuration)
 	}

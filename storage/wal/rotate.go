@@ -46,7 +46,7 @@ type record struct {
 func (l *Log) beginSegment(c *carry) error {
 	s := &segment{good: true, low: l.last.index}
 	s.segmentHeader = segmentHeader{
-		first: l.next, durable: l.DurableSequence(), before: l.last, state: l.state, number: 1,
+		first: l.next, durable: l.DurableSequence(), before: l.last, state: l.state, number: l.number,
 	}
 	if n := len(l.segments); n > 0 {
 		s.number = l.segments[n-1].number + 1
@@ -97,7 +97,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 	if err = s.file.Sync(); err != nil {
 		return l.fail(err)
 	}
-	s.name = segmentName(&s.segmentHeader)
+	s.name = segmentName(&s.segmentHeader) + l.suffix
 	if err = l.fsys.Rename(l.path(name), l.path(s.name)); err != nil {
 		return l.fail(err)
 	}

@@ -142,10 +142,20 @@ func parseSegmentName(name string) (s segmentHeader, ok bool) {
 
 // folder is what is in the log's folder.
 type folder struct {
-	segments   []segmentHeader // by number; only what the names say
+	segments   []listed // by number
 	spares     []string
 	temporary  []string
 	unexpected []string
+	// switched is the name of the switch of a mended log, if it is there, and
+	// dead are the segments that do not count because of it.
+	switched string
+	dead     []string
+}
+
+// listed is a segment's file, and what its name says.
+type listed struct {
+	segmentHeader
+	file string
 }
 
 func listFolder(fsys vfs.FS, dir string) (folder, error) {
@@ -154,27 +164,37 @@ func listFolder(fsys vfs.FS, dir string) (folder, error) {
 	if err != nil {
 		return f, err
 	}
+	from := uint64(0)
 	for _, name := range names {
-		if s, ok := parseSegmentName(name); ok {
-			f.segments = append(f.segments, s)
-		} else if strings.HasSuffix(name, vfs.TemporarySuffix) {
+		if number, ok := parseSwitch(name); ok {
+			f.switched, from = name, number
+		}
+	}
+	for _, name := range names {
+		whole, unfinished := strings.CutSuffix(name, mendedSuffix)
+		if s, ok := parseSegmentName(whole); ok && !(unfinished && from == 0) {
+			if s.number < from {
+				f.dead = append(f.dead, name)
+			} else {
+				f.segments = append(f.segments, listed{s, name})
+			}
+		} else if strings.HasSuffix(name, vfs.TemporarySuffix) || unfinished {
 			f.temporary = append(f.temporary, name)
 		} else if strings.HasPrefix(name, spareName) {
 			f.spares = append(f.spares, name)
-		} else {
+		} else if name != f.switched {
 			f.unexpected = append(f.unexpected, name)
 		}
 	}
-	slices.SortFunc(f.segments, func(a, b segmentHeader) int {
+	slices.SortFunc(f.segments, func(a, b listed) int {
 		if a.number < b.number {
 			return -1
 		}
 		return 1
 	})
 	for i := 1; i < len(f.segments); i++ {
-		if a, b := f.segments[i-1], f.segments[i]; a.number == b.number {
-			return f, protocol.ErrDirectory.With(fmt.Sprintf("the data directory cannot be used: %s and %s have the same number",
-				segmentName(&a), segmentName(&b)))
+		if a, b := &f.segments[i-1], &f.segments[i]; a.number == b.number {
+			return f, protocol.ErrDirectory.With(fmt.Sprintf("the data directory cannot be used: %s and %s have the same number", a.file, b.file))
 		}
 	}
 	return f, nil
