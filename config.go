@@ -34,6 +34,8 @@ const (
 	ActivesDefault           = 3
 	GossipFanoutDefault      = 4
 	GossipProbabilityDefault = 0.75
+	CheckpointBytesDefault   = 64 << 20
+	CheckpointEveryDefault   = 10 * time.Minute
 )
 
 // Config says how a member is opened. The zero value of a field means the
@@ -92,6 +94,16 @@ type Config struct {
 	// local network.
 	Heartbeat, Election time.Duration
 
+	// CheckpointBytes and CheckpointEvery say when this member, while it
+	// leads, asks all members for a checkpoint, after which the log below is
+	// given up: when the log since the last one has that many bytes, or half
+	// as many as the state if that is more; and when the last one is that old
+	// and something was written since. Less makes restarts faster and logs
+	// shorter, and writes more. Defaults: 64 MiB and 10 min; a negative
+	// CheckpointEvery is never.
+	CheckpointBytes int
+	CheckpointEvery time.Duration
+
 	// Types are the resource types that this member knows beside map, queue
 	// and counter. All members should know the same.
 	Types []*Type
@@ -122,6 +134,12 @@ func (c Config) withDefaults() Config {
 	if c.GossipProbability == 0 {
 		c.GossipProbability = GossipProbabilityDefault
 	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = CheckpointBytesDefault
+	}
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = CheckpointEveryDefault
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -138,6 +156,9 @@ func (c Config) Validate() error {
 		c.checkStart(),
 		c.checkGossip(),
 		checkTiming(c.Heartbeat, c.Election),
+	}
+	if c.CheckpointBytes < 0 {
+		errs = append(errs, fmt.Errorf("CheckpointBytes is %d, not above 0", c.CheckpointBytes))
 	}
 	if c.HTTP != "" {
 		errs = append(errs, checkListen("HTTP", c.HTTP, c.Insecure))

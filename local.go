@@ -34,6 +34,10 @@ type LocalConfig struct {
 	Logger *slog.Logger
 	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms.
 	Heartbeat, Election time.Duration
+	// CheckpointBytes and CheckpointEvery are those of Config, and so are their
+	// defaults.
+	CheckpointBytes int
+	CheckpointEvery time.Duration
 }
 
 // Cluster is a whole cluster in this process, over real loopback sockets.
@@ -116,6 +120,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 		m := Config{
 			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
 			Types: cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
+			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
 		}

@@ -73,6 +73,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
 		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
+		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 		Registry: registry, Logger: cfg.Logger, Version: Version,
 	})
 	if err != nil {

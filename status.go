@@ -42,8 +42,24 @@ type Status struct {
 	Reason   string `json:"reason,omitempty"`
 	Sessions int    `json:"sessions"`
 	Keys     int    `json:"keys"`
+	// Checkpoint is the index of the newest checkpoint that is kept, 0 without
+	// one: a restart reads that and the log above it.
+	Checkpoint uint64 `json:"checkpoint"`
+	// Installing says how far a checkpoint is that comes from other members;
+	// absent if none does.
+	Installing *Installing `json:"installing,omitempty"`
 	UptimeMS int64  `json:"uptime_ms"`
 	Version  string `json:"version"`
+}
+
+// Installing is a checkpoint that comes from other members, because the log of
+// this one ends below the beginning of theirs.
+type Installing struct {
+	// Index is that of the checkpoint. Of its Chunks, which are about 200 KiB
+	// each, Left are still to come; then the state is built from them.
+	Index  uint64 `json:"index"`
+	Chunks int    `json:"chunks"`
+	Left   int    `json:"left"`
 }
 
 // MemberStatus is one line of the member list, as the answering member sees it.
@@ -70,7 +86,10 @@ func statusOf(s protocol.Status) Status {
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Members: []MemberStatus{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
-		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version,
+		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint),
+	}
+	if s.Installing != 0 {
+		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
 	}
 	for _, m := range s.Members {
 		line := MemberStatus{

@@ -58,7 +58,7 @@ func (p *Program) agentCommand() *cli.Command {
 }
 
 func agentFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster (default: the host's name)"),
 		stringFlag("role", "active", "wish: `active`, or passive; the replicated configuration decides"),
 		boolFlag("eligible", "a passive member that may be chosen as an active one"),
@@ -78,7 +78,7 @@ func agentFlags() []cli.Flag {
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
 		durationFlag("start-timeout", 0, "give up when the member does not serve after this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
 		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
-	}
+	}, checkpointFlags()...)
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
@@ -113,11 +113,13 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 			errs = append(errs, fmt.Errorf("--%s %v: above 0", flag, c.Value(flag)))
 		}
 	}
-	logger, err := newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
-	if err != nil {
+	var err error
+	if cfg.CheckpointBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
 		errs = append(errs, err)
 	}
-	cfg.Logger = logger
+	if cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format")); err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) == 0 {
 		errs = append(errs, cfg.Validate())
 	}

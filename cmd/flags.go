@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +40,26 @@ func boolFlag(name, usage string) *cli.BoolFlag {
 
 func durationFlag(name string, value time.Duration, usage string) *cli.DurationFlag {
 	return &cli.DurationFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+}
+
+// checkpointFlags are the flags of every command that runs members.
+func checkpointFlags() []cli.Flag {
+	return []cli.Flag{
+		intFlag("checkpoint-bytes", starling.CheckpointBytesDefault, "`BYTES` of log after which all members take a checkpoint and give up the log below (or half the state's size, if that is more)"),
+		durationFlag("checkpoint-every", starling.CheckpointEveryDefault, "`DURATION` after which they do if anything was written; negative for never"),
+	}
+}
+
+// checkpointsOf reads them. A zero would mean the default.
+func checkpointsOf(c *cli.Context) (bytes int, every time.Duration, err error) {
+	bytes, every = c.Int("checkpoint-bytes"), c.Duration("checkpoint-every")
+	if bytes <= 0 {
+		err = fmt.Errorf("--checkpoint-bytes %d: above 0", bytes)
+	}
+	if every == 0 {
+		err = errors.Join(err, errors.New("--checkpoint-every 0s: above 0, or negative for never"))
+	}
+	return bytes, every, err
 }
 
 // outputFlag is -o; every command that prints a result has it.

@@ -51,6 +51,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"commit", fmt.Sprint(s.Commit)},
 		{"applied", fmt.Sprint(s.Applied)},
 		{"digest", s.Digest},
+		{"checkpoint", checkpointText(s)},
 		{"age", ageText(s.AgeMS)},
 		{"actives", orNone(strings.Join(s.Actives, " "))},
 		{"passives", orNone(strings.Join(s.Passives, " "))},
@@ -62,6 +63,19 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"cluster", s.Cluster},
 	}
 	return printTable(w, nil, rows)
+}
+
+// checkpointText is the newest checkpoint, and how far one is that comes from
+// other members.
+func checkpointText(s starling.Status) string {
+	text := "-"
+	if s.Checkpoint != 0 {
+		text = fmt.Sprint(s.Checkpoint)
+	}
+	if i := s.Installing; i != nil {
+		text += fmt.Sprintf(", installing %d: %d of %d chunks", i.Index, i.Chunks-i.Left, i.Chunks)
+	}
+	return text
 }
 
 func serving(s starling.Status) string {

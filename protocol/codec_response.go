@@ -176,7 +176,7 @@ func (r *reader) join() *JoinInfo {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 22)
+	dst = appendArray(dst, 26)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -198,6 +198,10 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendText(dst, s.Reason)
 	dst = appendUint(dst, uint64(max(s.Sessions, 0)))
 	dst = appendUint(dst, uint64(max(s.Keys, 0)))
+	dst = appendUint(dst, uint64(s.Checkpoint))
+	dst = appendUint(dst, uint64(s.Installing))
+	dst = appendUint(dst, uint64(max(s.Chunks, 0)))
+	dst = appendUint(dst, uint64(max(s.ChunksLeft, 0)))
 	dst = appendArray(dst, len(s.Members))
 	for i := range s.Members {
 		dst = s.Members[i].append(dst)
@@ -206,7 +210,7 @@ func (s *Status) append(dst []byte) []byte {
 }
 
 func (r *reader) status() *Status {
-	r.array(22)
+	r.array(26)
 	s := &Status{
 		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
 		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
@@ -215,6 +219,8 @@ func (r *reader) status() *Status {
 	s.AgeKnown, s.AgeNanos = r.age()
 	s.Version, s.Uptime, s.Serving, s.Reason = r.name(), r.nanos(), r.bool(), r.text()
 	s.Sessions, s.Keys = int(r.nanos()), int(r.nanos())
+	s.Checkpoint, s.Installing = r.index(), r.index()
+	s.Chunks, s.ChunksLeft = int(r.nanos()), int(r.nanos())
 	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
 	if n > 0 {
 		s.Members = make([]MemberStatus, 0, min(n, allocatedMax))

@@ -232,7 +232,13 @@ type Status struct {
 	Reason   string // why not serving
 	Sessions int
 	Keys     int
-	Members  []MemberStatus
+	// Checkpoint is the index of the newest one kept, 0 without one. Installing
+	// is that of one which is coming from other members, 0 if none is; of its
+	// Chunks, ChunksLeft are still to come.
+	Checkpoint         Index
+	Installing         Index
+	Chunks, ChunksLeft int
+	Members            []MemberStatus
 }
 
 // Hello is the first frame on every connection, in both directions.

@@ -23,6 +23,7 @@ func (m *Member) status() *protocol.Status {
 		AgeKnown: r.AgeKnown, AgeNanos: int64(r.Age),
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
+		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 	}
 	s.Serving = true
 	if err := m.readyNow(r); err != nil {
