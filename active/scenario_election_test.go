@@ -111,8 +111,8 @@ func TestSplitVoteIsSettledByTheNextTimeout(t *testing.T) {
 	}
 	c.campaign("c")
 	c.stabilize()
-	equal(t, "leader", c.leader().name, "c")
-	equal(t, "term", c.member("c").hard.Term, 3)
+	equal(t, "state of c", c.member("c").state, StateLeader)
+	equal(t, "term of c", c.member("c").hard.Term, 3)
 }
 
 // A candidate with a higher term, cut off before it heard of its loss, is
