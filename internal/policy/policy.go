@@ -1,13 +1,14 @@
 // Package policy decides who should be active: a pure function of the
 // configuration, of who is alive, and of how far everybody is.
 //
-// The leader's member asks it now and then and proposes what it says. It knows
-// one kind of change so far: to grow, until the configuration has as many voters
-// as it aims at. A passive first becomes a learner, and all learners that have
-// acknowledged enough become voters in one change, so that one voter becomes
-// three without two on the way. Nothing
-// here is a safety rule: those are checked again by the role that takes the
-// proposal.
+// The leader's member asks it now and then and proposes what it says. Voters
+// that have failed for a while are replaced, each in one joint change. Otherwise
+// the configuration grows, or shrinks, to as many voters as it aims at. A
+// passive first becomes a learner; all learners that have acknowledged enough
+// become voters in one change, so that one voter becomes three without two on
+// the way. Nothing here is a safety rule: those are checked again by the role
+// that takes the proposal, and no voter is chosen or removed on the word of the
+// membership alone.
 package policy
 
 import (
@@ -28,12 +29,17 @@ type Config struct {
 	// LagMax is how many entries a member may be behind the commit index and
 	// still count as caught up. Default 1,024.
 	LagMax protocol.Index
+	// FailedAfter is how long a voter must have failed before another member
+	// takes its seat. Shorter than a restart takes, and every restart costs a
+	// seat. Default 30 s.
+	FailedAfter time.Duration
 }
 
 // The defaults of Config.
 const (
 	StableDefault                = time.Second
 	LagMaxDefault protocol.Index = 1024
+	FailedDefault                = 30 * time.Second
 )
 
 // Peer is a live member, the leader itself included, and what is known of its
@@ -62,6 +68,8 @@ type Progress struct {
 // matter.
 type Input struct {
 	Now protocol.Instant
+	// Self is the leader, whose seat is never taken.
+	Self protocol.MemberID
 	// Configuration is the latest one in the leader's log, committed or not.
 	Configuration protocol.ConfigurationAt
 	// Commit is the leader's commit index. OwnTerm says that an entry of its
@@ -70,6 +78,7 @@ type Input struct {
 	OwnTerm  bool
 	Peers    []Peer
 	Progress []Progress
+	Failing  []Failing
 }
 
 // Action is what a decision asks for.
@@ -82,6 +91,10 @@ const (
 	AddLearner
 	// PromoteLearner makes one learner, or several, voters.
 	PromoteLearner
+	// Replace makes a learner a voter in place of a failed one.
+	Replace
+	// Remove takes a seat away.
+	Remove
 )
 
 // String returns the action's name.
@@ -91,6 +104,10 @@ func (a Action) String() string {
 		return "add-learner"
 	case PromoteLearner:
 		return "promote-learner"
+	case Replace:
+		return "replace"
+	case Remove:
+		return "remove"
 	}
 	return "wait"
 }
@@ -100,6 +117,8 @@ type Decision struct {
 	Action Action
 	// Member is whom the change is about, the first of several.
 	Member protocol.MemberID
+	// Out is who loses its seat, if anybody does.
+	Out protocol.MemberID
 	// Version is the configuration that Next was made from: a proposal that
 	// meets another one must be refused.
 	Version protocol.Index
@@ -119,12 +138,18 @@ func Decide(cfg Config, in Input) Decision {
 	if cfg.LagMax == 0 {
 		cfg.LagMax = LagMaxDefault
 	}
+	if cfg.FailedAfter == 0 {
+		cfg.FailedAfter = FailedDefault
+	}
 	v := newView(cfg, in)
 	if why := v.refuse(); why != "" {
 		return v.wait(why)
 	}
-	// Replacing a failed voter comes before growing: it is one change of two
-	// seats, and will be decided here.
+	for _, try := range []func() (Decision, bool){v.replace, v.forget, v.shrink} {
+		if d, ok := try(); ok {
+			return d
+		}
+	}
 	return v.grow()
 }
 
@@ -136,6 +161,7 @@ type view struct {
 	peers   []Peer
 	again   protocol.Instant
 	coming  int // learners that answer and have not caught up
+	note    []string
 }
 
 func newView(cfg Config, in Input) *view {
@@ -193,6 +219,7 @@ func (v *view) grow() Decision {
 // others that are alive must wait. Dead ones hold a seat that nobody counts
 // on: another passive may take their place.
 func (v *view) learners() (ready []Peer, waiting []string) {
+	v.coming = 0
 	for _, m := range v.current.Members {
 		if m.Seat != protocol.SeatLearner {
 			continue
@@ -235,9 +262,7 @@ func (v *view) candidates() (can []Peer, cannot []string) {
 			// It was active, or does not know: its log has yet to tell it.
 			cannot = append(cannot, fmt.Sprintf("%s is not passive yet", label(p)))
 		case stable > v.Now:
-			if v.again == 0 || stable < v.again {
-				v.again = stable
-			}
+			v.lookAgain(stable)
 			cannot = append(cannot, fmt.Sprintf("%s has been alive for %v of %v", label(p), v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable))
 		case !p.TipKnown:
 			cannot = append(cannot, fmt.Sprintf("%s has not said what it holds", label(p)))
@@ -317,6 +342,7 @@ func (v *view) change(action Action, line protocol.ActiveMember, why string) Dec
 }
 
 func (v *view) wait(why string) Decision {
+	why = strings.Join(append(v.note, why), "; ")
 	return Decision{Version: v.Configuration.Index, Next: v.current, Why: why, Again: v.again}
 }
 

@@ -66,7 +66,6 @@ func TestDecide(t *testing.T) {
 		again  protocol.Instant
 	}{
 		{name: "enough voters", seats: seats(3, "a b c"), peers: []Peer{passive("d", "")}, why: "3 voters of 3 wanted"},
-		{name: "more than enough", seats: seats(1, "a b c"), why: "3 voters of 1 wanted"},
 		{name: "alone", seats: seats(3, "a"), peers: []Peer{active("a", "")}, why: "no passive wishes to be active"},
 		{name: "grows", seats: seats(3, "a"), peers: []Peer{active("a", ""), passive("c", ""), passive("b", "")},
 			action: AddLearner, member: "b", why: "b becomes a learner: 1 voters of 3 wanted, alive for 9s, holds 5000 of 5000"},
