@@ -41,6 +41,12 @@ type Config struct {
 	// InflightMax limits the appends that are under way to one follower; the
 	// next one waits for an answer. Default 64.
 	InflightMax int
+	// InflightBytesMax limits what they carry together, in encoded bytes: no
+	// append is sent that could exceed it, unless nothing is under way. It
+	// bounds the memory that a slow follower costs. A link with a round trip of
+	// R carries InflightBytesMax in each R: 4 MiB over 200 ms are 20 MiB/s.
+	// Default 4 MiB.
+	InflightBytesMax int
 	// UncommittedMax and UncommittedBytesMax limit what was proposed and is
 	// not committed yet, in entries and in encoded bytes. Beyond them Propose
 	// fails with ErrOverloaded. Default 16,384 entries and 64 MiB.
@@ -70,6 +76,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Heartbeat, c.Election/5)
 	setDefault(&c.AppendBytesMax, 256<<10)
 	setDefault(&c.InflightMax, 64)
+	setDefault(&c.InflightBytesMax, 4<<20)
 	setDefault(&c.UncommittedMax, 16384)
 	setDefault(&c.UncommittedBytesMax, 64<<20)
 	setDefault(&c.ReadsMax, 65536)
@@ -109,7 +116,7 @@ func (c Config) Validate() error {
 		name  string
 		value int
 	}{
-		{"InflightMax", c.InflightMax}, {"UncommittedMax", c.UncommittedMax},
+		{"InflightMax", c.InflightMax}, {"InflightBytesMax", c.InflightBytesMax}, {"UncommittedMax", c.UncommittedMax},
 		{"UncommittedBytesMax", c.UncommittedBytesMax}, {"ReadsMax", c.ReadsMax},
 	} {
 		if f.value < 1 {

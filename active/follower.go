@@ -34,7 +34,7 @@ func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
 func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool) {
 	if term > m.hard.Term {
 		if m.state == StateLeader {
-			m.emit(protocol.EventSteppedDown, from, m.hard.Commit, fmt.Sprintf("%s is in term %d", from.Short(), term))
+			m.emit(protocol.EventSteppedDown, from, m.hard.Commit, fmt.Sprintf("%s is in term %d", m.label(from), term))
 		}
 		m.becomeFollower(term, protocol.MemberID{})
 	}

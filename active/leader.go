@@ -82,13 +82,14 @@ func (m *Member) tickLeader() {
 		}
 	}
 	m.startRound(true)
+	m.remindHeir()
 }
 
 // Propose appends entries to the leader's log and returns the index of the
 // first. They are stamped and encoded here, once; Data may be reused after.
 // Nothing has happened if it fails: with ErrNotLeader, also while the
-// leadership is being handed over, with ErrOverloaded if
-// too much is uncommitted, with ErrTooLarge or ErrInvalid for an entry that
+// leadership is being handed over, which lasts an election timeout at most; with
+// ErrOverloaded if too much is uncommitted; with ErrTooLarge or ErrInvalid for an entry that
 // cannot be replicated. A nil error is not a commit: the entries may still be
 // lost with this leader.
 func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.Index, error) {
@@ -179,10 +180,7 @@ func (m *Member) maybeCommit() {
 	if m.current.Index <= m.hard.Commit && !m.voter {
 		// The paper, section 6: a leader that is not in the new configuration
 		// leads until it is committed. The others learn so now.
-		for k := range m.lead.progress {
-			m.announce(&m.lead.progress[k])
-		}
-		m.stepDown("the committed configuration has no vote for it")
+		m.resign()
 	}
 }
 

@@ -94,23 +94,22 @@ func (m *Member) lastThatFits(limit protocol.Index, t protocol.Term) protocol.In
 	return min(limit, m.shape.LastBelowTerm(t))
 }
 
-// fit returns how far an append that begins at first may reach. Entries that
-// no Ready has handed out yet are not in the owner's log.
-func (m *Member) fit(first, last protocol.Index, bytes int) protocol.Index {
+// fit returns how far an append that begins at first may reach, and how many
+// bytes it has. Entries that no Ready has handed out yet are not in the owner's
+// log. Those that are were left behind by an earlier append: most likely the
+// bytes are used up, so they count as if they were.
+func (m *Member) fit(first, last protocol.Index, bytes int) (protocol.Index, int) {
 	last = min(last, first+protocol.AppendEntriesMax-1)
 	fresh := m.ready.Delta.Entries
 	if len(fresh) > 0 && first >= fresh[0].Index {
 		fresh = fresh[first-fresh[0].Index:]
 		size := len(fresh[0].Raw)
 		i := first
-		for i < last {
-			size += len(fresh[i+1-first].Raw)
-			if size > bytes {
-				break
-			}
+		for i < last && size+len(fresh[i+1-first].Raw) <= bytes {
 			i++
+			size += len(fresh[i-first].Raw)
 		}
-		return i
+		return i, size
 	}
 	if len(fresh) > 0 {
 		last = min(last, fresh[0].Index-1)
@@ -119,5 +118,5 @@ func (m *Member) fit(first, last protocol.Index, bytes int) protocol.Index {
 	if i < first || i > last {
 		invariant.Check(false, "log fits %d into %d..%d", i, first, last)
 	}
-	return i
+	return i, bytes
 }

@@ -127,27 +127,38 @@ func (p *progress) acknowledged(i, prev protocol.Index) bool {
 	return news
 }
 
-// window is the appends under way to one follower: at most InflightMax, in
-// order, as the last index of each.
+// window is the appends under way to one follower, in order.
 type window struct {
-	list []flying
+	list  []flying
+	bytes int // of all
 }
 
+// flying is an append under way, as the last index in it.
 type flying struct {
-	last protocol.Index
-	at   protocol.Instant
+	last  protocol.Index
+	bytes int
+	at    protocol.Instant // when it was sent, or asked after
 }
 
-func (w *window) clear() { w.list = w.list[:0] }
+// room reports whether another append may be sent. One always may, however
+// large.
+func (w *window) room(cfg *Config) bool {
+	return len(w.list) == 0 ||
+		len(w.list) < cfg.InflightMax && w.bytes+cfg.AppendBytesMax <= cfg.InflightBytesMax
+}
 
-func (w *window) add(last protocol.Index, at protocol.Instant) {
-	w.list = append(w.list, flying{last, at})
+func (w *window) clear() { w.list, w.bytes = w.list[:0], 0 }
+
+func (w *window) add(last protocol.Index, bytes int, at protocol.Instant) {
+	w.list = append(w.list, flying{last, bytes, at})
+	w.bytes += bytes
 }
 
 // release forgets what is acknowledged up to an index.
 func (w *window) release(i protocol.Index) {
 	n := 0
 	for n < len(w.list) && w.list[n].last <= i {
+		w.bytes -= w.list[n].bytes
 		n++
 	}
 	if n > 0 {

@@ -96,6 +96,7 @@ func newRun(seed uint64) *randomRun {
 	r.c.tune = func(cfg *Config) {
 		cfg.InflightMax = 1 + rng.IntN(4)
 		cfg.AppendBytesMax = 1 + rng.IntN(200)
+		cfg.InflightBytesMax = 1 + rng.IntN(400)
 		cfg.UncommittedMax = 64
 	}
 	for _, name := range names {

@@ -29,9 +29,9 @@ func (m *Member) feed(p *progress) {
 	case ProgressCatchUp:
 		m.offer(p)
 	case ProgressReplicate:
-		for last := m.shape.LastIndex(); p.next <= last && len(p.flying.list) < m.cfg.InflightMax; {
-			sent := m.sendAppend(p, m.cfg.AppendBytesMax)
-			p.flying.add(sent, m.now)
+		for last := m.shape.LastIndex(); p.next <= last && p.flying.room(&m.cfg); {
+			sent, bytes := m.sendAppend(p, m.cfg.AppendBytesMax)
+			p.flying.add(sent, bytes, m.now)
 			p.next = sent + 1
 		}
 	case ProgressProbe:
@@ -43,15 +43,16 @@ func (m *Member) feed(p *progress) {
 	}
 }
 
-// sendAppend sends the entries from next on, up to a number of bytes, and
-// returns the last of them.
-func (m *Member) sendAppend(p *progress, bytes int) protocol.Index {
-	prev, last := p.next-1, m.shape.LastIndex()
+// sendAppend sends the entries from next on, up to a number of bytes. It returns
+// the last of them, and how many bytes they take, as far as that is known.
+func (m *Member) sendAppend(p *progress, bytes int) (last protocol.Index, size int) {
+	prev := p.next - 1
+	last = m.shape.LastIndex()
 	if prev < last {
-		last = m.fit(p.next, last, bytes)
+		last, size = m.fit(p.next, last, bytes)
 	}
 	m.sendRange(p, prev, last)
-	return last
+	return last, size
 }
 
 // sendRange sends the append (prev, last].

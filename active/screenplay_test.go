@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	change a lease=450ms        lease reads
 //	transfer a b                a hands its leadership over to b, or to the best
 //	adopt d a first=4 last=9    d is brought entries of a by the flock
+//	window messages=4 bytes=100 uncommitted=9 inflight=400   limits of members from now on
 //	compact a 9                 a's checkpoint at 9 is durable: its log begins at 10
 //	fetch b a 9                 b begins to install a's checkpoint at 9 (what was offered, without)
 //	install b                   it is in place; with dropped: it is given up
@@ -43,6 +44,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	async a on, persist a       writes wait; the write in flight is done
 //	crash a, restart a          what is not durable is lost
 //	tick 100ms a                time passes in one step, for all or for some
+//	later 15ms                  time passes, and nobody is woken
 //	pass 2s                     time passes, everything is delivered
 //	stabilize, status, log, wire
 //	quiet ...                   the command, without the conversation
@@ -248,12 +250,14 @@ func (s *stage) world(verb string, args []string) {
 	case "restart":
 		c.crash(c.node(args[0]))
 		c.start(c.node(args[0]), true)
-	case "tick", "pass":
+	case "tick", "pass", "later":
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
 			panic(err)
 		}
-		if verb == "tick" {
+		if verb == "later" {
+			c.now = c.now.Add(d)
+		} else if verb == "tick" {
 			c.tick(d, args[1:]...)
 		} else {
 			c.pass(d)
@@ -285,6 +289,7 @@ func (s *stage) world(verb string, args []string) {
 func (s *stage) tune(v values) {
 	s.c.tune = func(cfg *Config) {
 		cfg.InflightMax, cfg.AppendBytesMax = v.number("messages"), v.number("bytes")
+		cfg.InflightBytesMax = v.number("inflight")
 		cfg.UncommittedMax = v.number("uncommitted")
 	}
 }

@@ -81,12 +81,12 @@ func TestTally(t *testing.T) {
 func TestConfigReportsAllMistakesAtOnce(t *testing.T) {
 	err := Config{
 		Election: 100 * time.Millisecond, Heartbeat: 60 * time.Millisecond,
-		AppendBytesMax: protocol.AppendBytesMax + 1, InflightMax: -1, UncommittedMax: -1, UncommittedBytesMax: -1, ReadsMax: -1,
+		AppendBytesMax: protocol.AppendBytesMax + 1, InflightMax: -1, InflightBytesMax: -1, UncommittedMax: -1, UncommittedBytesMax: -1, ReadsMax: -1,
 	}.Validate()
 	if err == nil {
 		t.Fatal("got no error")
 	}
-	for _, want := range []string{"no id", "heartbeat", "appends of", "InflightMax", "UncommittedMax", "UncommittedBytesMax", "ReadsMax"} {
+	for _, want := range []string{"no id", "heartbeat", "appends of", "InflightMax", "InflightBytesMax", "UncommittedMax", "UncommittedBytesMax", "ReadsMax"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want it to mention %q", err, want)
 		}
@@ -124,15 +124,17 @@ func withID(c Config) Config { c.ID = idOf("a"); return c }
 func TestWindow(t *testing.T) {
 	var w window
 	for i := range protocol.Index(3) {
-		w.add(10*(i+1), 0)
+		w.add(10*(i+1), 100, 0)
 	}
 	w.release(9)
 	equal(t, "under way after 9", len(w.list), 3)
 	w.release(20)
 	equal(t, "under way after 20", len(w.list), 1)
 	equal(t, "the last one", w.list[0].last, 30)
+	equal(t, "bytes of it", w.bytes, 100)
 	w.clear()
 	equal(t, "under way after clear", len(w.list), 0)
+	equal(t, "bytes after clear", w.bytes, 0)
 }
 
 func TestElectionTimeoutsAreDrawnFromTToTwoT(t *testing.T) {

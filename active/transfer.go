@@ -1,10 +1,6 @@
 package active
 
-import (
-	"fmt"
-
-	"github.com/starlinghq/starling/protocol"
-)
+import "github.com/starlinghq/starling/protocol"
 
 // transfer is a hand-over of the leadership that is under way (dissertation,
 // section 3.10): nothing more is proposed, the heir catches up, and is then
@@ -12,13 +8,14 @@ import (
 type transfer struct {
 	to    protocol.MemberID
 	until protocol.Instant // given up then
-	sent  bool             // TimeoutNow
+	sent  bool             // TimeoutNow, at least once
 }
 
 // Transfer hands the leadership over to a voter, to the one that holds most if
 // to is zero. It returns at once: the heir leads when it has caught up and was
 // elected. Until then, for one election timeout at most, proposals are refused
-// with ErrNotLeader; after that this member leads on as before. Asking again
+// with ErrNotLeader, which says to whom; after that this member leads on as
+// before. Asking again
 // for the same heir changes nothing.
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
@@ -29,11 +26,12 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	if m.state != StateLeader {
 		return protocol.ErrNotLeader
 	}
+	m.tickTransfer()
 	if t := m.lead.transfer; t != nil {
 		if to.IsZero() || to == t.to {
 			return nil
 		}
-		return protocol.ErrChangeInFlight.With(fmt.Sprintf("the leadership is being handed over to %s", t.to.Short()))
+		return protocol.ErrChangeInFlight.With("the leadership is being handed over to " + m.label(t.to))
 	}
 	p := m.lead.find(to)
 	if to.IsZero() {
@@ -43,9 +41,9 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	case p == nil && to.IsZero():
 		return protocol.ErrUnavailable.With("no other voter answers")
 	case p == nil || p.seat != protocol.SeatVoter:
-		return protocol.ErrInvalid.With(fmt.Sprintf("%s is not another voter", to.Short()))
+		return protocol.ErrInvalid.With(m.label(to) + " is not another voter")
 	case m.now >= p.heard.Add(m.cfg.Election):
-		return protocol.ErrUnavailable.With(fmt.Sprintf("%s does not answer", to.Short()))
+		return protocol.ErrUnavailable.With(m.label(to) + " does not answer")
 	}
 	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election)}
 	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
@@ -84,6 +82,29 @@ func (m *Member) handOver() {
 	m.send(t.to, &protocol.TimeoutNow{Term: m.hard.Term})
 }
 
+// remindHeir tells the heir again, because the word may have been lost. An heir
+// that has campaigned is in a later term, and takes no notice.
+func (m *Member) remindHeir() {
+	if t := m.lead.transfer; t != nil && t.sent {
+		m.send(t.to, &protocol.TimeoutNow{Term: m.hard.Term})
+	}
+}
+
+// resign steps down because the committed configuration has no vote for this
+// member, and names an heir: the cluster need not wait for a timeout. Whoever
+// holds most has the committed configuration, and has just said so. The word is
+// given once; if it is lost, the timeout comes.
+func (m *Member) resign() {
+	for i := range m.lead.progress {
+		m.announce(&m.lead.progress[i])
+	}
+	if p := m.heir(); p != nil {
+		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader without a vote")
+		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
+	}
+	m.stepDown("the committed configuration has no vote for it")
+}
+
 // tickTransfer gives up a transfer that took an election timeout.
 func (m *Member) tickTransfer() {
 	if t := m.lead.transfer; t != nil && m.now >= t.until {
@@ -97,8 +118,17 @@ func (m *Member) mayPropose() error {
 	if m.state != StateLeader {
 		return protocol.ErrNotLeader
 	}
+	m.tickTransfer()
 	if t := m.lead.transfer; t != nil {
-		return protocol.ErrNotLeader.With(fmt.Sprintf("the leadership is being handed over to %s", t.to.Short()))
+		return protocol.ErrNotLeader.With("the leadership is being handed over to " + m.label(t.to))
 	}
 	return nil
+}
+
+// label names a member for people.
+func (m *Member) label(id protocol.MemberID) string {
+	if line, ok := m.current.Configuration.Find(id); ok {
+		return line.Label()
+	}
+	return id.Short()
 }

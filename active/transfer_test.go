@@ -1,0 +1,41 @@
+package active
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A leader that loses its vote, by removal or by demotion, hands over to the
+// voter that holds most.
+func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
+	for _, demoted := range []bool{false, true} {
+		c := newCluster("a", "b", "c")
+		c.campaign("a")
+		c.stabilize()
+		now := c.base.Configuration
+		next := now.Without(idOf("a"))
+		if demoted {
+			next = now.With(protocol.ActiveMember{ID: idOf("a"), Name: "a", Seat: protocol.SeatLearner})
+		}
+		c.cut[[2]protocol.MemberID{idOf("a"), idOf("b")}] = true
+		if _, err := c.propose("a", "x"); err != nil {
+			t.Fatal(err)
+		}
+		c.stabilize()
+		c.heal()
+		if _, err := c.change("a", next); err != nil {
+			t.Fatal(err)
+		}
+		c.stabilize()
+		c.pass(150 * time.Millisecond) // b is brought what it lacks; no election timeout passes
+		l := c.leader()
+		if l == nil || l.name == "a" || l.m.hard.Term != 2 {
+			t.Fatalf("demoted %t: got leader %v, want another one, in term 2", demoted, l)
+		}
+		if m := c.member("a"); demoted {
+			equal(t, "state of the demoted", m.State(), StateLearner)
+		}
+	}
+}
