@@ -25,11 +25,12 @@ func newTransport(m *Member) *transport {
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
-// it again.
+// it again. What a checkpoint is fetched with goes over streams, however small: a
+// lost question would be asked again only after seconds.
 func (t *transport) send(list []replica.Send) {
 	for i := range list {
 		s := &list[i]
-		if s.Datagram && t.datagram(s) {
+		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
 			continue
 		}
 		link := t.link(s.To)

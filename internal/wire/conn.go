@@ -119,12 +119,26 @@ func Urgent(m protocol.Message) bool {
 	return false
 }
 
+// Bulk reports whether a message goes by the lane that gives way to the others,
+// because there may be gigabytes of its kind and nobody waits for one of them:
+// checkpoints and repairs.
+func Bulk(m protocol.Message) bool {
+	switch m.Kind() {
+	case protocol.KindCheckpoint, protocol.KindDescription, protocol.KindChunk, protocol.KindRepair:
+		return true
+	}
+	return false
+}
+
 // SendMessage queues a message. Errors: ErrQueueFull, protocol.ErrTooLarge,
 // protocol.ErrClosed; the message was not taken.
 func (c *Conn) SendMessage(m protocol.Message) error {
 	to := laneData
-	if Urgent(m) {
+	switch {
+	case Urgent(m):
 		to = laneUrgent
+	case Bulk(m):
+		to = laneBulk
 	}
 	_, err := c.out.add(to, FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
 		return protocol.AppendMessage(dst, m)
@@ -198,7 +212,8 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 // from.
 func keepsBytes(k protocol.MessageKind) bool {
 	switch k {
-	case protocol.KindAppend, protocol.KindFrame, protocol.KindForward, protocol.KindForwardAnswer:
+	case protocol.KindAppend, protocol.KindFrame, protocol.KindForward, protocol.KindForwardAnswer,
+		protocol.KindCheckpoint, protocol.KindDescription, protocol.KindChunk, protocol.KindRepair:
 		return true
 	}
 	return false

@@ -50,6 +50,7 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 		return nil, atAddress(address, err)
 	}
 	_ = nc.SetDeadline(time.Time{})
+	limitUnsent(nc)
 	return newConn(nc, br, peer, opt), nil
 }
 

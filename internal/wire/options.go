@@ -16,7 +16,8 @@ type Options struct {
 	// WriteTimeout closes a connection whose peer takes nothing for so long.
 	// Default 10 s.
 	WriteTimeout time.Duration
-	// QueueBytes and QueueFrames bound what waits to be written, per lane.
+	// QueueBytes and QueueFrames bound what waits to be written, per lane
+	// (urgent, data, bulk).
 	// Defaults 4 MiB and 1,024; a server's streams to clients take four times
 	// as much, because their overflow closes the connection.
 	QueueBytes  int

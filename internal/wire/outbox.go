@@ -16,6 +16,9 @@ const (
 	// writeBytes is about how much data one write carries: what an urgent
 	// frame waits for at most, unless one frame alone is larger.
 	writeBytes = 128 << 10
+	// bulkTurns writes of data go before one frame of bulk, so that neither
+	// waits for the other for long.
+	bulkTurns = 4
 	// keepBytes is the largest buffer that a lane keeps when it is empty.
 	keepBytes = 256 << 10
 )
@@ -27,6 +30,8 @@ const (
 	laneData laneKind = iota
 	// laneUrgent overtakes data.
 	laneUrgent
+	// laneBulk gives way to data, all but bulkTurns of the time.
+	laneBulk
 	// laneAlways is the data lane without its limit, for the few small frames
 	// that must keep their place and must not be lost.
 	laneAlways
@@ -55,6 +60,11 @@ type outbox struct {
 	closed bool
 	urgent lane
 	data   lane
+	// bulk is handed out one frame at a time: what comes meanwhile overtakes
+	// the rest. bulkWaits counts the writes of data that went before.
+	bulk      [][]byte
+	bulkBytes int
+	bulkWaits int
 	// room, if there is one, is closed when there is room again, or none
 	// ever will be.
 	room chan struct{}
@@ -87,6 +97,9 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	if o.closed {
 		return 0, protocol.ErrClosed.With("the connection is closed")
 	}
+	if to == laneBulk {
+		return 0, o.addBulk(kind, size, encode)
+	}
 	l := &o.data
 	if to == laneUrgent {
 		l = &o.urgent
@@ -111,6 +124,37 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	}
 	o.added++
 	return o.added, nil
+}
+
+// addBulk appends a frame in a buffer of its own: they are large, and few.
+func (o *outbox) addBulk(kind FrameKind, size int, encode func([]byte) []byte) error {
+	if len(o.bulk) >= o.framesMax || o.bulkBytes > 0 && o.bulkBytes+size > o.bytesMax {
+		return ErrQueueFull
+	}
+	buf := encode(beginFrame(make([]byte, 0, size+headerBytes), kind))
+	if err := endFrame(buf, 0); err != nil {
+		return err
+	}
+	o.bulk, o.bulkBytes = append(o.bulk, buf), o.bulkBytes+len(buf)
+	o.wake.Signal()
+	return nil
+}
+
+// nextBulk hands out a frame of bulk if it is its turn.
+func (o *outbox) nextBulk() []byte {
+	data := len(o.data.ends) > 0 || o.workN < len(o.work.ends)
+	if len(o.bulk) == 0 {
+		o.bulkWaits = 0
+		return nil
+	}
+	if data && o.bulkWaits < bulkTurns {
+		o.bulkWaits++
+		return nil
+	}
+	frame := o.bulk[0]
+	o.bulk[0] = nil
+	o.bulk, o.bulkBytes, o.bulkWaits = o.bulk[1:], o.bulkBytes-len(frame), 0
+	return frame
 }
 
 // full: one frame is always taken by an empty queue, however large it is.
@@ -153,6 +197,9 @@ func (o *outbox) next() (urgent, data []byte, ok bool) {
 	}
 	o.writing = true
 	o.urgent, o.spare = o.spare, o.urgent
+	if bulk := o.nextBulk(); bulk != nil {
+		return o.spare.buf, bulk, true
+	}
 	if len(o.work.ends) == 0 {
 		o.data, o.work = o.work, o.data
 	}
@@ -166,7 +213,7 @@ func (o *outbox) next() (urgent, data []byte, ok bool) {
 }
 
 func (o *outbox) empty() bool {
-	return len(o.urgent.ends) == 0 && len(o.data.ends) == 0 && o.workN == len(o.work.ends)
+	return len(o.urgent.ends) == 0 && len(o.data.ends) == 0 && o.workN == len(o.work.ends) && len(o.bulk) == 0
 }
 
 // tell wakes who waits for room or for the end of all writes.

@@ -1,0 +1,4 @@
+package wire
+
+// tcpNotSentLowat is TCP_NOTSENT_LOWAT.
+const tcpNotSentLowat = 0x201
