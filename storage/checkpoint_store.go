@@ -103,6 +103,13 @@ type CheckpointStore interface {
 	// ReadChunk returns chunk n, from 0, verified. The caller owns it.
 	ReadChunk(ctx context.Context, index protocol.Index, n int) ([]byte, error)
 
+	// Pin lets a kept checkpoint be read until release is called, also after it
+	// has been given up: while its chunks are being sent. Kept does not name it
+	// then, and a restart forgets it. It holds the space of a whole checkpoint:
+	// whoever pins lets go of it after 10 min at most. release may be called
+	// twice, by any goroutine, and after Close.
+	Pin(index protocol.Index) (release func(), err error)
+
 	// BeginFull begins a checkpoint of all items, in a store of its own. The
 	// index is above that of each kept one. bytes estimates its size, for the
 	// guard of free space; 0 if it is not known.

@@ -92,6 +92,13 @@ func (s *Store) hold(number uint64) *home {
 func (s *Store) release(h *home) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.letGo(h); err != nil {
+		s.o.Logger.Warn("closing a store of checkpoints", "error", err)
+	}
+}
+
+// letGo is release for who holds the lock.
+func (s *Store) letGo(h *home) error {
 	h.refs--
 	before := len(s.homes)
 	err := s.closeIdle()
@@ -100,9 +107,7 @@ func (s *Store) release(h *home) {
 		// the next start sees.
 		err = errors.Join(err, s.sweep())
 	}
-	if err != nil {
-		s.o.Logger.Warn("closing a store of checkpoints", "error", err)
-	}
+	return err
 }
 
 // closeIdle closes stores that nobody uses: those without a pointer, or all if
@@ -176,13 +181,16 @@ func (s *Store) setAside(number uint64) error {
 	return nil
 }
 
-// oldestIn returns the index of the oldest kept checkpoint of a store, below
-// which nobody reads: 0 if there is none. The caller holds the lock.
+// oldestIn returns the index of the oldest checkpoint of a store that is kept or
+// pinned, below which nobody reads: 0 if there is none. The caller holds the
+// lock.
 func (s *Store) oldestIn(number uint64) uint64 {
 	oldest := uint64(0)
-	for _, k := range s.kept { // newest first
-		if k.store == number {
-			oldest = uint64(k.description.Index)
+	for _, list := range [][]*kept{s.kept, s.retired} {
+		for _, k := range list {
+			if at := uint64(k.description.Index); k.store == number && (oldest == 0 || at < oldest) {
+				oldest = at
+			}
 		}
 	}
 	return oldest

@@ -22,6 +22,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	kept    []*kept // newest first, at most two
+	retired []*kept // given up while they are pinned
 	aside   []pointer
 	homes   map[uint64]*home // stores that somebody uses, or may soon
 	next    uint64           // the number of the next store
@@ -38,6 +39,9 @@ type kept struct {
 	slot int // of its pointer file
 	pointer
 	table *table // nil: not yet made. Guarded by Store.mu
+	pins  int    // guarded by Store.mu
+	// making lets one reader make the table while others wait for it.
+	making sync.Mutex
 }
 
 var _ storage.CheckpointStore = (*Store)(nil)
@@ -110,12 +114,11 @@ func (s *Store) use(index protocol.Index) (*kept, *home, error) {
 		s.mu.Unlock()
 		return nil, nil, protocol.ErrClosed
 	}
-	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.description.Index == index })
-	if i < 0 {
+	k := s.find(index)
+	if k == nil {
 		s.mu.Unlock()
 		return nil, nil, notKept(index)
 	}
-	k := s.kept[i]
 	h := s.hold(k.store)
 	s.mu.Unlock()
 	if err := s.enter(h); err != nil {
@@ -191,7 +194,7 @@ func (s *Store) readError(k *kept, err error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.kept, k) {
+	if !slices.Contains(s.kept, k) && !slices.Contains(s.retired, k) {
 		return notKept(k.description.Index)
 	}
 	s.o.Logger.Error("checkpoint is damaged", "index", k.description.Index, "store", storeName(k.store), "error", err)
@@ -201,6 +204,8 @@ func (s *Store) readError(k *kept, err error) error {
 // tableOf returns the table of a kept checkpoint, which it makes by reading all
 // of it if nobody has yet.
 func (s *Store) tableOf(ctx context.Context, k *kept, h *home) (*table, error) {
+	k.making.Lock()
+	defer k.making.Unlock()
 	s.mu.Lock()
 	t := k.table
 	s.mu.Unlock()
@@ -266,6 +271,9 @@ func (s *Store) Bad(index protocol.Index) error {
 	}
 	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.description.Index == index })
 	if i < 0 {
+		// One that was given up, and is pinned, is only read by others, who
+		// compare each chunk.
+		s.retired = slices.DeleteFunc(s.retired, func(k *kept) bool { return k.description.Index == index })
 		return notKept(index)
 	}
 	k := s.kept[i]
@@ -347,6 +355,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.dropPins()
 	if s.install != nil {
 		s.install.close()
 	}

@@ -300,6 +300,7 @@ func (s *Store) publish(h *home, d storage.Description, t *table) error {
 		// The new pointer may be there or not: nothing goes on from here.
 		return s.fail(protocol.ErrDiskFailed.Because(err))
 	}
+	s.retire(s.kept[min(1, len(s.kept)):])
 	s.kept = append([]*kept{k}, s.kept[:min(1, len(s.kept))]...)
 	if err := s.tidy(); err != nil {
 		// The checkpoint is there. What is left over is found at the next start.
