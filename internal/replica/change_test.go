@@ -203,3 +203,35 @@ func TestTransferIsAnsweredWhenTheLeadershipEnds(t *testing.T) {
 	expect(t, "answered", answered, true)
 	expect(t, "code", result.Code, protocol.OK)
 }
+
+// A voter that died for good is replaced by an eligible passive, in one joint
+// change, and without anybody's help.
+func TestDeadVoterIsReplaced(t *testing.T) {
+	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})}, 3)
+	c.r.cfg.Policy, c.r.cfg.PolicyFailed = true, 5*time.Second
+	c.r.SetPeers(c.now, []protocol.Peer{
+		{ID: id(2), Role: protocol.RoleActive, Eligible: true},
+		{ID: id(8), Name: "eight", Address: "h:8", Role: protocol.RolePassive, Eligible: true},
+	})
+	var seen []string
+	for range 300 {
+		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		c.pass(50 * time.Millisecond)
+		if got := c.configuration(); len(seen) == 0 || seen[len(seen)-1] != got {
+			seen = append(seen, got)
+		}
+		if c.now < protocol.Instant(4*time.Second) && len(seen) > 1 {
+			t.Fatalf("replaced after %v: %v", c.now, seen)
+		}
+	}
+	latest, _ := c.r.Configurations().Latest()
+	final := latest.Configuration
+	if !final.IsVoter(id(8)) || final.Names(id(3)) || len(final.Voters()) != 3 || final.Joint() {
+		t.Errorf("configurations %q, want 8 in the place of 3", seen)
+	}
+	for _, at := range c.r.Configurations().All() {
+		if n := len(at.Configuration.Voters()); n != 3 {
+			t.Errorf("%d voters on the way: %s", n, at.Configuration)
+		}
+	}
+}

@@ -14,6 +14,10 @@ type policyState struct {
 	next  protocol.Instant
 	seats []sighting // by id
 	why   string     // the last decision that was told
+	// failing are the actives that neither answer this leader nor are thought
+	// alive, as long as it leads term.
+	failing []policy.Failing
+	term    protocol.Term
 }
 
 // sighting is a live member, and since when it has been alive and the same.
@@ -35,6 +39,26 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 	}
 	slices.SortFunc(next, func(a, b sighting) int { return a.peer.ID.Compare(b.peer.ID) })
 	p.seats = next
+}
+
+// fails follows who has failed, from the leader's first look in its term on:
+// what it knew before it led proves nothing.
+func (p *policyState) fails(now protocol.Instant, term protocol.Term, progress []policy.Progress, peers []protocol.Peer) {
+	if term != p.term {
+		p.term, p.failing = term, nil
+	}
+	var next []policy.Failing
+	for _, x := range progress {
+		if x.Active || slices.ContainsFunc(peers, func(peer protocol.Peer) bool { return peer.ID == x.ID }) {
+			continue
+		}
+		f := policy.Failing{ID: x.ID, Since: now}
+		if i := slices.IndexFunc(p.failing, func(f policy.Failing) bool { return f.ID == x.ID }); i >= 0 {
+			f.Since = p.failing[i].Since
+		}
+		next = append(next, f)
+	}
+	p.failing = next
 }
 
 // lead does what only a leader does beside Raft, once per heartbeat interval:
@@ -69,10 +93,12 @@ func (r *Replica) grow(now protocol.Instant) {
 		return
 	}
 	s := r.active.Status()
-	in := policy.Input{Now: now, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled}
+	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled}
 	for _, p := range s.Progress {
 		in.Progress = append(in.Progress, policy.Progress{ID: p.ID, Match: p.Match, Active: p.Active})
 	}
+	r.policy.fails(now, s.Term, in.Progress, r.peers)
+	in.Failing = r.policy.failing
 	heard := r.gossip.Heard()
 	for _, x := range r.policy.seats {
 		peer := policy.Peer{Peer: x.peer, Since: x.since}
@@ -82,7 +108,7 @@ func (r *Replica) grow(now protocol.Instant) {
 		}
 		in.Peers = append(in.Peers, peer)
 	}
-	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable}, in)
+	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed}, in)
 	if d.Action == policy.Wait {
 		return
 	}

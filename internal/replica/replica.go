@@ -20,10 +20,14 @@ type Config struct {
 	Active active.Config
 	Gossip gossip.Config
 	// Policy lets this member, while it leads, make eligible members active
-	// until the configuration's target is met. PolicyStable is how long a
+	// until the configuration's target is met, and in the place of voters that
+	// have failed. PolicyStable is how long a
 	// member must have been seen alive before; default 1 s.
 	Policy       bool
 	PolicyStable time.Duration
+	// PolicyFailed is how long a voter neither answers nor is seen alive before
+	// its seat goes to an eligible member; default 30 s.
+	PolicyFailed time.Duration
 	// CheckpointBytes is how large the log since the last checkpoint grows, at
 	// least, before this member, while it leads, asks all for the next one;
 	// default 64 MiB. It grows to half the state if that is more.
