@@ -16,6 +16,10 @@ const (
 	// random members, who do the same. Robust, and about three copies per
 	// member.
 	Flood Mode = 1
+	// Hybrid sends frames over a few sticky links. Duplicates prune links and
+	// holes graft them, until a tree is left: about one copy per member, and
+	// now and then one over a pruned link, which repairs the tree.
+	Hybrid Mode = 2
 )
 
 // Config tunes a core. A zero field means its default.
@@ -26,16 +30,17 @@ type Config struct {
 	Seed uint64
 	Mode Mode // default Flood
 	// Zone is where this member is. Checkpoints come from members of the same
-	// zone, as long as there are any.
+	// zone, as long as there are any, and six links in seven stay in it.
 	Zone string
 
 	// Fanout is how many random members a new frame is offered to (default
-	// 4), each with Probability (default 0.75). With c = Fanout x Probability
+	// 4), each with Probability (default 0.75), in mode Flood. With c = Fanout x Probability
 	// x (1 - loss), push alone misses a share s = e^(-c(1-s)).
 	Fanout      int
 	Probability float64
 	// HopLimit bounds how often a frame is passed on; default
-	// 2 ceil(log_c N) + 6 for N passives.
+	// 2 ceil(log_c N) + 6 for N passives, with c the copies that each member
+	// makes (Flood) or its links less one (Hybrid).
 	HopLimit int
 
 	// Have is how often the digest is sent, to two members (default 50 ms).
@@ -116,7 +121,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(c.Mode <= Flood, "unknown gossip mode %d", c.Mode)
+	check(c.Mode <= Hybrid, "unknown gossip mode %d", c.Mode)
 	check(c.Fanout >= 0 && c.Fanout <= 64, "gossip fanout must be 1 to 64, not %d", c.Fanout)
 	check(c.Probability >= 0 && c.Probability <= 1, "gossip probability must be above 0 and at most 1, not %v", c.Probability)
 	check(c.HopLimit >= 0 && c.HopLimit < hopsMax, "gossip hop limit must be below %d, not %d", hopsMax, c.HopLimit)

@@ -47,7 +47,11 @@ func (c *Core) sendDigests(now protocol.Instant) {
 		d.at = now.Add(c.cfg.Have)
 	}
 	to := d.scratch[:0]
-	if feed := c.feed(now); feed == nil {
+	feed := c.feed(now)
+	if feed == nil {
+		feed = c.anchorMember()
+	}
+	if feed == nil {
 		to = c.pick(to, c.members.all, 2, protocol.MemberID{})
 	} else {
 		to = append(c.pick(to, c.members.all, 1, feed.id), feed)

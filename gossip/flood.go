@@ -91,7 +91,7 @@ func (c *Core) flush(now protocol.Instant) {
 		n := cut(entries, size)
 		f := c.frame(before, entries[:n:n])
 		f.Body = protocol.EncodeFrameBody(f) // once, for all copies
-		c.spread(f, protocol.MemberID{})
+		c.spread(now, f, protocol.MemberID{})
 		before = sumAfter(before, entries[:n])
 		p.done = entries[n-1].Index
 		entries = entries[n:]
@@ -133,10 +133,14 @@ func (c *Core) frame(before protocol.LogSum, entries []protocol.Entry) *protocol
 	}
 }
 
-// spread sends copies of a frame to random passives, each with the configured
-// probability. Where there are few passives, actives leave nothing to the
-// coin. (The hybrid mode sends over links here, and to random members beside.)
-func (c *Core) spread(f *protocol.Frame, exclude protocol.MemberID) {
+// spread sends copies of a frame over links, or to random passives, each with
+// the configured probability. Where there are few passives, actives leave
+// nothing to the coin.
+func (c *Core) spread(now protocol.Instant, f *protocol.Frame, exclude protocol.MemberID) {
+	if c.cfg.Mode == Hybrid {
+		c.pushLinks(now, f, exclude)
+		return
+	}
 	origin := f.Origin == c.cfg.ID
 	direct := origin && len(c.members.passives) <= 3*(len(c.members.actives)+1)
 	to := c.pick(c.push.scratch[:0], c.members.passives, c.cfg.Fanout, exclude)
@@ -154,6 +158,10 @@ func (c *Core) spread(f *protocol.Frame, exclude protocol.MemberID) {
 func (c *Core) hopLimit() int {
 	if c.cfg.HopLimit > 0 {
 		return c.cfg.HopLimit
+	}
+	if c.cfg.Mode == Hybrid {
+		n, _ := c.flock()
+		return min(treeHops(n), hopsMax-1)
 	}
 	copies := max(float64(c.cfg.Fanout)*c.cfg.Probability, 1.5)
 	hops := math.Ceil(math.Log(float64(len(c.members.passives)+1)) / math.Log(copies))
@@ -177,10 +185,13 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 	}
 	r := f.Range()
 	fresh := r.Last > c.given && c.seen.add(r)
+	if !pulled && c.treed() {
+		c.arrived(now, from, f, fresh)
+	}
 	if fresh && !pulled && int(f.Hop)+1 < c.hopLimit() {
 		passed := *f
 		passed.Hop++
-		c.spread(&passed, from)
+		c.spread(now, &passed, from)
 	}
 	if !c.takes() {
 		return

@@ -128,6 +128,7 @@ type Core struct {
 	wrong    bool // the log contradicts an active's, since index diverged
 
 	push    push
+	links   links
 	buffer  buffer
 	seen    ranges // indexes above the tip that came by, kept or not
 	given   protocol.Index
@@ -157,6 +158,7 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 	c.push.flushAt = never
 	c.pulling.at = never
 	c.doubt.at = never
+	c.links.refreshAt = never
 	c.seek.at = never
 	c.fetching.at, c.fetching.nobodySince = never, never
 	// The first digest comes at a random moment, or members that start
@@ -175,6 +177,7 @@ func (c *Core) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 			c.fetching.out[i].until = now // the next Tick asks elsewhere
 		}
 	}
+	c.relink(now)
 }
 
 // Progress tells the core where its member stands.
@@ -189,7 +192,10 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 	}
 	if !c.started || p.Role != before.Role || p.Adrift != before.Adrift {
 		c.started = true
-		c.becomeRole(p)
+		c.becomeRole(now, p)
+	}
+	if p.Leader != before.Leader {
+		c.relink(now)
 	}
 	c.fresh.applied(p.Applied)
 	if p.Tip > c.given || len(c.ready.Runs) == 0 {
@@ -206,13 +212,14 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 
 // becomeRole starts afresh in a role: history is not pushed, and an active
 // takes nothing from the flock unless it is adrift.
-func (c *Core) becomeRole(p Progress) {
+func (c *Core) becomeRole(now protocol.Instant, p Progress) {
 	c.push.done, c.push.flushAt = p.Tip, never
 	c.given = p.Tip
 	c.buffer.clear()
 	c.seen.clear()
 	c.pulling.clear()
 	c.ready.Runs = nil
+	c.unlink(now)
 }
 
 // follows reports whether this member gets its entries from the flock. An
@@ -254,8 +261,10 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 		c.onChunkWant(now, from, msg)
 	case *protocol.Chunk:
 		c.onChunk(now, from, msg)
-	case *protocol.Prune, *protocol.Graft:
-		// Links belong to the hybrid mode. Flood has none.
+	case *protocol.Prune:
+		c.onPrune(now, from)
+	case *protocol.Graft:
+		c.onGraft(now, from)
 	}
 }
 
@@ -280,6 +289,9 @@ func (c *Core) Tick(now protocol.Instant) {
 	if now >= c.doubt.at {
 		c.askSum(now)
 	}
+	if now >= c.links.refreshAt {
+		c.refreshLinks(now)
+	}
 	c.expireAsks(now)
 	if now >= c.seek.at {
 		c.seekNow(now)
@@ -289,7 +301,7 @@ func (c *Core) Tick(now protocol.Instant) {
 // Deadline returns when Tick is wanted, at the latest.
 func (c *Core) Deadline() protocol.Instant {
 	return min(c.push.flushAt, c.digest.at, c.pulling.at, c.pulling.expiry(), c.doubt.at,
-		c.seek.at, c.fetching.at, c.fetching.expiry())
+		c.links.refreshAt, c.seek.at, c.fetching.at, c.fetching.expiry())
 }
 
 // HasReady reports whether Ready would say anything.

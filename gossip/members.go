@@ -31,6 +31,7 @@ type member struct {
 	given   bucket // bytes of checkpoints that it gets
 
 	chunks chunkSource
+	link   link
 }
 
 // members are the live peers. Every list is sorted by id.
@@ -52,7 +53,7 @@ func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
 		}
 		m := ms.byID[p.ID]
 		if m == nil {
-			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo}
+			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo, link: newLink()}
 			m.chunks.skipUntil, m.chunks.badUntil = longAgo, longAgo
 		}
 		m.peer = p

@@ -94,7 +94,7 @@ func (p *pulling) grace() time.Duration { return min(max(graceMin, 2*p.rtt), gra
 // higher index than it holds pulls the gap after a short grace.
 func (c *Core) evidence(now protocol.Instant, i protocol.Index) {
 	p := &c.pulling
-	if i >= indexMax || i <= c.given || !c.takes() || c.cfg.NoRepair {
+	if i >= indexMax || i <= c.given || !c.takes() {
 		return
 	}
 	p.known = max(p.known, i)
@@ -111,7 +111,8 @@ func (c *Core) pull(now protocol.Instant) {
 	if !c.takes() || p.known <= c.given {
 		return
 	}
-	for len(p.out) < pullsMax {
+	c.holed(now, p.ripe)
+	for len(p.out) < pullsMax && !c.cfg.NoRepair {
 		missing := c.missing()
 		if len(missing) == 0 {
 			break
@@ -126,6 +127,7 @@ func (c *Core) pull(now protocol.Instant) {
 		}
 		c.want(now, m, missing)
 	}
+	c.graftFor(now)
 	if p.known > p.ripe {
 		p.ripe = p.known
 		p.at = now.Add(p.grace())
@@ -197,7 +199,7 @@ func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
 	p := &c.pulling
 	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
 	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience)})
-	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: pullBytes})
+	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: pullBytes, Eager: c.eagerToo(now, m)})
 }
 
 // pulled settles what an answer brought. A pull is over when nothing of it is
@@ -261,6 +263,7 @@ func (c *Core) onBusy(now protocol.Instant, from protocol.MemberID, b *protocol.
 	}
 	pause := min(max(time.Duration(b.RetryAfter), silenceMin), busyMax)
 	c.chunksBusy(now, m, pause)
+	c.graftRefused(now, m, pause)
 	i := c.pulling.find(from)
 	if i < 0 {
 		return

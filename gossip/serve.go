@@ -45,6 +45,9 @@ type reading struct {
 // not. The work is bounded whatever is asked for: by the asker's budget of
 // questions and bytes, and by the total.
 func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.Want) {
+	if w.Eager {
+		c.onGraft(now, from)
+	}
 	if !c.source() || len(w.Ranges) == 0 {
 		return
 	}

@@ -1,0 +1,312 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// On a pruned link a copy goes with crossProbability: it repairs the tree
+	// before a timer would. A member with many links gets crossCopies of them
+	// for each frame at most.
+	crossProbability, crossCopies = 0.05, 0.25
+	// anchorWins is how many frames in a row must come by another link first,
+	// by more than winMargin or over fewer hops, until it is the anchor; after
+	// anchorMisses in a row that the anchor did not bring, it is given up.
+	anchorWins, anchorMisses = 3, 3
+	winMargin                = time.Millisecond
+	// A PRUNE is repeated for a duplicate that comes at least this much later.
+	pruneAgain = 10 * time.Millisecond
+	// A second parent is wanted when more than a share of secondParent of the
+	// entries did not come by themselves, a third beyond thirdParent.
+	secondParent, thirdParent = 0.01, 0.15
+	// shareWindow is over how many frames shares are taken.
+	shareWindow = 64
+	// arrivalsMax is how many frames are remembered for their first copy.
+	arrivalsMax = 128
+)
+
+// duplicatesMax is how many duplicates per frame are put up with, by how many
+// parents are wanted: with none of them a parent that is pruned at the first
+// duplicate.
+var duplicatesMax = [...]float64{1: 0, 2: 0.3, 3: 0.8}
+
+// arrival is the first copy of a frame.
+type arrival struct {
+	r     protocol.Range
+	from  protocol.MemberID
+	at    protocol.Instant
+	hop   uint8
+	taint bool
+}
+
+// tree is what a member learns of its links from the frames that come by them.
+type tree struct {
+	arrivals [arrivalsMax]arrival
+	next     int
+	counted  protocol.Index // holes up to it have been counted
+	missed   int            // holes in a row that the anchor left
+
+	fresh, duplicates, holes int // frames, in this window
+	share, copies            float64
+	wanted                   int  // parents
+	lack                     bool // a hole asks for a link
+}
+
+// treed reports whether frames spread over links, by way of this member.
+func (c *Core) treed() bool {
+	return c.cfg.Mode == Hybrid && c.self.Role != protocol.RoleActive && !c.direct()
+}
+
+// pushLinks sends a frame over this member's links: to eager children, and to
+// some of the pruned ones. Bulk goes to eager ones only; the others hear that
+// there is something.
+func (c *Core) pushLinks(now protocol.Instant, f *protocol.Frame, exclude protocol.MemberID) {
+	n, _ := c.flock()
+	cross := min(crossProbability, crossCopies/float64(degree(n)-1))
+	bulk := protocol.RawSize(f.Entries) > datagramEntriesBytes
+	for _, m := range c.links.children {
+		if m.id == exclude || m.id == f.Origin {
+			continue
+		}
+		passed := *f
+		passed.Flags &= protocol.FrameTaint
+		if m.link.out != linkEager {
+			if c.rng.Float64() >= cross {
+				continue
+			}
+			passed.Flags = protocol.FrameTaint | protocol.FrameCross
+		}
+		if bulk && m.link.out != linkEager {
+			c.tellOf(now, m)
+			continue
+		}
+		c.send(m.id, &passed)
+	}
+}
+
+// arrived learns from a frame that was pushed: fresh ones say who is fast,
+// duplicates which links are not needed.
+func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol.Frame, fresh bool) {
+	m := c.members.get(from)
+	if m == nil {
+		return
+	}
+	cross := f.Flags&protocol.FrameCross != 0
+	t := &c.links.tree
+	if fresh {
+		t.arrivals[t.next] = arrival{
+			r: f.Range(), from: from, at: now, hop: f.Hop, taint: f.Flags&(protocol.FrameTaint|protocol.FrameCross) != 0,
+		}
+		t.next = (t.next + 1) % arrivalsMax
+		t.fresh++
+		c.reckonShares(now)
+		if !cross {
+			c.delivered(m, f)
+		}
+		return
+	}
+	if cross {
+		m.link.wins = 0
+		return
+	}
+	t.duplicates++
+	if m.id == c.links.anchor {
+		t.missed = 0
+		c.anchorBeaten(now, m, f)
+		return
+	}
+	m.link.wins = 0
+	first := t.first(f.Range())
+	// [S] taint: the first copy took a random hop. It says nothing about this
+	// link, which may be the one that the tree needs.
+	if first == nil || first.taint || first.from == from {
+		return
+	}
+	if m.link.in != linkEager && now.Sub(m.link.asked) < max(pruneAgain, 2*m.rtt) {
+		return // the PRUNE is on its way
+	}
+	if m.link.in == linkEager && c.eagerParents() <= t.wanted && t.copies <= duplicatesMax[t.wanted] {
+		return
+	}
+	if m.link.in == linkNone && m.peer.Role != protocol.RoleActive {
+		// It takes this member for a child that it no longer is.
+		m.link.asked = now
+		c.send(m.id, &protocol.Prune{Index: c.given})
+		return
+	}
+	c.adopt(m)
+	c.prune(now, m)
+}
+
+// delivered notes that a member pushed something new.
+func (c *Core) delivered(m *member, f *protocol.Frame) {
+	l := &c.links
+	switch {
+	case m.id == l.anchor:
+		l.tree.missed = 0
+	default:
+		// It takes this member for a child, or feeds it: so be it.
+		c.adopt(m)
+	}
+	if l.anchor.IsZero() && m.link.in == linkEager && f.Flags&protocol.FrameTaint == 0 {
+		l.anchor, l.tree.missed = m.id, 0
+	}
+}
+
+// adopt makes a member that pushes frames an eager parent.
+func (c *Core) adopt(m *member) {
+	l := &c.links
+	if m.link.in == linkNone {
+		if len(l.parents) >= 2*linksMax+feedsEach {
+			return
+		}
+		l.parents = append(l.parents, m)
+	}
+	m.link.in = linkEager
+}
+
+// anchorBeaten compares the anchor's copy, which came late, with the first one.
+// [S] anchor: the designated parent is never pruned; it is replaced after
+// another link wins three frames in a row. (Two members that each prune the
+// link by which the other one gets its frames would cut both off.)
+func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Frame) {
+	first := c.links.tree.first(f.Range())
+	if first == nil || first.from == anchor.id {
+		return
+	}
+	m := c.members.get(first.from)
+	if m == nil || m.link.in == linkNone {
+		return
+	}
+	if now.Sub(first.at) < winMargin && first.hop >= f.Hop {
+		m.link.wins = 0
+		return
+	}
+	if m.link.wins++; m.link.wins < anchorWins {
+		return
+	}
+	m.link.wins = 0
+	c.links.anchor, c.links.tree.missed = m.id, 0
+	if m.link.in != linkEager {
+		c.graft(now, m)
+	}
+}
+
+// first returns the first copy of what ends a range, if it is remembered.
+func (t *tree) first(r protocol.Range) *arrival {
+	for i := range arrivalsMax {
+		a := &t.arrivals[(t.next-1-i+2*arrivalsMax)%arrivalsMax]
+		if a.r.First <= r.Last && r.Last <= a.r.Last {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c *Core) eagerParents() int {
+	n := 0
+	for _, m := range c.links.parents {
+		if m.link.in == linkEager {
+			n++
+		}
+	}
+	return n
+}
+
+// reckonShares takes stock after each window: how much did not come by itself,
+// and how much came twice.
+func (c *Core) reckonShares(now protocol.Instant) {
+	t := &c.links.tree
+	if t.fresh < shareWindow {
+		return
+	}
+	total := float64(t.fresh + t.holes)
+	t.share += (float64(t.holes)/total - t.share) / 2
+	t.copies += (float64(t.duplicates)/total - t.copies) / 2
+	t.fresh, t.duplicates, t.holes = 0, 0, 0
+	switch {
+	case t.share > thirdParent:
+		t.wanted = 3
+	case t.share > secondParent:
+		t.wanted = 2
+	default:
+		t.wanted = 1
+	}
+	if c.eagerParents() < t.wanted && t.copies <= duplicatesMax[t.wanted] {
+		c.graftOne(now)
+	}
+}
+
+// holed counts what the grace did not bring, up to an index: a hole grafts a
+// link.
+func (c *Core) holed(now protocol.Instant, upTo protocol.Index) {
+	t := &c.links.tree
+	if !c.treed() {
+		return
+	}
+	from := max(t.counted, c.given) + 1
+	t.counted = max(t.counted, upTo)
+	if upTo < from {
+		return
+	}
+	gaps := c.seen.gaps(nil, protocol.Range{First: from, Last: upTo}, protocol.RangesMax)
+	if len(gaps) == 0 {
+		return
+	}
+	t.holes += len(gaps)
+	if anchor := c.members.get(c.links.anchor); anchor != nil {
+		if t.missed++; t.missed >= anchorMisses {
+			t.missed = 0
+			c.links.anchor = protocol.MemberID{}
+			c.prune(now, anchor)
+		}
+	}
+	t.lack = c.eagerParents() <= t.wanted
+}
+
+// graftFor grafts a link for the holes that were just counted, unless a pull
+// has asked for one with it.
+func (c *Core) graftFor(now protocol.Instant) {
+	if c.links.tree.lack {
+		c.links.tree.lack = false
+		c.graftOne(now)
+	}
+}
+
+// eagerToo reports whether a pull is to ask for the link to be eager as well.
+func (c *Core) eagerToo(now protocol.Instant, m *member) bool {
+	t := &c.links.tree
+	if !t.lack || m.link.in != linkPruned {
+		return false
+	}
+	t.lack = false
+	m.link.in, m.link.asked = linkEager, now
+	return true
+}
+
+// graftOne makes one of the pruned links eager.
+func (c *Core) graftOne(now protocol.Instant) {
+	var pruned []*member
+	for _, m := range c.links.parents {
+		if m.link.in == linkPruned && now >= m.skipUntil {
+			pruned = append(pruned, m)
+		}
+	}
+	if len(pruned) > 0 {
+		c.graft(now, pruned[c.rng.IntN(len(pruned))])
+	}
+}
+
+// tellOf says what this member holds, to a link that gets no payload.
+func (c *Core) tellOf(now protocol.Instant, m *member) { c.send(m.id, c.have(now)) }
+
+// anchorMember returns the anchor, or nil.
+func (c *Core) anchorMember() *member {
+	if !c.treed() || !slices.ContainsFunc(c.links.parents, func(m *member) bool { return m.id == c.links.anchor }) {
+		return nil
+	}
+	return c.members.get(c.links.anchor)
+}
