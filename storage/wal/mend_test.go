@@ -72,65 +72,23 @@ func (l *lab) expectAll() {
 // and once more while the log is opened: the damaged log is there, or the mended
 // one, with the hard state, and sequence numbers that never went back.
 func TestMendingCutShortLosesNothing(t *testing.T) {
+	rounds := uint64(4)
+	if testing.Short() {
+		rounds = 1
+	}
 	for _, power := range []bool{false, true} {
 		unmended, mended := 0, 0
-		for n := 0; ; n++ {
-			l, plan := damagedLab(t, uint64(n))
-			was := l.log.Recovered().Sequence
-			l.log.Close()
-			stop := func(steps int) { l.disk.StopAfter(steps) }
-			end := func() {
-				if power {
-					l.disk.Crash()
+		for round := range rounds {
+			for n := 0; ; n++ {
+				damaged, stopped := mendingCutShort(t, power, n, round)
+				if damaged {
+					unmended++
 				} else {
-					l.disk.Kill()
+					mended++
 				}
-			}
-			stop(n)
-			err := wal.Mend(l.disk, labDir, l.options, plan)
-			stopped := l.disk.Stopped()
-			if err != nil && !stopped {
-				t.Fatal(err)
-			}
-			end()
-			if _, err := wal.Inspect(l.disk, labDir, nil); err != nil {
-				t.Fatalf("step %d: %v", n, err)
-			}
-			stop(rand.New(rand.NewPCG(uint64(n), 5)).IntN(20))
-			if log, err := wal.Open(l.disk, labDir, l.options); err == nil {
-				log.Close()
-			}
-			end()
-			l.open()
-			if l.log.Recovered().Damage != nil {
-				if unmended++; err == nil {
-					t.Fatalf("step %d: mended, and damaged again", n)
+				if !stopped {
+					break
 				}
-				if got := l.log.Recovered(); got.State != l.state || got.Sequence < was {
-					t.Fatalf("step %d: got %+v", n, got)
-				}
-				l.log.Close()
-				l.must(wal.Mend(l.disk, labDir, l.options, plan))
-				l.open()
-			} else {
-				mended++
-			}
-			if got := l.log.Recovered().Sequence; got <= was {
-				t.Fatalf("step %d: the sequence number went back from %d to %d", n, was, got)
-			}
-			l.expectAll()
-			l.append(protocol.Index(len(l.entries)), 2, 100, 9) // and goes on
-			l.sync()
-			l.crash()
-			l.open()
-			l.expectAll()
-			p, verr := wal.Verify(l.disk, labDir)
-			if verr != nil || len(p.Unexpected) > 0 || p.Corrupt > 0 {
-				t.Fatalf("step %d: %v, unexpected %v, %d corrupt", n, verr, p.Unexpected, p.Corrupt)
-			}
-			l.log.Close()
-			if !stopped {
-				break
 			}
 		}
 		t.Logf("power=%v: stopped %d times before the switch, %d after", power, unmended, mended)
@@ -138,6 +96,64 @@ func TestMendingCutShortLosesNothing(t *testing.T) {
 			t.Errorf("power=%v: stopped %d times before the switch, %d after", power, unmended, mended)
 		}
 	}
+}
+
+// mendingCutShort stops a mending after n steps. It reports whether the log was
+// still damaged, and whether there were so many steps.
+func mendingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, stopped bool) {
+	t.Helper()
+	l, plan := damagedLab(t, uint64(n)+1000*round)
+	was := l.log.Recovered().Sequence
+	l.log.Close()
+	end := func() {
+		if power {
+			l.disk.Crash()
+		} else {
+			l.disk.Kill()
+		}
+	}
+	l.disk.StopAfter(n)
+	err := wal.Mend(l.disk, labDir, l.options, plan)
+	stopped = l.disk.Stopped()
+	if err != nil && !stopped {
+		t.Fatal(err)
+	}
+	end()
+	if _, err := wal.Inspect(l.disk, labDir, nil); err != nil {
+		t.Fatalf("step %d: %v", n, err)
+	}
+	l.disk.StopAfter(rand.New(rand.NewPCG(uint64(n), round)).IntN(20))
+	if log, err := wal.Open(l.disk, labDir, l.options); err == nil {
+		log.Close()
+	}
+	end()
+	l.open()
+	if damaged = l.log.Recovered().Damage != nil; damaged {
+		if err == nil {
+			t.Fatalf("step %d: mended, and damaged again", n)
+		}
+		if got := l.log.Recovered(); got.State != l.state || got.Sequence < was {
+			t.Fatalf("step %d: got %+v", n, got)
+		}
+		l.log.Close()
+		l.must(wal.Mend(l.disk, labDir, l.options, plan))
+		l.open()
+	}
+	if got := l.log.Recovered().Sequence; got <= was {
+		t.Fatalf("step %d: the sequence number went back from %d to %d", n, was, got)
+	}
+	l.expectAll()
+	l.append(protocol.Index(len(l.entries)), 2, 100, 9) // and goes on
+	l.sync()
+	l.crash()
+	l.open()
+	l.expectAll()
+	p, err := wal.Verify(l.disk, labDir)
+	if err != nil || len(p.Unexpected) > 0 || p.Corrupt > 0 {
+		t.Fatalf("step %d: %v, unexpected %v, %d corrupt", n, err, p.Unexpected, p.Corrupt)
+	}
+	l.log.Close()
+	return damaged, stopped
 }
 
 // A plan that does not fit the log is refused, and changes nothing.
