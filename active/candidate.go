@@ -176,6 +176,8 @@ func (m *Member) stepPreVote(from protocol.MemberID, v *protocol.Vote) {
 		m.refuseVote(from, v, "its term has begun")
 	case !m.upToDate(v.LastIndex, v.LastTerm):
 		m.refuseVote(from, v, "its log is older")
+	case m.disk.stalled(m.now, m.cfg.Election):
+		m.refuseVote(from, v, "the disk does not answer: no vote could be given")
 	default:
 		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true})
 	}

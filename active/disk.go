@@ -1,6 +1,7 @@
 package active
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
@@ -151,14 +152,29 @@ func (m *Member) emitWrite() {
 }
 
 // lose follows a truncation: what lies above after need not be written, is to
-// be cut off if it was, and is proved by no write.
+// be cut off if it was, and is proved by no write. Acknowledgements of it that
+// wait are taken back. Most were made in an older term and would not leave
+// anyway; but the flock and a checkpoint replace entries within a term.
 func (d *disk) lose(after protocol.Index) {
+	d.takeBack(after)
 	if after < d.written {
 		d.written, d.cut = after, true
 	}
 	d.stable = min(d.stable, after)
 	if d.flight != nil {
 		d.flight.last = min(d.flight.last, after)
+	}
+}
+
+// takeBack drops the acknowledgements above an index that wait for a write.
+func (d *disk) takeBack(after protocol.Index) {
+	above := func(h held) bool {
+		a, ok := h.msg.(*protocol.AppendAnswer)
+		return ok && !a.Reject && a.Index > after
+	}
+	d.held = slices.DeleteFunc(d.held, above)
+	if d.flight != nil {
+		d.flight.held = slices.DeleteFunc(d.flight.held, above)
 	}
 }
 

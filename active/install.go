@@ -51,13 +51,14 @@ func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) 
 // promise about that log; acknowledges nothing new, because the log may be
 // reset at any moment: appends and runs of the flock are dropped, heartbeats
 // answered; and does not campaign, not even when it is told to (TimeoutNow): it
-// could not serve what it was elected for. A leader steps down.
+// could not serve what it was elected for. A leader hands over and steps down.
 func (m *Member) SetInstalling(now protocol.Instant, installing bool) {
 	m.advance(now)
 	m.installing = installing
 	switch {
 	case !installing:
 	case m.state == StateLeader:
+		m.nameHeir()
 		m.stepDown("it installs a checkpoint")
 	case m.state != StateFollower:
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})
@@ -124,6 +125,7 @@ func (m *Member) beginAfter(b Begin) {
 	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
 	m.lastTime = b.Time
 	m.ready.Delta = protocol.Delta{}
+	m.disk.takeBack(m.hard.Commit)
 	m.disk.restart(b.Index)
 	m.commitTo(b.Index)
 	m.configs = protocol.NewConfigurations(b.Configuration)

@@ -419,3 +419,46 @@ func TestLostAppendToAMemberThatBecamePassiveIsSentAgain(t *testing.T) {
 	}
 	equal(t, "entries", describeEntries(one[*protocol.Append](t, again).Entries), "3@2")
 }
+
+// An acknowledgement that waits for its write does not outlive its entries, also
+// if what replaces them comes in the same term: from the flock, or by a checkpoint.
+func TestAcknowledgementOfWhatIsReplacedInItsTermIsTakenBack(t *testing.T) {
+	for name, replace := range map[string]func(*hub){
+		"the flock":    func(h *hub) { h.n.m.Adopt(h.now, Run{From: idOf("c"), Entries: logOf(1, 4), Commit: 2}) },
+		"a checkpoint": func(h *hub) { h.n.m.Install(h.now, beginAt(2, 4, "a", "b", "c")) },
+	} {
+		for _, queued := range []bool{false, true} { // in the write in flight, in the next one
+			h := newHub(t, 5, 1, 1)
+			h.n.async = true
+			if queued {
+				h.says("c", &protocol.Vote{Term: 6, LastIndex: 9, LastTerm: 5})
+				h.says("b", appendOf(6, 1, 1, 1, logOf(1, 6, 6)))
+			} else {
+				h.says("b", appendOf(5, 1, 1, 1, logOf(1, 5, 5)))
+			}
+			replace(h)
+			equal(t, name+": held", len(h.n.m.disk.held), 0)
+			for _, f := range h.n.m.disk.flight.held {
+				if a, ok := f.msg.(*protocol.AppendAnswer); ok && a.Index > h.n.m.hard.Commit {
+					t.Errorf("%s: an acknowledgement of %d still waits", name, a.Index)
+				}
+			}
+		}
+	}
+}
+
+// Whoever could give no vote because its disk hangs does not encourage elections.
+func TestStalledDiskGivesNoPreVote(t *testing.T) {
+	h := newHub(t, 1, 1, 1)
+	ask := &protocol.Vote{Term: 3, Pre: true, LastIndex: 9, LastTerm: 2}
+	h.n.async = true
+	h.says("b", appendOf(2, 1, 1, 1, logOf(1, 2)))
+	h.tick(900 * time.Millisecond)
+	h.sent()
+	equal(t, "after 900 ms", one[*protocol.VoteAnswer](t, h.says("c", ask)).Granted, true)
+	h.tick(100 * time.Millisecond)
+	h.sent()
+	equal(t, "after a second", one[*protocol.VoteAnswer](t, h.says("c", ask)).Granted, false)
+	h.persist(h.n)
+	equal(t, "when it has answered", one[*protocol.VoteAnswer](t, h.says("c", ask)).Granted, true)
+}

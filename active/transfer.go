@@ -52,12 +52,14 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	return nil
 }
 
-// heir returns the voter that answers and holds most, nil without one.
+// heir returns the voter that answers and holds most, nil without one. Whoever
+// needs a checkpoint first is none.
 func (m *Member) heir() *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		if p.seat == protocol.SeatVoter && m.now < p.heard.Add(m.cfg.Election) && (best == nil || p.match > best.match) {
+		able := p.seat == protocol.SeatVoter && p.state != ProgressCatchUp && m.now < p.heard.Add(m.cfg.Election)
+		if able && (best == nil || p.match > best.match) {
 			best = p
 		}
 	}
@@ -91,18 +93,23 @@ func (m *Member) remindHeir() {
 }
 
 // resign steps down because the committed configuration has no vote for this
-// member, and names an heir: the cluster need not wait for a timeout. Whoever
-// holds most has the committed configuration, and has just said so. The word is
-// given once; if it is lost, the timeout comes.
+// member.
 func (m *Member) resign() {
 	for i := range m.lead.progress {
 		m.announce(&m.lead.progress[i])
 	}
+	m.nameHeir()
+	m.stepDown("the committed configuration has no vote for it")
+}
+
+// nameHeir tells the voter that holds most to campaign, because this leader is
+// about to step down: the others need not wait for a timeout. The word is given
+// once; if it is lost, the timeout comes.
+func (m *Member) nameHeir() {
 	if p := m.heir(); p != nil {
-		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader without a vote")
+		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader that steps down")
 		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
 	}
-	m.stepDown("the committed configuration has no vote for it")
 }
 
 // tickTransfer gives up a transfer that took an election timeout.

@@ -39,3 +39,28 @@ func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
 		}
 	}
 }
+
+// A leader that finds that it must install a checkpoint hands over.
+func TestLeaderThatInstallsNamesAnHeir(t *testing.T) {
+	c := newCluster("a", "b", "c")
+	c.campaign("a")
+	c.stabilize()
+	c.member("a").SetInstalling(c.now, true)
+	c.settle(c.node("a"))
+	c.stabilize()
+	l := c.leader()
+	if l == nil || l.name == "a" {
+		t.Fatalf("got leader %v, want another one", l)
+	}
+}
+
+// Whoever is in catch-up has nothing to lead with, however much it holds.
+func TestHeirIsNobodyWhoNeedsACheckpoint(t *testing.T) {
+	h := newHub(t, 1, 3, 1, 1, 1)
+	h.lead()
+	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
+	h.says("c", &protocol.AppendAnswer{Term: 2, Index: 1})
+	equal(t, "heir", h.n.m.heir().id, idOf("b"))
+	h.n.m.lead.find(idOf("b")).state = ProgressCatchUp
+	equal(t, "heir", h.n.m.heir().id, idOf("c"))
+}
