@@ -8,6 +8,14 @@ func appendCheckpointing(dst []byte, m Message) []byte {
 		dst = appendArray(dst, 2)
 		dst = appendUint(dst, uint64(m.Term))
 		return appendBin(dst, m.Description)
+	case *Types:
+		dst = appendArray(dst, len(m.List))
+		for _, t := range m.List {
+			dst = appendArray(dst, 2)
+			dst = appendString(dst, t.Name)
+			dst = appendUint(dst, uint64(t.Version))
+		}
+		return dst
 	case *RepairWant:
 		dst = appendArray(dst, 2)
 		dst = appendUint(dst, uint64(m.First))
@@ -49,6 +57,13 @@ func (r *reader) checkpointing(kind MessageKind) Message {
 	case KindCheckpoint:
 		r.array(2)
 		return &Checkpoint{Term: r.term(), Description: r.bin(DescriptionBytesMax)}
+	case KindTypes:
+		m := &Types{}
+		for range r.arrayTo(TypesMax, 3) {
+			r.array(2)
+			m.List = append(m.List, TypeVersion{Name: r.name(), Version: uint32(r.uintTo(1<<32 - 1))})
+		}
+		return m
 	case KindRepairWant:
 		r.array(2)
 		return &RepairWant{First: r.index(), Last: r.index()}
@@ -89,6 +104,12 @@ func checkpointingSize(m Message) int {
 		return 1 + 1 + 9 + 18 + 5 + 5*len(m.Numbers)
 	case *Chunk:
 		return 1 + 1 + 9 + 18 + 5 + 5 + len(m.Data)
+	case *Types:
+		n := 1 + 5
+		for _, t := range m.List {
+			n += 1 + 3 + len(t.Name) + 5
+		}
+		return n
 	}
 	return messageBytesMax
 }

@@ -50,6 +50,7 @@ func fullMessages() []Message {
 		&Standing{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
 		&Checkpoint{Term: 9, Description: []byte("description")},
 		&RepairWant{First: 1, Last: 1 << 50},
+		&Types{List: []TypeVersion{{"map", 1}, {strings.Repeat("long", 20), 1 << 30}}},
 		&Repair{Active: true, First: 9, Commit: 300, Before: LogSum{5, 6}, Entries: entries},
 		&Describe{Above: 70_000},
 		&Description{Description: make([]byte, 300)},

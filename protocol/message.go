@@ -21,6 +21,7 @@ const (
 	KindCheckpoint      MessageKind = 13
 	KindRepairWant      MessageKind = 14
 	KindRepair          MessageKind = 15
+	KindTypes           MessageKind = 16
 	KindFrame           MessageKind = 32
 	KindHave            MessageKind = 33
 	KindWant            MessageKind = 34
@@ -68,6 +69,8 @@ func (k MessageKind) String() string {
 		return "repair-want"
 	case KindRepair:
 		return "repair"
+	case KindTypes:
+		return "types"
 	case KindFrame:
 		return "frame"
 	case KindHave:
@@ -190,6 +193,15 @@ type ReadIndexAnswer struct {
 
 // TimeoutNow makes the receiver campaign at once, for a leadership transfer.
 type TimeoutNow struct{ Term Term }
+
+// Types tells a leader which resource types the sender can apply.
+type Types struct{ List []TypeVersion }
+
+// TypeVersion is a resource type in one of its versions.
+type TypeVersion struct {
+	Name    string
+	Version uint32
+}
 
 // Forward hands a client's command to the leader. Command is encoded (see
 // Command); (Run, Request) is echoed.
@@ -329,6 +341,7 @@ func (*TimeoutNow) Kind() MessageKind      { return KindTimeoutNow }
 func (*Forward) Kind() MessageKind         { return KindForward }
 func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
 func (*Standing) Kind() MessageKind        { return KindStanding }
+func (*Types) Kind() MessageKind           { return KindTypes }
 func (*Frame) Kind() MessageKind           { return KindFrame }
 func (*Have) Kind() MessageKind            { return KindHave }
 func (*Want) Kind() MessageKind            { return KindWant }

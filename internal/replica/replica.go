@@ -39,6 +39,11 @@ type Config struct {
 	// is given up, for members that are a little behind; default 10,000,
 	// negative: none.
 	RetainEntries int
+	// Types are the resource types that this member can apply, in any order;
+	// none: nobody cares. Used reports whether a command of a type has been
+	// applied before; nil: none has. It must be quick.
+	Types []protocol.TypeVersion
+	Used  func(protocol.TypeVersion) bool
 	// Accepts refuses commands that must not be proposed: of a type that the
 	// members do not have. It must be pure. Nil accepts all.
 	Accepts func(*protocol.Command) error
@@ -66,6 +71,7 @@ type Replica struct {
 
 	checkpoints checkpoints
 	install     install
+	types       types
 
 	peers    []protocol.Peer
 	hint     leaderHint
@@ -185,6 +191,8 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
 	switch m := m.(type) {
+	case *protocol.Types:
+		r.heardTypes(from, m)
 	case *protocol.Forward:
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:
@@ -214,6 +222,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		}
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
+			r.tellTypes(now, r.active.Leader(), r.active.Term())
 		} else {
 			r.passive.Step(now, from, m)
 		}

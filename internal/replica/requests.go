@@ -158,11 +158,15 @@ func (q *requests) flush(now protocol.Instant, r *Replica) {
 
 // propose hands commands to the core, in batches.
 func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
+	allCan := r.allCan()
 	list = slices.DeleteFunc(list, func(c command) bool {
-		if c.checked {
+		if c.checked && allCan {
 			return false
 		}
 		decoded, err := r.check(c.encoded)
+		if err == nil && !allCan {
+			err = r.checkType(&decoded)
+		}
 		if err != nil {
 			r.answer(c.from, protocol.Failed(err))
 			return true
