@@ -288,7 +288,7 @@ func (c *Core) refreshLinks(now protocol.Instant) {
 	l.refreshAt = now.Add(linkRefresh)
 	if c.self.Role != protocol.RoleActive {
 		l.children = slices.DeleteFunc(l.children, func(m *member) bool {
-			old := now.Sub(m.link.outAt) > linkExpiry
+			old := now >= m.link.outAt.Add(linkExpiry)
 			if old {
 				m.link.out = linkNone
 			}
@@ -359,7 +359,7 @@ func (c *Core) addChild(m *member) bool {
 // enough.
 func (c *Core) graftRefused(now protocol.Instant, m *member, pause time.Duration) {
 	l := &c.links
-	if m.link.in != linkEager || now.Sub(m.link.asked) > rttMax || m.id == l.anchor {
+	if m.link.in != linkEager || now >= m.link.asked.Add(rttMax) || m.id == l.anchor {
 		return
 	}
 	m.link.in, m.link.denied = linkNone, now.Add(max(pause, linkRefresh))

@@ -30,7 +30,9 @@ type network struct {
 	acked   []time.Duration // when the entry at index i+1 was acknowledged
 
 	sent      map[protocol.MessageKind]int
-	frames    int // pushed copies received
+	frames    int   // pushed copies received
+	pulled    int   // pulled frames received
+	framesBy  []int // pushed copies sent, by member
 	bytesFrom []int
 	trace     *fnvTrace
 	reads     int
@@ -157,7 +159,7 @@ func newNetwork(t testing.TB, opt options) *network {
 		sent: make(map[protocol.MessageKind]int), trace: &fnvTrace{},
 	}
 	total := opt.actives + opt.passives
-	n.bytesFrom = make([]int, total)
+	n.bytesFrom, n.framesBy = make([]int, total), make([]int, total)
 	var peers []protocol.Peer
 	for i := range total {
 		role := protocol.RolePassive
@@ -309,6 +311,9 @@ func (n *network) transmit(from *node, e protocol.Envelope) {
 		return
 	}
 	wire := protocol.AppendMessage(nil, e.Message)
+	if f, ok := e.Message.(*protocol.Frame); ok && f.Flags&protocol.FramePulled == 0 {
+		n.framesBy[from.at]++
+	}
 	n.trace.add(n.now, from.at, to, wire)
 	n.bytesFrom[from.at] += len(wire)
 	// What is too long for a datagram goes by stream, which loses nothing.
@@ -336,6 +341,8 @@ func (n *network) deliver(from, to *node, wire []byte) {
 	}
 	if f, ok := msg.(*protocol.Frame); ok && f.Flags&protocol.FramePulled == 0 {
 		n.frames++
+	} else if ok {
+		n.pulled++
 	}
 	to.core.Step(to.local(n.now), from.id, msg)
 	to.turn()

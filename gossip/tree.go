@@ -125,7 +125,7 @@ func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 	if first == nil || first.taint || first.from == from {
 		return
 	}
-	if m.link.in != linkEager && now.Sub(m.link.asked) < max(pruneAgain, 2*m.rtt) {
+	if m.link.in != linkEager && now < m.link.asked.Add(max(pruneAgain, 2*m.rtt)) {
 		return // the PRUNE is on its way
 	}
 	if m.link.in == linkEager && c.eagerParents() <= t.wanted && t.copies <= duplicatesMax[t.wanted] {
