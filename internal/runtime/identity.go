@@ -2,9 +2,9 @@ package runtime
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -21,52 +21,26 @@ func (m *Member) standing() *protocol.Standing {
 	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
 }
 
-// sightings remembers how far each member's directory had come when it was
-// seen last. A directory that has gone back was restored from an old copy: it
-// has forgotten votes and acknowledged entries, and its member must not take
-// part under its old id.
+// sightings is replica.Sightings for many goroutines.
 type sightings struct {
 	mu   sync.Mutex
-	seen map[protocol.MemberID]sighting
+	seen replica.Sightings
 }
 
-type sighting struct {
-	starts   uint64
-	run      protocol.RunID
-	sequence protocol.Sequence
-}
-
-func newSightings() *sightings { return &sightings{seen: map[protocol.MemberID]sighting{}} }
+func newSightings() *sightings { return &sightings{} }
 
 // hears remembers what a member says of its directory while it runs.
 func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.seen[from]
-	if m.Starts == last.starts && m.Run == last.run {
-		last.sequence = max(last.sequence, m.Sequence)
-		s.seen[from] = last
-	}
+	s.seen.Hears(from, m)
 }
 
-// check refuses a member whose directory has gone back: it was opened fewer
-// times than before, or as often but by another run, or its log has forgotten
-// what was durable.
+// check refuses a member whose directory has gone back.
 func (s *sightings) check(peer protocol.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.seen[peer.Member]
-	// One run has several connections, and what it said on one may be overtaken
-	// by what it says on another.
-	same := last.run != 0 && peer.Starts == last.starts && peer.Run == last.run
-	again := last.run != 0 && peer.Starts == last.starts && peer.Run != last.run
-	if peer.Starts < last.starts || again || (!same && peer.Sequence < last.sequence) {
-		return protocol.ErrRolledBack.With(fmt.Sprintf(
-			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy, which has forgotten votes and entries; start it with an empty directory and another name",
-			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
-	}
-	s.seen[peer.Member] = sighting{peer.Starts, peer.Run, max(peer.Sequence, last.sequence)}
-	return nil
+	return s.seen.Check(peer)
 }
 
 // olderPeer is our own refusal of another member, as opposed to its refusal of

@@ -40,6 +40,7 @@ type call struct {
 	seq     uint64
 	attempt int
 	last    *member // that was asked last
+	aim     *member // that is asked first; nil: the client's home
 	began   Time
 	floor   protocol.Index // of what was acknowledged before it began
 	over    bool
@@ -133,6 +134,9 @@ func (s *simulation) try(k *call) {
 	c := k.client
 	k.attempt++
 	n, m := k.attempt, c.home
+	if k.aim != nil && n == 1 {
+		m = k.aim
+	}
 	k.last = m
 	if n > 1 && k.op.command() {
 		s.counts.add(countRetries, 1)
@@ -273,21 +277,33 @@ func (k *call) String() string {
 
 // ask brings a call to the replica. The answer may never come.
 func (m *member) ask(k *call, answer func(protocol.Result)) {
-	m.next++
-	n := m.next
 	switch {
+	case k.op.command() && m.nearlyFull(k.op):
+		answer(protocol.Failed(protocol.ErrNoSpace))
 	case k.op.command():
-		m.asked[n] = asked{answer: answer}
+		n := m.request(answer)
 		command := k.encode()
 		m.replica.Submit(m.now(), n, protocol.EncodeCommand(&command))
 		m.serve()
 	case k.op.level == protocol.Linearizable:
 		query := k.op.query()
-		m.asked[n] = asked{read: true, answer: answer, query: &query}
+		m.next++
+		n := m.next
+		m.asked[n] = asked{read: true, answer: answer, query: &query, step: m.s.schedule.steps}
 		m.replica.Read(m.now(), n)
 		m.serve()
 	default:
 		query := k.op.query()
 		answer(m.query(&query))
 	}
+}
+
+// nearlyFull reports whether the member's disk has so little room that it takes
+// no commands but those that keep sessions alive, as in the runtime.
+func (m *member) nearlyFull(o *op) bool {
+	if !m.full || o.kind == opKeepAlive {
+		return false
+	}
+	full, err := m.wal.Full()
+	return err == nil && full
 }

@@ -40,6 +40,34 @@ const (
 	countPauses
 	countPausedLeaders
 	countSuspicions
+	countJoint
+	countChangesAsked
+	countPromotions
+	countDemotions
+	countRemovals
+	countSeveral
+	countLeaderUnseated
+	countLeft
+	countSeatsRefused
+	countTransfersAsked
+	countTransfers
+	countNamedTransfers
+	countWiped
+	countBitsFlipped
+	countMisdirected
+	countDamageFound
+	countDamageHarmless
+	countRestored
+	countRestoredFound
+	countFull
+	countNoSpace
+	countStartsWithoutRoom
+	countRoomAgain
+	countSlowSyncs
+	countReadsAfterPause
+	countReadsAtLeader
+	countLeaseReads
+	countWild
 	countRepairs
 	countFrames
 	countAcknowledged
@@ -67,6 +95,12 @@ var tallyNames = [tallies]string{
 	countProcessCrashes: "process crashes", countPowerCuts: "power cuts of one", countTotalPowerCuts: "power cuts of all",
 	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
+	countJoint: "joint configurations", countChangesAsked: "changes of seats asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
+	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away",
+	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countNamedTransfers: "transfers to a named heir",
+	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
+	countRestored: "directories put back", countRestoredFound: "restored directories refused", countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again",
+	countSlowSyncs: "slow syncs", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",

@@ -107,7 +107,13 @@ func (m *member) describeWrite(w *protocol.Write) string {
 // nameOf returns what the film calls a member.
 func (s *simulation) nameOf(id protocol.MemberID) string {
 	if m := s.byID(id); m != nil {
-		return m.name
+		return m.label()
+	}
+	if g, gone := s.graves[id]; gone {
+		return g.name
+	}
+	if id.IsZero() {
+		return "anybody"
 	}
 	return id.Short()
 }

@@ -14,9 +14,13 @@ import (
 const (
 	// directory is where each member keeps its log, on its own file system.
 	directory = "data"
-	// segmentBytes is small, so that logs have borders to cross.
-	segmentBytes = 32 << 10
+	// segmentBytes is the smallest size of a segment, so that logs have
+	// borders to cross.
+	segmentBytes = 16 << 10
 )
+
+// clusterID is that of every simulated cluster.
+var clusterID = protocol.ClusterID{1}
 
 // disk is a member's file system and how to open the log on it.
 type disk struct {
@@ -30,14 +34,14 @@ type disk struct {
 func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) error {
 	d.random = s.random.disk
 	d.fs = vfs.NewMemory(d.random.Uint64())
-	d.options = wal.Options{SegmentBytes: segmentBytes, Random: noise{stream(d.random.Uint64(), 1)}}
+	d.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(d.random.Uint64(), 1)}}
 	var first []protocol.Entry
 	if founding != nil {
 		first = []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(*founding)}}
 		protocol.EncodeEntries(first)
 		protocol.SumEntries(protocol.LogSum{}, first)
 	}
-	return wal.Init(d.fs, directory, wal.Identity{Cluster: protocol.ClusterID{1}, Member: m.id, Name: m.name}, first, d.options)
+	return wal.Init(d.fs, directory, wal.Identity{Cluster: clusterID, Member: m.id, Name: m.name}, first, d.options)
 }
 
 // open opens the log. With a limit on what it may do, the machine stops in the
@@ -96,6 +100,7 @@ func (m *member) syncTime() time.Duration {
 	d := p.sync/4 + around(r, p.sync)
 	if chance(r, p.slow) {
 		d *= 100
+		m.s.counts.add(countSlowSyncs, 1)
 	}
 	return min(d, 3*time.Second)
 }

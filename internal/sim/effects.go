@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -61,8 +62,13 @@ func (m *member) persist(p *replica.Persist) bool {
 	m.writes++
 	m.writing = true
 	if !m.write(p) {
-		return false
+		return m.up() && m.half // one that waits for room goes on without the write
 	}
+	return m.written(p)
+}
+
+// written goes on after a write: it is synced, if it must be, and answered.
+func (m *member) written(p *replica.Persist) bool {
 	if !p.Write.Sync && !p.Write.SyncAll {
 		m.later(m.writeTime(), func() { m.persisted(p.ID, nil) })
 		return m.up()
@@ -86,11 +92,32 @@ func (m *member) write(p *replica.Persist) bool {
 		m.half = true
 		m.s.crash(m, m.torn, boundaryNames[amidWrite])
 		return false
+	case errors.Is(err, protocol.ErrNoSpace) && m.full:
+		m.waitForRoom(p)
+		return false
 	case err != nil:
 		m.diskFailed(p.ID, err)
 		return false
 	}
+	m.half = false
 	return true
+}
+
+// waitForRoom tries a write again later: nothing of it was written. Meanwhile a
+// leader notices that its disk does not answer, and steps down.
+func (m *member) waitForRoom(p *replica.Persist) {
+	if !m.half {
+		m.s.trace.tell(m, colorTrouble, "%% no room for %s", run(p.Write.First, p.Write.Last, "a record"))
+	}
+	m.s.counts.add(countNoSpace, 1)
+	m.half = true // if the process dies now, the write was not made
+	m.later(roomPause, func() {
+		if m.write(p) {
+			m.s.counts.add(countRoomAgain, 1)
+			m.written(p)
+			m.serve()
+		}
+	})
 }
 
 // sync makes what was written durable, unless the disk stands still or fails.
@@ -130,7 +157,9 @@ func (m *member) persisted(id uint64, err error) {
 // written meanwhile, 50 ms later with a sync.
 func (m *member) idle() {
 	if err := m.wal.Idle(); err != nil {
-		m.diskFailed(0, err)
+		if !m.noRoom(err) {
+			m.diskFailed(0, err)
+		}
 		return
 	}
 	writes := m.writes
@@ -142,11 +171,19 @@ func (m *member) idle() {
 		if err == nil {
 			err = m.wal.Prepare()
 		}
-		if err != nil {
+		switch {
+		case m.noRoom(err):
+		case err != nil:
 			m.diskFailed(0, err)
+		default:
+			m.rots()
 		}
 	})
 }
+
+// noRoom reports whether all that failed was that the disk is full: the note can
+// wait.
+func (m *member) noRoom(err error) bool { return m.full && errors.Is(err, protocol.ErrNoSpace) }
 
 // diskFailed tells the replica, lets it say what it still has to say, and
 // stops the process, as the runtime does.
@@ -180,6 +217,9 @@ func (m *member) send(list []replica.Send) bool {
 			return false
 		}
 		to := m.s.byID(e.To)
+		if _, gone := m.s.graves[e.To]; gone && e.From == m.id {
+			continue // to a member that will never be again
+		}
 		if to == nil || e.From != m.id {
 			m.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", m.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
 			return false

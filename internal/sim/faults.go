@@ -24,6 +24,10 @@ const (
 	faultSlow
 	faultHeal
 	faultSuspicion
+	faultWipe
+	faultRot
+	faultFull
+	faultRestore
 	faults
 )
 
@@ -32,7 +36,9 @@ func (s *simulation) trouble() {
 	if s.calm {
 		return
 	}
-	s.strike(s.drawFault())
+	if f := s.drawFault(); s.truce == 0 {
+		s.strike(f)
+	}
 	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
 }
 
@@ -68,6 +74,14 @@ func (s *simulation) strike(f fault) {
 		s.blackout()
 	case faultPause:
 		s.strikePause(m)
+	case faultWipe:
+		s.strikeWipe(m)
+	case faultRot:
+		s.strikeRot(m)
+	case faultFull:
+		s.strikeFull(m)
+	case faultRestore:
+		s.strikeRestore(m)
 	case faultDisk, faultFailedSync:
 		s.strikeDisk(m, f)
 	case faultSuspicion:
@@ -86,6 +100,18 @@ func (s *simulation) victim() *member {
 		return l
 	}
 	return m
+}
+
+// strikeWipe empties a member's disk, if that is one of those whose loss the
+// cluster promises to survive.
+func (s *simulation) strikeWipe(m *member) {
+	if m.starts == 0 || m.losing || m.damaged || !s.tolerates(m) {
+		return
+	}
+	if m.up() {
+		s.crash(m, true, "for good")
+	}
+	s.fail(s.wipe(m))
 }
 
 // arm lets a member die at one of the next boundaries of a kind.
@@ -126,10 +152,31 @@ func (s *simulation) strikePause(m *member) {
 		return
 	}
 	s.counts.add(countPauses, 1)
-	if m == s.lastLeader {
+	if m.replica.Status(m.now()).Leads {
 		s.counts.add(countPausedLeaders, 1)
+		s.probe(m, d)
 	}
 	m.pause(d)
+}
+
+// probe lets clients read at a leader that stands still: before it, in the
+// middle, and just when it goes on, which is when it may believe that it leads.
+func (s *simulation) probe(m *member, d time.Duration) {
+	for _, after := range []time.Duration{d / 2, d - time.Millisecond, d + time.Millisecond, d + 20*time.Millisecond} {
+		s.schedule.after(after, func() {
+			if s.calm {
+				return
+			}
+			c := s.clients[s.random.clients.IntN(len(s.clients))]
+			k := &call{op: &op{kind: opGet, object: s.random.clients.IntN(mapKeys)}, aim: m}
+			k.then = func() {
+				if k.last == m && k.attempt == 1 {
+					s.counts.add(countReadsAfterPause, 1)
+				}
+			}
+			c.call(k)
+		})
+	}
 }
 
 func (s *simulation) strikeDisk(m *member, f fault) {
@@ -254,8 +301,8 @@ func (s *simulation) crash(m *member, power bool, why string) {
 }
 
 // opensBadly reports whether the machine is to die while it opens its log.
-func (s *simulation) opensBadly() bool {
-	return chance(s.random.faults, s.plan.openings) && !s.calm
+func (s *simulation) opensBadly(m *member) bool {
+	return chance(s.random.faults, s.plan.openings) && !s.calm && s.truce == 0 && !m.damaged && !m.full
 }
 
 // crashOpening ends a machine that died while it opened its log.
@@ -270,7 +317,7 @@ func (s *simulation) crashOpening(m *member) {
 
 // restart boots a member that is down.
 func (s *simulation) restart(m *member) {
-	if m.up() || s.failed() {
+	if m.up() || m.losing || s.failed() {
 		return
 	}
 	s.counts.add(countRestarts, 1)

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/active"
@@ -32,6 +34,17 @@ type member struct {
 	power  bool // the last run ended with a power cut
 	half   bool // and in the middle of a write
 	torn   bool // that the fuse ends with a power cut
+	// generation counts the disks that were lost. hurt says that the one there
+	// is damaged: the member counts as lost.
+	generation int
+	hurt       bool
+	// damaged says that its disk has rotted since it was last opened, losing
+	// that it is about to get an empty one, full that it has no room. restored
+	// is what it had on disk before an old copy was put back; nil: none was.
+	damaged, losing, full bool
+	restored              *shadow
+	// knew is which configurations its log held when the process ended.
+	knew []protocol.ConfigurationAt
 
 	// What follows belongs to one run of the process.
 	run     uint64 // of callbacks, to tell those of earlier runs
@@ -51,6 +64,12 @@ type member struct {
 	seen    []bool // which members it takes to be alive
 	told    []protocol.Peer
 	leader  protocol.Term // newest term that it was seen to lead
+	runID   protocol.RunID
+	// sightings and welcome are what it remembers of the others' directories,
+	// and which of their runs it has talked to.
+	sightings replica.Sightings
+	welcome   map[protocol.RunID]bool
+	rot       rot // happens to the disk when the log is at rest
 
 	paused bool
 	asleep []func()
@@ -64,10 +83,14 @@ type asked struct {
 	read   bool
 	answer func(protocol.Result)
 	query  *protocol.Query
+	step   uint64 // in which it was asked
 }
 
 // up reports whether the process runs, be it paused.
 func (m *member) up() bool { return m.replica != nil }
+
+// label is the member's name in configurations: each new disk adds a stroke.
+func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
 
 // now reads the member's clock.
 func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }
@@ -130,7 +153,7 @@ func (m *member) boot() error {
 		m.s.counts.add(countTornTails, 1)
 	}
 	steps := -1
-	if m.s.opensBadly() {
+	if m.s.opensBadly(m) {
 		steps = m.s.random.faults.IntN(40)
 	}
 	log, err := m.disk.open(steps)
@@ -138,11 +161,25 @@ func (m *member) boot() error {
 		m.s.crashOpening(m)
 		return nil
 	}
+	if errors.Is(err, protocol.ErrNoSpace) && m.full {
+		m.s.trace.tell(m, colorFault, "x has no room to start")
+		m.s.counts.add(countStartsWithoutRoom, 1)
+		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		m.disk.crash(false)
+		return nil
+	}
+	var rec storage.Recovered
+	if err == nil {
+		rec = log.Recovered()
+	}
+	if m.damaged && !m.opensDamaged(&rec, err) {
+		m.disk.crash(false)
+		return nil
+	}
 	if err != nil {
 		return violated(RuleDurable, "%s cannot open its log: %v", m.name, err)
 	}
 	m.starts++
-	rec := log.Recovered()
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
 	if err := m.recovered(&rec); err != nil {
 		return err
@@ -152,7 +189,9 @@ func (m *member) boot() error {
 	m.applies, m.applied, m.busy = nil, 0, false
 	m.writes, m.writing = 0, false
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
-	m.wake, m.fuse, m.stalled, m.doomed = 0, fuse{}, 0, false
+	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
+	m.sightings, m.welcome = replica.Sightings{}, map[protocol.RunID]bool{}
+	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, replica.Restored{})
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
@@ -160,6 +199,7 @@ func (m *member) boot() error {
 	m.s.trace.tell(m, colorPlain, "starts: t%d, log to %d, commit %d", rec.State.Term, rec.Shape.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
+	m.later(standingEvery, m.stand)
 	m.serve()
 	return nil
 }
@@ -167,7 +207,7 @@ func (m *member) boot() error {
 func (m *member) config() replica.Config {
 	return replica.Config{
 		ID:   m.id,
-		Run:  protocol.RunID(m.s.random.members.Uint64()),
+		Run:  m.runID,
 		Seed: mix(m.s.seed ^ mix(uint64(m.number)<<32|m.starts)),
 		Active: active.Config{
 			Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat,
@@ -188,6 +228,9 @@ func (m *member) recovered(rec *storage.Recovered) error {
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
 	defer func() { m.half = false }()
+	if m.restored != nil {
+		pending = 0 // all of the copy is there
+	}
 	if err := m.log.recovered(m.s.ledger, m.power, m.half, rec.State, rec.Shape.LastIndex(), rec.LastSum); err != nil {
 		return err
 	}
@@ -198,8 +241,8 @@ func (m *member) recovered(rec *storage.Recovered) error {
 }
 
 // receive takes a message from another member.
-func (m *member) receive(from *member, msg protocol.Message) {
-	m.replica.Receive(m.now(), from.id, msg)
+func (m *member) receive(from protocol.MemberID, msg protocol.Message) {
+	m.replica.Receive(m.now(), from, msg)
 	m.serve()
 }
 
@@ -235,6 +278,9 @@ func (m *member) schedule() {
 
 // stop ends the process at once, whatever it was doing.
 func (m *member) stop() {
+	if m.up() {
+		m.knew = m.inForce()
+	}
 	m.run++
 	m.replica, m.machine, m.wal = nil, nil, nil
 	m.asked, m.asleep, m.applies, m.paused = nil, nil, nil, false

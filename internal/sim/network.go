@@ -44,7 +44,11 @@ type link struct {
 	// and what waits for the link.
 	stream uint64
 	last   Time
-	held   [][]byte
+	// spoken is the stream and the sender's run that greeting belongs to; met
+	// the stream and the receiver's run that have judged it.
+	spoken, met speaker
+	greeting    greeting
+	held        [][]byte
 }
 
 // grow makes room for one more member.
@@ -82,10 +86,10 @@ func (n *network) datagram(l *link, from, to *member, bytes []byte) {
 		return
 	}
 	at = max(at, l.clogged)
-	n.arrive(at, from, to, bytes, nil, 0)
+	n.arrive(at, from, to, bytes, nil, 0, greeting{})
 	if twice {
 		n.s.counts.add(countDuplicates, 1)
-		n.arrive(at.Add(n.travel(l)), from, to, slices.Clone(bytes), nil, 0)
+		n.arrive(at.Add(n.travel(l)), from, to, slices.Clone(bytes), nil, 0, greeting{})
 	}
 }
 
@@ -110,7 +114,7 @@ func (n *network) stream(l *link, from, to *member, bytes []byte) {
 	}
 	at := max(n.s.schedule.now.Add(delay), l.last, l.clogged)
 	l.last = at
-	n.arrive(at, from, to, bytes, l, l.stream)
+	n.arrive(at, from, to, bytes, l, l.stream, l.greet(from))
 }
 
 // reset breaks a stream. What is on its way is lost, or arrives after the
@@ -156,20 +160,22 @@ func (n *network) travel(l *link) time.Duration {
 }
 
 // arrive delivers a message. One of a broken stream is mostly lost.
-func (n *network) arrive(at Time, from, to *member, bytes []byte, l *link, stream uint64) {
+func (n *network) arrive(at Time, from, to *member, bytes []byte, l *link, stream uint64, g greeting) {
+	sender, receiver := from.id, to.id
 	n.s.schedule.at(at, func() {
 		if l != nil && l.stream != stream && !chance(n.s.random.network, 0.2) {
 			n.s.counts.add(countLost, 1)
 			return
 		}
-		to.whenAwake(func() { n.deliver(from, to, bytes) })
+		to.whenAwake(func() {
+			if to.up() && to.id == receiver && (l == nil || n.welcomes(l, stream, &g, from, to)) {
+				n.deliver(from, to, sender, bytes)
+			}
+		})
 	})
 }
 
-func (n *network) deliver(from, to *member, bytes []byte) {
-	if to.replica == nil {
-		return
-	}
+func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []byte) {
 	msg, err := protocol.DecodeMessage(bytes)
 	if err != nil {
 		n.s.fail(violated(RulePanic, "%s cannot read what %s sent: %v", to.name, from.name, err))
@@ -179,5 +185,9 @@ func (n *network) deliver(from, to *member, bytes []byte) {
 	if n.s.trace.messages() {
 		n.s.trace.arrow(from, to, describe(msg))
 	}
-	to.receive(from, msg)
+	if standing, ok := msg.(*protocol.Standing); ok {
+		to.sightings.Hears(sender, standing)
+		return
+	}
+	to.receive(sender, msg)
 }

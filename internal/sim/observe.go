@@ -103,8 +103,13 @@ func (m *member) knows(commit protocol.Index) {
 
 // durableSum returns the sum of what a member has on disk at an index.
 func (s *simulation) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
-	if m := s.byID(id); m != nil {
+	if m := s.byID(id); m != nil && m.restored != nil {
+		return m.restored.sumAt(i)
+	} else if m != nil {
 		return m.log.durable.sumAt(i)
+	}
+	if g, gone := s.graves[id]; gone {
+		return g.durable.sumAt(i)
 	}
 	return protocol.LogSum{}
 }
@@ -173,6 +178,9 @@ func (s *simulation) configured(e *protocol.Entry) {
 		return
 	}
 	s.counts.add(countConfigurations, 1)
+	if c.Joint() {
+		s.counts.add(countJoint, 1)
+	}
 	for _, line := range c.Members {
 		before, _ := s.configuration.Find(line.ID)
 		if before.Seat == line.Seat {

@@ -7,7 +7,7 @@ import (
 )
 
 // Profiles are the kinds of trouble that a seed can bring.
-var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "chaos"}
+var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "chaos"}
 
 // Profiles returns the names of all profiles.
 func Profiles() []string { return slices.Clone(profileNames) }
@@ -41,6 +41,17 @@ type plan struct {
 	think          time.Duration
 	session        time.Duration
 
+	// moves is the mean time between two changes of seats by hand; 0: none.
+	// eligible is the share of passives that wish to be active. segment is
+	// the size of the logs' segments.
+	moves    time.Duration
+	segment  int64
+	eligible float64
+	// lease is that of the configuration; wild says that clocks run at half
+	// speed to double speed. Never both.
+	lease time.Duration
+	wild  bool
+
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
 	weights [faults]int
@@ -59,9 +70,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		session: between(r, 4*time.Second, 15*time.Second),
 		every:   between(r, time.Second, 4*time.Second),
 	}
-	if chance(r, 0.4) {
-		p.appendBytes, p.inflight = 200+r.IntN(600), 1+r.IntN(3)
-	}
+	p.knobs(r)
 	if o.Profile != "" {
 		p.profile = o.Profile
 	}
@@ -83,6 +92,14 @@ func draw(r *rand.Rand, o *Options) plan {
 	case "power":
 		p.slow, p.openings = 0.1, 0.1
 		p.weights = [faults]int{faultPowerCut: 5, faultPowerBoundary: 10, faultBlackout: 3, faultDisk: 4, faultFailedSync: 3}
+	case "seats":
+		p.moves, p.eligible = between(r, time.Second, 4*time.Second), 0.5
+		p.weights = [faults]int{faultCrash: 3, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultCut: 2, faultWipe: 4}
+	case "rot":
+		p.moves = 10 * time.Second
+		p.slow = 0.02
+		p.every /= 2
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 9, faultFull: 4, faultRestore: 5, faultDisk: 1, faultWipe: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
 			p.late[i] = between(r, 0, 20*time.Second)
@@ -94,6 +111,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.slow, p.openings = 0.03, 0.05
 		p.suspect = 0.01
 		p.every /= 2
+		p.moves, p.eligible = between(r, 2*time.Second, 8*time.Second), 0.3
 		for i := range p.weights {
 			p.weights[i] = 1 + r.IntN(4)
 		}
@@ -104,6 +122,20 @@ func draw(r *rand.Rand, o *Options) plan {
 		}
 	}
 	return p
+}
+
+// knobs draws what any profile may have.
+func (p *plan) knobs(r *rand.Rand) {
+	if chance(r, 0.4) {
+		p.appendBytes, p.inflight = 200+r.IntN(600), 1+r.IntN(3)
+	}
+	p.moves, p.segment = 20*time.Second, segmentBytes<<r.IntN(2)
+	switch draw := r.Float64(); {
+	case draw < 0.3:
+		p.lease = p.election
+	case draw < 0.45:
+		p.wild = true
+	}
 }
 
 // bad makes the weather bad.

@@ -15,6 +15,7 @@ type streams struct {
 	clients    *rand.Rand
 	clocks     *rand.Rand
 	membership *rand.Rand
+	seats      *rand.Rand
 	members    *rand.Rand // ids, runs, delays of applying
 }
 
@@ -28,6 +29,7 @@ func newStreams(seed uint64) streams {
 		clocks:     stream(seed, 6),
 		membership: stream(seed, 7),
 		members:    stream(seed, 8),
+		seats:      stream(seed, 9),
 	}
 }
 

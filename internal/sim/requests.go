@@ -33,6 +33,12 @@ func (m *member) readIndex(r replica.ReadAnswer) {
 		return
 	}
 	m.s.counts.add(countLinearizable, 1)
+	if m.replica.Status(m.now()).Leads {
+		m.s.counts.add(countReadsAtLeader, 1)
+	}
+	if m.s.plan.lease > 0 && a.step == m.s.schedule.steps {
+		m.s.counts.add(countLeaseReads, 1)
+	}
 	a.answer(m.query(a.query))
 }
 
@@ -52,7 +58,7 @@ func (m *member) query(q *protocol.Query) protocol.Result {
 // checkAge asks the member how old its state is.
 func (m *member) checkAge() {
 	age, known := m.replica.Age(m.now(), m.applied)
-	if !known {
+	if !known || m.s.plan.wild {
 		return
 	}
 	m.s.counts.add(countAges, 1)

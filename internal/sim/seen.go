@@ -70,7 +70,7 @@ func (w *membership) tell(m *member) {
 			continue
 		}
 		peers = append(peers, protocol.Peer{
-			ID: other.id, Name: other.name, Address: other.name + ":7000",
+			ID: other.id, Name: other.label(), Address: other.name + ":7000",
 			Role: other.role, Eligible: other.wish == protocol.RoleActive,
 		})
 	}

@@ -20,8 +20,10 @@ func (s *simulation) settle() {
 	s.network.loss, s.network.double, s.network.breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter
 	s.membership.learn, s.membership.suspect = p.learn, p.suspect
 	s.healLinks()
+	s.operator.every = 0
 	for _, m := range s.members {
-		m.fuse, m.doomed, m.stalled = fuse{}, false, 0
+		m.fuse, m.doomed, m.stalled, m.rot = fuse{}, false, 0, rotNone
+		m.emptied(m.disk.fs)
 		m.resume()
 		if !m.up() {
 			s.restart(m)
@@ -30,6 +32,7 @@ func (s *simulation) settle() {
 	deadline := s.schedule.now.Add(settleMax)
 	for !s.failed() {
 		s.until(s.schedule.now.Add(100*time.Millisecond), nil)
+		s.operator.tidy()
 		why := s.unsettled()
 		if why == "" {
 			break
@@ -66,8 +69,13 @@ func (s *simulation) unsettled() string {
 		return "nobody leads"
 	}
 	latest, _ := leader.replica.Configurations().Latest()
-	if voters := len(latest.Configuration.Voters()); voters != s.plan.target {
-		return fmt.Sprintf("%d voters of %d", voters, s.plan.target)
+	if voters, want := len(latest.Configuration.Voters()), latest.Configuration.Target; voters < want || latest.Configuration.Joint() {
+		return fmt.Sprintf("%d voters of %d: %s", voters, want, latest.Configuration)
+	}
+	for _, line := range latest.Configuration.Members {
+		if g, gone := s.graves[line.ID]; gone {
+			return g.name + " is lost, and still has a seat"
+		}
 	}
 	frontier := s.ledger.frontier()
 	if frontier < s.state.acknowledged {

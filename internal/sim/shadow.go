@@ -66,6 +66,14 @@ type shadows struct {
 	commit  protocol.Index
 }
 
+// clone returns a copy that shares nothing with it.
+func (m *shadows) clone() shadows {
+	out := *m
+	out.written, out.durable = *m.written.clone(), *m.durable.clone()
+	out.pending = append([]line(nil), m.pending...)
+	return out
+}
+
 // newer checks that b may follow a: terms never go back, a vote is for ever.
 func newer(a, b protocol.HardState) bool {
 	if b.Term < a.Term || b.Commit < a.Commit {
@@ -152,7 +160,8 @@ func (m *shadows) mayTruncate(l *ledger, member int, role protocol.Role, w *prot
 	if role == protocol.RoleActive && l.isCommitted(w.After+1, m.written.sums[w.After]) {
 		return violated(RuleNotTruncated, "%s, an active, truncates to %d, but its %d@%d is committed", m.name, w.After, w.After+1, m.written.terms[w.After])
 	}
-	if leader, ok := l.leaders[w.State.Term]; ok && leader == member {
+	// One that the log no longer names drops what it could not commit.
+	if leader, ok := l.leaders[w.State.Term]; ok && leader == member && role == protocol.RoleActive {
 		for i := w.After; i < last; i++ {
 			if m.written.terms[i] == w.State.Term {
 				return violated(RuleAppendOnly, "%s leads term %d and truncates its own %d@%d", m.name, w.State.Term, i+1, w.State.Term)

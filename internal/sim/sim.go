@@ -85,6 +85,8 @@ type simulation struct {
 	network    *network
 	membership *membership
 	clients    []*client
+	operator   *operator
+	graves     map[protocol.MemberID]grave
 
 	ledger *ledger
 	state  *state
@@ -94,6 +96,7 @@ type simulation struct {
 	values        int                    // written so far; makes each value unique
 	violation     error
 	calm          bool          // faults have stopped
+	truce         int           // restored directories that nobody has found: no other faults meanwhile
 	beat          atomic.Uint64 // the step under way, for whoever watches
 }
 
@@ -120,6 +123,8 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.state.beat = func() { s.beat.Add(1) }
 	p := &s.plan
 	s.network = &network{s: s, loss: p.loss, double: p.double, breaks: p.breaks, delay: p.delay, jitter: p.jitter}
+	s.graves = map[protocol.MemberID]grave{}
+	s.operator = &operator{s: s, every: p.moves}
 	s.membership = &membership{s: s, every: p.look, learn: p.learn, suspect: p.suspect}
 	return s
 }
@@ -141,6 +146,7 @@ func (s *simulation) play() (stack string) {
 		return ""
 	}
 	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
+	s.operator.start()
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
 	return ""
@@ -187,6 +193,9 @@ func (s *simulation) setUp() error {
 			return err
 		}
 	}
+	if s.plan.wild {
+		s.counts.add(countWild, 1)
+	}
 	if f := s.trace.film; f != nil {
 		for _, m := range s.members {
 			f.names = append(f.names, m.name)
@@ -213,20 +222,22 @@ func (s *simulation) setUp() error {
 
 func (s *simulation) addMember(i int) error {
 	r := s.random.members
-	m := &member{s: s, number: i, clock: newClock(s.random.clocks), wish: protocol.RolePassive, role: protocol.RolePassive}
+	m := &member{s: s, number: i, clock: newClock(s.random.clocks, s.plan.wild), wish: protocol.RolePassive, role: protocol.RolePassive}
 	for k := range m.id {
 		m.id[k] = byte(r.Uint64())
 	}
 	m.name = fmt.Sprintf("p%d", i-s.options.Actives+1)
 	if i < s.options.Actives {
 		m.name, m.wish = fmt.Sprintf("a%d", i+1), protocol.RoleActive
+	} else if chance(r, s.plan.eligible) {
+		m.wish = protocol.RoleActive
 	}
 	m.log.name = m.name
 	s.members = append(s.members, m)
 	s.network.grow()
 	var founding *protocol.Configuration
 	if i == 0 {
-		founding = &protocol.Configuration{Target: s.plan.target, Members: []protocol.ActiveMember{
+		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
 			{ID: m.id, Name: m.name, Address: m.name + ":7000", Seat: protocol.SeatVoter},
 		}}
 	}

@@ -39,6 +39,7 @@ const (
 	RuleLinearizable = "histories are linearizable"
 	RuleLiveness     = "the cluster recovers when faults stop"
 	RuleDeterminism  = "the same seed gives the same trace"
+	RuleRestored     = "a directory that has gone back is refused"
 	RuleEnds         = "every step ends"
 	RulePanic        = "no member panics"
 	RuleFault        = "a member stops for a cause only"

@@ -1,0 +1,65 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Sightings remembers how far each member's directory had come when it was
+// seen last. A directory that has gone back was restored from an old copy: it
+// has forgotten votes and acknowledged entries, and its member must not take
+// part under its old id. The zero value remembers nothing. It belongs to one
+// goroutine at a time.
+type Sightings struct {
+	seen map[protocol.MemberID]standing
+}
+
+// standing is what a member has said of its directory.
+type standing struct {
+	starts   uint64
+	run      protocol.RunID
+	sequence protocol.Sequence
+}
+
+// Hears remembers what a member says of its directory while it runs.
+func (s *Sightings) Hears(from protocol.MemberID, m *protocol.Standing) {
+	last, known := s.seen[from]
+	if known && m.Starts == last.starts && m.Run == last.run {
+		last.sequence = max(last.sequence, m.Sequence)
+		s.seen[from] = last
+	}
+}
+
+// Seen returns how often a member's directory had been opened and how far its
+// log was durable when it was seen last; zeros if it never was.
+func (s *Sightings) Seen(id protocol.MemberID) (starts uint64, sequence protocol.Sequence) {
+	last := s.seen[id]
+	return last.starts, last.sequence
+}
+
+// Check judges a member by its handshake, and remembers it. It refuses, with
+// protocol.ErrRolledBack, a member whose directory has gone back: it was opened
+// fewer times than before, or as often but by another run, or its log has
+// forgotten what was durable. What the run that was seen last says of itself is
+// never refused: two members that dial each other at once may hear of each other
+// in any order.
+func (s *Sightings) Check(peer protocol.Hello) error {
+	last, known := s.seen[peer.Member]
+	if known && peer.Starts == last.starts && peer.Run == last.run {
+		last.sequence = max(last.sequence, peer.Sequence)
+		s.seen[peer.Member] = last
+		return nil
+	}
+	again := peer.Starts == last.starts && last.run != 0 && peer.Run != last.run
+	if peer.Starts < last.starts || again || peer.Sequence < last.sequence {
+		return protocol.ErrRolledBack.With(fmt.Sprintf(
+			"the directory of member %s (%s) is older than what was seen of it before (start %d and record %d, seen %d and %d): it was restored from an old copy, which has forgotten votes and entries; start it with an empty directory and another name",
+			peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence))
+	}
+	if s.seen == nil {
+		s.seen = map[protocol.MemberID]standing{}
+	}
+	s.seen[peer.Member] = standing{peer.Starts, peer.Run, peer.Sequence}
+	return nil
+}

@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"github.com/starlinghq/starling/protocol"
+)
+
+// grave is a member id whose disk is lost: nobody will ever answer to it.
+type grave struct {
+	name string
+	// durable is what it had on disk at the end. What it acknowledged was
+	// true when it did.
+	durable *shadow
+}
+
+// tolerates reports whether the cluster must survive the loss of a member's
+// disk: then, of every configuration that may be in force, each half still has a
+// majority of members whose disks are whole. Promises are made for the loss of a
+// minority only.
+func (s *simulation) tolerates(m *member) bool {
+	if m.hurt {
+		return false // it is lost already
+	}
+	for _, other := range s.members {
+		list := other.knew
+		if other.up() {
+			list = other.inForce()
+		}
+		for _, c := range list {
+			if !s.bears(c.Configuration, m) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// inForce returns the configurations of a member's log that may be in force.
+func (m *member) inForce() []protocol.ConfigurationAt {
+	all := m.replica.Configurations().All()
+	now, known := m.replica.Configurations().At(m.replica.HardState().Commit)
+	for known && len(all) > 0 && all[0].Index < now.Index {
+		all = all[1:]
+	}
+	return append([]protocol.ConfigurationAt(nil), all...)
+}
+
+// bears reports whether a configuration can still decide, without the disks
+// that are lost and that of one more member (nil: none). A learner that is lost
+// counts as a voter: it may be made one before anybody notices.
+func (s *simulation) bears(c protocol.Configuration, without *member) bool {
+	lost := func(id protocol.MemberID) bool {
+		if _, gone := s.graves[id]; gone || without != nil && without.id == id {
+			return true
+		}
+		m := s.byID(id)
+		return m != nil && m.hurt
+	}
+	for _, half := range []func(protocol.ActiveMember) bool{
+		func(l protocol.ActiveMember) bool {
+			return l.Seat == protocol.SeatVoter || l.Seat == protocol.SeatLearner && lost(l.ID)
+		},
+		func(l protocol.ActiveMember) bool { return l.Outgoing },
+	} {
+		whole, all := 0, 0
+		for _, line := range c.Members {
+			if !half(line) {
+				continue
+			}
+			all++
+			if !lost(line.ID) {
+				whole++
+			}
+		}
+		if all > 0 && 2*whole <= all {
+			return false
+		}
+	}
+	return true
+}
+
+// bury makes the member's id one that nobody answers to any more.
+func (s *simulation) bury(m *member) {
+	s.graves[m.id] = grave{name: m.label(), durable: m.log.durable.clone()}
+	m.knew = nil
+}
+
+// wipe gives a member that is down an empty disk. It comes back as another
+// member, which is in no configuration; somebody must remove the old one.
+func (s *simulation) wipe(m *member) error {
+	s.counts.add(countWiped, 1)
+	s.trace.tell(m, colorFault, "x its disk is empty: a new member")
+	s.bury(m)
+	m.generation++
+	for k := range m.id {
+		m.id[k] = byte(s.random.members.Uint64())
+	}
+	m.log = shadows{name: m.name}
+	m.role, m.starts, m.leader = protocol.RolePassive, 0, 0
+	m.power, m.half, m.hurt, m.damaged, m.full = false, false, false, false, false
+	for _, other := range s.members {
+		if m.number < len(other.seen) {
+			other.seen[m.number] = false
+		}
+	}
+	return m.disk.init(s, m, nil)
+}

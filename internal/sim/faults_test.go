@@ -1,0 +1,194 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// calmCluster returns a simulation without trouble, in which all actives are
+// voters and the clients are at work.
+func calmCluster(t *testing.T, seed uint64, o Options) *simulation {
+	t.Helper()
+	if o.Profile == "" {
+		o.Profile = "calm"
+	}
+	if o.Duration == 0 {
+		o.Duration = time.Minute
+	}
+	s := newSimulation(seed, o)
+	s.plan.weights, s.plan.moves = [faults]int{faultHeal: 1}, 0
+	s.plan.lease, s.plan.wild, s.plan.slow, s.plan.openings = 0, false, 0, 0
+	s.operator.every = 0
+	if err := s.setUp(); err != nil {
+		t.Fatal(err)
+	}
+	ready := func() bool {
+		l := s.leaderNow()
+		if l == nil {
+			return false
+		}
+		c, _ := l.latest()
+		return len(c.Configuration.Voters()) == s.options.Actives && !c.Configuration.Joint() && c.Index <= l.replica.HardState().Commit
+	}
+	if !s.until(Time(20*time.Second), ready) {
+		t.Fatalf("the cluster has no leader and all voters after 20s: %v", s.violation)
+	}
+	s.run(t, 2*time.Second) // so that everybody has heard of it
+	return s
+}
+
+// run plays on for a while and fails the test if a promise is broken.
+func (s *simulation) run(t *testing.T, d time.Duration) {
+	t.Helper()
+	s.until(s.schedule.now.Add(d), nil)
+	wantRule(t, s.violation, "")
+}
+
+func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m := s.members[1]
+	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence()}
+	s.run(t, 10*time.Second)
+	for _, other := range s.members { // two followers may never have spoken
+		if other != m {
+			wantRule(t, other.sightings.Check(m.hello()), "")
+		}
+	}
+	if !s.remembered(m, old) {
+		t.Fatal("nobody remembers the directory")
+	}
+	was := m.id
+	s.restore(m, old)
+	s.run(t, 10*time.Second)
+	if got := s.counts[countRestoredFound]; got != 1 || m.restored != nil || s.truce != 0 {
+		t.Errorf("got %d restored directories found, truce %d, want 1 and none", got, s.truce)
+	}
+	if _, gone := s.graves[was]; !gone || m.id == was {
+		t.Error("the member came back under its old id")
+	}
+}
+
+func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m := s.members[1]
+	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id}
+	s.run(t, 5*time.Second)
+	s.restore(m, old)
+	for _, other := range s.members { // they forget
+		other.sightings = replica.Sightings{}
+	}
+	s.until(s.schedule.now.Add(10*time.Second), func() bool {
+		for _, other := range s.members {
+			other.sightings = replica.Sightings{}
+		}
+		return false
+	})
+	wantRule(t, s.violation, RuleRestored)
+}
+
+func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	a, b := s.members[0], s.members[1]
+	_ = a.sightings.Check(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40})
+	s.crash(a.s.members[2], false, "so that streams begin anew")
+	s.network.reset(s.network.links[b.number][a.number])
+	s.until(s.schedule.now.Add(5*time.Second), nil)
+	wantRule(t, s.violation, RuleFault)
+}
+
+func TestDamageIsFoundAndTheMemberDoesNotStart(t *testing.T) {
+	found, harmless := 0, 0
+	for seed := uint64(1); seed <= 12; seed++ {
+		s := calmCluster(t, seed, Options{Passives: -1})
+		s.run(t, 3*time.Second)
+		m := s.members[s.random.faults.IntN(len(s.members))]
+		s.until(s.schedule.now.Add(20*time.Second), func() bool {
+			if !m.damaged && m.up() && s.counts[countBitsFlipped]+s.counts[countMisdirected] == 0 {
+				s.strikeRot(m)
+			}
+			return s.counts[countDamageFound]+s.counts[countDamageHarmless] > 0
+		})
+		wantRule(t, s.violation, "")
+		found += int(s.counts[countDamageFound])
+		harmless += int(s.counts[countDamageHarmless])
+		if s.counts[countDamageFound] > 0 && m.up() {
+			t.Errorf("seed %d: %s has started on a damaged log", seed, m.name)
+		}
+	}
+	t.Logf("damage found %d times, harmless %d times", found, harmless)
+	if found == 0 {
+		t.Error("no damage was found")
+	}
+}
+
+func TestDamageThatIsOverlookedIsFound(t *testing.T) {
+	// A log that comes back shorter than what was synced, without a word.
+	s := calmCluster(t, 1, Options{})
+	m := s.members[1]
+	old := m.disk.fs.Snapshot(directory)
+	s.run(t, 5*time.Second)
+	s.crash(m, false, "for the test")
+	m.disk.fs.Restore(old)
+	m.hurt, m.damaged = true, true
+	s.until(s.schedule.now.Add(10*time.Second), nil)
+	wantRule(t, s.violation, RuleHardState)
+}
+
+func TestServiceResumesWhenAFullDiskHasRoom(t *testing.T) {
+	s := calmCluster(t, 3, Options{Passives: -1})
+	fill := func(m *member) {
+		m.full = true
+		m.disk.fs.SetCapacity(1)
+	}
+	acknowledged := func(d time.Duration) uint64 {
+		before := s.counts[countAcknowledged]
+		s.run(t, d)
+		return s.counts[countAcknowledged] - before
+	}
+	fill(s.leaderNow())
+	if n := acknowledged(60 * time.Second); n == 0 || s.counts[countNoSpace] == 0 {
+		t.Errorf("got %d writes acknowledged and %d without room while the leader's disk is full, want some of both", n, s.counts[countNoSpace])
+	}
+	for _, m := range s.members {
+		fill(m)
+	}
+	s.run(t, 5*time.Second)
+	if n := acknowledged(10 * time.Second); n != 0 {
+		t.Errorf("got %d writes acknowledged while all disks are full, want none", n)
+	}
+	for _, m := range s.members {
+		if !m.up() {
+			t.Errorf("%s has stopped for lack of room", m.name)
+		}
+		m.emptied(m.disk.fs)
+	}
+	if n := acknowledged(10 * time.Second); n == 0 {
+		t.Error("got no write acknowledged after there was room again, want some")
+	}
+}
+
+func TestLostDisksCountAgainstTheTolerated(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	a, b := s.members[0], s.members[1]
+	if !s.tolerates(a) || !s.tolerates(b) {
+		t.Fatal("one of three is not tolerated")
+	}
+	s.strikeWipe(a)
+	if s.tolerates(b) {
+		t.Error("a second disk may be lost while the first still has a seat")
+	}
+	id := b.id
+	s.strikeWipe(b)
+	if b.id != id {
+		t.Error("it was wiped all the same")
+	}
+	s.until(s.schedule.now.Add(30*time.Second), func() bool { s.operator.tidy(); return s.tolerates(b) })
+	if !s.tolerates(b) {
+		t.Error("the lost member was removed and replaced, and still no other disk may be lost")
+	}
+	wantRule(t, s.violation, "")
+}

@@ -1,0 +1,330 @@
+package sim
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// What happens to disks beside crashes: they rot, fill up, and are put back from
+// old copies by people.
+
+// rot is a way in which a stopped member's disk is damaged.
+type rot uint8
+
+const (
+	rotNone  rot = iota
+	rotBit       // one bit is flipped
+	rotWrite     // a page of another place stands where it should not
+)
+
+// pageBytes is the size of a misdirected write.
+const pageBytes = 4096
+
+// strikeRot damages a disk when its log next says that everything in it is
+// durable: what no header vouches for yet looks like the torn end of a log, and
+// nothing can tell the difference.
+func (s *simulation) strikeRot(m *member) {
+	kind := rotBit
+	if chance(s.random.faults, 0.4) {
+		kind = rotWrite
+	}
+	if m.up() && m.restored == nil {
+		m.rot = kind
+	}
+}
+
+// rots is called when the member's log is at rest.
+func (m *member) rots() bool {
+	kind := m.rot
+	m.rot = rotNone
+	if kind == rotNone || m.s.calm || m.s.truce > 0 || !m.s.tolerates(m) {
+		return false
+	}
+	m.s.crash(m, false, "and its disk rots")
+	m.hurt, m.damaged = true, true
+	if kind == rotBit {
+		m.s.counts.add(countBitsFlipped, 1)
+		m.s.fail(m.disk.flip())
+	} else {
+		m.s.counts.add(countMisdirected, 1)
+		m.s.fail(m.disk.misdirect())
+	}
+	return true
+}
+
+// files returns the files of the directory that have content.
+func (d *disk) files() (names []string, sizes []int64, err error) {
+	var walk func(dir string) error
+	walk = func(dir string) error {
+		list, err := d.fs.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, base := range list {
+			name := filepath.Join(dir, base)
+			info, err := d.fs.Stat(name)
+			switch {
+			case err != nil:
+				return err
+			case info.Dir:
+				if err := walk(name); err != nil {
+					return err
+				}
+			case info.Size > 0:
+				names, sizes = append(names, name), append(sizes, info.Size)
+			}
+		}
+		return nil
+	}
+	return names, sizes, walk(directory)
+}
+
+// flip flips one bit of one file.
+func (d *disk) flip() error {
+	names, sizes, err := d.files()
+	if err != nil {
+		return err
+	}
+	k := d.random.IntN(len(names))
+	file, err := d.fs.Open(names[k])
+	if err != nil {
+		return err
+	}
+	// Most of a segment is not written yet: a few tries to hit something.
+	at, b := int64(0), make([]byte, 1)
+	for range 64 {
+		at = d.random.Int64N(sizes[k])
+		if _, err := file.ReadAt(b, at); err != nil {
+			return err
+		}
+		if b[0] != 0 {
+			break
+		}
+	}
+	return errors.Join(d.fs.FlipBit(names[k], 8*at+d.random.Int64N(8)), file.Close())
+}
+
+// misdirect lets a page of one place land in another one.
+func (d *disk) misdirect() error {
+	names, sizes, err := d.files()
+	if err != nil {
+		return err
+	}
+	from, to := d.random.IntN(len(names)), d.random.IntN(len(names))
+	page := make([]byte, pageBytes)
+	source, err := d.fs.Open(names[from])
+	if err != nil {
+		return err
+	}
+	n, _ := source.ReadAt(page, d.random.Int64N(sizes[from])/pageBytes*pageBytes) // the end of a file is short
+	target, err := d.fs.OpenWrite(names[to])
+	if err != nil {
+		return err
+	}
+	// The last page of a log in use stays: it says that what is before it was
+	// durable. Without it the log looks shorter, and only other members know
+	// better: that is a directory that has gone back, which has a fault of its own.
+	used, err := usedPages(target, sizes[to])
+	if err != nil {
+		return err
+	}
+	at := d.random.Int64N(max(1, used-1)) * pageBytes
+	if used < 2 && sizes[to] > pageBytes {
+		at = pageBytes
+	}
+	if _, err := target.WriteAt(page[:min(int64(n), sizes[to]-at)], at); err != nil {
+		return err
+	}
+	return errors.Join(target.Sync(), source.Close(), target.Close())
+}
+
+// usedPages returns how many pages of a file come before the zeros at its end.
+func usedPages(f vfs.File, size int64) (int64, error) {
+	content := make([]byte, size)
+	if _, err := f.ReadAt(content, 0); err != nil && err != io.EOF {
+		return 0, err
+	}
+	for n := size; n > 0; n-- {
+		if content[n-1] != 0 {
+			return (n + pageBytes - 1) / pageBytes, nil
+		}
+	}
+	return 0, nil
+}
+
+// opensDamaged judges what opening a damaged directory gave. It reports whether
+// the member starts: nothing that matters was hit.
+func (m *member) opensDamaged(rec *storage.Recovered, err error) (starts bool) {
+	switch {
+	case err != nil && (errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNotFound)):
+		m.s.trace.tell(m, colorFault, "x does not start: %v", err)
+	case err != nil:
+		m.s.fail(violated(RuleDurable, "%s fails to open a damaged log: %v", m.name, err))
+		return false
+	case rec.Damage != nil:
+		m.s.trace.tell(m, colorFault, "x finds damage: entries %d to %d", rec.Damage.First, rec.Damage.Last)
+	default:
+		m.s.counts.add(countDamageHarmless, 1)
+		m.hurt, m.damaged = false, false
+		return true
+	}
+	m.s.counts.add(countDamageFound, 1)
+	m.s.lose(m)
+	return false
+}
+
+// lose sees to a member whose disk cannot be used any more: after a while it
+// gets an empty one.
+func (s *simulation) lose(m *member) {
+	if m.losing {
+		return
+	}
+	m.losing = true
+	s.schedule.after(between(s.random.faults, 100*time.Millisecond, 3*time.Second), func() {
+		m.losing = false
+		s.fail(s.wipe(m))
+		s.restart(m)
+	})
+}
+
+// strikeFull fills a disk for a while.
+func (s *simulation) strikeFull(m *member) {
+	d := between(s.random.faults, 2*time.Second, 25*time.Second)
+	if m.full {
+		return
+	}
+	s.counts.add(countFull, 1)
+	s.trace.tell(m, colorTrouble, "%% disk full for %v", d.Round(time.Millisecond))
+	m.full = true
+	fs := m.disk.fs
+	fs.SetCapacity(1)
+	s.schedule.after(d, func() { m.emptied(fs) })
+}
+
+// emptied makes room again, unless the disk is another one by now.
+func (m *member) emptied(fs *vfs.Memory) {
+	fs.SetCapacity(1 << 50)
+	if m.full && fs == m.disk.fs {
+		m.full = false
+		m.s.trace.tell(m, colorPlain, "has room again")
+	}
+}
+
+// roomPause is between two attempts to write to a full disk, as in the runtime.
+const roomPause = 500 * time.Millisecond
+
+// copied is an old copy of a member's directory, and what the checkers knew of
+// it when it was taken.
+type copied struct {
+	snapshot *vfs.Snapshot
+	log      shadows
+	id       protocol.MemberID
+	starts   uint64
+	sequence protocol.Sequence
+}
+
+// strikeRestore takes a copy of a member's directory, and puts it back later.
+func (s *simulation) strikeRestore(m *member) {
+	if !m.up() || m.restored != nil || m.damaged || m.writing || m.half {
+		return
+	}
+	for _, c := range m.inForce() {
+		// Whoever is the only voter decides alone, before it meets anybody who
+		// remembers.
+		if len(c.Configuration.Voters()) < 2 || c.Configuration.Joint() && len(c.Configuration.OutgoingVoters()) < 2 {
+			return
+		}
+	}
+	old := &copied{
+		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(),
+	}
+	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
+	tries := 0
+	var try func()
+	try = func() {
+		tries++
+		if s.calm || s.failed() || m.id != old.id || tries > 20 {
+			return
+		}
+		if !s.remembered(m, old) {
+			s.schedule.after(time.Second, try)
+			return
+		}
+		s.restore(m, old)
+	}
+	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
+}
+
+// remembered reports whether every other member that may vote would know the copy for an old
+// one. What nobody remembers could help to elect a leader that lacks
+// acknowledged writes: no promise is made for it. And the loss of the disk must
+// be one that the cluster survives.
+func (s *simulation) remembered(m *member, old *copied) bool {
+	conf, known := s.configuration.Find(m.id)
+	if s.truce > 0 || m.losing || m.damaged || !known || conf.Seat != protocol.SeatVoter || !s.tolerates(m) {
+		return false
+	}
+	for _, other := range s.members {
+		if other == m || other.wish != protocol.RoleActive {
+			continue // it never votes
+		}
+		if !other.up() || other.paused || other.restored != nil {
+			return false
+		}
+		// Opening the copy counts a start and writes a few records.
+		starts, sequence := other.sightings.Seen(m.id)
+		if old.starts+1 > starts && old.sequence+16 >= sequence {
+			return false
+		}
+	}
+	return true
+}
+
+// restore puts the copy back. Until the member has been told, nobody else may
+// forget what it has seen: so there are no other faults.
+func (s *simulation) restore(m *member, old *copied) {
+	s.counts.add(countRestored, 1)
+	if m.up() {
+		s.crash(m, false, "and gets an old directory")
+	} else {
+		s.trace.tell(m, colorFault, "x gets an old directory")
+	}
+	m.disk.fs.Restore(old.snapshot)
+	m.emptied(m.disk.fs) // without room it would keep silent, and not be found
+	m.restored = m.log.durable.clone()
+	m.log = old.log
+	m.power, m.half, m.hurt = false, false, true
+	s.truce++
+	for _, other := range s.members {
+		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
+	}
+	s.healLinks()
+	s.schedule.after(20*time.Second, func() {
+		if m.restored != nil && !s.failed() {
+			s.fail(violated(RuleRestored, "%s has run on a restored directory for 20s, and nobody has told it", m.name))
+		}
+	})
+}
+
+// foundRestored is what a member does that is told that its directory has gone
+// back: it stops.
+func (s *simulation) foundRestored(m, by *member) {
+	if m.restored == nil {
+		return
+	}
+	s.counts.add(countRestoredFound, 1)
+	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by.name)
+	m.stop()
+	m.disk.crash(false)
+	m.log.durable = *m.restored
+	m.restored = nil
+	s.truce--
+	s.lose(m)
+}
