@@ -53,7 +53,7 @@ func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
 // records, some of them behind a view that keeps them linked.
 func TestUnlinkedAndMadeAgain(t *testing.T) {
 	for what, one := range map[string]struct {
-		steps string // s set, d delete, v open a view, c close it, | cut
+		steps string // s set, d delete, + make another key, v open a view, c close it, | cut
 		want  string
 	}{
 		"made":                          {"|s", "value"},
@@ -71,6 +71,7 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 		"linked, then unlinked":         {"sv|dc sds", "value"},
 		"linked, unlinked and gone":     {"sv|dc sd", "deleted"},
 		"made behind a view, then gone": {"|vsdc", ""},
+		"gone behind a view, made late": {"|svd+++s", "value"},
 		"untouched":                     {"s|", ""},
 	} {
 		s := newState()
@@ -92,6 +93,8 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 				entry(func() { s.set(sp, []byte("k"), fmt.Append(nil, i)) })
 			case 'd':
 				entry(func() { s.remove(sp, []byte("k")) })
+			case '+': // so that the list of keys made is tidied
+				entry(func() { s.set(sp, fmt.Appendf(nil, "other %d", i), nil) })
 			case 'v':
 				v = openView(s, sp)
 			case 'c':
@@ -110,9 +113,11 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 		}
 		got := map[string]int{}
 		for item := range snapshot.Changed() {
-			if item.Deleted {
+			switch {
+			case string(item.Key) != "k":
+			case item.Deleted:
 				got["deleted"]++
-			} else {
+			default:
 				got["value"]++
 			}
 		}
