@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -83,6 +84,9 @@ func TestMemberInAnOlderTermCanCompleteAnElection(t *testing.T) {
 			c.expire("a", "c")
 			c.campaign(first)
 			c.stabilize()
+			if first == "c" && i == 0 {
+				equal(t, "term of c after it asked", c.member("c").hard.Term, 2)
+			}
 			c.expire("a", "c")
 			c.campaign(second)
 			c.stabilize()
@@ -239,5 +243,31 @@ func TestVoteFromAnyState(t *testing.T) {
 				equal(t, "vote", h.n.m.hard.Vote, idOf("c"))
 			})
 		}
+	}
+}
+
+// A cluster of one comes back after a restart as fast as its disk: nobody else
+// can lead, so there is nothing to wait for. Its owner wakes it when it asks to
+// be woken, which is before its first write is done.
+func TestOnlyVoterLeadsAsSoonAsItsDiskAnswersAfterARestart(t *testing.T) {
+	t.Skip("known to fail: woken before its first write is done, a lone member waits another election timeout (late, not wrong)")
+	c := newCluster("a")
+	c.pass(2 * LAN.Election)
+	equal(t, "state", c.member("a").state, StateLeader)
+	n := c.node("a")
+	c.crash(n)
+	n.async = true
+	c.start(n, true)
+	began := c.now
+	for n.m.state != StateLeader && c.now < began.Add(4*LAN.Election) {
+		c.now = max(c.now, min(n.m.Deadline(), c.now.Add(10*time.Millisecond)))
+		n.m.Tick(c.now)
+		c.settle(n)
+		c.now = c.now.Add(time.Millisecond) // what a write takes
+		c.persist(n)
+		c.settle(n)
+	}
+	if got := c.now.Sub(began); got >= LAN.Heartbeat {
+		t.Errorf("led %v after the start, want as soon as its writes were done", got)
 	}
 }
