@@ -16,9 +16,11 @@ const (
 	// bulkEntriesBytes is how much a frame on a stream carries when bulk is
 	// pushed (one entry alone may be larger).
 	bulkEntriesBytes = 64 << 10
-	// When more than bulkPackets datagrams gather within bulkFlushes flushes
-	// in a row, frames go by stream: larger ones, fewer of them.
-	bulkPackets, bulkFlushes = 8, 3
+	// When more than one datagram gathers within the flush interval, bulkFlushes
+	// times in a row or in one go bulkBytes, frames go by stream: larger ones,
+	// fewer of them.
+	bulkFlushes = 3
+	bulkBytes   = bulkEntriesBytes
 	// pushEntriesMax and pushBytesMax bound what one flush pushes. Older
 	// entries are left to pulls.
 	pushEntriesMax = protocol.AppendEntriesMax
@@ -31,7 +33,7 @@ type push struct {
 	last    protocol.Instant
 	ever    bool
 	flushAt protocol.Instant
-	large   int // flushes in a row that were more than bulkPackets datagrams
+	large   int // flushes in a row that were more than a datagram, or too soon
 	scratch []*member
 }
 
@@ -53,11 +55,13 @@ func (c *Core) pushTip(now protocol.Instant) {
 		return
 	}
 	p.flushAt = due
-	if p.large < bulkFlushes {
-		gathered := c.log.Entries(p.done+1, tip, datagramEntriesBytes)
-		if n := len(gathered); n > 0 && gathered[n-1].Index < tip {
-			c.flush(now)
-		}
+	size := datagramEntriesBytes
+	if p.large >= bulkFlushes {
+		size = bulkEntriesBytes
+	}
+	gathered := c.log.Entries(p.done+1, tip, size)
+	if n := len(gathered); n > 0 && gathered[n-1].Index < tip {
+		c.flush(now)
 	}
 }
 
@@ -72,6 +76,7 @@ func (c *Core) flush(now protocol.Instant) {
 	if tip-p.done > pushEntriesMax {
 		p.done = tip - pushEntriesMax
 	}
+	soon := p.ever && now < p.last.Add(c.cfg.Flush)
 	p.last, p.ever = now, true
 	entries := c.log.Entries(p.done+1, tip, pushBytesMax)
 	before, known := c.log.SumBefore(p.done + 1)
@@ -80,8 +85,8 @@ func (c *Core) flush(now protocol.Instant) {
 		return
 	}
 	size := datagramEntriesBytes
-	if bytes := protocol.RawSize(entries); bytes > bulkPackets*datagramEntriesBytes {
-		if p.large++; p.large >= bulkFlushes || bytes > 8*bulkPackets*datagramEntriesBytes {
+	if bytes := protocol.RawSize(entries); soon || bytes > datagramEntriesBytes && len(entries) > 1 {
+		if p.large++; p.large >= bulkFlushes || bytes > bulkBytes {
 			size = bulkEntriesBytes
 		}
 	} else {

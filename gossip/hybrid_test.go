@@ -171,13 +171,62 @@ func TestHybridStreams(t *testing.T) {
 
 func TestHybridDeadAndSlow(t *testing.T) {
 	base := options{seed: 4, passives: 100, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}}
-	healthy := measureSteady(t, base, 10*time.Millisecond, 1, 200, time.Second, 2*time.Second, nil, nil)
+	ill := func(at int) bool { return at >= 5 && at%10 == 5 }
+	others := func(d *node) bool { return !ill(d.at) }
+	healthy := measureSteady(t, base, 10*time.Millisecond, 1, 200, time.Second, 2*time.Second, nil, others)
 	dead := measureSteady(t, base, 10*time.Millisecond, 1, 200, time.Second, 2*time.Second, func(n *network) {
-		for i := range 10 {
-			n.die(n.nodes[5+9*i], false)
+		for _, d := range n.nodes {
+			if ill(d.at) {
+				n.die(d, false)
+			}
 		}
-	}, func(d *node) bool { return !d.swarm.dead })
-	t.Logf("healthy p99 %v; 10 %% dead: p50 %v, p99 %v, max %v", percentile(healthy.lags, 0.99), percentile(dead.lags, 0.5), percentile(dead.lags, 0.99), percentile(dead.lags, 1))
+	}, others)
+	slow := measureSteady(t, base, 10*time.Millisecond, 1, 200, time.Second, 2*time.Second, func(n *network) {
+		for _, d := range n.nodes {
+			if ill(d.at) {
+				d.slow = 50 * time.Millisecond
+			}
+		}
+	}, others)
+	for _, s := range []steady{healthy, dead, slow} {
+		t.Logf("p50 %v, p99 %v, max %v; %.2f copies, %.2f pulled", percentile(s.lags, 0.5), percentile(s.lags, 0.99), percentile(s.lags, 1), s.copies, s.pulled)
+	}
+}
+
+func TestHybridZones(t *testing.T) {
+	s := measureSteady(t, options{seed: 6, passives: 100, zones: 3, zoneDelay: 40 * time.Millisecond, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}},
+		10*time.Millisecond, 1, 200, 2*time.Second, 2*time.Second, nil, nil)
+	t.Logf("p50 %v, p99 %v, max %v; %.2f copies, %.2f pulled; %.2f cross a zone per frame", percentile(s.lags, 0.5), percentile(s.lags, 0.99), percentile(s.lags, 1), s.copies, s.pulled, float64(s.n.crossing)/200)
+}
+
+// Half the flock is cut off for ten seconds.
+func TestHybridHealsAfterACut(t *testing.T) {
+	n := newNetwork(t, options{seed: 8, actives: 3, passives: 60, delay: 500 * time.Microsecond, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}})
+	load := func(long time.Duration) {
+		for end := n.now + long; n.now < end; n.run(n.now + 10*time.Millisecond) {
+			n.write(1, 200)
+		}
+	}
+	load(time.Second)
+	for i, d := range n.nodes[3:] {
+		d.cut = i % 2
+	}
+	load(10 * time.Second)
+	for _, d := range n.nodes {
+		d.cut = 0
+	}
+	clear(n.bytesFrom)
+	begin := n.now
+	for ; n.equal() != nil && n.now < begin+10*time.Second; n.run(n.now + 5*time.Millisecond) {
+	}
+	actives, total := 0, 0
+	for i, b := range n.bytesFrom {
+		total += b
+		if i < 3 {
+			actives += b
+		}
+	}
+	t.Logf("all equal after %v: %v; %d of %d bytes from actives; sent %v", n.now-begin, n.equal(), actives, total, n.sent)
 }
 
 func TestHybridAge(t *testing.T) {

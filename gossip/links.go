@@ -41,6 +41,7 @@ type link struct {
 	out    linkState // what this member is to send to it
 	outAt  protocol.Instant
 	asked  protocol.Instant // when a PRUNE or GRAFT was last sent to it
+	heard  protocol.Instant // when it last pushed a frame, as a parent does
 	wins   int              // frames in a row that came by it before they came by the anchor
 	denied protocol.Instant // it said BUSY to a GRAFT: not before then again
 }
@@ -128,7 +129,9 @@ func (c *Core) unlink(now protocol.Instant) {
 	c.relink(now)
 }
 
-func newLink() link { return link{outAt: longAgo, asked: longAgo, denied: longAgo} }
+func newLink() link {
+	return link{outAt: longAgo, asked: longAgo, heard: longAgo, denied: longAgo}
+}
 
 func (c *Core) dropParents(now protocol.Instant) {
 	l := &c.links

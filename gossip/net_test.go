@@ -36,6 +36,7 @@ type network struct {
 	bytesFrom []int
 	trace     *fnvTrace
 	reads     int
+	crossing  int // entries sent from one zone to another
 	ages      []time.Duration
 }
 
@@ -50,8 +51,9 @@ type options struct {
 	config            Config
 	confirmLate       bool // a mistake: rounds stamped when they are confirmed
 	stopAt            time.Duration
-	zones             int // members are dealt out to them
-	chunks            int // of a checkpoint
+	zones             int           // members are dealt out to them
+	chunks            int           // of a checkpoint
+	zoneDelay         time.Duration // between members of different zones, in addition
 }
 
 type node struct {
@@ -71,6 +73,8 @@ type node struct {
 	wrong   *Divergence
 	events  []protocol.Event
 	swarm   swarmNode
+	slow    time.Duration // each of its messages takes longer
+	cut     int           // whoever has another number is out of reach
 }
 
 func (d *node) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
@@ -307,8 +311,11 @@ func (d *node) wake() {
 func (n *network) transmit(from *node, e protocol.Envelope) {
 	n.sent[e.Message.Kind()]++
 	to := slices.IndexFunc(n.nodes, func(d *node) bool { return d.id == e.To })
-	if from.swarm.dead || n.nodes[to].swarm.dead {
+	if from.swarm.dead || n.nodes[to].swarm.dead || from.cut != n.nodes[to].cut {
 		return
+	}
+	if f, ok := e.Message.(*protocol.Frame); ok && from.at%max(n.opt.zones, 1) != to%max(n.opt.zones, 1) {
+		n.crossing += len(f.Entries)
 	}
 	wire := protocol.AppendMessage(nil, e.Message)
 	if f, ok := e.Message.(*protocol.Frame); ok && f.Flags&protocol.FramePulled == 0 {
@@ -326,7 +333,10 @@ func (n *network) transmit(from *node, e protocol.Envelope) {
 		copies++
 	}
 	for range copies {
-		d := n.opt.delay
+		d := n.opt.delay + from.slow + n.nodes[to].slow
+		if from.at%max(n.opt.zones, 1) != to%max(n.opt.zones, 1) {
+			d += n.opt.zoneDelay
+		}
 		if n.opt.jitter > 0 {
 			d += time.Duration(n.rng.ExpFloat64() * float64(n.opt.jitter))
 		}

@@ -19,7 +19,7 @@ const (
 	// A pull is repeated elsewhere after four round trips, within these
 	// bounds, doubled with each four pulls in a row that failed: single ones
 	// are lost in the network, many say that it is slower than it was.
-	patienceMin, patienceMax = 25 * time.Millisecond, 4 * time.Second
+	patienceMin, patienceMax = 12 * time.Millisecond, 4 * time.Second
 	// A member that did not answer is left alone for a while: this long,
 	// doubled with each time in a row.
 	silenceMin, silenceMax = 25 * time.Millisecond, time.Second
@@ -88,7 +88,16 @@ func (p *pulling) denied(now protocol.Instant, m *member) {
 	}
 }
 
-func (p *pulling) grace() time.Duration { return min(max(graceMin, 2*p.rtt), graceMax) }
+// grace is how long a gap is left alone. While entries are pushed in bulk each
+// active does so at its own moments, and is ahead of others by up to the flush
+// interval.
+func (c *Core) grace() time.Duration {
+	d := max(graceMin, 2*c.pulling.rtt)
+	if c.links.tree.bulk {
+		d = max(d, 2*c.cfg.Flush)
+	}
+	return min(d, graceMax)
+}
 
 // evidence notes that somebody holds the log up to an index. Whoever sees a
 // higher index than it holds pulls the gap after a short grace.
@@ -100,7 +109,7 @@ func (c *Core) evidence(now protocol.Instant, i protocol.Index) {
 	p.known = max(p.known, i)
 	if p.at == never {
 		p.ripe = p.known
-		p.at = now.Add(p.grace())
+		p.at = now.Add(c.grace())
 	}
 }
 
@@ -130,7 +139,7 @@ func (c *Core) pull(now protocol.Instant) {
 	c.graftFor(now)
 	if p.known > p.ripe {
 		p.ripe = p.known
-		p.at = now.Add(p.grace())
+		p.at = now.Add(c.grace())
 	}
 }
 

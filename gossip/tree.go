@@ -19,6 +19,9 @@ const (
 	winMargin                = time.Millisecond
 	// A PRUNE is repeated for a duplicate that comes at least this much later.
 	pruneAgain = 10 * time.Millisecond
+	// A GRAFT is repeated, when there is a hole, to a parent that was silent for
+	// so long.
+	graftPatience = 50 * time.Millisecond
 	// A second parent is wanted when more than a share of secondParent of the
 	// entries did not come by themselves, a third beyond thirdParent.
 	secondParent, thirdParent = 0.01, 0.15
@@ -31,7 +34,7 @@ const (
 // duplicatesMax is how many duplicates per frame are put up with, by how many
 // parents are wanted: with none of them a parent that is pruned at the first
 // duplicate.
-var duplicatesMax = [...]float64{1: 0, 2: 0.3, 3: 0.8}
+var duplicatesMax = [...]float64{1: 0, 2: 0.33, 3: 1.2}
 
 // arrival is the first copy of a frame.
 type arrival struct {
@@ -53,6 +56,7 @@ type tree struct {
 	share, copies            float64
 	wanted                   int  // parents
 	lack                     bool // a hole asks for a link
+	bulk                     bool // frames come in bulk
 }
 
 // treed reports whether frames spread over links, by way of this member.
@@ -96,33 +100,56 @@ func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 	}
 	cross := f.Flags&protocol.FrameCross != 0
 	t := &c.links.tree
-	if fresh {
+	if !cross {
+		m.link.heard = now
+	}
+	switch {
+	case fresh:
+		overlap := t.overlapping(f.Range(), from)
 		t.arrivals[t.next] = arrival{
 			r: f.Range(), from: from, at: now, hop: f.Hop, taint: f.Flags&(protocol.FrameTaint|protocol.FrameCross) != 0,
 		}
 		t.next = (t.next + 1) % arrivalsMax
 		t.fresh++
+		t.bulk = len(f.Body) > protocol.DatagramBytesMax && len(f.Entries) > 1
 		c.reckonShares(now)
 		if !cross {
 			c.delivered(m, f)
 		}
-		return
-	}
-	if cross {
+		if overlap != nil && !cross {
+			c.overlapped(now, m, overlap)
+		}
+	case cross:
 		m.link.wins = 0
-		return
-	}
-	t.duplicates++
-	if m.id == c.links.anchor {
+	case m.id == c.links.anchor:
+		t.duplicates++
 		t.missed = 0
 		c.anchorBeaten(now, m, f)
-		return
+	default:
+		t.duplicates++
+		m.link.wins = 0
+		c.notNeeded(now, m, t.overlapping(f.Range(), from))
 	}
-	m.link.wins = 0
-	first := t.first(f.Range())
+}
+
+// overlapped settles a frame of which a part was known: two actives cut the log
+// into frames in different ways, and this member is in both of their trees. It
+// stays in the anchor's.
+func (c *Core) overlapped(now protocol.Instant, m *member, known *arrival) {
+	c.links.tree.duplicates++
+	if m.id != c.links.anchor {
+		c.notNeeded(now, m, known)
+	} else if other := c.members.get(known.from); other != nil && !known.taint {
+		c.notNeeded(now, other, &arrival{})
+	}
+}
+
+// notNeeded prunes a link over which came what had come before, by first.
+func (c *Core) notNeeded(now protocol.Instant, m *member, first *arrival) {
+	t := &c.links.tree
 	// [S] taint: the first copy took a random hop. It says nothing about this
 	// link, which may be the one that the tree needs.
-	if first == nil || first.taint || first.from == from {
+	if first == nil || first.taint {
 		return
 	}
 	if m.link.in != linkEager && now < m.link.asked.Add(max(pruneAgain, 2*m.rtt)) {
@@ -173,8 +200,8 @@ func (c *Core) adopt(m *member) {
 // another link wins three frames in a row. (Two members that each prune the
 // link by which the other one gets its frames would cut both off.)
 func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Frame) {
-	first := c.links.tree.first(f.Range())
-	if first == nil || first.from == anchor.id {
+	first := c.links.tree.overlapping(f.Range(), anchor.id)
+	if first == nil {
 		return
 	}
 	m := c.members.get(first.from)
@@ -195,11 +222,12 @@ func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Fr
 	}
 }
 
-// first returns the first copy of what ends a range, if it is remembered.
-func (t *tree) first(r protocol.Range) *arrival {
+// overlapping returns the newest frame that somebody else brought first and
+// that shares an index with r, if it is remembered.
+func (t *tree) overlapping(r protocol.Range, from protocol.MemberID) *arrival {
 	for i := range arrivalsMax {
 		a := &t.arrivals[(t.next-1-i+2*arrivalsMax)%arrivalsMax]
-		if a.r.First <= r.Last && r.Last <= a.r.Last {
+		if a.from != from && a.r.First <= r.Last && r.First <= a.r.Last {
 			return a
 		}
 	}
@@ -265,6 +293,12 @@ func (c *Core) holed(now protocol.Instant, upTo protocol.Index) {
 		}
 	}
 	t.lack = c.eagerParents() <= t.wanted
+	for _, m := range c.links.parents {
+		// A GRAFT may have been lost.
+		if m.link.in == linkEager && now >= max(m.link.heard.Add(graftPatience), m.link.asked.Add(graftPatience)) {
+			c.graft(now, m)
+		}
+	}
 }
 
 // graftFor grafts a link for the holes that were just counted, unless a pull
