@@ -35,7 +35,7 @@ func cuts(t *testing.T) int {
 	if testing.Short() {
 		return 1
 	}
-	return 3
+	return 2
 }
 
 // powered is three actives, each on a file system whose power can fail.

@@ -1,0 +1,307 @@
+//go:build linux
+
+package fieldtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// networked is three actives and a passive, each a host of its own: a network
+// namespace with one link to a bridge. The tests are at the bridge.
+type networked struct {
+	*cluster
+	book *book
+}
+
+// The hosts' addresses: the bridge is the first of them, the members follow.
+const (
+	bridgeName   = "field"
+	hostsNetwork = "10.77.0."
+	hostsMask    = "/24"
+	memberPort   = "7600"
+)
+
+func newNetworked(t *testing.T) *networked {
+	t.Helper()
+	need(t, "ip")
+	n := &networked{book: newBook()}
+	steps := [][]string{
+		{"link", "add", bridgeName, "type", "bridge"},
+		{"addr", "add", hostsNetwork + "1" + hostsMask, "dev", bridgeName},
+		{"link", "set", bridgeName, "up"},
+	}
+	t.Cleanup(func() { _ = tool("ip", "link", "del", bridgeName) }) // it goes with the tests' own namespace anyhow
+	names := []string{"a1", "a2", "a3", "p1"}
+	for i, name := range names {
+		link := "to-" + name
+		steps = append(steps,
+			[]string{"netns", "add", name},
+			[]string{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name},
+			[]string{"link", "set", link, "master", bridgeName, "up"},
+			[]string{"-n", name, "addr", "add", hostsNetwork + strconv.Itoa(11+i) + hostsMask, "dev", "eth0"},
+			[]string{"-n", name, "link", "set", "lo", "up"},
+			[]string{"-n", name, "link", "set", "eth0", "up"},
+		)
+		t.Cleanup(func() {
+			_ = tool("ip", "link", "del", link) // at once; with the namespace it goes when the kernel finds time
+			_ = tool("ip", "netns", "del", name)
+		})
+	}
+	for _, args := range steps {
+		if err := tool("ip", args...); err != nil {
+			t.Skipf("no networks of their own: %v", err)
+		}
+	}
+	n.cluster = newCluster(t) // last: its members are gone when the networks go
+	for i, name := range names {
+		role := protocol.RoleActive
+		if name[0] == 'p' {
+			role = protocol.RolePassive
+		}
+		m := n.add(name, role, nil)
+		m.host, m.agent, m.addr = name, true, hostsNetwork+strconv.Itoa(11+i)+":"+memberPort
+		if i > 0 {
+			m.join = []string{n.members[0].addr}
+		}
+	}
+	n.begin()
+	return n
+}
+
+// cut makes a link one that works in one direction only: what from sends to to
+// is lost without a word, what to sends arrives. The address has a neighbour
+// that is not there.
+func (n *networked) cut(from, to *member) {
+	n.t.Helper()
+	n.neighbour("replace", from, to, "lladdr", "02:00:00:00:de:ad", "dev", "eth0", "nud", "permanent")
+}
+
+func (n *networked) heal(from, to *member) {
+	n.t.Helper()
+	n.neighbour("del", from, to, "dev", "eth0")
+}
+
+func (n *networked) neighbour(what string, from, to *member, more ...string) {
+	n.t.Helper()
+	host := to.addr[:len(to.addr)-len(":"+memberPort)]
+	if err := tool("ip", append([]string{"-n", from.host, "neigh", what, host}, more...)...); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// others returns the actives beside one.
+func (n *networked) others(m *member) []*member {
+	var list []*member
+	for _, o := range n.members[:3] {
+		if o != m {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// register is a number that only grows, and what is known of it: floor is the
+// highest value that was acknowledged.
+type register struct {
+	floor atomic.Int64
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+}
+
+// keepWriting lets a client of some members count on.
+func (n *networked) keepWriting(to ...*member) *register {
+	n.t.Helper()
+	var addresses []string
+	for _, m := range to {
+		addresses = append(addresses, m.addr)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	client, err := starling.Dial(ctx, starling.ClientConfig{Addresses: addresses})
+	if err != nil {
+		cancel()
+		n.t.Fatal(err)
+	}
+	r := &register{stop: cancel}
+	counter := starling.NewCounter(client, "register")
+	r.done.Go(func() {
+		for ctx.Err() == nil {
+			if value, err := counter.Add(ctx, 1); err == nil {
+				r.floor.Store(value)
+			}
+		}
+	})
+	n.t.Cleanup(func() { r.end(); _ = client.Close() })
+	return r
+}
+
+func (r *register) end() {
+	r.stop()
+	r.done.Wait()
+}
+
+// grows waits until so many more writes are acknowledged.
+func (r *register) grows(n *networked, by int64) {
+	n.t.Helper()
+	goal := r.floor.Load() + by
+	n.eventually(func() error {
+		if got := r.floor.Load(); got < goal {
+			return fmt.Errorf("%d writes are acknowledged, want %d", got, goal)
+		}
+		return nil
+	})
+}
+
+// readAt reads at one member and checks that the value is none from before the
+// read began.
+func (r *register) readAt(n *networked, client *starling.Client, at string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	floor := r.floor.Load()
+	got, err := starling.NewCounter(client, "register").Get(ctx)
+	if err == nil && got < floor {
+		n.t.Errorf("a stale read at %s: got %d, %d was acknowledged before", at, got, floor)
+	}
+	return err
+}
+
+// pause is how long a leader is stopped: long enough for another one.
+const pause = 5 * time.Second
+
+// The leader's process stands still for five seconds and goes on as if nothing
+// had been. Others have led and written meanwhile: it must not answer from its
+// old state, and nothing is lost.
+func TestStoppedLeaderServesNoStaleRead(t *testing.T) {
+	n := newNetworked(t)
+	old := n.leader(n.members...)
+	client, err := n.client(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := n.keepWriting(n.others(old)...)
+	r.grows(n, 20)
+	if err := r.readAt(n, client, old.name); err != nil {
+		t.Fatal(err)
+	}
+	old.signal(syscall.SIGSTOP)
+	began := time.Now()
+	n.eventually(func() error {
+		s, err := n.status(n.others(old)[0])
+		if err == nil && (s.Leader == old.name || s.Leader == "") {
+			err = fmt.Errorf("%q leads", s.Leader)
+		}
+		return err
+	})
+	r.grows(n, 50)
+	// Reads that wait in the stopped leader's socket when it goes on.
+	var reads sync.WaitGroup
+	ends := make(chan struct{})
+	for range 4 {
+		reads.Go(func() {
+			for {
+				_ = r.readAt(n, client, old.name) // it may refuse; it may not lie
+				select {
+				case <-ends:
+					return
+				default:
+				}
+			}
+		})
+	}
+	n.eventually(func() error {
+		if time.Since(began) < pause {
+			return errors.New("the pause is not over")
+		}
+		return nil
+	})
+	old.signal(syscall.SIGCONT)
+	r.grows(n, 50)
+	n.eventually(func() error { return r.readAt(n, client, old.name) })
+	close(ends)
+	reads.Wait()
+	r.end()
+	n.settled()
+}
+
+// The leader's process is killed, and started again, while clients write.
+func TestKilledLeaderLosesNothing(t *testing.T) {
+	n := newNetworked(t)
+	l := n.startLoad(n.book, "kill", 100, n.members[3])
+	for range 2 {
+		l.acknowledged(n.cluster, l.count.Load()+50)
+		old := n.leader(n.members[3])
+		old.kill()
+		l.acknowledged(n.cluster, l.count.Load()+50)
+		old.start()
+	}
+	l.stop()
+	n.settled()
+	for _, m := range n.members {
+		n.book.complete(n.cluster, m)
+	}
+	t.Logf("%d writes acknowledged, 0 lost", n.book.len())
+}
+
+// What the leader sends no longer arrives anywhere, but all that is sent to it
+// does: it must notice that nobody hears it. Another one leads; when the links
+// work again it follows.
+func TestLeaderThatOnlyHearsIsReplaced(t *testing.T) {
+	n := newNetworked(t)
+	old := n.leader(n.members...)
+	for _, m := range n.members {
+		if m != old {
+			n.cut(old, m)
+		}
+	}
+	rest := n.others(old)
+	n.eventually(func() error {
+		for _, m := range rest {
+			s, err := n.status(m)
+			if err != nil {
+				return err
+			}
+			if s.Leader == old.name || s.Leader == "" {
+				return fmt.Errorf("%s says that %q leads", m.name, s.Leader)
+			}
+		}
+		return nil
+	})
+	l := n.startLoad(n.book, "mute", 100, rest...)
+	l.acknowledged(n.cluster, 50)
+	l.stop()
+	for _, m := range n.members {
+		if m != old {
+			n.heal(old, m)
+		}
+	}
+	n.settled()
+	n.book.complete(n.cluster, old)
+}
+
+// A follower hears nothing of the leader, in one direction only, but is heard,
+// and talks to the other follower. It must neither depose the leader for ever
+// nor stay behind for ever: writes go on, and it catches up when the link works.
+func TestFollowerThatHearsNoLeaderDoesNotStopWrites(t *testing.T) {
+	n := newNetworked(t)
+	leader := n.leader(n.members...)
+	deaf := n.others(leader)[0]
+	n.cut(leader, deaf)
+	l := n.startLoad(n.book, "deaf", 100, n.members[3])
+	l.acknowledged(n.cluster, 200)
+	l.stop()
+	n.heal(leader, deaf)
+	n.settled()
+	for _, m := range n.members {
+		n.book.complete(n.cluster, m)
+	}
+}
