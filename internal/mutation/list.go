@@ -127,6 +127,12 @@ func reads() []Mutation {
 			New: "At: m.now}",
 		},
 		{
+			Name: "unsolicited-age-accepted", Breaks: "an age counts although nobody asked for it, from when it is read",
+			File: "gossip/digest.go", Tests: []string{"./gossip"},
+			Old: "\tif i < 0 {\n\t\treturn\n\t}\n\tasked :=",
+			New: "\tif i < 0 {\n\t\ti = c.digest.next\n\t\tc.digest.asks[i].at = now\n\t}\n\tasked :=",
+		},
+		{
 			Name: "age-from-hearing", Breaks: "an age that a neighbour told counts from when it was heard",
 			File: "gossip/digest.go", Tests: []string{"./gossip"},
 			Old: "c.fresh.answered(asked, h.FreshIndex,",
@@ -143,6 +149,14 @@ func roles() []Mutation {
 			File: "protocol/configuration.go", Tests: []string{"./protocol", "./active", "./internal/replica"},
 			Old: "if later.Index > commit && later.Configuration.Names(id) {",
 			New: "if later.Index == commit && later.Configuration.Names(id) {",
+		},
+		{
+			Name: "role-judged-per-entry", Breaks: "a member that passes an entry without it goes, whatever names it again later",
+			File: "internal/replica/role.go", Tests: []string{"./internal/replica"},
+			Old: "\tif want == r.role || want == protocol.RoleNone {\n",
+			New: "\tfor i := r.applied + 1; i <= r.commit && r.role == protocol.RoleActive; i++ {\n" +
+				"\t\tif c, ok := confs.At(i); ok && !c.Configuration.Names(r.cfg.ID) {\n\t\t\twant = protocol.RolePassive\n\t\t}\n\t}\n" +
+				"\tif want == r.role || want == protocol.RoleNone {\n",
 		},
 		{
 			Name: "taking-with-old-term", Breaks: "a member takes the active role with the term of its last active time",
@@ -178,14 +192,20 @@ func stores() []Mutation {
 		{
 			Name: "state-lost-with-segment", Breaks: "a new segment does not carry the hard state on",
 			File: "storage/wal/rotate.go", Tests: wal,
-			Old: "before: l.last, state: l.state, number: 1,",
-			New: "before: l.last, number: 1,",
+			Old: "before: l.last, state: l.state, number: l.number,",
+			New: "before: l.last, number: l.number,",
 		},
 		{
 			Name: "page-cache-trusted", Breaks: "what the process finds at its start is taken for durable",
 			File: "storage/wal/apply.go", Tests: wal,
 			Old: "if h.sequence > r.durable {",
 			New: "if h.sequence > r.durable && r.next == 0 {",
+		},
+		{
+			Name: "good-after-bad-is-damage", Breaks: "a good record after a bad one proves the bad one durable: after a power cut all refuse to serve",
+			File: "storage/wal/replay.go", Tests: wal,
+			Old: "\tif r.next <= known {\n\t\treturn true, nil\n",
+			New: "\tif r.next <= known || r.scan(r.segments[i], at+recordAlign) >= 0 {\n\t\treturn true, nil\n",
 		},
 		{
 			Name: "failed-sync-retried", Breaks: "after a failed sync another one may succeed",

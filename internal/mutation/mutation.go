@@ -60,5 +60,6 @@ func All() []Mutation {
 	all = append(all, logs()...)
 	all = append(all, reads()...)
 	all = append(all, roles()...)
-	return append(all, stores()...)
+	all = append(all, stores()...)
+	return append(all, checkpoints()...)
 }

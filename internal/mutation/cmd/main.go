@@ -1,55 +1,88 @@
-// Command cmd plants each bug of package mutation in a copy of the last commit,
-// and prints a table of what found it: which directed test, and which seed of
-// the simulator.
+// Command cmd plants each bug of package mutation in a copy of a commit, and
+// prints a table of what found it: which directed test, and within how many
+// seeds the simulator.
 //
-//	go run ./internal/mutation/cmd --seeds 1000
+//	go run ./internal/mutation/cmd --seeds 1000 --results planted-bugs.jsonl
 //
-// It exits with 1 if a bug was found by neither, or if a test fails without one.
+// What is known of a bug is written to the results file at once, and is not
+// tried again: a run that was stopped goes on where it was, with the commit that
+// it began with. It exits with 1 if a bug was found by neither, or could not be
+// tried, or if a test or a seed fails without one.
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/internal/mutation"
 )
 
-// runner tries mutations in a copy of the tree.
-type runner struct {
-	dir      string // of the copy
-	seeds    int
-	duration time.Duration
-	progress io.Writer
+// options are the command's flags.
+type options struct {
+	seeds, batch, workers int
+	duration              time.Duration
+	testTime, batchTime   time.Duration
+	memory                int64 // of a batch's process, in MiB
+	only, results, commit string
+	into                  string
+	noTests, list         bool
 }
 
-// finding is what came of one mutation.
-type finding struct {
-	mutation mutation.Mutation
-	test     string // the first test that failed; empty: none did
-	seed     int    // the first seed that broke a promise; 0: none did
-	err      error  // the mutation could not be tried
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("mutation", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.seeds, "seeds", 100, "how many `SEEDS` to look at for each bug, up to the first that breaks a promise; 0 for the directed tests alone")
+	f.DurationVar(&o.duration, "for", time.Minute, "simulated `DURATION` of a seed")
+	f.IntVar(&o.batch, "batch", 20, "how many `SEEDS` one process looks at")
+	f.IntVar(&o.workers, "workers", runtime.NumCPU(), "how many seeds are looked at `AT ONCE`")
+	f.DurationVar(&o.batchTime, "batch-time", 0, "`TIME` after which a batch is killed, and the bug found because it hangs (default: twenty times what a batch takes without a bug, at least a minute)")
+	f.Int64Var(&o.memory, "batch-memory", 4096, "`MIB` of memory at which a batch is killed, and the bug found because it eats all")
+	f.DurationVar(&o.testTime, "test-time", 5*time.Minute, "`TIME` after which a package's directed tests end, and the bug is found because they hang")
+	f.BoolVar(&o.noTests, "no-tests", false, "look at seeds alone")
+	f.StringVar(&o.only, "only", "", "`NAMES` of the bugs to plant, separated by commas (default: all)")
+	f.BoolVar(&o.list, "list", false, "print the names of the bugs and what they break, and end")
+	f.StringVar(&o.commit, "commit", "", "the `COMMIT` that is copied (default: that of the results file, otherwise HEAD)")
+	f.StringVar(&o.results, "results", "", "`FILE` that keeps what is known, to go on from (default: none)")
+	f.StringVar(&o.into, "into", "", "Markdown `FILE` whose table, between the lines "+tableBegin+" and "+tableEnd+", is replaced")
+	f.Usage = func() {
+		fmt.Fprint(stderr, "Plants bugs in a copy of a commit, one at a time, and tells what finds each.\n\n"+
+			"  go run ./internal/mutation/cmd --seeds 0                                    directed tests alone: minutes\n"+
+			"  go run ./internal/mutation/cmd --seeds 1000 --results planted-bugs.jsonl    everything: hours; again to go on\n"+
+			"  go run ./internal/mutation/cmd --only vote-twice,half-is-a-majority --seeds 50\n\nFlags:\n")
+		f.PrintDefaults()
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 || o.seeds < 0 || o.batch < 1 || o.workers < 1 || (o.noTests && o.seeds == 0) {
+		return o, errors.New("no arguments, --seeds from 0, --batch and --workers from 1, and something to do")
+	}
+	return o, nil
 }
-
-func (f *finding) found() bool { return f.err == nil && (f.test != "" || f.seed > 0) }
 
 func main() {
-	seeds := flag.Int("seeds", 100, "how many `SEEDS` to look at; 0 for the directed tests alone")
-	duration := flag.Duration("for", time.Minute, "simulated `DURATION` of a seed")
-	only := flag.String("only", "", "`NAMES` of the bugs to plant, separated by commas (default: all)")
-	flag.Parse()
-	missed, err := run(*seeds, *duration, *only, os.Stdout, os.Stderr)
+	o, err := parse(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	missed, err := run(ctx, o, os.Stdout, os.Stderr)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -58,201 +91,99 @@ func main() {
 	}
 }
 
-func run(seeds int, duration time.Duration, only string, out, progress io.Writer) (missed int, err error) {
+// chosen returns the bugs that are to be planted.
+func chosen(only string) ([]mutation.Mutation, error) {
+	all := mutation.All()
+	if only == "" {
+		return all, nil
+	}
+	var some []mutation.Mutation
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(all, func(m mutation.Mutation) bool { return m.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no bug is called %q: --list prints the names", name)
+		}
+		some = append(some, all[i])
+	}
+	return some, nil
+}
+
+// run tries what is not known yet and prints the table of everything.
+func run(ctx context.Context, o options, out, progress io.Writer) (missed int, err error) {
+	bugs, err := chosen(o.only)
+	if err != nil {
+		return 0, err
+	}
+	if o.list {
+		for _, m := range bugs {
+			fmt.Fprintf(out, "%-28s %s\n", m.Name, m.Breaks)
+		}
+		return 0, nil
+	}
+	known, err := openResults(o.results)
+	if err != nil {
+		return 0, err
+	}
+	defer known.close()
 	dir, err := os.MkdirTemp("", "starling-mutation-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	r := &runner{dir: filepath.Join(dir, "tree"), seeds: seeds, duration: duration, progress: progress}
-	commit, err := r.export()
+	r := &runner{options: o, ctx: ctx, dir: filepath.Join(dir, "tree"), progress: progress}
+	if r.commit == "" {
+		r.commit = known.commit()
+	}
+	if err := r.export(); err != nil {
+		return 0, err
+	}
+	findings, err := r.all(bugs, known)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.sound(); err != nil {
-		return 0, err
-	}
-	var findings []finding
-	for _, m := range mutation.All() {
-		if only != "" && !slices.Contains(strings.Split(only, ","), m.Name) {
-			continue
-		}
-		f := r.try(m)
-		fmt.Fprintln(progress, row(&f, seeds))
-		if !f.found() {
+	for i := range findings {
+		if !findings[i].found() {
 			missed++
 		}
-		findings = append(findings, f)
 	}
-	fmt.Fprint(out, table(findings, commit, seeds, duration))
-	return missed, nil
+	text := table(findings, r.commit, o)
+	fmt.Fprint(out, text)
+	if o.into != "" {
+		err = replaceTable(o.into, text)
+	}
+	return missed, err
 }
 
-// export makes the copy: the last commit, without what is not committed.
-func (r *runner) export() (commit string, err error) {
-	top, err := output("", "git", "rev-parse", "--show-toplevel")
-	if err != nil {
-		return "", err
-	}
-	if commit, err = output(top, "git", "rev-parse", "--short", "HEAD"); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return "", err
-	}
-	archive := r.dir + ".tar"
-	if _, err := output(top, "git", "archive", "-o", archive, "HEAD"); err != nil {
-		return "", err
-	}
-	_, err = output(r.dir, "tar", "xf", archive)
-	return commit, err
-}
-
-func output(dir, name string, args ...string) (string, error) {
-	c := exec.Command(name, args...)
-	c.Dir = dir
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, stderr.String())
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-// sound fails if a directed test fails without a bug: it would find them all.
-func (r *runner) sound() error {
-	var all []string
-	for _, m := range mutation.All() {
-		all = append(all, m.Tests...)
-	}
-	slices.Sort(all)
-	failed, err := r.tests(slices.Compact(all))
-	if err == nil && failed != "" {
-		err = fmt.Errorf("%s fails without any bug", failed)
-	}
-	return err
-}
-
-// try plants one bug, runs the directed tests and the seeds, and takes it out.
-func (r *runner) try(m mutation.Mutation) (f finding) {
-	f.mutation = m
-	restore, err := m.Plant(r.dir)
-	if err != nil {
-		f.err = err
-		return f
-	}
-	defer func() { f.err = errors.Join(f.err, restore()) }()
-	if f.test, f.err = r.tests(m.Tests); f.err != nil || r.seeds == 0 {
-		return f
-	}
-	binary := filepath.Join(r.dir, "..", "starling")
-	if _, f.err = output(r.dir, "go", "build", "-o", binary, "./cmd/starling"); f.err == nil {
-		f.seed, f.err = r.simulate(binary)
-	}
-	return f
-}
-
-// testsTimeMax ends a package's tests: a planted bug may make them wait for ever.
-const testsTimeMax = "2m"
-
-// tests returns the name of the first test that fails.
-func (r *runner) tests(packages []string) (string, error) {
-	args := append([]string{"test", "-short", "-count=1", "-failfast", "-vet=off", "-timeout", testsTimeMax}, packages...)
-	c := exec.Command("go", args...)
-	c.Dir = r.dir
-	out, err := c.CombinedOutput()
-	if err == nil {
-		return "", nil
-	}
-	if bytes.Contains(out, []byte("[build failed]")) {
-		return "", fmt.Errorf("the tests do not build:\n%s", out)
-	}
-	name := ""
-	for line := range strings.SplitSeq(string(out), "\n") {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
-			if word, _, _ := strings.Cut(rest, " "); name == "" || strings.HasPrefix(word, name+"/") {
-				name = word
-			}
+// all tries the bugs that are not known, and tells how far it is.
+func (r *runner) all(bugs []mutation.Mutation, known *results) ([]finding, error) {
+	findings := make([]finding, len(bugs))
+	var open []int
+	for i := range bugs {
+		f, ok := known.find(&bugs[i], r.commit, r.options)
+		if findings[i] = f; !ok {
+			open = append(open, i)
 		}
 	}
-	if name == "" {
-		name = "(a panic outside of a test, or out of time)"
+	fmt.Fprintf(r.progress, "commit %s: %d bugs, %d of them are known\n", r.commit, len(bugs), len(bugs)-len(open))
+	if len(open) == 0 {
+		return findings, nil
 	}
-	return name, nil
-}
-
-// chunk is how many seeds are looked at before asking whether one broke a promise.
-const chunk = 8
-
-// chunkTimeMax ends a chunk: a planted bug may make a seed go on for ever, which
-// finds it too.
-const chunkTimeMax = 2 * time.Minute
-
-// simulate returns the first seed that breaks a promise.
-func (r *runner) simulate(binary string) (int, error) {
-	for from := 1; from <= r.seeds; from += chunk {
-		n := min(chunk, r.seeds-from+1)
-		ctx, cancel := context.WithTimeout(context.Background(), chunkTimeMax)
-		c := exec.CommandContext(ctx, binary, "sim", "--from", strconv.Itoa(from), "--seeds", strconv.Itoa(n), "--for", r.duration.String(), "-o", "json")
-		var out, stderr bytes.Buffer
-		c.Stdout, c.Stderr = &out, &stderr
-		err := c.Run()
-		cancel()
-		var result struct {
-			Seeds []int `json:"violating_seeds"`
+	if err := r.sound(bugs, known.commit() != r.commit); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	for n, i := range open {
+		r.label = fmt.Sprintf("[%d/%d] %s", n+1, len(open), bugs[i].Name)
+		f := r.try(bugs[i])
+		if r.ctx.Err() != nil {
+			return nil, errors.New("interrupted: with the same --results it goes on from here")
 		}
-		if bad := json.Unmarshal(out.Bytes(), &result); bad != nil {
-			if strings.Contains(stderr.String(), "panic") || strings.Contains(stderr.String(), "goroutine ") || ctx.Err() != nil {
-				return from, nil // it did not survive the bug
-			}
-			return 0, fmt.Errorf("starling sim: %w: %s", errors.Join(err, bad), stderr.String())
+		findings[i] = f
+		if err := known.add(&f); err != nil {
+			return nil, err
 		}
-		if len(result.Seeds) > 0 {
-			return slices.Min(result.Seeds), nil
-		}
+		left := time.Since(began) / time.Duration(n+1) * time.Duration(len(open)-n-1)
+		fmt.Fprintf(r.progress, "%s: %s (%v); about %v left\n", r.label, f.text(r.seeds), f.Took.Round(time.Second), left.Round(time.Second))
 	}
-	return 0, nil
-}
-
-// table is the result, in Markdown.
-func table(findings []finding, commit string, seeds int, duration time.Duration) string {
-	var b strings.Builder
-	byTest, bySeed, either := 0, 0, 0
-	b.WriteString("| planted bug | what it breaks | where | found by test | found by seed |\n|---|---|---|---|---|\n")
-	for i := range findings {
-		f := &findings[i]
-		b.WriteString(row(f, seeds) + "\n")
-		if f.test != "" {
-			byTest++
-		}
-		if f.seed > 0 {
-			bySeed++
-		}
-		if f.found() {
-			either++
-		}
-	}
-	fmt.Fprintf(&b, "\nCommit %s, %d seeds of %v: %d of %d found, %d by a directed test, %d by the simulator.\n",
-		commit, seeds, duration, either, len(findings), byTest, bySeed)
-	return b.String()
-}
-
-func row(f *finding, seeds int) string {
-	test, seed := f.test, strconv.Itoa(f.seed)
-	if test == "" {
-		test = "none"
-	} else {
-		test = "`" + test + "`"
-	}
-	if f.seed == 0 {
-		seed = fmt.Sprintf("none of %d", seeds)
-	}
-	if seeds == 0 {
-		seed = "not run"
-	}
-	if f.err != nil {
-		test, seed = "not tried: "+strings.ReplaceAll(f.err.Error(), "\n", " "), ""
-	}
-	return fmt.Sprintf("| %s | %s | `%s` | %s | %s |", f.mutation.Name, f.mutation.Breaks, f.mutation.File, test, seed)
+	return findings, nil
 }

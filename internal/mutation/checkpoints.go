@@ -1,0 +1,99 @@
+package mutation
+
+// checkpoints are bugs in how they are taken, kept, installed and started from.
+func checkpoints() []Mutation {
+	return append(taken(), installed()...)
+}
+
+// taken are bugs on the way from the state to a checkpoint and back.
+func taken() []Mutation {
+	state := []string{"./resources", "./internal/keeper"}
+	store, keeper := []string{"./storage/checkpoint", "./internal/keeper"}, []string{"./internal/keeper"}
+	return []Mutation{
+		{
+			Name: "version-from-checkpoint", Breaks: "keys get the checkpoint's index for their own: conditions on versions fork the replicas",
+			File: "resources/loader.go", Tests: state,
+			Old: "v := newVersion(item.Index, item.Value)",
+			New: "v := newVersion(max(item.Index, l.newest), item.Value)",
+		},
+		{
+			Name: "digest-not-compared", Breaks: "a state is served that is not the one that its checkpoint describes",
+			File: "internal/keeper/start.go", Tests: keeper,
+			Old: "if digest.Bytes() != d.Digest {",
+			New: "if digest.Bytes() != d.Digest && d.Items == 0 {",
+		},
+		{
+			Name: "increment-on-another-base", Breaks: "changes are written on top of a checkpoint that they do not begin after",
+			File: "internal/keeper/take.go", Tests: keeper,
+			Old: "kept[0].Index == snap.Base() &&",
+			New: "kept[0].Index <= d.Index &&",
+		},
+		{
+			Name: "increment-on-another-log", Breaks: "changes are written on top of what a deposed leader's log led to",
+			File: "internal/keeper/take.go", Tests: keeper,
+			Old: "kept[0].Term <= d.Term && kept[0].Configuration.Index <= d.Configuration.Index",
+			New: "kept[0].Index <= d.Index",
+		},
+		{
+			Name: "pointer-name-unsynced", Breaks: "a checkpoint is counted on before its pointer's name is durable",
+			File: "storage/checkpoint/write.go", Tests: store,
+			Old: "\tif err := s.fsys.SyncDir(s.dir); err != nil {\n\t\t// The new pointer may be there or not",
+			New: "\tif err := error(nil); err != nil {\n\t\t// The new pointer may be there or not",
+		},
+		{
+			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
+			File: "internal/replica/checkpoint.go", Tests: []string{"./internal/replica"},
+			Old: "below := r.checkpoints.kept[1].Index + 1",
+			New: "below := r.checkpoints.kept[0].Index + 1",
+		},
+	}
+}
+
+// installed are bugs in taking over a checkpoint from others.
+func installed() []Mutation {
+	core, both := []string{"./active"}, []string{"./internal/replica", "./active"}
+	return []Mutation{
+		{
+			Name: "install-into-the-old-store", Breaks: "an installation writes into a store that is there, whose versions show through",
+			File: "storage/checkpoint/write.go", Tests: []string{"./storage/checkpoint"},
+			Old: "\th := s.hold(s.next)\n\ts.next++\n",
+			New: "\tnumber := s.next\n\tif len(s.kept) > 0 {\n\t\tnumber = s.kept[0].store\n\t} else {\n\t\ts.next++\n\t}\n\th := s.hold(number)\n",
+		},
+		{
+			Name: "log-before-pointer", Breaks: "the log is begun anew before the checkpoint is durable",
+			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
+			Old: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n",
+			New: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > r.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
+		},
+		{
+			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
+			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
+			Old: "\tif state.Term != r.hardState().Term {\n\t\tstate.Vote = protocol.MemberID{}\n\t}\n",
+			New: "\tstate.Vote = protocol.MemberID{}\n",
+		},
+		{
+			Name: "vote-lost-at-start", Breaks: "a start that begins the log anew after a checkpoint forgets the vote",
+			File: "internal/keeper/start.go", Tests: []string{"./internal/keeper"},
+			Old: "if d.Term > state.Term {",
+			New: "if d.Term >= 0 {",
+		},
+		{
+			Name: "installing-acknowledges", Breaks: "a member acknowledges entries of a log that may be reset at any moment",
+			File: "active/follower.go", Tests: both,
+			Old: "if m.installing {",
+			New: "if m.installing && m.hard.Term == 0 {",
+		},
+		{
+			Name: "installing-campaigns", Breaks: "a member is elected while it installs a checkpoint",
+			File: "active/candidate.go", Tests: both,
+			Old: "if m.installing || m.disk.taking",
+			New: "if m.disk.taking",
+		},
+		{
+			Name: "install-keeps-conflict", Breaks: "entries of another log are kept above an installed checkpoint",
+			File: "active/install.go", Tests: core,
+			Old: "case held && term == b.Term:",
+			New: "case held && term <= b.Term:",
+		},
+	}
+}
