@@ -105,6 +105,14 @@ func (m *member) write(part []protocol.Entry, commit protocol.Index) {
 	m.must(m.log.Sync())
 }
 
+// last returns where the log on the disk ends.
+func (m *member) last() protocol.Index {
+	m.t.Helper()
+	p, err := wal.Inspect(m.disk, dir, nil)
+	m.must(err)
+	return p.Last
+}
+
 func (m *member) open() {
 	m.t.Helper()
 	var err error

@@ -373,6 +373,30 @@ func TestLogThatForgotWhoIsActive(t *testing.T) {
 	}
 }
 
+// If the header of a later segment says who is active where the log begins,
+// nobody is needed.
+func TestLaterSegmentSaysWhoIsActive(t *testing.T) {
+	all := run(nil, 200, 2, 1, 900)
+	m := newMember(t, 1, all[:20], 20, 3)
+	m.begins(beginAt(all, 40))
+	_, err := m.log.DropHead(41)
+	m.must(err)
+	for i := 40; len(m.segments()) < 3; i += 5 {
+		m.write(all[i:i+5], protocol.Index(i))
+	}
+	entries := all[:m.last()]
+	m.must(m.log.Settle())
+	m.log.Close()
+	m.flip(m.segments()[0], 70)
+	m.open()
+	n := &network{t: t, members: []*member{m}}
+	n.healAll()
+	m.holds(entries)
+	if rec := m.log.Recovered(); rec.Shape.PrevIndex != 40 {
+		t.Fatalf("begins after %d", rec.Shape.PrevIndex)
+	}
+}
+
 // A member that does not answer costs a time-out; one that has nothing, nothing.
 func TestSilentMembersArePassedOver(t *testing.T) {
 	entries := run(nil, 40, 2, 1, 500)
