@@ -145,14 +145,15 @@ func (m *Member) fail(cause error) {
 	}
 }
 
-// Shutdown stops gracefully: requests in flight are answered, the log is
-// synced, the others are told. The seat in the configuration stays. ctx bounds
-// how long it waits for requests.
+// Shutdown stops gracefully: a leader hands over, requests in flight are
+// answered, the log is synced, the others are told. The seat in the
+// configuration stays. ctx bounds how long it waits for requests.
 func (m *Member) Shutdown(ctx context.Context) error {
 	if m.stopping.Load() {
 		<-m.done
 		return nil
 	}
+	m.handOver(ctx)
 	err := m.server.Shutdown(ctx)
 	if e := m.swim.Leave(time.Second); e != nil {
 		m.logger.Debug("nobody heard that this member leaves", "err", e) // they find out by themselves

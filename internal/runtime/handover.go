@@ -1,0 +1,41 @@
+package runtime
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// handOverTimeouts is how long a leader that stops waits for its heir, in
+// election timeouts: the transfer gives up after one, and then a second is for a
+// loop that is busy. Without the wait the others would need as long to notice.
+const handOverTimeouts = 2
+
+// handOver gives the leadership away before a graceful stop, and returns when
+// another member leads, or when there is no more patience. That it fails is no
+// reason not to stop: the others then elect by themselves.
+func (m *Member) handOver(ctx context.Context) {
+	if p := m.published.Load(); p == nil || !p.status.Leads {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeouts*m.cfg.activeConfig().Election)
+	defer cancel()
+	r, err := m.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Transfer: true}})
+	if err == nil {
+		err = r.Result.Err()
+	}
+	for err == nil {
+		changed := m.changed.wait()
+		if p := m.published.Load(); !p.status.Leads && !p.status.Leader.IsZero() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-m.done:
+			return
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	m.logger.Debug("nobody took the leadership over", "err", err)
+}
