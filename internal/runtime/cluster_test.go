@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -28,11 +29,25 @@ type cluster struct {
 	members map[string]*Member
 	configs map[string]Config
 	first   string
+	root    string
+}
+
+// dir returns a new directory.
+func (c *cluster) dir() string {
+	c.t.Helper()
+	dir, err := os.MkdirTemp(c.root, "")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return dir
 }
 
 func newCluster(t *testing.T) *cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	c := &cluster{t: t, ctx: ctx, members: map[string]*Member{}, configs: map[string]Config{}}
+	// Before the end of the members is registered, so that their directories
+	// are removed after it.
+	root := t.TempDir()
+	c := &cluster{t: t, ctx: ctx, root: root, members: map[string]*Member{}, configs: map[string]Config{}}
 	t.Cleanup(func() {
 		for _, m := range c.members {
 			m.Kill()
@@ -222,7 +237,7 @@ func TestLocalReadOfAPassiveSaysHowOldItIs(t *testing.T) {
 func TestLeaderKilledUnderLoadLosesNothing(t *testing.T) {
 	c := newCluster(t)
 	for _, name := range []string{"a1", "a2", "a3"} {
-		dir := t.TempDir()
+		dir := c.dir()
 		c.start(name, protocol.RoleActive, func(cfg *Config) { cfg.Dir = dir })
 	}
 	p := c.start("p1", protocol.RolePassive)
@@ -253,7 +268,7 @@ func TestLeaderKilledUnderLoadLosesNothing(t *testing.T) {
 func TestPassiveResumesAfterARestart(t *testing.T) {
 	c := newCluster(t)
 	c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives = 1 })
-	dir := t.TempDir()
+	dir := c.dir()
 	p := c.start("p1", protocol.RolePassive, func(cfg *Config) { cfg.Dir = dir })
 	caller := c.client(c.members["a1"])
 	for i := range 200 {
@@ -276,7 +291,7 @@ func TestWholeClusterRestartsFromItsDirectories(t *testing.T) {
 	c := newCluster(t)
 	names := []string{"a1", "a2", "a3"}
 	for _, name := range names {
-		dir := t.TempDir()
+		dir := c.dir()
 		c.start(name, protocol.RoleActive, func(cfg *Config) { cfg.Dir = dir })
 	}
 	c.voters(3)
@@ -347,7 +362,7 @@ func TestWatchOnAPassiveSeesEveryWriteOnce(t *testing.T) {
 
 func TestBadStarts(t *testing.T) {
 	c := newCluster(t)
-	a1 := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives = 1; cfg.Dir = t.TempDir() })
+	a1 := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives = 1; cfg.Dir = c.dir() })
 	short := func() context.Context {
 		ctx, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
 		t.Cleanup(cancel)

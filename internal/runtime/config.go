@@ -70,6 +70,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Version is the program's, for status displays.
 	Version string
+
+	// spaceReserve is the free space that checkpoints leave; 0: the store's
+	// default. Tests have a disk that is full for them alone.
+	spaceReserve uint64
 }
 
 // Validate reports all mistakes at once.

@@ -76,7 +76,7 @@ func (m *Member) walOptions() wal.Options {
 // met by the first use of a checkpoint, and counted, so that it costs no more
 // than that one.
 func (m *Member) openCheckpoints() error {
-	o := checkpoint.Options{Logger: m.logger}
+	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.spaceReserve}
 	var s *checkpoint.Store
 	var err error
 	if m.cfg.Dir == "" {

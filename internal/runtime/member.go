@@ -184,7 +184,9 @@ func (m *Member) end(graceful bool) {
 			why = protocol.ErrClosed.With("the member has stopped")
 		}
 		m.waiters.close(why)
-		m.checkpoints.close()
+		if !m.checkpoints.close() {
+			m.logger.Error("the store of checkpoints does not end; what is in it is safe", "dir", m.cfg.Dir)
+		}
 		m.machine.Close()
 		if graceful && m.Err() == nil {
 			if err := m.log.Sync(); err == nil {

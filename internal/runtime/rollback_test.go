@@ -16,7 +16,7 @@ func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 	c := newCluster(t)
 	dirs := map[string]string{}
 	for _, name := range []string{"a1", "a2", "a3"} {
-		dirs[name] = t.TempDir()
+		dirs[name] = c.dir()
 		c.start(name, protocol.RoleActive, func(cfg *Config) { cfg.Dir = dirs[name] })
 	}
 	c.voters(3)
@@ -24,7 +24,7 @@ func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 	c.put(caller, "k", "old")
 	c.equal()
 	c.kill("a3")
-	old := t.TempDir()
+	old := c.dir()
 	if err := os.CopyFS(old, os.DirFS(dirs["a3"])); err != nil {
 		t.Fatal(err)
 	}
