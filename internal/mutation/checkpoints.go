@@ -23,18 +23,6 @@ func taken() []Mutation {
 			New: "if digest.Bytes() != d.Digest && d.Items == 0 {",
 		},
 		{
-			Name: "increment-on-another-base", Breaks: "changes are written on top of a checkpoint that they do not begin after",
-			File: "internal/keeper/take.go", Tests: keeper,
-			Old: "kept[0].Index == snap.Base() &&",
-			New: "kept[0].Index <= d.Index &&",
-		},
-		{
-			Name: "increment-on-another-log", Breaks: "changes are written on top of what a deposed leader's log led to",
-			File: "internal/keeper/take.go", Tests: keeper,
-			Old: "kept[0].Term <= d.Term && kept[0].Configuration.Index <= d.Configuration.Index",
-			New: "kept[0].Index <= d.Index",
-		},
-		{
 			Name: "pointer-name-unsynced", Breaks: "a checkpoint is counted on before its pointer's name is durable",
 			File: "storage/checkpoint/write.go", Tests: store,
 			Old: "\tif err := s.fsys.SyncDir(s.dir); err != nil {\n\t\t// The new pointer may be there or not",
