@@ -6,11 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,8 +29,8 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	c := &cluster{t: t, clients: map[string]*starling.Client{}}
 	t.Cleanup(func() {
+		c.kill()
 		for _, m := range c.members {
-			m.kill()
 			if t.Failed() {
 				t.Logf("%s said at last:\n%s", m.name, tail(m.log.String(), 60))
 			}
@@ -45,16 +43,26 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
+// kill ends all members, and returns when they are gone.
+func (c *cluster) kill() {
+	for _, m := range c.members {
+		m.kill()
+	}
+}
+
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// memberPort is every member's: each has an address of its own.
+const memberPort = "7600"
+
 // add makes a member with a directory on a disk of its own, or, if that is nil,
 // on the machine's. It is not started.
 func (c *cluster) add(name string, role protocol.Role, d *disk) *member {
 	c.t.Helper()
-	m := &member{t: c.t, name: name, role: role, disk: d, addr: freeAddress(c.t), log: new(syncBuffer)}
+	m := &member{t: c.t, name: name, role: role, disk: d, addr: fmt.Sprintf("127.0.0.%d:%s", 11+len(c.members), memberPort), log: new(syncBuffer)}
 	if d != nil {
 		m.dir = d.dir
 	} else {
@@ -67,17 +75,6 @@ func (c *cluster) add(name string, role protocol.Role, d *disk) *member {
 	}
 	c.members = append(c.members, m)
 	return m
-}
-
-// freeAddress returns a loopback address whose port nobody has.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // begin starts all members for the first time, and waits until each has its
@@ -211,15 +208,6 @@ func within(limit time.Duration, what func() error) error {
 			return err
 		}
 		<-tick.C
-	}
-}
-
-// all sends a signal to every member.
-func (c *cluster) all(s syscall.Signal) {
-	for _, m := range c.members {
-		if m.running() {
-			m.signal(s)
-		}
 	}
 }
 

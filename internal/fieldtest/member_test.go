@@ -28,12 +28,15 @@ import (
 // memberVariable holds the configuration of a member's process.
 const memberVariable = "STARLING_FIELD_MEMBER"
 
-// Members of these tests have small segments, because the command's are made
-// for large disks, and quick elections, because there are many.
+// Members of these tests have small segments and checkpoints that come often,
+// because the command's are made for large disks, and quick elections, because
+// there are many.
 const (
-	segmentBytes = 256 << 10
-	election     = 300 * time.Millisecond
-	heartbeat    = 60 * time.Millisecond
+	segmentBytes    = 256 << 10
+	checkpointBytes = 100 << 10
+	retainEntries   = 100
+	election        = 300 * time.Millisecond
+	heartbeat       = 60 * time.Millisecond
 )
 
 // options are what differs between members.
@@ -68,6 +71,7 @@ func runMember(o options) error {
 	m, err := runtime.Open(ctx, runtime.Config{
 		Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
 		SegmentBytes: segmentBytes, Election: election, Heartbeat: heartbeat,
+		CheckpointBytes: checkpointBytes, RetainEntries: retainEntries,
 		Registry: registry, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -85,14 +89,16 @@ func runMember(o options) error {
 
 // syncBuffer is a bytes.Buffer for two goroutines.
 type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu          sync.Mutex
+	b           bytes.Buffer
+	checkpoints int // that were taken or installed
 }
 
 // Write appends, and forgets the older half of what is too long to read.
 func (s *syncBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.checkpoints += bytes.Count(p, []byte("kept at ")) + bytes.Count(p, []byte("msg=installed"))
 	if s.b.Len() > 256<<10 {
 		s.b.Next(s.b.Len() / 2)
 	}

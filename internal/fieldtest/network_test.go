@@ -29,7 +29,6 @@ const (
 	bridgeName   = "field"
 	hostsNetwork = "10.77.0."
 	hostsMask    = "/24"
-	memberPort   = "7600"
 )
 
 func newNetworked(t *testing.T) *networked {

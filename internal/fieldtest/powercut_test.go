@@ -63,6 +63,20 @@ func newPowered(t *testing.T, kind string, change func(*member)) *powered {
 	return p
 }
 
+// tell prints the figures.
+func (p *powered) tell(kind, what string) {
+	checkpoints := 0
+	for _, m := range p.members {
+		m.log.mu.Lock()
+		checkpoints += m.log.checkpoints
+		m.log.mu.Unlock()
+	}
+	p.t.Logf("%s: %d cuts of %s, %d acknowledged writes, 0 lost; %d checkpoints", kind, p.cuts, what, p.book.len(), checkpoints)
+	if p.cuts >= 50 && !p.members[0].agent && checkpoints == 0 {
+		p.t.Error("no checkpoint was taken in all that time")
+	}
+}
+
 // burst lets clients write until so many writes are acknowledged, and runs what
 // while they go on.
 func (p *powered) burst(n int64, to []*member, what func()) {
@@ -114,7 +128,7 @@ func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
 				p.settled()
 				p.book.complete(p.cluster, p.members[p.random.IntN(3)])
 			}
-			t.Logf("%s: %d cuts of all, %d acknowledged writes, 0 lost", kind, p.cuts, p.book.len())
+			p.tell(kind, "all")
 		})
 	}
 }
@@ -130,7 +144,7 @@ func TestPowerCutOfOneKeepsWhatOnlyItHolds(t *testing.T) {
 			for range cuts(t) {
 				p.cutOne()
 			}
-			t.Logf("%s: %d cuts of one, %d acknowledged writes, 0 lost", kind, p.cuts, p.book.len())
+			p.tell(kind, "one")
 		})
 	}
 }
@@ -167,7 +181,7 @@ func TestPowerCutOfTheCommandLosesNoAcknowledgedWrite(t *testing.T) {
 		p.settled()
 		p.book.complete(p.cluster, p.members[p.random.IntN(3)])
 	}
-	t.Logf("the command: %d cuts of all, %d acknowledged writes, 0 lost", p.cuts, p.book.len())
+	p.tell("the command, ext4", "all")
 }
 
 // commandCutsMax bounds how often the command is started anew, each time with a
@@ -199,7 +213,7 @@ func TestPowerCutWithoutSyncLosesWrites(t *testing.T) {
 					lost += p.book.len()
 				}
 				lost += len(gone)
-				p.all(syscall.SIGKILL)
+				p.kill() // the next ones have the same addresses
 			}
 			t.Logf("%s, without sync: %d cuts of all, %d acknowledged writes, %d lost; %d times no quorum came back", kind, n, acknowledged, lost, dead)
 			if lost == 0 {
