@@ -191,8 +191,11 @@ func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
 		if created {
 			m.state.dropSpace(sp)
 		}
-	} else if created {
-		sp.kind.Store(&op.owner.name)
+	} else {
+		if created {
+			sp.kind.Store(&op.owner.name)
+		}
+		m.note(sp, op.owner)
 	}
 	return resultOf(data, err)
 }

@@ -82,7 +82,7 @@ func TestLoaderRefuses(t *testing.T) {
 		"long value":        {mapItem("b", 4, strings.Repeat("v", protocol.ValueBytesMax+1)), protocol.ErrMalformed, "limit"},
 		"name":              {resources.CheckpointItem{Space: "a b", Key: []byte("k"), Index: 1}, protocol.ErrMalformed, "name"},
 		"no catalogue":      {resources.CheckpointItem{Space: "stray", Key: []byte("k"), Index: 1}, protocol.ErrCorrupt, "catalogue"},
-		"unknown key":       {systemItem("t", 1, ""), protocol.ErrMalformed, "newer"},
+		"unknown key":       {systemItem("z", 1, ""), protocol.ErrMalformed, "newer"},
 		"long lease":        {systemItem("lx", 1, "\x01"), protocol.ErrMalformed, "malformed"},
 		"empty lease":       {systemItem("l", 2, ""), protocol.ErrMalformed, "malformed"},
 		"long time":         {systemItem("m", 2, "\x01\x01"), protocol.ErrMalformed, "malformed"},

@@ -36,6 +36,8 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 		if fault == "" {
 			fault = checkName(string(value))
 		}
+	case keyType:
+		fault = checkTypeKey(key, value)
 	default:
 		fault = "this program does not know such a key; it needs a newer one"
 	}

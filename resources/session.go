@@ -16,6 +16,7 @@ import (
 //	'l'                   -> cluster time when a leader's term last began
 //	'm'                   -> cluster time at the last checkpoint entry
 //	'r' resource          -> name of its type
+//	't' type version      -> nothing: a command of it has been applied
 //
 // A command adds one 'x' key and removes those that its floor leaves behind.
 // It does not touch the 's' key: the floor of a session is the highest that
@@ -31,6 +32,7 @@ const (
 	keyLease    = 'l'
 	keyTime     = 'm'
 	keyResource = 'r'
+	keyType     = 't'
 )
 
 // session is what the machine keeps at hand of one session. All but texts

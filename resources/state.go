@@ -44,7 +44,8 @@ type space struct {
 	table hashTable
 	list  skipList
 
-	live  int // keys now, in the middle of an entry; writer only
+	live  int   // keys now, in the middle of an entry; writer only
+	used  *Type // the type that is known to be noted as used; writer only
 	sizes atomic.Pointer[sizeAt]
 	kind  atomic.Pointer[string] // name of the type bound to it; nil: none
 }

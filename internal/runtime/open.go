@@ -155,7 +155,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
-		Policy: true, Accepts: m.accepts,
+		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,
 	}, rec, restored)
 	if err != nil {
 		return err
@@ -175,6 +175,15 @@ func (m *Member) accepts(c *protocol.Command) error {
 		return protocol.ErrNoSpace
 	}
 	return m.cfg.Registry.Check(c)
+}
+
+// types are what this member can apply.
+func (m *Member) types() []protocol.TypeVersion {
+	var list []protocol.TypeVersion
+	for _, t := range m.cfg.Registry.Types() {
+		list = append(list, protocol.TypeVersion{Name: t.Name(), Version: t.Version()})
+	}
+	return list
 }
 
 // keepsSession reports whether a command only keeps or closes a session: a full
