@@ -52,6 +52,9 @@ func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 		invariant.Check(false, "write %d persisted, which is not in flight", id)
 	}
 	m.disk.flight = nil
+	if m.disk.taking && m.alone() {
+		m.electionAt = m.now // a timer that fired meanwhile could do nothing
+	}
 	m.disk.taking = false
 	m.disk.durable = f.state
 	m.disk.stable = max(m.disk.stable, f.last)
