@@ -209,16 +209,22 @@ func (l committedLog) SumBefore(first protocol.Index) (protocol.LogSum, bool) {
 type appendLog struct{ r *Replica }
 
 // diskFit is how many entries the core may put into one append that has to be
-// read from the disk; the append is split by size when it is read.
+// read from the disk, at most; the append is split by size when it is read.
 const diskFit = 1024
 
 func (l appendLog) Fit(first, last protocol.Index, bytes int) protocol.Index {
 	t := l.r.tail
-	if !t.holds(first, last) {
-		if first > t.last() { // stamped, but not yet handed over in a Ready
-			return min(last, first+diskFit-1)
-		}
-		return min(last, first+diskFit-1, max(first, t.first-1))
+	if t.holds(first, last) {
+		return t.fit(first, min(last, first+protocol.AppendEntriesMax-1), bytes)
 	}
-	return t.fit(first, min(last, first+protocol.AppendEntriesMax-1), bytes)
+	// How large the entries are is on disk only: about as large as those in
+	// memory, most likely.
+	n := protocol.Index(diskFit)
+	if len(t.entries) > 0 {
+		n = protocol.Index(max(1, min(diskFit, bytes*len(t.entries)/max(1, t.bytes))))
+	}
+	if first > t.last() { // stamped, but not yet handed over in a Ready
+		return min(last, first+n-1)
+	}
+	return min(last, first+n-1, max(first, t.first-1))
 }
