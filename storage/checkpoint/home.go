@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,6 +79,9 @@ func (s *Store) marker(name string) marker {
 // hold returns the home of a store with one reference more. The caller holds
 // the lock.
 func (s *Store) hold(number uint64) *home {
+	for s.closing[number] { // it was set aside, and is tried again
+		s.settled.Wait()
+	}
 	h := s.homes[number]
 	if h == nil {
 		h = &home{number: number, opening: s.marker(openingName(number)), reading: s.marker(readingName(number))}
@@ -91,43 +95,57 @@ func (s *Store) hold(number uint64) *home {
 // pointer names it, and removed; after Close any is closed.
 func (s *Store) release(h *home) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.letGo(h); err != nil {
+	h.refs--
+	idle := s.takeIdle()
+	s.mu.Unlock()
+	if err := s.closeAll(idle); err != nil {
 		s.o.Logger.Warn("closing a store of checkpoints", "error", err)
 	}
 }
 
-// letGo is release for who holds the lock.
-func (s *Store) letGo(h *home) error {
-	h.refs--
-	before := len(s.homes)
-	err := s.closeIdle()
-	if len(s.homes) < before && s.failed == nil && !s.closed {
-		// After a failure a pointer on the disk may name what none names here:
-		// the next start sees.
-		err = errors.Join(err, s.sweep())
-	}
-	return err
-}
-
-// closeIdle closes stores that nobody uses: those without a pointer, or all if
-// this one is closed. The caller holds the lock.
-func (s *Store) closeIdle() error {
-	var first error
+// takeIdle takes the stores that nobody uses, for closeAll: those without a
+// pointer, or all if this one is closed. The caller holds the lock.
+func (s *Store) takeIdle() []*home {
+	var idle []*home
 	for number, h := range s.homes {
 		named := slices.ContainsFunc(s.kept, func(k *kept) bool { return k.store == number })
 		if h.refs > 0 || named && !s.closed {
 			continue
 		}
 		delete(s.homes, number)
-		if h.db == nil {
-			continue
-		}
-		if err := h.db.close(); err != nil && first == nil {
-			first = err
-		}
+		s.closing[number] = true
+		idle = append(idle, h)
 	}
-	return first
+	slices.SortFunc(idle, func(a, b *home) int { return cmp.Compare(a.number, b.number) })
+	return idle
+}
+
+// closeAll closes idle stores and removes what no pointer names. Both can take
+// long: nobody holds the lock meanwhile, since whoever asks what is kept must not
+// wait for it.
+func (s *Store) closeAll(idle []*home) error {
+	var err error
+	for _, h := range idle {
+		if h.db != nil {
+			err = errors.Join(err, h.db.close())
+		}
+		s.mu.Lock()
+		delete(s.closing, h.number)
+		s.settled.Broadcast()
+		s.mu.Unlock()
+	}
+	if len(idle) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	// After a failure a pointer on the disk may name what none names here: the
+	// next start sees.
+	sweep := s.failed == nil && !s.closed
+	s.mu.Unlock()
+	if sweep {
+		err = errors.Join(err, s.sweep())
+	}
+	return err
 }
 
 // enter opens a store, if it is not open. One that cannot be opened, and has

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/starlinghq/starling/protocol"
@@ -25,25 +24,29 @@ func (s *Store) Pin(index protocol.Index) (release func(), err error) {
 	over := false
 	return func() {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !over && !s.closed { // Close has let go of all
-			over = true
+		let := !over && !s.closed // Close has let go of all
+		over = true
+		if let {
 			s.unpin(k, h)
+		}
+		s.mu.Unlock()
+		if let {
+			s.release(h)
 		}
 	}, nil
 }
 
-// unpin lets go of a pin. The caller holds the lock.
+// unpin takes back a pin, but not the reference that goes with it. The caller
+// holds the lock.
 func (s *Store) unpin(k *kept, h *home) {
-	k.pins--
-	var err error
-	if k.pins == 0 {
-		s.retired = slices.DeleteFunc(s.retired, func(r *kept) bool { return r == k })
-		if h.db != nil {
-			err = h.db.discard(s.oldestIn(k.store))
-		}
+	if k.pins--; k.pins > 0 {
+		return
 	}
-	if err = errors.Join(err, s.letGo(h)); err != nil {
+	s.retired = slices.DeleteFunc(s.retired, func(r *kept) bool { return r == k })
+	if h.db == nil {
+		return
+	}
+	if err := h.db.discard(s.oldestIn(k.store)); err != nil {
 		s.o.Logger.Warn("letting go of a checkpoint", "index", k.description.Index, "error", err)
 	}
 }

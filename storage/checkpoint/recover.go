@@ -120,46 +120,63 @@ func (s *Store) judgeMarkers() error {
 }
 
 // sweep removes the stores that no pointer names, and their marks: first the
-// store, so that marks never outlive their reason by a crash. The caller holds
-// the lock, or is alone.
+// store, so that marks never outlive their reason by a crash.
 func (s *Store) sweep() error {
-	if s.doubt {
-		return nil
-	}
-	names, err := s.fsys.ReadDir(s.dir)
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+	stores, marks, err := s.unnamed()
 	if err != nil {
 		return err
 	}
-	named := map[uint64]bool{}
-	for _, k := range s.kept {
-		named[k.store] = true
-	}
-	for _, name := range names {
-		for _, prefix := range []string{asidePrefix, badPrefix} {
-			if n, ok := numberIn(name, prefix); ok {
-				named[n] = true
-			}
-		}
-	}
-	for _, name := range names {
-		n, ok := numberIn(name, storePrefix)
-		if !ok || named[n] || s.homes[n] != nil {
-			continue
-		}
+	for _, name := range stores {
 		if err := s.engine.remove(s.path(name)); err != nil {
 			return err
 		}
 	}
-	for _, name := range names {
-		for _, prefix := range []string{openingPrefix, readingPrefix, taintedPrefix} {
-			if n, ok := numberIn(name, prefix); ok && !named[n] && s.homes[n] == nil {
-				if err := s.fsys.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
-				}
-			}
+	for _, name := range marks {
+		if err := s.fsys.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil
+}
+
+// unnamed returns the stores that no pointer names and nobody uses, and the marks
+// of such. A name that is unused once stays so: a new store gets a new number.
+func (s *Store) unnamed() (stores, marks []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doubt {
+		return nil, nil, nil
+	}
+	names, err := s.fsys.ReadDir(s.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	used := map[uint64]bool{}
+	for _, k := range s.kept {
+		used[k.store] = true
+	}
+	for _, name := range names {
+		for _, prefix := range []string{asidePrefix, badPrefix} {
+			if n, ok := numberIn(name, prefix); ok {
+				used[n] = true
+			}
+		}
+	}
+	for _, name := range names {
+		for _, prefix := range []string{storePrefix, openingPrefix, readingPrefix, taintedPrefix} {
+			n, ok := numberIn(name, prefix)
+			switch {
+			case !ok || used[n] || s.homes[n] != nil || s.closing[n]:
+			case prefix == storePrefix:
+				stores = append(stores, name)
+			default:
+				marks = append(marks, name)
+			}
+		}
+	}
+	return stores, marks, nil
 }
 
 // taint marks a store in which a checkpoint was bad: what is in it above the

@@ -25,6 +25,7 @@ type Store struct {
 	retired []*kept // given up while they are pinned
 	aside   []pointer
 	homes   map[uint64]*home // stores that somebody uses, or may soon
+	closing map[uint64]bool  // stores that are being closed
 	next    uint64           // the number of the next store
 	doubt   bool             // a pointer file is damaged: nobody knows what it names
 	failed  error            // the first failed write
@@ -32,6 +33,9 @@ type Store struct {
 	writing bool // a writer or the end of an installation holds the place
 	writer  *Writer
 	install *Install
+
+	settled  sync.Cond  // closing has become smaller
+	sweeping sync.Mutex // one sweep at a time
 }
 
 // kept is a checkpoint that can be used.
@@ -74,7 +78,8 @@ func NewMemory(o Options) (*Store, error) {
 }
 
 func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
-	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}}
+	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}}
+	s.settled.L = &s.mu
 	if err := s.recover(); err != nil {
 		var p *protocol.Error
 		if errors.As(err, &p) {
@@ -350,8 +355,8 @@ func (s *Store) Close() error {
 		w.Abort()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
@@ -359,7 +364,15 @@ func (s *Store) Close() error {
 	if s.install != nil {
 		s.install.close()
 	}
-	return s.closeIdle()
+	idle := s.takeIdle()
+	s.mu.Unlock()
+	err := s.closeAll(idle)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.closing) > 0 { // by others
+		s.settled.Wait()
+	}
+	return err
 }
 
 // fail keeps the first failed write, after which nothing is known of the names

@@ -280,6 +280,18 @@ func (w *Writer) finish(abort bool) {
 // of the older one. The data is durable already. After that, and only then, the
 // versions and stores that nobody needs are given up.
 func (s *Store) publish(h *home, d storage.Description, t *table) error {
+	if err := s.point(h, d, t); err != nil {
+		return err
+	}
+	if err := s.tidy(); err != nil {
+		// The checkpoint is there. What is left over is found at the next start.
+		s.o.Logger.Warn("giving up old checkpoints", "error", err)
+	}
+	return nil
+}
+
+// point writes the pointer.
+func (s *Store) point(h *home, d storage.Description, t *table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -302,36 +314,40 @@ func (s *Store) publish(h *home, d storage.Description, t *table) error {
 	}
 	s.retire(s.kept[min(1, len(s.kept)):])
 	s.kept = append([]*kept{k}, s.kept[:min(1, len(s.kept))]...)
-	if err := s.tidy(); err != nil {
-		// The checkpoint is there. What is left over is found at the next start.
-		s.o.Logger.Warn("giving up old checkpoints", "error", err)
-	}
 	return nil
 }
 
-// tidy gives up what the new pointer has replaced. The caller holds the lock.
+// tidy gives up what the new pointer has replaced.
 func (s *Store) tidy() error {
+	idle, err := s.giveUp()
+	return errors.Join(err, s.closeAll(idle), s.sweep())
+}
+
+// giveUp is the part of tidy that needs the lock, and is quick.
+func (s *Store) giveUp() (idle []*home, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	names, err := s.fsys.ReadDir(s.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, badPrefix) {
 			if err := s.fsys.Remove(s.path(name)); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if err := s.settleDoubt(names); err != nil {
-		return err
+		return nil, err
 	}
-	err = s.closeIdle()
+	idle = s.takeIdle()
 	for number, h := range s.homes {
 		if h.db != nil {
 			err = errors.Join(err, h.db.discard(s.oldestIn(number)))
 		}
 	}
-	return errors.Join(err, s.sweep())
+	return idle, err
 }
 
 // settleDoubt ends the time in which nothing is removed: when no pointer file

@@ -181,6 +181,14 @@ func (m *Memory) Remove(name string) error {
 	if err != nil {
 		return err
 	}
+	if dir := m.dirs[filepath.Clean(name)]; dir != nil && len(dir.names) == 0 {
+		// An empty directory: it is gone for good at once.
+		if err := m.step(OpRemove); err != nil {
+			return err
+		}
+		delete(m.dirs, filepath.Clean(name))
+		return nil
+	}
 	if d.names[base] == nil {
 		return notExist("remove", name)
 	}

@@ -1,0 +1,106 @@
+package checkpoint
+
+import (
+	"context"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// slowEngine makes stores whose end takes as long as the test likes.
+type slowEngine struct {
+	engine
+	closing chan struct{} // one value per close that has begun
+	proceed chan struct{} // one value per close that may end
+}
+
+func (e slowEngine) open(folder string) (database, error) {
+	db, err := e.engine.open(folder)
+	return slowDatabase{db, e}, err
+}
+
+type slowDatabase struct {
+	database
+	e slowEngine
+}
+
+func (d slowDatabase) close() error {
+	d.e.closing <- struct{}{}
+	<-d.e.proceed
+	return d.database.close()
+}
+
+func sampleDescription(index protocol.Index) storage.Description {
+	return storage.Description{Index: index, Term: 1, Configuration: protocol.ConfigurationAt{Index: 1,
+		Configuration: protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: protocol.MemberID{1}, Seat: protocol.SeatVoter}}}}}
+}
+
+func takeFull(s *Store, index protocol.Index) error {
+	w, err := s.BeginFull(context.Background(), index, 0)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if err := w.Write(context.Background(), []storage.Item{{Key: []byte("k"), Index: index}}); err != nil {
+		return err
+	}
+	_, err = w.Commit(context.Background(), sampleDescription(index))
+	return err
+}
+
+// Closing a large store takes its time: whoever asks what is kept, the member's
+// loop among them, does not wait for it. Close does.
+func TestKeptDoesNotWaitForTheEndOfAnOldStore(t *testing.T) {
+	disk := vfs.NewMemory(1)
+	disk.SetCapacity(1 << 40)
+	e := slowEngine{flatEngine{disk}, make(chan struct{}), make(chan struct{}, 10)}
+	s, err := open(disk, "/c", Options{BootID: "b", SpaceReserve: 1}.withDefaults(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for index := protocol.Index(1); index <= 2; index++ {
+		if err := takeFull(s, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taken := make(chan error)
+	go func() { taken <- takeFull(s, 3) }()
+	<-e.closing // the store of 1 is being closed, and stays so
+	if kept := s.Kept(); len(kept) != 2 || kept[0].Index != 3 {
+		t.Fatalf("got %d kept", len(kept))
+	}
+	if _, err := s.ReadChunk(context.Background(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.Pin(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	e.proceed <- struct{}{}
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	names, err := disk.ReadDir("/c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if name == storeName(1) {
+			t.Error("the old store is still there")
+		}
+	}
+	for range 2 {
+		e.proceed <- struct{}{}
+	}
+	go func() {
+		for range 2 {
+			<-e.closing
+		}
+	}()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
