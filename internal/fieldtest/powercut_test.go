@@ -15,8 +15,13 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// kinds are the file systems that are cut.
-var kinds = []string{"ext4", "xfs"}
+// kinds returns the file systems that are cut.
+func kinds() []string {
+	if testing.Short() {
+		return []string{"ext4"}
+	}
+	return []string{"ext4", "xfs"}
+}
 
 // diskMegabytes is the size of a member's file system, most of it a hole in its
 // image. xfs is not made smaller than 300.
@@ -119,7 +124,7 @@ func (p *powered) back(of ...*member) {
 // The power of all members fails under load. Everything that was acknowledged
 // is there when it comes back.
 func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
 			for range cuts(t) {
@@ -138,7 +143,7 @@ func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
 // dead when the first comes back. So the only copy of it among the members left
 // is the one that went through the cut.
 func TestPowerCutOfOneKeepsWhatOnlyItHolds(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
 			for range cuts(t) {
@@ -191,7 +196,7 @@ const commandCutsMax = 10
 // The control: with every sync left out the same cuts lose acknowledged writes.
 // If they did not, the tests above would prove nothing.
 func TestPowerCutWithoutSyncLosesWrites(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			acknowledged, lost, dead := 0, 0, 0
 			n := cuts(t)
