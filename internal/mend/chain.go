@@ -118,7 +118,7 @@ func (c *Core) advance(now protocol.Instant) {
 				c.begin(b)
 				continue
 			}
-			c.verdict.Checkpoint = max(1, c.own.Index)
+			c.verdict.Checkpoint = max(1, c.lowest())
 			return
 		}
 		if c.step() {
@@ -154,12 +154,16 @@ func (c *Core) startable() bool { return c.chain.from != nil || c.usable }
 func (c *Core) useful() *storage.Begin {
 	for i := range c.checkpoints {
 		b := c.checkpoints[i]
-		if b.Index >= c.own.Index && (b.Index > c.chain.at.index || !c.startable()) {
+		if b.Index >= c.lowest() && (b.Index > c.chain.at.index || !c.startable()) {
 			return &b
 		}
 	}
 	return nil
 }
+
+// lowest returns the lowest index that the chain may begin after. A log whose
+// beginning is damaged may have begun lower than what is left of it.
+func (c *Core) lowest() protocol.Index { return min(c.own.Index, c.state.Commit) }
 
 // step passes what the chain has reached, and reports whether it did, or came to
 // its end.

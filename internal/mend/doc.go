@@ -22,4 +22,15 @@
 // the logs differ. It is not enough to end the log below the damage and let
 // replication bring them: this member may have acknowledged some of them, and be
 // one of the majority that made them committed.
+//
+// # Use
+//
+// Open the log. If Needed says so, start no role: make a Core, tell it who is
+// alive, send what Ready returns, give it each Repair and RepairWant that comes,
+// and Tick it at its Deadline. When Verdict has a plan, close the log, call
+// wal.Mend, and open it again. While Verdict wants a checkpoint, fetch one into
+// the member's store (gossip knows how), and when it is kept there, durably and
+// verified, tell Core.Checkpoint where a log begins after it.
+//
+// A member that runs gives Answer to each RepairWant.
 package mend

@@ -373,6 +373,60 @@ func TestLogThatForgotWhoIsActive(t *testing.T) {
 	}
 }
 
+// The first segment lost its header and its first record, which is not known to
+// be committed: where the log began cannot be read. From a checkpoint below,
+// entries lead to what is left.
+func TestBeginningThatIsNotKnownToBeCommitted(t *testing.T) {
+	entries := run(nil, 60, 2, 1, 300)
+	for _, header := range []bool{true, false} {
+		m := newMember(t, 1, entries[:20], 20, 3)
+		m.begins(beginAt(entries, 40))
+		_, err := m.log.DropHead(41)
+		m.must(err)
+		for i := 40; i < 60; i += 3 {
+			m.write(entries[i:min(60, i+3)], 40)
+		}
+		m.must(m.log.Settle())
+		m.log.Close()
+		m.flip(m.segments()[0], 70)
+		for _, r := range m.records() {
+			if r.Segment == m.records()[0].Segment && r.First <= 43 {
+				at := r.Offset + 20
+				if !header && r.Bytes > 0 {
+					at = r.Offset + 104
+				}
+				m.flip(r.Segment, at)
+			}
+		}
+		m.open()
+		n := &network{t: t, members: []*member{m, newMember(t, 2, entries, 50, 5).reopen()}}
+		n.start()
+		n.run(10 * second)
+		if got := m.core.Verdict().Checkpoint; got == 0 || got > 40 {
+			t.Fatalf("checkpoint wanted: got %d; %+v", got, m.core.Verdict())
+		}
+		m.core.Checkpoint(n.now, beginAt(entries, 40))
+		if !n.run(20 * second) {
+			t.Fatalf("no verdict: %+v", m.core.Verdict())
+		}
+		m.mend()
+		m.holds(entries)
+	}
+}
+
+// A log of which nothing says where it ended is not mended: the member may have
+// acknowledged more than anybody can know.
+func TestLogWithoutAnEndIsLost(t *testing.T) {
+	entries := run(nil, 20, 2, 1, 300)
+	m := newMember(t, 1, entries, 10, 3)
+	rec := m.log.Recovered()
+	rec.Damage = &storage.Damage{First: 11, Last: 20, Endless: true, Good: []storage.Stretch{{Last: 10, LastSum: entries[9].Sum}}}
+	c := mend.New(0, mend.Config{ID: m.id}, &rec, m.log, []storage.Begin{beginAt(entries, 20)})
+	if v := c.Verdict(); !errors.Is(v.Lost, protocol.ErrCorrupt) || v.Plan != nil {
+		t.Fatalf("got %+v", v)
+	}
+}
+
 // If the header of a later segment says who is active where the log begins,
 // nobody is needed.
 func TestLaterSegmentSaysWhoIsActive(t *testing.T) {

@@ -51,6 +51,7 @@ func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
 		return old.noSpace(err)
 	}
 	m := mending{old: old, begin: r.begin, configuration: r.configurationAtBegin(), plan: plan}
+	m.beheaded = len(r.holes) > 0 && r.holes[0].First <= r.begin.index
 	if err := m.check(); err != nil {
 		return err
 	}
@@ -76,7 +77,9 @@ type mending struct {
 	configuration protocol.ConfigurationAt
 	state         protocol.HardState
 	plan          storage.MendPlan
-	turned        bool
+	// beheaded says that the log may have begun lower than it seems.
+	beheaded bool
+	turned   bool
 }
 
 func badPlan(format string, args ...any) error {
@@ -87,7 +90,7 @@ func badPlan(format string, args ...any) error {
 func (m *mending) check() error {
 	m.state = m.old.state
 	if b := m.plan.Begin; b != nil {
-		if b.Index < m.begin.index {
+		if b.Index < m.begin.index && !m.beheaded {
 			return badPlan("it would begin after %d, it begins after %d", b.Index, m.begin.index)
 		}
 		m.begin, m.configuration = point{b.Index, b.Term, b.Sum}, b.Configuration
