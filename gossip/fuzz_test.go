@@ -11,8 +11,8 @@ import (
 )
 
 // hostile returns a core in the middle of its work.
-func hostile(t *testing.T, role protocol.Role) *bench {
-	b := newBench(t, role, chain(200, 50, "h"), 100, 2, 6, Config{Have: 50 * ms})
+func hostile(t *testing.T, role protocol.Role, mode Mode) *bench {
+	b := newBench(t, role, chain(200, 50, "h"), 100, 2, 10, Config{Have: 50 * ms, Mode: mode})
 	b.cold = 40
 	b.core.Holds(b.now, []Holding{
 		{Index: 90, Sum: b.log[89].Sum, Chunks: 50, Description: []byte("new")},
@@ -31,6 +31,16 @@ func hostile(t *testing.T, role protocol.Role) *bench {
 func (b *bench) soundSwarm(rd Ready, missing map[int]bool) {
 	b.t.Helper()
 	c := b.core
+	for i, m := range c.links.parents {
+		if m.link.in == linkNone || slices.Contains(c.links.parents[:i], m) || i >= 2*linksMax+feedsEach || c.members.get(m.id) != m {
+			b.t.Fatalf("parent %d of %d: %+v", i, len(c.links.parents), m.link)
+		}
+	}
+	for i, m := range c.links.children {
+		if m.link.out == linkNone || slices.Contains(c.links.children[:i], m) || i >= childrenMax*linksMax || c.members.get(m.id) != m {
+			b.t.Fatalf("child %d of %d: %+v", i, len(c.links.children), m.link)
+		}
+	}
 	f := &c.fetching
 	seen := make(map[int]int)
 	for _, n := range slices.Concat(f.todo, f.again) {
@@ -135,7 +145,7 @@ func FuzzStep(f *testing.F) {
 			return
 		}
 		for _, role := range []protocol.Role{protocol.RoleActive, protocol.RolePassive, protocol.RoleNone} {
-			b := hostile(t, role)
+			b := hostile(t, role, Mode(1+wait%2))
 			for range 3 {
 				from := passiveID(int(who % 8))
 				if who >= 128 {
@@ -164,9 +174,9 @@ func FuzzStep(f *testing.F) {
 func TestRandomMessagesNeverPanic(t *testing.T) {
 	h := chain(200, 50, "h")
 	forged := chain(200, 50, "forged")
-	for seed := range uint64(60) {
+	for seed := range uint64(36) {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		b := hostile(t, protocol.Role(seed%3))
+		b := hostile(t, protocol.Role(seed%3), Mode(1+seed/3%2))
 		number := func() uint64 {
 			switch rng.IntN(6) {
 			case 0:
@@ -193,7 +203,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			return passiveID(1 + rng.IntN(7))
 		}
 		message := func() protocol.Message {
-			switch rng.IntN(13) {
+			switch rng.IntN(15) {
 			case 0, 1, 2:
 				src := h
 				if rng.IntN(4) == 0 {
@@ -229,7 +239,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				}
 				return m
 			case 5:
-				w := &protocol.Want{Bytes: number()}
+				w := &protocol.Want{Bytes: number(), Eager: rng.IntN(2) == 0}
 				for range rng.IntN(10) {
 					w.Ranges = append(w.Ranges, protocol.Range{First: index(), Last: index()})
 				}
@@ -238,6 +248,10 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				return &protocol.Busy{RetryAfter: int64(number())}
 			case 7:
 				return &protocol.SumQuestion{Index: index()}
+			case 13:
+				return &protocol.Prune{Index: index()}
+			case 14:
+				return &protocol.Graft{From: index()}
 			case 8:
 				return &protocol.Describe{Above: index()}
 			case 9:

@@ -141,15 +141,17 @@ func (f *failing) Fatalf(string, ...any) {
 func TestReportedAge(t *testing.T) {
 	for _, c := range []struct {
 		name  string
+		mode  Mode
 		loss  float64
 		every time.Duration
 		want  time.Duration
 	}{
-		{"busy", 0, 5 * time.Millisecond, 400 * time.Millisecond},
-		{"busy, loss", 0.05, 5 * time.Millisecond, 400 * time.Millisecond},
-		{"idle", 0, time.Hour, 400 * time.Millisecond},
+		{"flood, busy, loss", Flood, 0.05, 5 * time.Millisecond, 400 * time.Millisecond},
+		{"hybrid, busy", Hybrid, 0, 5 * time.Millisecond, 250 * time.Millisecond},
+		{"hybrid, busy, loss", Hybrid, 0.05, 5 * time.Millisecond, 400 * time.Millisecond},
+		{"hybrid, idle", Hybrid, 0, time.Hour, 250 * time.Millisecond},
 	} {
-		opt := options{seed: 3, actives: 3, passives: 100, loss: c.loss, delay: 500 * time.Microsecond, jitter: 200 * time.Microsecond}
+		opt := options{seed: 3, actives: 3, passives: 100, loss: c.loss, delay: 500 * time.Microsecond, jitter: 200 * time.Microsecond, config: Config{Mode: c.mode}}
 		n := newNetwork(t, opt)
 		next := time.Duration(0)
 		for n.now < 2500*ms {

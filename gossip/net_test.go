@@ -386,7 +386,11 @@ func (n *network) write(count, bytes int) {
 		if i == n.leader {
 			commit()
 		} else {
-			n.after(n.opt.delay+time.Duration(n.rng.Int64N(int64(time.Millisecond))), func() { n.awake(d, commit) })
+			late := n.opt.delay + time.Duration(n.rng.Int64N(int64(time.Millisecond)))
+			if n.opt.zones > 1 && i%n.opt.zones != n.leader%n.opt.zones {
+				late += n.opt.zoneDelay
+			}
+			n.after(late, func() { n.awake(d, commit) })
 		}
 	}
 }
@@ -538,4 +542,20 @@ func TestLateComerCatchesUp(t *testing.T) {
 			t.Errorf("got %d of %d bytes from actives, want at most 5 %%", actives, total)
 		}
 	}
+}
+
+// restart gives a node a new core, as after a crash: it knows its log, and
+// nothing else.
+func (d *node) restart() {
+	var peers []protocol.Peer
+	for _, m := range d.core.members.all {
+		peers = append(peers, m.peer)
+	}
+	now := d.local(d.n.now)
+	cfg := d.core.cfg
+	cfg.Run = protocol.RunID(d.n.rng.Uint64())
+	d.core = New(now, cfg, d)
+	d.core.SetPeers(now, peers)
+	d.told = Progress{}
+	d.turn()
 }

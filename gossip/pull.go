@@ -11,8 +11,10 @@ const (
 	// pullsMax is how many pulls are under way at once, each from another
 	// member.
 	pullsMax = 3
-	// pullBytes is what one pull asks for.
-	pullBytes = 256 << 10
+	// pullBytes is what one pull asks for; of an active no more than
+	// pullActiveBytes, for by then a passive may be known that has the rest,
+	// unless that has not come true for sparingMax pulls in a row.
+	pullBytes, pullActiveBytes, sparingMax = 256 << 10, 32 << 10, 16
 	// graceMin is how long a gap is left to the frames that are still on
 	// their way; two round trips if that is longer, and graceMax at most.
 	graceMin, graceMax = 2 * time.Millisecond, time.Second
@@ -36,6 +38,7 @@ type pulling struct {
 	out         []pull
 	failed      int           // pulls in a row that were not answered
 	rtt         time.Duration // smoothed over all members
+	fromActives int           // pulls in a row from actives
 }
 
 // pull is a WANT that awaits its answer.
@@ -203,12 +206,28 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 	return chosen
 }
 
+// sparing reports whether a member is an active that is to be asked for little,
+// because a passive may soon be known that can give the rest.
+func (c *Core) sparing(m *member) bool {
+	return m.peer.Role == protocol.RoleActive && len(c.members.passives) > 1 && c.pulling.fromActives < sparingMax
+}
+
 // want asks a member for ranges that it holds the first of.
 func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
 	p := &c.pulling
 	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
 	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience)})
-	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: pullBytes, Eager: c.eagerToo(now, m)})
+	bytes := uint64(pullBytes)
+	switch {
+	case m.peer.Role != protocol.RoleActive:
+		p.fromActives = 0
+	case c.sparing(m):
+		bytes = pullActiveBytes
+		fallthrough
+	default:
+		p.fromActives++
+	}
+	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: bytes, Eager: c.eagerToo(now, m)})
 }
 
 // pulled settles what an answer brought. A pull is over when nothing of it is
@@ -231,6 +250,9 @@ func (c *Core) pulled(now protocol.Instant, from protocol.MemberID, r protocol.R
 	rest.remove(r)
 	x.ranges = rest.list
 	if short || len(x.ranges) == 0 {
+		if m := c.members.get(from); short && m != nil && c.sparing(m) {
+			m.skipUntil = max(m.skipUntil, now.Add(c.cfg.Have)) // the rest from others, if there are any
+		}
 		p.out = slices.Delete(p.out, i, i+1)
 		p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
 		c.pull(now)

@@ -34,7 +34,7 @@ const (
 // duplicatesMax is how many duplicates per frame are put up with, by how many
 // parents are wanted: with none of them a parent that is pruned at the first
 // duplicate.
-var duplicatesMax = [...]float64{1: 0, 2: 0.33, 3: 1.2}
+var duplicatesMax = [...]float64{1: 0, 2: 0.28, 3: 1.2}
 
 // arrival is the first copy of a frame.
 type arrival struct {
@@ -78,7 +78,11 @@ func (c *Core) pushLinks(now protocol.Instant, f *protocol.Frame, exclude protoc
 		passed := *f
 		passed.Flags &= protocol.FrameTaint
 		if m.link.out != linkEager {
-			if c.rng.Float64() >= cross {
+			p := cross
+			if m.peer.Zone != c.cfg.Zone {
+				p /= 2 // the way is dear
+			}
+			if c.rng.Float64() >= p {
 				continue
 			}
 			passed.Flags = protocol.FrameTaint | protocol.FrameCross
