@@ -13,12 +13,13 @@ const (
 	afterSend
 	beforeApply
 	afterApply // applied, the replica does not know yet
+	amidCheckpoint
 	boundaries
 )
 
 var boundaryNames = [boundaries]string{
 	"before a write", "in the middle of a write", "between write and sync", "after a sync", "before sending",
-	"in the middle of sending", "after sending", "before applying", "after applying",
+	"in the middle of sending", "after sending", "before applying", "after applying", "in the middle of a checkpoint",
 }
 
 // fuse is a crash that waits for a boundary.

@@ -19,7 +19,7 @@ func newRegistry() (*resources.Registry, error) {
 // newMachine returns the state machine of a run. Its clock is the member's.
 func (m *member) newMachine() *resources.Machine {
 	return resources.NewMachine(resources.Config{
-		Registry: m.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: m.now, RingChanges: 64, RingBytes: 64 << 10,
+		Registry: m.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: m.now, RingChanges: 64, RingBytes: 64 << 10, Track: true,
 	})
 }
 

@@ -52,6 +52,14 @@ const (
 	countTransfersAsked
 	countTransfers
 	countNamedTransfers
+	countCheckpoints
+	countMarksSkipped
+	countHeads
+	countInstalls
+	countInstallsResumed
+	countChunks
+	countResets
+	countFromCheckpoint
 	countWiped
 	countBitsFlipped
 	countMisdirected
@@ -98,6 +106,8 @@ var tallyNames = [tallies]string{
 	countJoint: "joint configurations", countChangesAsked: "changes of seats asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
 	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away",
 	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countNamedTransfers: "transfers to a named heir",
+	countCheckpoints: "checkpoints taken", countMarksSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
+	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
 	countRestored: "directories put back", countRestoredFound: "restored directories refused", countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again",
 	countSlowSyncs: "slow syncs", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks",

@@ -44,15 +44,6 @@ func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) 
 	return wal.Init(d.fs, directory, wal.Identity{Cluster: clusterID, Member: m.id, Name: m.name}, first, d.options)
 }
 
-// open opens the log. With a limit on what it may do, the machine stops in the
-// middle of it.
-func (d *disk) open(steps int) (*wal.Log, error) {
-	d.fs.StopAfter(steps)
-	log, err := wal.Open(d.fs, directory, d.options)
-	d.fs.StopAfter(-1)
-	return log, err
-}
-
 // torn counts the torn records that an opening will drop.
 func (d *disk) torn() int {
 	report, err := wal.Inspect(d.fs, directory, nil)

@@ -21,13 +21,21 @@ func (m *member) serve() {
 	}
 	m.applies = append(m.applies, fx.Apply...)
 	for i := range fx.Apply {
-		m.learns(fx.Apply[i].Entries)
+		if len(fx.Apply[i].Entries) > 0 {
+			m.learns(fx.Apply[i].Entries)
+		}
 	}
 	if !m.startApply() {
 		return
 	}
 	for _, read := range fx.ReadLog {
 		m.later(m.readTime(), func() { m.readLog(read) })
+	}
+	for i := range fx.Install {
+		m.do(func() { m.installStep(&fx.Install[i]) })
+	}
+	for _, x := range fx.ReadChunk {
+		m.later(m.readTime(), func() { m.readChunk(x) })
 	}
 	for _, a := range fx.Answers {
 		m.answer(a.Request, a.Result)
@@ -45,6 +53,11 @@ func (m *member) serve() {
 func (m *member) persist(p *replica.Persist) bool {
 	if !m.survives(beforeWrite) {
 		return false
+	}
+	if p.Drop != 0 || p.Reset != nil {
+		m.writes++
+		m.writing = true
+		return m.otherwise(p)
 	}
 	if m.s.trace.on() {
 		m.s.trace.tell(m, colorPlain, "%s", m.describeWrite(&p.Write))

@@ -117,7 +117,7 @@ func (s *simulation) strikeWipe(m *member) {
 // arm lets a member die at one of the next boundaries of a kind.
 func (s *simulation) arm(m *member, power bool) {
 	r := s.random.faults
-	at, skip := boundary(r.IntN(int(boundaries))), r.IntN(4)
+	at, skip := min(boundary(r.IntN(int(boundaries)+3)), boundaries-1), r.IntN(4) // the last one is passed rarely
 	if m.up() && !m.fuse.armed {
 		m.fuse = fuse{armed: true, at: at, power: power, skip: skip}
 	}
@@ -292,6 +292,9 @@ func (s *simulation) crash(m *member, power bool, why string) {
 	m.power = power
 	m.stop()
 	m.disk.crash(power)
+	if power {
+		m.boots++
+	}
 	r := s.random.faults
 	down := between(r, 20*time.Millisecond, 500*time.Millisecond)
 	if chance(r, 0.4) {

@@ -21,7 +21,7 @@ func calmCluster(t *testing.T, seed uint64, o Options) *simulation {
 	s := newSimulation(seed, o)
 	s.plan.weights, s.plan.moves = [faults]int{faultHeal: 1}, 0
 	s.plan.lease, s.plan.wild, s.plan.slow, s.plan.openings = 0, false, 0, 0
-	s.operator.every = 0
+	s.operator.every, s.plan.eligible = 0, 0
 	if err := s.setUp(); err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,10 @@ type member struct {
 	log    shadows       // what the checkers know of its log
 	role   protocol.Role // that it last announced
 	starts uint64
-	power  bool // the last run ended with a power cut
-	half   bool // and in the middle of a write
-	torn   bool // that the fuse ends with a power cut
+	boots  uint64 // of the machine: power cuts and new disks
+	power  bool   // the last run ended with a power cut
+	half   bool   // and in the middle of a write
+	torn   bool   // that the fuse ends with a power cut
 	// generation counts the disks that were lost. hurt says that the one there
 	// is damaged: the member counts as lost.
 	generation int
@@ -43,28 +44,32 @@ type member struct {
 	// is what it had on disk before an old copy was put back; nil: none was.
 	damaged, losing, full bool
 	restored              *shadow
+	// unsure says that the process died while it made its log begin after a
+	// checkpoint, at a start.
+	unsure bool
 	// knew is which configurations its log held when the process ended.
 	knew []protocol.ConfigurationAt
 
 	// What follows belongs to one run of the process.
-	run     uint64 // of callbacks, to tell those of earlier runs
-	replica *replica.Replica
-	wal     *wal.Log
-	writes  uint64 // begun in this run
-	writing bool   // one is under way
-	machine *resources.Machine
-	applies []replica.Apply
-	applied protocol.Index // by the machine of this run
-	digest  resources.Digest
-	busy    bool // the state machine is at work
-	asked   map[uint64]asked
-	next    uint64 // request
-	wake    Time   // of the tick that is scheduled; 0: none
-	fuse    fuse
-	seen    []bool // which members it takes to be alive
-	told    []protocol.Peer
-	leader  protocol.Term // newest term that it was seen to lead
-	runID   protocol.RunID
+	run         uint64 // of callbacks, to tell those of earlier runs
+	replica     *replica.Replica
+	wal         *wal.Log
+	writes      uint64 // begun in this run
+	writing     bool   // one is under way
+	machine     *resources.Machine
+	applies     []replica.Apply
+	applied     protocol.Index // by the machine of this run
+	checkpoints checkpoints
+	digest      resources.Digest
+	busy        bool // the state machine is at work
+	asked       map[uint64]asked
+	next        uint64 // request
+	wake        Time   // of the tick that is scheduled; 0: none
+	fuse        fuse
+	seen        []bool // which members it takes to be alive
+	told        []protocol.Peer
+	leader      protocol.Term // newest term that it was seen to lead
+	runID       protocol.RunID
 	// sightings and welcome are what it remembers of the others' directories,
 	// and which of their runs it has talked to.
 	sightings replica.Sightings
@@ -156,7 +161,8 @@ func (m *member) boot() error {
 	if m.s.opensBadly(m) {
 		steps = m.s.random.faults.IntN(40)
 	}
-	log, err := m.disk.open(steps)
+	m.applied = 0
+	rec, restored, err := m.open(steps)
 	if m.disk.stopped() {
 		m.s.crashOpening(m)
 		return nil
@@ -168,40 +174,62 @@ func (m *member) boot() error {
 		m.disk.crash(false)
 		return nil
 	}
-	var rec storage.Recovered
-	if err == nil {
-		rec = log.Recovered()
+	var broken *Violation
+	if errors.As(err, &broken) {
+		return err
 	}
 	if m.damaged && !m.opensDamaged(&rec, err) {
 		m.disk.crash(false)
 		return nil
 	}
 	if err != nil {
-		return violated(RuleDurable, "%s cannot open its log: %v", m.name, err)
+		return violated(RuleDurable, "%s cannot open what it has on disk: %v", m.name, err)
 	}
 	m.starts++
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
-	if err := m.recovered(&rec); err != nil {
-		return err
-	}
-	m.wal = log
-	m.machine = m.newMachine()
-	m.applies, m.applied, m.busy = nil, 0, false
+	m.applies, m.busy = nil, false
 	m.writes, m.writing = 0, false
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
 	m.sightings, m.welcome = replica.Sightings{}, map[protocol.RunID]bool{}
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
-	m.replica, err = replica.New(m.now(), m.config(), rec, replica.Restored{})
+	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
-	m.s.trace.tell(m, colorPlain, "starts: t%d, log to %d, commit %d", rec.State.Term, rec.Shape.LastIndex(), rec.State.Commit)
+	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.Shape.FirstIndex(), rec.Shape.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
 	m.later(standingEvery, m.stand)
 	m.serve()
 	return nil
+}
+
+// open opens log and checkpoints and joins them to a state machine. With a limit
+// on the steps the machine may stop in the middle of it.
+func (m *member) open(steps int) (storage.Recovered, replica.Restored, error) {
+	m.disk.fs.StopAfter(steps)
+	defer func() {
+		if !m.disk.stopped() {
+			m.disk.fs.StopAfter(-1)
+		}
+	}()
+	log, err := wal.Open(m.disk.fs, directory, m.disk.options)
+	if err != nil {
+		return storage.Recovered{}, replica.Restored{}, err
+	}
+	rec := log.Recovered()
+	if rec.Damage != nil && m.damaged {
+		return rec, replica.Restored{}, nil
+	}
+	if err := m.openStore(); err != nil {
+		return rec, replica.Restored{}, err
+	}
+	if err := m.recovered(&rec); err != nil {
+		return rec, replica.Restored{}, err
+	}
+	m.wal = log
+	return m.startFrom()
 }
 
 func (m *member) config() replica.Config {
@@ -213,8 +241,9 @@ func (m *member) config() replica.Config {
 			Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat,
 			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
 		},
-		Gossip: gossip.Config{Have: m.s.plan.have},
-		Policy: true,
+		Gossip:          gossip.Config{Have: m.s.plan.have},
+		Policy:          true,
+		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
 	}
 }
 
@@ -223,8 +252,13 @@ func (m *member) recovered(rec *storage.Recovered) error {
 	if rec.Damage != nil {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
 	}
-	if m.starts == 1 {
+	if m.starts == 0 {
 		return m.log.adopt(m.s.ledger, m.number, rec)
+	}
+	if p := &rec.Shape; m.unsure && p.PrevIndex > 0 && m.log.written.sumAt(p.PrevIndex) != p.PrevSum {
+		if err := m.log.reset(m.s.ledger, &storage.Begin{Index: p.PrevIndex, Term: p.PrevTerm, Sum: p.PrevSum}, rec.State); err != nil {
+			return err
+		}
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
 	defer func() { m.half = false }()
@@ -282,7 +316,7 @@ func (m *member) stop() {
 		m.knew = m.inForce()
 	}
 	m.run++
-	m.replica, m.machine, m.wal = nil, nil, nil
+	m.replica, m.machine, m.wal, m.checkpoints = nil, nil, nil, checkpoints{}
 	m.asked, m.asleep, m.applies, m.paused = nil, nil, nil, false
 	m.s.network.forget(m)
 }

@@ -87,6 +87,13 @@ func (m *member) knows(commit protocol.Index) {
 		return
 	}
 	before := m.s.ledger.frontier()
+	if shape.PrevIndex > m.log.commit { // it has that from a checkpoint
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, shape.PrevIndex, shape.PrevTerm, shape.PrevSum); err != nil {
+			m.s.fail(err)
+			return
+		}
+		m.log.commit = shape.PrevIndex
+	}
 	for i := m.log.commit + 1; i <= commit; i++ {
 		t, _ := shape.TermAt(i)
 		if err := m.s.ledger.commits(m.s.schedule.now, m.number, i, t, m.sumAt(i)); err != nil {
@@ -133,9 +140,16 @@ func (m *member) learns(entries []protocol.Entry) {
 // apply runs the oldest batch through the state machine, entry by entry, so
 // that digests are compared at every index.
 func (m *member) apply() {
-	batch := m.applies[0].Entries
+	work := &m.applies[0]
+	batch := work.Entries
 	m.applies = m.applies[1:]
 	m.busy = false
+	if work.Adopt != 0 {
+		if err := m.adopt(work.Adopt); err != nil {
+			m.s.fail(err)
+			return
+		}
+	}
 	results := make([]protocol.Result, 0, len(batch))
 	for i := range batch {
 		e := &batch[i]
@@ -157,12 +171,20 @@ func (m *member) apply() {
 			return
 		}
 	}
+	if work.Take != nil {
+		m.take(*work.Take)
+	}
+	stats := m.machine.Stats()
+	m.digest = stats.Digest
 	m.s.counts.add(countApplied, uint64(len(batch)))
 	m.s.trace.note(markApply, m.number, uint64(m.applied), 0)
 	if !m.survives(afterApply) {
 		return
 	}
-	m.replica.Applied(m.now(), replica.Applied{Last: m.applied, Results: results, NextDeadline: m.machine.NextDeadline()})
+	m.replica.Applied(m.now(), replica.Applied{
+		Last: m.applied, Results: results, NextDeadline: m.machine.NextDeadline(),
+		Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
+	})
 	m.serve()
 }
 

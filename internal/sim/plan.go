@@ -44,9 +44,12 @@ type plan struct {
 	// moves is the mean time between two changes of seats by hand; 0: none.
 	// eligible is the share of passives that wish to be active. segment is
 	// the size of the logs' segments.
-	moves    time.Duration
-	segment  int64
-	eligible float64
+	moves   time.Duration
+	segment int64
+	// checkpoint is how many bytes of log there are between two checkpoints,
+	// retain how many applied entries stay when the head is given up.
+	checkpoint, retain int
+	eligible           float64
 	// lease is that of the configuration; wild says that clocks run at half
 	// speed to double speed. Never both.
 	lease time.Duration
@@ -130,6 +133,7 @@ func (p *plan) knobs(r *rand.Rand) {
 		p.appendBytes, p.inflight = 200+r.IntN(600), 1+r.IntN(3)
 	}
 	p.moves, p.segment = 20*time.Second, segmentBytes<<r.IntN(2)
+	p.checkpoint, p.retain = 2<<10<<r.IntN(6), 1+r.IntN(40)
 	switch draw := r.Float64(); {
 	case draw < 0.3:
 		p.lease = p.election

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -85,9 +86,25 @@ func (d *disk) files() (names []string, sizes []int64, err error) {
 	return names, sizes, walk(directory)
 }
 
+// segments returns the files of the log, mostly, and else all files.
+func (d *disk) segments() (names []string, sizes []int64, err error) {
+	names, sizes, err = d.files()
+	if err != nil || chance(d.random, 0.2) {
+		return names, sizes, err
+	}
+	var logs []string
+	var bytes []int64
+	for i, name := range names {
+		if strings.HasSuffix(name, ".wal") {
+			logs, bytes = append(logs, name), append(bytes, sizes[i])
+		}
+	}
+	return logs, bytes, nil
+}
+
 // flip flips one bit of one file.
 func (d *disk) flip() error {
-	names, sizes, err := d.files()
+	names, sizes, err := d.segments()
 	if err != nil {
 		return err
 	}
@@ -112,7 +129,7 @@ func (d *disk) flip() error {
 
 // misdirect lets a page of one place land in another one.
 func (d *disk) misdirect() error {
-	names, sizes, err := d.files()
+	names, sizes, err := d.segments()
 	if err != nil {
 		return err
 	}

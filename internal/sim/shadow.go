@@ -35,11 +35,16 @@ type line struct {
 	state    protocol.HardState
 	truncate bool
 	after    protocol.Index
+	whole    bool // the log begins anew: terms and sums are all of it
 	terms    []protocol.Term
 	sums     []protocol.LogSum
 }
 
 func (s *shadow) write(w *line) {
+	if w.whole {
+		s.truncate(0)
+		s.terms, s.sums = nil, nil
+	}
 	if w.truncate {
 		s.truncate(w.after)
 	}
@@ -182,6 +187,7 @@ func (m *shadows) synced() {
 // adopt takes over what the first opening of a directory found. What a founder
 // begins with is committed.
 func (m *shadows) adopt(l *ledger, member int, rec *storage.Recovered) error {
+	m.durable = shadow{}
 	for i := range rec.Tail {
 		if e := &rec.Tail[i]; e.Index <= rec.State.Commit {
 			if err := l.commits(0, member, e.Index, e.Term, e.Sum); err != nil {
