@@ -34,4 +34,13 @@
 //
 // The owner holds the lock of the member's directory; this package takes none
 // besides Badger's own.
+//
+// # Cost
+//
+// An incremental checkpoint of no changes costs a few milliseconds: the pointer
+// with the sums of all chunks, and two syncs of the directory. Badger keeps each
+// of its tables open: by its sizing of tables about 150 files for 1 GB and 800
+// for 10 or 20 GB, for each store; there are two after a full checkpoint or an
+// install, and one more for each that is pinned. Go raises the soft limit of
+// open files to the hard one; that should be 4096 at least.
 package checkpoint
