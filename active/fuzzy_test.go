@@ -174,13 +174,13 @@ func (v *voyage) succession() {
 	v.lead(30 * time.Second)
 	on := v.load(50*time.Millisecond, 2)
 	for range 3 {
-		l := v.lead(30 * time.Second)
+		v.lead(30 * time.Second)
 		v.sail(3 * time.Second)
 		leaders := v.leaders
 		v.sail(4 * time.Second)
 		invariant.Check(v.leaders == leaders, "a leader that works was deposed by late votes")
 		// Those who are quick are a bare majority, so nobody may stay away.
-		l = v.lead(30 * time.Second)
+		l := v.lead(30 * time.Second)
 		v.stop(l, 100*time.Millisecond)
 		v.sail(200 * time.Millisecond)
 	}
@@ -339,7 +339,7 @@ func TestFuzzyRemovePartitioned(t *testing.T) {
 			v.sail(LAN.Election + 50*time.Millisecond)
 		}
 		v.sail(3 * time.Second)
-		l = v.lead(3 * time.Second)
+		v.lead(3 * time.Second)
 		v.without(victim.name)
 		v.sail(3 * time.Second)
 		l = v.lead(3 * time.Second)

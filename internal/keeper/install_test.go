@@ -76,7 +76,6 @@ func TestInstallResumesAfterARestart(t *testing.T) {
 	all := history(22, 1500, 1)
 	from := source(t, all)
 	d := from.store.Kept()[0]
-	all = all[:d.Index]
 	d = wide(t, from, d)
 	for _, k := range []kind{flat, badger} {
 		t.Run(string(k), func(t *testing.T) {

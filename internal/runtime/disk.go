@@ -69,7 +69,7 @@ func (m *Member) persist(p *replica.Persist) error {
 		write = func() error { return m.log.Reset(*p.Reset, p.Write.State) }
 	}
 	if len(p.Entries) > 0 {
-		m.guard.look(m)
+		m.guard.wrote(m, protocol.RawSize(p.Entries))
 	}
 	err := write()
 	for errors.Is(err, protocol.ErrNoSpace) {
