@@ -12,9 +12,16 @@ const outgoingBit = 4
 // EntryConfiguration. The configuration must be valid (see Validate).
 func EncodeConfiguration(c Configuration) []byte { return AppendConfiguration(nil, c) }
 
-// AppendConfiguration appends what EncodeConfiguration returns.
+// AppendConfiguration appends what EncodeConfiguration returns. What the policy
+// goes by stands at the end, and only if somebody has changed it: logs from
+// before there was such a thing stay what they were, byte for byte.
 func AppendConfiguration(dst []byte, c Configuration) []byte {
-	dst = appendArray(dst, 3)
+	set := c.Autopilot != Autopilot{}
+	if set {
+		dst = appendArray(dst, 4)
+	} else {
+		dst = appendArray(dst, 3)
+	}
 	dst = appendUint(dst, uint64(c.Target))
 	dst = appendUint(dst, uint64(c.Lease))
 	dst = appendArray(dst, len(c.Members))
@@ -30,6 +37,9 @@ func AppendConfiguration(dst []byte, c Configuration) []byte {
 		}
 		dst = appendUint(dst, seat)
 	}
+	if set {
+		dst = c.Autopilot.append(dst)
+	}
 	return dst
 }
 
@@ -42,7 +52,10 @@ func DecodeConfiguration(src []byte) (Configuration, error) {
 }
 
 func (r *reader) configuration() (c Configuration) {
-	r.array(3)
+	parts := r.arrayTo(4, 1)
+	if parts < 3 {
+		r.fail("a configuration of fewer than three parts")
+	}
 	c.Target = int(r.uintTo(ActivesMax))
 	c.Lease = time.Duration(r.uintTo(uint64(LeaseMax)))
 	n := r.arrayTo(ActivesMax, memberBytesMin)
@@ -53,6 +66,11 @@ func (r *reader) configuration() (c Configuration) {
 		seat := r.uintTo(uint64(SeatVoter) | outgoingBit)
 		m.Seat, m.Outgoing = Seat(seat&^outgoingBit), seat&outgoingBit != 0
 		c.Members = append(c.Members, m)
+	}
+	if parts == 4 {
+		if c.Autopilot = r.autopilot(); c.Autopilot == (Autopilot{}) {
+			r.fail("settings of the policy that say nothing")
+		}
 	}
 	if r.err == nil {
 		if err := c.Validate(); err != nil {

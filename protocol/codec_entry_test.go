@@ -225,6 +225,8 @@ func FuzzDecodeConfiguration(f *testing.F) {
 	_, to, joint := replacement()
 	f.Add(EncodeConfiguration(to))
 	f.Add(EncodeConfiguration(joint))
+	c.Autopilot = Autopilot{Off: true, FailedAfter: time.Minute, Floor: 3}
+	f.Add(EncodeConfiguration(c))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := DecodeConfiguration(src)
 		if err != nil {

@@ -89,6 +89,8 @@ type Configuration struct {
 	// lease reads off. Not over the shortest election timeout of any member,
 	// or elections take longer.
 	Lease time.Duration
+	// Autopilot is what the policy goes by.
+	Autopilot Autopilot
 }
 
 // Find returns the line of a member.
@@ -185,7 +187,7 @@ func (c Configuration) Without(id MemberID) Configuration {
 
 // Equal reports whether both say the same.
 func (c Configuration) Equal(d Configuration) bool {
-	return c.Target == d.Target && c.Lease == d.Lease && slices.Equal(c.Members, d.Members)
+	return c.Target == d.Target && c.Lease == d.Lease && c.Autopilot == d.Autopilot && slices.Equal(c.Members, d.Members)
 }
 
 // Validate reports the first violated invariant.
@@ -198,6 +200,9 @@ func (c Configuration) Validate() error {
 	}
 	if c.Lease < 0 || c.Lease > LeaseMax {
 		return fmt.Errorf("the lease of a configuration is between 0 and %v, this one's is %v", LeaseMax, c.Lease)
+	}
+	if err := c.Autopilot.validate(); err != nil {
+		return err
 	}
 	voters := 0
 	for i, m := range c.Members {

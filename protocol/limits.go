@@ -42,6 +42,11 @@ const (
 	// LeaseMax limits the lease of a configuration: for so long nobody may be
 	// elected after a leader died.
 	LeaseMax = time.Minute
+	// AutopilotFailedMin is the shortest time after which a policy may take a
+	// voter for failed: below it every pause would cost a seat.
+	// AutopilotTimeMax limits all its times.
+	AutopilotFailedMin = time.Second
+	AutopilotTimeMax   = 7 * 24 * time.Hour
 	// HolesMax and RangesMax limit the holes of a HAVE and the ranges of a
 	// WANT.
 	HolesMax  = 8

@@ -1,0 +1,82 @@
+package protocol
+
+import (
+	"fmt"
+	"time"
+)
+
+// Autopilot is what the policy goes by that decides who is active. It is part
+// of the configuration, so that every leader goes by the same. The zero value
+// is a policy that is switched on and has its defaults.
+type Autopilot struct {
+	// Off switches the policy off: seats change by hand only.
+	Off bool
+	// Stable is how long a member must have been alive, and the same, before
+	// the policy gives it a seat or believes that it wants none any more; 0:
+	// the policy's default. Whole nanoseconds, at most AutopilotTimeMax.
+	Stable time.Duration
+	// FailedAfter is how long a voter must have failed before its seat goes to
+	// another member; 0: the policy's default. At least AutopilotFailedMin, at
+	// most AutopilotTimeMax.
+	FailedAfter time.Duration
+	// Floor is how many voters the policy leaves and aims at at least, whatever
+	// the target says; 0: the target alone counts. Whoever changes seats by
+	// hand may go below it.
+	Floor int
+}
+
+// validate reports the first value that is out of its limits.
+func (a Autopilot) validate() error {
+	switch {
+	case a.Stable < 0 || a.Stable > AutopilotTimeMax:
+		return fmt.Errorf("a member is stable after a time between 0 and %v, not %v", AutopilotTimeMax, a.Stable)
+	case a.FailedAfter != 0 && (a.FailedAfter < AutopilotFailedMin || a.FailedAfter > AutopilotTimeMax):
+		return fmt.Errorf("a voter has failed after a time between %v and %v, not %v", AutopilotFailedMin, AutopilotTimeMax, a.FailedAfter)
+	case a.Floor < 0 || a.Floor > ActivesMax:
+		return fmt.Errorf("the floor is between 0 and %d voters, not %d", ActivesMax, a.Floor)
+	}
+	return nil
+}
+
+// AutopilotReport is what a leader says of its policy.
+type AutopilotReport struct {
+	// Configuration is in force, with what the policy goes by. A change must be
+	// meant for its version.
+	Configuration ConfigurationAt
+	// Leader is the name of the member that says this, if it has one.
+	Leader string
+	// Word is what the policy said last: what it does, or why it does nothing.
+	Word string
+}
+
+// append writes a policy's settings.
+func (a Autopilot) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendBool(dst, a.Off)
+	dst = appendUint(dst, uint64(a.Stable))
+	dst = appendUint(dst, uint64(a.FailedAfter))
+	return appendUint(dst, uint64(a.Floor))
+}
+
+func (r *reader) autopilot() (a Autopilot) {
+	r.array(4)
+	a.Off = r.bool()
+	a.Stable, a.FailedAfter = time.Duration(r.uintTo(uint64(AutopilotTimeMax))), time.Duration(r.uintTo(uint64(AutopilotTimeMax)))
+	a.Floor = int(r.uintTo(ActivesMax))
+	return a
+}
+
+func (p *AutopilotReport) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(p.Configuration.Index))
+	dst = AppendConfiguration(dst, p.Configuration.Configuration)
+	dst = appendString(dst, p.Leader)
+	return appendText(dst, p.Word)
+}
+
+func (r *reader) autopilotReport() *AutopilotReport {
+	r.array(4)
+	return &AutopilotReport{
+		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, Leader: r.name(), Word: r.text(),
+	}
+}
