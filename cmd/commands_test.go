@@ -265,6 +265,12 @@ func TestSimEndsWithOneLine(t *testing.T) {
 	if !strings.Contains(film, "leader") || !bytes.HasSuffix([]byte(film), []byte("\n")) {
 		t.Errorf("a film without a leader: %.200q", film)
 	}
+	if strings.Contains(film, "▶") || strings.Contains(film, "\x1b") {
+		t.Errorf("a film with arrows that nobody asked for, or with colours in a file: %.200q", film)
+	}
+	if arrows := works(t, "", "sim", "--seed", "1", "--for", "2s", "--messages"); !strings.Contains(arrows, "▶") {
+		t.Errorf("a film of messages without arrows: %.200q", arrows)
+	}
 	fails(t, exitUsage, "say one of both", "sim", "--seed", "1", "--from", "1")
 	fails(t, exitUsage, "there are calm", "sim", "--profile", "sunny")
 }

@@ -140,15 +140,19 @@ func (k tally) name() string {
 
 // minimum returns how often a kind must occur in a thousand seeds.
 func (k tally) minimum() uint64 {
-	if k == countElections {
+	switch k {
+	case countElections:
 		return 2000
+	case countPausedLeaders, countReadsAfterPause:
+		return 500
 	}
 	return 100
 }
 
 // Missing names the kinds of which a number of seeds had too few, in
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
-// elections, and 100 of every other kind.
+// elections, 500 leaders that stood still and as many reads at them, and 100 of
+// every other kind.
 func (c *Counts) Missing(seeds int) []string {
 	var list []string
 	for k := range tallies {
