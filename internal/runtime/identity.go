@@ -21,26 +21,61 @@ func (m *Member) standing() *protocol.Standing {
 	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
 }
 
-// sightings is replica.Sightings for many goroutines.
+// sightings is replica.Sightings for many goroutines, and for more than one run:
+// what it remembers it can write down.
 type sightings struct {
 	mu   sync.Mutex
 	seen replica.Sightings
+	// last is what was heard of each, and heard counts that. What of it is not
+	// in the file is fresh, a start that was not known, or merely changed, a log
+	// that has grown.
+	last           map[protocol.MemberID]sighting
+	heard          uint64
+	fresh, changed bool
+	written        protocol.Instant // when the file was
 }
 
-func newSightings() *sightings { return &sightings{} }
+// sighting is what a member has said of its directory, and when.
+type sighting struct {
+	starts   uint64
+	run      protocol.RunID
+	sequence protocol.Sequence
+	heard    uint64
+}
+
+func newSightings() *sightings { return &sightings{last: map[protocol.MemberID]sighting{}} }
+
+// note remembers what s.seen has just taken. The lock is held.
+func (s *sightings) note(id protocol.MemberID, starts uint64, run protocol.RunID, sequence protocol.Sequence) {
+	last := s.last[id]
+	same := last.starts == starts && last.run == run
+	if same {
+		sequence = max(sequence, last.sequence)
+	}
+	s.heard++
+	s.fresh, s.changed = s.fresh || !same, s.changed || sequence > last.sequence
+	s.last[id] = sighting{starts, run, sequence, s.heard}
+}
 
 // hears remembers what a member says of its directory while it runs.
 func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Hears(from, m)
+	if last, known := s.last[from]; known && last.starts == m.Starts && last.run == m.Run {
+		s.note(from, m.Starts, m.Run, m.Sequence)
+	}
 }
 
 // check refuses a member whose directory has gone back.
 func (s *sightings) check(peer protocol.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen.Check(peer)
+	err := s.seen.Check(peer)
+	if err == nil {
+		s.note(peer.Member, peer.Starts, peer.Run, peer.Sequence)
+	}
+	return err
 }
 
 // olderPeer is our own refusal of another member, as opposed to its refusal of

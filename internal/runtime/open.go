@@ -70,6 +70,9 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openDirectory(ctx); err != nil {
 		return err
 	}
+	if err := m.recallSightings(); err != nil {
+		return err
+	}
 	if err := m.openCheckpoints(); err != nil {
 		return err
 	}
@@ -263,6 +266,7 @@ func (m *Member) keepJoined() {
 	var remembered []string
 	for {
 		remembered = m.remember(remembered)
+		m.noteSightings()
 		m.guard.look(m)
 		m.mailbox.put(func(in *mail) {
 			in.calls = append(in.calls, func() { m.transport.tell(m.standing()) })
