@@ -79,12 +79,14 @@ type Config struct {
 	// Zone is where the member is, for placement. Default "": nowhere.
 	Zone string
 
-	// GossipMode is how entries reach passives. Default: "flood", the only
-	// one so far.
+	// GossipMode is how entries reach passives. "hybrid", the default, grows a
+	// tree of links: about one copy per member. "flood" sends to random
+	// members: about three copies, and nothing to grow first. All members of a
+	// cluster should have the same.
 	GossipMode string
-	// GossipFanout is how many random members a new frame goes to, each with
-	// GossipProbability. More costs bandwidth; less costs time, never data.
-	// Defaults: 4 and 0.75.
+	// GossipFanout is how many random members a new frame goes to in the mode
+	// "flood", each with GossipProbability. More costs bandwidth; less costs
+	// time, never data. Defaults: 4 and 0.75.
 	GossipFanout      int
 	GossipProbability float64
 
@@ -126,7 +128,7 @@ func (c Config) withDefaults() Config {
 		c.Actives = ActivesDefault
 	}
 	if c.GossipMode == "" {
-		c.GossipMode = "flood"
+		c.GossipMode = "hybrid"
 	}
 	if c.GossipFanout == 0 {
 		c.GossipFanout = GossipFanoutDefault
@@ -211,10 +213,8 @@ func (c Config) checkAdvertise() error {
 
 func (c Config) checkGossip() error {
 	switch {
-	case c.GossipMode == "hybrid":
-		return errors.New("the GossipMode hybrid is not there yet: use flood")
-	case c.GossipMode != "flood":
-		return fmt.Errorf("GossipMode is flood, not %q", c.GossipMode)
+	case c.GossipMode != "hybrid" && c.GossipMode != "flood":
+		return fmt.Errorf("GossipMode is hybrid or flood, not %q", c.GossipMode)
 	case c.GossipFanout < 1 || c.GossipFanout > 64:
 		return fmt.Errorf("GossipFanout is %d, not between 1 and 64", c.GossipFanout)
 	case c.GossipProbability < 0 || c.GossipProbability > 1:

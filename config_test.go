@@ -39,7 +39,7 @@ func TestConfigDefaultsAreEnough(t *testing.T) {
 	}
 	for what, cfg := range map[string]starling.Config{
 		"neither directory, bootstrap nor join": {Name: "a"},
-		"hybrid gossip":                         {Name: "a", Dir: "d", GossipMode: "hybrid"},
+		"a gossip mode that is not there":       {Name: "a", Dir: "d", GossipMode: "carrier-pigeon"},
 		"no address to advertise":               {Name: "a", Dir: "d", Bind: ":7600", Insecure: true},
 	} {
 		if err := cfg.Validate(); !errors.Is(err, starling.ErrInvalid) {

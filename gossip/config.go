@@ -28,7 +28,7 @@ type Config struct {
 	Run protocol.RunID
 	// Seed decides every random choice, together with Run.
 	Seed uint64
-	Mode Mode // default Flood
+	Mode Mode // default Hybrid
 	// Zone is where this member is. Checkpoints come from members of the same
 	// zone, as long as there are any, and six links in seven stay in it.
 	Zone string
@@ -78,7 +78,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.Mode == 0 {
-		c.Mode = Flood
+		c.Mode = Hybrid
 	}
 	if c.Fanout == 0 {
 		c.Fanout = 4

@@ -66,6 +66,9 @@ func passiveID(i int) protocol.MemberID { return protocol.MemberID{2, byte(i)} }
 func newBench(t *testing.T, role protocol.Role, log []protocol.Entry, tip protocol.Index, actives, passives int, cfg Config) *bench {
 	b := &bench{t: t, now: 5000, log: log, tip: tip, role: role}
 	cfg.ID, cfg.Seed = self, 42
+	if cfg.Mode == 0 {
+		cfg.Mode = Flood // links are not what most tests are about
+	}
 	if cfg.Have == 0 {
 		cfg.Have = time.Hour // out of the way
 	}

@@ -477,6 +477,7 @@ func TestEveryPassiveGetsAll(t *testing.T) {
 		bytes    int
 	}{
 		{"healthy", 20, options{}, 10 * time.Millisecond, 1, 200},
+		{"flood", 20, options{loss: 0.05, duplicate: 0.1, jitter: time.Millisecond, config: Config{Mode: Flood}}, 10 * time.Millisecond, 1, 200},
 		{"two passives", 2, options{loss: 0.05}, 10 * time.Millisecond, 1, 200},
 		{"loss", 50, options{loss: 0.2, duplicate: 0.1}, 10 * time.Millisecond, 1, 200},
 		{"reordered", 50, options{loss: 0.05, duplicate: 0.1, jitter: 20 * time.Millisecond}, 5 * time.Millisecond, 1, 200},

@@ -259,17 +259,26 @@ func (c *Core) reckonShares(now protocol.Instant) {
 	t.share += (float64(t.holes)/total - t.share) / 2
 	t.copies += (float64(t.duplicates)/total - t.copies) / 2
 	t.fresh, t.duplicates, t.holes = 0, 0, 0
-	switch {
-	case t.share > thirdParent:
-		t.wanted = 3
-	case t.share > secondParent:
-		t.wanted = 2
-	default:
-		t.wanted = 1
-	}
+	t.wanted = parentsWanted(t.wanted, t.share)
 	if c.eagerParents() < t.wanted && t.copies <= duplicatesMax[t.wanted] {
 		c.graftOne(now)
 	}
+}
+
+// parentsWanted returns how many parents are wanted for a share that did not
+// come by itself. A parent is given up only at a quarter of the share that asked
+// for it: it is because of it that the share is low.
+func parentsWanted(now int, share float64) int {
+	limit := func(share float64) int {
+		switch {
+		case share > thirdParent:
+			return 3
+		case share > secondParent:
+			return 2
+		}
+		return 1
+	}
+	return min(max(now, limit(share)), limit(4*share))
 }
 
 // holed counts what the grace did not bring, up to an index: a hole grafts a

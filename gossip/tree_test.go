@@ -20,6 +20,21 @@ func TestDegreeAndHops(t *testing.T) {
 	}
 }
 
+func TestParentsWanted(t *testing.T) {
+	for _, c := range []struct {
+		now   int
+		share float64
+		want  int
+	}{
+		{1, 0, 1}, {1, 0.009, 1}, {1, 0.011, 2}, {1, 0.16, 3}, {2, 0.009, 2}, {2, 0.002, 1}, {2, 0.1, 2}, {2, 0.16, 3},
+		{3, 0.1, 3}, {3, 0.03, 2}, {3, 0.001, 1},
+	} {
+		if got := parentsWanted(c.now, c.share); got != c.want {
+			t.Errorf("%d parents, %.3f missing: got %d wanted, want %d", c.now, c.share, got, c.want)
+		}
+	}
+}
+
 // treeBench is a passive in hybrid mode with links to four passives, all eager.
 // The history goes on for long; the member is at index 10.
 func treeBench(t *testing.T) (b *bench, parents []protocol.MemberID, h []protocol.Entry) {

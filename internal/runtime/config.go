@@ -43,8 +43,8 @@ type Config struct {
 	Zone    string
 	// Insecure allows addresses beyond loopback without encryption.
 	Insecure bool
-	// GossipMode is "flood", the default. GossipFanout (default 4) and
-	// GossipProbability (default 0.75) are its parameters.
+	// GossipMode is "hybrid", the default, or "flood". GossipFanout (default 4)
+	// and GossipProbability (default 0.75) are parameters of the latter.
 	GossipMode        string
 	GossipFanout      int
 	GossipProbability float64
@@ -92,8 +92,8 @@ func (c *Config) Validate() error {
 	if c.Actives < 0 || c.Actives > protocol.ActivesMax {
 		bad("actives must be between 1 and %d, not %d", protocol.ActivesMax, c.Actives)
 	}
-	if c.GossipMode != "" && c.GossipMode != "flood" {
-		bad("gossip mode %q is not there; use \"flood\"", c.GossipMode)
+	if c.GossipMode != "" && c.GossipMode != "hybrid" && c.GossipMode != "flood" {
+		bad("the gossip mode is \"hybrid\" or \"flood\", not %q", c.GossipMode)
 	}
 	if c.GossipFanout < 0 || c.GossipFanout > 64 {
 		bad("the gossip fanout must be between 1 and 64, not %d", c.GossipFanout)
@@ -149,7 +149,11 @@ func (c *Config) activeConfig() active.Config {
 }
 
 func (c *Config) gossipConfig() gossip.Config {
-	return gossip.Config{Fanout: c.GossipFanout, Probability: c.GossipProbability}
+	g := gossip.Config{Zone: c.Zone, Mode: gossip.Hybrid, Fanout: c.GossipFanout, Probability: c.GossipProbability}
+	if c.GossipMode == "flood" {
+		g.Mode = gossip.Flood
+	}
+	return g
 }
 
 // Loopback reports whether an address can be reached from this machine only.
