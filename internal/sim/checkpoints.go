@@ -88,6 +88,7 @@ func (m *member) work() {
 	if m.run != run || !m.up() {
 		return
 	}
+	m.disk.goesOn()
 	if len(c.queue) > 0 {
 		m.later(m.storeTime(), m.work)
 		return
@@ -268,6 +269,7 @@ func (m *member) changed(p *replica.Persist, err error, tell func()) bool {
 		m.diskFailed(p.ID, err)
 		return false
 	}
+	m.disk.goesOn()
 	m.later(m.syncTime(), func() {
 		m.writing = false
 		m.s.trace.note(markPersisted, m.number, p.ID, 1)

@@ -56,6 +56,13 @@ func (d *disk) torn() int {
 // stopIn stops the machine after a number of operations on the disk.
 func (d *disk) stopIn(steps int) { d.fs.StopAfter(steps) }
 
+// goesOn takes a stop back that has not struck: there were fewer operations.
+func (d *disk) goesOn() {
+	if !d.fs.Stopped() {
+		d.fs.StopAfter(-1)
+	}
+}
+
 // stopped reports whether that has happened.
 func (d *disk) stopped() bool { return d.fs.Stopped() }
 

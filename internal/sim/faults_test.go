@@ -51,7 +51,7 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]
 	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
-		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence()}
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce()}
 	s.run(t, 10*time.Second)
 	for _, other := range s.members { // two followers may never have spoken
 		if other != m {

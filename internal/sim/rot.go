@@ -244,6 +244,7 @@ type copied struct {
 	id       protocol.MemberID
 	starts   uint64
 	sequence protocol.Sequence
+	knew     []protocol.ConfigurationAt
 }
 
 // strikeRestore takes a copy of a member's directory, and puts it back later.
@@ -260,7 +261,7 @@ func (s *simulation) strikeRestore(m *member) {
 	}
 	old := &copied{
 		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
-		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(),
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce(),
 	}
 	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
 	tries := 0
@@ -288,6 +289,9 @@ func (s *simulation) remembered(m *member, old *copied) bool {
 	if s.truce > 0 || m.losing || m.damaged || !known || conf.Seat != protocol.SeatVoter || !s.tolerates(m) {
 		return false
 	}
+	if !old.reaches(s, m) {
+		return false
+	}
 	for _, other := range s.members {
 		if other == m || other.wish != protocol.RoleActive {
 			continue // it never votes
@@ -302,6 +306,25 @@ func (s *simulation) remembered(m *member, old *copied) bool {
 		}
 	}
 	return true
+}
+
+// reaches reports whether the copy's member is a voter there, which campaigns,
+// and somebody whom the copy knows as active is still there. Else it speaks to
+// nobody over a stream, does no harm, and nobody can tell it.
+func (c *copied) reaches(s *simulation, m *member) bool {
+	for _, at := range c.knew {
+		if !at.Configuration.IsVoter(m.id) {
+			return false
+		}
+	}
+	for _, at := range c.knew {
+		for _, line := range at.Configuration.Members {
+			if other := s.byID(line.ID); other != nil && other != m {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // restore puts the copy back. Until the member has been told, nobody else may
