@@ -2,9 +2,12 @@ package cmd
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -23,8 +26,8 @@ func (p *Program) walCommand() *cli.Command {
 				Action:      p.walInspect,
 			},
 			{
-				Name: "verify", Usage: "say whether a directory is sound; exit code 1 if it is not", ArgsUsage: "DIR",
-				Description: examples("starling wal verify /var/lib/starling"),
+				Name: "verify", Usage: "say whether a log is sound; exit code 1 if it is not", ArgsUsage: "DIR",
+				Description: "The content of the checkpoints beside it is for starling checkpoint inspect.\n\n" + examples("starling wal verify /var/lib/starling"),
 				Flags:       []cli.Flag{outputFlag()},
 				Action:      p.walVerify,
 			},
@@ -55,10 +58,32 @@ func (p *Program) walInspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return p.printJSON(reportJSON(&report))
+	kept, err := pointers(args[0])
+	if err != nil {
+		return err
 	}
-	return p.printReport(&report)
+	if asJSON {
+		return p.printJSON(reportJSON(&report, kept))
+	}
+	return p.printReport(&report, kept)
+}
+
+// pointers returns what the pointers of a directory's checkpoints say.
+func pointers(dir string) ([]storage.Description, error) {
+	return checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
+}
+
+// beginText says what goes before a log: nothing, the newest checkpoint that
+// reaches its begin, or that there is none.
+func beginText(r *wal.Report, kept []storage.Description) string {
+	begin := r.First - 1
+	switch {
+	case len(kept) > 0 && kept[0].Index >= begin:
+		return fmt.Sprintf("goes on from the checkpoint at %d", kept[0].Index)
+	case begin == 0:
+		return "is whole"
+	}
+	return fmt.Sprintf("begins after %d, and no checkpoint reaches that: the member fetches one from the others", begin)
 }
 
 func (p *Program) walVerify(c *cli.Context) error {
@@ -74,11 +99,15 @@ func (p *Program) walVerify(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s is not sound: %w", args[0], err)
 	}
-	if asJSON {
-		return p.printJSON(reportJSON(&report))
+	kept, err := pointers(args[0])
+	if err != nil {
+		return err
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s is sound: member %s, entries %d to %d in %d segments\n",
-		args[0], report.Identity.Name, report.First, report.Last, len(report.Segments))
+	if asJSON {
+		return p.printJSON(reportJSON(&report, kept))
+	}
+	_, err = fmt.Fprintf(p.Stdout, "%s is sound: member %s, entries %d to %d in %d segments; the log %s\n",
+		args[0], report.Identity.Name, report.First, report.Last, len(report.Segments), beginText(&report, kept))
 	return err
 }
 
@@ -97,7 +126,7 @@ func recordText(r wal.Record) string {
 	return s
 }
 
-func (p *Program) printReport(r *wal.Report) error {
+func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 	sound := "yes"
 	if r.Damage != nil {
 		sound = "no: " + r.Damage.Error()
@@ -116,6 +145,7 @@ func (p *Program) printReport(r *wal.Report) error {
 		{"commit", fmt.Sprint(r.State.Commit)},
 		{"entries", fmt.Sprintf("%d@%d to %d@%d", r.First, r.FirstTerm, r.Last, r.LastTerm)},
 		{"log sum", r.LastSum.String()},
+		{"log", beginText(r, kept)},
 		{"durable", fmt.Sprintf("record %d of %d", r.Durable, r.Sequence)},
 		{"records", fmt.Sprintf("%d with %d entries; %d corrupt (%d harmless), %d torn, %d gone", r.Records, r.Entries, r.Corrupt, r.Harmless, r.Torn, r.Gone)},
 		{"spares", fmt.Sprint(r.Spares)},
@@ -125,6 +155,9 @@ func (p *Program) printReport(r *wal.Report) error {
 	}
 	for _, c := range r.Configurations {
 		fmt.Fprintf(p.Stdout, "configuration %d: %s, target %d\n", c.Index, c.Configuration, c.Configuration.Target)
+	}
+	for _, d := range kept {
+		fmt.Fprintf(p.Stdout, "checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
 	}
 	for _, name := range r.Unexpected {
 		fmt.Fprintf(p.Stdout, "not ours: %s\n", name)
@@ -142,7 +175,7 @@ func (p *Program) printReport(r *wal.Report) error {
 
 // reportJSON is what `wal inspect -o json` prints last; fields are added, never
 // renamed.
-func reportJSON(r *wal.Report) map[string]any {
+func reportJSON(r *wal.Report, kept []storage.Description) map[string]any {
 	out := map[string]any{
 		"member": r.Identity.Member.String(), "name": r.Identity.Name, "cluster": r.Identity.Cluster.String(),
 		"starts": r.Identity.Starts, "format": r.Identity.Format,
@@ -151,6 +184,11 @@ func reportJSON(r *wal.Report) map[string]any {
 		"durable": r.Durable, "sequence": r.Sequence, "segments": len(r.Segments), "records": r.Records, "entries": r.Entries,
 		"corrupt": r.Corrupt, "harmless": r.Harmless, "torn": r.Torn, "gone": r.Gone, "bad_headers": r.BadHeaders, "unexpected": r.Unexpected,
 	}
+	checkpoints := []uint64{}
+	for _, d := range kept {
+		checkpoints = append(checkpoints, uint64(d.Index))
+	}
+	out["checkpoints"] = checkpoints
 	if r.Damage != nil {
 		out["damage"] = r.Damage.Error()
 	}

@@ -39,7 +39,7 @@ func (c *cluster) compacted(name string, above protocol.Index) protocol.Status {
 	caller := c.client(c.members[name])
 	var s protocol.Status
 	c.eventually(name+" gives up its log's head", func() error {
-		c.put(caller, "one key", strings.Repeat("v", 4<<10)) // the log grows, the state does not
+		c.put(caller, "one key", strings.Repeat("v", 64<<10)) // the log grows, the state does not
 		if s = c.members[name].Status(); s.First <= above+1 || s.Checkpoint == 0 {
 			return fmt.Errorf("its log begins at %d, its checkpoint is at %d", s.First, s.Checkpoint)
 		}

@@ -1,0 +1,158 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+func (p *Program) checkpointCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "checkpoint",
+		Usage:       "look into the checkpoints in a member's directory, offline",
+		Description: examples("starling checkpoint inspect /var/lib/starling"),
+		Subcommands: []*cli.Command{
+			{
+				Name: "inspect", Usage: "read all of them, and say whether they are sound; exit code 1 if one is not", ArgsUsage: "DIR",
+				Description: "The member must be stopped. Each chunk is compared with its sum and the state with its digest. " +
+					"A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
+					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
+				Flags:  []cli.Flag{outputFlag()},
+				Action: p.checkpointInspect,
+			},
+		},
+	}
+}
+
+// found is a checkpoint, and what is wrong with it.
+type found struct {
+	storage.Description
+	fault error
+	aside bool
+}
+
+func (p *Program) checkpointInspect(c *cli.Context) error {
+	args, err := arguments(c, 1, 1)
+	if err != nil {
+		return err
+	}
+	asJSON, err := wantsJSON(c)
+	if err != nil {
+		return err
+	}
+	list, err := p.readCheckpoints(c.Context, args[0])
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = p.printJSON(checkpointsJSON(list))
+	} else {
+		err = p.printCheckpoints(args[0], list)
+	}
+	for _, f := range list {
+		if f.fault != nil {
+			err = errors.Join(err, fmt.Errorf("the checkpoint at %d is not sound: %w", f.Index, f.fault))
+		}
+	}
+	return err
+}
+
+// readCheckpoints reads all that is kept in a member's directory.
+func (p *Program) readCheckpoints(ctx context.Context, dir string) ([]found, error) {
+	if _, err := wal.ReadIdentity(vfs.OS(), dir); err != nil {
+		return nil, err
+	}
+	lock, err := wal.LockDir(vfs.OS(), dir)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	folder := filepath.Join(dir, checkpoint.Folder)
+	if there, err := vfs.Exists(vfs.OS(), folder); err != nil || !there {
+		return nil, err
+	}
+	store, err := checkpoint.Open(vfs.OS(), folder, checkpoint.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	var list []found
+	for _, d := range store.Kept() {
+		fault := readCheckpoint(ctx, store, &d)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		list = append(list, found{Description: d, fault: fault})
+	}
+	for _, d := range store.Aside() {
+		list = append(list, found{Description: d, aside: true})
+	}
+	return list, nil
+}
+
+// readCheckpoint builds the state of a checkpoint, whatever types it is of, and
+// compares its digest.
+func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *storage.Description) error {
+	machine := resources.NewMachine(resources.Config{})
+	defer machine.Close()
+	loader := machine.NewLoader()
+	err := store.Iterate(ctx, d.Index, func(it storage.Item) error { return loader.Add(resources.CheckpointItem(it)) })
+	if err != nil {
+		return err
+	}
+	digest, err := loader.Finish(d.Index)
+	if err == nil && digest.Bytes() != d.Digest {
+		err = protocol.ErrCorrupt.With(fmt.Sprintf("its state has the digest %s, its description says %s", digest, resources.DigestFrom(d.Digest)))
+	}
+	return err
+}
+
+func (p *Program) printCheckpoints(dir string, list []found) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintf(p.Stdout, "%s has no checkpoint\n", dir)
+		return err
+	}
+	var rows [][]string
+	for _, f := range list {
+		rows = append(rows, []string{fmt.Sprint(f.Index), fmt.Sprint(f.Term), fmt.Sprint(f.Items), fmt.Sprint(f.Bytes),
+			fmt.Sprint(len(f.Chunks)), resources.DigestFrom(f.Digest).String(), f.state()})
+	}
+	return printTable(p.Stdout, []string{"INDEX", "TERM", "KEYS", "BYTES", "CHUNKS", "DIGEST", "STATE"}, rows)
+}
+
+func (f *found) state() string {
+	switch {
+	case f.aside:
+		return "set aside: its store killed the process"
+	case f.fault != nil:
+		return "damaged"
+	}
+	return "sound"
+}
+
+// checkpointsJSON is what -o json prints; fields are added, never renamed.
+func checkpointsJSON(list []found) []map[string]any {
+	out := []map[string]any{}
+	for _, f := range list {
+		line := map[string]any{
+			"index": f.Index, "term": f.Term, "log_sum": f.LogSum.String(), "configuration": f.Configuration.Index,
+			"keys": f.Items, "bytes": f.Bytes, "chunks": len(f.Chunks),
+			"digest": resources.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside,
+		}
+		if f.fault != nil {
+			line["fault"] = f.fault.Error()
+		}
+		out = append(out, line)
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/storagetest"
+)
+
+// dirOf returns the directory of an agent.
+func dirOf(a *agent) string {
+	for i, arg := range a.args {
+		if arg == "--dir" {
+			return a.args[i+1]
+		}
+	}
+	return ""
+}
+
+func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
+	a := newAgent(t, "a1", "active", "--bootstrap", "--actives", "1", "--checkpoint-bytes", "65536")
+	a.start()
+	eventually(t, time.Minute, func() error { _, err := status(a.addr); return err })
+	var lines strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&lines, "k%d\t%s\n", i, strings.Repeat("v", 1000))
+	}
+	if _, stderr, code := run(context.Background(), lines.String(), "map", "import", "--addr", a.addr, "m"); code != 0 {
+		t.Fatalf("import: exit code %d: %s", code, stderr)
+	}
+	var want uint64
+	eventually(t, time.Minute, func() error {
+		s, err := status(a.addr)
+		if want = s.Checkpoint; err == nil && want == 0 {
+			err = errors.New("no checkpoint")
+		}
+		return err
+	})
+	if out, _, _ := run(context.Background(), "", "status", "--addr", a.addr); !strings.Contains(out, "checkpoint") {
+		t.Errorf("status says nothing of checkpoints:\n%s", out)
+	}
+	if _, stderr, code := run(context.Background(), "", "checkpoint", "inspect", dirOf(a)); code == 0 || !strings.Contains(stderr, "in use") {
+		t.Errorf("of a running member: exit code %d, %s", code, stderr)
+	}
+	if code := a.stop(); code != 0 {
+		t.Fatalf("the agent ended with %d", code)
+	}
+	out, stderr, code := run(context.Background(), "", "checkpoint", "inspect", dirOf(a))
+	if code != 0 || !strings.Contains(out, "sound") {
+		t.Errorf("inspect: exit code %d, %s, %s", code, out, stderr)
+	}
+	out, stderr, code = run(context.Background(), "", "checkpoint", "inspect", "-o", "json", dirOf(a))
+	var list []struct {
+		Index  uint64
+		Sound  bool
+		Digest string
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list) == 0 || list[0].Index < want || !list[0].Sound || len(list[0].Digest) != 32 {
+		t.Errorf("inspect -o json: %v, exit code %d: %s%s", err, code, out, stderr)
+	}
+	out, stderr, code = run(context.Background(), "", "wal", "verify", dirOf(a))
+	if text := fmt.Sprintf("goes on from the checkpoint at %d", list[0].Index); code != 0 || !strings.Contains(out, text) {
+		t.Errorf("wal verify: exit code %d, %s%s, want %q", code, out, stderr, text)
+	}
+	out, stderr, code = run(context.Background(), "", "wal", "inspect", dirOf(a))
+	if text := fmt.Sprintf("checkpoint %d@", list[0].Index); code != 0 || !strings.Contains(out, text) {
+		t.Errorf("wal inspect: exit code %d, %s%s, want %q", code, out, stderr, text)
+	}
+	if _, stderr, code = run(context.Background(), "", "checkpoint", "inspect", t.TempDir()); code == 0 {
+		t.Errorf("of an empty directory: %s", stderr)
+	}
+}
+
+// A state that is not the described one is told, although all its chunks are.
+func TestInspectComparesTheDigest(t *testing.T) {
+	s, err := checkpoint.NewMemory(checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx := context.Background()
+	w, err := s.BeginFull(ctx, 10, 0)
+	if err == nil {
+		err = w.Write(ctx, []storage.Item{{Space: "", Key: []byte("rm"), Index: 3, Value: []byte("map")}, {Space: "m", Key: []byte("k"), Index: 3, Value: []byte("v")}})
+	}
+	var d storage.Description
+	if err == nil {
+		d, err = w.Commit(ctx, storagetest.Describe(10))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := readCheckpoint(ctx, s, &d); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Errorf("got %v, want %v", err, protocol.ErrCorrupt)
+	}
+	list := []found{{Description: d, fault: protocol.ErrCorrupt}, {Description: d, aside: true}, {Description: d}}
+	for i, want := range []string{"damaged", "set aside", "sound"} {
+		if got := list[i].state(); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
