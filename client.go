@@ -13,10 +13,13 @@ import (
 // ClientConfig says which cluster is dialled. The zero value of a field means
 // the default that its comment names.
 type ClientConfig struct {
-	// Addresses are host:port of members, at least one. Reads go to the first
-	// that answers and stay there; commands go to the leader, once it is
-	// known. The others are for when these fail, beside the members that are
-	// learned from the cluster.
+	// Addresses are host:port of members, at least one. Linearizable reads go
+	// to the first that answers and stay there; commands go to the leader, once
+	// it is known. Watches and reads at the levels Session and MaxStale go to a
+	// member that does not lead, if there is one: one of these addresses or else
+	// one learned from the cluster, a passive rather than a voter, one of several
+	// at random. Local reads go to these addresses only. The others are for when
+	// these fail, beside the members that are learned from the cluster.
 	Addresses []string
 	// SessionTimeout is how long the cluster remembers this client without
 	// hearing of it. Default: 30 s.
@@ -38,8 +41,10 @@ func (c ClientConfig) Validate() error {
 	return nil
 }
 
-// Client talks to a cluster from outside, in one session. It is a Caller. All
-// methods may be called from any goroutine.
+// Client talks to a cluster from outside, in one session. It is a Caller. It
+// remembers the highest index that it has seen, which reads at the level Session
+// carry to whichever member they go to. All methods may be called from any
+// goroutine.
 type Client struct{ caller *client.Client }
 
 var _ resources.Caller = (*Client)(nil)

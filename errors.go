@@ -34,6 +34,10 @@ var (
 	ErrClosed = protocol.ErrClosed
 	// ErrNotServing: the member lacks a type, or doubts its state.
 	ErrNotServing = protocol.ErrNotServing
+	// ErrTooStale: no member reached has a state that is young enough, or that
+	// has caught up with the session, and the leader cannot be asked. The text
+	// says how old it is.
+	ErrTooStale = protocol.ErrTooStale
 )
 
 // ErrUnknownOutcome: the context ended, or the session did, after a write was

@@ -1,6 +1,11 @@
 package starling
 
-import "github.com/starlinghq/starling/resources"
+import (
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+)
 
 // Caller is what handles and operations work over: a Node or a Client.
 type Caller = resources.Caller
@@ -9,20 +14,53 @@ type Caller = resources.Caller
 // resources says how to write one.
 type Type = resources.Type
 
-// Option changes one read; see Locally, Linearizable and WithInfo.
+// Option changes one read. Linearizable, Session, MaxStale and Locally are
+// levels, of which the last one given counts; AtLeast and AtHand go with some of
+// them; WithInfo goes with all.
 type Option = resources.Option
 
 // Info is what a call tells besides its answer: the index that it read at, and
 // an upper bound on the age of what it read.
 type Info = resources.Info
 
+// Linearizable never reads a value older than one acknowledged before the read
+// began, at any member. It is the default. It costs a round trip to the leader
+// of a few bytes; the data comes from the member at hand.
+func Linearizable(o *resources.Options) { resources.Linearizable(o) }
+
+// Session reads its own writes, and never backwards: what the member at hand
+// has, once that is no older than what the Node or Client has seen so far, in
+// answers to commands and reads and in watches. It holds wherever the member is
+// and whichever member answers next. It costs no network on a Node.
+//
+// A member that is behind catches up first. If it does not within a few election
+// timeouts a Client goes to another one; when the context ends the error is
+// ErrTooStale and says how far behind.
+func Session(o *resources.Options) { resources.Session(o) }
+
+// AtLeast is Session for what somebody else has seen: it reads a state that has
+// reached an index, from an Info, a version or an event of any caller. With
+// MaxStale both hold.
+func AtLeast(index uint64) Option { return resources.AtLeast(protocol.Index(index)) }
+
+// MaxStale sees every write that was acknowledged d or longer before the read
+// began; MaxStale(0) is Linearizable. The member at hand answers if it can prove
+// that its state is no older than d: it knows a bound on its age that needs no
+// synchronised clocks. If it cannot, it waits for a better bound (d, but at most
+// one election timeout), then asks the leader as Linearizable does. If the
+// leader cannot be asked either, a Client goes on to the other members, and in
+// the end the error is ErrTooStale, with the age in its text. It is never
+// silently old.
+func MaxStale(d time.Duration) Option { return resources.MaxStale(d) }
+
+// AtHand keeps a read at MaxStale from asking the leader: it spares the leader
+// the read, and fails with ErrTooStale where MaxStale alone would have become
+// linearizable.
+func AtHand(o *resources.Options) { resources.AtHand(o) }
+
 // Locally reads what the member at hand has. It costs no network on a Node and
 // can be old; WithInfo says how old at most.
 func Locally(o *resources.Options) { resources.Local(o) }
-
-// Linearizable never reads a value older than one acknowledged before the read
-// began, at any member. It is the default.
-func Linearizable(o *resources.Options) { resources.Linearizable(o) }
 
 // WithInfo fills in info.
 func WithInfo(info *Info) Option { return resources.WithInfo(info) }

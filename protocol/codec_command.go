@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"math"
+	"time"
 )
 
 const commandFields = 8
@@ -76,8 +77,12 @@ func (c *Command) Validate() error {
 	return nil
 }
 
-// Validate reports what is over its limit, as an ErrTooLarge.
+// Validate reports what is over its limit, as an ErrTooLarge, and an age below
+// 0, as an ErrInvalid.
 func (q *Query) Validate() error {
+	if q.MaxAge < 0 {
+		return ErrInvalid.With(fmt.Sprintf("a state cannot be younger than 0: give an age of 0 or more, not %v", time.Duration(q.MaxAge)))
+	}
 	if err := validateNames(q.Resource, q.Type, q.Operation); err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func RequestSize(q *Request) int {
 		c := q.Command
 		n += 1 + 3*9 + 5 + 3*3 + 5 + len(c.Resource) + len(c.Type) + len(c.Operation) + len(c.Argument)
 	case q.Query != nil:
-		n += 2 + 3*3 + 5 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
+		n += 2 + 3*3 + 5 + 2*9 + 1 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
 	case q.Seats != nil:
 		n += 1 + 9 + 3*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)) + 9 + 1 + 18
 	case q.Watch != nil:
@@ -98,20 +98,41 @@ func RequestSize(q *Request) int {
 	return n
 }
 
+// queryParts is how many parts a query has: those levels that need no more
+// than the state at hand, or the leader, are written as they always were.
+func queryParts(l Level) int {
+	if l < Session {
+		return 5
+	}
+	return 8
+}
+
 func (q *Query) append(dst []byte) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, queryParts(q.Level))
 	dst = append(dst, byte(q.Level))
 	dst = appendString(dst, q.Resource)
 	dst = appendString(dst, q.Type)
 	dst = appendString(dst, q.Operation)
-	return appendBin(dst, q.Argument)
+	dst = appendBin(dst, q.Argument)
+	if q.Level < Session {
+		return dst
+	}
+	dst = appendUint(dst, uint64(q.Seen))
+	dst = appendUint(dst, uint64(q.MaxAge))
+	return appendBool(dst, q.AtHand)
 }
 
 func (r *reader) query() *Query {
-	r.array(5)
-	q := &Query{Level: Level(r.uintTo(uint64(Local)))}
+	parts := r.arrayTo(queryParts(MaxStale), 1)
+	q := &Query{Level: Level(r.uintTo(uint64(MaxStale)))}
+	if parts != queryParts(q.Level) {
+		r.fail("a query whose level and length do not fit")
+	}
 	q.Resource, q.Type, q.Operation = r.names()
 	q.Argument = r.bin(CommandBytesMax)
+	if q.Level >= Session {
+		q.Seen, q.MaxAge, q.AtHand = r.index(), r.nanos(), r.bool()
+	}
 	return q
 }
 

@@ -16,7 +16,7 @@ func sampleRequests() []*Request {
 		{ID: 1, Kind: RequestCommand, Command: &Command{
 			Session: 2, Sequence: 3, Floor: 4, Resource: "r", Type: "t", Version: 5, Operation: "o", Argument: []byte("a"),
 		}},
-		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
+		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: MaxStale, Seen: 9, MaxAge: 1e9, AtHand: true}},
 		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},
 		{ID: 4, Kind: RequestCancel},
 		{ID: 5, Kind: RequestStatus},
@@ -25,6 +25,8 @@ func sampleRequests() []*Request {
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5, Transfer: true, Heir: idA,
 		}},
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
+		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
+		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
 	}
 }
 

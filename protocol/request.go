@@ -42,12 +42,25 @@ const (
 	Linearizable Level = iota
 	// Local reads what this member has, and says how old it can be.
 	Local
+	// Session reads what this member has, once that is no older than what the
+	// session has seen: it reads its own writes, and never backwards, wherever
+	// it goes.
+	Session
+	// MaxStale sees every write acknowledged longer than an age ago. A member
+	// that cannot prove it of its own state waits a little, then asks the
+	// leader, and fails with ErrTooStale rather than answer.
+	MaxStale
 )
 
 // String returns the level's name.
 func (l Level) String() string {
-	if l == Local {
+	switch l {
+	case Local:
 		return "local"
+	case Session:
+		return "session"
+	case MaxStale:
+		return "stale"
 	}
 	return "linearizable"
 }
@@ -59,6 +72,16 @@ type Query struct {
 	Operation string
 	Argument  []byte
 	Level     Level
+
+	// Seen, of Session and MaxStale, is an index that the state read must have
+	// reached: the highest one that the session has seen.
+	Seen Index
+	// MaxAge, of MaxStale, is in nanoseconds and not negative. At 0 only the
+	// leader can prove it.
+	MaxAge int64
+	// AtHand, of MaxStale, says that the leader is not to be asked: what the
+	// member at hand has, or ErrTooStale.
+	AtHand bool
 }
 
 // Result is the answer to a command or a query.

@@ -38,15 +38,20 @@ type Option func(*Options)
 // Options are what the options of a call amount to.
 type Options struct {
 	Level protocol.Level
-	Info  *Info
+	// Seen, MaxAge and AtHand are those of a protocol.Query.
+	Seen   protocol.Index
+	MaxAge time.Duration
+	AtHand bool
+	Info   *Info
 }
 
 // Info is what a call tells besides its answer.
 type Info struct {
 	// Index is where the command was applied, or the query read.
 	Index protocol.Index
-	// Age, if AgeKnown, is an upper bound on how old the state was that a
-	// local query read: no write acknowledged longer ago is missing from it.
+	// Age, if AgeKnown, is an upper bound on how old the state is that a
+	// query read, when its answer is here: no write acknowledged longer ago is
+	// missing from it. What the answer took on its way is in it.
 	Age      time.Duration
 	AgeKnown bool
 }
@@ -57,6 +62,33 @@ func Local(o *Options) { o.Level = protocol.Local }
 // Linearizable makes a query see every write acknowledged before it began. It
 // is the default.
 func Linearizable(o *Options) { o.Level = protocol.Linearizable }
+
+// Session makes a query read what the member at hand has, once that is no older
+// than what its caller has seen: a caller reads its own writes and never reads
+// backwards, whichever member answers.
+func Session(o *Options) { o.Level = protocol.Session }
+
+// AtLeast makes a query wait for a state that has reached an index, of whatever
+// caller. It is Session with that index seen too; with [MaxStale] both hold.
+func AtLeast(index protocol.Index) Option {
+	return func(o *Options) {
+		o.Seen = max(o.Seen, index)
+		if o.Level != protocol.MaxStale {
+			o.Level = protocol.Session
+		}
+	}
+}
+
+// MaxStale makes a query see every write that was acknowledged d or longer
+// before it began. The member at hand answers if it can prove that of its
+// state. Otherwise it waits a little, then asks the leader as [Linearizable]
+// does, and if that fails too, it fails with protocol.ErrTooStale.
+func MaxStale(d time.Duration) Option {
+	return func(o *Options) { o.Level, o.MaxAge = protocol.MaxStale, d }
+}
+
+// AtHand keeps a query at [MaxStale] from asking the leader.
+func AtHand(o *Options) { o.AtHand = true }
 
 // WithLevel sets the level of a query.
 func WithLevel(level protocol.Level) Option { return func(o *Options) { o.Level = level } }
@@ -72,6 +104,14 @@ func OptionsOf(opts []Option) Options {
 		opt(&o)
 	}
 	return o
+}
+
+// query returns the query of a call.
+func (o *Options) query(resource, typ, operation string, argument []byte) protocol.Query {
+	return protocol.Query{
+		Resource: resource, Type: typ, Operation: operation, Argument: argument,
+		Level: o.Level, Seen: o.Seen, MaxAge: int64(o.MaxAge), AtHand: o.AtHand,
+	}
 }
 
 func (o *Options) tell(r *protocol.Result) {

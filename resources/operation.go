@@ -113,7 +113,8 @@ func (q *Query[A, R]) Describe() Description { return q.op.Description }
 func (q *Query[A, R]) operation() *operation { return &q.op }
 
 // Do asks the named instance. Options choose the level ([Linearizable], the
-// default, or [Local]) and have index and age told ([WithInfo]).
+// default, [Session], [MaxStale] or [Local]) and have index and age told
+// ([WithInfo]).
 func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
 	var zero R
 	data, err := AppendValue(nil, argument)
@@ -124,9 +125,12 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 	if err != nil {
 		return zero, err
 	}
-	result, err := caller.Query(ctx, protocol.Query{
-		Resource: resource, Type: t.name, Operation: q.op.Name, Argument: data, Level: OptionsOf(opts).Level,
-	})
+	o := OptionsOf(opts)
+	query := o.query(resource, t.name, q.op.Name, data)
+	if err := query.Validate(); err != nil {
+		return zero, err
+	}
+	result, err := caller.Query(ctx, query)
 	return answer[R](result, err, opts)
 }
 

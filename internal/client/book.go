@@ -15,16 +15,22 @@ type book struct {
 	cluster protocol.ClusterID
 	given   []string
 	learned []string
-	// leader is where commands go, sticky where the rest does; empty if there
-	// is none yet.
-	leader, sticky string
+	// passive are those of the members learned that do not vote.
+	passive map[string]bool
+	// leader is where commands go, sticky where the rest does, but for reads
+	// that need no leader and watches, which go to near; each empty if there is
+	// none yet.
+	leader, sticky, near string
+	// turn is where this client begins among members that suit alike, so that
+	// many clients with the same addresses do not meet at the same member.
+	turn uint64
 	// resting says until when an address is tried last. It holds no more
 	// addresses than given and learned do.
 	resting map[string]time.Time
 }
 
-func newBook(given []string, cluster protocol.ClusterID) *book {
-	return &book{given: given, cluster: cluster, resting: map[string]time.Time{}}
+func newBook(given []string, cluster protocol.ClusterID, turn uint64) *book {
+	return &book{given: given, cluster: cluster, turn: turn, resting: map[string]time.Time{}}
 }
 
 func (b *book) clusterID() protocol.ClusterID {
@@ -40,6 +46,7 @@ const (
 	routeAny    route = iota // any, the last one that answered first
 	routeLeader              // any, the leader first
 	routeGiven               // those at the addresses given
+	routeNear                // any, one that has the least to do for the others first
 )
 
 // order returns the addresses that suit, the best first. Those that rest are
@@ -60,8 +67,13 @@ func (b *book) order(suits route) []string {
 			best = append(best, address)
 		}
 	}
-	if suits == routeLeader {
+	switch suits {
+	case routeLeader:
 		add(b.leader)
+	case routeNear:
+		for _, address := range b.nearest() {
+			add(address)
+		}
 	}
 	add(b.sticky)
 	for _, address := range b.given {
@@ -73,6 +85,39 @@ func (b *book) order(suits route) []string {
 	return append(best, rest...)
 }
 
+// nearest returns the addresses known, the best for a read that any member can
+// answer first: the one that answered last, then those given, then those
+// learned, passives before voters, and the leader, who has the most to do, last.
+func (b *book) nearest() []string {
+	var ranks [4][]string
+	rank := func(address string, base int) {
+		switch {
+		case address == b.leader:
+		case b.passive[address]:
+			ranks[base] = append(ranks[base], address)
+		default:
+			ranks[base+1] = append(ranks[base+1], address)
+		}
+	}
+	for _, address := range b.given {
+		rank(address, 0)
+	}
+	for _, address := range b.learned {
+		rank(address, 2)
+	}
+	var out []string
+	if b.near != b.leader {
+		out = append(out, b.near)
+	}
+	for _, list := range ranks {
+		if n := uint64(len(list)); n > 0 {
+			k := b.turn % n
+			out = append(append(out, list[k:]...), list[:k]...)
+		}
+	}
+	return append(out, b.leader)
+}
+
 // rest has an address tried last for a while.
 func (b *book) rest(address string, d time.Duration) {
 	b.mu.Lock()
@@ -80,6 +125,9 @@ func (b *book) rest(address string, d time.Duration) {
 	b.resting[address] = time.Now().Add(d)
 	if b.sticky == address {
 		b.sticky = ""
+	}
+	if b.near == address {
+		b.near = ""
 	}
 }
 
@@ -93,14 +141,23 @@ func (b *book) unreachable(address string, d time.Duration) {
 	}
 }
 
-// learn takes from a response what it says of the cluster. With stick the
-// member is the one to ask from now on, if there is none.
-func (b *book) learn(address string, response *protocol.Response, stick bool) {
+// stay makes a member that has answered the one to ask from now on, if there is
+// none for what suits.
+func (b *book) stay(address string, suits route) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if stick && b.sticky == "" {
+	switch {
+	case suits == routeNear && address != b.leader:
+		b.near = address
+	case suits != routeNear && suits != routeLeader && b.sticky == "":
 		b.sticky = address
 	}
+}
+
+// learn takes from a response what it says of the cluster.
+func (b *book) learn(address string, response *protocol.Response) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
 	case response.Leader != "":
 		b.leader = response.Leader
@@ -120,7 +177,7 @@ func (b *book) learn(address string, response *protocol.Response, stick bool) {
 		b.learnMembers(status.Members)
 	}
 	for known := range b.resting {
-		if known != b.leader && known != b.sticky && !slices.Contains(b.given, known) && !slices.Contains(b.learned, known) {
+		if known != b.leader && known != b.sticky && known != b.near && !slices.Contains(b.given, known) && !slices.Contains(b.learned, known) {
 			delete(b.resting, known)
 		}
 	}
@@ -130,17 +187,19 @@ func (b *book) learn(address string, response *protocol.Response, stick bool) {
 // case that nobody is said to be alive.
 func (b *book) learnMembers(members []protocol.MemberStatus) {
 	var alive []string
+	passive := map[string]bool{}
 	for _, m := range members {
 		if !m.Alive || m.Address == "" {
 			continue
 		}
 		alive = append(alive, m.Address)
+		passive[m.Address] = m.Role == protocol.RolePassive.String()
 		if m.Leader {
 			b.leader = m.Address
 		}
 	}
 	if len(alive) > 0 {
-		b.learned = alive
+		b.learned, b.passive = alive, passive
 	}
 }
 

@@ -84,6 +84,8 @@ type Client struct {
 	alive   context.Context // ends with closing; for the keeper's requests
 	end     context.CancelFunc
 
+	seen seen // goes into each read at the level Session
+
 	mu      sync.Mutex
 	session *session // nil before the first command and after an expiry
 	closed  bool
@@ -143,6 +145,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 		if answered {
 			result = response.Result
 			err = result.Err()
+			c.seen.raise(result.Index)
 		} else if ctx.Err() != nil && !refused(err) {
 			return result, unknownOutcome(ctx, err)
 		}
@@ -176,11 +179,20 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 // Query reads. It is retried until ctx ends if it may work later; then the
 // error wraps the last refusal and the context's. What the query itself
 // answers, an error too, is in the result.
+//
+// At the level Session it reads no state older than the client has seen in the
+// answers and watches before, and is retried while members are behind that. At
+// the level MaxStale it is not retried for its age: protocol.ErrTooStale is in
+// the result.
 func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Result, error) {
+	if query.Level == protocol.Session {
+		query.Seen = max(query.Seen, c.seen.index())
+	}
 	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestQuery, Query: &query})
 	if err != nil {
 		return protocol.Result{}, err
 	}
+	c.seen.raise(response.Result.Index)
 	return response.Result, nil
 }
 
@@ -210,7 +222,7 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		attempt := q
 		response, err := c.transport.Do(ctx, &attempt)
 		if err == nil {
-			if err = response.Result.Err(); !retryable(err) {
+			if err = response.Result.Err(); !retryable(err) && !behind(&q, err) {
 				return response, nil
 			}
 		} else if permanent(err) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,9 @@ type RemoteConfig struct {
 	Rest time.Duration
 	// Follow is the time between questions who the members are. Default 10 s.
 	Follow time.Duration
+	// Turn chooses among members that suit a read alike; see book. Default: at
+	// random.
+	Turn uint64
 }
 
 // Defaults of a RemoteConfig.
@@ -54,6 +58,11 @@ const (
 	PatienceDefault    = 5 * time.Second
 	RestDefault        = time.Second
 	FollowDefault      = 10 * time.Second
+	// staleTriesMax is how many members may say that their state is too old for
+	// a read before the client believes it.
+	staleTriesMax = 3
+	// lateTriesMax is how often a read is made again whose answer took too long.
+	lateTriesMax = 2
 )
 
 func (cfg *RemoteConfig) setDefaults() error {
@@ -61,6 +70,9 @@ func (cfg *RemoteConfig) setDefaults() error {
 		return protocol.ErrInvalid.With("no address of a member is given")
 	}
 	cfg.Addresses = slices.Clone(cfg.Addresses)
+	if cfg.Turn == 0 {
+		cfg.Turn = rand.Uint64()
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = wireDial(cfg.Name)
 	}
@@ -83,8 +95,11 @@ func (cfg *RemoteConfig) setDefaults() error {
 
 // Remote is a Transport to a cluster elsewhere. It sends commands to the leader
 // once it knows it, and everything else to the first member that it reached,
-// so that local reads of one client do not jump between members. When a member
-// cannot help, it goes on to the others, and it follows the membership.
+// so that local reads of one client do not jump between members. But for watches
+// and for reads at the levels Session and MaxStale, which any member can serve,
+// it chooses one that has less to do than the leader, a passive if there is one.
+// When a member cannot help, it goes on to the others, and it follows the
+// membership.
 type Remote struct {
 	cfg  RemoteConfig
 	book *book
@@ -112,7 +127,7 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	r := &Remote{cfg: cfg, book: newBook(cfg.Addresses, cfg.Cluster), links: map[string]*link{}}
+	r := &Remote{cfg: cfg, book: newBook(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}}
 	r.alive, r.stop = context.WithCancel(context.Background())
 	if _, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus}); err != nil {
 		_ = r.Close()
@@ -125,14 +140,37 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 
 // Do sends a request to the member that suits it best and returns its answer.
 // A command goes to one member only; the caller decides whether to try again.
+//
+// The age in an answer has what the answer took on its way in it. Where that
+// makes it older than a read at the level MaxStale allows, as when this process
+// stood still meanwhile, the read is made again.
 func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
-	return r.do(ctx, q, routeOf(q))
+	suits := routeOf(q)
+	response, err := r.do(ctx, q, suits)
+	for range lateTriesMax {
+		if err != nil || !late(q, response) {
+			break
+		}
+		query := *q.Query
+		query.MaxAge = max(0, query.MaxAge-2*(response.Result.Age-query.MaxAge))
+		q = &protocol.Request{Kind: q.Kind, Query: &query}
+		response, err = r.do(ctx, q, suits)
+	}
+	return response, err
+}
+
+// late reports whether an answer was young enough when it was made, and is not
+// any more. At MaxAge 0 it came from the leader, later than the call began.
+func late(q *protocol.Request, response *protocol.Response) bool {
+	return q.Query != nil && q.Query.Level == protocol.MaxStale && q.Query.MaxAge > 0 &&
+		response.Result.AgeKnown && response.Result.Code != protocol.ErrTooStale.Code && response.Result.Age > q.Query.MaxAge
 }
 
 func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*protocol.Response, error) {
 	command := q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
 	var failed failures
 	var last *protocol.Response
+	stale := 0
 	for _, address := range r.book.order(suits) {
 		conn, err := r.connect(ctx, address)
 		if err != nil {
@@ -144,7 +182,8 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 		}
 		response, err := r.attempt(ctx, conn, q)
 		if err == nil && !helpless(response) {
-			r.book.learn(address, response, !command)
+			r.book.learn(address, response)
+			r.book.stay(address, suits)
 			return response, nil
 		}
 		if err == nil || ctx.Err() == nil && !permanent(err) {
@@ -152,11 +191,14 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 		}
 		switch {
 		case err == nil:
-			r.book.learn(address, response, false)
-			if command {
+			r.book.learn(address, response)
+			last = response
+			if response.Result.Code == protocol.ErrTooStale.Code {
+				stale++
+			}
+			if command || stale == staleTriesMax {
 				return response, nil
 			}
-			last = response
 		case permanent(err): // the request's own fault: it would be everywhere
 			return nil, err
 		case ctx.Err() != nil || command && !refused(err):
@@ -176,10 +218,12 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 // to another question.
 func routeOf(q *protocol.Request) route {
 	switch {
-	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats:
+	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats, q.Kind == protocol.RequestAutopilot:
 		return routeLeader
 	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
 		return routeGiven
+	case q.Query != nil && q.Query.Level != protocol.Linearizable:
+		return routeNear
 	}
 	return routeAny
 }
@@ -188,11 +232,22 @@ func routeOf(q *protocol.Request) route {
 func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*protocol.Response, error) {
 	bounded, cancel := context.WithTimeout(ctx, r.cfg.Patience)
 	defer cancel()
+	began := time.Now()
 	response, err := conn.Do(bounded, q)
+	if err == nil && response.Result.AgeKnown {
+		response.Result.Age += int64(passed(began, time.Now()))
+	}
 	if err != nil && ctx.Err() == nil && bounded.Err() != nil && !refused(err) {
 		err = protocol.ErrUnknownOutcome.With(fmt.Sprintf("no answer in %v", r.cfg.Patience))
 	}
 	return response, err
+}
+
+// passed is how much time can have passed: the larger of what the monotonic
+// clock, which may stand still while the machine is suspended, and the wall clock
+// have seen.
+func passed(from, to time.Time) time.Duration {
+	return max(0, to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // helpless reports whether a member's answer says that another one might do
@@ -200,7 +255,7 @@ func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*
 func helpless(response *protocol.Response) bool {
 	switch response.Result.Code {
 	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code,
-		protocol.ErrNotServing.Code, protocol.ErrClosed.Code:
+		protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrTooStale.Code:
 		return true
 	}
 	return false
@@ -209,11 +264,12 @@ func helpless(response *protocol.Response) bool {
 // Watch opens a stream at the first member that can be reached.
 func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
 	var failed failures
-	for _, address := range r.book.order(routeAny) {
+	for _, address := range r.book.order(routeNear) {
 		conn, err := r.connect(ctx, address)
 		if err == nil {
 			var stream resources.WatchStream
 			if stream, err = conn.Watch(ctx, w); err == nil {
+				r.book.stay(address, routeNear)
 				return stream, nil
 			}
 		}

@@ -391,7 +391,7 @@ func TestRemoteClose(t *testing.T) {
 		f := newFleet(t, "a:1", "b:1", "c:1")
 		r := newRemote(t, f.config("a:1", "b:1"))
 		f.change(func() { f.members["b:1"].slow = true; f.leader = "b:1"; f.members["a:1"].silent = true })
-		r.book.learn("a:1", &protocol.Response{Leader: "b:1"}, false)
+		r.book.learn("a:1", &protocol.Response{Leader: "b:1"})
 		var group sync.WaitGroup
 		group.Go(func() { // is dialling
 			_, err := r.Do(t.Context(), &protocol.Request{Kind: protocol.RequestCommand, Command: &protocol.Command{}})

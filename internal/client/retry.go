@@ -29,6 +29,12 @@ func retryable(err error) bool {
 	return false
 }
 
+// behind reports whether a member has answered that it has not caught up with
+// what the session has seen. It, or another one, will.
+func behind(q *protocol.Request, err error) bool {
+	return q.Query != nil && q.Query.Level == protocol.Session && codeOf(err) == protocol.ErrTooStale.Code
+}
+
 // refused reports whether an error says that the command has not happened,
 // and will not unless it is sent again.
 func refused(err error) bool {

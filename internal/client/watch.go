@@ -14,8 +14,14 @@ import (
 // It ends with protocol.ErrCompacted if no member has the changes any more,
 // and with the connection's error if it has seen nothing yet and began at
 // "now", a place that only the lost member knew.
+//
+// "Now" is not before what the client has seen: a member that is behind tells
+// no changes that the client knows already, its own least of all.
 func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
 	s := &stream{client: c, watch: w, closed: make(chan struct{})}
+	if w.From == 0 {
+		s.known = c.seen.index()
+	}
 	inner, err := s.open(ctx)
 	if err != nil {
 		return nil, err
@@ -29,6 +35,7 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 type stream struct {
 	client *Client
 	watch  protocol.Watch // From moves on with what has been seen
+	known  protocol.Index // nothing up to here is told
 	pause  *pause         // nil after a success
 	closed chan struct{}
 
@@ -46,9 +53,11 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 		}
 		changes, err := inner.Next(ctx)
 		if err == nil {
-			s.watch.From = max(s.watch.From, changes.Index)
 			s.pause = nil
-			return changes, nil
+			if changes, ok := s.next(changes); ok {
+				return changes, nil
+			}
+			continue
 		}
 		if ctx.Err() != nil {
 			return protocol.Changes{}, err
@@ -67,6 +76,17 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 			return protocol.Changes{}, err
 		}
 	}
+}
+
+// next moves on with what a member has told, and reports whether it is news.
+func (s *stream) next(changes protocol.Changes) (protocol.Changes, bool) {
+	if len(changes.Changes) > 0 && changes.Index <= s.known {
+		return changes, false
+	}
+	changes.Index = max(changes.Index, s.known) // without changes: where the stream begins
+	s.watch.From = max(s.watch.From, changes.Index)
+	s.client.seen.raise(changes.Index)
+	return changes, true
 }
 
 // Close ends the stream; a Next that waits returns an error.

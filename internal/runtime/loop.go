@@ -115,19 +115,10 @@ func (m *Member) serve() {
 	}
 }
 
-// fresh is what the loop publishes for reads on other goroutines: at the
-// instant at, the state that had applied index was at most age old.
-type fresh struct {
-	known bool
-	index protocol.Index
-	age   time.Duration
-	at    protocol.Instant
-}
-
 // published is the newest state of the loop.
 type published struct {
 	status replica.Status
-	fresh  fresh
+	fresh  replica.Fresh
 	// conf is the index of the latest configuration, and ready why the member
 	// does not serve, or nil.
 	conf  protocol.Index
@@ -144,9 +135,10 @@ func (m *Member) publish(now protocol.Instant) {
 	}
 	next := &published{
 		status: s, conf: conf.Index, ready: m.readyNow(s),
-		fresh: fresh{known: s.AgeKnown, index: s.Applied, age: s.Age, at: now},
+		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: now},
 	}
 	last := m.published.Swap(next)
+	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
 		m.transport.know(m.replica.Peers(), conf.Configuration)
 	}

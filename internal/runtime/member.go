@@ -38,6 +38,7 @@ type Member struct {
 	transport *transport
 	mailbox   *mailbox
 	waiters   *waiters
+	levels    levels
 	seen      *sightings
 
 	guard       guard

@@ -12,8 +12,10 @@ import (
 // client's transport. It returns when the answer is there or ctx is done. An
 // error means that there is no answer: the request may have been executed.
 func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Response, error) {
-	if req.Kind == protocol.RequestQuery && req.Query != nil && req.Query.Level == protocol.Local {
-		return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: m.queryLocally(req.Query)}, nil
+	if req.Kind == protocol.RequestQuery && req.Query != nil {
+		if result, ok := m.queryAtHand(req.Query); ok {
+			return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: result}, nil
+		}
 	}
 	got := make(chan *protocol.Response, 1)
 	forget := m.serveRequest(req, func(r *protocol.Response) { got <- r })
@@ -51,6 +53,10 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 		return m.serveQuery(req.Query, reply)
 	case req.Kind == protocol.RequestSeats && req.Seats != nil:
 		return m.serveSeats(req.Seats, reply)
+	case req.Kind == protocol.RequestAutopilot:
+		m.serveAutopilot(func(report *protocol.AutopilotReport) {
+			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
+		}, reply)
 	case req.Kind == protocol.RequestStatus:
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})
@@ -85,55 +91,51 @@ func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 	return func() { m.waiters.forget(id) }
 }
 
-// serveQuery reads at once, or after the read index has been reached.
+// serveQuery reads at once, or after what the query's level asks for.
 func (m *Member) serveQuery(q *protocol.Query, reply func(protocol.Result)) func() {
-	if q.Level == protocol.Local {
-		reply(m.queryLocally(q))
+	if result, ok := m.queryAtHand(q); ok {
+		reply(result)
 		return func() {}
 	}
-	if p := m.doubted.Load(); p != nil {
-		reply(protocol.Failed(*p))
-		return func() {}
+	if q.Level != protocol.Linearizable {
+		return m.queryLater(q, reply)
 	}
-	began := m.clock.Now()
-	id := m.waiters.read(func(_ protocol.Index, err error) {
+	return m.atReadIndex(func(began protocol.Instant, err error) {
 		if err != nil {
 			reply(protocol.Failed(err))
 			return
 		}
-		go func() { // the loop must not run users' queries
-			result := m.machine.Query(q)
-			result.Age, result.AgeKnown = int64(m.clock.Now().Sub(began)), true
-			reply(result)
-		}()
+		go func() { reply(m.queryAfter(began, q)) }() // the loop must not run users' queries
 	})
+}
+
+// atReadIndex calls then once, with an error or when the state has everything
+// that was acknowledged before began, which is before the call. then must not
+// block. The returned function says that nobody waits any more.
+func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forget func()) {
+	nothing := func() {}
+	if p := m.doubted.Load(); p != nil {
+		then(0, *p)
+		return nothing
+	}
+	began := m.clock.Now()
+	id := m.waiters.read(func(_ protocol.Index, err error) { then(began, err) })
 	if id == 0 {
-		reply(protocol.Failed(m.stopped()))
-		return func() {}
+		then(0, m.stopped())
+		return nothing
 	}
 	if !m.mailbox.put(func(in *mail) { in.reads = append(in.reads, id) }) && m.waiters.forget(id) {
-		reply(protocol.Failed(m.stopped()))
+		then(0, m.stopped())
 	}
 	return func() { m.waiters.forget(id) }
 }
 
-// queryLocally reads what this member has, on the caller's goroutine.
-func (m *Member) queryLocally(q *protocol.Query) protocol.Result {
-	if p := m.doubted.Load(); p != nil {
-		return protocol.Failed(*p)
-	}
+// queryAfter reads a state that has everything that was acknowledged before
+// began.
+func (m *Member) queryAfter(began protocol.Instant, q *protocol.Query) protocol.Result {
 	result := m.machine.Query(q)
-	result.Age, result.AgeKnown = m.ageAt(result.Index)
+	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Now())), true
 	return result
-}
-
-// ageAt bounds the age of the state at an index, from what the loop published.
-func (m *Member) ageAt(i protocol.Index) (int64, bool) {
-	p := m.published.Load()
-	if p == nil || !p.fresh.known || i < p.fresh.index {
-		return 0, false
-	}
-	return int64(p.fresh.age + m.clock.Now().Sub(p.fresh.at)), true
 }
 
 // call asks the loop for the status.

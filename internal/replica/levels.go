@@ -1,0 +1,67 @@
+package replica
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// ageRate is the share of an elapsed time by which clocks may be wrong; the
+// same as between members.
+const ageRate = 1000
+
+// Fresh is what a member knew of its age at one instant: the state that had
+// applied Index was at most Age old At that instant. It never becomes false, so
+// it may be used, and added to, for as long as nothing better is known.
+type Fresh struct {
+	Known bool
+	Index protocol.Index
+	Age   time.Duration
+	At    protocol.Instant
+}
+
+// Of bounds the age at now of a state that has applied i: it says false of a
+// state that f is not about. now is read when the answer is made, from a clock
+// that no pause stops; it is never counted.
+func (f Fresh) Of(i protocol.Index, now protocol.Instant) (time.Duration, bool) {
+	if !f.Known || i < f.Index {
+		return 0, false
+	}
+	return f.Age + Elapsed(f.At, now), true
+}
+
+// Elapsed is how much time can have passed between two readings of a clock.
+func Elapsed(from, to protocol.Instant) time.Duration {
+	d := max(to.Sub(from), 0)
+	return d + d/ageRate
+}
+
+// Lack is what a state lacks to answer a query.
+type Lack uint8
+
+const (
+	// LacksNothing: it may answer.
+	LacksNothing Lack = iota
+	// LacksIndex: it has not reached what the session has seen.
+	LacksIndex
+	// LacksAge: nothing proves that it is young enough.
+	LacksAge
+	// LacksLeader: only a read index will do.
+	LacksLeader
+)
+
+// Judge says what a state at index i, of an age that is known or not, lacks for
+// a query.
+func Judge(q *protocol.Query, i protocol.Index, age time.Duration, known bool) Lack {
+	switch {
+	case q.Level == protocol.Local:
+		return LacksNothing
+	case q.Level == protocol.Linearizable:
+		return LacksLeader
+	case i < q.Seen:
+		return LacksIndex
+	case q.Level == protocol.MaxStale && (!known || int64(age) > q.MaxAge):
+		return LacksAge
+	}
+	return LacksNothing
+}
