@@ -72,6 +72,11 @@ type Config struct {
 	FetchChunksMax int
 	FetchBytesMax  int
 
+	// Flock is how many passives there are, where SetPeers tells of some of
+	// them only: with very many, a random few hundred are enough for a passive.
+	// Actives have to know them all. Default: those that are told of.
+	Flock int
+
 	// NoRepair switches pulls off. For measuring what push alone reaches.
 	NoRepair bool
 }
@@ -127,6 +132,7 @@ func (c Config) Validate() error {
 	check(c.HopLimit >= 0 && c.HopLimit < hopsMax, "gossip hop limit must be below %d, not %d", hopsMax, c.HopLimit)
 	check(c.Have >= 0 && c.Flush >= 0, "gossip intervals must not be negative")
 	check(c.ActiveAsks >= 0 && c.BufferBytesMax >= 0 && c.ServeBytesMax >= 0, "gossip limits must not be negative")
+	check(c.Flock >= 0, "the size of the flock must not be negative")
 	check(c.ChunkServeBytes >= 0 && c.FetchChunksMax >= 0 && c.FetchBytesMax >= 0, "gossip limits of checkpoints must not be negative")
 	return errors.Join(errs...)
 }

@@ -80,15 +80,20 @@ func pushOnly(t testing.TB, opt options, warm, frames int) spreadOf {
 }
 
 // Push alone, at several sizes and losses, against the targets. A thousand
-// passives take a while: they are measured if STARLING_GOSSIP is set.
+// passives and ten thousand take a while: they are measured if STARLING_GOSSIP
+// is set.
 func TestHybridPushAlone(t *testing.T) {
 	sizes := []int{7, 10, 100}
 	if os.Getenv("STARLING_GOSSIP") != "" {
-		sizes = append(sizes, 1000)
+		sizes = append(sizes, 1000, 10_000)
 	}
 	for _, passives := range sizes {
 		for _, c := range []struct{ loss, coverage, copies float64 }{{0, 1, 1.3}, {0.01, 0.985, 1.6}, {0.05, 0.92, 1.6}} {
-			s := pushOnly(t, options{seed: 21, passives: passives, loss: c.loss, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}}, 200, max(100, 3000/passives))
+			sample, warm, frames := 0, 200, max(100, 3000/passives)
+			if passives > 1000 {
+				sample, warm, frames = 100, 150, 20
+			}
+			s := pushOnly(t, options{seed: 21, passives: passives, sample: sample, loss: c.loss, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}}, warm, frames)
 			t.Logf("seed 21, N %d, loss %.0f %%: push reaches %.2f %%, %.2f copies, leader %.2f, actives %.2f, 99 %% after %v, all after %v, parents wanted %v",
 				passives, 100*c.loss, 100*s.coverage, s.copies, s.leader, s.actives, s.t99, s.all, s.shares[1:])
 			if s.coverage < c.coverage || s.copies > c.copies {

@@ -76,9 +76,11 @@ func treeHops(n int) int {
 func (c *Core) flock() (passives, actives int) {
 	passives, actives = len(c.members.passives), len(c.members.actives)
 	if c.self.Role == protocol.RoleActive {
-		return passives, actives + 1
+		actives++
+	} else {
+		passives++
 	}
-	return passives + 1, actives
+	return max(passives, c.cfg.Flock), actives
 }
 
 // direct reports whether the actives reach all passives themselves.

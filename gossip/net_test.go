@@ -25,6 +25,7 @@ type network struct {
 	todo schedule
 
 	nodes   []*node // actives first; nodes[leader] leads
+	byID    map[protocol.MemberID]int
 	leader  int
 	history []protocol.Entry
 	acked   []time.Duration // when the entry at index i+1 was acknowledged
@@ -53,6 +54,7 @@ type options struct {
 	stopAt            time.Duration
 	zones             int           // members are dealt out to them
 	chunks            int           // of a checkpoint
+	sample            int           // about how many passives a passive knows of, 0: all
 	zoneDelay         time.Duration // between members of different zones, in addition
 }
 
@@ -160,7 +162,7 @@ func memberID(i int) protocol.MemberID {
 func newNetwork(t testing.TB, opt options) *network {
 	n := &network{
 		t: t, opt: opt, rng: rand.New(rand.NewPCG(opt.seed, 77)),
-		sent: make(map[protocol.MessageKind]int), trace: &fnvTrace{},
+		sent: make(map[protocol.MessageKind]int), trace: &fnvTrace{}, byID: make(map[protocol.MemberID]int),
 	}
 	total := opt.actives + opt.passives
 	n.bytesFrom, n.framesBy = make([]int, total), make([]int, total)
@@ -176,15 +178,25 @@ func newNetwork(t testing.TB, opt options) *network {
 		}
 		peers = append(peers, peer)
 	}
+	knows := n.acquaint(peers)
 	for i := range total {
+		n.byID[memberID(i)] = i
 		d := &node{n: n, at: i, id: memberID(i), active: i < opt.actives, waking: -1}
 		d.offset = n.rng.Int64N(int64(time.Hour)) - int64(time.Hour)/2
 		d.rate = 1 + opt.drift*(2*n.rng.Float64()-1)
 		cfg := opt.config
 		cfg.Zone = peers[i].Zone
 		cfg.ID, cfg.Seed, cfg.Run = d.id, opt.seed*1000+uint64(i), protocol.RunID(n.rng.Uint64())
+		known := peers
+		if opt.sample > 0 && !d.active {
+			cfg.Flock = opt.passives
+			known = slices.Clone(peers[:opt.actives])
+			for _, k := range knows[i] {
+				known = append(known, peers[k])
+			}
+		}
 		d.core = New(d.local(0), cfg, d)
-		d.core.SetPeers(d.local(0), peers)
+		d.core.SetPeers(d.local(0), known)
 		n.nodes = append(n.nodes, d)
 	}
 	for _, d := range n.nodes {
@@ -195,6 +207,19 @@ func newNetwork(t testing.TB, opt options) *network {
 		n.pause()
 	}
 	return n
+}
+
+// acquaint draws whom each passive knows, if it does not know all: whoever
+// knows somebody is known to it.
+func (n *network) acquaint(peers []protocol.Peer) [][]int {
+	knows := make([][]int, len(peers))
+	for i := n.opt.actives; n.opt.sample > 0 && i < len(peers); i++ {
+		for range n.opt.sample / 2 {
+			k := n.opt.actives + n.rng.IntN(n.opt.passives)
+			knows[i], knows[k] = append(knows[i], k), append(knows[k], i)
+		}
+	}
+	return knows
 }
 
 func (n *network) after(d time.Duration, do func()) {
@@ -310,7 +335,10 @@ func (d *node) wake() {
 
 func (n *network) transmit(from *node, e protocol.Envelope) {
 	n.sent[e.Message.Kind()]++
-	to := slices.IndexFunc(n.nodes, func(d *node) bool { return d.id == e.To })
+	to, known := n.byID[e.To]
+	if !known {
+		n.t.Fatalf("seed %d: a message to a stranger", n.opt.seed)
+	}
 	if from.swarm.dead || n.nodes[to].swarm.dead || from.cut != n.nodes[to].cut {
 		return
 	}

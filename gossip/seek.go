@@ -70,6 +70,7 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 		above = c.diverged - 1
 	case c.seek.needed && c.follows() && c.belowAll(now):
 		above = p.Tip
+	case f.active: // its leader told this active to fetch what is gone now
 	default:
 		return 0, false
 	}

@@ -413,6 +413,30 @@ func TestLearnerFetches(t *testing.T) {
 	}
 }
 
+// A follower that its leader told to fetch is offered a newer checkpoint too,
+// when nobody holds that one any more.
+func TestFollowerMovesOnWithTheHolders(t *testing.T) {
+	n, late := behind(t, options{seed: 6, passives: 6, chunks: 200})
+	late.active, late.swarm.slow = true, 50*time.Millisecond
+	late.swarm.install, late.swarm.got = 150, make(map[int]bool)
+	late.fetch(late.local(n.now))
+	late.turn()
+	n.run(n.now + 200*time.Millisecond)
+	others := n.nodes[:len(n.nodes)-1]
+	for _, d := range others {
+		d.core.giving.holds = nil
+	}
+	n.write(100, 100)
+	n.run(n.now + 20*time.Millisecond)
+	n.checkpoint(220, others...)
+	n.checkpoint(260, others...)
+	for begin := n.now; late.swarm.base != 260; n.run(n.now + time.Millisecond) {
+		if n.now > begin+20*time.Second {
+			t.Fatalf("not installed: %+v, seek %+v", late.core.fetching, late.core.seek)
+		}
+	}
+}
+
 // Whoever lost its state gets an offer although its log joins everybody's.
 func TestLostStateIsFetched(t *testing.T) {
 	for _, role := range []bool{true, false} {

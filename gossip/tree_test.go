@@ -340,6 +340,37 @@ func TestActivesFeedThreeEach(t *testing.T) {
 	}
 }
 
+// Links stay in the zone, one in seven leaves it; a zone of one's own is no
+// prison.
+func TestLinksStayInTheZone(t *testing.T) {
+	near, far := 0, 0
+	for i := range 200 {
+		var peers []protocol.Peer
+		for k := range 100 {
+			peers = append(peers, protocol.Peer{ID: memberID(k), Role: protocol.RolePassive, Zone: fmt.Sprint(k % 3)})
+		}
+		c := New(0, Config{ID: self, Seed: uint64(i), Zone: "1", Mode: Hybrid}, nil)
+		c.SetPeers(0, peers)
+		c.Progress(0, Progress{Role: protocol.RolePassive})
+		for _, m := range c.links.parents {
+			if m.peer.Zone == "1" {
+				near++
+			} else {
+				far++
+			}
+		}
+	}
+	if share := float64(far) / float64(near+far); near+far != 200*degree(101) || share < 0.1 || share > 0.19 {
+		t.Errorf("got %d links in the zone and %d out of it, want one in seven out", near, far)
+	}
+	c := New(0, Config{ID: self, Zone: "alone", Mode: Hybrid}, nil)
+	c.SetPeers(0, []protocol.Peer{{ID: memberID(0), Role: protocol.RolePassive}, {ID: memberID(1), Role: protocol.RolePassive}})
+	c.Progress(0, Progress{Role: protocol.RolePassive})
+	if len(c.links.parents) != 2 {
+		t.Errorf("got %d links of a member that is alone in its zone, want 2", len(c.links.parents))
+	}
+}
+
 // A new leader feeds again whoever had pruned it.
 func TestNewLeaderFeedsAfresh(t *testing.T) {
 	b := newBench(t, protocol.RoleActive, chain(20, 10, "h"), 10, 2, 30, Config{Mode: Hybrid})
