@@ -91,6 +91,8 @@ type Member struct {
 	voter   bool // this member is a voter, in either half
 
 	installing bool // a checkpoint: see SetInstalling
+	// quarantined: see SetQuarantined.
+	quarantined bool
 	// outside is how far the log is committed by the word of others than a
 	// leader: see Adopt, Install and disagrees.
 	outside protocol.Index

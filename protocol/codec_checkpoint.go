@@ -27,6 +27,10 @@ func appendCheckpointing(dst []byte, m Message) []byte {
 		dst = appendUint(dst, uint64(m.Commit))
 		dst = appendSum(dst, m.Before)
 		return appendEntries(dst, m.Entries)
+	case *DigestQuestion:
+		return appendDigest(dst, m.Index, m.Known, m.Digest)
+	case *DigestAnswer:
+		return appendDigest(dst, m.Index, m.Known, m.Digest)
 	case *Describe:
 		dst = appendArray(dst, 1)
 		return appendUint(dst, uint64(m.Above))
@@ -70,6 +74,14 @@ func (r *reader) checkpointing(kind MessageKind) Message {
 	case KindRepair:
 		r.array(5)
 		return &Repair{Active: r.bool(), First: r.index(), Commit: r.index(), Before: r.sum(), Entries: r.entries()}
+	case KindDigestQuestion:
+		m := &DigestQuestion{}
+		m.Index, m.Known, m.Digest = r.digest()
+		return m
+	case KindDigestAnswer:
+		m := &DigestAnswer{}
+		m.Index, m.Known, m.Digest = r.digest()
+		return m
 	case KindDescribe:
 		r.array(1)
 		return &Describe{Above: r.index()}

@@ -52,6 +52,8 @@ func fullMessages() []Message {
 		&RepairWant{First: 1, Last: 1 << 50},
 		&Types{List: []TypeVersion{{"map", 1}, {strings.Repeat("long", 20), 1 << 30}}},
 		&Repair{Active: true, First: 9, Commit: 300, Before: LogSum{5, 6}, Entries: entries},
+		&DigestQuestion{Index: 1 << 40, Known: true, Digest: [16]byte{1, 15: 2}},
+		&DigestAnswer{Index: 300, Known: true, Digest: [16]byte{3, 15: 4}},
 		&Describe{Above: 70_000},
 		&Description{Description: make([]byte, 300)},
 		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},

@@ -71,6 +71,10 @@ func (k MessageKind) String() string {
 		return "repair"
 	case KindTypes:
 		return "types"
+	case KindDigestQuestion:
+		return "digest-question"
+	case KindDigestAnswer:
+		return "digest-answer"
 	case KindFrame:
 		return "frame"
 	case KindHave:

@@ -25,6 +25,32 @@ func (m *Machine) Adopt(l *Loader) {
 	invariant.Check(l.finished, "only a state that is finished is adopted")
 	i, applied := l.state.index, m.Applied()
 	invariant.Check(i >= applied, "a state does not go back: from %d to %d", applied, i)
+	m.put(l, i)
+	if i > applied {
+		// After the state: who begins to watch in between begins at i.
+		m.hub.skip(i)
+	}
+	m.adopted()
+}
+
+// Replace gives the state up, because it has diverged from the others', for a
+// finished loader's, which may be of a lower index: the entries above that are
+// to be applied again. The applying goroutine calls it, between calls of Apply.
+//
+// [S] It is for an owner that lets nobody read before the state has come at
+// least to where it was: reads would go back. Whoever watches was told things
+// that may never have been, and gets ErrCompacted. In everything else it is as
+// Adopt.
+func (m *Machine) Replace(l *Loader) {
+	invariant.Check(l.finished, "only a state that is finished is adopted")
+	i := l.state.index
+	m.put(l, i)
+	m.hub.restart(i)
+	m.adopted()
+}
+
+// put makes a loader's state the one in force.
+func (m *Machine) put(l *Loader, i protocol.Index) {
 	l.state.tracked = tracked{on: m.state.tracked.on}
 	l.state.tracked.cut(i)
 	m.state, m.sessions, m.now = l.state, l.sessions, l.now
@@ -35,16 +61,16 @@ func (m *Machine) Adopt(l *Loader) {
 		m.stopAt(i, l.missing)
 	}
 	m.current.Store(m.state)
-	if i > applied {
-		// After the state: who begins to watch in between begins at i.
-		m.hub.skip(i)
-	}
+	l.state, l.sessions = nil, nil
+	l.finished = false
+}
+
+// adopted lets those go on who wait for what the state has reached.
+func (m *Machine) adopted() {
 	m.waiters.wake(m.Applied())
 	if m.Stopped() != nil {
 		m.waiters.wake(^protocol.Index(0))
 	}
-	l.state, l.sessions = nil, nil
-	l.finished = false
 }
 
 // stopAt stops the machine because of the state that it has adopted.

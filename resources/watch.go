@@ -72,8 +72,9 @@ type notedChange struct {
 	recordChange
 }
 
-// cut stands behind a place that has left the ring.
-var cut = new(changesNode)
+// cut stands behind a place that has left the ring, replaced behind the last of
+// a state that was given up.
+var cut, replaced = new(changesNode), new(changesNode)
 
 func newHub(cfg Config) *hub {
 	return &hub{
@@ -192,9 +193,27 @@ func (h *hub) skip(i protocol.Index) {
 	}
 }
 
-// forget drops a stream without changes and watchers; h.gone speaks for it.
+// restart begins anew at index i, which may be below what was told: that was of
+// a state that has been given up, so all watchers are told.
+func (h *hub) restart(i protocol.Index) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ring, h.head, h.changes, h.bytes = nil, 0, 0, 0
+	h.gone = i
+	for _, s := range h.streams { // order does not matter: each by itself
+		s.last.next.Store(replaced)
+		if s.wake != nil {
+			close(s.wake)
+			s.wake = nil
+		}
+	}
+	h.streams = map[string]*stream{}
+}
+
+// forget drops a stream without changes and watchers; h.gone speaks for it. The
+// stream of a watcher may be one that restart has given up.
 func (h *hub) forget(resource string, s *stream) {
-	if s.watchers == 0 && s.first == s.last {
+	if s.watchers == 0 && s.first == s.last && h.streams[resource] == s {
 		delete(h.streams, resource)
 	}
 }
@@ -276,7 +295,7 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 			}
 			continue
 		}
-		if n.skipped && w.from < n.index {
+		if n == replaced || n.skipped && w.from < n.index {
 			return protocol.Changes{}, protocol.ErrCompacted
 		}
 		w.at = n
