@@ -68,7 +68,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.Watch = r.watch()
 	case RequestSeats:
 		q.Seats = r.seats()
-	case RequestCancel, RequestStatus, RequestJoin:
+	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")
 		}
@@ -81,6 +81,9 @@ func DecodeRequest(src []byte) (*Request, error) {
 	return q, nil
 }
 
+// autopilotBytesMax is what the settings of a policy take at most.
+const autopilotBytesMax = 1 + 1 + 3*9
+
 // RequestSize returns how many bytes AppendRequest adds, or a few more.
 func RequestSize(q *Request) int {
 	n := 1 + 9 + 1
@@ -91,7 +94,7 @@ func RequestSize(q *Request) int {
 	case q.Query != nil:
 		n += 2 + 3*3 + 5 + 2*9 + 1 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
 	case q.Seats != nil:
-		n += 1 + 9 + 3*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)) + 9 + 1 + 18
+		n += 1 + 9 + 3*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)) + 9 + autopilotBytesMax + 1 + 18
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
@@ -150,7 +153,7 @@ func (r *reader) watch() *Watch {
 }
 
 func (s *SeatChange) append(dst []byte) []byte {
-	dst = appendArray(dst, 7)
+	dst = appendArray(dst, 8)
 	dst = appendUint(dst, uint64(s.Version))
 	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove} {
 		dst = appendArray(dst, len(ids))
@@ -159,14 +162,24 @@ func (s *SeatChange) append(dst []byte) []byte {
 		}
 	}
 	dst = appendUint(dst, uint64(s.Target))
+	if s.Autopilot == nil {
+		dst = appendNil(dst)
+	} else {
+		dst = s.Autopilot.append(dst)
+	}
 	dst = appendBool(dst, s.Transfer)
 	return appendID(dst, s.Heir)
 }
 
 func (r *reader) seats() *SeatChange {
-	r.array(7)
+	r.array(8)
 	s := &SeatChange{Version: r.index(), Promote: r.seatIDs(), Demote: r.seatIDs(), Remove: r.seatIDs()}
-	s.Target, s.Transfer, s.Heir = int(r.uintTo(ActivesMax)), r.bool(), r.member()
+	s.Target = int(r.uintTo(ActivesMax))
+	if !r.isNil() {
+		a := r.autopilot()
+		s.Autopilot = &a
+	}
+	s.Transfer, s.Heir = r.bool(), r.member()
 	return s
 }
 

@@ -22,9 +22,11 @@ func sampleRequests() []*Request {
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
 		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
-			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5, Transfer: true, Heir: idA,
+			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5,
+			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7}, Transfer: true, Heir: idA,
 		}},
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
+		{ID: 9, Kind: RequestAutopilot},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
 	}
@@ -32,7 +34,7 @@ func sampleRequests() []*Request {
 
 func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	configuration := Configuration{Target: 3, Lease: 4}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
+	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6}}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1"},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
@@ -53,6 +55,10 @@ func sampleResponses() []*Response {
 		}},
 		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
 		{ID: 8, Kind: RequestStatus, Status: &Status{}},
+		{ID: 9, Kind: RequestAutopilot, Autopilot: &AutopilotReport{
+			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, Leader: "n", Word: "why nothing happens",
+		}},
+		{ID: 10, Kind: RequestAutopilot, Result: Failed(ErrNotLeader)},
 	}
 }
 
@@ -60,6 +66,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[0].Command), "command")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[1].Query), "query")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[2].Watch), "watch")
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[6].Seats), "seats")
 	for _, q := range sampleRequests() {
 		src := AppendRequest(nil, q)
 		got, err := DecodeRequest(src)
@@ -82,6 +89,7 @@ func TestResponsesRoundTrip(t *testing.T) {
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status), "status")
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status.Members[0]), "member")
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[5].Join), "join")
+	mustBeFull(t, reflect.ValueOf(sampleResponses()[8].Autopilot), "autopilot")
 	for _, p := range sampleResponses() {
 		src := AppendResponse(nil, p)
 		got, err := DecodeResponse(src)

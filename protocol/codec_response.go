@@ -7,7 +7,7 @@ import "fmt"
 const allocatedMax = 256
 
 // AppendResponse appends the encoding of a response. Beside the result it
-// carries what its kind has: Changes, Status or Join, which may be nil.
+// carries what its kind has: Changes, Status, Join or Autopilot, which may be nil.
 func AppendResponse(dst []byte, p *Response) []byte {
 	dst = appendArray(dst, 5)
 	dst = appendUint(dst, p.ID)
@@ -21,6 +21,8 @@ func AppendResponse(dst []byte, p *Response) []byte {
 		return p.Status.append(dst)
 	case p.Kind == RequestJoin && p.Join != nil:
 		return p.Join.append(dst)
+	case p.Kind == RequestAutopilot && p.Autopilot != nil:
+		return p.Autopilot.append(dst)
 	}
 	return appendNil(dst)
 }
@@ -32,7 +34,7 @@ func DecodeResponse(src []byte) (*Response, error) {
 	r.array(5)
 	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
 	switch has := !r.isNil(); {
-	case p.Kind < RequestCommand || p.Kind > RequestSeats:
+	case p.Kind < RequestCommand || p.Kind > RequestAutopilot:
 		r.fail(fmt.Sprintf("unknown kind %d of response", p.Kind))
 	case has && p.Kind == RequestWatch:
 		p.Changes = r.changes()
@@ -40,6 +42,8 @@ func DecodeResponse(src []byte) (*Response, error) {
 		p.Status = r.status()
 	case has && p.Kind == RequestJoin:
 		p.Join = r.join()
+	case has && p.Kind == RequestAutopilot:
+		p.Autopilot = r.autopilotReport()
 	case has:
 		r.fail("a response with a body that its kind has not")
 	}
@@ -64,6 +68,9 @@ func ResponseSize(p *Response) int {
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names))
+	}
+	if a := p.Autopilot; a != nil {
+		n += 128 + 64*len(a.Configuration.Configuration.Members) + len(a.Word)
 	}
 	return n
 }

@@ -152,6 +152,8 @@ const (
 	RequestStatus  RequestKind = 5
 	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration
 	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
+	// RequestAutopilot asks the leader what its policy goes by and said last.
+	RequestAutopilot RequestKind = 8
 )
 
 // Request is one frame from a client to a member. Exactly the field of its
@@ -178,6 +180,8 @@ type SeatChange struct {
 	Promote, Demote, Remove []MemberID
 	// Target is how many voters the policy aims at from now on; 0 leaves it.
 	Target int
+	// Autopilot is what the policy goes by from now on; nil leaves it.
+	Autopilot *Autopilot
 	// Transfer hands the leadership to Heir, or, if that is zero, to the voter
 	// that holds most. Nothing else may be set with it, and Version is not
 	// looked at.
@@ -195,6 +199,8 @@ type Response struct {
 	Changes *Changes
 	Status  *Status
 	Join    *JoinInfo
+	// Autopilot answers RequestAutopilot.
+	Autopilot *AutopilotReport
 	// Leader, if not empty, is the address at which the leader takes requests.
 	Leader string
 }

@@ -22,6 +22,21 @@ func (c *Client) Join(ctx context.Context) (*protocol.JoinInfo, error) {
 	return response.Join, nil
 }
 
+// Autopilot asks the leader what its policy goes by and said last.
+func (c *Client) Autopilot(ctx context.Context) (*protocol.AutopilotReport, error) {
+	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestAutopilot})
+	if err == nil {
+		err = response.Result.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if response.Autopilot == nil {
+		return nil, protocol.ErrMalformed.With("the policy's settings were asked for and not given")
+	}
+	return response.Autopilot, nil
+}
+
 // Seats asks the leader to change seats, or to hand over. It is tried again
 // until ctx ends only while it has not been taken: there is no leader, or
 // another change is being completed. After ErrUnknownOutcome the configuration

@@ -2,16 +2,21 @@
 // configuration, of who is alive, and of how far everybody is.
 //
 // The leader's member asks it now and then and proposes what it says. Voters
-// that have failed for a while are replaced, each in one joint change. Otherwise
-// the configuration grows, or shrinks, to as many voters as it aims at. A
-// passive first becomes a learner; all learners that have acknowledged enough
-// become voters in one change, so that one voter becomes three without two on
-// the way. Nothing here is a safety rule: those are checked again by the role
-// that takes the proposal, and no voter is chosen or removed on the word of the
-// membership alone.
+// that have failed for a while, or that wish to be active no more, are replaced,
+// each in one joint change. Otherwise the configuration grows, or shrinks, to as
+// many voters as it aims at. A passive first becomes a learner; all learners
+// that have acknowledged enough become voters in one change, so that one voter
+// becomes three without two on the way. Nothing here is a safety rule: those are
+// checked again by the role that takes the proposal. No voter is taken for
+// failed on the word of the membership alone, and no change is asked for that
+// leaves a majority which does not answer.
+//
+// What it goes by is in the configuration (protocol.Autopilot), so that every
+// leader decides alike.
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +25,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Config tunes the decisions. A zero field means its default.
+// Config tunes the decisions where the configuration says nothing. A zero field
+// means its default.
 type Config struct {
 	// Stable is how long a member must have been alive without a break before
 	// it gets a seat. Shorter grows faster, and hands seats to members that
@@ -62,13 +68,17 @@ type Progress struct {
 	Match protocol.Index
 	// Active says that the member answered the leader lately.
 	Active bool
+	// CatchUp says that it is being brought a checkpoint: its log ends below
+	// the beginning of the leader's.
+	CatchUp bool
 }
 
 // Input is all that a decision depends on. The order of the lists does not
 // matter.
 type Input struct {
 	Now protocol.Instant
-	// Self is the leader, whose seat is never taken.
+	// Self is the leader, whose seat is never taken: it hands over first. It is
+	// among the Peers.
 	Self protocol.MemberID
 	// Configuration is the latest one in the leader's log, committed or not.
 	Configuration protocol.ConfigurationAt
@@ -95,6 +105,9 @@ const (
 	Replace
 	// Remove takes a seat away.
 	Remove
+	// HandOver hands the leadership to a voter, so that the leader's own seat
+	// can be taken.
+	HandOver
 )
 
 // String returns the action's name.
@@ -108,6 +121,8 @@ func (a Action) String() string {
 		return "replace"
 	case Remove:
 		return "remove"
+	case HandOver:
+		return "hand-over"
 	}
 	return "wait"
 }
@@ -115,7 +130,8 @@ func (a Action) String() string {
 // Decision is the next change, or why there is none.
 type Decision struct {
 	Action Action
-	// Member is whom the change is about, the first of several.
+	// Member is whom the change is about, the first of several; of HandOver the
+	// heir.
 	Member protocol.MemberID
 	// Out is who loses its seat, if anybody does.
 	Out protocol.MemberID
@@ -132,20 +148,28 @@ type Decision struct {
 
 // Decide returns the next change of the configuration.
 func Decide(cfg Config, in Input) Decision {
-	if cfg.Stable == 0 {
-		cfg.Stable = StableDefault
-	}
-	if cfg.LagMax == 0 {
-		cfg.LagMax = LagMaxDefault
-	}
-	if cfg.FailedAfter == 0 {
-		cfg.FailedAfter = FailedDefault
-	}
-	v := newView(cfg, in)
+	set := in.Configuration.Configuration.Autopilot
+	v := newView(Config{
+		Stable:      cmp.Or(set.Stable, cfg.Stable, StableDefault),
+		LagMax:      cmp.Or(cfg.LagMax, LagMaxDefault),
+		FailedAfter: cmp.Or(set.FailedAfter, cfg.FailedAfter, FailedDefault),
+	}, in)
 	if why := v.refuse(); why != "" {
 		return v.wait(why)
 	}
-	for _, try := range []func() (Decision, bool){v.replace, v.forget, v.shrink} {
+	d := v.decide()
+	if why := v.unborne(d); why != "" {
+		return v.wait(why)
+	}
+	return d
+}
+
+// Wanted returns how many voters the policy aims at: the target, and never
+// fewer than the floor.
+func Wanted(c protocol.Configuration) int { return max(c.Target, c.Autopilot.Floor) }
+
+func (v *view) decide() Decision {
+	for _, try := range []func() (Decision, bool){v.shrink, v.replace, v.forget, v.release} {
 		if d, ok := try(); ok {
 			return d
 		}
@@ -158,14 +182,15 @@ type view struct {
 	Config
 	Input
 	current protocol.Configuration
+	wanted  int
 	peers   []Peer
 	again   protocol.Instant
-	coming  int // learners that answer and have not caught up
-	note    []string
+	note    []string // what would be done if it could be
 }
 
 func newView(cfg Config, in Input) *view {
 	v := &view{Config: cfg, Input: in, current: in.Configuration.Configuration, peers: slices.Clone(in.Peers)}
+	v.wanted = Wanted(v.current)
 	slices.SortFunc(v.peers, func(a, b Peer) int { return a.ID.Compare(b.ID) })
 	return v
 }
@@ -173,6 +198,8 @@ func newView(cfg Config, in Input) *view {
 // refuse says why nothing may be changed now, whatever would be good.
 func (v *view) refuse() string {
 	switch {
+	case v.current.Autopilot.Off:
+		return "switched off: seats change by hand only"
 	case v.Configuration.Index > v.Commit:
 		return fmt.Sprintf("the change at index %d is not committed yet", v.Configuration.Index)
 	case v.current.Joint():
@@ -183,17 +210,36 @@ func (v *view) refuse() string {
 	return ""
 }
 
+// unborne says why a change must not be made although it is good otherwise: of
+// the voters that it leaves no majority answers, and nothing could be committed
+// any more.
+func (v *view) unborne(d Decision) string {
+	voters, answer := d.Next.Voters(), 0
+	if slices.Equal(voters, v.current.Voters()) {
+		return ""
+	}
+	for _, id := range voters {
+		if id == v.Self || v.progress(id).Active {
+			answer++
+		}
+	}
+	if 2*answer > len(voters) {
+		return ""
+	}
+	return fmt.Sprintf("not done, because of the %d voters that would be left %d answer: %s", len(voters), answer, d.Why)
+}
+
 // grow fills the seats up to the target. Learners come first, so that the
 // uncomfortable configurations on the way (two voters survive the loss of
 // nobody) last only as long as a commit takes.
 func (v *view) grow() Decision {
 	voters := len(v.current.Voters())
-	if voters >= v.current.Target {
-		return v.wait(fmt.Sprintf("%d voters of %d wanted", voters, v.current.Target))
+	if voters >= v.wanted {
+		return v.wait(fmt.Sprintf("%d voters of %d wanted", voters, v.wanted))
 	}
-	ready, waiting := v.learners()
+	l := v.learners()
 	var why []string
-	if voters+len(ready)+len(waiting) < v.current.Target {
+	if voters+l.count() < v.wanted {
 		candidates, others := v.candidates()
 		switch {
 		case len(v.current.Members) >= protocol.ActivesMax:
@@ -207,26 +253,34 @@ func (v *view) grow() Decision {
 	}
 	// An even number of voters survives no more deaths than one less does: it
 	// is worth waiting for a learner that will make it odd.
-	n := min(len(ready), v.current.Target-voters)
-	if n > 0 && ((voters+n)%2 == 1 || v.coming == 0) {
-		return v.promote(ready, n)
+	n := min(len(l.ready), v.wanted-voters)
+	if n > 0 && ((voters+n)%2 == 1 || len(l.coming) == 0) {
+		return v.promote(l.ready, n)
 	}
-	why = append(why, waiting...)
-	return v.wait(fmt.Sprintf("%d voters of %d wanted: %s", voters, v.current.Target, strings.Join(why, "; ")))
+	why = slices.Concat(why, l.coming, l.silent)
+	return v.wait(fmt.Sprintf("%d voters of %d wanted: %s", voters, v.wanted, strings.Join(why, "; ")))
 }
 
-// learners returns the live learners that can become voters, and why the
-// others that are alive must wait. Dead ones hold a seat that nobody counts
-// on: another passive may take their place.
-func (v *view) learners() (ready []Peer, waiting []string) {
-	v.coming = 0
+// learners are those that somebody counts on: what is said of the ones that
+// must wait, because they are catching up or do not answer, is for people.
+type learners struct {
+	ready          []Peer
+	coming, silent []string
+}
+
+func (l *learners) count() int { return len(l.ready) + len(l.coming) + len(l.silent) }
+
+// learners returns the live learners. Dead ones hold a seat that nobody counts
+// on: another passive may take their place. The same goes for those that do not
+// wish to be active any more.
+func (v *view) learners() (l learners) {
 	for _, m := range v.current.Members {
 		if m.Seat != protocol.SeatLearner {
 			continue
 		}
 		p, alive := v.peer(m.ID)
 		progress := v.progress(m.ID)
-		if !alive && !progress.Active {
+		if !alive && !progress.Active || alive && !p.Eligible {
 			continue
 		}
 		if !alive {
@@ -238,15 +292,16 @@ func (v *view) learners() (ready []Peer, waiting []string) {
 		need := max(v.Configuration.Index, v.behind())
 		switch {
 		case !progress.Active:
-			waiting = append(waiting, fmt.Sprintf("learner %s does not answer", m.Label()))
+			l.silent = append(l.silent, fmt.Sprintf("learner %s does not answer", m.Label()))
+		case progress.CatchUp:
+			l.coming = append(l.coming, fmt.Sprintf("learner %s is being brought a checkpoint", m.Label()))
 		case progress.Match < need:
-			v.coming++
-			waiting = append(waiting, fmt.Sprintf("learner %s has acknowledged %d, needs %d", m.Label(), progress.Match, need))
+			l.coming = append(l.coming, fmt.Sprintf("learner %s has acknowledged %d, needs %d", m.Label(), progress.Match, need))
 		default:
-			ready = append(ready, p)
+			l.ready = append(l.ready, p)
 		}
 	}
-	return ready, waiting
+	return l
 }
 
 // candidates returns the passives that can become learners, and why others
@@ -283,35 +338,10 @@ func (v *view) behind() protocol.Index {
 	return v.Commit - v.LagMax
 }
 
-// zones returns the zones in which members with at least the seat live.
-func (v *view) zones(least protocol.Seat) []string {
-	var zones []string
-	for _, m := range v.current.Members {
-		if m.Seat >= least {
-			if p, alive := v.peer(m.ID); alive {
-				zones = append(zones, p.Zone)
-			}
-		}
-	}
-	return zones
-}
-
-// choose returns the first of the peers, which are in order of id, whose zone
-// has nobody yet, or else the first. A member that names no zone says nothing
-// of where it is, so it is not preferred.
-func (v *view) choose(from []Peer, taken []string) (Peer, string) {
-	for _, p := range from {
-		if p.Zone != "" && !slices.Contains(taken, p.Zone) {
-			return p, fmt.Sprintf(", the first in zone %s", p.Zone)
-		}
-	}
-	return from[0], ""
-}
-
 func (v *view) addLearner(p Peer, zone string) Decision {
 	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Address, Seat: protocol.SeatLearner}
 	why := fmt.Sprintf("%s becomes a learner%s: %d voters of %d wanted, alive for %v, holds %d of %d",
-		label(p), zone, len(v.current.Voters()), v.current.Target, v.Now.Sub(p.Since).Round(time.Millisecond), p.Tip, v.Commit)
+		label(p), zone, len(v.current.Voters()), v.wanted, v.Now.Sub(p.Since).Round(time.Millisecond), p.Tip, v.Commit)
 	return v.change(AddLearner, line, why)
 }
 
@@ -331,7 +361,7 @@ func (v *view) promote(ready []Peer, n int) Decision {
 			d.Member = p.ID
 		}
 		why = append(why, fmt.Sprintf("%s becomes a voter%s: %d voters of %d wanted, acknowledged %d of %d",
-			line.Label(), zone, len(v.current.Voters()), v.current.Target, v.progress(p.ID).Match, v.Commit))
+			line.Label(), zone, len(v.current.Voters()), v.wanted, v.progress(p.ID).Match, v.Commit))
 	}
 	d.Why = strings.Join(why, "; ")
 	return d

@@ -93,6 +93,9 @@ func TestDecide(t *testing.T) {
 		{name: "zones of learners count", seats: seats(3, "a b*"), heard: learnerAt(5000, true),
 			peers:  []Peer{active("a", "x"), active("b", "y"), passive("c", "y"), passive("d", "z")},
 			action: AddLearner, member: "d"},
+		{name: "the zone with fewest", seats: seats(5, "a b c"), heard: learnerAt(5000, true),
+			peers:  []Peer{active("a", "x"), active("b", "x"), active("c", "y"), passive("d", "x"), passive("e", ""), passive("f", "y")},
+			action: AddLearner, member: "f", why: "beside 1 in zone y"},
 		{name: "zones of dead actives do not", seats: seats(3, "a b"), peers: []Peer{active("a", "x"), passive("c", "x"), passive("d", "y")},
 			action: AddLearner, member: "d"},
 		{name: "change in flight", seats: seats(3, "a"), change: func(in *Input) { in.Configuration.Index = 5001 },
@@ -107,6 +110,16 @@ func TestDecide(t *testing.T) {
 			why: "learner b has acknowledged 3000, needs 3976"},
 		{name: "learner that has not its own entry", seats: seats(2, "a b*"), peers: []Peer{active("b", "")}, heard: learnerAt(4499, true),
 			change: func(in *Input) { in.Configuration.Index = 4500 }, why: "learner b has acknowledged 4499, needs 4500"},
+		{name: "learner in a catch-up", seats: seats(2, "a b*"), peers: []Peer{active("b", "")},
+			heard: []Progress{{ID: id("b"), Match: 5000, Active: true, CatchUp: true}}, why: "learner b is being brought a checkpoint"},
+		{name: "learner that wishes no more, for too short", seats: seats(2, "a b*"), heard: learnerAt(5000, true), again: 10*second + second/2,
+			peers: []Peer{with(active("b", ""), func(p *Peer) { p.Eligible, p.Since = false, 10*second-second/2 })}, why: "1 voters of 2 wanted"},
+		{name: "switched off", seats: seats(3, "a"), change: func(in *Input) { in.Configuration.Configuration.Autopilot.Off = true },
+			peers: []Peer{passive("b", "")}, why: "switched off"},
+		{name: "the floor is aimed at", seats: seats(1, "a"), change: func(in *Input) { in.Configuration.Configuration.Autopilot.Floor = 3 },
+			peers: []Peer{passive("b", "")}, action: AddLearner, member: "b", why: "1 voters of 3 wanted"},
+		{name: "stable for as long as the configuration says", seats: seats(3, "a"), peers: []Peer{passive("b", "")}, again: 21 * second,
+			change: func(in *Input) { in.Configuration.Configuration.Autopilot.Stable = 20 * time.Second }, why: "b has been alive for 9s of 20s"},
 		{name: "learner that is silent", seats: seats(2, "a b*"), peers: []Peer{active("b", "")}, heard: learnerAt(4990, false),
 			why: "learner b does not answer"},
 		{name: "learners first, then voters", seats: seats(3, "a b*"), peers: []Peer{active("b", ""), passive("c", "")}, heard: learnerAt(4990, true),
@@ -121,7 +134,7 @@ func TestDecide(t *testing.T) {
 	for _, test := range tests {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
 			in := Input{
-				Now: 10 * second, Commit: 5000, OwnTerm: true, Peers: test.peers, Progress: test.heard,
+				Now: 10 * second, Self: id("a"), Commit: 5000, OwnTerm: true, Peers: test.peers, Progress: test.heard,
 				Configuration: protocol.ConfigurationAt{Index: 17, Configuration: test.seats},
 			}
 			if test.change != nil {
@@ -140,7 +153,7 @@ func TestDecide(t *testing.T) {
 			if got.Version != in.Configuration.Index {
 				t.Errorf("got version %d, want %d", got.Version, in.Configuration.Index)
 			}
-			want := test.seats
+			want := in.Configuration.Configuration
 			if test.action != Wait {
 				if got.Member != id(test.member) {
 					t.Fatalf("got member %v (%s), want %s", got.Member, got.Why, test.member)
@@ -161,7 +174,7 @@ func TestDecide(t *testing.T) {
 // One voter becomes three in one change: two would survive the death of nobody.
 func TestLearnersBecomeVotersTogether(t *testing.T) {
 	in := Input{
-		Now: 10 * second, Commit: 5000, OwnTerm: true,
+		Now: 10 * second, Self: id("a"), Commit: 5000, OwnTerm: true,
 		Configuration: protocol.ConfigurationAt{Index: 17, Configuration: seats(3, "a b* c*")},
 		Peers:         []Peer{active("a", ""), active("b", ""), active("c", "")},
 		Progress:      []Progress{{ID: id("b"), Match: 5000, Active: true}, {ID: id("c"), Match: 3000, Active: true}},

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -17,147 +18,137 @@ type Failing struct {
 	Since protocol.Instant
 }
 
-// replace gives the seat of a voter that has failed for long to another member,
-// in one joint change: newcomer in, failed one out.
+// leaver is a voter whose seat another one should have.
+type leaver struct {
+	protocol.ActiveMember
+	why string
+}
+
+// unwilling is why a seat is given away that nobody has to give away.
+const unwilling = "does not wish to be active any more"
+
+// replace gives the seat of a voter that has failed for long, or wishes to be
+// active no more, to another member, in one joint change: newcomer in, leaver
+// out.
 //
 // One after the other would be worse than waiting: with the newcomer in first,
 // three voters of which one is dead become four, and need three of the three
-// that live. With the failed one out first, two are left, and need both.
+// that live. With the dead one out first, two are left, and need both.
 func (v *view) replace() (Decision, bool) {
-	failed, ok := v.failedVoter()
+	out, ok := v.leaver()
 	if !ok {
 		return Decision{}, false
 	}
-	ready, waiting := v.learners()
-	if len(ready) > 0 {
-		p, zone := v.choose(ready, v.zonesWithout(failed.ID))
-		return v.swap(failed, p, zone), true
+	l := v.learners()
+	if len(l.ready) > 0 {
+		if out.ID == v.Self {
+			return v.handOver(out)
+		}
+		p, zone := v.choose(l.ready, v.zones(protocol.SeatVoter, out.ID))
+		return v.swap(out, p, zone), true
 	}
-	why := fmt.Sprintf("%s has not answered for %v", failed.Label(), v.silent(failed.ID))
-	if v.coming > 0 {
-		return v.wait(fmt.Sprintf("%s; %s is to take its seat", why, waiting[0])), true
+	why := fmt.Sprintf("%s %s", out.Label(), out.why)
+	if len(l.coming) > 0 {
+		return v.wait(fmt.Sprintf("%s: %s, and is to take its seat", why, l.coming[0])), true
 	}
 	candidates, others := v.candidates()
 	if len(candidates) == 0 || len(v.current.Members) >= protocol.ActivesMax {
 		reason := "no passive wishes to be active"
-		if len(others) > 0 {
+		if len(candidates) > 0 {
+			reason = fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members))
+		} else if len(others) > 0 {
 			reason = others[0]
 		}
 		v.note = append(v.note, why+": "+reason)
 		return Decision{}, false // perhaps something else can be done
 	}
-	p, zone := v.choose(candidates, v.zonesWithout(failed.ID))
+	p, zone := v.choose(candidates, v.zones(protocol.SeatVoter, out.ID))
 	d := v.addLearner(p, zone)
-	d.Why = fmt.Sprintf("%s becomes a learner%s, to take the seat of %s: %s", label(p), zone, failed.Label(), why)
+	d.Why = fmt.Sprintf("%s becomes a learner%s, to take the seat of %s, which %s", label(p), zone, out.Label(), out.why)
 	return d, true
 }
 
-// failedVoter returns the voter that has failed for longest, if any has for long
-// enough.
-func (v *view) failedVoter() (protocol.ActiveMember, bool) {
+// leaver returns the voter that is to be replaced next: the one that has failed
+// for longest, if any has for long enough, or else one that wishes to be active
+// no more, the leader itself last.
+func (v *view) leaver() (leaver, bool) {
 	list := slices.Clone(v.Failing)
-	slices.SortFunc(list, func(a, b Failing) int {
-		if a.Since != b.Since {
-			return int(max(-1, min(1, int64(a.Since-b.Since))))
-		}
-		return a.ID.Compare(b.ID)
-	})
+	slices.SortFunc(list, func(a, b Failing) int { return cmp.Or(cmp.Compare(a.Since, b.Since), a.ID.Compare(b.ID)) })
 	for _, f := range list {
 		line, named := v.current.Find(f.ID)
 		if !named || line.Seat != protocol.SeatVoter || f.ID == v.Self {
 			continue
 		}
+		why := fmt.Sprintf("has not answered for %v", v.silent(f.ID))
 		if due := f.Since.Add(v.FailedAfter); due > v.Now {
 			v.lookAgain(due)
+			v.note = append(v.note, fmt.Sprintf("%s %s of %v", line.Label(), why, v.FailedAfter))
 			continue
 		}
-		return line, true
+		return leaver{line, why}, true
 	}
-	return protocol.ActiveMember{}, false
+	var self leaver
+	for _, m := range v.current.Members {
+		if m.Seat != protocol.SeatVoter || !v.unwilling(m.ID) {
+			continue
+		}
+		if m.ID != v.Self {
+			return leaver{m, unwilling}, true
+		}
+		self = leaver{m, unwilling}
+	}
+	return self, !self.ID.IsZero()
 }
 
-func (v *view) swap(failed protocol.ActiveMember, p Peer, zone string) Decision {
+// unwilling reports whether a member of the configuration is alive and has not
+// wished to be active for a while. One that is being brought a checkpoint is
+// left alone: it may be starting anew to be what it was.
+func (v *view) unwilling(id protocol.MemberID) bool {
+	p, alive := v.peer(id)
+	if !alive || p.Eligible || v.progress(id).CatchUp {
+		return false
+	}
+	if due := p.Since.Add(v.Stable); due > v.Now {
+		v.lookAgain(due)
+		return false
+	}
+	return true
+}
+
+func (v *view) swap(out leaver, p Peer, zone string) Decision {
 	line, _ := v.current.Find(p.ID)
 	line.Seat = protocol.SeatVoter
 	return Decision{
-		Action: Replace, Member: p.ID, Out: failed.ID, Version: v.Configuration.Index,
-		Next: v.current.Without(failed.ID).With(line),
-		Why: fmt.Sprintf("%s takes the seat of %s%s, which has not answered for %v; acknowledged %d of %d",
-			line.Label(), failed.Label(), zone, v.silent(failed.ID), v.progress(p.ID).Match, v.Commit),
+		Action: Replace, Member: p.ID, Out: out.ID, Version: v.Configuration.Index,
+		Next: v.current.Without(out.ID).With(line),
+		Why: fmt.Sprintf("%s takes the seat of %s%s, which %s; acknowledged %d of %d",
+			line.Label(), out.Label(), zone, out.why, v.progress(p.ID).Match, v.Commit),
 	}
 }
 
-// forget takes the seat from a learner that has failed for long. Nobody counts
-// on it, but each one is fed and asked for ever.
-func (v *view) forget() (Decision, bool) {
+// handOver hands the leadership to a voter that will stay one: it then does
+// what a leader does not do to itself.
+func (v *view) handOver(out leaver) (Decision, bool) {
+	var heir protocol.ActiveMember
+	var most protocol.Index
 	for _, m := range v.current.Members {
-		i := slices.IndexFunc(v.Failing, func(f Failing) bool { return f.ID == m.ID })
-		if m.Seat != protocol.SeatLearner || i < 0 {
+		p, alive := v.peer(m.ID)
+		x := v.progress(m.ID)
+		if m.ID == v.Self || m.Seat != protocol.SeatVoter || !alive || !p.Eligible || !x.Active || x.CatchUp {
 			continue
 		}
-		if due := v.Failing[i].Since.Add(v.FailedAfter); due > v.Now {
-			v.lookAgain(due)
-			continue
+		if heir.ID.IsZero() || x.Match > most {
+			heir, most = m, x.Match
 		}
-		return Decision{
-			Action: Remove, Member: m.ID, Out: m.ID, Version: v.Configuration.Index, Next: v.current.Without(m.ID),
-			Why: fmt.Sprintf("learner %s loses its seat: it has not answered for %v", m.Label(), v.silent(m.ID)),
-		}, true
 	}
-	return Decision{}, false
-}
-
-// shrink takes a seat away when there are more voters than wanted: from one
-// that fails, or else from one whose zone has others, never from the leader.
-func (v *view) shrink() (Decision, bool) {
-	voters := v.current.Voters()
-	if len(voters) <= v.current.Target || v.current.Target < 1 {
+	if heir.ID.IsZero() {
+		v.note = append(v.note, fmt.Sprintf("%s leads and %s: no other voter can lead in its place", out.Label(), out.why))
 		return Decision{}, false
 	}
-	best, score := protocol.MemberID{}, -1
-	for _, id := range voters {
-		if id == v.Self {
-			continue
-		}
-		s := v.neighbours(id)
-		if slices.ContainsFunc(v.Failing, func(f Failing) bool { return f.ID == id }) {
-			s += protocol.ActivesMax
-		}
-		if s >= score { // of equal ones the highest id
-			best, score = id, s
-		}
-	}
-	line, _ := v.current.Find(best)
 	return Decision{
-		Action: Remove, Member: best, Out: best, Version: v.Configuration.Index, Next: v.current.Without(best),
-		Why: fmt.Sprintf("%s gives up its seat: %d voters, %d wanted", line.Label(), len(voters), v.current.Target),
+		Action: HandOver, Member: heir.ID, Out: out.ID, Version: v.Configuration.Index, Next: v.current,
+		Why: fmt.Sprintf("%s is to lead in the place of %s, which %s", heir.Label(), out.Label(), out.why),
 	}, true
-}
-
-// neighbours counts the other voters in a member's zone.
-func (v *view) neighbours(id protocol.MemberID) int {
-	p, alive := v.peer(id)
-	if !alive || p.Zone == "" {
-		return 0
-	}
-	n := 0
-	for _, other := range v.current.Voters() {
-		if q, alive := v.peer(other); alive && other != id && q.Zone == p.Zone {
-			n++
-		}
-	}
-	return n
-}
-
-// zonesWithout returns the zones of the voters except one.
-func (v *view) zonesWithout(id protocol.MemberID) []string {
-	var zones []string
-	for _, other := range v.current.Voters() {
-		if p, alive := v.peer(other); alive && other != id {
-			zones = append(zones, p.Zone)
-		}
-	}
-	return zones
 }
 
 // silent is for how long an active has failed.
@@ -168,6 +159,11 @@ func (v *view) silent(id protocol.MemberID) time.Duration {
 		}
 	}
 	return 0
+}
+
+// fails reports whether an active has failed, for however long.
+func (v *view) fails(id protocol.MemberID) bool {
+	return slices.ContainsFunc(v.Failing, func(f Failing) bool { return f.ID == id })
 }
 
 // lookAgain remembers when the passing of time can change the answer.

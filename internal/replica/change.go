@@ -7,7 +7,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Change moves seats, all of them in one step. It must not name a member twice.
+// Change moves seats, all of them in one step, or tells the policy what to go
+// by, or both. It must not name a member twice.
 type Change struct {
 	// Version is the configuration that the change is meant for, the index of
 	// the entry that brought it. If another one is in force, nothing happens.
@@ -19,6 +20,8 @@ type Change struct {
 	// Target is how many voters the policy is to aim at from now on; 0 leaves
 	// it as it is.
 	Target int
+	// Autopilot is what the policy is to go by from now on; nil leaves it.
+	Autopilot *protocol.Autopilot
 }
 
 // Change proposes a change of the configuration. It is answered once, by an
@@ -62,6 +65,9 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
 	if c.Target != 0 {
 		conf.Target = c.Target
+	}
+	if c.Autopilot != nil {
+		conf.Autopilot = *c.Autopilot
 	}
 	ids := slices.Concat(c.Promote, c.Demote, c.Remove)
 	slices.SortFunc(ids, protocol.MemberID.Compare)

@@ -13,12 +13,20 @@ import (
 type policyState struct {
 	next  protocol.Instant
 	seats []sighting // by id
-	why   string     // the last decision that was told
+	// word is what the policy said last, refused what was last asked for in
+	// vain.
+	word, refused string
+	// handOver is when the leadership may be handed over again.
+	handOver protocol.Instant
 	// failing are the actives that neither answer this leader nor are thought
 	// alive, as long as it leads term.
 	failing []policy.Failing
 	term    protocol.Term
 }
+
+// handOverPause is how many election timeouts pass before a leader that was to
+// hand over, and still leads, tries again: while it tries, nobody can write.
+const handOverPause = 20
 
 // sighting is a live member, and since when it has been alive and the same.
 type sighting struct {
@@ -43,10 +51,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 
 // fails follows who has failed, from the leader's first look in its term on:
 // what it knew before it led proves nothing.
-func (p *policyState) fails(now protocol.Instant, term protocol.Term, progress []policy.Progress, peers []protocol.Peer) {
-	if term != p.term {
-		p.term, p.failing = term, nil
-	}
+func (p *policyState) fails(now protocol.Instant, progress []policy.Progress, peers []protocol.Peer) {
 	var next []policy.Failing
 	for _, x := range progress {
 		if x.Active || slices.ContainsFunc(peers, func(peer protocol.Peer) bool { return peer.ID == x.ID }) {
@@ -72,7 +77,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.proposeMark(now)
 	r.requests.proposeGathered(now, r)
 	if r.cfg.Policy {
-		r.grow(now)
+		r.steer(now)
 	}
 }
 
@@ -86,18 +91,48 @@ func (r *Replica) passTime(now protocol.Instant) {
 	_, _ = r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryTick}})
 }
 
-// grow asks the policy for the next change and proposes it.
-func (r *Replica) grow(now protocol.Instant) {
+// steer asks the policy for the next change and proposes it.
+func (r *Replica) steer(now protocol.Instant) {
 	conf, ok := r.active.Configurations().Latest()
 	if !ok {
 		return
 	}
 	s := r.active.Status()
+	if s.Term != r.policy.term {
+		r.policy.term, r.policy.failing, r.policy.refused, r.policy.handOver = s.Term, nil, "", 0
+	}
+	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed}, r.policyInput(now, conf, s))
+	r.policy.word = d.Why
+	var err error
+	switch d.Action {
+	case policy.Wait:
+		return
+	case policy.HandOver:
+		if !s.Heir.IsZero() || now < r.policy.handOver {
+			return
+		}
+		r.policy.handOver = now.Add(handOverPause * r.cfg.Active.Election)
+		err = r.active.Transfer(now, d.Member)
+	default:
+		_, err = r.active.ProposeConfiguration(now, d.Version, d.Next)
+	}
+	if err != nil {
+		r.policy.word += ": refused: " + err.Error()
+		if r.policy.word == r.policy.refused {
+			return // said already; it will be asked for again and again
+		}
+		r.policy.refused = r.policy.word
+	}
+	r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: r.policy.word})
+}
+
+// policyInput gathers what the policy looks at.
+func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
 	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled}
 	for _, p := range s.Progress {
-		in.Progress = append(in.Progress, policy.Progress{ID: p.ID, Match: p.Match, Active: p.Active})
+		in.Progress = append(in.Progress, policy.Progress{ID: p.ID, Match: p.Match, Active: p.Active, CatchUp: p.State == active.ProgressCatchUp})
 	}
-	r.policy.fails(now, s.Term, in.Progress, r.peers)
+	r.policy.fails(now, in.Progress, r.peers)
 	in.Failing = r.policy.failing
 	heard := r.gossip.Heard()
 	for _, x := range r.policy.seats {
@@ -108,19 +143,25 @@ func (r *Replica) grow(now protocol.Instant) {
 		}
 		in.Peers = append(in.Peers, peer)
 	}
-	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed}, in)
-	if d.Action == policy.Wait {
-		return
+	// The membership tells a member of the others only.
+	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
+		ID: r.cfg.ID, Name: r.cfg.Name, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling,
+	}})
+	return in
+}
+
+// Autopilot returns what the policy goes by, and its last word. It fails with
+// ErrNotLeader: only a leader asks its policy.
+func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
+	if !r.leads() {
+		return nil, protocol.ErrNotLeader
 	}
-	_, err := r.active.ProposeConfiguration(now, d.Version, d.Next)
-	why := d.Why
-	if err != nil {
-		why += ": refused: " + err.Error()
+	report := &protocol.AutopilotReport{Leader: r.cfg.Name, Word: r.policy.word}
+	report.Configuration, _ = r.active.Configurations().Latest()
+	if !r.cfg.Policy || r.policy.term != r.active.Term() {
+		report.Word = "this leader has not asked its policy yet"
 	}
-	if why != r.policy.why {
-		r.policy.why = why
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: why})
-	}
+	return report, nil
 }
 
 func compareHeard(h gossip.Heard, id protocol.MemberID) int { return h.ID.Compare(id) }

@@ -16,18 +16,20 @@ type Config struct {
 	ID   protocol.MemberID
 	Run  protocol.RunID
 	Seed uint64
+	// Name is a label for people. Zone is where this member is, as the others
+	// learn it from the membership. Unwilling says that it does not wish to be
+	// active: while it leads, it hands over as soon as another can have its seat.
+	Name, Zone string
+	Unwilling  bool
 	// Active and Gossip configure the cores. ID, Run and Seed are filled in.
 	Active active.Config
 	Gossip gossip.Config
 	// Policy lets this member, while it leads, make eligible members active
 	// until the configuration's target is met, and in the place of voters that
-	// have failed. PolicyStable is how long a
-	// member must have been seen alive before; default 1 s.
-	Policy       bool
-	PolicyStable time.Duration
-	// PolicyFailed is how long a voter neither answers nor is seen alive before
-	// its seat goes to an eligible member; default 30 s.
-	PolicyFailed time.Duration
+	// have failed. PolicyStable and PolicyFailed take the place of the policy's
+	// defaults where the configuration says nothing.
+	Policy                     bool
+	PolicyStable, PolicyFailed time.Duration
 	// CheckpointBytes is how large the log since the last checkpoint grows, at
 	// least, before this member, while it leads, asks all for the next one;
 	// default 64 MiB. It grows to half the state if that is more.
@@ -129,9 +131,6 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 }
 
 func (c *Config) setDefaults() {
-	if c.PolicyStable == 0 {
-		c.PolicyStable = time.Second
-	}
 	if c.Active.Election == 0 {
 		c.Active.Election, c.Active.Heartbeat = active.LAN.Election, active.LAN.Heartbeat
 	}

@@ -156,6 +156,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
+		Name: m.identity.Name, Zone: m.cfg.Zone, Unwilling: !m.eligible(),
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
 		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,

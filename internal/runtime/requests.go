@@ -53,6 +53,10 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 		return m.serveQuery(req.Query, reply)
 	case req.Kind == protocol.RequestSeats && req.Seats != nil:
 		return m.serveSeats(req.Seats, reply)
+	case req.Kind == protocol.RequestAutopilot:
+		m.serveAutopilot(func(report *protocol.AutopilotReport) {
+			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
+		}, reply)
 	case req.Kind == protocol.RequestStatus:
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})

@@ -21,7 +21,7 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 				return
 			}
 			m.replica.Change(m.clock.Now(), id, replica.Change{
-				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Target: s.Target,
+				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Target: s.Target, Autopilot: s.Autopilot,
 			})
 		})
 	})
@@ -29,4 +29,21 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 		reply(protocol.Failed(m.stopped()))
 	}
 	return func() { m.waiters.forget(id) }
+}
+
+// serveAutopilot has the loop say what its policy goes by and said last.
+func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) {
+	ok := m.mailbox.put(func(in *mail) {
+		in.calls = append(in.calls, func() {
+			report, err := m.replica.Autopilot()
+			if err != nil {
+				failed(protocol.Failed(err))
+				return
+			}
+			respond(report)
+		})
+	})
+	if !ok {
+		failed(protocol.Failed(m.stopped()))
+	}
 }

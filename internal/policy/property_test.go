@@ -1,0 +1,222 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Counterexample: three voters, one dead, a fourth is added first: quorum three
+// of four, three alive, no tolerance at all until the demotion. And the other
+// way round: two are left. So in no decision does a voter leave for being
+// failed unless another comes in with it, and none comes in beyond the target.
+func TestReplacementIsOneChange(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	seen := map[Action]int{}
+	for range 40_000 {
+		conf, in := randomInput(random)
+		d := Decide(Config{}, in)
+		seen[d.Action]++
+		if why := in.judge(conf, d); why != "" {
+			t.Fatalf("%s: %s -> %s, %d wanted, %+v: %s", why, conf, d.Next, conf.Target, conf.Autopilot, d.Why)
+		}
+		if err := d.Next.Validate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver} {
+		if seen[a] < 100 {
+			t.Errorf("%d times %s in 40,000 inputs: the test is not worth much", seen[a], a)
+		}
+	}
+}
+
+// judge says what is wrong with a decision.
+func (in *Input) judge(conf protocol.Configuration, d Decision) string {
+	wanted := max(conf.Target, conf.Autopilot.Floor)
+	before, after := len(conf.Voters()), len(d.Next.Voters())
+	heir, answers := in.heard(d.Member)
+	out, _ := conf.Find(d.Out)
+	switch {
+	case after < min(before, wanted) || after > max(before, wanted):
+		return fmt.Sprintf("%d voters become %d", before, after)
+	case !d.Next.IsVoter(in.Self):
+		return "the leader loses its seat"
+	case conf.Autopilot.Off && d.Action != Wait:
+		return "decides although it is switched off"
+	case d.Action == Replace && (!in.mayGo(conf, d.Out) || before != after):
+		return "a voter is replaced for nothing, or by more or less than one"
+	case d.Action == Remove && out.Seat == protocol.SeatVoter && before <= wanted:
+		return "a voter loses its seat and nobody gets it"
+	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || heir.CatchUp || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
+		return "the leadership goes to one that cannot lead"
+	}
+	answer := 0
+	for _, m := range d.Next.Members {
+		x, ok := in.heard(m.ID)
+		if m.Seat == protocol.SeatVoter && !conf.IsVoter(m.ID) && (!ok || x.CatchUp || x.Match < in.Configuration.Index) {
+			return m.Label() + " becomes a voter and has not caught up"
+		}
+		if m.Seat == protocol.SeatVoter && (ok || m.ID == in.Self) {
+			answer++
+		}
+	}
+	if !slices.Equal(conf.Voters(), d.Next.Voters()) && 2*answer <= after {
+		return "a majority is left that does not answer"
+	}
+	return ""
+}
+
+// heard returns what the leader knows of another member, and whether it answers.
+func (in *Input) heard(id protocol.MemberID) (Progress, bool) {
+	i := slices.IndexFunc(in.Progress, func(p Progress) bool { return p.ID == id })
+	if i < 0 {
+		return Progress{}, false
+	}
+	return in.Progress[i], in.Progress[i].Active
+}
+
+// mayGo reports whether a voter has failed for long, or wishes to be active no
+// more.
+func (in *Input) mayGo(conf protocol.Configuration, id protocol.MemberID) bool {
+	failedAfter := conf.Autopilot.FailedAfter
+	if failedAfter == 0 {
+		failedAfter = FailedDefault
+	}
+	return slices.ContainsFunc(in.Failing, func(f Failing) bool { return f.ID == id && f.Since.Add(failedAfter) <= in.Now }) ||
+		slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.ID == id && !p.Eligible })
+}
+
+// randomInput draws a configuration and what is known of its members. The
+// leader is a voter.
+func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
+	conf := protocol.Configuration{Target: 1 + random.IntN(5), Autopilot: protocol.Autopilot{
+		Off: random.IntN(20) == 0, FailedAfter: time.Duration(random.IntN(3)) * 20 * time.Second, Floor: random.IntN(8) / 3,
+	}}
+	in := Input{Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true}
+	for i, name := range strings.Fields("a b c d e f g h") {
+		p := passive(name, []string{"", "x", "y"}[random.IntN(3)])
+		p.Since = protocol.Instant(random.IntN(61)) * second
+		p.Eligible = random.IntN(4) > 0
+		alive := i == 0 || random.IntN(4) > 0
+		if i == 0 || random.IntN(2) == 0 {
+			p.Role = protocol.RoleActive
+			seat := protocol.SeatVoter
+			if i > 0 && random.IntN(3) == 0 {
+				seat = protocol.SeatLearner
+			}
+			conf = conf.With(protocol.ActiveMember{ID: p.ID, Name: name, Seat: seat})
+		}
+		if p.Role == protocol.RoleActive && i > 0 {
+			answers := alive != (random.IntN(8) == 0) // sometimes the two do not say the same
+			in.Progress = append(in.Progress, Progress{
+				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, CatchUp: random.IntN(10) == 0,
+			})
+			if !alive && !answers {
+				in.Failing = append(in.Failing, failing(name, protocol.Instant(random.IntN(61))))
+			}
+		}
+		if alive {
+			in.Peers = append(in.Peers, p)
+		}
+	}
+	in.Configuration = protocol.ConfigurationAt{Index: protocol.Index(1 + random.IntN(100)), Configuration: conf}
+	return conf, in
+}
+
+// Decision after decision, whatever a flock looks like at first, the policy
+// comes to an end, and leaves as many willing voters as there can be: it undoes
+// nothing that it did.
+func TestDecisionsComeToAnEnd(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	handed := 0
+	for range 2_000 {
+		conf, in := randomInput(random)
+		conf.Autopilot.Off = false
+		in.Configuration.Configuration = conf
+		var film []string
+		for {
+			in.pass()
+			d := Decide(Config{}, in)
+			film = append(film, fmt.Sprintf("%s, %s leads: %s: %s", in.Configuration.Configuration, in.Self.Short(), d.Action, d.Why))
+			if d.Action == Wait {
+				break
+			}
+			if len(film) > 40 {
+				t.Fatalf("no end:\n%s", strings.Join(film, "\n"))
+			}
+			if d.Action == HandOver {
+				in.Self = d.Member
+				handed++
+			}
+			in.Configuration.Configuration = d.Next
+		}
+		final := in.Configuration.Configuration
+		willing, kept := 0, 0
+		for _, p := range in.Peers {
+			if p.Eligible {
+				willing++
+				if final.IsVoter(p.ID) {
+					kept++
+				}
+			}
+		}
+		want := min(willing, Wanted(final))
+		if leader, _ := (newView(Config{}, in)).peer(in.Self); !leader.Eligible {
+			want-- // it cannot hand over, or nobody else can have the seat
+		}
+		if in.quorum(conf) && in.quorum(final) && kept < want {
+			t.Fatalf("%d willing voters, %d members are willing, %d wanted:\n%s", kept, willing, Wanted(final), strings.Join(film, "\n"))
+		}
+	}
+	if handed < 20 {
+		t.Errorf("%d hand-overs: the test is not worth much", handed)
+	}
+}
+
+// quorum reports whether most voters of a configuration are alive.
+func (in *Input) quorum(c protocol.Configuration) bool {
+	n := 0
+	for _, id := range c.Voters() {
+		if slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.ID == id }) {
+			n++
+		}
+	}
+	return 2*n > len(c.Voters())
+}
+
+// pass lets a minute go by, in which all that live do what they are to do.
+func (in *Input) pass() {
+	in.Now += minute
+	in.Configuration.Index++
+	in.Commit++
+	in.Progress, in.Failing = nil, nil
+	conf := in.Configuration.Configuration
+	for i := range in.Peers {
+		p := &in.Peers[i]
+		p.Tip, p.Role = in.Commit, protocol.RolePassive
+		if conf.Names(p.ID) {
+			p.Role = protocol.RoleActive
+		}
+	}
+	for _, m := range conf.Members {
+		alive := slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.ID == m.ID })
+		switch {
+		case m.ID == in.Self:
+		case alive:
+			in.Progress = append(in.Progress, Progress{ID: m.ID, Match: in.Commit, Active: true})
+		default:
+			in.Progress = append(in.Progress, Progress{ID: m.ID})
+			in.Failing = append(in.Failing, Failing{ID: m.ID})
+		}
+	}
+}
