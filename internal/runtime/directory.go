@@ -52,17 +52,11 @@ func (m *Member) openDirectory(ctx context.Context) error {
 			return err
 		}
 	default:
-		return err
+		return m.deadLog(err)
 	}
 	log, err := wal.Open(fs, m.cfg.Dir, m.walOptions())
 	if err != nil {
-		return err
-	}
-	if damage := log.Recovered().Damage; damage != nil {
-		_ = log.Close()
-		return protocol.ErrCorrupt.With(fmt.Sprintf(
-			"%s; nothing was changed. Look with `starling wal verify %s`; if a majority of the other members is sound, move the directory away and start this member with an empty one",
-			damage.Error(), m.cfg.Dir))
+		return m.deadLog(err)
 	}
 	m.identity, m.log = log.Identity(), log
 	return nil

@@ -47,6 +47,7 @@ type Member struct {
 	reader      logReader
 	checkpoints checkpoints
 	chunks      chunkReader
+	repairs     repairs
 	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]

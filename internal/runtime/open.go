@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,6 +37,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reader:     logReader{wake: make(chan struct{}, 1)},
 		chunks:     chunkReader{wake: make(chan struct{}, 1)},
+		repairs:    newRepairs(),
 		announcing: make(chan struct{}, 1),
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -76,10 +76,18 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openCheckpoints(); err != nil {
 		return err
 	}
-	if err := m.openReplica(ctx); err != nil {
+	tcp, udp, err := m.mendLog(ctx, tcp, udp)
+	if err != nil {
 		return err
 	}
-	return m.start(tcp, udp)
+	if err = m.openReplica(ctx); err == nil {
+		err = m.start(tcp, udp)
+	}
+	if err != nil { // mending may have opened them anew
+		_ = tcp.Close()
+		_ = udp.Close()
+	}
+	return err
 }
 
 // closeStores closes what openAll has opened on disk.
@@ -140,11 +148,9 @@ func advertised(wish, bound string) string {
 // machine and a replica.
 func (m *Member) openReplica(ctx context.Context) error {
 	m.machine = resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
-	var run [8]byte
-	if _, err := rand.Read(run[:]); err != nil {
+	if err := m.newRun(); err != nil {
 		return err
 	}
-	m.run = protocol.RunID(binary.BigEndian.Uint64(run[:]))
 	rec, restored, err := keeper.Start(ctx, m.log, m.checkpoints.store, m.machine, keeper.Options{
 		Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart, Elsewhere: m.elsewhere,
 	})
@@ -217,12 +223,13 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		return fmt.Errorf("membership: %w", err)
 	}
 	m.swim = s
-	m.workers.Add(7) // not the loop: it is waited for first
+	m.workers.Add(8) // not the loop: it is waited for first
 	go m.writeLog()
 	go m.applyEntries()
 	go m.readLog()
 	go m.keepCheckpoints()
 	go m.readChunks()
+	go m.answerRepairs()
 	go m.loop()
 	go func() {
 		defer m.workers.Done()

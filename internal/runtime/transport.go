@@ -17,11 +17,12 @@ type transport struct {
 	addresses map[protocol.MemberID]string
 	single    [1]protocol.Message
 	packet    []byte
+	linkState func(error)
 	closing   sync.WaitGroup
 }
 
 func newTransport(m *Member) *transport {
-	return &transport{m: m, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}}
+	return &transport{m: m, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}, linkState: m.linkState}
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
@@ -65,7 +66,7 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	}
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: t.m.linkState,
+		Check: t.m.checkPeer, OnState: t.linkState,
 	}, nil)
 	t.links[id] = p
 	return p
@@ -135,11 +136,14 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 
 // Receive takes a message from a member.
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
-	if standing, ok := msg.(*protocol.Standing); ok {
-		h.m.seen.hears(from, standing)
-		return
+	switch msg := msg.(type) {
+	case *protocol.Standing:
+		h.m.seen.hears(from, msg)
+	case *protocol.RepairWant:
+		h.m.askedForRepair(from, msg)
+	default:
+		h.m.mailbox.message(from, msg, false)
 	}
-	h.m.mailbox.message(from, msg, false)
 }
 
 // Serve takes a request from a client.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,33 @@ func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
 	}
 	old.closeFiles()
 	return finishMend(fsys, dir)
+}
+
+// CountStart counts the start of a member whose log is damaged, as Open does for
+// a sound one: the others refuse two runs of one start. And it makes durable what
+// was found, so that the member can say how far its log had come; a crash may have
+// left more there than the log knows to be durable.
+func (l *Log) CountStart() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	for _, s := range l.segments {
+		f, err := l.fsys.OpenWrite(l.path(s.name))
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return l.fail(err)
+		}
+	}
+	id := l.identity
+	id.Starts++
+	if err := writeIdentity(l.fsys, l.dir, id); err != nil {
+		return l.noSpace(err)
+	}
+	l.identity = id
+	l.durable.Store(uint64(l.next - 1))
+	return nil
 }
 
 type mending struct {

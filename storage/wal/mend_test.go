@@ -270,3 +270,29 @@ func TestMendingAgain(t *testing.T) {
 		t.Fatalf("got %+v", rec.Damage)
 	}
 }
+
+// A member that mends its log over several starts counts each of them, and says
+// of the log what others have seen of it: they refuse who goes back in either.
+func TestDamagedStartIsCounted(t *testing.T) {
+	l, plan := damagedLab(t, 11)
+	starts, seen := l.log.Identity().Starts, l.log.Recovered().Sequence
+	for range 2 {
+		l.must(l.log.CountStart())
+		if got := l.log.Identity().Starts; got != starts+1 {
+			t.Errorf("start %d after %d", got, starts)
+		}
+		if got := l.log.DurableSequence(); got < seen {
+			t.Errorf("the durable sequence number is %d, it was %d", got, seen)
+		}
+		starts++
+		l.log.Close()
+		l.open()
+	}
+	l.log.Close()
+	l.must(wal.Mend(l.disk, labDir, l.options, plan))
+	l.open()
+	if got := l.log.Identity().Starts; got != starts+1 {
+		t.Errorf("start %d after %d", got, starts)
+	}
+	l.expectAll()
+}

@@ -1,0 +1,201 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+const (
+	// mendTries is how often a log is mended in one start: what breaks again at
+	// once stands on a disk that should be replaced.
+	mendTries = 3
+	// listenTries and listenPause are for the port, which is given back and
+	// taken again.
+	listenTries, listenPause = 40, 50 * time.Millisecond
+)
+
+// mendLog mends the log, if it is damaged or does not say who is active, before
+// there is any role: [S] until it is mended this member neither votes nor
+// acknowledges, because it does not know what it has promised. It blocks as long
+// as it takes, or until ctx ends. The sockets serve meanwhile; they are given
+// back, or closed if there is an error.
+func (m *Member) mendLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
+	address := tcp.Addr().String()
+	for try := 1; ; try++ {
+		rec := m.log.Recovered()
+		if !mend.Needed(m.identity.Member, &rec) {
+			return tcp, udp, nil
+		}
+		err := error(rec.Damage)
+		if rec.Damage == nil {
+			err = protocol.ErrCorrupt.With("damaged data: the log does not say who is active at its commit index")
+		}
+		log, onDisk := m.log.(*wal.Log)
+		switch {
+		case !onDisk || try > mendTries:
+			err = fmt.Errorf("the log was mended %d times and is damaged again, replace the disk: %w", try-1, err)
+		default:
+			m.logger.Error("the log is damaged; it is mended from the other members before this one starts", "dir", m.cfg.Dir, "err", err)
+			err = m.mendOnce(ctx, log, &rec, tcp, udp)
+		}
+		// Whoever served on the sockets has closed them.
+		_ = tcp.Close()
+		_ = udp.Close()
+		if err == nil {
+			tcp, udp, err = listenAgain(ctx, address)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// mendOnce asks for what is damaged, writes the mended log, and opens it.
+func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
+	began := m.clock.Now()
+	o := keeper.Options{Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart}
+	own, err := keeper.Sound(ctx, m.checkpoints.store, m.emptyMachine(), o)
+	if err != nil {
+		return err
+	}
+	if err := log.CountStart(); err != nil {
+		return err
+	}
+	m.identity = log.Identity()
+	if err := m.newRun(); err != nil {
+		return err
+	}
+	g := newMending(m, log, rec, own)
+	plan, err := g.run(ctx, tcp, udp)
+	if err != nil {
+		return m.deadLog(err)
+	}
+	_ = log.Close() // nothing was written
+	m.logger.Info("writing the mended log", "dir", m.cfg.Dir, "entries to", plan.Last)
+	err = wal.Mend(stoppable{vfs.OS(), ctx}, m.cfg.Dir, m.walOptions(), *plan)
+	switch {
+	case ctx.Err() != nil:
+		return g.interrupted(ctx)
+	case errors.Is(err, protocol.ErrCorrupt), errors.Is(err, protocol.ErrInvalid):
+		// More than was known has turned out to be damaged: once more.
+		m.logger.Error("the log could not be mended", "err", err)
+	case err != nil:
+		return err
+	default:
+		m.logger.Warn("the log is mended", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
+			"last", plan.Last, "took", m.clock.Now().Sub(began))
+	}
+	again, err := wal.Open(vfs.OS(), m.cfg.Dir, m.walOptions())
+	if err != nil {
+		return m.deadLog(err)
+	}
+	m.log, m.identity = again, again.Identity()
+	return nil
+}
+
+func checkpointOf(plan *storage.MendPlan) protocol.Index {
+	if plan.Begin == nil {
+		return 0
+	}
+	return plan.Begin.Index
+}
+
+// deadLog adds the way out to the error of a directory whose member cannot live
+// on.
+func (m *Member) deadLog(err error) error {
+	if !errors.Is(err, protocol.ErrCorrupt) {
+		return err
+	}
+	return protocol.ErrCorrupt.With(fmt.Sprintf(
+		"%s cannot be used any more, and nothing in it was changed: run `starling remove %s` at a running member, move the directory away, and start this one with --join and an empty directory: it comes back as a new member and fetches everything",
+		m.cfg.Dir, m.cfg.Name)).Because(err)
+}
+
+// newRun draws the number of this run.
+func (m *Member) newRun() error {
+	var run [8]byte
+	if _, err := rand.Read(run[:]); err != nil {
+		return err
+	}
+	m.run = protocol.RunID(binary.BigEndian.Uint64(run[:]))
+	return nil
+}
+
+// emptyMachine returns a state machine to read checkpoints with.
+func (m *Member) emptyMachine() *resources.Machine {
+	return resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
+}
+
+// listenAgain opens the port that was just closed. Somebody may be on it for a
+// moment: a connection of another process that got the number by chance.
+func listenAgain(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
+	for try := 1; ; try++ {
+		tcp, udp, err := listen(address)
+		if err == nil || try == listenTries {
+			return tcp, udp, err
+		}
+		select {
+		case <-time.After(listenPause):
+		case <-ctx.Done():
+			return nil, nil, err
+		}
+	}
+}
+
+// stoppable is a file system that writes no more when a context has ended: an
+// interrupt need not wait until a large log has been copied.
+type stoppable struct {
+	vfs.FS
+	ctx context.Context
+}
+
+// Create implements vfs.FS.
+func (s stoppable) Create(name string) (vfs.File, error) { return s.file(s.FS.Create(name)) }
+
+// OpenWrite implements vfs.FS.
+func (s stoppable) OpenWrite(name string) (vfs.File, error) { return s.file(s.FS.OpenWrite(name)) }
+
+func (s stoppable) file(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return stoppableFile{f, s.ctx}, nil
+}
+
+type stoppableFile struct {
+	vfs.File
+	ctx context.Context
+}
+
+// WriteAt implements vfs.File.
+func (f stoppableFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, at)
+}
+
+// helpers are the names of those whose entries or chunks were used, sorted.
+func (g *mending) helpers() []string {
+	var names []string
+	for _, name := range g.helped {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

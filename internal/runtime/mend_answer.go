@@ -1,0 +1,63 @@
+package runtime
+
+import (
+	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// repairsMax is how many members that mend their logs may wait for an answer;
+// more have to ask again.
+const repairsMax = 16
+
+// repairs answers members that mend their logs, one after the other and beside
+// the loop: it reads the disk.
+type repairs struct{ queue chan repairQuestion }
+
+type repairQuestion struct {
+	from protocol.MemberID
+	want *protocol.RepairWant
+	held mend.Held
+}
+
+func newRepairs() repairs { return repairs{make(chan repairQuestion, repairsMax)} }
+
+// askedForRepair takes a question. What is held is asked of the loop.
+func (m *Member) askedForRepair(from protocol.MemberID, want *protocol.RepairWant) {
+	m.mailbox.put(func(in *mail) {
+		if len(in.calls) >= mailMessagesMax {
+			return
+		}
+		in.calls = append(in.calls, func() {
+			select {
+			case m.repairs.queue <- repairQuestion{from, want, m.held()}:
+			default: // it asks again
+			}
+		})
+	})
+}
+
+// held says what this member can answer from. The loop's.
+func (m *Member) held() mend.Held {
+	s, shape := m.replica.Status(m.clock.Now()), m.replica.Shape()
+	h := mend.Held{Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: shape.LastIndex(), Commit: min(s.Commit, shape.LastIndex())}
+	// [S] Only an active whose log is not in doubt may say what was committed.
+	h.Active = s.Role == protocol.RoleActive && s.Installing == 0 && m.doubted.Load() == nil
+	return h
+}
+
+// answerRepairs is the goroutine that answers.
+func (m *Member) answerRepairs() {
+	defer m.workers.Done()
+	for {
+		select {
+		case q := <-m.repairs.queue:
+			answer := protocol.Envelope{From: m.identity.Member, To: q.from, Message: mend.Answer(m.log, q.held, q.want)}
+			m.mailbox.put(func(in *mail) {
+				in.calls = append(in.calls, func() { m.transport.send([]replica.Send{{Envelope: answer}}) })
+			})
+		case <-m.stop:
+			return
+		}
+	}
+}

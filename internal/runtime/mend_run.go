@@ -1,0 +1,305 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// mendTold is how often a member that waits says so.
+const mendTold = 10 * time.Second
+
+// mending is a member that has no role yet because its log is damaged. It has a
+// membership, streams and a server, and hands everything that comes to mend.Core.
+// All of it ends before the member starts.
+type mending struct {
+	m    *Member
+	rec  *storage.Recovered
+	core *mend.Core
+	box  *mailbox
+
+	peers []protocol.Peer
+	// own is the newest checkpoint of this member, 0 without one.
+	own      protocol.Index
+	began    protocol.Instant
+	told     protocol.Instant
+	entries  int // from others
+	helped   map[protocol.MemberID]string
+	fetch    fetching
+	progress atomic.Pointer[string]
+}
+
+func newMending(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *mending {
+	now := m.clock.Now()
+	g := &mending{m: m, rec: rec, box: newMailbox(), began: now, told: now, helped: map[protocol.MemberID]string{}}
+	g.core = mend.New(now, mend.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, rec, log, own)
+	for _, b := range own {
+		g.own = max(g.own, b.Index)
+	}
+	g.say("looking for other members")
+	return g
+}
+
+func (g *mending) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	g.progress.Store(&text)
+}
+
+// run serves until there is a verdict. It closes the sockets.
+func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn) (*storage.MendPlan, error) {
+	m := g.m
+	if err := g.core.Verdict().Lost; err != nil {
+		return nil, err
+	}
+	m.transport = newTransport(m)
+	m.transport.linkState = g.linkState
+	m.server = wire.NewServer(wire.ServerConfig{
+		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
+	})
+	timing := swim.LAN()
+	if Loopback(m.advertise) {
+		timing = swim.Local()
+	}
+	// A member without a role is nobody to ask for freshness, or to promote.
+	meta := m.meta(protocol.RolePassive)
+	meta.Eligible = false
+	s, err := swim.Start(swim.Config{
+		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: meta,
+		Advertise: m.advertise, Packets: udp, Timing: timing, Logger: m.logger,
+		OnPeers:   func(peers []protocol.Peer) { g.box.put(func(in *mail) { in.peers, in.peersSet = peers, true }) },
+		OnMessage: g.datagram,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	m.swim = s
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	workers.Go(func() {
+		if err := m.server.Serve(tcp); err != nil {
+			m.logger.Error("serving while the log is mended", "err", err)
+		}
+	})
+	workers.Go(func() { g.keepJoined(ctx) })
+	plan, err := g.loop(ctx)
+	cancel()
+	g.box.close()
+	_ = m.server.Close()
+	_ = s.Shutdown()
+	workers.Wait()
+	m.transport.close()
+	g.fetch.end()
+	m.transport, m.server, m.swim = nil, nil, nil
+	return plan, err
+}
+
+// keepJoined joins the membership while nobody is known.
+func (g *mending) keepJoined(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		if len(g.m.swim.Peers()) == 0 {
+			if addresses := g.m.otherAddresses(); len(addresses) > 0 {
+				if _, err := g.m.swim.Join(ctx, addresses); err != nil {
+					g.m.logger.Debug("joining the membership", "err", err)
+				}
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *mending) datagram(from protocol.MemberID, packet []byte) {
+	msg, err := protocol.DecodeMessage(packet)
+	if err == nil && msg.Kind() >= protocol.KindFrame {
+		g.box.message(from, msg, true)
+	}
+}
+
+// linkState hears how an attempt to reach another member went. That another one
+// refuses this directory is for its start to find out, which stops then.
+func (g *mending) linkState(err error) {
+	if err != nil {
+		g.m.logger.Debug("a link, while the log is mended", "err", err)
+	}
+}
+
+// loop drives the core until it has a verdict.
+func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var in mail
+	for {
+		g.box.take(&in)
+		now := g.m.clock.Now()
+		g.handle(ctx, now, &in)
+		v := g.core.Verdict()
+		if v.Plan != nil || v.Lost != nil {
+			return v.Plan, v.Lost
+		}
+		g.tell(now, v.Checkpoint)
+		at := min(g.core.Deadline(), g.told.Add(mendTold), g.fetch.deadline())
+		timer.Reset(max(at.Sub(g.m.clock.Now()), 0))
+		select {
+		case <-g.box.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, g.interrupted(ctx)
+		}
+	}
+}
+
+// interrupted is the error of a start that ended before the log was mended.
+func (g *mending) interrupted(ctx context.Context) error {
+	return protocol.ErrUnavailable.With(fmt.Sprintf(
+		"the log of member %s is damaged and is not mended yet (%s); nothing is lost by that: start it again, with other members running",
+		g.m.cfg.Name, *g.progress.Load())).Because(ctx.Err())
+}
+
+// handle serves one round of mail.
+func (g *mending) handle(ctx context.Context, now protocol.Instant, in *mail) {
+	if in.peersSet {
+		g.peers = in.peers
+		var conf protocol.Configuration
+		if at, ok := g.rec.Configurations.Latest(); ok {
+			conf = at.Configuration
+		}
+		g.m.transport.know(g.peers, conf)
+		g.core.SetPeers(now, g.peers)
+		g.fetch.setPeers(now, g.peers)
+	}
+	for _, x := range in.messages {
+		switch msg := x.message.(type) {
+		case *protocol.RepairWant:
+			g.core.Receive(now, x.from, msg)
+		case *protocol.Repair:
+			if len(msg.Entries) > 0 {
+				g.helpedBy(x.from)
+				g.entries += len(msg.Entries)
+			}
+			g.core.Receive(now, x.from, msg)
+		default:
+			g.fetch.step(now, x.from, msg)
+		}
+	}
+	if now >= g.core.Deadline() {
+		g.core.Tick(now)
+	}
+	g.fetchCheckpoint(ctx, now)
+	g.serve()
+}
+
+func (g *mending) helpedBy(id protocol.MemberID) {
+	name := id.Short()
+	for _, p := range g.peers {
+		if p.ID == id {
+			name = p.Name
+		}
+	}
+	g.helped[id] = name
+}
+
+// serve sends what the cores say.
+func (g *mending) serve() {
+	r := g.core.Ready()
+	var out []replica.Send
+	for _, e := range r.Messages {
+		if want, ok := e.Message.(*protocol.RepairWant); ok {
+			g.say("asking %d members for entries %d to %d", len(g.peers), want.First, want.Last)
+		}
+		out = append(out, replica.Send{Envelope: e})
+	}
+	g.m.transport.send(out)
+	for _, e := range r.Events {
+		g.m.logger.Warn("mending the log", "index", e.Index, "why", e.Text)
+	}
+}
+
+// tell says in the log, now and then, what is waited for.
+func (g *mending) tell(now protocol.Instant, checkpoint protocol.Index) {
+	if len(g.peers) == 0 {
+		g.say("no other member answers at %s", strings.Join(g.m.otherAddresses(), ", "))
+	} else if checkpoint != 0 && !g.fetch.active() {
+		g.say("the %d members that answer do not have the entries; waiting for a checkpoint at %d or above", len(g.peers), checkpoint)
+	}
+	if now >= g.told.Add(mendTold) {
+		g.told = now
+		g.m.logger.Warn("the log is not mended yet", "why", *g.progress.Load(), "for", now.Sub(g.began))
+	}
+}
+
+// mendHandler is what the wire server hands its streams to while a log is mended.
+type mendHandler struct{ g *mending }
+
+// Welcome implements wire.Handler.
+func (h mendHandler) Welcome(peer protocol.Hello, from net.Addr) error {
+	return handler{h.g.m}.Welcome(peer, from)
+}
+
+// Receive takes what mending needs. [S] Votes, entries and the rest are for a
+// role, which is not there: nothing is answered, as if the member were down.
+func (h mendHandler) Receive(from protocol.MemberID, msg protocol.Message) {
+	switch msg := msg.(type) {
+	case *protocol.Standing:
+		h.g.m.seen.hears(from, msg)
+	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
+		h.g.box.message(from, msg, false)
+	}
+}
+
+// Serve refuses all requests but that for the status.
+func (h mendHandler) Serve(q *protocol.Request, to *wire.Responder) {
+	if q.Kind != protocol.RequestStatus {
+		_ = to.Fail(protocol.ErrNotServing.With(h.g.reason()))
+		return
+	}
+	_ = to.Respond(&protocol.Response{ID: q.ID, Kind: q.Kind, Status: h.g.status()})
+}
+
+func (g *mending) reason() string {
+	return "its log is damaged and is being mended: " + *g.progress.Load()
+}
+
+// status is what a member says of itself while it mends. Any goroutine may call
+// it.
+func (g *mending) status() *protocol.Status {
+	m := g.m
+	s := &protocol.Status{
+		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise,
+		Role: protocol.RoleNone.String(), RaftRole: "none", Term: g.rec.State.Term, Commit: g.rec.State.Commit,
+		Version: m.cfg.Version, Uptime: int64(m.clock.Now().Sub(m.started)), Reason: g.reason(),
+	}
+	s.Members = append(s.Members, protocol.MemberStatus{ID: s.ID, Name: s.Name, Address: s.Address, Role: s.Role, Alive: true})
+	for _, p := range m.swim.Peers() {
+		s.Members = append(s.Members, protocol.MemberStatus{ID: p.ID, Name: p.Name, Address: p.Address, Role: p.Role.String(), Alive: true})
+	}
+	return s
+}
+
+// noEntries is the log of a gossip core that only looks for checkpoints.
+type noEntries struct{}
+
+// Entries implements gossip.Log.
+func (noEntries) Entries(protocol.Index, protocol.Index, int) []protocol.Entry { return nil }
+
+// SumBefore implements gossip.Log.
+func (noEntries) SumBefore(protocol.Index) (protocol.LogSum, bool) { return protocol.LogSum{}, false }
+
+var _ gossip.Log = noEntries{}
