@@ -30,8 +30,9 @@ func Linearizable(o *resources.Options) { resources.Linearizable(o) }
 
 // Session reads its own writes, and never backwards: what the member at hand
 // has, once that is no older than what the Node or Client has seen so far, in
-// answers to commands and reads and in watches. It holds wherever the member is
-// and whichever member answers next. It costs no network on a Node.
+// answers to commands and reads, in watches and in a Status, and for a Client what
+// the member that answered Dial had. It holds wherever the member is and
+// whichever member answers next. It costs no network on a Node.
 //
 // A member that is behind catches up first. If it does not within a few election
 // timeouts a Client goes to another one; when the context ends the error is

@@ -66,6 +66,13 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"map get A colors sky", "blue\n"},
 		{"map get A --consistency local colors sky", "blue\n"},
 		{"map get A -o json colors sky", `"value":"blue"`},
+		{"map get A --consistency session colors sky", "blue\n"},
+		{"map get A --consistency session=1 -o json colors sky", `"age_ms":`},
+		{"map get A --consistency stale=1h -o json colors sky", `"index":`},
+		{"map get A --consistency stale=0 colors sky", "blue\n"},
+		{"map get A --consistency stale=1h --at-hand colors sky", "blue\n"},
+		{"map len A --consistency session colors", "2\n"},
+		{"map scan A --consistency stale=500ms -o json colors s", `"age_ms":`},
 		{"map len A colors", "2\n"},
 		{"map scan A colors", "KEY    VERSION  VALUE\ngrass  "},
 		{"map scan A -o json colors s", `{"key":"sky","value":"blue","version":`},
@@ -105,6 +112,11 @@ func TestCommandsOfTheResources(t *testing.T) {
 	fails(t, exitUsage, "takes NAME KEY VALUE, got 2", "map", "put", addr, "colors", "sky")
 	fails(t, exitUsage, "not both", "map", "scan", addr, "--from", "a", "colors", "s")
 	fails(t, exitUsage, "--consistency takes", "map", "get", addr, "--consistency", "eventual", "colors", "sky")
+	fails(t, exitUsage, "such as 500ms", "map", "get", addr, "--consistency", "stale", "colors", "sky")
+	fails(t, exitUsage, "such as 500ms", "map", "get", addr, "--consistency", "stale=-1s", "colors", "sky")
+	fails(t, exitUsage, "whole number", "map", "get", addr, "--consistency", "session=new", "colors", "sky")
+	fails(t, exitUsage, "goes with", "map", "get", addr, "--at-hand", "colors", "sky")
+	fails(t, exitUnavailable, "0s was asked for", "map", "get", addr, "--consistency", "stale=0", "--at-hand", "colors", "sky")
 	fails(t, exitUsage, "--output takes", "map", "get", addr, "-o", "xml", "colors", "sky")
 	fails(t, exitUnavailable, "no member answers", "status", "--addr", freeAddress(t))
 	fails(t, exitUsage, "host:port", "status", "--addr", "nonsense")

@@ -20,6 +20,7 @@ func (p *Program) mapExportCommand() *cli.Command {
 			"The map is read in pages, each at its own index: for one state, let no one write meanwhile. " +
 			"--timeout is for all of it; 0 means as long as it takes.\n\n" +
 			examples("starling map export colors > colors.tsv",
+				"starling map export --consistency stale=1s colors > colors.tsv   (from a passive, if there is one)",
 				"starling map export --addr 127.0.0.1:7604 --consistency local colors | sha256sum"),
 		Flags: readFlags(),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {

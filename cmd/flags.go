@@ -77,12 +77,6 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 	}, more...)
 }
 
-// readFlags are the flags of every command that reads.
-func readFlags(more ...cli.Flag) []cli.Flag {
-	return append(clientFlags(stringFlag("consistency", "linearizable",
-		"`LEVEL` of the read: linearizable (never older than what was acknowledged before), or local (what that member has)")), more...)
-}
-
 // defaultAddress is where dev puts its first member.
 const defaultAddress = "127.0.0.1:7600"
 
@@ -106,18 +100,6 @@ func wantsJSON(c *cli.Context) (bool, error) {
 		return false, nil
 	default:
 		return false, &usageError{fmt.Sprintf("%s: --output takes table or json, not %q", c.Command.HelpName, o)}
-	}
-}
-
-// level returns the level of a read.
-func level(c *cli.Context) (starling.Option, error) {
-	switch l := c.String("consistency"); l {
-	case "linearizable":
-		return starling.Linearizable, nil
-	case "local":
-		return starling.Locally, nil
-	default:
-		return nil, &usageError{fmt.Sprintf("%s: --consistency takes linearizable or local, not %q", c.Command.HelpName, l)}
 	}
 }
 
@@ -151,11 +133,9 @@ func (p *Program) dial(ctx context.Context, c *cli.Context, f func(c *cli.Contex
 		return err
 	}
 	if findFlag(c.Command.Flags, "consistency") != nil {
-		l, err := level(c)
-		if err != nil {
+		if s.read, err = levelOf(c); err != nil {
 			return err
 		}
-		s.read = append(s.read, l)
 	}
 	cfg := starling.ClientConfig{Addresses: addresses(c.String("addr"))}
 	if err := cfg.Validate(); err != nil {

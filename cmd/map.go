@@ -47,8 +47,11 @@ func readInfo(info starling.Info) readJSON {
 func (p *Program) mapGetCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print the value of a key", ArgsUsage: "NAME KEY",
-		Description: examples("starling map get colors sky", "starling map get --consistency local -o json colors sky"),
-		Flags:       readFlags(),
+		Description: examples("starling map get colors sky",
+			"starling map get --consistency stale=500ms -o json colors sky   (index and age_ms are in it)",
+			"starling map get --addr 127.0.0.1:7604 --consistency session=17 colors sky   (once that member has index 17)",
+			"starling map get --addr 127.0.0.1:7604 --consistency local -o json colors sky"),
+		Flags: readFlags(),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 2, 2)
 			if err != nil {
@@ -141,7 +144,9 @@ func (p *Program) mapScanCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return p.printEntries(starling.NewMap[string, starling.Raw](s.Client, args[0]).Scan(s.ctx, r, s.read...), s.json)
+			var info starling.Info
+			entries := starling.NewMap[string, starling.Raw](s.Client, args[0]).Scan(s.ctx, r, append(s.read, starling.WithInfo(&info))...)
+			return p.printEntries(entries, &info, s.json)
 		}),
 	}
 }
@@ -164,14 +169,19 @@ func scanRange(c *cli.Context, prefix []string) (r starling.Range[string], err e
 	return r.Limit(limit), nil
 }
 
-func (p *Program) printEntries(entries iter.Seq2[starling.Entry[string, starling.Raw], error], asJSON bool) error {
+// printEntries prints what was read; info is that of the page that an entry is
+// on.
+func (p *Program) printEntries(entries iter.Seq2[starling.Entry[string, starling.Raw], error], info *starling.Info, asJSON bool) error {
 	var rows [][]string
 	for e, err := range entries {
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			if err := p.printJSON(newEntryJSON(e)); err != nil {
+			if err := p.printJSON(struct {
+				entryJSON
+				readJSON
+			}{newEntryJSON(e), readInfo(*info)}); err != nil {
 				return err
 			}
 			continue

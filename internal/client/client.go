@@ -98,6 +98,9 @@ func New(transport Transport, cfg Config) (*Client, error) {
 	}
 	c := &Client{transport: transport, cfg: cfg, opening: make(chan struct{}, 1), closing: make(chan struct{})}
 	c.alive, c.end = context.WithCancel(context.Background())
+	if met, ok := transport.(interface{ Seen() protocol.Index }); ok {
+		c.seen.raise(met.Seen())
+	}
 	return c, nil
 }
 
@@ -208,6 +211,7 @@ func (c *Client) Status(ctx context.Context) (*protocol.Status, error) {
 	if response.Status == nil {
 		return nil, protocol.ErrMalformed.With("a status was asked for and not given")
 	}
+	c.seen.raise(response.Status.Applied)
 	return response.Status, nil
 }
 

@@ -103,6 +103,7 @@ func (cfg *RemoteConfig) setDefaults() error {
 type Remote struct {
 	cfg  RemoteConfig
 	book *book
+	seen protocol.Index // what the member that answered first had applied
 
 	alive context.Context // ends with Close
 	stop  context.CancelFunc
@@ -129,14 +130,22 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 	}
 	r := &Remote{cfg: cfg, book: newBook(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}}
 	r.alive, r.stop = context.WithCancel(context.Background())
-	if _, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus}); err != nil {
+	met, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus})
+	if err != nil {
 		_ = r.Close()
 		return nil, err
+	}
+	if met.Status != nil {
+		r.seen = met.Status.Applied
 	}
 	r.done.Add(1)
 	go r.follow()
 	return r, nil
 }
+
+// Seen is what the member that was found had applied then: a session that begins
+// with this transport reads nothing older.
+func (r *Remote) Seen() protocol.Index { return r.seen }
 
 // Do sends a request to the member that suits it best and returns its answer.
 // A command goes to one member only; the caller decides whether to try again.
@@ -218,7 +227,7 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 // to another question.
 func routeOf(q *protocol.Request) route {
 	switch {
-	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats, q.Kind == protocol.RequestAutopilot:
+	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats:
 		return routeLeader
 	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
 		return routeGiven

@@ -6,8 +6,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// seen is the highest index that a client has seen, in an answer to a command
-// or a read or in a watch. A read that carries it reads the client's own
+// seen is the highest index that a client has seen: in an answer to a command,
+// a read or a question for the status, the one of its dial too, or in a watch. A read that carries it reads the client's own
 // writes, and never backwards, at whichever member. It belongs to the client
 // and not to its session in the log: it outlives one that has expired, and
 // there is one before the first command. Safe for use from any number of
