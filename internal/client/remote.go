@@ -227,7 +227,7 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 // to another question.
 func routeOf(q *protocol.Request) route {
 	switch {
-	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats:
+	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats, q.Kind == protocol.RequestAutopilot:
 		return routeLeader
 	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
 		return routeGiven
