@@ -48,6 +48,16 @@ func (c *cluster) compacted(name string, above protocol.Index) protocol.Status {
 	return s
 }
 
+// verify counts a member's state again. Only the goroutine that applies may do
+// so: the member is killed.
+func (c *cluster) verify(m *Member) {
+	c.t.Helper()
+	m.Kill()
+	if counted, kept := m.machine.Verify(); counted != kept {
+		c.t.Errorf("%s: the state counts to %s and says %s", m.Name(), counted, kept)
+	}
+}
+
 func TestRestartFromACheckpointWithATruncatedLog(t *testing.T) {
 	c := newCluster(t)
 	dir := c.dir()
@@ -60,9 +70,8 @@ func TestRestartFromACheckpointWithATruncatedLog(t *testing.T) {
 	if after.Checkpoint < before.Checkpoint || after.First <= 1 {
 		t.Errorf("before the restart the checkpoint was at %d, after it at %d with a log from %d", before.Checkpoint, after.Checkpoint, after.First)
 	}
-	if counted, kept := m.machine.Verify(); counted != kept {
-		t.Errorf("the state counts to %s and says %s", counted, kept)
-	}
+	c.verify(m)
+	m = c.again("a1")
 	caller := c.client(m)
 	for i := range 600 {
 		if got := c.get(caller, fmt.Sprint("x", i)); len(got) != 1024 {
@@ -147,12 +156,9 @@ func TestMemberThatWasAwayCatchesUpByChunks(t *testing.T) {
 			if s := m.Status(); s.First <= behind.Applied || s.Checkpoint <= behind.Applied {
 				t.Errorf("it was at %d and has a log from %d and a checkpoint at %d: the test tests nothing", behind.Applied, s.First, s.Checkpoint)
 			}
-			if counted, kept := m.machine.Verify(); counted != kept {
-				t.Errorf("the state counts to %s and says %s", counted, kept)
-			}
+			c.verify(m)
 			c.fill(caller, "z", 20)
-			c.kill("late") // and it restarts from what it has installed
-			c.again("late")
+			c.again("late") // and it restarts from what it has installed
 			c.equal()
 		})
 	}
