@@ -506,3 +506,47 @@ func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
 		t.Errorf("described %d, %v; want the newest one at 80", d.Index, err)
 	}
 }
+
+// Counterexample (simulated seed 40063): a member starts on a log that knows less
+// to be committed than is, hears the commit index from its leader, writes nothing,
+// and keeps a second checkpoint. Its log has no record that says that what it is
+// to give up is committed.
+func TestHeadIsNotDroppedAboveTheCommitIndexOnDisk(t *testing.T) {
+	rec := found(2, 100, 60, map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 9})})
+	r := openOn(t, 9, Config{RetainEntries: -1}, rec, Restored{Applied: 40, Kept: []storage.Description{described(rec, 40, 0)}})
+	now := protocol.Instant(1)
+	var drops []protocol.Index
+	written := protocol.Index(0)
+	turn := func() {
+		for range 10 {
+			e := r.Effects()
+			for _, a := range e.Apply {
+				r.Applied(now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+			}
+			switch p := e.Persist; {
+			case p != nil && p.Drop != 0:
+				drops = append(drops, p.Drop)
+				r.Dropped(now, p.ID, storage.Begin{}, nil)
+			case p != nil:
+				written = max(written, p.Write.State.Commit)
+				r.Persisted(now, p.ID, nil)
+			}
+		}
+	}
+	turn()
+	r.Receive(now, id(1), &protocol.Heartbeat{Term: 2, Commit: 100})
+	turn()
+	if got := r.Status(now).Applied; got != 100 {
+		t.Fatalf("has applied %d, want 100", got)
+	}
+	r.Kept(now, []storage.Description{described(rec, 95, 0), described(rec, 90, 0)})
+	turn()
+	for _, below := range drops {
+		if below > written+1 {
+			t.Errorf("head dropped below %d, the disk has been told that %d is committed", below, written)
+		}
+	}
+	if len(drops) == 0 {
+		t.Error("got no drop, want one that is no higher than what is known")
+	}
+}

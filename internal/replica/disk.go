@@ -12,6 +12,9 @@ type disk struct {
 	queue   []queued
 	flying  *queued
 	written protocol.Index // highest index handed to the disk, in order
+	// committed is the highest commit index that this run has handed to the disk,
+	// in order: what the log itself knows to be committed is at least that.
+	committed protocol.Index
 	cut     bool           // the log on disk is to lose everything above written
 	failed  error
 }
@@ -97,6 +100,14 @@ func (r *Replica) startWrite() {
 	d.next++
 	q.id = d.next
 	d.flying = &q
+	if q.drop != 0 {
+		// [S] What the log gives up it must know to be committed. The commit index
+		// in memory may be above what any write has said, and a log that began
+		// above the commit index on its disk could not be opened.
+		q.drop = min(q.drop, d.committed+1)
+	} else {
+		d.committed = max(d.committed, q.write.State.Commit)
+	}
 	p := &Persist{ID: q.id, Write: q.write, Drop: q.drop, Reset: q.reset}
 	if !q.write.Empty() {
 		p.Entries = r.tail.slice(q.write.First, q.write.Last)
