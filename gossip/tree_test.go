@@ -446,3 +446,58 @@ func TestHybridWhateverHappens(t *testing.T) {
 		}
 	}
 }
+
+// members tells all nodes who lives.
+func (n *network) members(alive func(*node) bool) {
+	for _, d := range n.nodes {
+		var peers []protocol.Peer
+		for i, x := range n.nodes {
+			role := protocol.RolePassive
+			if i < n.opt.actives {
+				role = protocol.RoleActive
+			}
+			if alive(x) {
+				peers = append(peers, protocol.Peer{ID: x.id, Role: role})
+			}
+		}
+		d.core.SetPeers(d.local(n.now), peers)
+		d.turn()
+	}
+}
+
+// A flock shrinks until the actives reach all themselves, and grows again: the
+// tree is left and grown anew, and nobody is missed for longer than a moment.
+func TestFlockShrinksAndGrows(t *testing.T) {
+	for seed := range uint64(3) {
+		n := newNetwork(t, options{seed: seed, actives: 3, passives: 30, delay: 500 * time.Microsecond, jitter: 100 * time.Microsecond, config: Config{Mode: Hybrid}})
+		load := func(long time.Duration) {
+			for end := n.now + long; n.now < end; n.run(n.now + 5*time.Millisecond) {
+				n.write(1, 100)
+			}
+		}
+		for round, size := range []int{30, 6, 30, 11, 4, 30} {
+			alive := func(d *node) bool { return d.at < 3+size }
+			for _, d := range n.nodes {
+				d.cut = 0
+				if !alive(d) {
+					d.cut = 1
+				}
+			}
+			n.members(alive)
+			load(500 * ms)
+			n.frames = 0
+			first := len(n.history)
+			load(200 * ms)
+			n.run(n.now + 20*time.Millisecond)
+			for _, d := range n.nodes {
+				if alive(d) && len(d.log) != len(n.history) {
+					t.Errorf("seed %d, round %d: node %d of %d holds %d of %d", seed, round, d.at, size, len(d.log), len(n.history))
+				}
+			}
+			copies := float64(n.frames) / float64(size*(len(n.history)-first))
+			if copies > 1.45 || copies < 0.95 {
+				t.Errorf("seed %d, round %d: got %.2f copies among %d passives, want about 1.25, or little more so soon", seed, round, copies, size)
+			}
+		}
+	}
+}
