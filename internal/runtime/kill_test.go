@@ -121,7 +121,12 @@ func TestKilledWhileInstalling(t *testing.T) {
 			}
 			return err
 		})
-		<-time.After(time.Duration(r.IntN(60)) * time.Millisecond)
+		// Its death comes at any moment of the next while.
+		death := time.NewTimer(time.Duration(r.IntN(60)) * time.Millisecond)
+		select {
+		case <-death.C:
+		case <-c.ctx.Done():
+		}
 		kill()
 		if _, err := os.Stat(filepath.Join(store, "install")); err == nil {
 			under++
