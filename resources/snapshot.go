@@ -66,6 +66,22 @@ func (s *Snapshot) Digest() Digest { return s.digest }
 // what All yields.
 func (s *Snapshot) Bytes() int { return s.bytes }
 
+// Recount counts the digest again over all that the state holds at the index.
+// It differs from Digest only if memory was damaged, or if somebody wrote to
+// bytes that a Reader handed out; a key that was damaged and set again since
+// shows in Digest instead. It takes time in proportion to the state.
+func (s *Snapshot) Recount() Digest {
+	var d Digest
+	for _, sp := range s.state.everySpace() {
+		for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
+			if v := s.read(r); v != nil {
+				d.add(r.term(v))
+			}
+		}
+	}
+	return d
+}
+
 // Base returns the index that Changed begins after: that of the snapshot
 // before, or of the state that was adopted if that is later. 0 says that there
 // is none, and Changed yields everything.

@@ -82,13 +82,17 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	}
 	r.applied = done.Last
 	r.deadline = done.NextDeadline
-	if f.adopt != 0 {
+	switch {
+	case f.adopt != 0:
+		r.digests.quarantine.adopting = false
 		r.requests.skipped(f.adopt, r)
 		r.dropHead()
-	} else {
+	case r.discarded() || r.digests.quarantine.adopting: // a state that is given up answers nobody
+	default:
 		r.marked(now, f.entries, &done)
 		r.requests.applied(f.entries, done.Results, r)
 	}
+	r.healed(now)
 	r.lead(now)
 	r.pump(now)
 }

@@ -59,6 +59,9 @@ func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
 		r.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
 	r.checkpoints.kept = kept
+	if r.discarded() {
+		r.giveUpBad(kept) // one that was being taken
+	}
 	r.offerKept(now)
 	r.dropHead()
 }
@@ -66,6 +69,9 @@ func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
 // offerKept tells the flock which checkpoints this member has chunks of.
 func (r *Replica) offerKept(now protocol.Instant) {
 	list := make([]gossip.Holding, len(r.checkpoints.kept))
+	if r.quarantined() {
+		list = nil
+	}
 	for i := range list {
 		d := &r.checkpoints.kept[i]
 		list[i] = gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)}
@@ -79,7 +85,7 @@ func (r *Replica) offerKept(now protocol.Instant) {
 // one and the log above it are what is left. No other member's progress counts;
 // for laggards a bounded tail stays.
 func (r *Replica) dropHead() {
-	if len(r.checkpoints.kept) < 2 {
+	if len(r.checkpoints.kept) < 2 || r.quarantined() {
 		return
 	}
 	below := r.checkpoints.kept[1].Index + 1
@@ -153,11 +159,13 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 		return
 	}
 	m, err := protocol.DecodeMark(last.Data)
-	if err == nil && m.Previous != 0 && m.Previous == c.mark && m.Digest != c.digest {
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: last.Term, Index: m.Previous,
-			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader", m.Previous, c.digest, m.Digest)})
+	if err == nil && m.Previous != 0 {
+		r.compareDigest(now, last.Term, m.Previous, m.Digest)
 	}
 	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
+	if !r.discarded() {
+		r.noteDigest(now, last.Index, done.Digest)
+	}
 }
 
 // proposeMark lets a leader say that it is time for a checkpoint: when the log

@@ -62,8 +62,10 @@ type Apply struct {
 	// the previous one skips it. Kept says when it is done.
 	Take *storage.Description
 	// Adopt, if not 0: there are no entries; the state becomes the installed one
-	// of that index.
-	Adopt protocol.Index
+	// of that index. Replace says that it may be below what is applied, because
+	// that has diverged (resources.Machine.Replace).
+	Adopt   protocol.Index
+	Replace bool
 }
 
 // Applied answers an Apply.
@@ -103,6 +105,9 @@ type InstallStep struct {
 	Discard bool
 	// Abort gives the installation up, with its chunks.
 	Abort bool
+	// GiveUp says that the kept checkpoint of that index is bad
+	// (storage.CheckpointStore.Bad). Kept says when it is gone.
+	GiveUp protocol.Index
 }
 
 // Chunk is one chunk of the content that is being installed.

@@ -56,7 +56,7 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	switch x.purpose {
 	case fetchApply:
 		r.apply.reading = false
-		if ok && x.first == r.apply.handed+1 {
+		if ok && x.first == r.apply.handed+1 && !r.discarded() {
 			r.give(entries)
 		}
 	case fetchGossip:

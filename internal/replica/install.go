@@ -37,7 +37,7 @@ type install struct {
 
 // lost reports whether the log begins above what is applied: only a checkpoint
 // can complete the state.
-func (r *Replica) lost() bool { return r.apply.handed < r.shape().PrevIndex }
+func (r *Replica) lost() bool { return r.apply.handed < r.shape().PrevIndex || r.discarded() }
 
 // offered takes the description of a checkpoint that may be trusted: it came
 // from the leader, or gossip has confirmed it. The leader repeats itself, and
@@ -56,11 +56,14 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		}
 		return
 	}
-	if d.Index < r.shape().PrevIndex || d.Index <= r.apply.handed {
+	if d.Index < r.shape().PrevIndex || d.Index <= r.apply.handed && !r.discarded() {
 		return
 	}
 	x := &r.install
 	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || d.Index <= x.d.Index) {
+		return
+	}
+	if r.discarded() && !r.trusts(now, o, &d) {
 		return
 	}
 	r.gossip.StopFetch(now)
@@ -162,7 +165,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 	}
 	r.gossip.StopFetch(now)
 	x.time = time
-	if x.d.Index <= r.apply.handed {
+	if x.d.Index <= r.apply.handed && !r.discarded() {
 		// The log has brought the state further meanwhile.
 		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
 		r.endInstall(now)
@@ -223,7 +226,9 @@ func (r *Replica) follow(now protocol.Instant) {
 	a := &r.apply
 	a.handed = d.Index
 	a.flights = append(a.flights, flight{adopt: d.Index})
-	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index})
+	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index, Replace: r.discarded()})
+	r.reinstalled()
+	r.noteDigest(now, d.Index, d.Digest)
 	r.checkpoints.mark, r.checkpoints.digest = d.Index, d.Digest
 	r.checkpoints.since, r.checkpoints.at = 0, now
 	r.event(protocol.EventInstalled, fmt.Sprintf("the checkpoint at %d", d.Index))

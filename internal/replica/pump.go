@@ -175,10 +175,13 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Applied: r.applied,
 		Commit:  r.commit,
 		Role:    r.role,
-		Source:  !r.lost() && r.install.phase == installNone,
+		Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,
 		Lost:    r.lost(),
 		Term:    r.hint.term,
 		Leader:  r.hint.leader,
+	}
+	if r.discarded() {
+		p.Applied = 0 // any checkpoint that the log goes on from will do
 	}
 	if r.role == protocol.RoleActive {
 		p.Term, p.Leader, p.Adrift = r.active.Term(), r.active.Leader(), r.active.Adrift(now)

@@ -9,6 +9,12 @@ import (
 
 // ask asks for one read index on behalf of all reads that have gathered.
 func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
+	if r.quarantined() {
+		for _, request := range list {
+			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: r.notServing()})
+		}
+		return
+	}
 	q.next++
 	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next}
 	q.asked = append(q.asked, readGroup{id: q.next, requests: list, until: now.Add(r.patience())})
@@ -65,8 +71,12 @@ func (q *requests) failGroup(i int, err error, r *Replica) {
 
 // failReads answers all reads: the role that asked for them is gone.
 func (q *requests) failReads(r *Replica) {
+	q.failReadsWith(protocol.ErrNoLeader.With("the member changed its role; read again"), r)
+}
+
+func (q *requests) failReadsWith(err error, r *Replica) {
 	for len(q.asked) > 0 {
-		q.failGroup(0, protocol.ErrNoLeader.With("the member changed its role; read again"), r)
+		q.failGroup(0, err, r)
 	}
 }
 

@@ -72,6 +72,7 @@ type Replica struct {
 	policy   policyState
 
 	checkpoints checkpoints
+	digests     digests
 	install     install
 	types       types
 
@@ -107,6 +108,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	r.applied = restored.Applied
 	r.apply.handed = r.applied
 	r.checkpoints.start(now, restored)
+	r.digests.start(restored)
 	rec.LastTime = max(rec.LastTime, restored.Time)
 	r.disk.written = rec.Shape.LastIndex()
 	r.requests.init(cfg.Run)
@@ -158,6 +160,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	}
 	r.gossip.Tick(now)
 	r.requests.expire(now, r)
+	r.tickDigests(now)
 	r.lead(now)
 	r.pump(now)
 }
@@ -176,7 +179,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	if r.leads() {
 		d = min(d, r.policy.next)
 	}
-	return d
+	return r.digestDeadline(d)
 }
 
 // SetPeers says which other members are alive, in any order.
@@ -192,6 +195,10 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	switch m := m.(type) {
 	case *protocol.Types:
 		r.heardTypes(from, m)
+	case *protocol.DigestQuestion:
+		r.digestQuestion(now, from, m)
+	case *protocol.DigestAnswer:
+		r.digestAnswer(now, from, m)
 	case *protocol.Forward:
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

@@ -39,6 +39,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 		Taking:         true,
 	}, appendLog{r})
 	r.setInstalling(now, r.install.phase != installNone)
+	r.active.SetQuarantined(now, r.quarantined())
 	r.event(protocol.EventBecameActive, "the log names this member")
 }
 

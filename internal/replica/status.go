@@ -24,6 +24,10 @@ type Status struct {
 	// members, or 0; Chunks of it ChunksLeft are still to come.
 	Installing         protocol.Index
 	Chunks, ChunksLeft int
+	// Quarantine says why the state, which has diverged from the actives', must
+	// not be read until it has been fetched anew; empty if it may be. Disputed
+	// says that states differ and nobody knows whose is right.
+	Quarantine, Disputed string
 	// Age bounds the age of the applied state, if AgeKnown.
 	AgeKnown bool
 	Age      time.Duration
@@ -45,6 +49,10 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if x := &r.install; x.phase != installNone {
 		s.Installing, s.Chunks, s.ChunksLeft = x.d.Index, len(x.have), x.left
 	}
+	if r.quarantined() {
+		s.Quarantine = r.digests.quarantine.text
+	}
+	s.Disputed = r.digests.disputed
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	return s
 }

@@ -163,6 +163,14 @@ func (m *Member) keepCheckpoints() {
 func (m *Member) takeCheckpoint(snap *resources.Snapshot, d storage.Description) {
 	c := &m.checkpoints
 	began := m.clock.Now()
+	if counted := snap.Recount(); counted != snap.Digest() {
+		snap.Close()
+		c.mu.Lock()
+		c.taking = false
+		c.mu.Unlock()
+		m.mailbox.complete(func(now protocol.Instant) { m.replica.Recounted(now, d.Index, counted.Bytes()) })
+		return
+	}
 	kept, err := keeper.Take(m.life, c.store, snap, d)
 	c.mu.Lock()
 	c.taking = false
@@ -227,6 +235,8 @@ func (m *Member) installStep(s *replica.InstallStep) {
 		c.load(nil, 0)
 	case s.Abort:
 		err = c.install.Abort()
+	case s.GiveUp != 0:
+		m.giveUpCheckpoint(s.GiveUp)
 	}
 	if !m.checkpointFailed("installing a checkpoint", c.index, err) && tell != nil {
 		m.mailbox.complete(tell)

@@ -149,7 +149,9 @@ func (m *Member) applyEntries() {
 	defer m.workers.Done()
 	for a := range m.applies {
 		var results []protocol.Result
-		if a.Adopt != 0 {
+		if a.Replace {
+			m.machine.Replace(m.checkpoints.adopted(a.Adopt))
+		} else if a.Adopt != 0 {
 			m.machine.Adopt(m.checkpoints.adopted(a.Adopt))
 		} else {
 			results = m.machine.Apply(a.Entries, make([]protocol.Result, 0, len(a.Entries)))

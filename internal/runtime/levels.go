@@ -83,6 +83,9 @@ func (m *Member) queryAtHand(q *protocol.Query) (protocol.Result, bool) {
 		return protocol.Result{}, false
 	}
 	result := m.machine.Query(q)
+	if p := m.doubted.Load(); p != nil {
+		return protocol.Failed(*p), true // found out during the read
+	}
 	if result.Index == 0 {
 		result.Index = applied // refused before it was read, by this state
 	}

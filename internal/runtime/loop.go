@@ -129,6 +129,7 @@ type published struct {
 // what has changed.
 func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
+	m.quarantined(&s)
 	conf, _ := m.replica.Configurations().Latest()
 	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
 		m.caughtUp.Store(max(1, s.Commit, m.highestHeard()))

@@ -33,6 +33,9 @@ func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStr
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
+	if p := m.doubted.Load(); p != nil {
+		return nil, *p
+	}
 	return m.machine.Watch(w)
 }
 
@@ -134,6 +137,9 @@ func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forg
 // began.
 func (m *Member) queryAfter(began protocol.Instant, q *protocol.Query) protocol.Result {
 	result := m.machine.Query(q)
+	if p := m.doubted.Load(); p != nil {
+		return protocol.Failed(*p) // found out during the read
+	}
 	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Now())), true
 	return result
 }

@@ -171,6 +171,10 @@ func (m *member) installStep(s *replica.InstallStep) {
 		c.loaded = nil
 	case s.Abort:
 		err = c.install.Abort()
+	case s.GiveUp != 0:
+		if bad := c.store.Bad(s.GiveUp); bad == nil {
+			tell = func() { m.replica.Kept(m.now(), c.store.Kept()) }
+		}
 	}
 	if m.storeFailed(err) || tell == nil {
 		return
@@ -196,12 +200,16 @@ func (m *member) readChunk(x replica.ChunkRead) {
 }
 
 // adopt makes the installed state the one in force.
-func (m *member) adopt(i protocol.Index) error {
+func (m *member) adopt(i protocol.Index, replace bool) error {
 	c := &m.checkpoints
 	if c.loaded == nil || c.index != i {
 		return violated(RuleOrder, "%s is to adopt the state at %d, it has built one at %d", m.name, i, c.index)
 	}
-	m.machine.Adopt(c.loaded)
+	if replace {
+		m.machine.Replace(c.loaded)
+	} else {
+		m.machine.Adopt(c.loaded)
+	}
 	c.loaded = nil
 	m.applied = i
 	m.s.counts.add(countInstalls, 1)

@@ -145,7 +145,7 @@ func (m *member) apply() {
 	m.applies = m.applies[1:]
 	m.busy = false
 	if work.Adopt != 0 {
-		if err := m.adopt(work.Adopt); err != nil {
+		if err := m.adopt(work.Adopt, work.Replace); err != nil {
 			m.s.fail(err)
 			return
 		}

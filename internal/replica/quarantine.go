@@ -1,0 +1,147 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// quarantinePhase is how far the healing of a diverged state is.
+type quarantinePhase uint8
+
+const (
+	quarantineNone quarantinePhase = iota
+	// quarantineWants: what is applied counts for nothing, and nothing more is
+	// applied; a checkpoint of the others is wanted.
+	quarantineWants
+	// quarantineReplays: the state is that of a good checkpoint, and the log is
+	// applied again up to where the state was before.
+	quarantineReplays
+)
+
+// quarantine is a state that has diverged from what a majority of the actives
+// has, until it is as far again as it was.
+//
+// The log is as good as anybody's, only the state is not. So the state is
+// thrown away and replaced by a checkpoint of the others, an older one than
+// what was applied if need be, whose digest a majority of the actives confirms;
+// the entries above it are applied again from this member's own log. To wait
+// for a checkpoint above what was applied instead would be simpler, and could
+// take for ever: while nobody writes there is no next mark.
+//
+// [S] The member serves nobody before it has come to where it was: reads would
+// go back. Its own checkpoints of the bad states are given up, before anybody
+// installs one. That it is in quarantine it knows in memory only; a restart
+// begins with what is left on disk, and what is bad there is found at the next
+// mark.
+type quarantine struct {
+	phase quarantinePhase
+	at    protocol.Index // where the majority disagreed
+	until protocol.Index // what has to be applied again
+	// falls counts quarantines with no good mark between them: a state that
+	// keeps going bad is fetched ever more rarely.
+	falls int
+	// adopting says that the good state is on its way to the state machine: what
+	// that answers before is still of the bad one.
+	adopting bool
+	text     string
+}
+
+const (
+	// fallPause is between two quarantines in a row, doubled each time up to
+	// fallPauseMax.
+	fallPause, fallPauseMax = time.Second, time.Minute
+)
+
+// quarantined reports whether the state must not be used.
+func (r *Replica) quarantined() bool { return r.digests.quarantine.phase != quarantineNone }
+
+// discarded reports whether what is applied counts for nothing.
+func (r *Replica) discarded() bool { return r.digests.quarantine.phase == quarantineWants }
+
+// enterQuarantine gives the state up. A majority of the actives has another one.
+func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+	q := &r.digests.quarantine
+	q.phase, q.at = quarantineWants, i
+	q.until = max(q.until, r.applied, r.apply.handed)
+	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
+	r.event(protocol.EventDiverged, q.text)
+	if q.falls > 0 {
+		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
+	}
+	q.falls++
+	r.requests.failReadsWith(r.notServing(), r)
+	if r.role == protocol.RoleActive {
+		r.active.SetQuarantined(now, true)
+	}
+	r.giveUpBad(r.checkpoints.kept)
+	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0
+	r.offerKept(now)
+}
+
+// notServing is why a member in quarantine answers no read.
+func (r *Replica) notServing() error { return protocol.ErrNotServing.With(r.digests.quarantine.text) }
+
+// giveUpBad gives up checkpoints that were made from a bad state: those from
+// where the majority disagreed on. Those below agreed with their leader's mark,
+// and one that did not would be found again.
+func (r *Replica) giveUpBad(kept []storage.Description) {
+	for k := range kept {
+		d := &kept[k]
+		right, known := findDigest(r.digests.right, d.Index)
+		if d.Index >= r.digests.quarantine.at && (!known || right != d.Digest) {
+			r.out.Install = append(r.out.Install, InstallStep{GiveUp: d.Index})
+		}
+	}
+}
+
+// trusts reports whether a checkpoint that was offered to a member in quarantine
+// may be installed: if a majority of the actives has had its digest. They are
+// asked if that is not known, and the offer is taken up again when they answer.
+//
+// [S] Whoever made the offer may be the next one to have diverged.
+func (r *Replica) trusts(now protocol.Instant, o *protocol.Offer, d *storage.Description) bool {
+	if len(r.apply.flights) > 0 || d.Index+1 < r.checkpoints.dropped {
+		return false // it will be offered again
+	}
+	if d.Index <= r.commit && Join(r.shape(), r.tail.sumAt, d) == JoinReset {
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: d.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
+		return false
+	}
+	if right, known := findDigest(r.digests.right, d.Index); known {
+		if right != d.Digest {
+			r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: d.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
+		}
+		return right == d.Digest
+	}
+	x := r.digests.round(d.Index)
+	x.offer = o
+	if !x.asking {
+		x.claims = nil // of before: some may have been healed since
+	}
+	r.askDigests(now, d.Index)
+	return false
+}
+
+// reinstalled says that the state is that of a good checkpoint now.
+func (r *Replica) reinstalled() {
+	if q := &r.digests.quarantine; q.phase == quarantineWants {
+		q.phase, q.adopting = quarantineReplays, true
+	}
+}
+
+// healed ends the quarantine when the state is as far as it was.
+func (r *Replica) healed(now protocol.Instant) {
+	q := &r.digests.quarantine
+	if q.phase != quarantineReplays || q.adopting || r.applied < q.until {
+		return
+	}
+	*q = quarantine{falls: q.falls}
+	if r.role == protocol.RoleActive {
+		r.active.SetQuarantined(now, false)
+	}
+	r.offerKept(now)
+	r.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.applied))
+}
