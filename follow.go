@@ -1,0 +1,210 @@
+package starling
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
+)
+
+// relistMax is how many listings in a row Follow makes that are too old before a
+// single change has come, until it gives up.
+const relistMax = 8
+
+// FollowKind says what a FollowEvent tells.
+type FollowKind uint8
+
+const (
+	// FollowReset begins a listing: forget what was told before.
+	FollowReset FollowKind = 1
+	// FollowPut is a key with its value, of a listing or put since.
+	FollowPut FollowKind = 2
+	// FollowDelete is a key that is gone.
+	FollowDelete FollowKind = 3
+	// FollowListed ends a listing: every key has been told, each as it was at
+	// Index or later. What follows are changes.
+	FollowListed FollowKind = 4
+)
+
+// String returns the kind's name.
+func (k FollowKind) String() string {
+	switch k {
+	case FollowReset:
+		return "reset"
+	case FollowPut:
+		return "put"
+	case FollowDelete:
+		return "delete"
+	}
+	return "listed"
+}
+
+// FollowEvent is one step of a copy of a map that is kept.
+type FollowEvent[K Key, V any] struct {
+	Kind  FollowKind
+	Key   K // of FollowPut and FollowDelete
+	Value V // of FollowPut
+	// Index is where the key was written; of FollowListed, see there; of
+	// FollowReset 0.
+	Index uint64
+}
+
+// FollowOptions say what of a map is followed.
+type FollowOptions struct {
+	// Prefix is what the keys begin with; see WatchOptions. Default: all keys.
+	Prefix []byte
+}
+
+// Follow yields what is needed to keep a copy of a map: FollowReset, each key
+// with its value, FollowListed, then every change, in order, without gaps or
+// duplicates, and per key never backwards. When changes are missed, because
+// nobody holds them any more or because the loop did not keep up, it does not
+// end as Watch does: it lists again, from FollowReset on. It yields an error at
+// most once, last: the context's, or ErrCompacted or ErrSlowWatcher if several
+// listings in a row were too slow to go on from.
+//
+// Options are for the listing, which is read at the level Session unless they
+// say otherwise, in pages, each at its own index. The copy is one state of the
+// map whenever all changes up to some index above the pages' have come.
+func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
+	return func(yield func(FollowEvent[K, V], error) bool) {
+		f := &follower[K, V]{m: m, prefix: o.Prefix, opts: append([]Option{Session}, opts...), yield: yield}
+		for tries := 1; ; tries++ {
+			err := f.list(ctx)
+			if err == nil {
+				err = f.changes(ctx)
+			}
+			if errors.Is(err, errEnough) {
+				return
+			}
+			if f.moved {
+				f.moved, tries = false, 1
+			}
+			if missed := errors.Is(err, ErrCompacted) || errors.Is(err, ErrSlowWatcher); !missed || tries == relistMax {
+				yield(FollowEvent[K, V]{}, err)
+				return
+			}
+		}
+	}
+}
+
+// errEnough says that the loop over a follower has ended.
+var errEnough = errors.New("enough")
+
+// follower is one run of Follow.
+type follower[K Key, V any] struct {
+	m      *Map[K, V]
+	prefix []byte
+	opts   []Option
+	yield  func(FollowEvent[K, V], error) bool
+	pages  []listed
+	moved  bool // a change has come since the listing
+}
+
+// listed is a piece of the key space, from the one before on, and where it was
+// read.
+type listed struct {
+	next  []byte // the first key of the next piece; empty: there is none
+	index protocol.Index
+}
+
+func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
+	if err != nil {
+		return err
+	}
+	if !f.yield(e, nil) {
+		return errEnough
+	}
+	return nil
+}
+
+// list tells all keys, and notes which were read where.
+func (f *follower[K, V]) list(ctx context.Context) error {
+	f.pages = nil
+	err := f.tell(FollowEvent[K, V]{Kind: FollowReset}, nil)
+	p := kvmap.Prefix(f.prefix)
+	request := kvmap.ScanRequest{From: p.From, To: p.To, Limit: kvmap.PageItemsDefault}
+	for err == nil {
+		var info Info
+		page, failed := kvmap.Scan.Do(ctx, f.m.caller, f.m.name, request, append(f.opts, WithInfo(&info))...)
+		if failed != nil {
+			return failed
+		}
+		if n := len(f.pages); n > 0 && f.pages[n-1].index == info.Index {
+			f.pages[n-1].next = page.Next
+		} else {
+			f.pages = append(f.pages, listed{page.Next, info.Index})
+		}
+		for i := 0; i < len(page.Items) && err == nil; i++ {
+			e, bad := entryOf[K, V](page.Items[i])
+			err = f.tell(FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Version}, bad)
+		}
+		if len(page.Next) == 0 {
+			break
+		}
+		request.From = page.Next
+	}
+	if err != nil {
+		return err
+	}
+	return f.tell(FollowEvent[K, V]{Kind: FollowListed, Index: uint64(f.begin())}, nil)
+}
+
+// begin is the lowest index at which a page was read.
+func (f *follower[K, V]) begin() protocol.Index {
+	least := f.pages[0].index
+	for _, p := range f.pages {
+		least = min(least, p.index)
+	}
+	return least
+}
+
+// changes tells what was written after the listing.
+func (f *follower[K, V]) changes(ctx context.Context) error {
+	stream, err := f.m.caller.Watch(ctx, protocol.Watch{
+		Resource: f.m.name, Type: kvmap.Type.Name(), Prefix: f.prefix, From: f.begin(),
+	})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		changes, err := stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes.Changes {
+			if changes.Index <= f.readAt(c.Key) {
+				continue // the listing has it
+			}
+			f.moved = true
+			if err := f.tell(stepOf[K, V](c, changes.Index)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readAt returns where the listing has read a key.
+func (f *follower[K, V]) readAt(key []byte) protocol.Index {
+	i, _ := slices.BinarySearchFunc(f.pages, key, func(p listed, key []byte) int {
+		if len(p.next) == 0 || bytes.Compare(key, p.next) < 0 {
+			return 1
+		}
+		return -1
+	})
+	return f.pages[i].index
+}
+
+func stepOf[K Key, V any](c protocol.Change, index protocol.Index) (FollowEvent[K, V], error) {
+	e, err := eventOf[K, V](c, index)
+	out := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+	if e.Deleted {
+		out.Kind = FollowDelete
+	}
+	return out, err
+}
