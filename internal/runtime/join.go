@@ -90,8 +90,8 @@ func checkName(name string, self protocol.MemberID, info *protocol.JoinInfo) err
 	for _, n := range info.Names {
 		if n.Name == name && n.Member != self {
 			return protocol.ErrNameTaken.With(fmt.Sprintf(
-				"the name %q is in use by member %s: choose another --name, or start that member again with its own directory",
-				name, n.Member.Short()))
+				"the name %q is in use by member %s: choose another --name, or start that member again with its own directory; if that is lost for good, run `starling remove %s` first",
+				name, n.Member.Short(), name))
 		}
 	}
 	return nil
