@@ -501,3 +501,31 @@ func TestFlockShrinksAndGrows(t *testing.T) {
 		}
 	}
 }
+
+// A GRAFT that was lost is repeated with the next hole, or the member would
+// count on a parent that knows nothing of it.
+func TestLostGraftIsRepeated(t *testing.T) {
+	b, parents, h := treeBench(t)
+	b.bring(parents[0], pushed(h, 11, 0, 5))
+	for _, p := range parents[1:] {
+		b.bring(p, pushed(h, 11, 0, 5))
+	}
+	b.core.graft(b.now, b.core.members.get(parents[2])) // and nothing comes of it
+	b.core.Ready()
+	again := func(at protocol.Index) (n int) {
+		b.step(passiveID(3), &protocol.Have{First: 1, Tip: at})
+		for _, e := range only[*protocol.Graft](b.wait(5 * ms).Messages) {
+			if e.To == parents[2] {
+				n++
+			}
+		}
+		return n
+	}
+	if got := again(12); got != 0 {
+		t.Errorf("got %d GRAFTs more at once, want none", got)
+	}
+	b.now = b.now.Add(graftPatience)
+	if got := again(13); got != 1 {
+		t.Errorf("got %d GRAFTs more after a silence, want 1", got)
+	}
+}
