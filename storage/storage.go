@@ -125,6 +125,8 @@ type Log interface {
 	// lower than below, since only whole segments are dropped. The
 	// configuration is the one in force there, with index 0 if the log does not
 	// know it. It also frees what a Reset left on the disk, whatever below is.
+	// A full disk is no error: what cannot be removed now is removed when it is
+	// called again.
 	DropHead(below protocol.Index) (Begin, error)
 
 	// Reset drops all entries and begins again after b, which is committed: not

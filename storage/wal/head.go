@@ -1,11 +1,13 @@
 package wal
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // DropHead implements storage.Log. The log can begin only at a segment: its
@@ -22,8 +24,10 @@ func (l *Log) DropHead(below protocol.Index) (storage.Begin, error) {
 	}
 	// One by one, oldest first: a crash leaves no hole among the segments.
 	for ; k > 0; k-- {
-		if err := l.dropFirst(); err != nil {
+		if dropped, err := l.dropFirst(); err != nil {
 			return storage.Begin{}, err
+		} else if !dropped {
+			break
 		}
 	}
 	return beginOf(l.begin, &l.configurations), nil
@@ -56,24 +60,49 @@ func (l *Log) beginFor(below protocol.Index) int {
 	return 0
 }
 
-// dropFirst drops the first segment.
-func (l *Log) dropFirst() error {
+// dropFirst drops the first segment, and reports whether its file is gone. A disk
+// that has no room even for a change of names keeps it, as a crash would, and it
+// is tried again when the head is dropped next: whoever makes room must not fail
+// for the lack of it.
+func (l *Log) dropFirst() (bool, error) {
 	l.mu.Lock()
-	dropped := l.segments[0]
-	l.segments = slices.Clone(l.segments[1:])
+	dropped, all := l.segments[0], l.segments
+	l.segments = slices.Clone(all[1:])
 	k := 0
 	for k < len(l.items) && l.items[k].segment == dropped {
 		k++
 	}
 	l.items = slices.Clone(l.items[k:])
 	l.mu.Unlock()
-	return l.recycle(dropped)
+	err := l.recycle(dropped)
+	if err != errStays {
+		return err == nil, err
+	}
+	l.mu.Lock()
+	l.segments = all
+	l.mu.Unlock()
+	return false, nil
+}
+
+// errStays says that a file could not be removed for lack of room.
+var errStays = errors.New("no room to remove a file")
+
+// remove removes a file of the log for good.
+func (l *Log) remove(name string) error {
+	err := l.fsys.Remove(l.path(name))
+	switch {
+	case errors.Is(err, vfs.ErrNoSpace):
+		return errStays
+	case err != nil:
+		return l.fail(err)
+	}
+	return l.syncNames()
 }
 
 // recycle keeps a segment that is no longer part of the log as a spare, or
 // removes it. Its old name is gone for good before it can be written again: the
 // sums of its old records have another nonce, but a segment that came back with
-// another's records in it would look damaged.
+// another's records in it would look damaged. errStays: it has done nothing.
 func (l *Log) recycle(s *segment) error {
 	l.mu.Lock()
 	busy := s.readers > 0
@@ -83,21 +112,20 @@ func (l *Log) recycle(s *segment) error {
 		s.file.Close()
 	}
 	if busy || s.size != l.options.SegmentBytes || l.spares.count() >= l.options.SparesMax {
-		if err := l.fsys.Remove(l.path(s.name)); err != nil {
-			return l.fail(err)
-		}
-		return l.syncNames()
+		return l.remove(s.name)
 	}
 	name := l.spares.fresh()
-	if err := l.fsys.Rename(l.path(s.name), l.path(name)); err != nil {
+	if err := l.fsys.Rename(l.path(s.name), l.path(name)); errors.Is(err, vfs.ErrNoSpace) {
+		return l.remove(s.name)
+	} else if err != nil {
 		return l.fail(err)
 	}
 	if err := l.syncNames(); err != nil {
 		return err
 	}
 	if !l.spares.add(name) {
-		if err := l.fsys.Remove(l.path(name)); err != nil {
-			return l.fail(err)
+		if err := l.fsys.Remove(l.path(name)); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+			return l.fail(err) // without room it goes at the next opening
 		}
 	}
 	return nil

@@ -171,7 +171,7 @@ func (l *Log) retire(r *replay, old int) error {
 		l.mu.Lock()
 		l.segments = slices.Delete(l.segments, old-1, old)
 		l.mu.Unlock()
-		if err := l.recycle(s); err != nil {
+		if err := l.recycle(s); err != nil && err != errStays {
 			return err
 		}
 		old--
