@@ -33,18 +33,33 @@ func (m *Member) writeLog() {
 			if len(m.writes) > 0 {
 				continue
 			}
-			if err := m.log.Idle(); err != nil {
-				m.fail(protocol.ErrDiskFailed.Because(err))
+			if !m.noted(m.log.Idle(), idle) {
 				return
 			}
-			idle.Reset(settleAfter)
 		case <-idle.C:
-			if err := m.log.Settle(); err != nil {
-				m.fail(protocol.ErrDiskFailed.Because(err))
+			err := m.log.Settle()
+			if err != nil && !m.noted(err, idle) {
 				return
 			}
 		}
 	}
+}
+
+// noted says when the log is to settle after an attempt to note what is durable,
+// and reports whether the disk is fit for use. Without room the note waits: it
+// must not stop a member that waits for room with its writes as well.
+func (m *Member) noted(err error, settle *time.Timer) bool {
+	switch {
+	case err == nil:
+		settle.Reset(settleAfter)
+	case errors.Is(err, protocol.ErrNoSpace):
+		m.guard.full.Store(true)
+		settle.Reset(roomPause)
+	default:
+		m.failDisk(err)
+		return false
+	}
+	return true
 }
 
 // serveLog makes one change of the log and says how it went.

@@ -1,0 +1,64 @@
+package runtime
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// fullLog is a log whose disk has no room for notes for a while.
+type fullLog struct {
+	storage.Log
+	refusals int // that are still to come
+	noted    bool
+	wrote    int
+}
+
+func (l *fullLog) note() error {
+	if l.refusals > 0 {
+		l.refusals--
+		return protocol.ErrNoSpace
+	}
+	l.noted = true
+	return nil
+}
+
+func (l *fullLog) Idle() error                                  { return l.note() }
+func (l *fullLog) Settle() error                                { return l.note() }
+func (l *fullLog) Sync() error                                  { return nil }
+func (l *fullLog) Full() (bool, error)                          { return l.refusals > 0, nil }
+func (l *fullLog) Write(protocol.Write, []protocol.Entry) error { l.wrote++; return nil }
+
+// A note that the full disk has no room for ended the log writer, and with it a
+// member that would have waited for room.
+func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
+	for refusals := range 4 {
+		synctest.Test(t, func(t *testing.T) {
+			log := &fullLog{refusals: refusals}
+			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+			m.workers.Add(1)
+			go m.writeLog()
+			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
+			time.Sleep(10 * roomPause)
+			synctest.Wait()
+			if cause := m.cause.Load(); cause != nil {
+				t.Fatalf("%d refusals: the member stops: %v", refusals, *cause)
+			}
+			if !log.noted {
+				t.Errorf("%d refusals: the note was not made when there was room again", refusals)
+			}
+			m.writes <- &replica.Persist{ID: 2, Write: protocol.Write{First: 1}}
+			synctest.Wait()
+			if log.wrote != 2 {
+				t.Errorf("%d refusals: %d writes, want 2", refusals, log.wrote)
+			}
+			close(m.writes)
+			m.workers.Wait()
+		})
+	}
+}
