@@ -53,6 +53,7 @@ type mailbox struct {
 	mail   mail
 	bytes  int
 	closed bool
+	deaf   func(from protocol.MemberID) bool // whose messages are lost; for tests, else nil
 	wake   chan struct{}
 }
 
@@ -106,6 +107,10 @@ func (b *mailbox) complete(tell func(now protocol.Instant)) bool {
 func (b *mailbox) message(from protocol.MemberID, m protocol.Message, datagram bool) bool {
 	size := messageBytes(m)
 	b.mu.Lock()
+	if b.deaf != nil && b.deaf(from) {
+		b.mu.Unlock()
+		return true
+	}
 	for !b.closed && (len(b.mail.messages) >= mailMessagesMax || b.bytes > mailBytesMax) {
 		if datagram {
 			b.mu.Unlock()
