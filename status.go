@@ -37,7 +37,8 @@ type Status struct {
 	Actives  []string       `json:"actives"`
 	Passives []string       `json:"passives"`
 	Members  []MemberStatus `json:"members"`
-	// Serving says whether the member answers reads; Reason why not.
+	// Serving says whether the member answers reads; Reason why not, or why it
+	// is in doubt whether it should.
 	Serving  bool   `json:"serving"`
 	Reason   string `json:"reason,omitempty"`
 	Sessions int    `json:"sessions"`

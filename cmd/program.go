@@ -124,7 +124,7 @@ func (p *Program) Run(ctx context.Context) int {
 // app is the tree of commands.
 func (p *Program) app() *cli.App {
 	commands := []*cli.Command{
-		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(),
+		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(), p.verifyCommand(),
 		p.mapCommand(), p.queueCommand(), p.counterCommand(),
 	}
 	commands = append(commands, p.seatCommands()...)

@@ -79,7 +79,10 @@ func checkpointText(s starling.Status) string {
 }
 
 func serving(s starling.Status) string {
-	if s.Serving {
+	switch {
+	case s.Serving && s.Reason != "":
+		return "yes, but " + s.Reason
+	case s.Serving:
 		return "yes"
 	}
 	return "no: " + s.Reason

@@ -17,3 +17,25 @@ func (r *reader) digest() (i Index, known bool, digest [16]byte) {
 	copy(digest[:], b)
 	return i, known, digest
 }
+
+func (d *DigestReport) append(dst []byte) []byte {
+	dst = appendArray(dst, 10)
+	dst = appendID(dst, d.ID)
+	dst = appendString(dst, d.Name)
+	dst = appendString(dst, d.Role)
+	dst = appendBool(dst, d.Leader)
+	dst = appendUint(dst, uint64(d.Applied))
+	dst = appendDigest(dst, d.Index, d.Known, d.Digest)
+	dst = appendBool(dst, d.SumKnown)
+	dst = appendSum(dst, d.Sum)
+	dst = appendString(dst, d.State)
+	return appendText(dst, d.Reason)
+}
+
+func (r *reader) digestReport() *DigestReport {
+	r.array(10)
+	d := &DigestReport{ID: r.member(), Name: r.name(), Role: r.name(), Leader: r.bool(), Applied: r.index()}
+	d.Index, d.Known, d.Digest = r.digest()
+	d.SumKnown, d.Sum, d.State, d.Reason = r.bool(), r.sum(), r.name(), r.text()
+	return d
+}

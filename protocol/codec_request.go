@@ -48,6 +48,8 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return q.Watch.append(dst)
 	case RequestSeats:
 		return q.Seats.append(dst)
+	case RequestDigest:
+		return appendUint(dst, uint64(q.At))
 	}
 	return appendNil(dst)
 }
@@ -68,6 +70,8 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.Watch = r.watch()
 	case RequestSeats:
 		q.Seats = r.seats()
+	case RequestDigest:
+		q.At = r.index()
 	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")
@@ -86,7 +90,7 @@ const autopilotBytesMax = 1 + 1 + 3*9
 
 // RequestSize returns how many bytes AppendRequest adds, or a few more.
 func RequestSize(q *Request) int {
-	n := 1 + 9 + 1
+	n := 1 + 9 + 1 + 9
 	switch {
 	case q.Command != nil:
 		c := q.Command

@@ -27,6 +27,7 @@ func sampleRequests() []*Request {
 		}},
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
 		{ID: 9, Kind: RequestAutopilot},
+		{ID: 10, Kind: RequestDigest, At: 1 << 40},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
 	}
@@ -59,6 +60,8 @@ func sampleResponses() []*Response {
 			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, Leader: "n", Word: "why nothing happens",
 		}},
 		{ID: 10, Kind: RequestAutopilot, Result: Failed(ErrNotLeader)},
+		{ID: 11, Kind: RequestDigest, Digest: &DigestReport{ID: idA, Name: "a1", Role: "active", Leader: true, Applied: 300, Index: 299,
+			Known: true, Digest: [16]byte{1, 15: 2}, SumKnown: true, Sum: LogSum{3, 4}, State: "serving", Reason: "none"}},
 	}
 }
 

@@ -23,6 +23,8 @@ func AppendResponse(dst []byte, p *Response) []byte {
 		return p.Join.append(dst)
 	case p.Kind == RequestAutopilot && p.Autopilot != nil:
 		return p.Autopilot.append(dst)
+	case p.Kind == RequestDigest && p.Digest != nil:
+		return p.Digest.append(dst)
 	}
 	return appendNil(dst)
 }
@@ -34,7 +36,7 @@ func DecodeResponse(src []byte) (*Response, error) {
 	r.array(5)
 	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
 	switch has := !r.isNil(); {
-	case p.Kind < RequestCommand || p.Kind > RequestAutopilot:
+	case p.Kind < RequestCommand || p.Kind > RequestDigest:
 		r.fail(fmt.Sprintf("unknown kind %d of response", p.Kind))
 	case has && p.Kind == RequestWatch:
 		p.Changes = r.changes()
@@ -44,6 +46,8 @@ func DecodeResponse(src []byte) (*Response, error) {
 		p.Join = r.join()
 	case has && p.Kind == RequestAutopilot:
 		p.Autopilot = r.autopilotReport()
+	case has && p.Kind == RequestDigest:
+		p.Digest = r.digestReport()
 	case has:
 		r.fail("a response with a body that its kind has not")
 	}
@@ -68,6 +72,9 @@ func ResponseSize(p *Response) int {
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names))
+	}
+	if d := p.Digest; d != nil {
+		n += 128 + len(d.Name) + len(d.Role) + len(d.State) + len(d.Reason)
 	}
 	if a := p.Autopilot; a != nil {
 		n += 128 + 64*len(a.Configuration.Configuration.Members) + len(a.Word)

@@ -27,3 +27,24 @@ type DigestAnswer struct {
 
 func (*DigestQuestion) Kind() MessageKind { return KindDigestQuestion }
 func (*DigestAnswer) Kind() MessageKind   { return KindDigestAnswer }
+
+// DigestReport is what a member says of its state at one index.
+type DigestReport struct {
+	ID      MemberID
+	Name    string
+	Role    string // active or passive
+	Leader  bool
+	Applied Index
+	// Index is the one asked for. Known is false if the member has not come to
+	// it in time, or it is not among the last 1,024 that it has applied.
+	Index  Index
+	Known  bool
+	Digest [16]byte
+	// Sum is that of the log up to Index; known only if that is in memory.
+	SumKnown bool
+	Sum      LogSum
+	// State is serving, quarantined, installing, disputed or not-serving, and
+	// Reason says why, for people.
+	State  string
+	Reason string
+}

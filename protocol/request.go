@@ -154,6 +154,8 @@ const (
 	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
 	// RequestAutopilot asks the leader what its policy goes by and said last.
 	RequestAutopilot RequestKind = 8
+	// RequestDigest asks a member for the digest of its state at an index.
+	RequestDigest RequestKind = 9
 )
 
 // Request is one frame from a client to a member. Exactly the field of its
@@ -165,6 +167,9 @@ type Request struct {
 	Query   *Query
 	Watch   *Watch
 	Seats   *SeatChange
+	// At is the index of a RequestDigest: it is waited for, a little. 0: the
+	// one that the member has applied.
+	At Index
 }
 
 // SeatChange moves seats, all of them in one step, or hands the leadership
@@ -201,6 +206,8 @@ type Response struct {
 	Join    *JoinInfo
 	// Autopilot answers RequestAutopilot.
 	Autopilot *AutopilotReport
+	// Digest answers RequestDigest.
+	Digest *DigestReport
 	// Leader, if not empty, is the address at which the leader takes requests.
 	Leader string
 }
@@ -258,7 +265,7 @@ type Status struct {
 	Version  string
 	Uptime   int64 // nanoseconds
 	Serving  bool
-	Reason   string // why not serving
+	Reason   string // why not serving, or what is in doubt
 	Sessions int
 	Keys     int
 	// Checkpoint is the index of the newest one kept, 0 without one. Installing

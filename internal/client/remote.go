@@ -229,7 +229,7 @@ func routeOf(q *protocol.Request) route {
 	switch {
 	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats, q.Kind == protocol.RequestAutopilot:
 		return routeLeader
-	case q.Kind == protocol.RequestStatus, q.Query != nil && q.Query.Level == protocol.Local:
+	case q.Kind == protocol.RequestStatus, q.Kind == protocol.RequestDigest, q.Query != nil && q.Query.Level == protocol.Local:
 		return routeGiven
 	case q.Query != nil && q.Query.Level != protocol.Linearizable:
 		return routeNear

@@ -60,6 +60,10 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 		m.serveAutopilot(func(report *protocol.AutopilotReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
 		}, reply)
+	case req.Kind == protocol.RequestDigest:
+		return m.serveDigest(req.At, func(d *protocol.DigestReport) {
+			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Digest: d})
+		}, reply)
 	case req.Kind == protocol.RequestStatus:
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})

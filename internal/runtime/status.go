@@ -25,7 +25,7 @@ func (m *Member) status() *protocol.Status {
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 	}
-	s.Serving = true
+	s.Serving, s.Reason = true, r.Disputed
 	if err := m.readyNow(r); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}

@@ -1,0 +1,51 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+func (p *Program) verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "verify",
+		Usage: "compare the states of all live members at one index",
+		Description: "The exit code is 0 only if all of them have the same. A member that differs finds out at\n" +
+			"the next checkpoint, if a majority of the actives agrees, and fetches its state anew.\n\n" +
+			examples("starling verify", "starling verify --addr 127.0.0.1:7602 -o json"),
+		Flags: clientFlags(),
+		Action: p.withClient(func(c *cli.Context, s *session) error {
+			if _, err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			v, err := s.Verify(s.ctx)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				err = p.printJSON(v)
+			} else {
+				err = p.printVerification(v)
+			}
+			if err == nil && !v.Equal {
+				err = errors.New("the states of the members are not known to be equal")
+			}
+			return err
+		}),
+	}
+}
+
+func (p *Program) printVerification(v starling.Verification) error {
+	var rows [][]string
+	for _, m := range v.Members {
+		role := m.Role
+		if m.Leader {
+			role = "leader"
+		}
+		rows = append(rows, []string{m.Name, role, fmt.Sprint(m.Applied), fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, m.Reason})
+	}
+	return printTable(p.Stdout, []string{"NAME", "ROLE", "APPLIED", "COMPARED", "DIGEST", "VERDICT", ""}, rows)
+}

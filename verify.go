@@ -1,0 +1,276 @@
+package starling
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// verifyParallel is how many members are asked at a time.
+	verifyParallel = 16
+	// verifyPatience is for how long an index is sought at which all members
+	// have their digest at hand.
+	verifyPatience = 10 * time.Second
+)
+
+// Verdicts of a Verification.
+const (
+	// VerdictEqual: the state is the one that most actives have.
+	VerdictEqual = "equal"
+	// VerdictDiffers: it is another one, or there is none that most have.
+	VerdictDiffers = "differs"
+	// VerdictQuarantined: the member has found out that its state had diverged,
+	// serves nobody, and fetches it anew from the others.
+	VerdictQuarantined = "quarantined"
+	// VerdictInstalling: its state comes from other members.
+	VerdictInstalling = "installing"
+	// VerdictBehind: it did not come to the index in time, or was past it.
+	VerdictBehind = "behind"
+	// VerdictUnreachable: it is thought to be alive and gave no answer.
+	VerdictUnreachable = "unreachable"
+	// VerdictAbsent: it has a seat and is not alive. It does not count.
+	VerdictAbsent = "absent"
+)
+
+// Verification is a comparison of the members' states at one index. As JSON it
+// is what `starling verify -o json` prints; fields are added, never renamed.
+type Verification struct {
+	// Index is the one at which the digests were compared.
+	Index uint64 `json:"index"`
+	// Equal says that every live member has the same digest there, and, as far
+	// as it is at hand, the same sum of the log.
+	Equal   bool             `json:"equal"`
+	Members []VerifiedMember `json:"members"`
+}
+
+// VerifiedMember is what one member has.
+type VerifiedMember struct {
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Address string `json:"address"`
+	Role    string `json:"role"`
+	Leader  bool   `json:"leader"`
+	// Voter says that the member counts where a majority of the actives does.
+	Voter   bool   `json:"voter"`
+	Applied uint64 `json:"applied"`
+	// Digest and LogSum are of the index compared; empty if not at hand.
+	Digest  string `json:"digest,omitempty"`
+	LogSum  string `json:"log_sum,omitempty"`
+	Verdict string `json:"verdict"`
+	// Reason says why, and what happens about it.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Verify asks all live members for the digests of their states at a common
+// index, and compares them. Under load that may take a moment: a member has the
+// digests of the last 1,024 indexes at hand. It changes nothing.
+//
+// ErrUnavailable: no member can be asked. That members differ is no error.
+func (c *Client) Verify(ctx context.Context) (Verification, error) {
+	status, err := c.caller.Status(ctx)
+	if err != nil {
+		return Verification{}, err
+	}
+	v := newVerifier(ctx, status)
+	defer v.close()
+	ctx, cancel := context.WithTimeout(ctx, verifyPatience)
+	defer cancel()
+	v.ask(ctx, 0)
+	for {
+		at := v.highest()
+		v.ask(ctx, at)
+		if v.complete() || ctx.Err() != nil {
+			return v.judge(at), nil
+		}
+	}
+}
+
+// verifier asks the members, each by itself.
+type verifier struct {
+	members []verified
+}
+
+type verified struct {
+	status protocol.MemberStatus
+	remote *client.Remote // nil: not reached
+	report *protocol.DigestReport
+	err    error
+}
+
+func newVerifier(ctx context.Context, status *protocol.Status) *verifier {
+	v := &verifier{}
+	for _, m := range status.Members {
+		v.members = append(v.members, verified{status: m})
+	}
+	v.each(func(m *verified) {
+		if m.status.Alive {
+			m.remote, m.err = client.NewRemote(ctx, client.RemoteConfig{Addresses: []string{m.status.Address}, Cluster: status.Cluster})
+		}
+	})
+	return v
+}
+
+// each does something for all members, a few at a time.
+func (v *verifier) each(do func(*verified)) {
+	var wait sync.WaitGroup
+	room := make(chan struct{}, verifyParallel)
+	for k := range v.members {
+		room <- struct{}{}
+		wait.Go(func() {
+			do(&v.members[k])
+			<-room
+		})
+	}
+	wait.Wait()
+}
+
+func (v *verifier) close() {
+	v.each(func(m *verified) {
+		if m.remote != nil {
+			_ = m.remote.Close()
+		}
+	})
+}
+
+// ask asks all for their digests at an index, 0: at what they have applied.
+func (v *verifier) ask(ctx context.Context, at protocol.Index) {
+	v.each(func(m *verified) {
+		if m.remote == nil {
+			return
+		}
+		response, err := m.remote.Do(ctx, &protocol.Request{Kind: protocol.RequestDigest, At: at})
+		if err == nil {
+			err = response.Result.Err()
+		}
+		if err == nil && response.Digest != nil {
+			m.report, m.err = response.Digest, nil
+		} else if m.report == nil {
+			m.err = err
+		}
+	})
+}
+
+// highest returns the highest index that anybody has applied: the others come
+// to it, and whoever has it has not gone far beyond.
+func (v *verifier) highest() (at protocol.Index) {
+	for k := range v.members {
+		if d := v.members[k].report; d != nil && d.State != VerdictQuarantined {
+			at = max(at, d.Applied)
+		}
+	}
+	return at
+}
+
+// complete reports whether nothing better would come of asking again.
+func (v *verifier) complete() bool {
+	for k := range v.members {
+		if d := v.members[k].report; d != nil && !d.Known && d.State != VerdictQuarantined && d.State != VerdictInstalling {
+			return false
+		}
+	}
+	return true
+}
+
+// judge compares what the members have at an index with what most voters have.
+func (v *verifier) judge(at protocol.Index) Verification {
+	voters, count := 0, map[[16]byte]int{}
+	for k := range v.members {
+		m := &v.members[k]
+		if m.status.Seat == protocol.SeatVoter.String() {
+			voters++
+			if m.knows(at) {
+				count[m.report.Digest]++
+			}
+		}
+	}
+	var right [16]byte
+	found := false
+	for digest, n := range count { // at most one has a majority
+		if 2*n > voters {
+			right, found = digest, true
+		}
+	}
+	sum, sums := v.commonSum(at)
+	out := Verification{Index: uint64(at), Equal: true}
+	for k := range v.members {
+		m := &v.members[k]
+		line := m.line(at)
+		if line.Verdict == "" {
+			line.Verdict, line.Reason = m.compare(right, found, sum, sums)
+		}
+		out.Equal = out.Equal && (line.Verdict == VerdictEqual || line.Verdict == VerdictAbsent)
+		out.Members = append(out.Members, line)
+	}
+	slices.SortFunc(out.Members, func(a, b VerifiedMember) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+// commonSum returns the log sum of the first member that has it at hand.
+func (v *verifier) commonSum(at protocol.Index) (sum protocol.LogSum, known bool) {
+	for k := range v.members {
+		if m := &v.members[k]; m.knows(at) && m.report.SumKnown {
+			return m.report.Sum, true
+		}
+	}
+	return sum, false
+}
+
+func (m *verified) knows(at protocol.Index) bool {
+	return m.report != nil && m.report.Known && m.report.Index == at
+}
+
+// line is what is known of a member, without a verdict if it is to be compared.
+func (m *verified) line(at protocol.Index) VerifiedMember {
+	s := &m.status
+	line := VerifiedMember{Name: s.Name, ID: s.ID.String(), Address: s.Address, Role: s.Role, Leader: s.Leader, Voter: s.Seat == protocol.SeatVoter.String()}
+	d := m.report
+	switch {
+	case !s.Alive:
+		line.Verdict, line.Reason = VerdictAbsent, "it is not heard"
+		return line
+	case d == nil:
+		line.Verdict, line.Reason = VerdictUnreachable, "it does not answer"
+		if m.err != nil {
+			line.Reason = m.err.Error()
+		}
+		return line
+	}
+	line.Role, line.Leader, line.Applied = d.Role, d.Leader, uint64(d.Applied)
+	if m.knows(at) {
+		line.Digest = fmt.Sprintf("%x", d.Digest)
+		if d.SumKnown {
+			line.LogSum = d.Sum.String()
+		}
+		return line
+	}
+	switch d.State {
+	case VerdictQuarantined, VerdictInstalling:
+		line.Verdict, line.Reason = d.State, d.Reason
+	default:
+		line.Verdict, line.Reason = VerdictBehind, fmt.Sprintf("it has applied %d and has no digest of %d at hand", d.Applied, at)
+	}
+	return line
+}
+
+// compare says whether a digest is the right one, and what happens if not.
+func (m *verified) compare(right [16]byte, found bool, sum protocol.LogSum, sums bool) (verdict, reason string) {
+	d := m.report
+	switch {
+	case sums && d.SumKnown && d.Sum != sum:
+		return VerdictDiffers, "its log is another one: it finds out when the next entries come"
+	case !found:
+		return VerdictDiffers, "no majority of the actives has one state: it is not known which one is right, and nobody acts"
+	case d.Digest != right:
+		return VerdictDiffers, "its state has diverged: it finds out at the next checkpoint, then serves nobody until it has fetched its state anew"
+	}
+	return VerdictEqual, ""
+}

@@ -1,0 +1,104 @@
+package starling
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// seen is a member as others list it, with what it reports, if anything.
+func seen(name, seat string, r *protocol.DigestReport) verified {
+	m := verified{status: protocol.MemberStatus{ID: protocol.MemberID{name[0], name[1]}, Name: name, Role: "active", Seat: seat, Alive: true}, report: r}
+	if seat == "" {
+		m.status.Role = "passive"
+	}
+	if r != nil {
+		r.Role = m.status.Role
+	}
+	return m
+}
+
+// has is a report of a digest at index 10.
+func has(digest byte) *protocol.DigestReport {
+	return &protocol.DigestReport{Index: 10, Applied: 12, Known: true, Digest: [16]byte{digest}, State: "serving"}
+}
+
+func TestVerifyJudgesByTheMajorityOfTheActives(t *testing.T) {
+	quarantined := &protocol.DigestReport{Index: 10, Applied: 9, State: "quarantined", Reason: "it has diverged"}
+	late := &protocol.DigestReport{Index: 10, Applied: 5, State: "serving"}
+	otherLog := has(1)
+	otherLog.SumKnown, otherLog.Sum = true, protocol.LogSum{9}
+	sound := has(1)
+	sound.SumKnown = true
+	dead := seen("a3", "voter", nil)
+	dead.status.Alive = false
+	for name, c := range map[string]struct {
+		members []verified
+		equal   bool
+		want    string // verdicts by role and name
+	}{
+		"all equal":               {[]verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(1)), seen("p1", "", has(1))}, true, "equal equal equal"},
+		"a passive differs":       {[]verified{seen("p1", "", has(2)), seen("a1", "voter", has(1))}, false, "equal differs"},
+		"the passives are more":   {[]verified{seen("a1", "voter", has(1)), seen("p1", "", has(2)), seen("p2", "", has(2)), seen("p3", "", has(2))}, false, "equal differs differs differs"},
+		"one of three differs":    {[]verified{seen("a1", "voter", has(2)), seen("a2", "voter", has(1)), seen("a3", "voter", has(1))}, false, "differs equal equal"},
+		"no majority":             {[]verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(2)), seen("a3", "voter", has(3)), seen("p1", "", has(1))}, false, "differs differs differs differs"},
+		"two dead of three":       {[]verified{seen("a1", "voter", has(1)), dead, dead}, false, "differs absent absent"},
+		"one dead of three":       {[]verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(1)), dead}, true, "equal equal absent"},
+		"one in quarantine":       {[]verified{seen("a1", "voter", quarantined), seen("a2", "voter", has(1)), seen("a3", "voter", has(1))}, false, "quarantined equal equal"},
+		"one behind":              {[]verified{seen("a1", "voter", has(1)), seen("p1", "", late)}, false, "equal behind"},
+		"one that does not speak": {[]verified{seen("a1", "voter", has(1)), seen("p1", "", nil)}, false, "equal unreachable"},
+		"another log":             {[]verified{seen("a1", "voter", sound), seen("p1", "", otherLog)}, false, "equal differs"},
+	} {
+		v := verifier{members: c.members}
+		out := v.judge(10)
+		var got []string
+		for _, m := range out.Members {
+			got = append(got, m.Verdict)
+			if (m.Reason == "") != (m.Verdict == VerdictEqual) {
+				t.Errorf("%s: %s is %s because of %q", name, m.Name, m.Verdict, m.Reason)
+			}
+		}
+		if out.Equal != c.equal || strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %v, equal %t; want %s, %t", name, got, out.Equal, c.want, c.equal)
+		}
+	}
+}
+
+func TestVerifyFindsACommonIndexWhileOthersWrite(t *testing.T) {
+	ctx := t.Context()
+	c, err := OpenLocal(ctx, LocalConfig{Actives: 1, Passives: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	client, err := Dial(ctx, ClientConfig{Addresses: c.addresses()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	counter := NewCounter(client, "n")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := counter.Add(ctx, 1); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	for range 5 {
+		v, err := client.Verify(ctx)
+		if err != nil || !v.Equal || len(v.Members) != 2 || v.Index == 0 {
+			t.Errorf("got %+v, %v; want two equal members", v, err)
+		}
+	}
+	close(stop)
+	<-stopped
+}
