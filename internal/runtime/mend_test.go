@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/counter"
@@ -388,4 +389,31 @@ func TestDamagedMemberAloneSaysSoAndWaits(t *testing.T) {
 		}
 	}
 	c.equal()
+}
+
+// [S] What an active says is committed takes the place of what a damaged member
+// had. Nobody else may say so: a passive's word, or that of a member whose own log
+// is in doubt, would replace what was acknowledged.
+func TestOnlyASoundActiveSaysWhatIsCommitted(t *testing.T) {
+	c := newCluster(t)
+	a := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives = 1 })
+	p := c.start("p1", protocol.RolePassive)
+	c.fill(c.client(a), "x", 5)
+	c.equal()
+	held := func(m *Member) mend.Held {
+		got := make(chan mend.Held, 1)
+		m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { got <- m.held() }) })
+		return <-got
+	}
+	if h := held(a); !h.Active || h.Commit < 5 || h.Commit > h.Last {
+		t.Errorf("an active says %+v", h)
+	}
+	if h := held(p); h.Active || h.Last < 5 {
+		t.Errorf("a passive says %+v", h)
+	}
+	doubt := error(protocol.ErrNotServing)
+	a.doubted.Store(&doubt)
+	if h := held(a); h.Active {
+		t.Errorf("an active whose log is in doubt says %+v", h)
+	}
 }
