@@ -21,9 +21,14 @@
 //
 // A read is [Linearizable] unless asked otherwise: it never returns a value
 // older than one acknowledged before it began, at any member. A read with
-// [Locally] returns what the member at hand has. Every read can say the index
-// that it read at, and an upper bound on the age of what it read, which holds
-// without synchronised clocks: [WithInfo].
+// [Session] reads its caller's own writes and never backwards; with [MaxStale]
+// it is no older than it may be, or fails with [ErrTooStale]; with [Locally] it
+// returns what the member at hand has. Every read can say the index that it read
+// at, and an upper bound on the age of what it read, which holds without
+// synchronised clocks: [WithInfo].
+//
+// [Map.Watch] tells changes as they happen, [Map.Follow] what is needed to keep
+// a copy. Both go on at another member when the one that serves them is lost.
 //
 // # Writing
 //

@@ -92,7 +92,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"counter cas A hits 3 4", ""},
 		{"counter get A hits", "4\n"},
 		{"counter get A -o json hits", `"value":4`},
-		{"status A", "leader     a1\n"},
+		{"status A", "  a1\ncommit"},
 		{"members A", "NAME  ADDRESS"},
 		{"members A -o json", `"seat":"voter"`},
 	} {
@@ -206,6 +206,37 @@ func TestWatchPrintsChanges(t *testing.T) {
 	if err := errors.Join(watch.Process.Signal(os.Interrupt), watch.Wait()); err != nil {
 		t.Errorf("Ctrl-C: %v: %s", err, out)
 	}
+}
+
+func TestWatchListsAndGoesOn(t *testing.T) {
+	addr := local(t)
+	works(t, "", "map", "put", addr, "colors", "sky", "blue")
+	out := new(syncBuffer)
+	watch := command(t, "map", "watch", addr, "--list", "-o", "json", "colors")
+	watch.Stdout, watch.Stderr = out, out
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Process.Kill()
+	has := func(texts ...string) {
+		t.Helper()
+		eventually(t, 30*time.Second, func() error {
+			s := out.String()
+			for _, text := range texts {
+				if !strings.Contains(s, text) {
+					return fmt.Errorf("it says %q, not %q", s, text)
+				}
+			}
+			return nil
+		})
+	}
+	has(`"kind":"reset"`, `"key":"sky"`, `"kind":"listed"`)
+	works(t, "", "map", "delete", addr, "colors", "sky")
+	has(`"kind":"delete"`)
+	if err := errors.Join(watch.Process.Signal(os.Interrupt), watch.Wait()); err != nil {
+		t.Errorf("Ctrl-C: %v: %s", err, out)
+	}
+	fails(t, exitUsage, "not both", "map", "watch", addr, "--list", "--after", "1", "colors")
 }
 
 func TestDevPrintsCommandsThatWork(t *testing.T) {

@@ -197,8 +197,11 @@ func (p *Program) printEntries(entries iter.Seq2[starling.Entry[string, starling
 func (p *Program) mapWatchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
-		Description: examples("starling map watch colors", "starling map watch --after 120 -o json colors s"),
-		Flags:       clientFlags(uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on")),
+		Description: "With --list it first prints every key that is there as a put, then \"listed\"; when changes were missed it prints \"reset\" and lists again.\n\n" +
+			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --list colors"),
+		Flags: clientFlags(
+			uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on"),
+			boolFlag("list", "begin with what is there, and go on when changes were missed")),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 2)
 			if err != nil {
@@ -208,6 +211,12 @@ func (p *Program) mapWatchCommand() *cli.Command {
 			if len(args) == 2 {
 				o.Prefix = []byte(args[1])
 			}
+			if c.Bool("list") {
+				if c.IsSet("after") {
+					return &usageError{c.Command.HelpName + ": --list begins with what is there, --after with an index: not both"}
+				}
+				return p.mapFollow(s, args[0], o.Prefix)
+			}
 			for e, err := range starling.NewMap[string, starling.Raw](s.Client, args[0]).Watch(s.ctx, o) {
 				if s.ctx.Err() != nil {
 					return nil // interrupted: that is how a watch ends
@@ -215,7 +224,11 @@ func (p *Program) mapWatchCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				if err := p.printEvent(e, s.json); err != nil {
+				step := starling.FollowEvent[string, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+				if e.Deleted {
+					step.Kind = starling.FollowDelete
+				}
+				if err := p.printEvent(step, s.json); err != nil {
 					return err
 				}
 			}
@@ -224,23 +237,40 @@ func (p *Program) mapWatchCommand() *cli.Command {
 	}
 }
 
-func (p *Program) printEvent(e starling.MapEvent[string, starling.Raw], asJSON bool) error {
-	kind := "put"
-	if e.Deleted {
-		kind = "delete"
+// mapFollow prints what a copy of the map needs.
+func (p *Program) mapFollow(s *session, name string, prefix []byte) error {
+	m := starling.NewMap[string, starling.Raw](s.Client, name)
+	for e, err := range m.Follow(s.ctx, starling.FollowOptions{Prefix: prefix}) {
+		if s.ctx.Err() != nil {
+			return nil // interrupted: that is how a watch ends
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.printEvent(e, s.json); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (p *Program) printEvent(e starling.FollowEvent[string, starling.Raw], asJSON bool) error {
+	keyed := e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete
 	if asJSON {
-		line := map[string]any{"kind": kind, "key": e.Key, "index": e.Index}
-		if !e.Deleted {
+		line := map[string]any{"kind": e.Kind.String(), "index": e.Index}
+		if keyed {
+			line["key"] = e.Key
+		}
+		if e.Kind == starling.FollowPut {
 			line["value"] = jsonValue(e.Value)
 		}
 		return p.printJSON(line)
 	}
 	text := ""
-	if !e.Deleted {
+	if e.Kind == starling.FollowPut {
 		text = valueText(e.Value)
 	}
-	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s\n", e.Index, kind, printable(e.Key), printable(text))
+	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s\n", e.Index, e.Kind, printable(e.Key), printable(text))
 	return err
 }
 

@@ -342,7 +342,7 @@ func (l *levelLab) read(random *rand.Rand, caller *client.Client, seen *atomic.U
 	}
 	if info.AgeKnown {
 		if want := l.ledger.before(began.Add(-info.Age)); info.Index < want {
-			l.fail("read at %d, said to be %v old; %d was acknowledged before that (%v)", info.Index, info.Age, want, opts)
+			l.fail("read at %d, said to be %v old; %d was acknowledged before that (session %v, stale %v)", info.Index, info.Age, want, session, stale)
 		}
 	}
 	if stale {
