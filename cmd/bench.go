@@ -15,8 +15,8 @@ const trialsMax = 1_000_000
 
 func (p *Program) benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Usage: "measure what the founding papers measured",
-		Description: examples("starling bench election"),
+		Name: "bench", Usage: "measure elections, and how entries reach the passives",
+		Description: examples("starling bench election", "starling bench gossip"),
 		Subcommands: []*cli.Command{{
 			Name:  "election",
 			Usage: "time from a leader's crash to the next leader, in virtual time",
@@ -30,7 +30,7 @@ func (p *Program) benchCommand() *cli.Command {
 				outputFlag(),
 			},
 			Action: p.benchElection,
-		}},
+		}, p.benchGossipCommand()},
 	}
 }
 

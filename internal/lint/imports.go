@@ -17,7 +17,7 @@ var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
 	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/mend"}, cores...)
 	// offline is what the command uses without a cluster.
-	offline = []string{"internal/sim", "internal/study", "storage/...", "gossip", "active"}
+	offline = []string{"internal/sim", "internal/study/...", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
 	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
 )
@@ -50,6 +50,7 @@ var table = []row{
 		"internal/mend",
 	}},
 	{dir: "internal/study", allow: []string{"active"}},
+	{dir: "internal/study/flock", allow: []string{"gossip"}},
 	// It runs the command itself in processes of its own.
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},

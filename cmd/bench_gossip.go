@@ -1,0 +1,294 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling/internal/study/flock"
+)
+
+// cutMax limits how long half of a flock may be cut off.
+const cutMax = 10 * time.Minute
+
+func (p *Program) benchGossipCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "gossip",
+		Usage: "how entries reach the passives, in virtual time or over real sockets",
+		Description: "The real core of the flock, in virtual time: the same seed gives the same figures everywhere. Beside it, what a perfect tree would need, and two baselines, " +
+			"which are models: every passive pulling straight from an active, and memberlist's queue of broadcasts.\n\n" +
+			"With --real, members in this process over loopback sockets, on this machine's clock.\n\n" +
+			examples("starling bench gossip", "starling bench gossip --members 1000 --loss 0.05", "starling bench gossip --mode all --plot spread.svg",
+				"starling bench gossip --members 10,100,1000 --plot egress.svg", "starling bench gossip --cut 10s", "starling bench gossip --real --members 20"),
+		Flags: []cli.Flag{
+			stringFlag("members", "100", "how many passives, `N[,N...]`, beside three actives"),
+			floatFlag("loss", 0, "`SHARE` of the datagrams that is lost, 0 to 0.9"),
+			durationFlag("delay", 500*time.Microsecond, "how long a message takes one way, `DURATION`"),
+			stringFlag("mode", "hybrid", "`MODE`: hybrid, flood, pull, broadcast, or all of them; a picture is of all unless this is given"),
+			floatFlag("dead", 0, "`SHARE` of the passives that is dead and not noticed"),
+			floatFlag("slow", 0, "`SHARE` of the passives that is slow by 50 ms"),
+			intFlag("zones", 1, "`N` zones that the members are dealt out to"),
+			durationFlag("zone-delay", 40*time.Millisecond, "how much longer a message takes between zones, `DURATION`"),
+			floatFlag("rate", 100, "`N` entries per second"),
+			intFlag("bytes", 200, "size of an entry's data, `BYTES`"),
+			durationFlag("for", 0, "how long entries are written, `DURATION`; default 2s, 1s with more than 1,000 members, 10s with --real"),
+			durationFlag("cut", 0, "cut half of the flock off for a `DURATION`, and measure how it heals"),
+			uint64Flag("seed", 1, "the `SEED` that decides everything"),
+			intFlag("gossip-fanout", 0, "fan-out `N` of the mode flood (default 4)"),
+			floatFlag("gossip-probability", 0, "`SHARE` of the fan-out that gets a copy, in the mode flood (default 0.75)"),
+			stringFlag("plot", "", "also draw into this `FILE`, as SVG: the share of the members that have an entry over time; with several numbers of members, the leader's egress against them"),
+			boolFlag("real", "members in this process, over real sockets"),
+			outputFlag(),
+		},
+		Action: p.benchGossip,
+	}
+}
+
+// gossipBench is what the flags ask for.
+type gossipBench struct {
+	settings []flock.Setting // by members, then by mode
+	sizes    []int
+	modes    []flock.Mode
+	cut      time.Duration
+	plot     string
+	real     bool
+	json     bool
+}
+
+func (p *Program) benchGossip(c *cli.Context) error {
+	if _, err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	b, err := gossipBenchOf(c)
+	if err != nil {
+		return &usageError{fmt.Sprintf("%s: %v", c.Command.HelpName, err)}
+	}
+	switch {
+	case b.real:
+		return p.benchGossipReal(c.Context, b)
+	case b.cut > 0:
+		return p.benchGossipCut(c, b)
+	}
+	var all []flock.Figures
+	// Larger flocks take longer, about in proportion.
+	total, done := 0, 0.0
+	for _, s := range b.settings {
+		total += s.Members
+	}
+	bar := newProgress(p.Stderr, "spreading", "members", int64(total))
+	for _, s := range b.settings {
+		f, err := flock.Run(s, func(share float64) error {
+			now := int64(done + share*float64(s.Members))
+			bar.set(now, now)
+			return c.Context.Err()
+		})
+		if err != nil {
+			bar.finish()
+			return err
+		}
+		done += float64(s.Members)
+		all = append(all, f)
+	}
+	bar.finish()
+	return p.printGossip(b, all)
+}
+
+// printGossip draws the picture and prints the figures.
+func (p *Program) printGossip(b *gossipBench, all []flock.Figures) error {
+	if b.plot != "" {
+		picture := flock.PlotSpread
+		if len(b.sizes) > 1 {
+			picture = flock.PlotEgress
+		}
+		if err := os.WriteFile(b.plot, []byte(picture(all)), 0o644); err != nil {
+			return fmt.Errorf("cannot write the plot: %w", err)
+		}
+	}
+	if b.json {
+		lines := make([]map[string]any, 0, len(all))
+		for i := range all {
+			lines = append(lines, gossipJSON(&all[i]))
+		}
+		if len(lines) == 1 {
+			return p.printJSON(lines[0])
+		}
+		return p.printJSON(map[string]any{"runs": lines})
+	}
+	// One table for each mode if there are several sizes.
+	if len(b.sizes) > 1 {
+		for k, m := range b.modes {
+			if k > 0 {
+				fmt.Fprintln(p.Stdout)
+			}
+			fmt.Fprint(p.Stdout, flock.Table(slices.DeleteFunc(slices.Clone(all), func(f flock.Figures) bool { return f.Setting.Mode != m })))
+		}
+	} else {
+		fmt.Fprint(p.Stdout, flock.Table(all))
+	}
+	fmt.Fprintln(p.Stdout, "\nWhat the figures rest on:")
+	for _, line := range flock.Notes() {
+		fmt.Fprintln(p.Stdout, "  "+line)
+	}
+	return nil
+}
+
+func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
+	bar := newProgress(p.Stderr, "cutting", "per cent", 100)
+	h, err := flock.Heal(b.settings[0], b.cut, func(share float64) error {
+		bar.set(int64(100*share), int64(100*share))
+		return c.Context.Err()
+	})
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	if !b.json {
+		fmt.Fprint(p.Stdout, h.String())
+		return nil
+	}
+	out := gossipParameters(&h.Setting)
+	out["cut_ms"], out["behind"], out["healed_ms"] = msOf(h.Cut), h.Behind, msOf(h.Took)
+	out["bytes"], out["active_share"] = h.Bytes, h.FromActives
+	return p.printJSON(out)
+}
+
+// gossipBenchOf reads the flags.
+func gossipBenchOf(c *cli.Context) (*gossipBench, error) {
+	b := &gossipBench{cut: c.Duration("cut"), plot: c.String("plot"), real: c.Bool("real")}
+	var err error
+	if b.json, err = wantsJSON(c); err != nil {
+		return nil, err
+	}
+	for text := range strings.SplitSeq(c.String("members"), ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("--members takes numbers, not %q", text)
+		}
+		if !slices.Contains(b.sizes, n) {
+			b.sizes = append(b.sizes, n)
+		}
+	}
+	slices.Sort(b.sizes)
+	if mode := c.String("mode"); mode == "all" || b.plot != "" && !c.IsSet("mode") {
+		b.modes = flock.Modes()
+	} else if m, err := flock.ParseMode(mode); err != nil {
+		return nil, fmt.Errorf("--mode takes %w, or all", err)
+	} else {
+		b.modes = []flock.Mode{m}
+	}
+	if err := b.together(c); err != nil {
+		return nil, err
+	}
+	for _, m := range b.modes {
+		for _, n := range b.sizes {
+			s := flock.Setting{
+				Mode: m, Members: n, Loss: c.Float64("loss"), Delay: c.Duration("delay"), Dead: c.Float64("dead"), Slow: c.Float64("slow"),
+				Zones: c.Int("zones"), ZoneDelay: c.Duration("zone-delay"), Rate: c.Float64("rate"), Bytes: c.Int("bytes"),
+				For: c.Duration("for"), Seed: c.Uint64("seed"), Fanout: c.Int("gossip-fanout"), Probability: c.Float64("gossip-probability"),
+			}
+			if !c.IsSet("for") {
+				s.For = gossipFor(b, n)
+			}
+			if err := s.Validate(); err != nil {
+				return nil, fmt.Errorf("%s with %d members: %w", m, n, err)
+			}
+			b.settings = append(b.settings, s)
+		}
+	}
+	return b, nil
+}
+
+// gossipFor is how long entries are written if nobody says.
+func gossipFor(b *gossipBench, members int) time.Duration {
+	switch {
+	case b.real:
+		return 10 * time.Second
+	case members > 1000:
+		return time.Second
+	}
+	return 2 * time.Second
+}
+
+// together refuses flags that contradict each other.
+func (b *gossipBench) together(c *cli.Context) error {
+	var errs []error
+	one := len(b.sizes) == 1 && len(b.modes) == 1
+	core := b.modes[0] == flock.Hybrid || b.modes[0] == flock.Flood
+	if c.IsSet("cut") {
+		switch {
+		case b.cut < 100*time.Millisecond || b.cut > cutMax:
+			errs = append(errs, fmt.Errorf("--cut from 100ms to %v, not %v", cutMax, b.cut))
+		case !one || !core || b.plot != "":
+			errs = append(errs, errors.New("--cut goes with one number of members and --mode hybrid or flood, and without --plot"))
+		}
+	}
+	if b.real {
+		if !one || b.modes[0] != flock.Hybrid || b.plot != "" || b.cut > 0 {
+			errs = append(errs, errors.New("--real goes with one number of members and --mode hybrid, and without --plot and --cut"))
+		}
+		if n := b.sizes[0]; n > realMembersMax {
+			errs = append(errs, fmt.Errorf("--real with at most %d members in one process, not %d", realMembersMax, n))
+		}
+		if f := c.Duration("for"); f > realForMax {
+			errs = append(errs, fmt.Errorf("--real for at most %v, not %v", realForMax, f))
+		}
+		for _, name := range []string{"loss", "delay", "dead", "slow", "zones", "zone-delay", "gossip-fanout", "gossip-probability"} {
+			if c.IsSet(name) {
+				errs = append(errs, fmt.Errorf("--real has real sockets: --%s is for virtual time", name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// msOf is a duration for a script, in milliseconds; null for one that never
+// came.
+func msOf(d time.Duration) any {
+	if d < 0 {
+		return nil
+	}
+	return float64(d.Microseconds()) / 1000
+}
+
+// shareOf is a share for a script; null if the mode has none.
+func shareOf(share float64) any {
+	if share < 0 {
+		return nil
+	}
+	return share
+}
+
+func gossipParameters(s *flock.Setting) map[string]any {
+	return map[string]any{
+		"mode": s.Mode.String(), "members": s.Members, "actives": flock.Actives, "loss": s.Loss, "delay_ms": msOf(s.Delay), "dead": s.Dead, "slow": s.Slow,
+		"zones": s.Zones, "zone_delay_ms": msOf(s.ZoneDelay), "rate": s.Rate, "bytes": s.Bytes, "for_ms": msOf(s.For), "seed": s.Seed,
+	}
+}
+
+// gossipJSON is one run for a script.
+func gossipJSON(f *flock.Figures) map[string]any {
+	out := gossipParameters(&f.Setting)
+	out["entries"] = f.Entries
+	out["copies_per_member"], out["pulled_per_member"] = f.Copies, f.PulledCopies
+	out["leader_copies_per_frame"], out["leader_pulled_per_frame"], out["actives_copies_per_frame"] = f.LeaderCopies, f.LeaderPulls, f.ActiveCopies
+	out["leader_control_bytes_per_s"] = f.LeaderControl
+	out["crossing_per_frame"] = f.Crossing
+	out["coverage_push"], out["coverage"], out["repair_share"] = shareOf(f.CoveragePush), f.Coverage, shareOf(f.RepairShare)
+	out["t99_ms"], out["t100_ms"], out["t100_worst_ms"], out["bound_ms"] = msOf(f.T99), msOf(f.T100), msOf(f.T100Worst), msOf(f.Setting.Bound())
+	out["lag_p50_ms"], out["lag_p99_ms"], out["lag_max_ms"] = msOf(f.LagP50), msOf(f.LagP99), msOf(f.LagMax)
+	out["age_p50_ms"], out["age_p99_ms"] = any(nil), any(nil)
+	if f.AgeKnown {
+		out["age_p50_ms"], out["age_p99_ms"] = msOf(f.AgeP50), msOf(f.AgeP99)
+	}
+	out["ages_read"], out["ages_too_low"] = f.AgesRead, f.AgesTooLow
+	if f.Setting.Mode == flock.Flood {
+		out["coverage_theory"] = f.Setting.Theory()
+	}
+	return out
+}

@@ -1,0 +1,289 @@
+package cmd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/study/flock"
+)
+
+// Limits of members in one process: with many more than two hundred, the
+// detection of failures takes the machine for itself.
+const (
+	realMembersMax = 200
+	realForMax     = 10 * time.Minute
+	// realWriters is how many writes are under way at most.
+	realWriters = 64
+	// realPatience is how long the members have to start, and in the end to get
+	// what was written last.
+	realPatience = 2 * time.Minute
+	realKeys     = 10_000
+)
+
+// realRun is a cluster whose members note when they apply each write.
+type realRun struct {
+	set     flock.Setting
+	cluster *starling.Cluster
+	leader  *starling.Node
+	begin   time.Time
+	writes  int
+	// applied says by member and write when it was applied, in nanoseconds since
+	// begin; 0: not yet. The leader's line is the last one.
+	applied [][]atomic.Int64
+	seen    []atomic.Int64 // the highest write that a member applied, from 1
+	failed  chan error
+}
+
+// realFigures are what it measures.
+type realFigures struct {
+	Writes                 int
+	Rate                   float64
+	LagP50, LagP99, LagMax time.Duration
+	Late                   int // arrivals that never came
+	Equal                  bool
+}
+
+func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
+	r := &realRun{set: b.settings[0], failed: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", flock.Actives, r.set.Members)
+	starting, stop := context.WithTimeout(ctx, realPatience)
+	defer stop()
+	var err error
+	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{Actives: flock.Actives, Passives: r.set.Members})
+	if err != nil {
+		return err
+	}
+	f, err := r.measure(ctx, p)
+	if err = errors.Join(err, r.cluster.Close()); err != nil {
+		return err
+	}
+	if b.json {
+		out := gossipParameters(&r.set)
+		for _, virtual := range []string{"loss", "delay_ms", "dead", "slow", "zones", "zone_delay_ms", "seed"} {
+			delete(out, virtual)
+		}
+		out["real"], out["writes"], out["writes_per_s"], out["digests_equal"] = true, f.Writes, f.Rate, f.Equal
+		out["lag_p50_ms"], out["lag_p99_ms"], out["lag_max_ms"], out["missing"] = msOf(f.LagP50), msOf(f.LagP99), msOf(f.LagMax), f.Late
+		return p.printJSON(out)
+	}
+	fmt.Fprintf(p.Stdout, "%d passives and %d actives in this process, over loopback sockets; %d writes of %d B, %.0f/s for %v\n\n",
+		r.set.Members, flock.Actives, f.Writes, r.set.Bytes, f.Rate, r.set.For)
+	fmt.Fprintf(p.Stdout, "lag, median    %v\nlag, 99 %%      %v\nlag, worst     %v\nnever came     %d\ndigests equal  %v\n\n"+
+		"The lag is from when the leader's watchers heard of a write to when a passive's did. The members share this machine's cores.\n",
+		f.LagP50.Round(10*time.Microsecond), f.LagP99.Round(10*time.Microsecond), f.LagMax.Round(10*time.Microsecond), f.Late, f.Equal)
+	return nil
+}
+
+// measure writes and watches.
+func (r *realRun) measure(ctx context.Context, p *Program) (*realFigures, error) {
+	name := r.cluster.Nodes[0].Status().Leader
+	for _, n := range r.cluster.Nodes {
+		if n.Name() == name {
+			r.leader = n
+		}
+	}
+	if r.leader == nil {
+		return nil, fmt.Errorf("no leader: %q", name)
+	}
+	watched := append(slices.Clone(r.cluster.Nodes[flock.Actives:]), r.leader)
+	r.writes = max(int(r.set.Rate*r.set.For.Seconds()), 1)
+	r.begin = time.Now()
+	r.seen = make([]atomic.Int64, len(watched))
+	watching, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	for i, n := range watched {
+		r.applied = append(r.applied, make([]atomic.Int64, r.writes+1))
+		all.Go(func() { r.watch(watching, i, n) })
+	}
+	if err := r.warm(ctx); err != nil {
+		return nil, err
+	}
+	took, err := r.write(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.wait(ctx, func() bool { return r.everywhere(int64(r.writes)) }); err != nil {
+		return nil, err
+	}
+	f := r.figures()
+	f.Rate = float64(r.writes) / took.Seconds()
+	return f, nil
+}
+
+// watch notes when a member applies each write.
+func (r *realRun) watch(ctx context.Context, i int, n *starling.Node) {
+	for e, err := range starling.NewMap[string, []byte](n, "bench").Watch(ctx, starling.WatchOptions{}) {
+		if err != nil {
+			if ctx.Err() == nil {
+				r.fail(fmt.Errorf("%s: %w", n.Name(), err))
+			}
+			return
+		}
+		if len(e.Value) < 8 {
+			continue
+		}
+		k := int64(binary.BigEndian.Uint64(e.Value))
+		r.applied[i][k].Store(int64(time.Since(r.begin)))
+		if k > r.seen[i].Load() {
+			r.seen[i].Store(k)
+		}
+		if k == 0 {
+			r.seen[i].CompareAndSwap(0, -1) // the watch is there
+		}
+	}
+}
+
+func (r *realRun) fail(err error) {
+	select {
+	case r.failed <- err:
+	default:
+	}
+}
+
+// put writes number k; 0 is of the warm-up.
+func (r *realRun) put(ctx context.Context, m *starling.Map[string, []byte], k int) error {
+	value := make([]byte, max(r.set.Bytes, 8))
+	binary.BigEndian.PutUint64(value, uint64(k))
+	return m.Put(ctx, "key"+strconv.Itoa(k%realKeys), value)
+}
+
+// warm writes until every watch has heard something, and then a little more:
+// the links settle by the frames that come.
+func (r *realRun) warm(ctx context.Context) error {
+	m := starling.NewMap[string, []byte](r.leader, "bench")
+	if err := r.wait(ctx, func() bool {
+		r.failOn(r.put(ctx, m, 0))
+		return !slices.ContainsFunc(r.pointers(), func(s *atomic.Int64) bool { return s.Load() == 0 })
+	}); err != nil {
+		return err
+	}
+	for range 200 {
+		if err := r.put(ctx, m, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *realRun) failOn(err error) {
+	if err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *realRun) pointers() []*atomic.Int64 {
+	var out []*atomic.Int64
+	for i := range r.seen {
+		out = append(out, &r.seen[i])
+	}
+	return out
+}
+
+// wait polls until something is so.
+func (r *realRun) wait(ctx context.Context, so func() bool) error {
+	ctx, stop := context.WithTimeout(ctx, realPatience)
+	defer stop()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !so() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-r.failed:
+			return err
+		case <-poll.C:
+		}
+	}
+	return nil
+}
+
+// write makes the writes at their rate, and returns how long that took.
+func (r *realRun) write(ctx context.Context, p *Program) (time.Duration, error) {
+	due := make(chan int)
+	var writers sync.WaitGroup
+	m := starling.NewMap[string, []byte](r.leader, "bench")
+	for range realWriters {
+		writers.Go(func() {
+			for k := range due {
+				r.failOn(r.put(ctx, m, k))
+			}
+		})
+	}
+	defer writers.Wait()
+	defer close(due)
+	bar := newProgress(p.Stderr, "writing", "writes", int64(r.writes))
+	defer bar.finish()
+	begin := time.Now()
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	for k := 1; k <= r.writes; {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case err := <-r.failed:
+			return 0, err
+		case <-pace.C:
+		}
+		for until := int(time.Since(begin).Seconds()*r.set.Rate) + 1; k <= min(until, r.writes); k++ {
+			due <- k
+		}
+		bar.set(int64(k), int64(k))
+	}
+	return time.Since(begin), nil
+}
+
+// everywhere reports whether all members have applied the last write and, as
+// writes may pass each other, as many as there are.
+func (r *realRun) everywhere(last int64) bool {
+	for i := range r.seen {
+		if r.seen[i].Load() < last {
+			return false
+		}
+	}
+	state := r.leader.Status()
+	for _, n := range r.cluster.Nodes {
+		if n.Status().Applied < state.Applied {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *realRun) figures() *realFigures {
+	f := &realFigures{Writes: r.writes, Equal: true}
+	leader := r.applied[len(r.applied)-1]
+	var lags []time.Duration
+	for _, line := range r.applied[:len(r.applied)-1] {
+		for k := 1; k <= r.writes; k++ {
+			at, from := line[k].Load(), leader[k].Load()
+			if at == 0 || from == 0 {
+				f.Late++
+				continue
+			}
+			lags = append(lags, max(time.Duration(at-from), 0))
+		}
+	}
+	slices.Sort(lags)
+	if n := len(lags); n > 0 {
+		f.LagP50, f.LagP99, f.LagMax = lags[n/2], lags[n*99/100], lags[n-1]
+	}
+	first := r.leader.Status()
+	for _, n := range r.cluster.Nodes {
+		if s := n.Status(); s.Applied != first.Applied || s.Digest != first.Digest {
+			f.Equal = false
+		}
+	}
+	return f
+}

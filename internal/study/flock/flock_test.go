@@ -1,0 +1,244 @@
+package flock
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+func quiet(float64) error { return nil }
+
+// small is a setting that takes a moment.
+func small(mode Mode) Setting {
+	return Setting{
+		Mode: mode, Members: 40, Delay: 500 * time.Microsecond, Zones: 1, Rate: 100, Bytes: 200,
+		For: 500 * time.Millisecond, Seed: 3,
+	}
+}
+
+func figuresOf(t *testing.T, set Setting) Figures {
+	t.Helper()
+	if err := set.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Run(set, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestASeedDecidesEveryFigure(t *testing.T) {
+	for _, mode := range Modes() {
+		set := small(mode)
+		set.Members, set.Loss, set.Rate = 20, 0.05, 50
+		a, b := figuresOf(t, set), figuresOf(t, set)
+		if !reflect.DeepEqual(a, b) {
+			t.Errorf("%s: the same seed gives %+v and %+v", mode, a, b)
+		}
+		set.Seed++
+		if c := figuresOf(t, set); reflect.DeepEqual(a.Curve, c.Curve) {
+			t.Errorf("%s: two seeds give the same curve", mode)
+		}
+	}
+}
+
+// What hybrid promises of copies, egress, lag and ages, at a size that CI can
+// run. A tree that is not pruned, or not grown, fails it.
+func TestHybridKeepsItsBounds(t *testing.T) {
+	for _, c := range []struct {
+		loss, copies, push float64
+		lag                time.Duration
+	}{{0, 1.3, 0.999, 8 * time.Millisecond}, {0.05, 1.7, 0.92, 30 * time.Millisecond}} {
+		set := small(Hybrid)
+		set.Loss, set.For = c.loss, time.Second
+		f := figuresOf(t, set)
+		if f.Coverage != 1 || f.CoveragePush < c.push {
+			t.Errorf("loss %v: got %v reached and %v by push alone, want 1 and %v", c.loss, f.Coverage, f.CoveragePush, c.push)
+		}
+		if f.Copies > c.copies || f.Copies < 1 || f.LeaderCopies > 3.3 {
+			t.Errorf("loss %v: got %.2f copies and %.2f from the leader, want 1 to %v and about 3", c.loss, f.Copies, f.LeaderCopies, c.copies)
+		}
+		if f.LagP99 > c.lag || f.LagP50 < set.Delay {
+			t.Errorf("loss %v: got lags %v and %v, want %v to %v", c.loss, f.LagP50, f.LagP99, set.Delay, c.lag)
+		}
+		if !f.AgeKnown || f.AgesTooLow > 0 || f.AgeP99 > 400*time.Millisecond {
+			t.Errorf("loss %v: got age p99 %v, %d of %d below the true one", c.loss, f.AgeP99, f.AgesTooLow, f.AgesRead)
+		}
+	}
+}
+
+func TestFloodReachesWhatTheTheorySays(t *testing.T) {
+	set := small(Flood)
+	set.Members, set.Loss = 200, 0.05
+	f := figuresOf(t, set)
+	if got, want := f.CoveragePush, set.Theory(); math.Abs(got-want) > 0.01 {
+		t.Errorf("seed %d: push alone reaches %.4f, want %.4f within a point", set.Seed, got, want)
+	}
+	if f.Coverage != 1 || f.RepairShare < 0.01 {
+		t.Errorf("got %v reached, %v of it by repair, want all, and some", f.Coverage, f.RepairShare)
+	}
+}
+
+// In the baseline each active sends a third of all copies.
+func TestPullingCostsTheLeaderItsShareOfTheFlock(t *testing.T) {
+	f := figuresOf(t, small(Pull))
+	if want := float64(small(Pull).Members) / Actives; math.Abs(f.LeaderCopies-want) > 1 || f.Copies != 1 || f.Coverage != 1 {
+		t.Errorf("got %.2f copies from the leader, %v per member, %v reached; want %.1f, 1, 1", f.LeaderCopies, f.Copies, f.Coverage, want)
+	}
+}
+
+func TestBroadcastsTakeSomeIntervals(t *testing.T) {
+	set := small(Broadcast)
+	set.Rate, set.For = 4, 5*time.Second
+	f := figuresOf(t, set)
+	if f.Coverage < 0.99 || f.LagP50 < gossipInterval/2 || f.LagP50 > 5*gossipInterval {
+		t.Errorf("got %v reached, lag %v in the median, want some intervals of %v", f.Coverage, f.LagP50, gossipInterval)
+	}
+	// Each holder sends a message this often.
+	if most := float64(retransmitMult * 2); f.Copies > most+0.5 || f.Copies < most/2 {
+		t.Errorf("got %.2f copies, want about %v", f.Copies, most)
+	}
+	set.Bytes = udpBytes
+	if f := figuresOf(t, set); f.Coverage != 0 || f.T100 != -1 || f.LagP99 != -1 {
+		t.Errorf("a message that fits into no packet: got %v reached, after %v", f.Coverage, f.T100)
+	}
+}
+
+// Figures are of the members that are well; they stand a tenth that is not.
+func TestDeadAndSlowMembersAreNotInTheFigures(t *testing.T) {
+	set := small(Hybrid)
+	set.Dead, set.Slow = 0.1, 0.1
+	f := figuresOf(t, set)
+	if f.Coverage != 1 || f.LagP50 > SlowBy {
+		t.Errorf("got %v reached, lag %v in the median", f.Coverage, f.LagP50)
+	}
+}
+
+func TestZonesAreCrossedSeldom(t *testing.T) {
+	set := small(Hybrid)
+	set.Zones, set.ZoneDelay = 3, 40*time.Millisecond
+	f := figuresOf(t, set)
+	if f.LagP99 < set.ZoneDelay || f.Crossing > 12 || f.Coverage != 1 {
+		t.Errorf("got lag p99 %v, %.1f copies across zones, %v reached", f.LagP99, f.Crossing, f.Coverage)
+	}
+}
+
+func TestACutFlockHeals(t *testing.T) {
+	set := small(Hybrid)
+	h, err := Heal(set, 2*time.Second, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Behind < 150 || h.Took < 0 || h.Took > time.Second {
+		t.Errorf("%d entries behind, equal after %v", h.Behind, h.Took)
+	}
+	if h.FromActives > 0.4 { // a longer cut, and more members, and it is less
+		t.Errorf("actives sent %v of it", h.FromActives)
+	}
+}
+
+func TestAnErrorEndsARun(t *testing.T) {
+	stop := errors.New("stop")
+	for _, mode := range Modes() {
+		if _, err := Run(small(mode), func(done float64) error {
+			if done > 0.3 {
+				return stop
+			}
+			return nil
+		}); !errors.Is(err, stop) {
+			t.Errorf("%s: got %v, want %v", mode, err, stop)
+		}
+	}
+}
+
+func TestValidateNamesEveryMistake(t *testing.T) {
+	bad := Setting{Members: 1, Loss: 2, Delay: -1, Dead: 0.5, Slow: 0.6, Zones: 0, ZoneDelay: -1, Rate: 0, Bytes: 0, For: 0, Fanout: -1, Probability: 2}
+	err := bad.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, word := range []string{"members", "loss", "delay", "dead and slow", "zones", "zone delay", "rate", "bytes", "writing", "fanout", "probability"} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q is missing in %v", word, err)
+		}
+	}
+	many := small(Hybrid)
+	many.Members, many.Rate, many.For = 10_000, 1000, time.Minute
+	if err := many.Validate(); err == nil || !strings.Contains(err.Error(), "arrivals") {
+		t.Errorf("600 million arrivals: %v", err)
+	}
+}
+
+func TestTheQueueIsInOrderOfTime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var q queue
+	for range 2000 {
+		q.push(event{at: protocol.Instant(rng.Int64N(100))})
+		if rng.IntN(3) == 0 {
+			q.pop()
+		}
+	}
+	last := q.pop()
+	for len(q.list) > 0 {
+		e := q.pop()
+		if e.before(&last) {
+			t.Fatalf("event %d at %d after %d at %d", e.seq, e.at, last.seq, last.at)
+		}
+		last = e
+	}
+}
+
+func TestTablesAndPlotsNameEveryMode(t *testing.T) {
+	var all, sizes []Figures
+	for _, mode := range Modes() {
+		for _, members := range []int{10, 20} {
+			set := small(mode)
+			set.Members = members
+			f := figuresOf(t, set)
+			sizes = append(sizes, f)
+			if members == 20 {
+				all = append(all, f)
+			}
+		}
+	}
+	for name, text := range map[string]string{"table": Table(all), "spread": PlotSpread(all), "egress": PlotEgress(sizes)} {
+		for _, mode := range Modes() {
+			if !strings.Contains(text, mode.String()) {
+				t.Errorf("%s: %s is missing", name, mode)
+			}
+		}
+		if name == "table" {
+			continue
+		}
+		if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+			t.Errorf("%s has numbers that are none", name)
+		}
+		for d := xml.NewDecoder(strings.NewReader(text)); ; {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s is no XML: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestThereIsNoRoundingUpToAll(t *testing.T) {
+	for _, c := range []struct {
+		share float64
+		want  string
+	}{{1, "100 %"}, {0.99999, "99.999 %"}, {0.5, "50.00 %"}, {-1, "-"}, {0, "0.00 %"}} {
+		if got := percent(c.share); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.share, got, c.want)
+		}
+	}
+}
