@@ -417,3 +417,34 @@ func TestOnlyASoundActiveSaysWhatIsCommitted(t *testing.T) {
 		t.Errorf("an active whose log is in doubt says %+v", h)
 	}
 }
+
+// [S] Nothing is left of the last segment: what the member voted is not known, and
+// it must never vote again under its id. It refuses, names the way out, and has
+// changed nothing.
+func TestMemberThatHasForgottenItsVoteNamesTheWayOut(t *testing.T) {
+	c := newCluster(t)
+	c.three(smallSegments)
+	c.fill(c.client(c.members["a1"]), "x", 40)
+	c.equal()
+	c.kill("a3")
+	delete(c.members, "a3")
+	dir := c.configs["a3"].Dir
+	_, report := records(t, dir)
+	path := filepath.Join(dir, "log", report.Segments[len(report.Segments)-1].Name)
+	content := must(os.ReadFile(path))
+	if err := os.WriteFile(path, []byte(strings.Repeat("\xa5", len(content))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(c.ctx, c.configs["a3"])
+	if err == nil {
+		m.Kill()
+	}
+	if !errors.Is(err, protocol.ErrCorrupt) || !strings.Contains(err.Error(), "starling remove a3") || !strings.Contains(err.Error(), "move the directory away") {
+		t.Fatalf("got %v, want %v that names the way out", err, protocol.ErrCorrupt)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.again("a3")
+	c.equal()
+}
