@@ -107,10 +107,11 @@ func (c *Core) flush(now protocol.Instant) {
 }
 
 // cut returns how many of the entries, at least one, make a frame of about
-// size bytes.
+// size bytes. A frame of more entries than AppendEntriesMax, however small, is
+// refused by whoever gets it.
 func cut(entries []protocol.Entry, size int) int {
 	n := 0
-	for n < len(entries) {
+	for n < min(len(entries), protocol.AppendEntriesMax) {
 		size -= len(entries[n].Raw)
 		if size < 0 && n > 0 {
 			break

@@ -383,6 +383,30 @@ func TestGapIsFilledByAPushWithoutAPull(t *testing.T) {
 	}
 }
 
+// A member that was away for long pulls tiny entries, of which thousands fit
+// into the bytes that it asks for. A frame of more than AppendEntriesMax is
+// refused unread, and the same one would be sent for ever.
+func TestPullOfTinyEntriesFitsIntoAFrame(t *testing.T) {
+	const n = protocol.AppendEntriesMax + 100
+	h := chain(n+20, 0, "h")
+	for _, cold := range []protocol.Index{0, n + 10} {
+		b := newBench(t, protocol.RolePassive, h, n+20, 1, 5, Config{})
+		b.cold = cold
+		rd := b.step(passiveID(1), &protocol.Want{Ranges: []protocol.Range{{First: 5, Last: n + 4}}, Bytes: protocol.AppendBytesMax})
+		if cold > 0 {
+			b.core.Answer(b.now, passiveID(1), h[3:n+4])
+			rd = b.core.Ready()
+		}
+		f := rd.Messages[0].Message.(*protocol.Frame)
+		if want := (protocol.Range{First: 5, Last: 4 + protocol.AppendEntriesMax}); f.Range() != want {
+			t.Errorf("cold up to %d: got %v, want %v", cold, f.Range(), want)
+		}
+		if _, err := protocol.DecodeMessage(protocol.AppendMessage(nil, f)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPullFromTheDisk(t *testing.T) {
 	h := chain(20, 10, "h")
 	b := newBench(t, protocol.RolePassive, h, 20, 1, 5, Config{})

@@ -81,7 +81,7 @@ func (c *Core) serve(now protocol.Instant, to protocol.MemberID, r protocol.Rang
 	entries := c.log.Entries(r.First, r.Last, left)
 	before, known := c.sumBefore(r.First)
 	if len(entries) > 0 && known {
-		return c.give(now, to, before, entries)
+		return c.give(now, to, before, entries[:cut(entries, left)])
 	}
 	return c.readFor(now, to, r, left)
 }
