@@ -22,7 +22,7 @@ func (p *Program) simCommand() *cli.Command {
 		Usage: "replay, or look for, simulated disasters",
 		Description: "A seed decides everything: the faults, their times, the order of all that happens. " +
 			"--seed plays one and tells what happens; --from and --seeds look for a seed that breaks a promise. " +
-			"The last line names seeds, violations and time; a violation is exit code 1.\n\n" +
+			"The last line names seeds, violations and time; a violation is exit code 1, and so are rare events that did not occur often enough in 1,000 seeds or more.\n\n" +
 			examples("starling sim --seed 1", "starling sim --from 1 --seeds 1000", "starling sim --from 1 --seeds 100 --for 10s --profile power"),
 		Flags: []cli.Flag{
 			uint64Flag("seed", 0, "play this `SEED` and tell what happens"),
@@ -79,7 +79,7 @@ func (p *Program) runSim(c *cli.Context) error {
 		return c.Context.Err() == nil
 	})
 	bar.finish()
-	return p.printSummary(&summary, c.Bool("counts"), asJSON)
+	return p.printSummary(&summary, c.Bool("counts"), asJSON, rare(&summary, o))
 }
 
 // simOptions turns flags into what a run does not draw from its seed.
@@ -106,7 +106,20 @@ func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
 	return o, nil
 }
 
-func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool) error {
+// rareSeeds is from how many seeds on rare events must have occurred often
+// enough: with fewer, chance decides.
+const rareSeeds = 1000
+
+// rare names the kinds of events of which many seeds had too few: a simulator
+// that never gets there proves nothing.
+func rare(s *sim.Summary, o sim.Options) []string {
+	if s.Seeds < rareSeeds || o.Duration != sim.DurationDefault || o.Profile != "" {
+		return nil
+	}
+	return s.Counts.Missing(s.Seeds)
+}
+
+func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool, rare []string) error {
 	if asJSON {
 		var seeds []uint64
 		for _, r := range s.Violations {
@@ -114,7 +127,7 @@ func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool) error {
 		}
 		if err := p.printJSON(map[string]any{
 			"seeds": s.Seeds, "violations": len(s.Violations), "violating_seeds": seeds,
-			"wall_ms": s.Wall.Milliseconds(), "trace_hash": fmt.Sprintf("%016x", s.TraceHash),
+			"too_rare": rare, "wall_ms": s.Wall.Milliseconds(), "trace_hash": fmt.Sprintf("%016x", s.TraceHash),
 		}); err != nil {
 			return err
 		}
@@ -122,12 +135,18 @@ func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool) error {
 		if counts {
 			fmt.Fprint(p.Stdout, s.Counts.String())
 		}
+		for _, kind := range rare {
+			fmt.Fprintf(p.Stdout, "too rare: %s\n", kind)
+		}
 		if _, err := fmt.Fprintln(p.Stdout, s.Line()); err != nil {
 			return err
 		}
 	}
 	if len(s.Violations) > 0 {
 		return fmt.Errorf("%d of %d seeds broke a promise", len(s.Violations), s.Seeds)
+	}
+	if len(rare) > 0 {
+		return fmt.Errorf("%d kinds of events were too rare to prove anything", len(rare))
 	}
 	return nil
 }

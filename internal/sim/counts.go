@@ -65,12 +65,18 @@ const (
 	countMisdirected
 	countDamageFound
 	countDamageHarmless
+	countDamagedTogether
+	countDamagedAll
+	countMended
+	countMendedCheckpoint
+	countMendsCut
 	countRestored
 	countRestoredFound
 	countFull
 	countNoSpace
 	countStartsWithoutRoom
 	countRoomAgain
+	countNotesLater
 	countSlowSyncs
 	countReadsAfterPause
 	countReadsAtLeader
@@ -109,7 +115,9 @@ var tallyNames = [tallies]string{
 	countCheckpoints: "checkpoints taken", countMarksSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
-	countRestored: "directories put back", countRestoredFound: "restored directories refused", countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again",
+	countDamagedTogether: "several logs damaged at once", countDamagedAll: "all voters' logs damaged at once",
+	countMended: "logs mended", countMendedCheckpoint: "logs mended from a checkpoint", countMendsCut: "crashes while a log was mended",
+	countRestored: "directories put back", countRestoredFound: "restored directories refused", countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
 	countSlowSyncs: "slow syncs", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",

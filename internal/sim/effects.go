@@ -169,18 +169,29 @@ func (m *member) persisted(id uint64, err error) {
 // idle notes in the log how far it is durable, at once and, unless something is
 // written meanwhile, 50 ms later with a sync.
 func (m *member) idle() {
-	if err := m.wal.Idle(); err != nil {
-		if !m.noRoom(err) {
-			m.diskFailed(0, err)
-		}
+	pause := 50 * time.Millisecond
+	if err := m.wal.Idle(); m.noRoom(err) {
+		pause = roomPause
+	} else if err != nil {
+		m.diskFailed(0, err)
 		return
 	}
+	m.settleLog(pause)
+}
+
+// settleLog makes the note after a pause, and again while there is no room for it.
+func (m *member) settleLog(pause time.Duration) {
 	writes := m.writes
-	m.later(50*time.Millisecond, func() {
+	m.later(pause, func() {
 		if m.writes != writes || m.writing {
 			return
 		}
 		err := m.wal.Settle()
+		if m.noRoom(err) {
+			m.s.counts.add(countNotesLater, 1)
+			m.settleLog(roomPause)
+			return
+		}
 		if err == nil {
 			err = m.wal.Prepare()
 		}

@@ -28,6 +28,7 @@ const (
 	faultRot
 	faultFull
 	faultRestore
+	faultRotSeveral
 	faults
 )
 
@@ -63,7 +64,7 @@ func (s *simulation) strike(f fault) {
 	s.trace.note(markFault, m.number, 100+uint64(f), 0)
 	switch f {
 	case faultCrash:
-		if m.up() {
+		if m.runs() {
 			s.crash(m, false, "by chance")
 		}
 	case faultPowerCut:
@@ -82,6 +83,8 @@ func (s *simulation) strike(f fault) {
 		s.strikeFull(m)
 	case faultRestore:
 		s.strikeRestore(m)
+	case faultRotSeveral:
+		s.strikeRotSeveral()
 	case faultDisk, faultFailedSync:
 		s.strikeDisk(m, f)
 	case faultSuspicion:
@@ -135,7 +138,7 @@ func (s *simulation) blackout() {
 // cutPower takes the power from one machine. One whose process is already gone
 // loses what was still in the page cache.
 func (s *simulation) cutPower(m *member, why string) {
-	if m.up() {
+	if m.runs() {
 		s.crash(m, true, why)
 		return
 	}
@@ -320,7 +323,7 @@ func (s *simulation) crashOpening(m *member) {
 
 // restart boots a member that is down.
 func (s *simulation) restart(m *member) {
-	if m.up() || m.losing || s.failed() {
+	if m.runs() || m.losing || s.failed() {
 		return
 	}
 	s.counts.add(countRestarts, 1)

@@ -62,7 +62,7 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		n.refuse(g, from, to, err)
 		return false
 	}
-	if from.up() && from.run == g.run {
+	if from.runs() && from.run == g.run {
 		if err := from.sightings.Check(to.hello()); err != nil {
 			n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
 			if to.restored == nil {
@@ -90,7 +90,7 @@ func (n *network) refuse(g *greeting, from, to *member, err error) {
 		n.s.fail(violated(RuleFault, "%s refuses %s: %v", to.name, from.name, err))
 		return
 	}
-	if !from.up() || from.run != g.run {
+	if !from.runs() || from.run != g.run {
 		return
 	}
 	if from.restored == nil {
@@ -98,7 +98,7 @@ func (n *network) refuse(g *greeting, from, to *member, err error) {
 		return
 	}
 	n.s.schedule.after(n.delay, func() {
-		if from.run == g.run && from.up() {
+		if from.run == g.run && from.runs() {
 			n.s.foundRestored(from, to)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -44,15 +45,23 @@ type member struct {
 	// is what it had on disk before an old copy was put back; nil: none was.
 	damaged, losing, full bool
 	restored              *shadow
+	// patched says that the log was about to be replaced by a mended one, mends
+	// how often that has not helped.
+	patched bool
+	mends   int
+	found   bool // the damage has been found at a start
 	// unsure says that the process died while it made its log begin after a
 	// checkpoint, at a start.
 	unsure bool
 	// knew is which configurations its log held when the process ended.
 	knew []protocol.ConfigurationAt
+	// knewFrom is after which index its log began then.
+	knewFrom protocol.Index
 
 	// What follows belongs to one run of the process.
 	run         uint64 // of callbacks, to tell those of earlier runs
 	replica     *replica.Replica
+	mending     *mending // instead of the replica
 	wal         *wal.Log
 	writes      uint64 // begun in this run
 	writing     bool   // one is under way
@@ -162,6 +171,7 @@ func (m *member) boot() error {
 		steps = m.s.random.faults.IntN(40)
 	}
 	m.applied = 0
+	mended := m.s.counts[countMended]
 	rec, restored, err := m.open(steps)
 	if m.disk.stopped() {
 		m.s.crashOpening(m)
@@ -178,8 +188,11 @@ func (m *member) boot() error {
 	if errors.As(err, &broken) {
 		return err
 	}
-	if m.damaged && !m.opensDamaged(&rec, err) {
-		m.disk.crash(false)
+	if m.damaged && !m.opensDamaged(&rec, mended, err) {
+		if m.mending == nil {
+			m.stop()
+			m.disk.crash(false)
+		}
 		return nil
 	}
 	if err != nil {
@@ -201,6 +214,7 @@ func (m *member) boot() error {
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
 	m.later(standingEvery, m.stand)
+	m.mustBeTold()
 	m.serve()
 	return nil
 }
@@ -219,13 +233,14 @@ func (m *member) open(steps int) (storage.Recovered, replica.Restored, error) {
 		return storage.Recovered{}, replica.Restored{}, err
 	}
 	rec := log.Recovered()
-	if rec.Damage != nil && m.damaged {
+	if m.damaged && mend.Needed(m.id, &rec) {
+		m.wal = log
 		return rec, replica.Restored{}, nil
 	}
 	if err := m.openStore(); err != nil {
 		return rec, replica.Restored{}, err
 	}
-	if err := m.recovered(&rec); err != nil {
+	if err := m.recovered(&rec, log); err != nil {
 		return rec, replica.Restored{}, err
 	}
 	m.wal = log
@@ -248,9 +263,13 @@ func (m *member) config() replica.Config {
 }
 
 // recovered checks what the opening found against what was written.
-func (m *member) recovered(rec *storage.Recovered) error {
+func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 	if rec.Damage != nil {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
+	}
+	if m.patched {
+		m.half = false
+		return m.mended(rec, log)
 	}
 	if m.starts == 0 {
 		return m.log.adopt(m.s.ledger, m.number, rec)
@@ -313,10 +332,10 @@ func (m *member) schedule() {
 // stop ends the process at once, whatever it was doing.
 func (m *member) stop() {
 	if m.up() {
-		m.knew = m.inForce()
+		m.knew, m.knewFrom = m.inForce(), m.replica.Shape().PrevIndex
 	}
 	m.run++
-	m.replica, m.machine, m.wal, m.checkpoints = nil, nil, nil, checkpoints{}
+	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
 	m.asked, m.asleep, m.applies, m.paused = nil, nil, nil, false
 	m.s.network.forget(m)
 }

@@ -168,7 +168,7 @@ func (n *network) arrive(at Time, from, to *member, bytes []byte, l *link, strea
 			return
 		}
 		to.whenAwake(func() {
-			if to.up() && to.id == receiver && (l == nil || n.welcomes(l, stream, &g, from, to)) {
+			if to.runs() && to.id == receiver && (l == nil || n.welcomes(l, stream, &g, from, to)) {
 				n.deliver(from, to, sender, bytes)
 			}
 		})
@@ -189,5 +189,15 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		to.sightings.Hears(sender, standing)
 		return
 	}
-	to.receive(sender, msg)
+	if to.mending != nil {
+		to.mendReceive(sender, msg)
+		return
+	}
+	switch msg := msg.(type) {
+	case *protocol.RepairWant:
+		to.repairs(sender, msg)
+	case *protocol.Repair: // asked for by a run that has ended
+	default:
+		to.receive(sender, msg)
+	}
 }

@@ -102,7 +102,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.moves = 10 * time.Second
 		p.slow = 0.02
 		p.every /= 2
-		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 9, faultFull: 4, faultRestore: 5, faultDisk: 1, faultWipe: 1}
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 9, faultFull: 4, faultRestore: 5, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
 			p.late[i] = between(r, 0, 20*time.Second)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -48,7 +49,7 @@ func (m *member) rots() bool {
 		return false
 	}
 	m.s.crash(m, false, "and its disk rots")
-	m.hurt, m.damaged = true, true
+	m.hurt, m.damaged, m.found = true, true, false
 	if kind == rotBit {
 		m.s.counts.add(countBitsFlipped, 1)
 		m.s.fail(m.disk.flip())
@@ -177,23 +178,39 @@ func usedPages(f vfs.File, size int64) (int64, error) {
 
 // opensDamaged judges what opening a damaged directory gave. It reports whether
 // the member starts: nothing that matters was hit.
-func (m *member) opensDamaged(rec *storage.Recovered, err error) (starts bool) {
+func (m *member) opensDamaged(rec *storage.Recovered, mended uint64, err error) (starts bool) {
 	switch {
 	case err != nil && (errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNotFound)):
 		m.s.trace.tell(m, colorFault, "x does not start: %v", err)
 	case err != nil:
 		m.s.fail(violated(RuleDurable, "%s fails to open a damaged log: %v", m.name, err))
 		return false
-	case rec.Damage != nil:
-		m.s.trace.tell(m, colorFault, "x finds damage: entries %d to %d", rec.Damage.First, rec.Damage.Last)
+	case mend.Needed(m.id, rec):
+		m.s.trace.tell(m, colorFault, "x finds its log damaged: %v", rec.Damage)
+		m.findsDamage()
+		if m.beginMend(rec) {
+			m.s.lose(m)
+		}
+		return false
+	case m.s.counts[countMended] > mended:
+		m.hurt, m.damaged = false, false
+		return true
 	default:
 		m.s.counts.add(countDamageHarmless, 1)
 		m.hurt, m.damaged = false, false
 		return true
 	}
-	m.s.counts.add(countDamageFound, 1)
+	m.findsDamage()
 	m.s.lose(m)
 	return false
+}
+
+// findsDamage counts damage once, however often its member is started on it.
+func (m *member) findsDamage() {
+	if !m.found {
+		m.found = true
+		m.s.counts.add(countDamageFound, 1)
+	}
 }
 
 // lose sees to a member whose disk cannot be used any more: after a while it
@@ -346,9 +363,22 @@ func (s *simulation) restore(m *member, old *copied) {
 		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
 	}
 	s.healLinks()
-	s.schedule.after(20*time.Second, func() {
-		if m.restored != nil && !s.failed() {
-			s.fail(violated(RuleRestored, "%s has run on a restored directory for 20s, and nobody has told it", m.name))
+	s.schedule.after(2*time.Second, func() { s.restart(m) })
+}
+
+// restoredMax is how long a member may run on a restored directory until it is
+// told.
+const restoredMax = 20 * time.Second
+
+// mustBeTold begins the time in which somebody has to tell a member that has
+// started on a restored directory. While it is down nobody can.
+func (m *member) mustBeTold() {
+	if m.restored == nil {
+		return
+	}
+	m.later(restoredMax, func() {
+		if m.restored != nil {
+			m.s.fail(violated(RuleRestored, "%s has run on a restored directory for %v, and nobody has told it", m.name, restoredMax))
 		}
 	})
 }

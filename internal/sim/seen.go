@@ -32,7 +32,7 @@ func (w *membership) look(m *member) {
 		if other == m {
 			continue
 		}
-		lives := other.up() && !other.paused && w.reaches(other, m)
+		lives := w.lives(other, m)
 		if m.seen[i] != lives {
 			if chance(r, w.learn) {
 				m.seen[i] = lives
@@ -45,6 +45,19 @@ func (w *membership) look(m *member) {
 	m.role = m.replica.Status(m.now()).Role
 	w.tell(m)
 	m.later(w.every/2+around(r, w.every/2), func() { w.look(m) })
+}
+
+// lives reports whether a member can be seen alive by another one.
+func (w *membership) lives(other, by *member) bool {
+	return other.runs() && !other.paused && w.reaches(other, by)
+}
+
+// peer is what a member announces of itself.
+func (w *membership) peer(m *member) protocol.Peer {
+	return protocol.Peer{
+		ID: m.id, Name: m.label(), Address: m.name + ":7000",
+		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.mending == nil,
+	}
 }
 
 // reaches reports whether news of a member gets to another one, at most over
@@ -69,10 +82,7 @@ func (w *membership) tell(m *member) {
 		if !m.seen[i] {
 			continue
 		}
-		peers = append(peers, protocol.Peer{
-			ID: other.id, Name: other.label(), Address: other.name + ":7000",
-			Role: other.role, Eligible: other.wish == protocol.RoleActive,
-		})
+		peers = append(peers, w.peer(other))
 	}
 	if slices.Equal(peers, m.told) {
 		return

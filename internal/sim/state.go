@@ -52,6 +52,9 @@ func newState() *state {
 	}
 }
 
+// lastApplied is the newest index that anybody has applied.
+func (s *state) lastApplied() protocol.Index { return protocol.Index(len(s.applies)) }
+
 // issue says that a client has made a command.
 func (s *state) issue(k *call) { s.calls[callKey{k.session, k.seq}] = k }
 

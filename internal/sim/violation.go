@@ -41,6 +41,7 @@ const (
 	RuleDeterminism  = "the same seed gives the same trace"
 	RuleRestored     = "a directory that has gone back is refused"
 	RuleEnds         = "every step ends"
+	RuleMending      = "a member that mends its log takes no part"
 	RulePanic        = "no member panics"
 	RuleFault        = "a member stops for a cause only"
 )

@@ -1,0 +1,299 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// A member whose log is found damaged when it starts has a process, speaks and is
+// seen alive, but has no role until its log is mended, as in the runtime.
+
+const (
+	// ownFirst is for how long an own checkpoint keeps a member from fetching
+	// another one, as in the runtime.
+	ownFirst = 20 * time.Second
+	// mendsMax is how often a log may turn out to be damaged again when it has
+	// just been mended.
+	mendsMax = 3
+)
+
+// mending is such a process.
+type mending struct {
+	core  *mend.Core
+	began protocol.Instant
+	own   protocol.Index // newest checkpoint of its own
+	wake  Time
+	over  bool // the verdict is being carried out
+	fetch fetching
+}
+
+// fetching gets a checkpoint from the others.
+type fetching struct {
+	flock   *gossip.Core
+	above   protocol.Index
+	install keeper.Installation
+	d       *storage.Description // under way
+	left    int
+}
+
+// runs reports whether there is a process, with or without a role.
+func (m *member) runs() bool { return m.up() || m.mending != nil }
+
+// beginMend starts the process on a damaged log. It reports whether the member
+// is to get an empty disk: nothing can be mended.
+func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
+	err := m.openStore()
+	var own []storage.Begin
+	if err == nil {
+		own, err = keeper.Sound(context.Background(), m.checkpoints.store, m.newMachine(), keeper.Options{})
+	}
+	if err == nil {
+		err = m.wal.CountStart()
+	}
+	if err != nil {
+		m.s.trace.tell(m, colorFault, "x cannot mend its log: %v", err)
+		if !m.noRoom(err) {
+			return true
+		}
+		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		return false
+	}
+	m.starts++
+	m.sightings, m.welcome = replica.Sightings{}, map[protocol.RunID]bool{}
+	m.runID = protocol.RunID(m.s.random.members.Uint64())
+	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
+	g := &mending{began: m.now()}
+	for _, b := range own {
+		g.own = max(g.own, b.Index)
+	}
+	g.core = mend.New(m.now(), mend.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, rec, m.wal, own)
+	if err := g.core.Verdict().Lost; err != nil {
+		m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
+		return true
+	}
+	m.mending = g
+	m.mendLook()
+	m.mendServe()
+	return false
+}
+
+// mendLater schedules something for this run of the process, while it mends.
+func (m *member) mendLater(d time.Duration, do func()) {
+	run := m.run
+	m.s.schedule.after(d, func() {
+		if m.run == run && m.mending != nil && !m.s.failed() {
+			do()
+		}
+	})
+}
+
+// mendLook tells the process who is alive, again and again.
+func (m *member) mendLook() {
+	w, g := m.s.membership, m.mending
+	var peers []protocol.Peer
+	for i, other := range m.s.members {
+		if other == m {
+			continue
+		}
+		if lives := w.lives(other, m); m.seen[i] != lives && chance(m.s.random.membership, w.learn) {
+			m.seen[i] = lives
+		}
+		if m.seen[i] {
+			peers = append(peers, w.peer(other))
+		}
+	}
+	m.told = peers
+	g.core.SetPeers(m.now(), peers)
+	if g.fetch.flock != nil {
+		g.fetch.flock.SetPeers(m.now(), peers)
+	}
+	m.mendLater(w.every/2+around(m.s.random.membership, w.every/2), func() { m.mendLook(); m.mendServe() })
+}
+
+// mendReceive takes what mending needs. The rest is for a role.
+func (m *member) mendReceive(from protocol.MemberID, msg protocol.Message) {
+	g := m.mending
+	switch msg.(type) {
+	case *protocol.RepairWant, *protocol.Repair:
+		g.core.Receive(m.now(), from, msg)
+	case *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
+		if g.fetch.flock != nil {
+			g.fetch.flock.Step(m.now(), from, msg)
+		}
+	default:
+		return
+	}
+	m.mendServe()
+}
+
+// mendServe carries out what the cores say.
+func (m *member) mendServe() {
+	g := m.mending
+	if g.over {
+		return
+	}
+	now := m.now()
+	if now >= g.core.Deadline() {
+		g.core.Tick(now)
+	}
+	m.mendFetch(now)
+	ready := g.core.Ready()
+	m.mendSend(ready.Messages)
+	for i := range ready.Events {
+		m.s.trace.tell(m, colorQuiet, "mending: %s", ready.Events[i].Text)
+	}
+	switch v := g.core.Verdict(); {
+	case v.Lost != nil:
+		m.s.trace.tell(m, colorFault, "x its log is lost: %v", v.Lost)
+		m.stop()
+		m.disk.crash(false)
+		m.s.lose(m)
+		return
+	case v.Plan != nil:
+		g.over = true
+		m.mendLater(m.syncTime(), func() { m.carryOut(v.Plan) })
+		return
+	}
+	at := g.core.Deadline()
+	if g.fetch.flock != nil {
+		at = min(at, g.fetch.flock.Deadline())
+	}
+	when := max(m.clock.when(at), m.s.schedule.now+1)
+	if g.wake > m.s.schedule.now && g.wake <= when {
+		return
+	}
+	g.wake = when
+	m.mendLater(when.Sub(m.s.schedule.now), func() {
+		if m.mending == g && g.wake == when {
+			g.wake = 0
+			m.mendServe()
+		}
+	})
+}
+
+// mendSend hands messages to the network. A member that mends promises nothing.
+func (m *member) mendSend(list []protocol.Envelope) {
+	for i := range list {
+		e := &list[i]
+		switch e.Message.(type) {
+		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Describe, *protocol.ChunkWant, *protocol.Busy,
+			*protocol.Graft, *protocol.Prune: // gossip places it among the others; it promises nothing
+		default:
+			m.s.fail(violated(RuleMending, "%s sends a %s", m.name, e.Message.Kind()))
+			return
+		}
+		if to := m.s.byID(e.To); to != nil {
+			m.s.network.send(m, to, e.Message, false)
+		}
+	}
+}
+
+// carryOut writes the mended log, and starts the member on it.
+func (m *member) carryOut(plan *storage.MendPlan) {
+	m.wal.Close()
+	m.patched = true
+	if chance(m.s.random.faults, 0.2) && !m.s.calm && m.s.truce == 0 {
+		m.disk.stopIn(m.s.random.faults.IntN(60))
+	}
+	err := wal.Mend(m.disk.fs, directory, m.disk.options, *plan)
+	stopped := m.disk.stopped()
+	m.disk.goesOn()
+	m.stop()
+	switch {
+	case stopped:
+		m.s.counts.add(countMendsCut, 1)
+		m.s.crashOpening(m)
+		return
+	case errors.Is(err, protocol.ErrNoSpace) && m.full:
+		m.disk.crash(false)
+		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		return
+	case err != nil:
+		if m.mends++; m.mends > mendsMax || !errors.Is(err, protocol.ErrCorrupt) {
+			m.s.fail(violated(RuleDurable, "%s cannot be mended: %v", m.name, err))
+			return
+		}
+	default:
+		m.s.trace.tell(m, colorPlain, "its log is mended to %d", plan.Last)
+		if plan.Begin != nil {
+			m.s.counts.add(countMendedCheckpoint, 1)
+		}
+	}
+	m.disk.crash(false)
+	m.s.boot(m)
+}
+
+// repairs answers a member that mends its log.
+func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
+	to := m.s.byID(from)
+	if to == nil {
+		return
+	}
+	s, shape := m.replica.Status(m.now()), m.replica.Shape()
+	held := mend.Held{
+		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: shape.LastIndex(), Commit: min(s.Commit, shape.LastIndex()),
+		Active: s.Role == protocol.RoleActive && s.Installing == 0,
+	}
+	run := m.run
+	m.later(m.readTime(), func() {
+		if m.run == run {
+			m.s.network.send(m, to, mend.Answer(m.wal, held, want), false)
+		}
+	})
+}
+
+// mended checks what came of a damaged log: it is the member's own again, or what
+// is committed, and nothing committed that it held is gone. Every entry is read.
+func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
+	own, l, last := m.log.durable, m.s.ledger, rec.Shape.LastIndex()
+	same := own.last() == last && own.sumAt(last) == rec.LastSum
+	if !same && last > 0 && !l.isCommitted(last, rec.LastSum) {
+		return violated(RuleDurable, "%s has mended its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
+	}
+	for i := last + 1; i <= own.last(); i++ {
+		if l.isCommitted(i, own.sumAt(i)) {
+			return violated(RuleDurable, "%s has mended its log to %d, and held %d, which is committed", m.name, last, i)
+		}
+	}
+	if !newer(protocol.HardState{Term: own.state.Term, Vote: own.state.Vote}, rec.State) || rec.State.Commit < min(own.state.Commit, last) {
+		return violated(RuleHardState, "%s has mended its log: %v after %v", m.name, rec.State, own.state)
+	}
+	if !same {
+		own = shadow{}
+		for i := protocol.Index(1); i <= last; i++ {
+			c := l.at(i)
+			own.terms, own.sums = append(own.terms, c.term), append(own.sums, c.sum)
+		}
+	}
+	own.state = rec.State
+	for i := rec.Shape.FirstIndex(); i <= last; {
+		entries, err := log.Read(i, last, 1<<20)
+		if err != nil {
+			return violated(RuleDurable, "%s has mended its log, and cannot read %d: %v", m.name, i, err)
+		}
+		for k := range entries {
+			if entries[k].Sum != own.sumAt(entries[k].Index) {
+				return violated(RuleDurable, "%s has mended its log: %s is another entry", m.name, &entries[k])
+			}
+		}
+		i += protocol.Index(len(entries))
+	}
+	m.log.durable, m.log.pending = own, nil
+	m.log.written = *own.clone()
+	m.log.commit = min(m.log.commit, last)
+	for m.log.commit > 0 && !l.isCommitted(m.log.commit, own.sumAt(m.log.commit)) {
+		m.log.commit--
+	}
+	m.patched, m.mends = false, 0
+	m.s.counts.add(countMended, 1)
+	return nil
+}

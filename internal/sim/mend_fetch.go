@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"context"
+	"errors"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// nothingHeld is the log of a gossip core that only looks for checkpoints.
+type nothingHeld struct{}
+
+func (nothingHeld) Entries(protocol.Index, protocol.Index, int) []protocol.Entry { return nil }
+func (nothingHeld) SumBefore(protocol.Index) (protocol.LogSum, bool) {
+	return protocol.LogSum{}, false
+}
+
+// mendFetch looks for a checkpoint while one is wanted.
+func (m *member) mendFetch(now protocol.Instant) {
+	g := m.mending
+	f, wanted := &g.fetch, g.core.Verdict().Checkpoint
+	if f.flock == nil {
+		if wanted == 0 || g.own >= wanted && now < g.began.Add(ownFirst) {
+			return
+		}
+		f.flock = gossip.New(now, gossip.Config{ID: m.id, Run: m.runID, Seed: mix(m.s.seed ^ m.starts), NoRepair: true}, nothingHeld{})
+		f.flock.SetPeers(now, m.told)
+		m.s.trace.tell(m, colorQuiet, "mending: a checkpoint at %d or above is wanted", wanted)
+	}
+	if above := max(wanted, g.own+1) - 1; wanted != 0 && f.d == nil && above != f.above {
+		f.above = above
+		f.flock.Progress(now, gossip.Progress{Applied: above, Role: protocol.RolePassive, Lost: true})
+	}
+	if now >= f.flock.Deadline() {
+		f.flock.Tick(now)
+	}
+	for f.flock.HasReady() {
+		r := f.flock.Ready()
+		if r.Offer != nil && wanted != 0 && f.d == nil {
+			m.mendOffer(now, r.Offer)
+		}
+		for i := range r.Chunks {
+			m.mendChunk(now, &r.Chunks[i])
+		}
+		m.mendSend(r.Messages)
+	}
+}
+
+func (m *member) mendOffer(now protocol.Instant, o *protocol.Offer) {
+	f := &m.mending.fetch
+	d, err := storage.DecodeDescription(o.Description)
+	if err != nil || d.Index <= f.above {
+		return
+	}
+	missing, err := f.install.Begin(context.Background(), m.checkpoints.store, d)
+	if err != nil {
+		m.mendStoreFailed(err)
+		return
+	}
+	f.d, f.left = &d, len(missing)
+	if f.left == 0 {
+		m.mendInstalled(now)
+		return
+	}
+	f.flock.Fetch(now, gossip.Fetching{Index: d.Index, Sum: d.LogSum, Missing: missing})
+}
+
+func (m *member) mendChunk(now protocol.Instant, c *gossip.ChunkArrived) {
+	f := &m.mending.fetch
+	if f.d == nil || c.Index != f.d.Index {
+		return
+	}
+	err := f.install.Chunk(replica.Chunk{Number: c.Number, Data: c.Data})
+	if err != nil && !errors.Is(err, protocol.ErrCorrupt) {
+		m.mendGivesUp(now, err)
+		return
+	}
+	f.flock.ChunkAdded(now, c.Number, err == nil)
+	if err != nil {
+		return
+	}
+	m.s.counts.add(countChunks, 1)
+	if f.left--; f.left == 0 {
+		m.mendInstalled(now)
+	}
+}
+
+// mendInstalled makes the fetched checkpoint one of the member's.
+func (m *member) mendInstalled(now protocol.Instant) {
+	g := m.mending
+	f := &g.fetch
+	d := *f.d
+	if _, err := f.install.Finish(context.Background(), m.newMachine(), nil); err != nil {
+		m.mendGivesUp(now, err)
+		return
+	}
+	f.flock.StopFetch(now)
+	f.d, g.own = nil, max(g.own, d.Index)
+	m.s.trace.tell(m, colorQuiet, "mending: has fetched the checkpoint at %d", d.Index)
+	g.core.Checkpoint(now, replica.BeginAfter(&d))
+}
+
+func (m *member) mendGivesUp(now protocol.Instant, err error) {
+	f := &m.mending.fetch
+	m.mendStoreFailed(err)
+	_ = f.install.Abort() // it is begun anew when there is another offer
+	f.flock.StopFetch(now)
+	f.d = nil
+}
+
+// mendStoreFailed accepts no failure of the store but a full disk and a
+// checkpoint that is bad.
+func (m *member) mendStoreFailed(err error) {
+	m.s.trace.tell(m, colorTrouble, "%% fetching a checkpoint: %v", err)
+	if errors.Is(err, protocol.ErrDiskFailed) {
+		m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, err))
+	}
+}

@@ -1,0 +1,61 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// All three voters at once, each with damage that another one can help with: the
+// cluster goes on with all that it had.
+func TestVotersThatAreAllDamagedHealOneAnother(t *testing.T) {
+	together, all := uint64(0), uint64(0)
+	for seed := uint64(1); seed <= 6; seed++ {
+		s := calmCluster(t, seed, Options{})
+		for range 5 {
+			s.strikeRotSeveral()
+			s.run(t, 6*time.Second)
+		}
+		s.settle()
+		wantRule(t, s.violation, "")
+		together += s.counts[countDamagedTogether]
+		all += s.counts[countDamagedAll]
+		if got := s.counts[countWiped]; got != 0 {
+			t.Errorf("seed %d: %d disks had to be wiped", seed, got)
+		}
+		if mended := s.counts[countMended]; mended < 2*s.counts[countDamagedTogether] {
+			t.Errorf("seed %d: %d logs mended, at least two were damaged %d times", seed, mended, s.counts[countDamagedTogether])
+		}
+	}
+	if together < 3 || all == 0 {
+		t.Errorf("several damaged at once %d times, all %d times: too rare", together, all)
+	}
+}
+
+// A mended log that lacks what was committed, or holds something else, is told.
+func TestALogThatIsMendedWrongIsFound(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m := s.members[1]
+	rec := func() storage.Recovered {
+		shape := *m.replica.Shape()
+		return storage.Recovered{State: m.log.durable.state, Shape: shape.Clone(), LastSum: m.log.durable.sumAt(shape.LastIndex())}
+	}
+	s.until(s.schedule.now.Add(time.Second), func() bool { return len(m.log.pending) == 0 && m.log.durable.last() > 3 })
+	good := rec()
+	wantRule(t, m.mended(&good, m.wal), "")
+	other := rec()
+	other.LastSum[0]++
+	wantRule(t, m.mended(&other, m.wal), RuleDurable)
+	short := rec()
+	last := short.Shape.LastIndex()
+	short.Shape.TruncateAfter(last - 2)
+	short.LastSum = m.log.durable.sumAt(last - 2)
+	wantRule(t, m.mended(&short, m.wal), RuleDurable)
+	old := rec()
+	old.State.Term--
+	wantRule(t, m.mended(&old, m.wal), RuleHardState)
+	m.mendSend([]protocol.Envelope{{To: s.members[0].id, Message: &protocol.VoteAnswer{}}})
+	wantRule(t, s.violation, RuleMending)
+}
