@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/starlinghq/starling/internal/study/flock"
+	"github.com/starlinghq/starling/internal/study/spread"
 )
 
 // cutMax limits how long half of a flock may be cut off.
@@ -52,9 +52,9 @@ func (p *Program) benchGossipCommand() *cli.Command {
 
 // gossipBench is what the flags ask for.
 type gossipBench struct {
-	settings []flock.Setting // by members, then by mode
+	settings []spread.Setting // by members, then by mode
 	sizes    []int
-	modes    []flock.Mode
+	modes    []spread.Mode
 	cut      time.Duration
 	plot     string
 	real     bool
@@ -75,7 +75,7 @@ func (p *Program) benchGossip(c *cli.Context) error {
 	case b.cut > 0:
 		return p.benchGossipCut(c, b)
 	}
-	var all []flock.Figures
+	var all []spread.Figures
 	// Larger flocks take longer, about in proportion.
 	total, done := 0, 0.0
 	for _, s := range b.settings {
@@ -83,7 +83,7 @@ func (p *Program) benchGossip(c *cli.Context) error {
 	}
 	bar := newProgress(p.Stderr, "spreading", "members", int64(total))
 	for _, s := range b.settings {
-		f, err := flock.Run(s, func(share float64) error {
+		f, err := spread.Run(s, func(share float64) error {
 			now := int64(done + share*float64(s.Members))
 			bar.set(now, now)
 			return c.Context.Err()
@@ -100,11 +100,11 @@ func (p *Program) benchGossip(c *cli.Context) error {
 }
 
 // printGossip draws the picture and prints the figures.
-func (p *Program) printGossip(b *gossipBench, all []flock.Figures) error {
+func (p *Program) printGossip(b *gossipBench, all []spread.Figures) error {
 	if b.plot != "" {
-		picture := flock.PlotSpread
+		picture := spread.PlotSpread
 		if len(b.sizes) > 1 {
-			picture = flock.PlotEgress
+			picture = spread.PlotEgress
 		}
 		if err := os.WriteFile(b.plot, []byte(picture(all)), 0o644); err != nil {
 			return fmt.Errorf("cannot write the plot: %w", err)
@@ -126,13 +126,13 @@ func (p *Program) printGossip(b *gossipBench, all []flock.Figures) error {
 			if k > 0 {
 				fmt.Fprintln(p.Stdout)
 			}
-			fmt.Fprint(p.Stdout, flock.Table(slices.DeleteFunc(slices.Clone(all), func(f flock.Figures) bool { return f.Setting.Mode != m })))
+			fmt.Fprint(p.Stdout, spread.Table(slices.DeleteFunc(slices.Clone(all), func(f spread.Figures) bool { return f.Setting.Mode != m })))
 		}
 	} else {
-		fmt.Fprint(p.Stdout, flock.Table(all))
+		fmt.Fprint(p.Stdout, spread.Table(all))
 	}
 	fmt.Fprintln(p.Stdout, "\nWhat the figures rest on:")
-	for _, line := range flock.Notes() {
+	for _, line := range spread.Notes() {
 		fmt.Fprintln(p.Stdout, "  "+line)
 	}
 	return nil
@@ -140,7 +140,7 @@ func (p *Program) printGossip(b *gossipBench, all []flock.Figures) error {
 
 func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
 	bar := newProgress(p.Stderr, "cutting", "per cent", 100)
-	h, err := flock.Heal(b.settings[0], b.cut, func(share float64) error {
+	h, err := spread.Heal(b.settings[0], b.cut, func(share float64) error {
 		bar.set(int64(100*share), int64(100*share))
 		return c.Context.Err()
 	})
@@ -176,18 +176,18 @@ func gossipBenchOf(c *cli.Context) (*gossipBench, error) {
 	}
 	slices.Sort(b.sizes)
 	if mode := c.String("mode"); mode == "all" || b.plot != "" && !c.IsSet("mode") {
-		b.modes = flock.Modes()
-	} else if m, err := flock.ParseMode(mode); err != nil {
+		b.modes = spread.Modes()
+	} else if m, err := spread.ParseMode(mode); err != nil {
 		return nil, fmt.Errorf("--mode takes %w, or all", err)
 	} else {
-		b.modes = []flock.Mode{m}
+		b.modes = []spread.Mode{m}
 	}
 	if err := b.together(c); err != nil {
 		return nil, err
 	}
 	for _, m := range b.modes {
 		for _, n := range b.sizes {
-			s := flock.Setting{
+			s := spread.Setting{
 				Mode: m, Members: n, Loss: c.Float64("loss"), Delay: c.Duration("delay"), Dead: c.Float64("dead"), Slow: c.Float64("slow"),
 				Zones: c.Int("zones"), ZoneDelay: c.Duration("zone-delay"), Rate: c.Float64("rate"), Bytes: c.Int("bytes"),
 				For: c.Duration("for"), Seed: c.Uint64("seed"), Fanout: c.Int("gossip-fanout"), Probability: c.Float64("gossip-probability"),
@@ -219,7 +219,7 @@ func gossipFor(b *gossipBench, members int) time.Duration {
 func (b *gossipBench) together(c *cli.Context) error {
 	var errs []error
 	one := len(b.sizes) == 1 && len(b.modes) == 1
-	core := b.modes[0] == flock.Hybrid || b.modes[0] == flock.Flood
+	core := b.modes[0] == spread.Hybrid || b.modes[0] == spread.Flood
 	if c.IsSet("cut") {
 		switch {
 		case b.cut < 100*time.Millisecond || b.cut > cutMax:
@@ -229,7 +229,7 @@ func (b *gossipBench) together(c *cli.Context) error {
 		}
 	}
 	if b.real {
-		if !one || b.modes[0] != flock.Hybrid || b.plot != "" || b.cut > 0 {
+		if !one || b.modes[0] != spread.Hybrid || b.plot != "" || b.cut > 0 {
 			errs = append(errs, errors.New("--real goes with one number of members and --mode hybrid, and without --plot and --cut"))
 		}
 		if n := b.sizes[0]; n > realMembersMax {
@@ -264,15 +264,15 @@ func shareOf(share float64) any {
 	return share
 }
 
-func gossipParameters(s *flock.Setting) map[string]any {
+func gossipParameters(s *spread.Setting) map[string]any {
 	return map[string]any{
-		"mode": s.Mode.String(), "members": s.Members, "actives": flock.Actives, "loss": s.Loss, "delay_ms": msOf(s.Delay), "dead": s.Dead, "slow": s.Slow,
+		"mode": s.Mode.String(), "members": s.Members, "actives": spread.Actives, "loss": s.Loss, "delay_ms": msOf(s.Delay), "dead": s.Dead, "slow": s.Slow,
 		"zones": s.Zones, "zone_delay_ms": msOf(s.ZoneDelay), "rate": s.Rate, "bytes": s.Bytes, "for_ms": msOf(s.For), "seed": s.Seed,
 	}
 }
 
 // gossipJSON is one run for a script.
-func gossipJSON(f *flock.Figures) map[string]any {
+func gossipJSON(f *spread.Figures) map[string]any {
 	out := gossipParameters(&f.Setting)
 	out["entries"] = f.Entries
 	out["copies_per_member"], out["pulled_per_member"] = f.Copies, f.PulledCopies
@@ -287,7 +287,7 @@ func gossipJSON(f *flock.Figures) map[string]any {
 		out["age_p50_ms"], out["age_p99_ms"] = msOf(f.AgeP50), msOf(f.AgeP99)
 	}
 	out["ages_read"], out["ages_too_low"] = f.AgesRead, f.AgesTooLow
-	if f.Setting.Mode == flock.Flood {
+	if f.Setting.Mode == spread.Flood {
 		out["coverage_theory"] = f.Setting.Theory()
 	}
 	return out

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
-	"github.com/starlinghq/starling/internal/study/flock"
+	"github.com/starlinghq/starling/internal/study/spread"
 )
 
 // Limits of members in one process: with many more than two hundred, the
@@ -30,7 +30,7 @@ const (
 
 // realRun is a cluster whose members note when they apply each write.
 type realRun struct {
-	set     flock.Setting
+	set     spread.Setting
 	cluster *starling.Cluster
 	leader  *starling.Node
 	begin   time.Time
@@ -55,11 +55,11 @@ func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
 	r := &realRun{set: b.settings[0], failed: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", flock.Actives, r.set.Members)
+	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", spread.Actives, r.set.Members)
 	starting, stop := context.WithTimeout(ctx, realPatience)
 	defer stop()
 	var err error
-	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{Actives: flock.Actives, Passives: r.set.Members})
+	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{Actives: spread.Actives, Passives: r.set.Members})
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
 		return p.printJSON(out)
 	}
 	fmt.Fprintf(p.Stdout, "%d passives and %d actives in this process, over loopback sockets; %d writes of %d B, %.0f/s for %v\n\n",
-		r.set.Members, flock.Actives, f.Writes, r.set.Bytes, f.Rate, r.set.For)
+		r.set.Members, spread.Actives, f.Writes, r.set.Bytes, f.Rate, r.set.For)
 	fmt.Fprintf(p.Stdout, "lag, median    %v\nlag, 99 %%      %v\nlag, worst     %v\nnever came     %d\ndigests equal  %v\n\n"+
 		"The lag is from when the leader's watchers heard of a write to when a passive's did. The members share this machine's cores.\n",
 		f.LagP50.Round(10*time.Microsecond), f.LagP99.Round(10*time.Microsecond), f.LagMax.Round(10*time.Microsecond), f.Late, f.Equal)
@@ -95,7 +95,7 @@ func (r *realRun) measure(ctx context.Context, p *Program) (*realFigures, error)
 	if r.leader == nil {
 		return nil, fmt.Errorf("no leader: %q", name)
 	}
-	watched := append(slices.Clone(r.cluster.Nodes[flock.Actives:]), r.leader)
+	watched := append(slices.Clone(r.cluster.Nodes[spread.Actives:]), r.leader)
 	r.writes = max(int(r.set.Rate*r.set.For.Seconds()), 1)
 	r.begin = time.Now()
 	r.seen = make([]atomic.Int64, len(watched))

@@ -50,7 +50,7 @@ var table = []row{
 		"internal/mend",
 	}},
 	{dir: "internal/study", allow: []string{"active"}},
-	{dir: "internal/study/flock", allow: []string{"gossip"}},
+	{dir: "internal/study/spread", allow: []string{"gossip"}},
 	// It runs the command itself in processes of its own.
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},

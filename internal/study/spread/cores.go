@@ -1,4 +1,4 @@
-package flock
+package spread
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package flock
+package spread
 
 import (
 	"slices"
@@ -162,7 +162,7 @@ func (n *net) readAge() {
 // off: after each entry, what is missing is put into the logs by magic.
 func pushAlone(set *Setting, progress Progress) (float64, error) {
 	n := newNet(set, true)
-	settle := 20*time.Millisecond + 10*set.Delay
+	settle := 10*time.Millisecond + 16*set.Delay
 	if set.Zones > 1 {
 		settle += 4 * set.ZoneDelay
 	}

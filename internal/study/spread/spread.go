@@ -1,8 +1,8 @@
-// Package flock measures, in virtual time, how committed entries reach the
+// Package spread measures, in virtual time, how committed entries reach the
 // passives: with the real core of package gossip in both of its modes, and with
 // models of two ways that others use. It has no clock and no goroutine; a seed
 // decides everything.
-package flock
+package spread
 
 import (
 	"errors"
