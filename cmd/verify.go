@@ -45,7 +45,7 @@ func (p *Program) printVerification(v starling.Verification) error {
 		if m.Leader {
 			role = "leader"
 		}
-		rows = append(rows, []string{m.Name, role, fmt.Sprint(m.Applied), fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, m.Reason})
+		rows = append(rows, []string{m.Name, role, fmt.Sprint(m.Applied), fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, orNone(m.Reason)})
 	}
-	return printTable(p.Stdout, []string{"NAME", "ROLE", "APPLIED", "COMPARED", "DIGEST", "VERDICT", ""}, rows)
+	return printTable(p.Stdout, []string{"NAME", "ROLE", "APPLIED", "COMPARED", "DIGEST", "VERDICT", "WHY"}, rows)
 }
