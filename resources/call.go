@@ -122,11 +122,16 @@ func (o *Options) tell(r *protocol.Result) {
 
 // answer decodes a result. An answer that comes with an error is decoded too.
 func answer[R any](result protocol.Result, err error, opts []Option) (R, error) {
+	o := OptionsOf(opts)
+	return answerTo[R](&o, result, err)
+}
+
+// answerTo is answer for options that have been looked at before.
+func answerTo[R any](o *Options, result protocol.Result, err error) (R, error) {
 	var zero R
 	if err != nil {
 		return zero, err
 	}
-	o := OptionsOf(opts)
 	o.tell(&result)
 	failed := result.Err()
 	if len(result.Data) == 0 {

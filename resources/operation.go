@@ -131,7 +131,7 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 		return zero, err
 	}
 	result, err := caller.Query(ctx, query)
-	return answer[R](result, err, opts)
+	return answerTo[R](&o, result, err)
 }
 
 func (o *operation) typeOf() (*Type, error) {
