@@ -20,6 +20,7 @@ func (p *Program) seatCommands() []*cli.Command {
 			})}
 	}
 	return []*cli.Command{
+		p.autopilotCommand(),
 		leaf("promote", "make a passive member a voter", "NAME",
 			"It becomes a learner first, and a voter when it has caught up. Only a live member with a\n"+
 				"directory that was started with --role active or --eligible can get a seat.\n\n"+examples("starling promote p1"),

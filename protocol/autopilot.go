@@ -13,11 +13,11 @@ type Autopilot struct {
 	Off bool
 	// Stable is how long a member must have been alive, and the same, before
 	// the policy gives it a seat or believes that it wants none any more; 0:
-	// the policy's default. Whole nanoseconds, at most AutopilotTimeMax.
+	// AutopilotStableDefault. Whole nanoseconds, at most AutopilotTimeMax.
 	Stable time.Duration
 	// FailedAfter is how long a voter must have failed before its seat goes to
-	// another member; 0: the policy's default. At least AutopilotFailedMin, at
-	// most AutopilotTimeMax.
+	// another member; 0: AutopilotFailedDefault. At least AutopilotFailedMin,
+	// at most AutopilotTimeMax.
 	FailedAfter time.Duration
 	// Floor is how many voters the policy leaves and aims at at least, whatever
 	// the target says; 0: the target alone counts. Whoever changes seats by
@@ -25,8 +25,14 @@ type Autopilot struct {
 	Floor int
 }
 
-// validate reports the first value that is out of its limits.
-func (a Autopilot) validate() error {
+// The times that a policy goes by when nothing else was said.
+const (
+	AutopilotStableDefault = time.Second
+	AutopilotFailedDefault = 30 * time.Second
+)
+
+// Validate reports the first value that is out of its limits.
+func (a Autopilot) Validate() error {
 	switch {
 	case a.Stable < 0 || a.Stable > AutopilotTimeMax:
 		return fmt.Errorf("a member is stable after a time between 0 and %v, not %v", AutopilotTimeMax, a.Stable)

@@ -201,7 +201,7 @@ func (c Configuration) Validate() error {
 	if c.Lease < 0 || c.Lease > LeaseMax {
 		return fmt.Errorf("the lease of a configuration is between 0 and %v, this one's is %v", LeaseMax, c.Lease)
 	}
-	if err := c.Autopilot.validate(); err != nil {
+	if err := c.Autopilot.Validate(); err != nil {
 		return err
 	}
 	voters := 0

@@ -43,9 +43,9 @@ type Config struct {
 
 // The defaults of Config.
 const (
-	StableDefault                = time.Second
+	StableDefault                = protocol.AutopilotStableDefault
 	LagMaxDefault protocol.Index = 1024
-	FailedDefault                = 30 * time.Second
+	FailedDefault                = protocol.AutopilotFailedDefault
 )
 
 // Peer is a live member, the leader itself included, and what is known of its

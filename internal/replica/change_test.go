@@ -15,6 +15,7 @@ type crew struct {
 	silent  map[protocol.MemberID]bool
 	answers map[uint64]protocol.Result
 	heirs   []protocol.MemberID // who got TimeoutNow
+	events  []protocol.Event
 }
 
 func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
@@ -54,6 +55,7 @@ func (c *crew) settle() {
 	c.t.Helper()
 	for range 200 {
 		e := c.r.Effects()
+		c.events = append(c.events, e.Events...)
 		for _, a := range e.Answers {
 			c.answers[a.Request] = a.Result
 		}

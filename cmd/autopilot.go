@@ -1,0 +1,155 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
+)
+
+// autopilotCommand shows and changes how the cluster decides by itself who is
+// active.
+func (p *Program) autopilotCommand() *cli.Command {
+	return &cli.Command{
+		Name: "autopilot", Usage: "how the cluster decides by itself who is active: get, set",
+		Description: examples("starling autopilot get", "starling autopilot set --actives 5 --failed-after 1m"),
+		Subcommands: []*cli.Command{
+			{
+				Name: "get", Usage: "what the autopilot goes by, and what it said last",
+				Description: "The last word is what the leader's autopilot does, or why it does nothing.\n\n" +
+					examples("starling autopilot get", "starling autopilot get -o json"),
+				Flags: clientFlags(),
+				Action: p.withClient(func(c *cli.Context, s *session) error {
+					if _, err := arguments(c, 0, 0); err != nil {
+						return err
+					}
+					return p.showAutopilot(s)
+				}),
+			},
+			{
+				Name: "set", Usage: "change what the autopilot goes by",
+				Description: "What is not named stays as it is. The result is what the autopilot goes by then.\n" +
+					"--failed-after should be longer than a member takes to start: one that reads its checkpoint\n" +
+					"does not answer yet.\n\n" +
+					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3"),
+				Flags: clientFlags(
+					intFlag("actives", 0, "`N` voters to aim at"),
+					intFlag("floor", 0, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none"),
+					durationFlag("stable", 0, "`DURATION` for which a member must have been alive before it gets a seat; 0 for the default, "+starling.AutopilotStableDefault.String()),
+					durationFlag("failed-after", 0, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for the default, "+starling.AutopilotFailedDefault.String()),
+					boolFlag("off", "switch the autopilot off: seats change by hand only"),
+					boolFlag("on", "switch it on"),
+				),
+				Action: p.withClient(p.setAutopilot),
+			},
+		},
+	}
+}
+
+func (p *Program) setAutopilot(c *cli.Context, s *session) error {
+	if _, err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	named := false
+	for _, flag := range []string{"actives", "floor", "stable", "failed-after", "off", "on"} {
+		named = named || c.IsSet(flag)
+	}
+	switch {
+	case !named:
+		return &usageError{"starling autopilot set: change what? See starling autopilot set --help"}
+	case c.Bool("on") && c.Bool("off"):
+		return &usageError{"starling autopilot set: --on or --off, not both"}
+	case c.IsSet("actives") && c.Int("actives") < 1:
+		return &usageError{fmt.Sprintf("starling autopilot set: --actives %d: above 0", c.Int("actives"))}
+	}
+	for {
+		now, err := s.Autopilot(s.ctx)
+		if err != nil {
+			return err
+		}
+		// Seats may change at any time, by the autopilot itself too; what it
+		// goes by is changed on top of that.
+		err = s.SetAutopilot(s.ctx, changed(c, now.Autopilot))
+		if err == nil {
+			return p.showAutopilot(s)
+		}
+		if !errors.Is(err, starling.ErrStaleVersion) || s.ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// changed is what an autopilot goes by when the flags are taken into account.
+func changed(c *cli.Context, a starling.Autopilot) starling.Autopilot {
+	if c.IsSet("actives") {
+		a.Actives = c.Int("actives")
+	}
+	if c.IsSet("floor") {
+		a.Floor = c.Int("floor")
+	}
+	if c.IsSet("stable") {
+		a.Stable = c.Duration("stable")
+	}
+	if c.IsSet("failed-after") {
+		a.FailedAfter = c.Duration("failed-after")
+	}
+	if c.Bool("on") || c.Bool("off") {
+		a.Off = c.Bool("off")
+	}
+	return a
+}
+
+// autopilotJSON is stable for scripts. Times are in whole milliseconds.
+type autopilotJSON struct {
+	On            bool     `json:"on"`
+	Actives       int      `json:"actives"`
+	Floor         int      `json:"floor"`
+	StableMS      int64    `json:"stable_ms"`
+	FailedAfterMS int64    `json:"failed_after_ms"`
+	Voters        []string `json:"voters"`
+	Leader        string   `json:"leader"`
+	Word          string   `json:"word"`
+	Version       uint64   `json:"version"`
+}
+
+func (p *Program) showAutopilot(s *session) error {
+	a, err := s.Autopilot(s.ctx)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return p.printJSON(autopilotJSON{
+			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(),
+			Voters: a.Voters, Leader: a.Leader, Word: a.Word, Version: a.Version,
+		})
+	}
+	state, floor := "on", "-"
+	if a.Off {
+		state = "off"
+	}
+	if a.Floor > 0 {
+		floor = fmt.Sprint(a.Floor)
+	}
+	return printTable(p.Stdout, nil, [][]string{
+		{"autopilot", state},
+		{"actives wanted", fmt.Sprint(a.Actives)},
+		{"floor", floor},
+		{"stable after", timeText(a.Stable, starling.AutopilotStableDefault)},
+		{"failed after", timeText(a.FailedAfter, starling.AutopilotFailedDefault)},
+		{"voters", orNone(strings.Join(a.Voters, " "))},
+		{"leader", orNone(a.Leader)},
+		{"last word", a.Word},
+		{"version", fmt.Sprint(a.Version)},
+	})
+}
+
+func timeText(d, preset time.Duration) string {
+	if d == preset {
+		return d.String() + " (default)"
+	}
+	return d.String()
+}

@@ -1,0 +1,85 @@
+package replica
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+var threeVoters = map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})}
+
+// asked lets the policy be asked, and returns its last word.
+func (c *crew) asked() string {
+	c.t.Helper()
+	c.r.cfg.Policy = true
+	c.pass(200 * time.Millisecond)
+	report, err := c.r.Autopilot()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return report.Word
+}
+
+// What the policy goes by is changed as seats are: for a version, once, with
+// limits. And it goes by that at once.
+func TestPolicyIsToldWhatToGoBy(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	if got := c.asked(); got != "3 voters of 3 wanted" {
+		t.Errorf("got %q", got)
+	}
+	expect(t, "another version", c.change(1, Change{Version: 99, Autopilot: &protocol.Autopilot{}}), protocol.ErrStaleVersion.Code)
+	expect(t, "out of its limits", c.change(2, Change{Autopilot: &protocol.Autopilot{FailedAfter: time.Millisecond}}), protocol.ErrInvalid.Code)
+	set := protocol.Autopilot{Off: true, Stable: time.Minute, FailedAfter: time.Hour, Floor: 2}
+	expect(t, "set", c.change(3, Change{Target: 4, Autopilot: &set}), protocol.OK)
+	report, err := c.r.Autopilot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "settings", report.Configuration.Configuration.Autopilot, set)
+	expect(t, "target", report.Configuration.Configuration.Target, 4)
+	expect(t, "version", report.Configuration.Index, c.answers[3].Index)
+	if got := c.asked(); !strings.Contains(got, "switched off") {
+		t.Errorf("got %q", got)
+	}
+	expect(t, "something else is changed", c.change(4, Change{Target: 3}), protocol.OK)
+	latest, _ := c.r.Configurations().Latest()
+	expect(t, "settings stay", latest.Configuration.Autopilot, set)
+	follower := open(t, 2, found(1, 2, 2, threeVoters))
+	if _, err := follower.Autopilot(); err != protocol.ErrNotLeader {
+		t.Errorf("at a follower: got %v, want %v", err, protocol.ErrNotLeader)
+	}
+}
+
+// A leader that wishes to be active no more hands over when somebody can have
+// its seat, not before, and not again and again.
+func TestUnwillingLeaderHandsOverOnce(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	c.r.cfg.Policy, c.r.cfg.Unwilling = true, true
+	peers := []protocol.Peer{{ID: id(2), Role: protocol.RoleActive, Eligible: true}, {ID: id(3), Role: protocol.RoleActive, Eligible: true}}
+	c.r.SetPeers(c.now, peers)
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	if got := c.asked(); !strings.Contains(got, "does not wish to be active any more: no passive") || len(c.heirs) > 0 {
+		t.Fatalf("got %q, heirs %v; want to stay while nobody can have the seat", got, c.heirs)
+	}
+	c.r.SetPeers(c.now, append(peers, protocol.Peer{ID: id(8), Name: "eight", Address: "h:8", Role: protocol.RolePassive, Eligible: true}))
+	for range 40 { // the heir does not make anything of it
+		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		c.pass(100 * time.Millisecond)
+	}
+	if len(c.heirs) == 0 || !c.r.leads() {
+		t.Fatalf("heirs %v, leads %t; want an heir that does not take over", c.heirs, c.r.leads())
+	}
+	tries := 0
+	for _, e := range c.events {
+		if e.Kind == protocol.EventPolicy && strings.Contains(e.Text, "is to lead in the place of") {
+			tries++
+		}
+	}
+	expect(t, "tries in four seconds", tries, 1)
+	latest, _ := c.r.Configurations().Latest()
+	expect(t, "keeps its seat while it leads", latest.Configuration.IsVoter(id(1)), true)
+}
