@@ -254,6 +254,9 @@ func (r *Replica) leader() protocol.MemberID {
 	if r.role == protocol.RoleActive {
 		return r.active.Leader()
 	}
+	if r.hint.leader == r.cfg.ID { // from when it had a seat: a passive never leads
+		return protocol.MemberID{}
+	}
 	return r.hint.leader
 }
 
