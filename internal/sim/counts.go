@@ -153,6 +153,8 @@ func (k tally) minimum() uint64 {
 		return 2000
 	case countPausedLeaders, countReadsAfterPause:
 		return 500
+	case countDamagedAll, countMendedCheckpoint, countNotesLater: // several rare things have to come together
+		return 20
 	}
 	return 100
 }
@@ -160,7 +162,7 @@ func (k tally) minimum() uint64 {
 // Missing names the kinds of which a number of seeds had too few, in
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
 // elections, 500 leaders that stood still and as many reads at them, and 100 of
-// every other kind.
+// every other kind; 20 of those that take several rare things together.
 func (c *Counts) Missing(seeds int) []string {
 	var list []string
 	for k := range tallies {

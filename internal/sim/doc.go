@@ -10,7 +10,7 @@
 // # What it does to a cluster
 //
 // A seed draws a profile (calm, lossy, partitions, crashes, power, churn, seats,
-// rot, chaos) and from it a stream of faults: links cut one way or both, clogged,
+// rot, mend, chaos) and from it a stream of faults: links cut one way or both, clogged,
 // slowed; datagrams lost, doubled and overtaken; streams broken; processes that
 // die at any boundary between two effects; machines that lose power, one or
 // all, and with it the pages that were not synced, in any order and torn; syncs
@@ -19,20 +19,23 @@
 // suspects wrongly.
 //
 // Disks are wiped, and their members come back under new ids; bits flip and
-// pages land where they should not in the logs of stopped members; disks fill
-// up; directories are put back from old copies, which the others must refuse.
+// pages land where they should not in the logs of stopped members, which they
+// mend with the help of the others before they have a role again; disks fill up;
+// directories are put back from old copies, which the others must refuse.
 // An operator promotes, demotes and removes members, leaders too, several at
 // once, hands the leadership over and sends members away, while the policy goes
 // on beside it. Some clusters have leases, some clocks run at half speed to
 // double speed.
 //
 // Promises hold for the loss of a minority, so no more than that is lost: see
-// simulation.tolerates. Two faults are kept within what a member can know. A log
-// rots once it says on disk that all of it is durable, because a record that
-// nothing vouches for yet looks like the torn end. A directory is put back while
-// all that may vote remember it, and there are no other faults until its member
-// has been told, because one that nobody remembers may help to elect a leader
-// that lacks acknowledged writes.
+// simulation.tolerates. A damaged log counts as lost until it is mended, but all
+// voters' logs may be damaged at once if each entry can still be read somewhere.
+// Two faults are kept within what a member can know. A log rots once it says on
+// disk that all of it is durable, because a record that nothing vouches for yet
+// looks like the torn end. A directory is put back while all that may vote
+// remember it, and there are no other faults until its member has been told,
+// because one that nobody remembers may help to elect a leader that lacks
+// acknowledged writes.
 //
 // # What it demands
 //

@@ -72,6 +72,27 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 	}
 }
 
+// Seed 20135 had a member that was down for 19.7 s of the 20 s in which somebody
+// had to tell it.
+func TestARestoredDirectoryOfAMemberThatIsDownMayWait(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m := s.members[1]
+	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce()}
+	s.run(t, 10*time.Second)
+	for _, other := range s.members { // two followers may never have spoken
+		if other != m {
+			wantRule(t, other.sightings.Check(m.hello()), "")
+		}
+	}
+	s.restore(m, old)
+	m.stayAway(restoredMax + 5*time.Second)
+	s.run(t, restoredMax+10*time.Second)
+	if got := s.counts[countRestoredFound]; got != 1 {
+		t.Errorf("got %d restored directories found, want 1", got)
+	}
+}
+
 func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]

@@ -201,8 +201,8 @@ func (m *member) mendSend(list []protocol.Envelope) {
 func (m *member) carryOut(plan *storage.MendPlan) {
 	m.wal.Close()
 	m.patched = true
-	if chance(m.s.random.faults, 0.2) && !m.s.calm && m.s.truce == 0 {
-		m.disk.stopIn(m.s.random.faults.IntN(60))
+	if chance(m.s.random.faults, 0.5) && !m.s.calm && m.s.truce == 0 {
+		m.disk.stopIn(m.s.random.faults.IntN(30))
 	}
 	err := wal.Mend(m.disk.fs, directory, m.disk.options, *plan)
 	stopped := m.disk.stopped()

@@ -7,7 +7,7 @@ import (
 )
 
 // Profiles are the kinds of trouble that a seed can bring.
-var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "chaos"}
+var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "mend", "chaos"}
 
 // Profiles returns the names of all profiles.
 func Profiles() []string { return slices.Clone(profileNames) }
@@ -54,6 +54,9 @@ type plan struct {
 	// speed to double speed. Never both.
 	lease time.Duration
 	wild  bool
+
+	// away says that members whose log rots stay down for a while.
+	away bool
 
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
@@ -102,7 +105,9 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.moves = 10 * time.Second
 		p.slow = 0.02
 		p.every /= 2
-		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 9, faultFull: 4, faultRestore: 5, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
+	case "mend":
+		p.rotten(r)
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
 			p.late[i] = between(r, 0, 20*time.Second)
@@ -137,9 +142,18 @@ func (p *plan) knobs(r *rand.Rand) {
 	switch draw := r.Float64(); {
 	case draw < 0.3:
 		p.lease = p.election
-	case draw < 0.45:
+	case draw < 0.5:
 		p.wild = true
 	}
+}
+
+// rotten damages logs all the time. They lose their heads fast, so that mending
+// takes checkpoints too.
+func (p *plan) rotten(r *rand.Rand) {
+	p.moves, p.every = 15*time.Second, between(r, 700*time.Millisecond, 1500*time.Millisecond)
+	p.segment, p.checkpoint, p.retain, p.away = segmentBytes, 2<<10, 1+r.IntN(4), true
+	p.think /= 2
+	p.weights = [faults]int{faultCrash: 3, faultBoundary: 1, faultPowerCut: 1, faultRot: 12, faultRotSeveral: 8, faultFull: 2, faultRestore: 3}
 }
 
 // bad makes the weather bad.

@@ -33,7 +33,7 @@ const pageBytes = 4096
 // nothing can tell the difference.
 func (s *simulation) strikeRot(m *member) {
 	kind := rotBit
-	if chance(s.random.faults, 0.4) {
+	if chance(s.random.faults, 0.5) {
 		kind = rotWrite
 	}
 	if m.up() && m.restored == nil {
@@ -50,6 +50,9 @@ func (m *member) rots() bool {
 	}
 	m.s.crash(m, false, "and its disk rots")
 	m.hurt, m.damaged, m.found = true, true, false
+	if m.s.plan.away && chance(m.s.random.faults, 0.6) {
+		m.stayAway(between(m.s.random.faults, 3*time.Second, 14*time.Second))
+	}
 	if kind == rotBit {
 		m.s.counts.add(countBitsFlipped, 1)
 		m.s.fail(m.disk.flip())
@@ -58,6 +61,15 @@ func (m *member) rots() bool {
 		m.s.fail(m.disk.misdirect())
 	}
 	return true
+}
+
+// stayAway keeps a member down, so that the others' logs go on without it.
+func (m *member) stayAway(d time.Duration) {
+	m.losing = true
+	m.s.schedule.after(d, func() {
+		m.losing = false
+		m.s.restart(m)
+	})
 }
 
 // files returns the files of the directory that have content.

@@ -71,7 +71,7 @@ func (s *simulation) rotSeveral(list []*member) bool {
 	for _, m := range list {
 		s.crash(m, false, "and its disk rots, with others")
 		r := rotten{m: m, before: m.disk.fs.Snapshot(directory)}
-		if chance(s.random.faults, 0.8) {
+		if chance(s.random.faults, 0.93) {
 			s.fail(m.disk.flip())
 			r.after = m.disk.fs.Snapshot(directory)
 			sound = r.look() && sound

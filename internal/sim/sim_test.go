@@ -43,6 +43,19 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// Seeds that once broke a promise. What they draw changes with the simulator; each
+// cause has a test of its own where it was.
+func TestSeedsThatOnceFailed(t *testing.T) {
+	for _, c := range []struct {
+		seed uint64
+		kind string
+	}{{20135, ""}, {40063, ""}, {61026, ""}, {62012, "rot"}} {
+		if r := Run(c.seed, Options{Profile: c.kind}); r.Violation != nil {
+			t.Errorf("seed %d: %v\n%s", c.seed, r.Violation, r.Stack)
+		}
+	}
+}
+
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	o := Options{Duration: 10 * time.Second}
 	var film bytes.Buffer

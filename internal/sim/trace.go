@@ -181,6 +181,10 @@ func (f *film) beside(now Time, member int, c color, text string) {
 
 // between draws an arrow from one column to another, with the text on it.
 func (f *film) between(now Time, from, to int, text string) {
+	if from == to {
+		f.beside(now, to, colorQuiet, text)
+		return
+	}
 	line := f.cells()
 	left, right := min(from, to)*columnWide+1, max(from, to)*columnWide-1
 	shaft := []rune(strings.Repeat("─", right-left+1))
