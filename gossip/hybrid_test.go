@@ -10,7 +10,6 @@ import (
 // spreadOf is what a measurement of the flock gives.
 type spreadOf struct {
 	copies   float64 // pushed copies received per member and frame
-	pulled   float64 // pulled frames per member and frame
 	leader   float64 // copies that the leader pushed per frame
 	actives  float64 // that all actives pushed
 	coverage float64 // share of members that push alone reached
@@ -27,7 +26,7 @@ func pushOnly(t testing.TB, opt options, warm, frames int) spreadOf {
 	n := newNetwork(t, opt)
 	var out spreadOf
 	missed := 0
-	var times, last []time.Duration
+	var times []time.Duration
 	for i := range warm + frames {
 		if i == warm {
 			n.frames = 0
@@ -45,9 +44,6 @@ func pushOnly(t testing.TB, opt options, warm, frames int) spreadOf {
 				if !reached[k] && len(d.log) == len(n.history) {
 					reached[k] = true
 					times = append(times, n.now-begin)
-					if len(times)%opt.passives == 0 {
-						last = append(last, n.now-begin)
-					}
 				}
 			}
 		}

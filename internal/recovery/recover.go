@@ -199,7 +199,8 @@ func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Description) e
 }
 
 // configuration names the new member alone. Its old address, if it had a seat,
-// and the target of the old cluster stay.
+// and the settings of the old cluster stay. A floor above one voter is met when
+// others have joined.
 func (r *recovery) configuration() protocol.Configuration {
 	line := protocol.ActiveMember{ID: r.result.Member, Name: r.result.Name, Seat: protocol.SeatVoter}
 	for _, old := range r.conf.Members {
@@ -211,7 +212,7 @@ func (r *recovery) configuration() protocol.Configuration {
 	if target == 0 {
 		target = max(r.conf.Target, 1)
 	}
-	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease}
+	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease, Autopilot: r.conf.Autopilot}
 }
 
 // firstSum is the log sum that a new log begins from.

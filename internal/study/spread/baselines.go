@@ -226,13 +226,3 @@ func (b *broadcaster) fill() (list packet, bytes int) {
 
 func (b *broadcaster) deadline() protocol.Instant { return b.next }
 func (b *broadcaster) held() int                  { return b.count }
-
-// idle reports whether the member has nothing to send.
-func (b *broadcaster) idle() bool {
-	for _, bucket := range b.queue {
-		if len(bucket) > 0 {
-			return false
-		}
-	}
-	return true
-}
