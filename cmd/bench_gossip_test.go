@@ -86,7 +86,7 @@ func TestBenchGossipRefusesNonsense(t *testing.T) {
 		{"--real --for 11m", "--real for at most"},
 		{"--real --mode broadcast", "--real goes with"},
 		{"-o xml", "--output takes"},
-		{"more", "more"},
+		{"more", "takes no arguments"},
 	} {
 		_, stderr, code := run(context.Background(), "", append([]string{"bench", "gossip"}, strings.Fields(c.args)...)...)
 		if code != 2 || !strings.Contains(stderr, c.want) {

@@ -12,7 +12,7 @@ const (
 	plotWidth  = 760
 	plotHeight = 400
 	plotLeft   = 74
-	plotRight  = 180 // room for the names of the lines
+	plotRight  = 200 // room for the names of the lines
 	plotTop    = 66
 	plotBottom = 58
 )
@@ -178,7 +178,7 @@ func PlotSpread(all []Figures) string {
 		}
 		points = append(points, [2]float64{most, f.Coverage})
 		p.path(m, points)
-		p.legend(m, plotTop+14+64*float64(i), fixed(f.Copies)+" copies per member", copiesText(f.LeaderCopies)+" from the leader")
+		p.legend(m, plotTop+14+64*float64(i), fixed(f.Copies)+" copies each", copiesText(f.LeaderCopies)+" from the leader")
 	}
 	p.WriteString("</svg>\n")
 	return p.String()
