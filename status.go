@@ -49,8 +49,8 @@ type Status struct {
 	// Installing says how far a checkpoint is that comes from other members;
 	// absent if none does.
 	Installing *Installing `json:"installing,omitempty"`
-	UptimeMS int64  `json:"uptime_ms"`
-	Version  string `json:"version"`
+	UptimeMS   int64       `json:"uptime_ms"`
+	Version    string      `json:"version"`
 }
 
 // Installing is a checkpoint that comes from other members, because the log of

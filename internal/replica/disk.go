@@ -15,8 +15,8 @@ type disk struct {
 	// committed is the highest commit index that this run has handed to the disk,
 	// in order: what the log itself knows to be committed is at least that.
 	committed protocol.Index
-	cut     bool           // the log on disk is to lose everything above written
-	failed  error
+	cut       bool // the log on disk is to lose everything above written
+	failed    error
 }
 
 // queued is a write and whom to tell.
