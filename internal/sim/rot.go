@@ -11,6 +11,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // What happens to disks beside crashes: they rot, fill up, and are put back from
@@ -160,7 +161,12 @@ func (d *disk) misdirect() error {
 	// The last page of a log in use stays: it says that what is before it was
 	// durable. Without it the log looks shorter, and only other members know
 	// better: that is a directory that has gone back, which has a fault of its own.
-	used, err := usedPages(target, sizes[to])
+	// Nonzero bytes say nothing about where it is: a segment in use has those of
+	// an earlier use behind its records.
+	used, err := d.lastPage(names[to])
+	if err == nil && used == 0 {
+		used, err = usedPages(target, sizes[to])
+	}
 	if err != nil {
 		return err
 	}
@@ -172,6 +178,17 @@ func (d *disk) misdirect() error {
 		return err
 	}
 	return errors.Join(target.Sync(), source.Close(), target.Close())
+}
+
+// lastPage returns the number, from 1, of the page in which a segment's last
+// good record begins; 0 if it has none.
+func (d *disk) lastPage(name string) (page int64, err error) {
+	_, err = wal.Inspect(d.fs, directory, func(r wal.Record) {
+		if r.Status == wal.StatusGood && filepath.Base(r.Segment) == filepath.Base(name) {
+			page = r.Offset/pageBytes + 1
+		}
+	})
+	return page, err
 }
 
 // usedPages returns how many pages of a file come before the zeros at its end.
