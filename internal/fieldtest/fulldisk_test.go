@@ -209,7 +209,8 @@ func TestDiskFullToTheLastByteLosesNothing(t *testing.T) {
 			for _, m := range full {
 				m.disk.fill(0)
 			}
-			if went := c.onward(l); went < beyond && test.writes {
+			beyond := int64(beyond * large / test.size)
+			if went := c.onward(l, beyond); went < beyond && test.writes {
 				t.Errorf("%d writes were acknowledged on, want %d", went, beyond)
 			} else if went >= beyond && len(full) == len(c.members) {
 				t.Errorf("%d writes were acknowledged on full disks", went)
@@ -232,12 +233,13 @@ func TestDiskFullToTheLastByteLosesNothing(t *testing.T) {
 	}
 }
 
-// beyond is a number of writes for which all of a member's disk is too small.
+// beyond is a number of large writes for which all of a member's disk is too
+// small, what its log has set aside included.
 const beyond = 200
 
 // onward waits until writes are refused, or wait, or so many more have been
 // acknowledged that the full disk cannot have taken them, and returns how many.
-func (c *cramped) onward(l *load) int64 {
+func (c *cramped) onward(l *load, beyond int64) int64 {
 	c.t.Helper()
 	begin := l.count.Load()
 	last, since := begin, time.Now()

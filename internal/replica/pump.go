@@ -28,6 +28,7 @@ func (r *Replica) pump(now protocol.Instant) {
 			break
 		}
 	}
+	r.tellTypes(now)
 	r.startReset()
 	r.startWrite()
 	r.handOut()

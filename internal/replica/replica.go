@@ -194,7 +194,7 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
 	switch m := m.(type) {
 	case *protocol.Types:
-		r.heardTypes(from, m)
+		r.heardTypes(now, from, m)
 	case *protocol.DigestQuestion:
 		r.digestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
@@ -228,7 +228,6 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		}
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
-			r.tellTypes(now, r.active.Leader(), r.active.Term())
 		} else {
 			r.passive.Step(now, from, m)
 		}

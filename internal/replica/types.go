@@ -14,12 +14,13 @@ import (
 // nothing, because it is away, stands in the way of new types only: what has
 // been applied before is in the log already, and one entry more does no harm.
 type types struct {
-	// A follower tells its leader, now and then, since messages are lost.
-	told   leaderHint
-	tellAt protocol.Instant
+	// toldConf is the configuration whose actives were told last, tellAt when
+	// they are told again: messages are lost.
+	toldConf protocol.Index
+	tellAt   protocol.Instant
 
-	// A leader remembers who said what, by id, in its term.
-	term  protocol.Term
+	// heard is who said what, by id: also from before this member led, because
+	// it may lead when they are away.
 	heard []announcement
 }
 
@@ -39,43 +40,46 @@ func compareTypes(a, b protocol.TypeVersion) int {
 	return int(int64(a.Version) - int64(b.Version))
 }
 
-// tellTypes tells a leader what this member can apply.
-func (r *Replica) tellTypes(now protocol.Instant, leader protocol.MemberID, term protocol.Term) {
+// tellTypes tells the other actives what this one can apply, when they are
+// others, and now and then: whoever leads next must know.
+func (r *Replica) tellTypes(now protocol.Instant) {
 	t := &r.types
-	to := leaderHint{term: term, leader: leader}
-	if len(r.cfg.Types) == 0 || leader.IsZero() || leader == r.cfg.ID || t.told == to && now < t.tellAt {
+	if r.role != protocol.RoleActive || len(r.cfg.Types) == 0 {
 		return
 	}
-	t.told, t.tellAt = to, now.Add(r.patience())
-	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &protocol.Types{List: r.cfg.Types}}})
+	latest, known := r.active.Configurations().Latest()
+	if !known || latest.Index == t.toldConf && now < t.tellAt {
+		return
+	}
+	t.toldConf, t.tellAt = latest.Index, now.Add(r.patience())
+	for _, m := range latest.Configuration.Members {
+		if m.ID != r.cfg.ID {
+			r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: m.ID, Message: &protocol.Types{List: r.cfg.Types}}})
+		}
+	}
 }
 
 // heardTypes takes what another member can apply.
-func (r *Replica) heardTypes(from protocol.MemberID, m *protocol.Types) {
-	if !r.leads() {
-		return
-	}
+func (r *Replica) heardTypes(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
 	t := &r.types
-	t.follow(r.active.Term())
 	list := slices.Clone(m.List)
 	slices.SortFunc(list, compareTypes)
 	i, known := slices.BinarySearchFunc(t.heard, from, func(a announcement, id protocol.MemberID) int { return a.member.Compare(id) })
 	if !known {
+		if len(t.heard) == typesHeardMax {
+			t.heard, i = nil, 0 // they say it again
+		}
 		t.heard = slices.Insert(t.heard, i, announcement{member: from})
+		t.tellAt = now // it does not know this one either, most likely
 	}
 	t.heard[i].list = list
 }
 
-// follow forgets what was said in an earlier term.
-func (t *types) follow(term protocol.Term) {
-	if t.term != term {
-		t.term, t.heard = term, nil
-	}
-}
+// typesHeardMax bounds whose types are remembered. More actives there are not.
+const typesHeardMax = 4 * protocol.ActivesMax
 
 // lacks returns a voter that has not said that it can apply a type, if any.
 func (r *Replica) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
-	r.types.follow(r.active.Term())
 	latest, _ := r.active.Configurations().Latest()
 	for _, m := range latest.Configuration.Members {
 		if m.ID == r.cfg.ID || m.Seat != protocol.SeatVoter && !m.Outgoing {

@@ -56,35 +56,71 @@ func TestTypeThatAVoterLacksIsNotProposed(t *testing.T) {
 	}
 }
 
-// A follower tells each leader once, and again now and then.
-func TestFollowerTellsItsLeaderWhatItCanApply(t *testing.T) {
-	r := openOn(t, 9, Config{Types: []protocol.TypeVersion{{Name: "map", Version: 1}}},
-		found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 9})}), Restored{})
-	told := func(now protocol.Instant, from byte, term protocol.Term) int {
-		r.Receive(now, id(from), &protocol.Heartbeat{Term: term, Round: 1})
-		n := 0
+// An active tells all others at once when it starts or the others are others,
+// and again now and then: whoever leads next must know, also of those that are
+// away by then.
+func TestActivesTellOneAnotherWhatTheyCanApply(t *testing.T) {
+	rec := found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 9})})
+	r := openOn(t, 9, Config{Types: []protocol.TypeVersion{{Name: "map", Version: 1}}}, rec, Restored{})
+	told := func(now protocol.Instant, m protocol.Message) (to []byte) {
+		if m != nil {
+			r.Receive(now, id(1), m)
+		}
 		for range 5 {
 			e := r.Effects()
 			for _, s := range e.Send {
-				if _, ok := s.Message.(*protocol.Types); ok && s.To == id(from) {
-					n++
+				if _, ok := s.Message.(*protocol.Types); ok {
+					to = append(to, s.To[15])
 				}
 			}
 			if e.Persist != nil {
 				r.Persisted(now, e.Persist.ID, nil)
 			}
 		}
-		return n
+		return to
 	}
+	joint := []protocol.Entry{{Index: 11, Term: 2, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf(3, []byte{1, 2, 9}, 5))}}
+	protocol.EncodeEntries(joint)
 	second := protocol.Instant(time.Second)
 	for _, x := range []struct {
+		what string
 		now  protocol.Instant
-		from byte
-		term protocol.Term
-		want int
-	}{{1, 1, 2, 1}, {2, 1, 2, 0}, {3, 2, 3, 1}, {3*second - 1, 2, 3, 1}, {3 * second, 2, 3, 0}} {
-		if got := told(x.now, x.from, x.term); got != x.want {
-			t.Errorf("at %d, leader %d of term %d: told %d times, want %d", x.now, x.from, x.term, got, x.want)
+		m    protocol.Message
+		want string
+	}{
+		{"at the start", 1, nil, "\x01\x02"},
+		{"at once again", 2, &protocol.Heartbeat{Term: 2, Round: 1}, ""},
+		{"when another one is named", 3, &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Last: 11, Entries: joint}, "\x01\x02\x05"},
+		{"to a member that is new here", 4, &protocol.Types{List: []protocol.TypeVersion{{Name: "map", Version: 1}}}, "\x01\x02\x05"},
+		{"to one that is known", 5, &protocol.Types{List: []protocol.TypeVersion{{Name: "map", Version: 1}}}, ""},
+		{"after a while", 10 * second, &protocol.Heartbeat{Term: 2, Round: 2}, "\x01\x02\x05"},
+	} {
+		if got := string(told(x.now, x.m)); got != x.want {
+			t.Errorf("%s: told %q, want %q", x.what, got, x.want)
 		}
+	}
+}
+
+// A leader knows what a voter said before it led, and before that voter went
+// away: a type may be used for the first time while a voter is down.
+func TestTypesOfAVoterThatIsAwayAreRemembered(t *testing.T) {
+	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})}, 3)
+	c.r.cfg.Types = []protocol.TypeVersion{{Name: "map", Version: 1}}
+	for _, from := range []byte{2, 3} {
+		c.r.Receive(c.now, id(from), &protocol.Types{List: c.r.cfg.Types})
+	}
+	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: c.r.active.Term() + 1})
+	if c.r.leads() {
+		t.Fatal("leads on")
+	}
+	for range 100 {
+		if c.pass(50 * time.Millisecond); c.r.leads() && c.r.active.Status().Settled {
+			break
+		}
+	}
+	c.r.SubmitMany(c.now, []Submission{{Request: 100, Command: ofType("map", 1), Checked: true}})
+	c.settle()
+	if result, answered := c.answers[100]; !answered || result.Code != protocol.OK {
+		t.Errorf("answered %t with %q, want OK", answered, result.Code)
 	}
 }
