@@ -35,6 +35,14 @@ func (j *journal) has(text string) bool {
 	return strings.Contains(j.text.String(), text)
 }
 
+// tail returns the last lines.
+func (j *journal) tail(n int) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(j.text.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
 // What the events of a quarantine, of its end and of a dispute have in them.
 const (
 	saysQuarantined = "it serves nobody and is fetched anew"
@@ -57,6 +65,11 @@ func newFlock(t *testing.T) *flock {
 	for _, name := range []string{"a1", "a2", "a3", "p1", "p2"} {
 		bad, j := new(atomic.Bool), new(journal)
 		f.bad[name], f.journals[name] = bad, j
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("%s said:\n%s", name, j.tail(40))
+			}
+		})
 		cell := resources.NewCell[string]("cell")
 		set := resources.NewCommand("set", func(tx *resources.Tx, value string) (struct{}, error) {
 			if bad.Load() {
@@ -254,11 +267,16 @@ func TestMemberInQuarantineServesNobodyAndGoesBackForNobody(t *testing.T) {
 	}
 }
 
-// equalApplied waits until two members have applied the same.
+// equalApplied waits until two members have applied the same, and all that was
+// answered before: whoever answered has applied it.
 func (f *flock) equalApplied(a, b string) {
 	f.t.Helper()
+	answered := protocol.Index(0)
+	for _, name := range []string{"a1", "a2", "a3"} {
+		answered = max(answered, f.members[name].Status().Applied)
+	}
 	f.eventually("the same is applied", func() error {
-		if x, y := f.members[a].Status(), f.members[b].Status(); x.Applied != y.Applied || x.Applied < y.Commit {
+		if x, y := f.members[a].Status(), f.members[b].Status(); x.Applied != y.Applied || x.Applied < answered {
 			return errors.New("not yet")
 		}
 		return nil
