@@ -273,7 +273,7 @@ func (f *flock) equalApplied(a, b string) {
 	f.t.Helper()
 	answered := protocol.Index(0)
 	for _, name := range []string{"a1", "a2", "a3"} {
-		answered = max(answered, f.members[name].Status().Applied)
+		answered = max(answered, f.members[name].machine.Applied())
 	}
 	f.eventually("the same is applied", func() error {
 		if x, y := f.members[a].Status(), f.members[b].Status(); x.Applied != y.Applied || x.Applied < answered {
