@@ -128,7 +128,9 @@ func (m *member) waitForRoom(p *replica.Persist) {
 		if m.write(p) {
 			m.s.counts.add(countRoomAgain, 1)
 			m.written(p)
-			m.serve()
+			if m.up() { // it may have died of that
+				m.serve()
+			}
 		}
 	})
 }
