@@ -109,7 +109,7 @@ func TestBenchGossipCut(t *testing.T) {
 // Members over real sockets get everything, and are equal in the end.
 func TestBenchGossipReal(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts members")
+		t.Skip("-short: starts members")
 	}
 	stdout, stderr, code := run(context.Background(), "", "bench", "gossip", "--real", "--members", "2", "--for", "500ms", "--rate", "50", "-o", "json")
 	var got struct {

@@ -50,13 +50,13 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	s := Survivor{Dir: dir}
 	report, err := wal.Inspect(vfs.OS(), dir, nil)
 	if err != nil {
-		return s, fmt.Errorf("%s: %w", dir, err)
+		return s, err
 	}
 	s.Cluster, s.Member, s.Name = report.Identity.Cluster, report.Identity.Member, report.Identity.Name
 	s.Term, s.Last, s.Commit = report.LastTerm, report.Last, report.State.Commit
 	kept, err := checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
 	if err != nil {
-		return s, fmt.Errorf("%s: %w", dir, err)
+		return s, err
 	}
 	if len(kept) > 0 {
 		s.Checkpoint = kept[0].Index

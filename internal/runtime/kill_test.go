@@ -97,7 +97,7 @@ func (c *cluster) rewrite(caller *client.Client, round, keys int) {
 // start.
 func TestKilledWhileInstalling(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes that are killed, again and again")
+		t.Skip("-short: processes that are killed, again and again")
 	}
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
@@ -145,7 +145,7 @@ func TestKilledWhileInstalling(t *testing.T) {
 // way, and nothing that was acknowledged.
 func TestKilledWhileTaking(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes that are killed, again and again")
+		t.Skip("-short: processes that are killed, again and again")
 	}
 	c := newCluster(t)
 	for _, name := range []string{"a1", "a2"} {

@@ -31,7 +31,7 @@ func TestFailureNamesWhatFailedOrHung(t *testing.T) {
 // nothing is left running.
 func TestLookEndsWhatHangsAndHearsWhatBreaks(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("the stand-ins for the simulator are shell scripts")
+		t.Skip("Windows: the stand-ins for the simulator are shell scripts")
 	}
 	for _, test := range []struct {
 		name, script string
