@@ -72,7 +72,15 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	delete(d.nodes, id)
+	address, claimed := d.claims[id]
+	if claimed {
+		delete(d.claims, id)
+		d.free = append(d.free, address)
+	}
 	d.mu.Unlock()
+	if claimed {
+		poke(d.returned)
+	}
 	poke(d.changed)
 }
 
@@ -82,10 +90,20 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	if err != nil {
 		return
 	}
-	d.cfg.Logger.Warn("a member's id is claimed at another address: a copied directory, or a restart that was not noticed yet",
-		"member", peer.ID.Short(), "name", peer.Name, "address", peer.Address, "other", other.Address())
+	address := other.Address()
+	d.mu.Lock()
+	_, live := d.nodes[peer.ID]
+	news := live && d.claims[peer.ID] != address
+	if news { // of the living only, so that there are no more claims than members
+		d.claims[peer.ID] = address
+	}
+	d.mu.Unlock()
+	if news {
+		d.cfg.Logger.Warn("a member's id is claimed at another address: a copied directory, or a restart that was not noticed yet",
+			"member", peer.ID.Short(), "name", peer.Name, "address", peer.Address, "other", address)
+	}
 	if d.cfg.OnConflict != nil {
-		d.cfg.OnConflict(peer, other.Address())
+		d.cfg.OnConflict(peer, address)
 	}
 }
 

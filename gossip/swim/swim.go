@@ -39,8 +39,8 @@ const (
 	// to be told to somebody; it spreads on either way.
 	announceTimeout = 500 * time.Millisecond
 	// reclaimTime is how long after a member's death its id may come back at
-	// another address.
-	reclaimTime = time.Second
+	// another address: at once. memberlist takes 0 for never.
+	reclaimTime = time.Nanosecond
 )
 
 // Timing is the pace of failure detection. Larger is cheaper and slower to
@@ -127,6 +127,7 @@ type Swim struct {
 
 	changed  chan struct{} // peers have changed
 	announce chan struct{} // meta has changed
+	returned chan struct{} // a claimed id is free
 	messages chan message
 	dropped  atomic.Uint64
 
@@ -137,8 +138,12 @@ type Swim struct {
 	mu    sync.Mutex
 	meta  []byte
 	nodes map[protocol.MemberID]known
-	left  bool
-	down  bool
+	// claims are other addresses at which live members' ids were announced:
+	// restarts that came before the death was noticed. Who died is asked there.
+	claims map[protocol.MemberID]string
+	free   []string // claimed addresses whose ids have died meanwhile
+	left   bool
+	down   bool
 }
 
 // known is what events said of a live member.
@@ -174,8 +179,9 @@ func Start(cfg Config) (*Swim, error) {
 		return nil, err
 	}
 	s := &Swim{
-		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known),
-		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), messages: make(chan message, messagesMax),
+		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string),
+		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
+		messages: make(chan message, messagesMax),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.transport = newTransport(s.ctx, cfg, advertise)
@@ -189,6 +195,7 @@ func Start(cfg Config) (*Swim, error) {
 	s.wg.Go(s.tellPeers)
 	s.wg.Go(s.tellMessages)
 	s.wg.Go(s.tellOthers)
+	s.wg.Go(s.letIn)
 	return s, nil
 }
 
@@ -368,8 +375,8 @@ func (s *Swim) Shutdown() error {
 	return nil
 }
 
-// tellPeers, tellMessages and tellOthers are the goroutines: memberlist calls
-// its delegates under its locks, where nothing may wait.
+// tellPeers, tellMessages, tellOthers and letIn are the goroutines: memberlist
+// calls its delegates under its locks, where nothing may wait.
 func (s *Swim) tellPeers() {
 	for {
 		select {
@@ -410,6 +417,26 @@ func (s *Swim) tellOthers() {
 			// that nobody was there to be told in time.
 			if err := s.list.UpdateNode(announceTimeout); err != nil {
 				s.cfg.Logger.Debug("announcing", "err", err)
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// letIn joins the addresses that claimed an id whose death was noticed only
+// afterwards. memberlist has refused them, and they would not ask again before
+// their next exchange of everything, in PushPullInterval.
+func (s *Swim) letIn() {
+	for {
+		select {
+		case <-s.returned:
+			s.mu.Lock()
+			free := s.free
+			s.free = nil
+			s.mu.Unlock()
+			if _, err := s.Join(s.ctx, free); err != nil {
+				s.cfg.Logger.Debug("asking a member that came back", "err", err)
 			}
 		case <-s.ctx.Done():
 			return
