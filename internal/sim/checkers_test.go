@@ -40,7 +40,7 @@ func commitAll(t *testing.T, l *ledger, times ...Time) {
 	t.Helper()
 	for k, at := range times {
 		i := protocol.Index(k + 1)
-		wantRule(t, l.commits(at, 0, i, 1, protocol.LogSum{uint64(i)}), "")
+		wantRule(t, l.commits(at, 0, 1, i, 1, protocol.LogSum{uint64(i)}), "")
 	}
 }
 
@@ -66,9 +66,9 @@ func TestLogsThatDoNotMatchAreFound(t *testing.T) {
 func TestTwoCommittedEntriesAtAnIndexAreFound(t *testing.T) {
 	l := testLedger()
 	commitAll(t, l, 1, 2)
-	wantRule(t, l.commits(3, 1, 2, 1, protocol.LogSum{9}), RuleStateMachine)
-	wantRule(t, l.commits(3, 1, 2, 2, protocol.LogSum{2}), RuleStateMachine)
-	wantRule(t, l.commits(3, 1, 4, 1, protocol.LogSum{4}), RuleOrder)
+	wantRule(t, l.commits(3, 1, 1, 2, 1, protocol.LogSum{9}), RuleStateMachine)
+	wantRule(t, l.commits(3, 1, 1, 2, 2, protocol.LogSum{2}), RuleStateMachine)
+	wantRule(t, l.commits(3, 1, 1, 4, 1, protocol.LogSum{4}), RuleOrder)
 }
 
 func TestALeaderWithoutACommittedEntryIsFound(t *testing.T) {
@@ -79,6 +79,19 @@ func TestALeaderWithoutACommittedEntryIsFound(t *testing.T) {
 	wantRule(t, l.complete(1, 2, whole), "")
 	wantRule(t, l.complete(1, 2, short), RuleLeaderCompleteness)
 	wantRule(t, l.complete(1, 1, short), "") // committed in its own term
+}
+
+// An entry of term 1 that the leader of term 3 commits need not be in the log of
+// the leader of term 2, which may win its election only then; in that of every
+// later leader it must be.
+func TestALateLeaderIsNotBlamedForWhatALaterTermCommitted(t *testing.T) {
+	l := testLedger()
+	wantRule(t, l.commits(1, 0, 3, 1, 1, protocol.LogSum{1}), "")
+	wantRule(t, l.commits(1, 0, 3, 2, 3, protocol.LogSum{2}), "")
+	short := func(protocol.Index) protocol.LogSum { return protocol.LogSum{} }
+	wantRule(t, l.complete(1, 2, short), "")
+	wantRule(t, l.complete(1, 3, short), "")
+	wantRule(t, l.complete(1, 4, short), RuleLeaderCompleteness)
 }
 
 func TestACommitWithoutADurableMajorityIsFound(t *testing.T) {

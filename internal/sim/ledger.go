@@ -24,9 +24,13 @@ type shown struct {
 	member int // the first
 }
 
-// commitment is a committed entry and when that was first known to anybody.
+// commitment is a committed entry and when that was first known to anybody. in
+// is the term in which it was committed: that of the leader which knew it first.
+// It may be above the entry's own term, and never sinks from one index to the
+// next.
 type commitment struct {
 	term protocol.Term
+	in   protocol.Term
 	sum  protocol.LogSum
 	at   Time
 }
@@ -80,9 +84,10 @@ func (l *ledger) isCommitted(i protocol.Index, sum protocol.LogSum) bool {
 	return i <= l.frontier() && l.committed[i-1].sum == sum
 }
 
-// commits says that a member takes an entry for committed. Entries must be
-// told in order; those below the frontier must be the ones that are there.
-func (l *ledger) commits(now Time, member int, i protocol.Index, t protocol.Term, sum protocol.LogSum) error {
+// commits says that a member, which last led the term in, takes an entry for
+// committed. Entries must be told in order; those below the frontier must be the
+// ones that are there.
+func (l *ledger) commits(now Time, member int, in protocol.Term, i protocol.Index, t protocol.Term, sum protocol.LogSum) error {
 	if i <= l.frontier() {
 		if c := l.committed[i-1]; c.sum != sum || c.term != t {
 			return violated(RuleStateMachine, "%s takes %d@%d (%s) for committed, another member %d@%d (%s)",
@@ -93,24 +98,28 @@ func (l *ledger) commits(now Time, member int, i protocol.Index, t protocol.Term
 	if i != l.frontier()+1 {
 		return violated(RuleOrder, "%s takes %d for committed while nobody does %d", l.names(member), i, l.frontier()+1)
 	}
-	l.committed = append(l.committed, commitment{term: t, sum: sum, at: now})
+	l.committed = append(l.committed, commitment{term: t, in: in, sum: sum, at: now})
 	return nil
 }
 
 // complete checks the log of a new leader of term t against all that was
 // committed in earlier terms (Raft, section 5.4). sumAt returns the sum of its
 // log at an index, zero if it does not hold it.
+//
+// What counts is the term in which an entry was committed, not its own: an entry
+// of term 8 that the leader of term 10 commits may be missing in the log of a
+// leader of term 9 whose votes arrive only then. That one commits nothing.
 func (l *ledger) complete(member int, t protocol.Term, sumAt func(protocol.Index) protocol.LogSum) error {
 	i := l.frontier()
-	for i > 0 && l.committed[i-1].term >= t {
+	for i > 0 && l.committed[i-1].in >= t {
 		i--
 	}
 	if i == 0 {
 		return nil
 	}
 	if have := sumAt(i); have != l.committed[i-1].sum {
-		return violated(RuleLeaderCompleteness, "%s leads term %d without the committed entry %d@%d (%s, it has %s)",
-			l.names(member), t, i, l.committed[i-1].term, l.committed[i-1].sum, have)
+		return violated(RuleLeaderCompleteness, "%s leads term %d without the entry %d@%d, committed in term %d (%s, it has %s)",
+			l.names(member), t, i, l.committed[i-1].term, l.committed[i-1].in, l.committed[i-1].sum, have)
 	}
 	return nil
 }

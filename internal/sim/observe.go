@@ -88,7 +88,7 @@ func (m *member) knows(commit protocol.Index) {
 	}
 	before := m.s.ledger.frontier()
 	if shape.PrevIndex > m.log.commit { // it has that from a checkpoint
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, shape.PrevIndex, shape.PrevTerm, shape.PrevSum); err != nil {
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, shape.PrevIndex, shape.PrevTerm, shape.PrevSum); err != nil {
 			m.s.fail(err)
 			return
 		}
@@ -96,7 +96,7 @@ func (m *member) knows(commit protocol.Index) {
 	}
 	for i := m.log.commit + 1; i <= commit; i++ {
 		t, _ := shape.TermAt(i)
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, i, t, m.sumAt(i)); err != nil {
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, i, t, m.sumAt(i)); err != nil {
 			m.s.fail(err)
 			return
 		}
@@ -130,7 +130,7 @@ func (m *member) learns(entries []protocol.Entry) {
 		if e.Index > m.s.ledger.frontier() {
 			return // knows has failed
 		}
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, e.Index, e.Term, e.Sum); err != nil {
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, e.Index, e.Term, e.Sum); err != nil {
 			m.s.fail(err)
 			return
 		}

@@ -190,7 +190,7 @@ func (m *shadows) adopt(l *ledger, member int, rec *storage.Recovered) error {
 	m.durable = shadow{}
 	for i := range rec.Tail {
 		if e := &rec.Tail[i]; e.Index <= rec.State.Commit {
-			if err := l.commits(0, member, e.Index, e.Term, e.Sum); err != nil {
+			if err := l.commits(0, member, e.Term, e.Index, e.Term, e.Sum); err != nil {
 				return err
 			}
 		}
