@@ -58,12 +58,14 @@ type Damage struct {
 	// entries from another member must lead to.
 	Reaches protocol.LogSum
 	// Good is what can be read, in order of index; between two stretches, and
-	// nowhere else, entries are damaged. If the beginning is, the first one does
-	// not begin where the log does, and only a checkpoint can.
+	// nowhere else, entries are damaged.
 	Good []Stretch
 	// Begin is where the log begins, if the first stretch begins there. Its
 	// configuration has index 0 if it is not known.
 	Begin Begin
+	// Beheaded says that what stood before Begin cannot be read: the log began
+	// there or lower, and nothing tells where.
+	Beheaded bool
 	// Endless says that nothing tells where the log ended. It cannot be mended:
 	// what the member acknowledged is not known.
 	Endless bool

@@ -309,5 +309,9 @@ func (c *Core) backTo(i protocol.Index) (point, bool) {
 func (c *Core) finish() {
 	h := &c.chain
 	c.tell(h.at.index, protocol.MemberID{}, "the log can be mended: %d runs of entries from others, %d bytes", len(h.patches), h.bytes)
-	c.verdict = Verdict{Plan: &storage.MendPlan{Begin: h.from, Patches: h.patches, Last: h.at.index, Sum: h.at.sum}}
+	from := h.from
+	if from == nil && c.beheaded {
+		from = &c.own
+	}
+	c.verdict = Verdict{Plan: &storage.MendPlan{Begin: from, Patches: h.patches, Last: h.at.index, Sum: h.at.sum}}
 }

@@ -73,8 +73,10 @@ type Core struct {
 	state protocol.HardState
 	good  []storage.Stretch
 	own   storage.Begin
-	// usable says that the chain can begin where the log does.
+	// usable says that the chain can begin where the log does. beheaded says that
+	// nothing tells where that was, and that own is the beginning of all logs.
 	usable      bool
+	beheaded    bool
 	checkpoints []storage.Begin // by index
 
 	chain chain
@@ -122,6 +124,12 @@ func New(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, chec
 			(d.Begin.Index == 0 || d.Begin.Configuration.Index > 0)
 		if d.Endless || len(d.Good) == 0 {
 			c.lose("nothing says where it ended: what the member acknowledged is not known")
+		}
+		if d.Beheaded && !slices.ContainsFunc(checkpoints, func(b storage.Begin) bool { return b.Index >= d.Begin.Index }) {
+			// [S] A log that begins above all checkpoints has no state: the member
+			// would wait for a checkpoint that perhaps nobody has, and could be
+			// elected meanwhile.
+			c.own, c.usable, c.beheaded = storage.Begin{}, true, true
 		}
 	} else {
 		s := &rec.Shape

@@ -373,33 +373,49 @@ func TestLogThatForgotWhoIsActive(t *testing.T) {
 	}
 }
 
-// The first segment lost its header and its first record, which is not known to
-// be committed: where the log began cannot be read. From a checkpoint below,
-// entries lead to what is left.
-func TestBeginningThatIsNotKnownToBeCommitted(t *testing.T) {
-	entries := run(nil, 60, 2, 1, 300)
-	for _, header := range []bool{true, false} {
-		m := newMember(t, 1, entries[:20], 20, 3)
-		m.begins(beginAt(entries, 40))
-		_, err := m.log.DropHead(41)
-		m.must(err)
-		for i := 40; i < 60; i += 3 {
-			m.write(entries[i:min(60, i+3)], 40)
-		}
-		m.must(m.log.Settle())
-		m.log.Close()
-		m.flip(m.segments()[0], 70)
-		for _, r := range m.records() {
-			if r.Segment == m.records()[0].Segment && r.First <= 43 {
-				at := r.Offset + 20
-				if !header && r.Bytes > 0 {
-					at = r.Offset + 104
-				}
-				m.flip(r.Segment, at)
+// beheaded returns a member whose log began after 40, and one that has the same
+// entries: all, or those above 40. The first segment of the former has lost its
+// header, and the header or the payload of its first record, which is not known to
+// be committed: where the log began cannot be read.
+func beheaded(t *testing.T, header, all bool) (m, other *member, entries []protocol.Entry) {
+	t.Helper()
+	entries = run(nil, 60, 2, 1, 300)
+	m = newMember(t, 1, entries[:20], 20, 3)
+	m.begins(beginAt(entries, 40))
+	_, err := m.log.DropHead(41)
+	m.must(err)
+	for i := 40; i < 60; i += 3 {
+		m.write(entries[i:min(60, i+3)], 40)
+	}
+	m.must(m.log.Settle())
+	m.log.Close()
+	m.flip(m.segments()[0], 70)
+	for _, r := range m.records() {
+		if r.Segment == m.records()[0].Segment && r.First <= 43 {
+			at := r.Offset + 20
+			if !header && r.Bytes > 0 {
+				at = r.Offset + 104
 			}
+			m.flip(r.Segment, at)
 		}
-		m.open()
-		n := &network{t: t, members: []*member{m, newMember(t, 2, entries, 50, 5).reopen()}}
+	}
+	m.open()
+	if all {
+		return m, newMember(t, 2, entries, 50, 5).reopen(), entries
+	}
+	other = newMember(t, 2, entries[:20], 20, 3)
+	other.begins(beginAt(entries, 40))
+	_, err = other.log.DropHead(41)
+	other.must(err)
+	other.write(entries[40:], 50)
+	return m, other.reopen(), entries
+}
+
+// From a checkpoint below, entries lead to what is left.
+func TestBeginningThatIsNotKnownToBeCommitted(t *testing.T) {
+	for _, header := range []bool{true, false} {
+		m, other, entries := beheaded(t, header, false)
+		n := &network{t: t, members: []*member{m, other}}
 		n.start()
 		n.run(10 * second)
 		if got := m.core.Verdict().Checkpoint; got == 0 || got > 40 {
@@ -411,6 +427,41 @@ func TestBeginningThatIsNotKnownToBeCommitted(t *testing.T) {
 		}
 		m.mend()
 		m.holds(entries)
+	}
+}
+
+// Nobody needs to have a checkpoint where the sound part of a log begins: if its
+// beginning is damaged and no own checkpoint reaches what is left, it is mended
+// from its very first entry on. With an own checkpoint up there nobody is asked.
+func TestMendedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		own   protocol.Index
+		begin protocol.Index
+	}{
+		{"no checkpoint", 0, 0},
+		{"a checkpoint below", 20, 0},
+		{"a checkpoint above", 50, 43},
+	} {
+		m, other, entries := beheaded(t, true, true)
+		if c.own > 0 {
+			m.own = []storage.Begin{beginAt(entries, c.own)}
+		}
+		if c.begin > 0 { // a later write says that it is committed, and who is active
+			rec := m.log.Recovered()
+			rec.State.Commit, rec.Damage.Begin.Configuration = 55, beginAt(entries, 50).Configuration
+			core := mend.New(0, mend.Config{ID: m.id}, &rec, m.log, m.own)
+			if v := core.Verdict(); v.Plan == nil || v.Plan.Begin != nil || rec.Damage.Begin.Index < 40 {
+				t.Errorf("%s: got %+v, of a log that begins after %d", c.name, v, rec.Damage.Begin.Index)
+			}
+			continue
+		}
+		n := &network{t: t, members: []*member{m, other}}
+		n.healAll()
+		m.holds(entries)
+		if got := m.log.Recovered().Shape.PrevIndex; got != c.begin || n.wanted > 0 {
+			t.Errorf("%s: the log begins after %d, want %d; wanted a checkpoint at %d", c.name, got, c.begin, n.wanted)
+		}
 	}
 }
 

@@ -49,17 +49,20 @@ func (r *replay) takeRecord(i int, at int64, h *header) (stop bool, err error) {
 // and what the log was before the record.
 func (r *replay) accept(s *segment, at int64, h *header) {
 	r.accepted = true
-	r.resume(s, at, h.before)
+	r.resume(s, at, h.sequence, h.before)
 	r.state = h.state
 	r.raiseDurable(h.durable)
 	r.next = h.sequence + 1
 }
 
-// resume checks what the log was before a good header against what was read,
+// resume checks what the log was before a good header, of the record with a
+// sequence number or of the segment that begins with it, against what was read,
 // and closes a gap.
-func (r *replay) resume(s *segment, at int64, before point) {
+func (r *replay) resume(s *segment, at int64, sequence protocol.Sequence, before point) {
 	if r.beginUnknown {
 		r.beginUnknown = false
+		// The first record of all says as well as the header where the log began.
+		r.beheaded = sequence != r.segments[0].first
 		r.setBegin(before)
 		if before.index > 0 {
 			r.addDamage(&gap{sequence: s.first, segment: s.name, text: "the header of the first segment is damaged", records: 1},

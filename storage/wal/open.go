@@ -246,6 +246,7 @@ func (l *Log) survey(r *replay) {
 		return
 	}
 	d.Good = append(d.Good, storage.Stretch{After: at.index, Sum: at.sum, Last: l.last.index, LastSum: l.last.sum})
+	d.Beheaded = r.beheaded
 	d.Begin = storage.Begin{Index: l.begin.index, Term: l.begin.term, Sum: l.begin.sum, Configuration: r.configurationAtBegin()}
 }
 

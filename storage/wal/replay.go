@@ -29,6 +29,7 @@ type replay struct {
 	items          []item
 	begin, last    point
 	beginUnknown   bool
+	beheaded       bool // the log may have begun lower than it seems
 	state          protocol.HardState
 	shape          protocol.Shape
 	configurations protocol.Configurations
@@ -230,7 +231,7 @@ func (r *replay) startSegment(i int) {
 	}
 	r.accepted = true
 	r.next = max(r.next, s.first)
-	r.resume(s, 0, s.before)
+	r.resume(s, 0, s.first, s.before)
 	r.learnConfiguration(s)
 	r.state = s.state
 	r.raiseDurable(s.durable)
