@@ -21,7 +21,7 @@ const ownFirst = 20 * time.Second
 // from entries. The zero value does nothing.
 type fetching struct {
 	flock   *gossip.Core
-	above   protocol.Index
+	least   protocol.Index // that the flock looks for; 0: it does not know yet
 	install keeper.Installation
 	d       *storage.Description // under way
 	left    int                  // chunks still to come
@@ -66,10 +66,10 @@ func (g *mending) fetchCheckpoint(ctx context.Context, now protocol.Instant) {
 		}, noEntries{})
 		f.flock.SetPeers(now, g.peers)
 	}
-	if above := max(wanted, g.own+1) - 1; wanted != 0 && !f.active() && above != f.above {
+	if least := max(wanted, g.own+1); wanted != 0 && !f.active() && least != f.least {
 		// What Lost wants is a checkpoint at Applied+1 or above.
-		f.above = above
-		f.flock.Progress(now, gossip.Progress{Applied: above, Role: protocol.RolePassive, Lost: true})
+		f.least = least
+		f.flock.Progress(now, gossip.Progress{Applied: least - 1, Role: protocol.RolePassive, Lost: true})
 	}
 	if now >= f.flock.Deadline() {
 		f.flock.Tick(now)
@@ -93,7 +93,7 @@ func (g *mending) fetchCheckpoint(ctx context.Context, now protocol.Instant) {
 func (g *mending) beginFetch(ctx context.Context, now protocol.Instant, o *protocol.Offer) {
 	f := &g.fetch
 	d, err := storage.DecodeDescription(o.Description)
-	if err != nil || d.Index <= f.above {
+	if err != nil || d.Index < f.least {
 		return
 	}
 	missing, err := f.install.Begin(ctx, g.m.checkpoints.store, d)

@@ -39,7 +39,7 @@ type mending struct {
 // fetching gets a checkpoint from the others.
 type fetching struct {
 	flock   *gossip.Core
-	above   protocol.Index
+	least   protocol.Index // that the flock looks for; 0: it does not know yet
 	install keeper.Installation
 	d       *storage.Description // under way
 	left    int
@@ -224,7 +224,7 @@ func (m *member) carryOut(plan *storage.MendPlan) {
 		}
 	default:
 		m.s.trace.tell(m, colorPlain, "its log is mended to %d", plan.Last)
-		if plan.Begin != nil {
+		if plan.Begin != nil && plan.Begin.Index > 0 {
 			m.s.counts.add(countMendedCheckpoint, 1)
 		}
 	}

@@ -30,9 +30,9 @@ func (m *member) mendFetch(now protocol.Instant) {
 		f.flock.SetPeers(now, m.told)
 		m.s.trace.tell(m, colorQuiet, "mending: a checkpoint at %d or above is wanted", wanted)
 	}
-	if above := max(wanted, g.own+1) - 1; wanted != 0 && f.d == nil && above != f.above {
-		f.above = above
-		f.flock.Progress(now, gossip.Progress{Applied: above, Role: protocol.RolePassive, Lost: true})
+	if least := max(wanted, g.own+1); wanted != 0 && f.d == nil && least != f.least {
+		f.least = least
+		f.flock.Progress(now, gossip.Progress{Applied: least - 1, Role: protocol.RolePassive, Lost: true})
 	}
 	if now >= f.flock.Deadline() {
 		f.flock.Tick(now)
@@ -52,7 +52,7 @@ func (m *member) mendFetch(now protocol.Instant) {
 func (m *member) mendOffer(now protocol.Instant, o *protocol.Offer) {
 	f := &m.mending.fetch
 	d, err := storage.DecodeDescription(o.Description)
-	if err != nil || d.Index <= f.above {
+	if err != nil || d.Index < f.least {
 		return
 	}
 	missing, err := f.install.Begin(context.Background(), m.checkpoints.store, d)
