@@ -136,8 +136,14 @@ type Log interface {
 	// is not below the one before. It is durable when it returns.
 	Reset(b Begin, state protocol.HardState) error
 
-	// DurableSequence is the number of the last record known to be synced. It
-	// is what a member says in protocol.Hello.
+	// DurableSequence is the number of a record known to be synced, the last one
+	// whose loss would be a loss. It is what a member says in protocol.Hello, and
+	// never goes back unless something acknowledged is gone.
+	//
+	// [S] A note that Idle made does not count while it is the last record of all:
+	// nothing vouches for it, so that damage to it looks like a torn end, and
+	// takes nothing away. Had the member told its number, the others would refuse
+	// it as restored from an old copy.
 	DurableSequence() protocol.Sequence
 
 	// Full reports whether free space is so low that no new proposals should be

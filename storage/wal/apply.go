@@ -53,6 +53,9 @@ func (r *replay) accept(s *segment, at int64, h *header) {
 	r.state = h.state
 	r.raiseDurable(h.durable)
 	r.next = h.sequence + 1
+	if h.kind != KindEmpty {
+		r.telling = h.sequence
+	}
 }
 
 // resume checks what the log was before a good header, of the record with a
@@ -108,6 +111,7 @@ func (r *replay) openGap(s *segment, at int64, first, last protocol.Sequence, te
 		r.count.corrupt += n
 		r.gap.records += n
 		r.gap.last = last
+		r.telling = max(r.telling, last)
 		r.tell(s, at, &header{sequence: first}, nil, StatusCorrupt)
 	}
 }

@@ -48,10 +48,11 @@ type Log struct {
 	next           protocol.Sequence
 	dirty          bool              // the current segment has unsynced records
 	noted          protocol.Sequence // what the newest header says is durable
-	telling        protocol.Sequence // the newest record that is not empty
+	telling        protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
+	durable        protocol.Sequence // the newest record that is known to be synced
 	damaged        *storage.Damage   // if set, nothing may be written
 
-	durable atomic.Uint64
+	lasting atomic.Uint64 // see DurableSequence
 	failure atomic.Pointer[protocol.Error]
 	closed  atomic.Bool
 
@@ -81,7 +82,13 @@ func (l *Log) Identity() Identity { return l.identity }
 func (l *Log) Recovered() storage.Recovered { return l.recovered }
 
 // DurableSequence implements storage.Log.
-func (l *Log) DurableSequence() protocol.Sequence { return protocol.Sequence(l.durable.Load()) }
+func (l *Log) DurableSequence() protocol.Sequence { return protocol.Sequence(l.lasting.Load()) }
+
+// synced notes that everything that was written is durable.
+func (l *Log) synced() {
+	l.durable = l.next - 1
+	l.lasting.Store(uint64(l.telling))
+}
 
 // usable returns why nothing works any more, or nil.
 func (l *Log) usable() error {
@@ -213,7 +220,7 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 	if len(b) != recordBytes+h.length {
 		invariant.Check(false, "a payload of %d bytes announced as %d", len(b)-recordBytes, h.length)
 	}
-	h.sequence, h.durable, h.before = l.next, l.DurableSequence(), l.last
+	h.sequence, h.durable, h.before = l.next, l.durable, l.last
 	h.payloadSum = sumPayload(b[recordBytes:], l.current.nonce)
 	b = b[:size]
 	clear(b[recordBytes+h.length:])
@@ -246,7 +253,7 @@ func (l *Log) Sync() error {
 		return l.fail(err)
 	}
 	l.dirty = false
-	l.durable.Store(uint64(l.next - 1))
+	l.synced()
 	return nil
 }
 
@@ -256,7 +263,7 @@ func (l *Log) Idle() error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	if l.DurableSequence() < l.telling || l.noted >= l.telling {
+	if l.durable < l.telling || l.noted >= l.telling {
 		return nil
 	}
 	_, err := l.writeRecord(&header{kind: KindEmpty, state: l.state}, func(b []byte) []byte { return b })
@@ -266,7 +273,7 @@ func (l *Log) Idle() error {
 // Settle implements storage.Log. While records that are not empty wait for a
 // sync it does nothing.
 func (l *Log) Settle() error {
-	if err := l.Idle(); err != nil || l.DurableSequence() < l.telling {
+	if err := l.Idle(); err != nil || l.durable < l.telling {
 		return err
 	}
 	return l.Sync()

@@ -94,7 +94,7 @@ func (l *Log) CountStart() error {
 		return l.noSpace(err)
 	}
 	l.identity = id
-	l.durable.Store(uint64(l.next - 1))
+	l.synced()
 	return nil
 }
 
@@ -148,7 +148,7 @@ func (m *mending) build() error {
 	if m.configuration.Index > 0 {
 		l.configurations = protocol.NewConfigurations(m.configuration)
 	}
-	l.durable.Store(uint64(l.next - 1))
+	l.durable = l.next - 1
 	defer l.closeFiles()
 	if err := l.beginSegment(&carry{opening: true, room: segmentAlign}); err != nil {
 		return err

@@ -87,7 +87,8 @@ func (l *Log) adopt(r *replay) {
 	}
 	l.state, l.last, l.configurations, l.next = r.state, r.last, r.configurations.Clone(), r.next
 	l.damaged = r.damage
-	l.durable.Store(uint64(min(r.durable, r.next-1)))
+	l.durable, l.telling = min(r.durable, r.next-1), r.telling
+	l.lasting.Store(uint64(min(l.durable, l.telling)))
 }
 
 // beginRun begins the first segment of this run. The start is counted first, so
@@ -101,16 +102,11 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	if err := writeIdentity(l.fsys, l.dir, l.identity); err != nil {
 		return l.noSpace(err)
 	}
-	for i := range r.unsynced {
-		if r.unsynced[i].kind != KindEmpty {
-			l.telling = r.unsynced[i].sequence
-		}
-	}
 	old := len(l.segments)
 	if err := l.beginSegment(&carry{opening: true, room: segmentAlign, records: r.unsynced}); err != nil {
 		return err
 	}
-	l.durable.Store(uint64(l.next - 1))
+	l.synced()
 	if err := l.retire(r, old); err != nil {
 		return err
 	}

@@ -35,8 +35,9 @@ type replay struct {
 	configurations protocol.Configurations
 	next           protocol.Sequence
 	durable        protocol.Sequence
-	unsynced       []record // with sequence numbers above durable
-	end            int64    // after the last record that counts, in its segment
+	telling        protocol.Sequence // as in Log; damaged records count
+	unsynced       []record          // with sequence numbers above durable
+	end            int64             // after the last record that counts, in its segment
 	entries        []protocol.Entry
 
 	// learned is what good segment headers say of configurations.
@@ -224,6 +225,7 @@ func (r *replay) startSegment(i int) {
 		}
 	}
 	r.raiseDurable(s.first - 1)
+	r.telling = max(r.telling, s.first-1)
 	if !s.good {
 		r.count.badHeaders++
 		s.low = r.last.index

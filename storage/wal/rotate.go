@@ -46,7 +46,7 @@ type record struct {
 func (l *Log) beginSegment(c *carry) error {
 	s := &segment{good: true, low: l.last.index}
 	s.segmentHeader = segmentHeader{
-		first: l.next, durable: l.DurableSequence(), before: l.last, state: l.state, number: l.number,
+		first: l.next, durable: l.durable, before: l.last, state: l.state, number: l.number,
 	}
 	if n := len(l.segments); n > 0 {
 		s.number = l.segments[n-1].number + 1
@@ -105,7 +105,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 		return l.fail(err)
 	}
 	l.current, l.at, l.dirty = s, end, false
-	l.noted = s.durable
+	l.noted, l.telling = s.durable, max(l.telling, s.first-1)
 	l.mu.Lock()
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
