@@ -22,12 +22,17 @@ const patience = 90 * time.Second
 // cluster is members as processes. The first one begins it.
 type cluster struct {
 	t       *testing.T
+	network int // 127.0.network.0 is its members'
 	members []*member
 	clients map[string]*starling.Client // by address, to that member alone
 }
 
+// networks counts clusters: tests run side by side.
+var networks atomic.Int32
+
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, clients: map[string]*starling.Client{}}
+	t.TempDir() // before the end of the members is registered, so that directories are removed after it
+	c := &cluster{t: t, network: int(networks.Add(1)) % 250, clients: map[string]*starling.Client{}}
 	t.Cleanup(func() {
 		c.kill()
 		for _, m := range c.members {
@@ -62,7 +67,7 @@ const memberPort = "7600"
 // on the machine's. It is not started.
 func (c *cluster) add(name string, role protocol.Role, d *disk) *member {
 	c.t.Helper()
-	m := &member{t: c.t, name: name, role: role, disk: d, addr: fmt.Sprintf("127.0.0.%d:%s", 11+len(c.members), memberPort), log: new(syncBuffer)}
+	m := &member{t: c.t, name: name, role: role, disk: d, addr: fmt.Sprintf("127.0.%d.%d:%s", c.network, 11+len(c.members), memberPort), log: new(syncBuffer)}
 	if d != nil {
 		m.dir = d.dir
 	} else {

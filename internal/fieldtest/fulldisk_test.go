@@ -107,6 +107,7 @@ func (c *cramped) resumes() {
 // election and even a restart go on, and when there is room so do writes, by
 // themselves.
 func TestFullDisksRefuseWritesBeforeAnythingBreaks(t *testing.T) {
+	t.Parallel()
 	c := newCramped(t)
 	for _, m := range c.members {
 		m.disk.fill(4 << 20)
@@ -174,6 +175,7 @@ func (c *cramped) command(args ...string) int {
 // guard, members wait for room and do not end. Nothing acknowledged is lost, and
 // all goes on by itself when there is room.
 func TestDiskFullToTheLastByteLosesNothing(t *testing.T) {
+	t.Parallel()
 	const (
 		small = 100
 		large = 20 << 10 // segments are small here: a burst of these fills two
@@ -261,6 +263,7 @@ func (c *cramped) onward(l *load, beyond int64) int64 {
 // A member that is started on a disk without a free byte says so and ends, or
 // runs; either way its directory is sound and it goes on when there is room.
 func TestStartOnAFullDiskHarmsNothing(t *testing.T) {
+	t.Parallel()
 	c := newCramped(t)
 	l := c.write(20 << 10)
 	l.acknowledged(c.cluster, 50)

@@ -124,6 +124,7 @@ func (p *powered) back(of ...*member) {
 // The power of all members fails under load. Everything that was acknowledged
 // is there when it comes back.
 func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
@@ -143,6 +144,7 @@ func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
 // dead when the first comes back. So the only copy of it among the members left
 // is the one that went through the cut.
 func TestPowerCutOfOneKeepsWhatOnlyItHolds(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
@@ -179,6 +181,7 @@ func (p *powered) cutOne() {
 
 // The command itself, with its defaults, goes through the same.
 func TestPowerCutOfTheCommandLosesNoAcknowledgedWrite(t *testing.T) {
+	t.Parallel()
 	p := newPowered(t, "ext4", func(m *member) { m.agent = true })
 	for range min(cuts(t), commandCutsMax) {
 		p.burst(20+p.random.Int64N(300), p.members, func() { p.fail(p.members...) })
@@ -196,6 +199,7 @@ const commandCutsMax = 10
 // The control: with every sync left out the same cuts lose acknowledged writes.
 // If they did not, the tests above would prove nothing.
 func TestPowerCutWithoutSyncLosesWrites(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds() {
 		t.Run(kind, func(t *testing.T) {
 			acknowledged, lost, dead := 0, 0, 0
@@ -218,7 +222,7 @@ func TestPowerCutWithoutSyncLosesWrites(t *testing.T) {
 					lost += p.book.len()
 				}
 				lost += len(gone)
-				p.kill() // the next ones have the same addresses
+				p.kill()
 			}
 			t.Logf("%s, without sync: %d cuts of all, %d acknowledged writes, %d lost; %d times no quorum came back", kind, n, acknowledged, lost, dead)
 			if lost == 0 {
