@@ -130,6 +130,7 @@ func (c *cluster) command(m *Member, command *protocol.Command) protocol.Result 
 // A member that was away while the others gave up the log that it needs gets a
 // checkpoint, in chunks, and goes on from there.
 func TestMemberThatWasAwayCatchesUpByChunks(t *testing.T) {
+	t.Parallel()
 	for _, role := range []protocol.Role{protocol.RoleActive, protocol.RolePassive} {
 		t.Run(role.String(), func(t *testing.T) {
 			c := newCluster(t)
@@ -166,6 +167,7 @@ func TestMemberThatWasAwayCatchesUpByChunks(t *testing.T) {
 
 // A member that joins a cluster whose log has no beginning any more.
 func TestNewMembersJoinACompactedCluster(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.start("a1", protocol.RoleActive, compacting, in(c.dir()))
 	c.fill(c.client(c.members["a1"]), "x", 500)

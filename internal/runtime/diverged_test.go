@@ -143,6 +143,7 @@ func (f *flock) followers() (leader string, others []string) {
 }
 
 func TestDivergedMemberIsFoundAtTheNextMarkAndHealsByItself(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"passive", "follower", "leader"} {
 		t.Run(who, func(t *testing.T) {
 			f := newFlock(t)
@@ -167,6 +168,7 @@ func TestDivergedMemberIsFoundAtTheNextMarkAndHealsByItself(t *testing.T) {
 // What is damaged in memory does not show in the digest that is kept along the
 // way. It is counted anew at each mark.
 func TestDamagedMemoryIsFoundAtTheNextMark(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"passive", "leader"} {
 		t.Run(who, func(t *testing.T) {
 			f := newFlock(t)

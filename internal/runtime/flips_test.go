@@ -319,6 +319,7 @@ func sign(said string) string {
 }
 
 func TestFlippedBitsInALiveCluster(t *testing.T) {
+	t.Parallel()
 	flips, err := strconv.Atoi(os.Getenv(flipsVariable))
 	if err != nil {
 		flips = flipsDefault

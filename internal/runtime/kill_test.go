@@ -99,6 +99,7 @@ func TestKilledWhileInstalling(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes that are killed, again and again")
 	}
+	t.Parallel()
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
 	caller := c.client(m)
@@ -147,6 +148,7 @@ func TestKilledWhileTaking(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes that are killed, again and again")
 	}
+	t.Parallel()
 	c := newCluster(t)
 	for _, name := range []string{"a1", "a2"} {
 		c.start(name, protocol.RoleActive, compacting, in(c.dir()))

@@ -383,6 +383,7 @@ func (l *levelLab) trouble(ctx context.Context, random *rand.Rand) {
 // reads backwards, no age told is below the true one, and no read at MaxStale
 // is older than it may be.
 func TestLevelsKeepTheirPromisesUnderPausesAndCuts(t *testing.T) {
+	t.Parallel()
 	reads := int64(100_000)
 	if text := os.Getenv("STARLING_READS"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)

@@ -181,6 +181,7 @@ func (c *cluster) statusOf(name string) (*protocol.Status, error) {
 }
 
 func TestDamagedMemberHealsUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, d := range damages {
 		t.Run(d.name, func(t *testing.T) {
 			c := newCluster(t)
@@ -220,6 +221,7 @@ func must[T any](x T, err error) T {
 
 // Three members are damaged in different places: each has what another lacks.
 func TestAllDamagedMembersHealOneAnother(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.three(smallSegments)
 	c.fill(c.client(c.members["a1"]), "x", 150)
@@ -252,6 +254,7 @@ func TestAllDamagedMembersHealOneAnother(t *testing.T) {
 // leader is dead and the two others have lost the same entries: if one of them
 // voted for the other, those would be gone, which were committed. They wait.
 func TestDamagedFollowersDoNotElectWhileTheLeaderIsDead(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.three(smallSegments)
 	caller := c.client(c.members["a1"])
@@ -328,6 +331,7 @@ func TestDamagedPassiveHeals(t *testing.T) {
 // checkpoint from the others: also the founder, of whose log the first entry is
 // damaged, so that any checkpoint would do.
 func TestDamagedMemberFetchesACheckpoint(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, dir string){
 		"a3": func(t *testing.T, dir string) { damages[0].do(t, dir, 0.7) },
 		"a1": func(t *testing.T, dir string) {
