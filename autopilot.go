@@ -21,9 +21,10 @@ const (
 //
 // While it is on, the leader makes eligible members active until there are
 // Actives voters, spread over the zones that they name; replaces a voter that
-// has failed, in one step, if an eligible member is there to take the seat; and
+// has failed, in one step, if an eligible member is there to take the seat;
 // gives the seat of a member that wishes to be active no more (it was started
-// anew as a passive one) to one that does.
+// anew as a passive one) to one that does; and asks a reserve to follow when
+// fewer than Passives members do, or a seat has nobody else to take it.
 type Autopilot struct {
 	// Version is the configuration that this was read from. SetAutopilot is
 	// refused if another one is in force by then.
@@ -46,6 +47,10 @@ type Autopilot struct {
 	// member; from 1 s to a week, 0 means the default, 30 s. It should be longer than a
 	// member takes to start: one that reads its checkpoint does not answer yet.
 	FailedAfter time.Duration
+	// Passives is how many passive members are wanted, at most 100,000. While
+	// fewer are alive for FailedAfter, a reserve is asked to follow. 0, the
+	// default: reserves are asked only for a seat, which takes eligible ones.
+	Passives int
 }
 
 // AutopilotStatus is what the autopilot goes by, with the times that are in
@@ -73,6 +78,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 			Version: uint64(report.Configuration.Index), Off: conf.Autopilot.Off, Actives: conf.Target, Floor: conf.Autopilot.Floor,
 			Stable:      cmp.Or(conf.Autopilot.Stable, AutopilotStableDefault),
 			FailedAfter: cmp.Or(conf.Autopilot.FailedAfter, AutopilotFailedDefault),
+			Passives:    conf.Autopilot.Passives,
 		},
 		Leader: report.Leader, Word: report.Word, Voters: []string{},
 	}
@@ -93,7 +99,7 @@ func (c *Client) SetAutopilot(ctx context.Context, a Autopilot) error {
 	if a.Actives < 1 || a.Actives > protocol.ActivesMax {
 		return protocol.ErrInvalid.With(fmt.Sprintf("the autopilot aims at 1 to %d voters, not %d", protocol.ActivesMax, a.Actives))
 	}
-	set := protocol.Autopilot{Off: a.Off, Stable: a.Stable, FailedAfter: a.FailedAfter, Floor: a.Floor}
+	set := protocol.Autopilot{Off: a.Off, Stable: a.Stable, FailedAfter: a.FailedAfter, Floor: a.Floor, Passives: a.Passives}
 	// What is the default stays the default, also of a later version.
 	if set.Stable == AutopilotStableDefault {
 		set.Stable = 0

@@ -26,6 +26,12 @@ const (
 	// Passive members follow by gossip. They hold everything and serve local
 	// reads and watches, at no cost to the leader.
 	Passive = protocol.RolePassive
+	// Reserve members stand by: they take part in the membership and hold
+	// nothing, until the autopilot asks them to follow, because passives are
+	// too few or a seat has nobody to take it. From then on they are passive
+	// members, over restarts too. So the wish counts only on a directory that
+	// has no log yet.
+	Reserve = protocol.RoleReserve
 )
 
 // Defaults of Config.
@@ -64,7 +70,8 @@ type Config struct {
 
 	// Role is the wish. Default: Active.
 	Role Role
-	// Eligible lets a passive member be chosen as an active one.
+	// Eligible lets a passive member, or a reserve once it follows, be chosen as
+	// an active one.
 	Eligible bool
 	// Bootstrap begins a new cluster with this member. On a directory that
 	// has an identity it does nothing.
@@ -179,11 +186,11 @@ func (c Config) Validate() error {
 
 func (c Config) checkStart() error {
 	var errs []error
-	if c.Role != Active && c.Role != Passive {
-		errs = append(errs, fmt.Errorf("Role is Active or Passive, not %d", c.Role))
+	if c.Role != Active && c.Role != Passive && c.Role != Reserve {
+		errs = append(errs, fmt.Errorf("Role is Active, Passive or Reserve, not %d", c.Role))
 	}
-	if c.Bootstrap && c.Role == Passive {
-		errs = append(errs, errors.New("a passive member cannot bootstrap: begin the cluster with an active one"))
+	if c.Bootstrap && (c.Role == Passive || c.Role == Reserve) {
+		errs = append(errs, fmt.Errorf("a %s member cannot bootstrap: begin the cluster with an active one", c.Role))
 	}
 	if c.Actives < 1 || c.Actives > protocol.ActivesMax {
 		errs = append(errs, fmt.Errorf("the number of Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))

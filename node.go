@@ -41,7 +41,7 @@ type Node struct {
 var _ resources.Caller = (*Node)(nil)
 
 // Open starts a member. It returns when the member has joined, recovered and
-// knows a leader; ctx bounds that, not the life of the node. The error says
+// knows a leader, or, as a reserve, when it has joined; ctx bounds that, not the life of the node. The error says
 // what is wrong and the way out; see the sentinels under "Starting a member".
 func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {

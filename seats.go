@@ -98,6 +98,10 @@ func (c *Client) seat(ctx context.Context, name string) (protocol.ConfigurationA
 	if err != nil {
 		return protocol.ConfigurationAt{}, protocol.MemberID{}, err
 	}
+	if len(info.Configuration.Configuration.Members) == 0 {
+		return info.Configuration, protocol.MemberID{}, protocol.ErrUnavailable.With(
+			fmt.Sprintf("%s, which was asked, is a reserve or has just been started, and does not know who has a seat: ask another member", info.Name))
+	}
 	for _, m := range info.Names {
 		if m.Name == name || (len(name) >= 8 && len(name) <= 32 && m.Member.String()[:len(name)] == name) {
 			return info.Configuration, m.Member, nil

@@ -16,7 +16,7 @@ type Status struct {
 	Cluster string `json:"cluster"`
 	Address string `json:"address"`
 	HTTP    string `json:"http,omitempty"`
-	// Role is active, passive or none; RaftRole is leader, follower,
+	// Role is active, passive, reserve or none; RaftRole is leader, follower,
 	// candidate, learner or none.
 	Role     string `json:"role"`
 	RaftRole string `json:"raft_role"`
@@ -32,10 +32,12 @@ type Status struct {
 	// AgeMS is an upper bound on the age of this member's state, in whole
 	// milliseconds; null if it knows none.
 	AgeMS *int64 `json:"age_ms"`
-	// Actives are the names of the members in the configuration, Passives of
-	// the live others, both sorted.
+	// Actives are the names of the members in the configuration, Reserves of
+	// those that stand by and hold nothing, Passives of the live others, all
+	// sorted.
 	Actives  []string       `json:"actives"`
 	Passives []string       `json:"passives"`
+	Reserves []string       `json:"reserves"`
 	Members  []MemberStatus `json:"members"`
 	// Serving says whether the member answers reads; Reason why not, or why it
 	// is in doubt whether it should.
@@ -68,7 +70,7 @@ type MemberStatus struct {
 	Name    string `json:"name"`
 	ID      string `json:"id"`
 	Address string `json:"address"`
-	// Role is active or passive; Seat is voter or learner, empty for members
+	// Role is active, passive or reserve; Seat is voter or learner, empty for members
 	// that the configuration does not name.
 	Role   string `json:"role"`
 	Seat   string `json:"seat,omitempty"`
@@ -85,7 +87,7 @@ func statusOf(s protocol.Status) Status {
 		Name: s.Name, ID: s.ID.String(), Cluster: s.Cluster.String(), Address: s.Address, HTTP: s.HTTP,
 		Role: s.Role, RaftRole: s.RaftRole, Term: uint64(s.Term), Leader: s.Leader,
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
-		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Members: []MemberStatus{},
+		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
 		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint),
 	}
@@ -105,12 +107,15 @@ func statusOf(s protocol.Status) Status {
 		switch {
 		case m.Seat != "":
 			out.Actives = append(out.Actives, m.Name)
+		case m.Alive && m.Role == Reserve.String():
+			out.Reserves = append(out.Reserves, m.Name)
 		case m.Alive:
 			out.Passives = append(out.Passives, m.Name)
 		}
 	}
 	slices.Sort(out.Actives)
 	slices.Sort(out.Passives)
+	slices.Sort(out.Reserves)
 	slices.SortFunc(out.Members, compareMembers)
 	return out
 }

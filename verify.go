@@ -107,7 +107,9 @@ type verified struct {
 func newVerifier(ctx context.Context, status *protocol.Status) *verifier {
 	v := &verifier{}
 	for _, m := range status.Members {
-		v.members = append(v.members, verified{status: m})
+		if m.Role != Reserve.String() { // those hold nothing
+			v.members = append(v.members, verified{status: m})
+		}
 	}
 	v.each(func(m *verified) {
 		if m.status.Alive {

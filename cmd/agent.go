@@ -35,6 +35,7 @@ func (p *Program) agentCommand() *cli.Command {
 				"starling agent --name a1 --dir /var/lib/starling --bootstrap",
 				"starling agent --name a2 --dir D --bind 127.0.0.1:7602 --http 127.0.0.1:7682 --join 127.0.0.1:7600",
 				"starling agent --name p1 --role passive --dir E --bind 127.0.0.1:7603 --http none --join 127.0.0.1:7600",
+				"starling agent --name r1 --role reserve --eligible --dir F --bind 127.0.0.1:7604 --http none --join 127.0.0.1:7600",
 				"starling agent --config /etc/starling.yaml"),
 		Flags: agentFlags(),
 		Action: func(c *cli.Context) error {
@@ -60,8 +61,8 @@ func (p *Program) agentCommand() *cli.Command {
 func agentFlags() []cli.Flag {
 	return append([]cli.Flag{
 		stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster (default: the host's name)"),
-		stringFlag("role", "active", "wish: `active`, or passive; the replicated configuration decides"),
-		boolFlag("eligible", "a passive member that may be chosen as an active one"),
+		stringFlag("role", "active", "wish: `active`, passive, or reserve (hold nothing until passives are too few or a seat is free); the replicated configuration decides"),
+		boolFlag("eligible", "a passive member, or a reserve, that may be chosen as an active one"),
 		stringFlag("dir", "", "`DIR` of the member's log; required"),
 		stringFlag("bind", starling.BindDefault, "`HOST:PORT` for members and clients, TCP and UDP; port 0 picks one"),
 		stringFlag("advertise", "", "`HOST:PORT` at which others reach this member (default: what is bound)"),
@@ -101,9 +102,9 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 	case "passive":
 		cfg.Role = starling.Passive
 	case "reserve":
-		errs = append(errs, errors.New("--role reserve is not there yet: use passive"))
+		cfg.Role = starling.Reserve
 	default:
-		errs = append(errs, fmt.Errorf("--role takes active or passive, not %q", role))
+		errs = append(errs, fmt.Errorf("--role takes active, passive or reserve, not %q", role))
 	}
 	if cfg.Dir == "" {
 		errs = append(errs, errors.New("--dir is required: a member keeps its log there"))
@@ -164,7 +165,11 @@ func (p *Program) runAgent(ctx context.Context, cfg starling.Config, startTime t
 		}
 		return err
 	}
-	fmt.Fprintf(p.Stdout, "%s serves members and clients at %s%s, data in %s\n", node.Name(), node.Addr(), httpText(node), cfg.Dir)
+	does := "serves members and clients"
+	if node.Status().Role == starling.Reserve.String() {
+		does = "stands by, a reserve,"
+	}
+	fmt.Fprintf(p.Stdout, "%s %s at %s%s, data in %s\n", node.Name(), does, node.Addr(), httpText(node), cfg.Dir)
 	select {
 	case <-ctx.Done():
 		fmt.Fprintf(p.Stderr, "%s: stopping (once more to stop at once)\n", node.Name())

@@ -83,8 +83,8 @@ func TestAFileWithMistakesSaysWhere(t *testing.T) {
 func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 	for _, c := range []struct{ flags, want string }{
 		{"", "--dir is required"},
-		{"--role reserve", "--role reserve is not there yet"},
-		{"--role king", "--role takes active or passive"},
+		{"--role reserve --bootstrap", "a reserve member cannot bootstrap"},
+		{"--role king", "--role takes active, passive or reserve"},
 		{"--gossip-mode carrier-pigeon", "GossipMode is hybrid or flood"},
 		{"--gossip-probability 2", "not between 0 and 1"},
 		{"--gossip-probability 0", "above 0"},

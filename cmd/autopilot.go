@@ -39,6 +39,7 @@ func (p *Program) autopilotCommand() *cli.Command {
 				Flags: clientFlags(
 					intFlag("actives", 0, "`N` voters to aim at"),
 					intFlag("floor", 0, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none"),
+					intFlag("passives", 0, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat"),
 					durationFlag("stable", 0, "`DURATION` for which a member must have been alive before it gets a seat; 0 for the default, "+starling.AutopilotStableDefault.String()),
 					durationFlag("failed-after", 0, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for the default, "+starling.AutopilotFailedDefault.String()),
 					boolFlag("off", "switch the autopilot off: seats change by hand only"),
@@ -55,7 +56,7 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 		return err
 	}
 	named := false
-	for _, flag := range []string{"actives", "floor", "stable", "failed-after", "off", "on"} {
+	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "off", "on"} {
 		named = named || c.IsSet(flag)
 	}
 	switch {
@@ -91,6 +92,9 @@ func changed(c *cli.Context, a starling.Autopilot) starling.Autopilot {
 	if c.IsSet("floor") {
 		a.Floor = c.Int("floor")
 	}
+	if c.IsSet("passives") {
+		a.Passives = c.Int("passives")
+	}
 	if c.IsSet("stable") {
 		a.Stable = c.Duration("stable")
 	}
@@ -110,6 +114,7 @@ type autopilotJSON struct {
 	Floor         int      `json:"floor"`
 	StableMS      int64    `json:"stable_ms"`
 	FailedAfterMS int64    `json:"failed_after_ms"`
+	Passives      int      `json:"passives"`
 	Voters        []string `json:"voters"`
 	Leader        string   `json:"leader"`
 	Word          string   `json:"word"`
@@ -123,21 +128,25 @@ func (p *Program) showAutopilot(s *session) error {
 	}
 	if s.json {
 		return p.printJSON(autopilotJSON{
-			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(),
+			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives,
 			Voters: a.Voters, Leader: a.Leader, Word: a.Word, Version: a.Version,
 		})
 	}
-	state, floor := "on", "-"
+	state, floor, passives := "on", "-", "-"
 	if a.Off {
 		state = "off"
 	}
 	if a.Floor > 0 {
 		floor = fmt.Sprint(a.Floor)
 	}
+	if a.Passives > 0 {
+		passives = fmt.Sprint(a.Passives)
+	}
 	return printTable(p.Stdout, nil, [][]string{
 		{"autopilot", state},
 		{"actives wanted", fmt.Sprint(a.Actives)},
 		{"floor", floor},
+		{"passives wanted", passives},
 		{"stable after", timeText(a.Stable, starling.AutopilotStableDefault)},
 		{"failed after", timeText(a.FailedAfter, starling.AutopilotFailedDefault)},
 		{"voters", orNone(strings.Join(a.Voters, " "))},

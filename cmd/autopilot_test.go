@@ -17,16 +17,16 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 	addr := local(t)
 	eventually(t, 30*time.Second, func() error { // the policy is asked once in a while
 		got := works(t, "", "autopilot", "get", addr)
-		for _, want := range []string{"autopilot       on\n", "actives wanted  1\n", "floor           -\n", "stable after    1s (default)\n",
-			"failed after    30s (default)\n", "voters          a1\n", "leader          a1\n", "last word       1 voters of 1 wanted\n"} {
+		for _, want := range []string{"autopilot        on\n", "actives wanted   1\n", "floor            -\n", "passives wanted  -\n", "stable after     1s (default)\n",
+			"failed after     30s (default)\n", "voters           a1\n", "leader           a1\n", "last word        1 voters of 1 wanted\n"} {
 			if !strings.Contains(got, want) {
 				return fmt.Errorf("got\n%swant %q", got, want)
 			}
 		}
 		return nil
 	})
-	got := works(t, "", "autopilot", "set", addr, "--failed-after", "1m", "--stable", "5s", "--floor", "1")
-	for _, want := range []string{"autopilot       on\n", "floor           1\n", "stable after    5s\n", "failed after    1m0s\n"} {
+	got := works(t, "", "autopilot", "set", addr, "--failed-after", "1m", "--stable", "5s", "--floor", "1", "--passives", "2")
+	for _, want := range []string{"autopilot        on\n", "floor            1\n", "passives wanted  2\n", "stable after     5s\n", "failed after     1m0s\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got\n%swant %q", got, want)
 		}
@@ -35,13 +35,13 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 	if err := json.Unmarshal([]byte(works(t, "", "autopilot", "set", addr, "--off", "--actives", "3", "-o", "json")), &off); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]any{"on": false, "actives": 3.0, "floor": 1.0, "stable_ms": 5000.0, "failed_after_ms": 60000.0, "leader": "a1"} {
+	for key, want := range map[string]any{"on": false, "actives": 3.0, "floor": 1.0, "passives": 2.0, "stable_ms": 5000.0, "failed_after_ms": 60000.0, "leader": "a1"} {
 		if off[key] != want {
 			t.Errorf("%s: got %v, want %v in %v", key, off[key], want, off)
 		}
 	}
 	eventually(t, 30*time.Second, func() error {
-		if got := works(t, "", "autopilot", "get", addr); !strings.Contains(got, "last word       switched off") {
+		if got := works(t, "", "autopilot", "get", addr); !strings.Contains(got, "last word        switched off") {
 			return fmt.Errorf("got\n%s", got)
 		}
 		return nil
@@ -61,6 +61,7 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 	fails(t, exitUsage, "takes no arguments", "autopilot", "get", addr, "extra")
 	fails(t, exitRefused, "between 1s and", "autopilot", "set", addr, "--failed-after", "10ms")
 	fails(t, exitRefused, "between 0 and", "autopilot", "set", addr, "--stable", "-1s")
+	fails(t, exitRefused, "between 0 and 100000 passives", "autopilot", "set", addr, "--passives", "-1")
 	fails(t, exitRefused, "floor is between", "autopilot", "set", addr, "--floor", "65")
 	fails(t, exitRefused, "1 to 64 voters", "autopilot", "set", addr, "--actives", "65")
 }
@@ -110,6 +111,13 @@ func (w *writer) note(err error, now time.Time) {
 	w.acked++
 	w.longest = max(w.longest, now.Sub(w.last))
 	w.last = now
+}
+
+// count returns how many writes were acknowledged so far.
+func (w *writer) count() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acked
 }
 
 // pause returns for how long nothing was written at most since it was asked

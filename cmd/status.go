@@ -55,6 +55,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"age", ageText(s.AgeMS)},
 		{"actives", orNone(strings.Join(s.Actives, " "))},
 		{"passives", orNone(strings.Join(s.Passives, " "))},
+		{"reserves", orNone(strings.Join(s.Reserves, " "))},
 		{"serving", serving(s)},
 		{"keys", fmt.Sprint(s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},

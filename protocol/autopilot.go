@@ -23,6 +23,10 @@ type Autopilot struct {
 	// the target says; 0: the target alone counts. Whoever changes seats by
 	// hand may go below it.
 	Floor int
+	// Passives is how many passives the policy wants alive: while there are
+	// fewer for FailedAfter, it asks reserves to follow. At most
+	// AutopilotPassivesMax; 0: reserves are asked only when a seat needs one.
+	Passives int
 }
 
 // The times that a policy goes by when nothing else was said.
@@ -40,6 +44,8 @@ func (a Autopilot) Validate() error {
 		return fmt.Errorf("a voter has failed after a time between %v and %v, not %v", AutopilotFailedMin, AutopilotTimeMax, a.FailedAfter)
 	case a.Floor < 0 || a.Floor > ActivesMax:
 		return fmt.Errorf("the floor is between 0 and %d voters, not %d", ActivesMax, a.Floor)
+	case a.Passives < 0 || a.Passives > AutopilotPassivesMax:
+		return fmt.Errorf("the policy wants between 0 and %d passives, not %d", AutopilotPassivesMax, a.Passives)
 	}
 	return nil
 }
@@ -55,20 +61,37 @@ type AutopilotReport struct {
 	Word string
 }
 
-// append writes a policy's settings.
+// append writes a policy's settings. The passives stand at the end, and only if
+// somebody wants some: logs from before they could be wanted stay what they were.
 func (a Autopilot) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	parts := 4
+	if a.Passives != 0 {
+		parts = 5
+	}
+	dst = appendArray(dst, parts)
 	dst = appendBool(dst, a.Off)
 	dst = appendUint(dst, uint64(a.Stable))
 	dst = appendUint(dst, uint64(a.FailedAfter))
-	return appendUint(dst, uint64(a.Floor))
+	dst = appendUint(dst, uint64(a.Floor))
+	if a.Passives != 0 {
+		dst = appendUint(dst, uint64(a.Passives))
+	}
+	return dst
 }
 
 func (r *reader) autopilot() (a Autopilot) {
-	r.array(4)
+	parts := r.arrayTo(5, 1)
+	if parts < 4 {
+		r.fail("settings of the policy in fewer than four parts")
+	}
 	a.Off = r.bool()
 	a.Stable, a.FailedAfter = time.Duration(r.uintTo(uint64(AutopilotTimeMax))), time.Duration(r.uintTo(uint64(AutopilotTimeMax)))
 	a.Floor = int(r.uintTo(ActivesMax))
+	if parts == 5 {
+		if a.Passives = int(r.uintTo(AutopilotPassivesMax)); a.Passives == 0 {
+			r.fail("settings of the policy that want no passives and say so")
+		}
+	}
 	return a
 }
 

@@ -17,14 +17,17 @@ func oneVoter() Configuration {
 // there was a policy to be told anything.
 func TestConfigurationKeepsItsForm(t *testing.T) {
 	const line = "9194" + "c410" + "01000000000000000000000000000000" + "a161" + "a3683a31" + "02"
-	plain, set := oneVoter(), oneVoter()
+	plain, set, more := oneVoter(), oneVoter(), oneVoter()
 	set.Autopilot = Autopilot{Off: true, Stable: 7, FailedAfter: time.Second, Floor: 2}
+	more.Autopilot = set.Autopilot
+	more.Autopilot.Passives = 200
 	for _, test := range []struct {
 		c    Configuration
 		want string
 	}{
 		{plain, "93" + "03" + "05" + line},
 		{set, "94" + "03" + "05" + line + "94" + "c3" + "07" + "ce3b9aca00" + "02"},
+		{more, "94" + "03" + "05" + line + "95" + "c3" + "07" + "ce3b9aca00" + "02" + "ccc8"},
 	} {
 		if got := hex.EncodeToString(EncodeConfiguration(test.c)); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)
@@ -34,7 +37,7 @@ func TestConfigurationKeepsItsForm(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, test.c)
 		}
 	}
-	if plain.Equal(set) {
+	if plain.Equal(set) || set.Equal(more) {
 		t.Error("two that tell the policy different things are said to be equal")
 	}
 	for _, text := range []string{
@@ -43,6 +46,7 @@ func TestConfigurationKeepsItsForm(t *testing.T) {
 		"95" + "03" + "05" + line + "94c307000200", // too many parts
 		"94" + "03" + "05" + line + "93c30700",     // settings cut short
 		"94" + "03" + "05" + line + "94c207000241", // something behind
+		"94" + "03" + "05" + line + "95c307000200", // no passives wanted, and said so
 	} {
 		src, err := hex.DecodeString(text)
 		if err != nil {
@@ -69,6 +73,9 @@ func TestAutopilotHasLimits(t *testing.T) {
 		{Autopilot{FailedAfter: AutopilotTimeMax + 1}, "failed"},
 		{Autopilot{Floor: -1}, "floor"},
 		{Autopilot{Floor: ActivesMax + 1}, "floor"},
+		{Autopilot{Passives: AutopilotPassivesMax}, ""},
+		{Autopilot{Passives: -1}, "passives"},
+		{Autopilot{Passives: AutopilotPassivesMax + 1}, "passives"},
 	} {
 		c := oneVoter()
 		c.Autopilot = test.a

@@ -225,7 +225,7 @@ func FuzzDecodeConfiguration(f *testing.F) {
 	_, to, joint := replacement()
 	f.Add(EncodeConfiguration(to))
 	f.Add(EncodeConfiguration(joint))
-	c.Autopilot = Autopilot{Off: true, FailedAfter: time.Minute, Floor: 3}
+	c.Autopilot = Autopilot{Off: true, FailedAfter: time.Minute, Floor: 3, Passives: 200}
 	f.Add(EncodeConfiguration(c))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := DecodeConfiguration(src)

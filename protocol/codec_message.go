@@ -36,6 +36,8 @@ func AppendMessage(dst []byte, m Message) []byte {
 	case *TimeoutNow:
 		dst = appendArray(dst, 1)
 		return appendUint(dst, uint64(m.Term))
+	case *Follow:
+		return appendArray(dst, 0)
 	case *Standing:
 		dst = appendArray(dst, 3)
 		dst = appendUint(dst, m.Starts)
@@ -93,6 +95,9 @@ func (r *reader) message(kind MessageKind) Message {
 	case KindTimeoutNow:
 		r.array(1)
 		return &TimeoutNow{Term: r.term()}
+	case KindFollow:
+		r.array(0)
+		return &Follow{}
 	case KindStanding:
 		r.array(3)
 		return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}

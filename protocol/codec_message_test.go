@@ -58,6 +58,7 @@ func fullMessages() []Message {
 		&Description{Description: make([]byte, 300)},
 		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},
 		&Chunk{Index: 500, Sum: LogSum{1, 2}, Number: 200, Data: make([]byte, 70_000)},
+		&Follow{},
 	}
 }
 

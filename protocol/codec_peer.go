@@ -24,7 +24,7 @@ func DecodePeer(src []byte) (Peer, error) {
 		return Peer{}, ErrWrongVersion.With(fmt.Sprintf("a member speaks version %d of the protocol, this one version %d", v, Version))
 	}
 	p := Peer{
-		ID: r.member(), Name: r.name(), Role: Role(r.uintTo(uint64(RoleActive))), Eligible: r.bool(), Zone: r.name(), HTTP: r.name(),
+		ID: r.member(), Name: r.name(), Role: Role(r.uintTo(uint64(RoleReserve))), Eligible: r.bool(), Zone: r.name(), HTTP: r.name(),
 	}
 	if r.err == nil && p.ID.IsZero() {
 		r.fail("a member without an id")

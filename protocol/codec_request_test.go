@@ -23,7 +23,7 @@ func sampleRequests() []*Request {
 		{ID: 6, Kind: RequestJoin},
 		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5,
-			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7}, Transfer: true, Heir: idA,
+			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8}, Transfer: true, Heir: idA,
 		}},
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
 		{ID: 9, Kind: RequestAutopilot},
@@ -35,7 +35,7 @@ func sampleRequests() []*Request {
 
 func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6}}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
+	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7}}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1"},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},

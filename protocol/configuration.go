@@ -19,6 +19,10 @@ const (
 	RolePassive
 	// RoleActive runs Raft, as a voter or as a learner.
 	RoleActive
+	// RoleReserve stands by: it takes part in the membership only, and holds
+	// nothing, until a leader asks it to follow. No log says so: it is how a
+	// passive begins that wishes to be one only when it is needed.
+	RoleReserve
 )
 
 // String returns the role's name.
@@ -28,6 +32,8 @@ func (r Role) String() string {
 		return "passive"
 	case RoleActive:
 		return "active"
+	case RoleReserve:
+		return "reserve"
 	}
 	return "none"
 }

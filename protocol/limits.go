@@ -44,9 +44,11 @@ const (
 	LeaseMax = time.Minute
 	// AutopilotFailedMin is the shortest time after which a policy may take a
 	// voter for failed: below it every pause would cost a seat.
-	// AutopilotTimeMax limits all its times.
-	AutopilotFailedMin = time.Second
-	AutopilotTimeMax   = 7 * 24 * time.Hour
+	// AutopilotTimeMax limits all its times, AutopilotPassivesMax the passives
+	// that it wants.
+	AutopilotFailedMin   = time.Second
+	AutopilotTimeMax     = 7 * 24 * time.Hour
+	AutopilotPassivesMax = 100_000
 	// HolesMax and RangesMax limit the holes of a HAVE and the ranges of a
 	// WANT.
 	HolesMax  = 8

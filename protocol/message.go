@@ -22,6 +22,7 @@ const (
 	KindRepairWant      MessageKind = 14
 	KindRepair          MessageKind = 15
 	KindTypes           MessageKind = 16
+	KindFollow          MessageKind = 19
 	KindFrame           MessageKind = 32
 	KindHave            MessageKind = 33
 	KindWant            MessageKind = 34
@@ -71,6 +72,8 @@ func (k MessageKind) String() string {
 		return "repair"
 	case KindTypes:
 		return "types"
+	case KindFollow:
+		return "follow"
 	case KindDigestQuestion:
 		return "digest-question"
 	case KindDigestAnswer:
@@ -197,6 +200,9 @@ type ReadIndexAnswer struct {
 
 // TimeoutNow makes the receiver campaign at once, for a leadership transfer.
 type TimeoutNow struct{ Term Term }
+
+// Follow asks a reserve to follow from now on.
+type Follow struct{}
 
 // Types tells a leader which resource types the sender can apply.
 type Types struct{ List []TypeVersion }
@@ -346,6 +352,7 @@ func (*Forward) Kind() MessageKind         { return KindForward }
 func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
 func (*Standing) Kind() MessageKind        { return KindStanding }
 func (*Types) Kind() MessageKind           { return KindTypes }
+func (*Follow) Kind() MessageKind          { return KindFollow }
 func (*Frame) Kind() MessageKind           { return KindFrame }
 func (*Have) Kind() MessageKind            { return KindHave }
 func (*Want) Kind() MessageKind            { return KindWant }

@@ -183,13 +183,13 @@ func (b *book) learn(address string, response *protocol.Response) {
 	}
 }
 
-// learnMembers replaces what was learned. The dead are kept out, but for the
-// case that nobody is said to be alive.
+// learnMembers replaces what was learned. Reserves, which answer nothing, are kept
+// out, and so are the dead, but for the case that nobody is said to be alive.
 func (b *book) learnMembers(members []protocol.MemberStatus) {
 	var alive []string
 	passive := map[string]bool{}
 	for _, m := range members {
-		if !m.Alive || m.Address == "" {
+		if !m.Alive || m.Address == "" || m.Role == protocol.RoleReserve.String() {
 			continue
 		}
 		alive = append(alive, m.Address)

@@ -6,7 +6,8 @@
 // each in one joint change. Otherwise the configuration grows, or shrinks, to as
 // many voters as it aims at. A passive first becomes a learner; all learners
 // that have acknowledged enough become voters in one change, so that one voter
-// becomes three without two on the way. Nothing here is a safety rule: those are
+// becomes three without two on the way. Where a passive is missing, for a seat or
+// by number, a reserve is asked to follow. Nothing here is a safety rule: those are
 // checked again by the role that takes the proposal. No voter is taken for
 // failed on the word of the membership alone, and no change is asked for that
 // leaves a majority which does not answer.
@@ -59,6 +60,9 @@ type Peer struct {
 	// false as long as it has said nothing.
 	Tip      protocol.Index
 	TipKnown bool
+	// Called is when this leader asked the member, a reserve, to follow; 0: it
+	// has not, or the member has followed since.
+	Called protocol.Instant
 }
 
 // Progress is how far the leader knows a member of the configuration to be.
@@ -89,6 +93,9 @@ type Input struct {
 	Peers    []Peer
 	Progress []Progress
 	Failing  []Failing
+	// Short is since when ShortOfPassives has been true without a break; 0: it
+	// is false.
+	Short protocol.Instant
 }
 
 // Action is what a decision asks for.
@@ -108,6 +115,9 @@ const (
 	// HandOver hands the leadership to a voter, so that the leader's own seat
 	// can be taken.
 	HandOver
+	// Call asks a reserve to follow. It is said again until the member is seen
+	// to follow.
+	Call
 )
 
 // String returns the action's name.
@@ -123,6 +133,8 @@ func (a Action) String() string {
 		return "remove"
 	case HandOver:
 		return "hand-over"
+	case Call:
+		return "call"
 	}
 	return "wait"
 }
@@ -135,6 +147,8 @@ type Decision struct {
 	Member protocol.MemberID
 	// Out is who loses its seat, if anybody does.
 	Out protocol.MemberID
+	// First says of a Call that it is no repetition of the last one.
+	First bool
 	// Version is the configuration that Next was made from: a proposal that
 	// meets another one must be refused.
 	Version protocol.Index
@@ -157,18 +171,28 @@ func Decide(cfg Config, in Input) Decision {
 	if why := v.refuse(); why != "" {
 		return v.wait(why)
 	}
-	d := v.decide()
-	if why := v.unborne(d); why != "" {
-		return v.wait(why)
-	}
-	return d
+	return v.decide()
 }
 
 // Wanted returns how many voters the policy aims at: the target, and never
 // fewer than the floor.
 func Wanted(c protocol.Configuration) int { return max(c.Target, c.Autopilot.Floor) }
 
+// decide looks at the seats first. A reserve that a seat needs also counts as
+// the passive that is missing.
 func (v *view) decide() Decision {
+	call, missing := v.reinforce()
+	d := v.seats()
+	if why := v.unborne(d); why != "" {
+		d = v.wait(why)
+	}
+	if d.Action == Wait && missing {
+		return call
+	}
+	return d
+}
+
+func (v *view) seats() Decision {
 	for _, try := range []func() (Decision, bool){v.shrink, v.replace, v.forget, v.release} {
 		if d, ok := try(); ok {
 			return d
@@ -240,16 +264,21 @@ func (v *view) grow() Decision {
 	l := v.learners()
 	var why []string
 	if voters+l.count() < v.wanted {
-		candidates, others := v.candidates()
+		c, zones := v.candidates(), v.zones(protocol.SeatLearner)
 		switch {
 		case len(v.current.Members) >= protocol.ActivesMax:
 			why = append(why, fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members)))
-		case len(candidates) > 0:
-			return v.addLearner(v.choose(candidates, v.zones(protocol.SeatLearner)))
-		case len(others) == 0:
-			why = append(why, "no passive wishes to be active")
+		case len(c.can) > 0:
+			return v.addLearner(v.choose(c.can, zones))
+		default:
+			if d, ok := v.callFor(c, zones, fmt.Sprintf("%d voters of %d wanted, and no passive can become one", voters, v.wanted)); ok {
+				return d
+			}
+			if len(c.cannot) == 0 {
+				why = append(why, "no passive wishes to be active")
+			}
 		}
-		why = append(why, others...)
+		why = append(why, c.cannot...)
 	}
 	// An even number of voters survives no more deaths than one less does: it
 	// is worth waiting for a learner that will make it odd.
@@ -304,30 +333,40 @@ func (v *view) learners() (l learners) {
 	return l
 }
 
-// candidates returns the passives that can become learners, and why others
-// that wish to be active cannot yet.
-func (v *view) candidates() (can []Peer, cannot []string) {
+// candidates are the passives that can become learners, and why others that
+// wish to be active cannot yet. Those are waited for until patience ends.
+type candidates struct {
+	can      []Peer
+	cannot   []string
+	patience protocol.Instant
+}
+
+func (v *view) candidates() (c candidates) {
 	for _, p := range v.peers {
-		if !p.Eligible || v.current.Names(p.ID) {
+		if !p.Eligible || p.Role == protocol.RoleReserve || v.current.Names(p.ID) {
 			continue
 		}
 		stable := p.Since.Add(v.Stable)
+		cannot := func(format string, args ...any) {
+			c.cannot = append(c.cannot, label(p)+" "+fmt.Sprintf(format, args...))
+			c.patience = max(c.patience, p.Since.Add(v.FailedAfter))
+		}
 		switch {
 		case p.Role != protocol.RolePassive:
 			// It was active, or does not know: its log has yet to tell it.
-			cannot = append(cannot, fmt.Sprintf("%s is not passive yet", label(p)))
+			cannot("is not passive yet")
 		case stable > v.Now:
 			v.lookAgain(stable)
-			cannot = append(cannot, fmt.Sprintf("%s has been alive for %v of %v", label(p), v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable))
+			cannot("has been alive for %v of %v", v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable)
 		case !p.TipKnown:
-			cannot = append(cannot, fmt.Sprintf("%s has not said what it holds", label(p)))
+			cannot("has not said what it holds")
 		case p.Tip < v.behind():
-			cannot = append(cannot, fmt.Sprintf("%s holds %d of %d", label(p), p.Tip, v.Commit))
+			cannot("holds %d of %d", p.Tip, v.Commit)
 		default:
-			can = append(can, p)
+			c.can = append(c.can, p)
 		}
 	}
-	return can, cannot
+	return c
 }
 
 // behind returns the lowest index whose holder counts as caught up.

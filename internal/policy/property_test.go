@@ -31,7 +31,7 @@ func TestReplacementIsOneChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver} {
+	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver, Call} {
 		if seen[a] < 100 {
 			t.Errorf("%d times %s in 40,000 inputs: the test is not worth much", seen[a], a)
 		}
@@ -57,6 +57,8 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 		return "a voter loses its seat and nobody gets it"
 	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || heir.CatchUp || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
 		return "the leadership goes to one that cannot lead"
+	case d.Action == Call && !in.mayBeCalled(conf, d):
+		return "somebody is called who is no reserve, or is not needed"
 	}
 	answer := 0
 	for _, m := range d.Next.Members {
@@ -94,11 +96,21 @@ func (in *Input) mayGo(conf protocol.Configuration, id protocol.MemberID) bool {
 		slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.ID == id && !p.Eligible })
 }
 
+// mayBeCalled reports whether a reserve is called because passives have been
+// missing for long, or for a seat that it may have.
+func (in *Input) mayBeCalled(conf protocol.Configuration, d Decision) bool {
+	i := slices.IndexFunc(in.Peers, func(p Peer) bool { return p.ID == d.Member })
+	free := len(conf.Voters()) < Wanted(conf) || slices.ContainsFunc(conf.Voters(), func(id protocol.MemberID) bool { return in.mayGo(conf, id) })
+	return i >= 0 && in.Peers[i].Role == protocol.RoleReserve && d.Next.Equal(conf) &&
+		(ShortOfPassives(conf, in.Peers) || free && in.Peers[i].Eligible)
+}
+
 // randomInput draws a configuration and what is known of its members. The
 // leader is a voter.
 func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 	conf := protocol.Configuration{Target: 1 + random.IntN(5), Autopilot: protocol.Autopilot{
 		Off: random.IntN(20) == 0, FailedAfter: time.Duration(random.IntN(3)) * 20 * time.Second, Floor: random.IntN(8) / 3,
+		Passives: random.IntN(6) / 3,
 	}}
 	in := Input{Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true}
 	for i, name := range strings.Fields("a b c d e f g h") {
@@ -113,6 +125,8 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 				seat = protocol.SeatLearner
 			}
 			conf = conf.With(protocol.ActiveMember{ID: p.ID, Name: name, Seat: seat})
+		} else if random.IntN(3) == 0 {
+			p.Role = protocol.RoleReserve
 		}
 		if p.Role == protocol.RoleActive && i > 0 {
 			answers := alive != (random.IntN(8) == 0) // sometimes the two do not say the same
@@ -127,6 +141,7 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 			in.Peers = append(in.Peers, p)
 		}
 	}
+	in.Short = protocol.Instant(random.IntN(61)) * second
 	in.Configuration = protocol.ConfigurationAt{Index: protocol.Index(1 + random.IntN(100)), Configuration: conf}
 	return conf, in
 }
@@ -138,7 +153,7 @@ func TestDecisionsComeToAnEnd(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	handed := 0
+	handed, called := 0, 0
 	for range 2_000 {
 		conf, in := randomInput(random)
 		conf.Autopilot.Off = false
@@ -154,9 +169,14 @@ func TestDecisionsComeToAnEnd(t *testing.T) {
 			if len(film) > 40 {
 				t.Fatalf("no end:\n%s", strings.Join(film, "\n"))
 			}
-			if d.Action == HandOver {
+			switch d.Action {
+			case HandOver:
 				in.Self = d.Member
 				handed++
+			case Call:
+				i := slices.IndexFunc(in.Peers, func(p Peer) bool { return p.ID == d.Member })
+				in.Peers[i].Role = protocol.RolePassive
+				called++
 			}
 			in.Configuration.Configuration = d.Next
 		}
@@ -177,9 +197,13 @@ func TestDecisionsComeToAnEnd(t *testing.T) {
 		if in.quorum(conf) && in.quorum(final) && kept < want {
 			t.Fatalf("%d willing voters, %d members are willing, %d wanted:\n%s", kept, willing, Wanted(final), strings.Join(film, "\n"))
 		}
+		idle := slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.Role == protocol.RoleReserve })
+		if idle && ShortOfPassives(final, in.Peers) {
+			t.Fatalf("too few passives, and a reserve stands by:\n%s", strings.Join(film, "\n"))
+		}
 	}
-	if handed < 20 {
-		t.Errorf("%d hand-overs: the test is not worth much", handed)
+	if handed < 20 || called < 100 {
+		t.Errorf("%d hand-overs, %d calls: the test is not worth much", handed, called)
 	}
 }
 
@@ -203,9 +227,11 @@ func (in *Input) pass() {
 	conf := in.Configuration.Configuration
 	for i := range in.Peers {
 		p := &in.Peers[i]
-		p.Tip, p.Role = in.Commit, protocol.RolePassive
-		if conf.Names(p.ID) {
+		switch p.Tip = in.Commit; {
+		case conf.Names(p.ID):
 			p.Role = protocol.RoleActive
+		case p.Role != protocol.RoleReserve:
+			p.Role = protocol.RolePassive
 		}
 	}
 	for _, m := range conf.Members {

@@ -51,18 +51,23 @@ func (v *view) replace() (Decision, bool) {
 	if len(l.coming) > 0 {
 		return v.wait(fmt.Sprintf("%s: %s, and is to take its seat", why, l.coming[0])), true
 	}
-	candidates, others := v.candidates()
-	if len(candidates) == 0 || len(v.current.Members) >= protocol.ActivesMax {
+	c, zones := v.candidates(), v.zones(protocol.SeatVoter, out.ID)
+	full := len(v.current.Members) >= protocol.ActivesMax
+	if len(c.can) == 0 || full {
 		reason := "no passive wishes to be active"
-		if len(candidates) > 0 {
+		switch {
+		case full:
 			reason = fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members))
-		} else if len(others) > 0 {
-			reason = others[0]
+		case len(c.cannot) > 0:
+			reason = c.cannot[0]
+		}
+		if d, ok := v.callFor(c, zones, why+", and no passive can take its seat"); ok && !full {
+			return d, true
 		}
 		v.note = append(v.note, why+": "+reason)
 		return Decision{}, false // perhaps something else can be done
 	}
-	p, zone := v.choose(candidates, v.zones(protocol.SeatVoter, out.ID))
+	p, zone := v.choose(c.can, zones)
 	d := v.addLearner(p, zone)
 	d.Why = fmt.Sprintf("%s becomes a learner%s, to take the seat of %s, which %s", label(p), zone, out.Label(), out.why)
 	return d, true

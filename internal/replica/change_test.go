@@ -15,6 +15,7 @@ type crew struct {
 	silent  map[protocol.MemberID]bool
 	answers map[uint64]protocol.Result
 	heirs   []protocol.MemberID // who got TimeoutNow
+	called  []protocol.MemberID // who got Follow
 	events  []protocol.Event
 }
 
@@ -88,6 +89,8 @@ func (c *crew) agree(s Send) {
 		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round})
 	case *protocol.TimeoutNow:
 		c.heirs = append(c.heirs, s.To)
+	case *protocol.Follow:
+		c.called = append(c.called, s.To)
 	}
 }
 

@@ -22,16 +22,20 @@ type policyState struct {
 	// alive, as long as it leads term.
 	failing []policy.Failing
 	term    protocol.Term
+	// short is since when this leader has seen fewer passives than are wanted;
+	// 0: it sees enough.
+	short protocol.Instant
 }
 
 // handOverPause is how many election timeouts pass before a leader that was to
 // hand over, and still leads, tries again: while it tries, nobody can write.
 const handOverPause = 20
 
-// sighting is a live member, and since when it has been alive and the same.
+// sighting is a live member, and since when it has been alive and the same. A
+// reserve was asked to follow at called, 0: never.
 type sighting struct {
-	peer  protocol.Peer
-	since protocol.Instant
+	peer          protocol.Peer
+	since, called protocol.Instant
 }
 
 // seen follows who is alive.
@@ -41,12 +45,31 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 		s := sighting{peer: peer, since: now}
 		i, known := slices.BinarySearchFunc(p.seats, peer.ID, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) })
 		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible {
-			s.since = p.seats[i].since
+			s.since, s.called = p.seats[i].since, p.seats[i].called
 		}
 		next = append(next, s)
 	}
 	slices.SortFunc(next, func(a, b sighting) int { return a.peer.ID.Compare(b.peer.ID) })
 	p.seats = next
+}
+
+// called remembers that a reserve was asked to follow.
+func (p *policyState) called(now protocol.Instant, id protocol.MemberID) {
+	if i, known := slices.BinarySearchFunc(p.seats, id, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) }); known {
+		p.seats[i].called = now
+	}
+}
+
+// lacks follows since when there have been too few passives, from the leader's
+// first look in its term on.
+func (p *policyState) lacks(now protocol.Instant, in *policy.Input) {
+	switch {
+	case !policy.ShortOfPassives(in.Configuration.Configuration, in.Peers):
+		p.short = 0
+	case p.short == 0:
+		p.short = now
+	}
+	in.Short = p.short
 }
 
 // fails follows who has failed, from the leader's first look in its term on:
@@ -99,7 +122,7 @@ func (r *Replica) steer(now protocol.Instant) {
 	}
 	s := r.active.Status()
 	if s.Term != r.policy.term {
-		r.policy.term, r.policy.failing, r.policy.refused, r.policy.handOver = s.Term, nil, "", 0
+		r.policy.term, r.policy.failing, r.policy.refused, r.policy.handOver, r.policy.short = s.Term, nil, "", 0, 0
 	}
 	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed}, r.policyInput(now, conf, s))
 	r.policy.word = d.Why
@@ -113,6 +136,10 @@ func (r *Replica) steer(now protocol.Instant) {
 		}
 		r.policy.handOver = now.Add(handOverPause * r.cfg.Active.Election)
 		err = r.active.Transfer(now, d.Member)
+	case policy.Call:
+		if !r.call(now, d) {
+			return
+		}
 	default:
 		_, err = r.active.ProposeConfiguration(now, d.Version, d.Next)
 	}
@@ -136,7 +163,7 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 	in.Failing = r.policy.failing
 	heard := r.gossip.Heard()
 	for _, x := range r.policy.seats {
-		peer := policy.Peer{Peer: x.peer, Since: x.since}
+		peer := policy.Peer{Peer: x.peer, Since: x.since, Called: x.called}
 		i, known := slices.BinarySearchFunc(heard, x.peer.ID, compareHeard)
 		if known {
 			peer.Tip, peer.TipKnown = heard[i].Tip, true
@@ -147,6 +174,7 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
 		ID: r.cfg.ID, Name: r.cfg.Name, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling,
 	}})
+	r.policy.lacks(now, &in)
 	return in
 }
 

@@ -83,3 +83,62 @@ func TestUnwillingLeaderHandsOverOnce(t *testing.T) {
 	latest, _ := c.r.Configurations().Latest()
 	expect(t, "keeps its seat while it leads", latest.Configuration.IsVoter(id(1)), true)
 }
+
+// Whatever the policy does is told, once, with whom it is about and why: here it
+// fills the seats of a young cluster, then takes them away again.
+func TestEveryDecisionIsAnEventThatSaysWhy(t *testing.T) {
+	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1})})
+	live := func(role protocol.Role) {
+		c.r.SetPeers(c.now, []protocol.Peer{
+			{ID: id(8), Name: "eight", Address: "h:8", Role: role, Eligible: true}, {ID: id(9), Name: "nine", Address: "h:9", Role: role, Eligible: true},
+		})
+	}
+	events := func() (list []protocol.Event) {
+		for _, e := range c.events {
+			if e.Kind == protocol.EventPolicy {
+				list = append(list, e)
+			}
+		}
+		c.events = nil
+		return list
+	}
+	told := func(what string, want ...string) {
+		t.Helper()
+		list := events()
+		if len(list) != len(want) {
+			t.Fatalf("%s: got %v, want %d events", what, list, len(want))
+		}
+		for i, e := range list {
+			if !strings.Contains(e.Text, want[i]) || e.Member.IsZero() || e.Index == 0 {
+				t.Errorf("%s: got %v, want one that says %q", what, e, want[i])
+			}
+		}
+	}
+	events()
+	live(protocol.RolePassive)
+	for range 60 { // until both are stable
+		c.pass(50 * time.Millisecond)
+	}
+	c.r.cfg.Policy = true
+	for range 60 {
+		for _, from := range ids(8, 9) {
+			c.r.Receive(c.now, from, &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		}
+		c.pass(50 * time.Millisecond)
+	}
+	told("grows", "eight becomes a learner: 1 voters of 3 wanted", "nine becomes a learner: 1 voters of 3 wanted",
+		"eight becomes a voter: 1 voters of 3 wanted")
+	if got := c.configuration(); strings.Count(got, " ") != 2 || strings.Contains(got, "learner") {
+		t.Fatalf("got %s, want three voters", got)
+	}
+	live(protocol.RoleActive)
+	expect(t, "fewer", c.change(1, Change{Target: 1}), protocol.OK)
+	for range 60 {
+		c.pass(50 * time.Millisecond)
+	}
+	told("shrinks", "nine gives up its seat: 3 voters, 1 wanted", "eight gives up its seat: 2 voters, 1 wanted")
+	for range 60 {
+		c.pass(50 * time.Millisecond)
+	}
+	told("nothing to do")
+}

@@ -21,6 +21,9 @@ type Config struct {
 	// active: while it leads, it hands over as soon as another can have its seat.
 	Name, Zone string
 	Unwilling  bool
+	// Reserve says that this member wishes to hold nothing until it is asked to
+	// follow. What a log holds decides: it counts only while that is empty.
+	Reserve bool
 	// Active and Gossip configure the cores. ID, Run and Seed are filled in.
 	Active active.Config
 	Gossip gossip.Config
@@ -57,6 +60,7 @@ type Replica struct {
 
 	role    protocol.Role
 	epoch   uint64 // counts role switches
+	reserve bool   // a passive that stands by: see reserve.go
 	active  *active.Member
 	passive *passive.Member
 	gossip  *gossip.Core
@@ -126,6 +130,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	default:
 		return nil, protocol.ErrCorrupt.With("the log does not say who was active at its commit index; move the data directory away and start the member anew: it fetches everything from the others")
 	}
+	r.reserve = cfg.Reserve && r.role == protocol.RolePassive && r.shape().Empty() && r.applied == 0
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{r})
 	r.offerKept(now)
 	r.pump(now)
@@ -186,13 +191,17 @@ func (r *Replica) Deadline() protocol.Instant {
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.peers = peers
-	r.gossip.SetPeers(now, peers)
+	r.setFlock(now)
 	r.pump(now)
 }
 
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
+	if r.reserve && !r.called(now, from, m) {
+		return
+	}
 	switch m := m.(type) {
+	case *protocol.Follow: // it follows now
 	case *protocol.Types:
 		r.heardTypes(now, from, m)
 	case *protocol.DigestQuestion:

@@ -221,6 +221,8 @@ func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
 		switch {
 		case !c.from.member.IsZero():
 			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
+		case r.reserve:
+			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")))
 		case leader.IsZero() || leader == r.cfg.ID:
 			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
 		default:

@@ -9,8 +9,8 @@ import (
 
 // Status is what a replica says of itself.
 type Status struct {
-	Role     protocol.Role
-	RaftRole string // leader, follower, candidate, learner; "none" for a passive
+	Role     protocol.Role // RoleReserve while this member waits to be asked to follow
+	RaftRole string        // leader, follower, candidate, learner; "none" for a passive
 	Leads    bool
 	Term     protocol.Term
 	Leader   protocol.MemberID // zero: not known
@@ -39,6 +39,9 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
 		Role: r.role, RaftRole: "none", Leader: r.leader(), Term: r.hardState().Term,
 		Commit: r.commit, Applied: r.applied, First: r.shape().FirstIndex(), Last: r.tail.last(),
+	}
+	if r.reserve {
+		s.Role = protocol.RoleReserve
 	}
 	if r.role == protocol.RoleActive {
 		s.RaftRole, s.Leads = r.active.State().String(), r.leads()

@@ -27,9 +27,10 @@ type Config struct {
 	// port 0 picks one. Default 127.0.0.1:7600. Advertise is where others
 	// reach it; default: what Bind became.
 	Bind, Advertise string
-	// Role is what the member wishes to be: RoleActive or RolePassive (the
-	// default). The log decides. Eligible lets a passive become active when
-	// the policy needs one; it is implied by RoleActive.
+	// Role is what the member wishes to be: RoleActive, RolePassive (the
+	// default) or RoleReserve. The log decides. Eligible lets a passive, or a
+	// reserve, become active when the policy needs one; it is implied by
+	// RoleActive.
 	Role     protocol.Role
 	Eligible bool
 	// Bootstrap begins a new cluster with this member, unless the directory

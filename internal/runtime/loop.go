@@ -123,19 +123,24 @@ type published struct {
 	// does not serve, or nil.
 	conf  protocol.Index
 	ready error
+	// alone says that no other member is alive, as far as this one knows.
+	alone bool
 }
+
+// standsBy reports whether the member is a reserve that can be called.
+func (p *published) standsBy() bool { return p.status.Role == protocol.RoleReserve && !p.alone }
 
 // publish makes the loop's knowledge readable without the loop, and passes on
 // what has changed.
 func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
-	m.quarantined(&s)
+	m.withhold(&s)
 	conf, _ := m.replica.Configurations().Latest()
 	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
 		m.caughtUp.Store(max(1, s.Commit, m.highestHeard()))
 	}
 	next := &published{
-		status: s, conf: conf.Index, ready: m.readyNow(s),
+		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
 		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: now},
 	}
 	last := m.published.Swap(next)
@@ -146,7 +151,7 @@ func (m *Member) publish(now protocol.Instant) {
 	if last == nil || last.status.Role != s.Role {
 		m.announce()
 	}
-	if last == nil || last.status.Leader != s.Leader || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) {
+	if last == nil || last.status.Leader != s.Leader || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
 		m.changed.tell()
 	}
 }

@@ -55,8 +55,8 @@ type Member struct {
 	changed   *broadcast
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
 	doubted   atomic.Pointer[error]                        // why the state must not be served
-	// quarantine is what quarantined has put into doubted; the loop's.
-	quarantine *error
+	// withheld is what withhold has put into doubted; the loop's.
+	withheld *error
 	// announcing wakes the goroutine that tells the membership about this
 	// member.
 	announcing chan struct{}

@@ -23,7 +23,7 @@ import (
 const portTries = 20
 
 // Open starts a member. It returns when the member has joined, knows a leader
-// and has applied what was committed then. ctx bounds only the start; when it
+// and has applied what was committed then; a reserve when it has joined. ctx bounds only the start; when it
 // ends before, everything is stopped and the error says how far it came.
 func Open(ctx context.Context, cfg Config) (*Member, error) {
 	if cfg.Actives == 0 {
@@ -162,7 +162,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
-		Name: m.identity.Name, Zone: m.cfg.Zone, Unwilling: !m.eligible(),
+		Name: m.identity.Name, Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
 		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,
@@ -300,12 +300,12 @@ func (m *Member) keepJoined() {
 	}
 }
 
-// awaitReady waits until the member serves.
+// awaitReady waits until the member serves, or stands by.
 func (m *Member) awaitReady(ctx context.Context) error {
 	for {
 		changed := m.changed.wait()
 		err := m.Ready()
-		if err == nil {
+		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
 			return nil
 		}
 		select {

@@ -1,0 +1,65 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/starlinghq/starling/internal/policy"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A reserve is a passive whose log is empty and that does not fetch one. It is
+// alive to the membership and known to the policy, and that is all: no gossip,
+// no payload, no state. It follows from the moment at which a leader says so,
+// and then is a passive like any other, over restarts too, because its log is
+// not empty any more.
+
+// setFlock tells the gossip core with whom it has to do: reserves neither send
+// nor get anything.
+func (r *Replica) setFlock(now protocol.Instant) {
+	flock := make([]protocol.Peer, 0, len(r.peers))
+	for _, p := range r.peers {
+		if p.Role != protocol.RoleReserve && !r.reserve {
+			flock = append(flock, p)
+		}
+	}
+	r.gossip.SetPeers(now, flock)
+}
+
+// called reports whether a message ends this member's time as a reserve: a
+// leader asks it to follow, or has given it a seat. It does not know who leads,
+// so it takes anybody's word; to follow harms nobody.
+func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protocol.Message) bool {
+	why := "asks it to follow"
+	switch m.(type) {
+	case *protocol.Follow:
+	case *protocol.Append, *protocol.Checkpoint:
+		why = "sends it the log"
+	default:
+		return false
+	}
+	r.reserve = false
+	r.setFlock(now)
+	r.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.labelOf(from), why))
+	return true
+}
+
+// labelOf returns what a live member is called.
+func (r *Replica) labelOf(id protocol.MemberID) string {
+	for _, p := range r.peers {
+		if p.ID == id {
+			return protocol.ActiveMember{ID: id, Name: p.Name}.Label()
+		}
+	}
+	return id.Short()
+}
+
+// call asks a reserve to follow. A message may be lost, so it is asked until it
+// is seen to follow; what is repeated is no news.
+func (r *Replica) call(now protocol.Instant, d policy.Decision) (news bool) {
+	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: d.Member, Message: &protocol.Follow{}}})
+	if !d.First {
+		return false
+	}
+	r.policy.called(now, d.Member)
+	return true
+}
