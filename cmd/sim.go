@@ -31,6 +31,7 @@ func (p *Program) simCommand() *cli.Command {
 			durationFlag("for", sim.DurationDefault, "simulated `DURATION` of load and faults"),
 			intFlag("actives", 3, "`N` active members"),
 			intFlag("passives", 2, "`N` passive members"),
+			intFlag("reserves", 0, "`N` reserves: with any, the policy wants all the passives that there are at first"),
 			stringFlag("profile", "", "`KIND` of trouble (default: drawn from the seed)"),
 			intFlag("workers", runtime.NumCPU(), "`N` seeds at a time"),
 			boolFlag("trace", "tell what happens in each seed, members as columns (always with --seed, but for JSON)"),
@@ -84,15 +85,15 @@ func (p *Program) runSim(c *cli.Context) error {
 
 // simOptions turns flags into what a run does not draw from its seed.
 func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
-	o := sim.Options{Duration: c.Duration("for"), Actives: c.Int("actives"), Passives: c.Int("passives"), Profile: c.String("profile")}
+	o := sim.Options{Duration: c.Duration("for"), Actives: c.Int("actives"), Passives: c.Int("passives"), Reserves: c.Int("reserves"), Profile: c.String("profile")}
 	wrong := func(format string, args ...any) (sim.Options, error) {
 		return o, &usageError{c.Command.HelpName + ": " + fmt.Sprintf(format, args...)}
 	}
 	if c.IsSet("seed") && (c.IsSet("from") || c.IsSet("seeds")) {
 		return wrong("--seed plays one, --from and --seeds look at many: say one of both")
 	}
-	if o.Duration < time.Second || o.Actives < 1 || o.Actives > 9 || o.Passives < 0 || o.Passives > 50 {
-		return wrong("--for from 1s, --actives from 1 to 9, --passives from 0 to 50")
+	if o.Duration < time.Second || o.Actives < 1 || o.Actives > 9 || o.Passives < 0 || o.Passives > 50 || o.Reserves < 0 || o.Reserves > 50 {
+		return wrong("--for from 1s, --actives from 1 to 9, --passives and --reserves from 0 to 50")
 	}
 	if o.Passives == 0 {
 		o.Passives = -1

@@ -475,3 +475,18 @@ func TestExactlyOnceWhileMembersComeAndGo(t *testing.T) {
 		})
 	})
 }
+
+// A reserve holds nothing: whoever asks it has to ask again, elsewhere.
+func TestReservesAreNotAsked(t *testing.T) {
+	b := newBook([]string{"given:1"}, protocol.ClusterID{}, 0)
+	b.learn("given:1", &protocol.Response{Status: &protocol.Status{Members: []protocol.MemberStatus{
+		{Address: "p:1", Role: "passive", Alive: true}, {Address: "r:1", Role: "reserve", Alive: true}, {Address: "a:1", Role: "active", Alive: true},
+	}}})
+	for _, suits := range []route{routeAny, routeLeader, routeNear} {
+		got := b.order(suits)
+		slices.Sort(got)
+		if want := []string{"a:1", "given:1", "p:1"}; !slices.Equal(got, want) {
+			t.Errorf("route %d: got %v, want %v", suits, got, want)
+		}
+	}
+}

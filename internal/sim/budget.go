@@ -95,7 +95,7 @@ func (s *simulation) wipe(m *member) error {
 		m.id[k] = byte(s.random.members.Uint64())
 	}
 	m.log = shadows{name: m.name}
-	m.role, m.starts, m.leader = protocol.RolePassive, 0, 0
+	m.role, m.starts, m.leader = m.beginsAs(), 0, 0
 	m.power, m.half, m.hurt, m.damaged, m.full = false, false, false, false, false
 	m.patched, m.mends = false, 0
 	for _, other := range s.members {

@@ -48,6 +48,7 @@ const (
 	countSeveral
 	countLeaderUnseated
 	countLeft
+	countCalled
 	countSeatsRefused
 	countTransfersAsked
 	countTransfers
@@ -110,7 +111,7 @@ var tallyNames = [tallies]string{
 	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
 	countJoint: "joint configurations", countChangesAsked: "changes of seats asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
-	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away",
+	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away", countCalled: "reserves called",
 	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countNamedTransfers: "transfers to a named heir",
 	countCheckpoints: "checkpoints taken", countMarksSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
@@ -156,6 +157,8 @@ func (k tally) minimum() uint64 {
 	case countDamagedAll, countMendedCheckpoint: // several rare things have to come together
 		return 20
 	case countNotesLater: // a disk has to fill up within the last 104 bytes of a segment
+		return 0
+	case countCalled: // there are none unless somebody asks for some
 		return 0
 	}
 	return 100

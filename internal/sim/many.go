@@ -127,5 +127,8 @@ func (r *Report) Replay(duration time.Duration) string {
 	if o.Passives != 0 && o.Passives != passivesDefault {
 		line += fmt.Sprintf(" --passives %d", max(o.Passives, 0))
 	}
+	if o.Reserves != 0 {
+		line += fmt.Sprintf(" --reserves %d", o.Reserves)
+	}
 	return line
 }

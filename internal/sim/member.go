@@ -27,15 +27,17 @@ type member struct {
 	name   string
 	id     protocol.MemberID
 	wish   protocol.Role // RoleActive: eligible
-	clock  clock
-	disk   disk
-	log    shadows       // what the checkers know of its log
-	role   protocol.Role // that it last announced
-	starts uint64
-	boots  uint64 // of the machine: power cuts and new disks
-	power  bool   // the last run ended with a power cut
-	half   bool   // and in the middle of a write
-	torn   bool   // that the fuse ends with a power cut
+	// reserve says that it wishes to hold nothing until it is asked to follow.
+	reserve bool
+	clock   clock
+	disk    disk
+	log     shadows       // what the checkers know of its log
+	role    protocol.Role // that it last announced
+	starts  uint64
+	boots   uint64 // of the machine: power cuts and new disks
+	power   bool   // the last run ended with a power cut
+	half    bool   // and in the middle of a write
+	torn    bool   // that the fuse ends with a power cut
 	// generation counts the disks that were lost. hurt says that the one there
 	// is damaged: the member counts as lost.
 	generation int
@@ -258,6 +260,7 @@ func (m *member) config() replica.Config {
 		},
 		Gossip:          gossip.Config{Have: m.s.plan.have},
 		Policy:          true,
+		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
 	}
 }

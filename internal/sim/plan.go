@@ -80,7 +80,7 @@ func draw(r *rand.Rand, o *Options) plan {
 	if o.Profile != "" {
 		p.profile = o.Profile
 	}
-	p.late = make([]time.Duration, o.Actives+o.Passives)
+	p.late = make([]time.Duration, o.Actives+o.Passives+o.Reserves)
 	p.target = o.Actives
 	switch p.profile {
 	case "calm":

@@ -42,7 +42,11 @@ func (w *membership) look(m *member) {
 			w.s.counts.add(countSuspicions, 1)
 		}
 	}
-	m.role = m.replica.Status(m.now()).Role
+	role := m.replica.Status(m.now()).Role
+	if m.role == protocol.RoleReserve && role != m.role {
+		w.s.counts.add(countCalled, 1)
+	}
+	m.role = role
 	w.tell(m)
 	m.later(w.every/2+around(r, w.every/2), func() { w.look(m) })
 }
@@ -50,6 +54,14 @@ func (w *membership) look(m *member) {
 // lives reports whether a member can be seen alive by another one.
 func (w *membership) lives(other, by *member) bool {
 	return other.runs() && !other.paused && w.reaches(other, by)
+}
+
+// beginsAs is what a member with an empty disk announces.
+func (m *member) beginsAs() protocol.Role {
+	if m.reserve {
+		return protocol.RoleReserve
+	}
+	return protocol.RolePassive
 }
 
 // peer is what a member announces of itself.

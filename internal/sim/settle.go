@@ -77,6 +77,9 @@ func (s *simulation) unsettled() string {
 			return g.name + " is lost, and still has a seat"
 		}
 	}
+	if why := s.understaffed(latest.Configuration); why != "" {
+		return why
+	}
 	frontier := s.ledger.frontier()
 	if frontier < s.state.acknowledged {
 		return fmt.Sprintf("%d was acknowledged, committed is %d", s.state.acknowledged, frontier)
@@ -84,9 +87,33 @@ func (s *simulation) unsettled() string {
 	return s.unequal(leader, frontier)
 }
 
-// unequal compares all members with the leader.
+// understaffed says that passives are missing while a reserve stands by.
+func (s *simulation) understaffed(c protocol.Configuration) string {
+	passives, idle := 0, ""
+	for _, m := range s.members {
+		switch m.replica.Status(m.now()).Role {
+		case protocol.RolePassive:
+			passives++
+		case protocol.RoleReserve:
+			idle = m.name
+		}
+	}
+	if passives < c.Autopilot.Passives && idle != "" {
+		return fmt.Sprintf("%d passives of %d, and %s stands by", passives, c.Autopilot.Passives, idle)
+	}
+	return ""
+}
+
+// unequal compares all members with the leader, but for reserves, which must
+// hold nothing.
 func (s *simulation) unequal(leader *member, frontier protocol.Index) string {
 	for _, m := range s.members {
+		if m.replica.Status(m.now()).Role == protocol.RoleReserve {
+			if last := m.log.written.last(); m.applied != 0 || last != 0 {
+				return fmt.Sprintf("%s is a reserve and has applied %d, holds up to %d", m.name, m.applied, last)
+			}
+			continue
+		}
 		if m.applied != frontier {
 			return fmt.Sprintf("%s has applied %d, committed is %d", m.name, m.applied, frontier)
 		}

@@ -19,6 +19,9 @@ const (
 	passivesDefault = 2
 	// settleMax is how long a cluster may take to recover when they stop.
 	settleMax = 60 * time.Second
+	// reservesAfter is for how long somebody has to be missing before a reserve
+	// is called.
+	reservesAfter = 3 * time.Second
 )
 
 // Options are what a run does not draw from its seed. The zero value is the
@@ -30,6 +33,10 @@ type Options struct {
 	// Actives and Passives are the numbers of members; 0: 3 and 2. Passives
 	// below 0: none.
 	Actives, Passives int
+	// Reserves are members that hold nothing until they are asked to follow. If
+	// there are any, the policy wants as many passives as there are at first,
+	// and is quick to replace who is away.
+	Reserves int
 	// Profile is the kind of trouble; empty: drawn from the seed.
 	Profile string
 	// Trace receives one line for each event worth reading, with the members
@@ -188,7 +195,7 @@ func (s *simulation) setUp() error {
 	if s.registry, err = newRegistry(); err != nil {
 		return err
 	}
-	for i := range s.options.Actives + s.options.Passives {
+	for i := range s.options.Actives + s.options.Passives + s.options.Reserves {
 		if err := s.addMember(i); err != nil {
 			return err
 		}
@@ -232,6 +239,13 @@ func (s *simulation) addMember(i int) error {
 	} else if chance(r, s.plan.eligible) {
 		m.wish = protocol.RoleActive
 	}
+	if first := s.options.Actives + s.options.Passives; i >= first {
+		m.name, m.reserve = fmt.Sprintf("r%d", i-first+1), true
+		m.role = m.beginsAs()
+		if i == first {
+			m.wish = protocol.RoleActive // so that a seat can have one in every seed
+		}
+	}
 	m.log.name = m.name
 	s.members = append(s.members, m)
 	s.network.grow()
@@ -240,6 +254,9 @@ func (s *simulation) addMember(i int) error {
 		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
 			{ID: m.id, Name: m.name, Address: m.name + ":7000", Seat: protocol.SeatVoter},
 		}}
+		if s.options.Reserves > 0 {
+			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}
+		}
 	}
 	return m.disk.init(s, m, founding)
 }

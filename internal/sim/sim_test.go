@@ -87,6 +87,7 @@ func TestASeedSaysHowToReplayIt(t *testing.T) {
 		{Options{}, "starling sim --seed 7 --for 1m0s"},
 		{Options{Duration: 5 * time.Second, Actives: 3, Passives: 2}, "starling sim --seed 7 --for 5s"},
 		{Options{Profile: "calm", Actives: 5, Passives: -1}, "starling sim --seed 7 --for 1m0s --profile calm --actives 5 --passives 0"},
+		{Options{Reserves: 2}, "starling sim --seed 7 --for 1m0s --reserves 2"},
 	} {
 		r := Report{Seed: 7, options: c.o}
 		if got := r.Replay(c.o.Duration); got != c.want {
@@ -103,6 +104,23 @@ func TestOtherSizesRun(t *testing.T) {
 				t.Errorf("%s: %v\n%s", r.Replay(o.Duration), r.Violation, r.Stack)
 			}
 		}
+	}
+}
+
+// Whoever is away for long is replaced by a reserve, and in the end no passive is
+// missing while one stands by, which holds nothing.
+func TestReservesAreCalledInTrouble(t *testing.T) {
+	var counts Counts
+	for seed := uint64(1); seed <= 8; seed++ {
+		o := Options{Duration: 20 * time.Second, Reserves: 2}
+		r := Run(seed, o)
+		if r.Violation != nil {
+			t.Errorf("%s: %v\n%s", r.Replay(o.Duration), r.Violation, r.Stack)
+		}
+		counts.Add(&r.Counts)
+	}
+	if counts[countCalled] < 3 {
+		t.Errorf("%d reserves called: the test is not worth much", counts[countCalled])
 	}
 }
 
