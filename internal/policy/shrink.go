@@ -7,18 +7,44 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// shrink takes a seat away when there are more voters than wanted: from one
-// that fails, or does not answer, or wishes to be active no more, or else from
-// one whose zone has others. A leader that wishes to keep its seat keeps it.
+// shrink takes seats away when there are more voters than wanted: two in one
+// change if one would leave an even number that is still too many. Two voters
+// survive the loss of nobody: on the way from three to one, a voter that has died
+// and is not missed yet would take the cluster with it.
 func (v *view) shrink() (Decision, bool) {
 	voters := v.current.Voters()
-	if len(voters) <= v.wanted || v.wanted < 1 {
+	surplus := len(voters) - v.wanted
+	if surplus <= 0 || v.wanted < 1 {
 		return Decision{}, false
 	}
+	first := v.dispensable(voters, nil)
+	line, _ := v.current.Find(first)
+	if first == v.Self {
+		return v.handOver(leaver{line, unwilling})
+	}
+	gives := func(m protocol.ActiveMember) string {
+		return fmt.Sprintf("%s gives up its seat: %d voters, %d wanted", m.Label(), len(voters), v.wanted)
+	}
+	d := v.remove(line, gives(line))
+	if surplus > 1 && len(voters)%2 == 1 {
+		if second := v.dispensable(voters, []protocol.MemberID{first}); second != v.Self {
+			line, _ = v.current.Find(second)
+			d.Next, d.Why = d.Next.Without(second), d.Why+"; "+gives(line)
+		}
+	}
+	return d, true
+}
+
+// dispensable returns the voter that is to go next, after some that go already:
+// one that fails, or does not answer, or wishes to be active no more, or else one
+// whose zone has others. A leader that wishes to keep its seat keeps it.
+func (v *view) dispensable(voters, going []protocol.MemberID) protocol.MemberID {
 	best, score := protocol.MemberID{}, -1
 	for _, id := range voters {
-		s := v.neighbours(id) // fewer than ActivesMax
+		s := v.neighbours(id, going) // fewer than ActivesMax
 		switch {
+		case slices.Contains(going, id):
+			continue
 		case id == v.Self && !v.unwilling(id):
 			continue
 		case id != v.Self && v.fails(id):
@@ -34,11 +60,7 @@ func (v *view) shrink() (Decision, bool) {
 			best, score = id, s
 		}
 	}
-	line, _ := v.current.Find(best)
-	if best == v.Self {
-		return v.handOver(leaver{line, unwilling})
-	}
-	return v.remove(line, fmt.Sprintf("%s gives up its seat: %d voters, %d wanted", line.Label(), len(voters), v.wanted)), true
+	return best
 }
 
 // forget takes the seat from a learner that has failed for long, or wishes to

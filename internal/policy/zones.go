@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -12,11 +13,11 @@ import (
 // come.
 
 // zones returns the zones in which members with at least the seat live, one for
-// each of them.
+// each of them, some excepted.
 func (v *view) zones(least protocol.Seat, except ...protocol.MemberID) []string {
 	var zones []string
 	for _, m := range v.current.Members {
-		if m.Seat < least || len(except) > 0 && m.ID == except[0] {
+		if m.Seat < least || slices.Contains(except, m.ID) {
 			continue
 		}
 		if p, alive := v.peer(m.ID); alive {
@@ -60,11 +61,11 @@ func crowd(zone string, taken []string) int {
 	return n
 }
 
-// neighbours counts the other voters in a member's zone.
-func (v *view) neighbours(id protocol.MemberID) int {
+// neighbours counts the other voters in a member's zone, but for those that go.
+func (v *view) neighbours(id protocol.MemberID, going []protocol.MemberID) int {
 	p, alive := v.peer(id)
 	if !alive || p.Zone == "" {
 		return 0
 	}
-	return crowd(p.Zone, v.zones(protocol.SeatVoter, id))
+	return crowd(p.Zone, v.zones(protocol.SeatVoter, append(slices.Clone(going), id)...))
 }

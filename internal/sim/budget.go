@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/starlinghq/starling/internal/policy"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -14,7 +15,8 @@ type grave struct {
 
 // tolerates reports whether the cluster must survive the loss of a member's
 // disk: then, of every configuration that may be in force, each half still has a
-// majority of members whose disks are whole. Promises are made for the loss of a
+// majority of members whose disks are whole, and so has what the policy may make
+// of it before anybody notices the loss. Promises are made for the loss of a
 // minority only.
 func (s *simulation) tolerates(m *member) bool {
 	if m.hurt {
@@ -26,12 +28,41 @@ func (s *simulation) tolerates(m *member) bool {
 			list = other.inForce()
 		}
 		for _, c := range list {
-			if !s.bears(c.Configuration, m) {
+			if !s.bears(c.Configuration, m) || !s.bearsShrinking(c.Configuration, m) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// bearsShrinking reports whether a configuration with more voters than are
+// wanted can still decide after the policy has taken seats away, if those that
+// are lost keep theirs, as above: a leader does not miss a voter at once, and in
+// a change that it has proposed without knowing the lost one counts. There may
+// be two voters where the last of them is lost; where one is wanted, it is the
+// leader.
+func (s *simulation) bearsShrinking(c protocol.Configuration, without *member) bool {
+	voters, wanted := c.Voters(), policy.Wanted(c)
+	if len(voters) <= wanted || wanted < 2 {
+		return true
+	}
+	lost := 0
+	for _, id := range voters {
+		if s.lost(id, without) {
+			lost++
+		}
+	}
+	return 2*(wanted-lost) > wanted
+}
+
+// lost reports whether a member's disk is lost, or is to be (without).
+func (s *simulation) lost(id protocol.MemberID, without *member) bool {
+	if _, gone := s.graves[id]; gone || without != nil && without.id == id {
+		return true
+	}
+	m := s.byID(id)
+	return m != nil && m.hurt
 }
 
 // inForce returns the configurations of a member's log that may be in force.
@@ -48,16 +79,9 @@ func (m *member) inForce() []protocol.ConfigurationAt {
 // that are lost and that of one more member (nil: none). A learner that is lost
 // counts as a voter: it may be made one before anybody notices.
 func (s *simulation) bears(c protocol.Configuration, without *member) bool {
-	lost := func(id protocol.MemberID) bool {
-		if _, gone := s.graves[id]; gone || without != nil && without.id == id {
-			return true
-		}
-		m := s.byID(id)
-		return m != nil && m.hurt
-	}
 	for _, half := range []func(protocol.ActiveMember) bool{
 		func(l protocol.ActiveMember) bool {
-			return l.Seat == protocol.SeatVoter || l.Seat == protocol.SeatLearner && lost(l.ID)
+			return l.Seat == protocol.SeatVoter || l.Seat == protocol.SeatLearner && s.lost(l.ID, without)
 		},
 		func(l protocol.ActiveMember) bool { return l.Outgoing },
 	} {
@@ -67,7 +91,7 @@ func (s *simulation) bears(c protocol.Configuration, without *member) bool {
 				continue
 			}
 			all++
-			if !lost(line.ID) {
+			if !s.lost(line.ID, without) {
 				whole++
 			}
 		}

@@ -174,7 +174,10 @@ func (o *operator) change(m *member, c replica.Change, from protocol.Configurati
 		return
 	}
 	next := moved(from.Configuration, c)
-	if len(next.Voters()) == 0 || !o.s.bears(next, nil) || !o.s.bears(from.Configuration.Toward(next), nil) {
+	if c.Target > 0 {
+		next.Target = c.Target
+	}
+	if len(next.Voters()) == 0 || !o.s.bears(next, nil) || !o.s.bearsShrinking(next, nil) || !o.s.bears(from.Configuration.Toward(next), nil) {
 		return
 	}
 	o.s.counts.add(countChangesAsked, 1)
