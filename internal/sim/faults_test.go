@@ -213,3 +213,52 @@ func TestLostDisksCountAgainstTheTolerated(t *testing.T) {
 	}
 	wantRule(t, s.violation, "")
 }
+
+// Seed 252: one voter is wanted, and one of three is lost before the leader misses
+// it. Had the policy left two on the way, nobody could ever lead again.
+func TestALossThatIsNotMissedYetDoesNotEndAShrinkingCluster(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	l := s.leaderNow()
+	var lost *member
+	for _, m := range s.members[:3] {
+		if m != l && (lost == nil || m.id.Compare(lost.id) < 0) { // the other one gives up its seat first
+			lost = m
+		}
+	}
+	shrunk := func(voters int) func() bool {
+		return func() bool {
+			c, _ := l.latest()
+			return c.Configuration.Target == 1 && len(c.Configuration.Voters()) == voters && !c.Configuration.Joint() && c.Index <= l.replica.HardState().Commit
+		}
+	}
+	conf, _ := l.latest()
+	s.operator.change(l, replica.Change{Version: conf.Index, Target: 1}, conf, func() {})
+	if !s.until(s.schedule.now.Add(time.Second), shrunk(3)) {
+		t.Fatal("the target was not set, or the seats were gone at once")
+	}
+	s.strikeWipe(lost)
+	if lost.generation == 0 {
+		t.Fatal("its disk is there: the test tests nothing")
+	}
+	if !s.until(s.schedule.now.Add(5*time.Second), shrunk(1)) {
+		c, _ := l.latest()
+		t.Fatalf("after 5s: %s", c.Configuration)
+	}
+	wantRule(t, s.violation, "")
+}
+
+// Where two voters are wanted, one of three is no minority of those that are left.
+func TestNoDiskIsLostOnTheWayToTwoVoters(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m := s.members[0]
+	for target, want := range map[int]bool{1: true, 2: false, 3: true} {
+		c := s.configuration
+		c.Target = target
+		if got := s.bearsShrinking(c, m); got != want {
+			t.Errorf("target %d: got %v, want %v", target, got, want)
+		}
+		if !s.bearsShrinking(c, nil) {
+			t.Errorf("target %d: not borne although nothing is lost", target)
+		}
+	}
+}
