@@ -204,7 +204,7 @@ func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbe
 	if p == nil || a.Round > m.lead.round {
 		return
 	}
-	p.heard = m.now
+	p.hears(m.now)
 	p.round = max(p.round, a.Round)
 	if p.passive { // passives do not answer heartbeats
 		p.passive = false

@@ -59,9 +59,15 @@ type progress struct {
 
 	flying window // appends under way, in replicate
 
-	heard protocol.Instant // when it was heard last in this term
-	round uint64           // the highest round that it answered
+	// heard is when it was heard last in this term, or when it began to be fed;
+	// answered says which.
+	heard    protocol.Instant
+	answered bool
+	round    uint64 // the highest round that it answered
 }
+
+// hears notes that the member has answered.
+func (p *progress) hears(now protocol.Instant) { p.heard, p.answered = now, true }
 
 // find returns the progress of a member, nil if it is not fed.
 func (l *leadership) find(id protocol.MemberID) *progress {

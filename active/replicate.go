@@ -100,7 +100,7 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 	if p == nil {
 		return
 	}
-	p.heard = m.now
+	p.hears(m.now)
 	m.due = true
 	switch {
 	case a.Passive:

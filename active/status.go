@@ -37,8 +37,10 @@ type Progress struct {
 	// Match is the highest index that the member is known to hold durably;
 	// Next is the one that it is sent next.
 	Match, Next protocol.Index
-	// Active says that it was heard within the last election timeout.
-	Active bool
+	// Active says that it was heard within the last election timeout, or has not
+	// had as long to be heard: it is not known to be silent. Answers says that it
+	// was heard, in this term.
+	Active, Answers bool
 }
 
 // Status returns the member's view of itself. It allocates for Progress; State,
@@ -59,9 +61,10 @@ func (m *Member) Status() Status {
 	s.Progress = make([]Progress, len(m.lead.progress))
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
+		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: m.now < p.heard.Add(m.cfg.Election),
+			Active: lately, Answers: lately && p.answered,
 		}
 	}
 	return s

@@ -70,8 +70,9 @@ type Progress struct {
 	ID protocol.MemberID
 	// Match is the highest index that the member has acknowledged as durable.
 	Match protocol.Index
-	// Active says that the member answered the leader lately.
-	Active bool
+	// Active says that the member answered the leader lately, or that it has not
+	// had the time to: the leader was elected just now. Answers says that it did.
+	Active, Answers bool
 	// CatchUp says that it is being brought a checkpoint: its log ends below
 	// the beginning of the leader's.
 	CatchUp bool
@@ -236,14 +237,15 @@ func (v *view) refuse() string {
 
 // unborne says why a change must not be made although it is good otherwise: of
 // the voters that it leaves no majority answers, and nothing could be committed
-// any more.
+// any more. Who has not answered this leader yet does not count as one who does:
+// it may have been dead for long.
 func (v *view) unborne(d Decision) string {
 	voters, answer := d.Next.Voters(), 0
 	if slices.Equal(voters, v.current.Voters()) {
 		return ""
 	}
 	for _, id := range voters {
-		if id == v.Self || v.progress(id).Active {
+		if id == v.Self || v.progress(id).Answers {
 			answer++
 		}
 	}

@@ -52,7 +52,7 @@ func with(p Peer, change func(*Peer)) Peer {
 
 func TestDecide(t *testing.T) {
 	learnerAt := func(match protocol.Index, alive bool) []Progress {
-		return []Progress{{ID: id("a"), Match: 5000, Active: true}, {ID: id("b"), Match: match, Active: alive}}
+		return []Progress{{ID: id("a"), Match: 5000, Active: true, Answers: true}, {ID: id("b"), Match: match, Active: alive, Answers: alive}}
 	}
 	tests := []struct {
 		name   string
@@ -111,7 +111,7 @@ func TestDecide(t *testing.T) {
 		{name: "learner that has not its own entry", seats: seats(2, "a b*"), peers: []Peer{active("b", "")}, heard: learnerAt(4499, true),
 			change: func(in *Input) { in.Configuration.Index = 4500 }, why: "learner b has acknowledged 4499, needs 4500"},
 		{name: "learner in a catch-up", seats: seats(2, "a b*"), peers: []Peer{active("b", "")},
-			heard: []Progress{{ID: id("b"), Match: 5000, Active: true, CatchUp: true}}, why: "learner b is being brought a checkpoint"},
+			heard: []Progress{{ID: id("b"), Match: 5000, Active: true, Answers: true, CatchUp: true}}, why: "learner b is being brought a checkpoint"},
 		{name: "learner that wishes no more, for too short", seats: seats(2, "a b*"), heard: learnerAt(5000, true), again: 10*second + second/2,
 			peers: []Peer{with(active("b", ""), func(p *Peer) { p.Eligible, p.Since = false, 10*second-second/2 })}, why: "1 voters of 2 wanted"},
 		{name: "switched off", seats: seats(3, "a"), change: func(in *Input) { in.Configuration.Configuration.Autopilot.Off = true },
@@ -129,7 +129,7 @@ func TestDecide(t *testing.T) {
 		{name: "a dead learner holds nobody up", seats: seats(2, "a b*"), peers: []Peer{passive("c", "")}, heard: learnerAt(3000, false),
 			action: AddLearner, member: "c"},
 		{name: "the voter's zone decides", seats: seats(2, "a b* c*"), peers: []Peer{active("a", "x"), active("b", "x"), active("c", "y")},
-			heard: []Progress{{ID: id("b"), Match: 5000, Active: true}, {ID: id("c"), Match: 5000, Active: true}}, action: PromoteLearner, member: "c"},
+			heard: []Progress{{ID: id("b"), Match: 5000, Active: true, Answers: true}, {ID: id("c"), Match: 5000, Active: true, Answers: true}}, action: PromoteLearner, member: "c"},
 	}
 	for _, test := range tests {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
@@ -177,16 +177,16 @@ func TestLearnersBecomeVotersTogether(t *testing.T) {
 		Now: 10 * second, Self: id("a"), Commit: 5000, OwnTerm: true,
 		Configuration: protocol.ConfigurationAt{Index: 17, Configuration: seats(3, "a b* c*")},
 		Peers:         []Peer{active("a", ""), active("b", ""), active("c", "")},
-		Progress:      []Progress{{ID: id("b"), Match: 5000, Active: true}, {ID: id("c"), Match: 3000, Active: true}},
+		Progress:      []Progress{{ID: id("b"), Match: 5000, Active: true, Answers: true}, {ID: id("c"), Match: 3000, Active: true, Answers: true}},
 	}
 	if got := Decide(Config{}, in); got.Action != Wait || !strings.Contains(got.Why, "learner c has acknowledged 3000") {
 		t.Errorf("got %v (%s), want to wait for c", got.Action, got.Why)
 	}
-	in.Progress[1].Active = false
+	in.Progress[1].Active, in.Progress[1].Answers = false, false
 	if got := Decide(Config{}, in); got.Action != PromoteLearner || got.Next.String() != "a b c(learner)" {
 		t.Errorf("got %v to %v, want b alone: c does not answer", got.Action, got.Next)
 	}
-	in.Progress[1] = Progress{ID: id("c"), Match: 5000, Active: true}
+	in.Progress[1] = Progress{ID: id("c"), Match: 5000, Active: true, Answers: true}
 	got := Decide(Config{}, in)
 	if got.Action != PromoteLearner || got.Next.String() != "a b c" || got.Member != id("b") {
 		t.Errorf("got %v to %v, want both", got.Action, got.Next)
@@ -232,7 +232,7 @@ func TestGrowsToTarget(t *testing.T) {
 			p := passive(name, "")
 			if current.Names(p.ID) {
 				p.Role = protocol.RoleActive
-				in.Progress = append(in.Progress, Progress{ID: p.ID, Match: version, Active: true})
+				in.Progress = append(in.Progress, Progress{ID: p.ID, Match: version, Active: true, Answers: true})
 			}
 			in.Peers = append(in.Peers, p)
 		}

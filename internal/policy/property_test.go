@@ -131,7 +131,7 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 		if p.Role == protocol.RoleActive && i > 0 {
 			answers := alive != (random.IntN(8) == 0) // sometimes the two do not say the same
 			in.Progress = append(in.Progress, Progress{
-				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, CatchUp: random.IntN(10) == 0,
+				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0,
 			})
 			if !alive && !answers {
 				in.Failing = append(in.Failing, failing(name, protocol.Instant(random.IntN(61))))
@@ -239,7 +239,7 @@ func (in *Input) pass() {
 		switch {
 		case m.ID == in.Self:
 		case alive:
-			in.Progress = append(in.Progress, Progress{ID: m.ID, Match: in.Commit, Active: true})
+			in.Progress = append(in.Progress, Progress{ID: m.ID, Match: in.Commit, Active: true, Answers: true})
 		default:
 			in.Progress = append(in.Progress, Progress{ID: m.ID})
 			in.Failing = append(in.Failing, Failing{ID: m.ID})

@@ -18,7 +18,7 @@ func failing(name string, since protocol.Instant) Failing {
 func TestReplace(t *testing.T) {
 	caughtUp := func(names string) (list []Progress) {
 		for _, name := range strings.Fields(names) {
-			list = append(list, Progress{ID: id(name), Match: 5000, Active: true})
+			list = append(list, Progress{ID: id(name), Match: 5000, Active: true, Answers: true})
 		}
 		return list
 	}
@@ -53,7 +53,7 @@ func TestReplace(t *testing.T) {
 		{name: "not the leader", seats: seats(3, "a b c"), peers: []Peer{passive("d", "")},
 			failing: []Failing{failing("a", 1)}, why: "3 voters of 3 wanted"},
 		{name: "members in a catch-up are left alone", seats: seats(3, "a b c d*"), peers: []Peer{active("d", ""), passive("e", "")},
-			heard: []Progress{{ID: id("d"), Match: 100, Active: true}}, failing: []Failing{failing("c", 20)}, why: "learner d has acknowledged 100"},
+			heard: []Progress{{ID: id("d"), Match: 100, Active: true, Answers: true}}, failing: []Failing{failing("c", 20)}, why: "learner d has acknowledged 100"},
 		{name: "a learner that is deaf holds nobody up", seats: seats(3, "a b c d*"), peers: []Peer{active("d", ""), passive("e", "")},
 			heard: []Progress{{ID: id("d"), Match: 100}}, failing: []Failing{failing("c", 20)}, action: AddLearner, next: "a b c d(learner) e(learner)"},
 		{name: "who failed first goes first", seats: seats(5, "a b c d e f*"), peers: []Peer{active("f", "")},
@@ -75,11 +75,11 @@ func TestReplace(t *testing.T) {
 		{name: "the dead go first", seats: seats(3, "a b c d*"), peers: []Peer{unwilling("b", ""), active("d", "")}, heard: caughtUp("b d"),
 			failing: []Failing{failing("c", 20)}, action: Replace, next: "a b d"},
 		{name: "wishes no more, in a catch-up", seats: seats(3, "a b c d*"), peers: []Peer{active("b", ""), unwilling("c", ""), active("d", "")},
-			heard: append(caughtUp("b d"), Progress{ID: id("c"), Active: true, CatchUp: true}), action: Remove, next: "a b c"},
+			heard: append(caughtUp("b d"), Progress{ID: id("c"), Active: true, Answers: true, CatchUp: true}), action: Remove, next: "a b c"},
 		{name: "the leader wishes no more", seats: seats(3, "a b c"), peers: append([]Peer{passive("d", "")}, leaderGoes...), heard: caughtUp("b c"),
 			action: AddLearner, next: "a b c d(learner)", why: "to take the seat of a"},
 		{name: "the leader hands over first", seats: seats(3, "a b c d*"), peers: append([]Peer{active("d", "")}, leaderGoes...),
-			heard:  []Progress{{ID: id("b"), Match: 4999, Active: true}, {ID: id("c"), Match: 5000, Active: true}, {ID: id("d"), Match: 5000, Active: true}},
+			heard:  []Progress{{ID: id("b"), Match: 4999, Active: true, Answers: true}, {ID: id("c"), Match: 5000, Active: true, Answers: true}, {ID: id("d"), Match: 5000, Active: true, Answers: true}},
 			action: HandOver, next: "a b c d(learner)", why: "c is to lead in the place of a"},
 		{name: "not to one that wishes no more", seats: seats(3, "a b c d*"), heard: append(caughtUp("b d"), Progress{ID: id("c"), Match: 9000}),
 			peers: []Peer{unwilling("a", ""), unwilling("b", ""), active("c", ""), active("d", "")}, action: Replace, next: "a c d"},
@@ -116,6 +116,10 @@ func TestReplace(t *testing.T) {
 			heard: caughtUp("b d"), action: Remove, next: "a b d"},
 		{name: "fewer are wanted, and too few answer", seats: seats(2, "a b c d"), peers: []Peer{active("b", ""), active("c", ""), active("d", "")},
 			why: "not done, because of the 3 voters that would be left 1 answer: d gives up its seat"},
+		{name: "fewer are wanted, and one has not answered this leader yet", seats: seats(2, "a b c"), peers: []Peer{active("b", ""), active("c", "")},
+			heard: append(caughtUp("c"), Progress{ID: id("b"), Active: true}), why: "not done, because of the 2 voters that would be left 1 answer: c gives up its seat"},
+		{name: "fewer are wanted, and one has answered this leader, but long ago", seats: seats(2, "a b c"), peers: []Peer{active("b", ""), active("c", "")},
+			heard: append(caughtUp("c"), Progress{ID: id("b")}), action: Remove, next: "a c"},
 		{name: "fewer are wanted, but not below the floor", seats: seats(1, "a b c"), set: protocol.Autopilot{Floor: 3}, heard: caughtUp("b c"), why: "3 voters of 3 wanted"},
 		{name: "fewer are wanted, and the leader wishes no more", seats: seats(2, "a b c"), peers: leaderGoes, heard: caughtUp("b c"), action: HandOver, next: "a b c"},
 		{name: "fewer are wanted, and all wish no more", seats: seats(2, "a b c"), peers: []Peer{unwilling("a", ""), unwilling("b", ""), unwilling("c", "")},

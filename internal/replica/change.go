@@ -124,7 +124,7 @@ func (r *Replica) survives(next protocol.Configuration) error {
 		alive++
 	}
 	for _, p := range r.active.Status().Progress {
-		if p.Active && next.IsVoter(p.ID) {
+		if p.Answers && next.IsVoter(p.ID) {
 			alive++
 		}
 	}

@@ -21,6 +21,14 @@ type crew struct {
 
 func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
 	t.Helper()
+	c := elected(t, confs, silent...)
+	c.wait()
+	return c
+}
+
+// elected is a crew whose leader has just committed the first entry of its term.
+func elected(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
+	t.Helper()
 	c := &crew{t: t, r: open(t, 1, found(1, 2, 2, confs)), silent: map[protocol.MemberID]bool{}, answers: map[uint64]protocol.Result{}}
 	for _, s := range silent {
 		c.silent[id(s)] = true
@@ -31,7 +39,6 @@ func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, sile
 	for range 20 {
 		c.pass(50 * time.Millisecond)
 		if c.r.leads() && c.r.active.Status().Settled {
-			c.wait()
 			return c
 		}
 	}
@@ -154,6 +161,15 @@ func TestChangeRefusals(t *testing.T) {
 	for _, a := range follower.Effects().Answers {
 		expect(t, "at a follower", a.Result.Code, protocol.ErrNotLeader.Code)
 	}
+}
+
+// A voter that died before this leader was elected may have been dead for long.
+// The leader counts on nobody whom it has not heard: else it could take the seat
+// of a member that lives, and would have to wait for the dead one.
+func TestFreshLeaderDoesNotCountOnTheDead(t *testing.T) {
+	c := elected(t, threeAndALearner, 3)
+	expect(t, "1 and 3 would be left", c.change(1, Change{Remove: ids(2)}), protocol.ErrWouldLoseQuorum.Code)
+	expect(t, "1 and 2 are left", c.change(2, Change{Remove: ids(3)}), protocol.OK)
 }
 
 // A dead voter is replaced by a learner in one step.
