@@ -136,7 +136,7 @@ func TestEveryDecisionIsAnEventThatSaysWhy(t *testing.T) {
 	for range 60 {
 		c.pass(50 * time.Millisecond)
 	}
-	told("shrinks", "nine gives up its seat: 3 voters, 1 wanted", "eight gives up its seat: 2 voters, 1 wanted")
+	told("shrinks", "nine gives up its seat: 3 voters, 1 wanted; eight gives up its seat: 3 voters, 1 wanted")
 	for range 60 {
 		c.pass(50 * time.Millisecond)
 	}
