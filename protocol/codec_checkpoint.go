@@ -35,8 +35,9 @@ func appendCheckpointing(dst []byte, m Message) []byte {
 		dst = appendArray(dst, 1)
 		return appendUint(dst, uint64(m.Above))
 	case *Description:
-		dst = appendArray(dst, 1)
-		return appendBin(dst, m.Description)
+		dst = appendArray(dst, sealed(1, &m.Seal))
+		dst = appendBin(dst, m.Description)
+		return appendSeal(dst, &m.Seal)
 	case *ChunkWant:
 		dst = appendArray(dst, 3)
 		dst = appendUint(dst, uint64(m.Index))
@@ -86,8 +87,12 @@ func (r *reader) checkpointing(kind MessageKind) Message {
 		r.array(1)
 		return &Describe{Above: r.index()}
 	case KindDescription:
-		r.array(1)
-		return &Description{Description: r.bin(DescriptionBytesMax)}
+		signed := r.arrayOr(1, 2)
+		m := &Description{Description: r.bin(DescriptionBytesMax)}
+		if signed {
+			m.Seal = r.seal()
+		}
+		return m
 	case KindChunkWant:
 		r.array(3)
 		m := &ChunkWant{Index: r.index(), Sum: r.sum()}
@@ -109,7 +114,7 @@ func checkpointingSize(m Message) int {
 	case *Checkpoint:
 		return 1 + 1 + 9 + 5 + len(m.Description)
 	case *Description:
-		return 1 + 1 + 5 + len(m.Description)
+		return 1 + 1 + 5 + len(m.Description) + sealSize(&m.Seal)
 	case *Repair:
 		return 1 + 1 + 1 + 2*9 + 18 + 5 + RawSize(m.Entries)
 	case *ChunkWant:

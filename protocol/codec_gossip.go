@@ -10,7 +10,7 @@ import (
 const (
 	// FrameOverheadMax bounds what an encoded Frame takes beside the Raw bytes
 	// of its entries: kind, flags, hop, and the body's sum, head, origin, log
-	// sum, commit index and entry count.
+	// sum, commit index and entry count. A seal comes in addition.
 	FrameOverheadMax = 1 + 1 + 2 + frameSumBytes + 1 + 18 + 18 + 9 + 3
 
 	// frameSumBytes is the head of a body: a byte string of 8.
@@ -22,20 +22,29 @@ const (
 )
 
 // EncodeFrameBody returns the body of a frame, with its sum, from Origin,
-// Before, Commit and Entries. Whoever makes a frame calls it once and keeps the
+// Before, Commit, Entries, Chain and Seal. Whoever makes a frame calls it once and keeps the
 // result in Body; relays send the Body that they received.
 func EncodeFrameBody(f *Frame) []byte {
-	return appendFrameBody(make([]byte, 0, FrameOverheadMax+RawSize(f.Entries)), f)
+	return appendFrameBody(make([]byte, 0, FrameOverheadMax+FrameSealBytesMax+RawSize(f.Entries)), f)
 }
 
 func appendFrameBody(dst []byte, f *Frame) []byte {
 	begin := len(dst)
 	dst = append(dst, codeBin8, 8, 0, 0, 0, 0, 0, 0, 0, 0)
-	dst = appendArray(dst, 4)
+	signed := !f.Seal.IsZero()
+	n := 4
+	if signed {
+		n = 6
+	}
+	dst = appendArray(dst, n)
 	dst = appendID(dst, f.Origin)
 	dst = appendSum(dst, f.Before)
 	dst = appendUint(dst, uint64(f.Commit))
 	dst = appendEntries(dst, f.Entries)
+	if signed {
+		dst = appendBin(dst, f.Chain[:])
+		dst = appendSeal(dst, &f.Seal)
+	}
 	body := dst[begin:]
 	binary.BigEndian.PutUint64(body[2:], xxh3.Hash(body[frameSumBytes:]))
 	return dst
@@ -62,9 +71,12 @@ func (r *reader) frame() *Frame {
 		r.fail("a frame that fails its own sum")
 		return m
 	}
-	r.array(4)
+	signed := r.arrayOr(4, 6)
 	m.Origin, m.Before, m.Commit = r.member(), r.sum(), r.index()
 	m.Entries = r.entries()
+	if signed {
+		m.Chain, m.Seal = r.chain(), r.seal()
+	}
 	if len(m.Entries) == 0 {
 		r.fail("a frame without entries")
 	}
@@ -98,10 +110,11 @@ func appendGossip(dst []byte, m Message) []byte {
 		dst = appendArray(dst, 1)
 		return appendUint(dst, uint64(m.Index))
 	case *SumAnswer:
-		dst = appendArray(dst, 3)
+		dst = appendArray(dst, sealed(3, &m.Seal))
 		dst = appendUint(dst, uint64(m.Index))
 		dst = appendBool(dst, m.Known)
-		return appendSum(dst, m.Sum)
+		dst = appendSum(dst, m.Sum)
+		return appendSeal(dst, &m.Seal)
 	}
 	return appendCheckpointing(dst, m)
 }
@@ -130,14 +143,18 @@ func (r *reader) gossip(kind MessageKind) Message {
 		r.array(1)
 		return &SumQuestion{Index: r.index()}
 	case KindSumAnswer:
-		r.array(3)
-		return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
+		signed := r.arrayOr(3, 4)
+		m := &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
+		if signed {
+			m.Seal = r.seal()
+		}
+		return m
 	}
 	return r.checkpointing(kind)
 }
 
 func (m *Have) append(dst []byte) []byte {
-	dst = appendArray(dst, 12)
+	dst = appendArray(dst, sealed(12, &m.Seal))
 	dst = appendUint(dst, uint64(m.Applied))
 	dst = appendUint(dst, uint64(m.Tip))
 	dst = appendUint(dst, uint64(m.First))
@@ -152,16 +169,18 @@ func (m *Have) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(m.Load))
 	dst = appendUint(dst, m.Nonce)
 	dst = appendUint(dst, m.AnswerTo)
-	if !m.FreshKnown {
-		return append(dst, codeNil)
+	if m.FreshKnown {
+		dst = appendArray(dst, 2)
+		dst = appendUint(dst, uint64(m.FreshIndex))
+		dst = appendUint(dst, uint64(max(m.FreshAge, 0)))
+	} else {
+		dst = append(dst, codeNil)
 	}
-	dst = appendArray(dst, 2)
-	dst = appendUint(dst, uint64(m.FreshIndex))
-	return appendUint(dst, uint64(max(m.FreshAge, 0)))
+	return appendSeal(dst, &m.Seal)
 }
 
 func (r *reader) have() *Have {
-	r.array(12)
+	signed := r.arrayOr(12, 13)
 	m := &Have{
 		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
 		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
@@ -170,6 +189,9 @@ func (r *reader) have() *Have {
 	if !r.isNil() {
 		r.array(2)
 		m.FreshKnown, m.FreshIndex, m.FreshAge = true, r.index(), r.nanos()
+	}
+	if signed {
+		m.Seal = r.seal()
 	}
 	return m
 }

@@ -262,19 +262,21 @@ func MessageSize(m Message) int {
 		if m.Body != nil {
 			return 1 + 1 + 2 + len(m.Body)
 		}
-		return FrameOverheadMax + RawSize(m.Entries)
+		return FrameOverheadMax + FrameSealBytesMax + RawSize(m.Entries)
 	case *Forward:
 		return 1 + 1 + 2*9 + 5 + len(m.Command)
 	case *ForwardAnswer:
 		return 1 + 1 + 2*9 + 18 + m.Result.size()
 	case *Have:
-		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9
+		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9 + sealSize(&m.Seal)
 	case *Want:
 		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
 	case *Busy:
 		return 1 + 1 + 9 + 5 + len(m.Others)*18
 	case *ReadIndexAnswer:
 		return 1 + 1 + 3*9 + 2 + len(m.Code) + 18
+	case *SumAnswer:
+		return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal)
 	}
 	return checkpointingSize(m)
 }

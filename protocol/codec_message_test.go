@@ -21,8 +21,9 @@ var (
 func fullMessages() []Message {
 	entries := sampleEntries(3, 40)
 	EncodeEntries(entries)
+	seal := Seal{Key: [8]byte{1, 7: 2}, Signature: [64]byte{3, 63: 4}}
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries}
+	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries, Chain: Chain{4, 31: 5}, Seal: seal}
 	frame.Body = EncodeFrameBody(frame)
 	return []Message{
 		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7},
@@ -39,14 +40,14 @@ func fullMessages() []Message {
 		frame,
 		&Have{
 			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,
-			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshAge: 12,
+			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshAge: 12, Seal: seal,
 		},
 		&Want{Ranges: []Range{{1, 1 << 40}}, Bytes: 1 << 20, Eager: true},
 		&Prune{Index: 300},
 		&Graft{From: 300},
 		&Busy{RetryAfter: 1e9, Others: []MemberID{idA, idB}},
 		&SumQuestion{Index: 5},
-		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}},
+		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}, Seal: seal},
 		&Standing{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
 		&Checkpoint{Term: 9, Description: []byte("description")},
 		&RepairWant{First: 1, Last: 1 << 50},
@@ -55,7 +56,7 @@ func fullMessages() []Message {
 		&DigestQuestion{Index: 1 << 40, Known: true, Digest: [16]byte{1, 15: 2}},
 		&DigestAnswer{Index: 300, Known: true, Digest: [16]byte{3, 15: 4}},
 		&Describe{Above: 70_000},
-		&Description{Description: make([]byte, 300)},
+		&Description{Description: make([]byte, 300), Seal: seal},
 		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},
 		&Chunk{Index: 500, Sum: LogSum{1, 2}, Number: 200, Data: make([]byte, 70_000)},
 		&Follow{},
@@ -170,8 +171,8 @@ func TestFrameBodyIsForwardedUnchanged(t *testing.T) {
 	if f.Hop != 3 || f.Flags != FrameCross || !bytes.Equal(f.Body, first.Body) || !reflect.DeepEqual(f.Entries, first.Entries) {
 		t.Errorf("got %+v, want %+v", f, first)
 	}
-	if n := len(src) - RawSize(first.Entries); n > FrameOverheadMax {
-		t.Errorf("got an overhead of %d, want at most %d", n, FrameOverheadMax)
+	if n := len(src) - RawSize(first.Entries); n > FrameOverheadMax+FrameSealBytesMax {
+		t.Errorf("got an overhead of %d, want at most %d", n, FrameOverheadMax+FrameSealBytesMax)
 	}
 }
 

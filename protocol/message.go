@@ -267,8 +267,12 @@ type Frame struct {
 	// Commit is the highest commit index known to the origin.
 	Commit  Index
 	Entries []Entry // never empty
+	// Seal signs the LogStatement of the last entry, with the chain that goes
+	// over the entries from Chain on. Zero, both: the origin does not sign.
+	Chain Chain
+	Seal  Seal
 
-	// Body is the encoding of the four fields above with its sum; nil in a
+	// Body is the encoding of the six fields above with its sum; nil in a
 	// frame that has not been encoded yet.
 	Body []byte
 }
@@ -306,6 +310,10 @@ type Have struct {
 	FreshKnown bool
 	FreshIndex Index
 	FreshAge   int64 // nanoseconds
+
+	// Seal signs the StandingStatement of an answer by an active; zero: it does
+	// not sign.
+	Seal Seal
 }
 
 // Want pulls ranges of the committed log, up to a number of bytes. With Eager
@@ -337,6 +345,7 @@ type SumAnswer struct {
 	Index Index
 	Known bool
 	Sum   LogSum
+	Seal  Seal // of the SumStatement; zero: the sender does not sign
 }
 
 func (*Vote) Kind() MessageKind            { return KindVote }

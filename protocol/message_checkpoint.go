@@ -31,8 +31,12 @@ type Repair struct {
 // Describe asks for the description of a checkpoint above an index.
 type Describe struct{ Above Index }
 
-// Description answers a Describe. It is empty if the sender has none.
-type Description struct{ Description []byte }
+// Description answers a Describe. It is empty if the sender has none. Seal signs
+// the DescriptionStatement; zero: the sender does not sign.
+type Description struct {
+	Description []byte
+	Seal        Seal
+}
 
 // ChunkWant asks for chunks of the checkpoint at an index, of the log with that
 // sum there. Each is answered by a Chunk, or all of them by a Busy.
