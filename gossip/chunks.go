@@ -163,6 +163,9 @@ func (c *Core) onDescribe(now protocol.Instant, from protocol.MemberID, q *proto
 			return
 		}
 		d.Description = holds[0].Description
+		if c.signs() {
+			d.Seal = c.cfg.Sign(protocol.DescriptionStatement(d.Description))
+		}
 	}
 	c.send(from, d)
 }

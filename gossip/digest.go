@@ -138,6 +138,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {
 		a := c.have(now)
 		a.AnswerTo = h.Nonce
+		c.signStanding(a)
 		c.send(from, a)
 	}
 }
@@ -152,7 +153,7 @@ func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member,
 	}
 	asked := c.digest.asks[i].at
 	c.digest.asks[i] = ask{}
-	if h.FreshKnown {
+	if c.standing(now, from, h) && h.FreshKnown {
 		c.fresh.answered(asked, h.FreshIndex, time.Duration(h.FreshAge))
 	}
 	if m != nil {

@@ -102,6 +102,9 @@ func (c *Core) onSumQuestion(now protocol.Instant, from protocol.MemberID, q *pr
 	if q.Index <= c.self.Tip {
 		a.Sum, a.Known = c.sumBefore(q.Index + 1)
 	}
+	if a.Known && c.signs() {
+		a.Seal = c.cfg.Sign(protocol.SumStatement(a))
+	}
 	c.send(from, a)
 }
 
@@ -109,6 +112,12 @@ func (c *Core) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *prot
 	d := &c.doubt
 	if !d.open || from != d.to || a.Index != d.index {
 		return
+	}
+	if a.Known && c.checks() {
+		if err := c.verify(protocol.SumStatement(a), &a.Seal); err != nil {
+			c.forged(now, from, a.Index, "a log sum: "+err.Error())
+			a.Known = false
+		}
 	}
 	switch {
 	case !a.Known:

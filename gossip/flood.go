@@ -55,7 +55,7 @@ func (c *Core) pushTip(now protocol.Instant) {
 		return
 	}
 	p.flushAt = due
-	size := datagramEntriesBytes
+	size := c.datagramRoom()
 	if p.large >= bulkFlushes {
 		size = bulkEntriesBytes
 	}
@@ -84,8 +84,8 @@ func (c *Core) flush(now protocol.Instant) {
 		p.done = tip // no longer in memory: pulls read the disk
 		return
 	}
-	size := datagramEntriesBytes
-	if bytes := protocol.RawSize(entries); soon || bytes > datagramEntriesBytes && len(entries) > 1 {
+	size := c.datagramRoom()
+	if bytes := protocol.RawSize(entries); soon || bytes > size && len(entries) > 1 {
 		if p.large++; p.large >= bulkFlushes || bytes > bulkBytes {
 			size = bulkEntriesBytes
 		}
@@ -95,6 +95,7 @@ func (c *Core) flush(now protocol.Instant) {
 	for len(entries) > 0 {
 		n := cut(entries, size)
 		f := c.frame(before, entries[:n:n])
+		c.sign(f, true)
 		f.Body = protocol.EncodeFrameBody(f) // once, for all copies
 		c.spread(now, f, protocol.MemberID{})
 		before = sumAfter(before, entries[:n])
@@ -178,6 +179,9 @@ func (c *Core) hopLimit() int {
 // whether or not it can check it yet. Duplicates are told by index.
 func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol.Frame) {
 	if !sane(f) {
+		return
+	}
+	if c.follows() && !c.genuine(now, from, f) {
 		return
 	}
 	c.learnHolders(from, f)

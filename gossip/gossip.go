@@ -111,6 +111,9 @@ type Ready struct {
 	Runs     []Run
 	Diverged *Divergence
 	Events   []protocol.Event
+	// Led, if not nil, is what an active has signed of who leads. It comes only
+	// where signatures are checked: elsewhere every HAVE says it.
+	Led *Led
 	// Offer, if not nil, describes a checkpoint that may be trusted: this
 	// member's log ends below where everybody else's begins, or Progress.Lost.
 	// The owner installs it, by way of Fetch; if it does nothing, there will be
@@ -149,6 +152,7 @@ type Core struct {
 	fresh   freshness
 	digest  digest
 	doubt   doubt
+	trust   trust
 
 	seek     seek
 	fetching fetching
@@ -320,7 +324,7 @@ func (c *Core) Deadline() protocol.Instant {
 func (c *Core) HasReady() bool {
 	r := &c.ready
 	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil ||
-		r.Offer != nil || len(r.Chunks) > 0 || len(r.ChunkReads) > 0
+		r.Offer != nil || r.Led != nil || len(r.Chunks) > 0 || len(r.ChunkReads) > 0
 }
 
 // Ready returns everything since the last call.

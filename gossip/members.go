@@ -22,13 +22,16 @@ type member struct {
 	rtt      time.Duration // smoothed; 0: not measured
 	silences int           // pulls in a row that it left unanswered
 	// skipUntil and avoidUntil keep pulls away: it was silent or busy, or it
-	// was the origin of frames that do not fit.
-	skipUntil, avoidUntil protocol.Instant
+	// was the origin of frames that do not fit. Until distrustUntil it is known
+	// for something that nobody has signed.
+	skipUntil, avoidUntil, distrustUntil protocol.Instant
 
 	answers bucket // digests and sums that it gets
 	wants   bucket // pulls that it may ask for
 	served  bucket // bytes that it gets
 	given   bucket // bytes of checkpoints that it gets
+	// forgeries are the false signatures of its that were checked.
+	forgeries bucket
 
 	chunks chunkSource
 	link   link
@@ -53,7 +56,7 @@ func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
 		}
 		m := ms.byID[p.ID]
 		if m == nil {
-			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo, link: newLink()}
+			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo, distrustUntil: longAgo, link: newLink()}
 			m.chunks.skipUntil, m.chunks.badUntil = longAgo, longAgo
 		}
 		m.peer = p

@@ -190,7 +190,7 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 		default:
 			continue
 		}
-		if now < m.avoidUntil {
+		if now < m.avoidUntil || m.distrusted(now) {
 			rank -= 3
 		}
 		if rank > best {
@@ -276,6 +276,7 @@ func (c *Core) expirePulls(now protocol.Instant) {
 				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
 				p.failed = min(p.failed+1, 32)
 			}
+			c.withheld(m, p.out[i].ranges[0].First)
 		}
 		p.out = slices.Delete(p.out, i, i+1)
 		expired = true

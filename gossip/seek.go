@@ -132,12 +132,12 @@ func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member 
 	var leader *member
 	for _, m := range c.members.all {
 		switch {
-		case len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil:
+		case len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil || m.distrusted(now):
 		case m.id == c.self.Leader:
 			leader = m
 		case m.peer.Role == protocol.RoleActive:
 			actives = append(actives, m)
-		case now >= m.chunks.skipUntil:
+		case now >= m.chunks.skipUntil && !c.checks(): // where they are, an active has to sign
 			passives = append(passives, m)
 		}
 	}
@@ -156,7 +156,8 @@ func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member 
 
 // onDescription takes a description that was asked for. [S] It is believed from
 // an active, or when two members sent the very same one: whoever else sends one
-// could make up a whole state with sums that fit.
+// could make up a whole state with sums that fit. Where signatures are checked an
+// active has to have signed it.
 func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *protocol.Description) {
 	s := &c.seek
 	m := c.members.get(from)
@@ -170,10 +171,16 @@ func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *pr
 		s.at = min(s.at, now.Add(c.cfg.Have))
 		return
 	}
-	if _, want := c.wanted(now); !want {
+	above, want := c.wanted(now)
+	if !want {
 		return
 	}
-	if m.peer.Role != protocol.RoleActive && !c.confirmed(from, d.Description) {
+	if c.checks() {
+		if err := c.verify(protocol.DescriptionStatement(d.Description), &d.Seal); err != nil {
+			c.forged(now, from, above, "the description of a checkpoint: "+err.Error())
+			return
+		}
+	} else if m.peer.Role != protocol.RoleActive && !c.confirmed(from, d.Description) {
 		return
 	}
 	c.ready.Offer = &protocol.Offer{From: from, Description: d.Description}

@@ -59,15 +59,24 @@ func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.
 		return
 	}
 	left := int(min(w.Bytes, protocol.AppendBytesMax))
-	gave := false
+	gave, unproven := false, false
 	for _, r := range w.Ranges[:min(len(w.Ranges), protocol.RangesMax)] {
 		if r.First < max(c.self.First, 1) || r.First > c.self.Tip || r.Last < r.First || left <= 0 {
 			continue
 		}
 		r.Last = min(r.Last, c.self.Tip)
-		used := c.serve(now, from, r, left)
+		provable, bytes, ok := c.repeats(r, left)
+		if !ok {
+			unproven = true
+			continue
+		}
+		used := c.serve(now, from, provable, bytes)
 		left -= used
 		gave = gave || used > 0
+	}
+	if !gave && unproven {
+		c.refuse(now, from) // others can prove it: the actives
+		return
 	}
 	// An asker that believes what is not so, hears at once how it is.
 	if !gave && w.Ranges[0].First > c.self.Tip && c.mayAnswer(now, from) {
@@ -94,14 +103,17 @@ func (c *Core) sumBefore(i protocol.Index) (protocol.LogSum, bool) {
 	return c.log.SumBefore(i)
 }
 
-// give sends a frame that was asked for.
+// give sends a frame that was asked for, and returns its bytes.
 func (c *Core) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry) int {
-	n := protocol.RawSize(entries)
+	f := c.frame(before, entries)
+	f.Flags = protocol.FramePulled
+	if !c.prove(f) {
+		return 0
+	}
+	n := protocol.RawSize(f.Entries)
 	total := int64(c.cfg.ServeBytesMax)
 	c.members.budget(to).served.take(now, int64(n), total/4, total/4)
 	c.serving.total.take(now, int64(n), total, total)
-	f := c.frame(before, entries)
-	f.Flags = protocol.FramePulled
 	c.send(to, f)
 	return n
 }

@@ -25,7 +25,13 @@ import (
 const UnwrittenBytesMax = 16 << 20
 
 // Config says who the member is.
-type Config struct{ ID protocol.MemberID }
+type Config struct {
+	ID protocol.MemberID
+	// Signed says that whoever hands out runs has checked an active's signature
+	// of them. [S] Then nothing else is believed: what Raft's messages say, to a
+	// member that does not take part, nobody has signed.
+	Signed bool
+}
 
 // Start is the log over which the role begins.
 type Start struct {
@@ -95,6 +101,7 @@ func (v Verdict) String() string {
 // every entry held; written <= Shape.LastIndex().
 type Member struct {
 	id       protocol.MemberID
+	signed   bool // see Config.Signed
 	state    protocol.HardState
 	shape    protocol.Shape
 	confs    protocol.Configurations
@@ -119,6 +126,7 @@ type Member struct {
 func New(_ protocol.Instant, cfg Config, start Start) *Member {
 	m := &Member{
 		id:       cfg.ID,
+		signed:   cfg.Signed,
 		state:    start.State,
 		shape:    start.Shape.Clone(),
 		confs:    start.Configurations.Clone(),

@@ -116,6 +116,10 @@ func contiguous(entries []protocol.Entry) bool {
 // Raft when a leader replicates to a newcomer that has not seen the entry that
 // makes it a learner.
 func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
+	if m.signed {
+		m.stepUnsigned(from, msg)
+		return
+	}
 	switch msg := msg.(type) {
 	case *protocol.Append:
 		m.raiseTerm(msg.Term)
@@ -139,6 +143,24 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 			m.raiseTerm(msg.Term)
 		}
 	}
+}
+
+// stepUnsigned takes nothing from a message of Raft's: not its entries, not its
+// term, no checkpoint. It says where the log ends, in the term of the message,
+// or the sender would not listen. The entries come signed, from the flock.
+func (m *Member) stepUnsigned(from protocol.MemberID, msg protocol.Message) {
+	var term protocol.Term
+	switch msg := msg.(type) {
+	case *protocol.Append:
+		term = msg.Term
+	case *protocol.Checkpoint:
+		term = msg.Term
+	case *protocol.Heartbeat:
+		term = msg.Term
+	default:
+		return
+	}
+	m.send(from, max(term, m.state.Term))
 }
 
 // takeAppend treats an append as a frame: it takes the entries up to the
@@ -183,8 +205,10 @@ func (m *Member) rejected(from protocol.MemberID, why string) {
 }
 
 // answer tells a leader where the log ends, marked as not durable.
-func (m *Member) answer(to protocol.MemberID) {
+func (m *Member) answer(to protocol.MemberID) { m.send(to, m.state.Term) }
+
+func (m *Member) send(to protocol.MemberID, term protocol.Term) {
 	m.ready.Messages = append(m.ready.Messages, protocol.Envelope{From: m.id, To: to, Message: &protocol.AppendAnswer{
-		Term: m.state.Term, Passive: true, Index: m.shape.LastIndex(),
+		Term: term, Passive: true, Index: m.shape.LastIndex(),
 	}})
 }

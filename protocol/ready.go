@@ -125,6 +125,8 @@ const (
 	EventCheckpoint      EventKind = "checkpoint"
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"
+	EventForged          EventKind = "forged"   // signatures that are missing or false
+	EventWithheld        EventKind = "withheld" // entries that a member says it has and does not give
 )
 
 // Event is something worth telling, without any duty for whoever hears it.

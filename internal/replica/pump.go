@@ -118,6 +118,9 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 	for _, x := range g.ChunkReads {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
 	}
+	if g.Led != nil && r.role != protocol.RoleActive {
+		r.heardOf(g.Led.Term, g.Led.Leader)
+	}
 	if g.Offer != nil {
 		r.offered(now, g.Offer, false)
 	}

@@ -215,7 +215,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
 		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer,
 		*protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
-		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive {
+		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive && !r.signed() {
 			r.heardOf(h.Term, h.Leader)
 		}
 		r.gossip.Step(now, from, m)
@@ -226,11 +226,13 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 			r.requests.readAnswered(protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader}, r)
 		}
 	default:
-		switch a := m.(type) {
-		case *protocol.Append:
-			r.heardOf(a.Term, from)
-		case *protocol.Checkpoint:
-			r.heardOf(a.Term, from)
+		if !r.signed() || r.role == protocol.RoleActive {
+			switch a := m.(type) {
+			case *protocol.Append:
+				r.heardOf(a.Term, from)
+			case *protocol.Checkpoint:
+				r.heardOf(a.Term, from)
+			}
 		}
 		if r.role != protocol.RoleActive && r.install.phase == installResets {
 			break // a log that is about to begin anew takes nothing
@@ -251,6 +253,10 @@ func (r *Replica) heardOf(t protocol.Term, leader protocol.MemberID) {
 	}
 	r.hint = leaderHint{term: t, leader: leader}
 }
+
+// signed reports whether this member believes what actives have signed, and
+// nothing else, while it is a passive.
+func (r *Replica) signed() bool { return r.cfg.Gossip.Verify != nil }
 
 // leads reports whether this member is the leader.
 func (r *Replica) leads() bool {

@@ -74,7 +74,7 @@ func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, s
 	}
 	r.disk.settle(state, r.tail.last())
 	r.epoch++
-	r.passive = passive.New(now, passive.Config{ID: r.cfg.ID}, passive.Start{
+	r.passive = passive.New(now, passive.Config{ID: r.cfg.ID, Signed: r.signed()}, passive.Start{
 		State: state, Shape: shape, Configurations: confs, LastSum: sum, LastTime: last,
 	})
 	return nil

@@ -28,6 +28,8 @@ type Status struct {
 	// not be read until it has been fetched anew; empty if it may be. Disputed
 	// says that states differ and nobody knows whose is right.
 	Quarantine, Disputed string
+	// Refusals counts what was refused because of a missing or false signature.
+	Refusals uint64
 	// Age bounds the age of the applied state, if AgeKnown.
 	AgeKnown bool
 	Age      time.Duration
@@ -56,6 +58,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.Quarantine = r.digests.quarantine.text
 	}
 	s.Disputed = r.digests.disputed
+	s.Refusals = r.gossip.Refusals()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	return s
 }

@@ -221,6 +221,8 @@ func (m *Member) event(e protocol.Event) {
 	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
 		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired:
 		level = slog.LevelInfo
+	case protocol.EventForged, protocol.EventWithheld:
+		level = slog.LevelWarn
 	case protocol.EventDiverged:
 		level = slog.LevelError
 	}

@@ -1,0 +1,272 @@
+package gossip
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// A span grows by frames that go on where it ends, up to spanBytes and
+	// spanEntries: that many are held for one signature, and a pull gets whole
+	// spans. spansMax bounds how many are kept.
+	spanBytes, spanEntries, spansMax = 16 << 10, 1024, 4096
+	// forgeriesPerSecond and forgeriesBurst bound how many signatures of one
+	// member that turn out to be false are checked. What it sends beyond that is
+	// dropped unseen.
+	forgeriesPerSecond, forgeriesBurst = 50, 50
+)
+
+// trust is what a member knows of signatures, where frames are signed.
+//
+// An active signs what it pushes and what it gives to a pull, an answer about
+// freshness, a log sum, the description of a checkpoint: what it knows to be
+// committed. Everybody else repeats. [S] A member that has keys to check with
+// takes nothing from the flock that no active has signed, and passes nothing on:
+// so whoever sends such a thing has made it, and is blamed, not its origin.
+type trust struct {
+	// chain is the one of the frames that this active has pushed, up to index.
+	chain protocol.Chain
+	index protocol.Index
+	// spans are the signed runs that this member can repeat, by first index.
+	spans []span
+	// refused counts what was refused because of its signature.
+	refused uint64
+}
+
+// span is a run of the log, with the signature over its end. The chain before
+// its beginning goes with it, so that others can reckon it themselves.
+type span struct {
+	r             protocol.Range
+	before, after protocol.Chain
+	seal          protocol.Seal
+	bytes         int
+}
+
+// signs reports whether this member signs what it says: it has a key and is an
+// active.
+func (c *Core) signs() bool { return c.cfg.Sign != nil && c.self.Role == protocol.RoleActive }
+
+// checks reports whether this member takes only what is signed.
+func (c *Core) checks() bool { return c.cfg.Verify != nil }
+
+// datagramRoom is how many bytes of entries fit into a datagram.
+func (c *Core) datagramRoom() int {
+	if c.signs() {
+		return datagramEntriesBytes - protocol.FrameSealBytesMax
+	}
+	return datagramEntriesBytes
+}
+
+// sign signs a frame of this member's own log. Frames that are pushed one after
+// the other share a chain, so that others can join them to longer runs.
+func (c *Core) sign(f *protocol.Frame, pushed bool) {
+	if !c.signs() {
+		return
+	}
+	r := f.Range()
+	if pushed && c.trust.index+1 == r.First {
+		f.Chain = c.trust.chain
+	}
+	after := f.Chain.NextEntries(f.Before, f.Entries)
+	f.Seal = c.cfg.Sign(protocol.LogStatement(r.Last, after))
+	if pushed {
+		c.trust.chain, c.trust.index = after, r.Last
+	}
+}
+
+// genuine reports whether a frame is an active's, so far as that matters: of
+// one that says nothing new nobody asks. It keeps the signature, to repeat it.
+func (c *Core) genuine(now protocol.Instant, from protocol.MemberID, f *protocol.Frame) bool {
+	r := f.Range()
+	if !c.checks() || r.Last <= c.given || c.seen.covers(r) && c.buffer.held.covers(r) {
+		return true
+	}
+	if !c.mayForge(now, from) {
+		return false
+	}
+	after := f.Chain.NextEntries(f.Before, f.Entries)
+	if err := c.verify(protocol.LogStatement(r.Last, after), &f.Seal); err != nil {
+		c.forged(now, from, r.First, "a frame: "+err.Error())
+		return false
+	}
+	f.Commit = r.Last // more than that is not signed
+	c.trust.add(span{r: r, before: f.Chain, after: after, seal: f.Seal, bytes: protocol.RawSize(f.Entries)})
+	return true
+}
+
+// verify checks a statement that this member would take.
+func (c *Core) verify(statement []byte, s *protocol.Seal) error {
+	if s.IsZero() {
+		return errUnsigned
+	}
+	return c.cfg.Verify(statement, *s)
+}
+
+// mayForge reports whether a member's next false signature would still be looked
+// at.
+func (c *Core) mayForge(now protocol.Instant, from protocol.MemberID) bool {
+	return c.members.budget(from).forgeries.take(now, 0, forgeriesPerSecond, forgeriesBurst)
+}
+
+// forged says who sent something that no active has signed, and prefers others
+// for a while. What it sends meanwhile and is signed is taken all the same: who
+// sends a datagram is not proven.
+func (c *Core) forged(now protocol.Instant, from protocol.MemberID, at protocol.Index, what string) {
+	c.trust.refused++
+	c.members.budget(from).forgeries.take(now, 1, forgeriesPerSecond, forgeriesBurst)
+	m := c.members.get(from)
+	if m == nil || now < m.distrustUntil {
+		return
+	}
+	m.distrustUntil = now.Add(avoidFor)
+	c.event(protocol.EventForged, from, at, what)
+	c.dropParent(now, m)
+}
+
+// dropParent ends the link to a parent, and looks for another one.
+func (c *Core) dropParent(now protocol.Instant, m *member) {
+	l := &c.links
+	if m.link.in == linkNone {
+		return
+	}
+	c.sever(now, m)
+	m.link.denied = now.Add(avoidFor)
+	l.parents = slices.DeleteFunc(l.parents, func(x *member) bool { return x == m })
+	if l.anchor == m.id {
+		l.anchor, l.tree.missed = protocol.MemberID{}, 0
+	}
+	c.relink(now)
+}
+
+// Refusals returns how many frames, answers and descriptions were refused
+// because of their signature, since the start.
+func (c *Core) Refusals() uint64 { return c.trust.refused }
+
+// add keeps a span, as part of the one that it goes on from if that is small.
+// The oldest are forgotten first: whoever wants what is older asks an active.
+func (t *trust) add(s span) {
+	at := sort.Search(len(t.spans), func(i int) bool { return t.spans[i].r.First > s.r.First })
+	for i := at - 1; i >= 0 && i >= at-linksMax; i-- {
+		p := &t.spans[i]
+		if p.r == s.r {
+			return
+		}
+		if p.r.Last+1 == s.r.First && p.after == s.before && p.bytes+s.bytes <= spanBytes && s.r.Last-p.r.First < spanEntries {
+			p.r.Last, p.after, p.seal = s.r.Last, s.after, s.seal
+			p.bytes += s.bytes
+			return
+		}
+	}
+	t.spans = slices.Insert(t.spans, at, s)
+	if len(t.spans) > spansMax {
+		t.spans = slices.Delete(t.spans, 0, 1)
+	}
+}
+
+// find returns the shortest run of whole spans, joined by their chains, that
+// begins at or before r.First and ends at tip at most: as much of r as fits into
+// bytes, or one span, however large it is.
+func (t *trust) find(r protocol.Range, tip protocol.Index, bytes int) (span, bool) {
+	at := sort.Search(len(t.spans), func(i int) bool { return t.spans[i].r.First > r.First })
+	for i := at - 1; i >= 0 && i >= at-linksMax; i-- {
+		if s := t.spans[i]; s.r.Last >= r.First && s.r.Last <= tip {
+			return t.grow(s, i+1, r.Last, tip, bytes), true
+		}
+	}
+	return span{}, false
+}
+
+// grow adds the spans that go on from s.
+func (t *trust) grow(s span, from int, last, tip protocol.Index, bytes int) span {
+	for i := from; i < len(t.spans) && t.spans[i].r.First <= s.r.Last+1 && s.r.Last < last; i++ {
+		q := &t.spans[i]
+		if q.r.First != s.r.Last+1 || q.before != s.after || q.r.Last > tip || s.bytes+q.bytes > bytes {
+			continue
+		}
+		s.r.Last, s.after, s.seal = q.r.Last, q.after, q.seal
+		s.bytes += q.bytes
+	}
+	return s
+}
+
+// repeats fits a range that is asked for to what this member can prove: the
+// range to give instead, and its bytes. An active proves anything, and where
+// nobody checks there is nothing to prove.
+func (c *Core) repeats(r protocol.Range, left int) (protocol.Range, int, bool) {
+	if !c.checks() || c.signs() {
+		return r, left, true
+	}
+	s, ok := c.trust.find(r, c.self.Tip, left)
+	return s.r, max(left, s.bytes), ok && s.r.First >= c.self.First
+}
+
+// prove puts a signature to a frame that was asked for: this member's own, or
+// one that it repeats, over as many of the entries as that one is for. False if
+// there is none any more: nothing is sent then, for it would be refused.
+func (c *Core) prove(f *protocol.Frame) bool {
+	c.sign(f, false)
+	if !c.checks() || c.signs() {
+		return true
+	}
+	r := f.Range()
+	s, ok := c.trust.find(r, r.Last, protocol.RawSize(f.Entries))
+	if !ok || s.r.First != r.First {
+		return false
+	}
+	n := s.r.Last - r.First + 1
+	f.Entries = f.Entries[:n:n]
+	f.Chain, f.Seal, f.Commit = s.before, s.seal, s.r.Last
+	return true
+}
+
+// signStanding signs an answer to a HAVE.
+func (c *Core) signStanding(h *protocol.Have) {
+	if c.signs() {
+		h.Seal = c.cfg.Sign(protocol.StandingStatement(h))
+	}
+}
+
+// standing reports whether an answer to a HAVE may be believed: its freshness,
+// and who leads. [S] Signed, it is of an active, and made for this question: of
+// one that was made before, the age would be too small by now. A passive may be
+// asked, too; what it says is for display.
+func (c *Core) standing(now protocol.Instant, from protocol.MemberID, h *protocol.Have) bool {
+	if !c.checks() {
+		return true
+	}
+	if h.Seal.IsZero() || !c.mayForge(now, from) {
+		return false
+	}
+	if err := c.verify(protocol.StandingStatement(h), &h.Seal); err != nil {
+		c.forged(now, from, h.FreshIndex, "an answer about freshness: "+err.Error())
+		return false
+	}
+	c.ready.Led = &Led{Term: h.Term, Leader: h.Leader}
+	return true
+}
+
+// Led says who leads, as an active has signed it.
+type Led struct {
+	Term   protocol.Term
+	Leader protocol.MemberID
+}
+
+// withheld says that a member leaves pulls unanswered, when it has done so too
+// often in a row. Others are asked meanwhile, and it is asked ever less often.
+func (c *Core) withheld(m *member, first protocol.Index) {
+	if m.silences == silencesMax+1 {
+		c.event(protocol.EventWithheld, m.id, first, "this member says that it holds entries, and does not give them: others are asked")
+	}
+}
+
+// distrusted reports whether a member has sent what nobody has signed, lately.
+func (m *member) distrusted(now protocol.Instant) bool { return now < m.distrustUntil }
+
+// errUnsigned is what is wrong with a message without a signature.
+const errUnsigned = unsigned("it carries no signature: its sender has no key and signs nothing, or repeats somebody who has none")
+
+type unsigned string
+
+func (u unsigned) Error() string { return string(u) }
