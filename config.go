@@ -1,6 +1,7 @@
 package starling
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/starlinghq/starling/internal/keys"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -97,6 +99,18 @@ type Config struct {
 	GossipFanout      int
 	GossipProbability float64
 
+	// SigningKey is the key with which this member, while it is active, signs
+	// what passives follow: entries, their freshness, log sums, descriptions of
+	// checkpoints. Default nil: it signs nothing. See ReadSigningKey.
+	SigningKey ed25519.PrivateKey
+	// TrustedKeys are the public keys of all members that may be active. A
+	// passive with keys takes nothing that none of them has signed, so that no
+	// other passive can make it believe what was never committed; it costs
+	// about 0.1 ms per frame. A member that may be active needs a SigningKey,
+	// too, which is among them. Default nil: frames are taken as they come.
+	// Switch it on in two steps: first the SigningKeys, then the TrustedKeys.
+	TrustedKeys []ed25519.PublicKey
+
 	// Heartbeat is how often a leader is heard, Election how long a follower
 	// waits, at least, before it stands. Shorter notices a dead leader
 	// sooner and takes slow networks for dead ones. Defaults: those for a
@@ -165,6 +179,7 @@ func (c Config) Validate() error {
 		c.checkStart(),
 		c.checkGossip(),
 		checkTiming(c.Heartbeat, c.Election),
+		keys.Check(c.SigningKey, c.TrustedKeys, c.Role == Active || c.Eligible),
 	}
 	if c.CheckpointBytes < 0 {
 		errs = append(errs, fmt.Errorf("CheckpointBytes is %d, not above 0", c.CheckpointBytes))

@@ -72,6 +72,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		Role: cfg.Role, Eligible: cfg.Eligible,
 		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
 		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
+		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 		Registry: registry, Logger: cfg.Logger, Version: Version,

@@ -51,8 +51,11 @@ type Status struct {
 	// Installing says how far a checkpoint is that comes from other members;
 	// absent if none does.
 	Installing *Installing `json:"installing,omitempty"`
-	UptimeMS   int64       `json:"uptime_ms"`
-	Version    string      `json:"version"`
+	// Refused counts what this member has refused, since its start, because no
+	// active had signed it; always 0 where signatures are not checked.
+	Refused  uint64 `json:"refused"`
+	UptimeMS int64  `json:"uptime_ms"`
+	Version  string `json:"version"`
 }
 
 // Installing is a checkpoint that comes from other members, because the log of
@@ -89,7 +92,7 @@ func statusOf(s protocol.Status) Status {
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
-		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint),
+		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused,
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}

@@ -75,6 +75,8 @@ func agentFlags() []cli.Flag {
 		stringFlag("gossip-mode", "hybrid", "how entries reach passives: `hybrid` or flood"),
 		intFlag("gossip-fanout", starling.GossipFanoutDefault, "`N` random members that a new frame goes to, in mode flood"),
 		floatFlag("gossip-probability", starling.GossipProbabilityDefault, "with which `P` it goes to each of them"),
+		stringFlag("sign-key", "", "`FILE` of the private key with which this member signs what passives follow, while it is active (see starling keys)"),
+		stringFlag("trusted-keys", "", "`FILE` of the public keys of all members that may be active; a passive then takes nothing that none of them has signed"),
 		stringFlag("log-level", "info", "`LEVEL` of the log: debug, info, warn or error"),
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
 		durationFlag("start-timeout", 0, "give up when the member does not serve after this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
@@ -115,6 +117,16 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 		}
 	}
 	var err error
+	if file := c.String("sign-key"); file != "" {
+		if cfg.SigningKey, err = starling.ReadSigningKey(file); err != nil {
+			errs = append(errs, fmt.Errorf("--sign-key: %w", err))
+		}
+	}
+	if file := c.String("trusted-keys"); file != "" {
+		if cfg.TrustedKeys, err = starling.ReadTrustedKeys(file); err != nil {
+			errs = append(errs, fmt.Errorf("--trusted-keys: %w", err))
+		}
+	}
 	if cfg.CheckpointBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
 		errs = append(errs, err)
 	}

@@ -128,7 +128,7 @@ func (p *Program) app() *cli.App {
 		p.mapCommand(), p.queueCommand(), p.counterCommand(),
 	}
 	commands = append(commands, p.seatCommands()...)
-	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), p.checkpointCommand(), p.completionCommand(), p.versionCommand())
+	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), p.checkpointCommand(), p.keysCommand(), p.completionCommand(), p.versionCommand())
 	app := &cli.App{
 		Name:           "starling",
 		HelpName:       "starling",

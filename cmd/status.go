@@ -57,6 +57,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"passives", orNone(strings.Join(s.Passives, " "))},
 		{"reserves", orNone(strings.Join(s.Reserves, " "))},
 		{"serving", serving(s)},
+		{"refused", refusedText(s.Refused)},
 		{"keys", fmt.Sprint(s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
@@ -77,6 +78,14 @@ func checkpointText(s starling.Status) string {
 		text += fmt.Sprintf(", installing %d: %d of %d chunks", i.Index, i.Chunks-i.Left, i.Chunks)
 	}
 	return text
+}
+
+// refusedText is how much nobody had signed.
+func refusedText(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d for want of a signature: see \"forged\" in the log", n)
 }
 
 func serving(s starling.Status) string {

@@ -190,7 +190,7 @@ func (r *reader) join() *JoinInfo {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 26)
+	dst = appendArray(dst, 27)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -216,6 +216,7 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(s.Installing))
 	dst = appendUint(dst, uint64(max(s.Chunks, 0)))
 	dst = appendUint(dst, uint64(max(s.ChunksLeft, 0)))
+	dst = appendUint(dst, s.Refused)
 	dst = appendArray(dst, len(s.Members))
 	for i := range s.Members {
 		dst = s.Members[i].append(dst)
@@ -224,7 +225,7 @@ func (s *Status) append(dst []byte) []byte {
 }
 
 func (r *reader) status() *Status {
-	r.array(26)
+	r.array(27)
 	s := &Status{
 		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
 		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
@@ -235,6 +236,7 @@ func (r *reader) status() *Status {
 	s.Sessions, s.Keys = int(r.nanos()), int(r.nanos())
 	s.Checkpoint, s.Installing = r.index(), r.index()
 	s.Chunks, s.ChunksLeft = int(r.nanos()), int(r.nanos())
+	s.Refused = r.uint()
 	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
 	if n > 0 {
 		s.Members = make([]MemberStatus, 0, min(n, allocatedMax))

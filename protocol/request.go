@@ -274,7 +274,10 @@ type Status struct {
 	Checkpoint         Index
 	Installing         Index
 	Chunks, ChunksLeft int
-	Members            []MemberStatus
+	// Refused counts what was refused, since the start, because no active had
+	// signed it.
+	Refused uint64
+	Members []MemberStatus
 }
 
 // Hello is the first frame on every connection, in both directions.

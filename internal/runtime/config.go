@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/keys"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -49,6 +51,12 @@ type Config struct {
 	GossipMode        string
 	GossipFanout      int
 	GossipProbability float64
+	// SigningKey signs what this member tells passives while it is an active;
+	// default: nothing is signed. With TrustedKeys it believes, as long as it is
+	// a passive, only what one of these keys has signed; its own is among them.
+	// A member that may be active needs the former to have the latter.
+	SigningKey  ed25519.PrivateKey
+	TrustedKeys []ed25519.PublicKey
 	// Election and Heartbeat are Raft's; default: the LAN preset, 500 ms and
 	// 100 ms.
 	Election, Heartbeat time.Duration
@@ -105,6 +113,9 @@ func (c *Config) Validate() error {
 	if c.CheckpointBytes < 0 {
 		bad("a checkpoint is taken after a number of bytes above 0, not %d", c.CheckpointBytes)
 	}
+	if err := keys.Check(c.SigningKey, c.TrustedKeys, c.Role == protocol.RoleActive || c.Eligible); err != nil {
+		errs = append(errs, err)
+	}
 	for _, a := range append([]string{c.bind(), c.Advertise}, c.Join...) {
 		if a == "" {
 			continue
@@ -149,8 +160,11 @@ func (c *Config) activeConfig() active.Config {
 	return a
 }
 
-func (c *Config) gossipConfig() gossip.Config {
-	g := gossip.Config{Zone: c.Zone, Mode: gossip.Hybrid, Fanout: c.GossipFanout, Probability: c.GossipProbability}
+func (c *Config) gossipConfig(cluster protocol.ClusterID) gossip.Config {
+	g := gossip.Config{
+		Zone: c.Zone, Mode: gossip.Hybrid, Fanout: c.GossipFanout, Probability: c.GossipProbability,
+		Sign: keys.Signer(cluster, c.SigningKey), Verify: keys.Verifier(cluster, c.TrustedKeys),
+	}
 	if c.GossipMode == "flood" {
 		g.Mode = gossip.Flood
 	}

@@ -219,9 +219,10 @@ func (m *Member) event(e protocol.Event) {
 	level := slog.LevelDebug
 	switch e.Kind {
 	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
-		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired:
+		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired,
+		protocol.EventWithheld:
 		level = slog.LevelInfo
-	case protocol.EventForged, protocol.EventWithheld:
+	case protocol.EventForged:
 		level = slog.LevelWarn
 	case protocol.EventDiverged:
 		level = slog.LevelError
