@@ -113,7 +113,7 @@ func (c *cluster) install(n *node) string {
 		}
 		n.state.Commit = max(n.state.Commit, o.index)
 	} else {
-		n.m.Install(c.now, Begin{
+		n.m.Install(c.now, protocol.Begin{
 			Index: o.index, Term: last.Term, Sum: sumOf(o.state), Configuration: at, Time: last.Time,
 		})
 		invariant.Check(!n.m.installing, "still installing")

@@ -24,7 +24,7 @@ type owner struct {
 
 // checkpoint is a state, and what a log needs to know to begin after it.
 type checkpoint struct {
-	active.Begin
+	protocol.Begin
 	words []string
 }
 
@@ -49,7 +49,7 @@ func (o *owner) apply(commit protocol.Index) {
 func (o *owner) compact() {
 	last := o.slice(o.begin, o.applied)
 	configuration, _ := o.member.Configurations().At(o.applied)
-	o.saved = checkpoint{words: slices.Clone(o.words), Begin: active.Begin{
+	o.saved = checkpoint{words: slices.Clone(o.words), Begin: protocol.Begin{
 		Index: o.applied, Term: last[len(last)-1].Term, Time: last[len(last)-1].Time,
 		Sum: protocol.SumEntries(o.member.Shape().PrevSum, last), Configuration: configuration,
 	}}

@@ -208,7 +208,7 @@ func (w *world) install(h *host) {
 	}
 	h.installing = 0
 	base := protocol.ConfigurationAt{Configuration: configurationOf("a", "b", "c")}
-	h.m.Install(standstill, Begin{Index: at, Term: state[at-1].Term, Sum: sumOf(state), Configuration: base})
+	h.m.Install(standstill, protocol.Begin{Index: at, Term: state[at-1].Term, Sum: sumOf(state), Configuration: base})
 }
 
 // serve takes what a member has to say.

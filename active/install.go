@@ -13,19 +13,6 @@ import (
 // tells the core (Install). Who fetches says so too (SetInstalling): it must
 // not be elected, nor counted, on the ground of what it does not have yet.
 
-// Begin is where a log begins after a checkpoint was installed.
-type Begin struct {
-	// Index and Term are those of the last entry that the checkpoint covers,
-	// Sum is the log sum after it.
-	Index protocol.Index
-	Term  protocol.Term
-	Sum   protocol.LogSum
-	// Configuration is the one in force at Index.
-	Configuration protocol.ConfigurationAt
-	// Time is the cluster time of the state at Index.
-	Time protocol.ClusterTime
-}
-
 // stepCheckpoint hands the leader's offer to the owner. It is answered with
 // what this member holds as surely as its leader does: its committed entries,
 // as far as they are durable. That tells a leader that offers in vain, because
@@ -76,7 +63,7 @@ func (m *Member) SetInstalling(now protocol.Instant, installing bool) {
 // checkpoint at or below the commit index resets nothing, least of all one from
 // below the log's beginning: whatever the owner falls back to, acknowledged
 // entries stay.
-func (m *Member) Install(now protocol.Instant, b Begin) {
+func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 	m.advance(now)
 	m.installing = false
 	term, held := m.shape.TermAt(b.Index)
@@ -105,7 +92,7 @@ func (m *Member) Install(now protocol.Instant, b Begin) {
 
 // knowConfiguration learns the configuration in force at a checkpoint that the
 // log goes on from, if the log did not know it. Those above it stay.
-func (m *Member) knowConfiguration(b Begin) {
+func (m *Member) knowConfiguration(b protocol.Begin) {
 	if _, known := m.configs.At(max(b.Index, m.shape.PrevIndex)); known || b.Index < m.shape.PrevIndex {
 		return
 	}
@@ -115,7 +102,7 @@ func (m *Member) knowConfiguration(b Begin) {
 
 // beginAfter gives up the whole log for one that is empty and begins after a
 // checkpoint.
-func (m *Member) beginAfter(b Begin) {
+func (m *Member) beginAfter(b protocol.Begin) {
 	if m.state == StateLeader {
 		m.stepDown("it installs a checkpoint")
 	}

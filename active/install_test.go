@@ -16,15 +16,15 @@ import (
 // anew, and nothing in between.
 
 // beginAt is a checkpoint at an index.
-func beginAt(index protocol.Index, term protocol.Term, voters ...string) Begin {
-	return Begin{
+func beginAt(index protocol.Index, term protocol.Term, voters ...string) protocol.Begin {
+	return protocol.Begin{
 		Index: index, Term: term, Sum: protocol.LogSum{uint64(index), 7}, Time: protocol.ClusterTime(1000 * index),
 		Configuration: protocol.ConfigurationAt{Index: index - 1, Configuration: configurationOf(voters...)},
 	}
 }
 
 // installs plays the owner that has reset the disk, and tells the member.
-func (h *hub) installs(b Begin) []protocol.Message {
+func (h *hub) installs(b protocol.Begin) []protocol.Message {
 	h.wire = nil
 	if term, held := h.n.m.shape.TermAt(b.Index); b.Index > h.n.m.hard.Commit && (!held || term != b.Term) {
 		state := make([]int, b.Index)
@@ -45,7 +45,7 @@ func TestInstallKeepsTheLogOrBeginsItAnew(t *testing.T) {
 		commit        protocol.Index
 		log           []int
 		dropped       protocol.Index
-		begin         Begin
+		begin         protocol.Begin
 		first, last   protocol.Index // afterwards
 		committed     protocol.Index
 		configuration protocol.Index

@@ -7,19 +7,6 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Begin is where a log begins after a checkpoint was installed.
-type Begin struct {
-	// Index and Term are those of the last entry that the checkpoint covers,
-	// Sum is the log sum after it.
-	Index protocol.Index
-	Term  protocol.Term
-	Sum   protocol.LogSum
-	// Configuration is the one in force at Index.
-	Configuration protocol.ConfigurationAt
-	// Time is the cluster time of the state at Index.
-	Time protocol.ClusterTime
-}
-
 // stepCheckpoint hands a leader's offer to the owner, and tells the leader, as
 // always, where this log ends.
 func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) {
@@ -46,7 +33,7 @@ func (m *Member) SetInstalling(_ protocol.Instant, installing bool) { m.installi
 // [S] Any entry that is taken, also as a part of a checkpoint, raises the term
 // to at least its own: a passive that becomes active must not follow a leader
 // that was deposed before.
-func (m *Member) Install(_ protocol.Instant, b Begin) {
+func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
 	m.installing = false
 	if b.Index > m.shape.LastIndex() {
 		m.beginAfter(b)
@@ -61,7 +48,7 @@ func (m *Member) Install(_ protocol.Instant, b Begin) {
 	m.event(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
 }
 
-func (m *Member) beginAfter(b Begin) {
+func (m *Member) beginAfter(b protocol.Begin) {
 	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
 	m.confs = protocol.NewConfigurations(b.Configuration)
 	m.lastSum, m.lastTime = b.Sum, b.Time

@@ -9,9 +9,9 @@ import (
 
 // checkpointAt is what an owner says after it has installed the state of a
 // history at an index, under a configuration.
-func checkpointAt(h []protocol.Entry, at protocol.Index, c protocol.ConfigurationAt) Begin {
+func checkpointAt(h []protocol.Entry, at protocol.Index, c protocol.ConfigurationAt) protocol.Begin {
 	e := h[at-1]
-	return Begin{Index: at, Term: e.Term, Sum: e.Sum, Configuration: c, Time: e.Time}
+	return protocol.Begin{Index: at, Term: e.Term, Sum: e.Sum, Configuration: c, Time: e.Time}
 }
 
 func TestOfferIsHandedToTheOwnerAndAnsweredWithTheTip(t *testing.T) {

@@ -137,3 +137,16 @@ func (s *Shape) Clone() Shape {
 
 // Runs returns the runs in order. The caller must not change them.
 func (s *Shape) Runs() []TermRun { return s.runs }
+
+// Begin is where a role's log begins after a checkpoint was installed.
+type Begin struct {
+	// Index and Term are those of the last entry that the checkpoint covers,
+	// Sum is the log sum after it.
+	Index Index
+	Term  Term
+	Sum   LogSum
+	// Configuration is the one in force at Index.
+	Configuration ConfigurationAt
+	// Time is the cluster time of the state at Index.
+	Time ClusterTime
+}

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/invariant"
-	"github.com/starlinghq/starling/passive"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -237,11 +235,12 @@ func (r *Replica) follow(now protocol.Instant) {
 
 // installRole tells the core where its log stands now.
 func (r *Replica) installRole(now protocol.Instant, d *storage.Description, time protocol.ClusterTime) {
+	begin := protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time}
 	if r.role == protocol.RoleActive {
-		r.active.Install(now, active.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time})
-		return
+		r.active.Install(now, begin)
+	} else {
+		r.passive.Install(now, begin)
 	}
-	r.passive.Install(now, passive.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time})
 }
 
 // endInstall forgets the installation.
