@@ -29,19 +29,12 @@ func (p *Program) benchCommand() *cli.Command {
 				stringFlag("plot", "", "also draw the cumulative plot into this `FILE`, as SVG"),
 				outputFlag(),
 			},
-			Action: p.benchElection,
+			Action: offline(0, 0, p.benchElection),
 		}, p.benchGossipCommand()},
 	}
 }
 
-func (p *Program) benchElection(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0); err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) benchElection(c *cli.Context, _ []string, asJSON bool) error {
 	trials, seed := c.Int("trials"), c.Uint64("seed")
 	if trials < 1 || trials > trialsMax {
 		return &usageError{fmt.Sprintf("%s: --trials from 1 to %d", c.Command.HelpName, trialsMax)}

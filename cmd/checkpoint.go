@@ -28,7 +28,7 @@ func (p *Program) checkpointCommand() *cli.Command {
 					"A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
 					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: p.checkpointInspect,
+				Action: offline(1, 1, p.checkpointInspect),
 			},
 		},
 	}
@@ -41,15 +41,7 @@ type found struct {
 	aside bool
 }
 
-func (p *Program) checkpointInspect(c *cli.Context) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) error {
 	list, err := p.readCheckpoints(c.Context, args[0])
 	if err != nil {
 		return err

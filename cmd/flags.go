@@ -103,6 +103,22 @@ func wantsJSON(c *cli.Context) (bool, error) {
 	}
 }
 
+// offline runs f, which asks no cluster, with the command's arguments, of which
+// there are least to most, and with what --output says.
+func offline(least, most int, f func(c *cli.Context, args []string, asJSON bool) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := arguments(c, least, most)
+		if err != nil {
+			return err
+		}
+		asJSON, err := wantsJSON(c)
+		if err != nil {
+			return err
+		}
+		return f(c, args, asJSON)
+	}
+}
+
 // session is a client for the length of one command.
 type session struct {
 	*starling.Client

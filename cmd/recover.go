@@ -31,19 +31,11 @@ func (p *Program) recoverCommand() *cli.Command {
 			intFlag("actives", 0, "how many voters the new cluster aims at; 0: as the old one"),
 			outputFlag(),
 		},
-		Action: p.recover,
+		Action: offline(1, 1000, p.recover),
 	}
 }
 
-func (p *Program) recover(c *cli.Context) error {
-	dirs, err := arguments(c, 1, 1000)
-	if err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	if c.Int("actives") < 0 || c.Int("actives") > protocol.ActivesMax {
 		return &usageError{fmt.Sprintf("starling recover: --actives is between 1 and %d", protocol.ActivesMax)}
 	}

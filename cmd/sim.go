@@ -39,18 +39,11 @@ func (p *Program) simCommand() *cli.Command {
 			boolFlag("counts", "print how often each kind of rare event occurred"),
 			outputFlag(),
 		},
-		Action: p.runSim,
+		Action: offline(0, 0, p.runSim),
 	}
 }
 
-func (p *Program) runSim(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0); err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) runSim(c *cli.Context, _ []string, asJSON bool) error {
 	o, err := p.simOptions(c, asJSON)
 	if err != nil {
 		return err

@@ -23,20 +23,27 @@ func (p *Program) statusCommand() *cli.Command {
 		Description: "With several addresses, the first member that answers.\n\n" +
 			examples("starling status", "starling status --addr 127.0.0.1:7602 -o json"),
 		Flags: clientFlags(),
-		Action: p.withClient(func(c *cli.Context, s *session) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
-			status, err := s.Status(s.ctx)
-			if err != nil {
-				return err
-			}
+		Action: p.withStatus(func(s *session, status starling.Status) error {
 			if s.json {
 				return p.printJSON(status)
 			}
 			return printStatus(p.Stdout, status)
 		}),
 	}
+}
+
+// withStatus runs show with what the member at --addr says of itself.
+func (p *Program) withStatus(show func(*session, starling.Status) error) cli.ActionFunc {
+	return p.withClient(func(c *cli.Context, s *session) error {
+		if _, err := arguments(c, 0, 0); err != nil {
+			return err
+		}
+		status, err := s.Status(s.ctx)
+		if err != nil {
+			return err
+		}
+		return show(s, status)
+	})
 }
 
 func printStatus(w io.Writer, s starling.Status) error {
@@ -104,14 +111,7 @@ func (p *Program) membersCommand() *cli.Command {
 		Usage:       "the members of the cluster, as the member at --addr sees them",
 		Description: examples("starling members", "starling members -o json"),
 		Flags:       clientFlags(),
-		Action: p.withClient(func(c *cli.Context, s *session) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
-			status, err := s.Status(s.ctx)
-			if err != nil {
-				return err
-			}
+		Action: p.withStatus(func(s *session, status starling.Status) error {
 			if s.json {
 				return p.printJSON(status.Members)
 			}
@@ -166,20 +166,13 @@ func (p *Program) versionCommand() *cli.Command {
 		Usage:       "the versions of this binary, of its protocol and of Go",
 		Description: examples("starling version", "starling version -o json"),
 		Flags:       []cli.Flag{outputFlag()},
-		Action: func(c *cli.Context) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
-			asJSON, err := wantsJSON(c)
-			if err != nil {
-				return err
-			}
+		Action: offline(0, 0, func(_ *cli.Context, _ []string, asJSON bool) error {
 			if asJSON {
 				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "go": runtime.Version()})
 			}
-			_, err = fmt.Fprintf(p.Stdout, "starling %s, protocol %d, %s %s/%s\n", version(), protocol.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(p.Stdout, "starling %s, protocol %d, %s %s/%s\n", version(), protocol.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
-		},
+		}),
 	}
 }
 

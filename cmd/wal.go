@@ -23,27 +23,19 @@ func (p *Program) walCommand() *cli.Command {
 				Name: "inspect", Usage: "print what is in a directory", ArgsUsage: "DIR",
 				Description: examples("starling wal inspect /var/lib/starling", "starling wal inspect --records /var/lib/starling", "starling wal inspect -o json /var/lib/starling"),
 				Flags:       []cli.Flag{boolFlag("records", "every record, one a line"), outputFlag()},
-				Action:      p.walInspect,
+				Action:      offline(1, 1, p.walInspect),
 			},
 			{
 				Name: "verify", Usage: "say whether a log is sound; exit code 1 if it is not", ArgsUsage: "DIR",
 				Description: "The content of the checkpoints beside it is for starling checkpoint inspect.\n\n" + examples("starling wal verify /var/lib/starling"),
 				Flags:       []cli.Flag{outputFlag()},
-				Action:      p.walVerify,
+				Action:      offline(1, 1, p.walVerify),
 			},
 		},
 	}
 }
 
-func (p *Program) walInspect(c *cli.Context) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) walInspect(c *cli.Context, args []string, asJSON bool) error {
 	var visit func(wal.Record)
 	if c.Bool("records") {
 		visit = func(r wal.Record) {
@@ -86,15 +78,7 @@ func beginText(r *wal.Report, kept []storage.Description) string {
 	return fmt.Sprintf("begins after %d, and no checkpoint reaches that: the member fetches one from the others", begin)
 }
 
-func (p *Program) walVerify(c *cli.Context) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
-	asJSON, err := wantsJSON(c)
-	if err != nil {
-		return err
-	}
+func (p *Program) walVerify(c *cli.Context, args []string, asJSON bool) error {
 	report, err := wal.Verify(vfs.OS(), args[0])
 	if err != nil {
 		return fmt.Errorf("%s is not sound: %w", args[0], err)
