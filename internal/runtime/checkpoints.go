@@ -22,14 +22,13 @@ import (
 // to be taken, and the chunks that gossip has in flight.
 type checkpoints struct {
 	store storage.CheckpointStore
+	work  queue[checkpointWork]
 
 	mu     sync.Mutex
-	queue  []checkpointWork
 	taking bool // one is being taken, or is about to be
 	// loaded is the state that an installation has built, until it is adopted.
 	loaded   *resources.Loader
 	loadedAt protocol.Index
-	wake     chan struct{}
 
 	// The goroutine's own.
 	install keeper.Installation
@@ -42,28 +41,6 @@ type checkpointWork struct {
 	d    storage.Description // of snap
 	step *replica.InstallStep
 	bad  protocol.Index
-}
-
-func (c *checkpoints) add(w checkpointWork) {
-	c.mu.Lock()
-	c.queue = append(c.queue, w)
-	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (c *checkpoints) next() (checkpointWork, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.queue) == 0 {
-		return checkpointWork{}, false
-	}
-	w := c.queue[0]
-	c.queue[0] = checkpointWork{}
-	c.queue = c.queue[1:]
-	return w, true
 }
 
 // claim reports whether a checkpoint can be taken now, and holds the place. One
@@ -80,11 +57,11 @@ func (c *checkpoints) claim() bool {
 
 // take has the state of a snapshot written. The place has been claimed.
 func (c *checkpoints) take(snap *resources.Snapshot, d storage.Description) {
-	c.add(checkpointWork{snap: snap, d: d})
+	c.work.add(checkpointWork{snap: snap, d: d})
 }
 
 // step has a step of an installation done.
-func (c *checkpoints) step(s *replica.InstallStep) { c.add(checkpointWork{step: s}) }
+func (c *checkpoints) step(s *replica.InstallStep) { c.work.add(checkpointWork{step: s}) }
 
 // adopted hands over the state that was built for an index.
 func (c *checkpoints) adopted(i protocol.Index) *resources.Loader {
@@ -112,7 +89,7 @@ const closeTimeout = 10 * time.Second
 // closed, which nobody needs, and on a disk that refuses tries that for ever: so
 // it is waited for only so long.
 func (c *checkpoints) close() bool {
-	for w, ok := c.next(); ok; w, ok = c.next() {
+	for w, ok := c.work.take(); ok; w, ok = c.work.take() {
 		if w.snap != nil {
 			w.snap.Close()
 		}
@@ -136,26 +113,17 @@ func (c *checkpoints) close() bool {
 // what it is at: it is as if that had never begun.
 func (m *Member) keepCheckpoints() {
 	defer m.workers.Done()
-	for {
-		select {
-		case <-m.checkpoints.wake:
-		case <-m.stop:
-			return
+	m.checkpoints.work.serve(m.stop, func(w checkpointWork) bool {
+		switch {
+		case w.snap != nil:
+			m.takeCheckpoint(w.snap, w.d)
+		case w.bad != 0:
+			m.giveUpCheckpoint(w.bad)
+		default:
+			m.installStep(w.step)
 		}
-		for w, ok := m.checkpoints.next(); ok; w, ok = m.checkpoints.next() {
-			switch {
-			case w.snap != nil:
-				m.takeCheckpoint(w.snap, w.d)
-			case w.bad != 0:
-				m.giveUpCheckpoint(w.bad)
-			default:
-				m.installStep(w.step)
-			}
-			if m.life.Err() != nil {
-				return
-			}
-		}
-	}
+		return m.life.Err() == nil
+	})
 }
 
 // takeCheckpoint writes one. That it fails costs nothing but the room that the
@@ -255,59 +223,22 @@ func (m *Member) finishInstall() (tell func(now protocol.Instant), err error) {
 	return func(now protocol.Instant) { m.replica.InstallFinished(now, kept, time, err) }, err
 }
 
-// chunkReader reads chunks for other members. Its queue is bounded by what
-// gossip serves at once.
-type chunkReader struct {
-	mu    sync.Mutex
-	queue []replica.ChunkRead
-	wake  chan struct{}
-}
-
-func (r *chunkReader) add(x replica.ChunkRead) {
-	r.mu.Lock()
-	r.queue = append(r.queue, x)
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *chunkReader) take() (replica.ChunkRead, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return replica.ChunkRead{}, false
-	}
-	x := r.queue[0]
-	r.queue = r.queue[1:]
-	return x, true
-}
-
-// readChunks reads from the store beside its one writer, so that nobody who
-// catches up waits for a checkpoint that is being taken.
+// readChunks reads chunks for other members from the store, beside its one writer,
+// so that nobody who catches up waits for a checkpoint that is being taken. What
+// waits is bounded by what gossip serves at once.
 func (m *Member) readChunks() {
 	defer m.workers.Done()
-	for {
-		select {
-		case <-m.chunks.wake:
-		case <-m.stop:
-			return
+	m.chunks.serve(m.stop, func(x replica.ChunkRead) bool {
+		data, err := m.checkpoints.store.ReadChunk(m.life, x.Index, x.Number)
+		switch {
+		case m.life.Err() != nil:
+			return false
+		case errors.Is(err, protocol.ErrCorrupt):
+			m.logger.Error("a checkpoint is damaged", "index", x.Index, "err", err)
+			m.checkpoints.work.add(checkpointWork{bad: x.Index})
 		}
-		for x, ok := m.chunks.take(); ok; x, ok = m.chunks.take() {
-			data, err := m.checkpoints.store.ReadChunk(m.life, x.Index, x.Number)
-			switch {
-			case m.life.Err() != nil:
-				return
-			case errors.Is(err, protocol.ErrCorrupt):
-				m.logger.Error("a checkpoint is damaged", "index", x.Index, "err", err)
-				m.checkpoints.add(checkpointWork{bad: x.Index})
-			}
-			if !m.mailbox.complete(func(now protocol.Instant) { m.replica.ChunkRead(now, x, data, err) }) {
-				return
-			}
-		}
-	}
+		return m.mailbox.complete(func(now protocol.Instant) { m.replica.ChunkRead(now, x, data, err) })
+	})
 }
 
 // progressEvery is how often long work is told of in the log.

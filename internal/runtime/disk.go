@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -199,52 +198,12 @@ func (m *Member) cannotApply(err error) {
 	}
 }
 
-// logReader reads entries that are no longer in memory. Its queue is bounded
-// by what the cores have in flight.
-type logReader struct {
-	mu    sync.Mutex
-	queue []replica.ReadLog
-	wake  chan struct{}
-}
-
-func (r *logReader) add(x replica.ReadLog) {
-	r.mu.Lock()
-	r.queue = append(r.queue, x)
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *logReader) take() (replica.ReadLog, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		return replica.ReadLog{}, false
-	}
-	x := r.queue[0]
-	r.queue = r.queue[1:]
-	return x, true
-}
-
+// readLog reads entries that are no longer in memory. What waits is bounded by what
+// the cores have in flight.
 func (m *Member) readLog() {
 	defer m.workers.Done()
-	for {
-		select {
-		case <-m.reader.wake:
-		case <-m.stop:
-			return
-		}
-		for {
-			x, ok := m.reader.take()
-			if !ok {
-				break
-			}
-			entries, err := m.log.Read(x.First, x.Last, x.Bytes)
-			if !m.mailbox.put(func(in *mail) { in.logReads = append(in.logReads, logRead{x.ID, entries, err}) }) {
-				return
-			}
-		}
-	}
+	m.reads.serve(m.stop, func(x replica.ReadLog) bool {
+		entries, err := m.log.Read(x.First, x.Last, x.Bytes)
+		return m.mailbox.put(func(in *mail) { in.logReads = append(in.logReads, logRead{x.ID, entries, err}) })
+	})
 }

@@ -93,7 +93,7 @@ func (m *Member) serve() {
 		m.applies <- a // at most applyFlights and one to adopt: there is room
 	}
 	for _, r := range e.ReadLog {
-		m.reader.add(r)
+		m.reads.add(r)
 	}
 	for i := range e.Install {
 		m.checkpoints.step(&e.Install[i])

@@ -44,9 +44,9 @@ type Member struct {
 	guard       guard
 	writes      chan *replica.Persist
 	applies     chan replica.Apply
-	reader      logReader
+	reads       queue[replica.ReadLog]
 	checkpoints checkpoints
-	chunks      chunkReader
+	chunks      queue[replica.ChunkRead]
 	repairs     repairs
 	workers     sync.WaitGroup
 

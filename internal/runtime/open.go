@@ -35,13 +35,13 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	m := &Member{
 		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), seen: newSightings(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
-		reader:     logReader{wake: make(chan struct{}, 1)},
-		chunks:     chunkReader{wake: make(chan struct{}, 1)},
+		reads:      newQueue[replica.ReadLog](),
+		chunks:     newQueue[replica.ChunkRead](),
 		repairs:    newRepairs(),
 		announcing: make(chan struct{}, 1),
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
-	m.checkpoints.wake = make(chan struct{}, 1)
+	m.checkpoints.work = newQueue[checkpointWork]()
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.logger = cfg.logger().With("member", cfg.Name)
 	m.started = m.clock.Now()
