@@ -96,6 +96,7 @@ const (
 	countAges
 	countApplied
 	countSettled
+	countStuck
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -123,7 +124,7 @@ var tallyNames = [tallies]string{
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",
-	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled",
+	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled", countStuck: "quorums lost by a change",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many
@@ -157,6 +158,8 @@ func (k tally) minimum() uint64 {
 	case countDamagedAll, countMendedCheckpoint: // several rare things have to come together
 		return 20
 	case countNotesLater: // a disk has to fill up within the last 104 bytes of a segment
+		return 0
+	case countStuck: // a disk has to be lost in the very moment of a change
 		return 0
 	case countCalled: // there are none unless somebody asks for some
 		return 0

@@ -194,6 +194,9 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		return
 	}
 	switch msg := msg.(type) {
+	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
+		n.s.answers(sender, to.id)
+		to.receive(sender, msg)
 	case *protocol.RepairWant:
 		to.repairs(sender, msg)
 	case *protocol.Repair: // asked for by a run that has ended

@@ -20,6 +20,8 @@ func (m *member) observe(events []protocol.Event) {
 			m.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:
 			m.truncates(e)
+		case protocol.EventConfiguration:
+			m.proposes(e.Index)
 		}
 		if m.s.trace.on() {
 			if text, c := m.filmed(e); text != "" {

@@ -37,6 +37,10 @@ func (s *simulation) settle() {
 		if why == "" {
 			break
 		}
+		if s.schedule.now >= deadline && s.stuck() {
+			s.giveUp(why)
+			return
+		}
 		if s.schedule.now >= deadline {
 			s.fail(violated(RuleLiveness, "%v after the faults stopped: %s", settleMax, why))
 		}
@@ -46,6 +50,19 @@ func (s *simulation) settle() {
 	}
 	s.trace.say("settled after %v", (s.schedule.now.Sub(deadline) + settleMax).Round(time.Millisecond))
 	s.counts.add(countSettled, 1)
+	s.fail(s.state.linearizable())
+}
+
+// giveUp ends a run in which nothing can be asked of the cluster any more (see
+// stuck.go). What was answered must be right all the same.
+func (s *simulation) giveUp(why string) {
+	s.trace.say("the quorum is lost by a change that nobody could know better than to make: %s", why)
+	s.counts.add(countStuck, 1)
+	for _, c := range s.clients {
+		for len(c.flying) > 0 {
+			s.leave(c.flying[0])
+		}
+	}
 	s.fail(s.state.linearizable())
 }
 

@@ -94,6 +94,8 @@ type simulation struct {
 	clients    []*client
 	operator   *operator
 	graves     map[protocol.MemberID]grave
+	heard      map[answering]Time // when a leader was answered last
+	unforeseen map[proposal]bool  // configurations of which too few voters were left; see stuck.go
 
 	ledger *ledger
 	state  *state
@@ -131,6 +133,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	p := &s.plan
 	s.network = &network{s: s, loss: p.loss, double: p.double, breaks: p.breaks, delay: p.delay, jitter: p.jitter}
 	s.graves = map[protocol.MemberID]grave{}
+	s.heard, s.unforeseen = map[answering]Time{}, map[proposal]bool{}
 	s.operator = &operator{s: s, every: p.moves}
 	s.membership = &membership{s: s, every: p.look, learn: p.learn, suspect: p.suspect}
 	return s
