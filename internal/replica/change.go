@@ -55,8 +55,12 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.survives(next); err != nil {
-		return 0, err
+	// Before the first commit of its term a leader has heard too few to tell, and
+	// may not propose anyway.
+	if r.active.Status().Settled {
+		if err := r.survives(next); err != nil {
+			return 0, err
+		}
 	}
 	return r.active.ProposeConfiguration(now, c.Version, next)
 }
