@@ -56,6 +56,7 @@ type options struct {
 	chunks            int           // of a checkpoint
 	sample            int           // about how many passives a passive knows of, 0: all
 	zoneDelay         time.Duration // between members of different zones, in addition
+	prepare           func(*network)
 }
 
 type node struct {
@@ -77,6 +78,10 @@ type node struct {
 	swarm   swarmNode
 	slow    time.Duration // each of its messages takes longer
 	cut     int           // whoever has another number is out of reach
+	// twist makes a member hostile: what it sends instead. It may hear all that
+	// it is told.
+	twist func(protocol.Envelope) []protocol.Message
+	hears func(protocol.Message)
 }
 
 func (d *node) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
@@ -201,6 +206,9 @@ func newNetwork(t testing.TB, opt options) *network {
 	}
 	for _, d := range n.nodes {
 		d.turn()
+	}
+	if opt.prepare != nil {
+		opt.prepare(n)
 	}
 	n.heartbeat()
 	if opt.pauses > 0 {
@@ -334,6 +342,16 @@ func (d *node) wake() {
 }
 
 func (n *network) transmit(from *node, e protocol.Envelope) {
+	if from.twist == nil {
+		n.carry(from, e)
+		return
+	}
+	for _, m := range from.twist(e) {
+		n.carry(from, protocol.Envelope{From: e.From, To: e.To, Message: m})
+	}
+}
+
+func (n *network) carry(from *node, e protocol.Envelope) {
 	n.sent[e.Message.Kind()]++
 	to, known := n.byID[e.To]
 	if !known {
@@ -381,6 +399,9 @@ func (n *network) deliver(from, to *node, wire []byte) {
 		n.frames++
 	} else if ok {
 		n.pulled++
+	}
+	if to.hears != nil {
+		to.hears(msg)
 	}
 	to.core.Step(to.local(n.now), from.id, msg)
 	to.turn()

@@ -482,3 +482,36 @@ func TestRandomPieces(t *testing.T) {
 		}
 	}
 }
+
+// [S] Where runs are signed, nothing else is believed: a message that claims to
+// be a leader's brings no entries, no term and no checkpoint. It is answered in
+// its own term, so that a true leader learns where the log ends.
+func TestRaftsMessagesBringNothingWhereRunsAreSigned(t *testing.T) {
+	h := history(10, 3)
+	m := New(0, Config{ID: me, Signed: true}, Start{})
+	if v := m.Take(0, run(h, 1, 4, 4)); v != Taken {
+		t.Fatalf("a run: got %v", v)
+	}
+	m.Ready()
+	before := m.HardState()
+	for _, msg := range []protocol.Message{
+		appendOf(h, 9, 4, 8, 8), &protocol.Heartbeat{Term: 9}, &protocol.Checkpoint{Term: 9, Description: []byte("state")},
+	} {
+		m.Step(0, leader, msg)
+		rd := m.Ready()
+		if m.HardState() != before || !rd.Delta.IsZero() || rd.Checkpoint != nil || rd.Write != nil {
+			t.Errorf("%s: got %+v, %+v", msg.Kind(), m.HardState(), rd)
+		}
+		if len(rd.Messages) != 1 {
+			t.Fatalf("%s: got %d answers", msg.Kind(), len(rd.Messages))
+		}
+		want := protocol.AppendAnswer{Term: 9, Passive: true, Index: 4}
+		if got := *rd.Messages[0].Message.(*protocol.AppendAnswer); got != want {
+			t.Errorf("%s: got %+v, want %+v", msg.Kind(), got, want)
+		}
+	}
+	m.Step(0, leader, &protocol.Vote{Term: 9})
+	if m.HasReady() || m.HardState() != before {
+		t.Errorf("a vote: got %+v", m.Ready())
+	}
+}

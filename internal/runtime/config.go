@@ -13,6 +13,7 @@ import (
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/keys"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -83,6 +84,9 @@ type Config struct {
 	// spaceReserve is the free space that checkpoints leave; 0: the store's
 	// default. Tests have a disk that is full for them alone.
 	spaceReserve uint64
+	// twist is what this member sends instead of what it should. Tests have a
+	// member that lies.
+	twist func(*Member, []replica.Send) []replica.Send
 }
 
 // Validate reports all mistakes at once.

@@ -29,6 +29,9 @@ func newTransport(m *Member) *transport {
 // it again. What a checkpoint is fetched with goes over streams, however small: a
 // lost question would be asked again only after seconds.
 func (t *transport) send(list []replica.Send) {
+	if t.m.cfg.twist != nil {
+		list = t.m.cfg.twist(t.m, list)
+	}
 	for i := range list {
 		s := &list[i]
 		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
