@@ -15,13 +15,12 @@ import (
 // A chunk is a run of items in order, each as: length of the stored key, stored
 // key, length of the stored value, stored value; lengths are uvarints.
 //
-// An item begins a new chunk if the one before would grow above ChunkBytesMax
-// with it, or has ChunkBytesMin and the item's key is drawn. The draw hashes the
-// key, and is the likelier the larger the item, so that chunks end on average
-// chunkDrawBytes after the minimum. What is in a chunk thus depends on nothing
-// before its first item, and after a change the boundaries soon fall on the same
-// keys again.
-const chunkDrawBytes = 64 << 10
+// An item begins a new chunk if the one before would grow above twice the least
+// size with it (ChunkBytesMax, for ChunkBytesMin), or has the least size and the
+// item's key is drawn. The draw hashes the key, and is the likelier the larger
+// the item, so that chunks end on average half the least size after it. What is
+// in a chunk thus depends on nothing before its first item, and after a change
+// the boundaries soon fall on the same keys again.
 
 // chunk is one that is complete, while it is being passed on: data and first
 // are valid until the next one.
@@ -33,9 +32,10 @@ type chunk struct {
 
 func (c *chunk) sum() storage.ChunkSum { return xxh3.Hash128(c.data).Bytes() }
 
-// cutter cuts a run of items into chunks. The zero value is ready.
+// cutter cuts a run of items into chunks of a least size.
 type cutter struct {
-	open chunk
+	least int
+	open  chunk
 }
 
 // ends reports whether an item begins a new chunk, that is, whether the open
@@ -47,14 +47,14 @@ func (c *cutter) ends(key, value []byte) bool {
 	}
 	size := recordBytes(key, value)
 	switch {
-	case have+size > storage.ChunkBytesMax:
+	case have+size > 2*c.least:
 		return true
-	case have < storage.ChunkBytesMin:
+	case have < c.least:
 		return false
-	case size >= chunkDrawBytes:
+	case size >= c.least/2:
 		return true
 	}
-	return xxh3.Hash(key) < uint64(size)*(math.MaxUint64/chunkDrawBytes)
+	return xxh3.Hash(key) < uint64(size)*(math.MaxUint64/uint64(c.least/2))
 }
 
 func (c *cutter) add(key, value []byte) {

@@ -38,11 +38,11 @@ type cursor interface {
 	close()
 }
 
-// scan cuts what a cursor returns, from its place on, into chunks, and calls fn
-// for each until it wants no more. begins is the key of the item after the
-// chunk, nil after the last; both are valid until fn returns.
-func scan(ctx context.Context, cur cursor, fn func(c *chunk, begins []byte) (more bool, err error)) error {
-	var cut cutter
+// scan cuts what a cursor returns, from its place on, into chunks of a least
+// size, and calls fn for each until it wants no more. begins is the key of the
+// item after the chunk, nil after the last; both are valid until fn returns.
+func scan(ctx context.Context, cur cursor, least int, fn func(c *chunk, begins []byte) (more bool, err error)) error {
+	cut := cutter{least: least}
 	for {
 		key, value, ok, err := cur.next()
 		if err != nil {
@@ -70,10 +70,10 @@ func scan(ctx context.Context, cur cursor, fn func(c *chunk, begins []byte) (mor
 }
 
 // tabulate makes the table of all that a cursor returns.
-func tabulate(ctx context.Context, cur cursor, progress func(items uint64)) (*table, error) {
+func tabulate(ctx context.Context, cur cursor, least int, progress func(items uint64)) (*table, error) {
 	t := &table{}
 	cur.seek(nil)
-	err := scan(ctx, cur, func(c *chunk, _ []byte) (bool, error) {
+	err := scan(ctx, cur, least, func(c *chunk, _ []byte) (bool, error) {
 		t.rows = append(t.rows, rowOf(c))
 		progress(c.items)
 		return true, nil
@@ -83,10 +83,10 @@ func tabulate(ctx context.Context, cur cursor, progress func(items uint64)) (*ta
 
 // retabulate makes the table after changes. It reads only the chunks that they
 // touch, and on until a boundary falls where one was.
-func retabulate(ctx context.Context, cur cursor, ch *changes, progress func(items uint64)) (*table, error) {
+func retabulate(ctx context.Context, cur cursor, least int, ch *changes, progress func(items uint64)) (*table, error) {
 	old := ch.of.rows
 	if len(old) == 0 {
-		return tabulate(ctx, cur, progress)
+		return tabulate(ctx, cur, least, progress)
 	}
 	t := &table{}
 	for i := 0; i < len(old); {
@@ -101,7 +101,7 @@ func retabulate(ctx context.Context, cur cursor, ch *changes, progress func(item
 		}
 		i = len(old)
 		cur.seek(from)
-		err := scan(ctx, cur, func(c *chunk, begins []byte) (bool, error) {
+		err := scan(ctx, cur, least, func(c *chunk, begins []byte) (bool, error) {
 			t.rows = append(t.rows, rowOf(c))
 			progress(c.items)
 			if begins == nil {

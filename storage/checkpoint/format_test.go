@@ -128,12 +128,12 @@ func FuzzPointer(f *testing.F) {
 }
 
 func FuzzChunk(f *testing.F) {
-	var c cutter
+	c := cutter{least: storage.ChunkBytesMin}
 	c.add(appendStoredKey(nil, "a\x00", []byte("k")), appendStoredValue(nil, 3, []byte("v")))
 	c.add(appendStoredKey(nil, "b", []byte("k")), appendStoredValue(nil, 4, nil))
 	f.Add(c.open.data)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var again cutter
+		again := cutter{least: storage.ChunkBytesMin}
 		_, err := decodeChunk(b, 100, nil, func(it storage.Item, _, _ []byte) error {
 			if err := checkItem(&it, 100, true); err != nil {
 				t.Errorf("got an item that cannot be kept: %v", err)

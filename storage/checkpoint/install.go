@@ -357,7 +357,7 @@ func (in *Install) fill(ctx context.Context, h *home) (*table, error) {
 	cur := h.db.cursor(uint64(in.d.Index))
 	defer cur.close()
 	p := Progress{Work: WorkVerify, Index: in.d.Index, Total: in.d.Items}
-	t, err := tabulate(ctx, cur, func(items uint64) {
+	t, err := tabulate(ctx, cur, in.s.o.ChunkBytes, func(items uint64) {
 		p.Done += items
 		in.s.o.OnProgress(p)
 	})

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // Options of a store. A zero field means its default.
@@ -27,6 +28,11 @@ type Options struct {
 	// BootID tells one boot of the machine from another; default: what the
 	// operating system says. Where it says nothing, all boots look like one.
 	BootID string
+	// ChunkBytes is the least size of a chunk but the last of a checkpoint;
+	// default storage.ChunkBytesMin, which is also the most. Less is for
+	// simulated clusters, whose states are small: all members of one must have
+	// the same, or their chunks are not equal.
+	ChunkBytes int
 }
 
 // Work is a kind of long work.
@@ -53,6 +59,7 @@ const (
 	memTableDefault   = 16 << 20
 	memTableMin       = 8 << 20 // an item at its limits must fit into one transaction
 	blockCacheDefault = 4 << 20
+	chunkBytesLeast   = 64
 	// spaceToOpen is what opening a store for reading writes, at most.
 	spaceToOpen = 4 << 20
 	// deathsMax is how many deaths in one boot set a store aside.
@@ -79,5 +86,9 @@ func (o Options) withDefaults() Options {
 	if o.BootID == "" {
 		o.BootID = bootID()
 	}
+	if o.ChunkBytes <= 0 {
+		o.ChunkBytes = storage.ChunkBytesMin
+	}
+	o.ChunkBytes = min(max(o.ChunkBytes, chunkBytesLeast), storage.ChunkBytesMin)
 	return o
 }

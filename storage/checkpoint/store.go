@@ -164,7 +164,7 @@ func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item
 	t := &table{}
 	p := Progress{Work: WorkRead, Index: d.Index, Total: d.Items}
 	var last []byte
-	err := scan(ctx, cur, func(c *chunk, _ []byte) (bool, error) {
+	err := scan(ctx, cur, s.o.ChunkBytes, func(c *chunk, _ []byte) (bool, error) {
 		r := rowOf(c)
 		if n := len(t.rows); n >= len(d.Chunks) || r.sum != d.Chunks[n] {
 			return false, corrupt("a chunk of a checkpoint is not what was written")
@@ -250,7 +250,7 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 	defer cur.close()
 	cur.seek(t.rows[n].first)
 	var out []byte
-	err = scan(ctx, cur, func(c *chunk, _ []byte) (bool, error) {
+	err = scan(ctx, cur, s.o.ChunkBytes, func(c *chunk, _ []byte) (bool, error) {
 		if c.sum() != k.description.Chunks[n] {
 			return false, corrupt("a chunk of a checkpoint is not what was written")
 		}

@@ -243,9 +243,9 @@ func (w *Writer) table(ctx context.Context) (*table, error) {
 		w.s.o.OnProgress(p)
 	}
 	if w.ch != nil {
-		return retabulate(ctx, cur, w.ch, progress)
+		return retabulate(ctx, cur, w.s.o.ChunkBytes, w.ch, progress)
 	}
-	t, err := tabulate(ctx, cur, progress)
+	t, err := tabulate(ctx, cur, w.s.o.ChunkBytes, progress)
 	if err != nil {
 		return nil, err
 	}
