@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -80,6 +82,18 @@ func (s *Snapshot) Recount() Digest {
 		}
 	}
 	return d
+}
+
+// Amend makes the digest of the state what it holds: counted is what Recount
+// returned. A key that was damaged and set again takes the damage out of the
+// state, but leaves it in the digest that is kept along the way, for good: the
+// state would be taken for a diverged one at every mark. What has been applied
+// since the snapshot counts as it should. It shows from the next entry on. Any
+// goroutine may call it, once for a snapshot.
+func (s *Snapshot) Amend(counted Digest) {
+	by := counted
+	by.remove(xxh3.Uint128{Hi: s.digest[0], Lo: s.digest[1]})
+	s.state.amend(by)
 }
 
 // Base returns the index that Changed begins after: that of the snapshot

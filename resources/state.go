@@ -20,9 +20,14 @@ import (
 type state struct {
 	views views
 
-	mu     sync.RWMutex // guards the map; held for a look-up or one insertion
+	mu     sync.RWMutex // guards the map, and owed; held for a look-up or one insertion
 	spaces map[string]*space
 	system *space
+
+	// owed is what the digest is to be amended by when the next entry begins;
+	// owes says that there is something. See Snapshot.Amend.
+	owed Digest
+	owes atomic.Bool
 
 	// The rest belongs to the writer.
 	index  protocol.Index
@@ -110,6 +115,26 @@ func (s *state) begin(i protocol.Index) {
 		invariant.Check(false, "entries are applied in order: %d after %d", i, s.index)
 	}
 	s.index = i
+	if s.owes.Load() {
+		s.payDigest()
+	}
+}
+
+// amend adds to what the digest is to be amended by.
+func (s *state) amend(by Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owed.add(xxh3.Uint128{Hi: by[0], Lo: by[1]})
+	s.owes.Store(true)
+}
+
+// payDigest amends the digest.
+func (s *state) payDigest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.digest.add(xxh3.Uint128{Hi: s.owed[0], Lo: s.owed[1]})
+	s.owed = Digest{}
+	s.owes.Store(false)
 }
 
 func (sp *space) find(key []byte) *record {

@@ -151,6 +151,9 @@ func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]b
 	if !r.quarantined() {
 		r.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 		r.digests.own = keepDigest(r.digests.own, markDigest{i, digest})
+		if r.checkpoints.mark == i {
+			r.checkpoints.digest = digest // a leader tells it in the next mark
+		}
 		r.askDigests(now, i)
 		r.judgeDigests(now, i)
 	}

@@ -384,3 +384,14 @@ func TestRecountedDigestIsComparedWithTheActives(t *testing.T) {
 	p.says(3, 15, 1)
 	p.wants("the others have what its entries led to", true)
 }
+
+// A leader whose digest had gone wrong, and not its state, tells the others what
+// it counted: they would ask about each of its marks.
+func TestRecountedDigestIsWhatTheNextMarkTells(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1}, 1, 1), always(1))
+	p.r.Recounted(p.now, 15, [16]byte{5})
+	p.serve()
+	if got, want := p.r.checkpoints.digest, ([16]byte{5}); got != want || p.r.checkpoints.mark != 15 {
+		t.Errorf("the next mark tells %x of %d, want %x of 15", got, p.r.checkpoints.mark, want)
+	}
+}

@@ -132,6 +132,7 @@ func (m *Member) takeCheckpoint(snap *resources.Snapshot, d storage.Description)
 	c := &m.checkpoints
 	began := m.clock.Now()
 	if counted := snap.Recount(); counted != snap.Digest() {
+		snap.Amend(counted)
 		snap.Close()
 		c.mu.Lock()
 		c.taking = false
