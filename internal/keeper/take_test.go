@@ -8,6 +8,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -244,5 +245,50 @@ func TestTakeBelowWhatIsKept(t *testing.T) {
 	}
 	if errors.Is(err, protocol.ErrStaleVersion) {
 		t.Error("stale")
+	}
+}
+
+// [S] A checkpoint is built only on one of the same log: not on one of a state
+// that this one does not come from, nor on one of a later term or configuration,
+// which is that of a deposed leader's log. Then it is taken whole.
+func TestCheckpointOfAnotherLogIsNotBuiltUpon(t *testing.T) {
+	all := history(19, 300, 1)
+	for name, other := range map[string]func(*storage.Description){
+		"a later term":          func(d *storage.Description) { d.Term += 4 },
+		"a later configuration": func(d *storage.Description) { d.Configuration.Index = 60 },
+		"another state":         nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t, flat, 1)
+			h.must(h.start())
+			h.machine.Apply(all[:100], nil)
+			below := describe(all, 100)
+			if other != nil {
+				other(&below)
+			}
+			_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), below)
+			h.must(err)
+			h.machine.Apply(all[100:200], nil)
+			if other == nil { // a mark at which none was kept: its changes are in no checkpoint
+				h.machine.Snapshot().Close()
+				h.machine.Apply(all[200:250], nil)
+			}
+			at := h.machine.Applied()
+			kept, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, at))
+			if err != nil || len(kept) == 0 || kept[0].Index != at {
+				t.Fatalf("got %v, %v; want one at %d", kept, err, at)
+			}
+			items := 0
+			h.must(h.store.Iterate(ctx, at, func(storage.Item) error { items++; return nil }))
+			if want := stateOf(t, all[:at]).Snapshot(); uint64(items) != kept[0].Items || kept[0].Digest != want.Digest().Bytes() {
+				t.Errorf("it has %d items, described are %d", items, kept[0].Items)
+			}
+			loader := h.machine.NewLoader()
+			h.must(h.store.Iterate(ctx, at, func(it storage.Item) error { return loader.Add(resources.CheckpointItem(it)) }))
+			digest, err := loader.Finish(at)
+			if h.must(err); digest.Bytes() != kept[0].Digest {
+				t.Errorf("its content is of digest %v, described is %x", digest, kept[0].Digest)
+			}
+		})
 	}
 }

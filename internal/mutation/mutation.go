@@ -61,5 +61,8 @@ func All() []Mutation {
 	all = append(all, reads()...)
 	all = append(all, roles()...)
 	all = append(all, stores()...)
-	return append(all, checkpoints()...)
+	all = append(all, checkpoints()...)
+	all = append(all, healing()...)
+	all = append(all, levels()...)
+	return append(all, flows()...)
 }

@@ -1,0 +1,150 @@
+package mutation
+
+// healing are bugs in finding out that something has gone wrong, and in setting
+// it right.
+func healing() []Mutation {
+	all := append(mended(), convicted()...)
+	return append(all, recovered()...)
+}
+
+// mended are bugs in bringing a damaged log back, and in knowing one that has
+// gone back.
+func mended() []Mutation {
+	mend, replica := []string{"./internal/mend"}, []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "mend-not-needed", Breaks: "a member takes part with a damaged log if that says who is active",
+			File: "internal/mend/mend.go", Tests: mend,
+			Old: "return rec.Damage != nil || rec.Configurations.RoleOf(",
+			New: "return rec.Damage != nil && rec.Configurations.RoleOf(",
+		},
+		{
+			Name: "mend-by-any-word", Breaks: "whoever says that entries are committed is believed, and what was acknowledged gives way to them",
+			File: "internal/mend/ask.go", Tests: mend,
+			Old: "if m.Active {",
+			New: "if m.Commit > 0 {",
+		},
+		{
+			Name: "mend-joined-unverified", Breaks: "a damaged log is mended with entries of another log",
+			File: "internal/mend/ask.go", Tests: mend,
+			Old: "if before != at.sum {",
+			New: "if before != at.sum && vouched > 0 {",
+		},
+		{
+			Name: "mend-gives-up-early", Breaks: "entries that somebody still has are given up for an own checkpoint",
+			File: "internal/mend/chain.go", Tests: mend,
+			Old: "return now >= c.patient || len(c.peers) > 0 && !waiting",
+			New: "return now >= 0 || !waiting",
+		},
+		{
+			Name: "sequence-unseen", Breaks: "a directory that has forgotten what was durable is let in if it was opened often enough",
+			File: "internal/replica/sightings.go", Tests: replica,
+			Old: "if peer.Starts < last.starts || again || peer.Sequence < last.sequence {",
+			New: "if peer.Starts < last.starts || again {",
+		},
+		{
+			Name: "same-start-let-in", Breaks: "a restored copy that is opened once is taken for the run that is known",
+			File: "internal/replica/sightings.go", Tests: replica,
+			Old: "if peer.Starts < last.starts || again || peer.Sequence < last.sequence {",
+			New: "if peer.Starts < last.starts || peer.Sequence < last.sequence {",
+		},
+		{
+			Name: "standing-of-any-run", Breaks: "what a run of before says late counts for the one that is there: an honest member is refused",
+			File: "internal/replica/sightings.go", Tests: replica,
+			Old: "if known && m.Starts == last.starts && m.Run == last.run {",
+			New: "if known && m.Starts == last.starts {",
+		},
+	}
+}
+
+// convicted are bugs in how a state that has diverged is found.
+func convicted() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "half-convicts", Breaks: "half of the actives decide whose state is right",
+			File: "internal/replica/digest.go", Tests: replica,
+			Old: "return 2*n > len(voters)",
+			New: "return 2*n >= len(voters)",
+		},
+		{
+			Name: "one-half-convicts", Breaks: "one half of a joint configuration decides whose state is right",
+			File: "internal/replica/digest.go", Tests: replica,
+			Old: "if agree(conf.Configuration.Voters(), digest) &&\n\t\t\t(!conf.Configuration.Joint() || agree(conf.Configuration.OutgoingVoters(), digest)) {",
+			New: "if agree(conf.Configuration.Voters(), digest) {",
+		},
+		{
+			Name: "leader-unasked", Breaks: "a leader whose state is wrong does not find out from those who contradict it",
+			File: "internal/replica/digest.go", Tests: replica,
+			Old: "if known && !x.told && !r.quarantined() && slices.ContainsFunc(",
+			New: "if known && x.told && !r.quarantined() && slices.ContainsFunc(",
+		},
+		{
+			Name: "quarantine-leads", Breaks: "a member is elected whose state is known to be wrong",
+			File: "active/candidate.go", Tests: []string{"./active", "./internal/replica"},
+			Old: "if m.installing || m.quarantined || m.disk.taking",
+			New: "if m.installing || m.disk.taking",
+		},
+		{
+			Name: "digest-not-amended", Breaks: "a state that was damaged and overwritten keeps a wrong digest, and never takes a checkpoint again",
+			File: "resources/state.go", Tests: []string{"./resources"},
+			Old: "\ts.digest.add(xxh3.Uint128{Hi: s.owed[0], Lo: s.owed[1]})\n",
+			New: "",
+		},
+	}
+}
+
+// recovered are bugs in how a state that has diverged is set right.
+func recovered() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "late-batch-answers", Breaks: "a batch that was on its way to a state that is given up answers its clients",
+			File: "internal/replica/apply.go", Tests: replica,
+			Old: "case r.discarded() || r.digests.quarantine.adopting:",
+			New: "case r.digests.quarantine.adopting:",
+		},
+		{
+			Name: "quarantine-feeds", Breaks: "a member whose state is known to be wrong gives its checkpoints to others",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "\tif r.quarantined() {\n\t\tlist = nil\n\t}\n",
+			New: "",
+		},
+		{
+			Name: "quarantine-drops-head", Breaks: "a member drops entries that it has to apply again",
+			File: "internal/replica/checkpoint.go", Tests: replica,
+			Old: "if len(r.checkpoints.kept) < 2 || r.quarantined() {",
+			New: "if len(r.checkpoints.kept) < 2 {",
+		},
+		{
+			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",
+			File: "internal/replica/quarantine.go", Tests: replica,
+			Old: "if q.phase != quarantineReplays || q.adopting || r.applied < q.until {",
+			New: "if q.phase != quarantineReplays || q.adopting {",
+		},
+		{
+			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
+			File: "internal/replica/quarantine.go", Tests: replica,
+			Old: "return right == d.Digest",
+			New: "return right == d.Digest || d.Index > 0",
+		},
+		{
+			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
+			File: "internal/replica/quarantine.go", Tests: replica,
+			Old: "if d.Index >= r.digests.quarantine.at && (!known || right != d.Digest) {",
+			New: "if d.Index > r.digests.quarantine.at && (!known || right != d.Digest) {",
+		},
+		{
+			Name: "incremental-on-any-state", Breaks: "a checkpoint is built on one that does not have the changes before it",
+			File: "internal/keeper/take.go", Tests: []string{"./internal/keeper"},
+			Old: "kept[0].Index == snap.Base() &&",
+			New: "kept[0].Index <= snap.Base() &&",
+		},
+		{
+			Name: "incremental-on-another-log", Breaks: "a checkpoint is built on one of a deposed leader's log",
+			File: "internal/keeper/take.go", Tests: []string{"./internal/keeper"},
+			Old: "\t\tkept[0].Term <= d.Term && kept[0].Configuration.Index <= d.Configuration.Index\n",
+			New: "\t\tkept[0].Configuration.Index <= d.Configuration.Index\n",
+		},
+	}
+}
