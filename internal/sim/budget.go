@@ -62,7 +62,7 @@ func (s *simulation) lost(id protocol.MemberID, without *member) bool {
 		return true
 	}
 	m := s.byID(id)
-	return m != nil && m.hurt
+	return m != nil && (m.hurt || m.astray != nil)
 }
 
 // inForce returns the configurations of a member's log that may be in force.
@@ -76,8 +76,9 @@ func (m *member) inForce() []protocol.ConfigurationAt {
 }
 
 // bears reports whether a configuration can still decide, without the disks
-// that are lost and that of one more member (nil: none). A learner that is lost
-// counts as a voter: it may be made one before anybody notices.
+// that are lost, the states that are wrong, and one more member (nil: none). A
+// learner that is lost counts as a voter: it may be made one before anybody
+// notices.
 func (s *simulation) bears(c protocol.Configuration, without *member) bool {
 	for _, half := range []func(protocol.ActiveMember) bool{
 		func(l protocol.ActiveMember) bool {

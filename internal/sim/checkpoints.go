@@ -33,7 +33,7 @@ type checkpoints struct {
 // openStore opens the member's store.
 func (m *member) openStore() error {
 	store, err := checkpoint.OpenFlat(m.disk.fs, filepath.Join(directory, checkpoint.Folder), checkpoint.Options{
-		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots),
+		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots), ChunkBytes: m.s.plan.chunk,
 	})
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (m *member) startFrom() (storage.Recovered, replica.Restored, error) {
 	m.applied = restored.Applied
 	if restored.Applied > 0 {
 		m.s.counts.add(countFromCheckpoint, 1)
-		m.s.fail(m.s.state.adopted(m.name, m.machine, restored.Applied))
+		m.s.fail(m.takesOver(restored.Applied))
 	}
 	return rec, restored, nil
 }
@@ -111,6 +111,15 @@ func (m *member) take(d storage.Description) {
 	c.taking = true
 	snap := m.machine.Snapshot()
 	m.do(func() {
+		if counted := snap.Recount(); counted != snap.Digest() {
+			c.taking = false
+			snap.Amend(counted)
+			snap.Close()
+			m.s.counts.add(countRecounted, 1)
+			m.replica.Recounted(m.now(), d.Index, counted.Bytes())
+			m.serve()
+			return
+		}
 		kept, err := keeper.Take(context.Background(), c.store, snap, d)
 		c.taking = false
 		if m.storeFailed(err) {
@@ -149,6 +158,9 @@ func (m *member) installStep(s *replica.InstallStep) {
 		var missing []int
 		c.loaded, c.index = nil, s.Begin.Index
 		missing, err = c.install.Begin(ctx, c.store, *s.Begin)
+		if len(missing) > 1 {
+			m.s.counts.add(countManyChunks, 1)
+		}
 		if len(missing) < len(s.Begin.Chunks) && len(missing) > 0 {
 			m.s.counts.add(countInstallsResumed, 1)
 		}
@@ -214,7 +226,7 @@ func (m *member) adopt(i protocol.Index, replace bool) error {
 	m.applied = i
 	m.s.counts.add(countInstalls, 1)
 	m.s.trace.tell(m, colorSeat, "# its state is the installed one of %d", i)
-	return m.s.state.adopted(m.name, m.machine, i)
+	return m.takesOver(i)
 }
 
 // adopted checks a state that did not come from entries.

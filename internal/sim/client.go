@@ -28,8 +28,9 @@ type client struct {
 	session protocol.SessionID
 	opening bool
 	seq     uint64
-	flying  []*call // commands of the session, by sequence
-	nap     Time    // until when it does nothing, not even keep its session alive
+	flying  []*call        // commands of the session, by sequence
+	nap     Time           // until when it does nothing, not even keep its session alive
+	seen    protocol.Index // the highest index that an answer came from
 }
 
 // call is one operation of a client, from its invocation to its answer.
@@ -43,6 +44,7 @@ type call struct {
 	aim     *member // that is asked first; nil: the client's home
 	began   Time
 	floor   protocol.Index // of what was acknowledged before it began
+	seen    protocol.Index // by the client before it began
 	over    bool
 	then    func()
 
@@ -58,6 +60,7 @@ func (s *simulation) addClient(i int) {
 		c.think()
 	}
 	c.keepAlive()
+	c.glances()
 }
 
 // think waits a while and then calls the next operation.
@@ -206,6 +209,7 @@ func (s *simulation) answered(k *call, r protocol.Result) {
 		return
 	}
 	s.end(k)
+	c.seen = max(c.seen, r.Index)
 	s.fail(s.state.answered(k, r, &s.counts))
 	if k.op.kind == opOpen {
 		c.session, c.seq = protocol.SessionID(k.op.got.number), 0
@@ -277,6 +281,7 @@ func (k *call) String() string {
 
 // ask brings a call to the replica. The answer may never come.
 func (m *member) ask(k *call, answer func(protocol.Result)) {
+	answer = m.heard(answer)
 	switch {
 	case k.op.command() && m.nearlyFull(k.op):
 		answer(protocol.Failed(protocol.ErrNoSpace))
@@ -292,6 +297,8 @@ func (m *member) ask(k *call, answer func(protocol.Result)) {
 		m.asked[n] = asked{read: true, answer: answer, query: &query, step: m.s.schedule.steps}
 		m.replica.Read(m.now(), n)
 		m.serve()
+	case m.quarantined():
+		answer(protocol.Failed(protocol.ErrNotServing))
 	default:
 		query := k.op.query()
 		answer(m.query(&query))

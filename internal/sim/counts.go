@@ -97,6 +97,22 @@ const (
 	countApplied
 	countSettled
 	countStuck
+	countSessionReads
+	countStaleReads
+	countLevelWaits
+	countTooStale
+	countNotServed
+	countStatesFlipped
+	countMisapplied
+	countLeadersAstray
+	countPassivesAstray
+	countRecounted
+	countQuarantined
+	countHealed
+	countAstrayUnseen
+	countTakenOver
+	countBeyond
+	countManyChunks
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -125,6 +141,12 @@ var tallyNames = [tallies]string{
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",
 	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled", countStuck: "quorums lost by a change",
+	countSessionReads: "reads of a session", countStaleReads: "reads that may be stale", countLevelWaits: "reads that waited for their level",
+	countTooStale: "reads refused as too stale", countNotServed: "reads refused in quarantine",
+	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersAstray: "leaders with a wrong state",
+	countPassivesAstray: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
+	countAstrayUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
+	countManyChunks: "installations of several chunks",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many
@@ -155,13 +177,19 @@ func (k tally) minimum() uint64 {
 		return 2000
 	case countPausedLeaders, countReadsAfterPause:
 		return 500
+	case countSessionReads, countStaleReads, countTooStale: // there are hundreds a seed
+		return 10_000
 	case countDamagedAll, countMendedCheckpoint: // several rare things have to come together
-		return 20
+		return 40
+	case countTakenOver: // somebody has to need a checkpoint while its maker does not know that it is wrong
+		return 10
 	case countNotesLater: // a disk has to fill up within the last 104 bytes of a segment
 		return 0
 	case countStuck: // a disk has to be lost in the very moment of a change
 		return 0
 	case countCalled: // there are none unless somebody asks for some
+		return 0
+	case countBeyond: // the fewer the better
 		return 0
 	}
 	return 100
@@ -169,9 +197,10 @@ func (k tally) minimum() uint64 {
 
 // Missing names the kinds of which a number of seeds had too few, in
 // proportion to the minimums for a thousand seeds of 60 seconds: 2,000
-// elections, 500 leaders that stood still and as many reads at them, and 100 of
-// every other kind; 20 of those that take several rare things together; one needs such luck
-// that nothing is asked of it.
+// elections, 500 leaders that stood still and as many reads at them, 10,000 reads
+// at each level, and 100 of every other kind; 40 of those that take several rare
+// things together, 10 wrong states that are taken over. One needs such luck that
+// nothing is asked of it, and of one none would be best.
 func (c *Counts) Missing(seeds int) []string {
 	var list []string
 	for k := range tallies {

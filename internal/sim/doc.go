@@ -27,6 +27,11 @@
 // on beside it. Some clusters have leases, some clocks run at half speed to
 // double speed.
 //
+// States go astray, at actives and passives, leaders too: a bit flips in memory,
+// or an entry is applied wrongly. Such a member is exempt from the rule of equal
+// digests until its state is right again, and nobody hears what it answers until
+// it knows; then it answers nobody. Checkpoints of these clusters have many chunks.
+//
 // Promises hold for the loss of a minority, so no more than that is lost: see
 // simulation.tolerates. A damaged log counts as lost until it is mended, but all
 // voters' logs may be damaged at once if each entry can still be read somewhere.
@@ -40,6 +45,8 @@
 // # What it demands
 //
 // After every step the checkers look at what is new: see the Rule constants.
+// Clients read at all levels, at any member: linearizable, of a session, at most
+// so old, and local.
 // At the end the faults stop, and within a bounded time there must be a leader,
 // the voters that the target asks for, equal digests at an equal index on all
 // members, an answer for every client, and histories that are linearizable.

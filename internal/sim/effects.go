@@ -250,6 +250,9 @@ func (m *member) send(list []replica.Send) bool {
 			m.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", m.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
 			return false
 		}
+		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.astray != nil && !m.quarantined() {
+			continue // of a wrong state: see heard
+		}
 		m.shows(e.Message)
 		if err := m.log.promises(e.Message, e.To, m.id); err != nil {
 			m.s.fail(err)

@@ -89,6 +89,15 @@ type member struct {
 
 	paused bool
 	asleep []func()
+	// glancing are reads at a level that came while it stood still.
+	glancing []*glance
+	// astray is what is known of a state that is wrong; nil: it is right.
+	// misapplies says that it will apply the next entry that it can wrongly,
+	// strayed that its state was wrong in this run, or since it was healed, shut
+	// that it is in quarantine, which began when it had applied until.
+	astray                    *astray
+	misapplies, strayed, shut bool
+	until                     protocol.Index
 	// stalled is until when the disk does not answer.
 	stalled Time
 	doomed  bool // the next sync fails
@@ -151,6 +160,11 @@ func (m *member) resume() {
 	}
 	m.paused = false
 	m.s.trace.tell(m, colorPlain, "goes on")
+	reads := m.glancing
+	m.glancing = nil
+	for _, g := range reads {
+		m.s.look(g)
+	}
 	list, run := m.asleep, m.run
 	m.asleep = nil
 	for _, do := range list {
@@ -339,6 +353,8 @@ func (m *member) stop() {
 	}
 	m.run++
 	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
-	m.asked, m.asleep, m.applies, m.paused = nil, nil, nil, false
+	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
+	m.comesRight("it is gone")
+	m.misapplies, m.strayed, m.shut = false, false, false
 	m.s.network.forget(m)
 }

@@ -22,6 +22,8 @@ func (m *member) observe(events []protocol.Event) {
 			m.truncates(e)
 		case protocol.EventConfiguration:
 			m.proposes(e.Index)
+		case protocol.EventDiverged, protocol.EventRepaired:
+			m.quarantine()
 		}
 		if m.s.trace.on() {
 			if text, c := m.filmed(e); text != "" {
@@ -160,14 +162,23 @@ func (m *member) apply() {
 			return
 		}
 		m.applied = e.Index
-		m.s.configured(e)
-		results = m.machine.Apply(batch[i:i+1], results)
+		if m.astray == nil {
+			m.s.configured(e)
+		}
+		one := batch[i : i+1]
+		if m.misapplies {
+			one = m.misapplied(one)
+		}
+		results = m.machine.Apply(one, results)
 		if err := m.machine.Stopped(); err != nil {
 			m.s.fail(violated(RuleFault, "%s stops applying: %v", m.name, err))
 			return
 		}
 		index, digest := m.machine.Digest()
 		m.digest = digest
+		if m.astray != nil && !m.wanders(e, digest) {
+			continue
+		}
 		if err := m.s.state.applied(m.name, e, &results[len(results)-1], index, digest); err != nil {
 			m.s.fail(err)
 			return

@@ -9,8 +9,12 @@ import (
 // Profiles are the kinds of trouble that a seed can bring.
 var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "mend", "chaos"}
 
+// profileStates lets states go astray all the time. No seed draws it: in each
+// profile some seeds have it, see plan.grow.
+const profileStates = "states"
+
 // Profiles returns the names of all profiles.
-func Profiles() []string { return slices.Clone(profileNames) }
+func Profiles() []string { return append(slices.Clone(profileNames), profileStates) }
 
 // plan is what a seed has in store.
 type plan struct {
@@ -57,6 +61,12 @@ type plan struct {
 
 	// away says that members whose log rots stay down for a while.
 	away bool
+
+	// diverge is the mean time between two states that go astray; 0: none do.
+	// chunk is the least size of a checkpoint's chunks; 0: the default, which
+	// makes one of everything.
+	diverge time.Duration
+	chunk   int
 
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
@@ -108,6 +118,8 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "mend":
 		p.rotten(r)
+	case profileStates:
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
 			p.late[i] = between(r, 0, 20*time.Second)
@@ -146,6 +158,24 @@ func (p *plan) knobs(r *rand.Rand) {
 		p.wild = true
 	}
 }
+
+// grow draws whether states go astray, and, in some seeds, logs rot as well. It
+// has a stream of its own: the seeds that it spares have the histories that they
+// had before there was such a thing.
+func (p *plan) grow(r *rand.Rand) {
+	if !chance(r, astraySeeds) && p.profile != profileStates {
+		return
+	}
+	if chance(r, 0.35) && p.profile != profileStates {
+		p.rotten(r) // whatever else goes on
+	}
+	p.diverge = between(r, 2*time.Second, 8*time.Second)
+	p.chunk = 64 << r.IntN(4)
+	p.checkpoint = min(p.checkpoint, 1<<10<<r.IntN(3)) // found soon, most of them: else what is wrong is overwritten
+}
+
+// astraySeeds is the share of seeds in which states go astray.
+const astraySeeds = 0.18
 
 // rotten damages logs all the time. They lose their heads fast, so that mending
 // takes checkpoints too.

@@ -17,7 +17,12 @@ type streams struct {
 	membership *rand.Rand
 	seats      *rand.Rand
 	members    *rand.Rand // ids, runs, delays of applying
+	readers    *rand.Rand // reads at the levels session and stale
+	states     *rand.Rand // states that go astray
 }
+
+// streamStates numbers the stream that also says which seeds have states astray.
+const streamStates = 102
 
 func newStreams(seed uint64) streams {
 	return streams{
@@ -30,6 +35,8 @@ func newStreams(seed uint64) streams {
 		membership: stream(seed, 7),
 		members:    stream(seed, 8),
 		seats:      stream(seed, 9),
+		readers:    stream(seed, 10),
+		states:     stream(seed, streamStates),
 	}
 }
 

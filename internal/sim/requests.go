@@ -32,6 +32,10 @@ func (m *member) readIndex(r replica.ReadAnswer) {
 		m.s.fail(violated(RuleRead, "%s may read at %d, its state is at %d", m.name, r.Index, m.applied))
 		return
 	}
+	if m.quarantined() {
+		m.s.fail(violated(RuleQuarantine, "%s may read at %d, its state is in quarantine", m.name, r.Index))
+		return
+	}
 	m.s.counts.add(countLinearizable, 1)
 	if m.replica.Status(m.now()).Leads {
 		m.s.counts.add(countReadsAtLeader, 1)

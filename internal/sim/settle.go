@@ -33,6 +33,7 @@ func (s *simulation) settle() {
 	for !s.failed() {
 		s.until(s.schedule.now.Add(100*time.Millisecond), nil)
 		s.operator.tidy()
+		s.nudge()
 		why := s.unsettled()
 		if why == "" {
 			break
@@ -133,6 +134,9 @@ func (s *simulation) unequal(leader *member, frontier protocol.Index) string {
 		}
 		if m.applied != frontier {
 			return fmt.Sprintf("%s has applied %d, committed is %d", m.name, m.applied, frontier)
+		}
+		if m.astray != nil || m.quarantined() {
+			return fmt.Sprintf("the state of %s is wrong (in quarantine: %v)", m.name, m.quarantined())
 		}
 		if m.digest != leader.digest {
 			return fmt.Sprintf("%s has digest %s, the leader %s", m.name, m.digest, leader.digest)

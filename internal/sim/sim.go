@@ -104,6 +104,8 @@ type simulation struct {
 	configuration protocol.Configuration // the newest that was applied
 	values        int                    // written so far; makes each value unique
 	violation     error
+	mute          bool          // nobody reads at a level: for a test
+	over          bool          // no promise covers what may come: see mostAreRight
 	calm          bool          // faults have stopped
 	truce         int           // restored directories that nobody has found: no other faults meanwhile
 	beat          atomic.Uint64 // the step under way, for whoever watches
@@ -127,6 +129,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 		s.trace.film = &film{out: o.Trace, messages: o.Messages, colors: o.Colors}
 	}
 	s.plan = draw(s.random.plan, &s.options)
+	s.plan.grow(s.random.states)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
@@ -157,6 +160,9 @@ func (s *simulation) play() (stack string) {
 	}
 	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
 	s.operator.start()
+	if s.plan.diverge > 0 {
+		s.schedule.after(around(s.random.states, s.plan.diverge), s.mishaps)
+	}
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
 	return ""
@@ -190,7 +196,8 @@ func (s *simulation) fail(err error) {
 	}
 }
 
-func (s *simulation) failed() bool { return s.violation != nil }
+// failed reports whether the run is at its end before its time.
+func (s *simulation) failed() bool { return s.violation != nil || s.over }
 
 // setUp makes the members and the clients. The first member founds the cluster.
 func (s *simulation) setUp() error {

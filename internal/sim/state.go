@@ -19,7 +19,8 @@ type state struct {
 	calls   map[callKey]*call
 	first   map[callKey]protocol.Index // where each call took effect
 	opened  map[protocol.SessionID]bool
-	history []*call // that are answered, or may still have an effect
+	history []*call          // that are answered, or may still have an effect
+	wrong   map[wrongAt]bool // digests of states that were astray
 
 	// beat says that the search for a linearization goes on; nil: nobody asks.
 	beat func()
@@ -48,7 +49,7 @@ type callKey struct {
 func newState() *state {
 	return &state{
 		objects: map[int][]stateAt{}, calls: map[callKey]*call{},
-		first: map[callKey]protocol.Index{}, opened: map[protocol.SessionID]bool{},
+		first: map[callKey]protocol.Index{}, opened: map[protocol.SessionID]bool{}, wrong: map[wrongAt]bool{},
 	}
 }
 
@@ -213,6 +214,9 @@ func (s *state) readAnswered(k *call, r protocol.Result) error {
 		return violated(RuleLocalRead, "%s at %d gives %+v, it must give %+v", k, r.Index, out, want)
 	}
 	k.op.got = out
+	if k.op.level == protocol.Session && r.Index < k.seen {
+		return violated(RuleSession, "%s was answered at %d, its session had seen %d", k, r.Index, k.seen)
+	}
 	if k.op.level != protocol.Linearizable {
 		return nil
 	}

@@ -51,6 +51,7 @@ const (
 	markTick
 	markSeat
 	markRefused
+	markGlance
 )
 
 // note adds a happening to the hash.

@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Beside what else they do, clients read at the levels session and stale, at any
+// member, as runtime does: a member answers when its state is what the level
+// asks for, and after some patience with ErrTooStale. These reads ask no leader
+// (resources.AtHand) and so tell the members nothing: with them a seed has the
+// history that it has without.
+
+const (
+	// glanceEvery is the mean time between two such reads of a client.
+	glanceEvery = 400 * time.Millisecond
+	// glanceAgain is between two looks of a read that waits for its level.
+	glanceAgain = 100 * time.Millisecond
+	// staleMax is the largest age that is asked for.
+	staleMax = time.Second
+)
+
+// glance is one read at a level that one member serves from what it has.
+type glance struct {
+	call   *call
+	query  protocol.Query
+	member *member
+	run    uint64 // of the member's process
+	until  Time   // its patience ends
+	waited bool
+}
+
+// glances lets a client read at those levels until the faults stop.
+func (c *client) glances() {
+	s := c.s
+	s.schedule.after(around(s.random.readers, glanceEvery), func() {
+		if s.calm || s.mute {
+			return
+		}
+		s.glance(c)
+		c.glances()
+	})
+}
+
+// glance sends one read to any member.
+func (s *simulation) glance(c *client) {
+	r := s.random.readers
+	k := &call{client: c, began: s.schedule.now, seen: c.seen, op: &op{object: r.IntN(objects), level: protocol.Session}}
+	switch {
+	case k.op.object < mapKeys:
+		k.op.kind = opGet
+	case k.op.object < mapKeys+counters:
+		k.op.kind = opCount
+	default:
+		k.op.kind = opPeek
+	}
+	if chance(r, 0.5) {
+		k.op.level = protocol.MaxStale
+	}
+	g := &glance{call: k, query: k.op.query(), member: s.members[r.IntN(len(s.members))]}
+	g.query.Level, g.query.Seen, g.query.AtHand = k.op.level, 0, true
+	if k.op.level == protocol.Session || chance(r, 0.3) {
+		g.query.Seen = c.seen
+	}
+	if age := between(r, 0, staleMax); k.op.level == protocol.MaxStale {
+		g.query.MaxAge = int64(age)
+	}
+	s.schedule.after(s.glanceWay(), func() {
+		if m := g.member; m.up() {
+			g.run, g.until = m.run, s.schedule.now.Add(4*s.plan.election)
+			s.look(g)
+		}
+	})
+}
+
+// glanceWay is how long a read, or its answer, is on its way.
+func (s *simulation) glanceWay() time.Duration {
+	return s.network.delay + around(s.random.readers, s.network.jitter)
+}
+
+// look answers a read if the member's state is what it asks for, and else looks
+// again a little later. A member that stands still looks when it goes on, before
+// anything else.
+func (s *simulation) look(g *glance) {
+	m := g.member
+	if m.run != g.run || !m.up() {
+		return // the client hears nothing
+	}
+	if m.paused {
+		m.glancing = append(m.glancing, g)
+		return
+	}
+	r, ok := m.atHand(&g.query)
+	if !ok && s.schedule.now < g.until {
+		g.waited = true
+		s.schedule.after(glanceAgain, func() { s.look(g) })
+		return
+	}
+	if !ok {
+		r = protocol.Failed(protocol.ErrTooStale)
+		r.Index = m.applied
+	}
+	if m.astray != nil {
+		return // a wrong answer that nobody knows to be wrong is covered by no promise
+	}
+	s.fail(s.leveled(g, &r))
+	s.schedule.after(s.glanceWay(), func() { s.glanced(g, r) })
+}
+
+// atHand answers from what the member has, if that is enough for the level.
+func (m *member) atHand(q *protocol.Query) (protocol.Result, bool) {
+	if m.quarantined() {
+		return protocol.Failed(protocol.ErrNotServing), true
+	}
+	r := m.machine.Query(q)
+	age, known := m.replica.Age(m.now(), r.Index)
+	if replica.Judge(q, r.Index, age, known) != replica.LacksNothing {
+		return protocol.Result{}, false
+	}
+	r.Age, r.AgeKnown = int64(age), known
+	return r, true
+}
+
+// leveled checks an answer where it is made: what it says of its age, and that
+// an old state is never served silently.
+func (s *simulation) leveled(g *glance, r *protocol.Result) error {
+	m := g.member
+	var age int64
+	if !s.plan.wild { // else ages mean nothing
+		age = s.ledger.trueAge(s.schedule.now, r.Index)
+	}
+	if err := levelKept(m.name, &g.query, r, age); err != nil {
+		return err
+	}
+	switch {
+	case r.Code == protocol.ErrTooStale.Code:
+		s.counts.add(countTooStale, 1)
+	case r.Code == protocol.ErrNotServing.Code:
+		s.counts.add(countNotServed, 1)
+	case g.query.Level == protocol.Session:
+		s.counts.add(countSessionReads, 1)
+	default:
+		s.counts.add(countStaleReads, 1)
+	}
+	if g.waited && r.Code != protocol.ErrTooStale.Code {
+		s.counts.add(countLevelWaits, 1)
+	}
+	return nil
+}
+
+// levelKept checks an answer against what its level promises; age is the true
+// one of a state at its index.
+func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) error {
+	switch r.Code {
+	case protocol.ErrTooStale.Code, protocol.ErrNotServing.Code:
+		return nil
+	}
+	if r.AgeKnown && r.Age < age {
+		return violated(RuleAge, "%s answers at %d and says that is at most %d ns old, it is %d", name, r.Index, r.Age, age)
+	}
+	if r.Index < q.Seen {
+		return violated(RuleSession, "%s answers at %d, the session has seen %d", name, r.Index, q.Seen)
+	}
+	if q.Level == protocol.MaxStale && (!r.AgeKnown || r.Age > q.MaxAge || age > q.MaxAge) {
+		return violated(RuleStale, "%s answers at %d, %d ns old and said to be %d (known: %v); at most %d was asked for",
+			name, r.Index, age, r.Age, r.AgeKnown, q.MaxAge)
+	}
+	return nil
+}
+
+// glanced takes an answer to the client: a session never reads backwards,
+// whatever the member took it to have seen.
+func (s *simulation) glanced(g *glance, r protocol.Result) {
+	k, c := g.call, g.call.client
+	s.trace.note(markGlance, c.number, uint64(r.Index), uint64(r.Age))
+	if s.trace.messages() {
+		s.trace.tell(g.member, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
+	}
+	if r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
+		return
+	}
+	s.fail(s.state.readAnswered(k, r))
+	c.seen = max(c.seen, r.Index)
+}
