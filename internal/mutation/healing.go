@@ -28,7 +28,7 @@ func mended() []Mutation {
 			Name: "mend-joined-unverified", Breaks: "a damaged log is mended with entries of another log",
 			File: "internal/mend/ask.go", Tests: mend,
 			Old: "if before != at.sum {",
-			New: "if before != at.sum && vouched > 0 {",
+			New: "if before != at.sum && vouched == 0 {",
 		},
 		{
 			Name: "mend-gives-up-early", Breaks: "entries that somebody still has are given up for an own checkpoint",
@@ -46,7 +46,7 @@ func mended() []Mutation {
 			Name: "same-start-let-in", Breaks: "a restored copy that is opened once is taken for the run that is known",
 			File: "internal/replica/sightings.go", Tests: replica,
 			Old: "if peer.Starts < last.starts || again || peer.Sequence < last.sequence {",
-			New: "if peer.Starts < last.starts || peer.Sequence < last.sequence {",
+			New: "if peer.Starts < last.starts || again && peer.Run == 0 || peer.Sequence < last.sequence {",
 		},
 		{
 			Name: "standing-of-any-run", Breaks: "what a run of before says late counts for the one that is there: an honest member is refused",
@@ -106,9 +106,9 @@ func recovered() []Mutation {
 		},
 		{
 			Name: "quarantine-feeds", Breaks: "a member whose state is known to be wrong gives its checkpoints to others",
-			File: "internal/replica/checkpoint.go", Tests: replica,
-			Old: "\tif r.quarantined() {\n\t\tlist = nil\n\t}\n",
-			New: "",
+			File: "internal/replica/pump.go", Tests: replica,
+			Old: "Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,",
+			New: "Source:  r.apply.handed >= r.shape().PrevIndex && r.install.phase == installNone,",
 		},
 		{
 			Name: "quarantine-drops-head", Breaks: "a member drops entries that it has to apply again",

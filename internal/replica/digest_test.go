@@ -235,6 +235,11 @@ func TestWithoutAMajorityNobodyActsAndItIsSaid(t *testing.T) {
 	p = patientOf(t, 1, marked([]byte{1, 2}, 2, 2), always(1))
 	p.says(2, 10, 2)
 	p.wants("two actives, two states", false)
+	for _, from := range []byte{1, 2} { // nor for a passive
+		p = patientOf(t, 9, marked([]byte{1, 2}, 2, 2), always(1))
+		p.says(from, 10, 2)
+		p.wants("one of two actives differs", false)
+	}
 	// One that has no answer does not wait for it silently for ever.
 	p = patientOf(t, 1, marked([]byte{1, 2, 3}, 2, 2), always(1))
 	p.says(2, 10, 2)

@@ -59,11 +59,27 @@ func (s *simulation) mishaps() {
 // astray: one at a time, and a majority stays right.
 func (s *simulation) mayStray(m *member) bool {
 	for _, other := range s.members {
-		if other.astray != nil || other.misapplies {
+		if other.doubted() || other.misapplies {
 			return false
 		}
 	}
 	return s.truce == 0 && m.up() && m.restored == nil && !m.quarantined() && s.tolerates(m)
+}
+
+// doubtMarks is how many marks a state that has come right must pass until it
+// counts as right: at the marks before, its digests may be wrong, and it may have
+// to give its state up for one of them, with the help of a majority.
+const doubtMarks = 3
+
+// doubted reports whether the member's state counts as lost: it is wrong, or was a
+// few marks ago, or is being fetched.
+func (m *member) doubted() bool { return m.astray != nil || m.shut || m.doubt > 0 }
+
+// passes says that the member has applied a mark.
+func (m *member) passes() {
+	if m.astray == nil && m.doubt > 0 {
+		m.doubt--
+	}
 }
 
 // flipState flips one bit of a value in the member's memory, of the key that was
@@ -117,7 +133,7 @@ func (m *member) misapplied(one []protocol.Entry) []protocol.Entry {
 // strays says that the member's state is wrong from now on.
 func (m *member) strays(why string) {
 	s := m.s
-	m.astray, m.strayed = &astray{since: s.schedule.now}, true
+	m.astray, m.strayed, m.doubt = &astray{since: s.schedule.now}, true, doubtMarks
 	switch st := m.replica.Status(m.now()); {
 	case st.Leads:
 		s.counts.add(countLeadersAstray, 1)
@@ -174,7 +190,7 @@ func (m *member) takesOver(i protocol.Index) error {
 	index, digest := m.machine.Digest()
 	if s.state.wrong[wrongAt{i, digest}] && index == i && (i > s.state.lastApplied() || s.state.applies[i-1].digest != digest) {
 		s.counts.add(countTakenOver, 1)
-		m.astray, m.strayed = &astray{since: s.schedule.now}, true
+		m.astray, m.strayed, m.doubt = &astray{since: s.schedule.now}, true, doubtMarks
 		s.trace.tell(m, colorFault, "%% takes a wrong state over")
 		s.mostAreRight()
 		return nil
@@ -224,7 +240,7 @@ func (m *member) quarantine() {
 			m.astray.found = true
 		}
 	case !now && m.shut:
-		m.shut, m.strayed = false, m.astray != nil
+		m.shut, m.strayed, m.doubt = false, m.astray != nil, 0
 		m.s.counts.add(countHealed, 1)
 		m.s.fail(healed(m.name, m.astray != nil, m.applied, m.until))
 	}

@@ -62,7 +62,7 @@ func (s *simulation) lost(id protocol.MemberID, without *member) bool {
 		return true
 	}
 	m := s.byID(id)
-	return m != nil && (m.hurt || m.astray != nil)
+	return m != nil && (m.hurt || m.doubted())
 }
 
 // inForce returns the configurations of a member's log that may be in force.

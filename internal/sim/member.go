@@ -93,11 +93,13 @@ type member struct {
 	glancing []*glance
 	// astray is what is known of a state that is wrong; nil: it is right.
 	// misapplies says that it will apply the next entry that it can wrongly,
-	// strayed that its state was wrong in this run, or since it was healed, shut
-	// that it is in quarantine, which began when it had applied until.
+	// strayed that its state was wrong since it was last healed, shut that it is
+	// in quarantine, which began when it had applied until. doubt is how many
+	// marks its state must pass to count as right.
 	astray                    *astray
 	misapplies, strayed, shut bool
 	until                     protocol.Index
+	doubt                     int
 	// stalled is until when the disk does not answer.
 	stalled Time
 	doomed  bool // the next sync fails
@@ -355,6 +357,6 @@ func (m *member) stop() {
 	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
-	m.misapplies, m.strayed, m.shut = false, false, false
+	m.misapplies, m.shut, m.doubt = false, false, 0
 	m.s.network.forget(m)
 }

@@ -185,6 +185,7 @@ func (m *member) apply() {
 		}
 	}
 	if work.Take != nil {
+		m.passes()
 		m.take(*work.Take)
 	}
 	stats := m.machine.Stats()
