@@ -222,11 +222,14 @@ func TestTruncationOfWhatIsCommittedIsFound(t *testing.T) {
 		commit protocol.Index // written
 		known  int            // committed, to anybody
 		after  protocol.Index
+		sheds  protocol.Index // it became passive there, and is active again
 		rule   string
 	}{
-		{"a suffix that is not committed", 1, 1, 2, ""},
-		{"below its own commit index", 3, 3, 2, RuleNotTruncated},
-		{"what another member knows to be committed", 1, 4, 2, RuleNotTruncated},
+		{"a suffix that is not committed", 1, 1, 2, 0, ""},
+		{"below its own commit index", 3, 3, 2, 0, RuleNotTruncated},
+		{"what another member knows to be committed", 1, 4, 2, 0, RuleNotTruncated},
+		{"what it dropped when it became passive", 1, 4, 2, 2, ""},
+		{"more than it dropped when it became passive", 1, 4, 2, 3, RuleNotTruncated},
 	} {
 		l, m := testLedger(), shadows{name: "m0"}
 		commitAll(t, l, make([]Time, c.known)...)
@@ -234,7 +237,13 @@ func TestTruncationOfWhatIsCommittedIsFound(t *testing.T) {
 		wantRule(t, write(&m, l, protocol.RoleActive, protocol.Write{State: state, First: 1, Last: 5}, 1), "")
 		t.Log(c.name)
 		state.Term = 2
+		if c.sheds > 0 {
+			m.sheds = &c.sheds
+		}
 		wantRule(t, write(&m, l, protocol.RoleActive, protocol.Write{State: state, Truncate: true, After: c.after}, 2), c.rule)
+		if c.rule == "" && m.sheds != nil {
+			t.Error("a truncation is excused twice")
+		}
 	}
 }
 

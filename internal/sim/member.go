@@ -218,7 +218,7 @@ func (m *member) boot() error {
 	}
 	m.starts++
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
-	m.applies, m.busy = nil, false
+	m.applies, m.busy, m.log.sheds = nil, false, nil
 	m.writes, m.writing = 0, false
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone

@@ -20,6 +20,9 @@ func (m *member) observe(events []protocol.Event) {
 			m.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:
 			m.truncates(e)
+		case protocol.EventBecamePassive:
+			at := e.Index
+			m.log.sheds = &at
 		case protocol.EventConfiguration:
 			m.proposes(e.Index)
 		case protocol.EventDiverged, protocol.EventRepaired:

@@ -69,6 +69,10 @@ type shadows struct {
 	durable shadow
 	pending []line // written, not known to be synced
 	commit  protocol.Index
+	// sheds, if not nil, is the index above which the member has dropped its log
+	// in memory to become passive, in this run and not yet on disk. It may be
+	// active again before there is room for that write.
+	sheds *protocol.Index
 }
 
 // clone returns a copy that shares nothing with it.
@@ -97,6 +101,7 @@ func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, 
 		if err := m.mayTruncate(l, member, role, w); err != nil {
 			return err
 		}
+		m.sheds = nil
 		m.written.truncate(w.After)
 	}
 	prev := m.written.last()
@@ -162,11 +167,12 @@ func (m *shadows) mayTruncate(l *ledger, member int, role protocol.Role, w *prot
 	if w.After < m.written.state.Commit {
 		return violated(RuleNotTruncated, "%s truncates to %d, it has written that %d is committed", m.name, w.After, m.written.state.Commit)
 	}
-	if role == protocol.RoleActive && l.isCommitted(w.After+1, m.written.sums[w.After]) {
+	active := role == protocol.RoleActive && (m.sheds == nil || *m.sheds != w.After)
+	if active && l.isCommitted(w.After+1, m.written.sums[w.After]) {
 		return violated(RuleNotTruncated, "%s, an active, truncates to %d, but its %d@%d is committed", m.name, w.After, w.After+1, m.written.terms[w.After])
 	}
 	// One that the log no longer names drops what it could not commit.
-	if leader, ok := l.leaders[w.State.Term]; ok && leader == member && role == protocol.RoleActive {
+	if leader, ok := l.leaders[w.State.Term]; ok && leader == member && active {
 		for i := w.After; i < last; i++ {
 			if m.written.terms[i] == w.State.Term {
 				return violated(RuleAppendOnly, "%s leads term %d and truncates its own %d@%d", m.name, w.State.Term, i+1, w.State.Term)
