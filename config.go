@@ -127,6 +127,9 @@ type Config struct {
 	CheckpointBytes int
 	CheckpointEvery time.Duration
 
+	// neighbours is how many other members OpenLocal opens beside it.
+	neighbours int
+
 	// Types are the resource types that this member knows beside map, queue
 	// and counter. All members should know the same.
 	Types []*Type

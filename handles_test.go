@@ -312,3 +312,40 @@ func TestClosedNodesAndClientsSaySo(t *testing.T) {
 		t.Errorf("a node that was closed has not stopped by itself: %v", err)
 	}
 }
+
+func TestTrafficIsCounted(t *testing.T) {
+	ctx, cluster := open(t, starling.LocalConfig{Actives: 1, Passives: 1})
+	active, passive := cluster.Nodes[0], cluster.Nodes[1]
+	before := active.Traffic()
+	const writes, size = 20, 100
+	m := starling.NewMap[int, string](active, "m")
+	for i := range writes {
+		if err := m.Put(ctx, i, strings.Repeat("x", size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := starling.NewMap[int, string](passive, "m").Get(ctx, writes-1); err != nil { // linearizable
+		t.Fatal(err)
+	}
+	// A message is counted when it has been sent, and may have arrived by then.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	after := active.Traffic()
+	for after.Copies-before.Copies < writes || after.Control == 0 {
+		select {
+		case <-tick.C:
+			after = active.Traffic()
+		case <-ctx.Done():
+			t.Fatalf("got %+v, then %+v", before, after)
+		}
+	}
+	if got := after.Copies - before.Copies; got > 3*writes {
+		t.Errorf("got %d copies of %d writes", got, writes)
+	}
+	if got := after.Frames - before.Frames; got < writes*size {
+		t.Errorf("got %d bytes of frames for %d writes of %d bytes", got, writes, size)
+	}
+	if after.Membership == 0 || after.Raft == before.Raft {
+		t.Errorf("got %+v, then %+v", before, after)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -28,11 +29,17 @@ type LocalConfig struct {
 	Bind string
 	// HTTP is Bind for HTTP. Default "": none.
 	HTTP string
+	// GossipMode, GossipFanout and GossipProbability are those of Config, and so
+	// are their defaults.
+	GossipMode        string
+	GossipFanout      int
+	GossipProbability float64
 	// Types are the resource types beside map, queue and counter.
 	Types []*Type
 	// Logger gets what is worth telling. Default: nothing is logged.
 	Logger *slog.Logger
-	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms.
+	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms, with
+	// more than 16 members the default of Config.
 	Heartbeat, Election time.Duration
 	// CheckpointBytes and CheckpointEvery are those of Config, and so are their
 	// defaults.
@@ -70,11 +77,12 @@ func OpenLocal(ctx context.Context, cfg LocalConfig) (*Cluster, error) {
 		first = len(configs)
 	}
 	configs[0].Join = nil
-	if err = c.open(ctx, configs[:first]); err == nil {
+	atOnce := max(openAtOnce, cfg.Actives) // a majority of them waits for one another
+	if err = c.open(ctx, configs[:first], atOnce); err == nil {
 		for i := range configs {
 			configs[i].Join = []string{c.Nodes[0].Addr()}
 		}
-		err = c.open(ctx, configs[first:])
+		err = c.open(ctx, configs[first:], atOnce)
 	}
 	if err == nil {
 		err = c.settle(ctx, cfg.Actives)
@@ -110,7 +118,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
 		return nil, false, protocol.ErrInvalid.With("members with directories find each other again by their addresses: say in Bind at which port they begin")
 	}
-	if cfg.Election == 0 && cfg.Heartbeat == 0 {
+	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Actives+cfg.Passives <= openAtOnce {
 		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
 	}
 	if cfg.Actives < 1 || cfg.Actives > protocol.ActivesMax || cfg.Passives < 0 {
@@ -119,7 +127,9 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 	for i := range cfg.Actives + cfg.Passives {
 		m := Config{
 			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
-			Types: cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
+			GossipMode: cfg.GossipMode, GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability,
+			neighbours: cfg.Actives + cfg.Passives - 1,
+			Types:      cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
 			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
@@ -151,19 +161,32 @@ func hasFiles(dir string) bool {
 	return err == nil && len(entries) > 0
 }
 
-// open opens members side by side and puts them into their places.
-func (c *Cluster) open(ctx context.Context, configs []Config) error {
+// openAtOnce is how many members are opened side by side, at least: each has to
+// hear of all the others, from the members that are there already.
+const openAtOnce = 16
+
+// open opens members, a number of them side by side, and puts them into their
+// places. After the first error no more are begun.
+func (c *Cluster) open(ctx context.Context, configs []Config, atOnce int) error {
 	offset := 0
 	for offset < len(c.Nodes) && c.Nodes[offset] != nil {
 		offset++
 	}
 	errs := make([]error, len(configs))
+	var failed atomic.Bool
+	places := make(chan struct{}, atOnce)
 	var all sync.WaitGroup
 	for i, cfg := range configs {
+		places <- struct{}{}
+		if failed.Load() {
+			break
+		}
 		all.Go(func() {
+			defer func() { <-places }()
 			n, err := Open(ctx, cfg)
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", cfg.Name, err)
+				failed.Store(true)
 				return
 			}
 			c.Nodes[offset+i] = n
@@ -184,16 +207,19 @@ func (c *Cluster) settle(ctx context.Context, actives int) error {
 				voters++
 			}
 		}
-		ready := voters == actives
+		var waits []error
 		for _, n := range c.Nodes {
-			ready = ready && n.Ready() == nil
+			if err := n.Ready(); err != nil {
+				waits = append(waits, fmt.Errorf("%s: %w", n.Name(), err))
+			}
 		}
-		if ready {
+		if voters == actives && len(waits) == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return protocol.ErrUnavailable.With(fmt.Sprintf("%d of %d actives vote", voters, actives)).Because(ctx.Err())
+			return protocol.ErrUnavailable.With(fmt.Sprintf("%d of %d actives vote, %d members do not serve", voters, actives, len(waits))).
+				Because(errors.Join(append(waits, ctx.Err())...))
 		case <-poll.C:
 		}
 	}

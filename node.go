@@ -75,7 +75,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
-		Registry: registry, Logger: cfg.Logger, Version: Version,
+		Neighbours: cfg.neighbours, Registry: registry, Logger: cfg.Logger, Version: Version,
 	})
 	if err != nil {
 		return err
@@ -160,6 +160,28 @@ func (n *Node) Ready() error {
 		return n.member.Ready()
 	}
 }
+
+// Traffic is what a member has sent to other members since it started, in bytes
+// on its sockets: with the heads of its own framing, without those of TCP, UDP
+// and IP. What its clients get is not in it.
+type Traffic struct {
+	// Raft went to other actives: entries, heartbeats, answers, forwarded
+	// commands.
+	Raft uint64 `json:"raft"`
+	// Frames are committed entries for members that follow by gossip, pushed,
+	// passed on and pulled; Copies counts the entries in them.
+	Frames uint64 `json:"frames"`
+	Copies uint64 `json:"copies"`
+	// Control is what else gossip says: digests, their answers, links, pulls.
+	Control uint64 `json:"control"`
+	// Checkpoints are pieces of checkpoints and repairs, and what asks for them.
+	Checkpoints uint64 `json:"checkpoints"`
+	// Membership is what it takes to know who is alive.
+	Membership uint64 `json:"membership"`
+}
+
+// Traffic returns what this member has sent so far.
+func (n *Node) Traffic() Traffic { return Traffic(n.member.Traffic()) }
 
 // Done is closed when the member has stopped, by Close or by itself.
 func (n *Node) Done() <-chan struct{} { return n.member.Done() }

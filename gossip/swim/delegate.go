@@ -26,20 +26,8 @@ func (d *delegate) NodeMeta(int) []byte {
 	return d.meta
 }
 
-// NotifyMsg takes a datagram; memberlist reuses its bytes.
-func (d *delegate) NotifyMsg(b []byte) {
-	var m message
-	if len(b) < len(m.from) {
-		return
-	}
-	copy(m.from[:], b)
-	m.data = append([]byte(nil), b[len(m.from):]...)
-	select {
-	case d.messages <- m:
-	default:
-		d.dropped.Add(1)
-	}
-}
+// NotifyMsg takes nothing: our datagrams go past memberlist.
+func (d *delegate) NotifyMsg([]byte) {}
 
 // GetBroadcasts, LocalState and MergeRemoteState are the ways that carry
 // nothing of ours.
@@ -112,10 +100,8 @@ func (d *delegate) learn(n *memberlist.Node) {
 	if err != nil || peer.ID == d.cfg.ID {
 		return
 	}
-	node := *n
-	node.Addr = append([]byte(nil), n.Addr...)
 	d.mu.Lock()
-	d.nodes[peer.ID] = known{peer: peer, node: node}
+	d.nodes[peer.ID] = known{peer: peer, at: addressOf(n.Addr, n.Port)}
 	d.mu.Unlock()
 	poke(d.changed)
 }

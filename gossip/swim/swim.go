@@ -21,9 +21,9 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -32,9 +32,6 @@ import (
 )
 
 const (
-	// messagesMax is how many received datagrams wait for OnMessage. Beyond it
-	// they are dropped and counted: gossip repairs what is lost.
-	messagesMax = 2048
 	// announceTimeout bounds how long a change of the own announcement waits
 	// to be told to somebody; it spreads on either way.
 	announceTimeout = 500 * time.Millisecond
@@ -107,9 +104,9 @@ type Config struct {
 	// id, after each change; quick changes are told as one. The slice belongs
 	// to it. One goroutine calls it; while it is busy, changes gather.
 	OnPeers func([]protocol.Peer)
-	// OnMessage, if not nil, gets each datagram; the bytes belong to it. One
-	// goroutine calls it, in the order of arrival. from is what the sender
-	// says of itself.
+	// OnMessage, if not nil, gets each datagram; the bytes are valid until it
+	// returns. The goroutine that reads the socket calls it, in the order of
+	// arrival: it must not block. from is what the sender says of itself.
 	OnMessage func(from protocol.MemberID, datagram []byte)
 	// OnConflict, if not nil, hears that a live member's id is claimed at
 	// another address: a copied directory, or a restart elsewhere that has not
@@ -128,8 +125,6 @@ type Swim struct {
 	changed  chan struct{} // peers have changed
 	announce chan struct{} // meta has changed
 	returned chan struct{} // a claimed id is free
-	messages chan message
-	dropped  atomic.Uint64
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -144,17 +139,15 @@ type Swim struct {
 	free   []string // claimed addresses whose ids have died meanwhile
 	left   bool
 	down   bool
+
+	sending sync.Mutex
+	packet  []byte // reused by Send
 }
 
 // known is what events said of a live member.
 type known struct {
 	peer protocol.Peer
-	node memberlist.Node // a copy: memberlist changes its own
-}
-
-type message struct {
-	from protocol.MemberID
-	data []byte
+	at   netip.AddrPort
 }
 
 // Start begins to listen and to answer; Join makes others known. Errors:
@@ -181,7 +174,6 @@ func Start(cfg Config) (*Swim, error) {
 	s := &Swim{
 		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string),
 		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
-		messages: make(chan message, messagesMax),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.transport = newTransport(s.ctx, cfg, advertise)
@@ -193,7 +185,6 @@ func Start(cfg Config) (*Swim, error) {
 	}
 	s.list = list
 	s.wg.Go(s.tellPeers)
-	s.wg.Go(s.tellMessages)
 	s.wg.Go(s.tellOthers)
 	s.wg.Go(s.letIn)
 	return s, nil
@@ -321,10 +312,10 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 	if !ok {
 		return protocol.ErrNotFound.With("member " + to.Short() + " is not known to live")
 	}
-	// memberlist does not say who sent a message, so the message does.
-	buf := make([]byte, 0, len(s.cfg.ID)+len(datagram))
-	buf = append(append(buf, s.cfg.ID[:]...), datagram...)
-	if err := s.list.SendBestEffort(&k.node, buf); err != nil {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.packet = appendDatagram(s.packet[:0], s.cfg.Cluster, s.cfg.ID, datagram)
+	if err := s.transport.send(s.packet, k.peer.Address, k.at); err != nil {
 		return fmt.Errorf("sending a datagram to %s: %w", k.peer.Address, err)
 	}
 	return nil
@@ -334,9 +325,9 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 // first byte on. It owns the connection from now on.
 func (s *Swim) Ingest(conn net.Conn) { s.transport.ingest(conn) }
 
-// Dropped returns how many datagrams were dropped because OnMessage did not
-// keep up.
-func (s *Swim) Dropped() uint64 { return s.dropped.Load() }
+// Sent returns how many bytes membership has sent, in packets and streams. What
+// Send sends is not in it.
+func (s *Swim) Sent() uint64 { return s.transport.sent.Load() }
 
 // Leave tells the others that this member goes, so that nobody has to find
 // out. It waits until somebody was told, or for timeout. Shutdown comes next.
@@ -375,27 +366,14 @@ func (s *Swim) Shutdown() error {
 	return nil
 }
 
-// tellPeers, tellMessages, tellOthers and letIn are the goroutines: memberlist
-// calls its delegates under its locks, where nothing may wait.
+// tellPeers, tellOthers and letIn are the goroutines: memberlist calls its
+// delegates under its locks, where nothing may wait.
 func (s *Swim) tellPeers() {
 	for {
 		select {
 		case <-s.changed:
 			if s.cfg.OnPeers != nil {
 				s.cfg.OnPeers(s.Peers())
-			}
-		case <-s.ctx.Done():
-			return
-		}
-	}
-}
-
-func (s *Swim) tellMessages() {
-	for {
-		select {
-		case m := <-s.messages:
-			if s.cfg.OnMessage != nil {
-				s.cfg.OnMessage(m.from, m.data)
 			}
 		case <-s.ctx.Done():
 			return

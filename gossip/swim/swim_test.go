@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,25 +284,39 @@ func TestDatagramsArrive(t *testing.T) {
 	}
 }
 
-func TestReceiverThatIsStuckLosesDatagramsOnly(t *testing.T) {
-	release := make(chan struct{})
-	var got atomic.Int64
-	a := start(t, 1, nil)
-	b := start(t, 2, func(c *Config) {
-		c.OnMessage = func(protocol.MemberID, []byte) { got.Add(1); <-release }
-	})
-	defer close(release)
-	b.join(a)
-	a.until("both", count(1))
-	for b.Dropped() == 0 {
-		if err := a.Send(b.id, []byte("x")); err != nil {
+func TestDamagedAndStrangeDatagramsAreDropped(t *testing.T) {
+	x := start(t, 1, nil)
+	c, err := net.Dial("udp", x.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	from := protocol.MemberID{2}
+	send := func(b []byte) {
+		if _, err := c.Write(b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := b.Update(Meta{Name: "still there"}); err != nil {
-		t.Fatal(err)
+	good := appendDatagram(nil, cluster, from, []byte("good"))
+	for bit := range 8 * len(good) { // the bits of the first byte make it none of ours
+		bad := slices.Clone(good)
+		bad[bit/8] ^= 1 << (bit % 8)
+		send(bad)
 	}
-	a.until("news of b", func(p []protocol.Peer) bool { return len(p) == 1 && p[0].Name == "still there" })
+	send(appendDatagram(nil, protocol.ClusterID{2}, from, []byte("of another cluster")))
+	send(good[:DatagramHead-1])
+	send(good)
+	select {
+	case got := <-x.messages:
+		if want := from.Short() + ":good"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	case <-time.After(patience):
+		t.Error("the good one did not arrive")
+	}
+	if n := len(x.messages); n != 0 {
+		t.Errorf("got %d more", n)
+	}
 }
 
 func TestAnotherClusterIsRefused(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -41,10 +42,14 @@ type transport struct {
 	dial       func(ctx context.Context, address string) (net.Conn, error)
 	conditions Conditions
 	advertise  *net.TCPAddr
+	cluster    protocol.ClusterID
+	// message takes our datagrams; the bytes are valid until it returns.
+	message func(from protocol.MemberID, datagram []byte)
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn
 	reader   chan struct{} // closed when the reading goroutine has ended
+	sent     atomic.Uint64 // bytes of memberlist's
 
 	mu      sync.Mutex
 	closed  bool
@@ -56,6 +61,7 @@ var _ memberlist.Transport = (*transport)(nil)
 func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
 	t := &transport{
 		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, advertise: advertise,
+		cluster: cfg.Cluster, message: cfg.OnMessage,
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
 		streams: make(map[*stream]struct{}),
 	}
@@ -96,25 +102,34 @@ func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packetCh }
 // StreamCh is where streams arrive.
 func (t *transport) StreamCh() <-chan net.Conn { return t.streamCh }
 
+// read takes the packets apart: ours go to whoever wants them at once, the rest
+// to memberlist.
 func (t *transport) read() {
 	defer close(t.reader)
+	buf := make([]byte, packetBytesMax)
 	var slab []byte
 	for {
-		if len(slab) < packetBytesMax {
-			slab = make([]byte, slabBytes)
-		}
-		n, from, err := t.packets.ReadFrom(slab[:packetBytesMax])
-		now := time.Now()
+		n, from, err := t.readFrom(buf)
 		if err != nil {
 			if t.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue // of one packet, such as "nobody listens there"
 		}
+		if id, data, ours, ok := parseDatagram(buf[:n], t.cluster); ours {
+			if ok && t.message != nil {
+				t.message(id, data)
+			}
+			continue
+		}
 		if n == 0 {
 			continue
 		}
-		p := &memberlist.Packet{Buf: slab[:n:n], From: from, Timestamp: now}
+		if len(slab) < n {
+			slab = make([]byte, slabBytes)
+		}
+		p := &memberlist.Packet{Buf: slab[:n:n], From: net.UDPAddrFromAddrPort(from), Timestamp: time.Now()}
+		copy(p.Buf, buf)
 		slab = slab[n:]
 		select {
 		case t.packetCh <- p:
@@ -124,25 +139,46 @@ func (t *transport) read() {
 	}
 }
 
-// WriteTo sends one packet.
+// readFrom reads one packet.
+func (t *transport) readFrom(buf []byte) (int, netip.AddrPort, error) {
+	if u, ok := t.packets.(*net.UDPConn); ok {
+		return u.ReadFromUDPAddrPort(buf)
+	}
+	n, from, err := t.packets.ReadFrom(buf)
+	var at netip.AddrPort
+	if u, ok := from.(*net.UDPAddr); ok {
+		at = u.AddrPort()
+	}
+	return n, at, err
+}
+
+// WriteTo sends one packet of memberlist's.
 func (t *transport) WriteTo(b []byte, address string) (time.Time, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("the address of a packet: %w", err)
 	}
+	if err = t.send(b, address, to); err == nil {
+		t.sent.Add(uint64(len(b)))
+	}
+	return time.Now(), err
+}
+
+// send sends one packet, unless the conditions are against it. It does not keep
+// b.
+func (t *transport) send(b []byte, address string, to netip.AddrPort) error {
 	if t.conditions != nil {
 		lost, late := t.conditions(address)
 		if lost {
-			return time.Now(), nil
+			return nil
 		}
 		if late > 0 {
 			kept := append([]byte(nil), b...)
 			time.AfterFunc(late, func() { _ = t.write(kept, to) })
-			return time.Now(), nil
+			return nil
 		}
 	}
-	err = t.write(b, to)
-	return time.Now(), err
+	return t.write(b, to)
 }
 
 func (t *transport) write(b []byte, to netip.AddrPort) error {
@@ -198,6 +234,13 @@ func (t *transport) ingest(conn net.Conn) {
 type stream struct {
 	net.Conn
 	of *transport
+}
+
+// Write writes and counts.
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	s.of.sent.Add(uint64(n))
+	return n, err
 }
 
 // Close closes the connection and forgets it.

@@ -27,6 +27,11 @@ type book struct {
 	// resting says until when an address is tried last. It holds no more
 	// addresses than given and learned do.
 	resting map[string]time.Time
+	// orders are the answers of order, until something changes that they depend
+	// on, or an address rests no more: a client of a hundred members must not
+	// compare all with all for each request. Empty: not known.
+	orders      [routes][]string
+	ordersUntil time.Time // zero: for ever
 }
 
 func newBook(given []string, cluster protocol.ClusterID, turn uint64) *book {
@@ -47,24 +52,43 @@ const (
 	routeLeader              // any, the leader first
 	routeGiven               // those at the addresses given
 	routeNear                // any, one that has the least to do for the others first
+	routes
 )
 
 // order returns the addresses that suit, the best first. Those that rest are
-// last, not absent: they may be all there is.
+// last, not absent: they may be all there is. The list must not be changed.
 func (b *book) order(suits route) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var best, rest []string
 	now := time.Now()
+	if !b.ordersUntil.IsZero() && !b.ordersUntil.After(now) {
+		b.changed()
+	}
+	if len(b.orders[suits]) == 0 {
+		b.orders[suits] = b.orderAt(suits, now)
+	}
+	return b.orders[suits]
+}
+
+// changed forgets the orders.
+func (b *book) changed() { b.orders, b.ordersUntil = [routes][]string{}, time.Time{} }
+
+func (b *book) orderAt(suits route, now time.Time) []string {
+	var best, rest []string
+	listed := make(map[string]bool, len(b.given)+len(b.learned))
 	add := func(address string) {
-		if address == "" || slices.Contains(best, address) || slices.Contains(rest, address) ||
-			suits == routeGiven && !slices.Contains(b.given, address) {
+		if address == "" || listed[address] || suits == routeGiven && !slices.Contains(b.given, address) {
 			return
 		}
-		if b.resting[address].After(now) {
-			rest = append(rest, address)
-		} else {
+		listed[address] = true
+		until := b.resting[address]
+		if !until.After(now) {
 			best = append(best, address)
+			return
+		}
+		rest = append(rest, address)
+		if b.ordersUntil.IsZero() || until.Before(b.ordersUntil) {
+			b.ordersUntil = until
 		}
 	}
 	switch suits {
@@ -79,8 +103,10 @@ func (b *book) order(suits route) []string {
 	for _, address := range b.given {
 		add(address)
 	}
-	for _, address := range b.learned {
-		add(address)
+	if suits != routeGiven {
+		for _, address := range b.learned {
+			add(address)
+		}
 	}
 	return append(best, rest...)
 }
@@ -122,6 +148,7 @@ func (b *book) nearest() []string {
 func (b *book) rest(address string, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.changed()
 	b.resting[address] = time.Now().Add(d)
 	if b.sticky == address {
 		b.sticky = ""
@@ -137,7 +164,15 @@ func (b *book) unreachable(address string, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.leader == address {
-		b.leader = ""
+		b.lead("")
+	}
+}
+
+// lead takes note of who leads.
+func (b *book) lead(address string) {
+	if b.leader != address {
+		b.leader = address
+		b.changed()
 	}
 }
 
@@ -147,10 +182,12 @@ func (b *book) stay(address string, suits route) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case suits == routeNear && address != b.leader:
+	case suits == routeNear && address != b.leader && b.near != address:
 		b.near = address
+		b.changed()
 	case suits != routeNear && suits != routeLeader && b.sticky == "":
 		b.sticky = address
+		b.changed()
 	}
 }
 
@@ -160,15 +197,16 @@ func (b *book) learn(address string, response *protocol.Response) {
 	defer b.mu.Unlock()
 	switch {
 	case response.Leader != "":
-		b.leader = response.Leader
+		b.lead(response.Leader)
 	case b.leader == address && response.Result.Code == protocol.ErrNotLeader.Code:
-		b.leader = ""
+		b.lead("")
 	}
 	if join := response.Join; join != nil {
 		b.pin(join.Cluster)
 		for _, m := range join.Configuration.Configuration.Members {
 			if !slices.Contains(b.learned, m.Address) {
 				b.learned = append(b.learned, m.Address)
+				b.changed()
 			}
 		}
 	}
@@ -195,11 +233,12 @@ func (b *book) learnMembers(members []protocol.MemberStatus) {
 		alive = append(alive, m.Address)
 		passive[m.Address] = m.Role == protocol.RolePassive.String()
 		if m.Leader {
-			b.leader = m.Address
+			b.lead(m.Address)
 		}
 	}
 	if len(alive) > 0 {
 		b.learned, b.passive = alive, passive
+		b.changed()
 	}
 }
 

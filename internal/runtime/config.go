@@ -12,6 +12,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/keys"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -74,6 +75,11 @@ type Config struct {
 	// checkpoints, for members that are a little behind; default 10,000,
 	// negative: none.
 	RetainEntries int
+	// Neighbours is about how many other members share this machine. Where there
+	// are many, they take turns at its cores, and an answer that is late says
+	// less of who gives it: membership takes its time, as on a network. Matters
+	// on loopback only, where it is in a hurry otherwise. Default: a few.
+	Neighbours int
 	// Registry holds the resource types; required.
 	Registry *resources.Registry
 	// Logger gets the member's log; default: none.
@@ -173,6 +179,17 @@ func (c *Config) gossipConfig(cluster protocol.ClusterID) gossip.Config {
 		g.Mode = gossip.Flood
 	}
 	return g
+}
+
+// neighboursFew are so few that a late answer is most likely a dead member.
+const neighboursFew = 15
+
+// membershipPace is how fast failures are looked for at the address advertised.
+func (c *Config) membershipPace(advertise string) swim.Timing {
+	if Loopback(advertise) && c.Neighbours <= neighboursFew {
+		return swim.Local()
+	}
+	return swim.LAN()
 }
 
 // Loopback reports whether an address can be reached from this machine only.

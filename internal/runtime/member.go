@@ -40,6 +40,7 @@ type Member struct {
 	waiters   *waiters
 	levels    levels
 	seen      *sightings
+	traffic   trafficCounters
 
 	guard       guard
 	writes      chan *replica.Persist

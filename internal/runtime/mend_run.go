@@ -69,16 +69,12 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
 	})
-	timing := swim.LAN()
-	if Loopback(m.advertise) {
-		timing = swim.Local()
-	}
 	// A member without a role is nobody to ask for freshness, or to promote.
 	meta := m.meta(protocol.RolePassive)
 	meta.Eligible = false
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: meta,
-		Advertise: m.advertise, Packets: udp, Timing: timing, Logger: m.logger,
+		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers:   func(peers []protocol.Peer) { g.box.put(func(in *mail) { in.peers, in.peersSet = peers, true }) },
 		OnMessage: g.datagram,
 	})

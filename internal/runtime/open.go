@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -210,13 +211,9 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		Gossip: func(c net.Conn) { m.swim.Ingest(c) },
 	})
 	status := m.replica.Status(m.clock.Now())
-	timing := swim.LAN()
-	if Loopback(m.advertise) {
-		timing = swim.Local()
-	}
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
-		Advertise: m.advertise, Packets: udp, Timing: timing, Logger: m.logger,
+		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram,
 	})
 	if err != nil {
@@ -255,9 +252,12 @@ func (m *Member) setPeers(peers []protocol.Peer) {
 	m.mailbox.put(func(in *mail) { in.peers, in.peersSet = peers, true })
 }
 
-// datagram takes a message from the membership's socket. What does not decode
-// is dropped: datagrams may be anything.
+// datagram takes a message from the membership's socket; the packet is reused
+// afterwards. What does not decode is dropped: datagrams may be anything.
 func (m *Member) datagram(from protocol.MemberID, packet []byte) {
+	if len(packet) > 0 && wire.KeepsBytes(protocol.MessageKind(packet[0])) {
+		packet = bytes.Clone(packet)
+	}
 	msg, err := protocol.DecodeMessage(packet)
 	if err != nil || msg.Kind() < protocol.KindFrame {
 		return

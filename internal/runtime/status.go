@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -116,7 +117,7 @@ func (m *Member) readyNow(r replica.Status) error {
 	case r.Leader.IsZero():
 		return protocol.ErrNoLeader
 	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
-		return protocol.ErrNotServing.With("still catching up")
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
 	}
 	return nil
 }

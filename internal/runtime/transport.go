@@ -55,7 +55,11 @@ func (t *transport) datagram(s *replica.Send) bool {
 	if len(t.packet) > protocol.DatagramBytesMax {
 		return false
 	}
-	return t.m.swim.Send(s.To, t.packet) == nil
+	if t.m.swim.Send(s.To, t.packet) != nil {
+		return false
+	}
+	t.m.traffic.sent(s.Message, datagramBytes(t.packet))
+	return true
 }
 
 // link returns the stream to a member, or nil if nobody knows where it is.
@@ -69,7 +73,7 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	}
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: t.linkState,
+		Check: t.m.checkPeer, OnState: t.linkState, Sent: t.m.traffic.sent,
 	}, nil)
 	t.links[id] = p
 	return p

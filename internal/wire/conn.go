@@ -133,6 +133,12 @@ func Bulk(m protocol.Message) bool {
 // SendMessage queues a message. Errors: ErrQueueFull, protocol.ErrTooLarge,
 // protocol.ErrClosed; the message was not taken.
 func (c *Conn) SendMessage(m protocol.Message) error {
+	_, err := c.sendMessage(m)
+	return err
+}
+
+// sendMessage also returns how many bytes the message takes.
+func (c *Conn) sendMessage(m protocol.Message) (bytes int, err error) {
 	to := laneData
 	switch {
 	case Urgent(m):
@@ -140,10 +146,13 @@ func (c *Conn) SendMessage(m protocol.Message) error {
 	case Bulk(m):
 		to = laneBulk
 	}
-	_, err := c.out.add(to, FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
-		return protocol.AppendMessage(dst, m)
+	_, err = c.out.add(to, FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
+		before := len(dst) - headerBytes
+		dst = protocol.AppendMessage(dst, m)
+		bytes = len(dst) - before
+		return dst
 	})
-	return err
+	return bytes, err
 }
 
 // sendRequest queues a request and returns its frame's number.
@@ -195,7 +204,7 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 			return nil, c.readFault(err)
 		}
 		kind := protocol.MessageKind(first[0])
-		reuse, isFrame = !keepsBytes(kind), kind == protocol.KindFrame
+		reuse, isFrame = !KeepsBytes(kind), kind == protocol.KindFrame
 	}
 	payload, err := c.readPayload(n, reuse)
 	if err != nil {
@@ -208,9 +217,9 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 	return m, err
 }
 
-// keepsBytes reports whether a decoded message aliases what it was decoded
+// KeepsBytes reports whether a decoded message aliases what it was decoded
 // from.
-func keepsBytes(k protocol.MessageKind) bool {
+func KeepsBytes(k protocol.MessageKind) bool {
 	switch k {
 	case protocol.KindAppend, protocol.KindFrame, protocol.KindForward, protocol.KindForwardAnswer,
 		protocol.KindCheckpoint, protocol.KindDescription, protocol.KindChunk, protocol.KindRepair:

@@ -28,6 +28,9 @@ type PeerConfig struct {
 	// when it is lost and of each attempt that failed. It is called by the link's goroutine and must not block or close
 	// the link.
 	OnState func(err error)
+	// Sent, if not nil, hears of each message that was queued, with the bytes
+	// that it takes on the stream. It must not block.
+	Sent func(m protocol.Message, bytes int)
 	// BackoffMin and BackoffMax bound the pause between two attempts, which
 	// doubles and is jittered. Defaults 20 ms and 1 s.
 	BackoffMin, BackoffMax time.Duration
@@ -98,7 +101,11 @@ func (p *Peer) Send(messages []protocol.Message) {
 
 func (p *Peer) sendOn(conn *Conn, messages []protocol.Message) {
 	for _, m := range messages {
-		if err := conn.SendMessage(m); err != nil {
+		bytes, err := conn.sendMessage(m)
+		if err == nil && p.cfg.Sent != nil {
+			p.cfg.Sent(m, bytes)
+		}
+		if err != nil {
 			p.dropped.Add(1)
 			if errors.Is(err, protocol.ErrTooLarge) {
 				p.cfg.Logger.Error("message dropped", "to", p.cfg.ID.Short(), "kind", m.Kind().String(), "err", err)

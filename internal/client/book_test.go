@@ -1,0 +1,57 @@
+package client
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// What order has kept is what it would find out anew, whatever happens between.
+func TestOrderKeptIsNeverOutOfDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		random := rand.New(rand.NewPCG(seed, 1))
+		address := func() string { return fmt.Sprint("m", random.IntN(6)) }
+		b := newBook([]string{"m0", "m1"}, protocol.ClusterID{}, 1)
+		for step := range 5000 {
+			a := address()
+			switch random.IntN(7) {
+			case 0:
+				b.rest(a, time.Duration(random.IntN(50))*time.Millisecond)
+			case 1:
+				b.unreachable(a, time.Duration(random.IntN(50))*time.Millisecond)
+			case 2:
+				b.stay(a, route(random.IntN(int(routes))))
+			case 3:
+				r := &protocol.Response{Leader: address()}
+				if random.IntN(2) == 0 {
+					r = &protocol.Response{Result: protocol.Failed(protocol.ErrNotLeader)}
+				}
+				b.learn(a, r)
+			case 4:
+				var members []protocol.MemberStatus
+				for range random.IntN(5) {
+					members = append(members, protocol.MemberStatus{Address: address(), Alive: random.IntN(4) > 0, Role: "passive", Leader: random.IntN(5) == 0})
+				}
+				b.learn(a, &protocol.Response{Status: &protocol.Status{Members: members}})
+			case 5:
+				join := &protocol.JoinInfo{}
+				join.Configuration.Configuration.Members = []protocol.ActiveMember{{Address: address()}}
+				b.learn(a, &protocol.Response{Join: join})
+			case 6:
+				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // virtual
+			}
+			for suits := range routes {
+				if got, want := b.order(suits), b.orderAt(suits, time.Now()); !slices.Equal(got, want) {
+					t.Fatalf("step %d, route %d: got %v, want %v", step, suits, got, want)
+				}
+			}
+		}
+	})
+}
