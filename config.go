@@ -127,8 +127,11 @@ type Config struct {
 	CheckpointBytes int
 	CheckpointEvery time.Duration
 
-	// neighbours is how many other members OpenLocal opens beside it.
-	neighbours int
+	// Neighbours is about how many other members share this machine. With more
+	// than 15 on loopback, failures are looked for as slowly as on a network: a
+	// late answer then says more of the machine than of the member. Default: a
+	// few; OpenLocal knows.
+	Neighbours int
 
 	// Types are the resource types that this member knows beside map, queue
 	// and counter. All members should know the same.

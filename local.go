@@ -128,7 +128,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 		m := Config{
 			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
 			GossipMode: cfg.GossipMode, GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability,
-			neighbours: cfg.Actives + cfg.Passives - 1,
+			Neighbours: cfg.Actives + cfg.Passives - 1,
 			Types:      cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
 			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,

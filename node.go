@@ -75,7 +75,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
-		Neighbours: cfg.neighbours, Registry: registry, Logger: cfg.Logger, Version: Version,
+		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, Version: Version,
 	})
 	if err != nil {
 		return err

@@ -15,8 +15,8 @@ const trialsMax = 1_000_000
 
 func (p *Program) benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Usage: "measure elections, and how entries reach the passives",
-		Description: examples("starling bench election", "starling bench gossip"),
+		Name: "bench", Usage: "measure elections, how entries reach the passives, and what those cost",
+		Description: examples("starling bench election", "starling bench gossip", "starling bench flock"),
 		Subcommands: []*cli.Command{{
 			Name:  "election",
 			Usage: "time from a leader's crash to the next leader, in virtual time",
@@ -30,7 +30,7 @@ func (p *Program) benchCommand() *cli.Command {
 				outputFlag(),
 			},
 			Action: offline(0, 0, p.benchElection),
-		}, p.benchGossipCommand()},
+		}, p.benchGossipCommand(), p.benchFlockCommand()},
 	}
 }
 

@@ -211,37 +211,63 @@ func (r *realRun) wait(ctx context.Context, so func() bool) error {
 
 // write makes the writes at their rate, and returns how long that took.
 func (r *realRun) write(ctx context.Context, p *Program) (time.Duration, error) {
-	due := make(chan int)
-	var writers sync.WaitGroup
 	m := starling.NewMap[string, []byte](r.leader, "bench")
+	bar := newProgress(p.Stderr, "writing", "writes", int64(r.writes))
+	defer bar.finish()
+	return paced(ctx, r.set.Rate, r.writes, func(k int) error { return r.put(ctx, m, k) }, func(k int) {
+		bar.set(int64(k), int64(k))
+	})
+}
+
+// paced makes writes 1 to n at a rate per second, a number of them at a time, and
+// returns how long that took. It stops at the first error. told, if not nil,
+// hears how far it is.
+func paced(ctx context.Context, rate float64, n int, put func(k int) error, told func(k int)) (time.Duration, error) {
+	due, failed := make(chan int), make(chan error, realWriters)
+	var writers sync.WaitGroup
 	for range realWriters {
 		writers.Go(func() {
 			for k := range due {
-				r.failOn(r.put(ctx, m, k))
+				if err := put(k); err != nil {
+					failed <- err
+					return
+				}
 			}
 		})
 	}
-	defer writers.Wait()
-	defer close(due)
-	bar := newProgress(p.Stderr, "writing", "writes", int64(r.writes))
-	defer bar.finish()
 	begin := time.Now()
-	pace := time.NewTicker(time.Millisecond)
-	defer pace.Stop()
-	for k := 1; k <= r.writes; {
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case err := <-r.failed:
-			return 0, err
-		case <-pace.C:
+	err := func() error {
+		defer close(due)
+		pace := time.NewTicker(time.Millisecond)
+		defer pace.Stop()
+		for k := 1; k <= n; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case err := <-failed:
+				return err
+			case <-pace.C:
+			}
+			for until := int(time.Since(begin).Seconds()*rate) + 1; k <= min(until, n); k++ {
+				select {
+				case due <- k:
+				case err := <-failed:
+					return err
+				}
+			}
+			if told != nil {
+				told(k)
+			}
 		}
-		for until := int(time.Since(begin).Seconds()*r.set.Rate) + 1; k <= min(until, r.writes); k++ {
-			due <- k
-		}
-		bar.set(int64(k), int64(k))
+		return nil
+	}()
+	writers.Wait()
+	select {
+	case e := <-failed:
+		err = errors.Join(err, e)
+	default:
 	}
-	return time.Since(begin), nil
+	return time.Since(begin), err
 }
 
 // everywhere reports whether all members have applied the last write and, as
