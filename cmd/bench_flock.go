@@ -50,6 +50,8 @@ type flockRun struct {
 }
 
 func (p *Program) benchFlockCommand() *cli.Command {
+	leader := intFlag("leader", -1, "be the leader's process, among `N` other members")
+	leader.Hidden = true
 	return &cli.Command{
 		Name:  "flock",
 		Usage: "what passives cost the leader, over real sockets",
@@ -62,7 +64,7 @@ func (p *Program) benchFlockCommand() *cli.Command {
 			intFlag("bytes", 256, "size of a value, `BYTES`"),
 			durationFlag("for", 10*time.Second, "how long each run measures, `DURATION`"),
 			intFlag("runs", 5, "`N` runs with each number of passives; the figures are medians"),
-			&cli.IntFlag{Name: "leader", Hidden: true, Value: -1},
+			leader,
 			outputFlag(),
 		},
 		Action: offline(0, 0, p.benchFlock),
