@@ -146,6 +146,11 @@ func (p *Program) flockRun(ctx context.Context, b *flockBench, passives int) (r 
 	if err := voting(starting, client); err != nil {
 		return nil, err
 	}
+	if s, err := l.sample(); err != nil || !s.Leads { // the start may have cost it the leadership
+		if err = errors.Join(err, client.Transfer(starting, flockLeader)); err != nil {
+			return nil, err
+		}
+	}
 	r = &flockRun{Passives: passives, Writes: max(int(b.rate*b.duration.Seconds()), 1)}
 	m := starling.NewMap[string, []byte](client, "bench")
 	value := make([]byte, b.bytes)

@@ -229,8 +229,8 @@ func (b *gossipBench) together(c *cli.Context) error {
 		}
 	}
 	if b.real {
-		if !one || b.modes[0] != spread.Hybrid || b.plot != "" || b.cut > 0 {
-			errs = append(errs, errors.New("--real goes with one number of members and --mode hybrid, and without --plot and --cut"))
+		if !one || !core || b.plot != "" || b.cut > 0 {
+			errs = append(errs, errors.New("--real goes with one number of members and --mode hybrid or flood, and without --plot and --cut"))
 		}
 		if n := b.sizes[0]; n > realMembersMax {
 			errs = append(errs, fmt.Errorf("--real with at most %d members in one process, not %d", realMembersMax, n))
@@ -238,7 +238,7 @@ func (b *gossipBench) together(c *cli.Context) error {
 		if f := c.Duration("for"); f > realForMax {
 			errs = append(errs, fmt.Errorf("--real for at most %v, not %v", realForMax, f))
 		}
-		for _, name := range []string{"loss", "delay", "dead", "slow", "zones", "zone-delay", "gossip-fanout", "gossip-probability"} {
+		for _, name := range []string{"loss", "delay", "dead", "slow", "zones", "zone-delay"} {
 			if c.IsSet(name) {
 				errs = append(errs, fmt.Errorf("--real has real sockets: --%s is for virtual time", name))
 			}

@@ -59,7 +59,10 @@ func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
 	starting, stop := context.WithTimeout(ctx, realPatience)
 	defer stop()
 	var err error
-	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{Actives: spread.Actives, Passives: r.set.Members})
+	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{
+		Actives: spread.Actives, Passives: r.set.Members,
+		GossipMode: r.set.Mode.String(), GossipFanout: r.set.Fanout, GossipProbability: r.set.Probability,
+	})
 	if err != nil {
 		return err
 	}
