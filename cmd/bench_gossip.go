@@ -277,7 +277,7 @@ func gossipJSON(f *spread.Figures) map[string]any {
 	out["entries"] = f.Entries
 	out["copies_per_member"], out["pulled_per_member"] = f.Copies, f.PulledCopies
 	out["leader_copies_per_frame"], out["leader_pulled_per_frame"], out["actives_copies_per_frame"] = f.LeaderCopies, f.LeaderPulls, f.ActiveCopies
-	out["leader_control_bytes_per_s"] = f.LeaderControl
+	out["leader_control_bytes_per_s"], out["leader_control_share"] = f.LeaderControl, shareOf(f.LeaderControlShare)
 	out["crossing_per_frame"] = f.Crossing
 	out["coverage_push"], out["coverage"], out["repair_share"] = shareOf(f.CoveragePush), f.Coverage, shareOf(f.RepairShare)
 	out["t99_ms"], out["t100_ms"], out["t100_worst_ms"], out["bound_ms"] = msOf(f.T99), msOf(f.T100), msOf(f.T100Worst), msOf(f.Setting.Bound())

@@ -38,8 +38,11 @@ type ask struct {
 	at    protocol.Instant
 }
 
-// sendDigests sends the digest to two members. Both answer; so each member
-// hears of four on average.
+// sendDigests sends the digest to the member that freshness comes from and to
+// a random one, where there is no such member to two random ones. Whoever gets
+// one answers; so each member hears of four on average. A leader of mode Hybrid
+// sends none: freshness begins with it, and its followers and random members ask
+// it, more often than it could ask.
 func (c *Core) sendDigests(now protocol.Instant) {
 	d := &c.digest
 	d.at = d.at.Add(c.cfg.Have)
@@ -50,11 +53,16 @@ func (c *Core) sendDigests(now protocol.Instant) {
 	feed := c.feed(now)
 	if feed == nil {
 		feed = c.anchorMember()
+		if feed != nil && feed.id == c.self.Leader {
+			feed, _ = c.follower() // others ask this member, as their anchor
+		}
 	}
-	if feed == nil {
-		to = c.pick(to, c.members.all, 2, protocol.MemberID{})
-	} else {
-		to = append(c.pick(to, c.members.all, 1, feed.id), feed)
+	switch {
+	case feed != nil:
+		to = append(c.company(to, 1, feed.id), feed)
+	case c.cfg.Mode == Hybrid && c.self.Leader == c.cfg.ID:
+	default:
+		to = c.company(to, 2, protocol.MemberID{})
 	}
 	for _, m := range to {
 		nonce := max(c.rng.Uint64(), 1)
@@ -66,6 +74,18 @@ func (c *Core) sendDigests(now protocol.Instant) {
 	}
 }
 
+// company draws k members at random into dst, exclude excepted. Where this member
+// knows some passives of a large flock only, it draws actives as seldom as if it
+// knew all: they must not pay for what it does not know.
+func (c *Core) company(dst []*member, k int, exclude protocol.MemberID) []*member {
+	ms := &c.members
+	known := len(ms.passives)
+	if c.cfg.Flock > known && known > k && c.rng.IntN(c.cfg.Flock) >= known {
+		return c.pick(dst, ms.passives, k, exclude)
+	}
+	return c.pick(dst, ms.all, k, exclude)
+}
+
 // feed returns the member that freshness is to come from this time, or nil for
 // a random one. Claims arise at the leader: actives ask it each time, and
 // passives ask an active, seldom enough that actives are not asked more the
@@ -74,26 +94,39 @@ func (c *Core) feed(now protocol.Instant) *member {
 	if c.self.Role == protocol.RoleActive {
 		return c.members.get(c.self.Leader)
 	}
-	// Followers spare the leader; without any it must do.
-	feeds := make([]*member, 0, 8)
-	for _, m := range c.members.actives {
-		if m.id != c.self.Leader && len(feeds) < cap(feeds) {
-			feeds = append(feeds, m)
-		}
-	}
-	if len(feeds) == 0 {
-		if feeds = c.members.actives; len(feeds) == 0 {
-			return nil
-		}
+	m, count := c.follower()
+	if m == nil {
+		return nil
 	}
 	d := &c.digest
-	asking := len(c.members.passives) + 1
-	pause := time.Duration(asking) * time.Second / time.Duration(len(feeds)*c.cfg.ActiveAsks)
+	asking, _ := c.flock()
+	pause := time.Duration(asking) * time.Second / time.Duration(count*c.cfg.ActiveAsks)
 	if d.everAsked && now.Sub(d.askedFeed) < max(pause, c.cfg.Have)-c.cfg.Have/2 {
 		return nil
 	}
 	d.askedFeed, d.everAsked = now, true
-	return feeds[c.rng.IntN(len(feeds))]
+	return m
+}
+
+// follower draws one of the actives, and says of how many: of those that do not
+// lead, which spare the leader; without any it must do.
+func (c *Core) follower() (m *member, count int) {
+	actives := c.members.actives
+	if len(actives) == 0 {
+		return nil, 0
+	}
+	for _, x := range actives {
+		if x.id == c.self.Leader {
+			continue
+		}
+		if count++; c.rng.IntN(count) == 0 {
+			m = x
+		}
+	}
+	if count == 0 {
+		return actives[c.rng.IntN(len(actives))], len(actives)
+	}
+	return m, count
 }
 
 // have is what this member says of itself now. A member that is no source
@@ -133,7 +166,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		}
 		c.learnCheckpoints(now, m, h.Checkpoints)
 		c.pulling.denied(now, m)
-		c.evidence(now, h.Tip)
+		c.evidence(now, h.Tip, c.graceOfDigests())
 	}
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {
 		a := c.have(now)

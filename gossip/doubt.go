@@ -37,7 +37,7 @@ func (c *Core) Refused(now protocol.Instant, run Run) {
 	c.buffer.dropOrigin(run.Origin)
 	c.given = c.self.Tip
 	if n := len(run.Entries); n > 0 {
-		c.evidence(now, run.Entries[n-1].Index)
+		c.evidence(now, run.Entries[n-1].Index, c.grace())
 	}
 	d := &c.doubt
 	if c.wrong || c.avoided(now, run.Origin) {

@@ -168,7 +168,11 @@ func (c *Core) hopLimit() int {
 	}
 	if c.cfg.Mode == Hybrid {
 		n, _ := c.flock()
-		return min(treeHops(n), hopsMax-1)
+		limit := treeHops(n)
+		if c.members.zones {
+			limit += zoneWays * zoneHops
+		}
+		return min(limit, hopsMax-1)
 	}
 	copies := max(float64(c.cfg.Fanout)*c.cfg.Probability, 1.5)
 	hops := math.Ceil(math.Log(float64(len(c.members.passives)+1)) / math.Log(copies))
@@ -210,7 +214,7 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 		c.buffer.add(from, f)
 		c.deliver()
 	}
-	c.evidence(now, r.Last)
+	c.evidence(now, r.Last, c.grace())
 	if asked {
 		c.pulled(now, from, r)
 	}

@@ -15,8 +15,11 @@ const (
 	// feedsEach is how many passives each active feeds. As many as all actives
 	// can feed need no tree.
 	feedsEach = 3
-	// zoneLeave is one in how many links leaves the zone.
-	zoneLeave = 7
+	// zoneLeave is one in how many links leaves the zone. The way to another
+	// zone counts as zoneHops more hops than it is, so that a member that has a
+	// way within its zone takes that. The hop limit leaves room for zoneWays.
+	zoneLeave          = 7
+	zoneHops, zoneWays = 4, 4
 	// linkRefresh is how often a member repeats what it wants of its links; a
 	// child that has not done so for linkExpiry is forgotten.
 	linkRefresh, linkExpiry = 5 * time.Second, 16 * time.Second
@@ -70,6 +73,16 @@ func degree(n int) int {
 func treeHops(n int) int {
 	hops := math.Ceil(math.Log(float64(max(n, 1))) / math.Log(float64(degree(n)-1)))
 	return 2*int(hops) + 6
+}
+
+// treeDepth is how many hops the last of n passives is away if the actives feed
+// feedsEach and each member all but one of its links.
+func treeDepth(n, actives int) int {
+	roots := float64(feedsEach * max(actives, 1))
+	if float64(n) <= roots {
+		return 1
+	}
+	return 1 + int(math.Ceil(math.Log(float64(n)/roots)/math.Log(float64(degree(n)-1))))
 }
 
 // flock returns how many passives and actives there are, this member included.

@@ -25,6 +25,9 @@ type member struct {
 	// was the origin of frames that do not fit. Until distrustUntil it is known
 	// for something that nobody has signed.
 	skipUntil, avoidUntil, distrustUntil protocol.Instant
+	// guessAfter keeps guesses away: it said that it did not hold what it was
+	// asked for.
+	guessAfter protocol.Instant
 
 	answers bucket // digests and sums that it gets
 	wants   bucket // pulls that it may ask for
@@ -43,25 +46,27 @@ type members struct {
 	all      []*member
 	actives  []*member
 	passives []*member // everybody else
+	zones    bool      // not all are of one zone
 	// stranger is the one budget that all unknown members share.
 	stranger member
 }
 
 func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
 	byID := make(map[protocol.MemberID]*member, len(peers))
-	ms.all, ms.actives, ms.passives = nil, nil, nil
+	ms.all, ms.actives, ms.passives, ms.zones = nil, nil, nil, false
 	for _, p := range peers {
 		if p.ID.IsZero() || p.ID == self || byID[p.ID] != nil {
 			continue
 		}
 		m := ms.byID[p.ID]
 		if m == nil {
-			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo, distrustUntil: longAgo, link: newLink()}
+			m = &member{id: p.ID, skipUntil: longAgo, avoidUntil: longAgo, distrustUntil: longAgo, guessAfter: longAgo, link: newLink()}
 			m.chunks.skipUntil, m.chunks.badUntil = longAgo, longAgo
 		}
 		m.peer = p
 		byID[p.ID] = m
 		ms.all = append(ms.all, m)
+		ms.zones = ms.zones || p.Zone != peers[0].Zone
 	}
 	slices.SortFunc(ms.all, func(a, b *member) int { return a.id.Compare(b.id) })
 	for _, m := range ms.all {

@@ -30,15 +30,10 @@ type network struct {
 	history []protocol.Entry
 	acked   []time.Duration // when the entry at index i+1 was acknowledged
 
-	sent      map[protocol.MessageKind]int
-	frames    int   // pushed copies received
-	pulled    int   // pulled frames received
-	framesBy  []int // pushed copies sent, by member
+	frames    int // pushed copies received
 	bytesFrom []int
 	trace     *fnvTrace
 	reads     int
-	crossing  int // entries sent from one zone to another
-	ages      []time.Duration
 }
 
 type options struct {
@@ -52,10 +47,8 @@ type options struct {
 	config            Config
 	confirmLate       bool // a mistake: rounds stamped when they are confirmed
 	stopAt            time.Duration
-	zones             int           // members are dealt out to them
-	chunks            int           // of a checkpoint
-	sample            int           // about how many passives a passive knows of, 0: all
-	zoneDelay         time.Duration // between members of different zones, in addition
+	zones             int // members are dealt out to them
+	chunks            int // of a checkpoint
 	prepare           func(*network)
 }
 
@@ -76,8 +69,7 @@ type node struct {
 	wrong   *Divergence
 	events  []protocol.Event
 	swarm   swarmNode
-	slow    time.Duration // each of its messages takes longer
-	cut     int           // whoever has another number is out of reach
+	cut     int // whoever has another number is out of reach
 	// twist makes a member hostile: what it sends instead. It may hear all that
 	// it is told.
 	twist func(protocol.Envelope) []protocol.Message
@@ -167,10 +159,10 @@ func memberID(i int) protocol.MemberID {
 func newNetwork(t testing.TB, opt options) *network {
 	n := &network{
 		t: t, opt: opt, rng: rand.New(rand.NewPCG(opt.seed, 77)),
-		sent: make(map[protocol.MessageKind]int), trace: &fnvTrace{}, byID: make(map[protocol.MemberID]int),
+		trace: &fnvTrace{}, byID: make(map[protocol.MemberID]int),
 	}
 	total := opt.actives + opt.passives
-	n.bytesFrom, n.framesBy = make([]int, total), make([]int, total)
+	n.bytesFrom = make([]int, total)
 	var peers []protocol.Peer
 	for i := range total {
 		role := protocol.RolePassive
@@ -183,7 +175,6 @@ func newNetwork(t testing.TB, opt options) *network {
 		}
 		peers = append(peers, peer)
 	}
-	knows := n.acquaint(peers)
 	for i := range total {
 		n.byID[memberID(i)] = i
 		d := &node{n: n, at: i, id: memberID(i), active: i < opt.actives, waking: -1}
@@ -192,16 +183,8 @@ func newNetwork(t testing.TB, opt options) *network {
 		cfg := opt.config
 		cfg.Zone = peers[i].Zone
 		cfg.ID, cfg.Seed, cfg.Run = d.id, opt.seed*1000+uint64(i), protocol.RunID(n.rng.Uint64())
-		known := peers
-		if opt.sample > 0 && !d.active {
-			cfg.Flock = opt.passives
-			known = slices.Clone(peers[:opt.actives])
-			for _, k := range knows[i] {
-				known = append(known, peers[k])
-			}
-		}
 		d.core = New(d.local(0), cfg, d)
-		d.core.SetPeers(d.local(0), known)
+		d.core.SetPeers(d.local(0), peers)
 		n.nodes = append(n.nodes, d)
 	}
 	for _, d := range n.nodes {
@@ -215,19 +198,6 @@ func newNetwork(t testing.TB, opt options) *network {
 		n.pause()
 	}
 	return n
-}
-
-// acquaint draws whom each passive knows, if it does not know all: whoever
-// knows somebody is known to it.
-func (n *network) acquaint(peers []protocol.Peer) [][]int {
-	knows := make([][]int, len(peers))
-	for i := n.opt.actives; n.opt.sample > 0 && i < len(peers); i++ {
-		for range n.opt.sample / 2 {
-			k := n.opt.actives + n.rng.IntN(n.opt.passives)
-			knows[i], knows[k] = append(knows[i], k), append(knows[k], i)
-		}
-	}
-	return knows
 }
 
 func (n *network) after(d time.Duration, do func()) {
@@ -352,7 +322,6 @@ func (n *network) transmit(from *node, e protocol.Envelope) {
 }
 
 func (n *network) carry(from *node, e protocol.Envelope) {
-	n.sent[e.Message.Kind()]++
 	to, known := n.byID[e.To]
 	if !known {
 		n.t.Fatalf("seed %d: a message to a stranger", n.opt.seed)
@@ -360,13 +329,7 @@ func (n *network) carry(from *node, e protocol.Envelope) {
 	if from.swarm.dead || n.nodes[to].swarm.dead || from.cut != n.nodes[to].cut {
 		return
 	}
-	if f, ok := e.Message.(*protocol.Frame); ok && from.at%max(n.opt.zones, 1) != to%max(n.opt.zones, 1) {
-		n.crossing += len(f.Entries)
-	}
 	wire := protocol.AppendMessage(nil, e.Message)
-	if f, ok := e.Message.(*protocol.Frame); ok && f.Flags&protocol.FramePulled == 0 {
-		n.framesBy[from.at]++
-	}
 	n.trace.add(n.now, from.at, to, wire)
 	n.bytesFrom[from.at] += len(wire)
 	// What is too long for a datagram goes by stream, which loses nothing.
@@ -379,10 +342,7 @@ func (n *network) carry(from *node, e protocol.Envelope) {
 		copies++
 	}
 	for range copies {
-		d := n.opt.delay + from.slow + n.nodes[to].slow
-		if from.at%max(n.opt.zones, 1) != to%max(n.opt.zones, 1) {
-			d += n.opt.zoneDelay
-		}
+		d := n.opt.delay
 		if n.opt.jitter > 0 {
 			d += time.Duration(n.rng.ExpFloat64() * float64(n.opt.jitter))
 		}
@@ -397,8 +357,6 @@ func (n *network) deliver(from, to *node, wire []byte) {
 	}
 	if f, ok := msg.(*protocol.Frame); ok && f.Flags&protocol.FramePulled == 0 {
 		n.frames++
-	} else if ok {
-		n.pulled++
 	}
 	if to.hears != nil {
 		to.hears(msg)
@@ -436,9 +394,6 @@ func (n *network) write(count, bytes int) {
 			commit()
 		} else {
 			late := n.opt.delay + time.Duration(n.rng.Int64N(int64(time.Millisecond)))
-			if n.opt.zones > 1 && i%n.opt.zones != n.leader%n.opt.zones {
-				late += n.opt.zoneDelay
-			}
 			n.after(late, func() { n.awake(d, commit) })
 		}
 	}
@@ -483,7 +438,6 @@ func (n *network) readAge(d *node) {
 		return
 	}
 	n.reads++
-	n.ages = append(n.ages, age)
 	if len(d.log) < len(n.history) {
 		if old := n.now - n.acked[len(d.log)]; age < old {
 			n.t.Fatalf("seed %d at %v: node %d reports age %v, true age %v", n.opt.seed, n.now, d.at, age, old)
@@ -504,15 +458,6 @@ func (n *network) equal() error {
 		}
 	}
 	return nil
-}
-
-func percentile(list []time.Duration, p float64) time.Duration {
-	s := slices.Clone(list)
-	slices.Sort(s)
-	if len(s) == 0 {
-		return 0
-	}
-	return s[min(int(p*float64(len(s))), len(s)-1)]
 }
 
 // Every passive gets every entry, whatever the network does.

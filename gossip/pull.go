@@ -25,6 +25,10 @@ const (
 	// A member that did not answer is left alone for a while: this long,
 	// doubled with each time in a row.
 	silenceMin, silenceMax = 25 * time.Millisecond, time.Second
+	// guessesMax is how many passives that did not say they hold it are asked,
+	// one after the other, before an active is. One that does not is not guessed
+	// again for guessPause.
+	guessesMax, guessPause = 3, 50 * time.Millisecond
 	// busyMax bounds how long a BUSY is obeyed.
 	busyMax = 5 * time.Second
 )
@@ -39,6 +43,7 @@ type pulling struct {
 	failed      int           // pulls in a row that were not answered
 	rtt         time.Duration // smoothed over all members
 	fromActives int           // pulls in a row from actives
+	guesses     int           // in a row that came to nothing
 }
 
 // pull is a WANT that awaits its answer.
@@ -46,10 +51,11 @@ type pull struct {
 	to     protocol.MemberID
 	ranges []protocol.Range
 	until  protocol.Instant
+	guess  bool // it never said that it holds this
 }
 
 func (p *pulling) clear() {
-	p.known, p.ripe, p.at, p.out, p.failed = 0, 0, never, nil, 0
+	p.known, p.ripe, p.at, p.out, p.failed, p.guesses = 0, 0, never, nil, 0, 0
 }
 
 // expiry is when the first pull runs out of patience.
@@ -85,9 +91,16 @@ func (p *pulling) asked(from protocol.MemberID, r protocol.Range) bool {
 // denied gives up a pull from a member that says it does not hold what was
 // asked for.
 func (p *pulling) denied(now protocol.Instant, m *member) {
-	if i := p.find(m.id); i >= 0 && p.out[i].ranges[0].First > m.tip {
+	i := p.find(m.id)
+	if i < 0 {
+		return
+	}
+	if first := p.out[i].ranges[0].First; first > m.tip || first < m.first {
 		p.out[i].until = now
-		m.silences-- // it did answer
+		if !p.out[i].guess {
+			m.silences-- // it did answer
+		}
+		m.guessAfter = now.Add(guessPause)
 	}
 }
 
@@ -102,17 +115,28 @@ func (c *Core) grace() time.Duration {
 	return min(d, graceMax)
 }
 
+// graceOfDigests is how long what a digest tells of is left alone. A digest
+// comes at any moment, also right after a commit, when the frame is still on its
+// way through the tree; a frame beyond a gap came that way itself.
+func (c *Core) graceOfDigests() time.Duration {
+	d := c.grace()
+	if c.treed() {
+		n, actives := c.flock()
+		d += time.Duration(treeDepth(n, actives)) * c.pulling.rtt / 2
+	}
+	return min(d, graceMax)
+}
+
 // evidence notes that somebody holds the log up to an index. Whoever sees a
 // higher index than it holds pulls the gap after a short grace.
-func (c *Core) evidence(now protocol.Instant, i protocol.Index) {
+func (c *Core) evidence(now protocol.Instant, i protocol.Index, grace time.Duration) {
 	p := &c.pulling
 	if i >= indexMax || i <= c.given || !c.takes() {
 		return
 	}
 	p.known = max(p.known, i)
-	if p.at == never {
-		p.ripe = p.known
-		p.at = now.Add(c.grace())
+	if at := now.Add(grace); at < p.at {
+		p.ripe, p.at = i, at
 	}
 }
 
@@ -129,7 +153,12 @@ func (c *Core) pull(now protocol.Instant) {
 		if len(missing) == 0 {
 			break
 		}
-		m := c.holder(now, missing[0].First)
+		m, guess := c.holder(now, missing[0].First), false
+		if m != nil && m.peer.Role == protocol.RoleActive {
+			if x := c.guess(now, missing[0].First); x != nil {
+				m, guess = x, true
+			}
+		}
 		if m == nil {
 			// Nobody to ask. Whoever is heard of next brings the evidence
 			// back.
@@ -137,7 +166,7 @@ func (c *Core) pull(now protocol.Instant) {
 			c.lacking(now)
 			break
 		}
-		c.want(now, m, missing)
+		c.want(now, m, missing, guess)
 	}
 	c.graftFor(now)
 	if p.known > p.ripe {
@@ -172,7 +201,8 @@ func (c *Core) missing() []protocol.Range {
 
 // holder draws a member to pull from, among those that hold an index: a
 // passive that says so, a passive that passed on what comes after, an active;
-// and one whose frames do not fit only when there is nobody else.
+// of this zone if it can be; and one whose frames do not fit only when there is
+// nobody else.
 func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 	var chosen *member
 	best, count := 0, 0
@@ -182,16 +212,20 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 		case now < m.skipUntil || c.pulling.find(m.id) >= 0 || m.first > i:
 			continue
 		case m.tip >= i && m.peer.Role != protocol.RoleActive:
-			rank = 6
+			rank = 3
 		case m.tip >= i:
-			rank = 4
+			rank = 1
 		case m.likely >= i && m.peer.Role != protocol.RoleActive:
-			rank = 5
+			rank = 2
 		default:
 			continue
 		}
-		if now < m.avoidUntil || m.distrusted(now) {
-			rank -= 3
+		if now >= m.avoidUntil && !m.distrusted(now) {
+			rank += 3
+		}
+		rank *= 2
+		if m.peer.Zone == c.cfg.Zone {
+			rank++
 		}
 		if rank > best {
 			best, count = rank, 0
@@ -206,19 +240,48 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 	return chosen
 }
 
+// guess draws a passive that may well hold an index, though it has not said so:
+// by now a frame has come to nearly all. It is asked before an active is, which
+// would otherwise pay for each frame that one of the members it feeds did not
+// get, and for all who hear from it first that there is something. The third
+// guess in a row that comes to nothing is the last.
+func (c *Core) guess(now protocol.Instant, i protocol.Index) *member {
+	if c.pulling.guesses >= guessesMax || c.direct() {
+		return nil
+	}
+	var near, all []*member
+	for _, m := range c.members.passives {
+		if now < max(m.skipUntil, m.avoidUntil, m.guessAfter) || m.distrusted(now) || m.first > i || c.pulling.find(m.id) >= 0 {
+			continue
+		}
+		all = append(all, m)
+		if m.peer.Zone == c.cfg.Zone {
+			near = append(near, m)
+		}
+	}
+	if len(near) > 0 {
+		all = near
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[c.rng.IntN(len(all))]
+}
+
 // sparing reports whether a member is an active that is to be asked for little,
 // because a passive may soon be known that can give the rest.
 func (c *Core) sparing(m *member) bool {
 	return m.peer.Role == protocol.RoleActive && len(c.members.passives) > 1 && c.pulling.fromActives < sparingMax
 }
 
-// want asks a member for ranges that it holds the first of.
-func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
+// want asks a member for ranges that it holds the first of, or is guessed to.
+func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
 	p := &c.pulling
 	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
-	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience)})
+	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience), guess: guess})
 	bytes := uint64(pullBytes)
 	switch {
+	case guess:
 	case m.peer.Role != protocol.RoleActive:
 		p.fromActives = 0
 	case c.sparing(m):
@@ -234,7 +297,7 @@ func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range) {
 // missing, or when its bytes ran out; then the next one goes at once.
 func (c *Core) pulled(now protocol.Instant, from protocol.MemberID, r protocol.Range) {
 	p := &c.pulling
-	p.failed = 0
+	p.failed, p.guesses = 0, 0
 	if m := c.members.get(from); m != nil {
 		m.silences = 0
 	}
@@ -270,7 +333,14 @@ func (c *Core) expirePulls(now protocol.Instant) {
 			i++
 			continue
 		}
-		if m := c.members.get(p.out[i].to); m != nil {
+		m := c.members.get(p.out[i].to)
+		switch {
+		case p.out[i].guess: // it never said that it holds this
+			p.guesses++
+			if m != nil {
+				m.guessAfter = max(m.guessAfter, now.Add(guessPause))
+			}
+		case m != nil:
 			m.silences = min(max(m.silences+1, 0), 8)
 			if m.silences > 0 {
 				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))

@@ -79,7 +79,8 @@ func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.
 		return
 	}
 	// An asker that believes what is not so, hears at once how it is.
-	if !gave && w.Ranges[0].First > c.self.Tip && c.mayAnswer(now, from) {
+	first := w.Ranges[0].First
+	if !gave && (first > c.self.Tip || first < c.self.First) && c.mayAnswer(now, from) {
 		c.send(from, c.have(now))
 	}
 }

@@ -12,11 +12,17 @@ const (
 	// before a timer would. A member with many links gets crossCopies of them
 	// for each frame at most.
 	crossProbability, crossCopies = 0.05, 0.25
+	// To other zones go farCopies of them for each frame, about, of all members
+	// together: one in zoneLeave of their links leads there.
+	farCopies = 2.0
 	// anchorWins is how many frames in a row must come by another link first,
 	// by more than winMargin or over fewer hops, until it is the anchor; after
 	// anchorMisses in a row that the anchor did not bring, it is given up.
 	anchorWins, anchorMisses = 3, 3
 	winMargin                = time.Millisecond
+	// zonePatience is how much later than from another zone a frame may come from
+	// this one.
+	zonePatience = 5 * time.Millisecond
 	// A PRUNE is repeated for a duplicate that comes at least this much later.
 	pruneAgain = 10 * time.Millisecond
 	// A GRAFT is repeated, when there is a hole, to a parent that was silent for
@@ -77,10 +83,13 @@ func (c *Core) pushLinks(now protocol.Instant, f *protocol.Frame, exclude protoc
 		}
 		passed := *f
 		passed.Flags &= protocol.FrameTaint
+		if m.peer.Zone != c.cfg.Zone && f.Origin != c.cfg.ID {
+			passed.Hop = uint8(min(int(f.Hop)+zoneHops, hopsMax))
+		}
 		if m.link.out != linkEager {
 			p := cross
 			if m.peer.Zone != c.cfg.Zone {
-				p /= 2 // the way is dear
+				p = min(p/2, farCopies/float64(n)) // the way is dear
 			}
 			if c.rng.Float64() >= p {
 				continue
@@ -125,14 +134,22 @@ func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 		}
 	case cross:
 		m.link.wins = 0
+		if m.link.in == linkPruned && c.nearer(now, m, t.overlapping(f.Range(), from), f) && !c.near(c.anchorMember()) {
+			c.graft(now, m) // it may take the anchor's place
+		}
 	case m.id == c.links.anchor:
 		t.duplicates++
 		t.missed = 0
 		c.anchorBeaten(now, m, f)
 	default:
 		t.duplicates++
+		first := t.overlapping(f.Range(), from)
+		if c.nearer(now, m, first, f) && f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager && !c.near(c.anchorMember()) {
+			c.won(now, m)
+			return
+		}
 		m.link.wins = 0
-		c.notNeeded(now, m, t.overlapping(f.Range(), from))
+		c.notNeeded(now, m, first)
 	}
 }
 
@@ -212,10 +229,25 @@ func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Fr
 	if m == nil || m.link.in == linkNone {
 		return
 	}
+	if c.nearer(now, anchor, first, f) {
+		// The first copy came a dear way, for little. It is not needed, unless
+		// the anchor's took a random hop, and says nothing (taint).
+		m.link.wins = 0
+		if f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager {
+			c.notNeeded(now, m, &arrival{})
+		}
+		return
+	}
 	if now.Sub(first.at) < winMargin && first.hop >= f.Hop {
 		m.link.wins = 0
 		return
 	}
+	c.won(now, m)
+}
+
+// won notes that a link was better than the anchor for a frame; three in a row
+// make it the anchor.
+func (c *Core) won(now protocol.Instant, m *member) {
 	if m.link.wins++; m.link.wins < anchorWins {
 		return
 	}
@@ -224,6 +256,22 @@ func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Fr
 	if m.link.in != linkEager {
 		c.graft(now, m)
 	}
+}
+
+// near reports whether a member is of this zone.
+func (c *Core) near(m *member) bool { return m != nil && m.peer.Zone == c.cfg.Zone }
+
+// nearer reports whether a copy that came late from this zone is as good as the
+// first one, which came from another: it took no more hops, as zones count them,
+// and is not late by much of what the way between the zones takes. Fewer hops
+// also say that it did not come by way of this member: members that each take
+// the other one for a parent would be cut off, both.
+func (c *Core) nearer(now protocol.Instant, m *member, first *arrival, f *protocol.Frame) bool {
+	if first == nil || !c.near(m) {
+		return false
+	}
+	x := c.members.get(first.from)
+	return x != nil && x.peer.Zone != c.cfg.Zone && f.Hop <= first.hop && now.Sub(first.at) <= max(zonePatience, x.rtt/4)
 }
 
 // overlapping returns the newest frame that somebody else brought first and
@@ -334,13 +382,19 @@ func (c *Core) eagerToo(now protocol.Instant, m *member) bool {
 	return true
 }
 
-// graftOne makes one of the pruned links eager.
+// graftOne makes one of the pruned links eager, of this zone if there is one.
 func (c *Core) graftOne(now protocol.Instant) {
-	var pruned []*member
+	var pruned, near []*member
 	for _, m := range c.links.parents {
 		if m.link.in == linkPruned && now >= m.skipUntil {
 			pruned = append(pruned, m)
+			if c.near(m) {
+				near = append(near, m)
+			}
 		}
+	}
+	if len(near) > 0 {
+		pruned = near
 	}
 	if len(pruned) > 0 {
 		c.graft(now, pruned[c.rng.IntN(len(pruned))])

@@ -38,8 +38,9 @@ type Figures struct {
 	// LeaderCopies and ActiveCopies are how many copies of an entry the leader
 	// and all actives sent, pulled ones (LeaderPulls) included.
 	LeaderCopies, LeaderPulls, ActiveCopies float64
-	// LeaderControl is what the leader sent besides, in bytes per second.
-	LeaderControl float64
+	// LeaderControl is what the leader sent besides, in bytes per second, and
+	// LeaderControlShare that beside the bytes of its copies.
+	LeaderControl, LeaderControlShare float64
 	// Crossing is how many copies of an entry went from zone to zone.
 	Crossing float64
 	// CoveragePush is the share of the members that push alone reaches: repair is
@@ -108,6 +109,10 @@ func steady(set *Setting, progress Progress) (Figures, error) {
 		return Figures{}, err
 	}
 	control := float64(n.tally.control) / n.now.Sub(n.tally.controlFrom).Seconds()
+	share := -1.0
+	if n.tally.payload > 0 {
+		share = float64(n.tally.control) / float64(n.tally.payload)
+	}
 	end := n.now.Add(patience)
 	if set.Mode == Broadcast {
 		end = n.now.Add(patienceBroadcast)
@@ -119,7 +124,7 @@ func steady(set *Setting, progress Progress) (Figures, error) {
 		}
 	}
 	f := n.tally.figures()
-	f.LeaderControl = control
+	f.LeaderControl, f.LeaderControlShare = control, share
 	return f, nil
 }
 

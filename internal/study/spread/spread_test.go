@@ -51,43 +51,6 @@ func TestASeedDecidesEveryFigure(t *testing.T) {
 	}
 }
 
-// What hybrid promises of copies, egress, lag and ages, at a size that CI can
-// run. A tree that is not pruned, or not grown, fails it.
-func TestHybridKeepsItsBounds(t *testing.T) {
-	for _, c := range []struct {
-		loss, copies, push float64
-		lag                time.Duration
-	}{{0, 1.3, 0.999, 8 * time.Millisecond}, {0.05, 1.7, 0.92, 30 * time.Millisecond}} {
-		set := small(Hybrid)
-		set.Loss, set.For = c.loss, time.Second
-		f := figuresOf(t, set)
-		if f.Coverage != 1 || f.CoveragePush < c.push {
-			t.Errorf("loss %v: got %v reached and %v by push alone, want 1 and %v", c.loss, f.Coverage, f.CoveragePush, c.push)
-		}
-		if f.Copies > c.copies || f.Copies < 1 || f.LeaderCopies > 3.3 {
-			t.Errorf("loss %v: got %.2f copies and %.2f from the leader, want 1 to %v and about 3", c.loss, f.Copies, f.LeaderCopies, c.copies)
-		}
-		if f.LagP99 > c.lag || f.LagP50 < set.Delay {
-			t.Errorf("loss %v: got lags %v and %v, want %v to %v", c.loss, f.LagP50, f.LagP99, set.Delay, c.lag)
-		}
-		if !f.AgeKnown || f.AgesTooLow > 0 || f.AgeP99 > 400*time.Millisecond {
-			t.Errorf("loss %v: got age p99 %v, %d of %d below the true one", c.loss, f.AgeP99, f.AgesTooLow, f.AgesRead)
-		}
-	}
-}
-
-func TestFloodReachesWhatTheTheorySays(t *testing.T) {
-	set := small(Flood)
-	set.Members, set.Loss = 200, 0.05
-	f := figuresOf(t, set)
-	if got, want := f.CoveragePush, set.Theory(); math.Abs(got-want) > 0.01 {
-		t.Errorf("seed %d: push alone reaches %.4f, want %.4f within a point", set.Seed, got, want)
-	}
-	if f.Coverage != 1 || f.RepairShare < 0.01 {
-		t.Errorf("got %v reached, %v of it by repair, want all, and some", f.Coverage, f.RepairShare)
-	}
-}
-
 // In the baseline each active sends a third of all copies.
 func TestPullingCostsTheLeaderItsShareOfTheFlock(t *testing.T) {
 	f := figuresOf(t, small(Pull))
@@ -120,29 +83,6 @@ func TestDeadAndSlowMembersAreNotInTheFigures(t *testing.T) {
 	f := figuresOf(t, set)
 	if f.Coverage != 1 || f.LagP50 > SlowBy {
 		t.Errorf("got %v reached, lag %v in the median", f.Coverage, f.LagP50)
-	}
-}
-
-func TestZonesAreCrossedSeldom(t *testing.T) {
-	set := small(Hybrid)
-	set.Zones, set.ZoneDelay = 3, 40*time.Millisecond
-	f := figuresOf(t, set)
-	if f.LagP99 < set.ZoneDelay || f.Crossing > 12 || f.Coverage != 1 {
-		t.Errorf("got lag p99 %v, %.1f copies across zones, %v reached", f.LagP99, f.Crossing, f.Coverage)
-	}
-}
-
-func TestACutFlockHeals(t *testing.T) {
-	set := small(Hybrid)
-	h, err := Heal(set, 2*time.Second, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if h.Behind < 150 || h.Took < 0 || h.Took > time.Second {
-		t.Errorf("%d entries behind, equal after %v", h.Behind, h.Took)
-	}
-	if h.FromActives > 0.4 { // a longer cut, and more members, and it is less
-		t.Errorf("actives sent %v of it", h.FromActives)
 	}
 }
 

@@ -49,6 +49,7 @@ func Table(all []Figures) string {
 	row("copies sent by the leader", func(f *Figures) string { return fixed(f.LeaderCopies) }, "1.00")
 	row("copies sent by all actives", func(f *Figures) string { return fixed(f.ActiveCopies) }, "")
 	row("leader, all else, KB/s", func(f *Figures) string { return strconv.FormatFloat(f.LeaderControl/1000, 'f', 1, 64) }, "")
+	row("  beside its copies", func(f *Figures) string { return percent(f.LeaderControlShare) }, "")
 	if set.Zones > 1 {
 		row("copies across zones", func(f *Figures) string { return fixed(f.Crossing) }, strconv.Itoa(set.Zones-1))
 	}
