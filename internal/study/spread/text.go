@@ -2,6 +2,7 @@ package spread
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,10 +24,7 @@ func Notes() []string {
 func Table(all []Figures) string {
 	var b strings.Builder
 	set := all[0].Setting
-	sizes := false
-	for i := range all {
-		sizes = sizes || all[i].Setting.Members != set.Members
-	}
+	sizes := slices.ContainsFunc(all, func(f Figures) bool { return f.Setting.Members != set.Members })
 	if sizes {
 		text := set.String()
 		b.WriteString(text[strings.Index(text, ";")+2:] + "\n\n")
