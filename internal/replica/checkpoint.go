@@ -33,7 +33,9 @@ type checkpoints struct {
 	state int // bytes of the state, about
 	// proposed is the index of the last mark that this leader proposed.
 	proposed protocol.Index
-	dropped  protocol.Index // the last drop that was asked for
+	// askAt is when a leader without a state proposes one; 0: it has a state.
+	askAt   protocol.Instant
+	dropped protocol.Index // the last drop that was asked for
 }
 
 // start takes what was found at start.
@@ -172,6 +174,11 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 // since the last one is large, beside the state, or when that was long ago.
 func (r *Replica) proposeMark(now protocol.Instant) {
 	c := &r.checkpoints
+	if r.lost() {
+		r.proposeMarkForSelf(now)
+		return
+	}
+	c.askAt = 0
 	if c.proposed > r.applied || r.applied <= c.mark || c.since == 0 {
 		return
 	}
@@ -182,6 +189,25 @@ func (r *Replica) proposeMark(now protocol.Instant) {
 	// Refused only by an overloaded or a deposed leader: later, or others.
 	if i, err := r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
 		c.proposed = i
+	}
+}
+
+// markPause is how many election timeouts a leader waits for a state before it
+// proposes a mark to get one, and between two.
+const markPause = 20
+
+// proposeMarkForSelf lets a leader that has lost its state ask for one. It counts
+// no bytes, so it would never say that it is time; and a cluster whose log begins
+// above all checkpoints that are left has none to give before the next mark.
+func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
+	c := &r.checkpoints
+	due := c.askAt != 0 && now >= c.askAt && r.install.phase == installNone
+	if c.askAt == 0 || due {
+		c.askAt = now.Add(markPause * r.cfg.Active.Election)
+	}
+	if due {
+		// Refused only by an overloaded or a deposed leader: later, or others.
+		_, _ = r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
 	}
 }
 

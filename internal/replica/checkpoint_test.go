@@ -170,6 +170,33 @@ func TestLeaderAsksForACheckpointAfterAWhile(t *testing.T) {
 	}
 }
 
+// Counterexample: a leader lost all its checkpoints, and nobody has one that its
+// log reaches down to. It has no state, so it never counts up to a mark, so nobody
+// makes one for it, and it answers nobody for ever.
+func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
+	rec := found(1, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, begun(rec, 10), Restored{})
+	marks := func() (n int) {
+		for _, e := range r.tail.slice(r.shape().PrevIndex+1, r.shape().LastIndex()) {
+			if e.Kind == protocol.EntryCheckpoint {
+				n++
+			}
+		}
+		return n
+	}
+	drive(t, r, now, 1)
+	if n := marks(); n != 0 {
+		t.Fatalf("%d marks before anybody could have offered a checkpoint", n)
+	}
+	for want := range 2 {
+		*now = now.Add(markPause * r.cfg.Active.Election)
+		drive(t, r, now, 1)
+		if n := marks(); n != want+1 {
+			t.Errorf("%d marks, want %d", n, want+1)
+		}
+	}
+}
+
 func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r := openOn(t, 9, Config{}, rec, Restored{Applied: 20, Kept: []storage.Description{described(rec, 20, 0)}})
