@@ -296,7 +296,7 @@ func fetchAll(t *testing.T, r *Replica, d storage.Description) {
 	if len(e.Install) == 0 || e.Install[0].Begin == nil || e.Install[0].Begin.Index != d.Index {
 		t.Fatalf("installs %+v, want the checkpoint at %d to begin", e.Install, d.Index)
 	}
-	r.InstallBegun(2, []int{0, 1}, nil)
+	r.InstallBegun(2, d.Index, []int{0, 1}, nil)
 	r.ChunkAdded(3, 0, nil)
 	if e := r.Effects(); len(e.Install) != 0 {
 		t.Fatalf("installs %+v with a chunk missing", e.Install)
@@ -377,7 +377,7 @@ func TestChunkThatWasNotDescribedIsAskedForAgain(t *testing.T) {
 	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	offer(r, d)
 	r.Effects()
-	r.InstallBegun(2, []int{0, 1}, nil)
+	r.InstallBegun(2, d.Index, []int{0, 1}, nil)
 	r.ChunkAdded(3, 0, nil)
 	r.ChunkAdded(3, 1, protocol.ErrCorrupt)
 	if e := r.Effects(); len(e.Install) != 0 || r.Status(3).ChunksLeft != 1 {
@@ -389,14 +389,37 @@ func TestChunkThatWasNotDescribedIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// Counterexample (simulated seed 1507): gossip offers a newer checkpoint before
+// the store has answered for the one that was begun. What it says then is about
+// the older one: its chunks are not those of the newer one.
+func TestAnswerForAnotherInstallationIsNotTakenForThisOne(t *testing.T) {
+	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	offer(r, d)
+	newer := described(whole, 90, 1)
+	r.offered(1, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(newer)}, false)
+	if e := r.Effects(); len(e.Install) != 2 || e.Install[1].Begin == nil || e.Install[1].Begin.Index != newer.Index {
+		t.Fatalf("installs %+v, want the one at %d, and then the one at %d", e.Install, d.Index, newer.Index)
+	}
+	r.InstallBegun(2, d.Index, nil, nil)
+	if e := r.Effects(); len(e.Install) != 0 {
+		t.Errorf("installs %+v: nothing is known yet of what the one at %d lacks", e.Install, newer.Index)
+	}
+	r.InstallBegun(2, d.Index, []int{0, 1}, nil)
+	r.InstallBegun(3, newer.Index, []int{0}, nil)
+	r.ChunkAdded(4, 0, nil)
+	if e := r.Effects(); len(e.Install) != 1 || !e.Install[0].Finish {
+		t.Errorf("installs %+v, want the end", e.Install)
+	}
+}
+
 func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	now := protocol.Instant(0)
 	for _, fail := range []func(error){
-		func(err error) { r.InstallBegun(2, nil, err) },
-		func(err error) { r.InstallBegun(2, []int{0, 1}, nil); r.ChunkAdded(2, 0, err) },
+		func(err error) { r.InstallBegun(2, d.Index, nil, err) },
+		func(err error) { r.InstallBegun(2, d.Index, []int{0, 1}, nil); r.ChunkAdded(2, 0, err) },
 		func(err error) {
-			r.InstallBegun(2, []int{0}, nil)
+			r.InstallBegun(2, d.Index, []int{0}, nil)
 			r.ChunkAdded(2, 0, nil)
 			r.InstallFinished(2, nil, 0, err)
 		},

@@ -126,7 +126,7 @@ func (p *patient) install(s InstallStep) {
 		}
 	case s.Begin != nil:
 		p.kept = append([]storage.Description{*s.Begin}, p.kept...)
-		p.r.InstallBegun(p.now, nil, nil)
+		p.r.InstallBegun(p.now, s.Begin.Index, nil, nil)
 	case s.Finish:
 		p.r.InstallFinished(p.now, p.kept, 0, nil)
 	}

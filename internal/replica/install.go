@@ -79,11 +79,12 @@ func (r *Replica) setInstalling(now protocol.Instant, on bool) {
 	}
 }
 
-// InstallBegun answers InstallStep.Begin with the numbers of the chunks that
-// are wanted.
-func (r *Replica) InstallBegun(now protocol.Instant, missing []int, err error) {
+// InstallBegun answers InstallStep.Begin, of the checkpoint at an index, with the
+// numbers of the chunks that are wanted. [S] Another one may have been begun
+// meanwhile: what is missing of the one says nothing about the other.
+func (r *Replica) InstallBegun(now protocol.Instant, i protocol.Index, missing []int, err error) {
 	x := &r.install
-	if x.phase != installBegins {
+	if x.phase != installBegins || i != x.d.Index {
 		return
 	}
 	if err != nil {

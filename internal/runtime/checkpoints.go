@@ -193,7 +193,7 @@ func (m *Member) installStep(s *replica.InstallStep) {
 		c.load(nil, 0)
 		c.index = s.Begin.Index
 		missing, err = c.install.Begin(m.life, c.store, *s.Begin)
-		tell = func(now protocol.Instant) { m.replica.InstallBegun(now, missing, err) }
+		tell = func(now protocol.Instant) { m.replica.InstallBegun(now, s.Begin.Index, missing, err) }
 	case s.Chunk != nil:
 		err = c.install.Chunk(*s.Chunk)
 		n := s.Chunk.Number

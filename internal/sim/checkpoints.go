@@ -164,7 +164,7 @@ func (m *member) installStep(s *replica.InstallStep) {
 		if len(missing) < len(s.Begin.Chunks) && len(missing) > 0 {
 			m.s.counts.add(countInstallsResumed, 1)
 		}
-		tell = func() { m.replica.InstallBegun(m.now(), missing, err) }
+		tell = func() { m.replica.InstallBegun(m.now(), s.Begin.Index, missing, err) }
 	case s.Chunk != nil:
 		m.s.counts.add(countChunks, 1)
 		err = c.install.Chunk(*s.Chunk)
