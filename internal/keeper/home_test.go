@@ -163,7 +163,7 @@ func newHome(t *testing.T, k kind, seed uint64) *home {
 	t.Helper()
 	h := &home{t: t, kind: k, disk: vfs.NewMemory(seed), folder: filepath.Join(t.TempDir(), "checkpoints"), random: noise{rand.New(rand.NewPCG(seed, 2))}}
 	h.disk.SetCapacity(1 << 40)
-	h.options = checkpoint.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20, SpaceReserve: 1 << 20, BootID: "one boot"}
+	h.options = checkpoint.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20, SpaceReserve: 1 << 20, BootID: "one boot", ChunkBytes: 4 << 10}
 	h.must(wal.Init(h.disk, dir, wal.Identity{Cluster: protocol.ClusterID{1}, Member: protocol.MemberID{1}, Name: "a1"}, nil, h.walOptions()))
 	t.Cleanup(func() {
 		if h.log != nil {
