@@ -10,7 +10,7 @@ import (
 // The leader's figures come from its own process, and are plausible.
 func TestBenchFlock(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts a cluster with a process of its own")
+		t.Skip("-short: starts a cluster with a process of its own")
 	}
 	t.Setenv(runVariable, "1") // the leader's process is this binary
 	out, stderr, code := run(context.Background(), "", "bench", "flock", "--passives", "2", "--rate", "100", "--for", "500ms", "--runs", "1", "-o", "json")

@@ -47,7 +47,10 @@ func (s *simulation) run(t *testing.T, d time.Duration) {
 	wantRule(t, s.violation, "")
 }
 
-func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
+// copiedAndKnown is a calm cluster, a member of it, and a copy of its directory
+// from before the others have seen what it has now.
+func copiedAndKnown(t *testing.T) (*simulation, *member, *copied) {
+	t.Helper()
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]
 	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
@@ -58,6 +61,11 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 			wantRule(t, other.sightings.Check(m.hello()), "")
 		}
 	}
+	return s, m, old
+}
+
+func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
+	s, m, old := copiedAndKnown(t)
 	if !s.remembered(m, old) {
 		t.Fatal("nobody remembers the directory")
 	}
@@ -75,16 +83,7 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 // Seed 20135 had a member that was down for 19.7 s of the 20 s in which somebody
 // had to tell it.
 func TestARestoredDirectoryOfAMemberThatIsDownMayWait(t *testing.T) {
-	s := calmCluster(t, 1, Options{})
-	m := s.members[1]
-	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
-		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce()}
-	s.run(t, 10*time.Second)
-	for _, other := range s.members { // two followers may never have spoken
-		if other != m {
-			wantRule(t, other.sightings.Check(m.hello()), "")
-		}
-	}
+	s, m, old := copiedAndKnown(t)
 	s.restore(m, old)
 	m.stayAway(restoredMax + 5*time.Second)
 	s.run(t, restoredMax+10*time.Second)
