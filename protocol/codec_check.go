@@ -5,34 +5,45 @@ import (
 	"fmt"
 )
 
-// CheckMsgpack scans whole msgpack values, any number of them, and reports as
-// ErrMalformed what would hurt a general decoder: a length that is not there
-// (it would be allocated first), nesting beyond DepthMax (the stack would
-// overflow), a value cut short. It runs before bytes from outside are decoded
-// into a user's type. It takes one pass and allocates nothing.
+// CheckMsgpack demands that src is one whole msgpack value that a general
+// decoder can be given: see [SizeMsgpack]. ErrMalformed, also for bytes that
+// follow the value.
 func CheckMsgpack(src []byte) error {
+	size, err := SizeMsgpack(src)
+	if err == nil && size < len(src) {
+		err = ErrMalformed.With(fmt.Sprintf("malformed value: %d bytes follow it", len(src)-size))
+	}
+	return err
+}
+
+// SizeMsgpack scans the msgpack value that src begins with and returns its
+// length. It reports as ErrMalformed what would hurt a general decoder: a length
+// that is not there (it would be allocated first), nesting beyond DepthMax (the
+// stack would overflow), a value cut short. It runs before bytes from outside
+// are decoded into a user's type. It takes one pass and allocates nothing.
+func SizeMsgpack(src []byte) (int, error) {
 	var open [DepthMax]uint32 // per level, how many values are still to come
-	depth := 0
-	owed := 0 // their sum: each takes a byte at least
-	for len(src) > 0 || owed > 0 {
-		if owed > len(src) {
-			return ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", owed, len(src)))
+	depth, at := 0, 0
+	for owed := 1; owed > 0; { // their sum, and the value itself: each takes a byte at least
+		left := len(src) - at
+		if owed > left {
+			return 0, ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", owed, left))
 		}
-		size, inside, ok := scanMsgpack(src)
-		if !ok || size > len(src) {
-			return ErrMalformed.With(fmt.Sprintf("malformed value: cut short, or unknown format, %d bytes before its end", len(src)))
+		size, inside, ok := ScanMsgpack(src[at:])
+		if !ok || size > left {
+			return 0, ErrMalformed.With(fmt.Sprintf("malformed value: cut short, or unknown format, %d bytes before its end", left))
 		}
-		src = src[size:]
+		at += size
+		owed--
 		if depth > 0 {
 			open[depth-1]--
-			owed--
 		}
 		if inside > 0 {
 			if depth == DepthMax {
-				return ErrMalformed.With(fmt.Sprintf("malformed value: nested more than %d deep", DepthMax))
+				return 0, ErrMalformed.With(fmt.Sprintf("malformed value: nested more than %d deep", DepthMax))
 			}
-			if inside > len(src) {
-				return ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", inside, len(src)))
+			if inside > left-size {
+				return 0, ErrMalformed.With(fmt.Sprintf("malformed value: %d elements announced, %d bytes left", inside, left-size))
 			}
 			open[depth] = uint32(inside)
 			depth++
@@ -42,12 +53,14 @@ func CheckMsgpack(src []byte) error {
 			depth--
 		}
 	}
-	return nil
+	return at, nil
 }
 
-// scanMsgpack returns how many bytes to pass over, for the head of a container
-// or the whole of anything else, and how many values a container has inside.
-func scanMsgpack(b []byte) (size, inside int, ok bool) {
+// ScanMsgpack returns how many bytes to pass over, for the head of a container
+// or the whole of anything else, and how many values a container has inside: of
+// a map two for each entry. It is false for a head that is cut short or unknown.
+// src is not empty; size may go beyond its end.
+func ScanMsgpack(b []byte) (size, inside int, ok bool) {
 	c := b[0]
 	switch {
 	case c <= fixIntMax || c >= 0xe0 || c == codeNil || c == codeFalse || c == codeTrue:

@@ -161,6 +161,9 @@ func TestCheckMsgpackRefusesWhatKillsTheLibrary(t *testing.T) {
 		"nested too deep":                  append(bytes.Repeat([]byte{0x91}, DepthMax+1), 0),
 		"shared elements":                  {0x94, 0x93, 0, 0, 0},
 		"unused byte":                      {0xc1},
+		"nothing":                          {},
+		"a second value":                   {0xc0, 0xc0},
+		"a second value, nested":           {0x81, 0xa1, 'a', 1, 2},
 	} {
 		if err := CheckMsgpack(src); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: got %v, want %v", name, err, ErrMalformed)
