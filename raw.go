@@ -1,8 +1,7 @@
 package starling
 
 import (
-	"github.com/vmihailenco/msgpack/v5"
-
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
 )
 
@@ -10,22 +9,18 @@ import (
 // move values that they do not know. It is a value type for Map and Queue.
 type Raw []byte
 
-// AppendBinary appends the value as it is.
-func (r Raw) AppendBinary(dst []byte) ([]byte, error) { return append(dst, r...), nil }
+// AppendRaw appends the value as it is.
+func (r Raw) AppendRaw(dst []byte) ([]byte, error) { return append(dst, r...), nil }
 
-// UnmarshalBinary takes a value as it is.
-func (r *Raw) UnmarshalBinary(src []byte) error {
-	*r = src
-	return nil
-}
+// ParseRaw takes a value as it is.
+func (Raw) ParseRaw(src []byte) (Raw, error) { return src, nil }
 
 // Text returns a value that is a string, and whether it is one.
 func (r Raw) Text() (string, bool) {
 	if len(r) == 0 || !isString(r[0]) {
 		return "", false
 	}
-	var s string
-	err := msgpack.Unmarshal(r, &s)
+	s, err := resources.ParseValue[string](r)
 	return s, err == nil
 }
 

@@ -40,7 +40,7 @@ func puts(l *local, keys [][]byte, n int) []protocol.Entry {
 	entries := make([]protocol.Entry, n)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range entries {
-		argument, _ := kvmap.PutRequest{Key: keys[r.IntN(len(keys))], Value: value}.AppendBinary(nil)
+		argument, _ := kvmap.PutRequest{Key: keys[r.IntN(len(keys))], Value: value}.AppendRaw(nil)
 		l.sequence++
 		entries[i] = protocol.Entry{Index: l.m.Applied() + 1 + protocol.Index(i), Term: 1, Kind: protocol.EntryCommand,
 			Data: protocol.EncodeCommand(&protocol.Command{Session: l.session, Sequence: l.sequence, Floor: max(l.sequence, 65) - 64,

@@ -146,7 +146,7 @@ func compareEncodings[T any](t *testing.T, values ...T) {
 	t.Helper()
 	for _, v := range values {
 		got, _ := AppendValue(nil, v)
-		want, err := appendAny(nil, v)
+		want, err := appendOther(nil, v)
 		if !bytes.Equal(got, want) || err != nil {
 			t.Errorf("%v: got % x, want % x, %v", v, got[:min(9, len(got))], want[:min(9, len(want))], err)
 		}
@@ -168,9 +168,6 @@ func FuzzParseValue(f *testing.F) {
 		}
 		if err == nil {
 			AppendValue(nil, value)
-		}
-		if out, err := appendCanonical(nil, src); err == nil && len(out) != len(src) {
-			t.Errorf("% x sorted is % x", src, out)
 		}
 		ParseValue[[]byte](src)
 		ParseValue[int64](src)

@@ -35,7 +35,10 @@ var table = []row{
 	{dir: "gossip", tests: cores},
 	{dir: "gossip/swim", allow: []string{"gossip"}, tests: anything},
 	{dir: "storage/...", tests: anything},
-	{dir: "resources/...", tests: anything},
+	{dir: "internal/value", tests: anything},
+	// It makes values for tests.
+	{dir: "internal/valuetest", bare: true},
+	{dir: "resources/...", allow: []string{"internal/value"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: cores, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},

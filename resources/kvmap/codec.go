@@ -6,7 +6,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// The requests and answers encode themselves, because the map is on the hot
+// The requests and answers encode themselves ([resources.RawCodec]), because the map is on the hot
 // path: numbers as varints, bytes behind their length. Decoded bytes alias the
 // input; the state copies what it keeps.
 
@@ -59,75 +59,76 @@ func (in *input) end() error {
 	return nil
 }
 
-// AppendBinary appends the request's encoding.
-func (r PutRequest) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the request's encoding.
+func (r PutRequest) AppendRaw(dst []byte) ([]byte, error) {
 	dst = append(dst, byte(r.Condition))
 	dst = binary.AppendUvarint(dst, uint64(r.Version))
 	return appendBytes(appendBytes(dst, r.Key), r.Value), nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (r *PutRequest) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (PutRequest) ParseRaw(src []byte) (PutRequest, error) {
+	var r PutRequest
 	in := input{src: src}
 	r.Condition = Condition(in.byte())
 	r.Version = protocol.Index(in.uint())
 	r.Key, r.Value = in.bytes(), in.bytes()
-	return in.end()
+	return r, in.end()
 }
 
-// AppendBinary appends the request's encoding.
-func (r DeleteRequest) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the request's encoding.
+func (r DeleteRequest) AppendRaw(dst []byte) ([]byte, error) {
 	dst = append(dst, byte(r.Condition))
 	dst = binary.AppendUvarint(dst, uint64(r.Version))
 	return appendBytes(dst, r.Key), nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (r *DeleteRequest) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (DeleteRequest) ParseRaw(src []byte) (DeleteRequest, error) {
+	var r DeleteRequest
 	in := input{src: src}
 	r.Condition = Condition(in.byte())
 	r.Version = protocol.Index(in.uint())
 	r.Key = in.bytes()
-	return in.end()
+	return r, in.end()
 }
 
-// AppendBinary appends the encoding of the pairs.
-func (p Pairs) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the encoding of the pairs.
+func (p Pairs) AppendRaw(dst []byte) ([]byte, error) {
 	for _, pair := range p {
 		dst = appendBytes(appendBytes(dst, pair.Key), pair.Value)
 	}
 	return dst, nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (p *Pairs) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (Pairs) ParseRaw(src []byte) (Pairs, error) {
+	var p Pairs
 	in := input{src: src}
 	for len(in.src) > 0 {
-		*p = append(*p, Pair{Key: in.bytes(), Value: in.bytes()})
+		p = append(p, Pair{Key: in.bytes(), Value: in.bytes()})
 	}
-	return in.end()
+	return p, in.end()
 }
 
-// AppendBinary appends the key.
-func (k KeyRequest) AppendBinary(dst []byte) ([]byte, error) { return append(dst, k...), nil }
+// AppendRaw appends the key.
+func (k KeyRequest) AppendRaw(dst []byte) ([]byte, error) { return append(dst, k...), nil }
 
-// UnmarshalBinary takes any bytes.
-func (k *KeyRequest) UnmarshalBinary(src []byte) error {
-	*k = src
-	return nil
-}
+// ParseRaw takes any bytes.
+func (KeyRequest) ParseRaw(src []byte) (KeyRequest, error) { return src, nil }
 
-// AppendBinary appends the item's encoding.
-func (i Item) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the item's encoding.
+func (i Item) AppendRaw(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(i.Version))
 	return appendBytes(appendBytes(dst, i.Key), i.Value), nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (i *Item) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (Item) ParseRaw(src []byte) (Item, error) {
+	var i Item
 	in := input{src: src}
 	i.read(&in)
-	return in.end()
+	return i, in.end()
 }
 
 func (i *Item) read(in *input) {
@@ -135,8 +136,8 @@ func (i *Item) read(in *input) {
 	i.Key, i.Value = in.bytes(), in.bytes()
 }
 
-// AppendBinary appends the request's encoding.
-func (r ScanRequest) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the request's encoding.
+func (r ScanRequest) AppendRaw(dst []byte) ([]byte, error) {
 	dst = appendBytes(appendBytes(dst, r.From), r.To)
 	dst = binary.AppendUvarint(dst, uint64(max(r.Limit, 0)))
 	if r.KeysOnly {
@@ -145,26 +146,28 @@ func (r ScanRequest) AppendBinary(dst []byte) ([]byte, error) {
 	return append(dst, 0), nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (r *ScanRequest) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (ScanRequest) ParseRaw(src []byte) (ScanRequest, error) {
+	var r ScanRequest
 	in := input{src: src}
 	r.From, r.To = in.bytes(), in.bytes()
 	r.Limit = int(min(in.uint(), PageItemsMax))
 	r.KeysOnly = in.uint() != 0
-	return in.end()
+	return r, in.end()
 }
 
-// AppendBinary appends the page's encoding.
-func (p Page) AppendBinary(dst []byte) ([]byte, error) {
+// AppendRaw appends the page's encoding.
+func (p Page) AppendRaw(dst []byte) ([]byte, error) {
 	dst = appendBytes(dst, p.Next)
 	for _, item := range p.Items {
-		dst, _ = item.AppendBinary(dst) // an item can always be encoded
+		dst, _ = item.AppendRaw(dst) // an item can always be encoded
 	}
 	return dst, nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote, or ErrMalformed.
-func (p *Page) UnmarshalBinary(src []byte) error {
+// ParseRaw reads what AppendRaw wrote, or ErrMalformed.
+func (Page) ParseRaw(src []byte) (Page, error) {
+	var p Page
 	in := input{src: src}
 	p.Next = in.bytes()
 	for len(in.src) > 0 {
@@ -172,5 +175,5 @@ func (p *Page) UnmarshalBinary(src []byte) error {
 		item.read(&in)
 		p.Items = append(p.Items, item)
 	}
-	return in.end()
+	return p, in.end()
 }

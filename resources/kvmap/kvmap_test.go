@@ -162,25 +162,18 @@ func TestTypedChanges(t *testing.T) {
 }
 
 func TestValuesAsText(t *testing.T) {
-	value := func(v any) []byte {
-		b, err := resources.AppendValue(nil, v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	for _, c := range []struct {
 		value      []byte
 		text, json string
 	}{
 		{kvmap.StringValue("1"), "1", `"1"`},
 		{kvmap.StringValue("a\"b"), `a"b`, `"a\"b"`},
-		{value(1), "1", "1"},
-		{value(nil), "null", "null"},
-		{value([]byte("hi")), `"aGk="`, `"aGk="`},
-		{value(map[int]any{1: []string{"x"}}), `{"1":["x"]}`, `{"1":["x"]}`},
-		{value(struct{ A, B int }{1, 2}), `{"A":1,"B":2}`, `{"A":1,"B":2}`},
-		{value(math.NaN()), "NaN", `"NaN"`},
+		{encoded(t, 1), "1", "1"},
+		{encoded[any](t, nil), "null", "null"},
+		{encoded(t, []byte("hi")), `"aGk="`, `"aGk="`},
+		{encoded(t, map[int]any{1: []string{"x"}}), `{"1":["x"]}`, `{"1":["x"]}`},
+		{encoded(t, struct{ A, B int }{1, 2}), `{"A":1,"B":2}`, `{"A":1,"B":2}`},
+		{encoded(t, math.NaN()), "NaN", `"NaN"`},
 		{[]byte{0xc1}, `"\"\\xc1\""`, `"\"\\xc1\""`},
 		{[]byte{0x81, 0x90, 0x01}, `"\"\\x81\\x90\\x01\""`, `"\"\\x81\\x90\\x01\""`},
 		{[]byte("ab"), `"\"ab\""`, `"\"ab\""`},
@@ -199,42 +192,49 @@ func TestValuesAsText(t *testing.T) {
 	}
 }
 
+// encoded returns the encoding of a value.
+func encoded[T any](t *testing.T, v T) []byte {
+	t.Helper()
+	b, err := resources.AppendValue(nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestReplicates(t *testing.T) { resourcetest.Run(t, kvmap.Type, resourcetest.Options{}) }
 
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 'a', 1, 'b'})
 	f.Add([]byte{3, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, src []byte) {
-		again := func(value interface {
-			AppendBinary([]byte) ([]byte, error)
-		}, err error, parse func([]byte) error) {
-			if err != nil {
-				if !errors.Is(err, protocol.ErrMalformed) {
-					t.Errorf("got %v, want malformed", err)
-				}
-				return
-			}
-			b, err := value.AppendBinary(nil)
-			if err == nil {
-				err = parse(b)
-			}
-			if err != nil {
-				t.Errorf("%#v does not survive: %v", value, err)
-			}
-		}
-		var put kvmap.PutRequest
-		again(&put, put.UnmarshalBinary(src), put.UnmarshalBinary)
-		var del kvmap.DeleteRequest
-		again(&del, del.UnmarshalBinary(src), del.UnmarshalBinary)
-		var pairs kvmap.Pairs
-		again(&pairs, pairs.UnmarshalBinary(src), new(kvmap.Pairs).UnmarshalBinary)
-		var item kvmap.Item
-		again(&item, item.UnmarshalBinary(src), item.UnmarshalBinary)
-		var scan kvmap.ScanRequest
-		again(&scan, scan.UnmarshalBinary(src), scan.UnmarshalBinary)
-		var page kvmap.Page
-		again(&page, page.UnmarshalBinary(src), new(kvmap.Page).UnmarshalBinary)
+		rawAgain[kvmap.PutRequest](t, src)
+		rawAgain[kvmap.DeleteRequest](t, src)
+		rawAgain[kvmap.Pairs](t, src)
+		rawAgain[kvmap.KeyRequest](t, src)
+		rawAgain[kvmap.Item](t, src)
+		rawAgain[kvmap.ScanRequest](t, src)
+		rawAgain[kvmap.Page](t, src)
 		kvmap.ValueJSON(src)
 		kvmap.ValueText(src)
 	})
+}
+
+// rawAgain demands that what can be read can be written and read again.
+func rawAgain[T resources.RawCodec[T]](t *testing.T, src []byte) {
+	t.Helper()
+	value, err := resources.ParseValue[T](src)
+	if err != nil {
+		if !errors.Is(err, protocol.ErrMalformed) {
+			t.Errorf("got %v, want malformed", err)
+		}
+		return
+	}
+	b, err := value.AppendRaw(nil)
+	if err == nil {
+		_, err = value.ParseRaw(b)
+	}
+	if err != nil {
+		t.Errorf("%#v does not survive: %v", value, err)
+	}
 }

@@ -40,14 +40,11 @@ var (
 // raw is bytes that are stored as they are.
 type raw []byte
 
-// AppendBinary appends the bytes.
-func (r raw) AppendBinary(dst []byte) ([]byte, error) { return append(dst, r...), nil }
+// AppendRaw appends the bytes.
+func (r raw) AppendRaw(dst []byte) ([]byte, error) { return append(dst, r...), nil }
 
-// UnmarshalBinary takes any bytes.
-func (r *raw) UnmarshalBinary(src []byte) error {
-	*r = src
-	return nil
-}
+// ParseRaw takes any bytes.
+func (raw) ParseRaw(src []byte) (raw, error) { return src, nil }
 
 // Push adds an element at the end and answers its number.
 var Push = resources.NewCommand("push", func(tx *resources.Tx, value []byte) (uint64, error) {
