@@ -22,10 +22,15 @@ type Map[K Key, V any] struct {
 }
 
 // NewMap returns a handle over a Node or a Client. Names are of letters,
-// digits, "-", "_" and ".".
+// digits, "-", "_" and ".". If values of type V cannot be stored, every call
+// fails with what [Map.Err] says.
 func NewMap[K Key, V any](c Caller, name string) *Map[K, V] {
-	return &Map[K, V]{caller: c, name: name}
+	return &Map[K, V]{caller: callerFor[V](c), name: name}
 }
+
+// Err returns why values of type V cannot be stored, an ErrInvalid with the
+// place in the type and the way out, or nil. resources.AppendValue has the rules.
+func (m *Map[K, V]) Err() error { return faultOf(m.caller) }
 
 // Entry is a key with its value and its version, which changes with each put.
 // Conditions compare versions.

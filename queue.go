@@ -22,8 +22,15 @@ type Queue[V any] struct {
 	name   string
 }
 
-// NewQueue returns a handle over a Node or a Client.
-func NewQueue[V any](c Caller, name string) *Queue[V] { return &Queue[V]{caller: c, name: name} }
+// NewQueue returns a handle over a Node or a Client. If values of type V cannot
+// be stored, every call fails with what [Queue.Err] says.
+func NewQueue[V any](c Caller, name string) *Queue[V] {
+	return &Queue[V]{caller: callerFor[V](c), name: name}
+}
+
+// Err returns why values of type V cannot be stored, an ErrInvalid with the
+// place in the type and the way out, or nil. resources.AppendValue has the rules.
+func (q *Queue[V]) Err() error { return faultOf(q.caller) }
 
 // Push adds a value at the end.
 func (q *Queue[V]) Push(ctx context.Context, value V) error {

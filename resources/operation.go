@@ -30,9 +30,23 @@ type Description struct {
 // operation is what a machine needs of one.
 type operation struct {
 	Description
-	owner *Type // set by NewType
-	run   func(tx *Tx, argument []byte) ([]byte, error)
-	ask   func(v *View, argument []byte) ([]byte, error)
+	owner  *Type // set by NewType
+	faults []error
+	run    func(tx *Tx, argument []byte) ([]byte, error)
+	ask    func(v *View, argument []byte) ([]byte, error)
+}
+
+// newOperation describes an operation, and notes what cannot be stored of what
+// it takes and answers: NewType takes the faults up.
+func newOperation[A, R any](name string, writes bool) operation {
+	op := operation{Description: describe[A, R](name, writes)}
+	if err := CheckType[A](); err != nil {
+		op.faults = append(op.faults, fmt.Errorf("its argument: %w", err))
+	}
+	if err := CheckType[R](); err != nil {
+		op.faults = append(op.faults, fmt.Errorf("its answer: %w", err))
+	}
+	return op
 }
 
 func describe[A, R any](name string, writes bool) Description {
@@ -41,7 +55,7 @@ func describe[A, R any](name string, writes bool) Description {
 		Argument: reflect.TypeFor[A](), Answer: reflect.TypeFor[R](),
 		Encode: func(argument any) ([]byte, error) {
 			a, ok := argument.(A)
-			if !ok {
+			if !ok && (argument != nil || reflect.TypeFor[A]().Kind() != reflect.Interface) {
 				return nil, protocol.ErrInvalid.With(fmt.Sprintf("%s takes a %v, not a %T", name, reflect.TypeFor[A](), argument))
 			}
 			return AppendValue(nil, a)
@@ -54,11 +68,12 @@ func describe[A, R any](name string, writes bool) Description {
 // with Do its typed client. A and R are encoded as described at [AppendValue].
 type Command[A, R any] struct{ op operation }
 
-// NewCommand returns a command for a package variable; [NewType] takes it up.
-// See the package's text for what run must not do. An answer that comes with
+// NewCommand returns a command for a package variable; [NewType] takes it up. A
+// or R that cannot be stored, see [CheckType], are a fault of the type. See the
+// package's text for what run must not do. An answer that comes with
 // an error reaches the client too, unless it is the zero value.
 func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) *Command[A, R] {
-	c := &Command[A, R]{op: operation{Description: describe[A, R](name, true)}}
+	c := &Command[A, R]{op: newOperation[A, R](name, true)}
 	c.op.run = func(tx *Tx, data []byte) ([]byte, error) {
 		argument, err := ParseValue[A](data)
 		if err != nil {
@@ -95,9 +110,10 @@ func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, 
 // Query is an operation that only reads, on one member.
 type Query[A, R any] struct{ op operation }
 
-// NewQuery returns a query for a package variable; [NewType] takes it up.
+// NewQuery returns a query for a package variable; [NewType] takes it up. A or R
+// that cannot be stored are a fault of the type.
 func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *Query[A, R] {
-	q := &Query[A, R]{op: operation{Description: describe[A, R](name, false)}}
+	q := &Query[A, R]{op: newOperation[A, R](name, false)}
 	q.op.ask = func(v *View, data []byte) ([]byte, error) {
 		argument, err := ParseValue[A](data)
 		if err != nil {

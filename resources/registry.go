@@ -22,8 +22,8 @@ type Type struct {
 
 // NewType returns a type for a package variable. The version, from 1, grows
 // when the behaviour of a command changes; entries name it, and a member that
-// lacks it stops. An operation belongs to one type. What is wrong with names
-// is said by [NewRegistry].
+// lacks it stops. An operation belongs to one type. What is wrong with names and
+// with what operations take and answer is said by [NewRegistry].
 func NewType(name string, version uint32, ops ...Operation) *Type {
 	t := &Type{name: name, version: version, ops: map[string]*operation{}, order: slices.Clone(ops)}
 	if fault := checkName(name); fault != "" || name == protocol.SessionType {
@@ -41,6 +41,9 @@ func NewType(name string, version uint32, ops ...Operation) *Type {
 func (t *Type) add(op *operation) {
 	if fault := checkName(op.Name); fault != "" {
 		t.fault("the name of an operation: %s", fault)
+	}
+	for _, fault := range op.faults {
+		t.fault("the operation %q: %v", op.Name, fault)
 	}
 	if t.ops[op.Name] != nil {
 		t.fault("two operations are called %q", op.Name)

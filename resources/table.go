@@ -29,11 +29,13 @@ type Row[K Key, V any] struct {
 }
 
 // NewTable returns a table for a package variable. It panics if the name is not
-// made of letters, digits, '-', '_' and '.'. Two tables of a type need two
-// names.
+// made of letters, digits, '-', '_' and '.', and if values of type V cannot be
+// stored; see [CheckType]. Two tables of a type need two names.
 func NewTable[K Key, V any](name string) Table[K, V] {
 	fault := checkName(name)
 	invariant.Check(fault == "", "the name of a table: %s", fault)
+	err := CheckType[V]()
+	invariant.Check(err == nil, "the table %q: %v", name, err)
 	return Table[K, V]{prefix: append([]byte{tagTable}, name+"\x00"...)}
 }
 
@@ -127,6 +129,8 @@ type Cell[T any] struct{ key []byte }
 func NewCell[T any](name string) Cell[T] {
 	fault := checkName(name)
 	invariant.Check(fault == "", "the name of a cell: %s", fault)
+	err := CheckType[T]()
+	invariant.Check(err == nil, "the cell %q: %v", name, err)
 	return Cell[T]{key: append([]byte{tagCell}, name...)}
 }
 

@@ -38,7 +38,7 @@ func (w *walker) walk(n *node, v reflect.Value, depth int, hidden bool) error {
 		}
 		return nil
 	}
-	if n.isContainer() {
+	if n.isContainer() && (n.kind == kindStruct || v.Len() > 0) { // an empty one is like a number
 		if depth++; depth > protocol.DepthMax {
 			return errTooDeep
 		}

@@ -61,9 +61,14 @@ func randomStruct(r *rand.Rand, inner func() reflect.Type) reflect.Type {
 	if r.IntN(8) == 0 {
 		fields = append(fields, reflect.StructField{Name: "_msgpack", PkgPath: "valuetest", Type: reflect.TypeFor[struct{}](), Tag: `msgpack:",as_array"`})
 	}
+	if r.IntN(3) == 0 {
+		fields = append(fields, randomEmbedded(r))
+	}
 	for i := range r.IntN(6) {
 		f := reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: inner()}
-		switch r.IntN(12) {
+		switch r.IntN(13) {
+		case 7:
+			f.Tag = reflect.StructTag(fmt.Sprintf(`msgpack:"%s"`, []string{"ID", "X", "Base", "Point"}[r.IntN(4)]))
 		case 0, 1, 2:
 			f.Tag = `msgpack:",omitempty"`
 		case 3:
@@ -77,7 +82,29 @@ func randomStruct(r *rand.Rand, inner func() reflect.Type) reflect.Type {
 		}
 		fields = append(fields, f)
 	}
+	if n := len(fields); n > 1 && r.IntN(2) == 0 {
+		fields[0], fields[n-1] = fields[n-1], fields[0] // embedded ones may come last
+	}
 	return reflect.StructOf(fields)
+}
+
+// randomEmbedded draws an embedded struct, which reflect can only make without
+// methods.
+func randomEmbedded(r *rand.Rand) reflect.StructField {
+	t := []reflect.Type{reflect.TypeFor[Base](), reflect.TypeFor[Point](), reflect.TypeFor[Embedding](), reflect.TypeFor[SparseAll]()}[r.IntN(4)]
+	f := reflect.StructField{Name: t.Name(), Type: t, Anonymous: true}
+	if r.IntN(5) == 0 {
+		f.Type = reflect.PointerTo(t)
+	}
+	switch r.IntN(5) {
+	case 0:
+		f.Tag = `msgpack:",inline"`
+	case 1:
+		f.Tag = `msgpack:",noinline"`
+	case 2:
+		f.Tag = `msgpack:"X,omitempty"`
+	}
+	return f
 }
 
 // Random draws a value of a type; see [Types] for what it can be.
