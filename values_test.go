@@ -25,7 +25,6 @@ type renaming struct {
 
 func (n renaming) EncodeMsgpack(e *msgpack.Encoder) error {
 	e.SetCustomStructTag("json")
-	e.UseArrayEncodedStructs(true)
 	type plain renaming
 	return e.Encode(plain(n))
 }
