@@ -183,7 +183,7 @@ func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
 	if err != nil {
 		return protocol.Failed(err)
 	}
-	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session}
+	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session, encoded: m.encoded}
 	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
 	m.tx = Tx{}
 	if err != nil {

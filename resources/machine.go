@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type Machine struct {
 	log      *slog.Logger
 	clock    func() protocol.Instant
 	refuse   protocol.Index
+	encoded  EncodedFunc
 
 	// current is the state in force, for everybody else: Adopt replaces it.
 	current atomic.Pointer[state]
@@ -60,7 +62,14 @@ type Config struct {
 	// one machine, offline, whose state a cluster is recovered from: members
 	// of a running cluster that refuse other entries have other states.
 	Refuse protocol.Index
+	// Encoded, for tests of types, is told of every value that an operation
+	// encodes for a table, a cell or its answer.
+	Encoded EncodedFunc
 }
+
+// EncodedFunc is told a value's type and how its encoding ended. Again encodes
+// the same value again, which must end alike whatever was encoded in between.
+type EncodedFunc func(t reflect.Type, data []byte, err error, again func() ([]byte, error))
 
 // NewMachine returns a machine that has applied nothing.
 func NewMachine(cfg Config) *Machine {
@@ -74,7 +83,7 @@ func NewMachine(cfg Config) *Machine {
 		start := time.Now()
 		cfg.Clock = func() protocol.Instant { return protocol.Instant(time.Since(start)) }
 	}
-	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, state: newState(), hub: newHub(cfg)}
+	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, encoded: cfg.Encoded, state: newState(), hub: newHub(cfg)}
 	m.state.tracked.on = cfg.Track
 	m.sessions = newSessions(m.state)
 	m.current.Store(m.state)
@@ -200,6 +209,7 @@ func (m *Machine) Query(q *protocol.Query) protocol.Result {
 		return protocol.Failed(err)
 	}
 	defer v.Close()
+	v.encoded = m.encoded
 	data, err := m.guard(op, q.Resource, v.index, func() ([]byte, error) { return op.ask(&v, q.Argument) })
 	result := resultOf(data, err)
 	result.Index = v.index

@@ -79,7 +79,8 @@ func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) 
 		if err != nil {
 			return nil, err
 		}
-		return encodeAnswer(run(tx, argument))
+		answer, failed := run(tx, argument)
+		return encodeAnswer(answer, failed, tx.encoded)
 	}
 	return c
 }
@@ -119,7 +120,8 @@ func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *
 		if err != nil {
 			return nil, err
 		}
-		return encodeAnswer(ask(v, argument))
+		answer, failed := ask(v, argument)
+		return encodeAnswer(answer, failed, v.encoded)
 	}
 	return q
 }
@@ -159,11 +161,11 @@ func (o *operation) typeOf() (*Type, error) {
 
 // encodeAnswer encodes what an operation returned. With an error, the zero
 // value is left away.
-func encodeAnswer[R any](value R, failed error) ([]byte, error) {
+func encodeAnswer[R any](value R, failed error, encoded EncodedFunc) ([]byte, error) {
 	if failed != nil && reflect.ValueOf(&value).Elem().IsZero() {
 		return nil, failed
 	}
-	data, err := AppendValue(nil, value)
+	data, err := appendTold(value, encoded)
 	switch {
 	case failed != nil && (err != nil || len(data) > protocol.ResultBytesMax):
 		return nil, failed

@@ -65,7 +65,7 @@ func (t Table[K, V]) Row(r Reader, k K) (Row[K, V], bool, error) {
 // Put sets a row. ErrTooLarge, or ErrInvalid for a value that cannot be
 // encoded.
 func (t Table[K, V]) Put(tx *Tx, k K, v V) error {
-	data, err := AppendValue(nil, v)
+	data, err := appendTold(v, tx.encoded)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (c Cell[T]) Lookup(r Reader) (T, protocol.Index, error) {
 
 // Set writes the cell.
 func (c Cell[T]) Set(tx *Tx, value T) error {
-	data, err := AppendValue(nil, value)
+	data, err := appendTold(value, tx.encoded)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type Tx struct {
 	now     protocol.ClusterTime
 	session protocol.SessionID
 	rand    *Rand
+	encoded EncodedFunc
 }
 
 var _ Reader = (*Tx)(nil)

@@ -70,6 +70,20 @@ func appendOther[T any](dst []byte, v T) ([]byte, error) {
 	return value.Append(dst, reflect.ValueOf(&v).Elem())
 }
 
+// appendTold is AppendValue for an operation's machine.
+func appendTold[T any](v T, encoded EncodedFunc) ([]byte, error) {
+	data, err := AppendValue(nil, v)
+	if encoded != nil {
+		tell(v, encoded, data, err)
+	}
+	return data, err
+}
+
+// tell stands alone because of the copy that outlives it.
+func tell[T any](v T, encoded EncodedFunc, data []byte, err error) {
+	encoded(reflect.TypeFor[T](), data, err, func() ([]byte, error) { return AppendValue(nil, v) })
+}
+
 // ParseValue reads what AppendValue wrote, or ErrMalformed: also if there is a
 // number that its type cannot hold, another kind of value than the type wants, or
 // anything after the value. Nil and no bytes at all read as the zero value; fields

@@ -13,10 +13,11 @@ import (
 // open, the versions that it may read are kept. If the state has moved on for
 // more than 60 seconds, its reads fail with ErrViewExpired.
 type View struct {
-	views *views
-	node  *viewNode // nil: closed
-	space *space    // nil: the instance does not exist
-	index protocol.Index
+	views   *views
+	node    *viewNode // nil: closed
+	space   *space    // nil: the instance does not exist
+	index   protocol.Index
+	encoded EncodedFunc
 }
 
 var _ Reader = (*View)(nil)

@@ -22,6 +22,7 @@ type Caller struct {
 	session  protocol.SessionID
 	sequence uint64
 	history  []protocol.Entry
+	encoded  resources.EncodedFunc
 }
 
 var _ resources.Caller = (*Caller)(nil)
@@ -33,19 +34,20 @@ func NewCaller(t testing.TB, types ...*resources.Type) *Caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCaller(registry, slog.Default())
+	c := newCaller(registry, slog.Default(), nil)
 	t.Cleanup(c.machine.Close)
 	return c
 }
 
-func newCaller(registry *resources.Registry, log *slog.Logger) *Caller {
-	c := &Caller{log: log, machine: newMachine(registry, log)}
+func newCaller(registry *resources.Registry, log *slog.Logger, encoded resources.EncodedFunc) *Caller {
+	c := &Caller{log: log, encoded: encoded}
+	c.machine = c.newMachine(registry)
 	c.machine.Apply([]protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryNoop}}, nil)
 	return c
 }
 
-func newMachine(registry *resources.Registry, log *slog.Logger) *resources.Machine {
-	return resources.NewMachine(resources.Config{Registry: registry, Logger: log, Track: true})
+func (c *Caller) newMachine(registry *resources.Registry) *resources.Machine {
+	return resources.NewMachine(resources.Config{Registry: registry, Logger: c.log, Track: true, Encoded: c.encoded})
 }
 
 // Machine returns the machine, for what the operations do not show.

@@ -26,7 +26,7 @@ func (c *checkpoint) restart(caller *Caller) error {
 	if err := c.take(snapshot); err != nil {
 		return fmt.Errorf("checkpoint at %d: %w", snapshot.Index(), err)
 	}
-	next := newMachine(caller.machine.Registry(), caller.log)
+	next := caller.newMachine(caller.machine.Registry())
 	l := next.NewLoader()
 	for item := range snapshot.All() {
 		if err := l.Add(item); err != nil {

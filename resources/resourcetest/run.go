@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -28,7 +29,9 @@ type Options struct {
 
 // Run drives random histories of a type's operations through two machines that
 // take them in different batches and at different times, and checks that
-//   - both answer the same and have the same digest after every step,
+//   - both answer the same and have the same digest after every step, whatever
+//     other values do to what is used again for their encoding,
+//   - every value has one encoding,
 //   - a command that fails leaves no trace,
 //   - queries write nothing, and both machines answer them alike,
 //   - no operation panics,
@@ -38,7 +41,8 @@ type Options struct {
 //
 // It finds what differs from run to run, such as the order of a map, the time
 // of day, and variables that outlive a command; and what a member keeps outside
-// of the state, which is gone after a restart.
+// of the state, which is gone after a restart. When two machines differ it says
+// whether that is the encoding of a value or the command itself.
 func Run(t *testing.T, typ *resources.Type, opts Options) {
 	t.Helper()
 	if opts.Seed == 0 {
@@ -63,7 +67,7 @@ func run(typ *resources.Type, opts Options) error {
 	}
 	h := &harness{opts: opts, typ: typ, random: rand.New(rand.NewPCG(opts.Seed, 1))}
 	for i := range h.callers {
-		h.callers[i] = newCaller(registry, slog.New(slog.DiscardHandler))
+		h.callers[i] = newCaller(registry, slog.New(slog.DiscardHandler), h.encoded)
 	}
 	defer func() {
 		for _, c := range h.callers {
@@ -92,6 +96,7 @@ type harness struct {
 	callers           [2]*Caller
 	kept              checkpoint // of the second caller
 	commands, queries []resources.Description
+	unsteady          error // a value that has two encodings
 }
 
 func (h *harness) step() error {
@@ -122,6 +127,10 @@ func (h *harness) argument(d resources.Description) (any, []byte, error) {
 		argument = generate(h.random, d.Argument, 0).Interface()
 	}
 	data, err := d.Encode(argument)
+	h.encoded(d.Argument, data, err, func() ([]byte, error) { return d.Encode(argument) })
+	if h.unsteady != nil {
+		return nil, nil, fmt.Errorf("%s: its argument: %w", d.Name, h.unsteady)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: the argument %#v cannot be encoded: %w", d.Name, argument, err)
 	}
@@ -140,9 +149,13 @@ func (h *harness) command(d resources.Description) error {
 	before := contents(h.callers[0], command.Resource, h.typ)
 	var results [2]protocol.Result
 	for i, c := range h.callers {
-		if results[i], err = c.Command(context.Background(), command); err != nil {
+		amidSoil(func() { results[i], err = c.Command(context.Background(), command) })
+		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+	}
+	if h.unsteady != nil {
+		return fmt.Errorf("%s: %w", what, h.unsteady)
 	}
 	if err := compare(what, results); err != nil {
 		return err
@@ -163,7 +176,10 @@ func (h *harness) query(d resources.Description) error {
 	_, before := h.callers[0].machine.Digest()
 	var results [2]protocol.Result
 	for i, c := range h.callers {
-		results[i] = c.machine.Query(&query)
+		amidSoil(func() { results[i] = c.machine.Query(&query) })
+	}
+	if h.unsteady != nil {
+		return fmt.Errorf("%s: %w", what, h.unsteady)
 	}
 	if err := compare(what, results); err != nil {
 		return err
@@ -174,6 +190,19 @@ func (h *harness) query(d resources.Description) error {
 	return nil
 }
 
+// encoded demands that a value is encoded alike every time, whatever others have
+// done to what is used again.
+func (h *harness) encoded(t reflect.Type, data []byte, failed error, again func() ([]byte, error)) {
+	for kind := 0; kind < soilKinds && h.unsteady == nil; kind++ {
+		soil(kind)
+		got, err := again()
+		if !bytes.Equal(got, data) || (err == nil) != (failed == nil) {
+			h.unsteady = fmt.Errorf("the encoding of a %v, not the operation, depends on more than the value: it was % x (%v), and then % x (%v) "+
+				"(map order in its methods? a variable? an encoder that they use again without a reset?)", t, data, failed, got, err)
+		}
+	}
+}
+
 // compare demands equal answers, and no panic.
 func compare(what string, r [2]protocol.Result) error {
 	if r[0].Code == protocol.ErrPanicked.Code {
@@ -181,7 +210,7 @@ func compare(what string, r [2]protocol.Result) error {
 	}
 	if r[0].Code != r[1].Code || !bytes.Equal(r[0].Data, r[1].Data) {
 		return fmt.Errorf("%s: two members answer differently: %q % x, and %q % x: "+
-			"the operation depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)",
+			"the operation itself, not the encoding of its values, depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)",
 			what, r[0].Code, r[0].Data, r[1].Code, r[1].Data)
 	}
 	return nil
@@ -200,18 +229,18 @@ func (h *harness) digests(what string) error {
 	}
 	if digests[0] != digests[1] {
 		return fmt.Errorf("%s: two members have different states: "+
-			"the command depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)", what)
+			"the command itself, not the encoding of its values, depends on more than the state and its argument (map order? time? a variable? one of them was just restarted from a checkpoint)", what)
 	}
 	return nil
 }
 
 // replay applies the history to a third machine in batches of other sizes.
 func (h *harness) replay(registry *resources.Registry) error {
-	third := newCaller(registry, slog.New(slog.DiscardHandler))
+	third := newCaller(registry, slog.New(slog.DiscardHandler), nil)
 	defer third.machine.Close()
 	for rest := h.callers[0].history; len(rest) > 0; {
 		n := min(1+h.random.IntN(16), len(rest))
-		third.machine.Apply(rest[:n], nil)
+		amidSoil(func() { third.machine.Apply(rest[:n], nil) })
 		rest = rest[n:]
 	}
 	index, want := h.callers[0].machine.Digest()
