@@ -59,9 +59,10 @@ var (
 	ErrWouldLoseQuorum = protocol.ErrWouldLoseQuorum
 	// ErrConditionFailed: a version or a value was not the expected one.
 	ErrConditionFailed = protocol.ErrConditionFailed
-	// ErrInvalid: the request makes no sense, such as an empty key.
+	// ErrInvalid: the request makes no sense, such as an empty key, or a name
+	// with a space in it.
 	ErrInvalid = protocol.ErrInvalid
-	// ErrTooLarge: a key, a value or a command is over its limit.
+	// ErrTooLarge: a name, a key, a value or a command is over its limit.
 	ErrTooLarge = protocol.ErrTooLarge
 	// ErrUnknownType: the members' binary has no such resource type.
 	ErrUnknownType = protocol.ErrUnknownType
@@ -69,6 +70,8 @@ var (
 	ErrWrongType = protocol.ErrWrongType
 	// ErrUnknownOperation: the members' version of the type lacks it.
 	ErrUnknownOperation = protocol.ErrUnknownOperation
+	// ErrUnsupported: the member runs a release that does not know the request.
+	ErrUnsupported = protocol.ErrUnsupported
 	// ErrPanicked: the command panicked, on every member, without effect.
 	ErrPanicked = protocol.ErrPanicked
 )

@@ -54,6 +54,7 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrUnknownType.Code:      exitRefused,
 	protocol.ErrWrongType.Code:        exitRefused,
 	protocol.ErrUnknownOperation.Code: exitRefused,
+	protocol.ErrUnsupported.Code:      exitRefused,
 	protocol.ErrStaleVersion.Code:     exitRefused,
 	protocol.ErrChangeInFlight.Code:   exitRefused,
 	protocol.ErrNotLearner.Code:       exitRefused,

@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"fmt"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // appendNil stands for a part that is not there.
 func appendNil(dst []byte) []byte { return append(dst, codeNil) }
@@ -38,7 +35,7 @@ func (r *reader) text() string { return r.string(TextBytesMax) }
 func AppendRequest(dst []byte, q *Request) []byte {
 	dst = appendArray(dst, 3)
 	dst = appendUint(dst, q.ID)
-	dst = append(dst, byte(q.Kind))
+	dst = appendUint(dst, uint64(q.Kind))
 	switch q.Kind {
 	case RequestCommand:
 		return AppendCommand(dst, q.Command)
@@ -54,15 +51,38 @@ func AppendRequest(dst []byte, q *Request) []byte {
 	return appendNil(dst)
 }
 
+// RequestHeadBytesMax is how many bytes of a request DecodeRequestHead needs, at
+// most.
+const RequestHeadBytesMax = 1 + 9 + 2
+
+// DecodeRequestHead reads the id and the kind from the beginning of a request,
+// so that one whose rest is not wanted can be answered.
+func DecodeRequestHead(src []byte) (*Request, error) {
+	r := reader{src: src}
+	q := r.requestHead()
+	if r.err != nil {
+		return nil, r.err
+	}
+	return q, nil
+}
+
 // DecodeRequest reads what AppendRequest wrote. Arguments and prefixes alias
-// src.
+// src. It does not say whether the request may be: that is its Validate.
+//
+// An error with a request, of which only id and kind are set, is about its body:
+// ErrMalformed, or ErrUnsupported for a kind that is not known. It is for that
+// request's sender, and nothing else on the stream is hurt. An error without one
+// says that there is no request to answer.
 func DecodeRequest(src []byte) (*Request, error) {
 	r := reader{src: src}
-	r.array(3)
-	q := &Request{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff))}
+	q := r.requestHead()
+	if r.err != nil {
+		return nil, r.err
+	}
+	head := *q
 	switch q.Kind {
 	case RequestCommand:
-		c := r.command()
+		c := r.command(FrameBytesMax, FrameBytesMax)
 		q.Command = &c
 	case RequestQuery:
 		q.Query = r.query()
@@ -77,12 +97,17 @@ func DecodeRequest(src []byte) (*Request, error) {
 			r.fail("a request with a body that its kind has not")
 		}
 	default:
-		r.fail(fmt.Sprintf("unknown kind %d of request", q.Kind))
+		return &head, unsupported(q.Kind)
 	}
 	if err := r.end(); err != nil {
-		return nil, err
+		return &head, err
 	}
 	return q, nil
+}
+
+func (r *reader) requestHead() *Request {
+	r.array(3)
+	return &Request{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff))}
 }
 
 // autopilotBytesMax is what the settings of a policy take at most.
@@ -131,14 +156,14 @@ func (q *Query) append(dst []byte) []byte {
 
 func (r *reader) query() *Query {
 	parts := r.arrayTo(queryParts(MaxStale), 1)
-	q := &Query{Level: Level(r.uintTo(uint64(MaxStale)))}
+	q := &Query{Level: Level(r.uintTo(fixIntMax))}
 	if parts != queryParts(q.Level) {
 		r.fail("a query whose level and length do not fit")
 	}
-	q.Resource, q.Type, q.Operation = r.names()
-	q.Argument = r.bin(CommandBytesMax)
+	q.Resource, q.Type, q.Operation = r.names(FrameBytesMax)
+	q.Argument = r.bin(FrameBytesMax)
 	if q.Level >= Session {
-		q.Seen, q.MaxAge, q.AtHand = r.index(), r.nanos(), r.bool()
+		q.Seen, q.MaxAge, q.AtHand = r.index(), int64(r.uint()), r.bool()
 	}
 	return q
 }
@@ -153,7 +178,7 @@ func (w *Watch) append(dst []byte) []byte {
 
 func (r *reader) watch() *Watch {
 	r.array(4)
-	return &Watch{Resource: r.name(), Type: r.name(), Prefix: r.bin(KeyBytesMax), From: r.index()}
+	return &Watch{Resource: r.string(FrameBytesMax), Type: r.string(FrameBytesMax), Prefix: r.bin(FrameBytesMax), From: r.index()}
 }
 
 func (s *SeatChange) append(dst []byte) []byte {

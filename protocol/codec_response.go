@@ -1,7 +1,5 @@
 package protocol
 
-import "fmt"
-
 // allocatedMax is how many elements of a list without a limit of its own are
 // allocated on its word; more are allocated as they come.
 const allocatedMax = 256
@@ -11,7 +9,7 @@ const allocatedMax = 256
 func AppendResponse(dst []byte, p *Response) []byte {
 	dst = appendArray(dst, 5)
 	dst = appendUint(dst, p.ID)
-	dst = append(dst, byte(p.Kind))
+	dst = appendUint(dst, uint64(p.Kind))
 	dst = p.Result.append(dst)
 	dst = appendString(dst, p.Leader)
 	switch {
@@ -30,14 +28,13 @@ func AppendResponse(dst []byte, p *Response) []byte {
 }
 
 // DecodeResponse reads what AppendResponse wrote. Data, keys and values alias
-// src.
+// src. A response of a kind that is not known has a result only: such a request
+// was refused.
 func DecodeResponse(src []byte) (*Response, error) {
 	r := reader{src: src}
 	r.array(5)
 	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
 	switch has := !r.isNil(); {
-	case p.Kind < RequestCommand || p.Kind > RequestDigest:
-		r.fail(fmt.Sprintf("unknown kind %d of response", p.Kind))
 	case has && p.Kind == RequestWatch:
 		p.Changes = r.changes()
 	case has && p.Kind == RequestStatus:

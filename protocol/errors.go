@@ -72,6 +72,7 @@ var (
 	ErrUnknownType      = NewError("unknown_type", "unknown resource type")
 	ErrWrongType        = NewError("wrong_type", "the resource is of another type")
 	ErrUnknownOperation = NewError("unknown_operation", "the type has no such operation")
+	ErrUnsupported      = NewError("unsupported", "the request is not known here")
 	ErrStaleVersion     = NewError("stale_version", "meant for another version of the configuration")
 	ErrChangeInFlight   = NewError("change_in_flight", "another change of the configuration is in flight")
 	ErrNotLearner       = NewError("not_learner", "only a learner that has caught up can become a voter")
@@ -111,13 +112,14 @@ func ErrorOf(code Code, text string) error {
 }
 
 // CodeOf returns the code and the text that an error has on the wire. An error
-// without a code is an internal one and crosses as "invalid".
+// without a code is an internal one and crosses as "invalid": it must not look
+// like success.
 func CodeOf(err error) (Code, string) {
 	if err == nil {
 		return OK, ""
 	}
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.Code != OK {
 		return e.Code, err.Error()
 	}
 	return ErrInvalid.Code, err.Error()

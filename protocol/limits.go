@@ -15,7 +15,8 @@ const (
 	KeyBytesMax   = 4 << 10
 	ValueBytesMax = 512 << 10
 	// NameBytesMax limits the name of a resource, a type, an operation, a
-	// member, a zone and an address.
+	// member, a zone and an address. What else the first three may be: see
+	// CheckName.
 	NameBytesMax = 255
 	// CommandBytesMax limits the encoded argument of one command.
 	CommandBytesMax = 1 << 20

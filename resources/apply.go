@@ -209,8 +209,8 @@ func (m *Machine) instance(c *protocol.Command) (sp *space, created bool, err er
 		}
 		return sp, false, nil
 	}
-	if fault := checkName(c.Resource); fault != "" {
-		return nil, false, protocol.ErrInvalid.With("the name of a resource: " + fault)
+	if err := c.Validate(); err != nil { // the name, that is: let in by somebody who did not look
+		return nil, false, err
 	}
 	sp = newSpace(c.Resource)
 	m.state.addSpace(sp)

@@ -101,7 +101,9 @@ func WithInfo(info *Info) Option { return func(o *Options) { o.Info = info } }
 func OptionsOf(opts []Option) Options {
 	var o Options
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return o
 }

@@ -203,8 +203,8 @@ func TestRegistryNamesEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("want an error")
 	}
-	for _, want := range []string{"registered twice", "is empty", `"no spaces" has a character`, "taken by the system",
-		"versions begin at 1", `two operations are called "a"`, `"shared" belongs to good version 1`, `"ä" has a character`} {
+	for _, want := range []string{"registered twice", "is empty", `"no spaces", has the character " "`, "taken by the system",
+		"versions begin at 1", `two operations are called "a"`, `"shared" belongs to good version 1`, `"ä", has the character "ä"`} {
 		if !bytes.Contains([]byte(err.Error()), []byte(want)) {
 			t.Errorf("the error does not say %q:\n%v", want, err)
 		}

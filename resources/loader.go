@@ -157,8 +157,8 @@ func placeOf(item *CheckpointItem) string {
 // checkPlace reports a name that no key can have.
 func checkPlace(item *CheckpointItem) error {
 	if item.Space != "" {
-		if fault := checkName(item.Space); fault != "" {
-			return protocol.ErrMalformed.With("the name of a resource in a checkpoint: " + fault)
+		if err := protocol.CheckName("the name of a resource in a checkpoint", item.Space); err != nil {
+			return protocol.ErrMalformed.With(err.Error())
 		}
 	}
 	switch n := len(item.Key); {

@@ -160,8 +160,12 @@ func (m *Machine) Stats() Stats {
 }
 
 // View opens a view of an instance at the applied index; it must be closed.
-// An instance that does not exist is empty. ErrWrongType, ErrUnknownType.
+// An instance that does not exist is empty. ErrWrongType, ErrUnknownType,
+// ErrInvalid and ErrTooLarge for a name that no instance can have.
 func (m *Machine) View(resource, kind string) (*View, error) {
+	if err := protocol.CheckName("the name of a resource", resource); err != nil {
+		return nil, err
+	}
 	v := new(View)
 	if err := m.open(v, resource, kind); err != nil {
 		return nil, err
@@ -200,6 +204,9 @@ func wrongType(resource, bound, asked string) error {
 
 // Query runs a query at the applied index. Level is the caller's affair.
 func (m *Machine) Query(q *protocol.Query) protocol.Result {
+	if err := q.Validate(); err != nil {
+		return protocol.Failed(err)
+	}
 	op, err := m.registry.query(q)
 	if err != nil {
 		return protocol.Failed(err)
@@ -235,10 +242,16 @@ func (m *Machine) guard(op *operation, resource string, i protocol.Index, run fu
 	return run()
 }
 
+// resultOf is what an operation answers. A code that is too long for a message
+// would cost its reader the connection.
 func resultOf(data []byte, err error) protocol.Result {
 	result := protocol.Result{Data: data}
 	if err != nil {
 		result.Code, result.Text = protocol.CodeOf(err)
+		if n := len(result.Code); n > protocol.NameBytesMax {
+			result.Text = fmt.Sprintf("%s (its code %s has %d bytes, the limit is %d)", result.Text, protocol.Quoted(string(result.Code)), n, protocol.NameBytesMax)
+			result.Code = protocol.ErrInvalid.Code
+		}
 		if len(result.Text) > protocol.TextBytesMax {
 			result.Text = result.Text[:protocol.TextBytesMax]
 		}
@@ -248,8 +261,11 @@ func resultOf(data []byte, err error) protocol.Result {
 
 // Watch follows the changes of a resource from now on, or after w.From.
 // ErrCompacted: the changes after w.From are no longer held. ErrWrongType,
-// ErrUnknownType.
+// ErrUnknownType, and what w.Validate says.
 func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) {
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
 	if err := m.checkKind(m.current.Load().space(w.Resource), w.Type); err != nil {
 		return nil, err
 	}

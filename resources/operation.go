@@ -74,6 +74,9 @@ type Command[A, R any] struct{ op operation }
 // an error reaches the client too, unless it is the zero value.
 func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) *Command[A, R] {
 	c := &Command[A, R]{op: newOperation[A, R](name, true)}
+	if run == nil {
+		return c // NewRegistry refuses it
+	}
 	c.op.run = func(tx *Tx, data []byte) ([]byte, error) {
 		argument, err := ParseValue[A](data)
 		if err != nil {
@@ -87,24 +90,34 @@ func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) 
 
 // Describe says what the command is called, takes and answers.
 func (c *Command[A, R]) Describe() Description { return c.op.Description }
-func (c *Command[A, R]) operation() *operation { return &c.op }
+
+func (c *Command[A, R]) operation() *operation {
+	if c == nil {
+		return nil
+	}
+	return &c.op
+}
 
 // Do runs the command on the named instance and returns its answer. Errors of
 // the type match its sentinels with errors.Is. Another error means that it has
-// had no effect, except ErrUnknownOutcome: it may have.
+// had no effect, except ErrUnknownOutcome: it may have. ErrInvalid and
+// ErrTooLarge say, before anything is sent, what is wrong with the name or the
+// argument.
 func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
 	var zero R
+	t, err := typeOf(c, caller)
+	if err != nil {
+		return zero, err
+	}
 	data, err := AppendValue(nil, argument)
 	if err != nil {
 		return zero, err
 	}
-	t, err := c.op.typeOf()
-	if err != nil {
+	command := protocol.Command{Resource: resource, Type: t.name, Version: t.version, Operation: c.op.Name, Argument: data}
+	if err := command.Validate(); err != nil {
 		return zero, err
 	}
-	result, err := caller.Command(ctx, protocol.Command{
-		Resource: resource, Type: t.name, Version: t.version, Operation: c.op.Name, Argument: data,
-	})
+	result, err := caller.Command(ctx, command)
 	return answer[R](result, err, opts)
 }
 
@@ -115,6 +128,9 @@ type Query[A, R any] struct{ op operation }
 // that cannot be stored are a fault of the type.
 func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *Query[A, R] {
 	q := &Query[A, R]{op: newOperation[A, R](name, false)}
+	if ask == nil {
+		return q // NewRegistry refuses it
+	}
 	q.op.ask = func(v *View, data []byte) ([]byte, error) {
 		argument, err := ParseValue[A](data)
 		if err != nil {
@@ -128,18 +144,24 @@ func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *
 
 // Describe says what the query is called, takes and answers.
 func (q *Query[A, R]) Describe() Description { return q.op.Description }
-func (q *Query[A, R]) operation() *operation { return &q.op }
+
+func (q *Query[A, R]) operation() *operation {
+	if q == nil {
+		return nil
+	}
+	return &q.op
+}
 
 // Do asks the named instance. Options choose the level ([Linearizable], the
 // default, [Session], [MaxStale] or [Local]) and have index and age told
 // ([WithInfo]).
 func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
 	var zero R
-	data, err := AppendValue(nil, argument)
+	t, err := typeOf(q, caller)
 	if err != nil {
 		return zero, err
 	}
-	t, err := q.op.typeOf()
+	data, err := AppendValue(nil, argument)
 	if err != nil {
 		return zero, err
 	}
@@ -152,11 +174,18 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 	return answerTo[R](&o, result, err)
 }
 
-func (o *operation) typeOf() (*Type, error) {
-	if o.owner == nil {
-		return nil, protocol.ErrUnknownOperation.With(fmt.Sprintf("the operation %q is not part of a type", o.Name))
+// typeOf returns the type of an operation that is to be carried by a caller.
+func typeOf(o Operation, caller Caller) (*Type, error) {
+	op := o.operation()
+	switch {
+	case op == nil:
+		return nil, protocol.ErrInvalid.With("the operation is nil")
+	case op.owner == nil:
+		return nil, protocol.ErrUnknownOperation.With(fmt.Sprintf("the operation %q is not part of a type", op.Name))
+	case caller == nil:
+		return nil, protocol.ErrInvalid.With(fmt.Sprintf("%s.%s has nobody to ask: its handle was made without a Node or a Client", op.owner.name, op.Name))
 	}
-	return o.owner, nil
+	return op.owner, nil
 }
 
 // encodeAnswer encodes what an operation returned. With an error, the zero

@@ -1,7 +1,6 @@
 package resources
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,24 +22,30 @@ type Type struct {
 // NewType returns a type for a package variable. The version, from 1, grows
 // when the behaviour of a command changes; entries name it, and a member that
 // lacks it stops. An operation belongs to one type. What is wrong with names and
-// with what operations take and answer is said by [NewRegistry].
+// operations, and with what they take and answer, is said by [NewRegistry].
 func NewType(name string, version uint32, ops ...Operation) *Type {
-	t := &Type{name: name, version: version, ops: map[string]*operation{}, order: slices.Clone(ops)}
-	if fault := checkName(name); fault != "" || name == protocol.SessionType {
-		t.fault("the name of a type: %s", cmp.Or(fault, fmt.Sprintf("%q is taken by the system", name)))
-	}
-	if version == 0 {
-		t.fault("versions begin at 1")
-	}
-	for _, o := range ops {
-		t.add(o.operation())
+	t := &Type{name: name, version: version, ops: map[string]*operation{}}
+	for i, o := range ops {
+		var op *operation
+		if o != nil {
+			op = o.operation()
+		}
+		if op == nil {
+			t.fault("operation %d of %d is nil", i+1, len(ops))
+			continue
+		}
+		t.order = append(t.order, o)
+		t.add(op)
 	}
 	return t
 }
 
 func (t *Type) add(op *operation) {
-	if fault := checkName(op.Name); fault != "" {
-		t.fault("the name of an operation: %s", fault)
+	if err := protocol.CheckName("the name of an operation", op.Name); err != nil {
+		t.fault("%v", err)
+	}
+	if op.run == nil && op.ask == nil {
+		t.fault("the operation %q has no function to run", op.Name)
 	}
 	for _, fault := range op.faults {
 		t.fault("the operation %q: %v", op.Name, fault)
@@ -57,26 +62,28 @@ func (t *Type) add(op *operation) {
 }
 
 func (t *Type) fault(format string, args ...any) {
-	t.faults = append(t.faults, protocol.ErrInvalid.With(fmt.Sprintf("type %q: ", t.name)+fmt.Sprintf(format, args...)))
+	t.faults = append(t.faults, protocol.ErrInvalid.With(fmt.Sprintf("type %s: ", protocol.Quoted(t.name))+fmt.Sprintf(format, args...)))
 }
 
-// checkName returns what is wrong with a name: it has 1 to NameBytesMax of
-// a-z, A-Z, 0-9, "-", "_" and ".", so that it can stand in a path and on a
-// command line.
-func checkName(name string) string {
-	if name == "" {
-		return "it is empty"
+// check returns all that is wrong with a type.
+func (t *Type) check() []error {
+	if t == nil {
+		return []error{protocol.ErrInvalid.With("a type is nil")}
 	}
-	if len(name) > protocol.NameBytesMax {
-		return fmt.Sprintf("it has %d bytes, the limit is %d", len(name), protocol.NameBytesMax)
+	if t.ops == nil {
+		return []error{protocol.ErrInvalid.With("a type is the zero value: make it with NewType")}
 	}
-	bad := strings.IndexFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
-	})
-	if bad >= 0 {
-		return fmt.Sprintf("%q has a character other than letters, digits, '-', '_' and '.'", name)
+	own := Type{name: t.name}
+	if err := protocol.CheckName("the name of a type", t.name); err != nil {
+		own.fault("%v", err)
 	}
-	return ""
+	if t.name == protocol.SessionType {
+		own.fault("the name is taken by the system")
+	}
+	if t.version == 0 {
+		own.fault("versions begin at 1")
+	}
+	return append(own.faults, t.faults...)
 }
 
 // Name returns the type's name.
@@ -97,15 +104,22 @@ type Registry struct {
 
 // NewRegistry returns a registry of the given types. Several versions of a
 // type may stand side by side, so that a cluster can be upgraded member by
-// member; queries go to the highest. The error names everything that is wrong.
+// member; queries go to the highest. The error, an ErrInvalid, names everything
+// that is wrong.
 func NewRegistry(types ...*Type) (*Registry, error) {
-	r := &Registry{types: slices.Clone(types), latest: map[string]*Type{}}
+	r := &Registry{latest: map[string]*Type{}}
+	var faults []error
+	for _, t := range types {
+		if wrong := t.check(); len(wrong) > 0 {
+			faults = append(faults, wrong...)
+			continue
+		}
+		r.types = append(r.types, t)
+	}
 	slices.SortStableFunc(r.types, func(a, b *Type) int {
 		return cmpTypes(a.name, a.version, b)
 	})
-	var faults []error
 	for i, t := range r.types {
-		faults = append(faults, t.faults...)
 		if i > 0 && cmpTypes(t.name, t.version, r.types[i-1]) == 0 {
 			faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf("type %q version %d is registered twice", t.name, t.version)))
 		}
@@ -154,9 +168,6 @@ func (r *Registry) Check(c *protocol.Command) error {
 	}
 	if c.Type == protocol.SessionType {
 		return checkSessionOperation(c)
-	}
-	if fault := checkName(c.Resource); fault != "" {
-		return protocol.ErrInvalid.With("the name of a resource: " + fault)
 	}
 	_, err := r.command(c)
 	return err

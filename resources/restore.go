@@ -32,9 +32,9 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 			fault = ""
 		}
 	case keyResource:
-		fault = checkName(string(key[1:]))
+		fault = nameFault("the name of a resource", key[1:])
 		if fault == "" {
-			fault = checkName(string(value))
+			fault = nameFault("the name of its type", value)
 		}
 	case keyType:
 		fault = checkTypeKey(key, value)
@@ -42,6 +42,14 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 		fault = "this program does not know such a key; it needs a newer one"
 	}
 	return fault
+}
+
+// nameFault returns what is wrong with a name, "" if nothing is.
+func nameFault(what string, name []byte) string {
+	if err := protocol.CheckName(what, string(name)); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // parseSession reads an 's' key and its value.

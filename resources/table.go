@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
@@ -32,9 +33,7 @@ type Row[K Key, V any] struct {
 // made of letters, digits, '-', '_' and '.', and if values of type V cannot be
 // stored; see [CheckType]. Two tables of a type need two names.
 func NewTable[K Key, V any](name string) Table[K, V] {
-	fault := checkName(name)
-	invariant.Check(fault == "", "the name of a table: %s", fault)
-	err := CheckType[V]()
+	err := errors.Join(protocol.CheckName("the name of a table", name), CheckType[V]())
 	invariant.Check(err == nil, "the table %q: %v", name, err)
 	return Table[K, V]{prefix: append([]byte{tagTable}, name+"\x00"...)}
 }
@@ -127,9 +126,7 @@ type Cell[T any] struct{ key []byte }
 
 // NewCell returns a cell for a package variable; see [NewTable].
 func NewCell[T any](name string) Cell[T] {
-	fault := checkName(name)
-	invariant.Check(fault == "", "the name of a cell: %s", fault)
-	err := CheckType[T]()
+	err := errors.Join(protocol.CheckName("the name of a cell", name), CheckType[T]())
 	invariant.Check(err == nil, "the cell %q: %v", name, err)
 	return Cell[T]{key: append([]byte{tagCell}, name...)}
 }

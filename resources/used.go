@@ -36,5 +36,5 @@ func checkTypeKey(key, value []byte) string {
 	if len(value) > 0 || len(key) < 1+1+4 {
 		return "malformed"
 	}
-	return checkName(string(key[1 : len(key)-4]))
+	return nameFault("the name of a type", key[1:len(key)-4])
 }
