@@ -110,12 +110,19 @@ func New(transport Transport, cfg Config) (*Client, error) {
 // It is retried until ctx ends if it has not happened and may work later, or
 // if it may have happened: it takes effect once all the same. What the command
 // itself answers, an error too (a condition that was not met), is in the
-// result. The errors returned: ErrUnknownOutcome if the command may or may not have happened,
+// result. A command that no member would take is not sent at all: the error is
+// what its Validate says. The others: ErrUnknownOutcome if the command may or may not have happened,
 // ErrSessionExpired if the session is gone (it wraps ErrUnknownOutcome if the
 // command may have been received before; the next command opens a new one),
 // ErrClosed, and when ctx ends, an error that wraps the last refusal and the
 // context's.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
+	if err := command.Validate(); err != nil {
+		return protocol.Result{}, err
+	}
+	if command.Type == protocol.SessionType {
+		return protocol.Result{}, protocol.ErrInvalid.With("sessions are opened, kept and closed by the client itself")
+	}
 	for {
 		s, err := c.current(ctx)
 		if err != nil {
@@ -181,13 +188,17 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 
 // Query reads. It is retried until ctx ends if it may work later; then the
 // error wraps the last refusal and the context's. What the query itself
-// answers, an error too, is in the result.
+// answers, an error too, is in the result. A query that no member would take is
+// not sent at all: the error is what its Validate says.
 //
 // At the level Session it reads no state older than the client has seen in the
 // answers and watches before, and is retried while members are behind that. At
 // the level MaxStale it is not retried for its age: protocol.ErrTooStale is in
 // the result.
 func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Result, error) {
+	if err := query.Validate(); err != nil {
+		return protocol.Result{}, err
+	}
 	if query.Level == protocol.Session {
 		query.Seen = max(query.Seen, c.seen.index())
 	}

@@ -442,7 +442,7 @@ func TestClose(t *testing.T) {
 		wantIs(t, err, []error{protocol.ErrClosed}, nil)
 		_, err = c.Query(t.Context(), read())
 		wantIs(t, err, []error{protocol.ErrClosed}, nil)
-		_, err = c.Watch(t.Context(), protocol.Watch{})
+		_, err = c.Watch(t.Context(), watching(0))
 		wantIs(t, err, []error{protocol.ErrClosed}, nil)
 	})
 	t.Run("does not wait for a dead cluster", func(t *testing.T) {

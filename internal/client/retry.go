@@ -58,7 +58,7 @@ func decided(err error) bool {
 	case protocol.ErrNoSpace.Code, protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrDiskFailed.Code,
 		protocol.ErrWrongCluster.Code, protocol.ErrWrongVersion.Code, protocol.ErrRolledBack.Code,
 		protocol.ErrDirectory.Code, protocol.ErrCorrupt.Code, protocol.ErrMalformed.Code,
-		protocol.ErrStaleSequence.Code, protocol.OK:
+		protocol.ErrStaleSequence.Code, protocol.ErrUnsupported.Code, protocol.OK:
 		return false
 	}
 	return true

@@ -17,7 +17,13 @@ import (
 //
 // "Now" is not before what the client has seen: a member that is behind tells
 // no changes that the client knows already, its own least of all.
+//
+// A watch that no member would take is not sent: the error is what its Validate
+// says.
 func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
 	s := &stream{client: c, watch: w, closed: make(chan struct{})}
 	if w.From == 0 {
 		s.known = c.seen.index()

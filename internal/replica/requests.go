@@ -2,6 +2,7 @@ package replica
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	proposeBytesMax = 1 << 20
 	// entryOverhead is more than an entry has around its data.
 	entryOverhead = 64
+	// commandBytesMax limits an encoded command, in the log and on the way to
+	// the leader, whose end of the link breaks on a longer one.
+	commandBytesMax = protocol.EntryBytesMax - entryOverhead
 )
 
 // requests are the clients' commands and reads that wait for something. Lists
@@ -204,8 +208,8 @@ func (q *requests) proposeBatch(now protocol.Instant, batch []command, r *Replic
 
 // check refuses a command that must not reach the log.
 func (r *Replica) check(encoded []byte) (protocol.Command, error) {
-	if len(encoded) > protocol.EntryBytesMax-entryOverhead {
-		return protocol.Command{}, protocol.ErrTooLarge.With("the command is over the limit")
+	if len(encoded) > commandBytesMax {
+		return protocol.Command{}, errCommandTooLarge(encoded)
 	}
 	c, err := protocol.DecodeCommand(encoded)
 	if err == nil && r.cfg.Accepts != nil {
@@ -214,7 +218,12 @@ func (r *Replica) check(encoded []byte) (protocol.Command, error) {
 	return c, err
 }
 
-// forward sends commands to the leader, if one is known.
+func errCommandTooLarge(encoded []byte) error {
+	return protocol.ErrTooLarge.With(fmt.Sprintf("the command has %d bytes, the limit is %d", len(encoded), commandBytesMax))
+}
+
+// forward sends commands to the leader, if one is known: none that the link
+// between the two could not carry.
 func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
 	leader := r.leader()
 	for _, c := range list {
@@ -225,6 +234,8 @@ func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
 			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")))
 		case leader.IsZero() || leader == r.cfg.ID:
 			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
+		case len(c.encoded) > commandBytesMax:
+			r.answer(c.from, protocol.Failed(errCommandTooLarge(c.encoded)))
 		default:
 			q.next++
 			q.sent = append(q.sent, forwarded{id: q.next, request: c.from.request, to: leader, until: now.Add(r.patience())})

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -12,7 +13,7 @@ import (
 // client's transport. It returns when the answer is there or ctx is done. An
 // error means that there is no answer: the request may have been executed.
 func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Response, error) {
-	if req.Kind == protocol.RequestQuery && req.Query != nil {
+	if req.Kind == protocol.RequestQuery && req.Validate() == nil {
 		if result, ok := m.queryAtHand(req.Query); ok {
 			return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: result}, nil
 		}
@@ -30,6 +31,9 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 
 // Watch follows the changes of a resource from this member's state.
 func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
@@ -42,55 +46,57 @@ func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStr
 // Close makes a Member a client's transport. The member goes on.
 func (m *Member) Close() error { return nil }
 
-// serveRequest begins one request. respond is called once, on any goroutine,
-// and must not block. The returned function says that nobody waits any more.
+// serveRequest begins one request, whoever made it: what no member may take ends
+// here, before it is asked of the state or of other members, and no link between
+// members breaks on it. respond is called once, on any goroutine, and must not
+// block. The returned function says that nobody waits any more.
 func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Response)) (forget func()) {
 	nothing := func() {}
 	reply := func(result protocol.Result) {
 		respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Result: result})
 	}
-	switch {
-	case req.Kind == protocol.RequestCommand && req.Command != nil:
+	if err := req.Validate(); err != nil {
+		reply(protocol.Failed(err))
+		return nothing
+	}
+	switch req.Kind {
+	case protocol.RequestCommand:
 		return m.serveCommand(req.Command, reply)
-	case req.Kind == protocol.RequestQuery && req.Query != nil:
+	case protocol.RequestQuery:
 		return m.serveQuery(req.Query, reply)
-	case req.Kind == protocol.RequestSeats && req.Seats != nil:
+	case protocol.RequestSeats:
 		return m.serveSeats(req.Seats, reply)
-	case req.Kind == protocol.RequestAutopilot:
+	case protocol.RequestAutopilot:
 		m.serveAutopilot(func(report *protocol.AutopilotReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
 		}, reply)
-	case req.Kind == protocol.RequestDigest:
+	case protocol.RequestDigest:
 		return m.serveDigest(req.At, func(d *protocol.DigestReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Digest: d})
 		}, reply)
-	case req.Kind == protocol.RequestStatus:
+	case protocol.RequestStatus:
 		m.call(func(st *protocol.Status) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Status: st})
 		}, reply)
-	case req.Kind == protocol.RequestJoin:
+	case protocol.RequestJoin:
 		m.joinInfo(func(info *protocol.JoinInfo) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Join: info})
 		}, reply)
 	default:
-		reply(protocol.Failed(protocol.ErrInvalid.With("a request of an unknown kind")))
+		reply(protocol.Failed(protocol.ErrInvalid.With(fmt.Sprintf("a request of kind %d is not answered once", req.Kind))))
 	}
 	return nothing
 }
 
 // serveCommand hands a command to the loop.
 func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
-	if len(c.Argument) > protocol.CommandBytesMax {
-		reply(protocol.Failed(protocol.ErrTooLarge.With("the command is over the limit of 1 MiB")))
-		return func() {}
-	}
 	id := m.waiters.command(reply)
 	if id == 0 {
 		reply(protocol.Failed(m.stopped()))
 		return func() {}
 	}
 	err := m.mailbox.submit(replica.Submission{
-		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && c.Validate() == nil && m.accepts(c) == nil,
+		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && m.accepts(c) == nil,
 	})
 	if err != nil && m.waiters.forget(id) {
 		reply(protocol.Failed(err))

@@ -171,10 +171,6 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 // serveWatch feeds a remote watcher until either side has enough.
 func (m *Member) serveWatch(w *protocol.Watch, to *wire.Responder) {
 	defer m.workers.Done()
-	if w == nil {
-		_ = to.Fail(protocol.ErrInvalid.With("a watch needs to say what it watches"))
-		return
-	}
 	stream, err := m.Watch(to.Context(), w)
 	if err != nil {
 		_ = to.Fail(err)

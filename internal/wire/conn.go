@@ -228,16 +228,39 @@ func KeepsBytes(k protocol.MessageKind) bool {
 	return false
 }
 
+// readRequest returns the next request. An error with a request, of which only
+// id and kind are set, says why that one is refused: its frame is whole and was
+// read. After an error without one the connection must be closed.
 func (c *Conn) readRequest() (*protocol.Request, error) {
 	n, err := c.readHeaderOf(FrameRequest)
 	if err != nil {
 		return nil, err
+	}
+	if n > requestBytesMax {
+		return c.skipRequest(n)
 	}
 	payload, err := c.readPayload(n, false)
 	if err != nil {
 		return nil, err
 	}
 	return protocol.DecodeRequest(payload)
+}
+
+// skipRequest passes over a request of n bytes, more than any that is taken, and
+// keeps no more of it than whose it is.
+func (c *Conn) skipRequest(n int) (*protocol.Request, error) {
+	head, err := c.br.Peek(protocol.RequestHeadBytesMax)
+	if err != nil {
+		return nil, c.readFault(err)
+	}
+	q, err := protocol.DecodeRequestHead(head)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.br.Discard(n); err != nil {
+		return nil, c.readFault(err)
+	}
+	return q, protocol.ErrTooLarge.With(fmt.Sprintf("the request has %d bytes, the limit is %d", n, requestBytesMax))
 }
 
 func (c *Conn) readResponse() (*protocol.Response, error) {

@@ -25,8 +25,8 @@ const (
 	headerBytes = 4 + 1 + 1
 	// helloBytesMax limits a frame before the handshake is done.
 	helloBytesMax = 8 << 10
-	// requestBytesMax limits a frame from a client: one command and its
-	// envelope.
+	// requestBytesMax limits a request: one command and its envelope. A longer
+	// one is passed over and refused, as long as it is a frame at all.
 	requestBytesMax = protocol.EntryBytesMax
 )
 

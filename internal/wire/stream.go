@@ -27,7 +27,7 @@ func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c := &clientStream{server: s, conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
-	c.conn.limit, c.conn.idle, c.conn.busy = requestBytesMax, opt.IdleTimeout, c.isBusy
+	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
 	defer c.conn.Close()
 	s.mu.Lock()
 	s.streams[c] = struct{}{}
@@ -39,8 +39,8 @@ func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
 	}()
 	for {
 		q, err := c.conn.readRequest()
-		if err == nil {
-			err = c.serve(q)
+		if q != nil {
+			err = c.serve(q, err)
 		}
 		if err != nil {
 			c.conn.fail(err)
@@ -56,11 +56,16 @@ func (c *clientStream) isBusy() bool {
 	return len(c.inFlight) > 0
 }
 
-func (c *clientStream) serve(q *protocol.Request) error {
+// serve hands a request to the handler, or answers it here: with refused if that
+// is not nil. Its error ends the stream.
+func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	c.mu.Lock()
 	before := c.inFlight[q.ID]
 	if q.Kind == protocol.RequestCancel {
 		c.mu.Unlock()
+		if refused != nil {
+			return refused // no answer belongs to it
+		}
 		if before != nil {
 			before.finish()
 		}
@@ -73,10 +78,14 @@ func (c *clientStream) serve(q *protocol.Request) error {
 	to := &Responder{stream: c, id: q.ID, kind: q.Kind}
 	to.ctx, to.cancel = context.WithCancel(c.ctx)
 	full, draining := len(c.inFlight) >= c.server.cfg.RequestsMax, c.draining
-	if !full && !draining {
+	if refused == nil && !full && !draining {
 		c.inFlight[q.ID] = to
 	}
 	c.mu.Unlock()
+	if refused != nil {
+		c.server.cfg.Logger.Debug("a request was refused", "from", c.conn.Remote(), "kind", q.Kind, "err", refused)
+		return to.Fail(refused)
+	}
 	if draining {
 		return to.Fail(protocol.ErrUnavailable.With("this member is shutting down; ask another"))
 	}
