@@ -104,13 +104,13 @@ func (c *Command) Validate() error {
 }
 
 // Validate reports what is wrong with names, as CheckName does, an argument over
-// its limit, as an ErrTooLarge, and an unknown level or an age below 0, as an
+// its limit, as an ErrTooLarge, and an unknown level, or an age below 0 at MaxStale, as an
 // ErrInvalid.
 func (q *Query) Validate() error {
 	switch {
 	case q.Level > MaxStale:
 		return ErrInvalid.With(fmt.Sprintf("unknown level %d of a read", q.Level))
-	case q.MaxAge < 0:
+	case q.Level == MaxStale && q.MaxAge < 0:
 		return ErrInvalid.With(fmt.Sprintf("a state cannot be younger than 0: give an age of 0 or more, not %v", time.Duration(q.MaxAge)))
 	}
 	if err := CheckName(resourceName, q.Resource); err != nil {
