@@ -68,7 +68,7 @@ type AutopilotStatus struct {
 // Autopilot asks the leader what the autopilot goes by and what it said last.
 // ErrUnavailable: there is no leader.
 func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
-	report, err := c.caller.Autopilot(ctx)
+	report, err := c.half().Autopilot(ctx)
 	if err != nil {
 		return AutopilotStatus{}, fmt.Errorf("asking for the autopilot: %w", err)
 	}
@@ -110,7 +110,7 @@ func (c *Client) SetAutopilot(ctx context.Context, a Autopilot) error {
 	if err := set.Validate(); err != nil {
 		return protocol.ErrInvalid.Because(err)
 	}
-	_, err := c.caller.Seats(ctx, protocol.SeatChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set})
+	_, err := c.half().Seats(ctx, protocol.SeatChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set})
 	if err != nil {
 		return fmt.Errorf("setting the autopilot: %w", err)
 	}

@@ -49,6 +49,15 @@ type Client struct{ caller *client.Client }
 
 var _ resources.Caller = (*Client)(nil)
 
+// half is the client half of a client: nil, which answers with ErrInvalid, for
+// one that was not dialled.
+func (c *Client) half() *client.Client {
+	if c == nil {
+		return nil
+	}
+	return c.caller
+}
+
 // Dial returns a client when a member has answered; ctx bounds that. It fails
 // at once, with ErrUnavailable and what went wrong at each address, if none
 // does.
@@ -69,7 +78,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 
 // Status returns what the member at hand says of itself and of the cluster.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	s, err := c.caller.Status(ctx)
+	s, err := c.half().Status(ctx)
 	if err != nil {
 		return Status{}, err
 	}
@@ -78,19 +87,19 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Command runs one command in the client's session. Handles call it.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
-	return c.caller.Command(ctx, command)
+	return c.half().Command(ctx, command)
 }
 
 // Query runs one query at the member at hand. Handles call it.
 func (c *Client) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
-	return c.caller.Query(ctx, q)
+	return c.half().Query(ctx, q)
 }
 
 // Watch follows the changes of a resource. Handles call it.
 func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
-	return c.caller.Watch(ctx, w)
+	return c.half().Watch(ctx, w)
 }
 
 // Close ends the session and the connections. What is in flight ends with
 // ErrClosed or ErrUnknownOutcome.
-func (c *Client) Close() error { return c.caller.Close() }
+func (c *Client) Close() error { return c.half().Close() }

@@ -134,7 +134,8 @@ type Config struct {
 	Neighbours int
 
 	// Types are the resource types that this member knows beside map, queue
-	// and counter. All members should know the same.
+	// and counter, whose names no other type may have. All members should know
+	// the same.
 	Types []*Type
 	// Logger gets what is worth telling. Default: nothing is logged.
 	Logger *slog.Logger
@@ -198,6 +199,9 @@ func (c Config) Validate() error {
 	}
 	for _, a := range c.Join {
 		errs = append(errs, checkAddress("Join", a))
+	}
+	if _, err := newRegistry(c.Types); err != nil {
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return protocol.ErrInvalid.With(err.Error())

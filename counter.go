@@ -18,21 +18,21 @@ func NewCounter(c Caller, name string) *Counter { return &Counter{caller: c, nam
 
 // Add adds to the number and returns the sum, or ErrOverflow.
 func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
-	return counter.Add.Do(ctx, c.caller, c.name, delta)
+	return counter.Add.Do(ctx, c.asks(), c.named(), delta)
 }
 
 // Get returns the number.
 func (c *Counter) Get(ctx context.Context, opts ...Option) (int64, error) {
-	return counter.Get.Do(ctx, c.caller, c.name, struct{}{}, opts...)
+	return counter.Get.Do(ctx, c.asks(), c.named(), struct{}{}, opts...)
 }
 
 // Set sets the number and returns the one before.
 func (c *Counter) Set(ctx context.Context, n int64) (int64, error) {
-	return counter.Set.Do(ctx, c.caller, c.name, n)
+	return counter.Set.Do(ctx, c.asks(), c.named(), n)
 }
 
 // CompareAndSet sets the number if it is the expected one. Otherwise the error
 // is ErrConditionFailed. It returns the number as it is afterwards.
 func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64) (int64, error) {
-	return counter.CompareAndSet.Do(ctx, c.caller, c.name, counter.Swap{Old: expected, New: n})
+	return counter.CompareAndSet.Do(ctx, c.asks(), c.named(), counter.Swap{Old: expected, New: n})
 }

@@ -73,6 +73,11 @@ type FollowOptions struct {
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
 		f := &follower[K, V]{m: m, prefix: o.Prefix, opts: append([]Option{Session}, opts...), yield: yield}
+		w := f.watch(0)
+		if err := w.Validate(); err != nil {
+			yield(FollowEvent[K, V]{}, err) // not after a listing of nothing
+			return
+		}
 		for tries := 1; ; tries++ {
 			err := f.list(ctx)
 			if err == nil {
@@ -130,7 +135,7 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 	request := kvmap.ScanRequest{From: p.From, To: p.To, Limit: kvmap.PageItemsDefault}
 	for err == nil {
 		var info Info
-		page, failed := kvmap.Scan.Do(ctx, f.m.caller, f.m.name, request, append(f.opts, WithInfo(&info))...)
+		page, failed := kvmap.Scan.Do(ctx, f.m.asks(), f.m.named(), request, append(f.opts, WithInfo(&info))...)
 		if failed != nil {
 			return failed
 		}
@@ -163,11 +168,14 @@ func (f *follower[K, V]) begin() protocol.Index {
 	return least
 }
 
+// watch is what is asked for after a listing.
+func (f *follower[K, V]) watch(after protocol.Index) protocol.Watch {
+	return protocol.Watch{Resource: f.m.named(), Type: kvmap.Type.Name(), Prefix: f.prefix, From: after}
+}
+
 // changes tells what was written after the listing.
 func (f *follower[K, V]) changes(ctx context.Context) error {
-	stream, err := f.m.caller.Watch(ctx, protocol.Watch{
-		Resource: f.m.name, Type: kvmap.Type.Name(), Prefix: f.prefix, From: f.begin(),
-	})
+	stream, err := watch(ctx, f.m.asks(), f.watch(f.begin()))
 	if err != nil {
 		return err
 	}

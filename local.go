@@ -235,6 +235,9 @@ func (c *Cluster) addresses() []string {
 
 // Close closes the client and all members.
 func (c *Cluster) Close() error {
+	if c == nil {
+		return nil // OpenLocal has closed what it had opened
+	}
 	var errs []error
 	if c.Client != nil {
 		errs = append(errs, c.Client.Close())

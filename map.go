@@ -48,7 +48,7 @@ func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
 
 // GetEntry returns a key with its value and version, or ErrNotFound.
 func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[K, V], error) {
-	item, err := kvmap.Get.Do(ctx, m.caller, m.name, resources.AppendKey(nil, key), opts...)
+	item, err := kvmap.Get.Do(ctx, m.asks(), m.named(), resources.AppendKey(nil, key), opts...)
 	if err != nil {
 		return Entry[K, V]{}, err
 	}
@@ -74,7 +74,7 @@ func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, 
 	if err != nil {
 		return 0, err
 	}
-	now, err := kvmap.Put.Do(ctx, m.caller, m.name, kvmap.PutRequest{
+	now, err := kvmap.Put.Do(ctx, m.asks(), m.named(), kvmap.PutRequest{
 		Key: resources.AppendKey(nil, key), Value: b, Condition: c, Version: protocol.Index(version),
 	})
 	return uint64(now), err
@@ -82,14 +82,14 @@ func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, 
 
 // Delete removes a key and says whether it was there.
 func (m *Map[K, V]) Delete(ctx context.Context, key K) (bool, error) {
-	version, err := kvmap.Delete.Do(ctx, m.caller, m.name, kvmap.DeleteRequest{Key: resources.AppendKey(nil, key)})
+	version, err := kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{Key: resources.AppendKey(nil, key)})
 	return err == nil && version != 0, err
 }
 
 // DeleteIf removes a key whose version is the given one. Otherwise the error is
 // ErrConditionFailed.
 func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64) error {
-	_, err := kvmap.Delete.Do(ctx, m.caller, m.name, kvmap.DeleteRequest{
+	_, err := kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{
 		Key: resources.AppendKey(nil, key), Condition: kvmap.IfVersion, Version: protocol.Index(version),
 	})
 	return err
@@ -97,7 +97,7 @@ func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64) error {
 
 // Len returns the number of keys.
 func (m *Map[K, V]) Len(ctx context.Context, opts ...Option) (int, error) {
-	return kvmap.Size.Do(ctx, m.caller, m.name, struct{}{}, opts...)
+	return kvmap.Size.Do(ctx, m.asks(), m.named(), struct{}{}, opts...)
 }
 
 // Range is a piece of the key space, in the order of keys. The zero value is
@@ -138,7 +138,7 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 		request, left := kvmap.ScanRequest{From: r.from, To: r.to}, r.limit
 		for !r.empty {
 			request.Limit = min(left, kvmap.PageItemsDefault)
-			page, err := kvmap.Scan.Do(ctx, m.caller, m.name, request, opts...)
+			page, err := kvmap.Scan.Do(ctx, m.asks(), m.named(), request, opts...)
 			if err != nil {
 				yield(Entry[K, V]{}, err)
 				return
@@ -193,8 +193,8 @@ type MapEvent[K Key, V any] struct {
 // from the index of that read) or ErrSlowWatcher (the loop did not keep up).
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
 	return func(yield func(MapEvent[K, V], error) bool) {
-		stream, err := m.caller.Watch(ctx, protocol.Watch{
-			Resource: m.name, Type: kvmap.Type.Name(), Prefix: o.Prefix, From: protocol.Index(o.After),
+		stream, err := watch(ctx, m.asks(), protocol.Watch{
+			Resource: m.named(), Type: kvmap.Type.Name(), Prefix: o.Prefix, From: protocol.Index(o.After),
 		})
 		if err != nil {
 			yield(MapEvent[K, V]{}, err)

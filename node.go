@@ -3,6 +3,7 @@ package starling
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,21 @@ type Node struct {
 }
 
 var _ resources.Caller = (*Node)(nil)
+
+// errNotOpened is what a Node says that did not come from Open.
+var errNotOpened = protocol.ErrInvalid.With("the node is nil or a zero value: make it with Open")
+
+// opened reports whether there is a member behind the node.
+func (n *Node) opened() bool { return n != nil && n.started.Load() }
+
+// half is the client half of a node: nil, which answers with ErrInvalid, for one
+// that was not opened.
+func (n *Node) half() *client.Client {
+	if n == nil {
+		return nil
+	}
+	return n.caller
+}
 
 // Open starts a member. It returns when the member has joined, recovered and
 // knows a leader, or, as a reserve, when it has joined; ctx bounds that, not the life of the node. The error says
@@ -128,31 +144,68 @@ func (n *Node) closeHTTP(ctx context.Context) error {
 	return n.http.Close(ctx)
 }
 
-// newRegistry returns the built-in types and the given ones.
+// newRegistry returns the built-in types and the given ones. Those may not have
+// the names of the built-in ones, in any version: handles ask for these types by
+// name, and queries go to the highest version.
 func newRegistry(types []*Type) (*resources.Registry, error) {
-	return resources.NewRegistry(append([]*Type{kvmap.Type, queue.Type, counter.Type}, types...)...)
+	builtIn := []*Type{kvmap.Type, queue.Type, counter.Type}
+	var faults []error
+	for _, t := range types {
+		for _, own := range builtIn {
+			switch {
+			case t == own:
+				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf("type %q is built in: leave it out of Types", t.Name())))
+			case t != nil && t.Name() == own.Name():
+				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf(
+					"type %q version %d has the name of a built-in type: give it another name", t.Name(), t.Version())))
+			}
+		}
+	}
+	registry, err := resources.NewRegistry(append(builtIn, types...)...)
+	if len(faults) > 0 {
+		return nil, errors.Join(append(faults, err)...)
+	}
+	return registry, err
 }
 
 // Name returns the member's label.
-func (n *Node) Name() string { return n.member.Name() }
+func (n *Node) Name() string {
+	if !n.opened() {
+		return ""
+	}
+	return n.member.Name()
+}
 
 // Addr returns the host:port for members and clients.
-func (n *Node) Addr() string { return n.member.Addr() }
+func (n *Node) Addr() string {
+	if !n.opened() {
+		return ""
+	}
+	return n.member.Addr()
+}
 
 // HTTPAddr returns the host:port of HTTP, "" without it.
 func (n *Node) HTTPAddr() string {
-	if n.http == nil {
+	if n == nil || n.http == nil {
 		return ""
 	}
 	return n.http.Addr()
 }
 
 // Status returns what the member says of itself and of the cluster.
-func (n *Node) Status() Status { return statusOf(n.member.Status()) }
+func (n *Node) Status() Status {
+	if !n.opened() {
+		return Status{}
+	}
+	return statusOf(n.member.Status())
+}
 
 // Ready returns nil while the member serves and knows a leader, otherwise why
 // it does not.
 func (n *Node) Ready() error {
+	if !n.opened() {
+		return errNotOpened
+	}
 	select {
 	case <-n.Done():
 		return errors.Join(ErrClosed, n.Err())
@@ -181,34 +234,54 @@ type Traffic struct {
 }
 
 // Traffic returns what this member has sent so far.
-func (n *Node) Traffic() Traffic { return Traffic(n.member.Traffic()) }
+func (n *Node) Traffic() Traffic {
+	if !n.opened() {
+		return Traffic{}
+	}
+	return Traffic(n.member.Traffic())
+}
 
 // Done is closed when the member has stopped, by Close or by itself.
-func (n *Node) Done() <-chan struct{} { return n.member.Done() }
+func (n *Node) Done() <-chan struct{} {
+	if !n.opened() {
+		never := make(chan struct{})
+		close(never)
+		return never
+	}
+	return n.member.Done()
+}
 
 // Err returns why the member has stopped by itself: a failed disk, a command
 // of a type that it lacks. It is nil while the member runs.
-func (n *Node) Err() error { return n.member.Err() }
+func (n *Node) Err() error {
+	if !n.opened() {
+		return errNotOpened
+	}
+	return n.member.Err()
+}
 
 // Command runs one command in the node's session. Handles call it.
 func (n *Node) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {
-	return n.caller.Command(ctx, c)
+	return n.half().Command(ctx, c)
 }
 
 // Query runs one query at this member. Handles call it.
 func (n *Node) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
-	return n.caller.Query(ctx, q)
+	return n.half().Query(ctx, q)
 }
 
 // Watch follows the changes of a resource at this member. Handles call it.
 func (n *Node) Watch(ctx context.Context, w protocol.Watch) (resources.WatchStream, error) {
-	return n.caller.Watch(ctx, w)
+	return n.half().Watch(ctx, w)
 }
 
 // Shutdown stops the member gracefully: it refuses new requests, ends those in
 // flight and flushes its log. When ctx ends it stops at once. The member keeps
 // its place in the cluster. Later calls return what the first one did.
 func (n *Node) Shutdown(ctx context.Context) error {
+	if !n.opened() {
+		return errNotOpened
+	}
 	n.stop.Do(func() {
 		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close())
 		if err := n.member.Shutdown(ctx); err != nil && ctx.Err() != nil {

@@ -38,14 +38,14 @@ func (q *Queue[V]) Push(ctx context.Context, value V) error {
 	if err != nil {
 		return err
 	}
-	_, err = queue.Push.Do(ctx, q.caller, q.name, b)
+	_, err = queue.Push.Do(ctx, q.asks(), q.named(), b)
 	return err
 }
 
 // Pop takes the first value, or ErrEmpty. After ErrUnknownOutcome a value may
 // have been taken.
 func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
-	e, err := queue.Pop.Do(ctx, q.caller, q.name, struct{}{})
+	e, err := queue.Pop.Do(ctx, q.asks(), q.named(), struct{}{})
 	if err != nil {
 		var zero V
 		return zero, err
@@ -55,7 +55,7 @@ func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
 
 // Peek returns the first value and leaves it there, or ErrEmpty.
 func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
-	elements, err := queue.Peek.Do(ctx, q.caller, q.name, 1, opts...)
+	elements, err := queue.Peek.Do(ctx, q.asks(), q.named(), 1, opts...)
 	if err != nil || len(elements) == 0 {
 		var zero V
 		return zero, err
@@ -65,6 +65,6 @@ func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
 
 // Len returns the number of values.
 func (q *Queue[V]) Len(ctx context.Context, opts ...Option) (int, error) {
-	n, err := queue.Length.Do(ctx, q.caller, q.name, struct{}{}, opts...)
+	n, err := queue.Length.Do(ctx, q.asks(), q.named(), struct{}{}, opts...)
 	return int(n), err
 }

@@ -32,7 +32,7 @@ func (c *Client) Promote(ctx context.Context, name string) error {
 		if voters := len(conf.Configuration.Voters()); voters+1 > conf.Configuration.Target {
 			change.Target = voters + 1
 		}
-		_, err = c.caller.Seats(ctx, change)
+		_, err = c.half().Seats(ctx, change)
 		if err != nil && !errors.Is(err, protocol.ErrNotLearner) && !errors.Is(err, protocol.ErrStaleVersion) {
 			return fmt.Errorf("promoting %s: %w", name, err)
 		}
@@ -67,7 +67,7 @@ func (c *Client) takeSeat(ctx context.Context, doing, name string, fewer bool) e
 	if fewer && conf.Configuration.IsVoter(member) {
 		change.Target = max(1, len(conf.Configuration.Voters())-1)
 	}
-	if _, err = c.caller.Seats(ctx, change); err != nil {
+	if _, err = c.half().Seats(ctx, change); err != nil {
 		return fmt.Errorf("%s %s: %w", doing, name, err)
 	}
 	return nil
@@ -85,7 +85,7 @@ func (c *Client) Transfer(ctx context.Context, name string) error {
 		}
 		change.Heir = member
 	}
-	if _, err := c.caller.Seats(ctx, change); err != nil {
+	if _, err := c.half().Seats(ctx, change); err != nil {
 		return fmt.Errorf("handing the leadership over: %w", err)
 	}
 	return nil
@@ -94,7 +94,7 @@ func (c *Client) Transfer(ctx context.Context, name string) error {
 // seat finds a member by its name, or by the first digits of its id, and the
 // configuration in force.
 func (c *Client) seat(ctx context.Context, name string) (protocol.ConfigurationAt, protocol.MemberID, error) {
-	info, err := c.caller.Join(ctx)
+	info, err := c.half().Join(ctx)
 	if err != nil {
 		return protocol.ConfigurationAt{}, protocol.MemberID{}, err
 	}

@@ -74,7 +74,7 @@ type VerifiedMember struct {
 //
 // ErrUnavailable: no member can be asked. That members differ is no error.
 func (c *Client) Verify(ctx context.Context) (Verification, error) {
-	status, err := c.caller.Status(ctx)
+	status, err := c.half().Status(ctx)
 	if err != nil {
 		return Verification{}, err
 	}

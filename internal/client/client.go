@@ -71,9 +71,12 @@ func (cfg *Config) setDefaults() error {
 	return nil
 }
 
+// errNone is what a nil Client says: the Node or Client over it is a zero value.
+var errNone = protocol.ErrInvalid.With("there is no member to ask: the Node did not come from Open, or the Client not from Dial")
+
 // Client sends commands and queries. Its session is opened by the first
 // command and kept alive by one goroutine until Close. It may be used from any
-// number of goroutines.
+// number of goroutines. A nil one answers everything with ErrInvalid.
 type Client struct {
 	transport Transport
 	cfg       Config
@@ -117,6 +120,9 @@ func New(transport Transport, cfg Config) (*Client, error) {
 // ErrClosed, and when ctx ends, an error that wraps the last refusal and the
 // context's.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
+	if c == nil {
+		return protocol.Result{}, errNone
+	}
 	if err := command.Validate(); err != nil {
 		return protocol.Result{}, err
 	}
@@ -196,6 +202,9 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 // the level MaxStale it is not retried for its age: protocol.ErrTooStale is in
 // the result.
 func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Result, error) {
+	if c == nil {
+		return protocol.Result{}, errNone
+	}
 	if err := query.Validate(); err != nil {
 		return protocol.Result{}, err
 	}
@@ -229,6 +238,9 @@ func (c *Client) Status(ctx context.Context) (*protocol.Status, error) {
 // ask makes attempts at a request that may be executed any number of times. A
 // response may say an error in its result, but none that is worth a retry.
 func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Response, error) {
+	if c == nil {
+		return nil, errNone
+	}
 	pause := c.pause()
 	for {
 		if c.isClosed() {
@@ -252,6 +264,9 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 // Close ends the session, if there is one and a leader can be reached within a
 // second, and closes the transport. Commands in flight end with an error.
 func (c *Client) Close() error {
+	if c == nil {
+		return errNone
+	}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
