@@ -19,10 +19,10 @@ func (p *Program) mapCommand() *cli.Command {
 		Usage: "maps: get, put, delete, scan, watch, import, export",
 		Description: "Keys are strings, in bytewise order. Values that a program wrote as anything else than strings are shown as JSON.\n\n" +
 			examples("starling map put colors sky blue", "starling map get colors sky", "starling map scan colors"),
-		Subcommands: []*cli.Command{
+		Subcommands: named([]*cli.Command{
 			p.mapGetCommand(), p.mapPutCommand(), p.mapDeleteCommand(), p.mapScanCommand(),
 			p.mapWatchCommand(), p.mapLenCommand(), p.mapImportCommand(), p.mapExportCommand(),
-		},
+		}),
 	}
 }
 

@@ -18,12 +18,12 @@ func (p *Program) queueCommand() *cli.Command {
 		Usage: "queues: push, pop, peek, len",
 		Description: "First in, first out. An empty queue is exit code 4.\n\n" +
 			examples("starling queue push jobs first", "starling queue pop jobs"),
-		Subcommands: []*cli.Command{
+		Subcommands: named([]*cli.Command{
 			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push jobs first", clientFlags(), p.queuePush),
 			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(), p.queuePop),
 			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(), p.queuePeek),
 			leaf("len", "print the number of values", "NAME", "starling queue len jobs", readFlags(), p.queueLen),
-		},
+		}),
 	}
 }
 
@@ -86,12 +86,12 @@ func (p *Program) counterCommand() *cli.Command {
 		Usage: "counters: add, get, set, cas",
 		Description: "64-bit whole numbers; a counter that nobody has touched is 0.\n\n" +
 			examples("starling counter add hits 1", "starling counter add hits -5", "starling counter get hits"),
-		Subcommands: []*cli.Command{
+		Subcommands: named([]*cli.Command{
 			leaf("add", "add a number, which may be negative, and print the sum", "NAME NUMBER", "starling counter add hits -5", clientFlags(), p.counterAdd),
 			leaf("get", "print the number", "NAME", "starling counter get hits", readFlags(), p.counterGet),
 			leaf("set", "set the number", "NAME NUMBER", "starling counter set hits 0", clientFlags(), p.counterSet),
 			leaf("cas", "set the number if it is the expected one; exit code 4 if not", "NAME EXPECTED NUMBER", "starling counter cas hits 3 4", clientFlags(), p.counterCompareAndSet),
-		},
+		}),
 	}
 }
 
