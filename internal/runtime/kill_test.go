@@ -16,10 +16,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/resources/kvmap"
+	queues "github.com/starlinghq/starling/resources/queue"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -32,6 +34,9 @@ type childConfig struct {
 	Name, Dir, Bind string
 	Join            []string
 	Role            protocol.Role
+	// Spoil has the process encode, beside what it does as a member, values that
+	// leave behind what they can.
+	Spoil bool
 }
 
 func TestMain(m *testing.M) {
@@ -46,7 +51,10 @@ func runChild(text string) int {
 	err := json.Unmarshal([]byte(text), &child)
 	var registry *resources.Registry
 	if err == nil {
-		registry, err = resources.NewRegistry(kvmap.Type, counter.Type)
+		registry, err = resources.NewRegistry(kvmap.Type, counter.Type, queues.Type, awkward.Type)
+	}
+	if child.Spoil {
+		go spoilAll()
 	}
 	var m *Member
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -13,7 +14,7 @@ import (
 )
 
 func newRegistry() (*resources.Registry, error) {
-	return resources.NewRegistry(kvmap.Type, counter.Type, queue.Type)
+	return resources.NewRegistry(kvmap.Type, counter.Type, queue.Type, awkward.Type)
 }
 
 // newMachine returns the state machine of a run. Its clock is the member's.
@@ -84,12 +85,50 @@ func (o *op) run(t *through) (output, error) {
 		if out.found = err == nil && len(list) == 1; out.found {
 			out.number, out.value = int64(list[0].Number), string(list[0].Value)
 		}
+	case opExchange, opRecall:
+		out, err = o.runAwkward(ctx, t, name)
 	}
 	switch {
 	case errors.Is(err, protocol.ErrConditionFailed):
 		out.failed, err = true, nil
 	case errors.Is(err, protocol.ErrNotFound):
 		err = nil
+	}
+	return out, err
+}
+
+// runAwkward is run for awkward values. One that has not come back as it was
+// written says so in the place of the value, where nothing is expected.
+func (o *op) runAwkward(ctx context.Context, t *through, name string) (output, error) {
+	var out output
+	var err, changed error
+	check := func(n int64, check func() error) {
+		if out.found, out.number = n != 0, n; n != 0 {
+			changed = check()
+		}
+	}
+	if isWords(o.object) {
+		var w awkward.Words
+		if o.kind == opExchange {
+			w, err = awkward.Rename.Do(ctx, t, awkwardName, awkward.PutWords{Key: name, Words: awkward.MakeWords(o.number)})
+		} else {
+			w, err = awkward.Spell.Do(ctx, t, awkwardName, name, resources.WithLevel(o.level))
+		}
+		check(w.N, w.Check)
+	} else {
+		var r awkward.Record
+		if o.kind == opExchange {
+			r, err = awkward.Exchange.Do(ctx, t, awkwardName, awkward.Put{Key: name, Record: awkward.Make(o.number)})
+		} else {
+			r, err = awkward.Recall.Do(ctx, t, awkwardName, name, resources.WithLevel(o.level))
+		}
+		check(r.N, r.Check)
+	}
+	if changed != nil {
+		out.value = changed.Error()
+	}
+	if errors.Is(err, protocol.ErrPanicked) {
+		out.failed, err = true, nil
 	}
 	return out, err
 }

@@ -53,6 +53,8 @@ func (s *simulation) glance(c *client) {
 		k.op.kind = opGet
 	case k.op.object < mapKeys+counters:
 		k.op.kind = opCount
+	case isAwkward(k.op.object):
+		k.op.kind = opRecall
 	default:
 		k.op.kind = opPeek
 	}

@@ -6,15 +6,19 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// The objects: keys of one map, counters, queues. They are few, so that clients
+// The objects: keys of one map, counters, queues, and places of values that are
+// hard to encode alike on all members. They are few, so that clients
 // meet, and enough to keep each one's history short.
 const (
 	mapKeys  = 8
 	counters = 3
 	queues   = 2
-	objects  = mapKeys + counters + queues
+	awkwards = 3 // the last one has words, the others records
+	objects  = mapKeys + counters + queues + awkwards
 	mapName  = "m"
-	queueMax = 8 // a queue that is longer is rather popped
+	// awkwardName is the instance of the awkward values.
+	awkwardName = "a"
+	queueMax    = 8 // a queue that is longer is rather popped
 )
 
 func objectName(i int) string {
@@ -23,9 +27,15 @@ func objectName(i int) string {
 		return fmt.Sprintf("key%d", i)
 	case i < mapKeys+counters:
 		return fmt.Sprintf("counter%d", i-mapKeys)
+	case i < mapKeys+counters+queues:
+		return fmt.Sprintf("queue%d", i-mapKeys-counters)
 	}
-	return fmt.Sprintf("queue%d", i-mapKeys-counters)
+	return fmt.Sprintf("awkward%d", i-mapKeys-counters-queues)
 }
+
+// isAwkward and isWords say what kind of object a number is.
+func isAwkward(i int) bool { return i >= mapKeys+counters+queues }
+func isWords(i int) bool   { return i == objects-1 }
 
 // drawOp draws what a client does next.
 func (s *simulation) drawOp(c *client) *op {
@@ -59,6 +69,11 @@ func (s *simulation) drawOp(c *client) *op {
 			o.kind = opSet
 		default:
 			o.kind = opCount
+		}
+	case isAwkward(o.object):
+		o.number = int64(s.values)
+		if o.kind = opRecall; draw < 70 {
+			o.kind = opExchange
 		}
 	default:
 		o.value = fmt.Sprintf("v%d", s.values)

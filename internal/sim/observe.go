@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -156,6 +157,9 @@ func (m *member) apply() {
 			m.s.fail(err)
 			return
 		}
+	}
+	if m.number%2 == 1 && m.applied%4 == 0 {
+		awkward.Spoil(int64(m.applied)) // this process, as others do that have more to do
 	}
 	results := make([]protocol.Result, 0, len(batch))
 	for i := range batch {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -24,11 +25,14 @@ const (
 	opPush
 	opPop
 	opPeek
+	opExchange // an awkward value for the one before; see package awkward
+	opRecall
 )
 
-var opNames = [...]string{"open", "keepalive", "put", "delete", "swap", "get", "add", "set", "count", "push", "pop", "peek"}
+var opNames = [...]string{"open", "keepalive", "put", "delete", "swap", "get", "add", "set", "count", "push", "pop", "peek", "exchange", "recall"}
 
-// op is one operation on one object: a key of a map, a counter or a queue.
+// op is one operation on one object: a key of a map, a counter, a queue, or the
+// place of an awkward value.
 type op struct {
 	kind    opKind
 	object  int // number of the object; see load.go
@@ -54,7 +58,14 @@ type output struct {
 }
 
 // command reports whether the operation changes state.
-func (o *op) command() bool { return o.kind != opGet && o.kind != opCount && o.kind != opPeek }
+func (o *op) command() bool {
+	return o.kind != opGet && o.kind != opCount && o.kind != opPeek && o.kind != opRecall
+}
+
+// stops reports whether the operation panics in the middle of what it does.
+func (o *op) stops() bool {
+	return o.kind == opExchange && !isWords(o.object) && awkward.Stops(o.number)
+}
 
 // String names the operation for traces and violations.
 func (o *op) String() string {
@@ -66,16 +77,16 @@ func (o *op) String() string {
 		s += " " + o.value
 	case opSwap:
 		s += fmt.Sprintf(" %s if %d", o.value, o.version)
-	case opAdd, opSet:
+	case opAdd, opSet, opExchange:
 		s += fmt.Sprintf(" %d", o.number)
-	case opGet, opCount, opPeek:
+	case opGet, opCount, opPeek, opRecall:
 		s += " " + o.level.String()
 	}
 	return s
 }
 
-// cell is the state of one object; number is that of a counter, or of the last
-// element that was pushed. A cell is never changed in place, so that
+// cell is the state of one object; number is that of a counter, of the last
+// element that was pushed, or of an awkward value. A cell is never changed in place, so that
 // the states at all indexes can be kept.
 type cell struct {
 	found   bool
@@ -124,6 +135,13 @@ func (o *op) step(c cell) (output, cell) {
 			c.queue = c.queue[1:]
 		}
 		return out, c
+	case opExchange:
+		if o.stops() {
+			return output{failed: true}, c
+		}
+		return output{found: c.found, number: c.number}, cell{found: true, number: o.number}
+	case opRecall:
+		return output{found: c.found, number: c.number}, c
 	}
 	return output{}, c
 }
