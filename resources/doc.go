@@ -17,7 +17,10 @@
 //	top, err := auction.Place.Do(ctx, client, "spring", auction.Bid{...})
 //
 // A type holds no state of its own; one value serves all instances, and an
-// instance is there once a command has used it.
+// instance is there once a command has used it. Names of types, operations and
+// instances have 1 to 255 of the letters a-z and A-Z, digits, "-", "_" and "."
+// (see [protocol.CheckName]); those of the built-in types, map, queue and counter,
+// are taken.
 //
 // # What a command must not do
 //
