@@ -155,7 +155,7 @@ func newRegistry(types []*Type) (*resources.Registry, error) {
 			switch {
 			case t == own:
 				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf("type %q is built in: leave it out of Types", t.Name())))
-			case t != nil && t.Name() == own.Name():
+			case t.Name() == own.Name():
 				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf(
 					"type %q version %d has the name of a built-in type: give it another name", t.Name(), t.Version())))
 			}

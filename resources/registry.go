@@ -86,14 +86,30 @@ func (t *Type) check() []error {
 	return append(own.faults, t.faults...)
 }
 
-// Name returns the type's name.
-func (t *Type) Name() string { return t.name }
+// Name returns the type's name. A nil type has none, no version and no
+// operations; NewRegistry refuses it.
+func (t *Type) Name() string {
+	if t == nil {
+		return ""
+	}
+	return t.name
+}
 
 // Version returns the type's version.
-func (t *Type) Version() uint32 { return t.version }
+func (t *Type) Version() uint32 {
+	if t == nil {
+		return 0
+	}
+	return t.version
+}
 
 // Operations returns the operations in the order given to NewType.
-func (t *Type) Operations() []Operation { return slices.Clone(t.order) }
+func (t *Type) Operations() []Operation {
+	if t == nil {
+		return nil
+	}
+	return slices.Clone(t.order)
+}
 
 // Registry is the set of types that a program knows. It is a value without
 // hidden copies: pass it where it is needed. It does not change.

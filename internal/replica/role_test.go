@@ -263,6 +263,27 @@ func TestAnswersToThePreviousRunAreNotTaken(t *testing.T) {
 	}
 }
 
+// A command that the leader's end of the link could not read is answered here: it
+// would cost the link, and everybody's commands that are on it.
+func TestACommandThatNoLinkCanCarryIsNotForwarded(t *testing.T) {
+	r := open(t, 9, found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}))
+	serve(t, r)
+	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10}) // says who leads
+	serve(t, r)
+	command := protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}
+	for _, size := range []int{protocol.CommandBytesMax, protocol.EntryBytesMax} {
+		command.Argument = make([]byte, size)
+		r.Submit(2, uint64(size), protocol.EncodeCommand(&command))
+	}
+	e := r.Effects()
+	if len(e.Send) != 1 || len(e.Send[0].Message.(*protocol.Forward).Command) < protocol.CommandBytesMax {
+		t.Errorf("%d messages to the leader, want the largest command only", len(e.Send))
+	}
+	if len(e.Answers) != 1 || e.Answers[0].Request != protocol.EntryBytesMax || e.Answers[0].Result.Code != protocol.ErrTooLarge.Code {
+		t.Errorf("answers %+v, want one that says too_large", e.Answers)
+	}
+}
+
 // What the role hands out of a run that names this member must reach the log
 // before the next role begins over it.
 func TestNothingIsLostInASwitchOfRoles(t *testing.T) {
