@@ -19,6 +19,7 @@ func (s *server) count() int {
 func TestInvalidRequestsAreNotSent(t *testing.T) {
 	s := newServer(t)
 	c := newClient(t, s, Config{})
+	s.fateIs(fate{before: protocol.ErrNoSpace}) // what is sent ends at once
 	long := strings.Repeat("n", protocol.NameBytesMax+1)
 	large := make([]byte, protocol.CommandBytesMax+1)
 	command := func(change func(*protocol.Command)) func() error {
