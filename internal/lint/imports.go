@@ -38,7 +38,8 @@ var table = []row{
 	{dir: "internal/value", tests: anything},
 	// It makes values for tests.
 	{dir: "internal/valuetest", bare: true},
-	{dir: "resources/...", allow: []string{"internal/value"}, tests: anything},
+	{dir: "internal/notation", tests: anything},
+	{dir: "resources/...", allow: []string{"internal/value", "internal/notation"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: cores, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},
@@ -59,9 +60,9 @@ var table = []row{
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},
 	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
-	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/recovery", "internal/web/...", "resources/..."}, tests: anything},
+	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
 	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
-	{dir: "cmd", allow: append([]string{".", "resources/..."}, offline...), tests: anything},
+	{dir: "cmd", allow: append([]string{".", "internal/notation", "resources/..."}, offline...), tests: anything},
 	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},
 	{dir: "examples/...", allow: []string{".", "resources/...", "starlingtest"}, bare: true},
 }
