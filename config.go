@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/starlinghq/starling/internal/keys"
 	"github.com/starlinghq/starling/protocol"
@@ -273,8 +274,8 @@ func checkName(what, name string) error {
 		return fmt.Errorf("%s is empty", what)
 	case len(name) > protocol.NameBytesMax:
 		return fmt.Errorf("%s has %d bytes, the limit is %d", what, len(name), protocol.NameBytesMax)
-	case strings.ContainsFunc(name, func(r rune) bool { return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return fmt.Errorf("%s %q contains a space, a comma or a control character", what, name)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r == ',' || r == ' ' || !unicode.IsPrint(r) }):
+		return fmt.Errorf("%s %q contains a space, a comma, or a character that cannot be seen", what, name)
 	}
 	return nil
 }

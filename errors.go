@@ -59,14 +59,15 @@ var (
 	ErrWouldLoseQuorum = protocol.ErrWouldLoseQuorum
 	// ErrConditionFailed: a version or a value was not the expected one.
 	ErrConditionFailed = protocol.ErrConditionFailed
-	// ErrInvalid: the request makes no sense, such as an empty key, or a name
-	// with a space in it.
+	// ErrInvalid: the request makes no sense, such as a name with a space in it,
+	// or a prefix of integer keys.
 	ErrInvalid = protocol.ErrInvalid
 	// ErrTooLarge: a name, a key, a value or a command is over its limit.
 	ErrTooLarge = protocol.ErrTooLarge
 	// ErrUnknownType: the members' binary has no such resource type.
 	ErrUnknownType = protocol.ErrUnknownType
-	// ErrWrongType: a resource of that name has another type.
+	// ErrWrongType: a resource of that name has another type, or a map a key
+	// of another type than its handle.
 	ErrWrongType = protocol.ErrWrongType
 	// ErrUnknownOperation: the members' version of the type lacks it.
 	ErrUnknownOperation = protocol.ErrUnknownOperation

@@ -72,9 +72,13 @@ type FollowOptions struct {
 // map whenever all changes up to some index above the pages' have come.
 func (m *Map[K, V]) Follow(ctx context.Context, o FollowOptions, opts ...Option) iter.Seq2[FollowEvent[K, V], error] {
 	return func(yield func(FollowEvent[K, V], error) bool) {
-		f := &follower[K, V]{m: m, prefix: o.Prefix, opts: append([]Option{Session}, opts...), yield: yield}
-		w := f.watch(0)
-		if err := w.Validate(); err != nil {
+		prefix, err := kvmap.EncodePrefix[K](o.Prefix)
+		f := &follower[K, V]{m: m, prefix: prefix, opts: append([]Option{Session}, opts...), yield: yield}
+		if err == nil {
+			w := f.watch(0)
+			err = w.Validate()
+		}
+		if err != nil {
 			yield(FollowEvent[K, V]{}, err) // not after a listing of nothing
 			return
 		}
@@ -103,7 +107,7 @@ var errEnough = errors.New("enough")
 // follower is one run of Follow.
 type follower[K Key, V any] struct {
 	m      *Map[K, V]
-	prefix []byte
+	prefix []byte // as the map holds it
 	opts   []Option
 	yield  func(FollowEvent[K, V], error) bool
 	pages  []listed

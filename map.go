@@ -10,12 +10,18 @@ import (
 )
 
 // Key is what maps can be keyed by: strings and byte slices, in bytewise
-// order, and whole numbers, by value.
+// order, and whole numbers, by value. A string or a slice may be empty, and has
+// at most 4,096 bytes; beyond that every call is ErrTooLarge.
 type Key = resources.Key
 
 // Map is a typed handle to a replicated, ordered map. Values are encoded with
 // msgpack. A handle holds nothing but the name; make as many as you like. The
 // map is there with its first write; before, it is empty.
+//
+// The keys say what they are: "7", 7 and uint(7) are three keys. A map has keys
+// of one type as long as all its handles do; a handle that meets a key of
+// another type in Scan, Watch or Follow ends there with ErrWrongType, and its
+// text says of which. A handle with [RawKey] reads them all.
 type Map[K Key, V any] struct {
 	caller Caller
 	name   string
@@ -48,7 +54,11 @@ func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
 
 // GetEntry returns a key with its value and version, or ErrNotFound.
 func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[K, V], error) {
-	item, err := kvmap.Get.Do(ctx, m.asks(), m.named(), resources.AppendKey(nil, key), opts...)
+	stored, err := kvmap.EncodeKey(key)
+	if err != nil {
+		return Entry[K, V]{}, err
+	}
+	item, err := kvmap.Get.Do(ctx, m.asks(), m.named(), stored, opts...)
 	if err != nil {
 		return Entry[K, V]{}, err
 	}
@@ -70,29 +80,39 @@ func (m *Map[K, V]) PutIf(ctx context.Context, key K, value V, version uint64) (
 }
 
 func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, version uint64) (uint64, error) {
+	stored, err := kvmap.EncodeKey(key)
+	if err != nil {
+		return 0, err
+	}
 	b, err := resources.AppendValue(nil, value)
 	if err != nil {
 		return 0, err
 	}
 	now, err := kvmap.Put.Do(ctx, m.asks(), m.named(), kvmap.PutRequest{
-		Key: resources.AppendKey(nil, key), Value: b, Condition: c, Version: protocol.Index(version),
+		Key: stored, Value: b, Condition: c, Version: protocol.Index(version),
 	})
 	return uint64(now), err
 }
 
 // Delete removes a key and says whether it was there.
 func (m *Map[K, V]) Delete(ctx context.Context, key K) (bool, error) {
-	version, err := kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{Key: resources.AppendKey(nil, key)})
+	version, err := m.delete(ctx, key, kvmap.Always, 0)
 	return err == nil && version != 0, err
 }
 
 // DeleteIf removes a key whose version is the given one. Otherwise the error is
 // ErrConditionFailed.
 func (m *Map[K, V]) DeleteIf(ctx context.Context, key K, version uint64) error {
-	_, err := kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{
-		Key: resources.AppendKey(nil, key), Condition: kvmap.IfVersion, Version: protocol.Index(version),
-	})
+	_, err := m.delete(ctx, key, kvmap.IfVersion, version)
 	return err
+}
+
+func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, version uint64) (protocol.Index, error) {
+	stored, err := kvmap.EncodeKey(key)
+	if err != nil {
+		return 0, err
+	}
+	return kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{Key: stored, Condition: c, Version: protocol.Index(version)})
 }
 
 // Len returns the number of keys.
@@ -110,17 +130,17 @@ type Range[K Key] struct {
 
 // Between is the keys from one on and before another.
 func Between[K Key](from, to K) Range[K] {
-	r := Range[K]{from: resources.AppendKey(nil, from), to: resources.AppendKey(nil, to)}
-	r.empty = len(r.to) == 0 // nothing comes before the empty string
+	r := Range[K]{from: kvmap.AppendKey(nil, from), to: kvmap.AppendKey(nil, to)}
+	r.empty = len(r.to) == 0 // nothing comes before the empty raw key
 	return r
 }
 
-// From is the keys from one on.
-func From[K Key](from K) Range[K] { return Range[K]{from: resources.AppendKey(nil, from)} }
+// From is the keys from one on, up to the end of the map.
+func From[K Key](from K) Range[K] { return Range[K]{from: kvmap.AppendKey(nil, from)} }
 
-// Prefix is the keys that begin with something.
+// Prefix is the keys that begin with something. A RawKey begins with its kind.
 func Prefix[K ~string | ~[]byte](prefix K) Range[K] {
-	p := kvmap.Prefix([]byte(prefix))
+	p := kvmap.Prefix(kvmap.AppendKey(nil, prefix))
 	return Range[K]{from: p.From, to: p.To}
 }
 
@@ -159,7 +179,7 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 }
 
 func entryOf[K Key, V any](item kvmap.Item) (e Entry[K, V], err error) {
-	if e.Key, err = resources.ParseKey[K](item.Key); err != nil {
+	if e.Key, err = kvmap.ParseKey[K](item.Key); err != nil {
 		return e, err
 	}
 	e.Version = uint64(item.Version)
@@ -169,8 +189,9 @@ func entryOf[K Key, V any](item kvmap.Item) (e Entry[K, V], err error) {
 
 // WatchOptions say which changes are watched.
 type WatchOptions struct {
-	// Prefix is what the keys begin with, encoded as keys are: the bytes of a
-	// string. Default: all keys.
+	// Prefix is what the keys begin with, for handles with string or bytes
+	// keys; a RawKey begins with its kind. With integer keys, which begin with
+	// nothing, it is ErrInvalid. Default: all keys.
 	Prefix []byte
 	// After is an index: the watch begins with what was written after it. It
 	// comes from a read with WithInfo, or from an event, and another member
@@ -193,9 +214,7 @@ type MapEvent[K Key, V any] struct {
 // from the index of that read) or ErrSlowWatcher (the loop did not keep up).
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
 	return func(yield func(MapEvent[K, V], error) bool) {
-		stream, err := watch(ctx, m.asks(), protocol.Watch{
-			Resource: m.named(), Type: kvmap.Type.Name(), Prefix: o.Prefix, From: protocol.Index(o.After),
-		})
+		stream, err := m.stream(ctx, o)
 		if err != nil {
 			yield(MapEvent[K, V]{}, err)
 			return
@@ -217,9 +236,20 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 	}
 }
 
+// stream opens what Watch reads.
+func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.WatchStream, error) {
+	prefix, err := kvmap.EncodePrefix[K](o.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	return watch(ctx, m.asks(), protocol.Watch{
+		Resource: m.named(), Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After),
+	})
+}
+
 func eventOf[K Key, V any](c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
 	e.Index, e.Deleted = uint64(index), c.Kind == protocol.ChangeDelete
-	if e.Key, err = resources.ParseKey[K](c.Key); err != nil || e.Deleted {
+	if e.Key, err = kvmap.ParseKey[K](c.Key); err != nil || e.Deleted {
 		return e, err
 	}
 	e.Value, err = resources.ParseValue[V](c.Value)

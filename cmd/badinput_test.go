@@ -107,7 +107,6 @@ func TestBadInputOfAMember(t *testing.T) {
 		fails(t, exitRefused, "the limit is 4096", "map", "put", "--addr", first.addr, "colors", strings.Repeat("k", 5000), "v")
 		fails(t, exitRefused, "limit", "map", "put", "--addr", first.addr, "colors", "k", strings.Repeat("v", 600<<10))
 		fails(t, exitRefused, "limit", "map", "put", "--addr", first.addr, "colors", "k", strings.Repeat("v", 5<<20))
-		fails(t, exitRefused, "empty", "map", "put", "--addr", first.addr, "colors", "", "v")
 		works(t, "", "counter", "set", "--addr", first.addr, "c", "9223372036854775807")
 		fails(t, exitRefused, "overflow", "counter", "add", "--addr", first.addr, "c", "1")
 	})

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // The form of import and export: one line for each key, key TAB value. In
@@ -16,7 +17,7 @@ import (
 // LC_ALL=C sort would.
 
 // lineBytesMax is the longest line that can be a key and a value.
-const lineBytesMax = 2*(protocol.KeyBytesMax+protocol.ValueBytesMax) + 2
+const lineBytesMax = 2*(kvmap.KeyBytesMax+protocol.ValueBytesMax) + 2
 
 // appendLine appends one line to b, its newline included.
 func appendLine(b []byte, key, value []byte) []byte {
@@ -60,8 +61,8 @@ func parseLine(line []byte) (key, value []byte, err error) {
 	switch {
 	case len(key) == 0:
 		return nil, nil, errors.New("the key is empty")
-	case len(key) > protocol.KeyBytesMax:
-		return nil, nil, fmt.Errorf("the key has %d bytes, the limit is %d", len(key), protocol.KeyBytesMax)
+	case len(key) > kvmap.KeyBytesMax:
+		return nil, nil, fmt.Errorf("the key has %d bytes, the limit is %d", len(key), kvmap.KeyBytesMax)
 	case len(value) > protocol.ValueBytesMax:
 		return nil, nil, fmt.Errorf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 func TestLinesRoundTrip(t *testing.T) {
@@ -37,7 +38,7 @@ func TestBadLinesSayWhatIsWrong(t *testing.T) {
 		"a\tb\tc":     "more than one tab",
 		`a\x` + "\tb": `unknown escape \x`,
 		"a\tb\\":      `a lone \`,
-		strings.Repeat("k", protocol.KeyBytesMax+1) + "\tv":   "the limit is 4096",
+		strings.Repeat("k", kvmap.KeyBytesMax+1) + "\tv":      "the limit is 4096",
 		"k\t" + strings.Repeat("v", protocol.ValueBytesMax+1): "the limit is 524288",
 	} {
 		_, _, err := parseLine([]byte(line))

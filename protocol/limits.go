@@ -10,9 +10,11 @@ const (
 	// stands in every frame. A peer with another one is refused.
 	Version = 1
 
-	// KeyBytesMax and ValueBytesMax limit one key (never empty) and value.
-	// Beyond them: ErrTooLarge, and the command has no effect.
-	KeyBytesMax   = 4 << 10
+	// KeyBytesMax and ValueBytesMax limit one key (never empty) and value as
+	// the state holds them. Beyond them: ErrTooLarge, and the command has no
+	// effect. A key of a map has 4 KiB, and before it the byte that says what
+	// it is.
+	KeyBytesMax   = 4<<10 + 1
 	ValueBytesMax = 512 << 10
 	// NameBytesMax limits the name of a resource, a type, an operation, a
 	// member, a zone and an address. What else the first three may be: see

@@ -9,7 +9,8 @@ import (
 )
 
 // Key is what tables and maps can be keyed by. The encoding keeps the order:
-// strings and bytes bytewise, numbers by value.
+// strings and bytes bytewise, numbers by value. It does not say what a key is:
+// a table knows, and a map puts a byte before it (see kvmap.AppendKey).
 type Key interface {
 	~string | ~[]byte |
 		~int | ~int8 | ~int16 | ~int32 | ~int64 |

@@ -2,9 +2,10 @@
 // conditions on versions.
 //
 // The operations speak bytes. Typed handles (starling.NewMap) and the command
-// line put their encodings on top: keys by [resources.AppendKey], values by
-// [resources.AppendValue]. A program that uses the operations directly with
-// other bytes works as well, but others will not be able to show them.
+// line put their encodings on top: keys by [AppendKey], so that a stored key
+// says of what kind it is, values by [resources.AppendValue]. A program that
+// uses the operations directly with other bytes works as well, but handles will
+// refuse its keys, and nobody can show them.
 //
 // The version of a key is the index of the entry that set it last. Conditions
 // compare versions, never values: equal values can have several encodings.
@@ -78,7 +79,8 @@ type ScanRequest struct {
 	KeysOnly bool // leave values away
 }
 
-// Prefix returns a request for the keys that begin with prefix.
+// Prefix returns a request for the keys that begin with prefix, which comes from
+// [EncodePrefix].
 func Prefix(prefix []byte) ScanRequest {
 	return ScanRequest{From: prefix, To: resources.PrefixEnd(prefix)}
 }

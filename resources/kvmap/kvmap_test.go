@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -134,20 +133,21 @@ func TestScanPages(t *testing.T) {
 
 func TestTypedChanges(t *testing.T) {
 	ctx, c := context.Background(), resourcetest.NewCaller(t, kvmap.Type)
-	stream, err := kvmap.Watch(ctx, c, "m", resources.AppendKey(nil, 7), 0)
+	seven := kvmap.AppendKey(nil, 7)
+	stream, err := kvmap.Watch(ctx, c, "m", seven, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stream.Close()
 	for _, key := range []int{7, 8, 7} {
 		value, _ := resources.AppendValue(nil, key*10)
-		if _, err := kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: resources.AppendKey(nil, key), Value: value}); err != nil {
+		if _, err := kvmap.Put.Do(ctx, c, "m", kvmap.PutRequest{Key: kvmap.AppendKey(nil, key), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: resources.AppendKey(nil, 7)})
+	kvmap.Delete.Do(ctx, c, "m", kvmap.DeleteRequest{Key: seven})
 	var got []string
-	for change, err := range kvmap.Changes[int, int](ctx, stream, resources.AppendKey(nil, 7)) {
+	for change, err := range kvmap.Changes[int, int](ctx, stream, seven) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,47 +159,6 @@ func TestTypedChanges(t *testing.T) {
 	if want := []string{"true 0 0 0", "false 1 7 70", "false 1 7 70", "false 2 7 0"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-}
-
-func TestValuesAsText(t *testing.T) {
-	for _, c := range []struct {
-		value      []byte
-		text, json string
-	}{
-		{kvmap.StringValue("1"), "1", `"1"`},
-		{kvmap.StringValue("a\"b"), `a"b`, `"a\"b"`},
-		{encoded(t, 1), "1", "1"},
-		{encoded[any](t, nil), "null", "null"},
-		{encoded(t, []byte("hi")), `"aGk="`, `"aGk="`},
-		{encoded(t, map[int]any{1: []string{"x"}}), `{"1":["x"]}`, `{"1":["x"]}`},
-		{encoded(t, struct{ A, B int }{1, 2}), `{"A":1,"B":2}`, `{"A":1,"B":2}`},
-		{encoded(t, math.NaN()), "NaN", `"NaN"`},
-		{[]byte{0xc1}, `"\"\\xc1\""`, `"\"\\xc1\""`},
-		{[]byte{0x81, 0x90, 0x01}, `"\"\\x81\\x90\\x01\""`, `"\"\\x81\\x90\\x01\""`},
-		{[]byte("ab"), `"\"ab\""`, `"\"ab\""`},
-	} {
-		if got := kvmap.ValueText(c.value); got != c.text {
-			t.Errorf("% x: got %s, want %s", c.value, got, c.text)
-		}
-		if got := kvmap.ValueJSON(c.value); string(got) != c.json {
-			t.Errorf("% x: got %s, want %s", c.value, got, c.json)
-		}
-	}
-	for key, want := range map[string]string{"alice": "alice", "Zürich": "Zürich", "\x00\x01": `"\x00\x01"`} {
-		if got := kvmap.KeyText([]byte(key)); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
-// encoded returns the encoding of a value.
-func encoded[T any](t *testing.T, v T) []byte {
-	t.Helper()
-	b, err := resources.AppendValue(nil, v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func TestReplicates(t *testing.T) { resourcetest.Run(t, kvmap.Type, resourcetest.Options{}) }
@@ -215,8 +174,6 @@ func FuzzRequests(f *testing.F) {
 		rawAgain[kvmap.Item](t, src)
 		rawAgain[kvmap.ScanRequest](t, src)
 		rawAgain[kvmap.Page](t, src)
-		kvmap.ValueJSON(src)
-		kvmap.ValueText(src)
 	})
 }
 

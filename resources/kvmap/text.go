@@ -3,109 +3,116 @@ package kvmap
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"strconv"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/vmihailenco/msgpack/v5"
-
+	"github.com/starlinghq/starling/internal/notation"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
 
-// StringKey returns the key of a map[string]... handle.
-func StringKey(s string) []byte { return []byte(s) }
+// tagUint is what tells an unsigned key from a signed one in exact JSON.
+const tagUint = "$uint"
 
-// StringValue returns the value of a map[...]string handle.
-func StringValue(s string) []byte {
-	b, _ := resources.AppendValue(nil, s) // a string can be encoded
-	return b
-}
-
-// KeyText shows a key: itself if it is printable text, otherwise in Go's quoted
-// form. An integer key shows as its eight bytes, because keys do not say what
-// they are.
-func KeyText(key []byte) string {
-	if utf8.Valid(key) && bytes.IndexFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return string(key)
+// String shows a key to people: a string as it is, quoted as in Go if something
+// in it is not visible, if its ends could be overlooked or if it begins with a
+// double quote; a number in decimal; bytes in base64; a malformed key as
+// {"$raw":...}. Two keys of one kind never look alike.
+func (k RawKey) String() string {
+	switch k.Kind() {
+	case KindString:
+		return notation.Quote(string(k[1:]))
+	case KindBytes:
+		return base64.StdEncoding.EncodeToString(k[1:])
 	}
-	return strconv.Quote(string(key))
+	return string(k.appendJSON(nil, false))
 }
 
-// ValueText shows a value: a string as it is, anything else as JSON.
-func ValueText(value []byte) string {
-	decoded, err := decode(value)
-	if s, ok := decoded.(string); ok && err == nil {
-		return s
+// shown is String for a text that is to stay short.
+func shown(stored []byte) string {
+	const most = 40
+	if len(stored) <= most {
+		return RawKey(stored).String()
 	}
-	return string(ValueJSON(value))
+	return RawKey(stored[:most]).String() + "..."
 }
 
-// ValueJSON returns a value as JSON. Bytes are base64. A value that nobody here
-// can decode is shown as the string of its bytes, quoted.
-func ValueJSON(value []byte) json.RawMessage {
-	decoded, err := decode(value)
-	if err == nil {
-		var out []byte
-		if out, err = json.Marshal(decoded); err == nil {
-			return out
+// MarshalJSON returns a string key as a JSON string, {"$str_b64":...} if it is
+// not UTF-8, an integer key as a number, bytes as {"$b64":...}, and a malformed
+// key as {"$raw":...} with all its bytes; each in base64.
+func (k RawKey) MarshalJSON() ([]byte, error) { return k.appendJSON(nil, false), nil }
+
+// AppendJSON appends the key as JSON from which [ParseRawKey] reads it back. It
+// is that of MarshalJSON, but for unsigned keys: {"$uint":7}.
+func (k RawKey) AppendJSON(dst []byte) []byte { return k.appendJSON(dst, true) }
+
+func (k RawKey) appendJSON(dst []byte, exact bool) []byte {
+	switch k.Kind() {
+	case KindString:
+		return notation.AppendText(dst, k[1:])
+	case KindBytes:
+		return notation.AppendBytes(dst, k[1:])
+	case KindInt:
+		return strconv.AppendInt(dst, int64(binary.BigEndian.Uint64(k[1:])^1<<63), 10)
+	case KindUint:
+		n := binary.BigEndian.Uint64(k[1:])
+		if !exact {
+			return strconv.AppendUint(dst, n, 10)
 		}
+		return append(strconv.AppendUint(append(dst, `{"`+tagUint+`":`...), n, 10), '}')
 	}
-	out, _ := json.Marshal(strconv.QuoteToASCII(string(value))) // a string can be encoded
-	return out
+	return notation.AppendRaw(dst, k)
 }
 
-// decode reads a msgpack value into what encoding/json can write.
-func decode(value []byte) (out any, err error) {
-	if err := protocol.CheckMsgpack(value); err != nil {
+// ParseRawKey reads a key that AppendJSON wrote. The error is for people.
+func ParseRawKey(text []byte) (RawKey, error) {
+	text = bytes.TrimSpace(text)
+	name, content, tagged, err := notation.ParseTagged(text)
+	switch {
+	case err != nil:
 		return nil, err
+	case tagged:
+		return parseTaggedKey(name, content)
+	case len(text) > 0 && text[0] == '"':
+		s, err := notation.ParseString(text)
+		return AppendKey(nil, s), err
 	}
-	// The decoder panics on a map whose key is a map or an array.
-	defer func() {
-		if cause := recover(); cause != nil {
-			out, err = nil, fmt.Errorf("undecodable value: %v", cause)
-		}
-	}()
-	r := bytes.NewReader(value)
-	d := msgpack.NewDecoder(r)
-	d.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return d.DecodeUntypedMap() })
-	if out, err = d.DecodeInterface(); err != nil {
-		return nil, err
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf(`a key is a string, a whole number of 64 bits, {"%s":N}, or bytes as {"$b64":...}`, tagUint)
 	}
-	if r.Len() > 0 {
-		return nil, fmt.Errorf("%d bytes follow the value", r.Len())
-	}
-	return jsonable(out), nil
+	return AppendKey(nil, n), nil
 }
 
-func jsonable(v any) any {
-	switch v := v.(type) {
-	case map[any]any:
-		out := make(map[string]any, len(v))
-		for key, value := range v { // order does not matter: encoding/json sorts
-			out[fmt.Sprint(key)] = jsonable(value)
+func parseTaggedKey(name string, content []byte) (RawKey, error) {
+	if name == tagUint {
+		n, err := strconv.ParseUint(string(content), 10, 64)
+		if err != nil {
+			return nil, errors.New(tagUint + " takes a whole number from 0 to 18446744073709551615")
 		}
-		return out
-	case []any:
-		for i := range v {
-			v[i] = jsonable(v[i])
-		}
-	case float32:
-		return jsonable(float64(v))
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Sprint(v)
-		}
+		return AppendKey(nil, n), nil
 	}
-	return v
+	b, err := notation.ParseBase64(content)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case name == "$b64":
+		return AppendKey(nil, b), nil
+	case name == "$str_b64":
+		return AppendKey(nil, string(b)), nil
+	case name == "$raw" && len(b) > 0:
+		return b, nil
+	}
+	return nil, fmt.Errorf("no key is written with the field %q", name)
 }
 
-// Watch follows the keys of a map that begin with prefix (nil: all), after
-// index from, or from now on if it is 0. See [resources.WatchStream].
+// Watch follows the keys of a map that begin with prefix, which comes from
+// EncodePrefix or EncodeKey (nil: all), after index from, or from now on if it
+// is 0. See [resources.WatchStream].
 func Watch(ctx context.Context, c resources.Caller, name string, prefix []byte, from protocol.Index) (resources.WatchStream, error) {
 	return c.Watch(ctx, protocol.Watch{Resource: name, Type: Type.Name(), Prefix: prefix, From: from})
 }
@@ -119,8 +126,8 @@ type Change[K resources.Key, V any] struct {
 	Ignore bool // no change: everything up to Index has been seen
 }
 
-// Changes decodes what a stream yields. Only, if not nil, picks one key out of
-// a watch on it as a prefix. The last pair has the error that ended the stream;
+// Changes decodes what a stream yields. Only, if not nil, picks one key, as
+// EncodeKey gives it, out of a watch on it as a prefix. The last pair has the error that ended the stream;
 // who leaves the loop earlier has to close it all the same.
 func Changes[K resources.Key, V any](ctx context.Context, stream resources.WatchStream, only []byte) iter.Seq2[Change[K, V], error] {
 	return func(yield func(Change[K, V], error) bool) {
@@ -149,7 +156,7 @@ func Changes[K resources.Key, V any](ctx context.Context, stream resources.Watch
 func typed[K resources.Key, V any](i protocol.Index, c protocol.Change) (Change[K, V], error) {
 	out := Change[K, V]{Index: i, Kind: c.Kind}
 	var err error
-	if out.Key, err = resources.ParseKey[K](c.Key); err != nil {
+	if out.Key, err = ParseKey[K](c.Key); err != nil {
 		return out, err
 	}
 	if c.Kind == protocol.ChangePut {
