@@ -181,7 +181,7 @@ func (p *Program) runAgent(ctx context.Context, cfg starling.Config, startTime t
 	if node.Status().Role == starling.Reserve.String() {
 		does = "stands by, a reserve,"
 	}
-	fmt.Fprintf(p.Stdout, "%s %s at %s%s, data in %s\n", node.Name(), does, node.Addr(), httpText(node), cfg.Dir)
+	p.say("%s %s at %s%s, data in %s\n", node.Name(), does, node.Addr(), httpText(node), cfg.Dir)
 	select {
 	case <-ctx.Done():
 		fmt.Fprintf(p.Stderr, "%s: stopping (once more to stop at once)\n", node.Name())

@@ -111,8 +111,7 @@ func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *stora
 
 func (p *Program) printCheckpoints(dir string, list []found) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintf(p.Stdout, "%s has no checkpoint\n", dir)
-		return err
+		return p.say("%s has no checkpoint\n", dir)
 	}
 	var rows [][]string
 	for _, f := range list {

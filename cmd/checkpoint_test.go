@@ -33,7 +33,7 @@ func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
 	for i := range 300 {
 		fmt.Fprintf(&lines, "k%d\t%s\n", i, strings.Repeat("v", 1000))
 	}
-	if _, stderr, code := run(context.Background(), lines.String(), "map", "import", "--addr", a.addr, "m"); code != 0 {
+	if _, stderr, code := run(context.Background(), lines.String(), "map", "import", "--addr", a.addr, "--format", "tab", "m"); code != 0 {
 		t.Fatalf("import: exit code %d: %s", code, stderr)
 	}
 	var want uint64

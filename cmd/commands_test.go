@@ -75,18 +75,19 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"map scan A --consistency stale=500ms -o json colors s", `"age_ms":`},
 		{"map len A colors", "2\n"},
 		{"map scan A colors", "KEY    VERSION  VALUE\ngrass  "},
-		{"map scan A -o json colors s", `{"key":"sky","value":"blue","version":`},
+		{"map scan A -o json colors s", `{"key":"sky","key_type":"string","value":"blue","value_type":"string","version":`},
 		{"map scan A --limit 1 -o json colors", `{"key":"grass"`},
 		{"map scan A --from h -o json colors", `{"key":"sky"`},
 		{"map scan A --to h -o json colors", `{"key":"grass"`},
 		{"map delete A colors grass", ""},
-		{"map export A colors", "sky\tblue\n"},
+		{"map export A --format tab colors", "sky\tblue\n"},
+		{"map export A colors", "\n{\"key\":\"sky\",\"value\":\"blue\"}\n{\"entries\":1,"},
 		{"queue push A jobs wash", ""},
 		{"queue push A jobs dry", ""},
 		{"queue len A jobs", "2\n"},
 		{"queue peek A jobs", "wash\n"},
 		{"queue pop A jobs", "wash\n"},
-		{"queue pop A -o json jobs", `{"value":"dry"}`},
+		{"queue pop A -o json jobs", `{"value":"dry","value_type":"string"}`},
 		{"counter add A hits -5", "-5\n"},
 		{"counter set A hits 3", ""},
 		{"counter cas A hits 3 4", ""},
@@ -139,24 +140,24 @@ func TestStatusAsJSONHasWhatScriptsNeed(t *testing.T) {
 
 func TestImportReportsBadLinesAndIsIdempotent(t *testing.T) {
 	addr := local(t)
-	input := "b\t2\nno tab\na\t1\nc\tx\\q\nb\t3\n\ta key of nothing\n" + `tab\there` + "\t" + `line\nbreak` + "\n"
+	input := "b\t2\nno tab\na\t1\nc\tx\\q\nb\t3\n\tof the empty key\n" + `tab\there` + "\t" + `line\nbreak` + "\n"
 	for range 2 {
-		_, stderr, code := run(context.Background(), input, "map", "import", addr, "m")
+		_, stderr, code := run(context.Background(), input, "map", "import", addr, "--format", "tab", "m")
 		if code != exitFailure {
 			t.Errorf("exit code %d, want %d", code, exitFailure)
 		}
-		for _, want := range []string{"line 2: no tab", "line 4: value: unknown escape \\q", "line 6: the key is empty", "3 of 7 lines were not imported"} {
+		for _, want := range []string{"line 2: no tab", `line 4: value: unknown escape \q`, "2 of 7 lines were not imported"} {
 			if !strings.Contains(stderr, want) {
 				t.Errorf("says %q, want %q", stderr, want)
 			}
 		}
-		got := works(t, "", "map", "export", addr, "m")
-		if want := "a\t1\nb\t3\n" + `tab\there` + "\t" + `line\nbreak` + "\n"; got != want {
+		got := works(t, "", "map", "export", addr, "--format", "tab", "m")
+		if want := "\tof the empty key\na\t1\nb\t3\n" + `tab\there` + "\t" + `line\nbreak` + "\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 	fails(t, exitUsage, "--concurrency 0", "map", "import", addr, "--concurrency", "0", "m")
-	if got := works(t, "x\ty\n", "map", "import", addr, "-o", "json", "m2"); got != `{"imported":1,"lines":1}`+"\n" {
+	if got := works(t, "x\ty\n", "map", "import", addr, "--format", "tab", "-o", "json", "m2"); got != `{"imported":1,"lines":1}`+"\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -179,7 +180,8 @@ func TestValuesOfPrograms(t *testing.T) {
 	if got, want := works(t, "", "map", "get", addr, "users", "1"), `{"Name":"ada"}`+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := works(t, "", "map", "export", addr, "users"), "1\t{\"Name\":\"ada\"}\n2\t{\"7\":true}\n"; got != want {
+	want := "{\"key\":\"1\",\"value\":{\"Name\":\"ada\"}}\n{\"key\":\"2\",\"value\":{\"$map\":[[7,true]]}}\n"
+	if got := works(t, "", "map", "export", addr, "users"); !strings.Contains(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

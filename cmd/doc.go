@@ -18,6 +18,12 @@
 // name in capitals, and agent reads a YAML file too: flag over variable over
 // file.
 //
+// # Keys and values
+//
+// They are shown without loss and so that no two look alike; docs/export.md has
+// the forms. --key-type and --value-type say what arguments are, --raw prints
+// the bytes of strings as they are.
+//
 // # Exit codes
 //
 //	0  done

@@ -124,6 +124,7 @@ type session struct {
 	*starling.Client
 	ctx  context.Context
 	json bool
+	raw  bool // strings and bytes are shown as they are
 	read []starling.Option
 }
 
@@ -147,6 +148,11 @@ func (p *Program) dial(ctx context.Context, c *cli.Context, f func(c *cli.Contex
 	var err error
 	if s.json, err = wantsJSON(c); err != nil {
 		return err
+	}
+	if findFlag(c.Command.Flags, "raw") != nil {
+		if s.raw = c.Bool("raw"); s.raw && s.json {
+			return &usageError{c.Command.HelpName + ": --raw is for people's eyes and for files, -o json for scripts: not both"}
+		}
 	}
 	if findFlag(c.Command.Flags, "consistency") != nil {
 		if s.read, err = levelOf(c); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/notation"
 )
 
 // Limits of an import.
@@ -28,16 +29,19 @@ const (
 func (p *Program) mapImportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "put every line of standard input: key, TAB, value",
+		Usage:     "put every key of an export, or every line of key, TAB, value, from standard input",
 		ArgsUsage: "NAME < FILE",
-		Description: `In keys and values a tab is written \t, a newline \n, a backslash \\. ` +
-			"Lines of one key take effect in their order; running an import again changes nothing. " +
+		Description: "It reads what starling map export writes, of whatever map: NAME gets the same keys and values, of the same types. " +
+			"An input without its last line was cut: what it has is imported, and the exit code is 1. " +
+			`With --format tab it reads lines of key, TAB, value, both strings, in which a tab is written \t, a newline \n, a backslash \\. ` +
+			"Keys that the map has already and the input has not stay. Lines of one key take effect in their order; running an import again changes nothing. " +
 			"When a member fails, the import goes on through the next address of --addr. " +
 			"A line that cannot be imported is reported with its number, the others are imported, and the exit code is 1. " +
 			"--timeout is for each line.\n\n" +
-			examples("starling map import colors < colors.tsv",
-				"starling map import --concurrency 64 --addr 127.0.0.1:7601,127.0.0.1:7602 colors < colors.tsv"),
-		Flags: clientFlags(intFlag("concurrency", 8, fmt.Sprintf("`N` lines in flight, at most %d", concurrencyMax))),
+			examples("starling map import colors < colors.jsonl",
+				"starling map import --format tab colors < colors.tsv",
+				"starling map import --concurrency 64 --addr 127.0.0.1:7601,127.0.0.1:7602 colors < colors.jsonl"),
+		Flags: clientFlags(formatFlag(), intFlag("concurrency", 8, fmt.Sprintf("`N` lines in flight, at most %d", concurrencyMax))),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 1)
 			if err != nil {
@@ -47,9 +51,12 @@ func (p *Program) mapImportCommand() *cli.Command {
 			if n < 1 || n > concurrencyMax {
 				return &usageError{fmt.Sprintf("%s: --concurrency %d: from 1 to %d", c.Command.HelpName, n, concurrencyMax)}
 			}
+			tab, err := wantsTab(c)
+			if err != nil {
+				return err
+			}
 			im := &importer{
-				store: starling.NewMap[string, string](s.Client, args[0]), timeout: c.Duration("timeout"),
-				lines: newLineReader(p.Stdin), stderr: p.Stderr,
+				store: rawMap(s, args[0]), timeout: c.Duration("timeout"), source: sourceOf(p.Stdin, tab), stderr: p.Stderr,
 				bar: newProgress(p.Stderr, "importing", "lines", inputSize(p.Stdin)),
 			}
 			began := time.Now()
@@ -57,7 +64,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 				return err
 			}
 			if s.json {
-				return p.printJSON(map[string]any{"lines": im.lines.n, "imported": im.imported.Load()})
+				return p.printJSON(map[string]any{"lines": im.entries, "imported": im.imported.Load()})
 			}
 			_, err = fmt.Fprintf(p.Stderr, "%d lines imported in %v\n", im.imported.Load(), time.Since(began).Round(time.Millisecond))
 			return err
@@ -68,9 +75,10 @@ func (p *Program) mapImportCommand() *cli.Command {
 // importer reads lines and hands them to writers. Memory is bounded by the
 // writers and their queues, whatever the length of the input.
 type importer struct {
-	store   *starling.Map[string, string]
+	store   *starling.Map[starling.RawKey, starling.Raw]
 	timeout time.Duration
-	lines   *lineReader
+	source  entrySource
+	entries int // lines with a key that have been read, bad ones too
 	bar     *progress
 	stderr  io.Writer
 
@@ -79,10 +87,12 @@ type importer struct {
 	bad      int
 }
 
-// line is one line that has been read.
-type line struct {
-	number     int
-	key, value string
+// sourceOf returns a reader of one of the two forms.
+func sourceOf(r io.Reader, tab bool) entrySource {
+	if tab {
+		return &tabSource{newLineReader(r, tabLineMax)}
+	}
+	return &typedSource{lines: newLineReader(r, typedLineMax)}
 }
 
 // run imports everything. Lines of one key go to one writer, so that they take
@@ -113,7 +123,7 @@ func (im *importer) run(ctx context.Context, writers int) error {
 	case err != nil:
 		return fmt.Errorf("%w; %d lines are imported, and importing all of them again does no harm", err, im.imported.Load())
 	case im.bad > 0:
-		return fmt.Errorf("%d of %d lines were not imported", im.bad, im.lines.n)
+		return fmt.Errorf("%d of %d lines were not imported", im.bad, im.entries)
 	}
 	return nil
 }
@@ -122,25 +132,21 @@ func (im *importer) run(ctx context.Context, writers int) error {
 func (im *importer) read(ctx context.Context, queues []chan line) error {
 	seed := maphash.MakeSeed()
 	for {
-		text, err := im.lines.next()
-		switch {
+		l, err := im.source.next()
+		switch bad := (badLine{}); {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, errLineTooLong):
-			im.reject(im.lines.n, err)
+		case errors.As(err, &bad):
+			im.entries++
+			im.reject(l.number, err)
 			continue
 		case err != nil:
 			return err
 		}
-		key, value, err := parseLine(text)
-		if err != nil {
-			im.reject(im.lines.n, err)
-			continue
-		}
-		l := line{im.lines.n, string(key), string(value)}
+		im.entries++
 		select {
-		case queues[maphash.String(seed, l.key)%uint64(len(queues))] <- l:
-			im.bar.set(im.lines.b, im.imported.Load())
+		case queues[maphash.Bytes(seed, l.key)%uint64(len(queues))] <- l:
+			im.bar.set(im.source.bytes(), im.imported.Load())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -188,7 +194,7 @@ func (im *importer) reject(number int, why error) {
 	switch {
 	case im.bad <= badLinesShown:
 		im.bar.clear()
-		fmt.Fprintf(im.stderr, "line %d: %v\n", number, why)
+		fmt.Fprintf(im.stderr, "line %d: %s\n", number, notation.Safe(why.Error(), ""))
 	case im.bad == badLinesShown+1:
 		fmt.Fprintln(im.stderr, "more bad lines are counted, not shown")
 	}

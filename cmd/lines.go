@@ -11,13 +11,13 @@ import (
 	"github.com/starlinghq/starling/resources/kvmap"
 )
 
-// The form of import and export: one line for each key, key TAB value. In
-// both, a tab is written \t, a newline \n, a backslash \\; every other byte
-// stands for itself. The lines of an export are sorted bytewise as lines, as
-// LC_ALL=C sort would.
+// The tab form of import and export, for strings only: one line for each key,
+// key TAB value. In both, a tab is written \t, a newline \n, a backslash \\;
+// every other byte stands for itself. The lines of an export are sorted bytewise
+// as lines, as LC_ALL=C sort would.
 
-// lineBytesMax is the longest line that can be a key and a value.
-const lineBytesMax = 2*(kvmap.KeyBytesMax+protocol.ValueBytesMax) + 2
+// tabLineMax is the longest line that can be a key and a value.
+const tabLineMax = 2*(kvmap.KeyBytesMax+protocol.ValueBytesMax) + 2
 
 // appendLine appends one line to b, its newline included.
 func appendLine(b []byte, key, value []byte) []byte {
@@ -59,8 +59,6 @@ func parseLine(line []byte) (key, value []byte, err error) {
 		return nil, nil, fmt.Errorf("value: %w", err)
 	}
 	switch {
-	case len(key) == 0:
-		return nil, nil, errors.New("the key is empty")
 	case len(key) > kvmap.KeyBytesMax:
 		return nil, nil, fmt.Errorf("the key has %d bytes, the limit is %d", len(key), kvmap.KeyBytesMax)
 	case len(value) > protocol.ValueBytesMax:
@@ -91,7 +89,7 @@ func unescape(s []byte) ([]byte, error) {
 		case '\\':
 			out = append(out, '\\')
 		default:
-			return nil, fmt.Errorf(`unknown escape \%c; known are \t, \n and \\`, s[i])
+			return nil, fmt.Errorf(`unknown escape %s; known are \t, \n and \\`, s[i-1:i+1])
 		}
 	}
 	return out, nil
@@ -99,25 +97,25 @@ func unescape(s []byte) ([]byte, error) {
 
 // lineReader reads lines of bounded length, however long they are.
 type lineReader struct {
-	r *bufio.Reader
-	n int   // number of the last line, from 1
-	b int64 // bytes read
+	r   *bufio.Reader
+	max int   // bytes of a line, its newline included
+	n   int   // number of the last line, from 1
+	b   int64 // bytes read
 }
 
-func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 64<<10)} }
-
-// errLineTooLong says that a line was skipped because of its length.
-var errLineTooLong = fmt.Errorf("the line is longer than any key and value can be (%d bytes)", lineBytesMax)
+func newLineReader(r io.Reader, max int) *lineReader {
+	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), max: max}
+}
 
 // next returns a copy of the next line without its newline; io.EOF after the
-// last. A line that is too long is skipped and is errLineTooLong.
+// last. A line that is too long is skipped and is a badLine.
 func (l *lineReader) next() ([]byte, error) {
 	var line []byte
 	tooLong := false
 	for {
 		part, err := l.r.ReadSlice('\n')
 		l.b += int64(len(part))
-		if len(line)+len(part) > lineBytesMax {
+		if len(line)+len(part) > l.max {
 			tooLong, line = true, nil
 		}
 		if !tooLong {
@@ -133,7 +131,7 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		l.n++
 		if tooLong {
-			return nil, errLineTooLong
+			return nil, badLine{fmt.Errorf("the line is longer than any key and value can be (%d bytes)", l.max)}
 		}
 		return bytes.TrimSuffix(line, []byte{'\n'}), nil
 	}

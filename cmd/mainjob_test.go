@@ -55,7 +55,7 @@ func startJob(t *testing.T, f *flock, name, addr string, input [][]byte) *job {
 	sorted := slices.Clone(input)
 	slices.SortFunc(sorted, bytes.Compare)
 	j := &job{f: f, name: name, lines: len(input), sorted: bytes.Join(sorted, nil), before: f.settled().Applied, stderr: new(syncBuffer)}
-	j.process = command(t, "map", "import", "--addr", addr, "--concurrency", "8", "--timeout", "1m", name)
+	j.process = command(t, "map", "import", "--addr", addr, "--concurrency", "8", "--timeout", "1m", "--format", "tab", name)
 	j.process.Stdin, j.process.Stderr = stdin, j.stderr
 	if err := j.process.Start(); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func (j *job) ends(t *testing.T) {
 		t.Errorf("applied %d, at least %d lines were imported", got, least)
 	}
 	for _, name := range j.f.names {
-		out, stderr, code := run(context.Background(), "", "map", "export", "--addr", j.f.addr(name), "--consistency", "local", j.name)
+		out, stderr, code := run(context.Background(), "", "map", "export", "--addr", j.f.addr(name), "--consistency", "local", "--format", "tab", j.name)
 		if code != 0 {
 			t.Errorf("export at %s: exit code %d: %s", name, code, stderr)
 			continue

@@ -1,12 +1,10 @@
 package cmd
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
-	"strings"
-	"unicode/utf8"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,13 +15,19 @@ func (p *Program) mapCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "map",
 		Usage: "maps: get, put, delete, scan, watch, import, export",
-		Description: "Keys are strings, in bytewise order. Values that a program wrote as anything else than strings are shown as JSON.\n\n" +
+		Description: "Keys and values are strings, unless --key-type and --value-type say what the programs that use the map have. " +
+			"Strings and bytes are in bytewise order, numbers by value.\n\n" +
 			examples("starling map put colors sky blue", "starling map get colors sky", "starling map scan colors"),
 		Subcommands: named([]*cli.Command{
 			p.mapGetCommand(), p.mapPutCommand(), p.mapDeleteCommand(), p.mapScanCommand(),
 			p.mapWatchCommand(), p.mapLenCommand(), p.mapImportCommand(), p.mapExportCommand(),
 		}),
 	}
+}
+
+// rawMap returns a handle for whatever keys and values a map has.
+func rawMap(s *session, name string) *starling.Map[starling.RawKey, starling.Raw] {
+	return starling.NewMap[starling.RawKey, starling.Raw](s.Client, name)
 }
 
 // readJSON is what a read adds to its JSON.
@@ -47,28 +51,34 @@ func readInfo(info starling.Info) readJSON {
 func (p *Program) mapGetCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print the value of a key", ArgsUsage: "NAME KEY",
-		Description: examples("starling map get colors sky",
+		Description: keyTypeHelp + shownHelp + " Without it tabs and newlines of a string are printed as they are, too, and a newline behind it.\n\n" + examples("starling map get colors sky",
+			"starling map get --raw config motd >motd   (the bytes, and no newline behind them)",
+			"starling map get --key-type int users 17",
 			"starling map get --consistency stale=500ms -o json colors sky   (index and age_ms are in it)",
 			"starling map get --addr 127.0.0.1:7604 --consistency session=17 colors sky   (once that member has index 17)",
 			"starling map get --addr 127.0.0.1:7604 --consistency local -o json colors sky"),
-		Flags: readFlags(),
+		Flags: readFlags(keyTypeFlag(), rawFlag()),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 2, 2)
 			if err != nil {
 				return err
 			}
+			key, err := keyOf(c, args[1])
+			if err != nil {
+				return err
+			}
 			var info starling.Info
-			e, err := starling.NewMap[string, starling.Raw](s.Client, args[0]).GetEntry(s.ctx, args[1], append(s.read, starling.WithInfo(&info))...)
+			e, err := rawMap(s, args[0]).GetEntry(s.ctx, key, append(s.read, starling.WithInfo(&info))...)
+			if errors.Is(err, starling.ErrNotFound) {
+				return s.noKey(args[0], key)
+			}
 			if err != nil {
 				return err
 			}
 			if s.json {
-				return p.printJSON(struct {
-					entryJSON
-					readJSON
-				}{newEntryJSON(e), readInfo(info)})
+				return p.printJSON(newEntryJSON(e, info))
 			}
-			return p.printValue(e.Value)
+			return p.printValue(e.Value, s.raw)
 		}),
 	}
 }
@@ -76,51 +86,73 @@ func (p *Program) mapGetCommand() *cli.Command {
 func (p *Program) mapPutCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", Usage: "set the value of a key", ArgsUsage: "NAME KEY VALUE",
-		Description: examples("starling map put colors sky blue",
+		Description: keyTypeHelp + "VALUE is a string, or what --value-type says; json takes the form that export writes. " +
+			"A map whose keys are of another type gets no string key, unless --key-type string is said.\n\n" + examples("starling map put colors sky blue",
+			"starling map put --value-type int limits users 100",
+			`starling map put --value-type json users ada '{"Name":"Ada","Age":36}'`,
 			"starling map put --if-version 17 colors sky grey",
 			"starling map put --if-version 0 colors grass green   (only if there is none)",
 			"starling map put -- colors --key -5"),
-		Flags: clientFlags(uint64Flag("if-version", 0, "only if the key has this `VERSION`; 0: only if there is no such key")),
-		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 3, 3)
-			if err != nil {
-				return err
-			}
-			m := starling.NewMap[string, string](s.Client, args[0])
-			if !c.IsSet("if-version") {
-				return m.Put(s.ctx, args[1], args[2])
-			}
-			v, err := m.PutIf(s.ctx, args[1], args[2], c.Uint64("if-version"))
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return p.printJSON(map[string]any{"key": args[1], "version": v})
-			}
-			_, err = fmt.Fprintf(p.Stdout, "version %d\n", v)
-			return err
-		}),
+		Flags: clientFlags(keyTypeFlag(), valueTypeFlag(),
+			uint64Flag("if-version", 0, "only if the key has this `VERSION`; 0: only if there is no such key")),
+		Action: p.withClient(p.mapPut),
 	}
+}
+
+func (p *Program) mapPut(c *cli.Context, s *session) error {
+	args, err := arguments(c, 3, 3)
+	if err != nil {
+		return err
+	}
+	key, err := keyOf(c, args[1])
+	if err != nil {
+		return err
+	}
+	value, err := valueOf(c, args[2])
+	if err != nil {
+		return err
+	}
+	if err := s.checkKind(c, args[0], key.Kind()); err != nil {
+		return err
+	}
+	if !c.IsSet("if-version") {
+		return rawMap(s, args[0]).Put(s.ctx, key, value)
+	}
+	v, err := rawMap(s, args[0]).PutIf(s.ctx, key, value, c.Uint64("if-version"))
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return p.printJSON(struct {
+			keyJSON
+			Version uint64 `json:"version"`
+		}{newKeyJSON(key), v})
+	}
+	return p.say("version %d\n", v)
 }
 
 func (p *Program) mapDeleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "remove a key", ArgsUsage: "NAME KEY",
-		Description: "A key that is not there is exit code 4.\n\n" +
+		Description: keyTypeHelp + "A key that is not there is exit code 4.\n\n" +
 			examples("starling map delete colors sky", "starling map delete --if-version 17 colors sky"),
-		Flags: clientFlags(uint64Flag("if-version", 0, "only if the key has this `VERSION`")),
+		Flags: clientFlags(keyTypeFlag(), uint64Flag("if-version", 0, "only if the key has this `VERSION`")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 2, 2)
 			if err != nil {
 				return err
 			}
-			m := starling.NewMap[string, string](s.Client, args[0])
-			if c.IsSet("if-version") {
-				return m.DeleteIf(s.ctx, args[1], c.Uint64("if-version"))
+			key, err := keyOf(c, args[1])
+			if err != nil {
+				return err
 			}
-			there, err := m.Delete(s.ctx, args[1])
+			m := rawMap(s, args[0])
+			if c.IsSet("if-version") {
+				return m.DeleteIf(s.ctx, key, c.Uint64("if-version"))
+			}
+			there, err := m.Delete(s.ctx, key)
 			if err == nil && !there {
-				err = starling.ErrNotFound.With(fmt.Sprintf("no key %q in map %q", args[1], args[0]))
+				err = s.noKey(args[0], key)
 			}
 			return err
 		}),
@@ -130,11 +162,14 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 func (p *Program) mapScanCommand() *cli.Command {
 	return &cli.Command{
 		Name: "scan", Usage: "list keys and values in the order of keys", ArgsUsage: "NAME [PREFIX]",
-		Description: examples("starling map scan colors", "starling map scan --limit 10 colors s", "starling map scan --from a --to m -o json colors"),
-		Flags: readFlags(
+		Description: "Without PREFIX, --from, --to and --key-type: all keys, of whatever type. " + shownHelp + "\n\n" +
+			examples("starling map scan colors", "starling map scan --limit 10 colors s", "starling map scan --from a --to m -o json colors",
+				"starling map scan --key-type int --from -5 --to 100 users"),
+		Flags: readFlags(keyTypeFlag(),
 			stringFlag("from", "", "`KEY` to begin with"),
 			stringFlag("to", "", "`KEY` to end before"),
-			intFlag("limit", 0, "`N` keys at most; 0: all")),
+			intFlag("limit", 0, "`N` keys at most; 0: all"),
+			boolFlag("raw", "strings and bytes as they are")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 2)
 			if err != nil {
@@ -145,90 +180,116 @@ func (p *Program) mapScanCommand() *cli.Command {
 				return err
 			}
 			var info starling.Info
-			entries := starling.NewMap[string, starling.Raw](s.Client, args[0]).Scan(s.ctx, r, append(s.read, starling.WithInfo(&info))...)
-			return p.printEntries(entries, &info, s.json)
+			entries := rawMap(s, args[0]).Scan(s.ctx, r, append(s.read, starling.WithInfo(&info))...)
+			return p.printEntries(entries, &info, s)
 		}),
 	}
 }
 
 // scanRange turns flags and an optional prefix into a range.
-func scanRange(c *cli.Context, prefix []string) (r starling.Range[string], err error) {
-	from, to, limit := c.String("from"), c.String("to"), c.Int("limit")
+func scanRange(c *cli.Context, args []string) (r starling.Range[starling.RawKey], err error) {
+	limit, bounded := c.Int("limit"), c.IsSet("from") || c.IsSet("to")
 	switch {
 	case limit < 0:
 		return r, &usageError{fmt.Sprintf("%s: --limit %d: 0 or more", c.Command.HelpName, limit)}
-	case len(prefix) > 0 && (from != "" || to != ""):
+	case len(args) > 0 && bounded:
 		return r, &usageError{c.Command.HelpName + ": a PREFIX, or --from and --to, not both"}
-	case len(prefix) > 0:
-		r = starling.Prefix(prefix[0])
-	case to != "":
-		r = starling.Between(from, to)
-	default:
-		r = starling.From(from)
+	case !bounded:
+		prefix, err := prefixOf(c, args)
+		return starling.Prefix(prefix).Limit(limit), err
 	}
-	return r.Limit(limit), nil
+	kind, err := keyKindOf(c)
+	if err != nil {
+		return r, err
+	}
+	from, to := keysOf(kind)
+	if c.IsSet("from") {
+		if from, err = keyOf(c, c.String("from")); err != nil {
+			return r, err
+		}
+	}
+	if c.IsSet("to") {
+		if to, err = keyOf(c, c.String("to")); err != nil {
+			return r, err
+		}
+	}
+	return starling.Between(from, to).Limit(limit), nil
 }
 
 // printEntries prints what was read; info is that of the page that an entry is
-// on.
-func (p *Program) printEntries(entries iter.Seq2[starling.Entry[string, starling.Raw], error], info *starling.Info, asJSON bool) error {
+// on. The table tells the types of keys if they are not all strings.
+func (p *Program) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error], info *starling.Info, s *session) error {
 	var rows [][]string
+	typed := false
 	for e, err := range entries {
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			if err := p.printJSON(struct {
-				entryJSON
-				readJSON
-			}{newEntryJSON(e), readInfo(*info)}); err != nil {
+		if s.json {
+			if err := p.printJSON(newEntryJSON(e, *info)); err != nil {
 				return err
 			}
 			continue
 		}
-		rows = append(rows, []string{printable(e.Key), fmt.Sprint(e.Version), printable(valueText(e.Value))})
+		kind := e.Key.Kind()
+		typed = typed || kind != starling.KindString
+		rows = append(rows, []string{keyText(e.Key, s.raw), kind.String(), fmt.Sprint(e.Version), valueText(e.Value, s.raw)})
 	}
-	if asJSON {
+	if s.json {
 		return nil
 	}
-	return printTable(p.Stdout, []string{"KEY", "VERSION", "VALUE"}, rows)
+	head := []string{"KEY", "TYPE", "VERSION", "VALUE"}
+	if !typed {
+		head = slices.Delete(head, 1, 2)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], 1, 2)
+		}
+	}
+	if s.raw {
+		return printRawTable(p.Stdout, head, rows)
+	}
+	return printTable(p.Stdout, head, rows)
 }
 
 func (p *Program) mapWatchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
-		Description: "With --list it first prints every key that is there as a put, then \"listed\"; when changes were missed it prints \"reset\" and lists again.\n\n" +
+		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
+			"With --list it first prints every key that is there as a put, then \"listed\"; when changes were missed it prints \"reset\" and lists again. " +
+			"Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
 			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --list colors"),
-		Flags: clientFlags(
+		Flags: clientFlags(keyTypeFlag(),
 			uint64Flag("after", 0, "begin with the changes after this `INDEX`; 0: from now on"),
-			boolFlag("list", "begin with what is there, and go on when changes were missed")),
+			boolFlag("list", "begin with what is there, and go on when changes were missed"),
+			boolFlag("raw", "strings and bytes as they are")),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 2)
 			if err != nil {
 				return err
 			}
-			o := starling.WatchOptions{After: c.Uint64("after")}
-			if len(args) == 2 {
-				o.Prefix = []byte(args[1])
+			prefix, err := prefixOf(c, args[1:])
+			if err != nil {
+				return err
 			}
+			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix}
 			if c.Bool("list") {
 				if c.IsSet("after") {
 					return &usageError{c.Command.HelpName + ": --list begins with what is there, --after with an index: not both"}
 				}
 				return p.mapFollow(s, args[0], o.Prefix)
 			}
-			for e, err := range starling.NewMap[string, starling.Raw](s.Client, args[0]).Watch(s.ctx, o) {
+			for e, err := range rawMap(s, args[0]).Watch(s.ctx, o) {
 				if s.ctx.Err() != nil {
 					return nil // interrupted: that is how a watch ends
 				}
 				if err != nil {
 					return err
 				}
-				step := starling.FollowEvent[string, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
+				step := starling.FollowEvent[starling.RawKey, starling.Raw]{Kind: starling.FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
 				if e.Deleted {
 					step.Kind = starling.FollowDelete
 				}
-				if err := p.printEvent(step, s.json); err != nil {
+				if err := p.printEvent(step, s); err != nil {
 					return err
 				}
 			}
@@ -239,38 +300,44 @@ func (p *Program) mapWatchCommand() *cli.Command {
 
 // mapFollow prints what a copy of the map needs.
 func (p *Program) mapFollow(s *session, name string, prefix []byte) error {
-	m := starling.NewMap[string, starling.Raw](s.Client, name)
-	for e, err := range m.Follow(s.ctx, starling.FollowOptions{Prefix: prefix}) {
+	for e, err := range rawMap(s, name).Follow(s.ctx, starling.FollowOptions{Prefix: prefix}) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
 		}
 		if err != nil {
 			return err
 		}
-		if err := p.printEvent(e, s.json); err != nil {
+		if err := p.printEvent(e, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Program) printEvent(e starling.FollowEvent[string, starling.Raw], asJSON bool) error {
-	keyed := e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete
-	if asJSON {
-		line := map[string]any{"kind": e.Kind.String(), "index": e.Index}
-		if keyed {
-			line["key"] = e.Key
+// eventJSON is a change, or a step of a listing without a key.
+type eventJSON struct {
+	Kind  string `json:"kind"`
+	Index uint64 `json:"index"`
+	keyJSON
+	valueJSON
+}
+
+func (p *Program) printEvent(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) error {
+	line := eventJSON{Kind: e.Kind.String(), Index: e.Index}
+	key, value, typ := "", "", ""
+	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
+		line.keyJSON, key = newKeyJSON(e.Key), keyText(e.Key, s.raw)
+		if kind := e.Key.Kind(); kind != starling.KindString {
+			typ = "\t" + kind.String()
 		}
-		if e.Kind == starling.FollowPut {
-			line["value"] = jsonValue(e.Value)
-		}
+	}
+	if e.Kind == starling.FollowPut {
+		line.valueJSON, value = newValueJSON(e.Value), valueText(e.Value, s.raw)
+	}
+	if s.json {
 		return p.printJSON(line)
 	}
-	text := ""
-	if e.Kind == starling.FollowPut {
-		text = valueText(e.Value)
-	}
-	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s\n", e.Index, e.Kind, printable(e.Key), printable(text))
+	_, err := fmt.Fprintf(p.Stdout, "%d\t%s\t%s\t%s%s\n", e.Index, e.Kind, key, value, typ)
 	return err
 }
 
@@ -285,7 +352,7 @@ func (p *Program) mapLenCommand() *cli.Command {
 				return err
 			}
 			var info starling.Info
-			n, err := starling.NewMap[string, starling.Raw](s.Client, args[0]).Len(s.ctx, append(s.read, starling.WithInfo(&info))...)
+			n, err := rawMap(s, args[0]).Len(s.ctx, append(s.read, starling.WithInfo(&info))...)
 			return p.printNumber(s, "length", int64(n), info, err)
 		}),
 	}
@@ -302,44 +369,4 @@ func (p *Program) printNumber(s *session, what string, n int64, info starling.In
 	}
 	_, err = fmt.Fprintln(p.Stdout, n)
 	return err
-}
-
-// entryJSON is one key of a map.
-type entryJSON struct {
-	Key     string          `json:"key"`
-	Value   json.RawMessage `json:"value"`
-	Version uint64          `json:"version"`
-}
-
-func newEntryJSON(e starling.Entry[string, starling.Raw]) entryJSON {
-	return entryJSON{Key: e.Key, Value: jsonValue(e.Value), Version: e.Version}
-}
-
-// valueText is how a value looks to people, and in an export: a string is
-// itself, anything else is JSON.
-func valueText(v starling.Raw) string {
-	if text, ok := v.Text(); ok {
-		return text
-	}
-	return string(jsonValue(v))
-}
-
-func jsonValue(v starling.Raw) json.RawMessage {
-	b, _ := v.MarshalJSON() // every value has a form
-	return b
-}
-
-// printValue prints a value for people, on one line of its own.
-func (p *Program) printValue(v starling.Raw) error {
-	_, err := fmt.Fprintln(p.Stdout, valueText(v))
-	return err
-}
-
-// printable keeps a table a table, and a terminal sane.
-func printable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return s
-	}
-	quoted := fmt.Sprintf("%q", s)
-	return string(bytes.Trim([]byte(quoted), `"`))
 }

@@ -43,7 +43,7 @@ type walker struct {
 // held is what the walker comes back for when it reaches bound.
 type held struct {
 	bound []byte
-	pair  pair   // if its key is not empty: hand it out
+	pair  pair   // handed out, if skip is nil
 	skip  []byte // if not nil: walk the keys with this prefix and LF, then TAB
 }
 

@@ -47,6 +47,7 @@ func checkLineOrder(t *testing.T, keys []string) {
 
 func TestExportIsSortedAsLinesAre(t *testing.T) {
 	checkLineOrder(t, nil)
+	checkLineOrder(t, []string{"", "\x00", "\x08", "\t", "\n", "\x0b", "a"})
 	checkLineOrder(t, []string{"a", "a b", "a.b", "a/b", "a\x00", "a\x08", "a\x08\x08", "a\x0b", "ab"})
 	checkLineOrder(t, []string{"a\tb", "a b", "a\\", "a\\t", "a\\n", "a\nb", "a\t", "a]", "a\t\t", "a\t\n\t", "\t", "\n", "\\", "]", "\xff", "\xff\t", "\xff\xff"})
 	checkLineOrder(t, []string{"\xff\xff\t", "\xff\xff\n\x01", "\xff\xff\n", "\xff\xff"})
@@ -58,7 +59,7 @@ func TestExportIsSortedAsLinesAre(t *testing.T) {
 	for range 2000 {
 		var keys []string
 		for range r.IntN(40) {
-			k := make([]byte, 1+r.IntN(5))
+			k := make([]byte, r.IntN(6))
 			for i := range k {
 				k[i] = alphabet[r.IntN(len(alphabet))]
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/starlinghq/starling/internal/notation"
 	"github.com/starlinghq/starling/resources"
 )
 
@@ -117,7 +118,7 @@ func (p *Program) Run(ctx context.Context) int {
 	if !strings.HasPrefix(text, "starling") {
 		text = "starling: " + text
 	}
-	fmt.Fprintln(p.Stderr, text)
+	fmt.Fprintln(p.Stderr, notation.Safe(text, "\n\t")) // it may quote what others have written
 	return exitCode(err)
 }
 

@@ -16,12 +16,13 @@ func (p *Program) queueCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "queue",
 		Usage: "queues: push, pop, peek, len",
-		Description: "First in, first out. An empty queue is exit code 4.\n\n" +
+		Description: "First in, first out. An empty queue is exit code 4. Values are strings, unless --value-type says what the programs that use the queue have. " +
+			"They are shown as starling map get shows them.\n\n" +
 			examples("starling queue push jobs first", "starling queue pop jobs"),
 		Subcommands: named([]*cli.Command{
-			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push jobs first", clientFlags(), p.queuePush),
-			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(), p.queuePop),
-			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(), p.queuePeek),
+			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push --value-type int jobs 17", clientFlags(valueTypeFlag()), p.queuePush),
+			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(rawFlag()), p.queuePop),
+			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(rawFlag()), p.queuePeek),
 			leaf("len", "print the number of values", "NAME", "starling queue len jobs", readFlags(), p.queueLen),
 		}),
 	}
@@ -32,7 +33,11 @@ func (p *Program) queuePush(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return starling.NewQueue[string](s.Client, args[0]).Push(s.ctx, args[1])
+	v, err := valueOf(c, args[1])
+	if err != nil {
+		return err
+	}
+	return starling.NewQueue[starling.Raw](s.Client, args[0]).Push(s.ctx, v)
 }
 
 func (p *Program) queuePop(c *cli.Context, s *session) error {
@@ -45,9 +50,9 @@ func (p *Program) queuePop(c *cli.Context, s *session) error {
 		return err
 	}
 	if s.json {
-		return p.printJSON(map[string]any{"value": jsonValue(v)})
+		return p.printJSON(newValueJSON(v))
 	}
-	return p.printValue(v)
+	return p.printValue(v, s.raw)
 }
 
 func (p *Program) queuePeek(c *cli.Context, s *session) error {
@@ -61,10 +66,12 @@ func (p *Program) queuePeek(c *cli.Context, s *session) error {
 		return err
 	}
 	if s.json {
-		r := readInfo(info)
-		return p.printJSON(map[string]any{"value": jsonValue(v), "index": r.Index, "age_ms": r.AgeMS})
+		return p.printJSON(struct {
+			valueJSON
+			readJSON
+		}{newValueJSON(v), readInfo(info)})
 	}
-	return p.printValue(v)
+	return p.printValue(v, s.raw)
 }
 
 func (p *Program) queueLen(c *cli.Context, s *session) error {

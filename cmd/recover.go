@@ -69,14 +69,13 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	if asJSON {
 		return p.printJSON(recoveredJSON(&r))
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s is the only member of the new cluster %s.\n"+
+	return p.say("%s is the only member of the new cluster %s.\n"+
 		"  taken over     everything up to index %d of cluster %s\n"+
 		"  begins after   index %d, in term %d\n"+
 		"  closed         %d sessions\n"+
 		"  the old directory is %s\n"+
 		"Start %s as always. Every other member joins with an empty directory: those of the old cluster are refused.\n",
 		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, r.Aside, r.Name)
-	return err
 }
 
 // bestOf returns the survivor to begin from, or why there is none.
@@ -116,8 +115,7 @@ func (p *Program) printSurvivors(list []starling.Survivor, best starling.Survivo
 		_, err := fmt.Fprintln(p.Stdout, "\nNothing was changed. No new cluster can be begun from these.")
 		return err
 	}
-	_, err := fmt.Fprintf(p.Stdout, "\nNothing was changed. To begin a new cluster from the best one:\n  %s recover --begin-new-cluster %s\n", cmp.Or(p.Command, "starling"), best.Dir)
-	return err
+	return p.say("\nNothing was changed. To begin a new cluster from the best one:\n  %s recover --begin-new-cluster %s\n", cmp.Or(p.Command, "starling"), best.Dir)
 }
 
 // short is enough of an id to tell it from others by eye.

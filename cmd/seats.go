@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 )
 
@@ -46,8 +44,7 @@ func (p *Program) seatCommands() []*cli.Command {
 				if err := s.Demote(s.ctx, status.Name); err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(p.Stdout, "%s has no seat any more\n", status.Name)
-				return err
+				return p.say("%s has no seat any more\n", status.Name)
 			}),
 	}
 }

@@ -1,13 +1,11 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -189,21 +187,4 @@ func version() string {
 		}
 	}
 	return v
-}
-
-// printJSON prints one value on one line.
-func (p *Program) printJSON(v any) error {
-	return json.NewEncoder(p.Stdout).Encode(v)
-}
-
-// printTable prints rows in aligned columns.
-func printTable(w io.Writer, head []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if head != nil {
-		fmt.Fprintln(t, strings.Join(head, "\t"))
-	}
-	for _, r := range rows {
-		fmt.Fprintln(t, strings.Join(r, "\t"))
-	}
-	return t.Flush()
 }

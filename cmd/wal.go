@@ -90,9 +90,8 @@ func (p *Program) walVerify(c *cli.Context, args []string, asJSON bool) error {
 	if asJSON {
 		return p.printJSON(reportJSON(&report, kept))
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s is sound: member %s, entries %d to %d in %d segments; the log %s\n",
+	return p.say("%s is sound: member %s, entries %d to %d in %d segments; the log %s\n",
 		args[0], report.Identity.Name, report.First, report.Last, len(report.Segments), beginText(&report, kept))
-	return err
 }
 
 func recordText(r wal.Record) string {
@@ -138,13 +137,13 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 		return err
 	}
 	for _, c := range r.Configurations {
-		fmt.Fprintf(p.Stdout, "configuration %d: %s, target %d\n", c.Index, c.Configuration, c.Configuration.Target)
+		p.say("configuration %d: %s, target %d\n", c.Index, c.Configuration, c.Configuration.Target)
 	}
 	for _, d := range kept {
-		fmt.Fprintf(p.Stdout, "checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
+		p.say("checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
 	}
 	for _, name := range r.Unexpected {
-		fmt.Fprintf(p.Stdout, "not ours: %s\n", name)
+		p.say("not ours: %s\n", name)
 	}
 	var rows [][]string
 	for _, s := range r.Segments {
