@@ -137,7 +137,7 @@ func survivorsJSON(list []starling.Survivor) any {
 	}
 	out := make([]survivor, len(list))
 	for i, s := range list {
-		out[i] = survivor{s.Dir, s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, ""}
+		out[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, ""}
 		if s.Fault != nil {
 			out[i].Fault = strings.TrimSpace(s.Fault.Error())
 		}
@@ -155,5 +155,5 @@ func recoveredJSON(r *starling.Recovered) any {
 		Term       uint64 `json:"term"`
 		Sessions   int    `json:"sessions"`
 		Aside      string `json:"aside"`
-	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, r.Aside}
+	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, pathText(r.Aside)}
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -127,6 +129,14 @@ func (p *Program) printJSON(v any) error {
 	}
 	_, err := p.Stdout.Write(notation.EscapeJSON(line.Bytes()))
 	return err
+}
+
+// pathText keeps two paths apart in JSON that are not UTF-8.
+func pathText(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	return strconv.Quote(path)
 }
 
 // printTable prints rows in aligned columns.

@@ -254,8 +254,19 @@ func TestKeysAndValuesOfOtherTypesOnTheCommandLine(t *testing.T) {
 	if got := works(t, "", "map", "scan", addr, "--key-type", "bytes", "b", "/w=="); !strings.Contains(got, "/wA=  bytes  ") {
 		t.Errorf("a prefix of bytes: got %q", got)
 	}
+	putAll(t, c, "odd", starling.RawKey("x"), "of a malformed key")
+	fails(t, exitNotFound, `no key x in map "odd"`, "map", "get", addr, "odd", "x")
+	for _, args := range [][]string{{"get", "odd", "eA=="}, {"scan", "odd", "eA=="}, {"scan", "odd"}} {
+		if got := works(t, "", append([]string{"map", args[0], addr, "--key-type", "raw"}, args[1:]...)...); !strings.Contains(got, "of a malformed key\n") {
+			t.Errorf("%q: got %q", args, got)
+		}
+	}
+	if got := works(t, "", "map", "scan", addr, "--key-type", "raw", "--from", "dw==", "odd"); !strings.Contains(got, `{"$raw":"eA=="}  malformed  `) {
+		t.Errorf("scan from w: got %q", got)
+	}
+	works(t, "", "map", "delete", addr, "--key-type", "raw", "odd", "eA==")
 	for _, args := range [][]string{
-		{"--key-type takes string, int, uint or bytes", "get", "--key-type", "float", "m", "1"},
+		{"--key-type takes string, int, uint, bytes or raw", "get", "--key-type", "float", "m", "1"},
 		{"is no whole number of 64 bits", "get", "--key-type", "int", "m", "x"},
 		{"is no whole number from 0", "put", "--key-type", "uint", "m", "-1", "x"},
 		{"is no base64", "delete", "--key-type", "bytes", "m", "?"},
@@ -316,6 +327,9 @@ func TestNamesInTablesAreSafe(t *testing.T) {
 	out.Reset()
 	if err := p.printJSON(map[string]string{"name": "<\u202e\x7f>"}); err != nil || out.String() != `{"name":"<\u202e\u007f>"}`+"\n" {
 		t.Errorf("JSON: got %q, %v", out.String(), err)
+	}
+	if a, b := pathText("\xff"), pathText("\xfe"); a == b || pathText("ü") != "ü" {
+		t.Errorf("two paths: got %s and %s", a, b)
 	}
 	dir := filepath.Join(t.TempDir(), "a\x1b[2Jb")
 	if err := os.Mkdir(dir, 0o700); err != nil {

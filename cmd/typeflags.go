@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/internal/notation"
+	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
 )
@@ -20,19 +22,27 @@ import (
 // keyTypeHelp is what commands that take keys say of them.
 const keyTypeHelp = "KEY is a string, or what --key-type says: int, uint, or bytes, which are given and shown in base64. "
 
+// keyTypeRaw is the --key-type of keys that are given as the map holds them, as
+// a malformed key must be.
+const keyTypeRaw = "raw"
+
 func keyTypeFlag() cli.Flag {
-	return stringFlag("key-type", kvmap.KindString.String(), "`TYPE` of the key: string, int, uint or bytes (in base64)")
+	return stringFlag("key-type", kvmap.KindString.String(),
+		"`TYPE` of the key: string, int, uint, bytes (in base64), or raw (as it is stored, in base64: for malformed keys)")
 }
 
-// keyKindOf reads --key-type.
+// keyKindOf reads --key-type: 0 for raw.
 func keyKindOf(c *cli.Context) (starling.KeyKind, error) {
 	text := c.String("key-type")
+	if text == keyTypeRaw {
+		return 0, nil
+	}
 	for _, k := range kvmap.Kinds() {
 		if k.String() == text {
 			return k, nil
 		}
 	}
-	return 0, &usageError{fmt.Sprintf("%s: --key-type takes string, int, uint or bytes, not %q", c.Command.HelpName, text)}
+	return 0, &usageError{fmt.Sprintf("%s: --key-type takes string, int, uint, bytes or raw, not %q", c.Command.HelpName, text)}
 }
 
 // keyOf reads a key from the command line.
@@ -42,7 +52,7 @@ func keyOf(c *cli.Context, text string) (starling.RawKey, error) {
 		return nil, err
 	}
 	wrong := func(what string) error {
-		return &usageError{fmt.Sprintf("%s: --key-type %v: %q is no %s", c.Command.HelpName, kind, text, what)}
+		return &usageError{fmt.Sprintf("%s: --key-type %s: %q is no %s", c.Command.HelpName, c.String("key-type"), text, what)}
 	}
 	switch kind {
 	case starling.KindInt:
@@ -57,18 +67,25 @@ func keyOf(c *cli.Context, text string) (starling.RawKey, error) {
 			return nil, wrong("whole number from 0 to 18446744073709551615")
 		}
 		return starling.RawKeyOf(n), nil
-	case starling.KindBytes:
-		b, err := base64.StdEncoding.Strict().DecodeString(text)
-		if err != nil {
-			return nil, wrong("base64 with padding")
-		}
+	case starling.KindString:
+		return starling.RawKeyOf(text), nil
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	switch {
+	case err != nil:
+		return nil, wrong("base64 with padding")
+	case kind == starling.KindBytes:
 		return starling.RawKeyOf(b), nil
 	}
-	return starling.RawKeyOf(text), nil
+	return b, nil
 }
 
-// keysOf returns the first key of a kind and the first one behind all of them.
+// keysOf returns the first key of a kind and the first one behind all of them;
+// of no kind, of all there are.
 func keysOf(kind starling.KeyKind) (from, to starling.RawKey) {
+	if kind == 0 {
+		return starling.RawKey{}, bytes.Repeat([]byte{0xff}, protocol.KeyBytesMax+1)
+	}
 	return starling.RawKey{byte(kind)}, starling.RawKey{byte(kind) + 1}
 }
 
@@ -79,7 +96,7 @@ func prefixOf(c *cli.Context, args []string) (starling.RawKey, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(args) == 0 && !c.IsSet("key-type"):
+	case len(args) == 0 && (kind == 0 || !c.IsSet("key-type")):
 		return nil, nil
 	case len(args) == 0:
 		return starling.RawKey{byte(kind)}, nil

@@ -165,8 +165,13 @@ func reportJSON(r *wal.Report, kept []storage.Description) map[string]any {
 		"sound": r.Damage == nil, "term": r.State.Term, "vote": r.State.Vote.String(), "commit": r.State.Commit,
 		"first": r.First, "first_term": r.FirstTerm, "last": r.Last, "last_term": r.LastTerm, "log_sum": r.LastSum.String(),
 		"durable": r.Durable, "sequence": r.Sequence, "segments": len(r.Segments), "records": r.Records, "entries": r.Entries,
-		"corrupt": r.Corrupt, "harmless": r.Harmless, "torn": r.Torn, "gone": r.Gone, "bad_headers": r.BadHeaders, "unexpected": r.Unexpected,
+		"corrupt": r.Corrupt, "harmless": r.Harmless, "torn": r.Torn, "gone": r.Gone, "bad_headers": r.BadHeaders,
 	}
+	unexpected := []string{}
+	for _, name := range r.Unexpected {
+		unexpected = append(unexpected, pathText(name))
+	}
+	out["unexpected"] = unexpected
 	checkpoints := []uint64{}
 	for _, d := range kept {
 		checkpoints = append(checkpoints, uint64(d.Index))
