@@ -88,6 +88,7 @@ func everyValue(t testing.TB) []starling.Raw {
 		{}, {0xc1}, starling.Raw("two values"), {0x92, 1}, {0xcc, 5}, {0xd1, 0, 200}, {0xdc, 0, 1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 5},
 		{0xd9, 1, 'a'}, {0xc7, 1, 5, 9}, {0xd4, 0xff, 0}, {0x82, 1, 1, 1, 1}, {0x81, 0x91, 1, 1},
 		bytes.Repeat([]byte{0xc0}, 1000), append([]byte{0xdd, 0, 3, 0xff, 0xff}, bytes.Repeat([]byte{0xc2}, 1<<18-1)...),
+		append([]byte{0xdd, 0, 3, 0xff, 0xfd}, bytes.Repeat([]byte{0xa1, 0xff}, 1<<18-3)...), // ten times as long as JSON
 	}
 }
 
