@@ -31,9 +31,6 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 
 // Watch follows the changes of a resource from this member's state.
 func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
-	if err := w.Validate(); err != nil {
-		return nil, err
-	}
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
