@@ -51,14 +51,14 @@ func (c *cluster) write(caller resources.Caller, r *rand.Rand, n int64) error {
 	case 0:
 		return put(resources.AppendValue(nil, awkward.Make(n)))
 	case 1:
-		return put(resources.AppendValue(nil, awkward.Make(n).Flags))
+		return put(resources.AppendValue(nil, awkward.MakeFlags(n)))
 	case 2:
-		return put(resources.AppendValue(nil, awkward.MakeWords(n)))
+		return put(resources.AppendValue(nil, awkward.Make(n).Last))
 	case 3:
 		_, err := kvmap.Delete.Do(c.ctx, caller, "m", kvmap.DeleteRequest{Key: []byte(key)})
 		return err
 	case 4:
-		value, err := resources.AppendValue(nil, awkward.MakeWords(n))
+		value, err := resources.AppendValue(nil, awkward.Make(n))
 		if err == nil {
 			_, err = queues.Push.Do(c.ctx, caller, "q", value)
 		}
@@ -68,17 +68,17 @@ func (c *cluster) write(caller resources.Caller, r *rand.Rand, n int64) error {
 		if errors.Is(err, queues.ErrEmpty) {
 			return nil
 		}
-		w, parsed := resources.ParseValue[awkward.Words](e.Value)
-		return check(w.N, w.Check, errors.Join(err, parsed))
+		first, parsed := resources.ParseValue[awkward.Record](e.Value)
+		return check(first.N, first.Check, errors.Join(err, parsed))
 	case 6:
 		_, err := counter.Add.Do(c.ctx, caller, "c", n)
 		return err
 	case 7:
-		w, err := awkward.Rename.Do(c.ctx, caller, "a", awkward.PutWords{Key: key, Words: awkward.MakeWords(n)})
-		return check(w.N, w.Check, err)
+		f, err := awkward.Raise.Do(c.ctx, caller, "a", awkward.MakeFlags(n))
+		return check(f.N, f.Check, err)
 	}
 	before, err := awkward.Exchange.Do(c.ctx, caller, "a", awkward.Put{Key: key, Record: awkward.Make(n)})
-	if awkward.Stops(n) && errors.Is(err, protocol.ErrPanicked) {
+	if awkward.Stops(n) && errors.Is(err, protocol.ErrInvalid) {
 		return nil
 	}
 	return check(before.N, before.Check, err)
@@ -139,11 +139,11 @@ func (c *cluster) readAll(caller resources.Caller) {
 		if err == nil {
 			err = r.Check()
 		}
-		w, spelled := awkward.Spell.Do(c.ctx, caller, "a", key, resources.Local)
-		if spelled == nil {
-			spelled = w.Check()
+		f, shown := awkward.Show.Do(c.ctx, caller, "a", struct{}{}, resources.Local)
+		if shown == nil && f.N != 0 {
+			shown = f.Check()
 		}
-		for _, err := range []error{err, spelled} {
+		for _, err := range []error{err, shown} {
 			if err != nil && !errors.Is(err, protocol.ErrNotFound) {
 				c.t.Fatalf("reading %s: %v", key, err)
 			}

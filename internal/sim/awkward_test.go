@@ -70,17 +70,21 @@ func TestAwkwardValuesAreChecked(t *testing.T) {
 		}
 	}
 	changed := awkward.Make(3)
-	changed.Flags.Low++
+	changed.Part.Low++
 	if changed.Check() == nil || awkward.Make(3).Check() != nil {
 		t.Error("a record that has changed is taken for the one that was written")
 	}
-	words := awkward.MakeWords(3)
-	words.Second += "x"
-	if words.Check() == nil || awkward.MakeWords(3).Check() != nil {
-		t.Error("words that have changed are taken for those that were written")
+	flags := awkward.MakeFlags(3)
+	flags.Text += "x"
+	if flags.Check() == nil || awkward.MakeFlags(3).Check() != nil {
+		t.Error("flags that have changed are taken for those that were written")
 	}
-	o := op{kind: opRecall, object: first}
-	if out, err := o.decode(protocol.Failed(protocol.ErrPanicked)); err != nil || !out.failed {
-		t.Errorf("a panic is read as %+v, %v", out, err)
+	o := op{kind: opExchange, object: first, number: stops}
+	if out, err := o.decode(protocol.Failed(protocol.ErrInvalid)); err != nil || !out.failed {
+		t.Errorf("a value that stops in its middle is read as %+v, %v", out, err)
+	}
+	o.number++
+	if _, err := o.decode(protocol.Failed(protocol.ErrInvalid)); err == nil {
+		t.Error("a value that is refused without a reason passes")
 	}
 }

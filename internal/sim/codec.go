@@ -107,14 +107,14 @@ func (o *op) runAwkward(ctx context.Context, t *through, name string) (output, e
 			changed = check()
 		}
 	}
-	if isWords(o.object) {
-		var w awkward.Words
+	if isFlags(o.object) {
+		var f awkward.Flags
 		if o.kind == opExchange {
-			w, err = awkward.Rename.Do(ctx, t, awkwardName, awkward.PutWords{Key: name, Words: awkward.MakeWords(o.number)})
+			f, err = awkward.Raise.Do(ctx, t, name, awkward.MakeFlags(o.number))
 		} else {
-			w, err = awkward.Spell.Do(ctx, t, awkwardName, name, resources.WithLevel(o.level))
+			f, err = awkward.Show.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.level))
 		}
-		check(w.N, w.Check)
+		check(f.N, f.Check)
 	} else {
 		var r awkward.Record
 		if o.kind == opExchange {
@@ -127,7 +127,7 @@ func (o *op) runAwkward(ctx context.Context, t *through, name string) (output, e
 	if changed != nil {
 		out.value = changed.Error()
 	}
-	if errors.Is(err, protocol.ErrPanicked) {
+	if o.stops() && errors.Is(err, protocol.ErrInvalid) {
 		out.failed, err = true, nil
 	}
 	return out, err

@@ -13,10 +13,10 @@ const (
 	mapKeys  = 8
 	counters = 3
 	queues   = 2
-	awkwards = 3 // the last one has words, the others records
+	awkwards = 3 // the last one has flags, the others records
 	objects  = mapKeys + counters + queues + awkwards
 	mapName  = "m"
-	// awkwardName is the instance of the awkward values.
+	// awkwardName is the instance of the awkward records.
 	awkwardName = "a"
 	queueMax    = 8 // a queue that is longer is rather popped
 )
@@ -33,9 +33,9 @@ func objectName(i int) string {
 	return fmt.Sprintf("awkward%d", i-mapKeys-counters-queues)
 }
 
-// isAwkward and isWords say what kind of object a number is.
+// isAwkward and isFlags say what kind of object a number is.
 func isAwkward(i int) bool { return i >= mapKeys+counters+queues }
-func isWords(i int) bool   { return i == objects-1 }
+func isFlags(i int) bool   { return i == objects-1 }
 
 // drawOp draws what a client does next.
 func (s *simulation) drawOp(c *client) *op {

@@ -62,9 +62,9 @@ func (o *op) command() bool {
 	return o.kind != opGet && o.kind != opCount && o.kind != opPeek && o.kind != opRecall
 }
 
-// stops reports whether the operation panics in the middle of what it does.
+// stops reports whether the operation stops in the middle of what it does.
 func (o *op) stops() bool {
-	return o.kind == opExchange && !isWords(o.object) && awkward.Stops(o.number)
+	return o.kind == opExchange && !isFlags(o.object) && awkward.Stops(o.number)
 }
 
 // String names the operation for traces and violations.

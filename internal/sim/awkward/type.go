@@ -11,8 +11,8 @@ import (
 
 var (
 	records = resources.NewTable[string, Record]("records")
-	words   = resources.NewTable[string, Words]("words")
 	plain   = resources.NewTable[string, Plain]("plain")
+	flags   = resources.NewCell[Flags]("flags")
 )
 
 // Put puts the record with a number under a key, and asks for the one before.
@@ -21,22 +21,16 @@ type Put struct {
 	Record Record
 }
 
-// PutWords is Put for words.
-type PutWords struct {
-	Key   string
-	Words Words
-}
-
 // Exchange sets a record and answers the one before; one of a number that stops
-// in the middle (see Stops) panics when it is to be stored, and leaves the one
-// before. Beside it, it writes a plain value.
+// in the middle (see Stops) is ErrInvalid when it is to be stored, and leaves the
+// one before. Beside it, it writes a plain value.
 var Exchange = resources.NewCommand("exchange", func(tx *resources.Tx, p Put) (Record, error) {
 	before, _, err := records.Get(tx, p.Key)
 	if err != nil {
 		return Record{}, err
 	}
 	if Stops(p.Record.N) {
-		p.Record.Flags.Text = panics
+		p.Record.Part.Text = panics
 	}
 	if err := records.Put(tx, p.Key, p.Record); err != nil {
 		return Record{}, err
@@ -44,13 +38,13 @@ var Exchange = resources.NewCommand("exchange", func(tx *resources.Tx, p Put) (R
 	return before, plain.Put(tx, p.Key, Plain{Name: "plain", Count: int(p.Record.N), On: true})
 })
 
-// Rename sets words and answers those before.
-var Rename = resources.NewCommand("rename", func(tx *resources.Tx, p PutWords) (Words, error) {
-	before, _, err := words.Get(tx, p.Key)
+// Raise sets the flags of an instance and answers those before.
+var Raise = resources.NewCommand("raise", func(tx *resources.Tx, f Flags) (Flags, error) {
+	before, err := flags.Get(tx)
 	if err != nil {
-		return Words{}, err
+		return Flags{}, err
 	}
-	return before, words.Put(tx, p.Key, p.Words)
+	return before, flags.Set(tx, f)
 })
 
 // Recall answers the record under a key, ErrNotFound if there is none.
@@ -62,32 +56,27 @@ var Recall = resources.NewQuery("recall", func(v *resources.View, key string) (R
 	return r, err
 })
 
-// Spell answers the words under a key, ErrNotFound if there are none.
-var Spell = resources.NewQuery("spell", func(v *resources.View, key string) (Words, error) {
-	w, ok, err := words.Get(v, key)
-	if err == nil && !ok {
-		err = protocol.ErrNotFound
-	}
-	return w, err
-})
+// Show answers the flags of an instance.
+var Show = resources.NewQuery("show", func(v *resources.View, _ struct{}) (Flags, error) { return flags.Get(v) })
 
 // Type is what a member needs to have awkward values.
-var Type = resources.NewType("awkward", 1, Exchange, Rename, Recall, Spell)
+var Type = resources.NewType("awkward", 1, Exchange, Raise, Recall, Show)
 
 // Spoil encodes and decodes values in this process, and only here, that leave
-// behind what they can: settings, names that stand for strings, half a value.
-// It is what a member does that serves other people's maps.
+// behind what they can: settings, strings that the encoder remembers, half a
+// value. It is what a member does that serves other people's maps, whose values
+// are stored or refused. What comes of it does not matter here.
 func Spoil(n int64) {
-	for k := range int64(2) {
-		_, _ = resources.AppendValue(nil, MakeWords(n+k))
-		_, _ = resources.AppendValue(nil, Flags{Text: text(n + k)})
-	}
-	_, _ = resources.AppendValue(nil, Flags{Text: fails})
+	_, _ = resources.AppendValue(nil, interning{text(n), text(n + 1)})
+	_, _ = resources.AppendValue(nil, Careful{Text: fails})
 	func() {
-		defer func() { _ = recover() }() // that is what it does
-		_, _ = resources.AppendValue(nil, Flags{Text: panics})
+		defer func() { _ = recover() }()
+		_, _ = resources.AppendValue(nil, Careful{Text: panics})
 	}()
+	_, _ = resources.AppendValue(nil, []Flags{MakeFlags(n)})
+	_, _ = resources.AppendValue(nil, MakeFlags(n))
 	b, _ := resources.AppendValue(nil, Make(n))
 	_, _ = resources.ParseValue[Record](b)
-	_, _ = resources.ParseValue[Flags](b) // fails in the middle
+	_, _ = resources.ParseValue[Flags](b)
+	_, _ = resources.ParseValue[interning](b)
 }

@@ -21,37 +21,29 @@ type Plain struct {
 }
 
 // Flags writes itself with settings that it leaves behind in its encoder, and
-// reads itself likewise.
+// reads itself likewise. Such a value has to stand alone.
 type Flags struct {
-	Low  int    `json:"l"`
+	N    int64  `json:"n"`
 	Text string `json:"t"`
 }
 
 // flagged is what Flags writes: without methods of its own.
 type flagged Flags
 
-// errSpoilt is the error of a value that is encoded half.
-var errSpoilt = errors.New("this value is never encoded whole")
-
 // EncodeMsgpack writes an array under names of another tag, and leaves both
 // settings, and more, as they are.
 func (f Flags) EncodeMsgpack(e *msgpack.Encoder) error {
+	unsettle(e)
+	return e.Encode(flagged(f))
+}
+
+func unsettle(e *msgpack.Encoder) {
 	e.UseArrayEncodedStructs(true)
 	e.SetCustomStructTag("json")
 	e.SetOmitEmpty(true)
 	e.SetSortMapKeys(true)
 	e.UseCompactFloats(true)
 	e.UseCompactInts(false)
-	switch f.Text {
-	case panics:
-		if err := e.EncodeString("half"); err != nil {
-			return err
-		}
-		panic(errSpoilt)
-	case fails:
-		return errors.Join(e.EncodeString("half"), errSpoilt)
-	}
-	return e.Encode(flagged(f))
 }
 
 // DecodeMsgpack reads what EncodeMsgpack wrote, and leaves settings behind.
@@ -61,15 +53,74 @@ func (f *Flags) DecodeMsgpack(d *msgpack.Decoder) error {
 	return d.Decode((*flagged)(f))
 }
 
-// Texts that make a Flags stop in the middle of its encoding.
+// Careful is a part of other values. It writes itself as Flags does and sets
+// everything back, unless it does not come so far.
+type Careful struct {
+	Low  int    `json:"l"`
+	Text string `json:"t"`
+}
+
+type careful Careful
+
+// errHalf is the error of a value that is encoded half.
+var errHalf = errors.New("this value is never encoded whole")
+
+// EncodeMsgpack writes the value, or stops in its middle.
+func (c Careful) EncodeMsgpack(e *msgpack.Encoder) error {
+	unsettle(e)
+	switch c.Text {
+	case panics:
+		if err := e.EncodeString("half"); err != nil {
+			return err
+		}
+		panic(errHalf)
+	case fails:
+		return errors.Join(e.EncodeString("half"), errHalf)
+	}
+	if err := e.Encode(careful(c)); err != nil {
+		return err
+	}
+	e.UseArrayEncodedStructs(false)
+	e.SetCustomStructTag("")
+	e.SetOmitEmpty(false)
+	e.SetSortMapKeys(false)
+	e.UseCompactFloats(false)
+	e.UseCompactInts(true)
+	return nil
+}
+
+// DecodeMsgpack reads what EncodeMsgpack wrote.
+func (c *Careful) DecodeMsgpack(d *msgpack.Decoder) error {
+	d.SetCustomStructTag("json")
+	defer d.SetCustomStructTag("")
+	return d.Decode((*careful)(c))
+}
+
+// Texts that make a Careful stop in the middle of its encoding.
 const (
 	panics = "panics"
 	fails  = "fails"
 )
 
-// Stops reports whether the value with a number stops in the middle of its
-// encoding: then a command that is to make it has no effect.
+// Stops reports whether the record with a number stops in the middle of its
+// encoding when it is to be stored: then the command has no effect.
 func Stops(n int64) bool { return n%97 == 7 }
+
+// interning writes strings by their number, which nobody else can read: it is
+// refused, and must not be noticed by others.
+type interning struct{ First, Second string }
+
+// EncodeMsgpack has the encoder remember strings.
+func (i interning) EncodeMsgpack(e *msgpack.Encoder) error {
+	e.UseInternedStrings(true)
+	return e.EncodeMulti(i.First, i.Second, i.First)
+}
+
+// DecodeMsgpack has the decoder remember strings.
+func (i *interning) DecodeMsgpack(d *msgpack.Decoder) error {
+	d.UseInternedStrings(true)
+	return d.DecodeMulti(&i.First, &i.Second, &i.First)
+}
 
 // Own writes itself as one msgpack value, by another of the library's ways.
 type Own struct{ N uint16 }
@@ -110,14 +161,15 @@ type Record struct {
 	Float []float64
 	Bytes []byte
 	Own   Own
-	Flags Flags
+	Part  Careful
+	Last  Plain
 }
 
 // Make returns the record with a number. Equal numbers give equal records.
 func Make(n int64) Record {
 	r := Record{
 		Base: Base{Level: int8(n)}, N: n, At: time.Unix(n*7919%1e9, n*104729%1e9).UTC(),
-		Own: Own{N: uint16(n)}, Flags: Flags{Low: int(n % 3), Text: text(n)},
+		Own: Own{N: uint16(n)}, Part: Careful{Low: int(n % 3), Text: text(n)}, Last: Plain{Name: text(n), Count: int(n)},
 	}
 	if n%2 == 0 {
 		r.Inner = &Plain{Name: text(n + 1), Count: int(-n), On: n%4 == 0}
@@ -167,23 +219,14 @@ func (r Record) Check() error {
 	return nil
 }
 
-// Words are strings that are written once and then by their number.
-type Words struct {
-	N             int64
-	First, Second string `msgpack:",intern"`
-	Third         string `msgpack:"third,intern"`
-}
+// MakeFlags returns the flags with a number.
+func MakeFlags(n int64) Flags { return Flags{N: n, Text: text(n)} }
 
-// MakeWords returns the words with a number.
-func MakeWords(n int64) Words {
-	return Words{N: n, First: text(n), Second: text(n + n%2), Third: text(n)}
-}
-
-// Check reports how words that were written and read back differ from those
-// with their number.
-func (w Words) Check() error {
-	if want := MakeWords(w.N); w != want {
-		return fmt.Errorf("words %d are %+v, want %+v", w.N, w, want)
+// Check reports how flags that were written and read back differ from those with
+// their number.
+func (f Flags) Check() error {
+	if want := MakeFlags(f.N); f != want {
+		return fmt.Errorf("flags %d are %+v, want %+v", f.N, f, want)
 	}
 	return nil
 }
