@@ -85,7 +85,7 @@ func invalidRequests() map[string]struct {
 		"watch, no resource":          {watch(func(w *Watch) { w.Resource = "" }), ErrInvalid, "the name of a resource is empty"},
 		"watch, bad resource":         {watch(func(w *Watch) { w.Resource = "bad name" }), ErrInvalid, `"bad name"`},
 		"watch, long type":            {watch(func(w *Watch) { w.Type = long }), ErrTooLarge, "the name of a type"},
-		"watch, long prefix":          {watch(func(w *Watch) { w.Prefix = large[:KeyBytesMax+1] }), ErrTooLarge, `for a watch of t "r" has 4097 bytes, the limit is 4096`},
+		"watch, long prefix":          {watch(func(w *Watch) { w.Prefix = large[:KeyBytesMax+1] }), ErrTooLarge, `for a watch of t "r" has 4098 bytes, the limit is 4097`},
 		"watch, nothing":              {Request{Kind: RequestWatch}, ErrInvalid, "does not say"},
 		"seats, negative target":      {seats(SeatChange{Target: -1}), ErrInvalid, "not -1"},
 		"seats, large target":         {seats(SeatChange{Target: ActivesMax + 1}), ErrInvalid, "not 65"},

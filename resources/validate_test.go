@@ -109,7 +109,7 @@ func TestAMachineRefusesInvalidNames(t *testing.T) {
 		}
 	}
 	_, err := l.m.Watch(&protocol.Watch{Resource: "r", Type: "notes", Prefix: make([]byte, protocol.KeyBytesMax+1)})
-	wantError(t, "prefix", err, protocol.ErrTooLarge, "the limit is 4096")
+	wantError(t, "prefix", err, protocol.ErrTooLarge, "the limit is 4097")
 	watcher, err := l.m.Watch(&protocol.Watch{Resource: "r", Type: "notes", Prefix: make([]byte, protocol.KeyBytesMax)})
 	if err != nil {
 		t.Fatalf("the longest prefix: %v", err)
