@@ -64,7 +64,7 @@ func AppendValue[T any](dst []byte, v T) ([]byte, error) {
 }
 
 func appendOther[T any](dst []byte, v T) ([]byte, error) {
-	if own, ok := any(v).(RawCodec[T]); ok {
+	if own, ok := any(&v).(RawCodec[T]); ok {
 		return own.AppendRaw(dst)
 	}
 	return value.Append(dst, reflect.ValueOf(&v).Elem())
@@ -89,18 +89,23 @@ func tell[T any](v T, encoded EncodedFunc, data []byte, err error) {
 // anything after the value. Nil and no bytes at all read as the zero value; fields
 // that the type does not have are passed over. It withstands any input.
 func ParseValue[T any](src []byte) (T, error) {
-	var v T
-	var err error
-	if own, ok := any(&v).(RawCodec[T]); ok {
-		if v, err = own.ParseRaw(src); err != nil {
+	p := new(T)
+	if own, ok := any(p).(RawCodec[T]); ok {
+		v, err := own.ParseRaw(src)
+		if err != nil {
 			err = protocol.ErrMalformed.Because(err)
 		}
 		return v, err
 	}
+	err := parseInto(src, p)
+	return *p, err
+}
+
+func parseInto[T any](src []byte, into *T) (err error) {
 	if len(src) == 0 {
-		return v, nil
+		return nil
 	}
-	switch p := any(&v).(type) {
+	switch p := any(into).(type) { // what is common costs no plan
 	case *uint64:
 		*p, err = value.ParseUint(src, reflect.TypeFor[T]())
 	case *protocol.Index:
@@ -118,9 +123,9 @@ func ParseValue[T any](src []byte) (T, error) {
 	case *[]byte:
 		*p, err = value.ParseBytes(src)
 	default:
-		err = value.ParseInto(src, reflect.ValueOf(&v).Elem())
+		err = value.ParseInto(src, reflect.ValueOf(into).Elem())
 	}
-	return v, err
+	return err
 }
 
 // CheckType reports whether values of a type can be stored: nil, or an

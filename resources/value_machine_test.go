@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 	"github.com/starlinghq/starling/internal/valuetest"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
 	"github.com/starlinghq/starling/resources/resourcetest"
 )
 
@@ -134,4 +137,135 @@ func restart(t *testing.T, m *resources.Machine) *resources.Machine {
 	}
 	next.Adopt(l)
 	return next
+}
+
+// ledger is a type that encodes on every member what commands make of values of
+// all kinds: flags that methods leave behind, times, interfaces, maps.
+var (
+	ledgerRows  = resources.NewTable[string, valuetest.Mixed]("rows")
+	ledgerLoud  = resources.NewTable[string, valuetest.Loud]("loud")
+	ledgerDates = resources.NewTable[string, valuetest.Dated]("dates")
+	ledgerType  = resources.NewType("ledger", 1,
+		resources.NewCommand("row", func(tx *resources.Tx, m valuetest.Mixed) (valuetest.Mixed, error) {
+			was, _, err := ledgerRows.Get(tx, m.Name)
+			if err != nil {
+				return was, err
+			}
+			m.List = append(m.List, fmt.Sprint(was.Any), int(tx.Index()))
+			if len(m.List) > 20 {
+				m.List = nil
+			}
+			return was, ledgerRows.Put(tx, m.Name, m)
+		}),
+		resources.NewCommand("loud", func(tx *resources.Tx, l valuetest.Loud) (int, error) {
+			return len(l.Name), ledgerLoud.Put(tx, l.Name, l)
+		}),
+		resources.NewCommand("date", func(tx *resources.Tx, d valuetest.Dated) (string, error) {
+			return d.At.String(), ledgerDates.Put(tx, d.At.Format(time.DateTime), d) // on every member in the same zone
+		}))
+)
+
+// commandsOfAll returns so many commands of a session over all built-in types and one
+// that is not.
+func commandsOfAll(t *testing.T, r *rand.Rand, n int) []protocol.Entry {
+	t.Helper()
+	entries := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryCommand, Data: encodeOpen()}}
+	for len(entries) < n {
+		sequence := uint64(len(entries))
+		c := protocol.Command{Session: 1, Sequence: sequence, Floor: sequence, Version: 1, Resource: fmt.Sprint("r", r.IntN(3))}
+		c.Type, c.Operation, c.Argument = randomCommand(r)
+		if c.Argument == nil {
+			continue
+		}
+		c.Resource += c.Type
+		entries = append(entries, protocol.Entry{Index: protocol.Index(len(entries) + 1), Term: 1, Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)})
+	}
+	return entries
+}
+
+func encodeOpen() []byte {
+	open := resources.SessionOpenCommand(protocol.SessionTimeoutMax)
+	return protocol.EncodeCommand(&open)
+}
+
+// randomCommand draws a command; without an argument it is none.
+func randomCommand(r *rand.Rand) (typ, operation string, argument []byte) {
+	key := []byte{'k', byte(r.IntN(200))}
+	draw := func(t reflect.Type) []byte {
+		data, err := value.Append(nil, valuetest.Random(r, t))
+		if err != nil {
+			return nil
+		}
+		return data
+	}
+	switch r.IntN(8) {
+	case 0, 1, 2:
+		argument, _ = resources.AppendValue(nil, kvmap.PutRequest{Key: key, Value: draw(reflect.TypeFor[valuetest.User]())})
+		return "map", "put", argument
+	case 3:
+		argument, _ = resources.AppendValue(nil, kvmap.DeleteRequest{Key: key})
+		return "map", "delete", argument
+	case 4:
+		if r.IntN(2) == 0 {
+			return "queue", "pop", draw(reflect.TypeFor[struct{}]())
+		}
+		return "queue", "push", draw(reflect.TypeFor[[]byte]())
+	case 5:
+		return "counter", "add", draw(reflect.TypeFor[int64]())
+	case 6:
+		return "ledger", "loud", draw(reflect.TypeFor[valuetest.Loud]())
+	}
+	if r.IntN(2) == 0 {
+		return "ledger", "date", draw(reflect.TypeFor[valuetest.Dated]())
+	}
+	return "ledger", "row", draw(reflect.TypeFor[valuetest.Mixed]())
+}
+
+// TestMembersOfOtherHistoriesAgree: one member just applies; one encodes nasty
+// values between its batches; one does so all the time, and is restarted from
+// checkpoints. All have the same state and give the same answers.
+func TestMembersOfOtherHistoriesAgree(t *testing.T) {
+	entries := commandsOfAll(t, rand.New(rand.NewPCG(5, 6)), 100_000)
+	registry, err := resources.NewRegistry(kvmap.Type, queue.Type, counter.Type, ledgerType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var digests [3]resources.Digest
+	var answers [3]protocol.LogSum
+	var failed [3]int
+	var members sync.WaitGroup
+	for member := range digests {
+		members.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(member)))
+			m := resources.NewMachine(resources.Config{Registry: registry, Track: true})
+			defer func() { m.Close() }()
+			for rest := entries; len(rest) > 0; {
+				batch := rest[:min(1+r.IntN(300), len(rest))]
+				rest = rest[len(batch):]
+				if member > 0 {
+					dirty()
+				}
+				if member == 2 && r.IntN(40) == 0 {
+					m.Close()
+					m = restart(t, m)
+				}
+				for _, result := range m.Apply(batch, nil) {
+					if result.Code != protocol.OK {
+						failed[member]++
+					}
+					answers[member] = answers[member].Next(append([]byte(result.Code), result.Data...))
+				}
+			}
+			_, digests[member] = m.Digest()
+		})
+	}
+	members.Wait()
+	if failed[0] > len(entries)/4 {
+		t.Errorf("%d of %d commands failed: the test says little", failed[0], len(entries))
+	}
+	for member := range digests {
+		if digests[member] != digests[0] || answers[member] != answers[0] {
+			t.Errorf("member %d: got digest %v and answers %v, want %v and %v", member, digests[member], answers[member], digests[0], answers[0])
+		}
+	}
 }

@@ -137,12 +137,12 @@ func (c *checker) structure(n *node, src []byte) (rest []byte, err error) {
 	case !isMapCode(code):
 		return nil, mismatch(n.typ, code)
 	}
-	for range inside / 2 {
+	for i := range inside / 2 {
 		if !isString(src[0]) {
 			return nil, at("[key]", mismatch(reflect.TypeFor[string](), src[0]))
 		}
 		size, _, _ := protocol.ScanMsgpack(src)
-		f := n.layout.names[string(src[stringHead(src[0]):size])]
+		f := n.layout.named(src[stringHead(src[0]):size], i)
 		if src = src[size:]; f == nil {
 			src = skip(src)
 			continue

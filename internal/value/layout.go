@@ -112,6 +112,15 @@ func layoutOf(t reflect.Type, within ...reflect.Type) *layout {
 	return l
 }
 
+// named returns the field of an encoded name, or nil. It is most likely the one
+// with the same number.
+func (l *layout) named(name []byte, number int) *field {
+	if number < len(l.list) && l.list[number].name == string(name) {
+		return l.list[number]
+	}
+	return l.names[string(name)]
+}
+
 // add takes a field up.
 func (l *layout) add(fd *field) {
 	if other := l.names[fd.name]; other != nil && other.index != nil {

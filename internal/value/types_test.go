@@ -56,7 +56,7 @@ func TestTypesAsPeopleWriteThem(t *testing.T) {
 			if fault != nil {
 				t.Fatal(fault)
 			}
-			const n = 1000
+			const n = 250
 			if got := trip(t, rand.New(rand.NewPCG(1, 2)), c.Type, n); got < n/2 {
 				t.Errorf("%d of %d values could be stored", got, n)
 			}
@@ -79,7 +79,7 @@ func tryType(t *testing.T, seed uint64, values int) (stored int, refused bool) {
 }
 
 func TestRandomTypes(t *testing.T) {
-	const types, values = 2000, 20
+	const types, values = 1000, 20
 	refused, stored := 0, 0
 	for seed := range uint64(types) {
 		n, no := tryType(t, seed, values)
