@@ -33,6 +33,15 @@
 // answer. So does a panic; its answer is always [protocol.ErrPanicked], because
 // its text could differ between members.
 //
+// # Values
+//
+// What a table, a cell, an argument or an answer holds is one msgpack value;
+// [AppendValue] has the rules, and docs/values.md the types that are refused. A
+// type whose values would lose something is refused with the place and the way
+// out: by [NewTable] and [NewCell], which panic, and by [NewRegistry] for what
+// operations take and answer. Methods by which a value encodes itself are under
+// the rules for commands.
+//
 // # The machine
 //
 // [Machine] holds the state of one member: one goroutine applies entries, any

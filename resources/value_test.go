@@ -18,6 +18,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // chain, tree and forest have themselves inside.
@@ -284,6 +285,18 @@ func TestTimesAreInUTC(t *testing.T) {
 	utc := at.UTC()
 	checkAny(t, dated{at, &at, []time.Time{at}, map[string][1]time.Time{"a": {at}}, map[string]any{"a": []any{at}}},
 		dated{utc, &utc, []time.Time{utc}, map[string][1]time.Time{"a": {utc}}, map[string]any{"a": []any{utc}}})
+}
+
+// TestRawValuesAreRawAlone: a type whose values are bytes is not what embeds it.
+func TestRawValuesAreRawAlone(t *testing.T) {
+	type parcel struct {
+		kvmap.Item
+		Note string
+	}
+	item := kvmap.Item{Key: []byte("k"), Value: []byte("v"), Version: 300}
+	checkBytes(t, item, []byte{0xac, 2, 1, 'k', 1, 'v'})
+	checkAny(t, parcel{item, "fragile"}, parcel{item, "fragile"})
+	checkAny(t, []kvmap.Item{item}, []kvmap.Item{item})
 }
 
 // TestValuesThatStandAlone: each is one msgpack value, which people can read.

@@ -39,8 +39,11 @@ type checker struct {
 
 // check returns what follows the value.
 func (c *checker) check(n *node, src []byte) (rest []byte, err error) {
-	if n.kind == kindCodec || n.kind == kindAny || src[0] == codeNil && n.kind != kindTime {
+	switch {
+	case n.kind == kindCodec || src[0] == codeNil && n.kind != kindTime:
 		return skip(src), nil
+	case n.kind == kindAny:
+		return c.untyped(src)
 	}
 	size, inside, _ := protocol.ScanMsgpack(src)
 	ok := false
@@ -117,6 +120,19 @@ func (c *checker) entries(n *node, src []byte, count int) ([]byte, error) {
 		}
 	}
 	return src, err
+}
+
+// untyped counts what a value without a type takes.
+func (c *checker) untyped(src []byte) ([]byte, error) {
+	for owed := 1; owed > 0; owed-- {
+		size, inside, _ := protocol.ScanMsgpack(src)
+		if err := c.take(inside, anyType); err != nil {
+			return nil, err
+		}
+		src = src[size:]
+		owed += inside
+	}
+	return src, nil
 }
 
 // structure checks a struct: a map by the names of the fields, of which those

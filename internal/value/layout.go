@@ -103,7 +103,7 @@ func layoutOf(t reflect.Type, within ...reflect.Type) *layout {
 		}
 		l.add(fd)
 		if alias, ok := tag.options["alias"]; ok {
-			if l.names[alias] != nil {
+			if other := l.names[alias]; other != nil && other != fd {
 				l.refuse(f.Name, "its alias %q is the name of another field: one of them would not come back", alias)
 			}
 			l.names[alias] = fd

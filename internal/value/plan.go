@@ -13,6 +13,7 @@ import (
 var (
 	timeType = reflect.TypeFor[time.Time]()
 	byteType = reflect.TypeFor[byte]()
+	anyType  = reflect.TypeFor[any]()
 )
 
 // Plan is what is known of a type before a value of it is seen. It does not
