@@ -51,6 +51,16 @@ func AppendMessage(dst []byte, m Message) []byte {
 	return appendGossip(dst, m)
 }
 
+// KeepsBytes reports whether a decoded message of the kind aliases what it was
+// decoded from. The bytes of others may be written over.
+func (k MessageKind) KeepsBytes() bool {
+	switch k {
+	case KindAppend, KindFrame, KindForward, KindForwardAnswer, KindCheckpoint, KindDescription, KindChunk, KindRepair:
+		return true
+	}
+	return false
+}
+
 // DecodeMessage reads what AppendMessage wrote, all of src. Entries, commands,
 // results' data and bodies alias src.
 func DecodeMessage(src []byte) (Message, error) {

@@ -93,6 +93,24 @@ func mustBeFull(t *testing.T, v reflect.Value, path string) {
 	}
 }
 
+// TestMessagesKeepTheirBytesOrNot: whoever reads into a buffer of its own again
+// and again goes by KeepsBytes.
+func TestMessagesKeepTheirBytesOrNot(t *testing.T) {
+	for _, m := range fullMessages() {
+		src := AppendMessage(nil, m)
+		got, err := DecodeMessage(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range src {
+			src[i] = ^src[i]
+		}
+		if kept := !reflect.DeepEqual(got, m); kept != m.Kind().KeepsBytes() {
+			t.Errorf("%s: got %v, want %v", m.Kind(), m.Kind().KeepsBytes(), kept)
+		}
+	}
+}
+
 func TestMessagesRoundTrip(t *testing.T) {
 	for _, m := range fullMessages() {
 		mustBeFull(t, reflect.ValueOf(m), m.Kind().String())

@@ -255,7 +255,7 @@ func (m *Member) setPeers(peers []protocol.Peer) {
 // datagram takes a message from the membership's socket; the packet is reused
 // afterwards. What does not decode is dropped: datagrams may be anything.
 func (m *Member) datagram(from protocol.MemberID, packet []byte) {
-	if len(packet) > 0 && wire.KeepsBytes(protocol.MessageKind(packet[0])) {
+	if len(packet) > 0 && protocol.MessageKind(packet[0]).KeepsBytes() {
 		packet = bytes.Clone(packet)
 	}
 	msg, err := protocol.DecodeMessage(packet)

@@ -204,7 +204,7 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 			return nil, c.readFault(err)
 		}
 		kind := protocol.MessageKind(first[0])
-		reuse, isFrame = !KeepsBytes(kind), kind == protocol.KindFrame
+		reuse, isFrame = !kind.KeepsBytes(), kind == protocol.KindFrame
 	}
 	payload, err := c.readPayload(n, reuse)
 	if err != nil {
@@ -215,17 +215,6 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 		err = damagedFrame{err}
 	}
 	return m, err
-}
-
-// KeepsBytes reports whether a decoded message aliases what it was decoded
-// from.
-func KeepsBytes(k protocol.MessageKind) bool {
-	switch k {
-	case protocol.KindAppend, protocol.KindFrame, protocol.KindForward, protocol.KindForwardAnswer,
-		protocol.KindCheckpoint, protocol.KindDescription, protocol.KindChunk, protocol.KindRepair:
-		return true
-	}
-	return false
 }
 
 // readRequest returns the next request. An error with a request, of which only
