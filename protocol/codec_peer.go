@@ -3,28 +3,29 @@ package protocol
 import "fmt"
 
 // AppendPeer appends what a member announces of itself through membership:
-// all of Peer but the address, which membership knows itself, and the version
+// all of Peer but Address, which membership knows itself, and the version
 // of the protocol.
 func AppendPeer(dst []byte, p *Peer) []byte {
-	dst = appendArray(dst, 7)
+	dst = appendArray(dst, 8)
 	dst = appendUint(dst, Version)
 	dst = appendID(dst, p.ID)
 	dst = appendString(dst, p.Name)
 	dst = appendUint(dst, uint64(p.Role))
 	dst = appendBool(dst, p.Eligible)
 	dst = appendString(dst, p.Zone)
-	return appendString(dst, p.HTTP)
+	dst = appendString(dst, p.HTTP)
+	return appendString(dst, p.Host)
 }
 
 // DecodePeer reads what AppendPeer wrote. Another version: ErrWrongVersion.
 func DecodePeer(src []byte) (Peer, error) {
 	r := reader{src: src}
-	r.array(7)
+	r.array(8)
 	if v := r.uint(); r.err == nil && v != Version {
 		return Peer{}, ErrWrongVersion.With(fmt.Sprintf("a member speaks version %d of the protocol, this one version %d", v, Version))
 	}
 	p := Peer{
-		ID: r.member(), Name: r.name(), Role: Role(r.uintTo(uint64(RoleReserve))), Eligible: r.bool(), Zone: r.name(), HTTP: r.name(),
+		ID: r.member(), Name: r.name(), Role: Role(r.uintTo(uint64(RoleReserve))), Eligible: r.bool(), Zone: r.name(), HTTP: r.name(), Host: r.name(),
 	}
 	if r.err == nil && p.ID.IsZero() {
 		r.fail("a member without an id")

@@ -304,11 +304,23 @@ type Hello struct {
 type Peer struct {
 	ID      MemberID
 	Name    string
-	Address string // host:port of the member's one port
+	Address string // host:port of the member's one port, the host an IP address
 	HTTP    string // host:port, or empty
 	Zone    string
+	// Host is what Address was resolved from, host:port, if the host is a name;
+	// else empty.
+	Host string
 	// Role is what the member last announced. Eligible says that it has a
 	// durable directory and wishes to be active.
 	Role     Role
 	Eligible bool
+}
+
+// Reach is where to look for a member that is not heard at its Address any more:
+// a name says more than what it meant once.
+func (p *Peer) Reach() string {
+	if p.Host != "" {
+		return p.Host
+	}
+	return p.Address
 }

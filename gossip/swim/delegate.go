@@ -59,7 +59,11 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	d.mu.Lock()
-	delete(d.nodes, id)
+	if k, live := d.nodes[id]; live {
+		delete(d.nodes, id)
+		d.memory.lose(knownOf(k.peer), false)
+		poke(d.died)
+	}
 	address, claimed := d.claims[id]
 	if claimed {
 		delete(d.claims, id)
@@ -102,6 +106,7 @@ func (d *delegate) learn(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	d.nodes[peer.ID] = known{peer: peer, at: addressOf(n.Addr, n.Port)}
+	d.memory.found(peer)
 	d.mu.Unlock()
 	poke(d.changed)
 }

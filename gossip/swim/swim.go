@@ -55,6 +55,13 @@ type Timing struct {
 	PushPullInterval time.Duration
 	// StreamTimeout bounds each exchange over a stream.
 	StreamTimeout time.Duration
+	// DeadTime is how long the dead are told the news, and remembered by
+	// memberlist at least.
+	DeadTime time.Duration
+	// TryInterval is between two tries of members that are not heard. Half of a
+	// flock that was cut off is found within about two of it; a stream that is not
+	// there within two of it is given up.
+	TryInterval time.Duration
 }
 
 // LAN notices a death within about 5 to 10 s. The default.
@@ -62,6 +69,7 @@ func LAN() Timing {
 	return Timing{
 		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
 		GossipInterval: 200 * time.Millisecond, PushPullInterval: 30 * time.Second, StreamTimeout: 10 * time.Second,
+		DeadTime: 30 * time.Second, TryInterval: 500 * time.Millisecond,
 	}
 }
 
@@ -71,6 +79,7 @@ func Local() Timing {
 	return Timing{
 		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond, SuspicionMult: 3,
 		GossipInterval: 30 * time.Millisecond, PushPullInterval: 15 * time.Second, StreamTimeout: time.Second,
+		DeadTime: 30 * time.Second, TryInterval: 300 * time.Millisecond,
 	}
 }
 
@@ -90,8 +99,14 @@ type Config struct {
 	Cluster protocol.ClusterID
 	Meta
 	// Advertise is host:port at which the others reach Packets and, over TCP,
-	// whoever calls Ingest. A name is resolved once.
+	// whoever calls Ingest. A name is resolved once by this member, and announced,
+	// so that the others resolve it when they look for this member.
 	Advertise string
+	// Known are members that were heard before this start, and Addresses where
+	// else there may be some. Those that are not heard are tried, at random and
+	// for ever: the addresses, members for 24 h. So Join is not needed.
+	Known     []Known
+	Addresses []string
 	// Packets is the datagram socket. It is closed by Shutdown.
 	Packets net.PacketConn
 	// Dial makes streams. Default: TCP.
@@ -125,6 +140,8 @@ type Swim struct {
 	changed  chan struct{} // peers have changed
 	announce chan struct{} // meta has changed
 	returned chan struct{} // a claimed id is free
+	died     chan struct{} // somebody has died, or left
+	tries    chan struct{} // of members that are not heard: those under way
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -137,8 +154,11 @@ type Swim struct {
 	// restarts that came before the death was noticed. Who died is asked there.
 	claims map[protocol.MemberID]string
 	free   []string // claimed addresses whose ids have died meanwhile
-	left   bool
-	down   bool
+	memory memory
+	// newsLeft is how many tries because of news are left in this interval.
+	newsLeft int
+	left     bool
+	down     bool
 
 	sending sync.Mutex
 	packet  []byte // reused by Send
@@ -167,15 +187,18 @@ func Start(cfg Config) (*Swim, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta, err := encodeMeta(cfg.ID, cfg.Meta)
+	meta, err := cfg.encodeMeta(cfg.Meta)
 	if err != nil {
 		return nil, err
 	}
 	s := &Swim{
 		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string),
 		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
+		died: make(chan struct{}, 1), tries: make(chan struct{}, triesMax), memory: newMemory(cfg.Known, cfg.Addresses),
+		newsLeft: newsPerInterval,
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	cfg.OnMessage = s.heard
 	s.transport = newTransport(s.ctx, cfg, advertise)
 	list, err := memberlist.Create(s.configure())
 	if err != nil {
@@ -187,6 +210,8 @@ func Start(cfg Config) (*Swim, error) {
 	s.wg.Go(s.tellPeers)
 	s.wg.Go(s.tellOthers)
 	s.wg.Go(s.letIn)
+	s.wg.Go(s.settle)
+	s.wg.Go(s.reunite)
 	return s, nil
 }
 
@@ -200,9 +225,11 @@ func (s *Swim) configure() *memberlist.Config {
 	t := s.cfg.Timing
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = t.ProbeInterval, t.ProbeTimeout, t.SuspicionMult
 	c.GossipInterval, c.PushPullInterval, c.TCPTimeout = t.GossipInterval, t.PushPullInterval, t.StreamTimeout
+	c.GossipToTheDeadTime = t.DeadTime
 	c.EnableCompression = false // slow, and what is small does not shrink
 	c.DeadNodeReclaimTime = reclaimTime
 	c.Delegate, c.Events, c.Conflict, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s), (*delegate)(s)
+	c.Merge = (*merger)(s)
 	out := io.Discard
 	if s.cfg.Logger.Enabled(s.ctx, slog.LevelDebug) {
 		out = logWriter{s.cfg.Logger}
@@ -211,12 +238,14 @@ func (s *Swim) configure() *memberlist.Config {
 	return c
 }
 
-func encodeMeta(id protocol.MemberID, m Meta) ([]byte, error) {
-	peer := protocol.Peer{ID: id, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible}
+func (c *Config) encodeMeta(m Meta) ([]byte, error) {
+	peer := protocol.Peer{
+		ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Host: named(c.Advertise),
+	}
 	b := protocol.AppendPeer(nil, &peer)
 	if len(b) > memberlist.MetaMaxSize {
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
-			"name, zone and HTTP address of a member take %d bytes together, the limit is %d", len(b), memberlist.MetaMaxSize))
+			"name, zone and addresses of a member take %d bytes together, the limit is %d", len(b), memberlist.MetaMaxSize))
 	}
 	if _, err := protocol.DecodePeer(b); err != nil {
 		return nil, protocol.ErrInvalid.With("name, zone, HTTP address or role of the member").Because(err)
@@ -270,7 +299,7 @@ func (s *Swim) spawn(f func()) bool {
 // Update changes what this member announces. It does not wait for the others
 // to hear of it.
 func (s *Swim) Update(m Meta) error {
-	b, err := encodeMeta(s.cfg.ID, m)
+	b, err := s.cfg.encodeMeta(m)
 	if err != nil {
 		return err
 	}
@@ -319,6 +348,14 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 		return fmt.Errorf("sending a datagram to %s: %w", k.peer.Address, err)
 	}
 	return nil
+}
+
+// heard takes a datagram of ours.
+func (s *Swim) heard(from protocol.MemberID, datagram []byte) {
+	s.News(from)
+	if s.cfg.OnMessage != nil {
+		s.cfg.OnMessage(from, datagram)
+	}
 }
 
 // Ingest takes a stream that another member's membership has opened, from its

@@ -332,25 +332,6 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
-func TestCutMembersLoseEachOtherAndFindBack(t *testing.T) {
-	nodes := flock(t, 3)
-	cut := nodes[2]
-	for _, x := range nodes[:2] {
-		x.lost.Store(cut.address, true)
-		cut.lost.Store(x.address, true)
-	}
-	nodes[0].until("the cut", count(1))
-	cut.until("the cut", count(0))
-	for _, x := range nodes[:2] {
-		x.lost.Clear()
-	}
-	cut.lost.Clear()
-	cut.join(nodes[0])
-	for _, x := range nodes {
-		x.until("the heal", count(2))
-	}
-}
-
 func TestMetaOverTheLimitIsRefused(t *testing.T) {
 	x := start(t, 1, nil)
 	long := strings.Repeat("x", protocol.NameBytesMax)

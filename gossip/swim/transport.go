@@ -42,6 +42,7 @@ type transport struct {
 	dial       func(ctx context.Context, address string) (net.Conn, error)
 	conditions Conditions
 	advertise  *net.TCPAddr
+	patience   time.Duration // for a stream to come about
 	cluster    protocol.ClusterID
 	// message takes our datagrams; the bytes are valid until it returns.
 	message func(from protocol.MemberID, datagram []byte)
@@ -60,7 +61,7 @@ var _ memberlist.Transport = (*transport)(nil)
 
 func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
 	t := &transport{
-		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, advertise: advertise,
+		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, advertise: advertise, patience: 2 * cfg.Timing.TryInterval,
 		cluster: cfg.Cluster, message: cfg.OnMessage,
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
 		streams: make(map[*stream]struct{}),
@@ -190,9 +191,14 @@ func (t *transport) write(b []byte, to netip.AddrPort) error {
 	return err
 }
 
-// DialTimeout opens a stream.
+// DialTimeout opens a stream. It does not wait for as long as an exchange may
+// take: a link that works again is noticed by the next attempt, not by one that
+// began before.
 func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+	if address == t.advertise.String() {
+		return t.toSelf()
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, t.patience))
 	defer cancel()
 	if t.conditions != nil {
 		lost, late := t.conditions(address)
@@ -215,6 +221,18 @@ func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn
 		return nil, err
 	}
 	return t.track(conn)
+}
+
+// toSelf is a stream to this member.
+func (t *transport) toSelf() (net.Conn, error) {
+	near, far := net.Pipe()
+	s, err := t.track(near)
+	if err != nil {
+		_ = far.Close()
+		return nil, err
+	}
+	t.ingest(far)
+	return s, nil
 }
 
 // ingest hands a stream to memberlist, or closes it.
