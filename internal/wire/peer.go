@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,11 @@ type PeerConfig struct {
 	// BackoffMin and BackoffMax bound the pause between two attempts, which
 	// doubles and is jittered. Defaults 20 ms and 1 s.
 	BackoffMin, BackoffMax time.Duration
-	Logger                 *slog.Logger
+	// DialTimeout bounds an attempt until there is a connection, and Silence how
+	// long one is kept while nothing that was sent is acknowledged. Links that work
+	// again are used again about as soon as these say. Defaults 1 s and 2 s.
+	DialTimeout, Silence time.Duration
+	Logger               *slog.Logger
 	Options
 }
 
@@ -66,6 +71,8 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	cfg.Options = cfg.Options.withDefaults()
 	setDefault(&cfg.BackoffMin, 20*time.Millisecond)
 	setDefault(&cfg.BackoffMax, time.Second)
+	setDefault(&cfg.DialTimeout, time.Second)
+	setDefault(&cfg.Silence, 2*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -194,11 +201,12 @@ func (p *Peer) serve() error {
 	p.mu.Lock()
 	address := p.address
 	p.mu.Unlock()
-	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.check, p.cfg.Options)
+	conn, err := connect(p.ctx, p.dialSoon, address, p.cfg.Hello(), p.check, p.cfg.Options)
 	if err != nil {
 		p.giveUpWaiting()
 		return err
 	}
+	boundSilence(conn.nc, p.cfg.Silence)
 	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
 	defer stop()
 	p.mu.Lock()
@@ -230,6 +238,13 @@ func (p *Peer) serve() error {
 	p.conn = nil
 	p.mu.Unlock()
 	return conn.Err()
+}
+
+// dialSoon dials, and does not wait for longer than a link that works takes.
+func (p *Peer) dialSoon(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	return p.dial(ctx, address)
 }
 
 func (p *Peer) giveUpWaiting() {

@@ -198,6 +198,36 @@ func TestPeerReconnects(t *testing.T) {
 	}
 }
 
+// An attempt that a link has swallowed is given up early: the next finds the link
+// whole.
+func TestPeerDoesNotWaitForADialThatHangs(t *testing.T) {
+	h := &handler{}
+	_, address := serve(t, h, nil)
+	var dials atomic.Int32
+	p := NewPeer(PeerConfig{
+		ID: memberA, Address: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, DialTimeout: 10 * time.Millisecond,
+		Options: Options{HandshakeTimeout: time.Hour},
+	}, func(ctx context.Context, address string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return Dial(ctx, address)
+	})
+	defer p.Close()
+	deadline := time.After(patience)
+	for {
+		p.Send([]protocol.Message{&protocol.TimeoutNow{Term: 1}})
+		select {
+		case <-h.messages:
+			return
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatal("no connection")
+		}
+	}
+}
+
 func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	states := make(chan error, 64)
