@@ -344,6 +344,14 @@ func (c *Core) Age(now protocol.Instant, applied protocol.Index) (time.Duration,
 	return c.fresh.age(now, applied)
 }
 
+// Source returns how long ago it was true, at the youngest, that this member knew
+// of the leader: by its own rounds, or by what others told when it asked. False:
+// it never did. A state may be older, while it is brought up to date.
+func (c *Core) Source(now protocol.Instant) (time.Duration, bool) {
+	_, age, known := c.fresh.newest(now)
+	return age, known
+}
+
 // Heard is what another member last said of itself. It is for display, and for
 // the policy; no promise rests on it.
 type Heard struct {

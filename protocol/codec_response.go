@@ -248,10 +248,10 @@ func (r *reader) status() *Status {
 	return s
 }
 
-const memberStatusBytesMin = 10
+const memberStatusBytesMin = 11
 
 func (m *MemberStatus) append(dst []byte) []byte {
-	dst = appendArray(dst, 9)
+	dst = appendArray(dst, 10)
 	dst = appendID(dst, m.ID)
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Address)
@@ -260,13 +260,15 @@ func (m *MemberStatus) append(dst []byte) []byte {
 	dst = appendBool(dst, m.Alive)
 	dst = appendBool(dst, m.Leader)
 	dst = appendUint(dst, uint64(m.Applied))
-	return appendAge(dst, m.Known, m.AgeNanos)
+	dst = appendAge(dst, m.Known, m.AgeNanos)
+	return appendAge(dst, m.SilenceKnown, m.Silence)
 }
 
 func (r *reader) memberStatus() (m MemberStatus) {
-	r.array(9)
+	r.array(10)
 	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
 	m.Known, m.AgeNanos = r.age()
+	m.SilenceKnown, m.Silence = r.age()
 	return m
 }

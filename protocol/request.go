@@ -242,6 +242,10 @@ type MemberStatus struct {
 	Known    bool
 	Applied  Index
 	AgeNanos int64
+	// Silence is for how long a member that is not alive has not been heard, in
+	// nanoseconds, if SilenceKnown.
+	SilenceKnown bool
+	Silence      int64
 }
 
 // Status is one member's view of itself and of the cluster.

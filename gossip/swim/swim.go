@@ -195,7 +195,6 @@ func Start(cfg Config) (*Swim, error) {
 		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string),
 		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
 		died: make(chan struct{}, 1), tries: make(chan struct{}, triesMax), memory: newMemory(cfg.Known, cfg.Addresses),
-		newsLeft: newsPerInterval,
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	cfg.OnMessage = s.heard
@@ -207,6 +206,9 @@ func Start(cfg Config) (*Swim, error) {
 		return nil, fmt.Errorf("starting membership at %s: %w", cfg.Advertise, err)
 	}
 	s.list = list
+	s.mu.Lock()
+	s.newsLeft = newsPerInterval // there was none before: datagrams come in already
+	s.mu.Unlock()
 	s.wg.Go(s.tellPeers)
 	s.wg.Go(s.tellOthers)
 	s.wg.Go(s.letIn)

@@ -380,7 +380,7 @@ func (v *view) behind() protocol.Index {
 }
 
 func (v *view) addLearner(p Peer, zone string) Decision {
-	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Address, Seat: protocol.SeatLearner}
+	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Reach(), Seat: protocol.SeatLearner}
 	why := fmt.Sprintf("%s becomes a learner%s: %d voters of %d wanted, alive for %v, holds %d of %d",
 		label(p), zone, len(v.current.Voters()), v.wanted, v.Now.Sub(p.Since).Round(time.Millisecond), p.Tip, v.Commit)
 	return v.change(AddLearner, line, why)

@@ -86,7 +86,7 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 			if err != nil {
 				return conf, err
 			}
-			line = protocol.ActiveMember{ID: id, Name: peer.Name, Address: peer.Address, Seat: protocol.SeatLearner}
+			line = protocol.ActiveMember{ID: id, Name: peer.Name, Address: peer.Reach(), Seat: protocol.SeatLearner}
 		case line.Seat == protocol.SeatVoter:
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:

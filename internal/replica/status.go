@@ -33,6 +33,10 @@ type Status struct {
 	// Age bounds the age of the applied state, if AgeKnown.
 	AgeKnown bool
 	Age      time.Duration
+	// Source is how long ago this member last heard of the leader, by whatever
+	// way, if SourceKnown; see gossip.Core.Source.
+	SourceKnown bool
+	Source      time.Duration
 }
 
 // Status returns the state at this moment. It is cheap: the owner may publish
@@ -60,6 +64,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Disputed = r.digests.disputed
 	s.Refusals = r.gossip.Refusals()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
+	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s
 }
 

@@ -15,14 +15,6 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-// addressesFile remembers where the other members were, so that --join is for
-// the first start only. It is a hint: nothing is lost without it.
-const (
-	addressesFile     = "addresses"
-	addressesBytesMax = 64 << 10
-	addressesMax      = 64
-)
-
 // openDirectory finds out who this member is, and opens its log.
 //
 //   - A directory with an identity is resumed; Bootstrap does nothing then.
@@ -59,6 +51,7 @@ func (m *Member) openDirectory(ctx context.Context) error {
 		return m.deadLog(err)
 	}
 	m.identity, m.log = log.Identity(), log
+	m.known = m.recallMembers()
 	return nil
 }
 
@@ -186,70 +179,31 @@ func (m *Member) checkCluster(ctx context.Context, held wal.Identity) error {
 	return nil
 }
 
-// joinAddresses are where to look for the others: the addresses given, those of
-// the configuration, and those remembered.
-func (m *Member) joinAddresses() []string {
-	list := slices.Clone(m.cfg.Join)
-	if known := m.addresses.Load(); known != nil {
-		for _, a := range *known {
-			list = append(list, a)
-		}
-	}
-	list = append(list, m.remembered()...)
-	slices.Sort(list)
-	list = slices.Compact(list)
-	return slices.DeleteFunc(list, func(a string) bool { return a == m.advertise || a == "" })
-}
+// askedMax bounds how many addresses are asked, one after the other, before the
+// membership runs.
+const askedMax = 64
 
-// otherAddresses are joinAddresses before the loop runs: of the configuration in
-// the log instead of the membership.
+// otherAddresses are where to look for the others before the membership runs:
+// the addresses given, those of the configuration in the log, and of those
+// remembered where somebody was heard last.
 func (m *Member) otherAddresses() []string {
+	list := slices.Clone(m.cfg.Join)
 	rec := m.log.Recovered()
-	list := m.joinAddresses()
 	if at, ok := rec.Configurations.Latest(); ok {
 		for _, a := range at.Configuration.Members {
-			if a.ID != m.identity.Member && a.Address != "" {
+			if a.ID != m.identity.Member {
 				list = append(list, a.Address)
 			}
 		}
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// remembered reads the addresses of an earlier start.
-func (m *Member) remembered() []string {
-	if m.cfg.Dir == "" {
-		return nil
+	for _, k := range m.known {
+		list = append(list, k.Address)
 	}
-	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), addressesBytesMax)
-	if err != nil {
-		return nil
-	}
-	list := strings.Fields(string(b))
-	return slices.DeleteFunc(list[:min(len(list), addressesMax)], func(a string) bool { return checkAddress(a) != nil })
-}
-
-// remember writes the addresses of the members known now.
-func (m *Member) remember(last []string) []string {
-	known := m.addresses.Load()
-	if m.cfg.Dir == "" || known == nil {
-		return last
-	}
-	var list []string
-	for _, a := range *known {
-		if a != "" && a != m.advertise {
-			list = append(list, a)
+	var others []string
+	for _, a := range list {
+		if a != "" && a != m.advertise && len(others) < askedMax && !slices.Contains(others, a) {
+			others = append(others, a)
 		}
 	}
-	slices.Sort(list)
-	list = list[:min(len(list), addressesMax)]
-	if len(list) == 0 || slices.Equal(list, last) {
-		return last
-	}
-	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), []byte(strings.Join(list, "\n")+"\n")); err != nil {
-		m.logger.Warn("cannot remember the addresses of the others", "err", err)
-		return last
-	}
-	return list
+	return others
 }

@@ -139,6 +139,7 @@ func (m *Member) publish(now protocol.Instant) {
 	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
 		m.caughtUp.Store(max(1, s.Commit, m.highestHeard()))
 	}
+	m.noteSource(now, s)
 	next := &published{
 		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
 		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: now},
@@ -147,6 +148,7 @@ func (m *Member) publish(now protocol.Instant) {
 	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
 		m.transport.know(m.replica.Peers(), conf.Configuration)
+		m.seat(&conf.Configuration)
 	}
 	if last == nil || last.status.Role != s.Role {
 		m.announce()

@@ -54,7 +54,11 @@ type Member struct {
 	published atomic.Pointer[published]
 	caughtUp  atomicIndex
 	changed   *broadcast
+	known     []swim.Known                                 // from an earlier start; read only
+	seated    *protocol.Configuration                      // that the membership was told; the loop's
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
+	led       protocol.Instant                             // when a leader was last known here, at the youngest; the loop's
+	orphan    atomic.Bool                                  // that was long ago
 	doubted   atomic.Pointer[error]                        // why the state must not be served
 	// withheld is what withhold has put into doubted; the loop's.
 	withheld *error

@@ -76,7 +76,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: meta,
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers:   func(peers []protocol.Peer) { g.box.put(func(in *mail) { in.peers, in.peersSet = peers, true }) },
-		OnMessage: g.datagram,
+		OnMessage: g.datagram, Known: m.known, Addresses: m.otherAddresses(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("membership: %w", err)
@@ -89,7 +89,6 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 			m.logger.Error("serving while the log is mended", "err", err)
 		}
 	})
-	workers.Go(func() { g.keepJoined(ctx) })
 	plan, err := g.loop(ctx)
 	cancel()
 	g.box.close()
@@ -100,26 +99,6 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	g.fetch.end()
 	m.transport, m.server, m.swim = nil, nil, nil
 	return plan, err
-}
-
-// keepJoined joins the membership while nobody is known.
-func (g *mending) keepJoined(ctx context.Context) {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		if len(g.m.swim.Peers()) == 0 {
-			if addresses := g.m.otherAddresses(); len(addresses) > 0 {
-				if _, err := g.m.swim.Join(ctx, addresses); err != nil {
-					g.m.logger.Debug("joining the membership", "err", err)
-				}
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (g *mending) datagram(from protocol.MemberID, packet []byte) {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/keeper"
@@ -214,12 +213,14 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
-		OnPeers: m.setPeers, OnMessage: m.datagram,
+		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.cfg.Join,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
 	}
 	m.swim = s
+	m.seat(nil)
+	m.led = m.clock.Now()
 	m.workers.Add(8) // not the loop: it is waited for first
 	go m.writeLog()
 	go m.applyEntries()
@@ -234,7 +235,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 			m.fail(err)
 		}
 	}()
-	go m.keepJoined()
+	go m.lookAround()
 	return nil
 }
 
@@ -263,41 +264,6 @@ func (m *Member) datagram(from protocol.MemberID, packet []byte) {
 		return
 	}
 	m.mailbox.message(from, msg, true)
-}
-
-// keepJoined joins the membership through the addresses known, and again
-// whenever this member finds itself alone.
-func (m *Member) keepJoined() {
-	defer m.workers.Done()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	var remembered []string
-	for {
-		remembered = m.remember(remembered)
-		m.noteSightings()
-		m.guard.look(m)
-		m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, func() { m.transport.tell(m.standing()) })
-		})
-		if len(m.swim.Peers()) == 0 {
-			if addresses := m.joinAddresses(); len(addresses) > 0 {
-				if _, err := m.swim.Join(m.life, addresses); err != nil {
-					m.logger.Debug("joining the membership", "err", err)
-				}
-			}
-		}
-		select {
-		case <-m.announcing:
-			if p := m.published.Load(); p != nil {
-				if err := m.swim.Update(m.meta(p.status.Role)); err != nil {
-					m.logger.Debug("telling the membership", "err", err)
-				}
-			}
-		case <-ticker.C:
-		case <-m.stop:
-			return
-		}
-	}
 }
 
 // awaitReady waits until the member serves, or stands by.

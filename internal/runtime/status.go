@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -40,8 +41,11 @@ func (m *Member) status() *protocol.Status {
 	return s
 }
 
-// memberList joins who is alive, who is named by the configuration, and what
-// each said of itself. It is sorted by role and name.
+// missedFor is how long a member without a seat is listed that is not heard.
+const missedFor = 24 * time.Hour
+
+// memberList joins who is alive, who is named by the configuration, who was heard
+// and is not any more, and what each said of itself. It is sorted by role and name.
 func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.MemberStatus {
 	byID := map[protocol.MemberID]*protocol.MemberStatus{}
 	get := func(id protocol.MemberID) *protocol.MemberStatus {
@@ -70,6 +74,22 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 			x.Known, x.Applied, x.AgeNanos = true, h.Applied, int64(h.Age)
 		}
 	}
+	now := time.Now()
+	for _, k := range m.swim.Unheard() {
+		x := get(k.ID)
+		if x.Alive || x.Seat == "" && now.Sub(k.Heard) > missedFor {
+			if !x.Alive {
+				delete(byID, k.ID)
+			}
+			continue
+		}
+		if x.Seat == "" {
+			x.Name, x.Address, x.Role = k.Name, k.Address, k.Role.String()
+		}
+		if !k.Heard.IsZero() {
+			x.SilenceKnown, x.Silence = true, max(0, int64(now.Sub(k.Heard)))
+		}
+	}
 	me := get(self.ID)
 	me.Name, me.Address, me.Alive, me.Role = self.Name, self.Address, true, self.Role
 	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
@@ -91,6 +111,9 @@ func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.
 			info := &protocol.JoinInfo{Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name}
 			info.Configuration, _ = m.replica.Configurations().Latest()
 			for _, x := range m.status().Members {
+				if !x.Alive && x.Seat == "" {
+					continue // who has gone leaves the name to others
+				}
 				info.Names = append(info.Names, protocol.NameInUse{Name: x.Name, Member: x.ID})
 			}
 			answer(info)
@@ -118,6 +141,9 @@ func (m *Member) readyNow(r replica.Status) error {
 		return protocol.ErrNoLeader
 	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
 		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
+	case m.orphan.Load():
+		return protocol.ErrNotServing.With(fmt.Sprintf(
+			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
 	}
 	return nil
 }

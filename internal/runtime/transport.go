@@ -3,6 +3,7 @@ package runtime
 import (
 	"net"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
@@ -74,6 +75,7 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
 		Check: t.m.checkPeer, OnState: t.linkState, Sent: t.m.traffic.sent,
+		BackoffMax: 500 * time.Millisecond,
 	}, nil)
 	t.links[id] = p
 	return p
@@ -143,6 +145,7 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 
 // Receive takes a message from a member.
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
+	h.m.swim.News(from)
 	switch msg := msg.(type) {
 	case *protocol.Standing:
 		h.m.seen.hears(from, msg)

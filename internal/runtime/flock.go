@@ -1,0 +1,250 @@
+package runtime
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+const (
+	// addressesFile remembers the other members, so that --join is for the first
+	// start only. It is a hint: nothing is lost without it.
+	addressesFile     = "addresses"
+	addressesBytesMax = 2 << 20
+	// rememberEvery is how often it is written although nothing has changed but
+	// when members were heard.
+	rememberEvery = 10 * time.Minute
+	// orphanElections is for how many election timeouts a passive may hear nothing
+	// of a leader before it says that it follows nobody. An election takes about
+	// one, and its outcome a few heartbeats.
+	orphanElections = 10
+	// A member that follows nobody says so at once, then after orphanFirst, and
+	// after twice as long each time, up to orphanLast.
+	orphanFirst, orphanLast = time.Minute, time.Hour
+	// namesMax is how many members a line of the log names.
+	namesMax = 8
+)
+
+// lookAround is the slow pulse of a member: it writes down what it knows of the
+// others, and tells them and the log how it is.
+func (m *Member) lookAround() {
+	defer m.workers.Done()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var book addressBook
+	var alarm orphanAlarm
+	for {
+		m.remember(&book)
+		m.noteSightings()
+		m.guard.look(m)
+		alarm.look(m, time.Now())
+		m.mailbox.put(func(in *mail) {
+			in.calls = append(in.calls, func() { m.transport.tell(m.standing()) })
+		})
+		select {
+		case <-m.announcing:
+			if p := m.published.Load(); p != nil {
+				if err := m.swim.Update(m.meta(p.status.Role)); err != nil {
+					m.logger.Debug("telling the membership", "err", err)
+				}
+			}
+		case <-ticker.C:
+		case <-m.stop:
+			return
+		}
+	}
+}
+
+// noteSource finds out whether this member has had nobody to follow for long.
+// Voters know by themselves who leads; the others are told, and would go by that
+// for ever if they did not look at how old it is. Only the loop calls it.
+func (m *Member) noteSource(now protocol.Instant, s replica.Status) {
+	patience := m.orphanAfter()
+	voter := s.Role == protocol.RoleActive && s.RaftRole != "learner"
+	if s.Role == protocol.RoleReserve || voter && !s.Leader.IsZero() || !voter && s.SourceKnown && s.Source <= patience {
+		m.led = now
+	}
+	m.orphan.Store(now.Sub(m.led) > patience)
+}
+
+// orphanAfter is how long a member may be without news of a leader.
+func (m *Member) orphanAfter() time.Duration { return orphanElections * m.cfg.activeConfig().Election }
+
+// orphanAlarm says once, and again after a while, that this member follows
+// nobody.
+type orphanAlarm struct {
+	since time.Time // zero: it follows
+	next  time.Time
+	pause time.Duration
+}
+
+func (a *orphanAlarm) look(m *Member, now time.Time) {
+	orphan := m.orphan.Load()
+	switch {
+	case !orphan && !a.since.IsZero():
+		m.logger.Info("this member follows again", "after", now.Sub(a.since).Round(time.Millisecond))
+		*a = orphanAlarm{}
+	case !orphan:
+	case a.since.IsZero():
+		a.since, a.next, a.pause = now, now, orphanFirst
+		fallthrough
+	case !now.Before(a.next):
+		a.next, a.pause = now.Add(a.pause), min(2*a.pause, orphanLast)
+		var hears, misses []string
+		for _, peer := range m.swim.Peers() {
+			hears = append(hears, peer.Name)
+		}
+		for _, k := range m.swim.Unheard() {
+			misses = append(misses, k.Name+" at "+k.Address)
+		}
+		m.logger.Warn("this member follows nobody: none that it hears tells it of a leader, and its state grows old",
+			"for", now.Sub(a.since).Round(time.Second), "hears", namesOf(hears), "does_not_hear", namesOf(misses))
+	}
+}
+
+// namesOf is a list for a line of the log.
+func namesOf(list []string) string {
+	switch n := len(list); {
+	case n == 0:
+		return "nobody"
+	case n > namesMax:
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:namesMax], ", "), n-namesMax)
+	}
+	return strings.Join(list, ", ")
+}
+
+// seat tells the membership whom the configuration names, at the start that of
+// the log. A member whose seat was taken away, and given to nobody, was removed:
+// it is not missed. Only the loop calls it, and the
+// start before the loop.
+func (m *Member) seat(next *protocol.Configuration) {
+	if next == nil {
+		rec := m.log.Recovered()
+		at, _ := rec.Configurations.Latest()
+		next = &at.Configuration
+	}
+	list := make([]swim.Known, 0, len(next.Members))
+	for _, a := range next.Members {
+		list = append(list, swim.Known{ID: a.ID, Name: a.Name, Role: protocol.RoleActive, Address: a.Address})
+	}
+	m.swim.Seat(list)
+	last := m.seated
+	m.seated = next
+	if last == nil {
+		return
+	}
+	for _, id := range removed(last, next) {
+		m.swim.Forget(id)
+	}
+}
+
+// removed returns whose seats were taken away between two configurations, unless
+// another got a vote in the same change: then the policy has replaced somebody
+// who had failed, and is still expected back.
+func removed(last, next *protocol.Configuration) (ids []protocol.MemberID) {
+	if slices.ContainsFunc(next.Members, func(a protocol.ActiveMember) bool {
+		before, _ := last.Find(a.ID)
+		return a.Seat == protocol.SeatVoter && !before.Outgoing && (last.Joint() || before.Seat != protocol.SeatVoter)
+	}) {
+		return nil
+	}
+	for _, a := range last.Members {
+		if !next.Names(a.ID) {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
+}
+
+// addressBook is what is in the file of addresses.
+type addressBook struct {
+	written string // without the times
+	at      time.Time
+}
+
+// remember writes down whom this member knows, when that has changed, and now
+// and then when it hears them still.
+func (m *Member) remember(book *addressBook) {
+	if m.cfg.Dir == "" {
+		return
+	}
+	list := m.swim.Remembered()
+	var stable strings.Builder
+	for _, k := range list {
+		fmt.Fprintf(&stable, "%s %s %s %s\n", k.ID, k.Address, k.Role, k.Name)
+	}
+	if len(list) == 0 || stable.String() == book.written && time.Since(book.at) < rememberEvery {
+		return
+	}
+	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list)); err != nil {
+		m.logger.Warn("cannot remember the addresses of the others", "err", err)
+		return
+	}
+	book.written, book.at = stable.String(), time.Now()
+}
+
+// recallMembers reads what an earlier run remembered.
+func (m *Member) recallMembers() []swim.Known {
+	if m.cfg.Dir == "" {
+		return nil
+	}
+	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), addressesBytesMax)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.logger.Warn("cannot read the addresses of the others", "err", err)
+		}
+		return nil
+	}
+	return slices.DeleteFunc(decodeMembers(b), func(k swim.Known) bool { return k.ID == m.identity.Member })
+}
+
+// encodeMembers writes a line for each: when it was heard, in seconds, its id,
+// address, role and, quoted, its name.
+func encodeMembers(list []swim.Known) []byte {
+	var b bytes.Buffer
+	for _, k := range list {
+		var heard int64
+		if !k.Heard.IsZero() {
+			heard = k.Heard.Unix()
+		}
+		fmt.Fprintf(&b, "%d %s %s %d %q\n", heard, k.ID, k.Address, k.Role, k.Name)
+	}
+	return b.Bytes()
+}
+
+// decodeMembers reads what encodeMembers wrote, and passes over what it did not.
+func decodeMembers(b []byte) []swim.Known {
+	var list []swim.Known
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for lines.Scan() {
+		fields := strings.SplitN(lines.Text(), " ", 5)
+		if len(fields) != 5 {
+			continue
+		}
+		heard, err1 := strconv.ParseInt(fields[0], 10, 64)
+		id, err2 := protocol.ParseMemberID(fields[1])
+		role, err3 := strconv.ParseUint(fields[3], 10, 8)
+		name, err4 := strconv.Unquote(fields[4])
+		if errors.Join(err1, err2, err3, err4, checkAddress(fields[2])) != nil || role > uint64(protocol.RoleReserve) {
+			continue
+		}
+		k := swim.Known{ID: id, Name: name, Role: protocol.Role(role), Address: fields[2]}
+		if heard > 0 {
+			k.Heard = time.Unix(heard, 0)
+		}
+		list = append(list, k)
+	}
+	return list
+}

@@ -1,0 +1,212 @@
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// What is written down of the others is read back; lines that are not understood
+// are passed over.
+func TestTheFileOfAddresses(t *testing.T) {
+	want := []swim.Known{
+		{ID: protocol.MemberID{1}, Name: "a 1\n\"x", Role: protocol.RoleActive, Address: "10.0.0.1:7600", Heard: time.Unix(1700000000, 0)},
+		{ID: protocol.MemberID{2}, Role: protocol.RolePassive, Address: "p1.example.org:7600"},
+	}
+	b := encodeMembers(want)
+	b = slices.Concat([]byte("10.0.0.9:7600\nx\n"), b, []byte("1 2 3 4 5\n\n"), bytes.Replace(encodeMembers(want[:1]), []byte(":7600"), nil, 1))
+	if got := decodeMembers(b); !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Who loses the seat is forgotten, unless another got it.
+func TestWhoWasRemovedAndWhoWasReplaced(t *testing.T) {
+	id := func(n byte) protocol.MemberID { return protocol.MemberID{n} }
+	voter := func(n byte) protocol.ActiveMember { return protocol.ActiveMember{ID: id(n), Seat: protocol.SeatVoter} }
+	outgoing := func(n byte, seat protocol.Seat) protocol.ActiveMember {
+		return protocol.ActiveMember{ID: id(n), Seat: seat, Outgoing: true}
+	}
+	learner := func(n byte) protocol.ActiveMember {
+		return protocol.ActiveMember{ID: id(n), Seat: protocol.SeatLearner}
+	}
+	conf := func(m ...protocol.ActiveMember) *protocol.Configuration { return &protocol.Configuration{Members: m} }
+	both, none := protocol.SeatVoter, protocol.SeatNone
+	for name, c := range map[string]struct {
+		last, next *protocol.Configuration
+		want       []protocol.MemberID
+	}{
+		"removed":              {conf(outgoing(1, both), outgoing(2, both), outgoing(3, none)), conf(voter(1), voter(2)), []protocol.MemberID{id(3)}},
+		"removed, seen late":   {conf(voter(1), voter(2), voter(3)), conf(voter(1), voter(2)), []protocol.MemberID{id(3)}},
+		"replaced":             {conf(outgoing(1, both), outgoing(2, none), voter(3)), conf(voter(1), voter(3)), nil},
+		"replaced, seen late":  {conf(voter(1), voter(2), learner(3)), conf(voter(1), voter(3)), nil},
+		"a learner is removed": {conf(voter(1), learner(2)), conf(voter(1)), []protocol.MemberID{id(2)}},
+		"nothing":              {conf(voter(1), learner(2)), conf(voter(1), learner(2)), nil},
+		"on its way":           {conf(voter(1), voter(2)), conf(outgoing(1, both), outgoing(2, none)), nil},
+	} {
+		if got := removed(c.last, c.next); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// line is what a member says of another.
+func line(m *Member, name string) (protocol.MemberStatus, bool) {
+	list := m.Status().Members
+	i := slices.IndexFunc(list, func(x protocol.MemberStatus) bool { return x.Name == name })
+	if i < 0 {
+		return protocol.MemberStatus{}, false
+	}
+	return list[i], true
+}
+
+// Who dies stays on the list, with the time since when it is not heard, also
+// after a restart of who lists it; its name is free. Who leaves goes.
+func TestTheDeadAreListedAndThoseWhoLeftAreNot(t *testing.T) {
+	c := newCluster(t)
+	a1 := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Dir = c.dir() })
+	dead := c.start("p1", protocol.RolePassive)
+	left := c.start("p2", protocol.RolePassive)
+	c.eventually("both are heard", func() error {
+		for _, name := range []string{"p1", "p2"} {
+			if x, _ := line(a1, name); !x.Alive {
+				return fmt.Errorf("%s is not", name)
+			}
+		}
+		return nil
+	})
+	if err := left.Shutdown(c.ctx); err != nil {
+		t.Fatal(err)
+	}
+	c.kill("p1")
+	missed := func(m *Member) error {
+		x, listed := line(m, "p1")
+		if !listed || x.Alive || !x.SilenceKnown || x.Silence < 0 || time.Duration(x.Silence) > patience || x.ID != dead.ID() || x.Role != "passive" {
+			return fmt.Errorf("p1 is %+v", x)
+		}
+		if x, listed := line(m, "p2"); listed {
+			return fmt.Errorf("p2 has left and is %+v", x)
+		}
+		return nil
+	}
+	c.eventually("p1 is missed", func() error { return missed(a1) })
+	c.eventually("it is written down", func() error {
+		if list := a1.recallMembers(); len(list) != 1 || list[0].ID != dead.ID() {
+			return fmt.Errorf("%+v is", list)
+		}
+		return nil
+	})
+	c.kill("a1")
+	c.eventually("p1 is missed after a restart", func() error { return missed(c.again("a1")) })
+	c.start("p1", protocol.RolePassive, func(cfg *Config) { cfg.Join = []string{c.members["a1"].Addr()} })
+	c.eventually("the name lives again", func() error {
+		if x, _ := line(c.members["a1"], "p1"); !x.Alive || x.ID == dead.ID() {
+			return fmt.Errorf("p1 is %+v", x)
+		}
+		return nil
+	})
+}
+
+// safeBuffer takes a log.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write appends.
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) count(text string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.b.String(), text)
+}
+
+// A passive whose actives are gone knows the leader's name still; but it follows
+// nobody, says so once, and is not ready. When they are back it follows.
+func TestAPassiveThatFollowsNobodySaysSo(t *testing.T) {
+	c := newCluster(t)
+	var log safeBuffer
+	c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Dir = c.dir() })
+	p := c.start("p1", protocol.RolePassive, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	if err := p.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	c.kill("a1")
+	c.eventually("it is not ready", func() error {
+		err := p.Ready()
+		s := p.Status()
+		if err == nil || s.Serving || !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(s.Reason, "follows nobody") || log.count("level=WARN msg=\"this member follows nobody") == 0 {
+			return fmt.Errorf("ready: %v, serving %t, %s", err, s.Serving, s.Reason)
+		}
+		return nil
+	})
+	c.again("a1")
+	c.eventually("it follows again", func() error {
+		if err := p.Ready(); err != nil {
+			return err
+		}
+		if log.count("level=INFO msg=\"this member follows again") == 0 {
+			return errors.New("it does not say so")
+		}
+		return nil
+	})
+	if got := log.count("follows nobody"); got != 1 {
+		t.Errorf("it said %d times that it follows nobody, want 1", got)
+	}
+}
+
+// A member that follows nobody says so again, less and less often.
+func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
+	var log safeBuffer
+	m := &Member{logger: slog.New(slog.NewTextHandler(&log, nil)), swim: lonely(t)}
+	m.orphan.Store(true)
+	var a orphanAlarm
+	at := time.Unix(1700000000, 0)
+	for range 4 * 60 {
+		a.look(m, at)
+		at = at.Add(time.Second)
+	}
+	if got, want := log.count("level=WARN"), 3; got != want { // after 0, 1 and 3 minutes
+		t.Errorf("got %d lines in four minutes, want %d", got, want)
+	}
+	m.orphan.Store(false)
+	a.look(m, at)
+	a.look(m, at)
+	if got, want := log.count("level=INFO"), 1; got != want {
+		t.Errorf("got %d lines that it follows again, want %d", got, want)
+	}
+}
+
+// lonely is a membership without others.
+func lonely(t *testing.T) *swim.Swim {
+	t.Helper()
+	tcp, udp, err := listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := swim.Start(swim.Config{
+		ID: protocol.MemberID{1}, Cluster: protocol.ClusterID{1}, Advertise: tcp.Addr().String(), Packets: udp,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.Shutdown()
+		_ = tcp.Close()
+	})
+	return s
+}
