@@ -75,14 +75,20 @@ type MemberStatus struct {
 	Address string `json:"address"`
 	// Role is active, passive or reserve; Seat is voter or learner, empty for members
 	// that the configuration does not name.
-	Role   string `json:"role"`
-	Seat   string `json:"seat,omitempty"`
-	Alive  bool   `json:"alive"`
-	Leader bool   `json:"leader"`
+	Role string `json:"role"`
+	Seat string `json:"seat,omitempty"`
+	// Alive says that the member is heard. One that is not is listed if it has a
+	// seat, or was heard in the last 24 hours and has neither left by its own will
+	// nor been removed.
+	Alive  bool `json:"alive"`
+	Leader bool `json:"leader"`
 	// Applied and AgeMS are what the member last said of itself; null if it
 	// has not been heard.
 	Applied *uint64 `json:"applied"`
 	AgeMS   *int64  `json:"age_ms"`
+	// SilentMS is for how many milliseconds a member that is not alive has not
+	// been heard; absent if it never was, or is alive.
+	SilentMS *int64 `json:"silent_ms,omitempty"`
 }
 
 func statusOf(s protocol.Status) Status {
@@ -101,6 +107,7 @@ func statusOf(s protocol.Status) Status {
 		line := MemberStatus{
 			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
+			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive),
 		}
 		if m.Known {
 			applied := uint64(m.Applied)

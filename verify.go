@@ -35,7 +35,7 @@ const (
 	VerdictBehind = "behind"
 	// VerdictUnreachable: it is thought to be alive and gave no answer.
 	VerdictUnreachable = "unreachable"
-	// VerdictAbsent: it has a seat and is not alive. It does not count.
+	// VerdictAbsent: it is missing, see Verification.Missing. It does not count.
 	VerdictAbsent = "absent"
 )
 
@@ -46,7 +46,11 @@ type Verification struct {
 	Index uint64 `json:"index"`
 	// Equal says that every live member has the same digest there, and, as far
 	// as it is at hand, the same sum of the log.
-	Equal   bool             `json:"equal"`
+	Equal bool `json:"equal"`
+	// Missing are the names of members that are not heard and whose states are
+	// therefore not compared: those with a seat, and others that were heard in the
+	// last 24 hours and have neither left by their own will nor been removed.
+	Missing []string         `json:"missing"`
 	Members []VerifiedMember `json:"members"`
 }
 
@@ -69,7 +73,7 @@ type VerifiedMember struct {
 }
 
 // Verify asks all live members for the digests of their states at a common
-// index, and compares them. Under load that may take a moment: a member has the
+// index, and compares them; it names those that are not heard. Under load that may take a moment: a member has the
 // digests of the last 1,024 indexes at hand. It changes nothing.
 //
 // ErrUnavailable: no member can be asked. That members differ is no error.
@@ -200,7 +204,7 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		}
 	}
 	sum, sums := v.commonSum(at)
-	out := Verification{Index: uint64(at), Equal: true}
+	out := Verification{Index: uint64(at), Equal: true, Missing: []string{}}
 	for k := range v.members {
 		m := &v.members[k]
 		line := m.line(at)
@@ -208,8 +212,12 @@ func (v *verifier) judge(at protocol.Index) Verification {
 			line.Verdict, line.Reason = m.compare(right, found, sum, sums)
 		}
 		out.Equal = out.Equal && (line.Verdict == VerdictEqual || line.Verdict == VerdictAbsent)
+		if line.Verdict == VerdictAbsent {
+			out.Missing = append(out.Missing, line.Name)
+		}
 		out.Members = append(out.Members, line)
 	}
+	slices.Sort(out.Missing)
 	slices.SortFunc(out.Members, func(a, b VerifiedMember) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
@@ -238,6 +246,9 @@ func (m *verified) line(at protocol.Index) VerifiedMember {
 	switch {
 	case !s.Alive:
 		line.Verdict, line.Reason = VerdictAbsent, "it is not heard"
+		if s.SilenceKnown {
+			line.Reason = fmt.Sprintf("it has not been heard for %v", time.Duration(s.Silence).Round(time.Second))
+		}
 		return line
 	case d == nil:
 		line.Verdict, line.Reason = VerdictUnreachable, "it does not answer"

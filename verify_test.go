@@ -59,6 +59,9 @@ func TestVerifyJudgesByTheMajorityOfTheActives(t *testing.T) {
 				t.Errorf("%s: %s is %s because of %q", name, m.Name, m.Verdict, m.Reason)
 			}
 		}
+		if got, want := len(out.Missing), strings.Count(c.want, VerdictAbsent); got != want {
+			t.Errorf("%s: missing are %v, want %d", name, out.Missing, want)
+		}
 		if out.Equal != c.equal || strings.Join(got, " ") != c.want {
 			t.Errorf("%s: got %v, equal %t; want %s, %t", name, got, out.Equal, c.want, c.equal)
 		}

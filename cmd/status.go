@@ -115,7 +115,7 @@ func (p *Program) membersCommand() *cli.Command {
 			}
 			var rows [][]string
 			for _, m := range status.Members {
-				rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m.Alive), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
+				rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
 			}
 			return printTable(p.Stdout, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows)
 		}),
@@ -129,9 +129,13 @@ func memberSeat(m starling.MemberStatus) string {
 	return orNone(m.Seat)
 }
 
-func aliveText(alive bool) string {
-	if alive {
+func aliveText(m starling.MemberStatus) string {
+	switch {
+	case m.Alive:
 		return "alive"
+	case m.SilentMS != nil:
+		silent := time.Duration(*m.SilentMS) * time.Millisecond
+		return "not heard for " + silent.Round(time.Second).String()
 	}
 	return "not heard"
 }

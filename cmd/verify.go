@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,9 +13,11 @@ import (
 func (p *Program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
-		Usage: "compare the states of all live members at one index",
-		Description: "The exit code is 0 only if all of them have the same. A member that differs finds out at\n" +
-			"the next checkpoint, if a majority of the actives agrees, and fetches its state anew.\n\n" +
+		Usage: "compare the states of all members at one index",
+		Description: "The exit code is 0 only if all of them are heard and have the same. Missing is a member that is\n" +
+			"not heard, if it has a seat, or was heard in the last 24 hours and has not left or been removed.\n" +
+			"A member that differs finds out at the next checkpoint, if a majority of the actives agrees,\n" +
+			"and fetches its state anew.\n\n" +
 			examples("starling verify", "starling verify --addr 127.0.0.1:7602 -o json"),
 		Flags: clientFlags(),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
@@ -30,8 +33,13 @@ func (p *Program) verifyCommand() *cli.Command {
 			} else {
 				err = p.printVerification(v)
 			}
-			if err == nil && !v.Equal {
+			switch {
+			case err != nil:
+			case !v.Equal:
 				err = errors.New("the states of the members are not known to be equal")
+			case len(v.Missing) > 0:
+				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or mend the network; `starling remove` takes away the seat of one that is lost for good)",
+					strings.Join(v.Missing, ", "))
 			}
 			return err
 		}),

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -123,6 +124,7 @@ type member struct {
 	join       []string
 	host       string // the network namespace; empty: the tests' own
 	agent      bool   // the command itself, with its defaults
+	actives    int    // that a cluster begun by it aims at; 0: the default
 	noSync     bool   // every sync is left out
 	log        *syncBuffer
 
@@ -182,6 +184,9 @@ func (m *member) flags() []string {
 	}
 	if m.bootstrap {
 		args = append(args, "--bootstrap")
+		if m.actives > 0 {
+			args = append(args, "--actives", strconv.Itoa(m.actives))
+		}
 	}
 	for _, a := range m.join {
 		args = append(args, "--join", a)

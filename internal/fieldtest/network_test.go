@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,8 +19,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// networked is three actives and a passive, each a host of its own: a network
-// namespace with one link to a bridge. The tests are at the bridge.
+// networked is actives and passives, each a host of its own: a network namespace
+// with one link to a bridge. The tests are at the bridge.
 type networked struct {
 	*cluster
 	book *book
@@ -31,8 +33,13 @@ const (
 	hostsMask    = "/24"
 )
 
-func newNetworked(t *testing.T) *networked {
+// newNetworked starts three actives and a passive, or those that are named: an
+// active's name begins with an a, a passive's with a p.
+func newNetworked(t *testing.T, names ...string) *networked {
 	t.Helper()
+	if names == nil {
+		names = []string{"a1", "a2", "a3", "p1"}
+	}
 	need(t, "ip")
 	n := &networked{book: newBook()}
 	steps := [][]string{
@@ -41,7 +48,7 @@ func newNetworked(t *testing.T) *networked {
 		{"link", "set", bridgeName, "up"},
 	}
 	t.Cleanup(func() { _ = tool("ip", "link", "del", bridgeName) }) // it goes with the tests' own namespace anyhow
-	names := []string{"a1", "a2", "a3", "p1"}
+	actives := 0
 	for i, name := range names {
 		link := "to-" + name
 		steps = append(steps,
@@ -52,6 +59,9 @@ func newNetworked(t *testing.T) *networked {
 			[]string{"-n", name, "link", "set", "lo", "up"},
 			[]string{"-n", name, "link", "set", "eth0", "up"},
 		)
+		if name[0] == 'a' {
+			actives++
+		}
 		t.Cleanup(func() {
 			_ = tool("ip", "link", "del", link) // at once; with the namespace it goes when the kernel finds time
 			_ = tool("ip", "netns", "del", name)
@@ -69,6 +79,7 @@ func newNetworked(t *testing.T) *networked {
 			role = protocol.RolePassive
 		}
 		m := n.add(name, role, nil)
+		m.actives = actives
 		m.host, m.agent, m.addr = name, true, hostsNetwork+strconv.Itoa(11+i)+":"+memberPort
 		if i > 0 {
 			m.join = []string{n.members[0].addr}
@@ -89,6 +100,47 @@ func (n *networked) cut(from, to *member) {
 func (n *networked) heal(from, to *member) {
 	n.t.Helper()
 	n.neighbour("del", from, to, "dev", "eth0")
+}
+
+// part cuts all links between two sides, in both directions; join heals them.
+func (n *networked) part(left, right []*member) {
+	n.t.Helper()
+	n.between(left, right, func(host string) string {
+		return "neigh replace " + host + " lladdr 02:00:00:00:de:ad dev eth0 nud permanent\n"
+	})
+}
+
+func (n *networked) join(left, right []*member) {
+	n.t.Helper()
+	n.between(left, right, func(host string) string { return "neigh del " + host + " dev eth0\n" })
+}
+
+// between runs a command of ip for each link between two sides, in all hosts at
+// once.
+func (n *networked) between(left, right []*member, command func(host string) string) {
+	n.t.Helper()
+	var work sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for _, sides := range [][2][]*member{{left, right}, {right, left}} {
+		for _, from := range sides[0] {
+			work.Go(func() {
+				var batch strings.Builder
+				for _, to := range sides[1] {
+					batch.WriteString(command(strings.TrimSuffix(to.addr, ":"+memberPort)))
+				}
+				c := exec.Command("ip", "-n", from.host, "-batch", "-")
+				c.Stdin = strings.NewReader(batch.String())
+				if out, err := c.CombinedOutput(); err != nil {
+					err = fmt.Errorf("%w: %s", err, out)
+					failed.Store(&err)
+				}
+			})
+		}
+	}
+	work.Wait()
+	if err := failed.Load(); err != nil {
+		n.t.Fatal(*err)
+	}
 }
 
 func (n *networked) neighbour(what string, from, to *member, more ...string) {
