@@ -8,15 +8,19 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// delegate is the Swim as memberlist sees it. memberlist calls it while it
+// delegate is the Swim as a memberlist sees it. memberlist calls it while it
 // holds its own lock: nothing here waits or calls back.
-type delegate Swim
+type delegate struct {
+	*Swim
+	of uint64 // the list's number: see Swim.lists
+}
 
 var (
 	_ memberlist.Delegate         = (*delegate)(nil)
 	_ memberlist.EventDelegate    = (*delegate)(nil)
 	_ memberlist.ConflictDelegate = (*delegate)(nil)
 	_ memberlist.AliveDelegate    = (*delegate)(nil)
+	_ memberlist.MergeDelegate    = (*delegate)(nil)
 )
 
 // NodeMeta returns the own announcement.
@@ -59,6 +63,10 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	d.mu.Lock()
+	if d.of != d.lists {
+		d.mu.Unlock()
+		return
+	}
 	if k, live := d.nodes[id]; live {
 		delete(d.nodes, id)
 		d.memory.lose(knownOf(k.peer), false)
@@ -99,12 +107,32 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	}
 }
 
+// NotifyMerge forgets who has left by its own will, as the other side of an
+// exchange knows.
+func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range nodes {
+		if n.State != memberlist.StateLeft {
+			continue
+		}
+		if id, err := protocol.ParseMemberID(n.Name); err == nil {
+			d.memory.left(id)
+		}
+	}
+	return nil
+}
+
 func (d *delegate) learn(n *memberlist.Node) {
 	peer, err := peerOf(n)
 	if err != nil || peer.ID == d.cfg.ID {
 		return
 	}
 	d.mu.Lock()
+	if d.of != d.lists {
+		d.mu.Unlock()
+		return
+	}
 	d.nodes[peer.ID] = known{peer: peer, at: addressOf(n.Addr, n.Port)}
 	d.memory.found(peer)
 	d.mu.Unlock()

@@ -1,15 +1,9 @@
 package swim
 
 import (
-	"context"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -34,6 +28,10 @@ const (
 	// they are thought dead, and they contradict; the second tells each that the
 	// other has. A third is for a second that overtook the first.
 	exchangesMax = 3
+	// splitShare is the share of the members, one in so many, that are not heard,
+	// from which on it is rather a split than deaths; see contradict, and
+	// contradictEvery for how often that is done at most.
+	splitShare, contradictEvery = 5, 5 * time.Second
 	// newsPerInterval bounds the tries because of news in a TryInterval, beside
 	// one for each member.
 	newsPerInterval = 4
@@ -158,16 +156,18 @@ func (s *Swim) try(t target) (at []string) {
 		if err != nil {
 			s.cfg.Logger.Debug("looking up a member that is not heard", "address", a, "err", err)
 		}
-		at = append(at, list...)
+		for _, x := range list {
+			at = append(at, x.String())
+		}
 	}
-	self := s.transport.advertise.String()
+	self := s.transport.address()
 	others := slices.DeleteFunc(slices.Clone(at), func(a string) bool { return a == self })
 	if len(others) == 0 {
 		return at
 	}
 	address := others[rand.N(len(others))]
 	for i := range exchangesMax {
-		if _, err := s.list.Join([]string{address}); err != nil {
+		if _, err := s.list.Load().Join([]string{address}); err != nil {
 			s.cfg.Logger.Debug("trying a member that is not heard", "address", address, "err", err)
 			break
 		}
@@ -185,32 +185,21 @@ func (s *Swim) lives(id protocol.MemberID) bool {
 	return live
 }
 
-// lookUp resolves an address, anew each time: the answer may change.
-func (s *Swim) lookUp(address string) ([]string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
+// contradict prepares for the end of a split: whoever does not hear so many is
+// not heard by as many, which hold it dead. It is news of this member that is
+// newer than that: when two sides meet, the first exchange has it. Otherwise
+// each member of either side had to hear of its death, and to deny it, and all
+// had to hear of that.
+func (s *Swim) contradict() {
+	if err := s.list.Load().UpdateNode(announceTimeout); err != nil {
+		s.cfg.Logger.Debug("announcing", "err", err)
 	}
-	if net.ParseIP(host) != nil {
-		return []string{address}, nil
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*s.cfg.Timing.TryInterval)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	list := make([]string, 0, len(ips))
-	for _, ip := range ips {
-		list = append(list, netip.AddrPortFrom(ip.Unmap(), uint16(n)).String())
-	}
-	return list, err
 }
 
 // settle finds out which of the dead have left by their own will: memberlist
 // knows, and tells it in an exchange only, so this member has one with itself.
 func (s *Swim) settle() {
+	var contradicted time.Time
 	for {
 		select {
 		case <-s.died:
@@ -222,37 +211,21 @@ func (s *Swim) settle() {
 				}
 			}
 			s.mu.Unlock()
-			if _, err := s.list.Join([]string{s.transport.advertise.String()}); err != nil && s.ctx.Err() == nil {
+			if _, err := s.list.Load().Join([]string{s.transport.address()}); err != nil && s.ctx.Err() == nil {
 				s.cfg.Logger.Debug("asking who has left", "err", err)
 			}
 			s.mu.Lock()
 			for _, l := range dead {
 				l.settled = true
 			}
+			split := splitShare*len(s.memory.lost) >= len(s.nodes)+len(s.memory.lost) && time.Since(contradicted) > contradictEvery
 			s.mu.Unlock()
+			if split {
+				contradicted = time.Now()
+				s.contradict()
+			}
 		case <-s.ctx.Done():
 			return
 		}
 	}
-}
-
-// merger is the Swim that hears what others know, in exchanges that one of the
-// two has begun on purpose.
-type merger Swim
-
-var _ memberlist.MergeDelegate = (*merger)(nil)
-
-// NotifyMerge forgets who has left by its own will.
-func (m *merger) NotifyMerge(nodes []*memberlist.Node) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, n := range nodes {
-		if n.State != memberlist.StateLeft {
-			continue
-		}
-		if id, err := protocol.ParseMemberID(n.Name); err == nil {
-			m.memory.left(id)
-		}
-	}
-	return nil
 }

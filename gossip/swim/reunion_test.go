@@ -1,10 +1,16 @@
 package swim
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/netip"
+	"os"
 	"reflect"
+	"runtime"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,7 +99,7 @@ func together(t *testing.T, nodes []*node) {
 
 // known returns how many members memberlist has, the dead included.
 func (x *node) known() int {
-	field := reflect.ValueOf(x.list).Elem().FieldByName("numNodes")
+	field := reflect.ValueOf(x.list.Load()).Elem().FieldByName("numNodes")
 	return int((*atomic.Uint32)(unsafe.Pointer(field.UnsafeAddr())).Load())
 }
 
@@ -123,6 +129,30 @@ func TestCutMembersLoseEachOtherAndFindBack(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Half of a large flock, at the pace of a network. STARLING_HALVES says how many
+// members; it prints how long they need and what it costs.
+func TestHalvesOfALargeFlock(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv("STARLING_HALVES"))
+	if err != nil {
+		t.Skip("STARLING_HALVES is not set")
+	}
+	nodes := flockOf(t, n, func(c *Config) { c.Timing, c.Logger = LAN(), slog.New(slog.DiscardHandler) }, nil)
+	left, right := nodes[:n/2], nodes[n/2:]
+	cut(left, right)
+	apart(left, right)
+	var before uint64
+	for _, x := range nodes {
+		before += x.Sent()
+	}
+	heal(nodes)
+	together(t, nodes)
+	after := -before
+	for _, x := range nodes {
+		after += x.Sent()
+	}
+	t.Logf("each of %d members sent %d KB", n, after/uint64(n)/1000)
 }
 
 // eventually waits for what no change of the peers tells.
@@ -349,5 +379,54 @@ func TestTriesDoNotGrowWithTheFlock(t *testing.T) {
 		if tried < c.least || tried > c.most {
 			t.Errorf("with %d members: %d tries in 10,000 intervals, want %d to %d", c.live, tried, c.least, c.most)
 		}
+	}
+}
+
+// All members get other addresses at once, under their names: nobody can be
+// reached where it was, and nobody is started anew.
+func TestAddressesThatChangeUnderTheirNames(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has all of 127.0.0.0/8")
+	}
+	const members = 4
+	var moved atomic.Bool
+	address := func(host string) netip.Addr { // n3.test is 127.0.1.3, then 127.0.2.3
+		network := byte(1)
+		if moved.Load() {
+			network = 2
+		}
+		return netip.AddrFrom4([4]byte{127, 0, network, host[1] - '0'})
+	}
+	var nodes []*node
+	var names []string
+	for i := range members {
+		l, packets := listen(t, "0.0.0.0")
+		name := fmt.Sprintf("n%d.test:%d", i+1, l.Addr().(*net.TCPAddr).Port)
+		nodes = append(nodes, startOn(t, l, packets, byte(i+1), func(c *Config) {
+			quick(unforgotten)(c)
+			c.Advertise = name
+			if i > 0 {
+				c.Addresses = names[:1]
+			}
+			c.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) { return []netip.Addr{address(host)}, nil }
+			c.Conditions = func(a string) (bool, time.Duration) {
+				return netip.MustParseAddrPort(a).Addr().As4()[2] == 1 && moved.Load(), 0
+			}
+		}))
+		names = append(names, name)
+	}
+	at := func(network byte) func([]protocol.Peer) bool {
+		return func(list []protocol.Peer) bool {
+			return len(list) == members-1 && !slices.ContainsFunc(list, func(p protocol.Peer) bool {
+				return netip.MustParseAddrPort(p.Address).Addr().As4()[2] != network
+			})
+		}
+	}
+	for _, x := range nodes {
+		x.until("all see each other", at(1))
+	}
+	moved.Store(true)
+	for _, x := range nodes {
+		x.until("all see each other where they are now", at(2))
 	}
 }

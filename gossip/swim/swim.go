@@ -24,6 +24,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -39,49 +40,6 @@ const (
 	// another address: at once. memberlist takes 0 for never.
 	reclaimTime = time.Nanosecond
 )
-
-// Timing is the pace of failure detection. Larger is cheaper and slower to
-// notice a death.
-type Timing struct {
-	// ProbeInterval is between two probes by a member, ProbeTimeout how long
-	// an answer may take.
-	ProbeInterval, ProbeTimeout time.Duration
-	// SuspicionMult times log10(members) probe intervals, at least one, is how
-	// long a suspect may defend itself.
-	SuspicionMult int
-	// GossipInterval is between two packets of membership news.
-	GossipInterval time.Duration
-	// PushPullInterval is between two exchanges of all that two members know.
-	PushPullInterval time.Duration
-	// StreamTimeout bounds each exchange over a stream.
-	StreamTimeout time.Duration
-	// DeadTime is how long the dead are told the news, and remembered by
-	// memberlist at least.
-	DeadTime time.Duration
-	// TryInterval is between two tries of members that are not heard. Half of a
-	// flock that was cut off is found within about two of it; a stream that is not
-	// there within two of it is given up.
-	TryInterval time.Duration
-}
-
-// LAN notices a death within about 5 to 10 s. The default.
-func LAN() Timing {
-	return Timing{
-		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
-		GossipInterval: 200 * time.Millisecond, PushPullInterval: 30 * time.Second, StreamTimeout: 10 * time.Second,
-		DeadTime: 30 * time.Second, TryInterval: 500 * time.Millisecond,
-	}
-}
-
-// Local is for members in one process or on one machine: a death is noticed
-// within about 2 s.
-func Local() Timing {
-	return Timing{
-		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond, SuspicionMult: 3,
-		GossipInterval: 30 * time.Millisecond, PushPullInterval: 15 * time.Second, StreamTimeout: time.Second,
-		DeadTime: 30 * time.Second, TryInterval: 300 * time.Millisecond,
-	}
-}
 
 // Meta is what a member announces of itself. Encoded it must fit into 512 B.
 type Meta struct {
@@ -99,8 +57,9 @@ type Config struct {
 	Cluster protocol.ClusterID
 	Meta
 	// Advertise is host:port at which the others reach Packets and, over TCP,
-	// whoever calls Ingest. A name is resolved once by this member, and announced,
-	// so that the others resolve it when they look for this member.
+	// whoever calls Ingest. A name is announced beside what it means, so that the
+	// others resolve it when they look for this member; this member looks now and
+	// then whether it means something else, and announces that.
 	Advertise string
 	// Known are members that were heard before this start, and Addresses where
 	// else there may be some. Those that are not heard are tried, at random and
@@ -111,6 +70,8 @@ type Config struct {
 	Packets net.PacketConn
 	// Dial makes streams. Default: TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Resolve looks names up. Default: the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Timing is the pace. Default LAN().
 	Timing Timing
 	// Logger hears memberlist at level debug, and conflicts as warnings.
@@ -135,7 +96,10 @@ type Config struct {
 type Swim struct {
 	cfg       Config
 	transport *transport
-	list      *memberlist.Memberlist
+	// list is the memberlist in use. Another one follows when this member's own
+	// address changes; moving is held by whoever replaces or ends it.
+	list   atomic.Pointer[memberlist.Memberlist]
+	moving sync.Mutex
 
 	changed  chan struct{} // peers have changed
 	announce chan struct{} // meta has changed
@@ -155,6 +119,7 @@ type Swim struct {
 	claims map[protocol.MemberID]string
 	free   []string // claimed addresses whose ids have died meanwhile
 	memory memory
+	lists  uint64 // how many lists there were: what an old one tells is not heard
 	// newsLeft is how many tries because of news are left in this interval.
 	newsLeft int
 	left     bool
@@ -183,7 +148,12 @@ func Start(cfg Config) (*Swim, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	advertise, err := resolve(cfg.Advertise)
+	if cfg.Resolve == nil {
+		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	advertise, err := cfg.resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -199,13 +169,13 @@ func Start(cfg Config) (*Swim, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	cfg.OnMessage = s.heard
 	s.transport = newTransport(s.ctx, cfg, advertise)
-	list, err := memberlist.Create(s.configure())
+	list, err := memberlist.Create(s.configure(s.lists))
 	if err != nil {
 		s.cancel()
 		s.transport.abandon()
 		return nil, fmt.Errorf("starting membership at %s: %w", cfg.Advertise, err)
 	}
-	s.list = list
+	s.list.Store(list)
 	s.mu.Lock()
 	s.newsLeft = newsPerInterval // there was none before: datagrams come in already
 	s.mu.Unlock()
@@ -214,24 +184,28 @@ func Start(cfg Config) (*Swim, error) {
 	s.wg.Go(s.letIn)
 	s.wg.Go(s.settle)
 	s.wg.Go(s.reunite)
+	if named(cfg.Advertise) != "" {
+		s.wg.Go(s.followName)
+	}
 	return s, nil
 }
 
-// configure returns memberlist's configuration.
-func (s *Swim) configure() *memberlist.Config {
+// configure returns the configuration of a memberlist with a number.
+func (s *Swim) configure(number uint64) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = s.cfg.ID.String()
 	c.Label = s.cfg.Cluster.String()
-	c.Transport = s.transport
-	c.BindPort, c.AdvertisePort = s.transport.advertise.Port, s.transport.advertise.Port
+	c.Transport = lease{s.transport}
+	port := s.transport.advertise.Load().Port
+	c.BindPort, c.AdvertisePort = port, port
 	t := s.cfg.Timing
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = t.ProbeInterval, t.ProbeTimeout, t.SuspicionMult
 	c.GossipInterval, c.PushPullInterval, c.TCPTimeout = t.GossipInterval, t.PushPullInterval, t.StreamTimeout
 	c.GossipToTheDeadTime = t.DeadTime
 	c.EnableCompression = false // slow, and what is small does not shrink
 	c.DeadNodeReclaimTime = reclaimTime
-	c.Delegate, c.Events, c.Conflict, c.Alive = (*delegate)(s), (*delegate)(s), (*delegate)(s), (*delegate)(s)
-	c.Merge = (*merger)(s)
+	d := &delegate{s, number}
+	c.Delegate, c.Events, c.Conflict, c.Alive, c.Merge = d, d, d, d, d
 	out := io.Discard
 	if s.cfg.Logger.Enabled(s.ctx, slog.LevelDebug) {
 		out = logWriter{s.cfg.Logger}
@@ -260,7 +234,7 @@ func (c *Config) encodeMeta(m Meta) ([]byte, error) {
 // own address is passed over. When ctx ends it returns; the attempt under way
 // ends on its own within StreamTimeout.
 func (s *Swim) Join(ctx context.Context, addresses []string) (int, error) {
-	self := s.transport.advertise.String()
+	self := s.transport.address()
 	others := slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == self || a == s.cfg.Advertise })
 	if len(others) == 0 {
 		return 0, protocol.ErrInvalid.With("there is no other member's address to join")
@@ -271,7 +245,7 @@ func (s *Swim) Join(ctx context.Context, addresses []string) (int, error) {
 	}
 	done := make(chan outcome, 1)
 	if !s.spawn(func() {
-		n, err := s.list.Join(others)
+		n, err := s.list.Load().Join(others)
 		done <- outcome{n, err}
 	}) {
 		return 0, protocol.ErrClosed.With("membership is shut down")
@@ -378,7 +352,9 @@ func (s *Swim) Leave(timeout time.Duration) error {
 	if down {
 		return protocol.ErrClosed.With("membership is shut down")
 	}
-	if err := s.list.Leave(timeout); err != nil {
+	s.moving.Lock()
+	defer s.moving.Unlock()
+	if err := s.list.Load().Leave(timeout); err != nil {
 		return fmt.Errorf("leaving: %w", err)
 	}
 	return nil
@@ -397,7 +373,10 @@ func (s *Swim) Shutdown() error {
 		return nil
 	}
 	s.cancel()
-	err := s.list.Shutdown()
+	err := s.transport.Shutdown()
+	s.moving.Lock()
+	_ = s.list.Load().Shutdown() // it has nothing of its own that could fail
+	s.moving.Unlock()
 	s.wg.Wait()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("ending membership: %w", err)
@@ -432,7 +411,7 @@ func (s *Swim) tellOthers() {
 			}
 			// The new announcement is queued in any case; an error says only
 			// that nobody was there to be told in time.
-			if err := s.list.UpdateNode(announceTimeout); err != nil {
+			if err := s.list.Load().UpdateNode(announceTimeout); err != nil {
 				s.cfg.Logger.Debug("announcing", "err", err)
 			}
 		case <-s.ctx.Done():

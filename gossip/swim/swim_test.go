@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
 }
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 var cluster = protocol.ClusterID{1}
 
@@ -43,7 +43,12 @@ type node struct {
 
 func start(t *testing.T, n byte, change func(*Config)) *node {
 	t.Helper()
-	l, packets := listen(t)
+	l, packets := listen(t, "127.0.0.1")
+	return startOn(t, l, packets, n, change)
+}
+
+func startOn(t *testing.T, l net.Listener, packets net.PacketConn, n byte, change func(*Config)) *node {
+	t.Helper()
 	x := &node{
 		t: t, id: protocol.MemberID{n, 15: n}, address: l.Addr().String(), listener: l,
 		peers: make(chan []protocol.Peer, 1000), messages: make(chan string, 1000), lost: &sync.Map{},
@@ -81,14 +86,14 @@ func start(t *testing.T, n byte, change func(*Config)) *node {
 }
 
 // listen opens one port for both.
-func listen(t *testing.T) (net.Listener, net.PacketConn) {
+func listen(t *testing.T, host string) (net.Listener, net.PacketConn) {
 	t.Helper()
 	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := net.ListenPacket("udp", l.Addr().String())
+		p, err := net.ListenPacket("udp", net.JoinHostPort(host, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)))
 		if err == nil {
 			return l, p
 		}
@@ -348,7 +353,7 @@ func TestMetaOverTheLimitIsRefused(t *testing.T) {
 }
 
 func TestWrongConfigurationIsRefused(t *testing.T) {
-	l, p := listen(t)
+	l, p := listen(t, "127.0.0.1")
 	defer l.Close()
 	defer p.Close()
 	good := Config{ID: protocol.MemberID{1}, Cluster: cluster, Advertise: l.Addr().String(), Packets: p}

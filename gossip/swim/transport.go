@@ -41,8 +41,8 @@ type transport struct {
 	packets    net.PacketConn
 	dial       func(ctx context.Context, address string) (net.Conn, error)
 	conditions Conditions
-	advertise  *net.TCPAddr
-	patience   time.Duration // for a stream to come about
+	advertise  atomic.Pointer[net.TCPAddr] // changes when the name means something else
+	patience   time.Duration               // for a stream to come about
 	cluster    protocol.ClusterID
 	// message takes our datagrams; the bytes are valid until it returns.
 	message func(from protocol.MemberID, datagram []byte)
@@ -61,11 +61,12 @@ var _ memberlist.Transport = (*transport)(nil)
 
 func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
 	t := &transport{
-		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, advertise: advertise, patience: 2 * cfg.Timing.TryInterval,
+		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, patience: 2 * cfg.Timing.TryInterval,
 		cluster: cfg.Cluster, message: cfg.OnMessage,
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
 		streams: make(map[*stream]struct{}),
 	}
+	t.advertise.Store(advertise)
 	if t.dial == nil {
 		t.dial = func(ctx context.Context, address string) (net.Conn, error) {
 			var d net.Dialer
@@ -79,22 +80,13 @@ func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *tran
 	return t
 }
 
-// resolve returns the address that others are told.
-func resolve(advertise string) (*net.TCPAddr, error) {
-	addr, err := net.ResolveTCPAddr("tcp", advertise)
-	if err != nil {
-		return nil, protocol.ErrInvalid.With("the advertised address " + advertise).Because(err)
-	}
-	if addr.IP == nil || addr.IP.IsUnspecified() || addr.Port == 0 {
-		return nil, protocol.ErrInvalid.With(fmt.Sprintf(
-			"the advertised address %q must be one that other members reach: a host and a port", advertise))
-	}
-	return addr, nil
-}
+// address returns host:port that others are told.
+func (t *transport) address() string { return t.advertise.Load().String() }
 
 // FinalAdvertiseAddr returns what others are told.
 func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
-	return t.advertise.IP, t.advertise.Port, nil
+	a := t.advertise.Load()
+	return a.IP, a.Port, nil
 }
 
 // PacketCh is where packets arrive.
@@ -195,7 +187,7 @@ func (t *transport) write(b []byte, to netip.AddrPort) error {
 // take: a link that works again is noticed by the next attempt, not by one that
 // began before.
 func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
-	if address == t.advertise.String() {
+	if address == t.address() {
 		return t.toSelf()
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, t.patience))
