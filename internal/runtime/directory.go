@@ -51,7 +51,6 @@ func (m *Member) openDirectory(ctx context.Context) error {
 		return m.deadLog(err)
 	}
 	m.identity, m.log = log.Identity(), log
-	m.known = m.recallMembers()
 	return nil
 }
 
@@ -187,7 +186,7 @@ const askedMax = 64
 // the addresses given, those of the configuration in the log, and of those
 // remembered where somebody was heard last.
 func (m *Member) otherAddresses() []string {
-	list := slices.Clone(m.cfg.Join)
+	list := slices.Clone(m.given)
 	rec := m.log.Recovered()
 	if at, ok := rec.Configurations.Latest(); ok {
 		for _, a := range at.Configuration.Members {

@@ -23,6 +23,7 @@ const (
 	// start only. It is a hint: nothing is lost without it.
 	addressesFile     = "addresses"
 	addressesBytesMax = 2 << 20
+	givenWord         = "join" // begins a line with an address that was given
 	// rememberEvery is how often it is written although nothing has changed but
 	// when members were heard.
 	rememberEvery = 10 * time.Minute
@@ -182,38 +183,55 @@ func (m *Member) remember(book *addressBook) {
 	}
 	list := m.swim.Remembered()
 	var stable strings.Builder
+	fmt.Fprintln(&stable, m.given)
 	for _, k := range list {
 		fmt.Fprintf(&stable, "%s %s %s %s\n", k.ID, k.Address, k.Role, k.Name)
 	}
 	if len(list) == 0 || stable.String() == book.written && time.Since(book.at) < rememberEvery {
 		return
 	}
-	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list)); err != nil {
+	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list, m.given)); err != nil {
 		m.logger.Warn("cannot remember the addresses of the others", "err", err)
 		return
 	}
 	book.written, book.at = stable.String(), time.Now()
 }
 
-// recallMembers reads what an earlier run remembered.
-func (m *Member) recallMembers() []swim.Known {
+// recallMembers reads what an earlier run remembered: whom it knew, and where it
+// was told to look.
+func (m *Member) recallMembers() (list []swim.Known, given []string) {
 	if m.cfg.Dir == "" {
-		return nil
+		return nil, nil
 	}
 	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), addressesBytesMax)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.logger.Warn("cannot read the addresses of the others", "err", err)
 		}
-		return nil
+		return nil, nil
 	}
-	return slices.DeleteFunc(decodeMembers(b), func(k swim.Known) bool { return k.ID == m.identity.Member })
+	list, given = decodeMembers(b)
+	return slices.DeleteFunc(list, func(k swim.Known) bool { return k.ID == m.identity.Member }), given
 }
 
-// encodeMembers writes a line for each: when it was heard, in seconds, its id,
-// address, role and, quoted, its name.
-func encodeMembers(list []swim.Known) []byte {
+// recall takes what an earlier run remembered. The addresses of --join are those
+// that were given last.
+func (m *Member) recall() {
+	m.known, m.given = m.recallMembers()
+	if len(m.cfg.Join) > 0 {
+		m.given = m.cfg.Join
+	}
+	m.given = slices.DeleteFunc(slices.Clone(m.given), func(a string) bool { return a == m.advertise })
+}
+
+// encodeMembers writes a line for each address that was given, and for each
+// member: when it was heard, in seconds, its id, address, role and, quoted, its
+// name.
+func encodeMembers(list []swim.Known, given []string) []byte {
 	var b bytes.Buffer
+	for _, a := range given {
+		fmt.Fprintf(&b, "%s %s\n", givenWord, a)
+	}
 	for _, k := range list {
 		var heard int64
 		if !k.Heard.IsZero() {
@@ -225,10 +243,13 @@ func encodeMembers(list []swim.Known) []byte {
 }
 
 // decodeMembers reads what encodeMembers wrote, and passes over what it did not.
-func decodeMembers(b []byte) []swim.Known {
-	var list []swim.Known
+func decodeMembers(b []byte) (list []swim.Known, given []string) {
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
+		if a, ok := strings.CutPrefix(lines.Text(), givenWord+" "); ok && checkAddress(a) == nil {
+			given = append(given, a)
+			continue
+		}
 		fields := strings.SplitN(lines.Text(), " ", 5)
 		if len(fields) != 5 {
 			continue
@@ -246,5 +267,5 @@ func decodeMembers(b []byte) []swim.Known {
 		}
 		list = append(list, k)
 	}
-	return list
+	return list, given
 }

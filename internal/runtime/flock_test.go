@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,10 +24,12 @@ func TestTheFileOfAddresses(t *testing.T) {
 		{ID: protocol.MemberID{1}, Name: "a 1\n\"x", Role: protocol.RoleActive, Address: "10.0.0.1:7600", Heard: time.Unix(1700000000, 0)},
 		{ID: protocol.MemberID{2}, Role: protocol.RolePassive, Address: "p1.example.org:7600"},
 	}
-	b := encodeMembers(want)
-	b = slices.Concat([]byte("10.0.0.9:7600\nx\n"), b, []byte("1 2 3 4 5\n\n"), bytes.Replace(encodeMembers(want[:1]), []byte(":7600"), nil, 1))
-	if got := decodeMembers(b); !slices.Equal(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
+	given := []string{"seed.example.org:7600", "10.0.0.7:7600"}
+	b := encodeMembers(want, given)
+	b = slices.Concat([]byte("10.0.0.9:7600\nx\n"), b, []byte("1 2 3 4 5\n\n"), bytes.Replace(encodeMembers(want[:1], given[:0]), []byte(":7600"), nil, 1))
+	b = append(b, "join nowhere\n"...)
+	if got, addresses := decodeMembers(b); !slices.Equal(got, want) || !slices.Equal(addresses, given) {
+		t.Errorf("got %+v and %v, want %+v and %v", got, addresses, want, given)
 	}
 }
 
@@ -100,7 +104,7 @@ func TestTheDeadAreListedAndThoseWhoLeftAreNot(t *testing.T) {
 	}
 	c.eventually("p1 is missed", func() error { return missed(a1) })
 	c.eventually("it is written down", func() error {
-		if list := a1.recallMembers(); len(list) != 1 || list[0].ID != dead.ID() {
+		if list, _ := a1.recallMembers(); len(list) != 1 || list[0].ID != dead.ID() {
 			return fmt.Errorf("%+v is", list)
 		}
 		return nil
@@ -114,6 +118,37 @@ func TestTheDeadAreListedAndThoseWhoLeftAreNot(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What was given as --join once is looked at after a restart without it, even if
+// nothing else is remembered, until something else is given.
+func TestTheAddressesGivenAreRemembered(t *testing.T) {
+	c := newCluster(t)
+	a1 := c.start("a1", protocol.RoleActive)
+	p := c.start("p1", protocol.RolePassive, func(cfg *Config) { cfg.Dir = c.dir() })
+	path := filepath.Join(p.Dir(), addressesFile)
+	c.eventually("it is written down", func() error {
+		b, err := os.ReadFile(path)
+		if err == nil && !strings.Contains(string(b), "join "+a1.Addr()+"\n") {
+			err = fmt.Errorf("%q", b)
+		}
+		return err
+	})
+	c.kill("p1")
+	if err := os.WriteFile(path, encodeMembers(nil, []string{a1.Addr()}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := c.configs["p1"]
+	cfg.Join = nil
+	p = c.open(cfg)
+	if got, want := p.given, []string{a1.Addr()}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	c.kill("p1")
+	cfg.Join = []string{"127.0.0.1:1", a1.Addr()}
+	if got := c.open(cfg).given; !slices.Equal(got, cfg.Join) {
+		t.Errorf("got %v, want %v", got, cfg.Join)
+	}
 }
 
 // safeBuffer takes a log.

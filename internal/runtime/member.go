@@ -55,6 +55,7 @@ type Member struct {
 	caughtUp  atomicIndex
 	changed   *broadcast
 	known     []swim.Known                                 // from an earlier start; read only
+	given     []string                                     // addresses to look at; read only
 	seated    *protocol.Configuration                      // that the membership was told; the loop's
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
 	led       protocol.Instant                             // when a leader was last known here, at the youngest; the loop's

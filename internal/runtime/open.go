@@ -70,6 +70,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openDirectory(ctx); err != nil {
 		return err
 	}
+	m.recall()
 	if err := m.recallSightings(); err != nil {
 		return err
 	}
@@ -213,7 +214,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
-		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.cfg.Join,
+		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
