@@ -100,7 +100,7 @@ func TestCallsAreRefusedAlikeByNodesAndClients(t *testing.T) {
 		"watch by its handle": {func(c starling.Caller) error {
 			return firstOf(starling.NewMap[string, int](c, "bad name").Watch(ctx, starling.WatchOptions{}))
 		}, starling.ErrInvalid},
-		"follow, long prefix":  {func(c starling.Caller) error { return follow(ctx, c, "m", protocol.KeyBytesMax+1) }, starling.ErrTooLarge},
+		"follow, long prefix":  {func(c starling.Caller) error { return follow(ctx, c, "m", kvmap.KeyBytesMax+1) }, starling.ErrTooLarge},
 		"unknown type, read":   {func(c starling.Caller) error { _, err := unknown.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownType},
 		"unknown type, write":  {func(c starling.Caller) error { _, err := change.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownType},
 		"unknown operation":    {func(c starling.Caller) error { _, err := other.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownOperation},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // A name that nothing can have is refused before anybody is dialled, by every
@@ -44,9 +45,15 @@ func TestNamesAreCheckedBeforeDialling(t *testing.T) {
 	if least := 16; commands < least {
 		t.Errorf("%d commands, expected at least %d: have they moved?", commands, least)
 	}
-	prefix := strings.Repeat("p", protocol.KeyBytesMax)
+	prefix := strings.Repeat("p", kvmap.KeyBytesMax)
 	watch := []string{"map", "watch", "--addr", nobody, "--timeout", "5s", "m"}
-	fails(t, exitRefused, `for a watch of map "m" has 4097 bytes, the limit is 4096`, append(watch, prefix+"p")...)
+	fails(t, exitRefused, "the prefix has 4097 bytes, the limit is 4096", append(watch, prefix+"p")...)
 	fails(t, exitRefused, "the limit is 4096", "map", "watch", "--addr", nobody, "--list", "m", prefix+"p")
 	fails(t, exitUnavailable, nobody, append(watch, prefix)...)
+	for _, args := range [][]string{{"get"}, {"delete"}, {"put", "", "v"}} {
+		line := append([]string{"map", args[0], "--addr", nobody, "--timeout", "5s", "m", prefix + "p"}, args[min(len(args), 2):]...)
+		fails(t, exitRefused, "the key has 4097 bytes, the limit is 4096", line...)
+	}
+	fails(t, exitUsage, "is no whole number", "map", "get", "--addr", nobody, "--key-type", "int", "m", "x")
+	fails(t, exitUsage, "--value-type int: ", "queue", "push", "--addr", nobody, "--value-type", "int", "q", "x")
 }

@@ -5,13 +5,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/starlinghq/starling"
 )
@@ -38,10 +37,6 @@ func TestLinesOfJSONTellEveryKeyAndValueApart(t *testing.T) {
 	addr := local(t)
 	c := dial(t, addr)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 1, time.UTC)
-	created, err := msgpack.Marshal(at)
-	if err != nil {
-		t.Fatal(err)
-	}
 	putAll(t, c, "keys", "\xff", 1)
 	putAll(t, c, "keys", "\xfe", 2)
 	putAll(t, c, "keys", "a\u202eb", 3)
@@ -52,7 +47,7 @@ func TestLinesOfJSONTellEveryKeyAndValueApart(t *testing.T) {
 	putAll(t, c, "keys", starling.RawKey("x"), 8)
 	for i, v := range []starling.Raw{
 		encodedAs(t, "\xff"), encodedAs(t, "\ufffd"), encodedAs(t, []byte("hi")), encodedAs(t, []byte{}), encodedAs(t, uint64(math.MaxUint64)), encodedAs(t, float32(1.1)),
-		encodedAs(t, math.NaN()), created, {0xc1}, encodedAs(t, []any{[]byte("x"), "<\x1b\u200f"}), encodedAs[any](t, nil),
+		encodedAs(t, math.NaN()), encodedAs(t, at), {0xc1}, encodedAs(t, []any{[]byte("x"), "<\x1b\u200f"}), encodedAs[any](t, nil), encodedAs(t, netip.MustParseAddr("10.0.0.1")),
 	} {
 		putAll(t, c, "values", i, v)
 	}
@@ -75,7 +70,8 @@ func TestLinesOfJSONTellEveryKeyAndValueApart(t *testing.T) {
 {"key":7,"key_type":"int","value":"2026-03-01T12:00:00.000000001Z","value_type":"time"
 {"key":8,"key_type":"int","value_b64":"wQ==","value_type":"raw"
 {"key":9,"key_type":"int","value":[{"$b64":"eA=="},"<\u001b\u200f"],"value_type":"array"
-{"key":10,"key_type":"int","value":null,"value_type":"nil"`,
+{"key":10,"key_type":"int","value":null,"value_type":"nil"
+{"key":11,"key_type":"int","value":"10.0.0.1","value_type":"string"`,
 	} {
 		out := works(t, "", "map", "scan", addr, "-o", "json", name)
 		if got := jsonLines(out); got != want {
@@ -293,6 +289,7 @@ func TestValueTypesAreWhatHandlesRead(t *testing.T) {
 		{"float", "5", encodedAs(t, 5.0)}, {"float32", "1.1", encodedAs(t, float32(1.1))}, {"bool", "true", encodedAs(t, true)},
 		{"bytes", "aGk=", encodedAs(t, []byte("hi"))}, {"bytes", "", encodedAs(t, []byte{})}, {"json", "null", encodedAs[any](t, nil)},
 		{"json", `{"Name":"Ada","Age":36}`, encodedAs(t, pair{"Ada", 36})}, {"json", `{"$f32":1.1}`, encodedAs(t, float32(1.1))},
+		{"time", "2026-03-01T12:00:00.5Z", encodedAs(t, time.Date(2026, 3, 1, 12, 0, 0, 5e8, time.UTC))},
 	} {
 		got, err := encodeText(c.typ, c.text)
 		if err != nil || !bytes.Equal(got, c.want) {

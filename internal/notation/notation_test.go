@@ -421,9 +421,10 @@ func TestFields(t *testing.T) {
 }
 
 func FuzzAppendValue(f *testing.F) {
-	for _, v := range []any{nil, 1, -1.5, "a\xff", []byte("x"), map[string]any{"$b64": 1}, map[int]string{1: "x"}, time.Unix(1, 2)} {
+	for _, v := range []any{nil, 1, -1.5, "a\xff", []byte("x"), map[string]any{"$b64": 1}, time.Unix(1, 2)} {
 		f.Add(stored(f, v))
 	}
+	f.Add(stored(f, map[int]string{1: "x"}))
 	f.Add([]byte{0xdc, 0, 1, 0xcc, 5})
 	f.Fuzz(checkRoundTrip)
 }
