@@ -46,13 +46,18 @@ func (v Verdict) String() string {
 	return "none"
 }
 
-// Adrift reports whether no leader has been heard for two election timeouts.
+// Adrift reports whether no leader has been heard for two election timeouts; for
+// one, if somebody has called meanwhile whom the log does not name.
 // [S] The owner then asks the flock for committed entries, as a passive does,
 // and hands them to Adopt: a member that was removed while it was away hears of
 // it from nobody else, because those who lead do not know it any more.
 func (m *Member) Adrift(now protocol.Instant) bool {
 	m.advance(now)
-	return m.state != StateLeader && m.now >= max(m.heard, m.led).Add(2*m.cfg.Election)
+	patience := 2 * m.cfg.Election
+	if m.called {
+		patience = m.cfg.Election
+	}
+	return m.state != StateLeader && m.now >= max(m.heard, m.led).Add(patience)
 }
 
 // Adopt takes committed entries that came from the flock instead of a leader.
@@ -114,6 +119,9 @@ func (m *Member) examine(run Run) ([]protocol.Entry, []protocol.ConfigurationAt,
 		return nil, nil, Mismatch
 	}
 	entries := run.Entries[skip : last-first+1]
+	if m.cfg.NamedOnly && !protocol.TermsFit(commit, entries) {
+		return nil, nil, Mismatch
+	}
 	for len(configs) > 0 && configs[len(configs)-1].Index > last {
 		configs = configs[:len(configs)-1]
 	}

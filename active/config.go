@@ -52,6 +52,12 @@ type Config struct {
 	// fails with ErrOverloaded. Default 16,384 entries and 64 MiB.
 	UncommittedMax      int
 	UncommittedBytesMax int
+	// NamedOnly makes the member listen to those that its log names, and to
+	// nobody else until it has heard no leader among them for ten election
+	// timeouts: see heed.go. Its owner then asks the flock when it is Adrift, and
+	// takes what it gets from Named only, until it is Lost. Default: it takes
+	// every sender for what it says it is, as the paper does.
+	NamedOnly bool
 	// ReadsMax limits the read-index requests that wait at a leader. Beyond
 	// it they are answered with ErrOverloaded. Default 65,536.
 	ReadsMax int

@@ -81,7 +81,7 @@ func (h *host) boot(i int) {
 		Configurations: protocol.NewConfigurations(protocol.ConfigurationAt{Configuration: configurationOf("a", "b", "c")}),
 	}
 	start.State.Commit = max(start.State.Commit, h.durable.begin)
-	h.m = New(standstill, Config{ID: idOf(string(rune('a' + i))), Run: 1, Seed: 1, AppendBytesMax: 1}, start, h)
+	h.m = New(standstill, Config{ID: idOf(string(rune('a' + i))), Run: 1, Seed: 1, AppendBytesMax: 1, NamedOnly: true}, start, h)
 }
 
 // clone copies a host so that it can take one more step.

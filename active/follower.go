@@ -48,7 +48,10 @@ func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
 		invariant.Check(false, "%s and %s both lead term %d", from.Short(), m.cfg.ID.Short(), term)
 	}
 	m.becomeFollower(term, from)
-	m.heard = m.now
+	m.heard, m.called = m.now, false
+	if m.names(from) {
+		m.heardNamed = m.now
+	}
 	m.armElection()
 }
 

@@ -86,7 +86,7 @@ func newVoyage(seed uint64, voters ...string) *voyage {
 	v.disk = func() time.Duration { return v.between(100*time.Microsecond, 3*time.Millisecond) }
 	v.base.Configuration = configurationOf(voters...)
 	draw := rand.New(rand.NewPCG(seed, 11))
-	v.tune = func(cfg *Config) { cfg.Seed = draw.Uint64() }
+	v.tune = func(cfg *Config) { cfg.Seed, cfg.NamedOnly = draw.Uint64(), seed%2 == 0 }
 	for _, name := range voters {
 		v.join(name)
 	}
@@ -289,7 +289,7 @@ func (v *voyage) flock(period time.Duration) {
 		for _, n := range v.nodes {
 			from := v.nodes[v.rng.IntN(len(v.nodes))]
 			link := [2]protocol.MemberID{from.id, n.id}
-			if n.down || from.down || from == n || v.cut[link] || from.commit() <= n.commit() || n.m != nil && !n.m.Adrift(v.now) {
+			if n.down || from.down || from == n || v.cut[link] || from.commit() <= n.commit() || n.m != nil && !n.m.Adrift(v.now) || !trusts(n, from) {
 				continue
 			}
 			v.adopt(n, from, n.commit()+1, from.commit())

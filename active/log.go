@@ -60,6 +60,7 @@ func (m *Member) reconfigure() {
 	m.current, _ = m.configs.Latest()
 	m.quorum = quorumUnder(m.current.Configuration)
 	m.voter = m.current.Configuration.IsVoter(m.cfg.ID)
+	m.nameVoters()
 	if m.current.Index != before {
 		m.emit(protocol.EventConfiguration, protocol.MemberID{}, m.current.Index, m.current.Configuration.String())
 	}
@@ -78,6 +79,9 @@ func (m *Member) commitTo(i protocol.Index) {
 		invariant.Check(false, "commit %d above the log's end %d", i, m.shape.LastIndex())
 	}
 	m.hard.Commit = i
+	if len(m.configs.All()) > 1 {
+		m.nameVoters()
+	}
 	m.emit(protocol.EventCommitted, protocol.MemberID{}, i, "")
 }
 

@@ -90,6 +90,14 @@ type Member struct {
 	quorum  quorum
 	voter   bool // this member is a voter, in either half
 
+	// See heed.go. named are the voters of all configurations that may be in
+	// force; heardNamed is when a leader among them was heard last; called says
+	// that somebody else has asked something since a leader was heard.
+	named      []protocol.MemberID
+	heardNamed protocol.Instant
+	called     bool
+	unheeded   uint64
+
 	installing bool // a checkpoint: see SetInstalling
 	// quarantined: see SetQuarantined.
 	quarantined bool
@@ -125,7 +133,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	err := cfg.Validate()
 	invariant.Check(err == nil, "configuration of a member: %v", err)
 	m := &Member{
-		cfg: cfg.WithDefaults(), log: log, now: now, heard: now, led: now, state: StateFollower,
+		cfg: cfg.WithDefaults(), log: log, now: now, heard: now, heardNamed: now, led: now, state: StateFollower,
 		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
 		hard: start.State, shape: start.Shape.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
 	}
@@ -183,6 +191,9 @@ func (m *Member) Deadline() protocol.Instant {
 // Step takes a message of another member. Messages of other roles are ignored.
 func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
 	m.advance(now)
+	if !m.heeds(from, msg) {
+		return
+	}
 	switch msg := msg.(type) {
 	case *protocol.Vote:
 		m.stepVote(from, msg)

@@ -98,6 +98,7 @@ func newRun(seed uint64) *randomRun {
 		cfg.AppendBytesMax = 1 + rng.IntN(200)
 		cfg.InflightBytesMax = 1 + rng.IntN(400)
 		cfg.UncommittedMax = 64
+		cfg.NamedOnly = seed%2 == 0
 	}
 	for _, name := range names {
 		r.c.add(name, image{}).async = rng.IntN(2) == 0
@@ -276,7 +277,7 @@ func (r *randomRun) partition() {
 // and then to one that is not.
 func (r *randomRun) flock(n *node) {
 	from := r.c.nodes[r.rng.IntN(len(r.c.nodes))]
-	if n.down || from == n || from.down || from.commit() == 0 {
+	if n.down || from == n || from.down || from.commit() == 0 || !trusts(n, from) {
 		return
 	}
 	adrift := n.m != nil && n.m.Adrift(r.c.now)
@@ -336,6 +337,28 @@ func (r *randomRun) checkpoints(n *node) {
 	}
 }
 
+// trusts reports whether a node takes what another says is committed.
+func trusts(n, from *node) bool {
+	return n.m == nil || !n.m.cfg.NamedOnly || n.m.names(from.id) || n.m.Lost(n.m.now)
+}
+
+// fetchAll lets those that are adrift fetch what is committed from whom they
+// trust: entries, or a checkpoint if those are gone.
+func (r *randomRun) fetchAll() {
+	for _, n := range r.c.nodes {
+		for _, from := range r.c.nodes {
+			if n.m == nil || from == n || !n.m.Adrift(r.c.now) || !trusts(n, from) || from.commit() <= n.commit() {
+				continue
+			}
+			if n.commit() < from.begin {
+				r.c.fetch(n, &offer{from: from.id, index: from.begin})
+				r.c.install(n)
+			}
+			r.c.adopt(n, from, max(n.commit(), from.begin)+1, from.commit())
+		}
+	}
+}
+
 // catchUpAll lets every member take up what it is offered.
 func (r *randomRun) catchUpAll(d time.Duration) {
 	for end := r.c.now.Add(d); r.c.now < end; {
@@ -346,6 +369,7 @@ func (r *randomRun) catchUpAll(d time.Duration) {
 				r.c.install(n)
 			}
 		}
+		r.fetchAll()
 	}
 }
 
@@ -445,7 +469,7 @@ func (r *randomRun) recover() {
 // removed while away.
 func (r *randomRun) allFindOut(l *node) {
 	for _, n := range r.c.nodes {
-		if n.m != nil && n.m.Adrift(r.c.now) {
+		if n.m != nil && n.m.Adrift(r.c.now) && trusts(n, l) {
 			if n.commit() < l.begin {
 				r.c.fetch(n, &offer{from: l.id, index: l.begin})
 				r.c.install(n)

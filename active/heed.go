@@ -1,0 +1,133 @@
+package active
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Who is listened to, where Config.NamedOnly is set. Raft takes the sender of a
+// message for what it says it is: one message of a high term, from whomever,
+// deposes every leader, and one of the highest term deposes the last. Here a
+// sender has to be somebody:
+//
+//   - An answer counts from a member of the latest configuration that was asked
+//     in this term: a leader asks all that it feeds, whoever stands for election
+//     all voters.
+//   - A request (append, heartbeat, checkpoint, vote, TimeoutNow) counts from a
+//     voter, in either half, of a configuration that may be in force: the one at
+//     the commit index, and all above it. Learners lead nobody and stand for
+//     nothing. A request of anybody else changes nothing, not even the term. It
+//     may come of a configuration that this log has not got yet; so, unless a
+//     leader is heard, the member asks at once those that its log names for what
+//     is committed (see Adrift).
+//   - [S] Those may be gone: {A,B,C} became {C,D,E} while C was away, A was
+//     removed, B is dead and so is E. Without C nobody is elected, and nobody
+//     whom C knows can tell it so. So when no leader that the log names has been
+//     heard for lostAfter election timeouts, requests count from anybody. To have
+//     heard of members that the log names is not enough to go on waiting: the
+//     removed A may be there all along.
+//   - [S] A term far above what is in the log is nobody's. It is measured from
+//     entries: measured from the own term, a few messages that each go as far as
+//     they may would move the bound itself, and who was alone when they came is
+//     refused by all others for good. A voter's may be twice as far, so that a
+//     learner that goes to its bound leaves room for the elections that follow;
+//     and a learner's is measured from what is committed, so that it gets no
+//     further while nothing is.
+//
+// What passives ask of a leader (read indexes) is exempt. Who a sender is, is
+// claimed and not proven: see docs/threat-model.md.
+
+// lostAfter is how many election timeouts without a leader that the log names
+// make a member listen to anybody.
+const lostAfter = 10
+
+// heeds reports whether a message counts. What does not is counted.
+func (m *Member) heeds(from protocol.MemberID, msg protocol.Message) bool {
+	if !m.cfg.NamedOnly {
+		return true
+	}
+	if !m.counts(from, msg) || m.leaps(from, msg) || !protocol.IndexesWithin(msg) {
+		m.unheeded++
+		return false
+	}
+	return true
+}
+
+// counts reports whether the sender has a say in what the message is about.
+func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
+	switch msg.(type) {
+	case *protocol.ReadIndex:
+		return true
+	case *protocol.VoteAnswer:
+		_, asked := slices.BinarySearchFunc(m.quorum.voters, from, protocol.MemberID.Compare)
+		return asked && (m.state == StatePreCandidate || m.state == StateCandidate)
+	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
+		return m.state == StateLeader && m.lead.find(from) != nil
+	case *protocol.ReadIndexAnswer:
+		return from == m.leader || m.names(from)
+	}
+	if m.names(from) || m.Lost(m.now) {
+		return true
+	}
+	if !m.hearsLeader() {
+		m.called = true
+	}
+	return false
+}
+
+// names reports whether a member is a voter of a configuration that may be in
+// force.
+func (m *Member) names(id protocol.MemberID) bool {
+	_, ok := slices.BinarySearchFunc(m.named, id, protocol.MemberID.Compare)
+	return ok
+}
+
+// Named returns the members whose word counts as a leader's, sorted by id: the
+// voters, in either half, of the configuration at the commit index and of all
+// above. The caller must not change the list.
+func (m *Member) Named() []protocol.MemberID { return m.named }
+
+// nameVoters follows the configurations and the commit index.
+func (m *Member) nameVoters() {
+	inForce, known := m.configs.At(m.hard.Commit)
+	var ids []protocol.MemberID
+	for _, c := range m.configs.All() {
+		if known && c.Index < inForce.Index {
+			continue
+		}
+		for _, line := range c.Configuration.Members {
+			if line.Seat == protocol.SeatVoter || line.Outgoing {
+				ids = append(ids, line.ID)
+			}
+		}
+	}
+	slices.SortFunc(ids, protocol.MemberID.Compare)
+	m.named = slices.Compact(ids)
+}
+
+// Lost reports whether no leader that the log names has been heard for so long
+// that none of those whom it names may be left: from then on this member listens
+// to anybody, and takes committed entries from anybody.
+func (m *Member) Lost(now protocol.Instant) bool {
+	m.advance(now)
+	return m.state != StateLeader && m.now >= max(m.heardNamed, m.led).Add(lostAfter*m.cfg.Election)
+}
+
+// Unheeded returns how many messages did not count, since the start, because of
+// who sent them or of the term or index in them.
+func (m *Member) Unheeded() uint64 { return m.unheeded }
+
+// leaps reports whether a message would take this member to a term that is too
+// far above its log.
+func (m *Member) leaps(from protocol.MemberID, msg protocol.Message) bool {
+	term := protocol.TermOf(msg)
+	if term <= m.hard.Term {
+		return false
+	}
+	if m.names(from) {
+		return term-m.shape.LastTerm() > protocol.VoterLeapMax
+	}
+	committed, _ := m.shape.TermAt(m.hard.Commit)
+	return term-committed > protocol.LeapMax
+}
