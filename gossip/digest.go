@@ -166,7 +166,9 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		}
 		c.learnCheckpoints(now, m, h.Checkpoints)
 		c.pulling.denied(now, m)
-		c.evidence(now, h.Tip, c.graceOfDigests())
+		if c.heeds(from) {
+			c.evidence(now, h.Tip, c.graceOfDigests())
+		}
 	}
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {
 		a := c.have(now)
@@ -186,7 +188,7 @@ func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member,
 	}
 	asked := c.digest.asks[i].at
 	c.digest.asks[i] = ask{}
-	if c.standing(now, from, h) && h.FreshKnown {
+	if c.heeds(from) && c.standing(now, from, h) && h.FreshKnown {
 		c.fresh.answered(asked, h.FreshIndex, time.Duration(h.FreshAge))
 	}
 	if m != nil {

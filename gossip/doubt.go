@@ -71,7 +71,12 @@ func (c *Core) askSum(now protocol.Instant) {
 		return
 	}
 	var free, suspect []*member
-	for _, m := range c.members.actives {
+	asking := 0
+	for _, m := range c.members.all {
+		if !c.vouches(m) {
+			continue
+		}
+		asking++
 		switch {
 		case slices.Contains(d.asked, m.id):
 		case slices.Contains(d.suspects, m.id) || now < m.avoidUntil:
@@ -80,7 +85,7 @@ func (c *Core) askSum(now protocol.Instant) {
 			free = append(free, m)
 		}
 	}
-	if len(free) == 0 && (len(d.asked) == 0 || len(c.members.actives) == len(suspect)) {
+	if len(free) == 0 && (len(d.asked) == 0 || asking == len(suspect)) {
 		free = suspect
 	}
 	if len(free) == 0 {

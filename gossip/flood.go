@@ -185,6 +185,10 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 	if !sane(f) {
 		return
 	}
+	if c.follows() && !c.heeds(from) {
+		c.heed.unasked++
+		return
+	}
 	if c.follows() && !c.genuine(now, from, f) {
 		return
 	}
@@ -235,7 +239,7 @@ func sane(f *protocol.Frame) bool {
 			return false
 		}
 	}
-	return true
+	return protocol.TermsFit(f.Entries[0].Term, f.Entries)
 }
 
 // learnHolders notes who must hold what, going by a frame: its origin made it

@@ -153,6 +153,7 @@ type Core struct {
 	digest  digest
 	doubt   doubt
 	trust   trust
+	heed    heed
 
 	seek     seek
 	fetching fetching

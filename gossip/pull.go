@@ -209,7 +209,7 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 	for _, m := range c.members.all {
 		rank := 0
 		switch {
-		case now < m.skipUntil || c.pulling.find(m.id) >= 0 || m.first > i:
+		case now < m.skipUntil || c.pulling.find(m.id) >= 0 || m.first > i || !c.heeds(m.id):
 			continue
 		case m.tip >= i && m.peer.Role != protocol.RoleActive:
 			rank = 3
@@ -251,7 +251,7 @@ func (c *Core) guess(now protocol.Instant, i protocol.Index) *member {
 	}
 	var near, all []*member
 	for _, m := range c.members.passives {
-		if now < max(m.skipUntil, m.avoidUntil, m.guessAfter) || m.distrusted(now) || m.first > i || c.pulling.find(m.id) >= 0 {
+		if now < max(m.skipUntil, m.avoidUntil, m.guessAfter) || !c.heeds(m.id) || m.distrusted(now) || m.first > i || c.pulling.find(m.id) >= 0 {
 			continue
 		}
 		all = append(all, m)

@@ -86,7 +86,7 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 func (c *Core) belowAll(now protocol.Instant) bool {
 	next, someone := c.self.Tip+1, false
 	for _, m := range c.members.all {
-		if m.tip < next || m.silences > silencesMax && now < m.skipUntil {
+		if m.tip < next || !c.heeds(m.id) || m.silences > silencesMax && now < m.skipUntil {
 			continue
 		}
 		if m.first <= next {
@@ -132,10 +132,10 @@ func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member 
 	var leader *member
 	for _, m := range c.members.all {
 		switch {
-		case len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil || m.distrusted(now):
+		case !c.heeds(m.id) || len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil || m.distrusted(now):
 		case m.id == c.self.Leader:
 			leader = m
-		case m.peer.Role == protocol.RoleActive:
+		case c.vouches(m):
 			actives = append(actives, m)
 		case now >= m.chunks.skipUntil && !c.checks(): // where they are, an active has to sign
 			passives = append(passives, m)
@@ -162,7 +162,7 @@ func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *pr
 	s := &c.seek
 	m := c.members.get(from)
 	i := slices.Index(s.asked, from)
-	if m == nil || i < 0 {
+	if m == nil || i < 0 || !c.heeds(from) {
 		return
 	}
 	s.asked = slices.Delete(s.asked, i, i+1)
@@ -180,7 +180,7 @@ func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *pr
 			c.forged(now, from, above, "the description of a checkpoint: "+err.Error())
 			return
 		}
-	} else if m.peer.Role != protocol.RoleActive && !c.confirmed(from, d.Description) {
+	} else if !c.vouches(m) && !c.confirmed(from, d.Description) {
 		return
 	}
 	c.ready.Offer = &protocol.Offer{From: from, Description: d.Description}

@@ -10,12 +10,11 @@ import (
 // stepCheckpoint hands a leader's offer to the owner, and tells the leader, as
 // always, where this log ends.
 func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) {
-	m.raiseTerm(c.Term)
-	if c.Term == m.state.Term {
+	if c.Term >= m.state.Term {
 		m.event(protocol.EventCheckpoint, from, m.shape.LastIndex(), "offered")
 		m.ready.Checkpoint = &protocol.Offer{From: from, Description: c.Description}
 	}
-	m.answer(from)
+	m.answer(from, c.Term)
 }
 
 // SetInstalling says that a checkpoint is being installed, or that it was given

@@ -28,6 +28,7 @@ func TestOfferIsHandedToTheOwnerAndAnsweredWithTheTip(t *testing.T) {
 	if got, want := *rd.Messages[0].Message.(*protocol.AppendAnswer), (protocol.AppendAnswer{Term: 4, Passive: true, Index: 10}); got != want {
 		t.Errorf("got answer %+v, want %+v", got, want)
 	}
+	m = New(0, Config{ID: me}, Start{State: protocol.HardState{Term: 4}})
 	m.Step(0, other, &protocol.Checkpoint{Term: 3})
 	rd = m.Ready()
 	if rd.Checkpoint != nil {

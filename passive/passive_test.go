@@ -121,6 +121,11 @@ func TestVerdicts(t *testing.T) {
 			r.Entries[0].Index, r.Entries[1].Index = ^protocol.Index(0), 0
 		}), Mismatch, 10},
 		{"term falls", with(func(r *Run) { r.Entries[3].Term = 1 }), Mismatch, 10},
+		{"term that no voters followed to", with(func(r *Run) {
+			for i := range r.Entries {
+				r.Entries[i].Term = 3 + 1<<32
+			}
+		}), Mismatch, 10},
 		{"term below the log's", with(func(r *Run) {
 			for i := range r.Entries {
 				r.Entries[i].Term = 1
@@ -234,13 +239,14 @@ func TestPassiveNeverVotes(t *testing.T) {
 			t.Errorf("got %T %+v in answer to a heartbeat, want a passive's tip", e.Message, e.Message)
 		}
 	}
-	if got := m.HardState(); got.Term != 11 || !got.Vote.IsZero() {
-		t.Errorf("got %+v, want term 11 and no vote", got)
+	if got := m.HardState(); got.Term != 1 || !got.Vote.IsZero() {
+		t.Errorf("got %+v, want term 1 and no vote", got)
 	}
 }
 
-// [S] Any entry taken raises the term to at least its own, and so does a
-// higher term of Raft's: a promotion must not start with an old hard state.
+// [S] Any entry taken raises the term to at least its own: a promotion must not
+// start with an old hard state. Nothing else does: whoever sends a message may
+// make its term up, and the passive would bring that to the actives.
 func TestTermIsRaised(t *testing.T) {
 	h := history(6, 1, 1, 1, 4)
 	cases := []struct {
@@ -249,9 +255,11 @@ func TestTermIsRaised(t *testing.T) {
 		want protocol.Term
 	}{
 		{"run", func(m *Member) { m.Take(0, run(h, 4, 5, 6)) }, 4},
-		{"append", func(m *Member) { m.Step(0, leader, appendOf(h, 6, 3, 3, 3)) }, 6},
-		{"heartbeat", func(m *Member) { m.Step(0, leader, &protocol.Heartbeat{Term: 7}) }, 7},
-		{"vote", func(m *Member) { m.Step(0, leader, &protocol.Vote{Term: 8}) }, 8},
+		{"append", func(m *Member) { m.Step(0, leader, appendOf(h, 6, 3, 3, 3)) }, 3},
+		{"append with an entry", func(m *Member) { m.Step(0, leader, appendOf(h, 6, 3, 4, 4)) }, 4},
+		{"heartbeat", func(m *Member) { m.Step(0, leader, &protocol.Heartbeat{Term: 1<<64 - 1}) }, 3},
+		{"vote", func(m *Member) { m.Step(0, leader, &protocol.Vote{Term: 1<<64 - 1}) }, 3},
+		{"checkpoint", func(m *Member) { m.Step(0, leader, &protocol.Checkpoint{Term: 1<<64 - 1}) }, 3},
 		{"pre-vote", func(m *Member) { m.Step(0, leader, &protocol.Vote{Term: 9, Pre: true}) }, 3},
 		{"old append", func(m *Member) { m.Step(0, leader, appendOf(h, 2, 3, 3, 3)) }, 3},
 	}

@@ -40,7 +40,7 @@ func (m *Member) examine(run Run) (Verdict, []protocol.Entry, protocol.LogSum, [
 // extend judges entries that begin just above the log's end.
 func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, protocol.LogSum, []protocol.ConfigurationAt) {
 	none := protocol.LogSum{}
-	if entries[0].Term < m.shape.LastTerm() {
+	if !protocol.TermsFit(m.shape.LastTerm(), entries) {
 		return Mismatch, nil, none, nil
 	}
 	var changes []protocol.ConfigurationAt
@@ -115,6 +115,12 @@ func contiguous(entries []protocol.Entry) bool {
 // Step takes a message of Raft's. A member that is passive is spoken to by
 // Raft when a leader replicates to a newcomer that has not seen the entry that
 // makes it a learner.
+//
+// [S] The term of a message is not entered, only that of an entry: to hear of a
+// term binds nobody who does not vote, whoever sends a message may make its term
+// up, and a passive that had entered one would bring it to the actives when it
+// becomes one of them. It answers in the message's term, or the sender would not
+// listen.
 func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
 	if m.signed {
 		m.stepUnsigned(from, msg)
@@ -122,26 +128,18 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 	}
 	switch msg := msg.(type) {
 	case *protocol.Append:
-		m.raiseTerm(msg.Term)
 		// What a deposed leader says is not wrong, as far as it is committed,
 		// but it must hear of the newer term before anything else.
-		if msg.Term == m.state.Term {
+		if msg.Term >= m.state.Term {
 			m.takeAppend(from, msg)
 		}
-		m.answer(from)
+		m.answer(from, msg.Term)
 	case *protocol.Checkpoint:
 		m.stepCheckpoint(from, msg)
 	case *protocol.Heartbeat:
 		// It is answered with the tip, never with the round: a passive counts
 		// for no quorum, and the leader learns where to go on.
-		m.raiseTerm(msg.Term)
-		m.answer(from)
-	case *protocol.Vote:
-		// Never answered. The term of a real election is real; that of a
-		// pre-vote is only a wish.
-		if !msg.Pre {
-			m.raiseTerm(msg.Term)
-		}
+		m.answer(from, msg.Term)
 	}
 }
 
@@ -160,7 +158,7 @@ func (m *Member) stepUnsigned(from protocol.MemberID, msg protocol.Message) {
 	default:
 		return
 	}
-	m.send(from, max(term, m.state.Term))
+	m.answer(from, term)
 }
 
 // takeAppend treats an append as a frame: it takes the entries up to the
@@ -204,11 +202,9 @@ func (m *Member) rejected(from protocol.MemberID, why string) {
 	m.event(protocol.EventRejected, from, m.shape.LastIndex(), why)
 }
 
-// answer tells a leader where the log ends, marked as not durable.
-func (m *Member) answer(to protocol.MemberID) { m.send(to, m.state.Term) }
-
-func (m *Member) send(to protocol.MemberID, term protocol.Term) {
+// answer tells the leader of a term where the log ends, marked as not durable.
+func (m *Member) answer(to protocol.MemberID, term protocol.Term) {
 	m.ready.Messages = append(m.ready.Messages, protocol.Envelope{From: m.id, To: to, Message: &protocol.AppendAnswer{
-		Term: term, Passive: true, Index: m.shape.LastIndex(),
+		Term: max(term, m.state.Term), Passive: true, Index: m.shape.LastIndex(),
 	}})
 }

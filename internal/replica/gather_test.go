@@ -75,7 +75,8 @@ func TestGatheredKeepAlivesAreTurnedAwayWithTheLeadership(t *testing.T) {
 	r, now := leading(t, Config{}, rec, Restored{})
 	c := resources.SessionKeepAliveCommand(1, 1)
 	r.Submit(*now, 9, protocol.EncodeCommand(&c))
-	r.Receive(*now, id(2), &protocol.Heartbeat{Term: 99})
+	r.active.SetInstalling(*now, true) // a leader that does steps down
+	r.pump(*now)
 	if r.leads() {
 		t.Fatal("leads on")
 	}

@@ -47,6 +47,10 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Member: o.From, Text: err.Error()})
 		return
 	}
+	if d.Index > protocol.IndexMax || d.Term > protocol.TermMax {
+		r.unheeded++
+		return
+	}
 	if d.Index <= r.commit && !r.lost() {
 		// The leader thinks that this member is further behind than it is.
 		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {

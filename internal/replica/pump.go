@@ -95,6 +95,7 @@ func (r *Replica) changeLog(d *protocol.Delta) {
 
 // serveGossip exchanges progress and messages with the gossip core.
 func (r *Replica) serveGossip(now protocol.Instant) bool {
+	r.heed(now)
 	if p := r.progressNow(now); p != r.progress {
 		r.progress = p
 		r.gossip.Progress(now, p)
@@ -119,7 +120,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
 	}
 	if g.Led != nil && r.role != protocol.RoleActive {
-		r.heardOf(g.Led.Term, g.Led.Leader)
+		r.heardOf(now, g.Led.Term, g.Led.Leader)
 	}
 	if g.Offer != nil {
 		r.offered(now, g.Offer, false)

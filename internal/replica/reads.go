@@ -17,12 +17,15 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 	}
 	q.next++
 	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next}
-	q.asked = append(q.asked, readGroup{id: q.next, requests: list, until: now.Add(r.patience())})
+	g := readGroup{id: q.next, requests: list, until: now.Add(r.patience())}
 	if r.role == protocol.RoleActive {
+		q.asked = append(q.asked, g)
 		r.active.ReadIndex(now, m)
 		return
 	}
 	leader := r.leader()
+	g.to = leader
+	q.asked = append(q.asked, g)
 	if leader.IsZero() {
 		q.failGroup(len(q.asked)-1, protocol.ErrNoLeader, r)
 		return

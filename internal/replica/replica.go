@@ -24,7 +24,8 @@ type Config struct {
 	// Reserve says that this member wishes to hold nothing until it is asked to
 	// follow. What a log holds decides: it counts only while that is empty.
 	Reserve bool
-	// Active and Gossip configure the cores. ID, Run and Seed are filled in.
+	// Active and Gossip configure the cores. ID, Run, Seed and NamedOnly are
+	// filled in.
 	Active active.Config
 	Gossip gossip.Config
 	// Policy lets this member, while it leads, make eligible members active
@@ -82,16 +83,11 @@ type Replica struct {
 
 	peers    []protocol.Peer
 	hint     leaderHint
+	unheeded uint64 // messages: see heed.go
 	progress gossip.Progress
 	deadline protocol.ClusterTime // next session deadline, from apply
 
 	out Effects
-}
-
-// leaderHint is the newest leader that this member heard of.
-type leaderHint struct {
-	term   protocol.Term
-	leader protocol.MemberID
 }
 
 // New returns the replica of a log that was found at start.
@@ -104,6 +100,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	}
 	cfg.Active.ID, cfg.Active.Run, cfg.Active.Seed = cfg.ID, cfg.Run, cfg.Seed
 	cfg.Gossip.ID, cfg.Gossip.Run, cfg.Gossip.Seed = cfg.ID, cfg.Run, cfg.Seed^0x676f73736970
+	cfg.Active.NamedOnly = true
 	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
 	r.tail = newTail(&rec.Shape, rec.Tail)
@@ -200,6 +197,10 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	if r.reserve && !r.called(now, from, m) {
 		return
 	}
+	if !protocol.IndexesWithin(m) {
+		r.unheeded++
+		return
+	}
 	switch m := m.(type) {
 	case *protocol.Follow: // it follows now
 	case *protocol.Types:
@@ -211,27 +212,27 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Forward:
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:
-		r.requests.answered(m, r)
+		r.requests.answered(from, m, r)
 	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
 		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer,
 		*protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
 		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive && !r.signed() {
-			r.heardOf(h.Term, h.Leader)
+			r.heardOf(now, h.Term, h.Leader)
 		}
 		r.gossip.Step(now, from, m)
 	case *protocol.ReadIndexAnswer:
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
-		} else {
+		} else if r.requests.asks(from, r) {
 			r.requests.readAnswered(protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader}, r)
 		}
 	default:
-		if !r.signed() || r.role == protocol.RoleActive {
+		if !r.signed() && r.role != protocol.RoleActive {
 			switch a := m.(type) {
 			case *protocol.Append:
-				r.heardOf(a.Term, from)
+				r.heardOf(now, a.Term, from)
 			case *protocol.Checkpoint:
-				r.heardOf(a.Term, from)
+				r.heardOf(now, a.Term, from)
 			}
 		}
 		if r.role != protocol.RoleActive && r.install.phase == installResets {
@@ -244,14 +245,6 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		}
 	}
 	r.pump(now)
-}
-
-// heardOf keeps the newest leader as whom to ask.
-func (r *Replica) heardOf(t protocol.Term, leader protocol.MemberID) {
-	if leader.IsZero() || t < r.hint.term {
-		return
-	}
-	r.hint = leaderHint{term: t, leader: leader}
 }
 
 // signed reports whether this member believes what actives have signed, and

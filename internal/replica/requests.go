@@ -75,6 +75,7 @@ type forwarded struct {
 // readGroup is a set of reads that one read index answers.
 type readGroup struct {
 	id       uint64
+	to       protocol.MemberID // who was asked; zero: the core asks
 	requests []uint64
 	answered bool
 	index    protocol.Index
@@ -246,7 +247,7 @@ func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
 }
 
 // answered takes the leader's answer to a forwarded command.
-func (q *requests) answered(m *protocol.ForwardAnswer, r *Replica) {
+func (q *requests) answered(from protocol.MemberID, m *protocol.ForwardAnswer, r *Replica) {
 	if m.Run != q.run {
 		return
 	}
@@ -255,6 +256,10 @@ func (q *requests) answered(m *protocol.ForwardAnswer, r *Replica) {
 		return
 	}
 	f := q.sent[i]
+	if f.to != from { // [S] whoever else says so does not know what became of it
+		r.unheeded++
+		return
+	}
 	q.sent = slices.Delete(q.sent, i, i+1)
 	if m.Result.Code == protocol.ErrNotLeader.Code && f.to == r.hint.leader {
 		r.hint.leader = m.Leader // may be nobody: better than asking again in vain

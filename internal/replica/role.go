@@ -51,8 +51,10 @@ func (r *Replica) becomePassive(now protocol.Instant) bool {
 	if err := r.startPassive(now, a.HardState(), a.Shape().Clone(), a.Configurations().Clone(), a.LastTime()); err != nil {
 		return false
 	}
+	r.unheeded += a.Unheeded()
 	r.active = nil
 	r.role = protocol.RolePassive
+	r.heardOf(now, a.Term(), a.Leader())
 	r.requests.leaderLost(r)
 	r.requests.failReads(r)
 	r.event(protocol.EventBecamePassive, "no configuration from the commit index on names this member")

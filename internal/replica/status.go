@@ -30,6 +30,9 @@ type Status struct {
 	Quarantine, Disputed string
 	// Refusals counts what was refused because of a missing or false signature.
 	Refusals uint64
+	// Unheeded counts messages that did not count because of who sent them, or of
+	// a term or an index that nobody can have come to.
+	Unheeded uint64
 	// Age bounds the age of the applied state, if AgeKnown.
 	AgeKnown bool
 	Age      time.Duration
@@ -62,7 +65,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.Quarantine = r.digests.quarantine.text
 	}
 	s.Disputed = r.digests.disputed
-	s.Refusals = r.gossip.Refusals()
+	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s

@@ -61,6 +61,10 @@ func (r *Replica) tellTypes(now protocol.Instant) {
 
 // heardTypes takes what another member can apply.
 func (r *Replica) heardTypes(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
+	if latest, known := r.configurations().Latest(); known && r.role == protocol.RoleActive && !latest.Configuration.Names(from) {
+		r.unheeded++ // it says it again when the log names it
+		return
+	}
 	t := &r.types
 	list := slices.Clone(m.List)
 	slices.SortFunc(list, compareTypes)
