@@ -130,7 +130,9 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	}
 	id := log.Identity()
 	r.result.Old, r.result.Name, r.result.Last = id.Cluster, id.Name, last
-	r.result.Term = max(rec.State.Term, rec.Shape.LastTerm()) + 1
+	// The term of the hard state may be any that somebody has named to this
+	// member; that of an entry was voted for.
+	r.result.Term = rec.Shape.LastTerm() + 1
 	return r.replay(ctx, log, restored.Applied, last)
 }
 

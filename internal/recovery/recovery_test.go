@@ -255,3 +255,24 @@ func TestRecoverRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whatever term somebody has named to the survivor, the new cluster begins just
+// above the last entry's: above the highest term there is none.
+func TestRecoverBeginsAboveTheTermOfTheLastEntry(t *testing.T) {
+	m := newMember(t, protocol.ClusterID{1}, "a1")
+	last := m.put(3, "k", "v")
+	w := protocol.Write{State: protocol.HardState{Term: 1<<64 - 1, Commit: last}, First: m.next, Last: m.next - 1}
+	if err := errors.Join(m.log.Write(w, nil), m.log.Sync(), m.log.Settle(), m.log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	result, err := Recover(t.Context(), Options{Dir: m.dir, Registry: registry(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Term != 4 || result.Last != last {
+		t.Errorf("got term %d after entry %d, want 4 after %d", result.Term, result.Last, last)
+	}
+	if _, rec := state(t, m.dir); rec.State.Term != 4 {
+		t.Errorf("the new directory is in term %d, want 4", rec.State.Term)
+	}
+}
