@@ -1,6 +1,7 @@
 package active
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/starlinghq/starling/protocol"
@@ -47,11 +48,27 @@ func (m *Member) heeds(from protocol.MemberID, msg protocol.Message) bool {
 	if !m.cfg.NamedOnly {
 		return true
 	}
-	if !m.counts(from, msg) || m.leaps(from, msg) || !protocol.IndexesWithin(msg) {
-		m.unheeded++
-		return false
+	switch {
+	case !m.counts(from, msg):
+		m.ignore(from, msg, "of one that the log does not name for it, or that was not asked")
+	case m.leaps(from, msg):
+		m.ignore(from, msg, fmt.Sprintf("term %d is too far above what the log has", protocol.TermOf(msg)))
+	case !protocol.IndexesWithin(msg):
+		m.ignore(from, msg, "no log has such an index")
+	default:
+		return true
 	}
-	return true
+	return false
+}
+
+// ignore counts a message that does not count, and says so once in an election
+// timeout: there may be any number of them.
+func (m *Member) ignore(from protocol.MemberID, msg protocol.Message, why string) {
+	m.unheeded++
+	if m.unheeded == 1 || m.now >= m.toldAt.Add(m.cfg.Election) {
+		m.toldAt = m.now
+		m.emit(protocol.EventRefused, from, m.shape.LastIndex(), msg.Kind().String()+": "+why)
+	}
 }
 
 // counts reports whether the sender has a say in what the message is about.

@@ -96,7 +96,8 @@ type Member struct {
 	named      []protocol.MemberID
 	heardNamed protocol.Instant
 	called     bool
-	unheeded   uint64
+	unheeded   uint64           // messages
+	toldAt     protocol.Instant // when it was said last that one did not count
 
 	installing bool // a checkpoint: see SetInstalling
 	// quarantined: see SetQuarantined.

@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 // follows from them. Lines that begin with # are for the reader. Run with
 // -update after a change, and read the diff.
 //
+//	named                       members listen to whom their log names, from now on
 //	cluster a b c               three voters with empty logs
 //	add a log=1,1,4 term=8      a voter of the base with that log on disk
 //	base a b c                  the base for add
@@ -114,6 +115,8 @@ func around(lines []string, i int) string {
 type stage struct {
 	c    *cluster
 	kept []protocol.Envelope
+
+	named bool // see Config.NamedOnly
 	out  strings.Builder
 }
 
@@ -146,8 +149,11 @@ func (s *stage) play(line string) (said string) {
 func (s *stage) command(words []string) {
 	verb, args := words[0], words[1:]
 	switch verb {
+	case "named":
+		s.named = true
 	case "cluster", "base":
 		s.c = newCluster()
+		s.c.tune = func(cfg *Config) { cfg.NamedOnly = s.named }
 		s.c.loud, s.c.trace = true, s.say
 		s.c.base.Configuration = configurationOf(args...)
 		for _, name := range args {
@@ -186,6 +192,10 @@ func (s *stage) command(words []string) {
 			first, last = protocol.Index(v.number("first")), protocol.Index(v.number("last"))
 		}
 		adrift := to.m != nil && to.m.Adrift(s.c.now)
+		if !trusts(to, from) {
+			s.say("%s (adrift: %t): %s is nobody whom it believes", to.name, adrift, from.name)
+			break
+		}
 		s.say("%s (adrift: %t): %s", to.name, adrift, s.c.adopt(to, from, first, last))
 	case "read":
 		n := s.c.node(args[0])
@@ -417,7 +427,8 @@ func (v values) terms(key string) []int {
 
 // messageOf makes a message out of the blue.
 func messageOf(kind string, v values) protocol.Message {
-	term := protocol.Term(v.number("term"))
+	high, _ := strconv.ParseUint(v["term"], 10, 64)
+	term := protocol.Term(high)
 	switch kind {
 	case "vote", "pre-vote":
 		m := &protocol.Vote{Term: term, Pre: kind == "pre-vote", Transfer: v["transfer"] != ""}
@@ -433,6 +444,14 @@ func messageOf(kind string, v values) protocol.Message {
 			m.Entries = append(m.Entries, e[0])
 		}
 		return m
+	case "vote-answer":
+		return &protocol.VoteAnswer{Term: term, Pre: v["pre"] != "", Granted: v["granted"] != ""}
+	case "heartbeat":
+		return &protocol.Heartbeat{Term: term, Commit: protocol.Index(v.number("commit")), Round: 1}
+	case "heartbeat-answer":
+		return &protocol.HeartbeatAnswer{Term: term, Round: uint64(v.number("round"))}
+	case "checkpoint":
+		return &protocol.Checkpoint{Term: term, Description: []byte("9")}
 	case "ack":
 		return &protocol.AppendAnswer{Term: term, Index: protocol.Index(v.number("index"))}
 	case "append-reject":

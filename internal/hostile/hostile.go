@@ -1,0 +1,282 @@
+// Package hostile makes messages between members as somebody sends them who
+// wishes the receiver ill, from a seed: for tests of who is listened to.
+//
+// They are drawn around what the receiver holds, as by somebody who knows it:
+// terms just above its own and at the bounds, entries that join its log and say
+// something else, indexes at the ends.
+package hostile
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Kinds are all kinds of messages between members.
+func Kinds() []protocol.MessageKind {
+	var kinds []protocol.MessageKind
+	for k := range 256 {
+		if kind := protocol.MessageKind(k); kind.String() != fmt.Sprintf("message(%d)", k) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// Scene is what the sender knows.
+type Scene struct {
+	// Self is the receiver, and Members those that a message may name.
+	Self    protocol.MemberID
+	Members []protocol.MemberID
+	// Term is the receiver's, Run its run, Commit its commit index and Last its
+	// last entry, of LastTerm. Sum is the log sum after the entry at Commit, of
+	// CommitTerm.
+	Term                 protocol.Term
+	Run                  protocol.RunID
+	Commit, Last         protocol.Index
+	CommitTerm, LastTerm protocol.Term
+	Sum                  protocol.LogSum
+	// Request is the number of the newest question that the receiver has asked.
+	Request uint64
+	// Descriptions are of checkpoints that were made up.
+	Descriptions [][]byte
+}
+
+// Message makes a message of a kind, as it comes out of the decoder; nil if the
+// decoder refuses what was drawn.
+func Message(rng *rand.Rand, kind protocol.MessageKind, s *Scene) protocol.Message {
+	d := draw{rng, s}
+	m := d.raft(kind)
+	if m == nil {
+		m = d.member(kind)
+	}
+	if m == nil {
+		m = d.gossip(kind)
+	}
+	if m == nil {
+		panic("hostile: no message of kind " + kind.String())
+	}
+	decoded, err := protocol.DecodeMessage(protocol.AppendMessage(nil, m))
+	if err != nil {
+		return nil
+	}
+	return decoded
+}
+
+type draw struct {
+	*rand.Rand
+	*Scene
+}
+
+func (d draw) term() protocol.Term {
+	leaps := [...]protocol.Term{0, 0, 1, 1, 1, 2, 1 << 20, 1<<31 - 2, 1 << 31, 1<<31 + 9, 1<<32 + 9, 1 << 62}
+	switch d.IntN(6) {
+	case 0:
+		return 1<<64 - 1
+	case 1:
+		return protocol.Term(d.Uint64())
+	}
+	return d.Term + leaps[d.IntN(len(leaps))]
+}
+
+func (d draw) index() protocol.Index {
+	last := d.Last
+	if d.IntN(2) == 0 {
+		last = d.Commit
+	}
+	switch d.IntN(9) {
+	case 0:
+		return 0
+	case 1:
+		return 1<<64 - 1
+	case 2:
+		return protocol.IndexMax - protocol.Index(d.IntN(2))
+	case 3:
+		return protocol.Index(d.Uint64())
+	case 4:
+		return last - min(last, 1)
+	case 5:
+		return last + 1
+	case 6:
+		return last + 1 + protocol.Index(d.IntN(2000))
+	}
+	return last
+}
+
+func (d draw) whoever() protocol.MemberID {
+	if len(d.Members) == 0 || d.IntN(4) == 0 {
+		return protocol.MemberID{byte(d.Uint32()), byte(d.Uint32()), 9}
+	}
+	return d.Members[d.IntN(len(d.Members))]
+}
+
+func (d draw) yes() bool { return d.IntN(2) == 0 }
+
+func (d draw) run() protocol.RunID {
+	if d.IntN(4) == 0 {
+		return protocol.RunID(d.Uint64())
+	}
+	return d.Run
+}
+
+func (d draw) request() uint64 {
+	return d.Request - min(d.Request, uint64(d.IntN(3))) + uint64(d.IntN(2))
+}
+
+// place is where the sender says that its log joins the receiver's.
+func (d draw) place() (protocol.Index, protocol.Term) {
+	switch d.IntN(4) {
+	case 0:
+		return d.index(), d.term()
+	case 1:
+		return d.Last, d.LastTerm
+	}
+	return d.Commit, d.CommitTerm
+}
+
+// entries makes up entries after an index, of a term.
+func (d draw) entries(after protocol.Index, term protocol.Term) []protocol.Entry {
+	list := make([]protocol.Entry, d.IntN(4))
+	for i := range list {
+		e := &list[i]
+		e.Index, e.Term, e.Kind = after+1+protocol.Index(i), max(term, 1), protocol.EntryNoop
+		switch d.IntN(4) {
+		case 0: // the sender decides from now on
+			c := protocol.Configuration{}.With(protocol.ActiveMember{ID: d.whoever(), Name: "liar", Seat: protocol.SeatVoter})
+			e.Kind, e.Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
+		case 1:
+			e.Kind, e.Data = protocol.EntryCommand, []byte("forged")
+		}
+	}
+	protocol.EncodeEntries(list)
+	return list
+}
+
+func (d draw) raft(kind protocol.MessageKind) protocol.Message {
+	switch kind {
+	case protocol.KindVote:
+		v := &protocol.Vote{Term: d.term(), Pre: d.yes(), Transfer: d.yes(), LastIndex: d.index(), LastTerm: d.term()}
+		v.Transfer = v.Transfer && !v.Pre
+		return v
+	case protocol.KindVoteAnswer:
+		return &protocol.VoteAnswer{Term: d.term(), Pre: d.yes(), Granted: d.yes()}
+	case protocol.KindAppend:
+		a := &protocol.Append{Term: d.term(), Commit: d.index()}
+		a.PrevIndex, a.PrevTerm = d.place()
+		a.Entries = d.entries(a.PrevIndex, a.Term)
+		return a
+	case protocol.KindAppendAnswer:
+		a := &protocol.AppendAnswer{Term: d.term(), Reject: d.yes(), Passive: d.yes(), Index: d.index()}
+		if a.Passive = a.Passive && !a.Reject; a.Reject {
+			a.HintIndex, a.HintTerm = d.place()
+		}
+		return a
+	case protocol.KindHeartbeat:
+		return &protocol.Heartbeat{Term: d.term(), Commit: d.index(), Round: d.Uint64()}
+	case protocol.KindHeartbeatAnswer:
+		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000))}
+	case protocol.KindReadIndex:
+		return &protocol.ReadIndex{Origin: d.whoever(), Run: d.run(), Request: d.request()}
+	case protocol.KindReadIndexAnswer:
+		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Leader: d.whoever()}
+	case protocol.KindTimeoutNow:
+		return &protocol.TimeoutNow{Term: d.term()}
+	case protocol.KindCheckpoint:
+		return &protocol.Checkpoint{Term: d.term(), Description: d.description()}
+	}
+	return nil
+}
+
+func (d draw) description() []byte {
+	if len(d.Descriptions) == 0 || d.IntN(4) == 0 {
+		return []byte{byte(d.Uint32()), 1, 2, 3}
+	}
+	return d.Descriptions[d.IntN(len(d.Descriptions))]
+}
+
+func (d draw) member(kind protocol.MessageKind) protocol.Message {
+	switch kind {
+	case protocol.KindForward:
+		return &protocol.Forward{Run: d.run(), Request: d.request(), Command: []byte{byte(d.Uint32())}}
+	case protocol.KindForwardAnswer:
+		return &protocol.ForwardAnswer{Run: d.run(), Request: d.request(), Leader: d.whoever(), Result: protocol.Result{Index: d.index()}}
+	case protocol.KindStanding:
+		return &protocol.Standing{Starts: d.Uint64(), Run: d.run(), Sequence: protocol.Sequence(d.Uint64())}
+	case protocol.KindTypes:
+		return &protocol.Types{List: []protocol.TypeVersion{{Name: "forged", Version: d.Uint32()}}}
+	case protocol.KindFollow:
+		return &protocol.Follow{}
+	case protocol.KindRepairWant:
+		return &protocol.RepairWant{First: d.index(), Last: d.index()}
+	case protocol.KindRepair:
+		return &protocol.Repair{Active: d.yes(), First: d.index(), Commit: d.index(), Before: d.Sum, Entries: d.entries(d.Commit, d.Term)}
+	case protocol.KindDigestQuestion:
+		return &protocol.DigestQuestion{Index: d.index(), Known: d.yes(), Digest: [16]byte{1, byte(d.Uint32())}}
+	case protocol.KindDigestAnswer:
+		return &protocol.DigestAnswer{Index: d.index(), Known: d.yes(), Digest: [16]byte{1, byte(d.Uint32())}}
+	}
+	return nil
+}
+
+func (d draw) gossip(kind protocol.MessageKind) protocol.Message {
+	switch kind {
+	case protocol.KindFrame:
+		f := &protocol.Frame{Origin: d.whoever(), Before: d.Sum, Commit: d.index()}
+		if d.yes() {
+			f.Flags = protocol.FramePulled
+		}
+		after := d.Commit
+		if d.IntN(4) == 0 {
+			after = d.index()
+		}
+		f.Entries = append(d.entries(after, d.term()), protocol.Entry{})
+		n := len(f.Entries) - 1
+		e := &f.Entries[n]
+		e.Index, e.Term, e.Kind = after+1+protocol.Index(n), max(d.Term, 1), protocol.EntryNoop
+		if n > 0 {
+			e.Term = f.Entries[n-1].Term
+		}
+		if d.IntN(4) > 0 {
+			f.Commit = e.Index
+		}
+		protocol.EncodeEntries(f.Entries)
+		f.Body = protocol.EncodeFrameBody(f)
+		return f
+	case protocol.KindHave:
+		return d.have()
+	case protocol.KindWant:
+		return &protocol.Want{Ranges: []protocol.Range{{First: d.index(), Last: d.index()}}, Bytes: d.Uint64() >> uint(d.IntN(64)), Eager: d.yes()}
+	case protocol.KindPrune:
+		return &protocol.Prune{Index: d.index()}
+	case protocol.KindGraft:
+		return &protocol.Graft{From: d.index()}
+	case protocol.KindBusy:
+		return &protocol.Busy{RetryAfter: d.Int64(), Others: []protocol.MemberID{d.whoever()}}
+	case protocol.KindSumQuestion:
+		return &protocol.SumQuestion{Index: d.index()}
+	case protocol.KindSumAnswer:
+		return &protocol.SumAnswer{Index: d.index(), Known: d.yes(), Sum: protocol.LogSum{d.Uint64(), d.Uint64()}}
+	case protocol.KindDescribe:
+		return &protocol.Describe{Above: d.index()}
+	case protocol.KindDescription:
+		return &protocol.Description{Description: d.description()}
+	case protocol.KindChunkWant:
+		return &protocol.ChunkWant{Index: d.index(), Sum: d.Sum, Numbers: []uint32{d.Uint32() >> uint(d.IntN(32))}}
+	case protocol.KindChunk:
+		return &protocol.Chunk{Index: d.index(), Sum: d.Sum, Number: d.Uint32() >> uint(d.IntN(32)), Data: []byte("forged")}
+	}
+	return nil
+}
+
+func (d draw) have() *protocol.Have {
+	h := &protocol.Have{
+		Applied: d.index(), Tip: d.index(), First: protocol.Index(d.IntN(3)), Commit: d.index(),
+		Term: d.term(), Leader: d.whoever(), Checkpoints: []protocol.Index{d.index()}, Load: byte(d.Uint32()),
+		Nonce: d.Uint64() >> uint(d.IntN(64)), AnswerTo: uint64(d.IntN(2)),
+	}
+	if d.yes() {
+		h.FreshKnown, h.FreshIndex, h.FreshAge = true, d.index(), d.Int64()>>uint(d.IntN(64))
+	}
+	return h
+}
