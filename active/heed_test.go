@@ -423,4 +423,9 @@ func TestNamedAreTheVotersThatMayBeInForce(t *testing.T) {
 	c.pass(300 * time.Millisecond)
 	equal(t, "the final one, committed", names(c.member("a")), "abd")
 	equal(t, "everywhere", names(c.member("b")), "abd")
+
+	// The outgoing leader leads on while the joint one is in force.
+	c = newCluster()
+	c.base.Configuration = configurationOf("a", "b").Toward(configurationOf("b", "c"))
+	equal(t, "a joint one that is committed", names(c.add("b", image{}).m), "abc")
 }

@@ -63,6 +63,7 @@ func All() []Mutation {
 	all = append(all, stores()...)
 	all = append(all, checkpoints()...)
 	all = append(all, healing()...)
+	all = append(all, heeded()...)
 	all = append(all, levels()...)
 	return append(all, flows()...)
 }

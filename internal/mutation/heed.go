@@ -1,0 +1,92 @@
+package mutation
+
+// heeded are bugs in who is listened to.
+func heeded() []Mutation {
+	core, replica := []string{"./active"}, []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "stranger-heeded", Breaks: "requests of members that the log does not name count: one stranger deposes every leader",
+			File: "active/heed.go", Tests: core,
+			Old: "if m.names(from) || m.Lost(m.now) {",
+			New: "if m.names(from) || !from.IsZero() {",
+		},
+		{
+			Name: "answers-unasked", Breaks: "an answer of somebody who was asked nothing carries its term to a leader",
+			File: "active/heed.go", Tests: core,
+			Old: "return m.state == StateLeader && m.lead.find(from) != nil",
+			New: "return m.state == StateLeader || m.lead.find(from) != nil",
+		},
+		{
+			Name: "learner-leads", Breaks: "a learner is taken for a leader: it puts entries in the place of acknowledged ones",
+			File: "active/heed.go", Tests: core,
+			Old: "if line.Seat == protocol.SeatVoter || line.Outgoing {",
+			New: "if line.Seat != protocol.SeatNone || line.Outgoing {",
+		},
+		{
+			Name: "outgoing-unnamed", Breaks: "the leader of a joint configuration that leaves is not listened to while it leads on",
+			File: "active/heed.go", Tests: core,
+			Old: "if line.Seat == protocol.SeatVoter || line.Outgoing {",
+			New: "if line.Seat == protocol.SeatVoter {",
+		},
+		{
+			Name: "lost-for-ever", Breaks: "a member whose log names nobody who is left listens to nobody, ever",
+			File: "active/heed.go", Tests: core,
+			Old: "return m.state != StateLeader && m.now >= max(m.heardNamed, m.led).Add(lostAfter*m.cfg.Election)",
+			New: "return m.state != StateLeader && m.now < m.led",
+		},
+		{
+			Name: "lost-too-soon", Breaks: "without a leader for a moment, anybody counts",
+			File: "active/heed.go", Tests: core,
+			Old: "const lostAfter = 10",
+			New: "const lostAfter = 1",
+		},
+		{
+			Name: "term-unbounded", Breaks: "a member that has a say can name the highest term there is",
+			File: "active/heed.go", Tests: core,
+			Old: "return term-committed > protocol.LeapMax",
+			New: "return term < committed",
+		},
+		{
+			Name: "term-from-own", Breaks: "the bound on terms is measured from the own term, which the messages move",
+			File: "active/heed.go", Tests: core,
+			Old: "return term-m.shape.LastTerm() > protocol.VoterLeapMax",
+			New: "return term-m.hard.Term > protocol.VoterLeapMax",
+		},
+		{
+			Name: "called-in-vain", Breaks: "a follower that hears a leader whom its log does not name yet waits as if nobody had called",
+			File: "active/heed.go", Tests: core,
+			Old: "m.called = true",
+			New: "m.called = false",
+		},
+		{
+			Name: "flock-of-anybody", Breaks: "an active without a leader takes forged entries for committed from a fake passive",
+			File: "gossip/heed.go", Tests: replica,
+			Old: "len(c.heed.named) > 0 && !c.heed.anybody",
+			New: "len(c.heed.named) > 0 && c.heed.anybody",
+		},
+		{
+			Name: "voucher-by-membership", Breaks: "whoever says to the membership that it is an active is believed",
+			File: "gossip/heed.go", Tests: replica,
+			Old: "return named\n",
+			New: "return named || c.members.get(id) != nil && c.members.get(id).peer.Role == protocol.RoleActive\n",
+		},
+		{
+			Name: "passive-enters-terms", Breaks: "a passive enters the term of any message, and brings it along when it becomes active",
+			File: "passive/run.go", Tests: []string{"./passive"},
+			Old: "		// What a deposed leader says is not wrong",
+			New: "		m.raiseTerm(msg.Term)\n		// What a deposed leader says is not wrong",
+		},
+		{
+			Name: "anybody-answers-forwards", Breaks: "a stranger acknowledges writes that never were",
+			File: "internal/replica/requests.go", Tests: replica,
+			Old: "if f.to != from {",
+			New: "if f.to.IsZero() {",
+		},
+		{
+			Name: "recovery-by-hard-state", Breaks: "recover fails in a directory that was told the highest term",
+			File: "internal/recovery/recover.go", Tests: []string{"./internal/recovery"},
+			Old: "r.result.Term = rec.Shape.LastTerm() + 1",
+			New: "r.result.Term = max(rec.State.Term, rec.Shape.LastTerm()) + 1",
+		},
+	}
+}
