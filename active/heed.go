@@ -36,8 +36,8 @@ import (
 //     and a learner's is measured from what is committed, so that it gets no
 //     further while nothing is.
 //
-// What passives ask of a leader (read indexes) is exempt. Who a sender is, is
-// claimed and not proven: see docs/threat-model.md.
+// What anybody asks of a leader for itself (read indexes) is exempt. Who a sender
+// is, is claimed and not proven: see docs/threat-model.md.
 
 // lostAfter is how many election timeouts without a leader that the log names
 // make a member listen to anybody.
@@ -73,9 +73,11 @@ func (m *Member) ignore(from protocol.MemberID, msg protocol.Message, why string
 
 // counts reports whether the sender has a say in what the message is about.
 func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
-	switch msg.(type) {
+	switch msg := msg.(type) {
 	case *protocol.ReadIndex:
-		return true
+		// [S] Whoever asks for another could do so before that one does: the
+		// answer would be older than its question.
+		return from == msg.Origin && from != m.cfg.ID || m.names(from)
 	case *protocol.VoteAnswer:
 		_, asked := slices.BinarySearchFunc(m.quorum.voters, from, protocol.MemberID.Compare)
 		return asked && (m.state == StatePreCandidate || m.state == StateCandidate)

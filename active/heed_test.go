@@ -67,9 +67,6 @@ func sceneOf(c *cluster, n *node) *hostile.Scene {
 // hostileTo draws a message to a node; nil if the decoder refuses it.
 func hostileTo(c *cluster, n *node, rng *rand.Rand, kind protocol.MessageKind) protocol.Message {
 	m := hostile.Message(rng, kind, sceneOf(c, n))
-	if q, ok := m.(*protocol.ReadIndex); ok && !slices.ContainsFunc(c.nodes, func(n *node) bool { return n.id == q.Origin }) {
-		q.Origin = idOf("x") // whom it is answered has to be there
-	}
 	return m
 }
 
@@ -313,6 +310,43 @@ func TestLearnersTermIsMeasuredFromWhatIsCommitted(t *testing.T) {
 	equal(t, "at the bound", m.leaps(idOf("z"), &protocol.HeartbeatAnswer{Term: committed + protocol.LeapMax}), false)
 	equal(t, "above", m.leaps(idOf("z"), &protocol.HeartbeatAnswer{Term: committed + protocol.LeapMax + 1}), true)
 	equal(t, "a voter, from the last entry", m.leaps(idOf("b"), &protocol.HeartbeatAnswer{Term: m.shape.LastTerm() + protocol.VoterLeapMax}), false)
+}
+
+// [S] Who asks for another that has not asked yet would give it an answer that is
+// older than its question: a stale read. Actives pass questions on, once, and are
+// believed; learners do not.
+func TestNobodyAsksForAReadOfAnother(t *testing.T) {
+	c := heeding(t, 1)
+	l := c.leader()
+	voter := actives(c)[0]
+	if voter == l {
+		voter = actives(c)[1]
+	}
+	for _, test := range []struct {
+		from, origin string
+		answers      int
+	}{
+		{"p", "p", 1}, {"x", "p", 0}, {"l", "p", 0}, {"x", l.name, 0}, {"x", voter.name, 0}, {voter.name, "p", 1}, {voter.name, voter.name, 1}, {"l", "l", 1},
+	} {
+		c.stabilize()
+		c.step(l, idOf(test.from), &protocol.ReadIndex{Origin: idOf(test.origin), Run: 5, Request: 9})
+		got := 0
+		for len(c.wire) > 0 {
+			if a, ok := c.wire[0].Message.(*protocol.ReadIndexAnswer); ok && a.Request == 9 {
+				got++
+			}
+			c.deliver(0)
+		}
+		equal(t, fmt.Sprintf("answers to a question of %s for %s", test.from, test.origin), got, test.answers)
+	}
+	learner := c.node("l")
+	before := len(c.wire)
+	c.step(learner, idOf("p"), &protocol.ReadIndex{Origin: idOf("p"), Run: 5, Request: 9})
+	equal(t, "messages of a learner", len(c.wire)-before, 1)
+	answer, ok := c.wire[before].Message.(*protocol.ReadIndexAnswer)
+	if !ok || answer.Leader != l.id || answer.Code != protocol.ErrNotLeader.Code {
+		t.Errorf("a learner that is asked says %s, want who leads", describe(c.wire[before].Message))
+	}
 }
 
 // Indexes that no log has are nobody's either, not even a voter's.

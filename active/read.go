@@ -57,6 +57,8 @@ func (m *Member) readIndex(from protocol.MemberID, r protocol.ReadIndex) {
 		// It was passed on once: two members that take one another for the
 		// leader must not play with it.
 		m.answerRead(q, 0, protocol.ErrNotLeader.Code)
+	case r.Origin != m.cfg.ID && m.cfg.NamedOnly && !m.voter:
+		m.answerRead(q, 0, protocol.ErrNotLeader.Code) // a learner passes nothing on: it is not heeded
 	default:
 		m.send(m.leader, &r)
 	}

@@ -54,7 +54,7 @@ func follower(t *testing.T, seed uint64) *target {
 func (x *target) scene() *hostile.Scene {
 	r := x.r
 	s := &hostile.Scene{
-		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID}, Term: r.hardState().Term, Run: r.cfg.Run,
+		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID, r.cfg.ID}, Term: r.hardState().Term, Run: r.cfg.Run,
 		Commit: r.commit, Last: r.shape().LastIndex(), LastTerm: r.shape().LastTerm(), Request: r.requests.next, Descriptions: x.forged,
 	}
 	s.CommitTerm, _ = r.shape().TermAt(r.commit)
@@ -338,6 +338,67 @@ func TestIndexesThatNoLogHasAreDropped(t *testing.T) {
 		r.Receive(1, id(2), m)
 		if e := r.Effects(); len(e.Send) > 0 || r.Status(1).Unheeded != uint64(i+1) {
 			t.Errorf("%s: sends %v, %d did not count", m.Kind(), e.Send, r.Status(1).Unheeded)
+		}
+	}
+}
+
+// A passive may be lied to where nobody signs (docs/threat-model.md), but it does
+// not stop: not by what strangers send, and not when it hears the truth afterwards.
+func TestLiesDoNotStopAPassive(t *testing.T) {
+	for seed := range uint64(40) {
+		rec := found(2, 10, 10, threeVoters)
+		x := &target{t: t, r: open(t, 9, rec), rng: rand.New(rand.NewPCG(seed, 9))}
+		x.r.SetPeers(0, append([]protocol.Peer{liar, {ID: id(7)}}, honest...))
+		for _, above := range []protocol.Index{1, 3, 60} {
+			d := described(rec, 10, 0)
+			d.Index, d.LogSum[0], d.Term = 10+above, 1, 2+protocol.Term(above%2)
+			x.forged = append(x.forged, storage.EncodeDescription(d))
+		}
+		kinds := hostile.Kinds()
+		for i := range 3000 {
+			x.now = x.now.Add(time.Millisecond)
+			if m := hostile.Message(x.rng, kinds[x.rng.IntN(len(kinds))], x.scene()); m != nil {
+				x.r.Receive(x.now, []protocol.MemberID{liar.ID, id(7)}[i%2], m)
+			}
+			if i%10 == 0 { // what the leader says
+				x.r.Receive(x.now, id(2), &protocol.Append{Term: 2, PrevIndex: 9, PrevTerm: 2, Commit: 10, Last: 10, Entries: rec.Tail[9:10]})
+				x.r.Receive(x.now, id(3), &protocol.Have{First: 1, Tip: 10, Applied: 10, Commit: 10, Term: 2, Leader: id(2)})
+			}
+			x.r.Tick(x.now)
+			x.obey()
+		}
+	}
+}
+
+// obey carries out everything that is wanted, and believes every checkpoint.
+func (x *target) obey() {
+	for range 20 {
+		e := x.r.Effects()
+		if p := e.Persist; p != nil {
+			switch {
+			case p.Drop != 0:
+				x.r.Dropped(x.now, p.ID, storage.Begin{}, nil)
+			default:
+				x.r.Persisted(x.now, p.ID, nil)
+			}
+		}
+		for _, a := range e.Apply {
+			done := Applied{Last: a.Adopt}
+			if n := len(a.Entries); n > 0 {
+				done = Applied{Last: a.Entries[n-1].Index, Results: make([]protocol.Result, n)}
+			}
+			x.r.Applied(x.now, done)
+		}
+		for i := range e.Install {
+			switch s := &e.Install[i]; {
+			case s.Begin != nil:
+				x.r.InstallBegun(x.now, s.Begin.Index, nil, nil)
+			case s.Finish:
+				x.r.InstallFinished(x.now, nil, 1, nil)
+			}
+		}
+		if e.Persist == nil && len(e.Apply) == 0 && len(e.Install) == 0 {
+			return
 		}
 	}
 }
