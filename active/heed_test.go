@@ -382,7 +382,9 @@ func TestLostMemberListensToAnybody(t *testing.T) {
 	c.wire = nil
 	c.tick(0)
 	heard := n.m.heardNamed
-	vote := func() *protocol.Vote { return &protocol.Vote{Term: n.m.hard.Term + 1, LastIndex: 99, LastTerm: n.m.hard.Term} }
+	vote := func() *protocol.Vote {
+		return &protocol.Vote{Term: n.m.hard.Term + 1, LastIndex: 99, LastTerm: n.m.hard.Term}
+	}
 	for c.now < heard.Add(10*LAN.Election-25*time.Millisecond) {
 		c.tick(25 * time.Millisecond)
 		c.step(n, other.id, &protocol.Vote{Term: n.m.hard.Term, Pre: true, LastIndex: 1}) // refused: its log is older

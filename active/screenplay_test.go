@@ -117,7 +117,7 @@ type stage struct {
 	kept []protocol.Envelope
 
 	named bool // see Config.NamedOnly
-	out  strings.Builder
+	out   strings.Builder
 }
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }

@@ -17,6 +17,12 @@ func heeded() []Mutation {
 			New: "return m.state == StateLeader || m.lead.find(from) != nil",
 		},
 		{
+			Name: "read-in-anothers-name", Breaks: "who asks for a read of another before that one does gives it an answer older than its question",
+			File: "active/heed.go", Tests: core,
+			Old: "return from == msg.Origin && from != m.cfg.ID || m.names(from)",
+			New: "return from == msg.Origin || !from.IsZero()",
+		},
+		{
 			Name: "learner-leads", Breaks: "a learner is taken for a leader: it puts entries in the place of acknowledged ones",
 			File: "active/heed.go", Tests: core,
 			Old: "if line.Seat == protocol.SeatVoter || line.Outgoing {",
