@@ -50,7 +50,9 @@ func (m *Member) heeds(from protocol.MemberID, msg protocol.Message) bool {
 	}
 	switch {
 	case !m.counts(from, msg):
-		m.ignore(from, msg, "of one that the log does not name for it, or that was not asked")
+		if !m.late(from, msg) {
+			m.ignore(from, msg, "of one that the log does not name for it, or that was not asked")
+		}
 	case m.leaps(from, msg):
 		m.ignore(from, msg, fmt.Sprintf("term %d is too far above what the log has", protocol.TermOf(msg)))
 	case !protocol.IndexesWithin(msg):
@@ -83,7 +85,9 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 		return asked && (m.state == StatePreCandidate || m.state == StateCandidate)
 	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
 		return m.state == StateLeader && m.lead.find(from) != nil
-	case *protocol.ReadIndexAnswer:
+	case *protocol.ReadIndexAnswer, *protocol.TimeoutNow:
+		// A leader that is not in the configuration that it has just committed
+		// still answers, and names its heir, which may know of the commit already.
 		return from == m.leader || m.names(from)
 	}
 	if m.names(from) || m.Lost(m.now) {
@@ -91,6 +95,16 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 	}
 	if !m.hearsLeader() {
 		m.called = true
+	}
+	return false
+}
+
+// late reports whether a message is an answer of a member, which may have been
+// asked a moment ago: that is nothing to speak of.
+func (m *Member) late(from protocol.MemberID, msg protocol.Message) bool {
+	switch msg.(type) {
+	case *protocol.VoteAnswer, *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
+		return m.current.Configuration.Names(from)
 	}
 	return false
 }

@@ -10,8 +10,14 @@ import (
 // A leader that loses its vote, by removal or by demotion, hands over to the
 // voter that holds most.
 func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
-	for _, demoted := range []bool{false, true} {
-		c := newCluster("a", "b", "c")
+	for variant := range 4 {
+		demoted := variant%2 == 1
+		c := newCluster()
+		c.base.Configuration = configurationOf("a", "b", "c")
+		c.tune = func(cfg *Config) { cfg.NamedOnly = variant >= 2 }
+		for _, name := range []string{"a", "b", "c"} {
+			c.add(name, image{})
+		}
 		c.campaign("a")
 		c.stabilize()
 		now := c.base.Configuration

@@ -1,8 +1,11 @@
 package mutation
 
 // heeded are bugs in who is listened to.
-func heeded() []Mutation {
-	core, replica := []string{"./active"}, []string{"./internal/replica"}
+func heeded() []Mutation { return append(append(asked(), bounded()...), believed()...) }
+
+// asked are bugs in whose requests and answers count.
+func asked() []Mutation {
+	core := []string{"./active"}
 	return []Mutation{
 		{
 			Name: "stranger-heeded", Breaks: "requests of members that the log does not name count: one stranger deposes every leader",
@@ -35,6 +38,19 @@ func heeded() []Mutation {
 			New: "if line.Seat == protocol.SeatVoter {",
 		},
 		{
+			Name: "heir-of-the-removed", Breaks: "the heir of a leader that is removed does not listen to it: each removal costs an election timeout",
+			File: "active/heed.go", Tests: core,
+			Old: "case *protocol.ReadIndexAnswer, *protocol.TimeoutNow:",
+			New: "case *protocol.ReadIndexAnswer:",
+		},
+	}
+}
+
+// bounded are bugs in how long only those count, and up to which terms.
+func bounded() []Mutation {
+	core := []string{"./active"}
+	return []Mutation{
+		{
 			Name: "lost-for-ever", Breaks: "a member whose log names nobody who is left listens to nobody, ever",
 			File: "active/heed.go", Tests: core,
 			Old: "return m.state != StateLeader && m.now >= max(m.heardNamed, m.led).Add(lostAfter*m.cfg.Election)",
@@ -64,6 +80,13 @@ func heeded() []Mutation {
 			Old: "m.called = true",
 			New: "m.called = false",
 		},
+	}
+}
+
+// believed are bugs in whose word is taken outside of Raft.
+func believed() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
 		{
 			Name: "flock-of-anybody", Breaks: "an active without a leader takes forged entries for committed from a fake passive",
 			File: "gossip/heed.go", Tests: replica,
