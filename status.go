@@ -51,8 +51,9 @@ type Status struct {
 	// Installing says how far a checkpoint is that comes from other members;
 	// absent if none does.
 	Installing *Installing `json:"installing,omitempty"`
-	// Refused counts what this member has refused, since its start, because no
-	// active had signed it; always 0 where signatures are not checked.
+	// Refused counts messages that this member has refused, since its start,
+	// because of who sent them, of a term or an index that no log comes to, or,
+	// where signatures are checked, because no active had signed them.
 	Refused  uint64 `json:"refused"`
 	UptimeMS int64  `json:"uptime_ms"`
 	Version  string `json:"version"`

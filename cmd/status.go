@@ -85,12 +85,13 @@ func checkpointText(s starling.Status) string {
 	return text
 }
 
-// refusedText is how much nobody had signed.
+// refusedText is how much counted for nothing, because of who sent it or because
+// nobody had signed it.
 func refusedText(n uint64) string {
 	if n == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d for want of a signature: see \"forged\" in the log", n)
+	return fmt.Sprintf("%d messages of somebody who has no say, or without a signature: see \"forged\" in the log, and \"refused\" at level debug", n)
 }
 
 func serving(s starling.Status) string {

@@ -278,8 +278,9 @@ type Status struct {
 	Checkpoint         Index
 	Installing         Index
 	Chunks, ChunksLeft int
-	// Refused counts what was refused, since the start, because no active had
-	// signed it.
+	// Refused counts messages that were refused, since the start, because of who
+	// sent them, of a term or an index that no log comes to, or because no active
+	// had signed them.
 	Refused uint64
 	Members []MemberStatus
 }
