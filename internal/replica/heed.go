@@ -66,11 +66,16 @@ func (q *requests) asks(from protocol.MemberID, r *Replica) bool {
 	return false
 }
 
-// heed tells the gossip core whose word on what is committed counts.
+// heed tells the gossip core whose word on what is committed counts. The only
+// voter of a cluster, when it has lost its state, can have it from nobody whom its
+// log names: it takes a checkpoint as a passive does. Its log it keeps.
 func (r *Replica) heed(now protocol.Instant) {
-	if r.role == protocol.RoleActive {
-		r.gossip.Heed(r.active.Named(), r.active.Lost(now))
+	if r.role != protocol.RoleActive {
+		return
 	}
+	named := r.active.Named()
+	alone := len(named) == 1 && named[0] == r.cfg.ID
+	r.gossip.Heed(named, r.active.Lost(now) || alone && r.lost())
 }
 
 // unheededNow returns how many messages did not count, since the start, because

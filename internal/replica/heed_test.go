@@ -402,3 +402,47 @@ func (x *target) obey() {
 		}
 	}
 }
+
+// A voter that has lost its state asks the voters that its log names for a
+// checkpoint, and takes none that others describe; the only voter there is has
+// nobody else to ask.
+func TestVoterThatLostItsStateAsksOtherVoters(t *testing.T) {
+	for name, c := range map[string]struct {
+		confs map[protocol.Index]protocol.Configuration
+		want  bool
+	}{
+		"of three":       {threeVoters, false},
+		"the only voter": {map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}, true},
+	} {
+		rec := begun(found(2, 25, 25, c.confs), 10)
+		at, _ := rec.Configurations.At(10)
+		rec.Configurations = protocol.NewConfigurations(at)
+		r := open(t, 1, rec)
+		passives := []protocol.MemberID{id(7), id(9)}
+		r.SetPeers(0, []protocol.Peer{{ID: passives[0]}, {ID: passives[1]}})
+		d := storage.EncodeDescription(described(found(2, 25, 25, c.confs), 20, 0))
+		asked, begins := false, false
+		now := protocol.Instant(0)
+		for range 60 { // three seconds: nobody is lost yet
+			now = now.Add(50 * time.Millisecond)
+			for _, from := range passives {
+				r.Receive(now, from, &protocol.Have{First: 15, Tip: 25, Applied: 25, Commit: 25, Checkpoints: []protocol.Index{20}})
+			}
+			r.Tick(now)
+			e := r.Effects()
+			begins = begins || len(e.Install) > 0
+			if e.Persist != nil {
+				r.Persisted(now, e.Persist.ID, nil)
+			}
+			for _, s := range e.Send {
+				if _, ok := s.Message.(*protocol.Describe); ok {
+					asked = true
+					r.Receive(now, s.To, &protocol.Description{Description: d})
+				}
+			}
+		}
+		if asked != c.want || begins != c.want {
+			t.Errorf("%s: asks strangers: %t, installs what they describe: %t; want %t", name, asked, begins, c.want)
+		}
+	}
+}
