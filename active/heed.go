@@ -34,7 +34,8 @@ import (
 //     refused by all others for good. A voter's may be twice as far, so that a
 //     learner that goes to its bound leaves room for the elections that follow;
 //     and a learner's is measured from what is committed, so that it gets no
-//     further while nothing is.
+//     further while nothing is. It deposes each leader once in lostAfter election
+//     timeouts at most.
 //
 // What anybody asks of a leader for itself (read indexes) is exempt. Who a sender
 // is, is claimed and not proven: see docs/threat-model.md.
@@ -57,10 +58,28 @@ func (m *Member) heeds(from protocol.MemberID, msg protocol.Message) bool {
 		m.ignore(from, msg, fmt.Sprintf("term %d is too far above what the log has", protocol.TermOf(msg)))
 	case !protocol.IndexesWithin(msg):
 		m.ignore(from, msg, "no log has such an index")
+	case !m.mayDepose(from, msg):
+		m.ignore(from, msg, "a learner has deposed this leader a moment ago")
 	default:
 		return true
 	}
 	return false
+}
+
+// mayDepose reports whether an answer may carry a leader to a higher term. A
+// learner's may, but not again for lostAfter election timeouts: a voter that was
+// demoted while it was away needs it once. [S] A learner that could do it with
+// each answer could keep others without a leader for so long that they listen to
+// anybody.
+func (m *Member) mayDepose(from protocol.MemberID, msg protocol.Message) bool {
+	if m.state != StateLeader || protocol.TermOf(msg) <= m.hard.Term || m.names(from) {
+		return true
+	}
+	if m.deposed && m.now < m.deposedAt.Add(lostAfter*m.cfg.Election) {
+		return false
+	}
+	m.deposed, m.deposedAt = true, m.now
+	return true
 }
 
 // ignore counts a message that does not count, and says so once in an election

@@ -96,6 +96,8 @@ type Member struct {
 	named      []protocol.MemberID
 	heardNamed protocol.Instant
 	called     bool
+	deposed    bool // by a learner's answer, at deposedAt
+	deposedAt  protocol.Instant
 	unheeded   uint64           // messages
 	toldAt     protocol.Instant // when it was said last that one did not count
 

@@ -75,6 +75,12 @@ func bounded() []Mutation {
 			New: "return term-m.hard.Term > protocol.VoterLeapMax",
 		},
 		{
+			Name: "deposed-again-and-again", Breaks: "a learner keeps the others without a leader for as long as it likes: then they listen to anybody",
+			File: "active/heed.go", Tests: core,
+			Old: "if m.deposed && m.now < m.deposedAt.Add(lostAfter*m.cfg.Election) {",
+			New: "if m.deposed && m.now < m.deposedAt {",
+		},
+		{
 			Name: "called-in-vain", Breaks: "a follower that hears a leader whom its log does not name yet waits as if nobody had called",
 			File: "active/heed.go", Tests: core,
 			Old: "m.called = true",

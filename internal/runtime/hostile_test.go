@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/internal/hostile"
 	"github.com/starlinghq/starling/internal/replica"
@@ -183,13 +184,16 @@ func isDone(m *Member) bool {
 func TestHostileMessagesOverSockets(t *testing.T) {
 	c := newCluster(t)
 	b := &besieged{cluster: c}
+	// Nobody is to be without a leader for ten election timeouts because the
+	// machine is busy: it would listen to anybody.
+	patient := func(cfg *Config) { cfg.Election, cfg.Heartbeat = time.Second, 50*time.Millisecond }
 	for _, name := range []string{"a1", "a2", "a3"} {
-		b.voters = append(b.voters, c.start(name, protocol.RoleActive))
+		b.voters = append(b.voters, c.start(name, protocol.RoleActive, patient))
 	}
 	c.voters(3)
 	passive, learner := newVillain(b, 2), newVillain(b, 3)
-	p := c.start("p1", protocol.RolePassive, func(cfg *Config) { cfg.twist = passive.twist })
-	l := c.start("l1", protocol.RoleActive, func(cfg *Config) { cfg.twist = learner.twist })
+	p := c.start("p1", protocol.RolePassive, patient, func(cfg *Config) { cfg.twist = passive.twist })
+	l := c.start("l1", protocol.RoleActive, patient, func(cfg *Config) { cfg.twist = learner.twist })
 	for _, m := range append([]*Member{p, l}, b.voters...) {
 		b.others = append(b.others, m.ID())
 	}
