@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -139,7 +140,8 @@ func (o *op) decode(r protocol.Result) (output, error) { return o.run(&through{r
 // query encodes a read.
 func (o *op) query() protocol.Query {
 	var t through
-	_, _ = o.run(&t) // what it makes of the empty answer does not matter
+	_, err := o.run(&t) // what it makes of the empty answer does not matter
+	invariant.Check(t.query.Type != "", "%s cannot be encoded: %v", o, err)
 	return t.query
 }
 
@@ -152,7 +154,8 @@ func (k *call) encode() protocol.Command {
 		return resources.SessionKeepAliveCommand(k.session, k.client.floorOf(k.session, k.client.seq+1))
 	}
 	var t through
-	_, _ = k.op.run(&t) // what it makes of the empty answer does not matter
+	_, err := k.op.run(&t) // what it makes of the empty answer does not matter
+	invariant.Check(t.command.Type != "", "%s cannot be encoded: %v", k, err)
 	t.command.Session, t.command.Sequence = k.session, k.seq
 	t.command.Floor = k.client.floorOf(k.session, k.seq)
 	return t.command
