@@ -3,13 +3,22 @@ package resourcetest
 import (
 	"math/rand/v2"
 	"reflect"
+	"time"
 )
 
 // generate draws a value of a type. Values are small and repeat often, so that
 // commands meet each other's keys; now and then comes an extreme one.
 func generate(r *rand.Rand, t reflect.Type, depth int) reflect.Value {
 	v := reflect.New(t).Elem()
+	if t == reflect.TypeFor[time.Time]() {
+		v.Set(reflect.ValueOf(time.Unix(r.Int64N(4), r.Int64N(2)).In(time.FixedZone("somewhere", 3600*r.IntN(3)))))
+		return v
+	}
 	switch t.Kind() {
+	case reflect.Interface:
+		if inside := anything(r, depth); inside != nil {
+			v.Set(reflect.ValueOf(inside))
+		}
 	case reflect.Bool:
 		v.SetBool(r.IntN(2) == 0)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -50,6 +59,19 @@ func generate(r *rand.Rand, t reflect.Type, depth int) reflect.Value {
 		}
 	}
 	return v
+}
+
+// anything draws what people put into an interface.
+func anything(r *rand.Rand, depth int) any {
+	inside := []reflect.Type{
+		reflect.TypeFor[int](), reflect.TypeFor[uint16](), reflect.TypeFor[float32](), reflect.TypeFor[float64](), reflect.TypeFor[bool](),
+		reflect.TypeFor[string](), reflect.TypeFor[[]byte](), reflect.TypeFor[time.Time](), reflect.TypeFor[[]any](), reflect.TypeFor[map[string]any](),
+	}
+	n := r.IntN(len(inside) + 1)
+	if n == len(inside) || depth >= depthMax {
+		return nil
+	}
+	return generate(r, inside[n], depth+1).Interface()
 }
 
 // depthMax bounds types that contain themselves.

@@ -2,6 +2,7 @@ package resourcetest
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -120,4 +121,22 @@ func TestSoilReachesNobody(t *testing.T) {
 		return map[string]any{"words": words, "F": 1.0, "inner": inner{"Zürich", 1, words}}, nil
 	})
 	Run(t, typeOf("t", put), Options{Steps: 50})
+}
+
+// TestArgumentsHaveAllKinds: what is in an interface is drawn, too, and what
+// cannot be stored is drawn again.
+func TestArgumentsHaveAllKinds(t *testing.T) {
+	type sparse struct {
+		Any any `msgpack:",omitempty"`
+		At  time.Time
+	}
+	kinds := map[string]bool{}
+	see := resources.NewCommand("see", func(_ *resources.Tx, s sparse) (bool, error) {
+		kinds[fmt.Sprintf("%T in %v", s.Any, s.At.Location())] = true
+		return s.Any == nil, nil
+	})
+	Run(t, typeOf("kinds", see), Options{Seed: 1})
+	if len(kinds) < 8 {
+		t.Errorf("got %v, want more kinds", kinds)
+	}
 }
