@@ -1,6 +1,9 @@
 package protocol
 
-import "unicode/utf8"
+import (
+	"time"
+	"unicode/utf8"
+)
 
 // appendNil stands for a part that is not there.
 func appendNil(dst []byte) []byte { return append(dst, codeNil) }
@@ -33,9 +36,10 @@ func (r *reader) text() string { return r.string(TextBytesMax) }
 // AppendRequest appends the encoding of a request. The field of its kind must
 // be set.
 func AppendRequest(dst []byte, q *Request) []byte {
-	dst = appendArray(dst, 3)
+	dst = appendArray(dst, 4)
 	dst = appendUint(dst, q.ID)
 	dst = appendUint(dst, uint64(q.Kind))
+	dst = appendUint(dst, uint64(max(q.Wait, 0)))
 	switch q.Kind {
 	case RequestCommand:
 		return AppendCommand(dst, q.Command)
@@ -80,6 +84,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 		return nil, r.err
 	}
 	head := *q
+	q.Wait = time.Duration(r.nanos())
 	switch q.Kind {
 	case RequestCommand:
 		c := r.command(FrameBytesMax, FrameBytesMax)
@@ -106,7 +111,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 }
 
 func (r *reader) requestHead() *Request {
-	r.array(3)
+	r.array(4)
 	return &Request{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff))}
 }
 
@@ -115,7 +120,7 @@ const autopilotBytesMax = 1 + 1 + 3*9
 
 // RequestSize returns how many bytes AppendRequest adds, or a few more.
 func RequestSize(q *Request) int {
-	n := 1 + 9 + 1 + 9
+	n := 1 + 2*9 + 1 + 9
 	switch {
 	case q.Command != nil:
 		c := q.Command

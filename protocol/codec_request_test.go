@@ -18,7 +18,7 @@ func sampleRequests() []*Request {
 		}},
 		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: MaxStale, Seen: 9, MaxAge: 1e9, AtHand: true}},
 		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},
-		{ID: 4, Kind: RequestCancel},
+		{ID: 4, Kind: RequestCancel, Wait: time.Minute},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
 		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{

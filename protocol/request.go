@@ -1,5 +1,7 @@
 package protocol
 
+import "time"
+
 // SessionID names a session: the index of the entry that opened it.
 type SessionID uint64
 
@@ -148,7 +150,7 @@ const (
 	RequestCommand RequestKind = 1
 	RequestQuery   RequestKind = 2
 	RequestWatch   RequestKind = 3 // answered by many responses
-	RequestCancel  RequestKind = 4 // of the watch with the same id; not answered
+	RequestCancel  RequestKind = 4 // nobody waits for the request with the same id; not answered
 	RequestStatus  RequestKind = 5
 	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration
 	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
@@ -170,6 +172,9 @@ type Request struct {
 	// At is the index of a RequestDigest: it is waited for, a little. 0: the
 	// one that the member has applied.
 	At Index
+	// Wait is how long the client waits for the answer; 0: it does not say. What
+	// waits for something answers a little before, with what it waits for.
+	Wait time.Duration
 }
 
 // SeatChange moves seats, all of them in one step, or hands the leadership

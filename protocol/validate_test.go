@@ -172,7 +172,7 @@ func TestARefusedRequestIsKnownByItsID(t *testing.T) {
 	src := AppendRequest(nil, sampleRequests()[0])
 	for n := range src {
 		got, err := DecodeRequest(src[:n])
-		if !errors.Is(err, ErrMalformed) || (got == nil) != (n < 4) {
+		if !errors.Is(err, ErrMalformed) || (got == nil) != (n < 5) {
 			t.Errorf("cut to %d: got %+v, %v", n, got, err)
 		}
 	}

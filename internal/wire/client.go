@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -14,12 +15,18 @@ type LostError struct {
 	// Written says that the request may have reached the other side, so that a
 	// command may have been executed. Not Written: it certainly has not.
 	Written bool
+	// Working says that the member was at work, by its word, when the caller
+	// gave up.
+	Working bool
 	Cause   error
 }
 
 // Error returns both halves.
 func (e *LostError) Error() string {
-	if e.Written {
+	switch {
+	case e.Working:
+		return "no answer so far to a request that was sent, from a member that is at work: " + e.Cause.Error()
+	case e.Written:
 		return "no answer to a request that was sent: " + e.Cause.Error()
 	}
 	return "the request was not sent: " + e.Cause.Error()
@@ -44,8 +51,20 @@ type ClientConfig struct {
 	Dial DialFunc
 	// Check, if not nil, judges the member's Hello; its error ends the attempt.
 	Check func(protocol.Hello) error
+	// PingTimeout is how long a member may leave a ping unanswered before the
+	// connection ends with a SilentError. It is asked a quarter to a half of that
+	// after a request that has no answer yet, and once in that time for watches
+	// alone.
+	// Negative: it is never asked. Default PingTimeoutDefault.
+	PingTimeout time.Duration
 	Options
 }
+
+// PingTimeoutDefault is longer than what a member that is well stands still for
+// (a collection, a busy machine, a lost segment or two), and than most elections,
+// so that where the new leader is heard of first, that decides. It is shorter
+// than what anybody calls an outage.
+const PingTimeoutDefault = time.Second
 
 // ClientConn is a client's connection to one member. Any number of goroutines
 // may use it at once. It does not reconnect.
@@ -56,13 +75,15 @@ type ClientConn struct {
 	next    uint64
 	pending map[uint64]*call
 	lost    error // why nothing can be asked any more
+	pulse   pulse
 
 	reader chan struct{} // closed when the reading goroutine has ended
 }
 
 // call is one request in flight.
 type call struct {
-	number uint64 // of its frame
+	number uint64    // of its frame
+	began  time.Time // when it was sent
 	answer chan answer
 	watch  *WatchStream // of a watch; then answer is nil
 }
@@ -82,7 +103,9 @@ func DialClient(ctx context.Context, address string, cfg ClientConfig) (*ClientC
 	if err != nil {
 		return nil, err
 	}
+	setDefault(&cfg.PingTimeout, PingTimeoutDefault)
 	c := &ClientConn{conn: conn, pending: make(map[uint64]*call), reader: make(chan struct{})}
+	c.pulse.every = cfg.PingTimeout / pulseBeats
 	go c.read()
 	return c, nil
 }
@@ -104,10 +127,12 @@ func (c *ClientConn) Close() error {
 	return nil
 }
 
-// Do sends a request, waits for its answer, and returns it; what the answer
-// says, even if it is an error, is in its Result. The request's ID is chosen
-// here. Do waits while the queue is full. Every error is a LostError, but for
-// requests that cannot be sent (protocol.ErrTooLarge, ErrInvalid).
+// Do sends a request, waits for its answer as long as ctx and the member last,
+// and returns it; what the answer says, even if it is an error, is in its Result.
+// The request's ID and Wait are chosen here. Do waits while the queue is full.
+// When ctx ends, the member is told that nobody waits any more. Every error is a
+// LostError, but for requests that cannot be sent (protocol.ErrTooLarge,
+// ErrInvalid).
 func (c *ClientConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
 	if q.Kind == protocol.RequestWatch || q.Kind == protocol.RequestCancel {
 		return nil, protocol.ErrInvalid.With("a watch is asked for by Watch, and cancelled by closing its stream")
@@ -121,8 +146,7 @@ func (c *ClientConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Res
 	case a := <-one.answer:
 		return a.response, a.err
 	case <-ctx.Done():
-		c.forget(id)
-		return nil, &LostError{Written: true, Cause: ctx.Err()}
+		return nil, &LostError{Written: true, Working: c.cancel(id), Cause: ctx.Err()}
 	}
 }
 
@@ -143,6 +167,9 @@ func (c *ClientConn) start(ctx context.Context, q protocol.Request, one *call) (
 	for {
 		err := ctx.Err()
 		if err == nil {
+			if deadline, ok := ctx.Deadline(); ok {
+				q.Wait = max(time.Until(deadline), 1)
+			}
 			err = c.send(&q, one)
 		}
 		if err == nil {
@@ -174,26 +201,25 @@ func (c *ClientConn) send(q *protocol.Request, one *call) error {
 	if err != nil {
 		return err
 	}
-	one.number = number
+	one.number, one.began = number, time.Now()
 	c.pending[q.ID] = one
+	c.watchPulse()
 	return nil
-}
-
-func (c *ClientConn) forget(id uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.pending, id)
 }
 
 func (c *ClientConn) read() {
 	defer close(c.reader)
 	for {
 		p, err := c.conn.readResponse()
-		if err != nil {
+		switch {
+		case err != nil:
 			c.fail(err)
 			return
+		case p == nil:
+			c.pong()
+		default:
+			c.dispatch(p)
 		}
-		c.dispatch(p)
 	}
 }
 
@@ -224,17 +250,19 @@ func (c *ClientConn) dispatch(p *protocol.Response) {
 	}
 }
 
-// cancel ends a watch on the other side.
-func (c *ClientConn) cancel(id uint64) {
+// cancel ends a request on the other side, and reports whether the member has
+// said since it was sent that it is at work.
+func (c *ClientConn) cancel(id uint64) (working bool) {
 	c.mu.Lock()
-	_, running := c.pending[id]
+	one, running := c.pending[id]
 	delete(c.pending, id)
+	working = running && c.pulse.heard.After(one.began)
 	c.mu.Unlock()
-	if !running {
-		return
+	if running {
+		// It fails only on a closed connection, and that ends the request, too.
+		_, _ = c.conn.sendRequest(&protocol.Request{ID: id, Kind: protocol.RequestCancel})
 	}
-	// It fails only on a closed connection, and that ends the watch, too.
-	_, _ = c.conn.sendRequest(&protocol.Request{ID: id, Kind: protocol.RequestCancel})
+	return working
 }
 
 // fail ends everything in flight. The writer is stopped first, so that what it
@@ -243,6 +271,7 @@ func (c *ClientConn) fail(err error) {
 	c.conn.fail(err)
 	<-c.conn.writer
 	err = c.conn.Err()
+	c.stopPulse()
 	c.mu.Lock()
 	pending := c.pending
 	c.pending, c.lost = nil, err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -30,6 +31,7 @@ type Conn struct {
 	out     outbox
 	buf     []byte // reused by ReadFrame
 	bounded bool   // a read deadline is set
+	moved   moved
 
 	peer protocol.Hello
 
@@ -37,6 +39,14 @@ type Conn struct {
 	cause  error // written once, before done is closed
 	done   chan struct{}
 	writer chan struct{} // closed when the writer has ended
+}
+
+// moved counts what has gone through a connection, so that somebody who waits
+// can tell a slow link from a silent one.
+type moved struct {
+	out    atomic.Uint64 // bytes that the kernel has taken
+	in     atomic.Uint64 // bytes of payloads
+	frames atomic.Uint64 // frames that have begun to arrive
 }
 
 // newConn starts the writer of a connection whose handshake is done.
@@ -94,18 +104,33 @@ func (c *Conn) write() {
 		if !ok {
 			return
 		}
-		_ = c.nc.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout))
-		buffers := make(net.Buffers, 0, 2)
-		for _, b := range [][]byte{urgent, data} {
-			if len(b) > 0 {
-				buffers = append(buffers, b)
-			}
-		}
-		if _, err := buffers.WriteTo(underlying(c.nc)); err != nil {
+		if err := c.writeAll(urgent, data); err != nil {
 			c.fail(fmt.Errorf("writing to %s: %w", c.nc.RemoteAddr(), err))
 			return
 		}
 	}
+}
+
+// writeAll writes in pieces: the deadline is for each of them, and a long frame
+// on a slow link can be seen to move.
+func (c *Conn) writeAll(urgent, data []byte) error {
+	for len(urgent)+len(data) > 0 {
+		piece := data[:min(len(data), writeBytes)]
+		buffers := make(net.Buffers, 0, 2)
+		for _, b := range [][]byte{urgent, piece} {
+			if len(b) > 0 {
+				buffers = append(buffers, b)
+			}
+		}
+		urgent, data = nil, data[len(piece):]
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.opt.WriteTimeout))
+		n, err := buffers.WriteTo(underlying(c.nc))
+		c.moved.out.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Urgent reports whether a message goes by the lane that never waits behind
@@ -166,6 +191,12 @@ func (c *Conn) sendRequest(q *protocol.Request) (uint64, error) {
 	})
 }
 
+// sendSign queues a ping or a pong, before all data.
+func (c *Conn) sendSign(kind FrameKind) error {
+	_, err := c.out.add(laneUrgent, kind, 0, func(dst []byte) []byte { return dst })
+	return err
+}
+
 func (c *Conn) sendResponse(p *protocol.Response) error {
 	_, err := c.out.add(laneData, FrameResponse, protocol.ResponseSize(p), func(dst []byte) []byte {
 		return protocol.AppendResponse(dst, p)
@@ -217,12 +248,13 @@ func (c *Conn) ReadMessage() (protocol.Message, error) {
 	return m, err
 }
 
-// readRequest returns the next request. An error with a request, of which only
-// id and kind are set, says why that one is refused: its frame is whole and was
-// read. After an error without one the connection must be closed.
+// readRequest returns the next request, or none and no error if a ping has come.
+// An error with a request, of which only id and kind are set, says why that one
+// is refused: its frame is whole and was read. After an error without one the
+// connection must be closed.
 func (c *Conn) readRequest() (*protocol.Request, error) {
-	n, err := c.readHeaderOf(FrameRequest)
-	if err != nil {
+	n, sign, err := c.readHeaderOr(FrameRequest, FramePing)
+	if sign || err != nil {
 		return nil, err
 	}
 	if n > requestBytesMax {
@@ -252,9 +284,10 @@ func (c *Conn) skipRequest(n int) (*protocol.Request, error) {
 	return q, protocol.ErrTooLarge.With(fmt.Sprintf("the request has %d bytes, the limit is %d", n, requestBytesMax))
 }
 
+// readResponse returns the next response, or nil if a pong has come.
 func (c *Conn) readResponse() (*protocol.Response, error) {
-	n, err := c.readHeaderOf(FrameResponse)
-	if err != nil {
+	n, sign, err := c.readHeaderOr(FrameResponse, FramePong)
+	if sign || err != nil {
 		return nil, err
 	}
 	payload, err := c.readPayload(n, false)
@@ -262,6 +295,21 @@ func (c *Conn) readResponse() (*protocol.Response, error) {
 		return nil, err
 	}
 	return protocol.DecodeResponse(payload)
+}
+
+// readHeaderOr reads the header of a frame of the kind want, and returns the length
+// of its payload; or says that it was a sign of life, which has none.
+func (c *Conn) readHeaderOr(want, sign FrameKind) (n int, isSign bool, err error) {
+	kind, n, err := c.readHeader()
+	switch {
+	case err != nil:
+		return 0, false, err
+	case kind == sign && n == 0:
+		return 0, true, nil
+	case kind != want:
+		return 0, false, unexpectedFrame(kind)
+	}
+	return n, false, nil
 }
 
 func (c *Conn) readHeaderOf(want FrameKind) (int, error) {
@@ -291,6 +339,7 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 		return 0, 0, err
 	}
 	_, _ = c.br.Discard(headerBytes)
+	c.moved.frames.Add(1)
 	if c.br.Buffered() < n {
 		c.bound(c.opt.FrameTimeout)
 	}
@@ -332,14 +381,18 @@ func (c *Conn) readPayload(n int, reuse bool) ([]byte, error) {
 		// Memory is given as bytes arrive, so that a header alone, however
 		// hostile, pins little.
 		have := len(buf)
-		step := min(n, max(growBytes, 2*have))
-		if cap(buf) < step {
-			grown := make([]byte, step)
+		if have == cap(buf) {
+			grown := make([]byte, have, min(n, max(growBytes, 2*have)))
 			copy(grown, buf)
 			buf = grown
 		}
-		buf = buf[:step]
-		if _, err := io.ReadFull(c.br, buf[have:]); err != nil {
+		k, err := c.br.Read(buf[have:min(n, cap(buf))])
+		c.moved.in.Add(uint64(k))
+		buf = buf[:have+k]
+		if errors.Is(err, io.EOF) && len(buf) < n {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
 			return nil, c.readFault(err)
 		}
 	}

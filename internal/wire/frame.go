@@ -19,6 +19,10 @@ const (
 	FrameMessage  FrameKind = 2
 	FrameRequest  FrameKind = 3
 	FrameResponse FrameKind = 4
+	// FramePing asks whether the member at the other end is at work, and
+	// FramePong says so. Neither has a payload: at most one is under way.
+	FramePing FrameKind = 5
+	FramePong FrameKind = 6
 )
 
 const (

@@ -15,8 +15,13 @@ import (
 // DialFunc makes a connection to host:port.
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
+// silentMax is how long the kernel of the other side may acknowledge nothing of
+// what was sent to it. The pings of a client notice far earlier; a link between
+// members has elections and gossip beside it.
+const silentMax = 15 * time.Second
+
 // Dial is the DialFunc of TCP. A peer that vanishes without a word is noticed
-// within about 15 s.
+// within about 15 s, whether something is on its way to it or not.
 func Dial(ctx context.Context, address string) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}}
 	return d.DialContext(ctx, "tcp", address)
@@ -50,7 +55,7 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 		return nil, atAddress(address, err)
 	}
 	_ = nc.SetDeadline(time.Time{})
-	limitUnsent(nc)
+	tune(nc)
 	return newConn(nc, br, peer, opt), nil
 }
 

@@ -272,6 +272,13 @@ func (o *outbox) close() {
 	o.tell()
 }
 
+// urgentWaits reports whether an urgent frame has not been handed to the writer.
+func (o *outbox) urgentWaits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.urgent.ends) > 0
+}
+
 // mayHaveLeft reports whether any part of a data frame can have been written.
 // After the writer has ended the answer is final.
 func (o *outbox) mayHaveLeft(number uint64) bool {

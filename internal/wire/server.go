@@ -25,8 +25,8 @@ type Handler interface {
 	Receive(from protocol.MemberID, m protocol.Message)
 	// Serve takes a request, in the order of its stream, which waits
 	// meanwhile: what takes long belongs into another goroutine. It must be
-	// answered through to, now or later. RequestCancel does not come here: it
-	// ends the context of the watch.
+	// answered through to, now or later, also if nobody waits any more.
+	// RequestCancel does not come here: it ends the context of the request.
 	Serve(q *protocol.Request, to *Responder)
 }
 
@@ -37,6 +37,10 @@ type ServerConfig struct {
 	Handler Handler
 	// Gossip takes memberlist's streams; nil closes them.
 	Gossip func(net.Conn)
+	// Alive answers a client's ping by calling answer, once, now or later, as a
+	// proof that this member is at work, and not only its process or its kernel.
+	// It must not block. Nil answers at once.
+	Alive  func(answer func())
 	Logger *slog.Logger
 	// MembersMax and ClientsMax limit the streams of each kind; HandshakesMax
 	// those that have not said what they are. Who comes too many is refused
@@ -212,6 +216,7 @@ func (s *Server) welcome(conn *sniffedConn, shaken func()) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
+	tune(conn)
 	shaken()
 	if peer.Member.IsZero() {
 		s.serveClient(conn, peer)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -14,6 +15,8 @@ type clientStream struct {
 	server *Server
 	conn   *Conn
 	ctx    context.Context
+
+	proving atomic.Bool // a ping waits for the member's proof that it is at work
 
 	mu       sync.Mutex
 	inFlight map[uint64]*Responder
@@ -28,6 +31,7 @@ func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
 	defer cancel()
 	c := &clientStream{server: s, conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
+	defer c.abandonAll()
 	defer c.conn.Close()
 	s.mu.Lock()
 	s.streams[c] = struct{}{}
@@ -39,14 +43,47 @@ func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
 	}()
 	for {
 		q, err := c.conn.readRequest()
-		if q != nil {
+		switch {
+		case q != nil:
 			err = c.serve(q, err)
+		case err == nil:
+			c.prove()
 		}
 		if err != nil {
 			c.conn.fail(err)
 			s.cfg.Logger.Debug("a client's stream has ended", "from", nc.RemoteAddr(), "err", err)
 			return
 		}
+	}
+}
+
+// prove answers a ping when the member has proven that it is at work. Pings that
+// come meanwhile have the same answer.
+func (c *clientStream) prove() {
+	if !c.proving.CompareAndSwap(false, true) {
+		return
+	}
+	answer := func() {
+		c.proving.Store(false)
+		_ = c.conn.sendSign(FramePong) // refused only by a connection that has ended, or is stuck
+	}
+	if c.server.cfg.Alive == nil {
+		answer()
+		return
+	}
+	c.server.cfg.Alive(answer)
+}
+
+// abandonAll ends what is in flight when the connection has ended.
+func (c *clientStream) abandonAll() {
+	c.mu.Lock()
+	left := make([]*Responder, 0, len(c.inFlight))
+	for _, to := range c.inFlight {
+		left = append(left, to)
+	}
+	c.mu.Unlock()
+	for _, to := range left {
+		to.abandon()
 	}
 }
 
@@ -67,7 +104,7 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 			return refused // no answer belongs to it
 		}
 		if before != nil {
-			before.finish()
+			before.abandon()
 		}
 		return nil
 	}
@@ -104,16 +141,29 @@ func (c *clientStream) forget(to *Responder) {
 	if c.inFlight[to.id] == to {
 		delete(c.inFlight, to.id)
 	}
+	c.settle()
+}
+
+// notOwed takes note that the answer to a request is not wanted any more.
+func (c *clientStream) notOwed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle()
+}
+
+// settle wakes drain if nothing is owed. The lock is held.
+func (c *clientStream) settle() {
 	if c.drained != nil && !c.owes() {
 		close(c.drained)
 		c.drained = nil
 	}
 }
 
-// owes reports whether a request other than a watch is in flight.
+// owes reports whether somebody waits for the answer to a request other than a
+// watch.
 func (c *clientStream) owes() bool {
 	for _, to := range c.inFlight {
-		if to.kind != protocol.RequestWatch {
+		if to.kind != protocol.RequestWatch && to.ctx.Err() == nil {
 			return true
 		}
 	}
@@ -152,11 +202,55 @@ type Responder struct {
 	kind   protocol.RequestKind
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	withdraw func() // see OnCancel
+	over     bool   // it was answered, or let go
 }
 
-// Context ends when the request needs no answer any more: it was answered, its
-// watch was cancelled, or the connection is gone.
+// Context ends when the request needs no answer any more: it was answered,
+// cancelled, or the connection is gone. A request counts as in flight until
+// its handler has answered it all the same, or let it go by OnCancel: who
+// cancels and asks again must not have more at work here than the limit.
 func (r *Responder) Context() context.Context { return r.ctx }
+
+// OnCancel has f called once if the request is cancelled, or its connection
+// ends, before it is answered. With that the request is over: f takes it from
+// wherever it waits, and nothing answers it. f must not block.
+func (r *Responder) OnCancel(f func()) {
+	r.mu.Lock()
+	if !r.over {
+		r.withdraw = f
+	}
+	late := !r.over && r.ctx.Err() != nil
+	r.mu.Unlock()
+	if late {
+		r.letGo()
+	}
+}
+
+// abandon ends a request whose answer nobody waits for.
+func (r *Responder) abandon() {
+	r.cancel()
+	if !r.letGo() {
+		r.stream.notOwed()
+	}
+}
+
+// letGo calls what OnCancel was given, once, for a request that was not
+// answered, and reports whether there was anything.
+func (r *Responder) letGo() bool {
+	r.mu.Lock()
+	f := r.withdraw
+	r.withdraw = nil
+	r.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	f()
+	r.finish()
+	return true
+}
 
 // Peer returns the client's Hello.
 func (r *Responder) Peer() protocol.Hello { return r.stream.conn.Peer() }
@@ -168,6 +262,7 @@ func (r *Responder) Peer() protocol.Hello { return r.stream.conn.Peer() }
 // large is replaced by protocol.ErrTooLarge.
 func (r *Responder) Respond(p *protocol.Response) error {
 	if r.ctx.Err() != nil {
+		r.finish()
 		return protocol.ErrClosed.With("nobody waits for this answer any more")
 	}
 	p.ID, p.Kind = r.id, r.kind
@@ -196,6 +291,9 @@ func (r *Responder) Fail(cause error) error {
 func (r *Responder) WaitRoom() error { return r.stream.conn.out.waitRoom(r.ctx) }
 
 func (r *Responder) finish() {
+	r.mu.Lock()
+	r.withdraw, r.over = nil, true
+	r.mu.Unlock()
 	r.cancel()
 	r.stream.forget(r)
 }

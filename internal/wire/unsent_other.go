@@ -1,8 +1,0 @@
-//go:build !linux && !darwin
-
-package wire
-
-import "net"
-
-// limitUnsent does nothing where the kernel has no such limit.
-func limitUnsent(net.Conn) {}
