@@ -177,6 +177,10 @@ type Request struct {
 	Wait time.Duration
 }
 
+// WaitMargin is how much earlier than after wait what waits is answered, so that
+// its reason is there before the client gives up.
+func WaitMargin(wait time.Duration) time.Duration { return min(wait/8, 100*time.Millisecond) }
+
 // SeatChange moves seats, all of them in one step, or hands the leadership
 // over. Only the leader takes it. It has no session: Version makes sure that it
 // takes effect at most once.

@@ -111,7 +111,7 @@ func BenchmarkQueryGet(b *testing.B) {
 	b.ReportAllocs()
 	r := rand.New(rand.NewPCG(1, 1))
 	for b.Loop() {
-		result := l.m.Query(&protocol.Query{Resource: "m", Type: "map", Operation: "get", Argument: keys[r.IntN(len(keys))]})
+		result := l.m.Query(b.Context(), &protocol.Query{Resource: "m", Type: "map", Operation: "get", Argument: keys[r.IntN(len(keys))]})
 		if result.Err() != nil {
 			b.Fatal(result.Err())
 		}

@@ -202,8 +202,9 @@ func wrongType(resource, bound, asked string) error {
 	return protocol.ErrWrongType.With(fmt.Sprintf("%q is a %s, not a %s", resource, bound, asked))
 }
 
-// Query runs a query at the applied index. Level is the caller's affair.
-func (m *Machine) Query(q *protocol.Query) protocol.Result {
+// Query runs a query at the applied index. Level is the caller's affair. When ctx
+// ends, the query's reads fail, and so does the query, whatever it makes of that.
+func (m *Machine) Query(ctx context.Context, q *protocol.Query) protocol.Result {
 	if err := q.Validate(); err != nil {
 		return protocol.Failed(err)
 	}
@@ -217,7 +218,13 @@ func (m *Machine) Query(q *protocol.Query) protocol.Result {
 	}
 	defer v.Close()
 	v.encoded = m.encoded
+	if ctx.Done() != nil {
+		v.ctx = ctx
+	}
 	data, err := m.guard(op, q.Resource, v.index, func() ([]byte, error) { return op.ask(&v, q.Argument) })
+	if ctx.Err() != nil {
+		return protocol.Failed(protocol.ErrUnavailable.With("the query was stopped: nobody waits for its answer any more"))
+	}
 	result := resultOf(data, err)
 	result.Index = v.index
 	return result

@@ -61,8 +61,8 @@ func (l *local) Command(_ context.Context, c protocol.Command) (protocol.Result,
 	return l.send(c), nil
 }
 
-func (l *local) Query(_ context.Context, q protocol.Query) (protocol.Result, error) {
-	return l.m.Query(&q), nil
+func (l *local) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
+	return l.m.Query(ctx, &q), nil
 }
 
 func (l *local) Watch(_ context.Context, w protocol.Watch) (resources.WatchStream, error) {

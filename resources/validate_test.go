@@ -95,7 +95,7 @@ func TestAMachineRefusesInvalidNames(t *testing.T) {
 		what := protocol.Quoted(c.resource)
 		err := l.m.Check(&protocol.Command{Resource: c.resource, Type: "notes", Version: 1, Operation: "write"})
 		wantError(t, what+", command", err, c.want, "the name of a resource")
-		r := l.m.Query(&protocol.Query{Resource: c.resource, Type: "notes", Operation: "read"})
+		r := l.m.Query(t.Context(), &protocol.Query{Resource: c.resource, Type: "notes", Operation: "read"})
 		wantError(t, what+", query", r.Err(), c.want, "the name of a resource")
 		watcher, err := l.m.Watch(&protocol.Watch{Resource: c.resource, Type: "notes"})
 		wantError(t, what+", watch", err, c.want, "the name of a resource")

@@ -101,7 +101,7 @@ func TestValuesSurviveARestart(t *testing.T) {
 	}
 	restarted := restart(t, caller.Machine())
 	for key, v := range wrote {
-		result := restarted.Query(&protocol.Query{Resource: "m", Type: "map", Operation: "get", Argument: []byte(key)})
+		result := restarted.Query(t.Context(), &protocol.Query{Resource: "m", Type: "map", Operation: "get", Argument: []byte(key)})
 		item, err := resources.ParseValue[kvmap.Item](result.Data)
 		if err != nil || result.Err() != nil {
 			t.Fatalf("%s: %v, %v", key, err, result.Err())

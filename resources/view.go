@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"context"
 	"iter"
 
 	"github.com/starlinghq/starling/protocol"
@@ -12,12 +13,19 @@ import (
 // A view belongs to one goroutine at a time. It must be closed: while it is
 // open, the versions that it may read are kept. If the state has moved on for
 // more than 60 seconds, its reads fail with ErrViewExpired.
+//
+// The view of a query ends with the query: when nobody waits for the answer any
+// more, because the caller's context has ended or its connection is gone, every
+// read fails with that context's error. That is how a long query stops. One that
+// computes for long without reading cannot be stopped: it should look now and
+// then at Err.
 type View struct {
 	views   *views
 	node    *viewNode // nil: closed
 	space   *space    // nil: the instance does not exist
 	index   protocol.Index
 	encoded EncodedFunc
+	ctx     context.Context // of the query; nil: none, or one that does not end
 }
 
 var _ Reader = (*View)(nil)
@@ -33,11 +41,18 @@ func (v *View) Close() {
 	}
 }
 
-// check reports whether what was just read is to be trusted: the mark is set
-// before the first version that the view may want is dropped.
+// Err returns why reads fail from now on, or nil if they do not: ErrViewExpired,
+// or the error of the query's context.
+func (v *View) Err() error { return v.check() }
+
+// check reports whether what was just read is to be trusted, and wanted: the mark
+// is set before the first version that the view may want is dropped.
 func (v *View) check() error {
 	if v.node == nil || v.node.expired.Load() {
 		return protocol.ErrViewExpired
+	}
+	if v.ctx != nil {
+		return v.ctx.Err()
 	}
 	return nil
 }
@@ -50,7 +65,7 @@ func (v *View) Len() int {
 	return v.space.sizeAt(v.index)
 }
 
-// Get returns the value of a key, without allocating. ErrViewExpired.
+// Get returns the value of a key, without allocating. It fails as Err says.
 func (v *View) Get(key []byte) ([]byte, bool, error) {
 	found, err := v.find(key)
 	if found == nil {
@@ -59,7 +74,7 @@ func (v *View) Get(key []byte) ([]byte, bool, error) {
 	return found.value, true, nil
 }
 
-// Lookup returns the value of a key with its version. ErrViewExpired.
+// Lookup returns the value of a key with its version. It fails as Err says.
 func (v *View) Lookup(key []byte) (Item, bool, error) {
 	found, err := v.find(key)
 	if found == nil {
@@ -81,8 +96,8 @@ func (v *View) find(key []byte) (*version, error) {
 	return found, nil
 }
 
-// Scan yields the keys from..to in order; see [Reader]. ErrViewExpired, as the
-// last thing yielded.
+// Scan yields the keys from..to in order; see [Reader]. What Err says is the last
+// thing yielded.
 func (v *View) Scan(from, to []byte) iter.Seq2[Item, error] {
 	return v.space.scan(v.index, from, to, v.check)
 }

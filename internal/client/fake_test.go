@@ -152,7 +152,7 @@ func (s *server) Do(ctx context.Context, q *protocol.Request) (*protocol.Respons
 func (s *server) execute(q *protocol.Request) protocol.Result {
 	switch q.Kind {
 	case protocol.RequestQuery:
-		return s.machine.Query(q.Query)
+		return s.machine.Query(context.Background(), q.Query)
 	case protocol.RequestCommand:
 	default:
 		return protocol.Result{}

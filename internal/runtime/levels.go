@@ -16,8 +16,8 @@ const (
 	// waitingReadsMax bounds the reads that wait for this member's state:
 	// beyond, ErrOverloaded.
 	waitingReadsMax = 16384
-	// levelPatienceMax bounds how long one waits, so that a client hears of it
-	// before it takes the member for dead.
+	// levelPatienceMax bounds how long one waits here, so that a client tries
+	// another member, which may have caught up.
 	levelPatienceMax = 4 * time.Second
 	// askAgain is the pause after a question to the leader that failed.
 	askAgain = 20 * time.Millisecond
@@ -70,7 +70,7 @@ func (l *levels) fresher() {
 
 // queryAtHand answers from what this member has, on the caller's goroutine, if
 // that is enough for the query's level.
-func (m *Member) queryAtHand(q *protocol.Query) (protocol.Result, bool) {
+func (m *Member) queryAtHand(ctx context.Context, q *protocol.Query) (protocol.Result, bool) {
 	if q.Level == protocol.Linearizable {
 		return protocol.Result{}, false
 	}
@@ -82,7 +82,7 @@ func (m *Member) queryAtHand(q *protocol.Query) (protocol.Result, bool) {
 	if q.Level != protocol.Local && !m.suits(q, applied, before) {
 		return protocol.Result{}, false
 	}
-	result := m.machine.Query(q)
+	result := m.machine.Query(ctx, q)
 	if p := m.doubted.Load(); p != nil {
 		return protocol.Failed(*p), true // found out during the read
 	}
@@ -126,27 +126,25 @@ func (m *Member) levelPatience() time.Duration {
 }
 
 // queryLater answers when this member's state is what the level asks for, or
-// when patience ends.
-func (m *Member) queryLater(q *protocol.Query, reply func(protocol.Result)) (forget func()) {
+// when wait or patience ends.
+func (m *Member) queryLater(ctx, wait context.Context, q *protocol.Query) protocol.Result {
 	if !m.levels.enter() {
-		reply(protocol.Failed(protocol.ErrOverloaded.With("too many reads wait for this member's state; try again later, or at another member")))
-		return func() {}
+		return protocol.Failed(protocol.ErrOverloaded.With("too many reads wait for this member's state; try again later, or at another member"))
 	}
-	ctx, cancel := context.WithTimeout(m.life, m.levelPatience())
-	go func() {
-		defer m.levels.leave()
-		defer cancel()
-		result := m.await(ctx, q)
-		if m.life.Err() != nil && result.Code == protocol.ErrTooStale.Code {
-			result = protocol.Failed(m.stopped())
-		}
-		reply(result)
-	}()
-	return cancel
+	defer m.levels.leave()
+	wait, cancel := context.WithTimeout(wait, m.levelPatience())
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
+	result := m.await(ctx, wait, q)
+	if m.life.Err() != nil && result.Code == protocol.ErrTooStale.Code {
+		result = protocol.Failed(m.stopped())
+	}
+	return result
 }
 
 // await waits for the index that the query asks for, then for the age.
-func (m *Member) await(ctx context.Context, q *protocol.Query) protocol.Result {
+func (m *Member) await(ctx, wait context.Context, q *protocol.Query) protocol.Result {
+	began := m.clock.Now()
 	want := q.Seen
 	if q.Level == protocol.Session {
 		caughtUp := m.caughtUp.Load()
@@ -155,25 +153,25 @@ func (m *Member) await(ctx context.Context, q *protocol.Query) protocol.Result {
 		}
 		want = max(want, caughtUp)
 	}
-	if err := m.machine.WaitApplied(ctx, want); err != nil {
-		if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+	if err := m.machine.WaitApplied(wait, want); err != nil {
+		if wait.Err() == nil || !errors.Is(err, wait.Err()) {
 			return protocol.Failed(err)
 		}
-		return m.behind(want)
+		return m.behind(want, began)
 	}
 	if q.Level == protocol.MaxStale {
-		return m.awaitAge(ctx, q)
+		return m.awaitAge(ctx, wait, q)
 	}
-	result, ok := m.queryAtHand(q)
+	result, ok := m.queryAtHand(ctx, q)
 	if !ok {
-		return m.behind(want) // the state was replaced; it does not go back, but never answer on a guess
+		return m.behind(want, began) // the state was replaced; it does not go back, but never answer on a guess
 	}
 	return result
 }
 
 // awaitAge answers when the loop has published an age that will do, or, after a
 // little, when the leader has been asked, whichever comes first.
-func (m *Member) awaitAge(ctx context.Context, q *protocol.Query) protocol.Result {
+func (m *Member) awaitAge(ctx, wait context.Context, q *protocol.Query) protocol.Result {
 	ask := time.NewTimer(min(time.Duration(q.MaxAge), m.cfg.activeConfig().Election))
 	defer ask.Stop()
 	type answer struct {
@@ -186,7 +184,7 @@ func (m *Member) awaitAge(ctx context.Context, q *protocol.Query) protocol.Resul
 	var refused error
 	for {
 		better := m.levels.wait()
-		if result, ok := m.queryAtHand(q); ok {
+		if result, ok := m.queryAtHand(ctx, q); ok {
 			return result
 		}
 		select {
@@ -198,13 +196,13 @@ func (m *Member) awaitAge(ctx context.Context, q *protocol.Query) protocol.Resul
 			forget = m.atReadIndex(func(began protocol.Instant, err error) { answers <- answer{began, err} })
 		case a := <-answers:
 			if a.err == nil {
-				return m.queryAfter(a.began, q)
+				return m.queryAfter(ctx, a.began, q)
 			}
 			refused = a.err
 			ask.Reset(askAgain)
-		case <-ctx.Done():
+		case <-wait.Done():
 			if refused == nil {
-				refused = errors.New("the leader cannot be reached from here")
+				refused = errors.New(m.waitsFor())
 			}
 			return m.tooOld(q, refused)
 		}
@@ -212,11 +210,11 @@ func (m *Member) awaitAge(ctx context.Context, q *protocol.Query) protocol.Resul
 }
 
 // behind is the answer to a session that has seen more than this member has.
-func (m *Member) behind(want protocol.Index) protocol.Result {
+func (m *Member) behind(want protocol.Index, began protocol.Instant) protocol.Result {
 	applied := m.machine.Applied()
 	return m.stale(applied, fmt.Sprintf(
-		"this member has applied index %d and not caught up with %d, which the session has seen, in %v: try again, ask another member, or read what it has at the level local",
-		applied, want, m.levelPatience()))
+		"this member has applied index %d and not caught up with %d, which the session has seen or asked for, in %v: try again, ask another member, or read what it has at the level local",
+		applied, want, m.clock.Now().Sub(began).Round(time.Millisecond)))
 }
 
 // tooOld is the answer to a query whose age this member cannot prove.

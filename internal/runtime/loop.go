@@ -80,6 +80,7 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		call()
 	}
 	m.serve()
+	m.turned.Store(int64(now))
 }
 
 // serve begins the effects in the order of safety.

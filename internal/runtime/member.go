@@ -52,6 +52,7 @@ type Member struct {
 	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]
+	turned    atomic.Int64 // the clock at the loop's last turn
 	caughtUp  atomicIndex
 	changed   *broadcast
 	known     []swim.Known                                 // from an earlier start; read only

@@ -208,7 +208,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.transport = newTransport(m)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
-		Gossip: func(c net.Conn) { m.swim.Ingest(c) },
+		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive,
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{

@@ -1,32 +1,58 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
 
+// aliveFor is how long a turn of the loop counts as a sign of life.
+const aliveFor = 50 * time.Millisecond
+
 // Do serves one request of a client in this process; it makes a Member a
-// client's transport. It returns when the answer is there or ctx is done. An
-// error means that there is no answer: the request may have been executed.
+// client's transport. It returns when the answer is there or ctx is done; but a
+// query runs on the caller's goroutine, and only its next read ends it. What has
+// waited until ctx ended says what it has waited for. An error means that there
+// is no answer: the request may have been executed.
 func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Response, error) {
 	if req.Kind == protocol.RequestQuery && req.Validate() == nil {
-		if result, ok := m.queryAtHand(req.Query); ok {
-			return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: result}, nil
-		}
+		return &protocol.Response{ID: req.ID, Kind: req.Kind, Result: m.query(ctx, ctx, req.Query)}, nil
 	}
 	got := make(chan *protocol.Response, 1)
-	forget := m.serveRequest(req, func(r *protocol.Response) { got <- r })
+	forget := m.serveRequest(ctx, req, func(r *protocol.Response) { got <- r })
 	select {
 	case r := <-got:
 		return r, nil
 	case <-ctx.Done():
 		forget()
-		return nil, ctx.Err()
+		return nil, m.notAnswered(req.Kind, ctx.Err())
 	}
+}
+
+// notAnswered is the error of a request of this process that has no answer when
+// its context ends.
+func (m *Member) notAnswered(kind protocol.RequestKind, ended error) error {
+	if kind == protocol.RequestCommand || kind == protocol.RequestSeats {
+		return protocol.ErrUnknownOutcome.With("the outcome is unknown, the write may have happened: " + m.waitsFor()).Because(ended)
+	}
+	return protocol.ErrUnavailable.With("this member has not answered so far: it is very busy, or hangs").Because(ended)
+}
+
+// waitsFor says whose answer a request at this member waits for.
+func (m *Member) waitsFor() string {
+	p := m.published.Load()
+	switch {
+	case p == nil || p.status.Leader.IsZero():
+		return "no leader is known"
+	case p.status.Leads:
+		return "this member leads, and a majority of the voters has not answered it"
+	}
+	return fmt.Sprintf("the leader, %s at %s, has not answered", p.status.Leader.Short(), cmp.Or(m.addressOf(p.status.Leader), "an address that is not known"))
 }
 
 // Watch follows the changes of a resource from this member's state.
@@ -43,11 +69,12 @@ func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStr
 // Close makes a Member a client's transport. The member goes on.
 func (m *Member) Close() error { return nil }
 
-// serveRequest begins one request, whoever made it: what no member may take ends
-// here, before it is asked of the state or of other members, and no link between
-// members breaks on it. respond is called once, on any goroutine, and must not
-// block. The returned function says that nobody waits any more.
-func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Response)) (forget func()) {
+// serveRequest begins one request that is no query, or one that is not valid,
+// whoever made it: what no member may take ends here, before it is asked of the
+// state or of other members, and no link between members breaks on it. respond is
+// called once, on any goroutine, and must not block. The returned function says
+// that nobody waits any more.
+func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respond func(*protocol.Response)) (forget func()) {
 	nothing := func() {}
 	reply := func(result protocol.Result) {
 		respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Result: result})
@@ -59,8 +86,6 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 	switch req.Kind {
 	case protocol.RequestCommand:
 		return m.serveCommand(req.Command, reply)
-	case protocol.RequestQuery:
-		return m.serveQuery(req.Query, reply)
 	case protocol.RequestSeats:
 		return m.serveSeats(req.Seats, reply)
 	case protocol.RequestAutopilot:
@@ -68,7 +93,7 @@ func (m *Member) serveRequest(req *protocol.Request, respond func(*protocol.Resp
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
 		}, reply)
 	case protocol.RequestDigest:
-		return m.serveDigest(req.At, func(d *protocol.DigestReport) {
+		return m.serveDigest(ctx, req.At, func(d *protocol.DigestReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Digest: d})
 		}, reply)
 	case protocol.RequestStatus:
@@ -101,22 +126,32 @@ func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 	return func() { m.waiters.forget(id) }
 }
 
-// serveQuery reads at once, or after what the query's level asks for.
-func (m *Member) serveQuery(q *protocol.Query, reply func(protocol.Result)) func() {
-	if result, ok := m.queryAtHand(q); ok {
-		reply(result)
-		return func() {}
+// query reads at once, or after what the query's level asks for. It waits no
+// longer than wait lasts, and then says for what; the query itself stops at its
+// next read after ctx has ended.
+func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Result {
+	if result, ok := m.queryAtHand(ctx, q); ok {
+		return result
 	}
 	if q.Level != protocol.Linearizable {
-		return m.queryLater(q, reply)
+		return m.queryLater(ctx, wait, q)
 	}
-	return m.atReadIndex(func(began protocol.Instant, err error) {
-		if err != nil {
-			reply(protocol.Failed(err))
-			return
+	type answer struct {
+		began protocol.Instant
+		err   error
+	}
+	answers := make(chan answer, 1)
+	forget := m.atReadIndex(func(began protocol.Instant, err error) { answers <- answer{began, err} })
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return protocol.Failed(a.err)
 		}
-		go func() { reply(m.queryAfter(began, q)) }() // the loop must not run users' queries
-	})
+		return m.queryAfter(ctx, a.began, q)
+	case <-wait.Done():
+		forget()
+		return protocol.Failed(protocol.ErrUnavailable.With("a linearizable read needs the leader's word: " + m.waitsFor()))
+	}
 }
 
 // atReadIndex calls then once, with an error or when the state has everything
@@ -142,13 +177,24 @@ func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forg
 
 // queryAfter reads a state that has everything that was acknowledged before
 // began.
-func (m *Member) queryAfter(began protocol.Instant, q *protocol.Query) protocol.Result {
-	result := m.machine.Query(q)
+func (m *Member) queryAfter(ctx context.Context, began protocol.Instant, q *protocol.Query) protocol.Result {
+	result := m.machine.Query(ctx, q)
 	if p := m.doubted.Load(); p != nil {
 		return protocol.Failed(*p) // found out during the read
 	}
 	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Now())), true
 	return result
+}
+
+// alive calls answer as a proof that the loop runs: at once if it has just been
+// seen to, else from the loop itself. It is how clients tell a member at work from
+// one that hangs. The clients of a busy member cost its loop nothing.
+func (m *Member) alive(answer func()) {
+	if m.clock.Now().Sub(protocol.Instant(m.turned.Load())) < aliveFor {
+		answer()
+		return
+	}
+	m.mailbox.put(func(in *mail) { in.calls = append(in.calls, answer) })
 }
 
 // call asks the loop for the status.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -156,19 +157,31 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	}
 }
 
-// Serve takes a request from a client.
+// Serve takes a request from a client. Users' queries have goroutines of their
+// own, which end with the request: the stream goes on reading, pings above all.
 func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
-	if req.Kind == protocol.RequestWatch {
-		h.m.workers.Add(1)
-		go h.m.serveWatch(req.Watch, to)
-		return
-	}
-	h.m.serveRequest(req, func(r *protocol.Response) {
+	respond := func(r *protocol.Response) {
 		if r.Result.Code == protocol.ErrNotLeader.Code || r.Result.Code == protocol.ErrNoLeader.Code || req.Kind == protocol.RequestCommand {
 			r.Leader = h.m.leaderAddress()
 		}
 		_ = to.Respond(r) // if nobody waits any more there is nothing to tell
-	})
+	}
+	switch {
+	case req.Kind == protocol.RequestWatch:
+		h.m.workers.Add(1)
+		go h.m.serveWatch(req.Watch, to)
+	case req.Kind == protocol.RequestQuery && req.Validate() == nil:
+		go func() {
+			wait, cancel := to.Context(), context.CancelFunc(func() {})
+			if req.Wait > 0 {
+				wait, cancel = context.WithTimeout(wait, req.Wait-protocol.WaitMargin(req.Wait))
+			}
+			defer cancel()
+			respond(&protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)})
+		}()
+	default:
+		to.OnCancel(h.m.serveRequest(to.Context(), req, respond))
+	}
 }
 
 // serveWatch feeds a remote watcher until either side has enough.

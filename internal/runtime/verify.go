@@ -14,15 +14,17 @@ const digestPatience = 2 * time.Second
 // serveDigest answers with the digest of the state at an index, once that is
 // applied, or with what there is when patience ends. The returned function says
 // that nobody waits any more.
-func (m *Member) serveDigest(at protocol.Index, answer func(*protocol.DigestReport), failed func(protocol.Result)) (forget func()) {
+func (m *Member) serveDigest(ctx context.Context, at protocol.Index, answer func(*protocol.DigestReport), failed func(protocol.Result)) (forget func()) {
 	if !m.levels.enter() {
 		failed(protocol.Failed(protocol.ErrOverloaded.With("too many requests wait for this member's state; try again later")))
 		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(m.life, digestPatience)
+	ctx, cancel := context.WithTimeout(ctx, digestPatience)
+	stop := context.AfterFunc(m.life, cancel)
 	go func() {
 		defer m.levels.leave()
 		defer cancel()
+		defer stop()
 		d := &protocol.DigestReport{Index: at}
 		if at == 0 {
 			i, digest := m.machine.Digest()

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -116,7 +117,7 @@ func (m *member) atHand(q *protocol.Query) (protocol.Result, bool) {
 	if m.quarantined() {
 		return protocol.Failed(protocol.ErrNotServing), true
 	}
-	r := m.machine.Query(q)
+	r := m.machine.Query(context.Background(), q)
 	age, known := m.replica.Age(m.now(), r.Index)
 	if replica.Judge(q, r.Index, age, known) != replica.LacksNothing {
 		return protocol.Result{}, false

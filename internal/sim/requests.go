@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -48,7 +49,7 @@ func (m *member) readIndex(r replica.ReadAnswer) {
 
 // query reads the state as it is, and checks how old it is said to be.
 func (m *member) query(q *protocol.Query) protocol.Result {
-	r := m.machine.Query(q)
+	r := m.machine.Query(context.Background(), q)
 	if r.Index != m.applied {
 		m.s.fail(violated(RuleOrder, "%s reads at %d, its state is at %d", m.name, r.Index, m.applied))
 	}

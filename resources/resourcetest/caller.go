@@ -94,8 +94,8 @@ func (c *Caller) apply(command protocol.Command) protocol.Result {
 }
 
 // Query asks the machine.
-func (c *Caller) Query(_ context.Context, q protocol.Query) (protocol.Result, error) {
-	r := c.machine.Query(&q)
+func (c *Caller) Query(ctx context.Context, q protocol.Query) (protocol.Result, error) {
+	r := c.machine.Query(ctx, &q)
 	r.AgeKnown = true
 	return r, nil
 }

@@ -185,7 +185,7 @@ func (h *harness) query(d resources.Description) error {
 	_, before := h.callers[0].machine.Digest()
 	var results [2]protocol.Result
 	for i, c := range h.callers {
-		amidSoil(func() { results[i] = c.machine.Query(&query) })
+		amidSoil(func() { results[i] = c.machine.Query(context.Background(), &query) })
 	}
 	if h.unsteady != nil {
 		return fmt.Errorf("%s: %w", what, h.unsteady)
