@@ -3,6 +3,7 @@ package starling
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
@@ -24,7 +25,27 @@ type ClientConfig struct {
 	// SessionTimeout is how long the cluster remembers this client without
 	// hearing of it. Default: 30 s.
 	SessionTimeout time.Duration
+	// DialTimeout is how long one member may take to accept a connection before
+	// the next one is tried. Default: 2 s, so that a lost packet, which is sent
+	// again after a second, costs no member its turn.
+	DialTimeout time.Duration
+	// PingTimeout is how long a member that something is asked of may leave a
+	// ping unanswered before it counts as lost, with all that it was asked: what
+	// may have happened there is asked again elsewhere, and takes effect once all
+	// the same; watches go on at another member. It is pinged a quarter to a half
+	// of PingTimeout after a request, and then four times in each; once in each
+	// for a watch alone. Default: 1 s, longer than a healthy member stands still.
+	// Give more where links carry less than about 4 Mbit/s, or members share a
+	// machine that is overloaded. While a member answers pings, nothing but a
+	// call's context bounds how long it is waited for.
+	PingTimeout time.Duration
 }
+
+// Defaults of ClientConfig.
+const (
+	DialTimeoutDefault = client.DialTimeoutDefault
+	PingTimeoutDefault = client.PingTimeoutDefault
+)
 
 // Validate reports all mistakes at once.
 func (c ClientConfig) Validate() error {
@@ -34,6 +55,9 @@ func (c ClientConfig) Validate() error {
 	}
 	for _, a := range c.Addresses {
 		errs = append(errs, checkAddress("an address", a))
+	}
+	if c.DialTimeout < 0 || c.PingTimeout < 0 {
+		errs = append(errs, fmt.Errorf("DialTimeout %v, PingTimeout %v: above 0, or 0 for the default", c.DialTimeout, c.PingTimeout))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return protocol.ErrInvalid.With(err.Error())
@@ -60,12 +84,14 @@ func (c *Client) half() *client.Client {
 
 // Dial returns a client when a member has answered; ctx bounds that. It fails
 // at once, with ErrUnavailable and what went wrong at each address, if none
-// does.
+// does; when ctx has ended, its error is wrapped, too.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	remote, err := client.NewRemote(ctx, client.RemoteConfig{Addresses: cfg.Addresses})
+	remote, err := client.NewRemote(ctx, client.RemoteConfig{
+		Addresses: cfg.Addresses, DialTimeout: cfg.DialTimeout, PingTimeout: cfg.PingTimeout,
+	})
 	if err != nil {
 		return nil, err
 	}

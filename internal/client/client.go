@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -88,6 +89,8 @@ type Client struct {
 	end     context.CancelFunc
 
 	seen seen // goes into each read at the level Session
+	// noSession is why the session that is being opened is not there yet.
+	noSession atomic.Pointer[error]
 
 	mu      sync.Mutex
 	session *session // nil before the first command and after an expiry
@@ -195,7 +198,8 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 // Query reads. It is retried until ctx ends if it may work later; then the
 // error wraps the last refusal and the context's. What the query itself
 // answers, an error too, is in the result. A query that no member would take is
-// not sent at all: the error is what its Validate says.
+// not sent at all: the error is what its Validate says. While a member is at work
+// on it, it is waited for as long as ctx lasts, and stopped there when ctx ends.
 //
 // At the level Session it reads no state older than the client has seen in the
 // answers and watches before, and is retried while members are behind that. At
@@ -208,12 +212,13 @@ func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Resu
 	if err := query.Validate(); err != nil {
 		return protocol.Result{}, err
 	}
+	seen := c.seen.index()
 	if query.Level == protocol.Session {
-		query.Seen = max(query.Seen, c.seen.index())
+		query.Seen = max(query.Seen, seen)
 	}
 	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestQuery, Query: &query})
 	if err != nil {
-		return protocol.Result{}, err
+		return protocol.Result{}, neverReached(ctx, &query, seen, err)
 	}
 	c.seen.raise(response.Result.Index)
 	return response.Result, nil
@@ -242,18 +247,26 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		return nil, errNone
 	}
 	pause := c.pause()
+	var refusal error // the last one that a member has sent
 	for {
 		if c.isClosed() {
 			return nil, protocol.ErrClosed
 		}
-		attempt := q
+		began, attempt := time.Now(), q
 		response, err := c.transport.Do(ctx, &attempt)
-		if err == nil {
-			if err = response.Result.Err(); !retryable(err) && !behind(&q, err) {
+		switch {
+		case err == nil:
+			if err = response.Result.Err(); !retryable(err) && !behind(ctx, &q, began, err) {
 				return response, nil
 			}
-		} else if permanent(err) {
+			refusal = err
+		case permanent(err):
 			return nil, err
+		case ctx.Err() != nil && refusal != nil:
+			err = refusal // it says more than that there was no time for another
+		}
+		if q.Kind == protocol.RequestCommand {
+			c.noSession.Store(&err)
 		}
 		if ctx.Err() != nil || c.wait(ctx, pause.next()) != nil {
 			return nil, gaveUp(ctx, err)
@@ -296,7 +309,11 @@ func (c *Client) current(ctx context.Context) (*session, error) {
 	case c.opening <- struct{}{}:
 		defer func() { <-c.opening }()
 	case <-ctx.Done():
-		return nil, gaveUp(ctx, protocol.ErrUnavailable.With("no session could be opened in time"))
+		text := "another call opens the session, and has no answer so far"
+		if why := c.noSession.Load(); why != nil {
+			text = "another call opens the session, so far in vain: " + (*why).Error()
+		}
+		return nil, gaveUp(ctx, protocol.ErrUnavailable.With(text))
 	case <-c.closing:
 		return nil, protocol.ErrClosed
 	}
@@ -313,6 +330,7 @@ func (c *Client) current(ctx context.Context) (*session, error) {
 		return nil, protocol.ErrClosed // the session just opened will expire
 	}
 	c.session = s
+	c.noSession.Store(nil)
 	c.keepers.Add(1)
 	go c.keepAlive(s)
 	return s, nil

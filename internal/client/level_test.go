@@ -288,4 +288,5 @@ func (c *lateConn) Watch(context.Context, *protocol.Watch) (resources.WatchStrea
 }
 
 func (c *lateConn) Done() <-chan struct{} { return nil }
+func (c *lateConn) Err() error            { return nil }
 func (c *lateConn) Close() error          { return nil }

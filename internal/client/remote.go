@@ -2,14 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -21,8 +20,9 @@ import (
 type Conn interface {
 	Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error)
 	Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error)
-	// Done is closed when the connection is broken or closed.
+	// Done is closed when the connection is broken or closed; Err then says why.
 	Done() <-chan struct{}
+	Err() error
 	Close() error
 }
 
@@ -38,11 +38,14 @@ type RemoteConfig struct {
 	// the name Name.
 	Dial func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error)
 	Name string
-	// DialTimeout bounds one attempt to connect. Default 2 s.
+	// DialTimeout bounds one attempt to connect: TCP and the handshake. Default
+	// 2 s, so that one lost packet, which is sent again after a second, costs no
+	// member its turn.
 	DialTimeout time.Duration
-	// Patience is how long one member may take to answer before another is
-	// asked. Default 5 s.
-	Patience time.Duration
+	// PingTimeout is how long a member that something is asked of may leave a
+	// ping unanswered; see wire.ClientConfig, which has the default. There is no
+	// other bound but the caller's context on the time that an answer takes.
+	PingTimeout time.Duration
 	// Rest is how long a member that could not help is asked last. Default 1 s.
 	Rest time.Duration
 	// Follow is the time between questions who the members are. Default 10 s.
@@ -55,7 +58,7 @@ type RemoteConfig struct {
 // Defaults of a RemoteConfig.
 const (
 	DialTimeoutDefault = 2 * time.Second
-	PatienceDefault    = 5 * time.Second
+	PingTimeoutDefault = wire.PingTimeoutDefault
 	RestDefault        = time.Second
 	FollowDefault      = 10 * time.Second
 	// staleTriesMax is how many members may say that their state is too old for
@@ -73,14 +76,11 @@ func (cfg *RemoteConfig) setDefaults() error {
 	if cfg.Turn == 0 {
 		cfg.Turn = rand.Uint64()
 	}
-	if cfg.Dial == nil {
-		cfg.Dial = wireDial(cfg.Name)
-	}
 	for _, field := range []struct {
 		value  *time.Duration
 		preset time.Duration
 	}{
-		{&cfg.DialTimeout, DialTimeoutDefault}, {&cfg.Patience, PatienceDefault},
+		{&cfg.DialTimeout, DialTimeoutDefault}, {&cfg.PingTimeout, PingTimeoutDefault},
 		{&cfg.Rest, RestDefault}, {&cfg.Follow, FollowDefault},
 	} {
 		if *field.value == 0 {
@@ -89,6 +89,9 @@ func (cfg *RemoteConfig) setDefaults() error {
 		if *field.value < 0 {
 			return protocol.ErrInvalid.With(fmt.Sprintf("a time of a client is negative: %v", *field.value))
 		}
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = wireDial(cfg)
 	}
 	return nil
 }
@@ -114,16 +117,11 @@ type Remote struct {
 	closed bool
 }
 
-// link is the connection to one address. Whoever holds the turn may dial.
-type link struct {
-	turn chan struct{}
-	conn Conn // guarded by turn; nil or broken: dial
-}
-
 // NewRemote finds the cluster: it returns when a member has answered, or fails
 // when none of the addresses does. Errors: protocol.ErrUnavailable names the
-// addresses and what went wrong at each; protocol.ErrWrongCluster and
-// protocol.ErrWrongVersion if that is what all of them say.
+// addresses and what went wrong at each, and wraps the context's error if that
+// has ended; protocol.ErrWrongCluster and protocol.ErrWrongVersion if that is
+// what all of them say.
 func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -181,6 +179,9 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 	var last *protocol.Response
 	stale := 0
 	for _, address := range r.book.order(suits) {
+		if ctx.Err() != nil {
+			break
+		}
 		conn, err := r.connect(ctx, address)
 		if err != nil {
 			if r.isClosed() {
@@ -219,7 +220,7 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 	if last != nil {
 		return last, nil
 	}
-	return nil, failed.err()
+	return nil, failed.err(ctx)
 }
 
 // routeOf says who may answer a request. What a member holds or says of itself
@@ -237,17 +238,12 @@ func routeOf(q *protocol.Request) route {
 	return routeAny
 }
 
-// attempt asks one member, for as long as patience lasts.
+// attempt asks one member, for as long as ctx and the connection last.
 func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*protocol.Response, error) {
-	bounded, cancel := context.WithTimeout(ctx, r.cfg.Patience)
-	defer cancel()
 	began := time.Now()
-	response, err := conn.Do(bounded, q)
+	response, err := conn.Do(ctx, q)
 	if err == nil && response.Result.AgeKnown {
 		response.Result.Age += int64(passed(began, time.Now()))
-	}
-	if err != nil && ctx.Err() == nil && bounded.Err() != nil && !refused(err) {
-		err = protocol.ErrUnknownOutcome.With(fmt.Sprintf("no answer in %v", r.cfg.Patience))
 	}
 	return response, err
 }
@@ -274,6 +270,9 @@ func helpless(response *protocol.Response) bool {
 func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
 	var failed failures
 	for _, address := range r.book.order(routeNear) {
+		if ctx.Err() != nil {
+			break
+		}
 		conn, err := r.connect(ctx, address)
 		if err == nil {
 			var stream resources.WatchStream
@@ -291,7 +290,7 @@ func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchS
 		r.book.rest(address, r.cfg.Rest)
 		failed.add(address, err)
 	}
-	return nil, failed.err()
+	return nil, failed.err(ctx)
 }
 
 // Close closes all connections. What is in flight ends with an error.
@@ -313,146 +312,4 @@ func (r *Remote) isClosed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.closed
-}
-
-// connect returns the connection to an address, and makes one if there is none.
-// Until it returns nothing has been sent: its errors have the codes of
-// protocol.ErrUnavailable or of a refusal.
-func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
-	l, err := r.link(address)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return nil, protocol.ErrUnavailable.Because(ctx.Err())
-	}
-	if l.conn != nil {
-		select {
-		case <-l.conn.Done():
-			_ = l.conn.Close()
-			l.conn = nil
-		default:
-			return l.conn, nil
-		}
-	}
-	dialling, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout)
-	defer cancel()
-	defer context.AfterFunc(r.alive, cancel)()
-	conn, err := r.cfg.Dial(dialling, address, r.book.clusterID())
-	if err != nil {
-		if ctx.Err() == nil {
-			r.book.unreachable(address, r.cfg.Rest)
-		}
-		if !refusesUs(err) {
-			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
-		}
-		return nil, err
-	}
-	if r.isClosed() {
-		_ = conn.Close()
-		return nil, protocol.ErrClosed
-	}
-	l.conn = conn
-	return conn, nil
-}
-
-func (r *Remote) link(address string) (*link, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, protocol.ErrClosed
-	}
-	l := r.links[address]
-	if l == nil {
-		l = &link{turn: make(chan struct{}, 1)}
-		r.links[address] = l
-	}
-	return l, nil
-}
-
-func (l *link) close() {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	if l.conn != nil {
-		_ = l.conn.Close()
-	}
-}
-
-// follow asks now and then who the members are, and lets go of those that are
-// none any more.
-func (r *Remote) follow() {
-	defer r.done.Done()
-	ticker := time.NewTicker(r.cfg.Follow)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-r.alive.Done():
-			return
-		case <-ticker.C:
-		}
-		if _, err := r.do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}, routeAny); err == nil {
-			r.prune()
-		}
-	}
-}
-
-// prune closes the connections to addresses that the book does not know.
-func (r *Remote) prune() {
-	known := r.book.order(routeAny)
-	r.mu.Lock()
-	var gone []*link
-	for address, l := range r.links {
-		if !slices.Contains(known, address) {
-			gone = append(gone, l)
-			delete(r.links, address)
-		}
-	}
-	r.mu.Unlock()
-	for _, l := range gone {
-		l.close()
-	}
-}
-
-// refusesUs reports whether a member has turned us away for good.
-func refusesUs(err error) bool {
-	return errors.Is(err, protocol.ErrWrongCluster) || errors.Is(err, protocol.ErrWrongVersion)
-}
-
-// failures are what went wrong at each address.
-type failures struct {
-	texts   []string
-	refusal error // the first, as long as all are refusals
-	others  bool
-}
-
-func (f *failures) add(address string, err error) {
-	text := err.Error()
-	if !strings.Contains(text, address) {
-		text = address + " (" + text + ")"
-	}
-	f.texts = append(f.texts, text)
-	if !refusesUs(err) {
-		f.others = true
-	} else if f.refusal == nil {
-		f.refusal = err
-	}
-}
-
-func (f *failures) err() error {
-	all := strings.Join(f.texts, "; ")
-	if f.refusal != nil && !f.others {
-		return &protocol.Error{Code: codeOf(f.refusal), Text: all, Cause: f.refusal}
-	}
-	return protocol.ErrUnavailable.With("no member answers: " + all +
-		" (start a member there, or give the address of one that runs)")
-}
-
-func atAddress(address string, err error) error {
-	if strings.Contains(err.Error(), address) {
-		return err
-	}
-	return fmt.Errorf("%s: %w", address, err)
 }

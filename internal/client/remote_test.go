@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -33,7 +34,7 @@ type fakeMember struct {
 	down    bool          // nobody answers
 	refuses error         // what the handshake says
 	code    protocol.Code // answers commands and queries with this
-	silent  bool          // takes requests and never answers
+	silent  bool          // frozen: it takes connections and requests, and never answers
 	slow    bool          // the handshake never ends
 	gone    bool          // no member of the cluster any more
 	conns   []*fakeConn
@@ -65,7 +66,7 @@ func (f *fleet) dial(ctx context.Context, address string, cluster protocol.Clust
 	f.mu.Lock()
 	f.dials = append(f.dials, address)
 	m := f.members[address]
-	if m != nil && m.slow {
+	if m != nil && (m.slow || m.silent) {
 		f.mu.Unlock()
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -122,11 +123,24 @@ type fakeConn struct {
 	address string
 	once    sync.Once
 	done    chan struct{}
+	err     error // written before done is closed
 }
 
-func (c *fakeConn) lose() { c.once.Do(func() { close(c.done) }) }
+func (c *fakeConn) lose() { c.fail(errBroken) }
+
+func (c *fakeConn) fail(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.done)
+	})
+}
 
 func (c *fakeConn) Done() <-chan struct{} { return c.done }
+
+func (c *fakeConn) Err() error { return c.err }
+
+// pinged is when a connection to a silent member has ended at the latest.
+const pinged = PingTimeoutDefault * 3 / 2
 
 func (c *fakeConn) Close() error {
 	c.lose()
@@ -145,7 +159,12 @@ func (c *fakeConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Respo
 	default:
 	}
 	if silent {
+		timer := time.NewTimer(pinged)
+		defer timer.Stop()
 		select {
+		case <-timer.C:
+			c.fail(&wire.SilentError{Address: c.address, For: PingTimeoutDefault})
+			return nil, c.err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-c.done:
@@ -364,8 +383,8 @@ func TestSilentMemberIsLeft(t *testing.T) {
 		start := time.Now()
 		mustCommand(t, c, "2")
 		mustQuery(t, c)
-		if got := time.Since(start); got > PatienceDefault+time.Second {
-			t.Errorf("got an answer after %v, want patience for %v", got, PatienceDefault)
+		if got := time.Since(start); got > pinged+100*time.Millisecond {
+			t.Errorf("got an answer after %v, want one soon after %v", got, pinged)
 		}
 		if f.times("2") != 1 {
 			t.Errorf("2 was executed %d times, want once", f.times("2"))

@@ -30,9 +30,30 @@ func retryable(err error) bool {
 }
 
 // behind reports whether a member has answered that it has not caught up with
-// what the session has seen. It, or another one, will.
-func behind(q *protocol.Request, err error) bool {
-	return q.Query != nil && q.Query.Level == protocol.Session && codeOf(err) == protocol.ErrTooStale.Code
+// what the session has seen. It, or another one, will. So it is with an age that
+// was not waited for as long as it might have been, because ctx is about to end.
+func behind(ctx context.Context, q *protocol.Request, began time.Time, err error) bool {
+	if q.Query == nil || codeOf(err) != protocol.ErrTooStale.Code {
+		return false
+	}
+	return q.Query.Level == protocol.Session || cutShort(ctx, began)
+}
+
+// cutShort reports whether what began then was answered because ctx ends, or was
+// about to; see protocol.Request.Wait.
+func cutShort(ctx context.Context, began time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && time.Until(deadline) <= protocol.WaitMargin(deadline.Sub(began))
+}
+
+// neverReached is the error of a read from an index that no member is known to
+// have reached; err is what came instead of an answer when ctx ended.
+func neverReached(ctx context.Context, q *protocol.Query, had protocol.Index, err error) error {
+	if ctx.Err() == nil || q.Seen <= had || errors.Is(err, protocol.ErrTooStale) {
+		return err
+	}
+	return protocol.ErrTooStale.With(fmt.Sprintf(
+		"index %d was asked for, and the highest that this client has heard of is %d", q.Seen, had)).Because(err)
 }
 
 // refused reports whether an error says that the command has not happened,
@@ -82,7 +103,11 @@ func unknownOutcome(ctx context.Context, last error) error {
 // the refusal's, or that of ErrUnavailable.
 func gaveUp(ctx context.Context, last error) error {
 	if code := codeOf(last); code == protocol.OK || code == protocol.ErrUnknownOutcome.Code {
-		last = protocol.ErrUnavailable.With("no answer: " + last.Error())
+		unavailable := &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: last.Error()}
+		if ended := ctx.Err(); ended != nil && errors.Is(last, ended) {
+			unavailable.Cause = ended // and its text is there already
+		}
+		last = unavailable
 	}
 	return because(ctx, last)
 }

@@ -81,8 +81,8 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 		if s.pause == nil {
 			s.pause = s.client.pause()
 		}
-		if err := s.client.wait(ctx, s.pause.next()); err != nil {
-			return protocol.Changes{}, err
+		if s.client.wait(ctx, s.pause.next()) != nil {
+			return protocol.Changes{}, gaveUp(ctx, err)
 		}
 	}
 }

@@ -10,9 +10,13 @@ import (
 )
 
 // wireDial returns the Dial of a Remote over TCP.
-func wireDial(name string) func(context.Context, string, protocol.ClusterID) (Conn, error) {
+func wireDial(cfg *RemoteConfig) func(context.Context, string, protocol.ClusterID) (Conn, error) {
+	name, pingTimeout, dialTimeout := cfg.Name, cfg.PingTimeout, cfg.DialTimeout
 	return func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error) {
-		conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Hello: protocol.Hello{Cluster: cluster, Name: name}})
+		conn, err := wire.DialClient(ctx, address, wire.ClientConfig{
+			Hello: protocol.Hello{Cluster: cluster, Name: name}, PingTimeout: pingTimeout,
+			Options: wire.Options{HandshakeTimeout: dialTimeout},
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -105,6 +105,9 @@ func (c *Conn) write() {
 			return
 		}
 		if err := c.writeAll(urgent, data); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = fmt.Errorf("nothing was taken for %v", c.opt.WriteTimeout)
+			}
 			c.fail(fmt.Errorf("writing to %s: %w", c.nc.RemoteAddr(), err))
 			return
 		}
@@ -405,6 +408,9 @@ func (c *Conn) readPayload(n int, reuse bool) ([]byte, error) {
 func (c *Conn) readFault(err error) error {
 	if errors.Is(err, io.EOF) {
 		return protocol.ErrClosed.With("the other side closed the connection")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("nothing came, or not enough of a frame, within the time for it (%v, %v)", c.idle, c.opt.FrameTimeout)
 	}
 	return fmt.Errorf("reading from %s: %w", c.nc.RemoteAddr(), err)
 }

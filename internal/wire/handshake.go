@@ -30,9 +30,13 @@ func Dial(ctx context.Context, address string) (net.Conn, error) {
 // connect dials and shakes hands. It closes what it dialled on any error.
 // check, if not nil, judges the other side's Hello.
 func connect(ctx context.Context, dial DialFunc, address string, hello protocol.Hello, check func(protocol.Hello) error, opt Options) (*Conn, error) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
 	nc, err := dial(ctx, address)
+	if ended := ctx.Err(); err != nil && ended != nil {
+		return nil, tooLate(began, address+" does not take the connection", ended)
+	}
 	if err != nil {
 		return nil, protocol.ErrUnavailable.With("cannot reach " + address).Because(err)
 	}
@@ -52,11 +56,22 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	}
 	if err != nil {
 		_ = nc.Close()
+		if ended := ctx.Err(); ended != nil && (errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, ended)) {
+			return nil, tooLate(began, address+" takes the connection and does not answer: what listens there is frozen, very busy, or no member", ended)
+		}
 		return nil, atAddress(address, err)
 	}
 	_ = nc.SetDeadline(time.Time{})
 	tune(nc)
 	return newConn(nc, br, peer, opt), nil
+}
+
+// tooLate is the error of a connection that was not there in time. The text of
+// what has ended is left out: it says neither who nor what.
+func tooLate(began time.Time, text string, ended error) error {
+	return &protocol.Error{
+		Code: protocol.ErrUnavailable.Code, Text: fmt.Sprintf("%s (waited %v)", text, time.Since(began).Round(time.Millisecond)), Cause: ended,
+	}
 }
 
 // greet is the handshake of the side that dialled.

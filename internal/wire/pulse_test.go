@@ -110,7 +110,7 @@ func TestLongRequestIsWaitedForWhileTheMemberIsAtWork(t *testing.T) {
 func TestSilentMemberIsCondemnedWithAllThatItWasAsked(t *testing.T) {
 	for name, behave := range map[string]func(net.Conn){
 		"it reads and says nothing": swallow,
-		"it does not even read": func(net.Conn) { <-time.NewTimer(time.Minute).C },
+		"it does not even read":     func(net.Conn) { <-time.NewTimer(time.Minute).C },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
