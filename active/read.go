@@ -136,10 +136,10 @@ func (m *Member) confirmRounds() {
 // answerRead answers where the request came from.
 func (m *Member) answerRead(q read, index protocol.Index, code protocol.Code) {
 	if q.origin == m.cfg.ID {
-		m.ready.Reads = append(m.ready.Reads, protocol.Read{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader})
+		m.ready.Reads = append(m.ready.Reads, protocol.Read{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader, Term: m.hard.Term})
 		return
 	}
-	m.send(q.origin, &protocol.ReadIndexAnswer{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader})
+	m.send(q.origin, &protocol.ReadIndexAnswer{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader, Term: m.hard.Term})
 }
 
 // refuseReads answers what a leader that is no longer one leaves behind.

@@ -100,8 +100,8 @@ func (r *reader) message(kind MessageKind) Message {
 		r.array(3)
 		return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint()}
 	case KindReadIndexAnswer:
-		r.array(5)
-		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Code: r.code(), Leader: r.member()}
+		r.array(6)
+		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Code: r.code(), Leader: r.member(), Term: r.term()}
 	case KindTimeoutNow:
 		r.array(1)
 		return &TimeoutNow{Term: r.term()}
@@ -115,8 +115,8 @@ func (r *reader) message(kind MessageKind) Message {
 		r.array(3)
 		return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}
 	case KindForwardAnswer:
-		r.array(4)
-		return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Result: r.result()}
+		r.array(5)
+		return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Term: r.term(), Result: r.result()}
 	}
 	return r.gossip(kind)
 }
@@ -201,12 +201,13 @@ func (m *ReadIndex) append(dst []byte) []byte {
 }
 
 func (m *ReadIndexAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, 6)
 	dst = appendUint(dst, uint64(m.Run))
 	dst = appendUint(dst, m.Request)
 	dst = appendUint(dst, uint64(m.Index))
 	dst = appendString(dst, string(m.Code))
-	return appendID(dst, m.Leader)
+	dst = appendID(dst, m.Leader)
+	return appendUint(dst, uint64(m.Term))
 }
 
 func (m *Forward) append(dst []byte) []byte {
@@ -217,10 +218,11 @@ func (m *Forward) append(dst []byte) []byte {
 }
 
 func (m *ForwardAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	dst = appendArray(dst, 5)
 	dst = appendUint(dst, uint64(m.Run))
 	dst = appendUint(dst, m.Request)
 	dst = appendID(dst, m.Leader)
+	dst = appendUint(dst, uint64(m.Term))
 	return m.Result.append(dst)
 }
 
@@ -276,7 +278,7 @@ func MessageSize(m Message) int {
 	case *Forward:
 		return 1 + 1 + 2*9 + 5 + len(m.Command)
 	case *ForwardAnswer:
-		return 1 + 1 + 2*9 + 18 + m.Result.size()
+		return 1 + 1 + 3*9 + 18 + m.Result.size()
 	case *Have:
 		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9 + sealSize(&m.Seal)
 	case *Want:
@@ -284,7 +286,7 @@ func MessageSize(m Message) int {
 	case *Busy:
 		return 1 + 1 + 9 + 5 + len(m.Others)*18
 	case *ReadIndexAnswer:
-		return 1 + 1 + 3*9 + 2 + len(m.Code) + 18
+		return 1 + 1 + 4*9 + 2 + len(m.Code) + 18
 	case *SumAnswer:
 		return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal)
 	}

@@ -33,10 +33,10 @@ func fullMessages() []Message {
 		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},
 		&HeartbeatAnswer{Term: 8, Round: 65_535},
 		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4},
-		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Code: ErrNotLeader.Code, Leader: idB},
+		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Code: ErrNotLeader.Code, Leader: idB, Term: 6},
 		&TimeoutNow{Term: 127},
 		&Forward{Run: 1, Request: 2, Command: []byte("command")},
-		&ForwardAnswer{Run: 1, Request: 2, Leader: idA, Result: result},
+		&ForwardAnswer{Run: 1, Request: 2, Leader: idA, Term: 3, Result: result},
 		frame,
 		&Have{
 			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,

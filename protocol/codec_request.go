@@ -51,6 +51,8 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return q.Seats.append(dst)
 	case RequestDigest:
 		return appendUint(dst, uint64(q.At))
+	case RequestLeader:
+		return appendUint(dst, uint64(q.Term))
 	}
 	return appendNil(dst)
 }
@@ -97,6 +99,8 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.Seats = r.seats()
 	case RequestDigest:
 		q.At = r.index()
+	case RequestLeader:
+		q.Term = r.term()
 	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")

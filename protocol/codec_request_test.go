@@ -28,6 +28,7 @@ func sampleRequests() []*Request {
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
 		{ID: 9, Kind: RequestAutopilot},
 		{ID: 10, Kind: RequestDigest, At: 1 << 40},
+		{ID: 11, Kind: RequestLeader, Term: 1 << 33, Wait: time.Second},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
 	}
@@ -37,7 +38,7 @@ func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
 	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7}}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
 	return []*Response{
-		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1"},
+		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1", Term: 300},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
 		{ID: 3, Kind: RequestWatch, Changes: &Changes{Index: 7, Changes: []Change{
 			{Kind: ChangePut, Key: []byte("k"), Value: []byte("v")}, {Kind: ChangeDelete, Key: []byte("l")},
@@ -60,6 +61,7 @@ func sampleResponses() []*Response {
 			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, Leader: "n", Word: "why nothing happens",
 		}},
 		{ID: 10, Kind: RequestAutopilot, Result: Failed(ErrNotLeader)},
+		{ID: 12, Kind: RequestLeader, Leader: "h:1", Term: 1 << 40},
 		{ID: 11, Kind: RequestDigest, Digest: &DigestReport{ID: idA, Name: "a1", Role: "active", Leader: true, Applied: 300, Index: 299,
 			Known: true, Digest: [16]byte{1, 15: 2}, SumKnown: true, Sum: LogSum{3, 4}, State: "serving", Reason: "none"}},
 	}

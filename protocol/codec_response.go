@@ -7,11 +7,12 @@ const allocatedMax = 256
 // AppendResponse appends the encoding of a response. Beside the result it
 // carries what its kind has: Changes, Status, Join or Autopilot, which may be nil.
 func AppendResponse(dst []byte, p *Response) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, 6)
 	dst = appendUint(dst, p.ID)
 	dst = appendUint(dst, uint64(p.Kind))
 	dst = p.Result.append(dst)
 	dst = appendString(dst, p.Leader)
+	dst = appendUint(dst, uint64(p.Term))
 	switch {
 	case p.Kind == RequestWatch && p.Changes != nil:
 		return p.Changes.append(dst)
@@ -32,8 +33,8 @@ func AppendResponse(dst []byte, p *Response) []byte {
 // was refused.
 func DecodeResponse(src []byte) (*Response, error) {
 	r := reader{src: src}
-	r.array(5)
-	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name()}
+	r.array(6)
+	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name(), Term: r.term()}
 	switch has := !r.isNil(); {
 	case has && p.Kind == RequestWatch:
 		p.Changes = r.changes()
@@ -57,7 +58,7 @@ func DecodeResponse(src []byte) (*Response, error) {
 // ResponseSize returns about how many bytes AppendResponse adds: exactly what
 // data, keys and values take, and a little more than the rest.
 func ResponseSize(p *Response) int {
-	n := 1 + 9 + 1 + p.Result.size() + 3 + len(p.Leader)
+	n := 1 + 2*9 + 1 + p.Result.size() + 3 + len(p.Leader)
 	if p.Changes != nil {
 		n += 1 + 9 + 5
 		for i := range p.Changes.Changes {

@@ -189,13 +189,14 @@ type ReadIndex struct {
 }
 
 // ReadIndexAnswer answers a ReadIndex. With a Code other than OK there is no
-// index, and Leader, if not zero, says whom to ask.
+// index, and Leader, if not zero, says whom to ask: it leads Term.
 type ReadIndexAnswer struct {
 	Run     RunID
 	Request uint64
 	Index   Index
 	Code    Code
 	Leader  MemberID
+	Term    Term
 }
 
 // TimeoutNow makes the receiver campaign at once, for a leadership transfer.
@@ -214,20 +215,29 @@ type TypeVersion struct {
 }
 
 // Forward hands a client's command to the leader. Command is encoded (see
-// Command); (Run, Request) is echoed.
+// Command); (Run, Request) is echoed. Without a command it asks after the one that
+// was forwarded with the same numbers.
 type Forward struct {
 	Run     RunID
 	Request uint64
 	Command []byte
 }
 
-// ForwardAnswer answers a Forward. Leader, if not zero, says who leads.
+// ForwardAnswer answers a Forward: with the result of the command, or, to a
+// question, with the code AtWork, or with unknown_outcome if the command never
+// came or was answered before. Leader, if not zero, leads Term, which is the
+// sender's.
 type ForwardAnswer struct {
 	Run     RunID
 	Request uint64
 	Leader  MemberID
+	Term    Term
 	Result  Result
 }
+
+// AtWork is the code of a ForwardAnswer that says that the command is in the
+// leader's hands, and will be answered.
+const AtWork Code = "at_work"
 
 // Standing says how far the sender's directory has come since its Hello: the
 // durable sequence number of this run. Whoever hears it remembers it, and will

@@ -64,6 +64,7 @@ type Read struct {
 	Index   Index
 	Code    Code
 	Leader  MemberID
+	Term    Term
 }
 
 // Offer is the description of a checkpoint, and who sent it.

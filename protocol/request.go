@@ -158,6 +158,9 @@ const (
 	RequestAutopilot RequestKind = 8
 	// RequestDigest asks a member for the digest of its state at an index.
 	RequestDigest RequestKind = 9
+	// RequestLeader asks who leads: it is answered when the member knows a leader
+	// of a term above Term.
+	RequestLeader RequestKind = 10
 )
 
 // Request is one frame from a client to a member. Exactly the field of its
@@ -172,6 +175,8 @@ type Request struct {
 	// At is the index of a RequestDigest: it is waited for, a little. 0: the
 	// one that the member has applied.
 	At Index
+	// Term is that of a RequestLeader: the newest whose leader the client knows.
+	Term Term
 	// Wait is how long the client waits for the answer; 0: it does not say. What
 	// waits for something answers a little before, with what it waits for.
 	Wait time.Duration
@@ -217,8 +222,10 @@ type Response struct {
 	Autopilot *AutopilotReport
 	// Digest answers RequestDigest.
 	Digest *DigestReport
-	// Leader, if not empty, is the address at which the leader takes requests.
+	// Leader, if not empty, is the address at which the leader of Term takes
+	// requests.
 	Leader string
+	Term   Term
 }
 
 // JoinInfo is what a newcomer learns before it joins.

@@ -78,7 +78,7 @@ func (q *Request) Validate() error {
 		if q.Seats != nil {
 			return q.Seats.Validate()
 		}
-	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot, RequestDigest:
+	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot, RequestDigest, RequestLeader:
 		return nil
 	default:
 		return unsupported(q.Kind)

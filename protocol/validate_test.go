@@ -92,7 +92,7 @@ func invalidRequests() map[string]struct {
 		"seats, many":                 {seats(SeatChange{Remove: make([]MemberID, 2*ActivesMax+1)}), ErrInvalid, "not 129"},
 		"seats, autopilot":            {seats(SeatChange{Autopilot: &Autopilot{Floor: -1}}), ErrInvalid, "floor"},
 		"seats, nothing":              {Request{Kind: RequestSeats}, ErrInvalid, "does not say"},
-		"unknown kind":                {Request{Kind: RequestDigest + 1}, ErrUnsupported, "requests of kind 10 are not known here"},
+		"unknown kind":                {Request{Kind: RequestLeader + 1}, ErrUnsupported, "requests of kind 11 are not known here"},
 		"no kind":                     {Request{}, ErrUnsupported, "requests of kind 0"},
 	}
 }

@@ -42,7 +42,7 @@ func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
 
 func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error) {
 	if !r.leads() {
-		return 0, protocol.ErrNotLeader
+		return 0, r.notLeading()
 	}
 	latest, _ := r.active.Configurations().Latest()
 	if c.Version != latest.Index {
@@ -145,7 +145,7 @@ func (r *Replica) survives(next protocol.Configuration) error {
 // timeout and this member leads on, or with why nothing happened: not_leader,
 // change_in_flight, invalid, unavailable.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
-	err := error(protocol.ErrNotLeader)
+	err := r.notLeading()
 	if r.leads() {
 		err = r.active.Transfer(now, to)
 	}

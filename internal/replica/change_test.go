@@ -156,10 +156,15 @@ func TestChangeRefusals(t *testing.T) {
 		expect(t, test.name, c.change(uint64(100+i), test.change), test.want.Code)
 	}
 	follower := open(t, 2, found(1, 2, 2, threeAndALearner))
-	follower.Change(0, 1, Change{Version: 1})
-	follower.Transfer(0, 2, id(1))
-	for _, a := range follower.Effects().Answers {
-		expect(t, "at a follower", a.Result.Code, protocol.ErrNotLeader.Code)
+	for _, want := range []*protocol.Error{protocol.ErrNoLeader, protocol.ErrNotLeader} {
+		follower.Change(0, 1, Change{Version: 1})
+		follower.Transfer(0, 2, id(1))
+		answers := follower.Effects().Answers
+		expect(t, "answers", len(answers), 2)
+		for _, a := range answers {
+			expect(t, "at a follower", a.Result.Code, want.Code)
+		}
+		follower.Receive(1, id(1), &protocol.Heartbeat{Term: 2}) // it leads
 	}
 }
 

@@ -179,10 +179,10 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 }
 
 // Autopilot returns what the policy goes by, and its last word. It fails with
-// ErrNotLeader: only a leader asks its policy.
+// ErrNotLeader, or ErrNoLeader if there is none: only a leader asks its policy.
 func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	if !r.leads() {
-		return nil, protocol.ErrNotLeader
+		return nil, r.notLeading()
 	}
 	report := &protocol.AutopilotReport{Leader: r.cfg.Name, Word: r.policy.word}
 	report.Configuration, _ = r.active.Configurations().Latest()

@@ -15,6 +15,7 @@ const roundsMax = 1000
 // pump moves what the cores have to say to where it belongs, until they have
 // nothing more to say, and then judges the role.
 func (r *Replica) pump(now protocol.Instant) {
+	r.followLeader() // before anything is sent to the one that is known now
 	r.requests.flush(now, r)
 	for round := 0; ; round++ {
 		if round >= roundsMax {
@@ -28,6 +29,7 @@ func (r *Replica) pump(now protocol.Instant) {
 			break
 		}
 	}
+	r.followLeader()
 	r.tellTypes(now)
 	r.startReset()
 	r.startWrite()
@@ -71,7 +73,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.offered(now, rd.Checkpoint, true)
 	}
 	for _, read := range rd.Reads {
-		r.requests.readAnswered(read, r)
+		r.requests.readAnswered(now, read, r)
 	}
 	for _, f := range rd.Fresh {
 		r.gossip.Confirmed(f)

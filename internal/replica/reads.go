@@ -17,15 +17,16 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 	}
 	q.next++
 	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next}
+	leader := r.leader()
 	g := readGroup{id: q.next, requests: list, until: now.Add(r.patience())}
+	if leader != r.cfg.ID {
+		g.to = leader
+	}
+	q.asked = append(q.asked, g)
 	if r.role == protocol.RoleActive {
-		q.asked = append(q.asked, g)
 		r.active.ReadIndex(now, m)
 		return
 	}
-	leader := r.leader()
-	g.to = leader
-	q.asked = append(q.asked, g)
 	if leader.IsZero() {
 		q.failGroup(len(q.asked)-1, protocol.ErrNoLeader, r)
 		return
@@ -35,14 +36,14 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 
 // readAnswered takes the answer to a read index. One for another run of this
 // member is not for this one, even if the number fits.
-func (q *requests) readAnswered(a protocol.Read, r *Replica) {
+func (q *requests) readAnswered(now protocol.Instant, a protocol.Read, r *Replica) {
 	i := slices.IndexFunc(q.asked, func(g readGroup) bool { return g.id == a.Request })
 	if a.Run != q.run || i < 0 || q.asked[i].answered {
 		return
 	}
 	if a.Code != protocol.OK {
-		if r.role != protocol.RoleActive && a.Code == protocol.ErrNotLeader.Code {
-			r.hint.leader = a.Leader
+		if a.Code == protocol.ErrNotLeader.Code {
+			r.leadsNot(now, q.asked[i].to, a.Leader, a.Term)
 		}
 		q.failGroup(i, protocol.ErrorOf(a.Code, "no read index: "+string(a.Code)), r)
 		return
@@ -70,6 +71,15 @@ func (q *requests) failGroup(i int, err error, r *Replica) {
 		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
 	}
 	q.asked = slices.Delete(q.asked, i, i+1)
+}
+
+// failReadsOf answers the reads of the groups that are meant with an error.
+func (q *requests) failReadsOf(meant func(*readGroup) bool, err error, r *Replica) {
+	for i := len(q.asked) - 1; i >= 0; i-- {
+		if meant(&q.asked[i]) {
+			q.failGroup(i, err, r)
+		}
+	}
 }
 
 // failReads answers all reads: the role that asked for them is gone.

@@ -212,7 +212,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Forward:
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:
-		r.requests.answered(from, m, r)
+		r.answered(now, from, m)
 	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
 		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer,
 		*protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
@@ -224,7 +224,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
 		} else if r.requests.asks(from, r) {
-			r.requests.readAnswered(protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader}, r)
+			r.requests.readAnswered(now, protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader, Term: m.Term}, r)
 		}
 	default:
 		if !r.signed() && r.role != protocol.RoleActive {
@@ -265,6 +265,23 @@ func (r *Replica) leader() protocol.MemberID {
 		return protocol.MemberID{}
 	}
 	return r.hint.leader
+}
+
+// leaderTerm returns the term that leader leads, or the newest known if there is
+// none.
+func (r *Replica) leaderTerm() protocol.Term {
+	if r.role == protocol.RoleActive {
+		return r.active.Term()
+	}
+	return r.hint.term
+}
+
+// notLeading is the error of what only a leader can do.
+func (r *Replica) notLeading() error {
+	if r.leader().IsZero() {
+		return protocol.ErrNoLeader
+	}
+	return protocol.ErrNotLeader
 }
 
 // shape and configurations are those of the role in force.

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -33,9 +32,9 @@ type requests struct {
 	reads []uint64
 
 	next     uint64
-	proposed []proposed  // by index; only while this member leads
-	gathered gathering   // only while this member leads
-	sent     []forwarded // by id
+	proposed []proposed // by index; only while this member leads
+	gathered gathering  // only while this member leads
+	abroad   abroad
 	asked    []readGroup // by id
 	// transfers wait for this member to lose its leadership.
 	transfers []uint64
@@ -65,18 +64,11 @@ type proposed struct {
 	gathered []origin
 }
 
-// forwarded is a command that the leader was asked to propose.
-type forwarded struct {
-	id, request uint64
-	to          protocol.MemberID
-	until       protocol.Instant
-}
-
 // readGroup is a set of reads that one read index answers.
 type readGroup struct {
 	id       uint64
-	to       protocol.MemberID // who was asked; zero: the core asks
 	requests []uint64
+	to       protocol.MemberID // the leader that was asked
 	answered bool
 	index    protocol.Index
 	until    protocol.Instant
@@ -84,8 +76,9 @@ type readGroup struct {
 
 func (q *requests) init(run protocol.RunID) { q.run = run }
 
-// patience is how long a question to the leader may stay unanswered before the
-// client is told to ask again: an election takes about as long.
+// patience is how long the leader may stay silent about what it was asked for or
+// after, as long as nothing else says that it leads no more: an election takes
+// about as long.
 func (r *Replica) patience() time.Duration { return 4 * r.cfg.Active.Election }
 
 // Submit takes a client's encoded command. It is answered once, by an Answer
@@ -122,16 +115,6 @@ func (r *Replica) Read(now protocol.Instant, list ...uint64) {
 	r.pump(now)
 }
 
-// forwarded takes a command that another member forwarded.
-func (r *Replica) forwarded(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
-	o := origin{request: m.Request, member: from, run: m.Run}
-	if !r.leads() {
-		r.answer(o, protocol.Failed(protocol.ErrNotLeader))
-		return
-	}
-	r.requests.commands = append(r.requests.commands, command{from: o, encoded: m.Command})
-}
-
 // answer tells whoever wanted to know.
 func (r *Replica) answer(o origin, result protocol.Result) {
 	if o.member.IsZero() {
@@ -139,7 +122,7 @@ func (r *Replica) answer(o origin, result protocol.Result) {
 		return
 	}
 	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: o.member, Message: &protocol.ForwardAnswer{
-		Run: o.run, Request: o.request, Leader: r.leader(), Result: result,
+		Run: o.run, Request: o.request, Leader: r.leader(), Term: r.leaderTerm(), Result: result,
 	}}})
 }
 
@@ -151,7 +134,7 @@ func (q *requests) flush(now protocol.Instant, r *Replica) {
 		if r.leads() {
 			q.propose(now, list, r)
 		} else {
-			q.forward(now, list, r)
+			r.forward(now, list)
 		}
 	}
 	if len(q.reads) > 0 {
@@ -223,50 +206,6 @@ func errCommandTooLarge(encoded []byte) error {
 	return protocol.ErrTooLarge.With(fmt.Sprintf("the command has %d bytes, the limit is %d", len(encoded), commandBytesMax))
 }
 
-// forward sends commands to the leader, if one is known: none that the link
-// between the two could not carry.
-func (q *requests) forward(now protocol.Instant, list []command, r *Replica) {
-	leader := r.leader()
-	for _, c := range list {
-		switch {
-		case !c.from.member.IsZero():
-			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
-		case r.reserve:
-			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")))
-		case leader.IsZero() || leader == r.cfg.ID:
-			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
-		case len(c.encoded) > commandBytesMax:
-			r.answer(c.from, protocol.Failed(errCommandTooLarge(c.encoded)))
-		default:
-			q.next++
-			q.sent = append(q.sent, forwarded{id: q.next, request: c.from.request, to: leader, until: now.Add(r.patience())})
-			r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader,
-				Message: &protocol.Forward{Run: q.run, Request: q.next, Command: c.encoded}}})
-		}
-	}
-}
-
-// answered takes the leader's answer to a forwarded command.
-func (q *requests) answered(from protocol.MemberID, m *protocol.ForwardAnswer, r *Replica) {
-	if m.Run != q.run {
-		return
-	}
-	i, ok := slices.BinarySearchFunc(q.sent, m.Request, func(f forwarded, id uint64) int { return cmp.Compare(f.id, id) })
-	if !ok {
-		return
-	}
-	f := q.sent[i]
-	if f.to != from { // [S] whoever else says so does not know what became of it
-		r.unheeded++
-		return
-	}
-	q.sent = slices.Delete(q.sent, i, i+1)
-	if m.Result.Code == protocol.ErrNotLeader.Code && f.to == r.hint.leader {
-		r.hint.leader = m.Leader // may be nobody: better than asking again in vain
-	}
-	r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: m.Result})
-}
-
 // applied answers the commands of a batch.
 func (q *requests) applied(batch []protocol.Entry, results []protocol.Result, r *Replica) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= batch[len(batch)-1].Index {
@@ -327,14 +266,10 @@ func (q *requests) giveUp(r *Replica, above protocol.Index) {
 	}
 }
 
-// expire gives up on questions that the leader has not answered.
+// expire asks after what the leader has not answered, and gives up on what it has
+// said nothing about.
 func (q *requests) expire(now protocol.Instant, r *Replica) {
-	for len(q.sent) > 0 && q.sent[0].until <= now {
-		f := q.sent[0]
-		q.sent = q.sent[1:]
-		r.out.Answers = append(r.out.Answers, Answer{Request: f.request,
-			Result: protocol.Failed(protocol.ErrUnknownOutcome.With("the leader did not answer; the write may have happened"))})
-	}
+	r.askAfter(now)
 	for len(q.asked) > 0 && q.asked[0].until <= now {
 		if g := q.asked[0]; g.answered { // the state has not got there yet
 			q.asked[0].until = now.Add(r.patience())
@@ -347,11 +282,7 @@ func (q *requests) expire(now protocol.Instant, r *Replica) {
 
 // deadline returns when expire has something to do.
 func (q *requests) deadline() (protocol.Instant, bool) {
-	var at protocol.Instant
-	ok := false
-	if len(q.sent) > 0 {
-		at, ok = q.sent[0].until, true
-	}
+	at, ok := q.abroad.deadline()
 	if len(q.asked) > 0 && (!ok || q.asked[0].until < at) {
 		at, ok = q.asked[0].until, true
 	}
@@ -360,13 +291,11 @@ func (q *requests) deadline() (protocol.Instant, bool) {
 
 // failAll answers everything that waits.
 func (q *requests) failAll(r *Replica, err error) {
-	for _, f := range q.sent {
-		r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: protocol.Failed(err)})
-	}
+	r.disown(err, func(*forwarded) bool { return true })
 	for _, request := range q.transfers {
 		r.answer(origin{request: request}, protocol.Failed(err))
 	}
-	q.sent, q.transfers = nil, nil
+	q.transfers = nil
 	q.turnAway(r)
 	q.giveUp(r, 0)
 	q.failReads(r)

@@ -14,10 +14,12 @@ type Status struct {
 	Leads    bool
 	Term     protocol.Term
 	Leader   protocol.MemberID // zero: not known
-	Commit   protocol.Index
-	Applied  protocol.Index
-	First    protocol.Index // lowest index held
-	Last     protocol.Index // highest index held
+	// LeaderTerm is the term that Leader leads.
+	LeaderTerm protocol.Term
+	Commit     protocol.Index
+	Applied    protocol.Index
+	First      protocol.Index // lowest index held
+	Last       protocol.Index // highest index held
 	// Checkpoint is the index of the newest one kept, or 0.
 	Checkpoint protocol.Index
 	// Installing is the index of a checkpoint that is being fetched from other
@@ -46,7 +48,7 @@ type Status struct {
 // it after every step.
 func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
-		Role: r.role, RaftRole: "none", Leader: r.leader(), Term: r.hardState().Term,
+		Role: r.role, RaftRole: "none", Leader: r.leader(), LeaderTerm: r.leaderTerm(), Term: r.hardState().Term,
 		Commit: r.commit, Applied: r.applied, First: r.shape().FirstIndex(), Last: r.tail.last(),
 	}
 	if r.reserve {

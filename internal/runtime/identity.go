@@ -93,11 +93,15 @@ func (m *Member) checkPeer(peer protocol.Hello) error {
 	return nil
 }
 
-// linkState hears how an attempt to reach another member went. A member that
-// is told that its directory has gone back must neither vote nor acknowledge:
-// it stops.
-func (m *Member) linkState(err error) {
-	if err == nil || !errors.Is(err, protocol.ErrRolledBack) {
+// linkState hears that a link to another member has ended, or how an attempt to
+// make one went. A member that is told that its directory has gone back must
+// neither vote nor acknowledge: it stops.
+func (m *Member) linkState(to protocol.MemberID, err error) {
+	if err == nil {
+		return
+	}
+	m.mailbox.complete(func(now protocol.Instant) { m.replica.LinkLost(now, to) })
+	if !errors.Is(err, protocol.ErrRolledBack) {
 		return
 	}
 	if older := (olderPeer{}); errors.As(err, &older) {

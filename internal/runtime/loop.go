@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -154,7 +155,7 @@ func (m *Member) publish(now protocol.Instant) {
 	if last == nil || last.status.Role != s.Role {
 		m.announce()
 	}
-	if last == nil || last.status.Leader != s.Leader || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
+	if last == nil || last.status.Leader != s.Leader || last.status.LeaderTerm != s.LeaderTerm || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
 		m.changed.tell()
 	}
 }
@@ -176,17 +177,46 @@ func (m *Member) announce() {
 	}
 }
 
-// leaderAddress is where the leader takes requests, or empty.
-func (m *Member) leaderAddress() string {
+// leaderAddress is where the leader takes requests, and which term it leads; empty
+// if there is none, or nobody knows where it is.
+func (m *Member) leaderAddress() (string, protocol.Term) {
 	p := m.published.Load()
 	if p == nil || p.status.Leader.IsZero() {
-		return ""
+		return "", 0
 	}
-	if p.status.Leader == m.identity.Member {
-		return m.advertise
+	address := m.advertise
+	if p.status.Leader != m.identity.Member {
+		address = m.addressOf(p.status.Leader)
 	}
-	return m.addressOf(p.status.Leader)
+	if address == "" {
+		return "", 0
+	}
+	return address, p.status.LeaderTerm
 }
+
+// whoLeads answers as soon as a leader is known whose term is above one.
+func (m *Member) whoLeads(ctx context.Context, above protocol.Term) *protocol.Response {
+	for {
+		changed := m.changed.wait()
+		if address, term := m.leaderAddress(); term > above {
+			return &protocol.Response{Leader: address, Term: term}
+		}
+		select {
+		case <-changed:
+		case <-m.done:
+			return &protocol.Response{Result: protocol.Failed(m.stopped())}
+		case <-ctx.Done():
+			return &protocol.Response{Result: protocol.Failed(protocol.ErrNoLeader)}
+		}
+	}
+}
+
+// News makes a client of this process try again as soon as something has changed
+// here that may help, such as that another leader is known.
+func (m *Member) News() <-chan struct{} { return m.changed.wait() }
+
+// Seek does nothing: this member looks for a leader anyway.
+func (m *Member) Seek() (stop func()) { return func() {} }
 
 // addressOf returns where another member is, or empty.
 func (m *Member) addressOf(id protocol.MemberID) string {

@@ -110,7 +110,7 @@ func (g *mending) datagram(from protocol.MemberID, packet []byte) {
 
 // linkState hears how an attempt to reach another member went. That another one
 // refuses this directory is for its start to find out, which stops then.
-func (g *mending) linkState(err error) {
+func (g *mending) linkState(_ protocol.MemberID, err error) {
 	if err != nil {
 		g.m.logger.Debug("a link, while the log is mended", "err", err)
 	}

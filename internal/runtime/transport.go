@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -19,7 +21,7 @@ type transport struct {
 	addresses map[protocol.MemberID]string
 	single    [1]protocol.Message
 	packet    []byte
-	linkState func(error)
+	linkState func(to protocol.MemberID, err error)
 	closing   sync.WaitGroup
 }
 
@@ -73,13 +75,31 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	if address == "" {
 		return nil
 	}
+	state := t.linkState
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: t.linkState, Sent: t.m.traffic.sent,
+		Check: t.m.checkPeer, OnState: func(err error) { state(id, err) },
+		Sent: t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
+		Options:    wire.Options{QueueFrames: mailSubmissionsMax}, // what clients submit at once, or are answered
 	}, nil)
 	t.links[id] = p
 	return p
+}
+
+// unsent tells the loop of what a link has dropped, where somebody waits for an
+// answer to it.
+func (m *Member) unsent(address string, msg protocol.Message, why error) {
+	switch msg.(type) {
+	case *protocol.Forward, *protocol.ReadIndex:
+	default:
+		return
+	}
+	refusal := protocol.ErrNoLeader.With(fmt.Sprintf("the leader, at %s, cannot be reached from this member: %v", address, why))
+	if errors.Is(why, wire.ErrQueueFull) {
+		refusal = protocol.ErrOverloaded.With(fmt.Sprintf("the link to the leader, at %s, is full; try again later", address))
+	}
+	m.mailbox.complete(func(now protocol.Instant) { m.replica.Unsent(now, msg, refusal) })
 }
 
 // know follows where the members are: membership knows better than the
@@ -161,8 +181,10 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 // own, which end with the request: the stream goes on reading, pings above all.
 func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 	respond := func(r *protocol.Response) {
-		if r.Result.Code == protocol.ErrNotLeader.Code || r.Result.Code == protocol.ErrNoLeader.Code || req.Kind == protocol.RequestCommand {
-			r.Leader = h.m.leaderAddress()
+		switch {
+		case req.Kind == protocol.RequestCommand, req.Kind == protocol.RequestStatus,
+			r.Result.Code == protocol.ErrNotLeader.Code, r.Result.Code == protocol.ErrNoLeader.Code:
+			r.Leader, r.Term = h.m.leaderAddress()
 		}
 		_ = to.Respond(r) // if nobody waits any more there is nothing to tell
 	}
@@ -179,6 +201,8 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 			defer cancel()
 			respond(&protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)})
 		}()
+	case req.Kind == protocol.RequestLeader:
+		go func() { _ = to.Respond(h.m.whoLeads(to.Context(), req.Term)) }()
 	default:
 		to.OnCancel(h.m.serveRequest(to.Context(), req, respond))
 	}

@@ -32,6 +32,9 @@ type PeerConfig struct {
 	// Sent, if not nil, hears of each message that was queued, with the bytes
 	// that it takes on the stream. It must not block.
 	Sent func(m protocol.Message, bytes int)
+	// Unsent, if not nil, hears of each message that is dropped before any of it
+	// was sent, and why. It must neither block nor use the link.
+	Unsent func(m protocol.Message, why error)
 	// BackoffMin and BackoffMax bound the pause between two attempts, which
 	// doubles and is jittered. Defaults 20 ms and 1 s.
 	BackoffMin, BackoffMax time.Duration
@@ -93,7 +96,7 @@ func (p *Peer) Send(messages []protocol.Message) {
 	if conn == nil {
 		n := min(len(messages), waitingMax-len(p.waiting))
 		p.waiting = append(p.waiting, messages[:n]...)
-		p.dropped.Add(uint64(len(messages) - n))
+		p.drop(messages[n:], ErrQueueFull)
 	}
 	p.mu.Unlock()
 	if conn == nil {
@@ -113,11 +116,22 @@ func (p *Peer) sendOn(conn *Conn, messages []protocol.Message) {
 			p.cfg.Sent(m, bytes)
 		}
 		if err != nil {
-			p.dropped.Add(1)
+			p.drop([]protocol.Message{m}, err)
 			if errors.Is(err, protocol.ErrTooLarge) {
 				p.cfg.Logger.Error("message dropped", "to", p.cfg.ID.Short(), "kind", m.Kind().String(), "err", err)
 			}
 		}
+	}
+}
+
+// drop gives messages up that were not sent.
+func (p *Peer) drop(messages []protocol.Message, why error) {
+	p.dropped.Add(uint64(len(messages)))
+	if p.cfg.Unsent == nil {
+		return
+	}
+	for _, m := range messages {
+		p.cfg.Unsent(m, why)
 	}
 }
 
@@ -203,7 +217,11 @@ func (p *Peer) serve() error {
 	p.mu.Unlock()
 	conn, err := connect(p.ctx, p.dialSoon, address, p.cfg.Hello(), p.check, p.cfg.Options)
 	if err != nil {
-		p.giveUpWaiting()
+		p.mu.Lock()
+		waiting := p.waiting
+		p.waiting = nil
+		p.mu.Unlock()
+		p.drop(waiting, err)
 		return err
 	}
 	boundSilence(conn.nc, p.cfg.Silence)
@@ -221,8 +239,9 @@ func (p *Peer) serve() error {
 	p.mu.Unlock()
 	if moved {
 		_ = conn.Close()
-		p.dropped.Add(uint64(len(waiting)))
-		return protocol.ErrUnavailable.With("the member has moved")
+		err := protocol.ErrUnavailable.With("the member has moved")
+		p.drop(waiting, err)
+		return err
 	}
 	if p.cfg.OnState != nil {
 		p.cfg.OnState(nil)
@@ -245,13 +264,6 @@ func (p *Peer) dialSoon(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
 	defer cancel()
 	return p.dial(ctx, address)
-}
-
-func (p *Peer) giveUpWaiting() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dropped.Add(uint64(len(p.waiting)))
-	p.waiting = nil
 }
 
 func (p *Peer) check(hello protocol.Hello) error {

@@ -283,8 +283,8 @@ func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello)
 	}
 }
 
-// Shutdown accepts nothing more, waits until all requests but watches are
-// answered and the answers written, and then does what Close does. It gives up
+// Shutdown accepts nothing more, waits until all requests but watches, and
+// questions for the next leader, are answered and the answers written, and then does what Close does. It gives up
 // waiting when ctx ends, and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()

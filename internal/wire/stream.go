@@ -159,11 +159,11 @@ func (c *clientStream) settle() {
 	}
 }
 
-// owes reports whether somebody waits for the answer to a request other than a
-// watch.
+// owes reports whether somebody waits for an answer that will come: a watch, and a
+// question for the next leader, may wait for ever.
 func (c *clientStream) owes() bool {
 	for _, to := range c.inFlight {
-		if to.kind != protocol.RequestWatch && to.ctx.Err() == nil {
+		if to.kind != protocol.RequestWatch && to.kind != protocol.RequestLeader && to.ctx.Err() == nil {
 			return true
 		}
 	}
