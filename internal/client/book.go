@@ -21,6 +21,15 @@ type book struct {
 	// that need no leader and watches, which go to near; each empty if there is
 	// none yet.
 	leader, sticky, near string
+	// term is the newest whose leader was named. What names one of an older term
+	// is stale and counts for nothing; and so does what names lost, the leader of
+	// this term who could not be reached, until it is, or who says that it leads no
+	// more.
+	term protocol.Term
+	lost string
+	// news is closed when the leader of a newer term is named, or one where none
+	// was known.
+	news chan struct{}
 	// turn is where this client begins among members that suit alike, so that
 	// many clients with the same addresses do not meet at the same member.
 	turn uint64
@@ -35,7 +44,7 @@ type book struct {
 }
 
 func newBook(given []string, cluster protocol.ClusterID, turn uint64) *book {
-	return &book{given: given, cluster: cluster, turn: turn, resting: map[string]time.Time{}}
+	return &book{given: given, cluster: cluster, turn: turn, resting: map[string]time.Time{}, news: make(chan struct{})}
 }
 
 func (b *book) clusterID() protocol.ClusterID {
@@ -52,6 +61,7 @@ const (
 	routeLeader              // any, the leader first
 	routeGiven               // those at the addresses given
 	routeNear                // any, one that has the least to do for the others first
+	routeNews                // any, one that hears first who leads, and is not the leader, first
 	routes
 )
 
@@ -94,8 +104,8 @@ func (b *book) orderAt(suits route, now time.Time) []string {
 	switch suits {
 	case routeLeader:
 		add(b.leader)
-	case routeNear:
-		for _, address := range b.nearest() {
+	case routeNear, routeNews:
+		for _, address := range b.nearest(suits == routeNews) {
 			add(address)
 		}
 	}
@@ -114,12 +124,13 @@ func (b *book) orderAt(suits route, now time.Time) []string {
 // nearest returns the addresses known, the best for a read that any member can
 // answer first: the one that answered last, then those given, then those
 // learned, passives before voters, and the leader, who has the most to do, last.
-func (b *book) nearest() []string {
+// Of who leads voters know first: for that they come before passives.
+func (b *book) nearest(voters bool) []string {
 	var ranks [4][]string
 	rank := func(address string, base int) {
 		switch {
 		case address == b.leader:
-		case b.passive[address]:
+		case b.passive[address] != voters:
 			ranks[base] = append(ranks[base], address)
 		default:
 			ranks[base+1] = append(ranks[base+1], address)
@@ -132,7 +143,7 @@ func (b *book) nearest() []string {
 		rank(address, 2)
 	}
 	var out []string
-	if b.near != b.leader {
+	if b.near != b.leader && !voters {
 		out = append(out, b.near)
 	}
 	for _, list := range ranks {
@@ -142,6 +153,24 @@ func (b *book) nearest() []string {
 		}
 	}
 	return append(out, b.leader)
+}
+
+// informed returns whom to ask for the next leader, the best first: not the one
+// that is known, or was, unless there is nobody else.
+func (b *book) informed() []string {
+	all := b.order(routeNews)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	others := make([]string, 0, len(all))
+	for _, address := range all {
+		if address != b.leader && address != b.lost {
+			others = append(others, address)
+		}
+	}
+	if len(others) == 0 {
+		return all
+	}
+	return others
 }
 
 // rest has an address tried last for a while.
@@ -158,22 +187,61 @@ func (b *book) rest(address string, d time.Duration) {
 	}
 }
 
-// unreachable is rest for an address where nobody answers: nobody leads there.
+// unreachable is rest for an address where nobody answers. If the leader is
+// there, others pass on what is for it.
 func (b *book) unreachable(address string, d time.Duration) {
 	b.rest(address, d)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.leader == address {
-		b.lead("")
+		b.leader, b.lost = "", address
+		b.changed()
 	}
 }
 
-// lead takes note of who leads.
-func (b *book) lead(address string) {
-	if b.leader != address {
-		b.leader = address
-		b.changed()
+// reached takes note that there is a connection to an address.
+func (b *book) reached(address string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lost == address {
+		b.lost = ""
 	}
+}
+
+// missing returns the leader that could not be reached, if that is so.
+func (b *book) missing() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost
+}
+
+// lead takes note of who leads a term, and reports whether the term is news.
+func (b *book) lead(address string, term protocol.Term) (newer bool) {
+	newer = term > b.term
+	if term < b.term || !newer && (address == b.leader || address == b.lost) {
+		return false
+	}
+	if newer || b.leader == "" {
+		close(b.news)
+		b.news = make(chan struct{})
+	}
+	b.leader, b.term, b.lost = address, term, ""
+	b.changed()
+	return newer
+}
+
+// known returns who leads, if that is known, and the newest term whose leader was.
+func (b *book) known() (leader string, term protocol.Term) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.leader, b.term
+}
+
+// newsNow returns the channel that the next news closes.
+func (b *book) newsNow() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.news
 }
 
 // stay makes a member that has answered the one to ask from now on, if there is
@@ -191,15 +259,20 @@ func (b *book) stay(address string, suits route) {
 	}
 }
 
-// learn takes from a response what it says of the cluster.
-func (b *book) learn(address string, response *protocol.Response) {
+// learn takes from a response what it says of the cluster, and reports whether
+// the leader of a newer term is known by it.
+func (b *book) learn(address string, response *protocol.Response) (newer bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case response.Leader != "":
-		b.lead(response.Leader)
-	case b.leader == address && response.Result.Code == protocol.ErrNotLeader.Code:
-		b.lead("")
+	if response.Leader != "" {
+		newer = b.lead(response.Leader, response.Term)
+	}
+	disowns := response.Result.Code == protocol.ErrNotLeader.Code || response.Result.Code == protocol.ErrNoLeader.Code
+	if b.leader == address && response.Leader != address && disowns {
+		// Who has stepped down does not lead the same term again, whatever those
+		// say who have not heard of it.
+		b.leader, b.lost = "", address
+		b.changed()
 	}
 	if join := response.Join; join != nil {
 		b.pin(join.Cluster)
@@ -212,34 +285,36 @@ func (b *book) learn(address string, response *protocol.Response) {
 	}
 	if status := response.Status; status != nil {
 		b.pin(status.Cluster)
-		b.learnMembers(status.Members)
+		newer = b.learnMembers(status) || newer
 	}
 	for known := range b.resting {
 		if known != b.leader && known != b.sticky && known != b.near && !slices.Contains(b.given, known) && !slices.Contains(b.learned, known) {
 			delete(b.resting, known)
 		}
 	}
+	return newer
 }
 
 // learnMembers replaces what was learned. Reserves, which answer nothing, are kept
 // out, and so are the dead, but for the case that nobody is said to be alive.
-func (b *book) learnMembers(members []protocol.MemberStatus) {
+func (b *book) learnMembers(status *protocol.Status) (newer bool) {
 	var alive []string
 	passive := map[string]bool{}
-	for _, m := range members {
+	for _, m := range status.Members {
 		if !m.Alive || m.Address == "" || m.Role == protocol.RoleReserve.String() {
 			continue
 		}
 		alive = append(alive, m.Address)
 		passive[m.Address] = m.Role == protocol.RolePassive.String()
 		if m.Leader {
-			b.lead(m.Address)
+			newer = b.lead(m.Address, status.Term) || newer
 		}
 	}
 	if len(alive) > 0 {
 		b.learned, b.passive = alive, passive
 		b.changed()
 	}
+	return newer
 }
 
 // pin fixes the cluster: whoever answers later must belong to it.

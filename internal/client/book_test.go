@@ -21,7 +21,7 @@ func TestOrderKeptIsNeverOutOfDate(t *testing.T) {
 		b := newBook([]string{"m0", "m1"}, protocol.ClusterID{}, 1)
 		for step := range 5000 {
 			a := address()
-			switch random.IntN(7) {
+			switch random.IntN(8) {
 			case 0:
 				b.rest(a, time.Duration(random.IntN(50))*time.Millisecond)
 			case 1:
@@ -29,7 +29,7 @@ func TestOrderKeptIsNeverOutOfDate(t *testing.T) {
 			case 2:
 				b.stay(a, route(random.IntN(int(routes))))
 			case 3:
-				r := &protocol.Response{Leader: address()}
+				r := &protocol.Response{Leader: address(), Term: protocol.Term(step/100 + random.IntN(3))}
 				if random.IntN(2) == 0 {
 					r = &protocol.Response{Result: protocol.Failed(protocol.ErrNotLeader)}
 				}
@@ -39,12 +39,14 @@ func TestOrderKeptIsNeverOutOfDate(t *testing.T) {
 				for range random.IntN(5) {
 					members = append(members, protocol.MemberStatus{Address: address(), Alive: random.IntN(4) > 0, Role: "passive", Leader: random.IntN(5) == 0})
 				}
-				b.learn(a, &protocol.Response{Status: &protocol.Status{Members: members}})
+				b.learn(a, &protocol.Response{Status: &protocol.Status{Members: members, Term: protocol.Term(step/100 + random.IntN(3))}})
 			case 5:
 				join := &protocol.JoinInfo{}
 				join.Configuration.Configuration.Members = []protocol.ActiveMember{{Address: address()}}
 				b.learn(a, &protocol.Response{Join: join})
 			case 6:
+				b.reached(a)
+			case 7:
 				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond) // virtual
 			}
 			for suits := range routes {

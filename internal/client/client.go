@@ -156,6 +156,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 	pause := c.pause()
 	received := false // an attempt without an answer may have been received
 	for {
+		news := c.news()
 		attempt := command // an earlier one may still be on its way out
 		attempt.Floor = s.floor()
 		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &attempt})
@@ -186,7 +187,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 		default:
 			return result, err
 		}
-		if stopped := c.wait(ctx, pause.next()); stopped != nil {
+		if stopped := c.waitFor(ctx, pause, news, err); stopped != nil {
 			if received {
 				return protocol.Result{}, unknownOutcome(ctx, err)
 			}
@@ -252,7 +253,7 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		if c.isClosed() {
 			return nil, protocol.ErrClosed
 		}
-		began, attempt := time.Now(), q
+		news, began, attempt := c.news(), time.Now(), q
 		response, err := c.transport.Do(ctx, &attempt)
 		switch {
 		case err == nil:
@@ -268,7 +269,7 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		if q.Kind == protocol.RequestCommand {
 			c.noSession.Store(&err)
 		}
-		if ctx.Err() != nil || c.wait(ctx, pause.next()) != nil {
+		if ctx.Err() != nil || c.waitFor(ctx, pause, news, err) != nil {
 			return nil, gaveUp(ctx, err)
 		}
 	}

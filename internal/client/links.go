@@ -63,6 +63,7 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 		return nil, protocol.ErrClosed
 	}
 	l.conn = conn
+	r.book.reached(address)
 	return conn, nil
 }
 
@@ -102,6 +103,9 @@ func (r *Remote) follow() {
 		}
 		if _, err := r.do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}, routeAny); err == nil {
 			r.prune()
+		}
+		if leader := r.book.missing(); leader != "" {
+			_, _ = r.connect(r.alive, leader) // if it succeeds, commands go there again
 		}
 	}
 }

@@ -78,8 +78,17 @@ func newDesks(t *testing.T, all ...*desk) desks {
 }
 
 func (all desks) dial(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error) {
+	return all.connect(ctx, address, cluster, 0)
+}
+
+// deaf is dial by a client that never pings.
+func (all desks) deaf(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error) {
+	return all.connect(ctx, address, cluster, -1)
+}
+
+func (all desks) connect(ctx context.Context, address string, cluster protocol.ClusterID, ping time.Duration) (Conn, error) {
 	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{
-		Hello: protocol.Hello{Cluster: cluster}, Options: wire.Options{HandshakeTimeout: time.Hour},
+		Hello: protocol.Hello{Cluster: cluster}, Options: wire.Options{HandshakeTimeout: time.Hour}, PingTimeout: ping,
 		Dial: func(context.Context, string) (net.Conn, error) {
 			d := all[address]
 			if d == nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -108,9 +109,11 @@ type Remote struct {
 	book *book
 	seen protocol.Index // what the member that answered first had applied
 
+	guide guide
+
 	alive context.Context // ends with Close
 	stop  context.CancelFunc
-	done  sync.WaitGroup // of the goroutine that follows the membership
+	done  sync.WaitGroup // of the goroutines that follow the membership, and the leader
 
 	mu     sync.Mutex
 	links  map[string]*link
@@ -174,7 +177,7 @@ func late(q *protocol.Request, response *protocol.Response) bool {
 }
 
 func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*protocol.Response, error) {
-	command := q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
+	command := isCommand(q)
 	var failed failures
 	var last *protocol.Response
 	stale := 0
@@ -190,18 +193,18 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 			failed.add(address, err)
 			continue
 		}
-		response, err := r.attempt(ctx, conn, q)
+		response, err := r.attempt(ctx, conn, address, q)
 		if err == nil && !helpless(response) {
-			r.book.learn(address, response)
+			r.learn(address, response)
 			r.book.stay(address, suits)
 			return response, nil
 		}
-		if err == nil || ctx.Err() == nil && !permanent(err) {
+		if late := (*overtaken)(nil); err == nil || ctx.Err() == nil && !permanent(err) && !errors.As(err, &late) {
 			r.book.rest(address, r.cfg.Rest)
 		}
 		switch {
 		case err == nil:
-			r.book.learn(address, response)
+			r.learn(address, response)
 			last = response
 			if response.Result.Code == protocol.ErrTooStale.Code {
 				stale++
@@ -238,8 +241,24 @@ func routeOf(q *protocol.Request) route {
 	return routeAny
 }
 
-// attempt asks one member, for as long as ctx and the connection last.
-func (r *Remote) attempt(ctx context.Context, conn Conn, q *protocol.Request) (*protocol.Response, error) {
+// isCommand reports whether a request may have an effect, and so goes to one
+// member only.
+func isCommand(q *protocol.Request) bool {
+	return q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
+}
+
+// attempt asks one member, for as long as ctx and the connection last, and a
+// command no longer than until another leader is known.
+func (r *Remote) attempt(ctx context.Context, conn Conn, address string, q *protocol.Request) (*protocol.Response, error) {
+	if isCommand(q) {
+		bounded, errand := r.setOut(ctx, address)
+		defer r.comeBack(errand)
+		response, err := conn.Do(bounded, q)
+		if err != nil && !refused(err) && ctx.Err() == nil && bounded.Err() != nil {
+			err = context.Cause(bounded)
+		}
+		return response, err
+	}
 	began := time.Now()
 	response, err := conn.Do(ctx, q)
 	if err == nil && response.Result.AgeKnown {
@@ -301,6 +320,7 @@ func (r *Remote) Close() error {
 	r.links = nil
 	r.mu.Unlock()
 	r.stop()
+	r.guide.finish()
 	for _, l := range links {
 		l.close()
 	}

@@ -126,9 +126,9 @@ func because(ctx context.Context, last error) error {
 }
 
 // pause is the time before the next attempt. The zero value is not usable.
-type pause struct{ now, max time.Duration }
+type pause struct{ now, min, max time.Duration }
 
-func (c *Client) pause() *pause { return &pause{c.cfg.RetryMin, c.cfg.RetryMax} }
+func (c *Client) pause() *pause { return &pause{c.cfg.RetryMin, c.cfg.RetryMin, c.cfg.RetryMax} }
 
 // next returns how long to wait now: a random time, so that clients that were
 // refused together do not come back together.
@@ -136,6 +136,54 @@ func (p *pause) next() time.Duration {
 	d := p.now
 	p.now = min(2*p.now, p.max)
 	return d - rand.N(d/2+1)
+}
+
+// scout is a Transport that knows when it is worth to try again.
+type scout interface {
+	// News returns a channel that is closed when a leader is known that was not.
+	News() <-chan struct{}
+	// Seek has the transport look for one until stop is called.
+	Seek() (stop func())
+}
+
+// news returns what ends a pause early. It is asked for before an attempt, so that
+// nothing that is heard meanwhile is missed. Nil: nothing.
+func (c *Client) news() <-chan struct{} {
+	if s, ok := c.transport.(scout); ok {
+		return s.News()
+	}
+	return nil
+}
+
+// waitFor is wait for the next pause after a failed attempt, or until there is
+// news, if it failed for the lack of a leader.
+func (c *Client) waitFor(ctx context.Context, p *pause, news <-chan struct{}, failed error) error {
+	s, ok := c.transport.(scout)
+	if !ok || !lacksLeader(failed) {
+		return c.wait(ctx, p.next())
+	}
+	defer s.Seek()()
+	until, cancel := context.WithTimeout(ctx, p.next())
+	defer cancel()
+	select {
+	case <-news:
+		p.now = p.min
+		return nil
+	case <-until.Done():
+		return ctx.Err()
+	case <-c.closing:
+		return protocol.ErrClosed
+	}
+}
+
+// lacksLeader reports whether an attempt failed because it did not reach a leader,
+// or may have lost it.
+func lacksLeader(err error) bool {
+	switch codeOf(err) {
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.OK:
+		return true
+	}
+	return false
 }
 
 // wait returns nil after d, or an error if the context ends or the client is

@@ -50,7 +50,7 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 	}
 	pause := c.pause()
 	for {
-		attempt := change
+		news, attempt := c.news(), change
 		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &attempt})
 		if err == nil {
 			err = response.Result.Err()
@@ -60,7 +60,7 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 			return response.Result.Index, nil
 		case !refused(err) && !errors.Is(err, protocol.ErrChangeInFlight):
 			return 0, err
-		case ctx.Err() != nil || c.wait(ctx, pause.next()) != nil:
+		case ctx.Err() != nil || c.waitFor(ctx, pause, news, err) != nil:
 			return 0, gaveUp(ctx, err)
 		}
 	}

@@ -1,0 +1,287 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// realm is three members of which one leads, over the real protocol, and a client
+// whose bounds are so long that only what it is told can help it.
+type realm struct {
+	desks
+	t       *testing.T
+	cluster *server // the state behind all of them
+
+	mu      sync.Mutex
+	leader  string
+	term    protocol.Term
+	changed chan struct{}
+	stale   map[string]protocol.Response // what a member says of the leader instead
+	asked   []string                     // addresses, of commands and changes of seats
+}
+
+func newRealm(t *testing.T) *realm {
+	r := &realm{t: t, cluster: newServer(t), leader: "a:1", term: 5, changed: make(chan struct{}), stale: map[string]protocol.Response{}}
+	var all []*desk
+	for _, address := range []string{"a:1", "b:1", "c:1"} {
+		all = append(all, &desk{address: address, serve: func(q *protocol.Request, to *wire.Responder) { r.serve(address, q, to) }})
+	}
+	r.desks = newDesks(t, all...)
+	return r
+}
+
+// elect makes another member the leader of the next term.
+func (r *realm) elect(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leader, r.term = address, r.term+1
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *realm) serve(address string, q *protocol.Request, to *wire.Responder) {
+	r.mu.Lock()
+	leader, term, changed := r.leader, r.term, r.changed
+	says, stale := r.stale[address]
+	if q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats {
+		r.asked = append(r.asked, address)
+	}
+	r.mu.Unlock()
+	switch {
+	case q.Kind == protocol.RequestLeader && stale:
+		_ = to.Respond(&says)
+	case q.Kind == protocol.RequestLeader:
+		for leader == "" || term <= q.Term {
+			select {
+			case <-changed:
+			case <-to.Context().Done():
+				_ = to.Fail(protocol.ErrNoLeader)
+				return
+			}
+			r.mu.Lock()
+			leader, term, changed = r.leader, r.term, r.changed
+			r.mu.Unlock()
+		}
+		_ = to.Respond(&protocol.Response{Leader: leader, Term: term})
+	case leader != address:
+		_ = to.Respond(&protocol.Response{Result: protocol.Failed(protocol.ErrNotLeader), Leader: leader, Term: term})
+	default:
+		response, err := r.cluster.Do(to.Context(), q)
+		if err != nil {
+			_ = to.Fail(err)
+			return
+		}
+		response.Leader, response.Term = leader, term
+		_ = to.Respond(response)
+	}
+}
+
+func (r *realm) client(cfg Config) *Client {
+	r.t.Helper()
+	remote := newRemote(r.t, RemoteConfig{
+		Addresses: []string{"a:1", "b:1", "c:1"}, Dial: r.desks.deaf, DialTimeout: 1000 * time.Hour, PingTimeout: 1000 * time.Hour,
+		Follow: 1000 * time.Hour,
+	})
+	cfg.SessionTimeout = time.Hour
+	return newClient(r.t, remote, cfg)
+}
+
+func (r *realm) whom() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	asked := r.asked
+	r.asked = nil
+	return asked
+}
+
+// A command at a leader that stands still is given up when another member names
+// the leader of a newer term, and no time limit has a part in it.
+func TestCommandGoesToTheNextLeaderAsSoonAsItIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t)
+		c := r.client(Config{})
+		mustCommand(t, c, "1")
+		r.desks["a:1"].freeze(true)
+		r.whom()
+		began := time.Now()
+		time.AfterFunc(20*time.Second, func() { r.elect("c:1") })
+		var all sync.WaitGroup
+		for _, name := range []string{"2", "3", "4"} {
+			all.Go(func() { mustCommand(t, c, name) })
+		}
+		all.Wait()
+		if got, want := time.Since(began), 20*time.Second; got != want {
+			t.Errorf("got the answers after %v, want %v: as soon as the leader is known", got, want)
+		}
+		if got, want := r.whom(), []string{"c:1", "c:1", "c:1"}; !slices.Equal(got, want) {
+			t.Errorf("got %v asked, want %v", got, want)
+		}
+		for _, name := range []string{"2", "3", "4"} {
+			if got := r.cluster.times(name); got != 1 {
+				t.Errorf("%s was executed %d times, want once", name, got)
+			}
+		}
+	})
+}
+
+// Who pauses for the lack of a leader goes on as soon as there is one.
+func TestPauseEndsWhenALeaderIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t)
+		c := r.client(Config{RetryMin: time.Minute, RetryMax: time.Hour})
+		mustCommand(t, c, "1")
+		r.mu.Lock()
+		r.leader = ""
+		r.mu.Unlock()
+		began := time.Now()
+		time.AfterFunc(10*time.Second, func() { r.elect("b:1") })
+		mustCommand(t, c, "2")
+		if got, want := time.Since(began), 10*time.Second; got != want {
+			t.Errorf("got an answer after %v, want %v", got, want)
+		}
+	})
+}
+
+// What names the leader of an older term, or the one that is known, or the one
+// that has just said that it leads no more, triggers nothing.
+func TestStaleWordOfALeaderTriggersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t)
+		c := r.client(Config{})
+		mustCommand(t, c, "1")
+		r.mu.Lock()
+		r.stale["b:1"] = protocol.Response{Leader: "b:1", Term: 4}
+		r.stale["c:1"] = protocol.Response{Leader: "b:1", Term: 5}
+		r.mu.Unlock()
+		r.desks["a:1"].freeze(true)
+		r.whom()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.Command(ctx, count("2"))
+		wantIs(t, err, []error{protocol.ErrUnknownOutcome, context.DeadlineExceeded}, nil)
+		if err == nil || !strings.Contains(err.Error(), "a:1") || !strings.Contains(err.Error(), "at work") && !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("got %v, want who has not answered in it", err)
+		}
+		if got := r.whom(); len(got) != 0 {
+			t.Errorf("got %v asked because of a stale word", got)
+		}
+	})
+}
+
+// A change of seats has no session that would make a second one exact: who asked
+// for it is told, and decides.
+func TestChangeOfSeatsIsNotSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t)
+		c := r.client(Config{})
+		mustCommand(t, c, "1")
+		r.desks["a:1"].freeze(true)
+		r.whom()
+		time.AfterFunc(time.Second, func() { r.elect("c:1") })
+		_, err := c.Seats(t.Context(), protocol.SeatChange{Transfer: true})
+		wantIs(t, err, []error{protocol.ErrUnknownOutcome}, nil)
+		if got := r.whom(); len(got) != 0 {
+			t.Errorf("got it sent to %v as well", got)
+		}
+		var over *overtaken
+		if !errors.As(err, &over) || !strings.Contains(err.Error(), "by now c:1 leads") {
+			t.Errorf("got %v, want who leads in it", err)
+		}
+	})
+}
+
+// While nobody waits, nobody is asked who leads.
+func TestNobodyIsAskedWhoLeadsWithoutNeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t)
+		c := r.client(Config{})
+		for range 50 {
+			mustCommand(t, c, "1")
+			time.Sleep(70 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		for address, d := range r.desks {
+			if slices.Contains(d.seen, protocol.RequestLeader) {
+				t.Errorf("%s was asked who leads", address)
+			}
+		}
+		g := &c.transport.(*Remote).guide
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.ticking || g.stop != nil || len(g.errands) != 0 {
+			t.Errorf("the guide has not come to rest: %v ticking, %d errands", g.ticking, len(g.errands))
+		}
+	})
+}
+
+// The book believes newer terms only, and not in a leader who is out of reach.
+func TestBookBelievesNewerTerms(t *testing.T) {
+	b := newBook([]string{"a", "b"}, protocol.ClusterID{}, 1)
+	said := func(by, leader string, term protocol.Term) bool {
+		return b.learn(by, &protocol.Response{Leader: leader, Term: term})
+	}
+	leads := func(what, want string) {
+		t.Helper()
+		if got, _ := b.known(); got != want {
+			t.Errorf("%s: got leader %q, want %q", what, got, want)
+		}
+	}
+	for _, step := range []struct {
+		what  string
+		do    func() bool
+		newer bool
+		want  string
+	}{
+		{"the first", func() bool { return said("a", "a", 5) }, true, "a"},
+		{"the same again", func() bool { return said("b", "a", 5) }, false, "a"},
+		{"an older term", func() bool { return said("b", "b", 4) }, false, "a"},
+		{"out of reach", func() bool { b.unreachable("a", time.Second); return false }, false, ""},
+		{"others still name it", func() bool { return said("b", "a", 5) }, false, ""},
+		{"it is reached again", func() bool { b.reached("a"); return said("b", "a", 5) }, false, "a"},
+		{"it says that it leads no more", func() bool {
+			return b.learn("a", &protocol.Response{Result: protocol.Failed(protocol.ErrNotLeader)})
+		}, false, ""},
+		{"others have not heard of that", func() bool { return said("b", "a", 5) }, false, ""},
+		{"a newer term", func() bool { return said("b", "b", 6) }, true, "b"},
+		{"a status", func() bool {
+			return b.learn("b", &protocol.Response{Status: &protocol.Status{Term: 7, Members: []protocol.MemberStatus{{Address: "a", Alive: true, Leader: true}}}})
+		}, true, "a"},
+	} {
+		if got := step.do(); got != step.newer {
+			t.Errorf("%s: got news %v, want %v", step.what, got, step.newer)
+		}
+		leads(step.what, step.want)
+	}
+}
+
+// Of what is under way, only that is given up which waits at another address than
+// the new leader's, and was sent before it was known.
+func TestOnlyWhatWaitsElsewhereIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(t).client(Config{}).transport.(*Remote)
+		out := func(address string) context.Context {
+			ctx, e := r.setOut(t.Context(), address)
+			t.Cleanup(func() { r.comeBack(e) })
+			return ctx
+		}
+		there, elsewhere := out("c:1"), out("b:1")
+		r.learn("b:1", &protocol.Response{Leader: "c:1", Term: 9})
+		later := out("b:1")
+		r.learn("a:1", &protocol.Response{Leader: "c:1", Term: 9})
+		if there.Err() != nil || later.Err() != nil {
+			t.Errorf("given up: at the new leader %v, sent later %v; want neither", there.Err(), later.Err())
+		}
+		if !errors.Is(context.Cause(elsewhere), protocol.ErrUnknownOutcome) {
+			t.Errorf("got %v for what waits elsewhere, want %v", context.Cause(elsewhere), protocol.ErrUnknownOutcome)
+		}
+	})
+}
