@@ -121,7 +121,7 @@ func New(transport Transport, cfg Config) (*Client, error) {
 // ErrSessionExpired if the session is gone (it wraps ErrUnknownOutcome if the
 // command may have been received before; the next command opens a new one),
 // ErrClosed, and when ctx ends, an error that wraps the last refusal and the
-// context's.
+// context's; ErrUnavailable if it had ended before.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
 	if c == nil {
 		return protocol.Result{}, errNone
@@ -131,6 +131,9 @@ func (c *Client) Command(ctx context.Context, command protocol.Command) (protoco
 	}
 	if command.Type == protocol.SessionType {
 		return protocol.Result{}, protocol.ErrInvalid.With("sessions are opened, kept and closed by the client itself")
+	}
+	if err := tooLate(ctx); err != nil {
+		return protocol.Result{}, err
 	}
 	for {
 		s, err := c.current(ctx)
@@ -246,6 +249,9 @@ func (c *Client) Status(ctx context.Context) (*protocol.Status, error) {
 func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Response, error) {
 	if c == nil {
 		return nil, errNone
+	}
+	if err := tooLate(ctx); err != nil {
+		return nil, err
 	}
 	pause := c.pause()
 	var refusal error // the last one that a member has sent

@@ -85,6 +85,15 @@ func decided(err error) bool {
 	return true
 }
 
+// tooLate is the error of a call whose context has ended before it began, or nil:
+// nothing is sent then.
+func tooLate(ctx context.Context) error {
+	if ended := ctx.Err(); ended != nil {
+		return protocol.ErrUnavailable.With("nothing was sent, because the call's context had ended before").Because(ended)
+	}
+	return nil
+}
+
 // errFull is why a command was not sent that got no place in the window.
 var errFull = protocol.ErrOverloaded.With(fmt.Sprintf(
 	"%d commands of this client's session wait for their answers already", protocol.SessionWindow))

@@ -48,6 +48,9 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 	if err := change.Validate(); err != nil {
 		return 0, err
 	}
+	if err := tooLate(ctx); err != nil {
+		return 0, err
+	}
 	pause := c.pause()
 	for {
 		news, attempt := c.news(), change

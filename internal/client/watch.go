@@ -27,6 +27,9 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}
+	if err := tooLate(ctx); err != nil {
+		return nil, err
+	}
 	s := &stream{client: c, watch: w, closed: make(chan struct{})}
 	if w.From == 0 {
 		s.known = c.seen.index()

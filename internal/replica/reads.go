@@ -45,11 +45,21 @@ func (q *requests) readAnswered(now protocol.Instant, a protocol.Read, r *Replic
 		if a.Code == protocol.ErrNotLeader.Code {
 			r.leadsNot(now, q.asked[i].to, a.Leader, a.Term)
 		}
-		q.failGroup(i, protocol.ErrorOf(a.Code, "no read index: "+string(a.Code)), r)
+		q.failGroup(i, noReadIndex(a.Code), r)
 		return
 	}
 	q.asked[i].answered, q.asked[i].index = true, a.Index
 	q.serveReads(r)
+}
+
+// noReadIndex is the error of a read that the leader, or the lack of one, refuses.
+func noReadIndex(code protocol.Code) error {
+	for _, refusal := range []*protocol.Error{protocol.ErrNoLeader, protocol.ErrNotLeader, protocol.ErrOverloaded} {
+		if code == refusal.Code {
+			return refusal
+		}
+	}
+	return protocol.ErrorOf(code, "the leader refuses a read: "+string(code))
 }
 
 // serveReads answers the reads whose index the state has reached.

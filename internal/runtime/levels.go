@@ -144,7 +144,6 @@ func (m *Member) queryLater(ctx, wait context.Context, q *protocol.Query) protoc
 
 // await waits for the index that the query asks for, then for the age.
 func (m *Member) await(ctx, wait context.Context, q *protocol.Query) protocol.Result {
-	began := m.clock.Now()
 	want := q.Seen
 	if q.Level == protocol.Session {
 		caughtUp := m.caughtUp.Load()
@@ -157,14 +156,14 @@ func (m *Member) await(ctx, wait context.Context, q *protocol.Query) protocol.Re
 		if wait.Err() == nil || !errors.Is(err, wait.Err()) {
 			return protocol.Failed(err)
 		}
-		return m.behind(want, began)
+		return m.behind(want)
 	}
 	if q.Level == protocol.MaxStale {
 		return m.awaitAge(ctx, wait, q)
 	}
 	result, ok := m.queryAtHand(ctx, q)
 	if !ok {
-		return m.behind(want, began) // the state was replaced; it does not go back, but never answer on a guess
+		return m.behind(want) // the state was replaced; it does not go back, but never answer on a guess
 	}
 	return result
 }
@@ -210,11 +209,11 @@ func (m *Member) awaitAge(ctx, wait context.Context, q *protocol.Query) protocol
 }
 
 // behind is the answer to a session that has seen more than this member has.
-func (m *Member) behind(want protocol.Index, began protocol.Instant) protocol.Result {
+func (m *Member) behind(want protocol.Index) protocol.Result {
 	applied := m.machine.Applied()
 	return m.stale(applied, fmt.Sprintf(
-		"this member has applied index %d and not caught up with %d, which the session has seen or asked for, in %v: try again, ask another member, or read what it has at the level local",
-		applied, want, m.clock.Now().Sub(began).Round(time.Millisecond)))
+		"this member has applied index %d and not caught up with %d, which the session has seen or asked for: try again, ask another member, or read what it has at the level local",
+		applied, want))
 }
 
 // tooOld is the answer to a query whose age this member cannot prove.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -34,14 +35,13 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
 	nc, err := dial(ctx, address)
+	awaitEnd(ctx, err)
 	if ended := ctx.Err(); err != nil && ended != nil {
 		return nil, tooLate(began, address+" does not take the connection", ended)
 	}
 	if err != nil {
 		return nil, protocol.ErrUnavailable.With("cannot reach " + address).Because(err)
 	}
-	deadline, _ := ctx.Deadline()
-	_ = nc.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	br := bufio.NewReaderSize(nc, readBuffer)
 	peer, err := greet(nc, br, hello)
@@ -56,6 +56,7 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	}
 	if err != nil {
 		_ = nc.Close()
+		awaitEnd(ctx, err)
 		if ended := ctx.Err(); ended != nil && (errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, ended)) {
 			return nil, tooLate(began, address+" takes the connection and does not answer: what listens there is frozen, very busy, or no member", ended)
 		}
@@ -64,6 +65,14 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	_ = nc.SetDeadline(time.Time{})
 	tune(nc)
 	return newConn(nc, br, peer, opt), nil
+}
+
+// awaitEnd waits for the end of a context that has a deadline, if an error says that
+// this has passed: the network's clock may be a little ahead of the context's.
+func awaitEnd(ctx context.Context, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		<-ctx.Done()
+	}
 }
 
 // tooLate is the error of a connection that was not there in time. The text of
