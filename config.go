@@ -1,6 +1,7 @@
 package starling
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/starlinghq/starling/internal/keys"
+	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -41,6 +43,7 @@ const (
 const (
 	BindDefault              = "127.0.0.1:7600"
 	ActivesDefault           = 3
+	TimingDefault            = "lan"
 	GossipFanoutDefault      = 4
 	GossipProbabilityDefault = 0.75
 	CheckpointBytesDefault   = 64 << 20
@@ -112,10 +115,17 @@ type Config struct {
 	// Switch it on in two steps: first the SigningKeys, then the TrustedKeys.
 	TrustedKeys []ed25519.PublicKey
 
-	// Heartbeat is how often a leader is heard, Election how long a follower
-	// waits, at least, before it stands. Shorter notices a dead leader
-	// sooner and takes slow networks for dead ones. Defaults: those for a
-	// local network.
+	// Timing names a pair of times, the same for all members of a cluster: how
+	// often a leader is heard, and how long a follower waits, at least and up to
+	// twice, before it stands. Shorter notices a dead leader sooner and takes slow
+	// networks, disks and machines for dead ones.
+	//
+	//	fast  50 ms, 150 ms: a quiet network, and disks that sync in a few ms
+	//	lan   100 ms, 500 ms: the default
+	//	wan   500 ms, 3 s: voters up to 200 ms apart
+	Timing string
+	// Heartbeat and Election, if not 0, take the place of Timing's; an Election
+	// is three Heartbeats at least.
 	Heartbeat, Election time.Duration
 
 	// CheckpointBytes and CheckpointEvery say when this member, while it
@@ -156,6 +166,12 @@ func (c Config) withDefaults() Config {
 	if c.Actives == 0 {
 		c.Actives = ActivesDefault
 	}
+	if c.Timing == "" {
+		c.Timing = TimingDefault
+	}
+	if preset, ok := runtime.Timing(c.Timing); ok {
+		c.Heartbeat, c.Election = cmp.Or(c.Heartbeat, preset.Heartbeat), cmp.Or(c.Election, preset.Election)
+	}
 	if c.GossipMode == "" {
 		c.GossipMode = "hybrid"
 	}
@@ -186,7 +202,7 @@ func (c Config) Validate() error {
 		c.checkAdvertise(),
 		c.checkStart(),
 		c.checkGossip(),
-		checkTiming(c.Heartbeat, c.Election),
+		checkTiming(c.Timing, c.Heartbeat, c.Election),
 		keys.Check(c.SigningKey, c.TrustedKeys, c.Role == Active || c.Eligible),
 	}
 	if c.CheckpointBytes < 0 {
@@ -256,14 +272,15 @@ func (c Config) checkGossip() error {
 	return nil
 }
 
-func checkTiming(heartbeat, election time.Duration) error {
+func checkTiming(timing string, heartbeat, election time.Duration) error {
+	_, known := runtime.Timing(timing)
 	switch {
-	case heartbeat == 0 && election == 0:
-		return nil
+	case !known:
+		return fmt.Errorf("Timing is fast, lan or wan, not %q", timing)
 	case heartbeat <= 0 || election <= 0:
-		return errors.New("the Heartbeat and Election times are set together, both above zero, or not at all")
+		return fmt.Errorf("a Heartbeat of %v and an Election of %v: above 0, or 0 for those of Timing", heartbeat, election)
 	case election < 3*heartbeat:
-		return fmt.Errorf("an Election timeout of %v is less than three heartbeats of %v: one late packet would depose a leader", election, heartbeat)
+		return fmt.Errorf("an Election timeout of %v is less than three heartbeats of %v: one late packet would depose a leader; set the Heartbeat, too", election, heartbeat)
 	}
 	return nil
 }

@@ -48,6 +48,29 @@ func TestConfigDefaultsAreEnough(t *testing.T) {
 	}
 }
 
+func TestTimingIsAPresetWhoseTimesCanBeReplaced(t *testing.T) {
+	for _, one := range []struct {
+		cfg  starling.Config
+		want string // in the error; empty: none
+	}{
+		{starling.Config{Timing: "fast"}, ""},
+		{starling.Config{Timing: "lan"}, ""},
+		{starling.Config{Timing: "wan", Election: 2 * time.Second}, ""},
+		{starling.Config{Election: time.Second}, ""},
+		{starling.Config{Timing: "fast", Heartbeat: 20 * time.Millisecond}, ""},
+		{starling.Config{Timing: "slow"}, "fast, lan or wan"},
+		{starling.Config{Election: 200 * time.Millisecond}, "three heartbeats of 100ms"},
+		{starling.Config{Timing: "fast", Heartbeat: 60 * time.Millisecond}, "three heartbeats of 60ms"},
+		{starling.Config{Election: -1}, "above 0"},
+	} {
+		one.cfg.Name, one.cfg.Bootstrap = "a", true
+		err := one.cfg.Validate()
+		if one.want == "" && err != nil || one.want != "" && (err == nil || !strings.Contains(err.Error(), one.want)) {
+			t.Errorf("%q, %v, %v: got %v, want %q", one.cfg.Timing, one.cfg.Heartbeat, one.cfg.Election, err, one.want)
+		}
+	}
+}
+
 func TestOpenRefusesTypesThatCollide(t *testing.T) {
 	_, err := starling.Open(context.Background(), starling.Config{Name: "a", Bootstrap: true, Bind: "127.0.0.1:0", Types: []*starling.Type{kvmap.Type}})
 	if !errors.Is(err, starling.ErrInvalid) || !strings.Contains(err.Error(), "registered twice") {

@@ -38,8 +38,9 @@ type LocalConfig struct {
 	Types []*Type
 	// Logger gets what is worth telling. Default: nothing is logged.
 	Logger *slog.Logger
-	// Heartbeat and Election are those of Config. Default: 50 ms and 250 ms, with
-	// more than 16 members the default of Config.
+	// Timing, Heartbeat and Election are those of Config. Default: 50 ms and
+	// 250 ms, with more than 16 members the default of Config.
+	Timing              string
 	Heartbeat, Election time.Duration
 	// CheckpointBytes and CheckpointEvery are those of Config, and so are their
 	// defaults.
@@ -118,7 +119,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
 		return nil, false, protocol.ErrInvalid.With("members with directories find each other again by their addresses: say in Bind at which port they begin")
 	}
-	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Actives+cfg.Passives <= openAtOnce {
+	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Timing == "" && cfg.Actives+cfg.Passives <= openAtOnce {
 		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
 	}
 	if cfg.Actives < 1 || cfg.Actives > protocol.ActivesMax || cfg.Passives < 0 {
@@ -129,7 +130,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 			Name: "a" + strconv.Itoa(i+1), Role: Active, Actives: cfg.Actives, Bootstrap: i == 0,
 			GossipMode: cfg.GossipMode, GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability,
 			Neighbours: cfg.Actives + cfg.Passives - 1,
-			Types:      cfg.Types, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
+			Types:      cfg.Types, Timing: cfg.Timing, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
 			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0

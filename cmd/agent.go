@@ -81,7 +81,7 @@ func agentFlags() []cli.Flag {
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
 		durationFlag("start-timeout", 0, "give up when the member does not serve after this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
 		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
-	}, checkpointFlags()...)
+	}, append(timingFlags("lan"), checkpointFlags()...)...)
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
@@ -92,6 +92,7 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 		Insecure: c.Bool("insecure"), Eligible: c.Bool("eligible"),
 		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Actives: c.Int("actives"),
 		GossipMode: c.String("gossip-mode"), GossipFanout: c.Int("gossip-fanout"), GossipProbability: c.Float64("gossip-probability"),
+		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
 		Types: p.Types,
 	}
 	if cfg.HTTP == "none" {

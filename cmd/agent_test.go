@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,6 +55,29 @@ func TestFlagGoesOverVariableOverFile(t *testing.T) {
 	}
 	if cfg.Actives != 5 || cfg.GossipProbability != 0.5 {
 		t.Errorf("got actives %d, probability %g, want 5 and 0.5", cfg.Actives, cfg.GossipProbability)
+	}
+}
+
+func TestTimingOfAMember(t *testing.T) {
+	for _, one := range []struct {
+		args                []string
+		timing              string
+		heartbeat, election time.Duration
+	}{
+		{nil, "", 0, 0},
+		{[]string{"--timing", "fast"}, "fast", 0, 0},
+		{[]string{"--timing", "wan", "--election", "2s"}, "wan", 0, 2 * time.Second},
+		{[]string{"--election", "1s", "--heartbeat", "200ms"}, "", 200 * time.Millisecond, time.Second},
+	} {
+		cfg, err := agentConfigOf(t, append([]string{"--dir", "/d", "--name", "a"}, one.args...)...)
+		if err != nil || cfg.Timing != one.timing || cfg.Heartbeat != one.heartbeat || cfg.Election != one.election {
+			t.Errorf("%q: got %q, %v, %v, %v", one.args, cfg.Timing, cfg.Heartbeat, cfg.Election, err)
+		}
+	}
+	for _, args := range [][]string{{"--timing", "soon"}, {"--election", "100ms"}, {"--heartbeat", "-1s"}} {
+		if _, err := agentConfigOf(t, append([]string{"--dir", "/d", "--name", "a"}, args...)...); exitCode(err) != exitUsage {
+			t.Errorf("%q: got %v, want a usage error", args, err)
+		}
 	}
 }
 

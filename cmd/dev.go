@@ -31,7 +31,7 @@ func (p *Program) devCommand() *cli.Command {
 			stringFlag("http", httpDefault, "`HOST:PORT` of its HTTP; none for no HTTP"),
 			stringFlag("log-level", "warn", "`LEVEL` of the log on standard error: debug, info, warn or error"),
 			stringFlag("log-format", "text", "`FORMAT` of the log: text or json"),
-		}, checkpointFlags()...),
+		}, append(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags()...)...),
 		Action: p.runDev,
 	}
 }
@@ -52,6 +52,7 @@ func (p *Program) runDev(c *cli.Context) error {
 		CheckpointBytes: bytes, CheckpointEvery: every,
 		Actives: c.Int("actives"), Passives: c.Int("passives"), Dir: c.String("dir"),
 		Bind: c.String("bind"), HTTP: c.String("http"), Types: p.Types, Logger: logger,
+		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
 	}
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""

@@ -50,6 +50,16 @@ func checkpointFlags() []cli.Flag {
 	}
 }
 
+// timingFlags are the flags that say how fast a dead leader is noticed; otherwise
+// says what holds without any of them.
+func timingFlags(otherwise string) []cli.Flag {
+	return []cli.Flag{
+		stringFlag("timing", "", "`fast`, lan or wan: a dead leader is noticed after 150 to 300 ms, 0.5 to 1 s, or 3 to 6 s; shorter takes slow networks, disks and machines for dead ones; the same for all members (default: "+otherwise+")"),
+		durationFlag("election", 0, "`DURATION` for which a follower hears no leader before it stands, at least and up to twice; takes the place of that of --timing"),
+		durationFlag("heartbeat", 0, "`DURATION` between two signs of life of a leader, at most a third of --election; takes the place of that of --timing"),
+	}
+}
+
 // checkpointsOf reads them. A zero would mean the default.
 func checkpointsOf(c *cli.Context) (bytes int, every time.Duration, err error) {
 	bytes, every = c.Int("checkpoint-bytes"), c.Duration("checkpoint-every")

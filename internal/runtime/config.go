@@ -159,6 +159,19 @@ func (c *Config) logger() *slog.Logger {
 	return c.Logger
 }
 
+// Timing returns the two times of a preset: fast, lan or wan.
+func Timing(name string) (preset active.Config, known bool) {
+	switch name {
+	case "fast":
+		return active.Fast, true
+	case "lan":
+		return active.LAN, true
+	case "wan":
+		return active.WAN, true
+	}
+	return active.Config{}, false
+}
+
 func (c *Config) activeConfig() active.Config {
 	a := active.LAN
 	if c.Election > 0 {
