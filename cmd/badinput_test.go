@@ -230,7 +230,13 @@ func TestNoQuorum(t *testing.T) {
 	for _, name := range []string{"a3", "p1"} {
 		addr := f.addr(name)
 		fails(t, exitUnavailable, "", "map", "put", "--addr", addr, "--timeout", "1s", "colors", "sky", "red")
-		fails(t, exitUnavailable, "", "map", "get", "--addr", addr, "--timeout", "1s", "colors", "sky")
+		fails(t, exitUnavailable, "leader", "map", "get", "--addr", addr, "--timeout", "1s", "colors", "sky")
+		fails(t, exitUnavailable, "leader", "map", "export", "--addr", addr, "--timeout", "1s", "colors")
+		fails(t, exitUnavailable, "leader", "map", "export", "--addr", addr, "--timeout", "1s", "--format", "tab", "colors")
+		if _, stderr, code := run(context.Background(), "sky\tred\n", "map", "import", "--addr", addr, "--timeout", "1s", "--format", "tab", "colors"); code != exitUnavailable || !strings.Contains(stderr, "line 1") {
+			t.Errorf("import at %s: got exit code %d, %s", name, code, stderr)
+		}
+		works(t, "", "map", "get", "--addr", addr, "--timeout", "0", "--consistency", "local", "colors", "sky")
 		if got, want := works(t, "", "map", "get", "--addr", addr, "--consistency", "local", "colors", "sky"), "blue\n"; got != want {
 			t.Errorf("local read at %s: got %q, want %q", name, got, want)
 		}

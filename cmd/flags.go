@@ -82,7 +82,7 @@ func outputFlag() cli.Flag {
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"),
-		durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`"),
+		durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`; 0 for as long as it takes"),
 		outputFlag(),
 	}, more...)
 }
@@ -141,21 +141,37 @@ type session struct {
 // withClient runs f with a client of the cluster at --addr.
 func (p *Program) withClient(f func(c *cli.Context, s *session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+		ctx, cancel := within(c.Context, c.Duration("timeout"))
 		defer cancel()
-		return p.dial(ctx, c, f)
+		return p.dial(ctx, ctx, c, f)
 	}
 }
 
 // withClientUntimed is withClient for commands that run as long as they have
-// work; --timeout is for each step of it.
+// work; --timeout is for each step of it, of which the first is to connect.
 func (p *Program) withClientUntimed(f func(c *cli.Context, s *session) error) cli.ActionFunc {
-	return func(c *cli.Context) error { return p.dial(c.Context, c, f) }
+	return func(c *cli.Context) error {
+		ctx, cancel := within(c.Context, c.Duration("timeout"))
+		defer cancel()
+		return p.dial(ctx, c.Context, c, f)
+	}
 }
 
-func (p *Program) dial(ctx context.Context, c *cli.Context, f func(c *cli.Context, s *session) error) error {
+// within bounds what takes no longer than d, 0 being as long as it takes.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// dial connects while the first context lasts, and runs f in the second.
+func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *cli.Context, s *session) error) error {
 	s := &session{ctx: ctx}
 	var err error
+	if d := c.Duration("timeout"); d < 0 {
+		return &usageError{fmt.Sprintf("%s: --timeout %v: above 0, or 0 for as long as it takes", c.Command.HelpName, d)}
+	}
 	if s.json, err = wantsJSON(c); err != nil {
 		return err
 	}
@@ -173,7 +189,7 @@ func (p *Program) dial(ctx context.Context, c *cli.Context, f func(c *cli.Contex
 	if err := cfg.Validate(); err != nil {
 		return &usageError{fmt.Sprintf("%s: --addr: %v", c.Command.HelpName, err)}
 	}
-	if s.Client, err = starling.Dial(ctx, cfg); err != nil {
+	if s.Client, err = starling.Dial(dialling, cfg); err != nil {
 		return err
 	}
 	defer s.Client.Close()

@@ -37,7 +37,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 			"Keys that the map has already and the input has not stay. Lines of one key take effect in their order; running an import again changes nothing. " +
 			"When a member fails, the import goes on through the next address of --addr. " +
 			"A line that cannot be imported is reported with its number, the others are imported, and the exit code is 1. " +
-			"--timeout is for each line.\n\n" +
+			"--timeout is for each line; 0 means as long as it takes.\n\n" +
 			examples("starling map import colors < colors.jsonl",
 				"starling map import --format tab colors < colors.tsv",
 				"starling map import --concurrency 64 --addr 127.0.0.1:7601,127.0.0.1:7602 colors < colors.jsonl"),
@@ -176,7 +176,7 @@ func (im *importer) write(ctx context.Context, queue <-chan line) error {
 // have happened in a session that is gone is put again in another one, because
 // a line may be put twice.
 func (im *importer) put(ctx context.Context, l line) error {
-	ctx, cancel := context.WithTimeout(ctx, im.timeout)
+	ctx, cancel := within(ctx, im.timeout)
 	defer cancel()
 	for {
 		err := im.store.Put(ctx, l.key, l.value)
