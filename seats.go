@@ -39,7 +39,7 @@ func (c *Client) Promote(ctx context.Context, name string) error {
 		select {
 		case <-time.After(seatPause):
 		case <-ctx.Done():
-			return fmt.Errorf("promoting %s: it has not caught up: %w", name, context.Cause(ctx))
+			return fmt.Errorf("promoting %s: it has not caught up: %w", name, ctx.Err())
 		}
 	}
 }

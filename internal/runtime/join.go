@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// askTimeout bounds one question to one address.
+	// askTimeout bounds a connection to one address. Who has taken it and hangs
+	// is left when it answers no ping.
 	askTimeout = 3 * time.Second
 	// askPause is between two rounds of asking.
 	askPause = 200 * time.Millisecond
@@ -20,19 +21,17 @@ const (
 
 // ask asks one address who it is.
 func ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{})
+	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Options: wire.Options{HandshakeTimeout: askTimeout}})
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	resp, err := conn.Do(ctx, &protocol.Request{Kind: protocol.RequestJoin})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = resp.Result.Err()
 	}
-	if err := resp.Result.Err(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
 	}
 	if resp.Join == nil || resp.Join.Cluster.IsZero() {
 		return nil, protocol.ErrMalformed.With(address + " did not say which cluster it belongs to")
@@ -74,10 +73,20 @@ func (m *Member) findCluster(ctx context.Context, addresses []string) (*protocol
 		select {
 		case <-ctx.Done():
 			return nil, protocol.ErrUnavailable.With(fmt.Sprintf(
-				"no member answers at %s: start one there (the first with --bootstrap), or correct --join", strings.Join(addresses, ", "))).Because(err)
+				"no member answers at %s: start one there (the first with --bootstrap), or correct --join", strings.Join(addresses, ", "))).
+				Because(outOfTime(ctx, err))
 		case <-time.After(askPause):
 		}
 	}
+}
+
+// outOfTime is why something has not come about by the end of a context: the
+// context's error is in it, and the reason first.
+func outOfTime(ctx context.Context, why error) error {
+	if errors.Is(why, ctx.Err()) {
+		return why
+	}
+	return fmt.Errorf("%w (%w)", why, ctx.Err())
 }
 
 // final reports whether asking again cannot help.

@@ -283,8 +283,7 @@ func (m *Member) awaitReady(ctx context.Context) error {
 			}
 			return protocol.ErrClosed
 		case <-ctx.Done():
-			return protocol.ErrUnavailable.With(fmt.Sprintf(
-				"member %s did not become ready in time: a majority of the active members must be running and reachable", m.cfg.Name)).Because(err)
+			return protocol.ErrUnavailable.With(fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)).Because(outOfTime(ctx, err))
 		}
 	}
 }
