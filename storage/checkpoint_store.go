@@ -123,7 +123,9 @@ type CheckpointStore interface {
 	// Install begins, or after a restart resumes, the installation of a
 	// checkpoint from other members. Its index is above that of each kept one:
 	// say Bad to those that are in the way. One that is under way for another
-	// description is given up.
+	// description is given up, and its chunks count for this one as far as they
+	// are the same; so do those of the kept checkpoints. An installation that a
+	// checkpoint of this member's own has reached is given up, too.
 	Install(ctx context.Context, d Description) (CheckpointInstall, error)
 	// Installing returns the description of an installation that has begun and
 	// not ended.

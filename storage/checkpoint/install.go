@@ -2,47 +2,27 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math"
-
-	"github.com/zeebo/xxh3"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-const (
-	installName = "install"
-	spoolName   = "install-spool"
-	// spoolHeader: a chunk in the spool follows its number and length.
-	spoolHeader = 4 + 4
-)
+const installName = "install"
 
-// Install gathers the chunks of one checkpoint in a file, in the order in which
-// they come, and at the end writes a new store. It implements
-// storage.CheckpointInstall.
-//
-// The file is never synced: each chunk is compared with the description when it
-// comes, when the file is opened again, and when it is used. What a power cut
-// took is missing again.
+// Install gathers the chunks of one checkpoint in the spool and at the end writes
+// a new store. It implements storage.CheckpointInstall.
 type Install struct {
 	s       *Store
 	d       storage.Description
-	spool   vfs.File
-	end     int64
-	place   []spooled // per chunk
+	wanted  map[storage.ChunkSum]int // how many chunks have the sum; it is one, unless somebody made it up
+	spool   *spool
 	missing int
 	from    int // no chunk below is missing
 	over    bool
-}
-
-// spooled is where a chunk is; no bytes: it is missing.
-type spooled struct {
-	at    int64
-	bytes int
 }
 
 var _ storage.CheckpointInstall = (*Install)(nil)
@@ -56,30 +36,16 @@ func (s *Store) Install(ctx context.Context, d storage.Description) (storage.Che
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return nil, protocol.ErrClosed
-	case s.failed != nil:
-		return nil, s.failed
-	case len(s.kept) > 0 && d.Index <= s.kept[0].description.Index:
-		return nil, protocol.ErrStaleVersion.With("a checkpoint at or above index " + itoa(uint64(d.Index)) + " is kept: give it up first")
-	case s.install != nil && same(&s.install.d, &d):
-		return s.install, nil
-	}
-	// Spool and store are there at once.
-	if err := s.checkSpace((1+writeFactor)*d.Bytes, s.o.SpaceReserve); err != nil {
-		return nil, err
-	}
-	if err := s.dropInstall(); err != nil {
-		return nil, s.fail(err)
+	if under, err := s.mayInstall(&d); under != nil || err != nil {
+		s.mu.Unlock()
+		return under, err
 	}
 	in, err := s.beginInstall(d)
+	s.mu.Unlock()
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
-	s.install = in
-	return in, nil
+	return in, in.borrow(ctx)
 }
 
 func same(a, b *storage.Description) bool {
@@ -96,25 +62,118 @@ func (s *Store) Installing() (storage.Description, bool) {
 	return s.install.d, true
 }
 
-// beginInstall writes the description after an empty spool is there, so that a
-// spool never goes with another description.
-func (s *Store) beginInstall(d storage.Description) (*Install, error) {
-	spool, err := s.fsys.Create(s.path(spoolName))
-	if err != nil {
-		return nil, err
+// mayInstall returns the installation of that checkpoint if it is under way, and
+// why there cannot be one. The caller holds the lock.
+func (s *Store) mayInstall(d *storage.Description) (storage.CheckpointInstall, error) {
+	switch {
+	case s.closed:
+		return nil, protocol.ErrClosed
+	case s.failed != nil:
+		return nil, s.failed
+	case len(s.kept) > 0 && d.Index <= s.kept[0].description.Index:
+		return nil, protocol.ErrStaleVersion.With("a checkpoint at or above index " + itoa(uint64(d.Index)) + " is kept: give it up first")
+	case s.install != nil && same(&s.install.d, d):
+		return s.install, nil
 	}
-	if err = vfs.WriteFile(s.fsys, s.path(installName), storage.EncodeDescription(d)); err == nil {
-		err = s.fsys.SyncDir(s.dir)
-	}
-	if err != nil {
-		spool.Close()
-		return nil, err
-	}
-	return s.newInstall(d, spool), nil
+	return nil, nil
 }
 
-func (s *Store) newInstall(d storage.Description, spool vfs.File) *Install {
-	return &Install{s: s, d: d, spool: spool, place: make([]spooled, len(d.Chunks)), missing: len(d.Chunks)}
+// beginInstall takes the place of an installation that is under way, and takes
+// over its chunks. The caller holds the lock.
+func (s *Store) beginInstall(d storage.Description) (*Install, error) {
+	var p *spool
+	if s.install != nil {
+		p = s.install.spool
+		s.install.over, s.install = true, nil
+	}
+	in, err := s.newInstall(d, p)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	if err = in.makeRoom(); err == nil {
+		if err = vfs.WriteFile(s.fsys, s.path(installName), storage.EncodeDescription(d)); err == nil {
+			err = s.fsys.SyncDir(s.dir)
+		}
+	}
+	if err != nil {
+		in.close()
+		return nil, s.fail(err)
+	}
+	s.install = in
+	return in, nil
+}
+
+// newInstall is the installation of a checkpoint from a spool, or, if that is
+// nil, from what an earlier run has left in it: of this checkpoint, or of another.
+func (s *Store) newInstall(d storage.Description, p *spool) (*Install, error) {
+	if p == nil {
+		var err error
+		if p, err = s.openSpool(); err != nil {
+			return nil, err
+		}
+	}
+	in := &Install{s: s, d: d, spool: p, wanted: make(map[storage.ChunkSum]int, len(d.Chunks))}
+	for _, sum := range d.Chunks {
+		in.wanted[sum]++
+	}
+	in.count()
+	return in, nil
+}
+
+// count counts the chunks that are missing.
+func (in *Install) count() {
+	in.missing, in.from = 0, 0
+	for n := range in.d.Chunks {
+		if !in.has(n) {
+			in.missing++
+		}
+	}
+}
+
+// makeRoom bounds what the spool has of other checkpoints by the size of this one,
+// and looks whether spool and store find room beside one another. Where they do
+// not, nothing of other checkpoints stays.
+func (in *Install) makeRoom() error {
+	p := in.spool
+	mine := p.bytes(in.d.Chunks)
+	need := func() error {
+		rest := uint64(max(int64(in.d.Bytes)-mine, 0))
+		return in.s.checkSpace(rest+writeFactor*in.d.Bytes, in.s.o.SpaceReserve)
+	}
+	short := need()
+	if p.end == mine || short == nil && p.end-mine <= int64(in.d.Bytes) {
+		return short
+	}
+	err := p.pack(in.d.Chunks)
+	in.count()
+	if err != nil {
+		return err
+	}
+	return need()
+}
+
+// borrow copies the chunks that a kept checkpoint of this member shares with the
+// one that is to be installed. What cannot be read is fetched like the others.
+func (in *Install) borrow(ctx context.Context) error {
+	for _, k := range in.s.Kept() {
+		for n, sum := range k.Chunks {
+			if _, held := in.spool.held[sum]; held || in.wanted[sum] == 0 {
+				continue
+			}
+			data, err := in.s.ReadChunk(ctx, k.Index, n)
+			if e := ctx.Err(); e != nil {
+				return e
+			}
+			if err != nil {
+				in.s.o.Logger.Warn("a checkpoint gives no chunks to the one that is being installed", "index", k.Index, "installed", in.d.Index, "error", err)
+				break
+			}
+			if err := in.keep(sum, data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // dropInstall removes the installation under way, if there is one, its
@@ -139,6 +198,20 @@ func (s *Store) dropInstall() error {
 	return nil
 }
 
+// outgrown removes an installation that a checkpoint of this member's own has
+// reached: nobody goes on with it.
+func (s *Store) outgrown(index protocol.Index) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.install != nil && s.install.d.Index > index {
+		return nil
+	}
+	if err := s.dropInstall(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
 // resumeInstall finds an installation that an earlier run began. One that has
 // become a checkpoint, or is below one, is removed.
 func (s *Store) resumeInstall() error {
@@ -153,62 +226,8 @@ func (s *Store) resumeInstall() error {
 	if err != nil || len(s.kept) > 0 && d.Index <= s.kept[0].description.Index {
 		return s.dropInstall()
 	}
-	spool, err := s.fsys.OpenWrite(s.path(spoolName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return s.dropInstall()
-	}
-	if err != nil {
-		return err
-	}
-	s.install = s.newInstall(d, spool)
-	return s.install.rescan()
-}
-
-// rescan finds the good chunks of a spool, up to the first that says nonsense
-// of its own length: new ones go there.
-func (in *Install) rescan() error {
-	size, err := in.spool.Size()
-	if err != nil {
-		return err
-	}
-	for in.end+spoolHeader <= size {
-		var head [spoolHeader]byte
-		if _, err := in.spool.ReadAt(head[:], in.end); err != nil {
-			return err
-		}
-		n, length := int(binary.LittleEndian.Uint32(head[:])), int(binary.LittleEndian.Uint32(head[4:]))
-		if n >= len(in.place) || length == 0 || length > storage.ChunkBytesLimit || in.end+spoolHeader+int64(length) > size {
-			return nil
-		}
-		at := spooled{in.end + spoolHeader, length}
-		in.end = at.at + int64(length)
-		if data, err := in.read(at); err == nil && sumOf(data) == in.d.Chunks[n] {
-			in.have(n, at)
-		}
-	}
-	return nil
-}
-
-func sumOf(data []byte) storage.ChunkSum { return xxh3.Hash128(data).Bytes() }
-
-func (in *Install) have(n int, at spooled) {
-	if in.place[n].bytes == 0 {
-		in.missing--
-	}
-	in.place[n] = at
-}
-
-func (in *Install) lose(n int) {
-	if in.place[n].bytes != 0 {
-		in.missing++
-	}
-	in.place[n], in.from = spooled{}, min(in.from, n)
-}
-
-func (in *Install) read(at spooled) ([]byte, error) {
-	data := make([]byte, at.bytes)
-	_, err := in.spool.ReadAt(data, at.at)
-	return data, err
+	s.install, err = s.newInstall(d, nil)
+	return err
 }
 
 func (in *Install) usable() error {
@@ -223,11 +242,17 @@ func (in *Install) usable() error {
 	return in.s.failed
 }
 
+// has reports whether a chunk is there.
+func (in *Install) has(n int) bool {
+	_, held := in.spool.held[in.d.Chunks[n]]
+	return held
+}
+
 // Missing implements storage.CheckpointInstall.
 func (in *Install) Missing(limit int) []int {
 	var out []int
-	for n := in.from; n < len(in.place) && len(out) < limit; n++ {
-		if in.place[n].bytes == 0 {
+	for n := in.from; n < len(in.d.Chunks) && len(out) < limit; n++ {
+		if !in.has(n) {
 			out = append(out, n)
 		} else if n == in.from {
 			in.from++
@@ -241,28 +266,37 @@ func (in *Install) Add(n int, data []byte) error {
 	if err := in.usable(); err != nil {
 		return err
 	}
-	if n < 0 || n >= len(in.place) {
+	if n < 0 || n >= len(in.d.Chunks) {
 		return protocol.ErrNotFound.With("the checkpoint has no such chunk")
 	}
-	if in.place[n].bytes > 0 {
+	if in.has(n) {
 		return nil
 	}
 	if len(data) > storage.ChunkBytesLimit || sumOf(data) != in.d.Chunks[n] {
 		return corrupt("a chunk is not the one that its checkpoint describes")
 	}
+	return in.keep(in.d.Chunks[n], data)
+}
+
+// keep adds a chunk to the spool, which does not have it.
+func (in *Install) keep(sum storage.ChunkSum, data []byte) error {
 	if err := in.s.checkSpace(uint64(len(data)), in.s.o.SpaceReserve); err != nil {
 		return err
 	}
-	b := make([]byte, 0, spoolHeader+len(data))
-	b = binary.LittleEndian.AppendUint32(b, uint32(n))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
-	b = append(b, data...)
-	if _, err := in.spool.WriteAt(b, in.end); err != nil {
-		return diskError(err) // written again at the same place, if at all
+	if err := in.spool.add(sum, data); err != nil {
+		return diskError(err)
 	}
-	in.have(n, spooled{in.end + spoolHeader, len(data)})
-	in.end += int64(len(b))
+	in.missing -= in.wanted[sum]
 	return nil
+}
+
+// lose notes that a chunk is not there any more.
+func (in *Install) lose(sum storage.ChunkSum) {
+	if _, held := in.spool.held[sum]; held {
+		delete(in.spool.held, sum)
+		in.missing += in.wanted[sum]
+		in.from = 0
+	}
 }
 
 // Iterate implements storage.CheckpointInstall.
@@ -280,13 +314,13 @@ func (in *Install) each(ctx context.Context, work Work, fn func(it storage.Item,
 	}
 	p := Progress{Work: work, Index: in.d.Index, Total: in.d.Items}
 	var last []byte
-	for n, at := range in.place {
+	for _, sum := range in.d.Chunks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		data, err := in.read(at)
-		if err != nil || sumOf(data) != in.d.Chunks[n] {
-			in.lose(n)
+		data, err := in.spool.read(in.spool.held[sum])
+		if err != nil || sumOf(data) != sum {
+			in.lose(sum)
 			return corrupt("a chunk of an installation was damaged on disk and has to be fetched again")
 		}
 		last, err = decodeChunk(data, in.d.Index, last, func(it storage.Item, key, value []byte) error {
@@ -403,6 +437,6 @@ func (in *Install) remove() error {
 func (in *Install) close() {
 	if !in.over {
 		in.over = true
-		in.spool.Close()
+		_ = in.spool.file.Close()
 	}
 }

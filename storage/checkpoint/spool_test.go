@@ -78,3 +78,173 @@ func TestDamagedSpool(t *testing.T) {
 		}
 	}
 }
+
+// grown takes checkpoints of a state of which a third, or all, changes between each
+// two, and returns their descriptions and what gives their chunks.
+func grown(t *testing.T, all bool, indexes ...protocol.Index) (*Store, []storage.Description) {
+	t.Helper()
+	ctx := context.Background()
+	s, err := NewMemory(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := sample()
+	var out []storage.Description
+	for i, index := range indexes {
+		w, err := s.BeginFull(ctx, index, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			for k := range items {
+				if all || items[k].Space == "" {
+					items[k].Value = append(bytes.Clone(items[k].Value), byte(i))
+				}
+			}
+		}
+		if err := w.Write(ctx, items); err != nil {
+			t.Fatal(err)
+		}
+		d, err := w.Commit(ctx, storagetest.Describe(index))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Pin(index); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, d)
+	}
+	return s, out
+}
+
+// fetch adds the chunks that are missing, up to a number, and returns how many.
+func fetch(t *testing.T, from *Store, in storage.CheckpointInstall, d storage.Description, most int) int {
+	t.Helper()
+	missing := in.Missing(most)
+	for _, n := range missing {
+		b, err := from.ReadChunk(context.Background(), d.Index, n)
+		if err == nil {
+			err = in.Add(n, b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return len(missing)
+}
+
+// What the spool has of other checkpoints is bounded by the size of the one that
+// is installed, however many offers follow one another, and nothing of it is left
+// at the end.
+func TestSpoolIsBounded(t *testing.T) {
+	ctx := context.Background()
+	var indexes []protocol.Index
+	for i := range protocol.Index(12) {
+		indexes = append(indexes, 5000+i)
+	}
+	from, all := grown(t, false, indexes...)
+	disk := vfs.NewMemory(1)
+	disk.SetCapacity(1 << 40)
+	s, err := OpenFlat(disk, "/c", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := false
+	last := int64(0)
+	for i, d := range all {
+		in, err := s.Install(ctx, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := disk.Stat("/c/" + spoolName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit := 2*int64(d.Bytes) + int64(2*spoolHeader*len(d.Chunks)); info.Size > limit {
+			t.Errorf("offer %d: the spool has %d bytes, want %d at most: twice the checkpoint", i, info.Size, limit)
+		}
+		packed = packed || info.Size < last
+		if got, want := fetch(t, from, in, d, len(d.Chunks)), len(d.Chunks)*2/3; i > 0 && got > want {
+			t.Errorf("offer %d: fetched %d of %d chunks, want %d at most: two thirds of the items are as before", i, got, len(d.Chunks), want)
+		}
+		if info, err = disk.Stat("/c/" + spoolName); err != nil {
+			t.Fatal(err)
+		}
+		last = info.Size
+	}
+	if !packed {
+		t.Error("the spool never became smaller: the test tests nothing")
+	}
+	in, err := s.Install(ctx, all[len(all)-1])
+	if err == nil {
+		err = in.Commit(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{spoolName, installName} {
+		if there, _ := vfs.Exists(disk, "/c/"+name); there {
+			t.Errorf("%s is left after the installation", name)
+		}
+	}
+}
+
+// A checkpoint of this member's own that reaches an installation ends it: what was
+// fetched would lie on the disk for ever.
+func TestOutgrownInstallationIsRemoved(t *testing.T) {
+	ctx := context.Background()
+	from, all := grown(t, false, 5000)
+	disk := vfs.NewMemory(1)
+	disk.SetCapacity(1 << 40)
+	s, err := OpenFlat(disk, "/c", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Install(ctx, all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, from, in, all[0], 3)
+	for _, index := range []protocol.Index{4999, 5000} {
+		w, err := s.BeginFull(ctx, index, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Commit(ctx, storagetest.Describe(index)); err != nil {
+			t.Fatal(err)
+		}
+		there, _ := vfs.Exists(disk, "/c/"+spoolName)
+		if want := index < all[0].Index; there != want {
+			t.Errorf("after a checkpoint at %d, and one at %d half fetched: the spool is there: %t, want %t", index, all[0].Index, there, want)
+		}
+	}
+}
+
+// A full disk is no reason to keep what was fetched of another checkpoint.
+func TestSpoolGivesWayOnAFullDisk(t *testing.T) {
+	ctx := context.Background()
+	from, all := grown(t, true, 5000, 5001)
+	disk := vfs.NewMemory(1)
+	disk.SetCapacity(1 << 40)
+	s, err := OpenFlat(disk, "/c", Options{SpaceReserve: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Install(ctx, all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, from, in, all[0], len(all[0].Chunks))
+	free, err := disk.FreeSpace("/c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.SetCapacity(1<<40 - int64(free) + int64(writeFactor*all[1].Bytes) + int64(all[1].Bytes)/2)
+	if in, err = s.Install(ctx, all[1]); err != nil {
+		t.Fatalf("got %v with as much in the spool as is missing", err)
+	}
+	fetch(t, from, in, all[1], len(all[1].Chunks))
+	if err := in.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -216,7 +216,7 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 		return d, err
 	}
 	w.finish(false)
-	return d, nil
+	return d, w.s.outgrown(d.Index)
 }
 
 func (w *Writer) check(d *storage.Description) error {

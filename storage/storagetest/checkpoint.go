@@ -51,6 +51,7 @@ func RunCheckpoints(t *testing.T, factory CheckpointFactory) {
 		{"Chunks", testCheckpointChunks, false},
 		{"InstallResumes", testCheckpointInstall, false},
 		{"InstallNeverBelow", testCheckpointInstallBelow, false},
+		{"InstallCarriedOver", testCheckpointCarried, false},
 		{"BadFallsBack", testCheckpointBad, false},
 		{"Cancelled", testCheckpointCancelled, false},
 		{"ReadWhileWriting", testCheckpointConcurrent, false},
