@@ -15,10 +15,11 @@ const (
 	chunkReadPatience             = 10 * time.Second
 	// holdingsMax is how many checkpoints a member may hold: the two that it
 	// keeps, and others only because they are being sent.
-	holdingsMax = 4
-	// A checkpoint is pinned while it was asked for within pinIdle, but for
-	// pinMax at most.
-	pinIdle, pinMax = 30 * time.Second, 10 * time.Minute
+	holdingsMax = protocol.CheckpointsMax
+	// A checkpoint is pinned while somebody says that it fetches it and comes
+	// forward, or was given chunks of it within pinIdle: but for needMax at most,
+	// and needMaxChunk for each of its chunks.
+	pinIdle = 30 * time.Second
 )
 
 // Holding is a checkpoint whose chunks this member has.
@@ -41,14 +42,16 @@ type ChunkRead struct {
 type giving struct {
 	holds []holding // newest first
 	total bucket    // bytes
+	spare bucket    // those of them that an active gives to members of ordinary claim
 	reads []chunkReading
 }
 
-// holding is a checkpoint, and when it was asked for, first and last.
+// holding is a checkpoint, and who is at it: it was asked for at asked, if that has
+// not ended, because all who said that they fetch it have said that they do not any
+// more; it has been pinned from begun to pinned.
 type holding struct {
 	Holding
-	asked       bool
-	first, last protocol.Instant
+	asked, begun, pinned protocol.Instant
 }
 
 type chunkReading struct {
@@ -57,16 +60,16 @@ type chunkReading struct {
 	until protocol.Instant
 }
 
-// Holds tells the core which checkpoints this member has: it tells others of
-// them, describes them and gives their chunks. The two newest are announced;
-// one that is older only while it is pinned, instead of the second.
+// Holds tells the core which checkpoints this member has, at most four: it tells
+// others of them, describes them and gives their chunks.
 func (c *Core) Holds(now protocol.Instant, list []Holding) {
 	g := &c.giving
 	var holds []holding
 	for _, h := range list[:min(len(list), holdingsMax)] {
-		x := holding{Holding: h}
+		x := holding{Holding: h, asked: longAgo, begun: longAgo, pinned: longAgo}
 		if i := g.find(h.Index, h.Sum); i >= 0 {
-			x.asked, x.first, x.last = g.holds[i].asked, g.holds[i].first, g.holds[i].last
+			x = g.holds[i]
+			x.Holding = h
 		}
 		holds = append(holds, x)
 	}
@@ -82,30 +85,60 @@ func (c *Core) Holds(now protocol.Instant, list []Holding) {
 	g.holds = holds
 }
 
-// Pinned returns the checkpoints that are being sent, newest first. The owner
-// should keep them: whoever is in the middle of one would have to begin anew.
-// None is pinned for longer than ten minutes.
+// Pinned returns the checkpoints that are being sent, newest first: by this member
+// or by others, who give the rest of what is begun here. The owner should keep
+// them: whoever is in the middle of one would have to begin anew. How long one is
+// pinned is bounded, with progress and without; its space is the owner's to bound.
 func (c *Core) Pinned(now protocol.Instant) []protocol.Index {
 	var out []protocol.Index
 	for i := range c.giving.holds {
-		if c.giving.holds[i].pinned(now) {
+		if c.pin(now, &c.giving.holds[i]) {
 			out = append(out, c.giving.holds[i].Index)
 		}
 	}
 	return out
 }
 
-func (h *holding) pinned(now protocol.Instant) bool {
-	return h.asked && now < h.last.Add(pinIdle) && now < h.first.Add(pinMax)
+// pin reports whether a checkpoint is pinned. Its time begins anew only after it
+// was left alone for as long as it may take at least.
+func (c *Core) pin(now protocol.Instant, h *holding) bool {
+	asked := h.asked != longAgo && now < h.asked.Add(pinIdle)
+	if !asked && !c.fetchedBy(now, h.Index) {
+		return false
+	}
+	if h.pinned == longAgo || now >= h.pinned.Add(needMax) {
+		h.begun = now
+	}
+	h.pinned = now
+	return now < h.begun.Add(needMax+time.Duration(h.Chunks)*needMaxChunk)
 }
 
-// wantedNow notes that the checkpoint was asked for. Its ten minutes begin anew
-// only after it was left alone for as long.
-func (h *holding) wantedNow(now protocol.Instant) {
-	if !h.asked || now >= h.last.Add(pinMax) {
-		h.asked, h.first = true, now
+// fetchedBy reports whether somebody says that it fetches a checkpoint, and comes
+// forward.
+func (c *Core) fetchedBy(now protocol.Instant, i protocol.Index) bool {
+	return i != 0 && slices.ContainsFunc(c.needs, func(n need) bool { return n.Installing == i && n.live(now) })
+}
+
+// fetchEnded notes that a member does not fetch a checkpoint any more.
+func (c *Core) fetchEnded(now protocol.Instant, i protocol.Index) {
+	for k := range c.giving.holds {
+		if h := &c.giving.holds[k]; h.Index == i && !c.fetchedBy(now, i) {
+			h.asked = longAgo
+		}
 	}
-	h.last = now
+}
+
+// Describes returns the index of the checkpoint that whoever needs one above an
+// index is to fetch, 0: there is none. It is the newest; but when so many are
+// fetched that no other one could be kept, it is the newest of those.
+func (c *Core) Describes(now protocol.Instant, above protocol.Index) protocol.Index {
+	if pinned := c.Pinned(now); len(pinned) >= pinsMax && pinned[0] > above {
+		return pinned[0]
+	}
+	if holds := c.giving.holds; len(holds) > 0 && holds[0].Index > above {
+		return holds[0].Index
+	}
+	return 0
 }
 
 func (g *giving) find(i protocol.Index, sum protocol.LogSum) int {
@@ -113,56 +146,79 @@ func (g *giving) find(i protocol.Index, sum protocol.LogSum) int {
 }
 
 // announced returns what the digest says of checkpoints.
-func (g *giving) announced(now protocol.Instant) []protocol.Index {
+func (g *giving) announced() []protocol.Index {
 	var out []protocol.Index
 	for i := range g.holds {
 		out = append(out, g.holds[i].Index)
 	}
-	for i := protocol.CheckpointsMax; i < len(out); i++ {
-		if g.holds[i].pinned(now) {
-			out[protocol.CheckpointsMax-1] = out[i]
-			break
-		}
-	}
-	return out[:min(len(out), protocol.CheckpointsMax)]
+	return out
 }
 
-// chunkBudget is how many bytes per second chunks may take: less at an active,
-// whose egress belongs to the log.
-func (c *Core) chunkBudget() int64 {
-	if c.self.Role == protocol.RoleActive {
-		return max(int64(c.cfg.ChunkServeBytes)/4, 1)
+// chunkRate is how many bytes of checkpoints per second a member may have of this
+// one: of an active's egress, which belongs to the log, a quarter, unless it is a
+// voter itself or does not get level.
+func (c *Core) chunkRate(who claim) int64 {
+	full := int64(c.cfg.ChunkServeBytes)
+	if c.self.Role == protocol.RoleActive && who == claimOrdinary {
+		full /= 4
 	}
-	return int64(c.cfg.ChunkServeBytes)
+	return max(full, 1)
 }
 
 // mayGive charges bytes of checkpoints to a member, before they are known
 // exactly. A quarter of a second's worth may go at once; beyond it the debt has
-// to be paid off first.
+// to be paid off first. Members of a higher claim may have more of that debt: so
+// they come first.
 func (c *Core) mayGive(now protocol.Instant, to protocol.MemberID, bytes int) bool {
-	total := c.chunkBudget()
-	burst := max(total/4, 1)
-	b := c.members.budget(to)
-	if !b.given.take(now, 0, total, burst) || !c.giving.total.take(now, 0, total, burst) {
+	who := c.claimOf(now, to)
+	full, rate := c.chunkRate(claimVoter), c.chunkRate(who)
+	burst := max(full*int64(who+2)/16, 1) // from an eighth to a quarter of a second's worth
+	b, g := c.members.budget(to), &c.giving
+	if !b.given.take(now, 0, rate, max(rate/4, 1)) || !g.total.take(now, 0, full, burst) ||
+		rate < full && !g.spare.take(now, 0, rate, max(rate/4, 1)) {
 		return false
 	}
-	b.given.take(now, int64(bytes), total, burst)
-	c.giving.total.take(now, int64(bytes), total, burst)
+	c.charge(now, to, int64(bytes))
 	return true
 }
 
-// onDescribe describes the newest checkpoint, if it is above the index.
+// charge counts bytes of checkpoints that go to a member.
+func (c *Core) charge(now protocol.Instant, to protocol.MemberID, bytes int64) {
+	full, rate := c.chunkRate(claimVoter), c.chunkRate(c.claimOf(now, to))
+	const any = 1 << 62
+	c.members.budget(to).given.take(now, bytes, rate, any)
+	c.giving.total.take(now, bytes, full, any)
+	if rate < full {
+		c.giving.spare.take(now, bytes, rate, any)
+	}
+}
+
+// debt is how long a member has to wait until everything that it may have of this
+// one is paid off.
+func (c *Core) debt(now protocol.Instant, to protocol.MemberID) time.Duration {
+	full, rate := c.chunkRate(claimVoter), c.chunkRate(c.claimOf(now, to))
+	g := &c.giving
+	seconds := max(float64(g.total.used)/float64(full), float64(c.members.budget(to).given.used)/float64(rate))
+	if rate < full {
+		seconds = max(seconds, float64(g.spare.used)/float64(rate))
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// onDescribe describes a checkpoint above the index.
 func (c *Core) onDescribe(now protocol.Instant, from protocol.MemberID, q *protocol.Describe) {
 	if !c.mayAnswer(now, from) {
 		return
 	}
 	d := &protocol.Description{}
-	if holds := c.giving.holds; c.source() && len(holds) > 0 && holds[0].Index > q.Above {
-		if !c.mayGive(now, from, len(holds[0].Description)) {
-			c.refuseChunks(now, from, holds[0].Index)
+	if index := c.Describes(now, q.Above); c.source() && index != 0 {
+		i := slices.IndexFunc(c.giving.holds, func(h holding) bool { return h.Index == index })
+		h := &c.giving.holds[i]
+		if !c.mayGive(now, from, len(h.Description)) {
+			c.refuseChunks(now, from, index)
 			return
 		}
-		d.Description = holds[0].Description
+		d.Description = h.Description
 		if c.signs() {
 			d.Seal = c.cfg.Sign(protocol.DescriptionStatement(d.Description))
 		}
@@ -199,7 +255,7 @@ func (c *Core) onChunkWant(now protocol.Instant, from protocol.MemberID, w *prot
 		c.refuseChunks(now, from, w.Index)
 		return
 	}
-	g.holds[i].wantedNow(now)
+	g.holds[i].asked = now
 	for _, n := range numbers {
 		read := ChunkRead{To: from, Index: w.Index, Number: n}
 		g.reads = append(g.reads, chunkReading{ChunkRead: read, sum: w.Sum, until: now.Add(chunkReadPatience)})
@@ -233,10 +289,7 @@ func (c *Core) ChunkIs(now protocol.Instant, read ChunkRead, data []byte) {
 	}
 	k := &protocol.Chunk{Index: read.Index, Sum: g.reads[i].sum, Number: uint32(read.Number), Data: data}
 	g.reads = slices.Delete(g.reads, i, i+1)
-	total := c.chunkBudget()
-	more := int64(len(data) - chunkBytes) // than was charged: may be less
-	c.members.budget(read.To).given.take(now, more, total, 1<<62)
-	g.total.take(now, more, total, 1<<62)
+	c.charge(now, read.To, int64(len(data)-chunkBytes)) // besides what was charged: may be less
 	c.send(read.To, k)
 }
 
@@ -246,10 +299,7 @@ func (c *Core) refuseChunks(now protocol.Instant, to protocol.MemberID, index pr
 	if !c.mayAnswer(now, to) {
 		return
 	}
-	total := c.chunkBudget()
-	debt := max(c.giving.total.used, c.members.budget(to).given.used, 0)
-	wait := time.Duration(float64(debt) / float64(total) * float64(time.Second))
-	busy := &protocol.Busy{RetryAfter: int64(min(max(wait, busyPause), busyMax))}
+	busy := &protocol.Busy{RetryAfter: int64(min(max(c.debt(now, to), busyPause), busyMax))}
 	var others []*member
 	for _, m := range c.members.passives {
 		if m.holdsCheckpoint(index) {

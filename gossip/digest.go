@@ -137,10 +137,11 @@ func (c *Core) have(now protocol.Instant) *protocol.Have {
 		Commit:  max(c.self.Commit, c.self.Tip),
 		Term:    c.self.Term,
 		Leader:  c.self.Leader,
+		Behind:  c.behindNow(),
 	}
 	if c.source() {
 		h.First, h.Tip = c.self.First, c.self.Tip
-		h.Checkpoints = c.giving.announced(now)
+		h.Checkpoints = c.giving.announced()
 	}
 	if n := len(c.buffer.held.list); n > 0 && c.takes() {
 		end := c.buffer.held.list[n-1].Last
@@ -165,6 +166,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
 		}
 		c.learnCheckpoints(now, m, h.Checkpoints)
+		c.learnBehind(now, m, h.Behind)
 		c.pulling.denied(now, m)
 		if c.heeds(from) {
 			c.evidence(now, h.Tip, c.graceOfDigests())

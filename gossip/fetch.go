@@ -26,8 +26,9 @@ const (
 	// count as one that can be asked.
 	silencesMax = 3
 	// goneAfter is for how long nobody may be able to give a checkpoint until
-	// another one is sought.
-	goneAfter = time.Second
+	// another one is sought; silentAfter, if there are members that say that they
+	// have it and are silent. They may only be overloaded, or this one was stopped.
+	goneAfter, silentAfter = time.Second, 15 * time.Second
 )
 
 // Fetching is what the owner wants of a checkpoint: the chunks of it that are
@@ -191,7 +192,7 @@ func (c *Core) ask(now protocol.Instant) {
 		return
 	}
 	who := c.survey(now)
-	c.noteHolders(now, who.passives || who.actives || who.leader)
+	c.noteHolders(now, who)
 	free, _ := c.chunkHolder(now, who)
 	for i := range f.out {
 		// Keep those busy that deliver, unless there is somebody better.
@@ -256,13 +257,24 @@ func (f *fetching) patience() time.Duration {
 	return min(chunkPatience<<min(f.failed/2, 4), chunkPatienceMax)
 }
 
-// holders says what kinds of members can give the checkpoint, now or soon.
-type holders struct{ passives, actives, leader bool }
+// holders says what kinds of members can give the checkpoint, now or soon; silent
+// ones have it, and have left several questions in a row unanswered.
+type holders struct{ passives, actives, leader, silent bool }
+
+// patience is for how long nobody may give the checkpoint.
+func (who holders) patience() time.Duration {
+	if who.silent {
+		return silentAfter
+	}
+	return goneAfter
+}
 
 func (c *Core) survey(now protocol.Instant) (who holders) {
 	for _, m := range c.members.all {
 		switch {
-		case !m.holdsCheckpoint(c.fetching.want.Index) || m.chunks.silences > silencesMax || now < m.chunks.badUntil:
+		case !m.holdsCheckpoint(c.fetching.want.Index) || now < m.chunks.badUntil:
+		case m.chunks.silences > silencesMax:
+			who.silent = true
 		case m.id == c.self.Leader:
 			who.leader = true
 		case m.peer.Role == protocol.RoleActive:
@@ -276,19 +288,20 @@ func (c *Core) survey(now protocol.Instant) (who holders) {
 
 // chunkRank says how welcome a member's chunks are: first a passive's in this
 // zone, then another passive's; an active is asked only after several refusals
-// or when no passive can be, and the leader only when nobody else can. 0: not
-// at all.
+// or when no passive can be, and the leader only when nobody else can. A voter
+// asks actives like passives, and so does a member that does not get level, and the
+// leader where it is one of two that can give. 0: not at all.
 func (c *Core) chunkRank(m *member, who holders) int {
 	f := &c.fetching
 	switch {
 	case !m.holdsCheckpoint(f.want.Index):
 		return 0
 	case m.id == c.self.Leader:
-		if who.passives || who.actives {
+		if (who.passives || who.actives) && !c.self.Pressed {
 			return 0
 		}
 		return 2
-	case m.peer.Role == protocol.RoleActive:
+	case m.peer.Role == protocol.RoleActive && !c.urgent():
 		if who.passives && f.refusals < refusalsMax {
 			return 0
 		}
@@ -307,8 +320,8 @@ func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, l
 	f := &c.fetching
 	best, count := 0, 0
 	later = never
-	if f.nobodySince != never && !f.gone {
-		later = f.nobodySince.Add(goneAfter)
+	if f.nobodySince != never && !f.gone && (who.silent || len(f.out)+len(f.adding) == 0) { // else it is looked at when that ends
+		later = f.nobodySince.Add(who.patience())
 	}
 	for _, m := range c.members.all {
 		rank := c.chunkRank(m, who)
@@ -334,14 +347,14 @@ func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, l
 
 // noteHolders notes whether anybody can give what is fetched. If nobody can for
 // a while, all have moved on to newer checkpoints, and so must this member.
-func (c *Core) noteHolders(now protocol.Instant, some bool) {
+func (c *Core) noteHolders(now protocol.Instant, who holders) {
 	f := &c.fetching
 	switch {
-	case some:
+	case who.passives || who.actives || who.leader:
 		f.nobodySince, f.gone = never, false
 	case f.nobodySince == never:
 		f.nobodySince = now
-	case !f.gone && len(f.out)+len(f.adding) == 0 && now >= f.nobodySince.Add(goneAfter):
+	case !f.gone && (who.silent || len(f.out)+len(f.adding) == 0) && now >= f.nobodySince.Add(who.patience()):
 		f.gone = true
 		c.event(protocol.EventCheckpoint, protocol.MemberID{}, f.want.Index, "no member gives the checkpoint that is being fetched any more")
 		c.seek.at = now

@@ -220,6 +220,7 @@ func (c *Core) onFrame(now protocol.Instant, from protocol.MemberID, f *protocol
 	}
 	c.evidence(now, r.Last, c.grace())
 	if asked {
+		c.pulling.weigh(f.Entries)
 		c.pulled(now, from, r)
 	}
 }

@@ -72,6 +72,12 @@ type Progress struct {
 	// Lost says that the state cannot be completed from this log: a checkpoint
 	// is wanted, even if entries fit.
 	Lost bool
+	// Needs says that this member is far behind, and which entry of the log it
+	// needs next; 0: it is level. Others keep the log from there on. A checkpoint
+	// that is fetched says so by itself. Pressed says that it does not get level
+	// at the rate that it is given.
+	Needs   protocol.Index
+	Pressed bool
 }
 
 // Run is a piece of the committed log for the passive role. The runs of a
@@ -158,6 +164,7 @@ type Core struct {
 	seek     seek
 	fetching fetching
 	giving   giving
+	needs    []need // of members that are behind, in the order in which they said so
 
 	ready Ready
 }

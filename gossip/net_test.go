@@ -17,12 +17,13 @@ import (
 // network between them, and a modelled source of committed entries in place of
 // Raft. Its own time is the true one.
 type network struct {
-	t    testing.TB
-	opt  options
-	rng  *rand.Rand
-	now  time.Duration
-	seq  int
-	todo schedule
+	careless bool // what others fetch is given up all the same
+	t        testing.TB
+	opt      options
+	rng      *rand.Rand
+	now      time.Duration
+	seq      int
+	todo     schedule
 
 	nodes   []*node // actives first; nodes[leader] leads
 	byID    map[protocol.MemberID]int
@@ -236,6 +237,9 @@ func (d *node) turn() {
 		}
 		if d.active {
 			p.Role = protocol.RoleActive
+		}
+		if d.swarm.finished > 0 && len(d.log) < len(d.n.history) {
+			p.Needs = p.Tip + 1 // as a replica says that is far behind
 		}
 		if p != d.told {
 			d.told = p

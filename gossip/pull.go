@@ -15,6 +15,12 @@ const (
 	// pullActiveBytes, for by then a passive may be known that has the rest,
 	// unless that has not come true for sparingMax pulls in a row.
 	pullBytes, pullActiveBytes, sparingMax = 256 << 10, 32 << 10, 16
+	// A member that is far behind asks for more at a time, farBytes, of each member
+	// for a stretch of its own, and waits farPatience at least: one answer after the
+	// other, and the way there and back of a busy network decides how fast it is.
+	farBytes, farPatience = protocol.AppendBytesMax, time.Second
+	// entryBytes is what an entry is taken to have before any was pulled.
+	entryBytes = 1 << 10
 	// graceMin is how long a gap is left to the frames that are still on
 	// their way; two round trips if that is longer, and graceMax at most.
 	graceMin, graceMax = 2 * time.Millisecond, time.Second
@@ -44,6 +50,7 @@ type pulling struct {
 	rtt         time.Duration // smoothed over all members
 	fromActives int           // pulls in a row from actives
 	guesses     int           // in a row that came to nothing
+	entry       int           // bytes of an entry, smoothed over what was pulled; 0: none was
 }
 
 // pull is a WANT that awaits its answer.
@@ -166,7 +173,7 @@ func (c *Core) pull(now protocol.Instant) {
 			c.lacking(now)
 			break
 		}
-		c.want(now, m, missing, guess)
+		c.want(now, m, c.stretch(missing), guess)
 	}
 	c.graftFor(now)
 	if p.known > p.ripe {
@@ -197,6 +204,38 @@ func (c *Core) missing() []protocol.Range {
 		}
 	}
 	return covered.gaps(nil, within, protocol.RangesMax)
+}
+
+// stretch cuts from what is missing what one answer has room for, if this member is
+// far behind: others are asked for the rest.
+func (c *Core) stretch(missing []protocol.Range) []protocol.Range {
+	if c.self.Needs == 0 {
+		return missing
+	}
+	each := c.pulling.entry
+	if each == 0 {
+		each = entryBytes
+	}
+	room := protocol.Index(max(farBytes/each, 1))
+	for i := range missing {
+		r := &missing[i]
+		if n := r.Last - r.First + 1; n < room {
+			room -= n
+			continue
+		}
+		r.Last = r.First + room - 1
+		return missing[:i+1]
+	}
+	return missing
+}
+
+// weigh takes note of how large pulled entries are.
+func (p *pulling) weigh(entries []protocol.Entry) {
+	each := max(protocol.RawSize(entries)/len(entries), 1)
+	if p.entry == 0 {
+		p.entry = each
+	}
+	p.entry = max((7*p.entry+each)/8, 1)
 }
 
 // holder draws a member to pull from, among those that hold an index: a
@@ -271,15 +310,21 @@ func (c *Core) guess(now protocol.Instant, i protocol.Index) *member {
 // sparing reports whether a member is an active that is to be asked for little,
 // because a passive may soon be known that can give the rest.
 func (c *Core) sparing(m *member) bool {
-	return m.peer.Role == protocol.RoleActive && len(c.members.passives) > 1 && c.pulling.fromActives < sparingMax
+	return m.peer.Role == protocol.RoleActive && len(c.members.passives) > 1 && c.pulling.fromActives < sparingMax && !c.self.Pressed
 }
 
 // want asks a member for ranges that it holds the first of, or is guessed to.
 func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
 	p := &c.pulling
 	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
+	if c.self.Needs != 0 {
+		patience = max(patience, farPatience)
+	}
 	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience), guess: guess})
 	bytes := uint64(pullBytes)
+	if c.self.Needs != 0 {
+		bytes = farBytes
+	}
 	switch {
 	case guess:
 	case m.peer.Role != protocol.RoleActive:

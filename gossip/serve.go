@@ -52,9 +52,9 @@ func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.
 		return
 	}
 	b := c.members.budget(from)
-	total := int64(c.cfg.ServeBytesMax)
+	total, share := int64(c.cfg.ServeBytesMax), c.pullShare(now, from)
 	if !b.wants.take(now, 1, wantsPerSecond, wantsBurst) ||
-		!b.served.take(now, 0, total/4, total/4) || !c.serving.total.take(now, 0, total, total) {
+		!b.served.take(now, 0, share, share) || !c.serving.total.take(now, 0, total, total) {
 		c.refuse(now, from)
 		return
 	}
@@ -85,6 +85,15 @@ func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.
 	}
 }
 
+// pullShare is how many bytes per second a member may pull from this one: a quarter
+// of all, or, if it does not get level with that, all.
+func (c *Core) pullShare(now protocol.Instant, to protocol.MemberID) int64 {
+	if c.claimOf(now, to) == claimOrdinary {
+		return int64(c.cfg.ServeBytesMax) / 4
+	}
+	return int64(c.cfg.ServeBytesMax)
+}
+
 // serve answers one range with at most one frame, and returns its bytes (one
 // if the disk is read).
 func (c *Core) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
@@ -112,8 +121,8 @@ func (c *Core) give(now protocol.Instant, to protocol.MemberID, before protocol.
 		return 0
 	}
 	n := protocol.RawSize(f.Entries)
-	total := int64(c.cfg.ServeBytesMax)
-	c.members.budget(to).served.take(now, int64(n), total/4, total/4)
+	total, share := int64(c.cfg.ServeBytesMax), c.pullShare(now, to)
+	c.members.budget(to).served.take(now, int64(n), share, share)
 	c.serving.total.take(now, int64(n), total, total)
 	c.send(to, f)
 	return n

@@ -71,13 +71,15 @@ func (n *network) checkpoint(at protocol.Index, nodes ...*node) {
 		pinned := d.core.Pinned(d.local(n.now))
 		keep := s.keeps[:0:0]
 		for i, k := range s.keeps {
-			if i < 2 || slices.Contains(pinned, k) {
+			if i < 2 || slices.Contains(pinned, k) && !n.careless {
 				keep = append(keep, k)
 			}
 		}
-		s.keeps = keep
-		if len(keep) > 1 {
+		if s.keeps = keep; len(keep) > 1 {
 			s.base = max(s.base, keep[1])
+			if needs := d.core.Needs(d.local(n.now)); len(needs) > 0 && !n.careless {
+				s.base = min(s.base, needs[0]-1)
+			}
 		}
 		d.hold()
 		d.turn()
@@ -316,9 +318,7 @@ func TestAllHoldersRotate(t *testing.T) {
 			n.run(n.now + time.Millisecond)
 		}
 		others := n.nodes[:len(n.nodes)-1]
-		for _, d := range others { // by force: pins are not heeded
-			d.core.giving.holds = nil
-		}
+		n.careless = true
 		n.write(100, 100)
 		n.run(n.now + 20*time.Millisecond)
 		n.checkpoint(220, others...)
@@ -330,26 +330,47 @@ func TestAllHoldersRotate(t *testing.T) {
 	}
 }
 
-// A checkpoint that is being sent is kept although newer ones were taken, and
-// announced as long as it is: the fetch goes on to its end.
-func TestPinnedCheckpointIsFetchedToItsEnd(t *testing.T) {
-	n, late := behind(t, options{seed: 2, passives: 6, chunks: 200})
-	late.swarm.slow = 50 * time.Millisecond
-	for len(late.swarm.got) < 20 {
-		n.run(n.now + time.Millisecond)
+// A checkpoint that is being fetched is kept everywhere although newer ones are
+// taken, by members that have given nothing of it too, and so is the log that
+// follows it: one fetch, one installation, and what was written meanwhile.
+func TestOneFetchIsEnoughWhileCheckpointsAreTaken(t *testing.T) {
+	for seed := range uint64(2) {
+		n, late := behind(t, options{seed: seed, passives: 6, chunks: 500})
+		late.swarm.slow = 50 * time.Millisecond
+		for len(late.swarm.got) < 20 {
+			n.run(n.now + time.Millisecond)
+		}
+		others := n.nodes[:len(n.nodes)-1]
+		for late.swarm.finished == 0 {
+			if n.now > time.Minute {
+				t.Fatalf("seed %d: has %d chunks, fetching %+v", seed, len(late.swarm.got), late.core.fetching)
+			}
+			n.write(50, 100)
+			n.run(n.now + 300*time.Millisecond)
+			n.checkpoint(protocol.Index(len(n.history)-30), others...)
+		}
+		if late.swarm.base != 150 {
+			t.Errorf("seed %d: installed %d, want 150, which was fetched first", seed, late.swarm.base)
+		}
+		if len(n.history) < 350 {
+			t.Fatalf("seed %d: %d entries: the test tests nothing", seed, len(n.history))
+		}
+		n.checkpoint(protocol.Index(len(n.history)-30), others...) // right after it
+		n.checkpoint(protocol.Index(len(n.history)-20), others...)
+		n.settle(late, 30*time.Second)
+		if got, want := late.swarm.offers, []protocol.Index{150}; !slices.Equal(got, want) {
+			t.Errorf("seed %d: got offers of %v, want %v alone", seed, got, want)
+		}
+		// It is let go when the fetch has ended.
+		n.write(1, 100)
+		n.run(n.now + 5*time.Second)
+		for _, d := range others {
+			n.checkpoint(protocol.Index(len(n.history)), d)
+			if slices.Contains(d.swarm.keeps, 150) || d.swarm.base < 150 {
+				t.Errorf("seed %d: node %d has checkpoints at %v and the log from %d on, want nothing of what was needed", seed, d.at, d.swarm.keeps, d.swarm.base+1)
+			}
+		}
 	}
-	others := n.nodes[:len(n.nodes)-1]
-	n.write(100, 100)
-	n.run(n.now + 20*time.Millisecond)
-	n.checkpoint(220, others...)
-	n.checkpoint(260, others...)
-	for late.swarm.finished == 0 && n.now < time.Minute {
-		n.run(n.now + 10*time.Millisecond)
-	}
-	if late.swarm.base != 150 {
-		t.Errorf("installed %d, want 150, which was pinned", late.swarm.base)
-	}
-	n.settle(late, 30*time.Second) // by way of 260
 }
 
 // A holder with wrong bytes is found out, left aside and reported.
@@ -423,9 +444,7 @@ func TestFollowerMovesOnWithTheHolders(t *testing.T) {
 	late.turn()
 	n.run(n.now + 200*time.Millisecond)
 	others := n.nodes[:len(n.nodes)-1]
-	for _, d := range others {
-		d.core.giving.holds = nil
-	}
+	n.careless = true
 	n.write(100, 100)
 	n.run(n.now + 20*time.Millisecond)
 	n.checkpoint(220, others...)

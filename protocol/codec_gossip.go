@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/zeebo/xxh3"
 )
@@ -154,7 +155,7 @@ func (r *reader) gossip(kind MessageKind) Message {
 }
 
 func (m *Have) append(dst []byte) []byte {
-	dst = appendArray(dst, sealed(12, &m.Seal))
+	dst = appendArray(dst, sealed(13, &m.Seal))
 	dst = appendUint(dst, uint64(m.Applied))
 	dst = appendUint(dst, uint64(m.Tip))
 	dst = appendUint(dst, uint64(m.First))
@@ -176,11 +177,34 @@ func (m *Have) append(dst []byte) []byte {
 	} else {
 		dst = append(dst, codeNil)
 	}
-	return appendSeal(dst, &m.Seal)
+	return appendSeal(appendBehind(dst, &m.Behind), &m.Seal)
+}
+
+func appendBehind(dst []byte, b *Behind) []byte {
+	if *b == (Behind{}) {
+		return append(dst, codeNil)
+	}
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(b.Needs))
+	dst = appendUint(dst, uint64(b.Installing))
+	dst = appendUint(dst, uint64(b.Left))
+	return appendBool(dst, b.Pressed)
+}
+
+func (r *reader) behind() (b Behind) {
+	if r.isNil() {
+		return b
+	}
+	r.array(4)
+	b = Behind{Needs: r.index(), Installing: r.index(), Left: uint32(r.uintTo(math.MaxUint32)), Pressed: r.bool()}
+	if r.err == nil && b.Needs == 0 {
+		r.fail("a member that is behind and needs nothing")
+	}
+	return b
 }
 
 func (r *reader) have() *Have {
-	signed := r.arrayOr(12, 13)
+	signed := r.arrayOr(13, 14)
 	m := &Have{
 		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
 		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
@@ -190,6 +214,7 @@ func (r *reader) have() *Have {
 		r.array(2)
 		m.FreshKnown, m.FreshIndex, m.FreshAge = true, r.index(), r.nanos()
 	}
+	m.Behind = r.behind()
 	if signed {
 		m.Seal = r.seal()
 	}

@@ -41,6 +41,7 @@ func fullMessages() []Message {
 		&Have{
 			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,
 			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshAge: 12, Seal: seal,
+			Behind: Behind{Needs: 13, Installing: 12, Left: 300, Pressed: true},
 		},
 		&Want{Ranges: []Range{{1, 1 << 40}}, Bytes: 1 << 20, Eager: true},
 		&Prune{Index: 300},
@@ -230,6 +231,7 @@ func TestMessagesRefused(t *testing.T) {
 		"range from 0":               &Want{Ranges: []Range{{0, 4}}},
 		"too many ranges":            &Want{Ranges: slicesRepeat(Range{1, 2}, RangesMax+1)},
 		"too many holes":             &Have{Holes: slicesRepeat(Range{1, 2}, HolesMax+1)},
+		"behind, and needs nothing":  &Have{Behind: Behind{Installing: 12}},
 		"too many checkpoints":       &Have{Checkpoints: make([]Index, CheckpointsMax+1)},
 		"too many chunks":            &ChunkWant{Numbers: make([]uint32, ChunkNumbersMax+1)},
 		"chunk over the limit":       &Chunk{Data: make([]byte, ChunkBytesMax+1)},

@@ -56,8 +56,9 @@ const (
 	// WANT.
 	HolesMax  = 8
 	RangesMax = 8
-	// CheckpointsMax limits the checkpoints that a HAVE names.
-	CheckpointsMax = 2
+	// CheckpointsMax limits the checkpoints that a HAVE names: the two that a
+	// member keeps, and two that it still has because somebody fetches them.
+	CheckpointsMax = 4
 	// DescriptionBytesMax and ChunkBytesMax limit an encoded description of a
 	// checkpoint and one chunk of its content; ChunkNumbersMax limits how many
 	// chunks one message asks for.

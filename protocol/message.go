@@ -321,9 +321,27 @@ type Have struct {
 	FreshIndex Index
 	FreshAge   int64 // nanoseconds
 
+	// Behind is what a sender that is far behind is about to need; zero: it is
+	// level.
+	Behind Behind
+
 	// Seal signs the StandingStatement of an answer by an active; zero: it does
 	// not sign.
 	Seal Seal
+}
+
+// Behind is what a member that is far behind is about to need of the others: they
+// keep it for a while. The zero value says that it is level.
+type Behind struct {
+	// Needs is the lowest index of the log that it has yet to get: what follows
+	// the checkpoint that it installs, or its tip. Never 0.
+	Needs Index
+	// Installing is the index of the checkpoint that it installs, of which
+	// Left chunks are still to come; 0: it installs none.
+	Installing Index
+	Left       uint32
+	// Pressed says that it does not get level at the rate that it is given.
+	Pressed bool
 }
 
 // Want pulls ranges of the committed log, up to a number of bytes. With Eager

@@ -127,6 +127,8 @@ const (
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"
 	EventForged          EventKind = "forged"   // signatures that are missing or false
+	EventBehind          EventKind = "behind"   // far behind the others, or level again
+	EventPressed         EventKind = "pressed"  // behind, and not getting level at the rate that it is given
 	EventWithheld        EventKind = "withheld" // entries that a member says it has and does not give
 )
 

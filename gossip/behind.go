@@ -1,0 +1,156 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A member that is far behind says so in its HAVE: which entry of the log it needs
+// next, and which checkpoint it is fetching. Whoever hears of it keeps both for a
+// while, or the member would be at its end where it was at its beginning: what it
+// has fetched is given up, or the log that goes on from it. And it says if it does
+// not get level at the rate that it is given; then it is given more.
+//
+// All of it is bounded, since anybody can say so: this file bounds the time, with
+// progress and without, and how many members are believed; the owner bounds the
+// bytes.
+
+const (
+	// needsMax is how many members that are behind are remembered.
+	needsMax = 32
+	// A member that is behind is waited for as long as it comes forward: without
+	// it for needIdle, and needIdleChunk for each chunk that was to come, because
+	// what it has fetched it has to build into a state. In all it is waited for
+	// needMax, and needMaxChunk for each of those chunks (about 1 MiB/s).
+	needIdle, needIdleChunk = time.Minute, 50 * time.Millisecond
+	needMax, needMaxChunk   = 10 * time.Minute, 250 * time.Millisecond
+	// needSilence is how long a member that is behind may be silent.
+	needSilence = 30 * time.Second
+	// pinsMax is how many checkpoints are kept at a time because somebody fetches
+	// them. With so many, whoever comes next is given one of them.
+	pinsMax = 2
+)
+
+// need is a member that is behind, and what it needs.
+type need struct {
+	id protocol.MemberID
+	protocol.Behind
+	most                 uint32 // chunks that were to come at first
+	first, forward, last protocol.Instant
+}
+
+// live reports whether the member is waited for.
+func (n *need) live(now protocol.Instant) bool {
+	chunks := time.Duration(min(n.most, chunksMost))
+	return now < n.last.Add(needSilence) && now < n.forward.Add(needIdle+chunks*needIdleChunk) && now < n.first.Add(needMax+chunks*needMaxChunk)
+}
+
+// chunksMost bounds what is believed of the size of a checkpoint.
+const chunksMost = 1 << 17
+
+// learnBehind takes what a member says of its being behind.
+func (c *Core) learnBehind(now protocol.Instant, m *member, b protocol.Behind) {
+	i := slices.IndexFunc(c.needs, func(n need) bool { return n.id == m.id })
+	switch {
+	case b.Needs == 0 || b.Needs >= indexMax:
+		if i >= 0 {
+			was := c.needs[i].Installing
+			c.needs = slices.Delete(c.needs, i, i+1)
+			c.fetchEnded(now, was)
+		}
+		return
+	case i < 0:
+		if len(c.needs) == needsMax {
+			c.needs = slices.DeleteFunc(c.needs, func(n need) bool { return !n.live(now) })
+		}
+		if len(c.needs) < needsMax {
+			c.needs = append(c.needs, need{id: m.id, Behind: b, most: b.Left, first: now, forward: now, last: now})
+		}
+		return
+	}
+	n := &c.needs[i]
+	was := *n
+	n.Behind, n.last = b, now
+	if b.Installing != was.Installing {
+		n.most, n.forward = b.Left, now
+		c.fetchEnded(now, was.Installing)
+	} else if b.Left < was.Left || b.Needs > was.Needs {
+		n.forward = now
+	}
+	n.most = max(n.most, b.Left)
+}
+
+// Needs returns which entries members that are far behind need next, lowest first.
+// The owner should keep its log from there on, within bounds of its own: whoever
+// has installed a checkpoint finds no use for it where the log that follows is
+// gone.
+func (c *Core) Needs(now protocol.Instant) []protocol.Index {
+	var out []protocol.Index
+	for i := range c.needs {
+		if c.needs[i].live(now) {
+			out = append(out, c.needs[i].Needs)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// needOf returns what a member needs, if it is behind and waited for.
+func (c *Core) needOf(now protocol.Instant, id protocol.MemberID) *need {
+	for i := range c.needs {
+		if c.needs[i].id == id && c.needs[i].live(now) {
+			return &c.needs[i]
+		}
+	}
+	return nil
+}
+
+// claim is how much of what a member gives another one may have.
+type claim uint8
+
+const (
+	claimOrdinary claim = iota
+	// claimPressed: it does not get level with an ordinary share.
+	claimPressed
+	// claimVoter: the cluster has a voter less until it is level.
+	claimVoter
+)
+
+func (c *Core) claimOf(now protocol.Instant, id protocol.MemberID) claim {
+	if m := c.members.get(id); m != nil && m.peer.Role == protocol.RoleActive {
+		return claimVoter
+	}
+	if n := c.needOf(now, id); n != nil && n.Pressed {
+		return claimPressed
+	}
+	return claimOrdinary
+}
+
+// urgent reports whether this member asks actives for what it lacks as it asks
+// passives. The leader is spared all the same: see chunkRank.
+func (c *Core) urgent() bool { return c.self.Role == protocol.RoleActive || c.self.Pressed }
+
+// behindNow is what this member says of its being behind. A log that goes on
+// above the checkpoint that is fetched is needed from its own end on only.
+func (c *Core) behindNow() protocol.Behind {
+	b := protocol.Behind{Needs: c.self.Needs, Pressed: c.self.Pressed}
+	if f := &c.fetching; f.active {
+		b.Installing, b.Left = f.want.Index, uint32(f.left())
+		b.Needs = max(f.want.Index, c.self.Tip) + 1
+	}
+	if b.Needs == 0 {
+		b.Pressed = false
+	}
+	return b
+}
+
+// left returns how many chunks are still to come.
+func (f *fetching) left() int {
+	n := len(f.todo) + len(f.again) + len(f.adding)
+	for i := range f.out {
+		n += len(f.out[i].numbers)
+	}
+	return n
+}
