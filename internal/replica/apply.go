@@ -86,7 +86,7 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	case f.adopt != 0:
 		r.digests.quarantine.adopting = false
 		r.requests.skipped(f.adopt, r)
-		r.dropHead()
+		r.dropHead(now)
 	case r.discarded() || r.digests.quarantine.adopting: // a state that is given up answers nobody
 	default:
 		r.marked(now, f.entries, &done)

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/starlinghq/starling/active"
@@ -16,6 +17,7 @@ const (
 	checkpointBytes = 64 << 20
 	checkpointEvery = 10 * time.Minute
 	retainEntries   = 10_000
+	behindBytes     = 1 << 30
 )
 
 // checkpoints is what a member knows of its own checkpoints, and of the marks
@@ -36,6 +38,54 @@ type checkpoints struct {
 	// askAt is when a leader without a state proposes one; 0: it has a state.
 	askAt   protocol.Instant
 	dropped protocol.Index // the last drop that was asked for
+	// distance is how many entries lie between the last two marks; 0: not known.
+	distance protocol.Index
+	// held says that the head would be dropped further if nobody needed it.
+	held bool
+	// grown is how much the log has grown at some indexes, in order, and total
+	// how much in all, in bytes, since the start.
+	grown []growth
+	total uint64
+
+	pins pins
+}
+
+// growth is how many bytes of entries were applied when an index was.
+type growth struct {
+	at    protocol.Index
+	bytes uint64
+}
+
+// growthsMax is at how many indexes the bytes are remembered.
+const growthsMax = 128
+
+// grow counts applied bytes.
+func (c *checkpoints) grow(at protocol.Index, bytes int, most int) {
+	c.total += uint64(bytes)
+	n := len(c.grown)
+	if n > 0 && c.total-c.grown[n-1].bytes < uint64(most/(growthsMax/2)) {
+		return
+	}
+	if n == growthsMax {
+		c.grown = slices.Delete(c.grown, 0, 1)
+	}
+	c.grown = append(c.grown, growth{at, c.total})
+}
+
+// bytesIn returns about how many bytes of entries lie from an index on and below
+// another, rather more; what was there at the start is not counted.
+func (c *checkpoints) bytesIn(from, below protocol.Index) uint64 {
+	before, upTo := uint64(0), c.total
+	for _, g := range slices.Backward(c.grown) {
+		if g.at < from {
+			before = g.bytes
+			break
+		}
+		if g.at >= below {
+			upTo = g.bytes
+		}
+	}
+	return upTo - before
 }
 
 // start takes what was found at start.
@@ -60,23 +110,23 @@ func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
 		d := &kept[0]
 		r.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
-	r.checkpoints.kept = kept
+	r.setKept(kept)
 	if r.discarded() {
 		r.giveUpBad(kept) // one that was being taken
 	}
 	r.offerKept(now)
-	r.dropHead()
+	r.dropHead(now)
 }
 
 // offerKept tells the flock which checkpoints this member has chunks of.
 func (r *Replica) offerKept(now protocol.Instant) {
-	list := make([]gossip.Holding, len(r.checkpoints.kept))
-	if r.quarantined() {
-		list = nil
-	}
-	for i := range list {
-		d := &r.checkpoints.kept[i]
-		list[i] = gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)}
+	var list []gossip.Holding
+	for _, some := range [][]storage.Description{r.checkpoints.kept, r.checkpoints.pins.given} {
+		for i := range some {
+			if d := &some[i]; !r.quarantined() {
+				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)})
+			}
+		}
 	}
 	r.gossip.Holds(now, list)
 }
@@ -84,18 +134,28 @@ func (r *Replica) offerKept(now protocol.Instant) {
 // dropHead gives up the log below the older of two checkpoints.
 //
 // [S] Never below the newer one alone: if that turns out to be bad, the older
-// one and the log above it are what is left. No other member's progress counts;
-// for laggards a bounded tail stays.
-func (r *Replica) dropHead() {
-	if len(r.checkpoints.kept) < 2 || r.quarantined() {
+// one and the log above it are what is left. For laggards a bounded tail stays. No
+// other member's progress counts, except of one that is far behind, installs a
+// checkpoint or catches up from there: what it is about to need stays for a bounded
+// time (gossip's) and within Config.BehindBytes, as long as the disk has room.
+func (r *Replica) dropHead(now protocol.Instant) {
+	c := &r.checkpoints
+	c.held = false
+	if len(c.kept) < 2 || r.quarantined() {
 		return
 	}
-	below := r.checkpoints.kept[1].Index + 1
+	below := c.kept[1].Index + 1
 	tail := protocol.Index(r.cfg.RetainEntries)
 	if r.applied < tail {
 		return
 	}
 	below = min(below, r.applied-tail+1, r.commit+1)
+	for _, i := range r.gossip.Needs(now) {
+		if i < below && i >= r.shape().FirstIndex() && !r.short && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
+			below, c.held = i, true
+			break // the lowest: the others are above it
+		}
+	}
 	if below <= r.shape().FirstIndex() || below <= r.checkpoints.dropped {
 		return
 	}
@@ -155,6 +215,7 @@ func (r *Replica) take(batch []protocol.Entry) *storage.Description {
 func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
 	c := &r.checkpoints
 	c.since += protocol.RawSize(batch)
+	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), r.cfg.BehindBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {
@@ -163,6 +224,9 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 	m, err := protocol.DecodeMark(last.Data)
 	if err == nil && m.Previous != 0 {
 		r.compareDigest(now, last.Term, m.Previous, m.Digest)
+	}
+	if c.mark != 0 {
+		c.distance = last.Index - c.mark
 	}
 	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
 	if !r.discarded() {
@@ -212,12 +276,25 @@ func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
 }
 
 // describe fills in what a leader tells a member below its log's begin. Nothing
-// is sent while there is no checkpoint: then the log begins at 1.
-func (r *Replica) describe(e protocol.Envelope, m *protocol.Checkpoint) {
-	if len(r.checkpoints.kept) == 0 || r.checkpoints.kept[0].Index < r.shape().PrevIndex {
+// is sent while there is no checkpoint: then the log begins at 1. It is the newest,
+// unless as many are being fetched as can be kept (gossip.Core.Describes).
+func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protocol.Checkpoint) {
+	c := &r.checkpoints
+	if len(c.kept) == 0 || c.kept[0].Index < r.shape().PrevIndex {
 		return
 	}
-	m.Description = storage.EncodeDescription(r.checkpoints.kept[0])
+	d := &c.kept[0]
+	above := r.shape().PrevIndex - min(r.shape().PrevIndex, 1)
+	if i := r.gossip.Describes(now, above); i != 0 && i < d.Index {
+		for _, list := range [][]storage.Description{c.kept, c.pins.given} {
+			for k := range list {
+				if list[k].Index == i {
+					d = &list[k]
+				}
+			}
+		}
+	}
+	m.Description = storage.EncodeDescription(*d)
 	r.out.Send = append(r.out.Send, Send{Envelope: e})
 }
 
@@ -225,6 +302,7 @@ func (r *Replica) describe(e protocol.Envelope, m *protocol.Checkpoint) {
 func (r *Replica) ChunkRead(now protocol.Instant, x ChunkRead, data []byte, err error) {
 	if err != nil {
 		data = nil
+		r.spoil(now, x.Index)
 	}
 	r.gossip.ChunkIs(now, gossip.ChunkRead(x), data)
 	r.pump(now)

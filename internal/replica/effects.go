@@ -20,6 +20,9 @@ type Effects struct {
 	ReadLog []ReadLog
 	// Install goes to the store of checkpoints, in order.
 	Install []InstallStep
+	// Pin, if not nil, goes to the store before any ReadChunk that follows; it is
+	// answered by Pinned. Others may be at work on the store meanwhile.
+	Pin *Pin
 	// ReadChunk asks the store for chunks that other members want; each is
 	// answered by ChunkRead.
 	ReadChunk []ChunkRead

@@ -65,16 +65,16 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 		}
 	case fetchAppend:
 		if ok {
-			r.appendRead(x, entries)
+			r.appendRead(now, x, entries)
 		}
 	}
 	r.pump(now)
 }
 
 // send passes a role's message on, with the entries that it speaks of.
-func (r *Replica) send(e protocol.Envelope) {
+func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 	if m, ok := e.Message.(*protocol.Checkpoint); ok {
-		r.describe(e, m)
+		r.describe(now, e, m)
 		return
 	}
 	a, ok := e.Message.(*protocol.Append)
@@ -93,7 +93,7 @@ func (r *Replica) send(e protocol.Envelope) {
 // appendRead sends what was read of an append, and reads on for the rest. The
 // log may have changed since the core asked: only what still is this leader's
 // log, in the same term, may go out.
-func (r *Replica) appendRead(x fetch, entries []protocol.Entry) {
+func (r *Replica) appendRead(now protocol.Instant, x fetch, entries []protocol.Entry) {
 	a := x.append
 	if r.role != protocol.RoleActive {
 		return
@@ -112,6 +112,6 @@ func (r *Replica) appendRead(x fetch, entries []protocol.Entry) {
 	if last < a.Last {
 		rest := *a
 		rest.PrevIndex, rest.PrevTerm = last, entries[len(entries)-1].Term
-		r.send(protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &rest})
+		r.send(now, protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &rest})
 	}
 }

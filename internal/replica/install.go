@@ -69,6 +69,8 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		return
 	}
 	r.gossip.StopFetch(now)
+	r.installs++
+	r.behind.next = now // it is far behind
 	*x = install{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
 	r.setInstalling(now, !r.lost() || d.Index > r.shape().LastIndex())
 	r.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
@@ -176,7 +178,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 		r.pump(now)
 		return
 	}
-	r.checkpoints.kept = kept // the head is dropped when the log has followed
+	r.setKept(kept) // the head is dropped when the log has followed
 	switch Join(r.shape(), r.tail.sumAt, &x.d) {
 	case JoinKeep:
 		r.follow(now)

@@ -31,6 +31,8 @@ func (r *Replica) pump(now protocol.Instant) {
 	}
 	r.followLeader()
 	r.tellTypes(now)
+	r.pinWanted(now)
+	r.proveLevel(now)
 	r.startReset()
 	r.startWrite()
 	r.handOut()
@@ -61,7 +63,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.disk.add(r.epoch, *rd.Write)
 	}
 	for _, e := range rd.Messages {
-		r.send(e)
+		r.send(now, e)
 	}
 	if rd.Commit > r.commit {
 		if rd.Commit > r.tail.last() {
@@ -186,6 +188,8 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Lost:    r.lost(),
 		Term:    r.hint.term,
 		Leader:  r.hint.leader,
+		Needs:   r.needs(),
+		Pressed: r.behind.pressed,
 	}
 	if r.discarded() {
 		p.Applied = 0 // any checkpoint that the log goes on from will do

@@ -45,6 +45,11 @@ type Config struct {
 	// is given up, for members that are a little behind; default 10,000,
 	// negative: none.
 	RetainEntries int
+	// BehindBytes bounds the log that stays for members that are far behind,
+	// besides what stays for this member itself; default 1 GiB. PinBytes bounds
+	// the checkpoints that stay because others fetch them, unless it is one;
+	// default 1 GiB. Negative: nothing, or one.
+	BehindBytes, PinBytes int
 	// Types are the resource types that this member can apply, in any order;
 	// none: nobody cares. Used reports whether a command of a type has been
 	// applied before; nil: none has. It must be quick.
@@ -79,6 +84,9 @@ type Replica struct {
 	checkpoints checkpoints
 	digests     digests
 	install     install
+	installs    uint64 // installations begun
+	behind      behind
+	short       bool // the disk is nearly full
 	types       types
 
 	peers    []protocol.Peer
@@ -150,6 +158,15 @@ func (c *Config) setDefaults() {
 	case c.RetainEntries < 0:
 		c.RetainEntries = 0
 	}
+	for _, x := range []struct {
+		bytes *int
+		usual int
+	}{{&c.BehindBytes, behindBytes}, {&c.PinBytes, pinBytes}} {
+		if *x.bytes == 0 {
+			*x.bytes = x.usual
+		}
+		*x.bytes = max(*x.bytes, 0)
+	}
 }
 
 // Tick says that time has passed.
@@ -164,6 +181,20 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.requests.expire(now, r)
 	r.tickDigests(now)
 	r.lead(now)
+	r.lookAround(now)
+	if r.checkpoints.held {
+		r.dropHead(now)
+	}
+	r.pump(now)
+}
+
+// Short says whether the disk is nearly full: then nothing stays on it for the sake
+// of others.
+func (r *Replica) Short(now protocol.Instant, short bool) {
+	r.short = short
+	if short {
+		r.dropHead(now)
+	}
 	r.pump(now)
 }
 
@@ -175,6 +206,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	} else {
 		d = min(d, r.passive.Deadline())
 	}
+	d = min(d, r.behind.next)
 	if at, ok := r.requests.deadline(); ok {
 		d = min(d, at)
 	}

@@ -26,6 +26,14 @@ type Status struct {
 	// members, or 0; Chunks of it ChunksLeft are still to come.
 	Installing         protocol.Index
 	Chunks, ChunksLeft int
+	// Installs counts the installations that were begun since the start.
+	Installs uint64
+	// Behind is why nobody should ask this member, which is far behind the others,
+	// with figures; empty if it is not.
+	Behind string
+	// Proven says that a bound on the age of the state has been known since the
+	// start: until then this member may be far behind without knowing.
+	Proven bool
 	// Quarantine says why the state, which has diverged from the actives', must
 	// not be read until it has been fetched anew; empty if it may be. Disputed
 	// says that states differ and nobody knows whose is right.
@@ -63,6 +71,8 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if x := &r.install; x.phase != installNone {
 		s.Installing, s.Chunks, s.ChunksLeft = x.d.Index, len(x.have), x.left
 	}
+	s.Installs = r.installs
+	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	if r.quarantined() {
 		s.Quarantine = r.digests.quarantine.text
 	}

@@ -1,0 +1,240 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// A member is far behind while it installs a checkpoint; when it lacks more
+	// entries than lie between two checkpoints, and more than farEntries; or when it
+	// lacks what it has known of for farLag. It is level again at a quarter of
+	// those entries, with nothing that it has known of for levelLag.
+	farEntries       = 4096
+	farLag, levelLag = 10 * time.Second, 2 * time.Second
+	// lookEvery is how often a member looks where the others are, and trendEvery
+	// after how long it looks whether it has come nearer.
+	lookEvery, trendEvery = 250 * time.Millisecond, 5 * time.Second
+	// looksMax is for how many looks it is remembered what was known then: more
+	// than farLag.
+	looksMax = 64
+	// levelSoon is within what time a member should be level at the rate that it is
+	// given: else it asks for more.
+	levelSoon = 10 * time.Second
+	// pressedPause is between two complaints of one that does not get level.
+	pressedPause = 30 * time.Second
+)
+
+// behind is how far this member's state is behind what it knows to be committed.
+type behind struct {
+	next protocol.Instant
+	high protocol.Index // the highest that is known to be committed
+	// looks are what was known when, oldest first.
+	looks []look
+	far   bool
+	// proven says that this member has known a bound on the age of its state since
+	// it started: before, it may be far behind without knowing.
+	proven bool
+	// begun is where this member was when it looked for its trend, since when.
+	begun trend
+	pace  pace
+	// pressed says that it does not get level at the rate that it is given. It
+	// stays so until it is level.
+	pressed bool
+	said    protocol.Instant // when that was told
+	text    string           // of the last look
+}
+
+type look struct {
+	at   protocol.Instant
+	high protocol.Index
+}
+
+// trend is where a member was at a moment.
+type trend struct {
+	at            protocol.Instant
+	installing    protocol.Index
+	applied, high protocol.Index
+	left          int
+}
+
+// pace is what came of one trend: entries, or bytes of chunks, per second.
+type pace struct {
+	known          bool
+	takes, grows   float64 // entries
+	bytes, toFetch float64
+}
+
+// proveLevel notes that the age of the state is known, for the first time.
+func (r *Replica) proveLevel(now protocol.Instant) {
+	if b := &r.behind; !b.proven && !r.quarantined() {
+		_, b.proven = r.Age(now, r.applied)
+	}
+}
+
+// lookAround finds out how far behind this member is.
+func (r *Replica) lookAround(now protocol.Instant) {
+	b := &r.behind
+	if now < b.next {
+		return
+	}
+	b.next = now.Add(lookEvery)
+	b.high = max(r.commit, r.highestHeard())
+	if n := len(b.looks); n == 0 || b.looks[n-1].high < b.high {
+		if n == looksMax {
+			b.looks = slices.Delete(b.looks, 0, 1)
+		}
+		b.looks = append(b.looks, look{now, b.high})
+	}
+	gap, lag := b.gap(r.applied), b.lag(now, r.applied)
+	limit := max(farEntries, r.checkpoints.distance)
+	installs := r.install.phase != installNone || r.lost()
+	was := b.far
+	switch {
+	case installs || gap > limit || lag > farLag:
+		b.far = true
+	case gap <= limit/4 && lag <= levelLag:
+		b.far, b.pressed, b.pace = false, false, pace{}
+	}
+	if b.far != was {
+		b.begun = r.trendNow(now)
+		text := "level again"
+		if b.far {
+			text = r.behindText(now)
+		}
+		r.event(protocol.EventBehind, text)
+	}
+	if is := r.trendNow(now); is.installing != b.begun.installing {
+		b.begun, b.pace = is, pace{} // what went before says nothing of it
+	}
+	if b.far && now >= b.begun.at.Add(trendEvery) {
+		r.judgeTrend(now)
+	}
+	b.text = ""
+	if b.far {
+		b.text = r.behindText(now)
+	}
+}
+
+// highestHeard is the highest index that an active said it holds as committed.
+// Nobody else is believed: whoever claims what nobody has would make all others
+// think that they are behind.
+func (r *Replica) highestHeard() protocol.Index {
+	var high, highPeer protocol.Index
+	conf, _ := r.configurations().Latest()
+	for _, h := range r.gossip.Heard() {
+		if slices.ContainsFunc(conf.Configuration.Members, func(m protocol.ActiveMember) bool { return m.ID == h.ID }) {
+			high = max(high, h.Tip)
+		}
+		if slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == h.ID && p.Role == protocol.RoleActive }) {
+			highPeer = max(highPeer, h.Tip)
+		}
+	}
+	if high == 0 && r.commit == 0 {
+		return highPeer // a newcomer knows no configuration yet
+	}
+	return high
+}
+
+// gap is how many entries are lacking.
+func (b *behind) gap(applied protocol.Index) protocol.Index {
+	if b.high <= applied {
+		return 0
+	}
+	return b.high - applied
+}
+
+// lag is for how long this member has known of something that it lacks.
+func (b *behind) lag(now protocol.Instant, applied protocol.Index) time.Duration {
+	for _, x := range b.looks {
+		if x.high > applied {
+			return now.Sub(x.at)
+		}
+	}
+	return 0
+}
+
+func (r *Replica) trendNow(now protocol.Instant) trend {
+	t := trend{at: now, applied: r.applied, high: r.behind.high}
+	if x := &r.install; x.phase == installFetches {
+		t.installing, t.left = x.d.Index, x.left
+	}
+	return t
+}
+
+// judgeTrend looks whether this member has come nearer, and asks for more, aloud,
+// if it does not get level soon at this rate while the log grows.
+func (r *Replica) judgeTrend(now protocol.Instant) {
+	b := &r.behind
+	was, is := b.begun, r.trendNow(now)
+	b.begun = is
+	seconds := is.at.Sub(was.at).Seconds()
+	p := pace{known: true, grows: float64(is.high-min(was.high, is.high)) / seconds}
+	switch {
+	case is.installing != 0:
+		each := float64(r.install.d.Bytes) / float64(max(len(r.install.have), 1))
+		p.bytes, p.toFetch = each*float64(max(was.left-is.left, 0))/seconds, each*float64(is.left)
+	case r.install.phase == installNone && !r.lost():
+		p.takes = float64(is.applied-min(was.applied, is.applied)) / seconds
+	default:
+		return // the state is built, or a checkpoint is looked for
+	}
+	b.pace = p
+	if p.grows > 0 && !p.soon(b.gap(r.applied)) {
+		if b.pressed && now < b.said.Add(pressedPause) {
+			return
+		}
+		b.pressed, b.said = true, now
+		r.event(protocol.EventPressed, r.behindText(now)+"; it asks the others for more")
+	}
+}
+
+// soon reports whether a member that lacks so many entries, or bytes of a
+// checkpoint, gets there soon enough.
+func (p *pace) soon(gap protocol.Index) bool {
+	if p.toFetch > 0 {
+		return p.bytes*levelSoon.Seconds() >= p.toFetch
+	}
+	return (p.takes-p.grows)*levelSoon.Seconds() >= float64(gap)
+}
+
+// behindText says how far behind this member is, and how it goes on.
+func (r *Replica) behindText(now protocol.Instant) string {
+	b := &r.behind
+	text := fmt.Sprintf("applied %d of %d, %d entries behind", r.applied, b.high, b.gap(r.applied))
+	if lag := b.lag(now, r.applied); lag >= time.Second {
+		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))
+	}
+	switch x, p := &r.install, &b.pace; {
+	case x.phase == installBegins || x.phase == installFetches:
+		text += fmt.Sprintf("; fetches the checkpoint at %d, %d of %d chunks are to come", x.d.Index, x.left, len(x.have))
+		if p.known && p.toFetch > 0 {
+			text += fmt.Sprintf(", %.1f MiB at %.1f MiB/s", p.toFetch/(1<<20), p.bytes/(1<<20))
+		}
+		if p.known {
+			text += fmt.Sprintf(", while the log grows by %.0f entries a second", p.grows)
+		}
+	case x.phase != installNone:
+		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.d.Index)
+	case r.lost():
+		text += "; looks for a checkpoint of the others"
+	case p.known:
+		text += fmt.Sprintf("; takes %.0f entries a second while the log grows by %.0f", p.takes, p.grows)
+		if p.takes <= p.grows {
+			text += ", so that it does not get level"
+		}
+	}
+	return text
+}
+
+// needs returns which entry of the log this member needs next, if it is far
+// behind: others keep the log from there on for a while.
+func (r *Replica) needs() protocol.Index {
+	if !r.behind.far || r.install.phase != installNone || r.lost() {
+		return 0
+	}
+	return min(r.commit, r.tail.last()) + 1
+}

@@ -1,0 +1,124 @@
+package replica
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// pinBytes is the default of Config.PinBytes.
+const pinBytes = 1 << 30
+
+// pins are the checkpoints that others fetch, and that this member keeps for them
+// although it has taken two newer ones.
+//
+// [S] They are bounded: gossip bounds for how long one is wanted, and how many are;
+// here their bytes are, except that one may have any size. A disk that is nearly
+// full keeps none.
+type pins struct {
+	// given are the ones that the store has given up, and still has because they
+	// are pinned, newest first.
+	given []storage.Description
+	// asked is what the store was asked to pin last, newest first, and spoiled
+	// what it could not pin, or not read.
+	asked, spoiled []protocol.Index
+}
+
+// Pin asks the store to have these checkpoints pinned and no others
+// (storage.CheckpointStore.Pin). It is answered by Pinned.
+type Pin struct {
+	Indexes []protocol.Index // newest first
+}
+
+// Pinned answers a Pin with those of its checkpoints that are pinned now.
+func (r *Replica) Pinned(now protocol.Instant, p Pin, held []protocol.Index) {
+	x := &r.checkpoints.pins
+	if slices.Equal(p.Indexes, x.asked) {
+		for _, i := range p.Indexes {
+			if !slices.Contains(held, i) {
+				r.spoil(now, i)
+			}
+		}
+	}
+	r.pump(now)
+}
+
+// spoil notes that a checkpoint cannot be read by others.
+func (r *Replica) spoil(now protocol.Instant, i protocol.Index) {
+	x := &r.checkpoints.pins
+	if slices.Contains(x.spoiled, i) {
+		return
+	}
+	x.spoiled = append(x.spoiled, i)
+	before := len(x.given)
+	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return d.Index == i })
+	if len(x.given) < before {
+		r.offerKept(now)
+	}
+}
+
+// setKept takes what the store keeps. What is not kept any more, and pinned, is
+// still there.
+func (r *Replica) setKept(kept []storage.Description) {
+	c := &r.checkpoints
+	x := &c.pins
+	isKept := func(i protocol.Index) bool {
+		return slices.ContainsFunc(kept, func(d storage.Description) bool { return d.Index == i })
+	}
+	var given []storage.Description
+	for _, list := range [][]storage.Description{c.kept, x.given} {
+		for _, d := range list {
+			if !isKept(d.Index) && slices.Contains(x.asked, d.Index) && !slices.Contains(x.spoiled, d.Index) {
+				given = append(given, d)
+			}
+		}
+	}
+	c.kept, x.given = kept, given
+	x.spoiled = slices.DeleteFunc(x.spoiled, func(i protocol.Index) bool { return !isKept(i) })
+}
+
+// pinWanted asks for pins when what others fetch has changed.
+func (r *Replica) pinWanted(now protocol.Instant) {
+	x := &r.checkpoints.pins
+	want := r.wantedPins(now)
+	if slices.Equal(want, x.asked) {
+		return
+	}
+	x.asked = want
+	r.out.Pin = &Pin{Indexes: want}
+	before := len(x.given)
+	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return !slices.Contains(want, d.Index) })
+	if len(x.given) < before {
+		r.offerKept(now)
+	}
+}
+
+// wantedPins returns which checkpoints are to be pinned, newest first. Where not all
+// find room, those that were begun first are.
+func (r *Replica) wantedPins(now protocol.Instant) []protocol.Index {
+	c := &r.checkpoints
+	if len(c.kept)+len(c.pins.given) == 0 || r.quarantined() {
+		return nil
+	}
+	wanted := r.gossip.Pinned(now)
+	if len(wanted) == 0 {
+		return nil
+	}
+	var out []protocol.Index
+	bytes, some := uint64(0), false
+	for _, i := range slices.Backward(wanted) {
+		if slices.Contains(c.pins.spoiled, i) {
+			continue
+		}
+		if k := slices.IndexFunc(c.pins.given, func(d storage.Description) bool { return d.Index == i }); k >= 0 {
+			if bytes += c.pins.given[k].Bytes; r.short || some && bytes > uint64(r.cfg.PinBytes) {
+				continue
+			}
+			some = true
+		}
+		out = append(out, i)
+	}
+	slices.Reverse(out)
+	return out
+}
