@@ -224,12 +224,25 @@ func (m *Member) finishInstall() (tell func(now protocol.Instant), err error) {
 	return func(now protocol.Instant) { m.replica.InstallFinished(now, kept, time, err) }, err
 }
 
-// readChunks reads chunks for other members from the store, beside its one writer,
-// so that nobody who catches up waits for a checkpoint that is being taken. What
-// waits is bounded by what gossip serves at once.
+// chunkWork is a chunk to be read for another member, or, if pin is not nil, what is
+// to be pinned.
+type chunkWork struct {
+	read replica.ChunkRead
+	pin  *replica.Pin
+}
+
+// readChunks reads chunks for other members from the store, and pins what they
+// fetch, beside its one writer, so that nobody who catches up waits for a checkpoint
+// that is being taken. What waits is bounded by what gossip serves at once.
 func (m *Member) readChunks() {
 	defer m.workers.Done()
-	m.chunks.serve(m.stop, func(x replica.ChunkRead) bool {
+	var pins keeper.Pins
+	m.chunks.serve(m.stop, func(w chunkWork) bool {
+		if p := w.pin; p != nil {
+			held := pins.Set(m.checkpoints.store, p.Indexes)
+			return m.mailbox.complete(func(now protocol.Instant) { m.replica.Pinned(now, *p, held) })
+		}
+		x := w.read
 		data, err := m.checkpoints.store.ReadChunk(m.life, x.Index, x.Number)
 		switch {
 		case m.life.Err() != nil:

@@ -90,6 +90,13 @@ type Config struct {
 	// spaceReserve is the free space that checkpoints leave; 0: the store's
 	// default. Tests have a disk that is full for them alone.
 	spaceReserve uint64
+	// behindBytes and pinBytes are replica.Config's, chunkBytes the store's least
+	// size of a chunk, chunkServe gossip's budget: tests have members that are far
+	// behind with little.
+	behindBytes, pinBytes, chunkBytes, chunkServe int
+	// looks is called whenever the loop has published: tests look at a member that
+	// is not open yet.
+	looks func(*Member)
 	// twist is what this member sends instead of what it should. Tests have a
 	// member that lies.
 	twist func(*Member, []replica.Send) []replica.Send
@@ -186,7 +193,8 @@ func (c *Config) activeConfig() active.Config {
 func (c *Config) gossipConfig(cluster protocol.ClusterID) gossip.Config {
 	g := gossip.Config{
 		Zone: c.Zone, Mode: gossip.Hybrid, Fanout: c.GossipFanout, Probability: c.GossipProbability,
-		Sign: keys.Signer(cluster, c.SigningKey), Verify: keys.Verifier(cluster, c.TrustedKeys),
+		ChunkServeBytes: c.chunkServe,
+		Sign:            keys.Signer(cluster, c.SigningKey), Verify: keys.Verifier(cluster, c.TrustedKeys),
 	}
 	if c.GossipMode == "flood" {
 		g.Mode = gossip.Flood

@@ -62,7 +62,7 @@ func (m *Member) walOptions() wal.Options {
 // met by the first use of a checkpoint, and counted, so that it costs no more
 // than that one.
 func (m *Member) openCheckpoints() error {
-	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.spaceReserve}
+	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.spaceReserve, ChunkBytes: m.cfg.chunkBytes}
 	var s *checkpoint.Store
 	var err error
 	if m.cfg.Dir == "" {

@@ -155,6 +155,7 @@ func (g *guard) look(m *Member) {
 	}
 	if g.full.Swap(full) != full {
 		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
+		m.mailbox.complete(func(now protocol.Instant) { m.replica.Short(now, full) })
 	}
 }
 

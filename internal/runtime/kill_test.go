@@ -109,7 +109,10 @@ func TestKilledWhileInstalling(t *testing.T) {
 	}
 	t.Parallel()
 	c := newCluster(t)
-	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
+	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) {
+		cfg.Actives = 1
+		cfg.behindBytes = -1 // each time it needs another checkpoint
+	})
 	caller := c.client(m)
 	seed := rand.Uint64()
 	t.Log("seed", seed)

@@ -100,8 +100,11 @@ func (m *Member) serve() {
 	for i := range e.Install {
 		m.checkpoints.step(&e.Install[i])
 	}
+	if e.Pin != nil {
+		m.chunks.add(chunkWork{pin: e.Pin})
+	}
 	for _, r := range e.ReadChunk {
-		m.chunks.add(r)
+		m.chunks.add(chunkWork{read: r})
 	}
 	for _, a := range e.Answers {
 		m.waiters.answer(a.Request, a.Result)
@@ -147,6 +150,9 @@ func (m *Member) publish(now protocol.Instant) {
 		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: now},
 	}
 	last := m.published.Swap(next)
+	if m.cfg.looks != nil {
+		m.cfg.looks(m)
+	}
 	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
 		m.transport.know(m.replica.Peers(), conf.Configuration)

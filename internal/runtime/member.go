@@ -47,7 +47,7 @@ type Member struct {
 	applies     chan replica.Apply
 	reads       queue[replica.ReadLog]
 	checkpoints checkpoints
-	chunks      queue[replica.ChunkRead]
+	chunks      queue[chunkWork]
 	repairs     repairs
 	workers     sync.WaitGroup
 
@@ -229,7 +229,9 @@ func (m *Member) event(e protocol.Event) {
 		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired,
 		protocol.EventWithheld:
 		level = slog.LevelInfo
-	case protocol.EventForged:
+	case protocol.EventBehind:
+		level = slog.LevelInfo
+	case protocol.EventForged, protocol.EventPressed:
 		level = slog.LevelWarn
 	case protocol.EventDiverged:
 		level = slog.LevelError

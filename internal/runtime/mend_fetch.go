@@ -149,7 +149,6 @@ func (g *mending) finishFetch(ctx context.Context, now protocol.Instant) {
 func (g *mending) giveUpFetch(now protocol.Instant, err error) {
 	f := &g.fetch
 	g.m.logger.Warn("fetching a checkpoint", "index", f.d.Index, "err", err)
-	_ = f.install.Abort() // it is begun anew when there is another offer
 	f.flock.StopFetch(now)
 	f.d = nil
 }

@@ -36,7 +36,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), seen: newSightings(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reads:      newQueue[replica.ReadLog](),
-		chunks:     newQueue[replica.ChunkRead](),
+		chunks:     newQueue[chunkWork](),
 		repairs:    newRepairs(),
 		announcing: make(chan struct{}, 1),
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
@@ -166,6 +166,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 		Name: m.identity.Name, Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
+		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,
 		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,
 	}, rec, restored)
 	if err != nil {
@@ -283,7 +284,11 @@ func (m *Member) awaitReady(ctx context.Context) error {
 			}
 			return protocol.ErrClosed
 		case <-ctx.Done():
-			return protocol.ErrUnavailable.With(fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)).Because(outOfTime(ctx, err))
+			late := fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)
+			if p := m.published.Load(); p != nil && p.status.Behind != "" && !p.status.Leader.IsZero() {
+				late += ": give it more time; with a directory it goes on where it was when it is started again"
+			}
+			return protocol.ErrUnavailable.With(late).Because(outOfTime(ctx, err))
 		}
 	}
 }

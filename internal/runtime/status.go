@@ -125,7 +125,8 @@ func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.
 }
 
 // readyNow says why this member should get no traffic, or nil: it knows a
-// leader and has applied what was committed when it last looked.
+// leader, has applied what was committed when it started, has known since then how
+// old its state is, and is not far behind (replica.Status.Behind).
 func (m *Member) readyNow(r replica.Status) error {
 	if err := m.Err(); err != nil {
 		return err
@@ -139,11 +140,15 @@ func (m *Member) readyNow(r replica.Status) error {
 	switch {
 	case r.Leader.IsZero():
 		return protocol.ErrNoLeader
-	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
-		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
 	case m.orphan.Load():
 		return protocol.ErrNotServing.With(fmt.Sprintf(
 			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
+	case r.Behind != "":
+		return protocol.ErrNotServing.With("still catching up: " + r.Behind)
+	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
+	case !r.Proven:
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d, and nothing says yet how far the others are", r.Applied))
 	}
 	return nil
 }
@@ -163,8 +168,8 @@ func (m *Member) Status() protocol.Status {
 	}
 }
 
-// Ready returns nil if this member serves: it knows a leader and has caught up
-// with what was committed when it started.
+// Ready returns nil if this member serves: it knows a leader, has caught up with
+// what was committed when it started, and is not far behind now.
 func (m *Member) Ready() error {
 	p := m.published.Load()
 	if p == nil {

@@ -21,6 +21,7 @@ import (
 type checkpoints struct {
 	store   *checkpoint.Store
 	install keeper.Installation
+	pins    keeper.Pins
 	queue   []func()
 	busy    bool
 	taking  bool
@@ -192,6 +193,16 @@ func (m *member) installStep(s *replica.InstallStep) {
 		return
 	}
 	tell()
+	m.serve()
+}
+
+// pin has the store keep what others fetch. This and the reading of chunks go on
+// beside the work on the store.
+func (m *member) pin(p *replica.Pin) {
+	c := &m.checkpoints
+	held := c.pins.Set(c.store, p.Indexes)
+	m.s.counts.add(countPins, uint64(len(held)))
+	m.replica.Pinned(m.now(), *p, held)
 	m.serve()
 }
 

@@ -113,6 +113,8 @@ const (
 	countTakenOver
 	countBeyond
 	countManyChunks
+	countPins
+	countFarBehind
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -146,7 +148,7 @@ var tallyNames = [tallies]string{
 	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersAstray: "leaders with a wrong state",
 	countPassivesAstray: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
 	countAstrayUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
-	countManyChunks: "installations of several chunks",
+	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many

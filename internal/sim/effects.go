@@ -34,6 +34,9 @@ func (m *member) serve() {
 	for i := range fx.Install {
 		m.do(func() { m.installStep(&fx.Install[i]) })
 	}
+	if p := fx.Pin; p != nil {
+		m.later(m.readTime(), func() { m.pin(p) })
+	}
 	for _, x := range fx.ReadChunk {
 		m.later(m.readTime(), func() { m.readChunk(x) })
 	}

@@ -278,6 +278,7 @@ func (m *member) config() replica.Config {
 		Policy:          true,
 		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
+		BehindBytes: m.s.plan.behind,
 	}
 }
 

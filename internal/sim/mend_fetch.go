@@ -106,7 +106,6 @@ func (m *member) mendInstalled(now protocol.Instant) {
 func (m *member) mendGivesUp(now protocol.Instant, err error) {
 	f := &m.mending.fetch
 	m.mendStoreFailed(err)
-	_ = f.install.Abort() // it is begun anew when there is another offer
 	f.flock.StopFetch(now)
 	f.d = nil
 }

@@ -26,6 +26,8 @@ func (m *member) observe(events []protocol.Event) {
 			m.log.sheds = &at
 		case protocol.EventConfiguration:
 			m.proposes(e.Index)
+		case protocol.EventBehind:
+			m.s.counts.add(countFarBehind, 1)
 		case protocol.EventDiverged, protocol.EventRepaired:
 			m.quarantine()
 		}

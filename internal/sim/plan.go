@@ -53,7 +53,10 @@ type plan struct {
 	// checkpoint is how many bytes of log there are between two checkpoints,
 	// retain how many applied entries stay when the head is given up.
 	checkpoint, retain int
-	eligible           float64
+	// behind is how many bytes of log stay for members that are far behind; 0: the
+	// default, which is more than there ever are, negative: none.
+	behind   int
+	eligible float64
 	// lease is that of the configuration; wild says that clocks run at half
 	// speed to double speed. Never both.
 	lease time.Duration

@@ -267,6 +267,7 @@ func (s *simulation) strikeFull(m *member) {
 	m.full = true
 	fs := m.disk.fs
 	fs.SetCapacity(1)
+	m.later(0, func() { m.replica.Short(m.now(), true); m.serve() })
 	s.schedule.after(d, func() { m.emptied(fs) })
 }
 
@@ -276,6 +277,7 @@ func (m *member) emptied(fs *vfs.Memory) {
 	if m.full && fs == m.disk.fs {
 		m.full = false
 		m.s.trace.tell(m, colorPlain, "has room again")
+		m.later(0, func() { m.replica.Short(m.now(), false); m.serve() })
 	}
 }
 

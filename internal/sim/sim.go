@@ -130,6 +130,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	}
 	s.plan = draw(s.random.plan, &s.options)
 	s.plan.grow(s.random.states)
+	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }

@@ -1,0 +1,186 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
+)
+
+// Members whose state takes a while to fetch: small chunks, and few of them a
+// second. They keep no log but what checkpoints need.
+func slowToFetch(cfg *Config) {
+	cfg.SegmentBytes, cfg.RetainEntries = 64<<10, -1
+	cfg.chunkBytes, cfg.chunkServe = 4<<10, 4<<20
+}
+
+// often has checkpoints taken so often that many come while one is fetched.
+func often(cfg *Config) { cfg.CheckpointBytes, cfg.CheckpointEvery = 1<<30, 100*time.Millisecond }
+
+// grown has checkpoints taken when the log has grown.
+func grown(cfg *Config) { cfg.CheckpointBytes, cfg.CheckpointEvery = 256<<10, -1 }
+
+// writing writes values over a number of keys, at intervals, until it is stopped.
+func (c *cluster) writing(to *client.Client, keys, bytes int, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			key := []byte(fmt.Sprint("busy", n%keys))
+			value := []byte(fmt.Sprintf("%d %s", n, strings.Repeat("v", bytes)))
+			_, err := kvmap.Put.Do(ctx, to, "m", kvmap.PutRequest{Key: key, Value: value})
+			if err != nil && ctx.Err() == nil && !errors.Is(err, protocol.ErrUnknownOutcome) {
+				c.t.Errorf("writing: %v", err)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	stop = func() { cancel(); done.Wait() }
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// calm fills the map with values that nobody touches.
+func (c *cluster) calm(caller *client.Client, n, bytes int) {
+	c.t.Helper()
+	var group sync.WaitGroup
+	for w := range 8 {
+		group.Go(func() {
+			for i := w; i < n; i += 8 {
+				c.put(caller, fmt.Sprint("calm", i), strings.Repeat(fmt.Sprint(i, "."), bytes/4))
+			}
+		})
+	}
+	group.Wait()
+}
+
+// actives starts three of them, with directories.
+func (c *cluster) actives(change ...func(*Config)) {
+	c.t.Helper()
+	for _, name := range []string{"a1", "a2", "a3"} {
+		c.start(name, protocol.RoleActive, append(change, in(c.dir()))...)
+	}
+	c.voters(3)
+}
+
+// wantOneFetch fails unless a member that serves has begun one installation, and
+// others have taken many checkpoints meanwhile: else the test tests nothing.
+func (c *cluster) wantOneFetch(m *Member, before protocol.Status) {
+	c.t.Helper()
+	p := m.published.Load()
+	if p.ready != nil {
+		c.t.Errorf("%s does not serve: %v", m.Name(), p.ready)
+	}
+	if got := p.status.Installs; got == 0 || got > 2 {
+		c.t.Errorf("%s has begun %d fetches, want one, or two", m.Name(), got)
+	}
+	if first := m.Status().First; first <= 1 {
+		c.t.Errorf("%s has the log from %d on: it needed no checkpoint, and the test tests nothing", m.Name(), first)
+	}
+	after := c.members["a1"].Status()
+	if p := after.Checkpoint; p <= before.Checkpoint || after.First <= before.First {
+		c.t.Errorf("the others have a checkpoint at %d and the log from %d on, before they had %d and %d: the test tests nothing",
+			p, after.First, before.Checkpoint, before.First)
+	}
+}
+
+// A state that nobody touches, a few small writes, and checkpoints all the time.
+func TestNewcomerGetsLevelWhileCheckpointsAreTakenAllTheTime(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.actives(slowToFetch, often)
+	caller := c.client(c.members["a1"])
+	c.calm(caller, 400, 5000)
+	c.compacted("a1", 100)
+	defer c.writing(caller, 10, 10, 5*time.Millisecond)()
+	before := c.members["a1"].Status()
+	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, often), before)
+}
+
+// Writes that change the whole state again and again, and give up the log that a
+// newcomer needs as fast as it can fetch.
+func TestNewcomerGetsLevelUnderWritesThatChangeAll(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.actives(slowToFetch, grown)
+	caller := c.client(c.members["a1"])
+	defer c.writing(caller, 100, 20_000, 10*time.Millisecond)()
+	c.eventually("two megabytes are written", func() error {
+		if s := c.members["a1"].Status(); s.Applied < 200 || s.First <= 1 {
+			return fmt.Errorf("applied %d, the log begins at %d", s.Applied, s.First)
+		}
+		return nil
+	})
+	before := c.members["a1"].Status()
+	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, grown), before)
+}
+
+// A voter that was away while the log that it needs was given up: the cluster has
+// a voter less until it is level.
+func TestVoterGetsLevelUnderWrites(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.actives(slowToFetch, grown)
+	caller := c.client(c.members["a1"])
+	c.calm(caller, 200, 5000)
+	c.equal()
+	was := c.members["a3"].Status()
+	c.kill("a3")
+	defer c.writing(caller, 100, 20_000, 10*time.Millisecond)()
+	c.eventually("the log that it needs is given up", func() error {
+		for _, name := range []string{"a1", "a2"} {
+			if s := c.members[name].Status(); s.First <= was.Applied+1 {
+				return fmt.Errorf("%s has the log from %d on", name, s.First)
+			}
+		}
+		return nil
+	})
+	before := c.members["a1"].Status()
+	c.wantOneFetch(c.again("a3"), before)
+}
+
+// Whoever is far behind says so, with figures, and is not ready.
+func TestFarBehindIsNotServing(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.actives(slowToFetch, grown)
+	caller := c.client(c.members["a1"])
+	c.calm(caller, 400, 5000)
+	c.compacted("a1", 100)
+	cfg := c.configs["a2"] // a newcomer like the others, that is looked at before it is ready
+	cfg.Name, cfg.Dir, cfg.Bind, cfg.Role, cfg.Join, cfg.Bootstrap = "p1", c.dir(), "127.0.0.1:0", protocol.RolePassive, []string{c.members["a1"].Addr()}, false
+	seen := make(chan error, 1)
+	cfg.looks = func(m *Member) {
+		if p := m.published.Load(); p != nil && p.status.ChunksLeft > 0 && !p.status.Leader.IsZero() {
+			select {
+			case seen <- p.ready:
+			default:
+			}
+		}
+	}
+	c.open(cfg)
+	select {
+	case err := <-seen:
+		if !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), "entries behind; fetches the checkpoint at") || !strings.Contains(err.Error(), "chunks are to come") {
+			t.Errorf("in the middle of an installation it says %v, want that it does not serve, and how far it is", err)
+		}
+	default:
+		t.Error("never seen in the middle of an installation")
+	}
+	if s := c.members["p1"].Status(); !s.Serving || s.Reason != "" {
+		t.Errorf("level again: serving %t, %q", s.Serving, s.Reason)
+	}
+}
