@@ -46,6 +46,7 @@ type options struct {
 	Role            protocol.Role
 	Bootstrap       bool
 	Join            []string
+	Every           time.Duration // between checkpoints; 0: the default
 }
 
 // memberMain is a member as a process: all of it but the command's flags.
@@ -72,7 +73,7 @@ func runMember(o options) error {
 	m, err := runtime.Open(ctx, runtime.Config{
 		Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
 		SegmentBytes: segmentBytes, Election: election, Heartbeat: heartbeat,
-		CheckpointBytes: checkpointBytes, RetainEntries: retainEntries,
+		CheckpointBytes: checkpointBytes, CheckpointEvery: o.Every, RetainEntries: retainEntries,
 		Registry: registry, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -93,6 +94,7 @@ type syncBuffer struct {
 	mu          sync.Mutex
 	b           bytes.Buffer
 	checkpoints int // that were taken or installed
+	begun       int // fetches of one
 }
 
 // Write appends, and forgets the older half of what is too long to read.
@@ -100,10 +102,17 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkpoints += bytes.Count(p, []byte("kept at ")) + bytes.Count(p, []byte("msg=installed"))
+	s.begun += bytes.Count(p, []byte("installing the one at "))
 	if s.b.Len() > 256<<10 {
 		s.b.Next(s.b.Len() / 2)
 	}
 	return s.b.Write(p)
+}
+
+func (s *syncBuffer) begunFetches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
 }
 
 // String returns what was written last.
@@ -122,10 +131,12 @@ type member struct {
 	role       protocol.Role
 	bootstrap  bool
 	join       []string
-	host       string // the network namespace; empty: the tests' own
-	agent      bool   // the command itself, with its defaults
-	actives    int    // that a cluster begun by it aims at; 0: the default
-	noSync     bool   // every sync is left out
+	host       string        // the network namespace; empty: the tests' own
+	agent      bool          // the command itself, with its defaults
+	actives    int           // that a cluster begun by it aims at; 0: the default
+	extra      []string      // flags of the command
+	every      time.Duration // between checkpoints
+	noSync     bool          // every sync is left out
 	log        *syncBuffer
 
 	process *exec.Cmd
@@ -169,7 +180,7 @@ func (m *member) start() {
 
 func (m *member) config() string {
 	b, err := json.Marshal(options{
-		Name: m.name, Dir: filepath.Join(m.dir, "data"), Bind: m.addr, Role: m.role, Bootstrap: m.bootstrap, Join: m.join,
+		Name: m.name, Dir: filepath.Join(m.dir, "data"), Bind: m.addr, Role: m.role, Bootstrap: m.bootstrap, Join: m.join, Every: m.every,
 	})
 	if err != nil {
 		m.t.Fatal(err)
@@ -191,7 +202,7 @@ func (m *member) flags() []string {
 	for _, a := range m.join {
 		args = append(args, "--join", a)
 	}
-	return args
+	return append(args, m.extra...)
 }
 
 // signal sends a signal to a running process.
