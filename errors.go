@@ -17,7 +17,8 @@ func CodeOf(err error) Code {
 	return code
 }
 
-// The errors that a program may want to tell apart with errors.Is.
+// The errors that a program may want to tell apart with errors.Is. When a call
+// fails because its context has ended, the context's error is found beside them.
 //
 // Has not happened, and may work later.
 var (
@@ -35,8 +36,8 @@ var (
 	// ErrNotServing: the member lacks a type, or doubts its state.
 	ErrNotServing = protocol.ErrNotServing
 	// ErrTooStale: no member reached has a state that is young enough, or that
-	// has caught up with the session, and the leader cannot be asked. The text
-	// says how old it is.
+	// has caught up with the session or the index asked for, and the leader
+	// cannot be asked. The text says how old it is, or which index it has.
 	ErrTooStale = protocol.ErrTooStale
 )
 

@@ -125,7 +125,9 @@ func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, 
 type Query[A, R any] struct{ op operation }
 
 // NewQuery returns a query for a package variable; [NewType] takes it up. A or R
-// that cannot be stored are a fault of the type.
+// that cannot be stored are a fault of the type. A query may take as long as it
+// needs: when nobody waits for its answer any more, the reads of its view fail; see
+// [View].
 func NewQuery[A, R any](name string, ask func(v *View, argument A) (R, error)) *Query[A, R] {
 	q := &Query[A, R]{op: newOperation[A, R](name, false)}
 	if ask == nil {

@@ -19,4 +19,10 @@
 //     that arrives the command may still happen: ErrUnknownOutcome.
 //  5. If the session is gone, nobody remembers. So a command never moves to
 //     another session once it may have been received in the first.
+//
+// # How long it takes
+//
+// As long as the caller's context. Whether a member is at work is asked on its
+// connection, not guessed from the time that an answer takes; who leads is asked
+// of another member while a command waits. See docs/timeouts.md.
 package client

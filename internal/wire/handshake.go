@@ -67,20 +67,15 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	return newConn(nc, br, peer, opt), nil
 }
 
-// awaitEnd waits for the end of a context whose deadline is about now, if an error
-// says that a deadline has passed: the network's clock may be a little ahead of the
-// context's. A deadline within dial itself is another one, and not waited for.
+// awaitEnd waits for the end of a context whose deadline passes now, if an error
+// says that it has passed: the network's clock may be a little ahead of the
+// context's.
 func awaitEnd(ctx context.Context, err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
-	if at, ok := ctx.Deadline(); ok && time.Until(at) < aheadMax {
+	deadline, ok := ctx.Deadline()
+	if ok && time.Until(deadline) < 10*time.Millisecond && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)) {
 		<-ctx.Done()
 	}
 }
-
-// aheadMax is how far the network's clock may be ahead.
-const aheadMax = 50 * time.Millisecond
 
 // tooLate is the error of a connection that was not there in time. The text of
 // what has ended is left out: it says neither who nor what.

@@ -1,11 +1,4 @@
 package wire
 
-import "time"
-
-// tcpNotSentLowat is TCP_NOTSENT_LOWAT; tcpSilent is TCP_USER_TIMEOUT, whose
-// unit is tcpSilentUnit.
-const (
-	tcpNotSentLowat = 25
-	tcpSilent       = 18
-	tcpSilentUnit   = time.Millisecond
-)
+// tcpNotSentLowat is TCP_NOTSENT_LOWAT.
+const tcpNotSentLowat = 25
