@@ -82,9 +82,21 @@ func outputFlag() cli.Flag {
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"),
-		durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`; 0 for as long as it takes"),
+		timeoutFlag(),
 		outputFlag(),
 	}, more...)
+}
+
+// timeoutFlag is --timeout of a command that talks to a cluster.
+func timeoutFlag() cli.Flag {
+	f := durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`; 0 for as long as it takes")
+	f.Action = func(c *cli.Context, d time.Duration) error {
+		if d < 0 {
+			return &usageError{fmt.Sprintf("%s: --timeout %v: above 0, or 0 for as long as it takes", c.Command.HelpName, d)}
+		}
+		return nil
+	}
+	return f
 }
 
 // defaultAddress is where dev puts its first member.
@@ -169,9 +181,6 @@ func within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *cli.Context, s *session) error) error {
 	s := &session{ctx: ctx}
 	var err error
-	if d := c.Duration("timeout"); d < 0 {
-		return &usageError{fmt.Sprintf("%s: --timeout %v: above 0, or 0 for as long as it takes", c.Command.HelpName, d)}
-	}
 	if s.json, err = wantsJSON(c); err != nil {
 		return err
 	}
