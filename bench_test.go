@@ -3,6 +3,7 @@ package starling_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,5 +160,46 @@ func BenchmarkRestart(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
+	}
+}
+
+// Many callers of one member whose deadline of 200 ms comes before their turn:
+// how long until the last of them is back, and how long a write without a
+// deadline takes that is begun once all of them wait.
+func BenchmarkCallersGiveUp(b *testing.B) {
+	ctx := context.Background()
+	node, err := starling.Open(ctx, starling.Config{Name: "a1", Dir: b.TempDir(), Bind: "127.0.0.1:0", Role: starling.Active, Bootstrap: true, Actives: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer node.Close()
+	users := starling.NewMap[string, string](node, "bench")
+	for _, callers := range []int{25_000, 50_000, 100_000, 200_000} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			for b.Loop() {
+				var begun atomic.Int64
+				var wg sync.WaitGroup
+				began := time.Now()
+				for i := range callers {
+					wg.Go(func() {
+						hurried, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+						defer cancel()
+						begun.Add(1)
+						_ = users.Put(hurried, fmt.Sprintf("k%d", i%100), "v") // most are too late
+					})
+				}
+				for begun.Load() < int64(callers) {
+					runtime.Gosched()
+				}
+				waits := time.Now()
+				if err := users.Put(ctx, "patient", "v"); err != nil {
+					b.Fatal(err)
+				}
+				waited := time.Since(waits)
+				wg.Wait()
+				b.ReportMetric(time.Since(began).Seconds(), "s/last")
+				b.ReportMetric(waited.Seconds(), "s/patient")
+			}
+		})
 	}
 }

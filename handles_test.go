@@ -96,8 +96,8 @@ func TestHandlesWorkAlikeOverNodesAndClients(t *testing.T) {
 			if v, err := n.CompareAndSet(ctx, 3, 5); v != 4 || !errors.Is(err, starling.ErrConditionFailed) {
 				t.Errorf("compare and set with a wrong number: got %d, %v", v, err)
 			}
-			if _, err := starling.NewCounter(c, "map-"+name).Add(ctx, 1); !errors.Is(err, starling.ErrWrongType) {
-				t.Errorf("a map taken for a counter: got %v", err)
+			if _, err := starling.NewCounter(c, "queue-"+name).Add(ctx, 1); !errors.Is(err, starling.ErrWrongType) {
+				t.Errorf("a queue taken for a counter: got %v", err)
 			}
 		})
 	}

@@ -16,7 +16,8 @@ type Key = resources.Key
 
 // Map is a typed handle to a replicated, ordered map. Values are encoded with
 // msgpack. A handle holds nothing but the name; make as many as you like. The
-// map is there with its first write; before, it is empty.
+// map is there with its first write; before, it is empty. With its last key it
+// is gone, and costs nothing.
 //
 // The keys say what they are: "7", 7 and uint(7) are three keys. A map has keys
 // of one type as long as all its handles do; a handle that meets a key of

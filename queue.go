@@ -16,7 +16,8 @@ var (
 )
 
 // Queue is a typed handle to a replicated queue: first in, first out. Values
-// are encoded with msgpack.
+// are encoded with msgpack. A queue stays when it is empty, because the numbers of
+// its elements are never used again; Delete ends it.
 type Queue[V any] struct {
 	caller Caller
 	name   string

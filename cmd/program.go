@@ -126,7 +126,7 @@ func (p *Program) Run(ctx context.Context) int {
 func (p *Program) app() *cli.App {
 	commands := []*cli.Command{
 		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(), p.verifyCommand(),
-		p.mapCommand(), p.queueCommand(), p.counterCommand(),
+		p.mapCommand(), p.queueCommand(), p.counterCommand(), p.resourceCommand(),
 	}
 	commands = append(commands, p.seatCommands()...)
 	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), p.checkpointCommand(), p.keysCommand(), p.completionCommand(), p.versionCommand())

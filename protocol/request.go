@@ -35,6 +35,15 @@ const (
 	SessionClose         = "close"
 )
 
+// CatalogueType is the type of the operations on the catalogue of all resources:
+// delete (of a whole resource, in a session like any command of a type) and
+// list. It is a type like those of resources, so that it is known which voters
+// know it, in CatalogueVersion.
+const (
+	CatalogueType    = "catalogue"
+	CatalogueVersion = 1
+)
+
 // Level is what a read promises.
 type Level uint8
 

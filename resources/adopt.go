@@ -51,6 +51,7 @@ func (m *Machine) Replace(l *Loader) {
 
 // put makes a loader's state the one in force.
 func (m *Machine) put(l *Loader, i protocol.Index) {
+	m.hub.detach()
 	l.state.tracked = tracked{on: m.state.tracked.on}
 	l.state.tracked.cut(i)
 	m.state, m.sessions, m.now = l.state, l.sessions, l.now

@@ -175,38 +175,46 @@ func (m *Machine) execute(c *protocol.Command, op *operation) protocol.Result {
 	return answer
 }
 
-// run runs a command of a type. If it fails, nothing of it remains, not even
-// the instance that it would have created.
+// run runs a command of a type. If it fails, nothing of it remains.
+//
+// The instance is there, bound to the type and in the catalogue, with its first
+// key, and goes, in the same entry, with its last.
 func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
-	mark := m.state.mark()
-	sp, created, err := m.instance(c)
+	sp, added, err := m.instance(c)
 	if err != nil {
 		return protocol.Failed(err)
 	}
+	mark, before := m.state.mark(), sp.live
 	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session, encoded: m.encoded}
 	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
 	m.tx = Tx{}
 	if err != nil {
 		m.state.rollback(mark)
-		if created {
-			m.state.dropSpace(sp)
-		}
 	} else {
-		if created {
-			sp.kind.Store(&op.owner.name)
-		}
 		m.note(sp, op.owner)
+	}
+	switch {
+	case before == 0 && sp.live > 0:
+		sp.kind = &op.owner.name
+		m.state.set(m.state.system, catalogueKey(c.Resource), []byte(op.owner.name))
+	case before > 0 && sp.live == 0:
+		m.state.remove(m.state.system, catalogueKey(c.Resource))
+	}
+	if added && sp.live == 0 {
+		m.state.dropSpace(sp)
 	}
 	return resultOf(data, err)
 }
 
-// instance returns the space of the resource that a command names, created and
-// bound to the command's type if it is the first one to use it.
-func (m *Machine) instance(c *protocol.Command) (sp *space, created bool, err error) {
-	if sp = m.state.spaces[c.Resource]; sp != nil { // the writer needs no lock to look
-		if bound := *sp.kind.Load(); bound != c.Type {
-			return nil, false, wrongType(c.Resource, bound, c.Type)
-		}
+// instance returns the space of the resource that a command names, and whether
+// it was added for the command. It may be one whose keys are all gone: then the
+// command, of whatever type, begins anew in it.
+func (m *Machine) instance(c *protocol.Command) (sp *space, added bool, err error) {
+	sp = m.state.spaces[c.Resource] // the writer needs no lock to look
+	if sp != nil && sp.live > 0 && *sp.kind != c.Type && c.Type != catalogue.name {
+		return nil, false, wrongType(c.Resource, *sp.kind, c.Type)
+	}
+	if sp != nil {
 		return sp, false, nil
 	}
 	if err := c.Validate(); err != nil { // the name, that is: let in by somebody who did not look
@@ -214,6 +222,5 @@ func (m *Machine) instance(c *protocol.Command) (sp *space, created bool, err er
 	}
 	sp = newSpace(c.Resource)
 	m.state.addSpace(sp)
-	m.state.set(m.state.system, append([]byte{keyResource}, c.Resource...), []byte(c.Type))
 	return sp, true, nil
 }

@@ -6,6 +6,9 @@ import "container/heap"
 // deadline, then by id, so that every member ends them in the same order.
 type deadlines []*session
 
+// deadlinesKept is the room that is not given back.
+const deadlinesKept = 1 << 10
+
 func (d *deadlines) add(one *session)    { heap.Push(d, one) }
 func (d *deadlines) remove(one *session) { heap.Remove(d, one.place) }
 func (d *deadlines) fix(one *session)    { heap.Fix(d, one.place) }
@@ -41,5 +44,8 @@ func (d *deadlines) Pop() any {
 	one := old[len(old)-1]
 	old[len(old)-1] = nil
 	*d = old[:len(old)-1]
+	if n := len(*d); cap(*d) > deadlinesKept && n < cap(*d)/4 {
+		*d = append(make(deadlines, 0, 2*n), *d...)
+	}
 	return one
 }

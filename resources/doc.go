@@ -16,11 +16,16 @@
 //
 //	top, err := auction.Place.Do(ctx, client, "spring", auction.Bid{...})
 //
-// A type holds no state of its own; one value serves all instances, and an
-// instance is there once a command has used it. Names of types, operations and
-// instances have 1 to 255 of the letters a-z and A-Z, digits, "-", "_" and "."
-// (see [protocol.CheckName]); those of the built-in types, map, queue and counter,
-// are taken.
+// A type holds no state of its own; one value serves all instances. An instance
+// is there, and of its type, from its first key to its last: the command that
+// sets the one and deletes the other makes it and ends it, and what has no keys
+// costs nothing. So a type that must not forget something with its last element,
+// such as the numbers of a queue, keeps it in a key. Any instance can be ended by
+// [Delete], whatever its type, and [Instances] lists them all.
+//
+// Names of types, operations and instances have 1 to 255 of the letters a-z and
+// A-Z, digits, "-", "_" and "." (see [protocol.CheckName]); those of the built-in
+// types, map, queue and counter, are taken.
 //
 // # What a command must not do
 //

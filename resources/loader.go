@@ -124,7 +124,7 @@ func (l *Loader) Finish(i protocol.Index) (Digest, error) {
 	}
 	for _, sp := range l.state.spaces { // order does not matter: each by itself
 		if sp.live > 0 {
-			sp.sizes.Store(&sizeAt{index: i, keys: sp.live})
+			sp.sizes.Store(&sizeAt{index: i, keys: sp.live, kind: sp.kind})
 		}
 	}
 	l.state.index = i

@@ -42,7 +42,6 @@ func sound() []resources.CheckpointItem {
 	return []resources.CheckpointItem{
 		systemItem("l", 1, string(uvarints(1))), systemItem("m", 20, string(uvarints(7*second))),
 		systemItem("rmap", 5, "map"), {Space: "map", Key: []byte("a"), Index: 5, Value: []byte("x")},
-		systemItem("rempty", 6, "map"),
 		sessionItem(3, 3, 10*second, second, 1),
 		executedItem(3, 4, 9, 2, 0, 0, 'x'), executedItem(3, 3, 8, 1, 1),
 	}
@@ -87,6 +86,7 @@ func TestLoaderRefuses(t *testing.T) {
 		"empty lease":       {systemItem("l", 2, ""), protocol.ErrMalformed, "malformed"},
 		"long time":         {systemItem("m", 2, "\x01\x01"), protocol.ErrMalformed, "malformed"},
 		"time beyond":       {systemItem("m", 2, string(uvarints(1<<63-1))), protocol.ErrMalformed, "malformed"},
+		"without keys":      {systemItem("rempty", 6, "map"), protocol.ErrCorrupt, "no keys"},
 		"nameless resource": {systemItem("r", 2, "map"), protocol.ErrMalformed, "empty"},
 		"typeless resource": {systemItem("rx", 2, ""), protocol.ErrMalformed, "empty"},
 		"session key":       {systemItem("s123", 2, ""), protocol.ErrMalformed, "malformed"},

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -176,24 +175,34 @@ func (m *Machine) View(resource, kind string) (*View, error) {
 func (m *Machine) open(v *View, resource, kind string) error {
 	s := m.current.Load()
 	node, index := s.views.open()
-	*v = View{views: &s.views, node: node, index: index, space: s.space(resource)}
-	if err := m.checkKind(v.space, kind); err != nil {
+	// The view first: from now on no space that has keys at the index is dropped.
+	*v = View{state: s, node: node, index: index}
+	v.space = s.space(resource)
+	if err := m.checkKind(v, resource, kind); err != nil {
 		v.Close()
 		return err
 	}
 	return nil
 }
 
-// checkKind compares the type of an instance with the one asked for.
-func (m *Machine) checkKind(sp *space, kind string) error {
+// openCatalogue opens a view of the system's space.
+func (m *Machine) openCatalogue(v *View) {
+	s := m.current.Load()
+	node, index := s.views.open()
+	*v = View{state: s, node: node, index: index, space: s.system}
+}
+
+// checkKind compares the type that the instance has where the view reads with
+// the one asked for.
+func (m *Machine) checkKind(v *View, resource, kind string) error {
 	if _, ok := m.registry.Type(kind); !ok {
 		return m.registry.unknownType(kind, 0)
 	}
-	if sp == nil {
+	if v.space == nil {
 		return nil
 	}
-	if bound := sp.kind.Load(); bound != nil && *bound != kind {
-		return wrongType(sp.name, *bound, kind)
+	if keys, bound := v.space.at(v.index); keys > 0 && bound != kind {
+		return wrongType(resource, bound, kind)
 	}
 	return nil
 }
@@ -213,7 +222,9 @@ func (m *Machine) Query(ctx context.Context, q *protocol.Query) protocol.Result 
 		return protocol.Failed(err)
 	}
 	var v View
-	if err := m.open(&v, q.Resource, q.Type); err != nil {
+	if op.owner == catalogue {
+		m.openCatalogue(&v)
+	} else if err := m.open(&v, q.Resource, q.Type); err != nil {
 		return protocol.Failed(err)
 	}
 	defer v.Close()
@@ -269,104 +280,29 @@ func resultOf(data []byte, err error) protocol.Result {
 // Watch follows the changes of a resource from now on, or after w.From.
 // ErrCompacted: the changes after w.From are no longer held. ErrWrongType,
 // ErrUnknownType, and what w.Validate says.
-func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) {
+func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) { return m.WatchWithin(w, 0) }
+
+// WatchWithin is Watch for one who can be told at most so many bytes at once,
+// keys and values with 16 more for each change; 0 is no limit. An entry that
+// changed more ends the watch with ErrCompacted.
+func (m *Machine) WatchWithin(w *protocol.Watch, bytesMax int) (*Watcher, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}
-	if err := m.checkKind(m.current.Load().space(w.Resource), w.Type); err != nil {
+	var v View
+	if err := m.open(&v, w.Resource, w.Type); err != nil {
 		return nil, err
 	}
-	return m.hub.watch(w, m.Applied)
+	v.Close()
+	out, err := m.hub.watch(w, v.index, m.Applied)
+	if err == nil {
+		out.bytesMax = bytesMax
+	}
+	return out, err
 }
 
 // WaitApplied waits until index i is applied. It returns the machine's reason
 // if it has stopped, ErrClosed, or the context's error.
 func (m *Machine) WaitApplied(ctx context.Context, i protocol.Index) error {
 	return m.waiters.wait(ctx, i, m.Applied, m.Stopped)
-}
-
-// waiters are those who wait for an index.
-type waiters struct {
-	some   atomic.Int32
-	mu     sync.Mutex
-	list   []waiter
-	closed bool
-}
-
-type waiter struct {
-	index protocol.Index
-	done  chan struct{}
-}
-
-func (w *waiters) wait(ctx context.Context, i protocol.Index, applied func() protocol.Index, stopped func() error) error {
-	if applied() >= i {
-		return nil
-	}
-	done := make(chan struct{})
-	w.mu.Lock()
-	// Counted before the second look: either this look sees the index, or
-	// the writer, who publishes before it looks, sees the count.
-	w.some.Add(1)
-	w.list = append(w.list, waiter{i, done})
-	if w.closed || applied() >= i || stopped() != nil {
-		close(done)
-		w.forget(done)
-	}
-	w.mu.Unlock()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		w.mu.Lock()
-		w.forget(done)
-		w.mu.Unlock()
-	}
-	switch {
-	case applied() >= i:
-		return nil
-	case stopped() != nil:
-		return stopped()
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	return protocol.ErrClosed
-}
-
-// forget takes one out, if it is still there. The lock is held.
-func (w *waiters) forget(done chan struct{}) {
-	for k := range w.list {
-		if w.list[k].done == done {
-			w.take(k)
-			return
-		}
-	}
-}
-
-func (w *waiters) take(k int) {
-	last := len(w.list) - 1
-	w.list[k] = w.list[last]
-	w.list[last] = waiter{}
-	w.list = w.list[:last]
-	w.some.Add(-1)
-}
-
-// wake lets go who waits for at most i.
-func (w *waiters) wake(i protocol.Index) {
-	if w.some.Load() == 0 {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for k := len(w.list) - 1; k >= 0; k-- {
-		if w.list[k].index <= i {
-			close(w.list[k].done)
-			w.take(k)
-		}
-	}
-}
-
-func (w *waiters) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.wake(^protocol.Index(0))
 }

@@ -78,3 +78,8 @@ func newRandom(t testing.TB) *rand.Rand {
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
+
+// noopAt applies an entry of a kind that has no data.
+func (l *local) noopAt(kind protocol.EntryKind) {
+	l.m.Apply([]protocol.Entry{l.entry(kind, nil)}, nil)
+}

@@ -24,6 +24,14 @@ type Type struct {
 // lacks it stops. An operation belongs to one type. What is wrong with names and
 // operations, and with what they take and answer, is said by [NewRegistry].
 func NewType(name string, version uint32, ops ...Operation) *Type {
+	t := newType(name, version, ops...)
+	if name == protocol.CatalogueType {
+		t.fault("the name of a type: %q is taken by the system", name)
+	}
+	return t
+}
+
+func newType(name string, version uint32, ops ...Operation) *Type {
 	t := &Type{name: name, version: version, ops: map[string]*operation{}}
 	for i, o := range ops {
 		var op *operation
@@ -164,6 +172,9 @@ func (r *Registry) Type(name string) (*Type, bool) {
 }
 
 func (r *Registry) find(name string, version uint32) *Type {
+	if name == catalogue.name && version == catalogue.version {
+		return catalogue
+	}
 	if t := r.latest[name]; t == nil || t.version == version {
 		return t
 	}
@@ -205,6 +216,9 @@ func (r *Registry) command(c *protocol.Command) (*operation, error) {
 // query finds what a query names.
 func (r *Registry) query(q *protocol.Query) (*operation, error) {
 	t := r.latest[q.Type]
+	if q.Type == catalogue.name {
+		t = catalogue
+	}
 	if t == nil {
 		return nil, r.unknownType(q.Type, 0)
 	}

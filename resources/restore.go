@@ -145,25 +145,27 @@ func (l *Loader) restore() error {
 	return l.finishSessions()
 }
 
-// bind gives a space its type. One without keys is in the catalogue only.
+// bind gives a space its type.
 func (l *Loader) bind(resource, kind string) {
-	l.space(resource).kind.Store(&kind)
+	l.space(resource).kind = &kind
 	if _, known := l.registry.Type(kind); !known && l.missing == nil {
 		_, text := protocol.CodeOf(l.registry.unknownType(kind, 0))
 		l.missing = protocol.ErrUnknownType.With(fmt.Sprintf("%q is a %s: %s", resource, kind, text))
 	}
 }
 
-// checkBound demands a type for every space with keys. A space that only was
-// there in a lower layer goes.
+// checkBound demands a type for every space with keys, and keys for every type.
+// A space that only was there in a lower layer goes.
 func (l *Loader) checkBound() error {
 	for _, sp := range l.state.everySpace() {
-		switch {
-		case sp == l.state.system || sp.kind.Load() != nil:
-		case sp.live == 0:
-			l.state.dropSpace(sp)
-		default:
+		switch bound := sp.kind != nil; {
+		case sp == l.state.system || bound && sp.live > 0:
+		case bound:
+			return protocol.ErrCorrupt.With(fmt.Sprintf("the catalogue says that %q is a %s, but it has no keys", sp.name, *sp.kind))
+		case sp.live > 0:
 			return protocol.ErrCorrupt.With(fmt.Sprintf("%q has %d keys, but the catalogue does not name its type", sp.name, sp.live))
+		default:
+			l.state.dropSpace(sp)
 		}
 	}
 	return nil

@@ -60,6 +60,7 @@ type session struct {
 type sessions struct {
 	state     *state
 	all       map[protocol.SessionID]*session
+	most      int // see fit
 	deadlines deadlines
 	lease     protocol.ClusterTime // no extension counts as older
 	scratch   []byte
@@ -147,6 +148,7 @@ func (s *sessions) expire(now protocol.ClusterTime) int {
 // end removes all traces of a session.
 func (s *sessions) end(one *session) {
 	s.deadlines.remove(one)
+	s.all, s.most = fit(s.all, s.most)
 	delete(s.all, one.id)
 	s.state.remove(s.state.system, s.sessionKey(one.id))
 	var keys [][]byte

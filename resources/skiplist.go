@@ -9,7 +9,8 @@ import (
 // 1990). One goroutine writes; any number walk at the same time without a
 // lock. A walker that stands on a record which is taken out goes on from it:
 // its links still lead forward, and what is added behind its back is newer
-// than any index that it can read at.
+// than any index that it can read at. Once nobody can stand on it any more they
+// are cut: see [state.bury].
 //
 // The height of a tower follows from the hash of the key, so that no random
 // source is needed.
@@ -18,7 +19,10 @@ type skipList struct {
 }
 
 // heightMax suits 4^12, sixteen million, keys; beyond it only gets slower.
-const heightMax = 12
+const (
+	heightMax = 12
+	lowLevels = 2
+)
 
 // heightOf gives level n+1 to one record of 4^n.
 func heightOf(hash uint64) int {
@@ -30,10 +34,10 @@ func (l *skipList) next(r *record, level int) *atomic.Pointer[record] {
 	switch {
 	case r == nil:
 		return &l.head[level]
-	case level < len(r.low):
+	case level < lowLevels:
 		return &r.low[level]
 	}
-	return &r.high[level-len(r.low)]
+	return &r.high[level-lowLevels]
 }
 
 // seek returns the first record whose key is at or after key.
@@ -68,8 +72,8 @@ func (l *skipList) put(r *record) {
 	var path [heightMax]*record
 	l.before(r.key, &path)
 	h := heightOf(r.hash)
-	if h > len(r.low) {
-		r.high = make([]atomic.Pointer[record], h-len(r.low))
+	if h > lowLevels {
+		r.high = new([heightMax - lowLevels]atomic.Pointer[record])
 	}
 	// All links of the record lead on before any link leads to it, and the
 	// lowest level, which alone decides what is there, comes first.
@@ -81,7 +85,8 @@ func (l *skipList) put(r *record) {
 	}
 }
 
-// remove unlinks a record, top level first. Its own links stay.
+// remove unlinks a record, top level first. Its own links stay, for those who
+// stand on it.
 func (l *skipList) remove(r *record) {
 	var path [heightMax]*record
 	l.before(r.key, &path)
@@ -90,5 +95,20 @@ func (l *skipList) remove(r *record) {
 		if link.Load() == r {
 			link.Store(l.next(r, level).Load())
 		}
+	}
+}
+
+// forget cuts the links of a record that is not in a list any more.
+func (r *record) forget() {
+	for k := range r.low {
+		if r.low[k].Load() != nil {
+			r.low[k].Store(nil)
+		}
+	}
+	if r.high == nil {
+		return
+	}
+	for k := range r.high {
+		r.high[k].Store(nil)
 	}
 }

@@ -81,6 +81,7 @@ func (s *Snapshot) Recount() Digest {
 			}
 		}
 	}
+	s.checkOpen()
 	return d
 }
 
@@ -120,6 +121,7 @@ func (s *Snapshot) All() iter.Seq[CheckpointItem] {
 				}
 			}
 		}
+		s.checkOpen()
 	}
 }
 
@@ -139,7 +141,7 @@ func (s *Snapshot) Changed() iter.Seq[CheckpointItem] {
 				if !yield(itemOf(p.space, p.record, v)) {
 					return
 				}
-			} else if p.dead(s.index) && !yield(CheckpointItem{Space: p.space.name, Key: p.record.keyBytes(), Deleted: true}) {
+			} else if s.lacks(p) && !yield(CheckpointItem{Space: p.space.name, Key: p.record.keyBytes(), Deleted: true}) {
 				return
 			}
 		}
@@ -151,12 +153,32 @@ func (s *Snapshot) Changed() iter.Seq[CheckpointItem] {
 	}
 }
 
+// lacks reports that the key of a record without a value at the index has none
+// in another record either. The key may have been made again, and the resource,
+// too, in another space: one with keys at the index stays while that is pinned.
+func (s *Snapshot) lacks(p place) bool {
+	sp := p.space
+	if sp != s.state.system {
+		sp = s.state.space(sp.name)
+	}
+	if sp == nil {
+		return true
+	}
+	now := sp.table.get(p.record.key, p.record.hash)
+	return now == nil || s.read(now) == nil
+}
+
 // read returns the version of a record at the index.
 func (s *Snapshot) read(r *record) *version {
 	v := r.at(s.index)
-	// Looked at after the read: versions are dropped only once it is closed.
-	invariant.Check(!s.closed.Load(), "the snapshot is read after it was closed")
+	s.checkOpen()
 	return v
+}
+
+// checkOpen is called after each read and at the end of a walk: what the
+// snapshot may want is dropped, and links are cut, only once it is closed.
+func (s *Snapshot) checkOpen() {
+	invariant.Check(!s.closed.Load(), "the snapshot is read after it was closed")
 }
 
 func itemOf(sp *space, r *record, v *version) CheckpointItem {

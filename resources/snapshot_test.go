@@ -97,7 +97,29 @@ func (c stored) items() []resources.CheckpointItem {
 	return slices.Collect(maps.Values(c))
 }
 
-var historyTypes = []*resources.Type{kvmap.Type, queue.Type, counter.Type, journal}
+var historyTypes = []*resources.Type{kvmap.Type, queue.Type, counter.Type, journal, flicker}
+
+// flicker is a type whose command deletes all that it finds, after a key of its
+// own, and then sets some again, or fails, or panics.
+var flicker = resources.NewType("flicker", 1, resources.NewCommand("flicker", func(tx *resources.Tx, then string) (int, error) {
+	if err := tx.Set([]byte("before"), nil); err != nil {
+		return 0, err
+	}
+	n := 0
+	for item := range tx.Scan(nil, nil) {
+		tx.Delete(item.Key)
+		n++
+	}
+	switch then {
+	case "refill":
+		return n, tx.Set([]byte{byte(n)}, []byte(then))
+	case "fail":
+		return n, errors.New("as told")
+	case "panic":
+		panic("as told")
+	}
+	return n, nil
+}))
 
 // history makes entries that a cluster could have, at random.
 type history struct {
@@ -180,7 +202,8 @@ func (h *history) command(s *historySession) protocol.Command {
 			}
 		}
 	}
-	switch h.r.IntN(12) {
+	names := []string{"m0", "m1", "m2", "q", "c", "j0", "j1"}
+	switch h.r.IntN(15) {
 	case 0, 1, 2:
 		set(fmt.Sprintf("m%d", h.r.IntN(3)), "map", "put", kvmap.PutRequest{Key: key, Value: []byte(fmt.Sprint(h.index))})
 	case 3, 4:
@@ -197,8 +220,20 @@ func (h *history) command(s *historySession) protocol.Command {
 		set(fmt.Sprintf("j%d", h.r.IntN(2)), "journal", "note", []string{"refuse", "fine", "fine"}[h.r.IntN(3)])
 	case 10:
 		set("j0", "journal", "big", h.r.IntN(protocol.SessionAnswersBytesMax/3))
-	case 11: // of another type than the resource
-		set("q", "map", "put", kvmap.PutRequest{Key: key})
+	case 11: // of another type than the resource, unless that was deleted
+		set(names[h.r.IntN(len(names))], "map", "put", kvmap.PutRequest{Key: key})
+	case 12: // likewise; it deletes all that it finds
+		set(names[1+h.r.IntN(len(names)-1)], "flicker", "flicker", []string{"empty", "refill", "fail", "panic"}[h.r.IntN(4)])
+	case 13:
+		set(names[h.r.IntN(len(names))], "catalogue", "delete", "")
+		c.Argument, _ = resources.AppendValue(nil, []string{"", "", "map", "queue"}[h.r.IntN(4)])
+	case 14: // the last key goes
+		set("single", "map", []string{"put", "delete"}[h.r.IntN(2)], nil)
+		if c.Operation == "put" {
+			c.Argument, _ = kvmap.PutRequest{Key: []byte("k")}.AppendRaw(nil)
+		} else {
+			c.Argument, _ = kvmap.DeleteRequest{Key: []byte("k")}.AppendRaw(nil)
+		}
 	}
 	return c
 }

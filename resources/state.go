@@ -22,6 +22,7 @@ type state struct {
 
 	mu     sync.RWMutex // guards the map, and owed; held for a look-up or one insertion
 	spaces map[string]*space
+	most   int // see fit
 	system *space
 
 	// owed is what the digest is to be amended by when the next entry begins;
@@ -42,26 +43,6 @@ type state struct {
 	tracked tracked
 }
 
-// space is a name space: the keys of one resource, or those of the system.
-type space struct {
-	name  string
-	hash  uint64
-	table hashTable
-	list  skipList
-
-	live  int   // keys now, in the middle of an entry; writer only
-	used  *Type // the type that is known to be noted as used; writer only
-	sizes atomic.Pointer[sizeAt]
-	kind  atomic.Pointer[string] // name of the type bound to it; nil: none
-}
-
-// sizeAt is the number of keys of a space from one index on.
-type sizeAt struct {
-	index protocol.Index
-	older atomic.Pointer[sizeAt]
-	keys  int
-}
-
 // step is one write of the current entry, enough to take it back.
 type step struct {
 	space  *space
@@ -69,44 +50,10 @@ type step struct {
 	before *version // nil: the record was made by this step
 }
 
-// leftover is a place where versions below index can go once the floor has
-// reached it: those of a key, or, with no record, those of a size.
-type leftover struct {
-	space  *space
-	record *record
-	index  protocol.Index
-}
-
 func newState() *state {
 	s := &state{spaces: map[string]*space{}}
 	s.system = newSpace("")
 	return s
-}
-
-func newSpace(name string) *space {
-	sp := &space{name: name, hash: xxh3.HashString(name)}
-	sp.table.init()
-	return sp
-}
-
-// space returns the space of a resource, or nil.
-func (s *state) space(name string) *space {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.spaces[name]
-}
-
-func (s *state) addSpace(sp *space) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.spaces[sp.name] = sp
-}
-
-// dropSpace takes back a space that the current entry added.
-func (s *state) dropSpace(sp *space) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.spaces, sp.name)
 }
 
 // begin starts an entry.
@@ -135,20 +82,6 @@ func (s *state) payDigest() {
 	s.digest.add(xxh3.Uint128{Hi: s.owed[0], Lo: s.owed[1]})
 	s.owed = Digest{}
 	s.owes.Store(false)
-}
-
-func (sp *space) find(key []byte) *record {
-	return sp.table.get(stringOf(key), hashKey(sp.hash, key))
-}
-
-// current returns the newest version of a key, for the writer.
-func (sp *space) current(key []byte) *version {
-	if r := sp.find(key); r != nil {
-		if v := r.head.Load(); v != nil && !v.gone {
-			return v
-		}
-	}
-	return nil
 }
 
 // set writes a key. Key and value are copied.
@@ -181,6 +114,17 @@ func (s *state) remove(sp *space, key []byte) bool {
 	return true
 }
 
+// removeAll deletes every key of a space, in order. It takes time and memory in
+// proportion to their number.
+func (s *state) removeAll(sp *space) {
+	for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
+		if !r.head.Load().gone {
+			sp.live--
+			s.push(sp, r, &version{index: s.index, gone: true})
+		}
+	}
+}
+
 func (s *state) push(sp *space, r *record, v *version) {
 	before := r.head.Load()
 	older := before
@@ -204,6 +148,7 @@ func (s *state) rollback(mark int) {
 		}
 		if u.before == nil {
 			u.space.unlink(u.record)
+			s.bury(u.record, s.index)
 		} else {
 			u.record.head.Store(u.before)
 			if !u.before.gone {
@@ -215,15 +160,15 @@ func (s *state) rollback(mark int) {
 	s.undo = s.undo[:mark]
 }
 
-func (sp *space) unlink(r *record) {
-	sp.table.remove(r)
-	sp.list.remove(r)
-}
-
 // end makes the writes of the entry final and visible. changed is called for
 // each key that changed, in the order of the writes; before is nil if the key
 // was new.
 func (s *state) end(now protocol.Instant, changed func(sp *space, r *record, v *version)) {
+	s.settleAll(changed)
+	s.sweep(s.views.publish(s.index, s.digest, now))
+}
+
+func (s *state) settleAll(changed func(sp *space, r *record, v *version)) {
 	for k := range s.undo {
 		u := &s.undo[k]
 		if u.before != nil && u.before.index == s.index {
@@ -239,13 +184,13 @@ func (s *state) end(now protocol.Instant, changed func(sp *space, r *record, v *
 		s.undo = nil
 	}
 	s.undo = s.undo[:0]
-	s.sweep(s.views.publish(s.index, s.digest, now))
 }
 
 func (s *state) settle(u *step, changed func(*space, *record, *version)) {
 	before, after := u.before, u.record.head.Load()
 	if before == nil && after.gone { // came and went
 		u.space.unlink(u.record)
+		s.bury(u.record, s.index)
 		return
 	}
 	if before != nil {
@@ -271,75 +216,4 @@ func (s *state) settle(u *step, changed func(*space, *record, *version)) {
 func (s *state) count(r *record, v *version, sign int64) {
 	s.keys.Add(sign)
 	s.bytes.Add(sign * int64(len(r.key)+len(v.value)))
-}
-
-func (s *state) settleSize(sp *space) {
-	if sp == s.system {
-		return // nobody asks for it, and it changes with every command
-	}
-	old := sp.sizes.Load()
-	if old == nil && sp.live == 0 || old != nil && old.keys == sp.live {
-		return
-	}
-	next := &sizeAt{index: s.index, keys: sp.live}
-	next.older.Store(old)
-	sp.sizes.Store(next)
-	if old != nil {
-		s.stale = append(s.stale, leftover{sp, nil, s.index})
-	}
-}
-
-// sizeAt returns the number of keys at an index.
-func (sp *space) sizeAt(i protocol.Index) int {
-	for n := sp.sizes.Load(); n != nil; n = n.older.Load() {
-		if n.index <= i {
-			return n.keys
-		}
-	}
-	return 0
-}
-
-// sweep drops versions that nobody can read any more: of each key it keeps the
-// newest one at or below the floor and all above.
-func (s *state) sweep(floor protocol.Index) {
-	for ; s.head < len(s.stale) && s.stale[s.head].index <= floor; s.head++ {
-		l := &s.stale[s.head]
-		if l.record != nil {
-			l.space.prune(l.record, floor)
-		} else {
-			pruneSizes(l.space, floor)
-		}
-		*l = leftover{}
-	}
-	if s.head == len(s.stale) {
-		s.stale, s.head = s.stale[:0], 0
-	} else if s.head > 4096 && s.head*2 > len(s.stale) {
-		n := copy(s.stale, s.stale[s.head:])
-		clear(s.stale[n:])
-		s.stale, s.head = s.stale[:n], 0
-	}
-}
-
-func (sp *space) prune(r *record, floor protocol.Index) {
-	for v := r.head.Load(); v != nil; v = v.older.Load() {
-		if v.index > floor {
-			continue
-		}
-		v.older.Store(nil)
-		// A deleted key goes altogether. Its record may be listed more than
-		// once, and may be gone already; then another one has its place.
-		if v.gone && v == r.head.Load() && sp.linked(r) {
-			sp.unlink(r)
-		}
-		return
-	}
-}
-
-func pruneSizes(sp *space, floor protocol.Index) {
-	for n := sp.sizes.Load(); n != nil; n = n.older.Load() {
-		if n.index <= floor {
-			n.older.Store(nil)
-			return
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -23,10 +24,17 @@ type modelValue struct {
 // openView registers a view the way Machine.open does.
 func openView(s *state, sp *space) *View {
 	node, i := s.views.open()
-	return &View{views: &s.views, node: node, index: i, space: sp}
+	return &View{state: s, node: node, index: i, space: sp}
 }
 
 func ignore(*space, *record, *version) {}
+
+// testSpace returns a space that is bound to a type.
+func testSpace(name string) *space {
+	sp, kind := newSpace(name), "test"
+	sp.kind = &kind
+	return sp
+}
 
 // TestStateAgainstModel runs random entries, rollbacks and views against a map
 // that is copied for each view.
@@ -35,15 +43,19 @@ func TestStateAgainstModel(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	model := map[string]modelValue{}
 	type snapshot struct {
 		view *View
 		want map[string]modelValue
+		walk *pausedWalk
 	}
 	var open []snapshot
-	open = append(open, snapshot{openView(s, sp), map[string]modelValue{}})
+	add := func(v *View, want map[string]modelValue) {
+		open = append(open, snapshot{v, want, newPausedWalk(v, want)})
+	}
+	add(openView(s, sp), map[string]modelValue{})
 
 	for i := protocol.Index(1); i <= 3000; i++ {
 		s.begin(i)
@@ -74,17 +86,21 @@ func TestStateAgainstModel(t *testing.T) {
 		if r.IntN(2) == 0 { // in the middle of an entry: sees nothing of it
 			k := len(open) - 1
 			if v := openView(s, sp); k >= 0 && open[k].view.index == v.index {
-				open = append(open, snapshot{v, open[k].want})
+				add(v, open[k].want)
 			} else {
 				v.Close()
 			}
 		}
 		s.end(0, ignore)
 		if r.IntN(3) == 0 {
-			open = append(open, snapshot{openView(s, sp), maps.Clone(model)})
+			add(openView(s, sp), maps.Clone(model))
+		}
+		for _, o := range open {
+			o.walk.step(t, r.IntN(60))
 		}
 		for len(open) > 8 || len(open) > 0 && r.IntN(4) == 0 {
 			k := r.IntN(len(open))
+			open[k].walk.step(t, 1000)
 			compareView(t, open[k].view, open[k].want)
 			open[k].view.Close()
 			open = slices.Delete(open, k, k+1)
@@ -96,12 +112,16 @@ func TestStateAgainstModel(t *testing.T) {
 		}
 	}
 	for _, o := range open {
+		o.walk.step(t, 1000)
 		compareView(t, o.view, o.want)
 		o.view.Close()
 	}
-	// With no view left, one more entry leaves one version of each key.
-	s.begin(4000)
-	s.end(0, ignore)
+	// With no view left, one more entry leaves one version of each key, and one
+	// after it cuts the links of what the last one unlinked.
+	for i := range protocol.Index(2) {
+		s.begin(4000 + i)
+		s.end(0, ignore)
+	}
 	if len(s.stale) != 0 {
 		t.Errorf("got %d leftovers, want none", len(s.stale))
 	}
@@ -114,6 +134,34 @@ func TestStateAgainstModel(t *testing.T) {
 	}
 	if n != len(model) {
 		t.Errorf("got %d keys linked, want %d", n, len(model))
+	}
+}
+
+// pausedWalk is a scan of a view that stands where it has come to while entries
+// are applied.
+type pausedWalk struct {
+	view *View
+	keys []string // still to come
+	next func() (Item, error, bool)
+}
+
+func newPausedWalk(v *View, want map[string]modelValue) *pausedWalk {
+	next, _ := iter.Pull2(v.Scan(nil, nil)) // it goes to its end
+	return &pausedWalk{v, slices.Sorted(maps.Keys(want)), next}
+}
+
+// step goes on by so many keys.
+func (w *pausedWalk) step(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		item, err, ok := w.next()
+		switch {
+		case !ok && len(w.keys) == 0:
+			return
+		case !ok || err != nil || len(w.keys) == 0 || string(item.Key) != w.keys[0]:
+			t.Fatalf("view at %d: a walk got %q, %v, %v, still to come are %q", w.view.index, item.Key, err, ok, w.keys)
+		}
+		w.keys = w.keys[1:]
 	}
 }
 
@@ -147,7 +195,7 @@ func compareView(t *testing.T, v *View, want map[string]modelValue) {
 // entry overwrites a key must find the version that it came for.
 func TestViewThatComesTooLate(t *testing.T) {
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	s.begin(100)
 	s.set(sp, []byte("k"), []byte("old"))
@@ -174,7 +222,7 @@ func TestViewThatComesTooLate(t *testing.T) {
 
 func TestViewExpires(t *testing.T) {
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	put := func(i protocol.Index, now time.Duration) {
 		s.begin(i)
@@ -218,7 +266,7 @@ func TestViewExpires(t *testing.T) {
 func TestConcurrentReaders(t *testing.T) {
 	const accounts, total = 64, 6400
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	key := func(k int) []byte { return fmt.Appendf(nil, "a%04d", k) }
 	amount := make([]int, accounts)
@@ -280,7 +328,7 @@ func TestConcurrentReaders(t *testing.T) {
 
 func TestTableGrowsAndShrinks(t *testing.T) {
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	const n = 30_000
 	key := func(k int) []byte { return fmt.Appendf(nil, "key-%d", k) }
@@ -302,10 +350,171 @@ func TestTableGrowsAndShrinks(t *testing.T) {
 			s.begin(i)
 			s.remove(sp, key(k))
 			s.end(0, ignore)
+			if k%1000 == 0 { // those that are left are found
+				for k := k + 1; k < n; k += 97 {
+					if v := sp.current(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
+						t.Fatalf("round %d: key %d is lost", round, k)
+					}
+				}
+				if slots, limit := slotsOf(sp), 8*(n-k)+8*segmentMin; slots > limit {
+					t.Errorf("round %d: %d keys have %d slots, want at most %d", round, n-k-1, slots, limit)
+				}
+			}
+		}
+		if got, d := slotsOf(sp), sp.table.dir.Load(); got != segmentMin || d.depth != 0 || len(d.segs) != 1 {
+			t.Errorf("round %d: an emptied table has %d slots in a directory of depth %d", round, got, d.depth)
 		}
 		if sp.list.seek("") != nil || sp.live != 0 || s.digest != (Digest{}) || s.keys.Load() != 0 || s.bytes.Load() != 0 {
 			t.Fatalf("round %d: an emptied state has %d keys, digest %v, %d bytes", round, sp.live, s.digest, s.bytes.Load())
 		}
+	}
+}
+
+// slotsOf returns the slots of all segments of a space's table.
+func slotsOf(sp *space) (n int) {
+	d := sp.table.dir.Load()
+	var last *segment
+	for i := range d.segs {
+		if s := d.segs[i].Load(); s != last {
+			n, last = n+len(s.slots), s
+		}
+	}
+	return n
+}
+
+// TestReadersWhileATableShrinks: keys that stay are found, and counted, whatever
+// comes and goes around them.
+func TestReadersWhileATableShrinks(t *testing.T) {
+	const stay, churn = 100, 20_000
+	s := newState()
+	sp := testSpace("m")
+	s.addSpace(sp)
+	stays := func(k int) []byte { return fmt.Appendf(nil, "stay-%d", k) }
+	s.begin(1)
+	for k := range stay {
+		s.set(sp, stays(k), stays(k))
+	}
+	s.end(0, ignore)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !done.Load() {
+				v := openView(s, sp)
+				for k := range stay {
+					if got, ok, err := v.Get(stays(k)); !ok || err != nil || !bytes.Equal(got, stays(k)) {
+						t.Errorf("at %d: got %q %v %v, want %q", v.index, got, ok, err, stays(k))
+						done.Store(true)
+					}
+				}
+				n := 0
+				for range v.Scan([]byte("stay"), nil) {
+					n++
+				}
+				if n != stay {
+					t.Errorf("at %d: got %d keys, want %d", v.index, n, stay)
+				}
+				v.Close()
+			}
+		})
+	}
+	i := protocol.Index(1)
+	for round := range 3 {
+		for k := range 2 * churn {
+			i++
+			s.begin(i)
+			key := fmt.Appendf(nil, "%d-%d", round, k%churn)
+			if k < churn {
+				s.set(sp, key, nil)
+			} else {
+				s.remove(sp, key)
+			}
+			s.end(0, ignore)
+		}
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
+// TestWalkersGoOnFromTheDead until nobody can stand there any more: then the links
+// are cut, so that who holds a dead record holds nothing else.
+func TestWalkersGoOnFromTheDead(t *testing.T) {
+	s := newState()
+	sp := testSpace("m")
+	s.addSpace(sp)
+	entry := func(i protocol.Index, write func()) {
+		s.begin(i)
+		write()
+		s.end(0, ignore)
+	}
+	set := func(keys ...string) func() {
+		return func() {
+			for _, key := range keys {
+				s.set(sp, []byte(key), nil)
+			}
+		}
+	}
+	follows := func(what string, r *record, want string) {
+		t.Helper()
+		got := ""
+		if after := sp.list.after(r); after != nil {
+			got = after.key
+		}
+		if got != want {
+			t.Errorf("%s: %q follows %q, want %q", what, got, r.key, want)
+		}
+	}
+	entry(1, set("a", "b", "c"))
+
+	// A view that is opened between the publishing of the entry that deletes and
+	// its sweep can come to the record that the sweep unlinks.
+	s.begin(2)
+	s.remove(sp, []byte("b"))
+	s.settleAll(ignore)
+	floor := s.views.publish(2, s.digest, 0)
+	b := sp.list.seek("b")
+	v := openView(s, sp)
+	s.sweep(floor)
+	if b.key != "b" || sp.list.seek("b").key != "c" {
+		t.Fatal("b is still linked")
+	}
+	follows("unlinked, a view stands on it", b, "c")
+	entry(3, set("bb"))
+	follows("two entries later", b, "c")
+	v.Close()
+	entry(4, func() {})
+	follows("nobody stands on it", b, "")
+
+	// Without a view it takes one entry more.
+	bb := sp.list.seek("bb")
+	entry(5, func() { s.remove(sp, []byte("bb")) })
+	follows("just unlinked", bb, "c")
+	entry(6, func() {})
+	follows("one entry later", bb, "")
+
+	// What is taken back in the middle of an entry was passed by walkers, too.
+	for _, what := range []string{"rolled back", "came and went"} {
+		v = openView(s, sp)
+		i := s.index + 1
+		s.begin(i)
+		mark := s.mark()
+		s.set(sp, []byte("bbb"), nil)
+		bbb := sp.list.seek("bbb")
+		if what == "rolled back" {
+			s.rollback(mark)
+		} else {
+			s.remove(sp, []byte("bbb"))
+		}
+		s.end(0, ignore)
+		if sp.list.seek("bbb").key != "c" {
+			t.Errorf("%s: bbb is still linked", what)
+		}
+		follows(what, bbb, "c")
+		entry(i+1, func() {})
+		follows(what+", a view is open", bbb, "c")
+		v.Close()
+		entry(i+2, func() {})
+		follows(what+", nobody stands on it", bbb, "")
 	}
 }
 
@@ -315,7 +524,7 @@ func TestDigestTellsWhatDiffers(t *testing.T) {
 	for _, w := range []write{{"a", "bc", "d"}, {"ab", "c", "d"}, {"a", "b", "cd"}, {"a", "bcd", ""}, {"", "abcd", ""}} {
 		for _, i := range []protocol.Index{1, 2} {
 			s := newState()
-			sp := newSpace(w.space)
+			sp := testSpace(w.space)
 			s.begin(i)
 			s.set(sp, []byte(w.key), []byte(w.value))
 			s.end(0, ignore)

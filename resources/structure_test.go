@@ -21,7 +21,7 @@ func millionKeys() [][]byte {
 }
 
 func loaded(keys [][]byte) (*state, *space) {
-	s, sp := newState(), newSpace("m")
+	s, sp := newState(), testSpace("m")
 	for k, key := range keys {
 		s.begin(protocol.Index(k + 1))
 		s.set(sp, key, key)
@@ -50,11 +50,11 @@ func BenchmarkStructure(b *testing.B) {
 	b.Run("insert", func(b *testing.B) {
 		b.ReportAllocs()
 		defer cpu(b)()
-		s, sp := newState(), newSpace("m")
+		s, sp := newState(), testSpace("m")
 		k := 0
 		for b.Loop() {
 			if k == million {
-				s, sp, k = newState(), newSpace("m"), 0
+				s, sp, k = newState(), testSpace("m"), 0
 			}
 			s.begin(s.index + 1)
 			s.set(sp, keys[k], keys[k])

@@ -11,19 +11,20 @@ import "github.com/starlinghq/starling/protocol"
 // comparison, and a new key one place in a list.
 //
 // A key can have several records since the base, one after the other, when it
-// is deleted, unlinked and made again. The one that was linked at the base, if
-// any, is in written, so every key is there at most once. All that came later
-// are in made. Of those no more than the last is linked; the others tell
-// nothing that the one in written, or none, would not.
+// is deleted, unlinked and made again. The one of a key that existed at the
+// base is in written, so every such key is there at most once, and those that
+// are gone since have to be told. All that came later are in made, also a record
+// that was there at the base for a key that was not. Of those no more than the
+// last of a key has a value; the others tell nothing that the one in written, or
+// none, would not.
 type tracked struct {
 	on      bool
 	base    protocol.Index // 0: nothing is listed yet
 	written []place
-	made    []place
-	// cursor walks around made and takes out what has been unlinked, two looks
-	// per new record. Without it a session's answers, each a key that is made
-	// and soon deleted, would all stay until the next snapshot.
-	cursor int
+	// made has no record that was unlinked: a session's answers, each a key that
+	// is made and soon deleted, would all stay until the next snapshot. A
+	// record knows its place here, plus one.
+	made []place
 }
 
 // place is a record and where it belongs.
@@ -37,33 +38,32 @@ type place struct {
 func (t *tracked) note(sp *space, r *record, before *version) {
 	switch {
 	case t.base == 0:
-	case before == nil:
+	case before == nil, before.gone && before.index <= t.base:
 		t.made = append(t.made, place{sp, r})
-		t.tidy()
-		t.tidy()
+		r.made = len(t.made)
 	case before.index <= t.base:
 		t.written = append(t.written, place{sp, r})
 	}
 }
 
-// tidy looks at one of the records made.
-func (t *tracked) tidy() {
-	last := len(t.made) - 1
-	if t.cursor >= last { // the one just made is linked
-		t.cursor = 0
+// unlinked hears of a record that was taken out of its space. Its place may be
+// one in a list that was cut off: then another record is there now, or none.
+func (t *tracked) unlinked(r *record) {
+	k, last := r.made-1, len(t.made)-1
+	if k < 0 || k > last || t.made[k].record != r {
 		return
 	}
-	if p := t.made[t.cursor]; p.record.head.Load().gone && !p.space.linked(p.record) {
-		t.made[t.cursor] = t.made[last]
-		t.made[last] = place{}
-		t.made = t.made[:last]
-		return
+	t.made[k] = t.made[last]
+	t.made[k].record.made = k + 1
+	t.made[last] = place{}
+	t.made = t.made[:last]
+	if cap(t.made) > madeKept && last < cap(t.made)/4 {
+		t.made = append(make([]place, 0, 2*last), t.made...)
 	}
-	t.cursor++
 }
 
-// linked reports whether a record is the one of its key.
-func (sp *space) linked(r *record) bool { return sp.table.get(r.key, r.hash) == r }
+// madeKept is the room in made that is not given back.
+const madeKept = 1 << 12
 
 // cut begins a new base and returns what was listed above the last one.
 func (t *tracked) cut(i protocol.Index) (before tracked) {
@@ -73,14 +73,4 @@ func (t *tracked) cut(i protocol.Index) (before tracked) {
 		t.base = i
 	}
 	return before
-}
-
-// dead reports that a record in written tells that its key is gone at an index
-// which is still pinned.
-func (p place) dead(i protocol.Index) bool {
-	if p.record.at(i) != nil {
-		return false
-	}
-	now := p.space.table.get(p.record.key, p.record.hash)
-	return now == nil || now.at(i) == nil
 }

@@ -12,7 +12,7 @@ import (
 // removes it soon after; a list of all of them would grow without end.
 func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
 	s := newState()
-	sp := newSpace("m")
+	sp := testSpace("m")
 	s.addSpace(sp)
 	s.tracked.on = true
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%d", i) }
@@ -53,7 +53,7 @@ func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
 // records, some of them behind a view that keeps them linked.
 func TestUnlinkedAndMadeAgain(t *testing.T) {
 	for what, one := range map[string]struct {
-		steps string // s set, d delete, + make another key, v open a view, c close it, | cut
+		steps string // s set, d delete, + make another key, o make one for good, v open a view, c close it, | cut
 		want  string
 	}{
 		"made":                          {"|s", "value"},
@@ -66,7 +66,7 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 		"gone before":                   {"sd|", ""},
 		"gone before, made":             {"sd|s", "value"},
 		"still linked, made":            {"svd|s", "value"},
-		"still linked, made, and gone":  {"svd|sd", "deleted"},
+		"still linked, made, and gone":  {"svd|sd", ""}, // not there at the base
 		"linked all the time":           {"sv|dsdsd", "deleted"},
 		"linked, then unlinked":         {"sv|dc sds", "value"},
 		"linked, unlinked and gone":     {"sv|dc sd", "deleted"},
@@ -74,60 +74,75 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 		"gone behind a view, made late": {"|svd+++s", "value"},
 		"untouched":                     {"s|", ""},
 	} {
-		s := newState()
-		sp := newSpace("m")
-		s.addSpace(sp)
-		s.tracked.on = true
-		var v *View
-		i := protocol.Index(0)
-		entry := func(write func()) {
-			i++
-			s.begin(i)
-			write()
-			s.end(0, ignore)
+		for _, steps := range []string{one.steps, "o" + one.steps} {
+			testUnlinkedAndMadeAgain(t, what, steps, one.want)
 		}
-		entry(func() {})
-		for _, step := range one.steps {
-			switch step {
-			case 's':
-				entry(func() { s.set(sp, []byte("k"), fmt.Append(nil, i)) })
-			case 'd':
-				entry(func() { s.remove(sp, []byte("k")) })
-			case '+': // so that the list of keys made is tidied
-				entry(func() { s.set(sp, fmt.Appendf(nil, "other %d", i), nil) })
-			case 'v':
-				v = openView(s, sp)
-			case 'c':
-				v.Close()
-			case '|':
-				s.tracked.cut(i)
-			default:
-				entry(func() {})
-			}
+	}
+}
+
+func testUnlinkedAndMadeAgain(t *testing.T, what, steps, told string) {
+	s := newState()
+	s.tracked.on = true
+	m := &Machine{state: s}
+	m.current.Store(s)
+	at := func() *space { // as a command finds it: it goes with its last key
+		sp := s.spaces["m"]
+		if sp == nil {
+			sp = testSpace("m")
+			s.addSpace(sp)
 		}
-		m := &Machine{state: s}
-		snapshot := m.Snapshot()
-		for range 3 { // later entries change nothing of it
-			entry(func() { s.set(sp, []byte("k"), nil) })
-			entry(func() { s.remove(sp, []byte("k")) })
+		return sp
+	}
+	var v *View
+	i := protocol.Index(0)
+	entry := func(write func()) {
+		i++
+		s.begin(i)
+		write()
+		s.end(0, ignore)
+	}
+	entry(func() {})
+	for _, step := range steps {
+		switch step {
+		case 's':
+			entry(func() { s.set(at(), []byte("k"), fmt.Append(nil, i)) })
+		case 'd':
+			entry(func() { s.remove(at(), []byte("k")) })
+		case '+': // so that the list of keys made is tidied
+			entry(func() { s.set(at(), fmt.Appendf(nil, "other %d", i), nil) })
+		case 'o': // so that the space does not go with the key
+			entry(func() { s.set(at(), []byte("other"), nil) })
+		case 'v':
+			v = openView(s, at())
+		case 'c':
+			v.Close()
+		case '|':
+			s.tracked.cut(i)
+		default:
+			entry(func() {})
 		}
-		got := map[string]int{}
-		for item := range snapshot.Changed() {
-			switch {
-			case string(item.Key) != "k":
-			case item.Deleted:
-				got["deleted"]++
-			default:
-				got["value"]++
-			}
+	}
+	snapshot := m.Snapshot()
+	for range 3 { // later entries change nothing of it
+		entry(func() { s.set(at(), []byte("k"), nil) })
+		entry(func() { s.remove(at(), []byte("k")) })
+	}
+	got := map[string]int{}
+	for item := range snapshot.Changed() {
+		switch {
+		case string(item.Key) != "k":
+		case item.Deleted:
+			got["deleted"]++
+		default:
+			got["value"]++
 		}
-		snapshot.Close()
-		want := map[string]int{}
-		if one.want != "" {
-			want[one.want] = 1
-		}
-		if !maps.Equal(got, want) {
-			t.Errorf("%s (%s): got %v, want %v", what, one.steps, got, want)
-		}
+	}
+	snapshot.Close()
+	want := map[string]int{}
+	if told != "" {
+		want[told] = 1
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s (%s): got %v, want %v", what, steps, got, want)
 	}
 }

@@ -88,16 +88,14 @@ func (tx *Tx) Set(key, value []byte) error {
 func (tx *Tx) Delete(key []byte) bool { return tx.state.remove(tx.space, key) }
 
 // scan walks the keys from..to at an index. fine, if not nil, is asked before
-// each item is handed out.
+// each item is handed out, and at the end: if what lies ahead was dropped under
+// the walk, that ends early.
 func (sp *space) scan(i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		if sp == nil {
 			return
 		}
-		for r := sp.list.seek(stringOf(from)); r != nil; r = sp.list.after(r) {
-			if to != nil && r.key >= stringOf(to) {
-				return
-			}
+		for r := sp.list.seek(stringOf(from)); r != nil && (to == nil || r.key < stringOf(to)); r = sp.list.after(r) {
 			v := r.at(i)
 			if fine != nil {
 				if err := fine(); err != nil {
@@ -107,6 +105,11 @@ func (sp *space) scan(i protocol.Index, from, to []byte, fine func() error) iter
 			}
 			if v != nil && !yield(Item{Key: r.keyBytes(), Value: v.value, Version: v.index}, nil) {
 				return
+			}
+		}
+		if fine != nil {
+			if err := fine(); err != nil {
+				yield(Item{}, err)
 			}
 		}
 	}

@@ -25,14 +25,16 @@ type version struct {
 type record struct {
 	// What a walk along the ordered index looks at comes first and lies in
 	// one cache line. The tower has its low levels in place, because three
-	// of four records need only one, and the others in high.
+	// of four records need only one, and the others in high, which one of
+	// sixteen has.
 	order uint64 // of the key, see orderOf
-	low   [2]atomic.Pointer[record]
-	high  []atomic.Pointer[record]
+	low   [lowLevels]atomic.Pointer[record]
+	high  *[heightMax - lowLevels]atomic.Pointer[record]
 	key   string
 
 	hash uint64
 	head atomic.Pointer[version]
+	made int // see tracked; writer only
 }
 
 // at returns the newest version at or below an index, or nil if the key did

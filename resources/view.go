@@ -20,7 +20,7 @@ import (
 // computes for long without reading cannot be stopped: it should look now and
 // then at Err.
 type View struct {
-	views   *views
+	state   *state
 	node    *viewNode // nil: closed
 	space   *space    // nil: the instance does not exist
 	index   protocol.Index
@@ -36,7 +36,7 @@ func (v *View) Index() protocol.Index { return v.index }
 // Close gives the view back. Closing it twice is harmless.
 func (v *View) Close() {
 	if v.node != nil {
-		v.views.close(v.node)
+		v.state.views.close(v.node)
 		v.node = nil
 	}
 }
@@ -62,7 +62,8 @@ func (v *View) Len() int {
 	if v.space == nil {
 		return 0
 	}
-	return v.space.sizeAt(v.index)
+	keys, _ := v.space.at(v.index)
+	return keys
 }
 
 // Get returns the value of a key, without allocating. It fails as Err says.

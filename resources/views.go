@@ -30,6 +30,7 @@ type views struct {
 	// view is always at the published index, which never goes back.
 	first, last *viewNode
 	free        *viewNode
+	spare       int // in free
 	digests     [digestsKept]digestAt
 }
 
@@ -73,6 +74,7 @@ func (s *views) add(i protocol.Index) *viewNode {
 	n := s.free
 	if n != nil {
 		s.free = n.next
+		s.spare--
 	} else {
 		n = new(viewNode)
 	}
@@ -97,9 +99,15 @@ func (s *views) close(n *viewNode) {
 	if !n.expired.Load() {
 		s.unlink(n)
 	}
-	n.prev, n.next = nil, s.free
-	s.free = n
+	n.prev, n.next = nil, nil
+	if s.spare < viewsSpare {
+		n.next, s.free = s.free, n
+		s.spare++
+	}
 }
+
+// viewsSpare is how many nodes are kept for the next views.
+const viewsSpare = 256
 
 func (s *views) unlink(n *viewNode) {
 	if n.prev != nil {

@@ -1,8 +1,10 @@
 package resources
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,8 +15,11 @@ import (
 const (
 	ringChangesDefault = 1 << 16
 	ringBytesDefault   = 32 << 20
-	// changeOverhead is what a change costs beside its key and value.
-	changeOverhead = 64
+	// changeOverhead is what a change costs beside its key and value, and
+	// nodeOverhead what those of one entry cost together, with a list of their
+	// own.
+	changeOverhead = 160
+	nodeOverhead   = 256
 )
 
 // hub keeps the recent changes of all resources, and wakes who watches them.
@@ -29,10 +34,12 @@ type hub struct {
 
 	// Of the entries that are being applied; the applying goroutine's.
 	noted   []notedChange
+	scratch [1]recordChange
 	pending []*changesNode
 
 	mu      sync.Mutex
 	streams map[string]*stream
+	most    int            // see fit
 	ring    []*changesNode // oldest first, from head on
 	head    int
 	changes int
@@ -50,21 +57,63 @@ type stream struct {
 	wake        chan struct{} // nil: nobody waits
 }
 
-// changesNode is what one entry changed in one resource. Nothing but next ever
-// changes.
+// changesNode is what one entry changed in one resource. What it tells goes when
+// it leaves the ring, because a watcher that hangs holds on to the node that it
+// has come to; nothing else but next ever changes.
 type changesNode struct {
 	index    protocol.Index
 	resource string
+	kind     *string // name of the type that the resource was of
 	size     int
 	skipped  bool // the state went on to index without telling the changes
-	changes  []recordChange
-	one      [1]recordChange // room for the usual case
-	next     atomic.Pointer[changesNode]
+	// What it tells is one change, the usual case, or many.
+	record  atomic.Pointer[record]
+	version atomic.Pointer[version]
+	many    atomic.Pointer[[]recordChange]
+	next    atomic.Pointer[changesNode]
 }
 
 type recordChange struct {
 	record  *record
 	version *version
+}
+
+// tell sets what the node tells.
+func (n *changesNode) tell(changes []recordChange) {
+	if len(changes) == 1 {
+		n.record.Store(changes[0].record)
+		n.version.Store(changes[0].version)
+		return
+	}
+	n.many.Store(&changes)
+}
+
+// count returns how many changes the node tells.
+func (n *changesNode) count() int {
+	if many := n.many.Load(); many != nil {
+		return len(*many)
+	}
+	return 1
+}
+
+// told returns what the node tells, in room if there is enough; ok is false if
+// it has left the ring.
+func (n *changesNode) told(room *[1]recordChange) (changes []recordChange, ok bool) {
+	if many := n.many.Load(); many != nil {
+		return *many, true
+	}
+	room[0] = recordChange{n.record.Load(), n.version.Load()}
+	return room[:], room[0].record != nil && room[0].version != nil
+}
+
+// forget lets go of what the node tells.
+func (n *changesNode) forget() {
+	if n.many.Load() != nil {
+		n.many.Store(nil)
+		return
+	}
+	n.record.Store(nil)
+	n.version.Store(nil)
 }
 
 type notedChange struct {
@@ -96,24 +145,32 @@ func (h *hub) note(sp *space, r *record, v *version) {
 func (h *hub) entryEnds(i protocol.Index) {
 	for len(h.noted) > 0 {
 		sp, rest := h.noted[0].space, h.noted[:0:0]
-		n := &changesNode{index: i, resource: sp.name}
-		n.changes = n.one[:0]
+		n := &changesNode{index: i, resource: sp.name, kind: sp.kind, size: nodeOverhead}
+		changes := h.scratch[:0]
+		if len(h.noted) > 1 {
+			changes = make([]recordChange, 0, len(h.noted))
+		}
 		for _, c := range h.noted {
 			if c.space != sp {
 				rest = append(rest, c)
 				continue
 			}
-			n.changes = append(n.changes, c.recordChange)
+			changes = append(changes, c.recordChange)
 			n.size += len(c.record.key) + len(c.version.value) + changeOverhead
 		}
+		n.tell(changes)
+		h.scratch[0] = recordChange{}
 		h.pending = append(h.pending, n)
-		if len(rest) == 0 {
+		if len(rest) == 0 && cap(h.noted) <= notedKept {
 			clear(h.noted)
 			rest = h.noted[:0]
 		}
 		h.noted = rest
 	}
 }
+
+// notedKept is the room for the changes of one entry that is not given back.
+const notedKept = 1 << 12
 
 // publish shows the changes of a batch to the watchers, after the state has
 // published them.
@@ -128,7 +185,7 @@ func (h *hub) publish() {
 		s.last.next.Store(n)
 		s.last = n
 		h.ring = append(h.ring, n)
-		h.changes += len(n.changes)
+		h.changes += n.count()
 		h.bytes += n.size
 		if s.wake != nil {
 			close(s.wake)
@@ -164,9 +221,10 @@ func (h *hub) evict() {
 		clear(h.ring[m:])
 		h.ring, h.head = h.ring[:m], 0
 	}
-	h.changes -= len(n.changes)
+	h.changes -= n.count()
 	h.bytes -= n.size
 	h.gone = max(h.gone, n.index)
+	n.forget()
 	s := h.streams[n.resource]
 	s.first.next.Store(cut)
 	s.first, s.gone = n, n.index
@@ -210,24 +268,44 @@ func (h *hub) restart(i protocol.Index) {
 	h.streams = map[string]*stream{}
 }
 
+// detach copies what the ring tells, before the state is given up that it is
+// part of: a watcher that hangs, or a ring that nothing moves, would hold all of
+// that by one key.
+func (h *hub) detach() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.ring[h.head:] {
+		var room [1]recordChange
+		changes, _ := n.told(&room)
+		copied := make([]recordChange, len(changes))
+		for k, c := range changes {
+			v := &version{index: c.version.index, value: bytes.Clone(c.version.value), gone: c.version.gone}
+			copied[k] = recordChange{&record{key: strings.Clone(c.record.key)}, v}
+		}
+		n.tell(copied)
+	}
+}
+
 // forget drops a stream without changes and watchers; h.gone speaks for it. The
 // stream of a watcher may be one that restart has given up.
 func (h *hub) forget(resource string, s *stream) {
 	if s.watchers == 0 && s.first == s.last && h.streams[resource] == s {
+		h.streams, h.most = fit(h.streams, h.most)
 		delete(h.streams, resource)
 	}
 }
 
-// watch returns a watcher. applied is asked under the lock, so that no batch
-// falls between the index and the place in the list.
-func (h *hub) watch(w *protocol.Watch, applied func() protocol.Index) (*Watcher, error) {
+// watch returns a watcher. checked is an index at which the resource was of the
+// type that is asked for, or not there. applied is asked under the lock, so that
+// no batch falls between the index and the place in the list.
+func (h *hub) watch(w *protocol.Watch, checked protocol.Index, applied func() protocol.Index) (*Watcher, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, protocol.ErrClosed
 	}
 	s := h.stream(w.Resource)
-	out := &Watcher{hub: h, stream: s, resource: w.Resource, prefix: string(w.Prefix), done: make(chan struct{})}
+	out := &Watcher{hub: h, stream: s, resource: w.Resource, kind: w.Type, checked: checked, prefix: string(w.Prefix), done: make(chan struct{})}
 	if w.From == 0 {
 		// The state publishes before the list does: what is applied but not
 		// yet listed is passed over by its index.
@@ -268,7 +346,10 @@ type Watcher struct {
 	hub      *hub
 	stream   *stream
 	resource string
+	kind     string
+	checked  protocol.Index
 	prefix   string
+	bytesMax int // of one Changes; 0: no limit
 	at       *changesNode
 	from     protocol.Index
 	begun    bool
@@ -278,7 +359,8 @@ type Watcher struct {
 
 var _ WatchStream = (*Watcher)(nil)
 
-// Next waits for the next changes; see [WatchStream].
+// Next waits for the next changes; see [WatchStream]. ErrWrongType: the resource
+// was deleted, and is of another type now.
 func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 	if !w.begun {
 		w.begun = true
@@ -298,8 +380,12 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 		if n == replaced || n.skipped && w.from < n.index {
 			return protocol.Changes{}, protocol.ErrCompacted
 		}
+		c, err := w.changes(n)
+		if err != nil {
+			return protocol.Changes{}, err
+		}
 		w.at = n
-		if c := w.changes(n); len(c.Changes) > 0 {
+		if len(c.Changes) > 0 {
 			return c, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -308,12 +394,36 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 	}
 }
 
-func (w *Watcher) changes(n *changesNode) protocol.Changes {
+// changes returns what a node tells this watcher.
+func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 	out := protocol.Changes{Index: n.index}
 	if n.index <= w.from {
-		return out
+		return out, nil
 	}
-	for _, c := range n.changes {
+	var room [1]recordChange
+	changes, ok := n.told(&room)
+	switch {
+	case !ok: // it has left the ring under our eyes
+		return out, protocol.ErrSlowWatcher
+	case *n.kind == w.kind:
+	case n.index <= w.checked:
+		return out, nil // of another resource of this name, that was deleted
+	default:
+		return out, wrongType(w.resource, *n.kind, w.kind)
+	}
+	count, size := 0, 0
+	for _, c := range changes {
+		if strings.HasPrefix(c.record.key, w.prefix) {
+			count++
+			size += len(c.record.key) + len(c.version.value) + 16
+		}
+	}
+	if size > w.bytesMax && w.bytesMax > 0 {
+		return out, protocol.ErrCompacted.With(fmt.Sprintf(
+			"entry %d changed too much at once to be told, %d keys: read the state, and watch on from the index of that read", n.index, count))
+	}
+	out.Changes = make([]protocol.Change, 0, count)
+	for _, c := range changes {
 		if !strings.HasPrefix(c.record.key, w.prefix) {
 			continue
 		}
@@ -323,7 +433,7 @@ func (w *Watcher) changes(n *changesNode) protocol.Changes {
 		}
 		out.Changes = append(out.Changes, change)
 	}
-	return out
+	return out, nil
 }
 
 func (w *Watcher) wait(ctx context.Context) error {

@@ -218,7 +218,7 @@ func TestTurnGivenToOneWhoLeft(t *testing.T) {
 		}
 	}
 	w := &turn{sequence: make(chan uint64, 1)}
-	s.waiting = append(s.waiting, w)
+	s.waiting.add(w)
 	s.release(1)
 	s.leave(w)
 	for i := range uint64(protocol.SessionWindow - 1) {

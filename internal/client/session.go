@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/starlinghq/starling/protocol"
@@ -26,12 +25,9 @@ type session struct {
 	// not awaited any more, at the number modulo the window.
 	lowest, next uint64
 	done         [protocol.SessionWindow]bool
-	waiting      []*turn // in order of arrival; nobody waits while there is room
+	waiting      turns // nobody waits while there is room
 	ended        bool
 }
-
-// turn is a place in the queue for a number. It gets one, or is closed.
-type turn struct{ sequence chan uint64 }
 
 func newSession(id protocol.SessionID) *session {
 	return &session{id: id, gone: make(chan struct{}), lowest: 1, next: 1}
@@ -50,7 +46,7 @@ func (s *session) acquire(ctx context.Context) (uint64, error) {
 		return s.take(), nil
 	}
 	w := &turn{sequence: make(chan uint64, 1)}
-	s.waiting = append(s.waiting, w)
+	s.waiting.add(w)
 	s.mu.Unlock()
 
 	select {
@@ -68,7 +64,7 @@ func (s *session) acquire(ctx context.Context) (uint64, error) {
 // leave gives up a place in the queue, and the number, if there was one by now.
 func (s *session) leave(w *turn) {
 	s.mu.Lock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(other *turn) bool { return other == w })
+	s.waiting.remove(w)
 	s.mu.Unlock()
 	select {
 	case sequence, ok := <-w.sequence:
@@ -88,10 +84,10 @@ func (s *session) release(sequence uint64) {
 		s.done[s.lowest%protocol.SessionWindow] = false
 		s.lowest++
 	}
-	for len(s.waiting) > 0 && s.room() {
-		s.waiting[0].sequence <- s.take()
-		s.waiting[0] = nil
-		s.waiting = s.waiting[1:]
+	for s.waiting.first != nil && s.room() {
+		w := s.waiting.first
+		s.waiting.remove(w)
+		w.sequence <- s.take()
 	}
 }
 
@@ -111,10 +107,10 @@ func (s *session) end() {
 	}
 	s.ended = true
 	close(s.gone)
-	for _, w := range s.waiting {
+	for w := s.waiting.first; w != nil; w = s.waiting.first {
+		s.waiting.remove(w)
 		close(w.sequence)
 	}
-	s.waiting = nil
 }
 
 func (s *session) room() bool { return s.next < s.lowest+protocol.SessionWindow }

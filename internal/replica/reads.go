@@ -80,6 +80,11 @@ func (q *requests) failGroup(i int, err error, r *Replica) {
 	for _, request := range q.asked[i].requests {
 		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
 	}
+	if i == 0 { // the usual case: nothing has to move
+		q.asked[0] = readGroup{}
+		q.asked = q.asked[1:]
+		return
+	}
 	q.asked = slices.Delete(q.asked, i, i+1)
 }
 

@@ -38,6 +38,9 @@ func (s *Sightings) Seen(id protocol.MemberID) (starts uint64, sequence protocol
 	return last.starts, last.sequence
 }
 
+// Forget drops what was seen of a member.
+func (s *Sightings) Forget(id protocol.MemberID) { delete(s.seen, id) }
+
 // Check judges a member by its handshake, and remembers it. It refuses, with
 // protocol.ErrRolledBack, a member whose directory has gone back: it was opened
 // fewer times than before, or as often but by another run, or its log has

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -55,6 +56,26 @@ func (s *sightings) note(id protocol.MemberID, starts uint64, run protocol.RunID
 	s.heard++
 	s.fresh, s.changed = s.fresh || !same, s.changed || sequence > last.sequence
 	s.last[id] = sighting{starts, run, sequence, s.heard}
+	if len(s.last) >= 2*sightingsMax {
+		s.forget()
+	}
+}
+
+// forget drops those not heard for longest, as the file does: members come and
+// go for years, each new one with an id of its own.
+func (s *sightings) forget() {
+	heard := make([]uint64, 0, len(s.last))
+	for _, last := range s.last { // order does not matter: sorted below
+		heard = append(heard, last.heard)
+	}
+	slices.Sort(heard)
+	oldest := heard[len(heard)-sightingsMax]
+	for id, last := range s.last { // order does not matter: each by itself
+		if last.heard < oldest {
+			delete(s.last, id)
+			s.seen.Forget(id)
+		}
+	}
 }
 
 // hears remembers what a member says of its directory while it runs.

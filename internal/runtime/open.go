@@ -191,7 +191,7 @@ func (m *Member) accepts(c *protocol.Command) error {
 
 // types are what this member can apply.
 func (m *Member) types() []protocol.TypeVersion {
-	var list []protocol.TypeVersion
+	list := []protocol.TypeVersion{{Name: protocol.CatalogueType, Version: protocol.CatalogueVersion}}
 	for _, t := range m.cfg.Registry.Types() {
 		list = append(list, protocol.TypeVersion{Name: t.Name(), Version: t.Version()})
 	}

@@ -57,13 +57,18 @@ func (m *Member) waitsFor() string {
 
 // Watch follows the changes of a resource from this member's state.
 func (m *Member) Watch(_ context.Context, w *protocol.Watch) (resources.WatchStream, error) {
+	return m.watchWithin(w, 0)
+}
+
+// watchWithin is Watch for one who can be told at most so many bytes at once.
+func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchStream, error) {
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
 	if p := m.doubted.Load(); p != nil {
 		return nil, *p
 	}
-	return m.machine.Watch(w)
+	return m.machine.WatchWithin(w, bytesMax)
 }
 
 // Close makes a Member a client's transport. The member goes on.

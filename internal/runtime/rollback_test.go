@@ -150,6 +150,30 @@ func TestSightingsAreBounded(t *testing.T) {
 	if _, known := again.last[protocol.MemberID{byte(last), byte(last >> 8), 1}]; !known {
 		t.Error("the member heard last is forgotten")
 	}
+
+	// In memory, too: those who are heard stay, however many come and go.
+	stays := protocol.Hello{Member: protocol.MemberID{1, 1, 2}, Starts: 7, Run: 1, Sequence: 50}
+	if err := again.check(stays); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 * sightingsMax {
+		if err := again.check(protocol.Hello{Member: protocol.MemberID{byte(i), byte(i >> 8), 3}, Starts: 9}); err != nil {
+			t.Fatal(err)
+		}
+		if i%1000 == 0 {
+			again.hears(stays.Member, &protocol.Standing{Starts: 7, Run: 1, Sequence: 50})
+		}
+	}
+	if got, limit := len(again.last), 2*sightingsMax; got >= limit {
+		t.Errorf("%d members are remembered, the limit is %d", got, limit)
+	}
+	stays.Starts = 6
+	if err := again.check(stays); !errors.Is(err, protocol.ErrRolledBack) {
+		t.Errorf("one that was heard all the time, with an older directory: got %v, want %v", err, protocol.ErrRolledBack)
+	}
+	if err := again.check(protocol.Hello{Member: protocol.MemberID{0, 0, 3}, Starts: 8}); err != nil {
+		t.Errorf("one that was forgotten: got %v, want a newcomer", err)
+	}
 }
 
 // The same with real members: the one that has seen the directory restarts before

@@ -59,7 +59,8 @@ func (s *sightings) decode(b []byte) error {
 	if at < 0 || string(b[at:]) != fmt.Sprintf("sum %08x\n", crc32.ChecksumIEEE(b[:at])) {
 		return damaged
 	}
-	for text := range strings.Lines(string(b[:at])) {
+	lines := slices.Collect(strings.Lines(string(b[:at])))
+	for _, text := range slices.Backward(lines) { // the one heard last comes last, here, too
 		var id string
 		var starts, run, sequence uint64
 		if _, err := fmt.Sscanf(text, "%s %d %d %d\n", &id, &starts, &run, &sequence); err != nil {

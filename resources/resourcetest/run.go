@@ -31,6 +31,7 @@ type Options struct {
 // take them in different batches and at different times, and checks that
 //   - both answer the same and have the same digest after every step, whatever
 //     other values do to what is used again for their encoding,
+//   - that holds when instances are deleted in between,
 //   - every value has one encoding,
 //   - a command that fails leaves no trace,
 //   - queries write nothing, and both machines answer them alike,
@@ -105,6 +106,11 @@ func (h *harness) step() error {
 	if err := h.kept.restart(h.callers[1]); err != nil {
 		return err
 	}
+	if h.random.IntN(deleteEvery) == 0 {
+		if err := h.delete(); err != nil {
+			return err
+		}
+	}
 	if len(h.commands) > 0 {
 		if err := h.command(h.commands[h.random.IntN(len(h.commands))]); err != nil {
 			return err
@@ -144,6 +150,25 @@ func (h *harness) argument(d resources.Description) (any, []byte, error) {
 		return nil, nil, fmt.Errorf("%s: the argument %#v cannot be encoded: %w", d.Name, argument, err)
 	}
 	return argument, data, nil
+}
+
+// deleteEvery is after how many steps, on average, an instance is deleted.
+const deleteEvery = 60
+
+// delete deletes an instance, as anybody can whatever the type.
+func (h *harness) delete() error {
+	name := h.resource()
+	there := len(contents(h.callers[0], name, h.typ)) > 0
+	for _, c := range h.callers {
+		got, err := resources.Delete(context.Background(), c, name, h.typ.Name())
+		if err != nil {
+			return fmt.Errorf("deleting %s: %w", name, err)
+		}
+		if left := contents(c, name, h.typ); got != there || len(left) > 0 {
+			return fmt.Errorf("deleting %s: it was there: %v, want %v, and %d bytes are left", name, got, there, len(left))
+		}
+	}
+	return h.digests("deleting " + name)
 }
 
 func (h *harness) command(d resources.Description) error {
