@@ -43,8 +43,13 @@ type RawCodec[T any] interface {
 // A type that would lose a part of its values is refused, by [CheckType] at the
 // latest: docs/values.md has the list. So is a value that shows only when it is
 // written: one that is cyclic or nested more than protocol.DepthMax deep, one
-// whose methods write something else each time or nothing that they can read.
-// The errors are ErrInvalid, with the place in the value, and ErrTooLarge.
+// whose methods write something else each time or nothing that they can read, one
+// of more than protocol.FrameBytesMax bytes.
+//
+// The error is ErrInvalid, with the place in the value, whatever is wrong: codes
+// are replicated, and of two faults in a map either may be found first. Only where
+// a type can have no other fault (no methods, no interface, not itself inside) too
+// many bytes are ErrTooLarge.
 func AppendValue[T any](dst []byte, v T) ([]byte, error) {
 	switch v := any(v).(type) { // what is common costs no plan
 	case uint64:

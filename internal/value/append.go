@@ -3,6 +3,7 @@ package value
 import (
 	"bytes"
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -13,7 +14,8 @@ import (
 )
 
 // Append appends the encoding of a value. ErrInvalid: the type or the value
-// cannot be stored. ErrTooLarge.
+// cannot be stored, or has more bytes than can travel. Of a type that can have no
+// other fault the latter is ErrTooLarge.
 func Append(dst []byte, v reflect.Value) ([]byte, error) {
 	p := PlanOf(v.Type())
 	if p.fault != nil {
@@ -42,11 +44,10 @@ func Append(dst []byte, v reflect.Value) ([]byte, error) {
 	return out, nil
 }
 
-// invalid wraps what is wrong with a value; what says it with a code keeps it.
+// invalid gives every fault of a value the same code. Codes of refusals are
+// replicated, and which of two faults in a map is found first differs between
+// members.
 func invalid(text string, err error) error {
-	if code, _ := protocol.CodeOf(err); code == protocol.ErrTooLarge.Code {
-		return err
-	}
 	return protocol.ErrInvalid.With(text + ": " + err.Error())
 }
 
@@ -67,6 +68,9 @@ func (p *Plan) encode(dst []byte, v reflect.Value, fresh bool) ([]byte, error) {
 	err := e.encode(v)
 	if err == nil && fresh {
 		err = p.checkMethods(e)
+	}
+	if errors.Is(err, errSinkFull) && !p.codec && !p.any && !p.loop {
+		return dst, protocol.ErrTooLarge.With("the value cannot be encoded: " + err.Error())
 	}
 	if err != nil {
 		return dst, invalid("the value cannot be encoded", err)

@@ -15,7 +15,7 @@ const memoryMax = 64 << 20
 // check demands that bytes are one value of the type: of the right kind
 // everywhere, numbers within their range, no deeper and no larger than can be
 // read. It looks into no part that methods of a type have written. Nil is the
-// zero value of every type. ErrMalformed, ErrTooLarge.
+// zero value of every type. ErrMalformed.
 func (p *Plan) check(src []byte) error {
 	if err := protocol.CheckMsgpack(src); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (c *checker) check(n *node, src []byte) (rest []byte, err error) {
 // take counts memory.
 func (c *checker) take(count int, t reflect.Type) error {
 	if size := int(t.Size()); size > 0 && count > c.memory/size {
-		return protocol.ErrTooLarge.With(fmt.Sprintf("the value would take more than %d bytes of memory", memoryMax))
+		return protocol.ErrMalformed.With(fmt.Sprintf("the value would take more than %d bytes of memory", memoryMax))
 	}
 	c.memory -= count * int(t.Size())
 	return nil

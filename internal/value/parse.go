@@ -59,8 +59,9 @@ func (p *Plan) parseInto(src []byte, into reflect.Value) error {
 	return nil
 }
 
-// malformed hides the text of a decoder from what is replicated: it may change
-// with its release.
+// malformed gives every fault of the bytes one code. Codes are replicated, and
+// which fault is found first may change with the decoder's release; texts are not
+// replicated, so the decoder's may be in it.
 func malformed(err error) error {
 	if err == nil {
 		return nil

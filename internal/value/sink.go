@@ -24,7 +24,7 @@ const (
 	sinkLook     = 1024
 )
 
-var errSinkFull = protocol.ErrTooLarge.With(fmt.Sprintf("the encoded value has more than %d bytes", sinkBytesMax))
+var errSinkFull = fmt.Errorf("it has more than %d bytes", sinkBytesMax)
 
 // errBottomless goes up as a panic, because methods that call each other for
 // ever may not look at the error of a write.
