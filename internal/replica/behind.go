@@ -82,7 +82,7 @@ func (r *Replica) lookAround(now protocol.Instant) {
 		return
 	}
 	b.next = now.Add(lookEvery)
-	b.high = max(r.commit, r.highestHeard())
+	b.high = r.Known()
 	if n := len(b.looks); n == 0 || b.looks[n-1].high < b.high {
 		if n == looksMax {
 			b.looks = slices.Delete(b.looks, 0, 1)
@@ -118,6 +118,10 @@ func (r *Replica) lookAround(now protocol.Instant) {
 		b.text = r.behindText(now)
 	}
 }
+
+// Known returns the highest index that this member knows to be committed: its own,
+// or what an active that the log names said.
+func (r *Replica) Known() protocol.Index { return max(r.commit, r.highestHeard()) }
 
 // highestHeard is the highest index that an active said it holds as committed.
 // Nobody else is believed: whoever claims what nobody has would make all others

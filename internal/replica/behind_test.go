@@ -294,6 +294,13 @@ func TestNobodyElseMakesAMemberFeelBehind(t *testing.T) {
 	g.hears(3, 1<<40) // says that it is an active, and the log does not name it
 	g.after(lookEvery)
 	g.wantBehind("others claim a lot", false)
+	if got := g.r.Known(); got >= 1<<40 {
+		t.Errorf("others claim a lot: %d is known", got)
+	}
+	g.hears(1, 500)
+	if got := g.r.Known(); got != 500 {
+		t.Errorf("an active says 500: %d is known", got)
+	}
 }
 
 func TestFarBehindByTime(t *testing.T) {

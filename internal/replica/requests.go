@@ -35,7 +35,7 @@ type requests struct {
 	proposed []proposed // by index; only while this member leads
 	gathered gathering  // only while this member leads
 	abroad   abroad
-	asked    []readGroup // by id
+	asked    []readGroup // by until
 	// transfers wait for this member to lose its leadership.
 	transfers []uint64
 }

@@ -142,7 +142,7 @@ func (m *Member) publish(now protocol.Instant) {
 	m.withhold(&s)
 	conf, _ := m.replica.Configurations().Latest()
 	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
-		m.caughtUp.Store(max(1, s.Commit, m.highestHeard()))
+		m.caughtUp.Store(max(1, m.replica.Known()))
 	}
 	m.noteSource(now, s)
 	next := &published{
@@ -164,15 +164,6 @@ func (m *Member) publish(now protocol.Instant) {
 	if last == nil || last.status.Leader != s.Leader || last.status.LeaderTerm != s.LeaderTerm || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
 		m.changed.tell()
 	}
-}
-
-// highestHeard is the highest index that a live member said it has applied.
-func (m *Member) highestHeard() protocol.Index {
-	var high protocol.Index
-	for _, h := range m.replica.Heard() {
-		high = max(high, h.Applied)
-	}
-	return high
 }
 
 // announce lets the membership tell the others what has changed here.
