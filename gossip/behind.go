@@ -53,8 +53,15 @@ const chunksMost = 1 << 17
 // learnBehind takes what a member says of its being behind.
 func (c *Core) learnBehind(now protocol.Instant, m *member, b protocol.Behind) {
 	i := slices.IndexFunc(c.needs, func(n need) bool { return n.id == m.id })
+	if i >= 0 && now >= c.needs[i].last.Add(needMax) {
+		// It died behind, or was cut off; that it is behind again is another need.
+		was := c.needs[i].Installing
+		c.needs = slices.Delete(c.needs, i, i+1)
+		c.fetchEnded(now, was)
+		i = -1
+	}
 	switch {
-	case b.Needs == 0 || b.Needs >= indexMax:
+	case b.Needs == 0 || b.Needs > protocol.IndexMax:
 		if i >= 0 {
 			was := c.needs[i].Installing
 			c.needs = slices.Delete(c.needs, i, i+1)

@@ -114,6 +114,20 @@ func TestWhoDoesNotComeForwardIsNotWaitedFor(t *testing.T) {
 	b.wantNeeds("silent for half a minute")
 }
 
+// A member that died while it was behind, and could not say that it is not any
+// more, is waited for when it comes back behind another time.
+func TestWhoComesBackBehindIsWaitedForAgain(t *testing.T) {
+	b := holdingBench(t, protocol.RolePassive, 6)
+	b.says(passiveID(1), protocol.Behind{Needs: 41})
+	b.now = b.now.Add(needMax)
+	b.wantNeeds("silent for long")
+	b.says(passiveID(1), protocol.Behind{Needs: 61, Installing: 60, Left: 10})
+	b.wantNeeds("back", 61)
+	b.wantPinned("back", 60)
+	b.now = b.now.Add(needSilence - ms)
+	b.wantNeeds("back, for a while", 61)
+}
+
 // However many say that they are behind, a bounded number is remembered, and those
 // that are not waited for any more make room.
 func TestNeedsAreBounded(t *testing.T) {
