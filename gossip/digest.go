@@ -15,9 +15,6 @@ const (
 	answersPerSecond, answersBurst = 400, 200
 	// rttMax bounds what is believed of a round trip.
 	rttMax = 10 * time.Second
-	// indexMax is above any index that a log can reach. What claims more is
-	// not believed, and arithmetic below it cannot overflow.
-	indexMax = protocol.Index(1) << 62
 )
 
 // digest is when HAVEs go out, and which await an answer.
@@ -158,7 +155,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 	if h.AnswerTo != 0 {
 		c.answered(now, from, m, h)
 	}
-	if m != nil && h.Tip < indexMax {
+	if m != nil && h.Tip <= protocol.IndexMax {
 		m.known = true
 		m.first, m.tip, m.likely = h.First, h.Tip, 0
 		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, At: now}

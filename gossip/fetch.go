@@ -365,7 +365,7 @@ func (c *Core) noteHolders(now protocol.Instant, who holders) {
 func (c *Core) learnCheckpoints(now protocol.Instant, m *member, list []protocol.Index) {
 	m.checkpoints = m.checkpoints[:0]
 	for _, i := range list[:min(len(list), protocol.CheckpointsMax)] {
-		if i < indexMax {
+		if i <= protocol.IndexMax {
 			m.checkpoints = append(m.checkpoints, i)
 		}
 	}

@@ -232,7 +232,7 @@ func sane(f *protocol.Frame) bool {
 		return false
 	}
 	first := f.Entries[0].Index
-	if first == 0 || first >= indexMax || f.Commit < first+protocol.Index(n)-1 {
+	if first == 0 || first > protocol.IndexMax || f.Commit < first+protocol.Index(n)-1 {
 		return false
 	}
 	for i := range f.Entries {

@@ -138,7 +138,7 @@ func (c *Core) graceOfDigests() time.Duration {
 // higher index than it holds pulls the gap after a short grace.
 func (c *Core) evidence(now protocol.Instant, i protocol.Index, grace time.Duration) {
 	p := &c.pulling
-	if i >= indexMax || i <= c.given || !c.takes() {
+	if i > protocol.IndexMax || i <= c.given || !c.takes() {
 		return
 	}
 	p.known = max(p.known, i)

@@ -100,7 +100,7 @@ func (h *Have) within() bool {
 		}
 	}
 	return h.Applied <= IndexMax && h.Tip <= IndexMax && h.First <= IndexMax && h.Commit <= IndexMax &&
-		h.FreshIndex <= IndexMax && rangesWithin(h.Holes)
+		h.FreshIndex <= IndexMax && h.Behind.Needs <= IndexMax && h.Behind.Installing <= IndexMax && rangesWithin(h.Holes)
 }
 
 func rangesWithin(list []Range) bool {

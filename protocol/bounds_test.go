@@ -45,6 +45,8 @@ func TestIndexesWithin(t *testing.T) {
 		func(i Index) Message { return &Have{First: i} },
 		func(i Index) Message { return &Have{Commit: i} },
 		func(i Index) Message { return &Have{FreshIndex: i} },
+		func(i Index) Message { return &Have{Behind: Behind{Needs: i}} },
+		func(i Index) Message { return &Have{Behind: Behind{Installing: i}} },
 		func(i Index) Message { return &Have{Holes: []Range{{1, i}}} },
 		func(i Index) Message { return &Have{Checkpoints: []Index{i}} },
 		func(i Index) Message { return &Want{Ranges: []Range{{i, i}}} },
