@@ -14,25 +14,31 @@ type Counter struct {
 }
 
 // NewCounter returns a handle over a Node or a Client.
-func NewCounter(c Caller, name string) *Counter { return &Counter{caller: c, name: name} }
+func NewCounter(c Caller, name string) *Counter {
+	return &Counter{caller: callerFor[int64](c), name: name}
+}
 
 // Add adds to the number and returns the sum, or ErrOverflow.
 func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
-	return counter.Add.Do(ctx, c.asks(), c.named(), delta)
+	caller, name := c.target()
+	return counter.Add.Do(ctx, caller, name, delta)
 }
 
 // Get returns the number.
 func (c *Counter) Get(ctx context.Context, opts ...Option) (int64, error) {
-	return counter.Get.Do(ctx, c.asks(), c.named(), struct{}{}, opts...)
+	caller, name := c.target()
+	return counter.Get.Do(ctx, caller, name, struct{}{}, opts...)
 }
 
 // Set sets the number and returns the one before.
 func (c *Counter) Set(ctx context.Context, n int64) (int64, error) {
-	return counter.Set.Do(ctx, c.asks(), c.named(), n)
+	caller, name := c.target()
+	return counter.Set.Do(ctx, caller, name, n)
 }
 
 // CompareAndSet sets the number if it is the expected one. Otherwise the error
 // is ErrConditionFailed. It returns the number as it is afterwards.
 func (c *Counter) CompareAndSet(ctx context.Context, expected, n int64) (int64, error) {
-	return counter.CompareAndSet.Do(ctx, c.asks(), c.named(), counter.Swap{Old: expected, New: n})
+	caller, name := c.target()
+	return counter.CompareAndSet.Do(ctx, caller, name, counter.Swap{Old: expected, New: n})
 }

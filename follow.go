@@ -139,7 +139,8 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 	request := kvmap.ScanRequest{From: p.From, To: p.To, Limit: kvmap.PageItemsDefault}
 	for err == nil {
 		var info Info
-		page, failed := kvmap.Scan.Do(ctx, f.m.asks(), f.m.named(), request, append(f.opts, WithInfo(&info))...)
+		caller, name := f.m.target()
+		page, failed := kvmap.Scan.Do(ctx, caller, name, request, append(f.opts, WithInfo(&info))...)
 		if failed != nil {
 			return failed
 		}
@@ -174,12 +175,14 @@ func (f *follower[K, V]) begin() protocol.Index {
 
 // watch is what is asked for after a listing.
 func (f *follower[K, V]) watch(after protocol.Index) protocol.Watch {
-	return protocol.Watch{Resource: f.m.named(), Type: kvmap.Type.Name(), Prefix: f.prefix, From: after}
+	_, name := f.m.target()
+	return protocol.Watch{Resource: name, Type: kvmap.Type.Name(), Prefix: f.prefix, From: after}
 }
 
 // changes tells what was written after the listing.
 func (f *follower[K, V]) changes(ctx context.Context) error {
-	stream, err := watch(ctx, f.m.asks(), f.watch(f.begin()))
+	caller, _ := f.m.target()
+	stream, err := watch(ctx, caller, f.watch(f.begin()))
 	if err != nil {
 		return err
 	}

@@ -7,57 +7,84 @@ import (
 	"github.com/starlinghq/starling/resources"
 )
 
-// A handle that nobody made, nil or a zero value, asks nobody about nothing,
-// and so does one over a Node or a Client that is nil or zero: its calls end
-// with ErrInvalid. Handles go through these methods for that.
+// errNobody is what the calls of a handle end with that nobody made, nil or a
+// zero value, or that was made over nothing.
+var errNobody = protocol.ErrInvalid.With("this handle has nobody to ask: it was made without a Node or a Client")
 
-func (m *Map[K, V]) asks() Caller {
-	if m == nil {
-		return nil
+// refusing stands in for the caller of a handle that cannot work: nothing is
+// sent, every call says why.
+type refusing struct{ why error }
+
+// refusedName stands in for the name of such a handle, which may have none:
+// names are looked at before anybody is asked.
+const refusedName = "refused"
+
+// callerFor returns the caller of a handle with values of type V.
+func callerFor[V any](c Caller) Caller {
+	if err := resources.CheckType[V](); err != nil {
+		return refusing{err}
 	}
-	return m.caller
-}
-
-func (m *Map[K, V]) named() string {
-	if m == nil {
-		return ""
-	}
-	return m.name
-}
-
-func (q *Queue[V]) asks() Caller {
-	if q == nil {
-		return nil
-	}
-	return q.caller
-}
-
-func (q *Queue[V]) named() string {
-	if q == nil {
-		return ""
-	}
-	return q.name
-}
-
-func (c *Counter) asks() Caller {
 	if c == nil {
-		return nil
+		return refusing{errNobody}
 	}
-	return c.caller
+	return c
 }
 
-func (c *Counter) named() string {
+// targetOf returns whom a handle asks, and about which name.
+func targetOf(c Caller, name string) (Caller, string) {
 	if c == nil {
-		return ""
+		return refusing{errNobody}, refusedName
 	}
-	return c.name
+	if r, ok := c.(refusing); ok {
+		return r, refusedName
+	}
+	return c, name
 }
 
-// watch asks for changes, once it is known that somebody may be asked for them.
+// faultOf returns why a handle with this caller cannot work.
+func faultOf(c Caller, _ string) error {
+	if r, ok := c.(refusing); ok {
+		return r.why
+	}
+	return nil
+}
+
+// target returns whom the map's calls ask, and about which name.
+func (m *Map[K, V]) target() (Caller, string) {
+	if m == nil {
+		return targetOf(nil, "")
+	}
+	return targetOf(m.caller, m.name)
+}
+
+func (q *Queue[V]) target() (Caller, string) {
+	if q == nil {
+		return targetOf(nil, "")
+	}
+	return targetOf(q.caller, q.name)
+}
+
+func (c *Counter) target() (Caller, string) {
+	if c == nil {
+		return targetOf(nil, "")
+	}
+	return targetOf(c.caller, c.name)
+}
+
+func (r refusing) Command(context.Context, protocol.Command) (protocol.Result, error) {
+	return protocol.Result{}, r.why
+}
+
+func (r refusing) Query(context.Context, protocol.Query) (protocol.Result, error) {
+	return protocol.Result{}, r.why
+}
+
+func (r refusing) Watch(context.Context, protocol.Watch) (resources.WatchStream, error) {
+	return nil, r.why
+}
+
+// watch asks for changes.
 func watch(ctx context.Context, caller Caller, w protocol.Watch) (resources.WatchStream, error) {
-	if caller == nil {
-		return nil, protocol.ErrInvalid.With("a watch has nobody to ask: its handle was made without a Node or a Client")
-	}
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}

@@ -35,9 +35,10 @@ func NewMap[K Key, V any](c Caller, name string) *Map[K, V] {
 	return &Map[K, V]{caller: callerFor[V](c), name: name}
 }
 
-// Err returns why values of type V cannot be stored, an ErrInvalid with the
-// place in the type and the way out, or nil. resources.AppendValue has the rules.
-func (m *Map[K, V]) Err() error { return faultOf(m.caller) }
+// Err returns why no call of this handle can work, an ErrInvalid, or nil: values
+// of type V cannot be stored, with the place in the type and the way out
+// (resources.AppendValue has the rules), or there is nobody to ask.
+func (m *Map[K, V]) Err() error { return faultOf(m.target()) }
 
 // Entry is a key with its value and its version, which changes with each put.
 // Conditions compare versions.
@@ -59,7 +60,8 @@ func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[
 	if err != nil {
 		return Entry[K, V]{}, err
 	}
-	item, err := kvmap.Get.Do(ctx, m.asks(), m.named(), stored, opts...)
+	caller, name := m.target()
+	item, err := kvmap.Get.Do(ctx, caller, name, stored, opts...)
 	if err != nil {
 		return Entry[K, V]{}, err
 	}
@@ -89,7 +91,8 @@ func (m *Map[K, V]) put(ctx context.Context, key K, value V, c kvmap.Condition, 
 	if err != nil {
 		return 0, err
 	}
-	now, err := kvmap.Put.Do(ctx, m.asks(), m.named(), kvmap.PutRequest{
+	caller, name := m.target()
+	now, err := kvmap.Put.Do(ctx, caller, name, kvmap.PutRequest{
 		Key: stored, Value: b, Condition: c, Version: protocol.Index(version),
 	})
 	return uint64(now), err
@@ -113,12 +116,14 @@ func (m *Map[K, V]) delete(ctx context.Context, key K, c kvmap.Condition, versio
 	if err != nil {
 		return 0, err
 	}
-	return kvmap.Delete.Do(ctx, m.asks(), m.named(), kvmap.DeleteRequest{Key: stored, Condition: c, Version: protocol.Index(version)})
+	caller, name := m.target()
+	return kvmap.Delete.Do(ctx, caller, name, kvmap.DeleteRequest{Key: stored, Condition: c, Version: protocol.Index(version)})
 }
 
 // Len returns the number of keys.
 func (m *Map[K, V]) Len(ctx context.Context, opts ...Option) (int, error) {
-	return kvmap.Size.Do(ctx, m.asks(), m.named(), struct{}{}, opts...)
+	caller, name := m.target()
+	return kvmap.Size.Do(ctx, caller, name, struct{}{}, opts...)
 }
 
 // Range is a piece of the key space, in the order of keys. The zero value is
@@ -159,7 +164,8 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 		request, left := kvmap.ScanRequest{From: r.from, To: r.to}, r.limit
 		for !r.empty {
 			request.Limit = min(left, kvmap.PageItemsDefault)
-			page, err := kvmap.Scan.Do(ctx, m.asks(), m.named(), request, opts...)
+			caller, name := m.target()
+			page, err := kvmap.Scan.Do(ctx, caller, name, request, opts...)
 			if err != nil {
 				yield(Entry[K, V]{}, err)
 				return
@@ -243,8 +249,9 @@ func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.Watch
 	if err != nil {
 		return nil, err
 	}
-	return watch(ctx, m.asks(), protocol.Watch{
-		Resource: m.named(), Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After),
+	caller, name := m.target()
+	return watch(ctx, caller, protocol.Watch{
+		Resource: name, Type: kvmap.Type.Name(), Prefix: prefix, From: protocol.Index(o.After),
 	})
 }
 

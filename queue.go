@@ -29,9 +29,10 @@ func NewQueue[V any](c Caller, name string) *Queue[V] {
 	return &Queue[V]{caller: callerFor[V](c), name: name}
 }
 
-// Err returns why values of type V cannot be stored, an ErrInvalid with the
-// place in the type and the way out, or nil. resources.AppendValue has the rules.
-func (q *Queue[V]) Err() error { return faultOf(q.caller) }
+// Err returns why no call of this handle can work, an ErrInvalid, or nil: values
+// of type V cannot be stored, with the place in the type and the way out
+// (resources.AppendValue has the rules), or there is nobody to ask.
+func (q *Queue[V]) Err() error { return faultOf(q.target()) }
 
 // Push adds a value at the end.
 func (q *Queue[V]) Push(ctx context.Context, value V) error {
@@ -39,14 +40,16 @@ func (q *Queue[V]) Push(ctx context.Context, value V) error {
 	if err != nil {
 		return err
 	}
-	_, err = queue.Push.Do(ctx, q.asks(), q.named(), b)
+	caller, name := q.target()
+	_, err = queue.Push.Do(ctx, caller, name, b)
 	return err
 }
 
 // Pop takes the first value, or ErrEmpty. After ErrUnknownOutcome a value may
 // have been taken.
 func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
-	e, err := queue.Pop.Do(ctx, q.asks(), q.named(), struct{}{})
+	caller, name := q.target()
+	e, err := queue.Pop.Do(ctx, caller, name, struct{}{})
 	if err != nil {
 		var zero V
 		return zero, err
@@ -56,7 +59,8 @@ func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
 
 // Peek returns the first value and leaves it there, or ErrEmpty.
 func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
-	elements, err := queue.Peek.Do(ctx, q.asks(), q.named(), 1, opts...)
+	caller, name := q.target()
+	elements, err := queue.Peek.Do(ctx, caller, name, 1, opts...)
 	if err != nil || len(elements) == 0 {
 		var zero V
 		return zero, err
@@ -66,6 +70,7 @@ func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
 
 // Len returns the number of values.
 func (q *Queue[V]) Len(ctx context.Context, opts ...Option) (int, error) {
-	n, err := queue.Length.Do(ctx, q.asks(), q.named(), struct{}{}, opts...)
+	caller, name := q.target()
+	n, err := queue.Length.Do(ctx, caller, name, struct{}{}, opts...)
 	return int(n), err
 }

@@ -210,6 +210,10 @@ func TestZeroAndNilValuesAnswerWithAnError(t *testing.T) {
 	}
 	calls := map[string]error{}
 	for name, m := range maps {
+		// A handle over a Node or a Client finds out when it asks.
+		if err := m.Err(); !strings.HasPrefix(name, "of a ") != errors.Is(err, starling.ErrInvalid) {
+			t.Errorf("Err of a map, %s: got %v", name, err)
+		}
 		_, calls["get of a map, "+name] = m.Get(ctx, "k")
 		calls["put of a map, "+name] = m.Put(ctx, "k", 1)
 		_, calls["conditional put of a map, "+name] = m.PutIf(ctx, "k", 1, 1)
@@ -221,6 +225,9 @@ func TestZeroAndNilValuesAnswerWithAnError(t *testing.T) {
 		calls["follow of a map, "+name] = lastOf(m.Follow(ctx, starling.FollowOptions{}))
 	}
 	for name, q := range queues {
+		if err := q.Err(); !strings.HasPrefix(name, "of a ") != errors.Is(err, starling.ErrInvalid) {
+			t.Errorf("Err of a queue, %s: got %v", name, err)
+		}
 		calls["push of a queue, "+name] = q.Push(ctx, 1)
 		_, calls["pop of a queue, "+name] = q.Pop(ctx)
 		_, calls["peek of a queue, "+name] = q.Peek(ctx)
@@ -256,6 +263,11 @@ func TestZeroAndNilValuesAnswerWithAnError(t *testing.T) {
 	for what, err := range calls {
 		if !errors.Is(err, starling.ErrInvalid) {
 			t.Errorf("%s: got %v, want %s", what, err, starling.ErrInvalid.Code)
+		}
+		for _, handle := range []string{", nil", ", zero", ", of nobody"} {
+			if strings.HasSuffix(what, handle) && !strings.Contains(err.Error(), "has nobody to ask") {
+				t.Errorf("%s: got %v, want that there is nobody to ask", what, err)
+			}
 		}
 	}
 	var noCluster *starling.Cluster
