@@ -162,14 +162,16 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 func (p *Program) mapScanCommand() *cli.Command {
 	return &cli.Command{
 		Name: "scan", Usage: "list keys and values in the order of keys", ArgsUsage: "NAME [PREFIX]",
-		Description: "Without PREFIX, --from, --to and --key-type: all keys, of whatever type. " + shownHelp + "\n\n" +
+		Description: "Without PREFIX, --from, --to and --key-type: all keys, of whatever type. " + shownHelp +
+			" With it the lines are KEY, TAB, VALUE and no head: for eyes and simple data, because a tab or a newline in a key or a value looks like one between them. " +
+			"-o json and starling map export lose nothing.\n\n" +
 			examples("starling map scan colors", "starling map scan --limit 10 colors s", "starling map scan --from a --to m -o json colors",
 				"starling map scan --key-type int --from -5 --to 100 users"),
 		Flags: readFlags(keyTypeFlag(),
 			stringFlag("from", "", "`KEY` to begin with"),
 			stringFlag("to", "", "`KEY` to end before"),
 			intFlag("limit", 0, "`N` keys at most; 0: all"),
-			boolFlag("raw", "strings and bytes as they are")),
+			boolFlag("raw", "lines of KEY, TAB, VALUE, strings and bytes as they are")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 2)
 			if err != nil {
@@ -181,7 +183,11 @@ func (p *Program) mapScanCommand() *cli.Command {
 			}
 			var info starling.Info
 			entries := rawMap(s, args[0]).Scan(s.ctx, r, append(s.read, starling.WithInfo(&info))...)
-			return p.printEntries(entries, &info, s)
+			n, err := p.printEntries(entries, &info, s)
+			if err == nil && n == 0 {
+				s.hint(s.ctx, p.Stderr, args[0], askedKind(c, args[1:]), false, s.read...)
+			}
+			return err
 		}),
 	}
 }
@@ -217,26 +223,28 @@ func scanRange(c *cli.Context, args []string) (r starling.Range[starling.RawKey]
 }
 
 // printEntries prints what was read; info is that of the page that an entry is
-// on. The table tells the types of keys if they are not all strings.
-func (p *Program) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error], info *starling.Info, s *session) error {
+// on. The table tells the types of keys if they are not all strings. It returns
+// how many there were.
+func (p *Program) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error], info *starling.Info, s *session) (n int, err error) {
 	var rows [][]string
 	typed := false
 	for e, err := range entries {
 		if err != nil {
-			return err
+			return n, err
 		}
-		if s.json {
-			if err := p.printJSON(newEntryJSON(e, *info)); err != nil {
-				return err
+		n++
+		if s.json || s.raw {
+			if err := p.printEntry(e, *info, s); err != nil {
+				return n, err
 			}
 			continue
 		}
 		kind := e.Key.Kind()
 		typed = typed || kind != starling.KindString
-		rows = append(rows, []string{keyText(e.Key, s.raw), kind.String(), fmt.Sprint(e.Version), valueText(e.Value, s.raw)})
+		rows = append(rows, []string{keyText(e.Key, false), kind.String(), fmt.Sprint(e.Version), valueText(e.Value, false)})
 	}
-	if s.json {
-		return nil
+	if s.json || s.raw {
+		return n, nil
 	}
 	head := []string{"KEY", "TYPE", "VERSION", "VALUE"}
 	if !typed {
@@ -245,17 +253,23 @@ func (p *Program) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey,
 			rows[i] = slices.Delete(rows[i], 1, 2)
 		}
 	}
-	if s.raw {
-		return printRawTable(p.Stdout, head, rows)
+	return n, printTable(p.Stdout, head, rows)
+}
+
+// printEntry prints one entry in a form that is the same whatever comes after.
+func (p *Program) printEntry(e starling.Entry[starling.RawKey, starling.Raw], info starling.Info, s *session) error {
+	if s.json {
+		return p.printJSON(newEntryJSON(e, info))
 	}
-	return printTable(p.Stdout, head, rows)
+	_, err := fmt.Fprintf(p.Stdout, "%s\t%s\n", keyText(e.Key, true), valueText(e.Value, true))
+	return err
 }
 
 func (p *Program) mapWatchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
-			"With --list it first prints every key that is there as a put, then \"listed\"; when changes were missed it prints \"reset\" and lists again. " +
+			"With --list it first prints \"reset\", every key that is there as a put, and \"listed\", then the changes; when some were missed it begins again with \"reset\". " +
 			"Without PREFIX and --key-type: all keys. " + shownHelp + "\n\n" +
 			examples("starling map watch colors", "starling map watch --after 120 -o json colors s", "starling map watch --list colors"),
 		Flags: clientFlags(keyTypeFlag(),
@@ -272,10 +286,13 @@ func (p *Program) mapWatchCommand() *cli.Command {
 				return err
 			}
 			o := starling.WatchOptions{After: c.Uint64("after"), Prefix: prefix}
+			if c.Bool("list") && c.IsSet("after") {
+				return &usageError{c.Command.HelpName + ": --list begins with what is there, --after with an index: not both"}
+			}
+			hinting, cancel := within(s.ctx, c.Duration("timeout"))
+			s.hint(hinting, p.Stderr, args[0], askedKind(c, args[1:]), true, starling.Locally)
+			cancel()
 			if c.Bool("list") {
-				if c.IsSet("after") {
-					return &usageError{c.Command.HelpName + ": --list begins with what is there, --after with an index: not both"}
-				}
 				return p.mapFollow(s, args[0], o.Prefix)
 			}
 			for e, err := range rawMap(s, args[0]).Watch(s.ctx, o) {

@@ -86,7 +86,7 @@ func newEntryJSON(e starling.Entry[starling.RawKey, starling.Raw], info starling
 
 // keyText is how a key looks to people.
 func keyText(k starling.RawKey, raw bool) string {
-	if raw && k.Kind() == starling.KindString {
+	if kind := k.Kind(); raw && (kind == starling.KindString || kind == starling.KindBytes) {
 		return string(k[1:])
 	}
 	return k.String()
@@ -146,11 +146,6 @@ func printTable(w io.Writer, head []string, rows [][]string) error {
 			r[i] = notation.Safe(r[i], "")
 		}
 	}
-	return printRawTable(w, head, rows)
-}
-
-// printRawTable prints rows as they are.
-func printRawTable(w io.Writer, head []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if head != nil {
 		fmt.Fprintln(t, strings.Join(head, "\t"))

@@ -153,8 +153,11 @@ windows C:\temp "x"
 			t.Errorf("pop %q: got %q, want %q", c.key, got, c.want)
 		}
 	}
-	if out := works(t, "", "map", "scan", addr, "--raw", "m", "escape"); !strings.Contains(out, "escape\x1b[2J") || !strings.Contains(out, "  \x1b[2J\n") {
-		t.Errorf("scan --raw: got %q", out)
+	putAll(t, c, "raw", "a\tb\n\xff", "x\ty\n\xfe")
+	putAll(t, c, "raw", []byte("\x00\xff"), []byte("\xff\x00"))
+	putAll(t, c, "raw", 7, 1.5)
+	if got, want := works(t, "", "map", "scan", addr, "--raw", "raw"), "\x00\xff\t\xff\x00\n7\t1.5\na\tb\n\xff\tx\ty\n\xfe\n"; got != want {
+		t.Errorf("scan --raw: got %q, want %q", got, want)
 	}
 	fails(t, exitUsage, "not both", "map", "get", addr, "--raw", "-o", "json", "m", "empty")
 	if _, stderr, _ := run(context.Background(), "", "map", "get", addr, "m", "no\u202e\x1b"); !strings.Contains(stderr, `no key "no\u202e\x1b" in map "m"`) {
@@ -200,6 +203,37 @@ func TestWatchTellsTypes(t *testing.T) {
 	}
 }
 
+// A watch of keys that the map has none of says so, once, and goes on.
+func TestAWatchOfNoKeysHints(t *testing.T) {
+	addr := local(t)
+	works(t, "", "map", "put", addr, "--key-type", "int", "ints", "5", "x")
+	for _, flags := range [][]string{nil, {"--list"}} {
+		out, hints := new(syncBuffer), new(syncBuffer)
+		watch := command(t, append(append([]string{"map", "watch", addr}, flags...), "ints", "5")...)
+		watch.Stdout, watch.Stderr = out, hints
+		if err := watch.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 30*time.Second, func() error {
+			if got, want := hints.String(), `starling: no such key of type string; map "ints" has keys of type int: --key-type int`+"\n"; got != want {
+				return fmt.Errorf("%q: it says %q, not %q", flags, got, want)
+			}
+			return nil
+		})
+		watch.Process.Kill()
+		watch.Wait()
+	}
+}
+
+func TestJoinedKinds(t *testing.T) {
+	kinds := []starling.KeyKind{starling.KindBytes, starling.KindInt, starling.KindString}
+	for n, want := range []string{"", "bytes", "bytes or int", "bytes, int or string"} {
+		if got := joinKinds(kinds[:n]); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestKeysAndValuesOfOtherTypesOnTheCommandLine(t *testing.T) {
 	ctx, addr := context.Background(), local(t)
 	c := dial(t, addr)
@@ -233,7 +267,21 @@ func TestKeysAndValuesOfOtherTypesOnTheCommandLine(t *testing.T) {
 	fails(t, exitNotFound, `it has keys of type int: --key-type int`, "map", "delete", addr, "ints", "7")
 	fails(t, exitRefused, `map "ints" has keys of type int: --key-type int, or --key-type string to have both`, "map", "put", addr, "ints", "7", "x")
 	fails(t, exitNotFound, `no key 9 in map "ints"`, "map", "get", addr, "--key-type", "int", "ints", "9")
+	for _, args := range [][]string{{"ints", "3"}, {"--from", "3", "ints"}, {"-o", "json", "--key-type", "uint", "ints"}, {"--raw", "ints", "3"}} {
+		_, stderr, code := run(ctx, "", append([]string{"map", "scan", addr}, args...)...)
+		if code != exitOK || !strings.Contains(stderr, `map "ints" has keys of type int: --key-type int`) {
+			t.Errorf("scan %q: exit code %d, %q", args, code, stderr)
+		}
+	}
+	for _, args := range [][]string{{"--key-type", "int", "--from", "100", "ints"}, {"none", "3"}, {"none"}, {"--key-type", "int", "ints"}} {
+		if _, stderr, _ := run(ctx, "", append([]string{"map", "scan", addr}, args...)...); stderr != "" {
+			t.Errorf("scan %q: got %q, want no hint", args, stderr)
+		}
+	}
 	works(t, "", "map", "put", addr, "--key-type", "string", "ints", "7", "text")
+	if _, stderr, _ := run(ctx, "", "map", "get", addr, "ints", "8"); stderr != `starling: no key 8 in map "ints"; it also has keys of type int`+"\n" {
+		t.Errorf("a map that has strings, too: got %q", stderr)
+	}
 	works(t, "", "map", "put", addr, "ints", "8", "text") // it has strings now
 	works(t, "", "map", "delete", addr, "--key-type", "int", "ints", "7")
 	if got, want := works(t, "", "map", "get", addr, "ints", "7"), "text\n"; got != want {

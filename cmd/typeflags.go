@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,11 +126,50 @@ func (s *session) kindsIn(ctx context.Context, name string, opts ...starling.Opt
 // it does.
 func (s *session) noKey(name string, key starling.RawKey) error {
 	text := fmt.Sprintf("no key %s in map %q", key, name)
-	kinds, err := s.kindsIn(s.ctx, name, s.read...)
-	if others := without(kinds, key.Kind()); err == nil && len(others) > 0 {
-		text += fmt.Sprintf("; it has keys of type %s: --key-type %v", joinKinds(others), others[0])
+	if kinds, err := s.kindsIn(s.ctx, name, s.read...); err == nil {
+		if has := otherKinds(kinds, key.Kind()); has != "" {
+			text += "; it " + has
+		}
 	}
 	return starling.ErrNotFound.With(text)
+}
+
+// otherKinds says which keys a map has that are not of the kind that was asked
+// for, or nothing if there are none.
+func otherKinds(kinds []starling.KeyKind, asked starling.KeyKind) string {
+	others := without(kinds, asked)
+	switch {
+	case len(others) == 0:
+		return ""
+	case len(others) < len(kinds):
+		return "also has keys of type " + joinKinds(others)
+	}
+	return fmt.Sprintf("has keys of type %s: --key-type %v", joinKinds(others), others[0])
+}
+
+// askedKind returns the kind of the keys that a scan or a watch was asked for; 0
+// if it was for all keys.
+func askedKind(c *cli.Context, args []string) starling.KeyKind {
+	kind, err := keyKindOf(c)
+	if err != nil || len(args) == 0 && !c.IsSet("key-type") && !c.IsSet("from") && !c.IsSet("to") {
+		return 0
+	}
+	return kind
+}
+
+// hint tells people who see nothing that the map has keys of another type than
+// they have asked for, if need be only if it has none of that one.
+func (s *session) hint(ctx context.Context, w io.Writer, name string, asked starling.KeyKind, onlyIfNone bool, opts ...starling.Option) {
+	if asked == 0 {
+		return
+	}
+	kinds, err := s.kindsIn(ctx, name, opts...)
+	if err != nil || onlyIfNone && slices.Contains(kinds, asked) {
+		return // whoever asked is told what is wrong by the command itself
+	}
+	if has := otherKinds(kinds, asked); has != "" {
+		fmt.Fprintf(w, "starling: no such key of type %v; map %q %s\n", asked, name, has)
+	}
 }
 
 // checkKind keeps a put from making a map whose keys are of two types, which no
@@ -156,7 +196,10 @@ func joinKinds(kinds []starling.KeyKind) string {
 	for _, k := range kinds {
 		names = append(names, k.String())
 	}
-	return strings.Join(names, " and ")
+	if n := len(names) - 1; n > 0 {
+		return strings.Join(names[:n], ", ") + " or " + names[n]
+	}
+	return strings.Join(names, "")
 }
 
 func valueTypeFlag() cli.Flag {
