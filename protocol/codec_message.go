@@ -280,7 +280,7 @@ func MessageSize(m Message) int {
 	case *ForwardAnswer:
 		return 1 + 1 + 3*9 + 18 + m.Result.size()
 	case *Have:
-		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9 + sealSize(&m.Seal)
+		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9 + behindBytesMax + sealSize(&m.Seal)
 	case *Want:
 		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
 	case *Busy:
@@ -292,6 +292,9 @@ func MessageSize(m Message) int {
 	}
 	return checkpointingSize(m)
 }
+
+// behindBytesMax bounds what Behind takes in a Have.
+const behindBytesMax = 1 + 2*9 + 5 + 1
 
 // messageBytesMax bounds the messages that have no variable part.
 const messageBytesMax = 64

@@ -94,6 +94,39 @@ func mustBeFull(t *testing.T, v reflect.Value, path string) {
 	}
 }
 
+// Buffers are made, and datagrams chosen, by the size that is said beforehand: it is
+// never below the size that comes out, whatever the numbers in a message.
+func TestSizeOfTheLargestNumbers(t *testing.T) {
+	for _, m := range fullMessages() {
+		widen(reflect.ValueOf(m).Elem())
+		if said, is := MessageSize(m), len(AppendMessage(nil, m)); said < is {
+			t.Errorf("%s: size %d said, %d needed", m.Kind(), said, is)
+		}
+	}
+}
+
+// widen gives all numbers in a message their greatest values, but for those of
+// entries, which are encoded already.
+func widen(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			widen(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[[]Entry]() {
+			return
+		}
+		for i := range v.Len() {
+			widen(v.Index(i))
+		}
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(math.MaxUint64 >> (64 - v.Type().Bits()))
+	case reflect.Int64:
+		v.SetInt(math.MaxInt64)
+	}
+}
+
 // TestMessagesKeepTheirBytesOrNot: whoever reads into a buffer of its own again
 // and again goes by KeepsBytes.
 func TestMessagesKeepTheirBytesOrNot(t *testing.T) {

@@ -278,5 +278,8 @@ func (d draw) have() *protocol.Have {
 	if d.yes() {
 		h.FreshKnown, h.FreshIndex, h.FreshAge = true, d.index(), d.Int64()>>uint(d.IntN(64))
 	}
+	if d.yes() {
+		h.Behind = protocol.Behind{Needs: d.index(), Installing: d.index(), Left: d.Uint32() >> uint(d.IntN(32)), Pressed: d.yes()}
+	}
 	return h
 }

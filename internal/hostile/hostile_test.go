@@ -3,6 +3,8 @@ package hostile
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/starlinghq/starling/protocol"
 )
 
 // Every kind can be drawn, and nearly all that is drawn gets through the decoder.
@@ -20,6 +22,9 @@ func TestEveryKindGetsThroughTheDecoder(t *testing.T) {
 				through++
 				if m.Kind() != kind {
 					t.Fatalf("got a %s, want a %s", m.Kind(), kind)
+				}
+				if said, is := protocol.MessageSize(m), len(protocol.AppendMessage(nil, m)); said < is {
+					t.Fatalf("%s: size %d said, %d needed: %+v", kind, said, is, m)
 				}
 			}
 		}
