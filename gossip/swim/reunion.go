@@ -131,7 +131,8 @@ func (s *Swim) launch(t target) {
 	}
 }
 
-// tried takes note of a try's end, and of what its address was resolved to.
+// tried takes note of a try's end, and of what its address was resolved to, if
+// it was.
 func (s *Swim) tried(t target, at []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +144,10 @@ func (s *Swim) tried(t target, at []string) {
 	}
 	for i := range s.memory.given {
 		if g := &s.memory.given[i]; g.address == t.addresses[0] {
-			g.trying, g.at = g.trying-1, at
+			g.trying--
+			if len(at) > 0 {
+				g.at = at
+			}
 		}
 	}
 }

@@ -430,3 +430,16 @@ func TestAddressesThatChangeUnderTheirNames(t *testing.T) {
 		x.until("all see each other where they are now", at(2))
 	}
 }
+
+// What an address was resolved to stays known after a try that came to nothing:
+// one at which somebody lives who is heard is tried no more.
+func TestAnAddressThatWasResolvedStaysKnown(t *testing.T) {
+	const name = "n1.test:1"
+	s := &Swim{memory: newMemory(nil, []string{name}), nodes: map[protocol.MemberID]known{{1}: {peer: protocol.Peer{Address: "127.0.0.1:1"}}}}
+	try := target{addresses: []string{name}}
+	s.tried(try, []string{"127.0.0.1:1"})
+	s.tried(try, nil)
+	if _, left := s.memory.idle(s.nodes); len(left) != 0 {
+		t.Errorf("%d addresses are tried, want none: %+v", len(left), s.memory.given)
+	}
+}
