@@ -187,8 +187,7 @@ func (p *Peer) run() {
 		case <-p.ctx.Done():
 			return
 		}
-		began := time.Now()
-		err := p.serve()
+		lived, err := p.serve()
 		if p.ctx.Err() != nil {
 			return
 		}
@@ -196,8 +195,8 @@ func (p *Peer) run() {
 			p.cfg.OnState(err)
 		}
 		p.cfg.Logger.Debug("no link", "to", p.cfg.ID.Short(), "err", err)
-		if time.Since(began) > 2*p.cfg.BackoffMax {
-			pause = 0 // it worked for a while
+		if lived > 2*p.cfg.BackoffMax {
+			pause = 0 // it worked for a while; an attempt may hang as long
 		}
 		pause = min(max(2*pause, p.cfg.BackoffMin), p.cfg.BackoffMax)
 		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
@@ -210,8 +209,9 @@ func (p *Peer) run() {
 	}
 }
 
-// serve makes one connection and stays until it is lost.
-func (p *Peer) serve() error {
+// serve makes one connection and stays until it is lost. It returns how long there
+// was one.
+func (p *Peer) serve() (lived time.Duration, err error) {
 	p.mu.Lock()
 	address := p.address
 	p.mu.Unlock()
@@ -222,8 +222,9 @@ func (p *Peer) serve() error {
 		p.waiting = nil
 		p.mu.Unlock()
 		p.drop(waiting, err)
-		return err
+		return 0, err
 	}
+	made := time.Now()
 	boundSilence(conn.nc, p.cfg.Silence)
 	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
 	defer stop()
@@ -241,7 +242,7 @@ func (p *Peer) serve() error {
 		_ = conn.Close()
 		err := protocol.ErrUnavailable.With("the member has moved")
 		p.drop(waiting, err)
-		return err
+		return 0, err
 	}
 	if p.cfg.OnState != nil {
 		p.cfg.OnState(nil)
@@ -256,7 +257,7 @@ func (p *Peer) serve() error {
 	p.mu.Lock()
 	p.conn = nil
 	p.mu.Unlock()
-	return conn.Err()
+	return time.Since(made), conn.Err()
 }
 
 // dialSoon dials, and does not wait for longer than a link that works takes.

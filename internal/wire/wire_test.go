@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -226,6 +227,32 @@ func TestPeerDoesNotWaitForADialThatHangs(t *testing.T) {
 			t.Fatal("no connection")
 		}
 	}
+}
+
+// The pause between attempts grows, however long each of them hangs.
+func TestPeerPausesBetweenDialsThatHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = time.Second
+		var ended time.Time
+		pauses := make(chan time.Duration, 64)
+		p := NewPeer(PeerConfig{
+			ID: memberA, Address: "nowhere:1", Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, BackoffMax: most, DialTimeout: 3 * most,
+		}, func(ctx context.Context, _ string) (net.Conn, error) {
+			pauses <- time.Since(ended)
+			<-ctx.Done()
+			ended = time.Now()
+			return nil, ctx.Err()
+		})
+		defer p.Close()
+		var last time.Duration
+		for range 15 {
+			p.Send([]protocol.Message{&protocol.TimeoutNow{Term: 1}})
+			last = <-pauses
+		}
+		if last < most/2 {
+			t.Errorf("got a pause of %v after 14 dials that hung, want %v at least", last, most/2)
+		}
+	})
 }
 
 func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
