@@ -3,6 +3,7 @@ package value_test
 import (
 	"bytes"
 	"errors"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ func TestEveryFaultOfAValueHasOneCode(t *testing.T) {
 		"long":      strings.Repeat("x", protocol.FrameBytesMax),
 		"a channel": make(chan int),
 		"mute":      mute{},
+		"big.Float": big.NewFloat(0.1),
 	}
 	refused := func(what string, v map[string]any) {
 		t.Helper()

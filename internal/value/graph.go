@@ -33,6 +33,10 @@ func (b *builder) build(t reflect.Type, addressable bool) *node {
 		b.pointer(n)
 		return n
 	}
+	if t == floatType {
+		n.refuse("a big.Float comes back as another value, because its text leaves its precision out: store a string and the precision, or a big.Rat")
+		return n
+	}
 	c, fault := codecOf(t, addressable)
 	if fault != "" {
 		n.refuse("%s", fault)

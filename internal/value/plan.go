@@ -2,6 +2,7 @@ package value
 
 import (
 	"fmt"
+	"math/big"
 	"reflect"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ var (
 	timeType = reflect.TypeFor[time.Time]()
 	byteType = reflect.TypeFor[byte]()
 	anyType  = reflect.TypeFor[any]()
+	// floatType loses its precision in its text and comes back as another value.
+	floatType = reflect.TypeFor[big.Float]()
 )
 
 // Plan is what is known of a type before a value of it is seen. It does not

@@ -107,6 +107,9 @@ func refusedMethods() []Type {
 		refused[Crossed]("halves of two kinds", "written by MarshalText and read by UnmarshalBinary"),
 		refused[[]*TwoFaced]("other methods by pointer", "its pointer has other methods"),
 		refused[map[string]Pair]("pointer receiver in a map", "has a pointer receiver"),
+		refused[big.Float]("big.Float", "its text leaves its precision out"),
+		refused[*big.Float]("pointer to big.Float", "its text leaves its precision out"),
+		refused[struct{ List []map[string]*big.Float }]("big.Float inside", "the struct.List[][]: a big.Float comes back"),
 		refused[map[string][2]big.Int]("pointer receiver in an array in a map", "has a pointer receiver"),
 	}
 }
