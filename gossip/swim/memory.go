@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -38,6 +39,7 @@ type Known struct {
 type memory struct {
 	started time.Time
 	lost    map[protocol.MemberID]*lost
+	size    *atomic.Int64               // of lost, readable by anybody
 	seated  map[protocol.MemberID]Known // that the configuration names
 	given   []given
 }
@@ -60,7 +62,7 @@ type given struct {
 }
 
 func newMemory(list []Known, addresses []string) memory {
-	m := memory{started: time.Now(), lost: make(map[protocol.MemberID]*lost), seated: make(map[protocol.MemberID]Known)}
+	m := memory{started: time.Now(), lost: make(map[protocol.MemberID]*lost), size: new(atomic.Int64), seated: make(map[protocol.MemberID]Known)}
 	for _, k := range list {
 		if !k.ID.IsZero() {
 			m.lose(k, true)
@@ -80,6 +82,13 @@ func (m *memory) lose(k Known, settled bool) {
 		return
 	}
 	m.lost[k.ID] = &lost{Known: k, settled: settled}
+	m.size.Store(int64(len(m.lost)))
+}
+
+// drop forgets that a member is not heard, if it is not.
+func (m *memory) drop(id protocol.MemberID) {
+	delete(m.lost, id)
+	m.size.Store(int64(len(m.lost)))
 }
 
 // evict forgets the member that was not heard for the longest, and reports
@@ -93,7 +102,7 @@ func (m *memory) evict() bool {
 		}
 	}
 	if oldest != nil {
-		delete(m.lost, oldest.ID)
+		m.drop(oldest.ID)
 	}
 	return oldest != nil
 }
@@ -101,10 +110,10 @@ func (m *memory) evict() bool {
 // found forgets that a member was not heard, and any other that had its name:
 // names are unique among live members, so it was started anew, as another one.
 func (m *memory) found(peer protocol.Peer) {
-	delete(m.lost, peer.ID)
+	m.drop(peer.ID)
 	for id, l := range m.lost {
 		if _, seated := m.seated[id]; !seated && peer.Name != "" && l.Name == peer.Name {
-			delete(m.lost, id)
+			m.drop(id)
 		}
 	}
 }
@@ -113,7 +122,7 @@ func (m *memory) found(peer protocol.Peer) {
 // wish to hear its member.
 func (m *memory) left(id protocol.MemberID) {
 	if _, seated := m.seated[id]; !seated {
-		delete(m.lost, id)
+		m.drop(id)
 	}
 }
 
@@ -126,7 +135,7 @@ func (m *memory) expire(now time.Time) {
 			last = m.started
 		}
 		if !seated && now.Sub(last) > rememberedFor {
-			delete(m.lost, id)
+			m.drop(id)
 		}
 	}
 }
@@ -147,7 +156,7 @@ func (m *memory) seat(list []Known, lives func(protocol.MemberID) bool) {
 	m.seated = next
 	for id, l := range m.lost {
 		if _, seated := next[id]; !seated && l.Heard.IsZero() {
-			delete(m.lost, id) // it was known for its seat alone
+			m.drop(id) // it was known for its seat alone
 		}
 	}
 }
@@ -239,7 +248,7 @@ func (s *Swim) Seat(members []Known) {
 func (s *Swim) Forget(id protocol.MemberID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.memory.lost, id)
+	s.memory.drop(id)
 }
 
 // knownOf is what is remembered of a live member.

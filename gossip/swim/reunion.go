@@ -101,6 +101,9 @@ func (s *Swim) begin(l *lost) target {
 // Where the message came from does not matter, so nobody can be made to send
 // anything to anywhere. Any goroutine may call it; it does not wait.
 func (s *Swim) News(from protocol.MemberID) {
+	if s.memory.size.Load() == 0 {
+		return // as nearly always; this is called for every message
+	}
 	s.mu.Lock()
 	_, live := s.nodes[from]
 	l := s.memory.lost[from]

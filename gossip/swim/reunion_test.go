@@ -443,3 +443,38 @@ func TestAnAddressThatWasResolvedStaysKnown(t *testing.T) {
 		t.Errorf("%d addresses are tried, want none: %+v", len(left), s.memory.given)
 	}
 }
+
+// A message is no reason to wait for a lock while nobody is missing. Whoever is lost
+// by whatever way is counted, and so is who is found, removed, forgotten or evicted.
+func TestNewsWaitsForNothingWhileNobodyIsLost(t *testing.T) {
+	s := &Swim{memory: newMemory(nil, nil), nodes: map[protocol.MemberID]known{}}
+	s.mu.Lock()
+	s.News(protocol.MemberID{1}) // or it hangs
+	s.mu.Unlock()
+	m := &s.memory
+	live := func(protocol.MemberID) bool { return false }
+	counted := func(what string, want int) {
+		t.Helper()
+		if got := int(m.size.Load()); got != want || len(m.lost) != want {
+			t.Errorf("%s: %d are counted of %d, want %d", what, got, len(m.lost), want)
+		}
+	}
+	for i := range rememberedMax + 1 {
+		m.lose(Known{ID: protocol.MemberID{1, byte(i >> 8), byte(i)}, Name: fmt.Sprint(i), Heard: time.Now()}, true)
+	}
+	counted("lost, and one evicted", rememberedMax)
+	m.found(protocol.Peer{ID: protocol.MemberID{1, 1, 1}})
+	counted("found", rememberedMax-1)
+	m.found(protocol.Peer{ID: protocol.MemberID{9}, Name: "300"})
+	counted("another of its name is found", rememberedMax-2)
+	m.left(protocol.MemberID{1, 1, 2})
+	counted("left", rememberedMax-3)
+	s.Forget(protocol.MemberID{1, 1, 3})
+	counted("removed", rememberedMax-4)
+	m.seat([]Known{{ID: protocol.MemberID{7}}}, live)
+	counted("seated", rememberedMax-3)
+	m.seat(nil, live)
+	counted("its seat is gone", rememberedMax-4)
+	m.expire(time.Now().Add(2 * rememberedFor))
+	counted("expired", 0)
+}
