@@ -110,13 +110,15 @@ func (r *Remote) follow() {
 	}
 }
 
-// prune closes the connections to addresses that the book does not know.
+// prune closes the connections to addresses that the book does not know. The
+// leader may be at one that no member has announced, and commands wait there.
 func (r *Remote) prune() {
 	known := r.book.order(routeAny)
+	leader, _ := r.book.known()
 	r.mu.Lock()
 	var gone []*link
 	for address, l := range r.links {
-		if !slices.Contains(known, address) {
+		if address != leader && !slices.Contains(known, address) {
 			gone = append(gone, l)
 			delete(r.links, address)
 		}

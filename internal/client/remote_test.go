@@ -509,3 +509,36 @@ func TestReservesAreNotAsked(t *testing.T) {
 		}
 	}
 }
+
+// The link to the leader stays though no list of the members has its address: commands
+// wait on it. Others that nobody has listed go.
+func TestLinkToTheLeaderIsNotPruned(t *testing.T) {
+	f := newFleet(t, "a:1", "b:1", "c:1")
+	r := newRemote(t, f.config("a:1"))
+	var links []Conn
+	for _, address := range []string{"a:1", "b:1", "c:1"} {
+		c, err := r.connect(t.Context(), address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = append(links, c)
+	}
+	r.book.learn("a:1", &protocol.Response{Leader: "b:1", Term: 1})
+	r.book.mu.Lock()
+	r.book.learned = []string{"a:1"}
+	r.book.changed()
+	r.book.mu.Unlock()
+	r.prune()
+	for i, want := range []bool{true, true, false} {
+		select {
+		case <-links[i].Done():
+			if want {
+				t.Errorf("the link %d is closed", i)
+			}
+		default:
+			if !want {
+				t.Errorf("the link %d is open", i)
+			}
+		}
+	}
+}
