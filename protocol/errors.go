@@ -78,7 +78,7 @@ var (
 	ErrNotLearner       = NewError("not_learner", "only a learner that has caught up can become a voter")
 	ErrNotEligible      = NewError("not_eligible", "only a live member with a durable directory that wishes to be active can get a seat")
 	ErrWouldLoseQuorum  = NewError("would_lose_quorum", "too few of the voters that would be left are alive")
-	ErrPanicked         = NewError("panicked", "the command panicked and had no effect; the members' logs say where")
+	ErrPanicked         = NewError("panicked", "the operation panicked and had no effect; the members' logs say where")
 	ErrRefusedEntry     = NewError("refused_entry", "the entry was refused when the cluster was recovered, and had no effect")
 
 	// Sessions.
