@@ -70,11 +70,15 @@ var (
 	// ErrWrongType: a resource of that name has another type, or a map a key
 	// of another type than its handle.
 	ErrWrongType = protocol.ErrWrongType
+	// ErrMalformed: a value cannot be read as the type of its handle. The text
+	// says which, and what it is. A Pop has taken it all the same.
+	ErrMalformed = protocol.ErrMalformed
 	// ErrUnknownOperation: the members' version of the type lacks it.
 	ErrUnknownOperation = protocol.ErrUnknownOperation
 	// ErrUnsupported: the member runs a release that does not know the request.
 	ErrUnsupported = protocol.ErrUnsupported
-	// ErrPanicked: the command panicked, on every member, without effect.
+	// ErrPanicked: the operation panicked, without effect; a command on every
+	// member.
 	ErrPanicked = protocol.ErrPanicked
 )
 

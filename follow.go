@@ -150,7 +150,7 @@ func (f *follower[K, V]) list(ctx context.Context) error {
 			f.pages = append(f.pages, listed{page.Next, info.Index})
 		}
 		for i := 0; i < len(page.Items) && err == nil; i++ {
-			e, bad := entryOf[K, V](page.Items[i])
+			e, bad := f.m.entryOf(page.Items[i])
 			err = f.tell(FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Version}, bad)
 		}
 		if len(page.Next) == 0 {
@@ -197,7 +197,7 @@ func (f *follower[K, V]) changes(ctx context.Context) error {
 				continue // the listing has it
 			}
 			f.moved = true
-			if err := f.tell(stepOf[K, V](c, changes.Index)); err != nil {
+			if err := f.tell(f.step(c, changes.Index)); err != nil {
 				return err
 			}
 		}
@@ -215,8 +215,8 @@ func (f *follower[K, V]) readAt(key []byte) protocol.Index {
 	return f.pages[i].index
 }
 
-func stepOf[K Key, V any](c protocol.Change, index protocol.Index) (FollowEvent[K, V], error) {
-	e, err := eventOf[K, V](c, index)
+func (f *follower[K, V]) step(c protocol.Change, index protocol.Index) (FollowEvent[K, V], error) {
+	e, err := f.m.eventOf(c, index)
 	out := FollowEvent[K, V]{Kind: FollowPut, Key: e.Key, Value: e.Value, Index: e.Index}
 	if e.Deleted {
 		out.Kind = FollowDelete

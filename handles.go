@@ -2,6 +2,9 @@ package starling
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"reflect"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -69,6 +72,25 @@ func (c *Counter) target() (Caller, string) {
 		return targetOf(nil, "")
 	}
 	return targetOf(c.caller, c.name)
+}
+
+// unreadable says which value is malformed, or of another type than its handle.
+func (m *Map[K, V]) unreadable(key []byte, err error) error {
+	if !errors.Is(err, ErrMalformed) {
+		return err
+	}
+	return malformedAt[V](fmt.Sprintf("map %q, key %v", m.name, RawKey(key)), err)
+}
+
+func (q *Queue[V]) unreadable(err error) error {
+	if !errors.Is(err, ErrMalformed) {
+		return err
+	}
+	return malformedAt[V](fmt.Sprintf("queue %q", q.name), err)
+}
+
+func malformedAt[V any](place string, err error) error {
+	return protocol.ErrMalformed.With(fmt.Sprintf("%s, read as %v", place, reflect.TypeFor[V]())).Because(err)
 }
 
 func (r refusing) Command(context.Context, protocol.Command) (protocol.Result, error) {

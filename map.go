@@ -48,7 +48,8 @@ type Entry[K Key, V any] struct {
 	Version uint64
 }
 
-// Get returns the value of a key, or ErrNotFound.
+// Get returns the value of a key, or ErrNotFound; ErrMalformed, if it is of
+// another type than V.
 func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
 	e, err := m.GetEntry(ctx, key, opts...)
 	return e.Value, err
@@ -66,7 +67,7 @@ func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[
 		return Entry[K, V]{}, err
 	}
 	value, err := resources.ParseValue[V](item.Value)
-	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, err
+	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, m.unreadable(stored, err)
 }
 
 // Put sets a key.
@@ -171,7 +172,7 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 				return
 			}
 			for _, item := range page.Items {
-				e, err := entryOf[K, V](item)
+				e, err := m.entryOf(item)
 				if !yield(e, err) || err != nil {
 					return
 				}
@@ -185,13 +186,13 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 	}
 }
 
-func entryOf[K Key, V any](item kvmap.Item) (e Entry[K, V], err error) {
+func (m *Map[K, V]) entryOf(item kvmap.Item) (e Entry[K, V], err error) {
 	if e.Key, err = kvmap.ParseKey[K](item.Key); err != nil {
 		return e, err
 	}
 	e.Version = uint64(item.Version)
 	e.Value, err = resources.ParseValue[V](item.Value)
-	return e, err
+	return e, m.unreadable(item.Key, err)
 }
 
 // WatchOptions say which changes are watched.
@@ -234,7 +235,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				return
 			}
 			for _, c := range changes.Changes {
-				e, err := eventOf[K, V](c, changes.Index)
+				e, err := m.eventOf(c, changes.Index)
 				if !yield(e, err) || err != nil {
 					return
 				}
@@ -255,11 +256,11 @@ func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.Watch
 	})
 }
 
-func eventOf[K Key, V any](c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
+func (m *Map[K, V]) eventOf(c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
 	e.Index, e.Deleted = uint64(index), c.Kind == protocol.ChangeDelete
 	if e.Key, err = kvmap.ParseKey[K](c.Key); err != nil || e.Deleted {
 		return e, err
 	}
 	e.Value, err = resources.ParseValue[V](c.Value)
-	return e, err
+	return e, m.unreadable(c.Key, err)
 }

@@ -54,7 +54,8 @@ func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
 		var zero V
 		return zero, err
 	}
-	return resources.ParseValue[V](e.Value)
+	v, err := resources.ParseValue[V](e.Value)
+	return v, q.unreadable(err)
 }
 
 // Peek returns the first value and leaves it there, or ErrEmpty.
@@ -65,7 +66,8 @@ func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
 		var zero V
 		return zero, err
 	}
-	return resources.ParseValue[V](elements[0].Value)
+	v, err := resources.ParseValue[V](elements[0].Value)
+	return v, q.unreadable(err)
 }
 
 // Len returns the number of values.

@@ -127,6 +127,49 @@ func TestHandlesRefuseWhatCannotBeStored(t *testing.T) {
 	}
 }
 
+// TestValuesOfAnotherTypeAreNamed: the map, the key, and what is there in place of
+// what; in each way to read it.
+func TestValuesOfAnotherTypeAreNamed(t *testing.T) {
+	type user struct{ Name string }
+	ctx, cluster := open(t, starling.LocalConfig{Actives: 1})
+	var info starling.Info
+	if _, err := starling.NewMap[string, int](cluster.Client, "m").Len(ctx, starling.WithInfo(&info)); err != nil {
+		t.Fatal(err)
+	}
+	if err := starling.NewMap[string, int](cluster.Client, "m").Put(ctx, "a b", 7); err != nil {
+		t.Fatal(err)
+	}
+	if err := starling.NewMap[int, map[string]int](cluster.Client, "users").Put(ctx, 3, map[string]int{"Name": 7}); err != nil {
+		t.Fatal(err)
+	}
+	if err := starling.NewQueue[bool](cluster.Client, "q").Push(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	m, q := starling.NewMap[string, string](cluster.Client, "m"), starling.NewQueue[[]byte](cluster.Client, "q")
+	const inMap = `map "m", key a b, read as string: malformed value: a whole number where a string is wanted`
+	const inQueue = `queue "q", read as []uint8: malformed value: a bool where a []uint8 is wanted`
+	_, get := m.Get(ctx, "a b")
+	_, user3 := starling.NewMap[int, user](cluster.Client, "users").Get(ctx, 3)
+	_, peek := q.Peek(ctx)
+	_, pop := q.Pop(ctx)
+	for _, c := range []struct {
+		name, want string
+		err        error
+	}{
+		{"get", inMap, get},
+		{"scan", inMap, lastOf(m.Scan(ctx, starling.Range[string]{}))},
+		{"watch", inMap, lastOf(m.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}))},
+		{"follow", inMap, lastOf(m.Follow(ctx, starling.FollowOptions{}))},
+		{"get of a struct", `map "users", key 3, read as starling_test.user: malformed value: starling_test.user.Name: a whole number where a string is wanted`, user3},
+		{"peek", inQueue, peek},
+		{"pop", inQueue, pop},
+	} {
+		if !errors.Is(c.err, starling.ErrMalformed) || c.err.Error() != c.want {
+			t.Errorf("%s: got %v, want %s", c.name, c.err, c.want)
+		}
+	}
+}
+
 // TestQueueKeepsTypes: values of a queue come back as they went in.
 func TestQueueKeepsTypes(t *testing.T) {
 	ctx := context.Background()

@@ -168,7 +168,7 @@ func (c Cell[T]) Delete(tx *Tx) bool { return tx.Delete(c.key) }
 func parseStored[T any](data []byte) (T, error) {
 	value, err := ParseValue[T](data)
 	if err != nil {
-		return value, protocol.ErrMalformed.Because(fmt.Errorf("stored value read as %T: %w", value, err))
+		return value, protocol.ErrMalformed.With(fmt.Sprintf("stored value read as %T", value)).Because(err)
 	}
 	return value, nil
 }

@@ -98,7 +98,7 @@ func ParseValue[T any](src []byte) (T, error) {
 	if own, ok := any(p).(RawCodec[T]); ok {
 		v, err := own.ParseRaw(src)
 		if err != nil {
-			err = protocol.ErrMalformed.Because(err)
+			err = protocol.ErrMalformed.With("malformed value").Because(err)
 		}
 		return v, err
 	}

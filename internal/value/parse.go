@@ -66,7 +66,7 @@ func malformed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return protocol.ErrMalformed.Because(err)
+	return protocol.ErrMalformed.With("malformed value").Because(err)
 }
 
 // decoder is pooled like an encoder. The library keeps in it what it has read
