@@ -31,8 +31,8 @@ func taken() []Mutation {
 		{
 			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
 			File: "internal/replica/checkpoint.go", Tests: []string{"./internal/replica"},
-			Old: "below := r.checkpoints.kept[1].Index + 1",
-			New: "below := r.checkpoints.kept[0].Index + 1",
+			Old: "below := c.kept[1].Index + 1",
+			New: "below := c.kept[0].Index + 1",
 		},
 	}
 }

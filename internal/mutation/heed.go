@@ -113,9 +113,9 @@ func believed() []Mutation {
 		},
 		{
 			Name: "anybody-answers-forwards", Breaks: "a stranger acknowledges writes that never were",
-			File: "internal/replica/requests.go", Tests: replica,
-			Old: "if f.to != from {",
-			New: "if f.to.IsZero() {",
+			File: "internal/replica/forward.go", Tests: replica,
+			Old: "if a.sent[i].to != from {",
+			New: "if a.sent[i].to.IsZero() {",
 		},
 		{
 			Name: "recovery-by-hard-state", Breaks: "recover fails in a directory that was told the highest term",
