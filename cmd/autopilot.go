@@ -32,8 +32,8 @@ func (p *Program) autopilotCommand() *cli.Command {
 			},
 			{
 				Name: "set", Usage: "change what the autopilot goes by",
-				Description: "What is not named stays as it is. The result is what the autopilot goes by then.\n" +
-					"--failed-after should be longer than a member takes to start: one that reads its checkpoint\n" +
+				Description: "What is not named stays as it is. The result is what the autopilot goes by then. " +
+					"--failed-after should be longer than a member takes to start: one that reads its checkpoint " +
 					"does not answer yet.\n\n" +
 					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3"),
 				Flags: clientFlags(

@@ -146,7 +146,7 @@ func TestImportReportsBadLinesAndIsIdempotent(t *testing.T) {
 		if code != exitFailure {
 			t.Errorf("exit code %d, want %d", code, exitFailure)
 		}
-		for _, want := range []string{"line 2: no tab", `line 4: value: unknown escape \q`, "2 of 7 lines were not imported"} {
+		for _, want := range []string{"line 2: no tab", `line 4: value: unknown escape \q`, "not imported: 2 of 7 lines"} {
 			if !strings.Contains(stderr, want) {
 				t.Errorf("says %q, want %q", stderr, want)
 			}

@@ -66,7 +66,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 			if s.json {
 				return p.printJSON(map[string]any{"lines": im.entries, "imported": im.imported.Load()})
 			}
-			_, err = fmt.Fprintf(p.Stderr, "%d lines imported in %v\n", im.imported.Load(), time.Since(began).Round(time.Millisecond))
+			_, err = fmt.Fprintf(p.Stderr, "%s imported in %v\n", counted(im.imported.Load(), "line"), time.Since(began).Round(time.Millisecond))
 			return err
 		}),
 	}
@@ -121,9 +121,9 @@ func (im *importer) run(ctx context.Context, writers int) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w; %d lines are imported, and importing all of them again does no harm", err, im.imported.Load())
+		return fmt.Errorf("%w; so far imported: %s, and importing all of them again does no harm", err, counted(im.imported.Load(), "line"))
 	case im.bad > 0:
-		return fmt.Errorf("%d of %d lines were not imported", im.bad, im.entries)
+		return fmt.Errorf("not imported: %d of %s", im.bad, counted(int64(im.entries), "line"))
 	}
 	return nil
 }

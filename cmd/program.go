@@ -73,6 +73,9 @@ func ownCommand() string {
 	if err != nil {
 		return "starling"
 	}
+	if builtByGoRun(path) {
+		return "go run ./cmd/starling"
+	}
 	name := filepath.Base(path)
 	if found, err := exec.LookPath(name); err == nil {
 		a, errA := os.Stat(found)
@@ -85,6 +88,20 @@ func ownCommand() string {
 		return strconv.Quote(path)
 	}
 	return path
+}
+
+// builtByGoRun reports whether a program is one that go run has built and will
+// remove; the programs of tests run again as they are.
+func builtByGoRun(path string) bool {
+	if strings.HasSuffix(strings.TrimSuffix(path, ".exe"), ".test") {
+		return false
+	}
+	for part := range strings.SplitSeq(filepath.ToSlash(path), "/") {
+		if strings.HasPrefix(part, "go-build") {
+			return true
+		}
+	}
+	return false
 }
 
 // interrupted is the cause of a context that a signal ended.

@@ -14,12 +14,12 @@ import (
 func (p *Program) recoverCommand() *cli.Command {
 	return &cli.Command{
 		Name: "recover", Usage: "begin a new cluster from a survivor, after the quorum is lost for good", ArgsUsage: "DIR...",
-		Description: "For the day on which a majority of the voters is gone and will not come back. Without\n" +
-			"--begin-new-cluster nothing is changed: it shows how far each directory reaches, and which\n" +
-			"one is best. Look at all survivors, passive members too; those on other machines can be\n" +
+		Description: "For the day on which a majority of the voters is gone and will not come back. Without " +
+			"--begin-new-cluster nothing is changed: it shows how far each directory reaches, and which " +
+			"one is best. Look at all survivors, passive members too; those on other machines can be " +
 			"compared by the term and index that are printed: the higher term wins, then the higher index.\n\n" +
-			"With --begin-new-cluster the best of the given directories becomes the only member of a new\n" +
-			"cluster. What only the lost members had is lost. All sessions are closed. Members of the old\n" +
+			"With --begin-new-cluster the best of the given directories becomes the only member of a new " +
+			"cluster. What only the lost members had is lost. All sessions are closed. Members of the old " +
 			"cluster are refused from then on: move their directories away and let them join anew.\n\n" +
 			"The members whose directories are given must be stopped.\n\n" +
 			examples("starling recover /var/lib/a2 /var/lib/p1",

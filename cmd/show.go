@@ -118,6 +118,14 @@ func (p *Program) say(format string, args ...any) error {
 	return err
 }
 
+// counted is a number of things, of which one has no s.
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // printJSON prints one value on one line, with everything escaped that a
 // terminal could not show.
 func (p *Program) printJSON(v any) error {

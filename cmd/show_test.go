@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/starlinghq/starling"
 )
 
@@ -222,6 +224,38 @@ func TestAWatchOfNoKeysHints(t *testing.T) {
 		})
 		watch.Process.Kill()
 		watch.Wait()
+	}
+}
+
+func TestCountsAndCommandsInTexts(t *testing.T) {
+	if got, want := counted(0, "line")+", "+counted(1, "line")+", "+counted(2, "line"), "0 lines, 1 line, 2 lines"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for path, want := range map[string]bool{
+		"/tmp/go-build123/b001/exe/starling": true, "/home/u/.cache/go-build/ab/cd-d/starling": true,
+		"/usr/local/bin/starling": false, "/tmp/go-build123/b001/cmd.test": false, "/src/my-go-build/starling": false,
+	} {
+		if got := builtByGoRun(path); got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
+	}
+	for typ, want := range map[string]string{"float": `"1e400" is out of the range of float64`, "float32": `"1e400" is out of the range of float32`, "int": `"1e400" is no whole number`} {
+		if _, err := encodeText(typ, "1e400"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", typ, err, want)
+		}
+	}
+}
+
+// A description is one line for each paragraph: it is wrapped when it is shown.
+func TestDescriptionsAreNotBrokenByHand(t *testing.T) {
+	p := new(Program)
+	for _, c := range []*cli.Command{p.verifyCommand(), p.recoverCommand(), p.mapCommand(), p.autopilotCommand()} {
+		for _, c := range append([]*cli.Command{c}, c.Subcommands...) {
+			text, _, _ := strings.Cut(c.Description, "Examples:")
+			if strings.Contains(strings.ReplaceAll(text, "\n\n", ""), "\n") {
+				t.Errorf("%s: %q", c.Name, text)
+			}
+		}
 	}
 }
 

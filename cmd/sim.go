@@ -137,7 +137,7 @@ func (p *Program) printSummary(s *sim.Summary, counts, asJSON bool, rare []strin
 		}
 	}
 	if len(s.Violations) > 0 {
-		return fmt.Errorf("%d of %d seeds broke a promise", len(s.Violations), s.Seeds)
+		return fmt.Errorf("of %s %d broke a promise", counted(int64(s.Seeds), "seed"), len(s.Violations))
 	}
 	if len(rare) > 0 {
 		return fmt.Errorf("%d kinds of events were too rare to prove anything", len(rare))

@@ -21,6 +21,10 @@ const (
 	exportFormat  = "starling-map"
 	exportVersion = 1
 
+	// byteOrderMark is what some editors and shells put before a text. In the tab
+	// form it belongs to a key.
+	byteOrderMark = "\xef\xbb\xbf"
+
 	// valueTextMax is the longest form of a value that is not base64 of its
 	// bytes: a few bytes can take many characters.
 	valueTextMax = 3 << 20
@@ -134,6 +138,11 @@ func (s *tabSource) next() (line, error) {
 	if err != nil {
 		return out, err
 	}
+	if s.lines.n == 1 {
+		if _, err := parseHeader(text); err == nil {
+			return out, errors.New("line 1: this is an export in its default form: import it without --format tab")
+		}
+	}
 	key, value, err := parseLine(text)
 	if err != nil {
 		return out, badLine{err}
@@ -157,6 +166,9 @@ func (s *typedSource) next() (line, error) {
 	for {
 		text, err := s.lines.next()
 		l := line{number: s.lines.n}
+		if l.number == 1 {
+			text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			return l, s.atEnd()
@@ -210,7 +222,7 @@ func (s *typedSource) foot(text []byte) error {
 		return errors.New(`the last line of an export says how many entries there are: {"entries":N,...}`)
 	}
 	if *f.Entries != s.entries {
-		return fmt.Errorf("the export had %d entries, and %d lines came: some are missing, or were added", *f.Entries, s.entries)
+		return fmt.Errorf("the export had %d entries, and %s came: some are missing, or were added", *f.Entries, counted(s.entries, "line"))
 	}
 	s.ended = true
 	return nil

@@ -312,7 +312,7 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 		{`{"format":"other","version":1}` + "\n", "line 1: no header", 0},
 		{strings.Replace(header, `"version":1`, `"version":2`, 1) + a, "line 1: the export is of version 2, and this release reads version 1", 0},
 		{header, "the export was cut", 0},
-		{header + a, "cut: its last line, with the number of entries, is missing after 1 of them; 1 lines are imported", 1},
+		{header + a, "cut: its last line, with the number of entries, is missing after 1 of them; so far imported: 1 line,", 1},
 		{header + a + `{"key":"b","val`, "line 3: ", 1},
 		{header + a + `{"key":"b","val`, "missing after 2 of them", 1},
 		{header + a + b + `{"entries":3}` + "\n", "line 4: the export had 3 entries, and 2 lines came", 2},
@@ -338,6 +338,11 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 		if got := strings.TrimSpace(works(t, "", "map", "len", addr, name)); got != fmt.Sprint(c.imported) {
 			t.Errorf("%.60q: got %s keys, want %d", c.in, got, c.imported)
 		}
+	}
+	works(t, byteOrderMark+header+a+`{"entries":1}`, "map", "import", addr, "marked")
+	_, stderr, code := run(context.Background(), header+a+`{"entries":1}`, "map", "import", addr, "--format", "tab", "typed")
+	if code != exitFailure || !strings.Contains(stderr, "line 1: this is an export in its default form: import it without --format tab") || strings.Count(stderr, "line ") != 1 {
+		t.Errorf("an export taken for lines with tabs: code %d, says %q", code, stderr)
 	}
 	works(t, "\n"+header+"\n "+a+"\n"+`{"entries":1}`+"\n\n", "map", "import", addr, "spaced") // empty lines do no harm
 	fails(t, exitUsage, "--format takes json or tab", "map", "import", addr, "--format", "csv", "m")

@@ -254,7 +254,10 @@ func encodeText(typ, text string) ([]byte, error) {
 }
 
 func encoded[V any](v V, err error, text, what string) ([]byte, error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return nil, fmt.Errorf("%q is out of the range of %T", text, v)
+	case err != nil:
 		return nil, fmt.Errorf("%q is no %s", text, what)
 	}
 	return resources.AppendValue(nil, v)

@@ -14,9 +14,9 @@ func (p *Program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
 		Usage: "compare the states of all members at one index",
-		Description: "The exit code is 0 only if all of them are heard and have the same. Missing is a member that is\n" +
-			"not heard, if it has a seat, or was heard in the last 24 hours and has not left or been removed.\n" +
-			"A member that differs finds out at the next checkpoint, if a majority of the actives agrees,\n" +
+		Description: "The exit code is 0 only if all of them are heard and have the same. Missing is a member that is " +
+			"not heard, if it has a seat, or was heard in the last 24 hours and has not left or been removed. " +
+			"A member that differs finds out at the next checkpoint, if a majority of the actives agrees, " +
 			"and fetches its state anew.\n\n" +
 			examples("starling verify", "starling verify --addr 127.0.0.1:7602 -o json"),
 		Flags: clientFlags(),

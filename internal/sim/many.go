@@ -107,8 +107,16 @@ func (s *Summary) Line() string {
 	if s.Busy > 0 {
 		perSecond = float64(s.Seeds) / s.Busy.Seconds()
 	}
-	return fmt.Sprintf("%d seeds, %d violations, %v (%.1f seeds per second and core, %.0f virtual hours)",
-		s.Seeds, len(s.Violations), s.Wall.Round(time.Millisecond), perSecond, s.Virtual.Hours())
+	return fmt.Sprintf("%s, %s, %v (%.1f seeds per second and core, %.0f virtual hours)",
+		counted(s.Seeds, "seed"), counted(len(s.Violations), "violation"), s.Wall.Round(time.Millisecond), perSecond, s.Virtual.Hours())
+}
+
+// counted is a number of things, of which one has no s.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Replay returns the command that plays a seed again.
