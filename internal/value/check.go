@@ -2,8 +2,10 @@ package value
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -204,7 +206,21 @@ type placed struct {
 	why  error
 }
 
-func (p *placed) Error() string { return p.path + ": " + p.why.Error() }
+// placeMax is how much of a path is told: that of a value which contains itself
+// has no end.
+const placeMax = 100
+
+func (p *placed) Error() string {
+	path := p.path
+	if len(path) > placeMax {
+		path = strings.ToValidUTF8(path[:placeMax], "") + "..."
+	}
+	if errors.Is(p.why, errTooDeep) {
+		return fmt.Sprintf("%v (at %s)", p.why, path)
+	}
+	return path + ": " + p.why.Error()
+}
+
 func (p *placed) Unwrap() error { return p.why }
 
 // at adds where an error was, from the inside out.

@@ -85,7 +85,7 @@ func (b *builder) plain(n *node, addressable bool) {
 	case reflect.Uintptr:
 		n.refuse("a uintptr means nothing elsewhere: use uint64")
 	default:
-		n.refuse("a %s cannot be stored: leave it away with the tag `msgpack:\"-\"`", t.Kind())
+		n.refuse("a %s cannot be stored%s", t.Kind(), leaveAway)
 	}
 }
 

@@ -122,6 +122,9 @@ func newPlan(t reflect.Type, addressable bool) *Plan {
 	return p
 }
 
+// leaveAway is the way out for a field whose type cannot be stored.
+const leaveAway = ": leave it away with the tag `msgpack:\"-\"`"
+
 func faultError(t reflect.Type, faults []fault) error {
 	name := t.String()
 	if t.Name() == "" && t.Kind() == reflect.Struct {
@@ -129,6 +132,9 @@ func faultError(t reflect.Type, faults []fault) error {
 	}
 	var lines []string
 	for _, f := range faults {
+		if !strings.Contains(f.path, ".") { // there is no field
+			f.why = strings.TrimSuffix(f.why, leaveAway)
+		}
 		lines = append(lines, fmt.Sprintf("%s%s: %s", name, f.path, f.why))
 	}
 	return protocol.ErrInvalid.With("values of this type cannot be stored: " + strings.Join(lines, "; "))

@@ -128,6 +128,24 @@ func TestFaultsAreNamedAtEachPlace(t *testing.T) {
 	}
 }
 
+// TestFaultsSayWhatHelps: no tag where there is no field, and the reason before a
+// path that has no end.
+func TestFaultsSayWhatHelps(t *testing.T) {
+	if got, want := PlanOf(reflect.TypeFor[chan int]()).Fault().Error(), "values of this type cannot be stored: chan int: a chan cannot be stored"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := PlanOf(reflect.TypeFor[struct{ C chan int }]()).Fault().Error(); !strings.HasSuffix(got, leaveAway) {
+		t.Errorf("got %q, want the tag", got)
+	}
+	type ring struct{ Next *ring }
+	r := new(ring)
+	r.Next = r
+	_, err := PlanOf(reflect.TypeFor[*ring]()).walk(reflect.ValueOf(r))
+	if err == nil || !strings.HasPrefix(err.Error(), errTooDeep.Error()+" (at *value.ring.Next.Next") || len(err.Error()) > 200 {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSettingsOfTheLibrary: what this package reads of the library's encoder is
 // there, and tells.
 func TestSettingsOfTheLibrary(t *testing.T) {
