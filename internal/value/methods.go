@@ -29,7 +29,7 @@ func (p *Plan) checkMethods(e *encoder) error {
 			return errSettings
 		}
 	}
-	if _, err := protocol.SizeMsgpack(e.sink.b); err == nil && hasInterned(e.sink.b) {
+	if protocol.CheckMsgpack(e.sink.b) == nil && hasInterned(e.sink.b) {
 		return errInterned
 	}
 	return nil
@@ -54,8 +54,8 @@ func (e *encoder) settings() (s settings, known bool) {
 	return settings{flags.Uint(), structTag.String()}, true
 }
 
-// hasInterned reports whether a value, whole in itself, has an interned string
-// inside.
+// hasInterned reports whether one whole value, with nothing behind it, has an
+// interned string inside.
 func hasInterned(src []byte) bool {
 	const interned = 0x80 // -128
 	for len(src) > 0 {
