@@ -103,6 +103,17 @@ func (r *realm) whom() []string {
 	return asked
 }
 
+// mustWrite is mustCommand with an end, so that a test fails that would wait for
+// ever.
+func mustWrite(t *testing.T, c *Client, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	if _, err := c.Command(ctx, count(name)); err != nil {
+		t.Errorf("command %q: %v", name, err)
+	}
+}
+
 // A command at a leader that stands still is given up when another member names
 // the leader of a newer term, and no time limit has a part in it.
 func TestCommandGoesToTheNextLeaderAsSoonAsItIsKnown(t *testing.T) {
@@ -116,7 +127,7 @@ func TestCommandGoesToTheNextLeaderAsSoonAsItIsKnown(t *testing.T) {
 		time.AfterFunc(20*time.Second, func() { r.elect("c:1") })
 		var all sync.WaitGroup
 		for _, name := range []string{"2", "3", "4"} {
-			all.Go(func() { mustCommand(t, c, name) })
+			all.Go(func() { mustWrite(t, c, name) })
 		}
 		all.Wait()
 		if got, want := time.Since(began), 20*time.Second; got != want {
@@ -144,7 +155,7 @@ func TestPauseEndsWhenALeaderIsKnown(t *testing.T) {
 		r.mu.Unlock()
 		began := time.Now()
 		time.AfterFunc(10*time.Second, func() { r.elect("b:1") })
-		mustCommand(t, c, "2")
+		mustWrite(t, c, "2")
 		if got, want := time.Since(began), 10*time.Second; got != want {
 			t.Errorf("got an answer after %v, want %v", got, want)
 		}
@@ -187,7 +198,9 @@ func TestChangeOfSeatsIsNotSentAgain(t *testing.T) {
 		r.desks["a:1"].freeze(true)
 		r.whom()
 		time.AfterFunc(time.Second, func() { r.elect("c:1") })
-		_, err := c.Seats(t.Context(), protocol.SeatChange{Transfer: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		_, err := c.Seats(ctx, protocol.SeatChange{Transfer: true})
 		wantIs(t, err, []error{protocol.ErrUnknownOutcome}, nil)
 		if got := r.whom(); len(got) != 0 {
 			t.Errorf("got it sent to %v as well", got)

@@ -64,6 +64,7 @@ func All() []Mutation {
 	all = append(all, checkpoints()...)
 	all = append(all, healing()...)
 	all = append(all, heeded()...)
+	all = append(all, waits()...)
 	all = append(all, levels()...)
 	return append(all, flows()...)
 }

@@ -68,6 +68,14 @@ func mute(t *testing.T, behave func(net.Conn)) *ClientConn {
 	return c
 }
 
+// forever is longer than anything may take in these tests: of a test that would wait
+// for ever they make one that fails.
+func forever(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // swallow reads everything and says nothing until the connection ends.
 func swallow(c net.Conn) {
 	buf := make([]byte, 1<<10)
@@ -116,14 +124,14 @@ func TestSilentMemberIsCondemnedWithAllThatItWasAsked(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := mute(t, behave)
 				began := time.Now()
-				stream, err := c.Watch(t.Context(), &protocol.Watch{Resource: "r", Type: "t"})
+				stream, err := c.Watch(forever(t), &protocol.Watch{Resource: "r", Type: "t"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				var all sync.WaitGroup
 				for range 3 {
 					all.Go(func() {
-						_, err := c.Do(t.Context(), query())
+						_, err := c.Do(forever(t), query())
 						silent := (*SilentError)(nil)
 						if !errors.As(err, &silent) || !errors.Is(err, protocol.ErrUnavailable) {
 							t.Errorf("got %v, want a LostError because of the silence", err)
@@ -134,7 +142,7 @@ func TestSilentMemberIsCondemnedWithAllThatItWasAsked(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if _, err := stream.Next(t.Context()); !Written(err) {
+				if _, err := stream.Next(forever(t)); !Written(err) {
 					t.Errorf("the watch: got %v, want a LostError", err)
 				}
 			})
@@ -147,11 +155,11 @@ func TestWatchAloneOutlivesSilenceForTwoBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := mute(t, swallow)
 		began := time.Now()
-		stream, err := c.Watch(t.Context(), &protocol.Watch{Resource: "r", Type: "t"})
+		stream, err := c.Watch(forever(t), &protocol.Watch{Resource: "r", Type: "t"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := stream.Next(t.Context()); !Written(err) {
+		if _, err := stream.Next(forever(t)); !Written(err) {
 			t.Errorf("got %v, want a LostError", err)
 		}
 		if got, want := time.Since(began), 2*PingTimeoutDefault; got != want {
@@ -181,7 +189,7 @@ func TestMemberThatHangsIsCondemnedAlthoughItAnswersOthers(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
-		_, err := c.Do(t.Context(), command(nil))
+		_, err := c.Do(forever(t), command(nil))
 		took := time.Since(began)
 		stop()
 		others.Wait()

@@ -1,0 +1,49 @@
+package mutation
+
+// waits are bugs in who waits for whom, and for how long.
+func waits() []Mutation {
+	return []Mutation{
+		{
+			Name: "forwards-outlive-their-leader", Breaks: "what was forwarded waits for a leader that is none any more",
+			File: "internal/replica/forward.go", Tests: []string{"./internal/replica"},
+			Old: "if leader == a.leader && term == a.term {",
+			New: "if !leader.IsZero() {",
+		},
+		{
+			Name: "at-work-is-an-answer", Breaks: "a write is acknowledged because the leader has it in hand",
+			File: "internal/replica/forward.go", Tests: []string{"./internal/replica"},
+			Old: "if m.Result.Code == protocol.AtWork {\n\t\treturn\n\t}",
+			New: "if m.Result.Code == protocol.AtWork {\n\t\tm.Result.Code = protocol.OK\n\t}",
+		},
+		{
+			Name: "any-answer-is-life", Breaks: "a member whose loop hangs is waited for while it answers what needs no loop",
+			File: "internal/wire/client.go", Tests: []string{"./internal/wire"},
+			Old: "one := c.pending[p.ID]\n",
+			New: "one := c.pending[p.ID]\n\tc.pulse.asked, c.pulse.quiet = false, 0\n",
+		},
+		{
+			Name: "slow-is-silent", Breaks: "a member is left while a long answer is on its way over a slow link",
+			File: "internal/wire/pulse.go", Tests: []string{"./internal/wire"},
+			Old: "return leaving || arriving",
+			New: "return leaving && arriving",
+		},
+		{
+			Name: "query-outlives-its-caller", Breaks: "a query that nobody waits for runs to its end",
+			File: "resources/view.go", Tests: []string{"./resources"},
+			Old: "return v.ctx.Err()",
+			New: "return nil",
+		},
+		{
+			Name: "stale-leader-believed", Breaks: "a client goes back to the leader of an older term",
+			File: "internal/client/book.go", Tests: []string{"./internal/client"},
+			Old: "if term < b.term || !newer",
+			New: "if !newer",
+		},
+		{
+			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
+			File: "internal/client/guide.go", Tests: []string{"./internal/client"},
+			Old: "if e.address != leader && e.term < term {",
+			New: "if e.address == leader && e.term < term {",
+		},
+	}
+}
