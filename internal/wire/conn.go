@@ -349,15 +349,17 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 	return kind, n, nil
 }
 
-// awaitFrame waits for the first byte of a frame.
+// awaitFrame waits for the first byte of a frame. A stream that may be busy is idle
+// only if nothing was sent either: whoever has just had an answer may ask again.
 func (c *Conn) awaitFrame() error {
 	for {
+		sent := c.moved.out.Load()
 		c.bound(c.idle)
 		_, err := c.br.Peek(1)
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.busy == nil || !c.busy() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.busy == nil || !c.busy() && c.out.atRest() && c.moved.out.Load() == sent {
 			return c.readFault(err)
 		}
 	}

@@ -10,7 +10,7 @@ type Options struct {
 	// FrameTimeout bounds the time in which a frame that has begun must be
 	// there as a whole. Default 30 s.
 	FrameTimeout time.Duration
-	// IdleTimeout closes an accepted stream on which nothing arrives and no
+	// IdleTimeout closes an accepted stream on which nothing comes or goes and no
 	// request is in flight. Default 10 min.
 	IdleTimeout time.Duration
 	// WriteTimeout closes a connection whose peer takes nothing for so long.

@@ -272,6 +272,13 @@ func (o *outbox) close() {
 	o.tell()
 }
 
+// atRest reports whether everything was written.
+func (o *outbox) atRest() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.empty() && !o.writing
+}
+
 // urgentWaits reports whether an urgent frame has not been handed to the writer.
 func (o *outbox) urgentWaits() bool {
 	o.mu.Lock()
