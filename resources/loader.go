@@ -128,6 +128,7 @@ func (l *Loader) Finish(i protocol.Index) (Digest, error) {
 		}
 	}
 	l.state.index = i
+	l.state.tellSize()
 	l.state.views.publish(i, l.state.digest, 0)
 	l.finished = true
 	return l.state.digest, nil

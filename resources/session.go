@@ -169,10 +169,13 @@ func (s *sessions) raise(one *session, floor uint64) {
 	}
 	// Nothing is executed at or above floor + window.
 	for q := one.floor; q < min(floor, one.floor+protocol.SessionWindow); q++ {
-		key := s.executedKey(one.id, q)
-		if v := s.state.system.current(key); v != nil {
-			one.bytes -= answerSize(v.value)
-			s.state.remove(s.state.system, key)
+		r := s.state.system.find(s.executedKey(one.id, q))
+		if r == nil {
+			continue
+		}
+		answer := r.head.Load().value // none if it is gone
+		if s.state.removeRecord(s.state.system, r) {
+			one.bytes -= answerSize(answer)
 			delete(one.texts, q)
 		}
 	}

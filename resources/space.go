@@ -90,10 +90,8 @@ func (sp *space) current(key []byte) *version {
 	return nil
 }
 
-// linked reports whether a record is the one of its key.
-func (sp *space) linked(r *record) bool { return sp.table.get(r.key, r.hash) == r }
-
 func (sp *space) unlink(r *record) {
+	r.unlinked = true
 	sp.table.remove(r)
 	sp.list.remove(r)
 }

@@ -37,11 +37,15 @@ type state struct {
 	stale  []leftover // oldest first, from head on
 	head   int
 
-	keys  atomic.Int64
+	size  size
+	keys  atomic.Int64 // of size, for everybody, as of the last entry
 	bytes atomic.Int64
 	// tracked is what was written since the last snapshot; the writer's.
 	tracked tracked
 }
+
+// size is how many keys there are, and how many bytes in keys and values.
+type size struct{ keys, bytes int64 }
 
 // step is one write of the current entry, enough to take it back.
 type step struct {
@@ -106,7 +110,11 @@ func (s *state) set(sp *space, key, value []byte) {
 // remove deletes a key and reports whether it existed.
 func (s *state) remove(sp *space, key []byte) bool {
 	r := sp.find(key)
-	if r == nil || r.head.Load().gone {
+	return r != nil && s.removeRecord(sp, r)
+}
+
+func (s *state) removeRecord(sp *space, r *record) bool {
+	if r.head.Load().gone {
 		return false
 	}
 	sp.live--
@@ -118,10 +126,7 @@ func (s *state) remove(sp *space, key []byte) bool {
 // proportion to their number.
 func (s *state) removeAll(sp *space) {
 	for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
-		if !r.head.Load().gone {
-			sp.live--
-			s.push(sp, r, &version{index: s.index, gone: true})
-		}
+		s.removeRecord(sp, r)
 	}
 }
 
@@ -184,6 +189,7 @@ func (s *state) settleAll(changed func(sp *space, r *record, v *version)) {
 		s.undo = nil
 	}
 	s.undo = s.undo[:0]
+	s.tellSize()
 }
 
 func (s *state) settle(u *step, changed func(*space, *record, *version)) {
@@ -214,6 +220,11 @@ func (s *state) settle(u *step, changed func(*space, *record, *version)) {
 }
 
 func (s *state) count(r *record, v *version, sign int64) {
-	s.keys.Add(sign)
-	s.bytes.Add(sign * int64(len(r.key)+len(v.value)))
+	s.size.keys += sign
+	s.size.bytes += sign * int64(len(r.key)+len(v.value))
+}
+
+func (s *state) tellSize() {
+	s.keys.Store(s.size.keys)
+	s.bytes.Store(s.size.bytes)
 }

@@ -89,8 +89,8 @@ func (s *state) prune(sp *space, r *record, floor protocol.Index) {
 		}
 		v.cut()
 		// A deleted key goes altogether. Its record may be listed more than
-		// once, and may be gone already; then another one has its place.
-		if v.gone && v == r.head.Load() && sp.linked(r) {
+		// once, and may be gone already.
+		if v.gone && v == r.head.Load() && !r.unlinked {
 			sp.unlink(r)
 			s.bury(r, s.index+1)
 			s.tracked.unlinked(r)

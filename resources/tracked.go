@@ -40,7 +40,7 @@ func (t *tracked) note(sp *space, r *record, before *version) {
 	case t.base == 0:
 	case before == nil, before.gone && before.index <= t.base:
 		t.made = append(t.made, place{sp, r})
-		r.made = len(t.made)
+		r.made = uint32(len(t.made))
 	case before.index <= t.base:
 		t.written = append(t.written, place{sp, r})
 	}
@@ -49,12 +49,12 @@ func (t *tracked) note(sp *space, r *record, before *version) {
 // unlinked hears of a record that was taken out of its space. Its place may be
 // one in a list that was cut off: then another record is there now, or none.
 func (t *tracked) unlinked(r *record) {
-	k, last := r.made-1, len(t.made)-1
+	k, last := int(r.made)-1, len(t.made)-1
 	if k < 0 || k > last || t.made[k].record != r {
 		return
 	}
 	t.made[k] = t.made[last]
-	t.made[k].record.made = k + 1
+	t.made[k].record.made = uint32(k + 1)
 	t.made[last] = place{}
 	t.made = t.made[:last]
 	if cap(t.made) > madeKept && last < cap(t.made)/4 {

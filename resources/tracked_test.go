@@ -40,7 +40,7 @@ func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
 	}
 	var made int
 	for _, p := range s.tracked.made {
-		if p.space.linked(p.record) {
+		if !p.record.unlinked {
 			made++
 		}
 	}

@@ -34,7 +34,9 @@ type record struct {
 
 	hash uint64
 	head atomic.Pointer[version]
-	made int // see tracked; writer only
+	// The writer's.
+	made     uint32 // see tracked
+	unlinked bool
 }
 
 // at returns the newest version at or below an index, or nil if the key did

@@ -85,7 +85,8 @@ func (n *changesNode) tell(changes []recordChange) {
 		n.version.Store(changes[0].version)
 		return
 	}
-	n.many.Store(&changes)
+	many := changes // not the parameter, which would be allocated in any case
+	n.many.Store(&many)
 }
 
 // count returns how many changes the node tells.
