@@ -276,7 +276,7 @@ func checkTiming(timing string, heartbeat, election time.Duration) error {
 	_, known := runtime.Timing(timing)
 	switch {
 	case !known:
-		return fmt.Errorf("Timing is fast, lan or wan, not %q", timing)
+		return fmt.Errorf("the Timing is fast, lan or wan, not %q", timing)
 	case heartbeat <= 0 || election <= 0:
 		return fmt.Errorf("a Heartbeat of %v and an Election of %v: above 0, or 0 for those of Timing", heartbeat, election)
 	case election < 3*heartbeat:

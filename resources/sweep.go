@@ -78,7 +78,7 @@ func (s *state) moveLeftovers(left int) {
 		into = make([]leftover, left, 2*left)
 	}
 	copy(into, s.stale[s.head:])
-	clear(into[left:len(into)])
+	clear(into[left:])
 	s.stale, s.head = into[:left], 0
 }
 

@@ -20,7 +20,6 @@ type desk struct {
 	address string
 	server  *wire.Server
 	serve   func(q *protocol.Request, to *wire.Responder) // has a goroutine of its own
-	alive   func(answer func())
 
 	mu      sync.Mutex
 	frozen  bool // takes connections and everything that is sent, and does nothing

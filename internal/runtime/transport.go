@@ -90,9 +90,14 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 // unsent tells the loop of what a link has dropped, where somebody waits for an
 // answer to it.
 func (m *Member) unsent(address string, msg protocol.Message, why error) {
-	switch msg.(type) {
-	case *protocol.Forward, *protocol.ReadIndex:
-	default:
+	waits := false
+	switch msg := msg.(type) {
+	case *protocol.Forward:
+		waits = msg.Run == m.run && len(msg.Command) > 0
+	case *protocol.ReadIndex:
+		waits = msg.Run == m.run && msg.Origin == m.identity.Member
+	}
+	if !waits {
 		return
 	}
 	refusal := protocol.ErrNoLeader.With(fmt.Sprintf("the leader, at %s, cannot be reached from this member: %v", address, why))

@@ -76,14 +76,16 @@ type (
 	}
 	// SparseAll says so once.
 	SparseAll struct {
-		_msgpack struct{} `msgpack:",omitempty"` //nolint:unused // read by the library
+		//lint:ignore U1000 the library reads its tag
+		_msgpack struct{} `msgpack:",omitempty"`
 		S        string
 		N        uint16
 		L        []string
 	}
 	// Listed is written as a list.
 	Listed struct {
-		_msgpack struct{} `msgpack:",as_array"` //nolint:unused // read by the library
+		//lint:ignore U1000 the library reads its tag
+		_msgpack struct{} `msgpack:",as_array"`
 		A        string
 		B        *int `msgpack:",omitempty"`
 		C        map[string]Point
@@ -159,8 +161,9 @@ type (
 	}
 	// Partly has a field that is not stored.
 	Partly struct {
-		Name   string
-		cached int //nolint:unused // that is the point
+		Name string
+		//lint:ignore U1000 that it is not stored is the point
+		cached int
 	}
 	// List has itself inside, by pointer.
 	List struct {
