@@ -112,7 +112,25 @@ func (c *cluster) begin() {
 		}
 		return nil
 	})
+	c.joined()
 	c.settled()
+}
+
+// joined has the change that gave the seats end: while it is joint, the one voter
+// from before decides alone, too, and who cuts it off stops all. A write that is
+// acknowledged now comes after the first half, so the second half is on its way,
+// and the write after it comes after that.
+func (c *cluster) joined() {
+	c.t.Helper()
+	client, err := c.client(c.members[0])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := starling.NewCounter(client, "joined").Add(c.t.Context(), 1); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 }
 
 // client returns a client of one member alone.
