@@ -99,6 +99,9 @@ func (c *cluster) wantOneFetch(m *Member, before protocol.Status) {
 
 // A state that nobody touches, a few small writes, and checkpoints all the time.
 func TestNewcomerGetsLevelWhileCheckpointsAreTakenAllTheTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: under the race detector writers are too slow for the others to move on meanwhile")
+	}
 	t.Parallel()
 	c := newCluster(t)
 	c.actives(slowToFetch, often)
@@ -113,6 +116,9 @@ func TestNewcomerGetsLevelWhileCheckpointsAreTakenAllTheTime(t *testing.T) {
 // Writes that change the whole state again and again, and give up the log that a
 // newcomer needs as fast as it can fetch.
 func TestNewcomerGetsLevelUnderWritesThatChangeAll(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: under the race detector writers are too slow for the others to move on meanwhile")
+	}
 	t.Parallel()
 	c := newCluster(t)
 	c.actives(slowToFetch, grown)
@@ -131,6 +137,9 @@ func TestNewcomerGetsLevelUnderWritesThatChangeAll(t *testing.T) {
 // A voter that was away while the log that it needs was given up: the cluster has
 // a voter less until it is level.
 func TestVoterGetsLevelUnderWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: under the race detector writers are too slow for the others to move on meanwhile")
+	}
 	t.Parallel()
 	c := newCluster(t)
 	c.actives(slowToFetch, grown)
