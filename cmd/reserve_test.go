@@ -36,9 +36,12 @@ func TestReserveTakesTheSeatOfADeadActive(t *testing.T) {
 		}
 		return nil
 	})
-	if got := works(t, "", "members", "--addr", f.addr("r1")); strings.Count(got, " reserve ") != 2 {
-		t.Errorf("got\n%s", got)
-	}
+	eventually(t, time.Minute, func() error { // r1 hears of r2 in its own time
+		if got := works(t, "", "members", "--addr", f.addr("r1")); strings.Count(got, " reserve ") != 2 {
+			return fmt.Errorf("r1 lists\n%s", got)
+		}
+		return nil
+	})
 	works(t, "", "verify", "--addr", at)
 	fails(t, exitUnavailable, "is a reserve", "promote", "--addr", f.addr("r2"), "--timeout", "3s", "r1")
 	w := startWriter(t, at, f.addr("a2"), f.addr("a3"))
