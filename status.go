@@ -1,6 +1,7 @@
 package starling
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -90,6 +91,15 @@ type MemberStatus struct {
 	// SilentMS is for how many milliseconds a member that is not alive has not
 	// been heard; absent if it never was, or is alive.
 	SilentMS *int64 `json:"silent_ms,omitempty"`
+	// Note is what people should know of the member, a sentence without a full
+	// stop; absent if there is nothing. It says where rollback is not watched: as
+	// long as a member is not at its address in the configuration, which the leader
+	// enters by itself when the member has answered it at another one for a while,
+	// nobody listens to it if it says that another one's directory was put back.
+	Note string `json:"note,omitempty"`
+	// ConfiguredAddress is where the configuration says that the member is, if that
+	// is not where it is; absent otherwise.
+	ConfiguredAddress string `json:"configured_address,omitempty"`
 }
 
 func statusOf(s protocol.Status) Status {
@@ -110,6 +120,9 @@ func statusOf(s protocol.Status) Status {
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
 			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive),
 		}
+		if m.Moved {
+			line.Note, line.ConfiguredAddress = unwatched(&m), m.Configured
+		}
 		if m.Known {
 			applied := uint64(m.Applied)
 			line.Applied = &applied
@@ -129,6 +142,14 @@ func statusOf(s protocol.Status) Status {
 	slices.Sort(out.Reserves)
 	slices.SortFunc(out.Members, compareMembers)
 	return out
+}
+
+// unwatched says of a member that it is not where the configuration says.
+func unwatched(m *protocol.MemberStatus) string {
+	if m.Configured == "" {
+		return fmt.Sprintf("rollback is not watched at %s: it is at %s, and the configuration has no address of it", m.Name, m.Address)
+	}
+	return fmt.Sprintf("rollback is not watched at %s: it is at %s, the configuration says %s", m.Name, m.Address, m.Configured)
 }
 
 // compareMembers puts actives first, then goes by name.

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/notation"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -69,7 +70,23 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"version", orNone(s.Version)},
 		{"cluster", s.Cluster},
 	}
-	return printTable(w, nil, rows)
+	if err := printTable(w, nil, rows); err != nil {
+		return err
+	}
+	return printNotes(w, s.Members)
+}
+
+// printNotes prints what people should know of members, below a table.
+func printNotes(w io.Writer, members []starling.MemberStatus) error {
+	for _, m := range members {
+		if m.Note == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(w, "note: "+notation.Safe(m.Note, "")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkpointText is the newest checkpoint, and how far one is that comes from
@@ -114,13 +131,20 @@ func (p *Program) membersCommand() *cli.Command {
 			if s.json {
 				return p.printJSON(status.Members)
 			}
-			var rows [][]string
-			for _, m := range status.Members {
-				rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
-			}
-			return printTable(p.Stdout, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows)
+			return printMembers(p.Stdout, status.Members)
 		}),
 	}
+}
+
+func printMembers(w io.Writer, members []starling.MemberStatus) error {
+	var rows [][]string
+	for _, m := range members {
+		rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), short(m.ID)})
+	}
+	if err := printTable(w, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows); err != nil {
+		return err
+	}
+	return printNotes(w, members)
 }
 
 func memberSeat(m starling.MemberStatus) string {

@@ -271,6 +271,10 @@ type MemberStatus struct {
 	// nanoseconds, if SilenceKnown.
 	SilenceKnown bool
 	Silence      int64
+	// Moved says that the member announces another address than the configuration
+	// has, which is Configured; empty if it has none.
+	Moved      bool
+	Configured string
 }
 
 // Status is one member's view of itself and of the cluster.
@@ -353,4 +357,9 @@ func (p *Peer) Reach() string {
 		return p.Host
 	}
 	return p.Address
+}
+
+// At reports whether an address is one that the member announces, by name or not.
+func (p *Peer) At(address string) bool {
+	return address != "" && (address == p.Host || address == p.Address)
 }

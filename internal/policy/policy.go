@@ -7,7 +7,9 @@
 // many voters as it aims at. A passive first becomes a learner; all learners
 // that have acknowledged enough become voters in one change, so that one voter
 // becomes three without two on the way. Where a passive is missing, for a seat or
-// by number, a reserve is asked to follow. Nothing here is a safety rule: those are
+// by number, a reserve is asked to follow. A member that has moved is entered where
+// it is, which is no question of policy and happens although the policy is
+// switched off. Nothing here is a safety rule: those are
 // checked again by the role that takes the proposal. No voter is taken for
 // failed on the word of the membership alone, and no change is asked for that
 // leaves a majority which does not answer.
@@ -40,6 +42,10 @@ type Config struct {
 	// takes its seat. Shorter than a restart takes, and every restart costs a
 	// seat. Default 30 s.
 	FailedAfter time.Duration
+	// MovedAfter is how long a member must have answered at another address than
+	// the configuration's before that is entered. Shorter than an election timeout,
+	// and what it has answered may have been asked at the old one. Default 5 s.
+	MovedAfter time.Duration
 }
 
 // The defaults of Config.
@@ -47,6 +53,7 @@ const (
 	StableDefault                = protocol.AutopilotStableDefault
 	LagMaxDefault protocol.Index = 1024
 	FailedDefault                = protocol.AutopilotFailedDefault
+	MovedDefault                 = 5 * time.Second
 )
 
 // Peer is a live member, the leader itself included, and what is known of its
@@ -94,6 +101,7 @@ type Input struct {
 	Peers    []Peer
 	Progress []Progress
 	Failing  []Failing
+	Moving   []Moving // see Moved
 	// Short is since when ShortOfPassives has been true without a break; 0: it
 	// is false.
 	Short protocol.Instant
@@ -119,6 +127,8 @@ const (
 	// Call asks a reserve to follow. It is said again until the member is seen
 	// to follow.
 	Call
+	// Move enters the address of a member that has moved.
+	Move
 )
 
 // String returns the action's name.
@@ -136,6 +146,8 @@ func (a Action) String() string {
 		return "hand-over"
 	case Call:
 		return "call"
+	case Move:
+		return "move"
 	}
 	return "wait"
 }
@@ -168,9 +180,16 @@ func Decide(cfg Config, in Input) Decision {
 		Stable:      cmp.Or(set.Stable, cfg.Stable, StableDefault),
 		LagMax:      cmp.Or(cfg.LagMax, LagMaxDefault),
 		FailedAfter: cmp.Or(set.FailedAfter, cfg.FailedAfter, FailedDefault),
+		MovedAfter:  cmp.Or(cfg.MovedAfter, MovedDefault),
 	}, in)
 	if why := v.refuse(); why != "" {
 		return v.wait(why)
+	}
+	if d, ok := v.move(); ok {
+		return d
+	}
+	if v.current.Autopilot.Off {
+		return v.wait("switched off: seats change by hand only")
 	}
 	return v.decide()
 }
@@ -217,14 +236,13 @@ func newView(cfg Config, in Input) *view {
 	v := &view{Config: cfg, Input: in, current: in.Configuration.Configuration, peers: slices.Clone(in.Peers)}
 	v.wanted = Wanted(v.current)
 	slices.SortFunc(v.peers, func(a, b Peer) int { return a.ID.Compare(b.ID) })
+	v.Moving = slices.SortedFunc(slices.Values(v.Moving), func(a, b Moving) int { return a.ID.Compare(b.ID) })
 	return v
 }
 
 // refuse says why nothing may be changed now, whatever would be good.
 func (v *view) refuse() string {
 	switch {
-	case v.current.Autopilot.Off:
-		return "switched off: seats change by hand only"
 	case v.Configuration.Index > v.Commit:
 		return fmt.Sprintf("the change at index %d is not committed yet", v.Configuration.Index)
 	case v.current.Joint():

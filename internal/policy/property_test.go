@@ -31,7 +31,7 @@ func TestReplacementIsOneChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver, Call} {
+	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver, Call, Move} {
 		if seen[a] < 100 {
 			t.Errorf("%d times %s in 40,000 inputs: the test is not worth much", seen[a], a)
 		}
@@ -49,6 +49,8 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 		return fmt.Sprintf("%d voters become %d", before, after)
 	case !d.Next.IsVoter(in.Self):
 		return "the leader loses its seat"
+	case d.Action == Move:
+		return in.misplaced(conf, d)
 	case conf.Autopilot.Off && d.Action != Wait:
 		return "decides although it is switched off"
 	case d.Action == Replace && (!in.mayGo(conf, d.Out) || before != after):
@@ -72,6 +74,21 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 	}
 	if !slices.Equal(conf.Voters(), d.Next.Voters()) && 2*answer <= after {
 		return "a majority is left that does not answer"
+	}
+	return ""
+}
+
+// misplaced says what is wrong with a change for a member that has moved: it says
+// where one member is, that has been there for long, and nothing else.
+func (in *Input) misplaced(conf protocol.Configuration, d Decision) string {
+	line, named := conf.Find(d.Member)
+	i := slices.IndexFunc(in.Moving, func(m Moving) bool { return m.ID == d.Member })
+	if !named || i < 0 || in.Moving[i].Since.Add(MovedDefault) > in.Now {
+		return "somebody is moved who is not named, or has not been there for long"
+	}
+	line.Address = in.Moving[i].Address
+	if !d.Next.Equal(conf.With(line)) {
+		return "a move changes more than an address"
 	}
 	return ""
 }
@@ -139,6 +156,9 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 		}
 		if alive {
 			in.Peers = append(in.Peers, p)
+		}
+		if p.Role == protocol.RoleActive && random.IntN(16) == 0 {
+			in.Moving = append(in.Moving, Moving{ID: p.ID, Address: name + ":2", Since: minute - protocol.Instant(random.IntN(10))*second})
 		}
 	}
 	in.Short = protocol.Instant(random.IntN(61)) * second
@@ -224,6 +244,10 @@ func (in *Input) pass() {
 	in.Configuration.Index++
 	in.Commit++
 	in.Progress, in.Failing = nil, nil
+	in.Moving = slices.DeleteFunc(in.Moving, func(m Moving) bool {
+		line, named := in.Configuration.Configuration.Find(m.ID)
+		return !named || line.Address == m.Address
+	})
 	conf := in.Configuration.Configuration
 	for i := range in.Peers {
 		p := &in.Peers[i]

@@ -21,6 +21,11 @@ type policyState struct {
 	// failing are the actives that neither answer this leader nor are thought
 	// alive, as long as it leads term.
 	failing []policy.Failing
+	// moving are the actives that answer this leader elsewhere than the
+	// configuration says, entered when it has entered where they are, as long as it
+	// leads term.
+	moving  []policy.Moving
+	entered map[protocol.MemberID]protocol.Instant
 	term    protocol.Term
 	// short is since when this leader has seen fewer passives than are wanted;
 	// 0: it sees enough.
@@ -30,6 +35,11 @@ type policyState struct {
 // handOverPause is how many election timeouts pass before a leader that was to
 // hand over, and still leads, tries again: while it tries, nobody can write.
 const handOverPause = 20
+
+// movedElections is for how many election timeouts an active must have answered
+// at another address before that is entered: in one it is known whether those that
+// were asked there answer, the others tell a move from two that claim one id.
+const movedElections = 10
 
 // sighting is a live member, and since when it has been alive and the same. A
 // reserve was asked to follow at called, 0: never.
@@ -47,10 +57,18 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible {
 			s.since, s.called = p.seats[i].since, p.seats[i].called
 		}
+		if known && p.seats[i].peer.Reach() != peer.Reach() { // and perhaps back again, between two looks
+			p.moving = slices.DeleteFunc(p.moving, func(m policy.Moving) bool { return m.ID == peer.ID })
+		}
 		next = append(next, s)
 	}
 	slices.SortFunc(next, func(a, b sighting) int { return a.peer.ID.Compare(b.peer.ID) })
 	p.seats = next
+}
+
+// begin forgets what was seen under another term: it proves nothing.
+func (p *policyState) begin(term protocol.Term) {
+	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short = term, nil, nil, nil, "", 0, 0
 }
 
 // called remembers that a reserve was asked to follow.
@@ -89,6 +107,29 @@ func (p *policyState) fails(now protocol.Instant, progress []policy.Progress, pe
 	p.failing = next
 }
 
+// moves follows who is elsewhere than the configuration says, from the leader's
+// first look in its term on.
+func (p *policyState) moves(now protocol.Instant, in *policy.Input) {
+	in.Moving = in.Moved()
+	for i := range in.Moving {
+		m := &in.Moving[i]
+		m.Since, m.Entered = now, p.entered[m.ID]
+		k := slices.IndexFunc(p.moving, func(last policy.Moving) bool { return last.ID == m.ID && last.Address == m.Address })
+		if k >= 0 {
+			m.Since = p.moving[k].Since
+		}
+	}
+	p.moving = in.Moving
+}
+
+// enters remembers that an address was entered.
+func (p *policyState) enters(now protocol.Instant, id protocol.MemberID) {
+	if p.entered == nil {
+		p.entered = map[protocol.MemberID]protocol.Instant{}
+	}
+	p.entered[id] = now
+}
+
 // lead does what only a leader does beside Raft, once per heartbeat interval:
 // it lets deadlines of sessions pass while nobody writes, and asks the policy.
 func (r *Replica) lead(now protocol.Instant) {
@@ -122,9 +163,11 @@ func (r *Replica) steer(now protocol.Instant) {
 	}
 	s := r.active.Status()
 	if s.Term != r.policy.term {
-		r.policy.term, r.policy.failing, r.policy.refused, r.policy.handOver, r.policy.short = s.Term, nil, "", 0, 0
+		r.policy.begin(s.Term)
 	}
-	d := policy.Decide(policy.Config{Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed}, r.policyInput(now, conf, s))
+	d := policy.Decide(policy.Config{
+		Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed, MovedAfter: movedElections * r.cfg.Active.Election,
+	}, r.policyInput(now, conf, s))
 	r.policy.word = d.Why
 	var err error
 	switch d.Action {
@@ -142,6 +185,9 @@ func (r *Replica) steer(now protocol.Instant) {
 		}
 	default:
 		_, err = r.active.ProposeConfiguration(now, d.Version, d.Next)
+		if d.Action == policy.Move && err == nil {
+			r.policy.enters(now, d.Member)
+		}
 	}
 	if err != nil {
 		r.policy.word += ": refused: " + err.Error()
@@ -172,9 +218,10 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 	}
 	// The membership tells a member of the others only.
 	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
-		ID: r.cfg.ID, Name: r.cfg.Name, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling,
+		ID: r.cfg.ID, Name: r.cfg.Name, Address: r.cfg.Address, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling,
 	}})
 	r.policy.lacks(now, &in)
+	r.policy.moves(now, &in)
 	return in
 }
 

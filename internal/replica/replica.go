@@ -16,11 +16,12 @@ type Config struct {
 	ID   protocol.MemberID
 	Run  protocol.RunID
 	Seed uint64
-	// Name is a label for people. Zone is where this member is, as the others
-	// learn it from the membership. Unwilling says that it does not wish to be
-	// active: while it leads, it hands over as soon as another can have its seat.
-	Name, Zone string
-	Unwilling  bool
+	// Name is a label for people. Address is where the others reach this member, as
+	// protocol.Peer.Reach has it, Zone where it is, as they learn both from the
+	// membership. Unwilling says that it does not wish to be active: while it leads,
+	// it hands over as soon as another can have its seat.
+	Name, Address, Zone string
+	Unwilling           bool
 	// Reserve says that this member wishes to hold nothing until it is asked to
 	// follow. What a log holds decides: it counts only while that is empty.
 	Reserve bool

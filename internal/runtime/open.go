@@ -163,7 +163,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
-		Name: m.identity.Name, Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
+		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
 		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,

@@ -3,6 +3,7 @@ package runtime
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -56,8 +57,10 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 		}
 		return x
 	}
+	seats := map[protocol.MemberID]string{} // where the configuration says that its members are
 	if conf, ok := m.replica.Configurations().Latest(); ok {
 		for _, a := range conf.Configuration.Members {
+			seats[a.ID] = a.Address
 			x := get(a.ID)
 			x.Name, x.Address, x.Seat, x.Role = a.Name, a.Address, a.Seat.String(), protocol.RoleActive.String()
 		}
@@ -65,6 +68,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	for _, p := range m.replica.Peers() {
 		x := get(p.ID)
 		x.Name, x.Address, x.Alive = p.Name, p.Address, true
+		x.Moved, x.Configured = elsewhere(seats, &p)
 		if x.Seat == "" {
 			x.Role = p.Role.String()
 		}
@@ -92,6 +96,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	}
 	me := get(self.ID)
 	me.Name, me.Address, me.Alive, me.Role = self.Name, self.Address, true, self.Role
+	me.Moved, me.Configured = elsewhere(seats, &protocol.Peer{ID: self.ID, Address: reach(m.advertise)})
 	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
 	list := make([]protocol.MemberStatus, 0, len(byID))
 	for _, x := range byID {
@@ -102,6 +107,25 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 		return cmp.Or(strings.Compare(a.Role, b.Role), strings.Compare(a.Name, b.Name), a.ID.Compare(b.ID))
 	})
 	return list
+}
+
+// elsewhere reports whether a member is not where the configuration, if it names
+// it, says, and where that is.
+func elsewhere(seats map[protocol.MemberID]string, p *protocol.Peer) (bool, string) {
+	configured, named := seats[p.ID]
+	if !named || p.At(configured) {
+		return false, ""
+	}
+	return true, configured
+}
+
+// reach is protocol.Peer.Reach of the member that advertises an address, as the
+// others see it: one way to write each IP address.
+func reach(advertise string) string {
+	if a, err := netip.ParseAddrPort(advertise); err == nil {
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
+	}
+	return advertise
 }
 
 // joinInfo answers a newcomer, or says why not.

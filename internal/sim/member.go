@@ -119,6 +119,9 @@ func (m *member) up() bool { return m.replica != nil }
 // label is the member's name in configurations: each new disk adds a stroke.
 func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
 
+// address is where the member is: all have hosts of their own.
+func (m *member) address() string { return m.name + ":7000" }
+
 // now reads the member's clock.
 func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }
 
@@ -275,6 +278,7 @@ func (m *member) config() replica.Config {
 			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
 		},
 		Gossip:          gossip.Config{Have: m.s.plan.have},
+		Address:         m.address(),
 		Policy:          true,
 		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,

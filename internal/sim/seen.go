@@ -67,7 +67,7 @@ func (m *member) beginsAs() protocol.Role {
 // peer is what a member announces of itself.
 func (w *membership) peer(m *member) protocol.Peer {
 	return protocol.Peer{
-		ID: m.id, Name: m.label(), Address: m.name + ":7000",
+		ID: m.id, Name: m.label(), Address: m.address(),
 		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.mending == nil,
 	}
 }

@@ -263,7 +263,7 @@ func (s *simulation) addMember(i int) error {
 	var founding *protocol.Configuration
 	if i == 0 {
 		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
-			{ID: m.id, Name: m.name, Address: m.name + ":7000", Seat: protocol.SeatVoter},
+			{ID: m.id, Name: m.name, Address: m.address(), Seat: protocol.SeatVoter},
 		}}
 		if s.options.Reserves > 0 {
 			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}
