@@ -1,36 +1,28 @@
 package runtime
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/witness"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
 const (
-	// sightingsFile is where a member with a directory remembers what it has
-	// seen of the others' directories, so that it also knows a restored copy
-	// after a restart of its own.
-	sightingsFile = "sightings"
-	// sightingsMax bounds it: of more members those heard last are remembered.
-	sightingsMax      = 4096
-	sightingsBytesMax = sightingsMax*(33+3*21) + 64
+	sightingsFile     = witness.File
+	sightingsMax      = witness.Max
+	sightingsBytesMax = witness.BytesMax
 	// sightingsEvery is how often it is written while nothing but records is
 	// added. A restart is written within a second or two.
 	sightingsEvery = 10 * time.Second
 )
 
-// encode returns the file's content: a line for each member, and a sum, so that
-// a flipped bit refuses nobody.
+// encode returns the file's content.
 func (s *sightings) encode() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,36 +35,24 @@ func (s *sightings) encode() []byte {
 		list = append(list, line{id, last})
 	}
 	slices.SortFunc(list, func(a, b line) int { return cmp.Or(cmp.Compare(b.heard, a.heard), a.id.Compare(b.id)) })
-	var b bytes.Buffer
-	for _, l := range list[:min(len(list), sightingsMax)] {
-		fmt.Fprintf(&b, "%s %d %d %d\n", l.id, l.starts, uint64(l.run), uint64(l.sequence))
+	out := make([]witness.Sighting, len(list))
+	for i, l := range list {
+		out[i] = witness.Sighting{Member: l.id, Starts: l.starts, Run: l.run, Sequence: l.sequence}
 	}
-	fmt.Fprintf(&b, "sum %08x\n", crc32.ChecksumIEEE(b.Bytes()))
 	s.fresh, s.changed = false, false
-	return b.Bytes()
+	return witness.Encode(out)
 }
 
 // decode takes what encode wrote.
 func (s *sightings) decode(b []byte) error {
-	damaged := protocol.ErrCorrupt.With("damaged data: what this member remembers of the others' directories")
-	at := bytes.LastIndex(b, []byte("sum "))
-	if at < 0 || string(b[at:]) != fmt.Sprintf("sum %08x\n", crc32.ChecksumIEEE(b[:at])) {
-		return damaged
+	list, err := witness.Decode(b)
+	if err != nil {
+		return err
 	}
-	lines := slices.Collect(strings.Lines(string(b[:at])))
-	for _, text := range slices.Backward(lines) { // the one heard last comes last, here, too
-		var id string
-		var starts, run, sequence uint64
-		if _, err := fmt.Sscanf(text, "%s %d %d %d\n", &id, &starts, &run, &sequence); err != nil {
-			return damaged
-		}
-		member, err := protocol.ParseMemberID(id)
-		if err != nil {
-			return damaged
-		}
-		hello := protocol.Hello{Member: member, Starts: starts, Run: protocol.RunID(run), Sequence: protocol.Sequence(sequence)}
+	for _, x := range slices.Backward(list) { // the one heard last comes last, here, too
+		hello := protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence}
 		if err := s.check(hello); err != nil {
-			return damaged // a member that is there twice
+			return err // a member that is there twice: Decode has looked
 		}
 	}
 	s.mu.Lock()
