@@ -108,6 +108,9 @@ var (
 	// ErrWrongCluster: the members to join, or the directory, belong to
 	// another cluster.
 	ErrWrongCluster = protocol.ErrWrongCluster
+	// ErrQuorumIntact: nothing was begun by Recover, because the old cluster can go
+	// on; the text says which members to start.
+	ErrQuorumIntact = protocol.ErrQuorumIntact
 	// ErrWrongVersion: the other side speaks another version of the protocol.
 	ErrWrongVersion = protocol.ErrWrongVersion
 )

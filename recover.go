@@ -24,35 +24,93 @@ type Survivor struct {
 	Best bool
 }
 
-// Survivors looks into the directories of stopped members, changes nothing, and
-// marks the one to begin a new cluster from. See [Recover].
-func Survivors(ctx context.Context, dirs ...string) ([]Survivor, error) {
-	list := make([]Survivor, len(dirs))
-	best := -1
-	var bestOf recovery.Survivor
+// Quorum says of directories that were looked at together whether their cluster
+// can still go on.
+type Quorum struct {
+	// Version is that of the latest configuration among them, which names the
+	// Voters; 0: none is known, or the directories are not of one cluster.
+	Version uint64
+	Voters  []OldVoter
+	// At most one of these is true. Intact: a majority of the voters is here and may
+	// take part; when those are started the cluster goes on, and nothing is lost.
+	// Refusing: a majority is here, but with directories that were put back to older
+	// copies, or are copies, so that they refuse one another: a new cluster is the way
+	// out. Damaged: a majority is here, and what is damaged they may mend when they are
+	// all started.
+	Intact, Refusing, Damaged bool
+	// Text says for people what the verdict is, why, and what to do.
+	Text string
+}
+
+// OldVoter is a voter of the cluster that the directories belong to.
+type OldVoter struct {
+	Name, ID, Address string
+	// Dir is its directory, empty if it is not among those that were looked at.
+	Dir string
+	// Fault says why the directory cannot be used as it is, Refused why its member
+	// would not take part; both are empty if it would.
+	Fault, Refused string
+}
+
+// Survey is what [Survivors] has found.
+type Survey struct {
+	// Survivors are in the order of the directories.
+	Survivors []Survivor
+	Quorum    Quorum
+}
+
+// Survivors looks into the directories of stopped members, changes nothing, marks
+// the one to begin a new cluster from, and says whether that is needed: give it all
+// directories that there are. See [Recover].
+func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
+	list := make([]recovery.Survivor, len(dirs))
+	out := Survey{Survivors: make([]Survivor, len(dirs))}
+	best, related := -1, true
 	for i, dir := range dirs {
 		s, err := recovery.Survey(ctx, dir)
 		if err != nil {
-			return nil, err
+			return Survey{}, err
 		}
-		list[i] = Survivor{
+		list[i] = s
+		out.Survivors[i] = Survivor{
 			Dir: s.Dir, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: uint64(s.Last),
 			Commit: uint64(s.Commit), Checkpoint: uint64(s.Checkpoint), Fault: s.Fault,
 		}
-		if s.Fault == nil && (best < 0 || s.Compare(&bestOf) > 0) {
-			best, bestOf = i, s
+		if s.Fault == nil && (best < 0 || s.Compare(&list[best]) > 0) {
+			best = i
 		}
+		related = related && s.Cluster == list[0].Cluster
 	}
 	if best >= 0 {
-		list[best].Best = true
+		out.Survivors[best].Best = true
 	}
-	return list, nil
+	if related {
+		out.Quorum = quorumOf(recovery.Judge(list))
+	}
+	return out, nil
+}
+
+func quorumOf(q recovery.Quorum) Quorum {
+	out := Quorum{Version: uint64(q.Configuration.Index), Intact: q.Intact, Refusing: q.Refusing, Damaged: q.Damaged, Text: q.Text()}
+	for _, v := range q.Voters {
+		out.Voters = append(out.Voters, OldVoter{
+			Name: v.Label(), ID: v.ID.String(), Address: v.Address, Dir: v.Dir, Fault: v.Fault, Refused: v.Refused,
+		})
+	}
+	return out
 }
 
 // RecoverConfig says what to begin a new cluster from.
 type RecoverConfig struct {
 	// Dir is the data directory of a stopped member, active or passive.
 	Dir string
+	// Others are the directories of other stopped members of the same cluster, all
+	// that are at hand. Nothing is changed in them; they are locked meanwhile. They
+	// show whether the cluster can still go on: then nothing is begun, because a
+	// cluster beside another one with the same data is the worst that can happen.
+	Others []string
+	// AlthoughQuorumIsIntact begins one nevertheless.
+	AlthoughQuorumIsIntact bool
 	// Types are the resource types beside map, queue and counter.
 	Types []*Type
 	// Refuse, if not 0, is the index of an entry that kills every member that
@@ -75,11 +133,15 @@ type Recovered struct {
 	Sessions int
 	// Aside is where the old directory is now.
 	Aside string
+	// Quorum is what the directories said of the old cluster. None of its voters may
+	// run now, or ever be started again with its old directory.
+	Quorum Quorum
 }
 
 // Recover makes a stopped member the only one of a new cluster, after a
-// majority of the voters of its old one was lost for good. It is the last
-// resort: what no other than the lost members had is lost. Choose the directory
+// majority of the voters of its old one was lost for good, or was put back to old
+// copies, so that those refuse one another. It is the last resort: what no other
+// than the lost members had is lost. Choose the directory
 // with [Survivors]; start the member as always afterwards; every other member
 // joins with an empty directory, and members of the old cluster are refused.
 //
@@ -87,14 +149,17 @@ type Recovered struct {
 // and fencing tokens, go on far above those of the old cluster; all sessions are
 // closed. A crash before the end changes nothing.
 //
-// Errors: ErrDirectory, ErrCorrupt (choose another survivor), ErrUnknownType
-// (this program lacks a type), ErrNotFound (the directory is empty), ErrNoSpace.
+// Errors: ErrQuorumIntact (start the old cluster instead), ErrDirectory, ErrCorrupt
+// (choose another survivor), ErrWrongCluster (Others), ErrUnknownType (this program
+// lacks a type), ErrNotFound (the directory is empty), ErrNoSpace.
 func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
 	types, err := newRegistry(cfg.Types)
 	if err != nil {
 		return Recovered{}, err
 	}
-	o := recovery.Options{Dir: cfg.Dir, Registry: types, Refuse: protocol.Index(cfg.Refuse), Target: cfg.Actives, Logger: cfg.Logger}
+	o := recovery.Options{
+		Dir: cfg.Dir, Others: cfg.Others, AlthoughIntact: cfg.AlthoughQuorumIsIntact, Registry: types, Refuse: protocol.Index(cfg.Refuse), Target: cfg.Actives, Logger: cfg.Logger,
+	}
 	if cfg.Progress != nil {
 		o.Progress = func(applied, last protocol.Index) { cfg.Progress(uint64(applied), uint64(last)) }
 	}
@@ -102,5 +167,6 @@ func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
 	return Recovered{
 		Name: r.Name, OldCluster: r.Old.String(), Cluster: r.New.String(), Last: uint64(r.Last), Begin: uint64(r.Begin),
 		Term: uint64(r.Term), Sessions: r.Sessions, Aside: r.Aside,
+		Quorum: quorumOf(r.Quorum),
 	}, err
 }

@@ -3,6 +3,7 @@ package cmd
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,19 +15,26 @@ import (
 func (p *Program) recoverCommand() *cli.Command {
 	return &cli.Command{
 		Name: "recover", Usage: "begin a new cluster from a survivor, after the quorum is lost for good", ArgsUsage: "DIR...",
-		Description: "For the day on which a majority of the voters is gone and will not come back. Without " +
-			"--begin-new-cluster nothing is changed: it shows how far each directory reaches, and which " +
-			"one is best. Look at all survivors, passive members too; those on other machines can be " +
-			"compared by the term and index that are printed: the higher term wins, then the higher index.\n\n" +
+		Description: "For the day on which a majority of the voters is gone and will not come back, or was put back to old " +
+			"copies, so that the members refuse one another. Without --begin-new-cluster nothing is changed: it " +
+			"shows how far each directory reaches, which one is best, and whether the members can go on as they " +
+			"are. Give it all directories that are left, those of voters above all, passive members too; those on " +
+			"other machines can be compared by the term and index that are printed: the higher term wins, then " +
+			"the higher index.\n\n" +
 			"With --begin-new-cluster the best of the given directories becomes the only member of a new " +
 			"cluster. What only the lost members had is lost. All sessions are closed. Members of the old " +
 			"cluster are refused from then on: move their directories away and let them join anew.\n\n" +
-			"The members whose directories are given must be stopped.\n\n" +
-			examples("starling recover /var/lib/a2 /var/lib/p1",
-				"starling recover --begin-new-cluster /var/lib/a2",
-				"starling recover --begin-new-cluster --refuse 52100 /var/lib/a2"),
+			"If the directories are those of a majority of the voters, and sound, the quorum is intact: nothing is " +
+			"begun (exit code 5), because those members go on when they are started, and two clusters with the " +
+			"same data are the worst that can happen. --although-quorum-is-intact begins one nevertheless.\n\n" +
+			"The members whose directories are given must be stopped. No voter of the old cluster may run, or " +
+			"ever be started again with its old directory.\n\n" +
+			examples("starling recover /var/lib/a1 /var/lib/a2 /var/lib/p1",
+				"starling recover --begin-new-cluster /var/lib/a2 /var/lib/p1",
+				"starling recover --begin-new-cluster --although-quorum-is-intact --refuse 52100 /var/lib/a1 /var/lib/a2 /var/lib/a3"),
 		Flags: []cli.Flag{
 			boolFlag("begin-new-cluster", "do it, with the best of the given directories"),
+			boolFlag("although-quorum-is-intact", "do it although the given members could go on as they are: then there are two clusters with the same data, or, with --refuse, one in place of one that an entry kills"),
 			uint64Flag("refuse", 0, "`INDEX` of an entry that kills every member that applies it: it gets no effect in the new cluster"),
 			intFlag("actives", 0, "how many voters the new cluster aims at; 0: as the old one"),
 			outputFlag(),
@@ -39,16 +47,19 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	if c.Int("actives") < 0 || c.Int("actives") > protocol.ActivesMax {
 		return &usageError{fmt.Sprintf("starling recover: --actives is between 1 and %d", protocol.ActivesMax)}
 	}
-	list, err := starling.Survivors(c.Context, dirs...)
+	if c.Bool("although-quorum-is-intact") && !c.Bool("begin-new-cluster") {
+		return &usageError{"starling recover: --although-quorum-is-intact goes with --begin-new-cluster"}
+	}
+	survey, err := starling.Survivors(c.Context, dirs...)
 	if err != nil {
 		return err
 	}
-	best, err := bestOf(list)
+	best, err := bestOf(survey.Survivors)
 	if !c.Bool("begin-new-cluster") {
 		if asJSON {
-			return p.printJSON(survivorsJSON(list))
+			return p.printJSON(surveyJSON(survey))
 		}
-		return p.printSurvivors(list, best)
+		return p.printSurvey(survey, best)
 	}
 	if err != nil {
 		return err
@@ -59,7 +70,8 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	}
 	bar := newProgress(p.Stderr, "replaying", " entries", int64(best.Last))
 	r, err := starling.Recover(c.Context, starling.RecoverConfig{
-		Dir: best.Dir, Types: p.Types, Refuse: c.Uint64("refuse"), Actives: c.Int("actives"), Logger: logger,
+		Dir: best.Dir, Others: slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool { return dir == best.Dir }),
+		AlthoughQuorumIsIntact: c.Bool("although-quorum-is-intact"), Types: p.Types, Refuse: c.Uint64("refuse"), Actives: c.Int("actives"), Logger: logger,
 		Progress: func(applied, _ uint64) { bar.set(int64(applied), int64(applied)) },
 	})
 	bar.finish()
@@ -74,8 +86,24 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 		"  begins after   index %d, in term %d\n"+
 		"  closed         %d sessions\n"+
 		"  the old directory is %s\n"+
-		"Start %s as always. Every other member joins with an empty directory: those of the old cluster are refused.\n",
-		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, r.Aside, r.Name)
+		"Start %s as always. Every other member joins with an empty directory: those of the old cluster are refused.\n%s",
+		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, r.Aside, r.Name, beside(r.Quorum))
+}
+
+// beside says who must not run beside a new cluster.
+func beside(q starling.Quorum) string {
+	if len(q.Voters) == 0 {
+		return ""
+	}
+	list := make([]string, len(q.Voters))
+	for i, v := range q.Voters {
+		list[i] = v.Name
+		if v.Address != "" {
+			list[i] += " at " + v.Address
+		}
+	}
+	return fmt.Sprintf("The voters of the old cluster were %s. None of them may run now, or ever be started again with its old directory: "+
+		"a majority of them would go on as the old cluster, beside the new one.\n", strings.Join(list, ", "))
 }
 
 // bestOf returns the survivor to begin from, or why there is none.
@@ -96,7 +124,8 @@ func bestOf(list []starling.Survivor) (starling.Survivor, error) {
 	return best, nil
 }
 
-func (p *Program) printSurvivors(list []starling.Survivor, best starling.Survivor) error {
+func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor) error {
+	list := survey.Survivors
 	rows := make([][]string, len(list))
 	for i, s := range list {
 		verdict := ""
@@ -111,18 +140,33 @@ func (p *Program) printSurvivors(list []starling.Survivor, best starling.Survivo
 	if err := printTable(p.Stdout, []string{"DIR", "MEMBER", "CLUSTER", "TERM", "LAST", "COMMITTED", "CHECKPOINT", ""}, rows); err != nil {
 		return err
 	}
-	if !best.Best {
-		_, err := fmt.Fprintln(p.Stdout, "\nNothing was changed. No new cluster can be begun from these.")
-		return err
+	q := survey.Quorum
+	if q.Text != "" {
+		if err := p.say("\n%s.\n", q.Text); err != nil {
+			return err
+		}
 	}
-	return p.say("\nNothing was changed. To begin a new cluster from the best one:\n  %s recover --begin-new-cluster %s\n", cmp.Or(p.Command, "starling"), best.Dir)
+	switch {
+	case q.Intact:
+		return p.say("\nNothing was changed.\n")
+	case !best.Best:
+		return p.say("\nNothing was changed. No new cluster can be begun from these.\n")
+	}
+	dirs := []string{best.Dir}
+	for _, s := range list {
+		if s.Dir != best.Dir {
+			dirs = append(dirs, s.Dir)
+		}
+	}
+	return p.say("\nNothing was changed. To begin a new cluster from the best one, %s:\n  %s recover --begin-new-cluster %s\n%s",
+		best.Name, cmp.Or(p.Command, "starling"), strings.Join(dirs, " "), beside(q))
 }
 
 // short is enough of an id to tell it from others by eye.
 func short(id string) string { return id[:min(len(id), 8)] }
 
-// survivorsJSON is the stable form for scripts.
-func survivorsJSON(list []starling.Survivor) any {
+// surveyJSON is the stable form for scripts.
+func surveyJSON(survey starling.Survey) any {
 	type survivor struct {
 		Dir        string `json:"dir"`
 		Name       string `json:"name"`
@@ -135,14 +179,44 @@ func survivorsJSON(list []starling.Survivor) any {
 		Best       bool   `json:"best"`
 		Fault      string `json:"fault,omitempty"`
 	}
-	out := make([]survivor, len(list))
-	for i, s := range list {
-		out[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, ""}
+	list := make([]survivor, len(survey.Survivors))
+	for i, s := range survey.Survivors {
+		list[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, ""}
 		if s.Fault != nil {
-			out[i].Fault = strings.TrimSpace(s.Fault.Error())
+			list[i].Fault = strings.TrimSpace(s.Fault.Error())
 		}
 	}
-	return out
+	return struct {
+		Survivors []survivor `json:"survivors"`
+		Quorum    any        `json:"quorum"`
+	}{list, quorumJSON(survey.Quorum)}
+}
+
+// quorumJSON is null if nothing is known of the voters.
+func quorumJSON(q starling.Quorum) any {
+	if q.Version == 0 {
+		return nil
+	}
+	type voter struct {
+		Name    string `json:"name"`
+		ID      string `json:"id"`
+		Address string `json:"address"`
+		Dir     string `json:"dir,omitempty"`
+		Fault   string `json:"fault,omitempty"`
+		Refused string `json:"refused,omitempty"`
+	}
+	voters := make([]voter, len(q.Voters))
+	for i, v := range q.Voters {
+		voters[i] = voter{v.Name, v.ID, v.Address, pathText(v.Dir), v.Fault, v.Refused}
+	}
+	return struct {
+		Version  uint64  `json:"version"`
+		Voters   []voter `json:"voters"`
+		Intact   bool    `json:"intact"`
+		Refusing bool    `json:"refusing"`
+		Damaged  bool    `json:"damaged"`
+		Text     string  `json:"text"`
+	}{q.Version, voters, q.Intact, q.Refusing, q.Damaged, q.Text}
 }
 
 func recoveredJSON(r *starling.Recovered) any {
@@ -155,5 +229,6 @@ func recoveredJSON(r *starling.Recovered) any {
 		Term       uint64 `json:"term"`
 		Sessions   int    `json:"sessions"`
 		Aside      string `json:"aside"`
-	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, pathText(r.Aside)}
+		Quorum     any    `json:"old_quorum"`
+	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, pathText(r.Aside), quorumJSON(r.Quorum)}
 }

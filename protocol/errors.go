@@ -97,6 +97,8 @@ var (
 	ErrWrongCluster = NewError("wrong_cluster", "a member of another cluster")
 	ErrWrongVersion = NewError("wrong_version", "another version of the protocol")
 	ErrNameTaken    = NewError("name_taken", "the name is in use")
+	// ErrQuorumIntact: a new cluster would be begun beside one that can go on.
+	ErrQuorumIntact = NewError("quorum_intact", "the quorum is intact")
 	ErrRolledBack   = NewError("rolled_back", "the member's directory was restored from an old copy")
 	ErrDirectory    = NewError("directory", "the data directory cannot be used")
 	ErrCorrupt      = NewError("corrupt", "damaged data")

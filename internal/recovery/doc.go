@@ -6,6 +6,10 @@
 // survivor whose log reaches furthest then becomes the only member of a new
 // cluster; everybody else joins that one with an empty directory.
 //
+// [S] A cluster that is begun beside one that can go on is worse than none: Judge
+// looks at all directories at hand together, and where a majority of the voters is
+// among them, sound and not put back, Recover begins nothing unless it is told to.
+//
 // What was acknowledged by a majority that is gone may be lost: it is there only
 // if a survivor has it. Survey says how far each one reaches, so that the best
 // is chosen, passive members included.

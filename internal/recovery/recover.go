@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/protocol"
@@ -32,6 +34,13 @@ const replayBytes = 4 << 20
 type Options struct {
 	// Dir is the survivor's directory; its member must be stopped.
 	Dir string
+	// Others are the directories of other members of the same cluster that are at
+	// hand, all stopped. Nothing is changed in them; they show whether the cluster
+	// can still go on.
+	Others []string
+	// AlthoughIntact says that a new cluster is wanted although the old one can go
+	// on (Quorum.Intact).
+	AlthoughIntact bool
 	// Registry has all types that are in the log.
 	Registry *resources.Registry
 	// Refuse, if not 0, is the index of an entry that kills whoever applies it:
@@ -55,6 +64,8 @@ type Result struct {
 	Last, Begin protocol.Index
 	Term        protocol.Term
 	Sessions    int // that were closed
+	// Quorum is what the directories said of the old cluster.
+	Quorum Quorum
 	// Aside is where the old directory is now. Nothing in it is lost.
 	Aside string
 }
@@ -65,8 +76,10 @@ type Result struct {
 //
 // Errors: protocol.ErrDirectory if it is no member's directory or in use,
 // protocol.ErrCorrupt if it is damaged (another survivor must do),
-// protocol.ErrUnknownType if the log needs a type that the registry lacks,
-// protocol.ErrNotFound if it is empty, protocol.ErrNoSpace.
+// protocol.ErrQuorumIntact if the old cluster can go on, protocol.ErrWrongCluster
+// if the directories are not of one cluster, protocol.ErrUnknownType if the log
+// needs a type that the registry lacks, protocol.ErrNotFound if it is empty,
+// protocol.ErrNoSpace.
 func Recover(ctx context.Context, o Options) (Result, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -75,7 +88,12 @@ func Recover(ctx context.Context, o Options) (Result, error) {
 		o.Progress = func(protocol.Index, protocol.Index) {}
 	}
 	r := &recovery{o: o, fsys: vfs.OS(), fresh: o.Dir + ".recovered"}
-	// Locked until the end: the old member must not start in between.
+	defer r.unlock()
+	if err := r.look(ctx); err != nil {
+		return r.result, err
+	}
+	// Locked until the end, as the others are: no member of the old cluster whose
+	// directory is at hand must start in between.
 	log, err := wal.Open(r.fsys, o.Dir, wal.Options{})
 	if err != nil {
 		return r.result, err
@@ -93,10 +111,83 @@ func Recover(ctx context.Context, o Options) (Result, error) {
 	return r.result, r.swap()
 }
 
+// look refuses to begin a cluster beside one that can go on, or that runs. It
+// changes nothing.
+func (r *recovery) look(ctx context.Context) error {
+	r.o.Others = distinct(r.o.Dir, r.o.Others)
+	var list []Survivor
+	for _, dir := range append([]string{r.o.Dir}, r.o.Others...) {
+		s, err := r.lockAndSurvey(ctx, dir)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 && s.Cluster != list[0].Cluster {
+			return foreign(&list[0], &s)
+		}
+		list = append(list, s)
+	}
+	r.result.Quorum = Judge(list)
+	if !r.result.Quorum.Intact || r.o.AlthoughIntact {
+		return nil
+	}
+	why := ""
+	if r.o.Refuse != 0 {
+		why = fmt.Sprintf(", unless entry %d ends them all", r.o.Refuse)
+	}
+	return protocol.ErrQuorumIntact.With(r.result.Quorum.Text() + why +
+		".\nNothing was begun: a new cluster would stand beside one that can go on. Whoever wants that has to say so (--although-quorum-is-intact)")
+}
+
+func (r *recovery) lockAndSurvey(ctx context.Context, dir string) (Survivor, error) {
+	if _, err := wal.ReadIdentity(r.fsys, dir); err != nil {
+		return Survivor{}, err
+	}
+	lock, err := wal.LockDir(r.fsys, dir)
+	if err != nil {
+		return Survivor{}, err
+	}
+	s, err := Survey(ctx, dir)
+	if dir == r.o.Dir { // the log takes it
+		return s, errors.Join(err, lock.Close())
+	}
+	r.locks = append(r.locks, lock)
+	return s, err
+}
+
+func (r *recovery) unlock() {
+	for _, lock := range r.locks {
+		_ = lock.Close() // nothing was written
+	}
+}
+
+// distinct drops what is the same directory as another one.
+func distinct(dir string, others []string) (out []string) {
+	var known []os.FileInfo
+	for i, d := range append([]string{dir}, others...) {
+		info, err := os.Stat(d)
+		if err == nil && slices.ContainsFunc(known, func(k os.FileInfo) bool { return os.SameFile(k, info) }) {
+			continue
+		}
+		if err == nil {
+			known = append(known, info)
+		}
+		if i > 0 {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func foreign(a, b *Survivor) error {
+	return protocol.ErrWrongCluster.With(fmt.Sprintf("%s belongs to cluster %s, %s to cluster %s: they have nothing to do with each other",
+		a.Dir, a.Cluster, b.Dir, b.Cluster))
+}
+
 type recovery struct {
 	o      Options
 	fsys   vfs.FS
-	fresh  string // where the new directory is built
+	fresh  string      // where the new directory is built
+	locks  []io.Closer // of the others
 	result Result
 
 	machine *resources.Machine

@@ -3,9 +3,11 @@ package recovery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
+	"github.com/starlinghq/starling/internal/witness"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -25,6 +27,16 @@ type Survivor struct {
 	// Checkpoint is the index of its newest checkpoint, 0 if there is none. The
 	// log above it, or from 1, makes the state.
 	Checkpoint protocol.Index
+	// Configuration is the latest in its log; index 0: it has none.
+	Configuration protocol.ConfigurationAt
+	// Starts is how often the directory was opened, Telling how far its member says
+	// that its log is durable when it starts. Seen is what it remembers of others.
+	Starts  uint64
+	Telling protocol.Sequence
+	Seen    []witness.Sighting
+	// Marked says that the member does not take part (witness.RefusedFile), Mark why.
+	Marked bool
+	Mark   string
 	// Fault says why nothing can be begun from this directory, or is nil.
 	Fault error
 }
@@ -54,6 +66,13 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	}
 	s.Cluster, s.Member, s.Name = report.Identity.Cluster, report.Identity.Member, report.Identity.Name
 	s.Term, s.Last, s.Commit = report.LastTerm, report.Last, report.State.Commit
+	s.Starts, s.Telling = report.Identity.Starts, report.Telling
+	if n := len(report.Configurations); n > 0 {
+		s.Configuration = report.Configurations[n-1]
+	}
+	if err := s.remember(vfs.OS()); err != nil {
+		return s, err
+	}
 	kept, err := checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
 	if err != nil {
 		return s, err
@@ -62,6 +81,7 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 		s.Checkpoint = kept[0].Index
 		if kept[0].Index > s.Last {
 			s.Term, s.Last = kept[0].Term, kept[0].Index
+			s.Configuration = kept[0].Configuration
 		}
 	}
 	switch {
@@ -73,4 +93,16 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it", report.First))
 	}
 	return s, nil
+}
+
+// remember reads what the directory says of who may take part. A damaged file of
+// sightings says nothing: a member that starts forgets it, too.
+func (s *Survivor) remember(fsys vfs.FS) (err error) {
+	if s.Seen, err = witness.Read(fsys, s.Dir); err != nil && !errors.Is(err, protocol.ErrCorrupt) {
+		return protocol.ErrDirectory.Because(err)
+	}
+	if s.Mark, s.Marked, err = witness.Refused(fsys, s.Dir); err != nil {
+		return protocol.ErrDirectory.Because(err)
+	}
+	return nil
 }

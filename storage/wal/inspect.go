@@ -65,7 +65,10 @@ type Report struct {
 	State       protocol.HardState
 	// Durable is what the log knows to be synced, Sequence the last record.
 	Durable, Sequence protocol.Sequence
-	Configurations    []protocol.ConfigurationAt
+	// Telling is what the member says of its log, at the least, when it is started
+	// (storage.Log.DurableSequence).
+	Telling        protocol.Sequence
+	Configurations []protocol.ConfigurationAt
 	// Damage is nil if nothing that was acknowledged is lost.
 	Damage     *storage.Damage
 	Spares     int
@@ -131,7 +134,7 @@ func (p *Report) fill(r *replay) {
 	p.First, p.Last, p.LastTerm, p.LastSum = r.shape.FirstIndex(), r.last.index, r.last.term, r.last.sum
 	p.FirstTerm, _ = r.shape.TermAt(min(p.First, r.shape.LastIndex()))
 	p.State, p.Damage = r.state, r.damage
-	p.Durable, p.Sequence = min(r.durable, r.next-1), r.next-1
+	p.Durable, p.Sequence, p.Telling = min(r.durable, r.next-1), r.next-1, r.telling
 	p.Configurations = r.configurations.All()
 }
 
