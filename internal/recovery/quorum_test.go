@@ -161,9 +161,22 @@ func TestRecoverRefusesWhereTheQuorumIsIntact(t *testing.T) {
 		t.Errorf("a member of another cluster: got %v, want %v", err, protocol.ErrWrongCluster)
 	}
 	o.AlthoughIntact = true
+	replayed := 0
+	o.Progress = func(protocol.Index, protocol.Index) {
+		replayed++
+		for _, dir := range []string{a1.dir, a2.dir, a3.dir} {
+			if lock, err := wal.LockDir(vfs.OS(), dir); err == nil {
+				lock.Close()
+				t.Errorf("%s could be started meanwhile", dir)
+			}
+		}
+	}
 	r, err := Recover(t.Context(), o)
 	if err != nil || !r.Quorum.Intact || len(r.Quorum.Voters) != 3 || r.Quorum.Voters[1].Address != "h:2" {
 		t.Errorf("got %+v, %v; want a new cluster, and who the old voters were", r.Quorum, err)
+	}
+	if replayed == 0 {
+		t.Error("nothing was looked at while it was begun")
 	}
 }
 
@@ -177,6 +190,14 @@ func TestRecoverFromDirectoriesThatRefuseOneAnother(t *testing.T) {
 	}
 	for _, m := range []*member{a1, a2} {
 		m.put(2, "k", "v")
+	}
+	// The last record is durable, and nothing on the disk says so yet.
+	e := []protocol.Entry{{Index: a2.next, Term: 2, Kind: protocol.EntryNoop}}
+	protocol.EncodeEntries(e)
+	protocol.SumEntries(a2.sum, e)
+	w := protocol.Write{State: protocol.HardState{Term: 2, Commit: a2.next - 1}, First: a2.next, Last: a2.next}
+	if err := errors.Join(a2.log.Write(w, e), a2.log.Sync()); err != nil {
+		t.Fatal(err)
 	}
 	seen := witness.Sighting{Member: a2.id.Member, Starts: a2.log.Identity().Starts, Run: 3, Sequence: a2.log.DurableSequence()}
 	if err := os.WriteFile(filepath.Join(a1.dir, witness.File), witness.Encode([]witness.Sighting{seen}), 0o600); err != nil {
