@@ -29,6 +29,7 @@ const (
 	countVoters
 	countJoins
 	countRestarts
+	countMoved
 	countProcessCrashes
 	countPowerCuts
 	countTotalPowerCuts
@@ -125,7 +126,7 @@ var tallyNames = [tallies]string{
 	countElections: "elections", countLeaders: "leaders elected", countLeaderChanges: "leader changes",
 	countPreVotesRefused: "pre-votes refused", countVotesRefused: "votes refused", countRejected: "appends rejected",
 	countTruncations: "truncations", countStepDowns: "leaders stepped down", countConfigurations: "configurations committed",
-	countLearners: "learners made", countVoters: "voters made", countJoins: "members joined late", countRestarts: "restarts",
+	countLearners: "learners made", countVoters: "voters made", countJoins: "members joined late", countRestarts: "restarts", countMoved: "restarts elsewhere",
 	countProcessCrashes: "process crashes", countPowerCuts: "power cuts of one", countTotalPowerCuts: "power cuts of all",
 	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",

@@ -321,12 +321,19 @@ func (s *simulation) crashOpening(m *member) {
 	s.schedule.after(between(s.random.faults, 20*time.Millisecond, time.Second), func() { s.restart(m) })
 }
 
-// restart boots a member that is down.
+// moveChance is how often a restart is at another address.
+const moveChance = 0.1
+
+// restart boots a member that is down, once perhaps at another address.
 func (s *simulation) restart(m *member) {
 	if m.runs() || m.losing || s.failed() {
 		return
 	}
 	s.counts.add(countRestarts, 1)
+	if chance(s.random.moves, moveChance) && !m.moved {
+		m.moved = true
+		s.counts.add(countMoved, 1)
+	}
 	s.boot(m)
 }
 

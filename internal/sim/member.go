@@ -103,6 +103,7 @@ type member struct {
 	// stalled is until when the disk does not answer.
 	stalled Time
 	doomed  bool // the next sync fails
+	moved   bool // has come back at another address once
 }
 
 // asked is a request of a client that waits for the replica.
@@ -119,8 +120,14 @@ func (m *member) up() bool { return m.replica != nil }
 // label is the member's name in configurations: each new disk adds a stroke.
 func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
 
-// address is where the member is: all have hosts of their own.
-func (m *member) address() string { return m.name + ":7000" }
+// address is where the member is: all have hosts of their own, and another port
+// after a move.
+func (m *member) address() string {
+	if m.moved {
+		return m.name + ":7001"
+	}
+	return m.name + ":7000"
+}
 
 // now reads the member's clock.
 func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }

@@ -19,6 +19,7 @@ type streams struct {
 	members    *rand.Rand // ids, runs, delays of applying
 	readers    *rand.Rand // reads at the levels session and stale
 	states     *rand.Rand // states that go astray
+	moves      *rand.Rand // members that get other addresses
 }
 
 // streamStates numbers the stream that also says which seeds have states astray.
@@ -37,6 +38,7 @@ func newStreams(seed uint64) streams {
 		seats:      stream(seed, 9),
 		readers:    stream(seed, 10),
 		states:     stream(seed, streamStates),
+		moves:      stream(seed, 11),
 	}
 }
 

@@ -95,6 +95,9 @@ func (s *simulation) unsettled() string {
 			return g.name + " is lost, and still has a seat"
 		}
 	}
+	if why := s.misplaced(latest.Configuration); why != "" {
+		return why
+	}
 	if why := s.understaffed(latest.Configuration); why != "" {
 		return why
 	}
@@ -103,6 +106,16 @@ func (s *simulation) unsettled() string {
 		return fmt.Sprintf("%d was acknowledged, committed is %d", s.state.acknowledged, frontier)
 	}
 	return s.unequal(leader, frontier)
+}
+
+// misplaced says who is not where the configuration says.
+func (s *simulation) misplaced(c protocol.Configuration) string {
+	for _, m := range s.members {
+		if line, named := c.Find(m.id); named && line.Address != m.address() {
+			return fmt.Sprintf("%s is at %s, the configuration says %s", m.name, m.address(), line.Address)
+		}
+	}
+	return ""
 }
 
 // understaffed says that passives are missing while a reserve stands by.
