@@ -21,6 +21,8 @@ func (l *benchLog) Fit(first, last protocol.Index, bytes int) protocol.Index {
 	return min(last, first+999)
 }
 
+func (l *benchLog) SumAt(protocol.Index) (protocol.LogSum, bool) { return protocol.LogSum{}, true }
+
 func newTrio() *trio {
 	r := &trio{now: 1}
 	base := configurationOf("a", "b", "c")

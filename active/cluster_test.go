@@ -187,6 +187,9 @@ func (n *node) Fit(first, last protocol.Index, bytes int) protocol.Index {
 	return i
 }
 
+// SumAt reckons the sum anew: the log of a node is short.
+func (n *node) SumAt(i protocol.Index) (protocol.LogSum, bool) { return sumOf(n.log[:i]), true }
+
 func (n *node) commit() protocol.Index {
 	if n.m != nil {
 		return n.m.hard.Commit

@@ -35,6 +35,9 @@ func (o *owner) slice(after, last protocol.Index) []protocol.Entry {
 // Fit lets ten entries into an append, whatever their size.
 func (o *owner) Fit(first, last protocol.Index, _ int) protocol.Index { return min(last, first+9) }
 
+// SumAt is for reads, of which there are none here.
+func (o *owner) SumAt(protocol.Index) (protocol.LogSum, bool) { return protocol.LogSum{}, true }
+
 // apply brings the state up to the commit index.
 func (o *owner) apply(commit protocol.Index) {
 	for _, e := range o.slice(o.applied, commit) {

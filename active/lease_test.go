@@ -114,3 +114,25 @@ func TestLeaseEndsWithItsConfiguration(t *testing.T) {
 	equal(t, "committed", h.n.m.hard.Commit, 3)
 	equal(t, "held by an answer from before", h.n.m.holdsLease(), false)
 }
+
+// [S] A lease trusts clocks, and a reader that holds more than the leader has
+// committed takes the answer for proof of another history: it gets one of a round.
+func TestLeaseServesNobodyWhoHoldsMore(t *testing.T) {
+	h := leasedHub(t, 500*time.Millisecond, 1)
+	h.lead()
+	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
+	h.tick(100 * time.Millisecond)
+	h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
+	equal(t, "held", h.n.m.holdsLease(), true)
+	h.sent()
+	equal(t, "index for one that holds as much", one[*protocol.ReadIndexAnswer](t, h.says("c", &protocol.ReadIndex{Origin: idOf("c"), Run: 5, Request: 1, Held: 2})).Index, 2)
+	sent := h.says("c", &protocol.ReadIndex{Origin: idOf("c"), Run: 5, Request: 2, Held: 3})
+	for _, m := range sent {
+		if _, answered := m.(*protocol.ReadIndexAnswer); answered {
+			t.Error("one that holds more is answered by the lease")
+		}
+	}
+	a := one[*protocol.ReadIndexAnswer](t, h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round}))
+	equal(t, "request answered after the round", a.Request, 2)
+	equal(t, "its sum", a.Sum, sumOf(h.n.log[:2]))
+}

@@ -63,6 +63,10 @@ type Log interface {
 	// least first. The owner may answer with less. Only entries that were
 	// handed out in a Ready's Delta are asked for.
 	Fit(first, last protocol.Index, bytes int) protocol.Index
+	// SumAt returns the log sum after index i. Only the commit index of a leader
+	// that has committed an entry of its term is asked for, which the owner must
+	// know.
+	SumAt(i protocol.Index) (sum protocol.LogSum, known bool)
 }
 
 // Member is one active. Invariants, at the end of each call:

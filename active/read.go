@@ -3,6 +3,7 @@ package active
 import (
 	"fmt"
 
+	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -17,6 +18,13 @@ type read struct {
 	request uint64
 }
 
+// readable is where reads may be served: an index, and the log sum there. The
+// index alone does not tell one history from another.
+type readable struct {
+	index protocol.Index
+	sum   protocol.LogSum
+}
+
 // round is one heartbeat round under way. Once a majority has answered it, no
 // leader of a higher term can have committed anything before it was sent; so
 // whatever was acknowledged by then is at most at commit, and reads that
@@ -24,7 +32,7 @@ type read struct {
 type round struct {
 	number uint64
 	at     protocol.Instant // when it was sent
-	commit protocol.Index   // when it was sent
+	commit readable         // when it was sent; without a sum unless settled
 	// settled says that commit was at least the own term's first entry. An
 	// earlier round proves nothing: the former leader may have acknowledged
 	// more than this one knew to be committed.
@@ -44,21 +52,21 @@ func (m *Member) ReadIndex(now protocol.Instant, r protocol.ReadIndex) {
 func (m *Member) readIndex(from protocol.MemberID, r protocol.ReadIndex) {
 	q := read{origin: r.Origin, run: r.Run, request: r.Request}
 	switch {
-	case m.state == StateLeader && m.holdsLease():
-		m.answerRead(q, m.hard.Commit, protocol.OK)
+	case m.state == StateLeader && m.holdsLease() && r.Held <= m.hard.Commit:
+		m.answerRead(q, m.readableNow())
 	case m.state == StateLeader && len(m.lead.reads) >= m.cfg.ReadsMax:
-		m.answerRead(q, 0, protocol.ErrOverloaded.Code)
+		m.refuseRead(q, protocol.ErrOverloaded.Code)
 	case m.state == StateLeader:
 		m.lead.reads = append(m.lead.reads, q)
 		m.due = true
 	case m.leader.IsZero():
-		m.answerRead(q, 0, protocol.ErrNoLeader.Code)
+		m.refuseRead(q, protocol.ErrNoLeader.Code)
 	case from != r.Origin:
 		// It was passed on once: two members that take one another for the
 		// leader must not play with it.
-		m.answerRead(q, 0, protocol.ErrNotLeader.Code)
+		m.refuseRead(q, protocol.ErrNotLeader.Code)
 	case r.Origin != m.cfg.ID && m.cfg.NamedOnly && !m.voter:
-		m.answerRead(q, 0, protocol.ErrNotLeader.Code) // a learner passes nothing on: it is not heeded
+		m.refuseRead(q, protocol.ErrNotLeader.Code) // a learner passes nothing on: it is not heeded
 	default:
 		m.send(m.leader, &r)
 	}
@@ -87,8 +95,9 @@ func (m *Member) startReadRound() {
 func (m *Member) startRound(all bool) {
 	l := m.lead
 	l.round++
-	r := round{number: l.round, at: m.now, commit: m.hard.Commit, settled: m.settled()}
+	r := round{number: l.round, at: m.now, settled: m.settled()}
 	if r.settled {
+		r.commit = m.readableNow()
 		r.reads, l.reads = l.reads, nil
 	}
 	l.rounds = append(l.rounds, r)
@@ -120,12 +129,13 @@ func (m *Member) confirmRounds() {
 			fresh = n
 		}
 		for _, q := range r.reads {
-			m.answerRead(q, r.commit, protocol.OK)
+			m.answerRead(q, r.commit)
 		}
 		n++
 	}
 	if fresh >= 0 {
-		m.ready.Fresh = append(m.ready.Fresh, protocol.Fresh{Index: l.rounds[fresh].commit, At: l.rounds[fresh].at})
+		r := &l.rounds[fresh]
+		m.ready.Fresh = append(m.ready.Fresh, protocol.Fresh{Index: r.commit.index, Sum: r.commit.sum, At: r.at})
 	}
 	if n > 0 {
 		m.due = m.due || len(l.reads) > 0
@@ -133,24 +143,44 @@ func (m *Member) confirmRounds() {
 	}
 }
 
-// answerRead answers where the request came from.
-func (m *Member) answerRead(q read, index protocol.Index, code protocol.Code) {
+// readableNow is what a settled leader has committed.
+func (m *Member) readableNow() readable {
+	sum, known := m.log.SumAt(m.hard.Commit)
+	if !known {
+		invariant.Check(false, "the log sum at the commit index %d of a leader is not known", m.hard.Commit)
+	}
+	return readable{m.hard.Commit, sum}
+}
+
+// answerRead says at what index a read may be served.
+func (m *Member) answerRead(q read, at readable) {
+	m.tellReader(q, protocol.ReadIndexAnswer{Index: at.index, Sum: at.sum, Code: protocol.OK})
+}
+
+// refuseRead says why there is no index.
+func (m *Member) refuseRead(q read, code protocol.Code) {
+	m.tellReader(q, protocol.ReadIndexAnswer{Code: code})
+}
+
+// tellReader sends an answer to where the request came from.
+func (m *Member) tellReader(q read, a protocol.ReadIndexAnswer) {
+	a.Run, a.Request, a.Leader, a.Term = q.run, q.request, m.leader, m.hard.Term
 	if q.origin == m.cfg.ID {
-		m.ready.Reads = append(m.ready.Reads, protocol.Read{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader, Term: m.hard.Term})
+		m.ready.Reads = append(m.ready.Reads, protocol.Read(a))
 		return
 	}
-	m.send(q.origin, &protocol.ReadIndexAnswer{Run: q.run, Request: q.request, Index: index, Code: code, Leader: m.leader, Term: m.hard.Term})
+	m.send(q.origin, &a)
 }
 
 // refuseReads answers what a leader that is no longer one leaves behind.
 func (m *Member) refuseReads(l *leadership) {
 	for i := range l.rounds {
 		for _, q := range l.rounds[i].reads {
-			m.answerRead(q, 0, protocol.ErrNotLeader.Code)
+			m.refuseRead(q, protocol.ErrNotLeader.Code)
 		}
 	}
 	for _, q := range l.reads {
-		m.answerRead(q, 0, protocol.ErrNotLeader.Code)
+		m.refuseRead(q, protocol.ErrNotLeader.Code)
 	}
 }
 
@@ -162,5 +192,5 @@ func (m *Member) stepReadIndexAnswer(from protocol.MemberID, a *protocol.ReadInd
 		m.emit(protocol.EventRefused, from, a.Index, fmt.Sprintf("read index %d of another run", a.Request))
 		return
 	}
-	m.ready.Reads = append(m.ready.Reads, protocol.Read{Run: a.Run, Request: a.Request, Index: a.Index, Code: a.Code, Leader: a.Leader})
+	m.ready.Reads = append(m.ready.Reads, protocol.Read{Run: a.Run, Request: a.Request, Index: a.Index, Sum: a.Sum, Code: a.Code, Leader: a.Leader})
 }

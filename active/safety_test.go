@@ -325,7 +325,7 @@ func TestFreshnessIsStampedAtSendAfterTheOwnTermCommitted(t *testing.T) {
 	h.tick(70 * time.Millisecond)
 	h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: 2})
 	equal(t, "claims", len(h.n.fresh), 1)
-	equal(t, "claim", h.n.fresh[0], protocol.Fresh{Index: 4, At: sent.Add(100 * time.Millisecond)})
+	equal(t, "claim", h.n.fresh[0], protocol.Fresh{Index: 4, Sum: sumOf(h.n.log[:4]), At: sent.Add(100 * time.Millisecond)})
 }
 
 func TestElapsedTimeIsReadNotCounted(t *testing.T) {

@@ -461,7 +461,7 @@ func messageOf(kind string, v values) protocol.Message {
 	case "passive-ack":
 		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("tip"))}
 	case "read-index":
-		return &protocol.ReadIndex{Origin: idOf(v["origin"]), Run: protocol.RunID(v.number("run")), Request: uint64(v.number("request"))}
+		return &protocol.ReadIndex{Origin: idOf(v["origin"]), Run: protocol.RunID(v.number("run")), Request: uint64(v.number("request")), Held: protocol.Index(v.number("held"))}
 	case "timeout-now":
 		return &protocol.TimeoutNow{Term: term}
 	case "read-index-answer":

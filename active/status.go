@@ -81,6 +81,10 @@ func (m *Member) State() State {
 	return StateFollower
 }
 
+// Settled reports whether this member leads and has committed an entry of its term:
+// then it holds all that was ever committed.
+func (m *Member) Settled() bool { return m.state == StateLeader && m.settled() }
+
 // Term returns the current term.
 func (m *Member) Term() protocol.Term { return m.hard.Term }
 

@@ -58,6 +58,8 @@ func IndexesWithin(m Message) bool {
 		return m.Index <= IndexMax && m.HintIndex <= IndexMax
 	case *Heartbeat:
 		return m.Commit <= IndexMax
+	case *ReadIndex:
+		return m.Held <= IndexMax
 	case *ReadIndexAnswer:
 		return m.Index <= IndexMax
 	case *Frame:
@@ -100,7 +102,7 @@ func (h *Have) within() bool {
 		}
 	}
 	return h.Applied <= IndexMax && h.Tip <= IndexMax && h.First <= IndexMax && h.Commit <= IndexMax &&
-		h.FreshIndex <= IndexMax && h.Behind.Needs <= IndexMax && h.Behind.Installing <= IndexMax && rangesWithin(h.Holes)
+		h.FreshIndex <= IndexMax && h.Diverged <= IndexMax && h.Behind.Needs <= IndexMax && h.Behind.Installing <= IndexMax && rangesWithin(h.Holes)
 }
 
 func rangesWithin(list []Range) bool {

@@ -170,14 +170,53 @@ func (m *Have) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(m.Load))
 	dst = appendUint(dst, m.Nonce)
 	dst = appendUint(dst, m.AnswerTo)
-	if m.FreshKnown {
-		dst = appendArray(dst, 2)
-		dst = appendUint(dst, uint64(m.FreshIndex))
-		dst = appendUint(dst, uint64(max(m.FreshAge, 0)))
-	} else {
-		dst = append(dst, codeNil)
-	}
+	dst = m.appendClaim(dst)
 	return appendSeal(appendBehind(dst, &m.Behind), &m.Seal)
+}
+
+// appendClaim writes the freshness claim, and where the log differs: most members
+// have one of the two to say, or nothing.
+func (m *Have) appendClaim(dst []byte) []byte {
+	n := 0
+	if m.FreshKnown {
+		n += 3
+	}
+	if m.Diverged != 0 {
+		n++
+	}
+	if n == 0 {
+		return append(dst, codeNil)
+	}
+	dst = appendArray(dst, n)
+	if m.FreshKnown {
+		dst = appendUint(dst, uint64(m.FreshIndex))
+		dst = appendUint(dst, m.FreshSum)
+		dst = appendUint(dst, uint64(max(m.FreshAge, 0)))
+	}
+	if m.Diverged != 0 {
+		dst = appendUint(dst, uint64(m.Diverged))
+	}
+	return dst
+}
+
+func (r *reader) claim(m *Have) {
+	if r.isNil() {
+		return
+	}
+	n := r.arrayTo(4, 1)
+	if n == 3 || n == 4 {
+		m.FreshKnown, m.FreshIndex, m.FreshSum, m.FreshAge = true, r.index(), r.uint(), r.nanos()
+		n -= 3
+	}
+	if n == 1 {
+		if m.Diverged = r.index(); r.err == nil && m.Diverged == 0 {
+			r.fail("a log that differs nowhere")
+		}
+		n--
+	}
+	if n != 0 || !m.FreshKnown && m.Diverged == 0 {
+		r.fail("an array of another length")
+	}
 }
 
 func appendBehind(dst []byte, b *Behind) []byte {
@@ -210,10 +249,7 @@ func (r *reader) have() *Have {
 		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
 		Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
 	}
-	if !r.isNil() {
-		r.array(2)
-		m.FreshKnown, m.FreshIndex, m.FreshAge = true, r.index(), r.nanos()
-	}
+	r.claim(m)
 	m.Behind = r.behind()
 	if signed {
 		m.Seal = r.seal()

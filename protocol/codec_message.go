@@ -97,11 +97,11 @@ func (r *reader) message(kind MessageKind) Message {
 		m.Pre, m.Granted = r.flags()
 		return m
 	case KindReadIndex:
-		r.array(3)
-		return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint()}
+		r.array(4)
+		return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint(), Held: r.index()}
 	case KindReadIndexAnswer:
-		r.array(6)
-		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Code: r.code(), Leader: r.member(), Term: r.term()}
+		r.array(7)
+		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Sum: r.sum(), Code: r.code(), Leader: r.member(), Term: r.term()}
 	case KindTimeoutNow:
 		r.array(1)
 		return &TimeoutNow{Term: r.term()}
@@ -194,17 +194,19 @@ func (r *reader) appendAnswer() *AppendAnswer {
 }
 
 func (m *ReadIndex) append(dst []byte) []byte {
-	dst = appendArray(dst, 3)
+	dst = appendArray(dst, 4)
 	dst = appendID(dst, m.Origin)
 	dst = appendUint(dst, uint64(m.Run))
-	return appendUint(dst, m.Request)
+	dst = appendUint(dst, m.Request)
+	return appendUint(dst, uint64(m.Held))
 }
 
 func (m *ReadIndexAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 6)
+	dst = appendArray(dst, 7)
 	dst = appendUint(dst, uint64(m.Run))
 	dst = appendUint(dst, m.Request)
 	dst = appendUint(dst, uint64(m.Index))
+	dst = appendSum(dst, m.Sum)
 	dst = appendString(dst, string(m.Code))
 	dst = appendID(dst, m.Leader)
 	return appendUint(dst, uint64(m.Term))
@@ -280,13 +282,13 @@ func MessageSize(m Message) int {
 	case *ForwardAnswer:
 		return 1 + 1 + 3*9 + 18 + m.Result.size()
 	case *Have:
-		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 2*9 + behindBytesMax + sealSize(&m.Seal)
+		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 4*9 + behindBytesMax + sealSize(&m.Seal)
 	case *Want:
 		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
 	case *Busy:
 		return 1 + 1 + 9 + 5 + len(m.Others)*18
 	case *ReadIndexAnswer:
-		return 1 + 1 + 4*9 + 2 + len(m.Code) + 18
+		return 1 + 1 + 4*9 + sumBytes + 2 + len(m.Code) + 18
 	case *SumAnswer:
 		return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal)
 	}
@@ -295,6 +297,9 @@ func MessageSize(m Message) int {
 
 // behindBytesMax bounds what Behind takes in a Have.
 const behindBytesMax = 1 + 2*9 + 5 + 1
+
+// sumBytes is what a log sum takes.
+const sumBytes = 2 + 16
 
 // messageBytesMax bounds the messages that have no variable part.
 const messageBytesMax = 64

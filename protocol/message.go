@@ -182,18 +182,26 @@ type HeartbeatAnswer struct {
 // ReadIndex asks the leader for an index at which a linearizable read may be
 // served. A member that does not lead passes it on to the leader; the leader
 // answers Origin. (Run, Request) is echoed.
+//
+// Held is the highest index that Origin held as committed when it asked. A leader
+// that has committed less answers by no lease: either its lease is over and its
+// clock is wrong, or its log has another history, and only a round tells them
+// apart.
 type ReadIndex struct {
 	Origin  MemberID
 	Run     RunID
 	Request uint64
+	Held    Index
 }
 
 // ReadIndexAnswer answers a ReadIndex. With a Code other than OK there is no
-// index, and Leader, if not zero, says whom to ask: it leads Term.
+// index, and Leader, if not zero, says whom to ask: it leads Term. Sum is the
+// leader's log sum at Index: an index alone does not say of which history it is.
 type ReadIndexAnswer struct {
 	Run     RunID
 	Request uint64
 	Index   Index
+	Sum     LogSum
 	Code    Code
 	Leader  MemberID
 	Term    Term
@@ -313,17 +321,22 @@ type Have struct {
 	// nonce (0: this is no answer).
 	Nonce    uint64
 	AnswerTo uint64
-	// FreshKnown says that (FreshIndex, FreshAge) is a freshness pair, read
+	// FreshKnown says that (FreshIndex, FreshSum, FreshAge) is a freshness claim, read
 	// when this message was made: every write acknowledged more than FreshAge
 	// ago has an index of at most FreshIndex. Unsolicited ones are for
 	// display only.
 	FreshKnown bool
 	FreshIndex Index
-	FreshAge   int64 // nanoseconds
+	FreshSum   uint64 // LogSum.Head at FreshIndex
+	FreshAge   int64  // nanoseconds
 
 	// Behind is what a sender that is far behind is about to need; zero: it is
 	// level.
 	Behind Behind
+	// Diverged is the first index at which the sender's log is known to be of
+	// another history than the actives'; 0: none is. It holds committed entries up
+	// to Applied, gives none of them, and takes none. It makes no claim of freshness.
+	Diverged Index
 
 	// Seal signs the StandingStatement of an answer by an active; zero: it does
 	// not sign.

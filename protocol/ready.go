@@ -57,11 +57,13 @@ func (d *Delta) Cut(after Index) {
 // IsZero reports whether nothing changed.
 func (d *Delta) IsZero() bool { return !d.Truncate && len(d.Entries) == 0 }
 
-// Read is the answer to a read-index request that this member made.
+// Read is the answer to a read-index request that this member made. Sum is the
+// leader's log sum at Index.
 type Read struct {
 	Run     RunID
 	Request uint64
 	Index   Index
+	Sum     LogSum
 	Code    Code
 	Leader  MemberID
 	Term    Term
@@ -74,9 +76,10 @@ type Offer struct {
 }
 
 // Fresh is a freshness claim: every write acknowledged before At, on this
-// member's clock, has an index of at most Index.
+// member's clock, has an index of at most Index, in the log whose sum there is Sum.
 type Fresh struct {
 	Index Index
+	Sum   LogSum
 	At    Instant
 }
 
@@ -130,6 +133,7 @@ const (
 	EventBehind          EventKind = "behind"   // far behind the others, or level again
 	EventPressed         EventKind = "pressed"  // behind, and not getting level at the rate that it is given
 	EventWithheld        EventKind = "withheld" // entries that a member says it has and does not give
+	EventAhead           EventKind = "ahead"    // a member that holds committed entries which this cluster does not have
 )
 
 // Event is something worth telling, without any duty for whoever hears it.

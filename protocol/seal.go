@@ -76,7 +76,7 @@ func LogStatement(last Index, chain Chain) []byte {
 // leader. AnswerTo ties it to one question of one member: repeated later, or to
 // another, it answers nothing.
 func StandingStatement(h *Have) []byte {
-	b := append(make([]byte, 0, 1+8+1+8+8+8+16), statementStanding)
+	b := append(make([]byte, 0, 1+8+1+8+8+8+8+16), statementStanding)
 	b = binary.BigEndian.AppendUint64(b, h.AnswerTo)
 	known := byte(0)
 	if h.FreshKnown {
@@ -84,6 +84,7 @@ func StandingStatement(h *Have) []byte {
 	}
 	b = append(b, known)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.FreshIndex))
+	b = binary.BigEndian.AppendUint64(b, h.FreshSum)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.FreshAge))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Term))
 	return append(b, h.Leader[:]...)

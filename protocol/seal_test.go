@@ -16,6 +16,7 @@ func unsigned() []Message {
 	return []Message{
 		frame,
 		&Have{Applied: 1, FreshKnown: true, FreshIndex: 3, FreshAge: 4},
+		&Have{Applied: 1, Diverged: 5},
 		&SumAnswer{Index: 1, Known: true, Sum: LogSum{1, 2}},
 		&Description{Description: []byte("description")},
 	}
@@ -68,6 +69,7 @@ func TestStatementsDiffer(t *testing.T) {
 		StandingStatement(alter(func(h *Have) { h.AnswerTo++ })),
 		StandingStatement(alter(func(h *Have) { h.FreshKnown = false })),
 		StandingStatement(alter(func(h *Have) { h.FreshIndex++ })),
+		StandingStatement(alter(func(h *Have) { h.FreshSum++ })),
 		StandingStatement(alter(func(h *Have) { h.FreshAge-- })),
 		StandingStatement(alter(func(h *Have) { h.Term++ })),
 		StandingStatement(alter(func(h *Have) { h.Leader = idB })),

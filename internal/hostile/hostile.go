@@ -177,9 +177,9 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 	case protocol.KindHeartbeatAnswer:
 		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000))}
 	case protocol.KindReadIndex:
-		return &protocol.ReadIndex{Origin: d.whoever(), Run: d.run(), Request: d.request()}
+		return &protocol.ReadIndex{Origin: d.whoever(), Run: d.run(), Request: d.request(), Held: d.index()}
 	case protocol.KindReadIndexAnswer:
-		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Leader: d.whoever()}
+		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Sum: d.Sum, Leader: d.whoever()}
 	case protocol.KindTimeoutNow:
 		return &protocol.TimeoutNow{Term: d.term()}
 	case protocol.KindCheckpoint:
@@ -276,7 +276,10 @@ func (d draw) have() *protocol.Have {
 		Nonce: d.Uint64() >> uint(d.IntN(64)), AnswerTo: uint64(d.IntN(2)),
 	}
 	if d.yes() {
-		h.FreshKnown, h.FreshIndex, h.FreshAge = true, d.index(), d.Int64()>>uint(d.IntN(64))
+		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, d.index(), d.Sum.Head(), d.Int64()>>uint(d.IntN(64))
+	}
+	if d.yes() {
+		h.Diverged = d.index()
 	}
 	if d.yes() {
 		h.Behind = protocol.Behind{Needs: d.index(), Installing: d.index(), Left: d.Uint32() >> uint(d.IntN(32)), Pressed: d.yes()}

@@ -123,7 +123,7 @@ func reads() []Mutation {
 		{
 			Name: "age-from-confirmation", Breaks: "a freshness claim is stamped when it was confirmed, not when its round was sent",
 			File: "active/read.go", Tests: in,
-			Old: "At: l.rounds[fresh].at}",
+			Old: "At: r.at}",
 			New: "At: m.now}",
 		},
 		{

@@ -222,6 +222,9 @@ func (l committedLog) SumBefore(first protocol.Index) (protocol.LogSum, bool) {
 // appendLog is what the Raft core asks of the log.
 type appendLog struct{ r *Replica }
 
+// SumAt returns the log sum after index i. The tail holds it for the commit index.
+func (l appendLog) SumAt(i protocol.Index) (protocol.LogSum, bool) { return l.r.tail.sumAt(i) }
+
 // diskFit is how many entries the core may put into one append that has to be
 // read from the disk, at most; the append is split by size when it is read.
 const diskFit = 1024

@@ -193,6 +193,9 @@ type noLog struct{}
 // Fit returns first.
 func (noLog) Fit(first, _ protocol.Index, _ int) protocol.Index { return first }
 
+// SumAt returns nothing: nobody reads.
+func (noLog) SumAt(protocol.Index) (protocol.LogSum, bool) { return protocol.LogSum{}, true }
+
 func idOf(i int) protocol.MemberID { return protocol.MemberID{byte(i + 1)} }
 
 // serve takes what a server has to say: messages travel, writes take their time.
