@@ -144,8 +144,11 @@ func (c *Core) have(now protocol.Instant) *protocol.Have {
 		end := c.buffer.held.list[n-1].Last
 		h.Holes = c.buffer.held.gaps(nil, protocol.Range{First: c.self.Tip + 1, Last: end}, protocol.HolesMax)
 	}
-	if index, age, ok := c.fresh.newest(now); ok {
-		h.FreshKnown, h.FreshIndex, h.FreshAge = true, index, int64(age)
+	if p, age, ok := c.fresh.newest(now); ok && !c.wrong {
+		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, p.index, p.sum, int64(age)
+	}
+	if c.wrong {
+		h.Diverged = c.diverged
 	}
 	return h
 }
@@ -158,7 +161,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 	if m != nil && h.Tip <= protocol.IndexMax {
 		m.known = true
 		m.first, m.tip, m.likely = h.First, h.Tip, 0
-		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, At: now}
+		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, Diverged: h.Diverged, At: now}
 		if h.FreshKnown && h.FreshAge >= 0 {
 			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
 		}
@@ -187,8 +190,10 @@ func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member,
 	}
 	asked := c.digest.asks[i].at
 	c.digest.asks[i] = ask{}
-	if c.heeds(from) && c.standing(now, from, h) && h.FreshKnown {
-		c.fresh.answered(asked, h.FreshIndex, time.Duration(h.FreshAge))
+	if c.heeds(from) && c.standing(now, from, h) {
+		if p, ok := answered(asked, from, h); ok {
+			c.learnFresh(now, p)
+		}
 	}
 	if m != nil {
 		rtt := min(max(now.Sub(asked), 1), rttMax)

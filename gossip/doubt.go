@@ -17,12 +17,12 @@ const (
 	suspectsMax = 8
 )
 
-// doubt is the question that a frame which does not fit raises: who is wrong,
-// its origin or I? An active answers it. Who passed the frame on is never
-// blamed: it could not check it either.
+// doubt is the question that a frame which does not fit raises, or a claim about
+// freshness: who is wrong, whose word it is or I? An active answers it. Who passed
+// a frame on is never blamed: it could not check it either.
 type doubt struct {
 	open     bool
-	index    protocol.Index // where the frame should have joined
+	index    protocol.Index // where the frame should have joined, or of the claim
 	mine     protocol.LogSum
 	suspects []protocol.MemberID
 	asked    []protocol.MemberID
@@ -39,31 +39,42 @@ func (c *Core) Refused(now protocol.Instant, run Run) {
 	if n := len(run.Entries); n > 0 {
 		c.evidence(now, run.Entries[n-1].Index, c.grace())
 	}
+	c.question(now, run.Origin, c.self.Tip)
+}
+
+// question asks an active for its log sum at an index of this member's log: what a
+// suspect says does not go together with it.
+func (c *Core) question(now protocol.Instant, suspect protocol.MemberID, at protocol.Index) {
 	d := &c.doubt
-	if c.wrong || c.avoided(now, run.Origin) {
+	if c.wrong || c.avoided(now, suspect) {
 		return
 	}
 	if d.open {
-		if len(d.suspects) < suspectsMax && !slices.Contains(d.suspects, run.Origin) {
-			d.suspects = append(d.suspects, run.Origin)
+		if len(d.suspects) < suspectsMax && !slices.Contains(d.suspects, suspect) {
+			d.suspects = append(d.suspects, suspect)
 		}
 		return
 	}
-	mine, known := c.sumBefore(c.self.Tip + 1)
-	if !known || c.self.Tip == 0 {
+	mine, known := c.sumBefore(at + 1)
+	if !known || at == 0 {
 		// An empty log contradicts nobody.
-		c.avoid(now, run.Origin, c.self.Tip)
+		c.avoid(now, suspect, at)
 		return
 	}
 	*d = doubt{
-		open: true, index: c.self.Tip, mine: mine,
-		suspects: []protocol.MemberID{run.Origin}, at: now, until: now.Add(doubtFor),
+		open: true, index: at, mine: mine,
+		suspects: []protocol.MemberID{suspect}, at: now, until: now.Add(doubtFor),
 	}
 	c.askSum(now)
 }
 
 // askSum asks the next active: any that is not in doubt itself before one that
 // is, else the diverged could declare everybody else so.
+//
+// When none of them has come that far the leader is asked for a read index. [S]
+// "Not yet" is what an active says that is behind, and what one says for ever whose
+// log has lost that entry. The read index tells them apart: it is of a round that
+// began after this member held the entry.
 func (c *Core) askSum(now protocol.Instant) {
 	d := &c.doubt
 	if now >= d.until {
@@ -91,6 +102,7 @@ func (c *Core) askSum(now protocol.Instant) {
 	if len(free) == 0 {
 		d.asked, d.to = nil, protocol.MemberID{}
 		d.at = now.Add(sumPause)
+		c.ready.Prove = true
 		return
 	}
 	m := free[c.rng.IntN(len(free))]
@@ -133,15 +145,25 @@ func (c *Core) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *prot
 		}
 		*d = doubt{at: never}
 	default:
-		c.wrong, c.diverged = true, d.index
-		c.seekLater(now)
-		c.ready.Diverged = &Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from}
-		c.event(protocol.EventDiverged, from, d.index, "this member's log contradicts an active's")
-		c.ready.Runs = nil
-		c.buffer.clear()
-		c.pulling.clear()
-		*d = doubt{at: never}
+		c.Contradicted(Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from})
 	}
+}
+
+// Contradicted says that this member's log is of another history than the actives',
+// by an active's word. It stays so until the member is started anew.
+func (c *Core) Contradicted(d Divergence) {
+	if c.wrong {
+		return
+	}
+	d.Holds = c.self.Tip
+	c.wrong, c.diverged = true, d.Index
+	c.ready.Diverged = &d
+	c.event(protocol.EventDiverged, d.By, d.Index, d.String())
+	c.ready.Runs = nil
+	c.buffer.clear()
+	c.pulling.clear()
+	c.seek.at = never
+	c.doubt = doubt{at: never}
 }
 
 // avoid reports an origin and prefers others for a while.
@@ -150,7 +172,7 @@ func (c *Core) avoid(now protocol.Instant, origin protocol.MemberID, at protocol
 		m.avoidUntil = now.Add(avoidFor)
 	}
 	c.buffer.dropOrigin(origin)
-	c.event(protocol.EventRefused, origin, at, "frames of this member do not fit the committed log")
+	c.event(protocol.EventRefused, origin, at, "what this member says does not fit the committed log")
 }
 
 // avoided reports whether a member's frames are left aside.

@@ -36,7 +36,7 @@ func TestBadStateBlamesNobody(t *testing.T) {
 		t.Errorf("asked for index %d, want 10", got)
 	}
 	rd := b.step(asked[0].To, sumOf(right, 10))
-	if rd.Diverged == nil || *rd.Diverged != (Divergence{Index: 10, Mine: mine[9].Sum, Theirs: right[9].Sum, By: asked[0].To}) {
+	if rd.Diverged == nil || *rd.Diverged != (Divergence{Index: 10, Mine: mine[9].Sum, Theirs: right[9].Sum, By: asked[0].To, Holds: 10}) {
 		t.Fatalf("got %+v, want a divergence at 10", rd.Diverged)
 	}
 	for _, m := range b.core.members.all {
@@ -44,21 +44,18 @@ func TestBadStateBlamesNobody(t *testing.T) {
 			t.Errorf("member %s is avoided: it is innocent", m.id.Short())
 		}
 	}
-	// No source, and nothing is taken, until the state was installed anew.
+	// No source, and nothing is taken.
 	rd = b.step(passiveID(2), &protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 5}}, Bytes: 1000})
 	if len(rd.Messages) != 0 {
 		t.Errorf("got %v from a diverged member", rd.Messages)
 	}
 	if h := b.step(passiveID(2), &protocol.Have{Nonce: 3}).Messages[0].Message.(*protocol.Have); h.Tip != 0 {
 		t.Errorf("a diverged member says that it holds up to %d", h.Tip)
+	} else if h.Diverged != 10 || h.Applied != 10 {
+		t.Errorf("it says that it has applied %d and diverged at %d, want 10 and 10", h.Applied, h.Diverged)
 	}
 	if rd := b.step(passiveID(1), frame(mine, activeID(2), 11, 11)); len(rd.Runs) != 0 {
 		t.Error("a diverged member takes entries")
-	}
-	b.tip = 0
-	b.progress()
-	if rd := b.step(passiveID(1), frame(right, activeID(2), 1, 11)); len(rd.Runs) != 1 {
-		t.Error("a member that begins anew takes nothing")
 	}
 }
 
@@ -174,5 +171,32 @@ func TestRefusedRunIsPulledFromOthers(t *testing.T) {
 	w := only[*protocol.Want](b.wait(5 * ms).Messages)
 	if len(w) != 1 || w[0].Message.(*protocol.Want).Ranges[0] != (protocol.Range{First: 11, Last: 12}) {
 		t.Fatalf("got %v, want a pull of 11..12", w)
+	}
+}
+
+// [S] Actives whose log has lost what this member holds say "not yet" for ever. The
+// leader is asked for a read index then, which proves what "not yet" does not.
+func TestNotYetOfAllAsksForProof(t *testing.T) {
+	b, asked := doubtful(t, chain(20, 10, "mine"), activeID(1))
+	var rd Ready
+	for range 3 {
+		if rd.Prove {
+			t.Error("it wants proof before all were asked")
+		}
+		rd = b.step(asked[0].To, &protocol.SumAnswer{Index: 10})
+		asked = only[*protocol.SumQuestion](rd.Messages)
+		if len(asked) == 0 {
+			break
+		}
+	}
+	if !rd.Prove {
+		t.Error("all actives have said \"not yet\", and no proof is asked for")
+	}
+	b.core.Contradicted(Divergence{Index: 9, Short: true, By: activeID(1)})
+	if rd := b.core.Ready(); rd.Diverged == nil || rd.Diverged.Holds != 10 || len(rd.Events) != 1 {
+		t.Errorf("got %+v, want a divergence of a member that holds 10", rd)
+	}
+	if _, ok := b.core.Age(b.now, 10); ok || b.core.doubt.open {
+		t.Error("it gives ages, or asks on")
 	}
 }

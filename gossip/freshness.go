@@ -22,9 +22,16 @@ const (
 // pair is a claim: every write acknowledged before at, on this member's clock,
 // has an index of at most index. Facts about the past never become false: a
 // deposed leader's claim, or one that took a long way, is only old.
+//
+// [S] They are facts about one history. All actives may have been put back to an
+// old copy, and then a claim counts the writes of another one: so it carries the
+// log sum at its index, and gives an age only to a log that has the same sum there.
 type pair struct {
 	index protocol.Index
+	sum   uint64 // LogSum.Head
 	at    protocol.Instant
+	from  protocol.MemberID // who said so, if it was not this member's own round
+	mine  bool              // this member's log has the sum at the index
 }
 
 // freshness is what a member knows of its age. It starts with nothing, so that
@@ -35,29 +42,44 @@ type pair struct {
 type freshness struct {
 	pairs []pair
 	inUse protocol.Index // what this member applied
+	// tip is what this member holds as committed, since tipAt at the latest.
+	tip   protocol.Index
+	tipAt protocol.Instant
 }
+
+// holds says what this member holds as committed now.
+func (f *freshness) holds(now protocol.Instant, tip protocol.Index) {
+	if tip != f.tip {
+		f.tip, f.tipAt = tip, now
+	}
+}
+
+// denies reports whether a claim cannot be true of the history that this member
+// holds: it says that nothing above its index had been acknowledged at a time at
+// which this member held more as committed.
+func (f *freshness) denies(p pair) bool { return p.index < f.tip && p.at > f.tipAt }
 
 // learn adds a claim. It is stamped with when it held, never with when it was
 // confirmed or heard.
-func (f *freshness) learn(index protocol.Index, at protocol.Instant) {
-	if index == 0 {
+func (f *freshness) learn(p pair) {
+	if p.index == 0 {
 		return
 	}
 	i := 0
-	for i < len(f.pairs) && f.pairs[i].index <= index {
-		if f.pairs[i].at >= at {
+	for i < len(f.pairs) && f.pairs[i].index <= p.index {
+		if f.pairs[i].at >= p.at {
 			return // a lower index at a later time says more
 		}
 		i++
 	}
-	if i > 0 && f.pairs[i-1].index == index {
+	if i > 0 && f.pairs[i-1].index == p.index {
 		i--
 	}
 	j := i
-	for j < len(f.pairs) && f.pairs[j].at <= at {
+	for j < len(f.pairs) && f.pairs[j].at <= p.at {
 		j++
 	}
-	f.pairs = slices.Replace(f.pairs, i, j, pair{index, at})
+	f.pairs = slices.Replace(f.pairs, i, j, p)
 	if len(f.pairs) > pairsMax {
 		f.thin()
 	}
@@ -83,11 +105,12 @@ func (f *freshness) thin() {
 // applied says what this member's state holds now.
 func (f *freshness) applied(index protocol.Index) { f.inUse = index }
 
-// age returns the bound for a state at applied: from the newest pair with an
-// index of at most that. The reader's own clock counts as a hop's.
+// age returns the bound for a state at applied: from the newest pair of this
+// member's history with an index of at most that. The reader's own clock counts as
+// a hop's.
 func (f *freshness) age(now protocol.Instant, applied protocol.Index) (time.Duration, bool) {
 	for i := len(f.pairs) - 1; i >= 0; i-- {
-		if f.pairs[i].index <= applied {
+		if f.pairs[i].mine && f.pairs[i].index <= applied {
 			d := max(now.Sub(f.pairs[i].at), 0)
 			return d + d/ageRate, true
 		}
@@ -95,21 +118,88 @@ func (f *freshness) age(now protocol.Instant, applied protocol.Index) (time.Dura
 	return 0, false
 }
 
-// newest returns the pair that is passed on, as an age at now.
-func (f *freshness) newest(now protocol.Instant) (protocol.Index, time.Duration, bool) {
+// newest returns the pair that is passed on, and its age at now.
+func (f *freshness) newest(now protocol.Instant) (pair, time.Duration, bool) {
 	if len(f.pairs) == 0 {
-		return 0, 0, false
+		return pair{}, 0, false
 	}
 	p := f.pairs[len(f.pairs)-1]
-	return p.index, max(now.Sub(p.at), 0), true
+	return p, max(now.Sub(p.at), 0), true
 }
 
-// answered takes a pair from an answer to a question that was asked at asked.
-// The neighbour's clock was read after that, so the claim held at least its
-// age before asked.
-func (f *freshness) answered(asked protocol.Instant, index protocol.Index, age time.Duration) {
-	if age < 0 || age > ageMax {
+// answered returns the claim of an answer to a question that was asked at asked.
+// The neighbour's clock was read after that, so the claim held at least its age
+// before asked.
+func answered(asked protocol.Instant, from protocol.MemberID, h *protocol.Have) (pair, bool) {
+	age := time.Duration(h.FreshAge)
+	if !h.FreshKnown || age < 0 || age > ageMax {
+		return pair{}, false
+	}
+	return pair{index: h.FreshIndex, sum: h.FreshSum, from: from, at: asked.Add(-age - age/ageRate - ageStep)}, true
+}
+
+// learnFresh takes a claim of a neighbour. One that contradicts what this member
+// holds counts for nothing, and is a reason to ask an active: the neighbour may
+// lie, or be of another history, and so may this member.
+func (c *Core) learnFresh(now protocol.Instant, p pair) {
+	f := &c.fresh
+	if f.denies(p) {
+		c.question(now, p.from, c.self.Tip)
 		return
 	}
-	f.learn(index, asked.Add(-age-age/ageRate-ageStep))
+	switch c.compare(&p) {
+	case pairContradicts:
+		c.question(now, p.from, p.index)
+	case pairUnknown: // so old that it would say little
+	default:
+		f.learn(p)
+	}
+}
+
+// comparison is what this member's log says of a claim.
+type comparison uint8
+
+const (
+	pairAbove comparison = iota // this member does not hold its index yet
+	pairAgrees
+	pairContradicts
+	// pairUnknown: the log sum there is not in memory any more. Such a claim
+	// cannot be told from one of another history, and is not used.
+	pairUnknown
+)
+
+func (c *Core) compare(p *pair) comparison {
+	if p.index > c.self.Tip {
+		return pairAbove
+	}
+	sum, known := c.sumBefore(p.index + 1)
+	switch {
+	case !known:
+		return pairUnknown
+	case sum.Head() != p.sum:
+		return pairContradicts
+	}
+	p.mine = true
+	return pairAgrees
+}
+
+// compareFresh looks at the claims whose index this member has come to.
+func (c *Core) compareFresh(now protocol.Instant) {
+	f := &c.fresh
+	for i := 0; i < len(f.pairs); i++ {
+		p := &f.pairs[i]
+		if p.mine {
+			continue
+		}
+		switch c.compare(p) {
+		case pairContradicts:
+			c.question(now, p.from, p.index)
+			fallthrough
+		case pairUnknown:
+			f.pairs = slices.Delete(f.pairs, i, i+1)
+			i--
+		case pairAbove:
+			return // and so are those that follow
+		}
+	}
 }

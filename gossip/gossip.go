@@ -28,6 +28,7 @@
 package gossip
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -101,12 +102,27 @@ type RangeRead struct {
 	Bytes int
 }
 
-// Divergence says that this member's log contradicts an active's: it must stop
-// serving, and reinstall its state. The core is no source from then on.
+// Divergence says that this member's log is of another history than the actives':
+// it must stop serving. The core is no source from then on, takes nothing and seeks
+// nothing: what this member holds may be the only copy of what was acknowledged.
 type Divergence struct {
+	// Index is where the log sums differ. With Short the actives' log ended below
+	// it: its sums are not known.
 	Index        protocol.Index
 	Mine, Theirs protocol.LogSum
-	By           protocol.MemberID
+	Short        bool
+	By           protocol.MemberID // the active whose word that is; zero: not known
+	// Holds is what this member holds as committed.
+	Holds protocol.Index
+}
+
+// String says what happened, and what to do.
+func (d *Divergence) String() string {
+	what := fmt.Sprintf("the log of this member differs from that of the actives at %d (member %s)", d.Index, d.By.Short())
+	if d.Short {
+		what = fmt.Sprintf("the log of the actives ended at %d, and this member had come to %d before it asked", d.Index-1, d.Holds)
+	}
+	return fmt.Sprintf("%s: theirs is of another history, as after a restore from an old copy. This member has committed entries up to %d, among them perhaps acknowledged writes that the actives have lost. It serves nobody and keeps what it has: `starling recover` from its directory keeps them; to discard them start it with an empty directory", what, d.Holds)
 }
 
 // Ready is what the core hands out. Messages are safe to send at any time:
@@ -116,7 +132,10 @@ type Ready struct {
 	Reads    []RangeRead
 	Runs     []Run
 	Diverged *Divergence
-	Events   []protocol.Event
+	// Prove asks the owner to have the leader asked for a read index: the actives
+	// say nothing that settles a doubt, and that would.
+	Prove  bool
+	Events []protocol.Event
 	// Led, if not nil, is what an active has signed of who leads. It comes only
 	// where signatures are checked: elsewhere every HAVE says it.
 	Led *Led
@@ -146,7 +165,7 @@ type Core struct {
 	self     Progress
 	started  bool // Progress was called
 	diverged protocol.Index
-	wrong    bool // the log contradicts an active's, since index diverged
+	wrong    bool // the log is of another history than the actives', since index diverged
 
 	push    push
 	links   links
@@ -208,10 +227,7 @@ func (c *Core) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 func (c *Core) Progress(now protocol.Instant, p Progress) {
 	before := c.self
 	c.self = p
-	if c.wrong && (p.Tip < c.diverged || p.First > c.diverged && p.First > p.Tip) {
-		c.wrong = false // the log was installed anew
-	}
-	if p.Lost || c.wrong {
+	if p.Lost {
 		c.seekLater(now)
 	}
 	if !c.started || p.Role != before.Role || p.Adrift != before.Adrift {
@@ -222,6 +238,8 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 		c.relink(now)
 	}
 	c.fresh.applied(p.Applied)
+	c.fresh.holds(now, p.Tip)
+	c.compareFresh(now)
 	if p.Tip > c.given || len(c.ready.Runs) == 0 {
 		c.given = p.Tip
 	}
@@ -331,7 +349,7 @@ func (c *Core) Deadline() protocol.Instant {
 // HasReady reports whether Ready would say anything.
 func (c *Core) HasReady() bool {
 	r := &c.ready
-	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil ||
+	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil || r.Prove ||
 		r.Offer != nil || r.Led != nil || len(r.Chunks) > 0 || len(r.ChunkReads) > 0
 }
 
@@ -342,13 +360,20 @@ func (c *Core) Ready() Ready {
 	return out
 }
 
-// Confirmed takes a freshness claim from this member's own rounds as leader.
-func (c *Core) Confirmed(f protocol.Fresh) { c.fresh.learn(f.Index, f.At) }
+// Confirmed takes a freshness claim from this member's own rounds as leader. It is
+// of this member's own history.
+func (c *Core) Confirmed(f protocol.Fresh) {
+	c.fresh.learn(pair{index: f.Index, sum: f.Sum.Head(), at: f.At, mine: true})
+}
 
 // Age returns an upper bound on the age of a state at applied: every write
 // acknowledged longer ago is in it. False if nothing is known. It holds for
-// the moment that now was read.
+// the moment that now was read. A member of another history than the actives' has
+// no age.
 func (c *Core) Age(now protocol.Instant, applied protocol.Index) (time.Duration, bool) {
+	if c.wrong {
+		return 0, false
+	}
 	return c.fresh.age(now, applied)
 }
 
@@ -366,6 +391,9 @@ type Heard struct {
 	ID      protocol.MemberID
 	Applied protocol.Index
 	Tip     protocol.Index
+	// Diverged is where its log is of another history than the actives', as it
+	// says; 0: nowhere.
+	Diverged protocol.Index
 	// AgeKnown says that Age was the bound on the member's age at At.
 	AgeKnown bool
 	Age      time.Duration

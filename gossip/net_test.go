@@ -415,7 +415,7 @@ func (n *network) heartbeat() {
 				if n.opt.confirmLate {
 					at = n.now
 				}
-				d.core.Confirmed(protocol.Fresh{Index: commit, At: d.local(at)})
+				d.core.Confirmed(protocol.Fresh{Index: commit, Sum: d.sum(commit), At: d.local(at)})
 				d.turn()
 			})
 		})

@@ -56,8 +56,10 @@ func (c *Core) lacking(now protocol.Instant) {
 // wanted returns the index above which a checkpoint is wanted, if one is.
 func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 	f := &c.fetching
-	if f.active && !f.gone {
-		return 0, false // one is being fetched, or installed
+	if f.active && !f.gone || c.wrong {
+		// One is being fetched, or installed. [S] A log of another history is not
+		// replaced: it may be the only copy.
+		return 0, false
 	}
 	p := &c.self
 	switch {
@@ -66,8 +68,6 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 		if above = p.Applied; p.First > 2 {
 			above = max(above, p.First-2)
 		}
-	case c.wrong:
-		above = c.diverged - 1
 	case c.seek.needed && c.follows() && c.belowAll(now):
 		above = p.Tip
 	case f.active: // its leader told this active to fetch what is gone now

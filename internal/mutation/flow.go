@@ -31,8 +31,8 @@ func levels() []Mutation {
 		{
 			Name: "age-without-its-index", Breaks: "a member tells the age of what it has heard of, not of what it has applied",
 			File: "gossip/freshness.go", Tests: []string{"./gossip"},
-			Old: "if f.pairs[i].index <= applied {",
-			New: "if f.pairs[i].index <= applied || i > 0 {",
+			Old: "f.pairs[i].index <= applied {",
+			New: "(f.pairs[i].index <= applied || i > 0) {",
 		},
 	}
 }

@@ -113,8 +113,8 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-drops-head", Breaks: "a member drops entries that it has to apply again",
 			File: "internal/replica/checkpoint.go", Tests: replica,
-			Old: "if len(c.kept) < 2 || r.quarantined() {",
-			New: "if len(c.kept) < 2 {",
+			Old: "if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {",
+			New: "if len(c.kept) < 2 || r.diverged != nil {",
 		},
 		{
 			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",

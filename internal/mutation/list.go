@@ -135,8 +135,8 @@ func reads() []Mutation {
 		{
 			Name: "age-from-hearing", Breaks: "an age that a neighbour told counts from when it was heard",
 			File: "gossip/digest.go", Tests: []string{"./gossip"},
-			Old: "c.fresh.answered(asked, h.FreshIndex,",
-			New: "c.fresh.answered(now, h.FreshIndex,",
+			Old: "answered(asked, from, h)",
+			New: "answered(now, from, h)",
 		},
 	}
 }

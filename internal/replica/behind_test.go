@@ -486,7 +486,7 @@ func TestNothingIsProvenBeforeTheAgeIsKnown(t *testing.T) {
 		return 0
 	}
 	answer := func(index protocol.Index) bool {
-		g.receive(1, &protocol.Have{First: 1, Tip: index, Commit: index, AnswerTo: ask(), FreshKnown: true, FreshIndex: index, FreshAge: int64(time.Millisecond)})
+		g.receive(1, &protocol.Have{First: 1, Tip: index, Commit: index, AnswerTo: ask(), FreshKnown: true, FreshIndex: index, FreshSum: g.whole.Tail[index-1].Sum.Head(), FreshAge: int64(time.Millisecond)})
 		return g.r.Status(g.now).Proven
 	}
 	if g.r.Status(g.now).Proven {

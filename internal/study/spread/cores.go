@@ -85,7 +85,7 @@ func (n *net) heartbeat() {
 	commit, at := protocol.Index(leader.tip), n.now
 	if commit > 0 {
 		n.after(2*n.set.Delay, func() {
-			leader.core.Confirmed(protocol.Fresh{Index: commit, At: at})
+			leader.core.Confirmed(protocol.Fresh{Index: commit, Sum: n.sum(int(commit)), At: at})
 			leader.turn()
 			n.wake(0)
 		})
