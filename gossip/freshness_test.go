@@ -271,7 +271,7 @@ func TestClaimBelowTheSumsInMemoryGivesNoAge(t *testing.T) {
 	b, nonce, to := asking(t)
 	b.cold, b.core.fresh.tipAt = 100, b.now
 	b.step(to, answer(nonce, 90, ms))
-	if _, ok := b.core.Age(b.now, 100); ok || b.core.doubt.open {
-		t.Errorf("an age: %v, a doubt: %v, want neither", ok, b.core.doubt.open)
+	if _, ok := b.core.Age(b.now, 100); ok || b.core.doubt.open || b.core.avoided(b.now, to) {
+		t.Errorf("an age: %v, a doubt: %v, or the neighbour is avoided; want none of it", ok, b.core.doubt.open)
 	}
 }

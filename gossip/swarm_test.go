@@ -359,6 +359,7 @@ func TestDivergedMemberKeepsWhatItHas(t *testing.T) {
 		b.step(m.id, &protocol.Have{First: 12, Tip: 20, Checkpoints: []protocol.Index{12, 9}})
 	}
 	b.progress()
+	b.core.lacking(b.now) // nobody has what comes next in its log
 	if asked := only[*protocol.Describe](b.wait(10 * time.Second).Messages); len(asked) > 0 {
 		t.Errorf("asked %d times for a checkpoint in the place of its own state", len(asked))
 	}

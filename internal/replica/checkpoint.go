@@ -141,7 +141,7 @@ func (r *Replica) offerKept(now protocol.Instant) {
 func (r *Replica) dropHead(now protocol.Instant) {
 	c := &r.checkpoints
 	c.held = false
-	if len(c.kept) < 2 || r.quarantined() {
+	if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {
 		return
 	}
 	below := c.kept[1].Index + 1

@@ -241,7 +241,8 @@ func TestCalledFollowerAsksWhomItsLogNames(t *testing.T) {
 // forged answer would acknowledge a write that never was. The index of a read,
 // too, comes from a voter or the one that was asked.
 func TestOnlyWhoWasAskedAnswersAPassive(t *testing.T) {
-	r := open(t, 9, found(2, 10, 10, threeVoters))
+	rec := found(2, 10, 10, threeVoters)
+	r := open(t, 9, rec)
 	serve(t, r)
 	r.Receive(1, id(2), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10})
 	serve(t, r)
@@ -268,8 +269,8 @@ func TestOnlyWhoWasAskedAnswersAPassive(t *testing.T) {
 		t.Errorf("got %d messages that did not count, want 3", got)
 	}
 	r.Receive(4, id(2), &protocol.ForwardAnswer{Run: forward.Run, Request: forward.Request})
-	r.Receive(4, id(3), &protocol.ReadIndexAnswer{Run: read.Run, Request: read.Request, Index: 1}) // passed on to it
-	if e := r.Effects(); len(e.Answers) != 1 || len(e.Reads) != 1 {
+	r.Receive(4, id(3), &protocol.ReadIndexAnswer{Run: read.Run, Request: read.Request, Index: 10, Sum: rec.LastSum}) // passed on to it
+	if e := r.Effects(); len(e.Answers) != 1 || len(e.Reads) != 1 || e.Reads[0].Err != nil {
 		t.Fatalf("answers %+v and reads %+v, want one of each", e.Answers, e.Reads)
 	}
 }

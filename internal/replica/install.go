@@ -51,6 +51,9 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		r.unheeded++
 		return
 	}
+	if r.diverged != nil {
+		return // nothing takes the place of what this member holds
+	}
 	if d.Index <= r.commit && !r.lost() {
 		// The leader thinks that this member is further behind than it is.
 		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {
@@ -170,8 +173,8 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 	}
 	r.gossip.StopFetch(now)
 	x.time = time
-	if x.d.Index <= r.apply.handed && !r.discarded() {
-		// The log has brought the state further meanwhile.
+	if x.d.Index <= r.apply.handed && !r.discarded() || r.diverged != nil {
+		// The log has brought the state further meanwhile, or is to stay.
 		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
 		r.endInstall(now)
 		r.keep(now, kept)
@@ -198,7 +201,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 // startReset begins the log anew when nothing else waits for the disk.
 func (r *Replica) startReset() {
 	x, d := &r.install, &r.disk
-	if x.phase != installResets || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
+	if x.phase != installResets || r.diverged != nil || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
 	state := r.hardState()

@@ -137,6 +137,7 @@ func (r *Replica) lead(now protocol.Instant) {
 		return
 	}
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
+	r.lookAhead(now)
 	r.passTime(now)
 	r.proposeMark(now)
 	r.requests.proposeGathered(now, r)

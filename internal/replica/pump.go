@@ -22,6 +22,7 @@ func (r *Replica) pump(now protocol.Instant) {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
 		}
 		busy := r.serveRole(now)
+		r.requests.compareReads(now, r)
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
 		// hands out of a run that names this member must not be lost with it.
@@ -75,7 +76,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.offered(now, rd.Checkpoint, true)
 	}
 	for _, read := range rd.Reads {
-		r.requests.readAnswered(now, read, r)
+		r.requests.readAnswered(now, read.Leader, read, r)
 	}
 	for _, f := range rd.Fresh {
 		r.gossip.Confirmed(f)
@@ -129,8 +130,11 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 	if g.Offer != nil {
 		r.offered(now, g.Offer, false)
 	}
+	if g.Prove {
+		r.requests.prove(now, r)
+	}
 	if g.Diverged != nil {
-		r.out.Diverged = g.Diverged
+		r.strayed(now, g.Diverged)
 	}
 	r.out.Events = append(r.out.Events, g.Events...)
 	return true
@@ -138,8 +142,8 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 
 // takeRun offers a run of committed entries to the role.
 func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
-	if r.install.phase == installResets {
-		return // a log that is about to begin anew takes nothing
+	if r.install.phase == installResets || r.diverged != nil {
+		return // a log that is about to begin anew, or to stay as it is, takes nothing
 	}
 	if r.role == protocol.RoleActive {
 		r.adopt(now, run)

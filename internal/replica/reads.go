@@ -2,23 +2,25 @@ package replica
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
+	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
 )
 
 // ask asks for one read index on behalf of all reads that have gathered.
 func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
-	if r.quarantined() {
+	if err := r.withheld(); err != nil {
 		for _, request := range list {
-			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: r.notServing()})
+			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
 		}
 		return
 	}
 	q.next++
-	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next}
+	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next, Held: r.commit}
 	leader := r.leader()
-	g := readGroup{id: q.next, requests: list, until: now.Add(r.patience())}
+	g := readGroup{id: q.next, requests: list, held: r.commit, until: now.Add(r.patience())}
 	if leader != r.cfg.ID {
 		g.to = leader
 	}
@@ -34,9 +36,17 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &m}})
 }
 
+// prove asks for a read index that no read waits for, unless one is under way: it
+// says whether the actives have the history that this member has.
+func (q *requests) prove(now protocol.Instant, r *Replica) {
+	if !slices.ContainsFunc(q.asked, func(g readGroup) bool { return !g.answered && g.held == r.commit }) {
+		q.ask(now, nil, r)
+	}
+}
+
 // readAnswered takes the answer to a read index. One for another run of this
 // member is not for this one, even if the number fits.
-func (q *requests) readAnswered(now protocol.Instant, a protocol.Read, r *Replica) {
+func (q *requests) readAnswered(now protocol.Instant, by protocol.MemberID, a protocol.Read, r *Replica) {
 	i := slices.IndexFunc(q.asked, func(g readGroup) bool { return g.id == a.Request })
 	if a.Run != q.run || i < 0 || q.asked[i].answered {
 		return
@@ -48,8 +58,80 @@ func (q *requests) readAnswered(now protocol.Instant, a protocol.Read, r *Replic
 		q.failGroup(i, noReadIndex(a.Code), r)
 		return
 	}
-	q.asked[i].answered, q.asked[i].index = true, a.Index
+	g := &q.asked[i]
+	g.answered, g.by, g.index, g.sum = true, by, a.Index, a.Sum
+	q.compareReads(now, r)
 	q.serveReads(r)
+}
+
+// compareReads compares the answers to read indexes with this member's own log, as
+// soon as that has come so far.
+//
+// [S] The leader's round began after the question was asked. So its index is at
+// least what was committed then, and its log has the same entries up to there. If
+// not, it is of another history, as when all actives are put back to an old copy:
+// then this member may be the only one that has what was acknowledged since.
+// Entries that came meanwhile are no proof, they may be above the index of a round
+// that began before them.
+func (q *requests) compareReads(now protocol.Instant, r *Replica) {
+	for i := 0; i < len(q.asked); i++ {
+		g := &q.asked[i]
+		if !g.answered || g.compared {
+			continue
+		}
+		sum, known := r.tail.sumAt(g.index)
+		switch {
+		case g.index < g.held:
+			q.contradicted(now, i, gossip.Divergence{Index: g.index + 1, Short: true, By: g.by}, r)
+			return
+		case g.index > r.commit: // not come so far
+		case !known: // it says nothing any more
+			list := g.requests
+			g.requests = nil
+			q.failGroup(i, nil, r)
+			i--
+			q.ask(now, list, r)
+		case sum != g.sum:
+			q.contradicted(now, i, gossip.Divergence{Index: g.index, Mine: sum, Theirs: g.sum, By: g.by}, r)
+			return
+		default:
+			g.compared = true
+		}
+	}
+}
+
+// contradicted takes the answer of group i, which is of another history. [S] The
+// word of a voter proves it; a member that is none, and was taken for the leader,
+// spoils no more than the reads that it was asked for.
+func (q *requests) contradicted(now protocol.Instant, i int, d gossip.Divergence, r *Replica) {
+	if r.names(d.By) {
+		r.gossip.Contradicted(d)
+		return // what waits is answered when the core says so
+	}
+	q.failGroup(i, protocol.ErrNotServing.With(fmt.Sprintf(
+		"member %s, which the log does not name, answers a read as the leader of a log that contradicts this member's at %d", d.By.Short(), d.Index)), r)
+}
+
+// strayed says that this member's log is of another history than the actives'. [S]
+// It is kept, with its checkpoints and all: it may be the only copy of what was
+// acknowledged.
+func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
+	r.diverged, r.out.Diverged = d, d
+	r.requests.failReadsWith(r.withheld(), r)
+	if p := r.install.phase; p == installBegins || p == installFetches {
+		r.giveUpInstall(now, r.withheld())
+	}
+}
+
+// withheld is why this member answers no read, or nil.
+func (r *Replica) withheld() error {
+	switch {
+	case r.diverged != nil:
+		return protocol.ErrNotServing.With(r.diverged.String())
+	case r.quarantined():
+		return r.notServing()
+	}
+	return nil
 }
 
 // noReadIndex is the error of a read that the leader, or the lack of one, refuses.
@@ -62,10 +144,11 @@ func noReadIndex(code protocol.Code) error {
 	return protocol.ErrorOf(code, "the leader refuses a read: "+string(code))
 }
 
-// serveReads answers the reads whose index the state has reached.
+// serveReads answers the reads whose index the state has reached, if it is one of
+// this member's history.
 func (q *requests) serveReads(r *Replica) {
 	q.asked = slices.DeleteFunc(q.asked, func(g readGroup) bool {
-		if !g.answered || g.index > r.applied {
+		if !g.compared || g.index > r.applied {
 			return false
 		}
 		for _, request := range g.requests {

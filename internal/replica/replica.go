@@ -88,7 +88,11 @@ type Replica struct {
 	installs    uint64 // installations begun
 	behind      behind
 	short       bool // the disk is nearly full
-	types       types
+	ahead       aheads
+	// diverged, if not nil, says that the log is of another history than the
+	// actives': it is kept as it is, and nobody is served from it.
+	diverged *gossip.Divergence
+	types    types
 
 	peers    []protocol.Peer
 	hint     leaderHint
@@ -257,7 +261,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
 		} else if r.requests.asks(from, r) {
-			r.requests.readAnswered(now, protocol.Read{Run: m.Run, Request: m.Request, Index: m.Index, Code: m.Code, Leader: m.Leader, Term: m.Term}, r)
+			r.requests.readAnswered(now, from, protocol.Read(*m), r)
 		}
 	default:
 		if !r.signed() && r.role != protocol.RoleActive {
@@ -268,8 +272,8 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 				r.heardOf(now, a.Term, from)
 			}
 		}
-		if r.role != protocol.RoleActive && r.install.phase == installResets {
-			break // a log that is about to begin anew takes nothing
+		if r.role != protocol.RoleActive && (r.install.phase == installResets || r.diverged != nil) {
+			break // a log that is about to begin anew, or to stay as it is, takes nothing
 		}
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)

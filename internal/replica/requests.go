@@ -69,9 +69,16 @@ type readGroup struct {
 	id       uint64
 	requests []uint64
 	to       protocol.MemberID // the leader that was asked
-	answered bool
-	index    protocol.Index
 	until    protocol.Instant
+	// held is what was known here to be committed when the leader was asked. What
+	// came later says nothing about the answer.
+	held     protocol.Index
+	answered bool
+	by       protocol.MemberID // whose answer it is, if not the one of this member's own core
+	index    protocol.Index
+	sum      protocol.LogSum // the leader's, at index
+	// compared says that this member's log has the same sum there.
+	compared bool
 }
 
 func (q *requests) init(run protocol.RunID) { q.run = run }

@@ -232,7 +232,8 @@ func TestSingleVoterServesWritesAndReads(t *testing.T) {
 // run must not answer the same number of this one, which may have been asked
 // after later writes.
 func TestAnswersToThePreviousRunAreNotTaken(t *testing.T) {
-	r := open(t, 9, found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}))
+	rec := found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r := open(t, 9, rec)
 	serve(t, r)
 	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10}) // says who leads
 	serve(t, r)
@@ -252,13 +253,13 @@ func TestAnswersToThePreviousRunAreNotTaken(t *testing.T) {
 		t.Fatal("nothing was asked of the leader")
 	}
 	r.Receive(3, id(1), &protocol.ForwardAnswer{Run: forward.Run + 1, Request: forward.Request})
-	r.Receive(3, id(1), &protocol.ReadIndexAnswer{Run: read.Run + 1, Request: read.Request, Index: 1})
+	r.Receive(3, id(1), &protocol.ReadIndexAnswer{Run: read.Run + 1, Request: read.Request, Index: 10, Sum: rec.LastSum})
 	if e := r.Effects(); len(e.Answers) != 0 || len(e.Reads) != 0 {
 		t.Fatalf("took answers to another run: %+v, %+v", e.Answers, e.Reads)
 	}
 	r.Receive(4, id(1), &protocol.ForwardAnswer{Run: forward.Run, Request: forward.Request})
-	r.Receive(4, id(1), &protocol.ReadIndexAnswer{Run: read.Run, Request: read.Request, Index: 1})
-	if e := r.Effects(); len(e.Answers) != 1 || len(e.Reads) != 1 {
+	r.Receive(4, id(1), &protocol.ReadIndexAnswer{Run: read.Run, Request: read.Request, Index: 10, Sum: rec.LastSum})
+	if e := r.Effects(); len(e.Answers) != 1 || len(e.Reads) != 1 || e.Reads[0].Err != nil {
 		t.Fatalf("answers %+v and reads %+v, want one of each", e.Answers, e.Reads)
 	}
 }

@@ -38,6 +38,9 @@ type Status struct {
 	// not be read until it has been fetched anew; empty if it may be. Disputed
 	// says that states differ and nobody knows whose is right.
 	Quarantine, Disputed string
+	// Ahead are the members that hold committed entries which this cluster does
+	// not have; only a leader knows.
+	Ahead []Ahead
 	// Refusals counts what was refused because of a missing or false signature.
 	Refusals uint64
 	// Unheeded counts messages that did not count because of who sent them, or of
@@ -76,7 +79,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if r.quarantined() {
 		s.Quarantine = r.digests.quarantine.text
 	}
-	s.Disputed = r.digests.disputed
+	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	s.Source, s.SourceKnown = r.gossip.Source(now)

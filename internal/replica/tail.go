@@ -10,6 +10,10 @@ import (
 const (
 	tailEntriesMax = 8192
 	tailBytesMax   = 8 << 20
+	// sumsMax is of how many entries below those at least the log sum is still
+	// known, if this run has had them: claims about freshness and read indexes lag
+	// behind the log, by as much as it grows in some hundred milliseconds.
+	sumsMax = 16384
 )
 
 // tail is the end of the log, in memory: a contiguous run of entries with
@@ -24,6 +28,7 @@ type tail struct {
 	before  protocol.LogSum // log sum after first-1, if joined
 	joined  bool            // false: the entries came with sums, what is before them is on disk only
 	bytes   int
+	sums    []protocol.LogSum // of the entries up to first-1
 }
 
 // newTail makes the tail of a log that was found: its last entries, with their
@@ -76,6 +81,9 @@ func (t *tail) sumAt(i protocol.Index) (protocol.LogSum, bool) {
 	if i+1 == t.first {
 		return t.before, t.joined
 	}
+	if n := protocol.Index(len(t.sums)); i < t.first && i+n >= t.first {
+		return t.sums[i+n-t.first], true
+	}
 	if i < t.first || i > t.last() {
 		return protocol.LogSum{}, false
 	}
@@ -125,6 +133,12 @@ func (t *tail) trim(keep protocol.Index) {
 	}
 	if n == 0 {
 		return
+	}
+	for i := range t.entries[:n] {
+		t.sums = append(t.sums, t.entries[i].Sum)
+	}
+	if len(t.sums) > 2*sumsMax {
+		t.sums = append(t.sums[:0], t.sums[len(t.sums)-sumsMax:]...)
 	}
 	t.before, t.joined = t.entries[n-1].Sum, true
 	t.first += protocol.Index(n)

@@ -108,3 +108,33 @@ func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
 		t.Errorf("sum %v after a restart, want %v", got, want)
 	}
 }
+
+// What lags behind a log that grows fast is compared with sums of entries that are
+// not in memory any more.
+func TestTailKnowsSumsBelowItsEntries(t *testing.T) {
+	var empty protocol.Shape
+	tail := newTail(&empty, nil)
+	var want []protocol.LogSum // after index i
+	n := protocol.Index(0)
+	for range 8 {
+		tail.append(run(n+1, tailEntriesMax, 1))
+		n += tailEntriesMax
+		for i := protocol.Index(len(want)); i <= n; i++ {
+			sum, _ := tail.sumAt(i)
+			want = append(want, sum)
+		}
+		tail.trim(n)
+		for i := range want {
+			got, known := tail.sumAt(protocol.Index(i))
+			if known && got != want[i] {
+				t.Fatalf("the sum at %d of %d is %v, want %v", i, n, got, want[i])
+			}
+			if near := i > 0 && protocol.Index(i)+tailEntriesMax+sumsMax > n; near && !known {
+				t.Fatalf("the sum at %d of %d is not known", i, n)
+			}
+		}
+	}
+	if got := cap(tail.sums); got > 4*sumsMax {
+		t.Errorf("%d sums have room, want a bound", got)
+	}
+}

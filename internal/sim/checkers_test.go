@@ -472,6 +472,16 @@ func TestAnAnswerThatNobodyWaitsForIsFound(t *testing.T) {
 	wantRule(t, s.violation, RuleFault)
 }
 
+// Nothing in a simulation makes another history: whoever sees one is wrong.
+func TestASightOfAnotherHistoryIsFound(t *testing.T) {
+	s := newSimulation(1, Options{Duration: 2 * time.Second, Profile: "calm"})
+	s.schedule.after(time.Second, func() {
+		s.members[0].observe([]protocol.Event{{Kind: protocol.EventAhead}})
+	})
+	s.play()
+	wantRule(t, s.violation, RuleHistory)
+}
+
 func TestTooFewRareEventsAreFound(t *testing.T) {
 	var c Counts
 	for k := range tallies {

@@ -13,6 +13,10 @@ import (
 func (m *member) serve() {
 	fx := m.replica.Effects()
 	m.observe(fx.Events)
+	if d := fx.Diverged; d != nil { // there is one history here
+		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
+		return
+	}
 	if fx.Persist != nil && !m.persist(fx.Persist) {
 		return
 	}

@@ -30,6 +30,8 @@ func (m *member) observe(events []protocol.Event) {
 			m.s.counts.add(countFarBehind, 1)
 		case protocol.EventDiverged, protocol.EventRepaired:
 			m.quarantine()
+		case protocol.EventAhead:
+			m.s.fail(violated(RuleHistory, "%s says of a member: %s", m.name, e.Text))
 		}
 		if m.s.trace.on() {
 			if text, c := m.filmed(e); text != "" {
