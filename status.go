@@ -58,6 +58,24 @@ type Status struct {
 	Refused  uint64 `json:"refused"`
 	UptimeMS int64  `json:"uptime_ms"`
 	Version  string `json:"version"`
+	// Ahead are the members that hold committed entries which this cluster does
+	// not have, as after a restore of all actives from an old copy. Only the
+	// leader lists them, after some seconds; it is their word.
+	Ahead []Ahead `json:"ahead,omitempty"`
+}
+
+// Ahead is a member that holds more than the cluster that it belongs to.
+type Ahead struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+	// Holds is the index up to which it holds committed entries, Ends where the
+	// leader's log ended when that was seen. Diverged is where the two differ, 0 if
+	// the member does not know.
+	Holds    uint64 `json:"holds"`
+	Ends     uint64 `json:"ends"`
+	Diverged uint64 `json:"diverged"`
+	// Text says what it means, and what to do.
+	Text string `json:"text"`
 }
 
 // Installing is a checkpoint that comes from other members, because the log of
@@ -113,6 +131,11 @@ func statusOf(s protocol.Status) Status {
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
+	}
+	for _, a := range s.Ahead {
+		out.Ahead = append(out.Ahead, Ahead{
+			Name: a.Name, ID: a.ID.String(), Holds: uint64(a.Holds), Ends: uint64(a.Ends), Diverged: uint64(a.Diverged), Text: a.Text,
+		})
 	}
 	for _, m := range s.Members {
 		line := MemberStatus{

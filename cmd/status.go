@@ -70,6 +70,9 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"version", orNone(s.Version)},
 		{"cluster", s.Cluster},
 	}
+	for _, a := range s.Ahead {
+		rows = append(rows, []string{"ahead", a.Name + " " + a.Text})
+	}
 	if err := printTable(w, nil, rows); err != nil {
 		return err
 	}

@@ -20,3 +20,24 @@ func TestStatusShowsNotes(t *testing.T) {
 		t.Errorf("members: got %q, %v", out.String(), err)
 	}
 }
+
+// Who holds what the cluster has lost is told in the words of the leader, with what
+// to do; nobody else's status has a line for it.
+func TestStatusSaysWhoIsAhead(t *testing.T) {
+	var out bytes.Buffer
+	s := starling.Status{Ahead: []starling.Ahead{
+		{Name: "p1", Holds: 231, Ends: 228, Text: "holds committed entries up to 231: `starling recover` keeps them"}, {Name: "p2", Text: "too"},
+	}}
+	if err := printStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"p1 holds committed entries up to 231: `starling recover` keeps them\n", "p2 too\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("got\n%s\nwant %q in it", out.String(), want)
+		}
+	}
+	out.Reset()
+	if err := printStatus(&out, starling.Status{}); err != nil || strings.Contains(out.String(), "ahead") {
+		t.Errorf("got %v and\n%s\nwant no line about nobody", err, out.String())
+	}
+}

@@ -66,7 +66,7 @@ func ResponseSize(p *Response) int {
 		}
 	}
 	if p.Status != nil {
-		n += 256 + 128*len(p.Status.Members)
+		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead)
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names))
@@ -188,7 +188,7 @@ func (r *reader) join() *JoinInfo {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 27)
+	dst = appendArray(dst, 28)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -219,11 +219,15 @@ func (s *Status) append(dst []byte) []byte {
 	for i := range s.Members {
 		dst = s.Members[i].append(dst)
 	}
+	dst = appendArray(dst, len(s.Ahead))
+	for i := range s.Ahead {
+		dst = s.Ahead[i].append(dst)
+	}
 	return dst
 }
 
 func (r *reader) status() *Status {
-	r.array(27)
+	r.array(28)
 	s := &Status{
 		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
 		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
@@ -246,7 +250,33 @@ func (r *reader) status() *Status {
 		}
 		s.Members = append(s.Members, m)
 	}
+	for range r.arrayTo(FrameBytesMax, aheadBytesMin) {
+		a := r.ahead()
+		if r.err != nil {
+			return nil
+		}
+		s.Ahead = append(s.Ahead, a)
+	}
 	return s
+}
+
+const aheadBytesMin = 7
+
+func (a *AheadStatus) append(dst []byte) []byte {
+	dst = appendArray(dst, 6)
+	dst = appendID(dst, a.ID)
+	dst = appendString(dst, a.Name)
+	dst = appendUint(dst, uint64(a.Holds))
+	dst = appendUint(dst, uint64(a.Ends))
+	dst = appendUint(dst, uint64(a.Diverged))
+	return appendText(dst, a.Text)
+}
+
+func (r *reader) ahead() (a AheadStatus) {
+	r.array(6)
+	a.ID, a.Name = r.member(), r.name()
+	a.Holds, a.Ends, a.Diverged, a.Text = r.index(), r.index(), r.index(), r.text()
+	return a
 }
 
 const memberStatusBytesMin = 13

@@ -312,6 +312,19 @@ type Status struct {
 	// had signed them.
 	Refused uint64
 	Members []MemberStatus
+	// Ahead are the members that hold committed entries which the cluster of the
+	// sender, its leader, does not have.
+	Ahead []AheadStatus
+}
+
+// AheadStatus is a member that holds committed entries up to Holds, above where the
+// leader's log ended when that was seen, Ends. Diverged is where their logs differ,
+// if the member knows.
+type AheadStatus struct {
+	ID                    MemberID
+	Name                  string
+	Holds, Ends, Diverged Index
+	Text                  string // what it means, and what to do
 }
 
 // Hello is the first frame on every connection, in both directions.

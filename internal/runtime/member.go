@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -211,12 +210,10 @@ func (m *Member) end(graceful bool) {
 	<-m.done
 }
 
-// doubt stops serving: this member's log contradicts the others'. What it holds
-// is kept for whoever wants to know why.
+// doubt stops serving: this member's log is of another history than the actives'.
+// What it holds is kept, for it may be all that is left of what was acknowledged.
 func (m *Member) doubt(d *gossip.Divergence) {
-	err := error(protocol.ErrNotServing.With(fmt.Sprintf(
-		"this member's log differs from member %s's at index %d: stop it, move its data directory away and start it again; it fetches everything from the others",
-		d.By.Short(), d.Index)))
+	err := error(protocol.ErrNotServing.With(d.String()))
 	m.doubted.Store(&err)
 	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", d.By.Short())
 }
@@ -233,7 +230,7 @@ func (m *Member) event(e protocol.Event) {
 		level = slog.LevelInfo
 	case protocol.EventForged, protocol.EventPressed:
 		level = slog.LevelWarn
-	case protocol.EventDiverged:
+	case protocol.EventDiverged, protocol.EventAhead:
 		level = slog.LevelError
 	}
 	if !m.logger.Enabled(context.Background(), level) {

@@ -39,6 +39,13 @@ func (m *Member) status() *protocol.Status {
 			s.Leader = x.Name
 		}
 	}
+	for _, a := range r.Ahead {
+		line := protocol.AheadStatus{ID: a.Member, Holds: a.Holds, Ends: a.Ends, Diverged: a.Diverged, Text: a.String()}
+		if i := slices.IndexFunc(s.Members, func(x protocol.MemberStatus) bool { return x.ID == a.Member }); i >= 0 {
+			line.Name = s.Members[i].Name
+		}
+		s.Ahead = append(s.Ahead, line)
+	}
 	return s
 }
 
