@@ -66,5 +66,6 @@ func All() []Mutation {
 	all = append(all, heeded()...)
 	all = append(all, waits()...)
 	all = append(all, levels()...)
-	return append(all, flows()...)
+	all = append(all, flows()...)
+	return append(all, histories()...)
 }

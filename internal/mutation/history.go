@@ -1,0 +1,57 @@
+package mutation
+
+// histories are bugs in telling one history of the log from another, as after a
+// restore of all actives from an old copy.
+func histories() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "read-below-what-was-held", Breaks: "a read is served although the actives' log ends below what this member had",
+			File: "internal/replica/reads.go", Tests: replica,
+			Old: "case g.index < g.held:",
+			New: "case g.index < g.held && false:",
+		},
+		{
+			Name: "read-below-what-came-meanwhile", Breaks: "an honest member takes itself for diverged because entries came while it asked",
+			File: "internal/replica/reads.go", Tests: replica,
+			Old: "case g.index < g.held:",
+			New: "case g.index < r.applied:",
+		},
+		{
+			Name: "read-of-any-history", Breaks: "a read index counts whatever log it is of",
+			File: "internal/replica/reads.go", Tests: replica,
+			Old: "case sum != g.sum:",
+			New: "case sum != g.sum && false:",
+		},
+		{
+			Name: "proof-of-anybody", Breaks: "a member stops serving on the word of somebody whom its log does not name",
+			File: "internal/replica/reads.go", Tests: replica,
+			Old: "if r.names(d.By) {",
+			New: "if !d.By.IsZero() {",
+		},
+		{
+			Name: "diverged-installs", Breaks: "what may be the only copy of acknowledged writes gives way to a checkpoint",
+			File: "internal/replica/install.go", Tests: replica,
+			Old: "if r.diverged != nil {\n\t\treturn // nothing takes",
+			New: "if r.diverged != nil && r.lost() {\n\t\treturn // nothing takes",
+		},
+		{
+			Name: "age-of-any-history", Breaks: "a claim of another history gives this one an age",
+			File: "gossip/freshness.go", Tests: []string{"./gossip"},
+			Old: "case sum.Head() != p.sum:",
+			New: "case sum.Head() != p.sum && false:",
+		},
+		{
+			Name: "age-below-what-was-held", Breaks: "a claim that nothing was written when this member already held more gives it an age",
+			File: "gossip/freshness.go", Tests: []string{"./gossip"},
+			Old: "return p.index < f.tip && p.at > f.tipAt",
+			New: "return p.index < f.tip && p.at < f.tipAt && p.index == 0",
+		},
+		{
+			Name: "lease-for-whoever-holds-more", Breaks: "an answer by a lease, which trusts clocks, is taken for proof of another history",
+			File: "active/read.go", Tests: []string{"./active"},
+			Old: "m.holdsLease() && r.Held <= m.hard.Commit:",
+			New: "m.holdsLease():",
+		},
+	}
+}
