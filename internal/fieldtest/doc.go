@@ -15,4 +15,14 @@
 //	STARLING_CUTS=100 go test ./internal/fieldtest -run PowerCut -v -timeout 60m
 //
 // runs a hundred cuts of each kind on each file system.
+//
+//	STARLING_ROUNDS=10 STARLING_TIMING=fast go test ./internal/fieldtest -run RunningClients -v -timeout 60m
+//
+// has a leader killed, stopped and cut off in two ways, ten rounds each, while
+// clients write and read, and passives cut off for 10 s; with STARLING_SPLITS for
+// as long as that says (10s,90s,300s). It judges what the clients saw, and prints
+// after how long they went on: the median of their next writes may take 1.3 times
+// what the next leader took for its first commit, and 50 ms. Without
+// STARLING_TIMING members have the command's times. The machine should have
+// nothing else to do; without STARLING_ROUNDS nothing depends on the time.
 package fieldtest

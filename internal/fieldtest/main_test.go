@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,6 +129,20 @@ func need(t *testing.T, tools ...string) {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
+}
+
+// number returns what a variable says, 0 if it is not set.
+func number(t *testing.T, variable string) int {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is a number above 0, not %q", variable, s)
+	}
+	return n
 }
 
 // tool runs a program of the operating system.

@@ -40,6 +40,14 @@ func newNetworked(t *testing.T, names ...string) *networked {
 	if names == nil {
 		names = []string{"a1", "a2", "a3", "p1"}
 	}
+	n := layNetwork(t, names)
+	n.begin()
+	return n
+}
+
+// layNetwork makes the hosts and their members, none of which is started.
+func layNetwork(t *testing.T, names []string) *networked {
+	t.Helper()
 	need(t, "ip")
 	n := &networked{book: newBook()}
 	steps := [][]string{
@@ -85,7 +93,6 @@ func newNetworked(t *testing.T, names ...string) *networked {
 			m.join = []string{n.members[0].addr}
 		}
 	}
-	n.begin()
 	return n
 }
 
@@ -102,33 +109,40 @@ func (n *networked) heal(from, to *member) {
 	n.neighbour("del", from, to, "dev", "eth0")
 }
 
+// bridge is where the clients of the tests are, as a side of a cut.
+var bridge = &member{name: "clients", addr: hostsNetwork + "1:" + memberPort}
+
 // part cuts all links between two sides, in both directions; join heals them.
 func (n *networked) part(left, right []*member) {
 	n.t.Helper()
-	n.between(left, right, func(host string) string {
-		return "neigh replace " + host + " lladdr 02:00:00:00:de:ad dev eth0 nud permanent\n"
+	n.between(left, right, func(host, dev string) string {
+		return "neigh replace " + host + " lladdr 02:00:00:00:de:ad dev " + dev + " nud permanent\n"
 	})
 }
 
 func (n *networked) join(left, right []*member) {
 	n.t.Helper()
-	n.between(left, right, func(host string) string { return "neigh del " + host + " dev eth0\n" })
+	n.between(left, right, func(host, dev string) string { return "neigh del " + host + " dev " + dev + "\n" })
 }
 
 // between runs a command of ip for each link between two sides, in all hosts at
 // once.
-func (n *networked) between(left, right []*member, command func(host string) string) {
+func (n *networked) between(left, right []*member, command func(host, dev string) string) {
 	n.t.Helper()
 	var work sync.WaitGroup
 	var failed atomic.Pointer[error]
 	for _, sides := range [][2][]*member{{left, right}, {right, left}} {
 		for _, from := range sides[0] {
 			work.Go(func() {
+				args, dev := []string{"-n", from.host, "-batch", "-"}, "eth0"
+				if from == bridge {
+					args, dev = args[2:], bridgeName
+				}
 				var batch strings.Builder
 				for _, to := range sides[1] {
-					batch.WriteString(command(strings.TrimSuffix(to.addr, ":"+memberPort)))
+					batch.WriteString(command(strings.TrimSuffix(to.addr, ":"+memberPort), dev))
 				}
-				c := exec.Command("ip", "-n", from.host, "-batch", "-")
+				c := exec.Command("ip", args...)
 				c.Stdin = strings.NewReader(batch.String())
 				if out, err := c.CombinedOutput(); err != nil {
 					err = fmt.Errorf("%w: %s", err, out)

@@ -5,8 +5,6 @@ package fieldtest
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,11 +28,7 @@ const diskMegabytes = 2048
 // cuts returns how many cuts of each kind are made.
 func cuts(t *testing.T) int {
 	t.Helper()
-	if s := os.Getenv("STARLING_CUTS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			t.Fatalf("STARLING_CUTS is a number above 0, not %q", s)
-		}
+	if n := number(t, "STARLING_CUTS"); n > 0 {
 		return n
 	}
 	if testing.Short() {
