@@ -177,7 +177,8 @@ func TestMemberThatIsStoppedMostOfTheTimeGetsLevel(t *testing.T) {
 }
 
 // The sizes and rates at which members did not get level once. It takes ten minutes
-// and prints what a joiner takes without writes, and with them.
+// and prints what a joiner takes without writes, and with them, which is twice that
+// at most, in two fetches at most.
 //
 //	STARLING_BEHIND=1 go test ./internal/fieldtest -run BehindAtFullSize -v -timeout 60m
 func TestBehindAtFullSize(t *testing.T) {
@@ -290,6 +291,9 @@ func TestBehindAtFullSize(t *testing.T) {
 			stop()
 			if err != nil || fetches > 2 {
 				t.Errorf("got %v after %d fetches", err, fetches)
+			}
+			if busy > 2*calm {
+				t.Errorf("level after %v with writes and %v without, want twice that at most", busy, calm)
 			}
 		})
 	}
