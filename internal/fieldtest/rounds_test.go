@@ -23,7 +23,7 @@ const (
 	// roundsVariable says how many rounds each fault has. With it, running clients
 	// must go on as soon as measured by withLeader.
 	roundsVariable = "STARLING_ROUNDS"
-	// timingVariable is the members' --timing; default: theirs.
+	// timingVariable is the members' --timing; default: theirs, in the long form.
 	timingVariable = "STARLING_TIMING"
 )
 
@@ -89,7 +89,11 @@ func (n *networked) without(some ...*member) []*member {
 func newRounds(t *testing.T) (*networked, []*runner) {
 	t.Helper()
 	n := layNetwork(t, []string{"a1", "a2", "a3", "a4", "a5", "p1", "p2", "p3", "p4"})
-	if timing := os.Getenv(timingVariable); timing != "" {
+	timing := os.Getenv(timingVariable)
+	if timing == "" && number(t, roundsVariable) == 0 {
+		timing = "fast" // there is less to wait for
+	}
+	if timing != "" {
 		for _, m := range n.members {
 			m.extra = []string{"--timing", timing}
 		}
