@@ -225,6 +225,10 @@ func (b *book) lead(address string, term protocol.Term) (newer bool) {
 		close(b.news)
 		b.news = make(chan struct{})
 	}
+	if newer {
+		// What it could not do before it led says nothing of what it can do now.
+		delete(b.resting, address)
+	}
 	b.leader, b.term, b.lost = address, term, ""
 	b.changed()
 	return newer

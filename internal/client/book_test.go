@@ -57,3 +57,26 @@ func TestOrderKeptIsNeverOutOfDate(t *testing.T) {
 		}
 	})
 }
+
+// While nobody leads, whoever is asked says that it cannot help, and is asked last
+// for a while; only the old leader, which is silent, has said nothing. Commands go
+// to the next leader all the same, as soon as it is known.
+func TestCommandsGoToANewLeaderThatCouldNotHelpBefore(t *testing.T) {
+	b := newBook([]string{"m0", "m1", "m2"}, protocol.ClusterID{}, 1)
+	b.learn("m0", &protocol.Response{Leader: "m0", Term: 1})
+	for _, address := range []string{"m1", "m2"} {
+		b.rest(address, time.Hour)
+	}
+	if got, want := b.order(routeLeader)[0], "m0"; got != want {
+		t.Errorf("commands go to %s, want %s", got, want)
+	}
+	b.learn("m2", &protocol.Response{Leader: "m1", Term: 2})
+	if got, want := b.order(routeLeader)[0], "m1"; got != want {
+		t.Errorf("commands go to %s, want %s, which leads now", got, want)
+	}
+	b.rest("m1", time.Hour)
+	b.learn("m2", &protocol.Response{Leader: "m1", Term: 2})
+	if got, want := b.order(routeLeader)[0], "m0"; got != want {
+		t.Errorf("commands go to %s, want %s: nothing is new since the leader could not help", got, want)
+	}
+}

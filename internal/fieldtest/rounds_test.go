@@ -127,6 +127,7 @@ func TestRunningClientsGoOnWithTheNextLeader(t *testing.T) {
 
 // round is what was measured of one fault, from when it struck.
 type round struct {
+	change             string        // of leaders
 	elected, committed time.Duration // of the next leader
 	next               []waited      // in the order of their lengths
 }
@@ -156,7 +157,7 @@ func (n *networked) round(f fault, name string, runners []*runner) round {
 	next := n.succession(before.Term, n.without(old))
 	causes := h.ask(next.committed)
 	h.goOn(n, next.committed, 1)
-	out := round{elected: next.elected.Sub(at), committed: next.committed.Sub(at)}
+	out := round{change: old.name + " > " + next.who.name, elected: next.elected.Sub(at), committed: next.committed.Sub(at)}
 	for i, r := range runners {
 		// What another one acknowledged came after that began to lead.
 		a, _ := r.next(next.elected)
@@ -274,7 +275,7 @@ func (n *networked) succession(after uint64, among []*member) succession {
 // table prints rounds, and what they have in common.
 func table(rounds []round) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%5s %8s %9s %8s %6s  %s\n", "round", "elected", "committed", "median", "ratio", "next writes of the clients (ms)")
+	fmt.Fprintf(&b, "%5s  %7s %8s %9s %8s %6s  %s\n", "round", "leaders", "elected", "committed", "median", "ratio", "next writes of the clients (ms)")
 	ms := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 	var committed, medians []time.Duration
 	var ratios []float64
@@ -285,7 +286,7 @@ func table(rounds []round) string {
 			each = append(each, ms(w.length))
 		}
 		ratio := float64(r.median()) / float64(r.committed)
-		fmt.Fprintf(&b, "%5d %8s %9s %8s %6.2f  %s\n", k, ms(r.elected), ms(r.committed), ms(r.median()), ratio, strings.Join(each, " "))
+		fmt.Fprintf(&b, "%5d  %7s %8s %9s %8s %6.2f  %s\n", k, r.change, ms(r.elected), ms(r.committed), ms(r.median()), ratio, strings.Join(each, " "))
 		committed, medians, ratios = append(committed, r.committed), append(medians, r.median()), append(ratios, ratio)
 		if last := r.next[len(r.next)-1]; last.length > longest.length {
 			longest, which = last, k
