@@ -128,7 +128,8 @@ func FuzzStep(f *testing.F) {
 	h := chain(120, 20, "h")
 	for _, m := range []protocol.Message{
 		frame(h, activeID(1), 101, 103), frame(h, activeID(1), 105, 105),
-		&protocol.Have{Tip: 120, First: 1, Nonce: 7, FreshKnown: true, FreshIndex: 9, FreshAge: 5},
+		&protocol.Have{Tip: 120, First: 1, Nonce: 7, FreshKnown: true, FreshIndex: 9, FreshSum: h[8].Sum.Head(), FreshAge: 5},
+		&protocol.Have{Applied: 120, Diverged: 100},
 		&protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 50}, {First: 3, Last: 200}}, Bytes: 1 << 30},
 		&protocol.SumQuestion{Index: 50}, &protocol.SumAnswer{Index: 100, Known: true},
 		&protocol.Busy{RetryAfter: 5}, &protocol.Prune{}, &protocol.Graft{From: 3},
@@ -229,7 +230,13 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			case 3, 4:
 				m := &protocol.Have{
 					Applied: index(), Tip: index(), First: index(), Commit: index(), Holes: []protocol.Range{{First: index(), Last: index()}},
-					Nonce: number(), FreshKnown: true, FreshIndex: index(), FreshAge: int64(number()),
+					Nonce: number(), FreshKnown: true, FreshIndex: index(), FreshSum: number(), FreshAge: int64(number()),
+				}
+				if i := rng.IntN(200); rng.IntN(2) == 0 { // a claim of this history
+					m.FreshIndex, m.FreshSum = protocol.Index(i+1), h[i].Sum.Head()
+				}
+				if rng.IntN(4) == 0 {
+					m.Diverged = index()
 				}
 				for range rng.IntN(4) {
 					m.Checkpoints = append(m.Checkpoints, []protocol.Index{150, 170, index()}[rng.IntN(3)])
@@ -307,6 +314,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			b.sound(b.wait(time.Duration(rng.IntN(3000)) * time.Microsecond))
 			if rng.IntN(100) == 0 {
 				b.tip = protocol.Index(rng.IntN(150))
+				b.core.wrong = false // the member was started with another directory
 				b.core.Ready()
 				b.progress()
 				b.core.Ready()
