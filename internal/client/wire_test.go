@@ -77,13 +77,11 @@ func listen(t *testing.T, s *server, cluster protocol.ClusterID) (address string
 		defer mu.Unlock()
 		conns = append(conns, c)
 	}}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(cuts) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(cuts) })
 	t.Cleanup(func() {
 		_ = srv.Close()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+		serving.Wait()
 	})
 	return l.Addr().String(), func() {
 		mu.Lock()

@@ -58,9 +58,10 @@ type Member struct {
 	given     []string                                     // addresses to look at; read only
 	seated    *protocol.Configuration                      // that the membership was told; the loop's
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
-	led       protocol.Instant                             // when a leader was last known here, at the youngest; the loop's
-	orphan    atomic.Bool                                  // that was long ago
-	doubted   atomic.Pointer[error]                        // why the state must not be served
+	favoured  atomic.Pointer[favoured]
+	led       protocol.Instant      // when a leader was last known here, at the youngest; the loop's
+	orphan    atomic.Bool           // that was long ago
+	doubted   atomic.Pointer[error] // why the state must not be served
 	// withheld is what withhold has put into doubted; the loop's.
 	withheld *error
 	// announcing wakes the goroutine that tells the membership about this

@@ -68,6 +68,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	m.transport.linkState = g.linkState
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
+		Favours: m.favours, FavoursAddress: m.favoursAddress,
 	})
 	// A member without a role is nobody to ask for freshness, or to promote.
 	meta := m.meta(protocol.RolePassive)
@@ -84,11 +85,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	m.swim = s
 	ctx, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
-	workers.Go(func() {
-		if err := m.server.Serve(tcp); err != nil {
-			m.logger.Error("serving while the log is mended", "err", err)
-		}
-	})
+	workers.Go(func() { m.server.Serve(tcp) })
 	plan, err := g.loop(ctx)
 	cancel()
 	g.box.close()

@@ -209,7 +209,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.transport = newTransport(m)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
-		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive,
+		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours, FavoursAddress: m.favoursAddress,
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
@@ -233,9 +233,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	go m.loop()
 	go func() {
 		defer m.workers.Done()
-		if err := m.server.Serve(tcp); err != nil {
-			m.fail(err)
-		}
+		m.server.Serve(tcp)
 	}()
 	go m.lookAround()
 	return nil

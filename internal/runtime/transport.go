@@ -130,6 +130,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	}
 	t.addresses = next
 	t.m.addresses.Store(&next)
+	t.m.favour(next, &conf)
 }
 
 // tell says on all streams how far this member's directory has come.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -77,6 +78,7 @@ type ClientConn struct {
 	lost    error // why nothing can be asked any more
 	pulse   pulse
 
+	left   bool          // the member has said goodbye: what it had not answered it has not done; the reader's
 	reader chan struct{} // closed when the reading goroutine has ended
 }
 
@@ -217,6 +219,10 @@ func (c *ClientConn) read() {
 			return
 		case p == nil:
 			c.pong()
+		case p.ID == 0: // goodbye: requests have numbers
+			c.left = true
+			c.fail(cmp.Or(p.Result.Err(), error(protocol.ErrClosed)))
+			return
 		default:
 			c.dispatch(p)
 		}
@@ -281,6 +287,6 @@ func (c *ClientConn) fail(err error) {
 			one.watch.end(&LostError{Written: true, Cause: err})
 			continue
 		}
-		one.answer <- answer{err: &LostError{Written: c.conn.out.mayHaveLeft(one.number), Cause: err}}
+		one.answer <- answer{err: &LostError{Written: !c.left && c.conn.out.mayHaveLeft(one.number), Cause: err}}
 	}
 }

@@ -14,8 +14,13 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// growBytes is how much of a long frame is allocated before its bytes arrive.
-const growBytes = 256 << 10
+const (
+	// growBytes is how much of a long frame is allocated before its bytes arrive.
+	growBytes = 64 << 10
+	// reuseBytes is the size up to which a stream keeps its buffer for the next
+	// frame.
+	reuseBytes = 16 << 10
+)
 
 // Conn is a connection after its handshake. Any goroutine may send, and sending
 // never blocks; one goroutine, the caller's, reads. One goroutine of its own
@@ -32,6 +37,8 @@ type Conn struct {
 	buf     []byte // reused by ReadFrame
 	bounded bool   // a read deadline is set
 	moved   moved
+	claim   claim        // of the frame that is read
+	heard   atomic.Int64 // when the last frame began, by the clock's nanoseconds
 
 	peer protocol.Hello
 
@@ -56,6 +63,7 @@ func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options) *C
 		done: make(chan struct{}), writer: make(chan struct{}),
 	}
 	c.out.init(opt.QueueBytes, opt.QueueFrames)
+	c.heard.Store(time.Now().UnixNano())
 	go c.write()
 	return c
 }
@@ -343,6 +351,7 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 	}
 	_, _ = c.br.Discard(headerBytes)
 	c.moved.frames.Add(1)
+	c.heard.Store(time.Now().UnixNano())
 	if c.br.Buffered() < n {
 		c.bound(c.opt.FrameTimeout)
 	}
@@ -382,12 +391,19 @@ func (c *Conn) readPayload(n int, reuse bool) ([]byte, error) {
 	if reuse {
 		buf = c.buf[:0]
 	}
+	if c.br.Buffered() < n {
+		defer c.claim.done()
+	}
 	for len(buf) < n {
 		// Memory is given as bytes arrive, so that a header alone, however
 		// hostile, pins little.
 		have := len(buf)
 		if have == cap(buf) {
-			grown := make([]byte, have, min(n, max(growBytes, 2*have)))
+			size := min(n, max(growBytes, 2*have))
+			if c.br.Buffered() < n-have {
+				c.claim.need(size)
+			}
+			grown := make([]byte, have, size)
 			copy(grown, buf)
 			buf = grown
 		}
@@ -401,7 +417,7 @@ func (c *Conn) readPayload(n int, reuse bool) ([]byte, error) {
 			return nil, c.readFault(err)
 		}
 	}
-	if reuse && cap(buf) <= growBytes {
+	if reuse && cap(buf) <= reuseBytes {
 		c.buf = buf
 	}
 	return buf[:n:n], nil

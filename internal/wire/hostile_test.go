@@ -82,34 +82,6 @@ func TestSlowHandshakeEnds(t *testing.T) {
 	}
 }
 
-func TestHandshakesAreLimited(t *testing.T) {
-	_, address := serve(t, &handler{}, func(c *ServerConfig) { c.HandshakesMax = 1 })
-	slow, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slow.Close()
-	for range 100 { // until the slow one has been accepted
-		var c *ClientConn
-		if c, err = DialClient(testContext(t), address, ClientConfig{}); err != nil {
-			break
-		}
-		_ = c.Close()
-	}
-	if err == nil {
-		t.Error("no handshake was refused")
-	}
-}
-
-func TestClientsAreLimited(t *testing.T) {
-	_, address := serve(t, &handler{}, func(c *ServerConfig) { c.ClientsMax = 1 })
-	dialClient(t, address, ClientConfig{})
-	_, err := DialClient(testContext(t), address, ClientConfig{})
-	if !errors.Is(err, protocol.ErrOverloaded) {
-		t.Errorf("got %v, want %v", err, protocol.ErrOverloaded)
-	}
-}
-
 func TestAnotherClusterIsRefusedWithBothNames(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	other := protocol.ClusterID{2}

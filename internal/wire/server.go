@@ -1,12 +1,12 @@
 package wire
 
 import (
-	"bufio"
+	"container/list"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -42,10 +42,23 @@ type ServerConfig struct {
 	// It must not block. Nil answers at once.
 	Alive  func(answer func())
 	Logger *slog.Logger
+	// Favours reports whether a member is of the configuration, as far as this one
+	// knows: ids are claimed, so it gets a share and not everything. FavoursAddress
+	// says the same of where a connection comes from, before anybody has said who
+	// it is. Nil favours nobody. They are called under a lock, and must not block.
+	Favours        func(protocol.MemberID) bool
+	FavoursAddress func(netip.Addr) bool
 	// MembersMax and ClientsMax limit the streams of each kind; HandshakesMax
-	// those that have not said what they are. Who comes too many is refused
-	// with protocol.ErrOverloaded. Defaults 4,096, 1,024 and 256.
+	// those that have not said what they are. Who comes too many takes the place
+	// of the one that has been of no use for longest: an unfinished handshake, a
+	// silent stream of a member that is not favoured, an idle client. Only where all
+	// are in use is it refused with protocol.ErrOverloaded. Defaults 4,096, 1,024
+	// and 256.
 	MembersMax, ClientsMax, HandshakesMax int
+	// UnfinishedBytesMax limits what is held of frames that are not whole yet,
+	// over all streams. Beyond it the oldest is given up, with its stream. Half of
+	// it is kept for members that are favoured. Default 64 MiB.
+	UnfinishedBytesMax int
 	// RequestsMax limits the requests in flight on one stream. Beyond it they
 	// are answered protocol.ErrOverloaded at once. Default 1,024.
 	RequestsMax int
@@ -57,14 +70,18 @@ type Server struct {
 	cfg ServerConfig
 	wg  sync.WaitGroup
 
-	mu         sync.Mutex
-	closed     bool
-	listeners  map[net.Listener]struct{}
-	conns      map[net.Conn]struct{}
-	streams    map[*clientStream]struct{}
-	handshakes int
-	members    int
-	clients    int
+	budget budget
+	drops  drops
+	ending chan struct{} // closed when nothing more is accepted
+	freed  chan struct{} // told when a handshake has left its slot
+
+	mu        sync.Mutex
+	closed    bool
+	listeners map[net.Listener]struct{}
+	places    map[*place]struct{} // all
+	shaking   [2]list.List        // handshakes under way, the oldest in front; [1]: favoured
+	members   map[*place]struct{}
+	clients   map[*place]struct{}
 }
 
 // NewServer returns a server that accepts nothing yet.
@@ -74,78 +91,79 @@ func NewServer(cfg ServerConfig) *Server {
 	setDefault(&cfg.ClientsMax, 1024)
 	setDefault(&cfg.HandshakesMax, 256)
 	setDefault(&cfg.RequestsMax, 1024)
+	setDefault(&cfg.UnfinishedBytesMax, 64<<20)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
-		cfg: cfg, listeners: make(map[net.Listener]struct{}), conns: make(map[net.Conn]struct{}),
-		streams: make(map[*clientStream]struct{}),
+	s := &Server{
+		cfg: cfg, ending: make(chan struct{}), freed: make(chan struct{}, 1),
+		listeners: make(map[net.Listener]struct{}), places: make(map[*place]struct{}),
+		members: make(map[*place]struct{}), clients: make(map[*place]struct{}),
 	}
+	s.budget.init(cfg.UnfinishedBytesMax, s.favours)
+	return s
 }
 
-// Serve accepts until the listener or the server is closed, then returns nil;
-// any other error of the listener is returned after a few tries. It closes the
-// listener.
-func (s *Server) Serve(l net.Listener) error {
+// Serve accepts until the listener or the server is closed, which closes the
+// listener. A listener that fails otherwise is asked again for ever: most likely
+// there are no descriptors, and that passes.
+func (s *Server) Serve(l net.Listener) {
 	defer l.Close()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil
+		return
 	}
 	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
-	const triesMax = 10
-	for tries := 0; ; {
+	pause := time.Duration(0)
+	for {
 		conn, err := l.Accept()
 		if err == nil {
-			tries = 0
+			if pause > 0 {
+				s.cfg.Logger.Info("connections are accepted again")
+			}
+			pause = 0
 			s.ServeConn(conn)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || s.isClosed() {
-			return nil
+			return
 		}
-		// Out of descriptors, most likely: it passes.
-		if tries++; tries == triesMax {
-			return fmt.Errorf("accepting: %w", err)
+		if pause == 0 {
+			s.cfg.Logger.Warn("cannot accept connections; trying on", "err", err)
 		}
-		s.cfg.Logger.Warn("cannot accept", "err", err)
-		time.Sleep(time.Duration(tries) * 10 * time.Millisecond)
+		pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.ending:
+			timer.Stop()
+			return
+		}
 	}
 }
 
-// ServeConn serves one connection in a goroutine of the server.
+// acceptPauseMin and acceptPauseMax bound the pause after a listener has failed,
+// which doubles.
+const (
+	acceptPauseMin = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// ServeConn serves one connection in a goroutine of the server. It waits while too
+// many handshakes have just begun.
 func (s *Server) ServeConn(conn net.Conn) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	p := s.enter(conn)
+	if p == nil {
 		_ = conn.Close()
 		return
 	}
-	s.wg.Add(1)
-	s.conns[conn] = struct{}{}
-	full := s.handshakes >= s.cfg.HandshakesMax
-	if !full {
-		s.handshakes++
-	}
-	s.mu.Unlock()
 	go func() {
 		defer s.wg.Done()
-		defer s.forget(conn)
-		if full {
-			s.refuse(conn, protocol.ErrOverloaded.With("too many connections are being opened; try again"))
-			_ = conn.Close()
-			return
-		}
-		s.handle(conn)
+		defer s.leave(p)
+		s.handle(p)
 	}()
-}
-
-func (s *Server) forget(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, conn)
 }
 
 func (s *Server) isClosed() bool {
@@ -155,18 +173,9 @@ func (s *Server) isClosed() bool {
 }
 
 // handle finds out who talks and stays with the stream until its end.
-func (s *Server) handle(raw net.Conn) {
+func (s *Server) handle(p *place) {
+	raw := p.conn
 	_ = raw.SetDeadline(time.Now().Add(s.cfg.HandshakeTimeout))
-	shaking := true
-	shaken := func() {
-		if shaking {
-			shaking = false
-			s.mu.Lock()
-			s.handshakes--
-			s.mu.Unlock()
-		}
-	}
-	defer shaken()
 	kind, conn, err := Sniff(raw)
 	switch {
 	case err != nil:
@@ -175,7 +184,7 @@ func (s *Server) handle(raw net.Conn) {
 		s.cfg.Logger.Debug("a stream that is not ours", "from", raw.RemoteAddr())
 		Refuse(conn)
 	case kind == StreamGossip:
-		shaken()
+		s.endHandshake(p)
 		_ = raw.SetDeadline(time.Time{})
 		if s.cfg.Gossip == nil {
 			_ = conn.Close()
@@ -183,16 +192,16 @@ func (s *Server) handle(raw net.Conn) {
 		}
 		s.cfg.Gossip(conn)
 	default:
-		s.welcome(conn.(*sniffedConn), shaken)
+		s.welcome(p, conn.(*sniffedConn))
 	}
 }
 
 // welcome finishes the handshake and runs the stream.
-func (s *Server) welcome(conn *sniffedConn, shaken func()) {
+func (s *Server) welcome(p *place, conn *sniffedConn) {
 	defer conn.Close()
 	peer, err := readHello(conn.r)
 	if err == nil {
-		err = s.admit(peer, conn.RemoteAddr())
+		err = s.admit(p, peer)
 	} else if !errors.Is(err, protocol.ErrWrongVersion) {
 		s.cfg.Logger.Debug("handshake failed", "from", conn.RemoteAddr(), "err", err)
 		return
@@ -202,56 +211,17 @@ func (s *Server) welcome(conn *sniffedConn, shaken func()) {
 		s.refuse(conn, err)
 		return
 	}
-	count := &s.clients
-	if !peer.Member.IsZero() {
-		count = &s.members
-	}
-	defer func() {
-		s.mu.Lock()
-		*count--
-		s.mu.Unlock()
-	}()
 	hello := s.cfg.Hello()
 	if err := writeHello(conn, &hello); err != nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
 	tune(conn)
-	shaken()
 	if peer.Member.IsZero() {
-		s.serveClient(conn, peer)
+		s.serveClient(p, conn, peer)
 	} else {
-		s.serveMember(conn, conn.r, peer)
+		s.serveMember(p, conn, peer)
 	}
-}
-
-// admit decides whether the stream may stay, and counts it if so.
-func (s *Server) admit(peer protocol.Hello, from net.Addr) error {
-	hello := s.cfg.Hello()
-	if err := judge(peer.Cluster, hello.Cluster); err != nil {
-		return err
-	}
-	isMember := !peer.Member.IsZero()
-	if isMember && peer.Cluster.IsZero() {
-		return protocol.ErrInvalid.With("a member's stream must name its cluster")
-	}
-	if isMember && hello.Cluster.IsZero() {
-		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
-	}
-	if err := s.cfg.Handler.Welcome(peer, from); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	count, limit := &s.clients, s.cfg.ClientsMax
-	if isMember {
-		count, limit = &s.members, s.cfg.MembersMax
-	}
-	if *count >= limit {
-		return protocol.ErrOverloaded.With(fmt.Sprintf("this member has %d connections of the kind, its limit; try another member", limit))
-	}
-	*count++
-	return nil
 }
 
 // refuse says why, in a Hello. Nobody waits long for a reader.
@@ -264,10 +234,14 @@ func (s *Server) refuse(conn net.Conn, cause error) {
 
 // serveMember reads a member's messages until its stream ends. A damaged frame
 // of gossip is dropped; any other malformed message ends the stream.
-func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello) {
-	c := newConn(nc, br, peer, s.cfg.Options)
+func (s *Server) serveMember(p *place, nc *sniffedConn, peer protocol.Hello) {
+	c := newConn(nc, nc.r, peer, s.cfg.Options)
 	c.idle = s.cfg.IdleTimeout
+	c.claim = claim{of: &s.budget, conn: c, member: peer.Member}
 	defer c.Close()
+	s.mu.Lock()
+	p.stream = c
+	s.mu.Unlock()
 	for {
 		m, err := c.ReadMessage()
 		if damaged, ok := err.(damagedFrame); ok {
@@ -276,7 +250,7 @@ func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello)
 		}
 		if err != nil {
 			c.fail(err)
-			s.cfg.Logger.Debug("a member's stream has ended", "member", peer.Member.Short(), "err", err)
+			s.cfg.Logger.Debug("a member's stream has ended", "member", peer.Member.Short(), "err", c.Err())
 			return
 		}
 		s.cfg.Handler.Receive(peer.Member, m)
@@ -288,11 +262,12 @@ func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello)
 // waiting when ctx ends, and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.closed = true
-	s.closeListeners()
-	streams := make([]*clientStream, 0, len(s.streams))
-	for c := range s.streams {
-		streams = append(streams, c)
+	s.refuseMore()
+	streams := make([]*clientStream, 0, len(s.clients))
+	for p := range s.clients {
+		if p.client != nil {
+			streams = append(streams, p.client)
+		}
 	}
 	s.mu.Unlock()
 	var err error
@@ -310,17 +285,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // of requests in flight end.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	s.closed = true
-	s.closeListeners()
-	for conn := range s.conns {
-		_ = conn.Close()
+	s.refuseMore()
+	for p := range s.places {
+		_ = p.conn.Close()
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
 	return nil
 }
 
-func (s *Server) closeListeners() {
+// refuseMore ends accepting. The lock is held.
+func (s *Server) refuseMore() {
+	if !s.closed {
+		s.closed = true
+		close(s.ending)
+	}
 	for l := range s.listeners {
 		_ = l.Close()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -20,27 +21,26 @@ type clientStream struct {
 
 	mu       sync.Mutex
 	inFlight map[uint64]*Responder
+	quiet    time.Time     // when it last had nothing in flight any more
+	retired  bool          // it gives way: nothing that still comes is done
 	draining bool          // new requests are refused
 	drained  chan struct{} // if not nil, closed when nothing but watches is in flight
 }
 
-func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
+func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello) {
 	opt := s.cfg.Options
 	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c := &clientStream{server: s, conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
+	c.conn.claim = claim{of: &s.budget, conn: c.conn}
+	c.quiet = time.Now()
 	defer c.abandonAll()
 	defer c.conn.Close()
 	s.mu.Lock()
-	s.streams[c] = struct{}{}
+	p.client = c
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.streams, c)
-		s.mu.Unlock()
-	}()
 	for {
 		q, err := c.conn.readRequest()
 		switch {
@@ -51,7 +51,7 @@ func (s *Server) serveClient(nc *sniffedConn, peer protocol.Hello) {
 		}
 		if err != nil {
 			c.conn.fail(err)
-			s.cfg.Logger.Debug("a client's stream has ended", "from", nc.RemoteAddr(), "err", err)
+			s.cfg.Logger.Debug("a client's stream has ended", "from", nc.RemoteAddr(), "err", c.conn.Err())
 			return
 		}
 	}
@@ -93,10 +93,46 @@ func (c *clientStream) isBusy() bool {
 	return len(c.inFlight) > 0
 }
 
+// idleness says how little the stream would be missed, and whether it is idle.
+func (c *clientStream) idleness() (is idleness, idle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return idleness{since: c.quiet}, c.isIdle()
+}
+
+// isIdle reports whether nothing is in flight. The lock is held.
+func (c *clientStream) isIdle() bool {
+	return len(c.inFlight) == 0 && !c.retired && c.conn.out.atRest()
+}
+
+// retire has nothing more done on an idle stream, and reports whether it was one.
+func (c *clientStream) retire() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = c.isIdle()
+	return c.retired
+}
+
+// sayGoodbye ends a retired stream. The client hears that nothing that it may have
+// sent meanwhile was done, and dials again.
+func (c *clientStream) sayGoodbye() {
+	why := protocol.ErrUnavailable.With("this member has too many clients, and this one was idle for longest: connect again")
+	if c.conn.sendResponse(&protocol.Response{Result: protocol.Failed(why)}) == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), goodbyeMax)
+		defer cancel()
+		_ = c.conn.out.waitIdle(ctx)
+	}
+	c.conn.fail(why)
+}
+
 // serve hands a request to the handler, or answers it here: with refused if that
 // is not nil. Its error ends the stream.
 func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	c.mu.Lock()
+	if c.retired {
+		c.mu.Unlock()
+		return nil
+	}
 	before := c.inFlight[q.ID]
 	if q.Kind == protocol.RequestCancel {
 		c.mu.Unlock()
@@ -140,6 +176,7 @@ func (c *clientStream) forget(to *Responder) {
 	defer c.mu.Unlock()
 	if c.inFlight[to.id] == to {
 		delete(c.inFlight, to.id)
+		c.quiet = time.Now()
 	}
 	c.settle()
 }

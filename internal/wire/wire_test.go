@@ -70,13 +70,11 @@ func serve(t *testing.T, h *handler, change func(*ServerConfig)) (*Server, strin
 		t.Fatal(err)
 	}
 	s := NewServer(cfg)
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { s.Serve(l) })
 	t.Cleanup(func() {
 		_ = s.Close()
-		if err := <-ended; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
+		serving.Wait()
 	})
 	return s, l.Addr().String()
 }
@@ -576,7 +574,7 @@ func BenchmarkRequests(b *testing.B) {
 		b.Fatal(err)
 	}
 	s := NewServer(ServerConfig{Hello: helloOf(cluster, memberA), Handler: &handler{serve: echo}})
-	go func() { _ = s.Serve(l) }()
+	go s.Serve(l)
 	defer s.Close()
 	c, err := DialClient(context.Background(), l.Addr().String(), ClientConfig{})
 	if err != nil {
