@@ -81,9 +81,18 @@ const (
 	// SequenceMax limits a session's sequence numbers and floor, so that sums
 	// with the window do not overflow.
 	SequenceMax = 1 << 62
-	// SessionsMax limits the sessions of a cluster. Beyond it, opening one is
-	// refused with ErrTooLarge until others have ended.
+	// SessionUnusedMax bounds, in cluster time, how long a session lasts that has
+	// carried no command yet, whatever its timeout: who opens sessions and dies
+	// holds their places no longer.
+	SessionUnusedMax = 30 * time.Second
+	// SessionsMax limits the sessions of a cluster. Beyond it the oldest that has
+	// carried no command ends for a new one; where all have, opening one is refused
+	// with ErrTooLarge until others have ended.
 	SessionsMax = 100_000
+	// SessionsPerConnectionMax limits the sessions that one connection has opened
+	// and that have not ended. Beyond it: ErrTooLarge. All connections that a member
+	// takes together cannot fill the cluster.
+	SessionsPerConnectionMax = 64
 	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
 	// it the oldest are dropped; asked for again they are ErrAnswerLost.
 	SessionAnswersBytesMax = ValueBytesMax

@@ -178,6 +178,7 @@ func (l *Loader) addSession(item Item) error {
 	one, _ := parseSession(item.Key, item.Value)
 	l.now = max(l.now, one.extended)
 	l.sessions.all[one.id] = &one
+	one.unused = l.sessions.unused.PushBack(&one) // they come in order
 	return nil
 }
 
@@ -189,6 +190,7 @@ func (l *Loader) addExecuted(item Item) error {
 	}
 	one.floor = max(one.floor, x.floor)
 	one.bytes += x.size
+	l.sessions.noteUsed(one)
 	if x.size > 0 && one.kept == 0 {
 		one.kept = x.sequence // they come in order
 	}
@@ -211,7 +213,10 @@ func (l *Loader) finishSessions() error {
 				one.id, one.bytes, protocol.SessionAnswersBytesMax))
 		}
 		one.kept = max(one.kept, one.floor)
-		one.deadline = max(one.extended, l.sessions.lease) + protocol.ClusterTime(one.timeout)
+		if one.floor > 1 {
+			l.sessions.noteUsed(one)
+		}
+		one.deadline = max(one.extended, l.sessions.lease) + one.lasts()
 		l.sessions.deadlines.add(one)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"container/list"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -35,6 +36,13 @@ const (
 	keyType     = 't'
 )
 
+// HasSession reports whether a session is open, as of what has been applied here.
+// Any goroutine may ask.
+func (m *Machine) HasSession(id protocol.SessionID) bool {
+	key := binary.BigEndian.AppendUint64([]byte{keySession}, uint64(id))
+	return m.current.Load().system.current(key) != nil
+}
+
 // session is what the machine keeps at hand of one session. All but texts
 // follows from the system's space.
 type session struct {
@@ -52,7 +60,16 @@ type session struct {
 	texts map[uint64]string
 
 	deadline protocol.ClusterTime
-	place    int // in the deadlines
+	place    int           // in the deadlines
+	unused   *list.Element // among those that have carried no command; nil: it has
+}
+
+// lasts is how long the session goes on from its last extension.
+func (one *session) lasts() protocol.ClusterTime {
+	if one.unused != nil {
+		return protocol.ClusterTime(min(one.timeout, protocol.SessionUnusedMax))
+	}
+	return protocol.ClusterTime(one.timeout)
 }
 
 // sessions is the part of the machine that ends sessions, and runs each of
@@ -62,6 +79,7 @@ type sessions struct {
 	all       map[protocol.SessionID]*session
 	most      int // see fit
 	deadlines deadlines
+	unused    list.List            // of *session, by id: those that have carried no command
 	lease     protocol.ClusterTime // no extension counts as older
 	scratch   []byte
 	key       [17]byte
@@ -102,23 +120,51 @@ func (s *sessions) open(now protocol.ClusterTime, timeout time.Duration) (*sessi
 		return nil, protocol.ErrInvalid.With(fmt.Sprintf("a session's timeout lies between %v and %v, %v does not",
 			protocol.SessionTimeoutMin, protocol.SessionTimeoutMax, timeout))
 	}
+	if oldest := s.unused.Front(); oldest != nil && len(s.all) >= protocol.SessionsMax {
+		s.end(oldest.Value.(*session))
+	}
 	if len(s.all) >= protocol.SessionsMax {
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf("the cluster has %d sessions, the limit", protocol.SessionsMax))
 	}
 	one := &session{id: protocol.SessionID(s.state.index), timeout: timeout, extended: now, floor: 1, kept: 1}
-	one.deadline = now + protocol.ClusterTime(timeout)
 	s.all[one.id] = one
+	one.unused = s.unused.PushBack(one)
+	one.deadline = now + one.lasts()
 	s.deadlines.add(one)
 	s.write(one)
 	return one, nil
+}
+
+// use gives a session its whole timeout: it has carried a command. That follows
+// from its keys: one is left of the command, or a floor above the first.
+func (s *sessions) use(one *session) {
+	if !s.noteUsed(one) {
+		return
+	}
+	one.deadline = max(one.extended, s.lease) + one.lasts()
+	s.deadlines.fix(one)
+}
+
+// noteUsed takes a session from those that have carried no command, and reports
+// whether it was one.
+func (s *sessions) noteUsed(one *session) bool {
+	if one.unused == nil {
+		return false
+	}
+	s.unused.Remove(one.unused)
+	one.unused = nil
+	return true
 }
 
 // keepAlive gives a session a full timeout from now on, and frees the answers
 // that its client has.
 func (s *sessions) keepAlive(one *session, now protocol.ClusterTime, floor uint64) {
 	s.raise(one, floor)
+	if one.floor > 1 {
+		s.use(one)
+	}
 	one.extended = now
-	one.deadline = now + protocol.ClusterTime(one.timeout)
+	one.deadline = now + one.lasts()
 	s.deadlines.fix(one)
 	s.write(one)
 }
@@ -130,7 +176,7 @@ func (s *sessions) extendAll(now protocol.ClusterTime) {
 	s.lease = now
 	s.state.set(s.state.system, []byte{keyLease}, binary.AppendUvarint(nil, uint64(now)))
 	for _, one := range s.deadlines {
-		one.deadline = max(one.extended, now) + protocol.ClusterTime(one.timeout)
+		one.deadline = max(one.extended, now) + one.lasts()
 	}
 	s.deadlines.init()
 }
@@ -148,6 +194,7 @@ func (s *sessions) expire(now protocol.ClusterTime) int {
 // end removes all traces of a session.
 func (s *sessions) end(one *session) {
 	s.deadlines.remove(one)
+	s.noteUsed(one)
 	s.all, s.most = fit(s.all, s.most)
 	delete(s.all, one.id)
 	s.state.remove(s.state.system, s.sessionKey(one.id))
@@ -203,6 +250,7 @@ func (s *sessions) admit(one *session, c *protocol.Command) (protocol.Result, bo
 
 // executed remembers that a command has run, and its answer.
 func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Result) {
+	s.use(one)
 	s.raise(one, c.Floor)
 	s.scratch = appendAnswer(s.scratch[:0], one.floor, r)
 	s.state.set(s.state.system, s.executedKey(one.id, c.Sequence), s.scratch)

@@ -377,10 +377,11 @@ func (c *Client) drop(s *session) {
 	s.end()
 }
 
-// keepAlive tells the cluster that the session is still wanted, until it ends.
+// keepAlive tells the cluster that the session is still wanted, until it ends:
+// more often while it is not known to have carried a command.
 func (c *Client) keepAlive(s *session) {
 	defer c.keepers.Done()
-	every := c.cfg.SessionTimeout / 3
+	every := min(c.cfg.SessionTimeout, protocol.SessionUnusedMax) / 3
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -390,6 +391,11 @@ func (c *Client) keepAlive(s *session) {
 			return
 		case <-c.closing:
 			return
+		}
+		if whole := c.cfg.SessionTimeout / 3; every < whole && s.floor() > 1 {
+			every = whole // it has carried a command: it lasts from its opening
+			ticker.Reset(every)
+			continue
 		}
 		command := resources.SessionKeepAliveCommand(s.id, s.floor())
 		ctx, cancel := context.WithTimeout(c.alive, every)

@@ -390,6 +390,33 @@ func TestSessionIsKeptAlive(t *testing.T) {
 	})
 }
 
+// A long session lasts only for a short time until it has carried a command: it is
+// kept alive as if it were a short one, and then like a long one.
+func TestUnusedSessionIsKeptAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		c := newClient(t, s, Config{SessionTimeout: time.Hour})
+		start := time.Now()
+		s.setFate(func(_ int, q *protocol.Request) fate {
+			if q.Command.Type != protocol.SessionType && time.Since(start) < 25*time.Second {
+				return fate{answer: protocol.ErrOverloaded.Code}
+			}
+			return fate{}
+		})
+		mustCommand(t, c, "a")
+		time.Sleep(50 * time.Minute)
+		synctest.Wait()
+		got := []time.Duration{}
+		for _, at := range s.kept {
+			got = append(got, at.Sub(start).Round(time.Second))
+		}
+		want := []time.Duration{10 * time.Second, 20 * time.Second, 20*time.Minute + 30*time.Second, 40*time.Minute + 30*time.Second}
+		if !slices.Equal(got, want) {
+			t.Errorf("got keep-alives after %v, want %v", got, want)
+		}
+	})
+}
+
 func TestKeepAliveSurvivesAFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
