@@ -210,6 +210,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
 		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours, FavoursAddress: m.favoursAddress,
+		Sessions: sessions{m},
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{

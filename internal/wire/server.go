@@ -59,6 +59,9 @@ type ServerConfig struct {
 	// over all streams. Beyond it the oldest is given up, with its stream. Half of
 	// it is kept for members that are favoured. Default 64 MiB.
 	UnfinishedBytesMax int
+	// Sessions bounds how many sessions one connection opens. Nil: they are not
+	// bounded.
+	Sessions Sessions
 	// RequestsMax limits the requests in flight on one stream. Beyond it they
 	// are answered protocol.ErrOverloaded at once. Default 1,024.
 	RequestsMax int

@@ -22,6 +22,7 @@ type clientStream struct {
 	mu       sync.Mutex
 	inFlight map[uint64]*Responder
 	quiet    time.Time     // when it last had nothing in flight any more
+	opened   opened        // sessions
 	retired  bool          // it gives way: nothing that still comes is done
 	draining bool          // new requests are refused
 	drained  chan struct{} // if not nil, closed when nothing but watches is in flight
@@ -97,7 +98,10 @@ func (c *clientStream) isBusy() bool {
 func (c *clientStream) idleness() (is idleness, idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return idleness{since: c.quiet}, c.isIdle()
+	if !c.isIdle() {
+		return is, false
+	}
+	return idleness{session: c.opened.holds(c.server.cfg.Sessions), since: c.quiet}, true
 }
 
 // isIdle reports whether nothing is in flight. The lock is held.
@@ -152,6 +156,9 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	to.ctx, to.cancel = context.WithCancel(c.ctx)
 	full, draining := len(c.inFlight) >= c.server.cfg.RequestsMax, c.draining
 	if refused == nil && !full && !draining {
+		refused = c.noteCommand(q, to)
+	}
+	if refused == nil && !full && !draining {
 		c.inFlight[q.ID] = to
 	}
 	c.mu.Unlock()
@@ -170,10 +177,37 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	return nil
 }
 
-// forget takes a request out of those in flight.
-func (c *clientStream) forget(to *Responder) {
+// noteCommand takes note of what a command says about sessions, or refuses it. The
+// lock is held.
+func (c *clientStream) noteCommand(q *protocol.Request, to *Responder) error {
+	sessions := c.server.cfg.Sessions
+	if q.Kind != protocol.RequestCommand || q.Command == nil || sessions == nil {
+		return nil
+	}
+	if q.Command.Session != 0 {
+		c.opened.last = q.Command.Session
+	}
+	if q.Command.Type != protocol.SessionType {
+		return nil
+	}
+	if q.Command.Operation == protocol.SessionOpen {
+		if err := c.opened.mayOpen(time.Now(), sessions); err != nil {
+			return err
+		}
+	}
+	to.operation, to.session = q.Command.Operation, q.Command.Session
+	return nil
+}
+
+// forget takes a request out of those in flight. answer is what it was answered,
+// nil if it was not.
+func (c *clientStream) forget(to *Responder, answer *protocol.Result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if to.operation != "" {
+		c.opened.note(time.Now(), to.operation, to.session, answer, c.server.cfg.Sessions)
+		to.operation = ""
+	}
 	if c.inFlight[to.id] == to {
 		delete(c.inFlight, to.id)
 		c.quiet = time.Now()
@@ -240,6 +274,11 @@ type Responder struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	// operation and session are of a command about sessions that is in flight.
+	// They are guarded by the stream's lock.
+	operation string
+	session   protocol.SessionID
+
 	mu       sync.Mutex
 	withdraw func() // see OnCancel
 	over     bool   // it was answered, or let go
@@ -285,7 +324,7 @@ func (r *Responder) letGo() bool {
 		return false
 	}
 	f()
-	r.finish()
+	r.finish(nil)
 	return true
 }
 
@@ -299,21 +338,21 @@ func (r *Responder) Peer() protocol.Hello { return r.stream.conn.Peer() }
 // large is replaced by protocol.ErrTooLarge.
 func (r *Responder) Respond(p *protocol.Response) error {
 	if r.ctx.Err() != nil {
-		r.finish()
+		r.finish(&p.Result)
 		return protocol.ErrClosed.With("nobody waits for this answer any more")
 	}
 	p.ID, p.Kind = r.id, r.kind
 	err := r.stream.conn.sendResponse(p)
 	if errors.Is(err, protocol.ErrTooLarge) {
 		err = r.stream.conn.sendResponse(&protocol.Response{ID: r.id, Kind: r.kind, Result: protocol.Failed(err)})
-		r.finish()
+		r.finish(&p.Result)
 		return err
 	}
 	if err != nil {
 		r.stream.conn.fail(err)
 	}
 	if r.kind != protocol.RequestWatch || p.Changes == nil || err != nil {
-		r.finish()
+		r.finish(&p.Result)
 	}
 	return err
 }
@@ -327,10 +366,10 @@ func (r *Responder) Fail(cause error) error {
 // Who sends many answers to one request calls it before each.
 func (r *Responder) WaitRoom() error { return r.stream.conn.out.waitRoom(r.ctx) }
 
-func (r *Responder) finish() {
+func (r *Responder) finish(answer *protocol.Result) {
 	r.mu.Lock()
 	r.withdraw, r.over = nil, true
 	r.mu.Unlock()
 	r.cancel()
-	r.stream.forget(r)
+	r.stream.forget(r, answer)
 }
