@@ -37,6 +37,7 @@ type Member struct {
 	transport *transport
 	mailbox   *mailbox
 	waiters   *waiters
+	gate      *gate
 	levels    levels
 	seen      *sightings
 	traffic   trafficCounters

@@ -33,7 +33,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	m := &Member{
-		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), seen: newSightings(), changed: newBroadcast(),
+		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), seen: newSightings(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reads:      newQueue[replica.ReadLog](),
 		chunks:     newQueue[chunkWork](),

@@ -117,18 +117,49 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 
 // serveCommand hands a command to the loop.
 func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
-	id := m.waiters.command(reply)
-	if id == 0 {
-		reply(protocol.Failed(m.stopped()))
+	id, err := m.submit(m.submission(c), reply)
+	if err != nil {
+		reply(protocol.Failed(err))
 		return func() {}
 	}
-	err := m.mailbox.submit(replica.Submission{
-		Request: id, Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && m.accepts(c) == nil,
-	})
-	if err != nil && m.waiters.forget(id) {
-		reply(protocol.Failed(err))
-	}
 	return func() { m.waiters.forget(id) }
+}
+
+// serveCommandOf hands a command that came over a connection to the loop, when it
+// is that connection's turn. The returned function says that nobody waits any more:
+// what has not had its turn is not done then. A command that has counts as in hand
+// until it is answered, so that nobody gets more turns by giving up.
+func (m *Member) serveCommandOf(stream uint64, c *protocol.Command, reply func(protocol.Result)) (forget func()) {
+	s := m.submission(c)
+	p := &pass{stream: stream, bytes: len(s.Command), refuse: func(err error) { reply(protocol.Failed(err)) }}
+	p.start = func() error {
+		_, err := m.submit(s, func(result protocol.Result) {
+			m.gate.done(p)
+			reply(result)
+		})
+		return err
+	}
+	m.gate.enter(p)
+	return func() { m.gate.leave(p) }
+}
+
+func (m *Member) submission(c *protocol.Command) replica.Submission {
+	return replica.Submission{
+		Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && m.accepts(c) == nil,
+	}
+}
+
+// submit hands a command to the loop, and reply hears its answer; if it fails,
+// reply hears nothing.
+func (m *Member) submit(s replica.Submission, reply func(protocol.Result)) (id uint64, err error) {
+	if id = m.waiters.command(reply); id == 0 {
+		return 0, m.stopped()
+	}
+	s.Request = id
+	if err := m.mailbox.submit(s); err != nil && m.waiters.forget(id) {
+		return 0, err
+	}
+	return id, nil
 }
 
 // query reads at once, or after what the query's level asks for. It waits no

@@ -207,6 +207,10 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 			defer cancel()
 			respond(&protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)})
 		}()
+	case req.Kind == protocol.RequestCommand && req.Validate() == nil:
+		to.OnCancel(h.m.serveCommandOf(to.Stream(), req.Command, func(result protocol.Result) {
+			respond(&protocol.Response{Result: result})
+		}))
 	case req.Kind == protocol.RequestLeader:
 		go func() { _ = to.Respond(h.m.whoLeads(to.Context(), req.Term)) }()
 	default:

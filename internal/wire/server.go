@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -73,10 +74,11 @@ type Server struct {
 	cfg ServerConfig
 	wg  sync.WaitGroup
 
-	budget budget
-	drops  drops
-	ending chan struct{} // closed when nothing more is accepted
-	freed  chan struct{} // told when a handshake has left its slot
+	budget  budget
+	streams atomic.Uint64 // of clients, so far
+	drops   drops
+	ending  chan struct{} // closed when nothing more is accepted
+	freed   chan struct{} // told when a handshake has left its slot
 
 	mu        sync.Mutex
 	closed    bool

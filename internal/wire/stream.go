@@ -14,6 +14,7 @@ import (
 // clientStream is the accepted side of a client's connection.
 type clientStream struct {
 	server *Server
+	number uint64
 	conn   *Conn
 	ctx    context.Context
 
@@ -33,7 +34,7 @@ func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello) {
 	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &clientStream{server: s, conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
+	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
 	c.conn.claim = claim{of: &s.budget, conn: c.conn}
 	c.quiet = time.Now()
@@ -330,6 +331,10 @@ func (r *Responder) letGo() bool {
 
 // Peer returns the client's Hello.
 func (r *Responder) Peer() protocol.Hello { return r.stream.conn.Peer() }
+
+// Stream returns a number of the client's connection, by which a handler is fair to
+// all of them.
+func (r *Responder) Stream() uint64 { return r.stream.number }
 
 // Respond sends an answer; ID and Kind are filled in. The first one ends the
 // request, except that a watch goes on while answers carry Changes. It never
