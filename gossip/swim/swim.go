@@ -169,6 +169,7 @@ func Start(cfg Config) (*Swim, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	cfg.OnMessage = s.heard
 	s.transport = newTransport(s.ctx, cfg, advertise)
+	s.transport.known = s.knows
 	list, err := memberlist.Create(s.configure(s.lists))
 	if err != nil {
 		s.cancel()
@@ -332,6 +333,13 @@ func (s *Swim) heard(from protocol.MemberID, datagram []byte) {
 	if s.cfg.OnMessage != nil {
 		s.cfg.OnMessage(from, datagram)
 	}
+}
+
+// knows returns how many members are known, alive or not.
+func (s *Swim) knows() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.nodes) + int(s.memory.size.Load())
 }
 
 // Ingest takes a stream that another member's membership has opened, from its

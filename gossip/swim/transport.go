@@ -1,6 +1,7 @@
 package swim
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,6 @@ const (
 	// slabBytes is allocated at a time for received packets, which are cut
 	// from it at their size.
 	slabBytes = 32 << 10
-	// streamsMax limits the streams of membership that are open at once, both
-	// ways. memberlist needs a few; the rest would be an attack.
-	streamsMax = 256
 	// socketBytes is what the kernel is asked to hold for us.
 	socketBytes = 2 << 20
 )
@@ -52,9 +50,14 @@ type transport struct {
 	reader   chan struct{} // closed when the reading goroutine has ended
 	sent     atomic.Uint64 // bytes of memberlist's
 
-	mu      sync.Mutex
-	closed  bool
-	streams map[*stream]struct{}
+	known   func() int    // how many members are known; nil: none
+	dropped atomic.Uint64 // streams that gave way
+
+	mu       sync.Mutex
+	closed   bool
+	streams  map[*stream]struct{}
+	incoming list.List // of *stream, those that others have opened; the oldest in front
+	held     int       // bytes of theirs
 }
 
 var _ memberlist.Transport = (*transport)(nil)
@@ -229,8 +232,8 @@ func (t *transport) toSelf() (net.Conn, error) {
 
 // ingest hands a stream to memberlist, or closes it.
 func (t *transport) ingest(conn net.Conn) {
-	s, err := t.track(conn)
-	if err != nil {
+	s, ok := t.accept(conn)
+	if !ok {
 		return
 	}
 	select {
@@ -238,39 +241,6 @@ func (t *transport) ingest(conn net.Conn) {
 	case <-t.ctx.Done():
 		_ = s.Close()
 	}
-}
-
-// stream is a connection that Shutdown closes.
-type stream struct {
-	net.Conn
-	of *transport
-}
-
-// Write writes and counts.
-func (s *stream) Write(b []byte) (int, error) {
-	n, err := s.Conn.Write(b)
-	s.of.sent.Add(uint64(n))
-	return n, err
-}
-
-// Close closes the connection and forgets it.
-func (s *stream) Close() error {
-	s.of.mu.Lock()
-	delete(s.of.streams, s)
-	s.of.mu.Unlock()
-	return s.Conn.Close()
-}
-
-func (t *transport) track(conn net.Conn) (net.Conn, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || len(t.streams) >= streamsMax {
-		_ = conn.Close()
-		return nil, protocol.ErrOverloaded.With("too many streams of membership are open, or it is shut down")
-	}
-	s := &stream{Conn: conn, of: t}
-	t.streams[s] = struct{}{}
-	return s, nil
 }
 
 // Shutdown closes the socket and all streams. The context has ended before.

@@ -152,13 +152,6 @@ func (s *Server) shakingOf(p *place) *list.List {
 	return &s.shaking[0]
 }
 
-// endHandshake frees the slot of a handshake.
-func (s *Server) endHandshake(p *place) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.shaken(p)
-}
-
 // leave frees everything that a connection has taken up.
 func (s *Server) leave(p *place) {
 	s.mu.Lock()

@@ -36,7 +36,8 @@ type ServerConfig struct {
 	// Hello makes this member's Hello for each handshake.
 	Hello   func() protocol.Hello
 	Handler Handler
-	// Gossip takes memberlist's streams; nil closes them.
+	// Gossip takes memberlist's streams; nil closes them. A stream is a handshake
+	// under way until it returns.
 	Gossip func(net.Conn)
 	// Alive answers a client's ping by calling answer, once, now or later, as a
 	// proof that this member is at work, and not only its process or its kernel.
@@ -189,7 +190,6 @@ func (s *Server) handle(p *place) {
 		s.cfg.Logger.Debug("a stream that is not ours", "from", raw.RemoteAddr())
 		Refuse(conn)
 	case kind == StreamGossip:
-		s.endHandshake(p)
 		_ = raw.SetDeadline(time.Time{})
 		if s.cfg.Gossip == nil {
 			_ = conn.Close()
