@@ -58,11 +58,17 @@ type moved struct {
 
 // newConn starts the writer of a connection whose handshake is done.
 func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options) *Conn {
+	return newConnWith(nc, br, peer, opt, nil)
+}
+
+// newConnWith is newConn for one that shares the bound of what waits to be written.
+func newConnWith(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options, shared *answers) *Conn {
 	c := &Conn{
 		nc: nc, br: br, opt: opt, limit: protocol.FrameBytesMax, peer: peer, bounded: true,
 		done: make(chan struct{}), writer: make(chan struct{}),
 	}
 	c.out.init(opt.QueueBytes, opt.QueueFrames)
+	c.out.shared = shared
 	c.heard.Store(time.Now().UnixNano())
 	go c.write()
 	return c

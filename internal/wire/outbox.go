@@ -54,10 +54,12 @@ func (l *lane) reset() {
 // straight into its buffers, so that whatever has queued is one write.
 type outbox struct {
 	bytesMax, framesMax int
+	shared              *answers // nil: bounded by nothing else
 
 	mu     sync.Mutex
 	wake   sync.Cond // for the writer: there is something, or closed
 	closed bool
+	shares int // bytes of what is shared
 	urgent lane
 	data   lane
 	// bulk is handed out one frame at a time: what comes meanwhile overtakes
@@ -104,7 +106,7 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	if to == laneUrgent {
 		l = &o.urgent
 	}
-	if to != laneAlways && o.full(l, size) {
+	if to != laneAlways && (o.full(l, size) || to == laneData && o.overShare(size)) {
 		return 0, ErrQueueFull
 	}
 	begin := len(l.buf)
@@ -118,6 +120,7 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 		return 0, err
 	}
 	l.buf, l.ends = buf, append(l.ends, len(buf))
+	o.share()
 	o.wake.Signal()
 	if to == laneUrgent {
 		return 0, nil
@@ -188,6 +191,7 @@ func (o *outbox) next() (urgent, data []byte, ok bool) {
 		o.work.reset()
 		o.workAt, o.workN = 0, 0
 	}
+	o.share()
 	o.tell()
 	for o.empty() && !o.closed {
 		o.wake.Wait()
@@ -268,6 +272,7 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
+	o.share()
 	o.wake.Broadcast()
 	o.tell()
 }

@@ -61,6 +61,10 @@ type ServerConfig struct {
 	// over all streams. Beyond it the oldest is given up, with its stream. Half of
 	// it is kept for members that are favoured. Default 64 MiB.
 	UnfinishedBytesMax int
+	// AnswersBytesMax limits what waits to be written to all clients. Beyond it
+	// those that have more than an equal part of it waiting lose their connection.
+	// Default 256 MiB.
+	AnswersBytesMax int
 	// Sessions bounds how many sessions one connection opens. Nil: they are not
 	// bounded.
 	Sessions Sessions
@@ -76,6 +80,7 @@ type Server struct {
 	wg  sync.WaitGroup
 
 	budget  budget
+	answers answers
 	streams atomic.Uint64 // of clients, so far
 	drops   drops
 	ending  chan struct{} // closed when nothing more is accepted
@@ -98,6 +103,7 @@ func NewServer(cfg ServerConfig) *Server {
 	setDefault(&cfg.HandshakesMax, 256)
 	setDefault(&cfg.RequestsMax, 1024)
 	setDefault(&cfg.UnfinishedBytesMax, 64<<20)
+	setDefault(&cfg.AnswersBytesMax, 256<<20)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -106,6 +112,7 @@ func NewServer(cfg ServerConfig) *Server {
 		listeners: make(map[net.Listener]struct{}), places: make(map[*place]struct{}),
 		members: make(map[*place]struct{}), clients: make(map[*place]struct{}),
 	}
+	s.answers.limit = cfg.AnswersBytesMax
 	s.budget.init(cfg.UnfinishedBytesMax, s.favours)
 	return s
 }

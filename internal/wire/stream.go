@@ -34,10 +34,12 @@ func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello) {
 	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConn(nc, nc.r, peer, opt), ctx: ctx, inFlight: make(map[uint64]*Responder)}
+	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConnWith(nc, nc.r, peer, opt, &s.answers), ctx: ctx, inFlight: make(map[uint64]*Responder)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
 	c.conn.claim = claim{of: &s.budget, conn: c.conn}
 	c.quiet = time.Now()
+	s.answers.streams.Add(1)
+	defer s.answers.streams.Add(-1)
 	defer c.abandonAll()
 	defer c.conn.Close()
 	s.mu.Lock()
