@@ -151,7 +151,7 @@ func TestHeartbeatDoesNotWaitForTheKernelsBuffer(t *testing.T) {
 	}
 	defer far.Close()
 	_ = far.(*net.TCPConn).SetReadBuffer(64 << 10) // the link: what is under way
-	tune(near)
+	tune(near, Options{}.withDefaults())
 	c := newConn(near, nil, protocol.Hello{}, Options{QueueBytes: 64 << 20}.withDefaults())
 	defer c.Close()
 	send := func(n int) {

@@ -16,11 +16,6 @@ import (
 // DialFunc makes a connection to host:port.
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
-// silentMax is how long the kernel of the other side may acknowledge nothing of
-// what was sent to it. The pings of a client notice far earlier; a link between
-// members has elections and gossip beside it.
-const silentMax = 15 * time.Second
-
 // Dial is the DialFunc of TCP. A peer that vanishes without a word is noticed
 // within about 15 s, whether something is on its way to it or not.
 func Dial(ctx context.Context, address string) (net.Conn, error) {
@@ -34,7 +29,9 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
-	nc, err := dial(ctx, address)
+	dialling, stopDialling := context.WithTimeout(ctx, opt.DialTimeout)
+	defer stopDialling()
+	nc, err := dial(dialling, address)
 	awaitEnd(ctx, err)
 	if ended := ctx.Err(); err != nil && ended != nil {
 		return nil, tooLate(began, address+" does not take the connection", ended)
@@ -63,7 +60,7 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 		return nil, atAddress(address, err)
 	}
 	_ = nc.SetDeadline(time.Time{})
-	tune(nc)
+	tune(nc, opt)
 	return newConn(nc, br, peer, opt), nil
 }
 

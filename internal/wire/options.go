@@ -16,6 +16,15 @@ type Options struct {
 	// WriteTimeout closes a connection whose peer takes nothing for so long.
 	// Default 10 s.
 	WriteTimeout time.Duration
+	// DialTimeout bounds an attempt until there is a connection, within
+	// HandshakeTimeout. Default: HandshakeTimeout alone; 1 s for a Peer, whose links
+	// that work again are used again about as soon as this and Silence say.
+	DialTimeout time.Duration
+	// Silence is how long a connection is kept while the kernel of the other side
+	// acknowledges nothing of what was sent. Default 15 s; 2 s for a Peer. The pings
+	// of a client notice far earlier. Where the system has no such bound, it has its
+	// own.
+	Silence time.Duration
 	// QueueBytes and QueueFrames bound what waits to be written, per lane
 	// (urgent, data, bulk).
 	// Defaults 4 MiB and 1,024; a server's streams to clients take four times
@@ -29,6 +38,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.FrameTimeout, 30*time.Second)
 	setDefault(&o.IdleTimeout, 10*time.Minute)
 	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.DialTimeout, o.HandshakeTimeout)
+	setDefault(&o.Silence, 15*time.Second)
 	setDefault(&o.QueueBytes, 4<<20)
 	setDefault(&o.QueueFrames, 1024)
 	return o

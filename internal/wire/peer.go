@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,11 +37,7 @@ type PeerConfig struct {
 	// BackoffMin and BackoffMax bound the pause between two attempts, which
 	// doubles and is jittered. Defaults 20 ms and 1 s.
 	BackoffMin, BackoffMax time.Duration
-	// DialTimeout bounds an attempt until there is a connection, and Silence how
-	// long one is kept while nothing that was sent is acknowledged. Links that work
-	// again are used again about as soon as these say. Defaults 1 s and 2 s.
-	DialTimeout, Silence time.Duration
-	Logger               *slog.Logger
+	Logger                 *slog.Logger
 	Options
 }
 
@@ -71,11 +66,11 @@ const waitingMax = 64
 
 // NewPeer starts a link. dial nil means Dial.
 func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
+	setDefault(&cfg.DialTimeout, time.Second)
+	setDefault(&cfg.Silence, 2*time.Second)
 	cfg.Options = cfg.Options.withDefaults()
 	setDefault(&cfg.BackoffMin, 20*time.Millisecond)
 	setDefault(&cfg.BackoffMax, time.Second)
-	setDefault(&cfg.DialTimeout, time.Second)
-	setDefault(&cfg.Silence, 2*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -215,7 +210,7 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 	p.mu.Lock()
 	address := p.address
 	p.mu.Unlock()
-	conn, err := connect(p.ctx, p.dialSoon, address, p.cfg.Hello(), p.check, p.cfg.Options)
+	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.check, p.cfg.Options)
 	if err != nil {
 		p.mu.Lock()
 		waiting := p.waiting
@@ -225,7 +220,6 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 		return 0, err
 	}
 	made := time.Now()
-	boundSilence(conn.nc, p.cfg.Silence)
 	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
 	defer stop()
 	p.mu.Lock()
@@ -258,13 +252,6 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 	p.conn = nil
 	p.mu.Unlock()
 	return time.Since(made), conn.Err()
-}
-
-// dialSoon dials, and does not wait for longer than a link that works takes.
-func (p *Peer) dialSoon(ctx context.Context, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
-	defer cancel()
-	return p.dial(ctx, address)
 }
 
 func (p *Peer) check(hello protocol.Hello) error {

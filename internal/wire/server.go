@@ -228,7 +228,7 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	tune(conn)
+	tune(conn, s.cfg.Options)
 	if peer.Member.IsZero() {
 		s.serveClient(p, conn, peer)
 	} else {

@@ -5,4 +5,4 @@ package wire
 import "net"
 
 // tune does nothing where the kernel has no such limits.
-func tune(net.Conn) {}
+func tune(net.Conn, Options) {}

@@ -204,8 +204,8 @@ func TestPeerDoesNotWaitForADialThatHangs(t *testing.T) {
 	_, address := serve(t, h, nil)
 	var dials atomic.Int32
 	p := NewPeer(PeerConfig{
-		ID: memberA, Address: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, DialTimeout: 10 * time.Millisecond,
-		Options: Options{HandshakeTimeout: time.Hour},
+		ID: memberA, Address: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond,
+		Options: Options{HandshakeTimeout: time.Hour, DialTimeout: 10 * time.Millisecond},
 	}, func(ctx context.Context, address string) (net.Conn, error) {
 		if dials.Add(1) == 1 {
 			<-ctx.Done()
@@ -234,7 +234,7 @@ func TestPeerPausesBetweenDialsThatHang(t *testing.T) {
 		var ended time.Time
 		pauses := make(chan time.Duration, 64)
 		p := NewPeer(PeerConfig{
-			ID: memberA, Address: "nowhere:1", Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, BackoffMax: most, DialTimeout: 3 * most,
+			ID: memberA, Address: "nowhere:1", Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, BackoffMax: most, Options: Options{DialTimeout: 3 * most},
 		}, func(ctx context.Context, _ string) (net.Conn, error) {
 			pauses <- time.Since(ended)
 			<-ctx.Done()
