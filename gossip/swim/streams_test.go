@@ -192,3 +192,31 @@ func TestFloodOfStreamsKeepsNobodyOut(t *testing.T) {
 		t.Error("no stream gave way")
 	}
 }
+
+// Whatever comes, in whatever pieces, the scanner says the same of it.
+func FuzzScanner(f *testing.F) {
+	f.Add(appendNode(appendNode(exchange(2, 0), 500), 0), uint8(3))
+	f.Add(exchange(1<<32-1, 1), uint8(1))
+	f.Fuzz(func(t *testing.T, data []byte, piece uint8) {
+		scan := func(piece int) (announced int, failed bool) {
+			s := &scanner{announcedMax: func() int { return announcedMin }}
+			for rest := data; len(rest) > 0; {
+				n := min(max(piece, 1), len(rest))
+				more, err := s.pass(rest[:n])
+				if err != nil {
+					return 0, true
+				}
+				announced, rest = announced+more, rest[n:]
+			}
+			if announced > announcedMin || len(s.open) > scanDepthMax || s.skip > scanBytesMax {
+				t.Errorf("%d nodes are announced, %d values open, %d bytes to come", announced, len(s.open), s.skip)
+			}
+			return announced, false
+		}
+		all, failed := scan(len(data))
+		some, failedToo := scan(int(piece))
+		if all != some || failed != failedToo {
+			t.Errorf("as a whole: %d nodes, failed %t; in pieces of %d: %d, %t", all, failed, piece, some, failedToo)
+		}
+	})
+}
