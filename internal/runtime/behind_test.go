@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/kvmap"
 )
@@ -76,6 +78,29 @@ func (c *cluster) actives(change ...func(*Config)) {
 	c.voters(3)
 }
 
+// fetchesUntil has a member ask for a first few chunks, and for no more until the
+// others have taken further checkpoints and given the log's head up: however slow
+// they are, that happens in the middle of its fetch.
+func (c *cluster) fetchesUntil(before protocol.Status) func(*Config) {
+	a1 := c.members["a1"]
+	return func(cfg *Config) {
+		asked, moved := 0, false
+		cfg.twist = func(_ *Member, list []replica.Send) []replica.Send {
+			if !moved {
+				s := a1.Status()
+				moved = s.Checkpoint > before.Checkpoint && s.First > before.First
+			}
+			return slices.DeleteFunc(list, func(s replica.Send) bool {
+				if s.Message.Kind() != protocol.KindChunkWant {
+					return false
+				}
+				asked++
+				return !moved && asked > 8
+			})
+		}
+	}
+}
+
 // wantOneFetch fails unless a member that serves has begun one installation, and
 // others have taken many checkpoints meanwhile: else the test tests nothing.
 func (c *cluster) wantOneFetch(m *Member, before protocol.Status) {
@@ -110,7 +135,7 @@ func TestNewcomerGetsLevelWhileCheckpointsAreTakenAllTheTime(t *testing.T) {
 	c.compacted("a1", 100)
 	defer c.writing(caller, 10, 10, 5*time.Millisecond)()
 	before := c.members["a1"].Status()
-	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, often), before)
+	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, often, c.fetchesUntil(before)), before)
 }
 
 // Writes that change the whole state again and again, and give up the log that a
@@ -131,7 +156,7 @@ func TestNewcomerGetsLevelUnderWritesThatChangeAll(t *testing.T) {
 		return nil
 	})
 	before := c.members["a1"].Status()
-	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, grown), before)
+	c.wantOneFetch(c.start("p1", protocol.RolePassive, slowToFetch, grown, c.fetchesUntil(before)), before)
 }
 
 // A voter that was away while the log that it needs was given up: the cluster has
@@ -158,7 +183,9 @@ func TestVoterGetsLevelUnderWrites(t *testing.T) {
 		return nil
 	})
 	before := c.members["a1"].Status()
-	c.wantOneFetch(c.again("a3"), before)
+	cfg := c.configs["a3"]
+	c.fetchesUntil(before)(&cfg)
+	c.wantOneFetch(c.open(cfg), before)
 }
 
 // Whoever is far behind says so, with figures, and is not ready.
