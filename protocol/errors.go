@@ -98,6 +98,7 @@ var (
 	ErrWrongVersion = NewError("wrong_version", "another version of the protocol")
 	ErrNameTaken    = NewError("name_taken", "the name is in use")
 	ErrRolledBack   = NewError("rolled_back", "the member's directory was restored from an old copy")
+	ErrTwin         = NewError("twin", "the member's directory is a copy, and the original is running")
 	ErrDirectory    = NewError("directory", "the data directory cannot be used")
 	ErrCorrupt      = NewError("corrupt", "damaged data")
 	ErrDiskFailed   = NewError("disk_failed", "the disk failed; the member has stopped")

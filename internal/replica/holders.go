@@ -1,0 +1,69 @@
+package replica
+
+import "github.com/starlinghq/starling/protocol"
+
+// Holders knows which run of each id has streams to this member. [S] One id has
+// one run: another is let in only when the one before it has no stream left, or
+// answers none of the pings on them for an election timeout. Else a copy of a
+// running member's directory, which has a newer start, would be taken for its
+// restart, and both would be believed: the original's acknowledgement of a write
+// and the copy's vote for a leader that lacks it. The zero value knows nobody. It
+// belongs to one goroutine at a time.
+type Holders struct {
+	runs map[protocol.MemberID]holder
+}
+
+// holder is a run that holds an id, and how many streams it has.
+type holder struct {
+	run     protocol.RunID
+	streams int
+}
+
+// Enter counts a stream of a run. If another run has streams, it counts nothing
+// and returns that run: the caller finds out whether it still answers, and either
+// refuses the newcomer, with [Twin], or says Supersede and comes again.
+func (h *Holders) Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool) {
+	now := h.runs[id]
+	if now.streams > 0 && now.run != run {
+		return now.run, false
+	}
+	if h.runs == nil {
+		h.runs = map[protocol.MemberID]holder{}
+	}
+	h.runs[id] = holder{run, now.streams + 1}
+	return 0, true
+}
+
+// Leave takes a stream of a run away. Those of a run that was superseded are gone
+// already.
+func (h *Holders) Leave(id protocol.MemberID, run protocol.RunID) {
+	now := h.runs[id]
+	switch {
+	case now.run != run:
+	case now.streams > 1:
+		h.runs[id] = holder{run, now.streams - 1}
+	default:
+		delete(h.runs, id)
+	}
+}
+
+// Supersede forgets the streams of a run, which answers no longer. The caller
+// closes them: from now on nothing that comes on them counts.
+func (h *Holders) Supersede(id protocol.MemberID, run protocol.RunID) {
+	if h.runs[id].run == run {
+		delete(h.runs, id)
+	}
+}
+
+// Holds reports whether what a run says counts as its id's word.
+func (h *Holders) Holds(id protocol.MemberID, run protocol.RunID) bool {
+	now := h.runs[id]
+	return now.streams > 0 && now.run == run
+}
+
+// Twin is the refusal of a run whose id another run holds, which answers. Address
+// is where that one is.
+func Twin(peer protocol.Hello, address string) error {
+	return protocol.ErrTwin.With("member " + peer.Name + " (" + peer.Member.Short() + ") runs at " + address +
+		": the directory that was started now is a copy of its directory. Move the copy away, and start with an empty directory and another name to get a further member")
+}
