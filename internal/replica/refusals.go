@@ -6,12 +6,12 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Refusals weighs what others say of this member's own directory. [S] Only an
-// active of the latest configuration in this member's log, reached at its address
-// there, can say that the directory was put back, or is a copy: a passive, or a
-// stranger at an address that the membership has for an active, could else stop
-// every voter. One such word is enough to vote and acknowledge no more, for good:
-// that the others remember less does not make it untrue. A majority of the actives
+// Refusals weighs what others say of this member's own directory. [S] Only a voter
+// of the latest configuration in this member's log, in either half, reached at its
+// address there, can say that the directory was put back, or is a copy: a passive, a
+// learner, or a stranger at an address that the membership has for a voter, could
+// else stop every voter. One such word is enough to vote and acknowledge no more, for good:
+// that the others remember less does not make it untrue. A majority of the voters
 // ends the member. The zero value has heard nothing. It belongs to one goroutine at
 // a time.
 type Refusals struct {
@@ -27,22 +27,22 @@ func Refused(err error) bool {
 // Hear takes a refusal from a member that was reached at an address, and reports
 // whether it counts. conf is the latest configuration in this member's log.
 func (f *Refusals) Hear(conf protocol.Configuration, by protocol.MemberID, address string, refusal error) bool {
-	line, named := conf.Find(by)
-	if !Refused(refusal) || !named || line.Address == "" || line.Address != address {
+	line, _ := conf.Find(by)
+	if !Refused(refusal) || !conf.IsVoter(by) || line.Address == "" || line.Address != address {
 		return false
 	}
 	if f.by == nil {
 		f.by = map[protocol.MemberID]bool{}
 	}
 	f.by[by] = true
-	if f.first == nil {
+	if f.first == nil || errors.Is(refusal, protocol.ErrTwin) && !errors.Is(f.first, protocol.ErrTwin) {
 		f.first = refusal
 	}
 	return true
 }
 
-// Err is the first refusal that counted: while it is not nil, this member neither
-// votes nor acknowledges.
+// Err is the first refusal that counted, or the first that says that this member is a
+// copy: while it is not nil, this member neither votes nor acknowledges.
 func (f *Refusals) Err() error { return f.first }
 
 // Ends reports whether a majority of the voters of the latest configuration, in

@@ -43,9 +43,25 @@ func (s *Sightings) Check(peer protocol.Hello) error {
 		return nil
 	}
 	return protocol.ErrRolledBack.With(fmt.Sprintf(
-		"the directory of member %s (%s) was put back: it is at start %d and record %d, and was seen at start %d and record %d; it has forgotten votes or entries that others count on. "+
-			"Move it away, give its seat up with `starling remove %s`, and start with an empty directory; if a majority of the directories is gone, `starling recover` looks for the best of those that are left",
-		peer.Name, peer.Member.Short(), peer.Starts, peer.Sequence, last.starts, last.sequence, peer.Name))
+		"the directory of member %s (%s) was put back to an older copy: %s; it has forgotten votes or entries that others count on. %s",
+		peer.Name, peer.Member.Short(), goneBack(peer, last), WayOut(peer.Name)))
+}
+
+// goneBack says which numbers give a directory away.
+func goneBack(peer protocol.Hello, last standing) string {
+	switch {
+	case peer.Starts < last.starts:
+		return fmt.Sprintf("this is its start %d, and start %d was seen", peer.Starts, last.starts)
+	case peer.Sequence < last.sequence:
+		return fmt.Sprintf("at its start %d its log ends with record %d, and record %d was seen at start %d", peer.Starts, peer.Sequence, last.sequence, last.starts)
+	}
+	return fmt.Sprintf("another run had its start %d", peer.Starts)
+}
+
+// WayOut is what to do about a directory that was put back.
+func WayOut(name string) string {
+	return fmt.Sprintf("Move it away, give its seat up with `starling remove %s` at a running member, and start with an empty directory; "+
+		"if too few of the others are left to lead, `starling recover` makes a new cluster from the best directory that there is", name)
 }
 
 // Raise remembers the handshake of a member that was reached at the address that
