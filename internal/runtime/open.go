@@ -209,7 +209,8 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.transport = newTransport(m)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
-		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive,
+		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Identity: m.identityRule(m.transport),
+		Options: m.wireOptions(),
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
@@ -275,6 +276,9 @@ func (m *Member) awaitReady(ctx context.Context) error {
 		err := m.Ready()
 		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
 			return nil
+		}
+		if b := m.barred.Load(); b != nil { // it will never be
+			return b.err
 		}
 		select {
 		case <-changed:

@@ -71,7 +71,7 @@ func (s *sightings) decode(b []byte) error {
 			return damaged
 		}
 		hello := protocol.Hello{Member: member, Starts: starts, Run: protocol.RunID(run), Sequence: protocol.Sequence(sequence)}
-		if err := s.check(hello); err != nil {
+		if err := s.meet(hello); err != nil {
 			return damaged // a member that is there twice
 		}
 	}

@@ -26,7 +26,7 @@ func (m *Member) status() *protocol.Status {
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
-		Refused: r.Refusals + r.Unheeded,
+		Refused: r.Refusals + r.Unheeded + m.unheard.Load(),
 	}
 	s.Serving, s.Reason = true, r.Disputed
 	if err := m.readyNow(r); err != nil {

@@ -17,16 +17,17 @@ import (
 // else over one stream per member. It belongs to the loop, except for close.
 type transport struct {
 	m         *Member
+	box       *mailbox // of the loop that it belongs to
 	links     map[protocol.MemberID]*wire.Peer
 	addresses map[protocol.MemberID]string
 	single    [1]protocol.Message
 	packet    []byte
-	linkState func(to protocol.MemberID, err error)
+	linkState func(to protocol.MemberID, address string, err error)
 	closing   sync.WaitGroup
 }
 
 func newTransport(m *Member) *transport {
-	return &transport{m: m, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}, linkState: m.linkState}
+	return &transport{m: m, box: m.mailbox, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}, linkState: m.linkState}
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
@@ -38,6 +39,9 @@ func (t *transport) send(list []replica.Send) {
 	}
 	for i := range list {
 		s := &list[i]
+		if t.m.isBarred(s.Message) {
+			continue
+		}
 		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
 			continue
 		}
@@ -75,13 +79,15 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	if address == "" {
 		return nil
 	}
-	state := t.linkState
+	state, options := t.linkState, t.m.wireOptions()
+	options.QueueFrames = mailSubmissionsMax // what clients submit at once, or are answered
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: func(err error) { state(id, err) },
-		Sent: t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(address, msg, why) },
+		Check: t.m.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
+		OnMessage: func(address string, s *protocol.Standing) { t.m.linkSays(id, address, s) },
+		Sent:      t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
-		Options:    wire.Options{QueueFrames: mailSubmissionsMax}, // what clients submit at once, or are answered
+		Options:    options,
 	}, nil)
 	t.links[id] = p
 	return p
@@ -108,7 +114,8 @@ func (m *Member) unsent(address string, msg protocol.Message, why error) {
 }
 
 // know follows where the members are: membership knows better than the
-// configuration, which may be old. Links to members that neither names end.
+// configuration, which may be old. Links to members that neither names end. [S] What
+// is said of directories counts from where the configuration has a member, only.
 func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	next := make(map[protocol.MemberID]string, len(peers)+len(conf.Members))
 	for _, a := range conf.Members {
@@ -130,15 +137,25 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	}
 	t.addresses = next
 	t.m.addresses.Store(&next)
+	t.m.configured.Store(&conf)
 }
 
-// tell says on all streams how far this member's directory has come.
-func (t *transport) tell(standing *protocol.Standing) {
-	t.single[0] = standing
-	for _, link := range t.links {
-		if link.Connected() {
-			link.Send(t.single[:])
+// keep has links to all other members that a configuration names.
+func (t *transport) keep(conf protocol.Configuration) {
+	for _, a := range conf.Members {
+		if a.ID == t.m.identity.Member {
+			continue
 		}
+		if link := t.link(a.ID); link != nil {
+			link.Connect()
+		}
+	}
+}
+
+// renew ends a link to another run of a member than the one that was let in.
+func (t *transport) renew(id protocol.MemberID, run protocol.RunID) {
+	if link := t.links[id]; link != nil {
+		link.Renew(run)
 	}
 }
 
@@ -173,8 +190,8 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.swim.News(from)
 	switch msg := msg.(type) {
-	case *protocol.Standing:
-		h.m.seen.hears(from, msg)
+	case *protocol.Standing: // anybody can say that of anybody: see linkSays
+		h.m.unheard.Add(1)
 	case *protocol.RepairWant:
 		h.m.askedForRepair(from, msg)
 	default:

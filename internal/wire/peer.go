@@ -23,12 +23,17 @@ type PeerConfig struct {
 	// Hello makes this member's Hello for each handshake.
 	Hello func() protocol.Hello
 	// Check, if not nil, judges the other's Hello (is its directory older than
-	// what we have seen of it?); its error ends the attempt.
-	Check func(protocol.Hello) error
+	// what we have seen of it?); its error ends the attempt. address is where it was
+	// dialled. It may wait for less than Options.HandshakeTimeout.
+	Check func(address string, peer protocol.Hello) error
 	// OnState, if not nil, hears nil when the link is connected, and the cause
-	// when it is lost and of each attempt that failed. It is called by the link's goroutine and must not block or close
+	// when it is lost and of each attempt that failed, with the address that was
+	// dialled. It is called by the link's goroutine and must not block or close
 	// the link.
-	OnState func(err error)
+	OnState func(address string, err error)
+	// OnMessage, if not nil, takes what the other side says on this stream:
+	// protocol.Standing, nothing else. The same goroutine calls it.
+	OnMessage func(address string, m *protocol.Standing)
 	// Sent, if not nil, hears of each message that was queued, with the bytes
 	// that it takes on the stream. It must not block.
 	Sent func(m protocol.Message, bytes int)
@@ -148,6 +153,33 @@ func (p *Peer) SetAddress(address string) {
 	}
 }
 
+// Connect makes the link connect, if it has no connection, although there is
+// nothing to send. It does not wait.
+func (p *Peer) Connect() {
+	if p.Connected() {
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Renew connects anew, if the link has a connection to another run of the member
+// than run.
+func (p *Peer) Renew(run protocol.RunID) {
+	p.mu.Lock()
+	conn := p.conn
+	p.mu.Unlock()
+	if conn != nil && conn.Peer().Run != run {
+		conn.fail(protocol.ErrClosed.With("another run of the member has come"))
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Connected reports whether the link has a connection.
 func (p *Peer) Connected() bool {
 	p.mu.Lock()
@@ -187,12 +219,13 @@ func (p *Peer) run() {
 		case <-p.ctx.Done():
 			return
 		}
-		lived, err := p.serve()
+		address := p.where()
+		lived, err := p.serve(address)
 		if p.ctx.Err() != nil {
 			return
 		}
 		if p.cfg.OnState != nil {
-			p.cfg.OnState(err)
+			p.cfg.OnState(address, err)
 		}
 		p.cfg.Logger.Debug("no link", "to", p.cfg.ID.Short(), "err", err)
 		if lived > 2*p.cfg.BackoffMax {
@@ -209,13 +242,16 @@ func (p *Peer) run() {
 	}
 }
 
+func (p *Peer) where() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.address
+}
+
 // serve makes one connection and stays until it is lost. It returns how long there
 // was one.
-func (p *Peer) serve() (lived time.Duration, err error) {
-	p.mu.Lock()
-	address := p.address
-	p.mu.Unlock()
-	conn, err := connect(p.ctx, p.dialSoon, address, p.cfg.Hello(), p.check, p.cfg.Options)
+func (p *Peer) serve(address string) (lived time.Duration, err error) {
+	conn, err := connect(p.ctx, p.dialSoon, address, p.cfg.Hello(), p.expect, p.checkAt(address), p.cfg.Options)
 	if err != nil {
 		p.mu.Lock()
 		waiting := p.waiting
@@ -245,19 +281,38 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 		return 0, err
 	}
 	if p.cfg.OnState != nil {
-		p.cfg.OnState(nil)
+		p.cfg.OnState(address, nil)
 	}
-	// The other side says nothing on this stream: a read ends with it.
-	kind, _, err := conn.ReadFrame()
-	if err == nil {
-		err = unexpectedFrame(kind)
-	}
-	conn.fail(err)
+	conn.fail(p.read(conn, address))
 	_ = conn.Close()
 	p.mu.Lock()
 	p.conn = nil
 	p.mu.Unlock()
 	return time.Since(made), conn.Err()
+}
+
+// Greet shakes hands with a member, as a link does, and hangs up. Of cfg it heeds ID,
+// Address, Hello, Check and Options. dial nil means Dial.
+func Greet(ctx context.Context, cfg PeerConfig, dial DialFunc) error {
+	if dial == nil {
+		dial = Dial
+	}
+	p := &Peer{cfg: cfg}
+	conn, err := connect(ctx, dial, cfg.Address, cfg.Hello(), p.expect, p.checkAt(cfg.Address), cfg.Options.withDefaults())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// checkAt is PeerConfig.Check of who is dialled at an address.
+func (p *Peer) checkAt(address string) func(protocol.Hello) error {
+	return func(peer protocol.Hello) error {
+		if p.cfg.Check == nil {
+			return nil
+		}
+		return p.cfg.Check(address, peer)
+	}
 }
 
 // dialSoon dials, and does not wait for longer than a link that works takes.
@@ -267,12 +322,49 @@ func (p *Peer) dialSoon(ctx context.Context, address string) (net.Conn, error) {
 	return p.dial(ctx, address)
 }
 
-func (p *Peer) check(hello protocol.Hello) error {
-	if hello.Member != p.cfg.ID {
-		return protocol.ErrUnavailable.With(fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short()))
+// backBytesMax limits a frame that the other side sends back.
+const backBytesMax = 1 << 10
+
+// read answers pings and takes what the other side says on this stream, until it
+// ends. The pong is a sign that this process is at work: nothing else says so on a
+// stream that rests.
+func (p *Peer) read(conn *Conn, address string) error {
+	conn.limit = backBytesMax
+	for {
+		kind, payload, err := conn.ReadFrame()
+		if err != nil {
+			return err
+		}
+		switch {
+		case kind == FramePing && len(payload) == 0:
+			_ = conn.sendSign(FramePong) // if its queue is full, the other side has much to read
+			continue
+		case kind != FrameMessage:
+			return unexpectedFrame(kind)
+		}
+		m, err := protocol.DecodeMessage(payload)
+		if err != nil {
+			return err
+		}
+		standing, ok := m.(*protocol.Standing)
+		if !ok {
+			return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
+		}
+		if p.cfg.OnMessage != nil {
+			p.cfg.OnMessage(address, standing)
+		}
 	}
-	if p.cfg.Check != nil {
-		return p.cfg.Check(hello)
+}
+
+// expect reports an error unless the member that is meant answers. What another one
+// refuses has no code: it is for people.
+func (p *Peer) expect(hello protocol.Hello) error {
+	if hello.Member == p.cfg.ID {
+		return nil
 	}
-	return nil
+	text := fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short())
+	if hello.Refused != protocol.OK {
+		text += ", and refuses: " + hello.Text
+	}
+	return protocol.ErrUnavailable.With(text)
 }

@@ -42,6 +42,8 @@ type ServerConfig struct {
 	// It must not block. Nil answers at once.
 	Alive  func(answer func())
 	Logger *slog.Logger
+	// Identity lets one run of each member in.
+	Identity Identity
 	// MembersMax and ClientsMax limit the streams of each kind; HandshakesMax
 	// those that have not said what they are. Who comes too many is refused
 	// with protocol.ErrOverloaded. Defaults 4,096, 1,024 and 256.
@@ -54,8 +56,9 @@ type ServerConfig struct {
 
 // Server accepts the streams of members and clients on a member's port.
 type Server struct {
-	cfg ServerConfig
-	wg  sync.WaitGroup
+	cfg     ServerConfig
+	inbound *inbound
+	wg      sync.WaitGroup
 
 	mu         sync.Mutex
 	closed     bool
@@ -79,7 +82,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	return &Server{
 		cfg: cfg, listeners: make(map[net.Listener]struct{}), conns: make(map[net.Conn]struct{}),
-		streams: make(map[*clientStream]struct{}),
+		streams: make(map[*clientStream]struct{}), inbound: newInbound(cfg.Identity),
 	}
 }
 
@@ -191,8 +194,10 @@ func (s *Server) handle(raw net.Conn) {
 func (s *Server) welcome(conn *sniffedConn, shaken func()) {
 	defer conn.Close()
 	peer, err := readHello(conn.r)
+	stream := &memberStream{nc: conn, peer: peer}
+	defer s.inbound.leave(stream)
 	if err == nil {
-		err = s.admit(peer, conn.RemoteAddr())
+		err = s.admit(stream)
 	} else if !errors.Is(err, protocol.ErrWrongVersion) {
 		s.cfg.Logger.Debug("handshake failed", "from", conn.RemoteAddr(), "err", err)
 		return
@@ -221,12 +226,13 @@ func (s *Server) welcome(conn *sniffedConn, shaken func()) {
 	if peer.Member.IsZero() {
 		s.serveClient(conn, peer)
 	} else {
-		s.serveMember(conn, conn.r, peer)
+		s.serveMember(conn, conn.r, stream)
 	}
 }
 
 // admit decides whether the stream may stay, and counts it if so.
-func (s *Server) admit(peer protocol.Hello, from net.Addr) error {
+func (s *Server) admit(stream *memberStream) error {
+	peer, from := stream.peer, stream.nc.RemoteAddr()
 	hello := s.cfg.Hello()
 	if err := judge(peer.Cluster, hello.Cluster); err != nil {
 		return err
@@ -238,7 +244,12 @@ func (s *Server) admit(peer protocol.Hello, from net.Addr) error {
 	if isMember && hello.Cluster.IsZero() {
 		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
 	}
-	if err := s.cfg.Handler.Welcome(peer, from); err != nil {
+	welcome := func() error { return s.cfg.Handler.Welcome(peer, from) }
+	if !isMember {
+		if err := welcome(); err != nil {
+			return err
+		}
+	} else if err := s.inbound.enter(stream, welcome); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -264,10 +275,14 @@ func (s *Server) refuse(conn net.Conn, cause error) {
 
 // serveMember reads a member's messages until its stream ends. A damaged frame
 // of gossip is dropped; any other malformed message ends the stream.
-func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello) {
+func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, stream *memberStream) {
+	peer := stream.peer
 	c := newConn(nc, br, peer, s.cfg.Options)
-	c.idle = s.cfg.IdleTimeout
+	c.idle, c.busy = s.cfg.IdleTimeout, func() bool { return false } // where Standing goes, it is not idle
 	defer c.Close()
+	if !s.inbound.attach(stream, c) {
+		return
+	}
 	for {
 		m, err := c.ReadMessage()
 		if damaged, ok := err.(damagedFrame); ok {
@@ -279,7 +294,15 @@ func (s *Server) serveMember(nc net.Conn, br *bufio.Reader, peer protocol.Hello)
 			s.cfg.Logger.Debug("a member's stream has ended", "member", peer.Member.Short(), "err", err)
 			return
 		}
-		s.cfg.Handler.Receive(peer.Member, m)
+		if m == nil {
+			s.inbound.answered(stream)
+			continue
+		}
+		stream.handing.Store(true)
+		if !stream.superseded.Load() {
+			s.cfg.Handler.Receive(peer.Member, m)
+		}
+		stream.handing.Store(false)
 	}
 }
 

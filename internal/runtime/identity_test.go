@@ -1,0 +1,305 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/wire"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// beside is a configuration that starts a copy of a member's directory beside it.
+func (c *cluster) beside(name string) Config {
+	cfg := c.configs[name]
+	cfg.Dir, cfg.Bind = c.copyOf(name), "127.0.0.1:0"
+	cfg.Join = nil
+	return cfg
+}
+
+// leaderAndFollower returns the name of the voter that leads, and of one that does not.
+func (c *cluster) leaderAndFollower() (leader, follower string) {
+	c.t.Helper()
+	c.eventually("a leader", func() error {
+		leader = c.members["a1"].Status().Leader
+		if c.members[leader] == nil {
+			return fmt.Errorf("%q leads", leader)
+		}
+		return nil
+	})
+	if follower = "a3"; leader == "a3" {
+		follower = "a2"
+	}
+	return leader, follower
+}
+
+// A copy of a running voter's directory, started at another port: the others tell it
+// that its original runs, at its first start and, since it has written that down, at
+// any other. The original goes on, and can be started again.
+func TestCopyOfARunningVoterMayNotTakePart(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		leader, passive bool
+	}{{"of a follower", false, false}, {"of the leader", true, false}, {"with a passive", false, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCluster(t)
+			c.actives()
+			if test.passive {
+				c.start("p1", protocol.RolePassive)
+			}
+			caller := c.client(c.members["a1"])
+			c.put(caller, "k", "v")
+			c.equal()
+			original, follower := c.leaderAndFollower()
+			if !test.leader {
+				original = follower
+			}
+			c.refusedTwice(c.beside(original), protocol.ErrTwin)
+			if m := c.members[original]; isDone(m) {
+				t.Fatalf("the original has stopped: %v", m.Err())
+			}
+			c.put(caller, "k", "after the copy")
+			c.equal()
+			c.kill(original)
+			c.again(original)
+			c.put(c.client(c.members[original]), "k", "after a restart")
+			c.equal()
+		})
+	}
+}
+
+// The scenario in which acknowledged writes were lost: a copy of a3 beside it, a2
+// down, and ten writes that a1 and the original acknowledge; then a2 and the copy
+// alone. Together they would be a majority that knows nothing of the writes.
+func TestCopyElectsNobodyWhoLacksWrites(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	c.put(c.client(c.members["a1"]), "k", "v")
+	c.equal()
+	twin := c.beside("a3")
+	if err := c.refused(twin); !errors.Is(err, protocol.ErrTwin) {
+		t.Errorf("got %v, want %v", err, protocol.ErrTwin)
+	}
+	c.kill("a2")
+	for i := range 10 {
+		c.put(c.client(c.members["a3"]), fmt.Sprint("k", i), "acknowledged")
+	}
+	c.kill("a1")
+	c.kill("a3")
+	if err := c.refused(twin); !errors.Is(err, protocol.ErrTwin) {
+		t.Fatalf("with nobody there who could tell it: got %v, want %v", err, protocol.ErrTwin)
+	}
+	c.againAll("a2", "a3")
+	for i := range 10 {
+		if got := c.get(c.client(c.members["a2"]), fmt.Sprint("k", i)); got != "acknowledged" {
+			t.Errorf("k%d is %q", i, got)
+		}
+	}
+	c.again("a1")
+}
+
+// One that neither the configuration names nor the membership knows by another
+// address refuses whoever comes: a member's word about another's directory counts
+// only if it is a voter's. It used to stop leader and voters within seconds.
+func TestARefusalOfAPassiveStopsNobody(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	caller := c.client(c.members["a1"])
+	refuser := newRefuser(c)
+	big := strings.Repeat("x", 2*protocol.DatagramBytesMax) // goes over streams
+	n := 0
+	c.eventually("members come to the one that refuses", func() error {
+		c.put(caller, fmt.Sprint("k", n), big)
+		n++
+		for _, name := range []string{"a1", "a2", "a3"} {
+			if m := c.members[name]; isDone(m) {
+				t.Fatalf("%s has stopped: %v", name, m.Err())
+			}
+		}
+		if came := refuser.came.Load(); came < 5 {
+			return fmt.Errorf("%d came", came)
+		}
+		return nil
+	})
+	c.eventually("the refusals are counted", func() error {
+		for _, name := range []string{"a1", "a2", "a3"} {
+			if c.members[name].Status().Refused > 0 {
+				return nil
+			}
+		}
+		return errors.New("nobody has counted one")
+	})
+	for _, name := range []string{"a1", "a2", "a3"} {
+		if _, err := os.Stat(filepath.Join(c.configs[name].Dir, "refused")); err == nil {
+			t.Errorf("%s has written a refusal down", name)
+		}
+	}
+	c.equal()
+}
+
+// refuser is a passive of a cluster that says to everybody that its directory was put
+// back.
+type refuser struct{ came atomic.Int64 }
+
+func newRefuser(c *cluster) *refuser {
+	c.t.Helper()
+	first := c.members[c.first]
+	tcp, udp, err := listen("127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r, id := &refuser{}, protocol.MemberID{0: 0xfa, 15: 1}
+	s, err := swim.Start(swim.Config{
+		ID: id, Cluster: first.Cluster(), Meta: swim.Meta{Name: "fake", Role: protocol.RolePassive},
+		Advertise: tcp.Addr().String(), Packets: udp, Timing: swim.Local(), Addresses: []string{first.Addr()},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	server := wire.NewServer(wire.ServerConfig{
+		Hello: func() protocol.Hello {
+			return protocol.Hello{Cluster: first.Cluster(), Member: id, Name: "fake", Starts: 1, Run: 1}
+		},
+		Handler: r, Gossip: func(conn net.Conn) { s.Ingest(conn) },
+	})
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(tcp) }()
+	c.t.Cleanup(func() {
+		_ = server.Close()
+		_ = s.Shutdown()
+		if err := <-done; err != nil {
+			c.t.Error(err)
+		}
+	})
+	return r
+}
+
+// Welcome implements wire.Handler.
+func (r *refuser) Welcome(peer protocol.Hello, _ net.Addr) error {
+	if peer.Member.IsZero() {
+		return nil
+	}
+	r.came.Add(1)
+	return protocol.ErrRolledBack.With("yours is older")
+}
+
+// Receive and Serve implement wire.Handler.
+func (r *refuser) Receive(protocol.MemberID, protocol.Message) {}
+
+// Serve refuses.
+func (r *refuser) Serve(_ *protocol.Request, to *wire.Responder) {
+	_ = to.Fail(protocol.ErrNotServing)
+}
+
+// A greeting in a member's name, with more starts than it will ever have, locked it
+// out for good. While it runs the stranger is told that it does; while it does not,
+// the greeting leaves nothing behind.
+func TestAForgedGreetingLocksNobodyOut(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	forge := func() {
+		for _, name := range []string{"a1", "a2"} {
+			m, states := c.members[name], make(chan error, 64)
+			link := wire.NewPeer(wire.PeerConfig{ID: m.ID(), Address: m.Addr(), OnState: func(_ string, err error) { states <- err },
+				Hello: func() protocol.Hello {
+					return protocol.Hello{Cluster: m.Cluster(), Member: c.members["a3"].ID(), Name: "a3", Starts: 1 << 40, Run: 99, Sequence: 1 << 40}
+				}}, nil)
+			link.Send([]protocol.Message{&protocol.Standing{Starts: 1 << 41, Run: 99, Sequence: 1 << 41}})
+			select {
+			case err := <-states:
+				if err == nil {
+					_ = link.Drain(c.ctx)
+				}
+			case <-c.ctx.Done():
+				t.Fatal("the forged greeting has no answer")
+			}
+			_ = link.Close()
+		}
+	}
+	forge()
+	c.kill("a3")
+	forge()
+	c.again("a3")
+	c.watched("a3", "a1", "a2")
+	c.put(c.client(c.members["a3"]), "k", "v")
+	c.equal()
+	for _, name := range []string{"a1", "a2"} {
+		s := c.members[name].seen
+		for text := range strings.Lines(string(s.encode())) {
+			if strings.Contains(text, fmt.Sprint(uint64(1<<40))) || strings.Contains(text, fmt.Sprint(uint64(1<<41))) {
+				t.Errorf("%s remembers what was forged: %s", name, text)
+			}
+		}
+	}
+}
+
+// A member that one voter of three has refused, whose word counts, goes on, and
+// neither votes nor acknowledges: with the leader gone nobody is elected. It says
+// why, and does not start again.
+func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	c.put(c.client(c.members["a1"]), "k", "v")
+	c.equal()
+	leader, barred := c.leaderAndFollower()
+	var other string
+	for _, name := range []string{"a1", "a2", "a3"} {
+		if name != leader && name != barred {
+			other = name
+		}
+	}
+	b, o := c.members[barred], c.members[other]
+	c.watched(barred, leader, other)
+	// The other has seen a later start than there was, or so it thinks.
+	if err := o.seen.meet(protocol.Hello{Member: b.ID(), Name: barred, Starts: 100, Run: 1, Sequence: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	b.mailbox.complete(func(protocol.Instant) { b.transport.renew(o.ID(), 0) })
+	c.eventually("it is barred", func() error {
+		if b.barred.Load() == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if s := b.Status(); s.Serving || !strings.Contains(s.Reason, other) || !strings.Contains(s.Reason, "starling remove "+barred) {
+		t.Errorf("serving %v, because %q: want who says what, and the way out", s.Serving, s.Reason)
+	}
+	if isDone(b) {
+		t.Errorf("one voter of three has ended it: %v", b.Err())
+	}
+	var asked atomic.Int64
+	b.mailbox.mu.Lock()
+	b.mailbox.deaf = func(from protocol.MemberID) bool {
+		if from == o.ID() {
+			asked.Add(1)
+		}
+		return false
+	}
+	b.mailbox.mu.Unlock()
+	said := b.Traffic().Raft
+	c.kill(leader)
+	c.eventually("it is asked for its vote", func() error {
+		if n := asked.Load(); n < 20 {
+			return fmt.Errorf("%d messages", n)
+		}
+		return nil
+	})
+	if now := b.Traffic().Raft; now != said {
+		t.Errorf("it has said %d bytes to other actives", now-said)
+	}
+	if s := o.Status(); s.RaftRole == "leader" {
+		t.Errorf("%s leads", other)
+	}
+	c.kill(barred)
+	if err := c.refused(c.configs[barred]); !errors.Is(err, protocol.ErrRolledBack) || !strings.Contains(err.Error(), c.configs[barred].Dir) {
+		t.Errorf("the next start: got %v, want %v and the directory", err, protocol.ErrRolledBack)
+	}
+	c.again(leader)
+	c.put(c.client(c.members[leader]), "k", "served without it")
+}
