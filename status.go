@@ -90,6 +90,10 @@ type MemberStatus struct {
 	// SilentMS is for how many milliseconds a member that is not alive has not
 	// been heard; absent if it never was, or is alive.
 	SilentMS *int64 `json:"silent_ms,omitempty"`
+	// Other is a second address at which this member's id is held, beside Address:
+	// one of the two runs from a copy of the other's directory. Empty if nobody
+	// does.
+	Other string `json:"other_address,omitempty"`
 }
 
 func statusOf(s protocol.Status) Status {
@@ -108,7 +112,7 @@ func statusOf(s protocol.Status) Status {
 		line := MemberStatus{
 			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
-			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive),
+			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other,
 		}
 		if m.Known {
 			applied := uint64(m.Applied)

@@ -69,6 +69,11 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"version", orNone(s.Version)},
 		{"cluster", s.Cluster},
 	}
+	for _, m := range s.Members {
+		if m.Other != "" {
+			rows = append(rows, []string{"held twice", fmt.Sprintf("%s, at %s and %s: one directory is a copy of the other; stop that one", m.Name, m.Address, m.Other)})
+		}
+	}
 	return printTable(w, nil, rows)
 }
 
@@ -116,11 +121,19 @@ func (p *Program) membersCommand() *cli.Command {
 			}
 			var rows [][]string
 			for _, m := range status.Members {
-				rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
+				rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), m.ID[:8]})
 			}
 			return printTable(p.Stdout, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows)
 		}),
 	}
+}
+
+// addressText is where a member is, and who else has its id.
+func addressText(m starling.MemberStatus) string {
+	if m.Other == "" {
+		return m.Address
+	}
+	return m.Address + " and " + m.Other
 }
 
 func memberSeat(m starling.MemberStatus) string {
@@ -132,6 +145,8 @@ func memberSeat(m starling.MemberStatus) string {
 
 func aliveText(m starling.MemberStatus) string {
 	switch {
+	case m.Other != "":
+		return "held twice"
 	case m.Alive:
 		return "alive"
 	case m.SilentMS != nil:

@@ -249,10 +249,10 @@ func (r *reader) status() *Status {
 	return s
 }
 
-const memberStatusBytesMin = 11
+const memberStatusBytesMin = 12
 
 func (m *MemberStatus) append(dst []byte) []byte {
-	dst = appendArray(dst, 10)
+	dst = appendArray(dst, 11)
 	dst = appendID(dst, m.ID)
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Address)
@@ -262,14 +262,16 @@ func (m *MemberStatus) append(dst []byte) []byte {
 	dst = appendBool(dst, m.Leader)
 	dst = appendUint(dst, uint64(m.Applied))
 	dst = appendAge(dst, m.Known, m.AgeNanos)
-	return appendAge(dst, m.SilenceKnown, m.Silence)
+	dst = appendAge(dst, m.SilenceKnown, m.Silence)
+	return appendString(dst, m.Other)
 }
 
 func (r *reader) memberStatus() (m MemberStatus) {
-	r.array(10)
+	r.array(11)
 	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
 	m.Known, m.AgeNanos = r.age()
 	m.SilenceKnown, m.Silence = r.age()
+	m.Other = r.name()
 	return m
 }

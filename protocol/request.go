@@ -271,6 +271,9 @@ type MemberStatus struct {
 	// nanoseconds, if SilenceKnown.
 	SilenceKnown bool
 	Silence      int64
+	// Other is a second address at which a run of this member answers: one of the
+	// two directories is a copy. Empty if there is none.
+	Other string
 }
 
 // Status is one member's view of itself and of the cluster.

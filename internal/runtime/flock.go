@@ -51,6 +51,7 @@ func (m *Member) lookAround() {
 		m.noteSightings()
 		m.guard.look(m)
 		alarm.look(m, time.Now())
+		m.lookForTwins()
 		m.mailbox.put(func(in *mail) {
 			in.calls = append(in.calls, m.keepInTouch, m.greetOnce)
 		})

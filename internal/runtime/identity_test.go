@@ -303,3 +303,63 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 	c.again(leader)
 	c.put(c.client(c.members[leader]), "k", "served without it")
 }
+
+// A copy of a passive beside its original: no active has a say in it, and the
+// membership keeps both. The one that has run for less time finds the other where the
+// membership says, and stops.
+func TestCopyOfARunningPassiveStops(t *testing.T) {
+	c := newCluster(t)
+	c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
+	p := c.start("p1", protocol.RolePassive, in(c.dir()))
+	c.put(c.client(p), "k", "v")
+	c.equal()
+	c.eventually("the passive remembers whom it knows", func() error {
+		_, err := os.Stat(filepath.Join(c.configs["p1"].Dir, addressesFile))
+		return err
+	})
+	c.refusedTwice(c.beside("p1"), protocol.ErrTwin)
+	if isDone(p) {
+		t.Fatalf("the original has stopped: %v", p.Err())
+	}
+	c.kill("p1")
+	c.put(c.client(c.again("p1")), "k", "after a restart")
+	c.equal()
+}
+
+// Two that hold one id are shown while both answer, and no longer. Here it is the
+// only voter's: nobody is there to refuse the copy.
+func TestTwoHoldersOfAnIDAreShown(t *testing.T) {
+	c := newCluster(t)
+	a := c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
+	p := c.start("p1", protocol.RolePassive)
+	c.put(c.client(p), "k", "v")
+	c.eventually("the voter remembers whom it knows", func() error {
+		b, err := os.ReadFile(filepath.Join(c.configs["a1"].Dir, addressesFile))
+		if err == nil && !strings.Contains(string(b), p.Addr()) {
+			err = errors.New("not the passive")
+		}
+		return err
+	})
+	cfg := c.beside("a1")
+	twin, err := Open(c.ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer twin.Kill()
+	shows := func(want string) func() error {
+		return func() error {
+			for _, x := range p.Status().Members {
+				if x.ID == a.ID() && x.Other != want {
+					return fmt.Errorf("%s at %s and at %q", x.Name, x.Address, x.Other)
+				}
+			}
+			return nil
+		}
+	}
+	c.eventually("the second holder is shown", shows(twin.Addr()))
+	twin.Kill()
+	c.eventually("the second holder is shown no more", shows(""))
+	if isDone(a) {
+		t.Errorf("the original has stopped: %v", a.Err())
+	}
+}

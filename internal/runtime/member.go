@@ -46,6 +46,7 @@ type Member struct {
 	// others say of directories that does not count.
 	refusalsSaid once
 	unheard      atomic.Uint64
+	twins        twins
 	traffic      trafficCounters
 
 	guard       guard

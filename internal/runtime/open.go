@@ -217,6 +217,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
+		OnConflict: m.twins.claimed,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)

@@ -31,7 +31,9 @@ func (m *Member) hearRefusal(by protocol.MemberID, address string, refusal error
 		return nil
 	}
 	if m.refusals.Err() != before {
-		if err := m.barBy(conf, by, address, refusal); err != nil {
+		line, _ := conf.Find(by)
+		why := fmt.Sprintf("member %s refuses this member's directory: %v", cmp.Or(line.Name, by.Short()), refusal)
+		if err := m.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
 			return err
 		}
 	}
@@ -43,10 +45,8 @@ func (m *Member) hearRefusal(by protocol.MemberID, address string, refusal error
 
 // barBy keeps this member from voting and acknowledging, and writes that down. It
 // returns an error if it cannot: then the member has to stop, since the next start
-// would not know.
-func (m *Member) barBy(conf protocol.Configuration, by protocol.MemberID, address string, refusal error) error {
-	line, _ := conf.Find(by)
-	text := fmt.Sprintf("member %s refuses this member's directory: %v", cmp.Or(line.Name, by.Short()), refusal)
+// would not know. r names who says so.
+func (m *Member) barBy(text string, refusal error, r wal.Refusal) error {
 	code, _ := protocol.CodeOf(refusal)
 	err := error(&protocol.Error{Code: code, Text: text, Cause: refusal})
 	serving := error(protocol.ErrNotServing.With(text))
@@ -57,10 +57,8 @@ func (m *Member) barBy(conf protocol.Configuration, by protocol.MemberID, addres
 	if m.cfg.Dir == "" {
 		return nil
 	}
-	written := wal.WriteRefusal(vfs.OS(), m.cfg.Dir, wal.Refusal{
-		Code: code, By: by, Address: address, When: time.Now(), Text: refusal.Error(),
-	})
-	if written != nil {
+	r.Code, r.When, r.Text = code, time.Now(), refusal.Error()
+	if written := wal.WriteRefusal(vfs.OS(), m.cfg.Dir, r); written != nil {
 		return errors.Join(err, protocol.ErrDiskFailed.With("and that cannot be written down").Because(written))
 	}
 	return nil

@@ -95,7 +95,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
 	list := make([]protocol.MemberStatus, 0, len(byID))
 	for _, x := range byID {
-		x.Leader = x.ID == r.Leader
+		x.Leader, x.Other = x.ID == r.Leader, m.twins.other(x.ID)
 		list = append(list, *x)
 	}
 	slices.SortFunc(list, func(a, b protocol.MemberStatus) int {
