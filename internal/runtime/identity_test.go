@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +12,11 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/recovery"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // beside is a configuration that starts a copy of a member's directory beside it.
@@ -361,5 +365,105 @@ func TestTwoHoldersOfAnIDAreShown(t *testing.T) {
 	c.eventually("the second holder is shown no more", shows(""))
 	if isDone(a) {
 		t.Errorf("the original has stopped: %v", a.Err())
+	}
+}
+
+// frozen is a connection whose near end has stopped with its process: the kernel
+// takes what comes, and nobody reads it.
+type frozen struct {
+	net.Conn
+	stops atomic.Bool
+	ended chan struct{}
+}
+
+// Read implements net.Conn.
+func (f *frozen) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	if f.stops.Load() {
+		<-f.ended
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// A host that vanished leaves streams at the others that nobody ends. Its member
+// comes back, on another host, with the same address: it has to be let in.
+func TestARestartAfterAHostVanishedIsWelcome(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	c.put(c.client(c.members["a1"]), "k", "v")
+	c.equal()
+	a3 := c.members["a3"]
+	hello := a3.hello()
+	c.kill("a3")
+	for _, name := range []string{"a1", "a2"} {
+		m, states := c.members[name], make(chan error, 64)
+		nc := &frozen{ended: make(chan struct{})}
+		link := wire.NewPeer(wire.PeerConfig{
+			ID: m.ID(), Address: m.Addr(), Hello: func() protocol.Hello { return hello }, OnState: func(_ string, err error) { states <- err },
+		}, func(ctx context.Context, address string) (conn net.Conn, err error) {
+			nc.Conn, err = wire.Dial(ctx, address)
+			return nc, err
+		})
+		link.Connect()
+		if err := <-states; err != nil {
+			t.Fatal(err)
+		}
+		nc.stops.Store(true)
+		defer func() {
+			close(nc.ended)
+			_ = link.Close()
+		}()
+	}
+	c.again("a3")
+	c.watched("a3", "a1", "a2")
+	c.put(c.client(c.members["a3"]), "k", "after it")
+	c.equal()
+}
+
+// A member whose log is damaged and whose directory is a copy is told so while it
+// asks the others for entries, before it has any role.
+func TestADamagedCopyIsRefusedWhileItMends(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	caller := c.client(c.members["a1"])
+	for i := range 20 {
+		c.put(caller, fmt.Sprint("k", i), "v")
+	}
+	c.equal()
+	cfg := c.beside("a3")
+	damages[0].do(t, cfg.Dir, 0.5)
+	if _, err := wal.Verify(vfs.OS(), cfg.Dir); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Fatalf("the copy verifies as %v, want %v", err, protocol.ErrCorrupt)
+	}
+	c.refusedTwice(cfg, protocol.ErrTwin)
+	if m := c.members["a3"]; isDone(m) {
+		t.Errorf("the original has stopped: %v", m.Err())
+	}
+	c.put(caller, "k", "after the copy")
+	c.equal()
+}
+
+// A directory that was refused can still be what a lost cluster begins anew from.
+func TestRecoverTakesARefusedDirectory(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	c.put(c.client(c.members["a1"]), "k", "v")
+	c.equal()
+	cfg := c.beside("a3")
+	c.refusedTwice(cfg, protocol.ErrTwin)
+	for _, name := range []string{"a1", "a2", "a3"} {
+		c.kill(name)
+	}
+	if _, err := recovery.Recover(c.ctx, recovery.Options{Dir: cfg.Dir, Registry: testRegistry(t)}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(c.ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Kill()
+	if got := c.get(c.client(m), "k"); got != "v" {
+		t.Errorf("got %q, want v", got)
 	}
 }

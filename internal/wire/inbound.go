@@ -165,12 +165,18 @@ func (s *memberStream) ping() {
 	}
 }
 
+// questionBeats are in one Patience.
+const questionBeats = 4
+
 // question waits for the streams of a rival. It reports whether all are silent, or
-// returns a refusal of the newcomer; neither, if there are other streams now.
+// returns a refusal of the newcomer; neither, if there are other streams now. Beats
+// are counted, not time: if this process stood still itself, the answer has been
+// waiting for it, and is read before the next beat.
 func (in *inbound) question(peer protocol.Hello, r *rival) (silent bool, err error) {
-	timer := time.NewTimer(in.Patience)
-	defer timer.Stop()
-	for late := false; ; {
+	ticker := time.NewTicker(max(in.Patience/questionBeats, 1))
+	defer ticker.Stop()
+	for beats := 0; ; {
+		late := beats >= questionBeats
 		in.mu.Lock()
 		changed := in.changed
 		known, undecided := 0, false
@@ -198,8 +204,8 @@ func (in *inbound) question(peer protocol.Hello, r *rival) (silent bool, err err
 		}
 		select {
 		case <-changed:
-		case <-timer.C:
-			late = true
+		case <-ticker.C:
+			beats++
 		}
 	}
 }
