@@ -467,3 +467,22 @@ func TestRecoverTakesARefusedDirectory(t *testing.T) {
 		t.Errorf("got %q, want v", got)
 	}
 }
+
+// Where members announce names, the configuration has names: what is said of
+// directories would never count if the numbers were dialled that they meant once.
+func TestANameInTheConfigurationIsWhatIsDialled(t *testing.T) {
+	for _, test := range []struct {
+		configured string
+		peer       protocol.Peer
+		want       place
+	}{
+		{"a1.example:1", protocol.Peer{Address: "10.0.0.1:1", Host: "a1.example:1"}, place{"a1.example:1", "10.0.0.1:1"}},
+		{"10.0.0.1:1", protocol.Peer{Address: "10.0.0.1:1"}, place{address: "10.0.0.1:1"}},
+		{"a1.example:1", protocol.Peer{Address: "10.0.0.7:1", Host: "a7.example:1"}, place{address: "10.0.0.7:1"}}, // it has moved
+		{"", protocol.Peer{Address: "10.0.0.1:1", Host: "p1.example:1"}, place{address: "10.0.0.1:1"}},
+	} {
+		if got := placeOf(test.configured, &test.peer); got != test.want {
+			t.Errorf("%q and %+v: got %+v, want %+v", test.configured, test.peer, got, test.want)
+		}
+	}
+}

@@ -413,3 +413,44 @@ func TestALinkToAnotherRunIsRenewed(t *testing.T) {
 		t.Errorf("it did not connect again: %v", err)
 	}
 }
+
+// A name that means nothing, or somebody else, does not cut a member off whose number
+// is known; and the name comes first again.
+func TestALinkTriesBothAddressesInTurns(t *testing.T) {
+	_, wrong := serve(t, &handler{}, func(cfg *ServerConfig) { cfg.Hello = helloOf(cluster, memberB) })
+	s, address := serve(t, &handler{}, nil)
+	type state struct {
+		address string
+		err     error
+	}
+	states := make(chan state, 64)
+	p := NewPeer(PeerConfig{
+		ID: memberA, Address: wrong, Other: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond,
+		OnState: func(at string, err error) { states <- state{at, err} },
+	}, nil)
+	defer p.Close()
+	next := func(want string, connected bool) {
+		t.Helper()
+		p.Connect()
+		if got := receive(t, states); got.address != want || (got.err == nil) != connected {
+			t.Fatalf("got %+v, want %s and connected: %v", got, want, connected)
+		}
+	}
+	next(wrong, false)
+	next(address, true)
+	p.SetAddress(wrong, address)
+	p.SetAddress(address, "")
+	if !p.Connected() {
+		t.Error("it hung up although the member is still there")
+	}
+	p.SetAddress(wrong, address)
+	_ = s.Close()
+	if got := receive(t, states); got.err == nil {
+		t.Fatal("the loss was not told")
+	}
+	next(wrong, false)
+	next(address, false)
+	p.SetAddress(wrong, "")
+	next(wrong, false)
+	next(wrong, false)
+}

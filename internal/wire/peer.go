@@ -18,8 +18,9 @@ import (
 type PeerConfig struct {
 	// ID is who must answer; another member at the address is an error.
 	ID protocol.MemberID
-	// Address is host:port; SetAddress changes it.
-	Address string
+	// Address is host:port, and Other, if not empty, where to try when an attempt
+	// there has failed, in turns; SetAddress changes them.
+	Address, Other string
 	// Hello makes this member's Hello for each handshake.
 	Hello func() protocol.Hello
 	// Check, if not nil, judges the other's Hello (is its directory older than
@@ -66,7 +67,10 @@ type Peer struct {
 
 	mu      sync.Mutex
 	address string
+	other   string             // or empty
+	turn    int                // attempts since there was a connection
 	conn    *Conn              // nil while there is none
+	at      string             // where conn was dialled
 	waiting []protocol.Message // while an attempt is under way
 }
 
@@ -87,7 +91,7 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	if dial == nil {
 		dial = Dial
 	}
-	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, other: cfg.Other, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	go p.run()
 	return p
@@ -140,17 +144,22 @@ func (p *Peer) drop(messages []protocol.Message, why error) {
 	}
 }
 
-// SetAddress says where the member is now. A connection to where it was before
-// is closed.
-func (p *Peer) SetAddress(address string) {
+// SetAddress says where the member is now, and where else to try; see PeerConfig. A
+// connection to where it is not any more is closed.
+func (p *Peer) SetAddress(address, other string) {
 	p.mu.Lock()
-	changed := address != p.address
-	p.address = address
+	p.address, p.other = address, other
 	conn := p.conn
+	gone := !p.isThere(p.at)
 	p.mu.Unlock()
-	if changed && conn != nil {
+	if gone && conn != nil {
 		conn.fail(protocol.ErrClosed.With("the member has moved to " + address))
 	}
+}
+
+// isThere reports whether an address is one of the member's; the lock is held.
+func (p *Peer) isThere(address string) bool {
+	return address == p.address || address == p.other
 }
 
 // Connect makes the link connect, if it has no connection, although there is
@@ -221,6 +230,7 @@ func (p *Peer) run() {
 		}
 		address := p.where()
 		lived, err := p.serve(address)
+		p.tried(lived)
 		if p.ctx.Err() != nil {
 			return
 		}
@@ -242,10 +252,23 @@ func (p *Peer) run() {
 	}
 }
 
+// where returns the address to dial now.
 func (p *Peer) where() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.turn%2 == 1 && p.other != "" {
+		return p.other
+	}
 	return p.address
+}
+
+// tried counts an attempt.
+func (p *Peer) tried(lived time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn++; lived > 0 {
+		p.turn = 0
+	}
 }
 
 // serve makes one connection and stays until it is lost. It returns how long there
@@ -265,13 +288,13 @@ func (p *Peer) serve(address string) (lived time.Duration, err error) {
 	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
 	defer stop()
 	p.mu.Lock()
-	moved := p.address != address
+	moved := !p.isThere(address)
 	waiting := p.waiting
 	p.waiting = nil
 	if !moved {
 		// Under the lock, so that nothing overtakes what has waited.
 		p.sendOn(conn, waiting)
-		p.conn = conn
+		p.conn, p.at = conn, address
 	}
 	p.mu.Unlock()
 	if moved {

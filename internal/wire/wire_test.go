@@ -184,7 +184,7 @@ func TestPeerReconnects(t *testing.T) {
 	}
 	h2 := &handler{}
 	_, moved := serve(t, h2, nil)
-	p.SetAddress(moved)
+	p.SetAddress(moved, "")
 	deadline := time.After(patience)
 	for term := protocol.Term(2); ; term++ {
 		p.Send([]protocol.Message{&protocol.TimeoutNow{Term: term}})
