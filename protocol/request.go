@@ -323,7 +323,8 @@ type Hello struct {
 	// Starts and Sequence are the number of times that the directory was
 	// opened and its durable WAL sequence number; Run is the random number of
 	// this start. A peer that has seen a larger pair, or another run of the
-	// same start, refuses.
+	// same start, refuses; so does one to which another run has streams that
+	// answer.
 	Starts   uint64
 	Run      RunID
 	Sequence Sequence
