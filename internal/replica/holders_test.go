@@ -45,6 +45,16 @@ func TestOneRunAtATimeHoldsAnID(t *testing.T) {
 	if !h.Holds(id, 9) {
 		t.Error("a stream that was superseded took the id from the next run")
 	}
+	if !h.Past(id, 8) || h.Past(id, 7) || h.Past(id, 9) || h.Past(other, 8) {
+		t.Error("past is who was superseded: not who has left, nor who was not there")
+	}
+	for run := protocol.RunID(9); run < 100; run++ {
+		h.Supersede(id, run)
+		enter(id, run+1, 0)
+	}
+	if got := len(h.past[id]); got != pastMax || !h.Past(id, 99) {
+		t.Errorf("%d past runs are remembered, want the last %d", got, pastMax)
+	}
 }
 
 // Whatever comes: streams that entered and neither left nor were superseded are all

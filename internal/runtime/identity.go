@@ -43,6 +43,7 @@ func (m *Member) identityRule(t *transport) wire.Identity {
 		Twin: func(peer protocol.Hello, from net.Addr) error {
 			return replica.Twin(peer, m.whereIs(peer.Member, from))
 		},
+		Overtaken: replica.Overtaken,
 		Entered: func(id protocol.MemberID, run protocol.RunID) {
 			t.box.complete(func(protocol.Instant) { t.renew(id, run) })
 		},

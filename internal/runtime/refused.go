@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -70,13 +71,15 @@ func (m *Member) checkRefused() error {
 	if r == nil || err != nil {
 		return err
 	}
-	out := replica.WayOut(m.cfg.Name)
-	if errors.Is(r.Err(), protocol.ErrTwin) {
-		out = "Move it away; the original goes on. For a further member start with an empty directory and another name. If the original is lost, " +
-			"give its seat up with `starling remove " + m.cfg.Name + "` at a running member, and start with an empty directory"
+	text := fmt.Sprintf("%s was refused by member %s at %s on %s, and may not be used: %s",
+		m.cfg.Dir, r.By.Short(), cmp.Or(r.Address, "an unknown address"), r.When.Format(time.RFC3339), r.Text)
+	switch out := replica.WayOut(m.cfg.Name); {
+	case errors.Is(r.Err(), protocol.ErrTwin):
+		text += ". If the other one is lost, give its seat up with `starling remove " + m.cfg.Name + "` at a running member, and start with an empty directory"
+	case !strings.Contains(text, out): // it cannot be read any more
+		text += ". " + out
 	}
-	return protocol.NewError(r.Code, fmt.Sprintf("%s was refused by member %s at %s on %s, and may not be used: %s. %s",
-		m.cfg.Dir, r.By.Short(), cmp.Or(r.Address, "an unknown address"), r.When.Format(time.RFC3339), r.Text, out))
+	return protocol.NewError(r.Code, text)
 }
 
 // isBarred reports whether a message may neither leave nor enter, because the

@@ -17,6 +17,8 @@ type Holders interface {
 	Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool)
 	Leave(id protocol.MemberID, run protocol.RunID)
 	Supersede(id protocol.MemberID, run protocol.RunID)
+	// Past reports whether a run was superseded.
+	Past(id protocol.MemberID, run protocol.RunID) bool
 }
 
 // Identity says how a server tells the runs of one member from each other. Without
@@ -30,6 +32,8 @@ type Identity struct {
 	// Twin is the refusal of a run whose member has another run that answers;
 	// from is where that one's stream comes from.
 	Twin func(peer protocol.Hello, from net.Addr) error
+	// Overtaken is the refusal of a run that was superseded.
+	Overtaken func(peer protocol.Hello) error
 	// Entered, if not nil, hears of each stream that was let in. It must not block.
 	Entered func(id protocol.MemberID, run protocol.RunID)
 }
@@ -123,6 +127,10 @@ func (s *memberStream) sign() sign {
 func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, error) {
 	id, run := s.peer.Member, s.peer.Run
 	in.mu.Lock()
+	if in.Holders.Past(id, run) {
+		in.mu.Unlock()
+		return nil, in.Overtaken(s.peer)
+	}
 	other, ok := in.Holders.Enter(id, run)
 	if !ok {
 		defer in.mu.Unlock()
@@ -294,6 +302,10 @@ func (s *Server) Vet(peer protocol.Hello) error {
 	}
 	for range roundsMax {
 		in.mu.Lock()
+		if in.Holders.Past(peer.Member, peer.Run) {
+			in.mu.Unlock()
+			return in.Overtaken(peer)
+		}
 		other, same := in.Holders.Enter(peer.Member, peer.Run)
 		if same { // it has no stream here by that
 			in.Holders.Leave(peer.Member, peer.Run)

@@ -31,7 +31,8 @@ func newDoor(t *testing.T, h *handler) *door {
 	}
 	s := NewServer(ServerConfig{Hello: helloOf(cluster, memberA), Handler: h, Identity: Identity{
 		Holders: &replica.Holders{}, Patience: silence,
-		Twin: func(peer protocol.Hello, from net.Addr) error { return replica.Twin(peer, from.String()) },
+		Twin:      func(peer protocol.Hello, from net.Addr) error { return replica.Twin(peer, from.String()) },
+		Overtaken: replica.Overtaken,
 	}})
 	t.Cleanup(func() { _ = s.Close() })
 	return &door{t, s, h}
@@ -167,6 +168,18 @@ func TestASilentRunIsSupersededAndNotHeardAgain(t *testing.T) {
 		}
 		next.Send([]protocol.Message{&protocol.Heartbeat{Term: 1}})
 		receive(t, d.h.messages)
+		// Nor when the other one has gone: that may have promised what this one lacks.
+		_ = next.Close()
+		synctest.Wait()
+		if err := d.link(1).next(t); !errors.Is(err, protocol.ErrTwin) {
+			t.Errorf("it comes back: got %v, want %v", err, protocol.ErrTwin)
+		}
+		if err := d.s.Vet(helloB(1)); !errors.Is(err, protocol.ErrTwin) {
+			t.Errorf("it answers a link: got %v, want %v", err, protocol.ErrTwin)
+		}
+		if err := d.link(3).next(t); err != nil {
+			t.Errorf("the next start: %v", err)
+		}
 	})
 }
 
