@@ -118,6 +118,10 @@ type MemberStatus struct {
 	// ConfiguredAddress is where the configuration says that the member is, if that
 	// is not where it is; absent otherwise.
 	ConfiguredAddress string `json:"configured_address,omitempty"`
+	// Other is a second address at which this member's id is held, beside Address:
+	// one of the two runs from a copy of the other's directory. Empty if nobody
+	// does.
+	Other string `json:"other_address,omitempty"`
 }
 
 func statusOf(s protocol.Status) Status {
@@ -141,7 +145,7 @@ func statusOf(s protocol.Status) Status {
 		line := MemberStatus{
 			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
-			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive),
+			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other,
 		}
 		if m.Moved {
 			line.Note, line.ConfiguredAddress = unwatched(&m), m.Configured

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +51,10 @@ type Verification struct {
 	// Missing are the names of members that are not heard and whose states are
 	// therefore not compared: those with a seat, and others that were heard in the
 	// last 24 hours and have neither left by their own will nor been removed.
-	Missing []string         `json:"missing"`
+	Missing []string `json:"missing"`
+	// Doubled are the names of members whose ids are held at two addresses, as far as
+	// the member that was asked knows: the states of only one of each are compared.
+	Doubled []string         `json:"doubled"`
 	Members []VerifiedMember `json:"members"`
 }
 
@@ -204,7 +208,7 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		}
 	}
 	sum, sums := v.commonSum(at)
-	out := Verification{Index: uint64(at), Equal: true, Missing: []string{}}
+	out := Verification{Index: uint64(at), Equal: true, Missing: []string{}, Doubled: []string{}}
 	for k := range v.members {
 		m := &v.members[k]
 		line := m.line(at)
@@ -215,9 +219,14 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		if line.Verdict == VerdictAbsent {
 			out.Missing = append(out.Missing, line.Name)
 		}
+		if m.status.Other != "" {
+			out.Doubled = append(out.Doubled, line.Name)
+			line.Reason = strings.TrimPrefix(line.Reason+"; its id is held at "+m.status.Other+" as well", "; ")
+		}
 		out.Members = append(out.Members, line)
 	}
 	slices.Sort(out.Missing)
+	slices.Sort(out.Doubled)
 	slices.SortFunc(out.Members, func(a, b VerifiedMember) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})

@@ -105,3 +105,16 @@ func TestVerifyFindsACommonIndexWhileOthersWrite(t *testing.T) {
 	close(stop)
 	<-stopped
 }
+
+func TestVerifyNamesWhoseIDIsHeldTwice(t *testing.T) {
+	twice := seen("a2", "voter", has(1))
+	twice.status.Other = "h:2"
+	v := verifier{members: []verified{seen("a1", "voter", has(1)), twice}}
+	out := v.judge(10)
+	if !out.Equal || len(out.Doubled) != 1 || out.Doubled[0] != "a2" {
+		t.Errorf("got equal %v, held twice %v; want the states equal, and a2", out.Equal, out.Doubled)
+	}
+	if got := out.Members[1].Reason; !strings.Contains(got, "h:2") {
+		t.Errorf("the line says %q, want the other address", got)
+	}
+}

@@ -67,6 +67,7 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrNameTaken.Code:        exitRefused,
 	protocol.ErrRolledBack.Code:       exitRefused,
 	protocol.ErrQuorumIntact.Code:     exitRefused,
+	protocol.ErrTwin.Code:             exitRefused,
 
 	// The built-in types. Those of other types are conditions that were not
 	// met; see exitCode.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/witness"
+	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -176,11 +177,11 @@ func TestRecoverLooksAtAllDirectoriesTogether(t *testing.T) {
 	refusing := []string{"as they are they can never go on", "a1 refuses it, because it has seen start", "The way out is a new cluster"}
 	says(0, []string{a1, yesterday["a2"], yesterday["a3"]}, append(refusing, "recover --begin-new-cluster "+a1, voters)...)
 	for _, dir := range []string{yesterday["a2"], yesterday["a3"]} {
-		if err := os.WriteFile(filepath.Join(dir, witness.RefusedFile), []byte("a1 says that it was put back\n"), 0o600); err != nil {
+		if err := wal.WriteRefusal(vfs.OS(), dir, wal.Refusal{Code: protocol.ErrRolledBack.Code, Text: "a1 says that it was put back"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	says(0, []string{yesterday["a3"], yesterday["a2"]}, "is marked as put back or copied: a1 says that it was put back")
+	says(0, []string{yesterday["a3"], yesterday["a2"]}, "its directory was refused: a1 says that it was put back")
 	says(0, begin("", a1, yesterday["a2"], yesterday["a3"]), "a1 is the only member of the new cluster", voters)
 	says(0, begin("--although-quorum-is-intact", a2, a3), "is the only member of the new cluster", voters)
 	f.agents["a1"].start()

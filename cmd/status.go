@@ -73,6 +73,11 @@ func printStatus(w io.Writer, s starling.Status) error {
 	for _, a := range s.Ahead {
 		rows = append(rows, []string{"ahead", a.Name + " " + a.Text})
 	}
+	for _, m := range s.Members {
+		if m.Other != "" {
+			rows = append(rows, []string{"held twice", fmt.Sprintf("%s, at %s and %s: one directory is a copy of the other; stop that one", m.Name, m.Address, m.Other)})
+		}
+	}
 	if err := printTable(w, nil, rows); err != nil {
 		return err
 	}
@@ -142,12 +147,20 @@ func (p *Program) membersCommand() *cli.Command {
 func printMembers(w io.Writer, members []starling.MemberStatus) error {
 	var rows [][]string
 	for _, m := range members {
-		rows = append(rows, []string{m.Name, m.Address, m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), short(m.ID)})
+		rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), short(m.ID)})
 	}
 	if err := printTable(w, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows); err != nil {
 		return err
 	}
 	return printNotes(w, members)
+}
+
+// addressText is where a member is, and who else has its id.
+func addressText(m starling.MemberStatus) string {
+	if m.Other == "" {
+		return m.Address
+	}
+	return m.Address + " and " + m.Other
 }
 
 func memberSeat(m starling.MemberStatus) string {
@@ -159,6 +172,8 @@ func memberSeat(m starling.MemberStatus) string {
 
 func aliveText(m starling.MemberStatus) string {
 	switch {
+	case m.Other != "":
+		return "held twice"
 	case m.Alive:
 		return "alive"
 	case m.SilentMS != nil:

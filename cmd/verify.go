@@ -14,7 +14,7 @@ func (p *Program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
 		Usage: "compare the states of all members at one index",
-		Description: "The exit code is 0 only if all of them are heard and have the same. Missing is a member that is " +
+		Description: "The exit code is 0 only if all of them are heard and have the same, and no two hold one id. Missing is a member that is " +
 			"not heard, if it has a seat, or was heard in the last 24 hours and has not left or been removed. " +
 			"A member that differs finds out at the next checkpoint, if a majority of the actives agrees, " +
 			"and fetches its state anew.\n\n" +
@@ -37,6 +37,9 @@ func (p *Program) verifyCommand() *cli.Command {
 			case err != nil:
 			case !v.Equal:
 				err = errors.New("the states of the members are not known to be equal")
+			case len(v.Doubled) > 0:
+				err = fmt.Errorf("two members answer under one id: %s (one of their directories is a copy of the other's: `starling members` says where; stop the copy and move its directory away)",
+					strings.Join(v.Doubled, ", "))
 			case len(v.Missing) > 0:
 				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or mend the network; `starling remove` takes away the seat of one that is lost for good)",
 					strings.Join(v.Missing, ", "))

@@ -279,10 +279,10 @@ func (r *reader) ahead() (a AheadStatus) {
 	return a
 }
 
-const memberStatusBytesMin = 13
+const memberStatusBytesMin = 14
 
 func (m *MemberStatus) append(dst []byte) []byte {
-	dst = appendArray(dst, 12)
+	dst = appendArray(dst, 13)
 	dst = appendID(dst, m.ID)
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Address)
@@ -294,15 +294,17 @@ func (m *MemberStatus) append(dst []byte) []byte {
 	dst = appendAge(dst, m.Known, m.AgeNanos)
 	dst = appendAge(dst, m.SilenceKnown, m.Silence)
 	dst = appendBool(dst, m.Moved)
-	return appendString(dst, m.Configured)
+	dst = appendString(dst, m.Configured)
+	return appendString(dst, m.Other)
 }
 
 func (r *reader) memberStatus() (m MemberStatus) {
-	r.array(12)
+	r.array(13)
 	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
 	m.Known, m.AgeNanos = r.age()
 	m.SilenceKnown, m.Silence = r.age()
 	m.Moved, m.Configured = r.bool(), r.name()
+	m.Other = r.name()
 	return m
 }

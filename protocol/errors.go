@@ -100,6 +100,7 @@ var (
 	// ErrQuorumIntact: a new cluster would be begun beside one that can go on.
 	ErrQuorumIntact = NewError("quorum_intact", "the quorum is intact")
 	ErrRolledBack   = NewError("rolled_back", "the member's directory was restored from an old copy")
+	ErrTwin         = NewError("twin", "the member's directory is a copy, and the original is running")
 	ErrDirectory    = NewError("directory", "the data directory cannot be used")
 	ErrCorrupt      = NewError("corrupt", "damaged data")
 	ErrDiskFailed   = NewError("disk_failed", "the disk failed; the member has stopped")

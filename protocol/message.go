@@ -248,8 +248,9 @@ type ForwardAnswer struct {
 const AtWork Code = "at_work"
 
 // Standing says how far the sender's directory has come since its Hello: the
-// durable sequence number of this run. Whoever hears it remembers it, and will
-// know the directory for a restored copy if it comes back with less.
+// durable sequence number of this run. It goes back on a stream, from the side that
+// has accepted it. Who has dialled the sender at its configured address remembers it,
+// and will know the directory for a restored copy if it comes back with less.
 type Standing struct {
 	Starts   uint64
 	Run      RunID

@@ -275,6 +275,9 @@ type MemberStatus struct {
 	// has, which is Configured; empty if it has none.
 	Moved      bool
 	Configured string
+	// Other is a second address at which a run of this member answers: one of the
+	// two directories is a copy. Empty if there is none.
+	Other string
 }
 
 // Status is one member's view of itself and of the cluster.
@@ -337,7 +340,8 @@ type Hello struct {
 	// Starts and Sequence are the number of times that the directory was
 	// opened and its durable WAL sequence number; Run is the random number of
 	// this start. A peer that has seen a larger pair, or another run of the
-	// same start, refuses.
+	// same start, refuses; so does one to which another run has streams that
+	// answer.
 	Starts   uint64
 	Run      RunID
 	Sequence Sequence

@@ -4,7 +4,7 @@ package mutation
 // it right.
 func healing() []Mutation {
 	all := append(mended(), convicted()...)
-	return append(all, recovered()...)
+	return append(append(all, identified()...), recovered()...)
 }
 
 // mended are bugs in bringing a damaged log back, and in knowing one that has
@@ -39,14 +39,14 @@ func mended() []Mutation {
 		{
 			Name: "sequence-unseen", Breaks: "a directory that has forgotten what was durable is let in if it was opened often enough",
 			File: "internal/replica/sightings.go", Tests: replica,
-			Old: "if peer.Starts < last.starts || again || peer.Sequence < last.sequence {",
-			New: "if peer.Starts < last.starts || again {",
+			Old: "if peer.Starts >= last.starts && !again && peer.Sequence >= last.sequence {",
+			New: "if peer.Starts >= last.starts && !again {",
 		},
 		{
 			Name: "same-start-let-in", Breaks: "a restored copy that is opened once is taken for the run that is known",
 			File: "internal/replica/sightings.go", Tests: replica,
-			Old: "if peer.Starts < last.starts || again || peer.Sequence < last.sequence {",
-			New: "if peer.Starts < last.starts || again && peer.Run == 0 || peer.Sequence < last.sequence {",
+			Old: "if peer.Starts >= last.starts && !again && peer.Sequence >= last.sequence {",
+			New: "if peer.Starts >= last.starts && (!again || peer.Run != 0) && peer.Sequence >= last.sequence {",
 		},
 		{
 			Name: "standing-of-any-run", Breaks: "what a run of before says late counts for the one that is there: an honest member is refused",

@@ -95,8 +95,8 @@ func (q *Quorum) voter(line protocol.ActiveMember, list []Survivor) Voter {
 // remember counts for nothing among members, so it does not here.
 func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 	var why []string
-	if s.Marked {
-		why = append(why, "its directory is marked as put back or copied"+colon(s.Mark))
+	if s.Mark != nil {
+		why = append(why, "its directory was refused: "+s.Mark.Text)
 	}
 	for i := range list {
 		o := &list[i]
@@ -197,11 +197,4 @@ func (q *Quorum) troubles() string {
 		}
 	}
 	return b.String()
-}
-
-func colon(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ": " + text
 }

@@ -59,7 +59,7 @@ func remembers(names string, starts uint64, sequence protocol.Sequence) func(*Su
 
 func TestJudge(t *testing.T) {
 	damaged := func(s *Survivor) { s.Fault = protocol.ErrCorrupt.With("damaged data: byte 7") }
-	marked := func(s *Survivor) { s.Marked, s.Mark = true, "a9 says so" }
+	marked := func(s *Survivor) { s.Mark = &wal.Refusal{Text: "a9 says so"} }
 	under := func(c protocol.ConfigurationAt) func(*Survivor) { return func(s *Survivor) { s.Configuration = c } }
 	joint := voters(90, "a1- a2 a3 a4+ a5+") // {a1 a2 a3} => {a2 a3 a4 a5}
 	for _, test := range []struct {
@@ -103,7 +103,7 @@ func TestJudge(t *testing.T) {
 			but("a1", under(voters(1, "a1 a2 a4*"))), but("a2", under(voters(1, "a1 a2 a4*"))),
 			but("a4", func(s *Survivor) { under(voters(1, "a1 a2 a4*"))(s); remembers("a2", 9, 90)(s) }),
 		}, "refusing", "a4 refuses it"},
-		{"marked", []Survivor{sound("a1"), but("a2", marked)}, "refusing", "a2 (/a2): its directory is marked as put back or copied: a9 says so"},
+		{"marked", []Survivor{sound("a1"), but("a2", marked)}, "refusing", "a2 (/a2): its directory was refused: a9 says so"},
 		{"a marked one beside a majority", []Survivor{sound("a1"), but("a2", marked), sound("a3")}, "intact", "Start a1 and a3"},
 		{"a copy of one that is here is no second voter", []Survivor{sound("a1"), but("a1", func(s *Survivor) { s.Dir = "/copy" })}, "none", "only a1"},
 		{"an old copy beside the original", []Survivor{but("a2", remembers("a1", 5, 50)), but("a1", func(s *Survivor) { s.Dir, s.Starts, s.Telling = "/copy", 3, 30 }), sound("a1")}, "intact", "Start a1 and a2"},

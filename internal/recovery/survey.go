@@ -34,9 +34,8 @@ type Survivor struct {
 	Starts  uint64
 	Telling protocol.Sequence
 	Seen    []witness.Sighting
-	// Marked says that the member does not take part (witness.RefusedFile), Mark why.
-	Marked bool
-	Mark   string
+	// Mark is why the member does not take part any more, or nil.
+	Mark *wal.Refusal
 	// Fault says why nothing can be begun from this directory, or is nil.
 	Fault error
 }
@@ -101,7 +100,7 @@ func (s *Survivor) remember(fsys vfs.FS) (err error) {
 	if s.Seen, err = witness.Read(fsys, s.Dir); err != nil && !errors.Is(err, protocol.ErrCorrupt) {
 		return protocol.ErrDirectory.Because(err)
 	}
-	if s.Mark, s.Marked, err = witness.Refused(fsys, s.Dir); err != nil {
+	if s.Mark, err = wal.ReadRefusal(fsys, s.Dir); err != nil {
 		return protocol.ErrDirectory.Because(err)
 	}
 	return nil

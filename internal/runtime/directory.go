@@ -24,6 +24,9 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	if m.cfg.Dir == "" {
 		return m.openMemory(ctx)
 	}
+	if err := m.checkRefused(); err != nil {
+		return err
+	}
 	fs := vfs.OS()
 	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
 	switch {

@@ -42,7 +42,7 @@ const (
 // others, and tells them and the log how it is.
 func (m *Member) lookAround() {
 	defer m.workers.Done()
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(touchEvery)
 	defer ticker.Stop()
 	var book addressBook
 	var alarm orphanAlarm
@@ -51,8 +51,9 @@ func (m *Member) lookAround() {
 		m.noteSightings()
 		m.guard.look(m)
 		alarm.look(m, time.Now())
+		m.lookForTwins()
 		m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, func() { m.transport.tell(m.standing()) })
+			in.calls = append(in.calls, m.keepInTouch, m.greetOnce)
 		})
 		select {
 		case <-m.announcing:

@@ -1,11 +1,15 @@
 package runtime
 
 import (
+	"context"
 	"errors"
+	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -20,6 +24,62 @@ func (m *Member) hello() protocol.Hello {
 // standing is what this member says of its directory on streams that last.
 func (m *Member) standing() *protocol.Standing {
 	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
+}
+
+// handshakePatience bounds a handshake beside the time for which another run is
+// waited for.
+const handshakePatience = 5 * time.Second
+
+// wireOptions are those of streams between members, at both ends.
+func (m *Member) wireOptions() wire.Options {
+	return wire.Options{HandshakeTimeout: handshakePatience + m.cfg.activeConfig().Election}
+}
+
+// identityRule lets one run of each member in. Links to another run than that are
+// made anew.
+func (m *Member) identityRule(t *transport) wire.Identity {
+	return wire.Identity{
+		Holders: &replica.Holders{}, Patience: m.cfg.activeConfig().Election,
+		Twin: func(peer protocol.Hello, from net.Addr) error {
+			return replica.Twin(peer, m.whereIs(peer.Member, from))
+		},
+		Overtaken: replica.Overtaken,
+		Entered: func(id protocol.MemberID, run protocol.RunID) {
+			t.box.complete(func(protocol.Instant) { t.renew(id, run) })
+		},
+	}
+}
+
+// whereIs says where a member is, for people: where the log or the membership has
+// it, and where its stream comes from.
+func (m *Member) whereIs(id protocol.MemberID, from net.Addr) string {
+	host, _, err := net.SplitHostPort(from.String())
+	if err != nil {
+		host = from.String()
+	}
+	line, _ := m.configuration().Find(id)
+	switch known := m.addressOf(id); {
+	case line.Address != "":
+		return line.Address + " (a stream of it comes from " + host + ")"
+	case known != "":
+		return known + " (a stream of it comes from " + host + ")"
+	}
+	return host
+}
+
+// configuration is the latest one in this member's log. Any goroutine may ask.
+func (m *Member) configuration() protocol.Configuration {
+	if c := m.configured.Load(); c != nil {
+		return *c
+	}
+	return protocol.Configuration{}
+}
+
+// isConfigured reports whether an address is that which the latest configuration in
+// this member's log has for a member.
+func (m *Member) isConfigured(id protocol.MemberID, address string) bool {
+	line, named := m.configuration().Find(id)
+	return named && line.Address != "" && line.Address == address
 }
 
 // sightings is replica.Sightings for many goroutines, and for more than one run:
@@ -78,7 +138,8 @@ func (s *sightings) forget() {
 	}
 }
 
-// hears remembers what a member says of its directory while it runs.
+// hears remembers what a member says of its directory while it runs. The caller has
+// dialled it at its configured address.
 func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,42 +153,151 @@ func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
 func (s *sightings) check(peer protocol.Hello) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.seen.Check(peer)
-	if err == nil {
-		s.note(peer.Member, peer.Starts, peer.Run, peer.Sequence)
+	return s.seen.Check(peer)
+}
+
+// meet is check of a member that was dialled at its configured address: what it says
+// is remembered.
+func (s *sightings) meet(peer protocol.Hello) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.seen.Check(peer); err != nil {
+		return err
+	}
+	s.seen.Raise(peer)
+	s.note(peer.Member, peer.Starts, peer.Run, peer.Sequence)
+	return nil
+}
+
+// ourRefusal is our own refusal of another member, as opposed to its refusal of
+// us.
+type ourRefusal struct{ error }
+
+// Unwrap returns the refusal.
+func (e ourRefusal) Unwrap() error { return e.error }
+
+// checkPeer judges the member that answers a link of ours.
+func (m *Member) checkPeer(address string, peer protocol.Hello) error {
+	err := m.server.Vet(peer)
+	switch {
+	case err != nil:
+	case m.isConfigured(peer.Member, address):
+		err = m.seen.meet(peer)
+	default:
+		err = m.seen.check(peer)
+	}
+	if replica.Refused(err) {
+		return ourRefusal{err}
 	}
 	return err
 }
 
-// olderPeer is our own refusal of another member, as opposed to its refusal of
-// us.
-type olderPeer struct{ error }
-
-// Unwrap returns the refusal.
-func (e olderPeer) Unwrap() error { return e.error }
-
-// checkPeer judges the member that answers a link of ours.
-func (m *Member) checkPeer(peer protocol.Hello) error {
-	if err := m.seen.check(peer); err != nil {
-		return olderPeer{err}
+// linkSays takes what a member says on a link of ours of its directory.
+func (m *Member) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
+	if m.isConfigured(from, address) {
+		m.seen.hears(from, standing)
 	}
-	return nil
 }
 
 // linkState hears that a link to another member has ended, or how an attempt to
-// make one went. A member that is told that its directory has gone back must
-// neither vote nor acknowledge: it stops.
-func (m *Member) linkState(to protocol.MemberID, err error) {
+// make one went.
+func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 	if err == nil {
 		return
 	}
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.LinkLost(now, to) })
-	if !errors.Is(err, protocol.ErrRolledBack) {
+	m.refusal(m.mailbox, to, address, err, m.fail)
+}
+
+// touchEvery is how often keepInTouch is called.
+const touchEvery = time.Second
+
+// keepInTouch keeps the streams that the rule of one run
+// for each id needs, and says on those that came how far this member's directory is.
+// Only the loop calls it, or
+// that of mending.
+//
+// [S] Members that the latest configuration names keep a stream to each other.
+// Followers have nothing to say to each other most of the time, and would welcome a
+// copy of a third. Others shake hands with those once after their start, so that
+// they can be refused: what the actives do must not grow with the flock.
+func (m *Member) keepInTouch() {
+	conf := m.configuration()
+	if conf.Names(m.identity.Member) {
+		m.transport.keep(conf)
+	}
+	m.server.Tell(m.standing(), conf.Names)
+}
+
+// greetOnce has a member that the configuration does not name shake hands with those
+// that it names, once. Only the loop calls it.
+func (m *Member) greetOnce() {
+	conf := m.configuration()
+	if m.greeted || len(conf.Members) == 0 {
 		return
 	}
-	if older := (olderPeer{}); errors.As(err, &older) {
-		m.logger.Error("another member is refused", "err", err)
+	m.greeted = true
+	if !conf.Names(m.identity.Member) {
+		m.workers.Add(1)
+		go m.greet(conf)
+	}
+}
+
+// greet shakes hands once with each member that a configuration names.
+func (m *Member) greet(conf protocol.Configuration) {
+	defer m.workers.Done()
+	for _, a := range conf.Members {
+		if a.Address == "" || m.life.Err() != nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(m.life, handshakePatience)
+		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: m.hello, Check: m.checkPeer, Options: m.wireOptions()}, nil)
+		cancel()
+		if err != nil {
+			m.logger.Debug("shaking hands after the start", "with", a.Name, "err", err)
+			m.refusal(m.mailbox, a.ID, a.Address, err, m.fail)
+		}
+	}
+}
+
+// once says each thing of a member once, until another thing is said of it.
+type once struct {
+	mu   sync.Mutex
+	said map[protocol.MemberID]string
+}
+
+// onceMax bounds of how many members is remembered what was said.
+const onceMax = 4096
+
+// news reports whether a text about a member was not the last one.
+func (o *once) news(id protocol.MemberID, text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.said[id] == text {
+		return false
+	}
+	if o.said == nil || len(o.said) >= onceMax {
+		o.said = map[protocol.MemberID]string{}
+	}
+	o.said[id] = text
+	return true
+}
+
+// refusal takes an error of a link. If it is a refusal of this member's directory,
+// the loop of box weighs it, and calls stop if the member must end.
+func (m *Member) refusal(box *mailbox, by protocol.MemberID, address string, err error, stop func(error)) {
+	if !replica.Refused(err) {
 		return
 	}
-	m.fail(err)
+	if ours := (ourRefusal{}); errors.As(err, &ours) {
+		if m.refusalsSaid.news(by, err.Error()) {
+			m.logger.Error("another member is refused", "err", err)
+		}
+		return
+	}
+	box.complete(func(protocol.Instant) {
+		if why := m.hearRefusal(by, address, err); why != nil {
+			stop(why)
+		}
+	})
 }

@@ -59,6 +59,9 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		}
 	}
 	for _, x := range in.messages {
+		if m.isBarred(x.message) {
+			continue
+		}
 		m.replica.Receive(now, x.from, x.message)
 	}
 	if in.peersSet {

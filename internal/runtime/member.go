@@ -40,7 +40,14 @@ type Member struct {
 	gate      *gate
 	levels    levels
 	seen      *sightings
-	traffic   trafficCounters
+	refusals  replica.Refusals // the loop's, or mending's
+	barred    atomic.Pointer[bar]
+	// refusalsSaid is what the log says of refusals, and unheard counts what
+	// others say of directories that does not count.
+	refusalsSaid once
+	unheard      atomic.Uint64
+	twins        twins
+	traffic      trafficCounters
 
 	guard       guard
 	writes      chan *replica.Persist
@@ -60,9 +67,12 @@ type Member struct {
 	seated    *protocol.Configuration                      // that the membership was told; the loop's
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
 	favoured  atomic.Pointer[favoured]
-	led       protocol.Instant      // when a leader was last known here, at the youngest; the loop's
-	orphan    atomic.Bool           // that was long ago
-	doubted   atomic.Pointer[error] // why the state must not be served
+	// configured is the latest configuration in the log; read only.
+	configured atomic.Pointer[protocol.Configuration]
+	greeted    bool                  // the loop's
+	led        protocol.Instant      // when a leader was last known here, at the youngest; the loop's
+	orphan     atomic.Bool           // that was long ago
+	doubted    atomic.Pointer[error] // why the state must not be served
 	// withheld is what withhold has put into doubted; the loop's.
 	withheld *error
 	// announcing wakes the goroutine that tells the membership about this

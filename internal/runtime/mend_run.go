@@ -36,6 +36,7 @@ type mending struct {
 	own      protocol.Index
 	began    protocol.Instant
 	told     protocol.Instant
+	touched  protocol.Instant
 	entries  int // from others
 	helped   map[protocol.MemberID]string
 	fetch    fetching
@@ -65,10 +66,14 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 		return nil, err
 	}
 	m.transport = newTransport(m)
-	m.transport.linkState = g.linkState
+	m.transport.box, m.transport.linkState = g.box, g.linkState
+	if at, ok := g.rec.Configurations.Latest(); ok {
+		m.configured.Store(&at.Configuration)
+	}
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
 		Favours: m.favours, FavoursAddress: m.favoursAddress,
+		Identity: m.identityRule(m.transport), Options: m.wireOptions(),
 	})
 	// A member without a role is nobody to ask for freshness, or to promote.
 	meta := m.meta(protocol.RolePassive)
@@ -105,11 +110,12 @@ func (g *mending) datagram(from protocol.MemberID, packet []byte) {
 	}
 }
 
-// linkState hears how an attempt to reach another member went. That another one
-// refuses this directory is for its start to find out, which stops then.
-func (g *mending) linkState(_ protocol.MemberID, err error) {
+// linkState hears how an attempt to reach another member went. A refusal that counts
+// ends the start: see loop.
+func (g *mending) linkState(to protocol.MemberID, address string, err error) {
 	if err != nil {
 		g.m.logger.Debug("a link, while the log is mended", "err", err)
+		g.m.refusal(g.box, to, address, err, func(error) {})
 	}
 }
 
@@ -122,12 +128,19 @@ func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
 		g.box.take(&in)
 		now := g.m.clock.Now()
 		g.handle(ctx, now, &in)
+		if b := g.m.barred.Load(); b != nil {
+			return nil, b.err
+		}
 		v := g.core.Verdict()
 		if v.Plan != nil || v.Lost != nil {
 			return v.Plan, v.Lost
 		}
 		g.tell(now, v.Checkpoint)
-		at := min(g.core.Deadline(), g.told.Add(mendTold), g.fetch.deadline())
+		if now >= g.touched.Add(touchEvery) {
+			g.touched = now
+			g.m.keepInTouch()
+		}
+		at := min(g.core.Deadline(), g.told.Add(mendTold), g.fetch.deadline(), g.touched.Add(touchEvery))
 		timer.Reset(max(at.Sub(g.m.clock.Now()), 0))
 		select {
 		case <-g.box.wake:
@@ -147,6 +160,9 @@ func (g *mending) interrupted(ctx context.Context) error {
 
 // handle serves one round of mail.
 func (g *mending) handle(ctx context.Context, now protocol.Instant, in *mail) {
+	for _, tell := range in.completions {
+		tell(now)
+	}
 	if in.peersSet {
 		g.peers = in.peers
 		var conf protocol.Configuration
@@ -229,8 +245,6 @@ func (h mendHandler) Welcome(peer protocol.Hello, from net.Addr) error {
 // role, which is not there: nothing is answered, as if the member were down.
 func (h mendHandler) Receive(from protocol.MemberID, msg protocol.Message) {
 	switch msg := msg.(type) {
-	case *protocol.Standing:
-		h.g.m.seen.hears(from, msg)
 	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
 		h.g.box.message(from, msg, false)
 	}

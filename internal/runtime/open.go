@@ -211,12 +211,14 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
 		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours, FavoursAddress: m.favoursAddress,
 		Sessions: sessions{m},
+		Identity: m.identityRule(m.transport), Options: m.wireOptions(),
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
+		OnConflict: m.twins.claimed,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
@@ -274,6 +276,9 @@ func (m *Member) awaitReady(ctx context.Context) error {
 		err := m.Ready()
 		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
 			return nil
+		}
+		if b := m.barred.Load(); b != nil { // it will never be
+			return b.err
 		}
 		select {
 		case <-changed:

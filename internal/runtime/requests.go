@@ -117,6 +117,10 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 
 // serveCommand hands a command to the loop.
 func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
+	if b := m.barred.Load(); b != nil {
+		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
+		return func() {}
+	}
 	id, err := m.submit(m.submission(c), reply)
 	if err != nil {
 		reply(protocol.Failed(err))

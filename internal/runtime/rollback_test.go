@@ -2,37 +2,106 @@ package runtime
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
+
+// refused starts a member that must be refused, and returns the error of its start, or
+// of its end if it was ready before it met the others.
+func (c *cluster) refused(cfg Config) error {
+	c.t.Helper()
+	m, err := Open(c.ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer m.Kill()
+	select {
+	case <-m.Done():
+		return m.Err()
+	case <-c.ctx.Done():
+		c.t.Fatalf("%s goes on: %s", cfg.Name, m.Status().Reason)
+		return nil
+	}
+}
+
+// refusedTwice fails unless a directory is refused with an error, and at the next
+// start as well, before anything of it is opened.
+func (c *cluster) refusedTwice(cfg Config, want error) {
+	c.t.Helper()
+	for start := range 3 {
+		starts := c.starts(cfg.Dir)
+		if err := c.refused(cfg); !errors.Is(err, want) || !strings.Contains(err.Error(), "empty directory") {
+			c.t.Errorf("start %d: got %v, want %v and the way out", start+1, err, want)
+		}
+		if now := c.starts(cfg.Dir); start > 0 && now != starts {
+			c.t.Errorf("start %d opened the directory", start+1)
+		}
+	}
+}
+
+func (c *cluster) starts(dir string) uint64 {
+	c.t.Helper()
+	id, err := wal.ReadIdentity(vfs.OS(), dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return id.Starts
+}
+
+// copyOf copies a member's directory, whether it runs or not.
+func (c *cluster) copyOf(name string) string {
+	c.t.Helper()
+	to := filepath.Join(c.dir(), "copy")
+	c.eventually("a copy of the directory of "+name, func() error { // a file may vanish meanwhile
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		return os.CopyFS(to, os.DirFS(c.configs[name].Dir))
+	})
+	return to
+}
+
+// watched waits until members have met the present run of another at its address.
+func (c *cluster) watched(name string, by ...string) {
+	c.t.Helper()
+	m := c.members[name]
+	for _, keeper := range by {
+		c.eventually(keeper+" has met "+name, func() error {
+			s := c.members[keeper].seen
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if last := s.last[m.ID()]; last.run != m.run {
+				return fmt.Errorf("start %d is known", last.starts)
+			}
+			return nil
+		})
+	}
+}
 
 // A directory that was restored from an old copy has forgotten entries that it
 // acknowledged and votes that it gave: its member could elect a leader that
-// lacks them. Whoever has seen a newer one refuses it, and it stops.
+// lacks them. Whoever has seen a newer one refuses it, and it stops; so does its next
+// start, which would be a newer one than any that was seen. The newer directory is
+// not harmed by that.
 func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 	c := newCluster(t)
-	dirs := map[string]string{}
-	for _, name := range []string{"a1", "a2", "a3"} {
-		dirs[name] = c.dir()
-		c.start(name, protocol.RoleActive, func(cfg *Config) { cfg.Dir = dirs[name] })
-	}
-	c.voters(3)
+	c.actives()
 	caller := c.client(c.members["a1"])
 	c.put(caller, "k", "old")
 	c.equal()
 	c.kill("a3")
-	old := c.dir()
-	if err := os.CopyFS(old, os.DirFS(dirs["a3"])); err != nil {
-		t.Fatal(err)
-	}
+	old := c.copyOf("a3")
 	c.again("a3")
+	c.watched("a3", "a1", "a2")
 	for i := range 50 {
 		c.put(caller, fmt.Sprint("k", i), "new")
 	}
@@ -41,21 +110,10 @@ func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 
 	cfg := c.configs["a3"]
 	cfg.Dir = old
-	m, err := Open(c.ctx, cfg)
-	if err == nil { // it was ready before it met the others: then it stops soon
-		defer m.Kill()
-		c.eventually("the member stops", func() error {
-			if err = m.Err(); err == nil {
-				return errors.New("it goes on")
-			}
-			return nil
-		})
-	}
-	if !errors.Is(err, protocol.ErrRolledBack) {
-		t.Errorf("got %v, want %v", err, protocol.ErrRolledBack)
-	}
-	delete(c.members, "a3")
+	c.refusedTwice(cfg, protocol.ErrRolledBack)
+	c.again("a3")
 	c.put(caller, "k", "still served")
+	c.equal()
 }
 
 func TestSightingsKnowARestoredCopy(t *testing.T) {
@@ -75,7 +133,7 @@ func TestSightingsKnowARestoredCopy(t *testing.T) {
 		{"what it said to be durable while it ran is gone", hello(3, 8, 89), false},
 	} {
 		s := newSightings()
-		if err := s.check(hello(2, 7, 50)); err != nil {
+		if err := s.meet(hello(2, 7, 50)); err != nil {
 			t.Fatal(err)
 		}
 		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 7, Sequence: 90})
@@ -99,7 +157,7 @@ func TestSightingsSurviveARestart(t *testing.T) {
 	if s.wanted(1) {
 		t.Error("nothing was seen and it wants to be written")
 	}
-	if err := s.check(hello(2, 7, 50)); err != nil {
+	if err := s.meet(hello(2, 7, 50)); err != nil {
 		t.Fatal(err)
 	}
 	if !s.wanted(2) {
@@ -137,7 +195,7 @@ func TestSightingsAreBounded(t *testing.T) {
 	s := newSightings()
 	for i := range 2 * sightingsMax {
 		id := protocol.MemberID{byte(i), byte(i >> 8), 1}
-		if err := s.check(protocol.Hello{Member: id, Starts: 1<<64 - 1, Run: 1<<64 - 1, Sequence: 1<<64 - 1}); err != nil {
+		if err := s.meet(protocol.Hello{Member: id, Starts: 1<<64 - 1, Run: 1<<64 - 1, Sequence: 1<<64 - 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,11 +211,11 @@ func TestSightingsAreBounded(t *testing.T) {
 
 	// In memory, too: those who are heard stay, however many come and go.
 	stays := protocol.Hello{Member: protocol.MemberID{1, 1, 2}, Starts: 7, Run: 1, Sequence: 50}
-	if err := again.check(stays); err != nil {
+	if err := again.meet(stays); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 * sightingsMax {
-		if err := again.check(protocol.Hello{Member: protocol.MemberID{byte(i), byte(i >> 8), 3}, Starts: 9}); err != nil {
+		if err := again.meet(protocol.Hello{Member: protocol.MemberID{byte(i), byte(i >> 8), 3}, Starts: 9}); err != nil {
 			t.Fatal(err)
 		}
 		if i%1000 == 0 {
@@ -176,58 +234,58 @@ func TestSightingsAreBounded(t *testing.T) {
 	}
 }
 
-// The same with real members: the one that has seen the directory restarts before
-// the old copy comes.
+// The same with real members: those that have seen the directory restart before the
+// old copy comes.
 func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
 	c := newCluster(t)
-	c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
-	dir := c.dir()
-	c.start("p1", protocol.RolePassive, in(dir))
-	c.kill("p1")
-	old := filepath.Join(c.dir(), "old")
-	if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	id := c.members["p1"].ID()
-	p := c.again("p1")
-	c.put(c.client(p), "k", "v")
-	starts := p.identity.Starts
-	c.eventually("a1 writes what it has seen", func() error {
-		s := newSightings()
-		b, err := os.ReadFile(filepath.Join(c.configs["a1"].Dir, sightingsFile))
-		if err == nil {
-			err = s.decode(b)
-		}
-		if err == nil && s.last[id].starts != starts {
-			err = fmt.Errorf("start %d", s.last[id].starts)
-		}
-		return err
-	})
-	c.kill("p1")
-	c.kill("a1")
-	c.again("a1")
-	cfg := c.configs["p1"]
-	cfg.Dir = old
-	m, err := Open(c.ctx, cfg)
-	if err == nil {
-		defer m.Kill()
-		// A passive tells what it has to say in datagrams; a write makes it dial.
-		ctx, cancel := context.WithCancel(c.ctx)
-		written := make(chan struct{})
-		go func() {
-			_, _ = kvmap.Put.Do(ctx, c.client(m), "m", kvmap.PutRequest{Key: []byte("k")})
-			close(written)
-		}()
-		defer func() { cancel(); <-written }()
-		c.eventually("the member stops", func() error {
-			if err = m.Err(); err == nil {
-				return errors.New("it goes on")
+	c.actives()
+	c.kill("a3")
+	old := c.copyOf("a3")
+	c.again("a3")
+	c.watched("a3", "a1", "a2")
+	c.put(c.client(c.members["a1"]), "k", "v")
+	id, starts := c.members["a3"].ID(), c.members["a3"].identity.Starts
+	for _, keeper := range []string{"a1", "a2"} {
+		c.eventually(keeper+" writes what it has seen", func() error {
+			s := newSightings()
+			b, err := os.ReadFile(filepath.Join(c.configs[keeper].Dir, sightingsFile))
+			if err == nil {
+				err = s.decode(b)
 			}
-			return nil
+			if err == nil && s.last[id].starts != starts {
+				err = fmt.Errorf("start %d", s.last[id].starts)
+			}
+			return err
 		})
 	}
-	if !errors.Is(err, protocol.ErrRolledBack) {
-		t.Errorf("got %v, want %v", err, protocol.ErrRolledBack)
+	for _, name := range []string{"a1", "a2", "a3"} {
+		c.kill(name)
 	}
-	delete(c.members, "p1")
+	c.againAll("a1", "a2")
+	cfg := c.configs["a3"]
+	cfg.Dir = old
+	c.refusedTwice(cfg, protocol.ErrRolledBack)
+	delete(c.members, "a3")
+}
+
+// againAll starts members that need each other to become ready.
+func (c *cluster) againAll(names ...string) {
+	c.t.Helper()
+	type start struct {
+		m   *Member
+		err error
+	}
+	opened := make([]start, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		cfg := c.configs[name]
+		all.Go(func() { opened[i].m, opened[i].err = Open(c.ctx, cfg) })
+	}
+	all.Wait()
+	for i, o := range opened {
+		if o.err != nil {
+			c.t.Fatalf("starting %s: %v", names[i], o.err)
+		}
+		c.members[names[i]] = o.m
+	}
 }

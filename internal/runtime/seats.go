@@ -9,6 +9,10 @@ import (
 // answered when the change is committed and applied, or when the leadership has
 // ended, or at once with why nothing happened.
 func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result)) func() {
+	if b := m.barred.Load(); b != nil {
+		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
+		return func() {}
+	}
 	id := m.waiters.command(reply)
 	if id == 0 {
 		reply(protocol.Failed(m.stopped()))

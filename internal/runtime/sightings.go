@@ -51,7 +51,7 @@ func (s *sightings) decode(b []byte) error {
 	}
 	for _, x := range slices.Backward(list) { // the one heard last comes last, here, too
 		hello := protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence}
-		if err := s.check(hello); err != nil {
+		if err := s.meet(hello); err != nil {
 			return err // a member that is there twice: Decode has looked
 		}
 	}

@@ -17,16 +17,17 @@ import (
 // else over one stream per member. It belongs to the loop, except for close.
 type transport struct {
 	m         *Member
+	box       *mailbox // of the loop that it belongs to
 	links     map[protocol.MemberID]*wire.Peer
-	addresses map[protocol.MemberID]string
+	places    map[protocol.MemberID]place
 	single    [1]protocol.Message
 	packet    []byte
-	linkState func(to protocol.MemberID, err error)
+	linkState func(to protocol.MemberID, address string, err error)
 	closing   sync.WaitGroup
 }
 
 func newTransport(m *Member) *transport {
-	return &transport{m: m, links: map[protocol.MemberID]*wire.Peer{}, addresses: map[protocol.MemberID]string{}, linkState: m.linkState}
+	return &transport{m: m, box: m.mailbox, links: map[protocol.MemberID]*wire.Peer{}, places: map[protocol.MemberID]place{}, linkState: m.linkState}
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
@@ -38,6 +39,9 @@ func (t *transport) send(list []replica.Send) {
 	}
 	for i := range list {
 		s := &list[i]
+		if t.m.isBarred(s.Message) {
+			continue
+		}
 		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
 			continue
 		}
@@ -71,17 +75,19 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	if p := t.links[id]; p != nil {
 		return p
 	}
-	address := t.addresses[id]
-	if address == "" {
+	at := t.places[id]
+	if at.address == "" {
 		return nil
 	}
-	state := t.linkState
+	state, options := t.linkState, t.m.wireOptions()
+	options.QueueFrames = mailSubmissionsMax // what clients submit at once, or are answered
 	p := wire.NewPeer(wire.PeerConfig{
-		ID: id, Address: address, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: func(err error) { state(id, err) },
-		Sent: t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(address, msg, why) },
+		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
+		Check: t.m.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
+		OnMessage: func(address string, s *protocol.Standing) { t.m.linkSays(id, address, s) },
+		Sent:      t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
-		Options:    wire.Options{QueueFrames: mailSubmissionsMax}, // what clients submit at once, or are answered
+		Options:    options,
 	}, nil)
 	t.links[id] = p
 	return p
@@ -107,39 +113,65 @@ func (m *Member) unsent(address string, msg protocol.Message, why error) {
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.Unsent(now, msg, refusal) })
 }
 
+// place is where a member is dialled, and where if that fails; other may be empty.
+type place struct{ address, other string }
+
+// placeOf joins what the configuration and the membership say of a member: of a name
+// and what it meant when it was announced, the name. [S] What is said of directories
+// counts from where the configuration has a member, only, and that is a name where
+// names are used. But who can be found by its number is not lost with the names.
+func placeOf(configured string, p *protocol.Peer) place {
+	if configured != "" && p.Host == configured && p.Address != configured {
+		return place{configured, p.Address}
+	}
+	return place{address: p.Address}
+}
+
 // know follows where the members are: membership knows better than the
 // configuration, which may be old. Links to members that neither names end.
 func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	next := make(map[protocol.MemberID]string, len(peers)+len(conf.Members))
+	places := make(map[protocol.MemberID]place, len(peers)+len(conf.Members))
 	for _, a := range conf.Members {
 		if a.Address != "" {
-			next[a.ID] = a.Address
+			next[a.ID], places[a.ID] = a.Address, place{address: a.Address}
 		}
 	}
-	for _, p := range peers {
-		next[p.ID] = p.Address
+	for i := range peers {
+		p := &peers[i]
+		next[p.ID], places[p.ID] = p.Address, placeOf(next[p.ID], p)
 	}
 	for id, link := range t.links {
-		address, known := next[id]
+		at, known := places[id]
 		if !known {
 			delete(t.links, id)
 			t.end(link)
 			continue
 		}
-		link.SetAddress(address)
+		link.SetAddress(at.address, at.other)
 	}
-	t.addresses = next
+	t.places = places
 	t.m.addresses.Store(&next)
 	t.m.favour(next, &conf)
+	t.m.configured.Store(&conf)
 }
 
-// tell says on all streams how far this member's directory has come.
-func (t *transport) tell(standing *protocol.Standing) {
-	t.single[0] = standing
-	for _, link := range t.links {
-		if link.Connected() {
-			link.Send(t.single[:])
+// keep has links to all other members that a configuration names.
+func (t *transport) keep(conf protocol.Configuration) {
+	for _, a := range conf.Members {
+		if a.ID == t.m.identity.Member {
+			continue
 		}
+		if link := t.link(a.ID); link != nil {
+			link.Connect()
+		}
+	}
+}
+
+// renew ends a link to another run of a member than the one that was let in.
+func (t *transport) renew(id protocol.MemberID, run protocol.RunID) {
+	if link := t.links[id]; link != nil {
+		link.Renew(run)
 	}
 }
 
@@ -174,8 +206,8 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.swim.News(from)
 	switch msg := msg.(type) {
-	case *protocol.Standing:
-		h.m.seen.hears(from, msg)
+	case *protocol.Standing: // anybody can say that of anybody: see linkSays
+		h.m.unheard.Add(1)
 	case *protocol.RepairWant:
 		h.m.askedForRepair(from, msg)
 	default:

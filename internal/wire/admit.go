@@ -164,8 +164,8 @@ func (s *Server) leave(p *place) {
 
 // admit decides whether the stream may stay, and gives it a place among those of
 // its kind if so.
-func (s *Server) admit(p *place, peer protocol.Hello) error {
-	hello := s.cfg.Hello()
+func (s *Server) admit(p *place, stream *memberStream) error {
+	peer, hello := stream.peer, s.cfg.Hello()
 	if err := judge(peer.Cluster, hello.Cluster); err != nil {
 		return err
 	}
@@ -176,7 +176,12 @@ func (s *Server) admit(p *place, peer protocol.Hello) error {
 	if isMember && hello.Cluster.IsZero() {
 		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
 	}
-	if err := s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()); err != nil {
+	welcome := func() error { return s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()) }
+	if isMember {
+		if err := s.inbound.enter(stream, welcome); err != nil {
+			return err
+		}
+	} else if err := welcome(); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -101,7 +101,7 @@ func DialClient(ctx context.Context, address string, cfg ClientConfig) (*ClientC
 	if cfg.Dial == nil {
 		cfg.Dial = Dial
 	}
-	conn, err := connect(ctx, cfg.Dial, address, cfg.Hello, cfg.Check, cfg.Options.withDefaults())
+	conn, err := connect(ctx, cfg.Dial, address, cfg.Hello, nil, cfg.Check, cfg.Options.withDefaults())
 	if err != nil {
 		return nil, err
 	}

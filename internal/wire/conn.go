@@ -239,10 +239,11 @@ type damagedFrame struct{ error }
 // Unwrap returns the fault.
 func (d damagedFrame) Unwrap() error { return d.error }
 
-// ReadMessage returns the next message, which belongs to the caller.
+// ReadMessage returns the next message, which belongs to the caller, or none and no
+// error if a pong has come.
 func (c *Conn) ReadMessage() (protocol.Message, error) {
-	n, err := c.readHeaderOf(FrameMessage)
-	if err != nil {
+	n, sign, err := c.readHeaderOr(FrameMessage, FramePong)
+	if sign || err != nil {
 		return nil, err
 	}
 	reuse, isFrame := false, false
@@ -327,14 +328,6 @@ func (c *Conn) readHeaderOr(want, sign FrameKind) (n int, isSign bool, err error
 		return 0, false, unexpectedFrame(kind)
 	}
 	return n, false, nil
-}
-
-func (c *Conn) readHeaderOf(want FrameKind) (int, error) {
-	kind, n, err := c.readHeader()
-	if err == nil && kind != want {
-		err = unexpectedFrame(kind)
-	}
-	return n, err
 }
 
 // readHeader waits for a frame to begin and checks its header.

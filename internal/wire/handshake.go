@@ -24,8 +24,11 @@ func Dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // connect dials and shakes hands. It closes what it dialled on any error.
-// check, if not nil, judges the other side's Hello.
-func connect(ctx context.Context, dial DialFunc, address string, hello protocol.Hello, check func(protocol.Hello) error, opt Options) (*Conn, error) {
+// expect, if not nil, says whether the other side is who was meant, also when it
+// refuses; check, if not nil, judges its Hello otherwise.
+func connect(
+	ctx context.Context, dial DialFunc, address string, hello protocol.Hello, expect, check func(protocol.Hello) error, opt Options,
+) (*Conn, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
@@ -42,6 +45,11 @@ func connect(ctx context.Context, dial DialFunc, address string, hello protocol.
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	br := bufio.NewReaderSize(nc, readBuffer)
 	peer, err := greet(nc, br, hello)
+	if expect != nil && (err == nil || peer.Refused != protocol.OK) {
+		if other := expect(peer); other != nil {
+			err = other // what somebody else says counts for nothing
+		}
+	}
 	if err == nil {
 		err = judge(hello.Cluster, peer.Cluster)
 	}

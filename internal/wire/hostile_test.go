@@ -256,7 +256,7 @@ func TestPeerThatTakesNothingIsGivenUp(t *testing.T) {
 func TestMemberWithoutAClusterIsRefused(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	states := make(chan error, 8)
-	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(protocol.ClusterID{}, memberB), OnState: func(err error) { states <- err }}, nil)
+	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(protocol.ClusterID{}, memberB), OnState: func(_ string, err error) { states <- err }}, nil)
 	defer p.Close()
 	p.Send([]protocol.Message{&protocol.Heartbeat{}})
 	if err := receive(t, states); !errors.Is(err, protocol.ErrInvalid) {

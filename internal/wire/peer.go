@@ -17,17 +17,23 @@ import (
 type PeerConfig struct {
 	// ID is who must answer; another member at the address is an error.
 	ID protocol.MemberID
-	// Address is host:port; SetAddress changes it.
-	Address string
+	// Address is host:port, and Other, if not empty, where to try when an attempt
+	// there has failed, in turns; SetAddress changes them.
+	Address, Other string
 	// Hello makes this member's Hello for each handshake.
 	Hello func() protocol.Hello
 	// Check, if not nil, judges the other's Hello (is its directory older than
-	// what we have seen of it?); its error ends the attempt.
-	Check func(protocol.Hello) error
+	// what we have seen of it?); its error ends the attempt. address is where it was
+	// dialled. It may wait for less than Options.HandshakeTimeout.
+	Check func(address string, peer protocol.Hello) error
 	// OnState, if not nil, hears nil when the link is connected, and the cause
-	// when it is lost and of each attempt that failed. It is called by the link's goroutine and must not block or close
+	// when it is lost and of each attempt that failed, with the address that was
+	// dialled. It is called by the link's goroutine and must not block or close
 	// the link.
-	OnState func(err error)
+	OnState func(address string, err error)
+	// OnMessage, if not nil, takes what the other side says on this stream:
+	// protocol.Standing, nothing else. The same goroutine calls it.
+	OnMessage func(address string, m *protocol.Standing)
 	// Sent, if not nil, hears of each message that was queued, with the bytes
 	// that it takes on the stream. It must not block.
 	Sent func(m protocol.Message, bytes int)
@@ -56,7 +62,10 @@ type Peer struct {
 
 	mu      sync.Mutex
 	address string
+	other   string             // or empty
+	turn    int                // attempts since there was a connection
 	conn    *Conn              // nil while there is none
+	at      string             // where conn was dialled
 	waiting []protocol.Message // while an attempt is under way
 }
 
@@ -77,7 +86,7 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	if dial == nil {
 		dial = Dial
 	}
-	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, other: cfg.Other, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	go p.run()
 	return p
@@ -130,16 +139,48 @@ func (p *Peer) drop(messages []protocol.Message, why error) {
 	}
 }
 
-// SetAddress says where the member is now. A connection to where it was before
-// is closed.
-func (p *Peer) SetAddress(address string) {
+// SetAddress says where the member is now, and where else to try; see PeerConfig. A
+// connection to where it is not any more is closed.
+func (p *Peer) SetAddress(address, other string) {
 	p.mu.Lock()
-	changed := address != p.address
-	p.address = address
+	p.address, p.other = address, other
+	conn := p.conn
+	gone := !p.isThere(p.at)
+	p.mu.Unlock()
+	if gone && conn != nil {
+		conn.fail(protocol.ErrClosed.With("the member has moved to " + address))
+	}
+}
+
+// isThere reports whether an address is one of the member's; the lock is held.
+func (p *Peer) isThere(address string) bool {
+	return address == p.address || address == p.other
+}
+
+// Connect makes the link connect, if it has no connection, although there is
+// nothing to send. It does not wait.
+func (p *Peer) Connect() {
+	if p.Connected() {
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Renew connects anew, if the link has a connection to another run of the member
+// than run.
+func (p *Peer) Renew(run protocol.RunID) {
+	p.mu.Lock()
 	conn := p.conn
 	p.mu.Unlock()
-	if changed && conn != nil {
-		conn.fail(protocol.ErrClosed.With("the member has moved to " + address))
+	if conn != nil && conn.Peer().Run != run {
+		conn.fail(protocol.ErrClosed.With("another run of the member has come"))
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -182,12 +223,14 @@ func (p *Peer) run() {
 		case <-p.ctx.Done():
 			return
 		}
-		lived, err := p.serve()
+		address := p.where()
+		lived, err := p.serve(address)
+		p.tried(lived)
 		if p.ctx.Err() != nil {
 			return
 		}
 		if p.cfg.OnState != nil {
-			p.cfg.OnState(err)
+			p.cfg.OnState(address, err)
 		}
 		p.cfg.Logger.Debug("no link", "to", p.cfg.ID.Short(), "err", err)
 		if lived > 2*p.cfg.BackoffMax {
@@ -204,13 +247,29 @@ func (p *Peer) run() {
 	}
 }
 
+// where returns the address to dial now.
+func (p *Peer) where() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn%2 == 1 && p.other != "" {
+		return p.other
+	}
+	return p.address
+}
+
+// tried counts an attempt.
+func (p *Peer) tried(lived time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.turn++; lived > 0 {
+		p.turn = 0
+	}
+}
+
 // serve makes one connection and stays until it is lost. It returns how long there
 // was one.
-func (p *Peer) serve() (lived time.Duration, err error) {
-	p.mu.Lock()
-	address := p.address
-	p.mu.Unlock()
-	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.check, p.cfg.Options)
+func (p *Peer) serve(address string) (lived time.Duration, err error) {
+	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.expect, p.checkAt(address), p.cfg.Options)
 	if err != nil {
 		p.mu.Lock()
 		waiting := p.waiting
@@ -223,13 +282,13 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 	stop := context.AfterFunc(p.ctx, func() { conn.fail(protocol.ErrClosed.With("the link is closed")) })
 	defer stop()
 	p.mu.Lock()
-	moved := p.address != address
+	moved := !p.isThere(address)
 	waiting := p.waiting
 	p.waiting = nil
 	if !moved {
 		// Under the lock, so that nothing overtakes what has waited.
 		p.sendOn(conn, waiting)
-		p.conn = conn
+		p.conn, p.at = conn, address
 	}
 	p.mu.Unlock()
 	if moved {
@@ -239,14 +298,9 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 		return 0, err
 	}
 	if p.cfg.OnState != nil {
-		p.cfg.OnState(nil)
+		p.cfg.OnState(address, nil)
 	}
-	// The other side says nothing on this stream: a read ends with it.
-	kind, _, err := conn.ReadFrame()
-	if err == nil {
-		err = unexpectedFrame(kind)
-	}
-	conn.fail(err)
+	conn.fail(p.read(conn, address))
 	_ = conn.Close()
 	p.mu.Lock()
 	p.conn = nil
@@ -254,12 +308,73 @@ func (p *Peer) serve() (lived time.Duration, err error) {
 	return time.Since(made), conn.Err()
 }
 
-func (p *Peer) check(hello protocol.Hello) error {
-	if hello.Member != p.cfg.ID {
-		return protocol.ErrUnavailable.With(fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short()))
+// Greet shakes hands with a member, as a link does, and hangs up. Of cfg it heeds ID,
+// Address, Hello, Check and Options. dial nil means Dial.
+func Greet(ctx context.Context, cfg PeerConfig, dial DialFunc) error {
+	if dial == nil {
+		dial = Dial
 	}
-	if p.cfg.Check != nil {
-		return p.cfg.Check(hello)
+	p := &Peer{cfg: cfg}
+	conn, err := connect(ctx, dial, cfg.Address, cfg.Hello(), p.expect, p.checkAt(cfg.Address), cfg.Options.withDefaults())
+	if err != nil {
+		return err
 	}
-	return nil
+	return conn.Close()
+}
+
+// checkAt is PeerConfig.Check of who is dialled at an address.
+func (p *Peer) checkAt(address string) func(protocol.Hello) error {
+	return func(peer protocol.Hello) error {
+		if p.cfg.Check == nil {
+			return nil
+		}
+		return p.cfg.Check(address, peer)
+	}
+}
+
+// backBytesMax limits a frame that the other side sends back.
+const backBytesMax = 1 << 10
+
+// read answers pings and takes what the other side says on this stream, until it
+// ends. The pong is a sign that this process is at work: nothing else says so on a
+// stream that rests.
+func (p *Peer) read(conn *Conn, address string) error {
+	conn.limit = backBytesMax
+	for {
+		kind, payload, err := conn.ReadFrame()
+		if err != nil {
+			return err
+		}
+		switch {
+		case kind == FramePing && len(payload) == 0:
+			_ = conn.sendSign(FramePong) // if its queue is full, the other side has much to read
+			continue
+		case kind != FrameMessage:
+			return unexpectedFrame(kind)
+		}
+		m, err := protocol.DecodeMessage(payload)
+		if err != nil {
+			return err
+		}
+		standing, ok := m.(*protocol.Standing)
+		if !ok {
+			return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
+		}
+		if p.cfg.OnMessage != nil {
+			p.cfg.OnMessage(address, standing)
+		}
+	}
+}
+
+// expect reports an error unless the member that is meant answers. What another one
+// refuses has no code: it is for people.
+func (p *Peer) expect(hello protocol.Hello) error {
+	if hello.Member == p.cfg.ID {
+		return nil
+	}
+	text := fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short())
+	if hello.Refused != protocol.OK {
+		text += ", and refuses: " + hello.Text
+	}
+	return protocol.ErrUnavailable.With(text)
 }

@@ -50,6 +50,8 @@ type ServerConfig struct {
 	// it is. Nil favours nobody. They are called under a lock, and must not block.
 	Favours        func(protocol.MemberID) bool
 	FavoursAddress func(netip.Addr) bool
+	// Identity lets one run of each member in.
+	Identity Identity
 	// MembersMax and ClientsMax limit the streams of each kind; HandshakesMax
 	// those that have not said what they are. Who comes too many takes the place
 	// of the one that has been of no use for longest: an unfinished handshake, a
@@ -76,8 +78,9 @@ type ServerConfig struct {
 
 // Server accepts the streams of members and clients on a member's port.
 type Server struct {
-	cfg ServerConfig
-	wg  sync.WaitGroup
+	cfg     ServerConfig
+	inbound *inbound
+	wg      sync.WaitGroup
 
 	budget  budget
 	answers answers
@@ -110,7 +113,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, ending: make(chan struct{}), freed: make(chan struct{}, 1),
 		listeners: make(map[net.Listener]struct{}), places: make(map[*place]struct{}),
-		members: make(map[*place]struct{}), clients: make(map[*place]struct{}),
+		members: make(map[*place]struct{}), inbound: newInbound(cfg.Identity), clients: make(map[*place]struct{}),
 	}
 	s.answers.limit = cfg.AnswersBytesMax
 	s.budget.init(cfg.UnfinishedBytesMax, s.favours)
@@ -212,8 +215,10 @@ func (s *Server) handle(p *place) {
 func (s *Server) welcome(p *place, conn *sniffedConn) {
 	defer conn.Close()
 	peer, err := readHello(conn.r)
+	stream := &memberStream{nc: conn, peer: peer}
+	defer s.inbound.leave(stream)
 	if err == nil {
-		err = s.admit(p, peer)
+		err = s.admit(p, stream)
 	} else if !errors.Is(err, protocol.ErrWrongVersion) {
 		s.cfg.Logger.Debug("handshake failed", "from", conn.RemoteAddr(), "err", err)
 		return
@@ -232,7 +237,7 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 	if peer.Member.IsZero() {
 		s.serveClient(p, conn, peer)
 	} else {
-		s.serveMember(p, conn, peer)
+		s.serveMember(p, conn, stream)
 	}
 }
 
@@ -246,14 +251,18 @@ func (s *Server) refuse(conn net.Conn, cause error) {
 
 // serveMember reads a member's messages until its stream ends. A damaged frame
 // of gossip is dropped; any other malformed message ends the stream.
-func (s *Server) serveMember(p *place, nc *sniffedConn, peer protocol.Hello) {
+func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream) {
+	peer := stream.peer
 	c := newConn(nc, nc.r, peer, s.cfg.Options)
-	c.idle = s.cfg.IdleTimeout
+	c.idle, c.busy = s.cfg.IdleTimeout, func() bool { return false } // where Standing goes, it is not idle
 	c.claim = claim{of: &s.budget, conn: c, member: peer.Member}
 	defer c.Close()
 	s.mu.Lock()
 	p.stream = c
 	s.mu.Unlock()
+	if !s.inbound.attach(stream, c) {
+		return
+	}
 	for {
 		m, err := c.ReadMessage()
 		if damaged, ok := err.(damagedFrame); ok {
@@ -265,7 +274,15 @@ func (s *Server) serveMember(p *place, nc *sniffedConn, peer protocol.Hello) {
 			s.cfg.Logger.Debug("a member's stream has ended", "member", peer.Member.Short(), "err", c.Err())
 			return
 		}
-		s.cfg.Handler.Receive(peer.Member, m)
+		if m == nil {
+			s.inbound.answered(stream)
+			continue
+		}
+		stream.handing.Store(true)
+		if !stream.superseded.Load() {
+			s.cfg.Handler.Receive(peer.Member, m)
+		}
+		stream.handing.Store(false)
 	}
 }
 

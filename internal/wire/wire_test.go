@@ -163,7 +163,7 @@ func TestPeerReconnects(t *testing.T) {
 	states := make(chan error, 64)
 	p := NewPeer(PeerConfig{
 		ID: memberA, Address: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond, BackoffMax: 2 * time.Millisecond,
-		OnState: func(err error) {
+		OnState: func(_ string, err error) {
 			select {
 			case states <- err:
 			default:
@@ -182,7 +182,7 @@ func TestPeerReconnects(t *testing.T) {
 	}
 	h2 := &handler{}
 	_, moved := serve(t, h2, nil)
-	p.SetAddress(moved)
+	p.SetAddress(moved, "")
 	deadline := time.After(patience)
 	for term := protocol.Term(2); ; term++ {
 		p.Send([]protocol.Message{&protocol.TimeoutNow{Term: term}})
@@ -257,7 +257,7 @@ func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	states := make(chan error, 64)
 	p := NewPeer(PeerConfig{
-		ID: memberB, Address: address, Hello: helloOf(cluster, memberB), OnState: func(err error) { states <- err },
+		ID: memberB, Address: address, Hello: helloOf(cluster, memberB), OnState: func(_ string, err error) { states <- err },
 	}, nil)
 	defer p.Close()
 	p.Send([]protocol.Message{&protocol.TimeoutNow{}})

@@ -1,9 +1,6 @@
-// Package witness is what a directory says of whether its member may take part:
-// the file in which a member remembers how far the directories of others had come
-// when it saw them last, and the mark of a directory whose member must not start.
-//
-// Both are written by a running member (internal/runtime) and read offline, too
-// (internal/recovery).
+// Package witness is the file in which a member remembers how far the directories
+// of others had come when it saw them last. A running member writes it
+// (internal/runtime), and it is read offline, too (internal/recovery).
 package witness
 
 import (
@@ -28,12 +25,6 @@ const (
 	Max = 4096
 	// BytesMax is the most that it takes.
 	BytesMax = Max*(33+3*21) + 64
-	// RefusedFile marks a directory whose member does not take part, because it
-	// was put back to an older copy or is a copy of one that runs. Its text says
-	// why.
-	RefusedFile = "refused"
-	// refusedBytesMax is how much of that text is read.
-	refusedBytesMax = 4 << 10
 )
 
 // Sighting is what a member has said of its directory.
@@ -93,17 +84,4 @@ func Read(fsys vfs.FS, dir string) ([]Sighting, error) {
 		return nil, err
 	}
 	return Decode(b)
-}
-
-// Refused returns the text of a directory's mark, and whether it has one: then
-// its member does not take part.
-func Refused(fsys vfs.FS, dir string) (why string, marked bool, err error) {
-	b, err := vfs.ReadFile(fsys, filepath.Join(dir, RefusedFile), refusedBytesMax)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", false, nil
-	case err != nil:
-		return "", true, err
-	}
-	return string(bytes.TrimSpace(b)), true, nil
 }

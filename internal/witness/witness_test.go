@@ -50,21 +50,6 @@ func TestFileRoundTrip(t *testing.T) {
 	}
 }
 
-func TestMarkOfARefusedDirectory(t *testing.T) {
-	dir := t.TempDir()
-	if why, marked, err := Refused(vfs.OS(), dir); marked || why != "" || err != nil {
-		t.Errorf("without a mark: got %q, %t, %v", why, marked, err)
-	}
-	for _, text := range []string{"a2 says that it was put back\n", ""} {
-		if err := os.WriteFile(filepath.Join(dir, RefusedFile), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if why, marked, err := Refused(vfs.OS(), dir); !marked || why != string(bytes.TrimSpace([]byte(text))) || err != nil {
-			t.Errorf("got %q, %t, %v; want %q", why, marked, err, text)
-		}
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode(two))
 	f.Add(Encode(nil))

@@ -1,0 +1,344 @@
+package wire
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Holders is the rule of which run of a member has its id here; replica.Holders is
+// it. The server calls it with one lock held.
+type Holders interface {
+	// Enter counts a stream of a run, or returns the other run that has streams.
+	Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool)
+	Leave(id protocol.MemberID, run protocol.RunID)
+	Supersede(id protocol.MemberID, run protocol.RunID)
+	// Past reports whether a run was superseded.
+	Past(id protocol.MemberID, run protocol.RunID) bool
+}
+
+// Identity says how a server tells the runs of one member from each other. Without
+// Holders it lets all in.
+type Identity struct {
+	Holders Holders
+	// Patience is how long the streams of a run may take to answer a ping, when
+	// another run of the same member comes: an election timeout. The handshake
+	// timeouts of both sides have to be longer.
+	Patience time.Duration
+	// Twin is the refusal of a run whose member has another run that answers;
+	// from is where that one's stream comes from.
+	Twin func(peer protocol.Hello, from net.Addr) error
+	// Overtaken is the refusal of a run that was superseded.
+	Overtaken func(peer protocol.Hello) error
+	// Entered, if not nil, hears of each stream that was let in. It must not block.
+	Entered func(id protocol.MemberID, run protocol.RunID)
+}
+
+// inbound is the register of the members' streams that a server has accepted. [S]
+// All streams of a member are of one run, and only what comes on those is heard.
+type inbound struct {
+	Identity
+
+	mu      sync.Mutex
+	streams map[protocol.MemberID]map[*memberStream]struct{}
+	// changed is closed, and another one made, when a stream has ended or has
+	// answered.
+	changed chan struct{}
+}
+
+func newInbound(i Identity) *inbound {
+	return &inbound{Identity: i, streams: map[protocol.MemberID]map[*memberStream]struct{}{}, changed: make(chan struct{})}
+}
+
+// memberStream is a member's stream, from its handshake on.
+type memberStream struct {
+	nc   net.Conn
+	peer protocol.Hello
+
+	// Guarded by inbound.mu.
+	entered bool
+	conn    *Conn // nil until the handshake is done
+	asked   bool  // a ping is under way, or is sent as soon as there is a connection
+	answers uint64
+
+	superseded atomic.Bool
+	// handing is true while a message is being handed over: what came after it is
+	// not read yet.
+	handing atomic.Bool
+}
+
+// enter lets a member's stream in, or says why not. If another run of the member
+// has streams here, it waits until one of those answers a ping, which refuses the
+// newcomer, or Patience has passed, which closes them. welcome judges the newcomer
+// otherwise; it may be called more than once.
+func (in *inbound) enter(s *memberStream, welcome func() error) error {
+	if in.Holders == nil {
+		return welcome()
+	}
+	for range roundsMax {
+		rival, err := in.tryEnter(s, welcome)
+		if rival == nil || err != nil {
+			return err
+		}
+		silent, err := in.question(s.peer, rival)
+		if err == nil && silent {
+			if err = welcome(); err == nil { // or it would end streams and not be let in itself
+				in.supersede(s.peer.Member, rival)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return in.undecided(s.peer)
+}
+
+// roundsMax bounds how often the streams of a rival may come and go before the
+// newcomer has to come again.
+const roundsMax = 4
+
+func (in *inbound) undecided(peer protocol.Hello) error {
+	return protocol.ErrUnavailable.With(fmt.Sprintf(
+		"another run of member %s has streams here, and whether it still answers was not to be found out within %v; try again", peer.Name, in.Patience))
+}
+
+// rival is a run that has streams, and what each of them had answered when it was
+// asked.
+type rival struct {
+	run    protocol.RunID
+	before map[*memberStream]sign
+}
+
+// sign is what a stream has shown of its other end so far.
+type sign struct{ answers, frames, bytes uint64 }
+
+func (s *memberStream) sign() sign {
+	if s.conn == nil {
+		return sign{answers: s.answers}
+	}
+	return sign{s.answers, s.conn.moved.frames.Load(), s.conn.moved.in.Load()}
+}
+
+// tryEnter lets a stream in unless another run has streams. Those are asked.
+func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, error) {
+	id, run := s.peer.Member, s.peer.Run
+	in.mu.Lock()
+	if in.Holders.Past(id, run) {
+		in.mu.Unlock()
+		return nil, in.Overtaken(s.peer)
+	}
+	other, ok := in.Holders.Enter(id, run)
+	if !ok {
+		defer in.mu.Unlock()
+		return in.ask(id, other), nil
+	}
+	if in.streams[id] == nil {
+		in.streams[id] = map[*memberStream]struct{}{}
+	}
+	s.entered = true
+	in.streams[id][s] = struct{}{}
+	in.mu.Unlock()
+	if err := welcome(); err != nil {
+		in.leave(s)
+		return nil, err
+	}
+	if in.Entered != nil {
+		in.Entered(id, run)
+	}
+	return nil, nil
+}
+
+// ask sends a ping on all streams of a member, and notes what they have shown
+// before. The lock is held.
+func (in *inbound) ask(id protocol.MemberID, run protocol.RunID) *rival {
+	r := &rival{run: run, before: make(map[*memberStream]sign, len(in.streams[id]))}
+	for s := range in.streams[id] {
+		r.before[s] = s.sign()
+		if !s.asked {
+			s.asked = true
+			s.ping()
+		}
+	}
+	return r
+}
+
+// ping asks on a stream; one whose handshake is under way is asked after it.
+func (s *memberStream) ping() {
+	if s.conn != nil && s.conn.sendSign(FramePing) != nil {
+		s.asked = false // its queue is full, or it ends
+	}
+}
+
+// questionBeats are in one Patience.
+const questionBeats = 4
+
+// question waits for the streams of a rival. It reports whether all are silent, or
+// returns a refusal of the newcomer; neither, if there are other streams now. Beats
+// are counted, not time: if this process stood still itself, the answer has been
+// waiting for it, and is read before the next beat.
+func (in *inbound) question(peer protocol.Hello, r *rival) (silent bool, err error) {
+	ticker := time.NewTicker(max(in.Patience/questionBeats, 1))
+	defer ticker.Stop()
+	for beats := 0; ; {
+		late := beats >= questionBeats
+		in.mu.Lock()
+		changed := in.changed
+		known, undecided := 0, false
+		for s := range in.streams[peer.Member] {
+			before, asked := r.before[s]
+			now := s.sign()
+			if asked && now.answers > before.answers {
+				in.mu.Unlock()
+				return false, in.Twin(peer, s.nc.RemoteAddr())
+			}
+			if asked {
+				known++
+			}
+			// What has come and is not read yet may be the answer, or the end.
+			undecided = undecided || !asked || now != before || s.handing.Load()
+		}
+		in.mu.Unlock()
+		switch {
+		case known == 0:
+			return false, nil
+		case late && undecided:
+			return false, in.undecided(peer)
+		case late:
+			return true, nil
+		}
+		select {
+		case <-changed:
+		case <-ticker.C:
+			beats++
+		}
+	}
+}
+
+// supersede closes the streams of a rival, if they are those that were asked and
+// none has answered at last.
+func (in *inbound) supersede(id protocol.MemberID, r *rival) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for s := range in.streams[id] {
+		if before, asked := r.before[s]; !asked || s.sign() != before {
+			return
+		}
+	}
+	for s := range in.streams[id] {
+		s.superseded.Store(true)
+		s.entered = false
+		s.end(protocol.ErrClosed.With("another run of the member was let in: this one has not answered"))
+	}
+	delete(in.streams, id)
+	in.Holders.Supersede(id, r.run)
+	in.tell()
+}
+
+// end closes a stream.
+func (s *memberStream) end(cause error) {
+	if s.conn != nil {
+		s.conn.fail(cause)
+	}
+	_ = s.nc.Close()
+}
+
+// attach notes the connection of a stream whose handshake is done. It reports
+// false if the stream was superseded meanwhile.
+func (in *inbound) attach(s *memberStream, conn *Conn) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	s.conn = conn
+	if s.asked {
+		s.ping()
+	}
+	return !s.superseded.Load()
+}
+
+// answered takes the answer to a ping.
+func (in *inbound) answered(s *memberStream) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if s.asked {
+		s.asked = false
+		s.answers++
+		in.tell()
+	}
+}
+
+// leave takes a stream away that has ended, if it was let in.
+func (in *inbound) leave(s *memberStream) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !s.entered {
+		return
+	}
+	id := s.peer.Member
+	s.entered = false
+	delete(in.streams[id], s)
+	if len(in.streams[id]) == 0 {
+		delete(in.streams, id)
+	}
+	in.Holders.Leave(id, s.peer.Run)
+	in.tell()
+}
+
+// tell wakes all who wait; the lock is held.
+func (in *inbound) tell() {
+	close(in.changed)
+	in.changed = make(chan struct{})
+}
+
+// Vet judges the run that answers a link of ours, as a newcomer is judged: if
+// another run of the member has streams here that answer, it returns the refusal.
+// It may take Identity.Patience.
+func (s *Server) Vet(peer protocol.Hello) error {
+	in := s.inbound
+	if in.Holders == nil {
+		return nil
+	}
+	for range roundsMax {
+		in.mu.Lock()
+		if in.Holders.Past(peer.Member, peer.Run) {
+			in.mu.Unlock()
+			return in.Overtaken(peer)
+		}
+		other, same := in.Holders.Enter(peer.Member, peer.Run)
+		if same { // it has no stream here by that
+			in.Holders.Leave(peer.Member, peer.Run)
+			in.mu.Unlock()
+			return nil
+		}
+		r := in.ask(peer.Member, other)
+		in.mu.Unlock()
+		silent, err := in.question(peer, r)
+		if err != nil {
+			return err
+		}
+		if silent {
+			in.supersede(peer.Member, r)
+		}
+	}
+	return in.undecided(peer)
+}
+
+// Tell queues a message on the streams that came from some of the members, for
+// whoever reads there (see PeerConfig.OnMessage). Where the queue is full it is
+// lost.
+func (s *Server) Tell(m protocol.Message, to func(protocol.MemberID) bool) {
+	s.inbound.mu.Lock()
+	defer s.inbound.mu.Unlock()
+	for id, streams := range s.inbound.streams {
+		if !to(id) {
+			continue
+		}
+		for one := range streams {
+			if one.conn != nil {
+				_ = one.conn.SendMessage(m)
+			}
+		}
+	}
+}
