@@ -81,16 +81,35 @@ func (m *Member) Adopt(now protocol.Instant, run Run) Verdict {
 	if m.state == StateLeader {
 		m.stepDown(fmt.Sprintf("%s is committed in a higher term", *last))
 	}
-	if last.Term > m.hard.Term || m.state != StateFollower {
+	term := last.Term
+	for i := range entries {
+		if t, held := m.shape.TermAt(entries[i].Index); held && t != entries[i].Term {
+			term = max(term, m.past())
+			break
+		}
+	}
+	if term > m.hard.Term || m.state != StateFollower {
 		// Ballots are of the configuration and the log that they were asked
 		// for.
-		m.becomeFollower(max(m.hard.Term, last.Term), protocol.MemberID{})
+		m.becomeFollower(max(m.hard.Term, term), protocol.MemberID{})
 	}
 	m.emit(protocol.EventAdopted, run.From, last.Index, "")
 	m.takeEntries(entries, configs)
 	m.commitTo(last.Index)
 	m.outside = last.Index
 	return Adopted
+}
+
+// past is the lowest term that a member is in which gives up entries at its
+// log's end for committed ones. [S] If the last of its own is of its term, the
+// leader of that has them, and not the committed ones: those were committed in a
+// later term. In its old one the member would go on to speak to that leader, of a
+// log without what it has acknowledged there.
+func (m *Member) past() protocol.Term {
+	if m.shape.LastTerm() == m.hard.Term {
+		return m.hard.Term + 1
+	}
+	return m.hard.Term
 }
 
 // examine judges a run without changing anything. For Adopted it returns the

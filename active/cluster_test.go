@@ -14,16 +14,17 @@ import (
 // on. Nothing happens unless a test makes it happen.
 
 type cluster struct {
-	now   protocol.Instant
-	base  protocol.ConfigurationAt // known to all where the log begins
-	nodes []*node                  // by id
-	wire  []protocol.Envelope      // under way, oldest first
-	cut   map[[2]protocol.MemberID]bool
-	check *checker
-	trace func(format string, args ...any)
-	loud  bool // somebody reads the trace
-	tune  func(*Config)
-	solo  bool // the others are played by the test
+	tampered bool // with directories
+	now      protocol.Instant
+	base     protocol.ConfigurationAt // known to all where the log begins
+	nodes    []*node                  // by id
+	wire     []protocol.Envelope      // under way, oldest first
+	cut      map[[2]protocol.MemberID]bool
+	check    *checker
+	trace    func(format string, args ...any)
+	loud     bool // somebody reads the trace
+	tune     func(*Config)
+	solo     bool // the others are played by the test
 }
 
 // image is what a disk holds. The state of a checkpoint at index i is all
@@ -57,6 +58,10 @@ type node struct {
 
 	reads []protocol.Read
 	fresh []protocol.Fresh
+	// putBack are those whom it has condemned, stop is why it stops.
+	putBack []protocol.MemberID
+	stop    error
+	old     *image // a copy of its disk
 }
 
 func idOf(name string) protocol.MemberID {
@@ -277,12 +282,28 @@ func (c *cluster) serve(n *node) {
 	for _, f := range r.Fresh {
 		c.trace("%s is fresh: index=%d %v ago", n.name, f.Index, c.now.Sub(f.At))
 	}
+	c.histories(n, &r)
 	n.reads = append(n.reads, r.Reads...)
 	n.fresh = append(n.fresh, r.Fresh...)
 	c.check.fresh(c, r.Fresh)
 	c.check.committed(c, n, r.Commit)
 	if n.write != nil && !n.async {
 		c.persist(n)
+	}
+}
+
+// histories takes what a member says of directories that were put back. In a
+// cluster in which none was, nobody may say so.
+func (c *cluster) histories(n *node, r *protocol.Ready) {
+	n.putBack = append(n.putBack, r.PutBack...)
+	for _, id := range r.PutBack {
+		invariant.Check(c.solo || c.tampered, "%s takes the directory of %s for one that was put back", n.name, nameOf(id))
+		c.trace("%s refuses %s from now on: its directory was put back", n.name, nameOf(id))
+	}
+	if r.Stop != nil {
+		invariant.Check(c.solo || c.tampered, "%s stops: %v", n.name, r.Stop)
+		c.trace("%s stops: %v", n.name, r.Stop)
+		n.stop = r.Stop
 	}
 }
 

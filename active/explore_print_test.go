@@ -144,6 +144,7 @@ func (p *progress) print(names *[4]uint64) uint64 {
 	h.put(names[indexOf(p.id)]<<8 | uint64(p.state))
 	h.put(uint64(p.match)<<32 | uint64(p.next)<<16 | uint64(p.sentCommit))
 	h.flag(p.probing)
+	h.flag(p.run != 0)
 	for _, f := range p.flying.list {
 		h.put(uint64(f.last))
 	}

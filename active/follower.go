@@ -41,12 +41,9 @@ func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool
 	return term < m.hard.Term
 }
 
-// follow handles the sender of an append or a heartbeat: it leads its term, and
-// whoever hears it follows.
+// follow handles the sender of an append, a heartbeat or an offer: it leads its
+// term, and whoever hears it follows. See rivals for a second one of a term.
 func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
-	if m.state == StateLeader && term == m.hard.Term {
-		invariant.Check(false, "%s and %s both lead term %d", from.Short(), m.cfg.ID.Short(), term)
-	}
 	m.becomeFollower(term, from)
 	m.heard, m.called = m.now, false
 	if m.names(from) {
@@ -78,6 +75,9 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 		m.emit(protocol.EventRefused, from, a.PrevIndex, err.Error())
 		return
 	}
+	if m.rivals(from, a.Term) {
+		return
+	}
 	m.follow(from, a.Term)
 	if m.installing {
 		return
@@ -92,37 +92,46 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 			if n := len(entries); n > 0 {
 				term, index = entries[n-1].Term, last
 			}
-			if m.disagrees(from, a.Term, index, term) {
+			if m.disagrees(from, a, index, term) {
 				return
 			}
-			m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: m.hard.Commit}, m.hard.Commit)
+			m.promise(from, m.acknowledgement(m.hard.Commit), m.hard.Commit)
 			return
 		}
 		skip := m.hard.Commit - prev
 		prev, prevTerm, entries = m.hard.Commit, entries[skip-1].Term, entries[skip:]
 	}
 	if t, ok := m.shape.TermAt(prev); !ok || t != prevTerm {
-		if !m.disagrees(from, a.Term, prev, prevTerm) {
+		if !m.disagrees(from, a, prev, prevTerm) {
 			m.rejectAppend(from, a)
 		}
 		return
 	}
 	m.takeEntries(entries, configs)
 	m.commitTo(min(a.Commit, last))
-	m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: last}, last)
+	m.promise(from, m.acknowledgement(last), last)
+}
+
+// acknowledgement says that the log equals the leader's up to an index.
+func (m *Member) acknowledgement(i protocol.Index) *protocol.AppendAnswer {
+	return &protocol.AppendAnswer{Term: m.hard.Term, Index: i, Run: m.cfg.Run}
 }
 
 // disagrees reports whether the leader of a term has another entry at an index
-// than is committed here. Then somebody's log is broken, and the member stops;
+// than is committed here. Then there are two histories, and the member stops;
 // unless this member has its commit index not from a leader but from the flock
-// or from a checkpoint: then it may know of commits that a leader which was
-// deposed since does not know of, and takes nothing from it.
-func (m *Member) disagrees(from protocol.MemberID, of protocol.Term, index protocol.Index, term protocol.Term) bool {
+// or from a checkpoint, and the leader does not say that its entry is committed:
+// then this member may know of commits that a leader which was deposed since does
+// not know of, and takes nothing from it.
+func (m *Member) disagrees(from protocol.MemberID, a *protocol.Append, index protocol.Index, term protocol.Term) bool {
 	t, held := m.shape.TermAt(index)
 	if index > m.hard.Commit || !held || t == term {
 		return false
 	}
-	invariant.Check(m.hard.Commit <= m.outside, "the leader of term %d has %d@%d, which is committed here in term %d", of, index, term, t)
+	if m.hard.Commit > m.outside || a.Commit >= index {
+		m.contradicted(fmt.Sprintf("committed entry %d is of term %d here, and of term %d at %s, the leader of term %d", index, t, term, m.label(from), a.Term))
+		return true
+	}
 	m.emit(protocol.EventRefused, from, index, fmt.Sprintf("term %d where term %d is committed: its leader was deposed", term, t))
 	return true
 }
@@ -157,7 +166,7 @@ func (m *Member) rejectAppend(from protocol.MemberID, a *protocol.Append) {
 	term, _ := m.shape.TermAt(hint)
 	m.emit(protocol.EventRejected, from, a.PrevIndex, "")
 	m.send(from, &protocol.AppendAnswer{
-		Term: m.hard.Term, Reject: true, Index: a.PrevIndex, HintIndex: hint, HintTerm: term,
+		Term: m.hard.Term, Reject: true, Index: a.PrevIndex, HintIndex: hint, HintTerm: term, Run: m.cfg.Run,
 	})
 }
 
@@ -190,6 +199,9 @@ func checkAppend(a *protocol.Append) (configs []protocol.ConfigurationAt, err er
 func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 	if h.Term < m.hard.Term {
 		m.send(from, &protocol.HeartbeatAnswer{Term: m.hard.Term})
+		return
+	}
+	if m.rivals(from, h.Term) {
 		return
 	}
 	m.follow(from, h.Term)

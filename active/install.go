@@ -22,12 +22,15 @@ func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) 
 		m.send(from, &protocol.AppendAnswer{Term: m.hard.Term, Reject: true})
 		return
 	}
+	if m.rivals(from, c.Term) {
+		return
+	}
 	m.follow(from, c.Term)
 	m.emit(protocol.EventCheckpoint, from, m.hard.Commit, "offered")
 	m.ready.Checkpoint = &protocol.Offer{From: from, Description: c.Description}
 	if !m.installing {
 		held := min(m.hard.Commit, m.disk.stable)
-		m.promise(from, &protocol.AppendAnswer{Term: m.hard.Term, Index: held}, held)
+		m.promise(from, m.acknowledgement(held), held)
 	}
 }
 
@@ -72,7 +75,10 @@ func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 		m.knowConfiguration(b)
 		m.commitTo(b.Index)
 	case b.Index <= m.hard.Commit:
-		invariant.Check(!held, "a checkpoint ends with %d@%d, which is committed here in term %d", b.Index, b.Term, term)
+		if held {
+			m.contradicted(fmt.Sprintf("committed entry %d is of term %d here, and of term %d in a checkpoint of other members", b.Index, term, b.Term))
+			return
+		}
 		m.knowConfiguration(b)
 	default:
 		m.beginAfter(b)
@@ -86,7 +92,7 @@ func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 	m.outside = max(m.outside, min(b.Index, m.hard.Commit))
 	m.emit(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
 	if m.state == StateFollower && !m.leader.IsZero() {
-		m.promise(m.leader, &protocol.AppendAnswer{Term: m.hard.Term, Index: m.hard.Commit}, m.hard.Commit)
+		m.promise(m.leader, m.acknowledgement(m.hard.Commit), m.hard.Commit)
 	}
 }
 
@@ -106,8 +112,12 @@ func (m *Member) beginAfter(b protocol.Begin) {
 	if m.state == StateLeader {
 		m.stepDown("it installs a checkpoint")
 	}
-	if b.Term > m.hard.Term || m.state != StateFollower {
-		m.becomeFollower(max(m.hard.Term, b.Term), protocol.MemberID{})
+	term := max(m.hard.Term, b.Term)
+	if _, held := m.shape.TermAt(b.Index); held { // another one
+		term = max(term, m.past())
+	}
+	if term > m.hard.Term || m.state != StateFollower {
+		m.becomeFollower(term, protocol.MemberID{})
 	}
 	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
 	m.lastTime = b.Time

@@ -108,6 +108,7 @@ type Member struct {
 	installing bool // a checkpoint: see SetInstalling
 	// quarantined: see SetQuarantined.
 	quarantined bool
+	stopped     bool // see contradicted
 	// outside is how far the log is committed by the word of others than a
 	// leader: see Adopt, Install and disagrees.
 	outside protocol.Index
@@ -198,7 +199,7 @@ func (m *Member) Deadline() protocol.Instant {
 // Step takes a message of another member. Messages of other roles are ignored.
 func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
 	m.advance(now)
-	if !m.heeds(from, msg) {
+	if m.stopped || m.condemned(from) || !m.heeds(from, msg) {
 		return
 	}
 	switch msg := msg.(type) {
@@ -229,7 +230,8 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 func (m *Member) HasReady() bool {
 	return m.due || m.hard.Commit > m.handed || m.writeWanted() ||
 		len(m.ready.Messages) > 0 || len(m.ready.Reads) > 0 || len(m.ready.Fresh) > 0 ||
-		len(m.ready.Events) > 0 || m.ready.Checkpoint != nil || !m.ready.Delta.IsZero()
+		len(m.ready.Events) > 0 || m.ready.Checkpoint != nil || !m.ready.Delta.IsZero() ||
+		len(m.ready.PutBack) > 0 || m.ready.Stop != nil
 }
 
 // Ready returns everything since the last call. It belongs to the caller.

@@ -41,7 +41,8 @@ func (s ProgressState) String() string {
 const probeBytesMax = 64 << 10
 
 // progress is what a leader knows of one other active. Invariant: match is
-// what the member has acknowledged as durable in this term, and never sinks.
+// what the member has acknowledged as durable in this term, and never sinks,
+// unless it is found that the member's directory was put back.
 type progress struct {
 	id    protocol.MemberID
 	seat  protocol.Seat
@@ -52,7 +53,11 @@ type progress struct {
 	passive bool
 
 	match, next protocol.Index
-	sentCommit  protocol.Index // the highest commit index that it was told
+	// run is the run of the member that acknowledged match; 0: none that is to be
+	// held to it. putBack: see forgot.
+	run        protocol.RunID
+	putBack    bool
+	sentCommit protocol.Index // the highest commit index that it was told
 
 	probing bool             // a probe is under way
 	probeAt protocol.Instant // since when
@@ -121,8 +126,12 @@ func (p *progress) retry(now protocol.Instant, election time.Duration, prev prot
 // acknowledged follows an answer that says that the member holds the leader's
 // log up to i, durably. It reports whether that is news. The log begins after
 // prev: below it, no entry can follow.
-func (p *progress) acknowledged(i, prev protocol.Index) bool {
+func (p *progress) acknowledged(a *protocol.AppendAnswer, prev protocol.Index) bool {
+	i := a.Index
 	news := i > p.match
+	if i >= p.match {
+		p.run = a.Run
+	}
 	p.match = max(p.match, i)
 	p.next = max(p.next, p.match+1)
 	p.passive = false

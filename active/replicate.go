@@ -25,6 +25,9 @@ func (m *Member) flush() {
 
 // feed sends entries as far as the member's state and window allow.
 func (m *Member) feed(p *progress) {
+	if p.putBack {
+		return
+	}
 	switch p.state {
 	case ProgressCatchUp:
 		m.offer(p)
@@ -105,11 +108,13 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 	switch {
 	case a.Passive:
 		m.passiveAnswered(p, a.Index)
+	case a.Reject && p.forgot(a):
+		m.condemn(p, a)
 	case a.Reject:
 		m.rejected(p, a)
 	case a.Index > m.shape.LastIndex():
 		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
-	case p.acknowledged(a.Index, m.shape.PrevIndex):
+	case p.acknowledged(a, m.shape.PrevIndex):
 		m.maybeCommit()
 		if m.state == StateLeader {
 			m.handOver()
@@ -125,6 +130,7 @@ func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
 	next := min(tip+1, m.shape.LastIndex()+1)
 	stuck := p.probing && p.passive && next == p.next
 	p.passive = true
+	p.run = 0 // a passive may drop what it acknowledged as an active and was not committed
 	if next <= m.shape.PrevIndex {
 		m.catchUp(p, next)
 		return

@@ -43,6 +43,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	drop, keep, duplicate a->b  lose it; put it aside (late: give it back); copy it
 //	partition a | b c, cut a->b, heal
 //	async a on, persist a       writes wait; the write in flight is done
+//	copy a, putback a           a's disk is copied; the copy is put back and started
 //	crash a, restart a          what is not durable is lost
 //	tick 100ms a                time passes in one step, for all or for some
 //	later 15ms                  time passes, and nobody is woken
@@ -257,6 +258,14 @@ func (s *stage) world(verb string, args []string) {
 		c.settle(n)
 	case "crash":
 		c.crash(c.node(args[0]))
+	case "copy":
+		n := c.node(args[0])
+		n.old = &image{n.durable.state, slices.Clone(n.durable.log), n.durable.begin}
+	case "putback":
+		n := c.node(args[0])
+		c.crash(n)
+		c.tampered, n.durable = true, *n.old
+		c.start(n, true)
 	case "restart":
 		c.crash(c.node(args[0]))
 		c.start(c.node(args[0]), true)
@@ -453,9 +462,9 @@ func messageOf(kind string, v values) protocol.Message {
 	case "checkpoint":
 		return &protocol.Checkpoint{Term: term, Description: []byte("9")}
 	case "ack":
-		return &protocol.AppendAnswer{Term: term, Index: protocol.Index(v.number("index"))}
+		return &protocol.AppendAnswer{Term: term, Index: protocol.Index(v.number("index")), Run: protocol.RunID(v.number("run"))}
 	case "append-reject":
-		m := &protocol.AppendAnswer{Term: term, Reject: true, Index: protocol.Index(v.number("prev"))}
+		m := &protocol.AppendAnswer{Term: term, Reject: true, Index: protocol.Index(v.number("prev")), Run: protocol.RunID(v.number("run"))}
 		m.HintIndex, m.HintTerm = v.place("hint")
 		return m
 	case "passive-ack":

@@ -68,6 +68,7 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrRolledBack.Code:       exitRefused,
 	protocol.ErrQuorumIntact.Code:     exitRefused,
 	protocol.ErrTwin.Code:             exitRefused,
+	protocol.ErrTwoHistories.Code:     exitRefused,
 
 	// The built-in types. Those of other types are conditions that were not
 	// met; see exitCode.

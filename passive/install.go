@@ -39,7 +39,10 @@ func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
 	} else if t, held := m.shape.TermAt(b.Index); held {
 		// Everything that a passive holds is committed: another entry there
 		// means that one of the two is of another cluster's history.
-		invariant.Check(t == b.Term, "a checkpoint ends with %d@%d, which is committed here in term %d", b.Index, b.Term, t)
+		if t != b.Term {
+			m.ready.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is of term %d here, and of term %d in a checkpoint of other members", b.Index, t, b.Term))
+			return
+		}
 		if _, known := m.confs.At(b.Index); !known {
 			m.confs = protocol.NewConfigurations(append([]protocol.ConfigurationAt{b.Configuration}, m.confs.All()...)...)
 		}

@@ -1,6 +1,7 @@
 package passive
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -129,12 +130,14 @@ func TestInstallTellsTheConfigurationThatTheLogDidNotKnow(t *testing.T) {
 
 func TestInstallOfAnotherHistoryStopsTheMember(t *testing.T) {
 	m := holding(t, history(10))
-	defer func() {
-		if recover() == nil {
-			t.Error("got no violation")
-		}
-	}()
+	m.Ready()
 	m.Install(0, checkpointAt(history(10, 2), 8, protocol.ConfigurationAt{}))
+	if !m.HasReady() {
+		t.Fatal("it has nothing to say")
+	}
+	if rd := m.Ready(); !errors.Is(rd.Stop, protocol.ErrTwoHistories) || rd.Delta.Truncate || m.shape.LastIndex() != 10 {
+		t.Errorf("got %v, truncated %t, log to %d; want a stop with all that is held", rd.Stop, rd.Delta.Truncate, m.shape.LastIndex())
+	}
 }
 
 // What waits for the disk when a log is reset is gone, also from the account of

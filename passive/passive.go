@@ -183,7 +183,7 @@ func (m *Member) Persisted(_ protocol.Instant, id protocol.WriteID) {
 // HasReady reports whether Ready would say anything.
 func (m *Member) HasReady() bool {
 	r := &m.ready
-	return !r.Delta.IsZero() || r.Checkpoint != nil || len(r.Messages) > 0 || len(r.Events) > 0 ||
+	return !r.Delta.IsZero() || r.Checkpoint != nil || r.Stop != nil || len(r.Messages) > 0 || len(r.Events) > 0 ||
 		m.state.Commit > m.announced || m.inFlight == 0 && m.wantsWrite()
 }
 

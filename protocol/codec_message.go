@@ -177,19 +177,20 @@ func (r *reader) append() *Append {
 }
 
 func (m *AppendAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, 6)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendFlags(dst, m.Reject, m.Passive)
 	dst = appendUint(dst, uint64(m.Index))
 	dst = appendUint(dst, uint64(m.HintIndex))
-	return appendUint(dst, uint64(m.HintTerm))
+	dst = appendUint(dst, uint64(m.HintTerm))
+	return appendUint(dst, uint64(m.Run))
 }
 
 func (r *reader) appendAnswer() *AppendAnswer {
-	r.array(5)
+	r.array(6)
 	m := &AppendAnswer{Term: r.term()}
 	m.Reject, m.Passive = r.flags()
-	m.Index, m.HintIndex, m.HintTerm = r.index(), r.index(), r.term()
+	m.Index, m.HintIndex, m.HintTerm, m.Run = r.index(), r.index(), r.term(), r.run()
 	return m
 }
 

@@ -29,7 +29,7 @@ func fullMessages() []Message {
 		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7},
 		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true},
 		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
-		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256},
+		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256, Run: 1 << 63},
 		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},
 		&HeartbeatAnswer{Term: 8, Round: 65_535},
 		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4, Held: 1 << 40},

@@ -100,6 +100,7 @@ var (
 	// ErrQuorumIntact: a new cluster would be begun beside one that can go on.
 	ErrQuorumIntact = NewError("quorum_intact", "the quorum is intact")
 	ErrRolledBack   = NewError("rolled_back", "the member's directory was restored from an old copy")
+	ErrTwoHistories = NewError("two_histories", "two histories of the cluster are committed")
 	ErrTwin         = NewError("twin", "the member's directory is a copy, and the original is running")
 	ErrDirectory    = NewError("directory", "the data directory cannot be used")
 	ErrCorrupt      = NewError("corrupt", "damaged data")
@@ -126,4 +127,12 @@ func CodeOf(err error) (Code, string) {
 		return e.Code, err.Error()
 	}
 	return ErrInvalid.Code, err.Error()
+}
+
+// TwoHistories is why a member stops that holds committed entries which the others
+// contradict.
+func TwoHistories(what string) error {
+	return ErrTwoHistories.With(what + ": directories of actives were put back to old copies, or copies of them were started. " +
+		"All that this member holds is kept. Compare the directories with `starling verify`; keep the newer history with `starling recover` from the best of them, " +
+		"or, if the others have it, move this one away and start with an empty directory")
 }

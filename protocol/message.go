@@ -156,6 +156,11 @@ type Append struct {
 //
 // Reject: the receiver has no entry (PrevIndex, PrevTerm) at Index=PrevIndex.
 // (HintIndex, HintTerm) is the last entry of its log that may fit.
+//
+// Run is the run of the process whose log the answer is about: a leader that
+// hears from another run less than it was told in its term knows that the
+// directory was put back. It is 0 in what says nothing of the log, namely the
+// answer to a term that is over, and in a passive's answer.
 type AppendAnswer struct {
 	Term      Term
 	Reject    bool
@@ -163,6 +168,7 @@ type AppendAnswer struct {
 	Index     Index
 	HintIndex Index
 	HintTerm  Term
+	Run       RunID
 }
 
 // Heartbeat asserts leadership. Commit is at most what the receiver is known

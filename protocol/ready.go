@@ -99,6 +99,13 @@ type Ready struct {
 	Reads      []Read
 	Fresh      []Fresh
 	Events     []Event
+	// PutBack are members of which this one, the leader, has proof that their
+	// directories were put back: another run of theirs lacks what they
+	// acknowledged in this term. The owner refuses their streams.
+	PutBack []MemberID
+	// Stop, if not nil, says why the member must stop, with all that it has kept:
+	// two histories are committed. Nothing of it is truncated.
+	Stop error
 }
 
 // EventKind says what happened. The set is open: kinds are for logs, traces,
@@ -124,6 +131,7 @@ const (
 	EventBecamePassive   EventKind = "became-passive"
 	EventBecameActive    EventKind = "became-active"
 	EventDiverged        EventKind = "diverged"
+	EventPutBack         EventKind = "put-back" // a member's directory, as its answers prove
 	EventPolicy          EventKind = "policy"
 	EventRefused         EventKind = "refused"
 	EventCheckpoint      EventKind = "checkpoint"

@@ -77,7 +77,7 @@ func permanent(err error) bool { return codeOf(err) != protocol.OK && !retryable
 func decided(err error) bool {
 	switch codeOf(err) {
 	case protocol.ErrNoSpace.Code, protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrDiskFailed.Code,
-		protocol.ErrWrongCluster.Code, protocol.ErrWrongVersion.Code, protocol.ErrRolledBack.Code, protocol.ErrTwin.Code,
+		protocol.ErrWrongCluster.Code, protocol.ErrWrongVersion.Code, protocol.ErrRolledBack.Code, protocol.ErrTwin.Code, protocol.ErrTwoHistories.Code,
 		protocol.ErrDirectory.Code, protocol.ErrCorrupt.Code, protocol.ErrMalformed.Code,
 		protocol.ErrStaleSequence.Code, protocol.ErrUnsupported.Code, protocol.OK:
 		return false

@@ -167,7 +167,7 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 		a.Entries = d.entries(a.PrevIndex, a.Term)
 		return a
 	case protocol.KindAppendAnswer:
-		a := &protocol.AppendAnswer{Term: d.term(), Reject: d.yes(), Passive: d.yes(), Index: d.index()}
+		a := &protocol.AppendAnswer{Term: d.term(), Reject: d.yes(), Passive: d.yes(), Index: d.index(), Run: d.run()}
 		if a.Passive = a.Passive && !a.Reject; a.Reject {
 			a.HintIndex, a.HintTerm = d.place()
 		}

@@ -33,6 +33,10 @@ type Effects struct {
 	// Diverged says that this member's log contradicts an active's. It must
 	// stop serving until its data is fetched anew.
 	Diverged *gossip.Divergence
+	// PutBack and Stop are those of protocol.Ready: members whose streams are to be
+	// refused with ErrRolledBack, and why this one must stop.
+	PutBack []protocol.MemberID
+	Stop    error
 }
 
 // Persist is one change of the log: a write, or, if it says so, something else.

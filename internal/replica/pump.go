@@ -82,6 +82,10 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.gossip.Confirmed(f)
 	}
 	r.out.Events = append(r.out.Events, rd.Events...)
+	r.out.PutBack = append(r.out.PutBack, rd.PutBack...)
+	if r.out.Stop == nil {
+		r.out.Stop = rd.Stop
+	}
 	r.requests.follow(r)
 	return true
 }

@@ -242,7 +242,7 @@ func (m *Member) event(e protocol.Event) {
 		level = slog.LevelInfo
 	case protocol.EventForged, protocol.EventPressed:
 		level = slog.LevelWarn
-	case protocol.EventDiverged, protocol.EventAhead:
+	case protocol.EventDiverged, protocol.EventAhead, protocol.EventPutBack:
 		level = slog.LevelError
 	}
 	if !m.logger.Enabled(context.Background(), level) {

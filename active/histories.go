@@ -1,0 +1,70 @@
+package active
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// What follows when somebody puts a directory back to an old copy, or runs a copy
+// beside its original. None of it can come of crashes alone, and none of it is a
+// fault of this member, so it is said in sentences and not by a panic.
+
+// forgot reports whether a rejection proves that the member's directory was put
+// back: another run than the one that acknowledged match says that its log lacks
+// some of that. Which entries it rejects is no matter: whoever holds the leader's
+// log up to match rejects no append that follows one of those, and finds a place
+// at or above match where the logs may meet.
+//
+// The owner hands over what the runs of a member say in the order of the runs.
+// What a run itself says may be late: it rejected entries before it got them.
+func (p *progress) forgot(a *protocol.AppendAnswer) bool {
+	return p.match > 0 && p.run != 0 && a.Run != 0 && a.Run != p.run && (a.Index <= p.match || a.HintIndex < p.match)
+}
+
+// condemn takes back all that a member whose directory was put back counts for:
+// what it has acknowledged it does not hold, and it may have voted for others in
+// this term. It counts for nothing, and is fed nothing, as long as this member
+// leads and the configuration keeps it.
+func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
+	m.emit(protocol.EventPutBack, p.id, p.match, fmt.Sprintf(
+		"%s acknowledged %d in this term, and after a restart it has at most %d: its directory was put back, and it counts no more", m.label(p.id), p.match, a.HintIndex))
+	m.ready.PutBack = append(m.ready.PutBack, p.id)
+	p.probe(m.shape.LastIndex() + 1)
+	p.putBack, p.match, p.round, p.sentCommit = true, 0, 0, 0
+	p.heard, p.answered = math.MinInt64, false
+	m.lead.endLease()
+}
+
+// condemned reports whether a member's word counts for nothing.
+func (m *Member) condemned(id protocol.MemberID) bool {
+	if m.state != StateLeader {
+		return false
+	}
+	p := m.lead.find(id)
+	return p != nil && p.putBack
+}
+
+// contradicted ends the member: what is committed here contradicts what others
+// have. Nothing is truncated, and nothing is said any more.
+func (m *Member) contradicted(what string) {
+	if m.stopped {
+		return
+	}
+	m.stopped = true
+	if m.state != StateFollower {
+		m.becomeFollower(m.hard.Term, protocol.MemberID{})
+	}
+	m.ready.Stop = protocol.TwoHistories(what)
+}
+
+// rivals reports whether the sender leads the term in which this member leads.
+// Then a voter has voted twice, and both may have committed entries.
+func (m *Member) rivals(from protocol.MemberID, term protocol.Term) bool {
+	if m.state != StateLeader || term != m.hard.Term {
+		return false
+	}
+	m.contradicted(fmt.Sprintf("%s leads term %d, and so does this member", m.label(from), term))
+	return true
+}
