@@ -292,21 +292,6 @@ func (c *cluster) serve(n *node) {
 	}
 }
 
-// histories takes what a member says of directories that were put back. In a
-// cluster in which none was, nobody may say so.
-func (c *cluster) histories(n *node, r *protocol.Ready) {
-	n.putBack = append(n.putBack, r.PutBack...)
-	for _, id := range r.PutBack {
-		invariant.Check(c.solo || c.tampered, "%s takes the directory of %s for one that was put back", n.name, nameOf(id))
-		c.trace("%s refuses %s from now on: its directory was put back", n.name, nameOf(id))
-	}
-	if r.Stop != nil {
-		invariant.Check(c.solo || c.tampered, "%s stops: %v", n.name, r.Stop)
-		c.trace("%s stops: %v", n.name, r.Stop)
-		n.stop = r.Stop
-	}
-}
-
 func (c *cluster) send(e protocol.Envelope) {
 	if c.loud {
 		c.trace("  %s->%s %s", nameOf(e.From), nameOf(e.To), describe(e.Message))

@@ -5,8 +5,24 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
+
+// histories takes what a member says of directories that were put back. In a
+// cluster in which none was, nobody may say so.
+func (c *cluster) histories(n *node, r *protocol.Ready) {
+	n.putBack = append(n.putBack, r.PutBack...)
+	for _, id := range r.PutBack {
+		invariant.Check(c.solo || c.tampered, "%s takes the directory of %s for one that was put back", n.name, nameOf(id))
+		c.trace("%s refuses %s from now on: its directory was put back", n.name, nameOf(id))
+	}
+	if r.Stop != nil {
+		invariant.Check(c.solo || c.tampered, "%s stops: %v", n.name, r.Stop)
+		c.trace("%s stops: %v", n.name, r.Stop)
+		n.stop = r.Stop
+	}
+}
 
 // wantStop fails unless the member stops, keeps silent from then on, and says why
 // and what to do.
