@@ -38,10 +38,10 @@ func (s *simulation) mishaps() {
 		return
 	}
 	r := s.random.states
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		m.misapplies = false // it has had no entry for it since
 	}
-	m := s.members[r.IntN(len(s.members))]
+	m := s.members[r.IntN(len(s.machines()))]
 	if l := s.lastLeader; chance(r, 0.4) && l != nil && l.up() {
 		m = l
 	}
@@ -63,7 +63,7 @@ func (s *simulation) mayStray(m *member) bool {
 			return false
 		}
 	}
-	return s.truce == 0 && m.up() && m.restored == nil && !m.quarantined() && s.tolerates(m)
+	return s.truce == 0 && s.copying == nil && m.up() && m.restored == nil && !m.quarantined() && s.tolerates(m)
 }
 
 // doubtMarks is how many marks a state that has come right must pass until it
@@ -187,6 +187,9 @@ type wrongAt struct {
 // others.
 func (m *member) takesOver(i protocol.Index) error {
 	s := m.s
+	if s.forked {
+		return nil
+	}
 	index, digest := m.machine.Digest()
 	if s.state.wrong[wrongAt{i, digest}] && index == i && (i > s.state.lastApplied() || s.state.applies[i-1].digest != digest) {
 		s.counts.add(countTakenOver, 1)
@@ -205,7 +208,7 @@ func (m *member) takesOver(i protocol.Index) error {
 // mostAreRight ends the run if wrong states have spread to so many actives that
 // the others are no majority: no promise covers that.
 func (s *simulation) mostAreRight() {
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		list := m.knew
 		if m.up() {
 			list = m.inForce()
@@ -273,7 +276,7 @@ func (s *simulation) nudge() {
 	if s.plan.diverge == 0 {
 		return
 	}
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		if first := s.members[0]; m.astray == nil && (m.applied != first.applied || m.digest == first.digest) {
 			continue
 		}

@@ -19,8 +19,8 @@ type grave struct {
 // of it before anybody notices the loss. Promises are made for the loss of a
 // minority only.
 func (s *simulation) tolerates(m *member) bool {
-	if m.hurt {
-		return false // it is lost already
+	if m.hurt || m.copied != nil || m.copies != nil {
+		return false // it is lost already, or counts as lost
 	}
 	for _, other := range s.members {
 		list := other.knew
@@ -62,7 +62,7 @@ func (s *simulation) lost(id protocol.MemberID, without *member) bool {
 		return true
 	}
 	m := s.byID(id)
-	return m != nil && (m.hurt || m.doubted())
+	return m != nil && (m.hurt || m.copied != nil || m.doubted())
 }
 
 // inForce returns the configurations of a member's log that may be in force.

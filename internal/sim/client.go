@@ -297,7 +297,7 @@ func (m *member) ask(k *call, answer func(protocol.Result)) {
 		m.asked[n] = asked{read: true, answer: answer, query: &query, step: m.s.schedule.steps}
 		m.replica.Read(m.now(), n)
 		m.serve()
-	case m.quarantined():
+	case m.quarantined() || m.diverged:
 		answer(protocol.Failed(protocol.ErrNotServing))
 	default:
 		query := k.op.query()

@@ -74,6 +74,11 @@ const (
 	countMendsCut
 	countRestored
 	countRestoredFound
+	countCopies
+	countCopiesWelcomed
+	countCopiesRefused
+	countOriginalsBack
+	countCondemned
 	countFull
 	countNoSpace
 	countStartsWithoutRoom
@@ -138,7 +143,9 @@ var tallyNames = [tallies]string{
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
 	countDamagedTogether: "several logs damaged at once", countDamagedAll: "all voters' logs damaged at once",
 	countMended: "logs mended", countMendedCheckpoint: "logs mended from a checkpoint", countMendsCut: "crashes while a log was mended",
-	countRestored: "directories put back", countRestoredFound: "restored directories refused", countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
+	countRestored: "directories put back", countRestoredFound: "restored directories refused",
+	countCopies: "copies of directories started", countCopiesWelcomed: "streams of copies let in", countCopiesRefused: "copies and their originals refused", countOriginalsBack: "originals started beside a copy", countCondemned: "directories put back that a leader has proof of",
+	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
 	countSlowSyncs: "slow syncs", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",

@@ -13,8 +13,7 @@ import (
 func (m *member) serve() {
 	fx := m.replica.Effects()
 	m.observe(fx.Events)
-	if d := fx.Diverged; d != nil { // there is one history here
-		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
+	if !m.histories(&fx) {
 		return
 	}
 	if fx.Persist != nil && !m.persist(fx.Persist) {
@@ -249,7 +248,7 @@ func (m *member) send(list []replica.Send) bool {
 		if i > 0 && !m.survives(amidSend) {
 			return false
 		}
-		to := m.s.byID(e.To)
+		to := m.route(e.To)
 		if _, gone := m.s.graves[e.To]; gone && e.From == m.id {
 			continue // to a member that will never be again
 		}
@@ -260,8 +259,11 @@ func (m *member) send(list []replica.Send) bool {
 		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.astray != nil && !m.quarantined() {
 			continue // of a wrong state: see heard
 		}
+		if m.barred && ofRaft(e.Message) {
+			continue
+		}
 		m.shows(e.Message)
-		if err := m.log.promises(e.Message, e.To, m.id); err != nil {
+		if err := m.log.promises(e.Message, e.To, m.id); err != nil && !m.s.forked {
 			m.s.fail(err)
 			return false
 		}

@@ -29,6 +29,7 @@ const (
 	faultFull
 	faultRestore
 	faultRotSeveral
+	faultCopy
 	faults
 )
 
@@ -62,6 +63,9 @@ func (s *simulation) drawFault() fault {
 func (s *simulation) strike(f fault) {
 	m := s.victim()
 	s.trace.note(markFault, m.number, 100+uint64(f), 0)
+	if s.copying != nil && f.ofDisks() {
+		return // whoever forgets what it has seen may take the copy for the original
+	}
 	switch f {
 	case faultCrash:
 		if m.runs() {
@@ -85,6 +89,8 @@ func (s *simulation) strike(f fault) {
 		s.strikeRestore(m)
 	case faultRotSeveral:
 		s.strikeRotSeveral()
+	case faultCopy:
+		s.strikeCopy(m)
 	case faultDisk, faultFailedSync:
 		s.strikeDisk(m, f)
 	case faultSuspicion:
@@ -96,10 +102,15 @@ func (s *simulation) strike(f fault) {
 	}
 }
 
+// ofDisks reports whether a fault makes a disk forget.
+func (f fault) ofDisks() bool {
+	return f == faultWipe || f == faultRot || f == faultRestore || f == faultRotSeveral || f == faultCopy
+}
+
 // victim draws a member; the leader, if there is one, half of the time.
 func (s *simulation) victim() *member {
-	m := s.members[s.random.faults.IntN(len(s.members))]
-	if l := s.lastLeader; l != nil && l.up() && chance(s.random.faults, 0.5) {
+	m := s.members[s.random.faults.IntN(len(s.machines()))]
+	if l := s.lastLeader; l != nil && l.up() && l.copies == nil && chance(s.random.faults, 0.5) {
 		return l
 	}
 	return m
@@ -130,7 +141,7 @@ func (s *simulation) arm(m *member, power bool) {
 func (s *simulation) blackout() {
 	s.counts.add(countTotalPowerCuts, 1)
 	s.trace.say("the power fails everywhere")
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		s.cutPower(m, "with all others")
 	}
 }
@@ -331,7 +342,7 @@ func (s *simulation) restart(m *member) {
 	}
 	s.counts.add(countRestarts, 1)
 	if chance(s.random.moves, moveChance) && !m.moved {
-		m.moved = true
+		m.moved, m.address = true, m.name+":7001"
 		s.counts.add(countMoved, 1)
 	}
 	s.boot(m)

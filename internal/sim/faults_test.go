@@ -66,7 +66,7 @@ func copiedAndKnown(t *testing.T) (*simulation, *member, *copied) {
 
 func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 	s, m, old := copiedAndKnown(t)
-	if !s.remembered(m, old) {
+	if !s.remembered(m, old, 1) {
 		t.Fatal("nobody remembers the directory")
 	}
 	was := m.id
@@ -113,7 +113,7 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]
-	_ = a.sightings.Check(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40})
+	a.sightings.Raise(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40})
 	s.crash(a.s.members[2], false, "so that streams begin anew")
 	s.network.reset(s.network.links[b.number][a.number])
 	s.until(s.schedule.now.Add(5*time.Second), nil)

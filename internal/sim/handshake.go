@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -23,16 +24,68 @@ func (m *member) hello() protocol.Hello {
 	}
 }
 
-// stand says on all streams how far the directory has come, again and again.
+func (m *member) standing() *protocol.Standing {
+	return &protocol.Standing{Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence()}
+}
+
+// stand keeps streams to all others in the latest configuration, if this member
+// is in it, so that followers see of each other how far their directories have
+// come; says that on the streams of others; and keeps what it has seen.
 func (m *member) stand() {
-	standing := &protocol.Standing{Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence()}
+	conf, known := m.latest()
 	for _, other := range m.s.members {
-		l := m.s.network.links[m.number][other.number]
-		if other != m && l.spoken == (speaker{l.stream, m.run}) {
-			m.s.network.send(m, other, standing, false)
+		if other.number == m.number || other.id == m.id {
+			continue
 		}
+		if known && conf.Configuration.Names(m.id) && conf.Configuration.Names(other.id) && m.route(other.id) == other {
+			m.s.network.send(m, other, m.standing(), false)
+		}
+		m.standBack(other)
 	}
+	m.keepSightings()
 	m.later(standingEvery, m.stand)
+}
+
+// standBack says on a stream that another member has dialled how far this
+// directory has come. Only from there does that one believe it.
+func (m *member) standBack(other *member) {
+	n := m.s.network
+	l, back := n.links[other.number][m.number], n.links[m.number][other.number]
+	if !other.up() || l.met != (speaker{l.stream, m.run}) || l.spoken != (speaker{l.stream, other.run}) || back.cut {
+		return
+	}
+	stream, run, hello := l.stream, other.run, m.hello()
+	n.s.schedule.after(n.travel(back), func() {
+		if other.up() && other.run == run && l.stream == stream {
+			other.remembers(m, hello)
+		}
+	})
+}
+
+// remembers takes what a member says of its directory on a stream to it. A stream
+// may be older than the configuration that names the member: then this is the
+// first that counts.
+func (m *member) remembers(other *member, hello protocol.Hello) {
+	if !m.watches(other) {
+		return
+	}
+	if m.memory[hello.Member].Run == hello.Run {
+		m.sightings.Hears(hello.Member, &protocol.Standing{Starts: hello.Starts, Run: hello.Run, Sequence: hello.Sequence})
+	} else {
+		m.sightings.Raise(hello)
+	}
+	m.recalls(hello.Member, hello)
+}
+
+// watches reports whether a stream to another member goes to the address that the
+// configuration has for it: only there does what is remembered of it rise.
+func (m *member) watches(other *member) bool {
+	if !m.up() {
+		return false // it mends its log
+	}
+	conf, known := m.latest()
+	line, named := conf.Configuration.Find(other.id)
+	return known && named && line.Address == other.address
 }
 
 // greeting is what the first message of a stream brings along.
@@ -49,57 +102,179 @@ func (l *link) greet(from *member) greeting {
 	return l.greeting
 }
 
-// welcomes reports whether a message of a stream may pass: both ends have to
-// take each other's directory for one that has not gone back. What is left of a
-// broken stream passes if the sender's run was welcome before.
+// welcomes reports whether a message of a stream may pass: its run has to hold
+// the sender's id. A new stream is let in if both ends take each other's
+// directory for one that has not gone back, and no other run holds the id. What
+// is left of a broken stream passes until another run holds it.
 func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member) bool {
-	met := speaker{stream, to.run}
-	known := to.welcome[g.hello.Run]
-	if l.stream != stream && known || l.met == met && known {
-		return true
+	holds := to.holders.Holds(g.hello.Member, g.hello.Run)
+	if l.stream != stream || !from.runs() || from.run != g.run {
+		return holds
 	}
-	if err := to.sightings.Check(g.hello); err != nil {
+	met := speaker{stream, to.run}
+	if l.met == met && l.entered == g.hello.Run {
+		if !holds {
+			n.reset(l) // it was superseded, and its stream is closed: it dials again
+		}
+		return holds
+	}
+	if err := n.admits(l, met, g, to); err != nil {
 		n.refuse(g, from, to, err)
 		return false
 	}
-	if from.runs() && from.run == g.run {
-		if err := from.sightings.Check(to.hello()); err != nil {
-			n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
-			if to.restored == nil {
-				n.s.fail(violated(RuleFault, "%s refuses %s without a cause: %v", from.name, to.name, err))
-			}
-			return false // it is not told: it finds out when it speaks
+	if err := from.sightings.Check(to.hello()); err != nil {
+		to.holders.Leave(g.hello.Member, g.hello.Run)
+		n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
+		if !to.suspect() {
+			n.s.fail(violated(RuleFault, "%s refuses %s without a cause: %v", from.name, to.name, err))
 		}
+		return false // it is not told: it finds out when it speaks
 	}
-	if from.restored != nil && from.run == g.run && to.wish == protocol.RoleActive {
-		n.s.fail(violated(RuleRestored, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
-		return false
-	}
-	to.welcome[g.hello.Run] = true
-	if l.stream == stream {
-		l.met = met
-	}
+	from.remembers(to, to.hello())
+	l.met, l.entered = met, g.hello.Run
+	n.s.judgeWelcome(from, to)
 	return true
 }
 
-// refuse tells the sender that its directory has gone back. One that has died
-// meanwhile is not there to hear it: its last hello was only late.
+// admits lets a new stream in, or says why not.
+func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
+	if to.condemned[g.hello.Member] {
+		return protocol.ErrRolledBack.With("its own answers prove it")
+	}
+	if err := to.sightings.Check(g.hello); err != nil {
+		return err
+	}
+	id, run := g.hello.Member, g.hello.Run
+	if l.entered == run && l.met.run == to.run {
+		to.holders.Leave(id, run) // its stream that broke
+	}
+	other, ok := to.holders.Enter(id, run)
+	if ok {
+		return nil
+	}
+	if m := n.s.byRun(other); m != nil && n.answers(m, to) {
+		return replica.Twin(g.hello, m.address)
+	}
+	to.holders.Supersede(id, other)
+	if _, ok := to.holders.Enter(id, run); !ok {
+		return violated(RuleFault, "%s does not let in %s, and nobody else is there", to.name, n.s.nameOf(id))
+	}
+	return nil
+}
+
+// answers reports whether a process answers the pings of another one.
+func (n *network) answers(m, to *member) bool {
+	election := n.s.plan.election
+	forth, back := n.links[to.number][m.number], n.links[m.number][to.number]
+	return !(m.paused && n.s.schedule.now > m.pausedAt.Add(election)) && !forth.cut && !back.cut &&
+		max(forth.clogged, back.clogged) <= n.s.schedule.now.Add(election)
+}
+
+// byRun returns the member whose process has a run's number, or nil.
+func (s *simulation) byRun(run protocol.RunID) *member {
+	for _, m := range s.members {
+		if m.runs() && m.runID == run {
+			return m
+		}
+	}
+	return nil
+}
+
+// judgeWelcome checks that nobody who may vote lets in what it could know to be no
+// more than a copy.
+func (s *simulation) judgeWelcome(from, to *member) {
+	if from.copies != nil {
+		s.counts.add(countCopiesWelcomed, 1)
+		from.copies.welcome = true
+	}
+	switch {
+	case to.wish != protocol.RoleActive:
+	case from.restored != nil:
+		s.fail(violated(RuleRestored, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
+	case from.copies != nil && from.copies.refused:
+		s.fail(violated(RuleTwin, "%s lets in a copy of %s beside the original", to.name, from.copies.of.name))
+	}
+}
+
+// refuse tells the sender that its directory has gone back, or is a copy. One
+// that has died meanwhile is not there to hear it.
 func (n *network) refuse(g *greeting, from, to *member, err error) {
 	n.s.trace.note(markRefused, to.number, uint64(from.number), 0)
-	if !errors.Is(err, protocol.ErrRolledBack) {
+	if !replica.Refused(err) {
 		n.s.fail(violated(RuleFault, "%s refuses %s: %v", to.name, from.name, err))
 		return
 	}
-	if !from.runs() || from.run != g.run {
-		return
-	}
-	if from.restored == nil {
+	if !from.suspect() || errors.Is(err, protocol.ErrTwin) && to.wish == protocol.RoleActive && !from.isTwin() {
 		n.s.fail(violated(RuleFault, "%s refuses %s without a cause: %v", to.name, from.name, err))
 		return
 	}
 	n.s.schedule.after(n.delay, func() {
-		if from.run == g.run && from.runs() {
-			n.s.foundRestored(from, to)
+		if from.run == g.run && from.up() {
+			from.refusedBy(to, err)
 		}
 	})
+}
+
+// suspect reports whether a member's directory may be refused: an old one was put
+// back, it is a copy, or there is a copy of it.
+func (m *member) suspect() bool {
+	return m.s.forked || m.restored != nil || m.copies != nil || m.copied != nil
+}
+
+// isTwin reports whether a member is to be told that another process runs under
+// its id: not an original of which a copy runs that is to be refused.
+func (m *member) isTwin() bool {
+	return m.s.forked || m.copies != nil || m.copied != nil && !m.copied.refused
+}
+
+// refusedBy is what a member does that is refused. By an active of its
+// configuration, at its address there: it says nothing of Raft any more, also
+// after a restart. By a majority, or as a copy: it stops.
+func (m *member) refusedBy(by *member, err error) {
+	conf, known := m.latest()
+	if !known || !m.refusals.Hear(conf.Configuration, by.id, by.address, err) {
+		return
+	}
+	if !m.barred {
+		m.barred = true
+		m.s.trace.tell(m, colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
+		m.bar()
+		m.later(operatorLooks, func() { m.s.turnedAway(m, "somebody who looks") })
+	}
+	if m.refusals.Ends(conf.Configuration) {
+		m.s.turnedAway(m, by.name)
+	}
+}
+
+// operatorLooks is how long a member that was refused by fewer than end it waits
+// until somebody reads its status.
+const operatorLooks = 10 * time.Second
+
+// turnedAway ends a member that was refused.
+func (s *simulation) turnedAway(m *member, by string) {
+	switch {
+	case s.forked:
+		s.trace.tell(m, colorFault, "x is refused by %s", by)
+		m.stop()
+		m.disk.crash(false)
+	case m.restored != nil:
+		s.foundRestored(m, by)
+	case m.copies != nil:
+		s.copyRefused(m, by)
+	case m.copied != nil:
+		s.originalRefused(m, by)
+	default:
+		s.fail(violated(RuleFault, "%s is refused without a cause", m.name))
+	}
+}
+
+// ofRaft reports whether a message is one of Raft's, which a member that was
+// refused neither sends nor takes.
+func ofRaft(msg protocol.Message) bool {
+	switch msg.(type) {
+	case *protocol.Vote, *protocol.VoteAnswer, *protocol.Append, *protocol.AppendAnswer, *protocol.Heartbeat, *protocol.HeartbeatAnswer,
+		*protocol.TimeoutNow, *protocol.Checkpoint, *protocol.ReadIndex, *protocol.ReadIndexAnswer:
+		return true
+	}
+	return false
 }

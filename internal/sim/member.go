@@ -26,7 +26,13 @@ type member struct {
 	number int
 	name   string
 	id     protocol.MemberID
-	wish   protocol.Role // RoleActive: eligible
+	// address is where its process is reached. That of a copy is not the one that
+	// the configuration has for its id.
+	address string
+	// copies says that this is a copy of another member's directory, copied that
+	// there is, or was, a copy of this one.
+	copies, copied *copying
+	wish           protocol.Role // RoleActive: eligible
 	// reserve says that it wishes to hold nothing until it is asked to follow.
 	reserve bool
 	clock   clock
@@ -81,14 +87,22 @@ type member struct {
 	told        []protocol.Peer
 	leader      protocol.Term // newest term that it was seen to lead
 	runID       protocol.RunID
-	// sightings and welcome are what it remembers of the others' directories,
-	// and which of their runs it has talked to.
+	// sightings are what it remembers of the others' directories, memory the same
+	// for the disk, unkept whether there is news; holders are which of their runs
+	// it listens to, refusals and barred what others say of its own.
 	sightings replica.Sightings
-	welcome   map[protocol.RunID]bool
-	rot       rot // happens to the disk when the log is at rest
+	memory    map[protocol.MemberID]protocol.Hello
+	unkept    bool
+	holders   replica.Holders
+	refusals  replica.Refusals
+	barred    bool
+	halted    error                      // why it has stopped for good
+	condemned map[protocol.MemberID]bool // by its leadership
+	rot       rot                        // happens to the disk when the log is at rest
 
-	paused bool
-	asleep []func()
+	paused   bool
+	pausedAt Time
+	asleep   []func()
 	// glancing are reads at a level that came while it stood still.
 	glancing []*glance
 	// astray is what is known of a state that is wrong; nil: it is right.
@@ -104,6 +118,8 @@ type member struct {
 	stalled Time
 	doomed  bool // the next sync fails
 	moved   bool // has come back at another address once
+	// diverged says that this run knows of another history than its own.
+	diverged bool
 }
 
 // asked is a request of a client that waits for the replica.
@@ -119,15 +135,6 @@ func (m *member) up() bool { return m.replica != nil }
 
 // label is the member's name in configurations: each new disk adds a stroke.
 func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
-
-// address is where the member is: all have hosts of their own, and another port
-// after a move.
-func (m *member) address() string {
-	if m.moved {
-		return m.name + ":7001"
-	}
-	return m.name + ":7000"
-}
 
 // now reads the member's clock.
 func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }
@@ -155,7 +162,7 @@ func (m *member) whenAwake(do func()) {
 
 // pause stops the process for a while. Its clock goes on.
 func (m *member) pause(d time.Duration) {
-	m.paused = true
+	m.paused, m.pausedAt = true, m.s.schedule.now
 	m.s.trace.note(markFault, m.number, 1, uint64(d))
 	m.s.trace.tell(m, colorTrouble, "%% stands still for %v", d.Round(time.Millisecond))
 	run := m.run
@@ -191,6 +198,11 @@ func (m *member) resume() {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
+	if m.disk.isBarred() {
+		m.s.trace.tell(m, colorFault, "x does not start: its directory was refused")
+		m.s.turnedAway(m, "its directory")
+		return nil
+	}
 	if m.power && m.disk.torn() > 0 {
 		m.s.counts.add(countTornTails, 1)
 	}
@@ -232,7 +244,7 @@ func (m *member) boot() error {
 	m.writes, m.writing = 0, false
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
-	m.sightings, m.welcome = replica.Sightings{}, map[protocol.RunID]bool{}
+	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
 	if err != nil {
@@ -245,6 +257,13 @@ func (m *member) boot() error {
 	m.mustBeTold()
 	m.serve()
 	return nil
+}
+
+// meets begins a run that has met nobody.
+func (m *member) meets() {
+	m.loadSightings()
+	m.holders, m.refusals, m.barred = replica.Holders{}, replica.Refusals{}, false
+	m.condemned = map[protocol.MemberID]bool{}
 }
 
 // open opens log and checkpoints and joins them to a state machine. With a limit
@@ -285,7 +304,7 @@ func (m *member) config() replica.Config {
 			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
 		},
 		Gossip:          gossip.Config{Have: m.s.plan.have},
-		Address:         m.address(),
+		Address:         m.address,
 		Policy:          true,
 		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
@@ -369,6 +388,6 @@ func (m *member) stop() {
 	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
-	m.misapplies, m.shut, m.doubt = false, false, 0
+	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false
 	m.s.network.forget(m)
 }

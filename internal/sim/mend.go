@@ -8,7 +8,6 @@ import (
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/mend"
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
@@ -68,7 +67,7 @@ func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
 		return false
 	}
 	m.starts++
-	m.sightings, m.welcome = replica.Sightings{}, map[protocol.RunID]bool{}
+	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
 	g := &mending{began: m.now()}
@@ -100,7 +99,7 @@ func (m *member) mendLater(d time.Duration, do func()) {
 func (m *member) mendLook() {
 	w, g := m.s.membership, m.mending
 	var peers []protocol.Peer
-	for i, other := range m.s.members {
+	for i, other := range m.s.machines() {
 		if other == m {
 			continue
 		}
@@ -191,7 +190,7 @@ func (m *member) mendSend(list []protocol.Envelope) {
 			m.s.fail(violated(RuleMending, "%s sends a %s", m.name, e.Message.Kind()))
 			return
 		}
-		if to := m.s.byID(e.To); to != nil {
+		if to := m.route(e.To); to != nil {
 			m.s.network.send(m, to, e.Message, false)
 		}
 	}
@@ -234,7 +233,7 @@ func (m *member) carryOut(plan *storage.MendPlan) {
 
 // repairs answers a member that mends its log.
 func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
-	to := m.s.byID(from)
+	to := m.route(from)
 	if to == nil {
 		return
 	}

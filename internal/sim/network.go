@@ -48,6 +48,7 @@ type link struct {
 	// the stream and the receiver's run that have judged it.
 	spoken, met speaker
 	greeting    greeting
+	entered     protocol.RunID // the sender's run that met let in
 	held        [][]byte
 }
 
@@ -185,8 +186,10 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 	if n.s.trace.messages() {
 		n.s.trace.arrow(from, to, describe(msg))
 	}
-	if standing, ok := msg.(*protocol.Standing); ok {
-		to.sightings.Hears(sender, standing)
+	if _, ok := msg.(*protocol.Standing); ok {
+		return // on a stream that the other end has dialled: it may be anybody's
+	}
+	if to.barred && ofRaft(msg) {
 		return
 	}
 	if to.mending != nil {

@@ -29,9 +29,13 @@ func (m *member) observe(events []protocol.Event) {
 		case protocol.EventBehind:
 			m.s.counts.add(countFarBehind, 1)
 		case protocol.EventDiverged, protocol.EventRepaired:
-			m.quarantine()
+			if !m.s.forked {
+				m.quarantine()
+			}
 		case protocol.EventAhead:
-			m.s.fail(violated(RuleHistory, "%s says of a member: %s", m.name, e.Text))
+			if !m.s.forked {
+				m.s.fail(violated(RuleHistory, "%s says of a member: %s", m.name, e.Text))
+			}
 		}
 		if m.s.trace.on() {
 			if text, c := m.filmed(e); text != "" {
@@ -122,7 +126,9 @@ func (m *member) knows(commit protocol.Index) {
 
 // durableSum returns the sum of what a member has on disk at an index.
 func (s *simulation) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
-	if m := s.byID(id); m != nil && m.restored != nil {
+	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
+		return m.copied.copy.log.durable.sumAt(i) // it has taken the place
+	} else if m != nil && m.restored != nil {
 		return m.restored.sumAt(i)
 	} else if m != nil {
 		return m.log.durable.sumAt(i)
@@ -188,6 +194,9 @@ func (m *member) apply() {
 		index, digest := m.machine.Digest()
 		m.digest = digest
 		if m.astray != nil && !m.wanders(e, digest) {
+			continue
+		}
+		if m.s.forked {
 			continue
 		}
 		if err := m.s.state.applied(m.name, e, &results[len(results)-1], index, digest); err != nil {

@@ -113,12 +113,12 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultPowerCut: 5, faultPowerBoundary: 10, faultBlackout: 3, faultDisk: 4, faultFailedSync: 3}
 	case "seats":
 		p.moves, p.eligible = between(r, time.Second, 4*time.Second), 0.5
-		p.weights = [faults]int{faultCrash: 3, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultCut: 2, faultWipe: 4}
+		p.weights = [faults]int{faultCrash: 3, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultCut: 2, faultWipe: 4, faultCopy: 2}
 	case "rot":
 		p.moves = 10 * time.Second
 		p.slow = 0.02
 		p.every /= 2
-		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "mend":
 		p.rotten(r)
 	case profileStates:
@@ -128,7 +128,7 @@ func draw(r *rand.Rand, o *Options) plan {
 			p.late[i] = between(r, 0, 20*time.Second)
 		}
 		p.suspect = 0.02
-		p.weights = [faults]int{faultCrash: 4, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultSuspicion: 6}
+		p.weights = [faults]int{faultCrash: 4, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultSuspicion: 6, faultCopy: 2}
 	default:
 		p.bad(r)
 		p.slow, p.openings = 0.03, 0.05
@@ -186,7 +186,7 @@ func (p *plan) rotten(r *rand.Rand) {
 	p.moves, p.every = 15*time.Second, between(r, 700*time.Millisecond, 1500*time.Millisecond)
 	p.segment, p.checkpoint, p.retain, p.away = segmentBytes, 2<<10, 1+r.IntN(4), true
 	p.think /= 2
-	p.weights = [faults]int{faultCrash: 3, faultBoundary: 1, faultPowerCut: 1, faultRot: 12, faultRotSeveral: 8, faultFull: 2, faultRestore: 3}
+	p.weights = [faults]int{faultCrash: 3, faultBoundary: 1, faultPowerCut: 1, faultRot: 12, faultRotSeveral: 8, faultFull: 2, faultRestore: 3, faultCopy: 2}
 }
 
 // bad makes the weather bad.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func (s *simulation) strikeRot(m *member) {
 func (m *member) rots() bool {
 	kind := m.rot
 	m.rot = rotNone
-	if kind == rotNone || m.s.calm || m.s.truce > 0 || !m.s.tolerates(m) {
+	if kind == rotNone || m.s.calm || m.s.truce > 0 || m.s.copying != nil || !m.s.tolerates(m) {
 		return false
 	}
 	m.s.crash(m, false, "and its disk rots")
@@ -297,29 +298,17 @@ type copied struct {
 
 // strikeRestore takes a copy of a member's directory, and puts it back later.
 func (s *simulation) strikeRestore(m *member) {
-	if !m.up() || m.restored != nil || m.damaged || m.writing || m.half {
+	if !m.up() || !m.quiet() {
 		return
 	}
-	for _, c := range m.inForce() {
-		// Whoever is the only voter decides alone, before it meets anybody who
-		// remembers.
-		if len(c.Configuration.Voters()) < 2 || c.Configuration.Joint() && len(c.Configuration.OutgoingVoters()) < 2 {
-			return
-		}
-	}
-	old := &copied{
-		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
-		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce(),
-	}
-	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
-	tries := 0
+	old, tries := s.takeCopy(m), 0
 	var try func()
 	try = func() {
 		tries++
 		if s.calm || s.failed() || m.id != old.id || tries > 20 {
 			return
 		}
-		if !s.remembered(m, old) {
+		if s.copying != nil || !s.remembered(m, old, 1) {
 			s.schedule.after(time.Second, try)
 			return
 		}
@@ -328,11 +317,11 @@ func (s *simulation) strikeRestore(m *member) {
 	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
 }
 
-// remembered reports whether every other member that may vote would know the copy for an old
-// one. What nobody remembers could help to elect a leader that lacks
+// remembered reports whether every other member that may vote would know the copy
+// for an old one, started so many times. What nobody remembers could help to elect a leader that lacks
 // acknowledged writes: no promise is made for it. And the loss of the disk must
 // be one that the cluster survives.
-func (s *simulation) remembered(m *member, old *copied) bool {
+func (s *simulation) remembered(m *member, old *copied, runs int) bool {
 	conf, known := s.configuration.Find(m.id)
 	if s.truce > 0 || m.losing || m.damaged || !known || conf.Seat != protocol.SeatVoter || !s.tolerates(m) {
 		return false
@@ -340,16 +329,16 @@ func (s *simulation) remembered(m *member, old *copied) bool {
 	if !old.reaches(s, m) {
 		return false
 	}
-	for _, other := range s.members {
+	for _, other := range s.machines() {
 		if other == m || other.wish != protocol.RoleActive {
 			continue // it never votes
 		}
 		if !other.up() || other.paused || other.restored != nil {
 			return false
 		}
-		// Opening the copy counts a start and writes a few records.
+		// Opening the copy counts a start and writes a few records, each time.
 		starts, sequence := other.sightings.Seen(m.id)
-		if old.starts+1 > starts && old.sequence+16 >= sequence {
+		if old.starts+uint64(runs) > starts && old.sequence+16*protocol.Sequence(runs) >= sequence {
 			return false
 		}
 	}
@@ -365,14 +354,14 @@ func (c *copied) reaches(s *simulation, m *member) bool {
 			return false
 		}
 	}
-	for _, at := range c.knew {
-		for _, line := range at.Configuration.Members {
-			if other := s.byID(line.ID); other != nil && other != m {
-				return true
-			}
-		}
+	if len(c.knew) == 0 {
+		return false
 	}
-	return false
+	latest := c.knew[len(c.knew)-1].Configuration
+	return slices.ContainsFunc(latest.Voters(), func(id protocol.MemberID) bool {
+		other := s.byID(id)
+		return other != nil && other != m
+	})
 }
 
 // restore puts the copy back. Until the member has been told, nobody else may
@@ -390,10 +379,7 @@ func (s *simulation) restore(m *member, old *copied) {
 	m.log = old.log
 	m.power, m.half, m.hurt = false, false, true
 	s.truce++
-	for _, other := range s.members {
-		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
-	}
-	s.healLinks()
+	s.stopFaults()
 	s.schedule.after(2*time.Second, func() { s.restart(m) })
 }
 
@@ -408,7 +394,7 @@ func (m *member) mustBeTold() {
 		return
 	}
 	m.later(restoredMax, func() {
-		if m.restored != nil {
+		if m.restored != nil && !m.barred {
 			m.s.fail(violated(RuleRestored, "%s has run on a restored directory for %v, and nobody has told it", m.name, restoredMax))
 		}
 	})
@@ -416,12 +402,9 @@ func (m *member) mustBeTold() {
 
 // foundRestored is what a member does that is told that its directory has gone
 // back: it stops.
-func (s *simulation) foundRestored(m, by *member) {
-	if m.restored == nil {
-		return
-	}
+func (s *simulation) foundRestored(m *member, by string) {
 	s.counts.add(countRestoredFound, 1)
-	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by.name)
+	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by)
 	m.stop()
 	m.disk.crash(false)
 	m.log.durable = *m.restored

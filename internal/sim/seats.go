@@ -38,7 +38,7 @@ func (o *operator) work() {
 	idea, wrong := r.IntN(100), chance(r, 0.08)
 	m := o.s.leaderNow()
 	if wrong {
-		m = o.s.members[r.IntN(len(o.s.members))]
+		m = o.s.members[r.IntN(len(o.s.machines()))]
 	}
 	if m == nil || !m.up() || m.paused {
 		return
@@ -69,7 +69,7 @@ func (s *simulation) leaderNow() *member {
 func (o *operator) transfer(m *member) {
 	r := o.s.random.seats
 	var heir protocol.MemberID
-	if other := o.s.members[r.IntN(len(o.s.members))]; chance(r, 0.5) {
+	if other := o.s.members[r.IntN(len(o.s.machines()))]; chance(r, 0.5) {
 		heir = other.id
 	}
 	o.s.counts.add(countTransfersAsked, 1)
@@ -92,7 +92,7 @@ func (o *operator) transfer(m *member) {
 // back with its directory: starling leave.
 func (o *operator) sendAway(m *member) {
 	r := o.s.random.seats
-	other, away := o.s.members[r.IntN(len(o.s.members))], around(r, 3*time.Second)
+	other, away := o.s.members[r.IntN(len(o.s.machines()))], around(r, 3*time.Second)
 	conf, ok := m.latest()
 	if !ok || !conf.Configuration.Names(other.id) || !other.up() {
 		return
@@ -134,7 +134,7 @@ func (o *operator) move(m *member) {
 		}
 	}
 	for range moves {
-		other, what := o.s.members[r.IntN(len(o.s.members))], r.IntN(10)
+		other, what := o.s.members[r.IntN(len(o.s.machines()))], r.IntN(10)
 		id := other.id
 		if slices.Contains(slices.Concat(c.Promote, c.Demote, c.Remove), id) {
 			continue

@@ -67,9 +67,22 @@ func (m *member) beginsAs() protocol.Role {
 // peer is what a member announces of itself.
 func (w *membership) peer(m *member) protocol.Peer {
 	return protocol.Peer{
-		ID: m.id, Name: m.label(), Address: m.address(),
+		ID: m.id, Name: m.label(), Address: m.address,
 		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.mending == nil,
 	}
+}
+
+// route returns the process that a member speaks to under an id: the original, or
+// the copy if that is all that it sees.
+func (m *member) route(id protocol.MemberID) *member {
+	var found *member
+	for i, other := range m.s.members {
+		seen := i < len(m.seen) && m.seen[i]
+		if other.id == id && (found == nil || seen && other.runs() && !(found.number < len(m.seen) && m.seen[found.number])) {
+			found = other
+		}
+	}
+	return found
 }
 
 // reaches reports whether news of a member gets to another one, at most over
@@ -91,8 +104,8 @@ func (w *membership) reaches(from, to *member) bool {
 func (w *membership) tell(m *member) {
 	var peers []protocol.Peer
 	for i, other := range w.s.members {
-		if !m.seen[i] {
-			continue
+		if !m.seen[i] || other.id == m.id || slices.ContainsFunc(peers, func(p protocol.Peer) bool { return p.ID == other.id }) {
+			continue // an id is one peer; the original comes first
 		}
 		peers = append(peers, w.peer(other))
 	}

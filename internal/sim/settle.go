@@ -21,7 +21,10 @@ func (s *simulation) settle() {
 	s.membership.learn, s.membership.suspect = p.learn, p.suspect
 	s.healLinks()
 	s.operator.every = 0
-	for _, m := range s.members {
+	if s.copying != nil {
+		s.endCopy(s.copying)
+	}
+	for _, m := range s.machines() {
 		m.fuse, m.doomed, m.stalled, m.rot = fuse{}, false, 0, rotNone
 		m.emptied(m.disk.fs)
 		m.resume()
@@ -75,7 +78,7 @@ func (s *simulation) unsettled() string {
 		}
 	}
 	var leader *member
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		if !m.up() {
 			return m.name + " is down"
 		}
@@ -111,8 +114,8 @@ func (s *simulation) unsettled() string {
 // misplaced says who is not where the configuration says.
 func (s *simulation) misplaced(c protocol.Configuration) string {
 	for _, m := range s.members {
-		if line, named := c.Find(m.id); named && line.Address != m.address() {
-			return fmt.Sprintf("%s is at %s, the configuration says %s", m.name, m.address(), line.Address)
+		if line, named := c.Find(m.id); named && line.Address != m.address {
+			return fmt.Sprintf("%s is at %s, the configuration says %s", m.name, m.address, line.Address)
 		}
 	}
 	return ""
@@ -121,7 +124,7 @@ func (s *simulation) misplaced(c protocol.Configuration) string {
 // understaffed says that passives are missing while a reserve stands by.
 func (s *simulation) understaffed(c protocol.Configuration) string {
 	passives, idle := 0, ""
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		switch m.replica.Status(m.now()).Role {
 		case protocol.RolePassive:
 			passives++
@@ -138,7 +141,7 @@ func (s *simulation) understaffed(c protocol.Configuration) string {
 // unequal compares all members with the leader, but for reserves, which must
 // hold nothing.
 func (s *simulation) unequal(leader *member, frontier protocol.Index) string {
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		if m.replica.Status(m.now()).Role == protocol.RoleReserve {
 			if last := m.log.written.last(); m.applied != 0 || last != 0 {
 				return fmt.Sprintf("%s is a reserve and has applied %d, holds up to %d", m.name, m.applied, last)

@@ -107,6 +107,9 @@ type simulation struct {
 	mute          bool          // nobody reads at a level: for a test
 	over          bool          // no promise covers what may come: see mostAreRight
 	calm          bool          // faults have stopped
+	copying       *copying      // the copy that there is
+	copied        int           // how many there were
+	forked        bool          // for a test: most directories were put back
 	truce         int           // restored directories that nobody has found: no other faults meanwhile
 	beat          atomic.Uint64 // the step under way, for whoever watches
 }
@@ -257,13 +260,13 @@ func (s *simulation) addMember(i int) error {
 			m.wish = protocol.RoleActive // so that a seat can have one in every seed
 		}
 	}
-	m.log.name = m.name
+	m.log.name, m.address = m.name, m.name+":7000"
 	s.members = append(s.members, m)
 	s.network.grow()
 	var founding *protocol.Configuration
 	if i == 0 {
 		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
-			{ID: m.id, Name: m.name, Address: m.address(), Seat: protocol.SeatVoter},
+			{ID: m.id, Name: m.name, Address: m.address, Seat: protocol.SeatVoter},
 		}}
 		if s.options.Reserves > 0 {
 			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}
@@ -272,7 +275,12 @@ func (s *simulation) addMember(i int) error {
 	return m.disk.init(s, m, founding)
 }
 
-// byID returns a member, or nil.
+// machines returns the members, without copies of them.
+func (s *simulation) machines() []*member {
+	return s.members[:min(len(s.members), s.options.Actives+s.options.Passives+s.options.Reserves)]
+}
+
+// byID returns a member, or nil: of one and its copy the original.
 func (s *simulation) byID(id protocol.MemberID) *member {
 	for _, m := range s.members {
 		if m.id == id {

@@ -73,7 +73,7 @@ func decides(c protocol.Configuration, lost func(protocol.MemberID) bool) bool {
 // change stands in the log of a live member, and nobody can win an election.
 func (s *simulation) stuck() bool {
 	found := false
-	for _, m := range s.members {
+	for _, m := range s.machines() {
 		if !m.up() {
 			return false // nothing excuses that
 		}

@@ -1,0 +1,334 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// People copy the directory of a member and start the copy on another machine,
+// under the same id: beside the original, or in its place.
+
+const (
+	// copiesMax is how often that happens in a run.
+	copiesMax = 3
+	// copyTold is how long a copy may run beside its original until it is told.
+	copyTold = 15 * time.Second
+)
+
+// copying is a copy of a member's directory, from when it is made until it has
+// ended. The id counts as lost meanwhile.
+type copying struct {
+	of, copy *member
+	// refused says that whoever may vote must refuse the copy: it knows of a newer
+	// directory, or hears the original. Else it is the original that comes back too
+	// late.
+	refused bool
+	truce   bool // there are no other faults
+	welcome bool // somebody has let the copy in
+	told    bool
+	ended   bool
+}
+
+// strikeCopy copies the directory of a member, in one of three ways.
+func (s *simulation) strikeCopy(m *member) {
+	if !m.up() || s.copied == copiesMax || s.copying != nil || !m.quiet() || !s.tolerates(m) {
+		return
+	}
+	switch s.random.faults.IntN(3) {
+	case 0:
+		s.copyOld(m)
+	case 1:
+		s.copyBeside(m)
+	default:
+		s.copyMoved(m)
+	}
+}
+
+// quiet reports whether nothing else is happening to a member's directory, and
+// others decide with it.
+func (m *member) quiet() bool {
+	if m.restored != nil || m.damaged || m.losing || m.full || m.writing || m.half {
+		return false
+	}
+	for _, c := range m.inForce() {
+		// Whoever is the only voter decides alone, before it meets anybody who
+		// remembers.
+		if len(c.Configuration.Voters()) < 2 || c.Configuration.Joint() && len(c.Configuration.OutgoingVoters()) < 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// takeCopy copies a directory.
+func (s *simulation) takeCopy(m *member) *copied {
+	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
+	return &copied{
+		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
+		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce(),
+	}
+}
+
+// begin makes the machine for a copy.
+func (s *simulation) begin(m *member, old *copied, k *copying) {
+	s.copied++
+	c := &member{
+		s: s, number: len(s.members), name: m.name + "*", id: m.id, wish: m.wish, role: m.role, clock: m.clock,
+		log: old.log.clone(), starts: max(1, m.starts), generation: m.generation, copies: k,
+	}
+	c.log.name, c.address = c.name, c.name+":7000"
+	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
+	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
+	c.disk.fs.Restore(old.snapshot)
+	s.members = append(s.members, c)
+	s.network.grow()
+	if f := s.trace.film; f != nil {
+		f.names = append(f.names, c.name)
+	}
+	k.of, k.copy, m.copied, s.copying = m, c, k, k
+	if k.truce {
+		s.truce++
+		s.stopFaults()
+	}
+}
+
+// stopFaults takes back the faults that are about to happen.
+func (s *simulation) stopFaults() {
+	for _, other := range s.members {
+		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
+	}
+	s.healLinks()
+}
+
+// copyOld starts an old copy when all who may vote would know it for one, once or
+// several times. Whatever else goes on.
+func (s *simulation) copyOld(m *member) {
+	old, starts, tries := s.takeCopy(m), 1+s.random.faults.IntN(3), 0
+	var try func()
+	try = func() {
+		tries++
+		switch {
+		case s.calm || s.failed() || m.id != old.id || tries > 20 || s.copying != nil || s.copied == copiesMax:
+		case !s.remembered(m, old, starts):
+			s.schedule.after(time.Second, try)
+		default:
+			k := &copying{refused: true}
+			s.begin(m, old, k)
+			s.schedule.after(2*time.Second, func() { s.runCopy(k, starts) })
+		}
+	}
+	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
+}
+
+// runCopy lets a copy run for a while, and then again.
+func (s *simulation) runCopy(k *copying, starts int) {
+	if k.ended || s.failed() {
+		return
+	}
+	if starts == 0 || k.told {
+		s.endCopy(k)
+		return
+	}
+	s.bootCopy(k)
+	s.schedule.after(between(s.random.faults, 2*time.Second, 6*time.Second), func() {
+		s.stopCopy(k)
+		s.schedule.after(between(s.random.faults, 100*time.Millisecond, 2*time.Second), func() { s.runCopy(k, starts-1) })
+	})
+}
+
+func (s *simulation) bootCopy(k *copying) {
+	s.counts.add(countCopies, 1)
+	s.trace.tell(k.copy, colorTrouble, "%% a copy of the directory of %s is started", k.of.name)
+	s.boot(k.copy)
+}
+
+func (s *simulation) stopCopy(k *copying) {
+	if c := k.copy; c.runs() {
+		s.trace.tell(c, colorTrouble, "%% the copy is stopped")
+		c.stop()
+		c.disk.crash(false)
+	}
+}
+
+// holding reports whether all who may vote listen to a run of the member: another one
+// of its id has to wait.
+func (s *simulation) holding(m *member) bool {
+	for _, other := range s.machines() {
+		if other.id == m.id || other.wish != protocol.RoleActive {
+			continue
+		}
+		if !other.up() || other.paused || other.restored != nil || !other.holders.Holds(m.id, m.runID) || !s.network.answers(m, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// copyBeside starts a copy beside the original, which runs and is heard. Before, it
+// is started where nobody is reached, so that it has been started more often than
+// the original.
+func (s *simulation) copyBeside(m *member) {
+	if m.paused || !s.holding(m) || !s.knowsOthers(m) {
+		return
+	}
+	k := &copying{refused: true, truce: true}
+	s.begin(m, s.takeCopy(m), k)
+	s.offline(k, s.random.faults.IntN(4))
+}
+
+// knowsOthers reports whether all other voters of the member's configuration are
+// there, so that the copy has whom to ask.
+func (s *simulation) knowsOthers(m *member) bool {
+	conf, _ := m.latest()
+	for _, id := range conf.Configuration.Voters() {
+		if other := s.byID(id); id != m.id && (other == nil || !other.up()) {
+			return false
+		}
+	}
+	return conf.Configuration.IsVoter(m.id)
+}
+
+// offline starts a copy a few times without a network, and then with it.
+func (s *simulation) offline(k *copying, times int) {
+	if k.ended || s.failed() {
+		return
+	}
+	c := k.copy
+	for _, other := range s.members {
+		s.network.links[c.number][other.number].cut = times > 0
+		s.network.links[other.number][c.number].cut = times > 0
+	}
+	s.bootCopy(k)
+	if times > 0 {
+		s.schedule.after(between(s.random.faults, 50*time.Millisecond, 400*time.Millisecond), func() {
+			s.stopCopy(k)
+			s.offline(k, times-1)
+		})
+		return
+	}
+	s.schedule.after(copyTold, func() {
+		if !k.told && !k.ended && !s.calm {
+			s.fail(violated(RuleTwin, "the copy of %s has run beside it for %v, and nobody has told it", k.of.name, copyTold))
+		}
+		s.endCopy(k)
+	})
+}
+
+// copyMoved stops a member and starts the copy in its place, as another machine.
+// Then the original comes back.
+func (s *simulation) copyMoved(m *member) {
+	if m.paused || !s.knowsOthers(m) {
+		return
+	}
+	s.trace.tell(m, colorFault, "x is stopped, and moved")
+	starts, sequence, knew := m.wal.Identity().Starts, m.wal.DurableSequence(), m.inForce()
+	m.stop()
+	m.disk.crash(false)
+	m.losing = true // it is not started by others meanwhile
+	k := &copying{}
+	s.begin(m, &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id, starts: starts, sequence: sequence, knew: knew}, k)
+	s.schedule.after(between(s.random.faults, 50*time.Millisecond, time.Second), func() {
+		if !k.ended {
+			s.bootCopy(k)
+		}
+	})
+	s.schedule.after(between(s.random.faults, 3*time.Second, 10*time.Second), func() { s.comeBack(k) })
+}
+
+// comeBack starts the original while the copy is heard.
+func (s *simulation) comeBack(k *copying) {
+	m, c := k.of, k.copy
+	if k.ended || s.failed() {
+		return
+	}
+	if s.truce > 0 || !c.up() || !s.holding(c) || !s.knowsOthers(c) {
+		s.endCopy(k)
+		return
+	}
+	k.truce = true
+	s.truce++
+	s.stopFaults()
+	s.counts.add(countOriginalsBack, 1)
+	s.trace.tell(m, colorTrouble, "%% the original is started")
+	s.boot(m)
+	s.schedule.after(copyTold, func() {
+		if !k.told && !k.ended && !s.calm {
+			s.fail(violated(RuleTwin, "%s has run beside the copy that took its place for %v, and nobody has told it", m.name, copyTold))
+		}
+		s.endCopy(k)
+	})
+}
+
+// copyRefused is what becomes of a copy that is told so: it stops, and does not
+// start again.
+func (s *simulation) copyRefused(c *member, by string) {
+	k := c.copies
+	if !k.told {
+		k.told = true
+		s.counts.add(countCopiesRefused, 1)
+	}
+	s.trace.tell(c, colorFault, "x is told by %s that it is a copy", by)
+	s.stopCopy(k)
+	if k.truce {
+		s.endCopy(k)
+	}
+}
+
+// originalRefused is what becomes of an original whose copy has taken its place.
+func (s *simulation) originalRefused(m *member, by string) {
+	k := m.copied
+	if k.refused {
+		s.fail(violated(RuleTwin, "%s stops because of a copy that is to be refused", m.name))
+		return
+	}
+	k.told = true
+	s.counts.add(countCopiesRefused, 1)
+	s.trace.tell(m, colorFault, "x is told by %s that another one has its place", by)
+	s.endCopy(k)
+}
+
+// moveBack gives an original the directory of the copy that had its place: without
+// it too few would be left.
+func (s *simulation) moveBack(m, c *member) {
+	s.trace.tell(m, colorTrouble, "%% gets the directory of the copy")
+	m.disk.fs.Restore(c.disk.fs.Snapshot(directory))
+	m.log, m.knew, m.knewFrom = c.log.clone(), c.knew, c.knewFrom
+	m.log.name = m.name
+	m.power, m.half, m.losing = false, c.half, false
+	m.leader = c.leader
+	s.restart(m)
+}
+
+// endCopy throws a copy away. If it had taken the original's place, that one has
+// an old directory, and gets an empty one.
+func (s *simulation) endCopy(k *copying) {
+	if k.ended {
+		return
+	}
+	k.ended = true
+	m, c := k.of, k.copy
+	s.stopCopy(k)
+	if k.truce {
+		s.truce--
+	}
+	s.copying, m.copied = nil, nil
+	gone := c.id
+	c.id = protocol.MemberID{0xff, 0xff, byte(c.number)}
+	defer func() { c.knew = nil }()
+	if k.refused || m.id != gone {
+		return
+	}
+	if m.runs() {
+		m.stop()
+		m.disk.crash(false)
+	}
+	if s.calm || !s.tolerates(m) {
+		s.moveBack(m, c)
+		return
+	}
+	m.log.durable, m.losing, m.hurt = c.log.durable, false, true
+	s.lose(m)
+}
