@@ -4,7 +4,7 @@ package mutation
 // it right.
 func healing() []Mutation {
 	all := append(mended(), convicted()...)
-	return append(append(all, identified()...), recovered()...)
+	return append(all, recovered()...)
 }
 
 // mended are bugs in bringing a damaged log back, and in knowing one that has

@@ -67,5 +67,7 @@ func All() []Mutation {
 	all = append(all, waits()...)
 	all = append(all, levels()...)
 	all = append(all, flows()...)
+	all = append(all, identified()...)
+	all = append(all, directories()...)
 	return append(all, histories()...)
 }

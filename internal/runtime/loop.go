@@ -121,6 +121,9 @@ func (m *Member) serve() {
 	if d := e.Diverged; d != nil {
 		m.doubt(d)
 	}
+	if e.Stop != nil {
+		m.fail(e.Stop)
+	}
 }
 
 // published is the newest state of the loop.

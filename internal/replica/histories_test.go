@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A leader that contradicts what is committed is no cause for a panic: the owner is
+// told to stop, with a sentence, and nothing is truncated.
+func TestAnotherHistoryStopsTheReplica(t *testing.T) {
+	r := open(t, 2, found(2, 5, 4, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})}))
+	r.Effects()
+	e := []protocol.Entry{{Index: 4, Term: 4, Kind: protocol.EntryNoop}}
+	protocol.EncodeEntries(e)
+	r.Receive(1, id(1), &protocol.Append{Term: 4, PrevIndex: 3, PrevTerm: 2, Commit: 4, Last: 4, Entries: e})
+	fx := r.Effects()
+	if !errors.Is(fx.Stop, protocol.ErrTwoHistories) {
+		t.Errorf("got %v, want that it stops", fx.Stop)
+	}
+	if fx.Persist != nil && fx.Persist.Write.Truncate || r.Status(1).Last != 5 {
+		t.Errorf("got a log to %d, want that all of it stays", r.Status(1).Last)
+	}
+	if r.Effects().Stop != nil {
+		t.Error("it says so twice")
+	}
+}
+
+// The leader names the member whose answers prove that its directory was put back,
+// once.
+func TestAnAnswerBelowWhatWasAcknowledgedIsPassedOn(t *testing.T) {
+	c := elected(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
+	r, s := c.r, c.r.Status(c.now)
+	r.Receive(c.now, id(2), &protocol.AppendAnswer{Term: s.Term, Index: s.Last, Run: 7})
+	for range 2 {
+		r.Receive(c.now, id(2), &protocol.AppendAnswer{Term: s.Term, Reject: true, Index: s.Last, HintIndex: 1, HintTerm: 1, Run: 8})
+	}
+	if fx := r.Effects(); len(fx.PutBack) != 1 || fx.PutBack[0] != id(2) {
+		t.Errorf("got %v, want member 2, once", fx.PutBack)
+	}
+}
