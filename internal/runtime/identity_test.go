@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"sync"
 	"testing"
 
 	"github.com/starlinghq/starling/gossip/swim"
@@ -172,14 +173,12 @@ func newRefuser(c *cluster) *refuser {
 		},
 		Handler: r, Gossip: func(conn net.Conn) { s.Ingest(conn) },
 	})
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(tcp) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(tcp) })
 	c.t.Cleanup(func() {
 		_ = server.Close()
 		_ = s.Shutdown()
-		if err := <-done; err != nil {
-			c.t.Error(err)
-		}
+		serving.Wait()
 	})
 	return r
 }

@@ -165,6 +165,34 @@ func TestOnlyAnActiveOfTheConfigurationSilencesAMember(t *testing.T) {
 	}
 }
 
+// Nobody remembers anything, and the leader's own account of what was acknowledged
+// is enough.
+func TestALeaderHasProofOfADirectoryPutBack(t *testing.T) {
+	s := calmCluster(t, 1, Options{})
+	m, leader := s.follower(), s.leaderNow()
+	s.atRest(t, m)
+	old := s.takeCopy(m)
+	s.run(t, 5*time.Second)
+	m.stop()
+	m.disk.fs.Restore(old.snapshot)
+	s.fork() // so that the directory is suspect, and no rule of the checkers says so first
+	for _, other := range s.machines() {
+		other.sightings, other.memory = replica.Sightings{}, map[protocol.MemberID]protocol.Hello{}
+	}
+	s.restart(m)
+	commit := leader.replica.Status(leader.now()).Commit
+	s.run(t, operatorLooks+5*time.Second)
+	if got := s.counts[countCondemned]; got != 1 || s.leaderNow() != leader {
+		t.Errorf("got %d directories that the leader has proof of, want 1", got)
+	}
+	if !m.disk.isBarred() || m.up() {
+		t.Error("the member is not told, or goes on")
+	}
+	if got := leader.replica.Status(leader.now()).Commit; got <= commit {
+		t.Errorf("got commit %d after %d, want that the others go on", got, commit)
+	}
+}
+
 func TestARunThatWasSupersededCountsForNothing(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m, leader := s.follower(), s.leaderNow()

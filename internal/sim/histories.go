@@ -6,7 +6,9 @@ import (
 
 // fork says that so many directories were put back that there may be two
 // histories from now on: the checkers of the one history see no more.
-func (s *simulation) fork() { s.forked, s.ledger.blind, s.mute = true, true, true }
+func (s *simulation) fork() {
+	s.forked, s.ledger.blind, s.state.blind, s.mute = true, true, true, true
+}
 
 // histories carries out what a member says of directories that were put back, and
 // reports whether it goes on.
@@ -14,7 +16,12 @@ func (m *member) histories(fx *replica.Effects) bool {
 	for _, id := range fx.PutBack {
 		m.s.counts.add(countCondemned, 1)
 		m.condemned[id] = true
-		if other := m.s.byID(id); other == nil || !other.suspect() {
+		other := m.s.byID(id)
+		if other != nil { // its streams are closed: it dials again, and is refused
+			m.holders.Supersede(id, other.runID)
+			m.s.network.reset(m.s.network.links[other.number][m.number])
+		}
+		if other == nil || !other.suspect() {
 			m.s.fail(violated(RuleFault, "%s takes the directory of %s for one that was put back, without a cause", m.name, m.s.nameOf(id)))
 		}
 	}
