@@ -95,6 +95,6 @@ func Twin(peer protocol.Hello, address string) error {
 // did not answer.
 func Overtaken(peer protocol.Hello) error {
 	return protocol.ErrTwin.With("this run of member " + peer.Name + " (" + peer.Member.Short() +
-		") did not answer for an election timeout, and another one was let in, which has started from a copy of its directory. Stop one of the two for good: " +
+		") did not answer when another one came, which was let in: one of the two has started from a copy of the other's directory. Stop one of the two for good: " +
 		"give the seat up with `starling remove " + peer.Name + "` at a running member, and start with an empty directory")
 }

@@ -26,20 +26,31 @@ func (m *Member) standing() *protocol.Standing {
 	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
 }
 
+// answerPatience is the least time that another run of a member is given to answer
+// for. A machine that is busy must not make a member past whose copy is started: it
+// would be refused for good. Only a restart whose host has vanished waits for it.
+const answerPatience = 2 * time.Second
+
+// answersWithin is how long a run may take to answer, when another run of the same
+// member comes.
+func (m *Member) answersWithin() time.Duration {
+	return max(m.cfg.activeConfig().Election, answerPatience)
+}
+
 // handshakePatience bounds a handshake beside the time for which another run is
 // waited for.
 const handshakePatience = 5 * time.Second
 
 // wireOptions are those of streams between members, at both ends.
 func (m *Member) wireOptions() wire.Options {
-	return wire.Options{HandshakeTimeout: handshakePatience + m.cfg.activeConfig().Election}
+	return wire.Options{HandshakeTimeout: handshakePatience + m.answersWithin()}
 }
 
 // identityRule lets one run of each member in. Links to another run than that are
 // made anew.
 func (m *Member) identityRule(t *transport) wire.Identity {
 	return wire.Identity{
-		Holders: &replica.Holders{}, Patience: m.cfg.activeConfig().Election,
+		Holders: &replica.Holders{}, Patience: m.answersWithin(),
 		Twin: func(peer protocol.Hello, from net.Addr) error {
 			return replica.Twin(peer, m.whereIs(peer.Member, from))
 		},
@@ -250,7 +261,7 @@ func (m *Member) greet(conf protocol.Configuration) {
 		if a.Address == "" || m.life.Err() != nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(m.life, handshakePatience)
+		ctx, cancel := context.WithTimeout(m.life, handshakePatience+m.answersWithin())
 		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: m.hello, Check: m.checkPeer, Options: m.wireOptions()}, nil)
 		cancel()
 		if err != nil {

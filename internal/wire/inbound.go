@@ -26,7 +26,7 @@ type Holders interface {
 type Identity struct {
 	Holders Holders
 	// Patience is how long the streams of a run may take to answer a ping, when
-	// another run of the same member comes: an election timeout. The handshake
+	// another run of the same member comes: an election timeout at least. The handshake
 	// timeouts of both sides have to be longer.
 	Patience time.Duration
 	// Twin is the refusal of a run whose member has another run that answers;
