@@ -18,6 +18,8 @@ import (
 // in a member's name could shut that member out for good.
 type Sightings struct {
 	seen map[protocol.MemberID]standing
+	// condemned are runs of which there is proof that their directory has gone back.
+	condemned map[protocol.MemberID]protocol.RunID
 }
 
 // standing is what a member has said of its directory.
@@ -34,6 +36,11 @@ type standing struct {
 // never refused: two members that dial each other at once may hear of each other
 // in any order.
 func (s *Sightings) Check(peer protocol.Hello) error {
+	if run, known := s.condemned[peer.Member]; known && run == peer.Run {
+		return protocol.ErrRolledBack.With(fmt.Sprintf(
+			"the directory of member %s (%s) was put back: it lacks entries that its member has acknowledged to this leader. %s",
+			peer.Name, peer.Member.Short(), WayOut(peer.Name)))
+	}
 	last, known := s.seen[peer.Member]
 	if !known || peer.Starts == last.starts && peer.Run == last.run {
 		return nil
@@ -87,6 +94,16 @@ func (s *Sightings) Hears(from protocol.MemberID, m *protocol.Standing) {
 	}
 }
 
+// Condemn remembers a run of which this member, as the leader, has proof that its
+// directory was put back. A later run is judged by what was seen: the right
+// directory may be found.
+func (s *Sightings) Condemn(id protocol.MemberID, run protocol.RunID) {
+	if s.condemned == nil {
+		s.condemned = map[protocol.MemberID]protocol.RunID{}
+	}
+	s.condemned[id] = run
+}
+
 // Seen returns how often a member's directory had been opened and how far its
 // log was durable when it was seen last; zeros if it never was.
 func (s *Sightings) Seen(id protocol.MemberID) (starts uint64, sequence protocol.Sequence) {
@@ -95,4 +112,7 @@ func (s *Sightings) Seen(id protocol.MemberID) (starts uint64, sequence protocol
 }
 
 // Forget drops what was seen of a member.
-func (s *Sightings) Forget(id protocol.MemberID) { delete(s.seen, id) }
+func (s *Sightings) Forget(id protocol.MemberID) {
+	delete(s.seen, id)
+	delete(s.condemned, id)
+}

@@ -149,15 +149,26 @@ func (s *sightings) forget() {
 	}
 }
 
-// hears remembers what a member says of its directory while it runs. The caller has
-// dialled it at its configured address.
-func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) {
+// hears remembers what a member says of its directory while it runs, and reports
+// whether it had met that run. The caller has dialled it at its configured address.
+func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen.Hears(from, m)
-	if last, known := s.last[from]; known && last.starts == m.Starts && last.run == m.Run {
+	last, known := s.last[from]
+	known = known && last.starts == m.Starts && last.run == m.Run
+	if known {
 		s.note(from, m.Starts, m.Run, m.Sequence)
 	}
+	return known
+}
+
+// condemn has a run refused that has proven to its leader that its directory was put
+// back.
+func (s *sightings) condemn(id protocol.MemberID, run protocol.RunID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen.Condemn(id, run)
 }
 
 // check refuses a member whose directory has gone back.
@@ -203,11 +214,26 @@ func (m *Member) checkPeer(address string, peer protocol.Hello) error {
 	return err
 }
 
-// linkSays takes what a member says on a link of ours of its directory.
+// linkSays takes what a member says on a link of ours of its directory. The link may
+// be older than the configuration that names the member: then it is met now.
 func (m *Member) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
-	if m.isConfigured(from, address) {
-		m.seen.hears(from, standing)
+	if !m.isConfigured(from, address) || m.seen.hears(from, standing) {
+		return
 	}
+	peer := protocol.Hello{Member: from, Starts: standing.Starts, Run: standing.Run, Sequence: standing.Sequence}
+	if line, named := m.configuration().Find(from); named {
+		peer.Name = line.Name
+	}
+	if err := m.seen.meet(peer); err != nil {
+		m.logger.Debug("what a member says of its directory", "member", from.Short(), "err", err)
+	}
+}
+
+// condemn refuses a member whose answers to this leader prove that its directory was
+// put back: its streams end, and it is told why when it dials again.
+func (m *Member) condemn(id protocol.MemberID) {
+	m.server.Expel(id, func(run protocol.RunID) { m.seen.condemn(id, run) }, protocol.ErrClosed.With("the member's directory was put back"))
+	m.transport.renew(id, 0)
 }
 
 // linkState hears that a link to another member has ended, or how an attempt to

@@ -121,6 +121,9 @@ func (m *Member) serve() {
 	if d := e.Diverged; d != nil {
 		m.doubt(d)
 	}
+	for _, id := range e.PutBack {
+		m.condemn(id)
+	}
 	if e.Stop != nil {
 		m.fail(e.Stop)
 	}

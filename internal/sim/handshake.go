@@ -138,13 +138,13 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 
 // admits lets a new stream in, or says why not.
 func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
-	if to.condemned[g.hello.Member] {
-		return protocol.ErrRolledBack.With("its own answers prove it")
-	}
 	if err := to.sightings.Check(g.hello); err != nil {
 		return err
 	}
 	id, run := g.hello.Member, g.hello.Run
+	if to.holders.Past(id, run) {
+		return replica.Overtaken(g.hello)
+	}
 	if l.entered == run && l.met.run == to.run {
 		to.holders.Leave(id, run) // its stream that broke
 	}
@@ -233,6 +233,7 @@ func (m *member) isTwin() bool {
 func (m *member) refusedBy(by *member, err error) {
 	conf, known := m.latest()
 	if !known || !m.refusals.Hear(conf.Configuration, by.id, by.address, err) {
+		m.unheard = by.name // it says so in its log, and goes on
 		return
 	}
 	if !m.barred {

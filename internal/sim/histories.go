@@ -15,10 +15,9 @@ func (s *simulation) fork() {
 func (m *member) histories(fx *replica.Effects) bool {
 	for _, id := range fx.PutBack {
 		m.s.counts.add(countCondemned, 1)
-		m.condemned[id] = true
+		m.sightings.Condemn(id, m.holders.Expel(id))
 		other := m.s.byID(id)
 		if other != nil { // its streams are closed: it dials again, and is refused
-			m.holders.Supersede(id, other.runID)
 			m.s.network.reset(m.s.network.links[other.number][m.number])
 		}
 		if other == nil || !other.suspect() {

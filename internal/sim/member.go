@@ -96,9 +96,9 @@ type member struct {
 	holders   replica.Holders
 	refusals  replica.Refusals
 	barred    bool
-	halted    error                      // why it has stopped for good
-	condemned map[protocol.MemberID]bool // by its leadership
-	rot       rot                        // happens to the disk when the log is at rest
+	unheard   string // who refuses it and does not count
+	halted    error  // why it has stopped for good
+	rot       rot    // happens to the disk when the log is at rest
 
 	paused   bool
 	pausedAt Time
@@ -262,8 +262,7 @@ func (m *member) boot() error {
 // meets begins a run that has met nobody.
 func (m *member) meets() {
 	m.loadSightings()
-	m.holders, m.refusals, m.barred = replica.Holders{}, replica.Refusals{}, false
-	m.condemned = map[protocol.MemberID]bool{}
+	m.holders, m.refusals, m.barred, m.unheard = replica.Holders{}, replica.Refusals{}, false, ""
 }
 
 // open opens log and checkpoints and joins them to a state machine. With a limit

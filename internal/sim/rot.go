@@ -394,7 +394,11 @@ func (m *member) mustBeTold() {
 		return
 	}
 	m.later(restoredMax, func() {
-		if m.restored != nil && !m.barred {
+		switch {
+		case m.restored == nil || m.barred:
+		case m.unheard != "": // by one that has moved since: the old log does not know where it is
+			m.s.turnedAway(m, "somebody who reads its log")
+		default:
 			m.s.fail(violated(RuleRestored, "%s has run on a restored directory for %v, and nobody has told it", m.name, restoredMax))
 		}
 	})

@@ -17,6 +17,8 @@ type Holders interface {
 	Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool)
 	Leave(id protocol.MemberID, run protocol.RunID)
 	Supersede(id protocol.MemberID, run protocol.RunID)
+	// Expel forgets the streams of a member's run, and returns it; 0: it has none.
+	Expel(id protocol.MemberID) protocol.RunID
 	// Past reports whether a run was superseded.
 	Past(id protocol.MemberID, run protocol.RunID) bool
 }
@@ -323,6 +325,23 @@ func (s *Server) Vet(peer protocol.Hello) error {
 		}
 	}
 	return in.undecided(peer)
+}
+
+// Expel closes a member's streams. refuse is told first of what run they are, so that
+// Handler.Welcome refuses that one when it dials again; 0 if there is none. It must
+// not use the server.
+func (s *Server) Expel(id protocol.MemberID, refuse func(protocol.RunID), cause error) {
+	in := s.inbound
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	refuse(in.Holders.Expel(id))
+	for one := range in.streams[id] {
+		one.superseded.Store(true)
+		one.entered = false
+		one.end(cause)
+	}
+	delete(in.streams, id)
+	in.tell()
 }
 
 // Tell queues a message on the streams that came from some of the members, for
