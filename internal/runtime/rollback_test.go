@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -288,4 +289,61 @@ func (c *cluster) againAll(names ...string) {
 		}
 		c.members[names[i]] = o.m
 	}
+}
+
+// What a voter has acknowledged to a leader is remembered by that leader alone, if
+// nobody was told of it since: an answer of the next run that lacks it is proof, and
+// its member is told.
+func TestALeadersOwnMemoryProvesADirectoryPutBack(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	caller := c.client(c.members["a1"])
+	c.put(caller, "k", "old")
+	c.equal()
+	leader, back := c.leaderAndFollower()
+	dir := c.configs[back].Dir
+	c.kill(back)
+	old := filepath.Join(c.dir(), "old")
+	if err := os.CopyFS(old, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	c.again(back)
+	l := c.members[leader]
+	for i := range 50 {
+		c.put(c.client(l), fmt.Sprint("k", i), "new")
+	}
+	c.equal()
+	if got := c.members[leader].Status().RaftRole; got != "leader" {
+		t.Fatalf("%s is a %s now: the test tests nothing", leader, got)
+	}
+	c.kill(back)
+	for name, m := range c.members {
+		if name != back {
+			forgetDirectories(m)
+		}
+	}
+	cfg := c.configs[back]
+	cfg.Dir = old
+	defer c.writing(c.client(l), 3, 10, 20*time.Millisecond)() // the proof is an answer to an append
+	m, err := Open(c.ctx, cfg)
+	if err == nil {
+		defer m.Kill()
+		c.eventually("it is told", func() error {
+			if err = m.Err(); err == nil && m.barred.Load() != nil {
+				err = m.barred.Load().err
+			}
+			if err == nil {
+				return errors.New("it goes on")
+			}
+			return nil
+		})
+	}
+	if !errors.Is(err, protocol.ErrRolledBack) || !strings.Contains(err.Error(), "acknowledged to this leader") {
+		t.Errorf("got %v, want %v, by what it has acknowledged", err, protocol.ErrRolledBack)
+	}
+	if r, err := wal.ReadRefusal(vfs.OS(), old); err != nil || r == nil || r.By != l.ID() {
+		t.Errorf("in the directory: got %+v, %v, want the word of %s", r, err, leader)
+	}
+	delete(c.members, back)
+	c.put(c.client(l), "k", "still served")
 }
