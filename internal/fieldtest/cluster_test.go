@@ -25,6 +25,7 @@ type cluster struct {
 	network int // 127.0.network.0 is its members'
 	members []*member
 	clients map[string]*starling.Client // by address, to that member alone
+	twins   int                         // copies of members that were made
 }
 
 // networks counts clusters: tests run side by side.

@@ -1,7 +1,8 @@
 // Package fieldtest runs members as processes of their own on file systems and
 // networks of their own, and breaks those: the power of a file system is cut,
 // a disk is full to the last byte, a process is stopped for seconds, a link
-// works in one direction only. It has no code for the product.
+// works in one direction only, a directory is copied. It has no code for the
+// product.
 //
 // The tests need root on Linux. They begin by entering namespaces of their own
 // for processes, mounts and the network, so that whatever happens to them,
@@ -25,4 +26,9 @@
 // what the next leader took for its first commit, and 50 ms. Without
 // STARLING_TIMING members have the command's times. The machine should have
 // nothing else to do; without STARLING_ROUNDS nothing depends on the time.
+//
+//	STARLING_COPIES=1 go test ./internal/fieldtest -run 'StartedTwice|HasNoVote' -v -timeout 60m
+//
+// starts copies of every member's directory beside the original, idle and under
+// load, with the command itself and its defaults.
 package fieldtest
