@@ -28,7 +28,9 @@
 // nothing else to do; without STARLING_ROUNDS nothing depends on the time.
 //
 //	STARLING_COPIES=1 go test ./internal/fieldtest -run 'StartedTwice|HasNoVote' -v -timeout 60m
+//	STARLING_MIXTURES=32 go test ./internal/fieldtest -run Mixtures -v -timeout 60m
 //
-// starts copies of every member's directory beside the original, idle and under
-// load, with the command itself and its defaults.
+// start copies of every member's directory beside the original, idle and under
+// load, with the command itself and its defaults; and members with all mixtures of
+// directories from before some writes and from after them.
 package fieldtest
