@@ -117,7 +117,7 @@ func (s *Survivor) refuses(o *Survivor) (starts uint64, sequence protocol.Sequen
 	var seen replica.Sightings
 	for _, x := range slices.Backward(s.Seen) {
 		// Each member is there once, so nothing is refused here.
-		_ = seen.Check(protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence})
+		seen.Raise(protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence})
 	}
 	starts, sequence = seen.Seen(o.Member)
 	return starts, sequence, seen.Check(protocol.Hello{Member: o.Member, Name: o.Name, Starts: o.Starts + 1, Sequence: o.Telling}) != nil
