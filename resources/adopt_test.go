@@ -94,8 +94,8 @@ func TestAdoptKeepsOldViews(t *testing.T) {
 	}
 	next := l.m.Snapshot()
 	defer next.Close()
-	if next.Base() != 0 {
-		t.Errorf("got base %d without Track, want none", next.Base())
+	if baseOf(next) != 0 {
+		t.Errorf("got base %d without Track, want none", baseOf(next))
 	}
 }
 
@@ -243,7 +243,7 @@ func TestReadersWhileTheStateIsReplaced(t *testing.T) {
 		var chain stored
 		var at protocol.Index
 		for s := range snapshots {
-			if at == 0 || s.Base() != at { // another state was adopted meanwhile
+			if at == 0 || baseOf(s) != at { // another state was adopted meanwhile
 				chain = full(t, s)
 			} else {
 				chain.change(t, s)
@@ -252,7 +252,7 @@ func TestReadersWhileTheStateIsReplaced(t *testing.T) {
 			at = s.Index()
 			all := full(t, s)
 			if err := all.equal(chain); err != nil {
-				t.Errorf("at %d from %d: %v", s.Index(), s.Base(), err)
+				t.Errorf("at %d from %d: %v", s.Index(), baseOf(s), err)
 			}
 			l := m.NewLoader()
 			for _, item := range all.items() {

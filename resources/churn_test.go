@@ -78,7 +78,10 @@ func (c *churner) deleteInstance(name string) {
 func (c *churner) checkpoint() {
 	s := c.m.Snapshot()
 	defer s.Close()
-	for range s.Changed() {
+	for _, base := range s.Bases() {
+		changes, _ := s.Changed(base)
+		for range changes {
+		}
 	}
 }
 

@@ -97,10 +97,15 @@ func (s *Snapshot) Amend(counted Digest) {
 	s.state.amend(by)
 }
 
-// Base returns the index that Changed begins after: that of the snapshot
-// before, or of the state that was adopted if that is later. 0 says that there
-// is none, and Changed yields everything.
-func (s *Snapshot) Base() protocol.Index { return s.changes.base }
+// Bases returns the indexes that Changed can begin after, latest first: those of
+// the two snapshots before, or of the state that was adopted if that is later.
+func (s *Snapshot) Bases() []protocol.Index {
+	var out []protocol.Index
+	for t := &s.changes; t != nil && t.base != 0; t = t.prior {
+		out = append(out, t.base)
+	}
+	return out
+}
 
 // Close gives the snapshot back. Nobody may read it any more: not even an
 // iteration that has begun may go on. Closing it twice is harmless.
@@ -125,32 +130,46 @@ func (s *Snapshot) All() iter.Seq[CheckpointItem] {
 	}
 }
 
-// Changed yields every key whose value at the base and at the index may differ,
-// each once, in no particular order: those that exist as they are at the index,
-// those that do not as Deleted, whether they existed at the base or not.
+// Changed yields every key whose value at a base and at the index may differ, in
+// no particular order: those that exist as they are at the index, those that do
+// not as Deleted, whether they existed at the base or not. A key may come twice,
+// with the same. false: the index is none of Bases.
 //
-// It is of use only on top of a checkpoint of just this state at Base. If that
+// It is of use only on top of a checkpoint of just this state at the base. If that
 // was not kept, take All.
-func (s *Snapshot) Changed() iter.Seq[CheckpointItem] {
-	if s.changes.base == 0 {
-		return s.All()
+func (s *Snapshot) Changed(since protocol.Index) (changes iter.Seq[CheckpointItem], known bool) {
+	lists, known := s.changes.since(since)
+	if !known {
+		return nil, false
 	}
 	return func(yield func(CheckpointItem) bool) {
-		for _, p := range s.changes.written {
-			if v := s.read(p.record); v != nil {
-				if !yield(itemOf(p.space, p.record, v)) {
-					return
-				}
-			} else if s.lacks(p) && !yield(CheckpointItem{Space: p.space.name, Key: p.record.keyBytes(), Deleted: true}) {
+		for _, t := range lists {
+			if !s.changed(t, yield) {
 				return
 			}
 		}
-		for _, p := range s.changes.made {
-			if v := s.read(p.record); v != nil && !yield(itemOf(p.space, p.record, v)) {
-				return
+	}, true
+}
+
+// changed yields what the keys of a list are at the index. A record of an earlier
+// list that has no value now, and is in made there, tells nothing: a key that has
+// been deleted since is in written of a later one.
+func (s *Snapshot) changed(t *tracked, yield func(CheckpointItem) bool) (more bool) {
+	for _, p := range t.written {
+		if v := s.read(p.record); v != nil {
+			if !yield(itemOf(p.space, p.record, v)) {
+				return false
 			}
+		} else if s.lacks(p) && !yield(CheckpointItem{Space: p.space.name, Key: p.record.keyBytes(), Deleted: true}) {
+			return false
 		}
 	}
+	for _, p := range t.made {
+		if v := s.read(p.record); v != nil && !yield(itemOf(p.space, p.record, v)) {
+			return false
+		}
+	}
+	return true
 }
 
 // lacks reports that the key of a record without a value at the index has none

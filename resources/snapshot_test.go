@@ -42,15 +42,32 @@ func (c stored) put(item resources.CheckpointItem) {
 	c[[2]string{item.Space, string(item.Key)}] = item
 }
 
+// baseOf returns the nearest index that a snapshot's changes begin after, 0 if there
+// is none.
+func baseOf(s *resources.Snapshot) protocol.Index {
+	if bases := s.Bases(); len(bases) > 0 {
+		return bases[0]
+	}
+	return 0
+}
+
 // change brings a checkpoint from the snapshot's base to its index. Each key
 // must come once.
 func (c stored) change(t testing.TB, s *resources.Snapshot) (items []resources.CheckpointItem) {
 	t.Helper()
 	seen := map[[2]string]bool{}
-	for item := range s.Changed() {
+	changes, known := s.Changed(baseOf(s))
+	if !known {
+		for item := range s.All() {
+			c.put(item)
+			items = append(items, item)
+		}
+		return items
+	}
+	for item := range changes {
 		at := [2]string{item.Space, string(item.Key)}
 		if seen[at] {
-			t.Fatalf("changed %d..%d: %q comes twice", s.Base(), s.Index(), at)
+			t.Fatalf("changed %d..%d: %q comes twice", baseOf(s), s.Index(), at)
 		}
 		seen[at] = true
 		items = append(items, item)
@@ -289,7 +306,7 @@ func testRestored(t *testing.T, r *rand.Rand, steps int) {
 		if chain == nil {
 			chain = full(t, snapshot)
 			base = chain.items()
-		} else if snapshot.Base() == 0 {
+		} else if baseOf(snapshot) == 0 {
 			t.Fatalf("at %d: no base", index)
 		}
 		changed := chain.change(t, snapshot)
@@ -300,7 +317,7 @@ func testRestored(t *testing.T, r *rand.Rand, steps int) {
 		snapshot.Close()
 		next := newTracked(t)
 		var l *resources.Loader
-		if snapshot.Base() > 0 && r.IntN(2) == 0 {
+		if baseOf(snapshot) > 0 && r.IntN(2) == 0 {
 			l = load(t, r, next, index, digest, base, changed)
 		} else {
 			l = load(t, r, next, index, digest, chain.items())
@@ -358,10 +375,12 @@ func TestSnapshotsOverlap(t *testing.T) {
 	type taken struct {
 		s           *resources.Snapshot
 		before, now stored // at base and at the index
+		earlier     stored // at the base before
 	}
 	var open []taken
-	var last stored
+	var last, lastButOne stored
 	var views []*resources.View
+	earlier := 0
 	check := func(one taken) {
 		t.Helper()
 		if err := full(t, one.s).equal(one.now); err != nil {
@@ -373,11 +392,26 @@ func TestSnapshotsOverlap(t *testing.T) {
 		got := maps.Clone(one.before)
 		items := got.change(t, one.s)
 		if err := got.equal(one.now); err != nil {
-			t.Fatalf("changes %d..%d, read at %d: %v", one.s.Base(), one.s.Index(), m.Applied(), err)
+			t.Fatalf("changes %d..%d, read at %d: %v", baseOf(one.s), one.s.Index(), m.Applied(), err)
+		}
+		if bases := one.s.Bases(); len(bases) > 1 {
+			got, since := maps.Clone(one.earlier), bases[1]
+			changes, _ := one.s.Changed(since)
+			for item := range changes {
+				if item.Deleted {
+					delete(got, [2]string{item.Space, string(item.Key)})
+				} else {
+					got.put(item)
+				}
+			}
+			if err := got.equal(one.now); err != nil {
+				t.Fatalf("changes since the last but one, %d..%d, read at %d: %v", since, one.s.Index(), m.Applied(), err)
+			}
+			earlier++
 		}
 		for _, item := range items {
-			if !item.Deleted && item.Index <= one.s.Base() {
-				t.Fatalf("%q of index %d is told above %d", item.Key, item.Index, one.s.Base())
+			if !item.Deleted && item.Index <= baseOf(one.s) {
+				t.Fatalf("%q of index %d is told above %d", item.Key, item.Index, baseOf(one.s))
 			}
 		}
 	}
@@ -386,8 +420,8 @@ func TestSnapshotsOverlap(t *testing.T) {
 		if h.r.IntN(12) == 0 {
 			s := m.Snapshot()
 			now := full(t, s)
-			open = append(open, taken{s, last, now})
-			last = now
+			open = append(open, taken{s, last, now, lastButOne})
+			last, lastButOne = now, last
 		}
 		for len(open) > 0 && (len(open) > 6 || h.r.IntN(16) == 0) {
 			k := h.r.IntN(len(open))
@@ -408,6 +442,9 @@ func TestSnapshotsOverlap(t *testing.T) {
 			views[k].Close()
 			views = slices.Delete(views, k, k+1)
 		}
+	}
+	if earlier < 100 {
+		t.Errorf("only %d changes since the last base but one were compared", earlier)
 	}
 }
 

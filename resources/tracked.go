@@ -25,6 +25,10 @@ type tracked struct {
 	// is made and soon deleted, would all stay until the next snapshot. A
 	// record knows its place here, plus one.
 	made []place
+	// prior is what was listed between the base before and this one, nil if there
+	// was none: two checkpoints are kept, each in a store of its own, so that the
+	// next one has to tell what has changed since the last but one.
+	prior *tracked
 }
 
 // place is a record and where it belongs.
@@ -69,8 +73,28 @@ const madeKept = 1 << 12
 func (t *tracked) cut(i protocol.Index) (before tracked) {
 	before = *t
 	*t = tracked{on: before.on}
-	if t.on {
-		t.base = i
+	if !t.on {
+		return before
+	}
+	t.base = i
+	if before.base != 0 {
+		prior := before
+		prior.prior = nil
+		t.prior = &prior
 	}
 	return before
+}
+
+// since returns the lists that together have what was written since an index.
+// false: that is no base that is known.
+func (t *tracked) since(i protocol.Index) (lists []*tracked, known bool) {
+	switch {
+	case t.base == 0 || i == 0:
+		return nil, false
+	case t.base == i:
+		return []*tracked{t}, true
+	case t.prior != nil && t.prior.base == i:
+		return []*tracked{t.prior, t}, true
+	}
+	return nil, false
 }

@@ -128,7 +128,11 @@ func testUnlinkedAndMadeAgain(t *testing.T, what, steps, told string) {
 		entry(func() { s.remove(at(), []byte("k")) })
 	}
 	got := map[string]int{}
-	for item := range snapshot.Changed() {
+	changes, known := snapshot.Changed(snapshot.Bases()[0])
+	if !known {
+		t.Fatal("the last base is not known")
+	}
+	for item := range changes {
 		switch {
 		case string(item.Key) != "k":
 		case item.Deleted:

@@ -80,7 +80,10 @@ func (d *Description) SameLog(e *Description) bool {
 //   - ErrStaleVersion: not on top of what is kept: take a full one;
 //   - ErrInvalid, ErrTooLarge: an item or a description that cannot be kept;
 //   - ErrNoSpace: there is too little free space; nothing was changed;
-//   - ErrDiskFailed: a write failed, and so will all later ones;
+//   - ErrDirectory: it cannot be done now, and nothing has changed; the next
+//     checkpoint may be taken, and what is kept may be read later;
+//   - ErrDiskFailed: nobody knows what the directory holds, and all later writes
+//     will fail;
 //   - ErrClosed.
 //
 // A context that ends stops long work with its error; the checkpoint under way
@@ -116,8 +119,10 @@ type CheckpointStore interface {
 	BeginFull(ctx context.Context, index protocol.Index, bytes uint64) (CheckpointWriter, error)
 
 	// BeginIncremental begins a checkpoint of the items that changed since
-	// base, which must be the newest kept one, of the same log. It returns
-	// ErrStaleVersion if it is not: then a full one has to be taken.
+	// base, which must be the older one of two that are kept, of the same log:
+	// the new one takes its place, so that two kept ones never have a file in
+	// common. It returns ErrStaleVersion if base is not that, or its store has
+	// become too large: then a full one has to be taken.
 	BeginIncremental(ctx context.Context, index protocol.Index, base Description) (CheckpointWriter, error)
 
 	// Install begins, or after a restart resumes, the installation of a
@@ -132,11 +137,13 @@ type CheckpointStore interface {
 	Installing() (Description, bool)
 
 	// Aside returns the checkpoints whose store could not be opened, or killed
-	// the process three times in one boot. They are never deleted.
+	// the process three times in one boot. They are deleted when two good ones
+	// above are kept, all but the last few.
 	Aside() []Description
-	// Retry tries the stores that were set aside again. It is for the member
-	// that can get a checkpoint nowhere else; Kept is empty. It may kill the
-	// process again, which loses nothing.
+	// Retry tries the stores that were set aside again, and puts those back
+	// that can be read, as far as they are not below two that are kept. It is
+	// for the member that can get a checkpoint nowhere else, and for people. It
+	// may kill the process again, which loses nothing.
 	Retry(ctx context.Context) error
 
 	// Close gives up what is under way. It is safe to call twice.
@@ -145,12 +152,14 @@ type CheckpointStore interface {
 
 // CheckpointWriter takes one checkpoint.
 type CheckpointWriter interface {
-	// Write adds items, in any order, each key once. It keeps nothing of them.
-	// Items of a full checkpoint are not Deleted.
+	// Write adds items, in any order. It keeps nothing of them. Items of a full
+	// checkpoint come once each and are not Deleted; those of an incremental one
+	// may come again, alike.
 	Write(ctx context.Context, items []Item) error
 
 	// Commit makes the checkpoint the newest kept one, durably, and gives up
-	// the oldest. Before that it reads back what was written. It fills in
+	// the oldest. Before that it ends the store, opens it anew and reads all
+	// that is in it. It fills in
 	// Items, Bytes and Chunks and returns the whole description.
 	Commit(ctx context.Context, d Description) (Description, error)
 

@@ -105,14 +105,17 @@ func makeMember(dir string, killed bool) error {
 		return err
 	}
 	content, r := storagetest.NewContent(), rand.New(rand.NewPCG(78, 1))
+	was := map[protocol.Index]*storagetest.Content{}
 	for index := protocol.Index(60); index <= 120; index += 20 {
-		changes := content.Change(r, 200, index-20, index)
+		content.Change(r, 200, index-20, index)
+		was[index] = content.Clone()
+		changes := content.Items()
 		var w storage.CheckpointWriter
-		if kept := s.Kept(); len(kept) > 0 {
-			w, err = s.BeginIncremental(context.Background(), index, kept[0])
+		if kept := s.Kept(); len(kept) == 2 {
+			changes = content.Since(was[kept[1].Index], r)
+			w, err = s.BeginIncremental(context.Background(), index, kept[1])
 		} else {
 			w, err = s.BeginFull(context.Background(), index, 0)
-			changes = content.Items()
 		}
 		if err != nil {
 			return err

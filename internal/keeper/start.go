@@ -216,7 +216,7 @@ func (s *starting) reset(d *storage.Description) error {
 // has one. It may kill the process, which loses nothing: they are set aside
 // again. It reports whether there is something new to look at.
 func (s *starting) lastResort(ctx context.Context) (bool, error) {
-	if s.retried || s.rec.Shape.PrevIndex == 0 || len(s.store.Kept()) > 0 {
+	if s.retried || s.rec.Shape.PrevIndex == 0 {
 		return false, nil
 	}
 	useful := false

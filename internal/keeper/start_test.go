@@ -409,7 +409,7 @@ func TestCheckpointThatWasSetAsideIsTheLastResort(t *testing.T) {
 		h.disk.StopAfter(-1)
 	}
 	h.startAgain()
-	if len(h.store.Aside()) != 2 || h.restored.Applied != 0 || h.machine.Applied() != 0 || h.rec.Shape.PrevIndex < begin {
+	if len(h.store.Aside()) != 1 || h.restored.Applied != 0 || h.machine.Applied() != 0 || h.rec.Shape.PrevIndex < begin {
 		t.Fatalf("%d set aside, restored to %d, the log begins after %d", len(h.store.Aside()), h.restored.Applied, h.rec.Shape.PrevIndex)
 	}
 	asked := 0

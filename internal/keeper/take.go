@@ -16,9 +16,10 @@ import (
 const batchBytes = 1 << 20
 
 // Take writes the state of a snapshot as a checkpoint and returns those that are
-// kept then, newest first. It is incremental if the newest kept one is what the
-// snapshot's changes begin after, full otherwise, and full, too, if the one below
-// turns out to be damaged, which is given up then. Of d the digest and all that
+// kept then, newest first. It takes the place of the older of two, and is
+// incremental if the snapshot knows what has changed since that one: two kept
+// checkpoints have nothing in common. It is full otherwise, and full, too, if the one
+// below turns out to be damaged, which is given up then. Of d the digest and all that
 // the store counts are filled in. The snapshot is closed, whatever happens.
 //
 // After an error nothing has changed: the checkpoints before are still kept, and
@@ -33,15 +34,16 @@ func Take(ctx context.Context, store storage.CheckpointStore, snap *resources.Sn
 	if len(kept) > 0 && kept[0].Index >= d.Index {
 		return kept, nil // another member was faster, and this one has it from there
 	}
-	if incremental(kept, snap, &d) {
-		err := takeIncremental(ctx, store, snap, kept[0], d)
+	if changes, known := changesSince(kept, snap, &d); known {
+		base := kept[1]
+		err := takeIncremental(ctx, store, changes, base, d)
 		switch {
 		case err == nil:
 			return store.Kept(), nil
 		case errors.Is(err, protocol.ErrCorrupt):
 			// What is below is damaged, or what was written on it: neither may
 			// be built upon.
-			if err := store.Bad(kept[0].Index); err != nil && !errors.Is(err, protocol.ErrNotFound) {
+			if err := store.Bad(base.Index); err != nil && !errors.Is(err, protocol.ErrNotFound) {
 				return store.Kept(), err
 			}
 		case !errors.Is(err, protocol.ErrStaleVersion):
@@ -55,21 +57,23 @@ func Take(ctx context.Context, store storage.CheckpointStore, snap *resources.Sn
 	return store.Kept(), err
 }
 
-// incremental reports whether a snapshot's changes are what a checkpoint needs on
-// top of the newest kept one. [S] That one is of the same log: the state at the
-// snapshot's base came from it, or it was taken of that state; and its term is
-// not above, as it would be in the log of a deposed leader.
-func incremental(kept []storage.Description, snap *resources.Snapshot, d *storage.Description) bool {
-	return snap.Base() != 0 && len(kept) > 0 && kept[0].Index == snap.Base() &&
-		kept[0].Term <= d.Term && kept[0].Configuration.Index <= d.Configuration.Index
+// changesSince returns what a checkpoint needs on top of the older of the two kept
+// ones, if the snapshot knows. [S] That one is of the same log: the state at that
+// base came from it, or it was taken of that state; and its term is not above, as
+// it would be in the log of a deposed leader.
+func changesSince(kept []storage.Description, snap *resources.Snapshot, d *storage.Description) (changes iter.Seq[resources.CheckpointItem], known bool) {
+	if len(kept) < 2 || kept[1].Term > d.Term || kept[1].Configuration.Index > d.Configuration.Index {
+		return nil, false
+	}
+	return snap.Changed(kept[1].Index)
 }
 
-func takeIncremental(ctx context.Context, store storage.CheckpointStore, snap *resources.Snapshot, base, d storage.Description) error {
+func takeIncremental(ctx context.Context, store storage.CheckpointStore, changes iter.Seq[resources.CheckpointItem], base, d storage.Description) error {
 	w, err := store.BeginIncremental(ctx, d.Index, base)
 	if err != nil {
 		return err
 	}
-	return write(ctx, w, snap.Changed(), d)
+	return write(ctx, w, changes, d)
 }
 
 // write hands items to a writer, in batches, and ends it.

@@ -42,35 +42,47 @@ func TestIncrementalChainEqualsAFullOne(t *testing.T) {
 	})
 }
 
-// After a restart the next checkpoint is on top of the one that the state came
-// from: a restart costs no full one.
-func TestIncrementalAfterARestart(t *testing.T) {
-	h := newHome(t, flat, 1)
-	h.must(h.start())
-	all := history(12, 180, 1)
-	h.grow(all)
-	h.startAgain()
-	stores := h.stores()
-	h.replay()
-	all = mark(all)
-	h.grow(all)
-	if got := h.stores(); got != stores {
-		t.Errorf("there is another store now: %s, was %s", got, stores)
-	}
-	h.wantKept(181, 150)
+// counting counts the checkpoints that are begun.
+type counting struct {
+	storage.CheckpointStore
+	full, incremental int
 }
 
-func (h *home) stores() string {
-	h.t.Helper()
-	names, err := h.disk.ReadDir(dir + "/checkpoints")
-	h.must(err)
-	out := ""
-	for _, name := range names {
-		if len(name) > 6 && name[:6] == "store-" {
-			out += name + " "
+func (c *counting) BeginFull(ctx context.Context, index protocol.Index, bytes uint64) (storage.CheckpointWriter, error) {
+	c.full++
+	return c.CheckpointStore.BeginFull(ctx, index, bytes)
+}
+
+func (c *counting) BeginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (storage.CheckpointWriter, error) {
+	c.incremental++
+	return c.CheckpointStore.BeginIncremental(ctx, index, base)
+}
+
+// After a start nobody knows what has changed since the last but one: one full
+// checkpoint is taken, and all others are incremental.
+func TestRestartCostsOneFullCheckpoint(t *testing.T) {
+	h := newHome(t, flat, 1)
+	h.must(h.start())
+	all := history(12, 405, 1)
+	h.grow(all[:180])
+	h.startAgain()
+	h.replay()
+	store := &counting{CheckpointStore: h.store}
+	for k := 180; k < 405; k++ {
+		h.append(protocol.Index(k), all[k:k+1], protocol.HardState{Term: 1, Commit: protocol.Index(k + 1)}, true)
+		h.machine.Apply(all[k:k+1], nil)
+		if e := &all[k]; e.Kind == protocol.EntryCheckpoint {
+			_, err := keeper.Take(ctx, store, h.machine.Snapshot(), describe(all, e.Index))
+			h.must(err)
 		}
 	}
-	return out
+	if store.full != 1 || store.incremental != 4 {
+		t.Errorf("%d full ones and %d incremental ones were taken, want 1 and 4", store.full, store.incremental)
+	}
+	h.wantKept(400, 350)
+	h.startAgain()
+	h.replay()
+	h.wantState(all)
 }
 
 // What a failed checkpoint would have told is in none: the next one is full.
@@ -102,25 +114,20 @@ func TestDamagedBaseIsGivenUp(t *testing.T) {
 	h.must(h.start())
 	all := history(14, 160, 1)
 	h.grow(all[:120])
-	h.startAgain()
-	h.replay()
-	h.damageStore()
+	h.damageStore() // that of the one at 50
 	h.close()
 	h.must(h.open()) // nothing is in memory: it has to be read
 	for k := 120; k < 149; k++ {
 		h.machine.Apply(all[k:k+1], nil)
 	}
 	h.machine.Apply(all[149:150], nil)
-	_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+	store := &counting{CheckpointStore: h.store}
+	_, err := keeper.Take(ctx, store, h.machine.Snapshot(), describe(all, 150))
 	h.must(err)
-	if got := h.store.Kept()[0].Index; got != 150 {
-		t.Fatalf("the newest is %d, want 150", got)
+	if store.incremental != 1 || store.full != 1 {
+		t.Errorf("%d incremental ones and %d full ones were begun, want one and one", store.incremental, store.full)
 	}
-	for _, d := range h.store.Kept() {
-		if d.Index == 100 {
-			t.Error("the damaged one is still kept")
-		}
-	}
+	h.wantKept(150, 100)
 	h.append(120, all[120:], protocol.HardState{Term: 1, Commit: 160}, true)
 	h.startAgain()
 	h.replay()
@@ -171,17 +178,21 @@ func TestFullDiskCostsOneCheckpoint(t *testing.T) {
 	h.wantState(all)
 }
 
-// A failed sync is final, and the checkpoints before it are there.
+// A failed sync costs one checkpoint, and those before it are there: the next one
+// goes into a store of its own.
 func TestFailedDiskWhileTaking(t *testing.T) {
 	h := newHome(t, flat, 1)
 	h.must(h.start())
-	all := history(16, 150, 1)
+	all := history(16, 220, 1)
 	h.grow(all[:149])
-	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 150}, true)
+	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 220}, true)
 	h.machine.Apply(all[149:150], nil)
 	h.disk.Fail(vfs.OpSync, 1, nil)
 	_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
-	h.wantError(err, protocol.ErrDiskFailed)
+	h.wantError(err, protocol.ErrDirectory)
+	h.wantKept(100, 50)
+	h.apply(all[150:])
+	h.wantKept(200, 100)
 	h.startAgain()
 	h.replay()
 	h.wantState(all)

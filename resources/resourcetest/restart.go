@@ -48,7 +48,8 @@ func (c *checkpoint) restart(caller *Caller) error {
 
 // take brings the checkpoint to the snapshot, and compares it with all of it.
 func (c *checkpoint) take(s *resources.Snapshot) error {
-	if c.index == 0 || s.Base() != c.index {
+	changes, known := s.Changed(c.index)
+	if !known {
 		c.items = map[place]resources.CheckpointItem{}
 		for item := range s.All() {
 			c.items[place{item.Space, string(item.Key)}] = item
@@ -56,7 +57,7 @@ func (c *checkpoint) take(s *resources.Snapshot) error {
 		c.index = s.Index()
 		return nil
 	}
-	for item := range s.Changed() {
+	for item := range changes {
 		if at := (place{item.Space, string(item.Key)}); item.Deleted {
 			delete(c.items, at)
 		} else {

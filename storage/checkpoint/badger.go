@@ -1,16 +1,20 @@
 package checkpoint
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // itemPrefix begins each key in Badger, which refuses some keys without it.
@@ -24,12 +28,24 @@ const (
 	// are, a value stands beside its key and not in the value log, whose sync
 	// errors are only logged.
 	inlineBytes = 1 << 20
+	// layersMax is how many tables of a store may overlap. Each incremental
+	// checkpoint adds one at least, and each is a step more for who reads a key.
+	layersMax = 32
+	// spareFiles is how many files Badger opens besides its tables.
+	spareFiles = 32
+	// endless stands for "never" where Badger asks for a number of tables.
+	endless = 1 << 30
 )
 
 // badgerEngine keeps each store in a Badger database of its own.
+//
+// A store that begins as another one has its tables, by hard links: a table never
+// changes. But Badger cuts a table to nothing before it removes it, so that it
+// must never remove one that is shared: where there are shared ones nothing is
+// compacted. A store that has grown crowded is followed by a full one instead.
 type badgerEngine struct{ o Options }
 
-func (e badgerEngine) options(folder string) badger.Options {
+func (e badgerEngine) options(folder string, l *badgerLogger) badger.Options {
 	return badger.DefaultOptions(folder).
 		WithSyncWrites(true).
 		WithNumVersionsToKeep(1).
@@ -44,74 +60,266 @@ func (e badgerEngine) options(folder string) badger.Options {
 		// What Badger does on a wrong checksum is to die; ours come after it.
 		WithChecksumVerificationMode(options.NoVerification).
 		WithMetricsEnabled(false).
-		WithLogger(badgerLogger{e.o.Logger})
+		WithLogger(l)
 }
 
-func (e badgerEngine) open(folder string) (d database, err error) {
+func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint64, fault func(error)) (d database, err error) {
 	defer catch(&err)
-	if err := os.MkdirAll(folder, 0o750); err != nil {
+	if err := os.Mkdir(folder, 0o750); err != nil {
 		return nil, err
 	}
-	db, err := badger.OpenManaged(e.options(folder))
+	o := e.options(folder, &badgerLogger{to: e.o.Logger, fault: fault})
+	tables := 0
+	if from != "" {
+		if tables, err = cloneStore(from, folder); err != nil {
+			return nil, err
+		}
+		o = o.WithNumCompactors(0).WithNumLevelZeroTables(endless).WithNumLevelZeroTablesStall(endless + 1)
+	}
+	if err := freeFiles(tables + spareFiles); err != nil {
+		return nil, err
+	}
+	if err := freeBytes(folder, int64(bytes)+4*e.o.MemTableBytes); err != nil {
+		return nil, err
+	}
+	forget := trapped(fault)
+	db, err := badger.OpenManaged(o)
 	if err != nil {
+		forget()
 		return nil, err
 	}
-	return &badgerDatabase{db}, nil
+	db.SetDiscardTs(uint64(at))
+	return &badgerDatabase{db: db, at: uint64(at), wb: db.NewWriteBatchAt(uint64(at)), forget: forget}, nil
 }
+
+func (badgerEngine) hangs() bool { return true }
 
 func (badgerEngine) remove(folder string) error { return os.RemoveAll(folder) }
 
+// cloneStore makes a new store of a complete one: its tables by name, its list of
+// tables by content. Where the file system has no hard links the tables are copied.
+func cloneStore(from, to string) (tables int, err error) {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
+		switch {
+		case strings.HasSuffix(entry.Name(), tableSuffix):
+			tables++
+			if err = os.Link(source, target); err != nil && !passing(err) {
+				err = copyFile(source, target)
+			}
+		case entry.Name() == badger.ManifestFilename || entry.Name() == badger.KeyRegistryFileName:
+			err = copyFile(source, target)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return tables, nil
+}
+
+const tableSuffix = ".sst"
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	if err == nil {
+		err = target.Sync()
+	}
+	return errors.Join(err, target.Close())
+}
+
+// freeFiles reports whether so many files can be opened now. Where they cannot,
+// Badger ends the process in one place and leaves a store in pieces in others.
+func freeFiles(n int) error {
+	open := make([]*os.File, 0, n)
+	defer func() {
+		for _, f := range open {
+			_ = f.Close()
+		}
+	}()
+	for range n {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return err
+		}
+		open = append(open, f)
+	}
+	return nil
+}
+
 // catch makes an error of a panic inside Badger, which damaged files can cause:
-// also of a fault in one that is mapped and shorter than it was. In goroutines
-// of its own nothing can.
+// also of a fault in one that is mapped and shorter than it was, and of Badger's
+// own end of the process (see trap). In goroutines of its own nothing can.
 func catch(err *error) {
-	if r := recover(); r != nil {
+	switch r := recover().(type) {
+	case nil:
+	case surrender:
+		*err = r
+	default:
 		*err = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: Badger panicked: %v", r))
 	}
 }
 
-type badgerDatabase struct{ db *badger.DB }
-
-func (d *badgerDatabase) discard(below uint64) error {
-	d.db.SetDiscardTs(below)
-	return nil
+// badgerDatabase is not atomic: the pointer is what makes a checkpoint appear.
+type badgerDatabase struct {
+	db     *badger.DB
+	at     uint64
+	wb     *badger.WriteBatch // nil: flushed
+	forget func()
 }
-
-func (d *badgerDatabase) close() (err error) {
-	defer catch(&err)
-	return d.db.Close()
-}
-
-func (d *badgerDatabase) batch(at uint64) batch {
-	return &badgerBatch{d.db.NewWriteBatchAt(at)}
-}
-
-// badgerBatch is not atomic: the pointer is what makes a checkpoint appear.
-type badgerBatch struct{ wb *badger.WriteBatch }
 
 func badgerKey(key []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(key)), itemPrefix), key...)
 }
 
-func (b *badgerBatch) set(key, value []byte) (err error) {
+func (d *badgerDatabase) set(key, value []byte) (err error) {
 	defer catch(&err)
-	return b.wb.Set(badgerKey(key), value)
+	return d.wb.Set(badgerKey(key), value)
 }
 
-func (b *badgerBatch) remove(key []byte) (err error) {
+func (d *badgerDatabase) remove(key []byte) (err error) {
 	defer catch(&err)
-	return b.wb.Delete(badgerKey(key))
+	return d.wb.Delete(badgerKey(key))
 }
 
-func (b *badgerBatch) flush() (err error) {
+func (d *badgerDatabase) flush() (err error) {
 	defer catch(&err)
-	return b.wb.Flush()
+	wb := d.wb
+	d.wb = nil
+	return wb.Flush()
 }
 
-func (b *badgerBatch) cancel() { b.wb.Cancel() }
+func (d *badgerDatabase) cursor() cursor { return newBadgerCursor(d.db, d.at) }
 
-// badgerCursor reads a snapshot: what is compacted away meanwhile stays there.
-// It belongs to the goroutine that made it.
+// close writes Badger's buffers into tables: only then does a view see them.
+func (d *badgerDatabase) close() (err error) {
+	defer catch(&err)
+	if d.wb != nil {
+		d.wb.Cancel()
+	}
+	err = d.db.Close()
+	d.forget()
+	return err
+}
+
+// badgerView is a database that was opened to be read only, in a folder of its own
+// with nothing but links to the tables and their list. So what a writer that died
+// has left in the store does not count, and Badger, which removes tables that a
+// damaged list does not name, also when it only reads, removes links.
+type badgerView struct {
+	db     *badger.DB
+	folder string
+	at     uint64
+}
+
+func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error) {
+	defer catch(&err)
+	tables, err := linkTables(folder, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := freeFiles(tables + spareFiles); err != nil {
+		return nil, err
+	}
+	links, err := os.MkdirTemp(e.o.viewsIn(filepath.Dir(folder)), viewPrefix)
+	if err != nil {
+		return nil, err
+	}
+	v := &badgerView{folder: links, at: uint64(at)}
+	defer func() {
+		if err != nil || v.db == nil {
+			_ = os.RemoveAll(links)
+		}
+	}()
+	if _, err := linkTables(folder, links); err != nil {
+		return nil, err
+	}
+	// The links are this view's own: nobody else needs to be kept out.
+	v.db, err = badger.OpenManaged(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true).WithBypassLockGuard(true))
+	if err != nil {
+		v.db = nil
+		return nil, err
+	}
+	return v, nil
+}
+
+// linkTables makes symbolic links to what a view needs, and counts the tables. It
+// makes none if to is empty.
+func linkTables(from, to string) (tables int, err error) {
+	from, err = filepath.Abs(from)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, protocol.ErrCorrupt.With("damaged data: " + filepath.Base(from) + " is not there")
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		table := strings.HasSuffix(name, tableSuffix)
+		if table {
+			tables++
+		}
+		if to == "" || !table && name != badger.ManifestFilename && name != badger.KeyRegistryFileName {
+			continue
+		}
+		if err := os.Symlink(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return 0, err
+		}
+	}
+	return tables, nil
+}
+
+func (v *badgerView) cursor() cursor { return newBadgerCursor(v.db, v.at) }
+
+// close has nothing to say: what it was to read has been read.
+func (v *badgerView) close() (err error) {
+	defer catch(&err)
+	_ = v.db.Close()
+	return os.RemoveAll(v.folder)
+}
+
+// crowded is asked for a store that is open as a view: its tables are there.
+func (badgerEngine) crowded(folder string, d *storage.Description) (bool, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return false, err
+	}
+	tables, bytes := 0, uint64(0)
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), tableSuffix) {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return false, err
+		}
+		tables++
+		bytes += uint64(info.Size())
+	}
+	// A full checkpoint is cut into tables of a few megabytes.
+	return tables > layersMax+int(d.Bytes>>20) || bytes > 2*d.Bytes+crowdedBytes, nil
+}
+
+// crowdedBytes is what a store may have besides twice its content.
+const crowdedBytes = 64 << 20
+
+// badgerCursor reads a snapshot. It belongs to the goroutine that made it.
 type badgerCursor struct {
 	txn    *badger.Txn
 	it     *badger.Iterator
@@ -121,9 +329,9 @@ type badgerCursor struct {
 	faults bool // what SetPanicOnFault was
 }
 
-func (d *badgerDatabase) cursor(at uint64) cursor {
+func newBadgerCursor(db *badger.DB, at uint64) cursor {
 	c := &badgerCursor{prefix: [1]byte{itemPrefix}, faults: debug.SetPanicOnFault(true)}
-	c.open(d.db, at)
+	c.open(db, at)
 	return c
 }
 
@@ -176,17 +384,4 @@ func (c *badgerCursor) close() {
 	if c.txn != nil {
 		c.txn.Discard()
 	}
-}
-
-// badgerLogger passes on what matters. What Badger says at info and below is
-// about its own housekeeping.
-type badgerLogger struct{ to *slog.Logger }
-
-func (l badgerLogger) Errorf(format string, args ...any)   { l.log(slog.LevelError, format, args) }
-func (l badgerLogger) Warningf(format string, args ...any) { l.log(slog.LevelWarn, format, args) }
-func (badgerLogger) Infof(string, ...any)                  {}
-func (badgerLogger) Debugf(string, ...any)                 {}
-
-func (l badgerLogger) log(level slog.Level, format string, args []any) {
-	l.to.Log(context.Background(), level, "badger: "+fmt.Sprintf(format, args...))
 }

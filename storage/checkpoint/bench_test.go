@@ -84,13 +84,22 @@ func BenchmarkFull(b *testing.B) {
 	b.SetBytes(benchKeys * benchValue)
 }
 
+// incremental begins one on top of the older of two.
+func (s *benchStore) incremental(index protocol.Index) (storage.CheckpointWriter, error) {
+	s.b.Helper()
+	if len(s.Kept()) < 2 {
+		s.full(index - 1)
+	}
+	return s.BeginIncremental(context.Background(), index, s.Kept()[1])
+}
+
 // Changed keys all over the state, and such that stand together.
 func BenchmarkIncremental(b *testing.B) {
 	for _, spread := range []bool{true, false} {
 		name := map[bool]string{true: "spread", false: "together"}[spread]
 		b.Run(name, func(b *testing.B) {
 			s := newBenchStore(b)
-			index := protocol.Index(1)
+			index := protocol.Index(10)
 			for b.Loop() {
 				b.StopTimer()
 				index++
@@ -103,7 +112,7 @@ func BenchmarkIncremental(b *testing.B) {
 					changed = append(changed, benchItem(i%benchKeys, index))
 				}
 				b.StartTimer()
-				w, err := s.BeginIncremental(context.Background(), index, s.Kept()[0])
+				w, err := s.incremental(index)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -117,10 +126,10 @@ func BenchmarkIncremental(b *testing.B) {
 // also says how many files the store keeps open.
 func BenchmarkNothingChanged(b *testing.B) {
 	s := newBenchStore(b)
-	index := protocol.Index(1)
+	index := protocol.Index(10)
 	for b.Loop() {
 		index++
-		w, err := s.BeginIncremental(context.Background(), index, s.Kept()[0])
+		w, err := s.incremental(index)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/zeebo/xxh3"
@@ -131,6 +132,20 @@ func rowOf(c *chunk) row {
 // table is where the chunks of a checkpoint begin. It is never changed.
 type table struct {
 	rows []row
+}
+
+// items counts the items of all chunks.
+func (t *table) items() uint64 {
+	n := uint64(0)
+	for i := range t.rows {
+		n += t.rows[i].items
+	}
+	return n
+}
+
+// equal reports whether both have the same chunks.
+func (t *table) equal(u *table) bool {
+	return slices.EqualFunc(t.rows, u.rows, func(a, b row) bool { return a.sum == b.sum && a.items == b.items && a.bytes == b.bytes })
 }
 
 // describe fills in what a description says of the chunks.

@@ -16,20 +16,20 @@ type slowEngine struct {
 	proceed chan struct{} // one value per close that may end
 }
 
-func (e slowEngine) open(folder string) (database, error) {
-	db, err := e.engine.open(folder)
-	return slowDatabase{db, e}, err
+func (e slowEngine) view(folder string, at protocol.Index) (view, error) {
+	v, err := e.engine.view(folder, at)
+	return slowView{v, e}, err
 }
 
-type slowDatabase struct {
-	database
+type slowView struct {
+	view
 	e slowEngine
 }
 
-func (d slowDatabase) close() error {
-	d.e.closing <- struct{}{}
-	<-d.e.proceed
-	return d.database.close()
+func (v slowView) close() error {
+	v.e.closing <- struct{}{}
+	<-v.e.proceed
+	return v.view.close()
 }
 
 func sampleDescription(index protocol.Index) storage.Description {

@@ -1,37 +1,51 @@
 package checkpoint
 
-import "context"
+import (
+	"context"
 
-// engine makes and removes stores: folders that hold ordered keys with values
-// at timestamps.
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// engine makes, opens and removes stores: folders with the ordered keys and values
+// of one checkpoint each. Nothing is ever written to one that is complete.
 type engine interface {
-	// open opens the store in a folder, or makes an empty one there.
-	open(folder string) (database, error)
+	// create makes a store in a folder of its own, where nothing is yet. It begins
+	// as a copy of the one in the folder from, or empty if that is "". bytes is
+	// about what will be written. fault hears, from any goroutine, of what goes
+	// wrong in the background: nothing of the store can be relied on then.
+	create(folder, from string, at protocol.Index, bytes uint64, fault func(error)) (database, error)
+	// view opens what is on the disk of a store that is not being written, and
+	// changes nothing there.
+	view(folder string, at protocol.Index) (view, error)
+	// crowded reports that a complete store should not be the beginning of
+	// another one: it would be read too slowly, or be too large.
+	crowded(folder string, d *storage.Description) (bool, error)
+	// hangs reports whether the methods of a database may take as long as the
+	// disk does: for ever.
+	hangs() bool
 	// remove removes a store that is not open.
 	remove(folder string) error
 }
 
-// database is an open store. The timestamp of a checkpoint is its index.
-// cursor and discard may be called by any goroutine.
+// database is a store that is being written. One goroutine at a time uses it. It
+// keeps key and value.
 type database interface {
-	batch(at uint64) batch
-	cursor(at uint64) cursor
-	// discard says that nobody reads below an index any more.
-	discard(below uint64) error
+	set(key, value []byte) error
+	remove(key []byte) error
+	// flush makes what was written durable.
+	flush() error
+	cursor() cursor
 	close() error
 }
 
-// batch takes changes at a timestamp. They are durable when flush returns; a
-// batch that was cancelled may have left some of them. It keeps key and value.
-type batch interface {
-	set(key, value []byte) error
-	remove(key []byte) error
-	flush() error
-	cancel()
+// view is a complete store. Any goroutine may ask it for a cursor.
+type view interface {
+	cursor() cursor
+	close() error
 }
 
-// cursor walks over the newest version of each key at or below a timestamp, in
-// order. seek comes first. What next returns is valid until the next call.
+// cursor walks over all keys in order. It belongs to one goroutine. seek comes first. What next returns is valid until the next call.
 type cursor interface {
 	seek(from []byte)
 	next() (key, value []byte, ok bool, err error)

@@ -6,71 +6,56 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// flatEngine keeps each store in memory, and in one file on a vfs, so that it
-// survives what the file system survives. It is for members without a disk of
-// their own and for simulated ones: all of it is in memory, twice on a vfs that
-// is in memory too.
+// flatEngine keeps each store in one file on a vfs, so that it survives what the
+// file system survives, and in memory while it is open. It is for members without a
+// disk of their own and for simulated ones: each checkpoint writes the whole state.
 type flatEngine struct{ fsys vfs.FS }
 
 const (
 	flatFile = "data"
-	// A record is its length, its sum, and the payload: timestamp and changes.
+	// A record is its length, its sum, and the payload: keys with their values.
 	flatHeader    = 4 + 8
 	flatRecordMax = 1 << 30
-	// flatBatchBytes is when a batch is written out.
-	flatBatchBytes = 1 << 20
-	// flatSlack is the garbage that a file may have besides half of it.
-	flatSlack = 64 << 10
-
-	flatSet    = 1
-	flatRemove = 2
+	// flatRecordBytes is when a record is written out.
+	flatRecordBytes = 1 << 20
 )
 
-// version is what a key was at a timestamp.
-type version struct {
-	at      uint64
-	value   []byte
-	removed bool
-}
-
+// flatDatabase holds all items until they are written, at once.
 type flatDatabase struct {
 	fsys   vfs.FS
 	folder string
-
-	mu     sync.RWMutex
-	keys   map[string][]version // newest last
-	sorted []string             // nil: to be made
-	file   vfs.File
-	end    int64 // of the file
-	broken bool  // a write failed: nobody knows what is in the file
+	items  map[string][]byte
 }
 
-func (e flatEngine) open(folder string) (database, error) {
+func (e flatEngine) create(folder, from string, _ protocol.Index, _ uint64, _ func(error)) (database, error) {
 	if err := e.fsys.MkdirAll(folder); err != nil {
 		return nil, err
 	}
-	d := &flatDatabase{fsys: e.fsys, folder: folder, keys: map[string][]version{}}
-	name := filepath.Join(folder, flatFile)
-	b, err := vfs.ReadFile(e.fsys, name, 1<<40)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	d := &flatDatabase{fsys: e.fsys, folder: folder, items: map[string][]byte{}}
+	if from == "" {
+		return d, nil
+	}
+	v, err := e.read(from)
+	if err != nil {
 		return nil, err
 	}
-	rest := d.replay(b)
-	if err == nil && len(rest) == 0 {
-		d.file, err = e.fsys.OpenWrite(name)
-		d.end = int64(len(b))
-		return d, err
+	for _, it := range v.items {
+		d.items[it.key] = it.value
 	}
-	// What follows a torn record must not be taken for one later.
-	return d, d.rewrite()
+	return d, nil
 }
+
+func (flatEngine) hangs() bool { return false }
+
+func (flatEngine) crowded(string, *storage.Description) (bool, error) { return false, nil }
 
 func (e flatEngine) remove(folder string) error {
 	err := e.fsys.Remove(filepath.Join(folder, flatFile))
@@ -83,254 +68,145 @@ func (e flatEngine) remove(folder string) error {
 	return err
 }
 
-// replay takes good records off the front and returns what is left.
-func (d *flatDatabase) replay(b []byte) []byte {
-	le := binary.LittleEndian
-	for len(b) >= flatHeader {
-		n := int(le.Uint32(b))
-		if n < 8 || n > flatRecordMax || n > len(b)-flatHeader || le.Uint64(b[4:]) != xxh3.Hash(b[flatHeader:flatHeader+n]) {
-			break
-		}
-		d.apply(b[flatHeader : flatHeader+n])
-		b = b[flatHeader+n:]
-	}
-	return b
+func (d *flatDatabase) set(key, value []byte) error {
+	d.items[string(key)] = value
+	return nil
 }
 
-// apply makes the changes of one payload. Its sum is good, so it is as it was
-// written.
-func (d *flatDatabase) apply(p []byte) {
-	at := binary.LittleEndian.Uint64(p)
-	for p = p[8:]; len(p) > 0; {
-		op := p[0]
-		var key, value []byte
-		key, p, _ = takeBytes(p[1:], flatRecordMax)
-		if op == flatSet {
-			value, p, _ = takeBytes(p, flatRecordMax)
-		}
-		d.put(string(key), version{at: at, value: slices.Clone(value), removed: op == flatRemove})
-	}
+func (d *flatDatabase) remove(key []byte) error {
+	delete(d.items, string(key))
+	return nil
 }
 
-func (d *flatDatabase) put(key string, v version) {
-	list, known := d.keys[key]
-	if !known {
-		d.sorted = nil
+func (d *flatDatabase) sorted() []flatItem {
+	out := make([]flatItem, 0, len(d.items))
+	for key, value := range d.items {
+		out = append(out, flatItem{key, value})
 	}
-	i := len(list)
-	for i > 0 && list[i-1].at > v.at {
-		i--
-	}
-	if i > 0 && list[i-1].at == v.at {
-		list = slices.Clone(list) // a cursor may be reading the old one
-		list[i-1] = v
-	} else {
-		list = slices.Insert(slices.Clone(list), i, v)
-	}
-	d.keys[key] = list
+	slices.SortFunc(out, func(a, b flatItem) int { return compareKeys(a, b.key) })
+	return out
 }
 
-// order returns the keys in order. The caller holds the lock.
-func (d *flatDatabase) order() []string {
-	if d.sorted == nil {
-		d.sorted = make([]string, 0, len(d.keys))
-		for key := range d.keys {
-			d.sorted = append(d.sorted, key)
-		}
-		slices.Sort(d.sorted)
-	}
-	return d.sorted
-}
-
-// rewrite replaces the file by one that has what is in memory.
-func (d *flatDatabase) rewrite() error {
-	byTime := map[uint64][]byte{}
-	var times []uint64
-	for _, key := range d.order() {
-		for _, v := range d.keys[key] {
-			if byTime[v.at] == nil {
-				times = append(times, v.at)
-				byTime[v.at] = beginPayload(nil, v.at)
-			}
-			byTime[v.at] = appendChange(byTime[v.at], []byte(key), v.value, v.removed)
-		}
-	}
-	slices.Sort(times)
-	var b []byte
-	for _, at := range times {
-		b = appendRecord(b, byTime[at])
-	}
-	name := filepath.Join(d.folder, flatFile)
-	if err := vfs.WriteFile(d.fsys, name, b); err != nil {
-		return err
-	}
-	if err := d.fsys.SyncDir(d.folder); err != nil {
-		return err
-	}
-	f, err := d.fsys.OpenWrite(name)
+func (d *flatDatabase) flush() error {
+	f, err := d.fsys.Create(filepath.Join(d.folder, flatFile))
 	if err != nil {
 		return err
 	}
-	if d.file != nil {
-		d.file.Close()
+	err = writeFlat(f, d.sorted())
+	if err == nil {
+		err = f.Sync()
 	}
-	d.file, d.end = f, int64(len(b))
-	return nil
-}
-
-func beginPayload(dst []byte, at uint64) []byte { return binary.LittleEndian.AppendUint64(dst, at) }
-
-func appendChange(dst, key, value []byte, removed bool) []byte {
-	op := byte(flatSet)
-	if removed {
-		op = flatRemove
+	if e := f.Close(); err == nil {
+		err = e
 	}
-	dst = append(binary.AppendUvarint(append(dst, op), uint64(len(key))), key...)
-	if removed {
-		return dst
-	}
-	return append(binary.AppendUvarint(dst, uint64(len(value))), value...)
-}
-
-func appendRecord(dst, payload []byte) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
-	dst = binary.LittleEndian.AppendUint64(dst, xxh3.Hash(payload))
-	return append(dst, payload...)
-}
-
-func (d *flatDatabase) batch(at uint64) batch {
-	return &flatBatch{d: d, at: at, payload: beginPayload(nil, at)}
-}
-
-// flatBatch gathers changes and writes them out now and then.
-type flatBatch struct {
-	d       *flatDatabase
-	at      uint64
-	payload []byte
-}
-
-func (b *flatBatch) set(key, value []byte) error { return b.change(key, value, false) }
-
-func (b *flatBatch) remove(key []byte) error { return b.change(key, nil, true) }
-
-func (b *flatBatch) change(key, value []byte, removed bool) error {
-	b.payload = appendChange(b.payload, key, value, removed)
-	if len(b.payload) < flatBatchBytes {
-		return nil
-	}
-	return b.write()
-}
-
-func (b *flatBatch) write() error {
-	d := b.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.broken {
-		return errBroken
-	}
-	if len(b.payload) == 8 {
-		return nil
-	}
-	if _, err := d.file.WriteAt(appendRecord(nil, b.payload), d.end); err != nil {
-		// A full disk has written a part at most, which the next attempt covers.
-		d.broken = !errors.Is(err, vfs.ErrNoSpace)
+	if err != nil {
 		return err
 	}
-	d.end += flatHeader + int64(len(b.payload))
-	d.apply(b.payload)
-	b.payload = beginPayload(b.payload[:0], b.at)
-	return nil
+	return d.fsys.SyncDir(d.folder)
 }
 
-var errBroken = errors.New("an earlier write to the store failed")
-
-func (b *flatBatch) flush() error {
-	if err := b.write(); err != nil {
-		return err
-	}
-	b.d.mu.Lock()
-	defer b.d.mu.Unlock()
-	if err := b.d.file.Sync(); err != nil {
-		b.d.broken = true
-		return err
-	}
-	return b.d.fsys.SyncDir(b.d.folder)
-}
-
-func (b *flatBatch) cancel() {}
-
-// discard drops what nobody reads any more, and rewrites a file of which that
-// is more than half.
-func (d *flatDatabase) discard(below uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	live := int64(0)
-	for key, list := range d.keys {
-		i := len(list) - 1
-		for i > 0 && list[i].at > below {
-			i--
+func writeFlat(f vfs.File, items []flatItem) error {
+	end := int64(0)
+	record := make([]byte, flatHeader)
+	write := func() error {
+		if len(record) == flatHeader {
+			return nil
 		}
-		if list[i].at <= below && list[i].removed {
-			i++
-		}
-		if i == len(list) {
-			delete(d.keys, key)
-			d.sorted = nil
+		binary.LittleEndian.PutUint32(record, uint32(len(record)-flatHeader))
+		binary.LittleEndian.PutUint64(record[4:], xxh3.Hash(record[flatHeader:]))
+		_, err := f.WriteAt(record, end)
+		end += int64(len(record))
+		record = record[:flatHeader]
+		return err
+	}
+	for _, it := range items {
+		record = append(binary.AppendUvarint(record, uint64(len(it.key))), it.key...)
+		record = append(binary.AppendUvarint(record, uint64(len(it.value))), it.value...)
+		if len(record) < flatRecordBytes {
 			continue
 		}
-		if i > 0 {
-			d.keys[key] = slices.Clone(list[i:])
-		}
-		for _, v := range d.keys[key] {
-			live += int64(len(key) + len(v.value) + 8)
+		if err := write(); err != nil {
+			return err
 		}
 	}
-	if d.broken || d.end < 2*live+flatSlack {
-		return nil
+	return write()
+}
+
+func (d *flatDatabase) cursor() cursor { return &flatCursor{items: d.sorted()} }
+
+func (*flatDatabase) close() error { return nil }
+
+type flatItem struct {
+	key   string
+	value []byte
+}
+
+func compareKeys(it flatItem, key string) int {
+	switch {
+	case it.key < key:
+		return -1
+	case it.key > key:
+		return 1
 	}
-	return d.rewrite()
+	return 0
 }
 
-func (d *flatDatabase) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.file.Close()
+// flatView has all items of a complete store, in order.
+type flatView struct{ items []flatItem }
+
+func (e flatEngine) view(folder string, _ protocol.Index) (view, error) {
+	v, err := e.read(folder)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
-func (d *flatDatabase) cursor(at uint64) cursor {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return &flatCursor{d: d, at: at, keys: d.order()}
+// read takes good records off the front of the file. What follows a bad one is
+// missing then, which the sums of the chunks show.
+func (e flatEngine) read(folder string) (*flatView, error) {
+	b, err := vfs.ReadFile(e.fsys, filepath.Join(folder, flatFile), 1<<40)
+	if err != nil {
+		return nil, err
+	}
+	v := &flatView{}
+	le := binary.LittleEndian
+	for len(b) >= flatHeader {
+		n := int(le.Uint32(b))
+		if n > flatRecordMax || n > len(b)-flatHeader || le.Uint64(b[4:]) != xxh3.Hash(b[flatHeader:flatHeader+n]) {
+			break
+		}
+		for p := b[flatHeader : flatHeader+n]; len(p) > 0; { // as it was written, since its sum is good
+			var key, value []byte
+			key, p, _ = takeBytes(p, flatRecordMax)
+			value, p, _ = takeBytes(p, flatRecordMax)
+			v.items = append(v.items, flatItem{string(key), value})
+		}
+		b = b[flatHeader+n:]
+	}
+	return v, nil
 }
 
-// flatCursor walks over the keys as they were when it was made.
+func (v *flatView) cursor() cursor { return &flatCursor{items: v.items} }
+
+func (*flatView) close() error { return nil }
+
 type flatCursor struct {
-	d     *flatDatabase
-	at    uint64
-	keys  []string
+	items []flatItem
 	place int
 }
 
-func (c *flatCursor) seek(from []byte) { c.place, _ = slices.BinarySearch(c.keys, string(from)) }
-
-func (c *flatCursor) next() (key, value []byte, ok bool, err error) {
-	c.d.mu.RLock()
-	defer c.d.mu.RUnlock()
-	for c.place < len(c.keys) {
-		name := c.keys[c.place]
-		c.place++
-		list := c.d.keys[name]
-		for i := len(list) - 1; i >= 0; i-- {
-			if list[i].at > c.at {
-				continue
-			}
-			if list[i].removed {
-				break
-			}
-			return []byte(name), list[i].value, true, nil
-		}
-	}
-	return nil, nil, false, nil
+func (c *flatCursor) seek(from []byte) {
+	c.place, _ = slices.BinarySearchFunc(c.items, string(from), compareKeys)
 }
 
-func (c *flatCursor) close() {}
+func (c *flatCursor) next() (key, value []byte, ok bool, err error) {
+	if c.place == len(c.items) {
+		return nil, nil, false, nil
+	}
+	it := c.items[c.place]
+	c.place++
+	return []byte(it.key), it.value, true, nil
+}
+
+func (*flatCursor) close() {}

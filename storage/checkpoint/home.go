@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,22 +15,23 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// home is a store, open or about to be.
+// home is a store that somebody uses.
 type home struct {
 	number  uint64
+	at      protocol.Index // of its checkpoint
 	opening marker
 	reading marker
 	refs    int // guarded by Store.mu
 
-	mu sync.Mutex // held while it is opened
-	db database   // nil: not open. Set once, before anyone who holds it reads it
+	mu   sync.Mutex // held while it is opened
+	view view       // nil: not open. Set once, before anyone who holds it reads it
 }
 
 // marker counts on disk how often the process died in one phase of using a
 // store, in this boot. No sync is needed: a power cut begins another boot, and
 // a death leaves the page cache.
 type marker struct {
-	fsys vfs.FS
+	fsys vfs.FS // nil: nothing is noted
 	name string
 	boot string
 
@@ -39,6 +41,9 @@ type marker struct {
 
 // begin notes that the phase begins, as one more death unless end follows.
 func (m *marker) begin() error {
+	if m.fsys == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.inside++; m.inside > 1 {
@@ -57,6 +62,9 @@ func (m *marker) begin() error {
 // end notes that the process has survived. That it cannot be noted does no
 // harm before it has happened three times.
 func (m *marker) end() {
+	if m.fsys == nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.inside--; m.inside == 0 {
@@ -73,18 +81,21 @@ func (m *marker) deaths() (uint32, error) {
 }
 
 func (s *Store) marker(name string) marker {
+	if s.inspects {
+		return marker{}
+	}
 	return marker{fsys: s.fsys, name: s.path(name), boot: s.o.BootID}
 }
 
 // hold returns the home of a store with one reference more. The caller holds
 // the lock.
-func (s *Store) hold(number uint64) *home {
+func (s *Store) hold(number uint64, at protocol.Index) *home {
 	for s.closing[number] { // it was set aside, and is tried again
 		s.settled.Wait()
 	}
 	h := s.homes[number]
 	if h == nil {
-		h = &home{number: number, opening: s.marker(openingName(number)), reading: s.marker(readingName(number))}
+		h = &home{number: number, at: at, opening: s.marker(openingName(number)), reading: s.marker(readingName(number))}
 		s.homes[number] = h
 	}
 	h.refs++
@@ -126,8 +137,8 @@ func (s *Store) takeIdle() []*home {
 func (s *Store) closeAll(idle []*home) error {
 	var err error
 	for _, h := range idle {
-		if h.db != nil {
-			err = errors.Join(err, h.db.close())
+		if h.view != nil {
+			err = errors.Join(err, h.view.close())
 		}
 		s.mu.Lock()
 		delete(s.closing, h.number)
@@ -148,70 +159,60 @@ func (s *Store) closeAll(idle []*home) error {
 	return err
 }
 
-// enter opens a store, if it is not open. One that cannot be opened, and has
-// checkpoints, is set aside: the other one is used from then on.
-func (s *Store) enter(h *home) error {
+// enter opens a store, if it is not open. One that is damaged is set aside: the
+// other one is used from then on. [S] What may pass is no damage.
+func (s *Store) enter(ctx context.Context, h *home) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.db != nil {
+	if h.view != nil {
 		return nil
 	}
-	if err := s.checkSpace(spaceToOpen, 0); err != nil {
+	if err := h.opening.begin(); err != nil {
+		return unusable("opening a store of checkpoints", err)
+	}
+	v, err := s.openView(ctx, h)
+	h.opening.end()
+	if err == nil {
+		h.view = v
+		return nil
+	}
+	if !errors.Is(err, protocol.ErrCorrupt) {
 		return err
 	}
-	if err := h.opening.begin(); err != nil {
-		return diskError(err)
+	s.o.Logger.Error("a store of checkpoints cannot be opened", "store", storeName(h.number), "error", err)
+	if s.inspects {
+		return err
 	}
-	db, err := s.engine.open(s.path(storeName(h.number)))
-	h.opening.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		s.o.Logger.Error("a store of checkpoints cannot be opened", "store", storeName(h.number), "error", err)
-		if err := s.setAside(h.number); err != nil {
-			return s.fail(err)
-		}
-		return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s cannot be opened and was set aside: %v", storeName(h.number), err))
-	}
-	if err := db.discard(s.oldestIn(h.number)); err != nil {
-		db.close()
+	if err := s.setAside(h.number); err != nil {
 		return s.fail(err)
 	}
-	h.db = db
-	return nil
+	return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s cannot be opened and was set aside: %v", storeName(h.number), err))
 }
 
-// setAside gives the pointers of a store other names, so that it is neither
-// used nor removed. The caller holds the lock.
-func (s *Store) setAside(number uint64) error {
-	for i := len(s.kept) - 1; i >= 0; i-- {
-		k := s.kept[i]
-		if k.store != number {
-			continue
+// openView opens what is on the disk of a store, and tries that again, a few times,
+// if what hinders may pass. protocol.ErrCorrupt: what is there is damaged.
+func (s *Store) openView(ctx context.Context, h *home) (view, error) {
+	for try := 0; ; try++ {
+		v, err := s.engine.view(s.path(storeName(h.number)), h.at)
+		switch {
+		case err == nil:
+			return v, nil
+		case errors.Is(err, context.Canceled):
+			return nil, err
+		case !passing(err):
+			return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s: %v", storeName(h.number), err))
+		case try == viewTries-1:
+			return nil, protocol.ErrDirectory.With(fmt.Sprintf(
+				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: mend what is short or refused and start again; if the disk never gives it back, move the folder away, so that the other checkpoint is used",
+				s.path(storeName(h.number)), err))
 		}
-		if err := s.rename(pointerName(k.slot), asideName(k.pointer)); err != nil {
-			return err
-		}
-		s.aside = append(s.aside, k.pointer)
-		s.kept = slices.Delete(s.kept, i, i+1)
-		s.o.Logger.Error("checkpoint set aside", "index", k.description.Index, "store", storeName(number))
-	}
-	return nil
-}
-
-// oldestIn returns the index of the oldest checkpoint of a store that is kept or
-// pinned, below which nobody reads: 0 if there is none. The caller holds the
-// lock.
-func (s *Store) oldestIn(number uint64) uint64 {
-	oldest := uint64(0)
-	for _, list := range [][]*kept{s.kept, s.retired} {
-		for _, k := range list {
-			if at := uint64(k.description.Index); k.store == number && (oldest == 0 || at < oldest) {
-				oldest = at
-			}
+		s.o.Logger.Warn("a store of checkpoints cannot be opened now and is tried again", "store", storeName(h.number), "error", err)
+		if err := s.pause(ctx, viewPause<<try); err != nil {
+			return nil, err
 		}
 	}
-	return oldest
 }
 
 // checkSpace returns protocol.ErrNoSpace unless there is room for bytes besides
@@ -220,7 +221,7 @@ func (s *Store) oldestIn(number uint64) uint64 {
 func (s *Store) checkSpace(bytes, reserve uint64) error {
 	free, err := s.fsys.FreeSpace(s.dir)
 	if err != nil {
-		return diskError(err)
+		return unusable("looking for free space", err)
 	}
 	if free < reserve || free-reserve < bytes {
 		return protocol.ErrNoSpace.With(fmt.Sprintf("%d bytes of free space are too few for a checkpoint that writes %d and leaves %d", free, bytes, reserve))
@@ -247,7 +248,7 @@ const (
 	badPrefix     = "bad-"
 	openingPrefix = "opening-"
 	readingPrefix = "reading-"
-	taintedPrefix = "tainted-"
+	viewPrefix    = "view-"
 )
 
 func itoa(n uint64) string                    { return strconv.FormatUint(n, 10) }
@@ -255,7 +256,6 @@ func numbered(prefix string, n uint64) string { return fmt.Sprintf("%s%08d", pre
 func storeName(n uint64) string               { return numbered(storePrefix, n) }
 func openingName(n uint64) string             { return numbered(openingPrefix, n) }
 func readingName(n uint64) string             { return numbered(readingPrefix, n) }
-func taintedName(n uint64) string             { return numbered(taintedPrefix, n) }
 func pointerName(slot int) string             { return pointerPrefix + strconv.Itoa(slot) }
 func asideName(p pointer) string {
 	return numbered(asidePrefix, p.store) + "-" + itoa(uint64(p.description.Index))

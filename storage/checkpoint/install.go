@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -352,43 +353,50 @@ func (in *Install) Commit(ctx context.Context) error {
 		return err
 	}
 	defer s.unclaim()
-	h, err := s.newHome()
+	x, err := s.begin(ctx, nil, in.d.Index, writeFactor*in.d.Bytes)
 	if err != nil {
 		return err
 	}
-	t, err := in.fill(ctx, h)
-	if err == nil {
-		err = s.publish(h, in.d, t)
-	}
+	defer x.leave()
+	t, err := in.fill(ctx, x)
 	if err != nil {
-		s.release(h)
 		return err
 	}
-	s.release(h)
+	if err := x.publish(ctx, in.d, t); err != nil {
+		return err
+	}
 	return in.remove()
 }
 
 // fill writes all items to a store and reads them back.
-func (in *Install) fill(ctx context.Context, h *home) (*table, error) {
-	b := h.db.batch(uint64(in.d.Index))
-	unspaced := 0
-	err := in.each(ctx, WorkInstall, func(_ storage.Item, key, value []byte) error {
-		if unspaced += len(key) + len(value); unspaced > storage.ChunkBytesMax {
-			if err := in.s.checkSpace(uint64(writeFactor*unspaced), in.s.o.SpaceReserve); err != nil {
-				return err
-			}
-			unspaced = 0
+func (in *Install) fill(ctx context.Context, x *session) (*table, error) {
+	var changes []change
+	bytes := 0
+	write := func() error {
+		if err := in.s.checkSpace(uint64(writeFactor*bytes), in.s.o.SpaceReserve); err != nil {
+			return err
 		}
-		return in.written(b.set(key, value))
+		some := changes
+		changes, bytes = nil, 0
+		return x.do(ctx, func() error { return x.write(some) })
+	}
+	err := in.each(ctx, WorkInstall, func(_ storage.Item, key, value []byte) error {
+		changes = append(changes, change{slices.Clone(key), append(make([]byte, 0, len(value)), value...)})
+		if bytes += len(key) + len(value); bytes < storage.ChunkBytesMax {
+			return nil
+		}
+		return write()
 	})
+	if err == nil {
+		err = write()
+	}
+	if err == nil {
+		err = x.do(ctx, func() error { return x.db.flush() })
+	}
 	if err != nil {
-		b.cancel()
 		return nil, err
 	}
-	if err := in.written(b.flush()); err != nil {
-		return nil, err
-	}
-	cur := h.db.cursor(uint64(in.d.Index))
+	cur := x.db.cursor()
 	defer cur.close()
 	p := Progress{Work: WorkVerify, Index: in.d.Index, Total: in.d.Items}
 	t, err := tabulate(ctx, cur, in.s.o.ChunkBytes, func(items uint64) {
@@ -404,15 +412,6 @@ func (in *Install) fill(ctx context.Context, h *home) (*table, error) {
 		return nil, corrupt("an installed checkpoint reads back as another one than described")
 	}
 	return t, nil
-}
-
-func (in *Install) written(err error) error {
-	if err == nil {
-		return nil
-	}
-	in.s.mu.Lock()
-	defer in.s.mu.Unlock()
-	return in.s.fail(err)
 }
 
 // Abort implements storage.CheckpointInstall.

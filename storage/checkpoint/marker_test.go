@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -22,12 +23,12 @@ type deadly struct {
 // engine and the test catches it, and what was on disk stays.
 type death struct{}
 
-func (d *deadly) open(folder string) (database, error) {
+func (d *deadly) view(folder string, at protocol.Index) (view, error) {
 	if d.folders[folder] {
 		panic(death{})
 	}
 	d.opened++
-	return d.engine.open(folder)
+	return d.engine.view(folder, at)
 }
 
 // dies reports whether f ends with a death.
@@ -45,8 +46,8 @@ func dies(f func()) (died bool) {
 	return false
 }
 
-// house is a directory with checkpoints at 10 and 20 in store 1, or with the
-// one at 20 in a store of its own.
+// house is a directory with a checkpoint at 10 in store 1, and with one at 20 in
+// store 2 if there are two.
 type house struct {
 	t      *testing.T
 	disk   *vfs.Memory
@@ -54,13 +55,14 @@ type house struct {
 	boot   string
 }
 
-func newHouse(t *testing.T, twoStores bool) *house {
+func newHouse(t *testing.T, checkpoints int) *house {
 	t.Helper()
 	disk := vfs.NewMemory(1)
 	h := &house{t: t, disk: disk, boot: "a", engine: &deadly{engine: flatEngine{disk}, folders: map[string]bool{}}}
 	s := h.start()
-	h.take(s, 10, false)
-	h.take(s, 20, !twoStores)
+	for n := range checkpoints {
+		h.take(s, protocol.Index(10*(n+1)), false)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func (h *house) take(s *Store, index protocol.Index, incremental bool) {
 	var w storage.CheckpointWriter
 	var err error
 	if incremental {
-		w, err = s.BeginIncremental(ctx, index, s.Kept()[0])
+		w, err = s.BeginIncremental(ctx, index, s.Kept()[1])
 	} else {
 		w, err = s.BeginFull(ctx, index, 0)
 	}
@@ -126,13 +128,13 @@ func (h *house) wantKept(s *Store, kept, aside int) {
 // Power returns, all members open Badger, the power blips, twice: nobody's
 // checkpoint is lost.
 func TestTwoDeathsDoNotLoseTheState(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, 1)
 	h.engine.folders["/c/store-00000001"] = true
 	h.dieInOpen()
 	h.dieInOpen()
 	h.engine.folders = nil
 	s := h.start()
-	h.wantKept(s, 2, 0)
+	h.wantKept(s, 1, 0)
 	if err := use(s); err != nil {
 		t.Fatal(err)
 	}
@@ -141,27 +143,24 @@ func TestTwoDeathsDoNotLoseTheState(t *testing.T) {
 	h.engine.folders = map[string]bool{"/c/store-00000001": true}
 	h.dieInOpen()
 	h.dieInOpen()
-	h.wantKept(h.start(), 2, 0)
+	h.wantKept(h.start(), 1, 0)
 }
 
 func TestDeathsOfAnotherBootDoNotCount(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, 1)
 	h.engine.folders["/c/store-00000001"] = true
 	for _, boot := range []string{"a", "a", "b", "b", "c", "c"} {
 		h.boot = boot
 		h.dieInOpen()
 	}
-	h.wantKept(h.start(), 2, 0)
+	h.wantKept(h.start(), 1, 0)
 }
 
 func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
-	for _, twoStores := range []bool{false, true} {
-		h := newHouse(t, twoStores)
-		newest := "/c/store-00000001"
-		kept, aside := 0, 2
-		if twoStores {
-			newest, kept, aside = "/c/store-00000002", 1, 1
-		}
+	for checkpoints := 1; checkpoints <= 2; checkpoints++ {
+		h := newHouse(t, checkpoints)
+		newest := fmt.Sprintf("/c/store-%08d", checkpoints)
+		kept, aside := checkpoints-1, 1
 		h.engine.folders[newest] = true
 		for range 3 {
 			h.dieInOpen()
@@ -171,7 +170,7 @@ func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
 		if err := use(s); err != nil { // the older one, if there is one
 			t.Fatal(err)
 		}
-		if !twoStores {
+		if checkpoints == 1 {
 			// With none to be had it is tried again, and that too may kill.
 			if !dies(func() { s.Retry(context.Background()) }) {
 				t.Fatal("the process should have died")
@@ -182,17 +181,14 @@ func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
 			if err := s.Retry(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			h.wantKept(s, 2, 0)
+			h.wantKept(s, 1, 0)
 			if err := use(s); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()
 			s = h.start()
-			h.wantKept(s, 2, 0)
+			h.wantKept(s, 1, 0)
 			continue
-		}
-		if err := s.Retry(context.Background()); !errors.Is(err, protocol.ErrInvalid) {
-			t.Fatalf("got error %v, want %v", err, protocol.ErrInvalid)
 		}
 		for _, index := range []protocol.Index{30, 40, 50} {
 			h.take(s, index, false)
@@ -207,12 +203,12 @@ func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
 
 // A death while a checkpoint is read counts like one in Open.
 func TestDeathsWhileReadingCount(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, 1)
 	for range 3 {
 		s := h.start()
 		died := dies(func() {
 			// Only the end of the process leaves the mark behind.
-			_, home, err := s.use(20)
+			_, home, err := s.use(context.Background(), 10)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -226,16 +222,16 @@ func TestDeathsWhileReadingCount(t *testing.T) {
 		}
 	}
 	s := h.start()
-	h.wantKept(s, 0, 2)
+	h.wantKept(s, 0, 1)
 	if err := s.Retry(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	h.wantKept(s, 2, 0)
+	h.wantKept(s, 1, 0)
 }
 
 // A store that cannot be opened, without a death, is set aside at once.
 func TestStoreThatCannotBeOpened(t *testing.T) {
-	h := newHouse(t, true)
+	h := newHouse(t, 2)
 	s := h.start()
 	s.engine = refusing{s.engine, "/c/store-00000002"}
 	if err := use(s); !errors.Is(err, protocol.ErrCorrupt) {
@@ -252,16 +248,16 @@ type refusing struct {
 	folder string
 }
 
-func (r refusing) open(folder string) (database, error) {
+func (r refusing) view(folder string, at protocol.Index) (view, error) {
 	if folder == r.folder {
 		return nil, errors.New("no")
 	}
-	return r.engine.open(folder)
+	return r.engine.view(folder, at)
 }
 
 // Opening the directory opens no Badger.
 func TestOpenTouchesNoStore(t *testing.T) {
-	h := newHouse(t, true)
+	h := newHouse(t, 2)
 	before := h.engine.opened
 	s := h.start()
 	h.wantKept(s, 2, 0)
@@ -274,7 +270,7 @@ func TestOpenTouchesNoStore(t *testing.T) {
 // removed as long as nobody knows what the damaged one names.
 func TestDamagedPointer(t *testing.T) {
 	for slot := 1; slot <= slots; slot++ {
-		h := newHouse(t, true)
+		h := newHouse(t, 2)
 		if err := h.disk.FlipBit("/c/"+pointerName(slot), 8*30); err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +283,7 @@ func TestDamagedPointer(t *testing.T) {
 		}
 		h.take(s, 30, false)
 		h.wantKept(s, 2, 0)
-		h.take(s, 40, true)
+		h.take(s, 40, false)
 		if s.doubt {
 			t.Error("no pointer is damaged any more, and nothing is removed")
 		}
@@ -297,64 +293,5 @@ func TestDamagedPointer(t *testing.T) {
 		if err := use(s); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// Without the rule that an install goes into a new store, what a crashed
-// checkpoint has left there shows: the leftovers of the suite are real.
-func TestLeftoversAreThereInTheOldStore(t *testing.T) {
-	ctx := context.Background()
-	o := Options{MemTableBytes: 8 << 20, SpaceReserve: 1 << 20, BootID: "a"}.withDefaults()
-	stores := map[string]func() (*Store, error){}
-	dir, disk := t.TempDir(), vfs.NewMemory(1)
-	stores["badger"] = func() (*Store, error) { return Open(vfs.OS(), dir, o) }
-	stores["flat"] = func() (*Store, error) { return OpenFlat(disk, "/c", o) }
-	for name, begin := range stores {
-		t.Run(name, func(t *testing.T) {
-			s, err := begin()
-			if err != nil {
-				t.Fatal(err)
-			}
-			h := &house{t: t}
-			h.take(s, 10, false)
-			w, err := s.BeginIncremental(ctx, 20, s.Kept()[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range 12 {
-				if err := w.Write(ctx, []storage.Item{{Key: []byte{'c', byte(i)}, Index: 15, Value: make([]byte, 300<<10)}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if s, err = begin(); err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			_, home, err := s.use(10)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.release(home)
-			cur := home.db.cursor(30)
-			defer cur.close()
-			cur.seek(nil)
-			n := 0
-			for {
-				_, _, ok, err := cur.next()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !ok {
-					break
-				}
-				n++
-			}
-			if n < 2 {
-				t.Errorf("got %d items at 30 in the old store, want leftovers among them", n)
-			}
-		})
 	}
 }

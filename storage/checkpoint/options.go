@@ -28,6 +28,9 @@ type Options struct {
 	// BootID tells one boot of the machine from another; default: what the
 	// operating system says. Where it says nothing, all boots look like one.
 	BootID string
+	// Views is where folders with links to tables are made when a store is
+	// opened to be read; default: beside the stores.
+	Views string
 	// ChunkBytes is the least size of a chunk but the last of a checkpoint;
 	// default storage.ChunkBytesMin, which is also the most. Less is for
 	// simulated clusters, whose states are small: all members of one must have
@@ -60,11 +63,16 @@ const (
 	memTableMin       = 8 << 20 // an item at its limits must fit into one transaction
 	blockCacheDefault = 4 << 20
 	chunkBytesLeast   = 64
-	// spaceToOpen is what opening a store for reading writes, at most.
-	spaceToOpen = 4 << 20
 	// deathsMax is how many deaths in one boot set a store aside.
 	deathsMax = 3
 )
+
+func (o *Options) viewsIn(dir string) string {
+	if o.Views != "" {
+		return o.Views
+	}
+	return dir
+}
 
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {

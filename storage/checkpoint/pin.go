@@ -8,7 +8,7 @@ import (
 
 // Pin implements storage.CheckpointStore. A checkpoint that is given up while it
 // is pinned has no pointer file any more, so that a restart forgets it; its store
-// stays, since the pin holds the home, and so do its versions (see oldestIn).
+// stays, since the pin holds the home.
 func (s *Store) Pin(index protocol.Index) (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -20,14 +20,14 @@ func (s *Store) Pin(index protocol.Index) (release func(), err error) {
 		return nil, notKept(index)
 	}
 	k.pins++
-	h := s.hold(k.store)
+	h := s.hold(k.store, k.description.Index)
 	over := false
 	return func() {
 		s.mu.Lock()
 		let := !over && !s.closed // Close has let go of all
 		over = true
 		if let {
-			s.unpin(k, h)
+			s.unpin(k)
 		}
 		s.mu.Unlock()
 		if let {
@@ -38,16 +38,9 @@ func (s *Store) Pin(index protocol.Index) (release func(), err error) {
 
 // unpin takes back a pin, but not the reference that goes with it. The caller
 // holds the lock.
-func (s *Store) unpin(k *kept, h *home) {
-	if k.pins--; k.pins > 0 {
-		return
-	}
-	s.retired = slices.DeleteFunc(s.retired, func(r *kept) bool { return r == k })
-	if h.db == nil {
-		return
-	}
-	if err := h.db.discard(s.oldestIn(k.store)); err != nil {
-		s.o.Logger.Warn("letting go of a checkpoint", "index", k.description.Index, "error", err)
+func (s *Store) unpin(k *kept) {
+	if k.pins--; k.pins == 0 {
+		s.retired = slices.DeleteFunc(s.retired, func(r *kept) bool { return r == k })
 	}
 }
 

@@ -33,6 +33,11 @@ func (s *Store) recover() error {
 				return err
 			}
 		}
+		if strings.HasPrefix(name, viewPrefix) { // of a run that was killed
+			if err := s.engine.remove(s.path(name)); err != nil {
+				return err
+			}
+		}
 	}
 	s.next++
 	if err := s.readPointers(names); err != nil {
@@ -165,7 +170,7 @@ func (s *Store) unnamed() (stores, marks []string, err error) {
 		}
 	}
 	for _, name := range names {
-		for _, prefix := range []string{storePrefix, openingPrefix, readingPrefix, taintedPrefix} {
+		for _, prefix := range []string{storePrefix, openingPrefix, readingPrefix} {
 			n, ok := numberIn(name, prefix)
 			switch {
 			case !ok || used[n] || s.homes[n] != nil || s.closing[n]:
@@ -177,15 +182,6 @@ func (s *Store) unnamed() (stores, marks []string, err error) {
 		}
 	}
 	return stores, marks, nil
-}
-
-// taint marks a store in which a checkpoint was bad: what is in it above the
-// others must not show through a later one. The caller holds the lock.
-func (s *Store) taint(number uint64) error {
-	if err := vfs.WriteFile(s.fsys, s.path(taintedName(number)), nil); err != nil {
-		return err
-	}
-	return s.fsys.SyncDir(s.dir)
 }
 
 // freeSlot returns the place of the next pointer: not that of the newest kept

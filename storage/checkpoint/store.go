@@ -1,11 +1,12 @@
 package checkpoint
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -27,14 +28,18 @@ type Store struct {
 	homes   map[uint64]*home // stores that somebody uses, or may soon
 	closing map[uint64]bool  // stores that are being closed
 	next    uint64           // the number of the next store
+	left    int              // sessions that nobody waits for
 	doubt   bool             // a pointer file is damaged: nobody knows what it names
 	failed  error            // the first failed write
 	closed  bool
 	writing bool // a writer or the end of an installation holds the place
 	writer  *Writer
 	install *Install
+	pause   func(ctx context.Context, d time.Duration) error
+	// inspects says that nothing on the disk may be changed.
+	inspects bool
 
-	settled  sync.Cond  // closing has become smaller
+	settled  sync.Cond  // closing or left has become smaller
 	sweeping sync.Mutex // one sweep at a time
 }
 
@@ -78,7 +83,7 @@ func NewMemory(o Options) (*Store, error) {
 }
 
 func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
-	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}}
+	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}, pause: pause}
 	s.settled.L = &s.mu
 	if err := s.recover(); err != nil {
 		var p *protocol.Error
@@ -101,19 +106,8 @@ func (s *Store) Kept() []storage.Description {
 	return out
 }
 
-// Aside implements storage.CheckpointStore.
-func (s *Store) Aside() []storage.Description {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []storage.Description
-	for _, p := range s.aside {
-		out = append(out, p.description)
-	}
-	return out
-}
-
 // use returns a kept checkpoint with its store, opened. The caller releases it.
-func (s *Store) use(index protocol.Index) (*kept, *home, error) {
+func (s *Store) use(ctx context.Context, index protocol.Index) (*kept, *home, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -124,9 +118,9 @@ func (s *Store) use(index protocol.Index) (*kept, *home, error) {
 		s.mu.Unlock()
 		return nil, nil, notKept(index)
 	}
-	h := s.hold(k.store)
+	h := s.hold(k.store, k.description.Index)
 	s.mu.Unlock()
-	if err := s.enter(h); err != nil {
+	if err := s.enter(ctx, h); err != nil {
 		s.release(h)
 		return nil, nil, err
 	}
@@ -135,13 +129,13 @@ func (s *Store) use(index protocol.Index) (*kept, *home, error) {
 
 // Iterate implements storage.CheckpointStore.
 func (s *Store) Iterate(ctx context.Context, index protocol.Index, fn func(storage.Item) error) error {
-	k, h, err := s.use(index)
+	k, h, err := s.use(ctx, index)
 	if err != nil {
 		return err
 	}
 	defer s.release(h)
 	if err := h.reading.begin(); err != nil {
-		return diskError(err)
+		return unusable("reading a checkpoint", err)
 	}
 	defer h.reading.end()
 	t, err := s.read(ctx, k, h, fn)
@@ -158,7 +152,7 @@ func (s *Store) Iterate(ctx context.Context, index protocol.Index, fn func(stora
 // description, and then calls fn, which may be nil, for its items.
 func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item) error) (*table, error) {
 	d := &k.description
-	cur := h.db.cursor(uint64(d.Index))
+	cur := h.view.cursor()
 	defer cur.close()
 	cur.seek(nil)
 	t := &table{}
@@ -191,8 +185,8 @@ func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item
 	return t, nil
 }
 
-// readError explains an error of reading a checkpoint: one that was given up
-// meanwhile may have lost versions to compaction.
+// readError tells of a checkpoint that was found damaged, unless it was given up
+// meanwhile.
 func (s *Store) readError(k *kept, err error) error {
 	if !errors.Is(err, protocol.ErrCorrupt) {
 		return err
@@ -218,7 +212,7 @@ func (s *Store) tableOf(ctx context.Context, k *kept, h *home) (*table, error) {
 		return t, nil
 	}
 	if err := h.reading.begin(); err != nil {
-		return nil, diskError(err)
+		return nil, unusable("reading a checkpoint", err)
 	}
 	defer h.reading.end()
 	t, err := s.read(ctx, k, h, nil)
@@ -234,7 +228,7 @@ func (s *Store) tableOf(ctx context.Context, k *kept, h *home) (*table, error) {
 // ReadChunk implements storage.CheckpointStore. The first chunk that is read
 // after a start costs reading all, unless the checkpoint has been iterated over.
 func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]byte, error) {
-	k, h, err := s.use(index)
+	k, h, err := s.use(ctx, index)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +240,7 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 	if err != nil {
 		return nil, s.readError(k, err)
 	}
-	cur := h.db.cursor(uint64(index))
+	cur := h.view.cursor()
 	defer cur.close()
 	cur.seek(t.rows[n].first)
 	var out []byte
@@ -266,8 +260,7 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 	return out, nil
 }
 
-// Bad implements storage.CheckpointStore. The mark comes first: were the
-// checkpoint forgotten without it, a later one could be built on what is bad.
+// Bad implements storage.CheckpointStore.
 func (s *Store) Bad(index protocol.Index) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,71 +275,12 @@ func (s *Store) Bad(index protocol.Index) error {
 		return notKept(index)
 	}
 	k := s.kept[i]
-	if err := s.taint(k.store); err != nil {
-		return s.fail(err)
-	}
 	if err := s.rename(pointerName(k.slot), badName(k.pointer)); err != nil {
 		return s.fail(err)
 	}
 	s.kept = slices.Delete(s.kept, i, i+1)
 	s.o.Logger.Error("checkpoint given up", "index", index, "store", storeName(k.store))
 	return nil
-}
-
-// Retry implements storage.CheckpointStore. A pointer gets its old place only
-// after its store could be opened.
-func (s *Store) Retry(ctx context.Context) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return protocol.ErrClosed
-	}
-	if len(s.kept) > 0 {
-		s.mu.Unlock()
-		return protocol.ErrInvalid.With("there is a checkpoint that can be used")
-	}
-	candidates := slices.Clone(s.aside)
-	s.mu.Unlock()
-	if len(candidates) == 0 {
-		return protocol.ErrNotFound.With("no checkpoint was set aside")
-	}
-	slices.SortFunc(candidates, func(a, b pointer) int { return cmp.Compare(b.description.Index, a.description.Index) })
-	var failed error
-	for _, p := range candidates {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := s.retry(p); err != nil && failed == nil {
-			failed = err
-		}
-	}
-	if len(s.Kept()) == 0 {
-		return failed
-	}
-	return nil
-}
-
-func (s *Store) retry(p pointer) error {
-	s.mu.Lock()
-	h := s.hold(p.store)
-	s.mu.Unlock()
-	defer s.release(h)
-	if err := s.enter(h); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.kept) == 2 {
-		return nil
-	}
-	slot := s.freeSlot()
-	if err := s.rename(asideName(p), pointerName(slot)); err != nil {
-		return s.fail(err)
-	}
-	s.aside = slices.DeleteFunc(s.aside, func(q pointer) bool { return asideName(q) == asideName(p) })
-	s.kept = append(s.kept, &kept{slot: slot, pointer: p})
-	s.sortKept()
-	return h.db.discard(s.oldestIn(p.store))
 }
 
 // Close implements storage.CheckpointStore.
@@ -369,10 +303,31 @@ func (s *Store) Close() error {
 	err := s.closeAll(idle)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.closing) > 0 { // by others
+	return errors.Join(err, s.settle())
+}
+
+// closeWait is how long Close waits for stores that are being closed or were left
+// behind.
+const closeWait = 5 * time.Second
+
+// settle waits for what others are closing. The disk may never answer: what is left
+// behind then is nothing that a pointer names. The caller holds the lock.
+func (s *Store) settle() error {
+	over := false
+	timer := time.AfterFunc(closeWait, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		over = true
+		s.settled.Broadcast()
+	})
+	defer timer.Stop()
+	for !over && len(s.closing)+s.left > 0 {
 		s.settled.Wait()
 	}
-	return err
+	if n := len(s.closing) + s.left; n > 0 {
+		return protocol.ErrDirectory.With(fmt.Sprintf("%d stores of checkpoints below %s do not end, since the disk does not answer; nothing in them is needed", n, s.dir))
+	}
+	return nil
 }
 
 // fail keeps the first failed write, after which nothing is known of the names

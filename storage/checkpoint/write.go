@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -19,8 +20,7 @@ const writeFactor = 3
 // Writer takes one checkpoint. It implements storage.CheckpointWriter.
 type Writer struct {
 	s     *Store
-	h     *home
-	b     batch
+	x     *session
 	index protocol.Index
 	base  *storage.Description // nil: a full one
 	ch    *changes             // of base
@@ -54,19 +54,6 @@ func (s *Store) unclaim() {
 	s.writing = false
 }
 
-// newHome makes a new store directory and opens it.
-func (s *Store) newHome() (*home, error) {
-	s.mu.Lock()
-	h := s.hold(s.next)
-	s.next++
-	s.mu.Unlock()
-	if err := s.enter(h); err != nil {
-		s.release(h)
-		return nil, err
-	}
-	return h, nil
-}
-
 // BeginFull implements storage.CheckpointStore.
 func (s *Store) BeginFull(ctx context.Context, index protocol.Index, bytes uint64) (storage.CheckpointWriter, error) {
 	if err := ctx.Err(); err != nil {
@@ -78,16 +65,16 @@ func (s *Store) BeginFull(ctx context.Context, index protocol.Index, bytes uint6
 	if err := s.claim(index); err != nil {
 		return nil, err
 	}
-	h, err := s.newHome()
+	x, err := s.begin(ctx, nil, index, writeFactor*bytes)
 	if err != nil {
 		s.unclaim()
 		return nil, err
 	}
-	return s.newWriter(h, index), nil
+	return s.newWriter(x, index), nil
 }
 
-func (s *Store) newWriter(h *home, index protocol.Index) *Writer {
-	s.writer = &Writer{s: s, h: h, b: h.db.batch(uint64(index)), index: index, done: Progress{Work: WorkWrite, Index: index}}
+func (s *Store) newWriter(x *session, index protocol.Index) *Writer {
+	s.writer = &Writer{s: s, x: x, index: index, done: Progress{Work: WorkWrite, Index: index}}
 	return s.writer
 }
 
@@ -105,32 +92,48 @@ func (s *Store) BeginIncremental(ctx context.Context, index protocol.Index, base
 }
 
 func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (*Writer, error) {
-	kept := s.Kept()
-	if len(kept) == 0 || !kept[0].SameLog(&base) || kept[0].Digest != base.Digest {
-		return nil, protocol.ErrStaleVersion.With(fmt.Sprintf("the checkpoint at %d is not the newest one of this log: take a full one", base.Index))
+	k := s.older()
+	if k == nil || !k.description.SameLog(&base) || k.description.Digest != base.Digest {
+		return nil, protocol.ErrStaleVersion.With(fmt.Sprintf("the checkpoint at %d is not the older one of two of this log: take a full one", base.Index))
 	}
 	if err := s.checkSpace(0, s.o.SpaceReserve); err != nil {
 		return nil, err
 	}
-	k, h, err := s.use(base.Index)
+	k, h, err := s.use(ctx, base.Index)
 	if err != nil {
 		return nil, err
 	}
-	if tainted, err := vfs.Exists(s.fsys, s.path(taintedName(k.store))); tainted || err != nil {
-		s.release(h)
-		if err != nil {
-			return nil, diskError(err)
-		}
-		return nil, protocol.ErrStaleVersion.With("another checkpoint in the same store was bad: take a full one")
+	defer s.release(h)
+	crowded, err := s.engine.crowded(s.path(storeName(h.number)), &k.description)
+	if err != nil {
+		return nil, unusable("looking at a store of checkpoints", err)
+	}
+	if crowded {
+		return nil, protocol.ErrStaleVersion.With("the store of the older checkpoint has become crowded: take a full one")
 	}
 	t, err := s.tableOf(ctx, k, h)
 	if err != nil {
-		s.release(h)
 		return nil, s.readError(k, err)
 	}
-	w := s.newWriter(h, index)
+	x, err := s.begin(ctx, h, index, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := s.newWriter(x, index)
 	w.base, w.ch = &k.description, newChanges(t)
 	return w, nil
+}
+
+// older returns the older one of two kept checkpoints, nil if there are not two.
+// [S] Two kept ones never share a store, nor any file of one: what is next takes
+// the place of the older, and begins as it or from nothing.
+func (s *Store) older() *kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kept) < 2 {
+		return nil
+	}
+	return s.kept[1]
 }
 
 // Write implements storage.CheckpointWriter.
@@ -148,25 +151,49 @@ func (w *Writer) Write(ctx context.Context, items []storage.Item) error {
 	if err := w.s.checkSpace(writeFactor*size, w.s.o.SpaceReserve); err != nil {
 		return err
 	}
+	changes := make([]change, 0, len(items))
 	for i := range items {
-		if err := w.write(&items[i]); err != nil {
-			return w.failed(err)
-		}
+		changes = append(changes, w.change(&items[i]))
+	}
+	if err := w.x.do(ctx, func() error { return w.x.write(changes) }); err != nil {
+		return err
 	}
 	w.done.Done += uint64(len(items))
 	w.s.o.OnProgress(w.done)
 	return nil
 }
 
-func (w *Writer) write(it *storage.Item) error {
+// change is what a store hears of an item. It has memory of its own, because a
+// session may still be at it when the caller has gone on.
+type change struct {
+	key, value []byte // value is nil: removed
+}
+
+func (w *Writer) change(it *storage.Item) change {
 	key := appendStoredKey(make([]byte, 0, len(it.Space)+2+len(it.Key)), it.Space, it.Key)
 	if w.ch != nil {
 		w.ch.add(key)
 	}
 	if it.Deleted {
-		return w.b.remove(key)
+		return change{key: key}
 	}
-	return w.b.set(key, appendStoredValue(make([]byte, 0, indexBytes+len(it.Value)), it.Index, it.Value))
+	return change{key, appendStoredValue(make([]byte, 0, indexBytes+len(it.Value)), it.Index, it.Value)}
+}
+
+// write is for the session's goroutine.
+func (x *session) write(changes []change) error {
+	for _, c := range changes {
+		var err error
+		if c.value == nil {
+			err = x.db.remove(c.key)
+		} else {
+			err = x.db.set(c.key, c.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *Writer) usable(ctx context.Context) error {
@@ -186,13 +213,6 @@ func (w *Writer) usable(ctx context.Context) error {
 	return nil
 }
 
-// failed is for an error of writing to the store itself.
-func (w *Writer) failed(err error) error {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	return w.s.fail(err)
-}
-
 // Commit implements storage.CheckpointWriter.
 func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Description, error) {
 	if err := w.usable(ctx); err != nil {
@@ -201,8 +221,8 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 	if err := w.check(&d); err != nil {
 		return d, err
 	}
-	if err := w.b.flush(); err != nil {
-		return d, w.failed(err)
+	if err := w.x.do(ctx, func() error { return w.x.db.flush() }); err != nil {
+		return d, err
 	}
 	t, err := w.table(ctx)
 	if err != nil {
@@ -212,10 +232,10 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 	if err := d.Validate(); err != nil {
 		return d, err
 	}
-	if err := w.s.publish(w.h, d, t); err != nil {
+	if err := w.x.publish(ctx, d, t); err != nil {
 		return d, err
 	}
-	w.finish(false)
+	w.Abort()
 	return d, w.s.outgrown(d.Index)
 }
 
@@ -230,9 +250,10 @@ func (w *Writer) check(d *storage.Description) error {
 	return d.Validate()
 }
 
-// table reads back what was written.
+// table reads back what was written. Of an incremental checkpoint the chunks that
+// have not been touched are known from the one below.
 func (w *Writer) table(ctx context.Context) (*table, error) {
-	cur := w.h.db.cursor(uint64(w.index))
+	cur := w.x.db.cursor()
 	defer cur.close()
 	p := Progress{Work: WorkVerify, Index: w.index}
 	if w.base == nil {
@@ -249,43 +270,40 @@ func (w *Writer) table(ctx context.Context) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := uint64(0)
-	for i := range t.rows {
-		items += t.rows[i].items
-	}
-	if items != w.done.Done {
-		return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %d items were written, %d can be read back, or a key was written twice", w.done.Done, items))
+	if n := t.items(); n != w.done.Done {
+		return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %d items were written, %d can be read back, or a key was written twice", w.done.Done, n))
 	}
 	return t, nil
 }
 
-// Abort implements storage.CheckpointWriter. What an incremental one has
-// written stays: it is of the same log, and the next one writes it again.
-func (w *Writer) Abort() { w.finish(true) }
-
-func (w *Writer) finish(abort bool) {
+// Abort implements storage.CheckpointWriter.
+func (w *Writer) Abort() {
 	if w.over {
 		return
 	}
 	w.over = true
-	if abort {
-		w.b.cancel()
-	}
 	w.s.writer = nil
 	w.s.unclaim()
-	w.s.release(w.h)
+	w.x.leave()
 }
 
-// publish makes what is in a store a kept checkpoint: its pointer replaces that
-// of the older one. The data is durable already. After that, and only then, the
-// versions and stores that nobody needs are given up.
-func (s *Store) publish(h *home, d storage.Description, t *table) error {
-	if err := s.point(h, d, t); err != nil {
+// publish makes what is in a store, and flushed, a kept checkpoint: it ends the
+// store, opens it anew and reads all of it, and then its pointer replaces that of
+// the older one. After that, and only then, the stores that nobody needs are given
+// up.
+func (x *session) publish(ctx context.Context, d storage.Description, t *table) error {
+	if err := x.close(ctx); err != nil {
 		return err
 	}
-	if err := s.tidy(); err != nil {
+	if err := x.lookAgain(ctx, t); err != nil {
+		return err
+	}
+	if err := x.s.point(x.h, d, t); err != nil {
+		return err
+	}
+	if err := x.s.tidy(); err != nil {
 		// The checkpoint is there. What is left over is found at the next start.
-		s.o.Logger.Warn("giving up old checkpoints", "error", err)
+		x.s.o.Logger.Warn("giving up old checkpoints", "error", err)
 	}
 	return nil
 }
@@ -303,9 +321,12 @@ func (s *Store) point(h *home, d storage.Description, t *table) error {
 	}
 	// The names inside the directory: that of the store's folder among them.
 	if err := s.fsys.SyncDir(s.dir); err != nil {
-		return s.fail(err)
+		return unusable("syncing the directory of the checkpoints", err)
 	}
 	if err := vfs.WriteFile(s.fsys, s.path(pointerName(k.slot)), encodePointer(k.pointer)); err != nil {
+		if passing(err) && !errors.Is(err, syscall.EIO) { // nothing was renamed
+			return unusable("writing the pointer of a checkpoint", err)
+		}
 		return s.fail(err)
 	}
 	if err := s.fsys.SyncDir(s.dir); err != nil {
@@ -341,13 +362,10 @@ func (s *Store) giveUp() (idle []*home, err error) {
 	if err := s.settleDoubt(names); err != nil {
 		return nil, err
 	}
-	idle = s.takeIdle()
-	for number, h := range s.homes {
-		if h.db != nil {
-			err = errors.Join(err, h.db.discard(s.oldestIn(number)))
-		}
+	if err := s.dropAside(); err != nil {
+		return nil, err
 	}
-	return idle, err
+	return s.takeIdle(), nil
 }
 
 // settleDoubt ends the time in which nothing is removed: when no pointer file

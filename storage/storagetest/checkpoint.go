@@ -101,6 +101,27 @@ func (c *Content) Put(items ...storage.Item) {
 	}
 }
 
+// Since returns the items that differ from those of an older content, in no order,
+// some of them twice.
+func (c *Content) Since(old *Content, r *rand.Rand) []storage.Item {
+	var out []storage.Item
+	for name, it := range c.items {
+		if was, there := old.items[name]; !there || was.Index != it.Index || !bytes.Equal(was.Value, it.Value) {
+			out = append(out, it)
+		}
+	}
+	for name, it := range old.items {
+		if _, there := c.items[name]; !there {
+			out = append(out, storage.Item{Space: it.Space, Key: it.Key, Deleted: true})
+		}
+	}
+	slices.SortFunc(out, func(a, b storage.Item) int {
+		return cmp.Or(cmp.Compare(a.Space, b.Space), bytes.Compare(a.Key, b.Key))
+	})
+	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return append(out, out[:len(out)/8]...)
+}
+
 // Items returns all items in order.
 func (c *Content) Items() []storage.Item {
 	out := make([]storage.Item, 0, len(c.items))
@@ -165,11 +186,13 @@ type checkpoints struct {
 	store storage.CheckpointStore
 	want  map[protocol.Index]*Content
 	now   *Content
+
+	random *rand.Rand
 }
 
 func newCheckpoints(t *testing.T, factory CheckpointFactory, seed uint64) *checkpoints {
 	t.Helper()
-	c := &checkpoints{t: t, home: factory(t, seed), want: map[protocol.Index]*Content{}, now: NewContent()}
+	c := &checkpoints{t: t, home: factory(t, seed), want: map[protocol.Index]*Content{}, now: NewContent(), random: rand.New(rand.NewPCG(seed, 13))}
 	c.open()
 	t.Cleanup(func() { c.store.Close() })
 	return c
@@ -212,13 +235,23 @@ func (c *checkpoints) full(index protocol.Index) (storage.Description, error) {
 	return c.commit(w, index, c.now.Items())
 }
 
-// incremental takes one with the given changes, which the content now has.
-func (c *checkpoints) incremental(index protocol.Index, changes []storage.Item) (storage.Description, error) {
-	w, err := c.store.BeginIncremental(context.Background(), index, c.store.Kept()[0])
+// incremental takes one of the content now, on top of the older one of two.
+func (c *checkpoints) incremental(index protocol.Index) (storage.Description, error) {
+	kept := c.store.Kept()
+	base := kept[len(kept)-1]
+	w, err := c.store.BeginIncremental(context.Background(), index, base)
 	if err != nil {
 		return storage.Description{}, err
 	}
-	return c.commit(w, index, changes)
+	return c.commit(w, index, c.now.Since(c.want[base.Index], c.random))
+}
+
+// next takes a checkpoint as a member does: incremental if that can be.
+func (c *checkpoints) next(index protocol.Index) (storage.Description, error) {
+	if len(c.store.Kept()) < 2 {
+		return c.full(index)
+	}
+	return c.incremental(index)
 }
 
 func (c *checkpoints) commit(w storage.CheckpointWriter, index protocol.Index, items []storage.Item) (storage.Description, error) {

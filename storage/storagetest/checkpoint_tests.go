@@ -20,7 +20,7 @@ func testCheckpointEmpty(t *testing.T, factory CheckpointFactory) {
 	c.kept(5)
 	c.reopen()
 	c.kept(5)
-	_, err = c.incremental(6, nil)
+	_, err = c.next(6)
 	c.must(err)
 	c.kept(6, 5)
 	_, err = c.store.ReadChunk(context.Background(), 6, 0)
@@ -41,12 +41,12 @@ func testCheckpointTwoKept(t *testing.T, factory CheckpointFactory) {
 	var last []protocol.Index
 	for i := range protocol.Index(12) {
 		index := 100 * (i + 1)
-		changes := c.now.Change(r, 150, index-100, index)
+		c.now.Change(r, 150, index-100, index)
 		var err error
 		if i%4 == 0 {
 			_, err = c.full(index)
 		} else {
-			_, err = c.incremental(index, changes)
+			_, err = c.next(index)
 		}
 		c.must(err)
 		last = append([]protocol.Index{index}, last[:min(1, len(last))]...)
@@ -68,7 +68,9 @@ func testCheckpointVersions(t *testing.T, factory CheckpointFactory) {
 	c.now.Put(it)
 	_, err := c.full(100)
 	c.must(err)
-	_, err = c.incremental(200, nil)
+	_, err = c.full(150)
+	c.must(err)
+	_, err = c.incremental(200)
 	c.must(err)
 	c.reopen()
 	c.must(c.store.Iterate(context.Background(), 200, func(got storage.Item) error {
@@ -83,6 +85,10 @@ func testCheckpointSameLog(t *testing.T, factory CheckpointFactory) {
 	c.now.Put(storage.Item{Key: []byte("a"), Index: 1})
 	d, err := c.full(10)
 	c.must(err)
+	_, err = c.store.BeginIncremental(ctx, 20, d) // the only one: both would be in one store
+	c.wantError(err, protocol.ErrStaleVersion)
+	_, err = c.full(15)
+	c.must(err)
 	other := d
 	other.LogSum[1]++
 	_, err = c.store.BeginIncremental(ctx, 20, other)
@@ -95,9 +101,11 @@ func testCheckpointSameLog(t *testing.T, factory CheckpointFactory) {
 	c.wantError(err, protocol.ErrStaleVersion)
 	_, err = c.store.BeginFull(ctx, 9, 0)
 	c.wantError(err, protocol.ErrStaleVersion)
-	_, err = c.incremental(20, nil)
+	twenty, err := c.incremental(20)
 	c.must(err)
-	_, err = c.store.BeginIncremental(ctx, 30, d) // no longer the newest
+	_, err = c.store.BeginIncremental(ctx, 30, d) // no longer kept
+	c.wantError(err, protocol.ErrStaleVersion)
+	_, err = c.store.BeginIncremental(ctx, 30, twenty) // not the older one
 	c.wantError(err, protocol.ErrStaleVersion)
 
 	w, err := c.store.BeginFull(ctx, 40, 0)
@@ -107,7 +115,7 @@ func testCheckpointSameLog(t *testing.T, factory CheckpointFactory) {
 	_, err = w.Commit(ctx, Describe(41))
 	c.wantError(err, protocol.ErrInvalid)
 	w.Abort()
-	c.kept(20, 10)
+	c.kept(20, 15)
 }
 
 // Checkpoint at 10 {b}, a crashed one at 20 left c, an install at 30 {a}.
@@ -120,14 +128,16 @@ func testCheckpointLeftovers(t *testing.T, factory CheckpointFactory) {
 
 	c := newCheckpoints(t, factory, 6)
 	c.now.Put(storage.Item{Key: []byte("b"), Index: 5})
-	ten, err := c.full(10)
+	five, err := c.full(5)
 	c.must(err)
-	w, err := c.store.BeginIncremental(ctx, 20, ten)
+	_, err = c.full(10)
+	c.must(err)
+	w, err := c.store.BeginIncremental(ctx, 20, five)
 	c.must(err)
 	c.must(w.Write(ctx, leftovers()))
 	c.home.Kill(c.store)
 	c.open()
-	c.kept(10)
+	c.kept(10, 5)
 
 	in, err := c.store.Install(ctx, d)
 	c.must(err)
@@ -141,23 +151,25 @@ func testCheckpointLeftovers(t *testing.T, factory CheckpointFactory) {
 	c.kept(30, 10)
 	// Nor through what is built on top of the install.
 	c.now = from.now.Clone()
-	_, err = c.incremental(40, nil)
+	_, err = c.full(35)
 	c.must(err)
-	c.kept(40, 30)
+	_, err = c.incremental(40)
+	c.must(err)
+	c.kept(40, 35)
 
 	// A crashed one that is replayed from the same log is harmless, also with
 	// another index.
-	w, err = c.store.BeginIncremental(ctx, 60, c.store.Kept()[0])
+	w, err = c.store.BeginIncremental(ctx, 60, c.store.Kept()[1])
 	c.must(err)
 	c.must(w.Write(ctx, []storage.Item{{Key: []byte("x"), Index: 45}, {Key: []byte("a"), Deleted: true}}))
 	c.home.Kill(c.store)
 	c.open()
 	c.now.Put(storage.Item{Key: []byte("x"), Index: 45})
-	_, err = c.incremental(50, []storage.Item{{Key: []byte("x"), Index: 45}})
+	_, err = c.incremental(50)
 	c.must(err)
 	c.kept(50, 40)
 	c.now.Put(storage.Item{Key: []byte("a"), Deleted: true})
-	_, err = c.incremental(70, []storage.Item{{Key: []byte("a"), Deleted: true}})
+	_, err = c.incremental(70)
 	c.must(err)
 	c.kept(70, 50)
 }
@@ -229,9 +241,8 @@ func testCheckpointDeterminism(t *testing.T, factory CheckpointFactory) {
 		a.must(err)
 		for i := range protocol.Index(6) {
 			index := 200 + 100*i
-			changes := a.now.Change(r, []int{1, 3, 40, 400}[r.IntN(4)], index-100, index)
-			r.Shuffle(len(changes), func(i, j int) { changes[i], changes[j] = changes[j], changes[i] })
-			got, err := a.incremental(index, changes)
+			a.now.Change(r, []int{1, 3, 40, 400}[r.IntN(4)], index-100, index)
+			got, err := a.next(index)
 			a.must(err)
 			b.now = a.now
 			want, err := b.full(index)
@@ -280,20 +291,21 @@ func testCheckpointBad(t *testing.T, factory CheckpointFactory) {
 	c.now.Change(r, 50, 0, 10)
 	_, err := c.full(10)
 	c.must(err)
-	_, err = c.incremental(20, c.now.Change(r, 50, 10, 20))
+	c.now.Change(r, 50, 10, 20)
+	_, err = c.full(20)
 	c.must(err)
 	c.must(c.store.Bad(20))
 	c.wantError(c.store.Bad(20), protocol.ErrNotFound)
 	c.kept(10)
 	c.reopen()
 	c.kept(10)
-	_, err = c.incremental(30, nil)
+	_, err = c.incremental(30)
 	c.wantError(err, protocol.ErrStaleVersion)
 	c.now.Change(r, 50, 20, 30)
 	_, err = c.full(30)
 	c.must(err)
 	c.kept(30, 10)
-	_, err = c.incremental(40, nil)
+	_, err = c.incremental(40)
 	c.must(err)
 	c.kept(40, 30)
 	c.must(c.store.Bad(30))
@@ -359,11 +371,11 @@ func testCheckpointConcurrent(t *testing.T, factory CheckpointFactory) {
 	}
 	for i := range protocol.Index(10) {
 		index := 200 + 100*i
-		changes := c.now.Change(r, 50, index-100, index)
+		c.now.Change(r, 50, index-100, index)
 		if i%3 == 2 {
 			_, err = c.full(index)
 		} else {
-			_, err = c.incremental(index, changes)
+			_, err = c.next(index)
 		}
 		if err != nil {
 			break

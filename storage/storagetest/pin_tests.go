@@ -29,9 +29,9 @@ func testCheckpointPinned(t *testing.T, factory CheckpointFactory) {
 		again, err := c.store.Pin(10)
 		c.must(err)
 		for index := protocol.Index(20); index <= 50; index += 10 {
-			changes := c.now.Change(r, 200, index-10, index)
+			c.now.Change(r, 200, index-10, index)
 			if incremental {
-				_, err = c.incremental(index, changes)
+				_, err = c.next(index)
 			} else {
 				_, err = c.full(index)
 			}
@@ -95,11 +95,11 @@ func testCheckpointPinnedConcurrent(t *testing.T, factory CheckpointFactory) {
 				}
 			}
 		})
-		changes := c.now.Change(r, 100, index-10, index)
+		c.now.Change(r, 100, index-10, index)
 		if index%40 == 0 {
 			newest, err = c.full(index)
 		} else {
-			newest, err = c.incremental(index, changes)
+			newest, err = c.next(index)
 		}
 		c.must(err)
 	}
@@ -120,7 +120,7 @@ func testCheckpointNothingChanged(t *testing.T, factory CheckpointFactory) {
 		first, err := c.full(at)
 		c.must(err)
 		for n := range protocol.Index(4) {
-			next, err := c.incremental(at+1+n, nil)
+			next, err := c.next(at + 1 + n)
 			c.must(err)
 			if next.Items != first.Items || next.Bytes != first.Bytes || len(next.Chunks) != len(first.Chunks) {
 				t.Fatalf("nothing changed: %d items, %d bytes, then %d and %d", first.Items, first.Bytes, next.Items, next.Bytes)

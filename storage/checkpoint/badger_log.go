@@ -1,0 +1,54 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+)
+
+// badgerLogger passes on what matters. What Badger says at info and below is
+// about its own housekeeping.
+//
+// Badger tells of a failed flush or compaction in no other way, and goes on: it has
+// deleted the table, whose record stays, and a store with such a record cannot be
+// opened again. So what it says at warning or above is a fault of the store, all
+// but that its cache is small.
+type badgerLogger struct {
+	to    *slog.Logger
+	fault func(error) // nil: of a view
+	said  atomic.Int32
+}
+
+// saidMax is how much is passed on: a flush that fails is tried every second, for
+// ever.
+const saidMax = 5
+
+// Errorf implements badger.Logger.
+func (l *badgerLogger) Errorf(format string, args ...any) { l.log(slog.LevelError, format, args) }
+
+// Warningf implements badger.Logger.
+func (l *badgerLogger) Warningf(format string, args ...any) {
+	if strings.Contains(format, "might be too small") || strings.HasPrefix(format, "Cache life expectancy") {
+		return
+	}
+	l.log(slog.LevelWarn, format, args)
+}
+
+// Infof implements badger.Logger.
+func (*badgerLogger) Infof(string, ...any) {}
+
+// Debugf implements badger.Logger.
+func (*badgerLogger) Debugf(string, ...any) {}
+
+func (l *badgerLogger) log(level slog.Level, format string, args []any) {
+	text := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
+	if l.said.Add(1) <= saidMax {
+		l.to.Log(context.Background(), level, text)
+	}
+	if l.fault != nil {
+		l.fault(errors.New(text))
+	}
+}
