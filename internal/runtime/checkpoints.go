@@ -81,32 +81,15 @@ func (c *checkpoints) load(l *resources.Loader, i protocol.Index) {
 	c.loaded, c.loadedAt = l, i
 }
 
-// closeTimeout is how long the end of a member waits for its store.
-const closeTimeout = 10 * time.Second
-
-// close gives up what waits, and the store, and reports whether that has ended.
-// Nothing that was promised depends on it. Badger writes its buffers when it is
-// closed, which nobody needs, and on a disk that refuses tries that for ever: so
-// it is waited for only so long.
-func (c *checkpoints) close() bool {
+// close gives up what waits, and the store. Nothing that was promised depends on it,
+// and the store bounds how long it takes.
+func (c *checkpoints) close() error {
 	for w, ok := c.work.take(); ok; w, ok = c.work.take() {
 		if w.snap != nil {
 			w.snap.Close()
 		}
 	}
-	closed := make(chan struct{})
-	go func() {
-		_ = c.store.Close()
-		close(closed)
-	}()
-	timer := time.NewTimer(closeTimeout)
-	defer timer.Stop()
-	select {
-	case <-closed:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return c.store.Close()
 }
 
 // keepCheckpoints is the one caller of the store. The end of the member aborts

@@ -187,39 +187,72 @@ func (m *Member) Shutdown(ctx context.Context) error {
 // Kill stops at once, as a crash would: nothing is flushed and nobody is told.
 func (m *Member) Kill() { m.end(false) }
 
-// end ends all goroutines. Only the first call does anything; all wait.
+// endTimeout is how long the end of a member waits for its disk.
+const endTimeout = 10 * time.Second
+
+// end ends all goroutines. Only the first call does anything; all wait. A disk that
+// does not answer does not hold it for ever: what was promised is on the disk
+// already, and the rest is as after a crash.
 func (m *Member) end(graceful bool) {
 	m.stopOnce.Do(func() {
 		m.stopping.Store(true)
 		m.endLife()
-		_ = m.server.Close()
-		_ = m.swim.Shutdown()
-		m.mailbox.close()
-		close(m.stop)
-		<-m.loopDone
-		close(m.writes)
-		close(m.applies)
-		m.workers.Wait()
-		m.transport.close()
-		why := m.Err()
-		if why == nil {
-			why = protocol.ErrClosed.With("the member has stopped")
+		if !within(endTimeout, func() { m.endAll(graceful) }) {
+			m.logger.Error("the member ends while its disk does not answer; what it has promised is safe", "dir", m.cfg.Dir)
+			m.waiters.close(m.ended())
 		}
-		m.waiters.close(why)
-		if !m.checkpoints.close() {
-			m.logger.Error("the store of checkpoints does not end; what is in it is safe", "dir", m.cfg.Dir)
-		}
-		m.machine.Close()
-		if graceful && m.Err() == nil {
-			if err := m.log.Sync(); err == nil {
-				_ = m.log.Settle()
-			}
-		}
-		_ = m.log.Close()
 		m.changed.tell()
 		close(m.done)
 	})
 	<-m.done
+}
+
+// within reports whether something ends in time. Otherwise it is left behind.
+func within(d time.Duration, f func()) bool {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-over:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// ended says why requests are not answered any more.
+func (m *Member) ended() error {
+	if why := m.Err(); why != nil {
+		return why
+	}
+	return protocol.ErrClosed.With("the member has stopped")
+}
+
+func (m *Member) endAll(graceful bool) {
+	_ = m.server.Close()
+	_ = m.swim.Shutdown()
+	m.mailbox.close()
+	close(m.stop)
+	<-m.loopDone
+	close(m.writes)
+	close(m.applies)
+	m.workers.Wait()
+	m.transport.close()
+	m.waiters.close(m.ended())
+	if err := m.checkpoints.close(); err != nil {
+		m.logger.Error("the store of checkpoints has not ended", "err", err)
+	}
+	m.machine.Close()
+	if graceful && m.Err() == nil {
+		if err := m.log.Sync(); err == nil {
+			_ = m.log.Settle()
+		}
+	}
+	_ = m.log.Close()
 }
 
 // doubt stops serving: this member's log is of another history than the actives'.

@@ -75,6 +75,9 @@ func (s *Store) Retry(ctx context.Context) error {
 	if closed {
 		return protocol.ErrClosed
 	}
+	if s.inspects {
+		return errInspects
+	}
 	if len(candidates) == 0 {
 		return protocol.ErrNotFound.With("no checkpoint was set aside")
 	}

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,22 +98,21 @@ func (badgerEngine) remove(folder string) error { return os.RemoveAll(folder) }
 // cloneStore makes a new store of a complete one: its tables by name, its list of
 // tables by content. Where the file system has no hard links the tables are copied.
 func cloneStore(from, to string) (tables int, err error) {
-	entries, err := os.ReadDir(from)
+	files, err := readSeal(from)
 	if err != nil {
 		return 0, err
 	}
-	for _, entry := range entries {
-		source, target := filepath.Join(from, entry.Name()), filepath.Join(to, entry.Name())
-		switch {
-		case strings.HasSuffix(entry.Name(), tableSuffix):
+	for _, f := range files {
+		source, target := filepath.Join(from, f.name), filepath.Join(to, f.name)
+		if strings.HasSuffix(f.name, tableSuffix) {
 			tables++
-			if err = os.Link(source, target); err != nil && !passing(err) {
-				err = copyFile(source, target)
+			if err := os.Link(source, target); err == nil {
+				continue
+			} else if errors.Is(err, fs.ErrNotExist) {
+				return 0, corrupt(f.name + " of a store of checkpoints is not there")
 			}
-		case entry.Name() == badger.ManifestFilename || entry.Name() == badger.KeyRegistryFileName:
-			err = copyFile(source, target)
 		}
-		if err != nil {
+		if err := copyFile(source, target); err != nil {
 			return 0, err
 		}
 	}
@@ -129,15 +127,7 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	if err == nil {
-		err = target.Sync()
-	}
-	return errors.Join(err, target.Close())
+	return writeSynced(to, source)
 }
 
 // freeFiles reports whether so many files can be opened now. Where they cannot,
@@ -203,14 +193,19 @@ func (d *badgerDatabase) flush() (err error) {
 
 func (d *badgerDatabase) cursor() cursor { return newBadgerCursor(d.db, d.at) }
 
-// close writes Badger's buffers into tables: only then does a view see them.
+// close writes Badger's buffers into tables, and then the sums of those: only then
+// does a view see them.
 func (d *badgerDatabase) close() (err error) {
 	defer catch(&err)
-	if d.wb != nil {
+	flushed := d.wb == nil
+	if !flushed {
 		d.wb.Cancel()
 	}
 	err = d.db.Close()
 	d.forget()
+	if err == nil && flushed {
+		err = seal(d.db.Opts().Dir)
+	}
 	return err
 }
 
@@ -226,11 +221,15 @@ type badgerView struct {
 
 func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error) {
 	defer catch(&err)
-	tables, err := linkTables(folder, "")
+	folder, err = filepath.Abs(folder)
 	if err != nil {
 		return nil, err
 	}
-	if err := freeFiles(tables + spareFiles); err != nil {
+	files, err := checkSeal(folder)
+	if err != nil {
+		return nil, err
+	}
+	if err := freeFiles(len(files) + spareFiles); err != nil {
 		return nil, err
 	}
 	links, err := os.MkdirTemp(e.o.viewsIn(filepath.Dir(folder)), viewPrefix)
@@ -239,50 +238,23 @@ func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error)
 	}
 	v := &badgerView{folder: links, at: uint64(at)}
 	defer func() {
-		if err != nil || v.db == nil {
+		if v.db == nil {
 			_ = os.RemoveAll(links)
 		}
 	}()
-	if _, err := linkTables(folder, links); err != nil {
-		return nil, err
+	for _, f := range files {
+		if err := os.Symlink(filepath.Join(folder, f.name), filepath.Join(links, f.name)); err != nil {
+			return nil, err
+		}
 	}
+	defer trapped(func(error) {})()
 	// The links are this view's own: nobody else needs to be kept out.
-	v.db, err = badger.OpenManaged(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true).WithBypassLockGuard(true))
+	db, err := badger.OpenManaged(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true).WithBypassLockGuard(true))
 	if err != nil {
-		v.db = nil
 		return nil, err
 	}
+	v.db = db
 	return v, nil
-}
-
-// linkTables makes symbolic links to what a view needs, and counts the tables. It
-// makes none if to is empty.
-func linkTables(from, to string) (tables int, err error) {
-	from, err = filepath.Abs(from)
-	if err != nil {
-		return 0, err
-	}
-	entries, err := os.ReadDir(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, protocol.ErrCorrupt.With("damaged data: " + filepath.Base(from) + " is not there")
-	}
-	if err != nil {
-		return 0, err
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		table := strings.HasSuffix(name, tableSuffix)
-		if table {
-			tables++
-		}
-		if to == "" || !table && name != badger.ManifestFilename && name != badger.KeyRegistryFileName {
-			continue
-		}
-		if err := os.Symlink(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
-			return 0, err
-		}
-	}
-	return tables, nil
 }
 
 func (v *badgerView) cursor() cursor { return newBadgerCursor(v.db, v.at) }
@@ -296,24 +268,16 @@ func (v *badgerView) close() (err error) {
 
 // crowded is asked for a store that is open as a view: its tables are there.
 func (badgerEngine) crowded(folder string, d *storage.Description) (bool, error) {
-	entries, err := os.ReadDir(folder)
+	files, err := readSeal(folder)
 	if err != nil {
 		return false, err
 	}
-	tables, bytes := 0, uint64(0)
-	for _, entry := range entries {
-		if !strings.HasSuffix(entry.Name(), tableSuffix) {
-			continue
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return false, err
-		}
-		tables++
-		bytes += uint64(info.Size())
+	bytes := uint64(0)
+	for _, f := range files {
+		bytes += uint64(f.size)
 	}
 	// A full checkpoint is cut into tables of a few megabytes.
-	return tables > layersMax+int(d.Bytes>>20) || bytes > 2*d.Bytes+crowdedBytes, nil
+	return len(files) > layersMax+int(d.Bytes>>20) || bytes > 2*d.Bytes+crowdedBytes, nil
 }
 
 // crowdedBytes is what a store may have besides twice its content.

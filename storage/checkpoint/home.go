@@ -151,7 +151,7 @@ func (s *Store) closeAll(idle []*home) error {
 	s.mu.Lock()
 	// After a failure a pointer on the disk may name what none names here: the
 	// next start sees.
-	sweep := s.failed == nil && !s.closed
+	sweep := s.failed == nil && !s.closed && !s.inspects
 	s.mu.Unlock()
 	if sweep {
 		err = errors.Join(err, s.sweep())

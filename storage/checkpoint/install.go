@@ -69,6 +69,8 @@ func (s *Store) mayInstall(d *storage.Description) (storage.CheckpointInstall, e
 	switch {
 	case s.closed:
 		return nil, protocol.ErrClosed
+	case s.inspects:
+		return nil, errInspects
 	case s.failed != nil:
 		return nil, s.failed
 	case len(s.kept) > 0 && d.Index <= s.kept[0].description.Index:

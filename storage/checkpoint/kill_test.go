@@ -26,7 +26,7 @@ import (
 // The tests below run this test binary again, as processes that may die. What
 // they are to do stands in the environment.
 const (
-	childVariable  = "STARLING_CHECKPOINT_CHILD" // "take" or "read"
+	childVariable  = "STARLING_CHECKPOINT_CHILD" // "take", "read" or "some"
 	folderVariable = "STARLING_CHECKPOINT_FOLDER"
 
 	exitSound     = 0 // all that was given out was right; some may be refused
@@ -69,6 +69,8 @@ func TestChildProcess(t *testing.T) {
 		os.Exit(takeForEver(dir))
 	case "read":
 		os.Exit(readAll(dir))
+	case "some":
+		os.Exit(takeSome(dir))
 	}
 }
 

@@ -17,6 +17,13 @@ const slots = 2
 // recover reads what an earlier run left: pointers first, then what no pointer
 // names is removed. It is idempotent.
 func (s *Store) recover() error {
+	if s.inspects {
+		names, err := s.fsys.ReadDir(s.dir)
+		if err != nil {
+			return err
+		}
+		return s.readPointers(names)
+	}
 	if err := s.fsys.MkdirAll(s.dir); err != nil {
 		return err
 	}

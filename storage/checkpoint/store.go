@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -82,17 +83,46 @@ func NewMemory(o Options) (*Store, error) {
 	return OpenFlat(vfs.NewMemory(0), "/checkpoints", o)
 }
 
-func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
+// Inspect opens the checkpoints in a directory to look at them: nothing on the disk
+// is changed, whatever is found, and nothing can be taken. Folders with links are
+// made in o.Views, or where the operating system has temporary files.
+func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
+	if o.Views == "" {
+		o.Views = os.TempDir()
+	}
+	o = o.withDefaults()
+	s := newStore(fsys, dir, o, badgerEngine{o})
+	s.inspects = true
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newStore(fsys vfs.FS, dir string, o Options, e engine) *Store {
 	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}, pause: pause}
 	s.settled.L = &s.mu
+	return s
+}
+
+func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
+	s := newStore(fsys, dir, o, e)
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// start reads what is there.
+func (s *Store) start() error {
 	if err := s.recover(); err != nil {
 		var p *protocol.Error
 		if errors.As(err, &p) {
-			return nil, err
+			return err
 		}
-		return nil, protocol.ErrDirectory.Because(err)
+		return protocol.ErrDirectory.Because(err)
 	}
-	return s, nil
+	return nil
 }
 
 // Kept implements storage.CheckpointStore.
@@ -274,6 +304,9 @@ func (s *Store) Bad(index protocol.Index) error {
 		s.retired = slices.DeleteFunc(s.retired, func(k *kept) bool { return k.description.Index == index })
 		return notKept(index)
 	}
+	if s.inspects {
+		return errInspects
+	}
 	k := s.kept[i]
 	if err := s.rename(pointerName(k.slot), badName(k.pointer)); err != nil {
 		return s.fail(err)
@@ -354,6 +387,9 @@ func diskError(err error) error {
 	}
 	return protocol.ErrDiskFailed.Because(err)
 }
+
+// errInspects is for who wants to change what is only looked at.
+var errInspects = protocol.ErrInvalid.With("the checkpoints are only looked at: open them to change them")
 
 func notKept(index protocol.Index) error {
 	return protocol.ErrNotFound.With("no checkpoint is kept at index " + itoa(uint64(index)))

@@ -23,19 +23,25 @@ func (s surrender) Error() string { return "Badger gave up: " + s.text }
 
 // trap is the writer of the standard library's logger. What is not Badger's end
 // goes on to the writer that was there.
-type trap struct{ next io.Writer }
+type trap struct {
+	below io.Writer
+
+	mu    sync.Mutex
+	next  int
+	tells map[int]func(error) // of the stores that are being written
+}
 
 // Write implements io.Writer.
 func (t *trap) Write(b []byte) (int, error) {
 	ends, ours := badgerEnds()
 	if !ends {
-		return t.next.Write(b)
+		return t.below.Write(b)
 	}
 	end := surrender{strings.TrimSpace(string(b))}
 	if ours {
 		panic(end)
 	}
-	traps.tell(end)
+	t.tell(end)
 	runtime.Goexit()
 	return 0, nil
 }
@@ -64,43 +70,31 @@ func badgerEnds() (ends, ours bool) {
 	}
 }
 
-// traps are the stores that are being written.
-var traps trapList
-
-type trapList struct {
-	mu    sync.Mutex
-	trap  *trap
-	next  int
-	tells map[int]func(error)
-}
-
 // trapped has a store hear when Badger would have ended the process, until forget
-// is called. The trap is set again each time, since whoever sets another output
-// of the logger removes it.
+// is called. The trap is set again when it is not there, since whoever sets another
+// output of the logger removes it.
 func trapped(fault func(error)) (forget func()) {
-	traps.mu.Lock()
-	defer traps.mu.Unlock()
-	if w := log.Writer(); traps.trap == nil || w != traps.trap {
-		traps.trap = &trap{next: w}
-		log.SetOutput(traps.trap)
+	t, set := log.Writer().(*trap)
+	if !set {
+		t = &trap{below: log.Writer(), tells: map[int]func(error){}}
+		log.SetOutput(t)
 	}
-	if traps.tells == nil {
-		traps.tells = map[int]func(error){}
-	}
-	n := traps.next
-	traps.next++
-	traps.tells[n] = fault
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.next
+	t.next++
+	t.tells[n] = fault
 	return func() {
-		traps.mu.Lock()
-		defer traps.mu.Unlock()
-		delete(traps.tells, n)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.tells, n)
 	}
 }
 
-func (l *trapList) tell(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, fault := range l.tells {
+func (t *trap) tell(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, fault := range t.tells {
 		fault(err)
 	}
 }

@@ -37,6 +37,8 @@ func (s *Store) claim(index protocol.Index) error {
 	switch {
 	case s.closed:
 		return protocol.ErrClosed
+	case s.inspects:
+		return errInspects
 	case s.failed != nil:
 		return s.failed
 	case s.writing:

@@ -1,0 +1,306 @@
+package checkpoint_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/storagetest"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// faultsVariable, if it is not empty, has TestSystemCallsFail try the whole table.
+const faultsVariable = "STARLING_CHECKPOINT_FAULTS"
+
+// takeSome takes checkpoints, in spite of what the disk does, and says of each what
+// became of it. It is for a process whose system calls fail.
+func takeSome(dir string) int {
+	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	if err != nil {
+		fmt.Println("refused", err)
+		return exitSound
+	}
+	for n := protocol.Index(1); n <= 7; n++ {
+		index := n * step
+		content := contentAt(index)
+		changes := content.Items()
+		var w storage.CheckpointWriter
+		kept := s.Kept()
+		if len(kept) > 0 && kept[0].Index >= index {
+			continue
+		}
+		if len(kept) == 2 && kept[1].Index == index-2*step { // what a snapshot knows
+			changes = content.Since(contentAt(kept[1].Index), rand.New(rand.NewPCG(uint64(index), 8)))
+			w, err = s.BeginIncremental(context.Background(), index, kept[1])
+			if errors.Is(err, protocol.ErrStaleVersion) {
+				changes = content.Items()
+				w, err = s.BeginFull(context.Background(), index, 0)
+			}
+		} else {
+			w, err = s.BeginFull(context.Background(), index, 0)
+		}
+		if err == nil {
+			if err = w.Write(context.Background(), changes); err == nil {
+				_, err = w.Commit(context.Background(), storagetest.Describe(index))
+			}
+			w.Abort()
+		}
+		switch {
+		case err == nil:
+			fmt.Println("durable", index)
+		case errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNoSpace):
+			fmt.Println("skipped", index, err)
+		case errors.Is(err, protocol.ErrDiskFailed):
+			fmt.Println("stopped", index, err)
+		default:
+			fmt.Println("wrong error", index, err)
+			return exitWrongData
+		}
+	}
+	for _, d := range s.Kept() {
+		bad, err := wrong(s, d)
+		if bad {
+			fmt.Println("wrong data of", d.Index)
+			return exitWrongData
+		}
+		fmt.Println("read", d.Index, err)
+	}
+	fmt.Println("closed", s.Close())
+	return exitSound
+}
+
+// injection makes system calls of a process fail: of all, the one with a number,
+// or those from one on; or those that have to do with one file.
+type injection struct {
+	call, errno, when string
+	file              string // below the directory; empty: any
+}
+
+func (i injection) String() string {
+	return fmt.Sprintf("%s of %q: %s, number %s", i.call, i.file, i.errno, i.when)
+}
+
+// wantStrace skips a test where system calls cannot be made to fail.
+func wantStrace(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("strace is not installed: nothing makes system calls fail")
+	}
+	out, err := exec.Command("strace", "-f", "-o", os.DevNull, "-e", "inject=sync:error=EIO", "true").CombinedOutput()
+	if err != nil {
+		t.Skipf("strace cannot trace here: %v: %s", err, out)
+	}
+}
+
+// run runs a child whose system calls fail.
+func (i injection) run(t *testing.T, what, dir string) (out string, err error) {
+	t.Helper()
+	c := child(t, what, dir)
+	args := []string{"-f", "--quiet=all", "-o", os.DevNull, "-e", "trace=" + i.call, "-e", "inject=" + i.call + ":error=" + i.errno + ":when=" + i.when}
+	if i.file != "" {
+		args = append(args, "-P", filepath.Join(dir, i.file))
+	}
+	cmd := exec.Command("strace", append(args, c.Args...)...)
+	cmd.Env = c.Env
+	b, err := cmd.CombinedOutput()
+	return string(b), err
+}
+
+// meet has checkpoints taken while a system call fails, and looks at what is left:
+// the process lives, what it called durable is there, and both kept ones are whole.
+func (i injection) meet(t *testing.T) (out string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "checkpoints")
+	out, err := i.run(t, "some", dir)
+	if err != nil {
+		t.Fatalf("%v: the process ended with %v:\n%s", i, err, out)
+	}
+	durable, count := protocol.Index(0), 0
+	for line := range strings.Lines(out) {
+		if at := sawDurable(t, strings.TrimSpace(line)); at > 0 {
+			durable, count = at, count+1
+		}
+	}
+	before := treeOf(t, dir)
+	inspected, err := checkpoint.Inspect(vfs.OS(), dir, small())
+	if err != nil {
+		if count == 0 {
+			return out
+		}
+		t.Fatalf("%v: %v", i, err)
+	}
+	soundIn(t, i, inspected, durable, count, out)
+	if after := treeOf(t, dir); after != before {
+		t.Fatalf("%v: looking changed the directory:\n%s\nto\n%s", i, before, after)
+	}
+	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	if err != nil {
+		t.Fatalf("%v: %v", i, err)
+	}
+	soundIn(t, i, s, durable, count, out)
+	if s, err = checkpoint.Open(vfs.OS(), dir, small()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w, err := s.BeginFull(context.Background(), 1000, 0)
+	if err == nil {
+		_, err = w.Commit(context.Background(), storagetest.Describe(1000))
+	}
+	if err != nil {
+		t.Fatalf("%v: afterwards none can be taken: %v", i, err)
+	}
+	return out
+}
+
+func soundIn(t *testing.T, i injection, s *checkpoint.Store, durable protocol.Index, count int, out string) {
+	t.Helper()
+	kept := s.Kept()
+	if len(kept) < min(count, 2) || count > 0 && kept[0].Index < durable {
+		t.Fatalf("%v: %d are kept, %d were durable, the last at %d:\n%s", i, len(kept), count, durable, out)
+	}
+	for _, d := range kept {
+		if bad, err := wrong(s, d); bad || err != nil {
+			t.Fatalf("%v: the one at %d is wrong (%v): %v\n%s", i, d.Index, bad, err, out)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// treeOf describes all that is in a directory: names, content, sizes, times.
+func treeOf(t *testing.T, dir string) string {
+	t.Helper()
+	var out bytes.Buffer
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&out, "%s %s %v %d", path, info.Mode(), info.ModTime().UnixNano(), info.Size())
+		if info.Mode().IsRegular() {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, " %x", sha256.Sum256(b))
+		}
+		out.WriteByte('\n')
+		return nil
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// The counterexample: the list of tables of the store that the older checkpoint is
+// in has the record of a table that is gone, and Badger only logs that. Both kept
+// checkpoints are whole, and the next one is taken.
+func TestFailedSyncOfTheListOfTablesCostsOneCheckpoint(t *testing.T) {
+	wantStrace(t)
+	for store := 1; store <= 4; store++ { // full, full, incremental, incremental
+		i := injection{"fsync", "EIO", "1", fmt.Sprintf("store-%08d/MANIFEST", store)}
+		if out := i.meet(t); !strings.Contains(out, "skipped") || strings.Contains(out, "stopped") || !strings.Contains(out, "durable 70") {
+			t.Errorf("%v: want one that is skipped, and later ones:\n%s", i, out)
+		}
+	}
+}
+
+// Badger's own exits: it cannot make the file of its discard statistics.
+func TestBadgerDoesNotEndTheProcess(t *testing.T) {
+	wantStrace(t)
+	for _, errno := range []string{"EMFILE", "ENOSPC", "EDQUOT"} {
+		for _, call := range []string{"openat", "ftruncate"} {
+			i := injection{call, errno, "1", "store-00000002/DISCARD"}
+			if out := i.meet(t); !strings.Contains(out, "skipped 20") || !strings.Contains(out, "durable 70") {
+				t.Errorf("%v: want the one at 20 to be skipped, and no other:\n%s", i, out)
+			}
+		}
+	}
+}
+
+// A disk that refuses msync for good: nothing is taken, and the process ends.
+func TestDiskThatRefusesMsyncDoesNotHoldTheEnd(t *testing.T) {
+	wantStrace(t)
+	out := injection{"msync", "EIO", "1+", ""}.meet(t)
+	if !strings.Contains(out, "closed") || strings.Contains(out, "durable") || !strings.Contains(out, "have not ended") {
+		t.Errorf("want an end, without any checkpoint:\n%s", out)
+	}
+}
+
+// The table of calls, errors and places: a file, or the first, second, ... call that
+// a thread makes. A few are tried always, all if the environment says so.
+func TestSystemCallsFail(t *testing.T) {
+	wantStrace(t)
+	all := os.Getenv(faultsVariable) != ""
+	table := []struct {
+		call   string
+		errors []string
+	}{
+		{"openat", []string{"EMFILE", "ENFILE", "ENOMEM", "EIO"}},
+		{"fsync", []string{"EIO", "ENOSPC"}},
+		{"fdatasync", []string{"EIO"}},
+		{"msync", []string{"EIO"}},
+		{"ftruncate", []string{"EIO", "EDQUOT"}},
+		{"fallocate", []string{"ENOSPC", "EDQUOT"}},
+		{"write", []string{"EIO", "ENOSPC", "EDQUOT"}},
+		{"pwrite64", []string{"EIO", "ENOSPC"}},
+		{"renameat", []string{"EIO", "EACCES"}},
+		{"unlinkat", []string{"EIO", "EACCES"}},
+		{"mkdirat", []string{"EIO", "EMLINK"}},
+		{"linkat", []string{"EPERM", "EMFILE", "EIO"}},
+		{"symlinkat", []string{"EIO"}},
+		{"flock", []string{"EINTR", "EAGAIN", "ENOLCK"}},
+		{"getdents64", []string{"EIO", "ENOMEM"}},
+	}
+	for n, line := range table {
+		t.Run(line.call, func(t *testing.T) {
+			runs, skipped, stopped := 0, 0, 0
+			for k, place := range faultPlaces(all) {
+				errno := line.errors[(n+k)%len(line.errors)]
+				out := injection{line.call, errno, place.when, place.file}.meet(t)
+				runs++
+				if strings.Contains(out, "skipped") {
+					skipped++
+				}
+				if strings.Contains(out, "stopped") {
+					stopped++
+				}
+			}
+			t.Logf("%d runs: checkpoints were skipped in %d, and the store stopped in %d", runs, skipped, stopped)
+		})
+	}
+}
+
+type faultPlace struct{ when, file string }
+
+func faultPlaces(all bool) []faultPlace {
+	if !all {
+		return []faultPlace{{"2", ""}, {"1", "store-00000003"}}
+	}
+	out := []faultPlace{{"1+", "store-00000002"}, {"1", "."}, {"1", "pointer-1.tmp"}, {"1", "pointer-2.tmp"}}
+	for _, n := range []string{"1", "2", "3", "4", "5", "8", "13", "21", "34"} {
+		out = append(out, faultPlace{n, ""})
+	}
+	for _, store := range []string{"store-00000001", "store-00000003"} {
+		for _, file := range []string{"", "/MANIFEST", "/MANIFEST-REWRITE", "/KEYREGISTRY", "/LOCK", "/DISCARD", "/00001.mem", "/000001.vlog", "/000001.sst", "/000002.sst"} {
+			out = append(out, faultPlace{"1", store + file})
+		}
+	}
+	return out
+}

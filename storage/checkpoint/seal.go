@@ -1,0 +1,153 @@
+package checkpoint
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/zeebo/xxh3"
+)
+
+// A complete store has a file with the size and the sum of each file that a view
+// needs. [S] Badger sees no file before its sum was compared: damaged tables end the
+// process in goroutines of its own. And what cannot be read is told from what was
+// read and is wrong.
+//
+// Each line is a size, a sum and a name; the last one is the sum of all above.
+const sealName = "sums"
+
+// sealBytesMax is far above what a store has.
+const sealBytesMax = 64 << 20
+
+// sealed is a file of a complete store.
+type sealed struct {
+	name string
+	size int64
+	sum  xxh3.Uint128
+}
+
+// needed reports whether a view needs a file.
+func needed(name string) bool {
+	return strings.HasSuffix(name, tableSuffix) || name == badger.ManifestFilename || name == badger.KeyRegistryFileName
+}
+
+// seal reads the files of a store that has been closed, and writes their sums.
+func seal(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, entry := range entries {
+		if !needed(entry.Name()) {
+			continue
+		}
+		f, err := sumFile(folder, entry.Name())
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "%d %s %s\n", f.size, sumText(f.sum), f.name)
+	}
+	fmt.Fprintf(&b, "%s\n", sumText(xxh3.Hash128(b.Bytes())))
+	return errors.Join(writeSynced(filepath.Join(folder, sealName), &b), syncFolder(folder))
+}
+
+func sumText(sum xxh3.Uint128) string { return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo) }
+
+func sumFile(folder, name string) (sealed, error) {
+	f, err := os.Open(filepath.Join(folder, name))
+	if err != nil {
+		return sealed{}, err
+	}
+	defer f.Close()
+	h := xxh3.New()
+	n, err := io.Copy(h, f)
+	return sealed{name, n, h.Sum128()}, err
+}
+
+func writeSynced(name string, content io.Reader) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// readSeal returns the files that a store consists of.
+func readSeal(folder string) ([]sealed, error) {
+	f, err := os.Open(filepath.Join(folder, sealName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, corrupt("a store of checkpoints, or the list of its files, is not there")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, sealBytesMax))
+	if err != nil {
+		return nil, err
+	}
+	return decodeSeal(b)
+}
+
+func decodeSeal(b []byte) ([]sealed, error) {
+	wrong := corrupt("the list of files of a store of checkpoints")
+	body, last := b, []byte(nil)
+	if n := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n') + 1; bytes.HasSuffix(b, []byte("\n")) {
+		body, last = b[:n], b[n:len(b)-1]
+	}
+	if string(last) != sumText(xxh3.Hash128(body)) {
+		return nil, wrong
+	}
+	var out []sealed
+	lines := bufio.NewScanner(bytes.NewReader(body))
+	for lines.Scan() {
+		var f sealed
+		n, err := fmt.Sscanf(lines.Text(), "%d %16x%16x %s", &f.size, &f.sum.Hi, &f.sum.Lo, &f.name)
+		if n != 4 || err != nil || !needed(f.name) || filepath.Base(f.name) != f.name {
+			return nil, wrong
+		}
+		out = append(out, f)
+	}
+	return out, lines.Err()
+}
+
+// checkSeal compares all files of a complete store with their sums.
+func checkSeal(folder string) ([]sealed, error) {
+	files, err := readSeal(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, want := range files {
+		got, err := sumFile(folder, want.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, corrupt(want.name + " of a store of checkpoints is not there")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if got != want {
+			return nil, corrupt(want.name + " of a store of checkpoints is not what was written")
+		}
+	}
+	return files, nil
+}
