@@ -20,15 +20,24 @@ func (p *Program) checkpointCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "checkpoint",
 		Usage:       "look into the checkpoints in a member's directory, offline",
-		Description: examples("starling checkpoint inspect /var/lib/starling"),
+		Description: examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint put-back /var/lib/starling"),
 		Subcommands: []*cli.Command{
 			{
 				Name: "inspect", Usage: "read all of them, and say whether they are sound; exit code 1 if one is not", ArgsUsage: "DIR",
 				Description: "The member must be stopped. Each chunk is compared with its sum and the state with its digest. " +
-					"A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
+					"Nothing in the directory is changed. A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
 					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
 				Action: offline(1, 1, p.checkpointInspect),
+			},
+			{
+				Name: "put-back", Usage: "put checkpoints that were set aside back to their places, if they can be read after all", ArgsUsage: "DIR",
+				Description: "The member must be stopped. A member sets a checkpoint aside whose files are damaged, or whose store has killed it three times. " +
+					"When the cause has been mended (files brought back from a copy, a newer program), this reads all of it and, if it is whole, has the next start use it. " +
+					"What is below the two that are kept stays aside.\n\n" +
+					examples("starling checkpoint put-back /var/lib/starling"),
+				Flags:  []cli.Flag{outputFlag()},
+				Action: offline(1, 1, p.checkpointPutBack),
 			},
 		},
 	}
@@ -59,25 +68,45 @@ func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) 
 	return err
 }
 
-// readCheckpoints reads all that is kept in a member's directory.
-func (p *Program) readCheckpoints(ctx context.Context, dir string) ([]found, error) {
+func (p *Program) checkpointPutBack(c *cli.Context, args []string, asJSON bool) error {
+	err := withCheckpoints(args[0], checkpoint.Open, func(store *checkpoint.Store) error { return store.Retry(c.Context) })
+	if err != nil {
+		return err
+	}
+	return p.checkpointInspect(c, args, asJSON)
+}
+
+// withCheckpoints opens the checkpoints of a member that is stopped.
+func withCheckpoints(dir string, open func(vfs.FS, string, checkpoint.Options) (*checkpoint.Store, error), use func(*checkpoint.Store) error) error {
 	if _, err := wal.ReadIdentity(vfs.OS(), dir); err != nil {
-		return nil, err
+		return err
 	}
 	lock, err := wal.LockDir(vfs.OS(), dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer lock.Close()
 	folder := filepath.Join(dir, checkpoint.Folder)
 	if there, err := vfs.Exists(vfs.OS(), folder); err != nil || !there {
-		return nil, err
+		return err
 	}
-	store, err := checkpoint.Open(vfs.OS(), folder, checkpoint.Options{})
+	store, err := open(vfs.OS(), folder, checkpoint.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer store.Close()
+	return errors.Join(use(store), store.Close())
+}
+
+// readCheckpoints reads all that is kept in a member's directory.
+func (p *Program) readCheckpoints(ctx context.Context, dir string) (list []found, err error) {
+	err = withCheckpoints(dir, checkpoint.Inspect, func(store *checkpoint.Store) error {
+		list, err = readKept(ctx, store)
+		return err
+	})
+	return list, err
+}
+
+func readKept(ctx context.Context, store *checkpoint.Store) ([]found, error) {
 	var list []found
 	for _, d := range store.Kept() {
 		fault := readCheckpoint(ctx, store, &d)
@@ -124,7 +153,7 @@ func (p *Program) printCheckpoints(dir string, list []found) error {
 func (f *found) state() string {
 	switch {
 	case f.aside:
-		return "set aside: its store killed the process"
+		return "set aside: see put-back"
 	case f.fault != nil:
 		return "damaged"
 	}

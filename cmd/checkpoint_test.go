@@ -1,10 +1,14 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/storagetest"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // dirOf returns the directory of an agent.
@@ -77,6 +82,121 @@ func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
 	if _, stderr, code = run(context.Background(), "", "checkpoint", "inspect", t.TempDir()); code == 0 {
 		t.Errorf("of an empty directory: %s", stderr)
 	}
+}
+
+// A damaged checkpoint is told without a change, set aside by the next start, which
+// goes on from the older one, and put back when its files are whole again.
+func TestDamagedCheckpointIsSetAsideAndPutBack(t *testing.T) {
+	a := newAgent(t, "a1", "active", "--bootstrap", "--actives", "1", "--checkpoint-bytes", "65536")
+	a.start()
+	eventually(t, time.Minute, func() error { _, err := status(a.addr); return err })
+	var lines strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&lines, "k%d\t%s\n", i, strings.Repeat("v", 1000))
+	}
+	inspect := func() (list []struct {
+		Index        uint64
+		Sound, Aside bool
+	}, code int) {
+		t.Helper()
+		out, stderr, code := run(context.Background(), "", "checkpoint", "inspect", "-o", "json", dirOf(a))
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			t.Fatalf("%v: %s%s", err, out, stderr)
+		}
+		return list, code
+	}
+	for two := false; !two; {
+		if _, stderr, code := run(context.Background(), lines.String(), "map", "import", "--addr", a.addr, "--format", "tab", "m"); code != 0 {
+			t.Fatalf("import: exit code %d: %s", code, stderr)
+		}
+		kept, err := checkpoint.Peek(vfs.OS(), filepath.Join(dirOf(a), checkpoint.Folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two = len(kept) == 2
+	}
+	if code := a.stop(); code != 0 {
+		t.Fatalf("the agent ended with %d", code)
+	}
+	sound, _ := inspect()
+	tables, err := filepath.Glob(filepath.Join(dirOf(a), checkpoint.Folder, "store-*", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	last := tables[len(tables)-1] // of the newest store
+	whole, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)/2] ^= 4
+	write := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(last, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(damaged)
+	before := treeOf(t, dirOf(a))
+	if list, code := inspect(); code == 0 || len(list) != 2 || list[0].Sound || !list[1].Sound {
+		t.Errorf("inspect: exit code %d, %v", code, list)
+	}
+	if after := treeOf(t, dirOf(a)); after != before {
+		t.Errorf("looking changed the directory:\n%s\nto\n%s", before, after)
+	}
+	a.start()
+	eventually(t, time.Minute, func() error { _, err := status(a.addr); return err })
+	if code := a.stop(); code != 0 {
+		t.Fatalf("the agent ended with %d", code)
+	}
+	list, _ := inspect()
+	if len(list) < 2 || !list[len(list)-1].Aside || list[len(list)-1].Index != sound[0].Index {
+		t.Fatalf("after a start: %v, want the one at %d to be set aside", list, sound[0].Index)
+	}
+	if _, _, code := run(context.Background(), "", "checkpoint", "put-back", dirOf(a)); code == 0 {
+		t.Error("a damaged one was put back")
+	}
+	write(whole)
+	if _, stderr, code := run(context.Background(), "", "checkpoint", "put-back", dirOf(a)); code != 0 {
+		t.Errorf("put-back: exit code %d: %s", code, stderr)
+	}
+	if list, code := inspect(); code != 0 || len(list) < 2 || list[0].Aside || list[1].Aside {
+		t.Errorf("after put-back: exit code %d, %v", code, list)
+	}
+	a.start()
+	eventually(t, time.Minute, func() error { _, err := status(a.addr); return err })
+	if code := a.stop(); code != 0 {
+		t.Errorf("the agent ended with %d", code)
+	}
+}
+
+// treeOf describes all that is in a directory: names, content, sizes, times.
+func treeOf(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&out, "%s %s %v %d", path, info.Mode(), info.ModTime().UnixNano(), info.Size())
+		if info.Mode().IsRegular() {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, " %x", sha256.Sum256(b))
+		}
+		out.WriteByte('\n')
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }
 
 // A state that is not the described one is told, although all its chunks are.

@@ -272,6 +272,9 @@ func TestSystemCallsFail(t *testing.T) {
 		t.Run(line.call, func(t *testing.T) {
 			runs, skipped, stopped := 0, 0, 0
 			for k, place := range faultPlaces(all) {
+				if line.call == "write" && place.file == "" {
+					continue // Go's own runtime ends the process when it cannot wake a thread
+				}
 				errno := line.errors[(n+k)%len(line.errors)]
 				out := injection{line.call, errno, place.when, place.file}.meet(t)
 				runs++

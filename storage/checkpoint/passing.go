@@ -11,20 +11,24 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// passingCauses are errors of the operating system that say nothing about what is
-// on the disk: want of something, or a disk that does not answer. Trying again
-// may help.
+// passingCauses are what Badger, which makes texts of most of its causes, may say of
+// an error of the operating system.
 var passingCauses = []syscall.Errno{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, syscall.EAGAIN, syscall.EIO, syscall.ENOSPC,
 	syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EBUSY, syscall.ENXIO, syscall.ENODEV,
 	syscall.ESTALE, syscall.ETIMEDOUT,
 }
 
-// passing reports whether an error may pass, so that it is not damage. Badger
-// makes texts of most of its causes.
+// passing reports whether an error may pass: it is one of the operating system, want
+// of something or a disk that does not answer, and says nothing about what is on the
+// disk. Only what was read and is wrong is damage.
 func passing(err error) bool {
-	if err == nil {
+	var no syscall.Errno
+	switch {
+	case err == nil:
 		return false
+	case errors.As(err, &no):
+		return true
 	}
 	for _, cause := range passingCauses {
 		if errors.Is(err, cause) || strings.Contains(err.Error(), cause.Error()) {
