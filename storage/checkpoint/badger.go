@@ -27,8 +27,9 @@ const (
 	// are, a value stands beside its key and not in the value log, whose sync
 	// errors are only logged.
 	inlineBytes = 1 << 20
-	// layersMax is how many tables of a store may overlap. Each incremental
-	// checkpoint adds one at least, and each is a step more for who reads a key.
+	// layersMax is how many tables of a store may overlap before no other one
+	// begins as it. Each incremental checkpoint adds one at least, and each is a
+	// step more for who reads a key.
 	layersMax = 32
 	// spareFiles is how many files Badger opens besides its tables.
 	spareFiles = 32
@@ -266,18 +267,15 @@ func (v *badgerView) close() (err error) {
 	return os.RemoveAll(v.folder)
 }
 
-// crowded is asked for a store that is open as a view: its tables are there.
-func (badgerEngine) crowded(folder string, d *storage.Description) (bool, error) {
-	files, err := readSeal(folder)
-	if err != nil {
-		return false, err
+func (badgerEngine) crowded(v view, d *storage.Description) bool {
+	layers, bytes := 0, uint64(0)
+	for _, t := range v.(*badgerView).db.Tables() {
+		if t.Level == 0 {
+			layers++
+		}
+		bytes += uint64(t.OnDiskSize)
 	}
-	bytes := uint64(0)
-	for _, f := range files {
-		bytes += uint64(f.size)
-	}
-	// A full checkpoint is cut into tables of a few megabytes.
-	return len(files) > layersMax+int(d.Bytes>>20) || bytes > 2*d.Bytes+crowdedBytes, nil
+	return layers >= layersMax || bytes > 2*d.Bytes+crowdedBytes
 }
 
 // crowdedBytes is what a store may have besides twice its content.

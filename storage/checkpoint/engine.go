@@ -20,7 +20,7 @@ type engine interface {
 	view(folder string, at protocol.Index) (view, error)
 	// crowded reports that a complete store should not be the beginning of
 	// another one: it would be read too slowly, or be too large.
-	crowded(folder string, d *storage.Description) (bool, error)
+	crowded(v view, d *storage.Description) bool
 	// hangs reports whether the methods of a database may take as long as the
 	// disk does: for ever.
 	hangs() bool

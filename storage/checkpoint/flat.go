@@ -55,7 +55,7 @@ func (e flatEngine) create(folder, from string, _ protocol.Index, _ uint64, _ fu
 
 func (flatEngine) hangs() bool { return false }
 
-func (flatEngine) crowded(string, *storage.Description) (bool, error) { return false, nil }
+func (flatEngine) crowded(view, *storage.Description) bool { return false }
 
 func (e flatEngine) remove(folder string) error {
 	err := e.fsys.Remove(filepath.Join(folder, flatFile))

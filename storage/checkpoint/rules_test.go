@@ -208,6 +208,38 @@ func TestTwoKeptCheckpointsNeverShareAFile(t *testing.T) {
 	}
 }
 
+// Tables that overlap do not become ever more: now and then a checkpoint is full, and
+// the store of the next one is small again.
+func TestStoreDoesNotBecomeCrowded(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(vfs.OS(), dir, Options{MemTableBytes: 8 << 20, SpaceReserve: 1 << 20, BootID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := &house{t: t}
+	h.take(s, 1, false)
+	h.take(s, 2, false)
+	full, most := 0, 0
+	for index := protocol.Index(3); index < 2*layersMax+6; index++ {
+		switch err := taken(s, index); {
+		case errors.Is(err, protocol.ErrStaleVersion):
+			h.take(s, index, false)
+			full++
+		case err != nil:
+			t.Fatal(err)
+		}
+		tables, err := filepath.Glob(filepath.Join(dir, storeName(s.kept[0].store), "*"+tableSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, len(tables))
+	}
+	if full != 2 || most > layersMax {
+		t.Errorf("%d full ones were taken, and a store had %d tables; want 2 and at most %d", full, most, layersMax)
+	}
+}
+
 func inodes(t *testing.T, folder string) map[uint64]string {
 	t.Helper()
 	entries, err := os.ReadDir(folder)

@@ -106,11 +106,7 @@ func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base
 		return nil, err
 	}
 	defer s.release(h)
-	crowded, err := s.engine.crowded(s.path(storeName(h.number)), &k.description)
-	if err != nil {
-		return nil, unusable("looking at a store of checkpoints", err)
-	}
-	if crowded {
+	if s.engine.crowded(h.view, &k.description) {
 		return nil, protocol.ErrStaleVersion.With("the store of the older checkpoint has become crowded: take a full one")
 	}
 	t, err := s.tableOf(ctx, k, h)
