@@ -279,13 +279,20 @@ func TestCheckpointOfAnotherLogIsNotBuiltUpon(t *testing.T) {
 			}
 			_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), below)
 			h.must(err)
-			h.machine.Apply(all[100:200], nil)
+			h.machine.Apply(all[100:150], nil)
+			_, err = keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
+			h.must(err)
+			h.machine.Apply(all[150:200], nil)
 			if other == nil { // a mark at which none was kept: its changes are in no checkpoint
 				h.machine.Snapshot().Close()
 				h.machine.Apply(all[200:250], nil)
 			}
 			at := h.machine.Applied()
-			kept, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), describe(all, at))
+			store := &counting{CheckpointStore: h.store}
+			kept, err := keeper.Take(ctx, store, h.machine.Snapshot(), describe(all, at))
+			if store.incremental != 0 {
+				t.Errorf("it was taken on top of the one at %d", below.Index)
+			}
 			if err != nil || len(kept) == 0 || kept[0].Index != at {
 				t.Fatalf("got %v, %v; want one at %d", kept, err, at)
 			}

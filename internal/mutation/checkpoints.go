@@ -42,10 +42,28 @@ func installed() []Mutation {
 	core, both := []string{"./active"}, []string{"./internal/replica", "./active"}
 	return []Mutation{
 		{
-			Name: "install-into-the-old-store", Breaks: "an installation writes into a store that is there, whose versions show through",
+			Name: "both-in-one-store", Breaks: "both kept checkpoints have files in common: one fault takes both",
 			File: "storage/checkpoint/write.go", Tests: []string{"./storage/checkpoint"},
-			Old: "\th := s.hold(s.next)\n\ts.next++\n",
-			New: "\tnumber := s.next\n\tif len(s.kept) > 0 {\n\t\tnumber = s.kept[0].store\n\t} else {\n\t\ts.next++\n\t}\n\th := s.hold(number)\n",
+			Old: "return s.kept[1]",
+			New: "return s.kept[0]",
+		},
+		{
+			Name: "background-error-unheard", Breaks: "a store in which a flush failed gets a pointer",
+			File: "storage/checkpoint/session.go", Tests: []string{"./storage/checkpoint"},
+			Old: "if x.err == nil {\n\t\tx.err = err",
+			New: "if x.err == nil && err == nil {\n\t\tx.err = err",
+		},
+		{
+			Name: "published-unread", Breaks: "a pointer names a store that does not hold what was written",
+			File: "storage/checkpoint/session.go", Tests: []string{"./storage/checkpoint"},
+			Old: "!got.equal(want)",
+			New: "!got.equal(got)",
+		},
+		{
+			Name: "passing-is-damage", Breaks: "want of descriptors at a start sets both checkpoints aside",
+			File: "storage/checkpoint/home.go", Tests: []string{"./storage/checkpoint"},
+			Old: "case !passing(err):",
+			New: "case !passing(err) || passing(err):",
 		},
 		{
 			Name: "log-before-pointer", Breaks: "the log is begun anew before the checkpoint is durable",
