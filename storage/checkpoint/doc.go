@@ -5,21 +5,25 @@
 // # On disk
 //
 // A directory holds two pointer files, one for each kept checkpoint, and one
-// folder for each store. A store holds checkpoints of one log: a full one, and
-// the incremental ones on top of it, told apart by Badger's timestamp, which is
-// the index of the checkpoint. A pointer names a store and has the description
-// of the checkpoint, with the sums of its chunks. It is written after the data
-// is durable and read back, to a temporary file, renamed over the pointer of the
-// older one. A folder that no pointer names is what a crash left, and is removed.
+// folder for each store. A store holds one checkpoint. A pointer names it and has
+// the description of the checkpoint, with the sums of its chunks. It is written after
+// the store has been closed, opened anew and read, to a temporary file, renamed over
+// the pointer of the older one. A folder that no pointer names is what a crash or a
+// fault left, and is removed.
 //
 //	pointer-1, pointer-2     the two that are kept
 //	store-00000007/          a Badger directory, or one with a flat file
+//	store-00000007/sums      the sums of the files that are needed of it
+//	view-12345/              links to the files of a store that is open
 //	opening-00000007         how often it killed the process in Open, this boot;
 //	reading-00000007         and while it was read
-//	tainted-00000007         a checkpoint in it was bad: nothing goes on top
-//	bad-00000007-30          the pointer of that one, until the next is complete
+//	bad-00000007-30          the pointer of a bad one, until the next is complete
 //	aside-00000007-20        the pointer of one whose store cannot be opened
 //	install, install-spool   what is being installed, and the chunks so far
+//
+// An incremental checkpoint takes the place of the older of the two, and its store
+// begins with that one's tables, which are linked, never changed: the two that are
+// kept have no file in common.
 //
 // # What is trusted
 //
@@ -30,17 +34,24 @@
 // owner's digest finds besides it reports with Bad.
 //
 // Because a boundary depends on what stands near it and not on all that precedes
-// it, an incremental checkpoint recomputes only chunks that it changed.
+// it, it is known what the chunks of an incremental checkpoint must be when those
+// that it changed have been recomputed. All of them are compared with what is read
+// from the store that was opened again. What Badger reports in the background, and
+// any file that is not as it was when the store was complete, ends its use.
+//
+// Errors of the operating system say nothing about the data: what cannot be opened
+// is tried again and then refused, a checkpoint that cannot be written is given up.
+// Badger cannot end the process, nor hold whoever waits for it.
 //
 // The owner holds the lock of the member's directory; this package takes none
 // besides Badger's own.
 //
 // # Cost
 //
-// An incremental checkpoint of no changes costs a few milliseconds: the pointer
-// with the sums of all chunks, and two syncs of the directory. Badger keeps each
-// of its tables open: by its sizing of tables about 150 files for 1 GB and 800
-// for 10 or 20 GB, for each store; there are two after a full checkpoint or an
-// install, and one more for each that is pinned. Go raises the soft limit of
-// open files to the hard one; that should be 4096 at least.
+// A checkpoint reads the whole state once, an incremental one of a million small
+// keys in less than a second. Badger keeps each of its tables open: by its sizing of
+// tables about 150 files for 1 GB and 800 for 10 or 20 GB, for each store, twice while
+// one is written; there are two stores, three while one is written, and one more for
+// each that is pinned. Go raises the soft limit of open files to the hard one; that
+// should be 4096 at least.
 package checkpoint
