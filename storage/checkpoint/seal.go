@@ -38,7 +38,9 @@ func needed(name string) bool {
 	return strings.HasSuffix(name, tableSuffix) || name == badger.ManifestFilename || name == badger.KeyRegistryFileName
 }
 
-// seal reads the files of a store that has been closed, and writes their sums.
+// seal reads the files of a store that has been closed, and writes their sums. They
+// are read from the disk, as far as the operating system can be asked for that: what
+// it holds in memory after a failed sync looks as if it had been written.
 func seal(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -49,7 +51,7 @@ func seal(folder string) error {
 		if !needed(entry.Name()) {
 			continue
 		}
-		f, err := sumFile(folder, entry.Name())
+		f, err := sumFile(folder, entry.Name(), uncached)
 		if err != nil {
 			return err
 		}
@@ -61,12 +63,13 @@ func seal(folder string) error {
 
 func sumText(sum xxh3.Uint128) string { return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo) }
 
-func sumFile(folder, name string) (sealed, error) {
+func sumFile(folder, name string, first func(*os.File)) (sealed, error) {
 	f, err := os.Open(filepath.Join(folder, name))
 	if err != nil {
 		return sealed{}, err
 	}
 	defer f.Close()
+	first(f)
 	h := xxh3.New()
 	n, err := io.Copy(h, f)
 	return sealed{name, n, h.Sum128()}, err
@@ -138,7 +141,7 @@ func checkSeal(folder string) ([]sealed, error) {
 		return nil, err
 	}
 	for _, want := range files {
-		got, err := sumFile(folder, want.name)
+		got, err := sumFile(folder, want.name, func(*os.File) {})
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, corrupt(want.name + " of a store of checkpoints is not there")
 		}
