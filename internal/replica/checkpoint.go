@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -302,7 +303,9 @@ func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protoco
 func (r *Replica) ChunkRead(now protocol.Instant, x ChunkRead, data []byte, err error) {
 	if err != nil {
 		data = nil
-		r.spoil(now, x.Index)
+		if !errors.Is(err, protocol.ErrDirectory) { // that one may pass
+			r.spoil(now, x.Index)
+		}
 	}
 	r.gossip.ChunkIs(now, gossip.ChunkRead(x), data)
 	r.pump(now)
