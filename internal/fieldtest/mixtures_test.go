@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,7 +16,10 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/witness"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // mixturesVariable says how many mixtures are tried, of 32; default: one of each
@@ -132,10 +136,32 @@ func (x *mixed) photograph(prefix string, books ...*book) {
 		}
 	}
 	x.settled()
+	x.eventually(x.remembered)
 	x.stopAll()
 	for _, m := range x.members {
 		x.copyDirectory(filepath.Join(m.dir, "data"), filepath.Join(x.photos, prefix+"-"+m.name))
 	}
+}
+
+// remembered returns an error until each active has written down that it has seen the
+// present start of every other one: what nobody remembers nobody can refuse.
+func (x *mixed) remembered() error {
+	for _, m := range x.members[:3] {
+		list, err := witness.Read(vfs.OS(), filepath.Join(m.dir, "data"))
+		if err != nil {
+			return err
+		}
+		for _, other := range x.members[:3] {
+			id, err := wal.ReadIdentity(vfs.OS(), filepath.Join(other.dir, "data"))
+			if err != nil {
+				return err
+			}
+			if other != m && !slices.ContainsFunc(list, func(s witness.Sighting) bool { return s.Member == id.Member && s.Starts == id.Starts }) {
+				return fmt.Errorf("%s has not written down start %d of %s", m.name, id.Starts, other.name)
+			}
+		}
+	}
+	return nil
 }
 
 // stopAll ends all members, in any order, by their leave or without.

@@ -248,6 +248,7 @@ func (m *Member) endAll(graceful bool) {
 	}
 	m.machine.Close()
 	if graceful && m.Err() == nil {
+		m.keepSightings()
 		if err := m.log.Sync(); err == nil {
 			_ = m.log.Settle()
 		}

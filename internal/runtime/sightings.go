@@ -94,7 +94,14 @@ func (m *Member) recallSightings() error {
 
 // noteSightings writes what was seen, now and then: not on the way of anything.
 func (m *Member) noteSightings() {
-	if m.cfg.Dir == "" || !m.seen.wanted(m.clock.Now()) {
+	if m.seen.wanted(m.clock.Now()) {
+		m.keepSightings()
+	}
+}
+
+// keepSightings writes what was seen.
+func (m *Member) keepSightings() {
+	if m.cfg.Dir == "" {
 		return
 	}
 	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, sightingsFile), m.seen.encode()); err != nil {
