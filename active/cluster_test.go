@@ -59,7 +59,7 @@ type node struct {
 	reads []protocol.Read
 	fresh []protocol.Fresh
 	// putBack are those whom it has condemned, stop is why it stops.
-	putBack []protocol.MemberID
+	putBack []protocol.RunOf
 	stop    error
 	old     *image // a copy of its disk
 }

@@ -145,6 +145,8 @@ func (p *progress) print(names *[4]uint64) uint64 {
 	h.put(uint64(p.match)<<32 | uint64(p.next)<<16 | uint64(p.sentCommit))
 	h.flag(p.probing)
 	h.flag(p.run != 0)
+	h.flag(p.putBack != 0)
+	h.put(uint64(p.owed))
 	for _, f := range p.flying.list {
 		h.put(uint64(f.last))
 	}

@@ -20,19 +20,24 @@ import (
 // The owner hands over what the runs of a member say in the order of the runs.
 // What a run itself says may be late: it rejected entries before it got them.
 func (p *progress) forgot(a *protocol.AppendAnswer) bool {
-	return p.match > 0 && p.run != 0 && a.Run != 0 && a.Run != p.run && (a.Index <= p.match || a.HintIndex < p.match)
+	held := p.held()
+	return held > 0 && p.run != 0 && a.Run != 0 && a.Run != p.run && (a.Index <= held || a.HintIndex < held)
 }
+
+// held is what the member has acknowledged in this term, to be counted or not.
+func (p *progress) held() protocol.Index { return max(p.match, p.owed) }
 
 // condemn takes back all that a member whose directory was put back counts for:
 // what it has acknowledged it does not hold, and it may have voted for others in
-// this term. It counts for nothing, and is fed nothing, as long as this member
-// leads and the configuration keeps it.
+// this term. It counts for nothing, and is said nothing, as long as this member
+// leads and the configuration keeps it, until another run of it is let in.
 func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
 	m.emit(protocol.EventPutBack, p.id, p.match, fmt.Sprintf(
-		"%s acknowledged %d in this term, and after a restart it has at most %d: its directory was put back, and it counts no more", m.label(p.id), p.match, a.HintIndex))
-	m.ready.PutBack = append(m.ready.PutBack, p.id)
+		"%s acknowledged %d in this term, and after a restart it has at most %d: its directory was put back, and it counts no more", m.label(p.id), p.held(), a.HintIndex))
+	m.ready.PutBack = append(m.ready.PutBack, protocol.RunOf{Member: p.id, Run: a.Run})
 	p.probe(m.shape.LastIndex() + 1)
-	p.putBack, p.match, p.round, p.sentCommit = true, 0, 0, 0
+	p.owed, p.putBack = p.held(), a.Run
+	p.match, p.round, p.sentCommit = 0, 0, 0
 	p.heard, p.answered = math.MinInt64, false
 	m.lead.endLease()
 }
@@ -43,7 +48,22 @@ func (m *Member) condemned(id protocol.MemberID) bool {
 		return false
 	}
 	p := m.lead.find(id)
-	return p != nil && p.putBack
+	return p != nil && p.putBack != 0
+}
+
+// LetIn says that what another run of a member says counts from now on: whoever
+// keeps its streams apart has let it in. If the run before it is condemned, this one
+// is fed again, for the right directory may have been found. It is proof again if it
+// lacks what the member owes.
+func (m *Member) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
+	m.advance(now)
+	if m.state != StateLeader {
+		return
+	}
+	if p := m.lead.find(id); p != nil && p.putBack != 0 && p.putBack != run {
+		p.putBack, p.heard = 0, m.now
+		m.due = true
+	}
 }
 
 // contradicted ends the member: what is committed here contradicts what others

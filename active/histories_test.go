@@ -13,7 +13,8 @@ import (
 // cluster in which none was, nobody may say so.
 func (c *cluster) histories(n *node, r *protocol.Ready) {
 	n.putBack = append(n.putBack, r.PutBack...)
-	for _, id := range r.PutBack {
+	for _, back := range r.PutBack {
+		id := back.Member
 		invariant.Check(c.solo || c.tampered, "%s takes the directory of %s for one that was put back", n.name, nameOf(id))
 		c.trace("%s refuses %s from now on: its directory was put back", n.name, nameOf(id))
 	}
@@ -78,7 +79,7 @@ func TestRejectionBelowWhatAnotherRunAcknowledgedProvesADirectoryPutBack(t *test
 		for _, a := range c.says {
 			h.says("b", a)
 		}
-		if got := len(h.n.putBack) == 1 && h.n.putBack[0] == idOf("b"); got != c.proof {
+		if got := len(h.n.putBack) == 1 && h.n.putBack[0] == (protocol.RunOf{Member: idOf("b"), Run: 8}); got != c.proof {
 			t.Errorf("%s: got %t, want %t", name, got, c.proof)
 		}
 	}
@@ -126,6 +127,33 @@ func TestCondemnedMemberCountsForNothing(t *testing.T) {
 	equal(t, "condemned", len(h.n.putBack), 1)
 	h.n.m.Tick(h.now.Add(LAN.Election + 1))
 	equal(t, "state when only it answers", h.n.m.state, StateFollower)
+}
+
+// The right directory may be found: another run is fed again, and counts, unless it
+// lacks what the member owes, too.
+func TestAnotherRunOfACondemnedMemberIsHeldToWhatItOwes(t *testing.T) {
+	for name, c := range map[string]struct {
+		says  protocol.AppendAnswer
+		proof int
+	}{
+		"it has all":               {protocol.AppendAnswer{Term: 2, Index: 5, Run: 9}, 1},
+		"it is as short as before": {protocol.AppendAnswer{Term: 2, Reject: true, Index: 5, HintIndex: 2, HintTerm: 1, Run: 9}, 2},
+		"it has all and no more":   {protocol.AppendAnswer{Term: 2, Reject: true, Index: 5, HintIndex: 4, HintTerm: 2, Run: 9}, 1},
+	} {
+		h := acknowledged(t)
+		h.says("b", &protocol.AppendAnswer{Term: 2, Reject: true, Index: 4, HintIndex: 2, HintTerm: 1, Run: 8})
+		_, err := h.propose("a", "x")
+		equal(t, "error", err, nil)
+		h.n.m.LetIn(h.now, idOf("b"), 8)
+		h.says("b", &protocol.AppendAnswer{Term: 2, Index: 5, Run: 8})
+		equal(t, name+": commit after the condemned run's word", h.n.m.hard.Commit, 4)
+		h.n.m.LetIn(h.now, idOf("b"), 9)
+		h.says("b", &c.says)
+		equal(t, name+": proofs", len(h.n.putBack), c.proof)
+		if !c.says.Reject {
+			equal(t, name+": commit", h.n.m.hard.Commit, 5)
+		}
+	}
 }
 
 func TestCondemnationEndsWithTheLeadership(t *testing.T) {

@@ -53,11 +53,12 @@ type progress struct {
 	passive bool
 
 	match, next protocol.Index
-	// run is the run of the member that acknowledged match; 0: none that is to be
-	// held to it. putBack: see forgot.
-	run        protocol.RunID
-	putBack    bool
-	sentCommit protocol.Index // the highest commit index that it was told
+	// run is the run of the member that acknowledged match, or owed; 0: none that is
+	// to be held to it. putBack is a run that lacks some of that, see forgot, and owed
+	// what a run after it must have.
+	run, putBack protocol.RunID
+	owed         protocol.Index
+	sentCommit   protocol.Index // the highest commit index that it was told
 
 	probing bool             // a probe is under way
 	probeAt protocol.Instant // since when
@@ -129,8 +130,8 @@ func (p *progress) retry(now protocol.Instant, election time.Duration, prev prot
 func (p *progress) acknowledged(a *protocol.AppendAnswer, prev protocol.Index) bool {
 	i := a.Index
 	news := i > p.match
-	if i >= p.match {
-		p.run = a.Run
+	if i >= p.held() {
+		p.run, p.owed = a.Run, 0
 	}
 	p.match = max(p.match, i)
 	p.next = max(p.next, p.match+1)

@@ -106,7 +106,7 @@ func (m *Member) startRound(all bool) {
 	}
 	for i := range l.progress {
 		p := &l.progress[i]
-		if !all && !p.voter {
+		if !all && !p.voter || p.putBack != 0 {
 			continue
 		}
 		c := min(m.hard.Commit, p.match)

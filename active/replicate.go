@@ -25,7 +25,7 @@ func (m *Member) flush() {
 
 // feed sends entries as far as the member's state and window allow.
 func (m *Member) feed(p *progress) {
-	if p.putBack {
+	if p.putBack != 0 {
 		return
 	}
 	switch p.state {
@@ -130,7 +130,7 @@ func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
 	next := min(tip+1, m.shape.LastIndex()+1)
 	stuck := p.probing && p.passive && next == p.next
 	p.passive = true
-	p.run = 0 // a passive may drop what it acknowledged as an active and was not committed
+	p.run, p.owed = 0, 0 // a passive may drop what it acknowledged as an active and was not committed
 	if next <= m.shape.PrevIndex {
 		m.catchUp(p, next)
 		return

@@ -102,10 +102,16 @@ type Ready struct {
 	// PutBack are members of which this one, the leader, has proof that their
 	// directories were put back: another run of theirs lacks what they
 	// acknowledged in this term. The owner refuses their streams.
-	PutBack []MemberID
+	PutBack []RunOf
 	// Stop, if not nil, says why the member must stop, with all that it has kept:
 	// two histories are committed. Nothing of it is truncated.
 	Stop error
+}
+
+// RunOf is one run of a member.
+type RunOf struct {
+	Member MemberID
+	Run    RunID
 }
 
 // EventKind says what happened. The set is open: kinds are for logs, traces,

@@ -185,19 +185,14 @@ func (s *starting) knowConfiguration(d *storage.Description) {
 	s.rec.Configurations = protocol.NewConfigurations(all...)
 }
 
-// reset begins the log anew after a checkpoint. [S] Hard state goes on: the term
-// and the vote are promises to others.
+// reset begins the log anew after a checkpoint.
 func (s *starting) reset(d *storage.Description) error {
 	if d.Index <= s.rec.State.Commit {
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
 			"damaged data: the checkpoint at %d contradicts the log, which is committed up to %d; move the directory away and start the member anew: it fetches everything from the others",
 			d.Index, s.rec.State.Commit))
 	}
-	state := s.rec.State
-	if d.Term > state.Term {
-		state.Term, state.Vote = d.Term, protocol.MemberID{}
-	}
-	state.Commit = d.Index
+	state := replica.StateAfter(&s.rec.Shape, s.rec.State, d)
 	if err := s.log.Reset(replica.BeginAfter(d), state); err != nil {
 		return err
 	}

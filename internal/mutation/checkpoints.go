@@ -73,15 +73,15 @@ func installed() []Mutation {
 		},
 		{
 			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
-			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
-			Old: "\tif state.Term != r.hardState().Term {\n\t\tstate.Vote = protocol.MemberID{}\n\t}\n",
-			New: "\tstate.Vote = protocol.MemberID{}\n",
+			File: "internal/replica/join.go", Tests: []string{"./internal/replica", "./internal/keeper"},
+			Old: "if term > state.Term {\n\t\tstate.Term, state.Vote",
+			New: "if term >= state.Term {\n\t\tstate.Term, state.Vote",
 		},
 		{
-			Name: "vote-lost-at-start", Breaks: "a start that begins the log anew after a checkpoint forgets the vote",
-			File: "internal/keeper/start.go", Tests: []string{"./internal/keeper"},
-			Old: "if d.Term > state.Term {",
-			New: "if d.Term >= 0 {",
+			Name: "term-kept-in-reset", Breaks: "a member that gave up what it had acknowledged speaks to the leader that has it after a crash, and passes for one that was put back",
+			File: "internal/replica/join.go", Tests: []string{"./internal/replica"},
+			Old: "term = max(term, state.Term+1)",
+			New: "term = max(term, state.Term)",
 		},
 		{
 			Name: "installing-acknowledges", Breaks: "a member acknowledges entries of a log that may be reset at any moment",

@@ -32,8 +32,8 @@ func directories() []Mutation {
 		{
 			Name: "put-back-unnoticed", Breaks: "a leader feeds a member whose directory was put back, and counts it for what it has forgotten",
 			File: "active/histories.go", Tests: core,
-			Old: "return p.match > 0 && p.run != 0",
-			New: "return p.match > 0 && p.run == 0",
+			Old: "return held > 0 && p.run != 0",
+			New: "return held > 0 && p.run == 0",
 		},
 		{
 			Name: "put-back-by-its-own-run", Breaks: "a late rejection of a member that has caught up since is taken for proof that its directory was put back",
@@ -44,8 +44,8 @@ func directories() []Mutation {
 		{
 			Name: "condemned-counts", Breaks: "answers of a member whose directory was put back confirm rounds and keep a leader",
 			File: "active/histories.go", Tests: core,
-			Old: "return p != nil && p.putBack",
-			New: "return p != nil && p.putBack && id.IsZero()",
+			Old: "return p != nil && p.putBack != 0",
+			New: "return p != nil && p.putBack != 0 && id.IsZero()",
 		},
 		{
 			Name: "old-term-left-late", Breaks: "an active that gave up what it had acknowledged speaks on to the leader that has it, and passes for one that was put back",

@@ -35,7 +35,7 @@ type Effects struct {
 	Diverged *gossip.Divergence
 	// PutBack and Stop are those of protocol.Ready: members whose streams are to be
 	// refused with ErrRolledBack, and why this one must stop.
-	PutBack []protocol.MemberID
+	PutBack []protocol.RunOf
 	Stop    error
 }
 

@@ -208,6 +208,14 @@ func (r *Replica) LinkLost(now protocol.Instant, to protocol.MemberID) {
 	r.pump(now)
 }
 
+// LetIn says that what another run of a member says counts from now on.
+func (r *Replica) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
+	if r.role == protocol.RoleActive {
+		r.active.LetIn(now, id, run)
+		r.pump(now)
+	}
+}
+
 // Unsent says that a message was not sent, for certain, and why: it has the code
 // of an error after which a client may ask again.
 func (r *Replica) Unsent(now protocol.Instant, m protocol.Message, why error) {

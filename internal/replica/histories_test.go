@@ -36,7 +36,7 @@ func TestAnAnswerBelowWhatWasAcknowledgedIsPassedOn(t *testing.T) {
 	for range 2 {
 		r.Receive(c.now, id(2), &protocol.AppendAnswer{Term: s.Term, Reject: true, Index: s.Last, HintIndex: 1, HintTerm: 1, Run: 8})
 	}
-	if fx := r.Effects(); len(fx.PutBack) != 1 || fx.PutBack[0] != id(2) {
+	if fx := r.Effects(); len(fx.PutBack) != 1 || fx.PutBack[0] != (protocol.RunOf{Member: id(2), Run: 8}) {
 		t.Errorf("got %v, want member 2, once", fx.PutBack)
 	}
 }

@@ -84,14 +84,9 @@ func (h *Holders) Holds(id protocol.MemberID, run protocol.RunID) bool {
 	return now.streams > 0 && now.run == run
 }
 
-// Expel forgets the streams of the run that holds an id, and returns it; 0 if there
-// is none. The caller closes them, and sees to it that the run is refused when it
-// comes again.
-func (h *Holders) Expel(id protocol.MemberID) protocol.RunID {
-	run := h.runs[id].run
-	delete(h.runs, id)
-	return run
-}
+// Expel forgets the streams of the run that holds an id. The caller closes them, and
+// sees to it that the run is refused when it comes again.
+func (h *Holders) Expel(id protocol.MemberID) { delete(h.runs, id) }
 
 // Twin is the refusal of a run whose id another run holds, which answers. Address
 // is where that one is.

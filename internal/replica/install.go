@@ -204,12 +204,7 @@ func (r *Replica) startReset() {
 	if x.phase != installResets || r.diverged != nil || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
-	state := r.hardState()
-	state.Term = max(state.Term, x.d.Term)
-	if state.Term != r.hardState().Term {
-		state.Vote = protocol.MemberID{}
-	}
-	state.Commit = x.d.Index
+	state := StateAfter(r.shape(), r.hardState(), &x.d)
 	b := BeginAfter(&x.d)
 	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
 }

@@ -46,3 +46,20 @@ func Join(shape *protocol.Shape, sum func(protocol.Index) (protocol.LogSum, bool
 func BeginAfter(d *storage.Description) storage.Begin {
 	return storage.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
 }
+
+// StateAfter returns the hard state of a log that is reset to a checkpoint. [S] Term
+// and vote go on, for they are promises to others, unless the log has another entry
+// there, and its last one is of its term: then it gives up what it has acknowledged to
+// the leader of that term, and leaves the term before it is on the disk. Speaking to
+// that leader after a crash, it would pass for one whose directory was put back.
+func StateAfter(shape *protocol.Shape, state protocol.HardState, d *storage.Description) protocol.HardState {
+	term := max(state.Term, d.Term)
+	if _, another := shape.TermAt(d.Index); another && d.Index > shape.PrevIndex && shape.LastTerm() == state.Term {
+		term = max(term, state.Term+1)
+	}
+	if term > state.Term {
+		state.Term, state.Vote = term, protocol.MemberID{}
+	}
+	state.Commit = d.Index
+	return state
+}

@@ -56,7 +56,12 @@ func (m *Member) identityRule(t *transport) wire.Identity {
 		},
 		Overtaken: replica.Overtaken,
 		Entered: func(id protocol.MemberID, run protocol.RunID) {
-			t.box.complete(func(protocol.Instant) { t.renew(id, run) })
+			t.box.complete(func(now protocol.Instant) {
+				t.renew(id, run)
+				if m.replica != nil { // while the log is mended there is none
+					m.replica.LetIn(now, id, run)
+				}
+			})
 		},
 	}
 }
@@ -229,11 +234,12 @@ func (m *Member) linkSays(from protocol.MemberID, address string, standing *prot
 	}
 }
 
-// condemn refuses a member whose answers to this leader prove that its directory was
+// condemn refuses a run whose answers to this leader prove that its directory was
 // put back: its streams end, and it is told why when it dials again.
-func (m *Member) condemn(id protocol.MemberID) {
-	m.server.Expel(id, func(run protocol.RunID) { m.seen.condemn(id, run) }, protocol.ErrClosed.With("the member's directory was put back"))
-	m.transport.renew(id, 0)
+func (m *Member) condemn(back protocol.RunOf) {
+	m.seen.condemn(back.Member, back.Run)
+	m.server.Expel(back.Member, back.Run, protocol.ErrClosed.With("the member's directory was put back"))
+	m.transport.renew(back.Member, 0)
 }
 
 // linkState hears that a link to another member has ended, or how an attempt to

@@ -16,6 +16,7 @@ import (
 	"github.com/starlinghq/starling/internal/recovery"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -275,6 +276,15 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 	}
 	if isDone(b) {
 		t.Errorf("one voter of three has ended it: %v", b.Err())
+	}
+	conn, err := wire.DialClient(c.ctx, b.Addr(), wire.ClientConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	open := resources.SessionOpenCommand(0)
+	if p, err := conn.Do(c.ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &open}); err != nil || p.Result.Code != protocol.ErrNotServing.Code {
+		t.Errorf("a command over a connection: got %+v, %v, want %s", p, err, protocol.ErrNotServing.Code)
 	}
 	var asked atomic.Int64
 	b.mailbox.mu.Lock()

@@ -121,8 +121,8 @@ func (m *Member) serve() {
 	if d := e.Diverged; d != nil {
 		m.doubt(d)
 	}
-	for _, id := range e.PutBack {
-		m.condemn(id)
+	for _, back := range e.PutBack {
+		m.condemn(back)
 	}
 	if e.Stop != nil {
 		m.fail(e.Stop)

@@ -117,10 +117,6 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 
 // serveCommand hands a command to the loop.
 func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
-	if b := m.barred.Load(); b != nil {
-		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
-		return func() {}
-	}
 	id, err := m.submit(m.submission(c), reply)
 	if err != nil {
 		reply(protocol.Failed(err))
@@ -156,6 +152,9 @@ func (m *Member) submission(c *protocol.Command) replica.Submission {
 // submit hands a command to the loop, and reply hears its answer; if it fails,
 // reply hears nothing.
 func (m *Member) submit(s replica.Submission, reply func(protocol.Result)) (id uint64, err error) {
+	if b := m.barred.Load(); b != nil {
+		return 0, protocol.ErrNotServing.With(b.err.Error())
+	}
 	if id = m.waiters.command(reply); id == 0 {
 		return 0, m.stopped()
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage/wal"
 )
 
 const (
@@ -132,19 +131,18 @@ func (m *Member) lookForTwin(ctx context.Context, id protocol.MemberID, c claim)
 }
 
 // yieldTo ends a member that is no active, because another run of it, which answers
-// at another address, has run for longer. An active goes by its streams with the
-// others: what answers anywhere must not end it. Only the loop calls it.
+// at another address, has run for longer. Nothing is written down: a copy finds its
+// original again at its next start, and a stranger's claim, which anybody can make
+// before ids are proven, must not cost a member its directory. An active goes by its
+// streams with the others: what answers anywhere must not end it. Only the loop calls
+// it.
 func (m *Member) yieldTo(other protocol.Hello, address string) {
 	if m.configuration().Names(m.identity.Member) || m.barred.Load() != nil {
 		return
 	}
 	twin := replica.Twin(other, address)
 	why := fmt.Sprintf("the member at %s has this member's id, and has run for longer: %v", address, twin)
-	if err := m.barBy(why, twin, wal.Refusal{By: other.Member, Address: address}); err != nil {
-		m.fail(err)
-		return
-	}
-	m.fail(m.barred.Load().err)
+	m.fail(&protocol.Error{Code: protocol.ErrTwin.Code, Text: why, Cause: twin})
 }
 
 // whoIs asks who answers at an address, and for how long it has run if that is

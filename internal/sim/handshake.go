@@ -150,6 +150,7 @@ func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
 	}
 	other, ok := to.holders.Enter(id, run)
 	if ok {
+		to.letIn(id, run)
 		return nil
 	}
 	if m := n.s.byRun(other); m != nil && n.answers(m, to) {
@@ -159,7 +160,15 @@ func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
 	if _, ok := to.holders.Enter(id, run); !ok {
 		return violated(RuleFault, "%s does not let in %s, and nobody else is there", to.name, n.s.nameOf(id))
 	}
+	to.letIn(id, run)
 	return nil
+}
+
+// letIn tells the replica, if there is one: a mending member has none.
+func (m *member) letIn(id protocol.MemberID, run protocol.RunID) {
+	if m.replica != nil {
+		m.replica.LetIn(m.now(), id, run)
+	}
 }
 
 // answers reports whether a process answers the pings of another one.

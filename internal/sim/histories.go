@@ -13,9 +13,13 @@ func (s *simulation) fork() {
 // histories carries out what a member says of directories that were put back, and
 // reports whether it goes on.
 func (m *member) histories(fx *replica.Effects) bool {
-	for _, id := range fx.PutBack {
+	for _, back := range fx.PutBack {
+		id := back.Member
 		m.s.counts.add(countCondemned, 1)
-		m.sightings.Condemn(id, m.holders.Expel(id))
+		m.sightings.Condemn(id, back.Run)
+		if m.holders.Holds(id, back.Run) {
+			m.holders.Expel(id)
+		}
 		other := m.s.byID(id)
 		if other != nil { // its streams are closed: it dials again, and is refused
 			m.s.network.reset(m.s.network.links[other.number][m.number])

@@ -17,8 +17,9 @@ type Holders interface {
 	Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool)
 	Leave(id protocol.MemberID, run protocol.RunID)
 	Supersede(id protocol.MemberID, run protocol.RunID)
-	// Expel forgets the streams of a member's run, and returns it; 0: it has none.
-	Expel(id protocol.MemberID) protocol.RunID
+	// Holds reports whether a run has streams, and Expel forgets those of a member.
+	Holds(id protocol.MemberID, run protocol.RunID) bool
+	Expel(id protocol.MemberID)
 	// Past reports whether a run was superseded.
 	Past(id protocol.MemberID, run protocol.RunID) bool
 }
@@ -327,14 +328,16 @@ func (s *Server) Vet(peer protocol.Hello) error {
 	return in.undecided(peer)
 }
 
-// Expel closes a member's streams. refuse is told first of what run they are, so that
-// Handler.Welcome refuses that one when it dials again; 0 if there is none. It must
-// not use the server.
-func (s *Server) Expel(id protocol.MemberID, refuse func(protocol.RunID), cause error) {
+// Expel closes the streams of a member's run, if it has any. The caller has seen to
+// it that Handler.Welcome refuses that run when it dials again.
+func (s *Server) Expel(id protocol.MemberID, run protocol.RunID, cause error) {
 	in := s.inbound
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	refuse(in.Holders.Expel(id))
+	if in.Holders == nil || !in.Holders.Holds(id, run) {
+		return
+	}
+	in.Holders.Expel(id)
 	for one := range in.streams[id] {
 		one.superseded.Store(true)
 		one.entered = false
