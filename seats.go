@@ -102,10 +102,26 @@ func (c *Client) seat(ctx context.Context, name string) (protocol.ConfigurationA
 		return info.Configuration, protocol.MemberID{}, protocol.ErrUnavailable.With(
 			fmt.Sprintf("%s, which was asked, is a reserve or has just been started, and does not know who has a seat: ask another member", info.Name))
 	}
-	for _, m := range info.Names {
+	id, err := memberNamed(info.Names, name)
+	return info.Configuration, id, err
+}
+
+// memberNamed finds a member by its name, or by the first digits of its id, eight at
+// least. Two may have one name: a directory whose seat was removed was started again.
+func memberNamed(names []protocol.NameInUse, name string) (protocol.MemberID, error) {
+	var found []protocol.MemberID
+	for _, m := range names {
 		if m.Name == name || (len(name) >= 8 && len(name) <= 32 && m.Member.String()[:len(name)] == name) {
-			return info.Configuration, m.Member, nil
+			found = append(found, m.Member)
 		}
 	}
-	return info.Configuration, protocol.MemberID{}, protocol.ErrNotFound.With(fmt.Sprintf("no member is called %q: `starling members` lists them", name))
+	switch len(found) {
+	case 0:
+		return protocol.MemberID{}, protocol.ErrNotFound.With(fmt.Sprintf("no member is called %q: `starling members` lists them", name))
+	case 1:
+		return found[0], nil
+	}
+	return protocol.MemberID{}, protocol.ErrInvalid.With(fmt.Sprintf(
+		"%d members are called %q, with the ids %s and %s: `starling members` tells them apart; say the first digits of the id, eight at least",
+		len(found), name, found[0].Short(), found[1].Short()))
 }

@@ -116,7 +116,7 @@ func refusedText(n uint64) string {
 	if n == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d messages of somebody who has no say, or without a signature: see \"forged\" in the log, and \"refused\" at level debug", n)
+	return fmt.Sprintf("%d messages or greetings did not count: their sender has no say, or was refused, or a signature is missing; the log names who (\"refused\", \"forged\")", n)
 }
 
 func serving(s starling.Status) string {

@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -74,11 +76,10 @@ func (m *Member) whereIs(id protocol.MemberID, from net.Addr) string {
 		host = from.String()
 	}
 	line, _ := m.configuration().Find(id)
-	switch known := m.addressOf(id); {
-	case line.Address != "":
-		return line.Address + " (a stream of it comes from " + host + ")"
-	case known != "":
-		return known + " (a stream of it comes from " + host + ")"
+	// The membership knows where the one that answers is: the configuration may have
+	// the newcomer's own address.
+	if at := cmp.Or(m.addressOf(id), line.Address); at != "" {
+		return at + " (a stream of it comes from " + host + ")"
 	}
 	return host
 }
@@ -249,7 +250,23 @@ func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 		return
 	}
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.LinkLost(now, to) })
+	if errors.Is(err, protocol.ErrWrongCluster) && m.refusalsSaid.news(to, err.Error()) {
+		m.logger.Warn("a member of this cluster belongs to another one now: if a new cluster was begun, move this directory away and join that one with an empty directory",
+			"member", to.Short(), "address", address, "err", err)
+	}
 	m.refusal(m.mailbox, to, address, err, m.fail)
+}
+
+// refused says whom the server has refused, once for each reason.
+func (m *Member) refused(peer protocol.Hello, from net.Addr, err error) {
+	level, text := slog.LevelInfo, "refused"
+	if replica.Refused(err) {
+		level, text = slog.LevelError, "another member is refused"
+	}
+	if peer.Member.IsZero() || !m.refusalsSaid.news(peer.Member, err.Error()) {
+		level = slog.LevelDebug
+	}
+	m.logger.Log(context.Background(), level, text, "from", from, "peer", peer.Member.Short(), "name", peer.Name, "err", err)
 }
 
 // touchEvery is how often keepInTouch is called.

@@ -73,7 +73,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
 		Favours: m.favours, FavoursAddress: m.favoursAddress,
-		Identity: m.identityRule(m.transport), Options: m.wireOptions(),
+		Refused: m.refused, Identity: m.identityRule(m.transport), Options: m.wireOptions(),
 	})
 	// A member without a role is nobody to ask for freshness, or to promote.
 	meta := m.meta(protocol.RolePassive)

@@ -50,6 +50,8 @@ type ServerConfig struct {
 	// it is. Nil favours nobody. They are called under a lock, and must not block.
 	Favours        func(protocol.MemberID) bool
 	FavoursAddress func(netip.Addr) bool
+	// Refused, if not nil, hears whom the server has refused, and why.
+	Refused func(peer protocol.Hello, from net.Addr, err error)
 	// Identity lets one run of each member in.
 	Identity Identity
 	// MembersMax and ClientsMax limit the streams of each kind; HandshakesMax
@@ -224,7 +226,9 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 		return
 	}
 	if err != nil {
-		s.cfg.Logger.Info("refused", "from", conn.RemoteAddr(), "peer", peer.Member.Short(), "name", peer.Name, "err", err)
+		if s.cfg.Refused != nil {
+			s.cfg.Refused(peer, conn.RemoteAddr(), err)
+		}
 		s.refuse(conn, err)
 		return
 	}
