@@ -27,6 +27,9 @@ const (
 	VerdictEqual = "equal"
 	// VerdictDiffers: it is another one, or there is none that most have.
 	VerdictDiffers = "differs"
+	// VerdictUnconfirmed: all that answer have one state, and too few of the actives
+	// answer to say that it is the right one.
+	VerdictUnconfirmed = "unconfirmed"
 	// VerdictQuarantined: the member has found out that its state had diverged,
 	// serves nobody, and fetches it anew from the others.
 	VerdictQuarantined = "quarantined"
@@ -190,9 +193,12 @@ func (v *verifier) complete() bool {
 
 // judge compares what the members have at an index with what most voters have.
 func (v *verifier) judge(at protocol.Index) Verification {
-	voters, count := 0, map[[16]byte]int{}
+	voters, count, states := 0, map[[16]byte]int{}, map[[16]byte]bool{}
 	for k := range v.members {
 		m := &v.members[k]
+		if m.knows(at) {
+			states[m.report.Digest] = true
+		}
 		if m.status.Seat == protocol.SeatVoter.String() {
 			voters++
 			if m.knows(at) {
@@ -213,7 +219,7 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		m := &v.members[k]
 		line := m.line(at)
 		if line.Verdict == "" {
-			line.Verdict, line.Reason = m.compare(right, found, sum, sums)
+			line.Verdict, line.Reason = m.compare(right, found, len(states) == 1, sum, sums)
 		}
 		out.Equal = out.Equal && (line.Verdict == VerdictEqual || line.Verdict == VerdictAbsent)
 		if line.Verdict == VerdictAbsent {
@@ -284,11 +290,13 @@ func (m *verified) line(at protocol.Index) VerifiedMember {
 }
 
 // compare says whether a digest is the right one, and what happens if not.
-func (m *verified) compare(right [16]byte, found bool, sum protocol.LogSum, sums bool) (verdict, reason string) {
+func (m *verified) compare(right [16]byte, found, agreed bool, sum protocol.LogSum, sums bool) (verdict, reason string) {
 	d := m.report
 	switch {
 	case sums && d.SumKnown && d.Sum != sum:
 		return VerdictDiffers, "its log is another one: it finds out when the next entries come"
+	case !found && agreed:
+		return VerdictUnconfirmed, "all that answer have this state, and too few of the actives answer to confirm it"
 	case !found:
 		return VerdictDiffers, "no majority of the actives has one state: it is not known which one is right, and nobody acts"
 	case d.Digest != right:

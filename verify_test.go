@@ -43,7 +43,7 @@ func TestVerifyJudgesByTheMajorityOfTheActives(t *testing.T) {
 		"the passives are more":   {[]verified{seen("a1", "voter", has(1)), seen("p1", "", has(2)), seen("p2", "", has(2)), seen("p3", "", has(2))}, false, "equal differs differs differs"},
 		"one of three differs":    {[]verified{seen("a1", "voter", has(2)), seen("a2", "voter", has(1)), seen("a3", "voter", has(1))}, false, "differs equal equal"},
 		"no majority":             {[]verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(2)), seen("a3", "voter", has(3)), seen("p1", "", has(1))}, false, "differs differs differs differs"},
-		"two dead of three":       {[]verified{seen("a1", "voter", has(1)), dead, dead}, false, "differs absent absent"},
+		"two dead of three":       {[]verified{seen("a1", "voter", has(1)), dead, dead}, false, "unconfirmed absent absent"},
 		"one dead of three":       {[]verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(1)), dead}, true, "equal equal absent"},
 		"one in quarantine":       {[]verified{seen("a1", "voter", quarantined), seen("a2", "voter", has(1)), seen("a3", "voter", has(1))}, false, "quarantined equal equal"},
 		"one behind":              {[]verified{seen("a1", "voter", has(1)), seen("p1", "", late)}, false, "equal behind"},

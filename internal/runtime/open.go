@@ -211,7 +211,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
 		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours, FavoursAddress: m.favoursAddress,
 		Sessions: sessions{m},
-		Refused: m.refused, Identity: m.identityRule(m.transport), Options: m.wireOptions(),
+		Refused:  m.refused, Identity: m.identityRule(m.transport), Options: m.wireOptions(),
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
