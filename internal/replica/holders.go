@@ -17,12 +17,25 @@ import (
 // knows nobody. It belongs to one goroutine at a time.
 type Holders struct {
 	runs map[protocol.MemberID]holder
-	past map[protocol.MemberID][]protocol.RunID // that were superseded, the last ones
+	past map[protocol.MemberID]past
+	// superseded counts the runs that were, so far.
+	superseded uint64
 }
 
-// pastMax bounds how many superseded runs of a member are remembered: those of
-// before are dead for long, or have been refused.
-const pastMax = 16
+const (
+	// pastMax bounds how many superseded runs of a member are remembered: those of
+	// before are dead for long, or have been refused.
+	pastMax = 16
+	// pastIDsMax bounds of how many members they are: ids are claimed. The members
+	// whose last one was superseded longest ago are forgotten.
+	pastIDsMax = 4096
+)
+
+// past are the last runs of a member that were superseded.
+type past struct {
+	runs []protocol.RunID
+	last uint64 // the number of the last one among all
+}
 
 // holder is a run that holds an id, and how many streams it has.
 type holder struct {
@@ -67,15 +80,32 @@ func (h *Holders) Supersede(id protocol.MemberID, run protocol.RunID) {
 	}
 	delete(h.runs, id)
 	if h.past == nil {
-		h.past = map[protocol.MemberID][]protocol.RunID{}
+		h.past = map[protocol.MemberID]past{}
 	}
-	list := append(h.past[id], run)
-	h.past[id] = list[max(0, len(list)-pastMax):]
+	h.superseded++
+	runs := append(h.past[id].runs, run)
+	h.past[id] = past{runs[max(0, len(runs)-pastMax):], h.superseded}
+	if len(h.past) > pastIDsMax {
+		h.forgetOldest()
+	}
+}
+
+// forgetOldest forgets the past of the member whose last run was superseded longest
+// ago.
+func (h *Holders) forgetOldest() {
+	var oldest protocol.MemberID
+	least := h.superseded
+	for id, p := range h.past { // order does not matter: the least
+		if p.last <= least {
+			oldest, least = id, p.last
+		}
+	}
+	delete(h.past, oldest)
 }
 
 // Past reports whether a run was superseded: it is to be refused, with [Overtaken].
 func (h *Holders) Past(id protocol.MemberID, run protocol.RunID) bool {
-	return slices.Contains(h.past[id], run)
+	return slices.Contains(h.past[id].runs, run)
 }
 
 // Holds reports whether what a run says counts as its id's word.

@@ -52,8 +52,32 @@ func TestOneRunAtATimeHoldsAnID(t *testing.T) {
 		h.Supersede(id, run)
 		enter(id, run+1, 0)
 	}
-	if got := len(h.past[id]); got != pastMax || !h.Past(id, 99) {
+	if got := len(h.past[id].runs); got != pastMax || !h.Past(id, 99) {
 		t.Errorf("%d past runs are remembered, want the last %d", got, pastMax)
+	}
+}
+
+// Ids are claimed: a stranger with ever new ones must not fill the memory.
+func TestThePastIsOfAFewMembers(t *testing.T) {
+	var h Holders
+	id := func(n int) protocol.MemberID { return protocol.MemberID{byte(n), byte(n >> 8), 1} }
+	supersede := func(n int, run protocol.RunID) {
+		h.Enter(id(n), run)
+		h.Supersede(id(n), run)
+	}
+	for n := range pastIDsMax {
+		supersede(n, 1)
+	}
+	supersede(0, 2) // the second one is now the oldest
+	supersede(pastIDsMax, 1)
+	if got := len(h.past); got != pastIDsMax {
+		t.Errorf("the past of %d members is remembered, want %d", got, pastIDsMax)
+	}
+	if !h.Past(id(0), 1) || !h.Past(id(0), 2) || h.Past(id(1), 1) || !h.Past(id(2), 1) || !h.Past(id(pastIDsMax), 1) {
+		t.Error("not the one was forgotten whose run was superseded longest ago")
+	}
+	if len(h.runs) > 0 {
+		t.Errorf("%d members have no streams and are remembered", len(h.runs))
 	}
 }
 
