@@ -2,6 +2,7 @@ package wire
 
 import (
 	"container/list"
+	"context"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -49,9 +50,11 @@ func (s *Server) Drops() Drops {
 type place struct {
 	conn     net.Conn // as it was accepted
 	began    time.Time
-	shaking  *list.Element // in one of the server's lists, until the handshake is over
-	favoured bool          // for its address while it shakes hands, for its id then
-	gone     bool          // it has given way
+	shaking  *list.Element   // in one of the server's lists, until the handshake is over
+	over     context.Context // ends with the handshake, its time, or the server
+	end      context.CancelFunc
+	favoured bool // for its address while it shakes hands, for its id then
+	gone     bool // it has given way
 	member   protocol.MemberID
 	stream   *Conn         // of a member, once there is one
 	client   *clientStream // of a client, once there is one
@@ -99,6 +102,7 @@ func (s *Server) tryEnter(p *place) (wait time.Duration, ended bool) {
 		s.drops.handshakes.Add(1)
 	}
 	p.began = time.Now()
+	p.over, p.end = context.WithTimeout(context.Background(), s.cfg.HandshakeTimeout)
 	p.shaking = s.shakingOf(p).PushBack(p)
 	s.places[p] = struct{}{}
 	s.wg.Add(1)
@@ -138,6 +142,7 @@ func (s *Server) shaken(p *place) {
 	}
 	s.shakingOf(p).Remove(p.shaking)
 	p.shaking = nil
+	p.end()
 	select {
 	case s.freed <- struct{}{}:
 	default:
@@ -178,7 +183,7 @@ func (s *Server) admit(p *place, stream *memberStream) error {
 	}
 	welcome := func() error { return s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()) }
 	if isMember {
-		if err := s.inbound.enter(stream, welcome); err != nil {
+		if err := s.inbound.enter(stream, p.over.Done(), welcome); err != nil {
 			return err
 		}
 	} else if err := welcome(); err != nil {

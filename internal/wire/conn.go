@@ -208,9 +208,10 @@ func (c *Conn) sendRequest(q *protocol.Request) (uint64, error) {
 	})
 }
 
-// sendSign queues a ping or a pong, before all data.
+// sendSign queues a ping or a pong, before all data, unless one waits already. It
+// fails only where the connection has ended.
 func (c *Conn) sendSign(kind FrameKind) error {
-	_, err := c.out.add(laneUrgent, kind, 0, func(dst []byte) []byte { return dst })
+	_, err := c.out.add(laneSign, kind, 0, func(dst []byte) []byte { return dst })
 	return err
 }
 

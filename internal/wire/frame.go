@@ -20,9 +20,9 @@ const (
 	FrameRequest  FrameKind = 3
 	FrameResponse FrameKind = 4
 	// FramePing asks whether the member at the other end is at work, and
-	// FramePong says so. Neither has a payload: at most one is under way. A client
-	// asks the member, and a member asks the run at the other end of a stream that
-	// it has accepted.
+	// FramePong says so. Neither has a payload: at most one waits to be written. A
+	// client asks the member, and a member asks the run at the other end of a stream
+	// that it has accepted.
 	FramePing FrameKind = 5
 	FramePong FrameKind = 6
 )

@@ -30,7 +30,8 @@ type Identity struct {
 	Holders Holders
 	// Patience is how long the streams of a run may take to answer a ping, when
 	// another run of the same member comes: an election timeout at least. The handshake
-	// timeouts of both sides have to be longer.
+	// timeouts of both sides have to be longer. It also bounds how long a link may judge
+	// the greeting of this server before it answers pings.
 	Patience time.Duration
 	// Twin is the refusal of a run whose member has another run that answers;
 	// from is where that one's stream comes from.
@@ -48,13 +49,18 @@ type inbound struct {
 
 	mu      sync.Mutex
 	streams map[protocol.MemberID]map[*memberStream]struct{}
+	// newcomers are the streams that wait for another run of their member to answer.
+	newcomers map[protocol.MemberID]*memberStream
 	// changed is closed, and another one made, when a stream has ended or has
 	// answered.
 	changed chan struct{}
 }
 
 func newInbound(i Identity) *inbound {
-	return &inbound{Identity: i, streams: map[protocol.MemberID]map[*memberStream]struct{}{}, changed: make(chan struct{})}
+	return &inbound{
+		Identity: i, changed: make(chan struct{}),
+		streams: map[protocol.MemberID]map[*memberStream]struct{}{}, newcomers: map[protocol.MemberID]*memberStream{},
+	}
 }
 
 // memberStream is a member's stream, from its handshake on.
@@ -64,9 +70,11 @@ type memberStream struct {
 
 	// Guarded by inbound.mu.
 	entered bool
-	conn    *Conn // nil until the handshake is done
-	asked   bool  // a ping is under way, or is sent as soon as there is a connection
-	answers uint64
+	conn    *Conn     // nil until the handshake is done
+	since   time.Time // when it was
+	owed    bool      // a ping is sent as soon as there is a connection
+	pings   uint64    // sent
+	answers uint64    // taken, one for each ping at most
 
 	superseded atomic.Bool
 	// handing is true while a message is being handed over: what came after it is
@@ -76,44 +84,64 @@ type memberStream struct {
 
 // enter lets a member's stream in, or says why not. If another run of the member
 // has streams here, it waits until one of those answers a ping, which refuses the
-// newcomer, or Patience has passed, which closes them. welcome judges the newcomer
+// newcomer, or Patience has passed, which closes them. Of each member one newcomer
+// waits at a time, and none whose connection is gone. welcome judges the newcomer
 // otherwise; it may be called more than once.
-func (in *inbound) enter(s *memberStream, welcome func() error) error {
+func (in *inbound) enter(s *memberStream, gone <-chan struct{}, welcome func() error) error {
 	if in.Holders == nil {
 		return welcome()
 	}
-	for range roundsMax {
-		rival, err := in.tryEnter(s, welcome)
+	defer in.waitsNoMore(s)
+	return in.decide(s.peer, gone, func() (*rival, error) { return in.tryEnter(s, welcome) }, welcome)
+}
+
+// decide tries until a run has no rival any more, for one Patience in all. Beats
+// are counted, not time: if this process stood still itself, the answer has been
+// waiting for it, and is read before the next beat.
+func (in *inbound) decide(peer protocol.Hello, gone <-chan struct{}, try func() (*rival, error), welcome func() error) error {
+	w := waiting{peer: peer, gone: gone, ticker: time.NewTicker(max(in.Patience/questionBeats, 1))}
+	defer w.ticker.Stop()
+	for {
+		rival, err := try()
 		if rival == nil || err != nil {
 			return err
 		}
-		silent, err := in.question(s.peer, rival)
+		if w.beats >= questionBeats {
+			return in.undecided(peer)
+		}
+		silent, err := in.question(&w, rival)
 		if err == nil && silent {
 			if err = welcome(); err == nil { // or it would end streams and not be let in itself
-				in.supersede(s.peer.Member, rival)
+				in.supersede(&w, rival)
 			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return in.undecided(s.peer)
 }
 
-// roundsMax bounds how often the streams of a rival may come and go before the
-// newcomer has to come again.
-const roundsMax = 4
+// waiting is a run that waits for the answers of its rivals.
+type waiting struct {
+	peer   protocol.Hello
+	gone   <-chan struct{} // closed when nobody wants to know any more
+	ticker *time.Ticker
+	beats  int
+}
 
 func (in *inbound) undecided(peer protocol.Hello) error {
 	return protocol.ErrUnavailable.With(fmt.Sprintf(
 		"another run of member %s has streams here, and whether it still answers was not to be found out within %v; try again", peer.Name, in.Patience))
 }
 
-// rival is a run that has streams, and what each of them had answered when it was
+// rival is a run that has streams, and what each of them had shown when it was
 // asked.
 type rival struct {
 	run    protocol.RunID
 	before map[*memberStream]sign
+	// early is set if a stream was asked whose other end need not read yet: it judges
+	// us for one Patience after our greeting. That its answer is missing says nothing.
+	early bool
 }
 
 // sign is what a stream has shown of its other end so far.
@@ -126,7 +154,8 @@ func (s *memberStream) sign() sign {
 	return sign{s.answers, s.conn.moved.frames.Load(), s.conn.moved.in.Load()}
 }
 
-// tryEnter lets a stream in unless another run has streams. Those are asked.
+// tryEnter lets a stream in unless another run has streams. Those are asked, if no
+// other newcomer waits for them.
 func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, error) {
 	id, run := s.peer.Member, s.peer.Run
 	in.mu.Lock()
@@ -137,6 +166,10 @@ func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, erro
 	other, ok := in.Holders.Enter(id, run)
 	if !ok {
 		defer in.mu.Unlock()
+		if first := in.newcomers[id]; first != nil && first != s {
+			return nil, in.undecided(s.peer)
+		}
+		in.newcomers[id] = s
 		return in.ask(id, other), nil
 	}
 	if in.streams[id] == nil {
@@ -155,48 +188,62 @@ func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, erro
 	return nil, nil
 }
 
+// waitsNoMore lets another newcomer wait.
+func (in *inbound) waitsNoMore(s *memberStream) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.newcomers[s.peer.Member] == s {
+		delete(in.newcomers, s.peer.Member)
+	}
+}
+
 // ask sends a ping on all streams of a member, and notes what they have shown
-// before. The lock is held.
+// before. Each question asks again, whatever became of the ping before. The lock is
+// held.
 func (in *inbound) ask(id protocol.MemberID, run protocol.RunID) *rival {
 	r := &rival{run: run, before: make(map[*memberStream]sign, len(in.streams[id]))}
 	for s := range in.streams[id] {
 		r.before[s] = s.sign()
-		if !s.asked {
-			s.asked = true
-			s.ping()
+		if !s.ping() || time.Since(s.since) < in.Patience {
+			r.early = true
 		}
 	}
 	return r
 }
 
-// ping asks on a stream; one whose handshake is under way is asked after it.
-func (s *memberStream) ping() {
-	if s.conn != nil && s.conn.sendSign(FramePing) != nil {
-		s.asked = false // its queue is full, or it ends
+// ping asks on a stream, and reports whether it could; one whose handshake is under
+// way is asked after it.
+func (s *memberStream) ping() bool {
+	if s.conn == nil {
+		s.owed = true
+		return false
 	}
+	if s.conn.sendSign(FramePing) != nil {
+		return false // it ends
+	}
+	s.pings++
+	return true
 }
 
 // questionBeats are in one Patience.
 const questionBeats = 4
 
 // question waits for the streams of a rival. It reports whether all are silent, or
-// returns a refusal of the newcomer; neither, if there are other streams now. Beats
-// are counted, not time: if this process stood still itself, the answer has been
-// waiting for it, and is read before the next beat.
-func (in *inbound) question(peer protocol.Hello, r *rival) (silent bool, err error) {
-	ticker := time.NewTicker(max(in.Patience/questionBeats, 1))
-	defer ticker.Stop()
-	for beats := 0; ; {
-		late := beats >= questionBeats
+// returns a refusal of the newcomer; neither, if there are other streams now.
+func (in *inbound) question(w *waiting, r *rival) (silent bool, err error) {
+	// Whoever is asked later has less than a Patience left to answer.
+	early := r.early || w.beats > 0
+	for {
+		late := w.beats >= questionBeats
 		in.mu.Lock()
 		changed := in.changed
-		known, undecided := 0, false
-		for s := range in.streams[peer.Member] {
+		known, undecided := 0, early
+		for s := range in.streams[w.peer.Member] {
 			before, asked := r.before[s]
 			now := s.sign()
 			if asked && now.answers > before.answers {
 				in.mu.Unlock()
-				return false, in.Twin(peer, s.nc.RemoteAddr())
+				return false, in.Twin(w.peer, s.nc.RemoteAddr())
 			}
 			if asked {
 				known++
@@ -209,23 +256,31 @@ func (in *inbound) question(peer protocol.Hello, r *rival) (silent bool, err err
 		case known == 0:
 			return false, nil
 		case late && undecided:
-			return false, in.undecided(peer)
+			return false, in.undecided(w.peer)
 		case late:
 			return true, nil
 		}
 		select {
 		case <-changed:
-		case <-ticker.C:
-			beats++
+		case <-w.ticker.C:
+			w.beats++
+		case <-w.gone:
+			return false, in.undecided(w.peer)
 		}
 	}
 }
 
-// supersede closes the streams of a rival, if they are those that were asked and
-// none has answered at last.
-func (in *inbound) supersede(id protocol.MemberID, r *rival) {
+// supersede closes the streams of a rival, if they are those that were asked, none
+// has answered at last, and the newcomer is still there.
+func (in *inbound) supersede(w *waiting, r *rival) {
+	id := w.peer.Member
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	select {
+	case <-w.gone:
+		return
+	default:
+	}
 	for s := range in.streams[id] {
 		if before, asked := r.before[s]; !asked || s.sign() != before {
 			return
@@ -254,8 +309,8 @@ func (s *memberStream) end(cause error) {
 func (in *inbound) attach(s *memberStream, conn *Conn) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	s.conn = conn
-	if s.asked {
+	s.conn, s.since = conn, time.Now()
+	if s.owed {
 		s.ping()
 	}
 	return !s.superseded.Load()
@@ -265,8 +320,7 @@ func (in *inbound) attach(s *memberStream, conn *Conn) bool {
 func (in *inbound) answered(s *memberStream) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if s.asked {
-		s.asked = false
+	if s.answers < s.pings {
 		s.answers++
 		in.tell()
 	}
@@ -297,35 +351,28 @@ func (in *inbound) tell() {
 
 // Vet judges the run that answers a link of ours, as a newcomer is judged: if
 // another run of the member has streams here that answer, it returns the refusal.
-// It may take Identity.Patience.
+// It takes Identity.Patience at most, and ends when the server accepts no more.
 func (s *Server) Vet(peer protocol.Hello) error {
 	in := s.inbound
 	if in.Holders == nil {
 		return nil
 	}
-	for range roundsMax {
-		in.mu.Lock()
-		if in.Holders.Past(peer.Member, peer.Run) {
-			in.mu.Unlock()
-			return in.Overtaken(peer)
-		}
-		other, same := in.Holders.Enter(peer.Member, peer.Run)
-		if same { // it has no stream here by that
-			in.Holders.Leave(peer.Member, peer.Run)
-			in.mu.Unlock()
-			return nil
-		}
-		r := in.ask(peer.Member, other)
-		in.mu.Unlock()
-		silent, err := in.question(peer, r)
-		if err != nil {
-			return err
-		}
-		if silent {
-			in.supersede(peer.Member, r)
-		}
+	return in.decide(peer, s.ending, func() (*rival, error) { return in.tryVet(peer) }, func() error { return nil })
+}
+
+// tryVet asks the streams of another run, if there are any.
+func (in *inbound) tryVet(peer protocol.Hello) (*rival, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.Holders.Past(peer.Member, peer.Run) {
+		return nil, in.Overtaken(peer)
 	}
-	return in.undecided(peer)
+	other, same := in.Holders.Enter(peer.Member, peer.Run)
+	if same { // it has no stream here by that
+		in.Holders.Leave(peer.Member, peer.Run)
+		return nil, nil
+	}
+	return in.ask(peer.Member, other), nil
 }
 
 // Expel closes the streams of a member's run, if it has any. The caller has seen to

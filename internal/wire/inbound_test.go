@@ -25,15 +25,19 @@ type door struct {
 	h *handler
 }
 
-func newDoor(t *testing.T, h *handler) *door {
+func newDoor(t *testing.T, h *handler, change ...func(*ServerConfig)) *door {
 	if h.messages == nil {
 		h.messages = make(chan protocol.Message, 1<<10)
 	}
-	s := NewServer(ServerConfig{Hello: helloOf(cluster, memberA), Handler: h, Identity: Identity{
+	cfg := ServerConfig{Hello: helloOf(cluster, memberA), Handler: h, Identity: Identity{
 		Holders: &replica.Holders{}, Patience: silence,
 		Twin:      func(peer protocol.Hello, from net.Addr) error { return replica.Twin(peer, from.String()) },
 		Overtaken: replica.Overtaken,
-	}})
+	}}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s := NewServer(cfg)
 	t.Cleanup(func() { _ = s.Close() })
 	return &door{t, s, h}
 }
@@ -74,8 +78,20 @@ func (l link) next(t *testing.T) error {
 }
 
 // frozen is a stream of a run whose process stands still: its kernel takes what
-// comes, and nothing answers.
+// comes, and nothing answers. It is there for as long as its reader may have waited.
 func (d *door) frozen(run protocol.RunID) net.Conn {
+	d.t.Helper()
+	nc := d.raw(run)
+	d.s.inbound.mu.Lock()
+	defer d.s.inbound.mu.Unlock()
+	for one := range d.s.inbound.streams[memberB] {
+		one.since = one.since.Add(-silence)
+	}
+	return nc
+}
+
+// raw is a stream of a run that does nothing after its handshake.
+func (d *door) raw(run protocol.RunID) net.Conn {
 	d.t.Helper()
 	near, far := net.Pipe()
 	d.s.ServeConn(far)
@@ -227,6 +243,7 @@ func TestARunWhoseMessagesWaitIsNotSuperseded(t *testing.T) {
 		if err := original.next(t); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(silence) // it has to read by now
 		original.Send([]protocol.Message{&protocol.Heartbeat{Term: 1}})
 		synctest.Wait() // the server's reader hands it over, and nobody takes it
 		err := other.next(t)
@@ -248,7 +265,13 @@ func TestNewcomersAtOnceLeaveOneRun(t *testing.T) {
 		results := make(chan error, 8)
 		for run := range cap(results) {
 			l := d.link(protocol.RunID(2 + run))
-			go func() { results <- l.next(t) }()
+			go func() {
+				err := l.next(t)
+				for errors.Is(err, protocol.ErrUnavailable) { // another one waits
+					err = l.next(t)
+				}
+				results <- err
+			}()
 		}
 		in := 0
 		for range cap(results) {

@@ -35,6 +35,9 @@ const (
 	// laneAlways is the data lane without its limit, for the few small frames
 	// that must keep their place and must not be lost.
 	laneAlways
+	// laneSign is the urgent lane without its limit, for one ping or pong at a time:
+	// who does not see it takes this side for dead.
+	laneSign
 )
 
 // lane is a queue of encoded frames, one after the other in one buffer.
@@ -61,6 +64,7 @@ type outbox struct {
 	closed bool
 	shares int // bytes of what is shared
 	urgent lane
+	signed bool // a sign is in the urgent lane
 	data   lane
 	// bulk is handed out one frame at a time: what comes meanwhile overtakes
 	// the rest. bulkWaits counts the writes of data that went before.
@@ -102,11 +106,14 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	if to == laneBulk {
 		return 0, o.addBulk(kind, size, encode)
 	}
+	if to == laneSign && o.signed {
+		return 0, nil // the one that waits says the same
+	}
 	l := &o.data
-	if to == laneUrgent {
+	if to == laneUrgent || to == laneSign {
 		l = &o.urgent
 	}
-	if to != laneAlways && (o.full(l, size) || to == laneData && o.overShare(size)) {
+	if to != laneAlways && to != laneSign && (o.full(l, size) || to == laneData && o.overShare(size)) {
 		return 0, ErrQueueFull
 	}
 	begin := len(l.buf)
@@ -122,7 +129,8 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 	l.buf, l.ends = buf, append(l.ends, len(buf))
 	o.share()
 	o.wake.Signal()
-	if to == laneUrgent {
+	if l == &o.urgent {
+		o.signed = o.signed || to == laneSign
 		return 0, nil
 	}
 	o.added++
@@ -200,7 +208,7 @@ func (o *outbox) next() (urgent, data []byte, ok bool) {
 		return nil, nil, false
 	}
 	o.writing = true
-	o.urgent, o.spare = o.spare, o.urgent
+	o.urgent, o.spare, o.signed = o.spare, o.urgent, false
 	if bulk := o.nextBulk(); bulk != nil {
 		return o.spare.buf, bulk, true
 	}

@@ -24,7 +24,8 @@ type PeerConfig struct {
 	Hello func() protocol.Hello
 	// Check, if not nil, judges the other's Hello (is its directory older than
 	// what we have seen of it?); its error ends the attempt. address is where it was
-	// dialled. It may wait for less than Options.HandshakeTimeout.
+	// dialled. It may wait for less than Options.HandshakeTimeout, and for the other
+	// side's Identity.Patience at most: pings are not answered meanwhile.
 	Check func(address string, peer protocol.Hello) error
 	// OnState, if not nil, hears nil when the link is connected, and the cause
 	// when it is lost and of each attempt that failed, with the address that was
@@ -347,7 +348,7 @@ func (p *Peer) read(conn *Conn, address string) error {
 		}
 		switch {
 		case kind == FramePing && len(payload) == 0:
-			_ = conn.sendSign(FramePong) // if its queue is full, the other side has much to read
+			_ = conn.sendSign(FramePong) // refused only by a connection that has ended
 			continue
 		case kind != FrameMessage:
 			return unexpectedFrame(kind)

@@ -320,6 +320,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	s.refuseMore()
 	for p := range s.places {
+		p.end()
 		_ = p.conn.Close()
 	}
 	s.mu.Unlock()

@@ -69,7 +69,7 @@ func (c *clientStream) prove() {
 	}
 	answer := func() {
 		c.proving.Store(false)
-		_ = c.conn.sendSign(FramePong) // refused only by a connection that has ended, or is stuck
+		_ = c.conn.sendSign(FramePong) // refused only by a connection that has ended
 	}
 	if c.server.cfg.Alive == nil {
 		answer()
