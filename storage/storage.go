@@ -84,6 +84,26 @@ func (d *Damage) Error() string {
 // Unwrap makes errors.Is(d, protocol.ErrCorrupt) true.
 func (d *Damage) Unwrap() error { return protocol.ErrCorrupt }
 
+// Unreadable is a record that Read cannot give: the disk returns an error, or
+// other bytes than were written. A later try may go well.
+type Unreadable struct {
+	// Entries are those of the record.
+	Entries protocol.Range
+	// Segment and Offset, in bytes, say where the record is.
+	Segment string
+	Offset  int64
+	// Err is what the disk said, or protocol.ErrCorrupt.
+	Err error
+}
+
+// Error says where, and why.
+func (u *Unreadable) Error() string {
+	return fmt.Sprintf("%s, offset %d: entries %d to %d: %v", u.Segment, u.Offset, u.Entries.First, u.Entries.Last, u.Err)
+}
+
+// Unwrap makes errors.Is find protocol.ErrCorrupt and the cause.
+func (u *Unreadable) Unwrap() []error { return []error{protocol.ErrCorrupt, u.Err} }
+
 // Log is one member's log. Write, Sync, Idle, Settle, DropHead and Reset are
 // called by one goroutine at a time, the log's writer; Read, Full and
 // DurableSequence by any.
@@ -118,8 +138,8 @@ type Log interface {
 	// Read returns entries from first on: at least one, at most up to last, no
 	// more than fit into bytes after the first; Raw and Sum are set. It returns
 	// protocol.ErrCompacted below the log's begin, protocol.ErrNotFound above
-	// its end, protocol.ErrCorrupt where what is on disk is not what was
-	// written.
+	// its end, and *Unreadable, which has the code of protocol.ErrCorrupt, where
+	// the first of them cannot be read.
 	Read(first, last protocol.Index, bytes int) ([]protocol.Entry, error)
 
 	// DropHead gives up entries below an index, which must be committed and

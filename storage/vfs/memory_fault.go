@@ -37,6 +37,23 @@ type faults struct {
 	stopAfter int // operations until the machine stops; -1: never
 	stopped   bool
 	misdirect int64
+	bad       []badRange
+}
+
+// badRange is a part of a file that the disk cannot read: [from, to).
+type badRange struct {
+	node     *inode
+	from, to int64
+	err      error
+}
+
+func (f *faults) unreadable(node *inode, from, to int64) error {
+	for _, b := range f.bad {
+		if b.node == node && from < b.to && b.from < to {
+			return b.err
+		}
+	}
+	return nil
 }
 
 type fault struct {
@@ -120,6 +137,33 @@ func (m *Memory) Fail(op Op, n int, err error) {
 		err = ErrInjected
 	}
 	m.faults.next = append(m.faults.next, fault{op, n, err})
+}
+
+// FailReads makes every read of a file that touches the bytes from at on fail with
+// err, or ErrInjected if that is nil, until ReadsWork. It outlives a restart.
+func (m *Memory) FailReads(name string, at, n int64, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, base, notFound := m.find("fail reads", name)
+	if notFound != nil {
+		return notFound
+	}
+	node := d.names[base]
+	if node == nil {
+		return notExist("fail reads", name)
+	}
+	if err == nil {
+		err = ErrInjected
+	}
+	m.faults.bad = append(m.faults.bad, badRange{node, at, at + n, err})
+	return nil
+}
+
+// ReadsWork takes back all that FailReads has done.
+func (m *Memory) ReadsWork() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults.bad = nil
 }
 
 // StopAfter stops the machine after n more operations that change something:

@@ -176,8 +176,12 @@ func (f *memoryFile) ReadAt(p []byte, at int64) (int, error) {
 	if at < 0 {
 		return 0, &fs.PathError{Op: "read", Path: f.name, Err: fs.ErrInvalid}
 	}
-	n := copy(p, f.node.data[min(at, int64(len(f.node.data))):])
 	f.m.counters.Reads++
+	if err := f.m.faults.unreadable(f.node, at, at+int64(len(p))); err != nil {
+		f.m.counters.Faults++
+		return 0, err
+	}
+	n := copy(p, f.node.data[min(at, int64(len(f.node.data))):])
 	if n < len(p) {
 		return n, io.EOF
 	}

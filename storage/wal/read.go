@@ -6,6 +6,7 @@ import (
 	"sort"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // Read implements storage.Log. The lock is held only to find the records; their
@@ -27,8 +28,11 @@ func (l *Log) Read(first, last protocol.Index, bytes int) ([]protocol.Entry, err
 			upper = min(last, found[i+1].first-1)
 		}
 		entries, err := l.readRecord(&found[i])
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil && len(out) > 0:
+			return out, nil // whoever goes on from there meets it first
+		case err != nil:
+			return nil, l.unreadable(&found[i], err)
 		}
 		// The record may begin before what is asked for, and may go on beyond
 		// where the log was cut.
@@ -115,10 +119,10 @@ func (l *Log) release(found []item) {
 func (l *Log) readRecord(i *item) ([]protocol.Entry, error) {
 	buf := make([]byte, recordBytes+i.length)
 	if _, err := i.segment.file.ReadAt(buf, i.at); err != nil && err != io.EOF {
-		return nil, protocol.ErrCorrupt.Because(err)
+		return nil, err
 	}
 	damaged := func(what string) error {
-		return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s of the record with entry %d, in %s at byte %d", what, i.first, i.segment.name, i.at))
+		return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s of the record with entry %d", what, i.first))
 	}
 	var h header
 	if !parseHeader(buf, i.segment.nonce, 0, &h) || h.length != i.length || h.kind != KindEntries {
@@ -141,6 +145,20 @@ func (l *Log) readRecord(i *item) ([]protocol.Entry, error) {
 	}
 	protocol.SumEntries(before, d.entries)
 	return d.entries, nil
+}
+
+// unreadable says where a record is that cannot be read, and what it holds.
+func (l *Log) unreadable(i *item, cause error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.end
+	if k := sort.Search(len(l.items), func(k int) bool { return l.items[k].first > i.first }); k < len(l.items) {
+		last = l.items[k].first - 1
+	}
+	return &storage.Unreadable{
+		Entries: protocol.Range{First: i.first, Last: max(i.first, last)},
+		Segment: i.segment.name, Offset: i.at, Err: cause,
+	}
 }
 
 // pointAt returns the log's identity up to an index that is held, or begin.
