@@ -43,6 +43,14 @@ func sumOf(log []protocol.Entry) protocol.LogSum {
 	return protocol.SumEntries(protocol.LogSum{}, slices.Clone(log))
 }
 
+// gives returns after which index a node has entries for others.
+func (n *node) gives() protocol.Index {
+	if n.m == nil {
+		return n.begin
+	}
+	return max(n.begin, n.m.unreadable)
+}
+
 // compact makes a checkpoint at an index and drops the log below, if the disk
 // has all of that.
 func (c *cluster) compact(n *node, at protocol.Index) bool {

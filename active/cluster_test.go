@@ -266,10 +266,10 @@ func (c *cluster) serve(n *node) {
 	for _, e := range r.Messages {
 		switch a := e.Message.(type) {
 		case *protocol.Append:
-			invariant.Check(a.PrevIndex >= n.begin, "%s sends what follows %d, its log begins at %d", n.name, a.PrevIndex, n.begin+1)
+			invariant.Check(a.PrevIndex >= n.gives(), "%s sends what follows %d, it has entries from %d on", n.name, a.PrevIndex, n.gives()+1)
 			a.Entries = slices.Clone(n.log[a.PrevIndex:a.Last])
 		case *protocol.Checkpoint:
-			a.Description = fmt.Append(nil, n.begin)
+			a.Description = fmt.Append(nil, n.gives())
 		}
 		c.send(e)
 	}

@@ -89,6 +89,7 @@ func (n *host) seal(i int) {
 		h.state(n.durable.state, &names)
 		h.entries(n.durable.log)
 		h.put(uint64(n.durable.begin)<<32 | uint64(n.offered)<<16 | uint64(n.installing)<<8 | uint64(m.outside))
+		h.put(uint64(m.unreadable))
 		n.sealDisk(&h, &names)
 		for v, b := range m.ballots {
 			if b != ballotOpen { // members have no order

@@ -147,17 +147,43 @@ func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
 	m.shape.DropHead(i, sum)
 	m.configs.DropHead(i)
 	m.disk.stable = max(m.disk.stable, m.shape.PrevIndex)
+	m.feedAbove()
+}
+
+// SetUnreadable says up to which index the owner can read no entry for others, and
+// has a checkpoint to give instead; 0: it can read all. A leader feeds the others as
+// if its log began after that; who has been offered a checkpoint that is needed no
+// more is fed entries again. The log itself is as it was.
+func (m *Member) SetUnreadable(now protocol.Instant, upTo protocol.Index) {
+	m.advance(now)
+	if upTo == m.unreadable {
+		return
+	}
+	invariant.Check(upTo <= m.hard.Commit, "unreadable up to %d, above the commit index %d", upTo, m.hard.Commit)
+	m.unreadable = upTo
+	m.feedAbove()
+}
+
+// feedsAfter returns the index after which this member has entries for others.
+func (m *Member) feedsAfter() protocol.Index { return max(m.shape.PrevIndex, m.unreadable) }
+
+// feedAbove follows a move of feedsAfter.
+func (m *Member) feedAbove() {
 	if m.state == StateLeader {
-		m.lead.keepAbove(m.shape.PrevIndex)
+		m.lead.keepAbove(m.feedsAfter())
 		m.due = true
 	}
 }
 
-// keepAbove follows the beginning of the leader's log: whoever was to be sent
-// what is gone is asked whether it holds the last of that.
+// keepAbove follows the beginning of what the leader can feed: whoever was to be
+// sent what is gone is asked whether it holds the last of that, and whoever can be
+// fed from where it is needs no checkpoint.
 func (l *leadership) keepAbove(prev protocol.Index) {
 	for i := range l.progress {
-		if p := &l.progress[i]; p.next <= prev && p.state != ProgressCatchUp {
+		switch p := &l.progress[i]; {
+		case p.state == ProgressCatchUp && p.next > prev:
+			p.probe(p.next)
+		case p.state != ProgressCatchUp && p.next <= prev:
 			p.probe(prev + 1)
 		}
 	}
@@ -170,7 +196,7 @@ func (m *Member) catchUp(p *progress, next protocol.Index) {
 		p.next = next
 		return
 	}
-	m.emit(protocol.EventCheckpoint, p.id, next, fmt.Sprintf("needs entries below the log's beginning at %d", m.shape.FirstIndex()))
+	m.emit(protocol.EventCheckpoint, p.id, next, fmt.Sprintf("needs entries below %d, the first that this member can give", m.feedsAfter()+1))
 	p.probe(next)
 	p.state = ProgressCatchUp
 }

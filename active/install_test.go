@@ -271,6 +271,46 @@ func TestDropHeadAtALeader(t *testing.T) {
 	}
 }
 
+// A leader that cannot read a part of its log, and has a checkpoint of it, offers
+// that to whoever needs the part, and to nobody else; it feeds on when it can read.
+// It sent reads of that part into the void for ever.
+func TestLeaderOffersACheckpointInPlaceOfEntriesThatItCannotRead(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		h := newHub(t, 1, 4, 1, 1, 1, 1)
+		h.lead()
+		h.says("c", &protocol.AppendAnswer{Term: 2, Index: 5})
+		h.says("b", &protocol.AppendAnswer{Term: 2, Reject: true, Index: 4, HintIndex: 2, HintTerm: 1})
+		h.n.m.SetUnreadable(h.cluster.now, 3)
+		h.cluster.settle(h.n)
+		h.says("b", &protocol.AppendAnswer{Term: 2, Reject: true, Index: 3, HintIndex: 2, HintTerm: 1})
+		b, c := h.n.m.lead.find(idOf("b")), h.n.m.lead.find(idOf("c"))
+		equal(t, "b, which lacks what cannot be read", b.state, ProgressCatchUp)
+		equal(t, "c, which has it", c.state, ProgressReplicate)
+		h.wire = nil
+		for range 20 {
+			h.tick(50 * time.Millisecond)
+			h.says("c", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
+			for _, msg := range h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round}) {
+				if a, ok := msg.(*protocol.Append); ok {
+					t.Errorf("got %v for a member that is offered a checkpoint", a)
+				}
+			}
+		}
+		if back {
+			h.n.m.SetUnreadable(h.cluster.now, 0)
+			h.cluster.settle(h.n)
+			equal(t, "b, when all can be read again", b.state, ProgressProbe)
+			equal(t, "what it is sent then", b.next, 3)
+			continue
+		}
+		h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
+		equal(t, "b, short of the checkpoint", b.state, ProgressCatchUp)
+		h.says("b", &protocol.AppendAnswer{Term: 2, Index: 3})
+		equal(t, "b, with the checkpoint", b.state, ProgressReplicate)
+		equal(t, "what it is sent next", b.next, 6)
+	}
+}
+
 func TestDropHeadForgetsReplacedConfigurations(t *testing.T) {
 	h := newHub(t, 1, 6, 1, 1, 1, 1, 1, 1)
 	at := func(i protocol.Index, voters ...string) protocol.ConfigurationAt {

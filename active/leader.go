@@ -77,7 +77,7 @@ func (m *Member) tickLeader() {
 		return
 	}
 	for i := range m.lead.progress {
-		if m.lead.progress[i].retry(m.now, m.cfg.Election, m.shape.PrevIndex) {
+		if m.lead.progress[i].retry(m.now, m.cfg.Election, m.feedsAfter()) {
 			m.due = true
 		}
 	}

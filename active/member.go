@@ -109,6 +109,8 @@ type Member struct {
 	// quarantined: see SetQuarantined.
 	quarantined bool
 	stopped     bool // see contradicted
+	// unreadable: see SetUnreadable.
+	unreadable protocol.Index
 	// outside is how far the log is committed by the word of others than a
 	// leader: see Adopt, Install and disagrees.
 	outside protocol.Index

@@ -18,7 +18,7 @@ const (
 	// ProgressReplicate sends ahead of the answers.
 	ProgressReplicate
 	// ProgressCatchUp is for a log that ends below the beginning of the
-	// leader's: entries alone do not help it. It is offered a checkpoint, and
+	// leader's, or of what the leader can read: entries alone do not help it. It is offered a checkpoint, and
 	// sent nothing else but heartbeats, until it acknowledges the beginning.
 	ProgressCatchUp
 )

@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets int
+	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -43,10 +43,10 @@ func TestRandomClusters(t *testing.T) {
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
 		joint, transfers = joint+k.joint, transfers+r.transfers
 		adopted, replaced = adopted+r.adopted, replaced+r.replaced
-		heads, offers, resets = heads+r.heads, offers+r.offers, resets+r.resets
+		heads, offers, resets, unread = heads+r.heads, offers+r.offers, resets+r.resets, unread+r.unread
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew",
-		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew, %d times it was found what can be read",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread)
 	for _, rare := range []struct {
 		name string
 		got  int
@@ -54,7 +54,7 @@ func TestRandomClusters(t *testing.T) {
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
 		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"adopted runs", adopted, 100},
-		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80},
+		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80}, {"times it was found what can be read", unread, 600},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -65,7 +65,8 @@ func TestRandomClusters(t *testing.T) {
 type randomRun struct {
 	c       *cluster
 	rng     *rand.Rand
-	next    int // command number
+	disks   *rand.Rand // that cannot be read
+	next    int        // command number
 	asked   map[uint64]asked
 	request uint64
 	served  int
@@ -73,6 +74,7 @@ type randomRun struct {
 
 	transfers, adopted, replaced int
 	heads, offers, resets        int
+	unread                       int
 	loss                         float64
 	names                        []string
 }
@@ -88,7 +90,7 @@ func newRun(seed uint64) *randomRun {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	names := []string{"a", "b", "c", "d", "e"}
 	voters := 1 + 2*rng.IntN(3)
-	r := &randomRun{c: newCluster(), rng: rng, asked: map[uint64]asked{}, names: names, loss: 0.1 * rng.Float64()}
+	r := &randomRun{c: newCluster(), rng: rng, disks: rand.New(rand.NewPCG(seed, 2)), asked: map[uint64]asked{}, names: names, loss: 0.1 * rng.Float64()}
 	r.c.base.Configuration = configurationOf(names[:voters]...)
 	if rng.IntN(3) == 0 {
 		r.c.base.Configuration.Lease = time.Duration(1+rng.IntN(600)) * time.Millisecond
@@ -305,6 +307,7 @@ func (r *randomRun) flock(n *node) {
 // is damaged; it is put in place, or given up.
 func (r *randomRun) checkpoints(n *node) {
 	c, rng := r.c, r.rng
+	r.unreadable(n)
 	if rng.IntN(2) == 0 {
 		if at := n.commit(); !n.down && at > 0 && c.compact(n, at-protocol.Index(rng.IntN(int(at+1)/2))) {
 			r.heads++
@@ -335,6 +338,18 @@ func (r *randomRun) checkpoints(n *node) {
 			c.fetch(n, &offer{from: from.id, index: 1 + protocol.Index(rng.IntN(int(at)))})
 		}
 	}
+}
+
+// unreadable lets a node find that it cannot read its log up to somewhere, or that it
+// can again.
+func (r *randomRun) unreadable(n *node) {
+	if n.m == nil || r.disks.IntN(4) > 0 {
+		return
+	}
+	// Half of the time it is all.
+	n.m.SetUnreadable(r.c.now, protocol.Index(max(0, r.disks.IntN(2*int(n.commit())+1)-int(n.commit()))))
+	r.c.settle(n)
+	r.unread++
 }
 
 // trusts reports whether a node takes what another says is committed.

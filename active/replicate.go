@@ -114,7 +114,7 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 		m.rejected(p, a)
 	case a.Index > m.shape.LastIndex():
 		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
-	case p.acknowledged(a, m.shape.PrevIndex):
+	case p.acknowledged(a, m.feedsAfter()):
 		m.maybeCommit()
 		if m.state == StateLeader {
 			m.handOver()
@@ -131,7 +131,7 @@ func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
 	stuck := p.probing && p.passive && next == p.next
 	p.passive = true
 	p.run, p.owed = 0, 0 // a passive may drop what it acknowledged as an active and was not committed
-	if next <= m.shape.PrevIndex {
+	if next <= m.feedsAfter() {
 		m.catchUp(p, next)
 		return
 	}
@@ -151,14 +151,14 @@ func (m *Member) rejected(p *progress, a *protocol.AppendAnswer) {
 	m.emit(protocol.EventRejected, p.id, a.Index, "")
 	if p.state == ProgressReplicate {
 		// An append was lost: up to match it holds all.
-		p.probe(max(p.match, m.shape.PrevIndex) + 1)
+		p.probe(max(p.match, m.feedsAfter()) + 1)
 		return
 	}
 	if a.Index != p.next-1 {
 		return
 	}
 	fits := max(p.match, m.lastThatFits(min(a.HintIndex, a.Index-1), a.HintTerm))
-	if fits < m.shape.PrevIndex {
+	if fits < m.feedsAfter() {
 		m.catchUp(p, fits+1)
 		return
 	}
