@@ -159,7 +159,7 @@ func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Ra
 }
 
 // Answer gives entries that were read from the disk, with their sums, to the
-// member that pulls them. A read that failed needs no answer.
+// member that pulls them. See CannotRead for a read that failed.
 func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []protocol.Entry) {
 	s := &c.serving
 	if len(entries) == 0 {
@@ -194,6 +194,19 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 	}
 	n := cut(entries, x.bytes)
 	c.give(now, to, x.before, entries[:n:n])
+}
+
+// CannotRead says that the entries from first on, which were to be read for a
+// member, cannot be: it is sent to others.
+func (c *Core) CannotRead(now protocol.Instant, to protocol.MemberID, first protocol.Index) {
+	s := &c.serving
+	before := len(s.reads)
+	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool {
+		return x.to == to && (x.r.First == first || !x.known && x.r.First == first+1)
+	})
+	if len(s.reads) < before {
+		c.refuse(now, to)
+	}
 }
 
 // refuse says BUSY, and who else holds the log.

@@ -143,11 +143,13 @@ const (
 	EventCheckpoint      EventKind = "checkpoint"
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"
-	EventForged          EventKind = "forged"   // signatures that are missing or false
-	EventBehind          EventKind = "behind"   // far behind the others, or level again
-	EventPressed         EventKind = "pressed"  // behind, and not getting level at the rate that it is given
-	EventWithheld        EventKind = "withheld" // entries that a member says it has and does not give
-	EventAhead           EventKind = "ahead"    // a member that holds committed entries which this cluster does not have
+	EventForged          EventKind = "forged"     // signatures that are missing or false
+	EventBehind          EventKind = "behind"     // far behind the others, or level again
+	EventPressed         EventKind = "pressed"    // behind, and not getting level at the rate that it is given
+	EventWithheld        EventKind = "withheld"   // entries that a member says it has and does not give
+	EventUnreadable      EventKind = "unreadable" // a place of the own log
+	EventReadable        EventKind = "readable"   // again
+	EventAhead           EventKind = "ahead"      // a member that holds committed entries which this cluster does not have
 )
 
 // Event is something worth telling, without any duty for whoever hears it.

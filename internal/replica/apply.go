@@ -46,6 +46,9 @@ func (r *Replica) handOut() {
 	for len(a.flights) < applyFlights && !a.reading && a.handed < r.commit {
 		first := a.handed + 1
 		if first < r.tail.first {
+			if r.unreadable.at(first) != nil {
+				return
+			}
 			a.reading = true
 			r.fetches.add(r, fetch{purpose: fetchApply, first: first, last: min(r.commit, r.tail.first-1), bytes: applyReadBytes})
 			return

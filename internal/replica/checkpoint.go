@@ -281,11 +281,12 @@ func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
 // unless as many are being fetched as can be kept (gossip.Core.Describes).
 func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protocol.Checkpoint) {
 	c := &r.checkpoints
-	if len(c.kept) == 0 || c.kept[0].Index < r.shape().PrevIndex {
+	begin := r.givesAfter()
+	if len(c.kept) == 0 || c.kept[0].Index < begin {
 		return
 	}
 	d := &c.kept[0]
-	above := r.shape().PrevIndex - min(r.shape().PrevIndex, 1)
+	above := begin - min(begin, 1)
 	if i := r.gossip.Describes(now, above); i != 0 && i < d.Index {
 		for _, list := range [][]storage.Description{c.kept, c.pins.given} {
 			for k := range list {

@@ -14,6 +14,7 @@ const (
 	fetchAppend purpose = iota // to fill in an append
 	fetchGossip                // to answer a pull
 	fetchApply                 // to replay
+	fetchAgain                 // to see whether a place can be read again
 )
 
 // fetch is one read of the disk that is under way.
@@ -41,7 +42,8 @@ func (f *fetches) add(r *Replica, x fetch) {
 
 // LogRead answers a ReadLog with at least one entry, from its first index on,
 // or with an error. Entries that were truncated meanwhile make it an error,
-// which is harmless: whoever needed them asks again.
+// which is harmless: whoever needed them asks again. What cannot be read
+// (storage.Unreadable) is tried again by this replica.
 func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.Entry, err error) {
 	i := slices.IndexFunc(r.fetches.list, func(x fetch) bool { return x.id == id })
 	if i < 0 {
@@ -50,9 +52,6 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	x := r.fetches.list[i]
 	r.fetches.list = slices.Delete(r.fetches.list, i, i+1)
 	ok := err == nil && len(entries) > 0 && entries[0].Index == x.first
-	if err != nil {
-		r.event(protocol.EventRefused, "reading the log: "+err.Error())
-	}
 	switch x.purpose {
 	case fetchApply:
 		r.apply.reading = false
@@ -62,11 +61,18 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	case fetchGossip:
 		if ok && entries[len(entries)-1].Index <= r.commit {
 			r.gossip.Answer(now, x.to, entries)
+		} else if err != nil {
+			r.gossip.CannotRead(now, x.to, x.first)
 		}
 	case fetchAppend:
 		if ok {
 			r.appendRead(now, x, entries)
 		}
+	case fetchAgain:
+		r.triedAgain(now, &x, err)
+	}
+	if err != nil && x.purpose != fetchAgain {
+		r.cannotRead(now, &x, err)
 	}
 	r.pump(now)
 }
@@ -83,6 +89,9 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 		return
 	}
 	if !r.tail.holds(a.PrevIndex+1, a.Last) {
+		if r.unreadable.at(a.PrevIndex+1) != nil {
+			return // as if it were lost
+		}
 		r.fetches.add(r, fetch{purpose: fetchAppend, first: a.PrevIndex + 1, last: a.Last, bytes: protocol.AppendBytesMax, to: e.To, append: a})
 		return
 	}

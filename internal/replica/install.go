@@ -215,6 +215,7 @@ func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 	r.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	r.disk.written, r.disk.cut = b.Index, false
 	r.fetches.list = nil // of a log that is no more
+	r.unreadable.places = nil
 	r.apply.reading = false
 	r.follow(now)
 }

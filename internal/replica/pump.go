@@ -17,6 +17,7 @@ const roundsMax = 1000
 func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader() // before anything is sent to the one that is known now
 	r.requests.flush(now, r)
+	r.followReadable(now)
 	for round := 0; ; round++ {
 		if round >= roundsMax {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
@@ -98,6 +99,7 @@ func (r *Replica) changeLog(d *protocol.Delta) {
 		}
 		r.disk.change(d)
 		r.tail.truncate(d.After)
+		r.unreadable.truncate(d.After)
 	}
 	r.tail.append(d.Entries)
 }
@@ -117,6 +119,10 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.out.Send = append(r.out.Send, Send{Envelope: e, Datagram: true})
 	}
 	for _, want := range g.Reads {
+		if r.unreadable.at(want.Range.First) != nil {
+			r.gossip.CannotRead(now, want.To, want.Range.First)
+			continue
+		}
 		r.fetches.add(r, fetch{purpose: fetchGossip, to: want.To, first: want.Range.First, last: want.Range.Last, bytes: want.Bytes})
 	}
 	for _, run := range g.Runs {
@@ -187,7 +193,7 @@ func (r *Replica) adopt(now protocol.Instant, run gossip.Run) {
 
 func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	p := gossip.Progress{
-		First:   r.shape().FirstIndex(),
+		First:   r.givesAfter() + 1,
 		Tip:     min(r.commit, r.tail.last()),
 		Applied: r.applied,
 		Commit:  r.commit,

@@ -130,6 +130,8 @@ func (r *Replica) withheld() error {
 		return protocol.ErrNotServing.With(r.diverged.String())
 	case r.quarantined():
 		return r.notServing()
+	case r.stuck() != "":
+		return protocol.ErrNotServing.With("this member " + r.stuck())
 	}
 	return nil
 }

@@ -76,11 +76,12 @@ type Replica struct {
 	commit  protocol.Index
 	applied protocol.Index
 
-	disk     disk
-	apply    applying
-	fetches  fetches
-	requests requests
-	policy   policyState
+	disk       disk
+	apply      applying
+	fetches    fetches
+	unreadable unreadable
+	requests   requests
+	policy     policyState
 
 	checkpoints checkpoints
 	digests     digests
@@ -187,6 +188,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.tickDigests(now)
 	r.lead(now)
 	r.lookAround(now)
+	r.tryAgain(now)
 	if r.checkpoints.held {
 		r.dropHead(now)
 	}
@@ -211,7 +213,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	} else {
 		d = min(d, r.passive.Deadline())
 	}
-	d = min(d, r.behind.next)
+	d = min(d, r.behind.next, r.unreadable.deadline())
 	if at, ok := r.requests.deadline(); ok {
 		d = min(d, at)
 	}

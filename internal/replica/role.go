@@ -73,6 +73,7 @@ func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, s
 		confs.TruncateAfter(r.commit)
 		r.disk.change(&protocol.Delta{Truncate: true, After: r.commit})
 		r.tail.truncate(r.commit)
+		r.unreadable.truncate(r.commit)
 	}
 	r.disk.settle(state, r.tail.last())
 	r.epoch++

@@ -38,6 +38,9 @@ type Status struct {
 	// not be read until it has been fetched anew; empty if it may be. Disputed
 	// says that states differ and nobody knows whose is right.
 	Quarantine, Disputed string
+	// Stuck says why nothing more is applied: this member cannot read its log there.
+	// Unreadable says what it cannot read, stuck or not.
+	Stuck, Unreadable string
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have; only a leader knows.
 	Ahead []Ahead
@@ -79,6 +82,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if r.quarantined() {
 		s.Quarantine = r.digests.quarantine.text
 	}
+	s.Stuck, s.Unreadable = r.stuck(), r.unreadable.String()
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)

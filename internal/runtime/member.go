@@ -270,11 +270,11 @@ func (m *Member) event(e protocol.Event) {
 	switch e.Kind {
 	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
 		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired,
-		protocol.EventWithheld:
+		protocol.EventWithheld, protocol.EventReadable:
 		level = slog.LevelInfo
 	case protocol.EventBehind:
 		level = slog.LevelInfo
-	case protocol.EventForged, protocol.EventPressed:
+	case protocol.EventForged, protocol.EventPressed, protocol.EventUnreadable:
 		level = slog.LevelWarn
 	case protocol.EventDiverged, protocol.EventAhead, protocol.EventPutBack:
 		level = slog.LevelError

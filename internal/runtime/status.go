@@ -29,7 +29,7 @@ func (m *Member) status() *protocol.Status {
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.unheard.Load(),
 	}
-	s.Serving, s.Reason = true, r.Disputed
+	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable)
 	if err := m.readyNow(r); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
@@ -169,6 +169,8 @@ func (m *Member) readyNow(r replica.Status) error {
 		return *p
 	}
 	switch {
+	case r.Stuck != "":
+		return protocol.ErrNotServing.With("this member " + r.Stuck)
 	case r.Leader.IsZero():
 		return protocol.ErrNoLeader
 	case m.orphan.Load():

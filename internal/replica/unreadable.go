@@ -1,0 +1,296 @@
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+const (
+	// A place that cannot be read is tried again after readPause, doubled each time up
+	// to readPauseMax. One that fails again within readPauseMax of a try that went well
+	// is still the same trouble.
+	readPause, readPauseMax = 100 * time.Millisecond, 30 * time.Second
+	// placesMax is how many places are told apart; beyond, the last one grows.
+	placesMax = 64
+	// sayPause is between two reports: a disk that fails as a whole is one report, and
+	// not one for each record.
+	sayPause = 10 * time.Second
+)
+
+// unreadable are the places of its log that this member cannot read, in order.
+//
+// Whoever needs entries of one, to feed or to apply, does not read there: the place
+// is tried again by itself, at its own pace, so that a bad disk costs one read at a
+// time and is reported once. Where a checkpoint covers a place, others are fed as if
+// the log began above it.
+type unreadable struct {
+	places []place
+	sayAt  protocol.Instant // not before it is anything said again
+	// handOver is when the lead may be handed over again for a place.
+	handOver protocol.Instant
+}
+
+// place is a stretch of the log. It is bad, or has been read again at healed.
+type place struct {
+	entries protocol.Range
+	text    string
+	pause   time.Duration
+	next    protocol.Instant // when it is tried again
+	trying  uint64           // the read that is under way, or 0
+	said    bool
+	healed  protocol.Instant // 0: it is bad
+}
+
+func (p *place) bad() bool { return p.healed == 0 }
+
+// at returns the bad place that holds an entry, or nil.
+func (u *unreadable) at(i protocol.Index) *place {
+	for k := range u.places {
+		if p := &u.places[k]; p.bad() && p.entries.First <= i && i <= p.entries.Last {
+			return p
+		}
+	}
+	return nil
+}
+
+// add remembers a place, and reports whether it is a new one.
+func (u *unreadable) add(entries protocol.Range) (*place, bool) {
+	at, known := slices.BinarySearchFunc(u.places, entries.First, func(p place, first protocol.Index) int { return cmp.Compare(p.entries.First, first) })
+	if known {
+		p := &u.places[at]
+		p.entries.Last = max(p.entries.Last, entries.Last)
+		return p, false
+	}
+	if len(u.places) == placesMax {
+		last := &u.places[max(at, 1)-1]
+		last.entries.First = min(last.entries.First, entries.First)
+		last.entries.Last = max(last.entries.Last, entries.Last)
+		return last, false
+	}
+	u.places = slices.Insert(u.places, at, place{entries: entries, pause: readPause})
+	return &u.places[at], true
+}
+
+// String says what cannot be read, or is empty.
+func (u *unreadable) String() string {
+	if text := u.describe(func(p *place) bool { return p.bad() }); text != "" {
+		return "this member " + text
+	}
+	return ""
+}
+
+// describe says where the places are that are meant.
+func (u *unreadable) describe(meant func(*place) bool) string {
+	text, n := "", 0
+	for k := range u.places {
+		if p := &u.places[k]; meant(p) {
+			if n++; n == 1 {
+				text = p.text
+			}
+		}
+	}
+	if n > 1 {
+		text += fmt.Sprintf(" (and at %d places more)", n-1)
+	}
+	return text
+}
+
+func (p *place) unsaid() bool { return p.bad() && !p.said }
+
+// say reports the places that have not been, once each.
+func (u *unreadable) say(now protocol.Instant, r *Replica) {
+	text := u.describe((*place).unsaid)
+	if text == "" || now < u.sayAt {
+		return
+	}
+	for k := range u.places {
+		u.places[k].said = u.places[k].said || u.places[k].bad()
+	}
+	u.sayAt = now.Add(sayPause)
+	r.event(protocol.EventUnreadable, text)
+}
+
+// truncate forgets what held entries above an index: others take their place.
+func (u *unreadable) truncate(after protocol.Index) {
+	u.places = slices.DeleteFunc(u.places, func(p place) bool { return p.entries.Last > after })
+}
+
+// forget drops the places that the log no longer holds, and what has been healed
+// for long.
+func (u *unreadable) forget(now protocol.Instant, first protocol.Index) {
+	u.places = slices.DeleteFunc(u.places, func(p place) bool {
+		return p.entries.Last < first || !p.bad() && now >= p.healed.Add(readPauseMax)
+	})
+}
+
+// cannotRead notes a read that failed. What was truncated or dropped meanwhile is no
+// trouble, unless it is needed for the state.
+func (r *Replica) cannotRead(now protocol.Instant, x *fetch, err error) {
+	entries := protocol.Range{First: x.first, Last: x.first}
+	var where *storage.Unreadable
+	if errors.As(err, &where) {
+		entries = where.Entries
+	} else if x.purpose != fetchApply {
+		r.event(protocol.EventRefused, "reading the log: "+err.Error())
+		return
+	}
+	p, fresh := r.unreadable.add(entries)
+	switch {
+	case fresh:
+		p.next = now.Add(p.pause)
+	case p.bad():
+		return // it was begun before that was known
+	default:
+		p.later(now)
+	}
+	p.text, p.healed = unreadableText(err), 0
+	r.unreadable.say(now, r)
+	if r.stuck() != "" {
+		r.requests.failReadsWith(r.withheld(), r)
+	}
+}
+
+// unreadableText says what cannot be read, after "this member".
+func unreadableText(err error) string {
+	var where *storage.Unreadable
+	if !errors.As(err, &where) {
+		return "cannot read its log: " + err.Error()
+	}
+	text := fmt.Sprintf("cannot read its log at %s, offset %d: entries %d to %d: %v",
+		where.Segment, where.Offset, where.Entries.First, where.Entries.Last, where.Err)
+	if errors.Is(where.Err, protocol.ErrCorrupt) {
+		text += "; a member mends its log from the others when it is started again"
+	}
+	return text
+}
+
+// later doubles the pause.
+func (p *place) later(now protocol.Instant) {
+	p.pause = min(2*p.pause, readPauseMax)
+	p.next = now.Add(p.pause)
+}
+
+// tryAgain reads the places whose pause is over.
+func (r *Replica) tryAgain(now protocol.Instant) {
+	r.unreadable.say(now, r)
+	for k := range r.unreadable.places {
+		if p := &r.unreadable.places[k]; p.bad() && p.trying == 0 && now >= p.next {
+			first := max(p.entries.First, r.shape().FirstIndex())
+			r.fetches.add(r, fetch{purpose: fetchAgain, first: first, last: first})
+			p.trying = r.fetches.next
+		}
+	}
+}
+
+// triedAgain follows the answer: a place that gives its first entry is as good as
+// any other.
+func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
+	k := slices.IndexFunc(r.unreadable.places, func(p place) bool { return p.trying == x.id })
+	if k < 0 {
+		return // the log has lost it meanwhile
+	}
+	p := &r.unreadable.places[k]
+	p.trying = 0
+	if err != nil {
+		p.text = unreadableText(err)
+		p.later(now)
+		return
+	}
+	p.healed = max(now, 1)
+	r.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
+}
+
+// deadline returns when the next place is tried, or reported.
+func (u *unreadable) deadline() protocol.Instant {
+	at := protocol.Instant(1<<63 - 1)
+	for k := range u.places {
+		if p := &u.places[k]; p.bad() && p.trying == 0 {
+			at = min(at, p.next)
+		}
+		if u.places[k].unsaid() {
+			at = min(at, u.sayAt)
+		}
+	}
+	return at
+}
+
+// unreadableUpTo returns up to which index others get a checkpoint in place of
+// entries that cannot be read; 0: nowhere.
+func (r *Replica) unreadableUpTo() protocol.Index {
+	upTo := protocol.Index(0)
+	if kept := r.checkpoints.kept; len(kept) > 0 && !r.quarantined() {
+		for k := range r.unreadable.places {
+			if p := &r.unreadable.places[k]; p.bad() && p.entries.Last <= min(kept[0].Index, r.commit) {
+				upTo = max(upTo, p.entries.Last)
+			}
+		}
+	}
+	return upTo
+}
+
+// givesAfter returns the index after which others are given entries.
+func (r *Replica) givesAfter() protocol.Index {
+	return max(r.shape().PrevIndex, r.unreadableUpTo())
+}
+
+// stuck says why nothing can be applied, or is empty.
+func (r *Replica) stuck() string {
+	if len(r.unreadable.places) == 0 {
+		return ""
+	}
+	next := r.apply.handed + 1
+	if next > r.commit || next >= r.tail.first || r.lost() {
+		return ""
+	}
+	if p := r.unreadable.at(next); p != nil {
+		return p.text
+	}
+	return ""
+}
+
+// handOverStuck lets a leader that cannot apply hand the lead over to the voter that
+// has applied most, if that has what this member cannot read: it would answer
+// nobody. It asks again as rarely as the policy does.
+func (r *Replica) handOverStuck(now protocol.Instant) {
+	why := r.stuck()
+	if why == "" || now < r.unreadable.handOver {
+		return
+	}
+	s := r.active.Status()
+	if !s.Heir.IsZero() {
+		return
+	}
+	var to protocol.MemberID
+	most := r.apply.handed
+	heard := r.gossip.Heard()
+	for _, p := range s.Progress {
+		i, known := slices.BinarySearchFunc(heard, p.ID, compareHeard)
+		able := p.Seat == protocol.SeatVoter && p.Answers && p.State != active.ProgressCatchUp
+		if able && known && heard[i].Applied > most {
+			to, most = p.ID, heard[i].Applied
+		}
+	}
+	if to.IsZero() {
+		return
+	}
+	r.unreadable.handOver = now.Add(handOverPause * r.cfg.Active.Election)
+	// Refused only if the heir has gone meanwhile: then later.
+	if err := r.active.Transfer(now, to); err == nil {
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
+	}
+}
+
+// followReadable tells the core which part of the log it can feed.
+func (r *Replica) followReadable(now protocol.Instant) {
+	r.unreadable.forget(now, r.shape().FirstIndex())
+	if r.role == protocol.RoleActive {
+		r.active.SetUnreadable(now, r.unreadableUpTo())
+	}
+}
