@@ -17,6 +17,7 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // Config is how a member is started. A zero field means the default that its
@@ -90,6 +91,9 @@ type Config struct {
 	// spaceReserve is the free space that checkpoints leave; 0: the store's
 	// default. Tests have a disk that is full for them alone.
 	spaceReserve uint64
+	// logDisk is what the log lies on; nil: the operating system's file system.
+	// Tests have one that fails.
+	logDisk vfs.FS
 	// behindBytes and pinBytes are replica.Config's, chunkBytes the store's least
 	// size of a chunk, chunkServe gossip's budget: tests have members that are far
 	// behind with little.

@@ -27,7 +27,10 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	if err := m.checkRefused(); err != nil {
 		return err
 	}
-	fs := vfs.OS()
+	fs := m.cfg.logDisk
+	if fs == nil {
+		fs = vfs.OS()
+	}
 	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
 	switch {
 	case err == nil:
