@@ -23,6 +23,9 @@ type Quorum struct {
 	// on. Damaged says that it is here and some cannot be read as they are, which
 	// their members may mend when all are started.
 	Intact, Refusing, Damaged bool
+	// Ahead are those that are no voters and reach further than all voters that are
+	// here: the voters' directories may have been put back together.
+	Ahead []Survivor
 }
 
 // Voter is one whose vote counts.
@@ -67,7 +70,28 @@ func Judge(list []Survivor) Quorum {
 		q.Refusing = q.majority(func(v *Voter) bool { return v.Dir != "" && v.Fault == "" })
 		q.Damaged = !q.Refusing && q.majority(func(v *Voter) bool { return v.Dir != "" && v.Refused == "" })
 	}
+	q.ahead(list)
 	return q
+}
+
+// ahead looks for those that hold more than all voters: what a passive has was
+// committed.
+func (q *Quorum) ahead(list []Survivor) {
+	var best *Survivor
+	for i := range list {
+		if s := &list[i]; q.votes(s) && (best == nil || s.Compare(best) > 0) {
+			best = s
+		}
+	}
+	for i := range list {
+		if s := &list[i]; best != nil && !q.votes(s) && s.Fault == nil && s.Commit > 0 && s.Compare(best) > 0 {
+			q.Ahead = append(q.Ahead, *s)
+		}
+	}
+}
+
+func (q *Quorum) votes(s *Survivor) bool {
+	return slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.Member })
 }
 
 // voter looks for the directory of a voter. Of several the one that may take part
@@ -171,8 +195,14 @@ func (q *Quorum) Text() string {
 	usable := q.names((*Voter).usable)
 	switch {
 	case q.Intact:
-		return fmt.Sprintf("The quorum is intact: of the voters %s a majority is here and sound, %s%s.\nStart %s as they are: nothing is lost",
-			voters, usable, q.troubles(), usable)
+		lost := ": nothing is lost"
+		for i := range q.Ahead {
+			s := &q.Ahead[i]
+			lost = fmt.Sprintf(". But %s (%s) reaches further than all of them, to %d in term %d: if they were put back together, it holds acknowledged writes that they have lost. A new cluster from that directory alone keeps those, and loses what was written to the voters since",
+				s.Name, s.Dir, s.Last, s.Term)
+		}
+		return fmt.Sprintf("The quorum is intact: of the voters %s a majority is here and sound, %s%s.\nStart %s as they are%s",
+			voters, usable, q.troubles(), usable, lost)
 	case q.Refusing:
 		return fmt.Sprintf("Of the voters %s a majority is here, %s, but as they are they can never go on%s.\nThe way out is a new cluster, from the best directory",
 			voters, q.names(given), q.troubles())

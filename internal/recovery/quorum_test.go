@@ -72,6 +72,8 @@ func TestJudge(t *testing.T) {
 		{"a majority", []Survivor{sound("a3"), sound("a1")}, "intact", "of the voters a1, a2 and a3 (configuration 1) a majority is here and sound, a1 and a3.\nStart a1 and a3 as they are"},
 		{"half of four", []Survivor{but("a1", under(voters(1, "a1 a2 a3 a4"))), but("a2", under(voters(1, "a1 a2 a3 a4")))}, "none", "no majority is here, only a1 and a2"},
 		{"one", []Survivor{sound("a2")}, "none", "no majority is here, only a2"},
+		{"a passive that reaches further", []Survivor{sound("a1"), sound("a2"), sound("a3"), but("p1", func(s *Survivor) { s.Term, s.Last, s.Commit = 3, 69, 69 })}, "intact",
+			"Start a1, a2 and a3 as they are. But p1 (/p1) reaches further than all of them, to 69 in term 3"},
 		{"passives do not count", []Survivor{sound("a1"), sound("p1"), sound("p2")}, "none", "only a1"},
 		{"passives only", []Survivor{sound("p1")}, "none", "Of the voters a1, a2 and a3 (configuration 1) none is here.\nIf"},
 		{"a learner does not count", []Survivor{but("a1", under(voters(1, "a1 a2 a3*"))), but("a3", under(voters(1, "a1 a2 a3*")))}, "none", "only a1"},
