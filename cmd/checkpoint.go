@@ -51,7 +51,7 @@ type found struct {
 }
 
 func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) error {
-	list, err := p.readCheckpoints(c.Context, args[0])
+	list, lost, err := p.readCheckpoints(c.Context, args[0])
 	if err != nil {
 		return err
 	}
@@ -64,6 +64,9 @@ func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) 
 		if f.fault != nil {
 			err = errors.Join(err, fmt.Errorf("the checkpoint at %d is not sound: %w", f.Index, f.fault))
 		}
+	}
+	for _, name := range lost {
+		err = errors.Join(err, fmt.Errorf("the file %s is damaged: which checkpoint it named is not known; its member takes another one, or fetches one", name))
 	}
 	return err
 }
@@ -98,12 +101,15 @@ func withCheckpoints(dir string, open func(vfs.FS, string, checkpoint.Options) (
 }
 
 // readCheckpoints reads all that is kept in a member's directory.
-func (p *Program) readCheckpoints(ctx context.Context, dir string) (list []found, err error) {
+func (p *Program) readCheckpoints(ctx context.Context, dir string) (list []found, lost []string, err error) {
 	err = withCheckpoints(dir, checkpoint.Inspect, func(store *checkpoint.Store) error {
+		for _, name := range store.Lost() {
+			lost = append(lost, filepath.Join(dir, checkpoint.Folder, name))
+		}
 		list, err = readKept(ctx, store)
 		return err
 	})
-	return list, err
+	return list, lost, err
 }
 
 func readKept(ctx context.Context, store *checkpoint.Store) ([]found, error) {

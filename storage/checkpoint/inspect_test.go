@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -35,6 +36,9 @@ func TestInspectChangesNothing(t *testing.T) {
 			s, err := checkpoint.Inspect(vfs.OS(), copied, small())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if lost, want := s.Lost(), d.name != "nothing" && strings.HasPrefix(name, "pointer-"); (len(lost) == 1 && lost[0] == name) != want {
+				t.Errorf("%s, %s: the damaged pointers are %v", name, d.name, lost)
 			}
 			for _, k := range s.Kept() {
 				if bad, _ := wrong(s, k); bad {

@@ -67,7 +67,7 @@ func (s *Store) readPointers(names []string) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, protocol.ErrCorrupt):
-			s.doubt = true
+			s.doubt, s.lost = true, append(s.lost, pointerName(slot))
 			s.o.Logger.Error("the pointer of a checkpoint is damaged", "file", pointerName(slot), "error", err)
 		case err != nil:
 			return err

@@ -31,6 +31,7 @@ type Store struct {
 	next    uint64           // the number of the next store
 	left    int              // sessions that nobody waits for
 	doubt   bool             // a pointer file is damaged: nobody knows what it names
+	lost    []string         // damaged pointer files that were found at the start
 	failed  error            // the first failed write
 	closed  bool
 	writing bool // a writer or the end of an installation holds the place
@@ -124,6 +125,10 @@ func (s *Store) start() error {
 	}
 	return nil
 }
+
+// Lost returns the names of pointer files that were damaged when the store was opened:
+// what checkpoints they named nobody knows.
+func (s *Store) Lost() []string { return s.lost }
 
 // Kept implements storage.CheckpointStore.
 func (s *Store) Kept() []storage.Description {
