@@ -72,11 +72,24 @@ func (m *Member) contradicted(what string) {
 	if m.stopped {
 		return
 	}
+	m.silence()
+	m.ready.Stop = protocol.TwoHistories(what)
+}
+
+// Silence ends this member's part in this run: its owner has been told that its
+// directory was put back, or is a copy. It hears nothing, says nothing and leads
+// nothing any more. [S] To keep its messages back is not enough: the only voter of an
+// old configuration elects itself and commits, and passives would take that.
+func (m *Member) Silence(now protocol.Instant) {
+	m.advance(now)
+	m.silence()
+}
+
+func (m *Member) silence() {
 	m.stopped = true
 	if m.state != StateFollower {
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})
 	}
-	m.ready.Stop = protocol.TwoHistories(what)
 }
 
 // rivals reports whether the sender leads the term in which this member leads.

@@ -200,3 +200,20 @@ func TestDeposedLeaderIsNoOtherHistoryUntilItCommits(t *testing.T) {
 		equal(t, "last", h.n.m.shape.LastTerm(), 3)
 	}
 }
+
+// [S] A member whose directory was put back, to a time when it was the only voter,
+// elects itself and commits what others decided otherwise: its owner silences it.
+func TestSilencedMemberLeadsNothing(t *testing.T) {
+	c := newCluster("a")
+	n := c.node("a")
+	n.m.Tick(n.m.now.Add(10 * LAN.Election))
+	c.settle(n)
+	equal(t, "state", n.m.state, StateLeader)
+	n.m.Silence(n.m.now)
+	equal(t, "state", n.m.state, StateFollower)
+	if _, err := c.propose("a", "x"); err == nil {
+		t.Error("it takes a command")
+	}
+	n.m.Tick(n.m.now.Add(20 * LAN.Election))
+	equal(t, "state much later", n.m.state, StateFollower)
+}

@@ -108,7 +108,7 @@ type Member struct {
 	installing bool // a checkpoint: see SetInstalling
 	// quarantined: see SetQuarantined.
 	quarantined bool
-	stopped     bool // see contradicted
+	stopped     bool // see contradicted and Silence
 	// unreadable: see SetUnreadable.
 	unreadable protocol.Index
 	// outside is how far the log is committed by the word of others than a

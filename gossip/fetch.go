@@ -71,6 +71,9 @@ type fetching struct {
 	// been so for long, and another checkpoint is sought.
 	nobodySince protocol.Instant
 	gone        bool
+	// misfit says that somebody's chunk did not fit: if nobody can give what is
+	// described, the description may be of a wrong state, and that of others is sought.
+	misfit bool
 }
 
 // chunkAsk are chunks that one member was asked for.
@@ -133,7 +136,7 @@ func (c *Core) ChunkAdded(now protocol.Instant, number int, ok bool) {
 	from := f.adding[i].from
 	f.adding = slices.Delete(f.adding, i, i+1)
 	if !ok {
-		f.again = append(f.again, number)
+		f.again, f.misfit = append(f.again, number), true
 		c.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's description")
 		if m := c.members.get(from); m != nil {
 			m.chunks.badUntil = now.Add(avoidFor)

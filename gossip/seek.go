@@ -74,7 +74,9 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 	default:
 		return 0, false
 	}
-	if f.active {
+	if f.active && f.misfit {
+		above = max(above, f.want.Index-1) // the same one, as another member describes it
+	} else if f.active {
 		above = max(above, f.want.Index)
 	}
 	return above, true
@@ -132,7 +134,7 @@ func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member 
 	var leader *member
 	for _, m := range c.members.all {
 		switch {
-		case !c.heeds(m.id) || len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil || m.distrusted(now):
+		case !c.heeds(m.id) || len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil && !c.fetching.misfit || m.distrusted(now):
 		case m.id == c.self.Leader:
 			leader = m
 		case c.vouches(m):

@@ -208,6 +208,17 @@ func (r *Replica) LinkLost(now protocol.Instant, to protocol.MemberID) {
 	r.pump(now)
 }
 
+// Bar ends this member's part as an active for good, in this run: others have refused
+// its directory, and their word counts (see Refusals). It goes on as a follower that
+// nobody hears.
+func (r *Replica) Bar(now protocol.Instant) {
+	r.barred = true
+	if r.role == protocol.RoleActive {
+		r.active.Silence(now)
+		r.pump(now)
+	}
+}
+
 // LetIn says that what another run of a member says counts from now on.
 func (r *Replica) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
 	if r.role == protocol.RoleActive {

@@ -65,7 +65,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		return
 	}
 	x := &r.install
-	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || d.Index <= x.d.Index) {
+	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || !x.givesWay(&d)) {
 		return
 	}
 	if r.discarded() && !r.trusts(now, o, &d) {
@@ -78,6 +78,13 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	r.setInstalling(now, !r.lost() || d.Index > r.shape().LastIndex())
 	r.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	r.out.Install = append(r.out.Install, InstallStep{Begin: &d})
+}
+
+// givesWay reports whether what is fetched gives way to another checkpoint: a later
+// one, or the same one as others describe it. Who described this one may have had a
+// wrong state, and be gone: then nobody has all that it described.
+func (x *install) givesWay(d *storage.Description) bool {
+	return d.Index > x.d.Index || d.Index == x.d.Index && d.Digest != x.d.Digest && x.phase == installFetches
 }
 
 // setInstalling tells the core of an active. [S] Meanwhile it votes by its old

@@ -68,6 +68,7 @@ type Replica struct {
 	role    protocol.Role
 	epoch   uint64 // counts role switches
 	reserve bool   // a passive that stands by: see reserve.go
+	barred  bool   // others have refused the directory: see Bar
 	active  *active.Member
 	passive *passive.Member
 	gossip  *gossip.Core

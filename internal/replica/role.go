@@ -38,6 +38,9 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 		LastTime:       p.LastTime(),
 		Taking:         true,
 	}, appendLog{r})
+	if r.barred {
+		r.active.Silence(now)
+	}
 	r.setInstalling(now, r.install.phase != installNone)
 	r.active.SetQuarantined(now, r.quarantined())
 	r.event(protocol.EventBecameActive, "the log names this member")

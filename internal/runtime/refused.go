@@ -37,6 +37,9 @@ func (m *Member) hearRefusal(by protocol.MemberID, address string, refusal error
 		if err := m.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
 			return err
 		}
+		if m.replica != nil { // while the log is mended there is none
+			m.replica.Bar(m.clock.Now())
+		}
 	}
 	if m.refusals.Ends(conf) {
 		return m.barred.Load().err

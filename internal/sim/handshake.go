@@ -198,7 +198,7 @@ func (s *simulation) judgeWelcome(from, to *member) {
 	}
 	switch {
 	case to.wish != protocol.RoleActive:
-	case from.restored != nil:
+	case from.restored != nil && !from.barred: // one that was told says nothing that counts
 		s.fail(violated(RuleRestored, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
 	case from.copies != nil && from.copies.refused:
 		s.fail(violated(RuleTwin, "%s lets in a copy of %s beside the original", to.name, from.copies.of.name))
@@ -247,6 +247,10 @@ func (m *member) refusedBy(by *member, err error) {
 	}
 	if !m.barred {
 		m.barred = true
+		if m.replica != nil {
+			m.replica.Bar(m.now())
+			m.serve()
+		}
 		m.s.trace.tell(m, colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
 		m.bar()
 		m.later(operatorLooks, func() { m.s.turnedAway(m, "somebody who looks") })
