@@ -137,8 +137,9 @@ func (m *Member) lookForTwin(ctx context.Context, id protocol.MemberID, c claim)
 // streams with the others: what answers anywhere must not end it. Only the loop calls
 // it.
 func (m *Member) yieldTo(other protocol.Hello, address string) {
-	if m.configuration().Names(m.identity.Member) || m.barred.Load() != nil {
-		return
+	conf := m.configured.Load()
+	if conf == nil || conf.Names(m.identity.Member) || m.barred.Load() != nil {
+		return // not known yet: it is asked again while both are there
 	}
 	twin := replica.Twin(other, address)
 	why := fmt.Sprintf("the member at %s has this member's id, and has run for longer: %v", address, twin)
