@@ -88,6 +88,13 @@ func TestBadInputOfAMember(t *testing.T) {
 			t.Errorf("the foreign file is now %q, %v", b, err)
 		}
 	})
+	t.Run("a file for a directory", func(t *testing.T) {
+		a := newAgent(t, "b1", "active", "--bootstrap")
+		if err := os.WriteFile(a.args[6], []byte("cat"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, a, exitFailure, a.args[6], "is a file")
+	})
 	t.Run("a name taken", func(t *testing.T) {
 		refused(t, newAgent(t, "a1", "passive", "--join", first.addr), exitRefused, `"a1" is in use`, "--name")
 	})

@@ -92,7 +92,7 @@ func TestDirectoryThatIsStartedTwiceRunsOnce(t *testing.T) {
 	for _, passives := range []int{1, 0} {
 		t.Run(fmt.Sprintf("%d passives", passives), func(t *testing.T) {
 			if passives == 0 && os.Getenv(copiesVariable) == "" {
-				t.Skip("set " + copiesVariable + "=1")
+				t.Skip("one form is enough each time; set " + copiesVariable + "=1 for both")
 			}
 			c, b := trio(t, passives), newBook()
 			for _, m := range c.members {

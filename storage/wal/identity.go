@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 
 	"github.com/zeebo/xxh3"
 
@@ -110,6 +111,9 @@ func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
 		b, err := vfs.ReadFile(fsys, filepath.Join(dir, name), identityBytesMax)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		if errors.Is(err, syscall.ENOTDIR) {
+			return best, protocol.ErrDirectory.With(dir + " is a file, or below one: a member's data takes a directory")
 		}
 		if err != nil {
 			return best, protocol.ErrDirectory.Because(err)
