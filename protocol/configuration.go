@@ -130,6 +130,18 @@ func (c Configuration) OutgoingVoters() []MemberID {
 	return c.ids(func(m ActiveMember) bool { return m.Outgoing })
 }
 
+// Majority reports whether more than half of some voters are as asked; of none, none
+// are.
+func Majority(voters []MemberID, is func(MemberID) bool) bool {
+	n := 0
+	for _, id := range voters {
+		if is(id) {
+			n++
+		}
+	}
+	return 2*n > len(voters)
+}
+
 func (c Configuration) ids(which func(ActiveMember) bool) []MemberID {
 	var ids []MemberID
 	for _, m := range c.Members {

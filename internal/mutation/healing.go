@@ -39,20 +39,20 @@ func mended() []Mutation {
 		{
 			Name: "sequence-unseen", Breaks: "a directory that has forgotten what was durable is let in if it was opened often enough",
 			File: "internal/replica/sightings.go", Tests: replica,
-			Old: "if peer.Starts >= last.starts && !again && peer.Sequence >= last.sequence {",
-			New: "if peer.Starts >= last.starts && !again {",
+			Old: "if peer.Starts >= last.Starts && !again && peer.Sequence >= last.Sequence {",
+			New: "if peer.Starts >= last.Starts && !again {",
 		},
 		{
 			Name: "same-start-let-in", Breaks: "a restored copy that is opened once is taken for the run that is known",
 			File: "internal/replica/sightings.go", Tests: replica,
-			Old: "if peer.Starts >= last.starts && !again && peer.Sequence >= last.sequence {",
-			New: "if peer.Starts >= last.starts && (!again || peer.Run != 0) && peer.Sequence >= last.sequence {",
+			Old: "if peer.Starts >= last.Starts && !again && peer.Sequence >= last.Sequence {",
+			New: "if peer.Starts >= last.Starts && (!again || peer.Run != 0) && peer.Sequence >= last.Sequence {",
 		},
 		{
 			Name: "standing-of-any-run", Breaks: "what a run of before says late counts for the one that is there: an honest member is refused",
 			File: "internal/replica/sightings.go", Tests: replica,
-			Old: "if known && m.Starts == last.starts && m.Run == last.run {",
-			New: "if known && m.Starts == last.starts {",
+			Old: "if known && m.Starts == last.Starts && m.Run == last.Run {",
+			New: "if known && m.Starts == last.Starts {",
 		},
 	}
 }
@@ -63,7 +63,7 @@ func convicted() []Mutation {
 	return []Mutation{
 		{
 			Name: "half-convicts", Breaks: "half of the actives decide whose state is right",
-			File: "internal/replica/digest.go", Tests: replica,
+			File: "protocol/configuration.go", Tests: replica,
 			Old: "return 2*n > len(voters)",
 			New: "return 2*n >= len(voters)",
 		},

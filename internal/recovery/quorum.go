@@ -127,9 +127,9 @@ func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 		if o.Member == s.Member || !q.Configuration.Configuration.Names(o.Member) {
 			continue
 		}
-		if starts, sequence, older := o.refuses(s); older {
+		if seen, older := o.refuses(s); older {
 			why = append(why, fmt.Sprintf("%s refuses it, because it has seen start %d and record %d of a directory that is now at start %d and record %d: it was put back to an older copy",
-				o.Name, starts, sequence, s.Starts, s.Telling))
+				o.Name, seen.Starts, seen.Sequence, s.Starts, s.Telling))
 		}
 	}
 	return strings.Join(why, "; ")
@@ -137,31 +137,24 @@ func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 
 // refuses reports whether a member would refuse another one that is started with
 // its directory now, and what it remembers.
-func (s *Survivor) refuses(o *Survivor) (starts uint64, sequence protocol.Sequence, older bool) {
+func (s *Survivor) refuses(o *Survivor) (remembers protocol.Standing, older bool) {
 	var seen replica.Sightings
 	for _, x := range slices.Backward(s.Seen) {
 		// Each member is there once, so nothing is refused here.
 		seen.Raise(protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence})
 	}
-	starts, sequence = seen.Seen(o.Member)
-	return starts, sequence, seen.Check(protocol.Hello{Member: o.Member, Name: o.Name, Starts: o.Starts + 1, Sequence: o.Telling}) != nil
+	return seen.Seen(o.Member), seen.Check(protocol.Hello{Member: o.Member, Name: o.Name, Starts: o.Starts + 1, Sequence: o.Telling}) != nil
 }
 
 // majority reports whether a majority of each half is as asked.
 func (q *Quorum) majority(is func(*Voter) bool) bool {
-	conf := q.Configuration.Configuration
-	for _, half := range [][]protocol.MemberID{conf.Voters(), conf.OutgoingVoters()} {
-		n := 0
-		for i := range q.Voters {
-			if slices.Contains(half, q.Voters[i].ID) && is(&q.Voters[i]) {
-				n++
-			}
-		}
-		if len(half) > 0 && 2*n <= len(half) {
-			return false
-		}
+	majority := func(half []protocol.MemberID) bool {
+		return protocol.Majority(half, func(id protocol.MemberID) bool {
+			return slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == id && is(&v) })
+		})
 	}
-	return len(q.Voters) > 0
+	conf := q.Configuration.Configuration
+	return majority(conf.Voters()) && (!conf.Joint() || majority(conf.OutgoingVoters()))
 }
 
 // names lists voters for people.

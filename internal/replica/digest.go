@@ -323,17 +323,13 @@ func (r *Replica) majority(x *round, mine [16]byte, known bool) ([16]byte, bool)
 		candidates = append(candidates, c.digest)
 	}
 	agree := func(voters []protocol.MemberID, digest [16]byte) bool {
-		n := 0
-		for _, id := range voters {
+		return protocol.Majority(voters, func(id protocol.MemberID) bool {
 			if id == r.cfg.ID {
-				if known && mine == digest {
-					n++
-				}
-			} else if k := x.claimOf(id); k >= 0 && x.claims[k].digest == digest {
-				n++
+				return known && mine == digest
 			}
-		}
-		return 2*n > len(voters)
+			k := x.claimOf(id)
+			return k >= 0 && x.claims[k].digest == digest
+		})
 	}
 	for _, digest := range candidates {
 		if agree(conf.Configuration.Voters(), digest) &&

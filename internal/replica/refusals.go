@@ -52,14 +52,6 @@ func (f *Refusals) Ends(conf protocol.Configuration) bool {
 	if errors.Is(f.first, protocol.ErrTwin) {
 		return true
 	}
-	majority := func(voters []protocol.MemberID) bool {
-		n := 0
-		for _, id := range voters {
-			if f.by[id] {
-				n++
-			}
-		}
-		return n > len(voters)/2
-	}
-	return majority(conf.Voters()) || conf.Joint() && majority(conf.OutgoingVoters())
+	refuses := func(id protocol.MemberID) bool { return f.by[id] }
+	return protocol.Majority(conf.Voters(), refuses) || protocol.Majority(conf.OutgoingVoters(), refuses)
 }

@@ -17,16 +17,9 @@ import (
 // anywhere is only checked: whoever could raise what is remembered by a greeting
 // in a member's name could shut that member out for good.
 type Sightings struct {
-	seen map[protocol.MemberID]standing
+	seen map[protocol.MemberID]protocol.Standing
 	// condemned are runs of which there is proof that their directory has gone back.
 	condemned map[protocol.MemberID]protocol.RunID
-}
-
-// standing is what a member has said of its directory.
-type standing struct {
-	starts   uint64
-	run      protocol.RunID
-	sequence protocol.Sequence
 }
 
 // Check judges a member by its handshake. It refuses, with
@@ -42,11 +35,11 @@ func (s *Sightings) Check(peer protocol.Hello) error {
 			peer.Name, peer.Member.Short(), WayOut(peer.Name)))
 	}
 	last, known := s.seen[peer.Member]
-	if !known || peer.Starts == last.starts && peer.Run == last.run {
+	if !known || peer.Starts == last.Starts && peer.Run == last.Run {
 		return nil
 	}
-	again := peer.Starts == last.starts && last.run != 0 && peer.Run != last.run
-	if peer.Starts >= last.starts && !again && peer.Sequence >= last.sequence {
+	again := peer.Starts == last.Starts && last.Run != 0 && peer.Run != last.Run
+	if peer.Starts >= last.Starts && !again && peer.Sequence >= last.Sequence {
 		return nil
 	}
 	return protocol.ErrRolledBack.With(fmt.Sprintf(
@@ -55,12 +48,12 @@ func (s *Sightings) Check(peer protocol.Hello) error {
 }
 
 // goneBack says which numbers give a directory away.
-func goneBack(peer protocol.Hello, last standing) string {
+func goneBack(peer protocol.Hello, last protocol.Standing) string {
 	switch {
-	case peer.Starts < last.starts:
-		return fmt.Sprintf("this is its start %d, and start %d was seen", peer.Starts, last.starts)
-	case peer.Sequence < last.sequence:
-		return fmt.Sprintf("at its start %d its log ends with record %d, and record %d was seen at start %d", peer.Starts, peer.Sequence, last.sequence, last.starts)
+	case peer.Starts < last.Starts:
+		return fmt.Sprintf("this is its start %d, and start %d was seen", peer.Starts, last.Starts)
+	case peer.Sequence < last.Sequence:
+		return fmt.Sprintf("at its start %d its log ends with record %d, and record %d was seen at start %d", peer.Starts, peer.Sequence, last.Sequence, last.Starts)
 	}
 	return fmt.Sprintf("another run had its start %d", peer.Starts)
 }
@@ -75,21 +68,21 @@ func WayOut(name string) string {
 // the configuration has for it, and that Check has passed.
 func (s *Sightings) Raise(peer protocol.Hello) {
 	last := s.seen[peer.Member]
-	if peer.Starts == last.starts && peer.Run == last.run {
-		peer.Sequence = max(peer.Sequence, last.sequence)
+	if peer.Starts == last.Starts && peer.Run == last.Run {
+		peer.Sequence = max(peer.Sequence, last.Sequence)
 	}
 	if s.seen == nil {
-		s.seen = map[protocol.MemberID]standing{}
+		s.seen = map[protocol.MemberID]protocol.Standing{}
 	}
-	s.seen[peer.Member] = standing{peer.Starts, peer.Run, peer.Sequence}
+	s.seen[peer.Member] = protocol.Standing{Starts: peer.Starts, Run: peer.Run, Sequence: peer.Sequence}
 }
 
 // Hears remembers what a member says of its directory while it runs, on the
 // connection of which Raise was told.
 func (s *Sightings) Hears(from protocol.MemberID, m *protocol.Standing) {
 	last, known := s.seen[from]
-	if known && m.Starts == last.starts && m.Run == last.run {
-		last.sequence = max(last.sequence, m.Sequence)
+	if known && m.Starts == last.Starts && m.Run == last.Run {
+		last.Sequence = max(last.Sequence, m.Sequence)
 		s.seen[from] = last
 	}
 }
@@ -104,12 +97,8 @@ func (s *Sightings) Condemn(id protocol.MemberID, run protocol.RunID) {
 	s.condemned[id] = run
 }
 
-// Seen returns how often a member's directory had been opened and how far its
-// log was durable when it was seen last; zeros if it never was.
-func (s *Sightings) Seen(id protocol.MemberID) (starts uint64, sequence protocol.Sequence) {
-	last := s.seen[id]
-	return last.starts, last.sequence
-}
+// Seen returns what a member last said of its directory; zeros if it never did.
+func (s *Sightings) Seen(id protocol.MemberID) protocol.Standing { return s.seen[id] }
 
 // Forget drops what was seen of a member.
 func (s *Sightings) Forget(id protocol.MemberID) {

@@ -59,8 +59,8 @@ func TestAGreetingRaisesNothing(t *testing.T) {
 	if err := s.Check(greeting(3, 8, 51)); err != nil {
 		t.Errorf("the member itself: %v", err)
 	}
-	if starts, sequence := s.Seen(seenID); starts != 2 || sequence != 50 {
-		t.Errorf("got start %d and record %d remembered, want 2 and 50", starts, sequence)
+	if got := s.Seen(seenID); got.Starts != 2 || got.Sequence != 50 {
+		t.Errorf("got start %d and record %d remembered, want 2 and 50", got.Starts, got.Sequence)
 	}
 }
 
@@ -70,11 +70,11 @@ func TestWhatWasSeenOfARunDoesNotFall(t *testing.T) {
 	s.Raise(greeting(2, 7, 50))
 	s.Raise(greeting(2, 7, 40))
 	s.Hears(seenID, &protocol.Standing{Starts: 2, Run: 7, Sequence: 30})
-	if starts, sequence := s.Seen(seenID); starts != 2 || sequence != 50 {
-		t.Errorf("got start %d and record %d, want 2 and 50", starts, sequence)
+	if got := s.Seen(seenID); got.Starts != 2 || got.Sequence != 50 {
+		t.Errorf("got start %d and record %d, want 2 and 50", got.Starts, got.Sequence)
 	}
 	s.Raise(greeting(3, 8, 60))
-	if starts, sequence := s.Seen(seenID); starts != 3 || sequence != 60 {
-		t.Errorf("got start %d and record %d, want 3 and 60", starts, sequence)
+	if got := s.Seen(seenID); got.Starts != 3 || got.Sequence != 60 {
+		t.Errorf("got start %d and record %d, want 3 and 60", got.Starts, got.Sequence)
 	}
 }

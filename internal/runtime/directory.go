@@ -24,9 +24,6 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	if m.cfg.Dir == "" {
 		return m.openMemory(ctx)
 	}
-	if err := m.checkRefused(); err != nil {
-		return err
-	}
 	fs := m.cfg.logDisk
 	if fs == nil {
 		fs = vfs.OS()
@@ -37,6 +34,9 @@ func (m *Member) openDirectory(ctx context.Context) error {
 		if held.Name != m.cfg.Name {
 			return protocol.ErrDirectory.With(fmt.Sprintf(
 				"%s belongs to member %q, not %q: start it with --name %s, or choose another directory", m.cfg.Dir, held.Name, m.cfg.Name, held.Name))
+		}
+		if err := m.dirs.checkRefused(); err != nil {
+			return err
 		}
 		if err := m.checkCluster(ctx, held); err != nil {
 			return err

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -12,9 +13,12 @@ type favoured struct {
 	addresses map[netip.Addr]struct{}        // of those, and of who is alive as far as the membership knows
 }
 
-// favour follows the configuration and the membership. Members whose address is
-// a name are favoured once the membership knows where they are.
-func (m *Member) favour(addresses map[protocol.MemberID]string, conf *protocol.Configuration) {
+// favours is favoured for many goroutines.
+type favours struct{ now atomic.Pointer[favoured] }
+
+// follow takes the configuration and what the membership knows. Members whose address
+// is a name are favoured once the membership knows where they are.
+func (f *favours) follow(addresses map[protocol.MemberID]string, conf *protocol.Configuration) {
 	next := &favoured{
 		members: make(map[protocol.MemberID]struct{}, len(conf.Members)), addresses: make(map[netip.Addr]struct{}, len(addresses)),
 	}
@@ -26,26 +30,26 @@ func (m *Member) favour(addresses map[protocol.MemberID]string, conf *protocol.C
 			next.addresses[at.Addr().Unmap()] = struct{}{}
 		}
 	}
-	m.favoured.Store(next)
+	f.now.Store(next)
 }
 
-// favours reports whether the own log names a member, in either half of a joint
+// member reports whether the own log names a member, in either half of a joint
 // configuration or as a learner.
-func (m *Member) favours(id protocol.MemberID) bool {
-	f := m.favoured.Load()
-	if f == nil {
+func (f *favours) member(id protocol.MemberID) bool {
+	now := f.now.Load()
+	if now == nil {
 		return false
 	}
-	_, named := f.members[id]
+	_, named := now.members[id]
 	return named
 }
 
-// favoursAddress reports whether a member is there.
-func (m *Member) favoursAddress(from netip.Addr) bool {
-	f := m.favoured.Load()
-	if f == nil {
+// address reports whether a member is there.
+func (f *favours) address(from netip.Addr) bool {
+	now := f.now.Load()
+	if now == nil {
 		return false
 	}
-	_, known := f.addresses[from]
+	_, known := now.addresses[from]
 	return known
 }

@@ -48,12 +48,12 @@ func (m *Member) lookAround() {
 	var alarm orphanAlarm
 	for {
 		m.remember(&book)
-		m.noteSightings()
+		m.dirs.noteSightings()
 		m.guard.look(m)
 		alarm.look(m, time.Now())
-		m.lookForTwins()
+		m.dirs.lookForTwins()
 		m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, m.keepInTouch, m.greetOnce)
+			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce)
 		})
 		select {
 		case <-m.announcing:

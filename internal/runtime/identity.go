@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -23,9 +25,28 @@ func (m *Member) hello() protocol.Hello {
 	}
 }
 
+// directories is a member's part in one id having one run and one history: what it
+// has seen of the others' directories, what they say of its own, and whether two hold
+// one id. Any goroutine may use it, but for what is the loop's, or that of mending.
+type directories struct {
+	m    *Member
+	seen *sightings
+	// refusals and greeted are the loop's.
+	refusals replica.Refusals
+	greeted  bool
+	barred   atomic.Pointer[bar]
+	// refusalsSaid is what the log says of refusals, and unheard counts what
+	// others say of directories that does not count.
+	refusalsSaid once
+	unheard      atomic.Uint64
+	twins        twins
+}
+
+func newDirectories(m *Member) *directories { return &directories{m: m, seen: newSightings()} }
+
 // standing is what this member says of its directory on streams that last.
-func (m *Member) standing() *protocol.Standing {
-	return &protocol.Standing{Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence()}
+func (d *directories) standing() *protocol.Standing {
+	return &protocol.Standing{Starts: d.m.identity.Starts, Run: d.m.run, Sequence: d.m.log.DurableSequence()}
 }
 
 // answerPatience is the least time that another run of a member is given to answer
@@ -35,8 +56,8 @@ const answerPatience = 2 * time.Second
 
 // answersWithin is how long a run may take to answer, when another run of the same
 // member comes.
-func (m *Member) answersWithin() time.Duration {
-	return max(m.cfg.activeConfig().Election, answerPatience)
+func (d *directories) answersWithin() time.Duration {
+	return max(d.m.cfg.activeConfig().Election, answerPatience)
 }
 
 // handshakePatience bounds a handshake beside the time for which another run is
@@ -44,24 +65,24 @@ func (m *Member) answersWithin() time.Duration {
 const handshakePatience = 5 * time.Second
 
 // wireOptions are those of streams between members, at both ends.
-func (m *Member) wireOptions() wire.Options {
-	return wire.Options{HandshakeTimeout: handshakePatience + m.answersWithin()}
+func (d *directories) wireOptions() wire.Options {
+	return wire.Options{HandshakeTimeout: handshakePatience + d.answersWithin()}
 }
 
 // identityRule lets one run of each member in. Links to another run than that are
 // made anew.
-func (m *Member) identityRule(t *transport) wire.Identity {
+func (d *directories) identityRule(t *transport) wire.Identity {
 	return wire.Identity{
-		Holders: &replica.Holders{}, Patience: m.answersWithin(),
+		Holders: &replica.Holders{}, Patience: d.answersWithin(),
 		Twin: func(peer protocol.Hello, from net.Addr) error {
-			return replica.Twin(peer, m.whereIs(peer.Member, from))
+			return replica.Twin(peer, d.whereIs(peer.Member, from))
 		},
 		Overtaken: replica.Overtaken,
 		Entered: func(id protocol.MemberID, run protocol.RunID) {
 			t.box.complete(func(now protocol.Instant) {
 				t.renew(id, run)
-				if m.replica != nil { // while the log is mended there is none
-					m.replica.LetIn(now, id, run)
+				if d.m.replica != nil { // while the log is mended there is none
+					d.m.replica.LetIn(now, id, run)
 				}
 			})
 		},
@@ -70,15 +91,15 @@ func (m *Member) identityRule(t *transport) wire.Identity {
 
 // whereIs says where a member is, for people: where the log or the membership has
 // it, and where its stream comes from.
-func (m *Member) whereIs(id protocol.MemberID, from net.Addr) string {
+func (d *directories) whereIs(id protocol.MemberID, from net.Addr) string {
 	host, _, err := net.SplitHostPort(from.String())
 	if err != nil {
 		host = from.String()
 	}
-	line, _ := m.configuration().Find(id)
+	line, _ := d.m.configuration().Find(id)
 	// The membership knows where the one that answers is: the configuration may have
 	// the newcomer's own address.
-	if at := cmp.Or(m.addressOf(id), line.Address); at != "" {
+	if at := cmp.Or(d.m.addressOf(id), line.Address); at != "" {
 		return at + " (a stream of it comes from " + host + ")"
 	}
 	return host
@@ -94,8 +115,8 @@ func (m *Member) configuration() protocol.Configuration {
 
 // isConfigured reports whether an address is that which the latest configuration in
 // this member's log has for a member.
-func (m *Member) isConfigured(id protocol.MemberID, address string) bool {
-	line, named := m.configuration().Find(id)
+func (d *directories) isConfigured(id protocol.MemberID, address string) bool {
+	line, named := d.m.configuration().Find(id)
 	return named && line.Address != "" && line.Address == address
 }
 
@@ -104,36 +125,25 @@ func (m *Member) isConfigured(id protocol.MemberID, address string) bool {
 type sightings struct {
 	mu   sync.Mutex
 	seen replica.Sightings
-	// last is what was heard of each, and heard counts that. What of it is not
-	// in the file is fresh, a start that was not known, or merely changed, a log
-	// that has grown.
-	last           map[protocol.MemberID]sighting
-	heard          uint64
+	// heard is when each was heard last, as a count. What of it is not in the file is
+	// fresh, a start that was not known, or merely changed, a log that has grown.
+	heard          map[protocol.MemberID]uint64
+	count          uint64
 	fresh, changed bool
 	written        protocol.Instant // when the file was
 }
 
-// sighting is what a member has said of its directory, and when.
-type sighting struct {
-	starts   uint64
-	run      protocol.RunID
-	sequence protocol.Sequence
-	heard    uint64
-}
+func newSightings() *sightings { return &sightings{heard: map[protocol.MemberID]uint64{}} }
 
-func newSightings() *sightings { return &sightings{last: map[protocol.MemberID]sighting{}} }
-
-// note remembers what s.seen has just taken. The lock is held.
-func (s *sightings) note(id protocol.MemberID, starts uint64, run protocol.RunID, sequence protocol.Sequence) {
-	last := s.last[id]
-	same := last.starts == starts && last.run == run
-	if same {
-		sequence = max(sequence, last.sequence)
-	}
-	s.heard++
-	s.fresh, s.changed = s.fresh || !same, s.changed || sequence > last.sequence
-	s.last[id] = sighting{starts, run, sequence, s.heard}
-	if len(s.last) >= 2*sightingsMax {
+// note remembers when s.seen has taken something, and what it is: before is what was
+// known. The lock is held.
+func (s *sightings) note(id protocol.MemberID, before protocol.Standing) {
+	now := s.seen.Seen(id)
+	s.fresh = s.fresh || now.Starts != before.Starts || now.Run != before.Run
+	s.changed = s.changed || now.Sequence > before.Sequence
+	s.count++
+	s.heard[id] = s.count
+	if len(s.heard) >= 2*sightingsMax {
 		s.forget()
 	}
 }
@@ -141,15 +151,11 @@ func (s *sightings) note(id protocol.MemberID, starts uint64, run protocol.RunID
 // forget drops those not heard for longest, as the file does: members come and
 // go for years, each new one with an id of its own.
 func (s *sightings) forget() {
-	heard := make([]uint64, 0, len(s.last))
-	for _, last := range s.last { // order does not matter: sorted below
-		heard = append(heard, last.heard)
-	}
-	slices.Sort(heard)
-	oldest := heard[len(heard)-sightingsMax]
-	for id, last := range s.last { // order does not matter: each by itself
-		if last.heard < oldest {
-			delete(s.last, id)
+	list := slices.Sorted(maps.Values(s.heard))
+	oldest := list[len(list)-sightingsMax]
+	for id, heard := range s.heard { // order does not matter: each by itself
+		if heard < oldest {
+			delete(s.heard, id)
 			s.seen.Forget(id)
 		}
 	}
@@ -160,13 +166,13 @@ func (s *sightings) forget() {
 func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen.Hears(from, m)
-	last, known := s.last[from]
-	known = known && last.starts == m.Starts && last.run == m.Run
-	if known {
-		s.note(from, m.Starts, m.Run, m.Sequence)
+	before := s.seen.Seen(from)
+	if _, met := s.heard[from]; !met || before.Starts != m.Starts || before.Run != m.Run {
+		return false
 	}
-	return known
+	s.seen.Hears(from, m)
+	s.note(from, before)
+	return true
 }
 
 // condemn has a run refused that has proven to its leader that its directory was put
@@ -192,8 +198,9 @@ func (s *sightings) meet(peer protocol.Hello) error {
 	if err := s.seen.Check(peer); err != nil {
 		return err
 	}
+	before := s.seen.Seen(peer.Member)
 	s.seen.Raise(peer)
-	s.note(peer.Member, peer.Starts, peer.Run, peer.Sequence)
+	s.note(peer.Member, before)
 	return nil
 }
 
@@ -205,14 +212,14 @@ type ourRefusal struct{ error }
 func (e ourRefusal) Unwrap() error { return e.error }
 
 // checkPeer judges the member that answers a link of ours.
-func (m *Member) checkPeer(address string, peer protocol.Hello) error {
-	err := m.server.Vet(peer)
+func (d *directories) checkPeer(address string, peer protocol.Hello) error {
+	err := d.m.server.Vet(peer)
 	switch {
 	case err != nil:
-	case m.isConfigured(peer.Member, address):
-		err = m.seen.meet(peer)
+	case d.isConfigured(peer.Member, address):
+		err = d.seen.meet(peer)
 	default:
-		err = m.seen.check(peer)
+		err = d.seen.check(peer)
 	}
 	if replica.Refused(err) {
 		return ourRefusal{err}
@@ -222,25 +229,25 @@ func (m *Member) checkPeer(address string, peer protocol.Hello) error {
 
 // linkSays takes what a member says on a link of ours of its directory. The link may
 // be older than the configuration that names the member: then it is met now.
-func (m *Member) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
-	if !m.isConfigured(from, address) || m.seen.hears(from, standing) {
+func (d *directories) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
+	if !d.isConfigured(from, address) || d.seen.hears(from, standing) {
 		return
 	}
 	peer := protocol.Hello{Member: from, Starts: standing.Starts, Run: standing.Run, Sequence: standing.Sequence}
-	if line, named := m.configuration().Find(from); named {
+	if line, named := d.m.configuration().Find(from); named {
 		peer.Name = line.Name
 	}
-	if err := m.seen.meet(peer); err != nil {
-		m.logger.Debug("what a member says of its directory", "member", from.Short(), "err", err)
+	if err := d.seen.meet(peer); err != nil {
+		d.m.logger.Debug("what a member says of its directory", "member", from.Short(), "err", err)
 	}
 }
 
 // condemn refuses a run whose answers to this leader prove that its directory was
 // put back: its streams end, and it is told why when it dials again.
-func (m *Member) condemn(back protocol.RunOf) {
-	m.seen.condemn(back.Member, back.Run)
-	m.server.Expel(back.Member, back.Run, protocol.ErrClosed.With("the member's directory was put back"))
-	m.transport.renew(back.Member, 0)
+func (d *directories) condemn(back protocol.RunOf) {
+	d.seen.condemn(back.Member, back.Run)
+	d.m.server.Expel(back.Member, back.Run, protocol.ErrClosed.With("the member's directory was put back"))
+	d.m.transport.renew(back.Member, 0)
 }
 
 // linkState hears that a link to another member has ended, or how an attempt to
@@ -250,23 +257,23 @@ func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 		return
 	}
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.LinkLost(now, to) })
-	if errors.Is(err, protocol.ErrWrongCluster) && m.refusalsSaid.news(to, err.Error()) {
+	if errors.Is(err, protocol.ErrWrongCluster) && m.dirs.refusalsSaid.news(to, err.Error()) {
 		m.logger.Warn("a member of this cluster belongs to another one now: if a new cluster was begun, move this directory away and join that one with an empty directory",
 			"member", to.Short(), "address", address, "err", err)
 	}
-	m.refusal(m.mailbox, to, address, err, m.fail)
+	m.dirs.refusal(m.mailbox, to, address, err, m.fail)
 }
 
 // refused says whom the server has refused, once for each reason.
-func (m *Member) refused(peer protocol.Hello, from net.Addr, err error) {
+func (d *directories) refused(peer protocol.Hello, from net.Addr, err error) {
 	level, text := slog.LevelInfo, "refused"
 	if replica.Refused(err) {
 		level, text = slog.LevelError, "another member is refused"
 	}
-	if peer.Member.IsZero() || !m.refusalsSaid.news(peer.Member, err.Error()) {
+	if peer.Member.IsZero() || !d.refusalsSaid.news(peer.Member, err.Error()) {
 		level = slog.LevelDebug
 	}
-	m.logger.Log(context.Background(), level, text, "from", from, "peer", peer.Member.Short(), "name", peer.Name, "err", err)
+	d.m.logger.Log(context.Background(), level, text, "from", from, "peer", peer.Member.Short(), "name", peer.Name, "err", err)
 }
 
 // touchEvery is how often keepInTouch is called.
@@ -281,41 +288,41 @@ const touchEvery = time.Second
 // Followers have nothing to say to each other most of the time, and would welcome a
 // copy of a third. Others shake hands with those once after their start, so that
 // they can be refused: what the actives do must not grow with the flock.
-func (m *Member) keepInTouch() {
-	conf := m.configuration()
-	if conf.Names(m.identity.Member) {
-		m.transport.keep(conf)
+func (d *directories) keepInTouch() {
+	conf := d.m.configuration()
+	if conf.Names(d.m.identity.Member) {
+		d.m.transport.keep(conf)
 	}
-	m.server.Tell(m.standing(), conf.Names)
+	d.m.server.Tell(d.standing(), conf.Names)
 }
 
 // greetOnce has a member that the configuration does not name shake hands with those
 // that it names, once. Only the loop calls it.
-func (m *Member) greetOnce() {
-	conf := m.configuration()
-	if m.greeted || len(conf.Members) == 0 {
+func (d *directories) greetOnce() {
+	conf := d.m.configuration()
+	if d.greeted || len(conf.Members) == 0 {
 		return
 	}
-	m.greeted = true
-	if !conf.Names(m.identity.Member) {
-		m.workers.Add(1)
-		go m.greet(conf)
+	d.greeted = true
+	if !conf.Names(d.m.identity.Member) {
+		d.m.workers.Add(1)
+		go d.greet(conf)
 	}
 }
 
 // greet shakes hands once with each member that a configuration names.
-func (m *Member) greet(conf protocol.Configuration) {
-	defer m.workers.Done()
+func (d *directories) greet(conf protocol.Configuration) {
+	defer d.m.workers.Done()
 	for _, a := range conf.Members {
-		if a.Address == "" || m.life.Err() != nil {
+		if a.Address == "" || d.m.life.Err() != nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(m.life, handshakePatience+m.answersWithin())
-		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: m.hello, Check: m.checkPeer, Options: m.wireOptions()}, nil)
+		ctx, cancel := context.WithTimeout(d.m.life, handshakePatience+d.answersWithin())
+		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: d.m.hello, Check: d.checkPeer, Options: d.wireOptions()}, nil)
 		cancel()
 		if err != nil {
-			m.logger.Debug("shaking hands after the start", "with", a.Name, "err", err)
-			m.refusal(m.mailbox, a.ID, a.Address, err, m.fail)
+			d.m.logger.Debug("shaking hands after the start", "with", a.Name, "err", err)
+			d.refusal(d.m.mailbox, a.ID, a.Address, err, d.m.fail)
 		}
 	}
 }
@@ -345,18 +352,18 @@ func (o *once) news(id protocol.MemberID, text string) bool {
 
 // refusal takes an error of a link. If it is a refusal of this member's directory,
 // the loop of box weighs it, and calls stop if the member must end.
-func (m *Member) refusal(box *mailbox, by protocol.MemberID, address string, err error, stop func(error)) {
+func (d *directories) refusal(box *mailbox, by protocol.MemberID, address string, err error, stop func(error)) {
 	if !replica.Refused(err) {
 		return
 	}
 	if ours := (ourRefusal{}); errors.As(err, &ours) {
-		if m.refusalsSaid.news(by, err.Error()) {
-			m.logger.Error("another member is refused", "err", err)
+		if d.refusalsSaid.news(by, err.Error()) {
+			d.m.logger.Error("another member is refused", "err", err)
 		}
 		return
 	}
 	box.complete(func(protocol.Instant) {
-		if why := m.hearRefusal(by, address, err); why != nil {
+		if why := d.hearRefusal(by, address, err); why != nil {
 			stop(why)
 		}
 	})

@@ -234,7 +234,7 @@ func TestAForgedGreetingLocksNobodyOut(t *testing.T) {
 	c.put(c.client(c.members["a3"]), "k", "v")
 	c.equal()
 	for _, name := range []string{"a1", "a2"} {
-		s := c.members[name].seen
+		s := c.members[name].dirs.seen
 		for text := range strings.Lines(string(s.encode())) {
 			if strings.Contains(text, fmt.Sprint(uint64(1<<40))) || strings.Contains(text, fmt.Sprint(uint64(1<<41))) {
 				t.Errorf("%s remembers what was forged: %s", name, text)
@@ -261,12 +261,12 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 	b, o := c.members[barred], c.members[other]
 	c.watched(barred, leader, other)
 	// The other has seen a later start than there was, or so it thinks.
-	if err := o.seen.meet(protocol.Hello{Member: b.ID(), Name: barred, Starts: 100, Run: 1, Sequence: 1 << 30}); err != nil {
+	if err := o.dirs.seen.meet(protocol.Hello{Member: b.ID(), Name: barred, Starts: 100, Run: 1, Sequence: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
 	b.mailbox.complete(func(protocol.Instant) { b.transport.renew(o.ID(), 0) })
 	c.eventually("it is barred", func() error {
-		if b.barred.Load() == nil {
+		if b.dirs.barred.Load() == nil {
 			return errors.New("not yet")
 		}
 		return nil

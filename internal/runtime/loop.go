@@ -59,7 +59,7 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		}
 	}
 	for _, x := range in.messages {
-		if m.isBarred(x.message) {
+		if m.dirs.isBarred(x.message) {
 			continue
 		}
 		m.replica.Receive(now, x.from, x.message)
@@ -122,7 +122,7 @@ func (m *Member) serve() {
 		m.doubt(d)
 	}
 	for _, back := range e.PutBack {
-		m.condemn(back)
+		m.dirs.condemn(back)
 	}
 	if e.Stop != nil {
 		m.fail(e.Stop)

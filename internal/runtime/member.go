@@ -39,15 +39,8 @@ type Member struct {
 	waiters   *waiters
 	gate      *gate
 	levels    levels
-	seen      *sightings
-	refusals  replica.Refusals // the loop's, or mending's
-	barred    atomic.Pointer[bar]
-	// refusalsSaid is what the log says of refusals, and unheard counts what
-	// others say of directories that does not count.
-	refusalsSaid once
-	unheard      atomic.Uint64
-	twins        twins
-	traffic      trafficCounters
+	dirs      *directories
+	traffic   trafficCounters
 
 	guard       guard
 	writes      chan *replica.Persist
@@ -66,10 +59,9 @@ type Member struct {
 	given     []string                                     // addresses to look at; read only
 	seated    *protocol.Configuration                      // that the membership was told; the loop's
 	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
-	favoured  atomic.Pointer[favoured]
+	favours   favours
 	// configured is the latest configuration in the log; read only.
 	configured atomic.Pointer[protocol.Configuration]
-	greeted    bool                  // the loop's
 	led        protocol.Instant      // when a leader was last known here, at the youngest; the loop's
 	orphan     atomic.Bool           // that was long ago
 	doubted    atomic.Pointer[error] // why the state must not be served
@@ -248,7 +240,7 @@ func (m *Member) endAll(graceful bool) {
 	}
 	m.machine.Close()
 	if graceful && m.Err() == nil {
-		m.keepSightings()
+		m.dirs.keepSightings()
 		if err := m.log.Sync(); err == nil {
 			_ = m.log.Settle()
 		}

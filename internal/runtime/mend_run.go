@@ -72,8 +72,8 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	}
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
-		Favours: m.favours, FavoursAddress: m.favoursAddress,
-		Refused: m.refused, Identity: m.identityRule(m.transport), Options: m.wireOptions(),
+		Favours: m.favours.member, FavoursAddress: m.favours.address,
+		Refused: m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
 	// A member without a role is nobody to ask for freshness, or to promote.
 	meta := m.meta(protocol.RolePassive)
@@ -115,7 +115,7 @@ func (g *mending) datagram(from protocol.MemberID, packet []byte) {
 func (g *mending) linkState(to protocol.MemberID, address string, err error) {
 	if err != nil {
 		g.m.logger.Debug("a link, while the log is mended", "err", err)
-		g.m.refusal(g.box, to, address, err, func(error) {})
+		g.m.dirs.refusal(g.box, to, address, err, func(error) {})
 	}
 }
 
@@ -128,7 +128,7 @@ func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
 		g.box.take(&in)
 		now := g.m.clock.Now()
 		g.handle(ctx, now, &in)
-		if b := g.m.barred.Load(); b != nil {
+		if b := g.m.dirs.barred.Load(); b != nil {
 			return nil, b.err
 		}
 		v := g.core.Verdict()
@@ -138,7 +138,7 @@ func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
 		g.tell(now, v.Checkpoint)
 		if now >= g.touched.Add(touchEvery) {
 			g.touched = now
-			g.m.keepInTouch()
+			g.m.dirs.keepInTouch()
 		}
 		at := min(g.core.Deadline(), g.told.Add(mendTold), g.fetch.deadline(), g.touched.Add(touchEvery))
 		timer.Reset(max(at.Sub(g.m.clock.Now()), 0))

@@ -33,7 +33,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	m := &Member{
-		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), seen: newSightings(), changed: newBroadcast(),
+		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reads:      newQueue[replica.ReadLog](),
 		chunks:     newQueue[chunkWork](),
@@ -41,6 +41,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		announcing: make(chan struct{}, 1),
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
+	m.dirs = newDirectories(m)
 	m.checkpoints.work = newQueue[checkpointWork]()
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.logger = cfg.logger().With("member", cfg.Name)
@@ -71,7 +72,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		return err
 	}
 	m.recall()
-	if err := m.recallSightings(); err != nil {
+	if err := m.dirs.recallSightings(); err != nil {
 		return err
 	}
 	if err := m.openCheckpoints(); err != nil {
@@ -209,16 +210,16 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.transport = newTransport(m)
 	m.server = wire.NewServer(wire.ServerConfig{
 		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
-		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours, FavoursAddress: m.favoursAddress,
+		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours.member, FavoursAddress: m.favours.address,
 		Sessions: sessions{m},
-		Refused:  m.refused, Identity: m.identityRule(m.transport), Options: m.wireOptions(),
+		Refused:  m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
-		OnConflict: m.twins.claimed,
+		OnConflict: m.dirs.twins.claimed,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
@@ -277,7 +278,7 @@ func (m *Member) awaitReady(ctx context.Context) error {
 		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
 			return nil
 		}
-		if b := m.barred.Load(); b != nil { // it will never be
+		if b := m.dirs.barred.Load(); b != nil { // it will never be
 			return b.err
 		}
 		select {

@@ -20,29 +20,29 @@ type bar struct{ err error }
 
 // hearRefusal weighs what another member says of this one's directory. It returns an
 // error if the member has to stop. The loop calls it, or that of mending.
-func (m *Member) hearRefusal(by protocol.MemberID, address string, refusal error) (stop error) {
-	conf := m.configuration()
-	before := m.refusals.Err()
-	if !m.refusals.Hear(conf, by, address, refusal) {
-		m.unheard.Add(1)
-		if m.refusalsSaid.news(by, refusal.Error()) {
-			m.logger.Warn("a refusal of this member's directory does not count: it does not come from a voter at its configured address",
+func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal error) (stop error) {
+	conf := d.m.configuration()
+	before := d.refusals.Err()
+	if !d.refusals.Hear(conf, by, address, refusal) {
+		d.unheard.Add(1)
+		if d.refusalsSaid.news(by, refusal.Error()) {
+			d.m.logger.Warn("a refusal of this member's directory does not count: it does not come from a voter at its configured address",
 				"by", by.Short(), "address", address, "err", refusal)
 		}
 		return nil
 	}
-	if m.refusals.Err() != before {
+	if d.refusals.Err() != before {
 		line, _ := conf.Find(by)
 		why := fmt.Sprintf("member %s refuses this member's directory: %v", cmp.Or(line.Name, by.Short()), refusal)
-		if err := m.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
+		if err := d.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
 			return err
 		}
-		if m.replica != nil { // while the log is mended there is none
-			m.replica.Bar(m.clock.Now())
+		if d.m.replica != nil { // while the log is mended there is none
+			d.m.replica.Bar(d.m.clock.Now())
 		}
 	}
-	if m.refusals.Ends(conf) {
-		return m.barred.Load().err
+	if d.refusals.Ends(conf) {
+		return d.barred.Load().err
 	}
 	return nil
 }
@@ -50,35 +50,35 @@ func (m *Member) hearRefusal(by protocol.MemberID, address string, refusal error
 // barBy keeps this member from voting and acknowledging, and writes that down. It
 // returns an error if it cannot: then the member has to stop, since the next start
 // would not know. r names who says so.
-func (m *Member) barBy(text string, refusal error, r wal.Refusal) error {
+func (d *directories) barBy(text string, refusal error, r wal.Refusal) error {
 	code, _ := protocol.CodeOf(refusal)
 	err := error(&protocol.Error{Code: code, Text: text, Cause: refusal})
 	serving := error(protocol.ErrNotServing.With(text))
-	m.barred.Store(&bar{err})
-	m.doubted.Store(&serving)
-	defer m.changed.tell()
-	m.logger.Error("this member's directory is refused: it neither votes nor acknowledges any more", "err", err)
-	if m.cfg.Dir == "" {
+	d.barred.Store(&bar{err})
+	d.m.doubted.Store(&serving)
+	defer d.m.changed.tell()
+	d.m.logger.Error("this member's directory is refused: it neither votes nor acknowledges any more", "err", err)
+	if d.m.cfg.Dir == "" {
 		return nil
 	}
 	r.Code, r.When, r.Text = code, time.Now(), refusal.Error()
-	if written := wal.WriteRefusal(vfs.OS(), m.cfg.Dir, r); written != nil {
+	if written := wal.WriteRefusal(vfs.OS(), d.m.cfg.Dir, r); written != nil {
 		return errors.Join(err, protocol.ErrDiskFailed.With("and that cannot be written down").Because(written))
 	}
 	return nil
 }
 
 // checkRefused refuses to start with a directory that was refused in an earlier run.
-func (m *Member) checkRefused() error {
-	r, err := wal.ReadRefusal(vfs.OS(), m.cfg.Dir)
+func (d *directories) checkRefused() error {
+	r, err := wal.ReadRefusal(vfs.OS(), d.m.cfg.Dir)
 	if r == nil || err != nil {
 		return err
 	}
 	text := fmt.Sprintf("%s was refused by member %s at %s on %s, and may not be used: %s",
-		m.cfg.Dir, r.By.Short(), cmp.Or(r.Address, "an unknown address"), r.When.Format(time.RFC3339), r.Text)
-	switch out := replica.WayOut(m.cfg.Name); {
+		d.m.cfg.Dir, r.By.Short(), cmp.Or(r.Address, "an unknown address"), r.When.Format(time.RFC3339), r.Text)
+	switch out := replica.WayOut(d.m.cfg.Name); {
 	case errors.Is(r.Err(), protocol.ErrTwin):
-		text += ". If the other one is lost, give its seat up with `starling remove " + m.cfg.Name + "` at a running member, and start with an empty directory"
+		text += ". If the other one is lost, give its seat up with `starling remove " + d.m.cfg.Name + "` at a running member, and start with an empty directory"
 	case !strings.Contains(text, out): // it cannot be read any more
 		text += ". " + out
 	}
@@ -87,6 +87,6 @@ func (m *Member) checkRefused() error {
 
 // isBarred reports whether a message may neither leave nor enter, because the
 // directory was refused.
-func (m *Member) isBarred(msg protocol.Message) bool {
-	return msg.Kind() < protocol.KindFrame && m.barred.Load() != nil
+func (d *directories) isBarred(msg protocol.Message) bool {
+	return msg.Kind() < protocol.KindFrame && d.barred.Load() != nil
 }

@@ -152,7 +152,7 @@ func (m *Member) submission(c *protocol.Command) replica.Submission {
 // submit hands a command to the loop, and reply hears its answer; if it fails,
 // reply hears nothing.
 func (m *Member) submit(s replica.Submission, reply func(protocol.Result)) (id uint64, err error) {
-	if b := m.barred.Load(); b != nil {
+	if b := m.dirs.barred.Load(); b != nil {
 		return 0, protocol.ErrNotServing.With(b.err.Error())
 	}
 	if id = m.waiters.command(reply); id == 0 {

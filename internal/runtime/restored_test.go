@@ -50,10 +50,10 @@ func (c *cluster) openAll(names ...string) {
 // directories, as one does that was started anew without any: here it is not to
 // refuse them.
 func forgetDirectories(m *Member) {
-	m.seen.mu.Lock()
-	defer m.seen.mu.Unlock()
-	m.seen.seen = replica.Sightings{}
-	clear(m.seen.last)
+	m.dirs.seen.mu.Lock()
+	defer m.dirs.seen.mu.Unlock()
+	m.dirs.seen.seen = replica.Sightings{}
+	clear(m.dirs.seen.heard)
 }
 
 // reads is what one linearizable read of a key gives at a member, which asks nobody

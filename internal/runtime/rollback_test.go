@@ -77,11 +77,11 @@ func (c *cluster) watched(name string, by ...string) {
 	m := c.members[name]
 	for _, keeper := range by {
 		c.eventually(keeper+" has met "+name, func() error {
-			s := c.members[keeper].seen
+			s := c.members[keeper].dirs.seen
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if last := s.last[m.ID()]; last.run != m.run {
-				return fmt.Errorf("start %d is known", last.starts)
+			if last := s.seen.Seen(m.ID()); last.Run != m.run {
+				return fmt.Errorf("start %d is known", last.Starts)
 			}
 			return nil
 		})
@@ -202,11 +202,11 @@ func TestSightingsAreBounded(t *testing.T) {
 	}
 	b := s.encode()
 	again := newSightings()
-	if err := again.decode(b); err != nil || len(b) > sightingsBytesMax || len(again.last) != sightingsMax {
-		t.Errorf("%d members in %d bytes, the limits are %d and %d: %v", len(again.last), len(b), sightingsMax, sightingsBytesMax, err)
+	if err := again.decode(b); err != nil || len(b) > sightingsBytesMax || len(again.heard) != sightingsMax {
+		t.Errorf("%d members in %d bytes, the limits are %d and %d: %v", len(again.heard), len(b), sightingsMax, sightingsBytesMax, err)
 	}
 	last := 2*sightingsMax - 1
-	if _, known := again.last[protocol.MemberID{byte(last), byte(last >> 8), 1}]; !known {
+	if _, known := again.heard[protocol.MemberID{byte(last), byte(last >> 8), 1}]; !known {
 		t.Error("the member heard last is forgotten")
 	}
 
@@ -223,7 +223,7 @@ func TestSightingsAreBounded(t *testing.T) {
 			again.hears(stays.Member, &protocol.Standing{Starts: 7, Run: 1, Sequence: 50})
 		}
 	}
-	if got, limit := len(again.last), 2*sightingsMax; got >= limit {
+	if got, limit := len(again.heard), 2*sightingsMax; got >= limit {
 		t.Errorf("%d members are remembered, the limit is %d", got, limit)
 	}
 	stays.Starts = 6
@@ -253,8 +253,8 @@ func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
 			if err == nil {
 				err = s.decode(b)
 			}
-			if err == nil && s.last[id].starts != starts {
-				err = fmt.Errorf("start %d", s.last[id].starts)
+			if err == nil && s.seen.Seen(id).Starts != starts {
+				err = fmt.Errorf("start %d", s.seen.Seen(id).Starts)
 			}
 			return err
 		})
@@ -331,8 +331,8 @@ func TestALeadersOwnMemoryProvesADirectoryPutBack(t *testing.T) {
 	if err == nil {
 		defer m.Kill()
 		c.eventually("it is told", func() error {
-			if err = m.Err(); err == nil && m.barred.Load() != nil {
-				err = m.barred.Load().err
+			if err = m.Err(); err == nil && m.dirs.barred.Load() != nil {
+				err = m.dirs.barred.Load().err
 			}
 			if err == nil {
 				return errors.New("it goes on")

@@ -9,7 +9,7 @@ import (
 // answered when the change is committed and applied, or when the leadership has
 // ended, or at once with why nothing happened.
 func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result)) func() {
-	if b := m.barred.Load(); b != nil {
+	if b := m.dirs.barred.Load(); b != nil {
 		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
 		return func() {}
 	}

@@ -26,19 +26,12 @@ const (
 func (s *sightings) encode() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	type line struct {
-		id protocol.MemberID
-		sighting
+	out := make([]witness.Sighting, 0, len(s.heard))
+	for id := range s.heard { // sorted below
+		last := s.seen.Seen(id)
+		out = append(out, witness.Sighting{Member: id, Starts: last.Starts, Run: last.Run, Sequence: last.Sequence})
 	}
-	list := make([]line, 0, len(s.last))
-	for id, last := range s.last { // sorted below
-		list = append(list, line{id, last})
-	}
-	slices.SortFunc(list, func(a, b line) int { return cmp.Or(cmp.Compare(b.heard, a.heard), a.id.Compare(b.id)) })
-	out := make([]witness.Sighting, len(list))
-	for i, l := range list {
-		out[i] = witness.Sighting{Member: l.id, Starts: l.starts, Run: l.run, Sequence: l.sequence}
-	}
+	slices.SortFunc(out, func(a, b witness.Sighting) int { return cmp.Compare(s.heard[b.Member], s.heard[a.Member]) })
 	s.fresh, s.changed = false, false
 	return witness.Encode(out)
 }
@@ -74,37 +67,37 @@ func (s *sightings) wanted(now protocol.Instant) bool {
 
 // recallSightings reads what an earlier run remembered. A damaged file is no
 // reason not to start: it is a second line of defence, and begun anew.
-func (m *Member) recallSightings() error {
-	if m.cfg.Dir == "" {
+func (d *directories) recallSightings() error {
+	if d.m.cfg.Dir == "" {
 		return nil
 	}
-	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(m.cfg.Dir, sightingsFile), sightingsBytesMax)
+	b, err := vfs.ReadFile(vfs.OS(), filepath.Join(d.m.cfg.Dir, sightingsFile), sightingsBytesMax)
 	if err == nil {
-		err = m.seen.decode(b)
+		err = d.seen.decode(b)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, protocol.ErrCorrupt):
-		m.logger.Warn("forgetting what was seen of the others' directories", "err", err)
+		d.m.logger.Warn("forgetting what was seen of the others' directories", "err", err)
 		return nil
 	}
 	return err
 }
 
 // noteSightings writes what was seen, now and then: not on the way of anything.
-func (m *Member) noteSightings() {
-	if m.seen.wanted(m.clock.Now()) {
-		m.keepSightings()
+func (d *directories) noteSightings() {
+	if d.seen.wanted(d.m.clock.Now()) {
+		d.keepSightings()
 	}
 }
 
 // keepSightings writes what was seen.
-func (m *Member) keepSightings() {
-	if m.cfg.Dir == "" {
+func (d *directories) keepSightings() {
+	if d.m.cfg.Dir == "" {
 		return
 	}
-	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, sightingsFile), m.seen.encode()); err != nil {
-		m.logger.Warn("cannot remember what was seen of the others' directories", "err", err)
+	if err := vfs.WriteFile(vfs.OS(), filepath.Join(d.m.cfg.Dir, sightingsFile), d.seen.encode()); err != nil {
+		d.m.logger.Warn("cannot remember what was seen of the others' directories", "err", err)
 	}
 }

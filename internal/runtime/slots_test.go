@@ -88,8 +88,8 @@ func TestMembersOfTheConfigurationAreFavoured(t *testing.T) {
 	at, _ := net.ResolveTCPAddr("tcp", one.Addr())
 	for _, m := range []*Member{one, two, three} {
 		c.eventually("what "+m.Name()+" knows", func() error {
-			if !m.favours(one.ID()) || !m.favours(two.ID()) || m.favours(three.ID()) || !m.favoursAddress(at.AddrPort().Addr().Unmap()) {
-				return fmt.Errorf("it favours %t %t %t %t", m.favours(one.ID()), m.favours(two.ID()), m.favours(three.ID()), m.favoursAddress(at.AddrPort().Addr().Unmap()))
+			if !m.favours.member(one.ID()) || !m.favours.member(two.ID()) || m.favours.member(three.ID()) || !m.favours.address(at.AddrPort().Addr().Unmap()) {
+				return fmt.Errorf("it favours %t %t %t %t", m.favours.member(one.ID()), m.favours.member(two.ID()), m.favours.member(three.ID()), m.favours.address(at.AddrPort().Addr().Unmap()))
 			}
 			return nil
 		})

@@ -27,7 +27,7 @@ func (m *Member) status() *protocol.Status {
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
-		Refused: r.Refusals + r.Unheeded + m.unheard.Load(),
+		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(),
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable)
 	if err := m.readyNow(r); err != nil {
@@ -107,7 +107,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
 	list := make([]protocol.MemberStatus, 0, len(byID))
 	for _, x := range byID {
-		x.Leader, x.Other = x.ID == r.Leader, m.twins.other(x.ID)
+		x.Leader, x.Other = x.ID == r.Leader, m.dirs.twins.other(x.ID)
 		list = append(list, *x)
 	}
 	slices.SortFunc(list, func(a, b protocol.MemberStatus) int {

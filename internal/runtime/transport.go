@@ -39,7 +39,7 @@ func (t *transport) send(list []replica.Send) {
 	}
 	for i := range list {
 		s := &list[i]
-		if t.m.isBarred(s.Message) {
+		if t.m.dirs.isBarred(s.Message) {
 			continue
 		}
 		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
@@ -79,12 +79,12 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	if at.address == "" {
 		return nil
 	}
-	state, options := t.linkState, t.m.wireOptions()
+	state, options := t.linkState, t.m.dirs.wireOptions()
 	options.QueueFrames = mailSubmissionsMax // what clients submit at once, or are answered
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
-		OnMessage: func(address string, s *protocol.Standing) { t.m.linkSays(id, address, s) },
+		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
+		OnMessage: func(address string, s *protocol.Standing) { t.m.dirs.linkSays(id, address, s) },
 		Sent:      t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
 		Options:    options,
@@ -152,7 +152,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	}
 	t.places = places
 	t.m.addresses.Store(&next)
-	t.m.favour(next, &conf)
+	t.m.favours.follow(next, &conf)
 	t.m.configured.Store(&conf)
 }
 
@@ -199,7 +199,7 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 	if peer.Member.IsZero() {
 		return nil
 	}
-	return h.m.seen.check(peer)
+	return h.m.dirs.seen.check(peer)
 }
 
 // Receive takes a message from a member.
@@ -207,7 +207,7 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.swim.News(from)
 	switch msg := msg.(type) {
 	case *protocol.Standing: // anybody can say that of anybody: see linkSays
-		h.m.unheard.Add(1)
+		h.m.dirs.unheard.Add(1)
 	case *protocol.RepairWant:
 		h.m.askedForRepair(from, msg)
 	default:

@@ -97,36 +97,36 @@ func (t *twins) looked() {
 
 // lookForTwins looks, now and then and beside everything, at ids that may be held
 // twice.
-func (m *Member) lookForTwins() {
-	list := m.twins.due(m.clock.Now())
+func (d *directories) lookForTwins() {
+	list := d.twins.due(d.m.clock.Now())
 	if list == nil {
 		return
 	}
-	m.workers.Go(func() {
-		defer m.twins.looked()
+	d.m.workers.Go(func() {
+		defer d.twins.looked()
 		for id, c := range list { // order does not matter: each by itself
-			ctx, cancel := context.WithTimeout(m.life, claimsEvery)
-			m.lookForTwin(ctx, id, c)
+			ctx, cancel := context.WithTimeout(d.m.life, claimsEvery)
+			d.lookForTwin(ctx, id, c)
 			cancel()
 		}
 	})
 }
 
 // lookForTwin asks at both addresses of an id who answers.
-func (m *Member) lookForTwin(ctx context.Context, id protocol.MemberID, c claim) {
-	run, here := m.run, true
-	if id != m.identity.Member {
+func (d *directories) lookForTwin(ctx context.Context, id protocol.MemberID, c claim) {
+	run, here := d.m.run, true
+	if id != d.m.identity.Member {
 		first, _, err := whoIs(ctx, c.address, false)
 		run, here = first.Run, err == nil && first.Member == id
 	}
-	second, uptime, err := whoIs(ctx, c.other, id == m.identity.Member)
+	second, uptime, err := whoIs(ctx, c.other, id == d.m.identity.Member)
 	c.held = here && err == nil && second.Member == id && second.Run != run
-	if m.twins.found(id, c) {
-		m.logger.Error("two hold one member's id: one of their directories is a copy of the other's",
+	if d.twins.found(id, c) {
+		d.m.logger.Error("two hold one member's id: one of their directories is a copy of the other's",
 			"member", id.Short(), "name", second.Name, "address", c.address, "other", c.other)
 	}
-	if c.held && id == m.identity.Member && m.clock.Now().Sub(m.started) < uptime {
-		m.mailbox.complete(func(protocol.Instant) { m.yieldTo(second, c.other) })
+	if c.held && id == d.m.identity.Member && d.m.clock.Now().Sub(d.m.started) < uptime {
+		d.m.mailbox.complete(func(protocol.Instant) { d.yieldTo(second, c.other) })
 	}
 }
 
@@ -136,14 +136,14 @@ func (m *Member) lookForTwin(ctx context.Context, id protocol.MemberID, c claim)
 // before ids are proven, must not cost a member its directory. An active goes by its
 // streams with the others: what answers anywhere must not end it. Only the loop calls
 // it.
-func (m *Member) yieldTo(other protocol.Hello, address string) {
-	conf := m.configured.Load()
-	if conf == nil || conf.Names(m.identity.Member) || m.barred.Load() != nil {
+func (d *directories) yieldTo(other protocol.Hello, address string) {
+	conf := d.m.configured.Load()
+	if conf == nil || conf.Names(d.m.identity.Member) || d.barred.Load() != nil {
 		return // not known yet: it is asked again while both are there
 	}
 	twin := replica.Twin(other, address)
 	why := fmt.Sprintf("the member at %s has this member's id, and has run for longer: %v", address, twin)
-	m.fail(&protocol.Error{Code: protocol.ErrTwin.Code, Text: why, Cause: twin})
+	d.m.fail(&protocol.Error{Code: protocol.ErrTwin.Code, Text: why, Cause: twin})
 }
 
 // whoIs asks who answers at an address, and for how long it has run if that is

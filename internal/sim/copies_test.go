@@ -127,8 +127,8 @@ func TestACopyRaisesNothing(t *testing.T) {
 		t.Fatal("the copy does not run")
 	}
 	for _, other := range s.machines() {
-		if starts, _ := other.sightings.Seen(m.id); starts > 1 {
-			t.Errorf("%s remembers start %d of a member that it has dialled at its address once", other.name, starts)
+		if seen := other.sightings.Seen(m.id); seen.Starts > 1 {
+			t.Errorf("%s remembers start %d of a member that it has dialled at its address once", other.name, seen.Starts)
 		}
 	}
 }

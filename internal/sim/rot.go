@@ -337,8 +337,8 @@ func (s *simulation) remembered(m *member, old *copied, runs int) bool {
 			return false
 		}
 		// Opening the copy counts a start and writes a few records, each time.
-		starts, sequence := other.sightings.Seen(m.id)
-		if old.starts+uint64(runs) > starts && old.sequence+16*protocol.Sequence(runs) >= sequence {
+		seen := other.sightings.Seen(m.id)
+		if old.starts+uint64(runs) > seen.Starts && old.sequence+16*protocol.Sequence(runs) >= seen.Sequence {
 			return false
 		}
 	}
