@@ -3,7 +3,6 @@ package cmd
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,11 +136,11 @@ func TestDamagedCheckpointIsSetAsideAndPutBack(t *testing.T) {
 		}
 	}
 	write(damaged)
-	before := treeOf(t, dirOf(a))
+	before := storagetest.Tree(t, dirOf(a))
 	if list, code := inspect(); code == 0 || len(list) != 2 || list[0].Sound || !list[1].Sound {
 		t.Errorf("inspect: exit code %d, %v", code, list)
 	}
-	if after := treeOf(t, dirOf(a)); after != before {
+	if after := storagetest.Tree(t, dirOf(a)); after != before {
 		t.Errorf("looking changed the directory:\n%s\nto\n%s", before, after)
 	}
 	a.start()
@@ -168,35 +167,6 @@ func TestDamagedCheckpointIsSetAsideAndPutBack(t *testing.T) {
 	if code := a.stop(); code != 0 {
 		t.Errorf("the agent ended with %d", code)
 	}
-}
-
-// treeOf describes all that is in a directory: names, content, sizes, times.
-func treeOf(t *testing.T, dir string) string {
-	t.Helper()
-	var out strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&out, "%s %s %v %d", path, info.Mode(), info.ModTime().UnixNano(), info.Size())
-		if info.Mode().IsRegular() {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&out, " %x", sha256.Sum256(b))
-		}
-		out.WriteByte('\n')
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
 }
 
 // A state that is not the described one is told, although all its chunks are.

@@ -102,6 +102,46 @@ func (c *cluster) again(name string) *Member {
 	return c.open(c.configs[name])
 }
 
+// opening starts members at once, each in its own goroutine.
+func (c *cluster) opening(ctx context.Context, names ...string) (await func() map[string]error) {
+	type opened struct {
+		name string
+		m    *Member
+		err  error
+	}
+	got := make(chan opened, len(names))
+	for _, name := range names {
+		cfg := c.configs[name]
+		go func() {
+			m, err := Open(ctx, cfg)
+			got <- opened{cfg.Name, m, err}
+		}()
+	}
+	return func() map[string]error {
+		errs := map[string]error{}
+		for range names {
+			o := <-got
+			if errs[o.name] = o.err; o.err == nil {
+				c.members[o.name] = o.m
+			}
+		}
+		return errs
+	}
+}
+
+// openAll starts members that need each other to become ready.
+func (c *cluster) openAll(names ...string) {
+	c.t.Helper()
+	for name, err := range c.opening(c.ctx, names...)() {
+		if err != nil {
+			c.t.Errorf("starting %s: %v", name, err)
+		}
+	}
+	if c.t.Failed() {
+		c.t.FailNow()
+	}
+}
+
 // eventually waits for a condition.
 func (c *cluster) eventually(what string, condition func() error) {
 	c.t.Helper()
@@ -298,29 +338,11 @@ func TestWholeClusterRestartsFromItsDirectories(t *testing.T) {
 	for _, name := range names {
 		c.kill(name)
 	}
-	type start struct {
-		m   *Member
-		err error
-	}
-	opened := make(chan start, len(names))
+	c.openAll(names...)
 	for _, name := range names {
-		cfg := c.configs[name]
-		go func() {
-			m, err := Open(c.ctx, cfg)
-			if err == nil {
-				t.Cleanup(m.Kill)
-			}
-			opened <- start{m, err}
-		}()
-	}
-	for range names {
-		again := <-opened
-		if again.err != nil {
-			t.Fatal(again.err)
-		}
 		for i := range 100 {
-			if got := c.get(c.client(again.m), fmt.Sprint("k", i)); got != "v" {
-				t.Fatalf("%s says %q of k%d after the restart, want v", again.m.Name(), got, i)
+			if got := c.get(c.client(c.members[name]), fmt.Sprint("k", i)); got != "v" {
+				t.Fatalf("%s says %q of k%d after the restart, want v", name, got, i)
 			}
 		}
 	}

@@ -35,6 +35,12 @@ func (j *journal) has(text string) bool {
 	return strings.Contains(j.text.String(), text)
 }
 
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.text.String(), text)
+}
+
 // tail returns the last lines.
 func (j *journal) tail(n int) string {
 	j.mu.Lock()

@@ -101,7 +101,7 @@ func TestCopyElectsNobodyWhoLacksWrites(t *testing.T) {
 	if err := c.refused(twin); !errors.Is(err, protocol.ErrTwin) {
 		t.Fatalf("with nobody there who could tell it: got %v, want %v", err, protocol.ErrTwin)
 	}
-	c.againAll("a2", "a3")
+	c.openAll("a2", "a3")
 	for i := range 10 {
 		if got := c.get(c.client(c.members["a2"]), fmt.Sprint("k", i)); got != "acknowledged" {
 			t.Errorf("k%d is %q", i, got)

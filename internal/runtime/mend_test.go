@@ -137,33 +137,6 @@ func (c *cluster) load(caller *client.Client) (stop func() int64) {
 	}
 }
 
-// opening starts members at once, each in its own goroutine.
-func (c *cluster) opening(ctx context.Context, names ...string) (await func() map[string]error) {
-	type opened struct {
-		name string
-		m    *Member
-		err  error
-	}
-	got := make(chan opened, len(names))
-	for _, name := range names {
-		cfg := c.configs[name]
-		go func() {
-			m, err := Open(ctx, cfg)
-			got <- opened{cfg.Name, m, err}
-		}()
-	}
-	return func() map[string]error {
-		errs := map[string]error{}
-		for range names {
-			o := <-got
-			if errs[o.name] = o.err; o.err == nil {
-				c.members[o.name] = o.m
-			}
-		}
-		return errs
-	}
-}
-
 // statusOf asks over the network, as `starling status` does.
 func (c *cluster) statusOf(name string) (*protocol.Status, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)

@@ -16,36 +16,6 @@ import (
 	"github.com/starlinghq/starling/resources/kvmap"
 )
 
-// openAll starts members from their directories at the same time: none of them is
-// ready before a majority is.
-func (c *cluster) openAll(names ...string) {
-	c.t.Helper()
-	type opened struct {
-		name string
-		m    *Member
-		err  error
-	}
-	done := make(chan opened, len(names))
-	for _, name := range names {
-		cfg := c.configs[name]
-		go func() {
-			m, err := Open(c.ctx, cfg)
-			done <- opened{name, m, err}
-		}()
-	}
-	for range names {
-		x := <-done
-		if x.err != nil {
-			c.t.Errorf("starting %s: %v", x.name, x.err)
-			continue
-		}
-		c.members[x.name] = x.m
-	}
-	if c.t.Failed() {
-		c.t.FailNow()
-	}
-}
-
 // forgetDirectories makes a member forget what it has seen of the others'
 // directories, as one does that was started anew without any: here it is not to
 // refuse them.

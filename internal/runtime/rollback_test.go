@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -262,33 +261,11 @@ func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
 	for _, name := range []string{"a1", "a2", "a3"} {
 		c.kill(name)
 	}
-	c.againAll("a1", "a2")
+	c.openAll("a1", "a2")
 	cfg := c.configs["a3"]
 	cfg.Dir = old
 	c.refusedTwice(cfg, protocol.ErrRolledBack)
 	delete(c.members, "a3")
-}
-
-// againAll starts members that need each other to become ready.
-func (c *cluster) againAll(names ...string) {
-	c.t.Helper()
-	type start struct {
-		m   *Member
-		err error
-	}
-	opened := make([]start, len(names))
-	var all sync.WaitGroup
-	for i, name := range names {
-		cfg := c.configs[name]
-		all.Go(func() { opened[i].m, opened[i].err = Open(c.ctx, cfg) })
-	}
-	all.Wait()
-	for i, o := range opened {
-		if o.err != nil {
-			c.t.Fatalf("starting %s: %v", names[i], o.err)
-		}
-		c.members[names[i]] = o.m
-	}
 }
 
 // What a voter has acknowledged to a leader is remembered by that leader alone, if

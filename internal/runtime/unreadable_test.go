@@ -1,12 +1,10 @@
 package runtime
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,32 +42,14 @@ func (f failingFile) ReadAt(p []byte, at int64) (int, error) {
 	return f.File.ReadAt(p, at)
 }
 
-// heardLog is the log of several members.
-type heardLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (h *heardLog) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(p)
-}
-
-func (h *heardLog) count(what string) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.Count(h.text.String(), what)
-}
-
 // A voter that was away needs entries that the leader has on its disk only, and the
 // disk returns errors: it gets a checkpoint and goes on, and the leader says, once and
 // above debug, which file cannot be read. It was left behind, and nobody said so.
 func TestVoterCatchesUpThoughItsLeaderCannotReadItsLog(t *testing.T) {
 	c := newCluster(t)
-	broken, said := map[string]*atomic.Bool{}, map[string]*heardLog{}
+	broken, said := map[string]*atomic.Bool{}, map[string]*journal{}
 	for _, name := range []string{"a1", "a2", "a3"} {
-		broken[name], said[name] = new(atomic.Bool), new(heardLog)
+		broken[name], said[name] = new(atomic.Bool), new(journal)
 		c.start(name, protocol.RoleActive, in(c.dir()), func(cfg *Config) {
 			cfg.CheckpointBytes, cfg.CheckpointEvery = 4<<20, -1
 			cfg.logDisk = failing{vfs.OS(), broken[name]}

@@ -93,17 +93,11 @@ func (d *door) frozen(run protocol.RunID) net.Conn {
 // raw is a stream of a run that does nothing after its handshake.
 func (d *door) raw(run protocol.RunID) net.Conn {
 	d.t.Helper()
-	near, far := net.Pipe()
-	d.s.ServeConn(far)
-	hello := helloB(run)
-	if err := writeHello(near, &hello); err != nil {
-		d.t.Fatal(err)
-	}
+	near := d.newcomer(run)
 	if peer, err := readGreeting(bufio.NewReader(near)); err != nil || peer.Refused != protocol.OK {
 		d.t.Fatalf("got %+v, %v", peer, err)
 	}
 	synctest.Wait()
-	d.t.Cleanup(func() { _ = near.Close() })
 	return near
 }
 

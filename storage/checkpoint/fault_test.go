@@ -1,9 +1,7 @@
 package checkpoint_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -132,7 +130,7 @@ func (i injection) meet(t *testing.T) (out string) {
 			durable, count = at, count+1
 		}
 	}
-	before := treeOf(t, dir)
+	before := storagetest.Tree(t, dir)
 	inspected, err := checkpoint.Inspect(vfs.OS(), dir, small())
 	if err != nil {
 		if count == 0 {
@@ -141,7 +139,7 @@ func (i injection) meet(t *testing.T) (out string) {
 		t.Fatalf("%v: %v", i, err)
 	}
 	soundIn(t, i, inspected, durable, count, out)
-	if after := treeOf(t, dir); after != before {
+	if after := storagetest.Tree(t, dir); after != before {
 		t.Fatalf("%v: looking changed the directory:\n%s\nto\n%s", i, before, after)
 	}
 	s, err := checkpoint.Open(vfs.OS(), dir, small())
@@ -177,35 +175,6 @@ func soundIn(t *testing.T, i injection, s *checkpoint.Store, durable protocol.In
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// treeOf describes all that is in a directory: names, content, sizes, times.
-func treeOf(t *testing.T, dir string) string {
-	t.Helper()
-	var out bytes.Buffer
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&out, "%s %s %v %d", path, info.Mode(), info.ModTime().UnixNano(), info.Size())
-		if info.Mode().IsRegular() {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&out, " %x", sha256.Sum256(b))
-		}
-		out.WriteByte('\n')
-		return nil
-	})
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return out.String()
 }
 
 // The counterexample: the list of tables of the store that the older checkpoint is

@@ -11,6 +11,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -32,7 +33,7 @@ func TestInspectChangesNothing(t *testing.T) {
 			if err := vfs.WriteFile(vfs.OS(), filepath.Join(copied, "store-00000002", "00009.mem"), nil); err != nil {
 				t.Fatal(err)
 			}
-			before := treeOf(t, copied)
+			before := storagetest.Tree(t, copied)
 			s, err := checkpoint.Inspect(vfs.OS(), copied, small())
 			if err != nil {
 				t.Fatal(err)
@@ -51,7 +52,7 @@ func TestInspectChangesNothing(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if after := treeOf(t, copied); after != before {
+			if after := storagetest.Tree(t, copied); after != before {
 				t.Fatalf("%s, %s: looking changed\n%s\nto\n%s", name, d.name, before, after)
 			}
 		}
