@@ -3,7 +3,9 @@ package runtime
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -52,4 +54,24 @@ func (f *favours) address(from netip.Addr) bool {
 	}
 	_, known := now.addresses[from]
 	return known
+}
+
+// crowdEvery is how often the log says that connections give way.
+const crowdEvery = time.Minute
+
+// crowd says in the log when connections had to give way, and how many of each kind.
+type crowd struct {
+	said wire.Drops
+	next time.Time
+}
+
+func (c *crowd) look(m *Member, now time.Time) {
+	drops := m.server.Drops()
+	if drops == c.said || now.Before(c.next) {
+		return
+	}
+	m.logger.Warn("connections give way to newer ones: more come than there are slots or memory for (docs/limits.md)",
+		"handshakes", drops.Handshakes-c.said.Handshakes, "frames", drops.Frames-c.said.Frames,
+		"members", drops.Members-c.said.Members, "clients", drops.Clients-c.said.Clients)
+	c.said, c.next = drops, now.Add(crowdEvery)
 }

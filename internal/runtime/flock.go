@@ -46,11 +46,13 @@ func (m *Member) lookAround() {
 	defer ticker.Stop()
 	var book addressBook
 	var alarm orphanAlarm
+	var crowd crowd
 	for {
 		m.remember(&book)
 		m.dirs.noteSightings()
 		m.guard.look(m)
 		alarm.look(m, time.Now())
+		crowd.look(m, time.Now())
 		m.dirs.lookForTwins()
 		m.mailbox.put(func(in *mail) {
 			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"log/slog"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ func (c *cluster) sit(m *Member, n int) {
 // neither clients nor members that return.
 func TestFloodShutsOutNeitherClientsNorMembers(t *testing.T) {
 	c := newCluster(t)
-	one := c.start("one", protocol.RoleActive)
+	said := new(journal)
+	one := c.start("one", protocol.RoleActive, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(said, nil)) })
 	c.start("two", protocol.RolePassive, func(cfg *Config) { cfg.Dir = c.dir() })
 	c.sit(one, 300)
 	for range 3 {
@@ -62,6 +64,12 @@ func TestFloodShutsOutNeitherClientsNorMembers(t *testing.T) {
 	if one.server.Drops().Handshakes == 0 {
 		t.Error("no handshake gave way: the slots were never all taken")
 	}
+	c.eventually("the log says so", func() error {
+		if !said.has("connections give way") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
 
 // mustPut has a member forward a command to the leader.
