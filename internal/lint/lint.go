@@ -37,6 +37,7 @@ func Rules() []Rule {
 		{"purity", checkPurity},
 		{"map-order", checkMapOrder},
 		{"size", checkSize},
+		{"methods", checkMethods},
 		{"package-doc", checkPackageDoc},
 		{"init", checkInit},
 		{"globals", checkGlobals},
