@@ -1,11 +1,11 @@
 package runtime
 
 import (
-	"log/slog"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
