@@ -173,6 +173,29 @@ func TestChunksUnderWayAreBounded(t *testing.T) {
 	}
 }
 
+// A chunk that fits nowhere may be the fault of who described the checkpoint: when
+// nobody can give what is fetched, others are asked how they describe that very one,
+// those included whose chunks did not fit. While all chunks fit, only a later one helps.
+func TestMisfitMakesOthersDescribeTheSameCheckpoint(t *testing.T) {
+	for _, fits := range []bool{true, false} {
+		b, asked := fetchingBench(t, 2, 20, Config{FetchChunksMax: 4})
+		number := asked[0].Message.(*protocol.ChunkWant).Numbers[0]
+		b.step(asked[0].To, b.chunk(number))
+		b.core.ChunkAdded(b.now, int(number), fits)
+		b.core.fetching.gone = true // as after goneAfter without anybody
+		above, wanted := b.core.wanted(b.now)
+		if want := protocol.Index(40); fits && wanted && above < want || !fits && (!wanted || above != want-1) {
+			t.Errorf("fits %t: a checkpoint above %d is wanted: %t", fits, above, wanted)
+		}
+		for _, m := range b.core.members.all {
+			m.checkpoints = []protocol.Index{40}
+		}
+		if got := len(b.core.describers(b.now, above)); !fits && got == 0 {
+			t.Error("nobody is asked")
+		}
+	}
+}
+
 // [S] What nobody asked for is not taken: neither from a stranger to this fetch,
 // nor another number, nor a chunk of another log's checkpoint at that index.
 func TestChunkNotAskedForIsIgnored(t *testing.T) {

@@ -412,6 +412,32 @@ func TestAnswerForAnotherInstallationIsNotTakenForThisOne(t *testing.T) {
 	}
 }
 
+// Counterexample (simulated seed 207): a member with a wrong state has described the
+// checkpoint that is fetched, and is gone. Nobody has all of those chunks: the same
+// checkpoint as others describe it takes its place, and the very same does not.
+func TestFetchThatNobodyCanCompleteGivesWayToAnotherDescription(t *testing.T) {
+	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	offer(r, d)
+	r.Effects()
+	right := d
+	right.Digest[0] ^= 1
+	begins := func(d storage.Description) bool {
+		r.offered(2, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		e := r.Effects()
+		return len(e.Install) == 1 && e.Install[0].Begin != nil && e.Install[0].Begin.Digest == d.Digest
+	}
+	if begins(right) {
+		t.Error("another one at the same index begins before the store has answered for the first: its answer does not say which")
+	}
+	r.InstallBegun(2, d.Index, []int{0, 1}, nil)
+	if begins(d) {
+		t.Error("the same description begins anew")
+	}
+	if !begins(right) {
+		t.Error("another description of the same checkpoint is not taken")
+	}
+}
+
 func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	now := protocol.Instant(0)
