@@ -148,7 +148,7 @@ func (m *Member) await(ctx, wait context.Context, q *protocol.Query) protocol.Re
 	if q.Level == protocol.Session {
 		caughtUp := m.caughtUp.Load()
 		if caughtUp == 0 {
-			return protocol.Failed(protocol.ErrNotServing.With("this member has not heard of a leader since it started: ask another member, or read what it has at the level local"))
+			return protocol.Failed(protocol.ErrNotServing.With("this member does not know yet how far the others are, it has just started: ask another member, or read what it has at the level local"))
 		}
 		want = max(want, caughtUp)
 	}

@@ -150,7 +150,7 @@ func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
 	m.withhold(&s)
 	conf, _ := m.replica.Configurations().Latest()
-	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() {
+	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() && s.Proven {
 		m.caughtUp.Store(max(1, m.replica.Known()))
 	}
 	m.noteSource(now, s)

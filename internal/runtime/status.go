@@ -178,10 +178,10 @@ func (m *Member) readyNow(r replica.Status) error {
 			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
 	case r.Behind != "":
 		return protocol.ErrNotServing.With("still catching up: " + r.Behind)
-	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
-		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
 	case !r.Proven:
 		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d, and nothing says yet how far the others are", r.Applied))
+	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
 	}
 	return nil
 }
