@@ -71,12 +71,12 @@ func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 	m.installing = false
 	term, held := m.shape.TermAt(b.Index)
 	switch {
-	case held && term == b.Term:
+	case held && term == b.Term && !b.Anew:
 		m.knowConfiguration(b)
 		m.commitTo(b.Index)
 	case b.Index <= m.hard.Commit:
 		if held {
-			m.contradicted(fmt.Sprintf("committed entry %d is of term %d here, and of term %d in a checkpoint of other members", b.Index, term, b.Term))
+			m.contradicted(fmt.Sprintf("committed entry %d, of term %d here, is another one, of term %d, in a checkpoint of other members", b.Index, term, b.Term))
 			return
 		}
 		m.knowConfiguration(b)

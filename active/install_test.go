@@ -26,7 +26,7 @@ func beginAt(index protocol.Index, term protocol.Term, voters ...string) protoco
 // installs plays the owner that has reset the disk, and tells the member.
 func (h *hub) installs(b protocol.Begin) []protocol.Message {
 	h.wire = nil
-	if term, held := h.n.m.shape.TermAt(b.Index); b.Index > h.n.m.hard.Commit && (!held || term != b.Term) {
+	if term, held := h.n.m.shape.TermAt(b.Index); b.Index > h.n.m.hard.Commit && (!held || term != b.Term || b.Anew) {
 		state := make([]int, b.Index)
 		for i := range state {
 			state[i] = int(b.Term)
@@ -38,6 +38,9 @@ func (h *hub) installs(b protocol.Begin) []protocol.Message {
 	h.cluster.settle(h.n)
 	return h.sent()
 }
+
+// anew is b where the owner has found another log sum in the log.
+func anew(b protocol.Begin) protocol.Begin { b.Anew = true; return b }
 
 func TestInstallKeepsTheLogOrBeginsItAnew(t *testing.T) {
 	for _, test := range []struct {
@@ -55,6 +58,7 @@ func TestInstallKeepsTheLogOrBeginsItAnew(t *testing.T) {
 		{"has it, with more above", 2, []int{1, 1, 1, 2}, 0, beginAt(3, 1, "a", "b"), 1, 4, 3, 0},
 		{"ends with it", 2, []int{1, 1, 1}, 0, beginAt(3, 1, "a", "b"), 1, 3, 3, 0},
 		{"another entry there", 2, []int{1, 1, 1, 1}, 0, beginAt(3, 2, "a", "b"), 4, 3, 3, 2},
+		{"another entry of its term there", 2, []int{1, 1, 1, 1}, 0, anew(beginAt(3, 1, "a", "b")), 4, 3, 3, 2},
 		{"at the commit index", 2, []int{1, 1, 1, 1}, 0, beginAt(2, 1, "a", "b"), 1, 4, 2, 0},
 		{"below the commit index", 3, []int{1, 1, 1, 1}, 0, beginAt(2, 1, "a", "b"), 1, 4, 3, 0},
 		{"at its beginning", 3, []int{1, 1, 1, 1}, 2, beginAt(2, 1, "a", "b"), 3, 4, 3, 0},
@@ -216,7 +220,7 @@ func TestInstallOfAnotherHistoryStopsTheMember(t *testing.T) {
 	h := newHub(t, 3, 3, 1, 1, 1)
 	h.n.m.Install(h.now, beginAt(3, 2, "a"))
 	h.cluster.settle(h.n)
-	wantStop(t, h.n, "committed entry 3 is of term 1 here, and of term 2 in a checkpoint")
+	wantStop(t, h.n, "committed entry 3, of term 1 here, is another one, of term 2, in a checkpoint")
 	equal(t, "entries", len(h.n.log), 3)
 }
 

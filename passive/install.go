@@ -40,7 +40,7 @@ func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
 		// Everything that a passive holds is committed: another entry there
 		// means that one of the two is of another cluster's history.
 		if t != b.Term {
-			m.ready.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is of term %d here, and of term %d in a checkpoint of other members", b.Index, t, b.Term))
+			m.ready.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d, of term %d here, is another one, of term %d, in a checkpoint of other members", b.Index, t, b.Term))
 			return
 		}
 		if _, known := m.confs.At(b.Index); !known {

@@ -149,4 +149,7 @@ type Begin struct {
 	Configuration ConfigurationAt
 	// Time is the cluster time of the state at Index.
 	Time ClusterTime
+	// Anew says that the owner has given up the whole log, and begun it anew: it
+	// ended below, or had another entry there, which may be of the same term.
+	Anew bool
 }

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -35,6 +37,12 @@ func (f *flight) last() protocol.Index {
 		return f.adopt
 	}
 	return f.entries[len(f.entries)-1].Index
+}
+
+// adopting reports whether the state of an installed checkpoint is still to take the
+// place of the one in force.
+func (a *applying) adopting() bool {
+	return slices.ContainsFunc(a.flights, func(f flight) bool { return f.adopt != 0 })
 }
 
 // handOut gives committed entries to the state machine.

@@ -412,6 +412,86 @@ func TestAnswerForAnotherInstallationIsNotTakenForThisOne(t *testing.T) {
 	}
 }
 
+// Counterexample: while a member installs the checkpoint at 80, an offer of the one
+// at 20 comes late. If that ended what the core knows of the installation, the member
+// would take entries while its log is begun anew, and lose them, or panic.
+func TestALateOfferDoesNotEndAnotherInstallation(t *testing.T) {
+	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})})
+	offer(r, d)
+	fetchAll(t, r, d)
+	late := described(whole, 20, 2)
+	next := func(now protocol.Instant) {
+		t.Helper()
+		offerAt(now, r, late)
+		r.Receive(now, id(1), &protocol.Append{Term: 2, PrevIndex: 20, PrevTerm: 2, Commit: 21, Last: 21, Entries: whole.Tail[20:21]})
+		if s := r.Status(now); s.Last != 20 {
+			t.Fatalf("took entries to %d while installing", s.Last)
+		}
+	}
+	next(3)
+	serveWrites(r)
+	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	e := r.Effects()
+	if e.Persist == nil || e.Persist.Reset == nil {
+		t.Fatalf("persists %+v, want the log reset", e.Persist)
+	}
+	next(4)
+	r.Persisted(5, e.Persist.ID, nil)
+	r.Effects()
+	r.Applied(5, Applied{Last: 80})
+	serve(t, r)
+	r.Receive(6, id(1), &protocol.Append{Term: 2, PrevIndex: 80, PrevTerm: 2, Commit: 81, Last: 81, Entries: whole.Tail[80:81]})
+	serve(t, r)
+	if s := r.Status(6); s.First != 81 || s.Last != 81 || s.Applied != 81 {
+		t.Errorf("log %d..%d, applied %d; want 81..81, 81", s.First, s.Last, s.Applied)
+	}
+}
+
+// Counterexample: the log has an entry of the checkpoint's term at its index, and
+// another log sum there, so it is begun anew on disk; a core that went by the term
+// would keep its own, and acknowledge entries that are on no disk.
+func TestAnotherLogSumResetsTheCoreToo(t *testing.T) {
+	r := openOn(t, 9, Config{}, found(2, 25, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}), Restored{})
+	serve(t, r)
+	d := described(found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}), 22, 2)
+	d.LogSum[0]++
+	offer(r, d)
+	fetchAll(t, r, d)
+	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	e := r.Effects()
+	if e.Persist == nil || e.Persist.Reset == nil {
+		t.Fatalf("persists %+v, want the log reset", e.Persist)
+	}
+	r.Persisted(5, e.Persist.ID, nil)
+	if s := r.Status(5); s.First != 23 || s.Last != 22 || r.Shape().LastIndex() != 22 || r.Shape().PrevSum != d.LogSum {
+		t.Errorf("log %d..%d, that of the role %d..%d; want 23..22", s.First, s.Last, r.Shape().FirstIndex(), r.Shape().LastIndex())
+	}
+}
+
+// Counterexample: a second checkpoint comes while the state machine, busy with a slow
+// command, has not yet taken the state that the first one has built. Its beginning
+// gives up what was built, and nothing is there to adopt.
+func TestNextInstallationWaitsForTheAdoptionOfTheLast(t *testing.T) {
+	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	offer(r, d)
+	fetchAll(t, r, d)
+	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	serveWrites(r)
+	if e := r.Effects(); len(e.Apply) != 1 || e.Apply[0].Adopt != 80 {
+		t.Fatalf("applies %+v, want the state of 80 adopted", e.Apply)
+	}
+	newer := described(whole, 90, 1)
+	offerAt(5, r, newer)
+	if e := r.Effects(); len(e.Install) != 0 {
+		t.Fatalf("installs %+v before the state of 80 is adopted", e.Install)
+	}
+	r.Applied(6, Applied{Last: 80})
+	offerAt(7, r, newer)
+	if e := r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil || e.Install[0].Begin.Index != 90 {
+		t.Errorf("installs %+v, want the one at 90", e.Install)
+	}
+}
+
 // Counterexample (simulated seed 207): a member with a wrong state has described the
 // checkpoint that is fetched, and is gone. Nobody has all of those chunks: the same
 // checkpoint as others describe it takes its place, and the very same does not.

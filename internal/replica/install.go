@@ -28,6 +28,7 @@ type install struct {
 	have  []bool // chunks, by number
 	left  int
 	time  protocol.ClusterTime // of the state, when it is built
+	told  bool                 // what setInstalling last said
 	// retryAt is when another one may begin after one that failed: what failed
 	// would fail again at once.
 	retryAt protocol.Instant
@@ -57,9 +58,15 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if d.Index <= r.commit && !r.lost() {
 		// The leader thinks that this member is further behind than it is.
 		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {
-			r.installRole(now, &d, 0)
+			// [S] That ends no installation that is under way: while its log is begun
+			// anew, a member that took entries would lose them.
+			r.installRole(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration})
+			r.setInstalling(now, r.install.told)
 		}
 		return
+	}
+	if r.apply.adopting() {
+		return // the state that one has built is not in place yet, and would be given up
 	}
 	if d.Index < r.shape().PrevIndex || d.Index <= r.apply.handed && !r.discarded() {
 		return
@@ -90,6 +97,7 @@ func (x *install) givesWay(d *storage.Description) bool {
 // setInstalling tells the core of an active. [S] Meanwhile it votes by its old
 // log, acknowledges nothing new and does not campaign.
 func (r *Replica) setInstalling(now protocol.Instant, on bool) {
+	r.install.told = on
 	if r.role == protocol.RoleActive {
 		r.active.SetInstalling(now, on)
 	}
@@ -191,10 +199,11 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 	r.setKept(kept) // the head is dropped when the log has followed
 	switch Join(r.shape(), r.tail.sumAt, &x.d) {
 	case JoinKeep:
-		r.follow(now)
+		r.follow(now, false)
 	case JoinReset:
 		if x.d.Index <= r.commit {
-			invariant.Check(false, "the checkpoint at %d contradicts what is committed here", x.d.Index)
+			r.out.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is another one here than in a checkpoint of other members", x.d.Index))
+			return
 		}
 		x.phase = installResets
 		r.setInstalling(now, true)
@@ -224,15 +233,15 @@ func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 	r.fetches.list = nil // of a log that is no more
 	r.unreadable.places = nil
 	r.apply.reading = false
-	r.follow(now)
+	r.follow(now, true)
 }
 
 // follow makes the role and the state follow an installed checkpoint: the log
-// holds its last entry, or begins after it.
-func (r *Replica) follow(now protocol.Instant) {
+// holds its last entry, or was begun anew after it.
+func (r *Replica) follow(now protocol.Instant, anew bool) {
 	x := &r.install
 	d := x.d
-	r.installRole(now, &d, x.time)
+	r.installRole(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	r.commit = max(r.commit, d.Index)
 	a := &r.apply
 	a.handed = d.Index
@@ -247,12 +256,11 @@ func (r *Replica) follow(now protocol.Instant) {
 }
 
 // installRole tells the core where its log stands now.
-func (r *Replica) installRole(now protocol.Instant, d *storage.Description, time protocol.ClusterTime) {
-	begin := protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: time}
+func (r *Replica) installRole(now protocol.Instant, b protocol.Begin) {
 	if r.role == protocol.RoleActive {
-		r.active.Install(now, begin)
+		r.active.Install(now, b)
 	} else {
-		r.passive.Install(now, begin)
+		r.passive.Install(now, b)
 	}
 }
 
