@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what a test waits for. It is no measure of speed.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // cluster is members as processes. The first one begins it.
 type cluster struct {

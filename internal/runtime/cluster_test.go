@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds what a test waits for. It is no measure of speed.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // cluster is members in this process over real loopback sockets.
 type cluster struct {

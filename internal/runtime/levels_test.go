@@ -384,7 +384,7 @@ func (l *levelLab) trouble(ctx context.Context, random *rand.Rand) {
 // is older than it may be.
 func TestLevelsKeepTheirPromisesUnderPausesAndCuts(t *testing.T) {
 	t.Parallel()
-	reads := int64(100_000)
+	reads := int64(20_000)
 	if text := os.Getenv("STARLING_READS"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {

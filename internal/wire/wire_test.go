@@ -25,7 +25,7 @@ var (
 	cluster  = protocol.ClusterID{1}
 	memberA  = protocol.MemberID{0xa}
 	memberB  = protocol.MemberID{0xb}
-	patience = 10 * time.Second
+	patience = time.Minute
 )
 
 func helloOf(cluster protocol.ClusterID, id protocol.MemberID) func() protocol.Hello {
