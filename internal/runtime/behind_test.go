@@ -180,7 +180,7 @@ func TestVoterGetsLevelUnderWrites(t *testing.T) {
 	defer c.writing(caller, 100, 20_000, 10*time.Millisecond)()
 	// Appends may still be on their way to it, and come when it is there again: what
 	// it needs lies beyond those.
-	const onTheWay = 100
+	const onTheWay = 50
 	c.eventually("the log that it needs is given up", func() error {
 		for _, name := range []string{"a1", "a2"} {
 			if s := c.members[name].Status(); s.First <= was.Applied+1+onTheWay {
@@ -240,8 +240,7 @@ func TestAnOldClaimOfFreshnessDoesNotMakeAMemberServe(t *testing.T) {
 	c.put(caller, "k", "old")
 	c.equal()
 	a3 := c.members["a3"].identity.Member
-	was := c.members["a3"].Status().Applied
-	c.eventually("claims of freshness about what all have", func() error { return h.keeps(was) })
+	c.eventually("claims of freshness about what a3 has", func() error { return h.keeps(c.members["a3"].Status().Applied) })
 	c.kill("a3")
 	for i := range 20 {
 		c.put(caller, "k", fmt.Sprint("new", i))
@@ -283,13 +282,14 @@ func (h *withholder) from(id protocol.MemberID) {
 	h.victim = id
 }
 
-// keeps fails until a1 and a2 have made claims about an index, which are kept.
+// keeps fails until a1 and a2 have made claims about an index, or one below, which
+// are kept.
 func (h *withholder) keeps(index protocol.Index) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
 	for m, x := range h.old {
-		if m.Name() != "a3" && x.FreshIndex == index {
+		if m.Name() != "a3" && x.FreshIndex <= index {
 			n++
 		}
 	}
