@@ -25,7 +25,7 @@ const (
 // elected. A does not count its own vote then. A member
 // that was a learner all along never campaigns.
 func (m *Member) mayCampaign() bool {
-	if m.installing || m.quarantined || m.disk.taking || m.stopped || m.disk.stalled(m.now, m.cfg.Election) {
+	if m.installing || m.quarantined || m.disk.taking || m.stopped || m.disk.stalled(m.now) {
 		return false
 	}
 	if m.voter {
@@ -49,6 +49,9 @@ func (m *Member) mayCampaign() bool {
 // electionTimeout passes when no leader was heard and no election was won.
 func (m *Member) electionTimeout() {
 	m.armElection()
+	if m.state == StateCandidate && !m.disk.holds(m.hard) {
+		return // nobody was asked yet
+	}
 	if m.mayCampaign() && !m.pledged() {
 		m.preCampaign()
 		return
@@ -60,6 +63,7 @@ func (m *Member) electionTimeout() {
 func (m *Member) preCampaign() {
 	m.state, m.leader = StatePreCandidate, protocol.MemberID{}
 	m.ballots = make([]ballot, len(m.quorum.voters))
+	m.disk.pace.slowest = 0
 	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.shape.LastIndex(), "")
 	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
@@ -80,6 +84,7 @@ func (m *Member) campaign(transfer bool) {
 	m.hard.Vote = m.cfg.ID
 	m.state, m.leader = StateCandidate, protocol.MemberID{}
 	m.ballots = make([]ballot, len(m.quorum.voters))
+	m.disk.pace.until = 0
 	m.armElection()
 	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.shape.LastIndex(), "")
 	for _, id := range m.quorum.voters {
@@ -162,6 +167,7 @@ func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
 	default:
 		m.hard.Vote = from
 		m.armElection()
+		m.electionAt = m.electionAt.Add(m.disk.pace.leave(m.now, v.Wait))
 		m.emit(protocol.EventVoted, from, v.LastIndex, "")
 		m.promise(from, &protocol.VoteAnswer{Term: m.hard.Term, Granted: true}, 0)
 	}
@@ -176,10 +182,12 @@ func (m *Member) stepPreVote(from protocol.MemberID, v *protocol.Vote) {
 		m.refuseVote(from, v, "its term has begun")
 	case !m.upToDate(v.LastIndex, v.LastTerm):
 		m.refuseVote(from, v, "its log is older")
-	case m.disk.stalled(m.now, m.cfg.Election):
+	case m.disk.stalled(m.now):
 		m.refuseVote(from, v, "the disk does not answer: no vote could be given")
+	case m.state == StateCandidate && !m.disk.holds(m.hard) || m.now < m.disk.pace.until:
+		m.refuseVote(from, v, "an election waits for disks")
 	default:
-		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true})
+		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true, Write: m.disk.takes(m.now)})
 	}
 }
 
@@ -193,6 +201,7 @@ func (m *Member) stepVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) 
 	if a.Pre && a.Granted {
 		// Its term is that of the question, which nobody has entered.
 		if m.state == StatePreCandidate && a.Term == m.hard.Term+1 {
+			m.disk.pace.slowest = max(m.disk.pace.slowest, a.Write)
 			m.count(from, true)
 		}
 		return

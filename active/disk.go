@@ -1,6 +1,7 @@
 package active
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type disk struct {
 
 	flight *flight
 	held   []held // by the write that gathers
+	pace   pace
 }
 
 // flight is the write in flight.
@@ -52,18 +54,33 @@ func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 		invariant.Check(false, "write %d persisted, which is not in flight", id)
 	}
 	m.disk.flight = nil
+	m.disk.pace.took(m.now, m.now.Sub(f.since))
 	if m.disk.taking && m.alone() {
 		m.electionAt = m.now // a timer that fired meanwhile could do nothing
 	}
 	m.disk.taking = false
 	m.disk.durable = f.state
 	m.disk.stable = max(m.disk.stable, f.last)
+	var wait time.Duration // for votes
+	if m.state == StateCandidate && f.asks(m.hard.Term) {
+		// One's own disk counts: those that are slow together have often written
+		// nothing since they are.
+		wait = m.disk.pace.stretch(max(m.disk.pace.slowest, m.disk.takes(m.now)))
+	}
+	if wait > 0 {
+		m.armElection()
+		m.electionAt = m.electionAt.Add(m.disk.pace.leave(m.now, wait))
+	}
 	for _, h := range f.held {
 		// Whatever was made in an older term has become useless, and may have
 		// become wrong: the vote may be another's, the entries may be gone.
-		if h.term == m.hard.Term {
-			m.send(h.to, h.msg)
+		if h.term != m.hard.Term {
+			continue
 		}
+		if v, ok := h.msg.(*protocol.Vote); ok {
+			v.Wait = wait
+		}
+		m.send(h.to, h.msg)
 	}
 	switch m.state {
 	case StateCandidate:
@@ -78,7 +95,7 @@ func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 // at once if it is already, otherwise with the write that makes it so.
 func (m *Member) promise(to protocol.MemberID, msg protocol.Message, last protocol.Index) {
 	d := &m.disk
-	if d.durable.Term == m.hard.Term && d.durable.Vote == m.hard.Vote && last <= d.stable {
+	if d.holds(m.hard) && last <= d.stable {
 		m.send(to, msg)
 		return
 	}
@@ -181,28 +198,14 @@ func (d *disk) takeBack(after protocol.Index) {
 	}
 }
 
-// stallAt returns when the write in flight will have been unanswered for two
-// election timeouts.
-func (d *disk) stallAt(election time.Duration) (protocol.Instant, bool) {
-	if d.flight == nil {
-		return 0, false
-	}
-	return d.flight.since.Add(2 * election), true
-}
-
-func (d *disk) stalled(now protocol.Instant, election time.Duration) bool {
-	at, ok := d.stallAt(election)
-	return ok && now >= at
-}
-
-// diskStalled gives up leadership, and any attempt at it, because a member
-// with a hung disk can promise nothing while its heartbeats keep everybody
-// else from leading.
+// diskStalled gives up leadership, because a member with a hung disk can promise
+// nothing while its heartbeats keep everybody else from leading. A candidate keeps
+// nobody from leading: it goes on when its disk does, if nobody leads by then.
 func (m *Member) diskStalled() {
 	switch m.state {
 	case StateLeader:
-		m.stepDown("its disk has not answered for two election timeouts")
-	case StatePreCandidate, StateCandidate:
+		m.stepDown(fmt.Sprintf("its disk has not answered for %v", m.now.Sub(m.disk.flight.since)))
+	case StatePreCandidate:
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})
 	}
 }

@@ -21,6 +21,10 @@ func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
 	}
 	lead := m.lead
 	m.state, m.leader, m.lead, m.ballots = StateFollower, leader, nil, nil
+	if m.now < m.disk.pace.until { // that election is over
+		m.disk.pace.until = 0
+		m.armElection()
+	}
 	if was == StateLeader {
 		m.led = m.now
 		m.armElection()

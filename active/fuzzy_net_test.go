@@ -20,7 +20,7 @@ type voyage struct {
 	rng *rand.Rand
 	// delay returns how long a message travels; false loses it.
 	delay func(protocol.Envelope) (time.Duration, bool)
-	disk  func() time.Duration
+	disk  func(*node) time.Duration
 
 	queue   calendar
 	order   int
@@ -83,7 +83,7 @@ func newVoyage(seed uint64, voters ...string) *voyage {
 	v.delay = func(protocol.Envelope) (time.Duration, bool) {
 		return v.between(200*time.Microsecond, 2*time.Millisecond), true
 	}
-	v.disk = func() time.Duration { return v.between(100*time.Microsecond, 3*time.Millisecond) }
+	v.disk = func(*node) time.Duration { return v.between(100*time.Microsecond, 3*time.Millisecond) }
 	v.base.Configuration = configurationOf(voters...)
 	draw := rand.New(rand.NewPCG(seed, 11))
 	v.tune = func(cfg *Config) { cfg.Seed, cfg.NamedOnly = draw.Uint64(), seed%2 == 0 }
@@ -198,7 +198,7 @@ func (v *voyage) watch(n *node) {
 	if n.write != nil && v.written[n] != n.write.ID {
 		id, run := n.write.ID, n.runs
 		v.written[n] = id
-		v.after(v.disk(), func() {
+		v.after(v.disk(n), func() {
 			if n.runs == run && n.m != nil && n.write != nil && n.write.ID == id {
 				v.persist(n)
 				v.settled(n)

@@ -150,7 +150,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	last := m.shape.LastIndex()
 	invariant.Check(m.hard.Commit <= last, "commit %d above the log's end %d at the start", m.hard.Commit, last)
 	m.hard.Commit = max(m.hard.Commit, m.shape.PrevIndex)
-	m.disk = disk{written: last, stable: last, durable: start.State, taking: start.Taking}
+	m.disk = disk{written: last, stable: last, durable: start.State, taking: start.Taking, pace: pace{election: m.cfg.Election}}
 	if start.Taking {
 		m.disk.stable = m.shape.PrevIndex
 	}
@@ -171,7 +171,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 // says; calling it more often does no harm.
 func (m *Member) Tick(now protocol.Instant) {
 	m.advance(now)
-	if m.disk.stalled(m.now, m.cfg.Election) {
+	if m.disk.stalled(m.now) {
 		m.diskStalled()
 	}
 	switch {
@@ -188,7 +188,7 @@ func (m *Member) Deadline() protocol.Instant {
 	at := m.electionAt
 	if m.state == StateLeader {
 		at = min(m.lead.heartbeatAt, m.quorumHeard().Add(m.cfg.Election))
-		if s, ok := m.disk.stallAt(m.cfg.Election); ok {
+		if s, ok := m.disk.stallAt(); ok {
 			at = min(at, s)
 		}
 		if t := m.lead.transfer; t != nil {

@@ -177,9 +177,11 @@ func TestOwnVoteIsNotCountedAfterALostElection(t *testing.T) {
 	h.n.async = true
 	h.campaign("a")
 	h.says("b", &protocol.VoteAnswer{Term: 2, Pre: true, Granted: true})
+	h.says("c", &protocol.Vote{Term: 3})
+	equal(t, "state in a term of another", h.n.m.state, StateFollower)
 	h.campaign("a")
-	h.says("b", &protocol.VoteAnswer{Term: 3, Pre: true, Granted: true})
-	h.says("b", &protocol.VoteAnswer{Term: 3, Granted: true})
+	h.says("b", &protocol.VoteAnswer{Term: 4, Pre: true, Granted: true})
+	h.says("b", &protocol.VoteAnswer{Term: 4, Granted: true})
 	h.persist(h.n)
 	h.settle(h.n)
 	equal(t, "state when the vote of the term before is durable", h.n.m.state, StateCandidate)

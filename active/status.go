@@ -15,7 +15,8 @@ type Status struct {
 	// Settled says that a leader has committed an entry of its term: it
 	// serves reads and may change the configuration.
 	Settled bool
-	// Stalled says that the disk has not answered for two election timeouts.
+	// Stalled says that the disk has not answered for two election timeouts, and as
+	// much longer as the writes of late say.
 	Stalled bool
 	// Installing says that a checkpoint is being installed.
 	Installing bool
@@ -49,7 +50,7 @@ func (m *Member) Status() Status {
 	s := Status{
 		State: m.State(), Term: m.hard.Term, Leader: m.leader,
 		Commit: m.hard.Commit, Last: m.shape.LastIndex(), Durable: m.disk.stable,
-		Stalled: m.disk.stalled(m.now, m.cfg.Election), Installing: m.installing,
+		Stalled: m.disk.stalled(m.now), Installing: m.installing,
 	}
 	if m.state != StateLeader {
 		return s

@@ -13,10 +13,10 @@ type transfer struct {
 
 // Transfer hands the leadership over to a voter, to the one that holds most if
 // to is zero. It returns at once: the heir leads when it has caught up and was
-// elected. Until then, for one election timeout at most, proposals are refused
-// with ErrNotLeader, which says to whom; after that this member leads on as
-// before. Asking again
-// for the same heir changes nothing.
+// elected. Until then, for one election timeout at most, or longer if this
+// member's disk is slow, proposals are refused with ErrNotLeader, which says to
+// whom; after that this member leads on as before. Asking again for the same heir
+// changes nothing.
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
 // while it is being handed over to another; with ErrInvalid if the heir is not
@@ -45,7 +45,7 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	case m.now >= p.heard.Add(m.cfg.Election):
 		return protocol.ErrUnavailable.With(m.label(to) + " does not answer")
 	}
-	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election)}
+	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election + m.disk.pace.stretch(m.disk.takes(m.now)))}
 	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
 	m.due = true
 	m.handOver()
@@ -112,11 +112,11 @@ func (m *Member) nameHeir() {
 	}
 }
 
-// tickTransfer gives up a transfer that took an election timeout.
+// tickTransfer gives up a transfer that took too long.
 func (m *Member) tickTransfer() {
 	if t := m.lead.transfer; t != nil && m.now >= t.until {
 		m.lead.transfer = nil
-		m.emit(protocol.EventTransfer, t.to, m.shape.LastIndex(), "given up after an election timeout")
+		m.emit(protocol.EventTransfer, t.to, m.shape.LastIndex(), "given up: the heir was not elected in time")
 	}
 }
 

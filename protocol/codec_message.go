@@ -1,6 +1,9 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // AppendMessage appends the encoding of a message: one byte for its kind, then
 // its fields. Lists must be within their limits. A Frame's Body is used as it
@@ -26,9 +29,10 @@ func AppendMessage(dst []byte, m Message) []byte {
 	case *Vote:
 		return m.append(dst)
 	case *VoteAnswer:
-		dst = appendArray(dst, 2)
+		dst = appendArray(dst, 3)
 		dst = appendUint(dst, uint64(m.Term))
-		return appendFlags(dst, m.Pre, m.Granted)
+		dst = appendFlags(dst, m.Pre, m.Granted)
+		return appendUint(dst, uint64(max(m.Write, 0)))
 	case *ReadIndex:
 		return m.append(dst)
 	case *ReadIndexAnswer:
@@ -92,9 +96,10 @@ func (r *reader) message(kind MessageKind) Message {
 	case KindVote:
 		return r.vote()
 	case KindVoteAnswer:
-		r.array(2)
+		r.array(3)
 		m := &VoteAnswer{Term: r.term()}
 		m.Pre, m.Granted = r.flags()
+		m.Write = time.Duration(r.nanos())
 		return m
 	case KindReadIndex:
 		r.array(4)
@@ -141,18 +146,20 @@ func (r *reader) flags() (a, b bool) {
 }
 
 func (m *Vote) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	dst = appendArray(dst, 5)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendFlags(dst, m.Pre, m.Transfer)
 	dst = appendUint(dst, uint64(m.LastIndex))
-	return appendUint(dst, uint64(m.LastTerm))
+	dst = appendUint(dst, uint64(m.LastTerm))
+	return appendUint(dst, uint64(max(m.Wait, 0)))
 }
 
 func (r *reader) vote() *Vote {
-	r.array(4)
+	r.array(5)
 	m := &Vote{Term: r.term()}
 	m.Pre, m.Transfer = r.flags()
 	m.LastIndex, m.LastTerm = r.index(), r.term()
+	m.Wait = time.Duration(r.nanos())
 	return m
 }
 

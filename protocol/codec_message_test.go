@@ -26,8 +26,8 @@ func fullMessages() []Message {
 	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries, Chain: Chain{4, 31: 5}, Seal: seal}
 	frame.Body = EncodeFrameBody(frame)
 	return []Message{
-		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7},
-		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true},
+		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7, Wait: 1 << 40},
+		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true, Write: math.MaxInt64},
 		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
 		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256, Run: 1 << 63},
 		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},

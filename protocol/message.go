@@ -1,6 +1,9 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // MessageKind tells messages between members apart on the wire.
 type MessageKind uint8
@@ -126,6 +129,9 @@ type Vote struct {
 	Transfer  bool // the leader asked for this election: do not ignore it
 	LastIndex Index
 	LastTerm  Term
+	// Wait is how long the sender waits for votes, besides an election timeout,
+	// because disks are slow. Who gives it one leaves it that time.
+	Wait time.Duration
 }
 
 // VoteAnswer answers a Vote. For a granted pre-vote, Term echoes the question's.
@@ -133,6 +139,8 @@ type VoteAnswer struct {
 	Term    Term
 	Pre     bool
 	Granted bool
+	// Write, in a granted pre-vote, is how long a write takes the sender's disk.
+	Write time.Duration
 }
 
 // Append replicates entries (Raft, section 5.3). A core fills in the range

@@ -62,7 +62,7 @@ func logs() []Mutation {
 		{
 			Name: "acknowledged-before-sync", Breaks: "votes and acknowledgements do not wait for the disk",
 			File: "active/disk.go", Tests: in,
-			Old: "if d.durable.Term == m.hard.Term && d.durable.Vote == m.hard.Vote && last <= d.stable {",
+			Old: "if d.holds(m.hard) && last <= d.stable {",
 			New: "if d != nil {",
 		},
 		{

@@ -69,5 +69,6 @@ func All() []Mutation {
 	all = append(all, flows()...)
 	all = append(all, identified()...)
 	all = append(all, directories()...)
-	return append(all, histories()...)
+	all = append(all, histories()...)
+	return append(all, paces()...)
 }

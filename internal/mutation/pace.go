@@ -1,0 +1,32 @@
+package mutation
+
+// paces are bugs in what waits for a slow disk, and for how long.
+func paces() []Mutation {
+	in := []string{"./active"}
+	return []Mutation{
+		{
+			Name: "own-vote-not-waited-for", Breaks: "a candidate gives up before its own vote is on its disk: with slow disks nobody is ever elected",
+			File: "active/candidate.go", Tests: in,
+			Old: "if m.state == StateCandidate && !m.disk.holds(m.hard) {\n\t\treturn",
+			New: "if false {\n\t\treturn",
+		},
+		{
+			Name: "slow-disk-is-dead", Breaks: "a leader gives up for each write that takes two election timeouts, whatever the last ones took",
+			File: "active/pace.go", Tests: in,
+			Old: "return d.flight.since.Add(2*d.pace.election + d.pace.stretch(d.pace.done())), true",
+			New: "return d.flight.since.Add(2 * d.pace.election), true",
+		},
+		{
+			Name: "heartbeat-waits-for-the-disk", Breaks: "a follower whose disk is slow does not answer heartbeats, and its leader steps down",
+			File: "active/follower.go", Tests: in,
+			Old: "m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round})",
+			New: "m.promise(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round}, m.shape.LastIndex())",
+		},
+		{
+			Name: "waits-as-long-as-is-asked", Breaks: "a voter waits for a candidate for as long as that says",
+			File: "active/pace.go", Tests: in,
+			Old: "wait = min(max(wait, 0), p.stretchMax())",
+			New: "wait = max(wait, 0)",
+		},
+	}
+}
