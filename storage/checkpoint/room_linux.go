@@ -17,7 +17,9 @@ func freeBytes(folder string, n int64) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, n)
+	for err = unix.EINTR; err == unix.EINTR; { // a signal is no want of room
+		err = unix.Fallocate(int(f.Fd()), 0, 0, n)
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		err = nil
 	}

@@ -14,12 +14,7 @@ func syncData(f *os.File) error {
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		for {
-			failed = syscall.Fdatasync(int(fd))
-			if failed != syscall.EINTR {
-				return
-			}
-		}
+		failed = uninterrupted(func() error { return syscall.Fdatasync(int(fd)) })
 	})
 	if err == nil && failed != nil {
 		err = &os.PathError{Op: "fdatasync", Path: f.Name(), Err: failed}
@@ -35,12 +30,7 @@ func allocate(f *os.File, from, to int64) (bool, error) {
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		for {
-			failed = syscall.Fallocate(int(fd), 0, from, to-from)
-			if failed != syscall.EINTR {
-				return
-			}
-		}
+		failed = uninterrupted(func() error { return syscall.Fallocate(int(fd), 0, from, to-from) })
 	})
 	switch {
 	case err != nil:

@@ -25,6 +25,17 @@ func syncDir(name string) error {
 	return err
 }
 
+// uninterrupted makes a system call again when a signal has interrupted it. Package
+// os does that for its own; what is called here directly is flock, statfs, fdatasync
+// and fallocate.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
 // lockFile holds a flock, which belongs to the open file: it excludes a second
 // holder in this process too, and ends with the last process that has it.
 func lockFile(name string) (io.Closer, error) {
@@ -32,12 +43,7 @@ func lockFile(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, osError(err)
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != syscall.EINTR {
-			break
-		}
-	}
+	err = uninterrupted(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
 	if err != nil {
 		f.Close()
 		if err == syscall.EWOULDBLOCK {
@@ -50,7 +56,7 @@ func lockFile(name string) (io.Closer, error) {
 
 func freeSpace(name string) (uint64, error) {
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(name, &s); err != nil {
+	if err := uninterrupted(func() error { return syscall.Statfs(name, &s) }); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
 	return s.Bavail * uint64(s.Bsize), nil

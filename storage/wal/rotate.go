@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/starlinghq/starling/protocol"
@@ -70,7 +71,11 @@ func (l *Log) beginSegment(c *carry) error {
 	return l.fillSegment(s, c)
 }
 
-// fillSegment writes the segment's file and makes it current.
+// fillSegment writes the segment's file and makes it current. Without room for
+// anything up to and with the file's name, nothing has changed: the file is not the
+// log's before it has that. [S] What fails after the name has changed is final:
+// records that go on in the segment before would not exist for whoever finds the new
+// one.
 func (l *Log) fillSegment(s *segment, c *carry) error {
 	head := appendSegmentHeader(nil, &s.segmentHeader)
 	need := int64(len(head)) + c.room
@@ -82,28 +87,22 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 		return l.noSpace(err)
 	}
 	if s.file, err = l.fsys.OpenWrite(l.path(name)); err != nil {
-		return l.fail(err)
+		return l.noSpace(err)
 	}
-	if s.size, err = s.file.Size(); err != nil {
-		return l.fail(err)
-	}
-	if _, err = s.file.WriteAt(head, 0); err != nil {
-		return l.fail(err)
-	}
-	end, err := l.copyRecords(s, int64(len(head)), c.records)
+	end, moved, err := l.writeSegment(s, head, c.records)
 	if err != nil {
-		return err
-	}
-	if err = s.file.Sync(); err != nil {
-		return l.fail(err)
+		_ = s.file.Close()
+		_ = l.fsys.Remove(l.path(name)) // or the next opening takes it for a spare, or removes it
+		return l.noSpace(err)
 	}
 	s.name = segmentName(&s.segmentHeader) + l.suffix
 	if err = l.fsys.Rename(l.path(name), l.path(s.name)); err != nil {
-		return l.fail(err)
+		return l.unnamed(s, name, err)
 	}
 	if err = l.fsys.SyncDir(l.path("")); err != nil {
 		return l.fail(err)
 	}
+	l.redirect(moved)
 	l.current, l.at, l.dirty = s, end, false
 	l.noted, l.telling = s.durable, max(l.telling, s.first-1)
 	l.mu.Lock()
@@ -112,9 +111,40 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 	return nil
 }
 
-// copyRecords writes records under the new segment's nonce and returns where
-// the next one goes. What they say is durable stays as it was.
-func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, error) {
+// unnamed gives up a segment that could not get its name, and keeps the room that it
+// has. [S] Only if it is certain that it has no name does the log go on without it.
+func (l *Log) unnamed(s *segment, name string, err error) error {
+	_ = s.file.Close()
+	if there, unknown := vfs.Exists(l.fsys, l.path(s.name)); there || unknown != nil {
+		return l.fail(err)
+	}
+	if strings.HasSuffix(name, vfs.TemporarySuffix) || !l.spares.add(name) {
+		_ = l.fsys.Remove(l.path(name))
+	}
+	return l.noSpace(err)
+}
+
+// writeSegment writes a segment's header and the records that it takes over, and
+// syncs it. It returns where the next record goes, and what the records' places have
+// become.
+func (l *Log) writeSegment(s *segment, head []byte, records []record) (int64, map[place]place, error) {
+	var err error
+	if s.size, err = s.file.Size(); err != nil {
+		return 0, nil, err
+	}
+	if _, err = s.file.WriteAt(head, 0); err != nil {
+		return 0, nil, err
+	}
+	end, moved, err := l.copyRecords(s, int64(len(head)), records)
+	if err != nil {
+		return 0, nil, err
+	}
+	return end, moved, s.file.Sync()
+}
+
+// copyRecords writes records under the new segment's nonce. What they say is
+// durable stays as it was.
+func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, map[place]place, error) {
 	var in window
 	var out []byte
 	moved := map[place]place{}
@@ -122,10 +152,10 @@ func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, error)
 		r := &records[i]
 		payload, err := in.read(r.segment, r.at+recordBytes, r.length)
 		if err != nil {
-			return 0, l.fail(err)
+			return 0, nil, err
 		}
 		if sumPayload(payload, r.segment.nonce) != r.payloadSum {
-			return 0, l.fail(protocol.ErrCorrupt.With("damaged data: a record changed while it was copied"))
+			return 0, nil, protocol.ErrCorrupt.With("damaged data: a record changed while it was copied")
 		}
 		if r.kind == KindEntries {
 			moved[place{r.segment, r.at}] = place{s, at + int64(len(out))}
@@ -141,12 +171,11 @@ func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, error)
 			continue
 		}
 		if _, err := s.file.WriteAt(out, at); err != nil {
-			return 0, l.fail(err)
+			return 0, nil, err
 		}
 		at, out = at+int64(len(out)), out[:0]
 	}
-	l.redirect(moved)
-	return at, nil
+	return at, moved, nil
 }
 
 // window is a part of a segment in memory.
@@ -283,7 +312,8 @@ func (l *Log) Prepare() error {
 		return l.noSpace(err)
 	}
 	if err := l.fsys.Rename(l.path(temporary), l.path(name)); err != nil {
-		return l.fail(err)
+		_ = l.fsys.Remove(l.path(temporary)) // or at the next opening
+		return l.noSpace(err)
 	}
 	if !p.add(name) {
 		return l.fsys.Remove(l.path(name))

@@ -1,0 +1,67 @@
+package vfs_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// A signal that interrupts a system call is no fault of the disk: each call that is
+// made directly is made again. strace interrupts the first three of each.
+func TestInterruptedCallsAreMadeAgain(t *testing.T) {
+	if dir := os.Getenv("STARLING_INTERRUPTED"); dir != "" {
+		interrupted(t, dir)
+		return
+	}
+	if out, err := exec.Command("strace", "-f", "-o", os.DevNull, "-e", "inject=sync:error=EIO", "true").CombinedOutput(); err != nil {
+		t.Skipf("strace cannot make system calls fail here: %v: %s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range []string{"statfs", "fdatasync", "fallocate", "flock"} {
+		log := filepath.Join(t.TempDir(), "calls")
+		cmd := exec.Command("strace", "-f", "--quiet=all", "-o", log, "-e", "trace="+call, "-e", "inject="+call+":error=EINTR:when=1..3",
+			self, "-test.run", "^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "STARLING_INTERRUPTED="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s interrupted: %v\n%s", call, err, out)
+		}
+		calls, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(calls), "EINTR"); n < 3 {
+			t.Errorf("%s was interrupted %d times, want 3: the test tests nothing", call, n)
+		}
+	}
+}
+
+// interrupted does what makes each of the calls.
+func interrupted(t *testing.T, dir string) {
+	fsys, name := vfs.OS(), filepath.Join(dir, "file")
+	lock, err := fsys.Lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	f, err := fsys.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Allocate(1 << 16); err != nil {
+		t.Error(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Error(err)
+	}
+	if free, err := fsys.FreeSpace(dir); err != nil || free == 0 {
+		t.Errorf("%d bytes are free: %v", free, err)
+	}
+}
