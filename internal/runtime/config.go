@@ -91,8 +91,8 @@ type Config struct {
 	// spaceReserve is the free space that checkpoints leave; 0: the store's
 	// default. Tests have a disk that is full for them alone.
 	spaceReserve uint64
-	// logDisk is what the log lies on; nil: the operating system's file system.
-	// Tests have one that fails.
+	// logDisk is what the log and the books lie on; nil: the operating system's file
+	// system. Tests have one that fails.
 	logDisk vfs.FS
 	// behindBytes and pinBytes are replica.Config's, chunkBytes the store's least
 	// size of a chunk, chunkServe gossip's budget: tests have members that are far
@@ -101,9 +101,19 @@ type Config struct {
 	// looks is called whenever the loop has published: tests look at a member that
 	// is not open yet.
 	looks func(*Member)
+	// endTimeout is how long the end waits for the disk; 0: the constant of that name.
+	endTimeout time.Duration
 	// twist is what this member sends instead of what it should. Tests have a
 	// member that lies.
 	twist func(*Member, []replica.Send) []replica.Send
+}
+
+// disk returns what the log and the books lie on.
+func (c *Config) disk() vfs.FS {
+	if c.logDisk != nil {
+		return c.logDisk
+	}
+	return vfs.OS()
 }
 
 // Validate reports all mistakes at once.

@@ -24,10 +24,7 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	if m.cfg.Dir == "" {
 		return m.openMemory(ctx)
 	}
-	fs := m.cfg.logDisk
-	if fs == nil {
-		fs = vfs.OS()
-	}
+	fs := m.cfg.disk()
 	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
 	switch {
 	case err == nil:

@@ -36,7 +36,7 @@ func (m *Member) writeLog() {
 				return
 			}
 		case <-idle.C:
-			err := m.log.Settle()
+			err := m.syncs.during(m.log.Settle)
 			if err != nil && !m.noted(err, idle) {
 				return
 			}
@@ -50,9 +50,10 @@ func (m *Member) writeLog() {
 func (m *Member) noted(err error, settle *time.Timer) bool {
 	switch {
 	case err == nil:
+		m.guard.hasRoom(m)
 		settle.Reset(settleAfter)
 	case errors.Is(err, protocol.ErrNoSpace):
-		m.guard.full.Store(true)
+		m.guard.hasNone(m)
 		settle.Reset(roomPause)
 	default:
 		m.failDisk(err)
@@ -85,24 +86,25 @@ func (m *Member) persist(p *replica.Persist) error {
 	if len(p.Entries) > 0 {
 		m.guard.wrote(m, protocol.RawSize(p.Entries))
 	}
-	err := write()
+	err := m.syncs.during(write)
 	for errors.Is(err, protocol.ErrNoSpace) {
 		// Nothing was written: service resumes when there is room. Meanwhile
 		// a leader notices that its disk does not answer and steps down.
-		m.guard.full.Store(true)
+		m.guard.hasNone(m)
 		m.logger.Error("the disk is full; waiting for room", "dir", m.cfg.Dir)
 		select {
 		case <-m.stop:
 			return err
 		case <-time.After(roomPause):
 		}
-		err = write()
+		err = m.syncs.during(write)
 	}
 	if err != nil {
 		return err
 	}
+	m.guard.hasRoom(m)
 	if p.Reset == nil && (p.Write.Sync || p.Write.SyncAll) {
-		return m.log.Sync()
+		return m.syncs.during(m.log.Sync)
 	}
 	return nil
 }
@@ -129,8 +131,33 @@ const (
 type guard struct {
 	full atomic.Bool
 	last atomic.Int64 // when it was looked at, on the member's clock
-	// written counts the bytes since then; the log writer's.
+	// written counts the bytes since then, and lacked says that a write has found no
+	// room since one did; the log writer's.
 	written int
+	lacked  bool
+}
+
+// hasNone says that a write has found no room.
+func (g *guard) hasNone(m *Member) {
+	g.lacked = true
+	g.set(m, true)
+}
+
+// hasRoom says that a write was made. After one that found no room, a disk that does
+// not say how full it is is full no longer: it may never say.
+func (g *guard) hasRoom(m *Member) {
+	if g.lacked {
+		g.lacked = false
+		full, err := m.log.Full()
+		g.set(m, full && err == nil)
+	}
+}
+
+func (g *guard) set(m *Member, full bool) {
+	if g.full.Swap(full) != full {
+		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
+		m.mailbox.complete(func(now protocol.Instant) { m.replica.Short(now, full) })
+	}
 }
 
 // wrote takes note of bytes that go to the disk, and looks if it is time.
@@ -153,10 +180,7 @@ func (g *guard) look(m *Member) {
 	if err != nil {
 		return // a disk that fails says so in a write
 	}
-	if g.full.Swap(full) != full {
-		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
-		m.mailbox.complete(func(now protocol.Instant) { m.replica.Short(now, full) })
-	}
+	g.set(m, full)
 }
 
 // applyEntries is the applier: the one writer of the state.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,8 @@ import (
 // fullLog is a log whose disk has no room for notes for a while.
 type fullLog struct {
 	storage.Log
-	refusals int // that are still to come
+	refusals int  // that are still to come
+	mute     bool // it does not say how full its disk is
 	noted    bool
 	wrote    int
 }
@@ -28,18 +30,23 @@ func (l *fullLog) note() error {
 	return nil
 }
 
-func (l *fullLog) Idle() error                                  { return l.note() }
-func (l *fullLog) Settle() error                                { return l.note() }
-func (l *fullLog) Sync() error                                  { return nil }
-func (l *fullLog) Full() (bool, error)                          { return l.refusals > 0, nil }
+func (l *fullLog) Idle() error   { return l.note() }
+func (l *fullLog) Settle() error { return l.note() }
+func (l *fullLog) Sync() error   { return nil }
+func (l *fullLog) Full() (bool, error) {
+	if l.mute {
+		return false, errors.New("statfs: function not implemented")
+	}
+	return l.refusals > 0, nil
+}
 func (l *fullLog) Write(protocol.Write, []protocol.Entry) error { l.wrote++; return nil }
 
 // A note that the full disk has no room for ended the log writer, and with it a
 // member that would have waited for room.
 func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
-	for refusals := range 4 {
+	for refusals := range 8 {
 		synctest.Test(t, func(t *testing.T) {
-			log := &fullLog{refusals: refusals}
+			log := &fullLog{refusals: refusals / 2, mute: refusals%2 == 0}
 			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
 			m.workers.Add(1)
 			go m.writeLog()
@@ -56,6 +63,9 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 			synctest.Wait()
 			if log.wrote != 2 {
 				t.Errorf("%d refusals: %d writes, want 2", refusals, log.wrote)
+			}
+			if m.guard.full.Load() {
+				t.Errorf("%d refusals: writes are still refused", refusals)
 			}
 			close(m.writes)
 			m.workers.Wait()

@@ -38,19 +38,17 @@ const (
 	namesMax = 8
 )
 
-// lookAround is the slow pulse of a member: it writes down what it knows of the
-// others, and tells them and the log how it is.
+// lookAround is the slow pulse of a member: it tells the others and the log how it is,
+// and has written down what it knows of them. It waits for no disk.
 func (m *Member) lookAround() {
 	defer m.workers.Done()
 	ticker := time.NewTicker(touchEvery)
 	defer ticker.Stop()
-	var book addressBook
 	var alarm orphanAlarm
 	var crowd crowd
 	for {
-		m.remember(&book)
-		m.dirs.noteSightings()
-		m.guard.look(m)
+		m.books.open()
+		m.syncs.look(m)
 		alarm.look(m, time.Now())
 		crowd.look(m, time.Now())
 		m.dirs.lookForTwins()
@@ -193,7 +191,7 @@ func (m *Member) remember(book *addressBook) {
 	if len(list) == 0 || stable.String() == book.written && time.Since(book.at) < rememberEvery {
 		return
 	}
-	if err := vfs.WriteFile(vfs.OS(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list, m.given)); err != nil {
+	if err := vfs.WriteFile(m.cfg.disk(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list, m.given)); err != nil {
 		m.logger.Warn("cannot remember the addresses of the others", "err", err)
 		return
 	}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -43,6 +44,8 @@ type Member struct {
 	traffic   trafficCounters
 
 	guard       guard
+	syncs       syncWatch
+	books       books
 	writes      chan *replica.Persist
 	applies     chan replica.Apply
 	reads       queue[replica.ReadLog]
@@ -189,7 +192,7 @@ func (m *Member) end(graceful bool) {
 	m.stopOnce.Do(func() {
 		m.stopping.Store(true)
 		m.endLife()
-		if !within(endTimeout, func() { m.endAll(graceful) }) {
+		if !within(cmp.Or(m.cfg.endTimeout, endTimeout), func() { m.endAll(graceful) }) {
 			m.logger.Error("the member ends while its disk does not answer; what it has promised is safe", "dir", m.cfg.Dir)
 			m.waiters.close(m.ended())
 		}

@@ -39,6 +39,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		chunks:     newQueue[chunkWork](),
 		repairs:    newRepairs(),
 		announcing: make(chan struct{}, 1),
+		books:      books{wake: make(chan struct{}, 1)},
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
 	m.dirs = newDirectories(m)
@@ -227,7 +228,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.swim = s
 	m.seat(nil)
 	m.led = m.clock.Now()
-	m.workers.Add(8) // not the loop: it is waited for first
+	m.workers.Add(9) // not the loop: it is waited for first
 	go m.writeLog()
 	go m.applyEntries()
 	go m.readLog()
@@ -240,6 +241,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		m.server.Serve(tcp)
 	}()
 	go m.lookAround()
+	go m.books.keep(m)
 	return nil
 }
 

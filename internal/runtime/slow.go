@@ -1,0 +1,91 @@
+package runtime
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// slowSync is how long a write or a sync of the log takes, at least, so that the
+	// member's log says so; an election timeout, if that is longer.
+	slowSync = time.Second
+	// slowSaid is between two times that it is said.
+	slowSaid = 30 * time.Second
+)
+
+// syncWatch knows how long the log's disk takes. A disk that is slow breaks no
+// promise, and is the reason for all that users see of it: it is said.
+type syncWatch struct {
+	mu      sync.Mutex
+	began   time.Time     // the call under way; zero: none is
+	longest time.Duration // since it was said last
+	slow    int           // calls over the limit, since then
+	limit   time.Duration
+	said    time.Time
+}
+
+// during makes a call of the log and takes note of how long it took.
+func (w *syncWatch) during(call func() error) error {
+	w.mu.Lock()
+	w.began = time.Now()
+	w.mu.Unlock()
+	err := call()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := time.Since(w.began)
+	w.began = time.Time{}
+	w.longest = max(w.longest, took)
+	if took >= max(w.limit, slowSync) {
+		w.slow++
+	}
+	return err
+}
+
+// look says that the disk is slow, if it is and that was not said just now.
+func (w *syncWatch) look(m *Member) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = max(slowSync, m.cfg.activeConfig().Election)
+	var hangs time.Duration
+	if !w.began.IsZero() {
+		hangs = time.Since(w.began)
+	}
+	if max(w.longest, hangs) < w.limit || !w.said.IsZero() && time.Since(w.said) < slowSaid {
+		return
+	}
+	m.logger.Warn("the disk is slow: whatever is acknowledged waits for it, and so do elections",
+		"dir", m.cfg.Dir, "longest", w.longest.Round(time.Millisecond), "slow", w.slow, "limit", w.limit, "under_way", hangs.Round(time.Millisecond))
+	w.said, w.longest, w.slow = time.Now(), 0, 0
+}
+
+// books are the small files in which a member remembers others. They are written by a
+// goroutine of their own: whatever else a member does now and then must not wait for a
+// disk.
+type books struct{ wake chan struct{} }
+
+// open wakes the goroutine.
+func (b *books) open() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keep is the goroutine.
+func (b *books) keep(m *Member) {
+	defer m.workers.Done()
+	ticker := time.NewTicker(touchEvery)
+	defer ticker.Stop()
+	var addresses addressBook
+	for {
+		m.remember(&addresses)
+		m.dirs.noteSightings()
+		m.guard.look(m)
+		select {
+		case <-b.wake:
+		case <-ticker.C:
+		case <-m.stop:
+			return
+		}
+	}
+}
