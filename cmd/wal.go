@@ -90,6 +90,9 @@ func (p *Program) walVerify(c *cli.Context, args []string, asJSON bool) error {
 	if asJSON {
 		return p.printJSON(reportJSON(&report, kept))
 	}
+	for _, x := range report.Unreadable {
+		p.say("cannot be read, and nothing of the log is there: %s, offset %d, %d bytes: %v\n", x.Segment, x.Offset, x.Bytes, x.Err)
+	}
 	return p.say("%s is sound: member %s, entries %d to %d in %d segments; the log %s\n",
 		args[0], report.Identity.Name, report.First, report.Last, len(report.Segments), beginText(&report, kept))
 }
@@ -142,6 +145,9 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 	for _, d := range kept {
 		p.say("checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
 	}
+	for _, x := range r.Unreadable {
+		p.say("cannot be read: %s, offset %d, %d bytes: %v\n", x.Segment, x.Offset, x.Bytes, x.Err)
+	}
 	for _, name := range r.Unexpected {
 		p.say("not ours: %s\n", name)
 	}
@@ -179,6 +185,13 @@ func reportJSON(r *wal.Report, kept []storage.Description) map[string]any {
 	out["checkpoints"] = checkpoints
 	if r.Damage != nil {
 		out["damage"] = r.Damage.Error()
+	}
+	if len(r.Unreadable) > 0 {
+		var places []map[string]any
+		for _, x := range r.Unreadable {
+			places = append(places, map[string]any{"segment": x.Segment, "offset": x.Offset, "bytes": x.Bytes, "error": x.Err.Error()})
+		}
+		out["unreadable"] = places
 	}
 	return out
 }

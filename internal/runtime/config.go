@@ -108,14 +108,6 @@ type Config struct {
 	twist func(*Member, []replica.Send) []replica.Send
 }
 
-// disk returns what the log and the books lie on.
-func (c *Config) disk() vfs.FS {
-	if c.logDisk != nil {
-		return c.logDisk
-	}
-	return vfs.OS()
-}
-
 // Validate reports all mistakes at once.
 func (c *Config) Validate() error {
 	var errs []error

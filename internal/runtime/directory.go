@@ -24,7 +24,7 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	if m.cfg.Dir == "" {
 		return m.openMemory(ctx)
 	}
-	fs := m.cfg.disk()
+	fs := m.cfg.logDisk
 	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
 	switch {
 	case err == nil:

@@ -191,7 +191,7 @@ func (m *Member) remember(book *addressBook) {
 	if len(list) == 0 || stable.String() == book.written && time.Since(book.at) < rememberEvery {
 		return
 	}
-	if err := vfs.WriteFile(m.cfg.disk(), filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list, m.given)); err != nil {
+	if err := vfs.WriteFile(m.cfg.logDisk, filepath.Join(m.cfg.Dir, addressesFile), encodeMembers(list, m.given)); err != nil {
 		m.logger.Warn("cannot remember the addresses of the others", "err", err)
 		return
 	}

@@ -87,7 +87,7 @@ func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recove
 	}
 	_ = log.Close() // nothing was written
 	m.logger.Info("writing the mended log", "dir", m.cfg.Dir, "entries to", plan.Last)
-	err = wal.Mend(stoppable{vfs.OS(), ctx}, m.cfg.Dir, m.walOptions(), *plan)
+	err = wal.Mend(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.walOptions(), *plan)
 	switch {
 	case ctx.Err() != nil:
 		return g.interrupted(ctx)
@@ -100,7 +100,7 @@ func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recove
 		m.logger.Warn("the log is mended", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
 			"last", plan.Last, "took", m.clock.Now().Sub(began))
 	}
-	again, err := wal.Open(vfs.OS(), m.cfg.Dir, m.walOptions())
+	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.walOptions())
 	if err != nil {
 		return m.deadLog(err)
 	}

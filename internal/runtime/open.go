@@ -16,6 +16,7 @@ import (
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // portTries is how often a free port is looked for that is free for both TCP
@@ -31,6 +32,9 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.logDisk == nil {
+		cfg.logDisk = vfs.OS()
 	}
 	m := &Member{
 		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),

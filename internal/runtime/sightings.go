@@ -97,7 +97,7 @@ func (d *directories) keepSightings() {
 	if d.m.cfg.Dir == "" {
 		return
 	}
-	if err := vfs.WriteFile(d.m.cfg.disk(), filepath.Join(d.m.cfg.Dir, sightingsFile), d.seen.encode()); err != nil {
+	if err := vfs.WriteFile(d.m.cfg.logDisk, filepath.Join(d.m.cfg.Dir, sightingsFile), d.seen.encode()); err != nil {
 		d.m.logger.Warn("cannot remember what was seen of the others' directories", "err", err)
 	}
 }

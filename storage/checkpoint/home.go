@@ -74,7 +74,7 @@ func (m *marker) end() {
 
 func (m *marker) deaths() (uint32, error) {
 	b, err := vfs.ReadFile(m.fsys, m.name, markerBytesMax)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) {
 		return 0, nil
 	}
 	return decodeMarker(b, m.boot), err

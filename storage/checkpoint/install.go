@@ -219,8 +219,8 @@ func (s *Store) outgrown(index protocol.Index) error {
 // become a checkpoint, or is below one, is removed.
 func (s *Store) resumeInstall() error {
 	b, err := vfs.ReadFile(s.fsys, s.path(installName), storage.DescriptionBytesMax+1)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s.dropInstall()
+	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) {
+		return s.dropInstall() // it is fetched again
 	}
 	if err != nil {
 		return err

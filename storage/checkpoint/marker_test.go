@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -255,6 +256,48 @@ func (r refusing) view(folder string, at protocol.Index) (view, error) {
 	return r.engine.view(folder, at)
 }
 
+// What the disk does not give while it is waited for is no damage, and any other error
+// of a pointer refuses the start: it is not known to be bad.
+func TestPointerThatCannotBeReadNow(t *testing.T) {
+	h := newHouse(t, 2)
+	for slot := 1; slot <= slots; slot++ {
+		if err := h.disk.FailReads("/c/"+pointerName(slot), 30, 1, syscall.EIO); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.disk.ReadsWorkAfter(3)
+	s := h.start()
+	h.wantKept(s, 2, 0)
+	s.Close()
+	if err := h.disk.FailReads("/c/"+pointerName(1), 30, 1, syscall.EMFILE); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := open(h.disk, "/c", Options{BootID: "b", SpaceReserve: 1}.withDefaults(), h.engine); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v, %v; want %v", s, err, syscall.EMFILE)
+	}
+	h.disk.ReadsWork()
+	h.wantKept(h.start(), 2, 0)
+}
+
+// What of a fetched checkpoint cannot be read is fetched again, and a mark of deaths
+// that cannot be read counts none: neither refuses a start.
+func TestBadSectorsBesideTheCheckpoints(t *testing.T) {
+	for _, name := range []string{installName, spoolName, openingName(1), readingName(2)} {
+		h := newHouse(t, 2)
+		if err := vfs.WriteFile(h.disk, "/c/"+name, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.disk.FailReads("/c/"+name, 3, 1, syscall.EIO); err != nil {
+			t.Fatal(err)
+		}
+		s := h.start()
+		h.wantKept(s, 2, 0)
+		if err := use(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Opening the directory opens no Badger.
 func TestOpenTouchesNoStore(t *testing.T) {
 	h := newHouse(t, 2)
@@ -266,13 +309,23 @@ func TestOpenTouchesNoStore(t *testing.T) {
 	}
 }
 
-// Either pointer may be damaged: the other checkpoint is used, and no store is
-// removed as long as nobody knows what the damaged one names.
+// Either pointer may be damaged, or lie where the disk cannot be read: the other
+// checkpoint is used, and no store is removed as long as nobody knows what the damaged
+// one names.
 func TestDamagedPointer(t *testing.T) {
-	for slot := 1; slot <= slots; slot++ {
+	for slot := 1; slot <= 2*slots; slot++ {
 		h := newHouse(t, 2)
-		if err := h.disk.FlipBit("/c/"+pointerName(slot), 8*30); err != nil {
+		var err error
+		if slot > slots {
+			err = h.disk.FailReads("/c/"+pointerName(slot-slots), 30, 1, syscall.EIO)
+		} else {
+			err = h.disk.FlipBit("/c/"+pointerName(slot), 8*30)
+		}
+		if err != nil {
 			t.Fatal(err)
+		}
+		if list, err := Peek(h.disk, "/c"); len(list) != 1 || err != nil {
+			t.Errorf("a look at it sees %d checkpoints, %v; want 1", len(list), err)
 		}
 		s := h.start()
 		h.wantKept(s, 1, 0)

@@ -18,8 +18,9 @@ const Folder = "checkpoints"
 // none. The error is protocol.ErrDirectory.
 func Peek(fsys vfs.FS, dir string) ([]storage.Description, error) {
 	s := &Store{fsys: fsys, dir: dir, o: Options{}.withDefaults(), homes: map[uint64]*home{}}
+	patience := vfs.NewPatience(fsys)
 	for slot := 1; slot <= slots; slot++ {
-		p, err := s.readPointer(pointerName(slot))
+		p, err := s.readPointer(pointerName(slot), patience)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, protocol.ErrCorrupt):
 		case err != nil:

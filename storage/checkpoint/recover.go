@@ -62,8 +62,9 @@ func (s *Store) recover() error {
 // readPointers fills kept and aside. A damaged pointer is a lost checkpoint; its
 // file stays, and nothing is removed, until a new pointer takes its place.
 func (s *Store) readPointers(names []string) error {
+	patience := vfs.NewPatience(s.fsys)
 	for slot := 1; slot <= slots; slot++ {
-		p, err := s.readPointer(pointerName(slot))
+		p, err := s.readPointer(pointerName(slot), patience)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, protocol.ErrCorrupt):
@@ -80,7 +81,7 @@ func (s *Store) readPointers(names []string) error {
 		if !strings.HasPrefix(name, asidePrefix) || strings.HasSuffix(name, vfs.TemporarySuffix) {
 			continue
 		}
-		p, err := s.readPointer(name)
+		p, err := s.readPointer(name, patience)
 		if errors.Is(err, protocol.ErrCorrupt) {
 			s.o.Logger.Error("the pointer of a checkpoint that was set aside is damaged", "file", name, "error", err)
 			continue // its name still says which store it is
@@ -93,8 +94,12 @@ func (s *Store) readPointers(names []string) error {
 	return nil
 }
 
-func (s *Store) readPointer(name string) (pointer, error) {
-	b, err := vfs.ReadFile(s.fsys, s.path(name), pointerBytesMax+1)
+// readPointer returns protocol.ErrCorrupt also for a file that the disk does not give.
+func (s *Store) readPointer(name string, patience *vfs.Patience) (pointer, error) {
+	b, err := patience.ReadFile(s.path(name), pointerBytesMax+1)
+	if vfs.Damaged(err) {
+		return pointer{}, protocol.ErrCorrupt.Because(err)
+	}
 	if err != nil {
 		return pointer{}, err
 	}

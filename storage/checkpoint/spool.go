@@ -41,7 +41,7 @@ type spooled struct {
 func sumOf(data []byte) storage.ChunkSum { return xxh3.Hash128(data).Bytes() }
 
 // openSpool opens the file, or makes it, and finds the good chunks in it, up to the
-// first that says nonsense of its own length: new ones go there.
+// first whose length is nonsense, or cannot be read: new ones go there.
 func (s *Store) openSpool() (*spool, error) {
 	file, err := s.fsys.OpenWrite(s.path(spoolName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,9 @@ func (p *spool) scan() error {
 	}
 	for p.end+spoolHeader <= size {
 		var head [spoolHeader]byte
-		if _, err := p.file.ReadAt(head[:], p.end); err != nil {
+		if _, err := p.file.ReadAt(head[:], p.end); vfs.Damaged(err) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		length := int64(binary.LittleEndian.Uint32(head[:]))

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Op is an operation that changes the file system, as faults name it.
@@ -26,7 +27,7 @@ const (
 type Counters struct {
 	// Steps counts all operations that change something, the others by kind.
 	Steps, Creates, Writes, Syncs, Allocates, Renames, Removes, SyncDirs uint64
-	Reads, BytesWritten                                                  uint64
+	Reads, BytesWritten, Sleeps                                          uint64
 	// Crashes and Kills, and how many faults were met.
 	Crashes, Kills, Faults uint64
 }
@@ -38,6 +39,7 @@ type faults struct {
 	stopped   bool
 	misdirect int64
 	bad       []badRange
+	wake      int // sleeps until bad is taken back; 0: it is not
 }
 
 // badRange is a part of a file that the disk cannot read: [from, to).
@@ -157,6 +159,27 @@ func (m *Memory) FailReads(name string, at, n int64, err error) error {
 	}
 	m.faults.bad = append(m.faults.bad, badRange{node, at, at + n, err})
 	return nil
+}
+
+// Sleep implements Sleeper: no time passes. See ReadsWorkAfter.
+func (m *Memory) Sleep(time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counters.Sleeps++
+	if m.faults.wake == 0 {
+		return
+	}
+	if m.faults.wake--; m.faults.wake == 0 {
+		m.faults.bad = nil
+	}
+}
+
+// ReadsWorkAfter takes back all that FailReads has done after n pauses of whoever
+// waits for it.
+func (m *Memory) ReadsWorkAfter(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.faults.wake = n
 }
 
 // ReadsWork takes back all that FailReads has done.

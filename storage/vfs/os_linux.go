@@ -42,3 +42,6 @@ func allocate(f *os.File, from, to int64) (bool, error) {
 	}
 	return true, nil
 }
+
+// damageCodes are what reads of bad sectors and damaged file systems return.
+var damageCodes = []error{syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG}

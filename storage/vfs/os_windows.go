@@ -12,7 +12,15 @@ const (
 	errorHandleDiskFull = syscall.Errno(39)
 	errorDiskFull       = syscall.Errno(112)
 	errorSharing        = syscall.Errno(32)
+	errorCRC            = syscall.Errno(23)
+	errorSectorNotFound = syscall.Errno(27)
+	errorReadFault      = syscall.Errno(30)
+	errorDevice         = syscall.Errno(1117)
+	errorDiskCorrupt    = syscall.Errno(1393)
 )
+
+// damageCodes are what reads of bad sectors and damaged file systems return.
+var damageCodes = []error{errorCRC, errorSectorNotFound, errorReadFault, errorDevice, errorDiskCorrupt, syscall.EIO}
 
 func isNoSpace(err error) bool {
 	return errors.Is(err, errorDiskFull) || errors.Is(err, errorHandleDiskFull)

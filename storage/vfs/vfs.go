@@ -106,6 +106,19 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	return buf[:n], err
 }
 
+// Damaged reports whether an error of a read says that what is on the disk there is
+// bad: a sector that the disk gives up, or what a file system calls damage. It may
+// still pass; see Patience. Any other error of an operating system is want of
+// something, and says nothing about the data.
+func Damaged(err error) bool {
+	for _, code := range damageCodes {
+		if errors.Is(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
 // WriteFile replaces a file so that, whatever happens, either the old or the
 // new content is there: it writes a temporary file (name + TemporarySuffix),
 // syncs it and renames it. The name is durable only after SyncDir.

@@ -19,7 +19,7 @@ func (r *replay) takeRecord(i int, at int64, h *header) (stop bool, err error) {
 		}
 		commit := r.state.Commit // before the record: it may hold what it commits
 		r.accept(s, at, h)
-		r.openGap(s, at, h.sequence, h.sequence, "a record's payload is damaged", h.kind == KindEntries && !h.cut)
+		r.openGap(s, at, h.sequence, h.sequence, r.wrong("a record's payload", at, at+h.size()), h.kind == KindEntries && !h.cut)
 		r.gap.commit = commit
 		return false, nil
 	}

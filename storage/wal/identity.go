@@ -99,23 +99,41 @@ func writeIdentity(fsys vfs.FS, dir string, id Identity) error {
 //
 //   - protocol.ErrNotFound: nobody's yet. It is absent, empty, or holds only the
 //     beginning of a bootstrap that was cut short; Init makes it a member's.
-//   - protocol.ErrDirectory: it holds something else, or is of a newer format.
+//   - protocol.ErrDirectory: it holds something else, is of a newer format, or can
+//     not be read now.
 //   - protocol.ErrCorrupt: both copies are damaged.
+//
+// A copy that the disk does not give counts as a damaged one while the other is
+// there: Open writes both again.
 //
 // It takes no lock and changes nothing.
 func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
+	patience := vfs.NewPatience(fsys)
+	for {
+		id, err := readIdentity(fsys, dir)
+		if !vfs.Damaged(err) || !patience.Again() {
+			return id, err
+		}
+	}
+}
+
+// readIdentity tries once.
+func readIdentity(fsys vfs.FS, dir string) (Identity, error) {
 	var best Identity
-	var damaged error
+	var damaged, refused error
 	found := 0
 	for _, name := range identityFiles {
 		b, err := vfs.ReadFile(fsys, filepath.Join(dir, name), identityBytesMax)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if errors.Is(err, syscall.ENOTDIR) {
+		case vfs.Damaged(err):
+			refused = err
+			continue
+		case errors.Is(err, syscall.ENOTDIR):
 			return best, protocol.ErrDirectory.With(dir + " is a file, or below one: a member's data takes a directory")
-		}
-		if err != nil {
+		default:
 			return best, protocol.ErrDirectory.Because(err)
 		}
 		id, err := decodeIdentity(b)
@@ -130,10 +148,13 @@ func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
 			best = id
 		}
 	}
-	if found > 0 {
+	switch {
+	case found > 0:
 		return best, nil
-	}
-	if damaged != nil {
+	case refused != nil:
+		return best, protocol.ErrDirectory.With("the data directory cannot be used: no copy of the identity in " + dir +
+			" can be read; start again when the disk gives one back; if it never does, move the directory away and let the member join as a new one").Because(refused)
+	case damaged != nil:
 		return best, protocol.ErrCorrupt.With("damaged data: both copies of the identity in " + dir +
 			" are damaged; move the directory away and let the member join as a new one")
 	}

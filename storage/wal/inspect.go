@@ -47,6 +47,13 @@ type SegmentReport struct {
 	Configuration protocol.ConfigurationAt
 }
 
+// Place is a part of a segment that the disk does not give, in bytes.
+type Place struct {
+	Segment       string
+	Offset, Bytes int64
+	Err           error
+}
+
 // Report is what is in a directory.
 type Report struct {
 	Identity Identity
@@ -70,7 +77,9 @@ type Report struct {
 	Telling        protocol.Sequence
 	Configurations []protocol.ConfigurationAt
 	// Damage is nil if nothing that was acknowledged is lost.
-	Damage     *storage.Damage
+	Damage *storage.Damage
+	// Unreadable is what the disk does not give. What of it the log needs is damage.
+	Unreadable []Place
 	Spares     int
 	Temporary  int
 	Unexpected []string
@@ -133,7 +142,7 @@ func (p *Report) fill(r *replay) {
 	p.Torn, p.Gone, p.BadHeaders = c.torn, c.gone, c.badHeaders
 	p.First, p.Last, p.LastTerm, p.LastSum = r.shape.FirstIndex(), r.last.index, r.last.term, r.last.sum
 	p.FirstTerm, _ = r.shape.TermAt(min(p.First, r.shape.LastIndex()))
-	p.State, p.Damage = r.state, r.damage
+	p.State, p.Damage, p.Unreadable = r.state, r.damage, r.places
 	p.Durable, p.Sequence, p.Telling = min(r.durable, r.next-1), r.next-1, r.telling
 	p.Configurations = r.configurations.All()
 }

@@ -3,7 +3,6 @@ package wal
 import (
 	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -23,6 +22,9 @@ type replay struct {
 	begins   []int64             // where the records of each segment begin
 	limits   []protocol.Sequence // where the next segment begins; 0: none
 	content  []byte
+	bad      []vfs.BadRange // of the content: it reads as zeros there
+	patience *vfs.Patience
+	places   []Place
 	known    protocol.Sequence // see durableAnywhere
 	visit    func(Record)
 
@@ -84,7 +86,7 @@ type gap struct {
 
 // openSegments opens the files and reads the headers.
 func openSegments(fsys vfs.FS, l *Log, f folder) (*replay, error) {
-	r := &replay{next: 1}
+	r := &replay{next: 1, patience: vfs.NewPatience(fsys)}
 	for i := range f.segments {
 		s := &segment{segmentHeader: f.segments[i].segmentHeader, name: f.segments[i].file}
 		file, err := fsys.Open(l.path(s.name))
@@ -93,7 +95,7 @@ func openSegments(fsys vfs.FS, l *Log, f folder) (*replay, error) {
 		}
 		s.file = file
 		r.segments = append(r.segments, s)
-		begin, err := s.readHeader()
+		begin, err := s.readHeader(r.patience)
 		if err != nil {
 			return r, err
 		}
@@ -112,13 +114,13 @@ func openSegments(fsys vfs.FS, l *Log, f folder) (*replay, error) {
 
 // readHeader reads a segment's header, and returns where records begin, or may
 // begin if the header is bad.
-func (s *segment) readHeader() (int64, error) {
+func (s *segment) readHeader(patience *vfs.Patience) (int64, error) {
 	var err error
 	if s.size, err = s.file.Size(); err != nil {
 		return 0, protocol.ErrDirectory.Because(err)
 	}
 	b := make([]byte, min(s.size, segmentBytes+configurationBytesMax))
-	if _, err := s.file.ReadAt(b, 0); err != nil && err != io.EOF {
+	if _, err := patience.ReadAround(s.file, b, 0); err != nil {
 		return 0, protocol.ErrDiskFailed.Because(err)
 	}
 	h, end, ok := parseSegmentHeader(b, s.nonce)
@@ -143,6 +145,13 @@ func (r *replay) run() error {
 		}
 	}
 	if n := len(r.segments); n > 0 && !r.segments[n-1].good && !r.accepted {
+		if len(r.bad) > 0 {
+			// [S] A disk that gives nothing may give it tomorrow: nothing is given up.
+			return protocol.ErrDirectory.With(fmt.Sprintf(
+				"the data directory cannot be used: the header and all records of the last segment, %s, cannot be read: %v; nothing was changed: "+
+					"start again when the disk gives it back; if it never does, what this member voted is not known: move the directory away and let the member join as a new one",
+				r.segments[n-1].name, r.bad[0].Err))
+		}
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
 			"damaged data: the header and all records of the last segment, %s, are damaged: what this member voted is not known; "+
 				"move the directory away and let the member join as a new one", r.segments[n-1].name))
@@ -156,23 +165,38 @@ func (r *replay) run() error {
 	return nil
 }
 
-// load reads a segment's content into the shared buffer.
-func (r *replay) load(s *segment, into []byte) ([]byte, error) {
+// loadSegment reads a segment's content into a buffer. [S] What the disk refuses to give is
+// read around and counts as bytes that are wrong: see vfs.ReadAround.
+func loadSegment(s *segment, into []byte, patience *vfs.Patience) ([]byte, []vfs.BadRange, error) {
 	if int64(cap(into)) < s.size {
 		into = make([]byte, s.size)
 	}
 	into = into[:s.size]
-	if _, err := s.file.ReadAt(into, 0); err != nil && err != io.EOF {
-		return nil, protocol.ErrDiskFailed.Because(err)
+	bad, err := patience.ReadAround(s.file, into, 0)
+	if err != nil {
+		return nil, nil, protocol.ErrDiskFailed.Because(fmt.Errorf("%s: %w", s.name, err))
 	}
-	return into, nil
+	return into, bad, nil
+}
+
+// wrong says what is the matter with a part of the content that is bad.
+func (r *replay) wrong(what string, from, to int64) string {
+	for _, b := range r.bad {
+		if b.From < to && from < b.To {
+			return fmt.Sprintf("%s cannot be read: %v", what, b.Err)
+		}
+	}
+	return what + " is damaged"
 }
 
 func (r *replay) readSegment(i int) error {
 	s, limit := r.segments[i], r.limits[i]
 	var err error
-	if r.content, err = r.load(s, r.content); err != nil {
+	if r.content, r.bad, err = loadSegment(s, r.content, r.patience); err != nil {
 		return err
+	}
+	for _, b := range r.bad {
+		r.places = append(r.places, Place{Segment: s.name, Offset: b.From, Bytes: b.To - b.From, Err: b.Err})
 	}
 	r.accepted = false
 	r.startSegment(i)
@@ -189,7 +213,7 @@ func (r *replay) readSegment(i int) error {
 			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
 				return err
 			}
-			r.openGap(s, at, r.next, r.next, "a record's header is damaged", false)
+			r.openGap(s, at, r.next, r.next, r.wrong("a record's header", at, at+recordBytes), false)
 			if at = r.scan(s, at+recordAlign); at < 0 {
 				return nil
 			}
@@ -320,7 +344,7 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 			known = max(known, s.durable)
 		}
 		var err error
-		if content, err = r.load(s, content); err != nil {
+		if content, _, err = loadSegment(s, content, r.patience); err != nil {
 			return 0, err
 		}
 		known = max(known, durableIn(content, segmentBytes, s.nonce, s.first-1))

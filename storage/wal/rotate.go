@@ -193,7 +193,12 @@ func (w *window) read(s *segment, at int64, n int) ([]byte, error) {
 			w.content = make([]byte, size)
 		}
 		w.segment, w.at, w.content = s, at, w.content[:size]
-		if _, err := s.file.ReadAt(w.content, at); err != nil {
+		_, err := s.file.ReadAt(w.content, at)
+		if err != nil && size > int64(n) { // a bad place may lie behind what is wanted
+			w.content = w.content[:n]
+			_, err = s.file.ReadAt(w.content, at)
+		}
+		if err != nil {
 			w.segment = nil
 			return nil, err
 		}

@@ -1,0 +1,29 @@
+package cmd
+
+import (
+	"bytes"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// A place that the disk does not give is shown with its offset and cause, for people
+// and for programs.
+func TestInspectShowsWhatCannotBeRead(t *testing.T) {
+	r := wal.Report{Unreadable: []wal.Place{{Segment: "00000002-x.wal", Offset: 8192, Bytes: 4096, Err: syscall.EIO}}}
+	var out bytes.Buffer
+	p := &Program{Stdout: &out}
+	if err := p.printReport(&r, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.printJSON(reportJSON(&r, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cannot be read: 00000002-x.wal, offset 8192, 4096 bytes: input/output error", `"offset":8192`, `"error":"input/output error"`} {
+		if !strings.Contains(strings.ReplaceAll(out.String(), `": `, `":`), want) {
+			t.Errorf("%q is not shown in\n%s", want, out.String())
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package vfs
+
+import (
+	"io"
+	"time"
+)
+
+const (
+	// passTries is how often a read that failed is tried again before its error counts,
+	// and passPause the first of the pauses, each twice as long as the last.
+	passTries = 5
+	passPause = 100 * time.Millisecond
+	// aroundChunk and aroundBlock are the steps in which a file is read around a bad
+	// place: few reads of a dying disk wait for the same sector.
+	aroundChunk = 1 << 20
+	aroundBlock = 4 << 10
+)
+
+// Patience is how long failed reads are tried again before they count, in all that
+// it is used for: a disk with many bad places is not waited for at each.
+type Patience struct {
+	fsys  FS
+	tried int
+}
+
+// NewPatience returns the patience with reads of a file system. One that is a Sleeper
+// lets the time pass.
+func NewPatience(fsys FS) *Patience { return &Patience{fsys: fsys} }
+
+// Sleeper is a file system with a time of its own.
+type Sleeper interface{ Sleep(time.Duration) }
+
+// Again waits, and reports whether another try is due.
+func (p *Patience) Again() bool {
+	if p.tried == passTries {
+		return false
+	}
+	pause := passPause << p.tried
+	if s, ok := p.fsys.(Sleeper); ok {
+		s.Sleep(pause)
+	} else {
+		time.Sleep(pause)
+	}
+	p.tried++
+	return true
+}
+
+// ReadFile is the package's ReadFile. What the disk refuses to give it tries again.
+func (p *Patience) ReadFile(name string, limit int64) ([]byte, error) {
+	for {
+		b, err := ReadFile(p.fsys, name, limit)
+		if !Damaged(err) || !p.Again() {
+			return b, err
+		}
+	}
+}
+
+// BadRange is a part of a file that cannot be read: [From, To).
+type BadRange struct {
+	From, To int64
+	Err      error
+}
+
+// ReadAround fills buf with what is in a file from an offset on. What the disk does
+// not give (Damaged), after it was tried again, reads as zeros, and is told; any other
+// error is returned. What lies behind the end of
+// the file reads as zeros, too.
+func (p *Patience) ReadAround(f File, buf []byte, at int64) ([]BadRange, error) {
+	for {
+		var bad []BadRange
+		err := around(f, buf, at, aroundChunk, &bad)
+		if err != nil || len(bad) == 0 || !p.Again() {
+			return bad, err
+		}
+	}
+}
+
+// around reads a range, in steps if it cannot be read as a whole.
+func around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
+	n, err := f.ReadAt(buf, at)
+	if err == nil || err == io.EOF {
+		clear(buf[n:])
+		return nil
+	}
+	if !Damaged(err) {
+		return err
+	}
+	to := at + int64(len(buf))
+	if at/aroundBlock == (to-1)/aroundBlock {
+		clear(buf)
+		if k := len(*bad) - 1; k >= 0 && (*bad)[k].To == at {
+			(*bad)[k].To = to
+		} else {
+			*bad = append(*bad, BadRange{at, to, err})
+		}
+		return nil
+	}
+	if at/step == (to-1)/step {
+		step = aroundBlock
+	}
+	for from := at; from < to; {
+		next := min(to, (from/step+1)*step)
+		if err := around(f, buf[from-at:next-at], from, aroundBlock, bad); err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
