@@ -112,7 +112,7 @@ func (m *Memory) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.step(OpCreate); err != nil {
+	if err := m.step(OpCreate, name); err != nil {
 		return nil, err
 	}
 	node := &inode{}
@@ -140,6 +140,9 @@ func (m *Memory) open(name string, write bool) (File, error) {
 	if node == nil {
 		return nil, notExist("open", name)
 	}
+	if err := m.look(OpOpen, name); err != nil {
+		return nil, err
+	}
 	return m.handle(name, node, write), nil
 }
 
@@ -166,7 +169,7 @@ func (m *Memory) Rename(from, to string) error {
 	if d != e {
 		return &fs.PathError{Op: "rename", Path: to, Err: errors.New("another directory")}
 	}
-	if err := m.step(OpRename); err != nil {
+	if err := m.step(OpRename, to); err != nil {
 		return err
 	}
 	d.change(nameChange{a, nil}, nameChange{b, node})
@@ -183,7 +186,7 @@ func (m *Memory) Remove(name string) error {
 	}
 	if dir := m.dirs[filepath.Clean(name)]; dir != nil && len(dir.names) == 0 {
 		// An empty directory: it is gone for good at once.
-		if err := m.step(OpRemove); err != nil {
+		if err := m.step(OpRemove, name); err != nil {
 			return err
 		}
 		delete(m.dirs, filepath.Clean(name))
@@ -192,7 +195,7 @@ func (m *Memory) Remove(name string) error {
 	if d.names[base] == nil {
 		return notExist("remove", name)
 	}
-	if err := m.step(OpRemove); err != nil {
+	if err := m.step(OpRemove, name); err != nil {
 		return err
 	}
 	d.change(nameChange{base, nil})
@@ -203,8 +206,8 @@ func (m *Memory) Remove(name string) error {
 func (m *Memory) ReadDir(name string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.stopped {
-		return nil, ErrStopped
+	if err := m.look(OpReadDir, name); err != nil {
+		return nil, err
 	}
 	name = filepath.Clean(name)
 	d := m.dirs[name]
@@ -231,6 +234,11 @@ func (m *Memory) MkdirAll(name string) error {
 	if m.faults.stopped {
 		return ErrStopped
 	}
+	if m.dirs[filepath.Clean(name)] == nil {
+		if err := m.meet(OpMkdir, name); err != nil {
+			return err
+		}
+	}
 	for name = filepath.Clean(name); m.dirs[name] == nil; name = filepath.Dir(name) {
 		m.dirs[name] = newDirectory()
 	}
@@ -245,7 +253,7 @@ func (m *Memory) SyncDir(name string) error {
 	if d == nil {
 		return notExist("syncdir", name)
 	}
-	if err := m.step(OpSyncDir); err != nil {
+	if err := m.step(OpSyncDir, name); err != nil {
 		return err
 	}
 	for _, changes := range d.pending {
@@ -259,8 +267,8 @@ func (m *Memory) SyncDir(name string) error {
 func (m *Memory) Stat(name string) (Info, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.stopped {
-		return Info{}, ErrStopped
+	if err := m.look(OpStat, name); err != nil {
+		return Info{}, err
 	}
 	if m.dirs[filepath.Clean(name)] != nil {
 		return Info{Dir: true}, nil
@@ -315,11 +323,11 @@ func (l *memoryLock) Close() error {
 }
 
 // FreeSpace implements FS.
-func (m *Memory) FreeSpace(string) (uint64, error) {
+func (m *Memory) FreeSpace(name string) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.stopped {
-		return 0, ErrStopped
+	if err := m.look(OpFreeSpace, name); err != nil {
+		return 0, err
 	}
 	return uint64(max(0, m.faults.capacity-m.used())), nil
 }
@@ -327,9 +335,15 @@ func (m *Memory) FreeSpace(string) (uint64, error) {
 // used sums what the named files take; the order does not matter.
 func (m *Memory) used() int64 {
 	var n int64
+	counted := map[*inode]bool{} // of those with several names
 	for _, d := range m.dirs {
 		for _, node := range d.names {
-			n += int64(len(node.data))
+			if !counted[node] {
+				n += int64(len(node.data))
+			}
+			if node.linked {
+				counted[node] = true
+			}
 		}
 	}
 	return n

@@ -8,20 +8,37 @@ import (
 	"time"
 )
 
-// Op is an operation that changes the file system, as faults name it.
+// Op is an operation, as faults name it.
 type Op uint8
 
-// The operations. OpAny stands for every one of them.
+// The operations. OpAny stands for every one of those that change something, which
+// are the first ones.
 const (
 	OpAny Op = iota
 	OpCreate
 	OpWrite
 	OpSync
 	OpAllocate
+	OpTruncate
 	OpRename
+	OpLink
 	OpRemove
 	OpSyncDir
+	OpMkdir // not counted among the steps: the name is durable at once
+	OpOpen
+	OpRead
+	OpReadDir
+	OpStat
+	OpFreeSpace
 )
+
+var opNames = [...]string{
+	"any", "create", "write", "sync", "allocate", "truncate", "rename", "link", "remove", "sync of the directory",
+	"mkdir", "open", "read", "readdir", "stat", "statfs",
+}
+
+// String names the call.
+func (o Op) String() string { return opNames[o] }
 
 // Counters say what was done since the file system was made.
 type Counters struct {
@@ -40,6 +57,8 @@ type faults struct {
 	misdirect int64
 	bad       []badRange
 	wake      int // sleeps until bad is taken back; 0: it is not
+	troubles  []Trouble
+	tell      func(error)
 }
 
 // badRange is a part of a file that the disk cannot read: [from, to).
@@ -58,6 +77,24 @@ func (f *faults) unreadable(node *inode, from, to int64) error {
 	return nil
 }
 
+// rewritten takes back what a write covers.
+func (f *faults) rewritten(node *inode, from, to int64) {
+	var left []badRange
+	for _, b := range f.bad {
+		if b.node != node || to <= b.from || b.to <= from {
+			left = append(left, b)
+			continue
+		}
+		if b.from < from {
+			left = append(left, badRange{node, b.from, from, b.err})
+		}
+		if to < b.to {
+			left = append(left, badRange{node, to, b.to, b.err})
+		}
+	}
+	f.bad = left
+}
+
 type fault struct {
 	op  Op
 	n   int
@@ -65,7 +102,7 @@ type fault struct {
 }
 
 // step is called before each operation that changes something.
-func (m *Memory) step(op Op) error {
+func (m *Memory) step(op Op, name string) error {
 	if m.faults.stopped {
 		return ErrStopped
 	}
@@ -89,7 +126,7 @@ func (m *Memory) step(op Op) error {
 			return err
 		}
 	}
-	return nil
+	return m.meet(op, name)
 }
 
 func (m *Memory) count(op Op) {
@@ -102,7 +139,7 @@ func (m *Memory) count(op Op) {
 		c.Writes++
 	case OpSync:
 		c.Syncs++
-	case OpAllocate:
+	case OpAllocate, OpTruncate:
 		c.Allocates++
 	case OpRename:
 		c.Renames++
@@ -141,8 +178,9 @@ func (m *Memory) Fail(op Op, n int, err error) {
 	m.faults.next = append(m.faults.next, fault{op, n, err})
 }
 
-// FailReads makes every read of a file that touches the bytes from at on fail with
-// err, or ErrInjected if that is nil, until ReadsWork. It outlives a restart.
+// FailReads makes every read of a file that touches the n bytes from at on fail with
+// err, or ErrInjected if that is nil, until ReadsWork, or until they are written: a
+// disk puts other sectors in the place of bad ones then. It outlives a restart.
 func (m *Memory) FailReads(name string, at, n int64, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

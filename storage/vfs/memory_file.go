@@ -18,6 +18,8 @@ type inode struct {
 	// stale pages were being written when a sync failed: the kernel has marked
 	// them clean, so that no later sync writes them.
 	stale map[int64]bool
+	// linked says that it has, or had, more than one name.
+	linked bool
 }
 
 // keep remembers what the disk has of the pages of [from, to), which are about
@@ -127,7 +129,7 @@ func (n *inode) settle(size int64) {
 
 // clone returns an independent copy.
 func (n *inode) clone() *inode {
-	out := &inode{data: slices.Clone(n.data), durableSize: n.durableSize}
+	out := &inode{data: slices.Clone(n.data), durableSize: n.durableSize, linked: n.linked}
 	for p, b := range n.before {
 		if out.before == nil {
 			out.before = map[int64][]byte{}
@@ -181,6 +183,9 @@ func (f *memoryFile) ReadAt(p []byte, at int64) (int, error) {
 		f.m.counters.Faults++
 		return 0, err
 	}
+	if err := f.m.meet(OpRead, f.name); err != nil {
+		return 0, err
+	}
 	n := copy(p, f.node.data[min(at, int64(len(f.node.data))):])
 	if n < len(p) {
 		return n, io.EOF
@@ -203,13 +208,14 @@ func (f *memoryFile) WriteAt(p []byte, at int64) (int, error) {
 	}
 	at += f.m.faults.misdirect
 	f.m.faults.misdirect = 0
-	if err := f.m.step(OpWrite); err != nil {
+	if err := f.m.step(OpWrite, f.name); err != nil {
 		// A part of the range may have been written.
 		n := f.m.random.IntN(len(p) + 1)
 		f.node.write(p[:n], at)
 		return n, err
 	}
 	f.node.write(p, at)
+	f.m.faults.rewritten(f.node, at, at+int64(len(p)))
 	f.m.counters.BytesWritten += uint64(len(p))
 	return len(p), nil
 }
@@ -230,7 +236,7 @@ func (f *memoryFile) Sync() error {
 	if err := f.usable("sync", true); err != nil {
 		return err
 	}
-	if err := f.m.step(OpSync); err != nil {
+	if err := f.m.step(OpSync, f.name); err != nil {
 		if !f.m.faults.stopped {
 			f.node.failSync()
 		}
@@ -250,7 +256,7 @@ func (f *memoryFile) Allocate(size int64) error {
 	if err := f.room(size); err != nil {
 		return err
 	}
-	if err := f.m.step(OpAllocate); err != nil {
+	if err := f.m.step(OpAllocate, f.name); err != nil {
 		return err
 	}
 	if size > int64(len(f.node.data)) {
@@ -269,7 +275,7 @@ func (f *memoryFile) Truncate(size int64) error {
 	if err := f.room(size); err != nil {
 		return err
 	}
-	if err := f.m.step(OpAllocate); err != nil {
+	if err := f.m.step(OpTruncate, f.name); err != nil {
 		return err
 	}
 	f.node.resize(size)

@@ -28,6 +28,7 @@ func openOS(name string, flag int) (File, error) {
 }
 
 func (osFS) Rename(from, to string) error { return osError(os.Rename(from, to)) }
+func (osFS) Link(from, to string) error   { return osError(os.Link(from, to)) }
 func (osFS) Remove(name string) error     { return osError(os.Remove(name)) }
 
 func (osFS) ReadDir(name string) ([]string, error) {

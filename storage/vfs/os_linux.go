@@ -3,7 +3,12 @@ package vfs
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// uncache works on what is not mapped.
+func (o *osFile) uncache() { _ = unix.Fadvise(int(o.f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // syncData is fdatasync: after preallocation there is no metadata to write, and
 // a sync touches data only.
