@@ -1,19 +1,17 @@
 package checkpoint
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // itemPrefix begins each key in Badger, which refuses some keys without it.
@@ -43,7 +41,10 @@ const (
 // changes. But Badger cuts a table to nothing before it removes it, so that it
 // must never remove one that is shared: where there are shared ones nothing is
 // compacted. A store that has grown crowded is followed by a full one instead.
-type badgerEngine struct{ o Options }
+type badgerEngine struct {
+	fsys vfs.FS // with the operating system's names
+	o    Options
+}
 
 func (e badgerEngine) options(folder string, l *badgerLogger) badger.Options {
 	return badger.DefaultOptions(folder).
@@ -71,7 +72,7 @@ func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint6
 	o := e.options(folder, &badgerLogger{to: e.o.Logger, fault: fault})
 	tables := 0
 	if from != "" {
-		if tables, err = cloneStore(from, folder); err != nil {
+		if tables, err = cloneStore(e.fsys, from, folder); err != nil {
 			return nil, err
 		}
 		o = o.WithNumCompactors(0).WithNumLevelZeroTables(endless).WithNumLevelZeroTablesStall(endless + 1)
@@ -89,47 +90,12 @@ func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint6
 		return nil, err
 	}
 	db.SetDiscardTs(uint64(at))
-	return &badgerDatabase{db: db, at: uint64(at), wb: db.NewWriteBatchAt(uint64(at)), forget: forget}, nil
+	return &badgerDatabase{fsys: e.fsys, db: db, at: uint64(at), wb: db.NewWriteBatchAt(uint64(at)), forget: forget}, nil
 }
 
 func (badgerEngine) hangs() bool { return true }
 
 func (badgerEngine) remove(folder string) error { return os.RemoveAll(folder) }
-
-// cloneStore makes a new store of a complete one: its tables by name, its list of
-// tables by content. Where the file system has no hard links the tables are copied.
-func cloneStore(from, to string) (tables int, err error) {
-	files, err := readSeal(from)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range files {
-		source, target := filepath.Join(from, f.name), filepath.Join(to, f.name)
-		if strings.HasSuffix(f.name, tableSuffix) {
-			tables++
-			if err := os.Link(source, target); err == nil {
-				continue
-			} else if errors.Is(err, fs.ErrNotExist) {
-				return 0, corrupt(f.name + " of a store of checkpoints is not there")
-			}
-		}
-		if err := copyFile(source, target); err != nil {
-			return 0, err
-		}
-	}
-	return tables, nil
-}
-
-const tableSuffix = ".sst"
-
-func copyFile(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	return writeSynced(to, source)
-}
 
 // freeFiles reports whether so many files can be opened now. Where they cannot,
 // Badger ends the process in one place and leaves a store in pieces in others.
@@ -165,6 +131,7 @@ func catch(err *error) {
 
 // badgerDatabase is not atomic: the pointer is what makes a checkpoint appear.
 type badgerDatabase struct {
+	fsys   vfs.FS
 	db     *badger.DB
 	at     uint64
 	wb     *badger.WriteBatch // nil: flushed
@@ -205,7 +172,7 @@ func (d *badgerDatabase) close() (err error) {
 	err = d.db.Close()
 	d.forget()
 	if err == nil && flushed {
-		err = seal(d.db.Opts().Dir)
+		err = seal(d.fsys, d.db.Opts().Dir)
 	}
 	return err
 }
@@ -226,7 +193,7 @@ func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error)
 	if err != nil {
 		return nil, err
 	}
-	files, err := checkSeal(folder)
+	files, err := checkSeal(e.fsys, folder)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Package checkpoint is the store of checkpoints: the whole state at an index,
-// the last two of them, on Badger, or on a flat file for a simulated disk and
-// for members without one.
+// the last two of them, on Badger, on a flat file for members without a disk, or on
+// what stands for Badger on a simulated one.
 //
 // # On disk
 //

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -38,6 +39,10 @@ type database interface {
 	cursor() cursor
 	close() error
 }
+
+// errEndless is what close of an engine that does not hang returns where it stands for
+// one that does: the store is never closed.
+var errEndless = errors.New("the end of a store never comes")
 
 // view is a complete store. Any goroutine may ask it for a cursor.
 type view interface {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -21,12 +22,17 @@ import (
 // faultsVariable, if it is not empty, has TestSystemCallsFail try the whole table.
 const faultsVariable = "STARLING_CHECKPOINT_FAULTS"
 
-// takeSome takes checkpoints, in spite of what the disk does, and says of each what
-// became of it. It is for a process whose system calls fail.
+// takeSome is for a process whose system calls fail.
 func takeSome(dir string) int {
-	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	return takeSomeWith(func() (*checkpoint.Store, error) { return checkpoint.Open(vfs.OS(), dir, small()) }, os.Stdout)
+}
+
+// takeSomeWith takes checkpoints, in spite of what the disk does, and says of each
+// what became of it.
+func takeSomeWith(open func() (*checkpoint.Store, error), out io.Writer) int {
+	s, err := open()
 	if err != nil {
-		fmt.Println("refused", err)
+		fmt.Fprintln(out, "refused", err)
 		return exitSound
 	}
 	for n := protocol.Index(1); n <= 7; n++ {
@@ -56,25 +62,25 @@ func takeSome(dir string) int {
 		}
 		switch {
 		case err == nil:
-			fmt.Println("durable", index)
+			fmt.Fprintln(out, "durable", index)
 		case errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNoSpace):
-			fmt.Println("skipped", index, err)
+			fmt.Fprintln(out, "skipped", index, err)
 		case errors.Is(err, protocol.ErrDiskFailed):
-			fmt.Println("stopped", index, err)
+			fmt.Fprintln(out, "stopped", index, err)
 		default:
-			fmt.Println("wrong error", index, err)
+			fmt.Fprintln(out, "wrong error", index, err)
 			return exitWrongData
 		}
 	}
 	for _, d := range s.Kept() {
 		bad, err := wrong(s, d)
 		if bad {
-			fmt.Println("wrong data of", d.Index)
+			fmt.Fprintln(out, "wrong data of", d.Index)
 			return exitWrongData
 		}
-		fmt.Println("read", d.Index, err)
+		fmt.Fprintln(out, "read", d.Index, err)
 	}
-	fmt.Println("closed", s.Close())
+	fmt.Fprintln(out, "closed", s.Close())
 	return exitSound
 }
 

@@ -78,9 +78,9 @@ func (d *flatDatabase) remove(key []byte) error {
 	return nil
 }
 
-func (d *flatDatabase) sorted() []flatItem {
-	out := make([]flatItem, 0, len(d.items))
-	for key, value := range d.items {
+func sorted(items map[string][]byte) []flatItem {
+	out := make([]flatItem, 0, len(items))
+	for key, value := range items {
 		out = append(out, flatItem{key, value})
 	}
 	slices.SortFunc(out, func(a, b flatItem) int { return compareKeys(a, b.key) })
@@ -92,7 +92,7 @@ func (d *flatDatabase) flush() error {
 	if err != nil {
 		return err
 	}
-	err = writeFlat(f, d.sorted())
+	err = writeFlat(f, sorted(d.items))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -132,7 +132,7 @@ func writeFlat(f vfs.File, items []flatItem) error {
 	return write()
 }
 
-func (d *flatDatabase) cursor() cursor { return &flatCursor{items: d.sorted()} }
+func (d *flatDatabase) cursor() cursor { return &flatCursor{items: sorted(d.items)} }
 
 func (*flatDatabase) close() error { return nil }
 
@@ -162,14 +162,18 @@ func (e flatEngine) view(folder string, _ protocol.Index) (view, error) {
 	return v, nil
 }
 
-// read takes good records off the front of the file. What follows a bad one is
-// missing then, which the sums of the chunks show.
 func (e flatEngine) read(folder string) (*flatView, error) {
-	b, err := vfs.ReadFile(e.fsys, filepath.Join(folder, flatFile), 1<<40)
+	items, err := readFlat(e.fsys, filepath.Join(folder, flatFile))
+	return &flatView{items}, err
+}
+
+// readFlat takes good records off the front of a file. What follows a bad one is
+// missing then, which the sums of the chunks show.
+func readFlat(fsys vfs.FS, name string) (items []flatItem, err error) {
+	b, err := vfs.ReadFile(fsys, name, 1<<40)
 	if err != nil {
 		return nil, err
 	}
-	v := &flatView{}
 	le := binary.LittleEndian
 	for len(b) >= flatHeader {
 		n := int(le.Uint32(b))
@@ -180,11 +184,11 @@ func (e flatEngine) read(folder string) (*flatView, error) {
 			var key, value []byte
 			key, p, _ = takeBytes(p, flatRecordMax)
 			value, p, _ = takeBytes(p, flatRecordMax)
-			v.items = append(v.items, flatItem{string(key), value})
+			items = append(items, flatItem{string(key), value})
 		}
 		b = b[flatHeader+n:]
 	}
-	return v, nil
+	return items, nil
 }
 
 func (v *flatView) cursor() cursor { return &flatCursor{items: v.items} }

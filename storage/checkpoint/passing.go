@@ -45,7 +45,19 @@ const (
 	viewPause = 100 * time.Millisecond
 )
 
-// pause waits, unless the context ends.
+// pauseOf returns what waits, unless the context ends: a file system with a time of
+// its own lets it pass.
+func pauseOf(fsys vfs.FS) func(context.Context, time.Duration) error {
+	sleeper, own := fsys.(vfs.Sleeper)
+	if !own {
+		return pause
+	}
+	return func(ctx context.Context, d time.Duration) error {
+		sleeper.Sleep(d)
+		return ctx.Err()
+	}
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

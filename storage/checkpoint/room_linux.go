@@ -28,6 +28,3 @@ func freeBytes(folder string, n int64) error {
 	}
 	return errors.Join(err, f.Close(), os.Remove(name))
 }
-
-// uncached has a file that is not mapped read from the disk.
-func uncached(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }

@@ -417,3 +417,25 @@ func TestAsideIsBoundedAndComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The counterexample of ADR 19 at the door: the end of a store is without an error,
+// its list has the record of a table that is gone, and it cannot be opened any more.
+func TestStandInKeepsTheRecordOfADeletedTable(t *testing.T) {
+	disk := vfs.NewMemory(1)
+	e := &standIn{fsys: disk, o: Options{}.withDefaults()}
+	var heard []error
+	db, err := e.create("/c/store", "", 1, 0, func(err error) { heard = append(heard, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.FailCall(vfs.Trouble{Op: vfs.OpSync, Name: "MANIFEST", Err: syscall.EIO})
+	if err := errors.Join(db.set([]byte("k"), []byte("v")), db.flush(), db.close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(heard) != 1 || !strings.Contains(heard[0].Error(), "input/output error, retrying") {
+		t.Errorf("heard %v, want one fault", heard)
+	}
+	if _, err := e.view("/c/store", 1); err == nil || passing(err) || !strings.Contains(err.Error(), "file does not exist for table 1") {
+		t.Errorf("got error %v, want that a table does not exist", err)
+	}
+}

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/zeebo/xxh3"
+
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // A complete store has a file with the size and the sum of each file that a view
@@ -41,71 +42,108 @@ func needed(name string) bool {
 // seal reads the files of a store that has been closed, and writes their sums. They
 // are read from the disk, as far as the operating system can be asked for that: what
 // it holds in memory after a failed sync looks as if it had been written.
-func seal(folder string) error {
-	entries, err := os.ReadDir(folder)
+func seal(fsys vfs.FS, folder string) error {
+	names, err := fsys.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	for _, entry := range entries {
-		if !needed(entry.Name()) {
+	for _, name := range names {
+		if !needed(name) {
 			continue
 		}
-		f, err := sumFile(folder, entry.Name(), uncached)
+		f, err := sumFile(fsys, folder, name, vfs.Uncached)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(&b, "%d %s %s\n", f.size, sumText(f.sum), f.name)
 	}
 	fmt.Fprintf(&b, "%s\n", sumText(xxh3.Hash128(b.Bytes())))
-	return errors.Join(writeSynced(filepath.Join(folder, sealName), &b), syncFolder(folder))
+	return errors.Join(writeSynced(fsys, filepath.Join(folder, sealName), &b), fsys.SyncDir(folder))
 }
 
 func sumText(sum xxh3.Uint128) string { return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo) }
 
-func sumFile(folder, name string, first func(*os.File)) (sealed, error) {
-	f, err := os.Open(filepath.Join(folder, name))
+func sumFile(fsys vfs.FS, folder, name string, first func(vfs.File)) (sealed, error) {
+	f, err := fsys.Open(filepath.Join(folder, name))
 	if err != nil {
 		return sealed{}, err
 	}
 	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return sealed{}, err
+	}
 	first(f)
 	h := xxh3.New()
-	n, err := io.Copy(h, f)
+	n, err := io.Copy(h, io.NewSectionReader(f, 0, size))
 	return sealed{name, n, h.Sum128()}, err
 }
 
-func writeSynced(name string, content io.Reader) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+func writeSynced(fsys vfs.FS, name string, content io.Reader) error {
+	f, err := fsys.Create(name)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, content)
+	_, err = io.Copy(io.NewOffsetWriter(f, 0), content)
 	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
 
-func syncFolder(folder string) error {
-	f, err := os.Open(folder)
+// cloneStore makes a new store of a complete one: its tables by name, its list of
+// tables by content. Where the file system has no hard links the tables are copied.
+func cloneStore(fsys vfs.FS, from, to string) (tables int, err error) {
+	files, err := readSeal(fsys, from)
+	if err != nil {
+		return 0, err
+	}
+	return cloneFiles(fsys, files, from, to)
+}
+
+func cloneFiles(fsys vfs.FS, files []sealed, from, to string) (tables int, err error) {
+	linker, links := fsys.(vfs.Linker)
+	for _, f := range files {
+		source, target := filepath.Join(from, f.name), filepath.Join(to, f.name)
+		if strings.HasSuffix(f.name, tableSuffix) {
+			tables++
+			if links {
+				if err := linker.Link(source, target); err == nil {
+					continue
+				} else if errors.Is(err, fs.ErrNotExist) {
+					return 0, corrupt(f.name + " of a store of checkpoints is not there")
+				}
+			}
+		}
+		if err := copyFile(fsys, source, target); err != nil {
+			return 0, err
+		}
+	}
+	return tables, nil
+}
+
+const tableSuffix = ".sst"
+
+func copyFile(fsys vfs.FS, from, to string) error {
+	source, err := fsys.Open(from)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	defer source.Close()
+	size, err := source.Size()
+	if err != nil {
+		return err
+	}
+	return writeSynced(fsys, to, io.NewSectionReader(source, 0, size))
 }
 
 // readSeal returns the files that a store consists of.
-func readSeal(folder string) ([]sealed, error) {
-	f, err := os.Open(filepath.Join(folder, sealName))
+func readSeal(fsys vfs.FS, folder string) ([]sealed, error) {
+	b, err := vfs.ReadFile(fsys, filepath.Join(folder, sealName), sealBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corrupt("a store of checkpoints, or the list of its files, is not there")
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, sealBytesMax))
 	if err != nil {
 		return nil, err
 	}
@@ -135,13 +173,13 @@ func decodeSeal(b []byte) ([]sealed, error) {
 }
 
 // checkSeal compares all files of a complete store with their sums.
-func checkSeal(folder string) ([]sealed, error) {
-	files, err := readSeal(folder)
+func checkSeal(fsys vfs.FS, folder string) ([]sealed, error) {
+	files, err := readSeal(fsys, folder)
 	if err != nil {
 		return nil, err
 	}
 	for _, want := range files {
-		got, err := sumFile(folder, want.name, func(*os.File) {})
+		got, err := sumFile(fsys, folder, want.name, func(vfs.File) {})
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, corrupt(want.name + " of a store of checkpoints is not there")
 		}

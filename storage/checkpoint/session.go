@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -19,6 +20,8 @@ type session struct {
 	h    *home
 	work chan func() // nil: the engine does not hang, and the caller does it
 	db   database    // the goroutine's; the caller's between two calls of do
+	// endless says that the engine is at it for ever: the session never ends.
+	endless bool
 
 	mu      sync.Mutex
 	err     error         // the first fault
@@ -115,11 +118,16 @@ func (x *session) do(ctx context.Context, f func() error) error {
 
 // close ends the store, so that all of it is on the disk.
 func (x *session) close(ctx context.Context) error {
-	return x.do(ctx, func() error {
-		db := x.db
-		x.db = nil
-		return db.close()
-	})
+	return x.do(ctx, func() error { return x.end() })
+}
+
+// end ends the store.
+func (x *session) end() error {
+	db := x.db
+	x.db = nil
+	err := db.close()
+	x.endless = errors.Is(err, errEndless)
+	return err
 }
 
 // leave ends the session, and removes the store unless a pointer names it by then.
@@ -128,9 +136,12 @@ func (x *session) leave() {
 	s := x.s
 	end := func() {
 		if x.db != nil {
-			if err := x.db.close(); err != nil {
+			if err := x.end(); err != nil {
 				s.o.Logger.Debug("the end of a store that nobody wants", "store", storeName(x.h.number), "error", err)
 			}
+		}
+		if x.endless {
+			return
 		}
 		s.release(x.h)
 		s.mu.Lock()

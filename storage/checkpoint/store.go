@@ -66,14 +66,21 @@ var _ storage.CheckpointStore = (*Store)(nil)
 // format or a directory that cannot be read.
 func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
-	return open(fsys, dir, o, badgerEngine{o})
+	return open(fsys, dir, o, badgerEngine{fsys, o})
 }
 
-// OpenFlat is Open on flat files, which go through fsys too: for simulated
-// disks. All content is in memory.
+// OpenFlat is Open on flat files, which go through fsys too: for members without a
+// disk. All content is in memory.
 func OpenFlat(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	return open(fsys, dir, o, flatEngine{fsys})
+}
+
+// OpenStandIn is Open on what stands for Badger on simulated disks, and fails as that
+// does. All calls go through fsys, and all content is in memory.
+func OpenStandIn(fsys vfs.FS, dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	return open(fsys, dir, o, &standIn{fsys: fsys, o: o})
 }
 
 // NewMemory returns an empty store that is gone with the process.
@@ -92,7 +99,7 @@ func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		o.Views = os.TempDir()
 	}
 	o = o.withDefaults()
-	s := newStore(fsys, dir, o, badgerEngine{o})
+	s := newStore(fsys, dir, o, badgerEngine{fsys, o})
 	s.inspects = true
 	if err := s.start(); err != nil {
 		return nil, err
@@ -101,7 +108,7 @@ func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
 }
 
 func newStore(fsys vfs.FS, dir string, o Options, e engine) *Store {
-	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}, pause: pause}
+	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}, pause: pauseOf(fsys)}
 	s.settled.L = &s.mu
 	return s
 }

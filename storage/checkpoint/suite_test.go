@@ -34,14 +34,18 @@ func TestSuiteOnBadger(t *testing.T) {
 	})
 }
 
-func TestSuiteInMemory(t *testing.T) {
+func TestSuiteInMemory(t *testing.T) { suiteOn(t, checkpoint.OpenFlat) }
+
+func TestSuiteOnTheStandIn(t *testing.T) { suiteOn(t, checkpoint.OpenStandIn) }
+
+func suiteOn(t *testing.T, on func(vfs.FS, string, checkpoint.Options) (*checkpoint.Store, error)) {
 	storagetest.RunCheckpoints(t, func(t *testing.T, seed uint64) *storagetest.CheckpointStore {
 		disk := vfs.NewMemory(seed)
 		disk.SetCapacity(1 << 40)
 		return &storagetest.CheckpointStore{
 			Disk: disk,
 			Open: func() (storage.CheckpointStore, error) {
-				return open(checkpoint.OpenFlat(disk, "/d/checkpoints", small()))
+				return open(on(disk, "/d/checkpoints", small()))
 			},
 			Kill:  func(s storage.CheckpointStore) { disk.Kill(); s.Close() },
 			Crash: func(s storage.CheckpointStore) { disk.Crash(); s.Close() },

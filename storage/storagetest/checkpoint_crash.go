@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -151,7 +152,7 @@ func testCheckpointFailedWrites(t *testing.T, factory CheckpointFactory) {
 			c.must(err)
 			c.now.Change(r, 30, 10, 20)
 			before := c.home.Disk.Counters().Faults
-			c.home.Disk.Fail(op, n, nil)
+			c.home.Disk.Fail(op, n, syscall.EIO)
 			_, err = c.incremental(20)
 			met := c.home.Disk.Counters().Faults > before
 			if met && err == nil {
