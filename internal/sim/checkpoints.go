@@ -16,8 +16,8 @@ import (
 )
 
 // checkpoints is what one run of a member does about checkpoints, one thing
-// after the other, as the runtime's goroutine does. The store lies on flat files
-// on the simulated disk.
+// after the other, as the runtime's goroutine does. The store is the one of production,
+// on what stands for Badger on the simulated disk.
 type checkpoints struct {
 	store   *checkpoint.Store
 	install keeper.Installation
@@ -33,7 +33,7 @@ type checkpoints struct {
 
 // openStore opens the member's store.
 func (m *member) openStore() error {
-	store, err := checkpoint.OpenFlat(m.disk.fs, filepath.Join(directory, checkpoint.Folder), checkpoint.Options{
+	store, err := checkpoint.OpenStandIn(m.disk.fs, filepath.Join(directory, checkpoint.Folder), checkpoint.Options{
 		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots), ChunkBytes: m.s.plan.chunk,
 	})
 	if err != nil {
@@ -83,7 +83,7 @@ func (m *member) work() {
 	next, run := c.queue[0], m.run
 	c.queue = c.queue[1:]
 	if m.fused(amidCheckpoint) {
-		m.disk.stopIn(m.s.random.faults.IntN(12))
+		m.disk.stopIn(m.s.random.faults.IntN(48))
 	}
 	next()
 	if m.run != run || !m.up() {
@@ -125,6 +125,10 @@ func (m *member) take(d storage.Description) {
 		c.taking = false
 		if m.storeFailed(err) {
 			return
+		}
+		if err != nil && m.disk.ails() {
+			m.s.counts.add(countCheckpointsGivenUp, 1)
+			m.s.trace.tell(m, colorTrouble, "%% no checkpoint %d: %v", d.Index, err)
 		}
 		if err == nil {
 			m.s.counts.add(countCheckpoints, 1)

@@ -80,6 +80,7 @@ func (s *simulation) begin(m *member, old *copied, k *copying) {
 		log: old.log.clone(), starts: max(1, m.starts), generation: m.generation, copies: k,
 	}
 	c.log.name, c.address = c.name, c.name+":7000"
+	c.ill.m = c
 	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
 	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
 	c.disk.fs.Restore(old.snapshot)
@@ -99,6 +100,7 @@ func (s *simulation) begin(m *member, old *copied, k *copying) {
 func (s *simulation) stopFaults() {
 	for _, other := range s.members {
 		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
+		other.ill.ends()
 	}
 	s.healLinks()
 }

@@ -121,6 +121,11 @@ const (
 	countManyChunks
 	countPins
 	countFarBehind
+	countFailedCalls
+	countEndedByACall
+	countStartsRefused
+	countCheckpointsGivenUp
+	countUnreadable
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -157,6 +162,8 @@ var tallyNames = [tallies]string{
 	countPassivesAstray: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
 	countAstrayUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
+	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
+	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many

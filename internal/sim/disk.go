@@ -27,6 +27,7 @@ type disk struct {
 	fs      *vfs.Memory
 	options wal.Options
 	random  *rand.Rand
+	excused uint64 // how many failed calls were no trouble of the run that there is
 }
 
 // init makes the member's directory. The founder's log begins with the first
@@ -34,6 +35,8 @@ type disk struct {
 func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) error {
 	d.random = s.random.disk
 	d.fs = vfs.NewMemory(d.random.Uint64())
+	d.watches(s, m)
+	m.ill.m = m
 	d.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(d.random.Uint64(), 1)}}
 	var first []protocol.Entry
 	if founding != nil {
@@ -45,12 +48,13 @@ func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) 
 }
 
 // torn counts the torn records that an opening will drop.
-func (d *disk) torn() int {
-	report, err := wal.Inspect(d.fs, directory, nil)
-	if err != nil {
-		return 0
-	}
-	return report.Torn
+func (d *disk) torn() (n int) {
+	d.unseen(func() {
+		if report, err := wal.Inspect(d.fs, directory, nil); err == nil {
+			n = report.Torn
+		}
+	})
+	return n
 }
 
 // stopIn stops the machine after a number of operations on the disk.

@@ -111,10 +111,11 @@ func (m *member) write(p *replica.Persist) bool {
 		m.half = true
 		m.s.crash(m, m.torn, boundaryNames[amidWrite])
 		return false
-	case errors.Is(err, protocol.ErrNoSpace) && m.full:
+	case m.noRoom(err):
 		m.waitForRoom(p)
 		return false
 	case err != nil:
+		m.half = true // it was made, or it was not
 		m.diskFailed(p.ID, err)
 		return false
 	}
@@ -215,17 +216,23 @@ func (m *member) settleLog(pause time.Duration) {
 
 // noRoom reports whether all that failed was that the disk is full: the note can
 // wait.
-func (m *member) noRoom(err error) bool { return m.full && errors.Is(err, protocol.ErrNoSpace) }
+func (m *member) noRoom(err error) bool {
+	return errors.Is(err, protocol.ErrNoSpace) && (m.full || m.disk.ails())
+}
 
 // diskFailed tells the replica, lets it say what it still has to say, and
 // stops the process, as the runtime does.
 func (m *member) diskFailed(id uint64, err error) {
-	if !m.doomed {
+	switch {
+	case m.doomed:
+		m.s.counts.add(countFailedSyncs, 1)
+	case m.disk.ails():
+		m.s.counts.add(countEndedByACall, 1)
+	default:
 		m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, err))
 		return
 	}
-	m.s.counts.add(countFailedSyncs, 1)
-	m.s.trace.tell(m, colorFault, "x its disk has failed")
+	m.s.trace.tell(m, colorFault, "x its disk has failed: %v", err)
 	m.replica.Persisted(m.now(), id, err)
 	fx := m.replica.Effects()
 	if fx.Persist != nil {

@@ -19,9 +19,22 @@ func calmCluster(t *testing.T, seed uint64, o Options) *simulation {
 		o.Duration = time.Minute
 	}
 	s := newSimulation(seed, o)
+	quiet(s)
+	begin(t, s)
+	s.run(t, 2*time.Second) // so that everybody has heard of it
+	return s
+}
+
+// quiet takes all trouble out of a plan.
+func quiet(s *simulation) {
 	s.plan.weights, s.plan.moves = [faults]int{faultHeal: 1}, 0
 	s.plan.lease, s.plan.wild, s.plan.slow, s.plan.openings = 0, false, 0, 0
 	s.operator.every, s.plan.eligible = 0, 0
+}
+
+// begin plays until all actives are voters.
+func begin(t *testing.T, s *simulation) {
+	t.Helper()
 	if err := s.setUp(); err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +49,6 @@ func calmCluster(t *testing.T, seed uint64, o Options) *simulation {
 	if !s.until(Time(20*time.Second), ready) {
 		t.Fatalf("the cluster has no leader and all voters after 20s: %v", s.violation)
 	}
-	s.run(t, 2*time.Second) // so that everybody has heard of it
-	return s
 }
 
 // run plays on for a while and fails the test if a promise is broken.

@@ -52,6 +52,7 @@ type member struct {
 	// that it is about to get an empty one, full that it has no room. restored
 	// is what it had on disk before an old copy was put back; nil: none was.
 	damaged, losing, full bool
+	ill                   ailing
 	restored              *shadow
 	// patched says that the log was about to be replaced by a mended one, mends
 	// how often that has not helped.
@@ -198,9 +199,7 @@ func (m *member) resume() {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
-	if m.disk.isBarred() {
-		m.s.trace.tell(m, colorFault, "x does not start: its directory was refused")
-		m.s.turnedAway(m, "its directory")
+	if !m.ill.mayStart() {
 		return nil
 	}
 	if m.power && m.disk.torn() > 0 {
@@ -217,16 +216,12 @@ func (m *member) boot() error {
 		m.s.crashOpening(m)
 		return nil
 	}
-	if errors.Is(err, protocol.ErrNoSpace) && m.full {
-		m.s.trace.tell(m, colorFault, "x has no room to start")
-		m.s.counts.add(countStartsWithoutRoom, 1)
-		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
-		m.disk.crash(false)
-		return nil
-	}
 	var broken *Violation
 	if errors.As(err, &broken) {
 		return err
+	}
+	if m.ill.refuses(err) {
+		return nil
 	}
 	if m.damaged && !m.opensDamaged(&rec, mended, err) {
 		if m.mending == nil {
@@ -238,6 +233,7 @@ func (m *member) boot() error {
 	if err != nil {
 		return violated(RuleDurable, "%s cannot open what it has on disk: %v", m.name, err)
 	}
+	m.hurt = m.hurt || m.ill.unreadable
 	m.starts++
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
@@ -318,7 +314,9 @@ func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 	}
 	if m.patched {
 		m.half = false
-		return m.mended(rec, log)
+		var err error
+		m.disk.unseen(func() { err = m.mended(rec, log) })
+		return err
 	}
 	if m.starts == 0 {
 		return m.log.adopt(m.s.ledger, m.number, rec)

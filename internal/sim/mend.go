@@ -60,7 +60,7 @@ func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
 	}
 	if err != nil {
 		m.s.trace.tell(m, colorFault, "x cannot mend its log: %v", err)
-		if !m.noRoom(err) {
+		if !m.noRoom(err) && !m.disk.ails() {
 			return true
 		}
 		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
@@ -212,9 +212,12 @@ func (m *member) carryOut(plan *storage.MendPlan) {
 		m.s.counts.add(countMendsCut, 1)
 		m.s.crashOpening(m)
 		return
-	case errors.Is(err, protocol.ErrNoSpace) && m.full:
+	case m.noRoom(err):
 		m.disk.crash(false)
 		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		return
+	case err != nil && m.disk.ails() && !errors.Is(err, protocol.ErrCorrupt):
+		m.ill.startFails(err)
 		return
 	case err != nil:
 		if m.mends++; m.mends > mendsMax || !errors.Is(err, protocol.ErrCorrupt) {
@@ -254,7 +257,7 @@ func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
 // is committed, and nothing committed that it held is gone. Every entry is read.
 func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
 	own, l, last := m.log.durable, m.s.ledger, rec.Shape.LastIndex()
-	same := own.last() == last && own.sumAt(last) == rec.LastSum
+	mine, same := m.log.ended(last, rec.LastSum)
 	if !same && last > 0 && !l.isCommitted(last, rec.LastSum) {
 		return violated(RuleDurable, "%s has mended its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
 	}
@@ -266,7 +269,9 @@ func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
 	if !newer(protocol.HardState{Term: own.state.Term, Vote: own.state.Vote}, rec.State) || rec.State.Commit < min(own.state.Commit, last) {
 		return violated(RuleHardState, "%s has mended its log: %v after %v", m.name, rec.State, own.state)
 	}
-	if !same {
+	if same {
+		own = *mine
+	} else {
 		own = shadow{}
 		for i := protocol.Index(1); i <= last; i++ {
 			c := l.at(i)
@@ -294,5 +299,9 @@ func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
 	}
 	m.patched, m.mends = false, 0
 	m.s.counts.add(countMended, 1)
+	if m.ill.unreadable { // the places are not the log's any more
+		m.disk.fs.ReadsWork()
+		m.ill.unreadable = false
+	}
 	return nil
 }

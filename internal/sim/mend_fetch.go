@@ -114,7 +114,9 @@ func (m *member) mendGivesUp(now protocol.Instant, err error) {
 // checkpoint that is bad.
 func (m *member) mendStoreFailed(err error) {
 	m.s.trace.tell(m, colorTrouble, "%% fetching a checkpoint: %v", err)
-	if errors.Is(err, protocol.ErrDiskFailed) {
+	if errors.Is(err, protocol.ErrDiskFailed) && m.disk.ails() {
+		m.ill.startFails(err)
+	} else if errors.Is(err, protocol.ErrDiskFailed) {
 		m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, err))
 	}
 }

@@ -13,8 +13,12 @@ var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "
 // profile some seeds have it, see plan.grow.
 const profileStates = "states"
 
+// profileCalls lets calls of the operating system fail all the time, in the same way:
+// see plan.ail.
+const profileCalls = "calls"
+
 // Profiles returns the names of all profiles.
-func Profiles() []string { return append(slices.Clone(profileNames), profileStates) }
+func Profiles() []string { return append(slices.Clone(profileNames), profileStates, profileCalls) }
 
 // plan is what a seed has in store.
 type plan struct {
@@ -71,6 +75,10 @@ type plan struct {
 	diverge time.Duration
 	chunk   int
 
+	// ails is the mean time between two calls that fail, or places of logs that
+	// become unreadable; 0: none do.
+	ails time.Duration
+
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
 	weights [faults]int
@@ -121,7 +129,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "mend":
 		p.rotten(r)
-	case profileStates:
+	case profileStates, profileCalls:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
@@ -176,6 +184,21 @@ func (p *plan) grow(r *rand.Rand) {
 	p.chunk = 64 << r.IntN(4)
 	p.checkpoint = min(p.checkpoint, 1<<10<<r.IntN(3)) // found soon, most of them: else what is wrong is overwritten
 }
+
+// ail draws whether calls fail. It has a stream of its own, too.
+func (p *plan) ail(r *rand.Rand) {
+	if !chance(r, ailingSeeds) && p.profile != profileCalls {
+		return
+	}
+	p.ails = between(r, 300*time.Millisecond, 3*time.Second)
+	if p.chunk == 0 {
+		p.chunk = 64 << r.IntN(8)
+	}
+	p.checkpoint = min(p.checkpoint, 4<<10) // most calls are those that take one
+}
+
+// ailingSeeds is the share of seeds in which calls fail.
+const ailingSeeds = 0.2
 
 // astraySeeds is the share of seeds in which states go astray.
 const astraySeeds = 0.18

@@ -20,10 +20,14 @@ type streams struct {
 	readers    *rand.Rand // reads at the levels session and stale
 	states     *rand.Rand // states that go astray
 	moves      *rand.Rand // members that get other addresses
+	calls      *rand.Rand // calls that fail
 }
 
 // streamStates numbers the stream that also says which seeds have states astray.
 const streamStates = 102
+
+// streamCalls numbers the stream that also says in which seeds calls fail.
+const streamCalls = 103
 
 func newStreams(seed uint64) streams {
 	return streams{
@@ -39,6 +43,7 @@ func newStreams(seed uint64) streams {
 		readers:    stream(seed, 10),
 		states:     stream(seed, streamStates),
 		moves:      stream(seed, 11),
+		calls:      stream(seed, streamCalls),
 	}
 }
 

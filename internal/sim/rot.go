@@ -2,7 +2,7 @@ package sim
 
 import (
 	"errors"
-	"io"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +25,7 @@ const (
 	rotNone  rot = iota
 	rotBit       // one bit is flipped
 	rotWrite     // a page of another place stands where it should not
+	rotUnreadable
 )
 
 // pageBytes is the size of a misdirected write.
@@ -50,6 +51,10 @@ func (m *member) rots() bool {
 	if kind == rotNone || m.s.calm || m.s.truce > 0 || m.s.copying != nil || !m.s.tolerates(m) {
 		return false
 	}
+	if kind == rotUnreadable {
+		m.ill.unreads()
+		return false
+	}
 	m.s.crash(m, false, "and its disk rots")
 	m.hurt, m.damaged, m.found = true, true, false
 	if m.s.plan.away && chance(m.s.random.faults, 0.6) {
@@ -57,10 +62,10 @@ func (m *member) rots() bool {
 	}
 	if kind == rotBit {
 		m.s.counts.add(countBitsFlipped, 1)
-		m.s.fail(m.disk.flip())
+		m.disk.unseen(func() { m.s.fail(m.disk.flip()) })
 	} else {
 		m.s.counts.add(countMisdirected, 1)
-		m.s.fail(m.disk.misdirect())
+		m.disk.unseen(func() { m.s.fail(m.disk.misdirect()) })
 	}
 	return true
 }
@@ -159,26 +164,35 @@ func (d *disk) misdirect() error {
 	if err != nil {
 		return err
 	}
-	// The last page of a log in use stays: it says that what is before it was
-	// durable. Without it the log looks shorter, and only other members know
-	// better: that is a directory that has gone back, which has a fault of its own.
-	// Nonzero bytes say nothing about where it is: a segment in use has those of
-	// an earlier use behind its records.
-	used, err := d.lastPage(names[to])
-	if err == nil && used == 0 {
-		used, err = usedPages(target, sizes[to])
-	}
+	at, err := d.place(d.random, names[to], sizes[to])
 	if err != nil {
 		return err
-	}
-	at := d.random.Int64N(max(1, used-1)) * pageBytes
-	if used < 2 && sizes[to] > pageBytes {
-		at = pageBytes
 	}
 	if _, err := target.WriteAt(page[:min(int64(n), sizes[to]-at)], at); err != nil {
 		return err
 	}
 	return errors.Join(target.Sync(), source.Close(), target.Close())
+}
+
+// place draws where a page of a file is damaged.
+//
+// The last page of a log in use stays: it says that what is before it was durable.
+// Without it the log looks shorter, and only other members know better: that is a
+// directory that has gone back, which has a fault of its own. Nonzero bytes say
+// nothing about where it is: a segment in use has those of an earlier use behind its
+// records.
+func (d *disk) place(r *rand.Rand, name string, size int64) (at int64, err error) {
+	used, err := d.lastPage(name)
+	if err == nil && used == 0 {
+		used, err = d.usedPages(name, size)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if used < 2 && size > pageBytes {
+		return pageBytes, nil
+	}
+	return r.Int64N(max(1, used-1)) * pageBytes, nil
 }
 
 // lastPage returns the number, from 1, of the page in which a segment's last
@@ -193,9 +207,9 @@ func (d *disk) lastPage(name string) (page int64, err error) {
 }
 
 // usedPages returns how many pages of a file come before the zeros at its end.
-func usedPages(f vfs.File, size int64) (int64, error) {
-	content := make([]byte, size)
-	if _, err := f.ReadAt(content, 0); err != nil && err != io.EOF {
+func (d *disk) usedPages(name string, size int64) (int64, error) {
+	content, err := vfs.ReadFile(d.fs, name, size)
+	if err != nil {
 		return 0, err
 	}
 	for n := size; n > 0; n-- {

@@ -72,9 +72,11 @@ func (s *simulation) rotSeveral(list []*member) bool {
 		s.crash(m, false, "and its disk rots, with others")
 		r := rotten{m: m, before: m.disk.fs.Snapshot(directory)}
 		if chance(s.random.faults, 0.93) {
-			s.fail(m.disk.flip())
-			r.after = m.disk.fs.Snapshot(directory)
-			sound = r.look() && sound
+			m.disk.unseen(func() {
+				s.fail(m.disk.flip())
+				r.after = m.disk.fs.Snapshot(directory)
+				sound = r.look() && sound
+			})
 			m.disk.fs.Restore(r.after)
 			if r.damage != nil {
 				damaged++

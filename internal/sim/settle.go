@@ -27,6 +27,7 @@ func (s *simulation) settle() {
 	for _, m := range s.machines() {
 		m.fuse, m.doomed, m.stalled, m.rot = fuse{}, false, 0, rotNone
 		m.emptied(m.disk.fs)
+		m.ill.ends()
 		m.resume()
 		if !m.up() {
 			s.restart(m)

@@ -214,6 +214,21 @@ func (m *shadows) adopt(l *ledger, member int, rec *storage.Recovered) error {
 	return nil
 }
 
+// ended returns the log as it was if it ends like that: with what was synced, and of
+// the writes after it any number from the first on.
+func (m *shadows) ended(last protocol.Index, sum protocol.LogSum) (*shadow, bool) {
+	try := m.durable.clone()
+	for k := 0; ; k++ {
+		if try.last() == last && try.sumAt(last) == sum {
+			return try, true
+		}
+		if k == len(m.pending) {
+			return nil, false
+		}
+		try.write(&m.pending[k])
+	}
+}
+
 // recovered checks what an opening found: everything that was synced, and of
 // the writes after it any number from the first on. If the power stayed on, it
 // is all of them, but for the last one if the process died in the middle of it.

@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/binary"
 	"errors"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -52,7 +51,7 @@ func (m *member) keepSightings() {
 	content = binary.BigEndian.AppendUint64(content, xxh3.Hash(content))
 	if err := m.disk.keep(sightingsFile, content); err == nil {
 		m.unkept = false
-	} else if !errors.Is(err, vfs.ErrNoSpace) && !m.disk.stopped() {
+	} else if !errors.Is(err, vfs.ErrNoSpace) && !m.disk.stopped() && !m.disk.ails() {
 		m.s.fail(violated(RuleDurable, "%s cannot keep what it has seen: %v", m.name, err))
 	}
 }
@@ -84,10 +83,16 @@ func (m *member) bar() {
 	}
 }
 
-// isBarred reports whether the directory says that it was refused.
+// isBarred reports whether the directory says that it was refused, or cannot be
+// asked.
 func (d *disk) isBarred() bool {
-	_, err := d.fs.Stat(filepath.Join(directory, refusedFile))
-	return !errors.Is(err, fs.ErrNotExist)
+	barred, err := d.refused()
+	return barred || err != nil
+}
+
+// refused reports whether the directory says so.
+func (d *disk) refused() (bool, error) {
+	return vfs.Exists(d.fs, filepath.Join(directory, refusedFile))
 }
 
 // keep replaces a small file, durably.

@@ -133,6 +133,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	}
 	s.plan = draw(s.random.plan, &s.options)
 	s.plan.grow(s.random.states)
+	s.plan.ail(s.random.calls)
 	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
@@ -166,6 +167,9 @@ func (s *simulation) play() (stack string) {
 	s.operator.start()
 	if s.plan.diverge > 0 {
 		s.schedule.after(around(s.random.states, s.plan.diverge), s.mishaps)
+	}
+	if s.plan.ails > 0 {
+		s.schedule.after(around(s.random.calls, s.plan.ails), ailments{s}.strike)
 	}
 	s.until(Time(s.options.Duration), nil)
 	s.settle()

@@ -1,0 +1,217 @@
+package sim
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// A call of the operating system that fails once, for want of something or because
+// the disk did not answer, says nothing about what is on the disk. A member may end of
+// it, or not start; nothing is lost, and the next start needs no help.
+
+// callSort is a kind of call, where it may fail, and with which errors. Each name is
+// as likely: of files of checkpoints, of the log, or any ("").
+type callSort struct {
+	op    vfs.Op
+	names []string
+	errs  []error
+}
+
+// callSorts returns all kinds there are.
+func callSorts() []callSort {
+	return []callSort{
+		{vfs.OpCreate, []string{"", "store-*/*", "store-*/*.sst", "store-*/MANIFEST-REWRITE", "store-*/sums", "checkpoints/*", "log/*"}, wants},
+		{vfs.OpOpen, []string{"", "store-*/*", "store-*/MANIFEST", "view-*/*", "checkpoints/*", "log/*"}, wants},
+		{vfs.OpWrite, []string{"", "store-*/*", "store-*/MANIFEST", "store-*/*.sst", "pointer-*", "checkpoints/*", "log/*"}, room},
+		{vfs.OpSync, []string{"", "store-*/*", "store-*/MANIFEST", "store-*/*.sst", "pointer-*", "checkpoints/*", "log/*"}, failing},
+		{vfs.OpSyncDir, []string{"", "store-*", "checkpoints", "log", directory}, failing},
+		{vfs.OpAllocate, []string{"", "log/*"}, room},
+		{vfs.OpTruncate, []string{"", "store-*/MANIFEST"}, failing},
+		{vfs.OpRename, []string{"", "store-*/MANIFEST", "checkpoints/*", "log/*", "data/*"}, denied},
+		{vfs.OpLink, []string{"", "store-*/*.sst", "view-*/*.sst"}, []error{syscall.EIO, syscall.EMLINK, syscall.EPERM}},
+		{vfs.OpRemove, []string{"", "store-*/*", "view-*/*", "checkpoints/*", "log/*"}, denied},
+		{vfs.OpMkdir, []string{"", "store-*", "view-*"}, []error{syscall.EIO, syscall.EMLINK, vfs.ErrNoSpace}},
+		{vfs.OpRead, []string{"", "store-*/*", "view-*/*", "checkpoints/*", "log/*"}, []error{syscall.EIO, syscall.ENOMEM}},
+		{vfs.OpReadDir, []string{"", "store-*", "view-*", "checkpoints", "log"}, []error{syscall.EIO, syscall.ENOMEM}},
+		{vfs.OpStat, []string{"", "log/*", "data/*"}, []error{syscall.EIO, syscall.ENOMEM}},
+		{vfs.OpFreeSpace, []string{""}, []error{syscall.EIO, syscall.EINTR}},
+	}
+}
+
+// Errors of several kinds of calls.
+var (
+	wants   = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO, syscall.EINTR}
+	room    = []error{syscall.EIO, vfs.ErrNoSpace, syscall.EDQUOT}
+	failing = []error{syscall.EIO, syscall.EDQUOT}
+	denied  = []error{syscall.EIO, syscall.EACCES}
+)
+
+// draw returns a call of the kind that is to fail: one of the next few.
+func (c callSort) draw(r *rand.Rand) vfs.Trouble {
+	return vfs.Trouble{Op: c.op, Name: c.names[r.IntN(len(c.names))], N: 1 + r.IntN(3), Err: c.errs[r.IntN(len(c.errs))]}
+}
+
+// troublesMax is how many calls of a member may be about to fail at a time.
+const troublesMax = 3
+
+// ailments let calls fail, and places of disks become unreadable, while a run lasts.
+type ailments struct{ s *simulation }
+
+func (a ailments) strike() {
+	s := a.s
+	if s.calm {
+		return
+	}
+	r, sorts := s.random.calls, callSorts()
+	if m := s.machines()[r.IntN(len(s.machines()))]; s.truce == 0 && s.copying == nil {
+		switch {
+		case chance(r, 0.15):
+			if m.up() && m.restored == nil {
+				m.rot = rotUnreadable
+			}
+		case len(m.disk.fs.Troubles()) < troublesMax:
+			m.disk.fs.FailCall(sorts[r.IntN(len(sorts))].draw(r))
+		}
+	}
+	s.schedule.after(around(r, s.plan.ails), a.strike)
+}
+
+// watches has the simulation hear of the calls of a disk that fail.
+func (d *disk) watches(s *simulation, m *member) {
+	d.excused = 0
+	d.fs.OnTrouble(func(err error) {
+		s.counts.add(countFailedCalls, 1)
+		s.trace.note(markFault, m.number, 300, 0)
+		s.trace.tell(m, colorTrouble, "%% %v", err)
+	})
+}
+
+// ails reports whether a call has failed since a process was started on the disk last:
+// then there is a cause for it to end, or not to start.
+func (d *disk) ails() bool { return d.fs.Counters().Faults > d.excused }
+
+// unseen does something on a disk that is not its member's doing: no call of it fails.
+func (d *disk) unseen(do func()) {
+	list, before := d.fs.Troubles(), d.fs.Counters().Faults
+	d.fs.CallsWork()
+	do()
+	for _, t := range list {
+		d.fs.FailCall(t)
+	}
+	d.excused += d.fs.Counters().Faults - before
+}
+
+// ailing is what ails a member's disk.
+type ailing struct {
+	m *member
+	// unreadable says that there are places that cannot be read.
+	unreadable bool
+}
+
+// mayStart begins a start, and reports whether there is one.
+func (a *ailing) mayStart() bool {
+	m := a.m
+	m.disk.excused = m.disk.fs.Counters().Faults
+	m.damaged = m.damaged || a.unreadable
+	barred, err := m.disk.refused()
+	switch {
+	case err != nil:
+		a.startFails(err)
+	case barred:
+		m.s.trace.tell(m, colorFault, "x does not start: its directory was refused")
+		m.s.turnedAway(m, "its directory")
+	}
+	return err == nil && !barred
+}
+
+// refuses reports whether a start has failed for what says nothing about the data.
+func (a *ailing) refuses(err error) bool {
+	m := a.m
+	switch {
+	case m.noRoom(err):
+		m.s.trace.tell(m, colorFault, "x has no room to start")
+		m.s.counts.add(countStartsWithoutRoom, 1)
+		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		m.disk.crash(false)
+		return true
+	case err != nil && m.disk.ails() && !errors.Is(err, protocol.ErrCorrupt):
+		a.startFails(err)
+		return true
+	}
+	return false
+}
+
+// startFails ends a start that the operating system has refused. It is made again.
+func (a *ailing) startFails(err error) {
+	m := a.m
+	m.s.counts.add(countStartsRefused, 1)
+	m.s.trace.tell(m, colorFault, "x does not start: %v", err)
+	m.stop()
+	m.disk.crash(false)
+	m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+}
+
+// unreads makes a part of a file one that the disk does not give, for a while, mostly.
+// A log is at rest then.
+func (a *ailing) unreads() {
+	m := a.m
+	r := m.s.random.calls
+	m.disk.unseen(func() { m.s.fail(m.disk.unread(r)) })
+	m.s.counts.add(countUnreadable, 1)
+	m.s.trace.tell(m, colorTrouble, "%% a place of its disk cannot be read")
+	m.hurt, m.damaged, a.unreadable, m.found = true, true, true, false
+	if chance(r, 0.2) {
+		return // for good
+	}
+	fs := m.disk.fs
+	m.s.schedule.after(between(r, time.Second, 20*time.Second), func() {
+		if fs == m.disk.fs {
+			a.reads()
+		}
+	})
+}
+
+// unread draws where.
+func (d *disk) unread(r *rand.Rand) error {
+	names, sizes, err := d.segments()
+	if err != nil {
+		return err
+	}
+	k := r.IntN(len(names))
+	at, n := int64(0), int64(pageBytes)
+	if filepath.Ext(names[k]) == ".wal" {
+		at, err = d.place(r, names[k], sizes[k])
+	} else {
+		at = r.Int64N(sizes[k])
+	}
+	if err != nil {
+		return err
+	}
+	return d.fs.FailReads(names[k], at, 1+r.Int64N(n), syscall.EIO)
+}
+
+// reads ends that.
+func (a *ailing) reads() {
+	m := a.m
+	if !a.unreadable {
+		return
+	}
+	m.disk.fs.ReadsWork()
+	a.unreadable = false
+	m.s.trace.tell(m, colorPlain, "its disk can be read again")
+	if m.up() {
+		m.hurt, m.damaged = false, false // as if nothing had been
+	}
+}
+
+// ends ends all that ails the disk.
+func (a *ailing) ends() {
+	a.m.disk.fs.CallsWork()
+	a.reads()
+}
