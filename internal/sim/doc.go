@@ -2,10 +2,11 @@
 // networks and disks, and checkers.
 //
 // The members are the real ones: internal/replica with its roles and its
-// gossip, the real write-ahead log and the store of checkpoints (on flat files)
-// on a file system in memory, and the real state machine. Simulated are time, the network, membership, the moments at
-// which disks answer and processes die, and the clients. All chance comes from
-// the seed, so a seed is a film that can be watched again: Run it with a trace.
+// gossip, the real write-ahead log and the store of checkpoints, on a file system
+// in memory and an engine that fails as Badger does, and the real state machine.
+// Simulated are time, the network, membership, the moments at which disks answer and
+// processes die, and the clients. All chance comes from the seed, so a seed is a film
+// that can be watched again: Run it with a trace.
 //
 // # What it does to a cluster
 //
@@ -22,6 +23,11 @@
 // pages land where they should not in the logs of stopped members, which they
 // mend with the help of the others before they have a role again; disks fill up;
 // directories are put back from old copies, which the others must refuse.
+// In some seeds single calls of the operating system fail, of any kind, on any file,
+// for want of descriptors, memory or room, or because the disk did not answer; and
+// places of files cannot be read, for a while or until the end. A member may end of
+// such a call, or not start: the next start that meets none needs no help.
+//
 // An operator promotes, demotes and removes members, leaders too, several at
 // once, hands the leadership over and sends members away, while the policy goes
 // on beside it. Some clusters have leases, some clocks run at half speed to
