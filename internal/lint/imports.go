@@ -40,6 +40,8 @@ var table = []row{
 	{dir: "internal/value", tests: anything},
 	// It makes values for tests.
 	{dir: "internal/valuetest", bare: true},
+	// It makes system calls of processes fail, for tests.
+	{dir: "internal/strace", bare: true},
 	{dir: "internal/notation", tests: anything},
 	{dir: "resources/...", allow: []string{"internal/value", "internal/notation"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
