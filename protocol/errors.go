@@ -42,8 +42,13 @@ func (e *Error) Unwrap() error { return e.Cause }
 // With returns an error of the same code that says more.
 func (e *Error) With(text string) *Error { return &Error{Code: e.Code, Text: text, Cause: e.Cause} }
 
-// Because returns an error of the same code and text that wraps a cause.
+// Because returns an error of the same code and text that wraps a cause. A cause that
+// has the code says it already, and is not said twice.
 func (e *Error) Because(cause error) *Error {
+	var c *Error
+	if errors.As(cause, &c) && c.Code == e.Code {
+		return &Error{Code: e.Code, Text: cause.Error(), Cause: cause}
+	}
 	return &Error{Code: e.Code, Text: e.Text + ": " + cause.Error(), Cause: cause}
 }
 

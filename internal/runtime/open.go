@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		_ = udp.Close()
 		m.closeStores()
 		m.endLife()
-		return nil, err
+		return nil, vfs.Explained(err)
 	}
 	if err := m.awaitReady(ctx); err != nil {
 		m.Kill()
@@ -190,7 +190,7 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 // accepts refuses commands that must not reach the log.
 func (m *Member) accepts(c *protocol.Command) error {
 	if m.guard.full.Load() && !keepsSession(c) {
-		return protocol.ErrNoSpace
+		return protocol.ErrNoSpace.With("the disk of " + m.cfg.Name + ", which leads, is nearly full; make room on it: writes resume by themselves")
 	}
 	return m.cfg.Registry.Check(c)
 }

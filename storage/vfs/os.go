@@ -22,13 +22,13 @@ func (osFS) OpenWrite(name string) (File, error) { return openOS(name, os.O_RDWR
 func openOS(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, 0o640)
 	if err != nil {
-		return nil, osError(err)
+		return nil, osError(renamed(err, name))
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f, name: name}, nil
 }
 
-func (osFS) Rename(from, to string) error { return osError(os.Rename(from, to)) }
-func (osFS) Link(from, to string) error   { return osError(os.Link(from, to)) }
+func (osFS) Rename(from, to string) error { return osError(renamed(os.Rename(from, to), to)) }
+func (osFS) Link(from, to string) error   { return osError(renamed(os.Link(from, to), to)) }
 func (osFS) Remove(name string) error     { return osError(os.Remove(name)) }
 
 func (osFS) ReadDir(name string) ([]string, error) {
@@ -91,16 +91,34 @@ func (e *noSpaceError) Error() string        { return e.cause.Error() }
 func (e *noSpaceError) Unwrap() error        { return e.cause }
 func (e *noSpaceError) Is(target error) bool { return target == ErrNoSpace }
 
-type osFile struct{ f *os.File }
+// osFile is a file with the name that it has now: a change of the name comes before
+// anybody else has the file.
+type osFile struct {
+	f    *os.File
+	name string
+}
 
-func (o *osFile) ReadAt(p []byte, at int64) (int, error) { return o.f.ReadAt(p, at) }
+func (o *osFile) renamed(name string) { o.name = name }
+
+// failed is the error of a call.
+func (o *osFile) failed(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return osError(renamed(err, o.name))
+}
+
+func (o *osFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := o.f.ReadAt(p, at)
+	return n, o.failed(err)
+}
 
 func (o *osFile) WriteAt(p []byte, at int64) (int, error) {
 	n, err := o.f.WriteAt(p, at)
-	return n, osError(err)
+	return n, o.failed(err)
 }
 
-func (o *osFile) Sync() error { return osError(syncData(o.f)) }
+func (o *osFile) Sync() error { return o.failed(syncData(o.f)) }
 
 func (o *osFile) Allocate(size int64) error {
 	have, err := o.Size()
@@ -108,22 +126,22 @@ func (o *osFile) Allocate(size int64) error {
 		return err
 	}
 	if done, err := allocate(o.f, have, size); done || err != nil {
-		return osError(err)
+		return o.failed(err)
 	}
-	return osError(writeZeros(o.f, have, size))
+	return o.failed(writeZeros(o.f, have, size))
 }
 
-func (o *osFile) Truncate(size int64) error { return osError(o.f.Truncate(size)) }
+func (o *osFile) Truncate(size int64) error { return o.failed(o.f.Truncate(size)) }
 
 func (o *osFile) Size() (int64, error) {
 	info, err := o.f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, o.failed(err)
 	}
 	return info.Size(), nil
 }
 
-func (o *osFile) Close() error { return o.f.Close() }
+func (o *osFile) Close() error { return o.failed(o.f.Close()) }
 
 // writeZeros reserves space where the file system knows no other way.
 func writeZeros(f *os.File, from, to int64) error {

@@ -123,6 +123,14 @@ func Damaged(err error) bool {
 // new content is there: it writes a temporary file (name + TemporarySuffix),
 // syncs it and renames it. The name is durable only after SyncDir.
 func WriteFile(fsys FS, name string, content []byte) error {
+	if err := WriteBeside(fsys, name, content); err != nil {
+		return err
+	}
+	return fsys.Rename(name+TemporarySuffix, name)
+}
+
+// WriteBeside is the part of WriteFile that changes nothing yet.
+func WriteBeside(fsys FS, name string, content []byte) error {
 	f, err := fsys.Create(name + TemporarySuffix)
 	if err != nil {
 		return err
@@ -133,10 +141,15 @@ func WriteFile(fsys FS, name string, content []byte) error {
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// Renamed has the errors of an open file name it by the name that it has now, where
+// the operating system goes on with the one by which it was opened.
+func Renamed(f File, name string) {
+	if n, ok := f.(interface{ renamed(name string) }); ok {
+		n.renamed(name)
 	}
-	return fsys.Rename(name+TemporarySuffix, name)
 }
 
 // TemporarySuffix ends the name of a file that is not complete yet. Whoever

@@ -183,15 +183,10 @@ func initLog(fsys vfs.FS, dir string, first []protocol.Entry, o Options) error {
 }
 
 func initError(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, vfs.ErrNoSpace):
-		return protocol.ErrNoSpace.Because(err)
-	case protocolError(err):
-		return err
 	}
-	return protocol.ErrDirectory.Because(err)
+	return vfs.Refused(err)
 }
 
 func protocolError(err error) bool {

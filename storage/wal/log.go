@@ -115,7 +115,7 @@ func (l *Log) writable() error {
 // fail makes the first failure of the disk final. A failed sync has marked
 // pages clean that are not on the disk, so that no later call may succeed.
 func (l *Log) fail(err error) error {
-	l.failure.CompareAndSwap(nil, protocol.ErrDiskFailed.Because(err))
+	l.failure.CompareAndSwap(nil, vfs.Failed(err))
 	return l.failure.Load()
 }
 
@@ -346,7 +346,7 @@ func (l *Log) path(name string) string { return filepath.Join(l.dir, logFolder, 
 // everything else final.
 func (l *Log) noSpace(err error) error {
 	if errors.Is(err, vfs.ErrNoSpace) {
-		return protocol.ErrNoSpace.Because(err)
+		return vfs.Full(err)
 	}
 	return l.fail(err)
 }

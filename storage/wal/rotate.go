@@ -99,6 +99,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 	if err = l.fsys.Rename(l.path(name), l.path(s.name)); err != nil {
 		return l.unnamed(s, name, err)
 	}
+	vfs.Renamed(s.file, l.path(s.name))
 	if err = l.fsys.SyncDir(l.path("")); err != nil {
 		return l.fail(err)
 	}

@@ -1,0 +1,144 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// wayOut is what whoever runs a member can do about an error of the operating system.
+// An error that says nothing about the disk says so.
+type wayOut struct {
+	causes []syscall.Errno
+	disk   bool // the disk, or what it is attached by, has failed
+	text   string
+}
+
+var waysOut = []wayOut{
+	{[]syscall.Errno{syscall.EMFILE, syscall.ENFILE}, false, "the disk is sound: raise the limit of open files (ulimit -n, LimitNOFILE)"},
+	{[]syscall.Errno{syscall.ENOMEM}, false, "the disk is sound: the system has no memory left, give it more or end something"},
+	{[]syscall.Errno{syscall.EACCES, syscall.EPERM}, false, "the user that runs the member may not do that: give it the directory with all that is in it (chown -R)"},
+	{[]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT}, false, "make room on it, or raise the quota"},
+	{[]syscall.Errno{syscall.EINTR, syscall.EAGAIN, syscall.EBUSY, syscall.ETIMEDOUT}, false, "that passes by itself"},
+	{[]syscall.Errno{syscall.ENOLCK}, false, "the file system gives no locks: use a local one"},
+	{[]syscall.Errno{syscall.EROFS}, true, "a file system that has met an error is mounted read only: the kernel's log says more, check it and mount it anew"},
+	{[]syscall.Errno{syscall.EIO, syscall.ENXIO, syscall.ENODEV}, true,
+		"the kernel's log says more; on another disk the member is begun anew with an empty directory, and `starling remove` takes away the seat that it had"},
+}
+
+func wayOutOf(err error) wayOut {
+	for _, w := range waysOut {
+		for _, cause := range w.causes {
+			if errors.Is(err, cause) {
+				return w
+			}
+		}
+	}
+	return wayOut{disk: true}
+}
+
+// said joins what failed and what can be done about it.
+func said(what string, err error, way, then string) string {
+	text := what + ": " + err.Error()
+	for _, more := range []string{way, then} {
+		if more != "" {
+			text += "; " + more
+		}
+	}
+	return text
+}
+
+// hasCode reports whether an error says already what it means.
+func hasCode(err error) bool {
+	var p *protocol.Error
+	return errors.As(err, &p)
+}
+
+// Failed is protocol.ErrDiskFailed for a write or a sync that failed: the member
+// stops, whatever the reason, and says whose fault it is.
+func Failed(err error) *protocol.Error {
+	if errors.Is(err, protocol.ErrDiskFailed) {
+		return protocol.ErrDiskFailed.Because(err)
+	}
+	what, way := protocol.ErrDiskFailed.Text, wayOutOf(err)
+	if !way.disk {
+		what = "a write to the member's directory failed; the member has stopped"
+	}
+	return &protocol.Error{Code: protocol.ErrDiskFailed.Code, Text: said(what, err, way.text, "then start the member again"), Cause: err}
+}
+
+// Refused is the error of a start that what is on the disk is not to blame for:
+// protocol.ErrDirectory, or protocol.ErrNoSpace.
+func Refused(err error) error {
+	if hasCode(err) {
+		return err
+	}
+	code, what := protocol.ErrDirectory.Code, protocol.ErrDirectory.Text
+	if errors.Is(err, ErrNoSpace) {
+		code, what = protocol.ErrNoSpace.Code, "the disk of the data directory is full"
+	}
+	return &protocol.Error{Code: code, Text: said(what, err, wayOutOf(err).text, "then start again: nothing was changed"), Cause: err}
+}
+
+// Full is protocol.ErrNoSpace for a disk that is full now.
+func Full(err error) error {
+	if hasCode(err) {
+		return err
+	}
+	return &protocol.Error{Code: protocol.ErrNoSpace.Code, Text: said("the disk of this member is full", err, wayOutOf(err).text, "it goes on by itself"), Cause: err}
+}
+
+// Later is the error of what cannot be done now, although nothing is wrong with what
+// is on the disk: protocol.ErrDirectory, or protocol.ErrNoSpace.
+func Later(what string, err error) error {
+	code := protocol.ErrDirectory.Code
+	if errors.Is(err, ErrNoSpace) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		code = protocol.ErrNoSpace.Code
+	}
+	return &protocol.Error{Code: code, Text: said(what, err, wayOutOf(err).text, ""), Cause: err}
+}
+
+// Explained adds to the error of a start what can be done about it, if it is one of
+// the operating system.
+func Explained(err error) error {
+	var p *protocol.Error
+	var file *fs.PathError
+	var no syscall.Errno
+	switch {
+	case !errors.As(err, &no):
+		return err
+	case !errors.As(err, &p) && errors.As(err, &file):
+		return Refused(err)
+	case p == nil:
+		return err
+	}
+	switch p.Code {
+	case protocol.ErrDirectory.Code, protocol.ErrNoSpace.Code, protocol.ErrDiskFailed.Code, protocol.ErrCorrupt.Code:
+	default:
+		return err
+	}
+	text, way := err.Error(), wayOutOf(err).text
+	if way == "" || strings.Contains(text, way) || strings.Contains(text, "start again") {
+		return err
+	}
+	return &protocol.Error{Code: p.Code, Text: text + "; " + way + "; then start again", Cause: err}
+}
+
+// renamed has an error name a file by the name that it has, or is to have, and not by
+// one under which nobody will find it.
+func renamed(err error, name string) error {
+	name = strings.TrimSuffix(name, TemporarySuffix)
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		p.Path = name
+	case errors.As(err, &l) && strings.HasSuffix(l.Old, TemporarySuffix):
+		return &fs.PathError{Op: l.Op, Path: name, Err: l.Err}
+	}
+	return err
+}
