@@ -126,12 +126,12 @@ func (s *Store) retry(ctx context.Context, p pointer) (done bool, err error) {
 	defer s.mu.Unlock()
 	if len(s.kept) == slots { // the older one makes room, and is put back as easily
 		if err := s.setAside(s.kept[slots-1].store); err != nil {
-			return false, s.fail(err)
+			return false, err
 		}
 	}
 	k.slot = s.freeSlot()
 	if err := s.rename(asideName(p), pointerName(k.slot)); err != nil {
-		return false, s.fail(err)
+		return false, err
 	}
 	s.aside = slices.DeleteFunc(s.aside, func(q pointer) bool { return asideName(q) == asideName(p) })
 	s.kept = append(s.kept, k)

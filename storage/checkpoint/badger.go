@@ -1,14 +1,16 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -44,10 +46,15 @@ const (
 type badgerEngine struct {
 	fsys vfs.FS // with the operating system's names
 	o    Options
+	// left are folders of views that could not be removed. The next removal of
+	// anything tries them again.
+	left *leftFolders
 }
 
 func (e badgerEngine) options(folder string, l *badgerLogger) badger.Options {
 	return badger.DefaultOptions(folder).
+		// The folder is this store's own, and the member's directory is locked.
+		WithBypassLockGuard(true).
 		WithSyncWrites(true).
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(false).
@@ -84,7 +91,7 @@ func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint6
 		return nil, err
 	}
 	forget := trapped(fault)
-	db, err := badger.OpenManaged(o)
+	db, err := openBadger(o)
 	if err != nil {
 		forget()
 		return nil, err
@@ -95,7 +102,12 @@ func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint6
 
 func (badgerEngine) hangs() bool { return true }
 
-func (badgerEngine) remove(folder string) error { return os.RemoveAll(folder) }
+func (e badgerEngine) remove(folder string) error {
+	if err := giveBack(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.o.Logger.Warn("the space of a store that is removed is not free before this process ends", "store", filepath.Base(folder), "error", err)
+	}
+	return errors.Join(e.left.remove(), os.RemoveAll(folder))
+}
 
 // freeFiles reports whether so many files can be opened now. Where they cannot,
 // Badger ends the process in one place and leaves a store in pieces in others.
@@ -184,10 +196,17 @@ func (d *badgerDatabase) close() (err error) {
 type badgerView struct {
 	db     *badger.DB
 	folder string
+	left   *leftFolders
 	at     uint64
 }
 
 func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error) {
+	var links string
+	defer func() {
+		if err != nil && links != "" { // nobody finds the links afterwards
+			err = &plain{strings.ReplaceAll(err.Error(), links, folder), err}
+		}
+	}()
 	defer catch(&err)
 	folder, err = filepath.Abs(folder)
 	if err != nil {
@@ -200,14 +219,14 @@ func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error)
 	if err := freeFiles(len(files) + spareFiles); err != nil {
 		return nil, err
 	}
-	links, err := os.MkdirTemp(e.o.viewsIn(filepath.Dir(folder)), viewPrefix)
+	links, err = os.MkdirTemp(e.o.viewsIn(filepath.Dir(folder)), viewPrefix)
 	if err != nil {
 		return nil, err
 	}
-	v := &badgerView{folder: links, at: uint64(at)}
+	v := &badgerView{folder: links, left: e.left, at: uint64(at)}
 	defer func() {
 		if v.db == nil {
-			_ = os.RemoveAll(links)
+			e.left.add(links)
 		}
 	}()
 	for _, f := range files {
@@ -216,8 +235,7 @@ func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error)
 		}
 	}
 	defer trapped(func(error) {})()
-	// The links are this view's own: nobody else needs to be kept out.
-	db, err := badger.OpenManaged(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true).WithBypassLockGuard(true))
+	db, err := openBadger(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true))
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +249,8 @@ func (v *badgerView) cursor() cursor { return newBadgerCursor(v.db, v.at) }
 func (v *badgerView) close() (err error) {
 	defer catch(&err)
 	_ = v.db.Close()
-	return os.RemoveAll(v.folder)
+	v.left.add(v.folder)
+	return nil
 }
 
 func (badgerEngine) crowded(v view, d *storage.Description) bool {

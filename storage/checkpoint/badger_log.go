@@ -22,8 +22,7 @@ type badgerLogger struct {
 	said  atomic.Int32
 }
 
-// saidMax is how much is passed on: a flush that fails is tried every second, for
-// ever.
+// saidMax is how much is passed on of what a view has to say.
 const saidMax = 5
 
 // Errorf implements badger.Logger.
@@ -45,10 +44,10 @@ func (*badgerLogger) Debugf(string, ...any) {}
 
 func (l *badgerLogger) log(level slog.Level, format string, args []any) {
 	text := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
-	if l.said.Add(1) <= saidMax {
-		l.to.Log(context.Background(), level, text)
-	}
-	if l.fault != nil {
+	switch {
+	case l.fault != nil: // whoever hears of the fault says it
 		l.fault(errors.New(text))
+	case l.said.Add(1) <= saidMax:
+		l.to.Log(context.Background(), level, text)
 	}
 }

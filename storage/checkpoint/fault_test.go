@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/strace"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
@@ -98,12 +99,8 @@ func (i injection) String() string {
 // wantStrace skips a test where system calls cannot be made to fail.
 func wantStrace(t *testing.T) {
 	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("strace is not installed: nothing makes system calls fail")
-	}
-	out, err := exec.Command("strace", "-f", "-o", os.DevNull, "-e", "inject=sync:error=EIO", "true").CombinedOutput()
-	if err != nil {
-		t.Skipf("strace cannot trace here: %v: %s", err, out)
+	if err := strace.Usable(); err != nil {
+		t.Skip(err)
 	}
 }
 
@@ -111,11 +108,12 @@ func wantStrace(t *testing.T) {
 func (i injection) run(t *testing.T, what, dir string) (out string, err error) {
 	t.Helper()
 	c := child(t, what, dir)
-	args := []string{"-f", "--quiet=all", "-o", os.DevNull, "-e", "trace=" + i.call, "-e", "inject=" + i.call + ":error=" + i.errno + ":when=" + i.when}
+	trace := strace.Trace{Faults: []strace.Fault{{Call: i.call, Error: i.errno, When: i.when}}}
 	if i.file != "" {
-		args = append(args, "-P", filepath.Join(dir, i.file))
+		trace.Paths = []string{filepath.Join(dir, i.file)}
 	}
-	cmd := exec.Command("strace", append(args, c.Args...)...)
+	command := trace.Command(c.Args...)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = c.Env
 	b, err := cmd.CombinedOutput()
 	return string(b), err
@@ -215,6 +213,25 @@ func TestDiskThatRefusesMsyncDoesNotHoldTheEnd(t *testing.T) {
 	out := injection{"msync", "EIO", "1+", ""}.meet(t)
 	if !strings.Contains(out, "closed") || strings.Contains(out, "durable") || !strings.Contains(out, "have not ended") {
 		t.Errorf("want an end, without any checkpoint:\n%s", out)
+	}
+}
+
+// A directory that cannot be opened for a moment was not synced without success,
+// and what is left of an installation says nothing about pointers.
+func TestOnlyAnUnknownPointerStopsTheStore(t *testing.T) {
+	wantStrace(t)
+	list := []injection{{"unlinkat", "EIO", "1+", "install"}, {"unlinkat", "EACCES", "1+", "install-spool"}, {"fsync", "EIO", "1+", "pointer-1.tmp"},
+		{"openat", "EIO", "2", "pointer-2.tmp"}, {"renameat", "ENOSPC", "1+", "pointer-2"}}
+	for n := range 6 {
+		list = append(list, injection{"openat", "EMFILE", fmt.Sprint(n + 1), "."})
+	}
+	for _, i := range list {
+		t.Run(i.String(), func(t *testing.T) {
+			t.Parallel()
+			if out := i.meet(t); strings.Contains(out, "stopped") || !strings.Contains(out, "durable") {
+				t.Errorf("%v: want some that are taken, and no end:\n%s", i, out)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -186,7 +188,7 @@ func (s *Store) enter(ctx context.Context, h *home) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.setAside(h.number); err != nil {
-		return s.fail(err)
+		return err
 	}
 	return protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s cannot be opened and was set aside: %v", storeName(h.number), err))
 }
@@ -231,12 +233,42 @@ func (s *Store) checkSpace(bytes, reserve uint64) error {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// rename is durable when it returns.
+// rename gives a pointer another name, durably when it returns. An error that is not
+// protocol.ErrDiskFailed says that nothing has changed. The caller holds the lock.
 func (s *Store) rename(from, to string) error {
-	if err := s.fsys.Rename(s.path(from), s.path(to)); err != nil {
-		return err
+	if err := s.fsys.Rename(s.path(from), s.path(to)); errors.Is(err, syscall.EIO) || err != nil && !passing(err) {
+		return s.fail(err) // the name may be the one or the other
+	} else if err != nil {
+		return unusable("giving a pointer of a checkpoint its name", err)
 	}
-	return s.fsys.SyncDir(s.dir)
+	if err := syncNames(s.fsys, s.dir, s.pause); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+const (
+	// namesTries is how often the directory is opened before it counts as one that
+	// cannot be synced, and namesPause is the first pause, each twice as long as
+	// the last: together a third of a second, for which the store stands still.
+	namesTries = 6
+	namesPause = 10 * time.Millisecond
+)
+
+// syncNames makes the names in a directory durable after one has changed. Where that
+// fails nobody knows what the disk has. But a directory that could not even be
+// opened was not synced without success: that is tried again.
+func syncNames(fsys vfs.FS, dir string, pause func(context.Context, time.Duration) error) error {
+	for try := 0; ; try++ {
+		err := fsys.SyncDir(dir)
+		var p *fs.PathError
+		if !passing(err) || !errors.As(err, &p) || p.Op != "open" || try == namesTries-1 {
+			return err
+		}
+		if e := pause(context.Background(), namesPause<<try); e != nil {
+			return errors.Join(err, e)
+		}
+	}
 }
 
 // Names.

@@ -89,9 +89,10 @@ func (s *Store) beginInstall(d storage.Description) (*Install, error) {
 		p = s.install.spool
 		s.install.over, s.install = true, nil
 	}
+	const what = "beginning to install a checkpoint"
 	in, err := s.newInstall(d, p)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, unusable(what, err)
 	}
 	if err = in.makeRoom(); err == nil {
 		if err = vfs.WriteFile(s.fsys, s.path(installName), storage.EncodeDescription(d)); err == nil {
@@ -100,7 +101,7 @@ func (s *Store) beginInstall(d storage.Description) (*Install, error) {
 	}
 	if err != nil {
 		in.close()
-		return nil, s.fail(err)
+		return nil, unusable(what, err)
 	}
 	s.install = in
 	return in, nil
@@ -202,32 +203,32 @@ func (s *Store) dropInstall() error {
 }
 
 // outgrown removes an installation that a checkpoint of this member's own has
-// reached: nobody goes on with it.
-func (s *Store) outgrown(index protocol.Index) error {
+// reached: nobody goes on with it. What cannot be removed is found after the next
+// checkpoint, or at the next start, and is below what is kept then.
+func (s *Store) outgrown(index protocol.Index) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.install != nil && s.install.d.Index > index {
-		return nil
+		return
 	}
-	if err := s.dropInstall(); err != nil {
-		return s.fail(err)
-	}
-	return nil
+	later(s.o.Logger, s.dropInstall())
 }
 
 // resumeInstall finds an installation that an earlier run began. One that has
 // become a checkpoint, or is below one, is removed.
 func (s *Store) resumeInstall() error {
 	b, err := vfs.ReadFile(s.fsys, s.path(installName), storage.DescriptionBytesMax+1)
-	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) {
-		return s.dropInstall() // it is fetched again
+	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) { // it is fetched again
+		later(s.o.Logger, s.dropInstall())
+		return nil
 	}
 	if err != nil {
 		return err
 	}
 	d, err := storage.DecodeDescription(b)
 	if err != nil || len(s.kept) > 0 && d.Index <= s.kept[0].description.Index {
-		return s.dropInstall()
+		later(s.o.Logger, s.dropInstall())
+		return nil
 	}
 	s.install, err = s.newInstall(d, nil)
 	return err
@@ -287,7 +288,7 @@ func (in *Install) keep(sum storage.ChunkSum, data []byte) error {
 		return err
 	}
 	if err := in.spool.add(sum, data); err != nil {
-		return diskError(err)
+		return unusable("keeping a part of a checkpoint that is being installed", err)
 	}
 	in.missing -= in.wanted[sum]
 	return nil
@@ -367,7 +368,8 @@ func (in *Install) Commit(ctx context.Context) error {
 	if err := x.publish(ctx, in.d, t); err != nil {
 		return err
 	}
-	return in.remove()
+	s.outgrown(in.d.Index)
+	return nil
 }
 
 // fill writes all items to a store and reads them back.
@@ -429,7 +431,7 @@ func (in *Install) remove() error {
 	defer in.s.mu.Unlock()
 	if in.s.install == in {
 		if err := in.s.dropInstall(); err != nil {
-			return in.s.fail(err)
+			return unusable("removing an installation", err)
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ import (
 // The tests below run this test binary again, as processes that may die. What
 // they are to do stands in the environment.
 const (
-	childVariable  = "STARLING_CHECKPOINT_CHILD" // "take", "read" or "some"
+	childVariable  = "STARLING_CHECKPOINT_CHILD" // "take", "read", "some" or "many"
 	folderVariable = "STARLING_CHECKPOINT_FOLDER"
 
 	exitSound     = 0 // all that was given out was right; some may be refused
@@ -71,6 +71,8 @@ func TestChildProcess(t *testing.T) {
 		os.Exit(readAll(dir))
 	case "some":
 		os.Exit(takeSome(dir))
+	case "many":
+		os.Exit(takeMany(dir))
 	}
 }
 

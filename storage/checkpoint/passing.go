@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -76,8 +78,43 @@ func unusable(what string, err error) error {
 	if errors.As(err, &p) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if errors.Is(err, vfs.ErrNoSpace) || errors.Is(err, syscall.EDQUOT) {
-		return &protocol.Error{Code: protocol.ErrNoSpace.Code, Text: what + ": " + err.Error(), Cause: err}
+	return vfs.Later(what, plainly(err))
+}
+
+// plain is an error with another text.
+type plain struct {
+	text  string
+	cause error
+}
+
+func (p *plain) Error() string { return p.text }
+func (p *plain) Unwrap() error { return p.cause }
+
+// plainly makes one line of what Badger says, which knows no other error than a text:
+// with ends of lines in it, and with a date where it was to be its last word.
+func plainly(err error) error {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(badgerDate.ReplaceAllString(line, "")); line != "" {
+			parts = append(parts, line)
+		}
 	}
-	return &protocol.Error{Code: protocol.ErrDirectory.Code, Text: what + ": " + err.Error(), Cause: err}
+	return &plain{strings.Join(parts, "; "), cmp.Or(errnoIn(err), err)}
+}
+
+var badgerDate = regexp.MustCompile(`\d{4}/\d\d/\d\d \d\d:\d\d:\d\d +`)
+
+// errnoIn returns the error of the operating system that a text names, if the error
+// itself does not wrap one.
+func errnoIn(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return nil
+	}
+	for _, cause := range passingCauses {
+		if strings.Contains(err.Error(), cause.Error()) {
+			return cause
+		}
+	}
+	return nil
 }

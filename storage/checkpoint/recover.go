@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -36,14 +37,10 @@ func (s *Store) recover() error {
 			s.next = max(s.next, n)
 		}
 		if strings.HasSuffix(name, vfs.TemporarySuffix) {
-			if err := s.fsys.Remove(s.path(name)); err != nil {
-				return err
-			}
+			later(s.o.Logger, s.fsys.Remove(s.path(name)))
 		}
 		if strings.HasPrefix(name, viewPrefix) { // of a run that was killed
-			if err := s.engine.remove(s.path(name)); err != nil {
-				return err
-			}
+			later(s.o.Logger, s.engine.remove(s.path(name)))
 		}
 	}
 	s.next++
@@ -53,10 +50,15 @@ func (s *Store) recover() error {
 	if err := s.judgeMarkers(); err != nil {
 		return err
 	}
-	if err := s.sweep(); err != nil {
-		return err
-	}
+	later(s.o.Logger, s.sweep())
 	return s.resumeInstall()
+}
+
+// later tells that something is left that nobody needs: the next start removes it.
+func later(l *slog.Logger, err error) {
+	if err != nil {
+		l.Warn("something that is not needed cannot be removed now", "error", err)
+	}
 }
 
 // readPointers fills kept and aside. A damaged pointer is a lost checkpoint; its

@@ -66,7 +66,7 @@ var _ storage.CheckpointStore = (*Store)(nil)
 // format or a directory that cannot be read.
 func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
-	return open(fsys, dir, o, badgerEngine{fsys, o})
+	return open(fsys, dir, o, badgerEngine{fsys, o, new(leftFolders)})
 }
 
 // OpenFlat is Open on flat files, which go through fsys too: for members without a
@@ -99,7 +99,7 @@ func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		o.Views = os.TempDir()
 	}
 	o = o.withDefaults()
-	s := newStore(fsys, dir, o, badgerEngine{fsys, o})
+	s := newStore(fsys, dir, o, badgerEngine{fsys, o, new(leftFolders)})
 	s.inspects = true
 	if err := s.start(); err != nil {
 		return nil, err
@@ -121,16 +121,24 @@ func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
 	return s, nil
 }
 
-// start reads what is there.
+// start reads what is there, and tries that again, a few times, if what hinders may
+// pass.
 func (s *Store) start() error {
-	if err := s.recover(); err != nil {
+	for try := 0; ; try++ {
+		err := s.recover()
 		var p *protocol.Error
-		if errors.As(err, &p) {
+		switch {
+		case err == nil || errors.As(err, &p):
 			return err
+		case !passing(err) || try == viewTries-1:
+			return vfs.Refused(err)
 		}
-		return protocol.ErrDirectory.Because(err)
+		s.o.Logger.Warn("the checkpoints cannot be looked at now and are tried again", "error", err)
+		if e := s.pause(context.Background(), viewPause<<try); e != nil {
+			return errors.Join(err, e)
+		}
+		s.kept, s.aside, s.lost, s.doubt = nil, nil, nil, false
 	}
-	return nil
 }
 
 // Lost returns the names of pointer files that were damaged when the store was opened:
@@ -321,7 +329,7 @@ func (s *Store) Bad(index protocol.Index) error {
 	}
 	k := s.kept[i]
 	if err := s.rename(pointerName(k.slot), badName(k.pointer)); err != nil {
-		return s.fail(err)
+		return err
 	}
 	s.kept = slices.Delete(s.kept, i, i+1)
 	s.o.Logger.Error("checkpoint given up", "index", index, "store", storeName(k.store))
@@ -375,29 +383,15 @@ func (s *Store) settle() error {
 	return nil
 }
 
-// fail keeps the first failed write, after which nothing is known of the names
-// on the disk. The caller holds the lock.
+// fail keeps the first change of a pointer's name of which nobody knows whether the
+// disk has it. The caller holds the lock.
 func (s *Store) fail(err error) error {
-	err = diskError(err)
-	if s.failed == nil && errors.Is(err, protocol.ErrDiskFailed) {
+	err = vfs.Failed(err)
+	if s.failed == nil {
 		s.failed = err
-		s.o.Logger.Error("writing a checkpoint failed", "error", err)
+		s.o.Logger.Error("it is not known which checkpoint the disk names", "error", err)
 	}
 	return err
-}
-
-// diskError gives an error of writing the code that it has for the owner.
-func diskError(err error) error {
-	var p *protocol.Error
-	switch {
-	case err == nil || errors.As(err, &p):
-		return err
-	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, vfs.ErrNoSpace):
-		return protocol.ErrNoSpace.Because(err)
-	}
-	return protocol.ErrDiskFailed.Because(err)
 }
 
 // errInspects is for who wants to change what is only looked at.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -234,7 +233,8 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 		return d, err
 	}
 	w.Abort()
-	return d, w.s.outgrown(d.Index)
+	w.s.outgrown(d.Index)
+	return d, nil
 }
 
 func (w *Writer) check(d *storage.Description) error {
@@ -321,15 +321,12 @@ func (s *Store) point(h *home, d storage.Description, t *table) error {
 	if err := s.fsys.SyncDir(s.dir); err != nil {
 		return unusable("syncing the directory of the checkpoints", err)
 	}
-	if err := vfs.WriteFile(s.fsys, s.path(pointerName(k.slot)), encodePointer(k.pointer)); err != nil {
-		if passing(err) && !errors.Is(err, syscall.EIO) { // nothing was renamed
-			return unusable("writing the pointer of a checkpoint", err)
-		}
-		return s.fail(err)
+	name := pointerName(k.slot)
+	if err := vfs.WriteBeside(s.fsys, s.path(name), encodePointer(k.pointer)); err != nil {
+		return unusable("writing the pointer of a checkpoint", err)
 	}
-	if err := s.fsys.SyncDir(s.dir); err != nil {
-		// The new pointer may be there or not: nothing goes on from here.
-		return s.fail(protocol.ErrDiskFailed.Because(err))
+	if err := s.rename(name+vfs.TemporarySuffix, name); err != nil {
+		return err
 	}
 	s.retire(s.kept[min(1, len(s.kept)):])
 	s.kept = append([]*kept{k}, s.kept[:min(1, len(s.kept))]...)
