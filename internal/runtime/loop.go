@@ -20,7 +20,8 @@ func (m *Member) loop() {
 		m.mailbox.take(&in)
 		now := m.clock.Now()
 		m.handle(now, &in)
-		if m.stopping.Load() {
+		// A failure leaves mail unread, and what comes after it makes no sense then.
+		if m.stopping.Load() || m.cause.Load() != nil {
 			return
 		}
 		wait := max(m.replica.Deadline().Sub(m.clock.Now()), 0)
