@@ -33,4 +33,11 @@
 // start copies of every member's directory beside the original, idle and under
 // load, with the command itself and its defaults; and members with all mixtures of
 // directories from before some writes and from after them.
+//
+//	STARLING_DISK_FAULTS=all go test ./internal/fieldtest -run OneFailedCall -v -timeout 90m
+//	STARLING_DISK_SCHEDULES=30 go test ./internal/fieldtest -run AllMembersAtOnce -v -timeout 60m
+//	STARLING_DISK_HOURS=2h go test ./internal/fieldtest -run PassingErrors -v -timeout 3h
+//
+// make system calls of members fail: one of one member, one of each kind at each of
+// three, and passing errors for hours. docs/disks.md says what is judged.
 package fieldtest

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +120,7 @@ func TestFullDisksRefuseWritesBeforeAnythingBreaks(t *testing.T) {
 	l.stop()
 	c.refused()
 	c.served()
-	if code := c.command("map", "put", "--addr", c.members[0].addr, mapName, "k", "v"); code != 3 {
+	if _, code := c.command("map", "put", "--addr", c.members[0].addr, mapName, "k", "v"); code != 3 {
 		t.Errorf("the command's exit code for a full disk: got %d, want 3", code)
 	}
 	old := c.leader(c.members...)
@@ -148,25 +146,6 @@ func TestFullDisksRefuseWritesBeforeAnythingBreaks(t *testing.T) {
 	}
 	c.resumes()
 	t.Logf("%d writes acknowledged", c.book.len())
-}
-
-// command runs the command and returns its exit code.
-func (c *cramped) command(args ...string) int {
-	c.t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	x := exec.CommandContext(ctx, path, args...)
-	x.Env = append(os.Environ(), asVariable+"=agent")
-	out, err := x.CombinedOutput()
-	c.t.Logf("starling %s: %s", strings.Join(args, " "), strings.TrimSpace(string(out)))
-	if err != nil && x.ProcessState == nil {
-		c.t.Fatal(err)
-	}
-	return x.ProcessState.ExitCode()
 }
 
 // A disk loses its last free byte at once, under load. The space that is set

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +25,8 @@ import (
 const (
 	asVariable     = "STARLING_FIELD_AS"
 	noSyncVariable = "STARLING_FIELD_NOSYNC"
-	whyVariable    = "STARLING_FIELD_WHY" // why there are no namespaces
+	whyVariable    = "STARLING_FIELD_WHY"    // why there are no namespaces
+	countsVariable = "STARLING_FIELD_COUNTS" // a file in which a process says how many goroutines it has
 )
 
 func TestMain(m *testing.M) {
@@ -41,6 +43,7 @@ func TestMain(m *testing.M) {
 	case "member":
 		os.Exit(memberMain())
 	case "agent":
+		countGoroutines()
 		os.Exit(cmd.Main())
 	case "inside":
 		if err := furnish(); err != nil {
@@ -55,6 +58,30 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// countGoroutines has this process say in a file how many goroutines it has, which
+// nobody sees from outside, if it is told to.
+func countGoroutines() {
+	name := os.Getenv(countsVariable)
+	if name == "" {
+		return
+	}
+	os.Unsetenv(countsVariable)
+	f, err := os.Create(name)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "counting goroutines:", err)
+		os.Exit(1)
+	}
+	go func() {
+		for range time.Tick(countsEvery) {
+			// What cannot be written is written the next time.
+			_, _ = f.WriteAt(fmt.Appendf(nil, "%8d", runtime.NumGoroutine()), 0)
+		}
+	}()
+}
+
+// countsEvery is how often.
+const countsEvery = 5 * time.Second
 
 // enter runs the tests in new namespaces and returns their exit code, or why
 // that cannot be. When the process inside ends, all that it started does, and

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/runtime"
+	"github.com/starlinghq/starling/internal/strace"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -95,6 +96,7 @@ type syncBuffer struct {
 	b           bytes.Buffer
 	checkpoints int // that were taken or installed
 	begun       int // fetches of one
+	halfOpen    int // stores of which Badger keeps something until the process ends
 }
 
 // Write appends, and forgets the older half of what is too long to read.
@@ -103,6 +105,9 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.checkpoints += bytes.Count(p, []byte("kept at ")) + bytes.Count(p, []byte("msg=installed"))
 	s.begun += bytes.Count(p, []byte("installing the one at "))
+	for _, text := range []string{"Badger gave up", "while opening memtables", "cannot create memtable", "While opening memtable"} {
+		s.halfOpen += bytes.Count(p, []byte(text))
+	}
 	if s.b.Len() > 256<<10 {
 		s.b.Next(s.b.Len() / 2)
 	}
@@ -113,6 +118,25 @@ func (s *syncBuffer) begunFetches() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.begun
+}
+
+func (s *syncBuffer) takenCheckpoints() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checkpoints
+}
+
+func (s *syncBuffer) halfOpened() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.halfOpen
+}
+
+// forget forgets what was written.
+func (s *syncBuffer) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 // String returns what was written last.
@@ -137,6 +161,8 @@ type member struct {
 	extra      []string      // flags of the command
 	every      time.Duration // between checkpoints
 	noSync     bool          // every sync is left out
+	trace      *strace.Trace // what its next process meets
+	counts     string        // the file in which its process says how many goroutines it has; empty: none
 	log        *syncBuffer
 
 	process *exec.Cmd
@@ -160,6 +186,13 @@ func (m *member) start() {
 	}
 	if m.noSync {
 		env = append(env, noSyncVariable+"=1")
+	}
+	if m.counts != "" {
+		env = append(env, countsVariable+"="+m.counts)
+	}
+	if m.trace != nil {
+		command := m.trace.Command(append([]string{path}, args...)...)
+		path, args = command[0], command[1:]
 	}
 	if m.host != "" {
 		path, args = "ip", append([]string{"netns", "exec", m.host, path}, args...)
@@ -211,6 +244,25 @@ func (m *member) signal(s syscall.Signal) {
 	if err := m.process.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		m.t.Fatalf("%s: %v", m.name, err)
 	}
+}
+
+// stop is SIGINT, and waits until the process is gone. It returns how it ended.
+func (m *member) stop() error {
+	m.t.Helper()
+	m.signal(syscall.SIGINT)
+	select {
+	case <-m.ended:
+	case <-time.After(patience):
+		m.signal(syscall.SIGQUIT) // and says where it hangs
+		<-m.ended
+		m.t.Errorf("%s had not stopped after %v:\n%s", m.name, patience, tail(m.log.String(), 400))
+	}
+	state := m.process.ProcessState
+	m.process = nil
+	if !state.Success() {
+		return fmt.Errorf("%s: %v: %s", m.name, state, tail(m.log.String(), 3))
+	}
+	return nil
 }
 
 // kill is SIGKILL, and waits until the process is gone.
