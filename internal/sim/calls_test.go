@@ -80,12 +80,22 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 			s.schedule.after(between(s.random.calls, 0, interval), func() { m.disk.fs.FailCall(scheduledCall(c, seed, s.random.calls)) })
 		}
 	}
-	s.run(t, interval)
-	for _, m := range s.members {
-		m.pointersHold(t)
+	held := map[*member]protocol.Index{}
+	hold := func() bool {
+		for _, m := range s.members {
+			if !m.up() {
+				continue
+			}
+			if kept := m.checkpoints.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
+				held[m] = kept[0].Index
+				m.pointersHold(t)
+			}
+		}
+		return false
 	}
+	s.until(s.schedule.now.Add(interval), hold)
 	// What nothing has met is met wherever it can be, while more are taken.
-	s.until(s.schedule.now.Add(2*interval), nil)
+	s.until(s.schedule.now.Add(2*interval), hold)
 	for _, m := range s.members {
 		list := m.disk.fs.Troubles()
 		m.disk.fs.CallsWork()
@@ -95,7 +105,7 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 		}
 	}
 	s.until(s.schedule.now.Add(metWithin), func() bool {
-		return !slices.ContainsFunc(s.members, func(m *member) bool { return len(m.disk.fs.Troubles()) > 0 })
+		return hold() || !slices.ContainsFunc(s.members, func(m *member) bool { return len(m.disk.fs.Troubles()) > 0 })
 	})
 	wantRule(t, s.violation, "")
 	for _, m := range s.members {
@@ -105,7 +115,6 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 			}
 		}
 		m.ill.ends()
-		m.pointersHold(t)
 		if !m.up() && m.mending == nil {
 			s.restart(m)
 		}
