@@ -64,10 +64,15 @@ func (l *Log) read() (*replay, folder, error) {
 		return nil, f, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s has an identity but no log: what the member voted is not known; "+
 			"move the directory away and let the member join as a new one", l.dir))
 	}
-	r, err := openSegments(l.fsys, l, f)
-	l.segments = r.segments
-	if err == nil {
-		err = r.run()
+	r, err := l.replay(f)
+	if err == nil && r.damage != nil {
+		// [S] A damaged log says how far it had come before it is written anew, and
+		// what a failed sync has left in memory no later one writes: from the disk.
+		for _, s := range r.segments {
+			vfs.Uncached(s.file)
+			s.file.Close()
+		}
+		r, err = l.replay(f)
 	}
 	if err != nil {
 		return nil, f, err
@@ -77,6 +82,15 @@ func (l *Log) read() (*replay, folder, error) {
 		l.survey(r)
 	}
 	return r, f, nil
+}
+
+func (l *Log) replay(f folder) (*replay, error) {
+	r, err := openSegments(l.fsys, l, f)
+	l.segments = r.segments
+	if err == nil {
+		err = r.run()
+	}
+	return r, err
 }
 
 // adopt takes over what replay found.
