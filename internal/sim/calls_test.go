@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,5 +231,31 @@ func (m *member) readsAll(t *testing.T) {
 	}
 	if aside := store.Aside(); len(aside) > 0 {
 		t.Errorf("%s has set %d checkpoints aside", m.name, len(aside))
+	}
+}
+
+// The counterexample of ADR 19 under load: the sync of a list of tables fails at every
+// member, in the background, and the checkpoint is given up, not pointed at.
+func TestFailedSyncOfTheListOfTablesIsNeverPointedAt(t *testing.T) {
+	s := newSimulation(1, Options{Profile: "calm", Duration: time.Minute})
+	quiet(s)
+	s.plan.checkpoint, s.plan.chunk, s.plan.retain = 1<<10, 64, 1
+	begin(t, s)
+	for _, m := range s.members {
+		m.disk.fs.FailCall(vfs.Trouble{Op: vfs.OpSync, Name: "store-*/MANIFEST", N: 3, Err: syscall.EIO})
+	}
+	held := map[*member]protocol.Index{}
+	s.until(s.schedule.now.Add(15*time.Second), func() bool {
+		for _, m := range s.members {
+			if kept := m.checkpoints.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
+				held[m] = kept[0].Index
+				m.pointersHold(t)
+			}
+		}
+		return t.Failed()
+	})
+	wantRule(t, s.violation, "")
+	if got := s.counts[countCheckpointsGivenUp]; got != uint64(len(s.members)) {
+		t.Errorf("%d checkpoints were given up, want one at each of %d members", got, len(s.members))
 	}
 }
