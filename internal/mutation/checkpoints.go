@@ -98,8 +98,8 @@ func installed() []Mutation {
 		{
 			Name: "install-keeps-conflict", Breaks: "entries of another log are kept above an installed checkpoint",
 			File: "active/install.go", Tests: core,
-			Old: "case held && term == b.Term:",
-			New: "case held && term <= b.Term:",
+			Old: "case held && term == b.Term && !b.Anew:",
+			New: "case held && term <= b.Term && !b.Anew:",
 		},
 	}
 }
