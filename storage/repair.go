@@ -27,3 +27,34 @@ type MendPlan struct {
 	Last protocol.Index
 	Sum  protocol.LogSum
 }
+
+// Lost is a run of entries that a log cannot read, with what leads to it and what it
+// leads to: After and Sum before the first, Last and LastSum at its end. Nothing else
+// than what leads from the one to the other may take their place.
+type Lost = Stretch
+
+// Rebuilder is a log that can put what has rotted together again while it is used.
+type Rebuilder interface {
+	// EndSegment sees to it that an entry's record is not in the file that is being
+	// written. The log's writer calls it.
+	EndSegment(i protocol.Index) error
+	// Rebuild looks for what cannot be read in the file that holds an entry. Any
+	// goroutine may call it, one at a time. It is closed by whoever has called it.
+	Rebuild(i protocol.Index) (Rebuild, error)
+}
+
+// Rebuild is one file of a log that is written anew, beside the old one.
+type Rebuild interface {
+	// Lost are the entries that are wanted, in order of their records. There may be
+	// none, and Sound says that nothing else is wrong either.
+	Lost() []Lost
+	Sound() bool
+	// Write writes the file with the entries, a run for each of Lost, and reads it
+	// again. Nothing has changed yet: after an error nothing will.
+	Write(found [][]protocol.Entry) error
+	// Switch puts it in the place of the old one, durably. The log's writer calls it.
+	// Readers do not notice. protocol.ErrDiskFailed: the log has failed.
+	Switch() error
+	// Close forgets it, if it did not come to the switch.
+	Close()
+}

@@ -1,0 +1,464 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// found returns what the lab has written of lost entries.
+func (l *lab) found(lost []storage.Lost) (runs [][]protocol.Entry) {
+	for _, x := range lost {
+		runs = append(runs, l.entries[x.After:x.Last])
+	}
+	return runs
+}
+
+// mendWhileOpen mends the segment with an entry as a running member does.
+func (l *lab) mendWhileOpen(i protocol.Index) error {
+	if err := l.log.EndSegment(i); err != nil {
+		return err
+	}
+	r, err := l.log.Rebuild(i)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.Sound() {
+		return nil
+	}
+	if err := r.Write(l.found(r.Lost())); err != nil {
+		return err
+	}
+	return r.Switch()
+}
+
+// reads checks that all entries of the open log can be read, as they were written.
+func (l *lab) reads(first protocol.Index) error {
+	for i := first; i <= protocol.Index(len(l.entries)); {
+		got, err := l.log.Read(i, protocol.Index(len(l.entries)), 5000)
+		if err != nil {
+			return err
+		}
+		for k := range got {
+			if e := &l.entries[i-1]; got[k].Index != i || got[k].Sum != e.Sum || string(got[k].Raw) != string(e.Raw) {
+				return fmt.Errorf("entry %d is another one", i)
+			}
+			i++
+		}
+	}
+	return nil
+}
+
+// withoutLeftovers checks that no file of a mending is left.
+func (l *lab) withoutLeftovers() {
+	l.t.Helper()
+	names, err := l.disk.ReadDir(filepath.Join(labDir, "log"))
+	l.must(err)
+	for _, name := range names {
+		if strings.HasSuffix(name, vfs.TemporarySuffix) {
+			l.t.Errorf("%s is left", name)
+		}
+	}
+}
+
+// busyLab is an open log of several segments with cuts, votes and records of many
+// sizes in it.
+func busyLab(t *testing.T, seed uint64) (*lab, *rand.Rand) {
+	t.Helper()
+	l, r := newLab(t, seed), rand.New(rand.NewPCG(seed, 9))
+	l.configure(0, 3, 1)
+	l.state.Commit = 1
+	term := protocol.Term(2)
+	for len(l.segments()) < 5 {
+		last := protocol.Index(len(l.entries))
+		switch n := r.IntN(10); {
+		case n == 0:
+			term++
+			l.vote(term, byte(1+r.IntN(3)))
+		case n == 1 && last > l.state.Commit: // another leader's entries
+			term++
+			l.append(l.state.Commit+protocol.Index(r.IntN(int(last-l.state.Commit+1))), 1+r.IntN(3), r.IntN(600), term)
+		case n == 2 && last > l.state.Commit:
+			after := l.state.Commit + protocol.Index(r.IntN(int(last-l.state.Commit)))
+			l.entries = l.entries[:after]
+			l.must(l.log.Write(protocol.Write{State: l.state, Truncate: true, After: after, First: after + 1, Last: after}, nil))
+		case n == 3:
+			l.sync()
+			l.must(l.log.Settle())
+		case n == 4:
+			l.state.Commit = last
+			l.must(l.log.Write(protocol.Write{State: l.state, First: 1}, nil))
+		default:
+			l.append(last, 1+r.IntN(4), r.IntN(900), term)
+			if r.IntN(2) == 0 {
+				l.sync()
+			}
+		}
+	}
+	l.sync()
+	return l, r
+}
+
+// Places of a running log rot, in sectors and in bits, anywhere: each is written again
+// with what others hold, byte for byte; the log reads as before, goes on, and opens as
+// if nothing had been, with its hard state. What cannot be mended changes nothing.
+func TestRottenPlacesAreMendedWhileTheLogIsOpen(t *testing.T) {
+	rounds := uint64(300)
+	if testing.Short() {
+		rounds = 50
+	}
+	mended, refused, whole := 0, 0, 0
+	for seed := range rounds {
+		l, r := busyLab(t, seed)
+		var all []wal.Record
+		for _, x := range l.records() {
+			if x.Status == wal.StatusGood {
+				all = append(all, x)
+			}
+		}
+		for range 1 + r.IntN(3) {
+			x := all[r.IntN(len(all))]
+			name := filepath.Join(labDir, "log", x.Segment)
+			if at := x.Offset + r.Int64N(104+int64(x.Bytes)); r.IntN(2) == 0 {
+				l.must(l.disk.FailReads(name, at, 1+r.Int64N(5000), syscall.EIO))
+			} else {
+				l.must(l.disk.FlipBit(name, 8*at+r.Int64N(8)))
+			}
+		}
+		// More comes before it is noticed.
+		for range r.IntN(6) {
+			l.append(protocol.Index(len(l.entries)), 1, r.IntN(300), l.state.Term+1)
+		}
+		l.sync()
+		bad := 0
+		for range 40 {
+			var where *storage.Unreadable
+			if !errors.As(l.reads(1), &where) {
+				break
+			}
+			if bad++; bad == 20 {
+				t.Fatalf("seed %d: mended again and again: %v", seed, where)
+			}
+			err := l.mendWhileOpen(where.Entries.First)
+			if errors.Is(err, protocol.ErrInvalid) || errors.As(err, &where) {
+				refused++
+				t.Logf("seed %d: %v", seed, err)
+				break
+			}
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			mended++
+		}
+		l.withoutLeftovers()
+		if err := l.reads(1); err == nil && bad > 0 {
+			whole++
+		}
+		l.append(protocol.Index(len(l.entries)), 2, 100, l.state.Term+1)
+		l.sync()
+		l.must(l.log.Settle())
+		l.kill()
+		if p, err := wal.Inspect(l.disk, labDir, nil); err != nil || len(p.Unexpected) > 0 {
+			t.Fatalf("seed %d: %v, unexpected: %v", seed, err, p.Unexpected)
+		}
+		l.open()
+		rec := l.log.Recovered()
+		if rec.State != l.state {
+			t.Fatalf("seed %d: the hard state is %+v, it was %+v", seed, rec.State, l.state)
+		}
+		if rec.Damage == nil {
+			l.expectAll()
+		} else if bad > 0 && refused == 0 {
+			t.Fatalf("seed %d: mended, and damaged when it is opened: %v", seed, rec.Damage)
+		}
+		l.log.Close()
+	}
+	t.Logf("%d segments mended, %d refused; %d logs of %d whole again", mended, refused, whole, rounds)
+	if mended < int(rounds/4) || refused > mended/4 {
+		t.Errorf("%d segments mended, %d refused", mended, refused)
+	}
+}
+
+// rottenLab is an open log with places that cannot be read in one of its segments:
+// headers and payloads, in sectors and bits, and what else lies there.
+func rottenLab(t *testing.T, seed uint64) (*lab, protocol.Index) {
+	t.Helper()
+	l := newLab(t, seed)
+	l.configure(0, 3, 1)
+	l.state.Commit = 1
+	for i := protocol.Index(1); len(l.segments()) < 4; i += 3 {
+		l.append(i, 3, 500, 2)
+		l.state.Commit = i
+		l.sync()
+	}
+	l.vote(9, 4)
+	l.must(l.log.Settle())
+	l.sector(l.find(8), 20, syscall.EIO)
+	for _, i := range []protocol.Index{14, 23} {
+		if x := l.find(i); x.Segment == l.find(20).Segment {
+			l.rot(x, i == 14)
+		}
+	}
+	return l, 8
+}
+
+// A mending is cut short at every step, by the end of the process or of the power: the
+// log opens, and is the old one, or the new one; nothing of it is lost.
+func TestMendingWhileOpenCutShortLosesNothing(t *testing.T) {
+	rounds := uint64(4)
+	if testing.Short() {
+		rounds = 1
+	}
+	for _, power := range []bool{false, true} {
+		old, fresh := 0, 0
+		for round := range rounds {
+			for n, stopped := 0, true; stopped; n++ {
+				l, i := rottenLab(t, uint64(n)+1000*round)
+				starts := l.log.Identity().Starts
+				l.disk.StopAfter(n)
+				err := l.mendWhileOpen(i)
+				if stopped = l.disk.Stopped(); err != nil && !stopped {
+					t.Fatal(err)
+				}
+				if power {
+					l.crash()
+				} else {
+					l.kill()
+				}
+				if _, err := wal.Inspect(l.disk, labDir, nil); err != nil {
+					t.Fatalf("step %d: %v", n, err)
+				}
+				l.open()
+				if got := l.log.Recovered(); got.State != l.state || l.log.Identity().Starts < starts {
+					t.Fatalf("step %d: got %+v", n, got)
+				}
+				if d := l.log.Recovered().Damage; d != nil {
+					if old++; err == nil {
+						t.Fatalf("step %d: mended, and damaged: %v", n, d)
+					}
+					plan := planFor(l)
+					l.log.Close()
+					l.must(wal.Mend(l.disk, labDir, l.options, plan))
+					l.open()
+				} else {
+					fresh++
+				}
+				l.expectAll()
+				l.withoutLeftovers()
+				if _, err := wal.Verify(l.disk, labDir); err != nil {
+					t.Fatalf("step %d: %v", n, err)
+				}
+				l.log.Close()
+			}
+		}
+		t.Logf("power=%v: stopped %d times with the old file, %d with the new one", power, old, fresh)
+		if old < 5 || fresh < 1 {
+			t.Errorf("power=%v: stopped %d times with the old file, %d with the new one", power, old, fresh)
+		}
+	}
+}
+
+// What fails before the new file has its name costs the new file only; the live log
+// goes on, and it is mended when that is tried again.
+func TestFailureOfAMendingLeavesTheLog(t *testing.T) {
+	for op, times := range map[vfs.Op]int{vfs.OpCreate: 1, vfs.OpAllocate: 1, vfs.OpWrite: 1, vfs.OpSync: 2, vfs.OpRename: 1} {
+		for n := 1; n <= times; n++ {
+			l, i := rottenLab(t, 1)
+			l.must(l.log.EndSegment(i))
+			l.must(l.log.Prepare())
+			l.disk.Fail(op, n, nil)
+			err := l.mendWhileOpen(i)
+			if err == nil || errors.Is(err, protocol.ErrDiskFailed) {
+				t.Errorf("%v %d: %v: the live log was not touched", op, n, err)
+			}
+			l.withoutLeftovers()
+			l.append(protocol.Index(len(l.entries)), 2, 100, 9)
+			l.sync()
+			l.must(l.mendWhileOpen(i))
+			l.must(l.reads(1))
+			l.crash()
+			l.open()
+			l.expectAll()
+		}
+	}
+	// The name is there, and nobody knows whether it stays: that is final.
+	l, i := rottenLab(t, 1)
+	l.must(l.log.EndSegment(i))
+	l.disk.Fail(vfs.OpSyncDir, 1, nil)
+	if err := l.mendWhileOpen(i); !errors.Is(err, protocol.ErrDiskFailed) {
+		t.Errorf("a failed sync of the names: %v", err)
+	}
+	if err := l.log.Sync(); !errors.Is(err, protocol.ErrDiskFailed) {
+		t.Errorf("after a failed sync of the names: %v", err)
+	}
+	l.crash()
+	l.open()
+	if l.log.Recovered().State != l.state {
+		t.Errorf("got %+v", l.log.Recovered())
+	}
+}
+
+// Without room nothing is written.
+func TestMendingWhileOpenOnAFullDisk(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	l.must(l.log.EndSegment(i))
+	free, err := l.disk.FreeSpace(labDir)
+	l.must(err)
+	l.disk.SetCapacity(1<<63 - 1 - int64(free) + 4096)
+	if err := l.mendWhileOpen(i); !errors.Is(err, protocol.ErrNoSpace) {
+		t.Errorf("got %v", err)
+	}
+	l.withoutLeftovers()
+	l.disk.SetCapacity(1<<63 - 1)
+	l.must(l.mendWhileOpen(i))
+	l.must(l.reads(1))
+}
+
+// [S] Nothing but what was lost takes its place.
+func TestNothingElseThanWhatWasLostIsTaken(t *testing.T) {
+	for name, change := range map[string]func(runs [][]protocol.Entry) [][]protocol.Entry{
+		"another entry": func(runs [][]protocol.Entry) [][]protocol.Entry {
+			runs[0] = slices.Clone(runs[0])
+			runs[0][1].Data = []byte("x")
+			protocol.EncodeEntries(runs[0][1:2])
+			return runs
+		},
+		"too few":    func(runs [][]protocol.Entry) [][]protocol.Entry { runs[0] = runs[0][1:]; return runs },
+		"not all":    func(runs [][]protocol.Entry) [][]protocol.Entry { runs[0] = runs[0][:2]; return runs },
+		"none":       func([][]protocol.Entry) [][]protocol.Entry { return nil },
+		"other runs": func(runs [][]protocol.Entry) [][]protocol.Entry { slices.Reverse(runs); return runs },
+	} {
+		l, i := rottenLab(t, 1)
+		r, err := l.log.Rebuild(i)
+		l.must(err)
+		if len(r.Lost()) < 2 {
+			t.Fatalf("lost: %+v", r.Lost())
+		}
+		if err := r.Write(change(l.found(r.Lost()))); !errors.Is(err, protocol.ErrInvalid) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if err := r.Switch(); err == nil {
+			t.Errorf("%s: it was put in the place of the old one", name)
+		}
+		r.Close()
+		l.must(l.mendWhileOpen(i))
+		l.must(l.reads(1))
+	}
+}
+
+// The disk writes something else than it is told: the new file is read again before it
+// counts.
+func TestNewFileIsReadAgain(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	r, err := l.log.Rebuild(i)
+	l.must(err)
+	l.disk.MisdirectNext(512)
+	if err := r.Write(l.found(r.Lost())); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Errorf("got %v, want %v", err, protocol.ErrCorrupt)
+	}
+	r.Close()
+	l.withoutLeftovers()
+	l.must(l.mendWhileOpen(i))
+	l.must(l.reads(1))
+}
+
+// Others read, the log is written, cut, and loses its head, while a segment is written
+// anew and put in its place.
+func TestReadersAndWriterGoOnWhileASegmentIsMended(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	l.must(l.log.EndSegment(i))
+	r, err := l.log.Rebuild(i)
+	l.must(err)
+	last := protocol.Index(len(l.entries))
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for k := protocol.Index(1); k <= last; k += 3 {
+					got, err := l.log.Read(k, last, 3000)
+					var where *storage.Unreadable
+					if errors.As(err, &where) {
+						continue
+					}
+					if err != nil || got[0].Sum != l.entries[k-1].Sum {
+						t.Errorf("entry %d: %v", k, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	done := make(chan error, 1)
+	runs := l.found(r.Lost())
+	go func() { done <- r.Write(runs) }()
+	all := l.entries
+	for range 20 {
+		var more []protocol.Entry
+		for range 2 {
+			more = append(more, protocol.Entry{Index: protocol.Index(len(all) + 1 + len(more)), Term: 9, Kind: protocol.EntryCommand, Data: make([]byte, 200)})
+		}
+		protocol.EncodeEntries(more)
+		protocol.SumEntries(all[len(all)-1].Sum, more)
+		l.must(l.log.Write(protocol.Write{State: l.state, First: more[0].Index, Last: more[1].Index}, more))
+		all = append(all[:len(all):len(all)], more...)
+		l.must(l.log.Sync())
+	}
+	l.must(<-done)
+	l.must(r.Switch())
+	r.Close()
+	close(stop)
+	readers.Wait()
+	l.entries = all
+	l.must(l.reads(1))
+	l.state.Commit = protocol.Index(len(all))
+	l.must(l.log.Write(protocol.Write{State: l.state, First: 1}, nil))
+	l.must(l.log.Sync())
+	begin, err := l.log.DropHead(i + 30)
+	l.must(err)
+	l.must(l.reads(begin.Index + 1))
+	l.crash()
+	l.open()
+	l.expect(protocol.Index(len(all)))
+}
+
+// The log has lost its head meanwhile: the new file has no place any more.
+func TestSegmentThatIsGoneIsNotPutBack(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	l.state.Commit = protocol.Index(len(l.entries))
+	l.must(l.log.Write(protocol.Write{State: l.state, First: 1}, nil))
+	r, err := l.log.Rebuild(i)
+	l.must(err)
+	gone := l.find(20).Segment
+	l.must(r.Write(l.found(r.Lost())))
+	_, err = l.log.DropHead(l.state.Commit)
+	l.must(err)
+	if err := r.Switch(); !errors.Is(err, protocol.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	r.Close()
+	l.withoutLeftovers()
+	if names := l.segments(); slices.Contains(names, gone) {
+		t.Errorf("%s is there again", gone)
+	}
+	l.crash()
+	l.open()
+	l.expect(l.state.Commit)
+}
