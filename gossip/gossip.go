@@ -71,8 +71,9 @@ type Progress struct {
 	// in doubt.
 	Source bool
 	// Lost says that the state cannot be completed from this log: a checkpoint
-	// is wanted, even if entries fit.
-	Lost bool
+	// is wanted, even if entries fit. Above is where one must be above, if not 0.
+	Lost  bool
+	Above protocol.Index
 	// Needs says that this member is far behind, and which entry of the log it
 	// needs next; 0: it is level. Others keep the log from there on. A checkpoint
 	// that is fetched says so by itself. Pressed says that it does not get level

@@ -68,6 +68,7 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 		if above = p.Applied; p.First > 2 {
 			above = max(above, p.First-2)
 		}
+		above = max(above, p.Above)
 	case c.seek.needed && c.follows() && c.belowAll(now):
 		above = p.Tip
 	case f.active: // its leader told this active to fetch what is gone now

@@ -45,7 +45,7 @@ var table = []row{
 	{dir: "internal/notation", tests: anything},
 	{dir: "resources/...", allow: []string{"internal/value", "internal/notation"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
-	{dir: "internal/replica", allow: cores, tests: append([]string{"storage/...", "internal/hostile"}, cores...)},
+	{dir: "internal/replica", allow: append([]string{"internal/mend"}, cores...), tests: append([]string{"storage/...", "internal/hostile"}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},

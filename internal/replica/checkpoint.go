@@ -239,7 +239,7 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 // since the last one is large, beside the state, or when that was long ago.
 func (r *Replica) proposeMark(now protocol.Instant) {
 	c := &r.checkpoints
-	if r.lost() {
+	if r.lost() || r.unreadable.bereft(r) != nil {
 		r.proposeMarkForSelf(now)
 		return
 	}

@@ -75,7 +75,7 @@ func (r *Replica) heed(now protocol.Instant) {
 	}
 	named := r.active.Named()
 	alone := len(named) == 1 && named[0] == r.cfg.ID
-	r.gossip.Heed(named, r.active.Lost(now) || alone && r.lost())
+	r.gossip.Heed(named, r.active.Lost(now) || alone && (r.lost() || r.unreadable.bereft(r) != nil))
 }
 
 // unheededNow returns how many messages did not count, since the start, because

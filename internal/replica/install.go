@@ -55,7 +55,10 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if r.diverged != nil {
 		return // nothing takes the place of what this member holds
 	}
-	if d.Index <= r.commit && !r.lost() {
+	bereft := r.unreadable.bereft(r)
+	// The log is kept then: only what cannot be read of it is passed over.
+	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(r.shape(), r.tail.sumAt, &d) == JoinKeep
+	if d.Index <= r.commit && !r.lost() && !passes {
 		// The leader thinks that this member is further behind than it is.
 		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {
 			// [S] That ends no installation that is under way: while its log is begun
@@ -82,7 +85,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	r.installs++
 	r.behind.next = now // it is far behind
 	*x = install{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
-	r.setInstalling(now, !r.lost() || d.Index > r.shape().LastIndex())
+	r.setInstalling(now, !r.lost() && bereft == nil || d.Index > r.shape().LastIndex())
 	r.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	r.out.Install = append(r.out.Install, InstallStep{Begin: &d})
 }
@@ -231,6 +234,7 @@ func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 	r.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	r.disk.written, r.disk.cut = b.Index, false
 	r.fetches.list = nil // of a log that is no more
+	r.unreadable.mending.stop(r)
 	r.unreadable.places = nil
 	r.apply.reading = false
 	r.follow(now, true)

@@ -205,6 +205,9 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Needs:   r.needs(),
 		Pressed: r.behind.pressed,
 	}
+	if x := r.unreadable.bereft(r); x != nil {
+		p.Lost, p.Above = true, x.entries.Last-1
+	}
 	if r.discarded() {
 		p.Applied = 0 // any checkpoint that the log goes on from will do
 	}

@@ -189,7 +189,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.tickDigests(now)
 	r.lead(now)
 	r.lookAround(now)
-	r.tryAgain(now)
+	r.unreadable.tick(now, r)
 	if r.checkpoints.held {
 		r.dropHead(now)
 	}
@@ -228,6 +228,7 @@ func (r *Replica) Deadline() protocol.Instant {
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.peers = peers
+	r.unreadable.mending.setPeers(now, r)
 	r.setFlock(now)
 	r.pump(now)
 }
@@ -249,6 +250,8 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		r.digestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
 		r.digestAnswer(now, from, m)
+	case *protocol.Repair:
+		r.unreadable.mending.receive(now, from, m, r)
 	case *protocol.Forward:
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

@@ -35,6 +35,9 @@ type unreadable struct {
 	sayAt  protocol.Instant // not before it is anything said again
 	// handOver is when the lead may be handed over again for a place.
 	handOver protocol.Instant
+	mending  mending
+	// complainAt is not before it is said again that something cannot be mended.
+	complainAt protocol.Instant
 }
 
 // place is a stretch of the log. It is bad, or has been read again at healed.
@@ -46,6 +49,12 @@ type place struct {
 	trying  uint64           // the read that is under way, or 0
 	said    bool
 	healed  protocol.Instant // 0: it is bad
+	failed  int              // reads, since it is bad
+	// mendAt is when it may be mended, mendPause the pause before that, and hopeless
+	// says that it was tried in vain.
+	mendAt    protocol.Instant
+	mendPause time.Duration
+	hopeless  bool
 }
 
 func (p *place) bad() bool { return p.healed == 0 }
@@ -81,7 +90,7 @@ func (u *unreadable) add(entries protocol.Range) (*place, bool) {
 // String says what cannot be read, or is empty.
 func (u *unreadable) String() string {
 	if text := u.describe(func(p *place) bool { return p.bad() }); text != "" {
-		return "this member " + text
+		return "this member " + text + u.mending.String()
 	}
 	return ""
 }
@@ -144,7 +153,7 @@ func (r *Replica) cannotRead(now protocol.Instant, x *fetch, err error) {
 	p, fresh := r.unreadable.add(entries)
 	switch {
 	case fresh:
-		p.next = now.Add(p.pause)
+		p.next, p.failed = now.Add(p.pause), 1
 	case p.bad():
 		return // it was begun before that was known
 	default:
@@ -166,22 +175,24 @@ func unreadableText(err error) string {
 	text := fmt.Sprintf("cannot read its log at %s, offset %d: entries %d to %d: %v",
 		where.Segment, where.Offset, where.Entries.First, where.Entries.Last, where.Err)
 	if errors.Is(where.Err, protocol.ErrCorrupt) {
-		text += "; a member mends its log from the others when it is started again"
+		text += "; what was damaged is mended from the others"
 	}
 	return text
 }
 
 // later doubles the pause.
 func (p *place) later(now protocol.Instant) {
+	p.failed++
 	p.pause = min(2*p.pause, readPauseMax)
 	p.next = now.Add(p.pause)
 }
 
-// tryAgain reads the places whose pause is over.
-func (r *Replica) tryAgain(now protocol.Instant) {
-	r.unreadable.say(now, r)
-	for k := range r.unreadable.places {
-		if p := &r.unreadable.places[k]; p.bad() && p.trying == 0 && now >= p.next {
+// tick reads the places whose pause is over, and has them mended.
+func (u *unreadable) tick(now protocol.Instant, r *Replica) {
+	u.say(now, r)
+	u.mending.tick(now, r)
+	for k := range u.places {
+		if p := &u.places[k]; p.bad() && p.trying == 0 && now >= p.next {
 			first := max(p.entries.First, r.shape().FirstIndex())
 			r.fetches.add(r, fetch{purpose: fetchAgain, first: first, last: first})
 			p.trying = r.fetches.next
@@ -203,13 +214,13 @@ func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
 		p.later(now)
 		return
 	}
-	p.healed = max(now, 1)
+	p.healed, p.failed, p.hopeless = max(now, 1), 0, false
 	r.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
 }
 
 // deadline returns when the next place is tried, or reported.
 func (u *unreadable) deadline() protocol.Instant {
-	at := protocol.Instant(1<<63 - 1)
+	at := u.mending.deadline(u)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 {
 			at = min(at, p.next)

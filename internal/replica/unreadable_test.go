@@ -19,6 +19,7 @@ type shelf struct {
 	now     protocol.Instant
 	disk    []protocol.Entry
 	bad     protocol.Range
+	also    protocol.Range // bad, too, and above
 	err     error
 	failed  int            // reads
 	has     protocol.Index // of voter 3
@@ -27,6 +28,15 @@ type shelf struct {
 	got     []protocol.Message // by passive 8
 	reads   []ReadAnswer
 	events  []protocol.Event
+	// mends answers what the log is asked to mend; nil: it cannot.
+	mends func(*MendStep) *MendDone
+	steps []MendStep
+	// holds answers who is asked for lost entries; nil: nobody does.
+	holds func(protocol.MemberID, *protocol.RepairWant) *protocol.Repair
+	wants int
+	// installs are the steps of an installation that were asked for.
+	installs []InstallStep
+	adopted  protocol.Index
 }
 
 func newShelf(t *testing.T, applied protocol.Index, kept ...protocol.Index) *shelf {
@@ -79,14 +89,30 @@ func (s *shelf) settle() {
 		for _, m := range e.Send {
 			s.take(m)
 		}
+		s.installs = append(s.installs, e.Install...)
 		for _, a := range e.Apply {
+			if a.Adopt != 0 {
+				s.adopted = a.Adopt
+				s.r.Applied(s.now, Applied{Last: a.Adopt})
+				continue
+			}
 			s.r.Applied(s.now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
 		}
 		for _, x := range e.ReadLog {
 			entries, err := s.read(x)
 			s.r.LogRead(s.now, x.ID, entries, err)
 		}
-		if e.Persist == nil && len(e.Apply) == 0 && len(e.Send) == 0 && len(e.ReadLog) == 0 {
+		if e.Mend != nil {
+			s.steps = append(s.steps, *e.Mend)
+			done := &MendDone{ID: e.Mend.ID, Err: protocol.ErrInvalid.With("it cannot be mended")}
+			if s.mends != nil {
+				done = s.mends(e.Mend)
+			}
+			if done != nil {
+				s.r.Mended(s.now, *done)
+			}
+		}
+		if e.Persist == nil && e.Mend == nil && len(e.Apply) == 0 && len(e.Send) == 0 && len(e.ReadLog) == 0 {
 			return
 		}
 	}
@@ -96,11 +122,13 @@ func (s *shelf) settle() {
 // read is storage.Log.Read.
 func (s *shelf) read(x ReadLog) ([]protocol.Entry, error) {
 	last := x.Last
-	if x.First < s.bad.First {
-		last = min(last, s.bad.First-1)
-	} else if x.First <= s.bad.Last {
-		s.failed++
-		return nil, &storage.Unreadable{Entries: s.bad, Segment: "00000007.wal", Offset: 4096, Err: s.err}
+	for _, bad := range []protocol.Range{s.bad, s.also} {
+		if x.First < bad.First {
+			last = min(last, bad.First-1)
+		} else if x.First <= bad.Last {
+			s.failed++
+			return nil, &storage.Unreadable{Entries: bad, Segment: "00000007.wal", Offset: 4096, Err: s.err}
+		}
 	}
 	return s.disk[x.First-1 : last], nil
 }
@@ -130,6 +158,13 @@ func (s *shelf) take(x Send) {
 			s.has = max(s.has, m.Last)
 		}
 		s.r.Receive(s.now, x.To, answer)
+	case *protocol.RepairWant:
+		s.wants++
+		if s.holds != nil {
+			if answer := s.holds(x.To, m); answer != nil {
+				s.r.Receive(s.now, x.To, answer)
+			}
+		}
 	default:
 		if x.To == id(8) {
 			s.got = append(s.got, m)
@@ -203,10 +238,13 @@ func TestDiskThatFailsAsAWholeIsReportedOnce(t *testing.T) {
 	}
 	s.bad = protocol.Range{First: 1, Last: 100}
 	s.pass(5 * time.Second)
-	expect(t, "said at once", s.said(protocol.EventUnreadable, ""), 1)
+	expect(t, "said at once", s.said(protocol.EventUnreadable, "cannot read its log"), 1)
 	s.pass(time.Minute)
 	if s.r.unreadable.at(95) == nil || s.r.unreadable.at(1) == nil {
 		t.Error("a place was forgotten")
+	}
+	if n := s.said(protocol.EventUnreadable, "cannot be mended"); n > 3 {
+		t.Errorf("said %d times that it cannot be mended", n)
 	}
 	if n := s.said(protocol.EventUnreadable, "places more"); n != 1 {
 		t.Errorf("said %d times that there are more places, want once: %v", n, s.events)
@@ -261,7 +299,7 @@ func TestDamageThatARunningMemberMeetsNamesTheWayOut(t *testing.T) {
 	s.err, s.has = protocol.ErrCorrupt.With("damaged data: payload"), 20
 	s.lead()
 	s.until("it fails", func() bool { return s.failed > 0 })
-	expect(t, "said", s.said(protocol.EventUnreadable, "mends its log from the others when it is started again"), 1)
+	expect(t, "said", s.said(protocol.EventUnreadable, "is mended from the others"), 1)
 }
 
 // A leader that cannot apply hands over to a voter that has applied what it cannot

@@ -35,6 +35,10 @@ func (m *Member) writeLog() {
 			if !m.noted(m.log.Idle(), idle) {
 				return
 			}
+		case job := <-m.mender.jobs:
+			if !job.serve(m) {
+				return
+			}
 		case <-idle.C:
 			err := m.syncs.during(m.log.Settle)
 			if err != nil && !m.noted(err, idle) {

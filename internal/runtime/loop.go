@@ -101,6 +101,9 @@ func (m *Member) serve() {
 	for _, r := range e.ReadLog {
 		m.reads.add(r)
 	}
+	if e.Mend != nil {
+		m.mender.steps.add(*e.Mend)
+	}
 	for i := range e.Install {
 		m.checkpoints.step(&e.Install[i])
 	}

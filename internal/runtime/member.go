@@ -52,6 +52,7 @@ type Member struct {
 	checkpoints checkpoints
 	chunks      queue[chunkWork]
 	repairs     repairs
+	mender      mender
 	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]

@@ -42,6 +42,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		reads:      newQueue[replica.ReadLog](),
 		chunks:     newQueue[chunkWork](),
 		repairs:    newRepairs(),
+		mender:     newMender(),
 		announcing: make(chan struct{}, 1),
 		books:      books{wake: make(chan struct{}, 1)},
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
@@ -239,6 +240,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	go m.keepCheckpoints()
 	go m.readChunks()
 	go m.answerRepairs()
+	go m.mender.run(m)
 	go m.loop()
 	go func() {
 		defer m.workers.Done()

@@ -14,6 +14,9 @@ const (
 	// place: few reads of a dying disk wait for the same sector.
 	aroundChunk = 1 << 20
 	aroundBlock = 4 << 10
+	// aroundBadMax is how many bad blocks are told apart: beyond, what lies beside
+	// one in a chunk counts as bad, too, and is not read.
+	aroundBadMax = 1024
 )
 
 // Patience is how long failed reads are tried again before they count, in all that
@@ -63,8 +66,7 @@ type BadRange struct {
 
 // ReadAround fills buf with what is in a file from an offset on. What the disk does
 // not give (Damaged), after it was tried again, reads as zeros, and is told; any other
-// error is returned. What lies behind the end of
-// the file reads as zeros, too.
+// error is returned. What lies behind the end of the file reads as zeros, too.
 func (p *Patience) ReadAround(f File, buf []byte, at int64) ([]BadRange, error) {
 	for {
 		var bad []BadRange
@@ -73,6 +75,14 @@ func (p *Patience) ReadAround(f File, buf []byte, at int64) ([]BadRange, error) 
 			return bad, err
 		}
 	}
+}
+
+func badBlocks(bad []BadRange) int64 {
+	var n int64
+	for _, b := range bad {
+		n += (b.To - b.From + aroundBlock - 1) / aroundBlock
+	}
+	return n
 }
 
 // around reads a range, in steps if it cannot be read as a whole.
@@ -86,7 +96,7 @@ func around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
 		return err
 	}
 	to := at + int64(len(buf))
-	if at/aroundBlock == (to-1)/aroundBlock {
+	if at/aroundBlock == (to-1)/aroundBlock || step == aroundBlock && badBlocks(*bad) >= aroundBadMax {
 		clear(buf)
 		if k := len(*bad) - 1; k >= 0 && (*bad)[k].To == at {
 			(*bad)[k].To = to

@@ -94,3 +94,24 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		t.Errorf("an absent file: %v", err)
 	}
 }
+
+// A disk that gives nothing of a file costs a bounded number of reads: each may take it
+// seconds.
+func TestFileThatIsAllBadCostsFewReads(t *testing.T) {
+	disk := vfs.NewMemory(1)
+	f, err := disk.Create("/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("x"), 20<<20)
+	f.WriteAt(content, 0)
+	disk.FailReads("/f", 0, 19<<20, syscall.EIO)
+	buf := make([]byte, len(content))
+	bad, err := vfs.NewPatience(disk).ReadAround(f, buf, 0)
+	if err != nil || len(bad) != 1 || bad[0].To != 19<<20 || !bytes.Equal(buf[19<<20:], content[19<<20:]) {
+		t.Errorf("bad are %v, %v", bad, err)
+	}
+	if n := disk.Counters().Reads; n > 6*1100 {
+		t.Errorf("%d reads", n)
+	}
+}

@@ -1,0 +1,308 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+const (
+	// A place that has failed mendAfter times is mended: what passes, passes sooner.
+	mendAfter = 3
+	// mendPatience is how long the others are asked for one run of entries, and
+	// mendPatienceMax if it comes in pieces.
+	mendPatience, mendPatienceMax = 5 * time.Second, time.Minute
+	// mendPause is when a place that could not be mended is tried again, doubled each
+	// time up to mendPauseMax.
+	mendPause, mendPauseMax = 30 * time.Second, 10 * time.Minute
+)
+
+// mendPhase is how far the mending of a place is.
+type mendPhase uint8
+
+const (
+	mendNone   mendPhase = iota
+	mendLooks            // the log looks what is lost with it
+	mendAsks             // the others are asked for it
+	mendWrites           // the log writes it
+)
+
+// mending is the place of the log that is being mended, if any: what the file lacks
+// that it lies in is asked of the others, and written again.
+//
+// [S] What counts as an answer is decided by log sums (internal/mend), as before a
+// start: entries lead from the sum before the lost ones to the one that the next good
+// record states, or they are not what was lost. That an active has committed something
+// else there does not matter here: it is for Raft to say so.
+type mending struct {
+	phase  mendPhase
+	id     uint64 // of the step that is awaited
+	place  protocol.Range
+	lost   []storage.Lost
+	found  [][]protocol.Entry // of lost, in order
+	core   *mend.Core
+	until  protocol.Instant
+	limit  protocol.Instant
+	helped []protocol.MemberID
+}
+
+// MendStep is one step of the mending of a running log. Exactly one of Look, Found and
+// Stop is set. The first two are answered by Mended.
+type MendStep struct {
+	ID uint64
+	// Look asks what the file with an entry lacks (storage.Rebuilder).
+	Look protocol.Index
+	// Write says that the file is to be written again, with Found, and to be put in the
+	// place of the old one.
+	Write bool
+	Found [][]protocol.Entry
+	// Stop says that it is given up.
+	Stop bool
+}
+
+// MendDone answers a MendStep.
+type MendDone struct {
+	ID uint64
+	// Lost is what is lacking, Sound says that nothing is wrong.
+	Lost  []storage.Lost
+	Sound bool
+	Err   error
+}
+
+// tick begins to mend a place when it is time, and asks on.
+func (m *mending) tick(now protocol.Instant, r *Replica) {
+	switch m.phase {
+	case mendNone:
+		if p := r.unreadable.toMend(now, r); p != nil {
+			*m = mending{phase: mendLooks, id: m.id + 1, place: p.entries}
+			r.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, r.shape().FirstIndex())}
+		}
+	case mendAsks:
+		if now >= m.core.Deadline() {
+			m.core.Tick(now)
+		}
+		m.follow(now, r)
+		if m.phase == mendAsks && now >= m.until {
+			x := m.lost[len(m.found)]
+			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.peers), x.After+1, x.Last), r)
+		}
+	}
+}
+
+// deadline returns when tick is wanted.
+func (m *mending) deadline(u *unreadable) protocol.Instant {
+	switch m.phase {
+	case mendAsks:
+		return min(m.core.Deadline(), m.until)
+	case mendNone:
+		at := protocol.Instant(math.MaxInt64)
+		for k := range u.places {
+			if p := &u.places[k]; p.bad() && p.failed >= mendAfter {
+				at = min(at, p.mendAt)
+			}
+		}
+		return at
+	}
+	return math.MaxInt64
+}
+
+// toMend returns the place that is to be mended next: first the one that stands in the
+// way of the state.
+func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
+	if r.diverged != nil || r.install.phase == installResets || r.disk.failed != nil {
+		return nil // the log is kept as it is, or given up
+	}
+	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }
+	if p := u.at(r.apply.handed + 1); due(p) && r.stuck() != "" {
+		return p
+	}
+	for k := range u.places {
+		if p := &u.places[k]; due(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// Mended answers a MendStep.
+func (r *Replica) Mended(now protocol.Instant, done MendDone) {
+	m := &r.unreadable.mending
+	if done.ID != m.id || m.phase != mendLooks && m.phase != mendWrites {
+		return
+	}
+	switch {
+	case done.Err != nil:
+		m.giveUp(now, done.Err, r)
+	case m.phase == mendWrites:
+		m.finish(now, r)
+	case m.phase == mendLooks && done.Sound:
+		m.stop(r)
+		r.unreadable.again(now, m.place)
+	case m.phase == mendLooks:
+		m.phase, m.lost = mendAsks, done.Lost
+		m.next(now, r)
+	}
+	r.pump(now)
+}
+
+// next asks for the next run that is lost, or has what was found written.
+func (m *mending) next(now protocol.Instant, r *Replica) {
+	if len(m.found) == len(m.lost) {
+		m.phase, m.id, m.core = mendWrites, m.id+1, nil
+		r.out.Mend = &MendStep{ID: m.id, Write: true, Found: m.found}
+		return
+	}
+	x := m.lost[len(m.found)]
+	// A log of which these entries are lost, and nothing else is known.
+	begin := storage.Begin{Index: x.After, Sum: x.Sum, Configuration: protocol.ConfigurationAt{Index: 1}}
+	rec := &storage.Recovered{State: protocol.HardState{Commit: x.Last}, Damage: &storage.Damage{Begin: begin, Good: []storage.Stretch{
+		{After: x.After, Sum: x.Sum, Last: x.After, LastSum: x.Sum}, {After: x.Last, Sum: x.LastSum, Last: x.Last, LastSum: x.LastSum},
+	}}}
+	m.until, m.limit = now.Add(mendPatience), now.Add(mendPatienceMax)
+	m.core = mend.New(now, mend.Config{ID: r.cfg.ID, Seed: r.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
+	m.core.SetPeers(now, r.peers)
+	m.follow(now, r)
+}
+
+// nothingElse is what can be read of a log of which nothing is known.
+type nothingElse struct{}
+
+// Read implements mend.Log.
+func (nothingElse) Read(first, _ protocol.Index, _ int) ([]protocol.Entry, error) {
+	return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: entry %d", first))
+}
+
+// receive takes what another member has sent.
+func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *protocol.Repair, r *Replica) {
+	if m.phase != mendAsks {
+		return
+	}
+	if len(answer.Entries) > 0 {
+		if !slices.Contains(m.helped, from) {
+			m.helped = append(m.helped, from)
+		}
+		m.until = min(now.Add(mendPatience), m.limit)
+	}
+	m.core.Receive(now, from, answer)
+	m.follow(now, r)
+}
+
+// setPeers follows who can be asked.
+func (m *mending) setPeers(now protocol.Instant, r *Replica) {
+	if m.phase == mendAsks {
+		m.core.SetPeers(now, r.peers)
+		m.follow(now, r)
+	}
+}
+
+// follow sends what the core asks, and takes its verdict.
+func (m *mending) follow(now protocol.Instant, r *Replica) {
+	for _, e := range m.core.Ready().Messages {
+		r.out.Send = append(r.out.Send, Send{Envelope: e})
+	}
+	x, v := m.lost[len(m.found)], m.core.Verdict()
+	switch {
+	case v.Plan != nil && v.Plan.Begin == nil && v.Plan.Last == x.Last && v.Plan.Sum == x.LastSum:
+		m.found = append(m.found, slices.Concat(v.Plan.Patches...))
+		m.next(now, r)
+	case v.Plan != nil:
+		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), r)
+	case v.Lost != nil:
+		m.giveUp(now, v.Lost, r)
+	}
+}
+
+// finish says that the place is written again: whoever waits for it reads on.
+func (m *mending) finish(now protocol.Instant, r *Replica) {
+	text := fmt.Sprintf("the log could not be read at entries %d to %d, which are written again", m.place.First, m.place.Last)
+	var names []string
+	for _, id := range m.helped {
+		name := id.Short()
+		if i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }); i >= 0 && r.peers[i].Name != "" {
+			name = r.peers[i].Name
+		}
+		names = append(names, name)
+	}
+	if len(names) > 0 {
+		text += ", from " + strings.Join(names, ", ")
+	}
+	r.event(protocol.EventRepaired, text)
+	r.unreadable.again(now, m.place)
+	*m = mending{id: m.id}
+}
+
+// giveUp leaves the place as it is, for now. [S] Nothing of the log has changed: a log
+// that has failed says so itself.
+func (m *mending) giveUp(now protocol.Instant, why error, r *Replica) {
+	m.stop(r)
+	p := r.unreadable.at(m.place.First)
+	if p == nil {
+		return
+	}
+	p.hopeless = true
+	p.mendPause = min(max(2*p.mendPause, mendPause), mendPauseMax)
+	p.mendAt = now.Add(p.mendPause)
+	text := fmt.Sprintf("entries %d to %d cannot be mended: %v; it is tried again in %v", m.place.First, m.place.Last, why, p.mendPause)
+	if r.unreadable.bereft(r) == p {
+		text += "; the state goes on from a checkpoint of the others as soon as there is one"
+	}
+	kind := protocol.EventRefused
+	if u := &r.unreadable; now >= u.complainAt { // of a disk that fails as a whole, once
+		kind, u.complainAt = protocol.EventUnreadable, now.Add(mendPause)
+	}
+	r.event(kind, text)
+}
+
+// stop gives up what is under way.
+func (m *mending) stop(r *Replica) {
+	if m.phase == mendLooks || m.phase == mendAsks {
+		r.out.Mend = &MendStep{Stop: true}
+	}
+	*m = mending{id: m.id, place: m.place}
+}
+
+// String says how far it is, or is empty.
+func (m *mending) String() string {
+	switch m.phase {
+	case mendAsks:
+		x := m.lost[len(m.found)]
+		return fmt.Sprintf("; it is being mended: entries %d to %d are asked of the others", x.After+1, x.Last)
+	case mendLooks, mendWrites:
+		return "; it is being mended"
+	}
+	return ""
+}
+
+// again lets all places be read at once: others may have lain in the file that has been
+// looked at. Those of the range, if they fail again, are not mended again soon.
+func (u *unreadable) again(now protocol.Instant, entries protocol.Range) {
+	for k := range u.places {
+		p := &u.places[k]
+		if !p.bad() {
+			continue
+		}
+		p.next, p.pause, p.failed = now, readPause, 0
+		if entries.First <= p.entries.Last && p.entries.First <= entries.Last {
+			p.mendAt = now.Add(mendPause)
+		}
+	}
+}
+
+// bereft returns the place that nobody gives this member and that stands in the way of
+// its state: only a checkpoint above it brings that on. Or nil.
+func (u *unreadable) bereft(r *Replica) *place {
+	if len(u.places) == 0 || r.stuck() == "" {
+		return nil
+	}
+	if p := u.at(r.apply.handed + 1); p.hopeless {
+		return p
+	}
+	return nil
+}
