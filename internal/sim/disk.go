@@ -99,6 +99,10 @@ func (n noise) Read(p []byte) (int, error) {
 
 func (m *member) syncTime() time.Duration {
 	r, p := m.s.random.disk, &m.s.plan
+	if p.sluggish > 0 && m.number <= m.s.options.Actives/2 {
+		m.s.counts.add(countSluggishSyncs, 1)
+		return between(r, p.sluggish/2, p.sluggish*3/2)
+	}
 	d := p.sync/4 + around(r, p.sync)
 	if chance(r, p.slow) {
 		d *= 100

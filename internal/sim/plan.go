@@ -17,8 +17,12 @@ const profileStates = "states"
 // see plan.ail.
 const profileCalls = "calls"
 
+// profileSlow makes the disks of a majority slow for good. No seed draws it either: see
+// plan.tire.
+const profileSlow = "slow"
+
 // Profiles returns the names of all profiles.
-func Profiles() []string { return append(slices.Clone(profileNames), profileStates, profileCalls) }
+func Profiles() []string { return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow) }
 
 // plan is what a seed has in store.
 type plan struct {
@@ -38,6 +42,9 @@ type plan struct {
 
 	write, sync, apply time.Duration // means and a maximum
 	slow               float64       // of syncs that take a hundred times as long
+	// sluggish is what a sync takes, on average, at a majority of the actives, until
+	// the faults stop; 0: what it takes at the others.
+	sluggish time.Duration
 
 	// openings is the share of starts that are cut short.
 	openings float64
@@ -129,7 +136,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "mend":
 		p.rotten(r)
-	case profileStates, profileCalls:
+	case profileStates, profileCalls, profileSlow:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
@@ -200,6 +207,18 @@ func (p *plan) ail(r *rand.Rand) {
 // ailingSeeds is the share of seeds in which calls fail.
 const ailingSeeds = 0.2
 
+// tire draws whether the disks of a majority are slow for good: a sync takes two to
+// ten election timeouts. It has a stream of its own, too.
+func (p *plan) tire(r *rand.Rand) {
+	if chance(r, sluggishSeeds) || p.profile == profileSlow {
+		p.sluggish = between(r, 2*p.election, 10*p.election)
+		p.appendBytes, p.inflight = 0, 0 // or an entry for each sync would be all
+	}
+}
+
+// sluggishSeeds is the share of seeds in which disks are slow for good.
+const sluggishSeeds = 0.08
+
 // astraySeeds is the share of seeds in which states go astray.
 const astraySeeds = 0.18
 
@@ -223,6 +242,7 @@ func (p *plan) bad(r *rand.Rand) {
 // fair ends all trouble.
 func (p *plan) fair() {
 	p.loss, p.double, p.breaks, p.slow, p.suspect = 0, 0, 0, 0, 0
+	p.sluggish = 0
 	p.jitter = min(p.jitter, 2*time.Millisecond)
 	p.learn = 1
 }

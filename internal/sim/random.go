@@ -21,6 +21,7 @@ type streams struct {
 	states     *rand.Rand // states that go astray
 	moves      *rand.Rand // members that get other addresses
 	calls      *rand.Rand // calls that fail
+	sluggish   *rand.Rand // disks that are slow for good
 }
 
 // streamStates numbers the stream that also says which seeds have states astray.
@@ -44,6 +45,7 @@ func newStreams(seed uint64) streams {
 		states:     stream(seed, streamStates),
 		moves:      stream(seed, 11),
 		calls:      stream(seed, streamCalls),
+		sluggish:   stream(seed, 12),
 	}
 }
 

@@ -15,6 +15,9 @@ func (s *simulation) settle() {
 	}
 	s.trace.say("the faults stop")
 	s.calm = true
+	if s.plan.sluggish > 0 {
+		s.counts.add(countSluggishWrites, s.counts[countAcknowledged])
+	}
 	s.plan.fair()
 	p := &s.plan
 	s.network.loss, s.network.double, s.network.breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter

@@ -134,6 +134,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan = draw(s.random.plan, &s.options)
 	s.plan.grow(s.random.states)
 	s.plan.ail(s.random.calls)
+	s.plan.tire(s.random.sluggish)
 	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
