@@ -1,6 +1,9 @@
 package protocol
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Code decides what an error means, on both sides of the wire. Texts are for
 // people. The codes below are the protocol's; resource types add their own, as
@@ -43,10 +46,10 @@ func (e *Error) Unwrap() error { return e.Cause }
 func (e *Error) With(text string) *Error { return &Error{Code: e.Code, Text: text, Cause: e.Cause} }
 
 // Because returns an error of the same code and text that wraps a cause. A cause that
-// has the code says it already, and is not said twice.
+// says the same already is not said twice.
 func (e *Error) Because(cause error) *Error {
 	var c *Error
-	if errors.As(cause, &c) && c.Code == e.Code {
+	if errors.As(cause, &c) && c.Code == e.Code && strings.Contains(cause.Error(), e.Text) {
 		return &Error{Code: e.Code, Text: cause.Error(), Cause: cause}
 	}
 	return &Error{Code: e.Code, Text: e.Text + ": " + cause.Error(), Cause: cause}

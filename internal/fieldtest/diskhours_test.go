@@ -78,8 +78,9 @@ var used = [...]struct {
 }
 
 // halfOpen is what Badger keeps of a store that it could not open at a bad moment, in
-// which it hands out nothing that could be ended: that is subtracted.
-var halfOpen = usage{descriptors: 3, memory: 20 << 20, goroutines: 8}
+// which it hands out nothing that could be ended: that is subtracted. Of memory it is
+// a write buffer, and as much again, to which the garbage collector lets the heap grow.
+var halfOpen = usage{descriptors: 4, memory: 40 << 20, goroutines: 8}
 
 func (u usage) String() string {
 	return fmt.Sprintf("%6.1f MB %4d files %4d fds %6.1f MB rss %3d threads %4d goroutines",

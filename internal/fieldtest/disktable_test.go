@@ -30,7 +30,7 @@ var someDiskCases = []string{
 	"running/passive/spool/unlinkat: EIO",
 	"running/leader/pointer/openat: EMFILE",
 	"start/follower/lock/flock: EINTR",
-	"stop/leader/segment/fdatasync: 3s",
+	"stop/leader/segment/close: EIO",
 }
 
 // broken is a cluster of which one member at a time meets a call that fails.

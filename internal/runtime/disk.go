@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // settleAfter is how long the log writer waits for more before it records that
@@ -116,7 +117,7 @@ func (m *Member) persist(p *replica.Persist) error {
 // failDisk stops the member if an error of a disk says so.
 func (m *Member) failDisk(err error) {
 	if err != nil {
-		m.fail(protocol.ErrDiskFailed.Because(err))
+		m.fail(vfs.Failed(err))
 	}
 }
 

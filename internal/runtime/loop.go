@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // loop is the only goroutine that touches the replica. It takes all
@@ -42,7 +43,7 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		m.replica.Persisted(now, p.id, p.err)
 		m.serve()
 		if p.err != nil {
-			m.fail(protocol.ErrDiskFailed.Because(p.err))
+			m.fail(vfs.Failed(p.err))
 			return
 		}
 	}

@@ -62,7 +62,7 @@ func hasCode(err error) bool {
 // stops, whatever the reason, and says whose fault it is.
 func Failed(err error) *protocol.Error {
 	if errors.Is(err, protocol.ErrDiskFailed) {
-		return protocol.ErrDiskFailed.Because(err)
+		return &protocol.Error{Code: protocol.ErrDiskFailed.Code, Text: err.Error(), Cause: err}
 	}
 	what, way := protocol.ErrDiskFailed.Text, wayOutOf(err)
 	if !way.disk {

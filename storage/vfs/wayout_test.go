@@ -48,7 +48,7 @@ func TestTextsSayTheCauseOnceAndAWayOut(t *testing.T) {
 		if !strings.Contains(text, test.want) || strings.Contains(text, test.not) || strings.Count(text, test.errno.Error()) != 1 {
 			t.Errorf("got %q, want %q once and not %q", text, test.want, test.not)
 		}
-		for _, again := range []error{protocol.ErrDiskFailed.Because(err), vfs.Explained(fmt.Errorf("opening: %w", err))} {
+		for _, again := range []error{vfs.Failed(vfs.Failed(err)), vfs.Explained(fmt.Errorf("opening: %w", err))} {
 			if strings.Count(again.Error(), test.errno.Error()) != 1 || strings.Count(again.Error(), "; the member has stopped") > 1 || strings.Count(again.Error(), "start") > 2 {
 				t.Errorf("said twice: %q", again)
 			}
