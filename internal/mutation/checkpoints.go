@@ -24,9 +24,9 @@ func taken() []Mutation {
 		},
 		{
 			Name: "pointer-name-unsynced", Breaks: "a checkpoint is counted on before its pointer's name is durable",
-			File: "storage/checkpoint/write.go", Tests: store,
-			Old: "\tif err := s.fsys.SyncDir(s.dir); err != nil {\n\t\t// The new pointer may be there or not",
-			New: "\tif err := error(nil); err != nil {\n\t\t// The new pointer may be there or not",
+			File: "storage/checkpoint/home.go", Tests: store,
+			Old: "if err := syncNames(s.fsys, s.dir, s.pause); err != nil {",
+			New: "if err := error(nil); err != nil {",
 		},
 		{
 			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
