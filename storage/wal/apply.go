@@ -13,7 +13,7 @@ func (r *replay) takeRecord(i int, at int64, h *header) (stop bool, err error) {
 	s := r.segments[i]
 	payload := r.content[at+recordBytes : at+recordBytes+int64(h.length)]
 	if sumPayload(payload, s.nonce) != h.payloadSum {
-		corrupt, err := r.isCorrupt(i, at)
+		corrupt, err := r.isCorrupt(i, at, at+h.size())
 		if err != nil || !corrupt {
 			return true, err
 		}

@@ -146,11 +146,7 @@ func (r *replay) run() error {
 	}
 	if n := len(r.segments); n > 0 && !r.segments[n-1].good && !r.accepted {
 		if len(r.bad) > 0 {
-			// [S] A disk that gives nothing may give it tomorrow: nothing is given up.
-			return protocol.ErrDirectory.With(fmt.Sprintf(
-				"the data directory cannot be used: the header and all records of the last segment, %s, cannot be read: %v; nothing was changed: "+
-					"start again when the disk gives it back; if it never does, what this member voted is not known: move the directory away and let the member join as a new one",
-				r.segments[n-1].name, r.bad[0].Err))
+			return withheld("the header and all records of the last segment, "+r.segments[n-1].name, r.bad[0].Err)
 		}
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
 			"damaged data: the header and all records of the last segment, %s, are damaged: what this member voted is not known; "+
@@ -163,6 +159,14 @@ func (r *replay) run() error {
 		r.damage.Endless = true
 	}
 	return nil
+}
+
+// withheld refuses a log whose end the disk does not give. [S] What it does not give
+// may be a vote, or what was acknowledged, and it may give it tomorrow: nothing is
+// given up.
+func withheld(what string, err error) error {
+	return protocol.ErrDirectory.With(fmt.Sprintf("the data directory cannot be used: %s, cannot be read: %v; nothing was changed: "+
+		"start again when the disk gives it back; if it never does, what this member voted is not known: move the directory away and let the member join as a new one", what, err))
 }
 
 // loadSegment reads a segment's content into a buffer. [S] What the disk refuses to give is
@@ -210,7 +214,7 @@ func (r *replay) readSegment(i int) error {
 			return nil
 		}
 		if !r.parse(s, at, &h) {
-			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
+			if corrupt, err := r.isCorrupt(i, at, at+recordBytes); err != nil || !corrupt {
 				return err
 			}
 			r.openGap(s, at, r.next, r.next, r.wrong("a record's header", at, at+recordBytes), false)
@@ -220,7 +224,7 @@ func (r *replay) readSegment(i int) error {
 			continue
 		}
 		if h.sequence > r.next { // records are missing
-			if corrupt, err := r.isCorrupt(i, at); err != nil || !corrupt {
+			if corrupt, err := r.isCorrupt(i, at, at+recordBytes); err != nil || !corrupt {
 				return err
 			}
 			r.openGap(s, at, r.next, h.sequence-1, fmt.Sprintf("records %d to %d are missing", r.next, h.sequence-1), false)
@@ -311,15 +315,22 @@ func (r *replay) scan(s *segment, at int64) int64 {
 	return -1
 }
 
-// isCorrupt decides about the bad record r.next, at an offset of segment i. If
-// it is torn, the log ends before it.
-func (r *replay) isCorrupt(i int, at int64) (bool, error) {
+// isCorrupt decides about the bad record r.next, which is, as far as it is known, from
+// at to an offset of segment i. If it is torn, the log ends before it. [S] Only bytes that were read
+// can be torn: a sector that cannot be read holds many records, and the notes that
+// say that they are durable.
+func (r *replay) isCorrupt(i int, at, to int64) (bool, error) {
 	known, err := r.durableAnywhere(i, at)
 	if err != nil {
 		return false, err
 	}
 	if r.next <= known {
 		return true, nil
+	}
+	for _, b := range r.bad {
+		if b.From < to && at < b.To {
+			return false, withheld(fmt.Sprintf("what follows record %d, the last of %s", r.next-1, r.segments[i].name), b.Err)
+		}
 	}
 	r.torn = true
 	if n := r.countFrom(r.segments[i], at); r.visit != nil && (n > 0 || !allZero(r.content[at:])) {

@@ -108,6 +108,40 @@ func TestBadSectorBehindTheLog(t *testing.T) {
 	l.expectAll()
 }
 
+// Counterexample (simulated seed 131): the sector that cannot be read holds the last
+// votes and the notes that say that they are durable. Taken for a torn end, the log
+// would open without them, and the member vote again in the same term.
+func TestBadSectorAtTheEndOfTheLogIsNotTorn(t *testing.T) {
+	for _, payload := range []bool{false, true} {
+		l := settledLab(t, 1)
+		l.open()
+		var at int64
+		if payload {
+			l.append(protocol.Index(len(l.entries)), 1, 6000, 9)
+			l.sync()
+			at = l.lastRecord().Offset + 4096
+		} else {
+			l.vote(9, 3)
+			l.sync()
+			at = l.lastRecord().Offset
+		}
+		l.kill()
+		was := l.state
+		segments := l.segments()
+		l.must(l.disk.FailReads(filepath.Join(labDir, "log", segments[len(segments)-1]), at, 1, syscall.EIO))
+		_, err := wal.Open(l.disk, labDir, l.options)
+		if !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), "what follows record") || !strings.Contains(err.Error(), "start again when the disk gives it back") {
+			t.Errorf("payload %t: opened with %v, want a refusal that says what is not known", payload, err)
+		}
+		l.disk.ReadsWork()
+		l.open()
+		l.expectAll()
+		if got := l.log.Recovered().State; got != was {
+			t.Errorf("payload %t: %+v after the disk gives it again, want %+v", payload, got, was)
+		}
+	}
+}
+
 // What the disk gives while it is waited for is no damage.
 func TestReadErrorThatPassesAtAStart(t *testing.T) {
 	for _, identity := range []bool{true, false} {
