@@ -22,7 +22,9 @@ const profileCalls = "calls"
 const profileSlow = "slow"
 
 // Profiles returns the names of all profiles.
-func Profiles() []string { return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow) }
+func Profiles() []string {
+	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow)
+}
 
 // plan is what a seed has in store.
 type plan struct {
