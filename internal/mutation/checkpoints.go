@@ -101,5 +101,29 @@ func installed() []Mutation {
 			Old: "case held && term == b.Term && !b.Anew:",
 			New: "case held && term <= b.Term && !b.Anew:",
 		},
+		{
+			Name: "core-keeps-another-sum", Breaks: "the log is begun anew on disk, and the core goes on with its own",
+			File: "active/install.go", Tests: both,
+			Old: "case held && term == b.Term && !b.Anew:",
+			New: "case held && term == b.Term:",
+		},
+		{
+			Name: "late-offer-ends-installing", Breaks: "a member takes entries while its log is begun anew",
+			File: "internal/replica/install.go", Tests: both,
+			Old: "r.setInstalling(now, r.install.told)",
+			New: "_ = r.install.told",
+		},
+		{
+			Name: "installs-before-adoption", Breaks: "a built state is given up before it is adopted",
+			File: "internal/replica/install.go", Tests: both,
+			Old: "if r.apply.adopting() {",
+			New: "if r.apply.adopting() && r.diverged != nil {",
+		},
+		{
+			Name: "unreadable-end-is-torn", Breaks: "votes in a sector that cannot be read are forgotten",
+			File: "storage/wal/replay.go", Tests: []string{"./storage/wal"},
+			Old: "if b.From < to && at < b.To {",
+			New: "if b.From < to && at < b.To && b.Err == nil {",
+		},
 	}
 }
