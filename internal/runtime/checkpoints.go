@@ -95,7 +95,6 @@ func (c *checkpoints) close() error {
 // keepCheckpoints is the one caller of the store. The end of the member aborts
 // what it is at: it is as if that had never begun.
 func (m *Member) keepCheckpoints() {
-	defer m.workers.Done()
 	m.checkpoints.work.serve(m.stop, func(w checkpointWork) bool {
 		switch {
 		case w.snap != nil:
@@ -218,7 +217,6 @@ type chunkWork struct {
 // fetch, beside its one writer, so that nobody who catches up waits for a checkpoint
 // that is being taken. What waits is bounded by what gossip serves at once.
 func (m *Member) readChunks() {
-	defer m.workers.Done()
 	var pins keeper.Pins
 	m.chunks.serve(m.stop, func(w chunkWork) bool {
 		if p := w.pin; p != nil {

@@ -17,7 +17,6 @@ const settleAfter = 50 * time.Millisecond
 // writeLog is the log writer: one write, one sync, one completion at a time.
 // When nothing more comes, it lets the log say on disk what is durable.
 func (m *Member) writeLog() {
-	defer m.workers.Done()
 	idle := time.NewTimer(settleAfter)
 	idle.Stop()
 	defer idle.Stop()
@@ -190,7 +189,6 @@ func (g *guard) look(m *Member) {
 
 // applyEntries is the applier: the one writer of the state.
 func (m *Member) applyEntries() {
-	defer m.workers.Done()
 	for a := range m.applies {
 		var results []protocol.Result
 		if a.Replace {
@@ -231,7 +229,6 @@ func (m *Member) cannotApply(err error) {
 // readLog reads entries that are no longer in memory. What waits is bounded by what
 // the cores have in flight.
 func (m *Member) readLog() {
-	defer m.workers.Done()
 	m.reads.serve(m.stop, func(x replica.ReadLog) bool {
 		entries, err := m.log.Read(x.First, x.Last, x.Bytes)
 		return m.mailbox.put(func(in *mail) { in.logReads = append(in.logReads, logRead{x.ID, entries, err}) })

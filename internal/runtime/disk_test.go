@@ -48,8 +48,7 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			log := &fullLog{refusals: refusals / 2, mute: refusals%2 == 0}
 			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
-			m.workers.Add(1)
-			go m.writeLog()
+			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 			time.Sleep(10 * roomPause)
 			synctest.Wait()

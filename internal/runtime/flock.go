@@ -41,7 +41,6 @@ const (
 // lookAround is the slow pulse of a member: it tells the others and the log how it is,
 // and has written down what it knows of them. It waits for no disk.
 func (m *Member) lookAround() {
-	defer m.workers.Done()
 	ticker := time.NewTicker(touchEvery)
 	defer ticker.Stop()
 	var alarm orphanAlarm

@@ -48,7 +48,6 @@ func (m *Member) held() mend.Held {
 
 // answerRepairs is the goroutine that answers.
 func (m *Member) answerRepairs() {
-	defer m.workers.Done()
 	for {
 		select {
 		case q := <-m.repairs.queue:

@@ -29,7 +29,6 @@ func newMender() mender {
 
 // run takes one step after the other.
 func (x *mender) run(m *Member) {
-	defer m.workers.Done()
 	defer x.forget()
 	x.steps.serve(m.stop, func(step replica.MendStep) bool {
 		done := replica.MendDone{ID: step.ID}

@@ -233,21 +233,13 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.swim = s
 	m.seat(nil)
 	m.led = m.clock.Now()
-	m.workers.Add(9) // not the loop: it is waited for first
-	go m.writeLog()
-	go m.applyEntries()
-	go m.readLog()
-	go m.keepCheckpoints()
-	go m.readChunks()
-	go m.answerRepairs()
-	go m.mender.run(m)
-	go m.loop()
-	go func() {
-		defer m.workers.Done()
-		m.server.Serve(tcp)
-	}()
-	go m.lookAround()
-	go m.books.keep(m)
+	for _, work := range []func(){
+		m.writeLog, m.applyEntries, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
+		func() { m.mender.run(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
+	} {
+		m.workers.Go(work)
+	}
+	go m.loop() // which is waited for first
 	return nil
 }
 

@@ -73,7 +73,6 @@ func (b *books) open() {
 
 // keep is the goroutine.
 func (b *books) keep(m *Member) {
-	defer m.workers.Done()
 	ticker := time.NewTicker(touchEvery)
 	defer ticker.Stop()
 	var addresses addressBook
