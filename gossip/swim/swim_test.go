@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
 }
 
-const patience = 3 * time.Minute
+const patience = 60 * time.Second
 
 var cluster = protocol.ClusterID{1}
 
