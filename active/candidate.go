@@ -85,6 +85,9 @@ func (m *Member) campaign(transfer bool) {
 	m.state, m.leader = StateCandidate, protocol.MemberID{}
 	m.ballots = make([]ballot, len(m.quorum.voters))
 	m.disk.pace.until = 0
+	if transfer { // nobody was asked before
+		m.disk.pace.slowest = 0
+	}
 	m.armElection()
 	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.shape.LastIndex(), "")
 	for _, id := range m.quorum.voters {

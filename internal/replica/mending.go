@@ -91,20 +91,23 @@ func (m *mending) tick(now protocol.Instant, r *Replica) {
 		m.follow(now, r)
 		if m.phase == mendAsks && now >= m.until {
 			x := m.lost[len(m.found)]
-			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.peers), x.After+1, x.Last), r)
+			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.peers), x.After+1, x.Last), true, r)
 		}
 	}
 }
 
 // deadline returns when tick is wanted.
-func (m *mending) deadline(u *unreadable) protocol.Instant {
+func (m *mending) deadline(r *Replica) protocol.Instant {
 	switch m.phase {
 	case mendAsks:
 		return min(m.core.Deadline(), m.until)
 	case mendNone:
 		at := protocol.Instant(math.MaxInt64)
-		for k := range u.places {
-			if p := &u.places[k]; p.bad() && p.failed >= mendAfter {
+		if !r.mayMend() {
+			return at
+		}
+		for k := range r.unreadable.places {
+			if p := &r.unreadable.places[k]; p.bad() && p.failed >= mendAfter {
 				at = min(at, p.mendAt)
 			}
 		}
@@ -113,11 +116,17 @@ func (m *mending) deadline(u *unreadable) protocol.Instant {
 	return math.MaxInt64
 }
 
+// mayMend reports whether the log may be changed: it is neither kept as it is nor
+// given up.
+func (r *Replica) mayMend() bool {
+	return r.diverged == nil && r.install.phase != installResets && r.disk.failed == nil
+}
+
 // toMend returns the place that is to be mended next: first the one that stands in the
 // way of the state.
 func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
-	if r.diverged != nil || r.install.phase == installResets || r.disk.failed != nil {
-		return nil // the log is kept as it is, or given up
+	if !r.mayMend() {
+		return nil
 	}
 	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }
 	if p := u.at(r.apply.handed + 1); due(p) && r.stuck() != "" {
@@ -139,7 +148,7 @@ func (r *Replica) Mended(now protocol.Instant, done MendDone) {
 	}
 	switch {
 	case done.Err != nil:
-		m.giveUp(now, done.Err, r)
+		m.giveUp(now, done.Err, errors.Is(done.Err, protocol.ErrInvalid), r)
 	case m.phase == mendWrites:
 		m.finish(now, r)
 	case m.phase == mendLooks && done.Sound:
@@ -213,9 +222,9 @@ func (m *mending) follow(now protocol.Instant, r *Replica) {
 		m.found = append(m.found, slices.Concat(v.Plan.Patches...))
 		m.next(now, r)
 	case v.Plan != nil:
-		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), r)
+		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), true, r)
 	case v.Lost != nil:
-		m.giveUp(now, v.Lost, r)
+		m.giveUp(now, v.Lost, true, r)
 	}
 }
 
@@ -239,14 +248,15 @@ func (m *mending) finish(now protocol.Instant, r *Replica) {
 }
 
 // giveUp leaves the place as it is, for now. [S] Nothing of the log has changed: a log
-// that has failed says so itself.
-func (m *mending) giveUp(now protocol.Instant, why error, r *Replica) {
+// that has failed says so itself. It is hopeless if nobody gives what is lacking, or
+// the log cannot take it; a disk that is full, say, has what it needs tomorrow.
+func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool, r *Replica) {
 	m.stop(r)
 	p := r.unreadable.at(m.place.First)
 	if p == nil {
 		return
 	}
-	p.hopeless = true
+	p.hopeless = p.hopeless || hopeless
 	p.mendPause = min(max(2*p.mendPause, mendPause), mendPauseMax)
 	p.mendAt = now.Add(p.mendPause)
 	text := fmt.Sprintf("entries %d to %d cannot be mended: %v; it is tried again in %v", m.place.First, m.place.Last, why, p.mendPause)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -220,5 +221,27 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 	}
 	if p := s.r.progressNow(s.now); p.Lost {
 		t.Error("it looks for a checkpoint still")
+	}
+}
+
+// Counterexample: a member that keeps its log as it is, because it is of another
+// history, has a place to mend. It mends nothing, and woke up at once again, for ever.
+func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
+	for name, keep := range map[string]func(r *Replica){
+		"another history": func(r *Replica) { r.diverged = &gossip.Divergence{Index: 50} },
+		"a reset":         func(r *Replica) { r.install.phase = installResets },
+		"a failed disk":   func(r *Replica) { r.disk.failed = errors.New("input/output error") },
+	} {
+		s := newShelf(t, 60)
+		s.lead()
+		p := place{entries: protocol.Range{First: 31, Last: 40}, failed: mendAfter, next: s.now.Add(time.Minute), said: true}
+		s.r.unreadable.places = []place{p}
+		if at := s.r.unreadable.mending.deadline(s.r); at > s.now {
+			t.Fatalf("%s: the place is not due: the test tests nothing", name)
+		}
+		keep(s.r)
+		if at := s.r.unreadable.deadline(s.r); at <= s.now {
+			t.Errorf("%s: it wants to wake up at %v, it is %v", name, at, s.now)
+		}
 	}
 }

@@ -214,7 +214,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	} else {
 		d = min(d, r.passive.Deadline())
 	}
-	d = min(d, r.behind.next, r.unreadable.deadline())
+	d = min(d, r.behind.next, r.unreadable.deadline(r))
 	if at, ok := r.requests.deadline(); ok {
 		d = min(d, at)
 	}

@@ -219,8 +219,8 @@ func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
 }
 
 // deadline returns when the next place is tried, or reported.
-func (u *unreadable) deadline() protocol.Instant {
-	at := u.mending.deadline(u)
+func (u *unreadable) deadline(r *Replica) protocol.Instant {
+	at := u.mending.deadline(r)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 {
 			at = min(at, p.next)

@@ -20,7 +20,7 @@ import (
 // Recovered().Damage, can be read where it is sound, and refuses writes.
 //
 // Errors: protocol.ErrDirectory (in use, foreign, of another cluster or a newer
-// format), protocol.ErrNotFound (no identity), protocol.ErrCorrupt (the hard
+// format, or the disk does not give the log's end), protocol.ErrNotFound (no identity), protocol.ErrCorrupt (the hard
 // state is lost, or records contradict one another), protocol.ErrNoSpace,
 // protocol.ErrDiskFailed.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {

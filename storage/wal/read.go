@@ -163,8 +163,11 @@ func (l *Log) unreadable(i *item, cause error) error {
 
 // pointAt returns the log's identity up to an index that is held, or begin.
 func (l *Log) pointAt(i protocol.Index) (point, error) {
-	if i == l.begin.index {
-		return l.begin, nil
+	l.mu.Lock()
+	begin := l.begin
+	l.mu.Unlock()
+	if i == begin.index {
+		return begin, nil
 	}
 	entries, err := l.Read(i, i, 0)
 	if err != nil {

@@ -15,8 +15,8 @@ func (r *rebuild) Write(found [][]protocol.Entry) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if full, err := l.Full(); err != nil || full {
-		return errors.Join(err, protocol.ErrNoSpace)
+	if full, err := l.Full(); err == nil && full { // one that cannot be known stops nothing
+		return protocol.ErrNoSpace
 	}
 	content, err := r.compose(found)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // does not exist. Of the others, a bad one at or below what any good header, or
 // a segment's name, says is durable, is corrupt: a gap opens that ends at the
 // next good header, which says what the log was before it. Any other bad record
-// is torn, and the log ends there.
+// is torn, and the log ends there; but if the disk does not give its bytes, nobody
+// knows, and the log cannot be used.
 type replay struct {
 	segments []*segment
 	begins   []int64             // where the records of each segment begin
@@ -315,10 +316,10 @@ func (r *replay) scan(s *segment, at int64) int64 {
 	return -1
 }
 
-// isCorrupt decides about the bad record r.next, which is, as far as it is known, from
-// at to an offset of segment i. If it is torn, the log ends before it. [S] Only bytes that were read
-// can be torn: a sector that cannot be read holds many records, and the notes that
-// say that they are durable.
+// isCorrupt decides about the bad record r.next, which lies, as far as is known, from
+// at to an offset of segment i. If it is torn, the log ends before it. [S] Only bytes
+// that were read can be torn: a sector that cannot be read holds many records, and
+// the notes that say that they are durable.
 func (r *replay) isCorrupt(i int, at, to int64) (bool, error) {
 	known, err := r.durableAnywhere(i, at)
 	if err != nil {
