@@ -1,8 +1,10 @@
 package mutation
 
+import "slices"
+
 // checkpoints are bugs in how they are taken, kept, installed and started from.
 func checkpoints() []Mutation {
-	return append(taken(), installed()...)
+	return slices.Concat(taken(), installed(), installing())
 }
 
 // taken are bugs on the way from the state to a checkpoint and back.
@@ -101,6 +103,13 @@ func installed() []Mutation {
 			Old: "case held && term == b.Term && !b.Anew:",
 			New: "case held && term <= b.Term && !b.Anew:",
 		},
+	}
+}
+
+// installing are bugs in what meets an installation.
+func installing() []Mutation {
+	both := []string{"./internal/replica", "./active"}
+	return []Mutation{
 		{
 			Name: "core-keeps-another-sum", Breaks: "the log is begun anew on disk, and the core goes on with its own",
 			File: "active/install.go", Tests: both,

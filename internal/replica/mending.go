@@ -103,7 +103,7 @@ func (m *mending) deadline(r *Replica) protocol.Instant {
 		return min(m.core.Deadline(), m.until)
 	case mendNone:
 		at := protocol.Instant(math.MaxInt64)
-		if !r.mayMend() {
+		if !m.may(r) {
 			return at
 		}
 		for k := range r.unreadable.places {
@@ -116,16 +116,15 @@ func (m *mending) deadline(r *Replica) protocol.Instant {
 	return math.MaxInt64
 }
 
-// mayMend reports whether the log may be changed: it is neither kept as it is nor
-// given up.
-func (r *Replica) mayMend() bool {
+// may reports whether the log may be changed: it is neither kept as it is nor given up.
+func (*mending) may(r *Replica) bool {
 	return r.diverged == nil && r.install.phase != installResets && r.disk.failed == nil
 }
 
 // toMend returns the place that is to be mended next: first the one that stands in the
 // way of the state.
 func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
-	if !r.mayMend() {
+	if !u.mending.may(r) {
 		return nil
 	}
 	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }

@@ -212,6 +212,9 @@ const ailingSeeds = 0.2
 // tire draws whether the disks of a majority are slow for good: a sync takes two to
 // ten election timeouts. It has a stream of its own, too.
 func (p *plan) tire(r *rand.Rand) {
+	if p.profile == "calm" {
+		return
+	}
 	if chance(r, sluggishSeeds) || p.profile == profileSlow {
 		p.sluggish = between(r, 2*p.election, 10*p.election)
 		p.appendBytes, p.inflight = 0, 0 // or an entry for each sync would be all
