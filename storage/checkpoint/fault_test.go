@@ -107,8 +107,14 @@ func wantStrace(t *testing.T) {
 // run runs a child whose system calls fail.
 func (i injection) run(t *testing.T, what, dir string) (out string, err error) {
 	t.Helper()
+	return i.logged(t, what, dir, "")
+}
+
+// logged is run with the calls that have failed written to a file.
+func (i injection) logged(t *testing.T, what, dir, log string) (out string, err error) {
+	t.Helper()
 	c := child(t, what, dir)
-	trace := strace.Trace{Faults: []strace.Fault{{Call: i.call, Error: i.errno, When: i.when}}}
+	trace := strace.Trace{Faults: []strace.Fault{{Call: i.call, Error: i.errno, When: i.when}}, Log: log}
 	if i.file != "" {
 		trace.Paths = []string{filepath.Join(dir, i.file)}
 	}
