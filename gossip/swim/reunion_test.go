@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -477,4 +478,23 @@ func TestNewsWaitsForNothingWhileNobodyIsLost(t *testing.T) {
 	counted("its seat is gone", rememberedMax-4)
 	m.expire(time.Now().Add(2 * rememberedFor))
 	counted("expired", 0)
+}
+
+// A membership that has lost its own member, as one of a busy machine once had, makes
+// memberlist panic when that leaves. It ends in silence: nobody knows of it.
+func TestLeaveOfAMemberThatItsListHasLost(t *testing.T) {
+	x := flockOf(t, 1, quick(unforgotten), nil)[0]
+	list := reflect.ValueOf(x.list.Load()).Elem()
+	of := func(name string) reflect.Value {
+		f := list.FieldByName(name)
+		return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem()
+	}
+	lock := (*sync.RWMutex)(unsafe.Pointer(list.FieldByName("nodeLock").UnsafeAddr()))
+	lock.Lock()
+	of("nodeMap").Clear()
+	of("nodes").SetLen(0)
+	lock.Unlock()
+	if err := x.Leave(time.Second); err != nil {
+		t.Error(err)
+	}
 }

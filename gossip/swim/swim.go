@@ -362,10 +362,19 @@ func (s *Swim) Leave(timeout time.Duration) error {
 	}
 	s.moving.Lock()
 	defer s.moving.Unlock()
-	if err := s.list.Load().Leave(timeout); err != nil {
+	list := s.list.Load()
+	if !listed(list, s.cfg.ID.String()) {
+		return nil // memberlist, which has lost this member, would panic; nobody knows of it
+	}
+	if err := list.Leave(timeout); err != nil {
 		return fmt.Errorf("leaving: %w", err)
 	}
 	return nil
+}
+
+// listed reports whether a membership has a member, by its name there.
+func listed(list *memberlist.Memberlist, name string) bool {
+	return slices.ContainsFunc(list.Members(), func(n *memberlist.Node) bool { return n.Name == name })
 }
 
 // Shutdown ends everything, closes Packets, and returns when no goroutine of

@@ -239,7 +239,7 @@ func TestSlowDiskIsSaid(t *testing.T) {
 			t.Errorf("got %s, want a second line with the rest", &said)
 		}
 		time.Sleep(slowSaid)
-		go write(time.Hour)
+		go m.syncs.during(func() error { time.Sleep(time.Hour); return nil })
 		time.Sleep(3 * time.Second)
 		m.syncs.look(m)
 		if lines() != 3 || !bytes.Contains(said.Bytes(), []byte("under_way=3s")) {
