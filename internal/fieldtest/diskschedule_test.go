@@ -53,6 +53,9 @@ const scheduleTime = 2 * time.Second
 // while clients write: members may end for it, all at once even, and nothing that was
 // acknowledged is lost.
 func TestFailedCallsOfAllMembersAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it takes long, and adds nothing under the race detector")
+	}
 	wantTraces(t)
 	t.Parallel()
 	from, count := max(1, number(t, schedulesFromVariable)), max(1, number(t, schedulesVariable))

@@ -191,6 +191,9 @@ func soundIn(t *testing.T, i injection, s *checkpoint.Store, durable protocol.In
 // in has the record of a table that is gone, and Badger only logs that. Both kept
 // checkpoints are whole, and the next one is taken.
 func TestFailedSyncOfTheListOfTablesCostsOneCheckpoint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it takes long, and adds nothing under the race detector")
+	}
 	wantStrace(t)
 	for store := 1; store <= 4; store++ { // full, full, incremental, incremental
 		i := injection{"fsync", "EIO", "1", fmt.Sprintf("store-%08d/MANIFEST", store)}
@@ -244,6 +247,9 @@ func TestOnlyAnUnknownPointerStopsTheStore(t *testing.T) {
 // The table of calls, errors and places: a file, or the first, second, ... call that
 // a thread makes. A few are tried always, all if the environment says so.
 func TestSystemCallsFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it takes long, and adds nothing under the race detector")
+	}
 	wantStrace(t)
 	all := os.Getenv(faultsVariable) != ""
 	table := []struct {
