@@ -36,7 +36,12 @@ func TestSuiteOnBadger(t *testing.T) {
 
 func TestSuiteInMemory(t *testing.T) { suiteOn(t, checkpoint.OpenFlat) }
 
-func TestSuiteOnTheStandIn(t *testing.T) { suiteOn(t, checkpoint.OpenStandIn) }
+func TestSuiteOnTheStandIn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: what stands for Badger starts no goroutine")
+	}
+	suiteOn(t, checkpoint.OpenStandIn)
+}
 
 func suiteOn(t *testing.T, on func(vfs.FS, string, checkpoint.Options) (*checkpoint.Store, error)) {
 	storagetest.RunCheckpoints(t, func(t *testing.T, seed uint64) *storagetest.CheckpointStore {
