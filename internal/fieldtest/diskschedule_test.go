@@ -104,14 +104,7 @@ func (b *broken) follow(t *testing.T, seed uint64) {
 	b.recover()
 	b.book.goesOn(b.cluster, 20)
 	stop()
-	b.serveAlike(b.book)
-	b.restartAll()
-	b.serveAlike(b.book)
-	if t.Failed() {
-		for _, m := range b.members {
-			t.Logf("%s said at last:\n%s", m.name, tail(m.log.String(), 30))
-		}
-	}
+	b.endAlike()
 }
 
 // judgeScheduled judges a member that may have ended for one of its calls.

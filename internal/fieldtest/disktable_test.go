@@ -129,12 +129,19 @@ func (b *broken) try(t *testing.T, x diskCase) {
 	hit := b.met(trace)
 	b.judgeEnd(x, m, hit)
 	b.recover()
+	b.endAlike()
+}
+
+// endAlike judges that all members serve alike, before and after each has started
+// anew, and says what they said if anything was wrong.
+func (b *broken) endAlike() {
+	b.t.Helper()
 	b.serveAlike(b.book)
 	b.restartAll()
 	b.serveAlike(b.book)
-	if t.Failed() {
+	if b.t.Failed() {
 		for _, m := range b.members {
-			t.Logf("%s said at last:\n%s", m.name, tail(m.log.String(), 30))
+			b.t.Logf("%s said at last:\n%s", m.name, tail(m.log.String(), 30))
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -254,6 +255,18 @@ func TestLeaderMendsWhatItHasToFeed(t *testing.T) {
 	}
 }
 
+// grown writes a log of several segments, which all members apply, and names a follower.
+func (c *cluster) grown(caller resources.Caller) (follower string) {
+	c.t.Helper()
+	value := strings.Repeat("v", 256<<10)
+	for i := range 60 {
+		c.put(caller, fmt.Sprint("key", i%4), value)
+	}
+	c.equal()
+	_, follower = c.leaderAndFollower()
+	return follower
+}
+
 // A voter and a passive start with logs that are sound, and find sectors bad when they
 // apply them: they mend them while they run, and serve.
 func TestMembersMendWhatTheyHaveToApply(t *testing.T) {
@@ -261,12 +274,7 @@ func TestMembersMendWhatTheyHaveToApply(t *testing.T) {
 	c := newCluster(t)
 	disks, said := c.sick()
 	caller := c.client(c.members["a1"])
-	value := strings.Repeat("v", 256<<10)
-	for i := range 60 {
-		c.put(caller, fmt.Sprint("key", i%4), value)
-	}
-	c.equal()
-	_, follower := c.leaderAndFollower()
+	follower := c.grown(caller)
 	for i, name := range []string{follower, "p1"} {
 		c.kill(name)
 		disks[name].spoil(t, c.configs[name].Dir, 0.2+0.2*float64(i), 1)
@@ -292,12 +300,7 @@ func TestMemberThatCannotApplyFetchesACheckpoint(t *testing.T) {
 	c := newCluster(t)
 	disks, said := c.sick()
 	caller := c.client(c.members["a1"])
-	value := strings.Repeat("v", 256<<10)
-	for i := range 60 {
-		c.put(caller, fmt.Sprint("key", i%4), value)
-	}
-	c.equal()
-	_, follower := c.leaderAndFollower()
+	follower := c.grown(caller)
 	c.kill(follower)
 	delete(c.members, follower)
 	all, _ := records(t, c.configs[follower].Dir)
@@ -314,7 +317,7 @@ func TestMemberThatCannotApplyFetchesACheckpoint(t *testing.T) {
 	c.openAll(names...)
 	caller = c.client(c.members[names[0]])
 	for i := range 8 {
-		c.put(caller, fmt.Sprint("key", i%4), value)
+		c.put(caller, fmt.Sprint("key", i%4), strings.Repeat("v", 256<<10))
 	}
 	c.eventually("checkpoints", func() error {
 		for _, name := range names {
