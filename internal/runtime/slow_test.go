@@ -71,6 +71,18 @@ func (d *slowDisk) Create(name string) (vfs.File, error)    { return d.file(d.FS
 func (d *slowDisk) OpenWrite(name string) (vfs.File, error) { return d.file(d.FS.OpenWrite(name)) }
 func (d *slowDisk) SyncDir(name string) error               { d.wait(); return d.FS.SyncDir(name) }
 
+func (d *slowDisk) OpenDir(name string) (vfs.Dir, error) {
+	dir, err := d.FS.OpenDir(name)
+	return &slowDir{dir, d}, err
+}
+
+type slowDir struct {
+	vfs.Dir
+	disk *slowDisk
+}
+
+func (d *slowDir) Sync() error { d.disk.wait(); return d.Dir.Sync() }
+
 type slowFile struct {
 	vfs.File
 	disk *slowDisk

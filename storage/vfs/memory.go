@@ -246,14 +246,38 @@ func (m *Memory) MkdirAll(name string) error {
 }
 
 // SyncDir implements FS.
-func (m *Memory) SyncDir(name string) error {
+func (m *Memory) SyncDir(name string) error { return syncDir(m, name) }
+
+// OpenDir implements FS.
+func (m *Memory) OpenDir(name string) (Dir, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := m.dirs[filepath.Clean(name)]
-	if d == nil {
-		return notExist("syncdir", name)
+	if err := m.look(OpOpen, name); err != nil {
+		return nil, err
 	}
-	if err := m.step(OpSyncDir, name); err != nil {
+	if m.dirs[filepath.Clean(name)] == nil {
+		return nil, notExist("open", name)
+	}
+	return &memoryDir{m: m, name: name, generation: m.generation}, nil
+}
+
+// memoryDir is an open directory.
+type memoryDir struct {
+	m          *Memory
+	name       string
+	generation int
+}
+
+// Sync implements Dir.
+func (o *memoryDir) Sync() error {
+	m := o.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.dirs[filepath.Clean(o.name)]
+	if d == nil || o.generation != m.generation {
+		return notExist("syncdir", o.name)
+	}
+	if err := m.step(OpSyncDir, o.name); err != nil {
 		return err
 	}
 	for _, changes := range d.pending {
@@ -262,6 +286,9 @@ func (m *Memory) SyncDir(name string) error {
 	d.pending = nil
 	return nil
 }
+
+// Close implements Dir.
+func (o *memoryDir) Close() error { return nil }
 
 // Stat implements FS.
 func (m *Memory) Stat(name string) (Info, error) {

@@ -184,3 +184,33 @@ func TestWriteMakesReadable(t *testing.T) {
 		}
 	}
 }
+
+// A directory that is open is synced without being opened again, and the opening fails
+// as a call of its own. Of another life of the machine it is of no use.
+func TestOpenDirectoryCannotWantForItsSync(t *testing.T) {
+	m := vfs.NewMemory(1)
+	if err := m.MkdirAll("/d"); err != nil {
+		t.Fatal(err)
+	}
+	d, err := m.OpenDir("/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Create("/d/f"); err != nil {
+		t.Fatal(err)
+	}
+	m.FailCall(vfs.Trouble{Op: vfs.OpOpen, Name: "d", Err: syscall.EMFILE})
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.SyncDir("/d"); !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v, want %v", err, syscall.EMFILE)
+	}
+	m.Crash()
+	if there, err := vfs.Exists(m, "/d/f"); err != nil || !there {
+		t.Errorf("the name is there: %t, %v", there, err)
+	}
+	if err := d.Sync(); err == nil {
+		t.Error("a directory of another life is synced")
+	}
+}

@@ -63,7 +63,25 @@ func (o osFS) MkdirAll(name string) error {
 	return o.SyncDir(parent)
 }
 
-func (osFS) SyncDir(name string) error { return osError(syncDir(name)) }
+func (o osFS) SyncDir(name string) error { return syncDir(o, name) }
+
+func (osFS) OpenDir(name string) (Dir, error) {
+	d, err := openDir(name)
+	return d, osError(err)
+}
+
+// syncDir is SyncDir of any file system.
+func syncDir(fsys FS, name string) error {
+	d, err := fsys.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
+}
 
 func (osFS) Stat(name string) (Info, error) {
 	info, err := os.Stat(name)

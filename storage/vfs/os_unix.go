@@ -13,17 +13,19 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-func syncDir(name string) error {
-	d, err := os.Open(name)
+func openDir(name string) (Dir, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
-		err = e
-	}
-	return err
+	return osDir{f}, nil
 }
+
+// osDir is a directory of the operating system.
+type osDir struct{ f *os.File }
+
+func (d osDir) Sync() error  { return osError(d.f.Sync()) }
+func (d osDir) Close() error { return d.f.Close() }
 
 // uninterrupted makes a system call again when a signal has interrupted it. Package
 // os does that for its own; what is called here directly is flock, statfs, fdatasync

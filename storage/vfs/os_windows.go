@@ -30,9 +30,15 @@ func syncData(f *os.File) error { return f.Sync() }
 
 func allocate(*os.File, int64, int64) (bool, error) { return false, nil }
 
-// syncDir does nothing: a directory cannot be flushed here, names are
+// openDir opens nothing: a directory cannot be flushed here, names are
 // journalled with the file's metadata.
-func syncDir(string) error { return nil }
+func openDir(string) (Dir, error) { return osDir{}, nil }
+
+// osDir is a directory that cannot be flushed.
+type osDir struct{}
+
+func (osDir) Sync() error  { return nil }
+func (osDir) Close() error { return nil }
 
 // lockFile opens the file without sharing it.
 func lockFile(name string) (io.Closer, error) {

@@ -48,8 +48,12 @@ type FS interface {
 	// MkdirAll makes a directory and its parents, and makes the new names
 	// durable.
 	MkdirAll(name string) error
-	// SyncDir makes the names in a directory durable.
+	// SyncDir makes the names in a directory durable. It is OpenDir and Dir.Sync.
 	SyncDir(name string) error
+	// OpenDir opens a directory to make its names durable later. Whoever changes a
+	// name on which something depends opens it before: of all that a SyncDir does, the
+	// opening alone can want for something, and may then fail after the change.
+	OpenDir(name string) (Dir, error)
 	Stat(name string) (Info, error)
 
 	// Lock takes an exclusive lock on a file, which it creates, or returns
@@ -74,6 +78,14 @@ type File interface {
 	Allocate(size int64) error
 	Truncate(size int64) error
 	Size() (int64, error)
+	Close() error
+}
+
+// Dir is an open directory. It may be used by one goroutine at a time.
+type Dir interface {
+	// Sync makes the names in the directory durable. After an error nobody knows which
+	// are, and a second Sync that succeeds proves nothing.
+	Sync() error
 	Close() error
 }
 

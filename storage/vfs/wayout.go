@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -90,6 +91,43 @@ func Full(err error) error {
 		return err
 	}
 	return &protocol.Error{Code: protocol.ErrNoSpace.Code, Text: said("the disk of this member is full", err, wayOutOf(err).text, "it goes on by itself"), Cause: err}
+}
+
+// Waits is the error of a log that cannot go on in a new file now, and will by itself:
+// it has the code of protocol.ErrNoSpace, since whoever wants to write is to do the
+// same, and says what is lacking.
+func Waits(err error) error {
+	if hasCode(err) || errors.Is(err, ErrNoSpace) {
+		return Full(err)
+	}
+	return &protocol.Error{Code: protocol.ErrNoSpace.Code, Text: said("the log cannot go on in a new file", err, wayOutOf(err).text, "it goes on by itself"), Cause: err}
+}
+
+// refusals are the errors by which a system says that it has not begun with a change of
+// a name.
+var refusals = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.ENOSPC, syscall.EDQUOT,
+	syscall.EROFS, syscall.EMLINK, ErrNoSpace, fs.ErrNotExist, fs.ErrExist,
+}
+
+// Undone reports whether an error of a change of a name says that it was not made. What
+// a disk, or a server of files, answers in the midst of it leaves that open.
+func Undone(err error) bool {
+	return slices.ContainsFunc(refusals, func(known error) bool { return errors.Is(err, known) })
+}
+
+// Passes reports whether what failed with an error may go well later, without anybody
+// starting anything again: something was lacking, or the disk did not answer this time.
+// It says nothing about a sync, which is never made again.
+func Passes(err error) bool {
+	return errors.Is(err, syscall.EIO) || !wayOutOf(err).disk || errors.Is(err, ErrNoSpace)
+}
+
+// OfSystem reports whether an error is one of the operating system, and not of who
+// calls it.
+func OfSystem(err error) bool {
+	var no syscall.Errno
+	return errors.As(err, &no) || errors.Is(err, ErrNoSpace)
 }
 
 // Later is the error of what cannot be done now, although nothing is wrong with what

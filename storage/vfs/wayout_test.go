@@ -36,6 +36,8 @@ func TestTextsSayTheCauseOnceAndAWayOut(t *testing.T) {
 		{syscall.ENOLCK, vfs.Refused, protocol.ErrDirectory, "use a local one", "the disk failed"},
 		{syscall.EDQUOT, later, protocol.ErrNoSpace, "raise the quota", "leader"},
 		{syscall.ENOSPC, vfs.Full, protocol.ErrNoSpace, "the disk of this member is full: write /d/log/1.wal: no space left on device; make room", "leader"},
+		{syscall.EMFILE, vfs.Waits, protocol.ErrNoSpace, "the log cannot go on in a new file: write /d/log/1.wal: too many open files; the disk is sound: raise the limit of open files (ulimit -n, LimitNOFILE); it goes on by itself", "full"},
+		{syscall.EIO, vfs.Waits, protocol.ErrNoSpace, "the kernel's log says more", "full"},
 		{syscall.EMFILE, later, protocol.ErrDirectory, "taking a checkpoint: write /d/log/1.wal: too many open files; the disk is sound", "start"},
 		{syscall.ENOSPC, later, protocol.ErrNoSpace, "make room", "leader"},
 	} {
@@ -75,5 +77,31 @@ func TestErrorsNameFilesAsTheyAreNow(t *testing.T) {
 	}
 	if _, err := f.WriteAt([]byte("x"), 0); err == nil || !strings.Contains(err.Error(), "/new:") {
 		t.Errorf("got %v, want the new name", err)
+	}
+}
+
+// What a system refuses it has not begun; what a disk or a server of files fails in the
+// midst of may have been done.
+func TestRefusalIsToldFromAFailure(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		syscall.EACCES: true, syscall.EMFILE: true, syscall.ENOSPC: true, syscall.EROFS: true, syscall.ENOENT: true,
+		syscall.EIO: false, syscall.EINTR: false, syscall.ETIMEDOUT: false, syscall.ESTALE: false, syscall.ENXIO: false, syscall.ENODEV: false,
+	} {
+		if got := vfs.Undone(&os.LinkError{Op: "rename", Old: "a", New: "b", Err: errno}); got != want {
+			t.Errorf("%v: undone %t, want %t", errno, got, want)
+		}
+	}
+}
+
+// What passes may go well later; what is gone, or read only, does not come back to who
+// has it open.
+func TestWhatPassesIsToldFromWhatDoesNot(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{
+		syscall.EMFILE: true, syscall.ENOMEM: true, syscall.EPERM: true, syscall.EDQUOT: true, syscall.EINTR: true, syscall.EIO: true,
+		syscall.EROFS: false, syscall.ENXIO: false, syscall.ENODEV: false, syscall.ENOENT: false, syscall.EBADF: false,
+	} {
+		if got := vfs.Passes(&os.PathError{Op: "open", Path: "a", Err: errno}); got != want {
+			t.Errorf("%v: passes %t, want %t", errno, got, want)
+		}
 	}
 }
