@@ -110,9 +110,11 @@ func (u *Unreadable) Unwrap() []error { return []error{protocol.ErrCorrupt, u.Er
 //
 // The first failed write or sync is final: that call and all later ones return
 // protocol.ErrDiskFailed. The sync is never tried again, because the kernel
-// marks the pages that it could not write as clean. The one exception is a full
-// disk found before anything was written: protocol.ErrNoSpace, and the log is
-// as it was before.
+// marks the pages that it could not write as clean. The one exception is what a
+// new file of the log lacks, before anything acknowledged hangs on it: room,
+// descriptors, a permission, an answer of the disk. That is protocol.ErrNoSpace,
+// which names the cause; the log is as it was before, takes what it has room for,
+// and the call can be made again.
 type Log interface {
 	// Recovered returns what opening found. It does not follow later writes.
 	Recovered() Recovered
@@ -147,8 +149,7 @@ type Log interface {
 	// lower than below, since only whole segments are dropped. The
 	// configuration is the one in force there, with index 0 if the log does not
 	// know it. It also frees what a Reset left on the disk, whatever below is.
-	// A full disk is no error: what cannot be removed now is removed when it is
-	// called again.
+	// What cannot be removed now is no error: it is removed when it is called again.
 	DropHead(below protocol.Index) (Begin, error)
 
 	// Reset drops all entries and begins again after b, which is committed: not

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -60,10 +61,9 @@ func (l *Log) beginFor(below protocol.Index) int {
 	return 0
 }
 
-// dropFirst drops the first segment, and reports whether its file is gone. A disk
-// that has no room even for a change of names keeps it, as a crash would, and it
-// is tried again when the head is dropped next: whoever makes room must not fail
-// for the lack of it.
+// dropFirst drops the first segment, and reports whether its file is gone. One that
+// cannot be removed stays, as after a crash, and is tried again when the head is dropped
+// next: nothing hangs on it, and whoever makes room must not fail for the lack of it.
 func (l *Log) dropFirst() (bool, error) {
 	l.mu.Lock()
 	dropped, all := l.segments[0], l.segments
@@ -84,25 +84,25 @@ func (l *Log) dropFirst() (bool, error) {
 	return false, nil
 }
 
-// errStays says that a file could not be removed for lack of room.
-var errStays = errors.New("no room to remove a file")
+// errStays says that a file could not be removed now.
+var errStays = errors.New("the file stays for now")
 
-// remove removes a file of the log for good.
-func (l *Log) remove(name string) error {
-	err := l.fsys.Remove(l.path(name))
-	switch {
-	case errors.Is(err, vfs.ErrNoSpace):
+// stays is the error of a removal that has failed. Only what no system says ends the
+// log.
+func (l *Log) stays(err error) error {
+	if vfs.OfSystem(err) {
 		return errStays
-	case err != nil:
-		return l.fail(err)
 	}
-	return l.syncNames()
+	return l.fail(err)
 }
 
 // recycle keeps a segment that is no longer part of the log as a spare, or
 // removes it. Its old name is gone for good before it can be written again: the
 // sums of its old records have another nonce, but a segment that came back with
-// another's records in it would look damaged. errStays: it has done nothing.
+// another's records in it would look damaged. errStays: it is tried again.
+//
+// The folder is opened first: once a name has changed, only the sync of the names can
+// fail, and that is final.
 func (l *Log) recycle(s *segment) error {
 	l.mu.Lock()
 	busy := s.readers > 0
@@ -111,29 +111,32 @@ func (l *Log) recycle(s *segment) error {
 	if !busy {
 		s.file.Close()
 	}
-	if busy || s.size != l.options.SegmentBytes || l.spares.count() >= l.options.SparesMax {
-		return l.remove(s.name)
+	folder, err := l.fsys.OpenDir(l.path(""))
+	if err != nil {
+		return l.stays(err)
 	}
-	name := l.spares.fresh()
-	if err := l.fsys.Rename(l.path(s.name), l.path(name)); errors.Is(err, vfs.ErrNoSpace) {
-		return l.remove(s.name)
-	} else if err != nil {
-		return l.fail(err)
-	}
-	if err := l.syncNames(); err != nil {
-		return err
-	}
-	if !l.spares.add(name) {
-		if err := l.fsys.Remove(l.path(name)); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
-			return l.fail(err) // without room it goes at the next opening
+	defer folder.Close()
+	spare := ""
+	if !busy && s.size == l.options.SegmentBytes && l.spares.count() < l.options.SparesMax {
+		name := l.spares.fresh()
+		if err := l.fsys.Rename(l.path(s.name), l.path(name)); err == nil {
+			spare = name
+		} else if !vfs.OfSystem(err) {
+			return l.fail(err)
+		} else if !vfs.Undone(err) {
+			_ = l.spares.drop(name) // it may have it
 		}
 	}
-	return nil
-}
-
-func (l *Log) syncNames() error {
-	if err := l.fsys.SyncDir(l.path("")); err != nil {
+	if spare == "" {
+		if err := l.fsys.Remove(l.path(s.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return l.stays(err)
+		}
+	}
+	if err := folder.Sync(); err != nil {
 		return l.fail(err)
+	}
+	if spare != "" && !l.spares.add(spare) {
+		_ = l.spares.drop(spare)
 	}
 	return nil
 }

@@ -342,6 +342,21 @@ func (l *Log) closeFiles() {
 
 func (l *Log) path(name string) string { return filepath.Join(l.dir, logFolder, name) }
 
+// unsynced is the error of a sync.
+type unsynced struct{ error }
+
+func (u *unsynced) Unwrap() error { return u.error }
+
+// later is the error of a file that the log cannot get, or cannot put in its place, now.
+// What may pass costs time only. [S] A sync is never made again.
+func (l *Log) later(err error) error {
+	var lost *unsynced
+	if !errors.As(err, &lost) && vfs.Passes(err) {
+		return vfs.Waits(err)
+	}
+	return l.noSpace(err)
+}
+
 // noSpace translates a full disk, found before anything was written, and makes
 // everything else final.
 func (l *Log) noSpace(err error) error {

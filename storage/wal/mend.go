@@ -235,7 +235,10 @@ func (m *mending) turn() error {
 	if err := vfs.WriteFile(l.fsys, l.path(switchName(m.new.number)), nil); err != nil {
 		return l.noSpace(err)
 	}
-	return l.syncNames()
+	if err := l.fsys.SyncDir(l.path("")); err != nil {
+		return l.fail(err)
+	}
+	return nil
 }
 
 // removeUnfinished removes a mended log that did not come to its switch.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -140,23 +139,20 @@ func (l *Log) tidy(f folder) error {
 		return err
 	}
 	for _, name := range f.temporary {
-		if err := l.fsys.Remove(l.path(name)); err != nil {
-			return err
+		if l.spares.counts(name) {
+			_ = l.spares.drop(name)
+		} else {
+			_ = l.fsys.Remove(l.path(name)) // or it is written anew by who needs the name
 		}
 	}
 	for _, name := range f.spares {
-		var number uint64
-		if _, err := fmt.Sscanf(strings.TrimPrefix(name, spareName), "%x", &number); err == nil {
-			l.spares.counter = max(l.spares.counter, number)
-		}
+		l.spares.counts(name)
 		info, err := l.fsys.Stat(l.path(name))
 		if err != nil {
 			return err
 		}
 		if info.Size != l.options.SegmentBytes || !l.spares.add(name) {
-			if err := l.fsys.Remove(l.path(name)); err != nil {
-				return err
-			}
+			_ = l.spares.drop(name)
 		}
 	}
 	// A spare must not come back under its old name once it is written again.
@@ -203,14 +199,16 @@ func (l *Log) retire(r *replay, old int) error {
 		return nil
 	}
 	f, err := l.fsys.OpenWrite(l.path(s.name))
-	if err != nil {
-		return l.fail(err)
+	if err == nil {
+		defer f.Close()
+		err = f.Truncate(end)
 	}
-	defer f.Close()
-	if err := f.Truncate(end); err != nil {
+	switch {
+	case err == nil:
+		s.size = end
+	case !vfs.OfSystem(err):
 		return l.fail(err)
-	}
-	s.size = end
+	} // what cannot be given back now is when the head is dropped
 	return nil
 }
 

@@ -130,7 +130,6 @@ func (x *lost) encode(cut bool, entries []protocol.Entry) []byte {
 func (r *rebuild) writeFile(content []byte) error {
 	l := r.l
 	if err := l.makeFile(r.name, int64(len(content)), 0); err != nil {
-		r.name = ""
 		return err
 	}
 	f, err := l.fsys.OpenWrite(l.path(r.name))
@@ -199,12 +198,17 @@ func (r *rebuild) Switch() error {
 	if r.fresh == nil || k < 0 {
 		return protocol.ErrNotFound.With(r.old.name + " is no longer a part of the log")
 	}
+	folder, err := l.fsys.OpenDir(l.path(""))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
 	if err := l.fsys.Rename(l.path(r.name), l.path(r.old.name)); err != nil {
 		return err
 	}
 	r.name = ""
-	if err := l.syncNames(); err != nil {
-		return err
+	if err := folder.Sync(); err != nil {
+		return l.fail(err)
 	}
 	r.fresh.low = r.old.low
 	l.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -13,8 +12,8 @@ import (
 
 // rotate goes on in a new segment with room for a record of the size. The old
 // one is synced first, so that a segment's name proves that everything before
-// its first record is durable. If the disk is full it returns
-// protocol.ErrNoSpace and nothing has changed.
+// its first record is durable. If there can be no new one now it returns
+// protocol.ErrNoSpace, whatever is lacking, and nothing has changed.
 func (l *Log) rotate(size int64) error {
 	if err := l.Sync(); err != nil {
 		return err
@@ -71,36 +70,62 @@ func (l *Log) beginSegment(c *carry) error {
 	return l.fillSegment(s, c)
 }
 
-// fillSegment writes the segment's file and makes it current. Without room for
-// anything up to and with the file's name, nothing has changed: the file is not the
-// log's before it has that. [S] What fails after the name has changed is final:
-// records that go on in the segment before would not exist for whoever finds the new
-// one.
+// fillSegment makes the segment's file and the segment current. The steps, and what a
+// failure or a crash leaves at each:
+//
+//  1. The folder is opened, for step 5: it is the one thing that a sync of names can
+//     want for. Nothing has changed.
+//  2. A file with room is taken, or made. It is not the log's: a spare or a temporary
+//     name counts for nobody who opens the log.
+//  3. Header and records are written and synced. The file still is not the log's.
+//  4. It gets its name. [S] Only if it is certain that it has none, now and after a
+//     crash, does the log go on without it. A system that refuses says so before it
+//     begins; any other error leaves it open: then the names are made durable as they
+//     are, without that one, or the log ends.
+//  5. The name is made durable. [S] From the change on there is no way back, whatever
+//     the error: a record that went on in the segment before would not exist for
+//     whoever finds the new one.
+//
+// What fails up to step 4 costs time (protocol.ErrNoSpace, and the log is as it was):
+// nothing acknowledged is in the file, the file is given up, and the log goes on with
+// the room that it has until somebody tries again. [S] A sync is the exception: one
+// that fails, of whatever file, is final, unless it says that there was no room for
+// what was written; no sync of that file follows. A crash before step 5 leaves the log
+// with or without the new segment, in which there is nothing that the others do not
+// have.
 func (l *Log) fillSegment(s *segment, c *carry) error {
+	refuse := l.later
+	if c.opening {
+		refuse = l.noSpace // whoever starts is told at once
+	}
 	head := appendSegmentHeader(nil, &s.segmentHeader)
 	need := int64(len(head)) + c.room
 	for i := range c.records {
 		need += c.records[i].size()
 	}
+	folder, err := l.fsys.OpenDir(l.path(""))
+	if err != nil {
+		return refuse(err)
+	}
+	defer folder.Close()
 	name, err := l.spares.take(need, c.opening)
 	if err != nil {
-		return l.noSpace(err)
+		return refuse(err)
 	}
-	if s.file, err = l.fsys.OpenWrite(l.path(name)); err != nil {
-		return l.noSpace(err)
-	}
-	end, moved, err := l.writeSegment(s, head, c.records)
+	end, moved, err := l.writeSegment(s, name, head, c.records)
 	if err != nil {
-		_ = s.file.Close()
-		_ = l.fsys.Remove(l.path(name)) // or the next opening takes it for a spare, or removes it
-		return l.noSpace(err)
+		_ = l.spares.drop(name) // another file is taken the next time, whatever ails this one
+		return refuse(err)
 	}
 	s.name = segmentName(&s.segmentHeader) + l.suffix
 	if err = l.fsys.Rename(l.path(name), l.path(s.name)); err != nil {
-		return l.unnamed(s, name, err)
+		if final := l.unnamed(s, name, folder, err); final != nil {
+			return final
+		}
+		return refuse(err)
 	}
 	vfs.Renamed(s.file, l.path(s.name))
-	if err = l.fsys.SyncDir(l.path("")); err != nil {
+	if err = folder.Sync(); err != nil {
 		return l.fail(err)
 	}
 	l.redirect(moved)
@@ -113,34 +138,48 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 }
 
 // unnamed gives up a segment that could not get its name, and keeps the room that it
-// has. [S] Only if it is certain that it has no name does the log go on without it.
-func (l *Log) unnamed(s *segment, name string, err error) error {
+// has. It returns an error if the segment may have the name.
+func (l *Log) unnamed(s *segment, name string, folder vfs.Dir, err error) error {
 	_ = s.file.Close()
 	if there, unknown := vfs.Exists(l.fsys, l.path(s.name)); there || unknown != nil {
 		return l.fail(err)
 	}
-	if strings.HasSuffix(name, vfs.TemporarySuffix) || !l.spares.add(name) {
-		_ = l.fsys.Remove(l.path(name))
+	if !vfs.Undone(err) {
+		if lost := folder.Sync(); lost != nil {
+			return l.fail(lost)
+		}
 	}
-	return l.noSpace(err)
+	if strings.HasSuffix(name, vfs.TemporarySuffix) || !l.spares.add(name) {
+		_ = l.spares.drop(name)
+	}
+	return nil
 }
 
-// writeSegment writes a segment's header and the records that it takes over, and
-// syncs it. It returns where the next record goes, and what the records' places have
-// become.
-func (l *Log) writeSegment(s *segment, head []byte, records []record) (int64, map[place]place, error) {
-	var err error
+// writeSegment writes a segment's header and the records that it takes over into a
+// file, and syncs it. It returns where the next record goes, and what the records'
+// places have become. The file is closed if there is an error.
+func (l *Log) writeSegment(s *segment, name string, head []byte, records []record) (end int64, moved map[place]place, err error) {
+	if s.file, err = l.fsys.OpenWrite(l.path(name)); err != nil {
+		return 0, nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.file.Close()
+		}
+	}()
 	if s.size, err = s.file.Size(); err != nil {
 		return 0, nil, err
 	}
 	if _, err = s.file.WriteAt(head, 0); err != nil {
 		return 0, nil, err
 	}
-	end, moved, err := l.copyRecords(s, int64(len(head)), records)
-	if err != nil {
+	if end, moved, err = l.copyRecords(s, int64(len(head)), records); err != nil {
 		return 0, nil, err
 	}
-	return end, moved, s.file.Sync()
+	if err = s.file.Sync(); err != nil {
+		return 0, nil, &unsynced{err}
+	}
+	return end, moved, nil
 }
 
 // copyRecords writes records under the new segment's nonce. What they say is
@@ -205,150 +244,4 @@ func (w *window) read(s *segment, at int64, n int) ([]byte, error) {
 		}
 	}
 	return w.content[at-w.at : at-w.at+int64(n)], nil
-}
-
-// spares are segments made ahead of use: filled with zeros, or used before.
-// They are taken by the writer and made by whoever calls Prepare.
-type spares struct {
-	l       *Log
-	making  sync.Mutex // one Prepare at a time
-	mu      sync.Mutex // guards names and counter
-	names   []string
-	counter uint64
-	wanted  chan struct{}
-	done    chan struct{}
-}
-
-func (p *spares) init(l *Log) { p.l = l }
-
-// start begins to prepare in the background.
-func (p *spares) start() {
-	p.wanted, p.done = make(chan struct{}, 1), make(chan struct{})
-	go func() {
-		defer close(p.done)
-		for range p.wanted {
-			// A full disk is met again, and reported, when the segment is needed;
-			// everything else has made the log fail.
-			_ = p.l.Prepare()
-		}
-	}()
-	p.want()
-}
-
-func (p *spares) want() {
-	if p.wanted == nil {
-		return
-	}
-	select {
-	case p.wanted <- struct{}{}:
-	default:
-	}
-}
-
-func (p *spares) stop() {
-	if p.wanted != nil {
-		close(p.wanted)
-		<-p.done
-		p.wanted = nil
-	}
-}
-
-// add offers an unused file and reports whether it is kept.
-func (p *spares) add(name string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.names) >= p.l.options.SparesMax {
-		return false
-	}
-	p.names = append(p.names, name)
-	return true
-}
-
-func (p *spares) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.names)
-}
-
-// fresh returns a name that no spare has.
-func (p *spares) fresh() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.counter++
-	return fmt.Sprintf("%s%08x", spareName, p.counter)
-}
-
-// take returns the name of a file of at least need bytes.
-func (p *spares) take(need int64, opening bool) (string, error) {
-	defer p.want()
-	size := p.l.options.SegmentBytes
-	if need <= size {
-		p.mu.Lock()
-		if n := len(p.names); n > 0 {
-			name := p.names[n-1]
-			p.names = p.names[:n-1]
-			p.mu.Unlock()
-			return name, nil
-		}
-		p.mu.Unlock()
-	}
-	// A record larger than a segment leaves room for a few small ones.
-	size = max(size, (need+2*segmentAlign-1)&^(segmentAlign-1))
-	zeroed := size
-	if opening {
-		zeroed = min(size, zeroedAtOpen)
-	}
-	name := p.fresh() + vfs.TemporarySuffix
-	return name, p.l.makeFile(name, size, zeroed)
-}
-
-// Prepare makes the next segment ahead of its use, if there is none. It may
-// take as long as writing a segment takes, may be called by any goroutine, and
-// returns protocol.ErrNoSpace if the disk is full.
-func (l *Log) Prepare() error {
-	p := &l.spares
-	p.making.Lock()
-	defer p.making.Unlock()
-	if err := l.writable(); err != nil || p.count() > 0 {
-		return err
-	}
-	name := p.fresh()
-	temporary := name + vfs.TemporarySuffix
-	if err := l.makeFile(temporary, l.options.SegmentBytes, l.options.SegmentBytes); err != nil {
-		return l.noSpace(err)
-	}
-	if err := l.fsys.Rename(l.path(temporary), l.path(name)); err != nil {
-		_ = l.fsys.Remove(l.path(temporary)) // or at the next opening
-		return l.noSpace(err)
-	}
-	if !p.add(name) {
-		return l.fsys.Remove(l.path(name))
-	}
-	return nil
-}
-
-// makeFile creates a file with reserved space, the first part of it written, so
-// that a sync after a write has no metadata to touch. Without the space there is
-// no file.
-func (l *Log) makeFile(name string, size, zeroed int64) error {
-	f, err := l.fsys.Create(l.path(name))
-	if err != nil {
-		return err
-	}
-	err = f.Allocate(size)
-	chunk := make([]byte, min(zeroChunk, zeroed))
-	for at := int64(0); at < zeroed && err == nil; at += int64(len(chunk)) {
-		_, err = f.WriteAt(chunk[:min(int64(len(chunk)), zeroed-at)], at)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		// Only tidiness: temporary files are deleted at the next opening.
-		_ = l.fsys.Remove(l.path(name))
-	}
-	return err
 }
