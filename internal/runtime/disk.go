@@ -49,15 +49,15 @@ func (m *Member) writeLog() {
 }
 
 // noted says when the log is to settle after an attempt to note what is durable,
-// and reports whether the disk is fit for use. Without room the note waits: it
-// must not stop a member that waits for room with its writes as well.
+// and reports whether the disk is fit for use. Where the log cannot go on for now the
+// note waits: it must not stop a member that waits with its writes as well.
 func (m *Member) noted(err error, settle *time.Timer) bool {
 	switch {
 	case err == nil:
 		m.guard.hasRoom(m)
 		settle.Reset(settleAfter)
 	case errors.Is(err, protocol.ErrNoSpace):
-		m.guard.hasNone(m)
+		m.guard.hasNone(m, err)
 		settle.Reset(roomPause)
 	default:
 		m.failDisk(err)
@@ -92,10 +92,10 @@ func (m *Member) persist(p *replica.Persist) error {
 	}
 	err := m.syncs.during(write)
 	for errors.Is(err, protocol.ErrNoSpace) {
-		// Nothing was written: service resumes when there is room. Meanwhile
-		// a leader notices that its disk does not answer and steps down.
-		m.guard.hasNone(m)
-		m.logger.Error("the disk is full; waiting for room", "dir", m.cfg.Dir)
+		// Nothing was written: service resumes when there is room, or whatever else
+		// was lacking. Meanwhile a leader notices that its disk does not answer and
+		// steps down.
+		m.guard.hasNone(m, err)
 		select {
 		case <-m.stop:
 			return err
@@ -120,7 +120,7 @@ func (m *Member) failDisk(err error) {
 	}
 }
 
-// roomPause is between two attempts to write to a full disk.
+// roomPause is between two attempts to write where the log cannot go on in a new file.
 const roomPause = 500 * time.Millisecond
 
 // guardInterval is how often the disk's free space is looked at, at most, unless
@@ -135,26 +135,47 @@ const (
 type guard struct {
 	full atomic.Bool
 	last atomic.Int64 // when it was looked at, on the member's clock
-	// written counts the bytes since then, and lacked says that a write has found no
-	// room since one did; the log writer's.
+	// waits is why the log cannot go on, while it cannot.
+	waits atomic.Pointer[string]
+	// written counts the bytes since then, and lacked is since when no write has found
+	// room, if none has; the log writer's.
 	written int
-	lacked  bool
+	lacked  time.Time
 }
 
-// hasNone says that a write has found no room.
-func (g *guard) hasNone(m *Member) {
-	g.lacked = true
-	g.set(m, true)
+// hasNone says that a write has found no room for the log, or that something else was
+// lacking for a new file of it. It is said once.
+func (g *guard) hasNone(m *Member, err error) {
+	text := err.Error()
+	g.waits.Store(&text)
+	if g.lacked.IsZero() {
+		g.lacked = time.Now()
+		m.logger.Warn("the log waits", "err", err, "dir", m.cfg.Dir)
+	}
+	if errors.Is(err, vfs.ErrNoSpace) {
+		g.set(m, true)
+	}
 }
 
 // hasRoom says that a write was made. After one that found no room, a disk that does
 // not say how full it is is full no longer: it may never say.
 func (g *guard) hasRoom(m *Member) {
-	if g.lacked {
-		g.lacked = false
-		full, err := m.log.Full()
-		g.set(m, full && err == nil)
+	if g.lacked.IsZero() {
+		return
 	}
+	g.waits.Store(nil)
+	m.logger.Info("the log goes on", "after", time.Since(g.lacked).Round(time.Millisecond), "dir", m.cfg.Dir)
+	g.lacked = time.Time{}
+	full, err := m.log.Full()
+	g.set(m, full && err == nil)
+}
+
+// waiting says why the log cannot go on, or is empty.
+func (g *guard) waiting() string {
+	if text := g.waits.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 func (g *guard) set(m *Member, full bool) {

@@ -1,8 +1,12 @@
 package runtime
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // fullLog is a log whose disk has no room for notes for a while.
@@ -70,4 +75,55 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 			m.workers.Wait()
 		})
 	}
+}
+
+// needy is a log that gets no new file for a while.
+type needy struct {
+	fullLog
+	refusals int
+}
+
+func (l *needy) Write(w protocol.Write, e []protocol.Entry) error {
+	if l.refusals > 0 {
+		l.refusals--
+		return vfs.Waits(&os.PathError{Op: "open", Path: "/d/log/spare-1", Err: syscall.EMFILE})
+	}
+	return l.fullLog.Write(w, e)
+}
+
+// A member whose log lacks something goes on when that comes. Meanwhile it says what
+// it is: once in its log, in its status, to who asks whether it is ready, and to who
+// wants to write. Its disk is not full, and what it keeps for others stays.
+func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &needy{refusals: 10}
+		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+		m.cfg.Name = "a1"
+		m.workers.Go(m.writeLog)
+		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
+		time.Sleep(4 * roomPause)
+		synctest.Wait()
+		for what, err := range map[string]error{"readiness": m.readyNow(replica.Status{}), "a write": m.accepts(&protocol.Command{Type: "t"})} {
+			if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "too many open files") || !strings.Contains(err.Error(), "ulimit") {
+				t.Errorf("%s: got %v, want the cause", what, err)
+			}
+		}
+		if m.guard.full.Load() {
+			t.Error("the disk counts as full")
+		}
+		time.Sleep(10 * roomPause)
+		synctest.Wait()
+		if cause := m.cause.Load(); cause != nil || log.wrote != 1 {
+			t.Fatalf("%d writes, want one; it ends for %v", log.wrote, cause)
+		}
+		if why := m.guard.waiting(); why != "" {
+			t.Errorf("it still waits: %s", why)
+		}
+		close(m.writes)
+		m.workers.Wait()
+		if n := strings.Count(said.String(), "level=WARN"); n != 1 || strings.Count(said.String(), "the log goes on") != 1 {
+			t.Errorf("said %d times:\n%s", n, said.String())
+		}
+	})
 }

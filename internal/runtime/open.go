@@ -190,8 +190,13 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 
 // accepts refuses commands that must not reach the log.
 func (m *Member) accepts(c *protocol.Command) error {
-	if m.guard.full.Load() && !keepsSession(c) {
-		return protocol.ErrNoSpace.With("the disk of " + m.cfg.Name + ", which leads, is nearly full; make room on it: writes resume by themselves")
+	if !keepsSession(c) {
+		if m.guard.full.Load() {
+			return protocol.ErrNoSpace.With("the disk of " + m.cfg.Name + ", which leads, is nearly full; make room on it: writes resume by themselves")
+		}
+		if why := m.guard.waiting(); why != "" {
+			return protocol.ErrNoSpace.With(m.cfg.Name + ", which leads, takes no writes now: " + why)
+		}
 	}
 	return m.cfg.Registry.Check(c)
 }

@@ -168,6 +168,9 @@ func (m *Member) readyNow(r replica.Status) error {
 	if p := m.doubted.Load(); p != nil {
 		return *p
 	}
+	if why := m.guard.waiting(); why != "" {
+		return protocol.ErrNoSpace.With("this member stores nothing now: " + why)
+	}
 	switch {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)
