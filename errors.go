@@ -27,7 +27,8 @@ var (
 	ErrNoLeader = protocol.ErrNoLeader
 	// ErrOverloaded: more writes are in flight than the leader admits.
 	ErrOverloaded = protocol.ErrOverloaded
-	// ErrNoSpace: the leader's disk is nearly full.
+	// ErrNoSpace: the leader's disk is nearly full, or its log cannot get a new file,
+	// for want of descriptors for example. The text says which, and what to do.
 	ErrNoSpace = protocol.ErrNoSpace
 	// ErrUnavailable: nobody answers.
 	ErrUnavailable = protocol.ErrUnavailable
