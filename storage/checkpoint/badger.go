@@ -106,7 +106,10 @@ func (e badgerEngine) remove(folder string) error {
 	if err := giveBack(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.o.Logger.Warn("the space of a store that is removed is not free before this process ends", "store", filepath.Base(folder), "error", err)
 	}
-	return errors.Join(e.left.remove(), os.RemoveAll(folder))
+	if err := e.left.remove(); err != nil { // of others: it does not keep this one
+		e.o.Logger.Warn("what was looked at is removed later", "error", err)
+	}
+	return os.RemoveAll(folder)
 }
 
 // freeFiles reports whether so many files can be opened now. Where they cannot,

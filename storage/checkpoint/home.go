@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -236,7 +235,7 @@ func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 // rename gives a pointer another name, durably when it returns. An error that is not
 // protocol.ErrDiskFailed says that nothing has changed. The caller holds the lock.
 func (s *Store) rename(from, to string) error {
-	if err := s.fsys.Rename(s.path(from), s.path(to)); errors.Is(err, syscall.EIO) || err != nil && !passing(err) {
+	if err := s.fsys.Rename(s.path(from), s.path(to)); err != nil && !vfs.Undone(err) {
 		return s.fail(err) // the name may be the one or the other
 	} else if err != nil {
 		return unusable("giving a pointer of a checkpoint its name", err)

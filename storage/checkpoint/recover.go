@@ -147,17 +147,15 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range stores {
-		if err := s.engine.remove(s.path(name)); err != nil {
-			return err
-		}
+	for _, name := range stores { // one that stays does not keep the others
+		err = errors.Join(err, s.engine.remove(s.path(name)))
 	}
 	for _, name := range marks {
-		if err := s.fsys.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if e := s.fsys.Remove(s.path(name)); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
 		}
 	}
-	return nil
+	return err
 }
 
 // unnamed returns the stores that no pointer names and nobody uses, and the marks

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -189,16 +190,16 @@ func TestTwoKeptCheckpointsNeverShareAFile(t *testing.T) {
 	}
 	inherited := 0
 	for index := protocol.Index(30); index <= 80; index += 10 {
-		base := inodes(t, filepath.Join(dir, storeName(s.kept[1].store)))
+		base := files(t, filepath.Join(dir, storeName(s.kept[1].store)))
 		if err := taken(s, index); err != nil {
 			t.Fatal(err)
 		}
-		newest, other := inodes(t, filepath.Join(dir, storeName(s.kept[0].store))), inodes(t, filepath.Join(dir, storeName(s.kept[1].store)))
-		for inode, name := range newest {
-			if _, both := other[inode]; both {
-				t.Fatalf("the two at %d and below have %s in common", index, name)
+		newest, other := files(t, filepath.Join(dir, storeName(s.kept[0].store))), files(t, filepath.Join(dir, storeName(s.kept[1].store)))
+		for _, file := range newest {
+			if among(other, file) {
+				t.Fatalf("the two at %d and below have %s in common", index, file.Name())
 			}
-			if _, from := base[inode]; from {
+			if among(base, file) {
 				inherited++
 			}
 		}
@@ -240,21 +241,27 @@ func TestStoreDoesNotBecomeCrowded(t *testing.T) {
 	}
 }
 
-func inodes(t *testing.T, folder string) map[uint64]string {
+// files returns what is in a folder.
+func files(t *testing.T, folder string) []os.FileInfo {
 	t.Helper()
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[uint64]string{}
+	var out []os.FileInfo
 	for _, entry := range entries {
-		info, err := entry.Info()
+		info, err := os.Stat(filepath.Join(folder, entry.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[info.Sys().(*syscall.Stat_t).Ino] = entry.Name()
+		out = append(out, info)
 	}
 	return out
+}
+
+// among reports whether a file is one of a list, whatever its name there.
+func among(list []os.FileInfo, file os.FileInfo) bool {
+	return slices.ContainsFunc(list, func(other os.FileInfo) bool { return os.SameFile(file, other) })
 }
 
 // A disk that refuses for ever: the error comes at once, a few stores are left
@@ -437,5 +444,67 @@ func TestStandInKeepsTheRecordOfADeletedTable(t *testing.T) {
 	}
 	if _, err := e.view("/c/store", 1); err == nil || passing(err) || !strings.Contains(err.Error(), "file does not exist for table 1") {
 		t.Errorf("got error %v, want that a table does not exist", err)
+	}
+}
+
+// A store that cannot be removed now kept all others that were to be removed, and what
+// had been looked at kept each.
+func TestStoreThatStaysDoesNotKeepOthers(t *testing.T) {
+	s, _, disk := clinic(t)
+	for _, name := range []string{"store-00000097", "store-00000098", "store-00000099"} {
+		if err := disk.MkdirAll("/c/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.FailCall(vfs.Trouble{Op: vfs.OpRemove, Name: "c/store-00000097", Err: syscall.EIO})
+	if err := s.sweep(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want %v", err, syscall.EIO)
+	}
+	left := func() (out []string) {
+		names, err := disk.ReadDir("/c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, "store-0000009") {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	if got := left(); !slices.Equal(got, []string{"store-00000097"}) {
+		t.Errorf("left is %v, want the first", got)
+	}
+	if err := s.sweep(); err != nil || len(left()) > 0 {
+		t.Errorf("the second time: %v, left is %v", err, left())
+	}
+
+	dir := t.TempDir()
+	e := badgerEngine{o: Options{}.withDefaults(), left: &leftFolders{names: []string{dir + "/."}}} // which nobody removes
+	store := filepath.Join(dir, "store-00000001")
+	if err := os.Mkdir(store, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.remove(store); err != nil {
+		t.Errorf("a store is removed: %v", err)
+	}
+}
+
+// [S] A rename that a server of files answers late, or that is made on a disk that
+// goes away, may have been made: nobody knows which pointer there is.
+func TestPointerInDoubtIsFinal(t *testing.T) {
+	for cause, final := range map[error]bool{
+		syscall.EIO: true, syscall.ETIMEDOUT: true, syscall.ESTALE: true, syscall.ENXIO: true, syscall.ENODEV: true, syscall.EINTR: true,
+		syscall.EACCES: false, syscall.EMFILE: false, syscall.ENOMEM: false, syscall.ENOSPC: false, syscall.EROFS: false,
+	} {
+		s, _, disk := clinic(t)
+		disk.FailCall(vfs.Trouble{Op: vfs.OpRename, Name: "c/pointer-*", Err: cause})
+		err := takeFull(s, 30)
+		if err == nil || errors.Is(err, protocol.ErrDiskFailed) != final {
+			t.Errorf("%v: got %v, final %t", cause, err, final)
+		}
+		if err := takeFull(s, 40); (err != nil) != final {
+			t.Errorf("%v: the next one: %v", cause, err)
+		}
 	}
 }

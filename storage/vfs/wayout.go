@@ -107,7 +107,7 @@ func Waits(err error) error {
 // a name.
 var refusals = []error{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.ENOSPC, syscall.EDQUOT,
-	syscall.EROFS, syscall.EMLINK, ErrNoSpace, fs.ErrNotExist, fs.ErrExist,
+	syscall.EROFS, syscall.EMLINK, syscall.EBUSY, ErrNoSpace, fs.ErrNotExist, fs.ErrExist,
 }
 
 // Undone reports whether an error of a change of a name says that it was not made. What
