@@ -310,6 +310,20 @@ func TestFailureOfAMendingLeavesTheLog(t *testing.T) {
 	}
 }
 
+// A read that fails for want of something says so, and not that the member, which
+// runs, has stopped.
+func TestMendingThatCannotReadSaysWhy(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	l.must(l.log.EndSegment(i))
+	l.disk.FailCall(vfs.Trouble{Op: vfs.OpRead, Name: "log/*", Err: syscall.ENOMEM})
+	_, err := l.log.Rebuild(i)
+	if !errors.Is(err, syscall.ENOMEM) || errors.Is(err, protocol.ErrDiskFailed) || strings.Contains(err.Error(), "stopped") {
+		t.Errorf("got %v, want %v", err, syscall.ENOMEM)
+	}
+	l.must(l.mendWhileOpen(i))
+	l.must(l.reads(1))
+}
+
 // Without room nothing is written.
 func TestMendingWhileOpenOnAFullDisk(t *testing.T) {
 	l, i := rottenLab(t, 1)

@@ -179,7 +179,7 @@ func loadSegment(s *segment, into []byte, patience *vfs.Patience) ([]byte, []vfs
 	into = into[:s.size]
 	bad, err := patience.ReadAround(s.file, into, 0)
 	if err != nil {
-		return nil, nil, protocol.ErrDiskFailed.Because(fmt.Errorf("%s: %w", s.name, err))
+		return nil, nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	return into, bad, nil
 }
@@ -198,7 +198,7 @@ func (r *replay) readSegment(i int) error {
 	s, limit := r.segments[i], r.limits[i]
 	var err error
 	if r.content, r.bad, err = loadSegment(s, r.content, r.patience); err != nil {
-		return err
+		return protocol.ErrDiskFailed.Because(err)
 	}
 	for _, b := range r.bad {
 		r.places = append(r.places, Place{Segment: s.name, Offset: b.From, Bytes: b.To - b.From, Err: b.Err})
@@ -357,7 +357,7 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 		}
 		var err error
 		if content, _, err = loadSegment(s, content, r.patience); err != nil {
-			return 0, err
+			return 0, protocol.ErrDiskFailed.Because(err)
 		}
 		known = max(known, durableIn(content, segmentBytes, s.nonce, s.first-1))
 	}
