@@ -194,7 +194,7 @@ func (c *Core) take(p *peer, entries []protocol.Entry, vouched protocol.Index) {
 	if entries[len(entries)-1].Index > vouched {
 		p.gave = true
 	}
-	c.extend(entries, vouched)
+	c.extend(p.id, entries, vouched)
 	c.progressed()
 }
 

@@ -24,6 +24,7 @@ type chain struct {
 	// patches are the entries from others below at. The last one is open while
 	// at is above the stretch before.
 	patches [][]protocol.Entry
+	givers  []giver // of the entries in patches, in order
 	open    bool
 	bytes   int
 	// vouched is how far its entries are known to be committed by an active's
@@ -32,6 +33,28 @@ type chain struct {
 	// target, if not 0, says that an active's committed log is another one than
 	// ours there: the chain takes only its entries, and ends there.
 	target protocol.Index
+}
+
+// giver has given the entries from first on, up to the next giver's.
+type giver struct {
+	id    protocol.MemberID
+	first protocol.Index
+}
+
+// Givers returns whose entries the plan has, or would have by now: each once, in order.
+func (c *Core) Givers() []protocol.MemberID {
+	var out []protocol.MemberID
+	for _, g := range c.chain.givers {
+		if !slices.Contains(out, g.id) {
+			out = append(out, g.id)
+		}
+	}
+	return out
+}
+
+// forgetAbove forgets who has given what is above an index, and was taken back.
+func (h *chain) forgetAbove(i protocol.Index) {
+	h.givers = slices.DeleteFunc(h.givers, func(g giver) bool { return g.first > i })
 }
 
 // begin begins the chain anew, after a checkpoint or where the log does.
@@ -217,6 +240,7 @@ func (c *Core) takeBack() {
 	if h.patches[last] = patch[:keep:keep]; keep == 0 {
 		h.patches, h.open = h.patches[:last], false
 	}
+	h.forgetAbove(h.at.index)
 	for i := range c.peers {
 		p := &c.peers[i]
 		p.doubted = p.doubted || p.gave
@@ -235,9 +259,10 @@ func (c *Core) before(k int) point {
 	return point{c.good[k-1].Last, c.good[k-1].LastSum}
 }
 
-// extend adds entries that continue the chain.
-func (c *Core) extend(entries []protocol.Entry, vouched protocol.Index) {
+// extend adds entries of a member that continue the chain.
+func (c *Core) extend(from protocol.MemberID, entries []protocol.Entry, vouched protocol.Index) {
 	h := &c.chain
+	h.givers = append(h.givers, giver{from, entries[0].Index})
 	if !h.open {
 		h.patches, h.open = append(h.patches, nil), true
 		h.vouched = h.at
@@ -281,6 +306,7 @@ func (c *Core) differs(from protocol.MemberID) {
 // backTo drops what the chain has above an index, and returns the point there.
 func (c *Core) backTo(i protocol.Index) (point, bool) {
 	h := &c.chain
+	h.forgetAbove(i)
 	for n := len(h.patches); n > 0 && h.patches[n-1][0].Index > i; n-- {
 		h.bytes -= protocol.RawSize(h.patches[n-1])
 		h.patches = h.patches[:n-1]

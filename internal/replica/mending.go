@@ -50,7 +50,7 @@ type mending struct {
 	core   *mend.Core
 	until  protocol.Instant
 	limit  protocol.Instant
-	helped []protocol.MemberID
+	helped []protocol.MemberID // whose entries found has
 }
 
 // MendStep is one step of the mending of a running log. Exactly one of Look, Found and
@@ -193,9 +193,6 @@ func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *
 		return
 	}
 	if len(answer.Entries) > 0 {
-		if !slices.Contains(m.helped, from) {
-			m.helped = append(m.helped, from)
-		}
 		m.until = min(now.Add(mendPatience), m.limit)
 	}
 	m.core.Receive(now, from, answer)
@@ -219,6 +216,11 @@ func (m *mending) follow(now protocol.Instant, r *Replica) {
 	switch {
 	case v.Plan != nil && v.Plan.Begin == nil && v.Plan.Last == x.Last && v.Plan.Sum == x.LastSum:
 		m.found = append(m.found, slices.Concat(v.Plan.Patches...))
+		for _, id := range m.core.Givers() {
+			if !slices.Contains(m.helped, id) {
+				m.helped = append(m.helped, id)
+			}
+		}
 		m.next(now, r)
 	case v.Plan != nil:
 		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), true, r)
@@ -299,7 +301,7 @@ func (u *unreadable) again(now protocol.Instant, entries protocol.Range) {
 		}
 		p.next, p.pause, p.failed = now, readPause, 0
 		if entries.First <= p.entries.Last && p.entries.First <= entries.Last {
-			p.mendAt = now.Add(mendPause)
+			p.mendAt, p.mendPause = now.Add(mendPause), 0
 		}
 	}
 }

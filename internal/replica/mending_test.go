@@ -127,6 +127,9 @@ func TestNothingElseThanWhatWasLostIsWritten(t *testing.T) {
 		return answer
 	}
 	s.has = 20
+	s.r.SetPeers(s.now, []protocol.Peer{
+		{ID: id(2), Name: "a2", Role: protocol.RoleActive}, {ID: id(3), Name: "a3", Role: protocol.RoleActive}, {ID: id(8), Name: "p8", Role: protocol.RolePassive},
+	})
 	s.lead()
 	s.until("it can be read", func() bool { return s.said(protocol.EventReadable, "31 to 40") > 0 })
 	for k := range found {
@@ -134,7 +137,10 @@ func TestNothingElseThanWhatWasLostIsWritten(t *testing.T) {
 			t.Errorf("written is %v, lost was %v", found[k], e)
 		}
 	}
-	expect(t, "from", s.said(protocol.EventRepaired, id(8).Short()), 1)
+	expect(t, "from", s.said(protocol.EventRepaired, "from p8"), 1)
+	for _, who := range []string{"a2", "a3"} { // what they sent is not in it
+		expect(t, "from "+who, s.said(protocol.EventRepaired, who), 0)
+	}
 }
 
 // An active that has committed something else says nothing of what was lost: Raft does.
@@ -180,6 +186,19 @@ func TestPlaceThatNobodyHoldsIsTriedAgainRarely(t *testing.T) {
 		s.pass(time.Second)
 	}
 	expect(t, "when somebody has it again", s.r.Status(s.now).Unreadable, "")
+
+	// What is lost again is another trouble: it does not wait as long as the last one.
+	s.bad = protocol.Range{First: 31, Last: 40}
+	s.holds = func(protocol.MemberID, *protocol.RepairWant) *protocol.Repair {
+		return &protocol.Repair{Active: true, First: 1, Commit: 100}
+	}
+	s.r.LogRead(s.now, s.fetch(fetchGossip, 31), nil, &storage.Unreadable{Entries: s.bad, Segment: "00000008.wal", Err: s.err})
+	soon := func() int {
+		const text = "it is tried again in 30s"
+		return s.said(protocol.EventRefused, text) + s.said(protocol.EventUnreadable, text)
+	}
+	had := soon()
+	s.until("it is given up, for 30 s", func() bool { return soon() > had })
 }
 
 // A member that cannot apply what nobody can give it takes the state of the others: it
