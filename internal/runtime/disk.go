@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -32,7 +33,7 @@ func (m *Member) writeLog() {
 			if len(m.writes) > 0 {
 				continue
 			}
-			if !m.noted(m.log.Idle(), idle) {
+			if !m.noted(m.syncs.during(m.log.Idle), idle) {
 				return
 			}
 		case job := <-m.mender.jobs:
@@ -69,7 +70,8 @@ func (m *Member) noted(err error, settle *time.Timer) bool {
 // serveLog makes one change of the log and says how it went.
 func (m *Member) serveLog(p *replica.Persist) error {
 	if p.Drop != 0 {
-		begin, err := m.log.DropHead(p.Drop)
+		var begin storage.Begin
+		err := m.syncs.during(func() (err error) { begin, err = m.log.DropHead(p.Drop); return err })
 		m.mailbox.complete(func(now protocol.Instant) {
 			m.replica.Dropped(now, p.ID, begin, err)
 			m.failDisk(err)

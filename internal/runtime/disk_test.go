@@ -52,7 +52,7 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 	for refusals := range 8 {
 		synctest.Test(t, func(t *testing.T) {
 			log := &fullLog{refusals: refusals / 2, mute: refusals%2 == 0}
-			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
 			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 			time.Sleep(10 * roomPause)
@@ -98,7 +98,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := &needy{refusals: 10}
-		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
 		m.cfg.Name = "a1"
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}

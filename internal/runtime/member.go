@@ -44,7 +44,7 @@ type Member struct {
 	traffic   trafficCounters
 
 	guard       guard
-	syncs       syncWatch
+	syncs       *syncWatch
 	books       books
 	writes      chan *replica.Persist
 	applies     chan replica.Apply

@@ -96,7 +96,7 @@ func (x *mender) byWriter(m *Member, do func() error) error {
 // serve does what the mender has asked for, and reports whether the log lives. Only a
 // log that has failed ends its member.
 func (j *logJob) serve(m *Member) bool {
-	err := j.do()
+	err := m.syncs.during(j.do)
 	j.done <- err
 	if errors.Is(err, protocol.ErrDiskFailed) {
 		m.failDisk(err)

@@ -44,6 +44,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		repairs:    newRepairs(),
 		mender:     newMender(),
 		announcing: make(chan struct{}, 1),
+		syncs:      newSyncWatch(cfg.activeConfig().Election),
 		books:      books{wake: make(chan struct{}, 1)},
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}

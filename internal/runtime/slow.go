@@ -13,6 +13,11 @@ const (
 	slowSaid = 30 * time.Second
 )
 
+// newSyncWatch returns a watch for a member with an election timeout.
+func newSyncWatch(election time.Duration) *syncWatch {
+	return &syncWatch{limit: max(slowSync, election)}
+}
+
 // syncWatch knows how long the log's disk takes. A disk that is slow breaks no
 // promise, and is the reason for all that users see of it: it is said.
 type syncWatch struct {
@@ -35,7 +40,7 @@ func (w *syncWatch) during(call func() error) error {
 	took := time.Since(w.began)
 	w.began = time.Time{}
 	w.longest = max(w.longest, took)
-	if took >= max(w.limit, slowSync) {
+	if took >= w.limit {
 		w.slow++
 	}
 	return err
@@ -45,7 +50,6 @@ func (w *syncWatch) during(call func() error) error {
 func (w *syncWatch) look(m *Member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.limit = max(slowSync, m.cfg.activeConfig().Election)
 	var hangs time.Duration
 	if !w.began.IsZero() {
 		hangs = time.Since(w.began)
@@ -59,8 +63,8 @@ func (w *syncWatch) look(m *Member) {
 }
 
 // books are the small files in which a member remembers others. They are written by a
-// goroutine of their own: whatever else a member does now and then must not wait for a
-// disk.
+// goroutine of their own, at each pulse of lookAround: whatever else a member does now
+// and then must not wait for a disk.
 type books struct{ wake chan struct{} }
 
 // open wakes the goroutine.
@@ -73,18 +77,15 @@ func (b *books) open() {
 
 // keep is the goroutine.
 func (b *books) keep(m *Member) {
-	ticker := time.NewTicker(touchEvery)
-	defer ticker.Stop()
 	var addresses addressBook
 	for {
-		m.remember(&addresses)
-		m.dirs.noteSightings()
-		m.guard.look(m)
 		select {
 		case <-b.wake:
-		case <-ticker.C:
 		case <-m.stop:
 			return
 		}
+		m.remember(&addresses)
+		m.dirs.noteSightings()
+		m.guard.look(m)
 	}
 }

@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -226,7 +228,7 @@ func TestEndIsNotHeldByASyncThatHangs(t *testing.T) {
 func TestSlowDiskIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
-		m := &Member{logger: slog.New(slog.NewTextHandler(&said, nil))}
+		m := &Member{logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0)}
 		lines := func() int { return bytes.Count(said.Bytes(), []byte("the disk is slow")) }
 		write := func(d time.Duration) {
 			if err := m.syncs.during(func() error { time.Sleep(d); return nil }); err != nil {
@@ -259,6 +261,54 @@ func TestSlowDiskIsSaid(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour) // it ends
 	})
+}
+
+// hesitant is a log that takes its time for each change.
+type hesitant struct {
+	storage.Log
+	wait func()
+}
+
+func (l hesitant) DropHead(protocol.Index) (storage.Begin, error) {
+	l.wait()
+	return storage.Begin{}, nil
+}
+
+func (l hesitant) Idle() error { l.wait(); return nil }
+func (hesitant) Settle() error { return nil }
+
+// Whatever the log writer does on the disk is watched: a mending that ends a segment,
+// or puts another in its place, was not, nor was a head that is dropped.
+func TestAllThatTheLogWriterDoesIsWatched(t *testing.T) {
+	for _, what := range []string{"a mending", "the head", "the note of what lasts"} {
+		synctest.Test(t, func(t *testing.T) {
+			wait := func() { time.Sleep(2 * time.Second) }
+			m := &Member{
+				log: hesitant{&fullLog{}, wait}, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), syncs: newSyncWatch(0),
+				writes: make(chan *replica.Persist), mender: newMender(), stop: make(chan struct{}),
+			}
+			m.workers.Go(m.writeLog)
+			switch what {
+			case "a mending":
+				if err := m.mender.byWriter(m, func() error { wait(); return nil }); err != nil {
+					t.Error(err)
+				}
+			case "the head":
+				m.writes <- &replica.Persist{Drop: 1}
+			default:
+				m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1}}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			m.syncs.mu.Lock()
+			if m.syncs.longest != 2*time.Second {
+				t.Errorf("%s: the longest took %v, want 2s", what, m.syncs.longest)
+			}
+			m.syncs.mu.Unlock()
+			close(m.writes)
+			m.workers.Wait()
+		})
+	}
 }
 
 // TestMeasureSlowDisks prints what a cluster of three with the default times does
