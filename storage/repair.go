@@ -1,6 +1,10 @@
 package storage
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"context"
+
+	"github.com/starlinghq/starling/protocol"
+)
 
 // Stretch is a part of a damaged log that can be read: the entries After+1 to
 // Last. It may have none: then it is a point that the log leads through.
@@ -39,8 +43,9 @@ type Rebuilder interface {
 	// written. The log's writer calls it.
 	EndSegment(i protocol.Index) error
 	// Rebuild looks for what cannot be read in the file that holds an entry. Any
-	// goroutine may call it, one at a time. It is closed by whoever has called it.
-	Rebuild(i protocol.Index) (Rebuild, error)
+	// goroutine may call it, one at a time. It is closed by whoever has called it. It
+	// holds the file in memory once, until it returns; its context ends it.
+	Rebuild(ctx context.Context, i protocol.Index) (Rebuild, error)
 }
 
 // Rebuild is one file of a log that is written anew, beside the old one.
@@ -50,8 +55,10 @@ type Rebuild interface {
 	Lost() []Lost
 	Sound() bool
 	// Write writes the file with the entries, a run for each of Lost, and reads it
-	// again. Nothing has changed yet: after an error nothing will.
-	Write(found [][]protocol.Entry) error
+	// again. Nothing has changed yet: after an error nothing will. It holds in memory
+	// the records that it makes of the entries, and then the file once; its context
+	// ends it.
+	Write(ctx context.Context, found [][]protocol.Entry) error
 	// Switch puts it in the place of the old one, durably. The log's writer calls it.
 	// Readers do not notice. protocol.ErrDiskFailed: the log has failed.
 	Switch() error

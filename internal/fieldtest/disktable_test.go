@@ -209,6 +209,9 @@ func (b *broken) attach(trace strace.Trace, m *member) (detach func()) {
 		b.t.Fatal(err)
 	}
 	err := within(patience, func() error { // until it has the process
+		if !m.running() {
+			return nil // it has met the call already, and has ended of it
+		}
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.process.Process.Pid))
 		if err == nil && strings.Contains(string(status), "TracerPid:\t0\n") {
 			err = fmt.Errorf("%s is not traced", m.name)

@@ -59,7 +59,7 @@ func (x *mender) look(m *Member, i protocol.Index) error {
 		return err
 	}
 	var err error
-	x.rebuild, err = log.Rebuild(i)
+	x.rebuild, err = log.Rebuild(m.life, i)
 	return err
 }
 
@@ -69,7 +69,7 @@ func (x *mender) write(m *Member, found [][]protocol.Entry) error {
 		return protocol.ErrInvalid.With("nothing was looked for")
 	}
 	defer x.forget()
-	if err := x.rebuild.Write(found); err != nil {
+	if err := x.rebuild.Write(m.life, found); err != nil {
 		return err
 	}
 	return x.byWriter(m, x.rebuild.Switch)

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"context"
 	"io"
 	"time"
 )
@@ -23,29 +24,40 @@ const (
 // it is used for: a disk with many bad places is not waited for at each.
 type Patience struct {
 	fsys  FS
+	ctx   context.Context
 	tried int
 }
 
 // NewPatience returns the patience with reads of a file system. One that is a Sleeper
 // lets the time pass.
-func NewPatience(fsys FS) *Patience { return &Patience{fsys: fsys} }
+func NewPatience(fsys FS) *Patience { return PatienceUntil(context.Background(), fsys) }
+
+// PatienceUntil is NewPatience for whoever may have to end: once the context has, it
+// reads no more, and returns the context's error.
+func PatienceUntil(ctx context.Context, fsys FS) *Patience { return &Patience{fsys: fsys, ctx: ctx} }
 
 // Sleeper is a file system with a time of its own.
 type Sleeper interface{ Sleep(time.Duration) }
 
 // Again waits, and reports whether another try is due.
 func (p *Patience) Again() bool {
-	if p.tried == passTries {
+	if p.tried == passTries || p.ctx.Err() != nil {
 		return false
 	}
 	pause := passPause << p.tried
+	p.tried++
 	if s, ok := p.fsys.(Sleeper); ok {
 		s.Sleep(pause)
-	} else {
-		time.Sleep(pause)
+		return true
 	}
-	p.tried++
-	return true
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.ctx.Done():
+		return false
+	}
 }
 
 // ReadFile is the package's ReadFile. What the disk refuses to give it tries again.
@@ -70,7 +82,7 @@ type BadRange struct {
 func (p *Patience) ReadAround(f File, buf []byte, at int64) ([]BadRange, error) {
 	for {
 		var bad []BadRange
-		err := around(f, buf, at, aroundChunk, &bad)
+		err := p.around(f, buf, at, aroundChunk, &bad)
 		if err != nil || len(bad) == 0 || !p.Again() {
 			return bad, err
 		}
@@ -86,7 +98,10 @@ func badBlocks(bad []BadRange) int64 {
 }
 
 // around reads a range, in steps if it cannot be read as a whole.
-func around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
+func (p *Patience) around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
 	n, err := f.ReadAt(buf, at)
 	if err == nil || err == io.EOF {
 		clear(buf[n:])
@@ -110,7 +125,7 @@ func around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
 	}
 	for from := at; from < to; {
 		next := min(to, (from/step+1)*step)
-		if err := around(f, buf[from-at:next-at], from, aroundBlock, bad); err != nil {
+		if err := p.around(f, buf[from-at:next-at], from, aroundBlock, bad); err != nil {
 			return err
 		}
 		from = next

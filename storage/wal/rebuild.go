@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sort"
@@ -29,7 +30,7 @@ type rebuild struct {
 	after point // what the log was when the next segment began
 	parts []part
 
-	content []byte
+	content []byte   // while it is divided, or read again
 	name    string   // of the new file, until it has the old one's
 	fresh   *segment // the new one, once it is written
 }
@@ -38,7 +39,8 @@ type rebuild struct {
 type part struct {
 	from, to int64
 	lost     *lost
-	at       int64 // where it begins in the new file
+	at       int64  // where it begins in the new file
+	fresh    []byte // what it is there, if it was lost
 }
 
 // lost are records that cannot be read.
@@ -46,6 +48,7 @@ type lost struct {
 	first, last protocol.Sequence
 	// header is that of the first, if it could be read.
 	header *header
+	raw    []byte // the same, as it was
 	state  protocol.HardState
 	known  protocol.Sequence // durable, as the last good header says it
 	before point
@@ -86,7 +89,7 @@ func (l *Log) itemOf(i protocol.Index) (item, bool) {
 
 // Rebuild implements storage.Rebuilder. It returns protocol.ErrInvalid for what can
 // only be mended at a start.
-func (l *Log) Rebuild(i protocol.Index) (storage.Rebuild, error) {
+func (l *Log) Rebuild(ctx context.Context, i protocol.Index) (storage.Rebuild, error) {
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
@@ -94,10 +97,11 @@ func (l *Log) Rebuild(i protocol.Index) (storage.Rebuild, error) {
 	if err != nil {
 		return nil, err
 	}
-	patience := vfs.NewPatience(l.fsys)
+	patience := vfs.PatienceUntil(ctx, l.fsys)
 	if r.content, _, err = loadSegment(r.old, nil, patience); err == nil {
 		err = r.divide()
 	}
+	r.content = nil // 64 MiB, for as long as the others are asked
 	if err != nil {
 		r.Close()
 		return nil, err
@@ -221,7 +225,8 @@ func (r *rebuild) lose(w *walk) error {
 	var h header
 	if w.parse(&h) && h.sequence == w.next && h.before == w.before {
 		first := h
-		x.header, x.state, x.known = &first, h.state, max(x.known, h.durable)
+		x.header, x.raw = &first, slices.Clone(w.content[w.at:w.at+recordBytes])
+		x.state, x.known = h.state, max(x.known, h.durable)
 		w.at, w.next = w.at+h.size(), w.next+1
 	}
 	for w.next < r.limit {
@@ -321,7 +326,7 @@ func (r *rebuild) Close() {
 		// Only tidiness: temporary files are deleted at the next opening.
 		_ = l.fsys.Remove(l.path(r.name))
 	}
-	r.fresh, r.name, r.content = nil, "", nil
+	r.fresh, r.name, r.parts = nil, "", nil
 	if r.old != nil {
 		l.release([]item{{segment: r.old}})
 		r.old = nil

@@ -1,10 +1,12 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +32,7 @@ func (l *lab) mendWhileOpen(i protocol.Index) error {
 	if err := l.log.EndSegment(i); err != nil {
 		return err
 	}
-	r, err := l.log.Rebuild(i)
+	r, err := l.log.Rebuild(l.t.Context(), i)
 	if err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func (l *lab) mendWhileOpen(i protocol.Index) error {
 	if r.Sound() {
 		return nil
 	}
-	if err := r.Write(l.found(r.Lost())); err != nil {
+	if err := r.Write(l.t.Context(), l.found(r.Lost())); err != nil {
 		return err
 	}
 	return r.Switch()
@@ -316,10 +318,136 @@ func TestMendingThatCannotReadSaysWhy(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	l.disk.FailCall(vfs.Trouble{Op: vfs.OpRead, Name: "log/*", Err: syscall.ENOMEM})
-	_, err := l.log.Rebuild(i)
+	_, err := l.log.Rebuild(t.Context(), i)
 	if !errors.Is(err, syscall.ENOMEM) || errors.Is(err, protocol.ErrDiskFailed) || strings.Contains(err.Error(), "stopped") {
 		t.Errorf("got %v, want %v", err, syscall.ENOMEM)
 	}
+	l.must(l.mendWhileOpen(i))
+	l.must(l.reads(1))
+}
+
+// witness is a disk that says what the process holds when a file is synced, and when
+// something is read.
+type witness struct {
+	vfs.FS
+	synced func()
+	read   func()
+}
+
+func (w *witness) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &witnessed{f, w}, nil
+}
+
+func (w *witness) Open(name string) (vfs.File, error)      { return w.wrap(w.FS.Open(name)) }
+func (w *witness) OpenWrite(name string) (vfs.File, error) { return w.wrap(w.FS.OpenWrite(name)) }
+
+type witnessed struct {
+	vfs.File
+	w *witness
+}
+
+func (f *witnessed) Sync() error {
+	if f.w.synced != nil {
+		f.w.synced()
+	}
+	return f.File.Sync()
+}
+
+func (f *witnessed) ReadAt(p []byte, at int64) (int, error) {
+	if f.w.read != nil {
+		f.w.read()
+	}
+	return f.File.ReadAt(p, at)
+}
+
+// A segment of 64 MiB was held four times while one sector of it was mended, and once
+// for as long as the others were asked: now once, to look, and once, to look again.
+func TestMendingHoldsASegmentInMemoryOnce(t *testing.T) {
+	l, i, disk := bigRot(t)
+	held := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := held()
+	r, err := l.log.Rebuild(t.Context(), i)
+	l.must(err)
+	defer r.Close()
+	if more := held() - before; more > bigSegment/8 {
+		t.Errorf("%d bytes are held while the others are asked, for a segment of %d", more, bigSegment)
+	}
+	var writing, most int64
+	disk.synced = func() { writing = held() - before }
+	disk.read = func() { most = max(most, held()-before) }
+	l.must(r.Write(t.Context(), l.found(r.Lost())))
+	disk.synced, disk.read = nil, nil
+	if writing > bigSegment/2 {
+		t.Errorf("%d bytes are held when it is written, for a segment of %d", writing, bigSegment)
+	}
+	if most < bigSegment/2 || most > bigSegment+bigSegment/4 {
+		t.Errorf("at most %d bytes are held, for a segment of %d", most, bigSegment)
+	}
+	l.must(r.Switch())
+	l.must(l.reads(1))
+}
+
+const bigSegment = 8 << 20
+
+// bigRot returns a log on a real disk with a bad record in its first segment, and an
+// entry of that.
+func bigRot(t *testing.T) (*lab, protocol.Index, *witness) {
+	dir := t.TempDir()
+	disk := &witness{FS: vfs.OS()}
+	l := &lab{t: t, options: wal.Options{SegmentBytes: bigSegment, Random: newSeeded(1)}}
+	l.must(wal.Init(disk, dir, id, nil, l.options))
+	var err error
+	l.log, err = wal.Open(disk, dir, l.options)
+	l.must(err)
+	t.Cleanup(func() { l.log.Close() })
+	for n := protocol.Index(0); n < 400; n++ {
+		l.append(n, 1, 30_000, 1)
+	}
+	l.sync()
+	var at wal.Record
+	_, err = wal.Inspect(vfs.OS(), dir, func(r wal.Record) {
+		if r.First == 100 {
+			at = r
+		}
+	})
+	l.must(err)
+	f, err := vfs.OS().OpenWrite(filepath.Join(dir, "log", at.Segment))
+	l.must(err)
+	_, err = f.WriteAt([]byte("rotten"), at.Offset+200)
+	l.must(err)
+	l.must(f.Close())
+	return l, 100, disk
+}
+
+// A member that is to end does not wait for a mending: neither for a disk that is asked
+// again for what it does not give, nor for what is written.
+func TestMendingEndsWithItsMember(t *testing.T) {
+	l, i := rottenLab(t, 1)
+	l.must(l.log.EndSegment(i))
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := l.log.Rebuild(ctx, i)
+	l.must(err)
+	cancel()
+	if err := r.Write(ctx, l.found(r.Lost())); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	r.Close()
+	before := l.disk.Counters()
+	if _, err := l.log.Rebuild(ctx, i); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if n := l.disk.Counters().Sleeps - before.Sleeps; n > 0 {
+		t.Errorf("it has slept %d times", n)
+	}
+	l.withoutLeftovers()
 	l.must(l.mendWhileOpen(i))
 	l.must(l.reads(1))
 }
@@ -355,12 +483,12 @@ func TestNothingElseThanWhatWasLostIsTaken(t *testing.T) {
 		"other runs": func(runs [][]protocol.Entry) [][]protocol.Entry { slices.Reverse(runs); return runs },
 	} {
 		l, i := rottenLab(t, 1)
-		r, err := l.log.Rebuild(i)
+		r, err := l.log.Rebuild(t.Context(), i)
 		l.must(err)
 		if len(r.Lost()) < 2 {
 			t.Fatalf("lost: %+v", r.Lost())
 		}
-		if err := r.Write(change(l.found(r.Lost()))); !errors.Is(err, protocol.ErrInvalid) {
+		if err := r.Write(t.Context(), change(l.found(r.Lost()))); !errors.Is(err, protocol.ErrInvalid) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if err := r.Switch(); err == nil {
@@ -376,10 +504,10 @@ func TestNothingElseThanWhatWasLostIsTaken(t *testing.T) {
 // counts.
 func TestNewFileIsReadAgain(t *testing.T) {
 	l, i := rottenLab(t, 1)
-	r, err := l.log.Rebuild(i)
+	r, err := l.log.Rebuild(t.Context(), i)
 	l.must(err)
 	l.disk.MisdirectNext(512)
-	if err := r.Write(l.found(r.Lost())); !errors.Is(err, protocol.ErrCorrupt) {
+	if err := r.Write(l.t.Context(), l.found(r.Lost())); !errors.Is(err, protocol.ErrCorrupt) {
 		t.Errorf("got %v, want %v", err, protocol.ErrCorrupt)
 	}
 	r.Close()
@@ -393,7 +521,7 @@ func TestNewFileIsReadAgain(t *testing.T) {
 func TestReadersAndWriterGoOnWhileASegmentIsMended(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
-	r, err := l.log.Rebuild(i)
+	r, err := l.log.Rebuild(t.Context(), i)
 	l.must(err)
 	last := protocol.Index(len(l.entries))
 	stop := make(chan struct{})
@@ -422,7 +550,7 @@ func TestReadersAndWriterGoOnWhileASegmentIsMended(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	runs := l.found(r.Lost())
-	go func() { done <- r.Write(runs) }()
+	go func() { done <- r.Write(t.Context(), runs) }()
 	all := l.entries
 	for range 20 {
 		var more []protocol.Entry
@@ -458,10 +586,10 @@ func TestSegmentThatIsGoneIsNotPutBack(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.state.Commit = protocol.Index(len(l.entries))
 	l.must(l.log.Write(protocol.Write{State: l.state, First: 1}, nil))
-	r, err := l.log.Rebuild(i)
+	r, err := l.log.Rebuild(t.Context(), i)
 	l.must(err)
 	gone := l.find(20).Segment
-	l.must(r.Write(l.found(r.Lost())))
+	l.must(r.Write(l.t.Context(), l.found(r.Lost())))
 	_, err = l.log.DropHead(l.state.Commit)
 	l.must(err)
 	if err := r.Switch(); !errors.Is(err, protocol.ErrNotFound) {

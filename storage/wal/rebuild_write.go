@@ -1,8 +1,11 @@
 package wal
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/starlinghq/starling/protocol"
@@ -10,7 +13,7 @@ import (
 )
 
 // Write implements storage.Rebuild.
-func (r *rebuild) Write(found [][]protocol.Entry) error {
+func (r *rebuild) Write(ctx context.Context, found [][]protocol.Entry) error {
 	l := r.l
 	if err := l.usable(); err != nil {
 		return err
@@ -18,45 +21,46 @@ func (r *rebuild) Write(found [][]protocol.Entry) error {
 	if full, err := l.Full(); err == nil && full { // one that cannot be known stops nothing
 		return protocol.ErrNoSpace
 	}
-	content, err := r.compose(found)
+	size, err := r.compose(found)
 	if err != nil {
 		return err
 	}
 	r.name = r.old.name + vfs.TemporarySuffix
-	if err := r.writeFile(content); err != nil {
+	if err := r.writeFile(ctx, size); err != nil {
 		if errors.Is(err, vfs.ErrNoSpace) {
 			return protocol.ErrNoSpace.Because(err)
 		}
 		return fmt.Errorf("writing %s: %w", r.name, err)
 	}
-	return r.check()
+	return r.check(ctx)
 }
 
-// compose makes the content of the new file.
-func (r *rebuild) compose(found [][]protocol.Entry) ([]byte, error) {
-	out := make([]byte, 0, r.old.size)
-	out = appendSegmentHeader(out, &r.old.segmentHeader)
+// compose makes the records that take the place of lost ones, and says where each part
+// begins. It returns the size of the new file.
+func (r *rebuild) compose(found [][]protocol.Entry) (int64, error) {
+	at := int64(len(appendSegmentHeader(nil, &r.old.segmentHeader)))
 	for k := range r.parts {
 		p := &r.parts[k]
-		p.at = int64(len(out))
+		p.at = at
 		x := p.lost
 		if x == nil {
-			out = append(out, r.content[p.from:p.to]...)
+			at += p.to - p.from
 			continue
 		}
 		var entries []protocol.Entry
 		if x.wants() {
 			if len(found) == 0 {
-				return nil, protocol.ErrInvalid.With("entries are missing")
+				return 0, protocol.ErrInvalid.With("entries are missing")
 			}
 			entries, found = found[0], found[1:]
 		}
 		if err := x.leads(entries); err != nil {
-			return nil, err
+			return 0, err
 		}
-		out = x.put(out, r.content[p.from:p.to], r.old.nonce, entries)
+		p.fresh = x.put(r.old.nonce, entries)
+		at += int64(len(p.fresh))
 	}
-	return append(out, make([]byte, -len(out)&(segmentAlign-1))...), nil
+	return (at + segmentAlign - 1) &^ (segmentAlign - 1), nil
 }
 
 // leads reports whether entries lead from what the log was to what it was after them:
@@ -79,11 +83,12 @@ func (x *lost) leads(entries []protocol.Entry) error {
 // put writes the records that take the place of lost ones: the very one that was
 // there, if its header is left and says that it is, or else one that does what all of
 // them did, and such that do nothing.
-func (x *lost) put(out, old []byte, nonce uint64, entries []protocol.Entry) []byte {
+func (x *lost) put(nonce uint64, entries []protocol.Entry) []byte {
+	var out []byte
 	if h := x.header; h != nil && x.count() == 1 {
 		if payload := x.encode(h.cut, entries); len(payload) == h.length && sumPayload(payload, nonce) == h.payloadSum {
 			x.length = h.length
-			out = append(append(out, old[:recordBytes]...), payload...)
+			out = append(append(out, x.raw...), payload...)
 			return append(out, make([]byte, h.size()-recordBytes-int64(h.length))...)
 		}
 	}
@@ -126,18 +131,19 @@ func (x *lost) encode(cut bool, entries []protocol.Entry) []byte {
 	return b
 }
 
-// writeFile writes the new file, durably but for its name, and opens it.
-func (r *rebuild) writeFile(content []byte) error {
+// writeFile writes the new file, durably but for its name, and opens it. What is good
+// is copied a piece at a time.
+func (r *rebuild) writeFile(ctx context.Context, size int64) error {
 	l := r.l
-	if err := l.makeFile(r.name, int64(len(content)), 0); err != nil {
+	if err := l.makeFile(r.name, size, 0); err != nil {
 		return err
 	}
 	f, err := l.fsys.OpenWrite(l.path(r.name))
 	if err != nil {
 		return err
 	}
-	for at := 0; at < len(content) && err == nil; at += copyChunk {
-		_, err = f.WriteAt(content[at:min(at+copyChunk, len(content))], int64(at))
+	if _, err = f.WriteAt(appendSegmentHeader(nil, &r.old.segmentHeader), 0); err == nil {
+		err = r.writeParts(ctx, f)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -145,7 +151,7 @@ func (r *rebuild) writeFile(content []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	r.fresh = &segment{segmentHeader: r.old.segmentHeader, name: r.old.name, size: int64(len(content)), good: true}
+	r.fresh = &segment{segmentHeader: r.old.segmentHeader, name: r.old.name, size: size, good: true}
 	r.fresh.file, err = l.fsys.Open(l.path(r.name))
 	if err != nil {
 		r.fresh = nil
@@ -153,14 +159,45 @@ func (r *rebuild) writeFile(content []byte) error {
 	return err
 }
 
+// writeParts writes all records.
+func (r *rebuild) writeParts(ctx context.Context, f vfs.File) error {
+	buf := make([]byte, min(copyChunk, r.old.size))
+	for k := range r.parts {
+		p := &r.parts[k]
+		if p.lost != nil {
+			if _, err := f.WriteAt(p.fresh, p.at); err != nil {
+				return err
+			}
+			p.fresh = nil
+			continue
+		}
+		for done := int64(0); done < p.to-p.from; {
+			piece := buf[:min(int64(len(buf)), p.to-p.from-done)]
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if n, err := r.old.file.ReadAt(piece, p.from+done); n < len(piece) {
+				return cmp.Or(err, io.ErrUnexpectedEOF)
+			}
+			if _, err := f.WriteAt(piece, p.at+done); err != nil {
+				return err
+			}
+			done += int64(len(piece))
+		}
+	}
+	return nil
+}
+
 // check reads the new file as a log that is opened does.
-func (r *rebuild) check() error {
+func (r *rebuild) check(ctx context.Context) error {
 	wrong := func(what string) error {
 		return protocol.ErrCorrupt.With("damaged data: " + r.name + ": " + what + " is not what was written")
 	}
 	content := make([]byte, r.fresh.size)
-	if bad, err := vfs.NewPatience(r.l.fsys).ReadAround(r.fresh.file, content, 0); err != nil || len(bad) > 0 {
-		return errors.Join(wrong("a part"), err)
+	if bad, err := vfs.PatienceUntil(ctx, r.l.fsys).ReadAround(r.fresh.file, content, 0); err != nil {
+		return fmt.Errorf("reading %s: %w", r.name, err)
+	} else if len(bad) > 0 {
+		return wrong("a part")
 	}
 	if s, _, ok := parseSegmentHeader(content, r.old.nonce); !ok || s.number != r.old.number || s.first != r.old.first {
 		return wrong("the header")
