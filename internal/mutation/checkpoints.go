@@ -129,6 +129,18 @@ func installing() []Mutation {
 			New: "if r.apply.adopting() && r.diverged != nil {",
 		},
 		{
+			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",
+			File: "internal/replica/fetch.go", Tests: both,
+			Old: "last: min(last, r.tail.first-1), bytes: want.Bytes",
+			New: "last: last, bytes: want.Bytes",
+		},
+		{
+			Name: "repair-answered-above-the-disk", Breaks: "who mends takes for committed what is about to be cut off",
+			File: "internal/replica/fetch.go", Tests: both,
+			Old: "Commit: min(r.commit, shape.LastIndex(), settled)",
+			New: "Commit: min(r.commit, shape.LastIndex(), max(settled, r.commit))",
+		},
+		{
 			Name: "unreadable-end-is-torn", Breaks: "votes in a sector that cannot be read are forgotten",
 			File: "storage/wal/replay.go", Tests: []string{"./storage/wal"},
 			Old: "if b.From < to && at < b.To {",

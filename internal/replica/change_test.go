@@ -214,7 +214,7 @@ func TestTransferIsAnsweredWhenTheLeadershipEnds(t *testing.T) {
 	if _, answered := c.answers[2]; answered || len(c.heirs) != 1 || c.heirs[0] != id(2) {
 		t.Fatalf("answered: %t, heirs %v; want an heir and no answer yet", answered, c.heirs)
 	}
-	c.r.Submit(c.now, 3, protocol.EncodeCommand(&protocol.Command{Resource: "r", Type: "t", Operation: "o"}))
+	c.r.Submit(c.now, Submission{Request: 3, Command: protocol.EncodeCommand(&protocol.Command{Resource: "r", Type: "t", Operation: "o"})})
 	c.settle()
 	expect(t, "a command meanwhile", c.answers[3].Code, protocol.ErrNotLeader.Code)
 	c.wait()

@@ -91,9 +91,9 @@ func leading(t *testing.T, cfg Config, rec storage.Recovered, restored Restored)
 
 // submit makes the leader append one command of about so many bytes.
 func submit(r *Replica, now protocol.Instant, bytes int) {
-	r.Submit(now, 1, protocol.EncodeCommand(&protocol.Command{
+	r.Submit(now, Submission{Request: 1, Command: protocol.EncodeCommand(&protocol.Command{
 		Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o", Argument: make([]byte, bytes),
-	}))
+	})})
 }
 
 // drive answers everything for a while and returns what was to be taken.

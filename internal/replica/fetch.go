@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -75,6 +77,35 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 		r.cannotRead(now, &x, err)
 	}
 	r.pump(now)
+}
+
+// give reads what gossip gives to another member.
+//
+// [S] The disk is asked for nothing above where the tail begins. It may hold entries
+// there that are about to be cut off, while what was committed in their place waits to
+// be written: the others would take for committed what never was.
+func (f *fetches) give(now protocol.Instant, want gossip.RangeRead, r *Replica) {
+	first, last := want.Range.First, min(want.Range.Last, r.commit)
+	switch {
+	case r.tail.holds(first, last):
+		r.gossip.Answer(now, want.To, r.tail.slice(first, r.tail.fit(first, last, want.Bytes)))
+	case first >= r.tail.first || r.unreadable.at(first) != nil:
+		r.gossip.CannotRead(now, want.To, first)
+	default:
+		f.add(r, fetch{purpose: fetchGossip, to: want.To, first: first, last: min(last, r.tail.first-1), bytes: want.Bytes})
+	}
+}
+
+// Held says from what this member can answer those who mend their logs.
+//
+// [S] As for gossip, nothing counts that waits to be written. What the disk has there
+// may be about to be cut off, and whoever mends would take it for what was committed.
+func (r *Replica) Held() mend.Held {
+	shape, settled := r.shape(), r.disk.settled()
+	return mend.Held{
+		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.commit, shape.LastIndex(), settled),
+		Active: r.role == protocol.RoleActive && r.install.phase == installNone,
+	}
 }
 
 // send passes a role's message on, with the entries that it speaks of.

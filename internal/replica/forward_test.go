@@ -73,8 +73,8 @@ func (e *errand) take() (forwards []*protocol.Forward, answers map[uint64]protoc
 func (e *errand) submit() []*protocol.Forward {
 	e.t.Helper()
 	e.now++
-	e.r.Submit(e.now, 70, someCommand(1))
-	e.r.Submit(e.now, 71, someCommand(0)) // opens a session
+	e.r.Submit(e.now, Submission{Request: 70, Command: someCommand(1)})
+	e.r.Submit(e.now, Submission{Request: 71, Command: someCommand(0)}) // opens a session
 	e.r.Read(e.now, 80)
 	forwards, answers, reads := e.take()
 	if len(forwards) != 2 || len(answers) != 0 || len(reads) != 0 {

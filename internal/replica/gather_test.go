@@ -20,7 +20,7 @@ func TestKeepAlivesShareAnEntry(t *testing.T) {
 			r.Receive(*now, id(2), &protocol.Forward{Run: 7, Request: 70, Command: protocol.EncodeCommand(&c)})
 			continue
 		}
-		r.Submit(*now, uint64(i), protocol.EncodeCommand(&c))
+		r.Submit(*now, Submission{Request: uint64(i), Command: protocol.EncodeCommand(&c)})
 	}
 	if last := r.Status(*now).Last; last != before {
 		t.Fatalf("appended up to %d at once, want the keep-alives gathered", last)
@@ -74,7 +74,7 @@ func TestGatheredKeepAlivesAreTurnedAwayWithTheLeadership(t *testing.T) {
 	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r, now := leading(t, Config{}, rec, Restored{})
 	c := resources.SessionKeepAliveCommand(1, 1)
-	r.Submit(*now, 9, protocol.EncodeCommand(&c))
+	r.Submit(*now, Submission{Request: 9, Command: protocol.EncodeCommand(&c)})
 	r.active.SetInstalling(*now, true) // a leader that does steps down
 	r.pump(*now)
 	if r.leads() {

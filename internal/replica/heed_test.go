@@ -40,7 +40,7 @@ func follower(t *testing.T, seed uint64) *target {
 	serve(t, x.r)
 	x.r.SetPeers(0, append([]protocol.Peer{liar, fake}, honest...))
 	x.r.Receive(0, id(2), &protocol.Heartbeat{Term: 2, Commit: 20, Round: 1})
-	x.r.Submit(0, 1, protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}))
+	x.r.Submit(0, Submission{Request: 1, Command: protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"})})
 	x.r.Read(0, 2)
 	for _, above := range []protocol.Index{1, 60} {
 		d := described(rec, 20, 0)
@@ -246,7 +246,7 @@ func TestOnlyWhoWasAskedAnswersAPassive(t *testing.T) {
 	serve(t, r)
 	r.Receive(1, id(2), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10})
 	serve(t, r)
-	r.Submit(2, 7, protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}))
+	r.Submit(2, Submission{Request: 7, Command: protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"})})
 	r.Read(2, 8)
 	var forward *protocol.Forward
 	var read *protocol.ReadIndex

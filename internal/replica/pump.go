@@ -39,7 +39,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.startWrite()
 	r.handOut()
 	if keep := min(r.commit, r.disk.settled()); keep > 0 {
-		r.tail.trim(keep - 1)
+		r.tail.trim(keep-1, r.cfg.TailBytes)
 	}
 }
 
@@ -119,11 +119,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.out.Send = append(r.out.Send, Send{Envelope: e, Datagram: true})
 	}
 	for _, want := range g.Reads {
-		if r.unreadable.at(want.Range.First) != nil {
-			r.gossip.CannotRead(now, want.To, want.Range.First)
-			continue
-		}
-		r.fetches.add(r, fetch{purpose: fetchGossip, to: want.To, first: want.Range.First, last: want.Range.Last, bytes: want.Bytes})
+		r.fetches.give(now, want, r)
 	}
 	for _, run := range g.Runs {
 		r.takeRun(now, run)

@@ -51,6 +51,10 @@ type Config struct {
 	// the checkpoints that stay because others fetch them, unless it is one;
 	// default 1 GiB. Negative: nothing, or one.
 	BehindBytes, PinBytes int
+	// TailBytes is how much of the end of the log stays in memory, so that those
+	// who keep up never make this member read its disk; default 8 MiB. What is not
+	// committed, written and applied stays whatever it takes.
+	TailBytes int
 	// Types are the resource types that this member can apply, in any order;
 	// none: nobody cares. Used reports whether a command of a type has been
 	// applied before; nil: none has. It must be quick.
@@ -168,7 +172,7 @@ func (c *Config) setDefaults() {
 	for _, x := range []struct {
 		bytes *int
 		usual int
-	}{{&c.BehindBytes, behindBytes}, {&c.PinBytes, pinBytes}} {
+	}{{&c.BehindBytes, behindBytes}, {&c.PinBytes, pinBytes}, {&c.TailBytes, tailBytes}} {
 		if *x.bytes == 0 {
 			*x.bytes = x.usual
 		}

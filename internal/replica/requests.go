@@ -88,14 +88,7 @@ func (q *requests) init(run protocol.RunID) { q.run = run }
 // about as long.
 func (r *Replica) patience() time.Duration { return 4 * r.cfg.Active.Election }
 
-// Submit takes a client's encoded command. It is answered once, by an Answer
-// with the same request number. Codes that a client may retry with the same
-// session and sequence: not_leader, no_leader, overloaded, unknown_outcome.
-func (r *Replica) Submit(now protocol.Instant, request uint64, encoded []byte) {
-	r.SubmitMany(now, []Submission{{Request: request, Command: encoded}})
-}
-
-// Submission is one command of SubmitMany.
+// Submission is one command of a client.
 type Submission struct {
 	Request uint64
 	Command []byte
@@ -105,9 +98,11 @@ type Submission struct {
 	Checked bool
 }
 
-// SubmitMany takes all commands that wait, so that they share one step: one
-// batch, one append, one sync.
-func (r *Replica) SubmitMany(now protocol.Instant, list []Submission) {
+// Submit takes encoded commands of clients: all that wait, so that they share one
+// step: one batch, one append, one sync. Each is answered once, by an Answer with the
+// same request number. Codes that a client may retry with the same session and
+// sequence: not_leader, no_leader, overloaded, unknown_outcome.
+func (r *Replica) Submit(now protocol.Instant, list ...Submission) {
 	for _, s := range list {
 		r.requests.commands = append(r.requests.commands, command{from: origin{request: s.Request}, encoded: s.Command, checked: s.Checked})
 	}

@@ -51,7 +51,7 @@ func TestReserveHoldsNothingUntilItIsAsked(t *testing.T) {
 			r.Receive(0, id(3), have)
 			r.Receive(0, id(1), &protocol.Vote{Term: 2})
 			r.Receive(0, id(3), &protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 2}}, Bytes: 1000})
-			r.Submit(0, 5, []byte("x"))
+			r.Submit(0, Submission{Request: 5, Command: []byte("x")})
 			to, answers := says(r, 0)
 			if len(to) > 0 || r.Status(later).Role != protocol.RoleReserve || !r.Status(later).Leader.IsZero() {
 				t.Fatalf("a reserve speaks to %v, and is %v", to, r.Status(later).Role)

@@ -206,7 +206,7 @@ func TestSingleVoterServesWritesAndReads(t *testing.T) {
 		t.Fatal("does not lead")
 	}
 	command := protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"})
-	r.Submit(now, 7, command)
+	r.Submit(now, Submission{Request: 7, Command: command})
 	r.Read(now, 8)
 	var answers []Answer
 	var reads []ReadAnswer
@@ -237,7 +237,7 @@ func TestAnswersToThePreviousRunAreNotTaken(t *testing.T) {
 	serve(t, r)
 	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 10, PrevTerm: 2, Commit: 10, Last: 10}) // says who leads
 	serve(t, r)
-	r.Submit(2, 7, protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}))
+	r.Submit(2, Submission{Request: 7, Command: protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"})})
 	r.Read(2, 8)
 	var forward *protocol.Forward
 	var read *protocol.ReadIndex
@@ -274,7 +274,7 @@ func TestACommandThatNoLinkCanCarryIsNotForwarded(t *testing.T) {
 	command := protocol.Command{Session: 1, Sequence: 1, Resource: "r", Type: "t", Operation: "o"}
 	for _, size := range []int{protocol.CommandBytesMax, protocol.EntryBytesMax} {
 		command.Argument = make([]byte, size)
-		r.Submit(2, uint64(size), protocol.EncodeCommand(&command))
+		r.Submit(2, Submission{Request: uint64(size), Command: protocol.EncodeCommand(&command)})
 	}
 	e := r.Effects()
 	if len(e.Send) != 1 || len(e.Send[0].Message.(*protocol.Forward).Command) < protocol.CommandBytesMax {

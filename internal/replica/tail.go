@@ -9,7 +9,7 @@ import (
 // so that those who keep up never make anybody read the disk.
 const (
 	tailEntriesMax = 8192
-	tailBytesMax   = 8 << 20
+	tailBytes      = 8 << 20 // by default
 	// sumsMax is of how many entries below those at least the log sum is still
 	// known, if this run has had them: claims about freshness and read indexes lag
 	// behind the log, by as much as it grows in some hundred milliseconds.
@@ -122,9 +122,9 @@ func (t *tail) truncate(after protocol.Index) {
 }
 
 // trim forgets entries at the front beyond the bounds, never one above keep.
-func (t *tail) trim(keep protocol.Index) {
+func (t *tail) trim(keep protocol.Index, bytesMax int) {
 	n := 0
-	for len(t.entries)-n > tailEntriesMax || t.bytes > tailBytesMax {
+	for len(t.entries)-n > tailEntriesMax || t.bytes > bytesMax {
 		if t.first+protocol.Index(n) > keep {
 			break
 		}

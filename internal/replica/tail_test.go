@@ -55,11 +55,11 @@ func TestTailTrimKeepsWhatItMust(t *testing.T) {
 	n := tailEntriesMax + 100
 	tail.append(run(1, n, 1))
 	want, _ := tail.sumAt(protocol.Index(n))
-	tail.trim(50)
+	tail.trim(50, tailBytes)
 	if tail.first != 51 {
 		t.Errorf("trimmed to %d, want 51", tail.first)
 	}
-	tail.trim(protocol.Index(n))
+	tail.trim(protocol.Index(n), tailBytes)
 	if got := len(tail.entries); got != tailEntriesMax {
 		t.Errorf("holds %d entries, want %d", got, tailEntriesMax)
 	}
@@ -123,7 +123,7 @@ func TestTailKnowsSumsBelowItsEntries(t *testing.T) {
 			sum, _ := tail.sumAt(i)
 			want = append(want, sum)
 		}
-		tail.trim(n)
+		tail.trim(n, tailBytes)
 		for i := range want {
 			got, known := tail.sumAt(protocol.Index(i))
 			if known && got != want[i] {

@@ -21,7 +21,7 @@ func TestTypeThatAVoterLacksIsNotProposed(t *testing.T) {
 	request := uint64(100)
 	try := func(name string, version uint32) protocol.Code {
 		request++
-		c.r.SubmitMany(c.now, []Submission{{Request: request, Command: ofType(name, version), Checked: true}})
+		c.r.Submit(c.now, Submission{Request: request, Command: ofType(name, version), Checked: true})
 		c.settle()
 		c.pass(200 * time.Millisecond)
 		result, answered := c.answers[request]
@@ -118,7 +118,7 @@ func TestTypesOfAVoterThatIsAwayAreRemembered(t *testing.T) {
 			break
 		}
 	}
-	c.r.SubmitMany(c.now, []Submission{{Request: 100, Command: ofType("map", 1), Checked: true}})
+	c.r.Submit(c.now, Submission{Request: 100, Command: ofType("map", 1), Checked: true})
 	c.settle()
 	if result, answered := c.answers[100]; !answered || result.Code != protocol.OK {
 		t.Errorf("answered %t with %q, want OK", answered, result.Code)

@@ -72,7 +72,7 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		m.transport.know(in.peers, conf.Configuration)
 	}
 	if len(in.submissions) > 0 {
-		m.replica.SubmitMany(now, in.submissions)
+		m.replica.Submit(now, in.submissions...)
 	}
 	if len(in.reads) > 0 {
 		m.replica.Read(now, in.reads...)

@@ -39,10 +39,9 @@ func (m *Member) askedForRepair(from protocol.MemberID, want *protocol.RepairWan
 
 // held says what this member can answer from. The loop's.
 func (m *Member) held() mend.Held {
-	s, shape := m.replica.Status(m.clock.Now()), m.replica.Shape()
-	h := mend.Held{Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: shape.LastIndex(), Commit: min(s.Commit, shape.LastIndex())}
+	h := m.replica.Held()
 	// [S] Only an active whose log is not in doubt may say what was committed.
-	h.Active = s.Role == protocol.RoleActive && s.Installing == 0 && m.doubted.Load() == nil
+	h.Active = h.Active && m.doubted.Load() == nil
 	return h
 }
 

@@ -71,7 +71,7 @@ func (a ailments) strike() {
 	r, sorts := s.random.calls, callSorts()
 	if m := s.machines()[r.IntN(len(s.machines()))]; s.truce == 0 && s.copying == nil {
 		switch {
-		case chance(r, 0.15):
+		case chance(r, s.plan.sectors):
 			if m.up() && m.restored == nil {
 				m.rot = rotUnreadable
 			}
@@ -162,8 +162,8 @@ func (a *ailing) startFails(err error) {
 func (a *ailing) unreads() {
 	m := a.m
 	r := m.s.random.calls
-	m.disk.unseen(func() { m.s.fail(m.disk.unread(r)) })
-	m.s.counts.add(countUnreadable, 1)
+	m.disk.unseen(func() { m.s.fail(m.disk.unreadSome(r, m.s.plan.places)) })
+	m.s.counts.add(countUnreadable, uint64(m.s.plan.places))
 	m.s.trace.tell(m, colorTrouble, "%% a place of its disk cannot be read")
 	m.hurt, m.damaged, a.unreadable, m.found = true, true, true, false
 	if chance(r, 0.2) {
@@ -177,23 +177,49 @@ func (a *ailing) unreads() {
 	})
 }
 
-// unread draws where.
-func (d *disk) unread(r *rand.Rand) error {
+// sector is a place of a file.
+type sector struct {
+	name  string
+	at, n int64
+}
+
+// unreadSome makes so many places unreadable. More than one is in segments of the log
+// only, since what is there in two copies outlives the loss of one.
+func (d *disk) unreadSome(r *rand.Rand, places int) error {
+	var list []sector // drawn before there are any: it takes reading
+	for len(list) < places {
+		x, err := d.drawSector(r)
+		if err != nil {
+			return err
+		}
+		if places == 1 || filepath.Ext(x.name) == ".wal" {
+			list = append(list, x)
+		}
+	}
+	for _, x := range list {
+		if err := d.fs.FailReads(x.name, x.at, x.n, syscall.EIO); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *disk) drawSector(r *rand.Rand) (sector, error) {
 	names, sizes, err := d.segments()
 	if err != nil {
-		return err
+		return sector{}, err
 	}
 	k := r.IntN(len(names))
+	if last := len(names) - 1; filepath.Ext(names[last]) == ".wal" && chance(r, 0.7) {
+		k = last - r.IntN(min(2, len(names))) // which somebody may soon read
+	}
 	at, n := int64(0), int64(pageBytes)
 	if filepath.Ext(names[k]) == ".wal" {
 		at, err = d.place(r, names[k], sizes[k])
 	} else {
 		at = r.Int64N(sizes[k])
 	}
-	if err != nil {
-		return err
-	}
-	return d.fs.FailReads(names[k], at, 1+r.Int64N(n), syscall.EIO)
+	return sector{names[k], at, 1 + r.Int64N(n)}, err
 }
 
 // reads ends that.

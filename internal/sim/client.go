@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -288,7 +289,7 @@ func (m *member) ask(k *call, answer func(protocol.Result)) {
 	case k.op.command():
 		n := m.request(answer)
 		command := k.encode()
-		m.replica.Submit(m.now(), n, protocol.EncodeCommand(&command))
+		m.replica.Submit(m.now(), replica.Submission{Request: n, Command: protocol.EncodeCommand(&command)})
 		m.serve()
 	case k.op.level == protocol.Linearizable:
 		query := k.op.query()

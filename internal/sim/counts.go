@@ -128,6 +128,8 @@ const (
 	countStartsRefused
 	countCheckpointsGivenUp
 	countUnreadable
+	countLogReads
+	countMendedRunning
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -166,6 +168,7 @@ var tallyNames = [tallies]string{
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
+	countLogReads: "reads of logs from disk", countMendedRunning: "places of running logs mended",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many

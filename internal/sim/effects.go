@@ -34,6 +34,9 @@ func (m *member) serve() {
 	for _, read := range fx.ReadLog {
 		m.later(m.readTime(), func() { m.readLog(read) })
 	}
+	if fx.Mend != nil {
+		m.live.step(fx.Mend)
+	}
 	for i := range fx.Install {
 		m.do(func() { m.installStep(&fx.Install[i]) })
 	}
@@ -311,6 +314,7 @@ func (m *member) shows(msg protocol.Message) {
 // readLog serves a read of the log from the disk.
 func (m *member) readLog(r replica.ReadLog) {
 	entries, err := m.wal.Read(r.First, r.Last, r.Bytes)
+	m.s.counts.add(countLogReads, 1)
 	m.replica.LogRead(m.now(), r.ID, entries, err)
 	m.serve()
 }

@@ -45,7 +45,7 @@ func (s *simulation) availability(d, every time.Duration) *probed {
 			})
 			open := &call{op: &op{kind: opOpen, timeout: time.Minute}, client: s.clients[0]}
 			command := open.encode()
-			m.replica.Submit(m.now(), n, protocol.EncodeCommand(&command))
+			m.replica.Submit(m.now(), replica.Submission{Request: n, Command: protocol.EncodeCommand(&command)})
 			m.serve()
 		}
 	}

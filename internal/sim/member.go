@@ -71,6 +71,7 @@ type member struct {
 	run         uint64 // of callbacks, to tell those of earlier runs
 	replica     *replica.Replica
 	mending     *mending // instead of the replica
+	live        liveMend
 	wal         *wal.Log
 	writes      uint64 // begun in this run
 	writing     bool   // one is under way
@@ -199,6 +200,7 @@ func (m *member) resume() {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
+	m.live = liveMend{m: m}
 	if !m.ill.mayStart() {
 		return nil
 	}
@@ -303,7 +305,7 @@ func (m *member) config() replica.Config {
 		Policy:          true,
 		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
-		BehindBytes: m.s.plan.behind,
+		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail,
 	}
 }
 
@@ -383,6 +385,7 @@ func (m *member) stop() {
 	}
 	m.run++
 	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
+	m.live = liveMend{m: m}
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
 	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false

@@ -240,12 +240,7 @@ func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
 	if to == nil {
 		return
 	}
-	s, shape := m.replica.Status(m.now()), m.replica.Shape()
-	held := mend.Held{
-		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: shape.LastIndex(), Commit: min(s.Commit, shape.LastIndex()),
-		Active: s.Role == protocol.RoleActive && s.Installing == 0,
-	}
-	run := m.run
+	held, run := m.replica.Held(), m.run
 	m.later(m.readTime(), func() {
 		if m.run == run {
 			m.s.network.send(m, to, mend.Answer(m.wal, held, want), false)

@@ -202,7 +202,6 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		to.receive(sender, msg)
 	case *protocol.RepairWant:
 		to.repairs(sender, msg)
-	case *protocol.Repair: // asked for by a run that has ended
 	default:
 		to.receive(sender, msg)
 	}

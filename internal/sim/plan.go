@@ -21,9 +21,13 @@ const profileCalls = "calls"
 // plan.tire.
 const profileSlow = "slow"
 
+// profileSectors makes places of logs unreadable all the time, which members that keep
+// little in memory meet and mend while they run. No seed draws it either.
+const profileSectors = "sectors"
+
 // Profiles returns the names of all profiles.
 func Profiles() []string {
-	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow)
+	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow, profileSectors)
 }
 
 // plan is what a seed has in store.
@@ -85,8 +89,15 @@ type plan struct {
 	chunk   int
 
 	// ails is the mean time between two calls that fail, or places of logs that
-	// become unreadable; 0: none do.
-	ails time.Duration
+	// become unreadable; 0: none do. sectors is the share of the latter,
+	// places how many there are at once.
+	ails    time.Duration
+	sectors float64
+	places  int
+
+	// tail is how many bytes of the end of a log stay in memory; 0: the default,
+	// which is all of every log.
+	tail int
 
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
@@ -138,7 +149,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "mend":
 		p.rotten(r)
-	case profileStates, profileCalls, profileSlow:
+	case profileStates, profileCalls, profileSlow, profileSectors:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
@@ -199,12 +210,30 @@ func (p *plan) ail(r *rand.Rand) {
 	if !chance(r, ailingSeeds) && p.profile != profileCalls {
 		return
 	}
-	p.ails = between(r, 300*time.Millisecond, 3*time.Second)
+	p.ails, p.sectors = between(r, 300*time.Millisecond, 3*time.Second), 0.15
+	p.places = 1
 	if p.chunk == 0 {
 		p.chunk = 64 << r.IntN(8)
 	}
 	p.checkpoint = min(p.checkpoint, 4<<10) // most calls are those that take one
 }
+
+// forget draws whether members keep little of their logs in memory, so that they read
+// their disks. It has a stream of its own, too.
+func (p *plan) forget(r *rand.Rand) {
+	if chance(r, forgetfulSeeds) || p.profile == profileCalls {
+		p.tail = 256 << r.IntN(6)
+	}
+	if p.profile == profileSectors {
+		p.ails, p.sectors, p.places = between(r, 200*time.Millisecond, time.Second), 1, 6
+		p.every /= 2
+		p.weights = [faults]int{faultPause: 2, faultIsolate: 4, faultCut: 2, faultCrash: 1, faultBoundary: 1}
+		p.tail, p.retain, p.checkpoint = 256<<r.IntN(3), 2000, 64<<10 // what is old is there, and is read
+	}
+}
+
+// forgetfulSeeds is the share of seeds in which that is so.
+const forgetfulSeeds = 0.4
 
 // ailingSeeds is the share of seeds in which calls fail.
 const ailingSeeds = 0.2

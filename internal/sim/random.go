@@ -22,6 +22,7 @@ type streams struct {
 	moves      *rand.Rand // members that get other addresses
 	calls      *rand.Rand // calls that fail
 	sluggish   *rand.Rand // disks that are slow for good
+	tails      *rand.Rand // how much of a log stays in memory
 }
 
 // streamStates numbers the stream that also says which seeds have states astray.
@@ -46,6 +47,7 @@ func newStreams(seed uint64) streams {
 		moves:      stream(seed, 11),
 		calls:      stream(seed, streamCalls),
 		sluggish:   stream(seed, 12),
+		tails:      stream(seed, 13),
 	}
 }
 

@@ -135,6 +135,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.grow(s.random.states)
 	s.plan.ail(s.random.calls)
 	s.plan.tire(s.random.sluggish)
+	s.plan.forget(s.random.tails)
 	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
