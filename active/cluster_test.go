@@ -280,7 +280,7 @@ func (c *cluster) serve(n *node) {
 		c.trace("%s read %d of run %d: index=%d %s", n.name, read.Request, read.Run, read.Index, read.Code)
 	}
 	for _, f := range r.Fresh {
-		c.trace("%s is fresh: index=%d %v ago", n.name, f.Index, c.now.Sub(f.At))
+		c.trace("%s is fresh: index=%d %v ago", n.name, f.Index, n.m.Longest(c.now).Sub(f.At))
 	}
 	c.histories(n, &r)
 	n.reads = append(n.reads, r.Reads...)

@@ -17,6 +17,9 @@ import (
 // while it runs on (see protocol.Instant); and that a member knows how much
 // time has passed whenever it answers. Where that does not hold, a read may be
 // stale; no write is ever lost by it.
+//
+// [S] A lease is held by the longer of two clocks, and a pledge is kept by boot time
+// alone: see protocol.WallAhead.
 
 // leaseUsed returns how much of a lease a leader relies on. The rest is for
 // clocks that do not run at the same rate.
@@ -72,13 +75,13 @@ func (m *Member) renewLease() {
 }
 
 // holdsLease reports whether the leader may serve a read on its own, now. [S]
-// Time is what the clock says, never a count of ticks; and a leader that has
+// Time is what the clocks say, never a count of ticks; and a leader that has
 // sent TimeoutNow has given its lease away for the rest of its term, because
 // the election that follows does not heed it, however late it comes.
 func (m *Member) holdsLease() bool {
 	l := m.lead
 	return l.leased && !l.handedOver && m.settled() && m.current.Index <= m.hard.Commit &&
-		m.now < l.leaseFrom.Add(leaseUsed(m.current.Configuration.Lease))
+		m.Longest(m.now) < l.leaseFrom.Add(leaseUsed(m.current.Configuration.Lease))
 }
 
 // endLease forgets the lease when the configuration changes: who answered

@@ -80,6 +80,7 @@ type Member struct {
 	rng *rand.Rand
 	// now is the instant of the latest event. It never goes back.
 	now protocol.Instant
+	protocol.WallAhead
 
 	state    State // never StateLearner: that is a follower that is no voter
 	hard     protocol.HardState

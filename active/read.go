@@ -31,7 +31,7 @@ type readable struct {
 // arrived before it was sent may be served at commit.
 type round struct {
 	number uint64
-	at     protocol.Instant // when it was sent
+	at     protocol.Instant // when it was sent, by the larger clock
 	commit readable         // when it was sent; without a sum unless settled
 	// settled says that commit was at least the own term's first entry. An
 	// earlier round proves nothing: the former leader may have acknowledged
@@ -95,7 +95,7 @@ func (m *Member) startReadRound() {
 func (m *Member) startRound(all bool) {
 	l := m.lead
 	l.round++
-	r := round{number: l.round, at: m.now, settled: m.settled()}
+	r := round{number: l.round, at: m.Longest(m.now), settled: m.settled()}
 	if r.settled {
 		r.commit = m.readableNow()
 		r.reads, l.reads = l.reads, nil

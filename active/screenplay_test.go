@@ -47,6 +47,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	crash a, restart a          what is not durable is lost
 //	tick 100ms a                time passes in one step, for all or for some
 //	later 15ms                  time passes, and nobody is woken
+//	wall a 1h                   a's wall clock is that far ahead of its boot time
 //	pass 2s                     time passes, everything is delivered
 //	stabilize, status, log, wire
 //	quiet ...                   the command, without the conversation
@@ -269,6 +270,12 @@ func (s *stage) world(verb string, args []string) {
 	case "restart":
 		c.crash(c.node(args[0]))
 		c.start(c.node(args[0]), true)
+	case "wall":
+		d, err := time.ParseDuration(args[1])
+		if err != nil {
+			panic(err)
+		}
+		c.member(args[0]).SetWallAhead(d)
 	case "tick", "pass", "later":
 		d, err := time.ParseDuration(args[0])
 		if err != nil {

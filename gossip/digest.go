@@ -63,7 +63,7 @@ func (c *Core) sendDigests(now protocol.Instant) {
 	}
 	for _, m := range to {
 		nonce := max(c.rng.Uint64(), 1)
-		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: now}
+		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: c.Longest(now)}
 		d.next = (d.next + 1) % asksMax
 		h := c.have(now)
 		h.Nonce = nonce
@@ -144,7 +144,7 @@ func (c *Core) have(now protocol.Instant) *protocol.Have {
 		end := c.buffer.held.list[n-1].Last
 		h.Holes = c.buffer.held.gaps(nil, protocol.Range{First: c.self.Tip + 1, Last: end}, protocol.HolesMax)
 	}
-	if p, age, ok := c.fresh.newest(now); ok && !c.wrong {
+	if p, age, ok := c.fresh.newest(c.Longest(now)); ok && !c.wrong {
 		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, p.index, p.sum, int64(age)
 	}
 	if c.wrong {
@@ -196,7 +196,7 @@ func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member,
 		}
 	}
 	if m != nil {
-		rtt := min(max(now.Sub(asked), 1), rttMax)
+		rtt := min(max(c.Longest(now).Sub(asked), 1), rttMax)
 		m.rtt = smooth(m.rtt, rtt)
 		c.pulling.rtt = smooth(c.pulling.rtt, rtt)
 	}

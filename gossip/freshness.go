@@ -35,7 +35,9 @@ type pair struct {
 }
 
 // freshness is what a member knows of its age. It starts with nothing, so that
-// a member that was just started does not claim to be fresh.
+// a member that was just started does not claim to be fresh. Its instants are
+// by the larger of the member's two clocks; pauses and patience of this package go by
+// boot time.
 //
 // Invariant: pairs rise strictly in index and in at; any other would say
 // nothing that these do not.

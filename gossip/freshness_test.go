@@ -82,6 +82,26 @@ func TestRoundCountsFromItsSending(t *testing.T) {
 	}
 }
 
+// [S] A pause that the host hides from boot time makes nothing younger: the wall clock
+// has seen it. What was asked before it counts from before it.
+func TestAgesGrowByTheWallClockToo(t *testing.T) {
+	b, nonce, to := asking(t)
+	b.core.SetWallAhead(5 * time.Second)
+	b.step(to, answer(nonce, 100, ms))
+	if age, ok := b.core.Age(b.now, 100); !ok || age < 5*time.Second {
+		t.Errorf("got %v %v for an answer that was asked for before the pause, want at least 5 s", age, ok)
+	}
+	b.core.SetWallAhead(8 * time.Second)
+	b.core.SetWallAhead(time.Second) // set back: nothing is younger for that
+	if age, _ := b.core.Age(b.now, 100); age < 8*time.Second {
+		t.Errorf("got %v after another pause, want at least 8 s", age)
+	}
+	h := b.step(activeID(1), &protocol.Have{Nonce: 9}).Messages[0].Message.(*protocol.Have)
+	if time.Duration(h.FreshAge) < 8*time.Second {
+		t.Errorf("tells others an age of %v, want at least 8 s", time.Duration(h.FreshAge))
+	}
+}
+
 // The design's example: 20 ms at the leader, asked for by a follower; 30 ms
 // later a passive asks, and has its answer after 2 ms.
 func TestAgeOverTwoHops(t *testing.T) {

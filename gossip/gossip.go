@@ -161,6 +161,7 @@ type Core struct {
 	cfg Config
 	log Log
 	rng *rand.Rand
+	protocol.WallAhead
 
 	members  members
 	self     Progress
@@ -239,7 +240,7 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 		c.relink(now)
 	}
 	c.fresh.applied(p.Applied)
-	c.fresh.holds(now, p.Tip)
+	c.fresh.holds(c.Longest(now), p.Tip)
 	c.compareFresh(now)
 	if p.Tip > c.given || len(c.ready.Runs) == 0 {
 		c.given = p.Tip
@@ -369,20 +370,20 @@ func (c *Core) Confirmed(f protocol.Fresh) {
 
 // Age returns an upper bound on the age of a state at applied: every write
 // acknowledged longer ago is in it. False if nothing is known. It holds for
-// the moment that now was read. A member of another history than the actives' has
-// no age.
+// the moment that now was read, and the wall clock as SetWallAhead was told. A member
+// of another history than the actives' has no age.
 func (c *Core) Age(now protocol.Instant, applied protocol.Index) (time.Duration, bool) {
 	if c.wrong {
 		return 0, false
 	}
-	return c.fresh.age(now, applied)
+	return c.fresh.age(c.Longest(now), applied)
 }
 
 // Source returns how long ago it was true, at the youngest, that this member knew
 // of the leader: by its own rounds, or by what others told when it asked. False:
 // it never did. A state may be older, while it is brought up to date.
 func (c *Core) Source(now protocol.Instant) (time.Duration, bool) {
-	_, age, known := c.fresh.newest(now)
+	_, age, known := c.fresh.newest(c.Longest(now))
 	return age, known
 }
 

@@ -19,9 +19,10 @@ type Term uint64
 // back, not even when entries are truncated.
 type Sequence uint64
 
-// Instant is a reading of a member's own clock, in nanoseconds since an origin
-// that only this member knows. It never goes back, runs on while the process
-// or the machine is suspended, and must not be compared between members.
+// Instant is a reading of a member's own boot-time clock, in nanoseconds since an
+// origin that only this member knows. It never goes back, runs on while the process
+// or the machine is suspended, has nothing to do with the wall clock, which anybody
+// may set, and must not be compared between members.
 type Instant int64
 
 // Add returns the instant d later.

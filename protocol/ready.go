@@ -75,8 +75,9 @@ type Offer struct {
 	Description []byte
 }
 
-// Fresh is a freshness claim: every write acknowledged before At, on this
-// member's clock, has an index of at most Index, in the log whose sum there is Sum.
+// Fresh is a freshness claim: every write acknowledged before At, on the larger of
+// this member's clocks (see WallAhead), has an index of at most
+// Index, in the log whose sum there is Sum.
 type Fresh struct {
 	Index Index
 	Sum   LogSum

@@ -70,5 +70,6 @@ func All() []Mutation {
 	all = append(all, identified()...)
 	all = append(all, directories()...)
 	all = append(all, histories()...)
+	all = append(all, clocks()...)
 	return append(all, paces()...)
 }

@@ -76,7 +76,7 @@ func (r *Replica) lookAhead(now protocol.Instant) {
 			continue
 		}
 		news := a.told == 0 || a.what != a.Holds && now >= a.told.Add(aheadPause)
-		if !a.over && news && r.lasts(now, &a, &h) {
+		if !a.over && news && a.lasts(now, r.cfg.Active.Election, &h) {
 			a.told, a.what = now, a.Holds
 			r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventAhead, Term: r.ahead.term, Index: a.Holds, Member: h.ID, Text: "this member " + a.String()})
 		}
@@ -96,8 +96,8 @@ func (was *ahead) follow(next ahead) ahead {
 
 // lasts reports whether a member has been ahead for long, and has said so again
 // since it was first seen.
-func (r *Replica) lasts(now protocol.Instant, a *ahead, h *gossip.Heard) bool {
-	return now >= a.since.Add(aheadElections*r.cfg.Active.Election) && h.At > a.since
+func (a *ahead) lasts(now protocol.Instant, election time.Duration, h *gossip.Heard) bool {
+	return now >= a.since.Add(aheadElections*election) && h.At > a.since
 }
 
 // aheadNow lists the members that have been ahead for long, by id.

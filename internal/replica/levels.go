@@ -11,7 +11,8 @@ import (
 const ageRate = 1000
 
 // Fresh is what a member knew of its age at one instant: the state that had
-// applied Index was at most Age old At that instant. It never becomes false, so
+// applied Index was at most Age old At that instant, by the larger of the member's
+// clocks. It never becomes false, so
 // it may be used, and added to, for as long as nothing better is known.
 type Fresh struct {
 	Known bool
@@ -21,8 +22,8 @@ type Fresh struct {
 }
 
 // Of bounds the age at now of a state that has applied i: it says false of a
-// state that f is not about. now is read when the answer is made, from a clock
-// that no pause stops; it is never counted.
+// state that f is not about. now is read when the answer is made, by the larger of the
+// clocks; it is never counted.
 func (f Fresh) Of(i protocol.Index, now protocol.Instant) (time.Duration, bool) {
 	if !f.Known || i < f.Index {
 		return 0, false

@@ -105,6 +105,8 @@ type Replica struct {
 	unheeded uint64 // messages: see heed.go
 	progress gossip.Progress
 	deadline protocol.ClusterTime // next session deadline, from apply
+	// wallAhead: see SetWallAhead.
+	wallAhead time.Duration
 
 	out Effects
 }
@@ -198,6 +200,17 @@ func (r *Replica) Tick(now protocol.Instant) {
 		r.dropHead(now)
 	}
 	r.pump(now)
+}
+
+// SetWallAhead says how far this member's wall clock has run ahead of the clock that
+// now is read from, at the most so far. It is said before the event with which the
+// owner has found out; protocol.WallAhead says what goes by it.
+func (r *Replica) SetWallAhead(d time.Duration) {
+	r.wallAhead = max(r.wallAhead, d)
+	r.gossip.SetWallAhead(d)
+	if r.active != nil {
+		r.active.SetWallAhead(d)
+	}
 }
 
 // Short says whether the disk is nearly full: then nothing stays on it for the sake

@@ -38,6 +38,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 		LastTime:       p.LastTime(),
 		Taking:         true,
 	}, appendLog{r})
+	r.active.SetWallAhead(r.wallAhead)
 	if r.barred {
 		r.active.Silence(now)
 	}

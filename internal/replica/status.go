@@ -49,9 +49,11 @@ type Status struct {
 	// Unheeded counts messages that did not count because of who sent them, or of
 	// a term or an index that nobody can have come to.
 	Unheeded uint64
-	// Age bounds the age of the applied state, if AgeKnown.
+	// Age bounds the age of the applied state, if AgeKnown, at AgeAt, which is by the
+	// larger of the member's clocks.
 	AgeKnown bool
 	Age      time.Duration
+	AgeAt    protocol.Instant
 	// Source is how long ago this member last heard of the leader, by whatever
 	// way, if SourceKnown; see gossip.Core.Source.
 	SourceKnown bool
@@ -86,6 +88,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
+	s.AgeAt = r.gossip.Longest(now)
 	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s
 }

@@ -8,5 +8,6 @@ import "time"
 var origin = time.Now()
 
 // bootTime falls back to Go's monotonic clock, which may stand still while the
-// machine is suspended; the wall clock then makes up for it.
+// machine is suspended. Ages and leases that are held go by the wall clock then; what
+// was promised to others waits for as much longer as the machine slept.
 func bootTime() time.Duration { return time.Since(origin) }

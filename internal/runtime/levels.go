@@ -116,7 +116,7 @@ func (m *Member) ageOf(i protocol.Index, before *published) (time.Duration, bool
 	if p == nil {
 		return 0, false
 	}
-	return p.fresh.Of(i, m.clock.Now())
+	return p.fresh.Of(i, m.clock.Longest())
 }
 
 // levelPatience is how long a read waits for its level at this member. An

@@ -19,7 +19,8 @@ func (m *Member) loop() {
 	var in mail
 	for {
 		m.mailbox.take(&in)
-		now := m.clock.Now()
+		now, ahead := m.clock.read()
+		m.replica.SetWallAhead(ahead)
 		m.handle(now, &in)
 		// A failure leaves mail unread, and what comes after it makes no sense then.
 		if m.stopping.Load() || m.cause.Load() != nil {
@@ -161,7 +162,7 @@ func (m *Member) publish(now protocol.Instant) {
 	m.noteSource(now, s)
 	next := &published{
 		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
-		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: now},
+		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: s.AgeAt},
 	}
 	last := m.published.Swap(next)
 	if m.cfg.looks != nil {

@@ -37,7 +37,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		cfg.logDisk = vfs.OS()
 	}
 	m := &Member{
-		cfg: cfg, clock: newClock(), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),
+		cfg: cfg, clock: newClock(bootTime, wallTime), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		reads:      newQueue[replica.ReadLog](),
 		chunks:     newQueue[chunkWork](),

@@ -202,7 +202,7 @@ func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forg
 		then(0, *p)
 		return nothing
 	}
-	began := m.clock.Now()
+	began := m.clock.Longest()
 	id := m.waiters.read(func(_ protocol.Index, err error) { then(began, err) })
 	if id == 0 {
 		then(0, m.stopped())
@@ -221,7 +221,7 @@ func (m *Member) queryAfter(ctx context.Context, began protocol.Instant, q *prot
 	if p := m.doubted.Load(); p != nil {
 		return protocol.Failed(*p) // found out during the read
 	}
-	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Now())), true
+	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Longest())), true
 	return result
 }
 

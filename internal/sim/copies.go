@@ -84,6 +84,7 @@ func (s *simulation) begin(m *member, old *copied, k *copying) {
 	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
 	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
 	c.disk.fs.Restore(old.snapshot)
+	c.clock.goOn(s.schedule.now)
 	s.members = append(s.members, c)
 	s.network.grow()
 	if f := s.trace.film; f != nil {

@@ -91,6 +91,8 @@ const (
 	countReadsAtLeader
 	countLeaseReads
 	countWild
+	countWallsSet
+	countHiddenPauses
 	countRepairs
 	countFrames
 	countAcknowledged
@@ -155,7 +157,7 @@ var tallyNames = [tallies]string{
 	countRestored: "directories put back", countRestoredFound: "restored directories refused",
 	countCopies: "copies of directories started", countCopiesWelcomed: "streams of copies let in", countCopiesRefused: "copies and their originals refused", countOriginalsBack: "originals started beside a copy", countCondemned: "directories put back that a leader has proof of",
 	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
-	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks",
+	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countHiddenPauses: "pauses hidden from boot time",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",

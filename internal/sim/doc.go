@@ -16,7 +16,8 @@
 // die at any boundary between two effects; machines that lose power, one or
 // all, and with it the pages that were not synced, in any order and torn; syncs
 // that fail or take seconds; members that are paused while their clocks go on;
-// clocks that drift; members that join late; a membership that learns late and
+// clocks that drift; wall clocks that are set, of one member or of all, and pauses that
+// are hidden from boot time; members that join late; a membership that learns late and
 // suspects wrongly.
 //
 // Disks are wiped, and their members come back under new ids; bits flip and

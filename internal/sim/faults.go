@@ -170,6 +170,10 @@ func (s *simulation) strikePause(m *member) {
 		s.counts.add(countPausedLeaders, 1)
 		s.probe(m, d)
 	}
+	if s.plan.walls > 0 && chance(s.random.walls, 0.5) {
+		s.counts.add(countHiddenPauses, 1)
+		m.clock.stop(s.schedule.now)
+	}
 	m.pause(d)
 }
 

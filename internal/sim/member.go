@@ -138,8 +138,13 @@ func (m *member) up() bool { return m.replica != nil }
 // label is the member's name in configurations: each new disk adds a stroke.
 func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
 
-// now reads the member's clock.
-func (m *member) now() protocol.Instant { return m.clock.at(m.s.schedule.now) }
+// now reads the member's clocks, as is done for each event.
+func (m *member) now() protocol.Instant {
+	if m.replica != nil {
+		m.replica.SetWallAhead(m.clock.wallAhead(m.s.schedule.now))
+	}
+	return m.clock.at(m.s.schedule.now)
+}
 
 // later schedules something for this run of the process.
 func (m *member) later(d time.Duration, do func()) {
@@ -162,7 +167,7 @@ func (m *member) whenAwake(do func()) {
 	}
 }
 
-// pause stops the process for a while. Its clock goes on.
+// pause stops the process for a while. Its clock goes on, or the wall clock alone.
 func (m *member) pause(d time.Duration) {
 	m.paused, m.pausedAt = true, m.s.schedule.now
 	m.s.trace.note(markFault, m.number, 1, uint64(d))
@@ -180,6 +185,7 @@ func (m *member) resume() {
 		return
 	}
 	m.paused = false
+	m.clock.goOn(m.s.schedule.now)
 	m.s.trace.tell(m, colorPlain, "goes on")
 	reads := m.glancing
 	m.glancing = nil
@@ -380,6 +386,7 @@ func (m *member) schedule() {
 
 // stop ends the process at once, whatever it was doing.
 func (m *member) stop() {
+	m.clock.goOn(m.s.schedule.now)
 	if m.up() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.Shape().PrevIndex
 	}

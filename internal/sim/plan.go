@@ -99,6 +99,10 @@ type plan struct {
 	// which is all of every log.
 	tail int
 
+	// walls is the mean time between two wall clocks that are set forward; then half
+	// of the pauses are hidden from boot time, too. 0: no clock is set.
+	walls time.Duration
+
 	// every is the mean time between two faults; weights say which.
 	every   time.Duration
 	weights [faults]int
@@ -249,6 +253,16 @@ func (p *plan) tire(r *rand.Rand) {
 		p.appendBytes, p.inflight = 0, 0 // or an entry for each sync would be all
 	}
 }
+
+// set draws whether wall clocks are set. It has a stream of its own, too.
+func (p *plan) set(r *rand.Rand) {
+	if chance(r, wallSeeds) {
+		p.walls = between(r, 2*time.Second, 10*time.Second)
+	}
+}
+
+// wallSeeds is the share of seeds in which wall clocks are set.
+const wallSeeds = 0.3
 
 // sluggishSeeds is the share of seeds in which disks are slow for good.
 const sluggishSeeds = 0.08

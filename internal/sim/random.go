@@ -23,6 +23,7 @@ type streams struct {
 	calls      *rand.Rand // calls that fail
 	sluggish   *rand.Rand // disks that are slow for good
 	tails      *rand.Rand // how much of a log stays in memory
+	walls      *rand.Rand // wall clocks that are set, and pauses that only they see
 }
 
 // streamStates numbers the stream that also says which seeds have states astray.
@@ -48,6 +49,7 @@ func newStreams(seed uint64) streams {
 		calls:      stream(seed, streamCalls),
 		sluggish:   stream(seed, 12),
 		tails:      stream(seed, 13),
+		walls:      stream(seed, 14),
 	}
 }
 

@@ -136,6 +136,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.ail(s.random.calls)
 	s.plan.tire(s.random.sluggish)
 	s.plan.forget(s.random.tails)
+	s.plan.set(s.random.walls)
 	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
@@ -172,6 +173,9 @@ func (s *simulation) play() (stack string) {
 	}
 	if s.plan.ails > 0 {
 		s.schedule.after(around(s.random.calls, s.plan.ails), ailments{s}.strike)
+	}
+	if s.plan.walls > 0 {
+		s.schedule.after(around(s.random.walls, s.plan.walls), walls{s}.set)
 	}
 	s.until(Time(s.options.Duration), nil)
 	s.settle()

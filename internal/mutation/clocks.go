@@ -1,0 +1,37 @@
+package mutation
+
+// clocks are bugs in which clock a promise goes by.
+func clocks() []Mutation {
+	return []Mutation{
+		{
+			Name: "pledge-by-the-wall-clock", Breaks: "a wall clock that is set forward ends a pledge while the leader's lease runs on",
+			File: "active/lease.go", Tests: []string{"./active"},
+			Old: "return m.now < m.heard.Add(lease)",
+			New: "return m.Longest(m.now) < m.heard.Add(lease)",
+		},
+		{
+			Name: "lease-by-boot-time-alone", Breaks: "a leader whose host has hidden a pause from boot time answers from a lease that is over",
+			File: "active/lease.go", Tests: []string{"./active"},
+			Old: "m.Longest(m.now) < l.leaseFrom",
+			New: "m.now < l.leaseFrom",
+		},
+		{
+			Name: "round-renews-over-a-pause", Breaks: "a round that was sent before a hidden pause renews the lease as if it had been sent after it",
+			File: "active/lease.go", Tests: []string{"./active"},
+			Old: "l.leased, l.leaseFrom = true, r.at",
+			New: "l.leased, l.leaseFrom = true, r.at.Add(m.Longest(m.now).Sub(m.now))",
+		},
+		{
+			Name: "age-by-boot-time-alone", Breaks: "a pause that is hidden from boot time makes states younger than they are",
+			File: "gossip/gossip.go", Tests: []string{"./gossip"},
+			Old: "return c.fresh.age(c.Longest(now), applied)",
+			New: "return c.fresh.age(now, applied)",
+		},
+		{
+			Name: "instants-by-the-wall-clock", Breaks: "a wall clock that is set forward moves all that was promised to others",
+			File: "internal/runtime/clock.go", Tests: []string{"./internal/runtime"},
+			Old: "protocol.Instant(time.Second).Add(boot))",
+			New: "protocol.Instant(time.Second).Add(boot+c.ahead))",
+		},
+	}
+}
