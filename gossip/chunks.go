@@ -268,8 +268,11 @@ func (c *Core) onChunkWant(now protocol.Instant, from protocol.MemberID, w *prot
 func (g *giving) fresh(to protocol.MemberID, index protocol.Index, wanted []uint32, chunks int) []int {
 	var out []int
 	for _, w := range wanted {
+		if uint64(w) >= uint64(chunks) { // before it is an int
+			continue
+		}
 		n := int(w)
-		if n >= chunks || slices.Contains(out, n) || len(out) == chunkReadsEach {
+		if slices.Contains(out, n) || len(out) == chunkReadsEach {
 			continue
 		}
 		if !slices.ContainsFunc(g.reads, func(x chunkReading) bool { return x.ChunkRead == ChunkRead{To: to, Index: index, Number: n} }) {

@@ -131,5 +131,14 @@ func bigEndian(b []byte) int {
 	case 2:
 		return int(binary.BigEndian.Uint16(b))
 	}
-	return int(binary.BigEndian.Uint32(b))
+	return length32(b)
 }
+
+// lengthMax is longer than any input is, and small enough that sums and doubles of two
+// fit 32 bits.
+const lengthMax = 1 << 28
+
+// length32 is a decoded length that becomes an int: of 32 bits, and so perhaps a
+// negative one, unless it is compared first. Whatever is announced above lengthMax
+// counts as that, and is not there either.
+func length32(b []byte) int { return int(min(binary.BigEndian.Uint32(b), lengthMax)) }

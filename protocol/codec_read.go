@@ -178,7 +178,7 @@ func (r *reader) arrayTo(limit, sizeMin int) int {
 			size = 0
 		}
 	case c == codeArray32 && len(r.src) >= 5:
-		n, size = int(binary.BigEndian.Uint32(r.src[1:])), 5
+		n, size = length32(r.src[1:]), 5
 		if n <= math.MaxUint16 {
 			size = 0
 		}
@@ -212,7 +212,7 @@ func parseBin(b []byte) (begin, end int) {
 			return 3, 3 + n
 		}
 	case c == codeBin32 && len(b) >= 5:
-		if n := int(binary.BigEndian.Uint32(b[1:])); n > math.MaxUint16 {
+		if n := length32(b[1:]); n > math.MaxUint16 {
 			return 5, 5 + n
 		}
 	}
@@ -262,7 +262,7 @@ func (r *reader) str(limit int) []byte {
 			size = 0
 		}
 	case c == codeStr32 && len(r.src) >= 5:
-		n, size = int(binary.BigEndian.Uint32(r.src[1:])), 5
+		n, size = length32(r.src[1:]), 5
 		if n <= math.MaxUint16 {
 			size = 0
 		}

@@ -1,5 +1,7 @@
 package protocol
 
+import "math"
+
 // allocatedMax is how many elements of a list without a limit of its own are
 // allocated on its word; more are allocated as they come.
 const allocatedMax = 256
@@ -235,9 +237,9 @@ func (r *reader) status() *Status {
 	}
 	s.AgeKnown, s.AgeNanos = r.age()
 	s.Version, s.Uptime, s.Serving, s.Reason = r.name(), r.nanos(), r.bool(), r.text()
-	s.Sessions, s.Keys = int(r.nanos()), int(r.nanos())
+	s.Sessions, s.Keys = int(r.uintTo(math.MaxInt)), int(r.uintTo(math.MaxInt))
 	s.Checkpoint, s.Installing = r.index(), r.index()
-	s.Chunks, s.ChunksLeft = int(r.nanos()), int(r.nanos())
+	s.Chunks, s.ChunksLeft = int(r.uintTo(math.MaxInt)), int(r.uintTo(math.MaxInt))
 	s.Refused = r.uint()
 	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
 	if n > 0 {

@@ -43,6 +43,7 @@ func Rules() []Rule {
 		{"globals", checkGlobals},
 		{"unfinished", checkUnfinished},
 		{"sleep", checkSleep},
+		{"lengths", checkLengths},
 	}
 }
 

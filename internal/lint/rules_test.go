@@ -18,7 +18,7 @@ type fixture struct {
 const mod = Module
 
 func TestRules(t *testing.T) {
-	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures) {
+	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
 		t.Run(f.rule+"/"+strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) { f.run(t) })
 	}
 }
@@ -54,7 +54,7 @@ func (f fixture) run(t *testing.T) {
 // TestEveryRuleIsProved fails when a rule has no fixture that breaks it.
 func TestEveryRuleIsProved(t *testing.T) {
 	proved := map[string]bool{}
-	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures) {
+	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
 		for _, text := range f.files {
 			proved[f.rule] = proved[f.rule] || strings.Contains(text, "//!")
 		}
@@ -342,4 +342,18 @@ func TestA(t *testing.T) {
 }
 `)},
 	{"sleep", "in the product", one("cmd/a.go", "package cmd\nimport \"time\"\nfunc f() { time.Sleep(1) }\n")},
+}
+
+var lengthFixtures = []fixture{
+	{"lengths", "decoded", one("cmd/a.go", `package cmd
+import "encoding/binary"
+func f(b []byte) (int, int, int) {
+	n := binary.BigEndian.Uint32(b)
+	if n > 100 {
+		return 0, 0, 0
+	}
+	le := binary.LittleEndian
+	return int(n), int(le.Uint32(b)), int(binary.BigEndian.Uint16(b)) //!
+}
+`)},
 }

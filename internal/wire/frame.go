@@ -56,10 +56,11 @@ func parseHeader(h []byte, limit int) (kind FrameKind, n int, err error) {
 	if v := h[4]; v != protocol.Version {
 		return 0, 0, wrongVersion(v)
 	}
-	if size := binary.BigEndian.Uint32(h); int64(size) > int64(limit) {
+	size := binary.BigEndian.Uint32(h)
+	if int64(size) > int64(limit) {
 		return 0, 0, protocol.ErrTooLarge.With(fmt.Sprintf("a frame of %d bytes announced, the limit is %d", size, limit))
 	}
-	return FrameKind(h[5]), int(binary.BigEndian.Uint32(h)), nil
+	return FrameKind(h[5]), int(size), nil
 }
 
 func wrongVersion(theirs uint8) error {

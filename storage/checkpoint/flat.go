@@ -176,8 +176,12 @@ func readFlat(fsys vfs.FS, name string) (items []flatItem, err error) {
 	}
 	le := binary.LittleEndian
 	for len(b) >= flatHeader {
-		n := int(le.Uint32(b))
-		if n > flatRecordMax || n > len(b)-flatHeader || le.Uint64(b[4:]) != xxh3.Hash(b[flatHeader:flatHeader+n]) {
+		length := le.Uint32(b)
+		if length > flatRecordMax || int(length) > len(b)-flatHeader {
+			break
+		}
+		n := int(length)
+		if le.Uint64(b[4:]) != xxh3.Hash(b[flatHeader:flatHeader+n]) {
 			break
 		}
 		for p := b[flatHeader : flatHeader+n]; len(p) > 0; { // as it was written, since its sum is good

@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build linux || darwin || freebsd
 
 package vfs
 
@@ -61,5 +61,5 @@ func freeSpace(name string) (uint64, error) {
 	if err := uninterrupted(func() error { return syscall.Statfs(name, &s) }); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	return s.Bavail * uint64(s.Bsize), nil
+	return uint64(max(int64(s.Bavail), 0)) * uint64(s.Bsize), nil // FreeBSD has fewer than none: what root alone may fill is in use
 }

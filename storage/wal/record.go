@@ -114,12 +114,16 @@ func parseHeader(b []byte, nonce uint64, last protocol.Sequence, h *header) bool
 		return false
 	}
 	h.sequence, h.durable = protocol.Sequence(sequence), protocol.Sequence(durable)
-	h.length = int(le.Uint32(b[24:]))
+	length := le.Uint32(b[24:])
+	if length > payloadLimit {
+		return false
+	}
+	h.length = int(length)
 	h.kind, h.cut = Kind(b[28]), b[29] == flagCut
 	h.payloadSum = le.Uint64(b[32:])
 	h.state = parseState(b[40:])
 	h.before = parsePoint(b[72:])
-	return h.length <= payloadLimit
+	return true
 }
 
 func sumPayload(payload []byte, nonce uint64) uint64 { return xxh3.HashSeed(payload, nonce) }

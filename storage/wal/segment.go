@@ -100,10 +100,11 @@ func parseSegmentHeader(b []byte, nonce uint64) (s segmentHeader, end int64, ok 
 		return s, 0, false
 	}
 	le := binary.LittleEndian
-	n := int(le.Uint32(b[20:]))
-	if n > configurationBytesMax || segmentBytes+n > len(b) || le.Uint32(b[16:]) != Format {
+	length := le.Uint32(b[20:])
+	if length > configurationBytesMax || segmentBytes+int(length) > len(b) || le.Uint32(b[16:]) != Format {
 		return s, 0, false
 	}
+	n := int(length)
 	b = b[:segmentBytes+n]
 	if le.Uint64(b[8:]) != xxh3.HashSeed(b[16:], nonce) {
 		return s, 0, false
