@@ -40,7 +40,7 @@ func sampleResponses() []*Response {
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1", Term: 300},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
-		{ID: 3, Kind: RequestWatch, Changes: &Changes{Index: 7, Changes: []Change{
+		{ID: 3, Kind: RequestWatch, Changes: &Changes{Index: 7, More: true, Changes: []Change{
 			{Kind: ChangePut, Key: []byte("k"), Value: []byte("v")}, {Kind: ChangeDelete, Key: []byte("l")},
 		}}},
 		{ID: 4, Kind: RequestWatch, Result: Failed(ErrSlowWatcher)},

@@ -62,7 +62,7 @@ func DecodeResponse(src []byte) (*Response, error) {
 func ResponseSize(p *Response) int {
 	n := 1 + 2*9 + 1 + p.Result.size() + 3 + len(p.Leader)
 	if p.Changes != nil {
-		n += 1 + 9 + 5
+		n += 1 + 9 + 1 + 5
 		for i := range p.Changes.Changes {
 			n += 12 + len(p.Changes.Changes[i].Key) + len(p.Changes.Changes[i].Value)
 		}
@@ -118,8 +118,9 @@ func (r *reader) age() (known bool, nanos int64) {
 }
 
 func (c *Changes) append(dst []byte) []byte {
-	dst = appendArray(dst, 2)
+	dst = appendArray(dst, 3)
 	dst = appendUint(dst, uint64(c.Index))
+	dst = appendBool(dst, c.More)
 	dst = appendArray(dst, len(c.Changes))
 	for i := range c.Changes {
 		dst = appendArray(dst, 3)
@@ -131,8 +132,8 @@ func (c *Changes) append(dst []byte) []byte {
 }
 
 func (r *reader) changes() *Changes {
-	r.array(2)
-	c := &Changes{Index: r.index()}
+	r.array(3)
+	c := &Changes{Index: r.index(), More: r.bool()}
 	n := r.arrayTo(FrameBytesMax, 1+1+2+2)
 	if n > 0 {
 		c.Changes = make([]Change, 0, min(n, allocatedMax))

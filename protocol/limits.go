@@ -32,6 +32,12 @@ const (
 	// FrameBytesMax limits one frame on a stream, header excluded. A longer
 	// one is refused before anything is allocated and closes the connection.
 	FrameBytesMax = 4 << 20
+	// WatchPartBytesMax is about how much of one entry's changes a watcher is told at
+	// once over the wire, keys and values; at least one change. WatchEntryBytesMax limits
+	// all changes of one entry that are put together there: who watches more than that
+	// reads the state.
+	WatchPartBytesMax  = 1 << 20
+	WatchEntryBytesMax = 256 << 20
 	// AppendBytesMax and AppendEntriesMax limit what one append or one bulk
 	// frame carries (an entry that alone is larger travels alone).
 	AppendBytesMax   = 1 << 20

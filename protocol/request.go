@@ -150,6 +150,10 @@ type Change struct {
 type Changes struct {
 	Index   Index
 	Changes []Change
+	// More says that the changes of this entry go on in the next answer: what does not
+	// fit a frame comes in parts, which whoever receives them puts together. Nobody who
+	// reads a watch ever sees it.
+	More bool
 }
 
 // RequestKind tells what clients ask on a stream apart.

@@ -283,8 +283,9 @@ func resultOf(data []byte, err error) protocol.Result {
 func (m *Machine) Watch(w *protocol.Watch) (*Watcher, error) { return m.WatchWithin(w, 0) }
 
 // WatchWithin is Watch for one who can be told at most so many bytes at once,
-// keys and values with 16 more for each change; 0 is no limit. An entry that
-// changed more ends the watch with ErrCompacted.
+// keys and values with 16 more for each change; 0 is no limit. What an entry changed
+// comes in parts then, of at least one change: see protocol.Changes. None of it is
+// held for a watcher that does not ask.
 func (m *Machine) WatchWithin(w *protocol.Watch, bytesMax int) (*Watcher, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err

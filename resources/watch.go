@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -352,6 +351,7 @@ type Watcher struct {
 	prefix   string
 	bytesMax int // of one Changes; 0: no limit
 	at       *changesNode
+	part     int // of the node behind at: how many of its changes have been looked at
 	from     protocol.Index
 	begun    bool
 	once     sync.Once
@@ -385,7 +385,9 @@ func (w *Watcher) Next(ctx context.Context) (protocol.Changes, error) {
 		if err != nil {
 			return protocol.Changes{}, err
 		}
-		w.at = n
+		if !c.More {
+			w.at = n
+		}
 		if len(c.Changes) > 0 {
 			return c, nil
 		}
@@ -412,19 +414,15 @@ func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 	default:
 		return out, wrongType(w.resource, *n.kind, w.kind)
 	}
-	count, size := 0, 0
-	for _, c := range changes {
-		if strings.HasPrefix(c.record.key, w.prefix) {
-			count++
-			size += len(c.record.key) + len(c.version.value) + 16
-		}
-	}
-	if size > w.bytesMax && w.bytesMax > 0 {
-		return out, protocol.ErrCompacted.With(fmt.Sprintf(
-			"entry %d changed too much at once to be told, %d keys: read the state, and watch on from the index of that read", n.index, count))
+	part, count := w.fitting(changes[w.part:])
+	rest := changes[w.part:][:part]
+	w.part += part
+	out.More = w.part < len(changes)
+	if !out.More {
+		w.part = 0
 	}
 	out.Changes = make([]protocol.Change, 0, count)
-	for _, c := range changes {
+	for _, c := range rest {
 		if !strings.HasPrefix(c.record.key, w.prefix) {
 			continue
 		}
@@ -435,6 +433,23 @@ func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 		out.Changes = append(out.Changes, change)
 	}
 	return out, nil
+}
+
+// fitting returns how many of the changes are told at once, and how many of those are
+// this watcher's. What follows them is never only other watchers'.
+func (w *Watcher) fitting(changes []recordChange) (part, count int) {
+	size := 0
+	for i, c := range changes {
+		if !strings.HasPrefix(c.record.key, w.prefix) {
+			continue
+		}
+		size += len(c.record.key) + len(c.version.value) + 16
+		if size > w.bytesMax && w.bytesMax > 0 && count > 0 {
+			return i, count
+		}
+		count++
+	}
+	return len(changes), count
 }
 
 func (w *Watcher) wait(ctx context.Context) error {

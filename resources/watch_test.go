@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -127,6 +128,49 @@ func TestSlowWatcherIsCancelled(t *testing.T) {
 	}
 	if _, err := l.m.Watch(&protocol.Watch{Resource: "m", Type: "queue"}); !errors.Is(err, protocol.ErrUnknownType) {
 		t.Errorf("got %v, want an unknown type", err)
+	}
+}
+
+// An entry that changed more than fits is told in parts, every change once, in order,
+// and only the last part says that there is no more.
+func TestLargeEntryIsToldInParts(t *testing.T) {
+	l := newLocal(t, kvmap.Type)
+	var pairs kvmap.Pairs
+	for k := range 20 {
+		for _, prefix := range []string{"mine", "other"} {
+			pairs = append(pairs, kvmap.Pair{Key: fmt.Appendf(nil, "%s%02d", prefix, k), Value: make([]byte, 100)})
+		}
+	}
+	w, err := l.m.WatchWithin(&protocol.Watch{Resource: "m", Type: "map", Prefix: []byte("mine")}, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	next(t, w)
+	i, err := kvmap.PutAll.Do(t.Context(), l, "m", pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, parts := 0, 0
+	for more := true; more; parts++ {
+		c, err := w.Next(t.Context())
+		if err != nil || c.Index != i || len(c.Changes) == 0 || len(c.Changes) > 2 {
+			t.Fatalf("got %d changes of %d, %v: want one or two of %d", len(c.Changes), c.Index, err, i)
+		}
+		for _, change := range c.Changes {
+			if want := fmt.Sprintf("mine%02d", told); string(change.Key) != want {
+				t.Errorf("got %s, want %s", change.Key, want)
+			}
+			told++
+		}
+		more = c.More
+	}
+	if told != 20 || parts != 10 {
+		t.Errorf("got %d changes in %d parts, want 20 in 10", told, parts)
+	}
+	put(t, l, "m", "mine", "v")
+	if got := next(t, w); !strings.HasSuffix(got, " 1:mine=v") {
+		t.Errorf("got %s after it, want the next entry", got)
 	}
 }
 

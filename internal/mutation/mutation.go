@@ -71,5 +71,6 @@ func All() []Mutation {
 	all = append(all, directories()...)
 	all = append(all, histories()...)
 	all = append(all, clocks()...)
+	all = append(all, watches()...)
 	return append(all, paces()...)
 }

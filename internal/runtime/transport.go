@@ -250,15 +250,12 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 	}
 }
 
-// watchBytesMax is what a remote watcher is told at once: what surely fits into
-// a frame. One entry can delete a million keys, and then nobody must put that
-// together for each of a thousand watchers only to find that it does not.
-const watchBytesMax = protocol.FrameBytesMax - 1<<10
-
-// serveWatch feeds a remote watcher until either side has enough.
+// serveWatch feeds a remote watcher until either side has enough. One entry can
+// delete a million keys: it is told in parts, so that nobody has to hold them all
+// for each of a thousand watchers.
 func (m *Member) serveWatch(w *protocol.Watch, to *wire.Responder) {
 	defer m.workers.Done()
-	stream, err := m.watchWithin(w, watchBytesMax)
+	stream, err := m.watchWithin(w, protocol.WatchPartBytesMax)
 	if err != nil {
 		_ = to.Fail(err)
 		return

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -452,6 +453,62 @@ func TestWatch(t *testing.T) {
 	receive(t, cancelled)
 	if _, err := w.Next(testContext(t)); !errors.Is(err, protocol.ErrClosed) {
 		t.Errorf("got %v, want %v", err, protocol.ErrClosed)
+	}
+}
+
+// What one entry changed comes in parts, and is told at once; a reader that gives up
+// in the middle loses none of it.
+func TestPartsOfAnEntryAreToldAtOnce(t *testing.T) {
+	one := func(key string) []protocol.Change {
+		return []protocol.Change{{Kind: protocol.ChangePut, Key: []byte(key), Value: make([]byte, 1000)}}
+	}
+	rest := make(chan struct{})
+	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) {
+		go func() {
+			for i, c := range []protocol.Changes{
+				{Index: 10}, {Index: 11, Changes: one("a"), More: true}, {Index: 11, Changes: one("b"), More: true},
+				{Index: 11, Changes: one("c")}, {Index: 12, Changes: one("d")},
+				{Index: 13, Changes: one("e"), More: true}, {Index: 13, Changes: one("f"), More: true}, {Index: 13, Changes: one("g"), More: true}, {Index: 13, Changes: one("h")},
+			} {
+				if i == 3 {
+					<-rest
+				}
+				_ = to.Respond(&protocol.Response{Changes: &c})
+			}
+		}()
+	}}, nil)
+	c := dialClient(t, address, ClientConfig{})
+	w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t", From: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.entryMax = 3500
+	if got, err := w.Next(testContext(t)); err != nil || got.Index != 10 || len(got.Changes) != 0 {
+		t.Fatalf("got %v, %v, want where it begins", got, err)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	for len(w.changes) < 2 {
+		runtime.Gosched()
+	}
+	cancel()
+	if got, err := w.Next(ctx); err == nil && len(got.Changes) != 3 {
+		t.Errorf("got %d changes of 11, want none without the rest", len(got.Changes))
+	}
+	close(rest)
+	for _, want := range []string{"11 abc", "12 d"} {
+		got, err := w.Next(testContext(t))
+		keys := fmt.Sprint(got.Index, " ")
+		for _, c := range got.Changes {
+			keys += string(c.Key)
+		}
+		if err != nil || keys != want || got.More {
+			t.Errorf("got %q, more: %t, %v, want %q", keys, got.More, err, want)
+		}
+	}
+	for range 2 { // four changes are too many for this side, and it says so
+		if got, err := w.Next(testContext(t)); !errors.Is(err, protocol.ErrCompacted) || len(got.Changes) != 0 {
+			t.Errorf("got %d changes, %v, want none and %v", len(got.Changes), err, protocol.ErrCompacted)
+		}
 	}
 }
 
