@@ -1,6 +1,8 @@
 package starling_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -33,7 +35,33 @@ func TestCallsAreRefusedAlikeByNodesAndClients(t *testing.T) {
 	other := resources.NewCommand("other", func(*resources.Tx, int) (int, error) { return 0, nil })
 	resources.NewType("counter", 1, other) // a client that has an operation which the members have not
 
-	ctx, cluster := open(t, starling.LocalConfig{Actives: 3, Passives: 1})
+	answers := func(n int) ([]byte, error) { return make([]byte, n), nil }
+	largeRead := resources.NewQuery("large-read", func(_ *resources.View, n int) ([]byte, error) { return answers(n) })
+	largeWrite := resources.NewCommand("large-write", func(_ *resources.Tx, n int) ([]byte, error) { return answers(n) })
+	anyRead := resources.NewQuery("any-read", func(*resources.View, any) (int, error) { return 0, nil })
+	anyWrite := resources.NewCommand("any-write", func(*resources.Tx, any) (int, error) { return 0, nil })
+	probe := resources.NewType("probe", 1, largeRead, largeWrite, anyRead, anyWrite)
+	deep := any(1)
+	for range protocol.DepthMax + 1 {
+		deep = []any{deep}
+	}
+	deepBytes := append(bytes.Repeat([]byte{0x91}, protocol.DepthMax+1), 1) // as another program may send it
+	raw := func(operation string, argument []byte) (protocol.Command, protocol.Query) {
+		return protocol.Command{Resource: "r", Type: "probe", Version: 1, Operation: operation, Argument: argument},
+			protocol.Query{Resource: "r", Type: "probe", Operation: operation, Argument: argument}
+	}
+	write := func(ctx context.Context, c starling.Caller, operation string, argument []byte) error {
+		command, _ := raw(operation, argument)
+		result, err := c.Command(ctx, command)
+		return cmp.Or(err, result.Err())
+	}
+	read := func(ctx context.Context, c starling.Caller, operation string, argument []byte) error {
+		_, query := raw(operation, argument)
+		result, err := c.Query(ctx, query)
+		return cmp.Or(err, result.Err())
+	}
+
+	ctx, cluster := open(t, starling.LocalConfig{Actives: 3, Passives: 1, Types: []*starling.Type{probe}})
 	longest, long := strings.Repeat("n", protocol.NameBytesMax), strings.Repeat("n", protocol.NameBytesMax+1)
 	put := func(c starling.Caller, name, key string, size int) error {
 		return starling.NewMap[string, string](c, name).Put(ctx, key, strings.Repeat("v", size))
@@ -105,6 +133,35 @@ func TestCallsAreRefusedAlikeByNodesAndClients(t *testing.T) {
 		"unknown type, write":  {func(c starling.Caller) error { _, err := change.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownType},
 		"unknown operation":    {func(c starling.Caller) error { _, err := other.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownOperation},
 		"a session's own type": {func(c starling.Caller) error { return commandOf(ctx, c, resources.SessionCloseCommand(1)) }, starling.ErrInvalid},
+		"watch, unknown type": {func(c starling.Caller) error {
+			stream, err := c.Watch(ctx, protocol.Watch{Resource: "r", Type: "unknown-to-all"})
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			_, err = stream.Next(ctx)
+			return err
+		}, starling.ErrUnknownType},
+		"read, largest answer": {func(c starling.Caller) error {
+			_, err := largeRead.Do(ctx, c, "r", protocol.ResultBytesMax-5)
+			return err
+		}, nil},
+		"read, large answer": {func(c starling.Caller) error {
+			_, err := largeRead.Do(ctx, c, "r", protocol.ResultBytesMax-4)
+			return err
+		}, starling.ErrTooLarge},
+		"write, large answer": {func(c starling.Caller) error {
+			_, err := largeWrite.Do(ctx, c, "r", protocol.ResultBytesMax-4)
+			return err
+		}, starling.ErrTooLarge},
+		"read, deep argument":     {func(c starling.Caller) error { _, err := anyRead.Do(ctx, c, "r", deep); return err }, starling.ErrInvalid},
+		"write, deep argument":    {func(c starling.Caller) error { _, err := anyWrite.Do(ctx, c, "r", deep); return err }, starling.ErrInvalid},
+		"read, deep bytes":        {func(c starling.Caller) error { return read(ctx, c, "any-read", deepBytes) }, starling.ErrMalformed},
+		"write, deep bytes":       {func(c starling.Caller) error { return write(ctx, c, "any-write", deepBytes) }, starling.ErrMalformed},
+		"read, another argument":  {func(c starling.Caller) error { return read(ctx, c, "large-read", []byte{0xa1, 'x'}) }, starling.ErrMalformed},
+		"write, another argument": {func(c starling.Caller) error { return write(ctx, c, "large-write", []byte{0xa1, 'x'}) }, starling.ErrMalformed},
+		"write of a read":         {func(c starling.Caller) error { return write(ctx, c, "large-read", []byte{1}) }, starling.ErrUnknownOperation},
+		"read of a write":         {func(c starling.Caller) error { return read(ctx, c, "large-write", []byte{1}) }, starling.ErrUnknownOperation},
 		"a negative age": {func(c starling.Caller) error {
 			_, err := starling.NewCounter(c, "c").Get(ctx, starling.MaxStale(-1))
 			return err

@@ -181,7 +181,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 				err = protocol.ErrSessionExpired.Because(protocol.ErrUnknownOutcome)
 			}
 			return result, err
-		case retryable(err) || !answered && !permanent(err):
+		case !dismissed(err) && (retryable(err) || !answered && !permanent(err)):
 			received = received || !refused(err)
 		case received && !decided(err):
 			return result, protocol.ErrUnknownOutcome.Because(err)

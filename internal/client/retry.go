@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -69,7 +70,17 @@ func refused(err error) bool {
 
 // permanent reports whether an error that came instead of a response will come
 // again. One without a code is a broken connection of some kind.
-func permanent(err error) bool { return codeOf(err) != protocol.OK && !retryable(err) }
+func permanent(err error) bool {
+	return dismissed(err) || codeOf(err) != protocol.OK && !retryable(err)
+}
+
+// dismissed reports whether the request may be why a member has ended the
+// connection: sent again, it would end the next one. What never left, or was
+// taken before, cannot be why, and is unavailable.
+func dismissed(err error) bool {
+	is := (*wire.DismissedError)(nil)
+	return errors.As(err, &is) && codeOf(err) != protocol.ErrUnavailable.Code
+}
 
 // decided reports whether an error is the command's own: made when it was
 // applied, or the same for every copy. The others say only that this copy was

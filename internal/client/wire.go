@@ -35,7 +35,10 @@ func (c wireConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Respon
 		return response, err
 	}
 	code := protocol.ErrUnavailable.Code
-	if lost.Written {
+	switch {
+	case lost.Written && dismissed(err) && !isCommand(q):
+		code = codeOf(lost.Cause)
+	case lost.Written:
 		code = protocol.ErrUnknownOutcome.Code
 	}
 	return nil, &protocol.Error{Code: code, Text: lost.Error(), Cause: lost.Cause}

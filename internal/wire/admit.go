@@ -18,8 +18,8 @@ const (
 	// shakeMin is the time that a handshake gets in any case. The first bytes of an
 	// honest one are there as soon as the connection is.
 	shakeMin = 50 * time.Millisecond
-	// goodbyeMax bounds how long a client that gives way is waited for to take the
-	// word that says so.
+	// goodbyeMax bounds how long a client whose stream ends is waited for to take the
+	// word that says why.
 	goodbyeMax = time.Second
 )
 

@@ -36,6 +36,19 @@ func (e *LostError) Error() string {
 // Unwrap returns ErrUnavailable and the cause.
 func (e *LostError) Unwrap() []error { return []error{protocol.ErrUnavailable, e.Cause} }
 
+// DismissedError says that the member has ended the connection because of something
+// that was sent on it, which it could neither answer nor pass over. Which of the
+// requests in flight that was is not known: none of them is to be sent again.
+type DismissedError struct{ Reason error }
+
+// Error returns the reason.
+func (e *DismissedError) Error() string {
+	return "the member has ended the connection because of what was sent on it: " + e.Reason.Error()
+}
+
+// Unwrap returns the reason.
+func (e *DismissedError) Unwrap() error { return e.Reason }
+
 // Written reports whether a request that failed with err may have reached the
 // other side.
 func Written(err error) bool {
@@ -78,7 +91,7 @@ type ClientConn struct {
 	lost    error // why nothing can be asked any more
 	pulse   pulse
 
-	left   bool          // the member has said goodbye: what it had not answered it has not done; the reader's
+	left   bool          // the member has made room for others: what it had not answered it has not done; the reader's
 	reader chan struct{} // closed when the reading goroutine has ended
 }
 
@@ -88,6 +101,7 @@ type call struct {
 	began  time.Time // when it was sent
 	answer chan answer
 	watch  *WatchStream // of a watch; then answer is nil
+	told   bool         // the watch was; guarded by the connection's lock
 }
 
 type answer struct {
@@ -220,8 +234,11 @@ func (c *ClientConn) read() {
 		case p == nil:
 			c.pong()
 		case p.ID == 0: // goodbye: requests have numbers
-			c.left = true
-			c.fail(cmp.Or(p.Result.Err(), error(protocol.ErrClosed)))
+			err := cmp.Or(p.Result.Err(), error(protocol.ErrClosed))
+			if c.left = errors.Is(err, protocol.ErrUnavailable); !c.left {
+				err = &DismissedError{err}
+			}
+			c.fail(err)
 			return
 		default:
 			c.dispatch(p)
@@ -237,6 +254,7 @@ func (c *ClientConn) dispatch(p *protocol.Response) {
 		return
 	}
 	ends := one.watch == nil || p.Changes == nil
+	one.told = true
 	if ends {
 		delete(c.pending, p.ID)
 	}
@@ -282,7 +300,12 @@ func (c *ClientConn) fail(err error) {
 	pending := c.pending
 	c.pending, c.lost = nil, err
 	c.mu.Unlock()
+	dismissed := (*DismissedError)(nil)
 	for _, one := range pending {
+		if one.watch != nil && !one.told && errors.As(err, &dismissed) {
+			one.watch.end(dismissed) // it may be what the member could not read
+			continue
+		}
 		if one.watch != nil {
 			one.watch.end(&LostError{Written: true, Cause: err})
 			continue

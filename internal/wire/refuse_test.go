@@ -112,8 +112,8 @@ func TestARefusedRequestKeepsTheStream(t *testing.T) {
 	}
 }
 
-// What nobody can answer ends the stream: no id, an id that is in flight, a
-// damaged cancellation.
+// What nobody can answer ends the stream, with the reason: no id, an id that is in
+// flight, a damaged cancellation.
 func TestWhatNobodyCanAnswerEndsTheStream(t *testing.T) {
 	held := make(chan *Responder, 8)
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { held <- to }}, nil)
@@ -137,9 +137,14 @@ func TestWhatNobodyCanAnswerEndsTheStream(t *testing.T) {
 		for _, p := range payloads {
 			_, _ = c.Write(frame(p))
 		}
+		_ = c.(*net.TCPConn).CloseWrite()
 		var timeout net.Error
-		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		said, err := io.ReadAll(c)
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 			t.Errorf("%s: the stream stays open", name)
+		}
+		if !strings.Contains(string(said), "malformed") {
+			t.Errorf("%s: the stream ends with %q, want the reason", name, said)
 		}
 	}
 }

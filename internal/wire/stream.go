@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,7 @@ func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello) {
 			c.prove()
 		}
 		if err != nil {
+			c.dismiss(err)
 			c.conn.fail(err)
 			s.cfg.Logger.Debug("a client's stream has ended", "from", nc.RemoteAddr(), "err", c.conn.Err())
 			return
@@ -124,12 +126,34 @@ func (c *clientStream) retire() bool {
 // sent meanwhile was done, and dials again.
 func (c *clientStream) sayGoodbye() {
 	why := protocol.ErrUnavailable.With("this member has too many clients, and this one was idle for longest: connect again")
-	if c.conn.sendResponse(&protocol.Response{Result: protocol.Failed(why)}) == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), goodbyeMax)
-		defer cancel()
-		_ = c.conn.out.waitIdle(ctx)
-	}
+	c.sayLast(why)
 	c.conn.fail(why)
+}
+
+// sayLast tells the client why its stream ends, in an answer to no request, and
+// reports whether that was written.
+func (c *clientStream) sayLast(why error) bool {
+	if c.conn.sendResponse(&protocol.Response{Result: protocol.Failed(why)}) != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeMax)
+	defer cancel()
+	return c.conn.out.waitIdle(ctx) == nil
+}
+
+// dismiss tells a client why its stream ends, if that is something that it has sent:
+// a frame that can be neither answered nor passed over.
+func (c *clientStream) dismiss(why error) {
+	if !errors.Is(why, protocol.ErrTooLarge) && !errors.Is(why, protocol.ErrMalformed) && !errors.Is(why, protocol.ErrWrongVersion) {
+		return
+	}
+	if !c.sayLast(why) {
+		return
+	}
+	// What is not read would turn the end into a reset, which takes the word with it;
+	// and who is in the middle of a frame listens only when it is written.
+	c.conn.bound(goodbyeMax)
+	_, _ = io.Copy(io.Discard, c.conn.br)
 }
 
 // serve hands a request to the handler, or answers it here: with refused if that
