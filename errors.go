@@ -72,7 +72,7 @@ var (
 	// of another type than its handle.
 	ErrWrongType = protocol.ErrWrongType
 	// ErrMalformed: a value cannot be read as the type of its handle. The text
-	// says which, and what it is. A Pop has taken it all the same.
+	// says which, and what it is; a DecodeError has its bytes.
 	ErrMalformed = protocol.ErrMalformed
 	// ErrUnknownOperation: the members' version of the type lacks it.
 	ErrUnknownOperation = protocol.ErrUnknownOperation
@@ -82,6 +82,10 @@ var (
 	// member.
 	ErrPanicked = protocol.ErrPanicked
 )
+
+// ErrAnswerLost: the write has happened, and what it answered is not there any more,
+// or not of the type that this program takes it for.
+var ErrAnswerLost = protocol.ErrAnswerLost
 
 // Sessions and watches.
 var (

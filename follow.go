@@ -63,9 +63,11 @@ type FollowOptions struct {
 // with its value, FollowListed, then every change, in order, without gaps or
 // duplicates, and per key never backwards. When changes are missed, because
 // nobody holds them any more or because the loop did not keep up, it does not
-// end as Watch does: it lists again, from FollowReset on. It yields an error at
-// most once, last: the context's, or ErrCompacted or ErrSlowWatcher if several
-// listings in a row were too slow to go on from.
+// end as Watch does: it lists again, from FollowReset on. What cannot be read comes
+// with a [DecodeError], Kind and Index, and what follows it comes: the copy lacks
+// that key, or has an old value of it. Any other error is the last that it yields:
+// the context's, or ErrCompacted or ErrSlowWatcher if several listings in a row were
+// too slow to go on from.
 //
 // Options are for the listing, which is read at the level Session unless they
 // say otherwise, in pages, each at its own index. The copy is one state of the
@@ -122,10 +124,10 @@ type listed struct {
 }
 
 func (f *follower[K, V]) tell(e FollowEvent[K, V], err error) error {
-	if err != nil {
+	if err != nil && !ofOneElement(err) {
 		return err
 	}
-	if !f.yield(e, nil) {
+	if !f.yield(e, err) {
 		return errEnough
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/resources/queue"
 )
 
 // errNobody is what the calls of a handle end with that nobody made, nil or a
@@ -74,19 +76,30 @@ func (c *Counter) target() (Caller, string) {
 	return targetOf(c.caller, c.name)
 }
 
-// unreadable says which value is malformed, or of another type than its handle.
-func (m *Map[K, V]) unreadable(key []byte, err error) error {
-	if !errors.Is(err, ErrMalformed) {
-		return err
+// DecodeError says of one element of a map or a queue, and of no other, that it
+// cannot be read as the type of its handle: its key or number, its index, its bytes.
+// errors.As finds it. Scan, Watch and Follow yield it and go on; Pop takes nothing,
+// see [Queue.Skip].
+type DecodeError = resources.DecodeError
+
+// unreadable says which element is of another type than its handle: of a value what
+// and where it is, of a key, which says so itself, nothing.
+func (m *Map[K, V]) unreadable(item *kvmap.Item, err error) error {
+	if errors.Is(err, ErrMalformed) {
+		err = malformedAt[V](fmt.Sprintf("map %q, key %v", m.name, RawKey(item.Key)), err)
 	}
-	return malformedAt[V](fmt.Sprintf("map %q, key %v", m.name, RawKey(key)), err)
+	return &DecodeError{Key: item.Key, Index: item.Version, Value: item.Value, Cause: err}
 }
 
-func (q *Queue[V]) unreadable(err error) error {
-	if !errors.Is(err, ErrMalformed) {
-		return err
-	}
-	return malformedAt[V](fmt.Sprintf("queue %q", q.name), err)
+func (q *Queue[V]) unreadable(e *queue.Element, err error) error {
+	return &DecodeError{Number: e.Number, Index: e.Index, Value: e.Value,
+		Cause: malformedAt[V](fmt.Sprintf("queue %q, number %d", q.name, e.Number), err)}
+}
+
+// ofOneElement reports whether an error says nothing of the elements after it.
+func ofOneElement(err error) bool {
+	var bad *DecodeError
+	return errors.As(err, &bad)
 }
 
 func malformedAt[V any](place string, err error) error {

@@ -21,8 +21,8 @@ type Key = resources.Key
 //
 // The keys say what they are: "7", 7 and uint(7) are three keys. A map has keys
 // of one type as long as all its handles do; a handle that meets a key of
-// another type in Scan, Watch or Follow ends there with ErrWrongType, and its
-// text says of which. A handle with [RawKey] reads them all.
+// another type in Scan, Watch or Follow yields ErrWrongType for it, whose text says
+// of which, and goes on. A handle with [RawKey] reads them all.
 type Map[K Key, V any] struct {
 	caller Caller
 	name   string
@@ -48,8 +48,8 @@ type Entry[K Key, V any] struct {
 	Version uint64
 }
 
-// Get returns the value of a key, or ErrNotFound; ErrMalformed, if it is of
-// another type than V.
+// Get returns the value of a key, or ErrNotFound; ErrMalformed with a DecodeError,
+// if it is of another type than V.
 func (m *Map[K, V]) Get(ctx context.Context, key K, opts ...Option) (V, error) {
 	e, err := m.GetEntry(ctx, key, opts...)
 	return e.Value, err
@@ -67,7 +67,10 @@ func (m *Map[K, V]) GetEntry(ctx context.Context, key K, opts ...Option) (Entry[
 		return Entry[K, V]{}, err
 	}
 	value, err := resources.ParseValue[V](item.Value)
-	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, m.unreadable(stored, err)
+	if err != nil {
+		err = m.unreadable(&kvmap.Item{Key: stored, Value: item.Value, Version: item.Version}, err)
+	}
+	return Entry[K, V]{Key: key, Value: value, Version: uint64(item.Version)}, err
 }
 
 // Put sets a key.
@@ -158,8 +161,9 @@ func (r Range[K]) Limit(n int) Range[K] {
 }
 
 // Scan yields the keys of a range in order. It reads pages, each at its own
-// index: what is written meanwhile may be seen or not. It yields an error at
-// most once, last.
+// index: what is written meanwhile may be seen or not. What cannot be read comes
+// with a [DecodeError], and the keys after it follow; any other error is the last
+// that it yields.
 func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		request, left := kvmap.ScanRequest{From: r.from, To: r.to}, r.limit
@@ -172,8 +176,7 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 				return
 			}
 			for _, item := range page.Items {
-				e, err := m.entryOf(item)
-				if !yield(e, err) || err != nil {
+				if !yield(m.entryOf(item)) {
 					return
 				}
 			}
@@ -187,12 +190,14 @@ func (m *Map[K, V]) Scan(ctx context.Context, r Range[K], opts ...Option) iter.S
 }
 
 func (m *Map[K, V]) entryOf(item kvmap.Item) (e Entry[K, V], err error) {
-	if e.Key, err = kvmap.ParseKey[K](item.Key); err != nil {
-		return e, err
-	}
 	e.Version = uint64(item.Version)
-	e.Value, err = resources.ParseValue[V](item.Value)
-	return e, m.unreadable(item.Key, err)
+	if e.Key, err = kvmap.ParseKey[K](item.Key); err == nil {
+		e.Value, err = resources.ParseValue[V](item.Value)
+	}
+	if err != nil {
+		err = m.unreadable(&item, err)
+	}
+	return e, err
 }
 
 // WatchOptions say which changes are watched.
@@ -217,7 +222,8 @@ type MapEvent[K Key, V any] struct {
 }
 
 // Watch yields changes in order, without gaps or duplicates, until ctx ends or
-// the loop does. Its error, the last thing that it yields, is the context's,
+// the loop does. What cannot be read comes with a [DecodeError], and the changes
+// after it follow. Any other error is the last thing that it yields: the context's,
 // ErrCompacted (the changes after After are gone: read the map and watch on
 // from the index of that read) or ErrSlowWatcher (the loop did not keep up).
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
@@ -235,8 +241,7 @@ func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEven
 				return
 			}
 			for _, c := range changes.Changes {
-				e, err := m.eventOf(c, changes.Index)
-				if !yield(e, err) || err != nil {
+				if !yield(m.eventOf(c, changes.Index)) {
 					return
 				}
 			}
@@ -258,9 +263,14 @@ func (m *Map[K, V]) stream(ctx context.Context, o WatchOptions) (resources.Watch
 
 func (m *Map[K, V]) eventOf(c protocol.Change, index protocol.Index) (e MapEvent[K, V], err error) {
 	e.Index, e.Deleted = uint64(index), c.Kind == protocol.ChangeDelete
-	if e.Key, err = kvmap.ParseKey[K](c.Key); err != nil || e.Deleted {
-		return e, err
+	e.Key, err = kvmap.ParseKey[K](c.Key)
+	if err == nil && !e.Deleted {
+		e.Value, err = resources.ParseValue[V](c.Value)
 	}
-	e.Value, err = resources.ParseValue[V](c.Value)
-	return e, m.unreadable(c.Key, err)
+	if err == nil {
+		return e, nil
+	}
+	bad := m.unreadable(&kvmap.Item{Key: c.Key, Value: c.Value, Version: index}, err).(*DecodeError)
+	bad.Deleted = e.Deleted
+	return e, bad
 }

@@ -2,7 +2,9 @@ package starling
 
 import (
 	"context"
+	"errors"
 
+	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/resources/queue"
@@ -46,28 +48,71 @@ func (q *Queue[V]) Push(ctx context.Context, value V) error {
 }
 
 // Pop takes the first value, or ErrEmpty. After ErrUnknownOutcome a value may
-// have been taken.
+// have been taken. It reads before it takes: where the first value is of another
+// type than V, the error is ErrMalformed with a [DecodeError], nothing was taken,
+// and [Queue.Skip] gets the queue past it.
 func (q *Queue[V]) Pop(ctx context.Context) (V, error) {
+	var zero V
 	caller, name := q.target()
-	e, err := queue.Pop.Do(ctx, caller, name, struct{}{})
-	if err != nil {
-		var zero V
-		return zero, err
+	elements, err := queue.Peek.Do(ctx, caller, name, 1)
+	for err == nil {
+		values, bad := q.read(elements)
+		if len(values) == 0 {
+			return zero, bad
+		}
+		var taken []queue.Element
+		taken, err = queue.Take.Do(ctx, caller, name, elements[len(values)-1].Index)
+		switch {
+		case err == nil:
+			for i := range values {
+				if len(taken) == 1 && elements[i].Number == taken[0].Number {
+					return values[i], nil
+				}
+			}
+			err = protocol.ErrAnswerLost.With("a value was taken, and the answer does not say which")
+		case errors.Is(err, ErrConditionFailed): // others have taken what was read
+			elements, err = taken, nil
+		}
 	}
-	v, err := resources.ParseValue[V](e.Value)
-	return v, q.unreadable(err)
+	return zero, err
 }
 
-// Peek returns the first value and leaves it there, or ErrEmpty.
+// read decodes elements, up to the first that cannot be.
+func (q *Queue[V]) read(elements []queue.Element) (values []V, bad error) {
+	for i := range elements {
+		v, err := resources.ParseValue[V](elements[i].Value)
+		if err != nil {
+			return values, q.unreadable(&elements[i], err)
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+// Peek returns the first value and leaves it there, or ErrEmpty; ErrMalformed with
+// a [DecodeError], if it is of another type than V.
 func (q *Queue[V]) Peek(ctx context.Context, opts ...Option) (V, error) {
+	var zero V
 	caller, name := q.target()
 	elements, err := queue.Peek.Do(ctx, caller, name, 1, opts...)
-	if err != nil || len(elements) == 0 {
-		var zero V
+	if err != nil {
 		return zero, err
 	}
-	v, err := resources.ParseValue[V](elements[0].Value)
-	return v, q.unreadable(err)
+	values, err := q.read(elements)
+	if err != nil || len(values) == 0 {
+		return zero, err
+	}
+	return values[0], nil
+}
+
+// Skip removes the first element if it has a number, of a [DecodeError] that Pop or
+// Peek returned, and returns its bytes. ErrNotFound: another is first, because
+// somebody else has skipped that one. To lose nothing, put the bytes of the
+// DecodeError elsewhere before.
+func (q *Queue[V]) Skip(ctx context.Context, number uint64) (Raw, error) {
+	caller, name := q.target()
+	e, err := queue.Skip.Do(ctx, caller, name, number)
+	return e.Value, err
 }
 
 // Len returns the number of values.

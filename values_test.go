@@ -127,6 +127,17 @@ func TestHandlesRefuseWhatCannotBeStored(t *testing.T) {
 	}
 }
 
+// secondOf returns the error of the second step.
+func secondOf[T any](steps func(yield func(T, error) bool)) error {
+	n := 0
+	for _, err := range steps {
+		if n++; n == 2 {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestValuesOfAnotherTypeAreNamed: the map, the key, and what is there in place of
 // what; in each way to read it.
 func TestValuesOfAnotherTypeAreNamed(t *testing.T) {
@@ -147,7 +158,7 @@ func TestValuesOfAnotherTypeAreNamed(t *testing.T) {
 	}
 	m, q := starling.NewMap[string, string](cluster.Client, "m"), starling.NewQueue[[]byte](cluster.Client, "q")
 	const inMap = `map "m", key a b, read as string: malformed value: a whole number where a string is wanted`
-	const inQueue = `queue "q", read as []uint8: malformed value: a bool where a []uint8 is wanted`
+	const inQueue = `queue "q", number 1, read as []uint8: malformed value: a bool where a []uint8 is wanted`
 	_, get := m.Get(ctx, "a b")
 	_, user3 := starling.NewMap[int, user](cluster.Client, "users").Get(ctx, 3)
 	_, peek := q.Peek(ctx)
@@ -158,8 +169,8 @@ func TestValuesOfAnotherTypeAreNamed(t *testing.T) {
 	}{
 		{"get", inMap, get},
 		{"scan", inMap, lastOf(m.Scan(ctx, starling.Range[string]{}))},
-		{"watch", inMap, lastOf(m.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}))},
-		{"follow", inMap, lastOf(m.Follow(ctx, starling.FollowOptions{}))},
+		{"watch", inMap, firstOf(m.Watch(ctx, starling.WatchOptions{After: uint64(info.Index)}))},
+		{"follow", inMap, secondOf(m.Follow(ctx, starling.FollowOptions{}))},
 		{"get of a struct", `map "users", key 3, read as starling_test.user: malformed value: starling_test.user.Name: a whole number where a string is wanted`, user3},
 		{"peek", inQueue, peek},
 		{"pop", inQueue, pop},

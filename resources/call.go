@@ -122,26 +122,20 @@ func (o *Options) tell(r *protocol.Result) {
 	}
 }
 
-// answer decodes a result. An answer that comes with an error is decoded too.
-func answer[R any](result protocol.Result, err error, opts []Option) (R, error) {
-	o := OptionsOf(opts)
-	return answerTo[R](&o, result, err)
-}
-
-// answerTo is answer for options that have been looked at before.
-func answerTo[R any](o *Options, result protocol.Result, err error) (R, error) {
-	var zero R
+// answerTo decodes a result. An answer that comes with an error is decoded too.
+// malformed is why an answer that comes without one cannot be.
+func answerTo[R any](o *Options, result protocol.Result, err error) (value R, failed, malformed error) {
 	if err != nil {
-		return zero, err
+		return value, err, nil
 	}
 	o.tell(&result)
-	failed := result.Err()
+	failed = result.Err()
 	if len(result.Data) == 0 {
-		return zero, failed
+		return value, failed, nil
 	}
-	value, err := ParseValue[R](result.Data)
-	if failed != nil {
-		return value, failed
+	value, err = ParseValue[R](result.Data)
+	if failed == nil {
+		malformed = err
 	}
-	return value, err
+	return value, failed, malformed
 }

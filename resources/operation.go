@@ -100,9 +100,9 @@ func (c *Command[A, R]) operation() *operation {
 
 // Do runs the command on the named instance and returns its answer. Errors of
 // the type match its sentinels with errors.Is. Another error means that it has
-// had no effect, except ErrUnknownOutcome: it may have. ErrInvalid and
-// ErrTooLarge say, before anything is sent, what is wrong with the name or the
-// argument.
+// had no effect, except ErrUnknownOutcome: it may have, and ErrAnswerLost: it has,
+// and the answer is not of type R; see [DecodeError]. ErrInvalid and ErrTooLarge
+// say, before anything is sent, what is wrong with the name or the argument.
 func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, argument A, opts ...Option) (R, error) {
 	var zero R
 	t, err := typeOf(c, caller)
@@ -118,7 +118,12 @@ func (c *Command[A, R]) Do(ctx context.Context, caller Caller, resource string, 
 		return zero, err
 	}
 	result, err := caller.Command(ctx, command)
-	return answer[R](result, err, opts)
+	o := OptionsOf(opts)
+	value, err, malformed := answerTo[R](&o, result, err)
+	if malformed != nil {
+		err = lostAnswer(&result, malformed)
+	}
+	return value, err
 }
 
 // Query is an operation that only reads, on one member.
@@ -173,7 +178,11 @@ func (q *Query[A, R]) Do(ctx context.Context, caller Caller, resource string, ar
 		return zero, err
 	}
 	result, err := caller.Query(ctx, query)
-	return answerTo[R](&o, result, err)
+	value, err, malformed := answerTo[R](&o, result, err)
+	if malformed != nil {
+		err = &DecodeError{Index: result.Index, Value: result.Data, Cause: malformed}
+	}
+	return value, err
 }
 
 // typeOf returns the type of an operation that is to be carried by a caller.

@@ -2,7 +2,6 @@ package resources
 
 import (
 	"errors"
-	"fmt"
 	"iter"
 
 	"github.com/starlinghq/starling/internal/invariant"
@@ -57,7 +56,7 @@ func (t Table[K, V]) Row(r Reader, k K) (Row[K, V], bool, error) {
 	if !ok || err != nil {
 		return Row[K, V]{}, false, err
 	}
-	v, err := parseStored[V](item.Value)
+	v, err := parseStored[V](&item, item.Key[len(t.prefix):])
 	return Row[K, V]{Key: k, Value: v, Version: item.Version}, err == nil, err
 }
 
@@ -74,8 +73,9 @@ func (t Table[K, V]) Put(tx *Tx, k K, v V) error {
 // Delete removes a row and reports whether it existed.
 func (t Table[K, V]) Delete(tx *Tx, k K) bool { return tx.Delete(t.key(k)) }
 
-// All yields the rows in the order of their keys. It yields an error at most
-// once, last.
+// All yields the rows in the order of their keys. A row that cannot be read comes
+// with a [DecodeError], and the rows after it follow; any other error is the last
+// that it yields.
 func (t Table[K, V]) All(r Reader) iter.Seq2[Row[K, V], error] {
 	return t.scan(r, t.prefix, PrefixEnd(t.prefix))
 }
@@ -105,7 +105,7 @@ func (t Table[K, V]) scan(r Reader, from, to []byte) iter.Seq2[Row[K, V], error]
 			if err == nil {
 				row, err = t.row(item)
 			}
-			if !yield(row, err) || err != nil {
+			if !yield(row, err) || !goesOn(err) {
 				return
 			}
 		}
@@ -113,11 +113,12 @@ func (t Table[K, V]) scan(r Reader, from, to []byte) iter.Seq2[Row[K, V], error]
 }
 
 func (t Table[K, V]) row(item Item) (row Row[K, V], err error) {
-	if row.Key, err = ParseKey[K](item.Key[len(t.prefix):]); err != nil {
-		return row, err
-	}
+	key := item.Key[len(t.prefix):]
 	row.Version = item.Version
-	row.Value, err = parseStored[V](item.Value)
+	if row.Key, err = ParseKey[K](key); err != nil {
+		return row, &DecodeError{Key: key, Index: item.Version, Value: item.Value, Cause: err}
+	}
+	row.Value, err = parseStored[V](&item, key)
 	return row, err
 }
 
@@ -147,7 +148,7 @@ func (c Cell[T]) Lookup(r Reader) (T, protocol.Index, error) {
 		var zero T
 		return zero, 0, err
 	}
-	value, err := parseStored[T](item.Value)
+	value, err := parseStored[T](&item, nil)
 	return value, item.Version, err
 }
 
@@ -162,13 +163,3 @@ func (c Cell[T]) Set(tx *Tx, value T) error {
 
 // Delete empties the cell and reports whether it had a value.
 func (c Cell[T]) Delete(tx *Tx) bool { return tx.Delete(c.key) }
-
-// parseStored reads a value of the state. A fault says that the type of the
-// value has changed in a way that does not fit what was written before.
-func parseStored[T any](data []byte) (T, error) {
-	value, err := ParseValue[T](data)
-	if err != nil {
-		return value, protocol.ErrMalformed.With(fmt.Sprintf("stored value read as %T", value)).Because(err)
-	}
-	return value, nil
-}

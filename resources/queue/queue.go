@@ -21,9 +21,18 @@ const (
 // ErrEmpty answers a Pop or a Peek of an empty queue. It is an ErrNotFound.
 var ErrEmpty = protocol.ErrNotFound.With("the queue is empty")
 
-// Element is one element and its number.
+// TakeMax and TakeBytesMax limit what a Take that takes nothing answers, like those
+// of a Peek.
+const (
+	TakeMax      = 16
+	TakeBytesMax = 64 << 10
+)
+
+// Element is one element, its number, and where it was pushed: indexes rise with
+// numbers, and go on rising when the queue is deleted and made anew.
 type Element struct {
 	Number uint64
+	Index  protocol.Index
 	Value  []byte
 }
 
@@ -59,23 +68,84 @@ var Push = resources.NewCommand("push", func(tx *resources.Tx, value []byte) (ui
 	return n, last.Set(tx, n)
 })
 
-// Pop removes the first element and answers it. ErrEmpty.
+// Pop removes the first element and answers it, whatever it holds. ErrEmpty.
 var Pop = resources.NewCommand("pop", func(tx *resources.Tx, _ struct{}) (Element, error) {
+	e, err := head(tx)
+	if err != nil {
+		return Element{}, err
+	}
+	return e, remove(tx, e.Number)
+})
+
+// Take removes the first element if it was pushed at or before an index, that of the
+// last of those that the caller has read and can use; it answers the element, without
+// its value. Otherwise it takes nothing and is ErrConditionFailed, and its answer is
+// the elements that are first now. ErrEmpty.
+var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo protocol.Index) ([]Element, error) {
+	e, err := head(tx)
+	if err != nil {
+		return nil, err
+	}
+	if e.Index <= upTo {
+		e.Value = nil
+		return []Element{e}, remove(tx, e.Number)
+	}
+	others, err := first(tx, TakeMax, TakeBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	return others, protocol.ErrConditionFailed.With(fmt.Sprintf(
+		"the first element, number %d, was pushed at index %d, after %d", e.Number, e.Index, upTo))
+})
+
+// Skip removes the first element if it has a number, and answers it: for one that
+// nobody can use. Otherwise ErrNotFound. ErrEmpty.
+var Skip = resources.NewCommand("skip", func(tx *resources.Tx, number uint64) (Element, error) {
+	e, err := head(tx)
+	if err != nil {
+		return Element{}, err
+	}
+	if e.Number != number {
+		return Element{}, protocol.ErrNotFound.With(fmt.Sprintf("the first element has the number %d, not %d", e.Number, number))
+	}
+	return e, remove(tx, e.Number)
+})
+
+// head returns the first element, or ErrEmpty.
+func head(tx *resources.Tx) (Element, error) {
 	before, err := taken.Get(tx)
 	if err != nil {
 		return Element{}, err
 	}
-	n := before + 1
-	value, ok, err := elements.Get(tx, n)
-	if err != nil {
-		return Element{}, err
+	row, ok, err := elements.Row(tx, before+1)
+	if err == nil && !ok {
+		err = ErrEmpty
 	}
-	if !ok {
-		return Element{}, ErrEmpty
+	return Element{Number: row.Key, Index: row.Version, Value: row.Value}, err
+}
+
+// remove takes the first element, whose number is given, out.
+func remove(tx *resources.Tx, number uint64) error {
+	elements.Delete(tx, number)
+	return taken.Set(tx, number)
+}
+
+// first returns the first elements, so many of so many bytes, but one in any case.
+func first(r resources.Reader, limit, bytes int) ([]Element, error) {
+	var out []Element
+	size := 0
+	for row, err := range elements.All(r) {
+		if err != nil {
+			return nil, err
+		}
+		size += len(row.Value)
+		if len(out) == limit || len(out) > 0 && size > bytes {
+			break
+		}
+		out = append(out, Element{Number: row.Key, Index: row.Version, Value: row.Value})
 	}
-	elements.Delete(tx, n)
-	return Element{Number: n, Value: value}, taken.Set(tx, n)
-})
+	return out, nil
+}
 
 // Peek answers the first elements, at most so many (0: one), without removing
 // them. ErrEmpty.
@@ -84,22 +154,11 @@ var Peek = resources.NewQuery("peek", func(v *resources.View, limit int) ([]Elem
 	if limit > PeekMax {
 		return nil, protocol.ErrInvalid.With(fmt.Sprintf("a peek answers at most %d elements, not %d", PeekMax, limit))
 	}
-	var out []Element
-	size := 0
-	for row, err := range elements.All(v) {
-		if err != nil {
-			return nil, err
-		}
-		size += len(row.Value)
-		if len(out) == limit || len(out) > 0 && size > PeekBytesMax {
-			break
-		}
-		out = append(out, Element{Number: row.Key, Value: row.Value})
+	out, err := first(v, limit, PeekBytesMax)
+	if err == nil && len(out) == 0 {
+		err = ErrEmpty
 	}
-	if len(out) == 0 {
-		return nil, ErrEmpty
-	}
-	return out, nil
+	return out, err
 })
 
 // Length counts the elements, at no cost.
@@ -113,4 +172,4 @@ var Length = resources.NewQuery("length", func(v *resources.View, _ struct{}) (u
 })
 
 // Type is what a member needs to have queues.
-var Type = resources.NewType("queue", 1, Push, Pop, Peek, Length)
+var Type = resources.NewType("queue", 1, Push, Pop, Take, Skip, Peek, Length)
