@@ -47,6 +47,7 @@ const (
 	GossipFanoutDefault      = 4
 	GossipProbabilityDefault = 0.75
 	CheckpointBytesDefault   = 64 << 20
+	RetainBytesDefault       = 64 << 20
 	CheckpointEveryDefault   = 10 * time.Minute
 )
 
@@ -137,6 +138,12 @@ type Config struct {
 	// CheckpointEvery is never.
 	CheckpointBytes int
 	CheckpointEvery time.Duration
+	// RetainBytes is how many bytes of the log stay beside that which lies above
+	// the older of the two kept checkpoints, for members that are a little behind;
+	// and never more than 10,000 entries. Whoever needs what is gone fetches a
+	// checkpoint. Default: 64 MiB, about what lies between two checkpoints anyway;
+	// negative: none.
+	RetainBytes int
 
 	// Neighbours is about how many other members share this machine. With more
 	// than 15 on loopback, failures are looked for as slowly as on a network: a
@@ -186,6 +193,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.CheckpointEvery == 0 {
 		c.CheckpointEvery = CheckpointEveryDefault
+	}
+	if c.RetainBytes == 0 {
+		c.RetainBytes = RetainBytesDefault
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

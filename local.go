@@ -42,10 +42,11 @@ type LocalConfig struct {
 	// 250 ms, with more than 16 members the default of Config.
 	Timing              string
 	Heartbeat, Election time.Duration
-	// CheckpointBytes and CheckpointEvery are those of Config, and so are their
-	// defaults.
+	// CheckpointBytes, CheckpointEvery and RetainBytes are those of Config, and so
+	// are their defaults.
 	CheckpointBytes int
 	CheckpointEvery time.Duration
+	RetainBytes     int
 }
 
 // Cluster is a whole cluster in this process, over real loopback sockets.
@@ -131,7 +132,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 			GossipMode: cfg.GossipMode, GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability,
 			Neighbours: cfg.Actives + cfg.Passives - 1,
 			Types:      cfg.Types, Timing: cfg.Timing, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
-			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
+			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
 		}

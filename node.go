@@ -90,7 +90,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
-		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery,
+		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
 		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, Version: Version,
 	})
 	if err != nil {

@@ -128,7 +128,7 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 			errs = append(errs, fmt.Errorf("--trusted-keys: %w", err))
 		}
 	}
-	if cfg.CheckpointBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
+	if cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
 		errs = append(errs, err)
 	}
 	if cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format")); err != nil {

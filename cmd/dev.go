@@ -44,12 +44,12 @@ func (p *Program) runDev(c *cli.Context) error {
 	if err != nil {
 		return &usageError{c.Command.HelpName + ": " + err.Error()}
 	}
-	bytes, every, err := checkpointsOf(c)
+	bytes, retain, every, err := checkpointsOf(c)
 	if err != nil {
 		return &usageError{c.Command.HelpName + ": " + err.Error()}
 	}
 	cfg := starling.LocalConfig{
-		CheckpointBytes: bytes, CheckpointEvery: every,
+		CheckpointBytes: bytes, CheckpointEvery: every, RetainBytes: retain,
 		Actives: c.Int("actives"), Passives: c.Int("passives"), Dir: c.String("dir"),
 		Bind: c.String("bind"), HTTP: c.String("http"), Types: p.Types, Logger: logger,
 		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),

@@ -47,6 +47,7 @@ func checkpointFlags() []cli.Flag {
 	return []cli.Flag{
 		intFlag("checkpoint-bytes", starling.CheckpointBytesDefault, "`BYTES` of log after which all members take a checkpoint and give up the log below (or half the state's size, if that is more)"),
 		durationFlag("checkpoint-every", starling.CheckpointEveryDefault, "`DURATION` after which they do if anything was written; negative for never"),
+		intFlag("retain-bytes", starling.RetainBytesDefault, "`BYTES` of log that stay below the older checkpoint at most, for members a little behind; negative for none"),
 	}
 }
 
@@ -61,15 +62,18 @@ func timingFlags(otherwise string) []cli.Flag {
 }
 
 // checkpointsOf reads them. A zero would mean the default.
-func checkpointsOf(c *cli.Context) (bytes int, every time.Duration, err error) {
-	bytes, every = c.Int("checkpoint-bytes"), c.Duration("checkpoint-every")
+func checkpointsOf(c *cli.Context) (bytes, retain int, every time.Duration, err error) {
+	bytes, retain, every = c.Int("checkpoint-bytes"), c.Int("retain-bytes"), c.Duration("checkpoint-every")
 	if bytes <= 0 {
 		err = fmt.Errorf("--checkpoint-bytes %d: above 0", bytes)
 	}
 	if every == 0 {
 		err = errors.Join(err, errors.New("--checkpoint-every 0s: above 0, or negative for never"))
 	}
-	return bytes, every, err
+	if retain == 0 {
+		err = errors.Join(err, errors.New("--retain-bytes 0: above 0, or negative for none"))
+	}
+	return bytes, retain, every, err
 }
 
 // outputFlag is -o; every command that prints a result has it.

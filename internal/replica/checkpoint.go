@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ const (
 	checkpointBytes = 64 << 20
 	checkpointEvery = 10 * time.Minute
 	retainEntries   = 10_000
+	retainBytes     = 64 << 20
 	behindBytes     = 1 << 30
 )
 
@@ -43,8 +45,9 @@ type checkpoints struct {
 	distance protocol.Index
 	// held says that the head would be dropped further if nobody needed it.
 	held bool
-	// grown is how much the log has grown at some indexes, in order, and total
-	// how much in all, in bytes, since the start.
+	// grown is how much the log has grown at some indexes, in order, the first of
+	// them where the state was at the start unless others took its place, and total
+	// how much in all, in bytes, since then.
 	grown []growth
 	total uint64
 
@@ -57,18 +60,22 @@ type growth struct {
 	bytes uint64
 }
 
-// growthsMax is at how many indexes the bytes are remembered.
-const growthsMax = 128
+// growthsMax is at how many indexes the bytes are remembered: at sixteen of what
+// Config.RetainBytes keeps, and the further below, the fewer.
+const growthsMax = 256
 
 // grow counts applied bytes.
-func (c *checkpoints) grow(at protocol.Index, bytes int, most int) {
+func (c *checkpoints) grow(at protocol.Index, bytes, retain int) {
 	c.total += uint64(bytes)
 	n := len(c.grown)
-	if n > 0 && c.total-c.grown[n-1].bytes < uint64(most/(growthsMax/2)) {
+	if n > 0 && c.total-c.grown[n-1].bytes < uint64(retain/16) {
 		return
 	}
 	if n == growthsMax {
-		c.grown = slices.Delete(c.grown, 0, 1)
+		for k := 1; k < n/4; k++ { // every second one of the older half goes
+			c.grown[k] = c.grown[2*k]
+		}
+		c.grown = slices.Delete(c.grown, n/4, n/2)
 	}
 	c.grown = append(c.grown, growth{at, c.total})
 }
@@ -89,9 +96,23 @@ func (c *checkpoints) bytesIn(from, below protocol.Index) uint64 {
 	return upTo - before
 }
 
+// tail returns the lowest index from which on all that was applied has at most so
+// many bytes, as far as they were counted: what was there at the start may have any
+// number, and is not of the tail.
+func (c *checkpoints) tail(bytes int) protocol.Index {
+	i, _ := slices.BinarySearchFunc(c.grown, uint64(max(bytes, 0)), func(g growth, bytes uint64) int {
+		return cmp.Compare(bytes, c.total-g.bytes)
+	})
+	if i == len(c.grown) {
+		return ^protocol.Index(0)
+	}
+	return c.grown[i].at + 1
+}
+
 // start takes what was found at start.
 func (c *checkpoints) start(now protocol.Instant, restored Restored) {
 	c.kept, c.at = restored.Kept, now
+	c.grown = []growth{{at: restored.Applied}}
 	for i := range c.kept {
 		if c.kept[i].Index == restored.Applied {
 			c.mark, c.digest = c.kept[i].Index, c.kept[i].Digest
@@ -135,22 +156,21 @@ func (r *Replica) offerKept(now protocol.Instant) {
 // dropHead gives up the log below the older of two checkpoints.
 //
 // [S] Never below the newer one alone: if that turns out to be bad, the older
-// one and the log above it are what is left. For laggards a bounded tail stays. No
-// other member's progress counts, except of one that is far behind, installs a
-// checkpoint or catches up from there: what it is about to need stays for a bounded
-// time (gossip's) and within Config.BehindBytes, as long as the disk has room.
+// one and the log above it are what is left. For laggards a tail stays, bounded in
+// entries and in bytes. No other member's progress counts, except of one that is far
+// behind, installs a checkpoint or catches up from there: what it is about to need
+// stays for a bounded time (gossip's) and within Config.BehindBytes. Where the disk
+// has no room, nothing stays for others.
 func (r *Replica) dropHead(now protocol.Instant) {
 	c := &r.checkpoints
 	c.held = false
 	if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {
 		return
 	}
-	below := c.kept[1].Index + 1
-	tail := protocol.Index(r.cfg.RetainEntries)
-	if r.applied < tail {
-		return
+	below := min(c.kept[1].Index+1, r.commit+1)
+	if entries := protocol.Index(r.cfg.RetainEntries); !r.short {
+		below = min(below, max(r.applied-min(r.applied, entries)+1, c.tail(r.cfg.RetainBytes)))
 	}
-	below = min(below, r.applied-tail+1, r.commit+1)
 	for _, i := range r.gossip.Needs(now) {
 		if i < below && i >= r.shape().FirstIndex() && !r.short && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
 			below, c.held = i, true
@@ -216,7 +236,7 @@ func (r *Replica) take(batch []protocol.Entry) *storage.Description {
 func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
 	c := &r.checkpoints
 	c.since += protocol.RawSize(batch)
-	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), r.cfg.BehindBytes)
+	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), r.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {

@@ -273,6 +273,57 @@ func TestHeadKeepsATailForThoseALittleBehind(t *testing.T) {
 	}
 }
 
+// Large values: the tail has a bound in bytes, too, or 10,000 entries of a megabyte
+// each stay on every disk.
+func TestTailIsBoundedInBytes(t *testing.T) {
+	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	open := func(cfg Config) (*Replica, *protocol.Instant) {
+		r, now := leading(t, cfg, rec, Restored{})
+		for range 20 {
+			submit(r, *now, 10_000)
+			drive(t, r, now, 1)
+		}
+		return r, now
+	}
+	const entry = 10_100 // and a little around it
+	for _, c := range []struct {
+		name     string
+		cfg      Config
+		short    bool
+		from, to protocol.Index // of entries that stay
+	}{
+		{"by bytes", Config{RetainBytes: 5 * entry, CheckpointEvery: -1}, false, 4, 5},
+		{"by entries", Config{RetainBytes: 5 * entry, RetainEntries: 3, CheckpointEvery: -1}, false, 3, 3},
+		{"none", Config{RetainBytes: -1, CheckpointEvery: -1}, false, 0, 2},
+		{"a disk without room", Config{CheckpointEvery: -1}, true, 0, 2},
+		{"the defaults", Config{CheckpointEvery: -1}, false, 121, 121}, // all: nothing goes
+	} {
+		r, now := open(c.cfg)
+		r.Short(*now, c.short)
+		last := r.Status(*now).Applied
+		r.Kept(*now, []storage.Description{described(rec, last-1, 0), described(rec, last-2, 0)})
+		stay := last
+		if e := r.Effects(); e.Persist != nil && e.Persist.Drop != 0 {
+			stay = last - e.Persist.Drop + 1
+		}
+		if stay < c.from || stay > c.to {
+			t.Errorf("%s: %d of %d entries stay, want %d to %d", c.name, stay, last, c.from, c.to)
+		}
+	}
+}
+
+// What was there at a start was not counted, and nobody knows its size: it does not
+// stay for others once two checkpoints are above it.
+func TestWhatWasThereAtTheStartIsNoTail(t *testing.T) {
+	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
+	r, now := leading(t, Config{CheckpointEvery: -1}, rec, Restored{Applied: 60, Kept: []storage.Description{described(rec, 60, 0), described(rec, 40, 0)}})
+	drive(t, r, now, 1)
+	r.Kept(*now, []storage.Description{described(rec, 90, 0), described(rec, 80, 0)})
+	if e := r.Effects(); e.Persist == nil || e.Persist.Drop != 61 {
+		t.Errorf("persists %+v, want a drop below 61", e.Persist)
+	}
+}
+
 // installing is a member whose log ends at 20 of a log that goes to 100, with
 // the description of a checkpoint at 80.
 func installing(t *testing.T, confs map[protocol.Index]protocol.Configuration) (*Replica, storage.Description, storage.Recovered) {

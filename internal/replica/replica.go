@@ -42,10 +42,10 @@ type Config struct {
 	// written since; default 10 min, negative: however long.
 	CheckpointBytes int
 	CheckpointEvery time.Duration
-	// RetainEntries is how many applied entries stay in the log when its head
-	// is given up, for members that are a little behind; default 10,000,
-	// negative: none.
-	RetainEntries int
+	// RetainEntries and RetainBytes are how many applied entries, and of how many
+	// bytes, stay in the log at most when its head is given up, for members that are
+	// a little behind; defaults 10,000 and 64 MiB, negative: none.
+	RetainEntries, RetainBytes int
 	// BehindBytes bounds the log that stays for members that are far behind,
 	// besides what stays for this member itself; default 1 GiB. PinBytes bounds
 	// the checkpoints that stay because others fetch them, unless it is one;
@@ -165,20 +165,17 @@ func (c *Config) setDefaults() {
 	if c.CheckpointEvery == 0 {
 		c.CheckpointEvery = checkpointEvery
 	}
-	switch {
-	case c.RetainEntries == 0:
-		c.RetainEntries = retainEntries
-	case c.RetainEntries < 0:
-		c.RetainEntries = 0
-	}
 	for _, x := range []struct {
-		bytes *int
+		most  *int
 		usual int
-	}{{&c.BehindBytes, behindBytes}, {&c.PinBytes, pinBytes}, {&c.TailBytes, tailBytes}} {
-		if *x.bytes == 0 {
-			*x.bytes = x.usual
+	}{
+		{&c.RetainEntries, retainEntries}, {&c.RetainBytes, retainBytes}, {&c.BehindBytes, behindBytes},
+		{&c.PinBytes, pinBytes}, {&c.TailBytes, tailBytes},
+	} {
+		if *x.most == 0 {
+			*x.most = x.usual
 		}
-		*x.bytes = max(*x.bytes, 0)
+		*x.most = max(*x.most, 0)
 	}
 }
 

@@ -72,10 +72,10 @@ type Config struct {
 	// 10 min, negative: never for its age.
 	CheckpointBytes int
 	CheckpointEvery time.Duration
-	// RetainEntries is how many applied entries stay in the log beside the
-	// checkpoints, for members that are a little behind; default 10,000,
-	// negative: none.
-	RetainEntries int
+	// RetainEntries and RetainBytes are how many applied entries, and of how many
+	// bytes, stay in the log beside the checkpoints at most, for members that are a
+	// little behind; defaults 10,000 and 64 MiB, negative: none.
+	RetainEntries, RetainBytes int
 	// Neighbours is about how many other members share this machine. Where there
 	// are many, they take turns at its cores, and an answer that is late says
 	// less of who gives it: membership takes its time, as on a network. Matters

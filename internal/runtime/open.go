@@ -173,7 +173,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
-		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries,
+		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries, RetainBytes: m.cfg.RetainBytes,
 		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,
 		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,
 	}, rec, restored)

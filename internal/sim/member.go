@@ -310,7 +310,7 @@ func (m *member) config() replica.Config {
 		Address:         m.address,
 		Policy:          true,
 		Reserve:         m.reserve,
-		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain,
+		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain, RetainBytes: m.s.plan.retainBytes,
 		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail,
 	}
 }

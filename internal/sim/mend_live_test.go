@@ -18,7 +18,8 @@ func withOldSectors(t *testing.T, seed uint64) (s *simulation, leader, away *mem
 	t.Helper()
 	s = newSimulation(seed, Options{Profile: "calm", Duration: time.Minute})
 	quiet(s)
-	s.plan.tail, s.plan.retain, s.plan.checkpoint, s.plan.segment = 256, 100_000, 1<<30, segmentBytes
+	s.plan.tail, s.plan.retain, s.plan.retainBytes = 256, 100_000, 0
+	s.plan.checkpoint, s.plan.segment = 1<<30, segmentBytes
 	begin(t, s)
 	s.run(t, 2*time.Second)
 	leader = s.leaderNow()

@@ -70,6 +70,8 @@ type plan struct {
 	// checkpoint is how many bytes of log there are between two checkpoints,
 	// retain how many applied entries stay when the head is given up.
 	checkpoint, retain int
+	// retainBytes is how many bytes of them at most; 0: the default.
+	retainBytes int
 	// behind is how many bytes of log stay for members that are far behind; 0: the
 	// default, which is more than there ever are, negative: none.
 	behind   int
@@ -232,7 +234,7 @@ func (p *plan) forget(r *rand.Rand) {
 		p.ails, p.sectors, p.places = between(r, 200*time.Millisecond, time.Second), 1, 6
 		p.every /= 2
 		p.weights = [faults]int{faultPause: 2, faultIsolate: 4, faultCut: 2, faultCrash: 1, faultBoundary: 1}
-		p.tail, p.retain, p.checkpoint = 256<<r.IntN(3), 2000, 64<<10 // what is old is there, and is read
+		p.tail, p.retain, p.retainBytes, p.checkpoint = 256<<r.IntN(3), 2000, 0, 64<<10 // what is old is there, and is read
 	}
 }
 

@@ -135,9 +135,9 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.grow(s.random.states)
 	s.plan.ail(s.random.calls)
 	s.plan.tire(s.random.sluggish)
+	s.plan.behind, s.plan.retainBytes = []int{0, -1, 8 << 10}[s.seed%3], []int{0, 1 << 10, -1}[s.seed/3%3]
 	s.plan.forget(s.random.tails)
 	s.plan.set(s.random.walls)
-	s.plan.behind = []int{0, -1, 8 << 10}[s.seed%3]
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
