@@ -78,15 +78,25 @@ type BadRange struct {
 
 // ReadAround fills buf with what is in a file from an offset on. What the disk does
 // not give (Damaged), after it was tried again, reads as zeros, and is told; any other
-// error is returned. What lies behind the end of the file reads as zeros, too.
-func (p *Patience) ReadAround(f File, buf []byte, at int64) ([]BadRange, error) {
+// error is returned. What lies behind the end of the file reads as zeros, too. For a
+// file that is read in pieces, before is what was told of the others.
+func (p *Patience) ReadAround(f File, buf []byte, at int64, before []BadRange) ([]BadRange, error) {
+	blocks := badBlocks(before)
 	for {
-		var bad []BadRange
-		err := p.around(f, buf, at, aroundChunk, &bad)
-		if err != nil || len(bad) == 0 || !p.Again() {
-			return bad, err
+		r := reading{ctx: p.ctx, file: f, before: blocks}
+		err := r.around(buf, at, aroundChunk)
+		if err != nil || len(r.bad) == 0 || !p.Again() {
+			return r.bad, err
 		}
 	}
+}
+
+// reading is one try at reading around bad places.
+type reading struct {
+	ctx    context.Context
+	file   File
+	before int64 // bad blocks of the file elsewhere
+	bad    []BadRange
 }
 
 func badBlocks(bad []BadRange) int64 {
@@ -98,11 +108,11 @@ func badBlocks(bad []BadRange) int64 {
 }
 
 // around reads a range, in steps if it cannot be read as a whole.
-func (p *Patience) around(f File, buf []byte, at, step int64, bad *[]BadRange) error {
-	if err := p.ctx.Err(); err != nil {
+func (r *reading) around(buf []byte, at, step int64) error {
+	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	n, err := f.ReadAt(buf, at)
+	n, err := r.file.ReadAt(buf, at)
 	if err == nil || err == io.EOF {
 		clear(buf[n:])
 		return nil
@@ -111,12 +121,12 @@ func (p *Patience) around(f File, buf []byte, at, step int64, bad *[]BadRange) e
 		return err
 	}
 	to := at + int64(len(buf))
-	if at/aroundBlock == (to-1)/aroundBlock || step == aroundBlock && badBlocks(*bad) >= aroundBadMax {
+	if at/aroundBlock == (to-1)/aroundBlock || step == aroundBlock && r.before+badBlocks(r.bad) >= aroundBadMax {
 		clear(buf)
-		if k := len(*bad) - 1; k >= 0 && (*bad)[k].To == at {
-			(*bad)[k].To = to
+		if k := len(r.bad) - 1; k >= 0 && r.bad[k].To == at {
+			r.bad[k].To = to
 		} else {
-			*bad = append(*bad, BadRange{at, to, err})
+			r.bad = append(r.bad, BadRange{at, to, err})
 		}
 		return nil
 	}
@@ -125,7 +135,7 @@ func (p *Patience) around(f File, buf []byte, at, step int64, bad *[]BadRange) e
 	}
 	for from := at; from < to; {
 		next := min(to, (from/step+1)*step)
-		if err := p.around(f, buf[from-at:next-at], from, aroundBlock, bad); err != nil {
+		if err := r.around(buf[from-at:next-at], from, aroundBlock); err != nil {
 			return err
 		}
 		from = next

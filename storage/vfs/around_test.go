@@ -40,7 +40,7 @@ func TestReadsGoAroundBadSectors(t *testing.T) {
 		if round%3 == 0 {
 			at, buf = 0, make([]byte, len(content)+5000)
 		}
-		told, err := vfs.NewPatience(disk).ReadAround(f, buf, at)
+		told, err := vfs.NewPatience(disk).ReadAround(f, buf, at, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		disk.ReadsWorkAfter(pauses)
 		f, _ := disk.Open("/f")
 		buf := make([]byte, 7)
-		bad, err := vfs.NewPatience(disk).ReadAround(f, buf, 0)
+		bad, err := vfs.NewPatience(disk).ReadAround(f, buf, 0, nil)
 		if err != nil || (len(bad) > 0) != fails || bytes.Equal(buf, []byte("content")) == fails {
 			t.Errorf("works after %d pauses: %q, bad %v, %v", pauses, buf, bad, err)
 		}
@@ -85,7 +85,7 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		vfs.WriteFile(disk, "/f", []byte("content"))
 		disk.FailReads("/f", 0, 1, cause)
 		f, _ := disk.Open("/f")
-		if bad, err := vfs.NewPatience(disk).ReadAround(f, make([]byte, 7), 0); !errors.Is(err, cause) || len(bad) > 0 || disk.Counters().Sleeps > 0 {
+		if bad, err := vfs.NewPatience(disk).ReadAround(f, make([]byte, 7), 0, nil); !errors.Is(err, cause) || len(bad) > 0 || disk.Counters().Sleeps > 0 {
 			t.Errorf("%v: bad %v, %v, waited %d times; want the error at once", cause, bad, err, disk.Counters().Sleeps)
 		}
 	}
@@ -107,7 +107,7 @@ func TestFileThatIsAllBadCostsFewReads(t *testing.T) {
 	f.WriteAt(content, 0)
 	disk.FailReads("/f", 0, 19<<20, syscall.EIO)
 	buf := make([]byte, len(content))
-	bad, err := vfs.NewPatience(disk).ReadAround(f, buf, 0)
+	bad, err := vfs.NewPatience(disk).ReadAround(f, buf, 0, nil)
 	if err != nil || len(bad) != 1 || bad[0].To != 19<<20 || !bytes.Equal(buf[19<<20:], content[19<<20:]) {
 		t.Errorf("bad are %v, %v", bad, err)
 	}

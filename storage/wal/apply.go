@@ -11,7 +11,10 @@ import (
 // good. It reports true if the log ends before it.
 func (r *replay) takeRecord(i int, at int64, h *header) (stop bool, err error) {
 	s := r.segments[i]
-	payload := r.content[at+recordBytes : at+recordBytes+int64(h.length)]
+	payload := r.content.bytes(at+recordBytes, int64(h.length))
+	if r.content.err != nil {
+		return true, r.content.err
+	}
 	if sumPayload(payload, s.nonce) != h.payloadSum {
 		corrupt, err := r.isCorrupt(i, at, at+h.size())
 		if err != nil || !corrupt {

@@ -109,6 +109,20 @@ func (l *Log) Rebuild(ctx context.Context, i protocol.Index) (storage.Rebuild, e
 	return r, nil
 }
 
+// loadSegment reads a segment's content into a buffer. [S] What the disk refuses to give is
+// read around and counts as bytes that are wrong: see vfs.ReadAround.
+func loadSegment(s *segment, into []byte, patience *vfs.Patience) ([]byte, []vfs.BadRange, error) {
+	if int64(cap(into)) < s.size {
+		into = make([]byte, s.size)
+	}
+	into = into[:s.size]
+	bad, err := patience.ReadAround(s.file, into, 0, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return into, bad, nil
+}
+
 func notNow(format string, args ...any) error {
 	return protocol.ErrInvalid.With("the log cannot be mended while it runs: " + fmt.Sprintf(format, args...))
 }

@@ -194,7 +194,7 @@ func (r *rebuild) check(ctx context.Context) error {
 		return protocol.ErrCorrupt.With("damaged data: " + r.name + ": " + what + " is not what was written")
 	}
 	content := make([]byte, r.fresh.size)
-	if bad, err := vfs.PatienceUntil(ctx, r.l.fsys).ReadAround(r.fresh.file, content, 0); err != nil {
+	if bad, err := vfs.PatienceUntil(ctx, r.l.fsys).ReadAround(r.fresh.file, content, 0, nil); err != nil {
 		return fmt.Errorf("reading %s: %w", r.name, err)
 	} else if len(bad) > 0 {
 		return wrong("a part")

@@ -1,7 +1,7 @@
 package wal
 
 import (
-	"bytes"
+	"cmp"
 	"fmt"
 
 	"github.com/starlinghq/starling/protocol"
@@ -22,8 +22,7 @@ type replay struct {
 	segments []*segment
 	begins   []int64             // where the records of each segment begin
 	limits   []protocol.Sequence // where the next segment begins; 0: none
-	content  []byte
-	bad      []vfs.BadRange // of the content: it reads as zeros there
+	content  content             // of the segment that is read
 	patience *vfs.Patience
 	places   []Place
 	known    protocol.Sequence // see durableAnywhere
@@ -121,7 +120,7 @@ func (s *segment) readHeader(patience *vfs.Patience) (int64, error) {
 		return 0, protocol.ErrDirectory.Because(err)
 	}
 	b := make([]byte, min(s.size, segmentBytes+configurationBytesMax))
-	if _, err := patience.ReadAround(s.file, b, 0); err != nil {
+	if _, err := patience.ReadAround(s.file, b, 0, nil); err != nil {
 		return 0, protocol.ErrDiskFailed.Because(err)
 	}
 	h, end, ok := parseSegmentHeader(b, s.nonce)
@@ -146,8 +145,8 @@ func (r *replay) run() error {
 		}
 	}
 	if n := len(r.segments); n > 0 && !r.segments[n-1].good && !r.accepted {
-		if len(r.bad) > 0 {
-			return withheld("the header and all records of the last segment, "+r.segments[n-1].name, r.bad[0].Err)
+		if bad := r.content.bad; len(bad) > 0 {
+			return withheld("the header and all records of the last segment, "+r.segments[n-1].name, bad[0].Err)
 		}
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
 			"damaged data: the header and all records of the last segment, %s, are damaged: what this member voted is not known; "+
@@ -170,23 +169,9 @@ func withheld(what string, err error) error {
 		"start again when the disk gives it back; if it never does, what this member voted is not known: move the directory away and let the member join as a new one", what, err))
 }
 
-// loadSegment reads a segment's content into a buffer. [S] What the disk refuses to give is
-// read around and counts as bytes that are wrong: see vfs.ReadAround.
-func loadSegment(s *segment, into []byte, patience *vfs.Patience) ([]byte, []vfs.BadRange, error) {
-	if int64(cap(into)) < s.size {
-		into = make([]byte, s.size)
-	}
-	into = into[:s.size]
-	bad, err := patience.ReadAround(s.file, into, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", s.name, err)
-	}
-	return into, bad, nil
-}
-
 // wrong says what is the matter with a part of the content that is bad.
 func (r *replay) wrong(what string, from, to int64) string {
-	for _, b := range r.bad {
+	for _, b := range r.content.bad {
 		if b.From < to && from < b.To {
 			return fmt.Sprintf("%s cannot be read: %v", what, b.Err)
 		}
@@ -195,14 +180,21 @@ func (r *replay) wrong(what string, from, to int64) string {
 }
 
 func (r *replay) readSegment(i int) error {
-	s, limit := r.segments[i], r.limits[i]
-	var err error
-	if r.content, r.bad, err = loadSegment(s, r.content, r.patience); err != nil {
-		return protocol.ErrDiskFailed.Because(err)
-	}
-	for _, b := range r.bad {
+	s, c := r.segments[i], &r.content
+	c.reset(s, r.patience)
+	err := r.readRecords(i)
+	c.finish()
+	for _, b := range c.bad {
 		r.places = append(r.places, Place{Segment: s.name, Offset: b.From, Bytes: b.To - b.From, Err: b.Err})
 	}
+	if c.err != nil { // whatever was concluded meanwhile
+		return c.err
+	}
+	return err
+}
+
+func (r *replay) readRecords(i int) error {
+	s, limit := r.segments[i], r.limits[i]
 	r.accepted = false
 	r.startSegment(i)
 	at := r.begins[i]
@@ -211,7 +203,10 @@ func (r *replay) readSegment(i int) error {
 	for {
 		gone := func() bool { return limit != 0 && r.next >= limit }
 		if gone() {
-			r.count.gone += r.countFrom(s, at)
+			if r.visit != nil {
+				n, _ := r.content.count(at, s.nonce)
+				r.count.gone += n
+			}
 			return nil
 		}
 		if !r.parse(s, at, &h) {
@@ -299,16 +294,15 @@ func (r *replay) raiseDurable(d protocol.Sequence) {
 	r.unsynced = r.unsynced[k:]
 }
 
-// parse decodes the record header at an offset of the loaded segment.
+// parse decodes the record header at an offset of the segment that is read.
 func (r *replay) parse(s *segment, at int64, h *header) bool {
-	return at+recordBytes <= int64(len(r.content)) &&
-		parseHeader(r.content[at:], s.nonce, r.next-1, h) && at+h.size() <= int64(len(r.content))
+	return parseHeader(r.content.bytes(at, recordBytes), s.nonce, r.next-1, h) && at+h.size() <= r.content.size
 }
 
 // scan returns the offset of the next good header at or after at, or -1.
 func (r *replay) scan(s *segment, at int64) int64 {
 	var h header
-	for ; at+recordBytes <= int64(len(r.content)); at += recordAlign {
+	for ; at+recordBytes <= r.content.size; at += recordAlign {
 		if r.parse(s, at, &h) {
 			return at
 		}
@@ -322,21 +316,23 @@ func (r *replay) scan(s *segment, at int64) int64 {
 // the notes that say that they are durable.
 func (r *replay) isCorrupt(i int, at, to int64) (bool, error) {
 	known, err := r.durableAnywhere(i, at)
-	if err != nil {
+	if err = cmp.Or(err, r.content.err); err != nil {
 		return false, err
 	}
 	if r.next <= known {
 		return true, nil
 	}
-	for _, b := range r.bad {
+	for _, b := range r.content.bad {
 		if b.From < to && at < b.To {
 			return false, withheld(fmt.Sprintf("what follows record %d, the last of %s", r.next-1, r.segments[i].name), b.Err)
 		}
 	}
 	r.torn = true
-	if n := r.countFrom(r.segments[i], at); r.visit != nil && (n > 0 || !allZero(r.content[at:])) {
-		r.count.torn += n
-		r.tell(r.segments[i], at, &header{sequence: r.next}, nil, StatusTorn)
+	if r.visit != nil {
+		if n, zero := r.content.count(at, r.segments[i].nonce); !zero {
+			r.count.torn += n
+			r.tell(r.segments[i], at, &header{sequence: r.next}, nil, StatusTorn)
+		}
 	}
 	return false, nil
 }
@@ -348,64 +344,19 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 	if r.known > 0 {
 		return max(r.known, r.durable), nil
 	}
-	known := max(r.durable, durableIn(r.content, at, r.segments[i].nonce, r.next-1))
-	var content []byte
+	known := max(r.durable, r.content.durable(at, r.segments[i].nonce, r.next-1))
+	var later content
 	for _, s := range r.segments[i+1:] {
 		known = max(known, s.first-1)
 		if s.good {
 			known = max(known, s.durable)
 		}
-		var err error
-		if content, _, err = loadSegment(s, content, r.patience); err != nil {
-			return 0, protocol.ErrDiskFailed.Because(err)
+		later.reset(s, r.patience)
+		known = max(known, later.durable(segmentBytes, s.nonce, s.first-1))
+		if later.err != nil {
+			return 0, later.err
 		}
-		known = max(known, durableIn(content, segmentBytes, s.nonce, s.first-1))
 	}
 	r.known = known
 	return known, nil
-}
-
-// zeroSkip is how much of a segment's untouched end is passed over at a time.
-const zeroSkip = 4096
-
-var zeros [zeroSkip]byte
-
-// durableIn returns the highest durable of all good headers at or after at.
-func durableIn(content []byte, at int64, nonce uint64, last protocol.Sequence) protocol.Sequence {
-	var known protocol.Sequence
-	var h header
-	for ; at+recordBytes <= int64(len(content)); at += recordAlign {
-		if at+zeroSkip <= int64(len(content)) && bytes.Equal(content[at:at+zeroSkip], zeros[:]) {
-			at += zeroSkip - 2*recordAlign // a header has its number in its second word
-			continue
-		}
-		if parseHeader(content[at:], nonce, last, &h) {
-			known = max(known, h.durable)
-		}
-	}
-	return known
-}
-
-// countFrom counts good headers at or after at, for reports only.
-func (r *replay) countFrom(s *segment, at int64) int {
-	if r.visit == nil {
-		return 0
-	}
-	n := 0
-	var h header
-	for ; at+recordBytes <= int64(len(r.content)); at += recordAlign {
-		if parseHeader(r.content[at:], s.nonce, 0, &h) {
-			n++
-		}
-	}
-	return n
-}
-
-func allZero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
-			return false
-		}
-	}
-	return true
 }
