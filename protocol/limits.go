@@ -22,6 +22,12 @@ const (
 	NameBytesMax = 255
 	// CommandBytesMax limits the encoded argument of one command.
 	CommandBytesMax = 1 << 20
+	// CommandWritesMax and CommandWrittenBytesMax limit how many keys one command
+	// sets and deletes, each time counted, and their bytes with those of the values.
+	// Beyond them: ErrTooLarge, and the command has no effect. What one command
+	// changes fits into one frame, so that every watcher can be told of it.
+	CommandWritesMax       = 16_384
+	CommandWrittenBytesMax = 2 << 20
 	// EntryBytesMax limits one encoded entry: a command and its envelope.
 	EntryBytesMax = CommandBytesMax + 4<<10
 	// ResultBytesMax limits the encoded answer of a command or a query.
@@ -99,6 +105,16 @@ const (
 	// and that have not ended. Beyond it: ErrTooLarge. All connections that a member
 	// takes together cannot fill the cluster.
 	SessionsPerConnectionMax = 64
+	// WatchesPerCallerMax limits the watches that one client, or one member's own
+	// program, has at once. Beyond it: ErrTooLarge. They take nothing from its other
+	// requests.
+	WatchesPerCallerMax = 4096
+	// CallersWaitingMax and CallersWaitingBytesMax limit the commands of one client, or
+	// of a member's own program, that wait until its session has room for them, and the
+	// bytes of their arguments. Beyond them: ErrOverloaded, at once; one waits in any
+	// case.
+	CallersWaitingMax      = 1 << 18
+	CallersWaitingBytesMax = 64 << 20
 	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
 	// it the oldest are dropped; asked for again they are ErrAnswerLost.
 	SessionAnswersBytesMax = ValueBytesMax

@@ -187,6 +187,9 @@ func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
 	mark, before := m.state.mark(), sp.live
 	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session, encoded: m.encoded}
 	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
+	if err == nil && m.tx.over != nil {
+		data, err = nil, m.tx.over
+	}
 	m.tx = Tx{}
 	if err != nil {
 		m.state.rollback(mark)

@@ -36,7 +36,9 @@
 //
 // An error that a command returns drops all its writes and is the client's
 // answer. So does a panic; its answer is always [protocol.ErrPanicked], because
-// its text could differ between members.
+// its text could differ between members. A command sets and deletes at most 16,384
+// keys, and 2 MiB of keys and values in all; beyond that it fails with
+// [protocol.ErrTooLarge] and has no effect, also if it goes on after the error.
 //
 // # Values
 //

@@ -20,6 +20,9 @@ type Tx struct {
 	session protocol.SessionID
 	rand    *Rand
 	encoded EncodedFunc
+
+	writes, written int   // keys, bytes; see protocol.CommandWritesMax
+	over            error // a limit was passed: nothing of the command remains
 }
 
 var _ Reader = (*Tx)(nil)
@@ -70,7 +73,9 @@ func (tx *Tx) Scan(from, to []byte) iter.Seq2[Item, error] {
 }
 
 // Set writes a key; both slices are copied. ErrInvalid: the key is empty.
-// ErrTooLarge: the key or the value is over its limit.
+// ErrTooLarge: the key or the value is over its limit, or all that the command
+// writes is (protocol.CommandWritesMax, protocol.CommandWrittenBytesMax); after the
+// latter the command fails, whatever it returns.
 func (tx *Tx) Set(key, value []byte) error {
 	switch {
 	case len(key) == 0:
@@ -80,12 +85,31 @@ func (tx *Tx) Set(key, value []byte) error {
 	case len(value) > protocol.ValueBytesMax:
 		return protocol.ErrTooLarge.With(fmt.Sprintf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax))
 	}
+	if err := tx.account(len(key) + len(value)); err != nil {
+		return err
+	}
 	tx.state.set(tx.space, key, value)
 	return nil
 }
 
-// Delete removes a key and reports whether it existed.
-func (tx *Tx) Delete(key []byte) bool { return tx.state.remove(tx.space, key) }
+// Delete removes a key and reports whether it existed. It counts as a write like Set;
+// beyond the limits of a command it removes nothing, and the command fails.
+func (tx *Tx) Delete(key []byte) bool {
+	return tx.account(len(key)) == nil && tx.state.remove(tx.space, key)
+}
+
+// account counts a write, or says that it is one too many. [S] The limits are constants
+// of the protocol, so the command fails on every member or on none; and it fails also
+// if its code goes on: what it would have written after that, nobody knows.
+func (tx *Tx) account(bytes int) error {
+	tx.writes, tx.written = tx.writes+1, tx.written+bytes
+	if tx.over == nil && (tx.writes > protocol.CommandWritesMax || tx.written > protocol.CommandWrittenBytesMax) {
+		tx.over = protocol.ErrTooLarge.With(fmt.Sprintf(
+			"the command writes %d keys and %d bytes by now, the limits are %d and %d: write it as several commands",
+			tx.writes, tx.written, protocol.CommandWritesMax, protocol.CommandWrittenBytesMax))
+	}
+	return tx.over
+}
 
 // scan walks the keys from..to at an index. fine, if not nil, is asked before
 // each item is handed out, and at the end: if what lies ahead was dropped under
