@@ -88,6 +88,9 @@ type Client struct {
 	alive   context.Context // ends with closing; for the keeper's requests
 	end     context.CancelFunc
 
+	waiting waiting      // for a place in the session's window
+	watches atomic.Int64 // streams that are not closed
+
 	seen seen // goes into each read at the level Session
 	// noSession is why the session that is being opened is not there yet.
 	noSession atomic.Pointer[error]
@@ -120,8 +123,9 @@ func New(transport Transport, cfg Config) (*Client, error) {
 // what its Validate says. The others: ErrUnknownOutcome if the command may or may not have happened,
 // ErrSessionExpired if the session is gone (it wraps ErrUnknownOutcome if the
 // command may have been received before; the next command opens a new one),
-// ErrClosed, and when ctx ends, an error that wraps the last refusal and the
-// context's; ErrUnavailable if it had ended before.
+// ErrClosed, ErrOverloaded at once if too many wait already, and when ctx ends, an
+// error that wraps the last refusal and the context's; ErrUnavailable if it had ended
+// before.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
 	if c == nil {
 		return protocol.Result{}, errNone
@@ -135,21 +139,34 @@ func (c *Client) Command(ctx context.Context, command protocol.Command) (protoco
 	if err := tooLate(ctx); err != nil {
 		return protocol.Result{}, err
 	}
+	if err := c.waiting.enter(len(command.Argument)); err != nil {
+		return protocol.Result{}, err
+	}
+	s, sequence, err := c.place(ctx)
+	c.waiting.leave(len(command.Argument))
+	if err != nil {
+		return protocol.Result{}, err
+	}
+	result, err := c.send(ctx, s, sequence, command)
+	s.release(sequence)
+	return result, err
+}
+
+// place waits for a place in the window of the client's session.
+func (c *Client) place(ctx context.Context) (*session, uint64, error) {
 	for {
 		s, err := c.current(ctx)
 		if err != nil {
-			return protocol.Result{}, err
+			return nil, 0, err
 		}
 		sequence, err := s.acquire(ctx)
 		if errors.Is(err, errSessionGone) {
 			continue // nothing was sent, so a new session will do
 		}
 		if err != nil {
-			return protocol.Result{}, gaveUp(ctx, errFull)
+			err = gaveUp(ctx, errFull)
 		}
-		result, err := c.send(ctx, s, sequence, command)
-		s.release(sequence)
-		return result, err
+		return s, sequence, err
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/starlinghq/starling/protocol"
@@ -30,12 +31,18 @@ func (c *Client) Watch(ctx context.Context, w protocol.Watch) (resources.WatchSt
 	if err := tooLate(ctx); err != nil {
 		return nil, err
 	}
+	if c.watches.Add(1) > protocol.WatchesPerCallerMax {
+		c.watches.Add(-1)
+		return nil, protocol.ErrTooLarge.With(fmt.Sprintf(
+			"there are %d watches here, the limit: close some, share one, or dial another client", protocol.WatchesPerCallerMax))
+	}
 	s := &stream{client: c, watch: w, closed: make(chan struct{})}
 	if w.From == 0 {
 		s.known = c.seen.index()
 	}
 	inner, err := s.open(ctx)
 	if err != nil {
+		c.watches.Add(-1)
 		return nil, err
 	}
 	s.inner = inner
@@ -109,6 +116,7 @@ func (s *stream) Close() {
 		return
 	}
 	s.ended = true
+	s.client.watches.Add(-1)
 	close(s.closed)
 	if s.inner != nil {
 		s.inner.Close()

@@ -72,9 +72,13 @@ type ServerConfig struct {
 	// Sessions bounds how many sessions one connection opens. Nil: they are not
 	// bounded.
 	Sessions Sessions
-	// RequestsMax limits the requests in flight on one stream. Beyond it they
-	// are answered protocol.ErrOverloaded at once. Default 1,024.
+	// RequestsMax limits the requests in flight on one stream, watches not counted.
+	// Beyond it they are answered protocol.ErrOverloaded at once. Default 1,024.
 	RequestsMax int
+	// WatchesMax limits the watches on one stream, beyond it protocol.ErrTooLarge;
+	// WatchesAllMax those on all streams, beyond it protocol.ErrOverloaded: another
+	// member may have room. Defaults protocol.WatchesPerCallerMax and 65,536.
+	WatchesMax, WatchesAllMax int
 	Options
 }
 
@@ -87,6 +91,7 @@ type Server struct {
 	budget  budget
 	answers answers
 	streams atomic.Uint64 // of clients, so far
+	watches atomic.Int64  // on all streams
 	drops   drops
 	ending  chan struct{} // closed when nothing more is accepted
 	freed   chan struct{} // told when a handshake has left its slot
@@ -107,6 +112,8 @@ func NewServer(cfg ServerConfig) *Server {
 	setDefault(&cfg.ClientsMax, 1024)
 	setDefault(&cfg.HandshakesMax, 256)
 	setDefault(&cfg.RequestsMax, 1024)
+	setDefault(&cfg.WatchesMax, protocol.WatchesPerCallerMax)
+	setDefault(&cfg.WatchesAllMax, 65_536)
 	setDefault(&cfg.UnfinishedBytesMax, 64<<20)
 	setDefault(&cfg.AnswersBytesMax, 256<<20)
 	if cfg.Logger == nil {

@@ -23,6 +23,7 @@ type clientStream struct {
 
 	mu       sync.Mutex
 	inFlight map[uint64]*Responder
+	watches  int           // of those in flight
 	quiet    time.Time     // when it last had nothing in flight any more
 	opened   opened        // sessions
 	retired  bool          // it gives way: nothing that still comes is done
@@ -181,27 +182,50 @@ func (c *clientStream) serve(q *protocol.Request, refused error) error {
 	}
 	to := &Responder{stream: c, id: q.ID, kind: q.Kind}
 	to.ctx, to.cancel = context.WithCancel(c.ctx)
-	full, draining := len(c.inFlight) >= c.server.cfg.RequestsMax, c.draining
-	if refused == nil && !full && !draining {
+	if refused == nil {
+		refused = c.oneTooMany(q.Kind)
+	}
+	if refused == nil {
 		refused = c.noteCommand(q, to)
 	}
-	if refused == nil && !full && !draining {
+	if refused == nil {
 		c.inFlight[q.ID] = to
+		c.countWatch(to, +1)
 	}
 	c.mu.Unlock()
 	if refused != nil {
 		c.server.cfg.Logger.Debug("a request was refused", "from", c.conn.Remote(), "kind", q.Kind, "err", refused)
 		return to.Fail(refused)
 	}
-	if draining {
-		return to.Fail(protocol.ErrUnavailable.With("this member is shutting down; ask another"))
-	}
-	if full {
-		return to.Fail(protocol.ErrOverloaded.With(fmt.Sprintf(
-			"this connection has %d requests in flight, the limit; wait for answers", c.server.cfg.RequestsMax)))
-	}
 	c.server.cfg.Handler.Serve(q, to)
 	return nil
+}
+
+// oneTooMany says why there is no room for another request, if there is none. Watches,
+// which do not end, have a room of their own. The lock is held.
+func (c *clientStream) oneTooMany(kind protocol.RequestKind) error {
+	cfg := &c.server.cfg
+	switch watch := kind == protocol.RequestWatch; {
+	case c.draining:
+		return protocol.ErrUnavailable.With("this member is shutting down; ask another")
+	case !watch && len(c.inFlight)-c.watches >= cfg.RequestsMax:
+		return protocol.ErrOverloaded.With(fmt.Sprintf(
+			"this connection has %d requests in flight, the limit; wait for answers", cfg.RequestsMax))
+	case watch && c.watches >= cfg.WatchesMax:
+		return protocol.ErrTooLarge.With(fmt.Sprintf(
+			"this connection has %d watches, the limit: close some, or dial another client", cfg.WatchesMax))
+	case watch && c.server.watches.Load() >= int64(cfg.WatchesAllMax):
+		return protocol.ErrOverloaded.With(fmt.Sprintf("this member serves %d watches, its limit; ask another", cfg.WatchesAllMax))
+	}
+	return nil
+}
+
+// countWatch counts a request, if it is a watch, in or out. The lock is held.
+func (c *clientStream) countWatch(to *Responder, by int) {
+	if to.kind == protocol.RequestWatch {
+		c.watches += by
+		c.server.watches.Add(int64(by))
+	}
 }
 
 // noteCommand takes note of what a command says about sessions, or refuses it. The
@@ -237,6 +261,7 @@ func (c *clientStream) forget(to *Responder, answer *protocol.Result) {
 	}
 	if c.inFlight[to.id] == to {
 		delete(c.inFlight, to.id)
+		c.countWatch(to, -1)
 		c.quiet = time.Now()
 	}
 	c.settle()

@@ -581,6 +581,61 @@ func TestTooManyRequestsAreAnswered(t *testing.T) {
 	}
 }
 
+// Watches do not end, so they have a room of their own, in which one too many is
+// refused and costs nobody else anything.
+func TestWatchesHaveARoomOfTheirOwn(t *testing.T) {
+	_, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) {
+		to.OnCancel(func() {})
+		_ = to.Respond(&protocol.Response{Changes: changesOf(q)})
+	}}, func(c *ServerConfig) { c.RequestsMax, c.WatchesMax, c.WatchesAllMax = 1, 3, 4 })
+	c, other := dialClient(t, address, ClientConfig{}), dialClient(t, address, ClientConfig{})
+	watch := func(c *ClientConn) (*WatchStream, error) {
+		w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t"})
+		if err == nil {
+			t.Cleanup(func() { _ = w.Close() })
+			_, err = w.Next(testContext(t))
+		}
+		return w, err
+	}
+	var last *WatchStream
+	for range 3 {
+		w, err := watch(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = w
+	}
+	for range 3 {
+		if _, err := watch(c); !errors.Is(err, protocol.ErrTooLarge) {
+			t.Errorf("a watch too many: got %v", err)
+		}
+		if p, err := c.Do(testContext(t), command(nil)); err != nil || p.Result.Err() != nil {
+			t.Errorf("a request beside as many watches as there may be: got %+v, %v", p, err)
+		}
+	}
+	if _, err := watch(other); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	if _, err := watch(other); !errors.Is(err, protocol.ErrOverloaded) {
+		t.Errorf("a watch too many for the member: got %v", err)
+	}
+	_ = last.Close()
+	if p, err := c.Do(testContext(t), command(nil)); err != nil || p.Result.Err() != nil { // behind the cancellation
+		t.Fatal(p, err)
+	}
+	if _, err := watch(c); err != nil {
+		t.Errorf("after one was closed: %v", err)
+	}
+}
+
+// changesOf is what a watch is told first, nil for anything else.
+func changesOf(q *protocol.Request) *protocol.Changes {
+	if q.Kind == protocol.RequestWatch {
+		return &protocol.Changes{Index: 1}
+	}
+	return nil
+}
+
 func TestOversizeAnswerBecomesAnError(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) {
 		_ = to.Respond(&protocol.Response{Result: protocol.Result{Data: make([]byte, protocol.FrameBytesMax)}})
