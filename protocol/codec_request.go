@@ -53,6 +53,10 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return appendUint(dst, uint64(q.At))
 	case RequestLeader:
 		return appendUint(dst, uint64(q.Term))
+	case RequestJoin:
+		if q.Founding != nil {
+			return q.Founding.append(dst)
+		}
 	}
 	return appendNil(dst)
 }
@@ -101,7 +105,11 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.At = r.index()
 	case RequestLeader:
 		q.Term = r.term()
-	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot:
+	case RequestJoin:
+		if !r.isNil() {
+			q.Founding = readFounding(&r)
+		}
+	case RequestCancel, RequestStatus, RequestAutopilot:
 		if !r.isNil() {
 			r.fail("a request with a body that its kind has not")
 		}
@@ -136,7 +144,7 @@ func RequestSize(q *Request) int {
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
-	return n
+	return n + q.Founding.size()
 }
 
 // queryParts is how many parts a query has: those levels that need no more

@@ -21,6 +21,8 @@ func sampleRequests() []*Request {
 		{ID: 4, Kind: RequestCancel, Wait: time.Minute},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
+		{ID: 12, Kind: RequestJoin, Founding: sampleFounding()},
+		{ID: 13, Kind: RequestJoin, Founding: &Founding{}},
 		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5,
 			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8}, Transfer: true, Heir: idA,
@@ -31,6 +33,13 @@ func sampleRequests() []*Request {
 		{ID: 11, Kind: RequestLeader, Term: 1 << 33, Wait: time.Second},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
 		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
+	}
+}
+
+func sampleFounding() *Founding {
+	return &Founding{
+		ID: idA, Name: "h:1", Address: "10.0.0.1:1", Names: []string{"h:1", "i:2"}, Addresses: []string{"10.0.0.1:1", "10.0.0.2:2"},
+		Told: true, Expect: 3, Begins: true, Promise: true, Why: "w",
 	}
 }
 
@@ -53,7 +62,7 @@ func sampleResponses() []*Response {
 		}},
 		{ID: 6, Kind: RequestJoin, Join: &JoinInfo{
 			Cluster: ClusterID(idB), Member: idA, Name: "n", Configuration: ConfigurationAt{Index: 3, Configuration: configuration},
-			Names: []NameInUse{{Name: "n", Member: idA}},
+			Names: []NameInUse{{Name: "n", Member: idA}}, Founding: sampleFounding(),
 		}},
 		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
 		{ID: 8, Kind: RequestStatus, Status: &Status{}},
@@ -71,7 +80,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[0].Command), "command")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[1].Query), "query")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[2].Watch), "watch")
-	mustBeFull(t, reflect.ValueOf(sampleRequests()[6].Seats), "seats")
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[8].Seats), "seats")
 	for _, q := range sampleRequests() {
 		src := AppendRequest(nil, q)
 		got, err := DecodeRequest(src)
@@ -94,6 +103,7 @@ func TestResponsesRoundTrip(t *testing.T) {
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status), "status")
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[4].Status.Members[0]), "member")
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[5].Join), "join")
+	mustBeFull(t, reflect.ValueOf(sampleResponses()[5].Join.Founding), "founding")
 	mustBeFull(t, reflect.ValueOf(sampleResponses()[8].Autopilot), "autopilot")
 	for _, p := range sampleResponses() {
 		src := AppendResponse(nil, p)

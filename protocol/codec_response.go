@@ -71,7 +71,7 @@ func ResponseSize(p *Response) int {
 		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead)
 	}
 	if p.Join != nil {
-		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names))
+		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names)) + p.Join.Founding.size()
 	}
 	if d := p.Digest; d != nil {
 		n += 128 + len(d.Name) + len(d.Role) + len(d.State) + len(d.Reason)
@@ -153,7 +153,7 @@ func (r *reader) changes() *Changes {
 }
 
 func (j *JoinInfo) append(dst []byte) []byte {
-	dst = appendArray(dst, 6)
+	dst = appendArray(dst, 7)
 	dst = appendID(dst, j.Cluster)
 	dst = appendID(dst, j.Member)
 	dst = appendString(dst, j.Name)
@@ -169,11 +169,14 @@ func (j *JoinInfo) append(dst []byte) []byte {
 		dst = appendString(dst, n.Name)
 		dst = appendID(dst, n.Member)
 	}
-	return dst
+	if j.Founding == nil {
+		return appendNil(dst)
+	}
+	return j.Founding.append(dst)
 }
 
 func (r *reader) join() *JoinInfo {
-	r.array(6)
+	r.array(7)
 	j := &JoinInfo{Cluster: r.id(), Member: r.member(), Name: r.name()}
 	j.Configuration.Index = r.index()
 	if !r.isNil() {
@@ -186,6 +189,9 @@ func (r *reader) join() *JoinInfo {
 			return nil
 		}
 		j.Names = append(j.Names, n)
+	}
+	if !r.isNil() {
+		j.Founding = readFounding(r)
 	}
 	return j
 }

@@ -77,6 +77,8 @@ const (
 	DescriptionBytesMax = 3 << 20
 	ChunkBytesMax       = 1 << 20
 	ChunkNumbersMax     = 64
+	// FoundingMax limits the list of a member that has no cluster yet.
+	FoundingMax = 64
 	// TypesMax limits the resource types, by version, that a member can know.
 	TypesMax = 4096
 	// DepthMax limits the nesting of values that come from outside.

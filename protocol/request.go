@@ -165,7 +165,7 @@ const (
 	RequestWatch   RequestKind = 3 // answered by many responses
 	RequestCancel  RequestKind = 4 // nobody waits for the request with the same id; not answered
 	RequestStatus  RequestKind = 5
-	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration
+	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration; or, without one, how the start stands
 	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
 	// RequestAutopilot asks the leader what its policy goes by and said last.
 	RequestAutopilot RequestKind = 8
@@ -190,6 +190,9 @@ type Request struct {
 	At Index
 	// Term is that of a RequestLeader: the newest whose leader the client knows.
 	Term Term
+	// Founding is what a member without a cluster says of itself in a RequestJoin;
+	// nil for who has one, and for clients.
+	Founding *Founding
 	// Wait is how long the client waits for the answer; 0: it does not say. What
 	// waits for something answers a little before, with what it waits for.
 	Wait time.Duration
@@ -249,6 +252,31 @@ type JoinInfo struct {
 	Configuration ConfigurationAt
 	// Names are the labels in use, by live members and in the configuration.
 	Names []NameInUse
+	// Founding is what a member without a cluster answers; Cluster is zero then.
+	Founding *Founding
+}
+
+// Founding is what a member that has no cluster yet says of itself, to those that
+// it asks and to those that ask it (see internal/founding).
+type Founding struct {
+	// ID is of this attempt to start: a member knows itself by it when it asks
+	// an address that turns out to be its own.
+	ID MemberID
+	// Name and Address are where the member is, as the list names it and as what
+	// that means. Names and Addresses are its list, itself included: all that it
+	// was told to ask, in order.
+	Name, Address    string
+	Names, Addresses []string
+	// Told says that the member was told to begin a cluster, and Expect with how
+	// many; 0: that was not said. Begins says that it still may: it has promised
+	// nothing, and knows its list.
+	Told   bool
+	Expect int
+	Begins bool
+	// Promise, in a question, asks for the promise not to begin; in an answer it
+	// is given, and lies on the disk. Why, in an answer, says why it is not.
+	Promise bool
+	Why     string
 }
 
 // NameInUse is a label and who has it.

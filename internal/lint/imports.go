@@ -50,11 +50,12 @@ var table = []row{
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
 	{dir: "internal/mend", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
+	{dir: "internal/founding"},
 	{dir: "internal/keys", tests: anything},
 	{dir: "internal/wire", tests: anything},
 	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
 	{dir: "internal/web/...", allow: []string{"resources/..."}, tests: anything},
-	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness"}, below...), tests: anything},
+	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
 		"internal/mend",

@@ -9,7 +9,7 @@ import (
 
 // pure are the packages that start no goroutine and use no clock, network,
 // disk, lock or global randomness, so that a seed decides all that they do.
-var pure = []string{"active", "passive", "gossip", "internal/policy", "internal/replica", "internal/mend"}
+var pure = []string{"active", "passive", "gossip", "internal/policy", "internal/replica", "internal/mend", "internal/founding"}
 
 // ordered are the packages in which no map may decide an order: the cores and
 // the replicated state.
@@ -70,6 +70,9 @@ func checkPurity(r *Report) {
 }
 
 func impureImport(importPath string) (why string, impure bool) {
+	if importPath == "net/netip" { // addresses are values
+		return "", false
+	}
 	for name := importPath; name != ""; {
 		if why, impure = impureImports[name]; impure {
 			return why, true

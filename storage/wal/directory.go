@@ -39,11 +39,11 @@ func LockDir(fsys vfs.FS, dir string) (io.Closer, error) {
 // ours reports whether a name at the top of a directory without an identity can
 // come from a bootstrap that was cut short.
 func ours(name string) bool {
-	if slices.Contains([]string{lockFile, beginningFile, logFolder, "lost+found"}, name) {
+	if slices.Contains([]string{lockFile, beginningFile, promiseFile, logFolder, "lost+found"}, name) {
 		return true
 	}
 	unfinished, ok := strings.CutSuffix(name, vfs.TemporarySuffix)
-	return ok && (unfinished == beginningFile || slices.Contains(identityFiles[:], unfinished))
+	return ok && (unfinished == beginningFile || unfinished == promiseFile || slices.Contains(identityFiles[:], unfinished))
 }
 
 // checkUnused returns nil if a directory that has no identity may become a
@@ -98,7 +98,6 @@ func some(names []string) string {
 // id.Starts and id.Format are set by this package. It returns
 // protocol.ErrDirectory if the directory is somebody's, or in use.
 func Init(fsys vfs.FS, dir string, id Identity, first []protocol.Entry, o Options) error {
-	o = o.withDefaults()
 	if err := checkFree(fsys, dir); err != nil {
 		return err
 	}
@@ -107,6 +106,13 @@ func Init(fsys vfs.FS, dir string, id Identity, first []protocol.Entry, o Option
 		return err
 	}
 	defer lock.Close()
+	return InitHeld(fsys, dir, id, first, o)
+}
+
+// InitHeld is Init for who holds the directory (LockDir). A promise not to begin a
+// cluster, see WritePromise, is taken out in the end.
+func InitHeld(fsys vfs.FS, dir string, id Identity, first []protocol.Entry, o Options) error {
+	o = o.withDefaults()
 	if err := checkFree(fsys, dir); err != nil { // nobody took it in between
 		return err
 	}
@@ -119,6 +125,9 @@ func Init(fsys vfs.FS, dir string, id Identity, first []protocol.Entry, o Option
 	}
 	if err := fsys.Remove(filepath.Join(dir, beginningFile)); err != nil {
 		return initError(err)
+	}
+	if err := ForgetPromise(fsys, dir); err != nil {
+		return err
 	}
 	return initError(fsys.SyncDir(dir))
 }

@@ -1,0 +1,193 @@
+package founding
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// pair is a member that has asked everybody, with what each answers.
+type pair struct {
+	t    *testing.T
+	all  []*Founder
+	self []Place
+}
+
+func newPair(t *testing.T, self []Place, configs []Config, named ...[]Place) *pair {
+	p := &pair{t: t, self: self}
+	for i, cfg := range configs {
+		cfg.ID = memberIDOf(i)
+		f := New(cfg)
+		f.Name(self[i], named[min(i, len(named)-1)])
+		p.all = append(p.all, f)
+	}
+	return p
+}
+
+// round has each ask all, and answer all.
+func (p *pair) round() {
+	for i, f := range p.all {
+		for _, at := range f.Peers() {
+			for j, g := range p.all {
+				if i == j || !at.is(p.self[j]) {
+					continue
+				}
+				q := f.Question()
+				answer, write := g.Asked(q)
+				if write != nil {
+					g.Written()
+				}
+				if answer != nil {
+					f.Answered(at, q, answer)
+				}
+			}
+		}
+	}
+}
+
+func TestTheLowestAddressBegins(t *testing.T) {
+	names := []Place{{"127.0.0.1:10", "127.0.0.1:10"}, {"127.0.0.1:9", "127.0.0.1:9"}, {"127.0.0.1:100", "127.0.0.1:100"}}
+	each := Config{Begins: true}
+	p := newPair(t, names, []Config{each, each, each}, names)
+	p.round()
+	p.round()
+	p.round()
+	for i, f := range p.all {
+		if got, want := f.Verdict().Begin, i == 1; got != want {
+			t.Errorf("%s begins: got %v, want %v; %s", names[i], got, want, f.Waits())
+		}
+	}
+}
+
+// TestListsAreComparedAsSets has names that mean something else on their own
+// machine, and addresses instead of names.
+func TestListsAreComparedAsSets(t *testing.T) {
+	list := func(names ...string) (l []Place) {
+		for _, n := range names {
+			name, address, _ := strings.Cut(n, "=")
+			l = append(l, Place{name, address})
+		}
+		return l
+	}
+	for _, c := range []struct {
+		name string
+		a, b []Place
+		want bool
+	}{
+		{"another order", list("a:1=10.0.0.1:1", "b:1=10.0.0.2:1"), list("b:1=10.0.0.2:1", "a:1=10.0.0.1:1"), true},
+		{"own names on loopback", list("a:1=127.0.1.1:1", "b:1=10.0.0.2:1"), list("a:1=10.0.0.1:1", "b:1=127.0.1.1:1"), true},
+		{"numbers for names", list("a:1=10.0.0.1:1", "b:1=10.0.0.2:1"), list("10.0.0.1:1=10.0.0.1:1", "10.0.0.2:1=10.0.0.2:1"), true},
+		{"a name that nobody knows", list("a:1=10.0.0.1:1", "b:1="), list("10.0.0.1:1=10.0.0.1:1", "10.0.0.2:1=10.0.0.2:1"), false},
+		{"one more", list("a:1=10.0.0.1:1"), list("a:1=10.0.0.1:1", "b:1=10.0.0.2:1"), false},
+		{"another port", list("a:1=10.0.0.1:1"), list("a:2=10.0.0.1:2"), false},
+	} {
+		if got := listOf(c.a).equal(listOf(c.b)); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestListsThatDifferAreAnErrorThatShowsBoth(t *testing.T) {
+	a, b, c := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}, Place{"c:1", "10.0.0.3:1"}
+	each := Config{Begins: true}
+	p := newPair(t, []Place{a, b}, []Config{each, each}, []Place{a, b}, []Place{a, b, c})
+	p.round()
+	err := p.all[0].Verdict().Err
+	if !errors.Is(err, protocol.ErrInvalid) || !strings.Contains(err.Error(), "{a:1, b:1}") || !strings.Contains(err.Error(), "{a:1, b:1, c:1}") {
+		t.Errorf("got %v, want both lists", err)
+	}
+	if got := p.all[1].Waits(); !strings.Contains(got, "{a:1, b:1}") || !strings.Contains(got, "{a:1, b:1, c:1}") {
+		t.Errorf("who was asked says %q, want both lists", got)
+	}
+}
+
+func TestSilenceIsNoAnswer(t *testing.T) {
+	a, b, c := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}, Place{"c:1", "10.0.0.3:1"}
+	p := newPair(t, []Place{a, b}, []Config{{Begins: true}, {}}, []Place{a, b, c})
+	for range 5 {
+		p.all[0].Silent(c, "connection refused")
+		p.round()
+	}
+	f := p.all[0]
+	if v := f.Verdict(); v != (Verdict{}) {
+		t.Errorf("got %+v, want no verdict", v)
+	}
+	if want := "no answer from c:1 (10.0.0.3:1) (connection refused)"; !strings.Contains(f.Waits(), want) {
+		t.Errorf("got %q, want %q in it", f.Waits(), want)
+	}
+	if p.all[1].promise != nil {
+		t.Error("a promise was asked for before all have answered")
+	}
+}
+
+func TestExpectCountsThoseThatWereToldTo(t *testing.T) {
+	at := func(i int) Place { return placeOf(i) }
+	each := Config{Begins: true, Expect: 3}
+	template := []Place{at(0)}
+	p := newPair(t, []Place{at(0), at(1), at(2), at(3)}, []Config{each, each, each, {}}, template)
+	for range 4 {
+		p.round()
+	}
+	begun := 0
+	for _, f := range p.all {
+		if v := f.Verdict(); v.Begin {
+			begun++
+		} else if v.Err != nil {
+			t.Error(v.Err)
+		}
+	}
+	if begun != 1 {
+		t.Errorf("%d begin, want 1", begun)
+	}
+
+	few := newPair(t, []Place{at(0), at(1)}, []Config{each, each}, template)
+	few.round()
+	few.round()
+	if v := few.all[0].Verdict(); v != (Verdict{}) || !strings.Contains(few.all[0].Waits(), "found 2 of 3") {
+		t.Errorf("got %+v and %q, want that it waits for a third", v, few.all[0].Waits())
+	}
+
+	many := newPair(t, []Place{at(0), at(1), at(2), at(3)}, []Config{each, each, each, each}, []Place{at(0), at(1), at(2), at(3)})
+	many.round()
+	if err := many.all[0].Verdict().Err; err == nil || !strings.Contains(err.Error(), "4 members were told to begin one, of 3 expected") {
+		t.Errorf("got %v, want an error that counts", err)
+	}
+}
+
+func TestAPromiseIsLiftedByItsOwnerOnly(t *testing.T) {
+	a, b := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}
+	f := New(Config{ID: memberIDOf(0), Begins: true, Promise: &Promise{To: "b:1", Names: []string{"a:1", "b:1"}}})
+	f.Name(a, nil)
+	if err := f.Verdict().Err; err == nil || !strings.Contains(err.Error(), "--forget-promise") {
+		t.Errorf("alone: got %v, want the flag", err)
+	}
+	f = New(Config{ID: memberIDOf(0), Begins: true, Promise: &Promise{To: "b:1", Names: []string{"a:1", "b:1"}}})
+	f.Name(a, []Place{b})
+	q := f.Question()
+	f.Answered(b, q, &protocol.JoinInfo{Founding: &protocol.Founding{ID: memberIDOf(1)}})
+	if v := f.Verdict(); v != (Verdict{}) || !strings.Contains(f.Waits(), "--forget-promise") {
+		t.Errorf("got %+v and %q, want that it waits", v, f.Waits())
+	}
+	other := &protocol.Founding{ID: memberIDOf(2), Name: "c:1", Names: []string{"a:1", "c:1"}, Told: true, Begins: true, Promise: true}
+	if answer, write := f.Asked(other); write != nil || answer.Founding.Promise || !strings.Contains(answer.Founding.Why, "--forget-promise") {
+		t.Errorf("got %+v, %v for another list, want a refusal", answer.Founding, write)
+	}
+	f.Answered(b, q, &protocol.JoinInfo{Cluster: clusterOf(7)})
+	if f.Verdict().Join == nil {
+		t.Error("who has promised must join")
+	}
+}
+
+func TestOwnAddressByAnotherName(t *testing.T) {
+	a, alias := Place{"127.0.0.1:1", "127.0.0.1:1"}, Place{"box:1", "127.0.1.1:1"}
+	f := New(Config{ID: memberIDOf(0), Begins: true})
+	f.Name(a, []Place{alias})
+	q := f.Question()
+	answer, _ := f.Asked(q)
+	f.Answered(alias, q, answer)
+	if !f.Verdict().Begin {
+		t.Errorf("got %+v, want that it begins: it has asked itself only", f.Verdict())
+	}
+}

@@ -1,0 +1,53 @@
+package protocol
+
+func (f *Founding) append(dst []byte) []byte {
+	dst = appendArray(dst, 10)
+	dst = appendID(dst, f.ID)
+	dst = appendString(dst, f.Name)
+	dst = appendString(dst, f.Address)
+	dst = appendListed(dst, f.Names)
+	dst = appendListed(dst, f.Addresses)
+	dst = appendBool(dst, f.Told)
+	dst = appendUint(dst, uint64(max(f.Expect, 0)))
+	dst = appendBool(dst, f.Begins)
+	dst = appendBool(dst, f.Promise)
+	return appendText(dst, f.Why)
+}
+
+func readFounding(r *reader) *Founding {
+	r.array(10)
+	return &Founding{
+		ID: r.member(), Name: r.name(), Address: r.name(), Names: readListed(r), Addresses: readListed(r),
+		Told: r.bool(), Expect: int(r.uintTo(FoundingMax)), Begins: r.bool(), Promise: r.bool(), Why: r.text(),
+	}
+}
+
+func appendListed(dst []byte, list []string) []byte {
+	dst = appendArray(dst, len(list))
+	for _, name := range list {
+		dst = appendString(dst, name)
+	}
+	return dst
+}
+
+func readListed(r *reader) (list []string) {
+	for range r.arrayTo(FoundingMax, 1) {
+		list = append(list, r.name())
+	}
+	return list
+}
+
+// size is about what append adds, and not less; 0 for none.
+func (f *Founding) size() int {
+	if f == nil {
+		return 0
+	}
+	n := 128 + len(f.Name) + len(f.Address) + len(f.Why)
+	for _, name := range f.Names {
+		n += 3 + len(name)
+	}
+	for _, address := range f.Addresses {
+		n += 3 + len(address)
+	}
+	return n
+}
