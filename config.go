@@ -80,12 +80,26 @@ type Config struct {
 	// Eligible lets a passive member, or a reserve once it follows, be chosen as
 	// an active one.
 	Eligible bool
-	// Bootstrap begins a new cluster with this member. On a directory that
-	// has an identity it does nothing.
+	// Bootstrap begins a new cluster with this member, at once if Join names
+	// nobody else. With Join, the cluster begins when all that are named have
+	// answered that they have none, and have promised not to begin one; of several
+	// that were told Bootstrap, with the same Join, the one at the lowest address
+	// begins it, and the others join. While somebody is silent Open waits, and says
+	// for whom. On a directory that has an identity it does nothing.
 	Bootstrap bool
-	// Join are addresses of members, to be asked at the first start. A member
-	// with a directory remembers the others.
+	// Join are addresses of members, to be asked at the first start; the own one
+	// may be among them. A member with a directory remembers the others, and only
+	// warns if another cluster answers there.
 	Join []string
+	// Expect is for members that are all started with the same configuration: it is
+	// Bootstrap, and the cluster begins as soon as exactly so many members that were
+	// told the same have found one another through Join, which may be a name with
+	// many addresses. Default 0: Bootstrap decides.
+	Expect int
+	// ForgetPromise lifts the promise not to begin a cluster that this member has
+	// given at an earlier start, and that lies in its directory. It is for when
+	// whoever was promised will never begin one: otherwise two clusters begin.
+	ForgetPromise bool
 	// Actives is the number of voters that the cluster grows to; what the
 	// bootstrapping member says is kept in the log. Default: 3. Even numbers
 	// are allowed and tolerate no more failures than the odd number below.
@@ -241,8 +255,14 @@ func (c Config) checkStart() error {
 	if c.Role != Active && c.Role != Passive && c.Role != Reserve {
 		errs = append(errs, fmt.Errorf("Role is Active, Passive or Reserve, not %d", c.Role))
 	}
-	if c.Bootstrap && (c.Role == Passive || c.Role == Reserve) {
+	if (c.Bootstrap || c.Expect != 0) && (c.Role == Passive || c.Role == Reserve) {
 		errs = append(errs, fmt.Errorf("a %s member cannot bootstrap: begin the cluster with an active one", c.Role))
+	}
+	if c.Expect < 0 || c.Expect > protocol.FoundingMax {
+		errs = append(errs, fmt.Errorf("Expect is %d, not between 1 and %d members that begin a cluster, or 0", c.Expect, protocol.FoundingMax))
+	}
+	if c.Expect > 0 && len(c.Join) == 0 {
+		errs = append(errs, errors.New("with Expect, members find one another through Join: give it an address of one of them, or a name that means all"))
 	}
 	if c.Actives < 1 || c.Actives > protocol.ActivesMax {
 		errs = append(errs, fmt.Errorf("the number of Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))

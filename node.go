@@ -33,6 +33,7 @@ type Node struct {
 	caller  *client.Client
 	http    *web.Server // nil without HTTP
 	started atomic.Bool // member and caller are set
+	waits   atomic.Pointer[string]
 	logger  *slog.Logger
 
 	stop sync.Once
@@ -86,7 +87,8 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 	member, err := runtime.Open(ctx, runtime.Config{
 		Name: cfg.Name, Dir: cfg.Dir, Bind: cfg.Bind, Advertise: cfg.Advertise,
 		Role: cfg.Role, Eligible: cfg.Eligible,
-		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
+		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Expect: cfg.Expect, ForgetPromise: cfg.ForgetPromise,
+		Waits: func(why string) { n.waits.Store(&why) }, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
 		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
@@ -111,6 +113,9 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 func (n *Node) source() web.Source {
 	starting := func() error {
 		if !n.started.Load() {
+			if why := n.waits.Load(); why != nil && *why != "" {
+				return protocol.ErrUnavailable.With("the member is starting, and has no cluster yet: " + *why)
+			}
 			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster or a leader so far")
 		}
 		return nil

@@ -29,10 +29,13 @@ func (p *Program) agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "agent",
 		Usage: "run one member until it is interrupted",
-		Description: "The first member of a cluster says --bootstrap, the others --join. A member with a directory remembers both. " +
+		Description: "The first member of a cluster says --bootstrap, the others --join. Members that are started at once all say both, with the same --join: " +
+			"one of them begins when all have answered, and the others join it. A member with a directory remembers both. " +
 			"A flag goes over its environment variable, and that over its key in the file of --config.\n\n" +
 			examples(
 				"starling agent --name a1 --dir /var/lib/starling --bootstrap",
+				"starling agent --name a1 --dir D --bind 10.0.0.1:7600 --insecure --bootstrap --join 10.0.0.1:7600,10.0.0.2:7600,10.0.0.3:7600",
+				"starling agent --dir D --bind 0.0.0.0:7600 --advertise $POD_IP:7600 --insecure --expect 3 --join starling:7600",
 				"starling agent --name a2 --dir D --bind 127.0.0.1:7602 --http 127.0.0.1:7682 --join 127.0.0.1:7600",
 				"starling agent --name p1 --role passive --dir E --bind 127.0.0.1:7603 --http none --join 127.0.0.1:7600",
 				"starling agent --name r1 --role reserve --eligible --dir F --bind 127.0.0.1:7604 --http none --join 127.0.0.1:7600",
@@ -50,7 +53,7 @@ func (p *Program) agentCommand() *cli.Command {
 				return err
 			}
 			patience := c.Duration("start-timeout")
-			if !c.IsSet("start-timeout") && !cfg.Bootstrap && !hasEntries(cfg.Dir) {
+			if !c.IsSet("start-timeout") && !cfg.Bootstrap && cfg.Expect == 0 && !hasEntries(cfg.Dir) {
 				patience = firstStartTime
 			}
 			return p.runAgent(c.Context, cfg, patience)
@@ -68,7 +71,9 @@ func agentFlags() []cli.Flag {
 		stringFlag("advertise", "", "`HOST:PORT` at which others reach this member (default: what is bound)"),
 		stringFlag("http", httpDefault, "`HOST:PORT` of /healthz, /readyz and /v1/status; none for no HTTP"),
 		boolFlag("bootstrap", "begin a new cluster with this member; nothing happens on a directory that has one"),
-		stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`"),
+		stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`; with --bootstrap, a cluster begins when all of them have answered that they have none"),
+		intFlag("expect", 0, "begin a new cluster when `N` members that were told the same have found one another through --join; for templates, where all have the same flags"),
+		boolFlag("forget-promise", "lift this member's promise not to begin a cluster; only if whoever was promised will never begin one"),
 		intFlag("actives", starling.ActivesDefault, "`N` voters that the cluster grows to, said by the bootstrapping member"),
 		stringFlag("zone", "", "`ZONE` of the member, for placement"),
 		boolFlag("insecure", "allow addresses beyond this machine although nothing is encrypted or authenticated yet"),
@@ -90,7 +95,7 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 		Name: c.String("name"), Dir: c.String("dir"), Zone: c.String("zone"),
 		Bind: c.String("bind"), Advertise: c.String("advertise"), HTTP: c.String("http"),
 		Insecure: c.Bool("insecure"), Eligible: c.Bool("eligible"),
-		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Actives: c.Int("actives"),
+		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Expect: c.Int("expect"), ForgetPromise: c.Bool("forget-promise"), Actives: c.Int("actives"),
 		GossipMode: c.String("gossip-mode"), GossipFanout: c.Int("gossip-fanout"), GossipProbability: c.Float64("gossip-probability"),
 		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
 		Types: p.Types,
@@ -112,7 +117,7 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 	if cfg.Dir == "" {
 		errs = append(errs, errors.New("--dir is required: a member keeps its log there"))
 	}
-	for _, flag := range []string{"actives", "gossip-fanout", "gossip-probability"} {
+	for _, flag := range []string{"actives", "expect", "gossip-fanout", "gossip-probability"} {
 		if c.IsSet(flag) && c.Int(flag) <= 0 && c.Float64(flag) <= 0 { // a zero would mean the default
 			errs = append(errs, fmt.Errorf("--%s %v: above 0", flag, c.Value(flag)))
 		}

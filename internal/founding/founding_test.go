@@ -180,6 +180,39 @@ func TestAPromiseIsLiftedByItsOwnerOnly(t *testing.T) {
 	}
 }
 
+// TestWhoPromises is the three answers to a question for the promise.
+func TestWhoPromises(t *testing.T) {
+	a, b := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}
+	member := func(self Place, cfg Config) *Founder {
+		f := New(cfg)
+		f.Name(self, []Place{a, b})
+		return f
+	}
+	low, high := member(a, Config{ID: memberIDOf(0), Begins: true}), member(b, Config{ID: memberIDOf(1), Begins: true})
+	q := high.Question()
+	q.Promise = true
+	if answer, write := low.Asked(q); write != nil || answer.Founding.Promise || !answer.Founding.Begins {
+		t.Errorf("the lowest, asked: got %+v, %v, want no promise", answer.Founding, write)
+	}
+	q = low.Question()
+	q.Promise = true
+	answer, write := high.Asked(q)
+	if write == nil || !answer.Founding.Promise || answer.Founding.Begins {
+		t.Errorf("the higher, asked: got %+v, %v, want a promise that is to be written", answer.Founding, write)
+	}
+	high.Answered(a, high.Question(), &protocol.JoinInfo{Founding: &protocol.Founding{ID: memberIDOf(0)}})
+	if high.Question().Promise {
+		t.Error("who has promised asks for promises")
+	}
+	high.Written()
+	if answer, write := high.Asked(q); write != nil || !answer.Founding.Promise {
+		t.Errorf("asked again: got %+v, %v, want what is written already", answer.Founding, write)
+	}
+	if answer, write := member(b, Config{ID: memberIDOf(1)}).Asked(low.Question()); write != nil || answer.Founding.Promise {
+		t.Errorf("got %+v, %v, and nobody has asked for a promise", answer.Founding, write)
+	}
+}
+
 func TestOwnAddressByAnotherName(t *testing.T) {
 	a, alias := Place{"127.0.0.1:1", "127.0.0.1:1"}, Place{"box:1", "127.0.1.1:1"}
 	f := New(Config{ID: memberIDOf(0), Begins: true})

@@ -136,7 +136,7 @@ import (
 	"context" //!
 	"crypto/rand" //!
 	"log/slog" //!
-	"net/netip" //!
+	"net/http" //!
 	"os" //!
 	"sync/atomic" //!
 	"slices"

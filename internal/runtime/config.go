@@ -1,12 +1,14 @@
 package runtime
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -41,8 +43,18 @@ type Config struct {
 	// Bootstrap begins a new cluster with this member, unless the directory
 	// has one already or a cluster answers at Join.
 	Bootstrap bool
-	// Join lists addresses of members of the cluster to join.
+	// Join lists addresses of members of the cluster to join, or to begin
+	// together with: see internal/founding.
 	Join []string
+	// Expect begins a new cluster as soon as so many members that were told the
+	// same have found one another through Join; 0: Bootstrap decides.
+	Expect int
+	// ForgetPromise lifts what an earlier start of this member has promised: not
+	// to begin a cluster.
+	ForgetPromise bool
+	// Waits hears for whom the start waits, whenever that changes; empty: it goes
+	// on. Default: nobody.
+	Waits func(why string)
 	// Actives is the number of voters that a bootstrapped cluster aims at;
 	// default 3.
 	Actives int
@@ -98,6 +110,8 @@ type Config struct {
 	// size of a chunk, chunkServe gossip's budget: tests have members that are far
 	// behind with little.
 	behindBytes, pinBytes, chunkBytes, chunkServe int
+	// resolve looks a name up; nil: as the system does.
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// looks is called whenever the loop has published: tests look at a member that
 	// is not open yet.
 	looks func(*Member)
@@ -123,6 +137,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Actives < 0 || c.Actives > protocol.ActivesMax {
 		bad("actives must be between 1 and %d, not %d", protocol.ActivesMax, c.Actives)
+	}
+	if c.Expect < 0 || c.Expect > protocol.FoundingMax {
+		bad("a cluster begins with 1 to %d members that find each other, not %d", protocol.FoundingMax, c.Expect)
 	}
 	if c.GossipMode != "" && c.GossipMode != "hybrid" && c.GossipMode != "flood" {
 		bad("the gossip mode is \"hybrid\" or \"flood\", not %q", c.GossipMode)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,12 +18,13 @@ import (
 
 // openDirectory finds out who this member is, and opens its log.
 //
-//   - A directory with an identity is resumed; Bootstrap does nothing then.
-//   - Otherwise a cluster that answers at Join is joined; nobody answering is
-//     an error, or, with Bootstrap, a reason to begin a new cluster.
-func (m *Member) openDirectory(ctx context.Context) error {
+//   - A directory with an identity is resumed; what was said of joining and
+//     beginning does nothing then.
+//   - Otherwise a cluster that answers at Join is joined, or begun: see
+//     internal/founding.
+func (m *Member) openDirectory(ctx context.Context, tcp net.Listener) error {
 	if m.cfg.Dir == "" {
-		return m.openMemory(ctx)
+		return m.openMemory(ctx, tcp)
 	}
 	fs := m.cfg.logDisk
 	held, err := wal.ReadIdentity(fs, m.cfg.Dir)
@@ -35,15 +37,8 @@ func (m *Member) openDirectory(ctx context.Context) error {
 		if err := m.dirs.checkRefused(); err != nil {
 			return err
 		}
-		if err := m.checkCluster(ctx, held); err != nil {
-			return err
-		}
 	case errors.Is(err, protocol.ErrNotFound):
-		id, first, err := m.newIdentity(ctx)
-		if err != nil {
-			return err
-		}
-		if err := wal.Init(fs, m.cfg.Dir, id, first, m.walOptions()); err != nil {
+		if err := m.newDirectory(ctx, tcp); err != nil {
 			return err
 		}
 	default:
@@ -55,6 +50,33 @@ func (m *Member) openDirectory(ctx context.Context) error {
 	}
 	m.identity, m.log = log.Identity(), log
 	return nil
+}
+
+// newDirectory makes the directory a member's, once it is clear of which cluster.
+// It is held from the beginning: a promise may be written there.
+func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
+	fs := m.cfg.logDisk
+	lock, err := wal.LockDir(fs, m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	promise, err := wal.ReadPromise(fs, m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if promise != nil && m.cfg.ForgetPromise {
+		m.logger.Warn("a promise not to begin a cluster is lifted, as was asked for", "to", promise.To, "members", strings.Join(promise.Names, ","))
+		if err := wal.ForgetPromise(fs, m.cfg.Dir); err != nil {
+			return err
+		}
+		promise = nil
+	}
+	id, first, err := m.newIdentity(ctx, tcp, promise)
+	if err != nil {
+		return err
+	}
+	return wal.InitHeld(fs, m.cfg.Dir, id, first, m.walOptions())
 }
 
 func (m *Member) walOptions() wal.Options {
@@ -80,8 +102,8 @@ func (m *Member) openCheckpoints() error {
 }
 
 // openMemory makes a member that lives as long as its process.
-func (m *Member) openMemory(ctx context.Context) error {
-	id, first, err := m.newIdentity(ctx)
+func (m *Member) openMemory(ctx context.Context, tcp net.Listener) error {
+	id, first, err := m.newIdentity(ctx, tcp, nil)
 	if err != nil {
 		return err
 	}
@@ -106,13 +128,13 @@ func (m *Member) openMemory(ctx context.Context) error {
 
 // newIdentity joins a cluster or begins one. The entries are what a new cluster
 // begins with.
-func (m *Member) newIdentity(ctx context.Context) (wal.Identity, []protocol.Entry, error) {
+func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal.Promise) (wal.Identity, []protocol.Entry, error) {
 	member, err := protocol.NewMemberID(rand.Reader)
 	if err != nil {
 		return wal.Identity{}, nil, err
 	}
 	id := wal.Identity{Member: member, Name: m.cfg.Name}
-	info, err := m.clusterToJoin(ctx)
+	info, err := seek(ctx, m, tcp, promise)
 	if err != nil {
 		return id, nil, err
 	}
@@ -127,26 +149,6 @@ func (m *Member) newIdentity(ctx context.Context) (wal.Identity, []protocol.Entr
 	return id, m.firstEntries(member), nil
 }
 
-// clusterToJoin asks at Join. It returns nil if there is none and a new cluster
-// is to be begun.
-func (m *Member) clusterToJoin(ctx context.Context) (*protocol.JoinInfo, error) {
-	join := slices.DeleteFunc(slices.Clone(m.cfg.Join), func(a string) bool { return a == m.advertise })
-	switch {
-	case m.cfg.Bootstrap && len(join) == 0:
-		return nil, nil
-	case m.cfg.Bootstrap:
-		info, err := askAll(ctx, join)
-		if err != nil && final(err) {
-			return nil, err
-		}
-		return info, nil
-	case len(join) == 0:
-		return nil, protocol.ErrInvalid.With(
-			"a member without a data directory of an earlier start needs --join with the address of a running member, or --bootstrap to begin a new cluster")
-	}
-	return m.findCluster(ctx, join)
-}
-
 // firstEntries is the log of a new cluster: a configuration with one voter.
 func (m *Member) firstEntries(self protocol.MemberID) []protocol.Entry {
 	conf := protocol.Configuration{
@@ -157,28 +159,6 @@ func (m *Member) firstEntries(self protocol.MemberID) []protocol.Entry {
 	protocol.EncodeEntries(first)
 	protocol.SumEntries(protocol.LogSum{}, first)
 	return first
-}
-
-// checkCluster compares a directory with what answers at Join. Nobody answering
-// is no error: the member remembers where the others were.
-func (m *Member) checkCluster(ctx context.Context, held wal.Identity) error {
-	join := slices.DeleteFunc(slices.Clone(m.cfg.Join), func(a string) bool { return a == m.advertise })
-	if len(join) == 0 {
-		return nil
-	}
-	info, err := askAll(ctx, join)
-	if err != nil {
-		if final(err) {
-			return err
-		}
-		return nil
-	}
-	if info.Cluster != held.Cluster {
-		return protocol.ErrWrongCluster.With(fmt.Sprintf(
-			"%s belongs to cluster %s, the member at %s to cluster %s: correct --join, or choose another directory",
-			m.cfg.Dir, held.Cluster, strings.Join(join, ", "), info.Cluster))
-	}
-	return nil
 }
 
 // askedMax bounds how many addresses are asked, one after the other, before the

@@ -19,21 +19,31 @@ const (
 	askPause = 200 * time.Millisecond
 )
 
-// ask asks one address who it is.
+// ask asks one address which cluster it belongs to.
 func ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
+	info, err := askAs(ctx, address, nil)
+	if err == nil && info.Cluster.IsZero() {
+		return nil, protocol.ErrMalformed.With(address + " did not say which cluster it belongs to")
+	}
+	return info, err
+}
+
+// askAs is ask of a member that has no cluster, if as is not nil: who has none,
+// either, answers then, too.
+func askAs(ctx context.Context, address string, as *protocol.Founding) (*protocol.JoinInfo, error) {
 	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Options: wire.Options{HandshakeTimeout: askTimeout}})
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	resp, err := conn.Do(ctx, &protocol.Request{Kind: protocol.RequestJoin})
+	resp, err := conn.Do(ctx, &protocol.Request{Kind: protocol.RequestJoin, Founding: as})
 	if err == nil {
 		err = resp.Result.Err()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
-	if resp.Join == nil || resp.Join.Cluster.IsZero() {
+	if resp.Join == nil {
 		return nil, protocol.ErrMalformed.With(address + " did not say which cluster it belongs to")
 	}
 	return resp.Join, nil

@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 // openAll opens what the member has on disk, makes its replica and starts its
 // goroutines.
 func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
-	if err := m.openDirectory(ctx); err != nil {
+	if err := m.openDirectory(ctx, tcp); err != nil {
 		return err
 	}
 	m.recall()
@@ -241,7 +241,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.led = m.clock.Now()
 	for _, work := range []func(){
 		m.writeLog, m.applyEntries, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
-		func() { m.mender.run(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
+		func() { m.mender.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}

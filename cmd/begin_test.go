@@ -1,0 +1,212 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// beginners returns agents that are told to begin with each other, and not started.
+func beginners(t *testing.T, n int, flags ...string) (list []*agent) {
+	var addresses []string
+	for i := range n {
+		list = append(list, newAgent(t, fmt.Sprintf("a%d", i+1), "active", flags...))
+		addresses = append(addresses, list[i].addr)
+	}
+	for _, a := range list {
+		a.args = append(a.args, "--join", strings.Join(addresses, ","))
+	}
+	return list
+}
+
+// oneCluster waits until all serve, and fails if they serve two clusters.
+func oneCluster(t *testing.T, list ...*agent) (cluster string) {
+	t.Helper()
+	eventually(t, 2*time.Minute, func() error {
+		var clusters []string
+		for _, a := range list {
+			s, err := status(a.addr)
+			if err != nil {
+				return err
+			}
+			if !s.Serving {
+				return fmt.Errorf("%s does not serve: %s", a.name, s.Reason)
+			}
+			clusters = append(clusters, s.Cluster)
+		}
+		cluster = clusters[0]
+		if slices.Sort(clusters); len(slices.Compact(clusters)) > 1 {
+			t.Fatalf("there are two clusters: %s", clusters)
+		}
+		return nil
+	})
+	return cluster
+}
+
+// voters waits until a cluster has so many.
+func voters(t *testing.T, at *agent, n int) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		s, err := status(at.addr)
+		if err != nil {
+			return err
+		}
+		got := 0
+		for _, m := range s.Members {
+			if m.Seat == "voter" {
+				got++
+			}
+		}
+		if got != n {
+			return fmt.Errorf("%d voters, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// readyz returns what a member says there.
+func readyz(a *agent) string {
+	r, err := http.Get("http://" + a.http + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Body.Close()
+	text, _ := io.ReadAll(r.Body)
+	return string(text)
+}
+
+func TestAgentsStartedAtOnceMakeOneCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	for range 4 {
+		list := beginners(t, 3, "--bootstrap", "--timing", "fast")
+		for _, a := range list {
+			a.start()
+		}
+		oneCluster(t, list...)
+		for _, a := range list {
+			a.kill()
+		}
+	}
+}
+
+// TestASilentMemberIsWaitedFor starts two of three: none begins, and both say who is
+// missing, in the log, in /readyz and in their status.
+func TestASilentMemberIsWaitedFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
+	missing := list[2].addr
+	for _, a := range list[:2] {
+		a.start()
+	}
+	for _, a := range list[:2] {
+		want := "no answer from " + missing
+		eventually(t, time.Minute, func() error {
+			s, err := status(a.addr)
+			switch {
+			case err != nil:
+				return err
+			case s.Serving || strings.Trim(s.Cluster, "0") != "":
+				t.Fatalf("%s has a cluster: %+v", a.name, s)
+			case !strings.Contains(s.Reason, want):
+				return fmt.Errorf("status of %s says %q, want %q", a.name, s.Reason, want)
+			case !strings.Contains(readyz(a), want):
+				return fmt.Errorf("/readyz of %s says %q, want %q", a.name, readyz(a), want)
+			case !strings.Contains(a.log.String(), want):
+				return fmt.Errorf("the log of %s does not say %q", a.name, want)
+			}
+			return nil
+		})
+	}
+	list[2].start()
+	oneCluster(t, list...)
+}
+
+// TestABootstrapperWithALostDiskBeginsNothing starts the member that began the
+// cluster with an empty directory, while the others are silent and when they are
+// there again.
+func TestABootstrapperWithALostDiskBeginsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
+	for _, a := range list {
+		a.start()
+	}
+	cluster := oneCluster(t, list...)
+	voters(t, list[0], 3)
+	for _, a := range list {
+		a.kill()
+	}
+	lost := list[0]
+	i := slices.Index(lost.args, "--dir") + 1
+	if err := os.RemoveAll(lost.args[i]); err != nil {
+		t.Fatal(err)
+	}
+	lost.args[slices.Index(lost.args, "--name")+1] = "a4" // the seat of a1 is another matter
+	lost.start()
+	eventually(t, time.Minute, func() error {
+		if s, err := status(lost.addr); err != nil || !strings.Contains(s.Reason, "no answer from") {
+			return errors.Join(err, fmt.Errorf("the status says %+v", s))
+		}
+		return nil
+	})
+	list[1].start()
+	list[2].start()
+	if got := oneCluster(t, list...); got != cluster {
+		t.Errorf("the cluster is %s, want %s, which was there before", got, cluster)
+	}
+}
+
+func TestAgentsOfATemplateFindEachOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	list := beginners(t, 1, "--expect", "3", "--timing", "fast")
+	for i := 2; i <= 3; i++ {
+		list = append(list, newAgent(t, fmt.Sprintf("a%d", i), "active", "--expect", "3", "--timing", "fast", "--join", list[0].addr))
+	}
+	for _, a := range list[:2] {
+		a.start()
+	}
+	eventually(t, time.Minute, func() error {
+		if got, want := readyz(list[0]), "found 2 of 3"; !strings.Contains(got, want) {
+			return fmt.Errorf("/readyz says %q, want %q", got, want)
+		}
+		return nil
+	})
+	list[2].start()
+	oneCluster(t, list...)
+}
+
+func TestListsThatDifferEndTheStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	list := beginners(t, 2, "--bootstrap")
+	other := freeAddress(t)
+	list[1].args[len(list[1].args)-1] += "," + other
+	list[0].start()
+	eventually(t, time.Minute, func() error { _, err := status(list[0].addr); return err })
+	list[1].start()
+	if code := list[1].wait(); code == 0 {
+		t.Error("the one with another list ends with code 0")
+	}
+	for _, a := range list {
+		eventually(t, time.Minute, func() error {
+			if got := a.log.String(); !strings.Contains(got, other) || !strings.Contains(got, "--bootstrap with the members") {
+				return fmt.Errorf("%s does not show both lists:\n%s", a.name, got)
+			}
+			return nil
+		})
+	}
+}
