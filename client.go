@@ -22,6 +22,10 @@ type ClientConfig struct {
 	// at random. Local reads go to these addresses only. The others are for when
 	// these fail, beside the members that are learned from the cluster.
 	Addresses []string
+	// Cluster is the id of the only cluster that will do, 32 hexadecimal digits, as
+	// Status has it: members of another one are refused, with ErrWrongCluster, which
+	// names both. Default "": that of the first member that answers, from then on.
+	Cluster string
 	// SessionTimeout is how long the cluster remembers this client without
 	// hearing of it. Default: 30 s.
 	SessionTimeout time.Duration
@@ -56,6 +60,9 @@ func (c ClientConfig) Validate() error {
 	for _, a := range c.Addresses {
 		errs = append(errs, checkAddress("an address", a))
 	}
+	if _, err := c.cluster(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.DialTimeout < 0 || c.PingTimeout < 0 {
 		errs = append(errs, fmt.Errorf("DialTimeout %v, PingTimeout %v: above 0, or 0 for the default", c.DialTimeout, c.PingTimeout))
 	}
@@ -63,6 +70,17 @@ func (c ClientConfig) Validate() error {
 		return protocol.ErrInvalid.With(err.Error())
 	}
 	return nil
+}
+
+// cluster returns the id that is demanded, zero for any.
+func (c ClientConfig) cluster() (id protocol.ClusterID, err error) {
+	if c.Cluster == "" {
+		return id, nil
+	}
+	if id, err = protocol.ParseClusterID(c.Cluster); err != nil || id.IsZero() {
+		return id, fmt.Errorf("the Cluster is %q, not the id of one: want the 32 hexadecimal digits that status shows", c.Cluster)
+	}
+	return id, nil
 }
 
 // Client talks to a cluster from outside, in one session. It is a Caller. It
@@ -84,13 +102,18 @@ func (c *Client) half() *client.Client {
 
 // Dial returns a client when a member has answered; ctx bounds that. It fails
 // at once, with ErrUnavailable and what went wrong at each address, if none
-// does; when ctx has ended, its error is wrapped, too.
+// does; when ctx has ended, its error is wrapped, too. ErrWrongCluster: all that
+// answer belong to another cluster than cfg.Cluster.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cluster, err := cfg.cluster()
+	if err != nil {
+		return nil, err
+	}
 	remote, err := client.NewRemote(ctx, client.RemoteConfig{
-		Addresses: cfg.Addresses, DialTimeout: cfg.DialTimeout, PingTimeout: cfg.PingTimeout,
+		Addresses: cfg.Addresses, Cluster: cluster, DialTimeout: cfg.DialTimeout, PingTimeout: cfg.PingTimeout,
 	})
 	if err != nil {
 		return nil, err

@@ -110,8 +110,8 @@ var (
 	ErrDiskFailed = protocol.ErrDiskFailed
 	// ErrNameTaken: another member has the name.
 	ErrNameTaken = protocol.ErrNameTaken
-	// ErrWrongCluster: the members to join, or the directory, belong to
-	// another cluster.
+	// ErrWrongCluster: a member that was dialled belongs to another cluster than
+	// the one that is meant: see ClientConfig.Cluster.
 	ErrWrongCluster = protocol.ErrWrongCluster
 	// ErrQuorumIntact: nothing was begun by Recover, because the old cluster can go
 	// on; the text says which members to start.

@@ -210,3 +210,23 @@ func TestListsThatDifferEndTheStart(t *testing.T) {
 		})
 	}
 }
+
+func TestCommandsDemandACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	a := newAgent(t, "a1", "active", "--bootstrap")
+	a.start()
+	own := oneCluster(t, a)
+	if _, stderr, code := run(t.Context(), "", "map", "put", "--addr", a.addr, "--cluster", own, "m", "k", "v"); code != 0 {
+		t.Errorf("with its own id: exit code %d: %s", code, stderr)
+	}
+	other := strings.Repeat("ab", 16)
+	_, stderr, code := run(t.Context(), "", "map", "put", "--addr", a.addr, "--cluster", other, "m", "k", "v")
+	if code == 0 || !strings.Contains(stderr, own) || !strings.Contains(stderr, other) {
+		t.Errorf("with another one: exit code %d: %s, want an error that names both", code, stderr)
+	}
+	if _, stderr, code := run(t.Context(), "", "status", "--addr", a.addr, "--cluster", "x"); code != exitUsage {
+		t.Errorf("with no id: exit code %d: %s, want %d", code, stderr, exitUsage)
+	}
+}

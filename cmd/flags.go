@@ -86,6 +86,7 @@ func outputFlag() cli.Flag {
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"),
+		stringFlag("cluster", "", "`ID` of the cluster that is meant; members of another one are refused (default: whatever cluster answers)"),
 		timeoutFlag(),
 		outputFlag(),
 	}, more...)
@@ -201,6 +202,10 @@ func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *
 	cfg := starling.ClientConfig{Addresses: addresses(c.String("addr"))}
 	if err := cfg.Validate(); err != nil {
 		return &usageError{fmt.Sprintf("%s: --addr: %v", c.Command.HelpName, err)}
+	}
+	cfg.Cluster = c.String("cluster")
+	if err := cfg.Validate(); err != nil {
+		return &usageError{fmt.Sprintf("%s: --cluster: %v", c.Command.HelpName, err)}
 	}
 	if s.Client, err = starling.Dial(dialling, cfg); err != nil {
 		return err
