@@ -78,7 +78,7 @@ type Config struct {
 	// Role is the wish. Default: Active.
 	Role Role
 	// Eligible lets a passive member, or a reserve once it follows, be chosen as
-	// an active one.
+	// an active one, when no member with the Role Active can be.
 	Eligible bool
 	// Bootstrap begins a new cluster with this member, at once if Join names
 	// nobody else. With Join, the cluster begins when all that are named have

@@ -65,7 +65,7 @@ func agentFlags() []cli.Flag {
 	return append([]cli.Flag{
 		stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster (default: the host's name)"),
 		stringFlag("role", "active", "wish: `active`, passive, or reserve (hold nothing until passives are too few or a seat is free); the replicated configuration decides"),
-		boolFlag("eligible", "a passive member, or a reserve, that may be chosen as an active one"),
+		boolFlag("eligible", "a passive member, or a reserve, that may be chosen as an active one, after those with --role active"),
 		stringFlag("dir", "", "`DIR` of the member's log; required"),
 		stringFlag("bind", starling.BindDefault, "`HOST:PORT` for members and clients, TCP and UDP; port 0 picks one"),
 		stringFlag("advertise", "", "`HOST:PORT` at which others reach this member (default: what is bound)"),

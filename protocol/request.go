@@ -394,9 +394,10 @@ type Peer struct {
 	// else empty.
 	Host string
 	// Role is what the member last announced. Eligible says that it has a
-	// durable directory and wishes to be active.
+	// durable directory and may be active; Wishes, that it was started to be.
 	Role     Role
 	Eligible bool
+	Wishes   bool
 }
 
 // Reach is where to look for a member that is not heard at its Address any more:

@@ -48,6 +48,7 @@ type Meta struct {
 	HTTP     string // host:port, or empty
 	Role     protocol.Role
 	Eligible bool
+	Wishes   bool
 }
 
 // Config says who this member is and how it talks.
@@ -217,7 +218,7 @@ func (s *Swim) configure(number uint64) *memberlist.Config {
 
 func (c *Config) encodeMeta(m Meta) ([]byte, error) {
 	peer := protocol.Peer{
-		ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Host: named(c.Advertise),
+		ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Host: named(c.Advertise),
 	}
 	b := protocol.AppendPeer(nil, &peer)
 	if len(b) > memberlist.MetaMaxSize {

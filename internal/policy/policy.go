@@ -288,8 +288,10 @@ func (v *view) grow() Decision {
 		switch {
 		case len(v.current.Members) >= protocol.ActivesMax:
 			why = append(why, fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members)))
-		case len(c.can) > 0:
+		case len(c.can) > 0 && c.coming == "":
 			return v.addLearner(v.choose(c.can, zones))
+		case len(c.can) > 0:
+			return v.wait(fmt.Sprintf("%d voters of %d wanted: %s, and wishes to be active", voters, v.wanted, c.coming))
 		default:
 			if d, ok := v.callFor(c, zones, fmt.Sprintf("%d voters of %d wanted, and no passive can become one", voters, v.wanted)); ok {
 				return d
@@ -359,6 +361,9 @@ type candidates struct {
 	can      []Peer
 	cannot   []string
 	patience protocol.Instant
+	// coming is one that wishes to be active, and can become a learner by the
+	// passing of time alone, while only others can now; empty: none.
+	coming string
 }
 
 func (v *view) candidates() (c candidates) {
@@ -378,6 +383,9 @@ func (v *view) candidates() (c candidates) {
 		case stable > v.Now:
 			v.lookAgain(stable)
 			cannot("has been alive for %v of %v", v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable)
+			if p.Wishes {
+				c.coming = c.cannot[len(c.cannot)-1]
+			}
 		case !p.TipKnown:
 			cannot("has not said what it holds")
 		case p.Tip < v.behind():
@@ -385,6 +393,10 @@ func (v *view) candidates() (c candidates) {
 		default:
 			c.can = append(c.can, p)
 		}
+	}
+	// One that comes and goes must not keep a seat empty for ever.
+	if slices.ContainsFunc(c.can, func(p Peer) bool { return p.Wishes || p.Since.Add(v.FailedAfter) <= v.Now }) {
+		c.coming = ""
 	}
 	return c
 }

@@ -50,6 +50,8 @@ func with(p Peer, change func(*Peer)) Peer {
 	return p
 }
 
+func wishes(p *Peer) { p.Wishes = true }
+
 func TestDecide(t *testing.T) {
 	learnerAt := func(match protocol.Index, alive bool) []Progress {
 		return []Progress{{ID: id("a"), Match: 5000, Active: true, Answers: true}, {ID: id("b"), Match: match, Active: alive, Answers: alive}}
@@ -80,6 +82,17 @@ func TestDecide(t *testing.T) {
 		{name: "a new one waits, a stable one does not", seats: seats(3, "a"), peers: []Peer{
 			with(passive("b", ""), func(p *Peer) { p.Since = 10 * second }), passive("c", ""),
 		}, action: AddLearner, member: "c"},
+		{name: "who wishes to goes before who may", seats: seats(3, "a"), peers: []Peer{active("a", "x"), passive("b", "y"), with(passive("c", "x"), wishes)},
+			action: AddLearner, member: "c"},
+		{name: "who wishes to is waited for", seats: seats(3, "a"), peers: []Peer{
+			passive("b", ""), with(passive("c", ""), func(p *Peer) { p.Wishes, p.Since = true, 10*second-second/4 }),
+		}, why: "c has been alive for 250ms of 1s, and wishes to be active", again: 10*second + 3*second/4},
+		{name: "who wishes to is not waited for long", seats: seats(3, "a"), change: func(in *Input) { in.Now = 100 * second }, peers: []Peer{
+			passive("b", ""), with(passive("c", ""), func(p *Peer) { p.Wishes, p.Since = true, 100*second-second/4 }),
+		}, action: AddLearner, member: "b"},
+		{name: "a learner that wishes to goes first", seats: seats(2, "a b* c*"), peers: []Peer{active("b", ""), with(active("c", ""), wishes)},
+			heard:  append(learnerAt(5000, true), Progress{ID: id("c"), Match: 5000, Active: true, Answers: true}),
+			action: PromoteLearner, member: "c"},
 		{name: "silent", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.TipKnown = false })},
 			why: "b has not said what it holds"},
 		{name: "behind", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.Tip = 5000 - 1025 })},

@@ -28,9 +28,13 @@ func (v *view) zones(least protocol.Seat, except ...protocol.MemberID) []string 
 }
 
 // choose returns the first of the peers, which are in order of id, whose zone
-// has fewest. A member that names no zone says nothing of where it is, so it
+// has fewest, of those that wish to be active, if there are any: a passive that
+// was only allowed to be is there for when nobody else is. A member that names no zone says nothing of where it is, so it
 // may be where all the others are.
 func (v *view) choose(from []Peer, taken []string) (Peer, string) {
+	if wishing := slices.DeleteFunc(slices.Clone(from), func(p Peer) bool { return !p.Wishes }); len(wishing) > 0 {
+		from = wishing
+	}
 	best, least := 0, len(taken)+1
 	for i, p := range from {
 		if n := crowd(p.Zone, taken); n < least {

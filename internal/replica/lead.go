@@ -54,7 +54,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 	for _, peer := range peers {
 		s := sighting{peer: peer, since: now}
 		i, known := slices.BinarySearchFunc(p.seats, peer.ID, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) })
-		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible {
+		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible && p.seats[i].peer.Wishes == peer.Wishes {
 			s.since, s.called = p.seats[i].since, p.seats[i].called
 		}
 		if known && p.seats[i].peer.Reach() != peer.Reach() { // and perhaps back again, between two looks
