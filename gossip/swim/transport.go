@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/starlinghq/starling/internal/outage"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -25,6 +27,8 @@ const (
 	slabBytes = 32 << 10
 	// socketBytes is what the kernel is asked to hold for us.
 	socketBytes = 2 << 20
+	// failuresOfPackets are so many in a row that it is the socket which fails.
+	failuresOfPackets = 16
 )
 
 // Conditions says, for each packet and each stream to an address (host:port),
@@ -37,6 +41,7 @@ type Conditions func(address string) (lost bool, late time.Duration)
 type transport struct {
 	ctx        context.Context
 	packets    net.PacketConn
+	logger     *slog.Logger
 	dial       func(ctx context.Context, address string) (net.Conn, error)
 	conditions Conditions
 	advertise  atomic.Pointer[net.TCPAddr] // changes when the name means something else
@@ -64,7 +69,7 @@ var _ memberlist.Transport = (*transport)(nil)
 
 func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
 	t := &transport{
-		ctx: ctx, packets: cfg.Packets, dial: cfg.Dial, conditions: cfg.Conditions, patience: 2 * cfg.Timing.TryInterval,
+		ctx: ctx, packets: cfg.Packets, logger: cfg.Logger, dial: cfg.Dial, conditions: cfg.Conditions, patience: 2 * cfg.Timing.TryInterval,
 		cluster: cfg.Cluster, message: cfg.OnMessage,
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
 		streams: make(map[*stream]struct{}),
@@ -104,14 +109,22 @@ func (t *transport) read() {
 	defer close(t.reader)
 	buf := make([]byte, packetBytesMax)
 	var slab []byte
+	out := outage.Outage{Logger: t.logger, Doing: "receive datagrams", At: t.packets.LocalAddr().String()}
+	failed := 0
 	for {
 		n, from, err := t.readFrom(buf)
 		if err != nil {
 			if t.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // of one packet, such as "nobody listens there"
+			// Of one packet, such as "nobody listens there"; or of the socket.
+			if failed++; failed > failuresOfPackets && !t.rest(out.Failed(err)) {
+				return
+			}
+			continue
 		}
+		failed = 0
+		out.Works()
 		if id, data, ours, ok := parseDatagram(buf[:n], t.cluster); ours {
 			if ok && t.message != nil {
 				t.message(id, data)
@@ -132,6 +145,18 @@ func (t *transport) read() {
 		case <-t.ctx.Done():
 			return
 		}
+	}
+}
+
+// rest waits, and reports whether the transport goes on.
+func (t *transport) rest(pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.ctx.Done():
+		return false
 	}
 }
 

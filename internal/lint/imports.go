@@ -35,7 +35,9 @@ var table = []row{
 	{dir: "active", tests: append([]string{"internal/hostile"}, cores...)},
 	{dir: "passive", tests: cores},
 	{dir: "gossip", tests: cores},
-	{dir: "gossip/swim", allow: []string{"gossip"}, tests: anything},
+	// It waits for sockets.
+	{dir: "internal/outage", bare: true},
+	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
 	{dir: "storage/...", tests: anything},
 	{dir: "internal/value", tests: anything},
 	// It makes values for tests.
@@ -52,9 +54,9 @@ var table = []row{
 	{dir: "internal/mend", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/founding"},
 	{dir: "internal/keys", tests: anything},
-	{dir: "internal/wire", tests: anything},
+	{dir: "internal/wire", allow: []string{"internal/outage"}, tests: anything},
 	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
-	{dir: "internal/web/...", allow: []string{"resources/..."}, tests: anything},
+	{dir: "internal/web/...", allow: []string{"internal/outage", "resources/..."}, tests: anything},
 	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",

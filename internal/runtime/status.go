@@ -171,6 +171,9 @@ func (m *Member) readyNow(r replica.Status) error {
 	if why := m.guard.waiting(); why != "" {
 		return protocol.ErrNoSpace.With("this member stores nothing now: " + why)
 	}
+	if err := m.server.Accepting(); err != nil {
+		return protocol.ErrNotServing.With("this member takes no new connections: " + err.Error())
+	}
 	switch {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/starlinghq/starling/internal/outage"
 )
 
 // Limits of a connection. A slow or silent peer is cut off.
@@ -91,6 +93,11 @@ func Serve(addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve HTTP at %s: %w", addr, err)
 	}
+	return serve(l, h, logger), nil
+}
+
+// serve serves on a listener, which it closes in the end.
+func serve(l net.Listener, h http.Handler, logger *slog.Logger) *Server {
 	s := &Server{addr: l.Addr().String(), done: make(chan struct{}), http: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -102,11 +109,12 @@ func Serve(addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
 	}}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		// What is an end for net/http, such as no memory, passes as well.
+		if err := s.http.Serve(outage.Listen(l, logger)); !errors.Is(err, http.ErrServerClosed) {
 			logger.Error("HTTP stopped", "addr", s.addr, "err", err)
 		}
 	}()
-	return s, nil
+	return s
 }
 
 // Addr returns the host:port that is listened on.

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -60,5 +64,38 @@ func TestServeSaysThatAPortIsInUse(t *testing.T) {
 	_, err = Serve(s.Addr(), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "another process has the port") {
 		t.Fatalf("a second server on one port: got %v", err)
+	}
+}
+
+// wanting is a listener for which the system has no memory, some times.
+type wanting struct {
+	net.Listener
+	times atomic.Int32
+}
+
+func (l *wanting) Accept() (net.Conn, error) {
+	if l.times.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.ENOMEM)}
+	}
+	return l.Listener.Accept()
+}
+
+// What net/http takes for the end of a listener passes.
+func TestHTTPGoesOnWhenThereIsMemoryAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	poor := &wanting{Listener: l}
+	poor.times.Store(3)
+	s := serve(poor, Handler(Source{Alive: func() error { return nil }}), slog.New(slog.DiscardHandler))
+	defer s.Close(t.Context())
+	response, err := http.Get("http://" + s.Addr() + "/healthz")
+	if err != nil {
+		t.Fatalf("after want of memory: %v", err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("got %s, want 200", response.Status)
 	}
 }

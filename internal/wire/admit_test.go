@@ -344,6 +344,9 @@ func TestAcceptingGoesOnAfterAnOutage(t *testing.T) {
 		}
 		_ = c.Close()
 		time.Sleep(time.Minute)
+		if s.Accepting() == nil {
+			t.Error("nothing says that connections are not accepted")
+		}
 		_ = s.Close() // also during a pause
 		serving.Wait()
 		if got := log.warnings.Load(); got != 2 {

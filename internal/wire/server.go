@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/outage"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -96,9 +97,11 @@ type Server struct {
 	ending  chan struct{} // closed when nothing more is accepted
 	freed   chan struct{} // told when a handshake has left its slot
 
+	listening atomic.Pointer[outage.Listener] // the latest
+
 	mu        sync.Mutex
 	closed    bool
-	listeners map[net.Listener]struct{}
+	listeners map[*outage.Listener]struct{}
 	places    map[*place]struct{} // all
 	shaking   [2]list.List        // handshakes under way, the oldest in front; [1]: favoured
 	members   map[*place]struct{}
@@ -121,7 +124,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	s := &Server{
 		cfg: cfg, ending: make(chan struct{}), freed: make(chan struct{}, 1),
-		listeners: make(map[net.Listener]struct{}), places: make(map[*place]struct{}),
+		listeners: make(map[*outage.Listener]struct{}), places: make(map[*place]struct{}),
 		members: make(map[*place]struct{}), inbound: newInbound(cfg.Identity), clients: make(map[*place]struct{}),
 	}
 	s.answers.limit = cfg.AnswersBytesMax
@@ -132,7 +135,8 @@ func NewServer(cfg ServerConfig) *Server {
 // Serve accepts until the listener or the server is closed, which closes the
 // listener. A listener that fails otherwise is asked again for ever: most likely
 // there are no descriptors, and that passes.
-func (s *Server) Serve(l net.Listener) {
+func (s *Server) Serve(listener net.Listener) {
+	l := outage.Listen(listener, s.cfg.Logger)
 	defer l.Close()
 	s.mu.Lock()
 	if s.closed {
@@ -141,40 +145,24 @@ func (s *Server) Serve(l net.Listener) {
 	}
 	s.listeners[l] = struct{}{}
 	s.mu.Unlock()
-	pause := time.Duration(0)
+	s.listening.Store(l)
 	for {
 		conn, err := l.Accept()
-		if err == nil {
-			if pause > 0 {
-				s.cfg.Logger.Info("connections are accepted again")
-			}
-			pause = 0
-			s.ServeConn(conn)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) || s.isClosed() {
+		if err != nil {
 			return
 		}
-		if pause == 0 {
-			s.cfg.Logger.Warn("cannot accept connections; trying on", "err", err)
-		}
-		pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-s.ending:
-			timer.Stop()
-			return
-		}
+		s.ServeConn(conn)
 	}
 }
 
-// acceptPauseMin and acceptPauseMax bound the pause after a listener has failed,
-// which doubles.
-const (
-	acceptPauseMin = 5 * time.Millisecond
-	acceptPauseMax = time.Second
-)
+// Accepting returns why no connections have been accepted for a second or longer,
+// with the way out, or nil. Any goroutine may ask; it does not wait.
+func (s *Server) Accepting() error {
+	if l := s.listening.Load(); l != nil {
+		return l.Why()
+	}
+	return nil
+}
 
 // ServeConn serves one connection in a goroutine of the server. It waits while too
 // many handshakes have just begun.
@@ -189,12 +177,6 @@ func (s *Server) ServeConn(conn net.Conn) {
 		defer s.leave(p)
 		s.handle(p)
 	}()
-}
-
-func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
 }
 
 // handle finds out who talks and stays with the stream until its end.
