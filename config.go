@@ -169,7 +169,11 @@ type Config struct {
 	// and counter, whose names no other type may have. All members should know
 	// the same.
 	Types []*Type
-	// Logger gets what is worth telling. Default: nothing is logged.
+	// Logger gets what is worth telling. Default: nothing is logged. Its handler
+	// runs in a goroutine of its own and may take its time, ask the member, or fail:
+	// above 1,024 lines that wait the next are lost, counted (Status.LogLost), and
+	// spoken of when there is room. Shutdown waits a second at most for those that
+	// wait; a process that crashes loses them.
 	Logger *slog.Logger
 }
 

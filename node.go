@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/logqueue"
 	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/internal/web"
 	"github.com/starlinghq/starling/protocol"
@@ -25,6 +26,9 @@ const Version = "0.1.0-dev"
 // closeTime bounds how long Close waits for work in flight.
 const closeTime = 10 * time.Second
 
+// flushTime bounds how long the end of a member waits for whoever writes its log.
+const flushTime = time.Second
+
 // Node is a member that runs in this process. It is a Caller: handles and
 // operations work over it, in one session of its own, and local reads cost no
 // network. All methods may be called from any goroutine.
@@ -35,6 +39,7 @@ type Node struct {
 	started atomic.Bool // member and caller are set
 	waits   atomic.Pointer[string]
 	logger  *slog.Logger
+	logs    *logqueue.Queue
 
 	stop sync.Once
 	err  error // of the stop
@@ -69,7 +74,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{logger: cfg.Logger}
+	n := &Node{logs: logqueue.New(cfg.Logger.Handler())}
+	cfg.Logger = n.logs.Logger()
+	n.logger = cfg.Logger
 	if cfg.HTTP != "" {
 		// First, so that whoever watches the start hears why it takes time.
 		if n.http, err = web.Serve(cfg.HTTP, web.Handler(n.source()), cfg.Logger); err != nil {
@@ -77,7 +84,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		}
 	}
 	if err := n.open(ctx, cfg, registry); err != nil {
-		return nil, errors.Join(err, n.closeHTTP(ctx))
+		err = errors.Join(err, n.closeHTTP(ctx))
+		n.logs.Flush(flushTime)
+		return nil, err
 	}
 	return n, nil
 }
@@ -93,7 +102,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
-		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, Version: Version,
+		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, LogLost: n.logs.Lost, Version: Version,
 	})
 	if err != nil {
 		return err
@@ -296,6 +305,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			// cluster stops, nobody is left to hear it.
 			n.logger.Debug("stopped", "member", n.Name(), "err", err)
 		}
+		n.logs.Flush(flushTime)
 	})
 	return n.err
 }

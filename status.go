@@ -55,7 +55,10 @@ type Status struct {
 	// Refused counts messages that this member has refused, since its start,
 	// because of who sent them, of a term or an index that no log comes to, or,
 	// where signatures are checked, because no active had signed them.
-	Refused  uint64 `json:"refused"`
+	Refused uint64 `json:"refused"`
+	// LogLost counts the lines of this member's log that were lost since its start,
+	// because whoever writes it, a handler or a pipe, was slow or failed.
+	LogLost  uint64 `json:"log_lost"`
 	UptimeMS int64  `json:"uptime_ms"`
 	Version  string `json:"version"`
 	// Ahead are the members that hold committed entries which this cluster does
@@ -131,7 +134,7 @@ func statusOf(s protocol.Status) Status {
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
-		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused,
+		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}

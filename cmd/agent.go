@@ -171,6 +171,7 @@ func newLogger(w io.Writer, levelName, format string) (*slog.Logger, error) {
 // runAgent opens a member and waits for the end of ctx, which is a graceful
 // stop and no error, or for the member to stop by itself, which is one.
 func (p *Program) runAgent(ctx context.Context, cfg starling.Config, startTime time.Duration) error {
+	outlives(p)
 	start, cancel := ctx, context.CancelFunc(func() {})
 	if startTime > 0 {
 		start, cancel = context.WithTimeout(ctx, startTime)

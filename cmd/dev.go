@@ -60,6 +60,7 @@ func (p *Program) runDev(c *cli.Context) error {
 	if err := cfg.Validate(); err != nil {
 		return &usageError{c.Command.HelpName + ": " + err.Error()}
 	}
+	outlives(p)
 	ctx, cancel := context.WithTimeout(c.Context, devStartTime)
 	defer cancel()
 	cluster, err := starling.OpenLocal(ctx, cfg)

@@ -58,7 +58,7 @@ func supervise(signals <-chan os.Signal, stderr io.Writer, run func(context.Cont
 			return code
 		case s := <-signals:
 			if stopping {
-				fmt.Fprintln(stderr, "starling: stopped at once")
+				fmt.Fprintln(unhurried(stderr, lastWords), "starling: stopped at once")
 				return exitFailure
 			}
 			cancel(&interrupted{s})

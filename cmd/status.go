@@ -64,6 +64,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"reserves", orNone(strings.Join(s.Reserves, " "))},
 		{"serving", serving(s)},
 		{"refused", refusedText(s.Refused)},
+		{"log lost", lostText(s.LogLost)},
 		{"keys", fmt.Sprint(s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
@@ -117,6 +118,14 @@ func refusedText(n uint64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d messages or greetings did not count: their sender has no say, or was refused, or a signature is missing; the log names who (\"refused\", \"forged\")", n)
+}
+
+// lostText is how much the log lacks.
+func lostText(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d lines of the log: whoever writes it was slow, or failed", n)
 }
 
 func serving(s starling.Status) string {

@@ -197,7 +197,7 @@ func (r *reader) join() *JoinInfo {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 28)
+	dst = appendArray(dst, 29)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -224,6 +224,7 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(max(s.Chunks, 0)))
 	dst = appendUint(dst, uint64(max(s.ChunksLeft, 0)))
 	dst = appendUint(dst, s.Refused)
+	dst = appendUint(dst, s.LogLost)
 	dst = appendArray(dst, len(s.Members))
 	for i := range s.Members {
 		dst = s.Members[i].append(dst)
@@ -236,7 +237,7 @@ func (s *Status) append(dst []byte) []byte {
 }
 
 func (r *reader) status() *Status {
-	r.array(28)
+	r.array(29)
 	s := &Status{
 		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
 		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
@@ -247,7 +248,7 @@ func (r *reader) status() *Status {
 	s.Sessions, s.Keys = int(r.uintTo(math.MaxInt)), int(r.uintTo(math.MaxInt))
 	s.Checkpoint, s.Installing = r.index(), r.index()
 	s.Chunks, s.ChunksLeft = int(r.uintTo(math.MaxInt)), int(r.uintTo(math.MaxInt))
-	s.Refused = r.uint()
+	s.Refused, s.LogLost = r.uint(), r.uint()
 	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
 	if n > 0 {
 		s.Members = make([]MemberStatus, 0, min(n, allocatedMax))

@@ -346,6 +346,9 @@ type Status struct {
 	// sent them, of a term or an index that no log comes to, or because no active
 	// had signed them.
 	Refused uint64
+	// LogLost counts the lines of the sender's log that were lost, since the start,
+	// because whoever writes it was slow, or failed.
+	LogLost uint64
 	Members []MemberStatus
 	// Ahead are the members that hold committed entries which the cluster of the
 	// sender, its leader, does not have.

@@ -254,7 +254,7 @@ func (m *Machine) guard(op *operation, resource string, i protocol.Index, run fu
 		}
 		m.log.Error("an operation panicked and had no effect: a bug in the resource type",
 			"type", op.owner.name, "operation", op.Name, "resource", resource, "index", i,
-			"panic", cause, "stack", string(debug.Stack()))
+			"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		data, err = nil, protocol.ErrPanicked
 	}()
 	return run()

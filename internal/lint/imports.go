@@ -35,6 +35,7 @@ var table = []row{
 	{dir: "active", tests: append([]string{"internal/hostile"}, cores...)},
 	{dir: "passive", tests: cores},
 	{dir: "gossip", tests: cores},
+	{dir: "internal/logqueue", bare: true},
 	// It waits for sockets.
 	{dir: "internal/outage", bare: true},
 	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
@@ -68,7 +69,7 @@ var table = []row{
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},
 	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
-	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
+	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
 	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
 	{dir: "cmd", allow: append([]string{".", "internal/notation", "resources/..."}, offline...), tests: anything},
 	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},

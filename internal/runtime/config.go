@@ -97,6 +97,8 @@ type Config struct {
 	Registry *resources.Registry
 	// Logger gets the member's log; default: none.
 	Logger *slog.Logger
+	// LogLost counts the lines of the log that were lost; nil: nobody counts.
+	LogLost func() uint64
 	// Version is the program's, for status displays.
 	Version string
 
@@ -187,6 +189,13 @@ func (c *Config) logger() *slog.Logger {
 		return slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	return c.Logger
+}
+
+func (c *Config) logLost() uint64 {
+	if c.LogLost == nil {
+		return 0
+	}
+	return c.LogLost()
 }
 
 // Timing returns the two times of a preset: fast, lan or wan.
