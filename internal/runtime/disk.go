@@ -115,11 +115,17 @@ func (m *Member) persist(p *replica.Persist) error {
 	return nil
 }
 
-// failDisk stops the member if an error of a disk says so.
+// failDisk stops the member if an error of a disk says so: for what has become of its
+// directory, if that is why.
 func (m *Member) failDisk(err error) {
-	if err != nil {
-		m.fail(vfs.Failed(err))
+	if err == nil {
+		return
 	}
+	if gone := m.premises.look(); gone != nil {
+		m.fail(gone)
+		return
+	}
+	m.fail(vfs.Failed(err))
 }
 
 // roomPause is between two attempts to write where the log cannot go on in a new file.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // loop is the only goroutine that touches the replica. It takes all
@@ -44,7 +43,7 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 		m.replica.Persisted(now, p.id, p.err)
 		m.serve()
 		if p.err != nil {
-			m.fail(vfs.Failed(p.err))
+			m.failDisk(p.err)
 			return
 		}
 	}

@@ -44,6 +44,7 @@ type Member struct {
 	traffic   trafficCounters
 
 	guard       guard
+	premises    premises
 	syncs       *syncWatch
 	books       books
 	writes      chan *replica.Persist
@@ -250,6 +251,7 @@ func (m *Member) endAll(graceful bool) {
 		}
 	}
 	_ = m.log.Close()
+	m.premises.close()
 }
 
 // doubt stops serving: this member's log is of another history than the actives'.

@@ -89,7 +89,10 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err != nil {
 		return err
 	}
-	if err = m.openReplica(ctx); err == nil {
+	if err = m.premises.take(m.cfg.Dir); err == nil {
+		err = m.openReplica(ctx)
+	}
+	if err == nil {
 		err = m.start(tcp, udp)
 	}
 	if err != nil { // mending may have opened them anew
@@ -104,6 +107,7 @@ func (m *Member) closeStores() {
 	if m.log != nil {
 		_ = m.log.Close()
 	}
+	m.premises.close()
 	if m.checkpoints.store != nil {
 		_ = m.checkpoints.store.Close()
 	}

@@ -84,6 +84,10 @@ func (b *books) keep(m *Member) {
 		case <-m.stop:
 			return
 		}
+		if err := m.premises.look(); err != nil {
+			m.fail(err)
+			return
+		}
 		m.remember(&addresses)
 		m.dirs.noteSightings()
 		m.guard.look(m)

@@ -38,6 +38,12 @@ const (
 
 var identityFiles = [2]string{"identity-1", "identity-2"}
 
+// IdentityFiles returns the paths of the two copies of a directory's identity. While
+// the log is open they are not written.
+func IdentityFiles(dir string) []string {
+	return []string{filepath.Join(dir, identityFiles[0]), filepath.Join(dir, identityFiles[1])}
+}
+
 // encodeIdentity writes magic, format, the payload's length, the payload, and a
 // sum of all that. Later formats change only the payload.
 func encodeIdentity(id Identity) []byte {
