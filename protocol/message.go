@@ -191,6 +191,8 @@ type Heartbeat struct {
 type HeartbeatAnswer struct {
 	Term  Term
 	Round uint64
+	// Room says that the sender's disk has room: it would take writes if it led.
+	Room bool
 }
 
 // ReadIndex asks the leader for an index at which a linearizable read may be

@@ -15,20 +15,26 @@ import (
 // that entry: the results cover the entries before it, Stopped says what is
 // needed, and later calls apply nothing. To skip the entry would fork the
 // state.
+//
+// A command that ends its goroutine (runtime.Goexit) ends the one that called
+// Apply: CutShort is true then, and Resume goes on, in another one.
 func (m *Machine) Apply(entries []protocol.Entry, results []protocol.Result) []protocol.Result {
-	clock := m.clock()
-	for k := range entries {
-		e := &entries[k]
-		if m.Stopped() != nil {
-			break
-		}
-		result, ok := m.apply(e, clock)
+	m.batch = batch{entries: entries, results: results, clock: m.clock()}
+	return m.applyRest()
+}
+
+// applyRest applies what is left of the batch.
+func (m *Machine) applyRest() []protocol.Result {
+	b := &m.batch
+	for len(b.entries) > 0 && m.Stopped() == nil {
+		result, ok := m.apply(&b.entries[0], b.clock)
 		if !ok {
 			break
 		}
-		result.Index = e.Index
-		results = append(results, result)
+		b.applied(result)
 	}
+	results := b.results
+	m.batch = batch{}
 	m.count.Store(int64(len(m.sessions.all)))
 	m.hub.publish()
 	m.waiters.wake(m.Applied())
@@ -44,11 +50,11 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	if e.Index == m.refuse && m.refuse != 0 {
 		return m.refused(e, clock), true
 	}
-	var c protocol.Command
+	c := &m.call.command
 	var op *operation
 	if e.Kind == protocol.EntryCommand {
 		var err error
-		if c, op, err = m.decode(e); err != nil {
+		if *c, op, err = m.decode(e); err != nil {
 			m.stop(e, err)
 			return protocol.Result{}, false
 		}
@@ -66,14 +72,19 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	var result protocol.Result
 	switch e.Kind {
 	case protocol.EntryCommand:
-		result = m.execute(&c, op)
+		result = m.execute(c, op)
+		*c = protocol.Command{}
 	case protocol.EntryCheckpoint:
 		m.writeTime()
 	}
-	m.state.end(clock, m.hub.note)
-	m.hub.entryEnds(e.Index)
-	m.storeDeadline()
+	m.endEntry(e.Index, clock)
 	return result, true
+}
+
+func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
+	m.state.end(clock, m.hub.note)
+	m.hub.entryEnds(i)
+	m.storeDeadline()
 }
 
 // refused lets an entry pass without effect: only the index and the cluster
@@ -170,43 +181,56 @@ func (m *Machine) execute(c *protocol.Command, op *operation) protocol.Result {
 	if !runs {
 		return answer
 	}
-	answer = m.run(c, op)
-	m.sessions.executed(one, c, &answer)
-	return answer
+	return m.run(c, op, one)
 }
 
 // run runs a command of a type. If it fails, nothing of it remains.
 //
 // The instance is there, bound to the type and in the catalogue, with its first
 // key, and goes, in the same entry, with its last.
-func (m *Machine) run(c *protocol.Command, op *operation) protocol.Result {
+func (m *Machine) run(c *protocol.Command, op *operation, one *session) protocol.Result {
 	sp, added, err := m.instance(c)
 	if err != nil {
-		return protocol.Failed(err)
+		answer := protocol.Failed(err)
+		m.sessions.executed(one, c, &answer)
+		return answer
 	}
-	mark, before := m.state.mark(), sp.live
+	x := &m.call
+	x.op, x.session, x.space, x.added, x.mark, x.before = op, one, sp, added, m.state.mark(), sp.live
 	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session, encoded: m.encoded}
+	m.running.begins(m.state.index, c)
 	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
 	if err == nil && m.tx.over != nil {
 		data, err = nil, m.tx.over
 	}
+	return m.ran(data, err)
+}
+
+// ran ends the command that has run, with what it answered.
+func (m *Machine) ran(data []byte, err error) protocol.Result {
+	m.running.ends()
+	x := &m.call
+	c, op, sp := &x.command, x.op, x.space
 	m.tx = Tx{}
 	if err != nil {
-		m.state.rollback(mark)
+		m.state.rollback(x.mark)
 	} else {
 		m.note(sp, op.owner)
 	}
 	switch {
-	case before == 0 && sp.live > 0:
+	case x.before == 0 && sp.live > 0:
 		sp.kind = &op.owner.name
 		m.state.set(m.state.system, catalogueKey(c.Resource), []byte(op.owner.name))
-	case before > 0 && sp.live == 0:
+	case x.before > 0 && sp.live == 0:
 		m.state.remove(m.state.system, catalogueKey(c.Resource))
 	}
-	if added && sp.live == 0 {
+	if x.added && sp.live == 0 {
 		m.state.dropSpace(sp)
 	}
-	return resultOf(data, err)
+	answer := resultOf(data, err)
+	m.sessions.executed(x.session, c, &answer)
+	x.session, x.space = nil, nil
+	return answer
 }
 
 // instance returns the space of the resource that a command names, and whether

@@ -31,7 +31,10 @@ type Machine struct {
 	sessions *sessions
 	now      protocol.ClusterTime
 	tx       Tx
+	batch    batch
+	call     call
 
+	running  running
 	hub      *hub
 	waiters  waiters
 	stopped  atomic.Pointer[error]
@@ -244,9 +247,14 @@ func (m *Machine) Query(ctx context.Context, q *protocol.Query) protocol.Result 
 // guard turns a panic of a type's code into ErrPanicked. A violated invariant
 // is not the type's fault and goes on.
 func (m *Machine) guard(op *operation, resource string, i protocol.Index, run func() ([]byte, error)) (data []byte, err error) {
+	returned := false
 	defer func() {
 		cause := recover()
-		if cause == nil {
+		switch {
+		case returned:
+			return
+		case cause == nil:
+			m.exited(op, resource, i)
 			return
 		}
 		if violation, ok := cause.(invariant.Violation); ok {
@@ -257,7 +265,9 @@ func (m *Machine) guard(op *operation, resource string, i protocol.Index, run fu
 			"panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		data, err = nil, protocol.ErrPanicked
 	}()
-	return run()
+	data, err = run()
+	returned = true
+	return data, err
 }
 
 // resultOf is what an operation answers. A code that is too long for a message

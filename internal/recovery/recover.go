@@ -237,7 +237,7 @@ func (r *recovery) replay(ctx context.Context, log storage.Log, applied, last pr
 		if err != nil {
 			return err
 		}
-		results = r.machine.Apply(entries, results[:0])
+		results = r.machine.ApplyAside(entries, results[:0])
 		if err := r.machine.Stopped(); err != nil {
 			return fmt.Errorf("%w; if this entry cannot be applied by any program, say --refuse %d", err, r.machine.Applied()+1)
 		}

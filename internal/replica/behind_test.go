@@ -185,7 +185,7 @@ func TestPinsAreBounded(t *testing.T) {
 	g = both(Config{PinBytes: -1})
 	g.wantOffered("no bytes for more than one", 90, 80, 40)
 	g.wantPinned("no bytes for more than one", 40)
-	g.r.Short(g.now, true)
+	g.r.Hamper(g.now, Hampered{Full: true})
 	g.turn()
 	g.wantOffered("the disk is nearly full", 90, 80)
 	g.wantPinned("the disk is nearly full")
@@ -206,7 +206,7 @@ func TestLogThatAnInstallingMemberNeedsStays(t *testing.T) {
 		"what nobody has":         {Config{}, func(g *giver) { g.says(7, protocol.Behind{Needs: 12}); g.says(8, protocol.Behind{Needs: 45}) }, 45},
 		"it is level":             {Config{}, func(g *giver) { g.says(7, protocol.Behind{Needs: 55}); g.says(7, protocol.Behind{}) }, 91},
 		"more bytes than may":     {Config{BehindBytes: 1}, func(g *giver) { g.says(7, protocol.Behind{Needs: 65}) }, 91},
-		"the disk is nearly full": {Config{}, func(g *giver) { g.says(7, protocol.Behind{Needs: 55}); g.r.Short(g.now, true) }, 91},
+		"the disk is nearly full": {Config{}, func(g *giver) { g.says(7, protocol.Behind{Needs: 55}); g.r.Hamper(g.now, Hampered{Full: true}) }, 91},
 	} {
 		g := newGiver(t, x.cfg)
 		x.does(g)

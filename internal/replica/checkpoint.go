@@ -168,11 +168,11 @@ func (r *Replica) dropHead(now protocol.Instant) {
 		return
 	}
 	below := min(c.kept[1].Index+1, r.commit+1)
-	if entries := protocol.Index(r.cfg.RetainEntries); !r.short {
+	if entries := protocol.Index(r.cfg.RetainEntries); !r.heirs.now.Full {
 		below = min(below, max(r.applied-min(r.applied, entries)+1, c.tail(r.cfg.RetainBytes)))
 	}
 	for _, i := range r.gossip.Needs(now) {
-		if i < below && i >= r.shape().FirstIndex() && !r.short && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
+		if i < below && i >= r.shape().FirstIndex() && !r.heirs.now.Full && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
 			below, c.held = i, true
 			break // the lowest: the others are above it
 		}

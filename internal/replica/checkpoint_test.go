@@ -299,7 +299,7 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 		{"the defaults", Config{CheckpointEvery: -1}, false, 121, 121}, // all: nothing goes
 	} {
 		r, now := open(c.cfg)
-		r.Short(*now, c.short)
+		r.Hamper(*now, Hampered{Full: c.short})
 		last := r.Status(*now).Applied
 		r.Kept(*now, []storage.Description{described(rec, last-1, 0), described(rec, last-2, 0)})
 		stay := last

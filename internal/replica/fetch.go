@@ -114,6 +114,9 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 		r.describe(now, e, m)
 		return
 	}
+	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
+		h.Room = !r.heirs.now.Full
+	}
 	a, ok := e.Message.(*protocol.Append)
 	if !ok || a.Last <= a.PrevIndex {
 		r.out.Send = append(r.out.Send, Send{Envelope: e})

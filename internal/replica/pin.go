@@ -112,7 +112,7 @@ func (r *Replica) wantedPins(now protocol.Instant) []protocol.Index {
 			continue
 		}
 		if k := slices.IndexFunc(c.pins.given, func(d storage.Description) bool { return d.Index == i }); k >= 0 {
-			if bytes += c.pins.given[k].Bytes; r.short || some && bytes > uint64(r.cfg.PinBytes) {
+			if bytes += c.pins.given[k].Bytes; r.heirs.now.Full || some && bytes > uint64(r.cfg.PinBytes) {
 				continue
 			}
 			some = true

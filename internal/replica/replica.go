@@ -93,7 +93,7 @@ type Replica struct {
 	install     install
 	installs    uint64 // installations begun
 	behind      behind
-	short       bool // the disk is nearly full
+	heirs       heirs
 	ahead       aheads
 	// diverged, if not nil, says that the log is of another history than the
 	// actives': it is kept as it is, and nobody is served from it.
@@ -210,11 +210,11 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 	}
 }
 
-// Short says whether the disk is nearly full: then nothing stays on it for the sake
-// of others.
-func (r *Replica) Short(now protocol.Instant, short bool) {
-	r.short = short
-	if short {
+// Hamper says what keeps this member from its work. With a disk that is nearly full
+// nothing stays on it for the sake of others.
+func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
+	r.heirs.hampered(h)
+	if h.Full {
 		r.dropHead(now)
 	}
 	r.pump(now)
@@ -296,6 +296,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 			break // a log that is about to begin anew, or to stay as it is, takes nothing
 		}
 		if r.role == protocol.RoleActive {
+			r.heirs.heard(now, from, m, r)
 			r.active.Step(now, from, m)
 		} else {
 			r.passive.Step(now, from, m)

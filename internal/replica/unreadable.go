@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -31,11 +30,9 @@ const (
 // time and is reported once. Where a checkpoint covers a place, others are fed as if
 // the log began above it.
 type unreadable struct {
-	places []place
-	sayAt  protocol.Instant // not before it is anything said again
-	// handOver is when the lead may be handed over again for a place.
-	handOver protocol.Instant
-	mending  mending
+	places  []place
+	sayAt   protocol.Instant // not before it is anything said again
+	mending mending
 	// complainAt is not before it is said again that something cannot be mended.
 	complainAt protocol.Instant
 }
@@ -264,38 +261,6 @@ func (r *Replica) stuck() string {
 		return p.text
 	}
 	return ""
-}
-
-// handOverStuck lets a leader that cannot apply hand the lead over to the voter that
-// has applied most, if that has what this member cannot read: it would answer
-// nobody. It asks again as rarely as the policy does.
-func (r *Replica) handOverStuck(now protocol.Instant) {
-	why := r.stuck()
-	if why == "" || now < r.unreadable.handOver {
-		return
-	}
-	s := r.active.Status()
-	if !s.Heir.IsZero() {
-		return
-	}
-	var to protocol.MemberID
-	most := r.apply.handed
-	heard := r.gossip.Heard()
-	for _, p := range s.Progress {
-		i, known := slices.BinarySearchFunc(heard, p.ID, compareHeard)
-		able := p.Seat == protocol.SeatVoter && p.Answers && p.State != active.ProgressCatchUp
-		if able && known && heard[i].Applied > most {
-			to, most = p.ID, heard[i].Applied
-		}
-	}
-	if to.IsZero() {
-		return
-	}
-	r.unreadable.handOver = now.Add(handOverPause * r.cfg.Active.Election)
-	// Refused only if the heir has gone meanwhile: then later.
-	if err := r.active.Transfer(now, to); err == nil {
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
-	}
 }
 
 // followReadable tells the core which part of the log it can feed.

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ type shelf struct {
 	has     protocol.Index // of voter 3
 	offered []protocol.Index
 	heirs   []protocol.MemberID
-	got     []protocol.Message // by passive 8
+	room    []protocol.MemberID // whose disks have room
+	got     []protocol.Message  // by passive 8
 	reads   []ReadAnswer
 	events  []protocol.Event
 	// mends answers what the log is asked to mend; nil: it cannot.
@@ -138,7 +140,7 @@ func (s *shelf) take(x Send) {
 	case *protocol.Vote:
 		s.r.Receive(s.now, x.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})
 	case *protocol.Heartbeat:
-		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round})
+		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: slices.Contains(s.room, x.To)})
 	case *protocol.TimeoutNow:
 		s.heirs = append(s.heirs, x.To)
 	case *protocol.Checkpoint:

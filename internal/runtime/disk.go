@@ -189,7 +189,7 @@ func (g *guard) waiting() string {
 func (g *guard) set(m *Member, full bool) {
 	if g.full.Swap(full) != full {
 		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
-		m.mailbox.complete(func(now protocol.Instant) { m.replica.Short(now, full) })
+		m.hampers.change(m, func(h *replica.Hampered) { h.Full = full })
 	}
 }
 
@@ -214,34 +214,6 @@ func (g *guard) look(m *Member) {
 		return // a disk that fails says so in a write
 	}
 	g.set(m, full)
-}
-
-// applyEntries is the applier: the one writer of the state.
-func (m *Member) applyEntries() {
-	for a := range m.applies {
-		var results []protocol.Result
-		if a.Replace {
-			m.machine.Replace(m.checkpoints.adopted(a.Adopt))
-		} else if a.Adopt != 0 {
-			m.machine.Adopt(m.checkpoints.adopted(a.Adopt))
-		} else {
-			results = m.machine.Apply(a.Entries, make([]protocol.Result, 0, len(a.Entries)))
-		}
-		if err := m.machine.Stopped(); err != nil {
-			m.cannotApply(err)
-			return
-		}
-		if a.Take != nil && m.checkpoints.claim() {
-			m.checkpoints.take(m.machine.Snapshot(), *a.Take)
-		}
-		stats := m.machine.Stats()
-		done := replica.Applied{
-			Last: stats.Applied, Results: results,
-			Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
-			NextDeadline: m.machine.NextDeadline(),
-		}
-		m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })
-	}
 }
 
 // cannotApply stops serving: the log holds what this program does not know.

@@ -45,6 +45,8 @@ type Member struct {
 
 	guard       guard
 	premises    premises
+	applier     applier
+	hampers     hampers
 	syncs       *syncWatch
 	books       books
 	writes      chan *replica.Persist
@@ -173,7 +175,9 @@ func (m *Member) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	m.handOver(ctx)
-	err := m.server.Shutdown(ctx)
+	waits, cancel := m.applier.unlessStuck(ctx, m)
+	defer cancel()
+	err := m.server.Shutdown(waits)
 	if e := m.swim.Leave(time.Second); e != nil {
 		m.logger.Debug("nobody heard that this member leaves", "err", e) // they find out by themselves
 	}
@@ -238,6 +242,7 @@ func (m *Member) endAll(graceful bool) {
 	close(m.writes)
 	close(m.applies)
 	m.workers.Wait()
+	m.applier.end(m)
 	m.transport.close()
 	m.waiters.close(m.ended())
 	if err := m.checkpoints.close(); err != nil {

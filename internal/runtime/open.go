@@ -49,6 +49,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
 	m.dirs = newDirectories(m)
+	m.applier.ended = make(chan struct{})
 	m.checkpoints.work = newQueue[checkpointWork]()
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.logger = cfg.logger().With("member", cfg.Name)
@@ -244,11 +245,13 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.seat(nil)
 	m.led = m.clock.Now()
 	for _, work := range []func(){
-		m.writeLog, m.applyEntries, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
+		m.writeLog, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
 		func() { m.mender.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}
+	m.workers.Go(func() { m.applier.watch(m) })
+	go m.applier.work(m)
 	go m.loop() // which is waited for first
 	return nil
 }

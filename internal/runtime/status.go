@@ -174,6 +174,9 @@ func (m *Member) readyNow(r replica.Status) error {
 	if err := m.server.Accepting(); err != nil {
 		return protocol.ErrNotServing.With("this member takes no new connections: " + err.Error())
 	}
+	if err := m.applier.why(); err != nil {
+		return err
+	}
 	switch {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)

@@ -237,7 +237,9 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 				wait, cancel = context.WithTimeout(wait, req.Wait-protocol.WaitMargin(req.Wait))
 			}
 			defer cancel()
-			respond(&protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)})
+			answer := &protocol.Response{Result: protocol.Failed(protocol.ErrPanicked)} // of a query that ends its goroutine
+			defer func() { respond(answer) }()
+			answer = &protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)}
 		}()
 	case req.Kind == protocol.RequestCommand && req.Validate() == nil:
 		to.OnCancel(h.m.serveCommandOf(to.Stream(), req.Command, func(result protocol.Result) {

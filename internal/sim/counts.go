@@ -53,6 +53,7 @@ const (
 	countSeatsRefused
 	countTransfersAsked
 	countTransfers
+	countFullHandOvers
 	countNamedTransfers
 	countCheckpoints
 	countMarksSkipped
@@ -148,7 +149,7 @@ var tallyNames = [tallies]string{
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
 	countJoint: "joint configurations", countChangesAsked: "changes of seats asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
 	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away", countCalled: "reserves called",
-	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countNamedTransfers: "transfers to a named heir",
+	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countNamedTransfers: "transfers to a named heir",
 	countCheckpoints: "checkpoints taken", countMarksSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",

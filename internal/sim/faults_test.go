@@ -202,6 +202,23 @@ func TestServiceResumesWhenAFullDiskHasRoom(t *testing.T) {
 	}
 }
 
+func TestALeaderWithoutRoomGivesTheLeadAway(t *testing.T) {
+	s := calmCluster(t, 5, Options{Actives: 3, Passives: 1})
+	old := s.leaderNow()
+	s.strikeFull(old)
+	led := func() bool { l := s.leaderNow(); return l != nil && l != old }
+	if !s.until(s.schedule.now.Add(time.Second), led) {
+		t.Fatalf("nobody else leads after a second: %v", s.violation)
+	}
+	if s.counts[countFullHandOvers] != 1 {
+		t.Errorf("%d hand-overs for want of room, want 1", s.counts[countFullHandOvers])
+	}
+	s.run(t, 5*time.Second)
+	if led := s.leaderNow(); led == nil || led.full {
+		t.Error("the leader has no room")
+	}
+}
+
 func TestLostDisksCountAgainstTheTolerated(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"strings"
+
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
@@ -17,6 +19,10 @@ func (m *member) observe(events []protocol.Event) {
 			m.leads(e.Term)
 		case protocol.EventSteppedDown:
 			m.s.counts.add(countStepDowns, 1)
+		case protocol.EventTransfer:
+			if strings.HasSuffix(e.Text, replica.WithoutRoom) {
+				m.s.counts.add(countFullHandOvers, 1)
+			}
 		case protocol.EventRejected:
 			m.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:

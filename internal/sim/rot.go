@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -282,7 +283,7 @@ func (s *simulation) strikeFull(m *member) {
 	m.full = true
 	fs := m.disk.fs
 	fs.SetCapacity(1)
-	m.later(0, func() { m.replica.Short(m.now(), true); m.serve() })
+	m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{Full: true}); m.serve() })
 	s.schedule.after(d, func() { m.emptied(fs) })
 }
 
@@ -292,7 +293,7 @@ func (m *member) emptied(fs *vfs.Memory) {
 	if m.full && fs == m.disk.fs {
 		m.full = false
 		m.s.trace.tell(m, colorPlain, "has room again")
-		m.later(0, func() { m.replica.Short(m.now(), false); m.serve() })
+		m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{}); m.serve() })
 	}
 }
 

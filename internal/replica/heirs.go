@@ -1,0 +1,119 @@
+package replica
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Hampered is what keeps a member from its work, as its owner sees it.
+type Hampered struct {
+	// Full says that its disk is nearly full: it takes no writes if it leads.
+	Full bool
+	// Stuck is the index of a command that does not return here, 0 without one, and
+	// Why says so of this member, as in "is stuck".
+	Stuck protocol.Index
+	Why   string
+}
+
+// WithoutRoom is what the event says of a leader that hands over because its disk is
+// nearly full.
+const WithoutRoom = "has no room on its disk"
+
+// heirs knows to whom a leader gives the lead that cannot do its work, because it
+// cannot read what it would apply, is stuck in a command, or has no room: it would
+// answer nobody, and nobody would notice, since it says that it lives.
+type heirs struct {
+	now  Hampered
+	room map[protocol.MemberID]room // of those that were heard
+	// tried are those that were asked in the term for the cause, next when another one
+	// may be.
+	tried []protocol.MemberID
+	term  protocol.Term
+	why   string
+	next  protocol.Instant
+}
+
+// room is what a member said of its disk, and when.
+type room struct {
+	has bool
+	at  protocol.Instant
+}
+
+// hampered takes note of what keeps this member from its work.
+func (h *heirs) hampered(now Hampered) { h.now = now }
+
+// heard takes note of what another active says of its disk to this one, which leads.
+func (h *heirs) heard(now protocol.Instant, from protocol.MemberID, m protocol.Message, r *Replica) {
+	a, ok := m.(*protocol.HeartbeatAnswer)
+	if !ok || !r.leads() {
+		return
+	}
+	conf, _ := r.configurations().Latest()
+	if _, named := conf.Configuration.Find(from); !named {
+		return
+	}
+	if h.room == nil {
+		h.room = map[protocol.MemberID]room{}
+	}
+	h.room[from] = room{a.Room, now}
+}
+
+// hindered says why a leader cannot do its work, and what an heir must have applied for
+// that to be otherwise; 0: it must have room. Empty: nothing hinders it.
+func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
+	switch stuck := r.stuck(); {
+	case stuck != "":
+		return stuck, r.apply.handed + 1
+	case h.now.Stuck != 0:
+		return h.now.Why, h.now.Stuck
+	case h.now.Full:
+		return WithoutRoom, 0
+	}
+	return "", 0
+}
+
+// handOverStuck lets a leader that cannot do its work hand the lead over to the voter
+// that can, and holds most. One that did not get it is asked again when all others were,
+// as rarely as the policy asks.
+func (r *Replica) handOverStuck(now protocol.Instant) {
+	h := &r.heirs
+	why, applied := h.hindered(r)
+	s := r.active.Status()
+	if why != h.why || s.Term != h.term {
+		h.why, h.term, h.tried, h.next = why, s.Term, nil, 0
+	}
+	if why == "" || now < h.next || !s.Heir.IsZero() {
+		return
+	}
+	best := -1
+	for i, p := range s.Progress {
+		able := p.Seat == protocol.SeatVoter && p.Answers && p.State != active.ProgressCatchUp && !slices.Contains(h.tried, p.ID)
+		if able && h.canLead(now, p.ID, applied, r) && (best < 0 || p.Match > s.Progress[best].Match) {
+			best = i
+		}
+	}
+	if best < 0 {
+		h.tried = nil // all begin anew, if there are any
+		return
+	}
+	to := s.Progress[best].ID
+	h.next = now.Add(handOverPause * r.cfg.Active.Election)
+	// Refused only if the heir has gone meanwhile: then later.
+	if err := r.active.Transfer(now, to); err == nil {
+		h.tried = append(h.tried, to)
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
+	}
+}
+
+// canLead reports whether a voter has said, lately, that it has what this one lacks.
+func (h *heirs) canLead(now protocol.Instant, id protocol.MemberID, applied protocol.Index, r *Replica) bool {
+	if applied == 0 {
+		said, ok := h.room[id]
+		return ok && said.has && now < said.at.Add(r.cfg.Active.Election)
+	}
+	heard := r.gossip.Heard()
+	i, known := slices.BinarySearchFunc(heard, id, compareHeard)
+	return known && heard[i].Applied >= applied
+}

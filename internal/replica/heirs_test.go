@@ -1,0 +1,82 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A leader whose disk is nearly full gives the lead to a voter that has said that it has
+// room, to no other, and not again and again.
+func TestALeaderWithoutRoomHandsOver(t *testing.T) {
+	s := newShelf(t, 100)
+	s.lead()
+	pass := func() {
+		for range 50 {
+			s.pass(100 * time.Millisecond)
+		}
+	}
+	s.room = []protocol.MemberID{id(2), id(3)}
+	pass()
+	expect(t, "heirs of a leader with room", len(s.heirs), 0)
+	s.room = nil
+	pass() // what was said before is forgotten
+	s.r.Hamper(s.now, Hampered{Full: true})
+	pass()
+	expect(t, "heirs while nobody has room", len(s.heirs), 0)
+	s.room = []protocol.MemberID{id(3)}
+	pass()
+	if len(s.heirs) == 0 || s.heirs[0] != id(3) || s.heirs[len(s.heirs)-1] != id(3) {
+		t.Fatalf("heirs %v, want 3", s.heirs)
+	}
+	expect(t, "hand-overs", s.said(protocol.EventTransfer, "by a leader that has no room on its disk"), 1)
+	s.heirs = nil
+	s.r.Hamper(s.now, Hampered{})
+	pass()
+	pass()
+	expect(t, "heirs when there is room again", len(s.heirs), 0)
+}
+
+// A leader that is stuck in a command gives the lead to a voter that has passed it.
+func TestALeaderStuckInACommandHandsOver(t *testing.T) {
+	s := newShelf(t, 100)
+	s.lead()
+	s.r.Hamper(s.now, Hampered{Stuck: 101, Why: "is stuck in a command"})
+	has := func(applied protocol.Index) {
+		for range 50 {
+			s.r.Receive(s.now, id(2), &protocol.Have{Tip: 101, Commit: 101, Applied: applied})
+			s.settle()
+			s.pass(100 * time.Millisecond)
+		}
+	}
+	has(100)
+	expect(t, "heirs while nobody has passed it", len(s.heirs), 0)
+	has(101)
+	if len(s.heirs) == 0 || s.heirs[0] != id(2) {
+		t.Fatalf("heirs %v, want 2", s.heirs)
+	}
+}
+
+// What a member says of its disk goes with each answer to a heartbeat.
+func TestAnswersToHeartbeatsSayWhetherThereIsRoom(t *testing.T) {
+	s := newShelf(t, 100)
+	for _, full := range []bool{false, true, false} {
+		s.r.Hamper(s.now, Hampered{Full: full})
+		s.r.Receive(s.now, id(2), &protocol.Heartbeat{Term: 9, Round: 1})
+		found := false
+		for range 10 {
+			e := s.r.Effects()
+			if e.Persist != nil {
+				s.r.Persisted(s.now, e.Persist.ID, nil)
+			}
+			for _, x := range e.Send {
+				if a, ok := x.Message.(*protocol.HeartbeatAnswer); ok {
+					found = true
+					expect(t, "room", a.Room, !full)
+				}
+			}
+		}
+		expect(t, "answered", found, true)
+	}
+}
