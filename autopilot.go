@@ -57,9 +57,10 @@ type Autopilot struct {
 // force, and what comes of it.
 type AutopilotStatus struct {
 	Autopilot
-	// Voters are the names of the voters; Leader is which of them leads.
-	Voters []string
-	Leader string
+	// Voters and Learners are the names of those with a seat; Leader is which of
+	// the voters leads.
+	Voters, Learners []string
+	Leader           string
 	// Word is what the leader's autopilot said last: what it does, or why it
 	// does nothing, for people.
 	Word string
@@ -72,22 +73,16 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 	if err != nil {
 		return AutopilotStatus{}, fmt.Errorf("asking for the autopilot: %w", err)
 	}
-	conf := report.Configuration.Configuration
-	status := AutopilotStatus{
+	conf, seats := report.Configuration.Configuration, seatsOf(report)
+	return AutopilotStatus{
 		Autopilot: Autopilot{
 			Version: uint64(report.Configuration.Index), Off: conf.Autopilot.Off, Actives: conf.Target, Floor: conf.Autopilot.Floor,
 			Stable:      cmp.Or(conf.Autopilot.Stable, AutopilotStableDefault),
 			FailedAfter: cmp.Or(conf.Autopilot.FailedAfter, AutopilotFailedDefault),
 			Passives:    conf.Autopilot.Passives,
 		},
-		Leader: report.Leader, Word: report.Word, Voters: []string{},
-	}
-	for _, m := range conf.Members {
-		if m.Seat == protocol.SeatVoter {
-			status.Voters = append(status.Voters, m.Label())
-		}
-	}
-	return status, nil
+		Leader: seats.Leader, Word: report.Word, Voters: seats.Voters, Learners: seats.Learners,
+	}, nil
 }
 
 // SetAutopilot changes what the autopilot goes by, all of it: read it with

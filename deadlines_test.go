@@ -55,8 +55,14 @@ func kinds() []kind {
 			_, err := c.Status(ctx)
 			return err
 		})},
-		{name: "transfer", remote: true, says: noLeader, call: seat(func(c *starling.Client, ctx context.Context) error { return c.Transfer(ctx, "") })},
-		{name: "remove", remote: true, says: noLeader, call: seat(func(c *starling.Client, ctx context.Context) error { return c.Remove(ctx, "a3") })},
+		{name: "transfer", remote: true, says: noLeader, call: seat(func(c *starling.Client, ctx context.Context) error {
+			_, err := c.Transfer(ctx, "")
+			return err
+		})},
+		{name: "remove", remote: true, says: noLeader, call: seat(func(c *starling.Client, ctx context.Context) error {
+			_, err := c.Remove(ctx, "a3")
+			return err
+		})},
 		{name: "autopilot", remote: true, says: noLeader, call: seat(func(c *starling.Client, ctx context.Context) error {
 			_, err := c.Autopilot(ctx)
 			return err

@@ -301,10 +301,10 @@ func TestZeroAndNilValuesAnswerWithAnError(t *testing.T) {
 		_, calls["verify of a "+name] = c.Verify(ctx)
 		_, calls["autopilot of a "+name] = c.Autopilot(ctx)
 		calls["set autopilot of a "+name] = c.SetAutopilot(ctx, starling.Autopilot{Actives: 3})
-		calls["promote of a "+name] = c.Promote(ctx, "a1")
-		calls["demote of a "+name] = c.Demote(ctx, "a1")
-		calls["remove of a "+name] = c.Remove(ctx, "a1")
-		calls["transfer of a "+name] = c.Transfer(ctx, "")
+		_, calls["promote of a "+name] = c.Promote(ctx, "a1")
+		_, calls["demote of a "+name] = c.Demote(ctx, "a1")
+		_, calls["remove of a "+name] = c.Remove(ctx, "a1")
+		_, calls["transfer of a "+name] = c.Transfer(ctx, "")
 		calls["close of a "+name] = c.Close()
 	}
 	for name, n := range map[string]*starling.Node{"nil node": noNode, "zero node": new(starling.Node)} {

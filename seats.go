@@ -4,106 +4,292 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
 
-// seatPause is between two looks at a learner that is catching up.
-const seatPause = 100 * time.Millisecond
+const (
+	// seatPause is between two looks at a learner that is catching up, or at a
+	// change that somebody else has begun.
+	seatPause = 100 * time.Millisecond
+	// withdrawTime is how long the seat of a learner that has not become a voter is
+	// tried to be taken back, beyond the end of the caller's context.
+	withdrawTime = 2 * time.Second
+)
 
-// Promote makes a live, eligible member a voter: first a learner, then, when it
-// has caught up, a voter. The policy aims at one more voter from then on, if it
-// aimed at fewer. ErrNotFound: no member has the name. ErrNotEligible: it is not
-// alive, has no durable directory, or does not wish to be active.
-// ErrStaleVersion: somebody else changed the configuration meanwhile. ctx
-// bounds the catching up.
-func (c *Client) Promote(ctx context.Context, name string) error {
-	for {
-		conf, member, err := c.seat(ctx, name)
-		if err != nil {
-			return err
-		}
-		line, _ := conf.Configuration.Find(member)
-		if line.Seat == protocol.SeatVoter && !conf.Configuration.Joint() {
-			return nil
-		}
-		change := protocol.SeatChange{Version: conf.Index, Promote: []protocol.MemberID{member}}
-		if voters := len(conf.Configuration.Voters()); voters+1 > conf.Configuration.Target {
-			change.Target = voters + 1
-		}
-		_, err = c.half().Seats(ctx, change)
-		if err != nil && !errors.Is(err, protocol.ErrNotLearner) && !errors.Is(err, protocol.ErrStaleVersion) {
-			return fmt.Errorf("promoting %s: %w", name, err)
-		}
-		select {
-		case <-time.After(seatPause):
-		case <-ctx.Done():
-			return fmt.Errorf("promoting %s: it has not caught up: %w", name, ctx.Err())
-		}
-	}
+// Seats is who has a seat in a cluster, by the word of its leader. Version is that of
+// the configuration, which is committed.
+type Seats struct {
+	Version uint64
+	// Voters and Learners are names, sorted.
+	Voters, Learners []string
+	Leader           string
+	// Actives is how many voters the autopilot aims at, Floor how many it leaves at
+	// least, 0 for none. AutopilotOff says that it does neither.
+	Actives, Floor int
+	AutopilotOff   bool
 }
 
-// Demote makes an active member a passive one, which keeps its log, and has the
-// policy aim at one voter less. ErrWouldLoseQuorum: too few of the voters that
-// would be left answer.
-func (c *Client) Demote(ctx context.Context, name string) error {
-	return c.takeSeat(ctx, "demoting", name, true)
+// String says in one line who has a seat, and how many voters are wanted.
+func (s Seats) String() string {
+	text := "voters " + strings.Join(s.Voters, " ")
+	if len(s.Learners) > 0 {
+		text += ", learners " + strings.Join(s.Learners, " ")
+	}
+	return fmt.Sprintf("%s, %d wanted, version %d", text, s.Actives, s.Version)
+}
+
+// Seats asks the leader who has a seat, and has it prove that it leads.
+// ErrUnavailable: there is no leader.
+func (c *Client) Seats(ctx context.Context) (Seats, error) {
+	now, err := c.seatsNow(ctx)
+	if err != nil {
+		return Seats{}, fmt.Errorf("asking for the seats: %w", err)
+	}
+	return seatsOf(now), nil
+}
+
+// Promote makes a live, eligible member a voter: first a learner, then, when it
+// has caught up, a voter. Only then the policy aims at one more voter, if it aimed at
+// fewer. The seat of a learner is taken back if the member does not become a voter,
+// so that a Promote that fails has changed nothing; its error says so, or that it
+// could not be done.
+//
+// ErrNotFound: no member has the name. ErrNotEligible: the leader does not hear it,
+// or it does not wish to be active. ctx bounds the catching up. Promote, Demote,
+// Remove and Transfer return who has a seat in the end.
+func (c *Client) Promote(ctx context.Context, name string) (Seats, error) {
+	var given protocol.MemberID // the seat of a learner, perhaps
+	seats, err := c.changeSeats(ctx, func(now *protocol.AutopilotReport, _ attempt) (*protocol.SeatChange, error) {
+		conf := now.Configuration.Configuration
+		id, err := memberNamed(now.Names, name)
+		if err != nil {
+			return nil, err
+		}
+		line, named := conf.Find(id)
+		change := &protocol.SeatChange{Promote: []protocol.MemberID{id}}
+		switch voters := len(conf.Voters()); {
+		case line.Seat == protocol.SeatVoter:
+			return nil, nil
+		case !named:
+			given = id
+		case voters+1 > conf.Target:
+			change.Target = voters + 1
+		}
+		return change, nil
+	})
+	if err != nil && !given.IsZero() {
+		seats, err = c.withdraw(ctx, given, err)
+	}
+	if err != nil {
+		return Seats{}, fmt.Errorf("promoting %s: %w", name, err)
+	}
+	return seats, nil
+}
+
+// withdraw takes the seat of a learner back that was to become a voter and has not,
+// and returns why it has not, and what stands now.
+func (c *Client) withdraw(ctx context.Context, id protocol.MemberID, why error) (Seats, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+	defer cancel()
+	voter := false
+	seats, err := c.changeSeats(ctx, func(now *protocol.AutopilotReport, _ attempt) (*protocol.SeatChange, error) {
+		line, named := now.Configuration.Configuration.Find(id)
+		if voter = line.Seat == protocol.SeatVoter; voter || !named {
+			return nil, nil
+		}
+		return &protocol.SeatChange{Remove: []protocol.MemberID{id}}, nil
+	})
+	switch {
+	case err != nil:
+		return Seats{}, fmt.Errorf("%w; it may be left a learner, and not even the leader can be asked: `starling autopilot get` says what stands, `starling remove` takes its seat back", why)
+	case voter:
+		return seats, nil // after all
+	}
+	return Seats{}, fmt.Errorf("%w; it has no seat, and nothing has changed: %s", why, seats)
+}
+
+// Demote takes away the seat of an active member, which becomes a passive one and
+// keeps its log, and has the policy aim at as many voters as are left, if it aimed at
+// more. ErrWouldLoseQuorum: too few of the voters that would be left answer.
+// ErrInvalid: the autopilot would give the seat back, because it may not go below its
+// floor.
+func (c *Client) Demote(ctx context.Context, name string) (Seats, error) {
+	return c.takeSeat(ctx, "demoting", name, func(conf protocol.Configuration, id protocol.MemberID, change *protocol.SeatChange) error {
+		left := len(conf.Voters()) - 1
+		if !conf.IsVoter(id) || left < 1 {
+			return nil // of no voter at all the leader has its opinion
+		}
+		if floor := conf.Autopilot.Floor; left < floor && !conf.Autopilot.Off {
+			return protocol.ErrInvalid.With(fmt.Sprintf(
+				"%d voters would be left, the autopilot's floor is %d, and it would give the seat back: lower that first with `starling autopilot set --floor %d`", left, floor, left))
+		}
+		if left < conf.Target {
+			change.Target = left
+		}
+		return nil
+	})
 }
 
 // Remove takes away the seat of a member, a dead one for instance. The number
 // of voters that the policy aims at stays: another member may take the seat,
-// this one too if it is alive and eligible.
-func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.takeSeat(ctx, "removing", name, false)
+// this one too if it is alive and eligible. Errors as for Demote.
+func (c *Client) Remove(ctx context.Context, name string) (Seats, error) {
+	return c.takeSeat(ctx, "removing", name, func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error { return nil })
 }
 
-func (c *Client) takeSeat(ctx context.Context, doing, name string, fewer bool) error {
-	conf, member, err := c.seat(ctx, name)
-	if err != nil {
-		return err
+// takeSeat takes a seat away, with what else belongs to the change.
+func (c *Client) takeSeat(ctx context.Context, doing, name string, with func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error) (Seats, error) {
+	before := ""
+	seats, err := c.changeSeats(ctx, func(now *protocol.AutopilotReport, tried attempt) (*protocol.SeatChange, error) {
+		before = seatsOf(now).String()
+		if tried == taken {
+			return nil, nil // what the autopilot makes of it is another matter
+		}
+		id, err := memberNamed(now.Names, name)
+		conf := now.Configuration.Configuration
+		switch {
+		case tried == unsure && (err != nil || !conf.Names(id)):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case !conf.Names(id):
+			return nil, protocol.ErrNotFound.With("it has no seat")
+		}
+		change := &protocol.SeatChange{Remove: []protocol.MemberID{id}}
+		return change, with(conf, id, change)
+	})
+	if err == nil {
+		return seats, nil
 	}
-	change := protocol.SeatChange{Version: conf.Index, Remove: []protocol.MemberID{member}}
-	if fewer && conf.Configuration.IsVoter(member) {
-		change.Target = max(1, len(conf.Configuration.Voters())-1)
+	if before != "" && !errors.Is(err, protocol.ErrUnknownOutcome) && !errors.Is(err, errDone) {
+		err = fmt.Errorf("%w; nothing has changed: %s", err, before)
 	}
-	if _, err = c.half().Seats(ctx, change); err != nil {
-		return fmt.Errorf("%s %s: %w", doing, name, err)
-	}
-	return nil
+	return Seats{}, fmt.Errorf("%s %s: %w", doing, name, err)
 }
 
 // Transfer hands the leadership to a voter, or, if name is empty, to the one
-// that holds most. ErrUnavailable: it was not elected in time, and the leader
-// leads on.
-func (c *Client) Transfer(ctx context.Context, name string) error {
-	change := protocol.SeatChange{Transfer: true}
-	if name != "" {
-		_, member, err := c.seat(ctx, name)
+// that holds most. It returns when that leads, by its own word. ErrUnavailable: it
+// was not elected in time, and the leader leads on, or nobody does.
+func (c *Client) Transfer(ctx context.Context, name string) (Seats, error) {
+	fail := func(err error) (Seats, error) {
+		return Seats{}, fmt.Errorf("handing the leadership over: %w", err)
+	}
+	var first protocol.MemberID
+	for {
+		now, err := c.seatsNow(ctx)
 		if err != nil {
-			return err
+			return fail(err)
 		}
-		change.Heir = member
+		if first.IsZero() {
+			first = now.LeaderID
+		}
+		change := protocol.SeatChange{Transfer: true}
+		if name != "" {
+			if change.Heir, err = memberNamed(now.Names, name); err != nil {
+				return fail(err)
+			}
+		}
+		if now.LeaderID == change.Heir || name == "" && now.LeaderID != first {
+			return seatsOf(now), nil
+		}
+		if _, err = c.half().Seats(ctx, change); err != nil && (ctx.Err() != nil || !errors.Is(err, protocol.ErrUnknownOutcome)) {
+			return fail(err)
+		}
 	}
-	if _, err := c.half().Seats(ctx, change); err != nil {
-		return fmt.Errorf("handing the leadership over: %w", err)
-	}
-	return nil
 }
 
-// seat finds a member by its name, or by the first digits of its id, and the
-// configuration in force.
-func (c *Client) seat(ctx context.Context, name string) (protocol.ConfigurationAt, protocol.MemberID, error) {
-	info, err := c.half().Join(ctx)
-	if err != nil {
-		return protocol.ConfigurationAt{}, protocol.MemberID{}, err
+// attempt is what is known of the changes that a call has asked for so far.
+type attempt int
+
+const (
+	none   attempt = iota
+	unsure         // one of them may have been taken
+	taken          // the last one was
+)
+
+// errDone is in the error of a call whose change was made, and that does not know
+// what stands now.
+var errDone = errors.New("it was done, and what stands now is not known")
+
+// changeSeats makes the changes that a plan asks for, until it wants no more. Each
+// is made from the configuration of a leader that has proven that it leads, and asked
+// for again when that has changed meanwhile, or when nobody knows whether it was
+// taken: a change is meant for one version, so that no two such attempts take effect.
+func (c *Client) changeSeats(ctx context.Context, plan func(*protocol.AutopilotReport, attempt) (*protocol.SeatChange, error)) (Seats, error) {
+	for tried := none; ; {
+		now, err := c.seatsNow(ctx)
+		switch {
+		case err != nil && tried == taken:
+			return Seats{}, fmt.Errorf("%w: %w", errDone, err)
+		case err != nil && tried == unsure:
+			return Seats{}, protocol.ErrUnknownOutcome.Because(err)
+		case err != nil:
+			return Seats{}, err
+		}
+		change, err := plan(now, tried)
+		if err != nil || change == nil {
+			return seatsOf(now), err
+		}
+		change.Version = now.Configuration.Index
+		_, err = c.half().Seats(ctx, *change)
+		switch {
+		case err == nil:
+			tried = taken
+		case errors.Is(err, protocol.ErrStaleVersion) && ctx.Err() == nil:
+		case errors.Is(err, protocol.ErrUnknownOutcome) && ctx.Err() == nil:
+			tried = unsure
+		case errors.Is(err, protocol.ErrNotLearner) && ctx.Err() == nil: // so far
+			if late := pauseFor(ctx, seatPause); late != nil {
+				return Seats{}, protocol.ErrUnavailable.With("it has not caught up in time: give it more with --timeout: " + err.Error()).Because(late)
+			}
+		default:
+			return Seats{}, err
+		}
 	}
-	if len(info.Configuration.Configuration.Members) == 0 {
-		return info.Configuration, protocol.MemberID{}, protocol.ErrUnavailable.With(
-			fmt.Sprintf("%s, which was asked, is a reserve or has just been started, and does not know who has a seat: ask another member", info.Name))
+}
+
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	id, err := memberNamed(info.Names, name)
-	return info.Configuration, id, err
+}
+
+// seatsNow returns the leader's configuration, once it is committed.
+func (c *Client) seatsNow(ctx context.Context) (*protocol.AutopilotReport, error) {
+	for {
+		now, err := c.half().Autopilot(ctx)
+		if err != nil || !now.InFlight {
+			return now, err
+		}
+		if late := pauseFor(ctx, seatPause/4); late != nil {
+			return nil, protocol.ErrUnavailable.With("another change of seats is under way, and is not complete").Because(late)
+		}
+	}
+}
+
+func seatsOf(now *protocol.AutopilotReport) Seats {
+	conf := now.Configuration.Configuration
+	s := Seats{
+		Version: uint64(now.Configuration.Index), Leader: now.Leader, Voters: []string{}, Learners: []string{},
+		Actives: conf.Target, Floor: conf.Autopilot.Floor, AutopilotOff: conf.Autopilot.Off,
+	}
+	for _, m := range conf.Members {
+		if m.Seat == protocol.SeatVoter {
+			s.Voters = append(s.Voters, m.Label())
+		} else {
+			s.Learners = append(s.Learners, m.Label())
+		}
+	}
+	slices.Sort(s.Voters)
+	slices.Sort(s.Learners)
+	return s
 }
 
 // memberNamed finds a member by its name, or by the first digits of its id, eight at

@@ -78,7 +78,8 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 		if err == nil {
 			return p.showAutopilot(s)
 		}
-		if !errors.Is(err, starling.ErrStaleVersion) || s.ctx.Err() != nil {
+		again := errors.Is(err, starling.ErrStaleVersion) || errors.Is(err, starling.ErrUnknownOutcome)
+		if !again || s.ctx.Err() != nil {
 			return err
 		}
 	}
@@ -116,6 +117,7 @@ type autopilotJSON struct {
 	FailedAfterMS int64    `json:"failed_after_ms"`
 	Passives      int      `json:"passives"`
 	Voters        []string `json:"voters"`
+	Learners      []string `json:"learners"`
 	Leader        string   `json:"leader"`
 	Word          string   `json:"word"`
 	Version       uint64   `json:"version"`
@@ -129,7 +131,7 @@ func (p *Program) showAutopilot(s *session) error {
 	if s.json {
 		return p.printJSON(autopilotJSON{
 			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives,
-			Voters: a.Voters, Leader: a.Leader, Word: a.Word, Version: a.Version,
+			Voters: a.Voters, Learners: a.Learners, Leader: a.Leader, Word: a.Word, Version: a.Version,
 		})
 	}
 	state, floor, passives := "on", "-", "-"
@@ -150,6 +152,7 @@ func (p *Program) showAutopilot(s *session) error {
 		{"stable after", timeText(a.Stable, starling.AutopilotStableDefault)},
 		{"failed after", timeText(a.FailedAfter, starling.AutopilotFailedDefault)},
 		{"voters", orNone(strings.Join(a.Voters, " "))},
+		{"learners", orNone(strings.Join(a.Learners, " "))},
 		{"leader", orNone(a.Leader)},
 		{"last word", a.Word},
 		{"version", fmt.Sprint(a.Version)},

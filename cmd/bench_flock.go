@@ -147,7 +147,8 @@ func (p *Program) flockRun(ctx context.Context, b *flockBench, passives int) (r 
 		return nil, err
 	}
 	if s, err := l.sample(); err != nil || !s.Leads { // the start may have cost it the leadership
-		if err = errors.Join(err, client.Transfer(starting, flockLeader)); err != nil {
+		_, handed := client.Transfer(starting, flockLeader)
+		if err = errors.Join(err, handed); err != nil {
 			return nil, err
 		}
 	}

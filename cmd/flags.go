@@ -149,10 +149,11 @@ func offline(least, most int, f func(c *cli.Context, args []string, asJSON bool)
 // session is a client for the length of one command.
 type session struct {
 	*starling.Client
-	ctx  context.Context
-	json bool
-	raw  bool // strings and bytes are shown as they are
-	read []starling.Option
+	ctx       context.Context
+	addresses []string
+	json      bool
+	raw       bool // strings and bytes are shown as they are
+	read      []starling.Option
 }
 
 // withClient runs f with a client of the cluster at --addr.
@@ -207,6 +208,7 @@ func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *
 	if err := cfg.Validate(); err != nil {
 		return &usageError{fmt.Sprintf("%s: --cluster: %v", c.Command.HelpName, err)}
 	}
+	s.addresses = cfg.Addresses
 	if s.Client, err = starling.Dial(dialling, cfg); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func TestReserveTakesTheSeatOfADeadActive(t *testing.T) {
 		return nil
 	})
 	works(t, "", "verify", "--addr", at)
-	fails(t, exitUnavailable, "is a reserve", "promote", "--addr", f.addr("r2"), "--timeout", "3s", "r1")
+	fails(t, exitRefused, "does not wish to be active", "promote", "--addr", f.addr("r2"), "r2") // which knows who leads
 	w := startWriter(t, at, f.addr("a2"), f.addr("a3"))
 	eventually(t, time.Minute, func() error { // something to catch up with
 		if w.count() < 50 {

@@ -1,50 +1,112 @@
 package cmd
 
 import (
+	"context"
+	"fmt"
+	"strings"
+
 	"github.com/urfave/cli/v2"
+
+	"github.com/starlinghq/starling"
 )
 
-// seatCommands change who is active, by hand. Every change is meant for the
-// configuration that was in force when the command looked.
+// seatCommands change who is active, by hand. Each is asked of the leader, changes
+// all that it says or nothing, and says what stands then.
 func (p *Program) seatCommands() []*cli.Command {
-	leaf := func(name, usage, args, text string, least, most int, action func(s *session, args []string) error) *cli.Command {
+	leaf := func(name, usage, args, text string, least, most int, action func(s *session, args []string) (starling.Seats, string, error)) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: text, Flags: clientFlags(),
 			Action: p.withClient(func(c *cli.Context, s *session) error {
 				args, err := arguments(c, least, most)
 				if err != nil {
 					return err
 				}
-				return action(s, args)
-			})}
-	}
-	return []*cli.Command{
-		p.autopilotCommand(),
-		leaf("promote", "make a passive member a voter", "NAME",
-			"It becomes a learner first, and a voter when it has caught up. Only a live member with a\n"+
-				"directory that was started with --role active or --eligible can get a seat.\n\n"+examples("starling promote p1"),
-			1, 1, func(s *session, args []string) error { return s.Promote(s.ctx, args[0]) }),
-		leaf("demote", "make an active member a passive one", "NAME",
-			"It keeps its log. The cluster aims at one voter less from then on.\n\n"+examples("starling demote a3"),
-			1, 1, func(s *session, args []string) error { return s.Demote(s.ctx, args[0]) }),
-		leaf("remove", "take away the seat of a member, of a dead one for instance", "NAME",
-			"NAME is a name, or at least eight digits of an id. The number of voters that the cluster\n"+
-				"aims at stays: another eligible member takes the seat.\n\n"+examples("starling remove a3"),
-			1, 1, func(s *session, args []string) error { return s.Remove(s.ctx, args[0]) }),
-		leaf("transfer", "hand the leadership to a voter", "[NAME]",
-			"Without a name, to the voter that holds most.\n\n"+examples("starling transfer a2", "starling transfer"),
-			0, 1, func(s *session, args []string) error { return s.Transfer(s.ctx, append(args, "")[0]) }),
-		leaf("leave", "give up the seat of the member at --addr", "",
-			"It goes on as a passive member. Stop its agent afterwards to take it away altogether.\n\n"+
-				examples("starling leave --addr 127.0.0.1:7602"),
-			0, 0, func(s *session, _ []string) error {
-				status, err := s.Status(s.ctx)
+				seats, said, err := action(s, args)
 				if err != nil {
 					return err
 				}
-				if err := s.Demote(s.ctx, status.Name); err != nil {
-					return err
+				return showSeats(p, s, seats, said)
+			})}
+	}
+	named := func(change func(*session, context.Context, string) (starling.Seats, error), said string) func(*session, []string) (starling.Seats, string, error) {
+		return func(s *session, args []string) (starling.Seats, string, error) {
+			seats, err := change(s, s.ctx, args[0])
+			return seats, args[0] + " " + said, err
+		}
+	}
+	const answer = "The answer is who has a seat then, by the word of the leader. "
+	return []*cli.Command{
+		p.autopilotCommand(),
+		leaf("promote", "make a passive member a voter", "NAME",
+			"It becomes a learner first, and a voter when it has caught up, within --timeout: otherwise nothing has changed. "+
+				"The cluster aims at one voter more from then on, if it aimed at fewer than there are. Only a live member that was "+
+				"started with --role active or --eligible can get a seat. "+answer+"\n\n"+examples("starling promote p1", "starling promote --timeout 5m p1"),
+			1, 1, named((*session).Promote, "is a voter")),
+		leaf("demote", "make an active member a passive one", "NAME",
+			"It keeps its log. The cluster aims at no more voters from then on than are left. "+answer+"\n\n"+examples("starling demote a3"),
+			1, 1, named((*session).Demote, "has no seat any more")),
+		leaf("remove", "take away the seat of a member, of a dead one for instance", "NAME",
+			"NAME is a name, or at least eight digits of an id. The number of voters that the cluster "+
+				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. "+answer+"\n\n"+examples("starling remove a3"),
+			1, 1, named((*session).Remove, "has no seat any more")),
+		leaf("transfer", "hand the leadership to a voter", "[NAME]",
+			"Without a name, to the voter that holds most. It has worked when that one leads. "+answer+"\n\n"+examples("starling transfer a2", "starling transfer"),
+			0, 1, func(s *session, args []string) (starling.Seats, string, error) {
+				seats, err := s.Transfer(s.ctx, append(args, "")[0])
+				return seats, seats.Leader + " leads", err
+			}),
+		leaf("leave", "give up the seat of the member at --addr", "",
+			"It goes on as a passive member. Stop its agent afterwards to take it away altogether. --addr is that one member. "+answer+"\n\n"+
+				examples("starling leave --addr 127.0.0.1:7602"),
+			0, 0, func(s *session, _ []string) (starling.Seats, string, error) {
+				if len(s.addresses) > 1 {
+					return starling.Seats{}, "", &usageError{fmt.Sprintf("starling leave: which one? --addr has %d members: name the one that is to give up its seat", len(s.addresses))}
 				}
-				return p.say("%s has no seat any more\n", status.Name)
+				status, err := s.Status(s.ctx)
+				if err != nil {
+					return starling.Seats{}, "", err
+				}
+				seats, err := s.Demote(s.ctx, status.ID)
+				return seats, status.Name + " has no seat any more", err
 			}),
 	}
+}
+
+// seatsJSON is stable for scripts.
+type seatsJSON struct {
+	Voters    []string `json:"voters"`
+	Learners  []string `json:"learners"`
+	Leader    string   `json:"leader"`
+	Actives   int      `json:"actives"`
+	Floor     int      `json:"floor"`
+	Autopilot bool     `json:"autopilot"`
+	Version   uint64   `json:"version"`
+}
+
+// showSeats says what was done, and what stands now.
+func showSeats(p *Program, s *session, seats starling.Seats, said string) error {
+	if s.json {
+		return p.printJSON(seatsJSON{
+			Voters: seats.Voters, Learners: seats.Learners, Leader: seats.Leader,
+			Actives: seats.Actives, Floor: seats.Floor, Autopilot: !seats.AutopilotOff, Version: seats.Version,
+		})
+	}
+	if err := p.say("%s\n", said); err != nil {
+		return err
+	}
+	wanted := fmt.Sprint(seats.Actives)
+	switch voters := len(seats.Voters); {
+	case seats.AutopilotOff:
+		wanted += ", and the autopilot is off"
+	case voters < max(seats.Actives, seats.Floor):
+		wanted += ": the autopilot fills the seat when it can"
+	case voters > max(seats.Actives, seats.Floor):
+		wanted += ": the autopilot takes seats away"
+	}
+	return printTable(p.Stdout, nil, [][]string{
+		{"voters", orNone(strings.Join(seats.Voters, " "))},
+		{"learners", orNone(strings.Join(seats.Learners, " "))},
+		{"leader", orNone(seats.Leader)},
+		{"actives wanted", wanted},
+		{"version", fmt.Sprint(seats.Version)},
+	})
 }

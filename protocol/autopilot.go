@@ -55,10 +55,16 @@ type AutopilotReport struct {
 	// Configuration is in force, with what the policy goes by. A change must be
 	// meant for its version.
 	Configuration ConfigurationAt
-	// Leader is the name of the member that says this, if it has one.
-	Leader string
+	// LeaderID is the member that says this, Leader its name, if it has one.
+	LeaderID MemberID
+	Leader   string
 	// Word is what the policy said last: what it does, or why it does nothing.
 	Word string
+	// InFlight says that Configuration is not committed yet, or that another one
+	// completes it: it may come to nothing.
+	InFlight bool
+	// Names are the labels of the members that the leader hears or has given a seat.
+	Names []NameInUse
 }
 
 // append writes a policy's settings. The passives stand at the end, and only if
@@ -96,16 +102,20 @@ func (r *reader) autopilot() (a Autopilot) {
 }
 
 func (p *AutopilotReport) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	dst = appendArray(dst, 7)
 	dst = appendUint(dst, uint64(p.Configuration.Index))
 	dst = AppendConfiguration(dst, p.Configuration.Configuration)
+	dst = appendID(dst, p.LeaderID)
 	dst = appendString(dst, p.Leader)
-	return appendText(dst, p.Word)
+	dst = appendText(dst, p.Word)
+	dst = appendBool(dst, p.InFlight)
+	return appendNames(dst, p.Names)
 }
 
 func (r *reader) autopilotReport() *AutopilotReport {
-	r.array(4)
+	r.array(7)
 	return &AutopilotReport{
-		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, Leader: r.name(), Word: r.text(),
+		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, LeaderID: r.member(), Leader: r.name(), Word: r.text(),
+		InFlight: r.bool(), Names: readNames(r),
 	}
 }

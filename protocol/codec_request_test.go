@@ -67,7 +67,8 @@ func sampleResponses() []*Response {
 		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
 		{ID: 8, Kind: RequestStatus, Status: &Status{}},
 		{ID: 9, Kind: RequestAutopilot, Autopilot: &AutopilotReport{
-			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, Leader: "n", Word: "why nothing happens",
+			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, LeaderID: idA, Leader: "n", Word: "why nothing happens",
+			InFlight: true, Names: []NameInUse{{Name: "n", Member: idA}},
 		}},
 		{ID: 10, Kind: RequestAutopilot, Result: Failed(ErrNotLeader)},
 		{ID: 12, Kind: RequestLeader, Leader: "h:1", Term: 1 << 40},

@@ -77,7 +77,7 @@ func ResponseSize(p *Response) int {
 		n += 128 + len(d.Name) + len(d.Role) + len(d.State) + len(d.Reason)
 	}
 	if a := p.Autopilot; a != nil {
-		n += 128 + 64*len(a.Configuration.Configuration.Members) + len(a.Word)
+		n += 128 + 64*(len(a.Configuration.Configuration.Members)+len(a.Names)) + len(a.Word)
 	}
 	return n
 }
@@ -163,16 +163,21 @@ func (j *JoinInfo) append(dst []byte) []byte {
 	} else {
 		dst = AppendConfiguration(dst, j.Configuration.Configuration)
 	}
-	dst = appendArray(dst, len(j.Names))
-	for _, n := range j.Names {
-		dst = appendArray(dst, 2)
-		dst = appendString(dst, n.Name)
-		dst = appendID(dst, n.Member)
-	}
+	dst = appendNames(dst, j.Names)
 	if j.Founding == nil {
 		return appendNil(dst)
 	}
 	return j.Founding.append(dst)
+}
+
+func appendNames(dst []byte, names []NameInUse) []byte {
+	dst = appendArray(dst, len(names))
+	for _, n := range names {
+		dst = appendArray(dst, 2)
+		dst = appendString(dst, n.Name)
+		dst = appendID(dst, n.Member)
+	}
+	return dst
 }
 
 func (r *reader) join() *JoinInfo {
@@ -182,18 +187,23 @@ func (r *reader) join() *JoinInfo {
 	if !r.isNil() {
 		j.Configuration.Configuration = r.configuration()
 	}
+	j.Names = readNames(r)
+	if !r.isNil() {
+		j.Founding = readFounding(r)
+	}
+	return j
+}
+
+func readNames(r *reader) (names []NameInUse) {
 	for range r.arrayTo(FrameBytesMax, 1+1+1) {
 		r.array(2)
 		n := NameInUse{Name: r.name(), Member: r.member()}
 		if r.err != nil {
 			return nil
 		}
-		j.Names = append(j.Names, n)
+		names = append(names, n)
 	}
-	if !r.isNil() {
-		j.Founding = readFounding(r)
-	}
-	return j
+	return names
 }
 
 func (s *Status) append(dst []byte) []byte {

@@ -91,6 +91,8 @@ func TestReplace(t *testing.T) {
 		{name: "a learner that wishes no more", seats: seats(3, "a b c d*"), peers: []Peer{unwilling("d", "")}, heard: caughtUp("b c d"), action: Remove, next: "a b c"},
 		{name: "a learner that nobody needs", seats: seats(3, "a b c d*"), peers: []Peer{active("d", "")}, heard: caughtUp("b c d"),
 			action: Remove, next: "a b c", why: "nobody needs it"},
+		{name: "a learner that catches up", seats: seats(3, "a b c d*"), peers: []Peer{active("d", "")},
+			heard: append(caughtUp("b c"), Progress{ID: id("d"), Match: 100, Active: true, Answers: true}), why: "3 voters of 3 wanted"},
 		{name: "a learner that somebody may need", seats: seats(3, "a b c d*"), peers: []Peer{active("d", "")}, heard: caughtUp("b d"),
 			failing: []Failing{failing("c", 59)}, why: "c has not answered for 1s of 30s", again: 89 * second},
 		{name: "a learner that was needed lately", seats: seats(3, "a b c d*"), heard: caughtUp("b c d"),

@@ -89,7 +89,8 @@ func (v *view) forget() (Decision, bool) {
 
 // release lets a learner go that nobody needs any more: the voter came back
 // whose seat it was to take. It has to have been active for as long as a voter
-// has to have failed: what comes and goes faster is not followed.
+// has to have failed: what comes and goes faster is not followed. One that is
+// still catching up is let alone: somebody may be making it a voter by hand.
 func (v *view) release() (Decision, bool) {
 	voters := v.current.Voters()
 	if len(voters) < v.wanted || slices.ContainsFunc(voters, func(id protocol.MemberID) bool { return v.fails(id) || v.unwilling(id) }) {
@@ -97,7 +98,10 @@ func (v *view) release() (Decision, bool) {
 	}
 	for _, m := range v.current.Members {
 		p, alive := v.peer(m.ID)
-		if m.Seat != protocol.SeatLearner || !alive || p.Role != protocol.RoleActive || v.progress(m.ID).CatchUp {
+		if m.Seat != protocol.SeatLearner || !alive || p.Role != protocol.RoleActive {
+			continue
+		}
+		if x := v.progress(m.ID); x.CatchUp || x.Answers && x.Match < v.behind() {
 			continue
 		}
 		if due := p.Since.Add(v.FailedAfter); due > v.Now {

@@ -58,6 +58,9 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 	// Before the first commit of its term a leader has heard too few to tell, and
 	// may not propose anyway.
 	if r.active.Status().Settled {
+		if err := answering(r, c.Promote, next); err != nil {
+			return 0, err
+		}
 		if err := r.survives(next); err != nil {
 			return 0, err
 		}
@@ -114,10 +117,26 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 // eligible returns what membership knows of a member that may get a seat.
 func (r *Replica) eligible(id protocol.MemberID) (protocol.Peer, error) {
 	i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
-	if i < 0 || !r.peers[i].Eligible {
-		return protocol.Peer{}, protocol.ErrNotEligible.With(id.Short() + " is not alive, or does not wish to be active, or has no durable directory")
+	switch {
+	case id == r.cfg.ID:
+		return protocol.Peer{}, protocol.ErrNotEligible.With(r.cfg.Name + " leads without a seat, and is about to stop leading")
+	case i < 0:
+		return protocol.Peer{}, protocol.ErrNotEligible.With(r.labelOf(id) + " is not alive, as far as the leader hears: start it, or wait until `starling members` lists it as alive")
+	case !r.peers[i].Eligible:
+		return protocol.Peer{}, protocol.ErrNotEligible.With(r.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
 	}
 	return r.peers[i], nil
+}
+
+// answering refuses to make a learner a voter that has not answered yet. It passes:
+// the leader has just begun to send it the log.
+func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configuration) error {
+	for _, p := range r.active.Status().Progress {
+		if !p.Answers && next.IsVoter(p.ID) && slices.Contains(promoted, p.ID) {
+			return protocol.ErrNotLearner.With(r.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
+		}
+	}
+	return nil
 }
 
 // survives refuses a configuration of whose voters no majority answers: nothing
@@ -139,11 +158,23 @@ func (r *Replica) survives(next protocol.Configuration) error {
 	return nil
 }
 
+// transfer is a request to hand the leadership over, to a voter or, if to is zero,
+// to any.
+type transfer struct {
+	request uint64
+	to      protocol.MemberID
+	// until is how long another leader is waited for, once this member leads no
+	// more; 0: it leads.
+	until protocol.Instant
+}
+
 // Transfer hands the leadership over to a voter, or, if to is zero, to the one
-// that holds most. It is answered once: with OK when this member no longer
-// leads, with unavailable when the heir did not get there within an election
-// timeout and this member leads on, or with why nothing happened: not_leader,
-// change_in_flight, invalid, unavailable.
+// that holds most. It is answered once: with OK when another member leads, the one
+// that was asked for; with unavailable when the heir did not get there within an
+// election timeout and this member leads on, or when another one has got there;
+// with unknown_outcome when this member has given the lead up, and hears of no
+// other that has it; or with why nothing happened: not_leader, change_in_flight,
+// invalid, unavailable.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := r.notLeading()
 	if r.leads() {
@@ -152,25 +183,36 @@ func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.Mem
 	if err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))
 	} else {
-		r.requests.transfers = append(r.requests.transfers, request)
+		r.requests.transfers = append(r.requests.transfers, transfer{request: request, to: to})
 	}
 	r.pump(now)
 }
 
-// transferred answers those who wait for the end of the leadership.
-func (q *requests) transferred(r *Replica) {
-	if len(q.transfers) == 0 {
+// transferred answers those who wait for another leader. That this one leads no
+// more is no answer: so it is when it has lost its quorum.
+func (q *requests) transferred(now protocol.Instant, r *Replica) {
+	if len(q.transfers) == 0 || r.leads() && !r.active.Status().Heir.IsZero() {
 		return
 	}
-	result := protocol.Result{}
-	if r.leads() {
-		if !r.active.Status().Heir.IsZero() {
-			return
+	waiting := q.transfers[:0]
+	for _, t := range q.transfers {
+		leader := r.leader()
+		switch {
+		case r.leads():
+			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on")))
+		case leader.IsZero() && t.until == 0:
+			t.until = now.Add(r.patience())
+			waiting = append(waiting, t)
+		case leader.IsZero() && now < t.until:
+			waiting = append(waiting, t)
+		case leader.IsZero():
+			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnknownOutcome.With("this member leads no more, and hears of nobody who does: too few voters answer")))
+		case !t.to.IsZero() && leader != t.to:
+			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnavailable.With(r.labelOf(leader)+" was elected, not "+r.labelOf(t.to))))
+		default:
+			r.answer(origin{request: t.request}, protocol.Result{})
 		}
-		result = protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on"))
 	}
-	for _, request := range q.transfers {
-		r.answer(origin{request: request}, result)
-	}
-	q.transfers = nil
+	clear(q.transfers[len(waiting):])
+	q.transfers = waiting
 }

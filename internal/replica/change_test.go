@@ -204,7 +204,7 @@ func TestRemovedLeaderAnswersWhoeverRemovedIt(t *testing.T) {
 	expect(t, "role", c.r.Status(c.now).Role, protocol.RolePassive)
 }
 
-func TestTransferIsAnsweredWhenTheLeadershipEnds(t *testing.T) {
+func TestTransferIsAnsweredWhenAnotherLeads(t *testing.T) {
 	c := newCrew(t, threeAndALearner)
 	c.r.Transfer(c.now, 1, id(4))
 	c.settle()
@@ -225,9 +225,70 @@ func TestTransferIsAnsweredWhenTheLeadershipEnds(t *testing.T) {
 	last := c.r.Status(c.now)
 	c.r.Receive(c.now, id(2), &protocol.Vote{Term: last.Term + 1, Transfer: true, LastIndex: last.Last, LastTerm: last.Term})
 	c.settle()
+	if _, answered := c.answers[4]; answered || c.r.leads() {
+		t.Errorf("answered: %t, leads: %t; want no answer before another one leads", answered, c.r.leads())
+	}
+	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: last.Term + 1})
+	c.settle()
 	result, answered := c.answers[4]
 	expect(t, "answered", answered, true)
 	expect(t, "code", result.Code, protocol.OK)
+}
+
+// deposed is a crew whose leader was asked to hand over to one member, and has heard
+// of another term, in which nobody leads so far.
+func deposed(t *testing.T, to protocol.MemberID) (*crew, protocol.Term) {
+	c := newCrew(t, threeAndALearner)
+	c.r.Transfer(c.now, 1, to)
+	c.settle()
+	c.silent[id(2)], c.silent[id(3)] = true, true
+	last := c.r.Status(c.now)
+	c.r.Receive(c.now, id(3), &protocol.Vote{Term: last.Term + 1, Transfer: true, LastIndex: last.Last, LastTerm: last.Term})
+	c.settle()
+	return c, last.Term + 1
+}
+
+// The quorum is lost while the leadership is handed over: nobody leads, which is not
+// what was asked for.
+func TestTransferWithoutAnotherLeaderIsNoSuccess(t *testing.T) {
+	c, _ := deposed(t, protocol.MemberID{})
+	if result, answered := c.answers[1]; answered || c.r.leads() {
+		t.Fatalf("answered: %v, leads: %t; want no answer yet", result, c.r.leads())
+	}
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+	}
+	expect(t, "code", c.answers[1].Code, protocol.ErrUnknownOutcome.Code)
+}
+
+// Another voter is elected than the one that was asked for.
+func TestTransferToTheWrongHeirIsNoSuccess(t *testing.T) {
+	c, term := deposed(t, id(2))
+	c.r.Receive(c.now, id(3), &protocol.Heartbeat{Term: term})
+	c.settle()
+	expect(t, "code", c.answers[1].Code, protocol.ErrUnavailable.Code)
+}
+
+// A learner that has just been made one has not answered yet. That is no lack of a
+// quorum, and passes.
+func TestLearnerThatHasNotAnsweredIsNotCountedAsLost(t *testing.T) {
+	c := newCrew(t, threeAndALearner, 3)
+	c.silent[id(8)] = true
+	expect(t, "8 becomes a learner", c.change(1, Change{Promote: ids(8)}), protocol.OK)
+	expect(t, "8 has not answered", c.change(2, Change{Promote: ids(8)}), protocol.ErrNotLearner.Code)
+	expect(t, "text", c.answers[2].Text, "eight is a learner, and does not answer the leader so far")
+	c.silent[id(8)] = false
+	c.wait()
+	expect(t, "8 becomes a voter", c.change(3, Change{Promote: ids(8), Target: 4}), protocol.OK)
+}
+
+// The reason is one, not one of three.
+func TestWhoIsNotEligibleHearsWhy(t *testing.T) {
+	c := newCrew(t, threeAndALearner)
+	c.change(1, Change{Promote: ids(7)})
+	expect(t, "nobody hears it", c.answers[1].Text, id(7).Short()+" is not alive, as far as the leader hears: start it, or wait until `starling members` lists it as alive")
+	c.change(2, Change{Promote: ids(9)})
+	expect(t, "no wish", c.answers[2].Text, id(9).Short()+" does not wish to be active: start it again with --role active, or with --eligible")
 }
 
 // A voter that died for good is replaced by an eligible passive, in one joint

@@ -68,7 +68,7 @@ func (r *Replica) forward(now protocol.Instant, list []command) {
 		case !c.from.member.IsZero():
 			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
 		case r.reserve:
-			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")))
+			r.answer(c.from, protocol.Failed(errStandsBy))
 		case leader.IsZero() || leader == r.cfg.ID:
 			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
 		case len(c.encoded) > commandBytesMax: // the link between the two could not carry it

@@ -233,8 +233,9 @@ func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	if !r.leads() {
 		return nil, r.notLeading()
 	}
-	report := &protocol.AutopilotReport{Leader: r.cfg.Name, Word: r.policy.word}
+	report := &protocol.AutopilotReport{LeaderID: r.cfg.ID, Leader: r.cfg.Name, Word: r.policy.word}
 	report.Configuration, _ = r.active.Configurations().Latest()
+	report.InFlight = report.Configuration.Index > r.commit || report.Configuration.Configuration.Joint()
 	if !r.cfg.Policy || r.policy.term != r.active.Term() {
 		report.Word = "this leader has not asked its policy yet"
 	}

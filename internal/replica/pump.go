@@ -87,7 +87,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 	if r.out.Stop == nil {
 		r.out.Stop = rd.Stop
 	}
-	r.requests.follow(r)
+	r.requests.follow(now, r)
 	return true
 }
 

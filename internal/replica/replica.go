@@ -334,9 +334,15 @@ func (r *Replica) leaderTerm() protocol.Term {
 	return r.hint.term
 }
 
+// errStandsBy is what a reserve says that was asked for a leader.
+var errStandsBy = protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")
+
 // notLeading is the error of what only a leader can do.
 func (r *Replica) notLeading() error {
-	if r.leader().IsZero() {
+	switch {
+	case r.reserve:
+		return errStandsBy
+	case r.leader().IsZero():
 		return protocol.ErrNoLeader
 	}
 	return protocol.ErrNotLeader

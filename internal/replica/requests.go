@@ -31,13 +31,12 @@ type requests struct {
 	// reads wait likewise; one read index serves all of them.
 	reads []uint64
 
-	next     uint64
-	proposed []proposed // by index; only while this member leads
-	gathered gathering  // only while this member leads
-	abroad   abroad
-	asked    []readGroup // by until
-	// transfers wait for this member to lose its leadership.
-	transfers []uint64
+	next      uint64
+	proposed  []proposed // by index; only while this member leads
+	gathered  gathering  // only while this member leads
+	abroad    abroad
+	asked     []readGroup // by until
+	transfers []transfer
 }
 
 // command is one to propose or to forward, and whom to answer.
@@ -240,14 +239,14 @@ func (q *requests) skipped(to protocol.Index, r *Replica) {
 }
 
 // follow notices that this member no longer leads.
-func (q *requests) follow(r *Replica) {
+func (q *requests) follow(now protocol.Instant, r *Replica) {
 	if !r.leads() {
 		if len(q.proposed) > 0 {
 			q.leaderLost(r)
 		}
 		q.turnAway(r)
 	}
-	q.transferred(r)
+	q.transferred(now, r)
 }
 
 // leaderLost tells everybody who waits for this leader's entries that the
@@ -272,6 +271,7 @@ func (q *requests) giveUp(r *Replica, above protocol.Index) {
 // said nothing about.
 func (q *requests) expire(now protocol.Instant, r *Replica) {
 	r.askAfter(now)
+	q.transferred(now, r)
 	for len(q.asked) > 0 && q.asked[0].until <= now {
 		if g := q.asked[0]; g.answered { // the state has not got there yet
 			q.asked[0].until = now.Add(r.patience())
@@ -288,14 +288,19 @@ func (q *requests) deadline() (protocol.Instant, bool) {
 	if len(q.asked) > 0 && (!ok || q.asked[0].until < at) {
 		at, ok = q.asked[0].until, true
 	}
+	for _, t := range q.transfers {
+		if t.until != 0 && (!ok || t.until < at) {
+			at, ok = t.until, true
+		}
+	}
 	return at, ok
 }
 
 // failAll answers everything that waits.
 func (q *requests) failAll(r *Replica, err error) {
 	r.disown(err, func(*forwarded) bool { return true })
-	for _, request := range q.transfers {
-		r.answer(origin{request: request}, protocol.Failed(err))
+	for _, t := range q.transfers {
+		r.answer(origin{request: t.request}, protocol.Failed(err))
 	}
 	q.transfers = nil
 	q.turnAway(r)

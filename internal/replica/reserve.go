@@ -43,11 +43,16 @@ func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protoco
 	return true
 }
 
-// labelOf returns what a live member is called.
+// labelOf returns what a member is called that is alive, or has a seat.
 func (r *Replica) labelOf(id protocol.MemberID) string {
 	for _, p := range r.peers {
 		if p.ID == id {
 			return protocol.ActiveMember{ID: id, Name: p.Name}.Label()
+		}
+	}
+	if latest, ok := r.configurations().Latest(); ok {
+		if line, named := latest.Configuration.Find(id); named {
+			return line.Label()
 		}
 	}
 	return id.Short()

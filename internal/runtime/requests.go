@@ -94,7 +94,7 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 	case protocol.RequestSeats:
 		return m.serveSeats(req.Seats, reply)
 	case protocol.RequestAutopilot:
-		m.serveAutopilot(func(report *protocol.AutopilotReport) {
+		return m.serveAutopilot(func(report *protocol.AutopilotReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
 		}, reply)
 	case protocol.RequestDigest:

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"sync/atomic"
+
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -35,19 +37,42 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 	return func() { m.waiters.forget(id) }
 }
 
-// serveAutopilot has the loop say what its policy goes by and said last.
-func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) {
-	ok := m.mailbox.put(func(in *mail) {
-		in.calls = append(in.calls, func() {
-			report, err := m.replica.Autopilot()
+// serveAutopilot has the loop say what its policy goes by and said last, and who has
+// a seat. A majority has confirmed after the question that this member leads: another
+// one may have taken the lead long ago, and changed seats since.
+func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) (forget func()) {
+	var waits atomic.Pointer[func()]
+	inLoop := func(do func(*protocol.AutopilotReport)) {
+		ok := m.mailbox.put(func(in *mail) {
+			in.calls = append(in.calls, func() {
+				report, err := m.replica.Autopilot()
+				if err != nil {
+					failed(protocol.Failed(err))
+					return
+				}
+				do(report)
+			})
+		})
+		if !ok {
+			failed(protocol.Failed(m.stopped()))
+		}
+	}
+	inLoop(func(*protocol.AutopilotReport) { // a follower need not ask
+		stop := m.atReadIndex(func(_ protocol.Instant, err error) {
 			if err != nil {
 				failed(protocol.Failed(err))
 				return
 			}
-			respond(report)
+			inLoop(func(report *protocol.AutopilotReport) {
+				report.Names = namesIn(m.status())
+				respond(report)
+			})
 		})
+		waits.Store(&stop)
 	})
-	if !ok {
-		failed(protocol.Failed(m.stopped()))
+	return func() {
+		if stop := waits.Load(); stop != nil {
+			(*stop)()
+		}
 	}
 }

@@ -141,18 +141,24 @@ func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.
 		in.calls = append(in.calls, func() {
 			info := &protocol.JoinInfo{Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name}
 			info.Configuration, _ = m.replica.Configurations().Latest()
-			for _, x := range m.status().Members {
-				if !x.Alive && x.Seat == "" {
-					continue // who has gone leaves the name to others
-				}
-				info.Names = append(info.Names, protocol.NameInUse{Name: x.Name, Member: x.ID})
-			}
+			info.Names = namesIn(m.status())
 			answer(info)
 		})
 	})
 	if !ok {
 		failed(protocol.Failed(m.stopped()))
 	}
+}
+
+// namesIn are the labels in use.
+func namesIn(s *protocol.Status) (list []protocol.NameInUse) {
+	for _, x := range s.Members {
+		if !x.Alive && x.Seat == "" {
+			continue // who has gone leaves the name to others
+		}
+		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID})
+	}
+	return list
 }
 
 // readyNow says why this member should get no traffic, or nil: it knows a
