@@ -159,6 +159,10 @@ type Config struct {
 	// negative: none.
 	RetainBytes int
 
+	// StartTimeout is how long Open looks for the cluster, and after that for how long
+	// the member may catch up without getting any further. Default: as long as Open's
+	// context lasts.
+	StartTimeout time.Duration
 	// Neighbours is about how many other members share this machine. With more
 	// than 15 on loopback, failures are looked for as slowly as on a network: a
 	// late answer then says more of the machine than of the member. Default: a

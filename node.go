@@ -38,6 +38,8 @@ type Node struct {
 	http    *web.Server // nil without HTTP
 	started atomic.Bool // member and caller are set
 	waits   atomic.Pointer[string]
+	// opening is the member as soon as it runs, before it is ready.
+	opening atomic.Pointer[runtime.Member]
 	logger  *slog.Logger
 	logs    *logqueue.Queue
 
@@ -102,6 +104,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
+		StartTimeout: cfg.StartTimeout, Opening: n.opening.Store,
 		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, LogLost: n.logs.Lost, Version: Version,
 	})
 	if err != nil {
@@ -121,13 +124,20 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 // source answers HTTP, from the moment at which the port is open.
 func (n *Node) source() web.Source {
 	starting := func() error {
-		if !n.started.Load() {
+		switch member := n.opening.Load(); {
+		case n.started.Load():
+			return nil
+		case member == nil:
 			if why := n.waits.Load(); why != nil && *why != "" {
 				return protocol.ErrUnavailable.With("the member is starting, and has no cluster yet: " + *why)
 			}
-			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster or a leader so far")
+			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster so far")
+		default:
+			if err := member.Ready(); err != nil {
+				return protocol.ErrUnavailable.With("the member is starting").Because(err)
+			}
+			return nil
 		}
-		return nil
 	}
 	return web.Source{
 		Alive: func() error {
@@ -143,10 +153,10 @@ func (n *Node) source() web.Source {
 			return n.Ready()
 		},
 		Status: func() (any, error) {
-			if err := starting(); err != nil {
-				return nil, err
+			if member := n.opening.Load(); member != nil {
+				return statusOf(member.Status()), nil
 			}
-			return n.Status(), nil
+			return nil, starting()
 		},
 	}
 }

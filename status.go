@@ -105,10 +105,14 @@ type MemberStatus struct {
 	// nor been removed.
 	Alive  bool `json:"alive"`
 	Leader bool `json:"leader"`
-	// Applied and AgeMS are what the member last said of itself; null if it
-	// has not been heard.
+	// Applied is what the member said of itself SaidMS milliseconds ago; null if it
+	// has not been heard. A member that has died is still alive as long as the others
+	// have not found out, but says nothing.
 	Applied *uint64 `json:"applied"`
-	AgeMS   *int64  `json:"age_ms"`
+	SaidMS  *int64  `json:"said_ms"`
+	// AgeMS is an upper bound on the age of its state now; null if none is known, as
+	// for one that has yet to catch up with what it knows of.
+	AgeMS *int64 `json:"age_ms"`
 	// SilentMS is for how many milliseconds a member that is not alive has not
 	// been heard; absent if it never was, or is alive.
 	SilentMS *int64 `json:"silent_ms,omitempty"`
@@ -147,7 +151,7 @@ func statusOf(s protocol.Status) Status {
 	for _, m := range s.Members {
 		line := MemberStatus{
 			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
-			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.Known && m.AgeNanos >= 0),
+			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.AgeKnown), SaidMS: ageMS(m.Said, m.Known),
 			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other,
 		}
 		if m.Moved {

@@ -4,9 +4,49 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
+
+// An age that nobody knows is null, and not 0.
+func TestAgeOfAMemberThatIsBehindIsNull(t *testing.T) {
+	s := statusOf(protocol.Status{Members: []protocol.MemberStatus{
+		{Name: "a1", Known: true, Said: int64(1500 * time.Microsecond), Applied: 7, AgeKnown: true, AgeNanos: 1},
+		{Name: "p1", Known: true, Applied: 6},
+		{Name: "p2"},
+	}})
+	b, err := json.Marshal(s.Members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"applied":7,"said_ms":2,"age_ms":1`, `"applied":6,"said_ms":0,"age_ms":null`, `"applied":null,"said_ms":null,"age_ms":null`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("got %s, want %s", b, want)
+		}
+	}
+}
+
+// While a member is being opened HTTP says what it is doing, in its own words.
+func TestReadinessSaysWhatAStartIsWaitingFor(t *testing.T) {
+	n, err := Open(t.Context(), Config{Name: "a1", Bind: "127.0.0.1:0", Bootstrap: true, Actives: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := n.source()
+	if err := source.Ready(); err != nil {
+		t.Errorf("got %v", err)
+	}
+	n.started.Store(false)
+	n.member.Kill()
+	if err := source.Ready(); err == nil || !strings.Contains(err.Error(), "the member is starting: the member has stopped") {
+		t.Errorf("got %v, want the member's own reason", err)
+	}
+	n.opening.Store(nil)
+	if err := source.Ready(); err == nil || !strings.Contains(err.Error(), "it has not found its cluster so far") {
+		t.Errorf("got %v", err)
+	}
+}
 
 // As long as a member is not where the configuration says, nobody listens to it
 // if it says that a directory was put back: the line of that member says so, and

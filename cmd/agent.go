@@ -56,7 +56,8 @@ func (p *Program) agentCommand() *cli.Command {
 			if !c.IsSet("start-timeout") && !cfg.Bootstrap && cfg.Expect == 0 && !hasEntries(cfg.Dir) {
 				patience = firstStartTime
 			}
-			return p.runAgent(c.Context, cfg, patience)
+			cfg.StartTimeout = patience
+			return p.runAgent(c.Context, cfg)
 		},
 	}
 }
@@ -84,7 +85,7 @@ func agentFlags() []cli.Flag {
 		stringFlag("trusted-keys", "", "`FILE` of the public keys of all members that may be active; a passive then takes nothing that none of them has signed"),
 		stringFlag("log-level", "info", "`LEVEL` of the log: debug, info, warn or error"),
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
-		durationFlag("start-timeout", 0, "give up when the member does not serve after this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
+		durationFlag("start-timeout", 0, "give up when the member has not found its cluster, or gets no further with catching up, for this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
 		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
 	}, append(timingFlags("lan"), checkpointFlags()...)...)
 }
@@ -170,14 +171,9 @@ func newLogger(w io.Writer, levelName, format string) (*slog.Logger, error) {
 
 // runAgent opens a member and waits for the end of ctx, which is a graceful
 // stop and no error, or for the member to stop by itself, which is one.
-func (p *Program) runAgent(ctx context.Context, cfg starling.Config, startTime time.Duration) error {
+func (p *Program) runAgent(ctx context.Context, cfg starling.Config) error {
 	outlives(p)
-	start, cancel := ctx, context.CancelFunc(func() {})
-	if startTime > 0 {
-		start, cancel = context.WithTimeout(ctx, startTime)
-	}
-	defer cancel()
-	node, err := starling.Open(start, cfg)
+	node, err := starling.Open(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // interrupted while starting

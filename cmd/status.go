@@ -140,10 +140,11 @@ func serving(s starling.Status) string {
 
 func (p *Program) membersCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "members",
-		Usage:       "the members of the cluster, as the member at --addr sees them",
-		Description: examples("starling members", "starling members -o json"),
-		Flags:       clientFlags(),
+		Name:  "members",
+		Usage: "the members of the cluster, as the member at --addr sees them",
+		Description: "APPLIED is what each said last, SAID how long ago that was: one that has died is alive in STATE as long as nobody has found out. " +
+			"AGE is an upper bound on the age of its state now; \"behind\": it has yet to catch up, and has none.\n\n" + examples("starling members", "starling members -o json"),
+		Flags: clientFlags(),
 		Action: p.withStatus(func(s *session, status starling.Status) error {
 			if s.json {
 				return p.printJSON(status.Members)
@@ -155,13 +156,28 @@ func (p *Program) membersCommand() *cli.Command {
 
 func printMembers(w io.Writer, members []starling.MemberStatus) error {
 	var rows [][]string
+	var most uint64
 	for _, m := range members {
-		rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), ageText(m.AgeMS), short(m.ID)})
+		if m.Applied != nil {
+			most = max(most, *m.Applied)
+		}
 	}
-	if err := printTable(w, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "ID"}, rows); err != nil {
+	for _, m := range members {
+		rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), memberAge(m, most), ageText(m.SaidMS), short(m.ID)})
+	}
+	if err := printTable(w, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "SAID", "ID"}, rows); err != nil {
 		return err
 	}
 	return printNotes(w, members)
+}
+
+// memberAge is how old the state of a member is at most. One without a bound that has
+// applied less than another one is behind.
+func memberAge(m starling.MemberStatus, most uint64) string {
+	if m.AgeMS == nil && m.Applied != nil && *m.Applied < most {
+		return "behind"
+	}
+	return ageText(m.AgeMS)
 }
 
 // addressText is where a member is, and who else has its id.

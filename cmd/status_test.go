@@ -21,6 +21,24 @@ func TestStatusShowsNotes(t *testing.T) {
 	}
 }
 
+// A member that has no bound on its age, and has applied less than another one, is
+// behind; and what each said last is as old as it is.
+func TestMembersAreBehindUntilTheyAreLevel(t *testing.T) {
+	var out bytes.Buffer
+	much, little, ago, fresh := uint64(1_000_000), uint64(38_290), int64(4_200), int64(54)
+	members := []starling.MemberStatus{
+		{Name: "a1", Applied: &much, AgeMS: &fresh, SaidMS: new(int64)}, {Name: "p1", Applied: &little, SaidMS: &ago}, {Name: "p2"},
+	}
+	if err := printMembers(&out, members); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"APPLIED AGE SAID", "1000000 54ms 0s", "38290 behind 4.2s", "? ? ?"} {
+		if got := strings.Join(strings.Fields(strings.Split(out.String(), "\n")[i]), " "); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // Who holds what the cluster has lost is told in the words of the leader, with what
 // to do; nobody else's status has a line for it.
 func TestStatusSaysWhoIsAhead(t *testing.T) {

@@ -162,9 +162,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		m.known = true
 		m.first, m.tip, m.likely = h.First, h.Tip, 0
 		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, Diverged: h.Diverged, At: now}
-		if h.FreshKnown && h.FreshAge >= 0 {
-			m.heard.AgeKnown, m.heard.Age = true, time.Duration(h.FreshAge)
-		}
+		m.heard.Age, m.heard.AgeKnown = m.claims.age(now, h)
 		c.learnCheckpoints(now, m, h.Checkpoints)
 		c.learnBehind(now, m, h.Behind)
 		c.pulling.denied(now, m)
@@ -178,6 +176,38 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		c.signStanding(a)
 		c.send(from, a)
 	}
+}
+
+// claims are what another member has said of the age of the others' writes. A claim
+// about an index that its state has not come to says nothing of the age of its state:
+// so it may be a million entries behind, and hear every 100 ms how far the others are.
+type claims struct {
+	// reached is when the newest claim held that the state has come to, waits the
+	// oldest that it has not.
+	reached    protocol.Instant
+	waits      pair
+	isKnown    bool
+	waitsKnown bool
+}
+
+// age bounds the age of another member's state, by its own word, for display only.
+func (c *claims) age(now protocol.Instant, h *protocol.Have) (time.Duration, bool) {
+	if c.waitsKnown && c.waits.index <= h.Applied {
+		c.reached, c.isKnown, c.waitsKnown = c.waits.at, true, false
+	}
+	if age := time.Duration(h.FreshAge); h.FreshKnown && age >= 0 && age <= ageMax {
+		p := pair{index: h.FreshIndex, at: now.Add(-age)}
+		switch {
+		case p.index <= h.Applied:
+			c.reached, c.isKnown, c.waitsKnown = p.at, true, false
+		case !c.waitsKnown:
+			c.waits, c.waitsKnown = p, true
+		}
+	}
+	if !c.isKnown {
+		return 0, false
+	}
+	return now.Sub(c.reached), true
 }
 
 // answered takes the freshness of an answer to a question of ours. Nothing

@@ -26,7 +26,7 @@ func asking(t *testing.T) (b *bench, nonce uint64, to protocol.MemberID) {
 var freshLog = chain(200, 10, "h")
 
 func answer(nonce uint64, index protocol.Index, age time.Duration) *protocol.Have {
-	return &protocol.Have{First: 1, Tip: 100, AnswerTo: nonce, FreshKnown: true, FreshIndex: index, FreshSum: freshLog[index-1].Sum.Head(), FreshAge: int64(age)}
+	return &protocol.Have{First: 1, Tip: 100, Applied: 100, AnswerTo: nonce, FreshKnown: true, FreshIndex: index, FreshSum: freshLog[index-1].Sum.Head(), FreshAge: int64(age)}
 }
 
 // [S] Counterexample 31 (a): a digest waited in my socket while I was stopped.
@@ -35,7 +35,7 @@ func TestUnsolicitedAgeIsForDisplayOnly(t *testing.T) {
 	b, nonce, to := asking(t)
 	b.now = b.now.Add(10 * time.Second)
 	for _, h := range []*protocol.Have{
-		{First: 1, Tip: 100, FreshKnown: true, FreshIndex: 100, FreshAge: int64(ms)},
+		{First: 1, Tip: 100, Applied: 100, FreshKnown: true, FreshIndex: 100, FreshAge: int64(ms)},
 		answer(nonce+1, 100, ms), // another nonce
 	} {
 		b.step(to, h)

@@ -396,7 +396,7 @@ type Heard struct {
 	// Diverged is where its log is of another history than the actives', as it
 	// says; 0: nowhere.
 	Diverged protocol.Index
-	// AgeKnown says that Age was the bound on the member's age at At.
+	// AgeKnown says that Age was the bound on the age of the member's state at At.
 	AgeKnown bool
 	Age      time.Duration
 	At       protocol.Instant // when it was heard, on this member's clock

@@ -540,6 +540,30 @@ func TestBufferIsBounded(t *testing.T) {
 	}
 }
 
+// A member that is far behind hears how far the others are, and passes that on. It is
+// not the age of its state, before that has come there.
+func TestClaimAboutAnIndexThatIsNotAppliedIsNoAge(t *testing.T) {
+	b := newBench(t, protocol.RolePassive, chain(5, 10, "h"), 5, 2, 3, Config{})
+	hear := func(applied, fresh protocol.Index) Heard {
+		b.step(passiveID(2), &protocol.Have{First: 1, Tip: 5, Applied: applied, FreshKnown: true, FreshIndex: fresh, FreshAge: int64(7 * ms)})
+		return b.core.Heard()[0]
+	}
+	if got := hear(4, 1_000_000); got.AgeKnown {
+		t.Errorf("got an age of %v, want none: it has applied 4 of 1,000,000", got.Age)
+	}
+	b.now = b.now.Add(time.Second)
+	if got := hear(900_000, 1_100_000); got.AgeKnown {
+		t.Errorf("got an age of %v, want none: it has applied 900,000 of 1,000,000", got.Age)
+	}
+	b.now = b.now.Add(time.Second)
+	if got, want := hear(1_000_000, 1_200_000), 2*time.Second+7*ms; !got.AgeKnown || got.Age != want {
+		t.Errorf("got %+v, want an age of %v: it has come to what was the end then", got, want)
+	}
+	if got := hear(1_200_000, 1_200_000); !got.AgeKnown || got.Age != 7*ms {
+		t.Errorf("got %+v, want an age of 7 ms: it is level", got)
+	}
+}
+
 func TestPeersComeAndGo(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(5, 10, "h"), 5, 2, 3, Config{})
 	b.step(passiveID(2), &protocol.Have{First: 1, Tip: 5, Applied: 4, FreshKnown: true, FreshIndex: 4, FreshAge: int64(7 * ms)})

@@ -12,8 +12,9 @@ type member struct {
 	id   protocol.MemberID
 	peer protocol.Peer
 
-	known bool // heard is set
-	heard Heard
+	known  bool // heard is set
+	heard  Heard
+	claims claims
 	// first..tip is what the member said it holds. likely is a guess beyond
 	// that: it passed on a frame that begins just above.
 	first, tip, likely protocol.Index

@@ -302,7 +302,7 @@ func (r *reader) ahead() (a AheadStatus) {
 const memberStatusBytesMin = 14
 
 func (m *MemberStatus) append(dst []byte) []byte {
-	dst = appendArray(dst, 13)
+	dst = appendArray(dst, 14)
 	dst = appendID(dst, m.ID)
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Address)
@@ -311,7 +311,8 @@ func (m *MemberStatus) append(dst []byte) []byte {
 	dst = appendBool(dst, m.Alive)
 	dst = appendBool(dst, m.Leader)
 	dst = appendUint(dst, uint64(m.Applied))
-	dst = appendAge(dst, m.Known, m.AgeNanos)
+	dst = appendAge(dst, m.Known, m.Said)
+	dst = appendAge(dst, m.AgeKnown, m.AgeNanos)
 	dst = appendAge(dst, m.SilenceKnown, m.Silence)
 	dst = appendBool(dst, m.Moved)
 	dst = appendString(dst, m.Configured)
@@ -319,10 +320,11 @@ func (m *MemberStatus) append(dst []byte) []byte {
 }
 
 func (r *reader) memberStatus() (m MemberStatus) {
-	r.array(13)
+	r.array(14)
 	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
-	m.Known, m.AgeNanos = r.age()
+	m.Known, m.Said = r.age()
+	m.AgeKnown, m.AgeNanos = r.age()
 	m.SilenceKnown, m.Silence = r.age()
 	m.Moved, m.Configured = r.bool(), r.name()
 	m.Other = r.name()

@@ -294,10 +294,13 @@ type MemberStatus struct {
 	Seat    string // voter, learner, or empty
 	Alive   bool
 	Leader  bool
-	// Applied and AgeNanos are what the member last said of itself; Known is
-	// false if it has not been heard.
+	// Applied is what the member said of itself Said nanoseconds ago; Known is
+	// false if it has not been heard. AgeNanos bounds the age of its state now, if
+	// AgeKnown: it is not as long as the member is behind what it knows of.
 	Known    bool
+	Said     int64
 	Applied  Index
+	AgeKnown bool
 	AgeNanos int64
 	// Silence is for how long a member that is not alive has not been heard, in
 	// nanoseconds, if SilenceKnown.

@@ -88,6 +88,13 @@ type Config struct {
 	// bytes, stay in the log beside the checkpoints at most, for members that are a
 	// little behind; defaults 10,000 and 64 MiB, negative: none.
 	RetainEntries, RetainBytes int
+	// StartTimeout bounds the start until the cluster was found, and from then on each
+	// time in which the member gets no further with catching up; default: the context
+	// of Open alone does.
+	StartTimeout time.Duration
+	// Opening is called when the member runs, before it is ready and Open returns: it
+	// may be asked for its Status and whether it is Ready.
+	Opening func(*Member)
 	// Neighbours is about how many other members share this machine. Where there
 	// are many, they take turns at its cores, and an answer that is late says
 	// less of who gives it: membership takes its time, as on a network. Matters

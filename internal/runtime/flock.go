@@ -45,11 +45,13 @@ func (m *Member) lookAround() {
 	defer ticker.Stop()
 	var alarm orphanAlarm
 	var crowd crowd
+	var voters voterWatch
 	for {
 		m.books.open()
 		m.syncs.look(m)
 		alarm.look(m, time.Now())
 		crowd.look(m, time.Now())
+		voters.look(m, time.Now(), m.orphanAfter())
 		m.dirs.lookForTwins()
 		m.mailbox.put(func(in *mail) {
 			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce)

@@ -40,6 +40,8 @@ type directories struct {
 	refusalsSaid once
 	unheard      atomic.Uint64
 	twins        twins
+	// elsewhere is where a member was met that belongs to another cluster.
+	elsewhere atomic.Pointer[string]
 }
 
 func newDirectories(m *Member) *directories { return &directories{m: m, seen: newSightings()} }
@@ -257,6 +259,9 @@ func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 		return
 	}
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.LinkLost(now, to) })
+	if errors.Is(err, protocol.ErrWrongCluster) {
+		m.dirs.elsewhere.Store(&address)
+	}
 	if errors.Is(err, protocol.ErrWrongCluster) && m.dirs.refusalsSaid.news(to, err.Error()) {
 		m.logger.Warn("a member of this cluster belongs to another one now: if a new cluster was begun, move this directory away and join that one with an empty directory",
 			"member", to.Short(), "address", address, "err", err)

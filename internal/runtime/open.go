@@ -59,12 +59,21 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	m.advertise = advertised(cfg.Advertise, tcp.Addr().String())
-	if err := m.openAll(ctx, tcp, udp); err != nil {
+	finding, found := ctx, context.CancelFunc(func() {})
+	if cfg.StartTimeout > 0 {
+		finding, found = context.WithTimeout(ctx, cfg.StartTimeout)
+	}
+	err = m.openAll(finding, tcp, udp)
+	found()
+	if err != nil {
 		_ = tcp.Close()
 		_ = udp.Close()
 		m.closeStores()
 		m.endLife()
 		return nil, vfs.Explained(err)
+	}
+	if cfg.Opening != nil {
+		cfg.Opening(m)
 	}
 	if err := m.awaitReady(ctx); err != nil {
 		m.Kill()
@@ -283,8 +292,41 @@ func (m *Member) datagram(from protocol.MemberID, packet []byte) {
 	m.mailbox.message(from, msg, true)
 }
 
-// awaitReady waits until the member serves, or stands by.
+// awaitReady waits until the member serves, or stands by, for as long as it gets any
+// further within Config.StartTimeout.
 func (m *Member) awaitReady(ctx context.Context) error {
+	patience := m.cfg.StartTimeout
+	if patience <= 0 {
+		return awaitReadyFor(ctx, m)
+	}
+	for last := progressOf(m); ; {
+		trying, cancel := context.WithTimeout(ctx, patience)
+		err := awaitReadyFor(trying, m)
+		late := trying.Err() != nil && ctx.Err() == nil
+		cancel()
+		now := progressOf(m)
+		if err == nil || !late || now == last {
+			return err
+		}
+		m.logger.Info("still catching up: the start takes longer than its time limit, but gets on", "limit", patience, "why", m.Ready())
+		last = now
+	}
+}
+
+// progressOf is how far a member that catches up has come: what it has applied, and has
+// of a checkpoint that it installs.
+func progressOf(m *Member) (p struct {
+	applied, installing protocol.Index
+	left                int
+}) {
+	if s := m.published.Load(); s != nil {
+		p.applied, p.installing, p.left = s.status.Applied, s.status.Installing, s.status.ChunksLeft
+	}
+	return p
+}
+
+// awaitReadyFor waits for as long as trying lasts.
+func awaitReadyFor(trying context.Context, m *Member) error {
 	for {
 		changed := m.changed.wait()
 		err := m.Ready()
@@ -301,12 +343,15 @@ func (m *Member) awaitReady(ctx context.Context) error {
 				return err
 			}
 			return protocol.ErrClosed
-		case <-ctx.Done():
+		case <-trying.Done():
+			if err = m.Ready(); err == nil {
+				return nil
+			}
 			late := fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)
 			if p := m.published.Load(); p != nil && p.status.Behind != "" && !p.status.Leader.IsZero() {
 				late += ": give it more time; with a directory it goes on where it was when it is started again"
 			}
-			return protocol.ErrUnavailable.With(late).Because(outOfTime(ctx, err))
+			return protocol.ErrUnavailable.With(late).Because(outOfTime(trying, err))
 		}
 	}
 }

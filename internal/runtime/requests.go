@@ -48,7 +48,7 @@ func (m *Member) waitsFor() string {
 	p := m.published.Load()
 	switch {
 	case p == nil || p.status.Leader.IsZero():
-		return "no leader is known"
+		return m.dirs.noLeader().Error()
 	case p.status.Leads:
 		return "this member leads, and a majority of the voters has not answered it"
 	}

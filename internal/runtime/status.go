@@ -80,9 +80,12 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 			x.Role = p.Role.String()
 		}
 	}
+	loopNow := m.clock.Now()
 	for _, h := range m.replica.Heard() {
 		if x, ok := byID[h.ID]; ok {
-			x.Known, x.Applied, x.AgeNanos = true, h.Applied, int64(h.Age)
+			ago := max(0, loopNow.Sub(h.At)) // by which its state has grown older, for all that is known here
+			x.Known, x.Applied, x.Said = true, h.Applied, int64(ago)
+			x.AgeKnown, x.AgeNanos = h.AgeKnown, int64(h.Age+ago)
 		}
 	}
 	now := time.Now()
@@ -104,7 +107,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	me := get(self.ID)
 	me.Name, me.Address, me.Alive, me.Role = self.Name, self.Address, true, self.Role
 	me.Moved, me.Configured = elsewhere(seats, &protocol.Peer{ID: self.ID, Address: reach(m.advertise)})
-	me.Known, me.Applied, me.AgeNanos = true, self.Applied, self.AgeNanos
+	me.Known, me.Applied, me.AgeKnown, me.AgeNanos = true, self.Applied, self.AgeKnown, self.AgeNanos
 	list := make([]protocol.MemberStatus, 0, len(byID))
 	for _, x := range byID {
 		x.Leader, x.Other = x.ID == r.Leader, m.dirs.twins.other(x.ID)
@@ -187,7 +190,7 @@ func (m *Member) readyNow(r replica.Status) error {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)
 	case r.Leader.IsZero():
-		return protocol.ErrNoLeader
+		return m.dirs.noLeader()
 	case m.orphan.Load():
 		return protocol.ErrNotServing.With(fmt.Sprintf(
 			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
@@ -199,6 +202,15 @@ func (m *Member) readyNow(r replica.Status) error {
 		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
 	}
 	return nil
+}
+
+// noLeader is why this member knows no leader, as far as it knows.
+func (d *directories) noLeader() error {
+	if address := d.elsewhere.Load(); address != nil {
+		return protocol.ErrNoLeader.With("no leader is known, and the member at " + *address +
+			" belongs to another cluster now: if a new one was begun (`starling recover`), move this directory away and join that one with an empty directory")
+	}
+	return protocol.ErrNoLeader
 }
 
 // Status returns this member's view of itself and of the cluster. Any
