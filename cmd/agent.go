@@ -31,7 +31,7 @@ func (p *Program) agentCommand() *cli.Command {
 		Usage: "run one member until it is interrupted",
 		Description: "The first member of a cluster says --bootstrap, the others --join. Members that are started at once all say both, with the same --join: " +
 			"one of them begins when all have answered, and the others join it. A member with a directory remembers both. " +
-			"A flag goes over its environment variable, and that over its key in the file of --config.\n\n" +
+			"A flag goes over its environment variable, STARLING_AGENT_NAME for --name, and that over its key in the file of --config.\n\n" +
 			examples(
 				"starling agent --name a1 --dir /var/lib/starling --bootstrap",
 				"starling agent --name a1 --dir D --bind 10.0.0.1:7600 --insecure --bootstrap --join 10.0.0.1:7600,10.0.0.2:7600,10.0.0.3:7600",
@@ -40,7 +40,7 @@ func (p *Program) agentCommand() *cli.Command {
 				"starling agent --name p1 --role passive --dir E --bind 127.0.0.1:7603 --http none --join 127.0.0.1:7600",
 				"starling agent --name r1 --role reserve --eligible --dir F --bind 127.0.0.1:7604 --http none --join 127.0.0.1:7600",
 				"starling agent --config /etc/starling.yaml"),
-		Flags: agentFlags(),
+		Flags: variables("agent", agentFlags()),
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c, 0, 0); err != nil {
 				return err

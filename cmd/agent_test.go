@@ -39,8 +39,8 @@ func TestFlagGoesOverVariableOverFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("name: from-file\nzone: from-file\nactives: 5\ndir: /d\njoin: [a:1, b:2]\ngossip-probability: 0.5\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("STARLING_ZONE", "from-variable")
-	t.Setenv("STARLING_NAME", "from-variable")
+	t.Setenv("STARLING_AGENT_ZONE", "from-variable")
+	t.Setenv("STARLING_AGENT_NAME", "from-variable")
 	cfg, err := agentConfigOf(t, "--config", file, "--name", "from-flag")
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func (p *Program) devCommand() *cli.Command {
 		Description: "The first member listens at --bind, where other commands look by default; the others have the ports that follow. " +
 			"Without --dir everything is in memory and gone at the end.\n\n" +
 			examples("starling dev", "starling dev --actives 5 --passives 10", "starling dev --dir /tmp/flock --bind 127.0.0.1:7900"),
-		Flags: append([]cli.Flag{
+		Flags: variables("dev", append([]cli.Flag{
 			intFlag("actives", 3, "`N` active members"),
 			intFlag("passives", 2, "`N` passive members"),
 			stringFlag("dir", "", "`DIR` for their data (default: in memory)"),
@@ -31,7 +31,7 @@ func (p *Program) devCommand() *cli.Command {
 			stringFlag("http", httpDefault, "`HOST:PORT` of its HTTP; none for no HTTP"),
 			stringFlag("log-level", "warn", "`LEVEL` of the log on standard error: debug, info, warn or error"),
 			stringFlag("log-format", "text", "`FORMAT` of the log: text or json"),
-		}, append(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags()...)...),
+		}, append(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags()...)...)),
 		Action: p.runDev,
 	}
 }

@@ -14,9 +14,10 @@
 //
 // Flags stand after the command and before its arguments; an argument that
 // names a flag of the command is refused. What stands after "--" is literal.
-// Every flag can be given as an environment variable, STARLING_ and the flag's
-// name in capitals, and agent reads a YAML file too: flag over variable over
-// file.
+// A flag of agent, and of dev, can be given as an environment variable: --http as
+// STARLING_AGENT_HTTP and STARLING_DEV_HTTP. agent reads a YAML file too: flag over
+// variable over file. Commands that talk to a cluster take STARLING_ADDR for --addr,
+// and nothing else from the environment.
 //
 // # Keys and values
 //

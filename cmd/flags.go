@@ -13,33 +13,55 @@ import (
 	"github.com/starlinghq/starling"
 )
 
-// envName returns the environment variable of a flag.
-func envName(flag string) []string {
-	return []string{"STARLING_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+// variables gives each flag of a command that runs members an environment variable:
+// that of --http of agent is STARLING_AGENT_HTTP. No other flag has one, but --addr:
+// what a command does must not depend on what was set for another one, or long ago.
+func variables(command string, flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		name := []string{"STARLING_" + strings.ToUpper(command+"_"+strings.ReplaceAll(f.Names()[0], "-", "_"))}
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.EnvVars = name
+		case *cli.IntFlag:
+			f.EnvVars = name
+		case *cli.Uint64Flag:
+			f.EnvVars = name
+		case *cli.Float64Flag:
+			f.EnvVars = name
+		case *cli.BoolFlag:
+			f.EnvVars = name
+		case *cli.DurationFlag:
+			f.EnvVars = name
+		}
+	}
+	return flags
 }
 
+// addrVariable says whom commands talk to that are not told by --addr.
+const addrVariable = "STARLING_ADDR"
+
 func stringFlag(name, value, usage string) *cli.StringFlag {
-	return &cli.StringFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+	return &cli.StringFlag{Name: name, Value: value, Usage: usage}
 }
 
 func intFlag(name string, value int, usage string) *cli.IntFlag {
-	return &cli.IntFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+	return &cli.IntFlag{Name: name, Value: value, Usage: usage}
 }
 
 func uint64Flag(name string, value uint64, usage string) *cli.Uint64Flag {
-	return &cli.Uint64Flag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+	return &cli.Uint64Flag{Name: name, Value: value, Usage: usage}
 }
 
 func floatFlag(name string, value float64, usage string) *cli.Float64Flag {
-	return &cli.Float64Flag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+	return &cli.Float64Flag{Name: name, Value: value, Usage: usage}
 }
 
 func boolFlag(name, usage string) *cli.BoolFlag {
-	return &cli.BoolFlag{Name: name, Usage: usage, EnvVars: envName(name)}
+	return &cli.BoolFlag{Name: name, Usage: usage}
 }
 
 func durationFlag(name string, value time.Duration, usage string) *cli.DurationFlag {
-	return &cli.DurationFlag{Name: name, Value: value, Usage: usage, EnvVars: envName(name)}
+	return &cli.DurationFlag{Name: name, Value: value, Usage: usage}
 }
 
 // checkpointFlags are the flags of every command that runs members.
@@ -79,13 +101,15 @@ func checkpointsOf(c *cli.Context) (bytes, retain int, every time.Duration, err 
 // outputFlag is -o; every command that prints a result has it.
 func outputFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table",
-		Usage: "`FORMAT` of the result: table, or json for scripts", EnvVars: envName("output")}
+		Usage: "`FORMAT` of the result: table, or json for scripts"}
 }
 
 // clientFlags are the flags of every command that talks to a cluster.
 func clientFlags(more ...cli.Flag) []cli.Flag {
+	addr := stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails")
+	addr.EnvVars = []string{addrVariable}
 	return append([]cli.Flag{
-		stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"),
+		addr,
 		stringFlag("cluster", "", "`ID` of the cluster that is meant; members of another one are refused (default: whatever cluster answers)"),
 		timeoutFlag(),
 		outputFlag(),

@@ -59,19 +59,40 @@ func knownCommand(app *cli.App, words []string) bool {
 	return false
 }
 
-func TestEveryFlagIsAnEnvironmentVariable(t *testing.T) {
+// The rule of environment variables: those of agent and dev name the command, --addr
+// is STARLING_ADDR, and no other flag of any command has one. A variable that was set
+// for an agent must not shrink a cluster through autopilot set, nor make recover real.
+func TestEnvironmentVariablesOfAllFlags(t *testing.T) {
 	walk((&Program{}).app().Commands, func(c *cli.Command) {
 		for _, f := range c.Flags {
+			name := f.Names()[0]
 			d, ok := f.(cli.DocGenerationFlag)
 			if !ok {
-				t.Errorf("%s --%s cannot be asked for its variables", c.HelpName, f.Names()[0])
+				t.Errorf("%s --%s cannot be asked for its variables", c.HelpName, name)
 				continue
 			}
-			if want := envName(f.Names()[0]); !slices.Equal(d.GetEnvVars(), want) {
-				t.Errorf("%s --%s: variables %q, want %q", c.HelpName, f.Names()[0], d.GetEnvVars(), want)
+			var want []string
+			switch {
+			case c.HelpName == "agent" || c.HelpName == "dev":
+				want = []string{"STARLING_" + strings.ToUpper(c.HelpName) + "_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))}
+			case name == "addr":
+				want = []string{"STARLING_ADDR"}
+			}
+			if name != "help" && !slices.Equal(d.GetEnvVars(), want) {
+				t.Errorf("%s --%s: variables %q, want %q", c.HelpName, name, d.GetEnvVars(), want)
 			}
 		}
 	})
+}
+
+func TestVariableOfAnAgentChangesNoCluster(t *testing.T) {
+	addr := local(t)
+	works(t, "", "autopilot", "set", addr, "--actives", "3")
+	t.Setenv("STARLING_ACTIVES", "1")
+	t.Setenv("STARLING_AGENT_ACTIVES", "1")
+	if got := works(t, "", "autopilot", "set", addr, "--floor", "1"); !strings.Contains(got, "actives wanted   3\n") {
+		t.Errorf("got\n%s", got)
+	}
 }
 
 func TestEveryCommandThatTalksToAClusterHasTheSharedFlags(t *testing.T) {
