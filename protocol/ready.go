@@ -15,6 +15,12 @@ type Write struct {
 	// Truncate says that the log on disk loses everything above After first.
 	Truncate bool
 	After    Index
+	// AfterTerm and AfterSum are the term of the entry at After and the log sum after
+	// it, if Joined says that they are known: a disk that cannot give that entry does
+	// not hinder the truncation. Whoever joins the roles to a disk fills them in.
+	AfterTerm Term
+	AfterSum  LogSum
+	Joined    bool
 	// First..Last are the entries to append; Last < First if there are none.
 	// Their bytes are in the log held in memory (Ready.Delta).
 	First, Last Index

@@ -62,9 +62,21 @@ func (d *disk) drop(below protocol.Index) {
 	d.queue = append(d.queue, queued{drop: below, write: protocol.Write{First: 1, Last: 0}})
 }
 
+// withJoin says in a truncation what the log is up to where it is cut, as long as that is
+// what it was: before anything else is cut.
+func (t *tail) withJoin(w protocol.Write, shape *protocol.Shape) protocol.Write {
+	if w.Truncate {
+		term, held := shape.TermAt(w.After)
+		sum, known := t.sumAt(w.After)
+		w.AfterTerm, w.AfterSum, w.Joined = term, sum, held && known
+	}
+	return w
+}
+
 // settle queues what the log in memory holds and no role has asked to write:
 // at a switch, the old role's gathering write is written on nobody's behalf.
-func (d *disk) settle(state protocol.HardState, last protocol.Index) {
+func (d *disk) settle(state protocol.HardState, shape *protocol.Shape, t *tail) {
+	last := t.last()
 	if !d.cut && d.written == last {
 		return
 	}
@@ -72,7 +84,7 @@ func (d *disk) settle(state protocol.HardState, last protocol.Index) {
 	if d.cut {
 		w.Truncate, w.After = true, d.written
 	}
-	d.add(0, w)
+	d.add(0, t.withJoin(w, shape))
 }
 
 // settled returns the highest index up to which nothing waits for the disk.

@@ -62,7 +62,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.changeLog(&rd.Delta)
 	}
 	if rd.Write != nil {
-		r.disk.add(r.epoch, *rd.Write)
+		r.disk.add(r.epoch, r.tail.withJoin(*rd.Write, r.shape()))
 	}
 	for _, e := range rd.Messages {
 		r.send(now, e)

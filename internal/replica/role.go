@@ -26,7 +26,7 @@ func (r *Replica) judge(now protocol.Instant) bool {
 // becomeActive starts Raft over the log that the passive role kept.
 func (r *Replica) becomeActive(now protocol.Instant) {
 	p := r.passive
-	r.disk.settle(p.HardState(), r.tail.last())
+	r.disk.settle(p.HardState(), p.Shape(), r.tail)
 	r.requests.failReads(r)
 	r.passive = nil
 	r.role = protocol.RoleActive
@@ -79,7 +79,7 @@ func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, s
 		r.tail.truncate(r.commit)
 		r.unreadable.truncate(r.commit)
 	}
-	r.disk.settle(state, r.tail.last())
+	r.disk.settle(state, &shape, r.tail)
 	r.epoch++
 	r.passive = passive.New(now, passive.Config{ID: r.cfg.ID, Signed: r.signed()}, passive.Start{
 		State: state, Shape: shape, Configurations: confs, LastSum: sum, LastTime: last,

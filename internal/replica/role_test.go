@@ -99,6 +99,9 @@ func TestPassiveDropsWhatIsAboveItsCommitIndexAfterARestart(t *testing.T) {
 	if p == nil || !p.Write.Truncate || p.Write.After != 10 {
 		t.Fatalf("persists %+v, want a truncation after 10", p)
 	}
+	if sum, ok := r.SumAt(10); !ok || !p.Write.Joined || p.Write.AfterSum != sum || p.Write.AfterTerm != 2 {
+		t.Errorf("persists %+v, want the log up to 10, of term 2, with its sum %s", p.Write, sum)
+	}
 	if _, ok := r.SumAt(20); ok {
 		t.Error("still knows the sum of what it dropped")
 	}

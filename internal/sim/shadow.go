@@ -164,6 +164,10 @@ func (m *shadows) promises(msg protocol.Message, to, self protocol.MemberID) err
 // know more, about other entries.
 func (m *shadows) mayTruncate(l *ledger, member int, role protocol.Role, w *protocol.Write) error {
 	last := m.written.last()
+	if sum := m.written.sumAt(w.After); w.Joined && sum != (protocol.LogSum{}) && (sum != w.AfterSum || m.written.terms[w.After-1] != w.AfterTerm) {
+		return violated(RuleOrder, "%s truncates to %d@%d, log sum %s, of a log that has %d@%d there, log sum %s", m.name,
+			w.After, w.AfterTerm, w.AfterSum, w.After, m.written.terms[w.After-1], sum)
+	}
 	if w.After >= last {
 		return nil
 	}

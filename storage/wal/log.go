@@ -129,7 +129,7 @@ func (l *Log) Write(w protocol.Write, entries []protocol.Entry) error {
 	join := l.last
 	if w.Truncate && w.After < l.last.index {
 		var err error
-		if join, err = l.pointAt(w.After); err != nil {
+		if join, err = l.joinOf(&w); err != nil {
 			return err
 		}
 		h.kind, h.cut = KindTruncate, true
@@ -143,6 +143,17 @@ func (l *Log) Write(w protocol.Write, entries []protocol.Entry) error {
 		return err
 	}
 	return l.take(&h, join, entries, at)
+}
+
+// joinOf returns what the log is up to where a write cuts it: as the disk has it, and if
+// the disk does not give that, as its owner does.
+func (l *Log) joinOf(w *protocol.Write) (point, error) {
+	p, err := l.pointAt(w.After)
+	var where *storage.Unreadable
+	if w.Joined && errors.As(err, &where) {
+		return point{w.After, w.AfterTerm, w.AfterSum}, nil
+	}
+	return p, err
 }
 
 // take changes the log in memory after a record was written at the offset.

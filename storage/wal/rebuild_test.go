@@ -452,6 +452,46 @@ func TestMendingEndsWithItsMember(t *testing.T) {
 	l.must(l.reads(1))
 }
 
+// A truncation within a record that the disk does not give ended the member, whose core
+// knows all that it takes. The record is mended afterwards, as far as it still counts.
+func TestTruncationNeedsNoEntryThatCannotBeRead(t *testing.T) {
+	for _, power := range []bool{false, true} {
+		l, _ := rottenLab(t, 1)
+		at := l.find(protocol.Index(len(l.entries)))
+		after := at.First // the record has more
+		if after == at.Last {
+			t.Fatalf("record %+v has one entry: the test tests nothing", at)
+		}
+		l.state.Commit = after
+		e := []protocol.Entry{{Index: after + 1, Term: 9, Kind: protocol.EntryCommand, Data: []byte("another")}}
+		protocol.EncodeEntries(e)
+		protocol.SumEntries(l.entries[after-1].Sum, e)
+		l.must(l.disk.FailReads(filepath.Join(labDir, "log", at.Segment), at.Offset, 500, syscall.EIO))
+		w := protocol.Write{State: l.state, Truncate: true, After: after, First: after + 1, Last: after + 1}
+		var where *storage.Unreadable
+		if err := l.log.Write(w, e); !errors.As(err, &where) {
+			t.Fatalf("got %v: the entry can be read, the test tests nothing", err)
+		}
+		w.AfterTerm, w.AfterSum, w.Joined = l.entries[after-1].Term, l.entries[after-1].Sum, true
+		l.must(l.log.Write(w, e))
+		l.entries = append(l.entries[:after:after], e...)
+		l.append(after+1, 1, 10, 9)
+		l.sync()
+		for _, i := range []protocol.Index{8, after} {
+			l.must(l.mendWhileOpen(i))
+		}
+		l.must(l.reads(1))
+		if power {
+			l.crash()
+		} else {
+			l.kill()
+		}
+		l.open()
+		l.expectAll()
+		l.log.Close()
+	}
+}
+
 // Without room nothing is written.
 func TestMendingWhileOpenOnAFullDisk(t *testing.T) {
 	l, i := rottenLab(t, 1)
