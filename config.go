@@ -100,6 +100,11 @@ type Config struct {
 	// given at an earlier start, and that lies in its directory. It is for when
 	// whoever was promised will never begin one: otherwise two clusters begin.
 	ForgetPromise bool
+	// Replace takes over the seat of a member with the same name whose directory is
+	// lost, while that one is not heard: this member becomes a learner, and then, in
+	// one change, a voter in its place. Without it a name with a seat is ErrNameTaken,
+	// and so it is with it while the other one runs.
+	Replace bool
 	// Actives is the number of voters that the cluster grows to; what the
 	// bootstrapping member says is kept in the log. Default: 3. Even numbers
 	// are allowed and tolerate no more failures than the odd number below.
@@ -265,6 +270,9 @@ func (c Config) checkStart() error {
 	}
 	if (c.Bootstrap || c.Expect != 0) && (c.Role == Passive || c.Role == Reserve) {
 		errs = append(errs, fmt.Errorf("a %s member cannot bootstrap: begin the cluster with an active one", c.Role))
+	}
+	if c.Replace && !c.Eligible && c.Role != Active {
+		errs = append(errs, fmt.Errorf("a %s member takes no seat over: Replace is for one that may be active", c.Role))
 	}
 	if c.Expect < 0 || c.Expect > protocol.FoundingMax {
 		errs = append(errs, fmt.Errorf("Expect is %d, not between 1 and %d members that begin a cluster, or 0", c.Expect, protocol.FoundingMax))

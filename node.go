@@ -43,6 +43,10 @@ type Node struct {
 	logger  *slog.Logger
 	logs    *logqueue.Queue
 
+	// replacing is the work of taking over a seat.
+	replacing sync.WaitGroup
+	endWork   context.CancelFunc
+
 	stop sync.Once
 	err  error // of the stop
 }
@@ -98,7 +102,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 	member, err := runtime.Open(ctx, runtime.Config{
 		Name: cfg.Name, Dir: cfg.Dir, Bind: cfg.Bind, Advertise: cfg.Advertise,
 		Role: cfg.Role, Eligible: cfg.Eligible,
-		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Expect: cfg.Expect, ForgetPromise: cfg.ForgetPromise,
+		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Expect: cfg.Expect, ForgetPromise: cfg.ForgetPromise, Replace: cfg.Replace,
 		Waits: func(why string) { n.waits.Store(&why) }, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
 		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
@@ -117,7 +121,12 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		member.SetHTTP(n.http.Addr())
 	}
 	n.member = member
+	work, cancel := context.WithCancel(context.Background())
+	n.endWork = cancel
 	n.started.Store(true)
+	if cfg.Replace {
+		n.replacing.Go(func() { n.replace(work) })
+	}
 	return nil
 }
 
@@ -307,6 +316,8 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		return errNotOpened
 	}
 	n.stop.Do(func() {
+		n.endWork()
+		n.replacing.Wait()
 		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close())
 		if err := n.member.Shutdown(ctx); err != nil && ctx.Err() != nil {
 			n.err = errors.Join(n.err, err)

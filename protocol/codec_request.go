@@ -140,7 +140,7 @@ func RequestSize(q *Request) int {
 	case q.Query != nil:
 		n += 2 + 3*3 + 5 + 2*9 + 1 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
 	case q.Seats != nil:
-		n += 1 + 9 + 3*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)) + 9 + autopilotBytesMax + 1 + 18
+		n += 1 + 9 + 4*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)+len(q.Seats.Absent)) + 9 + autopilotBytesMax + 1 + 18
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
@@ -199,9 +199,9 @@ func (r *reader) watch() *Watch {
 }
 
 func (s *SeatChange) append(dst []byte) []byte {
-	dst = appendArray(dst, 8)
+	dst = appendArray(dst, 9)
 	dst = appendUint(dst, uint64(s.Version))
-	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove} {
+	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove, s.Absent} {
 		dst = appendArray(dst, len(ids))
 		for _, id := range ids {
 			dst = appendID(dst, id)
@@ -218,8 +218,8 @@ func (s *SeatChange) append(dst []byte) []byte {
 }
 
 func (r *reader) seats() *SeatChange {
-	r.array(8)
-	s := &SeatChange{Version: r.index(), Promote: r.seatIDs(), Demote: r.seatIDs(), Remove: r.seatIDs()}
+	r.array(9)
+	s := &SeatChange{Version: r.index(), Promote: r.seatIDs(), Demote: r.seatIDs(), Remove: r.seatIDs(), Absent: r.seatIDs()}
 	s.Target = int(r.uintTo(ActivesMax))
 	if !r.isNil() {
 		a := r.autopilot()

@@ -24,7 +24,7 @@ func sampleRequests() []*Request {
 		{ID: 12, Kind: RequestJoin, Founding: sampleFounding()},
 		{ID: 13, Kind: RequestJoin, Founding: &Founding{}},
 		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
-			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Target: 5,
+			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Absent: []MemberID{idB}, Target: 5,
 			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8}, Transfer: true, Heir: idA,
 		}},
 		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
@@ -62,7 +62,7 @@ func sampleResponses() []*Response {
 		}},
 		{ID: 6, Kind: RequestJoin, Join: &JoinInfo{
 			Cluster: ClusterID(idB), Member: idA, Name: "n", Configuration: ConfigurationAt{Index: 3, Configuration: configuration},
-			Names: []NameInUse{{Name: "n", Member: idA}}, Founding: sampleFounding(),
+			Names: []NameInUse{{Name: "n", Member: idA, Address: "h:2", Seated: true}}, Founding: sampleFounding(),
 		}},
 		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
 		{ID: 8, Kind: RequestStatus, Status: &Status{}},

@@ -173,9 +173,11 @@ func (j *JoinInfo) append(dst []byte) []byte {
 func appendNames(dst []byte, names []NameInUse) []byte {
 	dst = appendArray(dst, len(names))
 	for _, n := range names {
-		dst = appendArray(dst, 2)
+		dst = appendArray(dst, 4)
 		dst = appendString(dst, n.Name)
 		dst = appendID(dst, n.Member)
+		dst = appendString(dst, n.Address)
+		dst = appendBool(dst, n.Seated)
 	}
 	return dst
 }
@@ -195,9 +197,9 @@ func (r *reader) join() *JoinInfo {
 }
 
 func readNames(r *reader) (names []NameInUse) {
-	for range r.arrayTo(FrameBytesMax, 1+1+1) {
-		r.array(2)
-		n := NameInUse{Name: r.name(), Member: r.member()}
+	for range r.arrayTo(FrameBytesMax, 1+1+1+1+1) {
+		r.array(4)
+		n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
 		if r.err != nil {
 			return nil
 		}

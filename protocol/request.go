@@ -213,6 +213,9 @@ type SeatChange struct {
 	// learner that has caught up a voter. Demote makes voters learners. Remove
 	// takes the seat away.
 	Promote, Demote, Remove []MemberID
+	// Absent are members that must not be heard: if the leader hears one of them,
+	// nothing happens.
+	Absent []MemberID
 	// Target is how many voters the policy aims at from now on; 0 leaves it.
 	Target int
 	// Autopilot is what the policy goes by from now on; nil leaves it.
@@ -281,8 +284,10 @@ type Founding struct {
 
 // NameInUse is a label and who has it.
 type NameInUse struct {
-	Name   string
-	Member MemberID
+	Name    string
+	Member  MemberID
+	Address string // where the member was heard last, or has its seat
+	Seated  bool   // the configuration names it
 }
 
 // MemberStatus is one line of a member list.

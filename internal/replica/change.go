@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -17,6 +18,8 @@ type Change struct {
 	// learner that has caught up a voter. Demote makes voters learners. Remove
 	// takes the seat away.
 	Promote, Demote, Remove []protocol.MemberID
+	// Absent are members that must not be heard, or nothing happens.
+	Absent []protocol.MemberID
 	// Target is how many voters the policy is to aim at from now on; 0 leaves
 	// it as it is.
 	Target int
@@ -29,7 +32,7 @@ type Change struct {
 // configuration that was appended: with OK when that is committed and applied
 // (a change through a joint configuration is then completed by whoever leads),
 // or with why nothing happened: not_leader, stale_version, change_in_flight,
-// not_learner, not_eligible, would_lose_quorum, invalid, not_found. After
+// not_learner, not_eligible, name_taken, would_lose_quorum, invalid, not_found. After
 // unknown_outcome the configurations say what became of it.
 func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
 	if index, err := r.change(now, c); err != nil {
@@ -50,6 +53,9 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 	}
 	if latest.Configuration.Joint() {
 		return 0, protocol.ErrChangeInFlight
+	}
+	if err := absent(r, c.Absent); err != nil {
+		return 0, err
 	}
 	next, err := r.moved(latest.Configuration, c)
 	if err != nil {
@@ -134,6 +140,18 @@ func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configura
 	for _, p := range r.active.Status().Progress {
 		if !p.Answers && next.IsVoter(p.ID) && slices.Contains(promoted, p.ID) {
 			return protocol.ErrNotLearner.With(r.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
+		}
+	}
+	return nil
+}
+
+// absent returns an error if one of the members is heard: it answers this leader, or
+// the membership has it alive.
+func absent(r *Replica, ids []protocol.MemberID) error {
+	for _, id := range ids {
+		answers := slices.ContainsFunc(r.active.Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
+		if answers || slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }) {
+			return protocol.ErrNameTaken.With("member " + id.Short() + " is heard: its seat is not taken from it; stop it first")
 		}
 	}
 	return nil

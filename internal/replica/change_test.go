@@ -148,6 +148,7 @@ func TestChangeRefusals(t *testing.T) {
 		{"does not wish to be active", Change{Promote: ids(9)}, protocol.ErrNotEligible},
 		{"a voter", Change{Promote: ids(2)}, protocol.ErrInvalid},
 		{"twice", Change{Promote: ids(4), Remove: ids(4)}, protocol.ErrInvalid},
+		{"is heard", Change{Remove: ids(3), Absent: ids(2)}, protocol.ErrNameTaken},
 		{"no voter", Change{Demote: ids(4)}, protocol.ErrNotFound},
 		{"no seat", Change{Remove: ids(8)}, protocol.ErrNotFound},
 		{"3 is dead: 1 and 3 would be left", Change{Remove: ids(2)}, protocol.ErrWouldLoseQuorum},

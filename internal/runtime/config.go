@@ -52,6 +52,9 @@ type Config struct {
 	// ForgetPromise lifts what an earlier start of this member has promised: not
 	// to begin a cluster.
 	ForgetPromise bool
+	// Replace lets the member have the name of another one with a seat, which does
+	// not run any more: its seat is to be taken over.
+	Replace bool
 	// Waits hears for whom the start waits, whenever that changes; empty: it goes
 	// on. Default: nobody.
 	Waits func(why string)

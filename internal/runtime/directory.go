@@ -140,7 +140,7 @@ func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 	}
 	if info != nil {
 		id.Cluster = info.Cluster
-		return id, nil, checkName(m.cfg.Name, member, info)
+		return id, nil, checkName(ctx, m, member, info)
 	}
 	if id.Cluster, err = protocol.NewClusterID(rand.Reader); err != nil {
 		return id, nil, err

@@ -53,6 +53,9 @@ func (m *Member) lookAround() {
 		crowd.look(m, time.Now())
 		voters.look(m, time.Now(), m.orphanAfter())
 		m.dirs.lookForTwins()
+		if err := nameTaken(m); err != nil {
+			m.fail(err)
+		}
 		m.mailbox.put(func(in *mail) {
 			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce)
 		})

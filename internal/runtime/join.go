@@ -104,14 +104,33 @@ func final(err error) bool {
 	return errors.Is(err, protocol.ErrWrongVersion) || errors.Is(err, protocol.ErrWrongCluster)
 }
 
-// checkName refuses a name that another member has.
-func checkName(name string, self protocol.MemberID, info *protocol.JoinInfo) error {
+// checkName refuses a name that another member has. The membership hears of a death
+// late, so that who has no seat, or is to lose it, is asked.
+func checkName(ctx context.Context, m *Member, self protocol.MemberID, info *protocol.JoinInfo) error {
 	for _, n := range info.Names {
-		if n.Name == name && n.Member != self {
-			return protocol.ErrNameTaken.With(fmt.Sprintf(
-				"the name %q is in use by member %s: choose another --name, or start that member again with its own directory; if that is lost for good, run `starling remove %s` first",
-				name, n.Member.Short(), name))
+		if n.Name != m.cfg.Name || n.Member == self {
+			continue
+		}
+		taken := func(format string, args ...any) error {
+			return protocol.ErrNameTaken.With(fmt.Sprintf("the name %q is in use by member %s", n.Name, n.Member.Short()) + fmt.Sprintf(format, args...))
+		}
+		switch {
+		case n.Seated && !m.cfg.Replace:
+			return taken(": choose another --name, or start that member again with its own directory; if that is lost for good, take over its seat with --replace, or run `starling remove %s` first", n.Name)
+		case n.Address != m.advertise && runsAt(ctx, n): // where this one is no other is
+			return taken(", which runs at %s: choose another --name, or stop that one first", n.Address)
 		}
 	}
 	return nil
+}
+
+// runsAt reports whether a member answers where it is said to be.
+func runsAt(ctx context.Context, n protocol.NameInUse) bool {
+	if n.Address == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	info, err := ask(ctx, n.Address)
+	return err == nil && info.Member == n.Member
 }

@@ -331,6 +331,7 @@ func awaitReadyFor(trying context.Context, m *Member) error {
 		changed := m.changed.wait()
 		err := m.Ready()
 		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
+			m.wasReady.Store(true)
 			return nil
 		}
 		if b := m.dirs.barred.Load(); b != nil { // it will never be

@@ -27,7 +27,7 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 				return
 			}
 			m.replica.Change(m.clock.Now(), id, replica.Change{
-				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Target: s.Target, Autopilot: s.Autopilot,
+				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot,
 			})
 		})
 	})

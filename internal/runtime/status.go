@@ -159,7 +159,7 @@ func namesIn(s *protocol.Status) (list []protocol.NameInUse) {
 		if !x.Alive && x.Seat == "" {
 			continue // who has gone leaves the name to others
 		}
-		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID})
+		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID, Address: x.Address, Seated: x.Seat != ""})
 	}
 	return list
 }
