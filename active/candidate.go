@@ -25,7 +25,7 @@ const (
 // elected. A does not count its own vote then. A member
 // that was a learner all along never campaigns.
 func (m *Member) mayCampaign() bool {
-	if m.installing || m.quarantined || m.disk.taking || m.stopped || m.disk.stalled(m.now) {
+	if m.installing || m.unfit != "" || m.disk.taking || m.stopped || m.disk.stalled(m.now) {
 		return false
 	}
 	if m.voter {

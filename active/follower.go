@@ -202,7 +202,7 @@ func checkAppend(a *protocol.Append) (configs []protocol.ConfigurationAt, err er
 // for the write that says so.
 func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 	if h.Term < m.hard.Term {
-		m.send(from, &protocol.HeartbeatAnswer{Term: m.hard.Term})
+		m.send(from, &protocol.HeartbeatAnswer{Term: m.hard.Term, Unfit: m.unfit != ""})
 		return
 	}
 	if m.rivals(from, h.Term) {
@@ -217,6 +217,6 @@ func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 		m.commitTo(h.Commit)
 	}
 	if h.Round != 0 {
-		m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round})
+		m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != ""})
 	}
 }

@@ -206,6 +206,7 @@ func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbe
 	}
 	p.hears(m.now)
 	p.round = max(p.round, a.Round)
+	p.unfit = a.Unfit
 	if p.passive { // passives do not answer heartbeats
 		p.passive = false
 		p.probing = p.probing && p.state == ProgressCatchUp

@@ -106,10 +106,9 @@ type Member struct {
 	unheeded   uint64           // messages
 	toldAt     protocol.Instant // when it was said last that one did not count
 
-	installing bool // a checkpoint: see SetInstalling
-	// quarantined: see SetQuarantined.
-	quarantined bool
-	stopped     bool // see contradicted and Silence
+	installing bool   // a checkpoint: see SetInstalling
+	unfit      string // see SetUnfit
+	stopped    bool   // see contradicted and Silence
 	// unreadable: see SetUnreadable.
 	unreadable protocol.Index
 	// outside is how far the log is committed by the word of others than a

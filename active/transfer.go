@@ -20,7 +20,8 @@ type transfer struct {
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
 // while it is being handed over to another; with ErrInvalid if the heir is not
-// another voter that stays one; with ErrUnavailable if it does not answer.
+// another voter that stays one; with ErrUnavailable if it does not answer, or says that
+// it is unfit (SetUnfit).
 func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	m.advance(now)
 	if m.state != StateLeader {
@@ -42,6 +43,8 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 		return protocol.ErrUnavailable.With("no other voter answers")
 	case p == nil || p.seat != protocol.SeatVoter:
 		return protocol.ErrInvalid.With(m.label(to) + " is not another voter")
+	case p.unfit:
+		return protocol.ErrUnavailable.With(m.label(to) + " says that it could answer nobody as a leader")
 	case m.now >= p.heard.Add(m.cfg.Election):
 		return protocol.ErrUnavailable.With(m.label(to) + " does not answer")
 	}
@@ -53,12 +56,12 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 }
 
 // heir returns the voter that answers and holds most, nil without one. Whoever
-// needs a checkpoint first is none.
+// needs a checkpoint first is none, nor is who says that it is unfit.
 func (m *Member) heir() *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		able := p.seat == protocol.SeatVoter && p.state != ProgressCatchUp && m.now < p.heard.Add(m.cfg.Election)
+		able := p.seat == protocol.SeatVoter && !p.unfit && p.state != ProgressCatchUp && m.now < p.heard.Add(m.cfg.Election)
 		if able && (best == nil || p.match > best.match) {
 			best = p
 		}

@@ -21,10 +21,10 @@ func AppendMessage(dst []byte, m Message) []byte {
 		dst = appendUint(dst, uint64(m.Commit))
 		return appendUint(dst, m.Round)
 	case *HeartbeatAnswer:
-		dst = appendArray(dst, 3)
+		dst = appendArray(dst, 4)
 		dst = appendUint(dst, uint64(m.Term))
 		dst = appendUint(dst, m.Round)
-		return appendBool(dst, m.Room)
+		return appendBool(appendBool(dst, m.Room), m.Unfit)
 	case *AppendAnswer:
 		return m.append(dst)
 	case *Vote:
@@ -90,8 +90,8 @@ func (r *reader) message(kind MessageKind) Message {
 		r.array(3)
 		return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
 	case KindHeartbeatAnswer:
-		r.array(3)
-		return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool()}
+		r.array(4)
+		return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool()}
 	case KindAppendAnswer:
 		return r.appendAnswer()
 	case KindVote:

@@ -31,7 +31,7 @@ func fullMessages() []Message {
 		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
 		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256, Run: 1 << 63},
 		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},
-		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true},
+		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true, Unfit: true},
 		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4, Held: 1 << 40},
 		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Sum: LogSum{1 << 63, 2}, Code: ErrNotLeader.Code, Leader: idB, Term: 6},
 		&TimeoutNow{Term: 127},

@@ -193,6 +193,9 @@ type HeartbeatAnswer struct {
 	Round uint64
 	// Room says that the sender's disk has room: it would take writes if it led.
 	Room bool
+	// Unfit says that the sender does not campaign, because it could answer nobody as
+	// a leader: nobody hands over to it.
+	Unfit bool
 }
 
 // ReadIndex asks the leader for an index at which a linearizable read may be

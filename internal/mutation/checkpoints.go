@@ -94,8 +94,8 @@ func installed() []Mutation {
 		{
 			Name: "installing-campaigns", Breaks: "a member is elected while it installs a checkpoint",
 			File: "active/candidate.go", Tests: both,
-			Old: "if m.installing || m.quarantined || m.disk.taking",
-			New: "if m.quarantined || m.disk.taking",
+			Old: "if m.installing || m.unfit != \"\" || m.disk.taking",
+			New: "if m.unfit != \"\" || m.disk.taking",
 		},
 		{
 			Name: "install-keeps-conflict", Breaks: "entries of another log are kept above an installed checkpoint",

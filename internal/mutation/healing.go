@@ -82,8 +82,20 @@ func convicted() []Mutation {
 		{
 			Name: "quarantine-leads", Breaks: "a member is elected whose state is known to be wrong",
 			File: "active/candidate.go", Tests: []string{"./active", "./internal/replica"},
-			Old: "if m.installing || m.quarantined || m.disk.taking",
+			Old: "if m.installing || m.unfit != \"\" || m.disk.taking",
 			New: "if m.installing || m.disk.taking",
+		},
+		{
+			Name: "cannot-apply-leads", Breaks: "a member is elected that cannot apply what is committed, and answers nobody",
+			File: "internal/replica/apply.go", Tests: []string{"./internal/replica"},
+			Old: "\treturn a.stopped\n",
+			New: "\treturn \"\"\n",
+		},
+		{
+			Name: "unfit-heir", Breaks: "the leadership is handed to a voter that has said that it does not campaign",
+			File: "active/transfer.go", Tests: []string{"./internal/replica"},
+			Old: "able := p.seat == protocol.SeatVoter && !p.unfit && p.state",
+			New: "able := p.seat == protocol.SeatVoter && p.state",
 		},
 		{
 			Name: "digest-not-amended", Breaks: "a state that was damaged and overwritten keeps a wrong digest, and never takes a checkpoint again",

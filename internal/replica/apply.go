@@ -22,6 +22,40 @@ type applying struct {
 	handed  protocol.Index // highest index handed out
 	flights []flight
 	reading bool
+	// stopped says why the state machine applies nothing more, if it does not, and
+	// unfit what the core was told last.
+	stopped, unfit string
+}
+
+// CannotApply says that the state machine has stopped for good: what is committed is of
+// a type that this program does not know. [S] The member goes on to vote and to store,
+// so that it does not cost the quorum, and leads nobody: it would answer nobody. What
+// it has in hand has an unknown outcome.
+func (r *Replica) CannotApply(now protocol.Instant, why error) {
+	r.apply.stopped = "it cannot apply what is committed: " + why.Error()
+	r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(why))
+	r.pump(now)
+}
+
+// fitness is why this member could answer nobody as a leader, or empty. Who only cannot
+// read its log may lead: it may hold what the others lack, and when they have it, it
+// hands over to one that can read it (see handOverStuck).
+func (a *applying) fitness(r *Replica) string {
+	if r.quarantined() {
+		return "its state has diverged"
+	}
+	return a.stopped
+}
+
+// tellFit tells the core whether this member may lead.
+func (a *applying) tellFit(now protocol.Instant, r *Replica) {
+	if r.role != protocol.RoleActive {
+		return
+	}
+	if why := a.fitness(r); why != a.unfit {
+		a.unfit = why
+		r.active.SetUnfit(now, why)
+	}
 }
 
 // flight is a batch, or the adoption of the state at an index, that is with the

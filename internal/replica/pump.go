@@ -18,6 +18,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader() // before anything is sent to the one that is known now
 	r.requests.flush(now, r)
 	r.followReadable(now)
+	r.apply.tellFit(now, r)
 	for round := 0; ; round++ {
 		if round >= roundsMax {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)

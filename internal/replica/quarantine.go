@@ -72,17 +72,15 @@ func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
 	}
 	q.falls++
-	r.requests.failReadsWith(r.notServing(), r)
-	if r.role == protocol.RoleActive {
-		r.active.SetQuarantined(now, true)
-	}
+	r.requests.failReadsWith(r.digests.quarantine.notServing(), r)
+	r.apply.tellFit(now, r)
 	r.giveUpBad(r.checkpoints.kept)
 	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0
 	r.offerKept(now)
 }
 
 // notServing is why a member in quarantine answers no read.
-func (r *Replica) notServing() error { return protocol.ErrNotServing.With(r.digests.quarantine.text) }
+func (q *quarantine) notServing() error { return protocol.ErrNotServing.With(q.text) }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
 // where the majority disagreed on. Those below agreed with their leader's mark,
@@ -139,9 +137,7 @@ func (r *Replica) healed(now protocol.Instant) {
 		return
 	}
 	*q = quarantine{falls: q.falls}
-	if r.role == protocol.RoleActive {
-		r.active.SetQuarantined(now, false)
-	}
+	r.apply.tellFit(now, r)
 	r.offerKept(now)
 	r.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.applied))
 }

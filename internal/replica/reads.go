@@ -129,7 +129,7 @@ func (r *Replica) withheld() error {
 	case r.diverged != nil:
 		return protocol.ErrNotServing.With(r.diverged.String())
 	case r.quarantined():
-		return r.notServing()
+		return r.digests.quarantine.notServing()
 	case r.stuck() != "":
 		return protocol.ErrNotServing.With("this member " + r.stuck())
 	}

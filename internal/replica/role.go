@@ -43,7 +43,8 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 		r.active.Silence(now)
 	}
 	r.setInstalling(now, r.install.phase != installNone)
-	r.active.SetQuarantined(now, r.quarantined())
+	r.apply.unfit = ""
+	r.apply.tellFit(now, r)
 	r.event(protocol.EventBecameActive, "the log names this member")
 }
 

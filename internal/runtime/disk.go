@@ -217,14 +217,12 @@ func (g *guard) look(m *Member) {
 }
 
 // cannotApply stops serving: the log holds what this program does not know.
-// The member goes on to vote and to store, so that it does not cost the quorum;
-// a leader cannot answer anybody any more and gives up.
+// The member goes on to vote and to store, so that it does not cost the quorum, and
+// leads nobody.
 func (m *Member) cannotApply(err error) {
 	m.doubted.Store(&err)
 	m.logger.Error("the member applies no more", "err", err)
-	if p := m.published.Load(); p != nil && p.status.Leads {
-		m.fail(err)
-	}
+	m.mailbox.complete(func(now protocol.Instant) { m.replica.CannotApply(now, err) })
 }
 
 // readLog reads entries that are no longer in memory. What waits is bounded by what

@@ -195,6 +195,9 @@ func (m *Member) openReplica(ctx context.Context) error {
 		return err
 	}
 	m.replica = r
+	if err := m.machine.Stopped(); err != nil {
+		r.CannotApply(m.clock.Now(), err)
+	}
 	return nil
 }
 
