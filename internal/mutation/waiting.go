@@ -40,6 +40,12 @@ func waits() []Mutation {
 			New: "if !newer",
 		},
 		{
+			Name: "mailbox-closed-late", Breaks: "connections that wait for room in a full mailbox hold the end of a member",
+			File: "internal/runtime/member.go", Tests: []string{"./internal/runtime"},
+			Old: "\tm.mailbox.close() // first",
+			New: "\tdefer m.mailbox.close() // first",
+		},
+		{
 			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
 			File: "internal/client/guide.go", Tests: []string{"./internal/client"},
 			Old: "if e.address != leader && e.term < term {",

@@ -52,6 +52,7 @@ type mailbox struct {
 	room   sync.Cond
 	mail   mail
 	bytes  int
+	waits  int // connections that wait for room
 	closed bool
 	deaf   func(from protocol.MemberID) bool // whose messages are lost; for tests, else nil
 	wake   chan struct{}
@@ -116,7 +117,9 @@ func (b *mailbox) message(from protocol.MemberID, m protocol.Message, datagram b
 			b.mu.Unlock()
 			return false
 		}
+		b.waits++
 		b.room.Wait()
+		b.waits--
 	}
 	if b.closed {
 		b.mu.Unlock()

@@ -235,9 +235,9 @@ func (m *Member) ended() error {
 }
 
 func (m *Member) endAll(graceful bool) {
+	m.mailbox.close() // first: who waits for room in it is waited for below, and the loop takes nothing more
 	_ = m.server.Close()
 	_ = m.swim.Shutdown()
-	m.mailbox.close()
 	close(m.stop)
 	<-m.loopDone
 	close(m.writes)
