@@ -63,6 +63,16 @@ type Config struct {
 	ReadsMax int
 }
 
+// Defaults of the limits.
+const (
+	appendBytesMaxDefault      = 256 << 10
+	inflightMaxDefault         = 64
+	inflightBytesMaxDefault    = 4 << 20
+	uncommittedMaxDefault      = 16_384
+	uncommittedBytesMaxDefault = 64 << 20
+	readsMaxDefault            = 65_536
+)
+
 // The presets. Each says the two times; everything else is the default.
 var (
 	// LAN is the default: a leader's death is noticed within a second.
@@ -80,12 +90,12 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Election, LAN.Election)
 	setDefault(&c.ElectionSpread, c.Election)
 	setDefault(&c.Heartbeat, c.Election/5)
-	setDefault(&c.AppendBytesMax, 256<<10)
-	setDefault(&c.InflightMax, 64)
-	setDefault(&c.InflightBytesMax, 4<<20)
-	setDefault(&c.UncommittedMax, 16384)
-	setDefault(&c.UncommittedBytesMax, 64<<20)
-	setDefault(&c.ReadsMax, 65536)
+	setDefault(&c.AppendBytesMax, appendBytesMaxDefault)
+	setDefault(&c.InflightMax, inflightMaxDefault)
+	setDefault(&c.InflightBytesMax, inflightBytesMaxDefault)
+	setDefault(&c.UncommittedMax, uncommittedMaxDefault)
+	setDefault(&c.UncommittedBytesMax, uncommittedBytesMaxDefault)
+	setDefault(&c.ReadsMax, readsMaxDefault)
 	return c
 }
 

@@ -110,22 +110,31 @@ func (c Config) withDefaults() Config {
 		c.ActiveAsks = 200
 	}
 	if c.BufferBytesMax == 0 {
-		c.BufferBytesMax = 8 << 20
+		c.BufferBytesMax = bufferBytesMaxDefault
 	}
 	if c.ServeBytesMax == 0 {
-		c.ServeBytesMax = 64 << 20
+		c.ServeBytesMax = serveBytesMaxDefault
 	}
 	if c.ChunkServeBytes == 0 {
-		c.ChunkServeBytes = 32 << 20
+		c.ChunkServeBytes = chunkServeBytesMaxDefault
 	}
 	if c.FetchChunksMax == 0 {
-		c.FetchChunksMax = 16
+		c.FetchChunksMax = fetchChunksMaxDefault
 	}
 	if c.FetchBytesMax == 0 {
-		c.FetchBytesMax = 8 << 20
+		c.FetchBytesMax = fetchBytesMaxDefault
 	}
 	return c
 }
+
+// Defaults of the limits.
+const (
+	bufferBytesMaxDefault     = 8 << 20
+	serveBytesMaxDefault      = 64 << 20
+	chunkServeBytesMaxDefault = 32 << 20
+	fetchChunksMaxDefault     = 16
+	fetchBytesMaxDefault      = 8 << 20
+)
 
 // Validate reports all that is wrong with a configuration at once.
 func (c Config) Validate() error {

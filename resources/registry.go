@@ -149,6 +149,10 @@ func NewRegistry(types ...*Type) (*Registry, error) {
 		}
 		r.latest[t.name] = t
 	}
+	if len(types) > protocol.TypesMax {
+		faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf(
+			"a member knows at most %d types, each version counted, not %d", protocol.TypesMax, len(types))))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}

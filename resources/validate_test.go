@@ -3,6 +3,7 @@ package resources_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -191,5 +192,20 @@ func TestErrorsOfATypeReachItsCallers(t *testing.T) {
 	}
 	if n, err := ask.Do(context.Background(), l, "r", ""); n != 0 || err != nil {
 		t.Errorf("a command that failed left %d, %v", n, err)
+	}
+}
+
+// More types than members can tell one another of are refused.
+func TestTooManyTypesAreRefused(t *testing.T) {
+	types := make([]*resources.Type, protocol.TypesMax+1)
+	for i := range types {
+		ask := resources.NewQuery("ask", func(*resources.View, int) (int, error) { return 0, nil })
+		types[i] = resources.NewType(fmt.Sprint("t", i), 1, ask)
+	}
+	if _, err := resources.NewRegistry(types[1:]...); err != nil {
+		t.Errorf("as many as there may be: %v", err)
+	}
+	if _, err := resources.NewRegistry(types...); !errors.Is(err, protocol.ErrInvalid) {
+		t.Errorf("one too many: got %v", err)
 	}
 }

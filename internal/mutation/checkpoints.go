@@ -33,8 +33,8 @@ func taken() []Mutation {
 		{
 			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
 			File: "internal/replica/checkpoint.go", Tests: []string{"./internal/replica"},
-			Old: "below := c.kept[1].Index + 1",
-			New: "below := c.kept[0].Index + 1",
+			Old: "below := min(c.kept[1].Index+1, r.commit+1)",
+			New: "below := min(c.kept[0].Index+1, r.commit+1)",
 		},
 	}
 }

@@ -33,15 +33,26 @@ type Options struct {
 	QueueFrames int
 }
 
+// Defaults of Options.
+const (
+	handshakeTimeoutDefault = 5 * time.Second
+	frameTimeoutDefault     = 30 * time.Second
+	idleTimeoutDefault      = 10 * time.Minute
+	writeTimeoutDefault     = 10 * time.Second
+	silenceDefault          = 15 * time.Second
+	queueBytesDefault       = 4 << 20
+	queueFramesDefault      = 1024
+)
+
 func (o Options) withDefaults() Options {
-	setDefault(&o.HandshakeTimeout, 5*time.Second)
-	setDefault(&o.FrameTimeout, 30*time.Second)
-	setDefault(&o.IdleTimeout, 10*time.Minute)
-	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.HandshakeTimeout, handshakeTimeoutDefault)
+	setDefault(&o.FrameTimeout, frameTimeoutDefault)
+	setDefault(&o.IdleTimeout, idleTimeoutDefault)
+	setDefault(&o.WriteTimeout, writeTimeoutDefault)
 	setDefault(&o.DialTimeout, o.HandshakeTimeout)
-	setDefault(&o.Silence, 15*time.Second)
-	setDefault(&o.QueueBytes, 4<<20)
-	setDefault(&o.QueueFrames, 1024)
+	setDefault(&o.Silence, silenceDefault)
+	setDefault(&o.QueueBytes, queueBytesDefault)
+	setDefault(&o.QueueFrames, queueFramesDefault)
 	return o
 }
 

@@ -83,6 +83,17 @@ type ServerConfig struct {
 	Options
 }
 
+// Defaults of a ServerConfig; docs/limits.md has them all.
+const (
+	membersMaxDefault         = 4096
+	clientsMaxDefault         = 1024
+	handshakesMaxDefault      = 256
+	requestsMaxDefault        = 1024
+	watchesAllMaxDefault      = 65_536
+	unfinishedBytesMaxDefault = 64 << 20
+	answersBytesMaxDefault    = 256 << 20
+)
+
 // Server accepts the streams of members and clients on a member's port.
 type Server struct {
 	cfg     ServerConfig
@@ -111,14 +122,14 @@ type Server struct {
 // NewServer returns a server that accepts nothing yet.
 func NewServer(cfg ServerConfig) *Server {
 	cfg.Options = cfg.Options.withDefaults()
-	setDefault(&cfg.MembersMax, 4096)
-	setDefault(&cfg.ClientsMax, 1024)
-	setDefault(&cfg.HandshakesMax, 256)
-	setDefault(&cfg.RequestsMax, 1024)
+	setDefault(&cfg.MembersMax, membersMaxDefault)
+	setDefault(&cfg.ClientsMax, clientsMaxDefault)
+	setDefault(&cfg.HandshakesMax, handshakesMaxDefault)
+	setDefault(&cfg.RequestsMax, requestsMaxDefault)
 	setDefault(&cfg.WatchesMax, protocol.WatchesPerCallerMax)
-	setDefault(&cfg.WatchesAllMax, 65_536)
-	setDefault(&cfg.UnfinishedBytesMax, 64<<20)
-	setDefault(&cfg.AnswersBytesMax, 256<<20)
+	setDefault(&cfg.WatchesAllMax, watchesAllMaxDefault)
+	setDefault(&cfg.UnfinishedBytesMax, unfinishedBytesMaxDefault)
+	setDefault(&cfg.AnswersBytesMax, answersBytesMaxDefault)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
