@@ -49,6 +49,8 @@ const (
 	CheckpointBytesDefault   = 64 << 20
 	RetainBytesDefault       = 64 << 20
 	CheckpointEveryDefault   = 10 * time.Minute
+	DiskLowDefault           = 256 << 20
+	DiskHighDefault          = 384 << 20
 )
 
 // Config says how a member is opened. The zero value of a field means the
@@ -164,6 +166,12 @@ type Config struct {
 	// negative: none.
 	RetainBytes int
 
+	// DiskLow and DiskHigh are marks of free space on the disk of Dir, in bytes. With
+	// less than the first this member, while it leads, takes no writes but those
+	// that free space, and hands over to a voter that has room; with as much as
+	// the second it takes writes again. Defaults: 256 MiB, and half as much again.
+	DiskLow, DiskHigh uint64
+
 	// StartTimeout is how long Open looks for the cluster, and after that for how long
 	// the member may catch up without getting any further. Default: as long as Open's
 	// context lasts.
@@ -241,6 +249,9 @@ func (c Config) Validate() error {
 		c.checkGossip(),
 		checkTiming(c.Timing, c.Heartbeat, c.Election),
 		keys.Check(c.SigningKey, c.TrustedKeys, c.Role == Active || c.Eligible),
+	}
+	if low := cmp.Or(c.DiskLow, DiskLowDefault); c.DiskHigh != 0 && c.DiskHigh < low {
+		errs = append(errs, fmt.Errorf("DiskHigh is %d, below DiskLow, %d", c.DiskHigh, low))
 	}
 	if c.CheckpointBytes < 0 {
 		errs = append(errs, fmt.Errorf("CheckpointBytes is %d, not above 0", c.CheckpointBytes))

@@ -47,6 +47,8 @@ type LocalConfig struct {
 	CheckpointBytes int
 	CheckpointEvery time.Duration
 	RetainBytes     int
+	// DiskLow and DiskHigh are those of Config.
+	DiskLow, DiskHigh uint64
 }
 
 // Cluster is a whole cluster in this process, over real loopback sockets.
@@ -133,6 +135,7 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 			Neighbours: cfg.Actives + cfg.Passives - 1,
 			Types:      cfg.Types, Timing: cfg.Timing, Heartbeat: cfg.Heartbeat, Election: cfg.Election,
 			CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
+			DiskLow: cfg.DiskLow, DiskHigh: cfg.DiskHigh,
 			Bind: nthAddress(cfg.Bind, i), HTTP: nthAddress(cfg.HTTP, i), Logger: cfg.Logger,
 			Join: []string{nthAddress(cfg.Bind, 0)}, // OpenLocal knows better if that is port 0
 		}

@@ -108,6 +108,7 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
 		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
 		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
+		DiskLow: cfg.DiskLow, DiskHigh: cfg.DiskHigh,
 		StartTimeout: cfg.StartTimeout, Opening: n.opening.Store,
 		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, LogLost: n.logs.Lost, Version: Version,
 	})
@@ -160,6 +161,12 @@ func (n *Node) source() web.Source {
 				return err
 			}
 			return n.Ready()
+		},
+		Note: func() string {
+			if !n.started.Load() {
+				return ""
+			}
+			return n.member.Note()
 		},
 		Status: func() (any, error) {
 			if member := n.opening.Load(); member != nil {

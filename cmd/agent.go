@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func agentFlags() []cli.Flag {
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
 		durationFlag("start-timeout", 0, "give up when the member has not found its cluster, or gets no further with catching up, for this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
 		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
-	}, append(timingFlags("lan"), checkpointFlags()...)...)
+	}, slices.Concat(timingFlags("lan"), checkpointFlags(), diskFlags())...)
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
@@ -137,6 +138,9 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 		}
 	}
 	if cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
+		errs = append(errs, err)
+	}
+	if cfg.DiskLow, cfg.DiskHigh, err = disksOf(c); err != nil {
 		errs = append(errs, err)
 	}
 	if cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format")); err != nil {

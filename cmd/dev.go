@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ func (p *Program) devCommand() *cli.Command {
 			stringFlag("http", httpDefault, "`HOST:PORT` of its HTTP; none for no HTTP"),
 			stringFlag("log-level", "warn", "`LEVEL` of the log on standard error: debug, info, warn or error"),
 			stringFlag("log-format", "text", "`FORMAT` of the log: text or json"),
-		}, append(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags()...)...)),
+		}, slices.Concat(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags(), diskFlags())...)),
 		Action: p.runDev,
 	}
 }
@@ -48,7 +49,12 @@ func (p *Program) runDev(c *cli.Context) error {
 	if err != nil {
 		return &usageError{c.Command.HelpName + ": " + err.Error()}
 	}
+	low, high, err := disksOf(c)
+	if err != nil {
+		return &usageError{c.Command.HelpName + ": " + err.Error()}
+	}
 	cfg := starling.LocalConfig{
+		DiskLow: low, DiskHigh: high,
 		CheckpointBytes: bytes, CheckpointEvery: every, RetainBytes: retain,
 		Actives: c.Int("actives"), Passives: c.Int("passives"), Dir: c.String("dir"),
 		Bind: c.String("bind"), HTTP: c.String("http"), Types: p.Types, Logger: logger,

@@ -73,6 +73,30 @@ func checkpointFlags() []cli.Flag {
 	}
 }
 
+// diskFlags are the flags of every command that runs members with directories.
+func diskFlags() []cli.Flag {
+	return []cli.Flag{
+		uint64Flag("disk-low", starling.DiskLowDefault, "`BYTES` of free space below which this member, while it leads, takes no writes but those that free space, and hands over to a voter with room"),
+		uint64Flag("disk-high", starling.DiskHighDefault, "`BYTES` of free space from which on it takes writes again; half as much again as --disk-low, if only that is given"),
+	}
+}
+
+// disksOf reads them. What was not said follows from the other.
+func disksOf(c *cli.Context) (low, high uint64, err error) {
+	for _, flag := range []struct {
+		name string
+		to   *uint64
+	}{{"disk-low", &low}, {"disk-high", &high}} {
+		if !c.IsSet(flag.name) {
+			continue
+		}
+		if *flag.to = c.Uint64(flag.name); *flag.to == 0 { // a zero would mean the default
+			err = errors.Join(err, fmt.Errorf("--%s 0: above 0", flag.name))
+		}
+	}
+	return low, high, err
+}
+
 // timingFlags are the flags that say how fast a dead leader is noticed; otherwise
 // says what holds without any of them.
 func timingFlags(otherwise string) []cli.Flag {

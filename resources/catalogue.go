@@ -29,7 +29,7 @@ var deleteInstance = NewCommand("delete", func(tx *Tx, kind string) (bool, error
 	}
 	tx.state.removeAll(tx.space)
 	return true, nil
-})
+}).Frees()
 
 // Delete deletes an instance with all that it holds, whatever its type, and
 // reports whether it was there. If kind is not empty and the instance is of

@@ -19,6 +19,7 @@ type Operation interface {
 type Description struct {
 	Name     string
 	Writes   bool // a command
+	Frees    bool // a command that frees space; see [Command.Frees]
 	Argument reflect.Type
 	Answer   reflect.Type
 	// Encode encodes an argument, which must be of type Argument.
@@ -85,6 +86,15 @@ func NewCommand[A, R any](name string, run func(tx *Tx, argument A) (R, error)) 
 		answer, failed := run(tx, argument)
 		return encodeAnswer(answer, failed, tx.encoded)
 	}
+	return c
+}
+
+// Frees declares that the command frees space, or takes next to none: it deletes, takes
+// out, or ends something. Such commands are taken also while the leader's disk is
+// nearly full, when nothing else is: they are the way out. It changes nothing about what
+// the command does, and returns the command, for a package variable.
+func (c *Command[A, R]) Frees() *Command[A, R] {
+	c.op.Description.Frees = true
 	return c
 }
 

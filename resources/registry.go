@@ -204,6 +204,16 @@ func (r *Registry) Check(c *protocol.Command) error {
 	return err
 }
 
+// Frees reports whether a command frees space, as its type's author has declared. Commands
+// on sessions count as such: they take next to none, and who is to free some needs one.
+func (r *Registry) Frees(c *protocol.Command) bool {
+	if c.Type == protocol.SessionType {
+		return true
+	}
+	op, err := r.command(c)
+	return err == nil && op.Frees
+}
+
 // command finds what a command names.
 func (r *Registry) command(c *protocol.Command) (*operation, error) {
 	t := r.find(c.Type, c.Version)

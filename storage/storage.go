@@ -105,7 +105,7 @@ func (u *Unreadable) Error() string {
 func (u *Unreadable) Unwrap() []error { return []error{protocol.ErrCorrupt, u.Err} }
 
 // Log is one member's log. Write, Sync, Idle, Settle, DropHead and Reset are
-// called by one goroutine at a time, the log's writer; Read, Full and
+// called by one goroutine at a time, the log's writer; Read, Space and
 // DurableSequence by any.
 //
 // The first failed write or sync is final: that call and all later ones return
@@ -167,13 +167,22 @@ type Log interface {
 	// it as restored from an old copy.
 	DurableSequence() protocol.Sequence
 
-	// Full reports whether free space is so low that no new proposals should be
-	// taken. It turns true below the low mark and false again above the high
-	// one.
-	Full() (bool, error)
+	// Space says how much free space there is, and whether that is so little that no
+	// new proposals should be taken. What the log has set aside and does not need
+	// is given back first, if that makes the difference.
+	Space() (Space, error)
 
 	// Close syncs nothing and releases the directory. It is safe to call twice.
 	Close() error
+}
+
+// Space is what the disk of a log has left, in bytes.
+type Space struct {
+	// Full turns true below the low mark and false again from the high one on.
+	Full bool
+	// Free is what there is; Low and High are the marks. All are 0 where nothing
+	// is watched.
+	Free, Low, High uint64
 }
 
 // Begin is the point after which a log begins, with what is needed there: the

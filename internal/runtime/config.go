@@ -80,6 +80,10 @@ type Config struct {
 	Election, Heartbeat time.Duration
 	// SegmentBytes is the size of a log segment; default 64 MiB.
 	SegmentBytes int64
+	// DiskLow and DiskHigh are the marks of free space, in bytes: below the first
+	// no writes are taken by this member, if it leads, until there is as much as
+	// the second again. Defaults: four and six segments.
+	DiskLow, DiskHigh uint64
 	// CheckpointBytes and CheckpointEvery say when this member, while it leads,
 	// asks all members for a checkpoint: when the log since the last one is that
 	// large, or half as large as the state if that is more, default 64 MiB; and

@@ -80,7 +80,7 @@ func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
 }
 
 func (m *Member) walOptions() wal.Options {
-	return wal.Options{SegmentBytes: m.cfg.SegmentBytes, Background: true}
+	return wal.Options{SegmentBytes: m.cfg.SegmentBytes, SpaceLow: m.cfg.DiskLow, SpaceHigh: m.cfg.DiskHigh, Background: true}
 }
 
 // openCheckpoints opens the store of checkpoints. What kills the process there is

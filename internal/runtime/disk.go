@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -130,91 +129,6 @@ func (m *Member) failDisk(err error) {
 
 // roomPause is between two attempts to write where the log cannot go on in a new file.
 const roomPause = 500 * time.Millisecond
-
-// guardInterval is how often the disk's free space is looked at, at most, unless
-// guardBytes have been written meanwhile: a fast writer must not be past the
-// mark, and the space that is set aside, before anybody looks.
-const (
-	guardInterval = 100 * time.Millisecond
-	guardBytes    = 128 << 10
-)
-
-// guard knows whether the disk is nearly full, without asking each time.
-type guard struct {
-	full atomic.Bool
-	last atomic.Int64 // when it was looked at, on the member's clock
-	// waits is why the log cannot go on, while it cannot.
-	waits atomic.Pointer[string]
-	// written counts the bytes since then, and lacked is since when no write has found
-	// room, if none has; the log writer's.
-	written int
-	lacked  time.Time
-}
-
-// hasNone says that a write has found no room for the log, or that something else was
-// lacking for a new file of it. It is said once.
-func (g *guard) hasNone(m *Member, err error) {
-	text := err.Error()
-	g.waits.Store(&text)
-	if g.lacked.IsZero() {
-		g.lacked = time.Now()
-		m.logger.Warn("the log waits", "err", err, "dir", m.cfg.Dir)
-	}
-	if errors.Is(err, vfs.ErrNoSpace) {
-		g.set(m, true)
-	}
-}
-
-// hasRoom says that a write was made. After one that found no room, a disk that does
-// not say how full it is is full no longer: it may never say.
-func (g *guard) hasRoom(m *Member) {
-	if g.lacked.IsZero() {
-		return
-	}
-	g.waits.Store(nil)
-	m.logger.Info("the log goes on", "after", time.Since(g.lacked).Round(time.Millisecond), "dir", m.cfg.Dir)
-	g.lacked = time.Time{}
-	full, err := m.log.Full()
-	g.set(m, full && err == nil)
-}
-
-// waiting says why the log cannot go on, or is empty.
-func (g *guard) waiting() string {
-	if text := g.waits.Load(); text != nil {
-		return *text
-	}
-	return ""
-}
-
-func (g *guard) set(m *Member, full bool) {
-	if g.full.Swap(full) != full {
-		m.logger.Warn("free space", "full", full, "dir", m.cfg.Dir)
-		m.hampers.change(m, func(h *replica.Hampered) { h.Full = full })
-	}
-}
-
-// wrote takes note of bytes that go to the disk, and looks if it is time.
-func (g *guard) wrote(m *Member, bytes int) {
-	if g.written += bytes; g.written >= guardBytes {
-		g.written = 0
-		g.last.Store(0)
-	}
-	g.look(m)
-}
-
-// look asks the disk, unless that was done just now.
-func (g *guard) look(m *Member) {
-	now := int64(m.clock.Now())
-	last := g.last.Load()
-	if (last != 0 && now-last < int64(guardInterval)) || !g.last.CompareAndSwap(last, now) {
-		return
-	}
-	full, err := m.log.Full()
-	if err != nil {
-		return // a disk that fails says so in a write
-	}
-	g.set(m, full)
-}
 
 // cannotApply stops serving: the log holds what this program does not know.
 // The member goes on to vote and to store, so that it does not cost the quorum, and

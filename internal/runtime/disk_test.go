@@ -38,11 +38,11 @@ func (l *fullLog) note() error {
 func (l *fullLog) Idle() error   { return l.note() }
 func (l *fullLog) Settle() error { return l.note() }
 func (l *fullLog) Sync() error   { return nil }
-func (l *fullLog) Full() (bool, error) {
+func (l *fullLog) Space() (storage.Space, error) {
 	if l.mute {
-		return false, errors.New("statfs: function not implemented")
+		return storage.Space{}, errors.New("statfs: function not implemented")
 	}
-	return l.refusals > 0, nil
+	return storage.Space{Full: l.refusals > 0}, nil
 }
 func (l *fullLog) Write(protocol.Write, []protocol.Entry) error { l.wrote++; return nil }
 

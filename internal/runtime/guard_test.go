@@ -3,10 +3,12 @@ package runtime
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/storage"
 )
 
 // While the leader's disk is nearly full, writes are refused, at every member,
@@ -18,16 +20,23 @@ func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
 	c.put(c.client(leader), "k", "v")
 	c.equal()
 	leader.guard.last.Store(math.MaxInt64) // the test says what the disk would say
+	leader.guard.space.Store(&storage.Space{Full: true, Free: 100 << 20, Low: 256 << 20, High: 384 << 20})
 	leader.guard.full.Store(true)
 	for _, m := range c.members {
 		caller := c.client(m)
 		_, err := kvmap.Put.Do(c.ctx, caller, "m", kvmap.PutRequest{Key: []byte("k"), Value: []byte("w")})
-		if !errors.Is(err, protocol.ErrNoSpace) {
+		if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "the disk of a1 has 100 MiB free, and writes are refused below 256 MiB (--disk-low) until there is 384 MiB (--disk-high)") {
 			t.Errorf("a write at %s: got %v, want %v", m.Name(), err, protocol.ErrNoSpace)
+		}
+		if _, err := kvmap.Delete.Do(c.ctx, caller, "m", kvmap.DeleteRequest{Key: []byte("nothing")}); errors.Is(err, protocol.ErrNoSpace) {
+			t.Errorf("a delete at %s: got %v", m.Name(), err)
 		}
 		if got := c.get(caller, "k"); got != "v" {
 			t.Errorf("a read at %s: got %q, want v", m.Name(), got)
 		}
+	}
+	if s := leader.Status(); !s.Serving || !strings.HasPrefix(s.Reason, "writes are refused: the disk of a1 has 100 MiB free") || leader.Note() != s.Reason || leader.Ready() != nil {
+		t.Errorf("serving %v: %s; the note is %q", s.Serving, s.Reason, leader.Note())
 	}
 	if err := leader.accepts(&protocol.Command{Session: 3, Type: protocol.SessionType, Version: 1, Operation: protocol.SessionKeepAlive}); errors.Is(err, protocol.ErrNoSpace) {
 		t.Errorf("a keep-alive is refused: %v", err)

@@ -206,11 +206,12 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 	return binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15 ^ starts*0xbf58476d1ce4e5b9
 }
 
-// accepts refuses commands that must not reach the log.
+// accepts refuses commands that must not reach the log. A disk that is nearly full takes
+// what frees space, and what keeps sessions: that must not cost clients theirs.
 func (m *Member) accepts(c *protocol.Command) error {
-	if !keepsSession(c) {
+	if !m.cfg.Registry.Frees(c) {
 		if m.guard.full.Load() {
-			return protocol.ErrNoSpace.With("the disk of " + m.cfg.Name + ", which leads, is nearly full; make room on it: writes resume by themselves")
+			return protocol.ErrNoSpace.With(m.guard.text(m))
 		}
 		if why := m.guard.waiting(); why != "" {
 			return protocol.ErrNoSpace.With(m.cfg.Name + ", which leads, takes no writes now: " + why)
@@ -226,12 +227,6 @@ func (m *Member) types() []protocol.TypeVersion {
 		list = append(list, protocol.TypeVersion{Name: t.Name(), Version: t.Version()})
 	}
 	return list
-}
-
-// keepsSession reports whether a command only keeps or closes a session: a full
-// disk must not cost clients theirs, and these take next to no space.
-func keepsSession(c *protocol.Command) bool {
-	return c.Type == protocol.SessionType && c.Operation != protocol.SessionOpen
 }
 
 // start begins the goroutines and joins the membership.

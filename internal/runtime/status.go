@@ -29,7 +29,7 @@ func (m *Member) status() *protocol.Status {
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(), LogLost: m.cfg.logLost(),
 	}
-	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable)
+	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
@@ -226,6 +226,15 @@ func (m *Member) Status() protocol.Status {
 	case <-m.loopDone:
 		return protocol.Status{ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise, Reason: m.stopped().Error()}
 	}
+}
+
+// Note says what those should know who rely on this member although it is ready: that
+// writes are refused, and why. Empty: nothing.
+func (m *Member) Note() string {
+	if p := m.published.Load(); p != nil {
+		return m.guard.note(m, p.status.Leads)
+	}
+	return ""
 }
 
 // Ready returns nil if this member serves: it knows a leader, has caught up with

@@ -307,11 +307,11 @@ func (m *member) ask(k *call, answer func(protocol.Result)) {
 }
 
 // nearlyFull reports whether the member's disk has so little room that it takes
-// no commands but those that keep sessions alive, as in the runtime.
+// no commands but those that free some, and those on sessions, as in the runtime.
 func (m *member) nearlyFull(o *op) bool {
-	if !m.full || o.kind == opKeepAlive {
+	if !m.full || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
 		return false
 	}
-	full, err := m.wal.Full()
-	return err == nil && full
+	space, err := m.wal.Space()
+	return err == nil && space.Full
 }

@@ -31,6 +31,9 @@ type Source struct {
 	Alive func() error
 	// Ready returns why the member does not serve, nil while it does.
 	Ready func() error
+	// Note says what those should know who rely on a member that is ready, such as
+	// that it refuses writes; empty: nothing. Nil: never anything.
+	Note func() string
 	// Status returns what /v1/status prints as JSON, or why there is nothing.
 	Status func() (any, error)
 }
@@ -40,8 +43,8 @@ type Source struct {
 // healthy wants a restart, one that is not ready wants time.
 func Handler(s Source) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", probe(s.Alive))
-	mux.HandleFunc("GET /readyz", probe(s.Ready))
+	mux.HandleFunc("GET /healthz", probe(s.Alive, nil))
+	mux.HandleFunc("GET /readyz", probe(s.Ready, s.Note))
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		v, err := s.Status()
 		if err != nil {
@@ -53,7 +56,7 @@ func Handler(s Source) http.Handler {
 	return mux
 }
 
-func probe(why func() error) http.HandlerFunc {
+func probe(why func() error, note func() string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
@@ -61,6 +64,12 @@ func probe(why func() error) http.HandlerFunc {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintln(w, err)
 			return
+		}
+		if note != nil {
+			if text := note(); text != "" {
+				fmt.Fprintln(w, "ok, but "+text)
+				return
+			}
 		}
 		fmt.Fprintln(w, "ok")
 	}

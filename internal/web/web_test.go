@@ -67,6 +67,30 @@ func TestServeSaysThatAPortIsInUse(t *testing.T) {
 	}
 }
 
+func TestReadyWithANote(t *testing.T) {
+	s := serveNote(t, "writes are refused: no room")
+	response, err := http.Get("http://" + s.Addr() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	if want := "ok, but writes are refused: no room\n"; response.StatusCode != http.StatusOK || string(body) != want {
+		t.Errorf("got %s %q, want 200 %q", response.Status, body, want)
+	}
+}
+
+func serveNote(t *testing.T, note string) *Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(l, Handler(Source{Ready: func() error { return nil }, Note: func() string { return note }}), slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	return s
+}
+
 // wanting is a listener for which the system has no memory, some times.
 type wanting struct {
 	net.Listener

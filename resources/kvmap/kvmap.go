@@ -121,7 +121,7 @@ var Delete = resources.NewCommand("delete", func(tx *resources.Tx, r DeleteReque
 		tx.Delete(r.Key)
 	}
 	return version, err
-})
+}).Frees()
 
 // Get reads a key. ErrNotFound.
 var Get = resources.NewQuery("get", func(v *resources.View, key KeyRequest) (Item, error) {

@@ -75,7 +75,7 @@ var Pop = resources.NewCommand("pop", func(tx *resources.Tx, _ struct{}) (Elemen
 		return Element{}, err
 	}
 	return e, remove(tx, e.Number)
-})
+}).Frees()
 
 // Take removes the first element if it was pushed at or before an index, that of the
 // last of those that the caller has read and can use; it answers the element, without
@@ -96,7 +96,7 @@ var Take = resources.NewCommand("take", func(tx *resources.Tx, upTo protocol.Ind
 	}
 	return others, protocol.ErrConditionFailed.With(fmt.Sprintf(
 		"the first element, number %d, was pushed at index %d, after %d", e.Number, e.Index, upTo))
-})
+}).Frees()
 
 // Skip removes the first element if it has a number, and answers it: for one that
 // nobody can use. Otherwise ErrNotFound. ErrEmpty.
@@ -109,7 +109,7 @@ var Skip = resources.NewCommand("skip", func(tx *resources.Tx, number uint64) (E
 		return Element{}, protocol.ErrNotFound.With(fmt.Sprintf("the first element has the number %d, not %d", e.Number, number))
 	}
 	return e, remove(tx, e.Number)
-})
+}).Frees()
 
 // head returns the first element, or ErrEmpty.
 func head(tx *resources.Tx) (Element, error) {

@@ -243,8 +243,8 @@ func testFullDisk(t *testing.T, factory Factory) {
 		if errors.Is(err, protocol.ErrNoSpace) {
 			if !full {
 				full = true
-				if is, err := r.log.Full(); err != nil || !is {
-					t.Fatalf("full: got %v, %v", is, err)
+				if is, err := r.log.Space(); err != nil || !is.Full {
+					t.Fatalf("space: got %+v, %v", is, err)
 				}
 				r.must(r.sync())
 				r.checkEntries("read", r.readAll(1, r.now().last()), r.now().entries)
@@ -264,8 +264,8 @@ func testFullDisk(t *testing.T, factory Factory) {
 	if !full {
 		t.Fatal("the disk never was full")
 	}
-	if is, err := r.log.Full(); err != nil || is {
-		t.Fatalf("full: got %v, %v", is, err)
+	if is, err := r.log.Space(); err != nil || is.Full {
+		t.Fatalf("space: got %+v, %v", is, err)
 	}
 	r.must(r.sync())
 	r.reopen(end, r.synced)

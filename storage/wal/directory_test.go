@@ -167,7 +167,7 @@ func TestBootstrapCutShort(t *testing.T) {
 
 func TestGuardHasTwoMarks(t *testing.T) {
 	m := vfs.NewMemory(1)
-	o := wal.Options{SegmentBytes: smallSegment, SpaceLow: 1000, SpaceHigh: 3000}
+	o := wal.Options{SegmentBytes: smallSegment, SparesMax: -1, SpaceLow: 1000, SpaceHigh: 3000}
 	if err := wal.Init(m, "/d", id, nil, o); err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,8 @@ func TestGuardHasTwoMarks(t *testing.T) {
 		want bool
 	}{{5000, false}, {1001, false}, {999, true}, {2999, true}, {3000, false}, {1000, false}} {
 		m.SetCapacity(used + c.free)
-		if got, err := l.Full(); err != nil || got != c.want {
-			t.Errorf("%d: with %d bytes free: got %v, %v, want %v", i, c.free, got, err, c.want)
+		if got, err := l.Space(); err != nil || got.Full != c.want || got.Free != uint64(c.free) || got.Low != 1000 || got.High != 3000 {
+			t.Errorf("%d: with %d bytes free: got %+v, %v, want %v", i, c.free, got, err, c.want)
 		}
 	}
 }

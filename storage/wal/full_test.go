@@ -45,6 +45,43 @@ func TestIdleOnAFullDiskCanBeTriedAgain(t *testing.T) {
 	}
 }
 
+// What the log has set aside goes back to the disk before it says that there is too little
+// space, if that is enough, and none is set aside until there is plenty.
+func TestUnusedSegmentsAreGivenBackBeforeTheDiskIsFull(t *testing.T) {
+	l := newLab(t, 1)
+	l.log.Close()
+	segment := int64(16 << 10)
+	l.options.SegmentBytes, l.options.SparesMax = segment, 2
+	l.options.SpaceLow, l.options.SpaceHigh = uint64(4*segment), uint64(6*segment)
+	l.open()
+	last := func() protocol.Index { return protocol.Index(len(l.entries)) }
+	l.append(last(), 1, 100, 1)
+	l.sync()
+	l.must(l.log.Prepare())
+	free, err := l.disk.FreeSpace(labDir)
+	l.must(err)
+	used := math.MaxInt64 - int64(free)
+	look := func(free int64, full bool, left int64) {
+		t.Helper()
+		l.disk.SetCapacity(used + free)
+		s, err := l.log.Space()
+		l.must(err)
+		if s.Full != full || int64(s.Free) != left {
+			t.Errorf("with %d bytes free: got %+v, want full %v and %d free", free, s, full, left)
+		}
+	}
+	look(2*segment, true, 2*segment)      // one segment more is not enough: it is kept
+	look(7*segment, false, 7*segment)     // plenty
+	look(3*segment+1, false, 4*segment+1) // it is
+	used -= segment                       // that was the unused one
+	l.must(l.log.Prepare())               // and there is none now
+	look(4*segment+1, false, 4*segment+1)
+	look(4*segment-1, true, 4*segment-1)
+	look(6*segment, false, 6*segment)
+	l.must(l.log.Prepare())
+	look(6*segment, false, 5*segment) // one is set aside again
+}
+
 // Whoever makes room must not fail for the lack of it.
 func TestDropHeadOnAFullDiskIsNoFailure(t *testing.T) {
 	for _, what := range []struct {

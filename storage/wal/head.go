@@ -147,24 +147,33 @@ type guard struct {
 	full bool
 }
 
-// Full implements storage.Log. It asks the operating system each time: a few
-// microseconds.
-func (l *Log) Full() (bool, error) {
+// Space implements storage.Log. It asks the operating system each time: a few
+// microseconds. Below the low mark the unused segments go back to the disk, if it is
+// above it with them; otherwise they stay, for votes and for what frees space. Until
+// there is plenty again no segment is made ahead of its use.
+func (l *Log) Space() (storage.Space, error) {
+	s := storage.Space{Full: true, Low: l.options.SpaceLow, High: l.options.SpaceHigh}
 	if err := l.usable(); err != nil {
-		return true, err
-	}
-	free, err := l.fsys.FreeSpace(l.dir)
-	if err != nil {
-		return false, protocol.ErrDirectory.Because(err)
+		return s, err
 	}
 	g := &l.guard
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case free < l.options.SpaceLow:
-		g.full = true
-	case free >= l.options.SpaceHigh:
-		g.full = false
+	free, err := l.fsys.FreeSpace(l.dir)
+	if err == nil && free < s.Low && l.spares.giveBack(s.Low-free) {
+		free, err = l.fsys.FreeSpace(l.dir)
 	}
-	return g.full, nil
+	if err != nil {
+		return storage.Space{Low: s.Low, High: s.High}, protocol.ErrDirectory.Because(err)
+	}
+	switch {
+	case free < s.Low:
+		g.full = true
+		l.spares.tight.Store(true)
+	case free >= s.High:
+		g.full = false
+		l.spares.tight.Store(false)
+	}
+	s.Free, s.Full = free, g.full
+	return s, nil
 }

@@ -209,8 +209,8 @@ func (m *Memory) DurableSequence() protocol.Sequence {
 	return m.durable.sequence
 }
 
-// Full implements storage.Log: memory is not watched.
-func (m *Memory) Full() (bool, error) { return false, nil }
+// Space implements storage.Log: memory is not watched.
+func (m *Memory) Space() (storage.Space, error) { return storage.Space{}, nil }
 
 // Close implements storage.Log.
 func (m *Memory) Close() error {

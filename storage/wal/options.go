@@ -20,7 +20,7 @@ type Options struct {
 	// for a new segment inside a Write.
 	Background bool
 	// SpaceLow and SpaceHigh are the marks of the disk guard, in bytes of free
-	// space; default 4 and 6 segments.
+	// space; default four segments, and half as much again.
 	SpaceLow, SpaceHigh uint64
 	// Cluster, if not zero, is the cluster that the directory must belong to.
 	Cluster protocol.ClusterID
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 		o.SpaceLow = uint64(4 * o.SegmentBytes)
 	}
 	if o.SpaceHigh == 0 {
-		o.SpaceHigh = uint64(6 * o.SegmentBytes)
+		o.SpaceHigh = o.SpaceLow + o.SpaceLow/2
 	}
 	o.SpaceHigh = max(o.SpaceHigh, o.SpaceLow)
 	if o.Random == nil {

@@ -18,7 +18,7 @@ func (r *rebuild) Write(ctx context.Context, found [][]protocol.Entry) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if full, err := l.Full(); err == nil && full { // one that cannot be known stops nothing
+	if space, err := l.Space(); err == nil && space.Full { // one that cannot be known stops nothing
 		return protocol.ErrNoSpace
 	}
 	size, err := r.compose(found)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -25,8 +26,9 @@ const (
 // They are taken by the writer and made by whoever calls Prepare.
 type spares struct {
 	l       *Log
-	making  sync.Mutex // one Prepare at a time
-	mu      sync.Mutex // guards names, left and counter
+	making  sync.Mutex  // one Prepare at a time
+	tight   atomic.Bool // there is little space: none is made ahead of use
+	mu      sync.Mutex  // guards names, left and counter
 	names   []string
 	left    []string // what could not be removed
 	counter uint64
@@ -83,10 +85,30 @@ func (p *spares) stop() {
 func (p *spares) add(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.names) >= p.l.options.SparesMax {
+	if len(p.names) >= p.l.options.SparesMax || p.tight.Load() {
 		return false
 	}
 	p.names = append(p.names, name)
+	return true
+}
+
+// giveBack removes the unused segments if they are worth as many bytes, and reports
+// whether it did. From then on none is kept until there is plenty of space.
+func (p *spares) giveBack(bytes uint64) bool {
+	p.mu.Lock()
+	names := p.names
+	enough := uint64(len(names))*uint64(p.l.options.SegmentBytes) >= bytes && len(names) > 0
+	if enough {
+		p.names = nil
+		p.tight.Store(true)
+	}
+	p.mu.Unlock()
+	if !enough {
+		return false
+	}
+	for _, name := range names {
+		_ = p.drop(name)
+	}
 	return true
 }
 
@@ -189,7 +211,7 @@ func (l *Log) Prepare() error {
 	p := &l.spares
 	p.making.Lock()
 	defer p.making.Unlock()
-	if err := l.writable(); err != nil || p.count() > 0 {
+	if err := l.writable(); err != nil || p.count() > 0 || p.tight.Load() {
 		return err
 	}
 	if err := p.clear(); err != nil {
