@@ -25,7 +25,8 @@ var (
 	// ErrNoLeader: no majority of the voters can be reached, or an election
 	// is under way. Handles retry it until their context ends.
 	ErrNoLeader = protocol.ErrNoLeader
-	// ErrOverloaded: more writes are in flight than the leader admits.
+	// ErrOverloaded: more writes are in flight than the leader admits, or more wait
+	// in this Node or Client than docs/limits.md says; the latter at once.
 	ErrOverloaded = protocol.ErrOverloaded
 	// ErrNoSpace: the leader's disk is nearly full, or its log cannot get a new file,
 	// for want of descriptors for example. The text says which, and what to do.

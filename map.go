@@ -224,8 +224,9 @@ type MapEvent[K Key, V any] struct {
 // Watch yields changes in order, without gaps or duplicates, until ctx ends or
 // the loop does. What cannot be read comes with a [DecodeError], and the changes
 // after it follow. Any other error is the last thing that it yields: the context's,
-// ErrCompacted (the changes after After are gone: read the map and watch on
-// from the index of that read) or ErrSlowWatcher (the loop did not keep up).
+// ErrTooLarge (this Node or Client has 4,096 watches already), ErrCompacted (the
+// changes after After are gone: read the map and watch on from the index of that
+// read) or ErrSlowWatcher (the loop did not keep up).
 func (m *Map[K, V]) Watch(ctx context.Context, o WatchOptions) iter.Seq2[MapEvent[K, V], error] {
 	return func(yield func(MapEvent[K, V], error) bool) {
 		stream, err := m.stream(ctx, o)
