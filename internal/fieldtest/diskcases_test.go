@@ -35,6 +35,10 @@ const (
 // slow stands for a call that takes a while instead of an error.
 const slow = "3s"
 
+// lasting ends an error of all such calls, for as long as the case lasts, and always
+// is what their fault says of when.
+const lasting, always = "+", "1+"
+
 // diskRow is cases that differ in the error only.
 type diskRow struct {
 	phase, place, call string
@@ -56,6 +60,12 @@ var diskRows = []diskRow{
 	{running, "spare", "renameat", "EIO EACCES ENOSPC", false},
 	{running, "log", "openat", "EMFILE EIO", false},
 	{running, "log", "fsync", "EIO ENOSPC", true},
+	{running, "spare", "openat", "EMFILE+ EACCES+", false},
+	{running, "spare", "fallocate", "EIO+ ENOMEM+", false},
+	{running, "spare", "renameat", "EPERM+ EIO+", false},
+	{running, "log", "openat", "EMFILE+ ENOMEM+", false},
+	{running, "wal", "unlinkat", "EIO+", false},
+	{running, "wal", "renameat", "EACCES+", false},
 	{running, "log", "fsync", slow, false},
 	{running, "wal", "unlinkat", "EIO EACCES", false},
 	{running, "wal", "renameat", "EIO EACCES", false},
@@ -164,6 +174,9 @@ func diskCases() []diskCase {
 		for _, e := range strings.Fields(row.errors) {
 			x := diskCase{phase: row.phase, place: row.place, mayEnd: row.mayEnd, fault: strace.Fault{Call: row.call, Error: e, When: "1"}}
 			x.who = []string{"leader", "follower", "passive"}[len(out)%3]
+			if cause, ok := strings.CutSuffix(e, lasting); ok {
+				x.fault.Error, x.fault.When = cause, always
+			}
 			if e == slow {
 				x.fault.Error, x.fault.Delay = "", 3*time.Second
 			}

@@ -39,8 +39,8 @@ type broken struct {
 	book *ledger
 	runs int
 
-	hits, ends int
-	said       map[string]string // what members that ended said, by case
+	hits, ends, waits int
+	said              map[string]string // what members that ended said, by case
 }
 
 // newBroken begins a cluster of three actives and a passive that take a checkpoint
@@ -82,7 +82,7 @@ func TestOneFailedCallOfOneMember(t *testing.T) {
 					b.again(t)
 				}
 			}
-			t.Logf("%d cases: the call was met in %d, and the member ended in %d", b.runs, b.hits, b.ends)
+			t.Logf("%d cases: the call was met in %d, and the member ended in %d; its log waited in %d", b.runs, b.hits, b.ends, b.waits)
 			for name, text := range b.said { // for people
 				t.Logf("%s: %s", name, text)
 			}
@@ -189,15 +189,21 @@ const torn = "function not implemented"
 func (b *broken) whileRunning(x diskCase, m *member, trace string) {
 	detach := b.attach(strace.Trace{Faults: []strace.Fault{x.fault}, Paths: x.paths(filepath.Join(m.dir, "data")), Log: trace}, m)
 	_ = within(hitTime, func() error { // what has not been met is counted
-		if m.running() && !b.met(trace) {
+		if m.running() && !(b.met(trace) && (x.fault.When != always || logWaited(m))) {
 			return fmt.Errorf("not met")
 		}
 		return nil
 	})
+	if logWaited(m) {
+		b.waits++
+	}
 	b.book.goesOn(b.cluster, 20)
 	detach()
 	b.book.goesOn(b.cluster, 20)
 }
+
+// logWaited reports whether the log of a member has waited for what it lacked.
+func logWaited(m *member) bool { return strings.Contains(m.log.String(), `msg="the log waits"`) }
 
 // attach makes calls of a running member fail until detach is called.
 func (b *broken) attach(trace strace.Trace, m *member) (detach func()) {
