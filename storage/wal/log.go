@@ -359,20 +359,21 @@ type unsynced struct{ error }
 func (u *unsynced) Unwrap() error { return u.error }
 
 // later is the error of a file that the log cannot get, or cannot put in its place, now.
-// What may pass costs time only. [S] A sync is never made again.
+// What may pass costs time only. [S] A sync is never made again: one that says that there
+// was no room costs its file.
 func (l *Log) later(err error) error {
 	var lost *unsynced
-	if !errors.As(err, &lost) && vfs.Passes(err) {
+	if errors.Is(err, vfs.ErrNoSpace) || !errors.As(err, &lost) && vfs.Passes(err) {
 		return vfs.Waits(err)
 	}
-	return l.noSpace(err)
+	return l.fail(err)
 }
 
-// noSpace translates a full disk, found before anything was written, and makes
-// everything else final.
-func (l *Log) noSpace(err error) error {
+// refused is the error of a start: a full disk, found before anything was changed, says
+// so, and everything else is final.
+func (l *Log) refused(err error) error {
 	if errors.Is(err, vfs.ErrNoSpace) {
-		return vfs.Full(err)
+		return vfs.Refused(err)
 	}
 	return l.fail(err)
 }

@@ -49,7 +49,7 @@ func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
 	}
 	defer old.Close()
 	if err := removeUnfinished(fsys, old); err != nil {
-		return old.noSpace(err)
+		return old.refused(err)
 	}
 	m := mending{old: old, begin: r.begin, configuration: r.configurationAtBegin(), plan: plan}
 	m.beheaded = len(r.holes) > 0 && r.holes[0].First <= r.begin.index
@@ -91,7 +91,7 @@ func (l *Log) CountStart() error {
 	id := l.identity
 	id.Starts++
 	if err := writeIdentity(l.fsys, l.dir, id); err != nil {
-		return l.noSpace(err)
+		return l.refused(err)
 	}
 	l.identity = id
 	l.synced()
@@ -233,7 +233,7 @@ func (m *mending) turn() error {
 	}
 	m.turned = true
 	if err := vfs.WriteFile(l.fsys, l.path(switchName(m.new.number)), nil); err != nil {
-		return l.noSpace(err)
+		return l.refused(err)
 	}
 	if err := l.fsys.SyncDir(l.path("")); err != nil {
 		return l.fail(err)

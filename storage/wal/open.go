@@ -108,12 +108,12 @@ func (l *Log) adopt(r *replay) {
 // that no two runs share a number.
 func (l *Log) beginRun(r *replay, f folder) error {
 	if err := l.tidy(f); err != nil {
-		return l.noSpace(err)
+		return l.refused(err)
 	}
 	l.identity.Starts++
 	l.identity.Format = Format
 	if err := writeIdentity(l.fsys, l.dir, l.identity); err != nil {
-		return l.noSpace(err)
+		return l.refused(err)
 	}
 	old := len(l.segments)
 	if err := l.beginSegment(&carry{opening: true, room: segmentAlign, records: r.unsynced}); err != nil {

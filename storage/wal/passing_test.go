@@ -333,3 +333,26 @@ func TestFilesThatCannotBeRemovedStayFew(t *testing.T) {
 	l.open()
 	l.log.Close()
 }
+
+// A start does not go on by itself.
+func TestStartOnAFullDiskSaysToStartAgain(t *testing.T) {
+	for name, step := range map[string]vfs.Trouble{
+		"the identity":      {Op: vfs.OpRename, Name: "identity-*"},
+		"the first segment": {Op: vfs.OpRename, Name: "log/*.wal"},
+	} {
+		l := atRotation(t, true)
+		l.log.Close()
+		step.Err = vfs.ErrNoSpace
+		l.disk.FailCall(step)
+		log, err := wal.Open(l.disk, labDir, l.options)
+		if err == nil {
+			log.Close()
+		}
+		if !errors.Is(err, protocol.ErrNoSpace) || strings.Contains(err.Error(), "by itself") || !strings.Contains(err.Error(), "start") {
+			t.Errorf("%s: got %v, want the way out of a start", name, err)
+		}
+		l.open()
+		l.expect(protocol.Index(len(l.entries)))
+		l.log.Close()
+	}
+}

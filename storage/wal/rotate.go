@@ -96,7 +96,7 @@ func (l *Log) beginSegment(c *carry) error {
 func (l *Log) fillSegment(s *segment, c *carry) error {
 	refuse := l.later
 	if c.opening {
-		refuse = l.noSpace // whoever starts is told at once
+		refuse = l.refused // whoever starts is told at once
 	}
 	head := appendSegmentHeader(nil, &s.segmentHeader)
 	need := int64(len(head)) + c.room
