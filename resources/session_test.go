@@ -154,6 +154,32 @@ func TestAnswerEvictedIsNotRunAgain(t *testing.T) {
 	}
 }
 
+// An answer is evicted by the age of its command's number, also if that came late: what
+// was passed over when older ones were evicted is looked at again.
+func TestLateCommandsAnswerIsEvictedFirst(t *testing.T) {
+	l := newLocal(t, journal)
+	id := l.open(t, 0)
+	third := protocol.SessionAnswersBytesMax / 3
+	send := func(sequence uint64) protocol.Result {
+		data, _ := resources.AppendValue(nil, third)
+		return l.send(protocol.Command{Session: id, Sequence: sequence, Floor: 1,
+			Resource: "j", Type: "journal", Version: 1, Operation: "big", Argument: data})
+	}
+	for _, q := range []uint64{2, 3, 4, 1} { // the fourth makes 2 go; 1 comes late, and goes at once
+		if r := send(q); r.Err() != nil {
+			t.Fatal(r.Err())
+		}
+	}
+	for _, q := range []uint64{1, 2} {
+		wantCode(t, fmt.Sprint(q), send(q), protocol.ErrAnswerLost)
+	}
+	for _, q := range []uint64{3, 4} {
+		if r := send(q); r.Err() != nil || len(r.Data) < third {
+			t.Errorf("%d: got %d bytes, %v, want the answer", q, len(r.Data), r.Err())
+		}
+	}
+}
+
 func TestErrorAndPanicLeaveNoTrace(t *testing.T) {
 	l := newLocal(t, journal)
 	l.m = resources.NewMachine(resources.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler)})

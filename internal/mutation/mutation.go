@@ -73,5 +73,7 @@ func All() []Mutation {
 	all = append(all, histories()...)
 	all = append(all, clocks()...)
 	all = append(all, watches()...)
+	all = append(all, outcomes()...)
+	all = append(all, rebuilt()...)
 	return append(all, paces()...)
 }

@@ -264,3 +264,22 @@ func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
 		}
 	}
 }
+
+// An answer to a step that was given up says nothing of the one that is under way: it is
+// about another file, or about what that held before.
+func TestAnswerToAnotherStepOfAMendingIsNotHeeded(t *testing.T) {
+	s := newShelf(t, 60)
+	s.mends = func(*MendStep) *MendDone { return nil }
+	s.has = 20
+	s.lead()
+	m := &s.r.unreadable.mending
+	s.until("the log looks", func() bool { return m.phase == mendLooks })
+	for _, late := range []MendDone{{ID: m.id - 1, Sound: true}, {ID: m.id + 1, Lost: []storage.Lost{{After: 30, Last: 40}}}, {ID: m.id - 1, Err: errors.New("late")}} {
+		s.r.Mended(s.now, late)
+		if m.phase != mendLooks {
+			t.Fatalf("%+v ends the step under way", late)
+		}
+	}
+	s.r.Mended(s.now, MendDone{ID: m.id, Sound: true})
+	expect(t, "phase after its own answer", m.phase, mendNone)
+}

@@ -508,3 +508,17 @@ func TestPointerInDoubtIsFinal(t *testing.T) {
 		}
 	}
 }
+
+// A checkpoint is counted on when its pointer is durable; by then all that Badger has
+// written for it must be, so Badger syncs its tables and its list of tables by itself:
+// nobody else knows their files before they are closed.
+func TestBadgerSyncsWhatItWrites(t *testing.T) {
+	e := badgerEngine{o: Options{MemTableBytes: 1 << 20}}
+	o := e.options(t.TempDir(), &badgerLogger{})
+	if !o.SyncWrites {
+		t.Error("Badger does not sync what it writes")
+	}
+	if o.InMemory || o.ReadOnly {
+		t.Errorf("in memory: %t, read only: %t; want a store on disk", o.InMemory, o.ReadOnly)
+	}
+}

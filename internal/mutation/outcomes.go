@@ -1,0 +1,92 @@
+package mutation
+
+// outcomes are bugs in what becomes of something whose maker is gone: of commands, of
+// answers, of what waits for a disk.
+func outcomes() []Mutation {
+	return []Mutation{
+		{
+			Name: "lost-leader-refuses", Breaks: "a write that the next leader may commit is said to be refused when its leader loses its leadership",
+			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
+			Old: "protocol.ErrUnknownOutcome.With(\"the leader lost its leadership; the write may have happened\")",
+			New: "protocol.ErrNotLeader",
+		},
+		{
+			Name: "silent-leader-refuses", Breaks: "a write that was forwarded to a leader that says nothing is said to be refused",
+			File: "internal/replica/forward.go", Tests: []string{"./internal/replica"},
+			Old: "protocol.ErrUnknownOutcome.With(\"the leader says nothing; the write may have happened\")",
+			New: "protocol.ErrNoLeader",
+		},
+		{
+			Name: "adopted-state-refuses", Breaks: "a write that an adopted state has is said to be refused",
+			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
+			Old: "protocol.ErrUnknownOutcome.With(\"the state came from another member; the write may have happened\")",
+			New: "protocol.ErrNotLeader",
+		},
+		{
+			Name: "queued-is-settled", Breaks: "entries whose write has not begun leave the memory",
+			File: "internal/replica/disk.go", Tests: []string{"./internal/replica"},
+			Old: "low = min(low, w.First-1)",
+			New: "_ = w",
+		},
+		{
+			Name: "late-answer-never-evicted", Breaks: "the answer of a command that came late is passed over when answers are evicted",
+			File: "resources/session.go", Tests: []string{"./resources"},
+			Old: "\tone.kept = min(one.kept, c.Sequence)\n",
+			New: "",
+		},
+		{
+			Name: "badger-unsynced", Breaks: "a checkpoint is counted on while Badger's files are not durable",
+			File: "storage/checkpoint/badger.go", Tests: []string{"./storage/checkpoint"},
+			Old: "WithSyncWrites(true).",
+			New: "WithSyncWrites(false).",
+		},
+	}
+}
+
+// rebuilt are bugs in mending a log while it runs.
+func rebuilt() []Mutation {
+	return []Mutation{
+		{
+			Name: "mended-with-another-log", Breaks: "entries take the place of lost ones although their log sum does not reach the next good header",
+			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
+			Old: "if at != x.after {",
+			New: "if at.index != x.after.index {",
+		},
+		{
+			Name: "mended-file-unsynced", Breaks: "a mended segment takes the old one's place before it is durable",
+			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
+			Old: "\t\terr = f.Sync()\n",
+			New: "\t\terr = nil\n",
+		},
+		{
+			Name: "mended-file-unread", Breaks: "a mended segment counts though the disk has written something else",
+			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
+			Old: "\treturn r.check()\n",
+			New: "\treturn nil\n",
+		},
+		{
+			Name: "mended-name-unsynced", Breaks: "a mended segment counts before its name is durable",
+			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
+			Old: "if err := l.syncNames(); err != nil {",
+			New: "if err := error(nil); err != nil {",
+		},
+		{
+			Name: "mended-although-gone", Breaks: "a segment that the log has given up is put back by its mending",
+			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
+			Old: "if r.fresh == nil || k < 0 {",
+			New: "if k < 0 {\n\t\tk = 0\n\t}\n\tif r.fresh == nil {",
+		},
+		{
+			Name: "running-mend-from-the-answered", Breaks: "an answer to another step of the mending is taken for this one's",
+			File: "internal/replica/mending.go", Tests: []string{"./internal/replica"},
+			Old: "if done.ID != m.id || m.phase != mendLooks && m.phase != mendWrites {",
+			New: "if m.phase != mendLooks && m.phase != mendWrites {",
+		},
+		{
+			Name: "place-outlives-its-entries", Breaks: "a place that could not be read stays when its entries are cut off, and others there are not read",
+			File: "internal/replica/unreadable.go", Tests: []string{"./internal/replica"},
+			Old: "return p.entries.Last > after })",
+			New: "return p.entries.First > after+1<<40 })",
+		},
+	}
+}
