@@ -40,4 +40,10 @@
 //
 // make system calls of members fail: one of one member, one of each kind at each of
 // three, and passing errors for hours. docs/disks.md says what is judged.
+//
+//	STARLING_OUTSIDE=1 go test ./internal/fieldtest -run NothingOutside -v -timeout 30m
+//
+// takes from members what is outside their core: descriptors, the reader of their log,
+// room on their disks, their directory; and has a command that does not return. Each
+// lasts for a minute, or as long as the variable says (5s).
 package fieldtest

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/starlinghq/starling/cmd"
+	"github.com/starlinghq/starling/resources"
 )
 
 // asVariable says what this binary is when it has started itself: the tests in
@@ -42,6 +43,9 @@ func TestMain(m *testing.M) {
 	switch as {
 	case "member":
 		os.Exit(memberMain())
+	case "guest":
+		hold := os.Getenv(holdVariable)
+		os.Exit(cmd.Main(resources.NewType("holding", 1, holds(hold))))
 	case "agent":
 		countGoroutines()
 		os.Exit(cmd.Main())

@@ -18,6 +18,8 @@ import (
 const (
 	pauseMin = 5 * time.Millisecond
 	pauseMax = time.Second
+	// whyAfter is how long an outage lasts before it counts as one.
+	whyAfter = time.Second
 )
 
 // Outage follows the failures of one thing, and says each outage once, and its end.
@@ -30,6 +32,7 @@ type Outage struct {
 	At     string
 
 	pause time.Duration
+	began time.Time
 	why   atomic.Pointer[error]
 }
 
@@ -38,7 +41,11 @@ func (o *Outage) Failed(err error) time.Duration {
 	if o.pause == 0 {
 		o.Logger.Warn("cannot "+o.Doing+"; tried again until it works", "at", o.At, "err", err, "way_out", wayOut(err))
 	}
-	if o.why.Load() == nil && o.pause >= pauseMax {
+	now := time.Now()
+	if o.pause == 0 {
+		o.began = now
+	}
+	if o.why.Load() == nil && now.Sub(o.began) >= whyAfter {
 		why := fmt.Errorf("cannot %s at %s: %w; %s", o.Doing, o.At, err, wayOut(err))
 		o.why.Store(&why)
 	}
