@@ -58,6 +58,35 @@ func TestFlagGoesOverVariableOverFile(t *testing.T) {
 	}
 }
 
+func TestMarksOfFreeSpace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "starling.yaml")
+	if err := os.WriteFile(file, []byte("disk-low: 1000\ndisk-high: 3000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STARLING_DISK_HIGH", "2500")
+	for _, one := range []struct {
+		args      []string
+		low, high uint64
+		wrong     string
+	}{
+		{nil, 0, 2500, "DiskHigh is 2500, below DiskLow, 268435456"},
+		{[]string{"--config", file}, 1000, 2500, ""},
+		{[]string{"--disk-low", "7", "--disk-high", "8"}, 7, 8, ""},
+		{[]string{"--disk-low", "8", "--disk-high", "7"}, 0, 0, "DiskHigh is 7, below DiskLow, 8"},
+		{[]string{"--disk-low", "0"}, 0, 0, "--disk-low 0: above 0"},
+	} {
+		cfg, err := agentConfigOf(t, append([]string{"--dir", "/d", "--name", "a"}, one.args...)...)
+		switch {
+		case one.wrong != "":
+			if err == nil || !strings.Contains(err.Error(), one.wrong) {
+				t.Errorf("%q: got %v, want %q", one.args, err, one.wrong)
+			}
+		case err != nil || cfg.DiskLow != one.low || cfg.DiskHigh != one.high:
+			t.Errorf("%q: got %d, %d, %v", one.args, cfg.DiskLow, cfg.DiskHigh, err)
+		}
+	}
+}
+
 func TestTimingOfAMember(t *testing.T) {
 	for _, one := range []struct {
 		args                []string

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
@@ -45,5 +46,28 @@ func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
 	c.put(c.client(c.members["p1"]), "k", "w")
 	if got := c.get(c.client(leader), "k"); got != "w" {
 		t.Errorf("got %q, want w", got)
+	}
+}
+
+// A start on a disk that is too small says so, with the numbers, and the member is there
+// for everything but writes.
+func TestAStartOnADiskThatIsTooSmallSaysSo(t *testing.T) {
+	c, log := newCluster(t), &journal{}
+	m := c.start("a1", protocol.RoleActive, func(cfg *Config) {
+		cfg.Actives, cfg.Dir, cfg.DiskLow, cfg.DiskHigh = 1, c.dir(), 1<<62, 1<<62
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
+	c.eventually("it says so", func() error {
+		if !log.has("level=WARN msg=\"the disk is nearly full: the disk of a1 has ") || !log.has("low=4611686018427387904") {
+			return errors.New("nothing is said")
+		}
+		return nil
+	})
+	if note := m.Note(); !strings.HasPrefix(note, "writes are refused: the disk of a1 has ") || m.Ready() != nil {
+		t.Errorf("the note is %q, ready: %v", note, m.Ready())
+	}
+	_, err := kvmap.Put.Do(c.ctx, c.client(m), "m", kvmap.PutRequest{Key: []byte("k"), Value: []byte("w")})
+	if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "below 4398046511104 MiB (--disk-low)") {
+		t.Errorf("a write: got %v, want %v", err, protocol.ErrNoSpace)
 	}
 }
