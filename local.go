@@ -122,6 +122,9 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
 		return nil, false, protocol.ErrInvalid.With("members with directories find each other again by their addresses: say in Bind at which port they begin")
 	}
+	if err := cfg.fits(); err != nil {
+		return nil, false, err
+	}
 	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Timing == "" && cfg.Actives+cfg.Passives <= openAtOnce {
 		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
 	}
@@ -149,6 +152,25 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 		configs = append(configs, m)
 	}
 	return configs, again, nil
+}
+
+// fits says what the directory holds if that is a cluster with another number of
+// actives: how many there are is in their log, and the others would be waited for in
+// vain. Passives come and go.
+func (cfg *LocalConfig) fits() error {
+	if cfg.Dir == "" {
+		return nil
+	}
+	held := 0
+	for hasFiles(filepath.Join(cfg.Dir, "a"+strconv.Itoa(held+1))) {
+		held++
+	}
+	if held == 0 || held == cfg.Actives {
+		return nil
+	}
+	return protocol.ErrInvalid.With(fmt.Sprintf(
+		"%s holds a cluster of %d actives (a1 to a%d), not %d: say %d, and change it while it runs with `starling promote`, `starling demote` and agents of their own; or begin another cluster in an empty directory",
+		cfg.Dir, held, held, cfg.Actives, held))
 }
 
 // nthAddress returns the address n ports above; port 0 stays 0.

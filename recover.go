@@ -11,6 +11,9 @@ import (
 // Survivor says how far the data directory of a stopped member reaches.
 type Survivor struct {
 	Dir, Name, Cluster, ID string
+	// InUse says that a running process has the directory. What stands here may have
+	// changed since, and the member has to be stopped first.
+	InUse bool
 	// Term and Last are those of the last entry. The survivor with the highest
 	// Term, and among those the highest Last, has everything that any of them
 	// has of what was acknowledged.
@@ -73,7 +76,7 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 		}
 		list[i] = s
 		out.Survivors[i] = Survivor{
-			Dir: s.Dir, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: uint64(s.Last),
+			Dir: s.Dir, InUse: s.InUse, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: uint64(s.Last),
 			Commit: uint64(s.Commit), Checkpoint: uint64(s.Checkpoint), Fault: s.Fault,
 		}
 		if s.Fault == nil && (best < 0 || s.Compare(&list[best]) > 0) {

@@ -45,7 +45,9 @@ type Status struct {
 	Serving  bool   `json:"serving"`
 	Reason   string `json:"reason,omitempty"`
 	Sessions int    `json:"sessions"`
-	Keys     int    `json:"keys"`
+	// Keys counts all keys of the state: those of resources, of sessions and of the
+	// catalogue, which has one for each resource.
+	Keys int `json:"keys"`
 	// Checkpoint is the index of the newest checkpoint that is kept, 0 without
 	// one: a restart reads that and the log above it.
 	Checkpoint uint64 `json:"checkpoint"`

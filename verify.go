@@ -51,6 +51,9 @@ type Verification struct {
 	// Equal says that every live member has the same digest there, and, as far
 	// as it is at hand, the same sum of the log.
 	Equal bool `json:"equal"`
+	// Sound says that Equal is true, that nobody is missing and no id is held twice:
+	// what the exit code of `starling verify` says.
+	Sound bool `json:"sound"`
 	// Missing are the names of members that are not heard and whose states are
 	// therefore not compared: those with a seat, and others that were heard in the
 	// last 24 hours and have neither left by their own will nor been removed.
@@ -231,6 +234,7 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		}
 		out.Members = append(out.Members, line)
 	}
+	out.Sound = out.Equal && len(out.Missing)+len(out.Doubled) == 0
 	slices.Sort(out.Missing)
 	slices.Sort(out.Doubled)
 	slices.SortFunc(out.Members, func(a, b VerifiedMember) int {

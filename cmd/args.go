@@ -18,6 +18,9 @@ import (
 // other argument with a dash, such as -5, is an argument.
 func arrange(app *cli.App, args []string) ([]string, error) {
 	commands, path := app.Commands, []string{app.Name}
+	if len(args) > 1 && (args[0] == "help" || args[0] == "h") {
+		return helpOf(commands, path, args[1:])
+	}
 	for i, arg := range args {
 		if strings.HasPrefix(arg, "-") {
 			return args, checkEarlyFlag(commands, path, arg)
@@ -34,6 +37,20 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		commands = c.Subcommands
 	}
 	return args, nil
+}
+
+// helpOf turns "help map get" into "map get --help": the library's own help looks at
+// the first word only, and takes an unknown one for a failure.
+func helpOf(commands []*cli.Command, path, words []string) ([]string, error) {
+	for _, word := range words {
+		c := findCommand(commands, word)
+		if c == nil {
+			name := strings.Join(path, " ")
+			return nil, &usageError{fmt.Sprintf("%s: unknown command %q%s; see %s --help", name, word, suggest(word, names(commands)), name)}
+		}
+		path, commands = append(path, c.Name), c.Subcommands
+	}
+	return append(slices.Clone(words), "--help"), nil
 }
 
 // checkEarlyFlag refuses flags that stand before the command that they belong

@@ -44,10 +44,11 @@ func (p *Program) benchElection(c *cli.Context, _ []string, asJSON bool) error {
 	var all []study.Series
 	for i, s := range settings {
 		for _, rules := range []study.Rules{study.Paper, study.PreVote} {
-			if err := c.Context.Err(); err != nil {
+			series, err := study.Run(c.Context, rules, s, trials, seed)
+			if err != nil {
 				return err
 			}
-			all = append(all, study.Run(rules, s, trials, seed))
+			all = append(all, series)
 		}
 		bar.set(int64(i+1), int64(i+1))
 	}

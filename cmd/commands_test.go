@@ -87,7 +87,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"queue len A jobs", "2\n"},
 		{"queue peek A jobs", "wash\n"},
 		{"queue pop A jobs", "wash\n"},
-		{"queue pop A -o json jobs", `{"value":"dry","value_type":"string"}`},
+		{"queue pop A -o json jobs", `{"value":"dry","value_type":"string","index":`},
 		{"counter add A hits -5", "-5\n"},
 		{"counter set A hits 3", ""},
 		{"counter cas A hits 3 4", ""},

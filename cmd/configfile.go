@@ -41,6 +41,7 @@ func readConfigFile(c *cli.Context) error {
 	if root.Kind != yaml.MappingNode {
 		return wrong("line %d: expected lines such as \"bind: 127.0.0.1:7600\"", root.Line)
 	}
+	seen := map[string]int{} // the line of each key
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		if findFlag(c.Command.Flags, key.Value) == nil || key.Value == "config" || key.Value == "help" {
@@ -50,7 +51,10 @@ func readConfigFile(c *cli.Context) error {
 		if !ok {
 			return wrong("line %d: %s takes one value, or for addresses a list of them", value.Line, key.Value)
 		}
-		if c.IsSet(key.Value) {
+		if before, twice := seen[key.Value]; twice {
+			return wrong("line %d: the key %q stands on line %d already: one of the two has to go", key.Line, key.Value, before)
+		}
+		if seen[key.Value] = key.Line; c.IsSet(key.Value) {
 			continue
 		}
 		if err := c.Set(key.Value, text); err != nil {

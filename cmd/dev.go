@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
 )
 
 // devStartTime bounds the start of a whole cluster on one machine.
@@ -52,6 +53,9 @@ func (p *Program) runDev(c *cli.Context) error {
 	low, high, err := disksOf(c)
 	if err != nil {
 		return &usageError{c.Command.HelpName + ": " + err.Error()}
+	}
+	if n := c.Int("actives"); n < 1 { // a zero would mean the default
+		return &usageError{fmt.Sprintf("%s: --actives %d: a cluster has 1 to %d actives", c.Command.HelpName, n, protocol.ActivesMax)}
 	}
 	cfg := starling.LocalConfig{
 		DiskLow: low, DiskHigh: high,

@@ -19,6 +19,19 @@
 // variable over file. Commands that talk to a cluster take STARLING_ADDR for --addr,
 // and nothing else from the environment.
 //
+// # Signals
+//
+// The first interrupt, termination or hang-up signal stops a command gracefully: a
+// leader hands over, what is in flight ends, data is flushed. The second stops it at
+// once, with exit code 1. A process that was started with hang-ups ignored, as by
+// nohup, goes on ignoring them.
+//
+// # What a write costs
+//
+// A command that writes opens a session, writes in it and closes it: three entries of
+// the log. The session makes a write that is tried again, because its answer was lost,
+// take effect once. What writes often does it through one Client, or map import.
+//
 // # Keys and values
 //
 // They are shown without loss and so that no two look alike; docs/export.md has

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
 )
 
 // variables gives each flag of a command that runs members an environment variable:
@@ -202,6 +203,15 @@ type session struct {
 	json      bool
 	raw       bool // strings and bytes are shown as they are
 	read      []starling.Option
+	// wrote is the index of the last command that was answered.
+	wrote protocol.Index
+}
+
+// Command notes where a command was applied, so that the answer can say so.
+func (s *session) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {
+	result, err := s.Client.Command(ctx, c)
+	s.wrote = result.Index
+	return result, err
 }
 
 // withClient runs f with a client of the cluster at --addr.

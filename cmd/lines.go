@@ -62,7 +62,7 @@ func parseLine(line []byte) (key, value []byte, err error) {
 	case len(key) > kvmap.KeyBytesMax:
 		return nil, nil, fmt.Errorf("the key has %d bytes, the limit is %d", len(key), kvmap.KeyBytesMax)
 	case len(value) > protocol.ValueBytesMax:
-		return nil, nil, fmt.Errorf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax)
+		return nil, nil, fmt.Errorf("the value has %d bytes as encoded, which is up to 5 more than a string has, the limit is %d", len(value), protocol.ValueBytesMax)
 	}
 	return key, value, nil
 }

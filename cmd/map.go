@@ -3,8 +3,10 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,7 +29,15 @@ func (p *Program) mapCommand() *cli.Command {
 
 // rawMap returns a handle for whatever keys and values a map has.
 func rawMap(s *session, name string) *starling.Map[starling.RawKey, starling.Raw] {
-	return starling.NewMap[starling.RawKey, starling.Raw](s.Client, name)
+	return starling.NewMap[starling.RawKey, starling.Raw](s, name)
+}
+
+// writtenJSON is what a command that writes to a key says: the version that the key
+// has from then on, 0 without one, and the index at which it was done.
+type writtenJSON struct {
+	keyJSON
+	Version uint64 `json:"version"`
+	Index   uint64 `json:"index"`
 }
 
 // readJSON is what a read adds to its JSON.
@@ -115,20 +125,21 @@ func (p *Program) mapPut(c *cli.Context, s *session) error {
 	if err := s.checkKind(c, args[0], key.Kind()); err != nil {
 		return err
 	}
-	if !c.IsSet("if-version") {
-		return rawMap(s, args[0]).Put(s.ctx, key, value)
+	conditional := c.IsSet("if-version")
+	if conditional {
+		_, err = rawMap(s, args[0]).PutIf(s.ctx, key, value, c.Uint64("if-version"))
+	} else {
+		err = rawMap(s, args[0]).Put(s.ctx, key, value)
 	}
-	v, err := rawMap(s, args[0]).PutIf(s.ctx, key, value, c.Uint64("if-version"))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case s.json:
+		return p.printJSON(writtenJSON{newKeyJSON(key), uint64(s.wrote), uint64(s.wrote)}) // a version is the index of the put
+	case conditional:
+		return p.say("version %d\n", s.wrote)
 	}
-	if s.json {
-		return p.printJSON(struct {
-			keyJSON
-			Version uint64 `json:"version"`
-		}{newKeyJSON(key), v})
-	}
-	return p.say("version %d\n", v)
+	return nil
 }
 
 func (p *Program) mapDeleteCommand() *cli.Command {
@@ -146,13 +157,17 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			m := rawMap(s, args[0])
+			m, there := rawMap(s, args[0]), true
 			if c.IsSet("if-version") {
-				return m.DeleteIf(s.ctx, key, c.Uint64("if-version"))
+				err = m.DeleteIf(s.ctx, key, c.Uint64("if-version"))
+			} else {
+				there, err = m.Delete(s.ctx, key)
 			}
-			there, err := m.Delete(s.ctx, key)
-			if err == nil && !there {
-				err = s.noKey(args[0], key)
+			switch {
+			case err == nil && !there:
+				return s.noKey(args[0], key)
+			case err == nil && s.json:
+				return p.printJSON(writtenJSON{newKeyJSON(key), 0, uint64(s.wrote)})
 			}
 			return err
 		}),
@@ -292,6 +307,9 @@ func (p *Program) mapWatchCommand() *cli.Command {
 			hinting, cancel := within(s.ctx, c.Duration("timeout"))
 			s.hint(hinting, p.Stderr, args[0], askedKind(c, args[1:]), true, starling.Locally)
 			cancel()
+			if err := s.tellWait(c.Uint64("after"), p.Stderr, c.Duration("timeout")); err != nil {
+				return err
+			}
 			if c.Bool("list") {
 				return p.mapFollow(s, args[0], o.Prefix)
 			}
@@ -313,6 +331,20 @@ func (p *Program) mapWatchCommand() *cli.Command {
 			return nil
 		}),
 	}
+}
+
+// tellWait says on standard error that a watch begins beyond what there is.
+func (s *session) tellWait(after uint64, stderr io.Writer, limit time.Duration) error {
+	if after == 0 {
+		return nil
+	}
+	ctx, cancel := within(s.ctx, limit)
+	defer cancel()
+	status, err := s.Status(ctx)
+	if err == nil && after > status.Applied {
+		_, err = fmt.Fprintf(stderr, "starling map watch: waits for index %d: the member at --addr has applied %d\n", after, status.Applied)
+	}
+	return err
 }
 
 // mapFollow prints what a copy of the map needs.

@@ -36,11 +36,15 @@ type Program struct {
 }
 
 // Main runs the command of this process and returns its exit code. The first
-// interrupt or termination signal stops it gracefully, the second at once.
+// interrupt, termination or hang-up signal, of a terminal that is closed, stops it
+// gracefully, the second at once.
 func Main(types ...*resources.Type) int {
 	p := &Program{Types: types, Command: ownCommand(), Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	return supervise(signals, p.Stderr, p.Run)
 }
@@ -191,7 +195,36 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.HelpName != "" {
 		name = c.Command.HelpName
 	}
-	return &usageError{fmt.Sprintf("%s: %v; see %s --help", name, err, name)}
+	return &usageError{fmt.Sprintf("%s: %s; see %s --help", name, expecting(c, err.Error()), name)}
+}
+
+// expecting replaces "parse error", which is all that the library says of a value, by
+// what the flag takes.
+func expecting(c *cli.Context, text string) string {
+	given, rest, ok := strings.Cut(text, " for flag -")
+	if !ok {
+		given, rest, ok = strings.Cut(text, " for -")
+	}
+	if !ok || c.Command == nil {
+		return text
+	}
+	name, _, _ := strings.Cut(rest, ":")
+	takes := ""
+	switch findFlag(c.Command.Flags, name).(type) {
+	case *cli.DurationFlag:
+		takes = "a duration, such as 500ms, 1.5s or 2m"
+	case *cli.IntFlag:
+		takes = "a whole number"
+	case *cli.Uint64Flag:
+		takes = "a whole number, not below 0"
+	case *cli.Float64Flag:
+		takes = "a number"
+	case *cli.BoolFlag:
+		takes = "true or false, or no value"
+	default:
+		return text
+	}
+	return fmt.Sprintf("%s for --%s, which takes %s", given, name, takes)
 }
 
 // unknownCommand answers for a command that only has sub-commands.

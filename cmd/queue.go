@@ -37,7 +37,11 @@ func (p *Program) queuePush(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	return starling.NewQueue[starling.Raw](s.Client, args[0]).Push(s.ctx, v)
+	err = starling.NewQueue[starling.Raw](s, args[0]).Push(s.ctx, v)
+	if err == nil && s.json {
+		err = p.printJSON(map[string]any{"index": s.wrote})
+	}
+	return err
 }
 
 func (p *Program) queuePop(c *cli.Context, s *session) error {
@@ -45,12 +49,15 @@ func (p *Program) queuePop(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	v, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Pop(s.ctx)
+	v, err := starling.NewQueue[starling.Raw](s, args[0]).Pop(s.ctx)
 	if err != nil {
 		return err
 	}
 	if s.json {
-		return p.printJSON(newValueJSON(v))
+		return p.printJSON(struct {
+			valueJSON
+			Index uint64 `json:"index"`
+		}{newValueJSON(v), uint64(s.wrote)})
 	}
 	return p.printValue(v, s.raw)
 }
@@ -120,7 +127,7 @@ func (p *Program) counterAdd(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	n, err := starling.NewCounter(s.Client, args[0]).Add(s.ctx, delta)
+	n, err := starling.NewCounter(s, args[0]).Add(s.ctx, delta)
 	return p.printCount(s, n, err)
 }
 
@@ -129,7 +136,7 @@ func (p *Program) printCount(s *session, n int64, err error) error {
 		return err
 	}
 	if s.json {
-		return p.printJSON(map[string]any{"value": n})
+		return p.printJSON(map[string]any{"value": n, "index": s.wrote})
 	}
 	_, err = fmt.Fprintln(p.Stdout, n)
 	return err
@@ -154,7 +161,9 @@ func (p *Program) counterSet(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	_, err = starling.NewCounter(s.Client, args[0]).Set(s.ctx, n)
+	if _, err = starling.NewCounter(s, args[0]).Set(s.ctx, n); err == nil && s.json {
+		err = p.printCount(s, n, nil)
+	}
 	return err
 }
 
@@ -171,6 +180,8 @@ func (p *Program) counterCompareAndSet(c *cli.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	_, err = starling.NewCounter(s.Client, args[0]).CompareAndSet(s.ctx, expected, n)
+	if _, err = starling.NewCounter(s, args[0]).CompareAndSet(s.ctx, expected, n); err == nil && s.json {
+		err = p.printCount(s, n, nil)
+	}
 	return err
 }

@@ -135,6 +135,9 @@ func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor) er
 		case s.Best:
 			verdict = "best"
 		}
+		if s.InUse {
+			verdict = strings.TrimPrefix(verdict+", in use by a running process: stop it first", ", ")
+		}
 		rows[i] = []string{s.Dir, s.Name, short(s.Cluster), fmt.Sprint(s.Term), fmt.Sprint(s.Last), fmt.Sprint(s.Commit), fmt.Sprint(s.Checkpoint), verdict}
 	}
 	if err := printTable(p.Stdout, []string{"DIR", "MEMBER", "CLUSTER", "TERM", "LAST", "COMMITTED", "CHECKPOINT", ""}, rows); err != nil {
@@ -177,11 +180,12 @@ func surveyJSON(survey starling.Survey) any {
 		Commit     uint64 `json:"commit"`
 		Checkpoint uint64 `json:"checkpoint"`
 		Best       bool   `json:"best"`
+		InUse      bool   `json:"in_use"`
 		Fault      string `json:"fault,omitempty"`
 	}
 	list := make([]survivor, len(survey.Survivors))
 	for i, s := range survey.Survivors {
-		list[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, ""}
+		list[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, s.InUse, ""}
 		if s.Fault != nil {
 			list[i].Fault = strings.TrimSpace(s.Fault.Error())
 		}

@@ -65,7 +65,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"serving", serving(s)},
 		{"refused", refusedText(s.Refused)},
 		{"log lost", lostText(s.LogLost)},
-		{"keys", fmt.Sprint(s.Keys)},
+		{"keys", fmt.Sprintf("%d, those of sessions and of the cluster's own books among them (starling resource list has those of each resource)", s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
 		{"version", orNone(s.Version)},

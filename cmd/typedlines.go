@@ -105,7 +105,7 @@ func checkEntry(key starling.RawKey, value starling.Raw) error {
 		return err
 	}
 	if len(value) > protocol.ValueBytesMax {
-		return fmt.Errorf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax)
+		return fmt.Errorf("the value has %d bytes as encoded, which is up to 5 more than a string has, the limit is %d", len(value), protocol.ValueBytesMax)
 	}
 	return nil
 }

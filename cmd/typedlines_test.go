@@ -325,7 +325,7 @@ func TestImportRefusesWhatIsNoExport(t *testing.T) {
 		{header + `{"key":"a","value":1,"ttl":5}` + "\n" + `{"entries":1}`, `line 2: the field "ttl"`, 0},
 		{header + `{"key":1.5,"value":1}` + "\n" + a + `{"entries":2}`, "line 2: key: a key is a string, a whole number", 1},
 		{header + `{"key":"` + strings.Repeat("k", 4097) + `","value":1}` + "\n" + `{"entries":1}`, "line 2: the key has 4097 bytes, the limit is 4096", 0},
-		{header + `{"key":"a","value":"` + strings.Repeat("v", 512<<10) + `"}` + "\n" + `{"entries":1}`, "line 2: the value has 524293 bytes, the limit is 524288", 0},
+		{header + `{"key":"a","value":"` + strings.Repeat("v", 512<<10) + `"}` + "\n" + `{"entries":1}`, "line 2: the value has 524293 bytes as encoded, which is up to 5 more than a string has, the limit is 524288", 0},
 		{header + `{"key":"a","value":"` + strings.Repeat("v", typedLineMax) + `"}` + "\n" + b + `{"entries":2}`, "line 2: the line is longer", 1},
 		{header + `{"key":"a","value":{"$new":"` + "\\u001b" + `"}}` + "\n" + `{"entries":1}`, "does not know", 0},
 		{header + "{\"key\":\"\xff\",\"value\":1}\n" + `{"entries":1}`, "line 2: not UTF-8", 0},

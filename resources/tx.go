@@ -83,7 +83,7 @@ func (tx *Tx) Set(key, value []byte) error {
 	case len(key) > protocol.KeyBytesMax:
 		return protocol.ErrTooLarge.With(fmt.Sprintf("the key has %d bytes, the limit is %d", len(key), protocol.KeyBytesMax))
 	case len(value) > protocol.ValueBytesMax:
-		return protocol.ErrTooLarge.With(fmt.Sprintf("the value has %d bytes, the limit is %d", len(value), protocol.ValueBytesMax))
+		return protocol.ErrTooLarge.With(fmt.Sprintf("the value has %d bytes as encoded, the limit is %d", len(value), protocol.ValueBytesMax))
 	}
 	if err := tx.account(len(key) + len(value)); err != nil {
 		return err

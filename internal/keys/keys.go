@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/starlinghq/starling/protocol"
@@ -29,7 +30,9 @@ const (
 	// fileBytesMax limits a file of keys, and TrustedMax how many keys are
 	// trusted.
 	fileBytesMax = 1 << 20
-	TrustedMax   = 1024
+	// byteOrderMark begins a file that some editors have saved as UTF-8.
+	byteOrderMark = "\xef\xbb\xbf"
+	TrustedMax    = 1024
 	// domain begins all that is signed, so that a signature for something else
 	// made with the same key is none for us.
 	domain = "starling seal 1\x00"
@@ -87,7 +90,7 @@ func ReadPrivate(path string) (ed25519.PrivateKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s has a key of another kind (%T), want ed25519", path, parsed)
 	}
-	return key, nil
+	return key, checkPrivate(path)
 }
 
 // ReadTrusted reads a file of public keys: one line each, as Line makes them;
@@ -139,6 +142,9 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for, for ever
+		return nil, fmt.Errorf("%s is no regular file (%v): keys are read from one", path, info.Mode().Type())
+	}
 	if info.Size() > fileBytesMax {
 		return nil, fmt.Errorf("%s has %d bytes: that is not a file of keys", path, info.Size())
 	}
@@ -146,7 +152,25 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
+	if bytes.HasPrefix(b, []byte(byteOrderMark)) {
+		return nil, fmt.Errorf("%s begins with a byte order mark, as editors write it: save it as UTF-8 without one", path)
+	}
 	return b, nil
+}
+
+// checkPrivate refuses a private key that others can read, or the owner's group can
+// write. The group may read it: so it is with secrets that an orchestrator mounts.
+// Windows has no such bits.
+func checkPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("reading keys: %w", err)
+	}
+	if open := info.Mode().Perm() & 0o027; open != 0 && runtime.GOOS != "windows" {
+		return fmt.Errorf("%s can be read or changed by others (its mode is %#o): whoever has the key can make passives believe anything; "+
+			"run `chmod 600 %s`, and make a new key if somebody may have read it", path, info.Mode().Perm(), path)
+	}
+	return nil
 }
 
 // Check says what is wrong with the keys of a member: eligible reports whether

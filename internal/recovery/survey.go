@@ -16,7 +16,9 @@ import (
 
 // Survivor is how far a directory reaches.
 type Survivor struct {
-	Dir     string
+	Dir string
+	// InUse says that a process has the directory: nothing can be begun from it.
+	InUse   bool
 	Cluster protocol.ClusterID
 	Member  protocol.MemberID
 	Name    string
@@ -58,7 +60,7 @@ func (s *Survivor) Compare(o *Survivor) int {
 // should be stopped. The error says that it is no member's directory, or cannot
 // be read at all.
 func Survey(_ context.Context, dir string) (Survivor, error) {
-	s := Survivor{Dir: dir}
+	s := Survivor{Dir: dir, InUse: wal.InUse(vfs.OS(), dir)}
 	report, err := wal.Inspect(vfs.OS(), dir, nil)
 	if err != nil {
 		return s, err

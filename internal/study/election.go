@@ -5,6 +5,7 @@
 package study
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -93,17 +94,21 @@ type Series struct {
 	Unfinished int
 }
 
-// Run makes a number of trials, at least one, of one setting.
-func Run(rules Rules, s Setting, trials int, seed uint64) Series {
+// Run makes a number of trials, at least one, of one setting. It ends with ctx, whose
+// error it returns then.
+func Run(ctx context.Context, rules Rules, s Setting, trials int, seed uint64) (Series, error) {
 	out := Series{Rules: rules, Setting: s, Times: make([]time.Duration, trials)}
 	for i := range out.Times {
+		if err := ctx.Err(); err != nil {
+			return Series{}, err
+		}
 		out.Times[i] = trial(rules, s, rand.New(rand.NewPCG(seed, uint64(i)+1)))
 		if out.Times[i] >= GiveUp {
 			out.Unfinished++
 		}
 	}
 	slices.Sort(out.Times)
-	return out
+	return out, nil
 }
 
 // Quantile returns the time by which a share of the trials, 0 to 1, was done.

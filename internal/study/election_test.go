@@ -1,6 +1,7 @@
 package study
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -17,7 +18,7 @@ func seriesOf(t *testing.T, name string) Series {
 	t.Helper()
 	for _, s := range Settings() {
 		if s.String() == name {
-			return Run(Paper, s, few, 1)
+			return run(t, Paper, s, few, 1)
 		}
 	}
 	t.Fatalf("no setting %s", name)
@@ -26,7 +27,7 @@ func seriesOf(t *testing.T, name string) Series {
 
 func TestASeedDecidesEveryTrial(t *testing.T) {
 	s := Settings()[3]
-	a, b, c := Run(PreVote, s, few, 7), Run(PreVote, s, few, 7), Run(PreVote, s, few, 8)
+	a, b, c := run(t, PreVote, s, few, 7), run(t, PreVote, s, few, 7), run(t, PreVote, s, few, 8)
 	if !slices.Equal(a.Times, b.Times) {
 		t.Error("the same seed gives two results")
 	}
@@ -36,7 +37,7 @@ func TestASeedDecidesEveryTrial(t *testing.T) {
 }
 
 func TestRandomnessMakesElectionsShort(t *testing.T) {
-	without := Run(Paper, Settings()[0], 5, 1)
+	without := run(t, Paper, Settings()[0], 5, 1)
 	if got, want := without.Quantile(0), 10*time.Second; got < want {
 		t.Errorf("without randomness the shortest election took %v, want over %v", got, want)
 	}
@@ -52,7 +53,7 @@ func TestRandomnessMakesElectionsShort(t *testing.T) {
 func TestNoElectionIsShorterThanDetection(t *testing.T) {
 	for _, s := range Settings()[1:] {
 		for _, rules := range []Rules{Paper, PreVote} {
-			r := Run(rules, s, few, 3)
+			r := run(t, rules, s, few, 3)
 			if got, want := r.Times[0], s.Least/2; got < want {
 				t.Errorf("%s %s: a leader after %v, to notice the crash takes %v", s, rules, got, want)
 			}
@@ -63,7 +64,7 @@ func TestNoElectionIsShorterThanDetection(t *testing.T) {
 func TestTablesAndPlotsNameEverySetting(t *testing.T) {
 	var all []Series
 	for _, s := range Settings()[1:] {
-		all = append(all, Run(PreVote, s, 20, 1))
+		all = append(all, run(t, PreVote, s, 20, 1))
 	}
 	table, plot := Table(all), Plot(all)
 	for i := range all {
@@ -81,5 +82,23 @@ func TestTablesAndPlotsNameEverySetting(t *testing.T) {
 	}
 	if plot != Plot(all) {
 		t.Error("two plots of the same series differ")
+	}
+}
+
+func run(t *testing.T, rules Rules, s Setting, trials int, seed uint64) Series {
+	t.Helper()
+	out, err := Run(t.Context(), rules, s, trials, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Whoever does not want it any more does not wait for the rest of a setting.
+func TestRunEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, Paper, Settings()[0], 1_000_000, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

@@ -3,10 +3,12 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -119,11 +121,47 @@ func serve(l net.Listener, h http.Handler, logger *slog.Logger) *Server {
 	go func() {
 		defer close(s.done)
 		// What is an end for net/http, such as no memory, passes as well.
-		if err := s.http.Serve(outage.Listen(l, logger)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(listener{outage.Listen(l, logger)}); !errors.Is(err, http.ErrServerClosed) {
 			logger.Error("HTTP stopped", "addr", s.addr, "err", err)
 		}
 	}()
 	return s
+}
+
+// listener hands out connections that answer a client of the cluster, which has the
+// wrong port, at once: HTTP would wait for the end of a line that never comes, and the
+// client take this for a member that hangs.
+type listener struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &sniffed{Conn: c}, nil
+}
+
+// clusterMagic is what clients and members begin with, the wire's Magic.
+const clusterMagic = "STARLING"
+
+// sniffed looks at the first bytes that come. One goroutine reads at a time.
+type sniffed struct {
+	net.Conn
+	looked bool
+}
+
+// Read reads, and ends what is no HTTP.
+func (c *sniffed) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.looked && n > 0 {
+		c.looked = true
+		if bytes.HasPrefix(b[:n], []byte(clusterMagic)) {
+			_, _ = c.Conn.Write([]byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"))
+			return 0, io.EOF
+		}
+	}
+	return n, err
 }
 
 // Addr returns the host:port that is listened on.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -124,6 +125,10 @@ func writeHello(w io.Writer, hello *protocol.Hello) error {
 func readGreeting(br *bufio.Reader) (protocol.Hello, error) {
 	magic, err := br.Peek(len(Magic))
 	if string(magic) != Magic {
+		if strings.HasPrefix(string(magic), "HTTP/") {
+			return protocol.Hello{}, protocol.ErrUnavailable.With(
+				"an HTTP server answers there: members and clients talk at the port of --bind, 7600 by default, not at that of --http")
+		}
 		if len(magic) > 0 {
 			return protocol.Hello{}, protocol.ErrUnavailable.With(fmt.Sprintf(
 				"what answers there is not a starling member (it began with %q); is the port right?", magic))

@@ -36,6 +36,19 @@ func LockDir(fsys vfs.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
+// InUse reports whether another process has the directory. It creates nothing.
+func InUse(fsys vfs.FS, dir string) bool {
+	names, err := fsys.ReadDir(dir)
+	if err != nil || !slices.Contains(names, lockFile) {
+		return false
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, lockFile))
+	if err == nil {
+		_ = lock.Close()
+	}
+	return errors.Is(err, vfs.ErrLocked)
+}
+
 // ours reports whether a name at the top of a directory without an identity can
 // come from a bootstrap that was cut short.
 func ours(name string) bool {

@@ -1,0 +1,153 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// What a user may type, or has in a file: the exit code, and what the text must have.
+func TestInputs(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := starling.OpenLocal(ctx, starling.LocalConfig{Actives: 1, Passives: 1, HTTP: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, name := range []string{"a1", "a2", "a3"} {
+		if err := os.MkdirAll(filepath.Join(dir, "flock", name, "log"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := "--addr " + c.Nodes[0].Addr()
+	fits := strings.Repeat("v", protocol.ValueBytesMax-5) // a string has five bytes in front
+	for _, row := range []struct {
+		line string
+		more []string
+		code int
+		says string
+	}{
+		{line: "map put --timeout 0 " + addr + " m k v"},
+		{line: "map put --timeout -1s m k v", code: exitUsage, says: "--timeout -1s: above 0"},
+		{line: "map put --timeout abc m k v", code: exitUsage, says: `invalid value "abc" for --timeout, which takes a duration, such as 500ms`},
+		{line: "dev --actives x", code: exitUsage, says: `"x" for --actives, which takes a whole number`},
+		{line: "map put --if-version -1 m k v", code: exitUsage, says: `for --if-version, which takes a whole number, not below 0`},
+		{line: "agent --gossip-probability half", code: exitUsage, says: `for --gossip-probability, which takes a number`},
+		{line: "agent --bootstrap=perhaps", code: exitUsage, says: `for --bootstrap, which takes true or false, or no value`},
+		{line: "help nosuch", code: exitUsage, says: `unknown command "nosuch"`},
+		{line: "help map nosuch", code: exitUsage, says: `starling map: unknown command "nosuch"`},
+		{line: "help map get", says: "print the value of a key"},
+		{line: "help", says: "COMMANDS"},
+		{line: "status --timeout 5s --addr " + c.Nodes[0].HTTPAddr(), code: exitUnavailable, says: "an HTTP server answers there"},
+		{line: "promote " + addr + " p1", code: exitRefused, says: "p1 does not wish to be active: start it again with --role active, or with --eligible"},
+		{line: "promote " + addr + " p9", code: exitNotFound, says: `no member is called "p9"`},
+		{line: "dev --actives 0", code: exitUsage, says: "--actives 0"},
+		{line: "dev --bind 127.0.0.1:7900 --actives 5 --dir " + filepath.Join(dir, "flock"), code: exitUsage, says: "holds a cluster of 3 actives (a1 to a3), not 5: say 3"},
+		{line: "agent --config " + file("twice.yaml", "name: a\ndir: x\nname: b\n"), code: exitUsage, says: `line 3: the key "name" stands on line 1 already`},
+		{line: "agent --dir x --trusted-keys " + file("huge", strings.Repeat("k", 2<<20)), code: exitUsage, says: "has 2097152 bytes: that is not a file of keys"},
+		{line: "agent --dir x --trusted-keys " + file("bom", "\xef\xbb\xbfed25519 k"), code: exitUsage, says: "begins with a byte order mark"},
+		{line: "map put " + addr + " m k", more: []string{fits}},
+		{line: "map put " + addr + " m k", more: []string{fits + "v"}, code: exitRefused, says: "524289 bytes as encoded, the limit is 524288"},
+		{line: "leave " + addr + ",127.0.0.1:1", code: exitUsage, says: "which one?"},
+	} {
+		out, stderr, code := run(ctx, "", append(strings.Fields(row.line), row.more...)...)
+		if code != row.code || !strings.Contains(out+stderr, row.says) {
+			t.Errorf("%s: exit code %d, want %d; says %.300q, want %q", row.line, code, row.code, out+stderr, row.says)
+		}
+	}
+}
+
+// Every command that writes says at which index, in one object.
+func TestWritesSayWhereInJSON(t *testing.T) {
+	addr := local(t)
+	last := 0.0
+	for _, line := range []string{
+		"map put m k v", "map put --if-version 0 m other v", "map delete m k", "queue push q v", "queue pop q",
+		"counter add c 1", "counter set c 5", "counter cas c 5 6", "resource delete m",
+	} {
+		words := strings.Fields(line)
+		out := works(t, "", append([]string{words[0], words[1], addr, "-o", "json"}, words[2:]...)...)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Errorf("%s: %v in %q", line, err, out)
+			continue
+		}
+		if index, _ := got["index"].(float64); index <= last {
+			t.Errorf("%s: got the index %v in %s, want one above %v", line, got["index"], out, last)
+		} else {
+			last = index
+		}
+	}
+}
+
+// A watch that begins beyond the end says that it waits.
+func TestWatchBeyondTheEndSaysSo(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var out, errs syncBuffer
+	p := &Program{Args: []string{"map", "watch", local(t), "--after", "987654321", "m"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+	ended := make(chan int)
+	go func() { ended <- p.Run(ctx) }()
+	eventually(t, time.Minute, func() error {
+		if !strings.Contains(errs.String(), "waits for index 987654321: the member at --addr has applied ") {
+			return os.ErrNotExist
+		}
+		return nil
+	})
+	stop()
+	<-ended
+}
+
+// A pipe in the place of a key is a sentence, and waits for nobody; and so is a key
+// that others can read.
+func TestKeyFilesThatAreNone(t *testing.T) {
+	dir := t.TempDir()
+	pipe, key := filepath.Join(dir, "pipe"), filepath.Join(dir, "key")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	fails(t, exitUsage, "is no regular file", "agent", "--dir", dir, "--sign-key", pipe)
+	fails(t, exitUsage, "is no regular file", "agent", "--dir", dir, "--trusted-keys", pipe)
+	works(t, "", "keys", "generate", key)
+	works(t, "", "keys", "show", key)
+	for mode, open := range map[os.FileMode]bool{0o644: true, 0o604: true, 0o620: true, 0o640: false, 0o400: false} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		if open {
+			fails(t, exitFailure, "can be read or changed by others", "keys", "show", key)
+		} else {
+			works(t, "", "keys", "show", key)
+		}
+	}
+}
+
+// The second signal does not wait for what the first one stops.
+func TestTheSecondSignalEndsAtOnce(t *testing.T) {
+	signals, stuck := make(chan os.Signal, 2), make(chan struct{})
+	defer close(stuck)
+	signals <- os.Interrupt
+	signals <- os.Interrupt
+	var said syncBuffer
+	code := supervise(signals, &said, func(context.Context) int { <-stuck; return 0 })
+	if code != exitFailure || !strings.Contains(said.String(), "stopped at once") {
+		t.Errorf("exit code %d, says %q", code, said.String())
+	}
+}
