@@ -36,6 +36,8 @@ type member struct {
 	given   bucket // bytes of checkpoints that it gets
 	// forgeries are the false signatures of its that were checked.
 	forgeries bucket
+	// keyless counts the answers in a row of an active that were not signed.
+	keyless int
 
 	chunks chunkSource
 	link   link

@@ -236,15 +236,45 @@ func (c *Core) standing(now protocol.Instant, from protocol.MemberID, h *protoco
 	if !c.checks() {
 		return true
 	}
-	if h.Seal.IsZero() || !c.mayForge(now, from) {
+	if h.Seal.IsZero() {
+		noteUnsigned(c, from, h.FreshIndex)
+		return false
+	}
+	if !c.mayForge(now, from) {
 		return false
 	}
 	if err := c.verify(protocol.StandingStatement(h), &h.Seal); err != nil {
 		c.forged(now, from, h.FreshIndex, "an answer about freshness: "+err.Error())
 		return false
 	}
+	if m := c.members.get(from); m != nil {
+		m.keyless = 0
+	}
 	c.ready.Led = &Led{Term: h.Term, Leader: h.Leader}
 	return true
+}
+
+// keylessMin is how many answers in a row without a signature tell an active without
+// a key from one that was a passive when it answered.
+const keylessMin = 16
+
+// noteUnsigned notes an answer without a signature. That of a passive is for display. An
+// active that gives several has no key: if it leads, nobody who checks signatures hears
+// from it how old his state is, and all ages grow for ever. So it counts as refused and
+// is named, ever less often; it is not avoided, for it does nothing wrong.
+func noteUnsigned(c *Core, from protocol.MemberID, at protocol.Index) {
+	m := c.members.get(from)
+	if m == nil || m.peer.Role != protocol.RoleActive {
+		return
+	}
+	if m.keyless++; m.keyless < keylessMin {
+		return
+	}
+	c.trust.refused++
+	if m.keyless&(m.keyless-1) == 0 {
+		c.event(protocol.EventForged, from, at, "answers about freshness: this active has no key and signs nothing, so that "+
+			"nobody who checks signatures believes its word, and, if it leads, ages grow: start it again with --sign-key, or make it a passive")
+	}
 }
 
 // Led says who leads, as an active has signed it.

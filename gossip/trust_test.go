@@ -55,6 +55,37 @@ func TestUnsignedFrameIsNeitherTakenNorPassedOn(t *testing.T) {
 	}
 }
 
+// An active without a key among members that check signatures is named and counted:
+// nobody believes what it says of ages. A passive need not sign.
+func TestActiveThatSignsNothingIsNamed(t *testing.T) {
+	b := newBench(t, protocol.RolePassive, freshLog, 100, 1, 1, signing(Config{Have: 50 * ms}))
+	said := map[protocol.MemberID]int{}
+	for range 400 {
+		b.now = max(b.core.Deadline(), b.now.Add(ms))
+		b.core.Tick(b.now)
+		for _, asked := range only[*protocol.Have](b.core.Ready().Messages) {
+			rd := b.step(asked.To, answer(asked.Message.(*protocol.Have).Nonce, 100, ms))
+			for _, e := range rd.Events {
+				if e.Kind == protocol.EventForged {
+					said[e.Member]++
+				}
+			}
+		}
+	}
+	if got := said[activeID(1)]; got < 1 || got > 8 {
+		t.Errorf("the active was named %d times, want a few", got)
+	}
+	if got := said[passiveID(1)]; got != 0 {
+		t.Errorf("the passive was named %d times, want none", got)
+	}
+	if b.core.Refusals() == 0 {
+		t.Error("nothing was counted")
+	}
+	if _, known := b.core.Age(b.now, 100); known {
+		t.Error("an age without a signature was believed")
+	}
+}
+
 // More than the entries is not signed: a commit index above them is no news.
 func TestCommitIndexAboveTheSignedEntriesIsIgnored(t *testing.T) {
 	h := chain(20, 40, "x")
