@@ -27,7 +27,7 @@ type callSort struct {
 func callSorts() []callSort {
 	return []callSort{
 		{vfs.OpCreate, []string{"", "store-*/*", "store-*/*.sst", "store-*/MANIFEST-REWRITE", "store-*/sums", "checkpoints/*", "log/*"}, wants},
-		{vfs.OpOpen, []string{"", "store-*/*", "store-*/MANIFEST", "view-*/*", "checkpoints/*", "log/*"}, wants},
+		{vfs.OpOpen, []string{"", "store-*/*", "store-*/MANIFEST", "view-*/*", "checkpoints/*", "log/*", "log", "checkpoints"}, wants},
 		{vfs.OpWrite, []string{"", "store-*/*", "store-*/MANIFEST", "store-*/*.sst", "pointer-*", "checkpoints/*", "log/*"}, room},
 		{vfs.OpSync, []string{"", "store-*/*", "store-*/MANIFEST", "store-*/*.sst", "pointer-*", "checkpoints/*", "log/*"}, failing},
 		{vfs.OpSyncDir, []string{"", "store-*", "checkpoints", "log", directory}, failing},

@@ -217,8 +217,8 @@ func (m *member) settleLog(pause time.Duration) {
 	})
 }
 
-// noRoom reports whether all that failed was that the disk is full: the note can
-// wait.
+// noRoom reports whether all that failed was that the log gets no new file now, because
+// the disk is full or a call has failed: it can wait.
 func (m *member) noRoom(err error) bool {
 	return errors.Is(err, protocol.ErrNoSpace) && (m.full || m.disk.ails())
 }
