@@ -286,7 +286,7 @@ func (c Config) checkStart() error {
 		errs = append(errs, fmt.Errorf("a %s member takes no seat over: Replace is for one that may be active", c.Role))
 	}
 	if c.Expect < 0 || c.Expect > protocol.FoundingMax {
-		errs = append(errs, fmt.Errorf("Expect is %d, not between 1 and %d members that begin a cluster, or 0", c.Expect, protocol.FoundingMax))
+		errs = append(errs, fmt.Errorf("the number of members to Expect is %d, not between 1 and %d, or 0", c.Expect, protocol.FoundingMax))
 	}
 	if c.Expect > 0 && len(c.Join) == 0 {
 		errs = append(errs, errors.New("with Expect, members find one another through Join: give it an address of one of them, or a name that means all"))

@@ -139,7 +139,7 @@ func (n *Node) source() web.Source {
 			return nil
 		case member == nil:
 			if why := n.waits.Load(); why != nil && *why != "" {
-				return protocol.ErrUnavailable.With("the member is starting, and has no cluster yet: " + *why)
+				return protocol.ErrUnavailable.With("the member is starting, and waits: " + *why)
 			}
 			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster so far")
 		default:

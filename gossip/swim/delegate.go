@@ -90,7 +90,7 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	if err != nil {
 		return
 	}
-	address := other.Address()
+	address := d.transport.addressOnLink(other.Address())
 	d.mu.Lock()
 	_, live := d.nodes[peer.ID]
 	news := live && d.claims[peer.ID] != address
@@ -133,7 +133,8 @@ func (d *delegate) learn(n *memberlist.Node) {
 		d.mu.Unlock()
 		return
 	}
-	d.nodes[peer.ID] = known{peer: peer, at: addressOf(n.Addr, n.Port)}
+	peer.Address = d.transport.addressOnLink(peer.Address)
+	d.nodes[peer.ID] = known{peer: peer, at: d.transport.onLink(addressOf(n.Addr, n.Port))}
 	d.memory.found(peer)
 	d.mu.Unlock()
 	poke(d.changed)

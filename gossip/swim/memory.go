@@ -3,6 +3,7 @@ package swim
 import (
 	"cmp"
 	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -256,10 +257,16 @@ func knownOf(peer protocol.Peer) Known {
 	return Known{ID: peer.ID, Name: peer.Name, Role: peer.Role, Address: peer.Reach(), Heard: time.Now()}
 }
 
+// isNumber reports whether a host is an IP address, which may have a zone.
+func isNumber(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
 // named returns an address whose host is a name, or else nothing.
 func named(address string) string {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil || net.ParseIP(host) != nil {
+	if err != nil || isNumber(host) {
 		return ""
 	}
 	return address

@@ -179,7 +179,7 @@ func (t *transport) WriteTo(b []byte, address string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("the address of a packet: %w", err)
 	}
-	if err = t.send(b, address, to); err == nil {
+	if err = t.send(b, address, t.onLink(to)); err == nil {
 		t.sent.Add(uint64(len(b)))
 	}
 	return time.Now(), err
@@ -215,7 +215,7 @@ func (t *transport) write(b []byte, to netip.AddrPort) error {
 // take: a link that works again is noticed by the next attempt, not by one that
 // began before.
 func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
-	if address == t.address() {
+	if address = t.addressOnLink(address); address == t.address() {
 		return t.toSelf()
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, min(timeout, t.patience))

@@ -46,6 +46,7 @@ func (m *Member) lookAround() {
 	var alarm orphanAlarm
 	var crowd crowd
 	var voters voterWatch
+	unreachedSaid := false
 	for {
 		m.books.open()
 		m.syncs.look(m)
@@ -53,6 +54,11 @@ func (m *Member) lookAround() {
 		crowd.look(m, time.Now())
 		voters.look(m, time.Now(), m.orphanAfter())
 		m.dirs.lookForTwins()
+		if why := unreached(m); why != "" && !unreachedSaid {
+			unreachedSaid = true
+			m.logger.Warn("this member is not reached", "why", why)
+			m.waitsForOthers(why)
+		}
 		if err := nameTaken(m); err != nil {
 			m.fail(err)
 		}

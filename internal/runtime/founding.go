@@ -102,7 +102,7 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 		if v != (founding.Verdict{}) {
 			return v.Join, v.Err
 		}
-		told.look(s.m, why)
+		told.look(s.m, "its cluster", why)
 		for _, at := range places {
 			if underWay[at] {
 				continue
@@ -363,7 +363,7 @@ type waitTeller struct {
 	pause time.Duration
 }
 
-func (w *waitTeller) look(m *Member, why string) {
+func (w *waitTeller) look(m *Member, what, why string) {
 	now := time.Now()
 	if why != w.why {
 		// The first answers are under way for a moment.
@@ -374,7 +374,7 @@ func (w *waitTeller) look(m *Member, why string) {
 	if now.Before(w.next) {
 		return
 	}
-	m.logger.Warn("this member has no cluster yet", "waits", why)
+	m.logger.Warn("the start waits for "+what, "why", why)
 	w.next, w.pause = now.Add(w.pause), min(2*w.pause, waitToldMax)
 }
 

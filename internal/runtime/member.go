@@ -83,6 +83,7 @@ type Member struct {
 	stop     chan struct{} // closed when the loop must end
 	stopOnce sync.Once
 	stopping atomic.Bool
+	reached  atomic.Bool // a member has sent this one something
 	wasReady atomic.Bool // it was, once: others may choose their names by it
 	loopDone chan struct{}
 	done     chan struct{} // closed when everything has ended

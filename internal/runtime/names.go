@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -35,4 +37,40 @@ func nameTakenBy(m *Member, id protocol.MemberID, address string) error {
 	return protocol.ErrNameTaken.With(fmt.Sprintf(
 		"the name %q is in use by member %s at %s, which has taken the place of this one (%s): move this directory away, or start it as another member, with an empty directory and another --name",
 		m.identity.Name, id.Short(), address, m.identity.Member.Short()))
+}
+
+// ownNamePause is between two looks at a name that means nothing yet.
+const ownNamePause = 500 * time.Millisecond
+
+// awaitOwnName waits, at a restart, until the name that this member advertises means
+// something. After a power cut of a whole site the names come back when their servers
+// do; a first start is told about its mistake at once.
+func awaitOwnName(ctx context.Context, m *Member) error {
+	if m.identity.Starts <= 1 {
+		return nil
+	}
+	var told waitTeller
+	for {
+		_, err := lookUp(ctx, &m.cfg, m.advertise)
+		if err == nil {
+			m.waitsForOthers("")
+			return nil
+		}
+		told.look(m, "its own name", fmt.Sprintf("the name that this member advertises, %s, means nothing so far: %v", m.advertise, err))
+		select {
+		case <-time.After(ownNamePause):
+		case <-ctx.Done():
+			return protocol.ErrUnavailable.With(told.why).Because(ctx.Err())
+		}
+	}
+}
+
+// unreached says why this member may not be ready: others are known, and none of
+// them has sent it anything, on a stream or in a datagram. Empty: it is reached, or
+// it is too early to say: who is heard is sent something in a few elections.
+func unreached(m *Member) string {
+	if m.reached.Load() || m.wasReady.Load() || m.clock.Now().Sub(m.started) < m.orphanAfter() || len(m.swim.Peers()) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("other members answer this one, and none of them has reached it at %s, the address that it advertises: correct --advertise, or let TCP and UDP through to it", m.advertise)
 }

@@ -89,6 +89,9 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		return err
 	}
 	m.recall()
+	if err := awaitOwnName(ctx, m); err != nil {
+		return err
+	}
 	if err := m.dirs.recallSightings(); err != nil {
 		return err
 	}
@@ -243,7 +246,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
-		OnConflict: m.dirs.twins.claimed,
+		OnConflict: m.dirs.twins.claimed, Resolve: m.cfg.resolve,
 	})
 	if err != nil {
 		return fmt.Errorf("membership: %w", err)
@@ -287,6 +290,7 @@ func (m *Member) datagram(from protocol.MemberID, packet []byte) {
 	if err != nil || msg.Kind() < protocol.KindFrame {
 		return
 	}
+	m.reached.Store(true)
 	m.mailbox.message(from, msg, true)
 }
 
@@ -349,6 +353,9 @@ func awaitReadyFor(trying context.Context, m *Member) error {
 			late := fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)
 			if p := m.published.Load(); p != nil && p.status.Behind != "" && !p.status.Leader.IsZero() {
 				late += ": give it more time; with a directory it goes on where it was when it is started again"
+			}
+			if why := unreached(m); why != "" {
+				late += ": " + why
 			}
 			return protocol.ErrUnavailable.With(late).Because(outOfTime(trying, err))
 		}

@@ -205,6 +205,7 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 // Receive takes a message from a member.
 func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.swim.News(from)
+	h.m.reached.Store(true)
 	switch msg := msg.(type) {
 	case *protocol.Standing: // anybody can say that of anybody: see linkSays
 		h.m.dirs.unheard.Add(1)
