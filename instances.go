@@ -29,7 +29,7 @@ func Resources(ctx context.Context, c Caller, opts ...Option) iter.Seq2[Resource
 // It is a write like any other: it takes effect once, whatever is retried, and
 // watches tell each key. All keys go in one step, in which the members do nothing
 // else: about a second for a million keys, and as much memory for a while. A watch
-// of a Client that would have to tell more than 4 MiB at once ends with
+// of a Client that would have to tell more than 256 MiB at once ends with
 // ErrCompacted.
 func Delete(ctx context.Context, c Caller, name string) (bool, error) {
 	return resources.Delete(ctx, c, name, "")
