@@ -1,6 +1,7 @@
 package starling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -223,29 +225,24 @@ func (c *Cluster) open(ctx context.Context, configs []Config, atOnce int) error 
 	return errors.Join(errs...)
 }
 
-// settle waits until all actives vote and all members serve.
+// settle waits until all members serve and hold the configuration in which all actives
+// vote: before, who stops a member may stop all others.
 func (c *Cluster) settle(ctx context.Context, actives int) error {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		voters := 0
-		for _, m := range c.Nodes[0].Status().Members {
-			if m.Seat == protocol.SeatVoter.String() {
-				voters++
-			}
-		}
 		var waits []error
 		for _, n := range c.Nodes {
-			if err := n.Ready(); err != nil {
+			if err := cmp.Or(n.Ready(), runtime.Seated(n.member, actives)); err != nil {
 				waits = append(waits, fmt.Errorf("%s: %w", n.Name(), err))
 			}
 		}
-		if voters == actives && len(waits) == 0 {
+		if len(waits) == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return protocol.ErrUnavailable.With(fmt.Sprintf("%d of %d actives vote, %d members do not serve", voters, actives, len(waits))).
+			return protocol.ErrUnavailable.With(fmt.Sprintf("%d of %d members do not serve, or not with %d actives that vote", len(waits), len(c.Nodes), actives)).
 				Because(errors.Join(append(waits, ctx.Err())...))
 		case <-poll.C:
 		}

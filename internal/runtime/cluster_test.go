@@ -170,18 +170,19 @@ func (c *cluster) client(m *Member) *client.Client {
 	return cl
 }
 
-// voters waits until the configuration has n voters.
+// voters waits until all members that run hold the final configuration of n voters as
+// committed. While a change is joint for one of them, voters from before it decide
+// there, too: who cuts off or kills a member then may stop all others.
 func (c *cluster) voters(n int) {
 	c.t.Helper()
 	c.eventually(fmt.Sprintf("%d voters", n), func() error {
-		got := 0
-		for _, x := range c.members[c.first].Status().Members {
-			if x.Seat == protocol.SeatVoter.String() {
-				got++
+		for _, m := range c.members {
+			if m.stopping.Load() {
+				continue
 			}
-		}
-		if got != n {
-			return fmt.Errorf("%d voters", got)
+			if err := Seated(m, n); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

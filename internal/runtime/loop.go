@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
@@ -142,6 +143,9 @@ type published struct {
 	// does not serve, or nil.
 	conf  protocol.Index
 	ready error
+	// voters is how many voters that has, joint whether a change is under way in it.
+	voters int
+	joint  bool
 	// alone says that no other member is alive, as far as this one knows.
 	alone bool
 }
@@ -163,7 +167,13 @@ func (m *Member) publish(now protocol.Instant) {
 		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
 		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: s.AgeAt},
 	}
-	last := m.published.Swap(next)
+	last := m.published.Load()
+	if last != nil && last.conf == conf.Index {
+		next.voters, next.joint = last.voters, last.joint
+	} else {
+		next.voters, next.joint = len(conf.Configuration.Voters()), conf.Configuration.Joint()
+	}
+	m.published.Store(next)
 	if m.cfg.looks != nil {
 		m.cfg.looks(m)
 	}
@@ -178,6 +188,21 @@ func (m *Member) publish(now protocol.Instant) {
 	if last == nil || last.status.Leader != s.Leader || last.status.LeaderTerm != s.LeaderTerm || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
 		m.changed.tell()
 	}
+}
+
+// Seated reports whether a member holds as committed, and with no change under way, a
+// configuration of so many voters; if not, why not. Until all members do, those of the
+// configuration before decide somewhere, too: whoever stops one of them may stop all.
+func Seated(m *Member, voters int) error {
+	p := m.published.Load()
+	switch {
+	case p == nil:
+		return fmt.Errorf("%s holds no configuration yet", m.Name())
+	case p.voters != voters || p.joint || p.conf > p.status.Commit:
+		return fmt.Errorf("%s holds a configuration of %d voters at %d (a change under way: %t) and %d as committed, %d voters are wanted",
+			m.Name(), p.voters, p.conf, p.joint, p.status.Commit, voters)
+	}
+	return nil
 }
 
 // announce lets the membership tell the others what has changed here.
