@@ -92,7 +92,9 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 	defer askers.Wait()
 	defer cancel()
 	answers := make(chan replied)
-	underWay := map[founding.Place]bool{}
+	// Each place is asked once at a time, and once a tick: who is silent may take
+	// many of those.
+	underWay, rests := map[founding.Place]bool{}, map[founding.Place]bool{}
 	var told waitTeller
 	ticker := time.NewTicker(askPause)
 	defer ticker.Stop()
@@ -104,10 +106,10 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 		}
 		told.look(s.m, "its cluster", why)
 		for _, at := range places {
-			if underWay[at] {
+			if underWay[at] || rests[at] {
 				continue
 			}
-			underWay[at] = true
+			underWay[at], rests[at] = true, true
 			askers.Go(func() {
 				info, err := s.ask(asking, at, q)
 				select {
@@ -120,16 +122,17 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 		case h := <-answers:
 			// Most will answer the same again: they are asked at the next tick,
 			// unless they are asked for something else now.
+			delete(underWay, h.at)
 			if err := s.hear(h); err != nil {
 				return nil, err
 			}
 			if _, now, _, _ := s.look(); now.Promise != q.Promise {
-				clear(underWay)
+				clear(rests)
 			}
 			continue
 		case <-s.changed:
 		case <-ticker.C:
-			clear(underWay)
+			clear(rests)
 		case <-ctx.Done():
 			return nil, s.late(ctx, why)
 		}
