@@ -35,7 +35,7 @@ func kinds() []kind {
 		return func(ctx context.Context, c starling.Caller) error { return call(c.(*starling.Client), ctx) }
 	}
 	return []kind{
-		{name: "put", says: noLeader, call: func(ctx context.Context, c starling.Caller) error {
+		{name: "put", says: append(noLeader, "no answer"), call: func(ctx context.Context, c starling.Caller) error {
 			return starling.NewMap[string, string](c, "m").Put(ctx, "k", "v")
 		}},
 		{name: "linearizable read", says: noLeader, call: read()},

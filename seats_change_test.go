@@ -2,6 +2,7 @@ package starling_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +31,9 @@ func TestSeatsChangeAlthoughOthersChangeThem(t *testing.T) {
 	}
 	for range 5 {
 		seats, err := cluster.Client.Demote(ctx, "a3")
+		for errors.Is(err, starling.ErrWouldLoseQuorum) && ctx.Err() == nil { // a voter that is slow to answer counts as none
+			seats, err = cluster.Client.Demote(ctx, "a3")
+		}
 		if want := []string{"a1", "a2"}; err != nil || !slices.Equal(seats.Voters, want) || seats.Actives != 2 {
 			t.Fatalf("demoted: got %v, %v, want the voters %v", seats, err, want)
 		}

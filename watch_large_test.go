@@ -10,11 +10,11 @@ import (
 	"github.com/starlinghq/starling/resources"
 )
 
-// What one entry changed may be larger than a frame: it comes over the wire in parts,
-// and is told as a whole. A watch that begins before it gets past it, wherever it
-// begins again.
-func TestEntryThatIsLargerThanAFramePassesAWatch(t *testing.T) {
-	const values, valueBytes = 30, 400 << 10
+// What one command may write comes over the wire in several parts, and is told as a
+// whole. A watch that begins before it gets past it, wherever it begins again.
+// TestDeletingMoreThanAFrame has an entry that is larger than a frame.
+func TestEntryOfSeveralPartsPassesAWatch(t *testing.T) {
+	const values, valueBytes = 5, 400 << 10
 	fill := resources.NewCommand("fill", func(tx *resources.Tx, letter byte) (int, error) {
 		for i := range values {
 			if err := tx.Set(fmt.Appendf(nil, "k%02d", i), bytes.Repeat([]byte{letter}, valueBytes)); err != nil {
