@@ -63,7 +63,7 @@ func TestMarksOfFreeSpace(t *testing.T) {
 	if err := os.WriteFile(file, []byte("disk-low: 1000\ndisk-high: 3000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("STARLING_DISK_HIGH", "2500")
+	t.Setenv("STARLING_AGENT_DISK_HIGH", "2500")
 	for _, one := range []struct {
 		args      []string
 		low, high uint64
