@@ -61,13 +61,13 @@ func rebuilt() []Mutation {
 		{
 			Name: "mended-file-unread", Breaks: "a mended segment counts though the disk has written something else",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
-			Old: "\treturn r.check()\n",
+			Old: "\treturn r.check(ctx)\n",
 			New: "\treturn nil\n",
 		},
 		{
 			Name: "mended-name-unsynced", Breaks: "a mended segment counts before its name is durable",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
-			Old: "if err := l.syncNames(); err != nil {",
+			Old: "if err := folder.Sync(); err != nil {",
 			New: "if err := error(nil); err != nil {",
 		},
 		{

@@ -13,6 +13,8 @@ import (
 
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -99,7 +101,11 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		var said bytes.Buffer
 		log := &needy{refusals: 10}
 		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
-		m.cfg.Name = "a1"
+		registry, err := resources.NewRegistry(kvmap.Type)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.cfg.Name, m.cfg.Registry = "a1", registry
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 		time.Sleep(4 * roomPause)

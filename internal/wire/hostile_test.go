@@ -131,23 +131,28 @@ func TestAnotherVersionIsRefusedWithBothNumbers(t *testing.T) {
 }
 
 func TestWhatAnswersIsNotAMember(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
+	for answer, want := range map[string]string{
+		"HTTP/1.1 400 Bad Request\r\n\r\n": "an HTTP server answers there",
+		"220 mail.example ESMTP\r\n":       "not a starling member",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
-		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
-		_, _ = io.Copy(io.Discard, c)
-		_ = c.Close()
-	}()
-	_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{})
-	if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "not a starling member") {
-		t.Errorf("got %v", err)
+		defer l.Close()
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, answer)
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}()
+		_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{})
+		if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
 	}
 }
 
