@@ -151,13 +151,13 @@ func (n *Node) source() web.Source {
 	}
 	return web.Source{
 		Alive: func() error {
-			if starting() != nil {
-				return nil
+			if !n.started.Load() {
+				return nil // a start that fails ends the program, and says why
 			}
 			return n.Err()
 		},
 		Ready: func() error {
-			if err := starting(); err != nil {
+			if err := starting(); err != nil || !n.started.Load() {
 				return err
 			}
 			return n.Ready()

@@ -204,10 +204,9 @@ func (q *Queue) enabled(l slog.Level) bool {
 func (q *Queue) askLevel() {
 	lowest := int64(math.MaxInt64)
 	for _, l := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug} {
-		if !q.handler.Enabled(context.Background(), l) {
-			break
+		if q.handler.Enabled(context.Background(), l) {
+			lowest = int64(l)
 		}
-		lowest = int64(l)
 	}
 	q.level.Store(lowest)
 	q.asked.Store(int64(time.Since(q.began)))

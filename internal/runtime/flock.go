@@ -57,7 +57,6 @@ func (m *Member) lookAround() {
 		if why := unreached(m); why != "" && !unreachedSaid {
 			unreachedSaid = true
 			m.logger.Warn("this member is not reached", "why", why)
-			m.waitsForOthers(why)
 		}
 		if err := nameTaken(m); err != nil {
 			m.fail(err)

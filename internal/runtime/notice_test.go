@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -64,7 +65,7 @@ func TestNoLeaderHasTheRightReason(t *testing.T) {
 
 // lateMember is one that is not ready, and whose log calls said for each line.
 func lateMember(limit time.Duration, said func()) *Member {
-	m := &Member{cfg: Config{Name: "p1", StartTimeout: limit}, changed: newBroadcast(), logger: slog.New(handlerFunc(said))}
+	m := &Member{cfg: Config{Name: "p1", StartTimeout: limit}, changed: newBroadcast(), clock: newClock(bootTime, wallTime), server: wire.NewServer(wire.ServerConfig{}), logger: slog.New(handlerFunc(said))}
 	m.dirs = newDirectories(m)
 	m.published.Store(&published{status: replica.Status{Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}})
 	return m

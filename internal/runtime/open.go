@@ -59,13 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	m.advertise = advertised(cfg.Advertise, tcp.Addr().String())
-	finding, found := ctx, context.CancelFunc(func() {})
-	if cfg.StartTimeout > 0 {
-		finding, found = context.WithTimeout(ctx, cfg.StartTimeout)
-	}
-	err = m.openAll(finding, tcp, udp)
-	found()
-	if err != nil {
+	if err := m.openAll(ctx, tcp, udp); err != nil {
 		_ = tcp.Close()
 		_ = udp.Close()
 		m.closeStores()
@@ -85,11 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 // openAll opens what the member has on disk, makes its replica and starts its
 // goroutines.
 func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
-	if err := m.openDirectory(ctx, tcp); err != nil {
-		return err
-	}
-	m.recall()
-	if err := awaitOwnName(ctx, m); err != nil {
+	if err := openOwn(ctx, m, tcp); err != nil {
 		return err
 	}
 	if err := m.dirs.recallSightings(); err != nil {
@@ -113,6 +103,21 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		_ = udp.Close()
 	}
 	return err
+}
+
+// openOwn opens the directory, for which a member without a cluster looks for one
+// first, for as long as it may start.
+func openOwn(ctx context.Context, m *Member, tcp net.Listener) error {
+	if m.cfg.StartTimeout > 0 {
+		var found context.CancelFunc
+		ctx, found = context.WithTimeout(ctx, m.cfg.StartTimeout)
+		defer found()
+	}
+	if err := m.openDirectory(ctx, tcp); err != nil {
+		return err
+	}
+	m.recall()
+	return awaitOwnName(ctx, m)
 }
 
 // closeStores closes what openAll has opened on disk.

@@ -69,22 +69,27 @@ func (p *premises) close() {
 // next start writes it again.
 func (p *premises) look() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gone != nil || len(p.held) == 0 {
-		return p.gone
+	held, gone := p.held, p.gone
+	p.mu.Unlock()
+	if gone != nil || len(held) == 0 {
+		return gone
 	}
-	here, known := p.held[0].isThere()
+	here, known := held[0].isThere() // without the lock: a server of files may not answer
 	missing := 0
-	for _, h := range p.held[1:] {
+	for _, h := range held[1:] {
 		if there, sure := h.isThere(); sure && !there {
 			missing++
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
+	case len(p.held) == 0: // it was closed meanwhile
+	case p.gone != nil:
 	case known && !here:
-		p.gone = p.lost(p.held[0])
-	case missing == len(p.held)-1:
-		p.gone = p.lost(p.held[1])
+		p.gone = p.lost(held[0])
+	case missing == len(held)-1:
+		p.gone = p.lost(held[1])
 	}
 	return p.gone
 }
