@@ -88,7 +88,9 @@ func (u usage) String() string {
 }
 
 // uses looks at a member: at its directory, where a file that has two names counts
-// once, and at its process.
+// once, and at its process. What the log has made ready for later, or keeps of what it
+// gave up, is not counted: there are two such segments at most, and one until the first
+// time that the log goes on in another one, which takes hours here.
 func (m *member) uses() (usage, error) {
 	var u usage
 	seen := map[uint64]bool{}
@@ -101,7 +103,7 @@ func (m *member) uses() (usage, error) {
 		if err != nil {
 			return nil
 		}
-		if s := info.Sys().(*syscall.Stat_t); !seen[s.Ino] {
+		if s := info.Sys().(*syscall.Stat_t); !seen[s.Ino] && !strings.HasPrefix(d.Name(), "spare-") {
 			seen[s.Ino] = true
 			u[diskBytes] += s.Blocks * 512
 		}

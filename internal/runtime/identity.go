@@ -272,8 +272,11 @@ func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 // refused says whom the server has refused, once for each reason.
 func (d *directories) refused(peer protocol.Hello, from net.Addr, err error) {
 	level, text := slog.LevelInfo, "refused"
-	if replica.Refused(err) {
+	switch {
+	case replica.Refused(err):
 		level, text = slog.LevelError, "another member is refused"
+	case errors.Is(err, protocol.ErrWrongCluster) && !peer.Member.IsZero():
+		level, text = slog.LevelWarn, "a member of another cluster knows this address: if this one was begun because its directory was lost, stop it, and join that cluster with an empty directory (--join, and --replace for its seat)"
 	}
 	if peer.Member.IsZero() || !d.refusalsSaid.news(peer.Member, err.Error()) {
 		level = slog.LevelDebug

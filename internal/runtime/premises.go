@@ -133,5 +133,5 @@ func (p *premises) lost(h held) error {
 	} else {
 		text += ";"
 	}
-	return protocol.ErrDirectory.With(text + " take its seat away (starling remove) and begin it anew, with an empty directory and another name; the others have everything as long as a majority of the voters is left")
+	return protocol.ErrDirectory.With(text + " start it with an empty directory, and with --replace if it has a seat; the others have everything as long as a majority of the voters is left")
 }
