@@ -256,7 +256,8 @@ func TestNoQuorum(t *testing.T) {
 	f.settled()
 }
 
-func TestAForeignClusterIsRefused(t *testing.T) {
+// A member with a directory stays in its own cluster, whoever answers at --join.
+func TestAForeignClusterAtJoinIsSaid(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
@@ -273,7 +274,16 @@ func TestAForeignClusterIsRefused(t *testing.T) {
 	impostor.addr = one.addr("a1")
 	impostor.start()
 	eventually(t, time.Minute, func() error { _, err := status(impostor.addr); return err })
-	refused(t, p, exitRefused, p.args[6], one.addr("a1"), "belongs to cluster", "another directory")
+	p.start()
+	eventually(t, time.Minute, func() error {
+		if said := p.log.String(); !strings.Contains(said, "another cluster answers at an address of --join") || !strings.Contains(said, one.addr("a1")) {
+			return fmt.Errorf("it says %q", said)
+		}
+		return nil
+	})
+	if code := p.stop(); code != 0 {
+		t.Errorf("Ctrl-C: exit code %d:\n%s", code, p.log)
+	}
 }
 
 func TestAnInterruptEndsAMemberThatWaits(t *testing.T) {

@@ -125,6 +125,7 @@ func (a *agent) wait() int {
 	case <-time.After(time.Minute):
 		a.process.Process.Signal(syscall.SIGQUIT)
 		<-a.ended
+		a.process = nil
 		a.t.Fatalf("%s does not end:\n%s", a.name, a.log)
 	}
 	code := a.process.ProcessState.ExitCode()
