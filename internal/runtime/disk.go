@@ -40,8 +40,9 @@ func (m *Member) writeLog() {
 				return
 			}
 		case <-idle.C:
-			err := m.syncs.during(m.log.Settle)
-			if err != nil && !m.noted(err, idle) {
+			if err := m.syncs.during(m.log.Settle); err == nil {
+				m.guard.hasRoom(m)
+			} else if !m.noted(err, idle) {
 				return
 			}
 		}

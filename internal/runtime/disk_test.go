@@ -79,6 +79,33 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 	}
 }
 
+// A log whose note finds room again waits no longer, though nobody writes.
+func TestAnIdleLogWaitsNoLongerWhenItsNoteFindsRoom(t *testing.T) {
+	for refusals := 1; refusals < 4; refusals++ {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			log := &fullLog{refusals: refusals}
+			m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+			m.workers.Go(m.writeLog)
+			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
+			synctest.Wait()
+			if m.guard.waiting() == "" {
+				t.Fatalf("%d refusals: it does not say that it waits", refusals)
+			}
+			time.Sleep(10 * roomPause)
+			synctest.Wait()
+			if why := m.guard.waiting(); why != "" || !log.noted {
+				t.Errorf("%d refusals: it still waits: %s; noted %t", refusals, why, log.noted)
+			}
+			close(m.writes)
+			m.workers.Wait()
+			if n := strings.Count(said.String(), "the log goes on"); n != 1 {
+				t.Errorf("%d refusals: said %d times that it goes on:\n%s", refusals, n, said.String())
+			}
+		})
+	}
+}
+
 // needy is a log that gets no new file for a while.
 type needy struct {
 	fullLog
