@@ -42,6 +42,9 @@ type Progress struct {
 	// had as long to be heard: it is not known to be silent. Answers says that it
 	// was heard, in this term.
 	Active, Answers bool
+	// Unfit says that the member could answer nobody as a leader (SetUnfit): the
+	// leadership is not handed over to it.
+	Unfit bool
 }
 
 // Status returns the member's view of itself. It allocates for Progress; State,
@@ -65,7 +68,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered,
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit,
 		}
 	}
 	return s

@@ -83,6 +83,8 @@ type Progress struct {
 	// CatchUp says that it is being brought a checkpoint: its log ends below
 	// the beginning of the leader's.
 	CatchUp bool
+	// Unfit says that it could answer nobody as a leader.
+	Unfit bool
 }
 
 // Input is all that a decision depends on. The order of the lists does not

@@ -57,7 +57,7 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 		return "a voter is replaced for nothing, or by more or less than one"
 	case d.Action == Remove && out.Seat == protocol.SeatVoter && before <= wanted:
 		return "a voter loses its seat and nobody gets it"
-	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || heir.CatchUp || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
+	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || heir.CatchUp || heir.Unfit || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
 		return "the leadership goes to one that cannot lead"
 	case d.Action == Call && !in.mayBeCalled(conf, d):
 		return "somebody is called who is no reserve, or is not needed"
@@ -148,7 +148,7 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 		if p.Role == protocol.RoleActive && i > 0 {
 			answers := alive != (random.IntN(8) == 0) // sometimes the two do not say the same
 			in.Progress = append(in.Progress, Progress{
-				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0,
+				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0, Unfit: random.IntN(10) == 0,
 			})
 			if !alive && !answers {
 				in.Failing = append(in.Failing, failing(name, protocol.Instant(random.IntN(61))))

@@ -139,7 +139,7 @@ func (v *view) handOver(out leaver) (Decision, bool) {
 	for _, m := range v.current.Members {
 		p, alive := v.peer(m.ID)
 		x := v.progress(m.ID)
-		if m.ID == v.Self || m.Seat != protocol.SeatVoter || !alive || !p.Eligible || !x.Answers || x.CatchUp {
+		if m.ID == v.Self || m.Seat != protocol.SeatVoter || !alive || !p.Eligible || !x.Answers || x.CatchUp || x.Unfit {
 			continue
 		}
 		if heir.ID.IsZero() || x.Match > most {

@@ -39,7 +39,7 @@ func (r *Replica) CannotApply(now protocol.Instant, why error) {
 
 // fitness is why this member could answer nobody as a leader, or empty. Who only cannot
 // read its log may lead: it may hold what the others lack, and when they have it, it
-// hands over to one that can read it (see handOverStuck).
+// hands over to one that can read it (see handOverHampered).
 func (a *applying) fitness(r *Replica) string {
 	if r.quarantined() {
 		return "its state has diverged"

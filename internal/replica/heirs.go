@@ -41,9 +41,6 @@ type room struct {
 	at  protocol.Instant
 }
 
-// hampered takes note of what keeps this member from its work.
-func (h *heirs) hampered(now Hampered) { h.now = now }
-
 // heard takes note of what another active says of its disk to this one, which leads.
 func (h *heirs) heard(now protocol.Instant, from protocol.MemberID, m protocol.Message, r *Replica) {
 	a, ok := m.(*protocol.HeartbeatAnswer)
@@ -74,10 +71,10 @@ func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
 	return "", 0
 }
 
-// handOverStuck lets a leader that cannot do its work hand the lead over to the voter
+// handOverHampered lets a leader that cannot do its work hand the lead over to the voter
 // that can, and holds most. One that did not get it is asked again when all others were,
 // as rarely as the policy asks.
-func (r *Replica) handOverStuck(now protocol.Instant) {
+func (r *Replica) handOverHampered(now protocol.Instant) {
 	h := &r.heirs
 	why, applied := h.hindered(r)
 	s := r.active.Status()
@@ -89,7 +86,7 @@ func (r *Replica) handOverStuck(now protocol.Instant) {
 	}
 	best := -1
 	for i, p := range s.Progress {
-		able := p.Seat == protocol.SeatVoter && p.Answers && p.State != active.ProgressCatchUp && !slices.Contains(h.tried, p.ID)
+		able := p.Seat == protocol.SeatVoter && p.Answers && !p.Unfit && p.State != active.ProgressCatchUp && !slices.Contains(h.tried, p.ID)
 		if able && h.canLead(now, p.ID, applied, r) && (best < 0 || p.Match > s.Progress[best].Match) {
 			best = i
 		}
@@ -99,10 +96,9 @@ func (r *Replica) handOverStuck(now protocol.Instant) {
 		return
 	}
 	to := s.Progress[best].ID
-	h.next = now.Add(handOverPause * r.cfg.Active.Election)
-	// Refused only if the heir has gone meanwhile: then later.
+	h.tried, h.next = append(h.tried, to), now.Add(handOverPause*r.cfg.Active.Election)
+	// Refused only if the heir has gone meanwhile: then another one is asked.
 	if err := r.active.Transfer(now, to); err == nil {
-		h.tried = append(h.tried, to)
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
 	}
 }

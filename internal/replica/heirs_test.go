@@ -38,6 +38,25 @@ func TestALeaderWithoutRoomHandsOver(t *testing.T) {
 	expect(t, "heirs when there is room again", len(s.heirs), 0)
 }
 
+// A leader without room passes over a voter that could answer nobody as a leader, however
+// much room that has, as its policy does.
+func TestALeaderWithoutRoomPassesOverWhoIsUnfit(t *testing.T) {
+	s := newShelf(t, 100)
+	s.room, s.unfit = []protocol.MemberID{id(2), id(3)}, []protocol.MemberID{id(2)}
+	s.lead()
+	s.r.Hamper(s.now, Hampered{Full: true})
+	for range 50 {
+		s.pass(100 * time.Millisecond)
+	}
+	if len(s.heirs) == 0 || s.heirs[0] != id(3) {
+		t.Errorf("heirs %v, want 3", s.heirs)
+	}
+	conf, _ := s.r.Configurations().Latest()
+	for _, p := range s.r.policyInput(s.now, conf, s.r.active.Status()).Progress {
+		expect(t, "unfit, for the policy", p.Unfit, p.ID == id(2))
+	}
+}
+
 // A leader that is stuck in a command gives the lead to a voter that has passed it.
 func TestALeaderStuckInACommandHandsOver(t *testing.T) {
 	s := newShelf(t, 100)

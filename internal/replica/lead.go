@@ -141,7 +141,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.passTime(now)
 	r.proposeMark(now)
 	r.requests.proposeGathered(now, r)
-	r.handOverStuck(now)
+	r.handOverHampered(now)
 	if r.cfg.Policy {
 		r.steer(now)
 	}
@@ -205,7 +205,9 @@ func (r *Replica) steer(now protocol.Instant) {
 func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
 	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled}
 	for _, p := range s.Progress {
-		in.Progress = append(in.Progress, policy.Progress{ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp})
+		in.Progress = append(in.Progress, policy.Progress{
+			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp, Unfit: p.Unfit,
+		})
 	}
 	r.policy.fails(now, in.Progress, r.peers)
 	in.Failing = r.policy.failing

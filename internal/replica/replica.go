@@ -213,7 +213,7 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 // Hamper says what keeps this member from its work. With a disk that is nearly full
 // nothing stays on it for the sake of others.
 func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
-	r.heirs.hampered(h)
+	r.heirs.now = h
 	if h.Full {
 		r.dropHead(now)
 	}

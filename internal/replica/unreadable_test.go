@@ -27,6 +27,7 @@ type shelf struct {
 	offered []protocol.Index
 	heirs   []protocol.MemberID
 	room    []protocol.MemberID // whose disks have room
+	unfit   []protocol.MemberID // who could answer nobody as leaders
 	got     []protocol.Message  // by passive 8
 	reads   []ReadAnswer
 	events  []protocol.Event
@@ -140,7 +141,7 @@ func (s *shelf) take(x Send) {
 	case *protocol.Vote:
 		s.r.Receive(s.now, x.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})
 	case *protocol.Heartbeat:
-		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: slices.Contains(s.room, x.To)})
+		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: slices.Contains(s.room, x.To), Unfit: slices.Contains(s.unfit, x.To)})
 	case *protocol.TimeoutNow:
 		s.heirs = append(s.heirs, x.To)
 	case *protocol.Checkpoint:
