@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -110,12 +111,13 @@ func TestAnIdleLogWaitsNoLongerWhenItsNoteFindsRoom(t *testing.T) {
 type needy struct {
 	fullLog
 	refusals int
+	err      error
 }
 
 func (l *needy) Write(w protocol.Write, e []protocol.Entry) error {
 	if l.refusals > 0 {
 		l.refusals--
-		return vfs.Waits(&os.PathError{Op: "open", Path: "/d/log/spare-1", Err: syscall.EMFILE})
+		return vfs.Waits(l.err)
 	}
 	return l.fullLog.Write(w, e)
 }
@@ -126,7 +128,7 @@ func (l *needy) Write(w protocol.Write, e []protocol.Entry) error {
 func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
-		log := &needy{refusals: 10}
+		log := &needy{refusals: 10, err: &os.PathError{Op: "open", Path: "/d/log/spare-1", Err: syscall.EMFILE}}
 		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
 		registry, err := resources.NewRegistry(kvmap.Type)
 		if err != nil {
@@ -157,6 +159,40 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		m.workers.Wait()
 		if n := strings.Count(said.String(), "level=WARN"); n != 1 || strings.Count(said.String(), "the log goes on") != 1 {
 			t.Errorf("said %d times:\n%s", n, said.String())
+		}
+	})
+}
+
+// A disk that gives no room although it says that it has some, as with a quota, is full
+// until a write finds room, however often it is looked at. That is said once.
+func TestAQuotaIsAFullDiskUntilAWriteFindsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &needy{refusals: 6, err: fmt.Errorf("disk quota exceeded: %w", vfs.ErrNoSpace)}
+		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+		m.cfg.Name, m.clock = "a1", newClock(bootTime, wallTime)
+		m.workers.Go(m.writeLog)
+		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
+		for range 4 {
+			time.Sleep(roomPause)
+			synctest.Wait()
+			m.guard.last.Store(0)
+			m.guard.look(m)
+			if !m.guard.full.Load() {
+				t.Error("it is full no longer, and nothing was written")
+			}
+		}
+		time.Sleep(10 * roomPause)
+		synctest.Wait()
+		if m.guard.full.Load() || log.wrote != 1 {
+			t.Errorf("full %t after %d writes, want one", m.guard.full.Load(), log.wrote)
+		}
+		close(m.writes)
+		m.workers.Wait()
+		for what, want := range map[string]int{"the log waits": 1, "the disk is nearly full": 1, "has room again": 1, "the log goes on": 1} {
+			if n := strings.Count(said.String(), what); n != want {
+				t.Errorf("%q is said %d times, want %d:\n%s", what, n, want, said.String())
+			}
 		}
 	})
 }

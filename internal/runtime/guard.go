@@ -25,23 +25,29 @@ type guard struct {
 	space atomic.Pointer[storage.Space] // as it was looked at last
 	last  atomic.Int64                  // when that was, on the member's clock
 	// waits is why the log cannot go on, while it cannot.
-	waits atomic.Pointer[string]
+	waits atomic.Pointer[want]
 	// written counts the bytes since then, and lacked is since when no write has found
 	// room, if none has; the log writer's.
 	written int
 	lacked  time.Time
 }
 
+// want is what the log waits for: room, or something else.
+type want struct {
+	text string
+	room bool
+}
+
 // hasNone says that a write has found no room for the log, or that something else was
 // lacking for a new file of it. It is said once.
 func (g *guard) hasNone(m *Member, err error) {
-	text := err.Error()
-	g.waits.Store(&text)
+	w := &want{err.Error(), errors.Is(err, vfs.ErrNoSpace)}
+	g.waits.Store(w)
 	if g.lacked.IsZero() {
 		g.lacked = time.Now()
 		m.logger.Warn("the log waits", "err", err, "dir", m.cfg.Dir)
 	}
-	if errors.Is(err, vfs.ErrNoSpace) {
+	if w.room {
 		g.set(m, true)
 	}
 }
@@ -62,10 +68,16 @@ func (g *guard) hasRoom(m *Member) {
 
 // waiting says why the log cannot go on, or is empty.
 func (g *guard) waiting() string {
-	if text := g.waits.Load(); text != nil {
-		return *text
+	if w := g.waits.Load(); w != nil {
+		return w.text
 	}
 	return ""
+}
+
+// lacksRoom reports whether it is room that the log waits for.
+func (g *guard) lacksRoom() bool {
+	w := g.waits.Load()
+	return w != nil && w.room
 }
 
 // take takes note of what the disk says.
@@ -130,7 +142,8 @@ func (g *guard) wrote(m *Member, bytes int) {
 	g.look(m)
 }
 
-// look asks the disk, unless that was done just now.
+// look asks the disk, unless that was done just now. While the log waits for room the
+// disk is full, whatever it says: with a quota it says that it has some.
 func (g *guard) look(m *Member) {
 	now := int64(m.clock.Now())
 	last := g.last.Load()
@@ -142,5 +155,5 @@ func (g *guard) look(m *Member) {
 		return // a disk that fails says so in a write
 	}
 	g.take(&space, nil)
-	g.set(m, space.Full)
+	g.set(m, space.Full || g.lacksRoom())
 }
