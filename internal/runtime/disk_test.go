@@ -90,12 +90,12 @@ func TestAnIdleLogWaitsNoLongerWhenItsNoteFindsRoom(t *testing.T) {
 			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 			synctest.Wait()
-			if m.guard.waiting() == "" {
+			if why, _ := m.guard.waiting(); why == "" {
 				t.Fatalf("%d refusals: it does not say that it waits", refusals)
 			}
 			time.Sleep(10 * roomPause)
 			synctest.Wait()
-			if why := m.guard.waiting(); why != "" || !log.noted {
+			if why, _ := m.guard.waiting(); why != "" || !log.noted {
 				t.Errorf("%d refusals: it still waits: %s; noted %t", refusals, why, log.noted)
 			}
 			close(m.writes)
@@ -152,7 +152,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		if cause := m.cause.Load(); cause != nil || log.wrote != 1 {
 			t.Fatalf("%d writes, want one; it ends for %v", log.wrote, cause)
 		}
-		if why := m.guard.waiting(); why != "" {
+		if why, _ := m.guard.waiting(); why != "" {
 			t.Errorf("it still waits: %s", why)
 		}
 		close(m.writes)

@@ -41,7 +41,7 @@ type want struct {
 // hasNone says that a write has found no room for the log, or that something else was
 // lacking for a new file of it. It is said once.
 func (g *guard) hasNone(m *Member, err error) {
-	w := &want{err.Error(), errors.Is(err, vfs.ErrNoSpace)}
+	w := &want{text: err.Error(), room: errors.Is(err, vfs.ErrNoSpace)}
 	g.waits.Store(w)
 	if g.lacked.IsZero() {
 		g.lacked = time.Now()
@@ -66,18 +66,12 @@ func (g *guard) hasRoom(m *Member) {
 	g.set(m, space.Full && err == nil)
 }
 
-// waiting says why the log cannot go on, or is empty.
-func (g *guard) waiting() string {
+// waiting says why the log cannot go on, or is empty, and whether it is for want of room.
+func (g *guard) waiting() (why string, room bool) {
 	if w := g.waits.Load(); w != nil {
-		return w.text
+		return w.text, w.room
 	}
-	return ""
-}
-
-// lacksRoom reports whether it is room that the log waits for.
-func (g *guard) lacksRoom() bool {
-	w := g.waits.Load()
-	return w != nil && w.room
+	return "", false
 }
 
 // take takes note of what the disk says.
@@ -116,7 +110,11 @@ func (g *guard) text(m *Member) string {
 
 // note says what the full disk means for the member, or is empty.
 func (g *guard) note(m *Member, leads bool) string {
-	switch {
+	switch why, room := g.waiting(); {
+	case room && leads:
+		return "writes are refused, and this member stores nothing now: " + why
+	case room:
+		return "this member stores nothing now: " + why
 	case !g.full.Load():
 		return ""
 	case leads:
@@ -155,5 +153,6 @@ func (g *guard) look(m *Member) {
 		return // a disk that fails says so in a write
 	}
 	g.take(&space, nil)
-	g.set(m, space.Full || g.lacksRoom())
+	_, none := g.waiting()
+	g.set(m, space.Full || none)
 }

@@ -42,6 +42,17 @@ func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
 	if err := leader.accepts(&protocol.Command{Session: 3, Type: protocol.SessionType, Version: 1, Operation: protocol.SessionKeepAlive}); errors.Is(err, protocol.ErrNoSpace) {
 		t.Errorf("a keep-alive is refused: %v", err)
 	}
+	for room, ready := range map[bool]bool{true: true, false: false} { // at the last byte, and without a descriptor
+		leader.guard.waits.Store(&want{text: "the disk gives nothing more", room: room})
+		s, want := leader.Status(), "writes are refused, and this member stores nothing now: the disk gives nothing more"
+		if (leader.Ready() == nil) != ready || s.Serving != ready || ready && (leader.Note() != want || s.Reason != want) {
+			t.Errorf("waits for room %t: ready %v, serving %v: %s; the note is %q", room, leader.Ready(), s.Serving, s.Reason, leader.Note())
+		}
+		if got := c.get(c.client(leader), "k"); got != "v" {
+			t.Errorf("a read: got %q, want v", got)
+		}
+	}
+	leader.guard.waits.Store(nil)
 	leader.guard.full.Store(false)
 	c.put(c.client(c.members["p1"]), "k", "w")
 	if got := c.get(c.client(leader), "k"); got != "w" {

@@ -221,7 +221,7 @@ func (m *Member) accepts(c *protocol.Command) error {
 		if m.guard.full.Load() {
 			return protocol.ErrNoSpace.With(m.guard.text(m))
 		}
-		if why := m.guard.waiting(); why != "" {
+		if why, _ := m.guard.waiting(); why != "" {
 			return protocol.ErrNoSpace.With(m.cfg.Name + ", which leads, takes no writes now: " + why)
 		}
 	}

@@ -166,7 +166,8 @@ func namesIn(s *protocol.Status) (list []protocol.NameInUse) {
 
 // readyNow says why this member should get no traffic, or nil: it knows a
 // leader, has applied what was committed when it started, has known since then how
-// old its state is, and is not far behind (replica.Status.Behind).
+// old its state is, and is not far behind (replica.Status.Behind). A full disk is no
+// reason, also at the last byte: where all are full nobody would serve reads.
 func (m *Member) readyNow(r replica.Status) error {
 	if err := m.Err(); err != nil {
 		return err
@@ -177,7 +178,7 @@ func (m *Member) readyNow(r replica.Status) error {
 	if p := m.doubted.Load(); p != nil {
 		return *p
 	}
-	if why := m.guard.waiting(); why != "" {
+	if why, room := m.guard.waiting(); why != "" && !room {
 		return protocol.ErrNoSpace.With("this member stores nothing now: " + why)
 	}
 	if err := m.server.Accepting(); err != nil {
