@@ -70,7 +70,7 @@ type progress struct {
 	heard    protocol.Instant
 	answered bool
 	round    uint64 // the highest round that it answered
-	unfit    bool   // it says that it does not campaign: see SetUnfit
+	unfit    bool   // it says that it could answer nobody as a leader: see SetUnfit
 }
 
 // hears notes that the member has answered.

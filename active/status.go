@@ -42,7 +42,7 @@ type Progress struct {
 	// had as long to be heard: it is not known to be silent. Answers says that it
 	// was heard, in this term.
 	Active, Answers bool
-	// Unfit says that the member could answer nobody as a leader (SetUnfit): the
+	// Unfit says that the member said that it could answer nobody as a leader: the
 	// leadership is not handed over to it.
 	Unfit bool
 }

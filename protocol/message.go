@@ -193,8 +193,8 @@ type HeartbeatAnswer struct {
 	Round uint64
 	// Room says that the sender's disk has room: it would take writes if it led.
 	Room bool
-	// Unfit says that the sender does not campaign, because it could answer nobody as
-	// a leader: nobody hands over to it.
+	// Unfit says that the sender could answer nobody as a leader, by its state or because
+	// it is stuck in a command or at a place that it cannot read: nobody hands over to it.
 	Unfit bool
 }
 

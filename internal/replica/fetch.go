@@ -115,7 +115,8 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 		return
 	}
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
-		h.Room = !r.heirs.now.Full
+		_, applied := r.heirs.hindered(r)
+		h.Room, h.Unfit = !r.heirs.now.Full, h.Unfit || applied != 0
 	}
 	a, ok := e.Message.(*protocol.Append)
 	if !ok || a.Last <= a.PrevIndex {

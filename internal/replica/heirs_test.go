@@ -77,11 +77,12 @@ func TestALeaderStuckInACommandHandsOver(t *testing.T) {
 	}
 }
 
-// What a member says of its disk goes with each answer to a heartbeat.
-func TestAnswersToHeartbeatsSayWhetherThereIsRoom(t *testing.T) {
+// What keeps a member from its work goes with each answer to a heartbeat: whoever is stuck
+// in a command is no heir of one that has no room, which would be its heir in turn.
+func TestAnswersToHeartbeatsSayWhatHampers(t *testing.T) {
 	s := newShelf(t, 100)
-	for _, full := range []bool{false, true, false} {
-		s.r.Hamper(s.now, Hampered{Full: full})
+	for _, by := range []Hampered{{}, {Full: true}, {Stuck: 101, Why: "is stuck in a command"}, {Full: true, Stuck: 101}, {}} {
+		s.r.Hamper(s.now, by)
 		s.r.Receive(s.now, id(2), &protocol.Heartbeat{Term: 9, Round: 1})
 		found := false
 		for range 10 {
@@ -92,7 +93,8 @@ func TestAnswersToHeartbeatsSayWhetherThereIsRoom(t *testing.T) {
 			for _, x := range e.Send {
 				if a, ok := x.Message.(*protocol.HeartbeatAnswer); ok {
 					found = true
-					expect(t, "room", a.Room, !full)
+					expect(t, "room", a.Room, !by.Full)
+					expect(t, "unfit", a.Unfit, by.Stuck != 0)
 				}
 			}
 		}
