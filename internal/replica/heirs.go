@@ -26,7 +26,7 @@ const WithoutRoom = "has no room on its disk"
 // answer nobody, and nobody would notice, since it says that it lives.
 type heirs struct {
 	now  Hampered
-	room map[protocol.MemberID]room // of those that were heard
+	room map[protocol.MemberID]room // of those that were heard in the term
 	// tried are those that were asked in the term for the cause, next when another one
 	// may be.
 	tried []protocol.MemberID
@@ -41,6 +41,13 @@ type room struct {
 	at  protocol.Instant
 }
 
+// begin forgets what was said and tried in another term.
+func (h *heirs) begin(term protocol.Term) {
+	if term != h.term {
+		*h = heirs{now: h.now, term: term}
+	}
+}
+
 // heard takes note of what another active says of its disk to this one, which leads.
 func (h *heirs) heard(now protocol.Instant, from protocol.MemberID, m protocol.Message, r *Replica) {
 	a, ok := m.(*protocol.HeartbeatAnswer)
@@ -51,7 +58,7 @@ func (h *heirs) heard(now protocol.Instant, from protocol.MemberID, m protocol.M
 	if _, named := conf.Configuration.Find(from); !named {
 		return
 	}
-	if h.room == nil {
+	if h.begin(r.active.Term()); h.room == nil {
 		h.room = map[protocol.MemberID]room{}
 	}
 	h.room[from] = room{a.Room, now}
@@ -78,8 +85,8 @@ func (r *Replica) handOverHampered(now protocol.Instant) {
 	h := &r.heirs
 	why, applied := h.hindered(r)
 	s := r.active.Status()
-	if why != h.why || s.Term != h.term {
-		h.why, h.term, h.tried, h.next = why, s.Term, nil, 0
+	if h.begin(s.Term); why != h.why {
+		h.why, h.tried, h.next = why, nil, 0
 	}
 	if why == "" || now < h.next || !s.Heir.IsZero() {
 		return
