@@ -187,8 +187,8 @@ type transfer struct {
 }
 
 // Transfer hands the leadership over to a voter, or, if to is zero, to the one
-// that holds most. It is answered once: with OK when another member leads, the one
-// that was asked for; with unavailable when the heir did not get there within an
+// that holds most: of those with room on their disks, if there are any. It is
+// answered once: with OK when another member leads, the one that was asked for; with unavailable when the heir did not get there within an
 // election timeout and this member leads on, or when another one has got there;
 // with unknown_outcome when this member has given the lead up, and hears of no
 // other that has it; or with why nothing happened: not_leader, change_in_flight,
@@ -196,7 +196,11 @@ type transfer struct {
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := r.notLeading()
 	if r.leads() {
-		err = r.active.Transfer(now, to)
+		heir := to
+		if to.IsZero() {
+			heir = r.heirs.withRoom(now, r)
+		}
+		err = r.active.Transfer(now, heir)
 	}
 	if err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))

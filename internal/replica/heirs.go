@@ -91,23 +91,42 @@ func (r *Replica) handOverHampered(now protocol.Instant) {
 	if why == "" || now < h.next || !s.Heir.IsZero() {
 		return
 	}
-	best := -1
-	for i, p := range s.Progress {
-		able := p.Seat == protocol.SeatVoter && p.Answers && !p.Unfit && p.State != active.ProgressCatchUp && !slices.Contains(h.tried, p.ID)
-		if able && h.canLead(now, p.ID, applied, r) && (best < 0 || p.Match > s.Progress[best].Match) {
-			best = i
-		}
-	}
-	if best < 0 {
+	to := best(&s, func(p *active.Progress) bool {
+		return !slices.Contains(h.tried, p.ID) && h.canLead(now, p.ID, applied, r)
+	})
+	if to.IsZero() {
 		h.tried = nil // all begin anew, if there are any
 		return
 	}
-	to := s.Progress[best].ID
 	h.tried, h.next = append(h.tried, to), now.Add(handOverPause*r.cfg.Active.Election)
 	// Refused only if the heir has gone meanwhile: then another one is asked.
 	if err := r.active.Transfer(now, to); err == nil {
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
 	}
+}
+
+// best returns the voter that holds most of those that answer, are fit, and may lead for
+// all that the caller knows; zero: there is none.
+func best(s *active.Status, may func(*active.Progress) bool) (id protocol.MemberID) {
+	var most protocol.Index
+	for i := range s.Progress {
+		p := &s.Progress[i]
+		able := p.Seat == protocol.SeatVoter && p.Answers && !p.Unfit && p.State != active.ProgressCatchUp
+		if able && (id.IsZero() || p.Match > most) && may(p) {
+			id, most = p.ID, p.Match
+		}
+	}
+	return id
+}
+
+// withRoom returns the voter to hand over to, of those that have room and hold what is
+// committed; zero: there is none, or the lead is being handed over already.
+func (h *heirs) withRoom(now protocol.Instant, r *Replica) protocol.MemberID {
+	s := r.active.Status()
+	if !s.Heir.IsZero() {
+		return protocol.MemberID{}
+	}
+	return best(&s, func(p *active.Progress) bool { return p.Match >= s.Commit && h.canLead(now, p.ID, 0, r) })
 }
 
 // canLead reports whether a voter has said, lately, that it has what this one lacks.

@@ -38,6 +38,29 @@ func TestALeaderWithoutRoomHandsOver(t *testing.T) {
 	expect(t, "heirs when there is room again", len(s.heirs), 0)
 }
 
+// A leader that is to hand over to anybody, as when it shuts down, prefers a voter with room
+// that holds what is committed, and takes another one if there is none.
+func TestAnyHeirIsOneWithRoomIfThereIsOne(t *testing.T) {
+	for want, room := range map[protocol.MemberID][]protocol.MemberID{id(2): nil, id(3): {id(3)}} {
+		s := newShelf(t, 100)
+		s.room = room
+		s.lead()
+		s.pass(time.Second)
+		s.r.Transfer(s.now, 1, protocol.MemberID{})
+		s.pass(100 * time.Millisecond)
+		if len(s.heirs) == 0 || s.heirs[0] != want {
+			t.Errorf("room %v: heirs %v, want %v", room, s.heirs, want)
+		}
+	}
+	s := newShelf(t, 100)
+	s.room = []protocol.MemberID{id(3)}
+	s.lead()
+	s.pass(time.Second)
+	s.r.Transfer(s.now, 1, id(2))
+	s.r.Transfer(s.now, 2, protocol.MemberID{})
+	expect(t, "those who wait for the one heir", len(s.r.requests.transfers), 2)
+}
+
 // A leader without room passes over a voter that could answer nobody as a leader, however
 // much room that has, as its policy does.
 func TestALeaderWithoutRoomPassesOverWhoIsUnfit(t *testing.T) {
