@@ -131,16 +131,23 @@ func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registr
 	return nil
 }
 
+// waitsFor is what a start waits for, as far as others can help; empty: nothing.
+func (n *Node) waitsFor() string {
+	if why := n.waits.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
 // source answers HTTP, from the moment at which the port is open.
 func (n *Node) source() web.Source {
 	starting := func() error {
 		switch member := n.opening.Load(); {
 		case n.started.Load():
 			return nil
+		case n.waitsFor() != "":
+			return protocol.ErrUnavailable.With("the member is starting, and waits: " + n.waitsFor())
 		case member == nil:
-			if why := n.waits.Load(); why != nil && *why != "" {
-				return protocol.ErrUnavailable.With("the member is starting, and waits: " + *why)
-			}
 			return protocol.ErrUnavailable.With("the member is starting: it has not found its cluster so far")
 		default:
 			if err := member.Ready(); err != nil {

@@ -54,9 +54,11 @@ func (m *Member) lookAround() {
 		crowd.look(m, time.Now())
 		voters.look(m, time.Now(), m.orphanAfter())
 		m.dirs.lookForTwins()
-		if why := unreached(m); why != "" && !unreachedSaid {
-			unreachedSaid = true
-			m.logger.Warn("this member is not reached", "why", why)
+		if why := unreached(m); (why != "") != unreachedSaid {
+			if unreachedSaid = why != ""; unreachedSaid {
+				m.logger.Warn("this member is not reached", "why", why)
+			}
+			m.waitsForOthers(why)
 		}
 		if err := nameTaken(m); err != nil {
 			m.fail(err)

@@ -146,8 +146,13 @@ func TestAMemberThatNobodyReachesSaysSo(t *testing.T) {
 	if err == nil {
 		m.Kill()
 	}
-	if why := <-said; !strings.Contains(why, wrong) {
-		t.Errorf("it says %q, without %s", why, wrong)
+	select {
+	case why := <-said:
+		if !strings.Contains(why, wrong) {
+			t.Errorf("it says %q, without %s", why, wrong)
+		}
+	default:
+		t.Fatalf("it says nothing: %v", err)
 	}
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), wrong) {
 		t.Errorf("got %v, want an error with %s", err, wrong)
