@@ -272,7 +272,7 @@ type Founding struct {
 	Names, Addresses []string
 	// Told says that the member was told to begin a cluster, and Expect with how
 	// many; 0: that was not said. Begins says that it still may: it has promised
-	// nothing, and knows its list.
+	// nothing, and knows its list, since all on it have answered.
 	Told   bool
 	Expect int
 	Begins bool

@@ -18,8 +18,13 @@
 //     itself, and is waited for. Of two that may begin one has promised the
 //     other, and [S] who has promised begins no more;
 //   - it was told to begin with another list: then the two could each be content
-//     with what the other does not name. Both lists are shown;
+//     with what the other does not name. Both lists are shown, and nobody is asked
+//     for a promise;
 //   - it has promised those of another list already.
+//
+// Lists that differ end a start when both are known, that is when all that are named
+// have answered: until then a list may have the member itself on it once more, by a
+// name that means another address on its own machine.
 //
 // Lists are compared as sets, as what was given or as what that means: a name can
 // mean another address on its own machine, and an address have more than one

@@ -69,6 +69,7 @@ func (f *Founder) clone() *Founder {
 	}
 	c := *f
 	c.peers = slices.Clone(f.peers)
+	c.own = slices.Clone(f.own)
 	return &c
 }
 

@@ -36,9 +36,12 @@ type Verdict struct {
 // Founder is one attempt of a member to find its cluster. It is used by one
 // goroutine at a time.
 type Founder struct {
-	cfg     Config
-	self    Place
-	peers   []peer // by name
+	cfg   Config
+	self  Place
+	peers []peer // by name
+	// own are the places that have turned out to be this member's: its host's
+	// name may mean something else at home. They are not asked again.
+	own     []Place
 	promise *Promise
 	written bool // the promise is durable
 	verdict Verdict
@@ -73,12 +76,15 @@ func New(cfg Config) *Founder {
 // Name says where this member is and whom it was told to ask; the member itself
 // may be among them. It may be said again, with other addresses.
 func (f *Founder) Name(self Place, named []Place) {
-	before := f.list()
+	before, old := f.list(), f.self.Name
 	f.self = self
 	peers := slices.DeleteFunc(slices.Clone(f.peers), func(p peer) bool { return p.named })
 	for _, p := range named {
-		if p.is(self) {
-			f.self.Name = p.Name // as the others name it
+		if p.is(self) || f.isOwn(p) {
+			// As the others name it, and the same each time.
+			if f.self.Name == self.Name || p.Name == old {
+				f.self.Name = p.Name
+			}
 			continue
 		}
 		peers = slices.DeleteFunc(peers, func(o peer) bool { return !o.named && o.is(p) })
@@ -95,6 +101,12 @@ func (f *Founder) Name(self Place, named []Place) {
 	f.setPeers(peers)
 	f.renewed(before)
 	f.decide()
+}
+
+// isOwn reports whether a place has turned out to be this member's own. A name
+// that means another address now is to be asked again.
+func (f *Founder) isOwn(p Place) bool {
+	return slices.ContainsFunc(f.own, func(o Place) bool { return o.Name == p.Name && (p.Address == "" || o.Address == p.Address) })
 }
 
 func (f *Founder) setPeers(peers []peer) {
@@ -140,12 +152,18 @@ func (f *Founder) told() int {
 	return n
 }
 
+// heardAll reports whether this member knows its list: all have answered, so that
+// none of them is the member itself by another name.
+func (f *Founder) heardAll() bool {
+	return !slices.ContainsFunc(f.peers, func(p peer) bool { return p.standing == silent })
+}
+
 // statement is what this member says of itself.
 func (f *Founder) statement() *protocol.Founding {
 	l := f.list()
 	return &protocol.Founding{
 		ID: f.cfg.ID, Name: f.self.Name, Address: f.self.Address, Names: l.names, Addresses: l.addresses,
-		Told: f.cfg.Begins, Expect: f.cfg.Expect, Begins: f.begins(),
+		Told: f.cfg.Begins, Expect: f.cfg.Expect, Begins: f.begins() && f.heardAll(),
 	}
 }
 
@@ -157,9 +175,21 @@ func (f *Founder) Question() *protocol.Founding {
 }
 
 // asks reports whether it is time to ask for promises: all have answered that
-// they have no cluster, and none of them goes first.
+// they have no cluster, none of them goes first, and none was told another list:
+// that is to be corrected before anybody is bound.
 func (f *Founder) asks() bool {
-	return f.begins() && !slices.ContainsFunc(f.peers, func(p peer) bool { return p.standing == silent || f.first(&p) })
+	return f.begins() && f.heardAll() &&
+		!slices.ContainsFunc(f.peers, func(p peer) bool { return f.first(&p) || f.otherList(p.Place, p.said) != "" })
+}
+
+// otherList says that a member was told to begin with another list; empty: it was
+// not.
+func (f *Founder) otherList(at Place, said *protocol.Founding) string {
+	if !f.cfg.Begins || f.cfg.Expect > 0 || !said.Told || f.list().equal(listIn(said)) {
+		return ""
+	}
+	return fmt.Sprintf("a member at %s was told --bootstrap with the members %s, this one with %s: give both the same --join",
+		at, listIn(said), f.list())
 }
 
 // first reports whether a peer that may begin has the lower address.
@@ -198,7 +228,7 @@ func (f *Founder) Answered(at Place, q *protocol.Founding, info *protocol.JoinIn
 	default:
 		p := &f.peers[i]
 		p.said, p.standing, p.why = said, has, ""
-		if f.begins() && said.Begins && f.cfg.Expect == 0 {
+		if f.begins() && f.heardAll() && said.Begins && f.cfg.Expect == 0 {
 			f.compareWith(p)
 		}
 		if q.Promise {
@@ -209,6 +239,7 @@ func (f *Founder) Answered(at Place, q *protocol.Founding, info *protocol.JoinIn
 }
 
 // compareWith ends the start if another one was told to begin with another list.
+// Both know theirs.
 func (f *Founder) compareWith(p *peer) {
 	if mine := f.statement(); !listIn(mine).equal(listIn(p.said)) {
 		f.verdict.Err = protocol.ErrInvalid.With(fmt.Sprintf(
@@ -236,6 +267,7 @@ func (f *Founder) noteAnswer(p *peer, q *protocol.Founding) {
 // ownPlace takes note that a place is this member's own, by another name.
 func (f *Founder) ownPlace(i int) {
 	before := f.list()
+	f.own = append(slices.Clip(f.own), f.peers[i].Place)
 	f.self.Name = f.peers[i].Name
 	f.peers = slices.Delete(f.peers, i, i+1)
 	f.renewed(before)
@@ -327,11 +359,7 @@ func (f *Founder) meet(q *protocol.Founding) {
 		f.setPeers(append(slices.Clone(f.peers), peer{Place: place, why: "not asked yet"}))
 		f.renewed(before)
 	}
-	f.stranger = ""
-	if f.cfg.Expect == 0 && q.Begins && !f.list().equal(listIn(q)) {
-		f.stranger = fmt.Sprintf("a member at %s was told --bootstrap with the members %s, this one with %s: give both the same --join",
-			Place{q.Name, q.Address}, listIn(q), f.list())
-	}
+	f.stranger = f.otherList(Place{q.Name, q.Address}, q)
 }
 
 // refuse says why this member does not promise; empty: it does.
@@ -341,7 +369,7 @@ func (f *Founder) refuse(said, q *protocol.Founding) string {
 	case f.promise != nil && !f.promise.list().equal(listIn(q)):
 		return fmt.Sprintf("it has promised %s not to begin a cluster with the members %s, and is asked by one with %s; --forget-promise lifts that",
 			f.promise.To, f.promise.list(), listIn(q))
-	case !said.Begins:
+	case !f.begins(): // heard or not: it will ask itself
 		return ""
 	case !same:
 		return fmt.Sprintf("it was told to begin with the members %s, and is asked by one with %s", listIn(said), listIn(q))
@@ -372,10 +400,19 @@ func (f *Founder) Written() {
 
 // Waits says for whom and what the start waits.
 func (f *Founder) Waits() string {
-	var quiet, refusals []string
+	var quiet, refusals, parts []string
 	var first *peer
+	if f.stranger != "" {
+		parts = append(parts, f.stranger)
+	}
 	for i := range f.peers {
-		switch p := &f.peers[i]; {
+		p := &f.peers[i]
+		if p.standing != silent {
+			if other := f.otherList(p.Place, p.said); other != "" && other != f.stranger {
+				parts = append(parts, other)
+			}
+		}
+		switch {
 		case p.standing == silent:
 			quiet = append(quiet, fmt.Sprintf("%s (%s)", p.Place, p.why))
 		case f.first(p):
@@ -383,10 +420,6 @@ func (f *Founder) Waits() string {
 		case p.standing == refused:
 			refusals = append(refusals, fmt.Sprintf("%s: %s", p.Place, p.why))
 		}
-	}
-	var parts []string
-	if f.stranger != "" {
-		parts = append(parts, f.stranger)
 	}
 	switch {
 	case len(quiet) > 0:

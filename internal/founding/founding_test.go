@@ -2,6 +2,7 @@ package founding
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,19 @@ func TestListsThatDifferAreAnErrorThatShowsBoth(t *testing.T) {
 	a, b, c := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}, Place{"c:1", "10.0.0.3:1"}
 	each := Config{Begins: true}
 	p := newPair(t, []Place{a, b}, []Config{each, each}, []Place{a, b}, []Place{a, b, c})
+	for range 3 { // c is not there: this may be a slip, or not the whole list
+		p.round()
+	}
+	for i, f := range p.all {
+		if v := f.Verdict(); v != (Verdict{}) || f.Question().Promise {
+			t.Errorf("%d: got %+v, want that it waits, and asks nobody for a promise", i, v)
+		}
+		if got := f.Waits(); !strings.Contains(got, "{a:1, b:1}") || !strings.Contains(got, "{a:1, b:1, c:1}") {
+			t.Errorf("%d says %q, want both lists", i, got)
+		}
+	}
+	p = newPair(t, []Place{a, b, c}, []Config{each, each, {}}, []Place{a, b}, []Place{a, b, c})
+	p.round()
 	p.round()
 	err := p.all[0].Verdict().Err
 	if !errors.Is(err, protocol.ErrInvalid) || !strings.Contains(err.Error(), "{a:1, b:1}") || !strings.Contains(err.Error(), "{a:1, b:1, c:1}") {
@@ -191,6 +205,11 @@ func TestWhoPromises(t *testing.T) {
 	low, high := member(a, Config{ID: memberIDOf(0), Begins: true}), member(b, Config{ID: memberIDOf(1), Begins: true})
 	q := high.Question()
 	q.Promise = true
+	if answer, write := low.Asked(q); write != nil || answer.Founding.Promise || answer.Founding.Begins {
+		t.Errorf("the lowest, asked before it has heard: got %+v, %v, want no promise", answer.Founding, write)
+	}
+	heard, _ := high.Asked(low.Question())
+	low.Answered(b, low.Question(), heard)
 	if answer, write := low.Asked(q); write != nil || answer.Founding.Promise || !answer.Founding.Begins {
 		t.Errorf("the lowest, asked: got %+v, %v, want no promise", answer.Founding, write)
 	}
@@ -208,7 +227,9 @@ func TestWhoPromises(t *testing.T) {
 	if answer, write := high.Asked(q); write != nil || !answer.Founding.Promise {
 		t.Errorf("asked again: got %+v, %v, want what is written already", answer.Founding, write)
 	}
-	if answer, write := member(b, Config{ID: memberIDOf(1)}).Asked(low.Question()); write != nil || answer.Founding.Promise {
+	q = low.Question()
+	q.Promise = false
+	if answer, write := member(b, Config{ID: memberIDOf(1)}).Asked(q); write != nil || answer.Founding.Promise {
 		t.Errorf("got %+v, %v, and nobody has asked for a promise", answer.Founding, write)
 	}
 }
@@ -222,5 +243,65 @@ func TestOwnAddressByAnotherName(t *testing.T) {
 	f.Answered(alias, q, answer)
 	if !f.Verdict().Begin {
 		t.Errorf("got %+v, want that it begins: it has asked itself only", f.Verdict())
+	}
+}
+
+// TestAnOwnNameThatMeansAnotherAddressAtHome looks the names up again and again, and
+// has a peer ask at each moment: the host's own name is on the list only until it has
+// answered, and what is on it until then ends nobody's start.
+func TestAnOwnNameThatMeansAnotherAddressAtHome(t *testing.T) {
+	number, home := Place{"10.0.0.1:1", "10.0.0.1:1"}, Place{"a:1", "127.0.1.1:1"}
+	a, b, c := Place{"a:1", "10.0.0.1:1"}, Place{"b:1", "10.0.0.2:1"}, Place{"c:1", "10.0.0.3:1"}
+	f, g := New(Config{ID: memberIDOf(0), Begins: true}), New(Config{ID: memberIDOf(1), Begins: true})
+	plain := New(Config{ID: memberIDOf(2)})
+	plain.Name(c, []Place{a, b, c})
+	ask := func(from *Founder, at Place, to *Founder) {
+		t.Helper()
+		q := from.Question()
+		answer, write := to.Asked(q)
+		if write != nil {
+			to.Written()
+		}
+		if answer != nil {
+			from.Answered(at, q, answer)
+		}
+		for _, f := range []*Founder{f, g} {
+			if err := f.Verdict().Err; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	f.Name(number, []Place{home, b, c})
+	g.Name(b, []Place{a, b, c})
+	ask(g, c, plain)
+	ask(g, a, f) // g has heard all, f has not yet asked itself
+	ask(f, b, g)
+	ask(f, home, f)
+	want := []Place{b, c}
+	for range 3 {
+		if got := f.Peers(); !slices.Equal(got, want) || f.self.Name != "a:1" {
+			t.Errorf("%s names %v, want a:1 and %v", f.self.Name, got, want)
+		}
+		ask(g, a, f)
+		ask(f, b, g)
+		f.Name(number, []Place{home, b, c})
+	}
+	f.Name(number, []Place{{Name: "a:1"}, b, c}) // a name that means nothing for a while
+	if got := f.Peers(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	ask(f, c, plain)
+	ask(f, c, plain)
+	f.Name(number, []Place{home, b, c})
+	ask(f, b, g)
+	if !f.Verdict().Begin {
+		t.Errorf("got %+v, want that it begins, with the promises from before its names were looked up again; %s", f.Verdict(), f.Waits())
+	}
+	f = New(Config{ID: memberIDOf(0), Begins: true})
+	f.Name(number, []Place{home, b})
+	f.Answered(home, f.Question(), &protocol.JoinInfo{Founding: f.statement()})
+	moved := Place{"a:1", "10.0.0.9:1"}
+	if f.Name(number, []Place{moved, b}); !slices.Contains(f.Peers(), moved) {
+		t.Errorf("got %v, want %v in it: the name means another member now", f.Peers(), moved)
 	}
 }
