@@ -104,7 +104,7 @@ func (w *world) key() string {
 				fmt.Fprint(&b, f.verdict.Join.Cluster[0])
 			}
 			for _, p := range f.peers {
-				fmt.Fprint(&b, ",", p.Name, p.named, p.standing, keyOf(p.said))
+				fmt.Fprint(&b, ",", p.Name, p.named, p.standing, p.again, keyOf(p.said))
 			}
 		}
 	}

@@ -59,6 +59,10 @@ const (
 	refused           // and does not promise, for now
 )
 
+// againMax is how many answers of a peer show that it was there after another one
+// came: the first may have been under way by then, the second was asked for later.
+const againMax = 2
+
 type peer struct {
 	Place
 	// named says that it was named here, as opposed to one that has asked.
@@ -66,6 +70,9 @@ type peer struct {
 	standing
 	said *protocol.Founding
 	why  string // silent or refused
+	// again is how often it has answered since more than expected are there, and
+	// the last of them came; againMax at most.
+	again uint8
 }
 
 // New returns a founder that has yet to be told whom it names.
@@ -141,11 +148,33 @@ func (f *Founder) begins() bool {
 	return f.cfg.Begins && f.promise == nil && (f.cfg.Expect == 0 || f.told() == f.cfg.Expect)
 }
 
+func (p *peer) told() bool { return p.standing != silent && p.said.Told }
+
+// countAgain counts the answers that show who of too many is still there: one of
+// them may be what another one was before it got a new address.
+func (f *Founder) countAgain(p *peer, came bool) {
+	switch {
+	case f.told() <= f.cfg.Expect || came && p.told():
+		for i := range f.peers {
+			f.peers[i].again = 0
+		}
+	case f.cfg.Expect > 0:
+		p.again = min(p.again+1, againMax)
+	}
+}
+
+// tooMany reports whether more than expected were told to begin, and all of them
+// are there.
+func (f *Founder) tooMany() bool {
+	return f.cfg.Expect > 0 && f.told() > f.cfg.Expect &&
+		!slices.ContainsFunc(f.peers, func(p peer) bool { return p.told() && p.again < againMax })
+}
+
 // told counts who was told to begin, this member included.
 func (f *Founder) told() int {
 	n := 1
 	for _, p := range f.peers {
-		if p.standing != silent && p.said.Told {
+		if p.told() {
 			n++
 		}
 	}
@@ -227,7 +256,9 @@ func (f *Founder) Answered(at Place, q *protocol.Founding, info *protocol.JoinIn
 		f.ownPlace(i)
 	default:
 		p := &f.peers[i]
+		came := !p.told()
 		p.said, p.standing, p.why = said, has, ""
+		f.countAgain(p, came)
 		if f.begins() && f.heardAll() && said.Begins && f.cfg.Expect == 0 {
 			f.compareWith(p)
 		}
@@ -309,7 +340,7 @@ func (f *Founder) decide() {
 		return
 	case !f.cfg.Begins:
 		return
-	case f.cfg.Expect > 0 && f.told() > f.cfg.Expect:
+	case f.tooMany():
 		f.verdict.Err = protocol.ErrInvalid.With(fmt.Sprintf(
 			"no cluster begins: %d members were told to begin one, of %d expected: %s; give --expect to so many, and --join alone to the others",
 			f.told(), f.cfg.Expect, f.list()))
@@ -430,6 +461,9 @@ func (f *Founder) Waits() string {
 		parts = append(parts, "all others answer that they have none: start one of them with --bootstrap")
 	case f.cfg.Expect > f.told():
 		parts = append(parts, fmt.Sprintf("found %d of %d members that were told --expect", f.told(), f.cfg.Expect))
+	case f.cfg.Expect > 0 && f.cfg.Expect < f.told():
+		parts = append(parts, fmt.Sprintf("%d members say that they were told --expect, of %d: %s; one that has a new address counts twice until nobody answers at the old one",
+			f.told(), f.cfg.Expect, f.list()))
 	case first != nil:
 		parts = append(parts, fmt.Sprintf("%s has the lowest address of those that were told to begin, and begins", first.Place))
 	}

@@ -165,8 +165,59 @@ func TestExpectCountsThoseThatWereToldTo(t *testing.T) {
 
 	many := newPair(t, []Place{at(0), at(1), at(2), at(3)}, []Config{each, each, each, each}, []Place{at(0), at(1), at(2), at(3)})
 	many.round()
+	if v := many.all[0].Verdict(); v != (Verdict{}) || !strings.Contains(many.all[0].Waits(), "4 members say that they were told --expect, of 3") {
+		t.Errorf("got %+v and %q, want that it waits and counts: one may be gone", v, many.all[0].Waits())
+	}
+	many.round()
+	many.round()
 	if err := many.all[0].Verdict().Err; err == nil || !strings.Contains(err.Error(), "4 members were told to begin one, of 3 expected") {
 		t.Errorf("got %v, want an error that counts", err)
+	}
+}
+
+// TestExpectWaitsForOneThatIsGone has a member restart at another address: at the old
+// one nobody answers, which takes its time to be seen.
+func TestExpectWaitsForOneThatIsGone(t *testing.T) {
+	all := []Place{placeOf(0), placeOf(1), placeOf(2), placeOf(3), placeOf(4)}
+	each := Config{Begins: true, Expect: 4}
+	p := newPair(t, all, []Config{each, each, each, each, each}, all[:1])
+	gone := func(q *protocol.Founding) { // what it has answered before, late
+		p.all[0].Answered(all[2], q, &protocol.JoinInfo{Founding: p.all[2].statement()})
+	}
+	first := p.all[0]
+	for _, i := range []int{1, 2, 3} {
+		first.Asked(p.all[i].Question())
+	}
+	early := first.Question()
+	gone(early)
+	now := []int{1, 3, 4} // the third is the fifth now
+	first.Asked(p.all[4].Question())
+	answer := func(i int) {
+		q := first.Question()
+		if info, _ := p.all[i].Asked(q); info != nil {
+			first.Answered(all[i], q, info)
+		}
+	}
+	for _, i := range now {
+		answer(i)
+	}
+	gone(early)
+	for range 3 {
+		for _, i := range now {
+			answer(i)
+		}
+	}
+	if v := first.Verdict(); v != (Verdict{}) || !strings.Contains(first.Waits(), "5 members say that they were told --expect, of 4") {
+		t.Fatalf("got %+v and %q, want that it waits and says for whom", v, first.Waits())
+	}
+	first.Silent(all[2], "connection refused")
+	p.all[2].verdict.Err = errors.New("gone")
+	p.self[2] = Place{Name: "gone"}
+	for range 3 {
+		p.round()
+	}
+	if !first.Verdict().Begin {
+		t.Errorf("got %+v, want that it begins: %s", first.Verdict(), first.Waits())
 	}
 }
 
