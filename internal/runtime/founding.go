@@ -64,7 +64,7 @@ func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (
 		cfg.Promise = &founding.Promise{To: lies.To, Names: lies.Names, Addresses: lies.Addresses}
 	}
 	s := &seeker{m: m, changed: make(chan struct{}, 1), core: founding.New(cfg), unnamed: map[string]string{}}
-	if err := s.name(ctx); err != nil {
+	if err := s.name(s.lookUp(ctx)); err != nil {
 		return nil, err
 	}
 	if v := s.core.Verdict(); v != (founding.Verdict{}) { // nobody is to be asked
@@ -91,14 +91,14 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 	var askers sync.WaitGroup
 	defer askers.Wait()
 	defer cancel()
-	answers := make(chan replied)
+	answers, meanings := make(chan replied), make(chan []meaning)
 	// Each place is asked once at a time, and once a tick: who is silent may take
 	// many of those.
 	underWay, rests := map[founding.Place]bool{}, map[founding.Place]bool{}
 	var told waitTeller
 	ticker := time.NewTicker(askPause)
 	defer ticker.Stop()
-	named := time.Now()
+	named, naming := time.Now(), false
 	for {
 		places, q, v, why := s.look()
 		if v != (founding.Verdict{}) {
@@ -130,17 +130,25 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 				clear(rests)
 			}
 			continue
+		case found := <-meanings:
+			if err := s.name(found); err != nil {
+				return nil, err
+			}
+			named, naming = time.Now(), false
 		case <-s.changed:
 		case <-ticker.C:
 			clear(rests)
 		case <-ctx.Done():
 			return nil, s.late(ctx, why)
 		}
-		if time.Since(named) > nameEvery {
-			if err := s.name(ctx); err != nil {
-				return nil, err
-			}
-			named = time.Now()
+		if !naming && time.Since(named) > nameEvery {
+			naming = true
+			askers.Go(func() { // who answers is heard meanwhile
+				select {
+				case meanings <- s.lookUp(asking):
+				case <-asking.Done():
+				}
+			})
 		}
 	}
 }
@@ -189,25 +197,48 @@ func (s *seeker) hear(h replied) error {
 	return nil
 }
 
-// name looks up where this member is and whom it was told to ask.
-func (s *seeker) name(ctx context.Context) error {
+// meaning is what an address means, or why it means nothing.
+type meaning struct {
+	address string
+	places  []founding.Place
+	err     error
+}
+
+// lookUp looks up where this member is, which comes first, and whom it was told to
+// ask, all at once.
+func (s *seeker) lookUp(ctx context.Context) []meaning {
+	found := []meaning{{address: s.m.advertise}}
+	for _, address := range s.m.cfg.Join {
+		found = append(found, meaning{address: address})
+	}
+	var group sync.WaitGroup
+	for i := range found {
+		group.Go(func() {
+			if found[i].places, found[i].err = lookUp(ctx, &s.m.cfg, found[i].address); found[i].err != nil {
+				found[i].places = []founding.Place{{Name: found[i].address}}
+			}
+		})
+	}
+	group.Wait()
+	return found
+}
+
+// name takes what lookUp has found.
+func (s *seeker) name(found []meaning) error {
 	cfg := &s.m.cfg
 	unnamed := map[string]string{}
-	find := func(address string) []founding.Place {
-		list, err := lookUp(ctx, cfg, address)
-		if err != nil {
-			unnamed[address] = err.Error()
-			return []founding.Place{{Name: address}}
-		}
-		return list
-	}
-	self := find(s.m.advertise)[0]
 	var named []founding.Place
-	for _, address := range cfg.Join {
-		list := find(address)
+	for i, at := range found {
+		if at.err != nil {
+			unnamed[at.address] = at.err.Error()
+		}
+		if i == 0 {
+			continue // the member itself
+		}
+		list := at.places
 		if len(list) > 1 && cfg.Bootstrap && cfg.Expect == 0 {
 			return protocol.ErrInvalid.With(fmt.Sprintf(
-				"%s, given as --join, means %d addresses (%s): with --bootstrap, say with --expect how many members begin the cluster", address, len(list), join(list)))
+				"%s, given as --join, means %d addresses (%s): with --bootstrap, say with --expect how many members begin the cluster", at.address, len(list), join(list)))
 		}
 		named = append(named, list...)
 	}
@@ -217,7 +248,7 @@ func (s *seeker) name(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unnamed = unnamed
-	s.core.Name(self, named)
+	s.core.Name(found[0].places[0], named)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -156,5 +157,53 @@ func TestAMemberThatNobodyReachesSaysSo(t *testing.T) {
 	}
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), wrong) {
 		t.Errorf("got %v, want an error with %s", err, wrong)
+	}
+}
+
+// TestWhoAnswersIsHeardWhileNamesAreLookedUp has a resolver that hangs until a member
+// has been heard that starts meanwhile.
+func TestWhoAnswersIsHeardWhileNamesAreLookedUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	later := elsewherePort(t)
+	var calls atomic.Int64
+	hangs, heard := make(chan struct{}), make(chan struct{})
+	cfg := Config{
+		Name: "a1", Bind: "127.0.0.1:0", Role: protocol.RoleActive, Registry: testRegistry(t), Join: []string{later, "down.test:1"},
+		resolve: func(context.Context, string) ([]netip.Addr, error) {
+			if calls.Add(1) == 2 {
+				close(hangs)
+				select {
+				case <-heard:
+				case <-ctx.Done():
+					t.Error("nobody is heard while a name is looked up")
+				}
+			}
+			return nil, errors.New("no such host")
+		},
+	}
+	once := sync.OnceFunc(func() { close(heard) })
+	cfg.Waits = func(why string) {
+		if why != "" && !strings.Contains(why, later) {
+			once()
+		}
+	}
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	open := func(cfg Config) {
+		group.Go(func() {
+			if m, err := Open(ctx, cfg); err == nil {
+				m.Kill()
+				t.Errorf("%s has found a cluster, and there is none", cfg.Name)
+			}
+		})
+	}
+	open(cfg)
+	<-hangs
+	cfg.Name, cfg.Bind, cfg.Join, cfg.resolve, cfg.Waits = "a2", later, []string{"127.0.0.1:1"}, nil, nil
+	open(cfg)
+	select {
+	case <-heard:
+	case <-ctx.Done():
 	}
 }
