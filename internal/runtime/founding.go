@@ -27,8 +27,6 @@ const (
 	// waitTold and waitToldMax are the first and the longest pause between two lines
 	// of the log that say for whom a start waits; it doubles.
 	waitTold, waitToldMax = 2 * time.Second, time.Minute
-	// foundingRequestsMax is how many at once may ask a member that has no cluster.
-	foundingRequestsMax = 256
 )
 
 // seeker looks for the cluster of a member that has none: it drives a
@@ -71,7 +69,7 @@ func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (
 		return v.Join, v.Err
 	}
 	server := wire.NewServer(wire.ServerConfig{
-		Hello: func() protocol.Hello { return protocol.Hello{Name: m.cfg.Name} }, Handler: s, Logger: m.logger, RequestsMax: foundingRequestsMax,
+		Hello: func() protocol.Hello { return protocol.Hello{Name: m.cfg.Name} }, Handler: s, Logger: m.logger,
 	})
 	var serving sync.WaitGroup
 	port := &lent{Listener: tcp}
