@@ -294,7 +294,7 @@ func TestAnInterruptEndsAMemberThatWaits(t *testing.T) {
 	a := newAgent(t, "a1", "active", "--join", freeAddress(t))
 	a.start()
 	eventually(t, 30*time.Second, func() error {
-		if !strings.Contains(a.log.String(), "nobody to join") {
+		if !strings.Contains(a.log.String(), "the start waits for its cluster") {
 			return fmt.Errorf("it says %q", a.log)
 		}
 		return nil

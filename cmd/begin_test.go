@@ -188,6 +188,44 @@ func TestAgentsOfATemplateFindEachOther(t *testing.T) {
 	oneCluster(t, list...)
 }
 
+// Counterexample: the seed of a template loses its directory, and is started again with
+// the same flags together with two new members. The others of its cluster call it; nobody
+// asks them, since only the seed is named. The three began a second cluster.
+func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("processes")
+	}
+	list := beginners(t, 1, "--expect", "3", "--timing", "fast")
+	for i := 2; i <= 5; i++ {
+		list = append(list, newAgent(t, fmt.Sprintf("a%d", i), "active", "--expect", "3", "--timing", "fast", "--join", list[0].addr))
+	}
+	seed := list[0]
+	for _, a := range list[:3] {
+		a.start()
+	}
+	cluster := oneCluster(t, list[:3]...)
+	voters(t, list[1], 3)
+	seed.kill()
+	if err := os.RemoveAll(seed.dir()); err != nil {
+		t.Fatal(err)
+	}
+	seed.log = new(syncBuffer)
+	for _, a := range []*agent{seed, list[3], list[4]} {
+		a.start()
+	}
+	eventually(t, time.Minute, func() error {
+		if got := readyz(seed); !strings.Contains(got, cluster) || !strings.Contains(got, "--replace") {
+			return fmt.Errorf("/readyz of the seed says %q, want who calls it and the way out", got)
+		}
+		return nil
+	})
+	for _, a := range []*agent{seed, list[3], list[4]} {
+		if strings.Contains(a.log.String(), "beginning a new cluster") {
+			t.Errorf("%s begins a second cluster:\n%s", a.name, a.log)
+		}
+	}
+}
+
 func TestListsThatDifferEndTheStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes")

@@ -2,6 +2,7 @@ package founding
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -348,12 +349,16 @@ func explore(first *world) (states int, began bool, story []string) {
 
 func all(fl ...flags) [3][]flags { return [3][]flags{fl, fl, fl} }
 
+// largest is gone through on demand: a minute and a half. With one message under way it
+// is a part of the next.
+const largest = "all are told to begin"
+
 // worlds are those that are gone through to their end.
 func worlds() map[string]world {
 	each, plain := flags{begins: true, names: "123"}, flags{names: "123"}
 	first, last := flags{begins: true, names: "12"}, flags{begins: true, names: "23"}
 	return map[string]world{
-		"all are told to begin":          {starts: all(each), inFlightMax: 2},
+		largest:                          {starts: all(each), inFlightMax: 2},
 		"all are told, and crash":        {starts: all(each), crashMax: 1, inFlightMax: 1},
 		"a disk is lost":                 {starts: [3][]flags{{each}, {each}, {plain}}, crashMax: 1, wipeMax: 1, inFlightMax: 1},
 		"one is told, then another":      {starts: [3][]flags{{each, plain}, {plain, each}, {plain}}, crashMax: 1, inFlightMax: 1},
@@ -373,6 +378,9 @@ func TestExploreBeginsOneClusterAtMost(t *testing.T) {
 	}
 	for name, w := range worlds() {
 		t.Run(name, func(t *testing.T) {
+			if name == largest && os.Getenv("STARLING_EXPLORE") == "" {
+				t.Skip("STARLING_EXPLORE is not set")
+			}
 			states, began, story := explore(&w)
 			t.Logf("%d states", states)
 			if story != nil {

@@ -3,7 +3,6 @@ package founding
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
@@ -17,6 +16,9 @@ type Config struct {
 	// many members that find each other; 0: with those that it names.
 	Begins bool
 	Expect int
+	// Held says that no promises are asked for yet, until Release: whoever has this
+	// member in its cluster needs a moment to call it.
+	Held bool
 	// Promise is what an earlier attempt has given; nil: nothing, or it was
 	// lifted.
 	Promise *Promise
@@ -47,6 +49,10 @@ type Founder struct {
 	verdict Verdict
 	// stranger is what the last question of one with another list said.
 	stranger string
+	// called is who has a cluster and calls this member at its address; promisedTo the
+	// attempt of this run to which the promise was given.
+	called     string
+	promisedTo protocol.MemberID
 }
 
 // standing is what a peer has answered last.
@@ -145,7 +151,7 @@ func (f *Founder) list() list {
 // begins reports whether this member may still begin. [S] Who has promised does
 // not, whether the promise has reached the disk or anybody.
 func (f *Founder) begins() bool {
-	return f.cfg.Begins && f.promise == nil && (f.cfg.Expect == 0 || f.told() == f.cfg.Expect)
+	return f.cfg.Begins && f.promise == nil && f.called == "" && (f.cfg.Expect == 0 || f.told() == f.cfg.Expect)
 }
 
 func (p *peer) told() bool { return p.standing != silent && p.said.Told }
@@ -207,7 +213,7 @@ func (f *Founder) Question() *protocol.Founding {
 // they have no cluster, none of them goes first, and none was told another list:
 // that is to be corrected before anybody is bound.
 func (f *Founder) asks() bool {
-	return f.begins() && f.heardAll() &&
+	return f.begins() && f.heardAll() && !f.cfg.Held &&
 		!slices.ContainsFunc(f.peers, func(p peer) bool { return f.first(&p) || f.otherList(p.Place, p.said) != "" })
 }
 
@@ -379,6 +385,23 @@ func (f *Founder) Asked(q *protocol.Founding) (answer *protocol.JoinInfo, write 
 	return &protocol.JoinInfo{Founding: said}, write
 }
 
+// Called takes note that a member of a cluster calls this one at its address.
+//
+// [S] That cluster has it as one of its own: the directory of this member was lost. It
+// begins none, and promises nothing to who would begin one with it, since those whom it
+// names may all have lost theirs, or be new.
+func (f *Founder) Called(by string) {
+	if f.called == "" && !f.decided() {
+		f.called = by
+	}
+}
+
+// Release ends Config.Held.
+func (f *Founder) Release() {
+	f.cfg.Held = false
+	f.decide()
+}
+
 // meet takes note of who asks: of one that is to be found, and of another list.
 func (f *Founder) meet(q *protocol.Founding) {
 	if !f.cfg.Begins || !q.Told {
@@ -397,7 +420,9 @@ func (f *Founder) meet(q *protocol.Founding) {
 func (f *Founder) refuse(said, q *protocol.Founding) string {
 	same, order := compare(said, q)
 	switch {
-	case f.promise != nil && !f.promise.list().equal(listIn(q)):
+	case f.called != "":
+		return f.called + " calls it at its address, and has a cluster"
+	case f.promise != nil && f.promisedTo != q.ID && !f.promise.list().equal(listIn(q)):
 		return fmt.Sprintf("it has promised %s not to begin a cluster with the members %s, and is asked by one with %s; --forget-promise lifts that",
 			f.promise.To, f.promise.list(), listIn(q))
 	case !f.begins(): // heard or not: it will ask itself
@@ -414,7 +439,8 @@ func (f *Founder) refuse(said, q *protocol.Founding) string {
 
 // give promises, and returns what is to be written first.
 func (f *Founder) give(q *protocol.Founding) *Promise {
-	if f.promise == nil {
+	if f.promise == nil || !f.promise.list().equal(listIn(q)) {
+		f.written, f.promisedTo = false, q.ID
 		f.promise = &Promise{To: Place{q.Name, q.Address}.String(), Names: q.Names, Addresses: q.Addresses}
 	}
 	if f.written {
@@ -427,52 +453,4 @@ func (f *Founder) give(q *protocol.Founding) *Promise {
 func (f *Founder) Written() {
 	invariant.Check(f.promise != nil, "a promise was written that nobody has given")
 	f.written = true
-}
-
-// Waits says for whom and what the start waits.
-func (f *Founder) Waits() string {
-	var quiet, refusals, parts []string
-	var first *peer
-	if f.stranger != "" {
-		parts = append(parts, f.stranger)
-	}
-	for i := range f.peers {
-		p := &f.peers[i]
-		if p.standing != silent {
-			if other := f.otherList(p.Place, p.said); other != "" && other != f.stranger {
-				parts = append(parts, other)
-			}
-		}
-		switch {
-		case p.standing == silent:
-			quiet = append(quiet, fmt.Sprintf("%s (%s)", p.Place, p.why))
-		case f.first(p):
-			first = p
-		case p.standing == refused:
-			refusals = append(refusals, fmt.Sprintf("%s: %s", p.Place, p.why))
-		}
-	}
-	switch {
-	case len(quiet) > 0:
-		parts = append(parts, "no answer from "+strings.Join(quiet, ", ")+f.silenceIsNone())
-	case f.promise != nil:
-		parts = append(parts, fmt.Sprintf("all others answer that they have none, and this member has promised %s not to begin one (--forget-promise lifts that)", f.promise.To))
-	case !f.cfg.Begins:
-		parts = append(parts, "all others answer that they have none: start one of them with --bootstrap")
-	case f.cfg.Expect > f.told():
-		parts = append(parts, fmt.Sprintf("found %d of %d members that were told --expect", f.told(), f.cfg.Expect))
-	case f.cfg.Expect > 0 && f.cfg.Expect < f.told():
-		parts = append(parts, fmt.Sprintf("%d members say that they were told --expect, of %d: %s; one that has a new address counts twice until nobody answers at the old one",
-			f.told(), f.cfg.Expect, f.list()))
-	case first != nil:
-		parts = append(parts, fmt.Sprintf("%s has the lowest address of those that were told to begin, and begins", first.Place))
-	}
-	return strings.Join(append(parts, refusals...), "; ")
-}
-
-func (f *Founder) silenceIsNone() string {
-	if !f.cfg.Begins {
-		return ""
-	}
-	return ": a cluster begins when all that are named have answered that they have none"
 }

@@ -232,7 +232,7 @@ func TestAPromiseIsLiftedByItsOwnerOnly(t *testing.T) {
 	f.Name(a, []Place{b})
 	q := f.Question()
 	f.Answered(b, q, &protocol.JoinInfo{Founding: &protocol.Founding{ID: memberIDOf(1)}})
-	if v := f.Verdict(); v != (Verdict{}) || !strings.Contains(f.Waits(), "--forget-promise") {
+	if v := f.Verdict(); v != (Verdict{}) || !strings.Contains(f.Waits(), "waits for its cluster") {
 		t.Errorf("got %+v and %q, want that it waits", v, f.Waits())
 	}
 	other := &protocol.Founding{ID: memberIDOf(2), Name: "c:1", Names: []string{"a:1", "c:1"}, Told: true, Begins: true, Promise: true}

@@ -241,11 +241,11 @@ func TestAnOldClaimOfFreshnessDoesNotMakeAMemberServe(t *testing.T) {
 	c.equal()
 	a3 := c.members["a3"].identity.Member
 	c.eventually("claims of freshness about what a3 has", func() error { return h.keeps(c.members["a3"].Status().Applied) })
+	h.from(a3) // what is sent while it is away waits for it
 	c.kill("a3")
 	for i := range 20 {
 		c.put(caller, "k", fmt.Sprint("new", i))
 	}
-	h.from(a3)
 	cfg, committed := c.configs["a3"], c.members["a1"].Status().Commit
 	proven := false
 	cfg.looks = func(m *Member) {

@@ -27,6 +27,9 @@ const (
 	// waitTold and waitToldMax are the first and the longest pause between two lines
 	// of the log that say for whom a start waits; it doubles.
 	waitTold, waitToldMax = 2 * time.Second, time.Minute
+	// heldFor is how long a member that would begin a cluster listens for one that has
+	// it as one of its own: voters call each other about once a second.
+	heldFor = 3 * time.Second
 )
 
 // seeker looks for the cluster of a member that has none: it drives a
@@ -57,7 +60,7 @@ func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (
 	if err != nil {
 		return nil, err
 	}
-	cfg := founding.Config{ID: id, Begins: m.cfg.Bootstrap || m.cfg.Expect > 0, Expect: m.cfg.Expect}
+	cfg := founding.Config{ID: id, Begins: m.cfg.Bootstrap || m.cfg.Expect > 0, Expect: m.cfg.Expect, Held: true}
 	if lies != nil {
 		cfg.Promise = &founding.Promise{To: lies.To, Names: lies.Names, Addresses: lies.Addresses}
 	}
@@ -97,6 +100,8 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 	ticker := time.NewTicker(askPause)
 	defer ticker.Stop()
 	named, naming := time.Now(), false
+	held := time.NewTimer(heldFor)
+	defer held.Stop()
 	for {
 		places, q, v, why := s.look()
 		if v != (founding.Verdict{}) {
@@ -134,6 +139,9 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 			}
 			named, naming = time.Now(), false
 		case <-s.changed:
+		case <-held.C:
+			s.release()
+			clear(rests)
 		case <-ticker.C:
 			clear(rests)
 		case <-ctx.Done():
@@ -141,13 +149,16 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 		}
 		if !naming && time.Since(named) > nameEvery {
 			naming = true
-			askers.Go(func() { // who answers is heard meanwhile
-				select {
-				case meanings <- s.lookUp(asking):
-				case <-asking.Done():
-				}
-			})
+			askers.Go(func() { s.lookUpFor(asking, meanings) }) // who answers is heard meanwhile
 		}
+	}
+}
+
+// lookUpFor looks all names up and delivers what they mean.
+func (s *seeker) lookUpFor(ctx context.Context, to chan<- []meaning) {
+	select {
+	case to <- s.lookUp(ctx):
+	case <-ctx.Done():
 	}
 }
 
@@ -311,6 +322,12 @@ func (s *seeker) Welcome(peer protocol.Hello, _ net.Addr) error {
 	if peer.Member.IsZero() {
 		return nil
 	}
+	if !peer.Cluster.IsZero() {
+		s.mu.Lock()
+		s.core.Called(fmt.Sprintf("member %s (%s) of cluster %s", peer.Name, peer.Member.Short(), peer.Cluster))
+		s.mu.Unlock()
+		s.wake()
+	}
 	return protocol.ErrNotServing.With("the member here has no cluster yet")
 }
 
@@ -356,10 +373,7 @@ func (s *seeker) answer(q *protocol.Founding) (*protocol.JoinInfo, error) {
 		s.core.Written()
 		s.m.logger.Info("this member has promised not to begin a cluster", "to", write.To)
 	}
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
+	s.wake()
 	return info, nil
 }
 
@@ -375,6 +389,21 @@ func (s *seeker) status() *protocol.Status {
 		Name: m.cfg.Name, Address: m.advertise, Role: protocol.RoleNone.String(), RaftRole: "none",
 		Version: m.cfg.Version, Uptime: int64(m.clock.Now().Sub(m.started)), Reason: s.reason(),
 	}
+}
+
+// wake has the goroutine that asks look again.
+func (s *seeker) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// release lets a cluster begin, unless one that has this member in it has called.
+func (s *seeker) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.Release()
 }
 
 // checkFounding refuses what no member says. What is in it is shown to people.

@@ -79,7 +79,16 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 // openAll opens what the member has on disk, makes its replica and starts its
 // goroutines.
 func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
-	if err := openOwn(ctx, m, tcp); err != nil {
+	others, done := ctx, context.CancelFunc(func() {}) // for as long as a start waits for others
+	if m.cfg.StartTimeout > 0 {
+		others, done = context.WithTimeout(ctx, m.cfg.StartTimeout)
+	}
+	defer done()
+	if err := m.openDirectory(others, tcp); err != nil {
+		return err
+	}
+	m.recall()
+	if err := awaitOwnName(others, m); err != nil {
 		return err
 	}
 	if err := m.dirs.recallSightings(); err != nil {
@@ -88,7 +97,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openCheckpoints(); err != nil {
 		return err
 	}
-	tcp, udp, err := m.mendLog(ctx, tcp, udp)
+	tcp, udp, err := m.mendLog(others, tcp, udp)
 	if err != nil {
 		return err
 	}
@@ -103,21 +112,6 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		_ = udp.Close()
 	}
 	return err
-}
-
-// openOwn opens the directory, for which a member without a cluster looks for one
-// first, for as long as it may start.
-func openOwn(ctx context.Context, m *Member, tcp net.Listener) error {
-	if m.cfg.StartTimeout > 0 {
-		var found context.CancelFunc
-		ctx, found = context.WithTimeout(ctx, m.cfg.StartTimeout)
-		defer found()
-	}
-	if err := m.openDirectory(ctx, tcp); err != nil {
-		return err
-	}
-	m.recall()
-	return awaitOwnName(ctx, m)
 }
 
 // closeStores closes what openAll has opened on disk.

@@ -36,7 +36,7 @@ func TestADirectoryThatIsGoneStopsItsMember(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the member goes on in a directory that is not there")
 	}
-	if err := m.Err(); !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), dir+" was deleted") || !strings.Contains(err.Error(), "starling remove") {
+	if err := m.Err(); !errors.Is(err, protocol.ErrDirectory) || !strings.Contains(err.Error(), dir+" was deleted") || !strings.Contains(err.Error(), "--replace") {
 		t.Errorf("it says %v", err)
 	}
 	c.put(c.client(c.members["a1"]), "k", "v")

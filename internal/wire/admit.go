@@ -179,6 +179,9 @@ func (s *Server) admit(p *place, stream *memberStream) error {
 		return protocol.ErrInvalid.With("a member's stream must name its cluster")
 	}
 	if isMember && hello.Cluster.IsZero() {
+		if err := s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()); err != nil { // which hears who calls
+			return err
+		}
 		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
 	}
 	welcome := func() error { return s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()) }
