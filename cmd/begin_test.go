@@ -226,26 +226,28 @@ func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 	}
 }
 
+// Lists that differ are shown, both, and end the start when all that they name are there.
 func TestListsThatDifferEndTheStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes")
 	}
 	list := beginners(t, 2, "--bootstrap")
-	other := freeAddress(t)
-	list[1].args[len(list[1].args)-1] += "," + other
-	list[0].start()
-	eventually(t, time.Minute, func() error { _, err := status(list[0].addr); return err })
-	list[1].start()
-	if code := list[1].wait(); code == 0 {
-		t.Error("the one with another list ends with code 0")
+	other := newAgent(t, "a3", "active", "--join", list[0].addr)
+	list[1].args[len(list[1].args)-1] += "," + other.addr
+	for _, a := range list {
+		a.start()
 	}
 	for _, a := range list {
 		eventually(t, time.Minute, func() error {
-			if got := a.log.String(); !strings.Contains(got, other) || !strings.Contains(got, "--bootstrap with the members") {
+			if got := a.log.String(); !strings.Contains(got, other.addr) || !strings.Contains(got, "--bootstrap with the members") {
 				return fmt.Errorf("%s does not show both lists:\n%s", a.name, got)
 			}
 			return nil
 		})
+	}
+	other.start()
+	if code := list[1].wait(); code == 0 {
+		t.Error("the one with another list ends with code 0")
 	}
 }
 
