@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -203,14 +204,15 @@ type session struct {
 	json      bool
 	raw       bool // strings and bytes are shown as they are
 	read      []starling.Option
-	// wrote is the index of the last command that was answered.
-	wrote protocol.Index
+	// wrote is the index of the last command that was answered: an import has many at
+	// once.
+	wrote atomic.Uint64
 }
 
 // Command notes where a command was applied, so that the answer can say so.
 func (s *session) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {
 	result, err := s.Client.Command(ctx, c)
-	s.wrote = result.Index
+	s.wrote.Store(uint64(result.Index))
 	return result, err
 }
 

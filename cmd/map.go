@@ -135,9 +135,9 @@ func (p *Program) mapPut(c *cli.Context, s *session) error {
 	case err != nil:
 		return err
 	case s.json:
-		return p.printJSON(writtenJSON{newKeyJSON(key), uint64(s.wrote), uint64(s.wrote)}) // a version is the index of the put
+		return p.printJSON(writtenJSON{newKeyJSON(key), s.wrote.Load(), s.wrote.Load()}) // a version is the index of the put
 	case conditional:
-		return p.say("version %d\n", s.wrote)
+		return p.say("version %d\n", s.wrote.Load())
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 			case err == nil && !there:
 				return s.noKey(args[0], key)
 			case err == nil && s.json:
-				return p.printJSON(writtenJSON{newKeyJSON(key), 0, uint64(s.wrote)})
+				return p.printJSON(writtenJSON{newKeyJSON(key), 0, s.wrote.Load()})
 			}
 			return err
 		}),

@@ -39,7 +39,7 @@ func (p *Program) queuePush(c *cli.Context, s *session) error {
 	}
 	err = starling.NewQueue[starling.Raw](s, args[0]).Push(s.ctx, v)
 	if err == nil && s.json {
-		err = p.printJSON(map[string]any{"index": s.wrote})
+		err = p.printJSON(map[string]any{"index": s.wrote.Load()})
 	}
 	return err
 }
@@ -57,7 +57,7 @@ func (p *Program) queuePop(c *cli.Context, s *session) error {
 		return p.printJSON(struct {
 			valueJSON
 			Index uint64 `json:"index"`
-		}{newValueJSON(v), uint64(s.wrote)})
+		}{newValueJSON(v), s.wrote.Load()})
 	}
 	return p.printValue(v, s.raw)
 }
@@ -136,7 +136,7 @@ func (p *Program) printCount(s *session, n int64, err error) error {
 		return err
 	}
 	if s.json {
-		return p.printJSON(map[string]any{"value": n, "index": s.wrote})
+		return p.printJSON(map[string]any{"value": n, "index": s.wrote.Load()})
 	}
 	_, err = fmt.Fprintln(p.Stdout, n)
 	return err

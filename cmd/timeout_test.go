@@ -91,6 +91,9 @@ func withoutQuorum(t *testing.T) string {
 // Every command with a time limit keeps it, at a member without a quorum and at an
 // address that takes connections and never answers.
 func TestEveryTimeLimitIsKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the library of the command line has a flag for help that all programs of a process share, which the race detector sees")
+	}
 	const limit, patience = 1500 * time.Millisecond, 12 * time.Second
 	lonely, silent := withoutQuorum(t), deaf(t)
 	var all sync.WaitGroup

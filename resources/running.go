@@ -101,12 +101,15 @@ func (m *Machine) ApplyAside(entries []protocol.Entry, results []protocol.Result
 	done := make(chan []protocol.Result, 1)
 	var work func(apply func() []protocol.Result)
 	work = func(apply func() []protocol.Result) {
+		whole := false
 		defer func() {
-			if m.CutShort() {
+			if !whole && m.CutShort() { // else the next one may have begun
 				go work(m.Resume)
 			}
 		}()
-		done <- apply()
+		results := apply()
+		whole = true
+		done <- results
 	}
 	go work(func() []protocol.Result { return m.Apply(entries, results) })
 	return <-done
