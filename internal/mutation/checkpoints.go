@@ -141,6 +141,12 @@ func installing() []Mutation {
 			New: "Commit: min(r.commit, shape.LastIndex(), max(settled, r.commit))",
 		},
 		{
+			Name: "old-commit-after-a-reset", Breaks: "a vote that was given while the log was begun anew takes its commit index back",
+			File: "internal/replica/disk.go", Tests: both,
+			Old: "q.write.State.Commit = max(q.write.State.Commit, d.committed)",
+			New: "_ = d.committed",
+		},
+		{
 			Name: "unreadable-end-is-torn", Breaks: "votes in a sector that cannot be read are forgotten",
 			File: "storage/wal/replay.go", Tests: []string{"./storage/wal"},
 			Old: "if b.From < to && at < b.To {",

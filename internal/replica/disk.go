@@ -118,7 +118,10 @@ func (r *Replica) startWrite() {
 		// above the commit index on its disk could not be opened.
 		q.drop = min(q.drop, d.committed+1)
 	} else {
-		d.committed = max(d.committed, q.write.State.Commit)
+		// [S] What was gathered while the log was begun anew speaks of the commit index
+		// before it. A log that began above its own commit index could not be opened.
+		q.write.State.Commit = max(q.write.State.Commit, d.committed)
+		d.committed = q.write.State.Commit
 	}
 	p := &Persist{ID: q.id, Write: q.write, Drop: q.drop, Reset: q.reset}
 	if !q.write.Empty() {

@@ -31,3 +31,30 @@ func TestVoteGivenWhileInstallingOutlivesTheReset(t *testing.T) {
 		t.Errorf("after the reset the member knows of %+v", got)
 	}
 }
+
+// Counterexample (simulated seed 147): a member votes while its log is being begun anew
+// after a checkpoint. The vote was written with the commit index of before, and a log
+// that begins above its own commit index cannot be opened.
+func TestVoteGivenWhileTheLogIsBegunAnewKeepsItsCommitIndex(t *testing.T) {
+	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})})
+	offer(r, d)
+	fetchAll(t, r, d)
+	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	e := r.Effects()
+	if e.Persist == nil || e.Persist.Reset == nil {
+		t.Fatalf("persists %+v, want the log reset", e.Persist)
+	}
+	r.Receive(5, id(2), &protocol.Vote{Term: 3, LastIndex: 90, LastTerm: 2, Transfer: true})
+	r.Persisted(6, e.Persist.ID, nil)
+	voted := false
+	for e := r.Effects(); e.Persist != nil; e = r.Effects() {
+		if s := e.Persist.Write.State; s.Commit < d.Index {
+			t.Errorf("writes %+v after the log was begun anew at %d", s, d.Index)
+		}
+		voted = voted || e.Persist.Write.State.Vote == id(2)
+		r.Persisted(7, e.Persist.ID, nil)
+	}
+	if !voted {
+		t.Error("the vote was never written")
+	}
+}
