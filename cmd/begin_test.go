@@ -25,6 +25,16 @@ func beginners(t *testing.T, n int, flags ...string) (list []*agent) {
 	return list
 }
 
+// template returns agents that are told to expect three of them, of which the first is
+// the seed that all name, and not started.
+func template(t *testing.T, n int) []*agent {
+	list := beginners(t, 1, "--expect", "3", "--timing", "fast")
+	for i := 2; i <= n; i++ {
+		list = append(list, newAgent(t, fmt.Sprintf("a%d", i), "active", "--expect", "3", "--timing", "fast", "--join", list[0].addr))
+	}
+	return list
+}
+
 // oneCluster waits until all serve, and fails if they serve two clusters.
 func oneCluster(t *testing.T, list ...*agent) (cluster string) {
 	t.Helper()
@@ -171,10 +181,7 @@ func TestAgentsOfATemplateFindEachOther(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes")
 	}
-	list := beginners(t, 1, "--expect", "3", "--timing", "fast")
-	for i := 2; i <= 3; i++ {
-		list = append(list, newAgent(t, fmt.Sprintf("a%d", i), "active", "--expect", "3", "--timing", "fast", "--join", list[0].addr))
-	}
+	list := template(t, 3)
 	for _, a := range list[:2] {
 		a.start()
 	}
@@ -195,10 +202,7 @@ func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("processes")
 	}
-	list := beginners(t, 1, "--expect", "3", "--timing", "fast")
-	for i := 2; i <= 5; i++ {
-		list = append(list, newAgent(t, fmt.Sprintf("a%d", i), "active", "--expect", "3", "--timing", "fast", "--join", list[0].addr))
-	}
+	list := template(t, 5)
 	seed := list[0]
 	for _, a := range list[:3] {
 		a.start()
