@@ -93,7 +93,7 @@ func readyz(a *agent) string {
 
 func TestAgentsStartedAtOnceMakeOneCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	for range 4 {
 		list := beginners(t, 3, "--bootstrap", "--timing", "fast")
@@ -111,7 +111,7 @@ func TestAgentsStartedAtOnceMakeOneCluster(t *testing.T) {
 // missing, in the log, in /readyz and in their status.
 func TestASilentMemberIsWaitedFor(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
 	missing := list[2].addr
@@ -146,7 +146,7 @@ func TestASilentMemberIsWaitedFor(t *testing.T) {
 // there again.
 func TestABootstrapperWithALostDiskBeginsNothing(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
 	for _, a := range list {
@@ -179,7 +179,7 @@ func TestABootstrapperWithALostDiskBeginsNothing(t *testing.T) {
 
 func TestAgentsOfATemplateFindEachOther(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	list := template(t, 3)
 	for _, a := range list[:2] {
@@ -200,7 +200,7 @@ func TestAgentsOfATemplateFindEachOther(t *testing.T) {
 // asks them, since only the seed is named. The three began a second cluster.
 func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	list := template(t, 5)
 	seed := list[0]
@@ -233,7 +233,7 @@ func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 // Lists that differ are shown, both, and end the start when all that they name are there.
 func TestListsThatDifferEndTheStart(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	list := beginners(t, 2, "--bootstrap")
 	other := newAgent(t, "a3", "active", "--join", list[0].addr)
@@ -257,7 +257,7 @@ func TestListsThatDifferEndTheStart(t *testing.T) {
 
 func TestCommandsDemandACluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	a := newAgent(t, "a1", "active", "--bootstrap")
 	a.start()

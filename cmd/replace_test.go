@@ -27,7 +27,7 @@ func seatsOf(s starling.Status) map[string][]string {
 // --replace while it runs; then its seat changes hands.
 func TestAWipedMemberTakesItsSeatBack(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	f := newFlock(t, 3, 0)
 	before := f.settled()
@@ -80,7 +80,7 @@ func voterOf(s starling.Status, id string) bool {
 // and removed, before the membership has noticed the death.
 func TestRemoveFreesTheNameAtOnce(t *testing.T) {
 	if testing.Short() {
-		t.Skip("processes")
+		t.Skip("-short: starts processes")
 	}
 	f := newFlock(t, 3, 0)
 	f.settled()
