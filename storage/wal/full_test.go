@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // A disk that is full just when the note that all is durable needs a new segment:
@@ -80,6 +81,47 @@ func TestUnusedSegmentsAreGivenBackBeforeTheDiskIsFull(t *testing.T) {
 	look(6*segment, false, 6*segment)
 	l.must(l.log.Prepare())
 	look(6*segment, false, 5*segment) // one is set aside again
+}
+
+// A log on a disk without room for a segment opens in what there is, and takes what is
+// small: its member can vote. Only where there is no room at all it does not open.
+func TestLogOpensWithoutRoomForASegment(t *testing.T) {
+	l := newLab(t, 1)
+	l.log.Close()
+	l.options.SegmentBytes, l.options.SparesMax = 64<<10, -1
+	l.open()
+	last := func() protocol.Index { return protocol.Index(len(l.entries)) }
+	used := func() int64 {
+		l.disk.SetCapacity(math.MaxInt64)
+		free, err := l.disk.FreeSpace(labDir)
+		l.must(err)
+		return math.MaxInt64 - int64(free)
+	}
+	for _, room := range []struct {
+		bytes int64
+		opens bool
+	}{{1 << 10, false}, {24 << 10, true}, {40 << 10, true}, {1 << 20, true}} {
+		l.log.Close()
+		l.disk.SetCapacity(used() + room.bytes)
+		log, err := wal.Open(l.disk, labDir, l.options)
+		if opened := err == nil; opened != room.opens || err != nil && !errors.Is(err, protocol.ErrNoSpace) {
+			t.Fatalf("with %d bytes free: got %v, want that it opens: %v", room.bytes, err, room.opens)
+		}
+		if l.log = log; err == nil {
+			l.append(last(), 1, 100, 1)
+			l.sync()
+			l.disk.Crash()
+		}
+		l.disk.SetCapacity(math.MaxInt64)
+		l.open()
+		l.expect(last())
+		for range 100 { // with room it goes on, whatever the size of the segment is
+			l.append(last(), 1, 1000, 1)
+		}
+		l.sync()
+		l.must(l.log.Settle())
+	}
+	l.log.Close()
 }
 
 // Whoever makes room must not fail for the lack of it.

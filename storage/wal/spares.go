@@ -153,7 +153,8 @@ func (p *spares) take(need int64, opening bool) (string, error) {
 		p.mu.Unlock()
 	}
 	// A record larger than a segment leaves room for a few small ones.
-	size = max(size, (need+2*segmentAlign-1)&^(segmentAlign-1))
+	least := (need + 2*segmentAlign - 1) &^ (segmentAlign - 1)
+	size = max(size, least)
 	zeroed := size
 	if opening {
 		zeroed = min(size, zeroedAtOpen)
@@ -161,6 +162,16 @@ func (p *spares) take(need int64, opening bool) (string, error) {
 	if err := p.clear(); err != nil {
 		return "", err
 	}
+	name, err := p.make(size, zeroed)
+	if opening && errors.Is(err, vfs.ErrNoSpace) && least < size {
+		// A member that starts on a disk that is nearly full votes, and frees space.
+		return p.make(least, least)
+	}
+	return name, err
+}
+
+// make makes a file for a segment that is needed at once.
+func (p *spares) make(size, zeroed int64) (string, error) {
 	name := p.fresh() + vfs.TemporarySuffix
 	if err := p.l.makeFile(name, size, zeroed); err != nil {
 		_ = p.drop(name)
