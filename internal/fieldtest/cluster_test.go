@@ -344,7 +344,10 @@ func (c *cluster) startLoad(b *book, prefix string, size int, to ...*member) *lo
 						l.failed.Store(&err)
 					}
 					if errors.Is(err, starling.ErrNoSpace) {
-						return
+						select { // the next one, when the disks have been looked at again
+						case <-ctx.Done():
+						case <-time.After(100 * time.Millisecond):
+						}
 					}
 				}
 			})

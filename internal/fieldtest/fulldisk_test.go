@@ -108,7 +108,7 @@ func TestFullDisksRefuseWritesBeforeAnythingBreaks(t *testing.T) {
 	t.Parallel()
 	c := newCramped(t)
 	for _, m := range c.members {
-		m.disk.fill(4 << 20)
+		m.disk.fill(2 * diskLow)
 	}
 	l := c.write(20 << 10)
 	c.eventually(func() error {

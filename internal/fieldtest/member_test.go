@@ -35,6 +35,7 @@ const memberVariable = "STARLING_FIELD_MEMBER"
 // there are many.
 const (
 	segmentBytes    = 256 << 10
+	diskLow         = 4 << 20 // more than is on its way to a disk when it is full
 	checkpointBytes = 100 << 10
 	retainEntries   = 100
 	election        = 300 * time.Millisecond
@@ -73,7 +74,7 @@ func runMember(o options) error {
 	}
 	m, err := runtime.Open(ctx, runtime.Config{
 		Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
-		SegmentBytes: segmentBytes, Election: election, Heartbeat: heartbeat,
+		SegmentBytes: segmentBytes, DiskLow: diskLow, Election: election, Heartbeat: heartbeat,
 		CheckpointBytes: checkpointBytes, CheckpointEvery: o.Every, RetainEntries: retainEntries,
 		Registry: registry, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

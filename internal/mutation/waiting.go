@@ -46,6 +46,12 @@ func waits() []Mutation {
 			New: "\tdefer m.mailbox.close() // first",
 		},
 		{
+			Name: "majority-filled-up", Breaks: "a leader with room fills the disks of the others to the last byte",
+			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
+			Old: "if c.checked && allCan && roomy {",
+			New: "if c.checked && allCan {",
+		},
+		{
 			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
 			File: "internal/client/guide.go", Tests: []string{"./internal/client"},
 			Old: "if e.address != leader && e.term < term {",

@@ -33,6 +33,8 @@ type heirs struct {
 	term  protocol.Term
 	why   string
 	next  protocol.Instant
+	// cramped says why no majority of voters could store more; empty if one could.
+	cramped string
 }
 
 // room is what a member said of its disk, and when.

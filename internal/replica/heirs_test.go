@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -142,5 +143,48 @@ func TestAnswersToHeartbeatsSayWhatHampers(t *testing.T) {
 			}
 		}
 		expect(t, "answered", found, true)
+	}
+}
+
+// A leader with room on its own disk takes only what frees space while the voters that it
+// hears have none, if the others are no majority: else a majority's disks get full to the
+// last byte, where nothing can be stored any more.
+func TestDisksOfAMajorityDoNotFillUp(t *testing.T) {
+	write := protocol.EncodeCommand(&protocol.Command{Session: 1, Type: "map", Version: 1, Operation: "put"})
+	frees := protocol.EncodeCommand(&protocol.Command{Session: 1, Type: "map", Version: 1, Operation: "delete"})
+	for _, test := range []struct {
+		name       string
+		room, away []protocol.MemberID
+		refused    bool
+	}{
+		{"all have room", []protocol.MemberID{id(2), id(3)}, nil, false},
+		{"one of three has none", []protocol.MemberID{id(3)}, nil, false},
+		{"two of three have none", nil, nil, true},
+		{"one has none, one is away", nil, []protocol.MemberID{id(3)}, true},
+		{"one has room, one is away", []protocol.MemberID{id(2)}, []protocol.MemberID{id(3)}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newShelf(t, 100)
+			s.r.cfg.Frees = func(c *protocol.Command) bool { return c.Operation == "delete" }
+			s.room, s.away = test.room, test.away
+			s.lead()
+			submit := func(command []byte) (refused bool) {
+				s.answers = nil
+				s.r.Submit(s.now, Submission{Request: 1, Command: command, Checked: true})
+				s.pass(100 * time.Millisecond)
+				for _, a := range s.answers {
+					refused = refused || errors.Is(a.Result.Err(), protocol.ErrNoSpace)
+				}
+				return refused
+			}
+			s.pass(5 * time.Second)
+			expect(t, "a write is refused", submit(write), test.refused)
+			expect(t, "a delete is refused", submit(frees), false)
+			expect(t, "said", s.said(protocol.EventRoom, "writes are refused"), map[bool]int{true: 1}[test.refused])
+			expect(t, "in the status", s.r.Status(s.now).Cramped != "", test.refused)
+			s.room = []protocol.MemberID{id(2), id(3)}
+			s.pass(time.Second)
+			expect(t, "a write is refused when there is room", submit(write), false)
+		})
 	}
 }

@@ -63,6 +63,9 @@ type Config struct {
 	// Accepts refuses commands that must not be proposed: of a type that the
 	// members do not have. It must be pure. Nil accepts all.
 	Accepts func(*protocol.Command) error
+	// Frees reports whether a command frees space, or takes next to none: it is taken
+	// even if the disks of a majority are nearly full. Nil: all are.
+	Frees func(*protocol.Command) bool
 }
 
 // Replica is one member: see the package's comment.

@@ -147,14 +147,17 @@ func (q *requests) flush(now protocol.Instant, r *Replica) {
 
 // propose hands commands to the core, in batches.
 func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
-	allCan := r.allCan()
+	allCan, roomy := r.allCan(), r.heirs.lacks(r) == ""
 	list = slices.DeleteFunc(list, func(c command) bool {
-		if c.checked && allCan {
+		if c.checked && allCan && roomy {
 			return false
 		}
 		decoded, err := r.check(c.encoded)
 		if err == nil && !allCan {
 			err = r.checkType(&decoded)
+		}
+		if err == nil && !roomy {
+			err = r.heirs.checkRoom(&decoded, r)
 		}
 		if err != nil {
 			r.answer(c.from, protocol.Failed(err))

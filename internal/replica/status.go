@@ -41,6 +41,9 @@ type Status struct {
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
+	// Cramped says why this leader takes only what frees space: the disks of too many
+	// voters are nearly full.
+	Cramped string
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have; only a leader knows.
 	Ahead []Ahead
@@ -85,6 +88,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.Quarantine = r.digests.quarantine.text
 	}
 	s.Stuck, s.Unreadable = r.stuck(), r.unreadable.String()
+	s.Cramped = r.heirs.lacks(r)
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)

@@ -28,7 +28,9 @@ type shelf struct {
 	heirs   []protocol.MemberID
 	room    []protocol.MemberID // whose disks have room
 	unfit   []protocol.MemberID // who could answer nobody as leaders
+	away    []protocol.MemberID // who gets nothing
 	got     []protocol.Message  // by passive 8
+	answers []Answer
 	reads   []ReadAnswer
 	events  []protocol.Event
 	// mends answers what the log is asked to mend; nil: it cannot.
@@ -85,6 +87,7 @@ func (s *shelf) settle() {
 	for range 500 {
 		e := s.r.Effects()
 		s.events, s.reads = append(s.events, e.Events...), append(s.reads, e.Reads...)
+		s.answers = append(s.answers, e.Answers...)
 		if e.Persist != nil {
 			s.disk = append(s.disk[:len(s.disk):len(s.disk)], e.Persist.Entries...)
 			s.r.Persisted(s.now, e.Persist.ID, nil)
@@ -137,6 +140,9 @@ func (s *shelf) read(x ReadLog) ([]protocol.Entry, error) {
 }
 
 func (s *shelf) take(x Send) {
+	if slices.Contains(s.away, x.To) {
+		return
+	}
 	switch m := x.Message.(type) {
 	case *protocol.Vote:
 		s.r.Receive(s.now, x.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})

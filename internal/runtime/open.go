@@ -191,7 +191,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries, RetainBytes: m.cfg.RetainBytes,
 		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,
-		Policy: true, Accepts: m.accepts, Types: m.types(), Used: m.machine.Used,
+		Policy: true, Accepts: m.accepts, Frees: m.cfg.Registry.Frees, Types: m.types(), Used: m.machine.Used,
 	}, rec, restored)
 	if err != nil {
 		return err

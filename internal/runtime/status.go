@@ -29,7 +29,7 @@ func (m *Member) status() *protocol.Status {
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(), LogLost: m.cfg.logLost(),
 	}
-	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, m.guard.note(m, r.Leads))
+	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
@@ -233,7 +233,7 @@ func (m *Member) Status() protocol.Status {
 // writes are refused, and why. Empty: nothing.
 func (m *Member) Note() string {
 	if p := m.published.Load(); p != nil {
-		return m.guard.note(m, p.status.Leads)
+		return cmp.Or(m.guard.note(m, p.status.Leads), p.status.Cramped)
 	}
 	return ""
 }

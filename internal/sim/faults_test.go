@@ -219,6 +219,37 @@ func TestALeaderWithoutRoomGivesTheLeadAway(t *testing.T) {
 	}
 }
 
+// A leader with room takes no writes while neither of its followers has any. Whoever is
+// elected then has no room either, and all goes on when there is some.
+func TestALeaderTakesNoWritesThatAMajorityHasNoRoomFor(t *testing.T) {
+	s := calmCluster(t, 3, Options{Actives: 3, Passives: -1})
+	led := s.leaderNow()
+	for _, m := range s.members {
+		if m != led {
+			m.full = true
+			m.disk.fs.SetCapacity(1 << 20)
+			m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{Full: true}); m.serve() })
+		}
+	}
+	s.run(t, 5*time.Second)
+	last := led.replica.Status(led.now()).Last
+	s.run(t, 30*time.Second)
+	if status := led.replica.Status(led.now()); !status.Leads || status.Cramped == "" {
+		t.Errorf("got that it leads %v and lacks %q, want true and the disks of two voters", status.Leads, status.Cramped)
+	}
+	if grown := led.replica.Status(led.now()).Last - last; grown > 80 { // deletes; all writes would be 280
+		t.Errorf("the log has grown by %d entries", grown)
+	}
+	for _, m := range s.members {
+		m.emptied(m.disk.fs)
+	}
+	before := s.counts[countAcknowledged]
+	s.run(t, 10*time.Second)
+	if s.counts[countAcknowledged] == before {
+		t.Error("no write is taken when there is room again")
+	}
+}
+
 func TestLostDisksCountAgainstTheTolerated(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]

@@ -311,7 +311,7 @@ func (m *member) config() replica.Config {
 		Policy:          true,
 		Reserve:         m.reserve,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain, RetainBytes: m.s.plan.retainBytes,
-		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail,
+		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail, Frees: m.s.registry.Frees,
 	}
 }
 

@@ -1,0 +1,68 @@
+package replica
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// lookForRoom finds out, once per heartbeat interval, whether the voters that this leader
+// hears could store what it takes without those that have said that their disks are
+// nearly full. If they could not, it takes only what frees space: otherwise the disks of
+// a majority get full to the last byte, and then nothing can be stored, deletes neither.
+// Voters that are not heard do not count as full, since they store nothing. A leader
+// whose own disk is full takes no such writes anyway, and hands over.
+func (h *heirs) lookForRoom(now protocol.Instant, r *Replica) {
+	s := r.active.Status()
+	h.begin(s.Term)
+	heard := map[protocol.MemberID]bool{r.cfg.ID: true}
+	full := map[protocol.MemberID]bool{}
+	for i := range s.Progress {
+		p := &s.Progress[i]
+		said, ok := h.room[p.ID]
+		heard[p.ID] = p.Answers
+		full[p.ID] = ok && !said.has && now < said.at.Add(r.cfg.Active.Election)
+	}
+	conf, _ := r.configurations().Latest()
+	cramped := ""
+	for _, voters := range [][]protocol.MemberID{conf.Configuration.Voters(), conf.Configuration.OutgoingVoters()} {
+		if h.now.Full || len(voters) == 0 || !protocol.Majority(voters, func(id protocol.MemberID) bool { return heard[id] }) ||
+			protocol.Majority(voters, func(id protocol.MemberID) bool { return heard[id] && !full[id] }) {
+			continue
+		}
+		var names []string
+		for _, id := range voters {
+			if line, ok := conf.Configuration.Find(id); ok && full[id] {
+				names = append(names, line.Label())
+			}
+		}
+		cramped = fmt.Sprintf("the disks of %d of %d voters are nearly full (%s), and the others that answer are no majority: "+
+			"make room there; writes resume by themselves, and deletes are taken", len(names), len(voters), strings.Join(names, ", "))
+	}
+	if cramped != h.cramped {
+		h.cramped = cramped
+		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.commit, Text: "writes are taken again"}
+		if cramped != "" {
+			e.Text = "writes are refused: " + cramped
+		}
+		r.out.Events = append(r.out.Events, e)
+	}
+}
+
+// checkRoom refuses a command that takes space which a majority does not have.
+func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
+	if why := h.lacks(r); why != "" && r.cfg.Frees != nil && !r.cfg.Frees(c) {
+		return protocol.ErrNoSpace.With(why)
+	}
+	return nil
+}
+
+// lacks says why this leader takes no writes but those that free space, for want of
+// room elsewhere; empty if it does, or does not lead.
+func (h *heirs) lacks(r *Replica) string {
+	if !r.leads() || h.term != r.active.Term() {
+		return ""
+	}
+	return h.cramped
+}
