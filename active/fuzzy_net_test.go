@@ -2,12 +2,12 @@ package active
 
 import (
 	"bytes"
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/virtual"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -22,8 +22,7 @@ type voyage struct {
 	delay func(protocol.Envelope) (time.Duration, bool)
 	disk  func(*node) time.Duration
 
-	queue   calendar
-	order   int
+	queue   virtual.Queue[protocol.Instant, func()]
 	written map[*node]protocol.WriteID // the write that is on its way to the disk
 	runs    map[*node]int              // the run that written and applied belong to
 
@@ -47,29 +46,6 @@ type command struct {
 	index protocol.Index
 	data  string
 	at    protocol.Instant
-}
-
-// appointment is something that happens at an instant. Those of the same
-// instant happen in the order in which they were made.
-type appointment struct {
-	at    protocol.Instant
-	order int
-	do    func()
-}
-
-type calendar []appointment
-
-func (q calendar) Len() int { return len(q) }
-func (q calendar) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q calendar) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *calendar) Push(x any)   { *q = append(*q, x.(appointment)) }
-func (q *calendar) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
 }
 
 // newVoyage makes a cluster of the given voters: messages take 0.2 to 2 ms, a
@@ -106,8 +82,7 @@ func (v *voyage) between(low, high time.Duration) time.Duration {
 }
 
 func (v *voyage) after(d time.Duration, do func()) {
-	v.order++
-	heap.Push(&v.queue, appointment{v.now.Add(d), v.order, do})
+	v.queue.Push(v.now.Add(d), do)
 }
 
 // every repeats something until it returns false.
@@ -130,10 +105,10 @@ func (v *voyage) sail(d time.Duration) {
 				at, sleeper = n.m.Deadline(), n
 			}
 		}
-		if len(v.queue) > 0 && v.queue[0].at <= at && v.queue[0].at <= end {
-			a := heap.Pop(&v.queue).(appointment)
-			v.now = max(v.now, a.at)
-			a.do()
+		if first, ok := v.queue.First(); ok && first <= at && first <= end {
+			due, do := v.queue.Pop()
+			v.now = max(v.now, due)
+			do()
 			continue
 		}
 		if sleeper == nil {

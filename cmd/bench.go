@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/starlinghq/starling/internal/study"
+	"github.com/starlinghq/starling/internal/dev/study"
 )
 
 // trialsMax limits one run of a study.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/starlinghq/starling/internal/study/spread"
+	"github.com/starlinghq/starling/internal/dev/study/spread"
 )
 
 // cutMax limits how long half of a flock may be cut off.

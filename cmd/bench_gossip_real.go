@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
-	"github.com/starlinghq/starling/internal/study/spread"
+	"github.com/starlinghq/starling/internal/dev/study/spread"
 )
 
 // Limits of members in one process: with many more than two hundred, the

@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/virtual"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -22,8 +22,7 @@ type network struct {
 	opt      options
 	rng      *rand.Rand
 	now      time.Duration
-	seq      int
-	todo     schedule
+	todo     virtual.Queue[time.Duration, func()]
 
 	nodes   []*node // actives first; nodes[leader] leads
 	byID    map[protocol.MemberID]int
@@ -115,28 +114,6 @@ func (d *node) instant(at protocol.Instant) time.Duration {
 	return time.Duration(float64(int64(at)-d.offset)/d.rate) + 1
 }
 
-type event struct {
-	at  time.Duration
-	seq int
-	do  func()
-}
-
-type schedule []event
-
-func (s schedule) Len() int { return len(s) }
-func (s schedule) Less(i, j int) bool {
-	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].seq < s[j].seq
-}
-func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)   { *s = append(*s, x.(event)) }
-func (s *schedule) Pop() any {
-	old := *s
-	x := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*s = old[:len(old)-1]
-	return x
-}
-
 type fnvTrace struct{ sum uint64 }
 
 func (f *fnvTrace) add(at time.Duration, from, to int, msg []byte) {
@@ -202,15 +179,14 @@ func newNetwork(t testing.TB, opt options) *network {
 }
 
 func (n *network) after(d time.Duration, do func()) {
-	n.seq++
-	heap.Push(&n.todo, event{n.now + d, n.seq, do})
+	n.todo.Push(n.now+d, do)
 }
 
 func (n *network) run(until time.Duration) {
-	for len(n.todo) > 0 && n.todo[0].at <= until {
-		e := heap.Pop(&n.todo).(event)
-		n.now = e.at
-		e.do()
+	for at, ok := n.todo.First(); ok && at <= until; at, ok = n.todo.First() {
+		_, do := n.todo.Pop()
+		n.now = at
+		do()
 	}
 	n.now = until
 }

@@ -17,7 +17,7 @@ var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
 	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/mend"}, cores...)
 	// offline is what the command uses without a cluster.
-	offline = []string{"internal/sim", "internal/study/...", "storage/...", "gossip", "active"}
+	offline = []string{"internal/sim", "internal/dev/study/...", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
 	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
 )
@@ -32,10 +32,12 @@ var table = []row{
 	{dir: "internal/lint", bare: true},
 	// It makes messages for the tests of others.
 	{dir: "internal/hostile"},
-	{dir: "active", tests: append([]string{"internal/hostile"}, cores...)},
+	{dir: "active", tests: append([]string{"internal/hostile", "internal/virtual"}, cores...)},
 	{dir: "passive", tests: cores},
-	{dir: "gossip", tests: cores},
+	{dir: "gossip", tests: append([]string{"internal/virtual"}, cores...)},
 	{dir: "internal/logqueue", bare: true},
+	// What runs in virtual time shares its queue.
+	{dir: "internal/virtual", bare: true},
 	// It waits for sockets.
 	{dir: "internal/outage", bare: true},
 	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
@@ -61,10 +63,10 @@ var table = []row{
 	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
-		"internal/mend",
+		"internal/mend", "internal/virtual",
 	}},
-	{dir: "internal/study", allow: []string{"active"}},
-	{dir: "internal/study/spread", allow: []string{"gossip"}},
+	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},
+	{dir: "internal/dev/study/spread", allow: []string{"gossip", "internal/virtual"}},
 	// It runs the command itself in processes of its own.
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/internal/virtual"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -128,13 +129,21 @@ func (s *Series) Mean() time.Duration {
 // firstTerm is the term of the leader that crashes.
 const firstTerm = 1
 
+// event is something that happens to a server: a message arrives, a write is
+// done, or, with neither, its deadline passes.
+type event struct {
+	to, from int
+	message  protocol.Message
+	write    protocol.WriteID
+}
+
 // race is one trial: the four servers that are left, and what is under way.
 type race struct {
 	rules   Rules
 	rng     *rand.Rand
 	now     protocol.Instant
 	servers [Servers]*active.Member // the first is the leader, gone
-	events  queue
+	events  virtual.Queue[protocol.Instant, event]
 	late    protocol.Instant // when the trial is given up
 }
 
@@ -151,11 +160,11 @@ func trial(rules Rules, s Setting, rng *rand.Rand) time.Duration {
 		r.send(r.envelope(0, i, &protocol.Heartbeat{Term: firstTerm, Round: 1}))
 	}
 	for {
-		e := r.next()
-		if e.at > r.late {
+		at, e := r.next()
+		if at > r.late {
 			return GiveUp
 		}
-		r.now = max(r.now, e.at)
+		r.now = max(r.now, at)
 		m := r.servers[e.to]
 		switch {
 		case e.message != nil:
@@ -209,7 +218,7 @@ func (r *race) serve(i int) {
 	for m.HasReady() {
 		ready := m.Ready()
 		if w := ready.Write; w != nil {
-			r.events.push(event{at: r.now.Add(r.around(Sync, 4)), to: i, write: w.ID})
+			r.events.Push(r.now.Add(r.around(Sync, 4)), event{to: i, write: w.ID})
 		}
 		for _, e := range ready.Messages {
 			if v, ok := e.Message.(*protocol.Vote); ok && v.Pre && r.rules == Paper {
@@ -228,7 +237,7 @@ func (r *race) envelope(from, to int, m protocol.Message) protocol.Envelope {
 // send puts a message on its way. What is sent to the dead leader is lost.
 func (r *race) send(e protocol.Envelope) {
 	if to := int(e.To[0]) - 1; r.servers[to] != nil {
-		r.events.push(event{at: r.now.Add(r.around(OneWay, 2)), to: to, from: int(e.From[0]) - 1, message: e.Message})
+		r.events.Push(r.now.Add(r.around(OneWay, 2)), event{to: to, from: int(e.From[0]) - 1, message: e.Message})
 	}
 }
 
@@ -239,15 +248,15 @@ func (r *race) around(mean time.Duration, part int64) time.Duration {
 }
 
 // next returns the earliest of what is under way and of the servers' deadlines.
-func (r *race) next() event {
-	e := event{at: r.late + 1}
+func (r *race) next() (at protocol.Instant, e event) {
+	at = r.late + 1
 	for i := 1; i < Servers; i++ {
-		if at := r.servers[i].Deadline(); at < e.at {
-			e = event{at: at, to: i}
+		if due := r.servers[i].Deadline(); due < at {
+			at, e = due, event{to: i}
 		}
 	}
-	if len(r.events.list) > 0 && r.events.list[0].at <= e.at {
-		return r.events.pop()
+	if first, ok := r.events.First(); ok && first <= at {
+		return r.events.Pop()
 	}
-	return e
+	return at, e
 }

@@ -5,13 +5,10 @@ import (
 	"errors"
 	"io"
 	"math"
-	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/starlinghq/starling/protocol"
 )
 
 func quiet(float64) error { return nil }
@@ -115,25 +112,6 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	many.Members, many.Rate, many.For = 10_000, 1000, time.Minute
 	if err := many.Validate(); err == nil || !strings.Contains(err.Error(), "arrivals") {
 		t.Errorf("600 million arrivals: %v", err)
-	}
-}
-
-func TestTheQueueIsInOrderOfTime(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var q queue
-	for range 2000 {
-		q.push(event{at: protocol.Instant(rng.Int64N(100))})
-		if rng.IntN(3) == 0 {
-			q.pop()
-		}
-	}
-	last := q.pop()
-	for len(q.list) > 0 {
-		e := q.pop()
-		if e.before(&last) {
-			t.Fatalf("event %d at %d after %d at %d", e.seq, e.at, last.seq, last.at)
-		}
-		last = e
 	}
 }
 

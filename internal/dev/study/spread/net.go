@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/virtual"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -40,7 +41,7 @@ type net struct {
 	set    *Setting
 	rng    *rand.Rand
 	now    protocol.Instant
-	events queue
+	events virtual.Queue[protocol.Instant, event]
 	actors []actor
 	ids    []protocol.MemberID
 	byID   map[protocol.MemberID]int32
@@ -139,21 +140,28 @@ func (n *net) send(from, to int, message any, bytes int, stream bool) {
 	} else if n.set.Loss > 0 && n.rng.Float64() < n.set.Loss {
 		return
 	}
-	n.events.push(event{at: n.free[from].Add(d), to: int32(to), from: int32(from), message: message})
+	n.events.Push(n.free[from].Add(d), event{to: int32(to), from: int32(from), message: message})
+}
+
+// event is something that happens to a member: a message arrives, or, without
+// one, its deadline passes. A function happens to nobody.
+type event struct {
+	to, from int32
+	message  any
 }
 
 // run lets everything happen that is due up to an instant.
 func (n *net) run(until protocol.Instant) {
-	for len(n.events.list) > 0 && n.events.list[0].at <= until {
-		e := n.events.pop()
-		n.now = e.at
+	for at, ok := n.events.First(); ok && at <= until; at, ok = n.events.First() {
+		_, e := n.events.Pop()
+		n.now = at
 		to := int(e.to)
 		switch f := e.message.(type) {
 		case func():
 			f()
 			continue
 		case nil:
-			if n.waking[to] != e.at {
+			if n.waking[to] != at {
 				continue // a deadline that was moved
 			}
 			n.waking[to] = never
@@ -173,7 +181,7 @@ func (n *net) run(until protocol.Instant) {
 }
 
 func (n *net) after(d time.Duration, do func()) {
-	n.events.push(event{at: n.now.Add(d), message: do})
+	n.events.Push(n.now.Add(d), event{message: do})
 }
 
 // wake sees to it that a member's deadline is an event.
@@ -186,7 +194,7 @@ func (n *net) wake(i int) {
 		return // it is woken before, and looks again
 	}
 	n.waking[i] = at
-	n.events.push(event{at: at, to: int32(i)})
+	n.events.Push(at, event{to: int32(i)})
 }
 
 // write commits one entry: the leader has it at once, the other actives hear of
