@@ -3,7 +3,6 @@ package cmd
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,7 +58,7 @@ func (p *Program) benchElection(c *cli.Context, _ []string, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		return p.printJSON(electionJSON(all, seed))
+		return p.printJSON(study.JSON(all, seed))
 	}
 	fmt.Fprint(p.Stdout, study.Table(all))
 	fmt.Fprintln(p.Stdout, "\nNot as in the paper:")
@@ -67,23 +66,4 @@ func (p *Program) benchElection(c *cli.Context, _ []string, asJSON bool) error {
 		fmt.Fprintln(p.Stdout, "  "+line)
 	}
 	return nil
-}
-
-// electionJSON is the study for a script; times are in milliseconds.
-func electionJSON(all []study.Series, seed uint64) map[string]any {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	lines := make([]map[string]any, 0, len(all))
-	for i := range all {
-		s := &all[i]
-		lines = append(lines, map[string]any{
-			"rules": s.Rules.String(), "timeout_least_ms": ms(s.Setting.Least), "timeout_most_ms": ms(s.Setting.Most), "lower_plot": s.Setting.Lower,
-			"trials": len(s.Times), "no_leader": s.Unfinished,
-			"least_ms": ms(s.Times[0]), "median_ms": ms(s.Quantile(0.5)), "mean_ms": ms(s.Mean()),
-			"p99_ms": ms(s.Quantile(0.99)), "worst_ms": ms(s.Quantile(1)), "paper": s.Setting.Paper,
-		})
-	}
-	return map[string]any{
-		"seed": seed, "servers": study.Servers, "broadcast_ms": ms(study.Broadcast),
-		"give_up_ms": ms(study.GiveUp), "settings": lines, "differences": study.Differences(),
-	}
 }

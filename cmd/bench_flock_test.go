@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/starlinghq/starling/internal/dev/bench"
 )
 
 // The leader's figures come from its own process, and are plausible.
@@ -17,7 +19,7 @@ func TestBenchFlock(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
-	var got struct{ Runs []flockRun }
+	var got struct{ Runs []bench.FlockRun }
 	if err := json.Unmarshal([]byte(out), &got); err != nil || len(got.Runs) != 1 {
 		t.Fatalf("%v in %s", err, out)
 	}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/starlinghq/starling/internal/dev/bench"
 	"github.com/starlinghq/starling/internal/dev/study/spread"
 )
 
@@ -113,7 +115,7 @@ func (p *Program) printGossip(b *gossipBench, all []spread.Figures) error {
 	if b.json {
 		lines := make([]map[string]any, 0, len(all))
 		for i := range all {
-			lines = append(lines, gossipJSON(&all[i]))
+			lines = append(lines, all[i].JSON())
 		}
 		if len(lines) == 1 {
 			return p.printJSON(lines[0])
@@ -152,10 +154,43 @@ func (p *Program) benchGossipCut(c *cli.Context, b *gossipBench) error {
 		fmt.Fprint(p.Stdout, h.String())
 		return nil
 	}
-	out := gossipParameters(&h.Setting)
-	out["cut_ms"], out["behind"], out["healed_ms"] = msOf(h.Cut), h.Behind, msOf(h.Took)
+	out := h.Setting.JSON()
+	out["cut_ms"], out["behind"], out["healed_ms"] = spread.Milliseconds(h.Cut), h.Behind, spread.Milliseconds(h.Took)
 	out["bytes"], out["active_share"] = h.Bytes, h.FromActives
 	return p.printJSON(out)
+}
+
+func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
+	set := &b.settings[0]
+	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", spread.Actives, set.Members)
+	var bar *progress
+	f, err := bench.Real(ctx, *set, func(done, writes int) {
+		if bar == nil {
+			bar = newProgress(p.Stderr, "writing", "writes", int64(writes))
+		}
+		bar.set(int64(done), int64(done))
+	})
+	if bar != nil {
+		bar.finish()
+	}
+	if err != nil {
+		return err
+	}
+	if b.json {
+		out := set.JSON()
+		for _, virtual := range []string{"loss", "delay_ms", "dead", "slow", "zones", "zone_delay_ms", "seed"} {
+			delete(out, virtual)
+		}
+		out["real"], out["writes"], out["writes_per_s"], out["digests_equal"] = true, f.Writes, f.Rate, f.Equal
+		out["lag_p50_ms"], out["lag_p99_ms"], out["lag_max_ms"], out["missing"] = spread.Milliseconds(f.LagP50), spread.Milliseconds(f.LagP99), spread.Milliseconds(f.LagMax), f.Late
+		return p.printJSON(out)
+	}
+	fmt.Fprintf(p.Stdout, "%d passives and %d actives in this process, over loopback sockets; %d writes of %d B, %.0f/s for %v\n\n",
+		set.Members, spread.Actives, f.Writes, set.Bytes, f.Rate, set.For)
+	fmt.Fprintf(p.Stdout, "lag, median    %v\nlag, 99 %%      %v\nlag, worst     %v\nnever came     %d\ndigests equal  %v\n\n"+
+		"The lag is from when the leader's watchers heard of a write to when a passive's did. The members share this machine's cores.\n",
+		f.LagP50.Round(10*time.Microsecond), f.LagP99.Round(10*time.Microsecond), f.LagMax.Round(10*time.Microsecond), f.Late, f.Equal)
+	return nil
 }
 
 // gossipBenchOf reads the flags.
@@ -232,11 +267,11 @@ func (b *gossipBench) together(c *cli.Context) error {
 		if !one || !core || b.plot != "" || b.cut > 0 {
 			errs = append(errs, errors.New("--real goes with one number of members and --mode hybrid or flood, and without --plot and --cut"))
 		}
-		if n := b.sizes[0]; n > realMembersMax {
-			errs = append(errs, fmt.Errorf("--real with at most %d members in one process, not %d", realMembersMax, n))
+		if n := b.sizes[0]; n > bench.MembersMax {
+			errs = append(errs, fmt.Errorf("--real with at most %d members in one process, not %d", bench.MembersMax, n))
 		}
-		if f := c.Duration("for"); f > realForMax {
-			errs = append(errs, fmt.Errorf("--real for at most %v, not %v", realForMax, f))
+		if f := c.Duration("for"); f > bench.ForMax {
+			errs = append(errs, fmt.Errorf("--real for at most %v, not %v", bench.ForMax, f))
 		}
 		for _, name := range []string{"loss", "delay", "dead", "slow", "zones", "zone-delay"} {
 			if c.IsSet(name) {
@@ -245,50 +280,4 @@ func (b *gossipBench) together(c *cli.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// msOf is a duration for a script, in milliseconds; null for one that never
-// came.
-func msOf(d time.Duration) any {
-	if d < 0 {
-		return nil
-	}
-	return float64(d.Microseconds()) / 1000
-}
-
-// shareOf is a share for a script; null if the mode has none.
-func shareOf(share float64) any {
-	if share < 0 {
-		return nil
-	}
-	return share
-}
-
-func gossipParameters(s *spread.Setting) map[string]any {
-	return map[string]any{
-		"mode": s.Mode.String(), "members": s.Members, "actives": spread.Actives, "loss": s.Loss, "delay_ms": msOf(s.Delay), "dead": s.Dead, "slow": s.Slow,
-		"zones": s.Zones, "zone_delay_ms": msOf(s.ZoneDelay), "rate": s.Rate, "bytes": s.Bytes, "for_ms": msOf(s.For), "seed": s.Seed,
-	}
-}
-
-// gossipJSON is one run for a script.
-func gossipJSON(f *spread.Figures) map[string]any {
-	out := gossipParameters(&f.Setting)
-	out["entries"] = f.Entries
-	out["copies_per_member"], out["pulled_per_member"] = f.Copies, f.PulledCopies
-	out["leader_copies_per_frame"], out["leader_pulled_per_frame"], out["actives_copies_per_frame"] = f.LeaderCopies, f.LeaderPulls, f.ActiveCopies
-	out["leader_control_bytes_per_s"], out["leader_control_share"] = f.LeaderControl, shareOf(f.LeaderControlShare)
-	out["crossing_per_frame"] = f.Crossing
-	out["coverage_push"], out["coverage"], out["repair_share"] = shareOf(f.CoveragePush), f.Coverage, shareOf(f.RepairShare)
-	out["t99_ms"], out["t100_ms"], out["t100_worst_ms"], out["bound_ms"] = msOf(f.T99), msOf(f.T100), msOf(f.T100Worst), msOf(f.Setting.Bound())
-	out["lag_p50_ms"], out["lag_p99_ms"], out["lag_max_ms"] = msOf(f.LagP50), msOf(f.LagP99), msOf(f.LagMax)
-	out["age_p50_ms"], out["age_p99_ms"] = any(nil), any(nil)
-	if f.AgeKnown {
-		out["age_p50_ms"], out["age_p99_ms"] = msOf(f.AgeP50), msOf(f.AgeP99)
-	}
-	out["ages_read"], out["ages_too_low"] = f.AgesRead, f.AgesTooLow
-	if f.Setting.Mode == spread.Flood {
-		out["coverage_theory"] = f.Setting.Theory()
-	}
-	return out
 }

@@ -17,7 +17,7 @@ var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
 	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/mend"}, cores...)
 	// offline is what the command uses without a cluster.
-	offline = []string{"internal/sim", "internal/dev/study/...", "storage/...", "gossip", "active"}
+	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
 	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
 )
@@ -65,6 +65,7 @@ var table = []row{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
 		"internal/mend", "internal/virtual",
 	}},
+	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},
 	{dir: "internal/dev/study/spread", allow: []string{"gossip", "internal/virtual"}},
 	// It runs the command itself in processes of its own.

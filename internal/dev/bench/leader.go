@@ -1,4 +1,4 @@
-package cmd
+package bench
 
 import (
 	"bufio"
@@ -14,8 +14,8 @@ import (
 	"github.com/starlinghq/starling"
 )
 
-// flockLeader is the name of the member that has a process of its own.
-const flockLeader = "leader"
+// leaderName is that of the member that has a process of its own.
+const leaderName = "leader"
 
 // flockSample is what that process says of itself.
 type flockSample struct {
@@ -25,24 +25,24 @@ type flockSample struct {
 	Sent    starling.Traffic `json:"sent"`
 }
 
-// benchFlockLeader is the process: it begins a cluster, and says how it stands at
-// the start and for each line that it gets, until there are no more.
-func (p *Program) benchFlockLeader(ctx context.Context, neighbours int) (err error) {
+// Leader is the process of a [Flock]'s leader: it begins a cluster, and says how it stands
+// at the start and for each line that it gets, until there are no more.
+func Leader(ctx context.Context, neighbours int, stdin io.Reader, stdout io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "starling-flock-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	n, err := starling.Open(ctx, starling.Config{
-		Name: flockLeader, Dir: dir, Bind: "127.0.0.1:0", Role: starling.Active, Actives: flockActives, Bootstrap: true, Neighbours: neighbours,
+		Name: leaderName, Dir: dir, Bind: "127.0.0.1:0", Role: starling.Active, Actives: FlockActives, Bootstrap: true, Neighbours: neighbours,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	out, in := json.NewEncoder(p.Stdout), bufio.NewScanner(p.Stdin)
+	out, in := json.NewEncoder(stdout), bufio.NewScanner(stdin)
 	for more := true; more; more = in.Scan() {
-		s := flockSample{Address: n.Addr(), Leads: n.Status().Leader == flockLeader, Sent: n.Traffic()}
+		s := flockSample{Address: n.Addr(), Leads: n.Status().Leader == leaderName, Sent: n.Traffic()}
 		if s.CPU, err = processTime(); err != nil {
 			return err
 		}
@@ -61,14 +61,13 @@ type leaderProcess struct {
 }
 
 // startLeader starts it and returns its first words.
-func (p *Program) startLeader(ctx context.Context, neighbours int) (*leaderProcess, flockSample, error) {
+func (b *Flock) startLeader(ctx context.Context, neighbours int) (*leaderProcess, flockSample, error) {
 	var first flockSample
-	path, err := os.Executable()
+	command, err := b.Leader(ctx, neighbours)
 	if err != nil {
 		return nil, first, err
 	}
-	l := &leaderProcess{command: exec.CommandContext(ctx, path, "bench", "flock", "--leader", fmt.Sprint(neighbours))}
-	l.command.Stderr = p.Stderr
+	l := &leaderProcess{command: command}
 	if l.ask, err = l.command.StdinPipe(); err != nil {
 		return nil, first, err
 	}

@@ -1,4 +1,6 @@
-package cmd
+// Package bench measures clusters of real members, over real sockets and by this machine's
+// clock: what passives cost the leader ([Flock]), and how late they are ([Real]).
+package bench
 
 import (
 	"context"
@@ -18,15 +20,47 @@ import (
 // Limits of members in one process: with many more than two hundred, the
 // detection of failures takes the machine for itself.
 const (
-	realMembersMax = 200
-	realForMax     = 10 * time.Minute
-	// realWriters is how many writes are under way at most.
-	realWriters = 64
+	MembersMax = 200
+	ForMax     = 10 * time.Minute
+)
+
+const (
+	// writersMax is how many writes are under way at most.
+	writersMax = 64
 	// realPatience is how long the members have to start, and in the end to get
 	// what was written last.
 	realPatience = 2 * time.Minute
-	realKeys     = 10_000
+	keys         = 10_000
 )
+
+// RealFigures are what [Real] measures.
+type RealFigures struct {
+	Writes                 int
+	Rate                   float64
+	LagP50, LagP99, LagMax time.Duration
+	Late                   int // arrivals that never came
+	Equal                  bool
+}
+
+// Real opens a cluster in this process, writes, and measures how late the passives are.
+// Told hears how many writes have been made of how many.
+func Real(ctx context.Context, set spread.Setting, told func(done, writes int)) (*RealFigures, error) {
+	r := &realRun{set: set, failed: make(chan error, 1), told: told}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	starting, stop := context.WithTimeout(ctx, realPatience)
+	defer stop()
+	var err error
+	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{
+		Actives: spread.Actives, Passives: r.set.Members,
+		GossipMode: r.set.Mode.String(), GossipFanout: r.set.Fanout, GossipProbability: r.set.Probability,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.measure(ctx)
+	return f, errors.Join(err, r.cluster.Close())
+}
 
 // realRun is a cluster whose members note when they apply each write.
 type realRun struct {
@@ -40,55 +74,11 @@ type realRun struct {
 	applied [][]atomic.Int64
 	seen    []atomic.Int64 // the highest write that a member applied, from 1
 	failed  chan error
-}
-
-// realFigures are what it measures.
-type realFigures struct {
-	Writes                 int
-	Rate                   float64
-	LagP50, LagP99, LagMax time.Duration
-	Late                   int // arrivals that never came
-	Equal                  bool
-}
-
-func (p *Program) benchGossipReal(ctx context.Context, b *gossipBench) error {
-	r := &realRun{set: b.settings[0], failed: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	fmt.Fprintf(p.Stderr, "starting %d actives and %d passives\n", spread.Actives, r.set.Members)
-	starting, stop := context.WithTimeout(ctx, realPatience)
-	defer stop()
-	var err error
-	r.cluster, err = starling.OpenLocal(starting, starling.LocalConfig{
-		Actives: spread.Actives, Passives: r.set.Members,
-		GossipMode: r.set.Mode.String(), GossipFanout: r.set.Fanout, GossipProbability: r.set.Probability,
-	})
-	if err != nil {
-		return err
-	}
-	f, err := r.measure(ctx, p)
-	if err = errors.Join(err, r.cluster.Close()); err != nil {
-		return err
-	}
-	if b.json {
-		out := gossipParameters(&r.set)
-		for _, virtual := range []string{"loss", "delay_ms", "dead", "slow", "zones", "zone_delay_ms", "seed"} {
-			delete(out, virtual)
-		}
-		out["real"], out["writes"], out["writes_per_s"], out["digests_equal"] = true, f.Writes, f.Rate, f.Equal
-		out["lag_p50_ms"], out["lag_p99_ms"], out["lag_max_ms"], out["missing"] = msOf(f.LagP50), msOf(f.LagP99), msOf(f.LagMax), f.Late
-		return p.printJSON(out)
-	}
-	fmt.Fprintf(p.Stdout, "%d passives and %d actives in this process, over loopback sockets; %d writes of %d B, %.0f/s for %v\n\n",
-		r.set.Members, spread.Actives, f.Writes, r.set.Bytes, f.Rate, r.set.For)
-	fmt.Fprintf(p.Stdout, "lag, median    %v\nlag, 99 %%      %v\nlag, worst     %v\nnever came     %d\ndigests equal  %v\n\n"+
-		"The lag is from when the leader's watchers heard of a write to when a passive's did. The members share this machine's cores.\n",
-		f.LagP50.Round(10*time.Microsecond), f.LagP99.Round(10*time.Microsecond), f.LagMax.Round(10*time.Microsecond), f.Late, f.Equal)
-	return nil
+	told    func(done, writes int)
 }
 
 // measure writes and watches.
-func (r *realRun) measure(ctx context.Context, p *Program) (*realFigures, error) {
+func (r *realRun) measure(ctx context.Context) (*RealFigures, error) {
 	name := r.cluster.Nodes[0].Status().Leader
 	for _, n := range r.cluster.Nodes {
 		if n.Name() == name {
@@ -113,7 +103,7 @@ func (r *realRun) measure(ctx context.Context, p *Program) (*realFigures, error)
 	if err := r.warm(ctx); err != nil {
 		return nil, err
 	}
-	took, err := r.write(ctx, p)
+	took, err := r.write(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +149,7 @@ func (r *realRun) fail(err error) {
 func (r *realRun) put(ctx context.Context, m *starling.Map[string, []byte], k int) error {
 	value := make([]byte, max(r.set.Bytes, 8))
 	binary.BigEndian.PutUint64(value, uint64(k))
-	return m.Put(ctx, "key"+strconv.Itoa(k%realKeys), value)
+	return m.Put(ctx, "key"+strconv.Itoa(k%keys), value)
 }
 
 // warm writes until every watch has heard something, and then a little more:
@@ -213,12 +203,10 @@ func (r *realRun) wait(ctx context.Context, so func() bool) error {
 }
 
 // write makes the writes at their rate, and returns how long that took.
-func (r *realRun) write(ctx context.Context, p *Program) (time.Duration, error) {
+func (r *realRun) write(ctx context.Context) (time.Duration, error) {
 	m := starling.NewMap[string, []byte](r.leader, "bench")
-	bar := newProgress(p.Stderr, "writing", "writes", int64(r.writes))
-	defer bar.finish()
 	return paced(ctx, r.set.Rate, r.writes, func(k int) error { return r.put(ctx, m, k) }, func(k int) {
-		bar.set(int64(k), int64(k))
+		r.told(k, r.writes)
 	})
 }
 
@@ -226,9 +214,9 @@ func (r *realRun) write(ctx context.Context, p *Program) (time.Duration, error) 
 // returns how long that took. It stops at the first error. told, if not nil,
 // hears how far it is.
 func paced(ctx context.Context, rate float64, n int, put func(k int) error, told func(k int)) (time.Duration, error) {
-	due, failed := make(chan int), make(chan error, realWriters)
+	due, failed := make(chan int), make(chan error, writersMax)
 	var writers sync.WaitGroup
-	for range realWriters {
+	for range writersMax {
 		writers.Go(func() {
 			for k := range due {
 				if err := put(k); err != nil {
@@ -290,8 +278,8 @@ func (r *realRun) everywhere(last int64) bool {
 	return true
 }
 
-func (r *realRun) figures() *realFigures {
-	f := &realFigures{Writes: r.writes, Equal: true}
+func (r *realRun) figures() *RealFigures {
+	f := &RealFigures{Writes: r.writes, Equal: true}
 	leader := r.applied[len(r.applied)-1]
 	var lags []time.Duration
 	for _, line := range r.applied[:len(r.applied)-1] {
