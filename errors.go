@@ -29,7 +29,8 @@ var (
 	// in this Node or Client than docs/limits.md says; the latter at once.
 	ErrOverloaded = protocol.ErrOverloaded
 	// ErrNoSpace: the leader's disk is nearly full, or its log cannot get a new file,
-	// for want of descriptors for example. The text says which, and what to do.
+	// for want of descriptors for example. The text says which, and what to do. Where
+	// another voter has room, handles try again until that one leads.
 	ErrNoSpace = protocol.ErrNoSpace
 	// ErrUnavailable: nobody answers.
 	ErrUnavailable = protocol.ErrUnavailable

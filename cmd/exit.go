@@ -35,6 +35,7 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrNoLeader.Code:       exitUnavailable,
 	protocol.ErrOverloaded.Code:     exitUnavailable,
 	protocol.ErrNoSpace.Code:        exitUnavailable,
+	protocol.ErrNoSpaceHere.Code:    exitUnavailable,
 	protocol.ErrUnavailable.Code:    exitUnavailable,
 	protocol.ErrClosed.Code:         exitUnavailable,
 	protocol.ErrTooStale.Code:       exitUnavailable,

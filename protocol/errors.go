@@ -58,10 +58,13 @@ func (e *Error) Because(cause error) *Error {
 // The sentinels. "Has not happened" and "may have happened" are said of writes.
 var (
 	// Unavailable: has not happened, may work later.
-	ErrNotLeader   = NewError("not_leader", "this member does not lead")
-	ErrNoLeader    = NewError("no_leader", "no leader is known: a majority of the voters cannot be reached, or an election is under way")
-	ErrOverloaded  = NewError("overloaded", "the leader has too many writes in flight; try again later")
-	ErrNoSpace     = NewError("no_space", "the leader's disk is nearly full; free space and writes resume by themselves")
+	ErrNotLeader  = NewError("not_leader", "this member does not lead")
+	ErrNoLeader   = NewError("no_leader", "no leader is known: a majority of the voters cannot be reached, or an election is under way")
+	ErrOverloaded = NewError("overloaded", "the leader has too many writes in flight; try again later")
+	ErrNoSpace    = NewError("no_space", "the leader's disk is nearly full; free space and writes resume by themselves")
+	// ErrNoSpaceHere: the leader's disk is nearly full, and the lead passes to a voter
+	// with room, or may. Clients ask again, and say ErrNoSpace if there is no time left.
+	ErrNoSpaceHere = NewError("no_space_here", "the leader's disk is nearly full, and another member may have room")
 	ErrUnavailable = NewError("unavailable", "the cluster cannot be reached")
 	ErrClosed      = NewError("closed", "closed")
 	ErrTooStale    = NewError("too_stale", "this member's state is older than asked for")

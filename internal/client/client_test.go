@@ -243,6 +243,10 @@ func TestContextEndsBeforeAnAnswer(t *testing.T) {
 		{"lost, then refused", []fate{{after: errBroken}, {answer: protocol.ErrNoLeader.Code}},
 			[]error{protocol.ErrUnknownOutcome, context.DeadlineExceeded}, nil},
 		{"lost", []fate{{before: errBroken}}, []error{protocol.ErrUnknownOutcome, context.DeadlineExceeded}, nil},
+		{"no room here", []fate{{answer: protocol.ErrNoSpaceHere.Code}},
+			[]error{protocol.ErrNoSpace, context.DeadlineExceeded}, []error{protocol.ErrUnknownOutcome, protocol.ErrNoSpaceHere}},
+		{"lost, then no room here", []fate{{after: errBroken}, {answer: protocol.ErrNoSpaceHere.Code}},
+			[]error{protocol.ErrUnknownOutcome, context.DeadlineExceeded}, nil},
 	}
 	for _, test := range tests {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
@@ -350,6 +354,11 @@ func TestErrorsOfCommands(t *testing.T) {
 	result, err = c.Command(t.Context(), count("b"))
 	if err != nil || result.Code != protocol.ErrNoSpace.Code {
 		t.Errorf("got %+v, %v, want no_space in the result", result, err)
+	}
+	next(fate{answer: protocol.ErrNoSpaceHere.Code}, fate{answer: protocol.ErrNoSpaceHere.Code}, fate{})
+	result, err = c.Command(t.Context(), count("elsewhere"))
+	if err != nil || result.Code != protocol.OK || s.times("elsewhere") != 1 {
+		t.Errorf("got %+v, %v after %d executions, want the answer of the leader with room", result, err, s.times("elsewhere"))
 	}
 	next(fate{after: errBroken}, fate{answer: protocol.ErrNoSpace.Code})
 	_, err = c.Command(t.Context(), count("c"))

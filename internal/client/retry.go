@@ -24,7 +24,7 @@ func codeOf(err error) protocol.Code {
 func retryable(err error) bool {
 	switch codeOf(err) {
 	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
-		protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrWindow.Code:
+		protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrWindow.Code, protocol.ErrNoSpaceHere.Code:
 		return true
 	}
 	return false
@@ -62,7 +62,7 @@ func neverReached(ctx context.Context, q *protocol.Query, had protocol.Index, er
 func refused(err error) bool {
 	switch codeOf(err) {
 	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
-		protocol.ErrUnavailable.Code, protocol.ErrWindow.Code, protocol.ErrClosed.Code:
+		protocol.ErrUnavailable.Code, protocol.ErrWindow.Code, protocol.ErrClosed.Code, protocol.ErrNoSpaceHere.Code:
 		return true
 	}
 	return false
@@ -120,9 +120,13 @@ func unknownOutcome(ctx context.Context, last error) error {
 
 // gaveUp returns the error of a request that has not happened, or that has no
 // outcome: the last refusal, and why there was no other attempt. Its code is
-// the refusal's, or that of ErrUnavailable.
+// the refusal's, or that of ErrUnavailable; a leader without room, with others that may
+// have some, is ErrNoSpace in the end.
 func gaveUp(ctx context.Context, last error) error {
-	if code := codeOf(last); code == protocol.OK || code == protocol.ErrUnknownOutcome.Code {
+	switch codeOf(last) {
+	case protocol.ErrNoSpaceHere.Code:
+		last = protocol.ErrNoSpace.With(last.Error() + "; another voter may have room, and does not lead yet")
+	case protocol.OK, protocol.ErrUnknownOutcome.Code:
 		unavailable := &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: last.Error()}
 		if ended := ctx.Err(); ended != nil && errors.Is(last, ended) {
 			unavailable.Cause = ended // and its text is there already
@@ -196,11 +200,11 @@ func (c *Client) waitFor(ctx context.Context, p *pause, news <-chan struct{}, fa
 	}
 }
 
-// lacksLeader reports whether an attempt failed because it did not reach a leader,
-// or may have lost it.
+// lacksLeader reports whether an attempt failed because it did not reach a leader, or
+// may have lost it, or because another one is to lead.
 func lacksLeader(err error) bool {
 	switch codeOf(err) {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.OK:
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrNoSpaceHere.Code, protocol.OK:
 		return true
 	}
 	return false

@@ -2,8 +2,10 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -65,4 +67,27 @@ func (h *heirs) lacks(r *Replica) string {
 		return ""
 	}
 	return h.cramped
+}
+
+// withoutRoom is what a command is answered that this leader has no room for, err. As
+// long as the lead may pass to a voter with room, that is ErrNoSpaceHere: nothing has
+// happened, and clients ask again until another member leads. Once nobody has room it
+// is ErrNoSpace, at once: no waiting helps then.
+func (h *heirs) withoutRoom(now protocol.Instant, err error, r *Replica) error {
+	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !h.mayHaveRoom(now, r) {
+		return protocol.ErrNoSpace.With(text)
+	}
+	return err
+}
+
+// mayHaveRoom reports whether the lead is being handed over, or a voter that is not known
+// to be silent has room, or has not said in this term whether it has: a new leader hears
+// that with the first answers, or takes the voter for silent an election timeout later.
+func (h *heirs) mayHaveRoom(now protocol.Instant, r *Replica) bool {
+	s := r.active.Status()
+	h.begin(s.Term)
+	return !s.Heir.IsZero() || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
+		said, known := h.room[p.ID]
+		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (said.has || !known)
+	})
 }

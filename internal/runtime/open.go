@@ -213,7 +213,7 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 func (m *Member) accepts(c *protocol.Command) error {
 	if !m.cfg.Registry.Frees(c) {
 		if m.guard.full.Load() {
-			return protocol.ErrNoSpace.With(m.guard.text(m))
+			return protocol.ErrNoSpaceHere.With(m.guard.text(m))
 		}
 		if why, _ := m.guard.waiting(); why != "" {
 			return protocol.ErrNoSpace.With(m.cfg.Name + ", which leads, takes no writes now: " + why)

@@ -1,0 +1,74 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A command for which a leader has no room may find some at another member as long as one
+// may have it, and at none, at once, when all have said that they have none.
+func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
+	s := newShelf(t, 100)
+	refused := func() protocol.Code {
+		code, text := protocol.CodeOf(s.r.heirs.withoutRoom(s.now, protocol.ErrNoSpaceHere.With("why"), s.r))
+		expect(t, "text", text, "why")
+		return code
+	}
+	s.room, s.unfit = []protocol.MemberID{id(2), id(3), id(8)}, nil
+	s.until("leads", s.r.leads)
+	expect(t, "before anybody has said whether it has room", refused(), protocol.ErrNoSpaceHere.Code)
+	for _, c := range []struct {
+		what        string
+		room, unfit []protocol.MemberID
+		want        protocol.Code
+	}{
+		{"two voters have room", []protocol.MemberID{id(2), id(3)}, nil, protocol.ErrNoSpaceHere.Code},
+		{"a voter has", []protocol.MemberID{id(3)}, nil, protocol.ErrNoSpaceHere.Code},
+		{"a passive has", []protocol.MemberID{id(8)}, nil, protocol.ErrNoSpace.Code},
+		{"nobody has", nil, nil, protocol.ErrNoSpace.Code},
+		{"a voter that could answer nobody has", []protocol.MemberID{id(2)}, []protocol.MemberID{id(2)}, protocol.ErrNoSpace.Code},
+	} {
+		s.room, s.unfit = c.room, c.unfit
+		s.pass(time.Second)
+		expect(t, c.what, refused(), c.want)
+	}
+	s.room, s.unfit = nil, nil
+	s.pass(time.Second)
+	s.r.Transfer(s.now, 1, id(2))
+	expect(t, "the lead is being handed over", refused(), protocol.ErrNoSpaceHere.Code)
+	other := s.r.heirs.withoutRoom(s.now, protocol.ErrInvalid, s.r)
+	expect(t, "another refusal", other, error(protocol.ErrInvalid))
+}
+
+// What a leader has no room for is answered so, when it is submitted.
+func TestSubmittedWithoutRoom(t *testing.T) {
+	s := newShelf(t, 100)
+	s.lead()
+	s.pass(time.Second)
+	s.r.cfg.Accepts = func(*protocol.Command) error { return protocol.ErrNoSpaceHere }
+	for want, room := range map[protocol.Code][]protocol.MemberID{protocol.ErrNoSpace.Code: nil, protocol.ErrNoSpaceHere.Code: {id(2)}} {
+		s.room = room
+		s.pass(time.Second)
+		s.r.Submit(s.now, Submission{Request: 7, Command: protocol.EncodeCommand(&protocol.Command{Type: "map", Version: 1, Operation: "put", Resource: "m"})})
+		answers := s.r.Effects().Answers
+		if len(answers) != 1 || answers[0].Result.Code != want {
+			t.Errorf("room %v: answers %+v, want %s", room, answers, want)
+		}
+		s.settle()
+	}
+}
+
+// A voter that is silent, and so says nothing of its disk, is waited for no longer than an
+// election timeout.
+func TestASilentVoterMayHaveRoomForAnElectionTimeout(t *testing.T) {
+	s := newShelf(t, 100)
+	s.away = []protocol.MemberID{id(3)}
+	s.until("leads", s.r.leads)
+	h, timeout := &s.r.heirs, s.r.cfg.Active.Election
+	s.pass(timeout / 2)
+	expect(t, "before an election timeout", h.mayHaveRoom(s.now, s.r), true)
+	s.pass(timeout)
+	expect(t, "after it", h.mayHaveRoom(s.now, s.r), false)
+}
