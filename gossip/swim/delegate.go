@@ -134,9 +134,14 @@ func (d *delegate) learn(n *memberlist.Node) {
 		return
 	}
 	peer.Address = d.transport.addressOnLink(peer.Address)
+	was := d.wasAt(peer.ID)
+	d.renumbered = false
 	d.nodes[peer.ID] = known{peer: peer, at: d.transport.onLink(addressOf(n.Addr, n.Port))}
 	d.memory.found(peer)
 	d.mu.Unlock()
+	if was != "" && was != peer.Address {
+		d.cfg.Logger.Info("a member is heard again, at another address", "member", peer.ID.Short(), "name", peer.Name, "was", was, "address", peer.Reach(), "means", peer.Address)
+	}
 	poke(d.changed)
 }
 

@@ -29,6 +29,8 @@ type Known struct {
 	// Address is host:port as the member announces it, or as the configuration
 	// has it. The host may be a name; it is resolved at each try.
 	Address string
+	// Number is the address at which it was heard last; empty: it is not known.
+	Number string
 	// Heard is when it was last heard, now for one that is; zero: never.
 	Heard time.Time
 	// Seated says that the configuration names it: it is not forgotten.
@@ -53,6 +55,8 @@ type lost struct {
 	settled bool
 	trying  int
 	news    time.Time // when it was last tried because of news
+	// means is what each of its names means that does not mean its number any more.
+	means map[string]string
 }
 
 // given is an address at which there should be a member, nobody knows which.
@@ -254,7 +258,7 @@ func (s *Swim) Forget(id protocol.MemberID) {
 
 // knownOf is what is remembered of a live member.
 func knownOf(peer protocol.Peer) Known {
-	return Known{ID: peer.ID, Name: peer.Name, Role: peer.Role, Address: peer.Reach(), Heard: time.Now()}
+	return Known{ID: peer.ID, Name: peer.Name, Role: peer.Role, Address: peer.Reach(), Number: peer.Address, Heard: time.Now()}
 }
 
 // isNumber reports whether a host is an IP address, which may have a zone.

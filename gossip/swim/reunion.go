@@ -166,6 +166,7 @@ func (s *Swim) try(t target) (at []string) {
 		for _, x := range list {
 			at = append(at, x.String())
 		}
+		s.means(t.id, a, list)
 	}
 	self := s.transport.address()
 	others := slices.DeleteFunc(slices.Clone(at), func(a string) bool { return a == self })

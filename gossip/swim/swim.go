@@ -123,8 +123,10 @@ type Swim struct {
 	lists  uint64 // how many lists there were: what an old one tells is not heard
 	// newsLeft is how many tries because of news are left in this interval.
 	newsLeft int
-	left     bool
-	down     bool
+	// renumbered says that it was said that the names of all mean other addresses.
+	renumbered bool
+	left       bool
+	down       bool
 
 	sending sync.Mutex
 	packet  []byte // reused by Send

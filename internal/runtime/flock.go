@@ -24,6 +24,7 @@ const (
 	addressesFile     = "addresses"
 	addressesBytesMax = 2 << 20
 	givenWord         = "join" // begins a line with an address that was given
+	numberWord        = "at"   // begins a line with the number at which a member was heard
 	// rememberEvery is how often it is written although nothing has changed but
 	// when members were heard.
 	rememberEvery = 10 * time.Minute
@@ -197,7 +198,7 @@ func (m *Member) remember(book *addressBook) {
 	var stable strings.Builder
 	fmt.Fprintln(&stable, m.given)
 	for _, k := range list {
-		fmt.Fprintf(&stable, "%s %s %s %s\n", k.ID, k.Address, k.Role, k.Name)
+		fmt.Fprintf(&stable, "%s %s %s %s %s\n", k.ID, k.Address, k.Number, k.Role, k.Name)
 	}
 	if len(list) == 0 || stable.String() == book.written && time.Since(book.at) < rememberEvery {
 		return
@@ -238,7 +239,8 @@ func (m *Member) recall() {
 
 // encodeMembers writes a line for each address that was given, and for each
 // member: when it was heard, in seconds, its id, address, role and, quoted, its
-// name.
+// name; and one with its id and the number at which it was heard, which a release that
+// does not know it passes over.
 func encodeMembers(list []swim.Known, given []string) []byte {
 	var b bytes.Buffer
 	for _, a := range given {
@@ -250,8 +252,21 @@ func encodeMembers(list []swim.Known, given []string) []byte {
 			heard = k.Heard.Unix()
 		}
 		fmt.Fprintf(&b, "%d %s %s %d %q\n", heard, k.ID, k.Address, k.Role, k.Name)
+		if k.Number != "" {
+			fmt.Fprintf(&b, "%s %s %s\n", numberWord, k.ID, k.Number)
+		}
 	}
 	return b.Bytes()
+}
+
+// numberLine reads where a member was heard.
+func numberLine(line string) (id protocol.MemberID, number string, ok bool) {
+	fields := strings.Fields(line)
+	if len(fields) != 3 || fields[0] != numberWord || checkAddress(fields[2]) != nil {
+		return id, "", false
+	}
+	id, err := protocol.ParseMemberID(fields[1])
+	return id, fields[2], err == nil
 }
 
 // decodeMembers reads what encodeMembers wrote, and passes over what it did not.
@@ -260,6 +275,10 @@ func decodeMembers(b []byte) (list []swim.Known, given []string) {
 	for lines.Scan() {
 		if a, ok := strings.CutPrefix(lines.Text(), givenWord+" "); ok && checkAddress(a) == nil {
 			given = append(given, a)
+			continue
+		}
+		if id, number, ok := numberLine(lines.Text()); ok && len(list) > 0 && list[len(list)-1].ID == id {
+			list[len(list)-1].Number = number
 			continue
 		}
 		fields := strings.SplitN(lines.Text(), " ", 5)

@@ -21,13 +21,13 @@ import (
 // are passed over.
 func TestTheFileOfAddresses(t *testing.T) {
 	want := []swim.Known{
-		{ID: protocol.MemberID{1}, Name: "a 1\n\"x", Role: protocol.RoleActive, Address: "10.0.0.1:7600", Heard: time.Unix(1700000000, 0)},
+		{ID: protocol.MemberID{1}, Name: "a 1\n\"x", Role: protocol.RoleActive, Address: "a1.example.org:7600", Number: "10.0.0.1:7600", Heard: time.Unix(1700000000, 0)},
 		{ID: protocol.MemberID{2}, Role: protocol.RolePassive, Address: "p1.example.org:7600"},
 	}
 	given := []string{"seed.example.org:7600", "10.0.0.7:7600"}
 	b := encodeMembers(want, given)
 	b = slices.Concat([]byte("10.0.0.9:7600\nx\n"), b, []byte("1 2 3 4 5\n\n"), bytes.Replace(encodeMembers(want[:1], given[:0]), []byte(":7600"), nil, 1))
-	b = append(b, "join nowhere\n"...)
+	b = append(b, fmt.Sprintf("join nowhere\nat %s 10.0.0.1:7600\nat %s 10.0.0.1\n", protocol.MemberID{9}, protocol.MemberID{2})...)
 	if got, addresses := decodeMembers(b); !slices.Equal(got, want) || !slices.Equal(addresses, given) {
 		t.Errorf("got %+v and %v, want %+v and %v", got, addresses, want, given)
 	}

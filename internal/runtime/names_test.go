@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -104,6 +107,11 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 			if conf, err := latestConfiguration(m); err != nil || conf.Joint() || len(conf.Voters()) < len(all) {
 				return fmt.Errorf("%s has %v, %v", m.Name(), conf, err)
 			}
+			list, _ := m.recallMembers()
+			heard := slices.DeleteFunc(list, func(k swim.Known) bool { return k.Number == "" })
+			if len(heard) < len(all)-1 {
+				return fmt.Errorf("%s has written down where it hears %v", m.Name(), heard)
+			}
 		}
 		return nil
 	})
@@ -112,8 +120,11 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 		n.set(name+".test", "127.0.0.2")
 	}
 	var group sync.WaitGroup
+	logs := map[string]*journal{}
 	for _, name := range all[1:] {
 		cfg := c.configs[name]
+		logs[name] = &journal{}
+		cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil))
 		_, port, _ := net.SplitHostPort(cfg.Bind)
 		cfg.Bind, cfg.Advertise = "127.0.0.2:"+port, name+".test:"+port
 		group.Go(func() {
@@ -126,6 +137,16 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 		})
 	}
 	group.Wait()
+	for name, other := range map[string]string{"a2": "a3", "a3": "a2"} {
+		c.eventually(name+" says what has changed", func() error {
+			for who, words := range map[string]string{"a1": "the name of a member that is not heard means another address now", other: "a member is heard again, at another address"} {
+				if !logs[name].hasLine(words, "name="+who+" ", "was=127.0.0.1:", "means=127.0.0.2:") {
+					return fmt.Errorf("no line with %q of %s", words, who)
+				}
+			}
+			return nil
+		})
+	}
 }
 
 func TestAMemberThatNobodyReachesSaysSo(t *testing.T) {
