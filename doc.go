@@ -10,7 +10,7 @@
 //
 // # Three ways in
 //
-//	cluster, err := starling.Local(ctx, 3)                  // first steps and tests
+//	cluster, err := starling.Local(ctx, 3)                  // first steps and tests; with a logger, ...: OpenLocal
 //	node, err := starling.Open(ctx, starling.Config{...})   // a member in this process
 //	client, err := starling.Dial(ctx, starling.ClientConfig{Addresses: ...})
 //

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"os"
 
 	"github.com/starlinghq/starling"
 )
@@ -23,6 +25,32 @@ func ExampleLocal() {
 	// a1 active
 	// a2 active
 	// a3 active
+}
+
+// A local cluster with a log, a passive member, and something that only one member has.
+func ExampleOpenLocal() {
+	ctx := context.Background()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cluster, err := starling.OpenLocal(ctx, starling.LocalConfig{
+		Actives: 3, Passives: 1, Logger: logger,
+		Member: func(cfg *starling.Config) {
+			if cfg.Name == "p1" {
+				cfg.HTTP = "127.0.0.1:0"
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cluster.Close()
+	for _, n := range cluster.Nodes {
+		fmt.Println(n.Name(), n.Status().Role, "serves HTTP:", n.HTTPAddr() != "")
+	}
+	// Output:
+	// a1 active serves HTTP: false
+	// a2 active serves HTTP: false
+	// a3 active serves HTTP: false
+	// p1 passive serves HTTP: true
 }
 
 // single is a cluster of one member, for the examples below.

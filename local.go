@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,12 @@ type LocalConfig struct {
 	RetainBytes     int
 	// DiskLow and DiskHigh are those of Config.
 	DiskLow, DiskHigh uint64
+	// Member, if not nil, gets the configuration of each member before it is opened, and
+	// may change what it likes: whatever Config has and LocalConfig has not, such as keys,
+	// or what only one member is to have. Name, Dir, Bind, Role, Bootstrap, Join, Expect
+	// and Actives are OpenLocal's own: to change them is ErrInvalid. It may be called
+	// more than once for a member.
+	Member func(cfg *Config)
 }
 
 // Cluster is a whole cluster in this process, over real loopback sockets.
@@ -63,13 +70,16 @@ type Cluster struct {
 
 // Local opens a cluster of n active members in this process, in memory, that
 // know the given types beside the built-in ones: for first steps and for
-// tests. It returns when all of them vote; ctx bounds that.
+// tests. It returns when all of them vote; ctx bounds that. With anything more, a
+// Logger or a directory for example, it is OpenLocal.
 func Local(ctx context.Context, n int, types ...*Type) (*Cluster, error) {
 	return OpenLocal(ctx, LocalConfig{Actives: n, Types: types})
 }
 
-// OpenLocal opens a cluster in this process. It returns when all actives vote
-// and all passives serve; ctx bounds that.
+// OpenLocal opens a cluster in this process, as Open opens a member: what is to be
+// otherwise than in Local is said in a LocalConfig, and in LocalConfig.Member whatever a
+// Config can say. It returns when all actives vote and all passives serve; ctx bounds
+// that.
 func OpenLocal(ctx context.Context, cfg LocalConfig) (*Cluster, error) {
 	configs, again, err := cfg.members()
 	if err != nil {
@@ -109,7 +119,18 @@ func (cfg LocalConfig) Validate() error {
 		return err
 	}
 	configs[0].Join = nil
-	return configs[0].Validate() // the others differ by name and port only
+	if cfg.Member == nil {
+		return configs[0].Validate() // the others differ by name and port only
+	}
+	for i := range configs {
+		if i > 0 {
+			configs[i].Join = []string{BindDefault} // where the first one is is known when it runs
+		}
+		if err := configs[i].Validate(); err != nil {
+			return fmt.Errorf("%s: %w", configs[i].Name, err)
+		}
+	}
+	return nil
 }
 
 // members returns the configuration of each member, and whether they have been
@@ -151,9 +172,28 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 			m.Dir = filepath.Join(cfg.Dir, m.Name)
 			again = again || (i == 0 && hasFiles(m.Dir))
 		}
+		if err := cfg.change(&m); err != nil {
+			return nil, false, err
+		}
 		configs = append(configs, m)
 	}
 	return configs, again, nil
+}
+
+// change lets Member change the configuration of a member.
+func (cfg *LocalConfig) change(m *Config) error {
+	if cfg.Member == nil {
+		return nil
+	}
+	own := *m
+	own.Join = slices.Clone(own.Join)
+	cfg.Member(m)
+	if m.Name != own.Name || m.Dir != own.Dir || m.Bind != own.Bind || m.Role != own.Role || m.Bootstrap != own.Bootstrap ||
+		m.Expect != own.Expect || m.Actives != own.Actives || !slices.Equal(m.Join, own.Join) {
+		return protocol.ErrInvalid.With(fmt.Sprintf(
+			"Member has changed the Name, Dir, Bind, Role, Bootstrap, Join, Expect or Actives of %s, which OpenLocal decides: say it in the LocalConfig, or open the members with Open", own.Name))
+	}
+	return nil
 }
 
 // fits says what the directory holds if that is a cluster with another number of
