@@ -30,3 +30,21 @@ func TestReadmeProgramIsTheQuickstart(t *testing.T) {
 		t.Errorf("the program has %d lines, at most %d were promised", got, most)
 	}
 }
+
+// The program in docs/recover.md is ExampleRecover, which is compiled.
+func TestRecoverProgramIsTheExample(t *testing.T) {
+	page, err := os.ReadFile("docs/recover.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_recover_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(page), "```")
+	program := strings.TrimPrefix(parts[len(parts)-2], "go\n")
+	types, body, ok := strings.Cut(program, "func main() {\n")
+	if !ok || types == "" || !strings.Contains(string(source), types) || !strings.Contains(string(source), "func ExampleRecover() {\n"+body) {
+		t.Errorf("the program in docs/recover.md is not in example_recover_test.go:\n%s", program)
+	}
+}

@@ -114,11 +114,13 @@ type RecoverConfig struct {
 	Others []string
 	// AlthoughQuorumIsIntact begins one nevertheless.
 	AlthoughQuorumIsIntact bool
-	// Types are the resource types beside map, queue and counter.
+	// Types are the resource types beside map, queue and counter. Recover runs the
+	// commands of the log, so it needs all types that are in use.
 	Types []*Type
-	// Refuse, if not 0, is the index of an entry that kills every member that
-	// applies it: it has no effect in the new cluster.
-	Refuse uint64
+	// Refuse are the indexes of entries, 1,000 at most, whose commands kill every
+	// member that applies them, or never return: they have no effect in the new
+	// cluster, at any member. Each must be a command of a resource type in the log.
+	Refuse []uint64
 	// Actives is how many voters the new cluster aims at; 0: as the old one.
 	Actives int
 	Logger  *slog.Logger
@@ -134,11 +136,20 @@ type Recovered struct {
 	Last, Begin, Term uint64
 	// Sessions counts those that were closed.
 	Sessions int
+	// Refused are the entries that were left out, by index.
+	Refused []RefusedEntry
 	// Aside is where the old directory is now.
 	Aside string
 	// Quorum is what the directories said of the old cluster. None of its voters may
 	// run now, or ever be started again with its old directory.
 	Quorum Quorum
+}
+
+// RefusedEntry is a command that a recovery has left out. The texts are empty if no
+// program can decode it.
+type RefusedEntry struct {
+	Index                     uint64
+	Type, Operation, Resource string
 }
 
 // Recover makes a stopped member the only one of a new cluster, after a
@@ -150,26 +161,35 @@ type Recovered struct {
 //
 // The old directory is kept beside the new one. Indexes, and with them versions
 // and fencing tokens, go on far above those of the old cluster; all sessions are
-// closed. A crash before the end changes nothing.
+// closed. A crash before the end changes nothing. When ctx ends, Recover returns within
+// a second, with its error; a command that does not return is named in it, and its
+// goroutine stays. It is logged before that, after five seconds.
 //
 // Errors: ErrQuorumIntact (start the old cluster instead), ErrDirectory, ErrCorrupt
 // (choose another survivor), ErrWrongCluster (Others), ErrUnknownType (this program
-// lacks a type), ErrNotFound (the directory is empty), ErrNoSpace.
+// lacks a type), ErrInvalid (Refuse names what is no command in the log), ErrNotFound (the directory is empty), ErrNoSpace.
 func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
 	types, err := newRegistry(cfg.Types)
 	if err != nil {
 		return Recovered{}, err
 	}
 	o := recovery.Options{
-		Dir: cfg.Dir, Others: cfg.Others, AlthoughIntact: cfg.AlthoughQuorumIsIntact, Registry: types, Refuse: protocol.Index(cfg.Refuse), Target: cfg.Actives, Logger: cfg.Logger,
+		Dir: cfg.Dir, Others: cfg.Others, AlthoughIntact: cfg.AlthoughQuorumIsIntact, Registry: types, Target: cfg.Actives, Logger: cfg.Logger,
+	}
+	for _, i := range cfg.Refuse {
+		o.Refuse = append(o.Refuse, protocol.Index(i))
 	}
 	if cfg.Progress != nil {
 		o.Progress = func(applied, last protocol.Index) { cfg.Progress(uint64(applied), uint64(last)) }
 	}
 	r, err := recovery.Recover(ctx, o)
+	var refused []RefusedEntry
+	for _, e := range r.Refused {
+		refused = append(refused, RefusedEntry{Index: uint64(e.Index), Type: e.Type, Operation: e.Operation, Resource: e.Resource})
+	}
 	return Recovered{
 		Name: r.Name, OldCluster: r.Old.String(), Cluster: r.New.String(), Last: uint64(r.Last), Begin: uint64(r.Begin),
-		Term: uint64(r.Term), Sessions: r.Sessions, Aside: r.Aside,
+		Term: uint64(r.Term), Sessions: r.Sessions, Refused: refused, Aside: r.Aside,
 		Quorum: quorumOf(r.Quorum),
 	}, err
 }

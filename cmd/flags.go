@@ -54,6 +54,11 @@ func uint64Flag(name string, value uint64, usage string) *cli.Uint64Flag {
 	return &cli.Uint64Flag{Name: name, Value: value, Usage: usage}
 }
 
+// indexesFlag takes a list, separated by commas, and may be given more than once.
+func indexesFlag(name, usage string) *cli.Uint64SliceFlag {
+	return &cli.Uint64SliceFlag{Name: name, Usage: usage}
+}
+
 func floatFlag(name string, value float64, usage string) *cli.Float64Flag {
 	return &cli.Float64Flag{Name: name, Value: value, Usage: usage}
 }

@@ -217,6 +217,8 @@ func expecting(c *cli.Context, text string) string {
 		takes = "a whole number"
 	case *cli.Uint64Flag:
 		takes = "a whole number, not below 0"
+	case *cli.Uint64SliceFlag:
+		takes = "whole numbers, not below 0, separated by commas"
 	case *cli.Float64Flag:
 		takes = "a number"
 	case *cli.BoolFlag:

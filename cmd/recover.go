@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -27,15 +28,22 @@ func (p *Program) recoverCommand() *cli.Command {
 			"If the directories are those of a majority of the voters, and sound, the quorum is intact: nothing is " +
 			"begun (exit code 5), because those members go on when they are started, and two clusters with the " +
 			"same data are the worst that can happen. --although-quorum-is-intact begins one nevertheless.\n\n" +
+			"A command of a resource type that never returns, or kills its member, stops all members at its entry. " +
+			"--refuse goes on without it: without --begin-new-cluster it prints the command to type, with it the " +
+			"entry has no effect in the new cluster, at any member. If the recovery stops at another one it says so, " +
+			"and both are given: --refuse 52100,52107.\n\n" +
+			"The commands of the log are run to get the state, so this program must know the types that they belong " +
+			"to. If some are your own, do it in a program of yours that calls cmd.Main with them, which is this " +
+			"command, or starling.Recover. docs/recover.md has both in full.\n\n" +
 			"The members whose directories are given must be stopped. No voter of the old cluster may run, or " +
 			"ever be started again with its old directory.\n\n" +
 			examples("starling recover /var/lib/a1 /var/lib/a2 /var/lib/p1",
 				"starling recover --begin-new-cluster /var/lib/a2 /var/lib/p1",
-				"starling recover --begin-new-cluster --although-quorum-is-intact --refuse 52100 /var/lib/a1 /var/lib/a2 /var/lib/a3"),
+				"starling recover --begin-new-cluster --although-quorum-is-intact --refuse 52100,52107 /var/lib/a1 /var/lib/a2 /var/lib/a3"),
 		Flags: []cli.Flag{
 			boolFlag("begin-new-cluster", "do it, with the best of the given directories"),
 			boolFlag("although-quorum-is-intact", "do it although the given members could go on as they are: then there are two clusters with the same data, or, with --refuse, one in place of one that an entry kills"),
-			uint64Flag("refuse", 0, "`INDEX` of an entry that kills every member that applies it: it gets no effect in the new cluster"),
+			indexesFlag("refuse", "`INDEX[,INDEX...]` of entries whose commands never return, or kill every member that applies them: they get no effect in the new cluster; up to 1,000, and the flag may be repeated"),
 			intFlag("actives", 0, "how many voters the new cluster aims at; 0: as the old one"),
 			outputFlag(),
 		},
@@ -59,7 +67,7 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 		if asJSON {
 			return p.printJSON(surveyJSON(survey))
 		}
-		return p.printSurvey(survey, best)
+		return p.printSurvey(survey, best, c.Uint64Slice("refuse"))
 	}
 	if err != nil {
 		return err
@@ -71,7 +79,7 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	bar := newProgress(p.Stderr, "replaying", " entries", int64(best.Last))
 	r, err := starling.Recover(c.Context, starling.RecoverConfig{
 		Dir: best.Dir, Others: slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool { return dir == best.Dir }),
-		AlthoughQuorumIsIntact: c.Bool("although-quorum-is-intact"), Types: p.Types, Refuse: c.Uint64("refuse"), Actives: c.Int("actives"), Logger: logger,
+		AlthoughQuorumIsIntact: c.Bool("although-quorum-is-intact"), Types: p.Types, Refuse: c.Uint64Slice("refuse"), Actives: c.Int("actives"), Logger: logger,
 		Progress: func(applied, _ uint64) { bar.set(int64(applied), int64(applied)) },
 	})
 	bar.finish()
@@ -84,10 +92,24 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	return p.say("%s is the only member of the new cluster %s.\n"+
 		"  taken over     everything up to index %d of cluster %s\n"+
 		"  begins after   index %d, in term %d\n"+
-		"  closed         %d sessions\n"+
+		"  closed         %d sessions\n%s"+
 		"  the old directory is %s\n"+
 		"Start %s as always. Every other member joins with an empty directory: those of the old cluster are refused.\n%s",
-		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, r.Aside, r.Name, beside(r.Quorum))
+		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, leftOut(r.Refused), r.Aside, r.Name, beside(r.Quorum))
+}
+
+// leftOut says which entries have no effect in the new cluster.
+func leftOut(list []starling.RefusedEntry) string {
+	var b strings.Builder
+	for _, e := range list {
+		fmt.Fprintf(&b, "  left out       entry %d, ", e.Index)
+		if e.Type == "" {
+			b.WriteString("which no program can decode\n")
+			continue
+		}
+		fmt.Fprintf(&b, "command %s.%s on %q\n", e.Type, e.Operation, e.Resource)
+	}
+	return b.String()
 }
 
 // beside says who must not run beside a new cluster.
@@ -124,7 +146,7 @@ func bestOf(list []starling.Survivor) (starling.Survivor, error) {
 	return best, nil
 }
 
-func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor) error {
+func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor, refuse []uint64) error {
 	list := survey.Survivors
 	rows := make([][]string, len(list))
 	for i, s := range list {
@@ -150,7 +172,7 @@ func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor) er
 		}
 	}
 	switch {
-	case q.Intact:
+	case q.Intact && len(refuse) == 0:
 		return p.say("\nNothing was changed.\n")
 	case !best.Best:
 		return p.say("\nNothing was changed. No new cluster can be begun from these.\n")
@@ -161,8 +183,38 @@ func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor) er
 			dirs = append(dirs, s.Dir)
 		}
 	}
-	return p.say("\nNothing was changed. To begin a new cluster from the best one, %s:\n  %s recover --begin-new-cluster %s\n%s",
-		best.Name, cmp.Or(p.Command, "starling"), strings.Join(dirs, " "), beside(q))
+	return p.say("\nNothing was changed. To begin a new cluster from the best one, %s%s:\n  %s recover --begin-new-cluster %s\n%s",
+		best.Name, withoutEntries(refuse), cmp.Or(p.Command, "starling"), strings.Join(append(flagsFor(q, refuse), dirs...), " "), beside(q))
+}
+
+// withoutEntries says which entries the new cluster goes on without.
+func withoutEntries(refuse []uint64) string {
+	switch len(refuse) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(", without entry %d", refuse[0])
+	}
+	return ", without entries " + indexes(refuse)
+}
+
+// flagsFor are those that the command takes besides.
+func flagsFor(q starling.Quorum, refuse []uint64) (flags []string) {
+	if q.Intact {
+		flags = append(flags, "--although-quorum-is-intact")
+	}
+	if len(refuse) > 0 {
+		flags = append(flags, "--refuse", indexes(refuse))
+	}
+	return flags
+}
+
+func indexes(list []uint64) string {
+	texts := make([]string, len(list))
+	for i, index := range list {
+		texts[i] = strconv.FormatUint(index, 10)
+	}
+	return strings.Join(texts, ",")
 }
 
 // short is enough of an id to tell it from others by eye.
@@ -224,6 +276,16 @@ func quorumJSON(q starling.Quorum) any {
 }
 
 func recoveredJSON(r *starling.Recovered) any {
+	type refused struct {
+		Index     uint64 `json:"index"`
+		Type      string `json:"type"`
+		Operation string `json:"operation"`
+		Resource  string `json:"resource"`
+	}
+	list := make([]refused, len(r.Refused))
+	for i, e := range r.Refused {
+		list[i] = refused(e)
+	}
 	return struct {
 		Name       string `json:"name"`
 		OldCluster string `json:"old_cluster"`
@@ -232,7 +294,8 @@ func recoveredJSON(r *starling.Recovered) any {
 		Begin      uint64 `json:"begin"`
 		Term       uint64 `json:"term"`
 		Sessions   int    `json:"sessions"`
+		Refused    any    `json:"refused"`
 		Aside      string `json:"aside"`
 		Quorum     any    `json:"old_quorum"`
-	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, pathText(r.Aside), quorumJSON(r.Quorum)}
+	}{r.Name, r.OldCluster, r.Cluster, r.Last, r.Begin, r.Term, r.Sessions, list, pathText(r.Aside), quorumJSON(r.Quorum)}
 }

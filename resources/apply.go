@@ -3,6 +3,7 @@ package resources
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
@@ -47,7 +48,7 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 	if applied != 0 && e.Index != applied+1 { // asked first: the arguments of Check are allocated
 		invariant.Check(false, "entries are applied one after the other: %d after %d", e.Index, applied)
 	}
-	if e.Index == m.refuse && m.refuse != 0 {
+	if len(m.refuse) > 0 && slices.Contains(m.refuse, e.Index) {
 		return m.refused(e, clock), true
 	}
 	c := &m.call.command
@@ -90,13 +91,36 @@ func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
 // refused lets an entry pass without effect: only the index and the cluster
 // time go on. What is due by then ends with the next entry, because ending it
 // could be what kills.
+//
+// [S] The command counts as executed in its session. Nobody was answered, so its
+// client has sent it again, and the log may hold it several times: each would run,
+// and hold up or kill whoever applies it, like the first.
 func (m *Machine) refused(e *protocol.Entry, clock protocol.Instant) protocol.Result {
 	m.state.begin(e.Index)
 	m.now = max(m.now, e.Time)
+	answer := protocol.Failed(protocol.ErrRefusedEntry)
+	if e.Kind == protocol.EntryCommand {
+		m.refuseAgain(e, &answer)
+	}
 	m.state.end(clock, m.hub.note)
 	m.hub.entryEnds(e.Index)
 	m.log.Error("refused an entry, as told", "index", e.Index, "term", e.Term, "kind", e.Kind)
-	return protocol.Failed(protocol.ErrRefusedEntry)
+	return answer
+}
+
+// refuseAgain has what is sent again of a command that is refused answered alike.
+func (m *Machine) refuseAgain(e *protocol.Entry, answer *protocol.Result) {
+	c, err := protocol.DecodeCommand(e.Data)
+	if err != nil || c.Type == protocol.SessionType {
+		return // there is nothing that could be sent again, or that is remembered
+	}
+	one := m.sessions.all[c.Session]
+	if one == nil {
+		return
+	}
+	if _, runs := m.sessions.admit(one, &c); runs {
+		m.sessions.executed(one, &c, answer)
+	}
 }
 
 // EndSessions ends all sessions, by deadline and id, and leaves the state at

@@ -20,7 +20,7 @@ type Machine struct {
 	registry *Registry
 	log      *slog.Logger
 	clock    func() protocol.Instant
-	refuse   protocol.Index
+	refuse   []protocol.Index
 	encoded  EncodedFunc
 
 	// current is the state in force, for everybody else: Adopt replaces it.
@@ -58,12 +58,13 @@ type Config struct {
 	// Snapshot and the next, so that Snapshot.Changed need not tell all of
 	// them. It costs 16 bytes for each such key.
 	Track bool
-	// Refuse, if not 0, is the index of an entry that has no effect, whatever
-	// it is, and is answered by ErrRefusedEntry. It is not even decoded. It is
-	// for an entry that kills every member that applies it, and only for the
-	// one machine, offline, whose state a cluster is recovered from: members
+	// Refuse are the indexes of entries that have no effect, whatever they are,
+	// and are answered by ErrRefusedEntry, as is each repetition of a command
+	// among them; no code of types sees them. It is for
+	// entries that kill, or hold up, every member that applies them, and only for
+	// the one machine, offline, whose state a cluster is recovered from: members
 	// of a running cluster that refuse other entries have other states.
-	Refuse protocol.Index
+	Refuse []protocol.Index
 	// Encoded, for tests of types, is told of every value that an operation
 	// encodes for a table, a cell or its answer.
 	Encoded EncodedFunc

@@ -25,7 +25,7 @@ func TestRefusedEntryHasNoEffect(t *testing.T) {
 		"checkpoint":   {Kind: protocol.EntryCheckpoint},
 	} {
 		l := newLocal(t, journal)
-		l.m = resources.NewMachine(resources.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler), Refuse: 3})
+		l.m = resources.NewMachine(resources.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler), Refuse: []protocol.Index{3}})
 		id := l.open(t, 2*time.Second)
 		if r := l.note(id, 1, 1, "x"); r.Err() != nil {
 			t.Fatal(r.Err())
@@ -36,8 +36,10 @@ func TestRefusedEntryHasNoEffect(t *testing.T) {
 		if len(results) != 1 || !errors.Is(results[0].Err(), protocol.ErrRefusedEntry) || results[0].Index != 3 {
 			t.Fatalf("%s: got %+v, want that it was refused", what, results)
 		}
-		if i, got := l.m.Digest(); i != 3 || got != before || l.m.Stopped() != nil {
-			t.Errorf("%s: got digest %v at %d, stopped: %v, want %v", what, got, i, l.m.Stopped(), before)
+		// Of a command its session remembers that it was refused.
+		remembers := what == "command" || what == "unknown type"
+		if i, got := l.m.Digest(); i != 3 || (got == before) == remembers || l.m.Stopped() != nil {
+			t.Errorf("%s: got digest %v at %d, stopped: %v; it was %v", what, got, i, l.m.Stopped(), before)
 		}
 		l.noopTick() // with a time below: what was due ends now
 		if got := l.m.Stats(); got.Sessions != 0 || got.Applied != 4 {
@@ -46,6 +48,28 @@ func TestRefusedEntryHasNoEffect(t *testing.T) {
 		if got, want := l.lines(t), []string{"x"}; !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
+	}
+}
+
+// A command that is refused is in the log several times, because nobody was answered
+// and its client has sent it again: none of them runs. The session goes on.
+func TestRefusedCommandIsNotRunWhenItIsSentAgain(t *testing.T) {
+	l := newLocal(t, journal)
+	l.m = resources.NewMachine(resources.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler), Refuse: []protocol.Index{3}})
+	id := l.open(t, time.Minute)
+	if r := l.note(id, 1, 1, "before"); r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	for range 3 { // 3, 4 and 5
+		if r := l.note(id, 2, 1, "hangs"); !errors.Is(r.Err(), protocol.ErrRefusedEntry) {
+			t.Errorf("got %v, want %v", r.Err(), protocol.ErrRefusedEntry)
+		}
+	}
+	if r := l.note(id, 3, 2, "after"); r.Err() != nil {
+		t.Error(r.Err())
+	}
+	if got, want := l.lines(t), []string{"before", "after"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"fmt"
 	"runtime/debug"
 	"sync"
 
@@ -38,6 +39,11 @@ type call struct {
 type Running struct {
 	Index                     protocol.Index
 	Type, Operation, Resource string
+}
+
+// String names the command for people.
+func (r Running) String() string {
+	return fmt.Sprintf("command %s.%s on %q, entry %d", r.Type, r.Operation, r.Resource, r.Index)
 }
 
 // running tells others which one runs.

@@ -43,9 +43,12 @@ type Options struct {
 	AlthoughIntact bool
 	// Registry has all types that are in the log.
 	Registry *resources.Registry
-	// Refuse, if not 0, is the index of an entry that kills whoever applies it:
-	// it has no effect in the new cluster.
-	Refuse protocol.Index
+	// Refuse are the indexes of entries whose commands kill whoever applies them, or
+	// never return: they have no effect in the new cluster. At most RefuseMax.
+	//
+	// [S] They are left out once, here, of the one state that the new cluster begins
+	// with: all its members get that state, and none applies the old log again.
+	Refuse []protocol.Index
 	// Target is how many voters the new cluster aims at; 0: as the old one.
 	Target int
 	Logger *slog.Logger
@@ -64,6 +67,8 @@ type Result struct {
 	Last, Begin protocol.Index
 	Term        protocol.Term
 	Sessions    int // that were closed
+	// Refused are the entries that were left out, by index.
+	Refused []Refusal
 	// Quorum is what the directories said of the old cluster.
 	Quorum Quorum
 	// Aside is where the old directory is now. Nothing in it is lost.
@@ -79,7 +84,9 @@ type Result struct {
 // protocol.ErrQuorumIntact if the old cluster can go on, protocol.ErrWrongCluster
 // if the directories are not of one cluster, protocol.ErrUnknownType if the log
 // needs a type that the registry lacks, protocol.ErrNotFound if it is empty,
-// protocol.ErrNoSpace.
+// protocol.ErrInvalid if Refuse names what is no command in the log,
+// protocol.ErrNoSpace. When ctx ends, so does Recover, with its error, even if a
+// command never returns: it is named, and its goroutine stays.
 func Recover(ctx context.Context, o Options) (Result, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -131,8 +138,8 @@ func (r *recovery) look(ctx context.Context) error {
 		return nil
 	}
 	why := ""
-	if r.o.Refuse != 0 {
-		why = fmt.Sprintf(", unless entry %d ends them all", r.o.Refuse)
+	if len(r.o.Refuse) > 0 {
+		why = ", unless entries that they cannot get past (" + Indexes(r.o.Refuse) + ") stop them all"
 	}
 	return protocol.ErrQuorumIntact.With(r.result.Quorum.Text() + why +
 		".\nNothing was begun: a new cluster would stand beside one that can go on. Whoever wants that has to say so (--although-quorum-is-intact)")
@@ -224,11 +231,13 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	// The term of the hard state may be any that somebody has named to this
 	// member; that of an entry was voted for.
 	r.result.Term = rec.Shape.LastTerm() + 1
+	if err := r.refuses(log, restored.Applied, last); err != nil {
+		return err
+	}
 	return r.replay(ctx, log, restored.Applied, last)
 }
 
 func (r *recovery) replay(ctx context.Context, log storage.Log, applied, last protocol.Index) error {
-	var results []protocol.Result
 	for applied < last {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -237,9 +246,8 @@ func (r *recovery) replay(ctx context.Context, log storage.Log, applied, last pr
 		if err != nil {
 			return err
 		}
-		results = r.machine.ApplyAside(entries, results[:0])
-		if err := r.machine.Stopped(); err != nil {
-			return fmt.Errorf("%w; if this entry cannot be applied by any program, say --refuse %d", err, r.machine.Applied()+1)
+		if err := r.apply(ctx, entries); err != nil {
+			return err
 		}
 		applied = entries[len(entries)-1].Index
 		r.o.Progress(applied, last)

@@ -216,7 +216,7 @@ func TestRefusedEntryHasNoEffect(t *testing.T) {
 	if _, err := os.Stat(m.dir + ".recovered"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left the attempt behind: %v", err)
 	}
-	if _, err := Recover(t.Context(), Options{Dir: m.dir, Registry: registry(t), Refuse: bad}); err != nil {
+	if _, err := Recover(t.Context(), Options{Dir: m.dir, Registry: registry(t), Refuse: []protocol.Index{bad}}); err != nil {
 		t.Fatal(err)
 	}
 	machine, _ := state(t, m.dir)

@@ -1,0 +1,179 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/storage"
+)
+
+const (
+	// RefuseMax limits how many entries a recovery leaves out. Each was found by a
+	// run that stopped at it: more than a few say that the program is the fault.
+	RefuseMax = 1000
+	// hangsAfter is how long a command runs before it is said to hang, as in a
+	// running member; hangsLook is between two looks at what runs.
+	hangsAfter = 5 * time.Second
+	hangsLook  = 250 * time.Millisecond
+)
+
+// seeHangs and seeTypes name where the whole way out is written down.
+const (
+	seeHangs = `docs/recover.md, "When a command does not return"`
+	seeTypes = `docs/recover.md, "Types of your own"`
+)
+
+// Refusal is an entry that was left out. The texts are empty if no program can
+// decode its command.
+type Refusal struct {
+	Index                     protocol.Index
+	Type, Operation, Resource string
+}
+
+// refuses reads what it is asked to leave out: each has to be the command of a
+// resource type that is still in the log. All that are not are named at once.
+//
+// [S] Nothing else may be left out. Configurations, marks and the entries of a new
+// leader call no code of types, and what is left out of a session's own entries takes
+// away everything that its clients did in it.
+func (r *recovery) refuses(log storage.Log, applied, last protocol.Index) error {
+	if n := len(r.o.Refuse); n > RefuseMax {
+		return protocol.ErrInvalid.With(fmt.Sprintf("%d entries are to be left out, the limit is %d", n, RefuseMax))
+	}
+	list := slices.Clone(r.o.Refuse)
+	slices.Sort(list)
+	var faults []string
+	for _, i := range slices.Compact(list) {
+		switch {
+		case i == 0 || i > last:
+			faults = append(faults, fmt.Sprintf("there is no entry %d: the log of %s ends at %d", i, r.o.Dir, last))
+			continue
+		case i <= applied:
+			faults = append(faults, fmt.Sprintf("entry %d is part of the checkpoint at %d of %s: there its command did return", i, applied, r.o.Dir))
+			continue
+		}
+		entries, err := log.Read(i, i, 0)
+		if err != nil {
+			return err
+		}
+		refusal, fault := refusalOf(&entries[0])
+		if fault != "" {
+			faults = append(faults, fault)
+		}
+		r.result.Refused = append(r.result.Refused, refusal)
+	}
+	if len(faults) > 0 {
+		return protocol.ErrInvalid.With("only commands of resource types can be left out: " + strings.Join(faults, "; ") +
+			". Nothing was begun; `starling wal inspect` shows what is in a log")
+	}
+	return nil
+}
+
+func refusalOf(e *protocol.Entry) (out Refusal, fault string) {
+	out.Index = e.Index
+	if e.Kind != protocol.EntryCommand {
+		return out, fmt.Sprintf("entry %d holds no command, its kind is %s", e.Index, e.Kind)
+	}
+	c, err := protocol.DecodeCommand(e.Data)
+	switch {
+	case err != nil: // no program can apply it: a reason to leave it out
+	case c.Type == protocol.SessionType:
+		fault = fmt.Sprintf("entry %d is %s.%s, which calls no code of a type, and all commands of its session depend on it", e.Index, c.Type, c.Operation)
+	default:
+		out.Type, out.Operation, out.Resource = c.Type, c.Operation, c.Resource
+	}
+	return out, fault
+}
+
+// apply applies entries, and waits no longer than ctx lasts. A command that does not
+// return is named in the log after a while, and in the error; nobody can end it, so
+// its goroutine and the state stay behind.
+func (r *recovery) apply(ctx context.Context, entries []protocol.Entry) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.machine.ApplyAside(entries, make([]protocol.Result, 0, len(entries)))
+	}()
+	ticker := time.NewTicker(hangsLook)
+	defer ticker.Stop()
+	var runs resources.Running
+	since, said := time.Now(), false
+	for {
+		select {
+		case <-done:
+			return r.cannotApply(r.machine.Stopped())
+		case <-ctx.Done():
+			return r.interrupted(ctx, done)
+		case <-ticker.C:
+			now, ok := r.machine.Running()
+			if now != runs || !ok {
+				runs, since, said = now, time.Now(), false
+			} else if !said && time.Since(since) >= hangsAfter {
+				said = true
+				r.o.Logger.Error("a command hangs: "+r.hangs(now), "index", now.Index, "type", now.Type, "operation", now.Operation, "resource", now.Resource)
+			}
+		}
+	}
+}
+
+// interrupted returns the error of a context that has ended, with the command that
+// does not return, if the state stands still at one.
+func (r *recovery) interrupted(ctx context.Context, done <-chan struct{}) error {
+	first, ok := r.machine.Running()
+	if !ok {
+		return ctx.Err()
+	}
+	look := time.NewTimer(hangsLook)
+	defer look.Stop()
+	select {
+	case <-done:
+	case <-look.C:
+		if now, _ := r.machine.Running(); now == first {
+			return fmt.Errorf("%w: %s", ctx.Err(), r.hangs(now))
+		}
+	}
+	return ctx.Err()
+}
+
+// hangs says which command has not returned, and how to go on without it.
+func (r *recovery) hangs(c resources.Running) string {
+	return fmt.Sprintf("%s, has not returned. Nothing was begun. If it never returns, mend the type, or leave the entry out as well: --refuse %s (RecoverConfig.Refuse); see %s",
+		c, r.with(c.Index), seeHangs)
+}
+
+// with returns the list of entries to leave out with one more.
+func (r *recovery) with(i protocol.Index) string {
+	list := append(slices.Clone(r.o.Refuse), i)
+	slices.Sort(list)
+	return Indexes(slices.Compact(list))
+}
+
+// Indexes writes a list as --refuse takes it.
+func Indexes(list []protocol.Index) string {
+	texts := make([]string, len(list))
+	for k, i := range list {
+		texts[k] = fmt.Sprint(i)
+	}
+	return strings.Join(texts, ",")
+}
+
+// cannotApply says what to do about an entry that the machine has stopped at. A
+// program that knows the type can apply it, and to leave it out would lose it.
+func (r *recovery) cannotApply(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, lacks := range []error{protocol.ErrUnknownType, protocol.ErrUnknownOperation} {
+		if errors.Is(err, lacks) {
+			return fmt.Errorf("%w. Nothing was begun. The program that recovers runs the commands of the log, so it has to know their types: "+
+				"run the same command in a program of your own that calls cmd.Main with them, or call starling.Recover with RecoverConfig.Types; see %s", err, seeTypes)
+		}
+	}
+	return fmt.Errorf("%w; if no program can apply this entry, leave it out: --refuse %s", err, r.with(r.machine.Applied()+1))
+}
