@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 	case "guest":
 		hold := os.Getenv(holdVariable)
 		os.Exit(cmd.Main(resources.NewType("holding", 1, holds(hold))))
+	case "typed":
+		os.Exit(cmd.Main(stuckType))
 	case "agent":
 		countGoroutines()
 		os.Exit(cmd.Main())

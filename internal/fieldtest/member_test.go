@@ -158,6 +158,7 @@ type member struct {
 	join       []string
 	host       string        // the network namespace; empty: the tests' own
 	agent      bool          // the command itself, with its defaults
+	typed      bool          // the command with a type of its own
 	actives    int           // that a cluster begun by it aims at; 0: the default
 	extra      []string      // flags of the command
 	every      time.Duration // between checkpoints
@@ -181,6 +182,9 @@ func (m *member) start() {
 	env := append(os.Environ(), asVariable+"=member")
 	if m.agent {
 		env = append(os.Environ(), asVariable+"=agent")
+		if m.typed {
+			env = append(os.Environ(), asVariable+"=typed")
+		}
 		args = m.flags()
 	} else {
 		env = append(env, memberVariable+"="+m.config())

@@ -167,12 +167,26 @@ func (a *applier) watch(m *Member) {
 // hangs says that a command hangs. The member is not ready; if it leads, it gives the
 // lead to one that has passed the entry.
 func (a *applier) hangs(m *Member, c resources.Running, took time.Duration) {
-	text := fmt.Sprintf("command %s.%s on %q, entry %d, has not returned for %v, and nothing after it is applied; if it never returns, at any member, "+
-		"stop all and go on without it: starling recover --refuse %d", c.Type, c.Operation, c.Resource, c.Index, took.Round(time.Second), c.Index)
-	a.stuck.Store(&stuck{Running: c, err: protocol.ErrNotServing.With("this member is stuck: " + text)})
+	text := fmt.Sprintf("%s, has not returned for %v, and nothing after it is applied; if it never returns, ", c, took.Round(time.Second))
+	a.stuck.Store(&stuck{Running: c, err: protocol.ErrNotServing.With(fmt.Sprintf("this member is stuck: %sgo on without it: starling recover --refuse %d; %s", text, c.Index, seeHangs))})
 	m.hampers.change(m, func(h *replica.Hampered) { h.Stuck, h.Why = c.Index, "is stuck in a command" })
-	m.logger.Error("a command hangs: "+text, "index", c.Index, "type", c.Type, "operation", c.Operation, "resource", c.Resource, "stack", a.stack())
+	m.logger.Error("a command hangs: "+text+wayOut(c.Index), "index", c.Index, "type", c.Type, "operation", c.Operation, "resource", c.Resource, "stack", a.stack())
 	m.changed.tell()
+}
+
+// seeHangs names where the whole way out is written down.
+const seeHangs = `docs/recover.md, "When a command does not return"`
+
+// wayOut says how to go on without an entry, in the order in which it is done. At one
+// member only, where others have passed the entry, a start is tried first.
+func wayOut(i protocol.Index) string {
+	return fmt.Sprintf("and others have passed it, start this member again; if no member passes it, "+
+		"mend the type and start all members with it, or go on without the entry: (1) stop what calls it, (2) stop all members, "+
+		"(3) bring all directories together and have the command begin a new cluster without the entry: "+
+		"starling recover --begin-new-cluster --although-quorum-is-intact --refuse %d DIR..., "+
+		"where starling is a program that knows the type (one that calls cmd.Main, or starling.Recover, with it), "+
+		"and if that stops at another entry, give both, %d,INDEX, "+
+		"(4) start the member that it names, and (5) all others, with empty directories, to join it; see %s", i, i, seeHangs)
 }
 
 // returned says that the command that hung has returned.
