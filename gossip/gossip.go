@@ -28,6 +28,7 @@
 package gossip
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -113,13 +114,14 @@ type Divergence struct {
 	Mine, Theirs protocol.LogSum
 	Short        bool
 	By           protocol.MemberID // the active whose word that is; zero: not known
+	Name         string            // what people call it; empty: not known
 	// Holds is what this member holds as committed.
 	Holds protocol.Index
 }
 
 // String says what happened, and what to do.
 func (d *Divergence) String() string {
-	what := fmt.Sprintf("the log of this member differs from that of the actives at %d (member %s)", d.Index, d.By.Short())
+	what := fmt.Sprintf("the log of this member differs from that of the actives at %d (by the word of %s)", d.Index, cmp.Or(d.Name, d.By.Short()))
 	if d.Short {
 		what = fmt.Sprintf("the log of the actives ended at %d, and this member had come to %d before it asked", d.Index-1, d.Holds)
 	}

@@ -29,16 +29,17 @@ type Change struct {
 
 // Change proposes a change of the configuration. It is answered once, by an
 // Answer with the same request number, whose result has the version of the
-// configuration that was appended: with OK when that is committed and applied
-// (a change through a joint configuration is then completed by whoever leads),
-// or with why nothing happened: not_leader, stale_version, change_in_flight,
-// not_learner, not_eligible, name_taken, would_lose_quorum, invalid, not_found. After
-// unknown_outcome the configurations say what became of it.
+// configuration that was appended: with OK when that is committed,
+// whatever the state has come to (a change through a joint configuration is then
+// completed by whoever leads), or with why nothing happened: not_leader, no_leader,
+// stale_version, change_in_flight, not_learner, not_eligible, name_taken,
+// would_lose_quorum, invalid, not_found. After unknown_outcome the configurations say what
+// became of it.
 func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
 	if index, err := r.change(now, c); err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))
 	} else {
-		r.requests.proposed = append(r.requests.proposed, proposed{index: index, term: r.active.Term(), from: origin{request: request}})
+		r.requests.changes = append(r.requests.changes, changing{index: index, term: r.active.Term(), request: request})
 	}
 	r.pump(now)
 }
@@ -106,14 +107,14 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 	for _, id := range c.Demote {
 		line, named := conf.Find(id)
 		if !named || line.Seat != protocol.SeatVoter {
-			return conf, protocol.ErrNotFound.With(id.Short() + " is no voter")
+			return conf, protocol.ErrNotFound.With(r.labelOf(id) + " is no voter")
 		}
 		line.Seat = protocol.SeatLearner
 		conf = conf.With(line)
 	}
 	for _, id := range c.Remove {
 		if !conf.Names(id) {
-			return conf, protocol.ErrNotFound.With(id.Short() + " has no seat")
+			return conf, protocol.ErrNotFound.With(r.labelOf(id) + " has no seat")
 		}
 		conf = conf.Without(id)
 	}
@@ -151,7 +152,7 @@ func absent(r *Replica, ids []protocol.MemberID) error {
 	for _, id := range ids {
 		answers := slices.ContainsFunc(r.active.Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
 		if answers || slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }) {
-			return protocol.ErrNameTaken.With("member " + id.Short() + " is heard: its seat is not taken from it; stop it first")
+			return protocol.ErrNameTaken.With(r.labelOf(id) + " is heard: its seat is not taken from it; stop it first")
 		}
 	}
 	return nil

@@ -17,6 +17,9 @@ type crew struct {
 	heirs   []protocol.MemberID // who got TimeoutNow
 	called  []protocol.MemberID // who got Follow
 	events  []protocol.Event
+	proofs  map[uint64]error // what became of them
+	stuck   bool             // nothing is applied any more
+	full    bool             // the others store nothing
 }
 
 func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
@@ -29,7 +32,7 @@ func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, sile
 // elected is a crew whose leader has just committed the first entry of its term.
 func elected(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
 	t.Helper()
-	c := &crew{t: t, r: open(t, 1, found(1, 2, 2, confs)), silent: map[protocol.MemberID]bool{}, answers: map[uint64]protocol.Result{}}
+	c := &crew{t: t, r: open(t, 1, found(1, 2, 2, confs)), silent: map[protocol.MemberID]bool{}, answers: map[uint64]protocol.Result{}, proofs: map[uint64]error{}}
 	for _, s := range silent {
 		c.silent[id(s)] = true
 	}
@@ -67,6 +70,12 @@ func (c *crew) settle() {
 		for _, a := range e.Answers {
 			c.answers[a.Request] = a.Result
 		}
+		for _, a := range e.Reads {
+			c.proofs[a.Request] = a.Err
+		}
+		if c.stuck {
+			e.Apply = nil
+		}
 		if e.Persist != nil {
 			c.r.Persisted(c.now, e.Persist.ID, nil)
 		}
@@ -91,6 +100,9 @@ func (c *crew) agree(s Send) {
 	case *protocol.Vote:
 		c.r.Receive(c.now, s.To, &protocol.VoteAnswer{Term: m.Term, Pre: m.Pre, Granted: true})
 	case *protocol.Append:
+		if c.full {
+			return
+		}
 		c.r.Receive(c.now, s.To, &protocol.AppendAnswer{Term: m.Term, Index: m.Last})
 	case *protocol.Heartbeat:
 		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round})

@@ -150,7 +150,7 @@ type Answer struct {
 	Result  protocol.Result
 }
 
-// ReadAnswer says that the state, applied up to Index, may answer a
+// ReadAnswer answers a Prove, or says that the state, applied up to Index, may answer a
 // linearizable read, or why not.
 type ReadAnswer struct {
 	Request uint64

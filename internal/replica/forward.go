@@ -63,14 +63,18 @@ func (a *abroad) remove(i int) forwarded {
 func (r *Replica) forward(now protocol.Instant, list []command) {
 	q, a := &r.requests, &r.requests.abroad
 	leader := r.leader()
+	var lacking error // one text for all
+	if leader.IsZero() || leader == r.cfg.ID {
+		lacking = r.noLeader()
+	}
 	for _, c := range list {
 		switch {
 		case !c.from.member.IsZero():
 			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
 		case r.reserve:
 			r.answer(c.from, protocol.Failed(errStandsBy))
-		case leader.IsZero() || leader == r.cfg.ID:
-			r.answer(c.from, protocol.Failed(protocol.ErrNoLeader))
+		case lacking != nil:
+			r.answer(c.from, protocol.Failed(lacking))
 		case len(c.encoded) > commandBytesMax: // the link between the two could not carry it
 			r.answer(c.from, protocol.Failed(errCommandTooLarge(c.encoded)))
 		default:

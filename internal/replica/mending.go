@@ -234,11 +234,7 @@ func (m *mending) finish(now protocol.Instant, r *Replica) {
 	text := fmt.Sprintf("the log could not be read at entries %d to %d, which are written again", m.place.First, m.place.Last)
 	var names []string
 	for _, id := range m.helped {
-		name := id.Short()
-		if i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }); i >= 0 && r.peers[i].Name != "" {
-			name = r.peers[i].Name
-		}
-		names = append(names, name)
+		names = append(names, r.labelOf(id))
 	}
 	if len(names) > 0 {
 		text += ", from " + strings.Join(names, ", ")

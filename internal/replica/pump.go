@@ -73,6 +73,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.tail.last())
 		}
 		r.commit = rd.Commit
+		r.requests.committed(r)
 	}
 	if rd.Checkpoint != nil {
 		r.offered(now, rd.Checkpoint, true)

@@ -30,7 +30,7 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 		return
 	}
 	if leader.IsZero() {
-		q.failGroup(len(q.asked)-1, protocol.ErrNoLeader, r)
+		q.failGroup(len(q.asked)-1, r.noLeader(), r)
 		return
 	}
 	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &m}})
@@ -47,6 +47,9 @@ func (q *requests) prove(now protocol.Instant, r *Replica) {
 // readAnswered takes the answer to a read index. One for another run of this
 // member is not for this one, even if the number fits.
 func (q *requests) readAnswered(now protocol.Instant, by protocol.MemberID, a protocol.Read, r *Replica) {
+	if q.proven(a, r) {
+		return
+	}
 	i := slices.IndexFunc(q.asked, func(g readGroup) bool { return g.id == a.Request })
 	if a.Run != q.run || i < 0 || q.asked[i].answered {
 		return
@@ -55,7 +58,11 @@ func (q *requests) readAnswered(now protocol.Instant, by protocol.MemberID, a pr
 		if a.Code == protocol.ErrNotLeader.Code {
 			r.leadsNot(now, q.asked[i].to, a.Leader, a.Term)
 		}
-		q.failGroup(i, noReadIndex(a.Code), r)
+		err := noReadIndex(a.Code)
+		if a.Code == protocol.ErrNoLeader.Code || q.asked[i].to.IsZero() && !r.leads() { // this member knows why
+			err = r.notLeading()
+		}
+		q.failGroup(i, err, r)
 		return
 	}
 	g := &q.asked[i]
@@ -109,13 +116,14 @@ func (q *requests) contradicted(now protocol.Instant, i int, d gossip.Divergence
 		return // what waits is answered when the core says so
 	}
 	q.failGroup(i, protocol.ErrNotServing.With(fmt.Sprintf(
-		"member %s, which the log does not name, answers a read as the leader of a log that contradicts this member's at %d", d.By.Short(), d.Index)), r)
+		"%s, which the log does not name, answers a read as the leader of a log that contradicts this member's at %d", r.labelOf(d.By), d.Index)), r)
 }
 
 // strayed says that this member's log is of another history than the actives'. [S]
 // It is kept, with its checkpoints and all: it may be the only copy of what was
 // acknowledged.
 func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
+	d.Name = r.labelOf(d.By)
 	r.diverged, r.out.Diverged = d, d
 	r.requests.failReadsWith(r.withheld(), r)
 	if p := r.install.phase; p == installBegins || p == installFetches {

@@ -340,17 +340,6 @@ func (r *Replica) leaderTerm() protocol.Term {
 // errStandsBy is what a reserve says that was asked for a leader.
 var errStandsBy = protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")
 
-// notLeading is the error of what only a leader can do.
-func (r *Replica) notLeading() error {
-	switch {
-	case r.reserve:
-		return errStandsBy
-	case r.leader().IsZero():
-		return protocol.ErrNoLeader
-	}
-	return protocol.ErrNotLeader
-}
-
 // shape and configurations are those of the role in force.
 func (r *Replica) shape() *protocol.Shape {
 	if r.role == protocol.RoleActive {

@@ -37,6 +37,8 @@ type requests struct {
 	abroad    abroad
 	asked     []readGroup // by until
 	transfers []transfer
+	proofs    []proof    // by until; only while this member leads
+	changes   []changing // by index; only while this member leads
 }
 
 // command is one to propose or to forward, and whom to answer.
@@ -247,6 +249,10 @@ func (q *requests) follow(now protocol.Instant, r *Replica) {
 		if len(q.proposed) > 0 {
 			q.leaderLost(r)
 		}
+		q.changesLost(r, errLeaderLost)
+		if len(q.proofs) > 0 {
+			q.unproven(func(*proof) bool { return true }, r.notLeading(), r)
+		}
 		q.turnAway(r)
 	}
 	q.transferred(now, r)
@@ -257,6 +263,9 @@ func (q *requests) follow(now protocol.Instant, r *Replica) {
 // was removed can answer whoever removed it.
 func (q *requests) leaderLost(r *Replica) { q.giveUp(r, r.commit) }
 
+// errLeaderLost is the error of what was proposed by a leader that is none any more.
+var errLeaderLost = protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")
+
 // giveUp fails what was proposed above an index.
 func (q *requests) giveUp(r *Replica, above protocol.Index) {
 	n := 0
@@ -266,7 +275,7 @@ func (q *requests) giveUp(r *Replica, above protocol.Index) {
 	list := q.proposed[n:]
 	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
-		p.tell(r, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")))
+		p.tell(r, protocol.Failed(errLeaderLost))
 	}
 }
 
@@ -275,6 +284,7 @@ func (q *requests) giveUp(r *Replica, above protocol.Index) {
 func (q *requests) expire(now protocol.Instant, r *Replica) {
 	r.askAfter(now)
 	q.transferred(now, r)
+	q.unsettled(now, r)
 	for len(q.asked) > 0 && q.asked[0].until <= now {
 		if g := q.asked[0]; g.answered { // the state has not got there yet
 			q.asked[0].until = now.Add(r.patience())
@@ -291,6 +301,9 @@ func (q *requests) deadline() (protocol.Instant, bool) {
 	if len(q.asked) > 0 && (!ok || q.asked[0].until < at) {
 		at, ok = q.asked[0].until, true
 	}
+	if len(q.proofs) > 0 && (!ok || q.proofs[0].until < at) {
+		at, ok = q.proofs[0].until, true
+	}
 	for _, t := range q.transfers {
 		if t.until != 0 && (!ok || t.until < at) {
 			at, ok = t.until, true
@@ -306,6 +319,8 @@ func (q *requests) failAll(r *Replica, err error) {
 		r.answer(origin{request: t.request}, protocol.Failed(err))
 	}
 	q.transfers = nil
+	q.changesLost(r, err)
+	q.unproven(func(*proof) bool { return true }, err, r)
 	q.turnAway(r)
 	q.giveUp(r, 0)
 	q.failReads(r)

@@ -45,17 +45,22 @@ func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protoco
 
 // labelOf returns what a member is called that is alive, or has a seat.
 func (r *Replica) labelOf(id protocol.MemberID) string {
-	for _, p := range r.peers {
-		if p.ID == id {
-			return protocol.ActiveMember{ID: id, Name: p.Name}.Label()
+	return protocol.LabelOf(id, func(yield func(protocol.MemberID, string) bool) {
+		latest, _ := r.configurations().Latest()
+		for _, m := range latest.Configuration.Members {
+			if !yield(m.ID, m.Name) {
+				return
+			}
 		}
-	}
-	if latest, ok := r.configurations().Latest(); ok {
-		if line, named := latest.Configuration.Find(id); named {
-			return line.Label()
+		if !yield(r.cfg.ID, r.cfg.Name) {
+			return
 		}
-	}
-	return id.Short()
+		for _, p := range r.peers {
+			if !yield(p.ID, p.Name) {
+				return
+			}
+		}
+	})
 }
 
 // call asks a reserve to follow. A message may be lost, so it is asked until it

@@ -14,6 +14,8 @@ type Status struct {
 	Leads    bool
 	Term     protocol.Term
 	Leader   protocol.MemberID // zero: not known
+	// Leaderless says why, if there is no leader.
+	Leaderless string
 	// LeaderTerm is the term that Leader leads.
 	LeaderTerm protocol.Term
 	Commit     protocol.Index
@@ -72,6 +74,9 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	}
 	if r.reserve {
 		s.Role = protocol.RoleReserve
+	}
+	if s.Leader.IsZero() {
+		s.Leaderless = r.noLeader().Error()
 	}
 	if r.role == protocol.RoleActive {
 		s.RaftRole, s.Leads = r.active.State().String(), r.leads()

@@ -266,7 +266,7 @@ func (m *Member) endAll(graceful bool) {
 func (m *Member) doubt(d *gossip.Divergence) {
 	err := error(protocol.ErrNotServing.With(d.String()))
 	m.doubted.Store(&err)
-	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", d.By.Short())
+	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", m.nameOf(d.By))
 }
 
 // event writes what happened to the log.
@@ -289,7 +289,7 @@ func (m *Member) event(e protocol.Event) {
 	}
 	args := []any{"term", e.Term, "index", e.Index}
 	if !e.Member.IsZero() {
-		args = append(args, "with", e.Member.Short())
+		args = append(args, "with", m.nameOf(e.Member))
 	}
 	if e.Text != "" {
 		args = append(args, "why", e.Text)

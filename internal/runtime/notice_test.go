@@ -54,11 +54,11 @@ func TestTheLogSaysWhichVoterIsLost(t *testing.T) {
 func TestNoLeaderHasTheRightReason(t *testing.T) {
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives = 1 })
-	if got := m.dirs.noLeader(); !errors.Is(got, protocol.ErrNoLeader) || strings.Contains(got.Error(), "another cluster") {
+	if got := m.dirs.noLeader(""); !errors.Is(got, protocol.ErrNoLeader) || strings.Contains(got.Error(), "another cluster") {
 		t.Errorf("got %v", got)
 	}
 	m.linkState(protocol.MemberID{7}, "h:7", protocol.ErrWrongCluster.With("the caller belongs to cluster x"))
-	if got := m.dirs.noLeader(); !errors.Is(got, protocol.ErrNoLeader) || !strings.Contains(got.Error(), "the member at h:7 belongs to another cluster now") {
+	if got := m.dirs.noLeader(""); !errors.Is(got, protocol.ErrNoLeader) || !strings.Contains(got.Error(), "the member at h:7 belongs to another cluster now") {
 		t.Errorf("got %v, want where the other cluster is, and what to do", got)
 	}
 }

@@ -48,11 +48,18 @@ func (m *Member) waitsFor() string {
 	p := m.published.Load()
 	switch {
 	case p == nil || p.status.Leader.IsZero():
-		return m.dirs.noLeader().Error()
+		return m.dirs.noLeader(leaderless(p)).Error()
 	case p.status.Leads:
 		return "this member leads, and a majority of the voters has not answered it"
 	}
-	return fmt.Sprintf("the leader, %s at %s, has not answered", p.status.Leader.Short(), cmp.Or(m.addressOf(p.status.Leader), "an address that is not known"))
+	return fmt.Sprintf("the leader, %s at %s, has not answered", m.nameOf(p.status.Leader), cmp.Or(m.addressOf(p.status.Leader), "an address that is not known"))
+}
+
+func leaderless(p *published) string {
+	if p == nil {
+		return ""
+	}
+	return p.status.Leaderless
 }
 
 // Watch follows the changes of a resource from this member's state.

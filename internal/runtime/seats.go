@@ -1,15 +1,13 @@
 package runtime
 
 import (
-	"sync/atomic"
-
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
 // serveSeats hands a change of seats, or a transfer, to the loop. It is
-// answered when the change is committed and applied, or when the leadership has
-// ended, or at once with why nothing happened.
+// answered when the change is committed, or when the leadership has ended, or at once with
+// why nothing happened.
 func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result)) func() {
 	if b := m.dirs.barred.Load(); b != nil {
 		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
@@ -38,41 +36,31 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 }
 
 // serveAutopilot has the loop say what its policy goes by and said last, and who has
-// a seat. A majority has confirmed after the question that this member leads: another
-// one may have taken the lead long ago, and changed seats since.
+// a seat, by the log. A majority has confirmed after the question that this member leads:
+// another one may have taken the lead long ago, and changed seats since. The state is not
+// waited for: where it is stuck, seats have to be changed all the more.
 func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) (forget func()) {
-	var waits atomic.Pointer[func()]
-	inLoop := func(do func(*protocol.AutopilotReport)) {
-		ok := m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, func() {
-				report, err := m.replica.Autopilot()
-				if err != nil {
-					failed(protocol.Failed(err))
-					return
-				}
-				do(report)
-			})
-		})
-		if !ok {
-			failed(protocol.Failed(m.stopped()))
+	id := m.waiters.read(func(_ protocol.Index, err error) {
+		var report *protocol.AutopilotReport
+		if err == nil { // this is the loop
+			report, err = m.replica.Autopilot()
 		}
-	}
-	inLoop(func(*protocol.AutopilotReport) { // a follower need not ask
-		stop := m.atReadIndex(func(_ protocol.Instant, err error) {
-			if err != nil {
-				failed(protocol.Failed(err))
-				return
-			}
-			inLoop(func(report *protocol.AutopilotReport) {
-				report.Names = namesIn(m.status())
-				respond(report)
-			})
-		})
-		waits.Store(&stop)
+		if err != nil {
+			failed(protocol.Failed(err))
+			return
+		}
+		report.Names = namesIn(m.status())
+		respond(report)
 	})
-	return func() {
-		if stop := waits.Load(); stop != nil {
-			(*stop)()
-		}
+	if id == 0 {
+		failed(protocol.Failed(m.stopped()))
+		return func() {}
 	}
+	ok := m.mailbox.put(func(in *mail) {
+		in.calls = append(in.calls, func() { m.replica.Prove(m.clock.Now(), id) })
+	})
+	if !ok && m.waiters.forget(id) {
+		failed(protocol.Failed(m.stopped()))
+	}
+	return func() { m.waiters.forget(id) }
 }

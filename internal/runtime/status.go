@@ -191,7 +191,7 @@ func (m *Member) readyNow(r replica.Status) error {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)
 	case r.Leader.IsZero():
-		return m.dirs.noLeader()
+		return m.dirs.noLeader(r.Leaderless)
 	case m.orphan.Load():
 		return protocol.ErrNotServing.With(fmt.Sprintf(
 			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
@@ -205,13 +205,13 @@ func (m *Member) readyNow(r replica.Status) error {
 	return nil
 }
 
-// noLeader is why this member knows no leader, as far as it knows.
-func (d *directories) noLeader() error {
+// noLeader is why this member knows no leader, as far as it knows, or its replica.
+func (d *directories) noLeader(why string) error {
 	if address := d.elsewhere.Load(); address != nil {
 		return protocol.ErrNoLeader.With("no leader is known, and the member at " + *address +
 			" belongs to another cluster now: if a new one was begun (`starling recover`), move this directory away and join that one with an empty directory")
 	}
-	return protocol.ErrNoLeader
+	return protocol.ErrNoLeader.With(cmp.Or(why, protocol.ErrNoLeader.Text))
 }
 
 // Status returns this member's view of itself and of the cluster. Any
