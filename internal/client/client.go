@@ -175,6 +175,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 	command.Session, command.Sequence = s.id, sequence
 	pause := c.pause()
 	received := false // an attempt without an answer may have been received
+	var refusal error // the last one that says most
 	for {
 		news := c.news()
 		attempt := command // an earlier one may still be on its way out
@@ -207,6 +208,10 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 		default:
 			return result, err
 		}
+		if saysMore(refusal, err) {
+			err = refusal
+		}
+		refusal = err
 		if stopped := c.waitFor(ctx, pause, news, err); stopped != nil {
 			if received {
 				return protocol.Result{}, unknownOutcome(ctx, err)
@@ -282,6 +287,9 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		case err == nil:
 			if err = response.Result.Err(); !retryable(err) && !behind(ctx, &q, began, err) {
 				return response, nil
+			}
+			if saysMore(refusal, err) {
+				err = refusal
 			}
 			refusal = err
 		case permanent(err):

@@ -205,7 +205,9 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 		switch {
 		case err == nil:
 			r.learn(address, response)
-			last = response
+			if last == nil || !saysMore(last.Result.Err(), response.Result.Err()) {
+				last = response
+			}
 			if response.Result.Code == protocol.ErrTooStale.Code {
 				stale++
 			}

@@ -68,6 +68,13 @@ func refused(err error) bool {
 	return false
 }
 
+// saysMore reports whether what was heard before is worth more to people than what came
+// then: a member that leads no more knows why nobody does, and one that has heard of it
+// once sends everybody there.
+func saysMore(before, then error) bool {
+	return codeOf(before) == protocol.ErrNoLeader.Code && codeOf(then) == protocol.ErrNotLeader.Code
+}
+
 // permanent reports whether an error that came instead of a response will come
 // again. One without a code is a broken connection of some kind.
 func permanent(err error) bool {

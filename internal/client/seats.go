@@ -52,11 +52,18 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 		return 0, err
 	}
 	pause := c.pause()
+	var refusal error // the last one that a member has sent
 	for {
 		news, attempt := c.news(), change
 		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &attempt})
 		if err == nil {
 			err = response.Result.Err()
+		}
+		switch {
+		case refusal != nil && (saysMore(refusal, err) || response == nil && ctx.Err() != nil && refused(err)):
+			err = refusal // it says more than that there was no time for another
+		case response != nil:
+			refusal = err
 		}
 		switch {
 		case err == nil:
