@@ -172,8 +172,9 @@ func (c *Client) takeSeat(ctx context.Context, doing, name string, with func(pro
 }
 
 // Transfer hands the leadership to a voter, or, if name is empty, to the one
-// that holds most. It returns when that leads, by its own word. ErrUnavailable: it
-// was not elected in time, and the leader leads on, or nobody does.
+// that holds most. It returns when that leads, by its own word. ErrNoHeir, at once: it
+// could not lead, or nobody could, and why. ErrInvalid: it is no voter, or the only one.
+// ErrUnavailable: it was not elected in time, and the leader leads on, or nobody does.
 func (c *Client) Transfer(ctx context.Context, name string) (Seats, error) {
 	fail := func(err error) (Seats, error) {
 		return Seats{}, fmt.Errorf("handing the leadership over: %w", err)

@@ -45,6 +45,9 @@ type Progress struct {
 	// Unfit says that the member said that it could answer nobody as a leader: the
 	// leadership is not handed over to it.
 	Unfit bool
+	// Unable is why the leadership cannot be handed over to the member, if it is a
+	// voter; empty: it can.
+	Unable string
 }
 
 // Status returns the member's view of itself. It allocates for Progress; State,
@@ -68,7 +71,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit,
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Unable: m.unable(p),
 		}
 	}
 	return s

@@ -1,6 +1,11 @@
 package active
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"cmp"
+	"strings"
+
+	"github.com/starlinghq/starling/protocol"
+)
 
 // transfer is a hand-over of the leadership that is under way (dissertation,
 // section 3.10): nothing more is proposed, the heir catches up, and is then
@@ -20,8 +25,8 @@ type transfer struct {
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
 // while it is being handed over to another; with ErrInvalid if the heir is not
-// another voter that stays one; with ErrUnavailable if it does not answer, or says that
-// it is unfit (SetUnfit).
+// another voter that stays one; with ErrNoHeir if it does not answer, or says that it is
+// unfit (SetUnfit), or if nobody else could take over.
 func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	m.advance(now)
 	if m.state != StateLeader {
@@ -40,13 +45,11 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	}
 	switch {
 	case p == nil && to.IsZero():
-		return protocol.ErrUnavailable.With("no other voter answers")
+		return m.noHeir()
 	case p == nil || p.seat != protocol.SeatVoter:
 		return protocol.ErrInvalid.With(m.label(to) + " is not another voter")
-	case p.unfit:
-		return protocol.ErrUnavailable.With(m.label(to) + " says that it could answer nobody as a leader")
-	case m.now >= p.heard.Add(m.cfg.Election):
-		return protocol.ErrUnavailable.With(m.label(to) + " does not answer")
+	case m.unable(p) != "":
+		return protocol.ErrNoHeir.With(m.label(to) + " " + m.unable(p))
 	}
 	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election + m.disk.pace.stretch(m.disk.takes(m.now)))}
 	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
@@ -61,12 +64,36 @@ func (m *Member) heir() *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		able := p.seat == protocol.SeatVoter && !p.unfit && p.state != ProgressCatchUp && m.now < p.heard.Add(m.cfg.Election)
-		if able && (best == nil || p.match > best.match) {
+		if p.seat == protocol.SeatVoter && m.unable(p) == "" && p.state != ProgressCatchUp && (best == nil || p.match > best.match) {
 			best = p
 		}
 	}
 	return best
+}
+
+// unable says why a voter could not take over; empty: it could.
+func (m *Member) unable(p *progress) string {
+	switch {
+	case m.now >= p.heard.Add(m.cfg.Election):
+		return "does not answer"
+	case p.unfit:
+		return "says that it could answer nobody as a leader"
+	}
+	return ""
+}
+
+// noHeir says of each other voter why it could not take over.
+func (m *Member) noHeir() error {
+	var why []string
+	for i := range m.lead.progress {
+		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
+			why = append(why, m.label(p.id)+" "+cmp.Or(m.unable(p), "is being brought a checkpoint"))
+		}
+	}
+	if len(why) == 0 {
+		return protocol.ErrInvalid.With(m.label(m.cfg.ID) + " is the only voter: there is nobody to lead in its place")
+	}
+	return protocol.ErrNoHeir.With("no other voter can lead: " + strings.Join(why, "; "))
 }
 
 // handOver tells the heir to campaign once it holds all of the log.

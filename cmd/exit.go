@@ -43,6 +43,7 @@ var exitCodes = map[protocol.Code]int{
 	protocol.ErrUnknownOutcome.Code: exitUnavailable,
 	protocol.ErrSessionExpired.Code: exitUnavailable,
 	protocol.ErrAnswerLost.Code:     exitUnavailable,
+	protocol.ErrNoHeir.Code:         exitUnavailable,
 	protocol.ErrViewExpired.Code:    exitUnavailable,
 	protocol.ErrSlowWatcher.Code:    exitUnavailable,
 

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
@@ -188,15 +189,33 @@ type transfer struct {
 }
 
 // Transfer hands the leadership over to a voter, or, if to is zero, to the one
-// that holds most: of those with room on their disks, if there are any. It is
-// answered once: with OK when another member leads, the one that was asked for; with unavailable when the heir did not get there within an
-// election timeout and this member leads on, or when another one has got there;
+// that holds most of those with room on their disks. It is answered once: with OK when
+// another member leads, the one that was asked for; with no_heir at once when that voter,
+// or every other, could not lead, and why; with unavailable when the heir did not get there
+// within an election timeout and this member leads on, or when another one has got there;
 // with unknown_outcome when this member has given the lead up, and hears of no
-// other that has it; or with why nothing happened: not_leader, change_in_flight,
-// invalid, unavailable.
+// other that has it; or with why nothing happened: not_leader, no_leader, change_in_flight,
+// invalid.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := r.notLeading()
 	if r.leads() {
+		err = r.withoutHeir(to)
+	}
+	r.transfer(now, request, to, err)
+}
+
+// HandOver is Transfer to any voter by a member that stops: one without room is better than
+// none.
+func (r *Replica) HandOver(now protocol.Instant, request uint64) {
+	var err error
+	if !r.leads() {
+		err = r.notLeading()
+	}
+	r.transfer(now, request, protocol.MemberID{}, err)
+}
+
+func (r *Replica) transfer(now protocol.Instant, request uint64, to protocol.MemberID, err error) {
+	if err == nil {
 		heir := to
 		if to.IsZero() {
 			heir = r.heirs.withRoom(now, r)
@@ -209,6 +228,42 @@ func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.Mem
 		r.requests.transfers = append(r.requests.transfers, transfer{request: request, to: to})
 	}
 	r.pump(now)
+}
+
+// withoutHeir says why a voter, or, if to is zero, every other one, could not lead, or
+// would not for longer than a moment: it would hand over because it has no room, as this
+// leader has. Nil: there is one.
+func (r *Replica) withoutHeir(to protocol.MemberID) error {
+	var why []string
+	for _, p := range r.active.Status().Progress {
+		if p.Seat != protocol.SeatVoter || !to.IsZero() && p.ID != to {
+			continue
+		}
+		reason := p.Unable
+		if reason == "" && p.State == active.ProgressCatchUp {
+			reason = "is being brought a checkpoint"
+		}
+		if said, heard := r.heirs.room[p.ID]; reason == "" && heard && !said.has && !r.heirs.now.Full {
+			reason = WithoutRoom + ", and would hand over at once"
+		}
+		if reason == "" {
+			return nil
+		}
+		why = append(why, r.labelOf(p.ID)+" "+reason)
+	}
+	switch {
+	case len(why) == 0 && to == r.cfg.ID:
+		return protocol.ErrInvalid.With(r.labelOf(to) + " leads already")
+	case len(why) == 0 && !to.IsZero():
+		return protocol.ErrInvalid.With(r.labelOf(to) + " is no voter: `starling promote` makes it one")
+	case len(why) == 0:
+		return nil // the core says that there is no other one
+	}
+	text := strings.Join(why, "; ")
+	if to.IsZero() {
+		text = "no other voter can lead: " + text
+	}
+	return protocol.ErrNoHeir.With(text)
 }
 
 // transferred answers those who wait for another leader. That this one leads no

@@ -105,7 +105,7 @@ func (c *crew) agree(s Send) {
 		}
 		c.r.Receive(c.now, s.To, &protocol.AppendAnswer{Term: m.Term, Index: m.Last})
 	case *protocol.Heartbeat:
-		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round})
+		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: true})
 	case *protocol.TimeoutNow:
 		c.heirs = append(c.heirs, s.To)
 	case *protocol.Follow:

@@ -76,8 +76,8 @@ func TestLeadershipIsNotHandedToWhoCannotApply(t *testing.T) {
 	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: c.r.active.Term(), Round: 1, Unfit: true})
 	c.r.Transfer(c.now, 1, id(2))
 	c.settle()
-	if got := c.answers[1].Code; got != protocol.ErrUnavailable.Code {
-		t.Errorf("to the one that cannot: got %q, want %q", got, protocol.ErrUnavailable.Code)
+	if got := c.answers[1].Code; got != protocol.ErrNoHeir.Code {
+		t.Errorf("to the one that cannot: got %q, want %q", got, protocol.ErrNoHeir.Code)
 	}
 	c.r.Transfer(c.now, 2, protocol.MemberID{})
 	c.settle()

@@ -47,7 +47,7 @@ func TestAnyHeirIsOneWithRoomIfThereIsOne(t *testing.T) {
 		s.room = room
 		s.lead()
 		s.pass(time.Second)
-		s.r.Transfer(s.now, 1, protocol.MemberID{})
+		s.r.HandOver(s.now, 1)
 		s.pass(100 * time.Millisecond)
 		if len(s.heirs) == 0 || s.heirs[0] != want {
 			t.Errorf("room %v: heirs %v, want %v", room, s.heirs, want)
@@ -57,7 +57,7 @@ func TestAnyHeirIsOneWithRoomIfThereIsOne(t *testing.T) {
 	s.room = []protocol.MemberID{id(3)}
 	s.lead()
 	s.pass(time.Second)
-	s.r.Transfer(s.now, 1, id(2))
+	s.r.Transfer(s.now, 1, id(3))
 	s.r.Transfer(s.now, 2, protocol.MemberID{})
 	expect(t, "those who wait for the one heir", len(s.r.requests.transfers), 2)
 }

@@ -20,9 +20,15 @@ func (m *Member) handOver(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeouts*m.cfg.activeConfig().Election)
 	defer cancel()
-	r, err := m.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Transfer: true}})
-	if err == nil {
-		err = r.Result.Err()
+	answer := make(chan protocol.Result, 1)
+	forget := m.inLoop(func(r protocol.Result) { answer <- r }, func(id uint64) { m.replica.HandOver(m.clock.Now(), id) })
+	defer forget()
+	var err error
+	select {
+	case r := <-answer:
+		err = r.Err()
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	for err == nil {
 		changed := m.changed.wait()

@@ -13,22 +13,26 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 		reply(protocol.Failed(protocol.ErrNotServing.With(b.err.Error())))
 		return func() {}
 	}
+	return m.inLoop(reply, func(id uint64) {
+		if s.Transfer {
+			m.replica.Transfer(m.clock.Now(), id, s.Heir)
+			return
+		}
+		m.replica.Change(m.clock.Now(), id, replica.Change{
+			Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot,
+		})
+	})
+}
+
+// inLoop has the loop do something under a new request number, and reply hears the
+// replica's answer to that. The returned function says that nobody waits any more.
+func (m *Member) inLoop(reply func(protocol.Result), do func(id uint64)) (forget func()) {
 	id := m.waiters.command(reply)
 	if id == 0 {
 		reply(protocol.Failed(m.stopped()))
 		return func() {}
 	}
-	ok := m.mailbox.put(func(in *mail) {
-		in.calls = append(in.calls, func() {
-			if s.Transfer {
-				m.replica.Transfer(m.clock.Now(), id, s.Heir)
-				return
-			}
-			m.replica.Change(m.clock.Now(), id, replica.Change{
-				Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot,
-			})
-		})
-	})
+	ok := m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { do(id) }) })
 	if !ok && m.waiters.forget(id) {
 		reply(protocol.Failed(m.stopped()))
 	}
