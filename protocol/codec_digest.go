@@ -18,6 +18,26 @@ func (r *reader) digest() (i Index, known bool, digest [16]byte) {
 	return i, known, digest
 }
 
+func (m *DigestQuestion) append(dst []byte) []byte {
+	return appendDigest(dst, m.Index, m.Known, m.Digest)
+}
+
+func decodeDigestQuestion(r *reader) Message {
+	m := &DigestQuestion{}
+	m.Index, m.Known, m.Digest = r.digest()
+	return m
+}
+
+func (m *DigestAnswer) append(dst []byte) []byte {
+	return appendDigest(dst, m.Index, m.Known, m.Digest)
+}
+
+func decodeDigestAnswer(r *reader) Message {
+	m := &DigestAnswer{}
+	m.Index, m.Known, m.Digest = r.digest()
+	return m
+}
+
 func (d *DigestReport) append(dst []byte) []byte {
 	dst = appendArray(dst, 10)
 	dst = appendID(dst, d.ID)

@@ -60,8 +60,8 @@ func (m *Frame) append(dst []byte) []byte {
 	return appendFrameBody(dst, m)
 }
 
-// frame reads a frame. The body's sum is checked before anything else in it.
-func (r *reader) frame() *Frame {
+// decodeFrame reads a frame. The body's sum is checked before anything else in it.
+func decodeFrame(r *reader) Message {
 	m := &Frame{
 		Flags: FrameFlags(r.uintTo(uint64(FrameTaint | FrameCross | FramePulled))),
 		Hop:   uint8(r.uintTo(0xff)),
@@ -84,74 +84,88 @@ func (r *reader) frame() *Frame {
 	return m
 }
 
-func appendGossip(dst []byte, m Message) []byte {
-	switch m := m.(type) {
-	case *Have:
-		return m.append(dst)
-	case *Want:
-		dst = appendArray(dst, 3)
-		dst = appendRanges(dst, m.Ranges)
-		dst = appendUint(dst, m.Bytes)
-		return appendBool(dst, m.Eager)
-	case *Prune:
-		dst = appendArray(dst, 1)
-		return appendUint(dst, uint64(m.Index))
-	case *Graft:
-		dst = appendArray(dst, 1)
-		return appendUint(dst, uint64(m.From))
-	case *Busy:
-		dst = appendArray(dst, 2)
-		dst = appendUint(dst, uint64(max(m.RetryAfter, 0)))
-		dst = appendArray(dst, len(m.Others))
-		for _, id := range m.Others {
-			dst = appendID(dst, id)
-		}
-		return dst
-	case *SumQuestion:
-		dst = appendArray(dst, 1)
-		return appendUint(dst, uint64(m.Index))
-	case *SumAnswer:
-		dst = appendArray(dst, sealed(3, &m.Seal))
-		dst = appendUint(dst, uint64(m.Index))
-		dst = appendBool(dst, m.Known)
-		dst = appendSum(dst, m.Sum)
-		return appendSeal(dst, &m.Seal)
+func (m *Frame) size() int {
+	if m.Body != nil {
+		return 1 + 1 + 2 + len(m.Body)
 	}
-	return appendCheckpointing(dst, m)
+	return FrameOverheadMax + FrameSealBytesMax + RawSize(m.Entries)
 }
 
-func (r *reader) gossip(kind MessageKind) Message {
-	switch kind {
-	case KindHave:
-		return r.have()
-	case KindWant:
-		r.array(3)
-		return &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
-	case KindPrune:
-		r.array(1)
-		return &Prune{Index: r.index()}
-	case KindGraft:
-		r.array(1)
-		return &Graft{From: r.index()}
-	case KindBusy:
-		r.array(2)
-		m := &Busy{RetryAfter: r.nanos()}
-		for range r.arrayTo(othersMax, idBytesMin) {
-			m.Others = append(m.Others, r.member())
-		}
-		return m
-	case KindSumQuestion:
-		r.array(1)
-		return &SumQuestion{Index: r.index()}
-	case KindSumAnswer:
-		signed := r.arrayOr(3, 4)
-		m := &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
-		if signed {
-			m.Seal = r.seal()
-		}
-		return m
+func (m *Want) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendRanges(dst, m.Ranges)
+	dst = appendUint(dst, m.Bytes)
+	return appendBool(dst, m.Eager)
+}
+
+func (m *Want) size() int { return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1 }
+
+func decodeWant(r *reader) Message {
+	r.array(3)
+	return &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
+}
+
+func (m *Prune) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), uint64(m.Index)) }
+
+func decodePrune(r *reader) Message {
+	r.array(1)
+	return &Prune{Index: r.index()}
+}
+
+func (m *Graft) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), uint64(m.From)) }
+
+func decodeGraft(r *reader) Message {
+	r.array(1)
+	return &Graft{From: r.index()}
+}
+
+func (m *Busy) append(dst []byte) []byte {
+	dst = appendArray(dst, 2)
+	dst = appendUint(dst, uint64(max(m.RetryAfter, 0)))
+	dst = appendArray(dst, len(m.Others))
+	for _, id := range m.Others {
+		dst = appendID(dst, id)
 	}
-	return r.checkpointing(kind)
+	return dst
+}
+
+func (m *Busy) size() int { return 1 + 1 + 9 + 5 + len(m.Others)*18 }
+
+func decodeBusy(r *reader) Message {
+	r.array(2)
+	m := &Busy{RetryAfter: r.nanos()}
+	for range r.arrayTo(othersMax, idBytesMin) {
+		m.Others = append(m.Others, r.member())
+	}
+	return m
+}
+
+func (m *SumQuestion) append(dst []byte) []byte {
+	return appendUint(appendArray(dst, 1), uint64(m.Index))
+}
+
+func decodeSumQuestion(r *reader) Message {
+	r.array(1)
+	return &SumQuestion{Index: r.index()}
+}
+
+func (m *SumAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, sealed(3, &m.Seal))
+	dst = appendUint(dst, uint64(m.Index))
+	dst = appendBool(dst, m.Known)
+	dst = appendSum(dst, m.Sum)
+	return appendSeal(dst, &m.Seal)
+}
+
+func (m *SumAnswer) size() int { return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal) }
+
+func decodeSumAnswer(r *reader) Message {
+	signed := r.arrayOr(3, 4)
+	m := &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
+	if signed {
+		m.Seal = r.seal()
+	}
+	return m
 }
 
 func (m *Have) append(dst []byte) []byte {
@@ -242,7 +256,14 @@ func (r *reader) behind() (b Behind) {
 	return b
 }
 
-func (r *reader) have() *Have {
+// behindBytesMax bounds what Behind takes in a Have.
+const behindBytesMax = 1 + 2*9 + 5 + 1
+
+func (m *Have) size() int {
+	return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 4*9 + behindBytesMax + sealSize(&m.Seal)
+}
+
+func decodeHave(r *reader) Message {
 	signed := r.arrayOr(13, 14)
 	m := &Have{
 		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),

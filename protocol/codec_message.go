@@ -9,61 +9,7 @@ import (
 // its fields. Lists must be within their limits. A Frame's Body is used as it
 // is, if there is one.
 func AppendMessage(dst []byte, m Message) []byte {
-	dst = append(dst, byte(m.Kind()))
-	switch m := m.(type) {
-	case *Append:
-		return m.append(dst)
-	case *Frame:
-		return m.append(dst)
-	case *Heartbeat:
-		dst = appendArray(dst, 3)
-		dst = appendUint(dst, uint64(m.Term))
-		dst = appendUint(dst, uint64(m.Commit))
-		return appendUint(dst, m.Round)
-	case *HeartbeatAnswer:
-		dst = appendArray(dst, 4)
-		dst = appendUint(dst, uint64(m.Term))
-		dst = appendUint(dst, m.Round)
-		return appendBool(appendBool(dst, m.Room), m.Unfit)
-	case *AppendAnswer:
-		return m.append(dst)
-	case *Vote:
-		return m.append(dst)
-	case *VoteAnswer:
-		dst = appendArray(dst, 3)
-		dst = appendUint(dst, uint64(m.Term))
-		dst = appendFlags(dst, m.Pre, m.Granted)
-		return appendUint(dst, uint64(max(m.Write, 0)))
-	case *ReadIndex:
-		return m.append(dst)
-	case *ReadIndexAnswer:
-		return m.append(dst)
-	case *TimeoutNow:
-		dst = appendArray(dst, 1)
-		return appendUint(dst, uint64(m.Term))
-	case *Follow:
-		return appendArray(dst, 0)
-	case *Standing:
-		dst = appendArray(dst, 3)
-		dst = appendUint(dst, m.Starts)
-		dst = appendUint(dst, uint64(m.Run))
-		return appendUint(dst, uint64(m.Sequence))
-	case *Forward:
-		return m.append(dst)
-	case *ForwardAnswer:
-		return m.append(dst)
-	}
-	return appendGossip(dst, m)
-}
-
-// KeepsBytes reports whether a decoded message of the kind aliases what it was
-// decoded from. The bytes of others may be written over.
-func (k MessageKind) KeepsBytes() bool {
-	switch k {
-	case KindAppend, KindFrame, KindForward, KindForwardAnswer, KindCheckpoint, KindDescription, KindChunk, KindRepair:
-		return true
-	}
-	return false
+	return m.append(append(dst, byte(m.Kind())))
 }
 
 // DecodeMessage reads what AppendMessage wrote, all of src. Entries, commands,
@@ -73,61 +19,86 @@ func DecodeMessage(src []byte) (Message, error) {
 		return nil, ErrMalformed.With("malformed message: empty")
 	}
 	r := reader{src: src[1:]}
-	m := r.message(MessageKind(src[0]))
+	kind := MessageKind(src[0])
+	if !kind.Known() {
+		r.fail("unknown kind " + kind.String())
+		return nil, r.err
+	}
+	m := kinds[kind].decode(&r)
 	if err := r.end(); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-func (r *reader) message(kind MessageKind) Message {
-	switch kind {
-	case KindAppend:
-		return r.append()
-	case KindFrame:
-		return r.frame()
-	case KindHeartbeat:
-		r.array(3)
-		return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
-	case KindHeartbeatAnswer:
-		r.array(4)
-		return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool()}
-	case KindAppendAnswer:
-		return r.appendAnswer()
-	case KindVote:
-		return r.vote()
-	case KindVoteAnswer:
-		r.array(3)
-		m := &VoteAnswer{Term: r.term()}
-		m.Pre, m.Granted = r.flags()
-		m.Write = time.Duration(r.nanos())
-		return m
-	case KindReadIndex:
-		r.array(4)
-		return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint(), Held: r.index()}
-	case KindReadIndexAnswer:
-		r.array(7)
-		return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Sum: r.sum(), Code: r.code(), Leader: r.member(), Term: r.term()}
-	case KindTimeoutNow:
-		r.array(1)
-		return &TimeoutNow{Term: r.term()}
-	case KindFollow:
-		r.array(0)
-		return &Follow{}
-	case KindStanding:
-		r.array(3)
-		return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
-	case KindForward:
-		r.array(3)
-		return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}
-	case KindForwardAnswer:
-		r.array(5)
-		return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Term: r.term(), Result: r.result()}
-	}
-	return r.gossip(kind)
+func (r *reader) run() RunID { return RunID(r.uint()) }
+
+func (m *Heartbeat) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendUint(dst, uint64(m.Commit))
+	return appendUint(dst, m.Round)
 }
 
-func (r *reader) run() RunID { return RunID(r.uint()) }
+func decodeHeartbeat(r *reader) Message {
+	r.array(3)
+	return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
+}
+
+func (m *HeartbeatAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendUint(dst, m.Round)
+	return appendBool(appendBool(dst, m.Room), m.Unfit)
+}
+
+func decodeHeartbeatAnswer(r *reader) Message {
+	r.array(4)
+	return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool()}
+}
+
+func (m *VoteAnswer) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendUint(dst, uint64(m.Term))
+	dst = appendFlags(dst, m.Pre, m.Granted)
+	return appendUint(dst, uint64(max(m.Write, 0)))
+}
+
+func decodeVoteAnswer(r *reader) Message {
+	r.array(3)
+	m := &VoteAnswer{Term: r.term()}
+	m.Pre, m.Granted = r.flags()
+	m.Write = time.Duration(r.nanos())
+	return m
+}
+
+func (m *TimeoutNow) append(dst []byte) []byte {
+	return appendUint(appendArray(dst, 1), uint64(m.Term))
+}
+
+func decodeTimeoutNow(r *reader) Message {
+	r.array(1)
+	return &TimeoutNow{Term: r.term()}
+}
+
+func (*Follow) append(dst []byte) []byte { return appendArray(dst, 0) }
+
+func decodeFollow(r *reader) Message {
+	r.array(0)
+	return &Follow{}
+}
+
+func (m *Standing) append(dst []byte) []byte {
+	dst = appendArray(dst, 3)
+	dst = appendUint(dst, m.Starts)
+	dst = appendUint(dst, uint64(m.Run))
+	return appendUint(dst, uint64(m.Sequence))
+}
+
+func decodeStanding(r *reader) Message {
+	r.array(3)
+	return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
+}
 
 // appendFlags writes two booleans in one byte.
 func appendFlags(dst []byte, a, b bool) []byte {
@@ -155,7 +126,7 @@ func (m *Vote) append(dst []byte) []byte {
 	return appendUint(dst, uint64(max(m.Wait, 0)))
 }
 
-func (r *reader) vote() *Vote {
+func decodeVote(r *reader) Message {
 	r.array(5)
 	m := &Vote{Term: r.term()}
 	m.Pre, m.Transfer = r.flags()
@@ -173,7 +144,7 @@ func (m *Append) append(dst []byte) []byte {
 	return appendEntries(dst, m.Entries)
 }
 
-func (r *reader) append() *Append {
+func decodeAppend(r *reader) Message {
 	r.array(5)
 	m := &Append{Term: r.term(), PrevIndex: r.index(), PrevTerm: r.term(), Commit: r.index()}
 	m.Entries = r.entries()
@@ -194,7 +165,7 @@ func (m *AppendAnswer) append(dst []byte) []byte {
 	return appendUint(dst, uint64(m.Run))
 }
 
-func (r *reader) appendAnswer() *AppendAnswer {
+func decodeAppendAnswer(r *reader) Message {
 	r.array(6)
 	m := &AppendAnswer{Term: r.term()}
 	m.Reject, m.Passive = r.flags()
@@ -210,6 +181,11 @@ func (m *ReadIndex) append(dst []byte) []byte {
 	return appendUint(dst, uint64(m.Held))
 }
 
+func decodeReadIndex(r *reader) Message {
+	r.array(4)
+	return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint(), Held: r.index()}
+}
+
 func (m *ReadIndexAnswer) append(dst []byte) []byte {
 	dst = appendArray(dst, 7)
 	dst = appendUint(dst, uint64(m.Run))
@@ -221,11 +197,21 @@ func (m *ReadIndexAnswer) append(dst []byte) []byte {
 	return appendUint(dst, uint64(m.Term))
 }
 
+func decodeReadIndexAnswer(r *reader) Message {
+	r.array(7)
+	return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Sum: r.sum(), Code: r.code(), Leader: r.member(), Term: r.term()}
+}
+
 func (m *Forward) append(dst []byte) []byte {
 	dst = appendArray(dst, 3)
 	dst = appendUint(dst, uint64(m.Run))
 	dst = appendUint(dst, m.Request)
 	return appendBin(dst, m.Command)
+}
+
+func decodeForward(r *reader) Message {
+	r.array(3)
+	return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}
 }
 
 func (m *ForwardAnswer) append(dst []byte) []byte {
@@ -235,6 +221,11 @@ func (m *ForwardAnswer) append(dst []byte) []byte {
 	dst = appendID(dst, m.Leader)
 	dst = appendUint(dst, uint64(m.Term))
 	return m.Result.append(dst)
+}
+
+func decodeForwardAnswer(r *reader) Message {
+	r.array(5)
+	return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Term: r.term(), Result: r.result()}
 }
 
 // appendEntries writes a run as an array of entries, from their Raw.
@@ -278,34 +269,19 @@ func (r *reader) entries() []Entry {
 // costs little, so that a sender can decide between datagram and stream and
 // get a buffer of the right size before it encodes.
 func MessageSize(m Message) int {
-	switch m := m.(type) {
-	case *Append:
-		return 1 + 1 + 4*9 + 5 + RawSize(m.Entries)
-	case *Frame:
-		if m.Body != nil {
-			return 1 + 1 + 2 + len(m.Body)
-		}
-		return FrameOverheadMax + FrameSealBytesMax + RawSize(m.Entries)
-	case *Forward:
-		return 1 + 1 + 2*9 + 5 + len(m.Command)
-	case *ForwardAnswer:
-		return 1 + 1 + 3*9 + 18 + m.Result.size()
-	case *Have:
-		return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 4*9 + behindBytesMax + sealSize(&m.Seal)
-	case *Want:
-		return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1
-	case *Busy:
-		return 1 + 1 + 9 + 5 + len(m.Others)*18
-	case *ReadIndexAnswer:
-		return 1 + 1 + 4*9 + sumBytes + 2 + len(m.Code) + 18
-	case *SumAnswer:
-		return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal)
+	if s, ok := m.(interface{ size() int }); ok {
+		return s.size()
 	}
-	return checkpointingSize(m)
+	return messageBytesMax
 }
 
-// behindBytesMax bounds what Behind takes in a Have.
-const behindBytesMax = 1 + 2*9 + 5 + 1
+func (m *Append) size() int { return 1 + 1 + 4*9 + 5 + RawSize(m.Entries) }
+
+func (m *Forward) size() int { return 1 + 1 + 2*9 + 5 + len(m.Command) }
+
+func (m *ForwardAnswer) size() int { return 1 + 1 + 3*9 + 18 + m.Result.size() }
+
+func (m *ReadIndexAnswer) size() int { return 1 + 1 + 4*9 + sumBytes + 2 + len(m.Code) + 18 }
 
 // sumBytes is what a log sum takes.
 const sumBytes = 2 + 16

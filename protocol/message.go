@@ -1,118 +1,14 @@
 package protocol
 
-import (
-	"fmt"
-	"time"
-)
-
-// MessageKind tells messages between members apart on the wire.
-type MessageKind uint8
-
-const (
-	KindVote            MessageKind = 1
-	KindVoteAnswer      MessageKind = 2
-	KindAppend          MessageKind = 3
-	KindAppendAnswer    MessageKind = 4
-	KindHeartbeat       MessageKind = 5
-	KindHeartbeatAnswer MessageKind = 6
-	KindReadIndex       MessageKind = 7
-	KindReadIndexAnswer MessageKind = 8
-	KindTimeoutNow      MessageKind = 9
-	KindForward         MessageKind = 10
-	KindForwardAnswer   MessageKind = 11
-	KindStanding        MessageKind = 12
-	KindCheckpoint      MessageKind = 13
-	KindRepairWant      MessageKind = 14
-	KindRepair          MessageKind = 15
-	KindTypes           MessageKind = 16
-	KindFollow          MessageKind = 19
-	KindFrame           MessageKind = 32
-	KindHave            MessageKind = 33
-	KindWant            MessageKind = 34
-	KindPrune           MessageKind = 35
-	KindGraft           MessageKind = 36
-	KindBusy            MessageKind = 37
-	KindSumQuestion     MessageKind = 38
-	KindSumAnswer       MessageKind = 39
-	KindDescribe        MessageKind = 40
-	KindDescription     MessageKind = 41
-	KindChunkWant       MessageKind = 42
-	KindChunk           MessageKind = 43
-)
-
-// String returns the kind's name in lower case.
-func (k MessageKind) String() string {
-	switch k {
-	case KindVote:
-		return "vote"
-	case KindVoteAnswer:
-		return "vote-answer"
-	case KindAppend:
-		return "append"
-	case KindAppendAnswer:
-		return "append-answer"
-	case KindHeartbeat:
-		return "heartbeat"
-	case KindHeartbeatAnswer:
-		return "heartbeat-answer"
-	case KindReadIndex:
-		return "read-index"
-	case KindReadIndexAnswer:
-		return "read-index-answer"
-	case KindTimeoutNow:
-		return "timeout-now"
-	case KindForward:
-		return "forward"
-	case KindForwardAnswer:
-		return "forward-answer"
-	case KindStanding:
-		return "standing"
-	case KindCheckpoint:
-		return "checkpoint"
-	case KindRepairWant:
-		return "repair-want"
-	case KindRepair:
-		return "repair"
-	case KindTypes:
-		return "types"
-	case KindFollow:
-		return "follow"
-	case KindDigestQuestion:
-		return "digest-question"
-	case KindDigestAnswer:
-		return "digest-answer"
-	case KindFrame:
-		return "frame"
-	case KindHave:
-		return "have"
-	case KindWant:
-		return "want"
-	case KindPrune:
-		return "prune"
-	case KindGraft:
-		return "graft"
-	case KindBusy:
-		return "busy"
-	case KindSumQuestion:
-		return "sum-question"
-	case KindSumAnswer:
-		return "sum-answer"
-	case KindDescribe:
-		return "describe"
-	case KindDescription:
-		return "description"
-	case KindChunkWant:
-		return "chunk-want"
-	case KindChunk:
-		return "chunk"
-	}
-	return fmt.Sprintf("message(%d)", uint8(k))
-}
+import "time"
 
 // Message is what one member says to another. The concrete types are the
 // pointers to the structs below. A message belongs to its receiver; a sender
 // does not touch it again.
-type Message interface{ Kind() MessageKind }
+type Message interface {
+	Kind() MessageKind
+	append(dst []byte) []byte // its fields, without its kind
+}
 
 // Envelope is a message with its ends.
 type Envelope struct {

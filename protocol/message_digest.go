@@ -1,11 +1,5 @@
 package protocol
 
-// Kinds of the messages about digests.
-const (
-	KindDigestQuestion MessageKind = 17
-	KindDigestAnswer   MessageKind = 18
-)
-
 // DigestQuestion asks an active for the digest of its state at the index of a
 // mark, and says what the asker has there: so the asked one finds out too if it
 // is the one that has diverged.

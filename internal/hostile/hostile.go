@@ -7,22 +7,10 @@
 package hostile
 
 import (
-	"fmt"
 	"math/rand/v2"
 
 	"github.com/starlinghq/starling/protocol"
 )
-
-// Kinds are all kinds of messages between members.
-func Kinds() []protocol.MessageKind {
-	var kinds []protocol.MessageKind
-	for k := range 256 {
-		if kind := protocol.MessageKind(k); kind.String() != fmt.Sprintf("message(%d)", k) {
-			kinds = append(kinds, kind)
-		}
-	}
-	return kinds
-}
 
 // Scene is what the sender knows.
 type Scene struct {

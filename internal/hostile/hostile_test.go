@@ -11,7 +11,7 @@ import (
 func TestEveryKindGetsThroughTheDecoder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := &Scene{Term: 5, Commit: 10, Last: 12, CommitTerm: 4, LastTerm: 5, Request: 3}
-	kinds := Kinds()
+	kinds := protocol.Kinds()
 	if len(kinds) < 30 {
 		t.Errorf("got %d kinds", len(kinds))
 	}

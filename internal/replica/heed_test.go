@@ -113,7 +113,7 @@ func (x *target) fire(kind protocol.MessageKind) {
 // a voter persists, be its leader there or not, nor answers a question of its, nor
 // makes it ask a stranger.
 func TestStrangersMessagesChangeNothing(t *testing.T) {
-	for _, kind := range hostile.Kinds() {
+	for _, kind := range protocol.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			for round := range uint64(20) {
 				x := follower(t, uint64(kind)<<8|round)
@@ -152,7 +152,7 @@ func (x *target) quiet(d time.Duration) {
 // A leader goes on leading, in the same term, and proposes nothing for a
 // stranger; what forwards bring is for clients to bring.
 func TestStrangersMessagesDeposeNobody(t *testing.T) {
-	for _, kind := range hostile.Kinds() {
+	for _, kind := range protocol.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			c := newCrew(t, threeVoters)
 			c.r.SetPeers(c.now, append([]protocol.Peer{liar, fake}, honest...))
@@ -355,7 +355,7 @@ func TestLiesDoNotStopAPassive(t *testing.T) {
 			d.Index, d.LogSum[0], d.Term = 10+above, 1, 2+protocol.Term(above%2)
 			x.forged = append(x.forged, storage.EncodeDescription(d))
 		}
-		kinds := hostile.Kinds()
+		kinds := protocol.Kinds()
 		for i := range 3000 {
 			x.now = x.now.Add(time.Millisecond)
 			if m := hostile.Message(x.rng, kinds[x.rng.IntN(len(kinds))], x.scene()); m != nil {

@@ -273,13 +273,6 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		r.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:
 		r.answered(now, from, m)
-	case *protocol.Frame, *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft,
-		*protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer,
-		*protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
-		if h, ok := m.(*protocol.Have); ok && r.role != protocol.RoleActive && !r.signed() {
-			r.heardOf(now, h.Term, h.Leader)
-		}
-		r.gossip.Step(now, from, m)
 	case *protocol.ReadIndexAnswer:
 		if r.role == protocol.RoleActive {
 			r.active.Step(now, from, m)
@@ -288,20 +281,24 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		}
 	default:
 		if !r.signed() && r.role != protocol.RoleActive {
-			switch a := m.(type) {
+			switch said := m.(type) {
+			case *protocol.Have:
+				r.heardOf(now, said.Term, said.Leader)
 			case *protocol.Append:
-				r.heardOf(now, a.Term, from)
+				r.heardOf(now, said.Term, from)
 			case *protocol.Checkpoint:
-				r.heardOf(now, a.Term, from)
+				r.heardOf(now, said.Term, from)
 			}
 		}
-		if r.role != protocol.RoleActive && (r.install.phase == installResets || r.diverged != nil) {
-			break // a log that is about to begin anew, or to stay as it is, takes nothing
-		}
-		if r.role == protocol.RoleActive {
+		switch {
+		case m.Kind().OfFlock():
+			r.gossip.Step(now, from, m)
+		case r.role == protocol.RoleActive:
 			r.heirs.heard(now, from, m, r)
 			r.active.Step(now, from, m)
-		} else {
+		case r.install.phase == installResets || r.diverged != nil:
+			// a log that is about to begin anew, or to stay as it is, takes nothing
+		default:
 			r.passive.Step(now, from, m)
 		}
 	}

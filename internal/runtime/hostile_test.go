@@ -51,7 +51,7 @@ func (b *besieged) stranger() {
 			return nil
 		})
 	}
-	for _, kind := range hostile.Kinds() {
+	for _, kind := range protocol.Kinds() {
 		for n := range hostilePerKind {
 			at := rng.IntN(len(b.voters))
 			if m := hostile.Message(rng, kind, b.sceneAt(b.voters[at])); m != nil {
@@ -86,7 +86,7 @@ type villain struct {
 const perCall = 100
 
 func newVillain(b *besieged, seed uint64) *villain {
-	return &villain{b: b, rng: rand.New(rand.NewPCG(seed, 8)), total: int64(len(hostile.Kinds()) * hostilePerKind)}
+	return &villain{b: b, rng: rand.New(rand.NewPCG(seed, 8)), total: int64(len(protocol.Kinds()) * hostilePerKind)}
 }
 
 // twist belongs to the villain's loop, so that it may look at its own log.
@@ -94,7 +94,7 @@ func (v *villain) twist(m *Member, list []replica.Send) []replica.Send {
 	if !v.fires.Load() {
 		return list
 	}
-	kinds := hostile.Kinds()
+	kinds := protocol.Kinds()
 	for n := v.sent.Load(); n < v.total; n++ {
 		target := v.b.voters[v.rng.IntN(len(v.b.voters))]
 		scene := v.b.sceneAt(target)

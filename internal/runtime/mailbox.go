@@ -10,7 +10,7 @@ import (
 // Bounds of what may wait for the loop.
 const (
 	mailMessagesMax    = 8192     // beyond: connections wait, datagrams are dropped
-	mailBytesMax       = 64 << 20 // of entries in them
+	mailBytesMax       = 64 << 20 // that they hold
 	mailSubmissionsMax = 16384    // beyond: ErrOverloaded
 )
 
@@ -106,7 +106,7 @@ func (b *mailbox) complete(tell func(now protocol.Instant)) bool {
 // message takes a message that came over a connection, and waits while there
 // is no room: the connection is the back-pressure. A datagram is dropped.
 func (b *mailbox) message(from protocol.MemberID, m protocol.Message, datagram bool) bool {
-	size := messageBytes(m)
+	size := protocol.HeldBytes(m)
 	b.mu.Lock()
 	if b.deaf != nil && b.deaf(from) {
 		b.mu.Unlock()
@@ -156,24 +156,4 @@ func (b *mailbox) close() {
 	b.mu.Unlock()
 	b.room.Broadcast()
 	b.signal()
-}
-
-func messageBytes(m protocol.Message) int {
-	switch m := m.(type) {
-	case *protocol.Append:
-		return protocol.RawSize(m.Entries)
-	case *protocol.Frame:
-		return protocol.RawSize(m.Entries)
-	case *protocol.Forward:
-		return len(m.Command)
-	case *protocol.Checkpoint:
-		return len(m.Description)
-	case *protocol.Description:
-		return len(m.Description)
-	case *protocol.Chunk:
-		return len(m.Data)
-	case *protocol.Repair:
-		return protocol.RawSize(m.Entries)
-	}
-	return 0
 }

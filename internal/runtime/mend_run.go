@@ -105,7 +105,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 
 func (g *mending) datagram(from protocol.MemberID, packet []byte) {
 	msg, err := protocol.DecodeMessage(packet)
-	if err == nil && msg.Kind() >= protocol.KindFrame {
+	if err == nil && msg.Kind().Datagram() {
 		g.box.message(from, msg, true)
 	}
 }

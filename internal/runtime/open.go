@@ -286,7 +286,7 @@ func (m *Member) datagram(from protocol.MemberID, packet []byte) {
 		packet = bytes.Clone(packet)
 	}
 	msg, err := protocol.DecodeMessage(packet)
-	if err != nil || msg.Kind() < protocol.KindFrame {
+	if err != nil || !msg.Kind().Datagram() {
 		return
 	}
 	m.reached.Store(true)

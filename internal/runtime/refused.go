@@ -88,5 +88,5 @@ func (d *directories) checkRefused() error {
 // isBarred reports whether a message may neither leave nor enter, because the
 // directory was refused.
 func (d *directories) isBarred(msg protocol.Message) bool {
-	return msg.Kind() < protocol.KindFrame && d.barred.Load() != nil
+	return !msg.Kind().OfFlock() && d.barred.Load() != nil
 }

@@ -33,15 +33,17 @@ type trafficCounters struct {
 // sent counts a message with the bytes that it takes.
 func (c *trafficCounters) sent(m protocol.Message, bytes int) {
 	n := uint64(bytes)
-	switch m := m.(type) {
-	case *protocol.Frame:
+	switch m.Kind().Class() {
+	case protocol.ClassFrames:
 		c.frames.Add(n)
-		c.copies.Add(uint64(len(m.Entries)))
-	case *protocol.Have, *protocol.Want, *protocol.Prune, *protocol.Graft, *protocol.Busy, *protocol.SumQuestion, *protocol.SumAnswer:
+		if f, ok := m.(*protocol.Frame); ok {
+			c.copies.Add(uint64(len(f.Entries)))
+		}
+	case protocol.ClassControl:
 		c.control.Add(n)
-	case *protocol.Checkpoint, *protocol.RepairWant, *protocol.Repair, *protocol.Describe, *protocol.Description, *protocol.ChunkWant, *protocol.Chunk:
+	case protocol.ClassCheckpoints:
 		c.checkpoints.Add(n)
-	default:
+	case protocol.ClassRaft:
 		c.raft.Add(n)
 	}
 }

@@ -31,8 +31,7 @@ func newTransport(m *Member) *transport {
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
-// it again. What a checkpoint is fetched with goes over streams, however small: a
-// lost question would be asked again only after seconds.
+// it again.
 func (t *transport) send(list []replica.Send) {
 	if t.m.cfg.twist != nil {
 		list = t.m.cfg.twist(t.m, list)
@@ -42,7 +41,7 @@ func (t *transport) send(list []replica.Send) {
 		if t.m.dirs.isBarred(s.Message) {
 			continue
 		}
-		if s.Datagram && s.Message.Kind() < protocol.KindDescribe && t.datagram(s) {
+		if s.Datagram && s.Message.Kind().Datagram() && t.datagram(s) {
 			continue
 		}
 		link := t.link(s.To)

@@ -269,7 +269,7 @@ func (m *member) send(list []replica.Send) bool {
 		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.astray != nil && !m.quarantined() {
 			continue // of a wrong state: see heard
 		}
-		if m.barred && ofRaft(e.Message) {
+		if m.barred && !e.Message.Kind().OfFlock() {
 			continue
 		}
 		m.shows(e.Message)

@@ -281,14 +281,3 @@ func (s *simulation) turnedAway(m *member, by string) {
 		s.fail(violated(RuleFault, "%s is refused without a cause", m.name))
 	}
 }
-
-// ofRaft reports whether a message is one of Raft's, which a member that was
-// refused neither sends nor takes.
-func ofRaft(msg protocol.Message) bool {
-	switch msg.(type) {
-	case *protocol.Vote, *protocol.VoteAnswer, *protocol.Append, *protocol.AppendAnswer, *protocol.Heartbeat, *protocol.HeartbeatAnswer,
-		*protocol.TimeoutNow, *protocol.Checkpoint, *protocol.ReadIndex, *protocol.ReadIndexAnswer:
-		return true
-	}
-	return false
-}

@@ -67,7 +67,7 @@ func (n *network) grow() {
 // send takes a message to the network.
 func (n *network) send(from, to *member, msg protocol.Message, datagram bool) {
 	bytes := protocol.AppendMessage(make([]byte, 0, protocol.MessageSize(msg)), msg)
-	datagram = datagram && len(bytes) <= protocol.DatagramBytesMax
+	datagram = datagram && msg.Kind().Datagram() && len(bytes) <= protocol.DatagramBytesMax
 	n.s.trace.note(markSend, from.number, uint64(to.number), xxh3.Hash(bytes))
 	n.s.counts.add(countMessages, 1)
 	l := n.links[from.number][to.number]
@@ -189,7 +189,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 	if _, ok := msg.(*protocol.Standing); ok {
 		return // on a stream that the other end has dialled: it may be anybody's
 	}
-	if to.barred && ofRaft(msg) {
+	if to.barred && !msg.Kind().OfFlock() {
 		return
 	}
 	if to.mending != nil {

@@ -150,28 +150,6 @@ func (c *Conn) writeAll(urgent, data []byte) error {
 	return nil
 }
 
-// Urgent reports whether a message goes by the lane that never waits behind
-// data: what elections, leases and acknowledgements depend on.
-func Urgent(m protocol.Message) bool {
-	switch m.Kind() {
-	case protocol.KindVote, protocol.KindVoteAnswer, protocol.KindHeartbeat, protocol.KindHeartbeatAnswer,
-		protocol.KindAppendAnswer, protocol.KindTimeoutNow, protocol.KindReadIndex, protocol.KindReadIndexAnswer:
-		return true
-	}
-	return false
-}
-
-// Bulk reports whether a message goes by the lane that gives way to the others,
-// because there may be gigabytes of its kind and nobody waits for one of them:
-// checkpoints and repairs.
-func Bulk(m protocol.Message) bool {
-	switch m.Kind() {
-	case protocol.KindCheckpoint, protocol.KindDescription, protocol.KindChunk, protocol.KindRepair:
-		return true
-	}
-	return false
-}
-
 // SendMessage queues a message. Errors: ErrQueueFull, protocol.ErrTooLarge,
 // protocol.ErrClosed; the message was not taken.
 func (c *Conn) SendMessage(m protocol.Message) error {
@@ -181,14 +159,7 @@ func (c *Conn) SendMessage(m protocol.Message) error {
 
 // sendMessage also returns how many bytes the message takes.
 func (c *Conn) sendMessage(m protocol.Message) (bytes int, err error) {
-	to := laneData
-	switch {
-	case Urgent(m):
-		to = laneUrgent
-	case Bulk(m):
-		to = laneBulk
-	}
-	_, err = c.out.add(to, FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
+	_, err = c.out.add(laneOf[m.Kind().Lane()], FrameMessage, protocol.MessageSize(m), func(dst []byte) []byte {
 		before := len(dst) - headerBytes
 		dst = protocol.AppendMessage(dst, m)
 		bytes = len(dst) - before

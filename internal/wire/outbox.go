@@ -40,6 +40,9 @@ const (
 	laneSign
 )
 
+// laneOf says how messages queue.
+var laneOf = [...]laneKind{protocol.LaneData: laneData, protocol.LaneUrgent: laneUrgent, protocol.LaneBulk: laneBulk}
+
 // lane is a queue of encoded frames, one after the other in one buffer.
 type lane struct {
 	buf  []byte

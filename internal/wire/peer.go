@@ -93,7 +93,7 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	return p
 }
 
-// Send queues messages. They may be lost, and urgent ones (see Urgent) may
+// Send queues messages. They may be lost, and urgent ones (protocol.LaneUrgent) may
 // overtake others. It encodes before it returns, or keeps the message.
 func (p *Peer) Send(messages []protocol.Message) {
 	p.mu.Lock()

@@ -1,0 +1,201 @@
+package protocol
+
+import "fmt"
+
+// MessageKind tells messages between members apart on the wire.
+type MessageKind uint8
+
+// asks marks the kinds that want an answer, so that a member knows it also of a kind
+// that it does not know. All numbers are below 0x80, which msgpack reads as integers.
+const asks MessageKind = 0x40
+
+const (
+	KindVote            = asks | 1
+	KindVoteAnswer      = MessageKind(2)
+	KindAppend          = asks | 3
+	KindAppendAnswer    = MessageKind(4)
+	KindHeartbeat       = asks | 5
+	KindHeartbeatAnswer = MessageKind(6)
+	KindReadIndex       = asks | 7
+	KindReadIndexAnswer = MessageKind(8)
+	KindTimeoutNow      = MessageKind(9)
+	KindForward         = asks | 10
+	KindForwardAnswer   = MessageKind(11)
+	KindStanding        = MessageKind(12)
+	KindCheckpoint      = asks | 13
+	KindRepairWant      = asks | 14
+	KindRepair          = MessageKind(15)
+	KindTypes           = MessageKind(16)
+	KindDigestQuestion  = asks | 17
+	KindDigestAnswer    = MessageKind(18)
+	KindFollow          = MessageKind(19)
+	KindFrame           = MessageKind(32)
+	KindHave            = MessageKind(33)
+	KindWant            = asks | 34
+	KindPrune           = MessageKind(35)
+	KindGraft           = MessageKind(36)
+	KindBusy            = MessageKind(37)
+	KindSumQuestion     = asks | 38
+	KindSumAnswer       = MessageKind(39)
+	KindDescribe        = asks | 40
+	KindDescription     = MessageKind(41)
+	KindChunkWant       = asks | 42
+	KindChunk           = MessageKind(43)
+)
+
+// Lane says how a message queues on a stream between members.
+type Lane uint8
+
+const (
+	// LaneData keeps the order.
+	LaneData Lane = iota + 1
+	// LaneUrgent never waits behind data: elections, leases and acknowledgements
+	// depend on it.
+	LaneUrgent
+	// LaneBulk gives way to the others, because there may be gigabytes of its kinds and
+	// nobody waits for one of them: checkpoints and repairs.
+	LaneBulk
+)
+
+// Class says as what the bytes of a message are counted.
+type Class uint8
+
+const (
+	// ClassRaft is what actives say to each other, with forwarded commands and reads.
+	ClassRaft Class = iota + 1
+	// ClassFrames is committed entries for those who follow by gossip.
+	ClassFrames
+	// ClassControl is what else gossip says.
+	ClassControl
+	// ClassCheckpoints is pieces of checkpoints and repairs, and what asks for them.
+	ClassCheckpoints
+)
+
+// side says whether a kind belongs to a role, or to the flock, which has none.
+type side uint8
+
+const (
+	ofRole side = iota + 1
+	ofFlock
+)
+
+// carrier says what a kind travels by.
+type carrier uint8
+
+const (
+	byStream carrier = iota + 1
+	// byDatagram is for what is small, said again anyway, and of use at once or never.
+	byDatagram
+)
+
+// aliasing says what becomes of the bytes that a message was decoded from.
+type aliasing uint8
+
+const (
+	copied aliasing = iota + 1
+	kept
+)
+
+// kind is all that is known of a kind of message beside what its handlers do. The
+// fields of a line are not named, so that none can be forgotten.
+type kind struct {
+	name    string
+	side    side
+	lane    Lane
+	carrier carrier
+	class   Class
+	bytes   aliasing
+	decode  func(*reader) Message
+}
+
+// kinds is the one place where the traits of messages stand. A kind without a line is
+// one that this code does not know.
+var kinds = [256]kind{
+	KindVote:            {"vote", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVote},
+	KindVoteAnswer:      {"vote-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVoteAnswer},
+	KindAppend:          {"append", ofRole, LaneData, byStream, ClassRaft, kept, decodeAppend},
+	KindAppendAnswer:    {"append-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeAppendAnswer},
+	KindHeartbeat:       {"heartbeat", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeat},
+	KindHeartbeatAnswer: {"heartbeat-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeatAnswer},
+	KindReadIndex:       {"read-index", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndex},
+	KindReadIndexAnswer: {"read-index-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndexAnswer},
+	KindTimeoutNow:      {"timeout-now", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeTimeoutNow},
+	KindForward:         {"forward", ofRole, LaneData, byStream, ClassRaft, kept, decodeForward},
+	KindForwardAnswer:   {"forward-answer", ofRole, LaneData, byStream, ClassRaft, kept, decodeForwardAnswer},
+	KindStanding:        {"standing", ofRole, LaneData, byStream, ClassRaft, copied, decodeStanding},
+	KindCheckpoint:      {"checkpoint", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeCheckpoint},
+	KindRepairWant:      {"repair-want", ofRole, LaneData, byStream, ClassCheckpoints, copied, decodeRepairWant},
+	KindRepair:          {"repair", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeRepair},
+	KindTypes:           {"types", ofRole, LaneData, byStream, ClassRaft, copied, decodeTypes},
+	KindDigestQuestion:  {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
+	KindDigestAnswer:    {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
+	KindFollow:          {"follow", ofRole, LaneData, byStream, ClassRaft, copied, decodeFollow},
+	KindFrame:           {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},
+	KindHave:            {"have", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeHave},
+	KindWant:            {"want", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeWant},
+	KindPrune:           {"prune", ofFlock, LaneData, byDatagram, ClassControl, copied, decodePrune},
+	KindGraft:           {"graft", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeGraft},
+	KindBusy:            {"busy", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeBusy},
+	KindSumQuestion:     {"sum-question", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumQuestion},
+	KindSumAnswer:       {"sum-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumAnswer},
+	// What a checkpoint is fetched with goes over streams, however small: a lost
+	// question would be asked again only after seconds.
+	KindDescribe:    {"describe", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeDescribe},
+	KindDescription: {"description", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeDescription},
+	KindChunkWant:   {"chunk-want", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeChunkWant},
+	KindChunk:       {"chunk", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeChunk},
+}
+
+// Kinds are all kinds of messages that this code knows, in the order of their numbers.
+func Kinds() []MessageKind {
+	var list []MessageKind
+	for k := range kinds {
+		if MessageKind(k).Known() {
+			list = append(list, MessageKind(k))
+		}
+	}
+	return list
+}
+
+// Known reports whether this code knows the kind.
+func (k MessageKind) Known() bool { return kinds[k].decode != nil }
+
+// String returns the kind's name in lower case.
+func (k MessageKind) String() string {
+	if k.Known() {
+		return kinds[k].name
+	}
+	return fmt.Sprintf("message(%d)", uint8(k))
+}
+
+// Asks reports whether a message of the kind wants an answer, also for a kind that is
+// not known.
+func (k MessageKind) Asks() bool { return k&asks != 0 }
+
+// OfFlock reports whether a message of the kind is gossip: what a member says that has
+// no role, and takes from anybody. Others are for a role, and a member whose directory
+// was refused neither says nor takes them.
+func (k MessageKind) OfFlock() bool { return kinds[k].side == ofFlock }
+
+// Lane says how a message of the kind queues on a stream.
+func (k MessageKind) Lane() Lane { return kinds[k].lane }
+
+// Datagram reports whether a message of the kind may travel as a datagram. One that
+// comes as a datagram and may not counts for nothing.
+func (k MessageKind) Datagram() bool { return kinds[k].carrier == byDatagram }
+
+// Class says as what the bytes of a message of the kind are counted.
+func (k MessageKind) Class() Class { return kinds[k].class }
+
+// KeepsBytes reports whether a decoded message of the kind aliases what it was
+// decoded from. The bytes of others may be written over.
+func (k MessageKind) KeepsBytes() bool { return kinds[k].bytes == kept }
+
+// HeldBytes is about what a decoded message pins of the memory that it was decoded
+// from, for who keeps messages and bounds their bytes.
+func HeldBytes(m Message) int {
+	if !m.Kind().KeepsBytes() {
+		return 0
+	}
+	return MessageSize(m)
+}
