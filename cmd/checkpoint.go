@@ -12,6 +12,8 @@ import (
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -80,7 +82,7 @@ func (p *Program) checkpointPutBack(c *cli.Context, args []string, asJSON bool) 
 }
 
 // withCheckpoints opens the checkpoints of a member that is stopped.
-func withCheckpoints(dir string, open func(vfs.FS, string, checkpoint.Options) (*checkpoint.Store, error), use func(*checkpoint.Store) error) error {
+func withCheckpoints(dir string, open func(vfs.FS, string, engine.Engine, checkpoint.Options) (*checkpoint.Store, error), use func(*checkpoint.Store) error) error {
 	if _, err := wal.ReadIdentity(vfs.OS(), dir); err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func withCheckpoints(dir string, open func(vfs.FS, string, checkpoint.Options) (
 	if there, err := vfs.Exists(vfs.OS(), folder); err != nil || !there {
 		return err
 	}
-	store, err := open(vfs.OS(), folder, checkpoint.Options{})
+	store, err := open(vfs.OS(), folder, badgerengine.New(badgerengine.Options{}), checkpoint.Options{})
 	if err != nil {
 		return err
 	}

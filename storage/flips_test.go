@@ -23,6 +23,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -53,7 +54,7 @@ var (
 
 func flipsCheckpoints(dir string) (*checkpoint.Store, error) {
 	return checkpoint.Open(vfs.OS(), filepath.Join(dir, checkpoint.Folder),
-		checkpoint.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20, SpaceReserve: 1 << 20})
+		badgerengine.New(badgerengine.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20}), checkpoint.Options{SpaceReserve: 1 << 20})
 }
 
 // flipsEntries are the entries of the member, the same in each process.

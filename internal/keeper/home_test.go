@@ -20,6 +20,8 @@ import (
 	"github.com/starlinghq/starling/resources/queue"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
+	flatengine "github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -163,7 +165,7 @@ func newHome(t *testing.T, k kind, seed uint64) *home {
 	t.Helper()
 	h := &home{t: t, kind: k, disk: vfs.NewMemory(seed), folder: filepath.Join(t.TempDir(), "checkpoints"), random: noise{rand.New(rand.NewPCG(seed, 2))}}
 	h.disk.SetCapacity(1 << 40)
-	h.options = checkpoint.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20, SpaceReserve: 1 << 20, BootID: "one boot", ChunkBytes: 4 << 10}
+	h.options = checkpoint.Options{SpaceReserve: 1 << 20, BootID: "one boot", ChunkBytes: 4 << 10}
 	h.must(wal.Init(h.disk, dir, wal.Identity{Cluster: protocol.ClusterID{1}, Member: protocol.MemberID{1}, Name: "a1"}, nil, h.walOptions()))
 	t.Cleanup(func() {
 		if h.log != nil {
@@ -192,9 +194,9 @@ func (h *home) open() error {
 	var s *checkpoint.Store
 	switch h.kind {
 	case flat:
-		s, err = checkpoint.OpenFlat(h.disk, filepath.Join(dir, "checkpoints"), h.options)
+		s, err = checkpoint.Open(h.disk, filepath.Join(dir, "checkpoints"), flatengine.New(h.disk), h.options)
 	case badger:
-		s, err = checkpoint.Open(vfs.OS(), h.folder, h.options)
+		s, err = checkpoint.Open(vfs.OS(), h.folder, badgerengine.New(badgerengine.Options{MemTableBytes: 8 << 20, BlockCacheBytes: 1 << 20}), h.options)
 	case memory:
 		if h.store != nil {
 			return nil // it outlives the machine, not the process

@@ -152,12 +152,64 @@ var dependencies = []dependency{
 	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "resources/...", "internal/sim"}},
 	{"github.com/urfave/cli/v2", []string{"cmd/..."}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}},
-	{"github.com/dgraph-io/badger/v4", []string{"storage/checkpoint"}},
+	{"github.com/dgraph-io/badger/v4", []string{"storage/engine/badgerengine"}},
 	{"go.yaml.in/yaml/v3", []string{"cmd/..."}},
 	{"golang.org/x/sys", []string{"storage/...", "internal/runtime"}},
 	// For tests only: the simulator's checker is the exception.
 	{"go.uber.org/goleak", nil},
 	{"github.com/anishathalye/porcupine", []string{"internal/sim/..."}},
+}
+
+// apart are packages that must do without another one, directly and through others:
+// what reaches it cannot be built where that cannot.
+var apart = []struct{ from, without string }{
+	{"internal/sim", "storage/engine/badgerengine"},       // a page in a browser simulates clusters
+	{"storage/checkpoint", "storage/engine/badgerengine"}, // the store's rules are above every engine
+	{"internal/client", "storage/..."},
+	{"internal/client", "gossip/..."},
+}
+
+// checkApart finds the imports through which a package reaches what it must not.
+func checkApart(r *Report) {
+	for _, a := range apart {
+		reaches := r.Tree.reaching(a.without)
+		r.files(func(p *Package, f *File) {
+			if f.Test || !fits(a.from, p.Dir) {
+				return
+			}
+			for _, spec := range f.Syntax.Imports {
+				if dir, ours := inModule(importPathOf(spec)); ours && reaches[dir] {
+					r.add(spec.Pos(), "%s must do without %s, and reaches it through %s", p.Dir, a.without, dir)
+				}
+			}
+		})
+	}
+}
+
+// reaching returns the packages that need one that fits a pattern, and those that fit.
+func (t *Tree) reaching(pattern string) map[string]bool {
+	found := map[string]bool{}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range t.Packages {
+			if !found[p.Dir] && (fits(pattern, p.Dir) || p.importsAny(found)) {
+				found[p.Dir], grown = true, true
+			}
+		}
+	}
+	return found
+}
+
+// importsAny reports whether a package, its tests left out, imports one of some.
+func (p *Package) importsAny(some map[string]bool) bool {
+	for _, f := range p.Files {
+		for _, spec := range f.Syntax.Imports {
+			if dir, ours := inModule(importPathOf(spec)); ours && !f.Test && some[dir] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkDependencies keeps modules of others where they belong. A test may use

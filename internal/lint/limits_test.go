@@ -16,7 +16,7 @@ import (
 // whose name ends with Max or MaxDefault stands there, or below.
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
-	"storage", "storage/wal", "storage/checkpoint", "internal/client", "internal/keys", "internal/replica", "internal/runtime",
+	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/client", "internal/keys", "internal/replica", "internal/runtime",
 	"internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 
@@ -24,22 +24,24 @@ var bounded = []string{
 // code's own making, or what follows from a bound that is in the page: nobody can come
 // near them from outside, and no user meets them.
 var steps = map[string]string{
-	".":                  "relistMax replacePauseMax",
-	"active":             "entryOverheadMax paceMax probeBytesMax readRoundsMax",
-	"gossip":             "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax eagerChildrenMax graceMax guessesMax holdersMax holdingsMax hopsMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax sightingsMax silenceMax silencesMax spansMax sparingMax suspectsMax",
-	"gossip/swim":        "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
-	"internal/client":    "lateTriesMax staleTriesMax",
-	"internal/keys":      "",
-	"internal/replica":   "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax mendPatienceMax mendPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
-	"internal/runtime":   "askedMax levelPatienceMax namesMax sightingsBytesMax stackBytesMax strangerPauseMax waitToldMax",
-	"internal/value":     "faultsMax placeMax pooledBytesMax sinkCallsMax",
-	"internal/wire":      "backBytesMax goodbyeMax",
-	"protocol":           "FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
-	"resources":          "heightMax segmentMax timeMax",
-	"storage":            "ItemValueBytesMax SpaceBytesMax configurationBytesMax DescriptionBytesMax ChunkBytesMax",
-	"storage/checkpoint": "asideMax deathsMax flatRecordMax layersMax leftMax markerBytesMax pointerBytesMax saidMax sealBytesMax storedItemMax storedKeyMax",
-	"storage/wal":        "configurationBytesMax identityBytesMax promiseBytesMax refusedBytesMax unsyncedMax",
-	"internal/witness":   "BytesMax",
+	".":                           "relistMax replacePauseMax",
+	"active":                      "entryOverheadMax paceMax probeBytesMax readRoundsMax",
+	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax eagerChildrenMax graceMax guessesMax holdersMax holdingsMax hopsMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax sightingsMax silenceMax silencesMax spansMax sparingMax suspectsMax",
+	"gossip/swim":                 "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
+	"internal/client":             "lateTriesMax staleTriesMax",
+	"internal/keys":               "",
+	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax mendPatienceMax mendPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
+	"internal/runtime":            "askedMax levelPatienceMax namesMax sightingsBytesMax stackBytesMax strangerPauseMax waitToldMax",
+	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
+	"internal/wire":               "backBytesMax goodbyeMax",
+	"protocol":                    "FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
+	"resources":                   "heightMax segmentMax timeMax",
+	"storage":                     "ItemValueBytesMax SpaceBytesMax configurationBytesMax DescriptionBytesMax ChunkBytesMax",
+	"storage/checkpoint":          "asideMax deathsMax leftMax markerBytesMax pointerBytesMax sealBytesMax storedItemMax storedKeyMax",
+	"storage/engine/badgerengine": "layersMax saidMax",
+	"storage/engine/flat":         "fileBytesMax recordBytesMax",
+	"storage/wal":                 "configurationBytesMax identityBytesMax promiseBytesMax refusedBytesMax unsyncedMax",
+	"internal/witness":            "BytesMax",
 }
 
 var reference = regexp.MustCompile("`([a-z/]+|)\\.([A-Za-z]+)`")

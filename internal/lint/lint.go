@@ -33,6 +33,7 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		{"imports", checkImports},
+		{"apart", checkApart},
 		{"dependencies", checkDependencies},
 		{"purity", checkPurity},
 		{"map-order", checkMapOrder},

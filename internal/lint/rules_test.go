@@ -18,7 +18,7 @@ type fixture struct {
 const mod = Module
 
 func TestRules(t *testing.T) {
-	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
 		t.Run(f.rule+"/"+strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) { f.run(t) })
 	}
 }
@@ -54,7 +54,7 @@ func (f fixture) run(t *testing.T) {
 // TestEveryRuleIsProved fails when a rule has no fixture that breaks it.
 func TestEveryRuleIsProved(t *testing.T) {
 	proved := map[string]bool{}
-	for _, f := range slices.Concat(importFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
 		for _, text := range f.files {
 			proved[f.rule] = proved[f.rule] || strings.Contains(text, "//!")
 		}
@@ -118,6 +118,20 @@ var importFixtures = []fixture{
 	{"imports", "test of client imports cmd", importing("internal/client/a_test.go", mod+"/cmd", true)},
 	{"imports", "package without a row", one("internal/helpers/a.go", "package x //!\n")},
 	{"imports", "dot import", one("active/a.go", "package x\nimport . \"fmt\" //!\n")},
+}
+
+var apartFixtures = []fixture{
+	{"apart", "sim reaches Badger through another package", map[string]string{
+		"internal/sim/a.go":                "package sim\nimport _ \"" + mod + "/storage/wal\" //!\nimport _ \"" + mod + "/storage/vfs\"\n",
+		"storage/wal/a.go":                 "package wal\nimport _ \"" + mod + "/storage/x\"\n",
+		"storage/x/a.go":                   "package x\nimport _ \"" + mod + "/storage/engine/badgerengine\"\n",
+		"storage/engine/badgerengine/a.go": "package badgerengine\n",
+		"storage/vfs/a.go":                 "package vfs\n",
+		"storage/vfs/a_test.go":            "package vfs\nimport _ \"" + mod + "/storage/engine/badgerengine\"\n",
+		"internal/runtime/a.go":            "package runtime\nimport _ \"" + mod + "/storage/wal\"\n",
+		"internal/sim/a_test.go":           "package sim\nimport _ \"" + mod + "/storage/engine/badgerengine\"\n",
+		"storage/checkpoint/a.go":          "package checkpoint\nimport _ \"" + mod + "/storage/engine/badgerengine\" //!\n",
+	}},
 }
 
 var dependencyFixtures = []fixture{

@@ -36,7 +36,7 @@ func outcomes() []Mutation {
 		},
 		{
 			Name: "badger-unsynced", Breaks: "a checkpoint is counted on while Badger's files are not durable",
-			File: "storage/checkpoint/badger.go", Tests: []string{"./storage/checkpoint"},
+			File: "storage/engine/badgerengine/engine.go", Tests: []string{"./storage/engine/badgerengine"},
 			Old: "WithSyncWrites(true).",
 			New: "WithSyncWrites(false).",
 		},

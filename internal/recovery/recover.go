@@ -18,6 +18,7 @@ import (
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -204,7 +205,7 @@ type recovery struct {
 // read brings the machine to the end of the old log. What is not known to be
 // committed counts: it may have been acknowledged.
 func (r *recovery) read(ctx context.Context, log *wal.Log) error {
-	store, err := checkpoint.Open(r.fsys, filepath.Join(r.o.Dir, checkpoint.Folder), checkpoint.Options{Logger: r.o.Logger})
+	store, err := r.checkpoints(r.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -290,8 +291,14 @@ func (r *recovery) write(ctx context.Context) error {
 	return errors.Join(err, log.Close())
 }
 
+// checkpoints opens the store in a member's directory.
+func (r *recovery) checkpoints(dir string) (*checkpoint.Store, error) {
+	e := badgerengine.New(badgerengine.Options{Logger: r.o.Logger})
+	return checkpoint.Open(r.fsys, filepath.Join(dir, checkpoint.Folder), e, checkpoint.Options{Logger: r.o.Logger})
+}
+
 func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Description) error {
-	store, err := checkpoint.Open(r.fsys, filepath.Join(r.fresh, checkpoint.Folder), checkpoint.Options{Logger: r.o.Logger})
+	store, err := r.checkpoints(r.fresh)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -101,7 +102,7 @@ func state(t *testing.T, dir string) (*resources.Machine, storage.Recovered) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	store, err := checkpoint.Open(vfs.OS(), filepath.Join(dir, checkpoint.Folder), checkpoint.Options{})
+	store, err := checkpoint.Open(vfs.OS(), filepath.Join(dir, checkpoint.Folder), badgerengine.New(badgerengine.Options{}), checkpoint.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

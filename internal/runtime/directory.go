@@ -12,6 +12,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -93,7 +94,7 @@ func (m *Member) openCheckpoints() error {
 	if m.cfg.Dir == "" {
 		s, err = checkpoint.NewMemory(o)
 	} else {
-		s, err = checkpoint.Open(vfs.OS(), filepath.Join(m.cfg.Dir, checkpoint.Folder), o)
+		s, err = checkpoint.Open(vfs.OS(), filepath.Join(m.cfg.Dir, checkpoint.Folder), badgerengine.New(badgerengine.Options{Logger: m.logger}), o)
 	}
 	if err == nil { // or there would be a nil store in the interface
 		m.checkpoints.store = s

@@ -15,6 +15,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/standin"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -195,7 +196,7 @@ func (m *member) pointersHold(t *testing.T) {
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
 	disk.Restore(m.disk.fs.Snapshot(directory))
-	store, err := checkpoint.OpenStandIn(disk, filepath.Join(directory, checkpoint.Folder), checkpoint.Options{SpaceReserve: 1, BootID: "a copy", ChunkBytes: m.s.plan.chunk})
+	store, err := checkpoint.Open(disk, filepath.Join(directory, checkpoint.Folder), standin.New(disk, m.s.plan.chunk), checkpoint.Options{SpaceReserve: 1, BootID: "a copy", ChunkBytes: m.s.plan.chunk})
 	if err != nil {
 		t.Errorf("%s: %v", m.name, err)
 		return

@@ -13,6 +13,7 @@ import (
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/standin"
 )
 
 // checkpoints is what one run of a member does about checkpoints, one thing
@@ -33,7 +34,7 @@ type checkpoints struct {
 
 // openStore opens the member's store.
 func (m *member) openStore() error {
-	store, err := checkpoint.OpenStandIn(m.disk.fs, filepath.Join(directory, checkpoint.Folder), checkpoint.Options{
+	store, err := checkpoint.Open(m.disk.fs, filepath.Join(directory, checkpoint.Folder), standin.New(m.disk.fs, m.s.plan.chunk), checkpoint.Options{
 		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots), ChunkBytes: m.s.plan.chunk,
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/engine/badgerengine"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -40,7 +41,7 @@ type benchStore struct {
 // newBenchStore has one full checkpoint at 1.
 func newBenchStore(b *testing.B) *benchStore {
 	b.Helper()
-	s, err := checkpoint.Open(vfs.OS(), filepath.Join(b.TempDir(), "c"), checkpoint.Options{SpaceReserve: 1 << 20})
+	s, err := checkpoint.Open(vfs.OS(), filepath.Join(b.TempDir(), "c"), badgerengine.New(badgerengine.Options{}), checkpoint.Options{SpaceReserve: 1 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func BenchmarkInstall(b *testing.B) {
 	from := newBenchStore(b)
 	d := from.Kept()[0]
 	for b.Loop() {
-		s, err := checkpoint.Open(vfs.OS(), filepath.Join(b.TempDir(), "c"), checkpoint.Options{SpaceReserve: 1 << 20})
+		s, err := checkpoint.Open(vfs.OS(), filepath.Join(b.TempDir(), "c"), badgerengine.New(badgerengine.Options{}), checkpoint.Options{SpaceReserve: 1 << 20})
 		if err != nil {
 			b.Fatal(err)
 		}

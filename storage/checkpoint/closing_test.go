@@ -6,30 +6,32 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // slowEngine makes stores whose end takes as long as the test likes.
 type slowEngine struct {
-	engine
+	engine.Engine
 	closing chan struct{} // one value per close that has begun
 	proceed chan struct{} // one value per close that may end
 }
 
-func (e slowEngine) view(folder string, at protocol.Index) (view, error) {
-	v, err := e.engine.view(folder, at)
+func (e slowEngine) View(s engine.Complete) (engine.View, error) {
+	v, err := e.Engine.View(s)
 	return slowView{v, e}, err
 }
 
 type slowView struct {
-	view
+	engine.View
 	e slowEngine
 }
 
-func (v slowView) close() error {
+func (v slowView) Close() error {
 	v.e.closing <- struct{}{}
 	<-v.e.proceed
-	return v.view.close()
+	return v.View.Close()
 }
 
 func sampleDescription(index protocol.Index) storage.Description {
@@ -55,8 +57,8 @@ func takeFull(s *Store, index protocol.Index) error {
 func TestKeptDoesNotWaitForTheEndOfAnOldStore(t *testing.T) {
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
-	e := slowEngine{flatEngine{disk}, make(chan struct{}), make(chan struct{}, 10)}
-	s, err := open(disk, "/c", Options{BootID: "b", SpaceReserve: 1}.withDefaults(), e)
+	e := slowEngine{flat.New(disk), make(chan struct{}), make(chan struct{}, 10)}
+	s, err := Open(disk, "/c", e, Options{BootID: "b", SpaceReserve: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
-// Package checkpoint is the store of checkpoints: the whole state at an index,
-// the last two of them, on Badger, on a flat file for members without a disk, or on
-// what stands for Badger on a simulated one.
+// Package checkpoint is the store of checkpoints (other systems say snapshots): the
+// whole state at an index, the last two of them. Each is kept in a database of its own,
+// by an engine (storage/engine): Badger, a flat file for members without a disk, or what
+// stands for Badger on a simulated one.
 //
 // # On disk
 //
@@ -12,7 +13,7 @@
 // fault left, and is removed.
 //
 //	pointer-1, pointer-2     the two that are kept
-//	store-00000007/          a Badger directory, or one with a flat file
+//	store-00000007/          the files of the engine
 //	store-00000007/sums      the sums of the files that are needed of it
 //	view-12345/              links to the files of a store that is open
 //	opening-00000007         how often it killed the process in Open, this boot;
@@ -27,7 +28,7 @@
 //
 // # What is trusted
 //
-// Nothing that Badger returns. Content is cut into chunks of 128 to 256 KiB
+// Nothing that an engine returns. Content is cut into chunks of 128 to 256 KiB
 // whose boundaries depend on the items only, so that all members that hold a
 // checkpoint hold the same chunks and sums. No item leaves this package before
 // its chunk has been compared with the sum in the description, and what the
@@ -36,22 +37,17 @@
 // Because a boundary depends on what stands near it and not on all that precedes
 // it, it is known what the chunks of an incremental checkpoint must be when those
 // that it changed have been recomputed. All of them are compared with what is read
-// from the store that was opened again. What Badger reports in the background, and
+// from the store that was opened again. What an engine reports in the background, and
 // any file that is not as it was when the store was complete, ends its use.
 //
 // Errors of the operating system say nothing about the data: what cannot be opened
 // is tried again and then refused, a checkpoint that cannot be written is given up.
-// Badger cannot end the process, nor hold whoever waits for it.
+// An engine that never returns holds nobody who waits for it.
 //
-// The owner holds the lock of the member's directory; this package takes none
-// besides Badger's own.
+// The owner holds the lock of the member's directory; this package takes none.
 //
 // # Cost
 //
 // A checkpoint reads the whole state once, an incremental one of a million small
-// keys in less than a second. Badger keeps each of its tables open: by its sizing of
-// tables about 150 files for 1 GB and 800 for 10 or 20 GB, for each store, twice while
-// one is written; there are two stores, three while one is written, and one more for
-// each that is pinned. Go raises the soft limit of open files to the hard one; that
-// should be 4096 at least.
+// keys in less than a second. What an engine needs of open files is in its package.
 package checkpoint

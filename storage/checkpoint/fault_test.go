@@ -25,7 +25,7 @@ const faultsVariable = "STARLING_CHECKPOINT_FAULTS"
 
 // takeSome is for a process whose system calls fail.
 func takeSome(dir string) int {
-	return takeSomeWith(func() (*checkpoint.Store, error) { return checkpoint.Open(vfs.OS(), dir, small()) }, os.Stdout)
+	return takeSomeWith(func() (*checkpoint.Store, error) { return checkpoint.Open(vfs.OS(), dir, onBadger(), small()) }, os.Stdout)
 }
 
 // takeSomeWith takes checkpoints, in spite of what the disk does, and says of each
@@ -141,7 +141,7 @@ func (i injection) meet(t *testing.T) (out string) {
 		}
 	}
 	before := storagetest.Tree(t, dir)
-	inspected, err := checkpoint.Inspect(vfs.OS(), dir, small())
+	inspected, err := checkpoint.Inspect(vfs.OS(), dir, onBadger(), small())
 	if err != nil {
 		if count == 0 {
 			return out
@@ -152,12 +152,12 @@ func (i injection) meet(t *testing.T) (out string) {
 	if after := storagetest.Tree(t, dir); after != before {
 		t.Fatalf("%v: looking changed the directory:\n%s\nto\n%s", i, before, after)
 	}
-	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small())
 	if err != nil {
 		t.Fatalf("%v: %v", i, err)
 	}
 	soundIn(t, i, s, durable, count, out)
-	if s, err = checkpoint.Open(vfs.OS(), dir, small()); err != nil {
+	if s, err = checkpoint.Open(vfs.OS(), dir, onBadger(), small()); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -197,9 +197,12 @@ func TestFailedSyncOfTheListOfTablesCostsOneCheckpoint(t *testing.T) {
 	wantStrace(t)
 	for store := 1; store <= 4; store++ { // full, full, incremental, incremental
 		i := injection{"fsync", "EIO", "1", fmt.Sprintf("store-%08d/MANIFEST", store)}
-		if out := i.meet(t); !strings.Contains(out, "skipped") || strings.Contains(out, "stopped") || !strings.Contains(out, "durable 70") {
-			t.Errorf("%v: want one that is skipped, and later ones:\n%s", i, out)
-		}
+		t.Run(i.String(), func(t *testing.T) {
+			t.Parallel()
+			if out := i.meet(t); !strings.Contains(out, "skipped") || strings.Contains(out, "stopped") || !strings.Contains(out, "durable 70") {
+				t.Errorf("%v: want one that is skipped, and later ones:\n%s", i, out)
+			}
+		})
 	}
 }
 
@@ -209,9 +212,12 @@ func TestBadgerDoesNotEndTheProcess(t *testing.T) {
 	for _, errno := range []string{"EMFILE", "ENOSPC", "EDQUOT"} {
 		for _, call := range []string{"openat", "ftruncate"} {
 			i := injection{call, errno, "1", "store-00000002/DISCARD"}
-			if out := i.meet(t); !strings.Contains(out, "skipped 20") || !strings.Contains(out, "durable 70") {
-				t.Errorf("%v: want the one at 20 to be skipped, and no other:\n%s", i, out)
-			}
+			t.Run(i.String(), func(t *testing.T) {
+				t.Parallel()
+				if out := i.meet(t); !strings.Contains(out, "skipped 20") || !strings.Contains(out, "durable 70") {
+					t.Errorf("%v: want the one at 20 to be skipped, and no other:\n%s", i, out)
+				}
+			})
 		}
 	}
 }
@@ -219,6 +225,7 @@ func TestBadgerDoesNotEndTheProcess(t *testing.T) {
 // A disk that refuses msync for good: nothing is taken, and the process ends.
 func TestDiskThatRefusesMsyncDoesNotHoldTheEnd(t *testing.T) {
 	wantStrace(t)
+	t.Parallel()
 	out := injection{"msync", "EIO", "1+", ""}.meet(t)
 	if !strings.Contains(out, "closed") || strings.Contains(out, "durable") || !strings.Contains(out, "have not ended") {
 		t.Errorf("want an end, without any checkpoint:\n%s", out)
@@ -274,6 +281,7 @@ func TestSystemCallsFail(t *testing.T) {
 	}
 	for n, line := range table {
 		t.Run(line.call, func(t *testing.T) {
+			t.Parallel()
 			runs, skipped, stopped := 0, 0, 0
 			for k, place := range faultPlaces(all) {
 				if line.call == "write" && place.file == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -40,8 +41,8 @@ const (
 
 func TestChunksAreTheSameInBothStoresAndForEver(t *testing.T) {
 	ctx := context.Background()
-	o := Options{MemTableBytes: 8 << 20, SpaceReserve: 1 << 20}
-	onBadger, err := Open(vfs.OS(), t.TempDir(), o)
+	o := Options{SpaceReserve: 1 << 20}
+	onBadger, err := Open(vfs.OS(), t.TempDir(), smallBadger(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func TestStoredKeysKeepTheOrder(t *testing.T) {
 
 func TestNewerPointerIsRefused(t *testing.T) {
 	disk := vfs.NewMemory(1)
-	s, err := OpenFlat(disk, "/c", Options{})
+	s, err := Open(disk, "/c", flat.New(disk), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/engine"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -24,8 +25,8 @@ type home struct {
 	reading marker
 	refs    int // guarded by Store.mu
 
-	mu   sync.Mutex // held while it is opened
-	view view       // nil: not open. Set once, before anyone who holds it reads it
+	mu   sync.Mutex  // held while it is opened
+	view engine.View // nil: not open. Set once, before anyone who holds it reads it
 }
 
 // marker counts on disk how often the process died in one phase of using a
@@ -139,7 +140,7 @@ func (s *Store) closeAll(idle []*home) error {
 	var err error
 	for _, h := range idle {
 		if h.view != nil {
-			err = errors.Join(err, h.view.close())
+			err = errors.Join(err, h.view.Close())
 		}
 		s.mu.Lock()
 		delete(s.closing, h.number)
@@ -194,9 +195,9 @@ func (s *Store) enter(ctx context.Context, h *home) error {
 
 // openView opens what is on the disk of a store, and tries that again, a few times,
 // if what hinders may pass. protocol.ErrCorrupt: what is there is damaged.
-func (s *Store) openView(ctx context.Context, h *home) (view, error) {
+func (s *Store) openView(ctx context.Context, h *home) (engine.View, error) {
 	for try := 0; ; try++ {
-		v, err := s.engine.view(s.path(storeName(h.number)), h.at)
+		v, err := h.see(s)
 		switch {
 		case err == nil:
 			return v, nil
@@ -214,6 +215,16 @@ func (s *Store) openView(ctx context.Context, h *home) (view, error) {
 			return nil, err
 		}
 	}
+}
+
+// see opens what is on the disk of a store, if that is what was written.
+func (h *home) see(s *Store) (engine.View, error) {
+	c := engine.Complete{Folder: s.path(storeName(h.number)), At: h.at, Links: s.o.Views}
+	var err error
+	if c.Files, err = checkSeal(s.fsys, s.engine, c.Folder); err != nil {
+		return nil, err
+	}
+	return s.engine.View(c)
 }
 
 // checkSpace returns protocol.ErrNoSpace unless there is room for bytes besides
@@ -279,7 +290,6 @@ const (
 	badPrefix     = "bad-"
 	openingPrefix = "opening-"
 	readingPrefix = "reading-"
-	viewPrefix    = "view-"
 )
 
 func itoa(n uint64) string                    { return strconv.FormatUint(n, 10) }

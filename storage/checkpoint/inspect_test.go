@@ -34,7 +34,7 @@ func TestInspectChangesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := storagetest.Tree(t, copied)
-			s, err := checkpoint.Inspect(vfs.OS(), copied, small())
+			s, err := checkpoint.Inspect(vfs.OS(), copied, onBadger(), small())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +70,7 @@ func TestEmptyWriteBufferIsInNobodysWay(t *testing.T) {
 			}
 		}
 	}
-	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -395,13 +395,13 @@ func (in *Install) fill(ctx context.Context, x *session) (*table, error) {
 		err = write()
 	}
 	if err == nil {
-		err = x.do(ctx, func() error { return x.db.flush() })
+		err = x.flush(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	cur := x.db.cursor()
-	defer cur.close()
+	cur := x.db.Cursor()
+	defer cur.Close()
 	p := Progress{Work: WorkVerify, Index: in.d.Index, Total: in.d.Items}
 	t, err := tabulate(ctx, cur, in.s.o.ChunkBytes, func(items uint64) {
 		p.Done += items

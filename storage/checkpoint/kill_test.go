@@ -80,7 +80,7 @@ func TestChildProcess(t *testing.T) {
 func takeForEver(dir string) int {
 	o := small()
 	o.OnProgress = func(checkpoint.Progress) { fmt.Println("progress") }
-	s, err := checkpoint.Open(vfs.OS(), dir, o)
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), o)
 	if err != nil {
 		fmt.Println("failed", err)
 		return 1
@@ -125,7 +125,7 @@ func takeForEver(dir string) int {
 func readAll(dir string) int {
 	o := small()
 	o.BootID = "one boot"
-	s, err := checkpoint.Open(vfs.OS(), dir, o)
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), o)
 	if err != nil {
 		fmt.Println(err)
 		return exitRefused
@@ -190,7 +190,7 @@ func TestKilledAtRandom(t *testing.T) {
 		io.Copy(io.Discard, out)
 		cmd.Wait()
 
-		s, err := checkpoint.Open(vfs.OS(), dir, small())
+		s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestDamagedFilesNeverGiveWrongData(t *testing.T) {
 // buildForDamage leaves what two checkpoints consist of, one of them incremental.
 func buildForDamage(t *testing.T, dir string) {
 	t.Helper()
-	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,15 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // deadly is an engine that kills the process when it opens some stores.
 type deadly struct {
-	engine
+	engine.Engine
 	folders map[string]bool
 	opened  int
 }
@@ -24,12 +26,12 @@ type deadly struct {
 // engine and the test catches it, and what was on disk stays.
 type death struct{}
 
-func (d *deadly) view(folder string, at protocol.Index) (view, error) {
-	if d.folders[folder] {
+func (d *deadly) View(s engine.Complete) (engine.View, error) {
+	if d.folders[s.Folder] {
 		panic(death{})
 	}
 	d.opened++
-	return d.engine.view(folder, at)
+	return d.Engine.View(s)
 }
 
 // dies reports whether f ends with a death.
@@ -59,7 +61,7 @@ type house struct {
 func newHouse(t *testing.T, checkpoints int) *house {
 	t.Helper()
 	disk := vfs.NewMemory(1)
-	h := &house{t: t, disk: disk, boot: "a", engine: &deadly{engine: flatEngine{disk}, folders: map[string]bool{}}}
+	h := &house{t: t, disk: disk, boot: "a", engine: &deadly{Engine: flat.New(disk), folders: map[string]bool{}}}
 	s := h.start()
 	for n := range checkpoints {
 		h.take(s, protocol.Index(10*(n+1)), false)
@@ -73,7 +75,7 @@ func newHouse(t *testing.T, checkpoints int) *house {
 func (h *house) start() *Store {
 	h.t.Helper()
 	h.disk.Kill()
-	s, err := open(h.disk, "/c", Options{BootID: h.boot, SpaceReserve: 1}.withDefaults(), h.engine)
+	s, err := Open(h.disk, "/c", h.engine, Options{BootID: h.boot, SpaceReserve: 1})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func TestThreeDeathsSetAsideAndNeverDelete(t *testing.T) {
 		}
 		s.Close()
 		h.wantKept(h.start(), 2, 1)
-		if ok, err := vfs.Exists(h.disk, newest+"/"+flatFile); !ok || err != nil {
+		if ok, err := vfs.Exists(h.disk, newest+"/"+flat.File); !ok || err != nil {
 			t.Errorf("the store that was set aside is gone: %v", err)
 		}
 	}
@@ -245,15 +247,15 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 }
 
 type refusing struct {
-	engine
+	engine.Engine
 	folder string
 }
 
-func (r refusing) view(folder string, at protocol.Index) (view, error) {
-	if folder == r.folder {
+func (r refusing) View(s engine.Complete) (engine.View, error) {
+	if s.Folder == r.folder {
 		return nil, errors.New("no")
 	}
-	return r.engine.view(folder, at)
+	return r.Engine.View(s)
 }
 
 // What the disk does not give while it is waited for is no damage, and any other error
@@ -272,7 +274,7 @@ func TestPointerThatCannotBeReadNow(t *testing.T) {
 	if err := h.disk.FailReads("/c/"+pointerName(1), 30, 1, syscall.EMFILE); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := open(h.disk, "/c", Options{BootID: "b", SpaceReserve: 1}.withDefaults(), h.engine); !errors.Is(err, syscall.EMFILE) {
+	if s, err := Open(h.disk, "/c", h.engine, Options{BootID: "b", SpaceReserve: 1}); !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("got %v, %v; want %v", s, err, syscall.EMFILE)
 	}
 	h.disk.ReadsWork()
@@ -330,7 +332,7 @@ func TestDamagedPointer(t *testing.T) {
 		s := h.start()
 		h.wantKept(s, 1, 0)
 		for _, store := range []string{"1", "2"} {
-			if ok, err := vfs.Exists(h.disk, "/c/store-0000000"+store+"/"+flatFile); !ok || err != nil {
+			if ok, err := vfs.Exists(h.disk, "/c/store-0000000"+store+"/"+flat.File); !ok || err != nil {
 				t.Errorf("store %s is gone: %v", store, err)
 			}
 		}

@@ -9,8 +9,7 @@ import (
 
 // Options of a store. A zero field means its default.
 type Options struct {
-	// Logger gets what Badger says at warning and above, and what this package
-	// finds damaged; default: nothing is logged.
+	// Logger gets what this package finds damaged; default: nothing is logged.
 	Logger *slog.Logger
 	// OnProgress is called during long work, about once per chunk, by the
 	// goroutine that does it. It must return soon.
@@ -20,11 +19,6 @@ type Options struct {
 	// given one. It is below the log's own low mark, because checkpoints are
 	// what makes room there.
 	SpaceReserve uint64
-	// MemTableBytes is the size of Badger's write buffers; default 16 MiB, of
-	// which it keeps two, at least 8 MiB. Larger ones write fewer, larger files.
-	MemTableBytes int64
-	// BlockCacheBytes is the size of Badger's cache; default 4 MiB.
-	BlockCacheBytes int64
 	// BootID tells one boot of the machine from another; default: what the
 	// operating system says. Where it says nothing, all boots look like one.
 	BootID string
@@ -58,23 +52,13 @@ type Progress struct {
 }
 
 const (
-	reserveDefault    = 128 << 20
-	memTableDefault   = 16 << 20
-	memTableMin       = 8 << 20 // an item at its limits must fit into one transaction
-	blockCacheDefault = 4 << 20
-	chunkBytesLeast   = 64
+	reserveDefault  = 128 << 20
+	chunkBytesLeast = 64
 	// deathsMax is how many deaths in one boot set a store aside.
 	deathsMax = 3
 )
 
-func (o *Options) viewsIn(dir string) string {
-	if o.Views != "" {
-		return o.Views
-	}
-	return dir
-}
-
-func (o Options) withDefaults() Options {
+func (o Options) withDefaults(dir string) Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -84,12 +68,8 @@ func (o Options) withDefaults() Options {
 	if o.SpaceReserve == 0 {
 		o.SpaceReserve = reserveDefault
 	}
-	if o.MemTableBytes == 0 {
-		o.MemTableBytes = memTableDefault
-	}
-	o.MemTableBytes = max(o.MemTableBytes, memTableMin)
-	if o.BlockCacheBytes == 0 {
-		o.BlockCacheBytes = blockCacheDefault
+	if o.Views == "" {
+		o.Views = dir
 	}
 	if o.BootID == "" {
 		o.BootID = bootID()

@@ -17,7 +17,7 @@ const Folder = "checkpoints"
 // content. A damaged pointer is left out, and a store that does not exist has
 // none. The error is protocol.ErrDirectory.
 func Peek(fsys vfs.FS, dir string) ([]storage.Description, error) {
-	s := &Store{fsys: fsys, dir: dir, o: Options{}.withDefaults(), homes: map[uint64]*home{}}
+	s := &Store{fsys: fsys, dir: dir, o: Options{}.withDefaults(dir), homes: map[uint64]*home{}}
 	patience := vfs.NewPatience(fsys)
 	for slot := 1; slot <= slots; slot++ {
 		p, err := s.readPointer(pointerName(slot), patience)

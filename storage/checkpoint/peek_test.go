@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -13,7 +14,7 @@ func TestPeekChangesNothing(t *testing.T) {
 	if kept, err := Peek(fsys, "/none"); err != nil || len(kept) != 0 {
 		t.Fatalf("of a folder that does not exist: %v, %v", kept, err)
 	}
-	s, err := OpenFlat(fsys, "/store", Options{BootID: "boot"})
+	s, err := Open(fsys, "/store", flat.New(fsys), Options{BootID: "boot"})
 	if err != nil {
 		t.Fatal(err)
 	}

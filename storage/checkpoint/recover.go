@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/engine"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -39,8 +40,8 @@ func (s *Store) recover() error {
 		if strings.HasSuffix(name, vfs.TemporarySuffix) {
 			later(s.o.Logger, s.fsys.Remove(s.path(name)))
 		}
-		if strings.HasPrefix(name, viewPrefix) { // of a run that was killed
-			later(s.o.Logger, s.engine.remove(s.path(name)))
+		if strings.HasPrefix(name, engine.ViewPrefix) { // of a run that was killed
+			later(s.o.Logger, s.engine.Remove(s.path(name)))
 		}
 	}
 	s.next++
@@ -148,7 +149,7 @@ func (s *Store) sweep() error {
 		return err
 	}
 	for _, name := range stores { // one that stays does not keep the others
-		err = errors.Join(err, s.engine.remove(s.path(name)))
+		err = errors.Join(err, s.engine.Remove(s.path(name)))
 	}
 	for _, name := range marks {
 		if e := s.fsys.Remove(s.path(name)); !errors.Is(e, fs.ErrNotExist) {

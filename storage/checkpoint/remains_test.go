@@ -24,7 +24,7 @@ const manyCheckpoints = 16
 // takeMany takes full checkpoints, whatever becomes of them, and says what the
 // process has in the end that it should not have.
 func takeMany(dir string) int {
-	s, err := checkpoint.Open(vfs.OS(), dir, small())
+	s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small())
 	if err != nil {
 		fmt.Println("refused", err)
 		return exitSound
@@ -119,7 +119,7 @@ func TestFailedCheckpointsLeaveNothingInTheProcess(t *testing.T) {
 			if failed < manyCheckpoints/8 || goroutines > 0 || mapped > 0 {
 				t.Errorf("%v %s: got %s", test.fault, test.paths, out)
 			}
-			s, err := checkpoint.Open(vfs.OS(), dir, small()) // which tidies up after a process that has ended
+			s, err := checkpoint.Open(vfs.OS(), dir, onBadger(), small()) // which tidies up after a process that has ended
 			if err != nil {
 				t.Fatal(err)
 			}

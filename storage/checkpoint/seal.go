@@ -8,17 +8,16 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strings"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/zeebo/xxh3"
 
+	"github.com/starlinghq/starling/storage/engine"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // A complete store has a file with the size and the sum of each file that a view
-// needs. [S] Badger sees no file before its sum was compared: damaged tables end the
-// process in goroutines of its own. And what cannot be read is told from what was
+// needs. [S] No engine sees a file before its sum was compared: damaged tables end the
+// process in goroutines of Badger's own. And what cannot be read is told from what was
 // read and is wrong.
 //
 // Each line is a size, a sum and a name; the last one is the sum of all above.
@@ -34,22 +33,17 @@ type sealed struct {
 	sum  xxh3.Uint128
 }
 
-// needed reports whether a view needs a file.
-func needed(name string) bool {
-	return strings.HasSuffix(name, tableSuffix) || name == badger.ManifestFilename || name == badger.KeyRegistryFileName
-}
-
 // seal reads the files of a store that has been closed, and writes their sums. They
 // are read from the disk, as far as the operating system can be asked for that: what
 // it holds in memory after a failed sync looks as if it had been written.
-func seal(fsys vfs.FS, folder string) error {
+func seal(fsys vfs.FS, e engine.Engine, folder string) error {
 	names, err := fsys.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
 	for _, name := range names {
-		if !needed(name) {
+		if e.Use(name) == engine.Unneeded {
 			continue
 		}
 		f, err := sumFile(fsys, folder, name, vfs.Uncached)
@@ -59,7 +53,7 @@ func seal(fsys vfs.FS, folder string) error {
 		fmt.Fprintf(&b, "%d %s %s\n", f.size, sumText(f.sum), f.name)
 	}
 	fmt.Fprintf(&b, "%s\n", sumText(xxh3.Hash128(b.Bytes())))
-	return errors.Join(writeSynced(fsys, filepath.Join(folder, sealName), &b), fsys.SyncDir(folder))
+	return errors.Join(vfs.WriteSynced(fsys, filepath.Join(folder, sealName), &b), fsys.SyncDir(folder))
 }
 
 func sumText(sum xxh3.Uint128) string { return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo) }
@@ -80,66 +74,39 @@ func sumFile(fsys vfs.FS, folder, name string, first func(vfs.File)) (sealed, er
 	return sealed{name, n, h.Sum128()}, err
 }
 
-func writeSynced(fsys vfs.FS, name string, content io.Reader) error {
-	f, err := fsys.Create(name)
+// clone gives a new store the files of the one that it begins as.
+func clone(fsys vfs.FS, e engine.Engine, from, to string) ([]engine.File, error) {
+	files, err := readSeal(fsys, e, from)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = io.Copy(io.NewOffsetWriter(f, 0), content)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// cloneStore makes a new store of a complete one: its tables by name, its list of
-// tables by content. Where the file system has no hard links the tables are copied.
-func cloneStore(fsys vfs.FS, from, to string) (tables int, err error) {
-	files, err := readSeal(fsys, from)
-	if err != nil {
-		return 0, err
-	}
-	return cloneFiles(fsys, files, from, to)
-}
-
-func cloneFiles(fsys vfs.FS, files []sealed, from, to string) (tables int, err error) {
-	linker, links := fsys.(vfs.Linker)
 	for _, f := range files {
 		source, target := filepath.Join(from, f.name), filepath.Join(to, f.name)
-		if strings.HasSuffix(f.name, tableSuffix) {
-			tables++
-			if links {
-				if err := linker.Link(source, target); err == nil {
-					continue
-				} else if errors.Is(err, fs.ErrNotExist) {
-					return 0, corrupt(f.name + " of a store of checkpoints is not there")
-				}
-			}
+		if e.Use(f.name) == engine.Copied {
+			err = vfs.Copy(fsys, source, target)
+		} else {
+			err = vfs.LinkOrCopy(fsys, source, target)
 		}
-		if err := copyFile(fsys, source, target); err != nil {
-			return 0, err
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, corrupt(f.name + " of a store of checkpoints is not there")
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return tables, nil
+	return filesOf(files), nil
 }
 
-const tableSuffix = ".sst"
-
-func copyFile(fsys vfs.FS, from, to string) error {
-	source, err := fsys.Open(from)
-	if err != nil {
-		return err
+func filesOf(list []sealed) []engine.File {
+	files := make([]engine.File, len(list))
+	for i, f := range list {
+		files[i] = engine.File{Name: f.name, Size: f.size}
 	}
-	defer source.Close()
-	size, err := source.Size()
-	if err != nil {
-		return err
-	}
-	return writeSynced(fsys, to, io.NewSectionReader(source, 0, size))
+	return files
 }
 
 // readSeal returns the files that a store consists of.
-func readSeal(fsys vfs.FS, folder string) ([]sealed, error) {
+func readSeal(fsys vfs.FS, e engine.Engine, folder string) ([]sealed, error) {
 	b, err := vfs.ReadFile(fsys, filepath.Join(folder, sealName), sealBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corrupt("a store of checkpoints, or the list of its files, is not there")
@@ -147,10 +114,10 @@ func readSeal(fsys vfs.FS, folder string) ([]sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeSeal(b)
+	return decodeSeal(b, e)
 }
 
-func decodeSeal(b []byte) ([]sealed, error) {
+func decodeSeal(b []byte, e engine.Engine) ([]sealed, error) {
 	wrong := corrupt("the list of files of a store of checkpoints")
 	body, last := b, []byte(nil)
 	if n := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n') + 1; bytes.HasSuffix(b, []byte("\n")) {
@@ -164,7 +131,7 @@ func decodeSeal(b []byte) ([]sealed, error) {
 	for lines.Scan() {
 		var f sealed
 		n, err := fmt.Sscanf(lines.Text(), "%d %16x%16x %s", &f.size, &f.sum.Hi, &f.sum.Lo, &f.name)
-		if n != 4 || err != nil || !needed(f.name) || filepath.Base(f.name) != f.name {
+		if n != 4 || err != nil || e.Use(f.name) == engine.Unneeded || filepath.Base(f.name) != f.name {
 			return nil, wrong
 		}
 		out = append(out, f)
@@ -173,8 +140,8 @@ func decodeSeal(b []byte) ([]sealed, error) {
 }
 
 // checkSeal compares all files of a complete store with their sums.
-func checkSeal(fsys vfs.FS, folder string) ([]sealed, error) {
-	files, err := readSeal(fsys, folder)
+func checkSeal(fsys vfs.FS, e engine.Engine, folder string) ([]engine.File, error) {
+	files, err := readSeal(fsys, e, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -190,5 +157,5 @@ func checkSeal(fsys vfs.FS, folder string) ([]sealed, error) {
 			return nil, corrupt(want.name + " of a store of checkpoints is not what was written")
 		}
 	}
-	return files, nil
+	return filesOf(files), nil
 }

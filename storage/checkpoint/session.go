@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/engine"
 )
 
 // session is the writing of one store. What the engine does may take as long as the
@@ -18,8 +19,10 @@ import (
 type session struct {
 	s    *Store
 	h    *home
-	work chan func() // nil: the engine does not hang, and the caller does it
-	db   database    // the goroutine's; the caller's between two calls of do
+	work chan func()     // nil: the engine does not hang, and the caller does it
+	db   engine.Database // the goroutine's; the caller's between two calls of do
+	// flushed says that all is written: only then is the store complete at its end.
+	flushed bool
 	// endless says that the engine is at it for ever: the session never ends.
 	endless bool
 
@@ -43,23 +46,32 @@ func (s *Store) begin(ctx context.Context, from *home, at protocol.Index, bytes 
 	x := &session{s: s, h: s.hold(s.next, at), faulted: make(chan struct{})}
 	s.next++
 	s.mu.Unlock()
-	if s.engine.hangs() {
+	if s.engine.Hangs() {
 		x.work = make(chan func(), 2)
 		go x.run()
 	}
-	source := ""
-	if from != nil {
-		source = s.path(storeName(from.number))
-	}
-	err := x.do(ctx, func() (err error) {
-		x.db, err = s.engine.create(s.path(storeName(x.h.number)), source, at, bytes, x.fault)
-		return err
-	})
+	err := x.do(ctx, func() error { return x.create(from, bytes) })
 	if err != nil {
 		x.leave()
 		return nil, err
 	}
 	return x, nil
+}
+
+// create makes the store.
+func (x *session) create(from *home, bytes uint64) (err error) {
+	s := x.s
+	n := engine.New{Folder: s.path(storeName(x.h.number)), At: x.h.at, Bytes: bytes, Fault: x.fault}
+	if err := s.fsys.MkdirAll(n.Folder); err != nil {
+		return err
+	}
+	if from != nil {
+		if n.Base, err = clone(s.fsys, s.engine, s.path(storeName(from.number)), n.Folder); err != nil {
+			return err
+		}
+	}
+	x.db, err = s.engine.Create(n)
+	return err
 }
 
 // run is the goroutine. A fault in a mapped file is a panic in it.
@@ -121,12 +133,25 @@ func (x *session) close(ctx context.Context) error {
 	return x.do(ctx, func() error { return x.end() })
 }
 
-// end ends the store.
+// flush makes what was written durable.
+func (x *session) flush(ctx context.Context) error {
+	return x.do(ctx, func() error {
+		err := x.db.Flush()
+		x.flushed = err == nil
+		return err
+	})
+}
+
+// end ends the store. If all of it was written the sums of its files are, too: only
+// then can it be viewed.
 func (x *session) end() error {
 	db := x.db
 	x.db = nil
-	err := db.close()
-	x.endless = errors.Is(err, errEndless)
+	err := db.Close()
+	x.endless = errors.Is(err, engine.ErrEndless)
+	if err == nil && x.flushed {
+		err = seal(x.s.fsys, x.s.engine, x.s.path(storeName(x.h.number)))
+	}
 	return err
 }
 
@@ -181,7 +206,7 @@ func (x *session) lookAgain(ctx context.Context, want *table) error {
 		err = x.sound()
 	}
 	if err != nil {
-		_ = v.close()
+		_ = v.Close()
 		return err
 	}
 	x.h.mu.Lock()
@@ -191,9 +216,9 @@ func (x *session) lookAgain(ctx context.Context, want *table) error {
 }
 
 // compare compares what a view has with a table.
-func compare(ctx context.Context, v view, least int, want *table, progress func(items uint64)) error {
-	cur := v.cursor()
-	defer cur.close()
+func compare(ctx context.Context, v engine.View, least int, want *table, progress func(items uint64)) error {
+	cur := v.Cursor()
+	defer cur.Close()
 	got, err := tabulate(ctx, cur, least, progress)
 	if err == nil && !got.equal(want) {
 		err = corrupt("a store that was opened again does not hold what was written")

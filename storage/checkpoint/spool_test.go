@@ -9,6 +9,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -34,7 +35,7 @@ func TestDamagedSpool(t *testing.T) {
 	}
 	for _, restart := range []bool{true, false} {
 		disk := vfs.NewMemory(1)
-		s, err := OpenFlat(disk, "/c", Options{})
+		s, err := Open(disk, "/c", flat.New(disk), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +59,7 @@ func TestDamagedSpool(t *testing.T) {
 		}
 		if restart {
 			disk.Kill()
-			if s, err = OpenFlat(disk, "/c", Options{}); err != nil {
+			if s, err = Open(disk, "/c", flat.New(disk), Options{}); err != nil {
 				t.Fatal(err)
 			}
 			if in, err = s.Install(ctx, d); err != nil {
@@ -145,7 +146,7 @@ func TestSpoolIsBounded(t *testing.T) {
 	from, all := grown(t, false, indexes...)
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
-	s, err := OpenFlat(disk, "/c", Options{})
+	s, err := Open(disk, "/c", flat.New(disk), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func TestOutgrownInstallationIsRemoved(t *testing.T) {
 	from, all := grown(t, false, 5000)
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
-	s, err := OpenFlat(disk, "/c", Options{})
+	s, err := Open(disk, "/c", flat.New(disk), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,7 @@ func TestSpoolGivesWayOnAFullDisk(t *testing.T) {
 	from, all := grown(t, true, 5000, 5001)
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
-	s, err := OpenFlat(disk, "/c", Options{SpaceReserve: 1})
+	s, err := Open(disk, "/c", flat.New(disk), Options{SpaceReserve: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -20,7 +22,7 @@ type Store struct {
 	fsys   vfs.FS
 	dir    string
 	o      Options
-	engine engine
+	engine engine.Engine
 
 	mu      sync.Mutex
 	kept    []*kept // newest first, at most two
@@ -57,30 +59,19 @@ type kept struct {
 
 var _ storage.CheckpointStore = (*Store)(nil)
 
-// Open opens the checkpoints in a directory, on Badger, and makes the directory
-// if it is absent. Pointers go through fsys, which must have the operating
-// system's names, since Badger goes its own way.
+// Open opens the checkpoints in a directory, each of them in a database of the engine,
+// and makes the directory if it is absent. Pointers, links and sums go through fsys; an
+// engine that goes its own way, as Badger, needs one with the operating system's names.
 //
-// It opens no Badger yet: whatever kills the process there is met by the first
+// It opens no database yet: whatever kills the process there is met by the first
 // use of a checkpoint, and counted. It returns protocol.ErrDirectory for a newer
 // format or a directory that cannot be read.
-func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
-	o = o.withDefaults()
-	return open(fsys, dir, o, badgerEngine{fsys, o, new(leftFolders)})
-}
-
-// OpenFlat is Open on flat files, which go through fsys too: for members without a
-// disk. All content is in memory.
-func OpenFlat(fsys vfs.FS, dir string, o Options) (*Store, error) {
-	o = o.withDefaults()
-	return open(fsys, dir, o, flatEngine{fsys})
-}
-
-// OpenStandIn is Open on what stands for Badger on simulated disks, and fails as that
-// does. All calls go through fsys, and all content is in memory.
-func OpenStandIn(fsys vfs.FS, dir string, o Options) (*Store, error) {
-	o = o.withDefaults()
-	return open(fsys, dir, o, &standIn{fsys: fsys, o: o})
+func Open(fsys vfs.FS, dir string, e engine.Engine, o Options) (*Store, error) {
+	s := newStore(fsys, dir, e, o)
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // NewMemory returns an empty store that is gone with the process.
@@ -88,18 +79,18 @@ func NewMemory(o Options) (*Store, error) {
 	if o.BootID == "" {
 		o.BootID = "memory"
 	}
-	return OpenFlat(vfs.NewMemory(0), "/checkpoints", o)
+	fsys := vfs.NewMemory(0)
+	return Open(fsys, "/checkpoints", flat.New(fsys), o)
 }
 
 // Inspect opens the checkpoints in a directory to look at them: nothing on the disk
 // is changed, whatever is found, and nothing can be taken. Folders with links are
 // made in o.Views, or where the operating system has temporary files.
-func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
+func Inspect(fsys vfs.FS, dir string, e engine.Engine, o Options) (*Store, error) {
 	if o.Views == "" {
 		o.Views = os.TempDir()
 	}
-	o = o.withDefaults()
-	s := newStore(fsys, dir, o, badgerEngine{fsys, o, new(leftFolders)})
+	s := newStore(fsys, dir, e, o)
 	s.inspects = true
 	if err := s.start(); err != nil {
 		return nil, err
@@ -107,18 +98,11 @@ func Inspect(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-func newStore(fsys vfs.FS, dir string, o Options, e engine) *Store {
+func newStore(fsys vfs.FS, dir string, e engine.Engine, o Options) *Store {
+	o = o.withDefaults(dir)
 	s := &Store{fsys: fsys, dir: dir, o: o, engine: e, homes: map[uint64]*home{}, closing: map[uint64]bool{}, pause: pauseOf(fsys)}
 	s.settled.L = &s.mu
 	return s
-}
-
-func open(fsys vfs.FS, dir string, o Options, e engine) (*Store, error) {
-	s := newStore(fsys, dir, o, e)
-	if err := s.start(); err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // start reads what is there, and tries that again, a few times, if what hinders may
@@ -202,9 +186,9 @@ func (s *Store) Iterate(ctx context.Context, index protocol.Index, fn func(stora
 // description, and then calls fn, which may be nil, for its items.
 func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item) error) (*table, error) {
 	d := &k.description
-	cur := h.view.cursor()
-	defer cur.close()
-	cur.seek(nil)
+	cur := h.view.Cursor()
+	defer cur.Close()
+	cur.Seek(nil)
 	t := &table{}
 	p := Progress{Work: WorkRead, Index: d.Index, Total: d.Items}
 	var last []byte
@@ -290,9 +274,9 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 	if err != nil {
 		return nil, s.readError(k, err)
 	}
-	cur := h.view.cursor()
-	defer cur.close()
-	cur.seek(t.rows[n].first)
+	cur := h.view.Cursor()
+	defer cur.Close()
+	cur.Seek(t.rows[n].first)
 	var out []byte
 	err = scan(ctx, cur, s.o.ChunkBytes, func(c *chunk, _ []byte) (bool, error) {
 		if c.sum() != k.description.Chunks[n] {

@@ -105,7 +105,7 @@ func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base
 		return nil, err
 	}
 	defer s.release(h)
-	if s.engine.crowded(h.view, &k.description) {
+	if h.view.Crowded(k.description.Bytes) {
 		return nil, protocol.ErrStaleVersion.With("the store of the older checkpoint has become crowded: take a full one")
 	}
 	t, err := s.tableOf(ctx, k, h)
@@ -182,9 +182,9 @@ func (x *session) write(changes []change) error {
 	for _, c := range changes {
 		var err error
 		if c.value == nil {
-			err = x.db.remove(c.key)
+			err = x.db.Remove(c.key)
 		} else {
-			err = x.db.set(c.key, c.value)
+			err = x.db.Set(c.key, c.value)
 		}
 		if err != nil {
 			return err
@@ -218,7 +218,7 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 	if err := w.check(&d); err != nil {
 		return d, err
 	}
-	if err := w.x.do(ctx, func() error { return w.x.db.flush() }); err != nil {
+	if err := w.x.flush(ctx); err != nil {
 		return d, err
 	}
 	t, err := w.table(ctx)
@@ -251,8 +251,8 @@ func (w *Writer) check(d *storage.Description) error {
 // table reads back what was written. Of an incremental checkpoint the chunks that
 // have not been touched are known from the one below.
 func (w *Writer) table(ctx context.Context) (*table, error) {
-	cur := w.x.db.cursor()
-	defer cur.close()
+	cur := w.x.db.Cursor()
+	defer cur.Close()
 	p := Progress{Work: WorkVerify, Index: w.index}
 	if w.base == nil {
 		p.Total = w.done.Done

@@ -29,6 +29,9 @@ type CheckpointStore struct {
 	Crash func(storage.CheckpointStore)
 	// Disk is the file system below all of it, if it can be broken.
 	Disk *vfs.Memory
+	// Slow says that the store's own arithmetic, which is the same on all engines, is
+	// tried on fewer contents than elsewhere.
+	Slow bool
 }
 
 // CheckpointFactory makes stores. The seed decides everything that is random.

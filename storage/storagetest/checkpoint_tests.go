@@ -229,8 +229,8 @@ func testCheckpointLimits(t *testing.T, factory CheckpointFactory) {
 
 // Whatever way led to a content, all members describe it equally.
 func testCheckpointDeterminism(t *testing.T, factory CheckpointFactory) {
-	seeds := uint64(4)
-	if testing.Short() {
+	seeds := uint64(6)
+	if testing.Short() || factory(t, 0).Slow {
 		seeds = 1
 	}
 	for seed := range seeds {

@@ -1,4 +1,4 @@
-package checkpoint
+package badgerengine
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 )
 
-// badgerLogger passes on what matters. What Badger says at info and below is
+// logger passes on what matters. What Badger says at info and below is
 // about its own housekeeping.
 //
 // Badger tells of a failed flush or compaction in no other way, and goes on: it has
 // deleted the table, whose record stays, and a store with such a record cannot be
 // opened again. So what it says at warning or above is a fault of the store, all
 // but that its cache is small.
-type badgerLogger struct {
+type logger struct {
 	to    *slog.Logger
 	fault func(error) // nil: of a view
 	said  atomic.Int32
@@ -26,10 +26,10 @@ type badgerLogger struct {
 const saidMax = 5
 
 // Errorf implements badger.Logger.
-func (l *badgerLogger) Errorf(format string, args ...any) { l.log(slog.LevelError, format, args) }
+func (l *logger) Errorf(format string, args ...any) { l.log(slog.LevelError, format, args) }
 
 // Warningf implements badger.Logger.
-func (l *badgerLogger) Warningf(format string, args ...any) {
+func (l *logger) Warningf(format string, args ...any) {
 	if strings.Contains(format, "might be too small") || strings.HasPrefix(format, "Cache life expectancy") {
 		return
 	}
@@ -37,12 +37,12 @@ func (l *badgerLogger) Warningf(format string, args ...any) {
 }
 
 // Infof implements badger.Logger.
-func (*badgerLogger) Infof(string, ...any) {}
+func (*logger) Infof(string, ...any) {}
 
 // Debugf implements badger.Logger.
-func (*badgerLogger) Debugf(string, ...any) {}
+func (*logger) Debugf(string, ...any) {}
 
-func (l *badgerLogger) log(level slog.Level, format string, args []any) {
+func (l *logger) log(level slog.Level, format string, args []any) {
 	text := "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
 	switch {
 	case l.fault != nil: // whoever hears of the fault says it

@@ -1,78 +1,94 @@
-package checkpoint
+// Package standin is the engine that takes Badger's place on a simulated disk: it has
+// Badger's files, its order of calls and its ways to fail, but one goroutine only, so
+// that a run is the same each time.
+//
+// That a table, or its record in the list, cannot be written is only told as a fault,
+// and it is tried again under another number, for ever; a record whose sync failed
+// stays, of a table that has been deleted; a store with such a record cannot be opened;
+// tables without a record are removed at an opening, also one to read; causes are
+// texts. Where Badger would be at it for ever, this says engine.ErrEndless.
+//
+// Not as there: a part of a mapped table that cannot be read is an error, and not the
+// end of the process, and nothing is compacted. A test holds the two against each other
+// (TestStandInFailsAsBadgerDoes in storage/checkpoint).
+package standin
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/zeebo/xxh3"
 
-	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/engine"
+	"github.com/starlinghq/starling/storage/engine/flat"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// standIn takes Badger's place on a simulated disk: it has its files, its order of
-// calls and its ways to fail, but one goroutine only, so that a run is the same each
-// time. What a table or its record in the list cannot be written for is only told as
-// a fault, and tried again under another number, for ever; a record whose sync failed
-// stays, of a table that has been deleted; a store with such a record cannot be
-// opened; tables without a record are removed at an opening, also one to read; causes
-// are texts. Where Badger would be at it for ever, it says errEndless.
-//
-// Not as there: a part of a mapped table that cannot be read is an error, and not the
-// end of the process, and nothing is compacted.
 type standIn struct {
 	fsys  vfs.FS
-	o     Options
+	spare uint64
 	views int // that were opened
 }
 
+// New returns the engine on a file system, for a store whose chunks have a least size
+// (0: the default). One goroutine may use it.
+func New(fsys vfs.FS, chunkBytes int) engine.Engine {
+	if chunkBytes <= 0 {
+		chunkBytes = storage.ChunkBytesMin
+	}
+	return &standIn{fsys: fsys, spare: max(spareBytes, uint64(chunkBytes)/2)}
+}
+
 const (
-	standInMagic = "STANDIN1"
+	magic = "STANDIN1"
+	// listFile and tableSuffix are the names that Badger gives.
+	listFile    = "MANIFEST"
+	tableSuffix = ".sst"
 	// rewriteFile is what a new list is called until it is complete.
 	rewriteFile     = "MANIFEST-REWRITE"
 	bufferFile      = "00001.mem"
 	listRecordBytes = 16
-	// standInTableBytes is when a table is written, standInSpareBytes what a store may
-	// have at least besides twice its content before no other one begins as it:
-	// simulated states are small.
-	standInTableBytes = 4 << 10
-	standInSpareBytes = 8 << 10
+	// tableBytes is when a table is written, spareBytes what a store may have at least
+	// besides twice its content before no other one begins as it: simulated states are
+	// small.
+	tableBytes = 4 << 10
+	spareBytes = 8 << 10
 	// flushTries stand for "for ever".
 	flushTries = 20
 )
 
-func (*standIn) hangs() bool { return false }
+func (*standIn) Hangs() bool { return false }
 
-func (e *standIn) create(folder, from string, _ protocol.Index, bytes uint64, fault func(error)) (database, error) {
-	if err := e.fsys.MkdirAll(folder); err != nil {
+func (*standIn) Use(name string) engine.Use {
+	switch {
+	case filepath.Ext(name) == tableSuffix:
+		return engine.Linked
+	case name == listFile:
+		return engine.Copied
+	}
+	return engine.Unneeded
+}
+
+func (e *standIn) Create(s engine.New) (engine.Database, error) {
+	if free, err := e.fsys.FreeSpace(s.Folder); err != nil {
 		return nil, err
+	} else if free < s.Bytes {
+		return nil, fmt.Errorf("a store of %d bytes: %w", s.Bytes, vfs.ErrNoSpace)
 	}
-	if from != "" {
-		if _, err := cloneStore(e.fsys, from, folder); err != nil {
-			return nil, err
-		}
-	}
-	if free, err := e.fsys.FreeSpace(folder); err != nil {
-		return nil, err
-	} else if free < bytes {
-		return nil, fmt.Errorf("a store of %d bytes: %w", bytes, vfs.ErrNoSpace)
-	}
-	d := &standInDatabase{e: e, folder: folder, fault: fault, fresh: map[string][]byte{}}
-	err := d.open(from == "")
-	if err != nil {
-		return nil, standInError(err)
+	d := &database{fsys: e.fsys, folder: s.Folder, fault: s.Fault, fresh: map[string][]byte{}}
+	if err := d.open(s.Base == nil); err != nil {
+		return nil, asText(err)
 	}
 	return d, nil
 }
 
-// standInError is all that Badger says of a cause.
-func standInError(err error) error { return errors.New(err.Error()) }
+// asText is all that Badger says of a cause.
+func asText(err error) error { return errors.New(err.Error()) }
 
 // tableList is the list of a store's tables: a file to which a record is added for
 // each.
@@ -90,13 +106,13 @@ func newList(fsys vfs.FS, folder string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt([]byte(standInMagic), 0); err == nil {
+	if _, err = f.WriteAt([]byte(magic), 0); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := fsys.Rename(name, filepath.Join(folder, badger.ManifestFilename)); err != nil {
+	if err := fsys.Rename(name, filepath.Join(folder, listFile)); err != nil {
 		return err
 	}
 	return fsys.SyncDir(folder)
@@ -104,7 +120,7 @@ func newList(fsys vfs.FS, folder string) error {
 
 // openList reads a list; to write on, its torn end is cut off.
 func openList(fsys vfs.FS, folder string, write bool) (*tableList, error) {
-	name, open := filepath.Join(folder, badger.ManifestFilename), fsys.Open
+	name, open := filepath.Join(folder, listFile), fsys.Open
 	if write {
 		open = fsys.OpenWrite
 	}
@@ -131,11 +147,11 @@ func (l *tableList) read() error {
 	if _, err := l.file.ReadAt(b, 0); err != nil {
 		return err
 	}
-	if len(b) < len(standInMagic) || string(b[:len(standInMagic)]) != standInMagic {
+	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
 		return errors.New("manifest has bad magic")
 	}
-	l.end = int64(len(standInMagic))
-	for b = b[len(standInMagic):]; len(b) >= listRecordBytes; b = b[listRecordBytes:] {
+	l.end = int64(len(magic))
+	for b = b[len(magic):]; len(b) >= listRecordBytes; b = b[listRecordBytes:] {
 		if xxh3.Hash(b[:8]) != binary.LittleEndian.Uint64(b[8:]) {
 			return errors.New("manifest has checksum mismatch")
 		}
@@ -193,24 +209,24 @@ func (l *tableList) content(fsys vfs.FS, folder string) (map[string][]byte, erro
 	}
 	items := map[string][]byte{}
 	for _, id := range l.tables {
-		table, err := readFlat(fsys, filepath.Join(folder, tableName(id)))
+		table, err := flat.Read(fsys, filepath.Join(folder, tableName(id)))
 		if err != nil {
 			return nil, err
 		}
 		for _, it := range table {
-			if len(it.value) == 0 {
-				delete(items, it.key)
+			if len(it.Value) == 0 {
+				delete(items, it.Key)
 				continue
 			}
-			items[it.key] = it.value[1:]
+			items[it.Key] = it.Value[1:]
 		}
 	}
 	return items, nil
 }
 
-// standInDatabase is a store that is being written.
-type standInDatabase struct {
-	e      *standIn
+// database is a store that is being written.
+type database struct {
+	fsys   vfs.FS
 	folder string
 	fault  func(error)
 	list   *tableList
@@ -220,12 +236,11 @@ type standInDatabase struct {
 	// nothing is a key that is gone.
 	fresh   map[string][]byte
 	bytes   int
-	flushed bool
 	endless bool
 }
 
-func (d *standInDatabase) open(empty bool) (err error) {
-	fsys := d.e.fsys
+func (d *database) open(empty bool) (err error) {
+	fsys := d.fsys
 	if empty {
 		if err := newList(fsys, d.folder); err != nil {
 			return err
@@ -243,44 +258,43 @@ func (d *standInDatabase) open(empty bool) (err error) {
 	return nil
 }
 
-func (d *standInDatabase) set(key, value []byte) error {
+func (d *database) Set(key, value []byte) error {
 	d.items[string(key)] = value
 	return d.put(key, append([]byte{1}, value...))
 }
 
-func (d *standInDatabase) remove(key []byte) error {
+func (d *database) Remove(key []byte) error {
 	delete(d.items, string(key))
 	return d.put(key, nil)
 }
 
-func (d *standInDatabase) put(key, value []byte) error {
+func (d *database) put(key, value []byte) error {
 	if d.endless {
-		return errEndless
+		return engine.ErrEndless
 	}
 	d.fresh[string(key)] = value
-	if d.bytes += len(key) + len(value); d.bytes < standInTableBytes {
+	if d.bytes += len(key) + len(value); d.bytes < tableBytes {
 		return nil
 	}
 	return d.spill()
 }
 
 // flush makes the buffer durable. Only what goes wrong here is returned.
-func (d *standInDatabase) flush() error {
+func (d *database) Flush() error {
 	if d.endless {
-		return errEndless
+		return engine.ErrEndless
 	}
-	if err := writeFlat(d.buffer, sorted(d.fresh)); err != nil {
-		return standInError(err)
+	if err := flat.Write(d.buffer, flat.Sorted(d.fresh)); err != nil {
+		return asText(err)
 	}
 	if err := d.buffer.Sync(); err != nil {
-		return standInError(err)
+		return asText(err)
 	}
-	d.flushed = true
 	return nil
 }
 
 // spill makes a table of the buffer, and does not give up.
-func (d *standInDatabase) spill() error {
+func (d *database) spill() error {
 	for range flushTries {
 		err := d.writeTable()
 		if err == nil {
@@ -293,113 +307,96 @@ func (d *standInDatabase) spill() error {
 		}
 	}
 	d.endless = true
-	return errEndless
+	return engine.ErrEndless
 }
 
-func (d *standInDatabase) writeTable() error {
+func (d *database) writeTable() error {
 	id := d.list.next
 	d.list.next++
 	name := filepath.Join(d.folder, tableName(id))
-	f, err := d.e.fsys.Create(name)
+	f, err := d.fsys.Create(name)
 	if err != nil {
 		return err
 	}
-	if err = writeFlat(f, sorted(d.fresh)); err == nil {
+	if err = flat.Write(f, flat.Sorted(d.fresh)); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if err = d.list.add(id); err != nil {
-		_ = d.e.fsys.Remove(name) // Badger does not look either
+		_ = d.fsys.Remove(name) // Badger does not look either
 	}
 	return err
 }
 
-func (d *standInDatabase) cursor() cursor { return &flatCursor{items: sorted(d.items)} }
+func (d *database) Cursor() engine.Cursor { return flat.NewCursor(flat.Sorted(d.items)) }
 
-func (d *standInDatabase) close() error {
+func (d *database) Close() error {
 	if d.endless {
-		return errEndless
+		return engine.ErrEndless
 	}
 	if len(d.fresh) > 0 {
 		if err := d.spill(); err != nil {
 			return err
 		}
 	}
-	fsys := d.e.fsys
+	fsys := d.fsys
 	if err := errors.Join(d.buffer.Close(), fsys.Remove(filepath.Join(d.folder, bufferFile))); err != nil {
 		d.fault(fmt.Errorf("while deleting file: %v", err))
 	}
 	if err := errors.Join(d.list.file.Close(), fsys.SyncDir(d.folder)); err != nil {
-		return standInError(err)
+		return asText(err)
 	}
-	if !d.flushed {
-		return nil
-	}
-	return seal(fsys, d.folder)
+	return nil
 }
 
-// standInView is a complete store, opened in a folder of links, as Badger's.
-type standInView struct {
-	flatView
+// view is a complete store, opened in a folder of links, as Badger's.
+type view struct {
+	flat.View
 	e      *standIn
 	folder string
 	bytes  uint64
 }
 
-func (e *standIn) view(folder string, _ protocol.Index) (view, error) {
-	files, err := checkSeal(e.fsys, folder)
-	if err != nil {
-		return nil, err
-	}
+func (e *standIn) View(s engine.Complete) (engine.View, error) {
 	e.views++
-	v := &standInView{e: e, folder: filepath.Join(e.o.viewsIn(filepath.Dir(folder)), viewPrefix+itoa(uint64(e.views)))}
-	if err := v.open(folder, files); err != nil {
-		return nil, errors.Join(err, e.remove(v.folder))
+	v := &view{e: e, folder: filepath.Join(s.Links, engine.ViewPrefix+strconv.Itoa(e.views))}
+	if err := v.open(s); err != nil {
+		return nil, errors.Join(err, e.Remove(v.folder))
 	}
 	return v, nil
 }
 
-func (v *standInView) open(folder string, files []sealed) error {
+func (v *view) open(s engine.Complete) error {
 	fsys := v.e.fsys
 	if err := fsys.MkdirAll(v.folder); err != nil {
 		return err
 	}
-	if _, err := cloneFiles(fsys, files, folder, v.folder); err != nil {
-		return err
-	}
-	for _, f := range files {
-		v.bytes += uint64(f.size)
+	for _, f := range s.Files {
+		clone := vfs.Copy
+		if v.e.Use(f.Name) == engine.Linked {
+			clone = vfs.LinkOrCopy
+		}
+		if err := clone(fsys, filepath.Join(s.Folder, f.Name), filepath.Join(v.folder, f.Name)); err != nil {
+			return err
+		}
+		v.bytes += uint64(f.Size)
 	}
 	list, err := openList(fsys, v.folder, false)
 	if err != nil {
-		return standInError(err)
+		return asText(err)
 	}
 	items, err := list.content(fsys, v.folder)
 	if err != nil {
-		return errors.Join(standInError(err), list.file.Close())
+		return errors.Join(asText(err), list.file.Close())
 	}
-	v.items = sorted(items)
+	v.Items = flat.Sorted(items)
 	return list.file.Close()
 }
 
-func (v *standInView) close() error { return v.e.remove(v.folder) }
+func (v *view) Close() error { return v.e.Remove(v.folder) }
 
-func (e *standIn) crowded(v view, d *storage.Description) bool {
-	return v.(*standInView).bytes > 2*d.Bytes+max(standInSpareBytes, uint64(e.o.ChunkBytes)/2)
-}
+func (v *view) Crowded(bytes uint64) bool { return v.bytes > 2*bytes+v.e.spare }
 
-func (e *standIn) remove(folder string) error {
-	names, err := e.fsys.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, name := range names {
-		err = errors.Join(err, e.fsys.Remove(filepath.Join(folder, name)))
-	}
-	if err != nil {
-		return err
-	}
-	return e.fsys.Remove(folder)
-}
+func (e *standIn) Remove(folder string) error { return vfs.RemoveFolder(e.fsys, folder) }

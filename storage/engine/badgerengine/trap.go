@@ -1,4 +1,4 @@
-package checkpoint
+package badgerengine
 
 import (
 	"io"
@@ -49,7 +49,7 @@ func (t *trap) Write(b []byte) (int, error) {
 // badgerEnds reports whether the caller is log.Fatal, called by Badger or what it
 // is made of, and whether that was called by this package.
 func badgerEnds() (ends, ours bool) {
-	const module, own = "github.com/dgraph-io/", "github.com/starlinghq/starling/storage/checkpoint."
+	const module, own = "github.com/dgraph-io/", "github.com/starlinghq/starling/storage/engine/badgerengine."
 	var callers [64]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
 	for fatal := false; ; {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package checkpoint
+package badgerengine
 
 // freeBytes knows of no way to ask.
 func freeBytes(string, int64) error { return nil }

@@ -1,9 +1,19 @@
-package checkpoint
+// Package badgerengine is the engine that keeps each store in a Badger database of its
+// own. It knows Badger's ways: errors that are only logged, ends of the process, calls
+// that never return, files that stay mapped.
+//
+// Badger keeps each of its tables open: by its sizing of tables about 150 files for 1 GB
+// and 800 for 10 or 20 GB, for each store, twice while one is written; there are two
+// stores, three while one is written, and one more for each that is pinned. Go raises the
+// soft limit of open files to the hard one; that should be 4096 at least.
+package badgerengine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -12,8 +22,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage"
-	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/engine"
 )
 
 // itemPrefix begins each key in Badger, which refuses some keys without it.
@@ -35,7 +44,36 @@ const (
 	spareFiles = 32
 	// endless stands for "never" where Badger asks for a number of tables.
 	endless = 1 << 30
+	// crowdedBytes is what a store may have besides twice its content.
+	crowdedBytes = 64 << 20
+	tableSuffix  = ".sst"
 )
+
+// Options of the engine. A zero field means its default.
+type Options struct {
+	// Logger gets what Badger says at warning and above, but what is a fault of a
+	// store, which the store says; default: nothing is logged.
+	Logger *slog.Logger
+	// MemTableBytes is the size of Badger's write buffers; default 16 MiB, of
+	// which it keeps two, at least 8 MiB. Larger ones write fewer, larger files.
+	MemTableBytes int64
+	// BlockCacheBytes is the size of Badger's cache; default 4 MiB.
+	BlockCacheBytes int64
+}
+
+const (
+	memTableDefault   = 16 << 20
+	memTableMin       = 8 << 20 // an item at its limits must fit into one transaction
+	blockCacheDefault = 4 << 20
+)
+
+// New returns the engine. Badger works on the operating system's files.
+func New(o Options) engine.Engine {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.MemTableBytes = max(cmp.Or(o.MemTableBytes, memTableDefault), memTableMin)
+	o.BlockCacheBytes = cmp.Or(o.BlockCacheBytes, blockCacheDefault)
+	return badgerEngine{o, new(leftFolders)}
+}
 
 // badgerEngine keeps each store in a Badger database of its own.
 //
@@ -44,14 +82,13 @@ const (
 // must never remove one that is shared: where there are shared ones nothing is
 // compacted. A store that has grown crowded is followed by a full one instead.
 type badgerEngine struct {
-	fsys vfs.FS // with the operating system's names
-	o    Options
+	o Options
 	// left are folders of views that could not be removed. The next removal of
 	// anything tries them again.
 	left *leftFolders
 }
 
-func (e badgerEngine) options(folder string, l *badgerLogger) badger.Options {
+func (e badgerEngine) options(folder string, l *logger) badger.Options {
 	return badger.DefaultOptions(folder).
 		// The folder is this store's own, and the member's directory is locked.
 		WithBypassLockGuard(true).
@@ -71,38 +108,43 @@ func (e badgerEngine) options(folder string, l *badgerLogger) badger.Options {
 		WithLogger(l)
 }
 
-func (e badgerEngine) create(folder, from string, at protocol.Index, bytes uint64, fault func(error)) (d database, err error) {
+func (e badgerEngine) Create(s engine.New) (d engine.Database, err error) {
 	defer catch(&err)
-	if err := os.Mkdir(folder, 0o750); err != nil {
-		return nil, err
-	}
-	o := e.options(folder, &badgerLogger{to: e.o.Logger, fault: fault})
-	tables := 0
-	if from != "" {
-		if tables, err = cloneStore(e.fsys, from, folder); err != nil {
-			return nil, err
-		}
+	o := e.options(s.Folder, &logger{to: e.o.Logger, fault: s.Fault})
+	if s.Base != nil {
 		o = o.WithNumCompactors(0).WithNumLevelZeroTables(endless).WithNumLevelZeroTablesStall(endless + 1)
 	}
-	if err := freeFiles(tables + spareFiles); err != nil {
+	if err := freeFiles(len(s.Base) + spareFiles); err != nil {
 		return nil, err
 	}
-	if err := freeBytes(folder, int64(bytes)+4*e.o.MemTableBytes); err != nil {
+	if err := freeBytes(s.Folder, int64(s.Bytes)+4*e.o.MemTableBytes); err != nil {
 		return nil, err
 	}
-	forget := trapped(fault)
+	forget := trapped(s.Fault)
 	db, err := openBadger(o)
 	if err != nil {
 		forget()
 		return nil, err
 	}
-	db.SetDiscardTs(uint64(at))
-	return &badgerDatabase{fsys: e.fsys, db: db, at: uint64(at), wb: db.NewWriteBatchAt(uint64(at)), forget: forget}, nil
+	at := uint64(s.At)
+	db.SetDiscardTs(at)
+	return &database{db: db, at: at, wb: db.NewWriteBatchAt(at), forget: forget}, nil
 }
 
-func (badgerEngine) hangs() bool { return true }
+func (badgerEngine) Hangs() bool { return true }
 
-func (e badgerEngine) remove(folder string) error {
+// Use implements engine.Engine.
+func (badgerEngine) Use(name string) engine.Use {
+	switch {
+	case strings.HasSuffix(name, tableSuffix):
+		return engine.Linked
+	case name == badger.ManifestFilename || name == badger.KeyRegistryFileName:
+		return engine.Copied
+	}
+	return engine.Unneeded
+}
+
+func (e badgerEngine) Remove(folder string) error {
 	if err := giveBack(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.o.Logger.Warn("the space of a store that is removed is not free before this process ends", "store", filepath.Base(folder), "error", err)
 	}
@@ -111,6 +153,15 @@ func (e badgerEngine) remove(folder string) error {
 	}
 	return os.RemoveAll(folder)
 }
+
+// retold is an error with another text.
+type retold struct {
+	text  string
+	cause error
+}
+
+func (r *retold) Error() string { return r.text }
+func (r *retold) Unwrap() error { return r.cause }
 
 // freeFiles reports whether so many files can be opened now. Where they cannot,
 // Badger ends the process in one place and leaves a store in pieces in others.
@@ -144,101 +195,90 @@ func catch(err *error) {
 	}
 }
 
-// badgerDatabase is not atomic: the pointer is what makes a checkpoint appear.
-type badgerDatabase struct {
-	fsys   vfs.FS
+// database is not atomic: the pointer is what makes a checkpoint appear.
+type database struct {
 	db     *badger.DB
 	at     uint64
 	wb     *badger.WriteBatch // nil: flushed
 	forget func()
 }
 
-func badgerKey(key []byte) []byte {
+func keyOf(key []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(key)), itemPrefix), key...)
 }
 
-func (d *badgerDatabase) set(key, value []byte) (err error) {
+func (d *database) Set(key, value []byte) (err error) {
 	defer catch(&err)
-	return d.wb.Set(badgerKey(key), value)
+	return d.wb.Set(keyOf(key), value)
 }
 
-func (d *badgerDatabase) remove(key []byte) (err error) {
+func (d *database) Remove(key []byte) (err error) {
 	defer catch(&err)
-	return d.wb.Delete(badgerKey(key))
+	return d.wb.Delete(keyOf(key))
 }
 
-func (d *badgerDatabase) flush() (err error) {
+func (d *database) Flush() (err error) {
 	defer catch(&err)
 	wb := d.wb
 	d.wb = nil
 	return wb.Flush()
 }
 
-func (d *badgerDatabase) cursor() cursor { return newBadgerCursor(d.db, d.at) }
+func (d *database) Cursor() engine.Cursor { return newCursor(d.db, d.at) }
 
-// close writes Badger's buffers into tables, and then the sums of those: only then
-// does a view see them.
-func (d *badgerDatabase) close() (err error) {
+// Close writes Badger's buffers into tables.
+func (d *database) Close() (err error) {
 	defer catch(&err)
-	flushed := d.wb == nil
-	if !flushed {
+	if d.wb != nil {
 		d.wb.Cancel()
 	}
 	err = d.db.Close()
 	d.forget()
-	if err == nil && flushed {
-		err = seal(d.fsys, d.db.Opts().Dir)
-	}
 	return err
 }
 
-// badgerView is a database that was opened to be read only, in a folder of its own
+// view is a database that was opened to be read only, in a folder of its own
 // with nothing but links to the tables and their list. So what a writer that died
 // has left in the store does not count, and Badger, which removes tables that a
 // damaged list does not name, also when it only reads, removes links.
-type badgerView struct {
+type view struct {
 	db     *badger.DB
 	folder string
 	left   *leftFolders
 	at     uint64
 }
 
-func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error) {
-	var links string
+func (e badgerEngine) View(s engine.Complete) (_ engine.View, err error) {
+	var folder, links string
 	defer func() {
 		if err != nil && links != "" { // nobody finds the links afterwards
-			err = &plain{strings.ReplaceAll(err.Error(), links, folder), err}
+			err = &retold{strings.ReplaceAll(err.Error(), links, folder), err}
 		}
 	}()
 	defer catch(&err)
-	folder, err = filepath.Abs(folder)
+	if folder, err = filepath.Abs(s.Folder); err != nil {
+		return nil, err
+	}
+	if err := freeFiles(len(s.Files) + spareFiles); err != nil {
+		return nil, err
+	}
+	links, err = os.MkdirTemp(s.Links, engine.ViewPrefix)
 	if err != nil {
 		return nil, err
 	}
-	files, err := checkSeal(e.fsys, folder)
-	if err != nil {
-		return nil, err
-	}
-	if err := freeFiles(len(files) + spareFiles); err != nil {
-		return nil, err
-	}
-	links, err = os.MkdirTemp(e.o.viewsIn(filepath.Dir(folder)), viewPrefix)
-	if err != nil {
-		return nil, err
-	}
-	v := &badgerView{folder: links, left: e.left, at: uint64(at)}
+	v := &view{folder: links, left: e.left, at: uint64(s.At)}
 	defer func() {
 		if v.db == nil {
 			e.left.add(links)
 		}
 	}()
-	for _, f := range files {
-		if err := os.Symlink(filepath.Join(folder, f.name), filepath.Join(links, f.name)); err != nil {
+	for _, f := range s.Files {
+		if err := os.Symlink(filepath.Join(folder, f.Name), filepath.Join(links, f.Name)); err != nil {
 			return nil, err
 		}
 	}
 	defer trapped(func(error) {})()
-	db, err := openBadger(e.options(links, &badgerLogger{to: e.o.Logger}).WithReadOnly(true))
+	db, err := openBadger(e.options(links, &logger{to: e.o.Logger}).WithReadOnly(true))
 	if err != nil {
 		return nil, err
 	}
@@ -246,32 +286,30 @@ func (e badgerEngine) view(folder string, at protocol.Index) (_ view, err error)
 	return v, nil
 }
 
-func (v *badgerView) cursor() cursor { return newBadgerCursor(v.db, v.at) }
+func (v *view) Cursor() engine.Cursor { return newCursor(v.db, v.at) }
 
-// close has nothing to say: what it was to read has been read.
-func (v *badgerView) close() (err error) {
+// Close has nothing to say: what it was to read has been read.
+func (v *view) Close() (err error) {
 	defer catch(&err)
 	_ = v.db.Close()
 	v.left.add(v.folder)
 	return nil
 }
 
-func (badgerEngine) crowded(v view, d *storage.Description) bool {
-	layers, bytes := 0, uint64(0)
-	for _, t := range v.(*badgerView).db.Tables() {
+// Crowded implements engine.View.
+func (v *view) Crowded(bytes uint64) bool {
+	layers, size := 0, uint64(0)
+	for _, t := range v.db.Tables() {
 		if t.Level == 0 {
 			layers++
 		}
-		bytes += uint64(t.OnDiskSize)
+		size += uint64(t.OnDiskSize)
 	}
-	return layers >= layersMax || bytes > 2*d.Bytes+crowdedBytes
+	return layers >= layersMax || size > 2*bytes+crowdedBytes
 }
 
-// crowdedBytes is what a store may have besides twice its content.
-const crowdedBytes = 64 << 20
-
-// badgerCursor reads a snapshot. It belongs to the goroutine that made it.
-type badgerCursor struct {
+// cursor reads a snapshot. It belongs to the goroutine that made it.
+type cursor struct {
 	txn    *badger.Txn
 	it     *badger.Iterator
 	err    error
@@ -280,29 +318,29 @@ type badgerCursor struct {
 	faults bool // what SetPanicOnFault was
 }
 
-func newBadgerCursor(db *badger.DB, at uint64) cursor {
-	c := &badgerCursor{prefix: [1]byte{itemPrefix}, faults: debug.SetPanicOnFault(true)}
+func newCursor(db *badger.DB, at uint64) engine.Cursor {
+	c := &cursor{prefix: [1]byte{itemPrefix}, faults: debug.SetPanicOnFault(true)}
 	c.open(db, at)
 	return c
 }
 
-func (c *badgerCursor) open(db *badger.DB, at uint64) {
+func (c *cursor) open(db *badger.DB, at uint64) {
 	defer catch(&c.err)
 	c.txn = db.NewTransactionAt(at, false)
 	// Values are inline: fetching them ahead, by a goroutine each, costs more.
 	c.it = c.txn.NewIterator(badger.IteratorOptions{Prefix: c.prefix[:]})
 }
 
-func (c *badgerCursor) seek(from []byte) {
+func (c *cursor) Seek(from []byte) {
 	if c.err != nil {
 		return
 	}
 	defer catch(&c.err)
 	c.begun = false
-	c.it.Seek(badgerKey(from))
+	c.it.Seek(keyOf(from))
 }
 
-func (c *badgerCursor) next() (key, value []byte, ok bool, err error) {
+func (c *cursor) Next() (key, value []byte, ok bool, err error) {
 	if c.err != nil {
 		return nil, nil, false, c.err
 	}
@@ -326,7 +364,7 @@ func (c *badgerCursor) next() (key, value []byte, ok bool, err error) {
 	return key, value, true, nil
 }
 
-func (c *badgerCursor) close() {
+func (c *cursor) Close() {
 	defer debug.SetPanicOnFault(c.faults)
 	defer catch(&c.err)
 	if c.it != nil {
