@@ -23,7 +23,7 @@ import (
 // A machine that had stopped before goes on if nothing is missing any more.
 func (m *Machine) Adopt(l *Loader) {
 	invariant.Check(l.finished, "only a state that is finished is adopted")
-	i, applied := l.state.index, m.Applied()
+	i, applied := l.state.Index(), m.Applied()
 	invariant.Check(i >= applied, "a state does not go back: from %d to %d", applied, i)
 	m.put(l, i)
 	if i > applied {
@@ -43,7 +43,7 @@ func (m *Machine) Adopt(l *Loader) {
 // Adopt.
 func (m *Machine) Replace(l *Loader) {
 	invariant.Check(l.finished, "only a state that is finished is adopted")
-	i := l.state.index
+	i := l.state.Index()
 	m.put(l, i)
 	m.hub.restart(i)
 	m.adopted()
@@ -52,9 +52,8 @@ func (m *Machine) Replace(l *Loader) {
 // put makes a loader's state the one in force.
 func (m *Machine) put(l *Loader, i protocol.Index) {
 	m.hub.detach()
-	l.state.tracked = tracked{on: m.state.tracked.on}
-	l.state.tracked.cut(i)
-	m.state, m.sessions, m.now = l.state, l.sessions, l.now
+	m.use(l.state)
+	m.sessions, m.now = l.sessions, l.now
 	m.count.Store(int64(len(m.sessions.all)))
 	m.storeDeadline()
 	m.stopped.Store(nil)

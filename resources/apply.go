@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -64,7 +65,7 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 		return protocol.Result{}, false
 	}
 
-	m.state.begin(e.Index)
+	m.state.Begin(e.Index)
 	m.now = max(m.now, e.Time)
 	if e.Kind == protocol.EntryNoop {
 		m.sessions.extendAll(m.now)
@@ -83,7 +84,7 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 }
 
 func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
-	m.state.end(clock, m.hub.note)
+	m.state.End(clock, m.hub.note)
 	m.hub.entryEnds(i)
 	m.storeDeadline()
 }
@@ -96,13 +97,13 @@ func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
 // client has sent it again, and the log may hold it several times: each would run,
 // and hold up or kill whoever applies it, like the first.
 func (m *Machine) refused(e *protocol.Entry, clock protocol.Instant) protocol.Result {
-	m.state.begin(e.Index)
+	m.state.Begin(e.Index)
 	m.now = max(m.now, e.Time)
 	answer := protocol.Failed(protocol.ErrRefusedEntry)
 	if e.Kind == protocol.EntryCommand {
 		m.refuseAgain(e, &answer)
 	}
-	m.state.end(clock, m.hub.note)
+	m.state.End(clock, m.hub.note)
 	m.hub.entryEnds(e.Index)
 	m.log.Error("refused an entry, as told", "index", e.Index, "term", e.Term, "kind", e.Kind)
 	return answer
@@ -136,12 +137,12 @@ func (m *Machine) EndSessions(i protocol.Index) error {
 	if err := m.Stopped(); err != nil {
 		return err
 	}
-	m.state.begin(i)
+	m.state.Begin(i)
 	for len(m.sessions.deadlines) > 0 {
 		m.sessions.end(m.sessions.deadlines[0])
 	}
 	m.writeTime()
-	m.state.end(m.clock(), m.hub.note)
+	m.state.End(m.clock(), m.hub.note)
 	m.hub.entryEnds(i)
 	m.hub.publish()
 	m.storeDeadline()
@@ -178,7 +179,7 @@ func (m *Machine) stop(e *protocol.Entry, cause error) {
 // writeTime puts the cluster time into the state: whoever begins with the
 // checkpoint that follows goes on from it, and has no log to learn it from.
 func (m *Machine) writeTime() {
-	m.state.set(m.state.system, []byte{keyTime}, binary.AppendUvarint(nil, uint64(m.now)))
+	m.state.Set(m.state.System(), []byte{keyTime}, binary.AppendUvarint(nil, uint64(m.now)))
 }
 
 func (m *Machine) storeDeadline() {
@@ -220,10 +221,10 @@ func (m *Machine) run(c *protocol.Command, op *operation, one *session) protocol
 		return answer
 	}
 	x := &m.call
-	x.op, x.session, x.space, x.added, x.mark, x.before = op, one, sp, added, m.state.mark(), sp.live
+	x.op, x.session, x.space, x.added, x.mark, x.before = op, one, sp, added, m.state.Mark(), sp.Len()
 	m.tx = Tx{state: m.state, space: sp, now: m.now, session: c.Session, encoded: m.encoded}
-	m.running.begins(m.state.index, c)
-	data, err := m.guard(op, c.Resource, m.state.index, func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
+	m.running.begins(m.state.Index(), c)
+	data, err := m.guard(op, c.Resource, m.state.Index(), func() ([]byte, error) { return op.run(&m.tx, c.Argument) })
 	if err == nil && m.tx.over != nil {
 		data, err = nil, m.tx.over
 	}
@@ -237,19 +238,19 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 	c, op, sp := &x.command, x.op, x.space
 	m.tx = Tx{}
 	if err != nil {
-		m.state.rollback(x.mark)
+		m.state.Rollback(x.mark)
 	} else {
-		m.note(sp, op.owner)
+		m.note(protocol.TypeVersion{Name: c.Type, Version: c.Version})
 	}
 	switch {
-	case x.before == 0 && sp.live > 0:
-		sp.kind = &op.owner.name
-		m.state.set(m.state.system, catalogueKey(c.Resource), []byte(op.owner.name))
-	case x.before > 0 && sp.live == 0:
-		m.state.remove(m.state.system, catalogueKey(c.Resource))
+	case x.before == 0 && sp.Len() > 0:
+		sp.Bind(op.owner.name)
+		m.state.Set(m.state.System(), catalogueKey(c.Resource), []byte(op.owner.name))
+	case x.before > 0 && sp.Len() == 0:
+		m.state.Remove(m.state.System(), catalogueKey(c.Resource))
 	}
-	if x.added && sp.live == 0 {
-		m.state.dropSpace(sp)
+	if x.added && sp.Len() == 0 {
+		m.state.Drop(sp)
 	}
 	answer := resultOf(data, err)
 	m.sessions.executed(x.session, c, &answer)
@@ -260,10 +261,10 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 // instance returns the space of the resource that a command names, and whether
 // it was added for the command. It may be one whose keys are all gone: then the
 // command, of whatever type, begins anew in it.
-func (m *Machine) instance(c *protocol.Command) (sp *space, added bool, err error) {
-	sp = m.state.spaces[c.Resource] // the writer needs no lock to look
-	if sp != nil && sp.live > 0 && *sp.kind != c.Type && c.Type != catalogue.name {
-		return nil, false, wrongType(c.Resource, *sp.kind, c.Type)
+func (m *Machine) instance(c *protocol.Command) (sp *state.Space, added bool, err error) {
+	sp = m.state.Find(c.Resource)
+	if sp != nil && sp.Len() > 0 && sp.Kind().String() != c.Type && c.Type != catalogue.name {
+		return nil, false, state.WrongType(c.Resource, sp.Kind().String(), c.Type)
 	}
 	if sp != nil {
 		return sp, false, nil
@@ -271,7 +272,5 @@ func (m *Machine) instance(c *protocol.Command) (sp *space, added bool, err erro
 	if err := c.Validate(); err != nil { // the name, that is: let in by somebody who did not look
 		return nil, false, err
 	}
-	sp = newSpace(c.Resource)
-	m.state.addSpace(sp)
-	return sp, true, nil
+	return m.state.Add(c.Resource), true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -21,13 +22,13 @@ var catalogue = newType(protocol.CatalogueType, protocol.CatalogueVersion, delet
 // deleteInstance deletes an instance that is of the type named in the argument,
 // or of any if that is empty, and answers whether it was there.
 var deleteInstance = NewCommand("delete", func(tx *Tx, kind string) (bool, error) {
-	if tx.space.live == 0 {
+	if tx.space.Len() == 0 {
 		return false, nil
 	}
-	if bound := *tx.space.kind; kind != "" && kind != bound {
-		return false, wrongType(tx.space.name, bound, kind)
+	if bound := tx.space.Kind().String(); kind != "" && kind != bound {
+		return false, state.WrongType(tx.space.Name(), bound, kind)
 	}
-	tx.state.removeAll(tx.space)
+	tx.state.RemoveAll(tx.space)
 	return true, nil
 }).Frees()
 
@@ -78,9 +79,7 @@ var listInstances = NewQuery("list", func(v *View, after string) (page, error) {
 			break
 		}
 		one := Instance{Name: string(item.Key[1:]), Type: string(item.Value)}
-		if sp := v.state.space(one.Name); sp != nil {
-			one.Keys, _ = sp.at(v.index)
-		}
+		one.Keys, _ = v.at.Space(one.Name).At(v.Index())
 		out.Instances = append(out.Instances, one)
 	}
 	return out, nil

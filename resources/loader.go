@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -16,7 +17,7 @@ import (
 // all the same shows in the digest, which the caller compares.
 type Loader struct {
 	registry *Registry
-	state    *state
+	state    *state.State
 	sessions *sessions
 	now      protocol.ClusterTime
 	// newest is the highest index of an item, and whose it is.
@@ -28,42 +29,29 @@ type Loader struct {
 
 // NewLoader returns an empty loader. Any goroutine may call it.
 func (m *Machine) NewLoader() *Loader {
-	s := newState()
+	s := state.New(m.track)
 	return &Loader{registry: m.registry, state: s, sessions: newSessions(s)}
 }
 
 // Add adds a key; its bytes are copied. A checkpoint may be given in layers,
 // what Changed yielded on top of its base: a key added again must be newer than
 // before, and one that is Deleted goes, if it is there.
-func (l *Loader) Add(item CheckpointItem) error {
+func (l *Loader) Add(item state.Item) error {
 	invariant.Check(!l.finished, "nothing is added to a state that is finished")
 	if err := checkPlace(&item); err != nil {
 		return err
 	}
 	if item.Deleted {
-		l.remove(&item)
+		if sp := l.find(item.Space); sp != nil {
+			l.state.Unload(sp, item.Key)
+		}
 		return nil
 	}
 	if err := checkContent(&item); err != nil {
 		return err
 	}
-	sp := l.space(item.Space)
-	v := newVersion(item.Index, item.Value)
-	if r := sp.find(item.Key); r != nil {
-		before := r.head.Load()
-		if before.index >= item.Index {
-			return protocol.ErrCorrupt.With(fmt.Sprintf("%s comes twice, at %d and at %d", placeOf(&item), before.index, item.Index))
-		}
-		l.discount(r, before)
-		r.head.Store(v)
-		l.count(r, v)
-	} else {
-		r = newRecord(item.Key, hashKey(sp.hash, item.Key))
-		r.head.Store(v)
-		sp.list.put(r)
-		sp.table.put(r)
-		sp.live++
-		l.count(r, v)
+	if there, ok := l.state.Load(l.space(item.Space), item.Key, item.Value, item.Index); !ok {
+		return protocol.ErrCorrupt.With(fmt.Sprintf("%s comes twice, at %d and at %d", placeOf(&item), there, item.Index))
 	}
 	if item.Index > l.newest {
 		l.newest, l.newestPlace = item.Index, placeOf(&item)
@@ -71,42 +59,20 @@ func (l *Loader) Add(item CheckpointItem) error {
 	return nil
 }
 
-func (l *Loader) remove(item *CheckpointItem) {
-	sp := l.state.system
-	if item.Space != "" {
-		sp = l.state.spaces[item.Space]
+// find returns a space, nil if there is none.
+func (l *Loader) find(name string) *state.Space {
+	if name == "" {
+		return l.state.System()
 	}
-	if sp == nil {
-		return
-	}
-	if r := sp.find(item.Key); r != nil {
-		l.discount(r, r.head.Load())
-		sp.unlink(r)
-		sp.live--
-	}
+	return l.state.Find(name)
 }
 
 // space returns a space, made if need be.
-func (l *Loader) space(name string) *space {
-	if name == "" {
-		return l.state.system
+func (l *Loader) space(name string) *state.Space {
+	if sp := l.find(name); sp != nil {
+		return sp
 	}
-	sp := l.state.spaces[name]
-	if sp == nil {
-		sp = newSpace(name)
-		l.state.addSpace(sp)
-	}
-	return sp
-}
-
-func (l *Loader) count(r *record, v *version) {
-	l.state.digest.add(r.term(v))
-	l.state.count(r, v, +1)
-}
-
-func (l *Loader) discount(r *record, v *version) {
-	l.state.digest.remove(r.term(v))
-	l.state.count(r, v, -1)
+	return l.state.Add(name)
 }
 
 // Finish ends the state at an index and returns its digest. It takes what
@@ -122,16 +88,9 @@ func (l *Loader) Finish(i protocol.Index) (Digest, error) {
 	if err := l.restore(); err != nil {
 		return Digest{}, err
 	}
-	for _, sp := range l.state.spaces { // order does not matter: each by itself
-		if sp.live > 0 {
-			sp.sizes.Store(&sizeAt{index: i, keys: sp.live, kind: sp.kind})
-		}
-	}
-	l.state.index = i
-	l.state.tellSize()
-	l.state.views.publish(i, l.state.digest, 0)
+	l.state.Loaded(i)
 	l.finished = true
-	return l.state.digest, nil
+	return l.state.Digest(), nil
 }
 
 // Time returns the cluster time of the state, once it is finished: exactly that
@@ -144,7 +103,7 @@ func (l *Loader) Time() protocol.ClusterTime { return l.now }
 func (l *Loader) Missing() error { return l.missing }
 
 // placeOf names an item in an error.
-func placeOf(item *CheckpointItem) string {
+func placeOf(item *state.Item) string {
 	key := item.Key
 	if len(key) > 40 {
 		return fmt.Sprintf("the key %q... of %q", key[:40], item.Space)
@@ -156,7 +115,7 @@ func placeOf(item *CheckpointItem) string {
 }
 
 // checkPlace reports a name that no key can have.
-func checkPlace(item *CheckpointItem) error {
+func checkPlace(item *state.Item) error {
 	if item.Space != "" {
 		if err := protocol.CheckName("the name of a resource in a checkpoint", item.Space); err != nil {
 			return protocol.ErrMalformed.With(err.Error())
@@ -172,7 +131,7 @@ func checkPlace(item *CheckpointItem) error {
 }
 
 // checkContent reports an index or a value that no key can have.
-func checkContent(item *CheckpointItem) error {
+func checkContent(item *state.Item) error {
 	if item.Index == 0 {
 		return protocol.ErrMalformed.With(placeOf(item) + " was set at index 0")
 	}

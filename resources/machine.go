@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -22,13 +23,15 @@ type Machine struct {
 	clock    func() protocol.Instant
 	refuse   []protocol.Index
 	encoded  EncodedFunc
+	track    bool
 
 	// current is the state in force, for everybody else: Adopt replaces it.
-	current atomic.Pointer[state]
+	current atomic.Pointer[state.State]
 
 	// The applying goroutine's.
-	state    *state
+	state    *state.State
 	sessions *sessions
+	used     map[protocol.TypeVersion]struct{} // that the state notes; see note
 	now      protocol.ClusterTime
 	tx       Tx
 	batch    batch
@@ -86,11 +89,16 @@ func NewMachine(cfg Config) *Machine {
 		start := time.Now()
 		cfg.Clock = func() protocol.Instant { return protocol.Instant(time.Since(start)) }
 	}
-	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, encoded: cfg.Encoded, state: newState(), hub: newHub(cfg)}
-	m.state.tracked.on = cfg.Track
+	m := &Machine{registry: cfg.Registry, log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, encoded: cfg.Encoded, track: cfg.Track, hub: newHub(cfg)}
+	m.use(state.New(cfg.Track))
 	m.sessions = newSessions(m.state)
 	m.current.Store(m.state)
 	return m
+}
+
+// use makes a state the one that entries are applied to.
+func (m *Machine) use(s *state.State) {
+	m.state, m.used = s, map[protocol.TypeVersion]struct{}{}
 }
 
 // Close ends all watchers and waiters with ErrClosed. The state stays readable.
@@ -106,24 +114,22 @@ func (m *Machine) Registry() *Registry { return m.registry }
 func (m *Machine) Check(c *protocol.Command) error { return m.registry.Check(c) }
 
 // Applied returns the index of the last entry that was applied.
-func (m *Machine) Applied() protocol.Index {
-	return protocol.Index(m.current.Load().views.published.Load())
-}
+func (m *Machine) Applied() protocol.Index { return m.current.Load().Published() }
 
 // Digest returns the last applied index and the digest of the state there.
-func (m *Machine) Digest() (protocol.Index, Digest) { return m.current.Load().views.digest() }
+func (m *Machine) Digest() (protocol.Index, Digest) { return m.current.Load().PublishedDigest() }
 
 // DigestAt returns the digest at one of the last 1,024 applied indexes, if it is
 // not below that of a state adopted since.
 func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) {
-	return m.current.Load().views.digestAt(i)
+	return m.current.Load().DigestAt(i)
 }
 
 // Verify counts the digest again over all that the state holds, and returns it
 // with the one that was kept along the way. They differ only if memory was
 // damaged, or if somebody wrote to bytes that a Reader handed out. The applying
 // goroutine calls it; it takes time in proportion to the state.
-func (m *Machine) Verify() (counted, kept Digest) { return m.state.recount(), m.state.digest }
+func (m *Machine) Verify() (counted, kept Digest) { return m.state.Recount(), m.state.Digest() }
 
 // Stopped returns why the machine applies no more, or nil. It says what is
 // needed.
@@ -154,10 +160,10 @@ type Stats struct {
 // Stats returns the figures of now.
 func (m *Machine) Stats() Stats {
 	s := m.current.Load()
-	i, digest := s.views.digest()
+	i, digest := s.PublishedDigest()
+	keys, bytes := s.Size()
 	return Stats{
-		Applied: i, Digest: digest,
-		Keys: int(s.keys.Load()), Bytes: int(s.bytes.Load()),
+		Applied: i, Digest: digest, Keys: keys, Bytes: bytes,
 		Sessions: int(m.count.Load()), Watchers: m.hub.watchers(),
 	}
 }
@@ -177,11 +183,9 @@ func (m *Machine) View(resource, kind string) (*View, error) {
 }
 
 func (m *Machine) open(v *View, resource, kind string) error {
-	s := m.current.Load()
-	node, index := s.views.open()
-	// The view first: from now on no space that has keys at the index is dropped.
-	*v = View{state: s, node: node, index: index}
-	v.space = s.space(resource)
+	// The view first: from then on no space that has keys at the index is dropped.
+	*v = View{at: m.current.Load().Open()}
+	v.space = v.at.Space(resource)
 	if err := m.checkKind(v, resource, kind); err != nil {
 		v.Close()
 		return err
@@ -191,9 +195,8 @@ func (m *Machine) open(v *View, resource, kind string) error {
 
 // openCatalogue opens a view of the system's space.
 func (m *Machine) openCatalogue(v *View) {
-	s := m.current.Load()
-	node, index := s.views.open()
-	*v = View{state: s, node: node, index: index, space: s.system}
+	*v = View{at: m.current.Load().Open()}
+	v.space = v.at.System()
 }
 
 // checkKind compares the type that the instance has where the view reads with
@@ -202,17 +205,10 @@ func (m *Machine) checkKind(v *View, resource, kind string) error {
 	if _, ok := m.registry.Type(kind); !ok {
 		return m.registry.unknownType(kind, 0)
 	}
-	if v.space == nil {
-		return nil
-	}
-	if keys, bound := v.space.at(v.index); keys > 0 && bound != kind {
-		return wrongType(resource, bound, kind)
+	if keys, bound := v.space.At(v.Index()); keys > 0 && bound.String() != kind {
+		return state.WrongType(resource, bound.String(), kind)
 	}
 	return nil
-}
-
-func wrongType(resource, bound, asked string) error {
-	return protocol.ErrWrongType.With(fmt.Sprintf("%q is a %s, not a %s", resource, bound, asked))
 }
 
 // Query runs a query at the applied index. Level is the caller's affair. When ctx
@@ -236,12 +232,12 @@ func (m *Machine) Query(ctx context.Context, q *protocol.Query) protocol.Result 
 	if ctx.Done() != nil {
 		v.ctx = ctx
 	}
-	data, err := m.guard(op, q.Resource, v.index, func() ([]byte, error) { return op.ask(&v, q.Argument) })
+	data, err := m.guard(op, q.Resource, v.Index(), func() ([]byte, error) { return op.ask(&v, q.Argument) })
 	if ctx.Err() != nil {
 		return protocol.Failed(protocol.ErrUnavailable.With("the query was stopped: nobody waits for its answer any more"))
 	}
 	result := resultOf(data, err)
-	result.Index = v.index
+	result.Index = v.Index()
 	return result
 }
 
@@ -306,7 +302,7 @@ func (m *Machine) WatchWithin(w *protocol.Watch, bytesMax int) (*Watcher, error)
 		return nil, err
 	}
 	v.Close()
-	out, err := m.hub.watch(w, v.index, m.Applied)
+	out, err := m.hub.watch(w, v.Index(), m.Applied)
 	if err == nil {
 		out.bytesMax = bytesMax
 	}

@@ -3,6 +3,7 @@ package resources
 import (
 	"iter"
 
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -30,4 +31,23 @@ type Reader interface {
 type Item struct {
 	Key, Value []byte
 	Version    protocol.Index
+}
+
+// scan walks the keys from..to of a space at an index. fine, if not nil, is asked before
+// each item is handed out, and at the end.
+func scan(sp *state.Space, i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for w := sp.Walk(i, from, to); ; {
+			more := w.Next()
+			if fine != nil {
+				if err := fine(); err != nil {
+					yield(Item{}, err)
+					return
+				}
+			}
+			if !more || !yield(Item{Key: w.Key(), Value: w.Version().Value(), Version: w.Version().Index()}, nil) {
+				return
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -119,21 +120,21 @@ func takeUint(src []byte) (n uint64, rest []byte, ok bool) {
 // keys come in order: the lease, the cluster time, the catalogue, sessions, and
 // at last what they executed.
 func (l *Loader) restore() error {
-	for item := range l.state.system.scan(l.newest, nil, nil, nil) {
+	for w := l.state.System().Walk(l.newest, nil, nil); w.Next(); {
 		var err error
-		switch item.Key[0] {
+		switch key, value := w.Key(), w.Version().Value(); key[0] {
 		case keyLease:
-			l.sessions.lease, _ = parseTime(item.Value)
+			l.sessions.lease, _ = parseTime(value)
 			l.now = max(l.now, l.sessions.lease)
 		case keyTime:
-			at, _ := parseTime(item.Value)
+			at, _ := parseTime(value)
 			l.now = max(l.now, at)
 		case keyResource:
-			l.bind(string(item.Key[1:]), string(item.Value))
+			l.bind(string(key[1:]), string(value))
 		case keySession:
-			err = l.addSession(item)
+			err = l.addSession(key, value)
 		case keyExecuted:
-			err = l.addExecuted(item)
+			err = l.addExecuted(key, value)
 		}
 		if err != nil {
 			return err
@@ -147,7 +148,7 @@ func (l *Loader) restore() error {
 
 // bind gives a space its type.
 func (l *Loader) bind(resource, kind string) {
-	l.space(resource).kind = &kind
+	l.space(resource).Bind(kind)
 	if _, known := l.registry.Type(kind); !known && l.missing == nil {
 		_, text := protocol.CodeOf(l.registry.unknownType(kind, 0))
 		l.missing = protocol.ErrUnknownType.With(fmt.Sprintf("%q is a %s: %s", resource, kind, text))
@@ -157,33 +158,33 @@ func (l *Loader) bind(resource, kind string) {
 // checkBound demands a type for every space with keys, and keys for every type.
 // A space that only was there in a lower layer goes.
 func (l *Loader) checkBound() error {
-	for _, sp := range l.state.everySpace() {
-		switch bound := sp.kind != nil; {
-		case sp == l.state.system || bound && sp.live > 0:
+	for _, sp := range l.state.Spaces() {
+		switch bound := sp.Kind() != (state.Kind{}); {
+		case sp == l.state.System() || bound && sp.Len() > 0:
 		case bound:
-			return protocol.ErrCorrupt.With(fmt.Sprintf("the catalogue says that %q is a %s, but it has no keys", sp.name, *sp.kind))
-		case sp.live > 0:
-			return protocol.ErrCorrupt.With(fmt.Sprintf("%q has %d keys, but the catalogue does not name its type", sp.name, sp.live))
+			return protocol.ErrCorrupt.With(fmt.Sprintf("the catalogue says that %q is a %s, but it has no keys", sp.Name(), sp.Kind()))
+		case sp.Len() > 0:
+			return protocol.ErrCorrupt.With(fmt.Sprintf("%q has %d keys, but the catalogue does not name its type", sp.Name(), sp.Len()))
 		default:
-			l.state.dropSpace(sp)
+			l.state.Drop(sp)
 		}
 	}
 	return nil
 }
 
-func (l *Loader) addSession(item Item) error {
+func (l *Loader) addSession(key, value []byte) error {
 	if len(l.sessions.all) == protocol.SessionsMax {
 		return protocol.ErrCorrupt.With(fmt.Sprintf("more than %d sessions, the limit", protocol.SessionsMax))
 	}
-	one, _ := parseSession(item.Key, item.Value)
+	one, _ := parseSession(key, value)
 	l.now = max(l.now, one.extended)
 	l.sessions.all[one.id] = &one
 	one.unused = l.sessions.unused.PushBack(&one) // they come in order
 	return nil
 }
 
-func (l *Loader) addExecuted(item Item) error {
-	x, _ := parseExecuted(item.Key, item.Value)
+func (l *Loader) addExecuted(key, value []byte) error {
+	x, _ := parseExecuted(key, value)
 	one := l.sessions.all[x.session]
 	if one == nil {
 		return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, which is not there", x.sequence, x.session))
@@ -200,14 +201,14 @@ func (l *Loader) addExecuted(item Item) error {
 // finishSessions gives each session what follows from all of its keys, and
 // checks that they are keys which a session can have at one time.
 func (l *Loader) finishSessions() error {
-	for item := range l.state.system.scan(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}, nil) {
-		x, _ := parseExecuted(item.Key, item.Value)
+	for w := l.state.System().Walk(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}); w.Next(); {
+		x, _ := parseExecuted(w.Key(), w.Version().Value())
 		if one := l.sessions.all[x.session]; x.sequence < one.floor || x.sequence-one.floor >= protocol.SessionWindow {
 			return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, whose floor is %d", x.sequence, x.session, one.floor))
 		}
 	}
-	for item := range l.state.system.scan(l.newest, []byte{keySession}, []byte{keySession + 1}, nil) {
-		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(item.Key[1:]))]
+	for w := l.state.System().Walk(l.newest, []byte{keySession}, []byte{keySession + 1}); w.Next(); {
+		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(w.Key()[1:]))]
 		if one.bytes > protocol.SessionAnswersBytesMax {
 			return protocol.ErrCorrupt.With(fmt.Sprintf("session %d keeps %d bytes of answers, the limit is %d",
 				one.id, one.bytes, protocol.SessionAnswersBytesMax))

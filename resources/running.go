@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -27,7 +28,7 @@ type call struct {
 	command protocol.Command
 	op      *operation
 	session *session
-	space   *space
+	space   *state.Space
 	added   bool // the space, for this command
 	mark    int  // in the state's list of changes
 	before  int  // keys in the space

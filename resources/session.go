@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -40,7 +41,7 @@ const (
 // Any goroutine may ask.
 func (m *Machine) HasSession(id protocol.SessionID) bool {
 	key := binary.BigEndian.AppendUint64([]byte{keySession}, uint64(id))
-	return m.current.Load().system.current(key) != nil
+	return m.current.Load().System().Get(key) != nil
 }
 
 // session is what the machine keeps at hand of one session. All but texts
@@ -75,9 +76,9 @@ func (one *session) lasts() protocol.ClusterTime {
 // sessions is the part of the machine that ends sessions, and runs each of
 // their commands once.
 type sessions struct {
-	state     *state
+	state     *state.State
 	all       map[protocol.SessionID]*session
-	most      int // see fit
+	most      int // see state.Fit
 	deadlines deadlines
 	unused    list.List            // of *session, by id: those that have carried no command
 	lease     protocol.ClusterTime // no extension counts as older
@@ -85,7 +86,7 @@ type sessions struct {
 	key       [17]byte
 }
 
-func newSessions(s *state) *sessions {
+func newSessions(s *state.State) *sessions {
 	return &sessions{state: s, all: map[protocol.SessionID]*session{}}
 }
 
@@ -108,7 +109,7 @@ func (s *sessions) write(one *session) {
 	b = binary.AppendUvarint(b, uint64(one.extended))
 	b = binary.AppendUvarint(b, one.floor)
 	s.scratch = b
-	s.state.set(s.state.system, s.sessionKey(one.id), b)
+	s.state.Set(s.state.System(), s.sessionKey(one.id), b)
 }
 
 // open begins a session at the current entry.
@@ -126,7 +127,7 @@ func (s *sessions) open(now protocol.ClusterTime, timeout time.Duration) (*sessi
 	if len(s.all) >= protocol.SessionsMax {
 		return nil, protocol.ErrTooLarge.With(fmt.Sprintf("the cluster has %d sessions, the limit", protocol.SessionsMax))
 	}
-	one := &session{id: protocol.SessionID(s.state.index), timeout: timeout, extended: now, floor: 1, kept: 1}
+	one := &session{id: protocol.SessionID(s.state.Index()), timeout: timeout, extended: now, floor: 1, kept: 1}
 	s.all[one.id] = one
 	one.unused = s.unused.PushBack(one)
 	one.deadline = now + one.lasts()
@@ -174,7 +175,7 @@ func (s *sessions) keepAlive(one *session, now protocol.ClusterTime, floor uint6
 // says it for all of them.
 func (s *sessions) extendAll(now protocol.ClusterTime) {
 	s.lease = now
-	s.state.set(s.state.system, []byte{keyLease}, binary.AppendUvarint(nil, uint64(now)))
+	s.state.Set(s.state.System(), []byte{keyLease}, binary.AppendUvarint(nil, uint64(now)))
 	for _, one := range s.deadlines {
 		one.deadline = max(one.extended, now) + one.lasts()
 	}
@@ -195,17 +196,17 @@ func (s *sessions) expire(now protocol.ClusterTime) int {
 func (s *sessions) end(one *session) {
 	s.deadlines.remove(one)
 	s.noteUsed(one)
-	s.all, s.most = fit(s.all, s.most)
+	s.all, s.most = state.Fit(s.all, s.most)
 	delete(s.all, one.id)
-	s.state.remove(s.state.system, s.sessionKey(one.id))
+	s.state.Remove(s.state.System(), s.sessionKey(one.id))
 	var keys [][]byte
 	from := append([]byte{}, s.executedKey(one.id, 0)...)
 	to := PrefixEnd(from[:9])
-	for item := range s.state.system.scan(s.state.index, from, to, nil) {
-		keys = append(keys, item.Key)
+	for w := s.state.System().Walk(s.state.Index(), from, to); w.Next(); {
+		keys = append(keys, w.Key())
 	}
 	for _, key := range keys {
-		s.state.remove(s.state.system, key)
+		s.state.Remove(s.state.System(), key)
 	}
 }
 
@@ -216,13 +217,8 @@ func (s *sessions) raise(one *session, floor uint64) {
 	}
 	// Nothing is executed at or above floor + window.
 	for q := one.floor; q < min(floor, one.floor+protocol.SessionWindow); q++ {
-		r := s.state.system.find(s.executedKey(one.id, q))
-		if r == nil {
-			continue
-		}
-		answer := r.head.Load().value // none if it is gone
-		if s.state.removeRecord(s.state.system, r) {
-			one.bytes -= answerSize(answer)
+		if v := s.state.Remove(s.state.System(), s.executedKey(one.id, q)); v != nil {
+			one.bytes -= answerSize(v.Value())
 			delete(one.texts, q)
 		}
 	}
@@ -239,8 +235,8 @@ func (s *sessions) admit(one *session, c *protocol.Command) (protocol.Result, bo
 	case c.Sequence < one.floor:
 		return refuse(protocol.ErrStaleSequence)
 	}
-	if v := s.state.system.current(s.executedKey(one.id, c.Sequence)); v != nil {
-		return parseAnswer(v.value, one.texts[c.Sequence]), false
+	if v := s.state.System().Get(s.executedKey(one.id, c.Sequence)); v != nil {
+		return parseAnswer(v.Value(), one.texts[c.Sequence]), false
 	}
 	if c.Sequence >= max(one.floor, c.Floor)+protocol.SessionWindow {
 		return refuse(protocol.ErrWindow)
@@ -253,7 +249,7 @@ func (s *sessions) executed(one *session, c *protocol.Command, r *protocol.Resul
 	s.use(one)
 	s.raise(one, c.Floor)
 	s.scratch = appendAnswer(s.scratch[:0], one.floor, r)
-	s.state.set(s.state.system, s.executedKey(one.id, c.Sequence), s.scratch)
+	s.state.Set(s.state.System(), s.executedKey(one.id, c.Sequence), s.scratch)
 	one.bytes += answerSize(s.scratch)
 	one.kept = min(one.kept, c.Sequence)
 	if r.Text != "" {
@@ -275,12 +271,12 @@ func (s *sessions) evict(one *session) {
 		invariant.Check(one.kept < one.floor+protocol.SessionWindow,
 			"session %d keeps %d bytes of answers, all of its answers are smaller", one.id, one.bytes)
 		key := s.executedKey(one.id, one.kept)
-		v := s.state.system.current(key)
-		if v == nil || answerSize(v.value) == 0 {
+		v := s.state.System().Get(key)
+		if v == nil || answerSize(v.Value()) == 0 {
 			continue
 		}
-		one.bytes -= answerSize(v.value)
-		s.state.set(s.state.system, key, appendLost(nil, v.value))
+		one.bytes -= answerSize(v.Value())
+		s.state.Set(s.state.System(), key, appendLost(nil, v.Value()))
 		delete(one.texts, one.kept)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -14,8 +15,8 @@ import (
 // It belongs to the call and must not be used after it, nor by another
 // goroutine.
 type Tx struct {
-	state   *state
-	space   *space
+	state   *state.State
+	space   *state.Space
 	now     protocol.ClusterTime
 	session protocol.SessionID
 	rand    *Rand
@@ -29,7 +30,7 @@ var _ Reader = (*Tx)(nil)
 
 // Index returns the index of the command's entry. It is the version of every
 // key that the command sets, and grows from command to command.
-func (tx *Tx) Index() protocol.Index { return tx.state.index }
+func (tx *Tx) Index() protocol.Index { return tx.state.Index() }
 
 // Now returns cluster time: it never goes back, and has no relation to the
 // time of day.
@@ -41,35 +42,35 @@ func (tx *Tx) Session() protocol.SessionID { return tx.session }
 // Rand returns a source of numbers that is the same on every member.
 func (tx *Tx) Rand() *Rand {
 	if tx.rand == nil {
-		tx.rand = newRand(uint64(tx.state.index))
+		tx.rand = newRand(uint64(tx.state.Index()))
 	}
 	return tx.rand
 }
 
 // Len returns the number of keys.
-func (tx *Tx) Len() int { return tx.space.live }
+func (tx *Tx) Len() int { return tx.space.Len() }
 
 // Get returns the value of a key. The error is always nil.
 func (tx *Tx) Get(key []byte) ([]byte, bool, error) {
-	if v := tx.space.current(key); v != nil {
-		return v.value, true, nil
+	if v := tx.space.Get(key); v != nil {
+		return v.Value(), true, nil
 	}
 	return nil, false, nil
 }
 
 // Lookup returns the value of a key with its version. The error is always nil.
 func (tx *Tx) Lookup(key []byte) (Item, bool, error) {
-	v := tx.space.current(key)
+	v := tx.space.Get(key)
 	if v == nil {
 		return Item{}, false, nil
 	}
-	return Item{Key: key, Value: v.value, Version: v.index}, true, nil
+	return Item{Key: key, Value: v.Value(), Version: v.Index()}, true, nil
 }
 
 // Scan yields the keys from..to in order. What the command writes meanwhile is
 // seen if it lies ahead. The error is always nil.
 func (tx *Tx) Scan(from, to []byte) iter.Seq2[Item, error] {
-	return tx.space.scan(tx.state.index, from, to, nil)
+	return scan(tx.space, tx.Index(), from, to, nil)
 }
 
 // Set writes a key; both slices are copied. ErrInvalid: the key is empty.
@@ -88,14 +89,14 @@ func (tx *Tx) Set(key, value []byte) error {
 	if err := tx.account(len(key) + len(value)); err != nil {
 		return err
 	}
-	tx.state.set(tx.space, key, value)
+	tx.state.Set(tx.space, key, value)
 	return nil
 }
 
 // Delete removes a key and reports whether it existed. It counts as a write like Set;
 // beyond the limits of a command it removes nothing, and the command fails.
 func (tx *Tx) Delete(key []byte) bool {
-	return tx.account(len(key)) == nil && tx.state.remove(tx.space, key)
+	return tx.account(len(key)) == nil && tx.state.Remove(tx.space, key) != nil
 }
 
 // account counts a write, or says that it is one too many. [S] The limits are constants
@@ -109,32 +110,4 @@ func (tx *Tx) account(bytes int) error {
 			tx.writes, tx.written, protocol.CommandWritesMax, protocol.CommandWrittenBytesMax))
 	}
 	return tx.over
-}
-
-// scan walks the keys from..to at an index. fine, if not nil, is asked before
-// each item is handed out, and at the end: if what lies ahead was dropped under
-// the walk, that ends early.
-func (sp *space) scan(i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
-		if sp == nil {
-			return
-		}
-		for r := sp.list.seek(stringOf(from)); r != nil && (to == nil || r.key < stringOf(to)); r = sp.list.after(r) {
-			v := r.at(i)
-			if fine != nil {
-				if err := fine(); err != nil {
-					yield(Item{}, err)
-					return
-				}
-			}
-			if v != nil && !yield(Item{Key: r.keyBytes(), Value: v.value, Version: v.index}, nil) {
-				return
-			}
-		}
-		if fine != nil {
-			if err := fine(); err != nil {
-				yield(Item{}, err)
-			}
-		}
-	}
 }

@@ -10,17 +10,17 @@ import (
 // effect: then all who take part can apply it, or have stopped already. It says
 // nothing of commands that failed. Any goroutine may ask.
 func (m *Machine) Used(x protocol.TypeVersion) bool {
-	return m.current.Load().system.current(typeKey(x.Name, x.Version)) != nil
+	return m.current.Load().System().Get(typeKey(x.Name, x.Version)) != nil
 }
 
 // note remembers that a command of a type has had an effect.
-func (m *Machine) note(sp *space, t *Type) {
-	if sp.used == t {
+func (m *Machine) note(x protocol.TypeVersion) {
+	if _, noted := m.used[x]; noted {
 		return
 	}
-	sp.used = t
-	if key := typeKey(t.name, t.version); m.state.system.current(key) == nil {
-		m.state.set(m.state.system, key, nil)
+	m.used[x] = struct{}{}
+	if key, system := typeKey(x.Name, x.Version), m.state.System(); system.Get(key) == nil {
+		m.state.Set(system, key, nil)
 	}
 }
 

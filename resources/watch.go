@@ -1,13 +1,13 @@
 package resources
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -38,7 +38,7 @@ type hub struct {
 
 	mu      sync.Mutex
 	streams map[string]*stream
-	most    int            // see fit
+	most    int            // see state.Fit
 	ring    []*changesNode // oldest first, from head on
 	head    int
 	changes int
@@ -62,19 +62,19 @@ type stream struct {
 type changesNode struct {
 	index    protocol.Index
 	resource string
-	kind     *string // name of the type that the resource was of
+	kind     state.Kind // that the resource was of
 	size     int
 	skipped  bool // the state went on to index without telling the changes
 	// What it tells is one change, the usual case, or many.
-	record  atomic.Pointer[record]
-	version atomic.Pointer[version]
+	record  atomic.Pointer[state.Record]
+	version atomic.Pointer[state.Version]
 	many    atomic.Pointer[[]recordChange]
 	next    atomic.Pointer[changesNode]
 }
 
 type recordChange struct {
-	record  *record
-	version *version
+	record  *state.Record
+	version *state.Version
 }
 
 // tell sets what the node tells.
@@ -117,7 +117,7 @@ func (n *changesNode) forget() {
 }
 
 type notedChange struct {
-	space *space
+	space *state.Space
 	recordChange
 }
 
@@ -135,8 +135,8 @@ func newHub(cfg Config) *hub {
 
 // note hears of one change of the current entry. The system's space is nobody's
 // to watch.
-func (h *hub) note(sp *space, r *record, v *version) {
-	if sp.name != "" {
+func (h *hub) note(sp *state.Space, r *state.Record, v *state.Version) {
+	if sp.Name() != "" {
 		h.noted = append(h.noted, notedChange{sp, recordChange{r, v}})
 	}
 }
@@ -145,7 +145,7 @@ func (h *hub) note(sp *space, r *record, v *version) {
 func (h *hub) entryEnds(i protocol.Index) {
 	for len(h.noted) > 0 {
 		sp, rest := h.noted[0].space, h.noted[:0:0]
-		n := &changesNode{index: i, resource: sp.name, kind: sp.kind, size: nodeOverhead}
+		n := &changesNode{index: i, resource: sp.Name(), kind: sp.Kind(), size: nodeOverhead}
 		changes := h.scratch[:0]
 		if len(h.noted) > 1 {
 			changes = make([]recordChange, 0, len(h.noted))
@@ -156,7 +156,7 @@ func (h *hub) entryEnds(i protocol.Index) {
 				continue
 			}
 			changes = append(changes, c.recordChange)
-			n.size += len(c.record.key) + len(c.version.value) + changeOverhead
+			n.size += len(c.record.Key()) + len(c.version.Value()) + changeOverhead
 		}
 		n.tell(changes)
 		h.scratch[0] = recordChange{}
@@ -279,8 +279,7 @@ func (h *hub) detach() {
 		changes, _ := n.told(&room)
 		copied := make([]recordChange, len(changes))
 		for k, c := range changes {
-			v := &version{index: c.version.index, value: bytes.Clone(c.version.value), gone: c.version.gone}
-			copied[k] = recordChange{&record{key: strings.Clone(c.record.key)}, v}
+			copied[k] = recordChange{c.record.Copy(), c.version.Copy()}
 		}
 		n.tell(copied)
 	}
@@ -290,7 +289,7 @@ func (h *hub) detach() {
 // stream of a watcher may be one that restart has given up.
 func (h *hub) forget(resource string, s *stream) {
 	if s.watchers == 0 && s.first == s.last && h.streams[resource] == s {
-		h.streams, h.most = fit(h.streams, h.most)
+		h.streams, h.most = state.Fit(h.streams, h.most)
 		delete(h.streams, resource)
 	}
 }
@@ -408,11 +407,11 @@ func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 	switch {
 	case !ok: // it has left the ring under our eyes
 		return out, protocol.ErrSlowWatcher
-	case *n.kind == w.kind:
+	case n.kind.String() == w.kind:
 	case n.index <= w.checked:
 		return out, nil // of another resource of this name, that was deleted
 	default:
-		return out, wrongType(w.resource, *n.kind, w.kind)
+		return out, state.WrongType(w.resource, n.kind.String(), w.kind)
 	}
 	part, count := w.fitting(changes[w.part:])
 	rest := changes[w.part:][:part]
@@ -423,11 +422,11 @@ func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 	}
 	out.Changes = make([]protocol.Change, 0, count)
 	for _, c := range rest {
-		if !strings.HasPrefix(c.record.key, w.prefix) {
+		if !strings.HasPrefix(c.record.Key(), w.prefix) {
 			continue
 		}
-		change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.keyBytes(), Value: c.version.value}
-		if c.version.gone {
+		change := protocol.Change{Kind: protocol.ChangePut, Key: c.record.KeyBytes(), Value: c.version.Value()}
+		if c.version.Gone() {
 			change.Kind = protocol.ChangeDelete
 		}
 		out.Changes = append(out.Changes, change)
@@ -440,10 +439,10 @@ func (w *Watcher) changes(n *changesNode) (protocol.Changes, error) {
 func (w *Watcher) fitting(changes []recordChange) (part, count int) {
 	size := 0
 	for i, c := range changes {
-		if !strings.HasPrefix(c.record.key, w.prefix) {
+		if !strings.HasPrefix(c.record.Key(), w.prefix) {
 			continue
 		}
-		size += len(c.record.key) + len(c.version.value) + 16
+		size += len(c.record.Key()) + len(c.version.Value()) + 16
 		if size > w.bytesMax && w.bytesMax > 0 && count > 0 {
 			return i, count
 		}

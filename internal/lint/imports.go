@@ -48,7 +48,8 @@ var table = []row{
 	// It makes system calls of processes fail, for tests.
 	{dir: "internal/strace", bare: true},
 	{dir: "internal/notation", tests: anything},
-	{dir: "resources/...", allow: []string{"internal/value", "internal/notation"}, tests: anything},
+	{dir: "internal/state"},
+	{dir: "resources/...", allow: []string{"internal/state", "internal/value", "internal/notation"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/mend"}, cores...), tests: append([]string{"storage/...", "internal/hostile"}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},
@@ -149,7 +150,7 @@ type dependency struct {
 var dependencies = []dependency{
 	{"github.com/hashicorp/memberlist", []string{"gossip/swim"}},
 	{"github.com/vmihailenco/msgpack/v5", []string{"protocol", "resources/...", "internal/...", ".", "cmd"}},
-	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "resources/...", "internal/sim"}},
+	{"github.com/zeebo/xxh3", []string{"protocol", "storage/...", "internal/state", "internal/sim"}},
 	{"github.com/urfave/cli/v2", []string{"cmd/..."}},
 	{"github.com/schollz/progressbar/v3", []string{"cmd/..."}},
 	{"github.com/dgraph-io/badger/v4", []string{"storage/engine/badgerengine"}},

@@ -17,7 +17,7 @@ import (
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
 	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/client", "internal/keys", "internal/replica", "internal/runtime",
-	"internal/value", "internal/web", "internal/wire", "internal/witness",
+	"internal/state", "internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 
 // steps are constants that bound a step of an algorithm, the size of something of this
@@ -35,7 +35,8 @@ var steps = map[string]string{
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
 	"internal/wire":               "backBytesMax goodbyeMax",
 	"protocol":                    "FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
-	"resources":                   "heightMax segmentMax timeMax",
+	"internal/state":              "heightMax segmentMax",
+	"resources":                   "timeMax",
 	"storage":                     "ItemValueBytesMax SpaceBytesMax configurationBytesMax DescriptionBytesMax ChunkBytesMax",
 	"storage/checkpoint":          "asideMax deathsMax leftMax markerBytesMax pointerBytesMax sealBytesMax storedItemMax storedKeyMax",
 	"storage/engine/badgerengine": "layersMax saidMax",

@@ -45,6 +45,7 @@ func Rules() []Rule {
 		{"unfinished", checkUnfinished},
 		{"sleep", checkSleep},
 		{"lengths", checkLengths},
+		{"names", checkNames},
 	}
 }
 

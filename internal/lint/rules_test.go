@@ -18,7 +18,7 @@ type fixture struct {
 const mod = Module
 
 func TestRules(t *testing.T) {
-	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
 		t.Run(f.rule+"/"+strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) { f.run(t) })
 	}
 }
@@ -54,7 +54,7 @@ func (f fixture) run(t *testing.T) {
 // TestEveryRuleIsProved fails when a rule has no fixture that breaks it.
 func TestEveryRuleIsProved(t *testing.T) {
 	proved := map[string]bool{}
-	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
 		for _, text := range f.files {
 			proved[f.rule] = proved[f.rule] || strings.Contains(text, "//!")
 		}
@@ -89,6 +89,8 @@ var importFixtures = []fixture{
 	{"imports", "storage sibling", importing("storage/wal/a.go", mod+"/storage/vfs", false)},
 	{"imports", "storage imports resources", importing("storage/wal/a.go", mod+"/resources", true)},
 	{"imports", "kvmap imports resources", importing("resources/kvmap/a.go", mod+"/resources", false)},
+	{"imports", "state imports resources", importing("internal/state/a.go", mod+"/resources", true)},
+	{"imports", "gossip imports state", importing("gossip/a.go", mod+"/internal/state", true)},
 	{"imports", "resources imports storage", importing("resources/a.go", mod+"/storage", true)},
 	{"imports", "replica imports wal", importing("internal/replica/a.go", mod+"/storage/wal", true)},
 	{"imports", "replica imports storage", importing("internal/replica/a.go", mod+"/storage", false)},
@@ -370,4 +372,23 @@ func f(b []byte) (int, int, int) {
 	return int(n), int(le.Uint32(b)), int(binary.BigEndian.Uint16(b)) //!
 }
 `)},
+}
+
+var nameFixtures = []fixture{
+	{"names", "more than authors see", one("resources/a.go", `package resources //!
+
+type Engine struct { //!
+	Disk   int //!
+	hidden int
+}
+
+func (*Engine) Start() {} //!
+
+type hidden struct{ Shown int }
+
+func (hidden) Shows() {}
+
+func Delete() {}
+`)},
+	{"names", "another package", one("resources/kvmap/a.go", "package kvmap\n\nfunc Anything() {}\n")},
 }

@@ -15,8 +15,8 @@ func taken() []Mutation {
 		{
 			Name: "version-from-checkpoint", Breaks: "keys get the checkpoint's index for their own: conditions on versions fork the replicas",
 			File: "resources/loader.go", Tests: state,
-			Old: "v := newVersion(item.Index, item.Value)",
-			New: "v := newVersion(max(item.Index, l.newest), item.Value)",
+			Old: "l.space(item.Space), item.Key, item.Value, item.Index)",
+			New: "l.space(item.Space), item.Key, item.Value, max(item.Index, l.newest))",
 		},
 		{
 			Name: "digest-not-compared", Breaks: "a state is served that is not the one that its checkpoint describes",

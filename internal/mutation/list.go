@@ -228,12 +228,12 @@ func stores() []Mutation {
 		{
 			Name: "retry-runs-again", Breaks: "the answer to a command is not remembered",
 			File: "resources/session.go", Tests: state,
-			Old: "s.state.set(s.state.system, s.executedKey(one.id, c.Sequence), s.scratch)",
-			New: "s.state.set(s.state.system, s.executedKey(one.id, 0), s.scratch)",
+			Old: "s.state.Set(s.state.System(), s.executedKey(one.id, c.Sequence), s.scratch)",
+			New: "s.state.Set(s.state.System(), s.executedKey(one.id, 0), s.scratch)",
 		},
 		{
 			Name: "view-not-registered", Breaks: "versions that an open view reads are dropped",
-			File: "resources/views.go", Tests: state,
+			File: "internal/state/views.go", Tests: []string{"./internal/state"},
 			Old: "\tif s.first != nil {\n\t\treturn s.first.index\n\t}\n\treturn i\n",
 			New: "\treturn i\n",
 		},

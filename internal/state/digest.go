@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"encoding/binary"
@@ -54,7 +54,7 @@ func hashKey(space uint64, key []byte) uint64 { return xxh3.HashSeed(key, space)
 // term is what one key adds to the digest: the 128-bit hash of the value,
 // seeded by what identifies it, the space, the key and the index. Hashing the
 // value in place saves copying it behind its key.
-func (r *record) term(v *version) xxh3.Uint128 {
+func (r *Record) term(v *Version) xxh3.Uint128 {
 	return xxh3.Hash128Seed(v.value, r.hash^bits.RotateLeft64(uint64(v.index)*0x9e3779b97f4a7c15, 32))
 }
 
@@ -64,10 +64,11 @@ type digestAt struct {
 	digest Digest
 }
 
-// recount returns the digest of all current versions.
-func (s *state) recount() Digest {
+// Recount counts the digest again over all that the state holds. It takes time in
+// proportion to that.
+func (s *State) Recount() Digest {
 	var d Digest
-	count := func(sp *space) {
+	count := func(sp *Space) {
 		for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
 			if v := r.head.Load(); !v.gone {
 				d.add(r.term(v))

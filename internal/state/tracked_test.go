@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"fmt"
@@ -11,26 +11,25 @@ import (
 // TestTrackedDoesNotGrowWithWhatIsGone: a session makes a key per command and
 // removes it soon after; a list of all of them would grow without end.
 func TestTrackedDoesNotGrowWithWhatIsGone(t *testing.T) {
-	s := newState()
+	s := New(true)
 	sp := testSpace("m")
-	s.addSpace(sp)
-	s.tracked.on = true
+	addSpace(s, sp)
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%d", i) }
 	const kept, living = 1000, 200
 	for i := 1; i <= kept; i++ {
-		s.begin(protocol.Index(i))
-		s.set(sp, key(i), nil)
-		s.end(0, ignore)
+		s.Begin(protocol.Index(i))
+		s.Set(sp, key(i), nil)
+		s.End(0, ignore)
 	}
 	s.tracked.cut(kept)
 	for i := kept + 1; i < 50_000; i++ {
-		s.begin(protocol.Index(i))
-		s.set(sp, key(i), nil)
+		s.Begin(protocol.Index(i))
+		s.Set(sp, key(i), nil)
 		if i > kept+living {
-			s.remove(sp, key(i-living))
+			s.Remove(sp, key(i-living))
 		}
-		s.set(sp, key(1+i%10), key(i)) // and some are written again and again
-		s.end(0, ignore)
+		s.Set(sp, key(1+i%10), key(i)) // and some are written again and again
+		s.End(0, ignore)
 	}
 	if got, limit := len(s.tracked.made), 4*living; got > limit {
 		t.Errorf("got %d keys made, %d live, want at most %d", got, living, limit)
@@ -81,37 +80,34 @@ func TestUnlinkedAndMadeAgain(t *testing.T) {
 }
 
 func testUnlinkedAndMadeAgain(t *testing.T, what, steps, told string) {
-	s := newState()
-	s.tracked.on = true
-	m := &Machine{state: s}
-	m.current.Store(s)
-	at := func() *space { // as a command finds it: it goes with its last key
+	s := New(true)
+	at := func() *Space { // as a command finds it: it goes with its last key
 		sp := s.spaces["m"]
 		if sp == nil {
 			sp = testSpace("m")
-			s.addSpace(sp)
+			addSpace(s, sp)
 		}
 		return sp
 	}
-	var v *View
+	var v *reading
 	i := protocol.Index(0)
 	entry := func(write func()) {
 		i++
-		s.begin(i)
+		s.Begin(i)
 		write()
-		s.end(0, ignore)
+		s.End(0, ignore)
 	}
 	entry(func() {})
 	for _, step := range steps {
 		switch step {
 		case 's':
-			entry(func() { s.set(at(), []byte("k"), fmt.Append(nil, i)) })
+			entry(func() { s.Set(at(), []byte("k"), fmt.Append(nil, i)) })
 		case 'd':
-			entry(func() { s.remove(at(), []byte("k")) })
+			entry(func() { s.Remove(at(), []byte("k")) })
 		case '+': // so that the list of keys made is tidied
-			entry(func() { s.set(at(), fmt.Appendf(nil, "other %d", i), nil) })
+			entry(func() { s.Set(at(), fmt.Appendf(nil, "other %d", i), nil) })
 		case 'o': // so that the space does not go with the key
-			entry(func() { s.set(at(), []byte("other"), nil) })
+			entry(func() { s.Set(at(), []byte("other"), nil) })
 		case 'v':
 			v = openView(s, at())
 		case 'c':
@@ -122,10 +118,10 @@ func testUnlinkedAndMadeAgain(t *testing.T, what, steps, told string) {
 			entry(func() {})
 		}
 	}
-	snapshot := m.Snapshot()
+	snapshot := s.Snapshot()
 	for range 3 { // later entries change nothing of it
-		entry(func() { s.set(at(), []byte("k"), nil) })
-		entry(func() { s.remove(at(), []byte("k")) })
+		entry(func() { s.Set(at(), []byte("k"), nil) })
+		entry(func() { s.Remove(at(), []byte("k")) })
 	}
 	got := map[string]int{}
 	changes, known := snapshot.Changed(snapshot.Bases()[0])

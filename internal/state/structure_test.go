@@ -1,6 +1,6 @@
 //go:build unix
 
-package resources
+package state
 
 import (
 	"encoding/binary"
@@ -20,12 +20,12 @@ func millionKeys() [][]byte {
 	return keys
 }
 
-func loaded(keys [][]byte) (*state, *space) {
-	s, sp := newState(), testSpace("m")
+func loaded(keys [][]byte) (*State, *Space) {
+	s, sp := New(false), testSpace("m")
 	for k, key := range keys {
-		s.begin(protocol.Index(k + 1))
-		s.set(sp, key, key)
-		s.end(0, ignore)
+		s.Begin(protocol.Index(k + 1))
+		s.Set(sp, key, key)
+		s.End(0, ignore)
 	}
 	return s, sp
 }
@@ -50,15 +50,15 @@ func BenchmarkStructure(b *testing.B) {
 	b.Run("insert", func(b *testing.B) {
 		b.ReportAllocs()
 		defer cpu(b)()
-		s, sp := newState(), testSpace("m")
+		s, sp := New(false), testSpace("m")
 		k := 0
 		for b.Loop() {
 			if k == million {
-				s, sp, k = newState(), testSpace("m"), 0
+				s, sp, k = New(false), testSpace("m"), 0
 			}
-			s.begin(s.index + 1)
-			s.set(sp, keys[k], keys[k])
-			s.end(0, ignore)
+			s.Begin(s.index + 1)
+			s.Set(sp, keys[k], keys[k])
+			s.End(0, ignore)
 			k++
 		}
 	})
@@ -68,9 +68,9 @@ func BenchmarkStructure(b *testing.B) {
 		defer cpu(b)()
 		for k := 0; b.Loop(); k++ {
 			key := keys[k*7919%million]
-			s.begin(s.index + 1)
-			s.set(sp, key, key)
-			s.end(0, ignore)
+			s.Begin(s.index + 1)
+			s.Set(sp, key, key)
+			s.End(0, ignore)
 		}
 	})
 	b.Run("get", func(b *testing.B) {

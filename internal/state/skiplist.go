@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"math/bits"
@@ -15,7 +15,7 @@ import (
 // The height of a tower follows from the hash of the key, so that no random
 // source is needed.
 type skipList struct {
-	head [heightMax]atomic.Pointer[record]
+	head [heightMax]atomic.Pointer[Record]
 }
 
 // heightMax suits 4^12, sixteen million, keys; beyond it only gets slower.
@@ -30,7 +30,7 @@ func heightOf(hash uint64) int {
 }
 
 // next returns the link of a record, or of the list's head if r is nil.
-func (l *skipList) next(r *record, level int) *atomic.Pointer[record] {
+func (l *skipList) next(r *Record, level int) *atomic.Pointer[Record] {
 	switch {
 	case r == nil:
 		return &l.head[level]
@@ -41,8 +41,8 @@ func (l *skipList) next(r *record, level int) *atomic.Pointer[record] {
 }
 
 // seek returns the first record whose key is at or after key.
-func (l *skipList) seek(key string) *record {
-	var at *record
+func (l *skipList) seek(key string) *Record {
+	var at *Record
 	order := orderOf(key)
 	for level := heightMax - 1; level >= 0; level-- {
 		for r := l.next(at, level).Load(); r != nil && r.less(order, key); r = l.next(at, level).Load() {
@@ -53,11 +53,11 @@ func (l *skipList) seek(key string) *record {
 }
 
 // after returns the record that follows r.
-func (l *skipList) after(r *record) *record { return r.low[0].Load() }
+func (l *skipList) after(r *Record) *Record { return r.low[0].Load() }
 
 // before fills in the last record of each level whose key is below key.
-func (l *skipList) before(key string, path *[heightMax]*record) {
-	var at *record
+func (l *skipList) before(key string, path *[heightMax]*Record) {
+	var at *Record
 	order := orderOf(key)
 	for level := heightMax - 1; level >= 0; level-- {
 		for r := l.next(at, level).Load(); r != nil && r.less(order, key); r = l.next(at, level).Load() {
@@ -68,12 +68,12 @@ func (l *skipList) before(key string, path *[heightMax]*record) {
 }
 
 // put links a record whose key is not in the list.
-func (l *skipList) put(r *record) {
-	var path [heightMax]*record
+func (l *skipList) put(r *Record) {
+	var path [heightMax]*Record
 	l.before(r.key, &path)
 	h := heightOf(r.hash)
 	if h > lowLevels {
-		r.high = new([heightMax - lowLevels]atomic.Pointer[record])
+		r.high = new([heightMax - lowLevels]atomic.Pointer[Record])
 	}
 	// All links of the record lead on before any link leads to it, and the
 	// lowest level, which alone decides what is there, comes first.
@@ -87,8 +87,8 @@ func (l *skipList) put(r *record) {
 
 // remove unlinks a record, top level first. Its own links stay, for those who
 // stand on it.
-func (l *skipList) remove(r *record) {
-	var path [heightMax]*record
+func (l *skipList) remove(r *Record) {
+	var path [heightMax]*Record
 	l.before(r.key, &path)
 	for level := heightOf(r.hash) - 1; level >= 0; level-- {
 		link := l.next(path[level], level)
@@ -99,7 +99,7 @@ func (l *skipList) remove(r *record) {
 }
 
 // forget cuts the links of a record that is not in a list any more.
-func (r *record) forget() {
+func (r *Record) forget() {
 	for k := range r.low {
 		if r.low[k].Load() != nil {
 			r.low[k].Store(nil)

@@ -1,4 +1,4 @@
-package resources
+package state
 
 import "github.com/starlinghq/starling/protocol"
 
@@ -6,8 +6,8 @@ import "github.com/starlinghq/starling/protocol"
 // versions of a key below it; without a record, the sizes of a space below it;
 // without a space, the links of a record that was unlinked.
 type leftover struct {
-	space  *space
-	record *record
+	space  *Space
+	record *Record
 	index  protocol.Index
 }
 
@@ -38,13 +38,13 @@ type leftover struct {
 //  4. The writer's own walks (commands, the end of a session, the digest) do not
 //     go on from one entry to the next, and nothing that they pass is unlinked
 //     before the end of the entry, or after what failed.
-func (s *state) bury(r *record, i protocol.Index) {
+func (s *State) bury(r *Record, i protocol.Index) {
 	s.stale = append(s.stale, leftover{nil, r, i})
 }
 
 // sweep drops what nobody can read any more: of each key it keeps the newest
 // version at or below the floor and all above.
-func (s *state) sweep(floor protocol.Index) {
+func (s *State) sweep(floor protocol.Index) {
 	for ; s.head < len(s.stale) && s.stale[s.head].index <= floor; s.head++ {
 		l := s.stale[s.head] // a copy: the list grows below
 		s.stale[s.head] = leftover{}
@@ -72,7 +72,7 @@ func (s *state) sweep(floor protocol.Index) {
 const leftoversKept = 1 << 16
 
 // moveLeftovers moves those that are left to the front.
-func (s *state) moveLeftovers(left int) {
+func (s *State) moveLeftovers(left int) {
 	into := s.stale
 	if cap(into) > leftoversKept && cap(into) > 4*left {
 		into = make([]leftover, left, 2*left)
@@ -82,7 +82,7 @@ func (s *state) moveLeftovers(left int) {
 	s.stale, s.head = into[:left], 0
 }
 
-func (s *state) prune(sp *space, r *record, floor protocol.Index) {
+func (s *State) prune(sp *Space, r *Record, floor protocol.Index) {
 	for v := r.head.Load(); v != nil; v = v.older.Load() {
 		if v.index > floor {
 			continue
@@ -101,7 +101,7 @@ func (s *state) prune(sp *space, r *record, floor protocol.Index) {
 
 // cut lets go of all older versions, and each of them of the others: whoever
 // holds one must not hold all before it.
-func (v *version) cut() {
+func (v *Version) cut() {
 	for older := v.older.Load(); older != nil; older = v.older.Load() {
 		v.older.Store(nil)
 		v = older
@@ -109,7 +109,7 @@ func (v *version) cut() {
 }
 
 // pruneSizes drops sizes, and with the last keys of a resource its space.
-func (s *state) pruneSizes(sp *space, floor protocol.Index) {
+func (s *State) pruneSizes(sp *Space, floor protocol.Index) {
 	newest := sp.sizes.Load()
 	for n := newest; n != nil; n = n.older.Load() {
 		if n.index <= floor {
@@ -118,6 +118,6 @@ func (s *state) pruneSizes(sp *space, floor protocol.Index) {
 		}
 	}
 	if newest.keys == 0 && newest.index <= floor && s.spaces[sp.name] == sp { // the writer needs no lock to look
-		s.dropSpace(sp)
+		s.Drop(sp)
 	}
 }

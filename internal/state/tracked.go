@@ -1,4 +1,4 @@
-package resources
+package state
 
 import "github.com/starlinghq/starling/protocol"
 
@@ -33,13 +33,13 @@ type tracked struct {
 
 // place is a record and where it belongs.
 type place struct {
-	space  *space
-	record *record
+	space  *Space
+	record *Record
 }
 
 // note hears of the first write of an entry to a record; before is nil if the
-// record is new.
-func (t *tracked) note(sp *space, r *record, before *version) {
+// Record is new.
+func (t *tracked) note(sp *Space, r *Record, before *Version) {
 	switch {
 	case t.base == 0:
 	case before == nil, before.gone && before.index <= t.base:
@@ -52,7 +52,7 @@ func (t *tracked) note(sp *space, r *record, before *version) {
 
 // unlinked hears of a record that was taken out of its space. Its place may be
 // one in a list that was cut off: then another record is there now, or none.
-func (t *tracked) unlinked(r *record) {
+func (t *tracked) unlinked(r *Record) {
 	k, last := int(r.made)-1, len(t.made)-1
 	if k < 0 || k > last || t.made[k].record != r {
 		return

@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"bytes"
@@ -21,20 +21,61 @@ type modelValue struct {
 	version protocol.Index
 }
 
-// openView registers a view the way Machine.open does.
-func openView(s *state, sp *space) *View {
-	node, i := s.views.open()
-	return &View{state: s, node: node, index: i, space: sp}
+// reading is a view of one space.
+type reading struct {
+	View
+	space *Space
 }
 
-func ignore(*space, *record, *version) {}
+func openView(s *State, sp *Space) *reading { return &reading{s.Open(), sp} }
+
+type found struct {
+	Key, Value []byte
+	Version    protocol.Index
+}
+
+func (v *reading) Len() int {
+	keys, _ := v.space.At(v.index)
+	return keys
+}
+
+func (v *reading) Lookup(key []byte) (found, bool, error) {
+	got := v.View.Get(v.space, key)
+	if err := v.Err(); err != nil || got == nil {
+		return found{}, false, err
+	}
+	return found{key, got.Value(), got.Index()}, true, nil
+}
+
+func (v *reading) Get(key []byte) ([]byte, bool, error) {
+	got, ok, err := v.Lookup(key)
+	return got.Value, ok, err
+}
+
+func (v *reading) Scan(from, to []byte) iter.Seq2[found, error] {
+	return func(yield func(found, error) bool) {
+		w := v.space.Walk(v.index, from, to)
+		for w.Next() && v.Err() == nil {
+			if !yield(found{w.Key(), w.Version().Value(), w.Version().Index()}, nil) {
+				return
+			}
+		}
+		if err := v.Err(); err != nil {
+			yield(found{}, err)
+		}
+	}
+}
+
+func ignore(*Space, *Record, *Version) {}
 
 // testSpace returns a space that is bound to a type.
-func testSpace(name string) *space {
-	sp, kind := newSpace(name), "test"
-	sp.kind = &kind
+func testSpace(name string) *Space {
+	sp := newSpace(name)
+	sp.Bind("test")
 	return sp
 }
+
+func addSpace(s *State, sp *Space) { s.spaces[sp.name] = sp }
 
 // TestStateAgainstModel runs random entries, rollbacks and views against a map
 // that is copied for each view.
@@ -42,41 +83,41 @@ func TestStateAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	model := map[string]modelValue{}
 	type snapshot struct {
-		view *View
+		view *reading
 		want map[string]modelValue
 		walk *pausedWalk
 	}
 	var open []snapshot
-	add := func(v *View, want map[string]modelValue) {
+	add := func(v *reading, want map[string]modelValue) {
 		open = append(open, snapshot{v, want, newPausedWalk(v, want)})
 	}
 	add(openView(s, sp), map[string]modelValue{})
 
 	for i := protocol.Index(1); i <= 3000; i++ {
-		s.begin(i)
+		s.Begin(i)
 		for range r.IntN(4) {
-			mark, before := s.mark(), maps.Clone(model)
+			mark, before := s.Mark(), maps.Clone(model)
 			for range r.IntN(6) {
 				key := fmt.Sprintf("k%03d", r.IntN(300))
 				if r.IntN(3) == 0 {
 					_, want := model[key]
-					if got := s.remove(sp, []byte(key)); got != want {
+					if got := s.Remove(sp, []byte(key)) != nil; got != want {
 						t.Fatalf("index %d: remove %s: got %v, want %v", i, key, got, want)
 					}
 					delete(model, key)
 					continue
 				}
 				value := fmt.Sprint(r.Uint64())[:r.IntN(10)]
-				s.set(sp, []byte(key), []byte(value))
+				s.Set(sp, []byte(key), []byte(value))
 				model[key] = modelValue{value, i}
 			}
 			if r.IntN(3) == 0 {
-				s.rollback(mark)
+				s.Rollback(mark)
 				model = before
 			}
 			if sp.live != len(model) {
@@ -91,7 +132,7 @@ func TestStateAgainstModel(t *testing.T) {
 				v.Close()
 			}
 		}
-		s.end(0, ignore)
+		s.End(0, ignore)
 		if r.IntN(3) == 0 {
 			add(openView(s, sp), maps.Clone(model))
 		}
@@ -106,7 +147,7 @@ func TestStateAgainstModel(t *testing.T) {
 			open = slices.Delete(open, k, k+1)
 		}
 		if i%100 == 0 {
-			if got := s.recount(); got != s.digest {
+			if got := s.Recount(); got != s.digest {
 				t.Fatalf("index %d: got digest %v, counted %v", i, s.digest, got)
 			}
 		}
@@ -119,8 +160,8 @@ func TestStateAgainstModel(t *testing.T) {
 	// With no view left, one more entry leaves one version of each key, and one
 	// after it cuts the links of what the last one unlinked.
 	for i := range protocol.Index(2) {
-		s.begin(4000 + i)
-		s.end(0, ignore)
+		s.Begin(4000 + i)
+		s.End(0, ignore)
 	}
 	if len(s.stale) != 0 {
 		t.Errorf("got %d leftovers, want none", len(s.stale))
@@ -140,12 +181,12 @@ func TestStateAgainstModel(t *testing.T) {
 // pausedWalk is a scan of a view that stands where it has come to while entries
 // are applied.
 type pausedWalk struct {
-	view *View
+	view *reading
 	keys []string // still to come
-	next func() (Item, error, bool)
+	next func() (found, error, bool)
 }
 
-func newPausedWalk(v *View, want map[string]modelValue) *pausedWalk {
+func newPausedWalk(v *reading, want map[string]modelValue) *pausedWalk {
 	next, _ := iter.Pull2(v.Scan(nil, nil)) // it goes to its end
 	return &pausedWalk{v, slices.Sorted(maps.Keys(want)), next}
 }
@@ -165,7 +206,7 @@ func (w *pausedWalk) step(t *testing.T, n int) {
 	}
 }
 
-func compareView(t *testing.T, v *View, want map[string]modelValue) {
+func compareView(t *testing.T, v *reading, want map[string]modelValue) {
 	t.Helper()
 	if got := v.Len(); got != len(want) {
 		t.Fatalf("view at %d: got length %d, want %d", v.index, got, len(want))
@@ -194,24 +235,24 @@ func compareView(t *testing.T, v *View, want map[string]modelValue) {
 // TestViewThatComesTooLate is counterexample 32: a view that registers while an
 // entry overwrites a key must find the version that it came for.
 func TestViewThatComesTooLate(t *testing.T) {
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
-	s.begin(100)
-	s.set(sp, []byte("k"), []byte("old"))
-	s.set(sp, []byte("gone"), []byte("old"))
-	s.end(0, ignore)
+	addSpace(s, sp)
+	s.Begin(100)
+	s.Set(sp, []byte("k"), []byte("old"))
+	s.Set(sp, []byte("gone"), []byte("old"))
+	s.End(0, ignore)
 
-	s.begin(101)
-	s.set(sp, []byte("k"), []byte("new"))
-	s.remove(sp, []byte("gone"))
+	s.Begin(101)
+	s.Set(sp, []byte("k"), []byte("new"))
+	s.Remove(sp, []byte("gone"))
 	v := openView(s, sp)
 	defer v.Close()
-	s.end(0, ignore)
+	s.End(0, ignore)
 	for i := protocol.Index(102); i < 110; i++ {
-		s.begin(i)
-		s.set(sp, []byte("k"), []byte("newer"))
-		s.end(0, ignore)
+		s.Begin(i)
+		s.Set(sp, []byte("k"), []byte("newer"))
+		s.End(0, ignore)
 	}
 	for _, key := range []string{"k", "gone"} {
 		if got, ok, err := v.Get([]byte(key)); string(got) != "old" || !ok || err != nil {
@@ -221,13 +262,13 @@ func TestViewThatComesTooLate(t *testing.T) {
 }
 
 func TestViewExpires(t *testing.T) {
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	put := func(i protocol.Index, now time.Duration) {
-		s.begin(i)
-		s.set(sp, []byte("k"), []byte{byte(i)})
-		s.end(protocol.Instant(now), ignore)
+		s.Begin(i)
+		s.Set(sp, []byte("k"), []byte{byte(i)})
+		s.End(protocol.Instant(now), ignore)
 	}
 	put(1, 0)
 	old := openView(s, sp)
@@ -265,17 +306,17 @@ func TestViewExpires(t *testing.T) {
 // remove them, while readers check that each view is one moment.
 func TestConcurrentReaders(t *testing.T) {
 	const accounts, total = 64, 6400
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	key := func(k int) []byte { return fmt.Appendf(nil, "a%04d", k) }
 	amount := make([]int, accounts)
-	s.begin(1)
+	s.Begin(1)
 	for k := range accounts {
 		amount[k] = total / accounts
-		s.set(sp, key(k), fmt.Append(nil, amount[k]))
+		s.Set(sp, key(k), fmt.Append(nil, amount[k]))
 	}
-	s.end(0, ignore)
+	s.End(0, ignore)
 
 	var done atomic.Bool
 	var wg sync.WaitGroup
@@ -305,54 +346,54 @@ func TestConcurrentReaders(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := protocol.Index(2); i < 4000; i++ {
-		s.begin(i)
+		s.Begin(i)
 		from, to := r.IntN(accounts), r.IntN(accounts)
 		n := r.IntN(amount[from] + 1)
 		amount[from] -= n
 		amount[to] += n
 		for _, k := range []int{from, to} {
 			if amount[k] == 0 {
-				s.remove(sp, key(k))
+				s.Remove(sp, key(k))
 			} else {
-				s.set(sp, key(k), fmt.Append(nil, amount[k]))
+				s.Set(sp, key(k), fmt.Append(nil, amount[k]))
 			}
 		}
-		mark := s.mark()
-		s.set(sp, fmt.Appendf(nil, "a%dx", i), []byte("1000"))
-		s.rollback(mark)
-		s.end(0, ignore)
+		mark := s.Mark()
+		s.Set(sp, fmt.Appendf(nil, "a%dx", i), []byte("1000"))
+		s.Rollback(mark)
+		s.End(0, ignore)
 	}
 	done.Store(true)
 	wg.Wait()
 }
 
 func TestTableGrowsAndShrinks(t *testing.T) {
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	const n = 30_000
 	key := func(k int) []byte { return fmt.Appendf(nil, "key-%d", k) }
 	i := protocol.Index(0)
 	for round := range 3 {
 		for k := range n {
 			i++
-			s.begin(i)
-			s.set(sp, key(k), key(k))
-			s.end(0, ignore)
+			s.Begin(i)
+			s.Set(sp, key(k), key(k))
+			s.End(0, ignore)
 		}
 		for k := range n {
-			if v := sp.current(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
+			if v := sp.Get(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
 				t.Fatalf("round %d: key %d is lost", round, k)
 			}
 		}
 		for k := range n {
 			i++
-			s.begin(i)
-			s.remove(sp, key(k))
-			s.end(0, ignore)
+			s.Begin(i)
+			s.Remove(sp, key(k))
+			s.End(0, ignore)
 			if k%1000 == 0 { // those that are left are found
 				for k := k + 1; k < n; k += 97 {
-					if v := sp.current(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
+					if v := sp.Get(key(k)); v == nil || !bytes.Equal(v.value, key(k)) {
 						t.Fatalf("round %d: key %d is lost", round, k)
 					}
 				}
@@ -371,7 +412,7 @@ func TestTableGrowsAndShrinks(t *testing.T) {
 }
 
 // slotsOf returns the slots of all segments of a space's table.
-func slotsOf(sp *space) (n int) {
+func slotsOf(sp *Space) (n int) {
 	d := sp.table.dir.Load()
 	var last *segment
 	for i := range d.segs {
@@ -386,15 +427,15 @@ func slotsOf(sp *space) (n int) {
 // comes and goes around them.
 func TestReadersWhileATableShrinks(t *testing.T) {
 	const stay, churn = 100, 20_000
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	stays := func(k int) []byte { return fmt.Appendf(nil, "stay-%d", k) }
-	s.begin(1)
+	s.Begin(1)
 	for k := range stay {
-		s.set(sp, stays(k), stays(k))
+		s.Set(sp, stays(k), stays(k))
 	}
-	s.end(0, ignore)
+	s.End(0, ignore)
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
@@ -422,14 +463,14 @@ func TestReadersWhileATableShrinks(t *testing.T) {
 	for round := range 3 {
 		for k := range 2 * churn {
 			i++
-			s.begin(i)
+			s.Begin(i)
 			key := fmt.Appendf(nil, "%d-%d", round, k%churn)
 			if k < churn {
-				s.set(sp, key, nil)
+				s.Set(sp, key, nil)
 			} else {
-				s.remove(sp, key)
+				s.Remove(sp, key)
 			}
-			s.end(0, ignore)
+			s.End(0, ignore)
 		}
 	}
 	done.Store(true)
@@ -439,22 +480,22 @@ func TestReadersWhileATableShrinks(t *testing.T) {
 // TestWalkersGoOnFromTheDead until nobody can stand there any more: then the links
 // are cut, so that who holds a dead record holds nothing else.
 func TestWalkersGoOnFromTheDead(t *testing.T) {
-	s := newState()
+	s := New(false)
 	sp := testSpace("m")
-	s.addSpace(sp)
+	addSpace(s, sp)
 	entry := func(i protocol.Index, write func()) {
-		s.begin(i)
+		s.Begin(i)
 		write()
-		s.end(0, ignore)
+		s.End(0, ignore)
 	}
 	set := func(keys ...string) func() {
 		return func() {
 			for _, key := range keys {
-				s.set(sp, []byte(key), nil)
+				s.Set(sp, []byte(key), nil)
 			}
 		}
 	}
-	follows := func(what string, r *record, want string) {
+	follows := func(what string, r *Record, want string) {
 		t.Helper()
 		got := ""
 		if after := sp.list.after(r); after != nil {
@@ -468,8 +509,8 @@ func TestWalkersGoOnFromTheDead(t *testing.T) {
 
 	// A view that is opened between the publishing of the entry that deletes and
 	// its sweep can come to the record that the sweep unlinks.
-	s.begin(2)
-	s.remove(sp, []byte("b"))
+	s.Begin(2)
+	s.Remove(sp, []byte("b"))
 	s.settleAll(ignore)
 	floor := s.views.publish(2, s.digest, 0)
 	b := sp.list.seek("b")
@@ -487,7 +528,7 @@ func TestWalkersGoOnFromTheDead(t *testing.T) {
 
 	// Without a view it takes one entry more.
 	bb := sp.list.seek("bb")
-	entry(5, func() { s.remove(sp, []byte("bb")) })
+	entry(5, func() { s.Remove(sp, []byte("bb")) })
 	follows("just unlinked", bb, "c")
 	entry(6, func() {})
 	follows("one entry later", bb, "")
@@ -496,16 +537,16 @@ func TestWalkersGoOnFromTheDead(t *testing.T) {
 	for _, what := range []string{"rolled back", "came and went"} {
 		v = openView(s, sp)
 		i := s.index + 1
-		s.begin(i)
-		mark := s.mark()
-		s.set(sp, []byte("bbb"), nil)
+		s.Begin(i)
+		mark := s.Mark()
+		s.Set(sp, []byte("bbb"), nil)
 		bbb := sp.list.seek("bbb")
 		if what == "rolled back" {
-			s.rollback(mark)
+			s.Rollback(mark)
 		} else {
-			s.remove(sp, []byte("bbb"))
+			s.Remove(sp, []byte("bbb"))
 		}
-		s.end(0, ignore)
+		s.End(0, ignore)
 		if sp.list.seek("bbb").key != "c" {
 			t.Errorf("%s: bbb is still linked", what)
 		}
@@ -523,11 +564,11 @@ func TestDigestTellsWhatDiffers(t *testing.T) {
 	seen := map[Digest]string{}
 	for _, w := range []write{{"a", "bc", "d"}, {"ab", "c", "d"}, {"a", "b", "cd"}, {"a", "bcd", ""}, {"", "abcd", ""}} {
 		for _, i := range []protocol.Index{1, 2} {
-			s := newState()
+			s := New(false)
 			sp := testSpace(w.space)
-			s.begin(i)
-			s.set(sp, []byte(w.key), []byte(w.value))
-			s.end(0, ignore)
+			s.Begin(i)
+			s.Set(sp, []byte(w.key), []byte(w.value))
+			s.End(0, ignore)
 			what := fmt.Sprint(w, i)
 			if other, ok := seen[s.digest]; ok {
 				t.Errorf("%s and %s have one digest", what, other)

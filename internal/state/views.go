@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"sync"
@@ -146,18 +146,21 @@ func (s *views) publish(i protocol.Index, digest Digest, now protocol.Instant) (
 	return i
 }
 
-// digest returns the published index and the digest there.
-func (s *views) digest() (protocol.Index, Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := protocol.Index(s.published.Load())
-	return i, s.digests[i%digestsKept].digest
+// Published returns, for anybody, the index of the last entry that has ended.
+func (s *State) Published() protocol.Index { return protocol.Index(s.views.published.Load()) }
+
+// PublishedDigest returns, for anybody, the published index and the digest there.
+func (s *State) PublishedDigest() (protocol.Index, Digest) {
+	s.views.mu.Lock()
+	defer s.views.mu.Unlock()
+	i := s.Published()
+	return i, s.views.digests[i%digestsKept].digest
 }
 
-// digestAt returns the digest at one of the last indexes.
-func (s *views) digestAt(i protocol.Index) (Digest, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := s.digests[i%digestsKept]
-	return d.digest, d.index == i && uint64(i) <= s.published.Load()
+// DigestAt returns, for anybody, the digest at one of the last 1,024 indexes.
+func (s *State) DigestAt(i protocol.Index) (Digest, bool) {
+	s.views.mu.Lock()
+	defer s.views.mu.Unlock()
+	d := s.views.digests[i%digestsKept]
+	return d.digest, d.index == i && i <= s.Published()
 }

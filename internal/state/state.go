@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"sync"
@@ -10,20 +10,21 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// state is all that is replicated: an ordered map from key to (index of last
+// State is all that is replicated: an ordered map from key to (index of last
 // change, value), cut into spaces. It has one writer, the goroutine that
 // applies, and many readers, each through a view.
 //
-// The writer works on one entry at a time: begin, any number of set and
-// remove, end. Nothing of it is visible until end publishes the index. Within
-// an entry, mark and rollback take a part of the writes back.
-type state struct {
+// The writer works on one entry at a time: Begin, any number of Set and
+// Remove, End. Nothing of it is visible until End publishes the index. Within
+// an entry, Mark and Rollback take a part of the writes back. The methods that are
+// not said to be for anybody are the writer's.
+type State struct {
 	views views
 
 	mu     sync.RWMutex // guards the map, and owed; held for a look-up or one insertion
-	spaces map[string]*space
-	most   int // see fit
-	system *space
+	spaces map[string]*Space
+	most   int // see Fit
+	system *Space
 
 	// owed is what the digest is to be amended by when the next entry begins;
 	// owes says that there is something. See Snapshot.Amend.
@@ -49,19 +50,29 @@ type size struct{ keys, bytes int64 }
 
 // step is one write of the current entry, enough to take it back.
 type step struct {
-	space  *space
-	record *record
-	before *version // nil: the record was made by this step
+	space  *Space
+	record *Record
+	before *Version // nil: the record was made by this step
 }
 
-func newState() *state {
-	s := &state{spaces: map[string]*space{}}
-	s.system = newSpace("")
-	return s
+// New returns a state without keys. With track it remembers which keys are written
+// between one snapshot and the next, at 16 bytes for each; see [Snapshot.Changed].
+func New(track bool) *State {
+	return &State{spaces: map[string]*Space{}, system: newSpace(""), tracked: tracked{on: track}}
 }
 
-// begin starts an entry.
-func (s *state) begin(i protocol.Index) {
+// Index returns the index of the current entry, or of the last one.
+func (s *State) Index() protocol.Index { return s.index }
+
+// Digest returns the digest at the last entry, as it was kept along the way.
+func (s *State) Digest() Digest { return s.digest }
+
+// Size returns, for anybody, how many keys there are and how many bytes in keys and
+// values, as of the last entry.
+func (s *State) Size() (keys, bytes int) { return int(s.keys.Load()), int(s.bytes.Load()) }
+
+// Begin starts an entry.
+func (s *State) Begin(i protocol.Index) {
 	if i <= s.index { // asked first: the arguments of Check are allocated
 		invariant.Check(false, "entries are applied in order: %d after %d", i, s.index)
 	}
@@ -72,7 +83,7 @@ func (s *state) begin(i protocol.Index) {
 }
 
 // amend adds to what the digest is to be amended by.
-func (s *state) amend(by Digest) {
+func (s *State) amend(by Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owed.add(xxh3.Uint128{Hi: by[0], Lo: by[1]})
@@ -80,7 +91,7 @@ func (s *state) amend(by Digest) {
 }
 
 // payDigest amends the digest.
-func (s *state) payDigest() {
+func (s *State) payDigest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.digest.add(xxh3.Uint128{Hi: s.owed[0], Lo: s.owed[1]})
@@ -88,8 +99,8 @@ func (s *state) payDigest() {
 	s.owes.Store(false)
 }
 
-// set writes a key. Key and value are copied.
-func (s *state) set(sp *space, key, value []byte) {
+// Set writes a key. Key and value are copied.
+func (s *State) Set(sp *Space, key, value []byte) {
 	hash := hashKey(sp.hash, key)
 	r := sp.table.get(stringOf(key), hash)
 	if r == nil {
@@ -107,30 +118,34 @@ func (s *state) set(sp *space, key, value []byte) {
 	s.push(sp, r, newVersion(s.index, value))
 }
 
-// remove deletes a key and reports whether it existed.
-func (s *state) remove(sp *space, key []byte) bool {
+// Remove deletes a key and returns what it was, nil if it did not exist.
+func (s *State) Remove(sp *Space, key []byte) *Version {
 	r := sp.find(key)
-	return r != nil && s.removeRecord(sp, r)
+	if r == nil {
+		return nil
+	}
+	return s.removeRecord(sp, r)
 }
 
-func (s *state) removeRecord(sp *space, r *record) bool {
-	if r.head.Load().gone {
-		return false
+func (s *State) removeRecord(sp *Space, r *Record) *Version {
+	before := r.head.Load()
+	if before.gone {
+		return nil
 	}
 	sp.live--
-	s.push(sp, r, &version{index: s.index, gone: true})
-	return true
+	s.push(sp, r, &Version{index: s.index, gone: true})
+	return before
 }
 
-// removeAll deletes every key of a space, in order. It takes time and memory in
+// RemoveAll deletes every key of a space, in order. It takes time and memory in
 // proportion to their number.
-func (s *state) removeAll(sp *space) {
+func (s *State) RemoveAll(sp *Space) {
 	for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
 		s.removeRecord(sp, r)
 	}
 }
 
-func (s *state) push(sp *space, r *record, v *version) {
+func (s *State) push(sp *Space, r *Record, v *Version) {
 	before := r.head.Load()
 	older := before
 	if before.index == s.index { // of this entry: nobody has seen it
@@ -141,11 +156,11 @@ func (s *state) push(sp *space, r *record, v *version) {
 	s.undo = append(s.undo, step{sp, r, before})
 }
 
-// mark is a point within an entry to which rollback can return.
-func (s *state) mark() int { return len(s.undo) }
+// Mark is a point within an entry to which Rollback can return.
+func (s *State) Mark() int { return len(s.undo) }
 
-// rollback takes back all that was written since mark.
-func (s *state) rollback(mark int) {
+// Rollback takes back all that was written since mark.
+func (s *State) Rollback(mark int) {
 	for k := len(s.undo) - 1; k >= mark; k-- {
 		u := &s.undo[k]
 		if !u.record.head.Load().gone {
@@ -165,15 +180,15 @@ func (s *state) rollback(mark int) {
 	s.undo = s.undo[:mark]
 }
 
-// end makes the writes of the entry final and visible. changed is called for
+// End makes the writes of the entry final and visible. changed is called for
 // each key that changed, in the order of the writes; before is nil if the key
 // was new.
-func (s *state) end(now protocol.Instant, changed func(sp *space, r *record, v *version)) {
+func (s *State) End(now protocol.Instant, changed func(sp *Space, r *Record, v *Version)) {
 	s.settleAll(changed)
 	s.sweep(s.views.publish(s.index, s.digest, now))
 }
 
-func (s *state) settleAll(changed func(sp *space, r *record, v *version)) {
+func (s *State) settleAll(changed func(sp *Space, r *Record, v *Version)) {
 	for k := range s.undo {
 		u := &s.undo[k]
 		if u.before != nil && u.before.index == s.index {
@@ -192,7 +207,7 @@ func (s *state) settleAll(changed func(sp *space, r *record, v *version)) {
 	s.tellSize()
 }
 
-func (s *state) settle(u *step, changed func(*space, *record, *version)) {
+func (s *State) settle(u *step, changed func(*Space, *Record, *Version)) {
 	before, after := u.before, u.record.head.Load()
 	if before == nil && after.gone { // came and went
 		u.space.unlink(u.record)
@@ -219,12 +234,12 @@ func (s *state) settle(u *step, changed func(*space, *record, *version)) {
 	changed(u.space, u.record, after)
 }
 
-func (s *state) count(r *record, v *version, sign int64) {
+func (s *State) count(r *Record, v *Version, sign int64) {
 	s.size.keys += sign
 	s.size.bytes += sign * int64(len(r.key)+len(v.value))
 }
 
-func (s *state) tellSize() {
+func (s *State) tellSize() {
 	s.keys.Store(s.size.keys)
 	s.bytes.Store(s.size.bytes)
 }

@@ -1,4 +1,4 @@
-package resources
+package state
 
 import (
 	"sync/atomic"
@@ -47,7 +47,7 @@ type segment struct {
 
 type slot struct {
 	tag atomic.Uint64
-	rec atomic.Pointer[record]
+	rec atomic.Pointer[Record]
 }
 
 func (t *hashTable) init() {
@@ -67,7 +67,7 @@ func (d *directory) position(hash uint64) uint64 {
 }
 
 // get returns the record of a key, or nil.
-func (t *hashTable) get(key string, hash uint64) *record {
+func (t *hashTable) get(key string, hash uint64) *Record {
 	d := t.dir.Load()
 	s := d.segs[d.position(hash)].Load()
 	mask, tag := uint64(len(s.slots)-1), tagOf(hash)
@@ -86,7 +86,7 @@ func (t *hashTable) get(key string, hash uint64) *record {
 }
 
 // put adds a record whose key is not in the table.
-func (t *hashTable) put(r *record) {
+func (t *hashTable) put(r *Record) {
 	for {
 		d := t.dir.Load()
 		s := d.segs[d.position(r.hash)].Load()
@@ -98,7 +98,7 @@ func (t *hashTable) put(r *record) {
 	}
 }
 
-func (s *segment) put(r *record) {
+func (s *segment) put(r *Record) {
 	mask := uint64(len(s.slots) - 1)
 	for i := r.hash & mask; ; i = (i + 1) & mask {
 		switch s.slots[i].tag.Load() {
@@ -117,7 +117,7 @@ func (s *segment) put(r *record) {
 }
 
 // remove takes a record out.
-func (t *hashTable) remove(r *record) {
+func (t *hashTable) remove(r *Record) {
 	d := t.dir.Load()
 	s := d.segs[d.position(r.hash)].Load()
 	mask := uint64(len(s.slots) - 1)
@@ -193,7 +193,7 @@ func (d *directory) buddy(s *segment, hash uint64) *segment {
 func (t *hashTable) merge(d *directory, s, buddy *segment, hash uint64) {
 	next := &segment{depth: s.depth - 1, slots: make([]slot, roomFor(s.live+buddy.live))}
 	for _, from := range []*segment{s, buddy} {
-		from.copyTo(func(*record) *segment { return next })
+		from.copyTo(func(*Record) *segment { return next })
 	}
 	first, n := d.covered(next, hash)
 	for i := range n {
@@ -231,7 +231,7 @@ func (d *directory) halve() (out *directory, deepest int) {
 }
 
 func (t *hashTable) replace(d *directory, s *segment, hash uint64, next *segment) {
-	s.copyTo(func(*record) *segment { return next })
+	s.copyTo(func(*Record) *segment { return next })
 	first, n := d.covered(s, hash)
 	for i := range n {
 		d.segs[first+i].Store(next)
@@ -244,7 +244,7 @@ func (t *hashTable) split(d *directory, s *segment, hash uint64) {
 	for i := range half {
 		half[i] = &segment{depth: s.depth + 1, slots: make([]slot, segmentMax)}
 	}
-	s.copyTo(func(r *record) *segment { return half[r.hash>>(63-s.depth)&1] })
+	s.copyTo(func(r *Record) *segment { return half[r.hash>>(63-s.depth)&1] })
 	first, n := d.covered(s, hash)
 	for i := range n {
 		d.segs[first+i].Store(half[i/(n/2)])
@@ -260,7 +260,7 @@ func (d *directory) covered(s *segment, hash uint64) (first, n uint64) {
 	return d.position(hash) &^ (n - 1), n
 }
 
-func (s *segment) copyTo(into func(*record) *segment) {
+func (s *segment) copyTo(into func(*Record) *segment) {
 	for i := range s.slots {
 		if r := s.slots[i].rec.Load(); r != nil {
 			into(r).put(r)
