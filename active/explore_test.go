@@ -216,7 +216,7 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 		known string
 	}{
 		{Member{}, "cfg log rng now WallAhead state hard leader shape configs lastTime current quorum voter named heardNamed called deposed deposedAt unheeded toldAt installing unfit unreadable stopped outside heard led electionAt ballots lead disk ready handed due values"},
-		{leadership{}, "noop base since progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver batches bytes"},
+		{leadership{}, "noop time progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver batches bytes"},
 		{progress{}, "id seat voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit"},
 		{disk{}, "lastID written cut stable durable taking flight held pace"},
 		{flight{}, "id state last since held"},

@@ -1,8 +1,6 @@
 package active
 
 import (
-	"time"
-
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -13,9 +11,7 @@ type leadership struct {
 	// noop is the first entry of the term. Nothing is read, and no
 	// configuration changed, before it is committed.
 	noop protocol.Index
-	// Cluster time is base at since, and runs with this member's clock.
-	base  protocol.ClusterTime
-	since protocol.Instant
+	time protocol.ClusterTime // now: see time.go
 
 	progress    []progress // of all others in the latest configuration, by id
 	heartbeatAt protocol.Instant
@@ -50,7 +46,7 @@ type Proposal struct {
 func (m *Member) becomeLeader() {
 	invariant.Check(m.state == StateCandidate, "%s became leader of term %d", m.state, m.hard.Term)
 	m.state, m.leader, m.ballots = StateLeader, m.cfg.ID, nil
-	m.lead = &leadership{noop: m.shape.LastIndex() + 1, base: m.lastTime, since: m.now}
+	m.lead = &leadership{noop: m.shape.LastIndex() + 1, time: m.lastTime}
 	m.lead.follow(m)
 	m.emit(protocol.EventBecameLeader, m.cfg.ID, m.shape.LastIndex(), "")
 	// Entries of earlier terms are committed by the one that follows them
@@ -141,7 +137,7 @@ func (m *Member) admit(entries []protocol.Entry) (bytes int, err error) {
 
 // appendOwn stamps entries with index, term and cluster time and appends them.
 func (m *Member) appendOwn(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
-	index, at := m.shape.LastIndex(), m.clusterTime()
+	index, at := m.shape.LastIndex(), m.lead.time
 	for i := range entries {
 		index++
 		e := &entries[i]
@@ -150,13 +146,6 @@ func (m *Member) appendOwn(entries []protocol.Entry, configs []protocol.Configur
 	protocol.EncodeEntries(entries)
 	m.appendEntries(entries, configs)
 	m.due = true
-}
-
-// clusterTime is the time of the entry that was last when this leader was
-// elected, plus what has passed here since. It never goes back, because m.now
-// does not, and no member's wall clock has a say in it.
-func (m *Member) clusterTime() protocol.ClusterTime {
-	return m.lead.base + protocol.ClusterTime(m.now.Sub(m.lead.since)/time.Nanosecond)
 }
 
 // settled reports whether an entry of the leader's own term is committed.

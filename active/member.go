@@ -187,7 +187,7 @@ func (m *Member) Tick(now protocol.Instant) {
 func (m *Member) Deadline() protocol.Instant {
 	at := m.electionAt
 	if m.state == StateLeader {
-		at = min(m.lead.heartbeatAt, m.quorumHeard().Add(m.cfg.Election))
+		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election))
 		if s, ok := m.disk.stallAt(); ok {
 			at = min(at, s)
 		}
@@ -247,10 +247,6 @@ func (m *Member) Ready() protocol.Ready {
 	m.checkInvariants()
 	return out
 }
-
-// advance moves the clock. An instant from before the last one is a matter of
-// order between events, not of time going back.
-func (m *Member) advance(now protocol.Instant) { m.now = max(m.now, now) }
 
 // send hands a message out at once, or, from a member that is still taking its
 // role, after its first write.

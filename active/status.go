@@ -109,16 +109,3 @@ func (m *Member) Shape() *protocol.Shape { return &m.shape }
 // Configurations returns what the log says about who is active. It belongs to
 // the member: the caller may read it until the next call, or Clone it.
 func (m *Member) Configurations() *protocol.Configurations { return &m.configs }
-
-// LastTime returns the cluster time of the log's last entry.
-func (m *Member) LastTime() protocol.ClusterTime { return m.lastTime }
-
-// ClusterTime returns the cluster time at now, on a leader: what an entry that
-// is proposed now would carry. On anybody else it is 0.
-func (m *Member) ClusterTime(now protocol.Instant) protocol.ClusterTime {
-	m.advance(now)
-	if m.state != StateLeader {
-		return 0
-	}
-	return m.clusterTime()
-}
