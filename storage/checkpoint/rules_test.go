@@ -181,6 +181,27 @@ func TestStoreThatHasLostItemsIsNeverPublished(t *testing.T) {
 	wantIndexes(t, s, 20, 10)
 }
 
+// No engine sees a file that is not what was written: damage could end the process in a
+// goroutine of its own. Whatever the engine is, its store is set aside.
+func TestNoEngineSeesWhatWasNotWritten(t *testing.T) {
+	h := newHouse(t, 2)
+	if err := h.disk.FlipBit("/c/"+storeName(2)+"/"+flat.File, 8*20); err != nil {
+		t.Fatal(err)
+	}
+	opened := h.engine.opened
+	s := h.start()
+	if err := use(s); !errors.Is(err, protocol.ErrCorrupt) {
+		t.Fatalf("got error %v, want %v", err, protocol.ErrCorrupt)
+	}
+	if h.engine.opened != opened {
+		t.Error("the engine opened a store that is damaged")
+	}
+	h.wantKept(s, 1, 1)
+	if err := use(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Both kept checkpoints stay apart, file by file, whatever damages one of them.
 func TestTwoKeptCheckpointsNeverShareAFile(t *testing.T) {
 	dir := t.TempDir()
