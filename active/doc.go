@@ -1,5 +1,5 @@
 // Package active is Raft as a deterministic state machine: elections,
-// replication, quorums, reads, membership. A member is active while the
+// replication, quorums, reads, membership changes. A member is active while the
 // configuration names it, as a voter or as a learner.
 //
 // The sources are "In Search of an Understandable Consensus Algorithm"
@@ -13,6 +13,12 @@
 // and serves the Ready that comes of it, in the order that protocol.Ready
 // gives. The core keeps the terms of the log (protocol.Shape), never its
 // payload: what it sends are ranges, which the owner fills in.
+//
+// Where the paper has a match index, a leader here has what its followers have
+// acknowledged from their disks (progress.go). Where it has InstallSnapshot, a leader
+// offers a checkpoint, which the follower fetches from whoever has it (install.go). A
+// membership change is one step, or a joint configuration where majorities would not
+// overlap (change.go).
 //
 // # The disk is slow
 //

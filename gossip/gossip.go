@@ -1,30 +1,3 @@
-// Package gossip is on every member: it carries entries, commit knowledge,
-// freshness and checkpoints between members (links, HAVE/WANT, pulls, swarm)
-// as a deterministic state machine; gossip/swim is memberlist and its
-// transport.
-//
-// It speaks of the committed prefix only. An active whose committed tip rose
-// makes frames and sends each to a few random passives; whoever sees a frame
-// for the first time passes it on. That misses some members, so whoever learns
-// that others hold more than it does pulls the gap. Both need no knowledge of
-// who has what: frames are told apart by the indexes that they carry.
-//
-// Mode Flood is just that: random members, each time anew. Mode Hybrid sends
-// over a few links that stay. At first every frame comes by all of them; a
-// duplicate prunes the link that it came by, a gap grafts one, and what is left
-// is a tree. Links have a direction: each passive chooses its parents, and an
-// active the three passives that it feeds. Two rules keep the tree whole while
-// it is pruned: see taint and anchor in arrived and anchorBeaten.
-//
-// What a slow member can cost is bounded in two places. The core bounds how
-// many children a member has, and what it gives to pulls and of checkpoints.
-// The owner bounds what waits on each connection, and drops what does not fit:
-// whatever is missing is pulled.
-//
-// A Core is without goroutines, clock, disk or network, and belongs to one
-// goroutine. Its owner tells it of peers, progress, messages and time, and
-// serves the Ready that follows. The same inputs give the same outputs: all
-// choices come from one seeded source.
 package gossip
 
 import (

@@ -7,6 +7,10 @@
 // log. It never votes, never acknowledges, and its tip is not durable: nobody
 // may count it.
 //
+// Other systems call such a member a standby, an observer or a read replica. How old its
+// state may be (staleness) is not known here: gossip keeps the claims about that, and
+// package replica puts both together.
+//
 // A Member is a deterministic state machine without goroutines, clock, disk or
 // network. It belongs to one goroutine. Its owner calls Take, Step and
 // Persisted, and serves the Ready that follows.

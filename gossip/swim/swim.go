@@ -2,6 +2,10 @@
 // and a slim transport of ours below it, beside the deterministic core in
 // package gossip.
 //
+// Each member has an incarnation: a number that it alone raises, to contradict who says
+// that it is dead. Of two reports about a member the one with the higher incarnation
+// counts. It says nothing about Raft's terms, and none of it is in the log.
+//
 // It says which members live, and carries datagrams of up to
 // protocol.DatagramBytesMax to them. What it says is a hint: no voter is
 // chosen or removed because of it alone. memberlist's broadcast queue and its

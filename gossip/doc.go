@@ -1,0 +1,61 @@
+// Package gossip is on every member: it carries entries, commit knowledge,
+// freshness and checkpoints between members (links, HAVE/WANT, pulls, swarm)
+// as a deterministic state machine; gossip/swim is memberlist and its
+// transport.
+//
+// It speaks of the committed prefix only. An active whose committed tip rose
+// makes frames and sends each to a few random passives; whoever sees a frame
+// for the first time passes it on. That misses some members, so whoever learns
+// that others hold more than it does pulls the gap. Both need no knowledge of
+// who has what: frames are told apart by the indexes that they carry.
+//
+// # Two modes
+//
+// Mode Flood is just that, epidemic broadcast: random members, each time anew.
+//
+// Mode Hybrid, the default, is a Plumtree (epidemic broadcast trees, Leitão, Pereira
+// and Rodrigues, SRDS 2007) with changes of ours. A member sends over a few links that
+// stay. An eager link carries every frame; a lazy one, here called pruned, a copy now
+// and then. At first every frame comes by all links; a duplicate prunes the link that
+// it came by (PRUNE), a gap grafts one (GRAFT), and what is left is a tree:
+//
+//	    leader ------ follower       actives: Raft among themselves;
+//	   /  |  \        /  |  \        each feeds three passives
+//	  a   b   c      d   e   f
+//	 / \      |      |       :       ---  eager link: every frame, once
+//	g   h     i      j . . . :       . .  lazy (pruned) link, here from f to j: a
+//	                                      frame in twenty, to mend the tree before
+//	                                      a timer would
+//
+// Links have a direction: each passive chooses its parents, and an active the three
+// passives that it feeds. Two rules keep the tree whole while it is pruned.
+//
+//   - Taint: a copy that came by a random or pulled hop is marked, and so is all that it
+//     leads to. A link is pruned only when the first copy was not marked, or two
+//     members would prune one another for what a chance brought (see arrived).
+//   - Anchor: the one parent that is never pruned. Another link takes its place when it
+//     was first three times in a row (see anchorBeaten).
+//
+// What the tree misses, because a member died, a datagram was lost or a link was pruned
+// too many, is found by anti-entropy: every 50 ms a member says to its anchor and to a
+// random peer what it has (HAVE: its tip, holes, the log's begin, checkpoints), and who
+// sees that another one has more pulls the gap (WANT). So completeness depends on no
+// tree; the tree makes it cheap: about one copy of each frame for each member, where
+// flood has three.
+//
+// A member that is below the begin of all logs fetches a checkpoint from several others at
+// once, chunk by chunk (see fetch.go): a swarm.
+//
+// # What a slow member can cost
+//
+// That is bounded in two places. The core bounds how many children a member has, and what
+// it gives to pulls and of checkpoints. The owner bounds what waits on each connection,
+// and drops what does not fit: whatever is missing is pulled.
+//
+// # Inputs and outputs
+//
+// A Core is without goroutines, clock, disk or network, and belongs to one
+// goroutine. Its owner tells it of peers, progress, messages and time, and
+// serves the Ready that follows. The same inputs give the same outputs: all
+// choices come from one seeded source.
+package gossip
