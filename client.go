@@ -103,7 +103,8 @@ func (c *Client) half() *client.Client {
 // Dial returns a client when a member has answered; ctx bounds that. It fails
 // at once, with ErrUnavailable and what went wrong at each address, if none
 // does; when ctx has ended, its error is wrapped, too. ErrWrongCluster: all that
-// answer belong to another cluster than cfg.Cluster.
+// answer belong to another cluster than cfg.Cluster. ErrOverloaded: all have as many
+// clients as they take, none of them idle.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

@@ -26,7 +26,8 @@ var (
 	// is under way. Handles retry it until their context ends.
 	ErrNoLeader = protocol.ErrNoLeader
 	// ErrOverloaded: more writes are in flight than the leader admits, or more wait
-	// in this Node or Client than docs/limits.md says; the latter at once.
+	// in this Node or Client than docs/limits.md says, the latter at once; or all members
+	// that answer have as many clients, or watches, as they take.
 	ErrOverloaded = protocol.ErrOverloaded
 	// ErrNoSpace: the leader's disk is nearly full, or its log cannot get a new file,
 	// for want of descriptors for example. The text says which, and what to do. Where

@@ -14,11 +14,17 @@ func refusesUs(err error) bool {
 	return errors.Is(err, protocol.ErrWrongCluster) || errors.Is(err, protocol.ErrWrongVersion)
 }
 
+// turnedAway reports whether a member has answered, and has not let us in: for good, or
+// because it has as many clients as it takes.
+func turnedAway(err error) bool {
+	return refusesUs(err) || errors.Is(err, protocol.ErrOverloaded)
+}
+
 // failures are what went wrong at each address.
 type failures struct {
 	texts   []string
-	refusal error // the first, as long as all are refusals
-	others  bool
+	refusal error // the first
+	others  bool  // some failed otherwise
 }
 
 func (f *failures) add(address string, err error) {
@@ -27,10 +33,13 @@ func (f *failures) add(address string, err error) {
 		text = address + " (" + text + ")"
 	}
 	f.texts = append(f.texts, text)
-	if !refusesUs(err) {
+	switch {
+	case !turnedAway(err):
 		f.others = true
-	} else if f.refusal == nil {
+	case f.refusal == nil:
 		f.refusal = err
+	case codeOf(f.refusal) != codeOf(err):
+		f.others = true
 	}
 }
 

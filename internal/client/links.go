@@ -53,7 +53,7 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 		if ctx.Err() == nil {
 			r.book.unreachable(address, r.cfg.Rest)
 		}
-		if !refusesUs(err) {
+		if !turnedAway(err) {
 			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
 		}
 		return nil, err

@@ -289,7 +289,7 @@ func TestNobodyAnswersAnyMore(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	for _, refusal := range []*protocol.Error{protocol.ErrWrongCluster, protocol.ErrWrongVersion} {
+	for _, refusal := range []*protocol.Error{protocol.ErrWrongCluster, protocol.ErrWrongVersion, protocol.ErrOverloaded} {
 		f := newFleet(t, "a:1", "b:1")
 		f.members["a:1"].refuses = refusal
 		f.members["b:1"].refuses = refusal
@@ -307,6 +307,10 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("got %v, want the refusal told too", err)
 		}
 	}
+	f := newFleet(t, "a:1", "b:1")
+	f.members["a:1"].refuses, f.members["b:1"].refuses = protocol.ErrOverloaded, protocol.ErrWrongCluster
+	_, err := NewRemote(t.Context(), f.config("a:1", "b:1"))
+	wantIs(t, err, []error{protocol.ErrUnavailable}, nil) // each has its own reason
 }
 
 func TestStaysWithTheClusterThatAnsweredFirst(t *testing.T) {
