@@ -32,23 +32,24 @@ type Outage struct {
 	At     string
 
 	pause time.Duration
-	began time.Time
-	why   atomic.Pointer[error]
+	now   atomic.Pointer[failing] // nil: it works
+}
+
+// failing is an outage under way.
+type failing struct {
+	since time.Time
+	err   error // the last
 }
 
 // Failed takes note of a failure and returns after how long to try again.
 func (o *Outage) Failed(err error) time.Duration {
-	if o.pause == 0 {
+	next := &failing{since: time.Now(), err: err}
+	if last := o.now.Load(); last != nil {
+		next.since = last.since
+	} else {
 		o.Logger.Warn("cannot "+o.Doing+"; tried again until it works", "at", o.At, "err", err, "way_out", wayOut(err))
 	}
-	now := time.Now()
-	if o.pause == 0 {
-		o.began = now
-	}
-	if o.why.Load() == nil && now.Sub(o.began) >= whyAfter {
-		why := fmt.Errorf("cannot %s at %s: %w; %s", o.Doing, o.At, err, wayOut(err))
-		o.why.Store(&why)
-	}
+	o.now.Store(next)
 	o.pause = min(max(2*o.pause, pauseMin), pauseMax)
 	return o.pause
 }
@@ -59,17 +60,18 @@ func (o *Outage) Works() {
 		return
 	}
 	o.pause = 0
-	o.why.Store(nil)
+	o.now.Store(nil)
 	o.Logger.Info("can "+o.Doing+" again", "at", o.At)
 }
 
 // Why says why it has not worked for a second or longer, with the way out; nil if it
-// has.
+// has. It goes by when it is asked, and not by when the socket was.
 func (o *Outage) Why() error {
-	if p := o.why.Load(); p != nil {
-		return *p
+	f := o.now.Load()
+	if f == nil || time.Since(f.since) < whyAfter {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("cannot %s at %s: %w; %s", o.Doing, o.At, f.err, wayOut(f.err))
 }
 
 // wayOut is what whoever runs the program can do about an error of a socket.

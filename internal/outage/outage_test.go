@@ -62,7 +62,15 @@ func TestAcceptIsAskedAgainForEver(t *testing.T) {
 			}
 			done <- err
 		}()
-		time.Sleep(10 * time.Second)
+		time.Sleep(whyAfter - time.Millisecond)
+		if err := patient.Why(); err != nil {
+			t.Errorf("before it counts as an outage: got %v", err)
+		}
+		time.Sleep(time.Millisecond) // between two attempts: nobody knows better than the last one
+		if err := patient.Why(); err == nil {
+			t.Error("after a second it is not said why it does not accept")
+		}
+		time.Sleep(9 * time.Second)
 		if err := patient.Why(); !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENOMEM) && !errors.Is(err, syscall.ENOBUFS) {
 			t.Errorf("why it does not accept: got %v", err)
 		}
