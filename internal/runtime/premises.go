@@ -11,13 +11,14 @@ import (
 	"syscall"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-// premises are where a member's directory was when it was opened: a directory that is
-// deleted, moved or replaced under a running member goes on to take writes, and none
-// of them is there after a restart. What is compared is held open, so that no other
-// file can have its number.
+// premises are where a member's directory, and the folders in it, were when it was
+// opened: one that is deleted, moved or replaced under a running member goes on to take
+// writes, and none of them is there after a restart. What is compared is held open, so
+// that no other file can have its number.
 type premises struct {
 	mu   sync.Mutex
 	dir  string // empty: the member has none
@@ -25,14 +26,30 @@ type premises struct {
 	gone error
 }
 
-// held is a file of the directory, or the directory itself.
+// held is the directory itself, or what is in it.
 type held struct {
 	path string
+	part string // of the directory, in words; empty: all of it
+	copy bool   // there are others, and one of them is enough
 	file *os.File
 	info fs.FileInfo
 }
 
-// take remembers the directory and its identity.
+// partsOf are what is looked at of a directory, the first first: what has become of the
+// whole explains the rest.
+func partsOf(dir string) []held {
+	parts := []held{
+		{path: dir},
+		{path: wal.Folder(dir), part: "the log in "},
+		{path: filepath.Join(dir, checkpoint.Folder), part: "the folder of the checkpoints in "},
+	}
+	for _, file := range wal.IdentityFiles(dir) {
+		parts = append(parts, held{path: file, part: "the identity in ", copy: true})
+	}
+	return parts
+}
+
+// take remembers the directory, its folders and its identity.
 func (p *premises) take(dir string) error {
 	if dir == "" {
 		return nil
@@ -40,13 +57,15 @@ func (p *premises) take(dir string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dir = dir
-	for _, path := range append([]string{dir}, wal.IdentityFiles(dir)...) {
-		f, err := os.Open(path)
+	for _, h := range partsOf(dir) {
+		f, err := os.Open(h.path)
 		if err != nil {
 			return err
 		}
-		p.held = append(p.held, held{path: path, file: f})
-		if p.held[len(p.held)-1].info, err = f.Stat(); err != nil {
+		h.file = f
+		h.info, err = f.Stat()
+		p.held = append(p.held, h) // close lets go of it
+		if err != nil {
 			return err
 		}
 	}
@@ -63,10 +82,10 @@ func (p *premises) close() {
 	p.held = nil
 }
 
-// look returns why the member cannot go on in its directory, or nil: it is somewhere
-// else, or nowhere. Any goroutine may ask. What cannot be known now is no reason. A
-// copy of the identity that is gone while the other is there is none either: the
-// next start writes it again.
+// look returns why the member cannot go on in its directory, or nil: it, or one of its
+// folders, is somewhere else, or nowhere. Any goroutine may ask. What cannot be known now
+// is no reason. A copy of the identity that is gone while the other is there is none
+// either: the next start writes it again.
 func (p *premises) look() error {
 	p.mu.Lock()
 	held, gone := p.held, p.gone
@@ -74,24 +93,36 @@ func (p *premises) look() error {
 	if gone != nil || len(held) == 0 {
 		return gone
 	}
-	here, known := held[0].isThere() // without the lock: a server of files may not answer
-	missing := 0
-	for _, h := range held[1:] {
-		if there, sure := h.isThere(); sure && !there {
-			missing++
-		}
-	}
+	missing := lost(held) // without the lock: a server of files may not answer
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case len(p.held) == 0: // it was closed meanwhile
-	case p.gone != nil:
-	case known && !here:
-		p.gone = p.lost(held[0])
-	case missing == len(held)-1:
-		p.gone = p.lost(held[1])
+	if missing != nil && p.gone == nil && len(p.held) > 0 { // or it was closed meanwhile
+		p.gone = p.explain(missing)
 	}
 	return p.gone
+}
+
+// lost returns the first that is not where it was, or nil.
+func lost(all []held) *held {
+	copies, gone := 0, 0
+	var one *held
+	for i := range all {
+		h := &all[i]
+		there, known := h.isThere()
+		switch missing := known && !there; {
+		case !h.copy && missing:
+			return h
+		case h.copy:
+			copies++
+			if missing {
+				gone, one = gone+1, h
+			}
+		}
+	}
+	if gone < copies {
+		return nil
+	}
+	return one
 }
 
 // isThere reports whether a path still names what is held open.
@@ -106,8 +137,8 @@ func (h *held) isThere() (there, known bool) {
 	return false, false
 }
 
-// lost says what has become of the directory, and the way out.
-func (p *premises) lost(h held) error {
+// explain says what has become of the directory, or of a part of it, and the way out.
+func (p *premises) explain(h *held) error {
 	what, way := "deleted, or moved away,", "put it back if it was moved"
 	after, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", h.file.Fd())) // empty where there is none
 	absolute, err := filepath.Abs(h.path)
@@ -123,11 +154,7 @@ func (p *premises) lost(h held) error {
 			way = "move that one away, and " + way
 		}
 	}
-	part := ""
-	if h.path != p.dir {
-		part = "the identity in "
-	}
-	text := fmt.Sprintf("%sthe data directory %s was %s while the member ran: what it has written since would be lost; it has stopped", part, p.dir, what)
+	text := fmt.Sprintf("%sthe data directory %s was %s while the member ran: what it has written since would be lost; it has stopped", h.part, p.dir, what)
 	if way != "" {
 		text += "; " + way + ", then start the member again; otherwise"
 	} else {

@@ -166,7 +166,7 @@ func initLog(fsys vfs.FS, dir string, first []protocol.Entry, o Options) error {
 	if err := fsys.SyncDir(dir); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, logFolder)
+	path := Folder(dir)
 	if err := fsys.MkdirAll(path); err != nil {
 		return err
 	}

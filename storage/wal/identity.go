@@ -44,6 +44,10 @@ func IdentityFiles(dir string) []string {
 	return []string{filepath.Join(dir, identityFiles[0]), filepath.Join(dir, identityFiles[1])}
 }
 
+// Folder returns the path of the folder of a directory's log. While the log is open its
+// name stays that of the same folder.
+func Folder(dir string) string { return filepath.Join(dir, logFolder) }
+
 // encodeIdentity writes magic, format, the payload's length, the payload, and a
 // sum of all that. Later formats change only the payload.
 func encodeIdentity(id Identity) []byte {

@@ -259,7 +259,7 @@ func removeUnfinished(fsys vfs.FS, l *Log) error {
 
 // finishMend does what is left to do after the switch, if it is there.
 func finishMend(fsys vfs.FS, dir string) error {
-	folder := filepath.Join(dir, logFolder)
+	folder := Folder(dir)
 	f, err := listFolder(fsys, dir)
 	if err != nil || f.switched == "" {
 		return listError(err)

@@ -3,7 +3,6 @@ package wal
 import (
 	"encoding/binary"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -161,7 +160,7 @@ type listed struct {
 
 func listFolder(fsys vfs.FS, dir string) (folder, error) {
 	var f folder
-	names, err := fsys.ReadDir(filepath.Join(dir, logFolder))
+	names, err := fsys.ReadDir(Folder(dir))
 	if err != nil {
 		return f, err
 	}
