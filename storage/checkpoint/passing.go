@@ -18,7 +18,7 @@ import (
 var passingCauses = []syscall.Errno{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, syscall.EAGAIN, syscall.EIO, syscall.ENOSPC,
 	syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EBUSY, syscall.ENXIO, syscall.ENODEV,
-	syscall.ESTALE, syscall.ETIMEDOUT,
+	syscall.ESTALE, syscall.ETIMEDOUT, syscall.EFBIG,
 }
 
 // passing reports whether an error may pass: it is one of the operating system, want

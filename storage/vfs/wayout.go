@@ -23,6 +23,7 @@ var waysOut = []wayOut{
 	{[]syscall.Errno{syscall.EMFILE, syscall.ENFILE}, false, "the disk is sound: raise the limit of open files (ulimit -n, LimitNOFILE)"},
 	{[]syscall.Errno{syscall.ENOMEM}, false, "the disk is sound: the system has no memory left, give it more or end something"},
 	{[]syscall.Errno{syscall.EACCES, syscall.EPERM}, false, "the user that runs the member may not do that: give it the directory with all that is in it (chown -R)"},
+	{[]syscall.Errno{syscall.EFBIG}, false, "the disk is sound: raise the limit of the size of a file (ulimit -f, LimitFSIZE)"},
 	{[]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT}, false, "make room on it, or raise the quota"},
 	{[]syscall.Errno{syscall.EINTR, syscall.EAGAIN, syscall.EBUSY, syscall.ETIMEDOUT}, false, "that passes by itself"},
 	{[]syscall.Errno{syscall.ENOLCK}, false, "the file system gives no locks: use a local one"},

@@ -37,6 +37,8 @@ func TestTextsSayTheCauseOnceAndAWayOut(t *testing.T) {
 		{syscall.EDQUOT, later, protocol.ErrNoSpace, "raise the quota", "leader"},
 		{syscall.ENOSPC, vfs.Full, protocol.ErrNoSpace, "the disk of this member is full: write /d/log/1.wal: no space left on device; make room", "leader"},
 		{syscall.EMFILE, vfs.Waits, protocol.ErrNoSpace, "the log cannot go on in a new file: write /d/log/1.wal: too many open files; the disk is sound: raise the limit of open files (ulimit -n, LimitNOFILE); it goes on by itself", "full"},
+		{syscall.EFBIG, vfs.Waits, protocol.ErrNoSpace, "the log cannot go on in a new file: write /d/log/1.wal: file too large; the disk is sound: raise the limit of the size of a file (ulimit -f, LimitFSIZE); it goes on by itself", "full"},
+		{syscall.EFBIG, failed, protocol.ErrDiskFailed, "a write to the member's directory failed; the member has stopped: write /d/log/1.wal: file too large; the disk is sound: raise the limit of the size of a file (ulimit -f, LimitFSIZE); then start the member again", "the disk failed"},
 		{syscall.EIO, vfs.Waits, protocol.ErrNoSpace, "the kernel's log says more", "full"},
 		{syscall.EMFILE, later, protocol.ErrDirectory, "taking a checkpoint: write /d/log/1.wal: too many open files; the disk is sound", "start"},
 		{syscall.ENOSPC, later, protocol.ErrNoSpace, "make room", "leader"},

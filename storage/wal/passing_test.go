@@ -18,7 +18,7 @@ import (
 // passes are errors that say nothing about what has been written.
 var passes = []error{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EDQUOT, syscall.ENOSPC,
-	syscall.EINTR, syscall.EBUSY, syscall.ETIMEDOUT, syscall.EIO,
+	syscall.EINTR, syscall.EBUSY, syscall.ETIMEDOUT, syscall.EIO, syscall.EFBIG,
 }
 
 // stepsOfANewSegment are the calls that a new segment takes, up to its name.
