@@ -51,8 +51,9 @@ type stuck struct {
 	err error
 }
 
-// patienceWithCommands is how long a command may take before it is said to hang.
-func patienceWithCommands(m *Member) time.Duration {
+// stuckTime is how long a command, or a call of the log's disk, may take before it is
+// said to hang.
+func stuckTime(m *Member) time.Duration {
 	return max(stuckAfter, 2*m.cfg.activeConfig().Election)
 }
 
@@ -142,7 +143,7 @@ func (a *applier) stack() string {
 // watch says that a command hangs, and that it has returned after all, until the member
 // ends.
 func (a *applier) watch(m *Member) {
-	limit := patienceWithCommands(m)
+	limit := stuckTime(m)
 	ticker := time.NewTicker(stuckLook)
 	defer ticker.Stop()
 	var last resources.Running
@@ -229,7 +230,7 @@ func (a *applier) unlessStuck(ctx context.Context, m *Member) (context.Context, 
 // end waits for the applier. One that hangs in a command is left behind: nobody can end
 // it.
 func (a *applier) end(m *Member) {
-	patience := patienceWithCommands(m)
+	patience := stuckTime(m)
 	if a.stuck.Load() != nil {
 		patience = 0
 	}

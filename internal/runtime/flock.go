@@ -29,8 +29,8 @@ const (
 	// when members were heard.
 	rememberEvery = 10 * time.Minute
 	// orphanElections is for how many election timeouts a passive may hear nothing
-	// of a leader before it says that it follows nobody. An election takes about
-	// one, and its outcome a few heartbeats.
+	// of a leader before it says in its log that it follows nobody. An election takes
+	// about one, and its outcome a few heartbeats.
 	orphanElections = 10
 	// A member that follows nobody says so at once, then after orphanFirst, and
 	// after twice as long each time, up to orphanLast.
@@ -81,17 +81,35 @@ func (m *Member) lookAround() {
 	}
 }
 
-// noteSource finds out whether this member has had nobody to follow for long.
-// Voters know by themselves who leads; the others are told, and would go by that
-// for ever if they did not look at how old it is. Only the loop calls it.
+// noteSource finds out when this member last knew of a leader. Voters know by themselves
+// who leads; the others are told, and would go by that for ever if they did not look at
+// how old it is. Only the loop calls it.
 func (m *Member) noteSource(now protocol.Instant, s replica.Status) {
-	patience := m.orphanAfter()
-	voter := s.Role == protocol.RoleActive && s.RaftRole != "learner"
-	if s.Role == protocol.RoleReserve || voter && !s.Leader.IsZero() || !voter && s.SourceKnown && s.Source <= patience {
-		m.led = now
+	at := protocol.Instant(m.led.Load())
+	switch {
+	case s.Role == protocol.RoleReserve || votes(&s) && !s.Leader.IsZero():
+		at = now
+	case !votes(&s) && s.SourceKnown: // and not now: what is told is as old as it says
+		at = max(at, now.Add(-s.Source))
 	}
-	m.orphan.Store(now.Sub(m.led) > patience)
+	m.led.Store(int64(at))
+	m.orphan.Store(now.Sub(at) > m.orphanAfter())
 }
+
+// votes reports whether a member finds out by itself whether anybody leads: by an
+// election.
+func votes(s *replica.Status) bool {
+	return s.Role == protocol.RoleActive && s.RaftRole != "learner"
+}
+
+// wordSlack is what news of a leader takes to come from one member to the next until all
+// have them, where datagrams get lost and machines are busy.
+const wordSlack = 500 * time.Millisecond
+
+// wordAfter is how long a member that does not vote may be without news of a leader and
+// be ready: as long as the last voter takes to find out that nobody leads, which is not
+// ready from then on either, and wordSlack.
+func wordAfter(m *Member) time.Duration { return 2*m.cfg.activeConfig().Election + wordSlack }
 
 // orphanAfter is how long a member may be without news of a leader.
 func (m *Member) orphanAfter() time.Duration { return orphanElections * m.cfg.activeConfig().Election }

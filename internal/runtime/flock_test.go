@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -201,6 +203,51 @@ func TestAPassiveThatFollowsNobodySaysSo(t *testing.T) {
 	})
 	if got := log.count("follows nobody"); got != 1 {
 		t.Errorf("it said %d times that it follows nobody, want 1", got)
+	}
+}
+
+// What a passive is told of a leader is as old as it says: it is not ready as soon as
+// that is older than voters take to find out, also while its loop stands still, and
+// follows nobody once it is as old as ten elections, not ten elections later.
+func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
+	var boot time.Duration // since the member was made
+	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Election: 500 * time.Millisecond}, syncs: newSyncWatch(time.Second)}
+	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
+	m.led.Store(int64(m.clock.Now()))
+	s := replica.Status{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
+	for _, step := range []struct {
+		boot, source time.Duration // no source: the loop has not turned
+		ready        bool
+		orphan       bool
+	}{
+		{10 * time.Second, 100 * time.Millisecond, true, false}, // at 9.9 s a leader was known
+		{11300 * time.Millisecond, 1400 * time.Millisecond, true, false},
+		{11500 * time.Millisecond, 1600 * time.Millisecond, false, false},
+		{12 * time.Second, 20 * time.Millisecond, true, false},
+		{13600 * time.Millisecond, 0, false, false},
+		{16900 * time.Millisecond, 4920 * time.Millisecond, false, false},
+		{17 * time.Second, 5020 * time.Millisecond, false, true},
+		{17100 * time.Millisecond, 50 * time.Millisecond, true, false},
+	} {
+		boot = step.boot
+		if s.SourceKnown, s.Source = step.source > 0, step.source; s.SourceKnown {
+			m.noteSource(m.clock.Now(), s)
+		}
+		if err := m.readyNow(s); (err == nil) != step.ready || err != nil && !strings.Contains(err.Error(), "follows nobody") {
+			t.Errorf("at %v, with news %v old: got %v, want ready %t", step.boot, step.source, err, step.ready)
+		}
+		if got := m.orphan.Load(); got != step.orphan {
+			t.Errorf("at %v, with news %v old: it follows nobody: got %t, want %t", step.boot, step.source, got, step.orphan)
+		}
+	}
+	voter := s
+	voter.Role, voter.RaftRole, boot = protocol.RoleActive, "follower", time.Minute
+	if err := m.readyNow(voter); err != nil { // it finds out by itself
+		t.Errorf("a voter that knows a leader: %v", err)
+	}
+	voter.RaftRole = "learner"
+	if err := m.readyNow(voter); err == nil {
+		t.Error("a learner that nobody tells of a leader is ready")
 	}
 }
 

@@ -69,7 +69,7 @@ type Member struct {
 	favours   favours
 	// configured is the latest configuration in the log; read only.
 	configured atomic.Pointer[protocol.Configuration]
-	led        protocol.Instant      // when a leader was last known here, at the youngest; the loop's
+	led        atomic.Int64          // when a leader was last known here, at the youngest, on the member's clock; the loop writes it
 	orphan     atomic.Bool           // that was long ago
 	doubted    atomic.Pointer[error] // why the state must not be served
 	// withheld is what withhold has put into doubted; the loop's.

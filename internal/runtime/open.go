@@ -252,7 +252,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	}
 	m.swim = s
 	m.seat(nil)
-	m.led = m.clock.Now()
+	m.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
 		func() { m.mender.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },

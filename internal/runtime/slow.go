@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -46,14 +47,32 @@ func (w *syncWatch) during(call func() error) error {
 	return err
 }
 
-// look says that the disk is slow, if it is and that was not said just now.
-func (w *syncWatch) look(m *Member) {
+// underWay is how long the call takes that is under way, 0 if none is.
+func (w *syncWatch) underWay() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var hangs time.Duration
-	if !w.began.IsZero() {
-		hangs = time.Since(w.began)
+	if w.began.IsZero() {
+		return 0
 	}
+	return time.Since(w.began)
+}
+
+// hangs says that the disk does not answer, or is empty: that a call takes as long as a
+// command that is said to hang. With what is quicker all goes on, slowly.
+func (w *syncWatch) hangs(m *Member) string {
+	took := w.underWay()
+	if took < stuckTime(m) {
+		return ""
+	}
+	return fmt.Sprintf("this member stores nothing now: the disk of %s, which holds %s, has not answered a write, or a sync, of the log for %v; "+
+		"the kernel's log may say more, and it goes on by itself if the disk does", m.cfg.Name, m.cfg.Dir, took.Round(time.Second))
+}
+
+// look says that the disk is slow, if it is and that was not said just now.
+func (w *syncWatch) look(m *Member) {
+	hangs := w.underWay()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if max(w.longest, hangs) < w.limit || !w.said.IsZero() && time.Since(w.said) < slowSaid {
 		return
 	}

@@ -16,12 +16,43 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
+
+// A disk that does not answer makes its member not ready after as long as a command that
+// hangs, and not for a moment longer than it does not answer.
+func TestADiskThatHangsIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}
+		m := &Member{server: wire.NewServer(wire.ServerConfig{}), clock: newClock(bootTime, wallTime), cfg: cfg, syncs: newSyncWatch(time.Second)}
+		voter := replica.Status{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
+		goOn, over := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(over)
+			_ = m.syncs.during(func() error { <-goOn; return nil })
+		}()
+		synctest.Wait()
+		time.Sleep(stuckAfter - time.Millisecond)
+		if err := m.readyNow(voter); err != nil {
+			t.Errorf("a disk that is slow: got %v", err)
+		}
+		time.Sleep(time.Millisecond)
+		const want = "the disk of a1, which holds /d, has not answered a write, or a sync, of the log for 5s"
+		if err := m.readyNow(voter); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+		close(goOn)
+		<-over
+		if err := m.readyNow(voter); err != nil {
+			t.Errorf("a disk that answers again: got %v", err)
+		}
+	})
+}
 
 // slowDisk is a disk whose syncs take a while, or do not return at all while it hangs.
 type slowDisk struct {

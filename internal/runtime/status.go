@@ -181,6 +181,9 @@ func (m *Member) readyNow(r replica.Status) error {
 	if why, room := m.guard.waiting(); why != "" && !room {
 		return protocol.ErrNoSpace.With("this member stores nothing now: " + why)
 	}
+	if why := m.syncs.hangs(m); why != "" {
+		return protocol.ErrNotServing.With(why)
+	}
 	if err := m.server.Accepting(); err != nil {
 		return protocol.ErrNotServing.With("this member takes no new connections: " + err.Error())
 	}
@@ -192,9 +195,12 @@ func (m *Member) readyNow(r replica.Status) error {
 		return protocol.ErrNotServing.With("this member " + r.Stuck)
 	case r.Leader.IsZero():
 		return m.dirs.noLeader(r.Leaderless)
-	case m.orphan.Load():
+	}
+	if silent := m.clock.Now().Sub(protocol.Instant(m.led.Load())); !votes(&r) && silent > wordAfter(m) {
 		return protocol.ErrNotServing.With(fmt.Sprintf(
-			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", m.orphanAfter()))
+			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
+	}
+	switch {
 	case r.Behind != "":
 		return protocol.ErrNotServing.With("still catching up: " + r.Behind)
 	case !r.Proven:
