@@ -31,6 +31,13 @@ type Seats struct {
 	// least, 0 for none. AutopilotOff says that it does neither.
 	Actives, Floor int
 	AutopilotOff   bool
+	// Changed says that the call has changed something. Without it there was nothing to do:
+	// it was so already.
+	Changed bool
+	// Member is the name of the member that the call was about, if it was about one.
+	Member string
+	// Note is what else people should know; empty: nothing.
+	Note string
 }
 
 // String says in one line who has a seat, and how many voters are wanted.
@@ -59,16 +66,19 @@ func (c *Client) Seats(ctx context.Context) (Seats, error) {
 // could not be done.
 //
 // ErrNotFound: no member has the name. ErrNotEligible: the leader does not hear it,
-// or it does not wish to be active. ctx bounds the catching up. Promote, Demote,
-// Remove and Transfer return who has a seat in the end.
+// or it does not wish to be active. ctx bounds the catching up. Promote, Demote, Remove,
+// Leave and Transfer return who has a seat in the end. What is so already is a success, of
+// which Seats.Changed is false.
 func (c *Client) Promote(ctx context.Context, name string) (Seats, error) {
 	var given protocol.MemberID // the seat of a learner, perhaps
+	label := name
 	seats, err := c.changeSeats(ctx, func(now *protocol.AutopilotReport, _ attempt) (*protocol.SeatChange, error) {
 		conf := now.Configuration.Configuration
 		id, err := memberNamed(now.Names, name)
 		if err != nil {
 			return nil, err
 		}
+		label = labelIn(now.Names, id, name)
 		line, named := conf.Find(id)
 		change := &protocol.SeatChange{Promote: []protocol.MemberID{id}}
 		switch voters := len(conf.Voters()); {
@@ -85,8 +95,9 @@ func (c *Client) Promote(ctx context.Context, name string) (Seats, error) {
 		seats, err = c.withdraw(ctx, given, err)
 	}
 	if err != nil {
-		return Seats{}, fmt.Errorf("promoting %s: %w", name, err)
+		return Seats{}, fmt.Errorf("promoting %s: %w", label, err)
 	}
+	seats.Member = label
 	return seats, nil
 }
 
@@ -118,57 +129,123 @@ func (c *Client) withdraw(ctx context.Context, id protocol.MemberID, why error) 
 // ErrInvalid: the autopilot would give the seat back, because it may not go below its
 // floor.
 func (c *Client) Demote(ctx context.Context, name string) (Seats, error) {
-	return c.takeSeat(ctx, "demoting", name, func(conf protocol.Configuration, id protocol.MemberID, change *protocol.SeatChange) error {
-		left := len(conf.Voters()) - 1
-		if !conf.IsVoter(id) || left < 1 {
-			return nil // of no voter at all the leader has its opinion
-		}
-		if floor := conf.Autopilot.Floor; left < floor && !conf.Autopilot.Off {
-			return protocol.ErrInvalid.With(fmt.Sprintf(
-				"%d voters would be left, the autopilot's floor is %d, and it would give the seat back: lower that first with `starling autopilot set --floor %d`", left, floor, left))
-		}
-		if left < conf.Target {
-			change.Target = left
-		}
-		return nil
-	})
+	return c.takeSeat(ctx, "demoting", member{name: name}, lowers)
+}
+
+// Leave demotes the member that answers at the addresses of the client. Errors as for
+// Demote.
+func (c *Client) Leave(ctx context.Context) (Seats, error) {
+	status, err := c.half().Status(ctx)
+	if err != nil {
+		return Seats{}, fmt.Errorf("asking the member that is to give up its seat: %w", err)
+	}
+	return c.takeSeat(ctx, "giving up the seat of", member{name: status.Name, id: status.ID}, lowers)
+}
+
+// lowers has the policy aim at as many voters as are left without a member.
+func lowers(conf protocol.Configuration, id protocol.MemberID, change *protocol.SeatChange) error {
+	left := len(conf.Voters()) - 1
+	if !conf.IsVoter(id) || left < 1 {
+		return nil // of no voter at all the leader has its opinion
+	}
+	if floor := conf.Autopilot.Floor; left < floor && !conf.Autopilot.Off {
+		return protocol.ErrInvalid.With(fmt.Sprintf(
+			"%d voters would be left, the autopilot's floor is %d, and it would give the seat back: lower that first with `starling autopilot set --floor %d`", left, floor, left))
+	}
+	if left < conf.Target {
+		change.Target = left
+	}
+	return nil
 }
 
 // Remove takes away the seat of a member, a dead one for instance. The number
 // of voters that the policy aims at stays: another member may take the seat,
-// this one too if it is alive and eligible. Errors as for Demote.
+// this one too if it is alive and eligible. Errors as for Demote. A member without a seat
+// that is gone has nothing to be taken away: Seats.Note says for how long it is listed.
 func (c *Client) Remove(ctx context.Context, name string) (Seats, error) {
-	return c.takeSeat(ctx, "removing", name, func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error { return nil })
+	return c.takeSeat(ctx, "removing", member{name: name}, func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error { return nil })
+}
+
+// member is whom a call is about: by its name, or by its id, which is zero otherwise.
+type member struct {
+	name string
+	id   protocol.MemberID
+}
+
+func (m *member) among(names []protocol.NameInUse) (protocol.MemberID, error) {
+	if !m.id.IsZero() {
+		return m.id, nil
+	}
+	return memberNamed(names, m.name)
 }
 
 // takeSeat takes a seat away, with what else belongs to the change.
-func (c *Client) takeSeat(ctx context.Context, doing, name string, with func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error) (Seats, error) {
-	before := ""
+func (c *Client) takeSeat(ctx context.Context, doing string, who member, with func(protocol.Configuration, protocol.MemberID, *protocol.SeatChange) error) (Seats, error) {
+	before, label, unknown := "", who.name, error(nil)
 	seats, err := c.changeSeats(ctx, func(now *protocol.AutopilotReport, tried attempt) (*protocol.SeatChange, error) {
 		before = seatsOf(now).String()
 		if tried == taken {
 			return nil, nil // what the autopilot makes of it is another matter
 		}
-		id, err := memberNamed(now.Names, name)
+		id, err := who.among(now.Names)
 		conf := now.Configuration.Configuration
 		switch {
-		case tried == unsure && (err != nil || !conf.Names(id)):
-			return nil, nil
+		case errors.Is(err, protocol.ErrNotFound):
+			unknown = err
+			return nil, nil // it has no seat, whoever it is
 		case err != nil:
 			return nil, err
-		case !conf.Names(id):
-			return nil, protocol.ErrNotFound.With("it has no seat")
+		}
+		if label = labelIn(now.Names, id, who.name); !conf.Names(id) {
+			return nil, nil
 		}
 		change := &protocol.SeatChange{Remove: []protocol.MemberID{id}}
 		return change, with(conf, id, change)
 	})
+	if err == nil && unknown != nil && !seats.Changed {
+		seats.Note, err = c.listed(ctx, who.name, unknown)
+	}
 	if err == nil {
+		seats.Member = label
 		return seats, nil
 	}
 	if before != "" && !errors.Is(err, protocol.ErrUnknownOutcome) && !errors.Is(err, errDone) {
 		err = fmt.Errorf("%w; nothing has changed: %s", err, before)
 	}
-	return Seats{}, fmt.Errorf("%s %s: %w", doing, name, err)
+	return Seats{}, fmt.Errorf("%s %s: %w", doing, label, err)
+}
+
+// listed says for how long a member without a seat that is gone is still listed, or that
+// there is none of a name.
+func (c *Client) listed(ctx context.Context, name string, unknown error) (string, error) {
+	status, err := c.half().Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []protocol.NameInUse
+	for _, m := range status.Members {
+		names = append(names, protocol.NameInUse{Name: m.Name, Member: m.ID})
+	}
+	id, err := memberNamed(names, name)
+	if errors.Is(err, protocol.ErrNotFound) {
+		return "", unknown
+	}
+	for _, m := range status.Members {
+		if m.ID == id {
+			return goneNote(&m), err
+		}
+	}
+	return "", err
+}
+
+// goneNote is what people should know of a member that is listed although it is gone;
+// empty: it is not.
+func goneNote(m *protocol.MemberStatus) string {
+	if m.Alive || m.Seat != "" || !m.SilenceKnown {
+		return ""
+	}
+	left := max(0, protocol.ListedFor-time.Duration(m.Silence)).Round(time.Minute)
+	return fmt.Sprintf("%s has no seat and is gone: it is listed, and missing for `starling verify`, until %v hours after it was last heard, for %v more", m.Name, protocol.ListedFor.Hours(), left)
 }
 
 // Transfer hands the leadership to a voter, or, if name is empty, to the one
@@ -180,7 +257,7 @@ func (c *Client) Transfer(ctx context.Context, name string) (Seats, error) {
 		return Seats{}, fmt.Errorf("handing the leadership over: %w", err)
 	}
 	var first protocol.MemberID
-	for {
+	for asked := false; ; {
 		now, err := c.seatsNow(ctx)
 		if err != nil {
 			return fail(err)
@@ -195,8 +272,11 @@ func (c *Client) Transfer(ctx context.Context, name string) (Seats, error) {
 			}
 		}
 		if now.LeaderID == change.Heir || name == "" && now.LeaderID != first {
-			return seatsOf(now), nil
+			seats := seatsOf(now)
+			seats.Changed = asked
+			return seats, nil
 		}
+		asked = true
 		if _, err = c.half().Seats(ctx, change); err != nil && (ctx.Err() != nil || !errors.Is(err, protocol.ErrUnknownOutcome)) {
 			return fail(err)
 		}
@@ -233,7 +313,9 @@ func (c *Client) changeSeats(ctx context.Context, plan func(*protocol.AutopilotR
 		}
 		change, err := plan(now, tried)
 		if err != nil || change == nil {
-			return seatsOf(now), err
+			seats := seatsOf(now)
+			seats.Changed = tried != none
+			return seats, err
 		}
 		change.Version = now.Configuration.Index
 		_, err = c.half().Seats(ctx, *change)
@@ -291,6 +373,22 @@ func seatsOf(now *protocol.AutopilotReport) Seats {
 	slices.Sort(s.Voters)
 	slices.Sort(s.Learners)
 	return s
+}
+
+// labelIn is what a member is called, for people, among those that are known; usual, if
+// nobody knows.
+func labelIn(names []protocol.NameInUse, id protocol.MemberID, usual string) string {
+	label := protocol.LabelOf(id, func(yield func(protocol.MemberID, string) bool) {
+		for _, n := range names {
+			if !yield(n.Member, n.Name) {
+				return
+			}
+		}
+	})
+	if label == id.Short() {
+		return usual
+	}
+	return label
 }
 
 // memberNamed finds a member by its name, or by the first digits of its id, eight at

@@ -154,7 +154,7 @@ func statusOf(s protocol.Status) Status {
 		line := MemberStatus{
 			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.AgeKnown), SaidMS: ageMS(m.Said, m.Known),
-			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other,
+			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other, Note: goneNote(&m),
 		}
 		if m.Moved {
 			line.Note, line.ConfiguredAddress = unwatched(&m), m.Configured

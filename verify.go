@@ -267,6 +267,9 @@ func (m *verified) line(at protocol.Index) VerifiedMember {
 		line.Verdict, line.Reason = VerdictAbsent, "it is not heard"
 		if s.SilenceKnown {
 			line.Reason = fmt.Sprintf("it has not been heard for %v", time.Duration(s.Silence).Round(time.Second))
+			if note := goneNote(s); note != "" {
+				line.Reason += "; " + note
+			}
 		}
 		return line
 	case d == nil:

@@ -71,7 +71,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Unable: m.unable(p),
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Unable: unable(m, p),
 		}
 	}
 	return s

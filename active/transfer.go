@@ -45,11 +45,11 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	}
 	switch {
 	case p == nil && to.IsZero():
-		return m.noHeir()
+		return noHeir(m)
 	case p == nil || p.seat != protocol.SeatVoter:
 		return protocol.ErrInvalid.With(m.label(to) + " is not another voter")
-	case m.unable(p) != "":
-		return protocol.ErrNoHeir.With(m.label(to) + " " + m.unable(p))
+	case unable(m, p) != "":
+		return protocol.ErrNoHeir.With(m.label(to) + " " + unable(m, p))
 	}
 	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election + m.disk.pace.stretch(m.disk.takes(m.now)))}
 	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
@@ -64,7 +64,7 @@ func (m *Member) heir() *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		if p.seat == protocol.SeatVoter && m.unable(p) == "" && p.state != ProgressCatchUp && (best == nil || p.match > best.match) {
+		if p.seat == protocol.SeatVoter && unable(m, p) == "" && p.state != ProgressCatchUp && (best == nil || p.match > best.match) {
 			best = p
 		}
 	}
@@ -72,7 +72,7 @@ func (m *Member) heir() *progress {
 }
 
 // unable says why a voter could not take over; empty: it could.
-func (m *Member) unable(p *progress) string {
+func unable(m *Member, p *progress) string {
 	switch {
 	case m.now >= p.heard.Add(m.cfg.Election):
 		return "does not answer"
@@ -83,11 +83,11 @@ func (m *Member) unable(p *progress) string {
 }
 
 // noHeir says of each other voter why it could not take over.
-func (m *Member) noHeir() error {
+func noHeir(m *Member) error {
 	var why []string
 	for i := range m.lead.progress {
 		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
-			why = append(why, m.label(p.id)+" "+cmp.Or(m.unable(p), "is being brought a checkpoint"))
+			why = append(why, m.label(p.id)+" "+cmp.Or(unable(m, p), "is being brought a checkpoint"))
 		}
 	}
 	if len(why) == 0 {

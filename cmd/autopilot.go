@@ -67,17 +67,27 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 	case c.IsSet("actives") && c.Int("actives") < 1:
 		return &usageError{fmt.Sprintf("starling autopilot set: --actives %d: above 0", c.Int("actives"))}
 	}
-	for {
+	for unsure := false; ; {
 		now, err := s.Autopilot(s.ctx)
-		if err != nil {
+		switch {
+		case err != nil && unsure:
+			return starling.ErrUnknownOutcome.Because(err)
+		case err != nil:
 			return err
+		}
+		next := changed(c, now.Autopilot)
+		if next == now.Autopilot { // what is so already needs no change
+			return printAutopilot(p, s, now)
 		}
 		// Seats may change at any time, by the autopilot itself too; what it
 		// goes by is changed on top of that.
-		err = s.SetAutopilot(s.ctx, changed(c, now.Autopilot))
-		if err == nil {
-			return p.showAutopilot(s)
+		if err = s.SetAutopilot(s.ctx, next); err == nil {
+			if now, err = s.Autopilot(s.ctx); err != nil {
+				return fmt.Errorf("it was set, and what stands now is not known: %w", err)
+			}
+			return printAutopilot(p, s, now)
 		}
+		unsure = unsure || errors.Is(err, starling.ErrUnknownOutcome)
 		again := errors.Is(err, starling.ErrStaleVersion) || errors.Is(err, starling.ErrUnknownOutcome)
 		if !again || s.ctx.Err() != nil {
 			return err
@@ -128,6 +138,10 @@ func (p *Program) showAutopilot(s *session) error {
 	if err != nil {
 		return err
 	}
+	return printAutopilot(p, s, a)
+}
+
+func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 	if s.json {
 		return p.printJSON(autopilotJSON{
 			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives,

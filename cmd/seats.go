@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -8,10 +9,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/notation"
 )
 
 // seatCommands change who is active, by hand. Each is asked of the leader, changes
-// all that it says or nothing, and says what stands then.
+// all that it says or nothing, and says what stands then. What is so already is a success,
+// which says so: whoever asks again after a lost answer has not failed.
 func (p *Program) seatCommands() []*cli.Command {
 	leaf := func(name, usage, args, text string, least, most int, action func(s *session, args []string) (starling.Seats, string, error)) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: text, Flags: clientFlags(),
@@ -27,32 +30,40 @@ func (p *Program) seatCommands() []*cli.Command {
 				return showSeats(p, s, seats, said)
 			})}
 	}
-	named := func(change func(*session, context.Context, string) (starling.Seats, error), said string) func(*session, []string) (starling.Seats, string, error) {
+	said := func(seats starling.Seats, name, changed, already string) string {
+		name = cmp.Or(seats.Member, name)
+		if seats.Changed {
+			return name + " " + changed
+		}
+		return name + " " + already + ": nothing had to be changed"
+	}
+	named := func(change func(*session, context.Context, string) (starling.Seats, error), changed, already string) func(*session, []string) (starling.Seats, string, error) {
 		return func(s *session, args []string) (starling.Seats, string, error) {
 			seats, err := change(s, s.ctx, args[0])
-			return seats, args[0] + " " + said, err
+			return seats, said(seats, args[0], changed, already), err
 		}
 	}
-	const answer = "The answer is who has a seat then, by the word of the leader. "
+	const answer = "What is so already is a success, and is said. The answer is who has a seat then, by the word of the leader. "
 	return []*cli.Command{
 		p.autopilotCommand(),
 		leaf("promote", "make a passive member a voter", "NAME",
 			"It becomes a learner first, and a voter when it has caught up, within --timeout: otherwise nothing has changed. "+
 				"The cluster aims at one voter more from then on, if it aimed at fewer than there are. Only a live member that was "+
 				"started with --role active or --eligible can get a seat. "+answer+"\n\n"+examples("starling promote p1", "starling promote --timeout 5m p1"),
-			1, 1, named((*session).Promote, "is a voter")),
+			1, 1, named((*session).Promote, "is a voter", "is a voter already")),
 		leaf("demote", "make an active member a passive one", "NAME",
 			"It keeps its log. The cluster aims at no more voters from then on than are left. "+answer+"\n\n"+examples("starling demote a3"),
-			1, 1, named((*session).Demote, "has no seat any more")),
+			1, 1, named((*session).Demote, "has no seat any more", "has no seat")),
 		leaf("remove", "take away the seat of a member, of a dead one for instance", "NAME",
 			"NAME is a name, or at least eight digits of an id. The number of voters that the cluster "+
-				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. "+answer+"\n\n"+examples("starling remove a3"),
-			1, 1, named((*session).Remove, "has no seat any more")),
+				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. A member without a seat that is "+
+				"gone is forgotten 24 hours after it was last heard; `starling members` and `starling verify` name it until then. "+answer+"\n\n"+examples("starling remove a3"),
+			1, 1, named((*session).Remove, "has no seat any more", "has no seat")),
 		leaf("transfer", "hand the leadership to a voter", "[NAME]",
-			"Without a name, to the voter that holds most. It has worked when that one leads. "+answer+"\n\n"+examples("starling transfer a2", "starling transfer"),
+			"Without a name, to the voter that holds most. It has worked when that one leads. If it could not lead, or nobody could, the reason is said at once. "+answer+"\n\n"+examples("starling transfer a2", "starling transfer"),
 			0, 1, func(s *session, args []string) (starling.Seats, string, error) {
 				seats, err := s.Transfer(s.ctx, append(args, "")[0])
-				return seats, seats.Leader + " leads", err
+				return seats, said(seats, seats.Leader, "leads", "leads already"), err
 			}),
 		leaf("leave", "give up the seat of the member at --addr", "",
 			"It goes on as a passive member. Stop its agent afterwards to take it away altogether. --addr is that one member. "+answer+"\n\n"+
@@ -61,12 +72,8 @@ func (p *Program) seatCommands() []*cli.Command {
 				if len(s.addresses) > 1 {
 					return starling.Seats{}, "", &usageError{fmt.Sprintf("starling leave: which one? --addr has %d members: name the one that is to give up its seat", len(s.addresses))}
 				}
-				status, err := s.Status(s.ctx)
-				if err != nil {
-					return starling.Seats{}, "", err
-				}
-				seats, err := s.Demote(s.ctx, status.ID)
-				return seats, status.Name + " has no seat any more", err
+				seats, err := s.Leave(s.ctx)
+				return seats, said(seats, s.addresses[0], "has no seat any more", "has no seat"), err
 			}),
 	}
 }
@@ -80,6 +87,8 @@ type seatsJSON struct {
 	Floor     int      `json:"floor"`
 	Autopilot bool     `json:"autopilot"`
 	Version   uint64   `json:"version"`
+	Changed   bool     `json:"changed"`
+	Note      string   `json:"note,omitempty"`
 }
 
 // showSeats says what was done, and what stands now.
@@ -88,10 +97,16 @@ func showSeats(p *Program, s *session, seats starling.Seats, said string) error 
 		return p.printJSON(seatsJSON{
 			Voters: seats.Voters, Learners: seats.Learners, Leader: seats.Leader,
 			Actives: seats.Actives, Floor: seats.Floor, Autopilot: !seats.AutopilotOff, Version: seats.Version,
+			Changed: seats.Changed, Note: seats.Note,
 		})
 	}
 	if err := p.say("%s\n", said); err != nil {
 		return err
+	}
+	if seats.Note != "" {
+		if err := p.say("note: %s\n", notation.Safe(seats.Note, "")); err != nil {
+			return err
+		}
 	}
 	wanted := fmt.Sprint(seats.Actives)
 	switch voters := len(seats.Voters); {

@@ -47,8 +47,31 @@ func TestSeatCommandsSayWhatTheyDid(t *testing.T) {
 	}
 	t.Run("a refusal changes nothing", func(t *testing.T) {
 		fails(t, exitRefused, "r1 does not wish to be active: start it again with --role active, or with --eligible", "promote", "--addr", at, "r1")
-		fails(t, exitNotFound, "e1: it has no seat; nothing has changed", "demote", "--addr", at, "e1")
+		fails(t, exitNotFound, "no member is called \"nobody\"", "remove", "--addr", at, "nobody")
 		unchanged(t)
+	})
+	t.Run("what is so already is a success", func(t *testing.T) {
+		leader := seatsAt(t, at).Leader
+		for _, try := range []struct {
+			args []string
+			want string
+		}{
+			{[]string{"promote", "a1"}, "a1 is a voter already: nothing had to be changed\n"},
+			{[]string{"demote", "e1"}, "e1 has no seat: nothing had to be changed\n"},
+			{[]string{"remove", "e1"}, "e1 has no seat: nothing had to be changed\n"},
+			{[]string{"transfer", leader}, leader + " leads already: nothing had to be changed\n"},
+		} {
+			if got := works(t, "", slices.Insert(slices.Clone(try.args), 1, "--addr", at)...); !strings.HasPrefix(got, try.want) || !strings.Contains(got, "voters          a1 a2 a3\n") {
+				t.Errorf("%v: got\n%s\nwant %q, and who has a seat", try.args, got, try.want)
+			}
+		}
+		if got := works(t, "", "leave", "--addr", e1.addr); !strings.HasPrefix(got, "e1 has no seat: nothing had to be changed\n") {
+			t.Errorf("leave: got\n%s", got)
+		}
+		works(t, "", "autopilot", "set", "--addr", at, "--actives", "3")
+		if now := seatsAt(t, at); now.Version != before.Version {
+			t.Errorf("version %d, want %d: nothing was changed", now.Version, before.Version)
+		}
 	})
 	t.Run("under the floor", func(t *testing.T) {
 		works(t, "", "autopilot", "set", "--addr", at, "--floor", "3")
@@ -124,7 +147,35 @@ func TestSeatCommandsSayWhatTheyDid(t *testing.T) {
 				a.kill()
 			}
 		}
-		fails(t, exitUnavailable, "", "transfer", "--addr", f.addr(leader), "--timeout", "6s")
+		var gone []string
+		for _, at := range []string{f.addr(leader), e1.addr} {
+			eventually(t, time.Minute, func() error {
+				s, err := status(at)
+				gone = nil
+				for _, m := range s.Members {
+					if m.Seat != "" && !m.Alive {
+						gone = append(gone, m.Name)
+					}
+				}
+				if err == nil && len(gone) != 2 {
+					err = fmt.Errorf("%v are not heard, want two voters", gone)
+				}
+				return err
+			})
+		}
+		lost := strings.Join(gone, " and ") + " are not heard"
+		for _, args := range [][]string{
+			{"promote", "e1"}, {"demote", leader}, {"remove", leader}, {"transfer"}, {"leave"}, {"autopilot", "get"}, {"autopilot", "set", "--floor", "2"},
+			{"map", "put", "m", "k", "v"},
+		} {
+			words := 1
+			if args[0] == "autopilot" || args[0] == "map" {
+				words = 2
+			}
+			for _, addr := range []string{f.addr(leader), e1.addr} {
+				fails(t, exitUnavailable, "a majority of the voters cannot be reached: of the 3 voters "+lost, slices.Insert(slices.Clone(args), words, "--addr", addr, "--timeout", "3s")...)
+			}
+		}
 	})
 }
 

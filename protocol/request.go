@@ -282,6 +282,9 @@ type Founding struct {
 	Why     string
 }
 
+// ListedFor is how long a member without a seat is listed that is not heard any more.
+const ListedFor = 24 * time.Hour
+
 // NameInUse is a label and who has it.
 type NameInUse struct {
 	Name    string

@@ -94,8 +94,8 @@ func convicted() []Mutation {
 		{
 			Name: "unfit-heir", Breaks: "the leadership is handed to a voter that has said that it does not campaign",
 			File: "active/transfer.go", Tests: []string{"./internal/replica"},
-			Old: "able := p.seat == protocol.SeatVoter && !p.unfit && p.state",
-			New: "able := p.seat == protocol.SeatVoter && p.state",
+			Old: "case p.unfit:",
+			New: "case p.unfit && p.id.IsZero():",
 		},
 		{
 			Name: "digest-not-amended", Breaks: "a state that was damaged and overwritten keeps a wrong digest, and never takes a checkpoint again",

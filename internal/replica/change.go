@@ -69,7 +69,7 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 		if err := answering(r, c.Promote, next); err != nil {
 			return 0, err
 		}
-		if err := r.survives(next); err != nil {
+		if err := survives(r, next); err != nil {
 			return 0, err
 		}
 	}
@@ -93,7 +93,7 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 		line, named := conf.Find(id)
 		switch {
 		case !named:
-			peer, err := r.eligible(id)
+			peer, err := eligible(r, id)
 			if err != nil {
 				return conf, err
 			}
@@ -123,7 +123,7 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 }
 
 // eligible returns what membership knows of a member that may get a seat.
-func (r *Replica) eligible(id protocol.MemberID) (protocol.Peer, error) {
+func eligible(r *Replica, id protocol.MemberID) (protocol.Peer, error) {
 	i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
 	switch {
 	case id == r.cfg.ID:
@@ -161,7 +161,7 @@ func absent(r *Replica, ids []protocol.MemberID) error {
 
 // survives refuses a configuration of whose voters no majority answers: nothing
 // could be committed under it. It is a courtesy, not a rule of safety.
-func (r *Replica) survives(next protocol.Configuration) error {
+func survives(r *Replica, next protocol.Configuration) error {
 	voters, alive := next.Voters(), 0
 	if next.IsVoter(r.cfg.ID) {
 		alive++
@@ -199,9 +199,9 @@ type transfer struct {
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := r.notLeading()
 	if r.leads() {
-		err = r.withoutHeir(to)
+		err = withoutHeir(r, to)
 	}
-	r.transfer(now, request, to, err)
+	handOver(r, now, request, to, err)
 }
 
 // HandOver is Transfer to any voter by a member that stops: one without room is better than
@@ -211,10 +211,10 @@ func (r *Replica) HandOver(now protocol.Instant, request uint64) {
 	if !r.leads() {
 		err = r.notLeading()
 	}
-	r.transfer(now, request, protocol.MemberID{}, err)
+	handOver(r, now, request, protocol.MemberID{}, err)
 }
 
-func (r *Replica) transfer(now protocol.Instant, request uint64, to protocol.MemberID, err error) {
+func handOver(r *Replica, now protocol.Instant, request uint64, to protocol.MemberID, err error) {
 	if err == nil {
 		heir := to
 		if to.IsZero() {
@@ -233,7 +233,7 @@ func (r *Replica) transfer(now protocol.Instant, request uint64, to protocol.Mem
 // withoutHeir says why a voter, or, if to is zero, every other one, could not lead, or
 // would not for longer than a moment: it would hand over because it has no room, as this
 // leader has. Nil: there is one.
-func (r *Replica) withoutHeir(to protocol.MemberID) error {
+func withoutHeir(r *Replica, to protocol.MemberID) error {
 	var why []string
 	for _, p := range r.active.Status().Progress {
 		if p.Seat != protocol.SeatVoter || !to.IsZero() && p.ID != to {

@@ -65,7 +65,7 @@ func (r *Replica) forward(now protocol.Instant, list []command) {
 	leader := r.leader()
 	var lacking error // one text for all
 	if leader.IsZero() || leader == r.cfg.ID {
-		lacking = r.noLeader()
+		lacking = noLeader(r)
 	}
 	for _, c := range list {
 		switch {

@@ -109,21 +109,21 @@ func (r *Replica) notLeading() error {
 	case r.reserve:
 		return errStandsBy
 	case leader.IsZero():
-		return r.noLeader()
-	case r.role == protocol.RolePassive && !r.hears(leader): // an active would know
-		return protocol.ErrNoLeader.With("no leader is known: " + r.labelOf(leader) + ", which led last, is not heard; " + r.quorumText())
+		return noLeader(r)
+	case r.role == protocol.RolePassive && !hears(r, leader): // an active would know
+		return protocol.ErrNoLeader.With("no leader is known: " + r.labelOf(leader) + ", which led last, is not heard; " + quorumText(r))
 	}
 	return protocol.ErrNotLeader.With("this member does not lead, " + r.labelOf(leader) + " does")
 }
 
 // noLeader says that no leader is known, and which voters are not heard.
-func (r *Replica) noLeader() error {
-	return protocol.ErrNoLeader.With("no leader is known: " + r.quorumText())
+func noLeader(r *Replica) error {
+	return protocol.ErrNoLeader.With("no leader is known: " + quorumText(r))
 }
 
 // quorumText says which of the voters are not heard, by the membership, and what that
 // means for an election.
-func (r *Replica) quorumText() string {
+func quorumText(r *Replica) string {
 	latest, ok := r.configurations().Latest()
 	if !ok {
 		return "this member does not know the voters yet"
@@ -135,14 +135,15 @@ func (r *Replica) quorumText() string {
 			continue
 		}
 		all++
-		if !r.hears(m.ID) {
+		if !hears(r, m.ID) {
 			lost = append(lost, m.Label())
 		}
 	}
+	slices.Sort(lost)
 	switch {
 	case len(lost) == 0:
 		return "a majority of the voters cannot be reached, or an election is under way; all of them are heard"
-	case r.quorumHeard(conf.Voters()) && (!conf.Joint() || r.quorumHeard(conf.OutgoingVoters())):
+	case quorumHeard(r, conf.Voters()) && (!conf.Joint() || quorumHeard(r, conf.OutgoingVoters())):
 		return fmt.Sprintf("a majority of the voters cannot be reached, or an election is under way; of the %d voters %s", all, notHeard(lost))
 	}
 	return fmt.Sprintf("a majority of the voters cannot be reached: of the %d voters %s", all, notHeard(lost))
@@ -156,10 +157,10 @@ func notHeard(names []string) string {
 }
 
 // quorumHeard reports whether a majority of some voters is heard.
-func (r *Replica) quorumHeard(voters []protocol.MemberID) bool {
+func quorumHeard(r *Replica, voters []protocol.MemberID) bool {
 	n := 0
 	for _, id := range voters {
-		if r.hears(id) {
+		if hears(r, id) {
 			n++
 		}
 	}
@@ -167,6 +168,6 @@ func (r *Replica) quorumHeard(voters []protocol.MemberID) bool {
 }
 
 // hears reports whether a member is this one, or the membership has it alive.
-func (r *Replica) hears(id protocol.MemberID) bool {
+func hears(r *Replica, id protocol.MemberID) bool {
 	return id == r.cfg.ID || slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
 }

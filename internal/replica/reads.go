@@ -30,7 +30,7 @@ func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 		return
 	}
 	if leader.IsZero() {
-		q.failGroup(len(q.asked)-1, r.noLeader(), r)
+		q.failGroup(len(q.asked)-1, noLeader(r), r)
 		return
 	}
 	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &m}})

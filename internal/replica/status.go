@@ -76,7 +76,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.Role = protocol.RoleReserve
 	}
 	if s.Leader.IsZero() {
-		s.Leaderless = r.noLeader().Error()
+		s.Leaderless = noLeader(r).Error()
 	}
 	if r.role == protocol.RoleActive {
 		s.RaftRole, s.Leads = r.active.State().String(), r.leads()

@@ -14,7 +14,7 @@ const handOverTimeouts = 2
 // handOver gives the leadership away before a graceful stop, and returns when
 // another member leads, or when there is no more patience. That it fails is no
 // reason not to stop: the others then elect by themselves.
-func (m *Member) handOver(ctx context.Context) {
+func handOver(ctx context.Context, m *Member) {
 	if p := m.published.Load(); p == nil || !p.status.Leads {
 		return
 	}

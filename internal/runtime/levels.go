@@ -201,7 +201,7 @@ func (m *Member) awaitAge(ctx, wait context.Context, q *protocol.Query) protocol
 			ask.Reset(askAgain)
 		case <-wait.Done():
 			if refused == nil {
-				refused = errors.New(m.waitsFor())
+				refused = errors.New(waitsFor(m))
 			}
 			return m.tooOld(q, refused)
 		}

@@ -176,7 +176,7 @@ func (m *Member) Shutdown(ctx context.Context) error {
 		<-m.done
 		return nil
 	}
-	m.handOver(ctx)
+	handOver(ctx, m)
 	waits, cancel := m.applier.unlessStuck(ctx, m)
 	defer cancel()
 	err := m.server.Shutdown(waits)

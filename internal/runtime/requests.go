@@ -38,13 +38,13 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 // its context ends.
 func (m *Member) notAnswered(kind protocol.RequestKind, ended error) error {
 	if kind == protocol.RequestCommand || kind == protocol.RequestSeats {
-		return protocol.ErrUnknownOutcome.With("the outcome is unknown, the write may have happened: " + m.waitsFor()).Because(ended)
+		return protocol.ErrUnknownOutcome.With("the outcome is unknown, the write may have happened: " + waitsFor(m)).Because(ended)
 	}
 	return protocol.ErrUnavailable.With("this member has not answered so far: it is very busy, or hangs").Because(ended)
 }
 
 // waitsFor says whose answer a request at this member waits for.
-func (m *Member) waitsFor() string {
+func waitsFor(m *Member) string {
 	p := m.published.Load()
 	switch {
 	case p == nil || p.status.Leader.IsZero():
@@ -196,7 +196,7 @@ func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Re
 		return m.queryAfter(ctx, a.began, q)
 	case <-wait.Done():
 		forget()
-		return protocol.Failed(protocol.ErrUnavailable.With("a linearizable read needs the leader's word: " + m.waitsFor()))
+		return protocol.Failed(protocol.ErrUnavailable.With("a linearizable read needs the leader's word: " + waitsFor(m)))
 	}
 }
 

@@ -50,7 +50,7 @@ func (m *Member) status() *protocol.Status {
 }
 
 // missedFor is how long a member without a seat is listed that is not heard.
-const missedFor = 24 * time.Hour
+const missedFor = protocol.ListedFor
 
 // memberList joins who is alive, who is named by the configuration, who was heard
 // and is not any more, and what each said of itself. It is sorted by role and name.
