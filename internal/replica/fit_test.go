@@ -73,7 +73,7 @@ func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 func TestLeadershipIsNotHandedToWhoCannotApply(t *testing.T) {
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
 	c.silent[id(2)] = true
-	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: c.r.active.Term(), Round: 1, Unfit: true})
+	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: c.r.active.Term(), Round: 1, Unfit: true, Room: true})
 	c.r.Transfer(c.now, 1, id(2))
 	c.settle()
 	if got := c.answers[1].Code; got != protocol.ErrNoHeir.Code {

@@ -70,7 +70,7 @@ func TestProofWithoutAQuorumNamesWhoIsNotHeard(t *testing.T) {
 	} {
 		ask()
 		c.settle()
-		if got := c.answers[request]; got.Code != protocol.ErrNoLeader.Code || !strings.Contains(got.Text, "a majority of the voters cannot be reached: of the 3 voters two and three are not heard") {
+		if got := c.answers[request]; got.Code != protocol.ErrNoLeader.Code || !strings.Contains(got.Text, "a majority of the voters cannot be reached: of the 3 voters three and two are not heard") {
 			t.Errorf("request %d: got %s, %q, want who is not heard", request, got.Code, got.Text)
 		}
 	}
