@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/starlinghq/starling/active"
@@ -16,6 +17,8 @@ type policyState struct {
 	// word is what the policy said last, refused what was last asked for in
 	// vain.
 	word, refused string
+	// about is which configuration the word is about.
+	about looked
 	// handOver is when the leadership may be handed over again.
 	handOver protocol.Instant
 	// failing are the actives that neither answer this leader nor are thought
@@ -30,6 +33,12 @@ type policyState struct {
 	// short is since when this leader has seen fewer passives than are wanted;
 	// 0: it sees enough.
 	short protocol.Instant
+}
+
+// looked is a configuration as the policy has seen it, or has made it.
+type looked struct {
+	version   protocol.Index
+	committed bool
 }
 
 // handOverPause is how many election timeouts pass before a leader that was to
@@ -171,7 +180,7 @@ func (r *Replica) steer(now protocol.Instant) {
 	d := policy.Decide(policy.Config{
 		Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed, MovedAfter: movedElections * r.cfg.Active.Election,
 	}, r.policyInput(now, conf, s))
-	r.policy.word = d.Why
+	r.policy.word, r.policy.about = d.Why, looked{conf.Index, conf.Index <= r.commit}
 	var err error
 	switch d.Action {
 	case policy.Wait:
@@ -187,7 +196,10 @@ func (r *Replica) steer(now protocol.Instant) {
 			return
 		}
 	default:
-		_, err = r.active.ProposeConfiguration(now, d.Version, d.Next)
+		var made protocol.Index
+		if made, err = r.active.ProposeConfiguration(now, d.Version, d.Next); err == nil {
+			r.policy.about = looked{version: made}
+		}
 		if d.Action == policy.Move && err == nil {
 			r.policy.enters(now, d.Member)
 		}
@@ -239,8 +251,12 @@ func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	report := &protocol.AutopilotReport{LeaderID: r.cfg.ID, Leader: r.cfg.Name, Word: r.policy.word}
 	report.Configuration, _ = r.active.Configurations().Latest()
 	report.InFlight = report.Configuration.Index > r.commit || report.Configuration.Configuration.Joint()
-	if !r.cfg.Policy || r.policy.term != r.active.Term() {
+	version := report.Configuration.Index
+	switch {
+	case !r.cfg.Policy || r.policy.term != r.active.Term():
 		report.Word = "this leader has not asked its policy yet"
+	case r.policy.about != looked{version, version <= r.commit}: // it would contradict what stands beside it
+		report.Word = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
 	}
 	return report, nil
 }

@@ -147,3 +147,32 @@ func TestEveryDecisionIsAnEventThatSaysWhy(t *testing.T) {
 	}
 	told("nothing to do")
 }
+
+// The last word is about the configuration that is told with it, or is not told: right
+// after a change what was said before would contradict it. The policy is asked at once.
+func TestLastWordIsAboutWhatStandsBesideIt(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	c.r.cfg.Policy = true
+	c.wait()
+	word := func() string {
+		t.Helper()
+		report, err := c.r.Autopilot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report.Word
+	}
+	expect(t, "before", word(), "3 voters of 3 wanted")
+	c.stuck = true // nothing else has the policy asked
+	expect(t, "a change", c.change(1, Change{Target: 5}), protocol.OK)
+	if got := word(); strings.Contains(got, "of 3 wanted") || !strings.Contains(got, "has not looked at version") {
+		t.Errorf("right after a change: got %q, want nothing of before", got)
+	}
+	if c.r.Deadline() > c.now {
+		t.Errorf("the policy is to be asked at %v, want at once, at %v", c.r.Deadline(), c.now)
+	}
+	c.pass(0)
+	if got := word(); !strings.Contains(got, "3 voters of 5 wanted") {
+		t.Errorf("then: got %q, want 5", got)
+	}
+}
