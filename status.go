@@ -60,9 +60,12 @@ type Status struct {
 	Refused uint64 `json:"refused"`
 	// LogLost counts the lines of this member's log that were lost since its start,
 	// because whoever writes it, a handler or a pipe, was slow or failed.
-	LogLost  uint64 `json:"log_lost"`
-	UptimeMS int64  `json:"uptime_ms"`
-	Version  string `json:"version"`
+	LogLost uint64 `json:"log_lost"`
+	// Unknown counts, since this member's start, messages of kinds that only one of two
+	// members knows, because they are of different versions. It is no fault.
+	Unknown  []UnknownKind `json:"unknown,omitempty"`
+	UptimeMS int64         `json:"uptime_ms"`
+	Version  string        `json:"version"`
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have, as after a restore of all actives from an old copy. Only the
 	// leader lists them, after some seconds; it is their word.
@@ -133,6 +136,14 @@ type MemberStatus struct {
 	Other string `json:"other_address,omitempty"`
 }
 
+// UnknownKind is how many messages of a kind a member has passed over because it does
+// not know the kind, and how many of its own others have answered that they do not.
+type UnknownKind struct {
+	Kind        uint8  `json:"kind"`
+	Skipped     uint64 `json:"skipped"`
+	Unsupported uint64 `json:"unsupported"`
+}
+
 func statusOf(s protocol.Status) Status {
 	out := Status{
 		Name: s.Name, ID: s.ID.String(), Cluster: s.Cluster.String(), Address: s.Address, HTTP: s.HTTP,
@@ -144,6 +155,9 @@ func statusOf(s protocol.Status) Status {
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
+	}
+	for _, k := range s.Unknown {
+		out.Unknown = append(out.Unknown, UnknownKind{Kind: uint8(k.Kind), Skipped: k.Skipped, Unsupported: k.Unsupported})
 	}
 	for _, a := range s.Ahead {
 		out.Ahead = append(out.Ahead, Ahead{

@@ -65,6 +65,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"serving", serving(s)},
 		{"refused", refusedText(s.Refused)},
 		{"log lost", lostText(s.LogLost)},
+		{"unknown", unknownText(s.Unknown)},
 		{"keys", fmt.Sprintf("%d, those of sessions and of the cluster's own books among them (starling resource list has those of each resource)", s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
@@ -126,6 +127,14 @@ func lostText(n uint64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d lines of the log: whoever writes it was slow, or failed", n)
+}
+
+func unknownText(list []starling.UnknownKind) string {
+	parts := make([]string, len(list))
+	for i, k := range list {
+		parts[i] = fmt.Sprintf("kind %d: %d passed over, %d not supported by others", k.Kind, k.Skipped, k.Unsupported)
+	}
+	return orNone(strings.Join(parts, "; "))
 }
 
 func serving(s starling.Status) string {
@@ -238,9 +247,9 @@ func (p *Program) versionCommand() *cli.Command {
 		Flags:       []cli.Flag{outputFlag()},
 		Action: offline(0, 0, func(_ *cli.Context, _ []string, asJSON bool) error {
 			if asJSON {
-				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "go": runtime.Version()})
+				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "protocol_lowest": protocol.VersionLowest, "go": runtime.Version()})
 			}
-			_, err := fmt.Fprintf(p.Stdout, "starling %s, protocol %d, %s %s/%s\n", version(), protocol.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(p.Stdout, "starling %s, protocol %s, %s %s/%s\n", version(), strings.TrimPrefix(protocol.Spoken().String(), "version "), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		}),
 	}

@@ -113,9 +113,11 @@ func (p *AutopilotReport) append(dst []byte) []byte {
 }
 
 func (r *reader) autopilotReport() *AutopilotReport {
-	r.array(7)
-	return &AutopilotReport{
+	more := r.grows(7)
+	a := &AutopilotReport{
 		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, LeaderID: r.member(), Leader: r.name(), Word: r.text(),
 		InFlight: r.bool(), Names: readNames(r),
 	}
+	r.skip(more)
+	return a
 }

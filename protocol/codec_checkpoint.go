@@ -8,12 +8,12 @@ func (m *Checkpoint) append(dst []byte) []byte {
 func (m *Checkpoint) size() int { return 1 + 1 + 9 + 5 + len(m.Description) }
 
 func decodeCheckpoint(r *reader) Message {
-	r.array(2)
+	r.message(2)
 	return &Checkpoint{Term: r.term(), Description: r.bin(DescriptionBytesMax)}
 }
 
 func (m *Types) append(dst []byte) []byte {
-	dst = appendArray(dst, len(m.List))
+	dst = appendArray(appendArray(dst, 1), len(m.List))
 	for _, t := range m.List {
 		dst = appendArray(dst, 2)
 		dst = appendString(dst, t.Name)
@@ -23,7 +23,7 @@ func (m *Types) append(dst []byte) []byte {
 }
 
 func (m *Types) size() int {
-	n := 1 + 5
+	n := 1 + 1 + 5
 	for _, t := range m.List {
 		n += 1 + 3 + len(t.Name) + 5
 	}
@@ -31,6 +31,7 @@ func (m *Types) size() int {
 }
 
 func decodeTypes(r *reader) Message {
+	r.message(1)
 	m := &Types{}
 	for range r.arrayTo(TypesMax, 3) {
 		r.array(2)
@@ -45,7 +46,7 @@ func (m *RepairWant) append(dst []byte) []byte {
 }
 
 func decodeRepairWant(r *reader) Message {
-	r.array(2)
+	r.message(2)
 	return &RepairWant{First: r.index(), Last: r.index()}
 }
 
@@ -61,7 +62,7 @@ func (m *Repair) append(dst []byte) []byte {
 func (m *Repair) size() int { return 1 + 1 + 1 + 2*9 + 18 + 5 + RawSize(m.Entries) }
 
 func decodeRepair(r *reader) Message {
-	r.array(5)
+	r.message(5)
 	return &Repair{Active: r.bool(), First: r.index(), Commit: r.index(), Before: r.sum(), Entries: r.entries()}
 }
 
@@ -70,12 +71,12 @@ func (m *Describe) append(dst []byte) []byte {
 }
 
 func decodeDescribe(r *reader) Message {
-	r.array(1)
+	r.message(1)
 	return &Describe{Above: r.index()}
 }
 
 func (m *Description) append(dst []byte) []byte {
-	dst = appendArray(dst, sealed(1, &m.Seal))
+	dst = appendArray(dst, 2)
 	dst = appendBin(dst, m.Description)
 	return appendSeal(dst, &m.Seal)
 }
@@ -83,12 +84,8 @@ func (m *Description) append(dst []byte) []byte {
 func (m *Description) size() int { return 1 + 1 + 5 + len(m.Description) + sealSize(&m.Seal) }
 
 func decodeDescription(r *reader) Message {
-	signed := r.arrayOr(1, 2)
-	m := &Description{Description: r.bin(DescriptionBytesMax)}
-	if signed {
-		m.Seal = r.seal()
-	}
-	return m
+	r.message(2)
+	return &Description{Description: r.bin(DescriptionBytesMax), Seal: r.seal()}
 }
 
 func (m *ChunkWant) append(dst []byte) []byte {
@@ -105,7 +102,7 @@ func (m *ChunkWant) append(dst []byte) []byte {
 func (m *ChunkWant) size() int { return 1 + 1 + 9 + 18 + 5 + 5*len(m.Numbers) }
 
 func decodeChunkWant(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	m := &ChunkWant{Index: r.index(), Sum: r.sum()}
 	for range r.arrayTo(ChunkNumbersMax, 1) {
 		m.Numbers = append(m.Numbers, uint32(r.uintTo(1<<32-1)))
@@ -124,6 +121,6 @@ func (m *Chunk) append(dst []byte) []byte {
 func (m *Chunk) size() int { return 1 + 1 + 9 + 18 + 5 + 5 + len(m.Data) }
 
 func decodeChunk(r *reader) Message {
-	r.array(4)
+	r.message(4)
 	return &Chunk{Index: r.index(), Sum: r.sum(), Number: uint32(r.uintTo(1<<32 - 1)), Data: r.bin(ChunkBytesMax)}
 }

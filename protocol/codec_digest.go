@@ -7,8 +7,8 @@ func appendDigest(dst []byte, i Index, known bool, digest [16]byte) []byte {
 	return appendBin(dst, digest[:])
 }
 
+// digest reads the three parts after their head.
 func (r *reader) digest() (i Index, known bool, digest [16]byte) {
-	r.array(3)
 	i, known = r.index(), r.bool()
 	b := r.bin(len(digest))
 	if r.err == nil && len(b) != len(digest) {
@@ -23,6 +23,7 @@ func (m *DigestQuestion) append(dst []byte) []byte {
 }
 
 func decodeDigestQuestion(r *reader) Message {
+	r.message(3)
 	m := &DigestQuestion{}
 	m.Index, m.Known, m.Digest = r.digest()
 	return m
@@ -33,6 +34,7 @@ func (m *DigestAnswer) append(dst []byte) []byte {
 }
 
 func decodeDigestAnswer(r *reader) Message {
+	r.message(3)
 	m := &DigestAnswer{}
 	m.Index, m.Known, m.Digest = r.digest()
 	return m
@@ -53,9 +55,11 @@ func (d *DigestReport) append(dst []byte) []byte {
 }
 
 func (r *reader) digestReport() *DigestReport {
-	r.array(10)
+	more := r.grows(10)
 	d := &DigestReport{ID: r.member(), Name: r.name(), Role: r.name(), Leader: r.bool(), Applied: r.index()}
+	r.array(3)
 	d.Index, d.Known, d.Digest = r.digest()
 	d.SumKnown, d.Sum, d.State, d.Reason = r.bool(), r.sum(), r.name(), r.text()
+	r.skip(more)
 	return d
 }

@@ -12,7 +12,7 @@ const (
 	// FrameOverheadMax bounds what an encoded Frame takes beside the Raw bytes
 	// of its entries: kind, flags, hop, and the body's sum, head, origin, log
 	// sum, commit index and entry count. A seal comes in addition.
-	FrameOverheadMax = 1 + 1 + 2 + frameSumBytes + 1 + 18 + 18 + 9 + 3
+	FrameOverheadMax = 1 + 1 + 2 + frameSumBytes + 1 + 18 + 18 + 9 + 3 + 2
 
 	// frameSumBytes is the head of a body: a byte string of 8.
 	frameSumBytes = 2 + 8
@@ -32,20 +32,17 @@ func EncodeFrameBody(f *Frame) []byte {
 func appendFrameBody(dst []byte, f *Frame) []byte {
 	begin := len(dst)
 	dst = append(dst, codeBin8, 8, 0, 0, 0, 0, 0, 0, 0, 0)
-	signed := !f.Seal.IsZero()
-	n := 4
-	if signed {
-		n = 6
-	}
-	dst = appendArray(dst, n)
+	dst = appendArray(dst, 6)
 	dst = appendID(dst, f.Origin)
 	dst = appendSum(dst, f.Before)
 	dst = appendUint(dst, uint64(f.Commit))
 	dst = appendEntries(dst, f.Entries)
-	if signed {
+	if f.Seal.IsZero() {
+		dst = appendNil(dst)
+	} else {
 		dst = appendBin(dst, f.Chain[:])
-		dst = appendSeal(dst, &f.Seal)
 	}
+	dst = appendSeal(dst, &f.Seal)
 	body := dst[begin:]
 	binary.BigEndian.PutUint64(body[2:], xxh3.Hash(body[frameSumBytes:]))
 	return dst
@@ -72,12 +69,11 @@ func decodeFrame(r *reader) Message {
 		r.fail("a frame that fails its own sum")
 		return m
 	}
-	signed := r.arrayOr(4, 6)
+	more := r.grows(6)
 	m.Origin, m.Before, m.Commit = r.member(), r.sum(), r.index()
 	m.Entries = r.entries()
-	if signed {
-		m.Chain, m.Seal = r.chain(), r.seal()
-	}
+	m.Chain, m.Seal = r.chain(), r.seal()
+	r.skip(more)
 	if len(m.Entries) == 0 {
 		r.fail("a frame without entries")
 	}
@@ -101,21 +97,21 @@ func (m *Want) append(dst []byte) []byte {
 func (m *Want) size() int { return 1 + 1 + 5 + len(m.Ranges)*18 + 9 + 1 }
 
 func decodeWant(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	return &Want{Ranges: r.ranges(RangesMax), Bytes: r.uint(), Eager: r.bool()}
 }
 
 func (m *Prune) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), uint64(m.Index)) }
 
 func decodePrune(r *reader) Message {
-	r.array(1)
+	r.message(1)
 	return &Prune{Index: r.index()}
 }
 
 func (m *Graft) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), uint64(m.From)) }
 
 func decodeGraft(r *reader) Message {
-	r.array(1)
+	r.message(1)
 	return &Graft{From: r.index()}
 }
 
@@ -132,7 +128,7 @@ func (m *Busy) append(dst []byte) []byte {
 func (m *Busy) size() int { return 1 + 1 + 9 + 5 + len(m.Others)*18 }
 
 func decodeBusy(r *reader) Message {
-	r.array(2)
+	r.message(2)
 	m := &Busy{RetryAfter: r.nanos()}
 	for range r.arrayTo(othersMax, idBytesMin) {
 		m.Others = append(m.Others, r.member())
@@ -145,12 +141,12 @@ func (m *SumQuestion) append(dst []byte) []byte {
 }
 
 func decodeSumQuestion(r *reader) Message {
-	r.array(1)
+	r.message(1)
 	return &SumQuestion{Index: r.index()}
 }
 
 func (m *SumAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, sealed(3, &m.Seal))
+	dst = appendArray(dst, 4)
 	dst = appendUint(dst, uint64(m.Index))
 	dst = appendBool(dst, m.Known)
 	dst = appendSum(dst, m.Sum)
@@ -160,16 +156,12 @@ func (m *SumAnswer) append(dst []byte) []byte {
 func (m *SumAnswer) size() int { return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal) }
 
 func decodeSumAnswer(r *reader) Message {
-	signed := r.arrayOr(3, 4)
-	m := &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum()}
-	if signed {
-		m.Seal = r.seal()
-	}
-	return m
+	r.message(4)
+	return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum(), Seal: r.seal()}
 }
 
 func (m *Have) append(dst []byte) []byte {
-	dst = appendArray(dst, sealed(13, &m.Seal))
+	dst = appendArray(dst, 14)
 	dst = appendUint(dst, uint64(m.Applied))
 	dst = appendUint(dst, uint64(m.Tip))
 	dst = appendUint(dst, uint64(m.First))
@@ -264,17 +256,14 @@ func (m *Have) size() int {
 }
 
 func decodeHave(r *reader) Message {
-	signed := r.arrayOr(13, 14)
+	r.message(14)
 	m := &Have{
 		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
 		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
 		Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
 	}
 	r.claim(m)
-	m.Behind = r.behind()
-	if signed {
-		m.Seal = r.seal()
-	}
+	m.Behind, m.Seal = r.behind(), r.seal()
 	return m
 }
 

@@ -13,18 +13,19 @@ func AppendMessage(dst []byte, m Message) []byte {
 }
 
 // DecodeMessage reads what AppendMessage wrote, all of src. Entries, commands,
-// results' data and bodies alias src.
+// results' data and bodies alias src. Of what a later version has added it passes over
+// fields at the end, and a message of a kind that is not known is an Unknown.
 func DecodeMessage(src []byte) (Message, error) {
 	if len(src) == 0 {
 		return nil, ErrMalformed.With("malformed message: empty")
 	}
 	r := reader{src: src[1:]}
 	kind := MessageKind(src[0])
-	if !kind.Known() {
-		r.fail("unknown kind " + kind.String())
-		return nil, r.err
+	decode := kinds[kind].decode
+	if decode == nil {
+		decode = func(r *reader) Message { return r.unknown(kind) }
 	}
-	m := kinds[kind].decode(&r)
+	m := decode(&r)
 	if err := r.end(); err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (m *Heartbeat) append(dst []byte) []byte {
 }
 
 func decodeHeartbeat(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
 }
 
@@ -53,7 +54,7 @@ func (m *HeartbeatAnswer) append(dst []byte) []byte {
 }
 
 func decodeHeartbeatAnswer(r *reader) Message {
-	r.array(4)
+	r.message(4)
 	return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool()}
 }
 
@@ -65,7 +66,7 @@ func (m *VoteAnswer) append(dst []byte) []byte {
 }
 
 func decodeVoteAnswer(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	m := &VoteAnswer{Term: r.term()}
 	m.Pre, m.Granted = r.flags()
 	m.Write = time.Duration(r.nanos())
@@ -77,14 +78,14 @@ func (m *TimeoutNow) append(dst []byte) []byte {
 }
 
 func decodeTimeoutNow(r *reader) Message {
-	r.array(1)
+	r.message(1)
 	return &TimeoutNow{Term: r.term()}
 }
 
 func (*Follow) append(dst []byte) []byte { return appendArray(dst, 0) }
 
 func decodeFollow(r *reader) Message {
-	r.array(0)
+	r.message(0)
 	return &Follow{}
 }
 
@@ -96,7 +97,7 @@ func (m *Standing) append(dst []byte) []byte {
 }
 
 func decodeStanding(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
 }
 
@@ -127,7 +128,7 @@ func (m *Vote) append(dst []byte) []byte {
 }
 
 func decodeVote(r *reader) Message {
-	r.array(5)
+	r.message(5)
 	m := &Vote{Term: r.term()}
 	m.Pre, m.Transfer = r.flags()
 	m.LastIndex, m.LastTerm = r.index(), r.term()
@@ -145,7 +146,7 @@ func (m *Append) append(dst []byte) []byte {
 }
 
 func decodeAppend(r *reader) Message {
-	r.array(5)
+	r.message(5)
 	m := &Append{Term: r.term(), PrevIndex: r.index(), PrevTerm: r.term(), Commit: r.index()}
 	m.Entries = r.entries()
 	m.Last = m.PrevIndex + Index(len(m.Entries))
@@ -166,7 +167,7 @@ func (m *AppendAnswer) append(dst []byte) []byte {
 }
 
 func decodeAppendAnswer(r *reader) Message {
-	r.array(6)
+	r.message(6)
 	m := &AppendAnswer{Term: r.term()}
 	m.Reject, m.Passive = r.flags()
 	m.Index, m.HintIndex, m.HintTerm, m.Run = r.index(), r.index(), r.term(), r.run()
@@ -182,7 +183,7 @@ func (m *ReadIndex) append(dst []byte) []byte {
 }
 
 func decodeReadIndex(r *reader) Message {
-	r.array(4)
+	r.message(4)
 	return &ReadIndex{Origin: r.member(), Run: r.run(), Request: r.uint(), Held: r.index()}
 }
 
@@ -198,7 +199,7 @@ func (m *ReadIndexAnswer) append(dst []byte) []byte {
 }
 
 func decodeReadIndexAnswer(r *reader) Message {
-	r.array(7)
+	r.message(7)
 	return &ReadIndexAnswer{Run: r.run(), Request: r.uint(), Index: r.index(), Sum: r.sum(), Code: r.code(), Leader: r.member(), Term: r.term()}
 }
 
@@ -210,7 +211,7 @@ func (m *Forward) append(dst []byte) []byte {
 }
 
 func decodeForward(r *reader) Message {
-	r.array(3)
+	r.message(3)
 	return &Forward{Run: r.run(), Request: r.uint(), Command: r.bin(EntryBytesMax)}
 }
 
@@ -224,7 +225,7 @@ func (m *ForwardAnswer) append(dst []byte) []byte {
 }
 
 func decodeForwardAnswer(r *reader) Message {
-	r.array(5)
+	r.message(5)
 	return &ForwardAnswer{Run: r.run(), Request: r.uint(), Leader: r.member(), Term: r.term(), Result: r.result()}
 }
 

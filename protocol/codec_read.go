@@ -9,8 +9,9 @@ import (
 // and everything after it reads as zero, so that a decoder checks once, at its
 // end. Slices that it returns alias the input.
 type reader struct {
-	src []byte // what is left; empty after a fault
-	err error
+	src  []byte // what is left; empty after a fault
+	err  error
+	more int // fields of a later version at the end of the message: see message
 }
 
 // fail keeps the first fault. It empties src, so that fast paths fail too.
@@ -21,8 +22,38 @@ func (r *reader) fail(text string) {
 	r.src = nil
 }
 
-// end returns the fault, if there was one, and refuses trailing bytes.
+// message reads the head of a message of n fields, or of more: what a later version
+// has added stands at the end, and end passes over it. [S] Fewer are refused: what a
+// message says of votes, terms and indexes is never a default.
+func (r *reader) message(n int) { r.more = r.grows(n) }
+
+// grows reads the head of a structure of at least n fields, and returns how many more
+// there are. They are for skip, after the n.
+func (r *reader) grows(n int) (more int) {
+	have := r.arrayTo(n+laterFieldsMax, 1)
+	if have < n {
+		r.fail("an array of too few fields")
+		return 0
+	}
+	return have - n
+}
+
+// skip passes over n values, whatever they are.
+func (r *reader) skip(n int) {
+	for range n {
+		size, err := SizeMsgpack(r.src)
+		if err != nil {
+			r.fail("a field of a later version that is no value")
+			return
+		}
+		r.src = r.src[size:]
+	}
+}
+
+// end passes over the fields of a later version, returns the fault, if there was one,
+// and refuses trailing bytes.
 func (r *reader) end() error {
+	r.skip(r.more)
 	if len(r.src) > 0 {
 		r.fail("bytes after its end")
 	}

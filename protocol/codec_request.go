@@ -123,7 +123,7 @@ func DecodeRequest(src []byte) (*Request, error) {
 }
 
 func (r *reader) requestHead() *Request {
-	r.array(4)
+	r.message(4)
 	return &Request{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff))}
 }
 
@@ -240,7 +240,7 @@ func (r *reader) seatIDs() []MemberID {
 
 // AppendHello appends the encoding of a Hello.
 func AppendHello(dst []byte, h *Hello) []byte {
-	dst = appendArray(dst, 8)
+	dst = h.Versions.append(appendArray(dst, 10))
 	dst = appendID(dst, h.Cluster)
 	dst = appendID(dst, h.Member)
 	dst = appendString(dst, h.Name)
@@ -254,9 +254,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 // DecodeHello reads what AppendHello wrote.
 func DecodeHello(src []byte) (Hello, error) {
 	r := reader{src: src}
-	r.array(8)
+	r.message(10)
 	h := Hello{
-		Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Run: RunID(r.uint()), Sequence: Sequence(r.uint()),
+		Versions: r.versions(), Cluster: r.id(), Member: r.member(), Name: r.name(), Starts: r.uint(), Run: RunID(r.uint()), Sequence: Sequence(r.uint()),
 		Refused: r.code(), Text: r.text(),
 	}
 	if err := r.end(); err != nil {

@@ -56,7 +56,7 @@ func sampleResponses() []*Response {
 		{ID: 5, Kind: RequestStatus, Status: &Status{
 			Cluster: ClusterID(idB), ID: idA, Name: "n", Address: "a", HTTP: "h", Role: "active", RaftRole: "leader", Term: 1, LeaderID: idB,
 			Leader: "l", Commit: 2, Applied: 3, First: 4, Digest: "d", AgeKnown: true, AgeNanos: 5, Version: "v", Uptime: 6, Serving: true,
-			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
+			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
 				{ID: idA, Name: "n", Address: "a", Role: "passive", Seat: "voter", Alive: true, Leader: true, Known: true, Said: 12, Applied: 9, AgeKnown: true, AgeNanos: 10, SilenceKnown: true, Silence: 11, Moved: true, Configured: "c", Other: "o"}, {},
 			},
 		}},
@@ -134,8 +134,11 @@ func TestLongTextIsCutNotRefused(t *testing.T) {
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	for _, h := range []Hello{{}, {Cluster: ClusterID(idA), Member: idB, Name: "n", Starts: 3, Run: 5, Sequence: 4, Refused: "wrong_cluster", Text: "t"}} {
+	for _, h := range []Hello{{}, {Versions: Versions{3, 255}, Cluster: ClusterID(idA), Member: idB, Name: "n", Starts: 3, Run: 5, Sequence: 4, Refused: "wrong_cluster", Text: "t"}} {
 		got, err := DecodeHello(AppendHello(nil, &h))
+		if h.Versions == (Versions{}) {
+			h.Versions = Spoken()
+		}
 		if err != nil || got != h {
 			t.Errorf("got %+v, %v, want %+v", got, err, h)
 		}
@@ -193,7 +196,7 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := AppendRequest(nil, q); !bytes.Equal(got, src) {
+		if got := AppendRequest(nil, q); len(got) >= len(src) && !bytes.Equal(got, src) {
 			t.Fatalf("got %x, want %x", got, src)
 		}
 	})
@@ -208,7 +211,7 @@ func FuzzDecodeResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := AppendResponse(nil, p); !bytes.Equal(got, src) {
+		if got := AppendResponse(nil, p); len(got) >= len(src) && !bytes.Equal(got, src) {
 			t.Fatalf("got %x, want %x", got, src)
 		}
 	})
@@ -221,7 +224,7 @@ func FuzzDecodeHello(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := AppendHello(nil, &h); !bytes.Equal(got, src) {
+		if got := AppendHello(nil, &h); len(got) >= len(src) && !bytes.Equal(got, src) {
 			t.Fatalf("got %x, want %x", got, src)
 		}
 	})

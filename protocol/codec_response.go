@@ -35,7 +35,7 @@ func AppendResponse(dst []byte, p *Response) []byte {
 // was refused.
 func DecodeResponse(src []byte) (*Response, error) {
 	r := reader{src: src}
-	r.array(6)
+	r.message(6)
 	p := &Response{ID: r.uint(), Kind: RequestKind(r.uintTo(0xff)), Result: r.result(), Leader: r.name(), Term: r.term()}
 	switch has := !r.isNil(); {
 	case has && p.Kind == RequestWatch:
@@ -68,7 +68,7 @@ func ResponseSize(p *Response) int {
 		}
 	}
 	if p.Status != nil {
-		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead)
+		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown)
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names)) + p.Join.Founding.size()
@@ -132,7 +132,7 @@ func (c *Changes) append(dst []byte) []byte {
 }
 
 func (r *reader) changes() *Changes {
-	r.array(3)
+	more := r.grows(3)
 	c := &Changes{Index: r.index(), More: r.bool()}
 	n := r.arrayTo(FrameBytesMax, 1+1+2+2)
 	if n > 0 {
@@ -149,6 +149,7 @@ func (r *reader) changes() *Changes {
 		}
 		c.Changes = append(c.Changes, one)
 	}
+	r.skip(more)
 	return c
 }
 
@@ -183,7 +184,7 @@ func appendNames(dst []byte, names []NameInUse) []byte {
 }
 
 func (r *reader) join() *JoinInfo {
-	r.array(7)
+	more := r.grows(7)
 	j := &JoinInfo{Cluster: r.id(), Member: r.member(), Name: r.name()}
 	j.Configuration.Index = r.index()
 	if !r.isNil() {
@@ -193,13 +194,15 @@ func (r *reader) join() *JoinInfo {
 	if !r.isNil() {
 		j.Founding = readFounding(r)
 	}
+	r.skip(more)
 	return j
 }
 
 func readNames(r *reader) (names []NameInUse) {
 	for range r.arrayTo(FrameBytesMax, 1+1+1+1+1) {
-		r.array(4)
+		more := r.grows(4)
 		n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
+		r.skip(more)
 		if r.err != nil {
 			return nil
 		}
@@ -209,7 +212,7 @@ func readNames(r *reader) (names []NameInUse) {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 29)
+	dst = appendArray(dst, 30)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -245,11 +248,15 @@ func (s *Status) append(dst []byte) []byte {
 	for i := range s.Ahead {
 		dst = s.Ahead[i].append(dst)
 	}
+	dst = appendArray(dst, len(s.Unknown))
+	for i := range s.Unknown {
+		dst = s.Unknown[i].append(dst)
+	}
 	return dst
 }
 
 func (r *reader) status() *Status {
-	r.array(29)
+	more := r.grows(30)
 	s := &Status{
 		Cluster: r.id(), ID: r.member(), Name: r.name(), Address: r.name(), HTTP: r.name(), Role: r.name(),
 		RaftRole: r.name(), Term: r.term(), LeaderID: r.member(), Leader: r.name(), Commit: r.index(),
@@ -279,6 +286,8 @@ func (r *reader) status() *Status {
 		}
 		s.Ahead = append(s.Ahead, a)
 	}
+	s.Unknown = r.kindCounts()
+	r.skip(more)
 	return s
 }
 
@@ -295,9 +304,10 @@ func (a *AheadStatus) append(dst []byte) []byte {
 }
 
 func (r *reader) ahead() (a AheadStatus) {
-	r.array(6)
+	more := r.grows(6)
 	a.ID, a.Name = r.member(), r.name()
 	a.Holds, a.Ends, a.Diverged, a.Text = r.index(), r.index(), r.index(), r.text()
+	r.skip(more)
 	return a
 }
 
@@ -322,7 +332,7 @@ func (m *MemberStatus) append(dst []byte) []byte {
 }
 
 func (r *reader) memberStatus() (m MemberStatus) {
-	r.array(14)
+	more := r.grows(14)
 	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
 	m.Known, m.Said = r.age()
@@ -330,5 +340,6 @@ func (r *reader) memberStatus() (m MemberStatus) {
 	m.SilenceKnown, m.Silence = r.age()
 	m.Moved, m.Configured = r.bool(), r.name()
 	m.Other = r.name()
+	r.skip(more)
 	return m
 }

@@ -6,9 +6,14 @@ import "time"
 // window) are part of the protocol's version: they are the same on every
 // member and never come from a configuration, or replicas would fork.
 const (
-	// Version is the version of the wire protocol that this code speaks; it
-	// stands in every frame. A peer with another one is refused.
-	Version = 1
+	// Version and VersionLowest are the highest and the lowest version of the wire
+	// protocol that this code speaks. A version is for what an older reader could not
+	// pass over: a field at the end of a message, and a kind of messages, need none.
+	Version       = 1
+	VersionLowest = 1
+
+	// laterFieldsMax limits the fields that a later version has added to a structure.
+	laterFieldsMax = 64
 
 	// KeyBytesMax and ValueBytesMax limit one key (never empty) and value as
 	// the state holds them. Beyond them: ErrTooLarge, and the command has no

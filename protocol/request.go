@@ -364,6 +364,9 @@ type Status struct {
 	// Ahead are the members that hold committed entries which the cluster of the
 	// sender, its leader, does not have.
 	Ahead []AheadStatus
+	// Unknown counts, by kind, the messages that the sender or others did not know,
+	// since its start, in the order of the kinds.
+	Unknown []KindCount
 }
 
 // AheadStatus is a member that holds committed entries up to Holds, above where the
@@ -378,6 +381,9 @@ type AheadStatus struct {
 
 // Hello is the first frame on every connection, in both directions.
 type Hello struct {
+	// Versions are those that the sender speaks. They come first, and all versions of
+	// the protocol read a Hello alike, so that two that have none in common can say so.
+	Versions Versions
 	// Cluster is zero for a client or a newcomer that does not know it yet.
 	Cluster ClusterID
 	// Member is zero for a client.
@@ -399,6 +405,9 @@ type Hello struct {
 // Peer is what membership (SWIM) knows of another live member. It is a hint:
 // no voter is chosen or removed because of it alone.
 type Peer struct {
+	// Versions are those of the protocol that the member speaks.
+	Versions Versions
+
 	ID      MemberID
 	Name    string
 	Address string // host:port of the member's one port, the host an IP address

@@ -104,18 +104,10 @@ func DescriptionStatement(description []byte) []byte {
 	return append(append(make([]byte, 0, 1+len(sum)), statementDescription), sum[:]...)
 }
 
-// sealed returns how many elements an array has with its seal.
-func sealed(plain int, s *Seal) int {
-	if s.IsZero() {
-		return plain
-	}
-	return plain + 1
-}
-
-// appendSeal appends a seal, if there is one.
+// appendSeal appends a seal, or that there is none.
 func appendSeal(dst []byte, s *Seal) []byte {
 	if s.IsZero() {
-		return dst
+		return appendNil(dst)
 	}
 	dst = append(dst, codeBin8, SealBytes)
 	dst = append(dst, s.Key[:]...)
@@ -125,24 +117,17 @@ func appendSeal(dst []byte, s *Seal) []byte {
 // sealSize is what appendSeal adds.
 func sealSize(s *Seal) int {
 	if s.IsZero() {
-		return 0
+		return 1
 	}
 	return 2 + SealBytes
-}
-
-// arrayOr reads the header of an array of one of two lengths, and reports
-// whether it is the longer one.
-func (r *reader) arrayOr(short, long int) bool {
-	n := r.arrayTo(long, 1)
-	if n != short && n != long {
-		r.fail("an array of another length")
-	}
-	return n == long
 }
 
 // seal reads a seal. No signature at all has another form.
 func (r *reader) seal() Seal {
 	var s Seal
+	if r.isNil() {
+		return s
+	}
 	b := r.bin(SealBytes)
 	if r.err == nil && len(b) != SealBytes {
 		r.fail("a seal of another length")
@@ -156,9 +141,12 @@ func (r *reader) seal() Seal {
 	return s
 }
 
-// chain reads a chain.
+// chain reads a chain, which is nil without a seal.
 func (r *reader) chain() Chain {
 	var c Chain
+	if r.isNil() {
+		return c
+	}
 	if b := r.bin(len(c)); r.err == nil && len(b) != len(c) {
 		r.fail("a chain of another length")
 	} else {

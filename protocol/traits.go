@@ -29,6 +29,7 @@ const (
 	KindDigestQuestion  = asks | 17
 	KindDigestAnswer    = MessageKind(18)
 	KindFollow          = MessageKind(19)
+	KindUnsupported     = MessageKind(20)
 	KindFrame           = MessageKind(32)
 	KindHave            = MessageKind(33)
 	KindWant            = asks | 34
@@ -130,6 +131,7 @@ var kinds = [256]kind{
 	KindDigestQuestion:  {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
 	KindDigestAnswer:    {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
 	KindFollow:          {"follow", ofRole, LaneData, byStream, ClassRaft, copied, decodeFollow},
+	KindUnsupported:     {"unsupported", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeUnsupported},
 	KindFrame:           {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},
 	KindHave:            {"have", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeHave},
 	KindWant:            {"want", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeWant},
@@ -181,8 +183,9 @@ func (k MessageKind) OfFlock() bool { return kinds[k].side == ofFlock }
 func (k MessageKind) Lane() Lane { return kinds[k].lane }
 
 // Datagram reports whether a message of the kind may travel as a datagram. One that
-// comes as a datagram and may not counts for nothing.
-func (k MessageKind) Datagram() bool { return kinds[k].carrier == byDatagram }
+// comes as a datagram and may not counts for nothing; of a kind that is not known nobody
+// can say.
+func (k MessageKind) Datagram() bool { return kinds[k].carrier != byStream }
 
 // Class says as what the bytes of a message of the kind are counted.
 func (k MessageKind) Class() Class { return kinds[k].class }

@@ -78,7 +78,7 @@ func TestTraitsFitTogether(t *testing.T) {
 			}
 		}
 	}
-	if k := MessageKind(200); k.Known() || !k.Asks() || k.Datagram() || k.KeepsBytes() || k.String() != "message(200)" {
+	if k := MessageKind(200); k.Known() || !k.Asks() || k.OfFlock() || k.KeepsBytes() || k.String() != "message(200)" {
 		t.Errorf("%s has traits that nobody gave it", k)
 	}
 }

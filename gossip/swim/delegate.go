@@ -43,10 +43,34 @@ func (d *delegate) LocalState(bool) []byte { return nil }
 // MergeRemoteState has nothing to merge.
 func (d *delegate) MergeRemoteState([]byte, bool) {}
 
-// NotifyAlive keeps out who announces what we cannot read, or another id than
-// its name.
+// NotifyAlive keeps out who announces what we cannot read, another id than its name, or
+// no version of the protocol that is spoken here.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
-	_, err := peerOf(n)
+	peer, err := peerOf(n)
+	if err == nil {
+		err = d.understands(&peer)
+	}
+	return err
+}
+
+// strangeMax limits the members of no common version that are remembered.
+const strangeMax = 64
+
+// understands reports why a member cannot be talked to, and says so once.
+func (d *delegate) understands(peer *protocol.Peer) error {
+	_, err := d.cfg.Versions.Agree(peer.Versions, "member "+peer.Name)
+	d.mu.Lock()
+	before, told := d.strange[peer.ID]
+	news := err != nil && before != peer.Versions && (told || len(d.strange) < strangeMax)
+	if news {
+		d.strange[peer.ID] = peer.Versions
+	} else if err == nil {
+		delete(d.strange, peer.ID)
+	}
+	d.mu.Unlock()
+	if news {
+		d.cfg.Logger.Warn("a member speaks no version of the protocol that this one does", "member", peer.ID.Short(), "address", peer.Address, "err", err)
+	}
 	return err
 }
 

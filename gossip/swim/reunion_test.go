@@ -230,8 +230,8 @@ func TestAForgedDatagramBringsNoAddress(t *testing.T) {
 	})
 	watched.eventually("the tries of the start have ended", func() bool { return len(watched.tries) == 0 && dials.Load() > 0 })
 	before := dials.Load()
-	forged := appendDatagram(nil, cluster, dead.id, []byte("x"))
-	stranger := appendDatagram(nil, cluster, protocol.MemberID{77}, []byte("x"))
+	forged := appendDatagram(nil, protocol.Version, cluster, dead.id, []byte("x"))
+	stranger := appendDatagram(nil, protocol.Version, cluster, protocol.MemberID{77}, []byte("x"))
 	c, err := net.Dial("udp", watched.address)
 	if err != nil {
 		t.Fatal(err)

@@ -60,6 +60,9 @@ type Config struct {
 	ID protocol.MemberID
 	// Cluster is the label: packets and streams of another one are dropped.
 	Cluster protocol.ClusterID
+	// Versions are those of the protocol that this member speaks. Default
+	// protocol.Spoken().
+	Versions protocol.Versions
 	Meta
 	// Advertise is host:port at which the others reach Packets and, over TCP,
 	// whoever calls Ingest. A name is announced beside what it means, so that the
@@ -124,7 +127,9 @@ type Swim struct {
 	claims map[protocol.MemberID]string
 	free   []string // claimed addresses whose ids have died meanwhile
 	memory memory
-	lists  uint64 // how many lists there were: what an old one tells is not heard
+	// strange are members that speak no version of the protocol that this one does.
+	strange map[protocol.MemberID]protocol.Versions
+	lists   uint64 // how many lists there were: what an old one tells is not heard
 	// newsLeft is how many tries because of news are left in this interval.
 	newsLeft int
 	// renumbered says that it was said that the names of all mean other addresses.
@@ -169,7 +174,7 @@ func Start(cfg Config) (*Swim, error) {
 		return nil, err
 	}
 	s := &Swim{
-		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string),
+		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string), strange: make(map[protocol.MemberID]protocol.Versions),
 		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
 		died: make(chan struct{}, 1), tries: make(chan struct{}, triesMax), memory: newMemory(cfg.Known, cfg.Addresses),
 	}
@@ -224,7 +229,7 @@ func (s *Swim) configure(number uint64) *memberlist.Config {
 
 func (c *Config) encodeMeta(m Meta) ([]byte, error) {
 	peer := protocol.Peer{
-		ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Host: named(c.Advertise),
+		Versions: c.Versions, ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Host: named(c.Advertise),
 	}
 	b := protocol.AppendPeer(nil, &peer)
 	if len(b) > memberlist.MetaMaxSize {
@@ -327,7 +332,11 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	s.packet = appendDatagram(s.packet[:0], s.cfg.Cluster, s.cfg.ID, datagram)
+	version, err := s.cfg.Versions.Agree(k.peer.Versions, to.Short())
+	if err != nil {
+		return err // nobody is let in who has none in common
+	}
+	s.packet = appendDatagram(s.packet[:0], version, s.cfg.Cluster, s.cfg.ID, datagram)
 	if err := s.transport.send(s.packet, k.peer.Address, k.at); err != nil {
 		return fmt.Errorf("sending a datagram to %s: %w", k.peer.Address, err)
 	}

@@ -165,7 +165,7 @@ func TestMembersSeeEachOther(t *testing.T) {
 	got := nodes[0].Peers()
 	for i, p := range got {
 		x := nodes[i+1]
-		want := protocol.Peer{ID: x.id, Name: fmt.Sprint("n", i+2), Address: x.address, HTTP: "h:1", Zone: "z", Role: protocol.RolePassive}
+		want := protocol.Peer{Versions: protocol.Spoken(), ID: x.id, Name: fmt.Sprint("n", i+2), Address: x.address, HTTP: "h:1", Zone: "z", Role: protocol.RolePassive}
 		if p != want {
 			t.Errorf("got %+v, want %+v", p, want)
 		}
@@ -306,13 +306,13 @@ func TestDamagedAndStrangeDatagramsAreDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	good := appendDatagram(nil, cluster, from, []byte("good"))
+	good := appendDatagram(nil, protocol.Version, cluster, from, []byte("good"))
 	for bit := range 8 * len(good) { // the bits of the first byte make it none of ours
 		bad := slices.Clone(good)
 		bad[bit/8] ^= 1 << (bit % 8)
 		send(bad)
 	}
-	send(appendDatagram(nil, protocol.ClusterID{2}, from, []byte("of another cluster")))
+	send(appendDatagram(nil, protocol.Version, protocol.ClusterID{2}, from, []byte("of another cluster")))
 	send(good[:DatagramHead-1])
 	send(good)
 	select {

@@ -47,6 +47,7 @@ type transport struct {
 	advertise  atomic.Pointer[net.TCPAddr] // changes when the name means something else
 	patience   time.Duration               // for a stream to come about
 	cluster    protocol.ClusterID
+	versions   protocol.Versions
 	// message takes our datagrams; the bytes are valid until it returns.
 	message func(from protocol.MemberID, datagram []byte)
 
@@ -70,7 +71,7 @@ var _ memberlist.Transport = (*transport)(nil)
 func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *transport {
 	t := &transport{
 		ctx: ctx, packets: cfg.Packets, logger: cfg.Logger, dial: cfg.Dial, conditions: cfg.Conditions, patience: 2 * cfg.Timing.TryInterval,
-		cluster: cfg.Cluster, message: cfg.OnMessage,
+		cluster: cfg.Cluster, versions: cfg.Versions, message: cfg.OnMessage,
 		packetCh: make(chan *memberlist.Packet), streamCh: make(chan net.Conn), reader: make(chan struct{}),
 		streams: make(map[*stream]struct{}),
 	}
@@ -125,7 +126,7 @@ func (t *transport) read() {
 		}
 		failed = 0
 		out.Works()
-		if id, data, ours, ok := parseDatagram(buf[:n], t.cluster); ours {
+		if id, data, ours, ok := parseDatagram(buf[:n], t.versions, t.cluster); ours {
 			if ok && t.message != nil {
 				t.message(id, data)
 			}

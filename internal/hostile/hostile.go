@@ -195,6 +195,8 @@ func (d draw) member(kind protocol.MessageKind) protocol.Message {
 		return &protocol.Types{List: []protocol.TypeVersion{{Name: "forged", Version: d.Uint32()}}}
 	case protocol.KindFollow:
 		return &protocol.Follow{}
+	case protocol.KindUnsupported:
+		return &protocol.Unsupported{Asked: protocol.MessageKind(d.Uint32()), Request: d.Uint64()}
 	case protocol.KindRepairWant:
 		return &protocol.RepairWant{First: d.index(), Last: d.index()}
 	case protocol.KindRepair:

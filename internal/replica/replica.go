@@ -106,6 +106,7 @@ type Replica struct {
 	peers    []protocol.Peer
 	hint     leaderHint
 	unheeded uint64 // messages: see heed.go
+	unknown  unknown
 	progress gossip.Progress
 	deadline protocol.ClusterTime // next session deadline, from apply
 	// wallAhead: see SetWallAhead.
@@ -252,7 +253,7 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
-	if r.reserve && !r.called(now, from, m) {
+	if r.unknown.receive(from, m, r) || r.reserve && !r.called(now, from, m) {
 		return
 	}
 	if !protocol.IndexesWithin(m) {

@@ -54,6 +54,8 @@ type Status struct {
 	// Unheeded counts messages that did not count because of who sent them, or of
 	// a term or an index that nobody can have come to.
 	Unheeded uint64
+	// Unknown counts, by kind, messages that this member or others did not know.
+	Unknown []protocol.KindCount
 	// Age bounds the age of the applied state, if AgeKnown, at AgeAt, which is by the
 	// larger of the member's clocks.
 	AgeKnown bool
@@ -96,6 +98,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Cramped = r.heirs.lacks(r)
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
+	s.Unknown = r.unknown.list()
 	s.Age, s.AgeKnown = r.Age(now, r.applied)
 	s.AgeAt = r.gossip.Longest(now)
 	s.Source, s.SourceKnown = r.gossip.Source(now)

@@ -27,7 +27,7 @@ func (m *Member) status() *protocol.Status {
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
-		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(), LogLost: m.cfg.logLost(),
+		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(), LogLost: m.cfg.logLost(), Unknown: r.Unknown,
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {

@@ -83,13 +83,26 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
 		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
-		OnMessage: func(address string, s *protocol.Standing) { t.m.dirs.linkSays(id, address, s) },
+		OnMessage: t.takesBack(id),
 		Sent:      t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
 		Options:    options,
 	}, nil)
 	t.links[id] = p
 	return p
+}
+
+// takesBack returns what takes the other side's word on a link of ours: of its directory,
+// and what only a later version knows.
+func (t *transport) takesBack(id protocol.MemberID) func(string, protocol.Message) {
+	dirs, box := t.m.dirs, t.box
+	return func(address string, msg protocol.Message) {
+		if standing, ok := msg.(*protocol.Standing); ok {
+			dirs.linkSays(id, address, standing)
+		} else {
+			box.message(id, msg, false)
+		}
+	}
 }
 
 // unsent tells the loop of what a link has dropped, where somebody waits for an

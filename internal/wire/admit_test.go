@@ -212,7 +212,7 @@ func TestGoodbyeSaysThatNothingWasDone(t *testing.T) {
 				t.Error(err)
 			}
 			go swallow(far)
-			goodbye := protocol.AppendResponse(beginFrame(nil, FrameResponse), &protocol.Response{Result: protocol.Failed(protocol.ErrUnavailable)})
+			goodbye := protocol.AppendResponse(beginFrame(nil, protocol.Version, FrameResponse), &protocol.Response{Result: protocol.Failed(protocol.ErrUnavailable)})
 			_ = endFrame(goodbye, 0)
 			_, _ = far.Write(goodbye)
 			time.Sleep(time.Second)
@@ -229,7 +229,7 @@ func TestFloodOfIdleClientsShutsNobodyOut(t *testing.T) {
 	h := &handler{serve: echo}
 	s, address := serve(t, h, func(c *ServerConfig) { c.ClientsMax = 8; c.Logger = nil })
 	hello := protocol.Hello{Name: "idle"}
-	begin := beginFrame([]byte(Magic), FrameHello)
+	begin := beginFrame([]byte(Magic), greetingVersion, FrameHello)
 	begin = protocol.AppendHello(begin, &hello)
 	_ = endFrame(begin, len(Magic))
 	sitIn(t, address, 32, string(begin))
@@ -271,7 +271,7 @@ func members(t *testing.T, n int, ids ...byte) []bool {
 			conns[i] = near
 			defer near.Close()
 			s.ServeConn(far)
-			if _, err := greet(near, newReader(near), helloOf(cluster, protocol.MemberID{id})()); err != nil {
+			if _, _, err := greet(near, newReader(near), helloOf(cluster, protocol.MemberID{id})()); err != nil {
 				_ = near.Close()
 			}
 			time.Sleep(time.Second)

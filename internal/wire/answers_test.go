@@ -25,7 +25,7 @@ func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
 			near, far := net.Pipe()
 			t.Cleanup(func() { _ = near.Close() })
 			s.ServeConn(far)
-			if _, err := greet(near, newReader(near), protocol.Hello{}); err != nil {
+			if _, _, err := greet(near, newReader(near), protocol.Hello{}); err != nil {
 				t.Fatal(err)
 			}
 			return near
@@ -33,7 +33,7 @@ func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
 		ask := func(c net.Conn, id uint64) error {
 			q := query()
 			q.ID = id
-			frame := protocol.AppendRequest(beginFrame(nil, FrameRequest), q)
+			frame := protocol.AppendRequest(beginFrame(nil, protocol.Version, FrameRequest), q)
 			_ = endFrame(frame, 0)
 			_, err := c.Write(frame)
 			synctest.Wait()

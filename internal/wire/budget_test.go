@@ -14,7 +14,7 @@ import (
 
 // appendFrame is a frame with one entry of n bytes.
 func appendFrame(n int) []byte {
-	frame := protocol.AppendMessage(beginFrame(nil, FrameMessage), &protocol.Append{Term: 1, Entries: someEntries(1, n)})
+	frame := protocol.AppendMessage(beginFrame(nil, protocol.Version, FrameMessage), &protocol.Append{Term: 1, Entries: someEntries(1, n)})
 	_ = endFrame(frame, 0)
 	return frame
 }
@@ -43,7 +43,7 @@ func beginFrames(t *testing.T, limit, frameBytes int, ids ...byte) *unfinished {
 		if id == 0 {
 			hello = protocol.Hello{}
 		}
-		if _, err := greet(near, newReader(near), hello); err != nil {
+		if _, _, err := greet(near, newReader(near), hello); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = near.Write(u.frame[:len(u.frame)-1])
@@ -115,7 +115,7 @@ func TestOneMemberDoesNotEatTheShare(t *testing.T) {
 	for i := range 3 {
 		near, far := net.Pipe()
 		defer far.Close()
-		conn := newConn(near, newReader(near), protocol.Hello{}, Options{}.withDefaults())
+		conn := newConn(near, newReader(near), protocol.Hello{}, protocol.Version, Options{}.withDefaults())
 		defer conn.Close()
 		claims = append(claims, &claim{of: b, conn: conn, member: memberB})
 		claims[i].need(protocol.FrameBytesMax)
@@ -138,7 +138,7 @@ func TestAnnouncedFrameCostsWhatWasSent(t *testing.T) {
 			near, far := net.Pipe()
 			t.Cleanup(func() { _ = near.Close() })
 			u.s.ServeConn(far)
-			if _, err := greet(near, newReader(near), protocol.Hello{Cluster: cluster, Member: protocol.MemberID{11, byte(i)}}); err != nil {
+			if _, _, err := greet(near, newReader(near), protocol.Hello{Cluster: cluster, Member: protocol.MemberID{11, byte(i)}}); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = near.Write(u.frame[:headerBytes+100])

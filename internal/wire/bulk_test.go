@@ -18,7 +18,7 @@ func chunk(n int) *protocol.Chunk {
 // order reads n messages and returns their kinds.
 func order(t *testing.T, far net.Conn, n int) []protocol.MessageKind {
 	t.Helper()
-	reader := newConn(far, newReader(far), protocol.Hello{}, Options{}.withDefaults())
+	reader := newConn(far, newReader(far), protocol.Hello{}, protocol.Version, Options{}.withDefaults())
 	defer reader.Close()
 	var out []protocol.MessageKind
 	for range n {
@@ -114,7 +114,7 @@ func TestMessagesDoNotShareTheirBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		reader := newConn(far, newReader(far), protocol.Hello{}, Options{}.withDefaults())
+		reader := newConn(far, newReader(far), protocol.Hello{}, protocol.Version, Options{}.withDefaults())
 		got, err := reader.ReadMessage()
 		if err == nil {
 			_, err = reader.ReadMessage()
@@ -152,7 +152,7 @@ func TestHeartbeatDoesNotWaitForTheKernelsBuffer(t *testing.T) {
 	defer far.Close()
 	_ = far.(*net.TCPConn).SetReadBuffer(64 << 10) // the link: what is under way
 	tune(near, Options{}.withDefaults())
-	c := newConn(near, nil, protocol.Hello{}, Options{QueueBytes: 64 << 20}.withDefaults())
+	c := newConn(near, nil, protocol.Hello{}, protocol.Version, Options{QueueBytes: 64 << 20}.withDefaults())
 	defer c.Close()
 	send := func(n int) {
 		for i := range n {

@@ -56,18 +56,19 @@ type moved struct {
 	frames atomic.Uint64 // frames that have begun to arrive
 }
 
-// newConn starts the writer of a connection whose handshake is done.
-func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options) *Conn {
-	return newConnWith(nc, br, peer, opt, nil)
+// newConn starts the writer of a connection whose handshake is done, and has agreed on
+// a version.
+func newConn(nc net.Conn, br *bufio.Reader, peer protocol.Hello, version uint8, opt Options) *Conn {
+	return newConnWith(nc, br, peer, version, opt, nil)
 }
 
 // newConnWith is newConn for one that shares the bound of what waits to be written.
-func newConnWith(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options, shared *answers) *Conn {
+func newConnWith(nc net.Conn, br *bufio.Reader, peer protocol.Hello, version uint8, opt Options, shared *answers) *Conn {
 	c := &Conn{
 		nc: nc, br: br, opt: opt, limit: protocol.FrameBytesMax, peer: peer, bounded: true,
 		done: make(chan struct{}), writer: make(chan struct{}),
 	}
-	c.out.init(opt.QueueBytes, opt.QueueFrames)
+	c.out.init(version, opt.QueueBytes, opt.QueueFrames)
 	c.out.shared = shared
 	c.heard.Store(time.Now().UnixNano())
 	go c.write()
@@ -76,6 +77,9 @@ func newConnWith(nc net.Conn, br *bufio.Reader, peer protocol.Hello, opt Options
 
 // Peer returns the other side's Hello.
 func (c *Conn) Peer() protocol.Hello { return c.peer }
+
+// Version returns the version of the protocol that the two sides speak.
+func (c *Conn) Version() uint8 { return c.out.version }
 
 // Remote returns the other side's address.
 func (c *Conn) Remote() net.Addr { return c.nc.RemoteAddr() }
@@ -316,7 +320,7 @@ func (c *Conn) readHeader() (FrameKind, int, error) {
 	if err != nil {
 		return 0, 0, c.readFault(err)
 	}
-	kind, n, err := parseHeader(h, c.limit)
+	kind, n, err := parseHeader(h, c.out.version, c.limit)
 	if err != nil {
 		return 0, 0, err
 	}

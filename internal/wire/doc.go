@@ -10,8 +10,9 @@
 //
 //	u32 big-endian payload length | u8 version | u8 kind | payload
 //
-// The first two fields are the same in all versions of the protocol, so that a
-// peer of another version can be refused with a text that names both.
+// A Hello, whose frame has version 0, says which versions of the protocol its sender
+// speaks; all versions read it. What follows has the highest version that both sides
+// know. Where there is none, both say who has to be upgraded.
 //
 // # Who talks
 //

@@ -36,9 +36,13 @@ const (
 	requestBytesMax = protocol.EntryBytesMax
 )
 
+// greetingVersion stands in the header of a greeting, which is the same in all versions
+// of the protocol: it only grows. What follows has the version that the two agreed on.
+const greetingVersion = 0
+
 // beginFrame appends a header whose length endFrame fills in.
-func beginFrame(dst []byte, kind FrameKind) []byte {
-	return append(dst, 0, 0, 0, 0, protocol.Version, byte(kind))
+func beginFrame(dst []byte, version uint8, kind FrameKind) []byte {
+	return append(dst, 0, 0, 0, 0, version, byte(kind))
 }
 
 // endFrame completes the frame that begins at begin.
@@ -52,21 +56,16 @@ func endFrame(dst []byte, begin int) error {
 }
 
 // parseHeader checks a header before anything is allocated for its payload.
-func parseHeader(h []byte, limit int) (kind FrameKind, n int, err error) {
-	if v := h[4]; v != protocol.Version {
-		return 0, 0, wrongVersion(v)
+func parseHeader(h []byte, version uint8, limit int) (kind FrameKind, n int, err error) {
+	if h[4] != version {
+		return 0, 0, protocol.ErrWrongVersion.With(fmt.Sprintf(
+			"a frame of version %d of the protocol where version %d is spoken", h[4], version))
 	}
 	size := binary.BigEndian.Uint32(h)
 	if int64(size) > int64(limit) {
 		return 0, 0, protocol.ErrTooLarge.With(fmt.Sprintf("a frame of %d bytes announced, the limit is %d", size, limit))
 	}
 	return FrameKind(h[5]), int(size), nil
-}
-
-func wrongVersion(theirs uint8) error {
-	return protocol.ErrWrongVersion.With(fmt.Sprintf(
-		"the other side speaks version %d of the protocol, this side version %d; run releases of starling that share a version",
-		theirs, protocol.Version))
 }
 
 func unexpectedFrame(kind FrameKind) error {

@@ -45,7 +45,7 @@ func connect(
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	br := bufio.NewReaderSize(nc, readBuffer)
-	peer, err := greet(nc, br, hello)
+	peer, version, err := greet(nc, br, hello)
 	if expect != nil && (err == nil || peer.Refused != protocol.OK) {
 		if other := expect(peer); other != nil {
 			err = other // what somebody else says counts for nothing
@@ -70,7 +70,7 @@ func connect(
 	}
 	_ = nc.SetDeadline(time.Time{})
 	tune(nc, opt)
-	return newConn(nc, br, peer, opt), nil
+	return newConn(nc, br, peer, version, opt), nil
 }
 
 // awaitEnd waits for the end of a context whose deadline passes now, if an error
@@ -91,20 +91,36 @@ func tooLate(began time.Time, text string, ended error) error {
 	}
 }
 
-// greet is the handshake of the side that dialled.
-func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello, error) {
+// greet is the handshake of the side that dialled. It returns the version to speak.
+func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello, uint8, error) {
 	if err := writeHello(nc, &hello); err != nil {
 		// It may have refused before it read everything: its answer counts.
 		if peer, err := readGreeting(br); err == nil && peer.Refused != protocol.OK {
-			return peer, refusal(peer)
+			return peer, 0, refusal(peer)
 		}
-		return protocol.Hello{}, protocol.ErrUnavailable.With("the handshake failed").Because(err)
+		return protocol.Hello{}, 0, protocol.ErrUnavailable.With("the handshake failed").Because(err)
 	}
 	peer, err := readGreeting(br)
+	if err != nil {
+		return peer, 0, err
+	}
+	version, err := agree(hello, peer)
 	if err == nil && peer.Refused != protocol.OK {
 		err = refusal(peer)
 	}
-	return peer, err
+	return peer, version, err
+}
+
+// agree returns the version that two sides speak, or why there is none.
+func agree(own, peer protocol.Hello) (uint8, error) {
+	other := "the client"
+	switch {
+	case peer.Name != "":
+		other = "member " + peer.Name
+	case !peer.Member.IsZero():
+		other = "member " + peer.Member.Short()
+	}
+	return own.Versions.Agree(peer.Versions, other)
 }
 
 func refusal(peer protocol.Hello) error {
@@ -112,7 +128,7 @@ func refusal(peer protocol.Hello) error {
 }
 
 func writeHello(w io.Writer, hello *protocol.Hello) error {
-	buf := beginFrame([]byte(Magic), FrameHello)
+	buf := beginFrame([]byte(Magic), greetingVersion, FrameHello)
 	buf = protocol.AppendHello(buf, hello)
 	if err := endFrame(buf, len(Magic)); err != nil {
 		return err
@@ -144,7 +160,7 @@ func readHello(br *bufio.Reader) (protocol.Hello, error) {
 	if _, err := io.ReadFull(br, h[:]); err != nil {
 		return protocol.Hello{}, handshakeFault(err)
 	}
-	kind, n, err := parseHeader(h[:], helloBytesMax)
+	kind, n, err := parseHeader(h[:], greetingVersion, helloBytesMax)
 	if err == nil && kind != FrameHello {
 		err = unexpectedFrame(kind)
 	}

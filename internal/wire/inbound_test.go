@@ -166,7 +166,7 @@ func TestASilentRunIsSupersededAndNotHeardAgain(t *testing.T) {
 			t.Errorf("it was let in after %v, want %v", took, silence)
 		}
 		for _, nc := range old {
-			frame := protocol.AppendMessage(beginFrame(nil, FrameMessage), &protocol.Heartbeat{Term: 9})
+			frame := protocol.AppendMessage(beginFrame(nil, protocol.Version, FrameMessage), &protocol.Heartbeat{Term: 9})
 			if err := endFrame(frame, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +208,7 @@ func TestARefusedNewcomerSupersedesNobody(t *testing.T) {
 		if err := d.link(2).next(t); !errors.Is(err, protocol.ErrRolledBack) {
 			t.Fatalf("got %v, want %v", err, protocol.ErrRolledBack)
 		}
-		pong := beginFrame(nil, FramePong)
+		pong := beginFrame(nil, protocol.Version, FramePong)
 		if err := endFrame(pong, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -332,11 +332,11 @@ func TestStandingComesBackOnTheStream(t *testing.T) {
 		d := newDoor(t, &handler{})
 		heard := make(chan *protocol.Standing, 1)
 		l := d.link(1, func(cfg *PeerConfig) {
-			cfg.OnMessage = func(address string, m *protocol.Standing) {
+			cfg.OnMessage = func(address string, m protocol.Message) {
 				if address != "pipe:1" {
 					t.Errorf("from %s", address)
 				}
-				heard <- m
+				heard <- m.(*protocol.Standing)
 			}
 		})
 		if err := l.next(t); err != nil {

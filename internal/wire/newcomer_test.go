@@ -42,7 +42,7 @@ func undecided(err error) bool {
 // writeFrame says something on a raw stream: a pong, or a message if there is one.
 func writeFrame(t *testing.T, nc net.Conn, kind FrameKind, m protocol.Message) {
 	t.Helper()
-	frame := beginFrame(nil, kind)
+	frame := beginFrame(nil, protocol.Version, kind)
 	if m != nil {
 		frame = protocol.AppendMessage(frame, m)
 	}
@@ -247,7 +247,7 @@ func (c heldConn) Write(b []byte) (int, error) {
 func TestAFullQueueDropsNoSign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o outbox
-		o.init(1<<10, 1)
+		o.init(protocol.Version, 1<<10, 1)
 		none := func(dst []byte) []byte { return dst }
 		add := func(to laneKind, kind FrameKind) error {
 			_, err := o.add(to, kind, 0, none)

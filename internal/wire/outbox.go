@@ -59,6 +59,7 @@ func (l *lane) reset() {
 // outbox holds what waits to be written on one connection. Frames are encoded
 // straight into its buffers, so that whatever has queued is one write.
 type outbox struct {
+	version             uint8 // of the frames
 	bytesMax, framesMax int
 	shared              *answers // nil: bounded by nothing else
 
@@ -93,7 +94,8 @@ type outbox struct {
 	added, taken uint64
 }
 
-func (o *outbox) init(bytesMax, framesMax int) {
+func (o *outbox) init(version uint8, bytesMax, framesMax int) {
+	o.version = version
 	o.bytesMax, o.framesMax = bytesMax, framesMax
 	o.wake.L = &o.mu
 }
@@ -125,7 +127,7 @@ func (o *outbox) add(to laneKind, kind FrameKind, size int, encode func([]byte) 
 		copy(grown, l.buf)
 		l.buf = grown
 	}
-	buf := encode(beginFrame(l.buf, kind))
+	buf := encode(beginFrame(l.buf, o.version, kind))
 	if err := endFrame(buf, begin); err != nil {
 		return 0, err
 	}
@@ -145,7 +147,7 @@ func (o *outbox) addBulk(kind FrameKind, size int, encode func([]byte) []byte) e
 	if len(o.bulk) >= o.framesMax || o.bulkBytes > 0 && o.bulkBytes+size > o.bytesMax {
 		return ErrQueueFull
 	}
-	buf := encode(beginFrame(make([]byte, 0, size+headerBytes), kind))
+	buf := encode(beginFrame(make([]byte, 0, size+headerBytes), o.version, kind))
 	if err := endFrame(buf, 0); err != nil {
 		return err
 	}

@@ -32,9 +32,9 @@ type PeerConfig struct {
 	// dialled. It is called by the link's goroutine and must not block or close
 	// the link.
 	OnState func(address string, err error)
-	// OnMessage, if not nil, takes what the other side says on this stream:
-	// protocol.Standing, nothing else. The same goroutine calls it.
-	OnMessage func(address string, m *protocol.Standing)
+	// OnMessage, if not nil, takes what the other side says on this stream: a
+	// protocol.Standing, or what only a later version knows. The same goroutine calls it.
+	OnMessage func(address string, m protocol.Message)
 	// Sent, if not nil, hears of each message that was queued, with the bytes
 	// that it takes on the stream. It must not block.
 	Sent func(m protocol.Message, bytes int)
@@ -357,12 +357,11 @@ func (p *Peer) read(conn *Conn, address string) error {
 		if err != nil {
 			return err
 		}
-		standing, ok := m.(*protocol.Standing)
-		if !ok {
+		if m.Kind().Known() && m.Kind() != protocol.KindStanding {
 			return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
 		}
 		if p.cfg.OnMessage != nil {
-			p.cfg.OnMessage(address, standing)
+			p.cfg.OnMessage(address, m)
 		}
 	}
 }

@@ -204,7 +204,7 @@ func TestSlowLinkIsNotSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := mute(t, func(far net.Conn) {
 			go swallow(far)
-			frame := beginFrame(nil, FrameResponse)
+			frame := beginFrame(nil, protocol.Version, FrameResponse)
 			frame = protocol.AppendResponse(frame, &protocol.Response{ID: 1, Kind: protocol.RequestQuery, Result: protocol.Result{Index: 9, Data: make([]byte, 100)}})
 			if err := endFrame(frame, 0); err != nil {
 				t.Error(err)
@@ -258,7 +258,7 @@ func TestSlowUploadIsNotSilence(t *testing.T) {
 }
 
 func answerTo(far net.Conn, id uint64) error {
-	frame := protocol.AppendResponse(beginFrame(nil, FrameResponse), &protocol.Response{ID: id, Kind: protocol.RequestCommand})
+	frame := protocol.AppendResponse(beginFrame(nil, protocol.Version, FrameResponse), &protocol.Response{ID: id, Kind: protocol.RequestCommand})
 	if err := endFrame(frame, 0); err != nil {
 		return err
 	}

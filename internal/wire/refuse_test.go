@@ -118,7 +118,7 @@ func TestWhatNobodyCanAnswerEndsTheStream(t *testing.T) {
 	held := make(chan *Responder, 8)
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { held <- to }}, nil)
 	frame := func(payload []byte) []byte {
-		b := append(beginFrame(nil, FrameRequest), payload...)
+		b := append(beginFrame(nil, protocol.Version, FrameRequest), payload...)
 		_ = endFrame(b, 0)
 		return b
 	}

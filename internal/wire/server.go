@@ -3,7 +3,6 @@ package wire
 import (
 	"container/list"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -219,11 +218,13 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 	peer, err := readHello(conn.r)
 	stream := &memberStream{nc: conn, peer: peer}
 	defer s.inbound.leave(stream)
-	if err == nil {
-		err = s.admit(p, stream)
-	} else if !errors.Is(err, protocol.ErrWrongVersion) {
+	if err != nil {
 		s.cfg.Logger.Debug("handshake failed", "from", conn.RemoteAddr(), "err", err)
 		return
+	}
+	version, err := agree(s.cfg.Hello(), peer)
+	if err == nil {
+		err = s.admit(p, stream)
 	}
 	if err != nil {
 		if s.cfg.Refused != nil {
@@ -239,9 +240,9 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 	_ = conn.SetDeadline(time.Time{})
 	tune(conn, s.cfg.Options)
 	if peer.Member.IsZero() {
-		s.serveClient(p, conn, peer)
+		s.serveClient(p, conn, peer, version)
 	} else {
-		s.serveMember(p, conn, stream)
+		s.serveMember(p, conn, stream, version)
 	}
 }
 
@@ -255,9 +256,9 @@ func (s *Server) refuse(conn net.Conn, cause error) {
 
 // serveMember reads a member's messages until its stream ends. A damaged frame
 // of gossip is dropped; any other malformed message ends the stream.
-func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream) {
+func (s *Server) serveMember(p *place, nc *sniffedConn, stream *memberStream, version uint8) {
 	peer := stream.peer
-	c := newConn(nc, nc.r, peer, s.cfg.Options)
+	c := newConn(nc, nc.r, peer, version, s.cfg.Options)
 	c.idle, c.busy = s.cfg.IdleTimeout, func() bool { return false } // where Standing goes, it is not idle
 	c.claim = claim{of: &s.budget, conn: c, member: peer.Member}
 	defer c.Close()

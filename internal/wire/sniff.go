@@ -69,8 +69,8 @@ func Sniff(conn net.Conn) (StreamKind, net.Conn, error) {
 // at most a second.
 func Refuse(conn net.Conn) {
 	defer conn.Close()
-	text := fmt.Sprintf("this port speaks Starling's own protocol (version %d) and not what you sent; "+
-		"use the starling command or its Go client here, and the member's HTTP port for HTTP\n", protocol.Version)
+	text := fmt.Sprintf("this port speaks Starling's own protocol (%s) and not what you sent; "+
+		"use the starling command or its Go client here, and the member's HTTP port for HTTP\n", protocol.Spoken())
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	if s, ok := conn.(*sniffedConn); ok {
 		if head, _ := s.r.Peek(s.r.Buffered()); isHTTP(head) {

@@ -31,12 +31,12 @@ type clientStream struct {
 	drained  chan struct{} // if not nil, closed when nothing but watches is in flight
 }
 
-func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello) {
+func (s *Server) serveClient(p *place, nc *sniffedConn, peer protocol.Hello, version uint8) {
 	opt := s.cfg.Options
 	opt.QueueBytes, opt.QueueFrames = 4*opt.QueueBytes, 4*opt.QueueFrames
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConnWith(nc, nc.r, peer, opt, &s.answers), ctx: ctx, inFlight: make(map[uint64]*Responder)}
+	c := &clientStream{server: s, number: s.streams.Add(1), conn: newConnWith(nc, nc.r, peer, version, opt, &s.answers), ctx: ctx, inFlight: make(map[uint64]*Responder)}
 	c.conn.idle, c.conn.busy = opt.IdleTimeout, c.isBusy
 	c.conn.claim = claim{of: &s.budget, conn: c.conn}
 	c.quiet = time.Now()

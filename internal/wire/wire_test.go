@@ -271,7 +271,7 @@ func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
 // somebody reads the other end.
 func pipePair(t *testing.T, opt Options) (*Conn, net.Conn) {
 	a, b := net.Pipe()
-	c := newConn(a, nil, protocol.Hello{}, opt.withDefaults())
+	c := newConn(a, nil, protocol.Hello{}, protocol.Version, opt.withDefaults())
 	t.Cleanup(func() {
 		_ = b.Close()
 		_ = c.Close()
@@ -288,7 +288,7 @@ func TestHeartbeatNeverWaitsBehindData(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	reader := newConn(far, newReader(far), protocol.Hello{}, Options{}.withDefaults())
+	reader := newConn(far, newReader(far), protocol.Hello{}, protocol.Version, Options{}.withDefaults())
 	defer reader.Close()
 	if _, err := reader.ReadMessage(); err != nil { // the writer is at work
 		t.Fatal(err)
