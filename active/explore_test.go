@@ -217,7 +217,7 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 	}{
 		{Member{}, "cfg log rng now WallAhead state hard leader shape configs lastTime current quorum voter named heardNamed called deposed deposedAt unheeded toldAt installing unfit unreadable stopped outside heard led electionAt ballots lead disk ready handed due values"},
 		{leadership{}, "noop time progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver batches bytes"},
-		{progress{}, "id seat voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit"},
+		{progress{}, "id seat voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit room"},
 		{disk{}, "lastID written cut stable durable taking flight held pace"},
 		{flight{}, "id state last since held"},
 		{held{}, "to term msg"},

@@ -195,7 +195,7 @@ func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbe
 	}
 	p.hears(m.now)
 	p.round = max(p.round, a.Round)
-	p.unfit = a.Unfit
+	p.unfit, p.room = a.Unfit, a.Room
 	if p.passive { // passives do not answer heartbeats
 		p.passive = false
 		p.probing = p.probing && p.state == ProgressCatchUp

@@ -70,7 +70,9 @@ type progress struct {
 	heard    protocol.Instant
 	answered bool
 	round    uint64 // the highest round that it answered
-	unfit    bool   // it says that it could answer nobody as a leader: see SetUnfit
+	// unfit and room are what it said last: that it could answer nobody as a leader
+	// (see SetUnfit), and that it would take writes.
+	unfit, room bool
 }
 
 // hears notes that the member has answered.

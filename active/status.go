@@ -48,6 +48,9 @@ type Progress struct {
 	// Unable is why the leadership cannot be handed over to the member, if it is a
 	// voter; empty: it can.
 	Unable string
+	// Room says that the member said that its disk has room: it would take writes as
+	// the leader.
+	Room bool
 }
 
 // Status returns the member's view of itself. It allocates for Progress; State,
@@ -71,7 +74,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Unable: unable(m, p),
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Room: p.room, Unable: unable(m, p),
 		}
 	}
 	return s

@@ -16,8 +16,9 @@ type transfer struct {
 	sent  bool             // TimeoutNow, at least once
 }
 
-// Transfer hands the leadership over to a voter, to the one that holds most if
-// to is zero. It returns at once: the heir leads when it has caught up and was
+// Transfer hands the leadership over to a voter, to the best one if to is zero: to
+// one that could answer, with room on its disk if there is one, and that holds most. It
+// returns at once: the heir leads when it has caught up and was
 // elected. Until then, for one election timeout at most, or longer if this
 // member's disk is slow, proposals are refused with ErrNotLeader, which says to
 // whom; after that this member leads on as before. Asking again for the same heir
@@ -58,17 +59,31 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	return nil
 }
 
-// heir returns the voter that answers and holds most, nil without one. Whoever
-// needs a checkpoint first is none, nor is who says that it is unfit.
+// heir returns the voter to hand over to when nobody has said to whom, nil without one.
+// Whoever does not answer or needs a checkpoint first is none, nor is who says that it
+// is unfit: its state has diverged, or it stands at a command. Of those that hold what is
+// committed, one whose disk has room goes before one that would take no writes. (Who
+// holds less would not be elected, and owners that know nothing of disks say of none
+// that there is room.) Of equals the one that holds most.
 func (m *Member) heir() *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		if p.seat == protocol.SeatVoter && unable(m, p) == "" && p.state != ProgressCatchUp && (best == nil || p.match > best.match) {
+		able := p.seat == protocol.SeatVoter && unable(m, p) == "" && p.state != ProgressCatchUp
+		if able && (best == nil || p.leadsBefore(best, m.hard.Commit)) {
 			best = p
 		}
 	}
 	return best
+}
+
+// leadsBefore reports whether one heir is better than another.
+func (p *progress) leadsBefore(than *progress, commit protocol.Index) bool {
+	takes := func(p *progress) bool { return p.room && p.match >= commit }
+	if takes(p) != takes(than) {
+		return takes(p)
+	}
+	return p.match > than.match
 }
 
 // unable says why a voter could not take over; empty: it could.
@@ -132,7 +147,7 @@ func (m *Member) resign() {
 	m.stepDown("the committed configuration has no vote for it")
 }
 
-// nameHeir tells the voter that holds most to campaign, because this leader is
+// nameHeir tells the best voter to campaign, because this leader is
 // about to step down: the others need not wait for a timeout. The word is given
 // once; if it is lost, the timeout comes.
 func (m *Member) nameHeir() {

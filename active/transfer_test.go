@@ -70,3 +70,62 @@ func TestHeirIsNobodyWhoNeedsACheckpoint(t *testing.T) {
 	h.n.m.lead.find(idOf("b")).state = ProgressCatchUp
 	equal(t, "heir", h.n.m.heir().id, idOf("c"))
 }
+
+// One rule says who is the heir, whatever the leader leaves for: a voter that could
+// answer and has room, among those that hold what is committed, goes before one that
+// holds more, and one without room before nobody.
+func TestOneRuleForHeirs(t *testing.T) {
+	type voter struct {
+		match       protocol.Index
+		room, unfit bool
+	}
+	leaves := map[string]func(h *hub){
+		"a transfer to anybody": func(h *hub) {
+			if err := h.n.m.Transfer(h.now, protocol.MemberID{}); err != nil && h.n.m.heir() != nil {
+				t.Fatal(err)
+			}
+		},
+		"an unfit leader":   func(h *hub) { h.n.m.SetUnfit(h.now, "its state has diverged") },
+		"an installation":   func(h *hub) { h.n.m.SetInstalling(h.now, true) },
+		"the lost own vote": func(h *hub) { h.n.m.resign() },
+	}
+	for _, c := range []struct {
+		name string
+		b, c voter
+		want string
+	}{
+		{"the other one has room", voter{match: 3}, voter{match: 3, room: true}, "c"},
+		{"both have room", voter{match: 2, room: true}, voter{match: 3, room: true}, "c"},
+		{"the longer log has no room", voter{match: 2, room: true}, voter{match: 3}, "b"},
+		{"the one with room lacks what is committed", voter{match: 1, room: true}, voter{match: 2}, "c"},
+		{"nobody has room", voter{match: 2}, voter{match: 3}, "c"},
+		{"the one with room stands at a command", voter{match: 2, room: true, unfit: true}, voter{match: 2}, "c"},
+		{"nobody could answer", voter{match: 2, unfit: true}, voter{match: 2, room: true, unfit: true}, ""},
+	} {
+		for leave, act := range leaves {
+			h := newHub(t, 1, 2, 1, 1) // 2 is committed
+			h.lead()
+			h.propose("a", "x")
+			for name, v := range map[string]voter{"b": c.b, "c": c.c} {
+				h.says(name, &protocol.HeartbeatAnswer{Term: 2, Round: 1, Room: v.room, Unfit: v.unfit})
+				p := h.n.m.lead.find(idOf(name))
+				p.state, p.match = ProgressReplicate, v.match
+			}
+			h.wire = nil
+			act(h)
+			got := ""
+			if p := h.n.m.lead; p != nil && p.transfer != nil { // it may have to catch up first
+				got = nameOf(p.transfer.to)
+			}
+			h.settle(h.n)
+			for _, e := range h.wire {
+				if _, ok := e.Message.(*protocol.TimeoutNow); ok {
+					got = nameOf(e.To)
+				}
+			}
+			if got != c.want {
+				t.Errorf("%s, %s: the heir is %q, want %q", c.name, leave, got, c.want)
+			}
+		}
+	}
+}

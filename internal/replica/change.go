@@ -216,11 +216,7 @@ func (r *Replica) HandOver(now protocol.Instant, request uint64) {
 
 func handOver(r *Replica, now protocol.Instant, request uint64, to protocol.MemberID, err error) {
 	if err == nil {
-		heir := to
-		if to.IsZero() {
-			heir = r.heirs.withRoom(now, r)
-		}
-		err = r.active.Transfer(now, heir)
+		err = r.active.Transfer(now, to)
 	}
 	if err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))

@@ -121,16 +121,6 @@ func best(s *active.Status, may func(*active.Progress) bool) (id protocol.Member
 	return id
 }
 
-// withRoom returns the voter to hand over to, of those that have room and hold what is
-// committed; zero: there is none, or the lead is being handed over already.
-func (h *heirs) withRoom(now protocol.Instant, r *Replica) protocol.MemberID {
-	s := r.active.Status()
-	if !s.Heir.IsZero() {
-		return protocol.MemberID{}
-	}
-	return best(&s, func(p *active.Progress) bool { return p.Match >= s.Commit && h.canLead(now, p.ID, 0, r) })
-}
-
 // canLead reports whether a voter has said, lately, that it has what this one lacks.
 func (h *heirs) canLead(now protocol.Instant, id protocol.MemberID, applied protocol.Index, r *Replica) bool {
 	if applied == 0 {

@@ -36,6 +36,7 @@ func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 	}
 	s.room, s.unfit = nil, nil
 	s.pass(time.Second)
+	s.r.Hamper(s.now, Hampered{Full: true}) // else it leads better than they
 	s.r.Transfer(s.now, 1, id(2))
 	expect(t, "the lead is being handed over", refused(), protocol.ErrNoSpaceHere.Code)
 	other := s.r.heirs.withoutRoom(s.now, protocol.ErrInvalid, s.r)
