@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -83,6 +85,9 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 		Progress: func(applied, _ uint64) { bar.set(int64(applied), int64(applied)) },
 	})
 	bar.finish()
+	if errors.Is(err, context.Canceled) && err.Error() != context.Canceled.Error() {
+		return errors.New(err.Error()) // at which command it stood says more than that it was interrupted
+	}
 	if err != nil {
 		return err
 	}
