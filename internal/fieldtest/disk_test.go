@@ -7,11 +7,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+)
+
+// The ioctls that have all that writes to a file system wait, and go on.
+const (
+	freezeCall = 0xc0045877 // _IOWR('X', 119, int)
+	thawCall   = 0xc0045878 // _IOWR('X', 120, int)
 )
 
 // The ioctl that shuts a file system down; ext4 and xfs share the number. With
@@ -80,6 +87,26 @@ func (d *disk) cut() error {
 		return fmt.Errorf("shutting %s down: %w", d.kind, errno)
 	}
 	return nil
+}
+
+// hang has the disk answer no write any more, until the result is called, which the end of
+// the test does as well.
+func (d *disk) hang() (goOn func()) {
+	d.t.Helper()
+	f, err := os.Open(d.dir)
+	if err == nil {
+		err = unix.IoctlSetInt(int(f.Fd()), freezeCall, 0)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	goOn = sync.OnceFunc(func() {
+		if err := errors.Join(unix.IoctlSetInt(int(f.Fd()), thawCall, 0), f.Close()); err != nil {
+			d.t.Error(err)
+		}
+	})
+	d.t.Cleanup(goOn)
+	return goOn
 }
 
 // again is the power's return: the file system is mounted anew, which replays

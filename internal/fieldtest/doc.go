@@ -44,6 +44,8 @@
 //	STARLING_OUTSIDE=1 go test ./internal/fieldtest -run NothingOutside -v -timeout 30m
 //
 // takes from members what is outside their core: descriptors, the reader of their log,
-// room on their disks, their directory; and has a command that does not return. Each
-// lasts for a minute, or as long as the variable says (5s).
+// room on their disks, their directory and the folders in it; and has a disk that does not
+// answer, a command that does not return, as many idle clients as there are slots, and a
+// client with as many watches. Each lasts for a minute, or as long as the variable says
+// (5s). docs/readiness.md says what members are to say of it, and when.
 package fieldtest

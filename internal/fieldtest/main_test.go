@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 		os.Exit(memberMain())
 	case "guest":
 		hold := os.Getenv(holdVariable)
+		tellUsage(os.Getenv(usageVariable))
 		os.Exit(cmd.Main(resources.NewType("holding", 1, holds(hold))))
 	case "typed":
 		os.Exit(cmd.Main(stuckType))
