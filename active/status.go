@@ -48,9 +48,9 @@ type Progress struct {
 	// Unable is why the leadership cannot be handed over to the member, if it is a
 	// voter; empty: it can.
 	Unable string
-	// Room says that the member said that its disk has room: it would take writes as
-	// the leader.
-	Room bool
+	// Told says that the member has answered a heartbeat of this term: what Unfit and
+	// Room say is known. Room: its disk has room, and it would take writes as the leader.
+	Told, Room bool
 }
 
 // Status returns the member's view of itself. It allocates for Progress; State,
@@ -74,7 +74,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Room: p.room, Unable: unable(m, p),
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.round > 0, Room: p.room, Unable: unable(m, p),
 		}
 	}
 	return s

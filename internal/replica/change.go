@@ -239,7 +239,7 @@ func withoutHeir(r *Replica, to protocol.MemberID) error {
 		if reason == "" && p.State == active.ProgressCatchUp {
 			reason = "is being brought a checkpoint"
 		}
-		if said, heard := r.heirs.room[p.ID]; reason == "" && heard && !said.has && !r.heirs.now.Full {
+		if reason == "" && p.Told && !p.Room && !r.heirs.now.Full {
 			reason = WithoutRoom + ", and would hand over at once"
 		}
 		if reason == "" {

@@ -25,8 +25,7 @@ const WithoutRoom = "has no room on its disk"
 // cannot read what it would apply, is stuck in a command, or has no room: it would
 // answer nobody, and nobody would notice, since it says that it lives.
 type heirs struct {
-	now  Hampered
-	room map[protocol.MemberID]room // of those that were heard in the term
+	now Hampered
 	// tried are those that were asked in the term for the cause, next when another one
 	// may be.
 	tried []protocol.MemberID
@@ -37,33 +36,11 @@ type heirs struct {
 	cramped string
 }
 
-// room is what a member said of its disk, and when.
-type room struct {
-	has bool
-	at  protocol.Instant
-}
-
-// begin forgets what was said and tried in another term.
+// begin forgets what was tried in another term.
 func (h *heirs) begin(term protocol.Term) {
 	if term != h.term {
 		*h = heirs{now: h.now, term: term}
 	}
-}
-
-// heard takes note of what another active says of its disk to this one, which leads.
-func (h *heirs) heard(now protocol.Instant, from protocol.MemberID, m protocol.Message, r *Replica) {
-	a, ok := m.(*protocol.HeartbeatAnswer)
-	if !ok || !r.leads() {
-		return
-	}
-	conf, _ := r.configurations().Latest()
-	if _, named := conf.Configuration.Find(from); !named {
-		return
-	}
-	if h.begin(r.active.Term()); h.room == nil {
-		h.room = map[protocol.MemberID]room{}
-	}
-	h.room[from] = room{a.Room, now}
 }
 
 // hindered says why a leader cannot do its work, and what an heir must have applied for
@@ -94,7 +71,7 @@ func (r *Replica) handOverHampered(now protocol.Instant) {
 		return
 	}
 	to := best(&s, func(p *active.Progress) bool {
-		return !slices.Contains(h.tried, p.ID) && h.canLead(now, p.ID, applied, r)
+		return !slices.Contains(h.tried, p.ID) && canLead(p, applied, r)
 	})
 	if to.IsZero() {
 		h.tried = nil // all begin anew, if there are any
@@ -121,13 +98,12 @@ func best(s *active.Status, may func(*active.Progress) bool) (id protocol.Member
 	return id
 }
 
-// canLead reports whether a voter has said, lately, that it has what this one lacks.
-func (h *heirs) canLead(now protocol.Instant, id protocol.MemberID, applied protocol.Index, r *Replica) bool {
+// canLead reports whether a voter that answers has said that it has what this one lacks.
+func canLead(p *active.Progress, applied protocol.Index, r *Replica) bool {
 	if applied == 0 {
-		said, ok := h.room[id]
-		return ok && said.has && now < said.at.Add(r.cfg.Active.Election)
+		return p.Room
 	}
 	heard := r.gossip.Heard()
-	i, known := slices.BinarySearchFunc(heard, id, compareHeard)
+	i, known := slices.BinarySearchFunc(heard, p.ID, compareHeard)
 	return known && heard[i].Applied >= applied
 }

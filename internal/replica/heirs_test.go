@@ -101,26 +101,6 @@ func TestALeaderStuckInACommandHandsOver(t *testing.T) {
 	}
 }
 
-// What was said of disks is forgotten with the term: it is no list of all that ever were
-// voters.
-func TestWhatWasSaidOfRoomEndsWithTheTerm(t *testing.T) {
-	s := newShelf(t, 100)
-	s.room = []protocol.MemberID{id(2), id(3)}
-	s.lead()
-	s.pass(time.Second)
-	expect(t, "voters that were heard", len(s.r.heirs.room), 2)
-	s.r.heirs.room[id(9)] = room{has: true, at: s.now} // has lost its seat since
-	term := s.r.active.Term()
-	s.r.Receive(s.now, id(3), &protocol.Heartbeat{Term: term + 1, Round: 1})
-	s.settle()
-	expect(t, "leads", s.r.leads(), false)
-	s.lead()
-	s.pass(time.Second)
-	if _, kept := s.r.heirs.room[id(9)]; kept || len(s.r.heirs.room) != 2 {
-		t.Errorf("in term %d after %d: %v, want what 2 and 3 said", s.r.active.Term(), term, s.r.heirs.room)
-	}
-}
-
 // What keeps a member from its work goes with each answer to a heartbeat: whoever is stuck
 // in a command is no heir of one that has no room, which would be its heir in turn.
 func TestAnswersToHeartbeatsSayWhatHampers(t *testing.T) {

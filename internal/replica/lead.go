@@ -150,7 +150,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.passTime(now)
 	r.proposeMark(now)
 	r.requests.proposeGathered(now, r)
-	r.heirs.lookForRoom(now, r)
+	r.heirs.lookForRoom(r)
 	r.handOverHampered(now)
 	if r.cfg.Policy {
 		r.steer(now)

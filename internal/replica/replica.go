@@ -295,7 +295,6 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		case m.Kind().OfFlock():
 			r.gossip.Step(now, from, m)
 		case r.role == protocol.RoleActive:
-			r.heirs.heard(now, from, m, r)
 			r.active.Step(now, from, m)
 		case r.install.phase == installResets || r.diverged != nil:
 			// a log that is about to begin anew, or to stay as it is, takes nothing

@@ -162,7 +162,7 @@ func (q *requests) propose(now protocol.Instant, list []command, r *Replica) {
 			err = r.heirs.checkRoom(&decoded, r)
 		}
 		if err != nil {
-			r.answer(c.from, protocol.Failed(r.heirs.withoutRoom(now, err, r)))
+			r.answer(c.from, protocol.Failed(withoutRoom(err, r)))
 			return true
 		}
 		return q.gather(now, &decoded, c.from, r)

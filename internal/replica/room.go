@@ -15,16 +15,14 @@ import (
 // a majority get full to the last byte, and then nothing can be stored, deletes neither.
 // Voters that are not heard do not count as full, since they store nothing. A leader
 // whose own disk is full takes no such writes anyway, and hands over.
-func (h *heirs) lookForRoom(now protocol.Instant, r *Replica) {
+func (h *heirs) lookForRoom(r *Replica) {
 	s := r.active.Status()
 	h.begin(s.Term)
 	heard := map[protocol.MemberID]bool{r.cfg.ID: true}
 	full := map[protocol.MemberID]bool{}
 	for i := range s.Progress {
 		p := &s.Progress[i]
-		said, ok := h.room[p.ID]
-		heard[p.ID] = p.Answers
-		full[p.ID] = ok && !said.has && now < said.at.Add(r.cfg.Active.Election)
+		heard[p.ID], full[p.ID] = p.Answers, p.Told && !p.Room
 	}
 	conf, _ := r.configurations().Latest()
 	cramped := ""
@@ -73,8 +71,8 @@ func (h *heirs) lacks(r *Replica) string {
 // long as the lead may pass to a voter with room, that is ErrNoSpaceHere: nothing has
 // happened, and clients ask again until another member leads. Once nobody has room it
 // is ErrNoSpace, at once: no waiting helps then.
-func (h *heirs) withoutRoom(now protocol.Instant, err error, r *Replica) error {
-	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !h.mayHaveRoom(now, r) {
+func withoutRoom(err error, r *Replica) error {
+	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !mayHaveRoom(r) {
 		return protocol.ErrNoSpace.With(text)
 	}
 	return err
@@ -83,11 +81,9 @@ func (h *heirs) withoutRoom(now protocol.Instant, err error, r *Replica) error {
 // mayHaveRoom reports whether the lead is being handed over, or a voter that is not known
 // to be silent has room, or has not said in this term whether it has: a new leader hears
 // that with the first answers, or takes the voter for silent an election timeout later.
-func (h *heirs) mayHaveRoom(now protocol.Instant, r *Replica) bool {
+func mayHaveRoom(r *Replica) bool {
 	s := r.active.Status()
-	h.begin(s.Term)
 	return !s.Heir.IsZero() || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
-		said, known := h.room[p.ID]
-		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (said.has || !known)
+		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
 	})
 }

@@ -12,7 +12,7 @@ import (
 func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 	s := newShelf(t, 100)
 	refused := func() protocol.Code {
-		code, text := protocol.CodeOf(s.r.heirs.withoutRoom(s.now, protocol.ErrNoSpaceHere.With("why"), s.r))
+		code, text := protocol.CodeOf(withoutRoom(protocol.ErrNoSpaceHere.With("why"), s.r))
 		expect(t, "text", text, "why")
 		return code
 	}
@@ -39,7 +39,7 @@ func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 	s.r.Hamper(s.now, Hampered{Full: true}) // else it leads better than they
 	s.r.Transfer(s.now, 1, id(2))
 	expect(t, "the lead is being handed over", refused(), protocol.ErrNoSpaceHere.Code)
-	other := s.r.heirs.withoutRoom(s.now, protocol.ErrInvalid, s.r)
+	other := withoutRoom(protocol.ErrInvalid, s.r)
 	expect(t, "another refusal", other, error(protocol.ErrInvalid))
 }
 
@@ -67,9 +67,9 @@ func TestASilentVoterMayHaveRoomForAnElectionTimeout(t *testing.T) {
 	s := newShelf(t, 100)
 	s.away = []protocol.MemberID{id(3)}
 	s.until("leads", s.r.leads)
-	h, timeout := &s.r.heirs, s.r.cfg.Active.Election
+	timeout := s.r.cfg.Active.Election
 	s.pass(timeout / 2)
-	expect(t, "before an election timeout", h.mayHaveRoom(s.now, s.r), true)
+	expect(t, "before an election timeout", mayHaveRoom(s.r), true)
 	s.pass(timeout)
-	expect(t, "after it", h.mayHaveRoom(s.now, s.r), false)
+	expect(t, "after it", mayHaveRoom(s.r), false)
 }
