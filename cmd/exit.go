@@ -11,6 +11,8 @@ import (
 
 // The exit codes. Scripts rely on them; they never change their meaning.
 const (
+	// exitOK says that all is as asked for, also where it was so already: commands that
+	// change seats say which of the two.
 	exitOK = 0
 	// exitFailure is whatever has no better code: a port in use, a damaged
 	// directory, a failed disk.

@@ -7,7 +7,7 @@ import (
 )
 
 func TestPeerRoundTrip(t *testing.T) {
-	want := Peer{Versions: Versions{2, 9}, ID: idA, Name: "n", HTTP: "h:1", Zone: "z", Host: "n.example:1", Role: RoleActive, Eligible: true, Wishes: true}
+	want := Peer{Versions: Versions{2, 9}, ID: idA, Name: "n", HTTP: "h:1", Zone: "z", Host: "n.example:1", Role: RoleActive, Eligible: true, Wishes: true, Signs: true}
 	src := AppendPeer(nil, &want)
 	if got, err := DecodePeer(src); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

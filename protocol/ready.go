@@ -150,6 +150,7 @@ const (
 	EventCheckpoint      EventKind = "checkpoint"
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"
+	EventKeyless         EventKind = "keyless"    // a member that may have no seat, since it cannot sign
 	EventForged          EventKind = "forged"     // signatures that are missing or false
 	EventBehind          EventKind = "behind"     // far behind the others, or level again
 	EventPressed         EventKind = "pressed"    // behind, and not getting level at the rate that it is given

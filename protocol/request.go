@@ -421,6 +421,8 @@ type Peer struct {
 	Role     Role
 	Eligible bool
 	Wishes   bool
+	// Signs says that it has a key to sign with what passives follow, when it is active.
+	Signs bool
 }
 
 // Reach is where to look for a member that is not heard at its Address any more:

@@ -53,6 +53,7 @@ type Meta struct {
 	Role     protocol.Role
 	Eligible bool
 	Wishes   bool
+	Signs    bool
 }
 
 // Config says who this member is and how it talks.
@@ -229,7 +230,7 @@ func (s *Swim) configure(number uint64) *memberlist.Config {
 
 func (c *Config) encodeMeta(m Meta) ([]byte, error) {
 	peer := protocol.Peer{
-		Versions: c.Versions, ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Host: named(c.Advertise),
+		Versions: c.Versions, ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Signs: m.Signs, Host: named(c.Advertise),
 	}
 	b := protocol.AppendPeer(nil, &peer)
 	if len(b) > memberlist.MetaMaxSize {

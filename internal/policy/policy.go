@@ -104,6 +104,9 @@ type Input struct {
 	Progress []Progress
 	Failing  []Failing
 	Moving   []Moving // see Moved
+	// Signed says that the leader believes only what actives have signed: who has no key
+	// gets no seat, and no vote.
+	Signed bool
 	// Short is since when ShortOfPassives has been true without a break; 0: it
 	// is false.
 	Short protocol.Instant
@@ -333,7 +336,7 @@ func (v *view) learners() (l learners) {
 		}
 		p, alive := v.peer(m.ID)
 		progress := v.progress(m.ID)
-		if !alive && !progress.Active || alive && !p.Eligible {
+		if !alive && !progress.Active || alive && (!p.Eligible || v.Keyless(p)) {
 			continue
 		}
 		if !alive {
@@ -382,6 +385,8 @@ func (v *view) candidates() (c candidates) {
 		case p.Role != protocol.RolePassive:
 			// It was active, or does not know: its log has yet to tell it.
 			cannot("is not passive yet")
+		case v.Keyless(p):
+			c.cannot = append(c.cannot, label(p)+" "+NoKey)
 		case stable > v.Now:
 			v.lookAgain(stable)
 			cannot("has been alive for %v of %v", v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable)
@@ -402,6 +407,12 @@ func (v *view) candidates() (c candidates) {
 	}
 	return c
 }
+
+// NoKey is why a member gets no seat that cannot sign.
+const NoKey = "has no key, and would sign nothing of what those follow who check signatures: start it again with --sign-key"
+
+// Keyless reports whether a member may have no seat because it could not sign.
+func (in *Input) Keyless(p Peer) bool { return in.Signed && !p.Signs }
 
 // behind returns the lowest index whose holder counts as caught up.
 func (v *view) behind() protocol.Index {

@@ -63,13 +63,16 @@ func (v *view) dispensable(voters, going []protocol.MemberID) protocol.MemberID 
 	return best
 }
 
-// forget takes the seat from a learner that has failed for long, or wishes to
-// be active no more. Nobody counts on it, but each one is fed and asked for
+// forget takes the seat from a learner that has failed for long, wishes to be active no
+// more, or has no key where one is needed. Nobody counts on it, but each one is fed and asked for
 // ever.
 func (v *view) forget() (Decision, bool) {
 	for _, m := range v.current.Members {
 		if m.Seat != protocol.SeatLearner {
 			continue
+		}
+		if p, alive := v.peer(m.ID); alive && v.Keyless(p) {
+			return v.remove(m, fmt.Sprintf("learner %s loses its seat: it %s", m.Label(), NoKey)), true
 		}
 		if v.unwilling(m.ID) {
 			return v.remove(m, fmt.Sprintf("learner %s loses its seat: it %s", m.Label(), unwilling)), true

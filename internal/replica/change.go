@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/internal/policy"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -101,6 +102,12 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 		case line.Seat == protocol.SeatVoter:
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:
+			i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
+			if i >= 0 { // of one that is not heard the core knows more
+				if err := keyless(r, &r.peers[i]); err != nil {
+					return conf, err
+				}
+			}
 			line.Seat = protocol.SeatVoter
 		}
 		conf = conf.With(line)
@@ -133,7 +140,16 @@ func eligible(r *Replica, id protocol.MemberID) (protocol.Peer, error) {
 	case !r.peers[i].Eligible:
 		return protocol.Peer{}, protocol.ErrNotEligible.With(r.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
 	}
-	return r.peers[i], nil
+	return r.peers[i], keyless(r, &r.peers[i])
+}
+
+// keyless refuses a seat to a member that has no key, where this one believes only what is
+// signed: nobody who checks signatures would believe it.
+func keyless(r *Replica, p *protocol.Peer) error {
+	if !r.signed() || p.Signs {
+		return nil
+	}
+	return protocol.ErrNotEligible.With(r.labelOf(p.ID) + " " + policy.NoKey)
 }
 
 // answering refuses to make a learner a voter that has not answered yet. It passes:

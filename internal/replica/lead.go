@@ -33,6 +33,8 @@ type policyState struct {
 	// short is since when this leader has seen fewer passives than are wanted;
 	// 0: it sees enough.
 	short protocol.Instant
+	// keyless are those of whom it was said in the term that they have no key.
+	keyless []protocol.MemberID
 }
 
 // looked is a configuration as the policy has seen it, or has made it.
@@ -63,7 +65,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 	for _, peer := range peers {
 		s := sighting{peer: peer, since: now}
 		i, known := slices.BinarySearchFunc(p.seats, peer.ID, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) })
-		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible && p.seats[i].peer.Wishes == peer.Wishes {
+		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible && p.seats[i].peer.Wishes == peer.Wishes && p.seats[i].peer.Signs == peer.Signs {
 			s.since, s.called = p.seats[i].since, p.seats[i].called
 		}
 		if known && p.seats[i].peer.Reach() != peer.Reach() { // and perhaps back again, between two looks
@@ -77,7 +79,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 
 // begin forgets what was seen under another term: it proves nothing.
 func (p *policyState) begin(term protocol.Term) {
-	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short = term, nil, nil, nil, "", 0, 0
+	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.keyless = term, nil, nil, nil, "", 0, 0, nil
 }
 
 // called remembers that a reserve was asked to follow.
@@ -177,9 +179,11 @@ func (r *Replica) steer(now protocol.Instant) {
 	if s.Term != r.policy.term {
 		r.policy.begin(s.Term)
 	}
+	in := r.policyInput(now, conf, s)
+	tellKeyless(r, &in)
 	d := policy.Decide(policy.Config{
 		Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed, MovedAfter: movedElections * r.cfg.Active.Election,
-	}, r.policyInput(now, conf, s))
+	}, in)
 	r.policy.word, r.policy.about = d.Why, looked{conf.Index, conf.Index <= r.commit}
 	var err error
 	switch d.Action {
@@ -214,9 +218,24 @@ func (r *Replica) steer(now protocol.Instant) {
 	r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: r.policy.word})
 }
 
+// tellKeyless says once in a term whom the policy passes over for want of a key: nobody
+// else would notice before a seat is free.
+func tellKeyless(r *Replica, in *policy.Input) {
+	r.policy.keyless = slices.DeleteFunc(r.policy.keyless, func(id protocol.MemberID) bool {
+		return !slices.ContainsFunc(in.Peers, func(p policy.Peer) bool { return p.ID == id })
+	})
+	for _, p := range in.Peers {
+		if !p.Eligible || !in.Keyless(p) || slices.Contains(r.policy.keyless, p.ID) {
+			continue
+		}
+		r.policy.keyless = append(r.policy.keyless, p.ID)
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventKeyless, Term: r.policy.term, Member: p.ID, Text: r.labelOf(p.ID) + " " + policy.NoKey})
+	}
+}
+
 // policyInput gathers what the policy looks at.
 func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
-	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled}
+	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled, Signed: r.signed()}
 	for _, p := range s.Progress {
 		in.Progress = append(in.Progress, policy.Progress{
 			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp, Unfit: p.Unfit,
@@ -235,7 +254,7 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 	}
 	// The membership tells a member of the others only.
 	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
-		ID: r.cfg.ID, Name: r.cfg.Name, Address: r.cfg.Address, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling,
+		ID: r.cfg.ID, Name: r.cfg.Name, Address: r.cfg.Address, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling, Signs: true, // or it would not start
 	}})
 	r.policy.lacks(now, &in)
 	r.policy.moves(now, &in)

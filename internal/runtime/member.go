@@ -279,7 +279,7 @@ func (m *Member) event(e protocol.Event) {
 		level = slog.LevelInfo
 	case protocol.EventBehind:
 		level = slog.LevelInfo
-	case protocol.EventForged, protocol.EventPressed, protocol.EventUnreadable, protocol.EventRoom:
+	case protocol.EventForged, protocol.EventKeyless, protocol.EventPressed, protocol.EventUnreadable, protocol.EventRoom:
 		level = slog.LevelWarn
 	case protocol.EventDiverged, protocol.EventAhead, protocol.EventPutBack:
 		level = slog.LevelError

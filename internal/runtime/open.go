@@ -271,7 +271,7 @@ func (m *Member) eligible() bool { return m.cfg.Role == protocol.RoleActive || m
 
 // meta is what the membership tells the others about this member.
 func (m *Member) meta(role protocol.Role) swim.Meta {
-	return swim.Meta{Name: m.identity.Name, Zone: m.cfg.Zone, HTTP: m.httpAddr(), Role: role, Eligible: m.eligible(), Wishes: m.cfg.Role == protocol.RoleActive}
+	return swim.Meta{Name: m.identity.Name, Zone: m.cfg.Zone, HTTP: m.httpAddr(), Role: role, Eligible: m.eligible(), Wishes: m.cfg.Role == protocol.RoleActive, Signs: m.cfg.SigningKey != nil}
 }
 
 // setPeers takes the live members from the membership.

@@ -2,37 +2,28 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
 )
 
-// atLeader returns the leader of a cluster, and its run of a request.
-func (c *cluster) atLeader() *Member {
-	c.t.Helper()
-	var leader *Member
-	c.eventually("somebody leads", func() error {
-		for _, m := range c.members {
-			if s := m.Status(); s.LeaderID == s.ID {
-				leader = m
-				return nil
-			}
+// leader returns who leads a cluster.
+func (c *cluster) leader() (*Member, error) {
+	for _, m := range c.members {
+		if s := m.Status(); s.LeaderID == s.ID {
+			return m, nil
 		}
-		return protocol.ErrNoLeader
-	})
-	return leader
+	}
+	return nil, protocol.ErrNoLeader
 }
 
-func answerOf(t *testing.T, ctx context.Context, m *Member, req protocol.Request) *protocol.Response {
-	t.Helper()
+func answerOf(ctx context.Context, m *Member, req protocol.Request) (*protocol.Response, error) {
 	got, err := m.Do(ctx, &req)
 	if err == nil {
 		err = got.Result.Err()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
+	return got, err
 }
 
 // While a command hangs at all members, nobody can take the lead from anybody, and seats
@@ -58,17 +49,32 @@ func TestSeatsChangeWhileACommandHangs(t *testing.T) {
 			t.Fatal("the command does not begin")
 		}
 	}
-	leader := c.atLeader()
-	now := answerOf(t, c.ctx, leader, protocol.Request{Kind: protocol.RequestAutopilot}).Autopilot
-	if n := len(now.Configuration.Configuration.Voters()); n != 3 || len(now.Names) != 3 {
-		t.Errorf("%d voters and %d names, want 3 of each", n, len(now.Names))
-	}
 	set := protocol.Autopilot{Off: true}
-	done := answerOf(t, c.ctx, leader, protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Version: now.Configuration.Index, Target: 3, Autopilot: &set}})
-	then := answerOf(t, c.ctx, leader, protocol.Request{Kind: protocol.RequestAutopilot}).Autopilot
-	if conf := then.Configuration; conf.Index != done.Result.Index || !conf.Configuration.Autopilot.Off {
-		t.Errorf("got version %d, off: %t; want %d, which switches it off", conf.Index, conf.Configuration.Autopilot.Off, done.Result.Index)
-	}
+	c.eventually("seats are asked for and changed", func() error { // somebody else may be elected meanwhile
+		leader, err := c.leader()
+		if err != nil {
+			return err
+		}
+		now, err := answerOf(c.ctx, leader, protocol.Request{Kind: protocol.RequestAutopilot})
+		if err != nil {
+			return err
+		}
+		if n := len(now.Autopilot.Configuration.Configuration.Voters()); n != 3 || len(now.Autopilot.Names) != 3 {
+			return fmt.Errorf("%d voters and %d names, want 3 of each", n, len(now.Autopilot.Names))
+		}
+		done, err := answerOf(c.ctx, leader, protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Version: now.Autopilot.Configuration.Index, Target: 3, Autopilot: &set}})
+		if err != nil {
+			return err
+		}
+		then, err := answerOf(c.ctx, leader, protocol.Request{Kind: protocol.RequestAutopilot})
+		if err != nil {
+			return err
+		}
+		if conf := then.Autopilot.Configuration; conf.Index != done.Result.Index || !conf.Configuration.Autopilot.Off {
+			return fmt.Errorf("got version %d, off: %t; want %d, which switches it off", conf.Index, conf.Configuration.Autopilot.Off, done.Result.Index)
+		}
+		return nil
+	})
 	select {
 	case err := <-answered:
 		t.Errorf("the command has returned (%v): nothing was tested", err)
@@ -93,7 +99,9 @@ func TestSeatsAreNotToldToWhoHasGone(t *testing.T) {
 	forget()
 	close(goOn)
 	for range 2 { // questions are answered in their order
-		answerOf(t, c.ctx, m, protocol.Request{Kind: protocol.RequestAutopilot})
+		if _, err := answerOf(c.ctx, m, protocol.Request{Kind: protocol.RequestAutopilot}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	select {
 	case <-told:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/internal/keys"
@@ -130,6 +131,41 @@ func TestActiveThatDoesNotSignIsNamed(t *testing.T) {
 	if s := p.Status(); s.Refused == 0 || !s.AgeKnown {
 		t.Errorf("got %d refused, age known: %v", s.Refused, s.AgeKnown)
 	}
+}
+
+// Where the leader checks signatures, a member without a key gets no seat, of the policy or
+// by hand. The last word says why, and so does a warning.
+func TestMemberWithoutAKeyGetsNoSeat(t *testing.T) {
+	c := newCluster(t)
+	j := new(journal)
+	m := c.start("a1", protocol.RoleActive, trusts, signsWith(1), tells(j), func(cfg *Config) { cfg.Actives = 2 })
+	mute := c.start("a2", protocol.RoleActive)
+	var now *protocol.AutopilotReport
+	c.eventually("a2 is passed over", func() error {
+		got, err := answerOf(c.ctx, m, protocol.Request{Kind: protocol.RequestAutopilot})
+		if err != nil {
+			return err
+		}
+		if now = got.Autopilot; !strings.Contains(now.Word, "a2 has no key") {
+			return fmt.Errorf("the last word is %q", now.Word)
+		}
+		if !j.has("level=WARN msg=keyless") || !j.has("with=a2") {
+			return fmt.Errorf("it said: %s", j.tail(5))
+		}
+		return nil
+	})
+	got, err := m.Do(c.ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Version: now.Configuration.Index, Promote: []protocol.MemberID{mute.ID()}}})
+	if err != nil || got.Result.Code != protocol.ErrNotEligible.Code || !strings.Contains(got.Result.Text, "a2 has no key") {
+		t.Errorf("by hand: got %+v, %v, want %v", got, err, protocol.ErrNotEligible)
+	}
+	c.start("a3", protocol.RoleActive, trusts, signsWith(2))
+	c.eventually("a3 has a key, and gets the seat", func() error {
+		conf := m.configuration()
+		if len(conf.Voters()) != 2 || conf.Names(mute.ID()) {
+			return fmt.Errorf("the voters are %v", conf)
+		}
+		return nil
+	})
 }
 
 // A newcomer whose entries nobody has any more installs a checkpoint that an
