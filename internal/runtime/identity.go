@@ -240,7 +240,7 @@ func (d *directories) linkSays(from protocol.MemberID, address string, standing 
 		peer.Name = line.Name
 	}
 	if err := d.seen.meet(peer); err != nil {
-		d.m.logger.Debug("what a member says of its directory", "member", from.Short(), "err", err)
+		d.m.logger.Debug("what a member says of its directory", "member", d.m.nameOf(from), "err", err)
 	}
 }
 
@@ -264,7 +264,7 @@ func (m *Member) linkState(to protocol.MemberID, address string, err error) {
 	}
 	if errors.Is(err, protocol.ErrWrongCluster) && m.dirs.refusalsSaid.news(to, err.Error()) {
 		m.logger.Warn("a member of this cluster belongs to another one now: if a new cluster was begun, move this directory away and join that one with an empty directory",
-			"member", to.Short(), "address", address, "err", err)
+			"member", m.nameOf(to), "address", address, "err", err)
 	}
 	m.dirs.refusal(m.mailbox, to, address, err, m.fail)
 }

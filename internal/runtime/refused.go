@@ -27,13 +27,12 @@ func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal 
 		d.unheard.Add(1)
 		if d.refusalsSaid.news(by, refusal.Error()) {
 			d.m.logger.Warn("a refusal of this member's directory does not count: it does not come from a voter at its configured address",
-				"by", by.Short(), "address", address, "err", refusal)
+				"by", d.m.nameOf(by), "address", address, "err", refusal)
 		}
 		return nil
 	}
 	if d.refusals.Err() != before {
-		line, _ := conf.Find(by)
-		why := fmt.Sprintf("member %s refuses this member's directory: %v", cmp.Or(line.Name, by.Short()), refusal)
+		why := fmt.Sprintf("member %s refuses this member's directory: %v", d.m.nameOf(by), refusal)
 		if err := d.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
 			return err
 		}
