@@ -3,10 +3,10 @@ package starling
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -49,27 +49,27 @@ type ClientConfig struct {
 const (
 	DialTimeoutDefault = client.DialTimeoutDefault
 	PingTimeoutDefault = client.PingTimeoutDefault
+	// Times of a client that are outside of these would find every member lost, or none.
+	clientTimeMin = time.Millisecond
+	clientTimeMax = time.Hour
 )
 
 // Validate reports all mistakes at once.
 func (c ClientConfig) Validate() error {
-	var errs []error
+	const addresses = naming.Field("Addresses")
+	var wrong naming.Faults
 	if len(c.Addresses) == 0 {
-		errs = append(errs, errors.New("no address of a member is given"))
+		wrong.Addf("%s has no address of a member", addresses)
 	}
 	for _, a := range c.Addresses {
-		errs = append(errs, checkAddress("an address", a))
+		wrong.Add(checkAddress(addresses, a, false))
 	}
-	if _, err := c.cluster(); err != nil {
-		errs = append(errs, err)
-	}
-	if c.DialTimeout < 0 || c.PingTimeout < 0 {
-		errs = append(errs, fmt.Errorf("DialTimeout %v, PingTimeout %v: above 0, or 0 for the default", c.DialTimeout, c.PingTimeout))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return protocol.ErrInvalid.With(err.Error())
-	}
-	return nil
+	_, err := c.cluster()
+	wrong.Add(err)
+	checkTime(&wrong, "DialTimeout", c.DialTimeout, clientTimeMin, clientTimeMax)
+	checkTime(&wrong, "PingTimeout", c.PingTimeout, clientTimeMin, clientTimeMax)
+	checkTime(&wrong, "SessionTimeout", c.SessionTimeout, protocol.SessionTimeoutMin, protocol.SessionTimeoutMax)
+	return invalid(wrong)
 }
 
 // cluster returns the id that is demanded, zero for any.
@@ -78,7 +78,7 @@ func (c ClientConfig) cluster() (id protocol.ClusterID, err error) {
 		return id, nil
 	}
 	if id, err = protocol.ParseClusterID(c.Cluster); err != nil || id.IsZero() {
-		return id, fmt.Errorf("the Cluster is %q, not the id of one: want the 32 hexadecimal digits that status shows", c.Cluster)
+		return id, naming.Faultf("%s is %q, not the id of a cluster: want the 32 hexadecimal digits that status shows", naming.Field("Cluster"), shortened(c.Cluster))
 	}
 	return id, nil
 }

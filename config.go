@@ -3,19 +3,10 @@ package starling
 import (
 	"cmp"
 	"crypto/ed25519"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/starlinghq/starling/internal/keys"
 	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -121,7 +112,7 @@ type Config struct {
 	GossipMode string
 	// GossipFanout is how many random members a new frame goes to in the mode
 	// "flood", each with GossipProbability. More costs bandwidth; less costs
-	// time, never data. Defaults: 4 and 0.75.
+	// time, never data. From 1 to 64, and 0.01 to 1. Defaults: 4 and 0.75.
 	GossipFanout      int
 	GossipProbability float64
 
@@ -147,7 +138,8 @@ type Config struct {
 	//	wan   500 ms, 3 s: voters up to 200 ms apart
 	Timing string
 	// Heartbeat and Election, if not 0, take the place of Timing's; an Election
-	// is three Heartbeats at least.
+	// is three Heartbeats at least, and from 15 ms to a minute, a Heartbeat 5 ms at
+	// least.
 	Heartbeat, Election time.Duration
 
 	// CheckpointBytes and CheckpointEvery say when this member, while it
@@ -156,25 +148,26 @@ type Config struct {
 	// as many as the state if that is more; and when the last one is that old
 	// and something was written since. Less makes restarts faster and logs
 	// shorter, and writes more. Defaults: 64 MiB and 10 min; a negative
-	// CheckpointEvery is never.
+	// CheckpointEvery is never. From 4 KiB to 1 TiB, and 100 ms to a year.
 	CheckpointBytes int
 	CheckpointEvery time.Duration
 	// RetainBytes is how many bytes of the log stay beside that which lies above
 	// the older of the two kept checkpoints, for members that are a little behind;
 	// and never more than 10,000 entries. Whoever needs what is gone fetches a
 	// checkpoint. Default: 64 MiB, about what lies between two checkpoints anyway;
-	// negative: none.
+	// negative: none. At most 1 TiB.
 	RetainBytes int
 
 	// DiskLow and DiskHigh are marks of free space on the disk of Dir, in bytes. With
 	// less than the first this member, while it leads, takes no writes but those
 	// that free space, and hands over to a voter that has room; with as much as
-	// the second it takes writes again. Defaults: 256 MiB, and half as much again.
+	// the second it takes writes again. Defaults: 256 MiB, and half as much again. At
+	// most 4 EiB.
 	DiskLow, DiskHigh uint64
 
 	// StartTimeout is how long Open looks for the cluster, and after that for how long
 	// the member may catch up without getting any further. Default: as long as Open's
-	// context lasts.
+	// context lasts. From 100 ms to a year.
 	StartTimeout time.Duration
 	// Neighbours is about how many other members share this machine. With more
 	// than 15 on loopback, failures are looked for as slowly as on a network: a
@@ -236,155 +229,4 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// Validate reports all mistakes at once, each with its way out.
-func (c Config) Validate() error {
-	c = c.withDefaults()
-	errs := []error{
-		checkName("Name", c.Name),
-		checkListen("Bind", c.Bind, c.Insecure),
-		c.checkAdvertise(),
-		c.checkStart(),
-		c.checkGossip(),
-		checkTiming(c.Timing, c.Heartbeat, c.Election),
-		keys.Check(c.SigningKey, c.TrustedKeys, c.Role == Active || c.Eligible),
-	}
-	if low := cmp.Or(c.DiskLow, DiskLowDefault); c.DiskHigh != 0 && c.DiskHigh < low {
-		errs = append(errs, fmt.Errorf("DiskHigh is %d, below DiskLow, %d", c.DiskHigh, low))
-	}
-	if c.CheckpointBytes < 0 {
-		errs = append(errs, fmt.Errorf("CheckpointBytes is %d, not above 0", c.CheckpointBytes))
-	}
-	if c.HTTP != "" {
-		errs = append(errs, checkListen("HTTP", c.HTTP, c.Insecure))
-	}
-	if c.Zone != "" {
-		errs = append(errs, checkName("Zone", c.Zone))
-	}
-	for _, a := range c.Join {
-		errs = append(errs, checkAddress("Join", a))
-	}
-	if _, err := newRegistry(c.Types); err != nil {
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return protocol.ErrInvalid.With(err.Error())
-	}
-	return nil
-}
-
-func (c Config) checkStart() error {
-	var errs []error
-	if c.Role != Active && c.Role != Passive && c.Role != Reserve {
-		errs = append(errs, fmt.Errorf("Role is Active, Passive or Reserve, not %d", c.Role))
-	}
-	if (c.Bootstrap || c.Expect != 0) && (c.Role == Passive || c.Role == Reserve) {
-		errs = append(errs, fmt.Errorf("a %s member cannot bootstrap: begin the cluster with an active one", c.Role))
-	}
-	if c.Replace && !c.Eligible && c.Role != Active {
-		errs = append(errs, fmt.Errorf("a %s member takes no seat over: Replace is for one that may be active", c.Role))
-	}
-	if c.Expect < 0 || c.Expect > protocol.FoundingMax {
-		errs = append(errs, fmt.Errorf("the number of members to Expect is %d, not between 1 and %d, or 0", c.Expect, protocol.FoundingMax))
-	}
-	if c.Expect > 0 && len(c.Join) == 0 {
-		errs = append(errs, errors.New("with Expect, members find one another through Join: give it an address of one of them, or a name that means all"))
-	}
-	if c.Actives < 1 || c.Actives > protocol.ActivesMax {
-		errs = append(errs, fmt.Errorf("the number of Actives is %d, not between 1 and %d", c.Actives, protocol.ActivesMax))
-	}
-	if c.Dir == "" && !c.Bootstrap && len(c.Join) == 0 {
-		errs = append(errs, errors.New("a member without a directory begins a cluster (Bootstrap) or joins one (Join)"))
-	}
-	return errors.Join(errs...)
-}
-
-func (c Config) checkAdvertise() error {
-	if c.Advertise != "" {
-		if err := checkAddress("Advertise", c.Advertise); err != nil {
-			return err
-		}
-		return checkBeyond("Advertise", c.Advertise, c.Insecure)
-	}
-	host, _, err := net.SplitHostPort(c.Bind)
-	if err != nil {
-		return nil // Bind is reported already
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
-		return fmt.Errorf("%s, given as Bind, names no single address: say in Advertise at which host:port others reach this member", c.Bind)
-	}
-	return nil
-}
-
-func (c Config) checkGossip() error {
-	switch {
-	case c.GossipMode != "hybrid" && c.GossipMode != "flood":
-		return fmt.Errorf("GossipMode is hybrid or flood, not %q", c.GossipMode)
-	case c.GossipFanout < 1 || c.GossipFanout > 64:
-		return fmt.Errorf("GossipFanout is %d, not between 1 and 64", c.GossipFanout)
-	case c.GossipProbability < 0 || c.GossipProbability > 1:
-		return fmt.Errorf("GossipProbability is %g, not between 0 and 1", c.GossipProbability)
-	}
-	return nil
-}
-
-func checkTiming(timing string, heartbeat, election time.Duration) error {
-	_, known := runtime.Timing(timing)
-	switch {
-	case !known:
-		return fmt.Errorf("the Timing is fast, lan or wan, not %q", timing)
-	case heartbeat <= 0 || election <= 0:
-		return fmt.Errorf("a Heartbeat of %v and an Election of %v: above 0, or 0 for those of Timing", heartbeat, election)
-	case election < 3*heartbeat:
-		return fmt.Errorf("an Election timeout of %v is less than three heartbeats of %v: one late packet would depose a leader; set the Heartbeat, too", election, heartbeat)
-	}
-	return nil
-}
-
-func checkName(what, name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("%s is empty", what)
-	case len(name) > protocol.NameBytesMax:
-		return fmt.Errorf("%s has %d bytes, the limit is %d", what, len(name), protocol.NameBytesMax)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r == ',' || r == ' ' || !unicode.IsPrint(r) }):
-		return fmt.Errorf("%s %q contains a space, a comma, or a character that cannot be seen", what, name)
-	}
-	return nil
-}
-
-// checkAddress checks host:port without asking a resolver.
-func checkAddress(what, addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("%s is host:port, not %q", what, addr)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || (n == 0 && what != "Bind" && what != "HTTP") {
-		return fmt.Errorf("%s %q has no port between 1 and 65535", what, addr)
-	}
-	if strings.ContainsAny(host, "/ ,") || len(addr) > protocol.NameBytesMax {
-		return fmt.Errorf("%s is host:port, not %q", what, addr)
-	}
-	return nil
-}
-
-func checkListen(what, addr string, insecure bool) error {
-	if err := checkAddress(what, addr); err != nil {
-		return err
-	}
-	return checkBeyond(what, addr, insecure)
-}
-
-// checkBeyond refuses addresses that other machines can reach, unless that was
-// asked for.
-func checkBeyond(what, addr string, insecure bool) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil || insecure || host == "localhost" {
-		return nil
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%s %s is beyond this machine, and nothing on the network is encrypted or authenticated yet: bind to 127.0.0.1, or say Insecure (--insecure) if the network is trusted", what, addr)
 }

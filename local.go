@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -142,17 +143,14 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 	if cfg.Bind == "" {
 		cfg.Bind = "127.0.0.1:0"
 	}
-	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
-		return nil, false, protocol.ErrInvalid.With("members with directories find each other again by their addresses: say in Bind at which port they begin")
+	if err := cfg.check(); err != nil {
+		return nil, false, err
 	}
 	if err := cfg.fits(); err != nil {
 		return nil, false, err
 	}
 	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Timing == "" && cfg.Actives+cfg.Passives <= openAtOnce {
 		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
-	}
-	if cfg.Actives < 1 || cfg.Actives > protocol.ActivesMax || cfg.Passives < 0 {
-		return nil, false, protocol.ErrInvalid.With(fmt.Sprintf("a cluster has 1 to %d actives and 0 or more passives, not %d and %d", protocol.ActivesMax, cfg.Actives, cfg.Passives))
 	}
 	for i := range cfg.Actives + cfg.Passives {
 		m := Config{
@@ -178,6 +176,43 @@ func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
 		configs = append(configs, m)
 	}
 	return configs, again, nil
+}
+
+// localPassivesMax bounds the passives of a cluster in one process.
+const localPassivesMax = 10_000
+
+// check reports what is wrong with the fields that no member's configuration has as they
+// are.
+func (cfg *LocalConfig) check() error {
+	const bind = naming.Field("Bind")
+	var wrong naming.Faults
+	checkCount(&wrong, "Actives", cfg.Actives, 1, protocol.ActivesMax)
+	checkCount(&wrong, "Passives", cfg.Passives, 0, localPassivesMax)
+	checkDir(&wrong, cfg.Dir)
+	checkLocal(&wrong, bind, cfg.Bind, cfg.Actives+cfg.Passives)
+	if cfg.HTTP != "" {
+		checkLocal(&wrong, "HTTP", cfg.HTTP, cfg.Actives+cfg.Passives)
+	}
+	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
+		wrong.Addf("members with directories find each other again by their addresses: say in %s at which port they begin", bind)
+	}
+	return invalid(wrong)
+}
+
+// checkLocal checks the address of the first of some members, which have the ports that
+// follow.
+func checkLocal(wrong *naming.Faults, what naming.Field, first string, members int) {
+	if err := checkAddress(what, first, true); err != nil {
+		wrong.Add(err)
+		return
+	}
+	if !runtime.Loopback(first) {
+		wrong.Addf("%s %s is not of this machine alone: a local cluster listens at 127.0.0.1", what, first)
+		return
+	}
+	if last := nthAddress(first, members-1); checkAddress(what, last, true) != nil {
+		wrong.Addf("%s %s leaves no ports for %d members", what, first, members)
+	}
 }
 
 // change lets Member change the configuration of a member.

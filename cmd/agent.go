@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/naming"
 )
 
 // stopTime is how long a graceful stop may take before it is given up.
@@ -47,18 +48,17 @@ func (p *Program) agentCommand() *cli.Command {
 			if _, err := arguments(c, 0, 0); err != nil {
 				return err
 			}
-			if err := readConfigFile(c); err != nil {
-				return err
-			}
-			cfg, err := p.agentConfig(c)
+			names, err := readConfigFile(c)
 			if err != nil {
 				return err
 			}
-			patience := c.Duration("start-timeout")
-			if !c.IsSet("start-timeout") && !cfg.Bootstrap && cfg.Expect == 0 && !hasEntries(cfg.Dir) {
-				patience = firstStartTime
+			cfg, err := p.agentConfig(c, names)
+			if err != nil {
+				return err
 			}
-			cfg.StartTimeout = patience
+			if !c.IsSet("start-timeout") && !cfg.Bootstrap && cfg.Expect == 0 && !hasEntries(cfg.Dir) {
+				cfg.StartTimeout = firstStartTime
+			}
 			return p.runAgent(c.Context, cfg)
 		},
 	}
@@ -66,16 +66,16 @@ func (p *Program) agentCommand() *cli.Command {
 
 func agentFlags() []cli.Flag {
 	return append([]cli.Flag{
-		stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster (default: the host's name)"),
+		unsaid("the host's name", stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster")),
 		stringFlag("role", "active", "wish: `active`, passive, or reserve (hold nothing until passives are too few or a seat is free); the replicated configuration decides"),
 		boolFlag("eligible", "a passive member, or a reserve, that may be chosen as an active one, after those with --role active"),
 		stringFlag("dir", "", "`DIR` of the member's log; required"),
 		stringFlag("bind", starling.BindDefault, "`HOST:PORT` for members and clients, TCP and UDP; port 0 picks one"),
-		stringFlag("advertise", "", "`HOST:PORT` at which others reach this member (default: what is bound)"),
+		unsaid("what is bound", stringFlag("advertise", "", "`HOST:PORT` at which others reach this member")),
 		stringFlag("http", httpDefault, "`HOST:PORT` of /healthz, /readyz and /v1/status; none for no HTTP"),
 		boolFlag("bootstrap", "begin a new cluster with this member; nothing happens on a directory that has one"),
-		stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`; with --bootstrap, a cluster begins when all of them have answered that they have none"),
-		intFlag("expect", 0, "begin a new cluster when `N` members that were told the same have found one another through --join; for templates, where all have the same flags"),
+		listOf(stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`; with --bootstrap, a cluster begins when all of them have answered that they have none")),
+		unsaid("--bootstrap decides", intFlag("expect", 0, "begin a new cluster when `N` members that were told the same have found one another through --join; for templates, where all have the same flags")),
 		boolFlag("replace", "take over the seat of the member with the same name, whose directory is lost, while that one is not heard"),
 		boolFlag("forget-promise", "lift this member's promise not to begin a cluster; only if whoever was promised will never begin one"),
 		intFlag("actives", starling.ActivesDefault, "`N` voters that the cluster grows to, said by the bootstrapping member"),
@@ -88,13 +88,13 @@ func agentFlags() []cli.Flag {
 		stringFlag("trusted-keys", "", "`FILE` of the public keys of all members that may be active; a passive then takes nothing that none of them has signed"),
 		stringFlag("log-level", "info", "`LEVEL` of the log: debug, info, warn or error"),
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
-		durationFlag("start-timeout", 0, "give up when the member has not found its cluster, or gets no further with catching up, for this `DURATION` (default: one minute at the first start of a member that joins, otherwise never)"),
+		unsaid("one minute at the first start of a member that joins, otherwise never", durationFlag("start-timeout", 0, "give up when the member has not found its cluster, or gets no further with catching up, for this `DURATION`; 0 for never")),
 		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
 	}, slices.Concat(timingFlags("lan"), checkpointFlags(), diskFlags())...)
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
-func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
+func (p *Program) agentConfig(c *cli.Context, names namer) (starling.Config, error) {
 	cfg := starling.Config{
 		Name: c.String("name"), Dir: c.String("dir"), Zone: c.String("zone"),
 		Bind: c.String("bind"), Advertise: c.String("advertise"), HTTP: c.String("http"),
@@ -102,12 +102,12 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Expect: c.Int("expect"), ForgetPromise: c.Bool("forget-promise"), Replace: c.Bool("replace"), Actives: c.Int("actives"),
 		GossipMode: c.String("gossip-mode"), GossipFanout: c.Int("gossip-fanout"), GossipProbability: c.Float64("gossip-probability"),
 		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
-		Types: p.Types,
+		StartTimeout: c.Duration("start-timeout"), Types: p.Types,
 	}
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
 	}
-	var errs []error
+	var wrong naming.Faults
 	switch role := c.String("role"); role {
 	case "active":
 		cfg.Role = starling.Active
@@ -116,41 +116,35 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 	case "reserve":
 		cfg.Role = starling.Reserve
 	default:
-		errs = append(errs, fmt.Errorf("--role takes active, passive or reserve, not %q", role))
+		wrong.Addf("%s takes active, passive or reserve, not %q", naming.Field("Role"), role)
 	}
 	if cfg.Dir == "" {
-		errs = append(errs, errors.New("--dir is required: a member keeps its log there"))
+		wrong.Addf("%s is required: a member keeps its log there", naming.Field("Dir"))
 	}
-	for _, flag := range []string{"actives", "expect", "gossip-fanout", "gossip-probability"} {
-		if c.IsSet(flag) && c.Int(flag) <= 0 && c.Float64(flag) <= 0 { // a zero would mean the default
-			errs = append(errs, fmt.Errorf("--%s %v: above 0", flag, c.Value(flag)))
+	for _, f := range []naming.Field{"Actives", "Expect", "GossipFanout", "GossipProbability"} {
+		if flag := flagOf(f); c.IsSet(flag) && c.Int(flag) == 0 && c.Float64(flag) == 0 { // it would mean the default
+			wrong.Addf("%s is %v: above 0", f, c.Value(flag))
 		}
 	}
 	var err error
 	if file := c.String("sign-key"); file != "" {
 		if cfg.SigningKey, err = starling.ReadSigningKey(file); err != nil {
-			errs = append(errs, fmt.Errorf("--sign-key: %w", err))
+			wrong.Addf("%s: %v", naming.Field("SigningKey"), err)
 		}
 	}
 	if file := c.String("trusted-keys"); file != "" {
 		if cfg.TrustedKeys, err = starling.ReadTrustedKeys(file); err != nil {
-			errs = append(errs, fmt.Errorf("--trusted-keys: %w", err))
+			wrong.Addf("%s: %v", naming.Field("TrustedKeys"), err)
 		}
 	}
-	if cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery, err = checkpointsOf(c); err != nil {
-		errs = append(errs, err)
+	cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery = checkpointsOf(c, &wrong)
+	cfg.DiskLow, cfg.DiskHigh = disksOf(c, &wrong)
+	cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
+	if wrong.Add(err); len(wrong) == 0 {
+		wrong.Add(cfg.Validate())
 	}
-	if cfg.DiskLow, cfg.DiskHigh, err = disksOf(c); err != nil {
-		errs = append(errs, err)
-	}
-	if cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format")); err != nil {
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		errs = append(errs, cfg.Validate())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return cfg, &usageError{"starling agent: " + strings.ReplaceAll(err.Error(), "\n", "\n  ")}
+	if len(wrong) > 0 {
+		return cfg, &usageError{"starling agent: " + strings.ReplaceAll(names.say(wrong), "\n", "\n  ")}
 	}
 	return cfg, nil
 }
@@ -164,7 +158,7 @@ func hasEntries(dir string) bool {
 func newLogger(w io.Writer, levelName, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(levelName)); err != nil {
-		return nil, fmt.Errorf("--log-level takes debug, info, warn or error, not %q", levelName)
+		return nil, naming.Faultf("%s takes debug, info, warn or error, not %q", naming.Field("LogLevel"), levelName)
 	}
 	switch format {
 	case "text":
@@ -172,7 +166,7 @@ func newLogger(w io.Writer, levelName, format string) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
 	}
-	return nil, fmt.Errorf("--log-format takes text or json, not %q", format)
+	return nil, naming.Faultf("%s takes text or json, not %q", naming.Field("LogFormat"), format)
 }
 
 // runAgent opens a member and waits for the end of ctx, which is a graceful

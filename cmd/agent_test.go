@@ -21,9 +21,9 @@ func agentConfigOf(t *testing.T, args ...string) (cfg starling.Config, err error
 	p := &Program{Stdin: strings.NewReader(""), Stdout: new(bytes.Buffer), Stderr: new(bytes.Buffer)}
 	app := p.app()
 	findCommand(app.Commands, "agent").Action = func(c *cli.Context) error {
-		err := readConfigFile(c)
+		names, err := readConfigFile(c)
 		if err == nil {
-			cfg, err = p.agentConfig(c)
+			cfg, err = p.agentConfig(c, names)
 		}
 		return err
 	}
@@ -69,11 +69,12 @@ func TestMarksOfFreeSpace(t *testing.T) {
 		low, high uint64
 		wrong     string
 	}{
-		{nil, 0, 2500, "DiskHigh is 2500, below DiskLow, 268435456"},
+		{nil, 0, 2500, "--disk-high is 2500, below --disk-low, 268435456"},
 		{[]string{"--config", file}, 1000, 2500, ""},
 		{[]string{"--disk-low", "7", "--disk-high", "8"}, 7, 8, ""},
-		{[]string{"--disk-low", "8", "--disk-high", "7"}, 0, 0, "DiskHigh is 7, below DiskLow, 8"},
-		{[]string{"--disk-low", "0"}, 0, 0, "--disk-low 0: above 0"},
+		{[]string{"--config", file, "--disk-high", "9"}, 0, 0, "--disk-high is 9, below disk-low (line 1 of " + file + "), 1000"},
+		{[]string{"--disk-low", "8", "--disk-high", "7"}, 0, 0, "--disk-high is 7, below --disk-low, 8"},
+		{[]string{"--disk-low", "0"}, 0, 0, "--disk-low is 0: above 0"},
 	} {
 		cfg, err := agentConfigOf(t, append([]string{"--dir", "/d", "--name", "a"}, one.args...)...)
 		switch {
@@ -117,7 +118,7 @@ func TestAFileWithMistakesSaysWhere(t *testing.T) {
 		"- a\n- b\n":             "line 1: expected lines such as",
 		"dir: {a: b}\n":          "line 1: dir takes one value",
 		"dir: [\n":               "line 1",
-		"config: x\n":            "unknown key",
+		"config: x\n":            "files do not name one another",
 	} {
 		file := filepath.Join(t.TempDir(), "starling.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -136,10 +137,10 @@ func TestAFileWithMistakesSaysWhere(t *testing.T) {
 func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 	for _, c := range []struct{ flags, want string }{
 		{"", "--dir is required"},
-		{"--role reserve --bootstrap", "a reserve member cannot bootstrap"},
+		{"--role reserve --bootstrap", "a reserve member cannot begin a cluster"},
 		{"--role king", "--role takes active, passive or reserve"},
-		{"--gossip-mode carrier-pigeon", "GossipMode is hybrid or flood"},
-		{"--gossip-probability 2", "not between 0 and 1"},
+		{"--gossip-mode carrier-pigeon", "--gossip-mode is hybrid or flood"},
+		{"--gossip-probability 2", "not from 0.01 to 1"},
 		{"--gossip-probability 0", "above 0"},
 		{"--bind 0.0.0.0:7600", "--insecure"},
 		{"--bind 10.1.2.3:7600", "beyond this machine"},
@@ -147,13 +148,13 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 		{"--http 0.0.0.0:80", "beyond this machine"},
 		{"--advertise 10.1.2.3:7600", "beyond this machine"},
 		{"--bind localhost", "host:port"},
-		{"--bind 0.0.0.0:7600 --insecure", "Advertise"},
-		{"--join 127.0.0.1", "Join is host:port"},
+		{"--bind 0.0.0.0:7600 --insecure", "say in --advertise at which"},
+		{"--join 127.0.0.1", "--join is host:port"},
 		{"--join 127.0.0.1:0", "no port"},
-		{"--actives 0", "--actives 0: above 0"},
-		{"--gossip-fanout 0", "--gossip-fanout 0: above 0"},
+		{"--actives 0", "--actives is 0: above 0"},
+		{"--gossip-fanout 0", "--gossip-fanout is 0: above 0"},
 		{"--actives 1000", "between 1 and 64"},
-		{"--role passive --bootstrap", "a passive member cannot bootstrap"},
+		{"--role passive --bootstrap", "a passive member cannot begin a cluster"},
 		{"--log-level shout", "--log-level takes"},
 		{"--log-format xml", "--log-format takes"},
 	} {
@@ -173,7 +174,7 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := agentConfigOf(t, "--dir", "/d", "--name", "a b", "--bind", "0.0.0.0:1", "--gossip-fanout", "99")
-	for _, want := range []string{"space", "beyond this machine", "GossipFanout"} {
+	for _, want := range []string{"space", "beyond this machine", "--gossip-fanout is 99"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want also %q", err, want)
 		}

@@ -88,6 +88,9 @@ func commandWithFlag(commands []*cli.Command, name string) string {
 func arrangeLeaf(c *cli.Command, path, args []string) ([]string, error) {
 	n := leadingFlags(c, args)
 	flags, rest := args[:n], args[n:]
+	if err := checkTwice(path, flags); err != nil {
+		return nil, err
+	}
 	var arguments []string
 	for i, arg := range rest {
 		if arg == "--" {

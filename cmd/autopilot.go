@@ -9,7 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/protocol"
 )
+
+// asItIs is what holds without a flag of autopilot set.
+const asItIs = "as it is"
 
 // autopilotCommand shows and changes how the cluster decides by itself who is
 // active.
@@ -37,11 +41,11 @@ func (p *Program) autopilotCommand() *cli.Command {
 					"does not answer yet.\n\n" +
 					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3"),
 				Flags: clientFlags(
-					intFlag("actives", 0, "`N` voters to aim at"),
-					intFlag("floor", 0, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none"),
-					intFlag("passives", 0, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat"),
-					durationFlag("stable", 0, "`DURATION` for which a member must have been alive before it gets a seat; 0 for the default, "+starling.AutopilotStableDefault.String()),
-					durationFlag("failed-after", 0, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for the default, "+starling.AutopilotFailedDefault.String()),
+					unsaid(asItIs, boundedInt("actives", 0, 1, protocol.ActivesMax, "`N` voters to aim at")),
+					unsaid(asItIs, boundedInt("floor", 0, 0, protocol.ActivesMax, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none")),
+					unsaid(asItIs, boundedInt("passives", 0, 0, protocol.AutopilotPassivesMax, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat")),
+					unsaid(asItIs, boundedDuration("stable", 0, 0, protocol.AutopilotTimeMax, "`DURATION` for which a member must have been alive before it gets a seat; 0 for "+starling.AutopilotStableDefault.String())),
+					unsaid(asItIs, boundedDuration("failed-after", 0, protocol.AutopilotFailedMin, protocol.AutopilotTimeMax, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for "+starling.AutopilotFailedDefault.String(), 0)),
 					boolFlag("off", "switch the autopilot off: seats change by hand only"),
 					boolFlag("on", "switch it on"),
 				),
@@ -64,8 +68,6 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 		return &usageError{"starling autopilot set: change what? See starling autopilot set --help"}
 	case c.Bool("on") && c.Bool("off"):
 		return &usageError{"starling autopilot set: --on or --off, not both"}
-	case c.IsSet("actives") && c.Int("actives") < 1:
-		return &usageError{fmt.Sprintf("starling autopilot set: --actives %d: above 0", c.Int("actives"))}
 	}
 	for unsure := false; ; {
 		now, err := s.Autopilot(s.ctx)

@@ -59,11 +59,11 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 	fails(t, exitUsage, "not both", "autopilot", "set", addr, "--on", "--off")
 	fails(t, exitUsage, "--actives 0", "autopilot", "set", addr, "--actives", "0")
 	fails(t, exitUsage, "takes no arguments", "autopilot", "get", addr, "extra")
-	fails(t, exitRefused, "between 1s and", "autopilot", "set", addr, "--failed-after", "10ms")
-	fails(t, exitRefused, "between 0 and", "autopilot", "set", addr, "--stable", "-1s")
-	fails(t, exitRefused, "between 0 and 100000 passives", "autopilot", "set", addr, "--passives", "-1")
-	fails(t, exitRefused, "floor is between", "autopilot", "set", addr, "--floor", "65")
-	fails(t, exitRefused, "1 to 64 voters", "autopilot", "set", addr, "--actives", "65")
+	fails(t, exitUsage, "from 1s to 168h", "autopilot", "set", addr, "--failed-after", "10ms")
+	fails(t, exitUsage, "from 0s to 168h", "autopilot", "set", addr, "--stable", "-1s")
+	fails(t, exitUsage, "from 0 to 100000", "autopilot", "set", addr, "--passives", "-1")
+	fails(t, exitUsage, "--floor 65: from 0 to 64", "autopilot", "set", addr, "--floor", "65")
+	fails(t, exitUsage, "--actives 65: from 1 to 64", "autopilot", "set", addr, "--actives", "65")
 }
 
 // writer adds to a counter without a pause, and remembers how often it was told

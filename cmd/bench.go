@@ -23,7 +23,7 @@ func (p *Program) benchCommand() *cli.Command {
 				"No clock has a say: the same seed gives the same figures everywhere.\n\n" +
 				examples("starling bench election", "starling bench election --trials 100 --plot election.svg", "starling bench election -o json"),
 			Flags: []cli.Flag{
-				intFlag("trials", 1000, "`N` crashes for each setting"),
+				boundedInt("trials", 1000, 1, trialsMax, "`N` crashes for each setting"),
 				uint64Flag("seed", 1, "the `SEED` that decides everything"),
 				stringFlag("plot", "", "also draw the cumulative plot into this `FILE`, as SVG"),
 				outputFlag(),
@@ -35,9 +35,6 @@ func (p *Program) benchCommand() *cli.Command {
 
 func (p *Program) benchElection(c *cli.Context, _ []string, asJSON bool) error {
 	trials, seed := c.Int("trials"), c.Uint64("seed")
-	if trials < 1 || trials > trialsMax {
-		return &usageError{fmt.Sprintf("%s: --trials from 1 to %d", c.Command.HelpName, trialsMax)}
-	}
 	settings := study.Settings()
 	bar := newProgress(p.Stderr, "electing", "settings", int64(len(settings)))
 	var all []study.Series

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,10 +26,10 @@ func (p *Program) benchFlockCommand() *cli.Command {
 			examples("starling bench flock", "starling bench flock --passives 0,10 --for 2s --runs 1", "starling bench flock --rate 400 -o json"),
 		Flags: []cli.Flag{
 			stringFlag("passives", "0,10,50,100", "how many passives, `N[,N...]`"),
-			floatFlag("rate", 200, "`N` writes per second"),
-			intFlag("bytes", 256, "size of a value, `BYTES`"),
-			durationFlag("for", 10*time.Second, "how long each run measures, `DURATION`"),
-			intFlag("runs", 5, "`N` runs with each number of passives; the figures are medians"),
+			boundedFloat("rate", 200, 1, 100_000, "`N` writes per second"),
+			boundedInt("bytes", 256, 1, 64<<10, "size of a value, `BYTES`"),
+			boundedDuration("for", 10*time.Second, 100*time.Millisecond, bench.ForMax, "how long each run measures, `DURATION`"),
+			boundedInt("runs", 5, 1, 99, "`N` runs with each number of passives; the figures are medians"),
 			leader,
 			outputFlag(),
 		},
@@ -60,14 +61,15 @@ func (p *Program) benchFlock(c *cli.Context, _ []string, asJSON bool) error {
 // flockOf reads the flags.
 func (p *Program) flockOf(c *cli.Context) (*bench.Flock, error) {
 	b := &bench.Flock{Rate: c.Float64("rate"), Bytes: c.Int("bytes"), For: c.Duration("for"), Runs: c.Int("runs"), Leader: p.flockLeader}
+	var errs []error
 	for text := range strings.SplitSeq(c.String("passives"), ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil {
-			return nil, fmt.Errorf("--passives takes numbers from 0 to %d, not %q", bench.MembersMax, text)
+		if err != nil || n < 0 || n > bench.MembersMax {
+			errs = append(errs, fmt.Errorf("--passives takes numbers from 0 to %d, not %q", bench.MembersMax, text))
 		}
 		b.Passives = append(b.Passives, n)
 	}
-	return b, b.Validate()
+	return b, errors.Join(errs...)
 }
 
 // flockLeader is this program as the leader's process.

@@ -295,8 +295,8 @@ func TestDevSaysThatItsPortIsInUse(t *testing.T) {
 	}
 	defer l.Close()
 	fails(t, exitFailure, "another process has the port", "dev", "--http", "none", "--bind", l.Addr().String())
-	fails(t, exitUsage, "beyond this machine", "dev", "--bind", "0.0.0.0:7600")
-	fails(t, exitUsage, "1 to 64 actives", "dev", "--actives", "-1")
+	fails(t, exitUsage, "is not of this machine alone", "dev", "--bind", "0.0.0.0:7600")
+	fails(t, exitUsage, "--actives is -1, not from 1 to 64", "dev", "--actives", "-1")
 	fails(t, exitUsage, "takes no arguments", "dev", "extra")
 }
 

@@ -15,14 +15,15 @@ import (
 const configBytesMax = 1 << 20
 
 // readConfigFile sets every flag that neither the command line nor a variable
-// has set to its key in the file of --config.
-func readConfigFile(c *cli.Context) error {
+// has set to its key in the file of --config, and returns how what is set is named.
+func readConfigFile(c *cli.Context) (names namer, err error) {
 	path := c.String("config")
 	if path == "" {
-		return nil
+		return names, nil
 	}
-	wrong := func(format string, args ...any) error {
-		return &usageError{fmt.Sprintf("%s: --config %s: ", c.Command.HelpName, path) + fmt.Sprintf(format, args...)}
+	names = namer{file: path, lines: map[string]int{}}
+	wrong := func(format string, args ...any) (namer, error) {
+		return names, &usageError{fmt.Sprintf("%s: --config %s: ", c.Command.HelpName, path) + fmt.Sprintf(format, args...)}
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -32,7 +33,7 @@ func readConfigFile(c *cli.Context) error {
 	var document yaml.Node
 	err = yaml.NewDecoder(io.LimitReader(f, configBytesMax)).Decode(&document)
 	if errors.Is(err, io.EOF) {
-		return nil // an empty file
+		return names, nil // an empty file
 	}
 	if err != nil {
 		return wrong("%s", strings.TrimPrefix(err.Error(), "yaml: "))
@@ -44,7 +45,13 @@ func readConfigFile(c *cli.Context) error {
 	seen := map[string]int{} // the line of each key
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
-		if findFlag(c.Command.Flags, key.Value) == nil || key.Value == "config" || key.Value == "help" {
+		switch key.Value {
+		case "config":
+			return wrong("line %d: the key config names a file, and files do not name one another: say --config on the command line, once", key.Line)
+		case "help", "h":
+			return wrong("line %d: help is for the command line: starling agent --help", key.Line)
+		}
+		if findFlag(c.Command.Flags, key.Value) == nil {
 			return wrong("line %d: unknown key %q%s", key.Line, key.Value, strings.ReplaceAll(suggest("--"+key.Value, flagNames(c.Command.Flags)), "--", ""))
 		}
 		text, ok := scalarText(value)
@@ -58,10 +65,16 @@ func readConfigFile(c *cli.Context) error {
 			continue
 		}
 		if err := c.Set(key.Value, text); err != nil {
-			return wrong("line %d: %s: %v", value.Line, key.Value, err)
+			return wrong("line %d: %s: %s", value.Line, key.Value, unset(c, key.Value, text, err))
 		}
+		if bounded, ok := findFlag(c.Command.Flags, key.Value).(cli.ActionableFlag); ok {
+			if err := bounded.RunAction(c); err != nil {
+				return wrong("line %d: %s", key.Line, strings.ReplaceAll(strings.TrimPrefix(err.Error(), c.Command.HelpName+": "), "--"+key.Value, key.Value))
+			}
+		}
+		names.lines[key.Value] = key.Line
 	}
-	return nil
+	return names, nil
 }
 
 // scalarText returns a value as a flag takes it; a list is joined by commas.
@@ -80,4 +93,12 @@ func scalarText(n *yaml.Node) (string, bool) {
 		return strings.Join(parts, ","), true
 	}
 	return "", false
+}
+
+// unset says why a flag does not take a text; the library says "parse error".
+func unset(c *cli.Context, name, text string, err error) string {
+	if takes := takesOf(findFlag(c.Command.Flags, name)); takes != "" {
+		return fmt.Sprintf("%q, where it takes %s", text, takes)
+	}
+	return err.Error()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -28,7 +29,7 @@ func (p *Program) devCommand() *cli.Command {
 		Flags: variables("dev", append([]cli.Flag{
 			intFlag("actives", 3, "`N` active members"),
 			intFlag("passives", 2, "`N` passive members"),
-			stringFlag("dir", "", "`DIR` for their data (default: in memory)"),
+			unsaid("in memory", stringFlag("dir", "", "`DIR` for their data")),
 			stringFlag("bind", defaultAddress, "`HOST:PORT` of the first member, on this machine; port 0 picks one for each"),
 			stringFlag("http", httpDefault, "`HOST:PORT` of its HTTP; none for no HTTP"),
 			stringFlag("log-level", "warn", "`LEVEL` of the log on standard error: debug, info, warn or error"),
@@ -42,33 +43,29 @@ func (p *Program) runDev(c *cli.Context) error {
 	if _, err := arguments(c, 0, 0); err != nil {
 		return err
 	}
+	var wrong naming.Faults
 	logger, err := newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
-	if err != nil {
-		return &usageError{c.Command.HelpName + ": " + err.Error()}
+	wrong.Add(err)
+	bytes, retain, every := checkpointsOf(c, &wrong)
+	low, high := disksOf(c, &wrong)
+	if n := c.Int("actives"); n == 0 { // it would mean the default
+		wrong.Addf("%s is 0, not between 1 and %d", naming.Field("Actives"), protocol.ActivesMax)
 	}
-	bytes, retain, every, err := checkpointsOf(c)
-	if err != nil {
-		return &usageError{c.Command.HelpName + ": " + err.Error()}
-	}
-	low, high, err := disksOf(c)
-	if err != nil {
-		return &usageError{c.Command.HelpName + ": " + err.Error()}
-	}
-	if n := c.Int("actives"); n < 1 { // a zero would mean the default
-		return &usageError{fmt.Sprintf("%s: --actives %d: a cluster has 1 to %d actives", c.Command.HelpName, n, protocol.ActivesMax)}
+	if len(wrong) > 0 {
+		return wrongInput(c, wrong)
 	}
 	cfg := starling.LocalConfig{
 		DiskLow: low, DiskHigh: high,
 		CheckpointBytes: bytes, CheckpointEvery: every, RetainBytes: retain,
 		Actives: c.Int("actives"), Passives: c.Int("passives"), Dir: c.String("dir"),
-		Bind: c.String("bind"), HTTP: c.String("http"), Types: p.Types, Logger: logger,
+		Bind: cmp.Or(c.String("bind"), defaultAddress), HTTP: c.String("http"), Types: p.Types, Logger: logger,
 		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
 	}
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
 	}
 	if err := cfg.Validate(); err != nil {
-		return &usageError{c.Command.HelpName + ": " + err.Error()}
+		return wrongInput(c, err)
 	}
 	outlives(p)
 	ctx, cancel := context.WithTimeout(c.Context, devStartTime)

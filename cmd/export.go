@@ -20,7 +20,12 @@ import (
 
 // formatFlag is --format of import and export.
 func formatFlag() cli.Flag {
-	return stringFlag("format", "json", "`FORM` of the lines: json, which keeps all types, or tab: key, TAB, value, for strings only")
+	f := stringFlag("format", "json", "`FORM` of the lines: json, which keeps all types, or tab: key, TAB, value, for strings only")
+	f.Action = func(c *cli.Context, _ string) error {
+		_, err := wantsTab(c)
+		return err
+	}
+	return f
 }
 
 // wantsTab reads --format.

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -84,49 +84,66 @@ func checkpointFlags() []cli.Flag {
 func diskFlags() []cli.Flag {
 	return []cli.Flag{
 		uint64Flag("disk-low", starling.DiskLowDefault, "`BYTES` of free space below which this member, while it leads, takes no writes but those that free space, and hands over to a voter with room"),
-		uint64Flag("disk-high", starling.DiskHighDefault, "`BYTES` of free space from which on it takes writes again; half as much again as --disk-low, if only that is given"),
+		unsaid("half as much again as --disk-low", uint64Flag("disk-high", starling.DiskHighDefault, "`BYTES` of free space from which on it takes writes again")),
 	}
 }
 
 // disksOf reads them. What was not said follows from the other.
-func disksOf(c *cli.Context) (low, high uint64, err error) {
+func disksOf(c *cli.Context, wrong *naming.Faults) (low, high uint64) {
 	for _, flag := range []struct {
-		name string
-		to   *uint64
-	}{{"disk-low", &low}, {"disk-high", &high}} {
-		if !c.IsSet(flag.name) {
+		field naming.Field
+		to    *uint64
+	}{{"DiskLow", &low}, {"DiskHigh", &high}} {
+		if !c.IsSet(flagOf(flag.field)) {
 			continue
 		}
-		if *flag.to = c.Uint64(flag.name); *flag.to == 0 { // a zero would mean the default
-			err = errors.Join(err, fmt.Errorf("--%s 0: above 0", flag.name))
+		if *flag.to = c.Uint64(flagOf(flag.field)); *flag.to == 0 { // a zero would mean the default
+			wrong.Addf("%s is 0: above 0", flag.field)
 		}
 	}
-	return low, high, err
+	return low, high
 }
 
 // timingFlags are the flags that say how fast a dead leader is noticed; otherwise
 // says what holds without any of them.
 func timingFlags(otherwise string) []cli.Flag {
 	return []cli.Flag{
-		stringFlag("timing", "", "`fast`, lan or wan: a dead leader is noticed after 150 to 300 ms, 0.5 to 1 s, or 3 to 6 s; shorter takes slow networks, disks and machines for dead ones; the same for all members (default: "+otherwise+")"),
-		durationFlag("election", 0, "`DURATION` for which a follower hears no leader before it stands, at least and up to twice; takes the place of that of --timing"),
-		durationFlag("heartbeat", 0, "`DURATION` between two signs of life of a leader, at most a third of --election; takes the place of that of --timing"),
+		unsaid(otherwise, stringFlag("timing", "", "`fast`, lan or wan: a dead leader is noticed after 150 to 300 ms, 0.5 to 1 s, or 3 to 6 s; shorter takes slow networks, disks and machines for dead ones; the same for all members")),
+		unsaid("that of --timing", durationFlag("election", 0, "`DURATION` for which a follower hears no leader before it stands, at least and up to twice, from 15ms to 1m")),
+		unsaid("that of --timing", durationFlag("heartbeat", 0, "`DURATION` between two signs of life of a leader, from 5ms to a third of --election")),
 	}
 }
 
+// unsaid says in the help of a flag what holds without it, where that is no value of it.
+func unsaid(text string, f cli.Flag) cli.Flag {
+	switch f := f.(type) {
+	case *cli.StringFlag:
+		f.DefaultText = text
+	case *cli.IntFlag:
+		f.DefaultText = text
+	case *cli.Uint64Flag:
+		f.DefaultText = text
+	case *cli.Float64Flag:
+		f.DefaultText = text
+	case *cli.DurationFlag:
+		f.DefaultText = text
+	}
+	return f
+}
+
 // checkpointsOf reads them. A zero would mean the default.
-func checkpointsOf(c *cli.Context) (bytes, retain int, every time.Duration, err error) {
+func checkpointsOf(c *cli.Context, wrong *naming.Faults) (bytes, retain int, every time.Duration) {
 	bytes, retain, every = c.Int("checkpoint-bytes"), c.Int("retain-bytes"), c.Duration("checkpoint-every")
-	if bytes <= 0 {
-		err = fmt.Errorf("--checkpoint-bytes %d: above 0", bytes)
+	if bytes == 0 {
+		wrong.Addf("%s is 0: above 0", naming.Field("CheckpointBytes"))
 	}
 	if every == 0 {
-		err = errors.Join(err, errors.New("--checkpoint-every 0s: above 0, or negative for never"))
+		wrong.Addf("%s is 0s: above 0, or negative for never", naming.Field("CheckpointEvery"))
 	}
 	if retain == 0 {
-		err = errors.Join(err, errors.New("--retain-bytes 0: above 0, or negative for none"))
+		wrong.Addf("%s is 0: above 0, or negative for none", naming.Field("RetainBytes"))
 	}
-	return bytes, retain, every, err
+	return bytes, retain, every
 }
 
 // outputFlag is -o; every command that prints a result has it.
@@ -137,11 +154,11 @@ func outputFlag() cli.Flag {
 
 // clientFlags are the flags of every command that talks to a cluster.
 func clientFlags(more ...cli.Flag) []cli.Flag {
-	addr := stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails")
+	addr := listOf(stringFlag("addr", defaultAddress, "members to talk to, `HOST:PORT[,HOST:PORT...]`; the next one is tried when one fails"))
 	addr.EnvVars = []string{addrVariable}
 	return append([]cli.Flag{
 		addr,
-		stringFlag("cluster", "", "`ID` of the cluster that is meant; members of another one are refused (default: whatever cluster answers)"),
+		unsaid("whatever cluster answers", stringFlag("cluster", "", "`ID` of the cluster that is meant; members of another one are refused")),
 		timeoutFlag(),
 		outputFlag(),
 	}, more...)
@@ -151,12 +168,23 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 func timeoutFlag() cli.Flag {
 	f := durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`; 0 for as long as it takes")
 	f.Action = func(c *cli.Context, d time.Duration) error {
-		if d < 0 {
+		switch {
+		case d < 0:
 			return &usageError{fmt.Sprintf("%s: --timeout %v: above 0, or 0 for as long as it takes", c.Command.HelpName, d)}
+		case d > timeoutMax:
+			return &usageError{fmt.Sprintf("%s: --timeout %v: at most %v, or 0 for as long as it takes", c.Command.HelpName, d, timeoutMax)}
 		}
 		return nil
 	}
 	return f
+}
+
+// timeoutMax bounds --timeout: what is longer is meant to have no end.
+const timeoutMax = 365 * 24 * time.Hour
+
+// wrongInput is a usage error with the names of flags.
+func wrongInput(c *cli.Context, err error) error {
+	return &usageError{c.Command.HelpName + ": " + strings.ReplaceAll(namer{}.say(err), "\n", "\n  ")}
 }
 
 // defaultAddress is where dev puts its first member.
@@ -266,12 +294,9 @@ func (p *Program) dial(dialling, ctx context.Context, c *cli.Context, f func(c *
 		}
 	}
 	cfg := starling.ClientConfig{Addresses: addresses(c.String("addr"))}
-	if err := cfg.Validate(); err != nil {
-		return &usageError{fmt.Sprintf("%s: --addr: %v", c.Command.HelpName, err)}
-	}
 	cfg.Cluster = c.String("cluster")
 	if err := cfg.Validate(); err != nil {
-		return &usageError{fmt.Sprintf("%s: --cluster: %v", c.Command.HelpName, err)}
+		return wrongInput(c, err)
 	}
 	s.addresses = cfg.Addresses
 	if s.Client, err = starling.Dial(dialling, cfg); err != nil {

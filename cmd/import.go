@@ -41,7 +41,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 			examples("starling map import colors < colors.jsonl",
 				"starling map import --format tab colors < colors.tsv",
 				"starling map import --concurrency 64 --addr 127.0.0.1:7601,127.0.0.1:7602 colors < colors.jsonl"),
-		Flags: clientFlags(formatFlag(), intFlag("concurrency", 8, fmt.Sprintf("`N` lines in flight, at most %d", concurrencyMax))),
+		Flags: clientFlags(formatFlag(), boundedInt("concurrency", 8, 1, concurrencyMax, fmt.Sprintf("`N` lines in flight, at most %d", concurrencyMax))),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 1)
 			if err != nil {

@@ -57,10 +57,10 @@ func TestBadKeysAreUsageErrors(t *testing.T) {
 		"--sign-key " + trusted:                                             "--sign-key: " + trusted + " has public keys",
 		"--sign-key /none":                                                  "--sign-key: reading keys",
 		"--trusted-keys " + key:                                             "--trusted-keys: " + key + " is a private key",
-		"--trusted-keys " + trusted:                                         "needs a signing key (--sign-key)",
+		"--trusted-keys " + trusted:                                         "needs --sign-key",
 		"--role passive --sign-key " + key:                                  "signs nothing",
-		"--sign-key " + other + " --trusted-keys " + trusted:                "not among the trusted ones",
-		"--role passive --eligible --trusted-keys " + trusted:               "needs a signing key (--sign-key)",
+		"--sign-key " + other + " --trusted-keys " + trusted:                "not among --trusted-keys",
+		"--role passive --eligible --trusted-keys " + trusted:               "needs --sign-key",
 		"--sign-key " + key + " --trusted-keys " + trusted + " --http none": "",
 	} {
 		_, err := agentConfigOf(t, append(strings.Fields(flags), "--dir", "/d", "--name", "a1")...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -104,7 +105,7 @@ func (p *Program) mapPutCommand() *cli.Command {
 			"starling map put --if-version 0 colors grass green   (only if there is none)",
 			"starling map put -- colors --key -5"),
 		Flags: clientFlags(keyTypeFlag(), valueTypeFlag(),
-			uint64Flag("if-version", 0, "only if the key has this `VERSION`; 0: only if there is no such key")),
+			unsaid("whatever it has", uint64Flag("if-version", 0, "only if the key has this `VERSION`; 0: only if there is no such key"))),
 		Action: p.withClient(p.mapPut),
 	}
 }
@@ -147,7 +148,7 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 		Name: "delete", Usage: "remove a key", ArgsUsage: "NAME KEY",
 		Description: keyTypeHelp + "A key that is not there is exit code 4.\n\n" +
 			examples("starling map delete colors sky", "starling map delete --if-version 17 colors sky"),
-		Flags: clientFlags(keyTypeFlag(), uint64Flag("if-version", 0, "only if the key has this `VERSION`")),
+		Flags: clientFlags(keyTypeFlag(), unsaid("whatever it has", uint64Flag("if-version", 0, "only if the key has this `VERSION`"))),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 2, 2)
 			if err != nil {
@@ -185,7 +186,7 @@ func (p *Program) mapScanCommand() *cli.Command {
 		Flags: readFlags(keyTypeFlag(),
 			stringFlag("from", "", "`KEY` to begin with"),
 			stringFlag("to", "", "`KEY` to end before"),
-			intFlag("limit", 0, "`N` keys at most; 0: all"),
+			boundedInt("limit", 0, 0, math.MaxInt, "`N` keys at most; 0: all"),
 			boolFlag("raw", "lines of KEY, TAB, VALUE, strings and bytes as they are")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
 			args, err := arguments(c, 1, 2)
@@ -211,8 +212,6 @@ func (p *Program) mapScanCommand() *cli.Command {
 func scanRange(c *cli.Context, args []string) (r starling.Range[starling.RawKey], err error) {
 	limit, bounded := c.Int("limit"), c.IsSet("from") || c.IsSet("to")
 	switch {
-	case limit < 0:
-		return r, &usageError{fmt.Sprintf("%s: --limit %d: 0 or more", c.Command.HelpName, limit)}
 	case len(args) > 0 && bounded:
 		return r, &usageError{c.Command.HelpName + ": a PREFIX, or --from and --to, not both"}
 	case !bounded:

@@ -209,24 +209,30 @@ func expecting(c *cli.Context, text string) string {
 		return text
 	}
 	name, _, _ := strings.Cut(rest, ":")
-	takes := ""
-	switch findFlag(c.Command.Flags, name).(type) {
-	case *cli.DurationFlag:
-		takes = "a duration, such as 500ms, 1.5s or 2m"
-	case *cli.IntFlag:
-		takes = "a whole number"
-	case *cli.Uint64Flag:
-		takes = "a whole number, not below 0"
-	case *cli.Uint64SliceFlag:
-		takes = "whole numbers, not below 0, separated by commas"
-	case *cli.Float64Flag:
-		takes = "a number"
-	case *cli.BoolFlag:
-		takes = "true or false, or no value"
-	default:
+	takes := takesOf(findFlag(c.Command.Flags, name))
+	if takes == "" {
 		return text
 	}
 	return fmt.Sprintf("%s for --%s, which takes %s", given, name, takes)
+}
+
+// takesOf says what a flag takes; empty: any text.
+func takesOf(f cli.Flag) string {
+	switch f.(type) {
+	case *cli.DurationFlag:
+		return "a duration, such as 500ms, 1.5s or 2m"
+	case *cli.IntFlag:
+		return "a whole number"
+	case *cli.Uint64Flag:
+		return "a whole number, not below 0"
+	case *cli.Uint64SliceFlag:
+		return "whole numbers, not below 0, separated by commas"
+	case *cli.Float64Flag:
+		return "a number"
+	case *cli.BoolFlag:
+		return "true or false, or no value"
+	}
+	return ""
 }
 
 // unknownCommand answers for a command that only has sub-commands.

@@ -13,8 +13,13 @@ import (
 	"github.com/starlinghq/starling/internal/sim"
 )
 
-// seedsMax limits one sim command.
-const seedsMax = 10_000_000
+// seedsMax limits one sim command, simForMax a seed of it, simWorkersMax how many play
+// at a time.
+const (
+	seedsMax      = 10_000_000
+	simForMax     = time.Hour
+	simWorkersMax = 1024
+)
 
 func (p *Program) simCommand() *cli.Command {
 	return &cli.Command{
@@ -27,13 +32,13 @@ func (p *Program) simCommand() *cli.Command {
 		Flags: []cli.Flag{
 			uint64Flag("seed", 0, "play this `SEED` and tell what happens"),
 			uint64Flag("from", 1, "first `SEED` of many"),
-			intFlag("seeds", 100, "`N` seeds to look at"),
-			durationFlag("for", sim.DurationDefault, "simulated `DURATION` of load and faults"),
-			intFlag("actives", 3, "`N` active members"),
-			intFlag("passives", 2, "`N` passive members"),
-			intFlag("reserves", 0, "`N` reserves: with any, the policy wants all the passives that there are at first"),
-			stringFlag("profile", "", "`KIND` of trouble (default: drawn from the seed)"),
-			intFlag("workers", runtime.NumCPU(), "`N` seeds at a time"),
+			boundedInt("seeds", 100, 1, seedsMax, "`N` seeds to look at"),
+			boundedDuration("for", sim.DurationDefault, time.Second, simForMax, "simulated `DURATION` of load and faults"),
+			boundedInt("actives", 3, 1, 9, "`N` active members"),
+			boundedInt("passives", 2, 0, 50, "`N` passive members"),
+			boundedInt("reserves", 0, 0, 50, "`N` reserves: with any, the policy wants all the passives that there are at first"),
+			unsaid("drawn from the seed", stringFlag("profile", "", "`KIND` of trouble")),
+			boundedInt("workers", runtime.NumCPU(), 1, simWorkersMax, "`N` seeds at a time"),
 			boolFlag("trace", "tell what happens in each seed, members as columns (always with --seed, but for JSON)"),
 			boolFlag("messages", "tell of every message and every client as well"),
 			boolFlag("counts", "print how often each kind of rare event occurred"),
@@ -51,9 +56,6 @@ func (p *Program) runSim(c *cli.Context, _ []string, asJSON bool) error {
 	from, n, workers := c.Uint64("from"), c.Int("seeds"), c.Int("workers")
 	if c.IsSet("seed") {
 		from, n = c.Uint64("seed"), 1
-	}
-	if n < 1 || n > seedsMax || workers < 1 {
-		return &usageError{fmt.Sprintf("%s: --seeds from 1 to %d, --workers from 1", c.Command.HelpName, seedsMax)}
 	}
 	if o.Trace != nil {
 		workers = 1 // so that the films do not mix
@@ -84,9 +86,6 @@ func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
 	}
 	if c.IsSet("seed") && (c.IsSet("from") || c.IsSet("seeds")) {
 		return wrong("--seed plays one, --from and --seeds look at many: say one of both")
-	}
-	if o.Duration < time.Second || o.Actives < 1 || o.Actives > 9 || o.Passives < 0 || o.Passives > 50 || o.Reserves < 0 || o.Reserves > 50 {
-		return wrong("--for from 1s, --actives from 1 to 9, --passives and --reserves from 0 to 50")
 	}
 	if o.Passives == 0 {
 		o.Passives = -1

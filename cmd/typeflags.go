@@ -28,8 +28,13 @@ const keyTypeHelp = "KEY is a string, or what --key-type says: int, uint, or byt
 const keyTypeRaw = "raw"
 
 func keyTypeFlag() cli.Flag {
-	return stringFlag("key-type", kvmap.KindString.String(),
+	f := stringFlag("key-type", kvmap.KindString.String(),
 		"`TYPE` of the key: string, int, uint, bytes (in base64), or raw (as it is stored, in base64: for malformed keys)")
+	f.Action = func(c *cli.Context, _ string) error {
+		_, err := keyKindOf(c)
+		return err
+	}
+	return f
 }
 
 // keyKindOf reads --key-type: 0 for raw.

@@ -69,7 +69,7 @@ func (d *delegate) understands(peer *protocol.Peer) error {
 	}
 	d.mu.Unlock()
 	if news {
-		d.cfg.Logger.Warn("a member speaks no version of the protocol that this one does", "member", peer.ID.Short(), "address", peer.Address, "err", err)
+		d.cfg.Logger.Warn("a member speaks no version of the protocol that this one does", "member", peer.ID.Short(), "name", peer.Name, "address", peer.Address, "err", err)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -178,13 +179,14 @@ func checkPrivate(path string) error {
 // fine, too: the member signs, and takes what is not signed. That is the first
 // half of the way to a cluster that signs.
 func Check(key ed25519.PrivateKey, trusted []ed25519.PublicKey, eligible bool) error {
-	var errs []error
+	const signing, trust = naming.Field("SigningKey"), naming.Field("TrustedKeys")
+	var wrong naming.Faults
 	if key != nil && len(key) != ed25519.PrivateKeySize {
-		return fmt.Errorf("the signing key has %d bytes, not %d", len(key), ed25519.PrivateKeySize)
+		return naming.Faultf("%s has %d bytes, not %d", signing, len(key), ed25519.PrivateKeySize)
 	}
 	for i, k := range trusted {
 		if len(k) != ed25519.PublicKeySize {
-			errs = append(errs, fmt.Errorf("trusted key %d has %d bytes, not %d", i+1, len(k), ed25519.PublicKeySize))
+			wrong.Addf("%s: key %d has %d bytes, not %d", trust, i+1, len(k), ed25519.PublicKeySize)
 		}
 	}
 	own := false
@@ -192,17 +194,20 @@ func Check(key ed25519.PrivateKey, trusted []ed25519.PublicKey, eligible bool) e
 		own = own || key != nil && bytes.Equal(k, PublicOf(key))
 	}
 	switch {
-	case len(errs) > 0:
+	case len(wrong) > 0:
 	case len(trusted) > TrustedMax:
-		errs = append(errs, fmt.Errorf("%d trusted keys, the limit is %d", len(trusted), TrustedMax))
+		wrong.Addf("%s has %d keys, the limit is %d", trust, len(trusted), TrustedMax)
 	case key != nil && !eligible:
-		errs = append(errs, errors.New("a passive member that is not eligible signs nothing: its signing key belongs to an active one"))
+		wrong.Addf("a passive member that is not eligible signs nothing: %s belongs to an active one", signing)
 	case key == nil && len(trusted) > 0 && eligible:
-		errs = append(errs, errors.New("a member that may be active in a cluster that signs needs a signing key (--sign-key), or nobody would follow it"))
+		wrong.Addf("a member that may be active in a cluster that signs needs %s, or nobody would follow it", signing)
 	case key != nil && len(trusted) > 0 && !own:
-		errs = append(errs, fmt.Errorf("the member's own key is not among the trusted ones, so the others do not trust it, either: add the line %q", Line(PublicOf(key), "")))
+		wrong.Addf("the member's own key is not among %s, so the others do not trust it, either: add the line %q", trust, Line(PublicOf(key), ""))
 	}
-	return errors.Join(errs...)
+	if len(wrong) == 0 {
+		return nil
+	}
+	return wrong
 }
 
 // Signer returns a function that signs statements for a cluster; nil without a

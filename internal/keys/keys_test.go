@@ -91,7 +91,7 @@ func TestKeysFitTheMember(t *testing.T) {
 		"active":                 {key, []ed25519.PublicKey{public}, true, ""},
 		"signs, does not check":  {key, nil, true, ""},
 		"passive":                {nil, []ed25519.PublicKey{public}, false, ""},
-		"active without a key":   {nil, []ed25519.PublicKey{public}, true, "needs a signing key"},
+		"active without a key":   {nil, []ed25519.PublicKey{public}, true, "needs SigningKey"},
 		"passive with a key":     {key, []ed25519.PublicKey{public}, false, "signs nothing"},
 		"own key is not trusted": {key, []ed25519.PublicKey{PublicOf(keyOf(2))}, true, Line(public, "")},
 		"short key":              {key[:10], nil, true, "10 bytes"},

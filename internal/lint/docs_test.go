@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -21,9 +20,6 @@ func page(t *testing.T, name string) string {
 	}
 	return string(b)
 }
-
-// house is this repository, read once for all tests.
-var house = sync.OnceValues(func() (*Tree, error) { return Load("../..") })
 
 func load(t *testing.T) *Tree {
 	t.Helper()

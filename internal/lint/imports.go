@@ -38,6 +38,8 @@ var table = []row{
 	{dir: "internal/logqueue", bare: true},
 	// What runs in virtual time shares its queue.
 	{dir: "internal/virtual", bare: true},
+	// It says what is wrong with a configuration in its reader's words.
+	{dir: "internal/naming", bare: true},
 	// It waits for sockets.
 	{dir: "internal/outage", bare: true},
 	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
@@ -57,7 +59,7 @@ var table = []row{
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
 	{dir: "internal/mend", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/founding"},
-	{dir: "internal/keys", tests: anything},
+	{dir: "internal/keys", allow: []string{"internal/naming"}, tests: anything},
 	{dir: "internal/wire", allow: []string{"internal/outage"}, tests: anything},
 	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
 	{dir: "internal/web/...", allow: []string{"internal/outage", "resources/..."}, tests: anything},
@@ -73,9 +75,9 @@ var table = []row{
 	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/mutation", bare: true},
 	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
-	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
+	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/naming", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
 	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
-	{dir: "cmd", allow: append([]string{".", "internal/notation", "resources/..."}, offline...), tests: anything},
+	{dir: "cmd", allow: append([]string{".", "internal/naming", "internal/notation", "resources/..."}, offline...), tests: anything},
 	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},
 	{dir: "examples/...", allow: []string{".", "resources/...", "starlingtest"}, bare: true},
 }

@@ -163,7 +163,7 @@ func (c *Config) Validate() error {
 	if c.GossipFanout < 0 || c.GossipFanout > 64 {
 		bad("the gossip fanout must be between 1 and 64, not %d", c.GossipFanout)
 	}
-	if c.GossipProbability < 0 || c.GossipProbability > 1 {
+	if !(c.GossipProbability >= 0 && c.GossipProbability <= 1) { // nor NaN
 		bad("the gossip probability must be between 0 and 1, not %g", c.GossipProbability)
 	}
 	if c.CheckpointBytes < 0 {

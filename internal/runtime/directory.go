@@ -73,7 +73,15 @@ func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
 		}
 		promise = nil
 	}
+	// Before others promise anything to this one, and again before a cluster begins: who
+	// then finds its name wrong has begun one that nobody can join.
+	if err := checkOwnName(ctx, m, true); err != nil {
+		return err
+	}
 	id, first, err := m.newIdentity(ctx, tcp, promise)
+	if err == nil {
+		err = checkOwnName(ctx, m, false)
+	}
 	if err != nil {
 		return err
 	}

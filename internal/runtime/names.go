@@ -2,7 +2,11 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -41,6 +45,33 @@ func nameTakenBy(m *Member, id protocol.MemberID, address string) error {
 
 // ownNamePause is between two looks at a name that means nothing yet.
 const ownNamePause = 500 * time.Millisecond
+
+// checkOwnName refuses an advertised address at which nobody can be reached, or, unless
+// it is early, a name that means nothing.
+func checkOwnName(ctx context.Context, m *Member, early bool) error {
+	host, _, err := net.SplitHostPort(m.advertise)
+	if err != nil {
+		return protocol.ErrInvalid.With("the advertised address " + m.advertise).Because(err)
+	}
+	ips := make([]netip.Addr, 1)
+	if ips[0], err = netip.ParseAddr(host); err != nil {
+		ips, err = m.cfg.lookUpHost(ctx, host)
+	}
+	if err == nil && len(ips) == 0 {
+		err = errors.New("it has no address")
+	}
+	switch nowhere := func(ip netip.Addr) bool { return ip.IsUnspecified() || ip.IsMulticast() }; {
+	case err != nil && early:
+		return nil // it may mean something when others have been found
+	case ctx.Err() != nil:
+		return protocol.ErrUnavailable.With("looking up " + m.advertise).Because(ctx.Err())
+	case err != nil:
+		return protocol.ErrInvalid.With(fmt.Sprintf("the advertised address %s means nothing, so no cluster is begun or joined", m.advertise)).Because(err)
+	case slices.ContainsFunc(ips, nowhere):
+		return protocol.ErrInvalid.With(fmt.Sprintf("the advertised address %s is %v, at which nobody can be reached: say in --advertise (Advertise) at which host:port others reach this member; no cluster is begun or joined", m.advertise, ips))
+	}
+	return nil
+}
 
 // awaitOwnName waits, at a restart, until the name that this member advertises means
 // something. After a power cut of a whole site the names come back when their servers

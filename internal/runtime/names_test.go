@@ -15,6 +15,8 @@ import (
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // names is a resolver for tests: what names mean, and what is said while they mean
@@ -226,5 +228,26 @@ func TestWhoAnswersIsHeardWhileNamesAreLookedUp(t *testing.T) {
 	select {
 	case <-heard:
 	case <-ctx.Done():
+	}
+}
+
+// A first start whose own name is nobody's address, or means nothing, ends before a
+// cluster begins: once it has begun one nobody could join that.
+func TestANameThatCannotBeReachedBeginsNoCluster(t *testing.T) {
+	for _, number := range []string{"0.0.0.0", "::", ""} {
+		dir, n := t.TempDir(), &names{means: map[string]string{"a1.test": number}}
+		m, err := Open(t.Context(), Config{
+			Name: "a1", Dir: dir, Bind: "127.0.0.1:0", Advertise: "a1.test:7600", Insecure: true, Role: protocol.RoleActive, Bootstrap: true,
+			Registry: testRegistry(t), resolve: n.resolve,
+		})
+		if err == nil {
+			m.Kill()
+		}
+		if !errors.Is(err, protocol.ErrInvalid) || !strings.Contains(err.Error(), "no cluster is begun") {
+			t.Errorf("%q: got %v", number, err)
+		}
+		if _, err := wal.ReadIdentity(vfs.OS(), dir); !errors.Is(err, protocol.ErrNotFound) {
+			t.Errorf("%q: the directory is a member's: %v", number, err)
+		}
 	}
 }

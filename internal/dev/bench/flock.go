@@ -20,7 +20,6 @@ import (
 const FlockActives = 3
 
 const (
-	flockRunsMax = 99
 	// flockPatience bounds a start, flockWarm is written before it counts.
 	flockPatience = 2 * time.Minute
 	flockWarm     = 3 * time.Second
@@ -51,29 +50,6 @@ type FlockRun struct {
 	// Others is the processor time of all other members and of who writes.
 	Others time.Duration `json:"others_cpu_ns"`
 	Equal  bool          `json:"digests_equal"`
-}
-
-// Validate returns what cannot be measured, by the names of the command's flags.
-func (b *Flock) Validate() error {
-	var errs []error
-	for _, n := range b.Passives {
-		if n < 0 || n > MembersMax {
-			errs = append(errs, fmt.Errorf("--passives takes numbers from 0 to %d, not %d", MembersMax, n))
-		}
-	}
-	if !(b.Rate >= 1 && b.Rate <= 100_000) {
-		errs = append(errs, fmt.Errorf("--rate from 1 to 100000, not %g", b.Rate))
-	}
-	if b.Bytes < 1 || b.Bytes > 64<<10 {
-		errs = append(errs, fmt.Errorf("--bytes from 1 to %d, not %d", 64<<10, b.Bytes))
-	}
-	if b.For < 100*time.Millisecond || b.For > ForMax {
-		errs = append(errs, fmt.Errorf("--for from 100ms to %v, not %v", ForMax, b.For))
-	}
-	if b.Runs < 1 || b.Runs > flockRunsMax {
-		errs = append(errs, fmt.Errorf("--runs from 1 to %d, not %d", flockRunsMax, b.Runs))
-	}
-	return errors.Join(errs...)
 }
 
 // Run makes all runs, and tells of each.
