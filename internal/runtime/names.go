@@ -23,7 +23,8 @@ func nameTaken(m *Member) error {
 	}
 	for _, a := range conf.Members {
 		if a.Name == m.identity.Name && a.ID != m.identity.Member {
-			return nameTakenBy(m, a.ID, a.Address)
+			return nameTakenBy(m, a.ID, a.Address, "which has the seat of that name, and this one (%s) has none: "+
+				"if the directory of that member is lost and this one was started to take its seat over, start it again with --replace; if that member was started in the place of this one, move this directory away; ")
 		}
 	}
 	if m.wasReady.Load() {
@@ -31,15 +32,15 @@ func nameTaken(m *Member) error {
 	}
 	for _, p := range m.swim.Peers() {
 		if p.Name == m.identity.Name && p.ID != m.identity.Member {
-			return nameTakenBy(m, p.ID, p.Address)
+			return nameTakenBy(m, p.ID, p.Address, "which runs, as this one (%s) was to: stop that one, or move this directory away; ")
 		}
 	}
 	return nil
 }
 
-func nameTakenBy(m *Member, id protocol.MemberID, address string) error {
-	return protocol.ErrNameTaken.With(fmt.Sprintf(
-		"the name %q is in use by member %s at %s, which has taken the place of this one (%s): move this directory away, or start it as another member, with an empty directory and another --name",
+// nameTakenBy says who has this member's name, what it is to this one, and the way out.
+func nameTakenBy(m *Member, id protocol.MemberID, address, what string) error {
+	return protocol.ErrNameTaken.With(fmt.Sprintf("the name %q is in use by member %s at %s, "+what+"or start this one as another member, with an empty directory and another --name",
 		m.identity.Name, id.Short(), address, m.identity.Member.Short()))
 }
 

@@ -251,3 +251,29 @@ func TestANameThatCannotBeReachedBeginsNoCluster(t *testing.T) {
 		}
 	}
 }
+
+// A member that was to take a seat over, was killed before it had it, and is started
+// without the wish: the seat is the lost member's still, and nothing else is said.
+func TestAReplacementThatIsStartedAsAnyOtherHearsWhoseSeatItIs(t *testing.T) {
+	c := newCluster(t)
+	c.trio()
+	lost := c.members["a3"].identity.Member
+	c.kill("a3")
+	cfg := c.configs["a1"]
+	cfg.Name, cfg.Bind, cfg.Bootstrap, cfg.Dir, cfg.Replace, cfg.Join = "a3", "127.0.0.1:0", false, c.dir(), true, []string{c.members["a1"].Addr()}
+	m, err := Open(c.ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Kill()
+	cfg.Replace = false
+	m, err = Open(c.ctx, cfg)
+	if err == nil {
+		m.Kill()
+	}
+	want := "in use by member " + lost.Short()
+	if !errors.Is(err, protocol.ErrNameTaken) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "has the seat of that name") ||
+		!strings.Contains(err.Error(), "start it again with --replace") || strings.Contains(err.Error(), "has taken the place") {
+		t.Errorf("got %v, want one with %q, and the way out", err, want)
+	}
+}
