@@ -31,11 +31,12 @@ func (p *Program) agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "agent",
 		Usage: "run one member until it is interrupted",
-		Description: "The first member of a cluster says --bootstrap, the others --join. Members that are started at once all say both, with the same --join: " +
-			"one of them begins when all have answered, and the others join it. A member with a directory remembers both. " +
+		Description: "Members of a cluster all say --bootstrap and --join, with the same list: " +
+			"one of them begins when all have answered, and the others join it. Without --join --bootstrap begins a cluster at once, and asks nobody whether there is one: " +
+			"not for a unit file of one of several, which begins a second cluster with a lost directory. A member with a directory remembers both. " +
 			"A flag goes over its environment variable, STARLING_AGENT_NAME for --name, and that over its key in the file of --config.\n\n" +
 			examples(
-				"starling agent --name a1 --dir /var/lib/starling --bootstrap",
+				"starling agent --name a1 --dir /var/lib/starling --actives 1 --bootstrap",
 				"starling agent --name a1 --dir D --bind 10.0.0.1:7600 --insecure --bootstrap --join 10.0.0.1:7600,10.0.0.2:7600,10.0.0.3:7600",
 				"starling agent --dir D --bind 0.0.0.0:7600 --advertise $POD_IP:7600 --insecure --expect 3 --join starling:7600",
 				"starling agent --name a2 --dir D --bind 127.0.0.1:7602 --http 127.0.0.1:7682 --join 127.0.0.1:7600",

@@ -277,3 +277,15 @@ func TestAReplacementThatIsStartedAsAnyOtherHearsWhoseSeatItIs(t *testing.T) {
 		t.Errorf("got %v, want one with %q, and the way out", err, want)
 	}
 }
+
+// Who begins a cluster without asking anybody says what that means, unless it is to be
+// alone.
+func TestABeginningThatAsksNobodySaysSo(t *testing.T) {
+	for actives, want := range map[int]bool{3: true, 1: false} {
+		c, log := newCluster(t), &journal{}
+		c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives, cfg.Logger = actives, slog.New(slog.NewTextHandler(log, nil)) })
+		if got := log.has("with a lost directory this member would begin a second cluster"); got != want || !log.has("beginning a new cluster") {
+			t.Errorf("%d actives: it is said: %t, want %t", actives, got, want)
+		}
+	}
+}
