@@ -275,6 +275,25 @@ func TestContextEndsBeforeAnAnswer(t *testing.T) {
 	}
 }
 
+// What a member of a later version answers would count as the write's own answer: a write
+// that happened in an attempt before would be reported as refused.
+func TestACodeOfALaterVersionSettlesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		c := newClient(t, s, Config{})
+		mustCommand(t, c, "first")
+		before := s.requests
+		s.setFate(func(n int, _ *protocol.Request) fate {
+			if n == before+1 {
+				return fate{after: errBroken}
+			}
+			return fate{answer: "from_a_later_version"}
+		})
+		_, err := c.Command(t.Context(), count("second"))
+		wantIs(t, err, []error{protocol.ErrUnknownOutcome}, nil)
+	})
+}
+
 // TestNoSessionInTime: nothing of the caller's was sent, so its outcome is
 // known, however the opening of the session ended.
 func TestNoSessionInTime(t *testing.T) {

@@ -279,12 +279,7 @@ func passed(from, to time.Time) time.Duration {
 // helpless reports whether a member's answer says that another one might do
 // better.
 func helpless(response *protocol.Response) bool {
-	switch response.Result.Code {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code,
-		protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrTooStale.Code:
-		return true
-	}
-	return false
+	return response.Result.Code.Meaning().MayRetry(protocol.Elsewhere)
 }
 
 // Watch opens a stream at the first member that can be reached.

@@ -22,12 +22,7 @@ func codeOf(err error) protocol.Code {
 
 // retryable reports whether the same request may work later.
 func retryable(err error) bool {
-	switch codeOf(err) {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
-		protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrWindow.Code, protocol.ErrNoSpaceHere.Code:
-		return true
-	}
-	return false
+	return codeOf(err).Meaning().MayRetry(protocol.Later)
 }
 
 // behind reports whether a member has answered that it has not caught up with
@@ -60,12 +55,9 @@ func neverReached(ctx context.Context, q *protocol.Query, had protocol.Index, er
 // refused reports whether an error says that the command has not happened,
 // and will not unless it is sent again.
 func refused(err error) bool {
-	switch codeOf(err) {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code,
-		protocol.ErrUnavailable.Code, protocol.ErrWindow.Code, protocol.ErrClosed.Code, protocol.ErrNoSpaceHere.Code:
-		return true
-	}
-	return false
+	code := codeOf(err)
+	m := code.Meaning()
+	return m.Outcome == protocol.DidNotHappen && (m.MayRetry(protocol.Later) || code == protocol.ErrClosed.Code)
 }
 
 // saysMore reports whether what was heard before is worth more to people than what came
@@ -93,14 +85,7 @@ func dismissed(err error) bool {
 // applied, or the same for every copy. The others say only that this copy was
 // not let in, and nothing of an earlier one.
 func decided(err error) bool {
-	switch codeOf(err) {
-	case protocol.ErrNoSpace.Code, protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrDiskFailed.Code,
-		protocol.ErrWrongCluster.Code, protocol.ErrWrongVersion.Code, protocol.ErrRolledBack.Code, protocol.ErrTwin.Code, protocol.ErrTwoHistories.Code,
-		protocol.ErrDirectory.Code, protocol.ErrCorrupt.Code, protocol.ErrMalformed.Code,
-		protocol.ErrStaleSequence.Code, protocol.ErrUnsupported.Code, protocol.OK:
-		return false
-	}
-	return true
+	return codeOf(err).Meaning().Outcome == protocol.Settled
 }
 
 // tooLate is the error of a call whose context has ended before it began, or nil:
@@ -210,11 +195,7 @@ func (c *Client) waitFor(ctx context.Context, p *pause, news <-chan struct{}, fa
 // lacksLeader reports whether an attempt failed because it did not reach a leader, or
 // may have lost it, or because another one is to lead.
 func lacksLeader(err error) bool {
-	switch codeOf(err) {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrUnavailable.Code, protocol.ErrUnknownOutcome.Code, protocol.ErrNoSpaceHere.Code, protocol.OK:
-		return true
-	}
-	return false
+	return codeOf(err).Meaning().MayRetry(protocol.WithALeader)
 }
 
 // wait returns nil after d, or an error if the context ends or the client is

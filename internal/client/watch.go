@@ -127,7 +127,7 @@ func (s *stream) Close() {
 // and not because of what was asked.
 func lost(err error) bool {
 	code := codeOf(err)
-	return code == protocol.OK || code == protocol.ErrClosed.Code || code == protocol.ErrNotServing.Code || retryable(err)
+	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
 }
 
 // current returns the stream at some member, opening one if there is none.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,16 @@ func (o *outside) takes() []footprint {
 			o.t.Fatalf("%s: %v", g.name, err)
 		}
 		all = append(all, u)
+	}
+	return all
+}
+
+// grown is what members took up before, and what they have written down since: from with
+// to last, while nothing else came or went.
+func grown(before, with, last []footprint) []footprint {
+	all := slices.Clone(before)
+	for i := range all {
+		all[i].Heap += max(0, last[i].Heap-with[i].Heap)
 	}
 	return all
 }
@@ -119,7 +130,8 @@ func (x idlers) close() {
 func idleClients(o *outside, hold time.Duration) {
 	before := o.takes()
 	x := o.idle()
-	o.t.Logf("with so many clients each they take up %+v, before it was %+v", o.takes(), before)
+	with := o.takes()
+	o.t.Logf("with so many clients each they take up %+v, before it was %+v", with, before)
 	for _, g := range o.guests {
 		g.isWell(0)
 	}
@@ -137,6 +149,7 @@ func idleClients(o *outside, hold time.Duration) {
 	if gone == 0 {
 		o.t.Error("more came than there are slots, and none of those who were idle has gone")
 	}
+	before = grown(before, with, o.takes())
 	x.close()
 	o.asBefore(before)
 	x = o.idle()
@@ -286,12 +299,14 @@ func manyWatches(o *outside, hold time.Duration) {
 	}
 	watches(crowd)
 	told()
-	o.t.Logf("with so many watches they take up %+v, before it was %+v", o.takes(), before)
+	with := o.takes()
+	o.t.Logf("with so many watches they take up %+v, before it was %+v", with, before)
 	for _, g := range o.guests {
 		g.isWell(0)
 	}
 	o.lasts(hold, o.guests...)
 	told()
+	before = grown(before, with, o.takes())
 	for _, g := range o.guests {
 		g.stop(stopFor)
 		g.start()

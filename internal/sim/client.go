@@ -193,11 +193,7 @@ func (s *simulation) answered(k *call, r protocol.Result) {
 	if s.trace.messages() {
 		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
 	}
-	switch r.Code {
-	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrOverloaded.Code, protocol.ErrUnavailable.Code,
-		protocol.ErrUnknownOutcome.Code, protocol.ErrNotServing.Code, protocol.ErrClosed.Code, protocol.ErrDiskFailed.Code, protocol.ErrNoSpace.Code:
-		s.again(k, k.attempt, string(r.Code))
-		return
+	switch m := r.Code.Meaning(); r.Code {
 	case protocol.ErrSessionExpired.Code:
 		if c.session == k.session {
 			s.counts.add(countSessionsExpired, 1)
@@ -208,6 +204,12 @@ func (s *simulation) answered(k *call, r protocol.Result) {
 	case protocol.ErrAnswerLost.Code, protocol.ErrStaleSequence.Code:
 		s.leave(k)
 		return
+	case protocol.OK:
+	default:
+		if m.Outcome != protocol.Settled && m.Condition == protocol.Unavailable || r.Code == protocol.ErrDiskFailed.Code {
+			s.again(k, k.attempt, string(r.Code))
+			return
+		}
 	}
 	s.end(k)
 	c.seen = max(c.seen, r.Index)
