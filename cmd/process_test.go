@@ -48,6 +48,7 @@ type agent struct {
 	t                *testing.T
 	name, addr, http string
 	args             []string
+	binary           string // empty: this one
 	process          *exec.Cmd
 	ended            chan error
 	log              *syncBuffer
@@ -92,6 +93,9 @@ func newAgent(t *testing.T, name, role string, more ...string) *agent {
 func (a *agent) start() {
 	a.t.Helper()
 	a.process = command(a.t, a.args...)
+	if a.binary != "" {
+		a.process.Path, a.process.Args[0] = a.binary, a.binary
+	}
 	a.process.Stdout, a.process.Stderr = a.log, a.log
 	if err := a.process.Start(); err != nil {
 		a.t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 // its fields. Lists must be within their limits. A Frame's Body is used as it
 // is, if there is one.
 func AppendMessage(dst []byte, m Message) []byte {
-	return m.append(append(dst, byte(m.Kind())))
+	return nextFields(m.append(append(dst, byte(m.Kind()))), len(dst))
 }
 
 // DecodeMessage reads what AppendMessage wrote, all of src. Entries, commands,
@@ -26,6 +26,7 @@ func DecodeMessage(src []byte) (Message, error) {
 		decode = func(r *reader) Message { return r.unknown(kind) }
 	}
 	m := decode(&r)
+	r.readNext(kind)
 	if err := r.end(); err != nil {
 		return nil, err
 	}

@@ -6,10 +6,8 @@ import "time"
 // window) are part of the protocol's version: they are the same on every
 // member and never come from a configuration, or replicas would fork.
 const (
-	// Version and VersionLowest are the highest and the lowest version of the wire
-	// protocol that this code speaks. A version is for what an older reader could not
-	// pass over: a field at the end of a message, and a kind of messages, need none.
-	Version       = 1
+	// VersionLowest is the lowest version of the wire protocol that this code speaks;
+	// Version is the highest.
 	VersionLowest = 1
 
 	// laterFieldsMax limits the fields that a later version has added to a structure.

@@ -111,7 +111,7 @@ type kind struct {
 
 // kinds is the one place where the traits of messages stand. A kind without a line is
 // one that this code does not know.
-var kinds = [256]kind{
+var kinds = next([256]kind{
 	KindVote:            {"vote", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVote},
 	KindVoteAnswer:      {"vote-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVoteAnswer},
 	KindAppend:          {"append", ofRole, LaneData, byStream, ClassRaft, kept, decodeAppend},
@@ -146,7 +146,7 @@ var kinds = [256]kind{
 	KindDescription: {"description", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeDescription},
 	KindChunkWant:   {"chunk-want", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeChunkWant},
 	KindChunk:       {"chunk", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeChunk},
-}
+})
 
 // Kinds are all kinds of messages that this code knows, in the order of their numbers.
 func Kinds() []MessageKind {

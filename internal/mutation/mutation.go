@@ -75,5 +75,6 @@ func All() []Mutation {
 	all = append(all, watches()...)
 	all = append(all, outcomes()...)
 	all = append(all, rebuilt()...)
+	all = append(all, versions()...)
 	return append(all, paces()...)
 }

@@ -33,6 +33,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.sendNext()
 	if cfg.logDisk == nil {
 		cfg.logDisk = vfs.OS()
 	}

@@ -30,9 +30,13 @@ type network struct {
 	links [][]*link
 	// weather holds for all links.
 	loss, double float64
-	breaks       float64       // of a stream, per message
-	delay        time.Duration // smallest one-way delay
-	jitter       time.Duration // mean of what is added
+	breaks       float64 // of a stream, per message
+	// newer, if not nil, is for a test: what a member sends instead of an encoded
+	// message, as one of a later version would.
+	newer func(from *member, msg protocol.Message, bytes []byte) [][]byte
+
+	delay  time.Duration // smallest one-way delay
+	jitter time.Duration // mean of what is added
 }
 
 // link is one direction between two members.
@@ -67,6 +71,17 @@ func (n *network) grow() {
 // send takes a message to the network.
 func (n *network) send(from, to *member, msg protocol.Message, datagram bool) {
 	bytes := protocol.AppendMessage(make([]byte, 0, protocol.MessageSize(msg)), msg)
+	if n.newer == nil {
+		n.carry(from, to, msg, bytes, datagram)
+		return
+	}
+	for _, bytes := range n.newer(from, msg, bytes) {
+		n.carry(from, to, msg, bytes, datagram)
+	}
+}
+
+// carry takes an encoded message on its way.
+func (n *network) carry(from, to *member, msg protocol.Message, bytes []byte, datagram bool) {
 	datagram = datagram && msg.Kind().Datagram() && len(bytes) <= protocol.DatagramBytesMax
 	n.s.trace.note(markSend, from.number, uint64(to.number), xxh3.Hash(bytes))
 	n.s.counts.add(countMessages, 1)
