@@ -298,3 +298,26 @@ func TestWordsOfOthersAreFound(t *testing.T) {
 		}
 	}
 }
+
+var namedFile = regexp.MustCompile("`([a-z][a-z_/]*\\.(?:go|txt|md|svg)|[a-z]+(?:/[a-z]+)+)`")
+
+// TestContributingNamesWhatIsThere: whoever follows CONTRIBUTING.md finds each file.
+func TestContributingNamesWhatIsThere(t *testing.T) {
+	b, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := namedFile.FindAllStringSubmatch(string(b), -1)
+	for _, m := range found {
+		name := m[1]
+		if base := filepath.Base(name); base == name && strings.HasPrefix(base, "codec_") {
+			name = "protocol/" + base // of a list that begins with the folder
+		}
+		if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
+			t.Errorf("CONTRIBUTING.md names %s, which is not there", m[1])
+		}
+	}
+	if len(found) < 20 {
+		t.Errorf("%d files were found: the test reads nothing", len(found))
+	}
+}
