@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -132,7 +133,7 @@ func TestCallsAreRefusedAlikeByNodesAndClients(t *testing.T) {
 		"unknown type, read":   {func(c starling.Caller) error { _, err := unknown.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownType},
 		"unknown type, write":  {func(c starling.Caller) error { _, err := change.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownType},
 		"unknown operation":    {func(c starling.Caller) error { _, err := other.Do(ctx, c, "r", 1); return err }, starling.ErrUnknownOperation},
-		"a session's own type": {func(c starling.Caller) error { return commandOf(ctx, c, resources.SessionCloseCommand(1)) }, starling.ErrInvalid},
+		"a session's own type": {func(c starling.Caller) error { return commandOf(ctx, c, sessionop.Close(1)) }, starling.ErrInvalid},
 		"watch, unknown type": {func(c starling.Caller) error {
 			stream, err := c.Watch(ctx, protocol.Watch{Resource: "r", Type: "unknown-to-all"})
 			if err != nil {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/engine"
@@ -132,16 +132,16 @@ func readKept(ctx context.Context, store *checkpoint.Store) ([]found, error) {
 // readCheckpoint builds the state of a checkpoint, whatever types it is of, and
 // compares its digest.
 func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *storage.Description) error {
-	machine := resources.NewMachine(resources.Config{})
-	defer machine.Close()
-	loader := machine.NewLoader()
-	err := store.Iterate(ctx, d.Index, func(it storage.Item) error { return loader.Add(resources.CheckpointItem(it)) })
+	m := machine.New(machine.Config{})
+	defer m.Close()
+	loader := m.NewLoader()
+	err := store.Iterate(ctx, d.Index, func(it storage.Item) error { return loader.Add(machine.CheckpointItem(it)) })
 	if err != nil {
 		return err
 	}
 	digest, err := loader.Finish(d.Index)
 	if err == nil && digest.Bytes() != d.Digest {
-		err = protocol.ErrCorrupt.With(fmt.Sprintf("its state has the digest %s, its description says %s", digest, resources.DigestFrom(d.Digest)))
+		err = protocol.ErrCorrupt.With(fmt.Sprintf("its state has the digest %s, its description says %s", digest, machine.DigestFrom(d.Digest)))
 	}
 	return err
 }
@@ -153,7 +153,7 @@ func (p *Program) printCheckpoints(dir string, list []found) error {
 	var rows [][]string
 	for _, f := range list {
 		rows = append(rows, []string{fmt.Sprint(f.Index), fmt.Sprint(f.Term), fmt.Sprint(f.Items), fmt.Sprint(f.Bytes),
-			fmt.Sprint(len(f.Chunks)), resources.DigestFrom(f.Digest).String(), f.state()})
+			fmt.Sprint(len(f.Chunks)), machine.DigestFrom(f.Digest).String(), f.state()})
 	}
 	return printTable(p.Stdout, []string{"INDEX", "TERM", "KEYS", "BYTES", "CHUNKS", "DIGEST", "STATE"}, rows)
 }
@@ -175,7 +175,7 @@ func checkpointsJSON(list []found) []map[string]any {
 		line := map[string]any{
 			"index": f.Index, "term": f.Term, "log_sum": f.LogSum.String(), "configuration": f.Configuration.Index,
 			"keys": f.Items, "bytes": f.Bytes, "chunks": len(f.Chunks),
-			"digest": resources.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside,
+			"digest": machine.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside,
 		}
 		if f.fault != nil {
 			line["fault"] = f.fault.Error()

@@ -26,7 +26,7 @@ type Command struct {
 // SessionType is the type of the operations on sessions themselves. Its
 // operations are open (argument: timeout in nanoseconds, msgpack int; answer:
 // the session id), keepalive, keepalives (of many sessions, gathered by a
-// leader; see resources.SessionKeepAliveManyCommand) and close.
+// leader; see sessionop.KeepAliveMany) and close.
 const (
 	SessionType          = "session"
 	SessionOpen          = "open"

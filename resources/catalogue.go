@@ -8,13 +8,6 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// The catalogue is what the system's space says of all instances: one key each,
-// with the name of its type, while the instance has keys.
-
-func catalogueKey(resource string) []byte {
-	return append([]byte{keyResource}, resource...)
-}
-
 // catalogue is the type of the operations that every instance has without its
 // type's doing, and of those on all instances. Every registry knows it.
 var catalogue = newType(protocol.CatalogueType, protocol.CatalogueVersion, deleteInstance, listInstances)
@@ -70,7 +63,7 @@ type page struct {
 // listInstances answers the page after a name.
 var listInstances = NewQuery("list", func(v *View, after string) (page, error) {
 	var out page
-	for item, err := range v.Scan(append(catalogueKey(after), 0), []byte{keyResource + 1}) {
+	for item, err := range v.Scan(append(state.CatalogueKey(after), 0), []byte{state.CatalogueTag + 1}) {
 		if err != nil {
 			return page{}, err
 		}

@@ -1,5 +1,5 @@
-// Package resources is what is replicated: [Type], [Command], [Query],
-// [Registry], the state, sessions; built-in types in sub-packages (kvmap,
+// Package resources is what authors of resource types see: [Type], [Command],
+// [Query], [Tx], [View], [Table], [Registry]; built-in types in sub-packages (kvmap,
 // queue, counter, ...); resourcetest.
 //
 // # Writing a type
@@ -49,22 +49,9 @@
 // operations take and answer. Methods by which a value encodes itself are under
 // the rules for commands.
 //
-// # The machine
+// # What is not here
 //
-// [Machine] holds the state of one member: one goroutine applies entries, any
-// number of others query, watch and wait.
-//
-// # Checkpoints
-//
-// A type has no part in them: all it has is in the state. [Machine.Snapshot]
-// is the whole state at one index, or what changed since the snapshot before,
-// read while entries go on being applied. [Loader] makes a state of the items
-// again, beside the one in force, and refuses what no state can be;
-// [Machine.Adopt] puts it in force. From then on the machine answers, and its
-// digest is, as if it had applied every entry itself. Sessions, catalogue,
-// deadlines and cluster time are in the state and come with it; the texts of
-// errors that a session remembers do not, only their codes.
-//
-// To recover a cluster offline, [Config] can have entries refused, and
-// [Machine.EndSessions] makes the first state of the new cluster.
+// The versioned map that holds the keys is internal/state; what applies entries, ends
+// sessions, tells watchers and takes checkpoints is internal/machine. [Engine] is how the
+// latter comes to a type's operations, and of no use to anybody else.
 package resources

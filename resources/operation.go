@@ -37,6 +37,11 @@ type operation struct {
 	ask    func(v *View, argument []byte) ([]byte, error)
 }
 
+// Describe says what the operation is called, takes and answers.
+func (op *operation) Describe() Description { return op.Description }
+
+func (op *operation) operation() *operation { return op }
+
 // newOperation describes an operation, and notes what cannot be stored of what
 // it takes and answers: NewType takes the faults up.
 func newOperation[A, R any](name string, writes bool) operation {
@@ -211,7 +216,7 @@ func typeOf(o Operation, caller Caller) (*Type, error) {
 
 // encodeAnswer encodes what an operation returned. With an error, the zero
 // value is left away.
-func encodeAnswer[R any](value R, failed error, encoded EncodedFunc) ([]byte, error) {
+func encodeAnswer[R any](value R, failed error, encoded encodedFunc) ([]byte, error) {
 	if failed != nil && reflect.ValueOf(&value).Elem().IsZero() {
 		return nil, failed
 	}

@@ -258,3 +258,11 @@ func (r *Registry) unknownType(name string, version uint32) error {
 func (t *Type) unknownOperation(name, kind string) error {
 	return protocol.ErrUnknownOperation.With(fmt.Sprintf("type %q version %d has no %s %q", t.name, t.version, kind, name))
 }
+
+func checkSessionOperation(c *protocol.Command) error {
+	switch c.Operation {
+	case protocol.SessionOpen, protocol.SessionKeepAlive, protocol.SessionKeepAliveMany, protocol.SessionClose:
+		return nil
+	}
+	return protocol.ErrUnknownOperation.With(fmt.Sprintf("sessions have no operation %q", c.Operation))
+}

@@ -20,7 +20,7 @@ type Tx struct {
 	now     protocol.ClusterTime
 	session protocol.SessionID
 	rand    *Rand
-	encoded EncodedFunc
+	encoded encodedFunc
 
 	writes, written int   // keys, bytes; see protocol.CommandWritesMax
 	over            error // a limit was passed: nothing of the command remains

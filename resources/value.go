@@ -76,7 +76,7 @@ func appendOther[T any](dst []byte, v T) ([]byte, error) {
 }
 
 // appendTold is AppendValue for an operation's machine.
-func appendTold[T any](v T, encoded EncodedFunc) ([]byte, error) {
+func appendTold[T any](v T, encoded encodedFunc) ([]byte, error) {
 	data, err := AppendValue(nil, v)
 	if encoded != nil {
 		tell(v, encoded, data, err)
@@ -85,7 +85,7 @@ func appendTold[T any](v T, encoded EncodedFunc) ([]byte, error) {
 }
 
 // tell stands alone because of the copy that outlives it.
-func tell[T any](v T, encoded EncodedFunc, data []byte, err error) {
+func tell[T any](v T, encoded encodedFunc, data []byte, err error) {
 	encoded(reflect.TypeFor[T](), data, err, func() ([]byte, error) { return AppendValue(nil, v) })
 }
 

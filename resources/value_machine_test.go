@@ -2,7 +2,6 @@ package resources_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/value"
 	"github.com/starlinghq/starling/internal/valuetest"
 	"github.com/starlinghq/starling/protocol"
@@ -19,7 +20,6 @@ import (
 	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/resources/queue"
-	"github.com/starlinghq/starling/resources/resourcetest"
 )
 
 type stamped struct {
@@ -72,7 +72,14 @@ func panicOf(f func()) (cause any) {
 // TestValuesSurviveARestart: what is put is got, on a machine that was made of
 // nothing but the checkpoint of another one.
 func TestValuesSurviveARestart(t *testing.T) {
-	r, caller := rand.New(rand.NewPCG(3, 4)), resourcetest.NewCaller(t, kvmap.Type)
+	r := rand.New(rand.NewPCG(3, 4))
+	registry, err := resources.NewRegistry(kvmap.Type)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := machine.New(machine.Config{Registry: registry, Track: true})
+	t.Cleanup(m.Close)
+	m.Apply([]protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryCommand, Data: encodeOpen()}}, nil)
 	types := valuetest.Types()
 	for i := range 300 {
 		types = append(types, valuetest.Type{Name: fmt.Sprint("random ", i), Type: valuetest.RandomType(r)})
@@ -91,7 +98,15 @@ func TestValuesSurviveARestart(t *testing.T) {
 			}
 			key := fmt.Sprintf("%s %d", c.Name, i)
 			wrote[key] = v
-			if _, err := kvmap.Put.Do(context.Background(), caller, "m", kvmap.PutRequest{Key: []byte(key), Value: data}); err != nil {
+			argument, err := kvmap.PutRequest{Key: []byte(key), Value: data}.AppendRaw(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sequence := uint64(m.Applied())
+			put := protocol.EncodeCommand(&protocol.Command{Session: 1, Sequence: sequence, Floor: sequence,
+				Resource: "m", Type: "map", Version: 1, Operation: "put", Argument: argument})
+			results := m.Apply([]protocol.Entry{{Index: m.Applied() + 1, Term: 1, Kind: protocol.EntryCommand, Data: put}}, nil)
+			if err := results[0].Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -99,7 +114,7 @@ func TestValuesSurviveARestart(t *testing.T) {
 	if len(wrote) < 100*each {
 		t.Fatalf("%d values could be stored: the test says little", len(wrote))
 	}
-	restarted := restart(t, caller.Machine())
+	restarted := restart(t, m)
 	for key, v := range wrote {
 		result := restarted.Query(t.Context(), &protocol.Query{Resource: "m", Type: "map", Operation: "get", Argument: []byte(key)})
 		item, err := resources.ParseValue[kvmap.Item](result.Data)
@@ -120,11 +135,11 @@ func TestValuesSurviveARestart(t *testing.T) {
 }
 
 // restart returns a machine that is made of a checkpoint of another one.
-func restart(t *testing.T, m *resources.Machine) *resources.Machine {
+func restart(t *testing.T, m *machine.Machine) *machine.Machine {
 	t.Helper()
 	snapshot := m.Snapshot()
 	defer snapshot.Close()
-	next := resources.NewMachine(resources.Config{Registry: m.Registry(), Track: true})
+	next := machine.New(machine.Config{Registry: m.Registry(), Track: true})
 	t.Cleanup(next.Close)
 	l := next.NewLoader()
 	for item := range snapshot.All() {
@@ -184,7 +199,7 @@ func commandsOfAll(t *testing.T, r *rand.Rand, n int) []protocol.Entry {
 }
 
 func encodeOpen() []byte {
-	open := resources.SessionOpenCommand(protocol.SessionTimeoutMax)
+	open := sessionop.Open(protocol.SessionTimeoutMax)
 	return protocol.EncodeCommand(&open)
 }
 
@@ -230,14 +245,14 @@ func TestMembersOfOtherHistoriesAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var digests [3]resources.Digest
+	var digests [3]machine.Digest
 	var answers [3]protocol.LogSum
 	var failed [3]int
 	var members sync.WaitGroup
 	for member := range digests {
 		members.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(member)))
-			m := resources.NewMachine(resources.Config{Registry: registry, Track: true})
+			m := machine.New(machine.Config{Registry: registry, Track: true})
 			defer func() { m.Close() }()
 			for rest := entries; len(rest) > 0; {
 				batch := rest[:min(1+r.IntN(300), len(rest))]

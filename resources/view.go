@@ -23,7 +23,7 @@ import (
 type View struct {
 	at      state.View
 	space   *state.Space // nil: the instance does not exist
-	encoded EncodedFunc
+	encoded encodedFunc
 	ctx     context.Context // of the query; nil: none, or one that does not end
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -380,11 +381,11 @@ func (c *Client) live() (*session, error) {
 // open makes attempts to open a session. One that was opened without our
 // hearing of it expires by itself, so it does not matter how many were.
 func (c *Client) open(ctx context.Context) (*session, error) {
-	command := resources.SessionOpenCommand(c.cfg.SessionTimeout)
+	command := sessionop.Open(c.cfg.SessionTimeout)
 	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestCommand, Command: &command})
 	var id protocol.SessionID
 	if err == nil {
-		id, err = resources.SessionOpened(&response.Result)
+		id, err = sessionop.Opened(&response.Result)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening a session: %w", err)
@@ -422,7 +423,7 @@ func (c *Client) keepAlive(s *session) {
 			ticker.Reset(every)
 			continue
 		}
-		command := resources.SessionKeepAliveCommand(s.id, s.floor())
+		command := sessionop.KeepAlive(s.id, s.floor())
 		ctx, cancel := context.WithTimeout(c.alive, every)
 		response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestCommand, Command: &command})
 		cancel()
@@ -440,7 +441,7 @@ func (c *Client) keepAlive(s *session) {
 func (c *Client) endSession(id protocol.SessionID) {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	command := resources.SessionCloseCommand(id)
+	command := sessionop.Close(id)
 	_, _ = c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &command})
 }
 

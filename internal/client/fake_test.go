@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -32,7 +33,7 @@ type fate struct {
 // once. The test decides what happens to requests.
 type server struct {
 	mu       sync.Mutex
-	machine  *resources.Machine
+	machine  *machine.Machine
 	start    time.Time
 	skew     time.Duration  // added to cluster time
 	executed map[string]int // how often a command ran, by argument
@@ -70,7 +71,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.machine = resources.NewMachine(resources.Config{Registry: registry})
+	s.machine = machine.New(machine.Config{Registry: registry})
 	return s
 }
 

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -37,9 +39,9 @@ func registry(t testing.TB) *resources.Registry {
 	return r
 }
 
-func newMachine(t testing.TB) *resources.Machine {
+func newMachine(t testing.TB) *machine.Machine {
 	t.Helper()
-	m := resources.NewMachine(resources.Config{Registry: registry(t), Logger: slog.New(slog.DiscardHandler), Track: true})
+	m := machine.New(machine.Config{Registry: registry(t), Logger: slog.New(slog.DiscardHandler), Track: true})
 	t.Cleanup(m.Close)
 	return m
 }
@@ -78,7 +80,7 @@ func history(seed uint64, n int, term protocol.Term) []protocol.Entry {
 	for k := range entries {
 		e := &entries[k]
 		*e = protocol.Entry{Index: protocol.Index(k + 1), Term: term, Time: protocol.ClusterTime(k) * protocol.ClusterTime(time.Millisecond), Kind: protocol.EntryCommand}
-		open := resources.SessionOpenCommand(0)
+		open := sessionop.Open(0)
 		switch {
 		case k == 0:
 			e.Kind, e.Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(configuration.Configuration)
@@ -142,7 +144,7 @@ type home struct {
 
 	log      storage.Log
 	store    storage.CheckpointStore
-	machine  *resources.Machine
+	machine  *machine.Machine
 	rec      storage.Recovered
 	restored replica.Restored
 	told     []protocol.Event
@@ -307,7 +309,7 @@ func (h *home) wantState(entries []protocol.Entry) {
 	}
 }
 
-func stateOf(t testing.TB, entries []protocol.Entry) *resources.Machine {
+func stateOf(t testing.TB, entries []protocol.Entry) *machine.Machine {
 	t.Helper()
 	m := newMachine(t)
 	m.Apply(entries, nil)

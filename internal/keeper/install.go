@@ -6,9 +6,9 @@ import (
 	"errors"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -65,7 +65,7 @@ func (i *Installation) Chunk(c replica.Chunk) error {
 // state is for Machine.Adopt. After protocol.ErrCorrupt what was wrong is wanted
 // again: one chunk that the disk has damaged, or, if the content is not that of
 // the digest, all of it.
-func (i *Installation) Finish(ctx context.Context, machine *resources.Machine, progress func(Progress)) (*resources.Loader, error) {
+func (i *Installation) Finish(ctx context.Context, m *machine.Machine, progress func(Progress)) (*machine.Loader, error) {
 	if !i.begun {
 		return nil, protocol.ErrInvalid.With("no checkpoint is being installed")
 	}
@@ -73,9 +73,9 @@ func (i *Installation) Finish(ctx context.Context, machine *resources.Machine, p
 		progress = func(Progress) {}
 	}
 	if i.under == nil {
-		return i.again(ctx, machine, progress)
+		return i.again(ctx, m, progress)
 	}
-	loader, err := load(machine, &i.d, progress, func(fn func(storage.Item) error) error { return i.under.Iterate(ctx, fn) })
+	loader, err := load(m, &i.d, progress, func(fn func(storage.Item) error) error { return i.under.Iterate(ctx, fn) })
 	if err == nil {
 		err = i.under.Commit(ctx)
 	}
@@ -91,8 +91,8 @@ func (i *Installation) Finish(ctx context.Context, machine *resources.Machine, p
 }
 
 // again builds the state of a checkpoint that was kept before.
-func (i *Installation) again(ctx context.Context, machine *resources.Machine, progress func(Progress)) (*resources.Loader, error) {
-	loader, err := load(machine, &i.d, progress, func(fn func(storage.Item) error) error {
+func (i *Installation) again(ctx context.Context, m *machine.Machine, progress func(Progress)) (*machine.Loader, error) {
+	loader, err := load(m, &i.d, progress, func(fn func(storage.Item) error) error {
 		return i.store.Iterate(ctx, i.d.Index, fn)
 	})
 	if errors.Is(err, protocol.ErrCorrupt) {

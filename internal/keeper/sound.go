@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -15,8 +15,8 @@ import (
 // those whose state is the one of its digest; the others are given up, aloud. A
 // log that is mended may give up entries for one of them, so that more than its
 // description must be good. The machine is not changed.
-func Sound(ctx context.Context, store storage.CheckpointStore, machine *resources.Machine, o Options) ([]storage.Begin, error) {
-	s := &starting{store: store, machine: machine, o: o.withDefaults()}
+func Sound(ctx context.Context, store storage.CheckpointStore, m *machine.Machine, o Options) ([]storage.Begin, error) {
+	s := &starting{store: store, machine: m, o: o.withDefaults()}
 	var out []storage.Begin
 	for _, d := range store.Kept() {
 		_, err := s.load(ctx, &d)

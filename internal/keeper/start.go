@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -58,8 +58,8 @@ const progressItems = 4096
 // checkpoint at a committed index; protocol.ErrMalformed if a checkpoint is sound
 // and this program cannot read it, which must not cost the checkpoint; those of
 // the store and of the log; the context's.
-func Start(ctx context.Context, log storage.Log, store storage.CheckpointStore, machine *resources.Machine, o Options) (storage.Recovered, replica.Restored, error) {
-	s := &starting{log: log, store: store, machine: machine, o: o.withDefaults(), rec: log.Recovered()}
+func Start(ctx context.Context, log storage.Log, store storage.CheckpointStore, m *machine.Machine, o Options) (storage.Recovered, replica.Restored, error) {
+	s := &starting{log: log, store: store, machine: m, o: o.withDefaults(), rec: log.Recovered()}
 	if s.rec.Damage != nil {
 		return s.rec, replica.Restored{}, s.rec.Damage
 	}
@@ -71,7 +71,7 @@ func Start(ctx context.Context, log storage.Log, store storage.CheckpointStore, 
 type starting struct {
 	log     storage.Log
 	store   storage.CheckpointStore
-	machine *resources.Machine
+	machine *machine.Machine
 	o       Options
 	rec     storage.Recovered
 	retried bool
@@ -114,7 +114,7 @@ func (s *starting) run(ctx context.Context) (replica.Restored, error) {
 }
 
 // load builds the state of a kept checkpoint and compares its digest.
-func (s *starting) load(ctx context.Context, d *storage.Description) (*resources.Loader, error) {
+func (s *starting) load(ctx context.Context, d *storage.Description) (*machine.Loader, error) {
 	return load(s.machine, d, s.o.Progress, func(fn func(storage.Item) error) error {
 		return s.store.Iterate(ctx, d.Index, fn)
 	})
@@ -253,14 +253,14 @@ func (s *starting) tell(kind protocol.EventKind, d *storage.Description, text st
 // protocol.ErrCorrupt: it is not the state that the description speaks of.
 // protocol.ErrMalformed: it holds what this program cannot read. Since its chunks
 // are the described ones, another program made it.
-func load(machine *resources.Machine, d *storage.Description, progress func(Progress), each func(func(storage.Item) error) error) (*resources.Loader, error) {
-	loader := machine.NewLoader()
+func load(m *machine.Machine, d *storage.Description, progress func(Progress), each func(func(storage.Item) error) error) (*machine.Loader, error) {
+	loader := m.NewLoader()
 	p := Progress{Index: d.Index, Total: d.Items}
 	err := each(func(it storage.Item) error {
 		if p.Done++; p.Done%progressItems == 0 {
 			progress(p)
 		}
-		return loader.Add(resources.CheckpointItem(it))
+		return loader.Add(machine.CheckpointItem(it))
 	})
 	if err != nil {
 		return nil, err
@@ -271,7 +271,7 @@ func load(machine *resources.Machine, d *storage.Description, progress func(Prog
 	}
 	if digest.Bytes() != d.Digest {
 		return nil, protocol.ErrCorrupt.With(fmt.Sprintf(
-			"damaged data: the state at %d has the digest %s, its checkpoint says %s", d.Index, digest, resources.DigestFrom(d.Digest)))
+			"damaged data: the state at %d has the digest %s, its checkpoint says %s", d.Index, digest, machine.DigestFrom(d.Digest)))
 	}
 	progress(p)
 	return loader, nil

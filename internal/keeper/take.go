@@ -6,8 +6,8 @@ import (
 	"iter"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -24,7 +24,7 @@ const batchBytes = 1 << 20
 //
 // After an error nothing has changed: the checkpoints before are still kept, and
 // the next one is full. The codes are those of storage.CheckpointStore.
-func Take(ctx context.Context, store storage.CheckpointStore, snap *resources.Snapshot, d storage.Description) ([]storage.Description, error) {
+func Take(ctx context.Context, store storage.CheckpointStore, snap *machine.Snapshot, d storage.Description) ([]storage.Description, error) {
 	defer snap.Close()
 	if snap.Index() != d.Index {
 		invariant.Check(false, "a snapshot at %d for a checkpoint at %d", snap.Index(), d.Index)
@@ -61,14 +61,14 @@ func Take(ctx context.Context, store storage.CheckpointStore, snap *resources.Sn
 // ones, if the snapshot knows. [S] That one is of the same log: the state at that
 // base came from it, or it was taken of that state; and its term is not above, as
 // it would be in the log of a deposed leader.
-func changesSince(kept []storage.Description, snap *resources.Snapshot, d *storage.Description) (changes iter.Seq[resources.CheckpointItem], known bool) {
+func changesSince(kept []storage.Description, snap *machine.Snapshot, d *storage.Description) (changes iter.Seq[machine.CheckpointItem], known bool) {
 	if len(kept) < 2 || kept[1].Term > d.Term || kept[1].Configuration.Index > d.Configuration.Index {
 		return nil, false
 	}
 	return snap.Changed(kept[1].Index)
 }
 
-func takeIncremental(ctx context.Context, store storage.CheckpointStore, changes iter.Seq[resources.CheckpointItem], base, d storage.Description) error {
+func takeIncremental(ctx context.Context, store storage.CheckpointStore, changes iter.Seq[machine.CheckpointItem], base, d storage.Description) error {
 	w, err := store.BeginIncremental(ctx, d.Index, base)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func takeIncremental(ctx context.Context, store storage.CheckpointStore, changes
 }
 
 // write hands items to a writer, in batches, and ends it.
-func write(ctx context.Context, w storage.CheckpointWriter, items iter.Seq[resources.CheckpointItem], d storage.Description) error {
+func write(ctx context.Context, w storage.CheckpointWriter, items iter.Seq[machine.CheckpointItem], d storage.Description) error {
 	defer w.Abort() // nothing, after a Commit
 	var batch []storage.Item
 	bytes := 0

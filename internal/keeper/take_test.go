@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 )
@@ -302,7 +302,7 @@ func TestCheckpointOfAnotherLogIsNotBuiltUpon(t *testing.T) {
 				t.Errorf("it has %d items, described are %d", items, kept[0].Items)
 			}
 			loader := h.machine.NewLoader()
-			h.must(h.store.Iterate(ctx, at, func(it storage.Item) error { return loader.Add(resources.CheckpointItem(it)) }))
+			h.must(h.store.Iterate(ctx, at, func(it storage.Item) error { return loader.Add(machine.CheckpointItem(it)) }))
 			digest, err := loader.Finish(at)
 			if h.must(err); digest.Bytes() != kept[0].Digest {
 				t.Errorf("its content is of digest %v, described is %x", digest, kept[0].Digest)

@@ -14,10 +14,10 @@ type row struct {
 
 // Parts that are listed together in many rows.
 var (
-	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/policy"}
+	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/machine", "internal/sessionop", "internal/policy"}
 	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/mend"}, cores...)
 	// offline is what the command uses without a cluster.
-	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "storage/...", "gossip", "active"}
+	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "internal/machine", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
 	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
 )
@@ -52,21 +52,24 @@ var table = []row{
 	{dir: "internal/notation", tests: anything},
 	{dir: "internal/state"},
 	{dir: "resources/...", allow: []string{"internal/state", "internal/value", "internal/notation"}, tests: anything},
+	{dir: "resources/resourcetest", allow: []string{"resources", "internal/machine", "internal/sessionop"}, tests: anything},
+	{dir: "internal/machine", allow: []string{"resources", "internal/state", "internal/sessionop"}, tests: anything},
+	{dir: "internal/sessionop", allow: []string{"resources"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/mend"}, cores...), tests: append([]string{"storage/...", "internal/hostile"}, cores...)},
-	{dir: "internal/keeper", allow: []string{"storage", "resources", "internal/replica"}, tests: anything},
+	{dir: "internal/keeper", allow: []string{"storage", "internal/machine", "internal/replica"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
-	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
+	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
 	{dir: "internal/mend", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/founding"},
 	{dir: "internal/keys", allow: []string{"internal/naming"}, tests: anything},
 	{dir: "internal/wire", allow: []string{"internal/outage"}, tests: anything},
-	{dir: "internal/client", allow: []string{"internal/wire", "resources"}, tests: anything},
+	{dir: "internal/client", allow: []string{"internal/wire", "internal/sessionop", "resources"}, tests: anything},
 	{dir: "internal/web/...", allow: []string{"internal/outage", "resources/..."}, tests: anything},
 	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
-		"active", "passive", "gossip", "storage/...", "resources/...", "internal/policy", "internal/replica", "internal/keeper",
-		"internal/mend", "internal/virtual",
+		"active", "passive", "gossip", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
+		"internal/replica", "internal/keeper", "internal/mend", "internal/virtual",
 	}},
 	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},

@@ -16,7 +16,7 @@ import (
 // whose name ends with Max or MaxDefault stands there, or below.
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
-	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/client", "internal/keys", "internal/replica", "internal/runtime",
+	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/client", "internal/keys", "internal/machine", "internal/replica", "internal/runtime",
 	"internal/state", "internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 
@@ -36,7 +36,7 @@ var steps = map[string]string{
 	"internal/wire":               "backBytesMax goodbyeMax",
 	"protocol":                    "FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
 	"internal/state":              "heightMax segmentMax",
-	"resources":                   "timeMax",
+	"internal/machine":            "timeMax",
 	"storage":                     "ItemValueBytesMax SpaceBytesMax configurationBytesMax DescriptionBytesMax ChunkBytesMax",
 	"storage/checkpoint":          "asideMax deathsMax leftMax markerBytesMax pointerBytesMax sealBytesMax storedItemMax storedKeyMax",
 	"storage/engine/badgerengine": "layersMax saidMax",

@@ -2,8 +2,8 @@ package lint
 
 import (
 	_ "embed"
-	"go/ast"
 	"go/token"
+	"go/types"
 	"slices"
 	"strings"
 )
@@ -22,82 +22,51 @@ func checkNames(r *Report) {
 	if p == nil {
 		return
 	}
-	listed := strings.Fields(authorsSee)
-	there := map[string]bool{}
-	first := token.NoPos
-	for _, f := range p.Files {
-		if f.Test {
-			continue
-		}
-		if first == token.NoPos {
-			first = f.Syntax.Package
-		}
-		for name, pos := range exported(f.Syntax) {
-			there[name] = true
-			if !slices.Contains(listed, name) {
-				r.add(pos, "resources exports %s, which is not in internal/lint/resources.txt: do authors of types need it?", name)
-			}
+	listed, there := strings.Fields(authorsSee), exported(r.Tree.check(p).Scope())
+	for name, pos := range there { // order does not matter: violations are sorted
+		test := strings.HasSuffix(r.Tree.Fset.Position(pos).Filename, "_test.go")
+		if !test && !slices.Contains(listed, name) {
+			r.add(pos, "resources exports %s, which is not in internal/lint/resources.txt: do authors of types need it?", name)
 		}
 	}
 	for _, name := range listed {
-		if !there[name] {
-			r.add(first, "internal/lint/resources.txt has %s, which resources does not export", name)
+		if _, ok := there[name]; !ok {
+			r.add(p.Files[0].Syntax.Package, "internal/lint/resources.txt has %s, which resources does not export", name)
 		}
 	}
 }
 
-// exported returns the exported names that a file declares, methods and fields of
-// exported types as "Type.Name".
-func exported(f *ast.File) map[string]token.Pos {
+// exported returns the exported names of a package, methods and fields of exported types
+// as "Type.Name".
+func exported(scope *types.Scope) map[string]token.Pos {
 	out := map[string]token.Pos{}
-	add := func(of string, id *ast.Ident) {
-		if id.IsExported() {
-			out[of+id.Name] = id.Pos()
+	add := func(of string, o types.Object) {
+		if o.Exported() {
+			out[of+o.Name()] = o.Pos()
 		}
 	}
-	for _, d := range f.Decls {
-		switch d := d.(type) {
-		case *ast.FuncDecl:
-			if d.Recv == nil {
-				add("", d.Name)
-			} else if of := receiverOf(d); ast.IsExported(of) {
-				add(of+".", d.Name)
-			}
-		case *ast.GenDecl:
-			for _, s := range d.Specs {
-				switch s := s.(type) {
-				case *ast.ValueSpec:
-					for _, id := range s.Names {
-						add("", id)
-					}
-				case *ast.TypeSpec:
-					add("", s.Name)
-					for _, id := range members(s) {
-						if s.Name.IsExported() {
-							add(s.Name.Name+".", id)
-						}
-					}
-				}
+	for _, name := range scope.Names() {
+		o := scope.Lookup(name)
+		add("", o)
+		declared, isType := o.(*types.TypeName)
+		if !isType || !o.Exported() {
+			continue
+		}
+		if named, ok := declared.Type().(*types.Named); ok {
+			for m := range named.Methods() {
+				add(name+".", m)
 			}
 		}
-	}
-	return out
-}
-
-// members returns the fields of a struct, and the methods of an interface.
-func members(s *ast.TypeSpec) (out []*ast.Ident) {
-	var list *ast.FieldList
-	switch t := s.Type.(type) {
-	case *ast.StructType:
-		list = t.Fields
-	case *ast.InterfaceType:
-		list = t.Methods
-	}
-	if list == nil {
-		return nil
-	}
-	for _, field := range list.List {
-		out = append(out, field.Names...)
+		switch t := declared.Type().Underlying().(type) {
+		case *types.Struct:
+			for f := range t.Fields() {
+				add(name+".", f)
+			}
+		case *types.Interface:
+			for m := range t.Methods() {
+				add(name+".", m)
+			}
+		}
 	}
 	return out
 }

@@ -13,7 +13,7 @@ var pure = []string{"active", "passive", "gossip", "internal/policy", "internal/
 
 // ordered are the packages in which no map may decide an order: the cores and
 // the replicated state.
-var ordered = append([]string{"resources/...", "internal/state", "internal/value"}, pure...)
+var ordered = append([]string{"resources/...", "internal/machine", "internal/sessionop", "internal/state", "internal/value"}, pure...)
 
 // impureImports must not be imported by a core, with what they would bring.
 var impureImports = map[string]string{

@@ -377,12 +377,12 @@ func f(b []byte) (int, int, int) {
 var nameFixtures = []fixture{
 	{"names", "more than authors see", one("resources/a.go", `package resources //!
 
-type Engine struct { //!
+type Motor struct { //!
 	Disk   int //!
 	hidden int
 }
 
-func (*Engine) Start() {} //!
+func (*Motor) Start() {} //!
 
 type hidden struct{ Shown int }
 

@@ -9,12 +9,12 @@ func checkpoints() []Mutation {
 
 // taken are bugs on the way from the state to a checkpoint and back.
 func taken() []Mutation {
-	state := []string{"./resources", "./internal/keeper"}
+	state := []string{"./internal/machine", "./internal/keeper"}
 	store, keeper := []string{"./storage/checkpoint", "./internal/keeper"}, []string{"./internal/keeper"}
 	return []Mutation{
 		{
 			Name: "version-from-checkpoint", Breaks: "keys get the checkpoint's index for their own: conditions on versions fork the replicas",
-			File: "resources/loader.go", Tests: state,
+			File: "internal/machine/loader.go", Tests: state,
 			Old: "l.space(item.Space), item.Key, item.Value, item.Index)",
 			New: "l.space(item.Space), item.Key, item.Value, max(item.Index, l.newest))",
 		},

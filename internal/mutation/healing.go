@@ -99,7 +99,7 @@ func convicted() []Mutation {
 		},
 		{
 			Name: "digest-not-amended", Breaks: "a state that was damaged and overwritten keeps a wrong digest, and never takes a checkpoint again",
-			File: "internal/state/state.go", Tests: []string{"./resources"},
+			File: "internal/state/state.go", Tests: []string{"./internal/machine"},
 			Old: "\ts.digest.add(xxh3.Uint128{Hi: s.owed[0], Lo: s.owed[1]})\n",
 			New: "",
 		},

@@ -187,7 +187,7 @@ func roles() []Mutation {
 
 // stores are bugs in the log on disk and in the state.
 func stores() []Mutation {
-	wal, state := []string{"./storage/wal"}, []string{"./resources/..."}
+	wal, state := []string{"./storage/wal"}, []string{"./internal/machine"}
 	return []Mutation{
 		{
 			Name: "state-lost-with-segment", Breaks: "a new segment does not carry the hard state on",
@@ -221,13 +221,13 @@ func stores() []Mutation {
 		},
 		{
 			Name: "duplicate-by-last-sequence", Breaks: "a command below the newest one of its session is taken for a duplicate",
-			File: "resources/session.go", Tests: state,
+			File: "internal/machine/session.go", Tests: state,
 			Old: "case c.Sequence < one.floor:",
 			New: "case c.Sequence < max(one.floor, one.kept):",
 		},
 		{
 			Name: "retry-runs-again", Breaks: "the answer to a command is not remembered",
-			File: "resources/session.go", Tests: state,
+			File: "internal/machine/session.go", Tests: state,
 			Old: "s.state.Set(s.state.System(), s.executedKey(one.id, c.Sequence), s.scratch)",
 			New: "s.state.Set(s.state.System(), s.executedKey(one.id, 0), s.scratch)",
 		},

@@ -30,7 +30,7 @@ func outcomes() []Mutation {
 		},
 		{
 			Name: "late-answer-never-evicted", Breaks: "the answer of a command that came late is passed over when answers are evicted",
-			File: "resources/session.go", Tests: []string{"./resources"},
+			File: "internal/machine/session.go", Tests: []string{"./internal/machine"},
 			Old: "\tone.kept = min(one.kept, c.Sequence)\n",
 			New: "",
 		},

@@ -29,7 +29,7 @@ func waits() []Mutation {
 		},
 		{
 			Name: "query-outlives-its-caller", Breaks: "a query that nobody waits for runs to its end",
-			File: "resources/view.go", Tests: []string{"./resources"},
+			File: "resources/view.go", Tests: []string{"./internal/machine"},
 			Old: "return v.ctx.Err()",
 			New: "return nil",
 		},

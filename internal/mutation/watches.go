@@ -17,7 +17,7 @@ func watches() []Mutation {
 		},
 		{
 			Name: "part-begins-anew", Breaks: "the parts of an entry all begin with its first change",
-			File: "resources/watch.go", Tests: []string{"./resources"},
+			File: "internal/machine/watch.go", Tests: []string{"./internal/machine"},
 			Old: "w.part += part\n",
 			New: "_ = part\n",
 		},

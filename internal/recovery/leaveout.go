@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -102,7 +102,7 @@ func (r *recovery) apply(ctx context.Context, entries []protocol.Entry) error {
 	}()
 	ticker := time.NewTicker(hangsLook)
 	defer ticker.Stop()
-	var runs resources.Running
+	var runs machine.Running
 	since, said := time.Now(), false
 	for {
 		select {
@@ -142,7 +142,7 @@ func (r *recovery) interrupted(ctx context.Context, done <-chan struct{}) error 
 }
 
 // hangs says which command has not returned, and how to go on without it.
-func (r *recovery) hangs(c resources.Running) string {
+func (r *recovery) hangs(c machine.Running) string {
 	return fmt.Sprintf("%s, has not returned. Nothing was begun. If it never returns, mend the type, or leave the entry out as well: --refuse %s (RecoverConfig.Refuse); see %s",
 		c, r.with(c.Index), seeHangs)
 }

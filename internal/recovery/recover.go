@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
@@ -198,7 +199,7 @@ type recovery struct {
 	locks  []io.Closer // of the others
 	result Result
 
-	machine *resources.Machine
+	machine *machine.Machine
 	conf    protocol.Configuration // the latest of the old log
 }
 
@@ -210,7 +211,7 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 		return err
 	}
 	defer store.Close()
-	r.machine = resources.NewMachine(resources.Config{Registry: r.o.Registry, Logger: r.o.Logger, Refuse: r.o.Refuse})
+	r.machine = machine.New(machine.Config{Registry: r.o.Registry, Logger: r.o.Logger, Refuse: r.o.Refuse})
 	alone := func(context.Context) bool { return false }
 	rec, restored, err := keeper.Start(ctx, log, store, r.machine, keeper.Options{Elsewhere: alone})
 	if err != nil {

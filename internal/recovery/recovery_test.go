@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
@@ -54,7 +56,7 @@ func newMember(t *testing.T, cluster protocol.ClusterID, name string) *member {
 		{ID: protocol.MemberID{1: 'a', 2: '3'}, Name: "a3", Address: "h:3", Seat: protocol.SeatVoter},
 	}}
 	m.append(1, protocol.EntryConfiguration, protocol.EncodeConfiguration(conf))
-	open := resources.SessionOpenCommand(0)
+	open := sessionop.Open(0)
 	m.session = protocol.SessionID(m.append(1, protocol.EntryCommand, protocol.EncodeCommand(&open)))
 	return m
 }
@@ -95,7 +97,7 @@ func (m *member) put(term protocol.Term, key, value string) protocol.Index {
 }
 
 // state starts a machine on a directory as a member does.
-func state(t *testing.T, dir string) (*resources.Machine, storage.Recovered) {
+func state(t *testing.T, dir string) (*machine.Machine, storage.Recovered) {
 	t.Helper()
 	log, err := wal.Open(vfs.OS(), dir, wal.Options{})
 	if err != nil {
@@ -107,7 +109,7 @@ func state(t *testing.T, dir string) (*resources.Machine, storage.Recovered) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	machine := resources.NewMachine(resources.Config{Registry: registry(t)})
+	machine := machine.New(machine.Config{Registry: registry(t)})
 	rec, restored, err := keeper.Start(t.Context(), log, store, machine, keeper.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +120,7 @@ func state(t *testing.T, dir string) (*resources.Machine, storage.Recovered) {
 	return machine, rec
 }
 
-func get(t *testing.T, m *resources.Machine, key string) (resources.Item, bool) {
+func get(t *testing.T, m *machine.Machine, key string) (resources.Item, bool) {
 	t.Helper()
 	v, err := m.View("m", kvmap.Type.Name())
 	if err != nil {

@@ -72,7 +72,7 @@ type Apply struct {
 	Take *storage.Description
 	// Adopt, if not 0: there are no entries; the state becomes the installed one
 	// of that index. Replace says that it may be below what is applied, because
-	// that has diverged (resources.Machine.Replace).
+	// that has diverged (machine.Machine.Replace).
 	Adopt   protocol.Index
 	Replace bool
 }

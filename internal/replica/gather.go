@@ -2,15 +2,15 @@ package replica
 
 import (
 	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // gathering is the keep-alives of sessions that a leader brings into one entry
 // per heartbeat interval: a thousand idle clients cost ten entries a second and
 // not a thousand.
 type gathering struct {
-	list []resources.SessionKeepAlive
+	list []sessionop.Kept
 	from []origin
 }
 
@@ -20,7 +20,7 @@ func (q *requests) gather(now protocol.Instant, c *protocol.Command, from origin
 		return false
 	}
 	g := &q.gathered
-	g.list = append(g.list, resources.SessionKeepAlive{Session: c.Session, Floor: c.Floor})
+	g.list = append(g.list, sessionop.Kept{Session: c.Session, Floor: c.Floor})
 	g.from = append(g.from, from)
 	if len(g.list) == protocol.SessionKeepAlivesMax {
 		q.proposeGathered(now, r)
@@ -35,7 +35,7 @@ func (q *requests) proposeGathered(now protocol.Instant, r *Replica) {
 		return
 	}
 	q.gathered = gathering{}
-	c := resources.SessionKeepAliveManyCommand(g.list)
+	c := sessionop.KeepAliveMany(g.list)
 	index, err := r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}})
 	if err != nil {
 		for _, from := range g.from {
@@ -62,7 +62,7 @@ func (p *proposed) tell(r *Replica, result protocol.Result) {
 		r.answer(p.from, result)
 		return
 	}
-	expired, err := resources.SessionsExpired(&result)
+	expired, err := sessionop.Expired(&result)
 	if err != nil {
 		for _, from := range p.gathered {
 			r.answer(from, protocol.Failed(err))

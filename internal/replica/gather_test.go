@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // Keep-alives of one interval share an entry, whoever sent them, and each is
@@ -15,7 +15,7 @@ func TestKeepAlivesShareAnEntry(t *testing.T) {
 	r, now := leading(t, Config{}, rec, Restored{})
 	before := r.Status(*now).Last
 	for i := range 5 {
-		c := resources.SessionKeepAliveCommand(protocol.SessionID(i+1), uint64(10+i))
+		c := sessionop.KeepAlive(protocol.SessionID(i+1), uint64(10+i))
 		if i == 4 { // of another member
 			r.Receive(*now, id(2), &protocol.Forward{Run: 7, Request: 70, Command: protocol.EncodeCommand(&c)})
 			continue
@@ -73,7 +73,7 @@ func TestKeepAlivesShareAnEntry(t *testing.T) {
 func TestGatheredKeepAlivesAreTurnedAwayWithTheLeadership(t *testing.T) {
 	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r, now := leading(t, Config{}, rec, Restored{})
-	c := resources.SessionKeepAliveCommand(1, 1)
+	c := sessionop.KeepAlive(1, 1)
 	r.Submit(*now, Submission{Request: 9, Command: protocol.EncodeCommand(&c)})
 	r.active.SetInstalling(*now, true) // a leader that does steps down
 	r.pump(*now)

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 const (
@@ -47,7 +47,7 @@ type applier struct {
 
 // stuck is a command that has not returned for too long.
 type stuck struct {
-	resources.Running
+	machine.Running
 	err error
 }
 
@@ -146,7 +146,7 @@ func (a *applier) watch(m *Member) {
 	limit := stuckTime(m)
 	ticker := time.NewTicker(stuckLook)
 	defer ticker.Stop()
-	var last resources.Running
+	var last machine.Running
 	since := time.Now()
 	for {
 		now, _ := m.machine.Running()
@@ -167,7 +167,7 @@ func (a *applier) watch(m *Member) {
 
 // hangs says that a command hangs. The member is not ready; if it leads, it gives the
 // lead to one that has passed the entry.
-func (a *applier) hangs(m *Member, c resources.Running, took time.Duration) {
+func (a *applier) hangs(m *Member, c machine.Running, took time.Duration) {
 	text := fmt.Sprintf("%s, has not returned for %v, and nothing after it is applied; if it never returns, ", c, took.Round(time.Second))
 	a.stuck.Store(&stuck{Running: c, err: protocol.ErrNotServing.With(fmt.Sprintf("this member is stuck: %sgo on without it: starling recover --refuse %d; %s", text, c.Index, seeHangs))})
 	m.hampers.change(m, func(h *replica.Hampered) { h.Stuck, h.Why = c.Index, "is stuck in a command" })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -87,9 +88,9 @@ func TestRestartFromACheckpointWithATruncatedLog(t *testing.T) {
 func TestRetryAcrossARestartFromACheckpoint(t *testing.T) {
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
-	open := resources.SessionOpenCommand(time.Hour)
+	open := sessionop.Open(time.Hour)
 	opened := c.command(m, &open)
-	session, err := resources.SessionOpened(&opened)
+	session, err := sessionop.Opened(&opened)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 )
 
@@ -27,7 +27,7 @@ type checkpoints struct {
 	mu     sync.Mutex
 	taking bool // one is being taken, or is about to be
 	// loaded is the state that an installation has built, until it is adopted.
-	loaded   *resources.Loader
+	loaded   *machine.Loader
 	loadedAt protocol.Index
 
 	// The goroutine's own.
@@ -37,7 +37,7 @@ type checkpoints struct {
 
 // checkpointWork is one thing to do: exactly one field is set.
 type checkpointWork struct {
-	snap *resources.Snapshot
+	snap *machine.Snapshot
 	d    storage.Description // of snap
 	step *replica.InstallStep
 	bad  protocol.Index
@@ -56,7 +56,7 @@ func (c *checkpoints) claim() bool {
 }
 
 // take has the state of a snapshot written. The place has been claimed.
-func (c *checkpoints) take(snap *resources.Snapshot, d storage.Description) {
+func (c *checkpoints) take(snap *machine.Snapshot, d storage.Description) {
 	c.work.add(checkpointWork{snap: snap, d: d})
 }
 
@@ -64,7 +64,7 @@ func (c *checkpoints) take(snap *resources.Snapshot, d storage.Description) {
 func (c *checkpoints) step(s *replica.InstallStep) { c.work.add(checkpointWork{step: s}) }
 
 // adopted hands over the state that was built for an index.
-func (c *checkpoints) adopted(i protocol.Index) *resources.Loader {
+func (c *checkpoints) adopted(i protocol.Index) *machine.Loader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.loaded
@@ -75,7 +75,7 @@ func (c *checkpoints) adopted(i protocol.Index) *resources.Loader {
 	return l
 }
 
-func (c *checkpoints) load(l *resources.Loader, i protocol.Index) {
+func (c *checkpoints) load(l *machine.Loader, i protocol.Index) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.loaded, c.loadedAt = l, i
@@ -110,7 +110,7 @@ func (m *Member) keepCheckpoints() {
 
 // takeCheckpoint writes one. That it fails costs nothing but the room that the
 // log goes on to take: the next mark comes.
-func (m *Member) takeCheckpoint(snap *resources.Snapshot, d storage.Description) {
+func (m *Member) takeCheckpoint(snap *machine.Snapshot, d storage.Description) {
 	c := &m.checkpoints
 	began := m.clock.Now()
 	if counted := snap.Recount(); counted != snap.Digest() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -171,7 +172,7 @@ func (c *cluster) digestsEqual(caller resources.Caller, names ...string) {
 				}
 				return fmt.Errorf("got %+v, %v", response.Digest, response.Result.Err())
 			}
-			if got := resources.DigestFrom(response.Digest.Digest).String(); got != want.Digest {
+			if got := machine.DigestFrom(response.Digest.Digest).String(); got != want.Digest {
 				c.t.Fatalf("%s has the digest %s at %d, %s has %s", name, got, want.Applied, want.Name, want.Digest)
 			}
 			return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -137,10 +138,10 @@ func (c *cluster) caller(m *Member) *caller {
 	c.t.Cleanup(func() { _ = conn.Close() })
 	one := &caller{c: c, conn: conn}
 	c.eventually("a session", func() error {
-		open := resources.SessionOpenCommand(0)
+		open := sessionop.Open(0)
 		p, err := conn.Do(c.ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &open})
 		if err == nil {
-			one.session, err = resources.SessionOpened(&p.Result)
+			one.session, err = sessionop.Opened(&p.Result)
 		}
 		return err
 	})

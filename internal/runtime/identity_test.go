@@ -14,9 +14,9 @@ import (
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/recovery"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -282,7 +282,7 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	open := resources.SessionOpenCommand(0)
+	open := sessionop.Open(0)
 	if p, err := conn.Do(c.ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &open}); err != nil || p.Result.Code != protocol.ErrNotServing.Code {
 		t.Errorf("a command over a connection: got %+v, %v, want %s", p, err, protocol.ErrNotServing.Code)
 	}

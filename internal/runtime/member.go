@@ -10,10 +10,10 @@ import (
 
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -31,7 +31,7 @@ type Member struct {
 	http      atomic.Pointer[string]
 
 	log       storage.Log
-	machine   *resources.Machine
+	machine   *machine.Machine
 	replica   *replica.Replica // the loop's
 	swim      *swim.Swim
 	server    *wire.Server

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -137,8 +137,8 @@ func (m *Member) newRun() error {
 }
 
 // emptyMachine returns a state machine to read checkpoints with.
-func (m *Member) emptyMachine() *resources.Machine {
-	return resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
+func (m *Member) emptyMachine() *machine.Machine {
+	return machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
 }
 
 // listenAgain opens the port that was just closed. Somebody may be on it for a

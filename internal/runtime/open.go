@@ -12,10 +12,10 @@ import (
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
@@ -173,7 +173,7 @@ func advertised(wish, bound string) string {
 // openReplica joins the log and the checkpoints that were found to a state
 // machine and a replica.
 func (m *Member) openReplica(ctx context.Context) error {
-	m.machine = resources.NewMachine(resources.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
+	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
 	if err := m.newRun(); err != nil {
 		return err
 	}

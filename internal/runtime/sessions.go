@@ -1,8 +1,8 @@
 package runtime
 
 import (
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // sessions tells the server what becomes of those that its clients open.
@@ -10,7 +10,7 @@ type sessions struct{ m *Member }
 
 // Opened reads the answer to a command that opens a session.
 func (sessions) Opened(r *protocol.Result) (protocol.SessionID, error) {
-	return resources.SessionOpened(r)
+	return sessionop.Opened(r)
 }
 
 // Lives reports whether a session may be open: its id is the index at which it was

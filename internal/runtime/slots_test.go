@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // sit opens connections to a member that say nothing, and each again as soon as it
@@ -75,7 +75,7 @@ func TestFloodShutsOutNeitherClientsNorMembers(t *testing.T) {
 // mustPut has a member forward a command to the leader.
 func mustPut(c *cluster, m *Member) {
 	c.t.Helper()
-	open := resources.SessionOpenCommand(0)
+	open := sessionop.Open(0)
 	c.eventually("a command at "+m.Name(), func() error {
 		p, err := m.Do(c.ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &open})
 		if err != nil {
@@ -113,7 +113,7 @@ func TestSessionsOfAConnectionAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	open := resources.SessionOpenCommand(protocol.SessionTimeoutMax)
+	open := sessionop.Open(protocol.SessionTimeoutMax)
 	for n := range 2 * protocol.SessionsPerConnectionMax {
 		p, err := conn.Do(c.ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &open})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
@@ -28,7 +29,7 @@ type astray struct {
 	// Of the last entry applied: the digest that is kept, and whether that is of
 	// what is there. If others come to the same, it was overwritten.
 	index  protocol.Index
-	digest resources.Digest
+	digest machine.Digest
 	whole  bool
 }
 
@@ -146,7 +147,7 @@ func (m *member) strays(why string) {
 
 // wanders follows a member that applies entries to a wrong state. It reports
 // whether that has come right: all that was wrong has been overwritten.
-func (m *member) wanders(e *protocol.Entry, digest resources.Digest) (right bool) {
+func (m *member) wanders(e *protocol.Entry, digest machine.Digest) (right bool) {
 	a, st := m.astray, m.s.state
 	if a.whole && a.index != 0 && a.index <= st.lastApplied() && st.applies[a.index-1].digest == a.digest {
 		m.comesRight("what was wrong is overwritten")
@@ -179,7 +180,7 @@ func (m *member) comesRight(why string) {
 // wrongAt is a digest that a wrong state had at an index.
 type wrongAt struct {
 	index  protocol.Index
-	digest resources.Digest
+	digest machine.Digest
 }
 
 // takesOver checks a state that the member has not applied itself. It may be a

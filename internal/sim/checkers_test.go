@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -329,7 +330,7 @@ func (s *tester) apply(t *testing.T, k *call, answer int64, digest uint64) error
 	c := protocol.Command{Session: k.session, Sequence: k.seq, Type: counter.Type.Name(), Operation: "add"}
 	e := protocol.Entry{Index: s.index, Term: 1, Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}
 	r := result(t, answer, s.index)
-	return s.applied("m0", &e, &r, s.index, resources.Digest{digest})
+	return s.applied("m0", &e, &r, s.index, machine.Digest{digest})
 }
 
 func result(t *testing.T, n int64, i protocol.Index) protocol.Result {
@@ -352,8 +353,8 @@ func TestDigestsThatDifferAreFound(t *testing.T) {
 	s.index = 0
 	wantRule(t, s.apply(t, k, 6, 1), RuleDigest) // the same state, another answer
 	e := protocol.Entry{Index: 3, Kind: protocol.EntryNoop}
-	wantRule(t, s.applied("m0", &e, &protocol.Result{}, 3, resources.Digest{}), RuleOrder)
-	wantRule(t, s.applied("m0", &e, &protocol.Result{}, 2, resources.Digest{}), RuleOrder)
+	wantRule(t, s.applied("m0", &e, &protocol.Result{}, 3, machine.Digest{}), RuleOrder)
+	wantRule(t, s.applied("m0", &e, &protocol.Result{}, 2, machine.Digest{}), RuleOrder)
 }
 
 func TestACommandThatIsExecutedTwiceIsFound(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/engine/standin"
@@ -28,7 +28,7 @@ type checkpoints struct {
 	taking  bool
 	// loaded is the state that an installation has built, until it is adopted;
 	// index is that of the installation.
-	loaded *resources.Loader
+	loaded *machine.Loader
 	index  protocol.Index
 }
 
@@ -176,7 +176,7 @@ func (m *member) installStep(s *replica.InstallStep) {
 		err = c.install.Chunk(*s.Chunk)
 		tell = func() { m.replica.ChunkAdded(m.now(), s.Chunk.Number, err) }
 	case s.Finish:
-		var loader *resources.Loader
+		var loader *machine.Loader
 		var at protocol.ClusterTime
 		loader, err = c.install.Finish(ctx, m.machine, nil)
 		if err == nil {
@@ -246,8 +246,8 @@ func (m *member) adopt(i protocol.Index, replace bool) error {
 }
 
 // adopted checks a state that did not come from entries.
-func (s *state) adopted(name string, machine *resources.Machine, i protocol.Index) error {
-	index, digest := machine.Digest()
+func (s *state) adopted(name string, m *machine.Machine, i protocol.Index) error {
+	index, digest := m.Digest()
 	if index != i || i > protocol.Index(len(s.applies)) {
 		return violated(RuleOrder, "%s takes over a state at %d, its machine is at %d, the newest that anybody applied is %d", name, i, index, len(s.applies))
 	}

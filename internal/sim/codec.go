@@ -6,6 +6,8 @@ import (
 	"log/slog"
 
 	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -19,8 +21,8 @@ func newRegistry() (*resources.Registry, error) {
 }
 
 // newMachine returns the state machine of a run. Its clock is the member's.
-func (m *member) newMachine() *resources.Machine {
-	return resources.NewMachine(resources.Config{
+func (m *member) newMachine() *machine.Machine {
+	return machine.New(machine.Config{
 		Registry: m.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: m.now, RingChanges: 64, RingBytes: 64 << 10, Track: true,
 	})
 }
@@ -149,9 +151,9 @@ func (o *op) query() protocol.Query {
 func (k *call) encode() protocol.Command {
 	switch k.op.kind {
 	case opOpen:
-		return resources.SessionOpenCommand(k.op.timeout)
+		return sessionop.Open(k.op.timeout)
 	case opKeepAlive:
-		return resources.SessionKeepAliveCommand(k.session, k.client.floorOf(k.session, k.client.seq+1))
+		return sessionop.KeepAlive(k.session, k.client.floorOf(k.session, k.client.seq+1))
 	}
 	var t through
 	_, err := k.op.run(&t) // what it makes of the empty answer does not matter

@@ -7,10 +7,10 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -75,11 +75,11 @@ type member struct {
 	wal         *wal.Log
 	writes      uint64 // begun in this run
 	writing     bool   // one is under way
-	machine     *resources.Machine
+	machine     *machine.Machine
 	applies     []replica.Apply
 	applied     protocol.Index // by the machine of this run
 	checkpoints checkpoints
-	digest      resources.Digest
+	digest      machine.Digest
 	busy        bool // the state machine is at work
 	asked       map[uint64]asked
 	next        uint64 // request

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // mixture is a cluster of three actives and two passives whose directories were
@@ -256,7 +256,7 @@ func (x *mixture) atHand(m *member) {
 func (x *mixture) writeOld(m *member) {
 	k := &call{op: &op{kind: opOpen, timeout: time.Minute}, client: x.c}
 	then := func(r protocol.Result) {
-		if id, err := resources.SessionOpened(&r); err == nil && r.Code == protocol.OK {
+		if id, err := sessionop.Opened(&r); err == nil && r.Code == protocol.OK {
 			x.session = id
 		}
 	}

@@ -5,8 +5,9 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // state is what the state machines must look like: digest and result at every
@@ -31,7 +32,7 @@ type state struct {
 
 // appliedAt is what applying one index gave.
 type appliedAt struct {
-	digest resources.Digest
+	digest machine.Digest
 	result uint64 // hash
 }
 
@@ -71,7 +72,7 @@ func (s *state) at(object int, i protocol.Index) cell {
 }
 
 // applied takes what a member's state machine made of an entry.
-func (s *state) applied(name string, e *protocol.Entry, r *protocol.Result, index protocol.Index, digest resources.Digest) error {
+func (s *state) applied(name string, e *protocol.Entry, r *protocol.Result, index protocol.Index, digest machine.Digest) error {
 	if index != e.Index {
 		return violated(RuleOrder, "%s has applied %d, its state machine says %d", name, e.Index, index)
 	}
@@ -192,7 +193,7 @@ func (s *state) answered(k *call, r protocol.Result, counts *Counts) error {
 }
 
 func (s *state) sessionOpened(k *call, r protocol.Result) error {
-	id, err := resources.SessionOpened(&r)
+	id, err := sessionop.Opened(&r)
 	if err != nil {
 		return violated(RuleState, "a session could not be opened: %v", err)
 	}

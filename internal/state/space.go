@@ -73,6 +73,15 @@ func WrongType(resource, bound, asked string) error {
 	return protocol.ErrWrongType.With(fmt.Sprintf("%q is a %s, not a %s", resource, bound, asked))
 }
 
+// The catalogue is what the system's space says of all resources: one key each, with the
+// name of its type, while the resource has keys.
+
+// CatalogueTag begins the keys of the catalogue.
+const CatalogueTag = 'r'
+
+// CatalogueKey returns a resource's key of the catalogue.
+func CatalogueKey(resource string) []byte { return append([]byte{CatalogueTag}, resource...) }
+
 // System returns the system's own space. It is there for anybody.
 func (s *State) System() *Space { return s.system }
 

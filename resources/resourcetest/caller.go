@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -16,13 +18,13 @@ import (
 // [resources.Caller] and is safe for use by many goroutines.
 type Caller struct {
 	mu       sync.Mutex
-	machine  *resources.Machine
+	machine  *machine.Machine
 	log      *slog.Logger
 	now      protocol.ClusterTime
 	session  protocol.SessionID
 	sequence uint64
 	history  []protocol.Entry
-	encoded  resources.EncodedFunc
+	encoded  machine.EncodedFunc
 }
 
 var _ resources.Caller = (*Caller)(nil)
@@ -39,19 +41,16 @@ func NewCaller(t testing.TB, types ...*resources.Type) *Caller {
 	return c
 }
 
-func newCaller(registry *resources.Registry, log *slog.Logger, encoded resources.EncodedFunc) *Caller {
+func newCaller(registry *resources.Registry, log *slog.Logger, encoded machine.EncodedFunc) *Caller {
 	c := &Caller{log: log, encoded: encoded}
 	c.machine = c.newMachine(registry)
 	c.machine.Apply([]protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryNoop}}, nil)
 	return c
 }
 
-func (c *Caller) newMachine(registry *resources.Registry) *resources.Machine {
-	return resources.NewMachine(resources.Config{Registry: registry, Logger: c.log, Track: true, Encoded: c.encoded})
+func (c *Caller) newMachine(registry *resources.Registry) *machine.Machine {
+	return machine.New(machine.Config{Registry: registry, Logger: c.log, Track: true, Encoded: c.encoded})
 }
-
-// Machine returns the machine, for what the operations do not show.
-func (c *Caller) Machine() *resources.Machine { return c.machine }
 
 // Advance lets cluster time pass.
 func (c *Caller) Advance(d time.Duration) {
@@ -68,8 +67,8 @@ func (c *Caller) Command(_ context.Context, command protocol.Command) (protocol.
 		return protocol.Result{}, err
 	}
 	if c.session == 0 {
-		r := c.apply(resources.SessionOpenCommand(protocol.SessionTimeoutMax))
-		id, err := resources.SessionOpened(&r)
+		r := c.apply(sessionop.Open(protocol.SessionTimeoutMax))
+		id, err := sessionop.Opened(&r)
 		if err != nil {
 			return r, err
 		}

@@ -4,15 +4,15 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // checkpoint is what a member would have on its disk: the items of the last
 // snapshot, kept up to date with what changed since the one before.
 type checkpoint struct {
 	index protocol.Index // 0: none yet
-	items map[place]resources.CheckpointItem
+	items map[place]machine.CheckpointItem
 }
 
 // place names an item.
@@ -47,10 +47,10 @@ func (c *checkpoint) restart(caller *Caller) error {
 }
 
 // take brings the checkpoint to the snapshot, and compares it with all of it.
-func (c *checkpoint) take(s *resources.Snapshot) error {
+func (c *checkpoint) take(s *machine.Snapshot) error {
 	changes, known := s.Changed(c.index)
 	if !known {
-		c.items = map[place]resources.CheckpointItem{}
+		c.items = map[place]machine.CheckpointItem{}
 		for item := range s.All() {
 			c.items[place{item.Space, string(item.Key)}] = item
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -253,7 +254,7 @@ func compare(what string, r [2]protocol.Result) error {
 // digests demands equal digests, and that what the machines hold is what their
 // digests stand for: bytes handed out by the state and then changed show here.
 func (h *harness) digests(what string) error {
-	var digests [2]resources.Digest
+	var digests [2]machine.Digest
 	for i, c := range h.callers {
 		counted, kept := c.machine.Verify()
 		if counted != kept {

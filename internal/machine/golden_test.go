@@ -1,0 +1,48 @@
+package machine_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// TestAHistoryAlwaysEndsWithTheSameBytes: members of different versions of this program
+// apply the same log. What this test has recorded never changes: digests, answers, and
+// the items of a checkpoint.
+func TestAHistoryAlwaysEndsWithTheSameBytes(t *testing.T) {
+	h := &history{r: rand.New(rand.NewPCG(11, 13))}
+	m := newTracked(t)
+	along, answers, items := xxh3.New(), xxh3.New(), xxh3.New()
+	for range 5000 {
+		for _, r := range m.Apply([]protocol.Entry{h.next()}, nil) {
+			answers.WriteString(fmt.Sprintf("%d %s %x\n", r.Index, r.Code, r.Data))
+		}
+		_, digest := m.Digest()
+		b := digest.Bytes()
+		along.Write(b[:])
+	}
+	snapshot := m.Snapshot()
+	defer snapshot.Close()
+	for item := range snapshot.All() {
+		items.Write(binary.BigEndian.AppendUint64([]byte(item.Space+"\x00"+string(item.Key)+"\x00"+string(item.Value)), uint64(item.Index)))
+	}
+	got := map[string]any{
+		"digest": snapshot.Digest(), "digests along the way": along.Sum64(), "answers": answers.Sum64(), "items": items.Sum64(),
+		"bytes": snapshot.Bytes(),
+	}
+	for what, want := range map[string]any{
+		"digest":                machine.Digest{0xe198bb119630bab1, 0x16574114f7fc35a9},
+		"digests along the way": uint64(0xa7b45b78c4c3e5ce), "answers": uint64(0xffb5557509664fe4), "items": uint64(0xed6e233592ec7c44),
+		"bytes": 169974,
+	} {
+		if got[what] != want {
+			t.Errorf("%s: got %#v, want %#v", what, got[what], want)
+		}
+	}
+}
