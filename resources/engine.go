@@ -68,27 +68,20 @@ func (e *Engine) Open(s *state.State, v *View, resource, kind string) error {
 	// The view first: from then on no space that has keys at the index is dropped.
 	*v = View{at: s.Open()}
 	if resource == "" {
-		v.space = v.at.System()
+		v.space = s.System()
 		return nil
 	}
 	v.space = v.at.Space(resource)
-	err := e.checkKind(v, resource, kind)
+	var err error
+	if _, ok := e.registry.Type(kind); !ok {
+		err = e.registry.unknownType(kind, 0)
+	} else if keys, bound := v.space.At(v.Index()); keys > 0 && bound.String() != kind {
+		err = state.WrongType(resource, bound.String(), kind)
+	}
 	if err != nil {
 		v.Close()
 	}
 	return err
-}
-
-// checkKind compares the type that the instance has where the view reads with
-// the one asked for.
-func (e *Engine) checkKind(v *View, resource, kind string) error {
-	if _, ok := e.registry.Type(kind); !ok {
-		return e.registry.unknownType(kind, 0)
-	}
-	if keys, bound := v.space.At(v.Index()); keys > 0 && bound.String() != kind {
-		return state.WrongType(resource, bound.String(), kind)
-	}
-	return nil
 }
 
 // Ask runs a query on a view that Open has opened. Its reads fail when ctx ends.

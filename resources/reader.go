@@ -37,16 +37,17 @@ type Item struct {
 // each item is handed out, and at the end.
 func scan(sp *state.Space, i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for w := sp.Walk(i, from, to); ; {
-			more := w.Next()
-			if fine != nil {
-				if err := fine(); err != nil {
-					yield(Item{}, err)
-					return
-				}
+		for r, v := range sp.Scan(i, from, to) {
+			if fine != nil && fine() != nil {
+				break
 			}
-			if !more || !yield(Item{Key: w.Key(), Value: w.Version().Value(), Version: w.Version().Index()}, nil) {
+			if !yield(Item{Key: r.KeyBytes(), Value: v.Value(), Version: v.Index()}, nil) {
 				return
+			}
+		}
+		if fine != nil {
+			if err := fine(); err != nil {
+				yield(Item{}, err)
 			}
 		}
 	}

@@ -17,7 +17,6 @@ import (
 // ErrCorrupt one that does not fit the others. What fits together and is wrong
 // all the same shows in the digest, which the caller compares.
 type Loader struct {
-	registry *resources.Registry
 	engine   *resources.Engine
 	state    *state.State
 	sessions *sessions
@@ -32,7 +31,7 @@ type Loader struct {
 // NewLoader returns an empty loader. Any goroutine may call it.
 func (m *Machine) NewLoader() *Loader {
 	s := state.New(m.track)
-	return &Loader{registry: m.registry, engine: m.engine, state: s, sessions: newSessions(s)}
+	return &Loader{engine: m.engine, state: s, sessions: newSessions(s)}
 }
 
 // Add adds a key; its bytes are copied. A checkpoint may be given in layers,

@@ -15,6 +15,20 @@ import (
 	"github.com/starlinghq/starling/resources"
 )
 
+// What a machine takes from and gives to its state goes by these names, too.
+type (
+	// Snapshot is the whole state as it was at one index: what a checkpoint writes.
+	Snapshot = state.Snapshot
+	// CheckpointItem is one key of a state, or that it is gone.
+	CheckpointItem = state.Item
+	// Digest is a sum over all keys of a state: members that applied the same index
+	// have the same one.
+	Digest = state.Digest
+)
+
+// DigestFrom reads what Digest.Bytes returned.
+func DigestFrom(b [16]byte) Digest { return state.DigestFrom(b) }
+
 // Machine is the replicated state machine of one member: state, sessions and
 // the catalogue of instances. One goroutine applies; Query, View, Watch,
 // WaitApplied and the figures may be asked from any.
@@ -133,6 +147,11 @@ func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) {
 // damaged, or if somebody wrote to bytes that a Reader handed out. The applying
 // goroutine calls it; it takes time in proportion to the state.
 func (m *Machine) Verify() (counted, kept Digest) { return m.state.Recount(), m.state.Digest() }
+
+// Snapshot takes a snapshot of the state at the applied index, which must not
+// be 0, and, with Config.Track, makes it the base of the next one. The applying
+// goroutine calls it, between calls of Apply. It takes constant time.
+func (m *Machine) Snapshot() *Snapshot { return m.state.Snapshot() }
 
 // Stopped returns why the machine applies no more, or nil. It says what is
 // needed.

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -112,9 +113,9 @@ func parseTime(value []byte) (protocol.ClusterTime, bool) {
 // keys come in order: the lease, the cluster time, the catalogue, sessions, and
 // at last what they executed.
 func (l *Loader) restore() error {
-	for w := l.state.System().Walk(l.newest, nil, nil); w.Next(); {
+	for r, v := range l.state.System().Scan(l.newest, nil, nil) {
 		var err error
-		switch key, value := w.Key(), w.Version().Value(); key[0] {
+		switch key, value := r.KeyBytes(), v.Value(); key[0] {
 		case keyLease:
 			l.sessions.lease, _ = parseTime(value)
 			l.now = max(l.now, l.sessions.lease)
@@ -141,8 +142,8 @@ func (l *Loader) restore() error {
 // bind gives a space its type.
 func (l *Loader) bind(resource, kind string) {
 	l.space(resource).Bind(kind)
-	if _, known := l.registry.Type(kind); !known && l.missing == nil {
-		_, err := l.engine.Query(&protocol.Query{Type: kind})
+	_, err := l.engine.Query(&protocol.Query{Type: kind})
+	if errors.Is(err, protocol.ErrUnknownType) && l.missing == nil {
 		_, text := protocol.CodeOf(err)
 		l.missing = protocol.ErrUnknownType.With(fmt.Sprintf("%q is a %s: %s", resource, kind, text))
 	}
@@ -194,14 +195,14 @@ func (l *Loader) addExecuted(key, value []byte) error {
 // finishSessions gives each session what follows from all of its keys, and
 // checks that they are keys which a session can have at one time.
 func (l *Loader) finishSessions() error {
-	for w := l.state.System().Walk(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}); w.Next(); {
-		x, _ := parseExecuted(w.Key(), w.Version().Value())
+	for r, v := range l.state.System().Scan(l.newest, []byte{keyExecuted}, []byte{keyExecuted + 1}) {
+		x, _ := parseExecuted(r.KeyBytes(), v.Value())
 		if one := l.sessions.all[x.session]; x.sequence < one.floor || x.sequence-one.floor >= protocol.SessionWindow {
 			return protocol.ErrCorrupt.With(fmt.Sprintf("the answer %d of session %d, whose floor is %d", x.sequence, x.session, one.floor))
 		}
 	}
-	for w := l.state.System().Walk(l.newest, []byte{keySession}, []byte{keySession + 1}); w.Next(); {
-		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(w.Key()[1:]))]
+	for r := range l.state.System().Scan(l.newest, []byte{keySession}, []byte{keySession + 1}) {
+		one := l.sessions.all[protocol.SessionID(binary.BigEndian.Uint64(r.KeyBytes()[1:]))]
 		if one.bytes > protocol.SessionAnswersBytesMax {
 			return protocol.ErrCorrupt.With(fmt.Sprintf("session %d keeps %d bytes of answers, the limit is %d",
 				one.id, one.bytes, protocol.SessionAnswersBytesMax))

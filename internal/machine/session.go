@@ -203,8 +203,8 @@ func (s *sessions) end(one *session) {
 	var keys [][]byte
 	from := append([]byte{}, s.executedKey(one.id, 0)...)
 	to := resources.PrefixEnd(from[:9])
-	for w := s.state.System().Walk(s.state.Index(), from, to); w.Next(); {
-		keys = append(keys, w.Key())
+	for r := range s.state.System().Scan(s.state.Index(), from, to) {
+		keys = append(keys, r.KeyBytes())
 	}
 	for _, key := range keys {
 		s.state.Remove(s.state.System(), key)

@@ -66,18 +66,13 @@ type digestAt struct {
 
 // Recount counts the digest again over all that the state holds. It takes time in
 // proportion to that.
-func (s *State) Recount() Digest {
-	var d Digest
-	count := func(sp *Space) {
-		for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
-			if v := r.head.Load(); !v.gone {
-				d.add(r.term(v))
-			}
+func (s *State) Recount() Digest { return s.recount(s.index) }
+
+func (s *State) recount(i protocol.Index) (d Digest) {
+	for _, sp := range s.Spaces() {
+		for r, v := range sp.Scan(i, nil, nil) {
+			d.add(r.term(v))
 		}
-	}
-	count(s.system)
-	for _, sp := range s.spaces { // order does not matter: a sum
-		count(sp)
 	}
 	return d
 }

@@ -72,14 +72,7 @@ func (s *Snapshot) Bytes() int { return s.bytes }
 // bytes that the state handed out; a key that was damaged and set again since
 // shows in Digest instead. It takes time in proportion to the state.
 func (s *Snapshot) Recount() Digest {
-	var d Digest
-	for _, sp := range s.state.Spaces() {
-		for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
-			if v := s.read(r); v != nil {
-				d.add(r.term(v))
-			}
-		}
-	}
+	d := s.state.recount(s.index)
 	s.checkOpen()
 	return d
 }
@@ -119,8 +112,9 @@ func (s *Snapshot) Close() {
 func (s *Snapshot) All() iter.Seq[Item] {
 	return func(yield func(Item) bool) {
 		for _, sp := range s.state.Spaces() {
-			for r := sp.list.seek(""); r != nil; r = sp.list.after(r) {
-				if v := s.read(r); v != nil && !yield(itemOf(sp, r, v)) {
+			for r, v := range sp.Scan(s.index, nil, nil) {
+				s.checkOpen()
+				if !yield(itemOf(sp, r, v)) {
 					return
 				}
 			}

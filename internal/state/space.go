@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"iter"
 	"sync/atomic"
 	"unique"
 
@@ -161,6 +162,24 @@ func (s *State) settleSize(sp *Space) {
 	sp.sizes.Store(next)
 	if old != nil {
 		s.stale = append(s.stale, leftover{sp, nil, s.index})
+	}
+}
+
+// Scan yields the keys from..to, to excluded, in order, as they are at an index. A nil
+// from is the beginning, a nil to the end; a space that is nil has no keys. What the
+// writer adds meanwhile is met if it lies ahead and its index is not above. Whoever scans
+// with a [View] asks its Err after each key and at the end: if what lies ahead was dropped
+// under the walk, that ends early.
+func (sp *Space) Scan(i protocol.Index, from, to []byte) iter.Seq2[*Record, *Version] {
+	return func(yield func(*Record, *Version) bool) {
+		if sp == nil {
+			return
+		}
+		for r := sp.list.seek(stringOf(from)); r != nil && (to == nil || r.key < stringOf(to)); r = sp.list.after(r) {
+			if v := r.at(i); v != nil && !yield(r, v) {
+				return
+			}
+		}
 	}
 }
 

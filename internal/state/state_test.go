@@ -54,9 +54,11 @@ func (v *reading) Get(key []byte) ([]byte, bool, error) {
 
 func (v *reading) Scan(from, to []byte) iter.Seq2[found, error] {
 	return func(yield func(found, error) bool) {
-		w := v.space.Walk(v.index, from, to)
-		for w.Next() && v.Err() == nil {
-			if !yield(found{w.Key(), w.Version().Value(), w.Version().Index()}, nil) {
+		for r, at := range v.space.Scan(v.index, from, to) {
+			if v.Err() != nil {
+				break
+			}
+			if !yield(found{r.KeyBytes(), at.Value(), at.Index()}, nil) {
 				return
 			}
 		}

@@ -44,9 +44,6 @@ func (v *View) Err() error {
 // not dropped while the view is open.
 func (v *View) Space(name string) *Space { return v.state.Space(name) }
 
-// System returns the system's own space.
-func (v *View) System() *Space { return v.state.system }
-
 // Get returns what a key of a space was at the index, nil if it did not exist; a space
 // that is nil has no keys. Err says afterwards whether that is to be trusted.
 func (v *View) Get(sp *Space, key []byte) *Version {
