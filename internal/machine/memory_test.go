@@ -9,7 +9,7 @@ import (
 // BenchmarkMemory reports what is left in memory of what came and went, on a
 // machine with a member's defaults:
 //
-//	go test -run xxx -bench Memory -benchtime 1x ./resources
+//	go test -run xxx -bench Memory -benchtime 1x ./internal/machine
 //
 // Each begins with two rounds of the same, so that the ring of recent changes is
 // full of it, and so is what a checkpoint finds.
