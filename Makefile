@@ -12,7 +12,7 @@ race:
 	go test -race -short ./...
 
 lint:
-	go test ./internal/lint
+	go test ./internal/dev/lint
 
 sim:
 	go run ./cmd/starling sim --from 1 --seeds 100

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/dev/valuetest"
 	"github.com/starlinghq/starling/internal/notation"
 	"github.com/starlinghq/starling/internal/value"
-	"github.com/starlinghq/starling/internal/valuetest"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/dev/valuetest"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/value"
-	"github.com/starlinghq/starling/internal/valuetest"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"

@@ -394,7 +394,7 @@ func TestExploreBeginsOneClusterAtMost(t *testing.T) {
 }
 
 // TestExploreFindsWhatIsPlanted breaks the house round the core; what is broken in
-// the core itself is in internal/mutation.
+// the core itself is in internal/dev/mutation.
 func TestExploreFindsWhatIsPlanted(t *testing.T) {
 	for _, c := range []struct {
 		name, world string

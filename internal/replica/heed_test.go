@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/hostile"
+	"github.com/starlinghq/starling/internal/dev/hostile"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/hostile"
+	"github.com/starlinghq/starling/internal/dev/hostile"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 
-	"github.com/starlinghq/starling/internal/valuetest"
+	"github.com/starlinghq/starling/internal/dev/valuetest"
 	"github.com/starlinghq/starling/protocol"
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/dev/valuetest"
 	"github.com/starlinghq/starling/internal/value"
-	"github.com/starlinghq/starling/internal/valuetest"
 	"github.com/starlinghq/starling/protocol"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/storagetest"

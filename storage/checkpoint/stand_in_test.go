@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/engine/standin"
 	"github.com/starlinghq/starling/storage/vfs"

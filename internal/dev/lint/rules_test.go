@@ -103,7 +103,7 @@ var importFixtures = []fixture{
 	{"imports", "web imports wire", importing("internal/web/a.go", mod+"/internal/wire", true)},
 	{"imports", "sim imports swim", importing("internal/sim/a.go", mod+"/gossip/swim", true)},
 	{"imports", "sim imports runtime", importing("internal/sim/a.go", mod+"/internal/runtime", true)},
-	{"imports", "lint imports protocol", importing("internal/lint/a.go", mod+"/protocol", true)},
+	{"imports", "lint imports protocol", importing("internal/dev/lint/a.go", mod+"/protocol", true)},
 	{"imports", "invariant imports protocol", importing("internal/invariant/a.go", mod+"/protocol", true)},
 	{"imports", "root imports replica", importing("a.go", mod+"/internal/replica", true)},
 	{"imports", "root imports runtime", importing("a.go", mod+"/internal/runtime", false)},

@@ -2,7 +2,7 @@
 // prints a table of what found it: which directed test, and within how many
 // seeds the simulator.
 //
-//	go run ./internal/mutation/cmd --seeds 1000 --results planted-bugs.jsonl
+//	go run ./internal/dev/mutation/cmd --seeds 1000 --results planted-bugs.jsonl
 //
 // What is known of a bug is written to the results file at once, and is not
 // tried again: a run that was stopped goes on where it was, with the commit that
@@ -24,7 +24,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mutation"
+	"github.com/starlinghq/starling/internal/dev/mutation"
 )
 
 // options are the command's flags.
@@ -57,9 +57,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.into, "into", "", "Markdown `FILE` whose table, between the lines "+tableBegin+" and "+tableEnd+", is replaced")
 	f.Usage = func() {
 		fmt.Fprint(stderr, "Plants bugs in a copy of a commit, one at a time, and tells what finds each.\n\n"+
-			"  go run ./internal/mutation/cmd --seeds 0                                    directed tests alone: minutes\n"+
-			"  go run ./internal/mutation/cmd --seeds 1000 --results planted-bugs.jsonl    everything: hours; again to go on\n"+
-			"  go run ./internal/mutation/cmd --only vote-twice,half-is-a-majority --seeds 50\n\nFlags:\n")
+			"  go run ./internal/dev/mutation/cmd --seeds 0                                    directed tests alone: minutes\n"+
+			"  go run ./internal/dev/mutation/cmd --seeds 1000 --results planted-bugs.jsonl    everything: hours; again to go on\n"+
+			"  go run ./internal/dev/mutation/cmd --only vote-twice,half-is-a-majority --seeds 50\n\nFlags:\n")
 		f.PrintDefaults()
 	}
 	if err := f.Parse(args); err != nil {

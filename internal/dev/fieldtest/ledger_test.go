@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/storage/storagetest"
 )
 

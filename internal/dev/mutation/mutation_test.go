@@ -8,7 +8,7 @@ import (
 )
 
 // root is the repository.
-const root = "../.."
+const root = "../../.."
 
 func TestEveryMutationFitsTheTreeExactlyOnce(t *testing.T) {
 	all := All()

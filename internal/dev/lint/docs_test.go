@@ -14,7 +14,7 @@ import (
 
 func page(t *testing.T, name string) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../../docs", name))
+	b, err := os.ReadFile(filepath.Join("../../../docs", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +118,8 @@ func (d *drawing) nodeOf(dir string) string {
 
 // notDrawn are tools of the house, suites for tests, and what all may import.
 var notDrawn = []string{
-	"protocol", "internal/invariant", "internal/lint", "internal/mutation/...", "internal/dev/...", "internal/virtual", "internal/fieldtest",
-	"internal/hostile", "internal/strace", "internal/valuetest", "internal/sim/awkward", "storage/storagetest", "resources/resourcetest",
+	"protocol", "internal/invariant", "internal/dev/lint", "internal/dev/mutation/...", "internal/dev/...", "internal/virtual", "internal/dev/fieldtest",
+	"internal/dev/hostile", "internal/dev/strace", "internal/dev/valuetest", "internal/sim/awkward", "storage/storagetest", "resources/resourcetest",
 }
 
 // TestDrawingFitsTheTree: every package is drawn, every arrow is an import, and every
@@ -226,11 +226,11 @@ func TestCounterexamplesArePointedAt(t *testing.T) {
 			}
 		}
 	})
-	plays, err := filepath.Glob("../../active/testdata/*.txt")
+	plays, err := filepath.Glob("../../../active/testdata/*.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, err := filepath.Glob("../../docs/adr/*.md")
+	others, err := filepath.Glob("../../../docs/adr/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ var namedFile = regexp.MustCompile("`([a-z][a-z_/]*\\.(?:go|txt|md|svg)|[a-z]+(?
 
 // TestContributingNamesWhatIsThere: whoever follows CONTRIBUTING.md finds each file.
 func TestContributingNamesWhatIsThere(t *testing.T) {
-	b, err := os.ReadFile("../../CONTRIBUTING.md")
+	b, err := os.ReadFile("../../../CONTRIBUTING.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestContributingNamesWhatIsThere(t *testing.T) {
 		if base := filepath.Base(name); base == name && strings.HasPrefix(base, "codec_") {
 			name = "protocol/" + base // of a list that begins with the folder
 		}
-		if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
+		if _, err := os.Stat(filepath.Join("../../..", name)); err != nil {
 			t.Errorf("CONTRIBUTING.md names %s, which is not there", m[1])
 		}
 	}

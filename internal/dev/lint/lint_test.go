@@ -6,7 +6,7 @@ import (
 )
 
 // house is this repository, read once: that takes seconds.
-var house = sync.OnceValues(func() (*Tree, error) { return Load("../..") })
+var house = sync.OnceValues(func() (*Tree, error) { return Load("../../..") })
 
 // TestHouse runs all rules on this repository.
 func TestHouse(t *testing.T) {
@@ -17,7 +17,7 @@ func TestHouse(t *testing.T) {
 	for _, v := range tree.Check(Rules()...) {
 		t.Error(v)
 	}
-	if tree.byDir["internal/lint"] == nil || tree.byDir["protocol"] == nil {
+	if tree.byDir["internal/dev/lint"] == nil || tree.byDir["protocol"] == nil {
 		t.Error("the rules have looked at another tree than this repository's")
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/internal/runtime"
-	"github.com/starlinghq/starling/internal/strace"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"

@@ -29,10 +29,10 @@ var (
 var table = []row{
 	{dir: "protocol"},
 	{dir: "internal/invariant", bare: true},
-	{dir: "internal/lint", bare: true},
+	{dir: "internal/dev/lint", bare: true},
 	// It makes messages for the tests of others.
-	{dir: "internal/hostile"},
-	{dir: "active", tests: append([]string{"internal/hostile", "internal/virtual"}, cores...)},
+	{dir: "internal/dev/hostile"},
+	{dir: "active", tests: append([]string{"internal/dev/hostile", "internal/virtual"}, cores...)},
 	{dir: "passive", tests: cores},
 	{dir: "gossip", tests: append([]string{"internal/virtual"}, cores...)},
 	{dir: "internal/logqueue", bare: true},
@@ -46,9 +46,9 @@ var table = []row{
 	{dir: "storage/...", tests: anything},
 	{dir: "internal/value", tests: anything},
 	// It makes values for tests.
-	{dir: "internal/valuetest", bare: true},
+	{dir: "internal/dev/valuetest", bare: true},
 	// It makes system calls of processes fail, for tests.
-	{dir: "internal/strace", bare: true},
+	{dir: "internal/dev/strace", bare: true},
 	{dir: "internal/notation", tests: anything},
 	{dir: "internal/state"},
 	{dir: "resources/...", allow: []string{"internal/state", "internal/value", "internal/notation"}, tests: anything},
@@ -56,7 +56,7 @@ var table = []row{
 	{dir: "internal/machine", allow: []string{"resources", "internal/state", "internal/sessionop"}, tests: anything},
 	{dir: "internal/sessionop", allow: []string{"resources"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
-	{dir: "internal/replica", allow: append([]string{"internal/mend"}, cores...), tests: append([]string{"storage/...", "internal/hostile"}, cores...)},
+	{dir: "internal/replica", allow: append([]string{"internal/mend"}, cores...), tests: append([]string{"storage/...", "internal/dev/hostile"}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "internal/machine", "internal/replica"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
@@ -75,9 +75,9 @@ var table = []row{
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},
 	{dir: "internal/dev/study/spread", allow: []string{"gossip", "internal/virtual"}},
 	// It runs the command itself in processes of its own.
-	{dir: "internal/fieldtest", tests: append([]string{"cmd"}, anything...)},
-	{dir: "internal/mutation", bare: true},
-	{dir: "internal/mutation/cmd", allow: []string{"internal/mutation"}, bare: true},
+	{dir: "internal/dev/fieldtest", tests: append([]string{"cmd"}, anything...)},
+	{dir: "internal/dev/mutation", bare: true},
+	{dir: "internal/dev/mutation/cmd", allow: []string{"internal/dev/mutation"}, bare: true},
 	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/naming", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
 	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
 	{dir: "cmd", allow: append([]string{".", "internal/naming", "internal/notation", "resources/..."}, offline...), tests: anything},
@@ -130,7 +130,7 @@ func checkImports(r *Report) {
 	r.files(func(p *Package, f *File) {
 		from, known := rowOf(p.Dir)
 		if !known {
-			r.add(f.Syntax.Package, "package %s is not in the table of import directions (internal/lint/imports.go)", p.Dir)
+			r.add(f.Syntax.Package, "package %s is not in the table of import directions (internal/dev/lint/imports.go)", p.Dir)
 			return
 		}
 		for _, spec := range f.Syntax.Imports {
@@ -235,7 +235,7 @@ func checkDependencies(r *Report) {
 				}
 				found = true
 				if !f.Test && !anyFits(d.allow, p.Dir) {
-					r.add(spec.Pos(), "%s may not use %s (internal/lint/imports.go says who may)", p.Dir, d.module)
+					r.add(spec.Pos(), "%s may not use %s (internal/dev/lint/imports.go says who may)", p.Dir, d.module)
 				}
 			}
 			if !found {

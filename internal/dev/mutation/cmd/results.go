@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mutation"
+	"github.com/starlinghq/starling/internal/dev/mutation"
 )
 
 // finding is what came of one bug. As JSON it is a line of the results file.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mutation"
+	"github.com/starlinghq/starling/internal/dev/mutation"
 )
 
 func TestFailureNamesWhatFailedOrHung(t *testing.T) {

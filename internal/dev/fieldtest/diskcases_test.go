@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 )
 
 // diskCase is one call that fails at one member.

@@ -13,11 +13,11 @@
 // reaches the disk any more, not even the journal, as when the power fails.
 // What it does not show is a drive that lies about its own cache.
 //
-//	STARLING_CUTS=100 go test ./internal/fieldtest -run PowerCut -v -timeout 60m
+//	STARLING_CUTS=100 go test ./internal/dev/fieldtest -run PowerCut -v -timeout 60m
 //
 // runs a hundred cuts of each kind on each file system.
 //
-//	STARLING_ROUNDS=10 STARLING_TIMING=fast go test ./internal/fieldtest -run RunningClients -v -timeout 60m
+//	STARLING_ROUNDS=10 STARLING_TIMING=fast go test ./internal/dev/fieldtest -run RunningClients -v -timeout 60m
 //
 // has a leader killed, stopped and cut off in two ways, ten rounds each, while
 // clients write and read, and passives cut off for 10 s; with STARLING_SPLITS for
@@ -27,21 +27,21 @@
 // STARLING_TIMING members have the command's times. The machine should have
 // nothing else to do; without STARLING_ROUNDS nothing depends on the time.
 //
-//	STARLING_COPIES=1 go test ./internal/fieldtest -run 'StartedTwice|HasNoVote' -v -timeout 60m
-//	STARLING_MIXTURES=32 go test ./internal/fieldtest -run Mixtures -v -timeout 60m
+//	STARLING_COPIES=1 go test ./internal/dev/fieldtest -run 'StartedTwice|HasNoVote' -v -timeout 60m
+//	STARLING_MIXTURES=32 go test ./internal/dev/fieldtest -run Mixtures -v -timeout 60m
 //
 // start copies of every member's directory beside the original, idle and under
 // load, with the command itself and its defaults; and members with all mixtures of
 // directories from before some writes and from after them.
 //
-//	STARLING_DISK_FAULTS=all go test ./internal/fieldtest -run OneFailedCall -v -timeout 90m
-//	STARLING_DISK_SCHEDULES=30 go test ./internal/fieldtest -run AllMembersAtOnce -v -timeout 60m
-//	STARLING_DISK_HOURS=2h go test ./internal/fieldtest -run PassingErrors -v -timeout 3h
+//	STARLING_DISK_FAULTS=all go test ./internal/dev/fieldtest -run OneFailedCall -v -timeout 90m
+//	STARLING_DISK_SCHEDULES=30 go test ./internal/dev/fieldtest -run AllMembersAtOnce -v -timeout 60m
+//	STARLING_DISK_HOURS=2h go test ./internal/dev/fieldtest -run PassingErrors -v -timeout 3h
 //
 // make system calls of members fail: one of one member, one of each kind at each of
 // three, and passing errors for hours. docs/disks.md says what is judged.
 //
-//	STARLING_OUTSIDE=1 go test ./internal/fieldtest -run NothingOutside -v -timeout 30m
+//	STARLING_OUTSIDE=1 go test ./internal/dev/fieldtest -run NothingOutside -v -timeout 30m
 //
 // takes from members what is outside their core: descriptors, the reader of their log,
 // room on their disks, their directory and the folders in it; and has a disk that does not

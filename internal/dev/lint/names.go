@@ -26,12 +26,12 @@ func checkNames(r *Report) {
 	for name, pos := range there { // order does not matter: violations are sorted
 		test := strings.HasSuffix(r.Tree.Fset.Position(pos).Filename, "_test.go")
 		if !test && !slices.Contains(listed, name) {
-			r.add(pos, "resources exports %s, which is not in internal/lint/resources.txt: do authors of types need it?", name)
+			r.add(pos, "resources exports %s, which is not in internal/dev/lint/resources.txt: do authors of types need it?", name)
 		}
 	}
 	for _, name := range listed {
 		if _, ok := there[name]; !ok {
-			r.add(p.Files[0].Syntax.Package, "internal/lint/resources.txt has %s, which resources does not export", name)
+			r.add(p.Files[0].Syntax.Package, "internal/dev/lint/resources.txt has %s, which resources does not export", name)
 		}
 	}
 }

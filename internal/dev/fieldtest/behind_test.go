@@ -180,7 +180,7 @@ func TestMemberThatIsStoppedMostOfTheTimeGetsLevel(t *testing.T) {
 // and prints what a joiner takes without writes, and with them, which is twice that
 // at most, in two fetches at most.
 //
-//	STARLING_BEHIND=1 go test ./internal/fieldtest -run BehindAtFullSize -v -timeout 60m
+//	STARLING_BEHIND=1 go test ./internal/dev/fieldtest -run BehindAtFullSize -v -timeout 60m
 func TestBehindAtFullSize(t *testing.T) {
 	if os.Getenv("STARLING_BEHIND") == "" {
 		t.Skip("takes ten minutes; set STARLING_BEHIND=1")

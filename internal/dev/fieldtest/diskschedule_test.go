@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/strace"
+	"github.com/starlinghq/starling/internal/dev/strace"
 )
 
 // schedulesVariable is how many schedules TestFailedCallsOfAllMembersAtOnce tries, and

@@ -50,8 +50,8 @@ var reference = regexp.MustCompile("`([a-z/]+|)\\.([A-Za-z]+)`")
 // TestLimitsPageIsRight compares the tables of docs/limits.md with the constants that
 // their rows name.
 func TestLimitsPageIsRight(t *testing.T) {
-	c := constantsOf(t, "../..")
-	page, err := os.ReadFile("../../docs/limits.md")
+	c := constantsOf(t, "../../..")
+	page, err := os.ReadFile("../../../docs/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}

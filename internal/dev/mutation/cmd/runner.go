@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mutation"
+	"github.com/starlinghq/starling/internal/dev/mutation"
 )
 
 // runner tries bugs in a copy of the tree.
