@@ -120,7 +120,7 @@ func TestCondemnedMemberCountsForNothing(t *testing.T) {
 	equal(t, "commit after another's", h.n.m.hard.Commit, 5)
 	h.says("c", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
 	equal(t, "reads after another's", len(h.n.reads), 1)
-	if p := h.n.m.heir(); p == nil || p.id != idOf("c") {
+	if p := h.n.m.heir(h.n.m.hard.Commit); p == nil || p.id != idOf("c") {
 		t.Errorf("got %v for an heir, want c", p)
 	}
 	h.says("b", proof)

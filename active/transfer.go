@@ -42,7 +42,7 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	}
 	p := m.lead.find(to)
 	if to.IsZero() {
-		p = m.heir()
+		p = m.heir(0)
 	}
 	switch {
 	case p == nil && to.IsZero():
@@ -61,16 +61,16 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 
 // heir returns the voter to hand over to when nobody has said to whom, nil without one.
 // Whoever does not answer or needs a checkpoint first is none, nor is who says that it
-// is unfit: its state has diverged, or it stands at a command. Of those that hold what is
-// committed, one whose disk has room goes before one that would take no writes. (Who
-// holds less would not be elected, and owners that know nothing of disks say of none
-// that there is room.) Of equals the one that holds most.
-func (m *Member) heir() *progress {
+// is unfit: its state has diverged, or it stands at a command. Of those that hold the log
+// up to an index, one whose disk has room goes before one that would take no writes:
+// who is told to campaign at once is not elected without what is committed, and an heir
+// that is waited for may lack what it likes. Of equals the one that holds most.
+func (m *Member) heir(holds protocol.Index) *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
 		able := p.seat == protocol.SeatVoter && unable(m, p) == "" && p.state != ProgressCatchUp
-		if able && (best == nil || p.leadsBefore(best, m.hard.Commit)) {
+		if able && (best == nil || p.leadsBefore(best, holds)) {
 			best = p
 		}
 	}
@@ -78,8 +78,8 @@ func (m *Member) heir() *progress {
 }
 
 // leadsBefore reports whether one heir is better than another.
-func (p *progress) leadsBefore(than *progress, commit protocol.Index) bool {
-	takes := func(p *progress) bool { return p.room && p.match >= commit }
+func (p *progress) leadsBefore(than *progress, holds protocol.Index) bool {
+	takes := func(p *progress) bool { return p.room && p.match >= holds }
 	if takes(p) != takes(than) {
 		return takes(p)
 	}
@@ -151,7 +151,7 @@ func (m *Member) resign() {
 // about to step down: the others need not wait for a timeout. The word is given
 // once; if it is lost, the timeout comes.
 func (m *Member) nameHeir() {
-	if p := m.heir(); p != nil {
+	if p := m.heir(m.hard.Commit); p != nil {
 		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader that steps down")
 		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
 	}

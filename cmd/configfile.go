@@ -65,7 +65,7 @@ func readConfigFile(c *cli.Context) (names namer, err error) {
 			continue
 		}
 		if err := c.Set(key.Value, text); err != nil {
-			return wrong("line %d: %s: %s", value.Line, key.Value, unset(c, key.Value, text, err))
+			return wrong("line %d: %s: %s", value.Line, key.Value, whyNot(c, key.Value, text, err))
 		}
 		if bounded, ok := findFlag(c.Command.Flags, key.Value).(cli.ActionableFlag); ok {
 			if err := bounded.RunAction(c); err != nil {
@@ -95,8 +95,8 @@ func scalarText(n *yaml.Node) (string, bool) {
 	return "", false
 }
 
-// unset says why a flag does not take a text; the library says "parse error".
-func unset(c *cli.Context, name, text string, err error) string {
+// whyNot says why a flag does not take a text; the library says "parse error".
+func whyNot(c *cli.Context, name, text string, err error) string {
 	if takes := takesOf(findFlag(c.Command.Flags, name)); takes != "" {
 		return fmt.Sprintf("%q, where it takes %s", text, takes)
 	}

@@ -155,7 +155,8 @@ const (
 	EventBehind          EventKind = "behind"     // far behind the others, or level again
 	EventPressed         EventKind = "pressed"    // behind, and not getting level at the rate that it is given
 	EventWithheld        EventKind = "withheld"   // entries that a member says it has and does not give
-	EventRoom            EventKind = "room"       // on the disks of a majority, or too little of it
+	EventCramped         EventKind = "cramped"    // too little room on the disks of a majority
+	EventRoom            EventKind = "room"       // enough again
 	EventUnreadable      EventKind = "unreadable" // a place of the own log
 	EventReadable        EventKind = "readable"   // again
 	EventAhead           EventKind = "ahead"      // a member that holds committed entries which this cluster does not have

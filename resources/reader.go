@@ -34,13 +34,15 @@ type Item struct {
 }
 
 // scan walks the keys from..to of a space at an index. fine, if not nil, is asked before
-// each item is handed out, and at the end.
+// each item is handed out, also where there are many that are none at the index, and at
+// the end.
 func scan(sp *state.Space, i protocol.Index, from, to []byte, fine func() error) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
-		for r, v := range sp.Scan(i, from, to) {
-			if fine != nil && fine() != nil {
-				break
-			}
+		var goes func() bool
+		if fine != nil {
+			goes = func() bool { return fine() == nil }
+		}
+		for r, v := range sp.ScanWhile(i, from, to, goes) {
 			if !yield(Item{Key: r.KeyBytes(), Value: v.Value(), Version: v.Index()}, nil) {
 				return
 			}

@@ -78,6 +78,9 @@ func (s *Swim) survey() {
 		}
 		moves = append(moves, k.Name+" "+k.Number+" -> "+meaning(k.Number, now))
 	}
+	if len(moves) == 0 {
+		return
+	}
 	s.mu.Lock()
 	said = s.renumbered || len(s.nodes) > 0
 	s.renumbered = s.renumbered || !said

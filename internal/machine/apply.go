@@ -90,8 +90,8 @@ func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
 	m.storeDeadline()
 }
 
-// refused lets an entry pass without effect: only the index and the cluster
-// time go on. What is due by then ends with the next entry, because ending it
+// refused lets an entry pass without effect on any resource: the index and the cluster
+// time go on, and its session knows of it. What is due by then ends with the next entry, because ending it
 // could be what kills.
 //
 // [S] The command counts as executed in its session. Nobody was answered, so its

@@ -14,6 +14,6 @@
 // deadlines and cluster time are in the state and come with it; the texts of
 // errors that a session remembers do not, only their codes.
 //
-// To recover a cluster offline, [Config] can have one entry refused, and
+// To recover a cluster offline, [Config] can have entries refused, and
 // [Machine.EndSessions] makes the first state of the new cluster.
 package machine

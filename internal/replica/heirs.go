@@ -17,8 +17,8 @@ type Hampered struct {
 	Why   string
 }
 
-// WithoutRoom is what the event says of a leader that hands over because its disk is
-// nearly full.
+// WithoutRoom says of a member that its disk is nearly full, in the event of a leader that
+// hands over, and where it could be an heir.
 const WithoutRoom = "has no room on its disk"
 
 // heirs knows to whom a leader gives the lead that cannot do its work, because it

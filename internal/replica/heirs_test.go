@@ -160,7 +160,7 @@ func TestDisksOfAMajorityDoNotFillUp(t *testing.T) {
 			s.pass(5 * time.Second)
 			expect(t, "a write is refused", submit(write), test.refused)
 			expect(t, "a delete is refused", submit(frees), false)
-			expect(t, "said", s.said(protocol.EventRoom, "writes are refused"), map[bool]int{true: 1}[test.refused])
+			expect(t, "said", s.said(protocol.EventCramped, "writes are refused"), map[bool]int{true: 1}[test.refused])
 			expect(t, "in the status", s.r.Status(s.now).Cramped != "", test.refused)
 			s.room = []protocol.MemberID{id(2), id(3)}
 			s.pass(time.Second)

@@ -26,7 +26,8 @@ type changing struct {
 }
 
 // Prove asks whether this member leads. It is answered by a ReadAnswer: without an error
-// when a majority of the voters has confirmed, after the question, that it does. Another
+// when a majority of the voters has confirmed, after the question, that it does, or while
+// its lease says so. Another
 // one may have taken the lead long ago, and changed seats since. That the state has come
 // to the answer's index is not said.
 func (r *Replica) Prove(now protocol.Instant, request uint64) {

@@ -59,7 +59,7 @@ func (q *requests) readAnswered(now protocol.Instant, by protocol.MemberID, a pr
 			r.leadsNot(now, q.asked[i].to, a.Leader, a.Term)
 		}
 		err := noReadIndex(a.Code)
-		if a.Code == protocol.ErrNoLeader.Code || q.asked[i].to.IsZero() && !r.leads() { // this member knows why
+		if a.Code == protocol.ErrNoLeader.Code && r.leader().IsZero() || q.asked[i].to.IsZero() && !r.leads() { // this member knows why
 			err = r.notLeading()
 		}
 		q.failGroup(i, err, r)

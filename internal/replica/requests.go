@@ -102,7 +102,7 @@ type Submission struct {
 // Submit takes encoded commands of clients: all that wait, so that they share one
 // step: one batch, one append, one sync. Each is answered once, by an Answer with the
 // same request number. Codes that a client may retry with the same session and
-// sequence: not_leader, no_leader, overloaded, unknown_outcome.
+// sequence: not_leader, no_leader, overloaded, no_space_here, unknown_outcome.
 func (r *Replica) Submit(now protocol.Instant, list ...Submission) {
 	for _, s := range list {
 		r.requests.commands = append(r.requests.commands, command{from: origin{request: s.Request}, encoded: s.Command, checked: s.Checked})

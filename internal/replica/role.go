@@ -62,6 +62,8 @@ func (r *Replica) becomePassive(now protocol.Instant) bool {
 	r.heardOf(now, a.Term(), a.Leader())
 	r.requests.leaderLost(r)
 	r.requests.failReads(r)
+	r.requests.changesLost(r, errLeaderLost)
+	r.requests.unproven(func(*proof) bool { return true }, r.notLeading(), r)
 	r.event(protocol.EventBecamePassive, "no configuration from the commit index on names this member")
 	return true
 }

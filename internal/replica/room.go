@@ -9,53 +9,66 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// lookForRoom finds out, once per heartbeat interval, whether the voters that this leader
-// hears could store what it takes without those that have said that their disks are
+// lookForRoom finds out, once per heartbeat interval, whether the voters that may answer
+// this leader could store what it takes without those that have said that their disks are
 // nearly full. If they could not, it takes only what frees space: otherwise the disks of
 // a majority get full to the last byte, and then nothing can be stored, deletes neither.
-// Voters that are not heard do not count as full, since they store nothing. A leader
-// whose own disk is full takes no such writes anyway, and hands over.
+// Voters that are silent do not count as full, since they store nothing, nor do those that
+// have not answered in this term yet. A leader whose own disk is full takes no such writes
+// anyway, says so itself, and hands over.
 func (h *heirs) lookForRoom(r *Replica) {
 	s := r.active.Status()
 	h.begin(s.Term)
-	heard := map[protocol.MemberID]bool{r.cfg.ID: true}
-	full := map[protocol.MemberID]bool{}
+	cramped := ""
+	if !h.now.Full {
+		cramped = cramps(&s, r)
+	}
+	if (cramped == "") != (h.cramped == "") && !h.now.Full {
+		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.commit, Text: "writes are taken again"}
+		if cramped != "" {
+			e.Kind, e.Text = protocol.EventCramped, "writes are refused: "+cramped
+		}
+		r.out.Events = append(r.out.Events, e)
+	}
+	h.cramped = cramped
+}
+
+// cramps says of each half of the configuration why no majority of it could store more;
+// empty: one could, or none answers.
+func cramps(s *active.Status, r *Replica) string {
+	answers, full := map[protocol.MemberID]bool{r.cfg.ID: true}, map[protocol.MemberID]bool{}
 	for i := range s.Progress {
 		p := &s.Progress[i]
-		heard[p.ID], full[p.ID] = p.Answers, p.Told && !p.Room
+		answers[p.ID], full[p.ID] = p.Active, p.Told && !p.Room
 	}
 	conf, _ := r.configurations().Latest()
-	cramped := ""
 	for _, voters := range [][]protocol.MemberID{conf.Configuration.Voters(), conf.Configuration.OutgoingVoters()} {
-		if h.now.Full || len(voters) == 0 || !protocol.Majority(voters, func(id protocol.MemberID) bool { return heard[id] }) ||
-			protocol.Majority(voters, func(id protocol.MemberID) bool { return heard[id] && !full[id] }) {
+		if len(voters) == 0 || !protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] }) ||
+			protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] && !full[id] }) {
 			continue
 		}
 		var names []string
 		for _, id := range voters {
-			if line, ok := conf.Configuration.Find(id); ok && full[id] {
-				names = append(names, line.Label())
+			if full[id] {
+				names = append(names, r.labelOf(id))
 			}
 		}
-		cramped = fmt.Sprintf("the disks of %d of %d voters are nearly full (%s), and the others that answer are no majority: "+
+		return fmt.Sprintf("the disks of %d of %d voters are nearly full (%s), and the others that answer are no majority: "+
 			"make room there; writes resume by themselves, and deletes are taken", len(names), len(voters), strings.Join(names, ", "))
 	}
-	if cramped != h.cramped {
-		h.cramped = cramped
-		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.commit, Text: "writes are taken again"}
-		if cramped != "" {
-			e.Text = "writes are refused: " + cramped
-		}
-		r.out.Events = append(r.out.Events, e)
-	}
+	return ""
 }
 
 // checkRoom refuses a command that takes space which a majority does not have.
 func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
-	if why := h.lacks(r); why != "" && r.cfg.Frees != nil && !r.cfg.Frees(c) {
-		return protocol.ErrNoSpace.With(why)
+	why := h.lacks(r)
+	if why == "" || r.cfg.Frees == nil || r.cfg.Frees(c) {
+		return nil
 	}
-	return nil
+	if conf, _ := r.configurations().Latest(); conf.Configuration.Joint() {
+		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others
+	}
+	return protocol.ErrNoSpace.With(why)
 }
 
 // lacks says why this leader takes no writes but those that free space, for want of

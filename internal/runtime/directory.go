@@ -112,7 +112,13 @@ func (m *Member) openCheckpoints() error {
 
 // openMemory makes a member that lives as long as its process.
 func (m *Member) openMemory(ctx context.Context, tcp net.Listener) error {
+	if err := checkOwnName(ctx, m, true); err != nil {
+		return err
+	}
 	id, first, err := m.newIdentity(ctx, tcp, nil)
+	if err == nil {
+		err = checkOwnName(ctx, m, false)
+	}
 	if err != nil {
 		return err
 	}

@@ -275,11 +275,11 @@ func (m *Member) event(e protocol.Event) {
 	switch e.Kind {
 	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
 		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired,
-		protocol.EventWithheld, protocol.EventReadable:
+		protocol.EventWithheld, protocol.EventReadable, protocol.EventRoom:
 		level = slog.LevelInfo
 	case protocol.EventBehind:
 		level = slog.LevelInfo
-	case protocol.EventForged, protocol.EventKeyless, protocol.EventPressed, protocol.EventUnreadable, protocol.EventRoom:
+	case protocol.EventForged, protocol.EventKeyless, protocol.EventPressed, protocol.EventUnreadable, protocol.EventCramped:
 		level = slog.LevelWarn
 	case protocol.EventDiverged, protocol.EventAhead, protocol.EventPutBack:
 		level = slog.LevelError

@@ -16,9 +16,13 @@ import (
 // was given to one that was started in its place (see Config.Replace), or, while it
 // starts, somebody without a seat runs under it. Two of one name are told apart by
 // nobody who reads a list, and commands that take a name could mean either.
+//
+// A member that catches up meets configurations of long ago: only one that knows how far
+// the others are judges by them. The membership hears of a death late: who is said to run
+// is asked.
 func nameTaken(m *Member) error {
-	conf := m.configuration()
-	if conf.Names(m.identity.Member) || m.cfg.Replace {
+	conf, p := m.configuration(), m.published.Load()
+	if conf.Names(m.identity.Member) || m.cfg.Replace || p == nil || !p.status.Proven || p.status.Behind != "" {
 		return nil
 	}
 	for _, a := range conf.Members {
@@ -31,7 +35,8 @@ func nameTaken(m *Member) error {
 		return nil
 	}
 	for _, p := range m.swim.Peers() {
-		if p.Name == m.identity.Name && p.ID != m.identity.Member {
+		if p.Name == m.identity.Name && p.ID != m.identity.Member && p.Address != m.advertise &&
+			runsAt(m.life, protocol.NameInUse{Member: p.ID, Address: p.Address}) {
 			return nameTakenBy(m, p.ID, p.Address, "which runs, as this one (%s) was to: stop that one, or move this directory away; ")
 		}
 	}

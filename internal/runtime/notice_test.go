@@ -65,9 +65,10 @@ func TestNoLeaderHasTheRightReason(t *testing.T) {
 
 // lateMember is one that is not ready, and whose log calls said for each line.
 func lateMember(limit time.Duration, said func()) *Member {
-	m := &Member{cfg: Config{Name: "p1", StartTimeout: limit}, changed: newBroadcast(), clock: newClock(bootTime, wallTime), server: wire.NewServer(wire.ServerConfig{}), logger: slog.New(handlerFunc(said))}
+	m := &Member{cfg: Config{Name: "p1", StartTimeout: limit}, changed: newBroadcast(), clock: newClock(bootTime, wallTime), server: wire.NewServer(wire.ServerConfig{}),
+		syncs: newSyncWatch(0), logger: slog.New(handlerFunc(said))}
 	m.dirs = newDirectories(m)
-	m.published.Store(&published{status: replica.Status{Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}})
+	m.published.Store(&published{status: replica.Status{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}})
 	return m
 }
 
@@ -98,7 +99,7 @@ func TestStartTimeoutIsForAStretchWithoutProgress(t *testing.T) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for i := protocol.Index(2); ; i++ {
-			s := replica.Status{Leader: protocol.MemberID{1}, Applied: i, Behind: "applied 2 of 1000"}
+			s := replica.Status{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Applied: i, Behind: "applied 2 of 1000"}
 			if lines.Load() == 2 { // longer than the limit twice over
 				s.Behind, s.Proven = "", true
 			}

@@ -49,9 +49,6 @@ func (m *Member) status() *protocol.Status {
 	return s
 }
 
-// missedFor is how long a member without a seat is listed that is not heard.
-const missedFor = protocol.ListedFor
-
 // memberList joins who is alive, who is named by the configuration, who was heard
 // and is not any more, and what each said of itself. It is sorted by role and name.
 func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.MemberStatus {
@@ -91,7 +88,7 @@ func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.
 	now := time.Now()
 	for _, k := range m.swim.Unheard() {
 		x := get(k.ID)
-		if x.Alive || x.Seat == "" && now.Sub(k.Heard) > missedFor {
+		if x.Alive || x.Seat == "" && now.Sub(k.Heard) > protocol.ListedFor {
 			if !x.Alive {
 				delete(byID, k.ID)
 			}

@@ -167,16 +167,23 @@ func (s *State) settleSize(sp *Space) {
 
 // Scan yields the keys from..to, to excluded, in order, as they are at an index. A nil
 // from is the beginning, a nil to the end; a space that is nil has no keys. What the
-// writer adds meanwhile is met if it lies ahead and its index is not above. Whoever scans
-// with a [View] asks its Err after each key and at the end: if what lies ahead was dropped
-// under the walk, that ends early.
+// writer adds meanwhile is met if it lies ahead and its index is not above.
 func (sp *Space) Scan(i protocol.Index, from, to []byte) iter.Seq2[*Record, *Version] {
+	return sp.ScanWhile(i, from, to, nil)
+}
+
+// ScanWhile is Scan as long as goes, if it is not nil, says so. It is asked at each record
+// that lies there, before the key is yielded: there may be many that are no keys at the
+// index. Whoever scans with a [View] asks its Err so, and at the end: if what lies ahead
+// was dropped under the walk, that ends early.
+func (sp *Space) ScanWhile(i protocol.Index, from, to []byte, goes func() bool) iter.Seq2[*Record, *Version] {
 	return func(yield func(*Record, *Version) bool) {
 		if sp == nil {
 			return
 		}
 		for r := sp.list.seek(stringOf(from)); r != nil && (to == nil || r.key < stringOf(to)); r = sp.list.after(r) {
-			if v := r.at(i); v != nil && !yield(r, v) {
+			v := r.at(i)
+			if goes != nil && !goes() || v != nil && !yield(r, v) {
 				return
 			}
 		}

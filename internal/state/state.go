@@ -181,8 +181,7 @@ func (s *State) Rollback(mark int) {
 }
 
 // End makes the writes of the entry final and visible. changed is called for
-// each key that changed, in the order of the writes; before is nil if the key
-// was new.
+// each key that changed, in the order of the writes.
 func (s *State) End(now protocol.Instant, changed func(sp *Space, r *Record, v *Version)) {
 	s.settleAll(changed)
 	s.sweep(s.views.publish(s.index, s.digest, now))

@@ -38,7 +38,7 @@ type place struct {
 }
 
 // note hears of the first write of an entry to a record; before is nil if the
-// Record is new.
+// record is new.
 func (t *tracked) note(sp *Space, r *Record, before *Version) {
 	switch {
 	case t.base == 0:

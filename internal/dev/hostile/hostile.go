@@ -163,7 +163,7 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 	case protocol.KindHeartbeat:
 		return &protocol.Heartbeat{Term: d.term(), Commit: d.index(), Round: d.Uint64()}
 	case protocol.KindHeartbeatAnswer:
-		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000))}
+		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000)), Room: d.IntN(2) == 0, Unfit: d.IntN(4) == 0}
 	case protocol.KindReadIndex:
 		return &protocol.ReadIndex{Origin: d.whoever(), Run: d.run(), Request: d.request(), Held: d.index()}
 	case protocol.KindReadIndexAnswer:

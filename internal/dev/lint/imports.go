@@ -19,7 +19,7 @@ var (
 	// offline is what the command uses without a cluster.
 	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "internal/machine", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
-	anything = append([]string{".", "starlingtest", "internal/..."}, below...)
+	anything = append([]string{".", "internal/..."}, below...)
 )
 
 // table is who may import whom. The longest dir that fits decides. Besides what
@@ -79,10 +79,9 @@ var table = []row{
 	{dir: "internal/dev/mutation", bare: true},
 	{dir: "internal/dev/mutation/cmd", allow: []string{"internal/dev/mutation"}, bare: true},
 	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/naming", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
-	{dir: "starlingtest", allow: []string{"."}, tests: []string{"resources/..."}},
 	{dir: "cmd", allow: append([]string{".", "internal/naming", "internal/notation", "resources/..."}, offline...), tests: anything},
 	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},
-	{dir: "examples/...", allow: []string{".", "resources/...", "starlingtest"}, bare: true},
+	{dir: "examples/...", allow: []string{".", "resources/..."}, bare: true},
 }
 
 // rowOf returns the row that decides for a directory.

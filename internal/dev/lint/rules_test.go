@@ -107,7 +107,6 @@ var importFixtures = []fixture{
 	{"imports", "invariant imports protocol", importing("internal/invariant/a.go", mod+"/protocol", true)},
 	{"imports", "root imports replica", importing("a.go", mod+"/internal/replica", true)},
 	{"imports", "root imports runtime", importing("a.go", mod+"/internal/runtime", false)},
-	{"imports", "starlingtest imports runtime", importing("starlingtest/a.go", mod+"/internal/runtime", true)},
 	{"imports", "cmd imports runtime", importing("cmd/a.go", mod+"/internal/runtime", true)},
 	{"imports", "cmd imports sim", importing("cmd/a.go", mod+"/internal/sim", false)},
 	{"imports", "main imports sim", importing("cmd/starling/a.go", mod+"/internal/sim", true)},

@@ -279,7 +279,7 @@ func (d *database) put(key, value []byte) error {
 	return d.spill()
 }
 
-// flush makes the buffer durable. Only what goes wrong here is returned.
+// Flush makes the buffer durable. Only what goes wrong here is returned.
 func (d *database) Flush() error {
 	if d.endless {
 		return engine.ErrEndless
