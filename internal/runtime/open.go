@@ -333,6 +333,9 @@ func awaitReadyFor(trying context.Context, m *Member) error {
 		changed := m.changed.wait()
 		err := m.Ready()
 		if p := m.published.Load(); err == nil || p != nil && p.standsBy() {
+			if err := nameTaken(m); err != nil {
+				return err
+			}
 			m.wasReady.Store(true)
 			return nil
 		}
