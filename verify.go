@@ -56,7 +56,8 @@ type Verification struct {
 	Sound bool `json:"sound"`
 	// Missing are the names of members that are not heard and whose states are
 	// therefore not compared: those with a seat, and others that were heard in the
-	// last 24 hours and have neither left by their own will nor been removed.
+	// last 24 hours and have neither left by their own will nor been removed, nor left
+	// their names to others that are heard.
 	Missing []string `json:"missing"`
 	// Doubled are the names of members whose ids are held at two addresses, as far as
 	// the member that was asked knows: the states of only one of each are compared.
@@ -194,6 +195,11 @@ func (v *verifier) complete() bool {
 	return true
 }
 
+// heard reports whether a member of a name is alive.
+func (v *verifier) heard(name string) bool {
+	return slices.ContainsFunc(v.members, func(m verified) bool { return m.status.Alive && m.status.Name == name })
+}
+
 // judge compares what the members have at an index with what most voters have.
 func (v *verifier) judge(at protocol.Index) Verification {
 	voters, count, states := 0, map[[16]byte]int{}, map[[16]byte]bool{}
@@ -225,7 +231,11 @@ func (v *verifier) judge(at protocol.Index) Verification {
 			line.Verdict, line.Reason = m.compare(right, found, len(states) == 1, sum, sums)
 		}
 		out.Equal = out.Equal && (line.Verdict == VerdictEqual || line.Verdict == VerdictAbsent)
-		if line.Verdict == VerdictAbsent {
+		switch {
+		case line.Verdict != VerdictAbsent:
+		case m.status.Seat == "" && v.heard(line.Name): // it was replaced
+			line.Reason = "another member has its name"
+		default:
 			out.Missing = append(out.Missing, line.Name)
 		}
 		if m.status.Other != "" {

@@ -68,6 +68,19 @@ func TestVerifyJudgesByTheMajorityOfTheActives(t *testing.T) {
 	}
 }
 
+// Who was replaced is missed by nobody: the seat is its successor's, of the same name.
+func TestVerifyMissesNobodyWhoWasReplaced(t *testing.T) {
+	ghost := seen("a3", "", nil)
+	ghost.status.Alive = false
+	for seat, missing := range map[string]int{"": 0, "voter": 1} {
+		ghost.status.Seat = seat
+		v := verifier{members: []verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(1)), seen("a3", "voter", has(1)), ghost}}
+		if out := v.judge(10); len(out.Missing) != missing || !out.Equal || out.Sound != (missing == 0) {
+			t.Errorf("the seat of the one before %q: missing are %v, equal %t, sound %t; want %d, true", seat, out.Missing, out.Equal, out.Sound, missing)
+		}
+	}
+}
+
 func TestVerifyFindsACommonIndexWhileOthersWrite(t *testing.T) {
 	ctx := t.Context()
 	c, err := OpenLocal(ctx, LocalConfig{Actives: 1, Passives: 1})

@@ -41,12 +41,22 @@ func (p *Program) verifyCommand() *cli.Command {
 				err = fmt.Errorf("two members answer under one id: %s (one of their directories is a copy of the other's: `starling members` says where; stop the copy and move its directory away)",
 					strings.Join(v.Doubled, ", "))
 			case len(v.Missing) > 0:
-				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or mend the network; `starling remove` takes away the seat of one that is lost for good)",
-					strings.Join(v.Missing, ", "))
+				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or mend the network; %s)",
+					strings.Join(v.Missing, ", "), wayOutOfMissing(v.Members))
 			}
 			return err
 		}),
 	}
+}
+
+// wayOutOfMissing says what becomes of members that are not heard, if they are lost.
+func wayOutOfMissing(members []starling.VerifiedMember) string {
+	for _, m := range members {
+		if m.Verdict == starling.VerdictAbsent && m.Voter {
+			return "`starling remove` takes away the seat of one that is lost for good"
+		}
+	}
+	return "one without a seat that is lost is listed for 24 hours after it was last heard"
 }
 
 func (p *Program) printVerification(v starling.Verification) error {

@@ -164,7 +164,7 @@ func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 	if m.cfg.Dir != "" && m.cfg.Actives > 1 && len(m.cfg.Join) == 0 {
 		text += ", and nobody was asked whether there is one: when others have joined, name them in --join, or take --bootstrap out; with a lost directory this member would begin a second cluster"
 	}
-	m.logger.Info(text, "cluster", id.Cluster, "actives", m.cfg.Actives)
+	m.logger.Info(text, "cluster", id.Cluster.String(), "actives", m.cfg.Actives)
 	return id, m.firstEntries(member), nil
 }
 

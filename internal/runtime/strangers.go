@@ -56,7 +56,7 @@ func looksLikeOurs(m *Member, address string, answered map[string]bool) bool {
 			continue
 		case info.Cluster != m.identity.Cluster:
 			m.logger.Warn("another cluster answers at an address of --join; this member stays in its own: correct --join, or start it with an empty directory to join the other one",
-				"address", address, "their cluster", info.Cluster, "cluster", m.identity.Cluster, "err", protocol.ErrWrongCluster)
+				"address", address, "their cluster", info.Cluster.String(), "cluster", m.identity.Cluster.String(), "err", protocol.ErrWrongCluster)
 		}
 		answered[at.Address] = true
 	}
