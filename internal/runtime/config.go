@@ -116,8 +116,7 @@ type Config struct {
 	// Version is the program's, for status displays.
 	Version string
 
-	// spaceReserve is the free space that checkpoints leave; 0: the store's
-	// default. Tests have a disk that is full for them alone.
+	// spaceReserve is the free space that checkpoints leave; 0: see reserve. Tests have a disk that is full for them alone.
 	spaceReserve uint64
 	// logDisk is what the log and the books lie on; nil: the operating system's file
 	// system. Tests have one that fails.

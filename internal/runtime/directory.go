@@ -96,7 +96,7 @@ func (m *Member) walOptions() wal.Options {
 // met by the first use of a checkpoint, and counted, so that it costs no more
 // than that one.
 func (m *Member) openCheckpoints() error {
-	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.spaceReserve, ChunkBytes: m.cfg.chunkBytes}
+	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.reserve(), ChunkBytes: m.cfg.chunkBytes}
 	var s *checkpoint.Store
 	var err error
 	if m.cfg.Dir == "" {
@@ -108,6 +108,19 @@ func (m *Member) openCheckpoints() error {
 		m.checkpoints.store = s
 	}
 	return err
+}
+
+// reserveMax is the free space that checkpoints leave at most.
+const reserveMax = 128 << 20
+
+// reserve is the free space that checkpoints leave: half of the mark below which nothing
+// is written, since with the mark below it no checkpoint was ever taken, and the log
+// filled the disk. 0: the store's own.
+func (c *Config) reserve() uint64 {
+	if c.spaceReserve != 0 || c.DiskLow == 0 {
+		return c.spaceReserve
+	}
+	return min(max(c.DiskLow/2, 1), reserveMax)
 }
 
 // openMemory makes a member that lives as long as its process.

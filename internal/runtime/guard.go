@@ -102,7 +102,7 @@ func (g *guard) set(m *Member, full bool) {
 func (g *guard) text(m *Member) string {
 	s := g.space.Load()
 	if s == nil || s.Free >= s.High {
-		return fmt.Sprintf("the disk of %s, which holds %s, gives no more room, whatever it says of free space (a quota?): make room, or raise the quota; writes resume by themselves", m.cfg.Name, m.cfg.Dir)
+		return fmt.Sprintf("the disk of %s, which holds %s, gives no more room, whatever it says of free space (a quota, or less than the log's next file takes?): make room, or raise the quota; writes resume by themselves", m.cfg.Name, m.cfg.Dir)
 	}
 	return fmt.Sprintf("the disk of %s has %s free, and writes are refused below %s (--disk-low) until there is %s (--disk-high): make room beside %s, or lower the marks; writes resume by themselves, and deletes are taken",
 		m.cfg.Name, size(s.Free), size(s.Low), size(s.High), m.cfg.Dir)

@@ -82,3 +82,13 @@ func TestAStartOnADiskThatIsTooSmallSaysSo(t *testing.T) {
 		t.Errorf("a write: got %v, want %v", err, protocol.ErrNoSpace)
 	}
 }
+
+// Checkpoints leave half of what writes leave: with marks below their own reserve none was
+// ever taken, the log's head was never given up, and filled the disk.
+func TestCheckpointsAreTakenAboveTheMarks(t *testing.T) {
+	for low, want := range map[uint64]uint64{0: 0, 1: 1, 8 << 20: 4 << 20, 256 << 20: 128 << 20, 1 << 40: 128 << 20} {
+		if got := (&Config{DiskLow: low}).reserve(); got != want {
+			t.Errorf("writes leave %d: checkpoints leave %d, want %d", low, got, want)
+		}
+	}
+}

@@ -191,7 +191,11 @@ func (m *Member) readyNow(r replica.Status) error {
 	case r.Stuck != "":
 		return protocol.ErrNotServing.With("this member " + r.Stuck)
 	case r.Leader.IsZero():
-		return m.dirs.noLeader(r.Leaderless)
+		err := m.dirs.noLeader(r.Leaderless)
+		if why, _ := m.guard.waiting(); why != "" { // its own vote does, too
+			return protocol.ErrNoLeader.With(err.Error() + "; this member stores nothing now: " + why)
+		}
+		return err
 	}
 	if silent := m.clock.Now().Sub(protocol.Instant(m.led.Load())); !votes(&r) && silent > wordAfter(m) {
 		return protocol.ErrNotServing.With(fmt.Sprintf(
