@@ -40,7 +40,7 @@ func (m *Member) inLoop(reply func(protocol.Result), do func(id uint64)) (forget
 }
 
 // serveAutopilot has the loop say what its policy goes by and said last, and who has
-// a seat, by the log. A majority has confirmed after the question that this member leads:
+// a seat, by the log. A majority has confirmed after the question that this member leads, or its lease says so:
 // another one may have taken the lead long ago, and changed seats since. The state is not
 // waited for: where it is stuck, seats have to be changed all the more.
 func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) (forget func()) {
