@@ -268,7 +268,7 @@ func (s *Server) seatClient(p *place) error {
 		victim := s.idlest()
 		if victim == nil {
 			return protocol.ErrOverloaded.With(fmt.Sprintf(
-				"this member has %d clients, its limit, and all of them wait for answers or watch; try another member", len(s.clients)))
+				"this member has %d clients, its limit, and none of them is idle just now; try another member", len(s.clients)))
 		}
 		victim.gone = true
 		delete(s.clients, victim)
