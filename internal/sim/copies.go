@@ -267,9 +267,10 @@ func (s *simulation) comeBack(k *copying) {
 
 // unsaid reports whether a member that has to be told that its id is held twice has
 // not even been refused by somebody who has moved since its log was copied: that does
-// not count, stands in its log, and is all that there can be.
+// not count, stands in its log, and is all that there can be. One that found no room to
+// start has asked nobody.
 func (s *simulation) unsaid(k *copying, m *member) bool {
-	return !k.told && !k.ended && !s.calm && m.unheard == ""
+	return m.up() && !k.told && !k.ended && !s.calm && m.unheard == ""
 }
 
 // copyRefused is what becomes of a copy that is told so: it stops, and does not
