@@ -203,6 +203,9 @@ func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*pro
 			r.book.rest(address, r.cfg.Rest)
 		}
 		switch {
+		case err == nil && response.Result.Code == protocol.ErrClosed.Code:
+			// The member has stopped: nothing has happened there, and others may do it.
+			failed.add(address, protocol.ErrUnavailable.Because(response.Result.Err()))
 		case err == nil:
 			r.learn(address, response)
 			if last == nil || !saysMore(last.Result.Err(), response.Result.Err()) {

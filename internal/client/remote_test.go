@@ -378,6 +378,20 @@ func TestMemberThatCannotHelpIsLeft(t *testing.T) {
 	}
 }
 
+// What a member that stops answers is no answer of the command: nothing has happened.
+func TestACommandGoesElsewhereFromAMemberThatHasStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a:1", "b:1")
+		c := newClient(t, newRemote(t, f.config("a:1", "b:1")), Config{SessionTimeout: time.Hour})
+		mustCommand(t, c, "1")
+		f.change(func() { f.members["a:1"].code = protocol.ErrClosed.Code })
+		mustCommand(t, c, "2")
+		if f.times("2") != 1 {
+			t.Errorf("2 was executed %d times, want once", f.times("2"))
+		}
+	})
+}
+
 func TestSilentMemberIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, "a:1", "b:1")
