@@ -17,12 +17,6 @@ func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) 
 	m.answer(from, c.Term)
 }
 
-// SetInstalling says that a checkpoint is being installed, or that it was given
-// up. Install ends it too. Meanwhile nothing is taken (Take answers Full),
-// because the owner may reset the log at any moment. Fetching a checkpoint is
-// no reason for it: a log that grows meanwhile may make it needless.
-func (m *Member) SetInstalling(_ protocol.Instant, installing bool) { m.installing = installing }
-
 // Install says that a checkpoint is in place and durable, and the log with it.
 // Either the log holds the checkpoint's last entry: then the owner has left it
 // alone, and all of it stays. Or it ends below: then the owner has reset it, on
@@ -33,7 +27,6 @@ func (m *Member) SetInstalling(_ protocol.Instant, installing bool) { m.installi
 // to at least its own: a passive that becomes active must not follow a leader
 // that was deposed before.
 func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
-	m.installing = false
 	if b.Index > m.shape.LastIndex() {
 		m.beginAfter(b)
 	} else if t, held := m.shape.TermAt(b.Index); held {

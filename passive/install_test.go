@@ -164,23 +164,6 @@ func TestInstallForgetsWhatWaitsForTheDisk(t *testing.T) {
 	}
 }
 
-func TestNothingIsTakenWhileACheckpointIsInstalled(t *testing.T) {
-	h := history(30)
-	m := holding(t, h[:10])
-	m.SetInstalling(0, true)
-	if got := m.Take(0, run(h, 11, 15, 15)); got != Full {
-		t.Errorf("a run: got %s, want full", got)
-	}
-	m.Step(0, leader, appendOf(h, 1, 10, 15, 15))
-	if got := m.Shape().LastIndex(); got != 10 {
-		t.Errorf("an append: the log ends at %d, want 10", got)
-	}
-	m.SetInstalling(0, false)
-	if got := m.Take(0, run(h, 11, 15, 15)); got != Taken {
-		t.Errorf("given up: got %s, want taken", got)
-	}
-}
-
 func TestDropHeadForgetsReplacedConfigurations(t *testing.T) {
 	h := history(20)
 	m := holding(t, h)

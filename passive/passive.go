@@ -77,7 +77,7 @@ const (
 	// Mismatch: the run contradicts itself or the log that is held. Either
 	// may be wrong; gossip finds out which.
 	Mismatch
-	// Full: too much waits for the disk, or a checkpoint is being installed.
+	// Full: too much waits for the disk.
 	// Ask again later.
 	Full
 )
@@ -119,8 +119,6 @@ type Member struct {
 	nextID    protocol.WriteID
 	cut       bool // the next write truncates the disk to written
 	dirty     bool // the hard state changed since the last write
-
-	installing bool // a checkpoint: see SetInstalling
 
 	announced protocol.Index // commit index of the last Ready
 	ready     protocol.Ready

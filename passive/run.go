@@ -55,7 +55,7 @@ func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, pr
 		}
 		changes = append(changes, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
 	}
-	if m.installing || m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
+	if m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
 		return Full, nil, none, nil
 	}
 	fresh := append([]protocol.Entry(nil), entries...)

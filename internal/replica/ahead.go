@@ -60,11 +60,11 @@ type ahead struct {
 
 // lookAhead follows who holds more than this cluster has.
 func (r *Replica) lookAhead(now protocol.Instant) {
-	if t := r.active.Term(); r.ahead.term != t || !r.active.Settled() {
+	if t := r.log.lead().Term(); r.ahead.term != t || !r.log.lead().Settled() {
 		r.ahead = aheads{term: t}
 		return
 	}
-	last := r.shape().LastIndex()
+	last := r.log.shape().LastIndex()
 	var next []ahead
 	for _, h := range r.gossip.Heard() {
 		a := ahead{Ahead: Ahead{Member: h.ID, Holds: max(h.Tip, h.Applied), Ends: last, Diverged: h.Diverged}, since: now}
@@ -104,7 +104,7 @@ func (a *ahead) lasts(now protocol.Instant, election time.Duration, h *gossip.He
 func (r *Replica) aheadNow() []Ahead {
 	var out []Ahead
 	for i := range r.ahead.list {
-		if a := &r.ahead.list[i]; r.leads() && a.told != 0 && !a.over {
+		if a := &r.ahead.list[i]; r.log.leads() && a.told != 0 && !a.over {
 			out = append(out, a.Ahead)
 		}
 	}

@@ -33,7 +33,7 @@ func (c *crew) told() (out []protocol.Event) {
 func TestLeaderSaysWhoHoldsMoreThanItsLog(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	long := (aheadElections + 1) * c.r.cfg.Active.Election
-	last := c.r.shape().LastIndex()
+	last := c.r.log.shape().LastIndex()
 	c.says(protocol.Have{First: 1, Tip: last, Applied: last}, long)
 	expect(t, "told of a member that has what the leader has", len(c.told()), 0)
 	c.says(protocol.Have{First: 1, Tip: last + 3, Applied: last + 3}, long/3)
@@ -45,7 +45,7 @@ func TestLeaderSaysWhoHoldsMoreThanItsLog(t *testing.T) {
 	if got, want := c.r.Status(c.now).Ahead, (Ahead{Member: id(9), Holds: last + 3, Ends: last}); len(got) != 1 || got[0] != want {
 		t.Errorf("status says %+v, want %+v", got, want)
 	}
-	if !c.r.leads() {
+	if !c.r.log.leads() {
 		t.Error("it leads no more")
 	}
 	// A member of another history claims to hold nothing, and says why.
@@ -81,7 +81,7 @@ func TestWhoIsAheadForAMomentIsNotReported(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	c.silent[id(2)], c.silent[id(3)] = true, true
 	c.says(protocol.Have{First: 1, Tip: 1000}, 10*c.r.cfg.Active.Election)
-	if c.r.leads() || len(c.told()) > 0 || len(c.r.Status(c.now).Ahead) > 0 {
-		t.Errorf("leads %v, told %v", c.r.leads(), c.told())
+	if c.r.log.leads() || len(c.told()) > 0 || len(c.r.Status(c.now).Ahead) > 0 {
+		t.Errorf("leads %v, told %v", c.r.log.leads(), c.told())
 	}
 }

@@ -19,7 +19,6 @@ const (
 
 // applying orders what goes to the state machine.
 type applying struct {
-	handed  protocol.Index // highest index handed out
 	flights []flight
 	reading bool
 	// stopped says why the state machine applies nothing more, if it does not, and
@@ -49,12 +48,9 @@ func (a *applying) fitness(r *Replica) string {
 
 // tellFit tells the core whether this member may lead.
 func (a *applying) tellFit(now protocol.Instant, r *Replica) {
-	if r.role != protocol.RoleActive {
-		return
-	}
 	if why := a.fitness(r); why != a.unfit {
 		a.unfit = why
-		r.active.SetUnfit(now, why)
+		r.log.role.SetUnfit(now, why)
 	}
 }
 
@@ -85,30 +81,30 @@ func (r *Replica) handOut() {
 	if r.lost() {
 		return // what comes next is not in the log
 	}
-	for len(a.flights) < applyFlights && !a.reading && a.handed < r.commit {
-		first := a.handed + 1
-		if first < r.tail.first {
+	for len(a.flights) < applyFlights && !a.reading && r.log.handed < r.log.commit {
+		first := r.log.handed + 1
+		if first < r.log.tail.first {
 			if r.unreadable.at(first) != nil {
 				return
 			}
 			a.reading = true
-			r.fetches.add(r, fetch{purpose: fetchApply, first: first, last: min(r.commit, r.tail.first-1), bytes: applyReadBytes})
+			r.fetches.add(r, fetch{purpose: fetchApply, first: first, last: min(r.log.commit, r.log.tail.first-1), bytes: applyReadBytes})
 			return
 		}
-		last := r.tail.fit(first, min(r.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
-		r.give(r.tail.slice(first, last))
+		last := r.log.tail.fit(first, min(r.log.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
+		r.give(r.log.tail.slice(first, last))
 	}
 }
 
 func (r *Replica) give(entries []protocol.Entry) {
 	a := &r.apply
 	entries = cut(entries)
-	if entries[0].Index != a.handed+1 {
-		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.handed)
+	if entries[0].Index != r.log.handed+1 {
+		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, r.log.handed)
 	}
-	a.handed = entries[len(entries)-1].Index
-	if a.handed > r.commit {
-		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.handed, r.commit)
+	r.log.handed = entries[len(entries)-1].Index
+	if r.log.handed > r.log.commit {
+		invariant.Check(false, "entry %d handed to the state machine, committed is %d", r.log.handed, r.log.commit)
 	}
 	a.flights = append(a.flights, flight{entries: entries})
 	r.out.Apply = append(r.out.Apply, Apply{Entries: entries, Take: r.take(entries)})
@@ -125,7 +121,7 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	if f.last() != done.Last {
 		invariant.Check(false, "applied %d, handed out up to %d", done.Last, f.last())
 	}
-	r.applied = done.Last
+	r.log.applied = done.Last
 	r.deadline = done.NextDeadline
 	switch {
 	case f.adopt != 0:

@@ -71,7 +71,7 @@ type pace struct {
 // proveLevel notes that the age of the state is known, for the first time.
 func (r *Replica) proveLevel(now protocol.Instant) {
 	if b := &r.behind; !b.proven && !r.quarantined() {
-		_, b.proven = r.Age(now, r.applied)
+		_, b.proven = r.Age(now, r.log.applied)
 	}
 }
 
@@ -89,7 +89,7 @@ func (r *Replica) lookAround(now protocol.Instant) {
 		}
 		b.looks = append(b.looks, look{now, b.high})
 	}
-	gap, lag := b.gap(r.applied), b.lag(now, r.applied)
+	gap, lag := b.gap(r.log.applied), b.lag(now, r.log.applied)
 	limit := max(farEntries, r.checkpoints.distance)
 	installs := r.install.phase != installNone || r.lost()
 	was := b.far
@@ -105,7 +105,7 @@ func (r *Replica) lookAround(now protocol.Instant) {
 		if b.far {
 			text = r.behindText(now)
 		}
-		r.event(protocol.EventBehind, text)
+		r.out.event(protocol.EventBehind, text)
 	}
 	if is := r.trendNow(now); is.installing != b.begun.installing {
 		b.begun, b.pace = is, pace{} // what went before says nothing of it
@@ -121,14 +121,14 @@ func (r *Replica) lookAround(now protocol.Instant) {
 
 // Known returns the highest index that this member knows to be committed: its own,
 // or what an active that the log names said.
-func (r *Replica) Known() protocol.Index { return max(r.commit, r.highestHeard()) }
+func (r *Replica) Known() protocol.Index { return max(r.log.commit, r.highestHeard()) }
 
 // highestHeard is the highest index that an active said it holds as committed.
 // Nobody else is believed: whoever claims what nobody has would make all others
 // think that they are behind.
 func (r *Replica) highestHeard() protocol.Index {
 	var high, highPeer protocol.Index
-	conf, _ := r.configurations().Latest()
+	conf, _ := r.log.configurations().Latest()
 	for _, h := range r.gossip.Heard() {
 		if slices.ContainsFunc(conf.Configuration.Members, func(m protocol.ActiveMember) bool { return m.ID == h.ID }) {
 			high = max(high, h.Tip)
@@ -137,7 +137,7 @@ func (r *Replica) highestHeard() protocol.Index {
 			highPeer = max(highPeer, h.Tip)
 		}
 	}
-	if high == 0 && r.commit == 0 {
+	if high == 0 && r.log.commit == 0 {
 		return highPeer // a newcomer knows no configuration yet
 	}
 	return high
@@ -162,7 +162,7 @@ func (b *behind) lag(now protocol.Instant, applied protocol.Index) time.Duration
 }
 
 func (r *Replica) trendNow(now protocol.Instant) trend {
-	t := trend{at: now, applied: r.applied, high: r.behind.high}
+	t := trend{at: now, applied: r.log.applied, high: r.behind.high}
 	if x := &r.install; x.phase == installFetches {
 		t.installing, t.left = x.d.Index, x.left
 	}
@@ -187,12 +187,12 @@ func (r *Replica) judgeTrend(now protocol.Instant) {
 		return // the state is built, or a checkpoint is looked for
 	}
 	b.pace = p
-	if p.grows > 0 && !p.soon(b.gap(r.applied)) {
+	if p.grows > 0 && !p.soon(b.gap(r.log.applied)) {
 		if b.pressed && now < b.said.Add(pressedPause) {
 			return
 		}
 		b.pressed, b.said = true, now
-		r.event(protocol.EventPressed, r.behindText(now)+"; it asks the others for more")
+		r.out.event(protocol.EventPressed, r.behindText(now)+"; it asks the others for more")
 	}
 }
 
@@ -208,8 +208,8 @@ func (p *pace) soon(gap protocol.Index) bool {
 // behindText says how far behind this member is, and how it goes on.
 func (r *Replica) behindText(now protocol.Instant) string {
 	b := &r.behind
-	text := fmt.Sprintf("applied %d of %d, %d entries behind", r.applied, b.high, b.gap(r.applied))
-	if lag := b.lag(now, r.applied); lag >= time.Second {
+	text := fmt.Sprintf("applied %d of %d, %d entries behind", r.log.applied, b.high, b.gap(r.log.applied))
+	if lag := b.lag(now, r.log.applied); lag >= time.Second {
 		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))
 	}
 	switch x, p := &r.install, &b.pace; {
@@ -240,5 +240,5 @@ func (r *Replica) needs() protocol.Index {
 	if !r.behind.far || r.install.phase != installNone || r.lost() {
 		return 0
 	}
-	return min(r.commit, r.tail.last()) + 1
+	return min(r.log.commit, r.log.tail.last()) + 1
 }

@@ -41,16 +41,16 @@ func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
 	if index, err := r.change(now, c); err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))
 	} else {
-		r.requests.changes = append(r.requests.changes, changing{index: index, term: r.active.Term(), request: request})
+		r.requests.changes = append(r.requests.changes, changing{index: index, term: r.log.lead().Term(), request: request})
 	}
 	r.pump(now)
 }
 
 func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error) {
-	if !r.leads() {
+	if !r.log.leads() {
 		return 0, r.notLeading()
 	}
-	latest, _ := r.active.Configurations().Latest()
+	latest, _ := r.log.lead().Configurations().Latest()
 	if c.Version != latest.Index {
 		return 0, protocol.ErrStaleVersion.With(fmt.Sprintf("meant for version %d of the configuration, which is at %d", c.Version, latest.Index))
 	}
@@ -66,7 +66,7 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 	}
 	// Before the first commit of its term a leader has heard too few to tell, and
 	// may not propose anyway.
-	if r.active.Status().Settled {
+	if r.log.lead().Status().Settled {
 		if err := answering(r, c.Promote, next); err != nil {
 			return 0, err
 		}
@@ -74,7 +74,7 @@ func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error)
 			return 0, err
 		}
 	}
-	return r.active.ProposeConfiguration(now, c.Version, next)
+	return r.log.lead().ProposeConfiguration(now, c.Version, next)
 }
 
 // moved returns the configuration that a change leads to.
@@ -155,7 +155,7 @@ func keyless(r *Replica, p *protocol.Peer) error {
 // answering refuses to make a learner a voter that has not answered yet. It passes:
 // the leader has just begun to send it the log.
 func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configuration) error {
-	for _, p := range r.active.Status().Progress {
+	for _, p := range r.log.lead().Status().Progress {
 		if !p.Answers && next.IsVoter(p.ID) && slices.Contains(promoted, p.ID) {
 			return protocol.ErrNotLearner.With(r.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
 		}
@@ -167,7 +167,7 @@ func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configura
 // the membership has it alive.
 func absent(r *Replica, ids []protocol.MemberID) error {
 	for _, id := range ids {
-		answers := slices.ContainsFunc(r.active.Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
+		answers := slices.ContainsFunc(r.log.lead().Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
 		if answers || slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }) {
 			return protocol.ErrNameTaken.With(r.labelOf(id) + " is heard: its seat is not taken from it; stop it first")
 		}
@@ -182,7 +182,7 @@ func survives(r *Replica, next protocol.Configuration) error {
 	if next.IsVoter(r.cfg.ID) {
 		alive++
 	}
-	for _, p := range r.active.Status().Progress {
+	for _, p := range r.log.lead().Status().Progress {
 		if p.Answers && next.IsVoter(p.ID) {
 			alive++
 		}
@@ -214,7 +214,7 @@ type transfer struct {
 // invalid.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := r.notLeading()
-	if r.leads() {
+	if r.log.leads() {
 		err = withoutHeir(r, to)
 	}
 	handOver(r, now, request, to, err)
@@ -224,7 +224,7 @@ func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.Mem
 // none.
 func (r *Replica) HandOver(now protocol.Instant, request uint64) {
 	var err error
-	if !r.leads() {
+	if !r.log.leads() {
 		err = r.notLeading()
 	}
 	handOver(r, now, request, protocol.MemberID{}, err)
@@ -232,7 +232,7 @@ func (r *Replica) HandOver(now protocol.Instant, request uint64) {
 
 func handOver(r *Replica, now protocol.Instant, request uint64, to protocol.MemberID, err error) {
 	if err == nil {
-		err = r.active.Transfer(now, to)
+		err = r.log.lead().Transfer(now, to)
 	}
 	if err != nil {
 		r.answer(origin{request: request}, protocol.Failed(err))
@@ -247,7 +247,7 @@ func handOver(r *Replica, now protocol.Instant, request uint64, to protocol.Memb
 // leader has. Nil: there is one.
 func withoutHeir(r *Replica, to protocol.MemberID) error {
 	var why []string
-	for _, p := range r.active.Status().Progress {
+	for _, p := range r.log.lead().Status().Progress {
 		if p.Seat != protocol.SeatVoter || !to.IsZero() && p.ID != to {
 			continue
 		}
@@ -281,14 +281,14 @@ func withoutHeir(r *Replica, to protocol.MemberID) error {
 // transferred answers those who wait for another leader. That this one leads no
 // more is no answer: so it is when it has lost its quorum.
 func (q *requests) transferred(now protocol.Instant, r *Replica) {
-	if len(q.transfers) == 0 || r.leads() && !r.active.Status().Heir.IsZero() {
+	if len(q.transfers) == 0 || r.log.leads() && !r.log.lead().Status().Heir.IsZero() {
 		return
 	}
 	waiting := q.transfers[:0]
 	for _, t := range q.transfers {
 		leader := r.leader()
 		switch {
-		case r.leads():
+		case r.log.leads():
 			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on")))
 		case leader.IsZero() && t.until == 0:
 			t.until = now.Add(r.patience())

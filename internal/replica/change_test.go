@@ -41,7 +41,7 @@ func elected(t *testing.T, confs map[protocol.Index]protocol.Configuration, sile
 	})
 	for range 20 {
 		c.pass(50 * time.Millisecond)
-		if c.r.leads() && c.r.active.Status().Settled {
+		if c.r.log.leads() && raft(c.r).Status().Settled {
 			return c
 		}
 	}
@@ -232,14 +232,14 @@ func TestTransferIsAnsweredWhenAnotherLeads(t *testing.T) {
 	expect(t, "a command meanwhile", c.answers[3].Code, protocol.ErrNotLeader.Code)
 	c.wait()
 	expect(t, "given up", c.answers[2].Code, protocol.ErrUnavailable.Code)
-	expect(t, "leads on", c.r.leads(), true)
+	expect(t, "leads on", c.r.log.leads(), true)
 	c.r.Transfer(c.now, 4, protocol.MemberID{})
 	c.settle()
 	last := c.r.Status(c.now)
 	c.r.Receive(c.now, id(2), &protocol.Vote{Term: last.Term + 1, Transfer: true, LastIndex: last.Last, LastTerm: last.Term})
 	c.settle()
-	if _, answered := c.answers[4]; answered || c.r.leads() {
-		t.Errorf("answered: %t, leads: %t; want no answer before another one leads", answered, c.r.leads())
+	if _, answered := c.answers[4]; answered || c.r.log.leads() {
+		t.Errorf("answered: %t, leads: %t; want no answer before another one leads", answered, c.r.log.leads())
 	}
 	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: last.Term + 1})
 	c.settle()
@@ -265,8 +265,8 @@ func deposed(t *testing.T, to protocol.MemberID) (*crew, protocol.Term) {
 // what was asked for.
 func TestTransferWithoutAnotherLeaderIsNoSuccess(t *testing.T) {
 	c, _ := deposed(t, protocol.MemberID{})
-	if result, answered := c.answers[1]; answered || c.r.leads() {
-		t.Fatalf("answered: %v, leads: %t; want no answer yet", result, c.r.leads())
+	if result, answered := c.answers[1]; answered || c.r.log.leads() {
+		t.Fatalf("answered: %v, leads: %t; want no answer yet", result, c.r.log.leads())
 	}
 	for range 30 {
 		c.pass(100 * time.Millisecond)
@@ -315,7 +315,7 @@ func TestDeadVoterIsReplaced(t *testing.T) {
 	})
 	var seen []string
 	for range 300 {
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(50 * time.Millisecond)
 		if got := c.configuration(); len(seen) == 0 || seen[len(seen)-1] != got {
 			seen = append(seen, got)

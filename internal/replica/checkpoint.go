@@ -130,7 +130,7 @@ func (r *Replica) Kept(now protocol.Instant, kept []storage.Description) {
 func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
 	if len(kept) > 0 && (len(r.checkpoints.kept) == 0 || kept[0].Index > r.checkpoints.kept[0].Index) {
 		d := &kept[0]
-		r.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
+		r.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
 	r.setKept(kept)
 	if r.discarded() {
@@ -167,17 +167,17 @@ func (r *Replica) dropHead(now protocol.Instant) {
 	if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {
 		return
 	}
-	below := min(c.kept[1].Index+1, r.commit+1)
+	below := min(c.kept[1].Index+1, r.log.commit+1)
 	if entries := protocol.Index(r.cfg.RetainEntries); !r.heirs.now.Full {
-		below = min(below, max(r.applied-min(r.applied, entries)+1, c.tail(r.cfg.RetainBytes)))
+		below = min(below, max(r.log.applied-min(r.log.applied, entries)+1, c.tail(r.cfg.RetainBytes)))
 	}
 	for _, i := range r.gossip.Needs(now) {
-		if i < below && i >= r.shape().FirstIndex() && !r.heirs.now.Full && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
+		if i < below && i >= r.log.shape().FirstIndex() && !r.heirs.now.Full && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
 			below, c.held = i, true
 			break // the lowest: the others are above it
 		}
 	}
-	if below <= r.shape().FirstIndex() || below <= r.checkpoints.dropped {
+	if below <= r.log.shape().FirstIndex() || below <= r.checkpoints.dropped {
 		return
 	}
 	r.checkpoints.dropped = below
@@ -195,13 +195,9 @@ func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err 
 		return
 	}
 	d.flying = nil
-	if b.Index > r.shape().PrevIndex {
-		invariant.Check(b.Index <= r.commit && b.Index <= r.applied, "head dropped to %d, applied is %d", b.Index, r.applied)
-		if r.role == protocol.RoleActive {
-			r.active.DropHead(b.Index, b.Sum)
-		} else {
-			r.passive.DropHead(b.Index, b.Sum)
-		}
+	if b.Index > r.log.shape().PrevIndex {
+		invariant.Check(b.Index <= r.log.commit && b.Index <= r.log.applied, "head dropped to %d, applied is %d", b.Index, r.log.applied)
+		r.log.role.DropHead(b.Index, b.Sum)
 	}
 	r.pump(now)
 }
@@ -224,7 +220,7 @@ func (r *Replica) take(batch []protocol.Entry) *storage.Description {
 	if last.Kind != protocol.EntryCheckpoint {
 		return nil
 	}
-	conf, known := r.configurations().At(last.Index)
+	conf, known := r.log.configurations().At(last.Index)
 	if !known {
 		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
 	}
@@ -264,7 +260,7 @@ func (r *Replica) proposeMark(now protocol.Instant) {
 		return
 	}
 	c.askAt = 0
-	if c.proposed > r.applied || r.applied <= c.mark || c.since == 0 {
+	if c.proposed > r.log.applied || r.log.applied <= c.mark || c.since == 0 {
 		return
 	}
 	if c.since < max(r.cfg.CheckpointBytes, c.state/2) && (r.cfg.CheckpointEvery < 0 || now < c.at.Add(r.cfg.CheckpointEvery)) {
@@ -272,7 +268,7 @@ func (r *Replica) proposeMark(now protocol.Instant) {
 	}
 	mark := protocol.EncodeMark(protocol.Mark{Previous: c.mark, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
-	if i, err := r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
+	if i, err := r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
 		c.proposed = i
 	}
 }
@@ -292,7 +288,7 @@ func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
 	}
 	if due {
 		// Refused only by an overloaded or a deposed leader: later, or others.
-		_, _ = r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
+		_, _ = r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
 	}
 }
 

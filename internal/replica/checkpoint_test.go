@@ -83,7 +83,7 @@ func leading(t *testing.T, cfg Config, rec storage.Recovered, restored Restored)
 		r.Tick(*now)
 		serve(t, r)
 	}
-	if !r.leads() {
+	if !r.log.leads() {
 		t.Fatal("does not lead")
 	}
 	return r, now
@@ -139,7 +139,7 @@ func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 	}
 	d := taken[0]
 	sum, _ := r.SumAt(d.Index)
-	if d.Term != r.active.Term() || d.LogSum != sum || d.Configuration.Index != 1 || len(d.Configuration.Configuration.Members) != 1 {
+	if d.Term != raft(r).Term() || d.LogSum != sum || d.Configuration.Index != 1 || len(d.Configuration.Configuration.Members) != 1 {
 		t.Errorf("described as %+v", d)
 	}
 	submit(r, *now, 11_000)
@@ -147,7 +147,7 @@ func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 	if len(again) != 1 {
 		t.Fatalf("took %d checkpoints more, want one", len(again))
 	}
-	m, err := protocol.DecodeMark(r.tail.slice(again[0].Index, again[0].Index)[0].Data)
+	m, err := protocol.DecodeMark(r.log.tail.slice(again[0].Index, again[0].Index)[0].Data)
 	if err != nil || m.Previous != d.Index || m.Digest != [16]byte{7} {
 		t.Errorf("the second mark says %+v, %v, want the digest at %d", m, err, d.Index)
 	}
@@ -177,7 +177,7 @@ func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 	rec := found(1, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, begun(rec, 10), Restored{})
 	marks := func() (n int) {
-		for _, e := range r.tail.slice(r.shape().PrevIndex+1, r.shape().LastIndex()) {
+		for _, e := range r.log.tail.slice(r.log.shape().PrevIndex+1, r.log.shape().LastIndex()) {
 			if e.Kind == protocol.EntryCheckpoint {
 				n++
 			}

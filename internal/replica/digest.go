@@ -120,7 +120,7 @@ func (r *Replica) compareDigest(now protocol.Instant, term protocol.Term, i prot
 	case !known || r.quarantined():
 	case mine == theirs:
 		r.digests.quarantine.falls = 0
-		r.digests.settle(i, r.leads())
+		r.digests.settle(i, r.log.leads())
 	default:
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
 			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader of the time: the actives are asked", i, mine, theirs)})
@@ -149,7 +149,7 @@ func (d *digests) settle(i protocol.Index, leads bool) {
 // changed without an entry. The one counted is what is really here.
 func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	if !r.quarantined() {
-		r.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
+		r.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 		r.digests.own = keepDigest(r.digests.own, markDigest{i, digest})
 		if r.checkpoints.mark == i {
 			r.checkpoints.digest = digest // a leader tells it in the next mark
@@ -227,7 +227,7 @@ func (r *Replica) digestQuestion(now protocol.Instant, from protocol.MemberID, q
 	if !r.quarantined() {
 		a.Digest, a.Known = findDigest(r.digests.own, q.Index)
 	}
-	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: from, Message: a}})
+	r.out.send(from, a)
 	if q.Known && (!a.Known || a.Digest != q.Digest) {
 		r.claimed(now, from, q.Index, q.Digest)
 	}
@@ -270,7 +270,7 @@ func (x *round) claimOf(id protocol.MemberID) int {
 // judges are the actives whose digests count: the voters of the committed
 // configuration, of both halves if it is a joint one.
 func (r *Replica) judges() []protocol.MemberID {
-	conf, _ := r.configurations().At(r.commit)
+	conf, _ := r.log.configurations().At(r.log.commit)
 	list := slices.Concat(conf.Configuration.Voters(), conf.Configuration.OutgoingVoters())
 	slices.SortFunc(list, protocol.MemberID.Compare)
 	return slices.Compact(list)
@@ -301,7 +301,7 @@ func (r *Replica) judgeDigests(now protocol.Instant, i protocol.Index) {
 		x.told = true
 		for _, c := range x.claims {
 			if c.digest != winner {
-				r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: r.hardState().Term, Index: i, Member: c.member,
+				r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: r.log.role.HardState().Term, Index: i, Member: c.member,
 					Text: fmt.Sprintf("the state at %d has digest %x at a majority of the actives and here, and %x at this active", i, winner, c.digest)})
 			}
 		}
@@ -314,7 +314,7 @@ func (r *Replica) judgeDigests(now protocol.Instant, i protocol.Index) {
 // majority returns the digest that a majority of the actives has, of both halves
 // of a joint configuration, if there is one. This member counts as what it is.
 func (r *Replica) majority(x *round, mine [16]byte, known bool) ([16]byte, bool) {
-	conf, _ := r.configurations().At(r.commit)
+	conf, _ := r.log.configurations().At(r.log.commit)
 	candidates := make([][16]byte, 0, len(x.claims)+1)
 	if known {
 		candidates = append(candidates, mine)
@@ -359,5 +359,5 @@ func (r *Replica) nobodyActs(x *round, why string) {
 	x.told = true
 	r.digests.disputedAt = x.index
 	r.digests.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
-	r.event(protocol.EventDiverged, r.digests.disputed)
+	r.out.event(protocol.EventDiverged, r.digests.disputed)
 }

@@ -218,7 +218,7 @@ func TestDivergedMemberFindsOutFromTheQuestionsOfOthers(t *testing.T) {
 	}
 	p.says(3, 10, 7)
 	p.wants("two actives of three differ", true)
-	if p.r.active.State().String() == "leader" {
+	if raft(p.r).State().String() == "leader" {
 		t.Error("it leads")
 	}
 }
@@ -305,7 +305,7 @@ func TestMemberInQuarantineServesFeedsAndTestifiesNothing(t *testing.T) {
 		p.r.Tick(p.now)
 		p.serve()
 	}
-	if s := p.r.active.State().String(); s != "follower" {
+	if s := raft(p.r).State().String(); s != "follower" {
 		t.Errorf("it is %s", s)
 	}
 }
@@ -330,7 +330,7 @@ func TestStateIsReinstalledBelowWhatWasAppliedAndServedOnlyAbove(t *testing.T) {
 		t.Errorf("events\n%s", p.events)
 	}
 	// Half way it does not serve.
-	q := &Replica{digests: digests{quarantine: quarantine{phase: quarantineReplays, until: 20}}, applied: 19}
+	q := &Replica{digests: digests{quarantine: quarantine{phase: quarantineReplays, until: 20}}, log: log{applied: 19}}
 	if q.healed(0); !q.quarantined() {
 		t.Error("it serves at 19, it had served at 20")
 	}

@@ -9,6 +9,7 @@ import (
 // disk orders the writes of the roles, across switches, into one at a time.
 type disk struct {
 	next    uint64
+	epoch   uint64 // counts the roles
 	queue   []queued
 	flying  *queued
 	written protocol.Index // highest index handed to the disk, in order
@@ -125,7 +126,7 @@ func (r *Replica) startWrite() {
 	}
 	p := &Persist{ID: q.id, Write: q.write, Drop: q.drop, Reset: q.reset}
 	if !q.write.Empty() {
-		p.Entries = r.tail.slice(q.write.First, q.write.Last)
+		p.Entries = r.log.tail.slice(q.write.First, q.write.Last)
 	}
 	r.out.Persist = p
 }
@@ -146,12 +147,8 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 	}
 	if q.reset != nil {
 		r.reset(now, q.reset)
-	} else if q.epoch == r.epoch {
-		if r.role == protocol.RoleActive {
-			r.active.Persisted(now, q.write.ID)
-		} else {
-			r.passive.Persisted(now, q.write.ID)
-		}
+	} else if q.epoch == d.epoch {
+		r.log.role.Persisted(now, q.write.ID)
 	}
 	r.pump(now)
 }

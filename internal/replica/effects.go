@@ -160,7 +160,7 @@ type ReadAnswer struct {
 
 // Effects returns what has gathered since the last call.
 func (r *Replica) Effects() Effects {
-	out := r.out
-	r.out = Effects{}
+	out := r.out.Effects
+	r.out.Effects = Effects{}
 	return out
 }

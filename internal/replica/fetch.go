@@ -3,7 +3,6 @@ package replica
 import (
 	"slices"
 
-	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/mend"
 	"github.com/starlinghq/starling/protocol"
@@ -57,11 +56,11 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	switch x.purpose {
 	case fetchApply:
 		r.apply.reading = false
-		if ok && x.first == r.apply.handed+1 && !r.discarded() {
+		if ok && x.first == r.log.handed+1 && !r.discarded() {
 			r.give(entries)
 		}
 	case fetchGossip:
-		if ok && entries[len(entries)-1].Index <= r.commit {
+		if ok && entries[len(entries)-1].Index <= r.log.commit {
 			r.gossip.Answer(now, x.to, entries)
 		} else if err != nil {
 			r.gossip.CannotRead(now, x.to, x.first)
@@ -85,14 +84,14 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 // there that are about to be cut off, while what was committed in their place waits to
 // be written: the others would take for committed what never was.
 func (f *fetches) give(now protocol.Instant, want gossip.RangeRead, r *Replica) {
-	first, last := want.Range.First, min(want.Range.Last, r.commit)
+	first, last := want.Range.First, min(want.Range.Last, r.log.commit)
 	switch {
-	case r.tail.holds(first, last):
-		r.gossip.Answer(now, want.To, r.tail.slice(first, r.tail.fit(first, last, want.Bytes)))
-	case first >= r.tail.first || r.unreadable.at(first) != nil:
+	case r.log.tail.holds(first, last):
+		r.gossip.Answer(now, want.To, r.log.tail.slice(first, r.log.tail.fit(first, last, want.Bytes)))
+	case first >= r.log.tail.first || r.unreadable.at(first) != nil:
 		r.gossip.CannotRead(now, want.To, first)
 	default:
-		f.add(r, fetch{purpose: fetchGossip, to: want.To, first: first, last: min(last, r.tail.first-1), bytes: want.Bytes})
+		f.add(r, fetch{purpose: fetchGossip, to: want.To, first: first, last: min(last, r.log.tail.first-1), bytes: want.Bytes})
 	}
 }
 
@@ -101,10 +100,10 @@ func (f *fetches) give(now protocol.Instant, want gossip.RangeRead, r *Replica) 
 // [S] As for gossip, nothing counts that waits to be written. What the disk has there
 // may be about to be cut off, and whoever mends would take it for what was committed.
 func (r *Replica) Held() mend.Held {
-	shape, settled := r.shape(), r.disk.settled()
+	shape, settled := r.log.shape(), r.disk.settled()
 	return mend.Held{
-		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.commit, shape.LastIndex(), settled),
-		Active: r.role == protocol.RoleActive && r.install.phase == installNone,
+		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.log.commit, shape.LastIndex(), settled),
+		Active: r.log.knows() && r.install.phase == installNone,
 	}
 }
 
@@ -123,14 +122,14 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 		r.out.Send = append(r.out.Send, Send{Envelope: e})
 		return
 	}
-	if !r.tail.holds(a.PrevIndex+1, a.Last) {
+	if !r.log.tail.holds(a.PrevIndex+1, a.Last) {
 		if r.unreadable.at(a.PrevIndex+1) != nil {
 			return // as if it were lost
 		}
 		r.fetches.add(r, fetch{purpose: fetchAppend, first: a.PrevIndex + 1, last: a.Last, bytes: protocol.AppendBytesMax, to: e.To, append: a})
 		return
 	}
-	a.Entries = r.tail.slice(a.PrevIndex+1, a.Last)
+	a.Entries = r.log.tail.slice(a.PrevIndex+1, a.Last)
 	r.out.Send = append(r.out.Send, Send{Envelope: e})
 }
 
@@ -139,20 +138,17 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 // log, in the same term, may go out.
 func (r *Replica) appendRead(now protocol.Instant, x fetch, entries []protocol.Entry) {
 	a := x.append
-	if r.role != protocol.RoleActive {
-		return
-	}
-	if r.active.State() != active.StateLeader || r.active.Term() != a.Term {
+	if lead := r.log.lead(); lead == nil || lead.Term() != a.Term {
 		return
 	}
 	last := min(entries[len(entries)-1].Index, a.Last)
 	entries = entries[:last-x.first+1]
-	if t, ok := r.active.Shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
+	if t, ok := r.log.shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
 		return
 	}
 	part := *a
 	part.Last, part.Entries = last, entries
-	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &part}})
+	r.out.send(x.to, &part)
 	if last < a.Last {
 		rest := *a
 		rest.PrevIndex, rest.PrevTerm = last, entries[len(entries)-1].Term

@@ -13,13 +13,13 @@ import (
 func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
 	for _, x := range []byte{2, 3} {
-		c.r.Receive(c.now, id(x), &protocol.HeartbeatAnswer{Term: c.r.active.Term(), Round: 1, Unfit: x == 2})
+		c.r.Receive(c.now, id(x), &protocol.HeartbeatAnswer{Term: raft(c.r).Term(), Round: 1, Unfit: x == 2})
 	}
 	c.silent[id(2)] = true
 	c.r.Submit(c.now, Submission{Request: 7, Command: ofType("new", 1)})
 	c.r.CannotApply(c.now, protocol.ErrUnknownType.With("type new is not known here"))
 	c.settle()
-	if c.r.leads() {
+	if c.r.log.leads() {
 		t.Fatal("leads on")
 	}
 	if len(c.heirs) != 1 || c.heirs[0] != id(3) {
@@ -28,12 +28,12 @@ func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 	if got := c.answers[7].Code; got != protocol.ErrUnknownOutcome.Code {
 		t.Errorf("what was in hand: got %q, want %q", got, protocol.ErrUnknownOutcome.Code)
 	}
-	term := c.r.active.Term()
+	term := raft(c.r).Term()
 	c.r.Receive(c.now, id(2), &protocol.TimeoutNow{Term: term})
 	for range 100 {
 		c.pass(100 * time.Millisecond)
 	}
-	if got := c.r.active.Term(); got != term {
+	if got := raft(c.r).Term(); got != term {
 		t.Errorf("stands for election: term %d after %d", got, term)
 	}
 	var said []protocol.Message
@@ -73,7 +73,7 @@ func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 func TestLeadershipIsNotHandedToWhoCannotApply(t *testing.T) {
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
 	c.silent[id(2)] = true
-	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: c.r.active.Term(), Round: 1, Unfit: true, Room: true})
+	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: raft(c.r).Term(), Round: 1, Unfit: true, Room: true})
 	c.r.Transfer(c.now, 1, id(2))
 	c.settle()
 	if got := c.answers[1].Code; got != protocol.ErrNoHeir.Code {

@@ -71,7 +71,7 @@ func (r *Replica) forward(now protocol.Instant, list []command) {
 		switch {
 		case !c.from.member.IsZero():
 			r.answer(c.from, protocol.Failed(protocol.ErrNotLeader))
-		case r.reserve:
+		case r.log.role.waits():
 			r.answer(c.from, protocol.Failed(errStandsBy))
 		case lacking != nil:
 			r.answer(c.from, protocol.Failed(lacking))
@@ -128,19 +128,19 @@ func (r *Replica) answered(now protocol.Instant, from protocol.MemberID, m *prot
 	if m.Result.Code == protocol.ErrNotLeader.Code {
 		r.leadsNot(now, from, m.Leader, m.Term)
 	}
-	r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: m.Result})
+	r.out.answer(f.request, m.Result)
 }
 
 // leadsNot takes the word of a member that it does not lead, and who does as far
 // as it knows. An active knows better by itself; and what is older than what is
 // known here counts for nothing.
 func (r *Replica) leadsNot(now protocol.Instant, by, leader protocol.MemberID, term protocol.Term) {
-	if r.role == protocol.RoleActive || by != r.hint.leader || term < r.hint.term || leader == by {
+	if r.log.knows() || by != r.hint.leader || term < r.hint.term || leader == by {
 		return
 	}
 	r.hint.leader = protocol.MemberID{} // may stay nobody: better than asking again in vain
 	if r.signed() {
-		r.hint.leader, r.hint.named = leader, r.names(leader)
+		r.hint.leader, r.hint.named = leader, r.log.names(leader)
 		return
 	}
 	r.heardOf(now, term, leader)
@@ -151,11 +151,11 @@ func (r *Replica) leadsNot(now protocol.Instant, by, leader protocol.MemberID, t
 func (r *Replica) forwarded(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
 	o := origin{request: m.Request, member: from, run: m.Run}
 	switch {
-	case len(m.Command) == 0 && r.leads() && r.requests.hold(o):
+	case len(m.Command) == 0 && r.log.leads() && r.requests.hold(o):
 		r.answer(o, protocol.Result{Code: protocol.AtWork})
 	case len(m.Command) == 0:
 		r.answer(o, protocol.Failed(protocol.ErrUnknownOutcome.With("the leader has no such command in hand; the write may have happened")))
-	case !r.leads():
+	case !r.log.leads():
 		r.answer(o, protocol.Failed(protocol.ErrNotLeader))
 	default:
 		r.requests.commands = append(r.requests.commands, command{from: o, encoded: m.Command})
@@ -178,7 +178,7 @@ func (r *Replica) disown(err error, meant func(*forwarded) bool) {
 		if !meant(&f) {
 			return false
 		}
-		r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: protocol.Failed(err)})
+		r.out.answer(f.request, protocol.Failed(err))
 		return true
 	})
 	if len(a.sent) == 0 {
@@ -217,18 +217,14 @@ func (r *Replica) LinkLost(now protocol.Instant, to protocol.MemberID) {
 // nobody hears.
 func (r *Replica) Bar(now protocol.Instant) {
 	r.barred = true
-	if r.role == protocol.RoleActive {
-		r.active.Silence(now)
-		r.pump(now)
-	}
+	r.log.role.Silence(now)
+	r.pump(now)
 }
 
 // LetIn says that what another run of a member says counts from now on.
 func (r *Replica) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
-	if r.role == protocol.RoleActive {
-		r.active.LetIn(now, id, run)
-		r.pump(now)
-	}
+	r.log.role.LetIn(now, id, run)
+	r.pump(now)
 }
 
 // Unsent says that a message was not sent, for certain, and why: it has the code
@@ -238,7 +234,7 @@ func (r *Replica) Unsent(now protocol.Instant, m protocol.Message, why error) {
 	case *protocol.Forward:
 		if i, ok := r.requests.abroad.find(m.Request); ok && m.Run == r.requests.run && len(m.Command) > 0 {
 			f := r.requests.abroad.remove(i)
-			r.out.Answers = append(r.out.Answers, Answer{Request: f.request, Result: protocol.Failed(why)})
+			r.out.answer(f.request, protocol.Failed(why))
 		}
 	case *protocol.ReadIndex:
 		if m.Origin == r.cfg.ID && m.Run == r.requests.run {

@@ -33,7 +33,7 @@ func newErrand(t *testing.T, role protocol.Role) *errand {
 func (e *errand) leads(leader byte, term protocol.Term) {
 	e.t.Helper()
 	e.now++
-	if e.r.role == protocol.RoleActive {
+	if e.r.log.knows() {
 		e.r.Receive(e.now, id(leader), &protocol.Heartbeat{Term: term})
 	} else {
 		e.r.Receive(e.now, id(leader), &protocol.Have{Term: term, Leader: id(leader)})
@@ -238,7 +238,7 @@ func TestLeaderKnowsWhatItHasInHand(t *testing.T) {
 		for _, s := range c.r.Effects().Send {
 			if a, ok := s.Message.(*protocol.ForwardAnswer); ok && a.Request == request && a.Run == 5 {
 				codes = append(codes, a.Result.Code)
-				if a.Leader != c.r.cfg.ID || a.Term != c.r.active.Term() {
+				if a.Leader != c.r.cfg.ID || a.Term != raft(c.r).Term() {
 					t.Errorf("got leader %s of term %d in the answer", a.Leader.Short(), a.Term)
 				}
 			}

@@ -36,14 +36,14 @@ func (q *requests) proposeGathered(now protocol.Instant, r *Replica) {
 	}
 	q.gathered = gathering{}
 	c := sessionop.KeepAliveMany(g.list)
-	index, err := r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}})
+	index, err := r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}})
 	if err != nil {
 		for _, from := range g.from {
 			r.answer(from, protocol.Failed(err))
 		}
 		return
 	}
-	q.proposed = append(q.proposed, proposed{index: index, term: r.active.Term(), gathered: g.from})
+	q.proposed = append(q.proposed, proposed{index: index, term: r.log.lead().Term(), gathered: g.from})
 }
 
 // turnAway answers keep-alives that were gathered by a leader that is none any

@@ -27,7 +27,7 @@ func TestKeepAlivesShareAnEntry(t *testing.T) {
 	}
 	*now = now.Add(time.Second)
 	r.Tick(*now)
-	entry := r.tail.slice(before+1, before+1)[0]
+	entry := r.log.tail.slice(before+1, before+1)[0]
 	if last := r.Status(*now).Last; last != before+1 {
 		t.Fatalf("appended up to %d, want one entry after %d", last, before)
 	}
@@ -75,9 +75,9 @@ func TestGatheredKeepAlivesAreTurnedAwayWithTheLeadership(t *testing.T) {
 	r, now := leading(t, Config{}, rec, Restored{})
 	c := sessionop.KeepAlive(1, 1)
 	r.Submit(*now, Submission{Request: 9, Command: protocol.EncodeCommand(&c)})
-	r.active.SetInstalling(*now, true) // a leader that does steps down
+	raft(r).SetInstalling(*now, true) // a leader that does steps down
 	r.pump(*now)
-	if r.leads() {
+	if r.log.leads() {
 		t.Fatal("leads on")
 	}
 	if a := r.Effects().Answers; len(a) != 1 || a[0].Result.Code != protocol.ErrNotLeader.Code {

@@ -27,39 +27,26 @@ const hintPatience = 10
 // long gives way to anything: so a hint that was made up is got rid of, and a
 // leader that the log does not name yet is found.
 func (r *Replica) heardOf(now protocol.Instant, t protocol.Term, leader protocol.MemberID) {
-	last := r.shape().LastTerm()
+	last := r.log.shape().LastTerm()
 	switch {
 	case leader.IsZero() || leader == r.cfg.ID: // a passive never leads
 		return
-	case t > last && t-last > protocol.VoterLeapMax && !r.shape().Empty():
+	case t > last && t-last > protocol.VoterLeapMax && !r.log.shape().Empty():
 		r.unheeded++
 		return
 	}
-	h := leaderHint{term: t, leader: leader, at: now, named: r.names(leader)}
+	h := leaderHint{term: t, leader: leader, at: now, named: r.log.names(leader)}
 	stale := r.hint.leader.IsZero() || now >= r.hint.at.Add(hintPatience*r.cfg.Active.Election)
 	if stale || h.named && !r.hint.named || h.named == r.hint.named && t >= r.hint.term {
 		r.hint = h
 	}
 }
 
-// names reports whether a member is a voter of a configuration that may be in
-// force, as far as the log knows. Before it knows any, everybody may be.
-func (r *Replica) names(id protocol.MemberID) bool {
-	confs := r.configurations()
-	inForce, known := confs.At(r.commit)
-	for _, c := range confs.All() {
-		if c.Index >= inForce.Index && c.Configuration.IsVoter(id) {
-			return true
-		}
-	}
-	return !known
-}
-
 // asks reports whether a passive has asked a member for a read index, or may
 // have: whoever was taken for the leader passes the question on to the one that
 // is.
 func (q *requests) asks(from protocol.MemberID, r *Replica) bool {
-	if r.names(from) || slices.ContainsFunc(q.asked, func(g readGroup) bool { return g.to == from }) {
+	if r.log.names(from) || slices.ContainsFunc(q.asked, func(g readGroup) bool { return g.to == from }) {
 		return true
 	}
 	r.unheeded++
@@ -70,20 +57,16 @@ func (q *requests) asks(from protocol.MemberID, r *Replica) bool {
 // voter of a cluster, when it has lost its state, can have it from nobody whom its
 // log names: it takes a checkpoint as a passive does. Its log it keeps.
 func (r *Replica) heed(now protocol.Instant) {
-	if r.role != protocol.RoleActive {
+	named, others, ok := r.log.role.heeds(now)
+	if !ok {
 		return
 	}
-	named := r.active.Named()
 	alone := len(named) == 1 && named[0] == r.cfg.ID
-	r.gossip.Heed(named, r.active.Lost(now) || alone && (r.lost() || r.unreadable.bereft(r) != nil))
+	r.gossip.Heed(named, others || alone && (r.lost() || r.unreadable.bereft(r) != nil))
 }
 
 // unheededNow returns how many messages did not count, since the start, because
 // of who sent them or of a term or an index that nobody can have come to.
 func (r *Replica) unheededNow() uint64 {
-	n := r.unheeded + r.gossip.Unheeded()
-	if r.role == protocol.RoleActive {
-		n += r.active.Unheeded()
-	}
-	return n
+	return r.unheeded + r.gossip.Unheeded() + r.log.role.Unheeded()
 }

@@ -54,11 +54,11 @@ func follower(t *testing.T, seed uint64) *target {
 func (x *target) scene() *hostile.Scene {
 	r := x.r
 	s := &hostile.Scene{
-		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID, r.cfg.ID}, Term: r.hardState().Term, Run: r.cfg.Run,
-		Commit: r.commit, Last: r.shape().LastIndex(), LastTerm: r.shape().LastTerm(), Request: r.requests.next, Descriptions: x.forged,
+		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID, r.cfg.ID}, Term: r.log.role.HardState().Term, Run: r.cfg.Run,
+		Commit: r.log.commit, Last: r.log.shape().LastIndex(), LastTerm: r.log.shape().LastTerm(), Request: r.requests.next, Descriptions: x.forged,
 	}
-	s.CommitTerm, _ = r.shape().TermAt(r.commit)
-	s.Sum, _ = r.tail.sumAt(r.commit)
+	s.CommitTerm, _ = r.log.shape().TermAt(r.log.commit)
+	s.Sum, _ = r.log.tail.sumAt(r.log.commit)
 	return s
 }
 
@@ -101,9 +101,9 @@ func (x *target) fire(kind protocol.MessageKind) {
 	if x.rng.IntN(2) == 0 {
 		from = fake.ID
 	}
-	state, shape, confs := x.r.hardState(), x.r.shape().Clone(), x.r.configurations().Clone()
+	state, shape, confs := x.r.log.role.HardState(), x.r.log.shape().Clone(), x.r.log.configurations().Clone()
 	x.r.Receive(x.now, from, m)
-	if got := x.r.hardState(); got != state || !reflect.DeepEqual(shape, x.r.shape().Clone()) || !reflect.DeepEqual(confs, x.r.configurations().Clone()) {
+	if got := x.r.log.role.HardState(); got != state || !reflect.DeepEqual(shape, x.r.log.shape().Clone()) || !reflect.DeepEqual(confs, x.r.log.configurations().Clone()) {
 		x.t.Fatalf("after %T %+v: state %+v, was %+v", m, m, got, state)
 	}
 	x.blameless(m)
@@ -122,7 +122,7 @@ func TestStrangersMessagesChangeNothing(t *testing.T) {
 					for x.now < protocol.Instant(0).Add(1100*time.Millisecond) {
 						x.quiet(50 * time.Millisecond)
 					}
-					if !x.r.active.Adrift(x.now) || x.r.active.Lost(x.now) {
+					if !raft(x.r).Adrift(x.now) || raft(x.r).Lost(x.now) {
 						t.Fatal("it is not adrift, or lost")
 					}
 				}
@@ -161,7 +161,7 @@ func TestStrangersMessagesDeposeNobody(t *testing.T) {
 			d := described(found(1, 2, 2, threeVoters), 2, 0)
 			d.Index = 90
 			x.forged = [][]byte{storage.EncodeDescription(d)}
-			state, last := c.r.hardState(), c.r.shape().LastIndex()
+			state, last := c.r.log.role.HardState(), c.r.log.shape().LastIndex()
 			for i := range 1000 {
 				if m := hostile.Message(x.rng, kind, x.scene()); m != nil {
 					c.r.Receive(c.now, []protocol.MemberID{liar.ID, fake.ID}[i%2], m)
@@ -170,8 +170,8 @@ func TestStrangersMessagesDeposeNobody(t *testing.T) {
 				if i%10 == 0 {
 					c.pass(20 * time.Millisecond)
 				}
-				if got := c.r.hardState(); !c.r.leads() || got.Term != state.Term || got.Vote != state.Vote || c.r.shape().LastIndex() != last {
-					t.Fatalf("message %d: leads: %t, state %+v, log to %d; was %+v, %d", i, c.r.leads(), got, c.r.shape().LastIndex(), state, last)
+				if got := c.r.log.role.HardState(); !c.r.log.leads() || got.Term != state.Term || got.Vote != state.Vote || c.r.log.shape().LastIndex() != last {
+					t.Fatalf("message %d: leads: %t, state %+v, log to %d; was %+v, %d", i, c.r.log.leads(), got, c.r.log.shape().LastIndex(), state, last)
 				}
 			}
 		})

@@ -19,7 +19,7 @@ func TestTransferSaysAtOnceWhoCannotLead(t *testing.T) {
 	c := newCrew(t, named())
 	says := func(by byte, a protocol.HeartbeatAnswer) {
 		c.silent[id(by)] = true
-		a.Term, a.Round = c.r.active.Term(), 1
+		a.Term, a.Round = raft(c.r).Term(), 1
 		c.r.Receive(c.now, id(by), &a)
 	}
 	for i, test := range []struct {

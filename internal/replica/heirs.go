@@ -48,7 +48,7 @@ func (h *heirs) begin(term protocol.Term) {
 func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
 	switch stuck := r.stuck(); {
 	case stuck != "":
-		return stuck, r.apply.handed + 1
+		return stuck, r.log.handed + 1
 	case h.now.Stuck != 0:
 		return h.now.Why, h.now.Stuck
 	case h.now.Full:
@@ -63,7 +63,7 @@ func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
 func (r *Replica) handOverHampered(now protocol.Instant) {
 	h := &r.heirs
 	why, applied := h.hindered(r)
-	s := r.active.Status()
+	s := r.log.lead().Status()
 	if h.begin(s.Term); why != h.why {
 		h.why, h.tried, h.next = why, nil, 0
 	}
@@ -79,8 +79,8 @@ func (r *Replica) handOverHampered(now protocol.Instant) {
 	}
 	h.tried, h.next = append(h.tried, to), now.Add(handOverPause*r.cfg.Active.Election)
 	// Refused only if the heir has gone meanwhile: then another one is asked.
-	if err := r.active.Transfer(now, to); err == nil {
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.commit, Member: to, Text: "by a leader that " + why})
+	if err := r.log.lead().Transfer(now, to); err == nil {
+		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.log.commit, Member: to, Text: "by a leader that " + why})
 	}
 }
 

@@ -76,7 +76,7 @@ func TestALeaderWithoutRoomPassesOverWhoIsUnfit(t *testing.T) {
 		t.Errorf("heirs %v, want 3", s.heirs)
 	}
 	conf, _ := s.r.Configurations().Latest()
-	for _, p := range s.r.policyInput(s.now, conf, s.r.active.Status()).Progress {
+	for _, p := range s.r.policyInput(s.now, conf, raft(s.r).Status()).Progress {
 		expect(t, "unfit, for the policy", p.Unfit, p.ID == id(2))
 	}
 }

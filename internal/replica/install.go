@@ -36,7 +36,7 @@ type install struct {
 
 // lost reports whether the log begins above what is applied: only a checkpoint
 // can complete the state.
-func (r *Replica) lost() bool { return r.apply.handed < r.shape().PrevIndex || r.discarded() }
+func (r *Replica) lost() bool { return r.log.handed < r.log.shape().PrevIndex || r.discarded() }
 
 // offered takes the description of a checkpoint that may be trusted: it came
 // from the leader, or gossip has confirmed it. The leader repeats itself, and
@@ -57,13 +57,13 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	}
 	bereft := r.unreadable.bereft(r)
 	// The log is kept then: only what cannot be read of it is passed over.
-	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(r.shape(), r.tail.sumAt, &d) == JoinKeep
-	if d.Index <= r.commit && !r.lost() && !passes {
+	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(r.log.shape(), r.log.tail.sumAt, &d) == JoinKeep
+	if d.Index <= r.log.commit && !r.lost() && !passes {
 		// The leader thinks that this member is further behind than it is.
-		if t, held := r.shape().TermAt(d.Index); held && t == d.Term && r.role == protocol.RoleActive {
+		if t, held := r.log.shape().TermAt(d.Index); held && t == d.Term {
 			// [S] That ends no installation that is under way: while its log is begun
 			// anew, a member that took entries would lose them.
-			r.installRole(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration})
+			r.log.role.holds(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration})
 			r.setInstalling(now, r.install.told)
 		}
 		return
@@ -71,7 +71,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if r.apply.adopting() {
 		return // the state that one has built is not in place yet, and would be given up
 	}
-	if d.Index < r.shape().PrevIndex || d.Index <= r.apply.handed && !r.discarded() {
+	if d.Index < r.log.shape().PrevIndex || d.Index <= r.log.handed && !r.discarded() {
 		return
 	}
 	x := &r.install
@@ -85,8 +85,8 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	r.installs++
 	r.behind.next = now // it is far behind
 	*x = install{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
-	r.setInstalling(now, !r.lost() && bereft == nil || d.Index > r.shape().LastIndex())
-	r.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
+	r.setInstalling(now, !r.lost() && bereft == nil || d.Index > r.log.shape().LastIndex())
+	r.out.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	r.out.Install = append(r.out.Install, InstallStep{Begin: &d})
 }
 
@@ -101,9 +101,7 @@ func (x *install) givesWay(d *storage.Description) bool {
 // log, acknowledges nothing new and does not campaign.
 func (r *Replica) setInstalling(now protocol.Instant, on bool) {
 	r.install.told = on
-	if r.role == protocol.RoleActive {
-		r.active.SetInstalling(now, on)
-	}
+	r.log.role.SetInstalling(now, on)
 }
 
 // InstallBegun answers InstallStep.Begin, of the checkpoint at an index, with the
@@ -191,7 +189,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 	}
 	r.gossip.StopFetch(now)
 	x.time = time
-	if x.d.Index <= r.apply.handed && !r.discarded() || r.diverged != nil {
+	if x.d.Index <= r.log.handed && !r.discarded() || r.diverged != nil {
 		// The log has brought the state further meanwhile, or is to stay.
 		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
 		r.endInstall(now)
@@ -200,11 +198,11 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 		return
 	}
 	r.setKept(kept) // the head is dropped when the log has followed
-	switch Join(r.shape(), r.tail.sumAt, &x.d) {
+	switch Join(r.log.shape(), r.log.tail.sumAt, &x.d) {
 	case JoinKeep:
 		r.follow(now, false)
 	case JoinReset:
-		if x.d.Index <= r.commit {
+		if x.d.Index <= r.log.commit {
 			r.out.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is another one here than in a checkpoint of other members", x.d.Index))
 			return
 		}
@@ -223,7 +221,7 @@ func (r *Replica) startReset() {
 	if x.phase != installResets || r.diverged != nil || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
-	state := StateAfter(r.shape(), r.hardState(), &x.d)
+	state := StateAfter(r.log.shape(), r.log.role.HardState(), &x.d)
 	b := BeginAfter(&x.d)
 	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
 }
@@ -231,7 +229,7 @@ func (r *Replica) startReset() {
 // reset says that the log begins after the checkpoint, durably.
 func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 	invariant.Check(r.install.phase == installResets, "the log was reset to %d without an installation", b.Index)
-	r.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
+	r.log.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	r.disk.written, r.disk.cut = b.Index, false
 	r.fetches.list = nil // of a log that is no more
 	r.unreadable.mending.stop(r)
@@ -245,27 +243,18 @@ func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 func (r *Replica) follow(now protocol.Instant, anew bool) {
 	x := &r.install
 	d := x.d
-	r.installRole(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
-	r.commit = max(r.commit, d.Index)
+	r.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
+	r.log.commit = max(r.log.commit, d.Index)
 	a := &r.apply
-	a.handed = d.Index
+	r.log.handed = d.Index
 	a.flights = append(a.flights, flight{adopt: d.Index})
 	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index, Replace: r.discarded()})
 	r.reinstalled()
 	r.noteDigest(now, d.Index, d.Digest)
 	r.checkpoints.mark, r.checkpoints.digest = d.Index, d.Digest
 	r.checkpoints.since, r.checkpoints.at = 0, now
-	r.event(protocol.EventInstalled, fmt.Sprintf("the checkpoint at %d", d.Index))
+	r.out.event(protocol.EventInstalled, fmt.Sprintf("the checkpoint at %d", d.Index))
 	r.endInstall(now)
-}
-
-// installRole tells the core where its log stands now.
-func (r *Replica) installRole(now protocol.Instant, b protocol.Begin) {
-	if r.role == protocol.RoleActive {
-		r.active.Install(now, b)
-	} else {
-		r.passive.Install(now, b)
-	}
 }
 
 // endInstall forgets the installation.
@@ -278,7 +267,7 @@ func (r *Replica) endInstall(now protocol.Instant) {
 // giveUpInstall ends an installation that cannot go on. What it has stays with
 // the store, which resumes it when it is offered again.
 func (r *Replica) giveUpInstall(now protocol.Instant, err error) {
-	r.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", r.install.d.Index, err))
+	r.out.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", r.install.d.Index, err))
 	r.gossip.StopFetch(now)
 	r.endInstall(now)
 	r.install.retryAt = now.Add(r.patience())

@@ -144,7 +144,7 @@ func (p *policyState) enters(now protocol.Instant, id protocol.MemberID) {
 // lead does what only a leader does beside Raft, once per heartbeat interval:
 // it lets deadlines of sessions pass while nobody writes, and asks the policy.
 func (r *Replica) lead(now protocol.Instant) {
-	if now < r.policy.next || !r.leads() {
+	if now < r.policy.next || !r.log.leads() {
 		return
 	}
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
@@ -162,20 +162,20 @@ func (r *Replica) lead(now protocol.Instant) {
 // passTime proposes an empty entry when a deadline is due and no other entry,
 // which would carry the time as well, is on its way.
 func (r *Replica) passTime(now protocol.Instant) {
-	if r.deadline == 0 || r.applied < r.tail.last() || r.active.ClusterTime(now) < r.deadline {
+	if r.deadline == 0 || r.log.applied < r.log.tail.last() || r.log.lead().ClusterTime(now) < r.deadline {
 		return
 	}
 	// Refused only by an overloaded or a deposed leader: then others see to it.
-	_, _ = r.active.Propose(now, []active.Proposal{{Kind: protocol.EntryTick}})
+	_, _ = r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryTick}})
 }
 
 // steer asks the policy for the next change and proposes it.
 func (r *Replica) steer(now protocol.Instant) {
-	conf, ok := r.active.Configurations().Latest()
+	conf, ok := r.log.lead().Configurations().Latest()
 	if !ok {
 		return
 	}
-	s := r.active.Status()
+	s := r.log.lead().Status()
 	if s.Term != r.policy.term {
 		r.policy.begin(s.Term)
 	}
@@ -184,7 +184,7 @@ func (r *Replica) steer(now protocol.Instant) {
 	d := policy.Decide(policy.Config{
 		Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed, MovedAfter: movedElections * r.cfg.Active.Election,
 	}, in)
-	r.policy.word, r.policy.about = d.Why, looked{conf.Index, conf.Index <= r.commit}
+	r.policy.word, r.policy.about = d.Why, looked{conf.Index, conf.Index <= r.log.commit}
 	var err error
 	switch d.Action {
 	case policy.Wait:
@@ -194,14 +194,14 @@ func (r *Replica) steer(now protocol.Instant) {
 			return
 		}
 		r.policy.handOver = now.Add(handOverPause * r.cfg.Active.Election)
-		err = r.active.Transfer(now, d.Member)
+		err = r.log.lead().Transfer(now, d.Member)
 	case policy.Call:
 		if !r.call(now, d) {
 			return
 		}
 	default:
 		var made protocol.Index
-		if made, err = r.active.ProposeConfiguration(now, d.Version, d.Next); err == nil {
+		if made, err = r.log.lead().ProposeConfiguration(now, d.Version, d.Next); err == nil {
 			r.policy.about = looked{version: made}
 		}
 		if d.Action == policy.Move && err == nil {
@@ -235,7 +235,7 @@ func tellKeyless(r *Replica, in *policy.Input) {
 
 // policyInput gathers what the policy looks at.
 func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
-	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.commit, OwnTerm: s.Settled, Signed: r.signed()}
+	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.log.commit, OwnTerm: s.Settled, Signed: r.signed()}
 	for _, p := range s.Progress {
 		in.Progress = append(in.Progress, policy.Progress{
 			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp, Unfit: p.Unfit,
@@ -264,17 +264,17 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 // Autopilot returns what the policy goes by, and its last word. It fails with
 // ErrNotLeader, or ErrNoLeader if there is none: only a leader asks its policy.
 func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
-	if !r.leads() {
+	if !r.log.leads() {
 		return nil, r.notLeading()
 	}
 	report := &protocol.AutopilotReport{LeaderID: r.cfg.ID, Leader: r.cfg.Name, Word: r.policy.word}
-	report.Configuration, _ = r.active.Configurations().Latest()
-	report.InFlight = report.Configuration.Index > r.commit || report.Configuration.Configuration.Joint()
+	report.Configuration, _ = r.log.lead().Configurations().Latest()
+	report.InFlight = report.Configuration.Index > r.log.commit || report.Configuration.Configuration.Joint()
 	version := report.Configuration.Index
 	switch {
-	case !r.cfg.Policy || r.policy.term != r.active.Term():
+	case !r.cfg.Policy || r.policy.term != r.log.lead().Term():
 		report.Word = "this leader has not asked its policy yet"
-	case r.policy.about != looked{version, version <= r.commit}: // it would contradict what stands beside it
+	case r.policy.about != looked{version, version <= r.log.commit}: // it would contradict what stands beside it
 		report.Word = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
 	}
 	return report, nil

@@ -72,11 +72,11 @@ func TestUnwillingLeaderHandsOverOnce(t *testing.T) {
 	}
 	c.r.SetPeers(c.now, append(peers, protocol.Peer{ID: id(8), Name: "eight", Address: "h:8", Role: protocol.RolePassive, Eligible: true}))
 	for range 40 { // the heir does not make anything of it
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(100 * time.Millisecond)
 	}
-	if len(c.heirs) == 0 || !c.r.leads() {
-		t.Fatalf("heirs %v, leads %t; want an heir that does not take over", c.heirs, c.r.leads())
+	if len(c.heirs) == 0 || !c.r.log.leads() {
+		t.Fatalf("heirs %v, leads %t; want an heir that does not take over", c.heirs, c.r.log.leads())
 	}
 	tries := 0
 	for _, e := range c.events {
@@ -127,7 +127,7 @@ func TestEveryDecisionIsAnEventThatSaysWhy(t *testing.T) {
 	c.r.cfg.Policy = true
 	for range 60 {
 		for _, from := range ids(8, 9) {
-			c.r.Receive(c.now, from, &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+			c.r.Receive(c.now, from, &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		}
 		c.pass(50 * time.Millisecond)
 	}

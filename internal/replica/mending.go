@@ -82,7 +82,7 @@ func (m *mending) tick(now protocol.Instant, r *Replica) {
 	case mendNone:
 		if p := r.unreadable.toMend(now, r); p != nil {
 			*m = mending{phase: mendLooks, id: m.id + 1, place: p.entries}
-			r.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, r.shape().FirstIndex())}
+			r.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, r.log.shape().FirstIndex())}
 		}
 	case mendAsks:
 		if now >= m.core.Deadline() {
@@ -128,7 +128,7 @@ func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
 		return nil
 	}
 	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }
-	if p := u.at(r.apply.handed + 1); due(p) && r.stuck() != "" {
+	if p := u.at(r.log.handed + 1); due(p) && r.stuck() != "" {
 		return p
 	}
 	for k := range u.places {
@@ -239,7 +239,7 @@ func (m *mending) finish(now protocol.Instant, r *Replica) {
 	if len(names) > 0 {
 		text += ", from " + strings.Join(names, ", ")
 	}
-	r.event(protocol.EventRepaired, text)
+	r.out.event(protocol.EventRepaired, text)
 	r.unreadable.again(now, m.place)
 	*m = mending{id: m.id}
 }
@@ -264,7 +264,7 @@ func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool, r *Repl
 	if u := &r.unreadable; now >= u.complainAt { // of a disk that fails as a whole, once
 		kind, u.complainAt = protocol.EventUnreadable, now.Add(mendPause)
 	}
-	r.event(kind, text)
+	r.out.event(kind, text)
 }
 
 // stop gives up what is under way.
@@ -308,7 +308,7 @@ func (u *unreadable) bereft(r *Replica) *place {
 	if len(u.places) == 0 || r.stuck() == "" {
 		return nil
 	}
-	if p := u.at(r.apply.handed + 1); p.hopeless {
+	if p := u.at(r.log.handed + 1); p.hopeless {
 		return p
 	}
 	return nil

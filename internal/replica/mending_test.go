@@ -58,7 +58,7 @@ func TestPlaceThatCannotBeReadIsMendedWhileTheMemberRuns(t *testing.T) {
 			s.mends, s.holds = s.rots(&found), s.repairs
 			s.lead()
 			s.until(name+": it can be read", func() bool { return s.said(protocol.EventReadable, "31 to 40") > 0 })
-			s.until(name+": all is applied, and voter 3 is level", func() bool { return s.r.applied >= 100 && s.has == s.r.tail.last() })
+			s.until(name+": all is applied, and voter 3 is level", func() bool { return s.r.log.applied >= 100 && s.has == s.r.log.tail.last() })
 			if len(found) != 10 || found[0].Index != 31 || found[9].Index != 40 {
 				t.Errorf("%s: written are %v", name, found)
 			}
@@ -158,7 +158,7 @@ func TestCommittedEntriesOfOthersDoNotTakeThePlaceOfLostOnes(t *testing.T) {
 	s.lead()
 	s.until("it is given up", func() bool { return s.said(protocol.EventUnreadable, "cannot be mended") > 0 })
 	expect(t, "written", len(found), 0)
-	expect(t, "role", s.r.leads(), true)
+	expect(t, "role", s.r.log.leads(), true)
 }
 
 // What nobody holds is asked for rarely, and the log stays as it is.
@@ -224,17 +224,17 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 	if len(s.installs) != 1 || s.installs[0].Begin == nil || s.installs[0].Begin.Index != 60 {
 		t.Fatalf("installs %+v, want the checkpoint at 60", s.installs)
 	}
-	expect(t, "leads", s.r.leads(), true)
+	expect(t, "leads", s.r.log.leads(), true)
 	d := *s.installs[0].Begin
 	s.r.InstallBegun(s.now, 60, nil, nil)
 	s.settle()
 	s.r.InstallFinished(s.now, []storage.Description{d}, 0, nil)
 	s.settle()
 	expect(t, "adopted", s.adopted, 60)
-	s.until("all is applied", func() bool { return s.r.applied >= 100 })
+	s.until("all is applied", func() bool { return s.r.log.applied >= 100 })
 	expect(t, "stuck", s.r.Status(s.now).Stuck, "")
-	expect(t, "the log begins at", s.r.shape().FirstIndex(), 1)
-	expect(t, "leads", s.r.leads(), true)
+	expect(t, "the log begins at", s.r.log.shape().FirstIndex(), 1)
+	expect(t, "leads", s.r.log.leads(), true)
 	if !strings.Contains(s.r.Status(s.now).Unreadable, "31 to 40") {
 		t.Error("it does not say any more what it cannot read")
 	}

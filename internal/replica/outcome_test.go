@@ -19,7 +19,7 @@ func TestOutcomeAtALostLeaderIsUnknown(t *testing.T) {
 	if len(c.answers) != 0 {
 		t.Fatalf("answered before anything is known: %v", c.answers)
 	}
-	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: c.r.active.Term() + 1})
+	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: raft(c.r).Term() + 1})
 	var told *protocol.ForwardAnswer
 	for range 10 {
 		e := c.r.Effects()

@@ -31,14 +31,14 @@ type changing struct {
 // one may have taken the lead long ago, and changed seats since. That the state has come
 // to the answer's index is not said.
 func (r *Replica) Prove(now protocol.Instant, request uint64) {
-	if !r.leads() {
-		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: r.notLeading()})
+	if !r.log.leads() {
+		r.out.read(request, 0, r.notLeading())
 		return
 	}
 	q := &r.requests
 	q.next++
 	q.proofs = append(q.proofs, proof{id: q.next, request: request, until: now.Add(r.patience())})
-	r.active.ReadIndex(now, protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next, Held: r.commit})
+	r.log.lead().ReadIndex(now, protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next, Held: r.log.commit})
 	r.pump(now)
 }
 
@@ -50,7 +50,7 @@ func (q *requests) proven(a protocol.Read, r *Replica) bool {
 	}
 	answer := ReadAnswer{Request: q.proofs[i].request, Index: a.Index}
 	switch {
-	case !r.leads():
+	case !r.log.leads():
 		answer.Err = r.notLeading()
 	case a.Code != protocol.OK:
 		answer.Err = noReadIndex(a.Code)
@@ -66,7 +66,7 @@ func (q *requests) unproven(meant func(*proof) bool, err error, r *Replica) {
 		if !meant(&p) {
 			return false
 		}
-		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: p.request, Err: err})
+		r.out.read(p.request, 0, err)
 		return true
 	})
 }
@@ -83,12 +83,12 @@ func (q *requests) unsettled(now protocol.Instant, r *Replica) {
 // committed answers the changes that are committed: they are in force, whatever the
 // state has come to.
 func (q *requests) committed(r *Replica) {
-	for len(q.changes) > 0 && q.changes[0].index <= r.commit {
+	for len(q.changes) > 0 && q.changes[0].index <= r.log.commit {
 		c := q.changes[0]
 		q.changes = q.changes[1:]
 		r.policy.next = 0 // what it said is of the configuration before
 		result := protocol.Result{Index: c.index}
-		if term, known := r.shape().TermAt(c.index); known && term != c.term { // another leader's entry took the place
+		if term, known := r.log.shape().TermAt(c.index); known && term != c.term { // another leader's entry took the place
 			result = protocol.Failed(protocol.ErrNotLeader)
 		}
 		r.answer(origin{request: c.request}, result)
@@ -107,11 +107,11 @@ func (q *requests) changesLost(r *Replica, why error) {
 func (r *Replica) notLeading() error {
 	leader := r.leader()
 	switch {
-	case r.reserve:
+	case r.log.role.waits():
 		return errStandsBy
 	case leader.IsZero():
 		return noLeader(r)
-	case r.role == protocol.RolePassive && !hears(r, leader): // an active would know
+	case !r.log.knows() && !hears(r, leader): // an active would know
 		return protocol.ErrNoLeader.With("no leader is known: " + r.labelOf(leader) + ", which led last, is not heard; " + quorumText(r))
 	}
 	return protocol.ErrNotLeader.With("this member does not lead, " + r.labelOf(leader) + " does")
@@ -125,7 +125,7 @@ func noLeader(r *Replica) error {
 // quorumText says which of the voters are not heard, by the membership, and what that
 // means for an election.
 func quorumText(r *Replica) string {
-	latest, ok := r.configurations().Latest()
+	latest, ok := r.log.configurations().Latest()
 	if !ok {
 		return "this member does not know the voters yet"
 	}

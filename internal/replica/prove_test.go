@@ -90,7 +90,7 @@ func TestChangeOfALostLeaderIsNotKnown(t *testing.T) {
 func TestLeaderThatCommitsNothingProvesNothing(t *testing.T) {
 	c := &crew{t: t, r: open(t, 1, found(1, 2, 2, named())), silent: map[protocol.MemberID]bool{}, answers: map[uint64]protocol.Result{}, proofs: map[uint64]error{}, full: true}
 	for range 40 {
-		if c.pass(50 * time.Millisecond); c.r.leads() {
+		if c.pass(50 * time.Millisecond); c.r.log.leads() {
 			break
 		}
 	}
@@ -100,7 +100,7 @@ func TestLeaderThatCommitsNothingProvesNothing(t *testing.T) {
 	for range 40 {
 		c.pass(100 * time.Millisecond)
 	}
-	expect(t, "leads", c.r.leads(), true)
+	expect(t, "leads", c.r.log.leads(), true)
 	if got := c.proofs[1]; !errors.Is(got, protocol.ErrUnavailable) {
 		t.Errorf("got %v, want %v", got, protocol.ErrUnavailable)
 	}

@@ -1,10 +1,8 @@
 package replica
 
 import (
-	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/invariant"
-	"github.com/starlinghq/starling/passive"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -39,40 +37,32 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.startReset()
 	r.startWrite()
 	r.handOut()
-	if keep := min(r.commit, r.disk.settled()); keep > 0 {
-		r.tail.trim(keep-1, r.cfg.TailBytes)
+	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
+		r.log.tail.trim(keep-1, r.cfg.TailBytes)
 	}
 }
 
 // serveRole takes the role's Ready, in the order of safety, and reports whether
 // there was anything.
 func (r *Replica) serveRole(now protocol.Instant) bool {
-	var rd protocol.Ready
-	if r.role == protocol.RoleActive {
-		if !r.active.HasReady() {
-			return false
-		}
-		rd = r.active.Ready()
-	} else {
-		if !r.passive.HasReady() {
-			return false
-		}
-		rd = r.passive.Ready()
+	if !r.log.role.HasReady() {
+		return false
 	}
+	rd := r.log.role.Ready()
 	if !rd.Delta.IsZero() {
 		r.changeLog(&rd.Delta)
 	}
 	if rd.Write != nil {
-		r.disk.add(r.epoch, r.tail.withJoin(*rd.Write, r.shape()))
+		r.disk.add(r.disk.epoch, r.log.tail.withJoin(*rd.Write, r.log.shape()))
 	}
 	for _, e := range rd.Messages {
 		r.send(now, e)
 	}
-	if rd.Commit > r.commit {
-		if rd.Commit > r.tail.last() {
-			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.tail.last())
+	if rd.Commit > r.log.commit {
+		if rd.Commit > r.log.tail.last() {
+			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.log.tail.last())
 		}
-		r.commit = rd.Commit
+		r.log.commit = rd.Commit
 		r.requests.committed(r)
 	}
 	if rd.Checkpoint != nil {
@@ -96,14 +86,14 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 // changeLog applies a role's change to the log in memory.
 func (r *Replica) changeLog(d *protocol.Delta) {
 	if d.Truncate {
-		if d.After < r.commit {
-			invariant.Check(false, "log truncated to %d, at or below the commit index %d", d.After, r.commit)
+		if d.After < r.log.commit {
+			invariant.Check(false, "log truncated to %d, at or below the commit index %d", d.After, r.log.commit)
 		}
 		r.disk.change(d)
-		r.tail.truncate(d.After)
+		r.log.tail.truncate(d.After)
 		r.unreadable.truncate(d.After)
 	}
-	r.tail.append(d.Entries)
+	r.log.tail.append(d.Entries)
 }
 
 // serveGossip exchanges progress and messages with the gossip core.
@@ -132,7 +122,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 	for _, x := range g.ChunkReads {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
 	}
-	if g.Led != nil && r.role != protocol.RoleActive {
+	if g.Led != nil && !r.log.knows() {
 		r.heardOf(now, g.Led.Term, g.Led.Leader)
 	}
 	if g.Offer != nil {
@@ -153,38 +143,10 @@ func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
 	if r.install.phase == installResets || r.diverged != nil {
 		return // a log that is about to begin anew, or to stay as it is, takes nothing
 	}
-	if r.role == protocol.RoleActive {
-		r.adopt(now, run)
-		return
-	}
-	verdict := r.passive.Take(now, passive.Run{
-		From: run.From, Origin: run.Origin, Before: run.Before, Entries: run.Entries, Commit: run.Commit,
-	})
-	if verdict == passive.Mismatch {
-		r.gossip.Refused(now, run)
-	}
-}
-
-// adopt offers a run to an active that is adrift. What it holds above its commit
-// index does not count as held; the log sum there says whether the run joins.
-func (r *Replica) adopt(now protocol.Instant, run gossip.Run) {
-	first := run.Entries[0].Index
-	if first > r.commit+1 || run.Entries[len(run.Entries)-1].Index <= r.commit {
-		return
-	}
-	sum := run.Before
-	for i := range run.Entries[:r.commit+1-first] {
-		sum = sum.Next(run.Entries[i].Raw)
-	}
-	mine, known := r.tail.sumAt(r.commit)
-	if !known || sum != mine {
-		r.gossip.Refused(now, run)
-		return
-	}
-	switch r.active.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit}) {
-	case active.Adopted:
+	switch r.log.role.takeRun(now, run, &r.log) {
+	case runTaken:
 		r.serveRole(now) // the next run joins what this one brought
-	case active.Mismatch:
+	case runRefused:
 		r.gossip.Refused(now, run)
 	}
 }
@@ -192,14 +154,14 @@ func (r *Replica) adopt(now protocol.Instant, run gossip.Run) {
 func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	p := gossip.Progress{
 		First:   r.givesAfter() + 1,
-		Tip:     min(r.commit, r.tail.last()),
-		Applied: r.applied,
-		Commit:  r.commit,
-		Role:    r.role,
+		Tip:     min(r.log.commit, r.log.tail.last()),
+		Applied: r.log.applied,
+		Commit:  r.log.commit,
+		Role:    r.log.role.kind(),
 		Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,
 		Lost:    r.lost(),
-		Term:    r.hint.term,
-		Leader:  r.hint.leader,
+		Term:    r.leaderTerm(),
+		Adrift:  r.log.role.Adrift(now),
 		Needs:   r.needs(),
 		Pressed: r.behind.pressed,
 	}
@@ -209,54 +171,8 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	if r.discarded() {
 		p.Applied = 0 // any checkpoint that the log goes on from will do
 	}
-	if r.role == protocol.RoleActive {
-		p.Term, p.Leader, p.Adrift = r.active.Term(), r.active.Leader(), r.active.Adrift(now)
+	if p.Leader = r.hint.leader; r.log.knows() {
+		p.Leader = r.leader()
 	}
 	return p
-}
-
-// committedLog is what gossip sees of the log: the committed prefix.
-type committedLog struct{ r *Replica }
-
-func (l committedLog) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
-	t := l.r.tail
-	last = min(last, l.r.commit)
-	if !t.holds(first, last) {
-		return nil
-	}
-	return t.slice(first, t.fit(first, last, bytes))
-}
-
-func (l committedLog) SumBefore(first protocol.Index) (protocol.LogSum, bool) {
-	if first == 0 || first-1 > l.r.commit {
-		return protocol.LogSum{}, false
-	}
-	return l.r.tail.sumAt(first - 1)
-}
-
-// appendLog is what the Raft core asks of the log.
-type appendLog struct{ r *Replica }
-
-// SumAt returns the log sum after index i. The tail holds it for the commit index.
-func (l appendLog) SumAt(i protocol.Index) (protocol.LogSum, bool) { return l.r.tail.sumAt(i) }
-
-// diskFit is how many entries the core may put into one append that has to be
-// read from the disk, at most; the append is split by size when it is read.
-const diskFit = 1024
-
-func (l appendLog) Fit(first, last protocol.Index, bytes int) protocol.Index {
-	t := l.r.tail
-	if t.holds(first, last) {
-		return t.fit(first, min(last, first+protocol.AppendEntriesMax-1), bytes)
-	}
-	// How large the entries are is on disk only: about as large as those in
-	// memory, most likely.
-	n := protocol.Index(diskFit)
-	if len(t.entries) > 0 {
-		n = protocol.Index(max(1, min(diskFit, bytes*len(t.entries)/max(1, t.bytes))))
-	}
-	if first > t.last() { // stamped, but not yet handed over in a Ready
-		return min(last, first+n-1)
-	}
-	return min(last, first+n-1, max(first, t.first-1))
 }

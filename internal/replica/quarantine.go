@@ -65,9 +65,9 @@ func (r *Replica) discarded() bool { return r.digests.quarantine.phase == quaran
 func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
 	q := &r.digests.quarantine
 	q.phase, q.at = quarantineWants, i
-	q.until = max(q.until, r.applied, r.apply.handed)
+	q.until = max(q.until, r.log.applied, r.log.handed)
 	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
-	r.event(protocol.EventDiverged, q.text)
+	r.out.event(protocol.EventDiverged, q.text)
 	if q.falls > 0 {
 		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
 	}
@@ -104,7 +104,7 @@ func (r *Replica) trusts(now protocol.Instant, o *protocol.Offer, d *storage.Des
 	if len(r.apply.flights) > 0 || d.Index+1 < r.checkpoints.dropped {
 		return false // it will be offered again
 	}
-	if d.Index <= r.commit && Join(r.shape(), r.tail.sumAt, d) == JoinReset {
+	if d.Index <= r.log.commit && Join(r.log.shape(), r.log.tail.sumAt, d) == JoinReset {
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: d.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
@@ -133,11 +133,11 @@ func (r *Replica) reinstalled() {
 // healed ends the quarantine when the state is as far as it was.
 func (r *Replica) healed(now protocol.Instant) {
 	q := &r.digests.quarantine
-	if q.phase != quarantineReplays || q.adopting || r.applied < q.until {
+	if q.phase != quarantineReplays || q.adopting || r.log.applied < q.until {
 		return
 	}
 	*q = quarantine{falls: q.falls}
 	r.apply.tellFit(now, r)
 	r.offerKept(now)
-	r.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.applied))
+	r.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.log.applied))
 }

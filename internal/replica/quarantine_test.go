@@ -26,7 +26,7 @@ func TestBatchThatWasOnItsWayToABadStateAnswersNobody(t *testing.T) {
 		rec := marked([]byte{1, 2, 3}, 1, 1)
 		late := rec.Tail[18:20]
 		onItsWay := func(p *patient) {
-			p.r.applied, p.applied = 18, 18
+			p.r.log.applied, p.applied = 18, 18
 			p.r.apply.flights = []flight{{entries: late}}
 			p.r.requests.proposed = []proposed{{index: 19, term: late[0].Term, from: origin{request: 5}}}
 		}

@@ -13,33 +13,32 @@ import (
 func (q *requests) ask(now protocol.Instant, list []uint64, r *Replica) {
 	if err := r.withheld(); err != nil {
 		for _, request := range list {
-			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
+			r.out.read(request, 0, err)
 		}
 		return
 	}
 	q.next++
-	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next, Held: r.commit}
+	m := protocol.ReadIndex{Origin: r.cfg.ID, Run: q.run, Request: q.next, Held: r.log.commit}
 	leader := r.leader()
-	g := readGroup{id: q.next, requests: list, held: r.commit, until: now.Add(r.patience())}
+	g := readGroup{id: q.next, requests: list, held: r.log.commit, until: now.Add(r.patience())}
 	if leader != r.cfg.ID {
 		g.to = leader
 	}
 	q.asked = append(q.asked, g)
-	if r.role == protocol.RoleActive {
-		r.active.ReadIndex(now, m)
+	if r.log.role.readIndex(now, m) {
 		return
 	}
 	if leader.IsZero() {
 		q.failGroup(len(q.asked)-1, noLeader(r), r)
 		return
 	}
-	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: leader, Message: &m}})
+	r.out.send(leader, &m)
 }
 
 // prove asks for a read index that no read waits for, unless one is under way: it
 // says whether the actives have the history that this member has.
 func (q *requests) prove(now protocol.Instant, r *Replica) {
-	if !slices.ContainsFunc(q.asked, func(g readGroup) bool { return !g.answered && g.held == r.commit }) {
+	if !slices.ContainsFunc(q.asked, func(g readGroup) bool { return !g.answered && g.held == r.log.commit }) {
 		q.ask(now, nil, r)
 	}
 }
@@ -59,7 +58,7 @@ func (q *requests) readAnswered(now protocol.Instant, by protocol.MemberID, a pr
 			r.leadsNot(now, q.asked[i].to, a.Leader, a.Term)
 		}
 		err := noReadIndex(a.Code)
-		if a.Code == protocol.ErrNoLeader.Code && r.leader().IsZero() || q.asked[i].to.IsZero() && !r.leads() { // this member knows why
+		if a.Code == protocol.ErrNoLeader.Code && r.leader().IsZero() || q.asked[i].to.IsZero() && !r.log.leads() { // this member knows why
 			err = r.notLeading()
 		}
 		q.failGroup(i, err, r)
@@ -86,12 +85,12 @@ func (q *requests) compareReads(now protocol.Instant, r *Replica) {
 		if !g.answered || g.compared {
 			continue
 		}
-		sum, known := r.tail.sumAt(g.index)
+		sum, known := r.log.tail.sumAt(g.index)
 		switch {
 		case g.index < g.held:
 			q.contradicted(now, i, gossip.Divergence{Index: g.index + 1, Short: true, By: g.by}, r)
 			return
-		case g.index > r.commit: // not come so far
+		case g.index > r.log.commit: // not come so far
 		case !known: // it says nothing any more
 			list := g.requests
 			g.requests = nil
@@ -111,7 +110,7 @@ func (q *requests) compareReads(now protocol.Instant, r *Replica) {
 // word of a voter proves it; a member that is none, and was taken for the leader,
 // spoils no more than the reads that it was asked for.
 func (q *requests) contradicted(now protocol.Instant, i int, d gossip.Divergence, r *Replica) {
-	if r.names(d.By) {
+	if r.log.names(d.By) {
 		r.gossip.Contradicted(d)
 		return // what waits is answered when the core says so
 	}
@@ -158,11 +157,11 @@ func noReadIndex(code protocol.Code) error {
 // this member's history.
 func (q *requests) serveReads(r *Replica) {
 	q.asked = slices.DeleteFunc(q.asked, func(g readGroup) bool {
-		if !g.compared || g.index > r.applied {
+		if !g.compared || g.index > r.log.applied {
 			return false
 		}
 		for _, request := range g.requests {
-			r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Index: r.applied})
+			r.out.read(request, r.log.applied, nil)
 		}
 		return true
 	})
@@ -171,7 +170,7 @@ func (q *requests) serveReads(r *Replica) {
 // failGroup answers the reads of one group with an error.
 func (q *requests) failGroup(i int, err error, r *Replica) {
 	for _, request := range q.asked[i].requests {
-		r.out.Reads = append(r.out.Reads, ReadAnswer{Request: request, Err: err})
+		r.out.read(request, 0, err)
 	}
 	if i == 0 { // the usual case: nothing has to move
 		q.asked[0] = readGroup{}

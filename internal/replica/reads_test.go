@@ -135,7 +135,7 @@ func (x *reader) strays(request uint64, text string) {
 	if _, err := x.served(request + 1); !errors.Is(err, protocol.ErrNotServing) {
 		x.t.Errorf("the next read: got %v, want %v", err, protocol.ErrNotServing)
 	}
-	if _, known := x.r.Age(x.now, x.r.applied); known {
+	if _, known := x.r.Age(x.now, x.r.log.applied); known {
 		x.t.Error("it gives an age")
 	}
 }
@@ -199,7 +199,7 @@ func TestReadIndexThatCannotBeComparedIsAskedForAgain(t *testing.T) {
 	inRoles(t, 231, func(x *reader) {
 		q := x.ask(7)
 		x.append(231, 240)
-		x.r.tail = &tail{first: 241, before: x.sum(240), joined: true}
+		x.r.log.tail = &tail{first: 241, before: x.sum(240), joined: true}
 		x.answer(q, 235, x.sum(235))
 		if i, err := x.served(7); i != 0 || err != nil || x.r.diverged != nil {
 			x.t.Fatalf("served at %d, %v, diverged %v; want none of it", i, err, x.r.diverged)

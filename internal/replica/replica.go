@@ -5,7 +5,6 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
-	"github.com/starlinghq/starling/passive"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -72,17 +71,9 @@ type Config struct {
 type Replica struct {
 	cfg Config
 
-	role    protocol.Role
-	epoch   uint64 // counts role switches
-	reserve bool   // a passive that stands by: see reserve.go
-	barred  bool   // others have refused the directory: see Bar
-	active  *active.Member
-	passive *passive.Member
-	gossip  *gossip.Core
-	tail    *tail
-
-	commit  protocol.Index
-	applied protocol.Index
+	log    log
+	barred bool // others have refused the directory: see Bar
+	gossip *gossip.Core
 
 	disk       disk
 	apply      applying
@@ -112,7 +103,7 @@ type Replica struct {
 	// wallAhead: see SetWallAhead.
 	wallAhead time.Duration
 
-	out Effects
+	out outbox
 }
 
 // New returns the replica of a log that was found at start.
@@ -128,23 +119,23 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	cfg.Active.NamedOnly = true
 	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
-	r.tail = newTail(&rec.Shape, rec.Tail)
-	r.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
-	rec.State.Commit = r.commit
-	r.applied = restored.Applied
-	r.apply.handed = r.applied
+	r.log.id, r.out.log = cfg.ID, &r.log
+	r.log.tail = newTail(&rec.Shape, rec.Tail)
+	r.log.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
+	rec.State.Commit = r.log.commit
+	r.log.applied = restored.Applied
+	r.log.handed = r.log.applied
 	r.checkpoints.start(now, restored)
 	r.digests.start(restored)
 	rec.LastTime = max(rec.LastTime, restored.Time)
 	r.disk.written = rec.Shape.LastIndex()
 	r.requests.init(cfg.Run)
 	shape, confs := rec.Shape.Clone(), rec.Configurations.Clone()
-	r.role = confs.RoleOf(cfg.ID, r.commit, shape.Empty())
-	switch r.role {
+	switch confs.RoleOf(cfg.ID, r.log.commit, shape.Empty()) {
 	case protocol.RoleActive:
-		r.active = active.New(now, cfg.Active, active.Start{
+		r.log.role = activeRole{active.New(now, cfg.Active, active.Start{
 			State: rec.State, Shape: shape, Configurations: confs, LastTime: rec.LastTime,
-		}, appendLog{r})
+		}, appendLog{&r.log})}
 	case protocol.RolePassive:
 		if err := r.startPassive(now, rec.State, shape, confs, rec.LastTime); err != nil {
 			return nil, err
@@ -152,8 +143,8 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	default:
 		return nil, protocol.ErrCorrupt.With("the log does not say who was active at its commit index; move the data directory away and start the member anew: it fetches everything from the others")
 	}
-	r.reserve = cfg.Reserve && r.role == protocol.RolePassive && r.shape().Empty() && r.applied == 0
-	r.gossip = gossip.New(now, cfg.Gossip, committedLog{r})
+	r.log.role.wait(cfg.Reserve && r.log.shape().Empty() && r.log.applied == 0)
+	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	r.offerKept(now)
 	r.pump(now)
 	return r, nil
@@ -185,12 +176,7 @@ func (c *Config) setDefaults() {
 
 // Tick says that time has passed.
 func (r *Replica) Tick(now protocol.Instant) {
-	switch r.role {
-	case protocol.RoleActive:
-		r.active.Tick(now)
-	default:
-		r.passive.Tick(now)
-	}
+	r.log.role.Tick(now)
 	r.gossip.Tick(now)
 	r.requests.expire(now, r)
 	r.tickDigests(now)
@@ -209,9 +195,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 func (r *Replica) SetWallAhead(d time.Duration) {
 	r.wallAhead = max(r.wallAhead, d)
 	r.gossip.SetWallAhead(d)
-	if r.active != nil {
-		r.active.SetWallAhead(d)
-	}
+	r.log.role.SetWallAhead(d)
 }
 
 // Hamper says what keeps this member from its work. With a disk that is nearly full
@@ -226,17 +210,11 @@ func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 
 // Deadline returns when Tick is wanted at the latest.
 func (r *Replica) Deadline() protocol.Instant {
-	d := r.gossip.Deadline()
-	if r.role == protocol.RoleActive {
-		d = min(d, r.active.Deadline())
-	} else {
-		d = min(d, r.passive.Deadline())
-	}
-	d = min(d, r.behind.next, r.unreadable.deadline(r))
+	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline(r))
 	if at, ok := r.requests.deadline(); ok {
 		d = min(d, at)
 	}
-	if r.leads() {
+	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
 	return r.digestDeadline(d)
@@ -253,7 +231,7 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
-	if r.unknown.receive(from, m, r) || r.reserve && !r.called(now, from, m) {
+	if r.unknown.receive(from, m, r) || r.log.role.waits() && !r.called(now, from, m) {
 		return
 	}
 	if !protocol.IndexesWithin(m) {
@@ -275,13 +253,13 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.ForwardAnswer:
 		r.answered(now, from, m)
 	case *protocol.ReadIndexAnswer:
-		if r.role == protocol.RoleActive {
-			r.active.Step(now, from, m)
+		if r.log.knows() { // its core has asked
+			r.log.role.step(now, from, m, true)
 		} else if r.requests.asks(from, r) {
 			r.requests.readAnswered(now, from, protocol.Read(*m), r)
 		}
 	default:
-		if !r.signed() && r.role != protocol.RoleActive {
+		if !r.signed() && !r.log.knows() {
 			switch said := m.(type) {
 			case *protocol.Have:
 				r.heardOf(now, said.Term, said.Leader)
@@ -291,15 +269,10 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 				r.heardOf(now, said.Term, from)
 			}
 		}
-		switch {
-		case m.Kind().OfFlock():
+		if m.Kind().OfFlock() {
 			r.gossip.Step(now, from, m)
-		case r.role == protocol.RoleActive:
-			r.active.Step(now, from, m)
-		case r.install.phase == installResets || r.diverged != nil:
-			// a log that is about to begin anew, or to stay as it is, takes nothing
-		default:
-			r.passive.Step(now, from, m)
+		} else {
+			r.log.role.step(now, from, m, r.install.phase != installResets && r.diverged == nil)
 		}
 	}
 	r.pump(now)
@@ -309,15 +282,10 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 // nothing else, while it is a passive.
 func (r *Replica) signed() bool { return r.cfg.Gossip.Verify != nil }
 
-// leads reports whether this member is the leader.
-func (r *Replica) leads() bool {
-	return r.role == protocol.RoleActive && r.active.State() == active.StateLeader
-}
-
 // leader returns the leader as far as this member knows, or zero.
 func (r *Replica) leader() protocol.MemberID {
-	if r.role == protocol.RoleActive {
-		return r.active.Leader()
+	if leader, _, ok := r.log.role.knows(); ok {
+		return leader
 	}
 	if r.hint.leader == r.cfg.ID { // from when it had a seat: a passive never leads
 		return protocol.MemberID{}
@@ -328,26 +296,11 @@ func (r *Replica) leader() protocol.MemberID {
 // leaderTerm returns the term that leader leads, or the newest known if there is
 // none.
 func (r *Replica) leaderTerm() protocol.Term {
-	if r.role == protocol.RoleActive {
-		return r.active.Term()
+	if _, term, ok := r.log.role.knows(); ok {
+		return term
 	}
 	return r.hint.term
 }
 
 // errStandsBy is what a reserve says that was asked for a leader.
 var errStandsBy = protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")
-
-// shape and configurations are those of the role in force.
-func (r *Replica) shape() *protocol.Shape {
-	if r.role == protocol.RoleActive {
-		return r.active.Shape()
-	}
-	return r.passive.Shape()
-}
-
-func (r *Replica) configurations() *protocol.Configurations {
-	if r.role == protocol.RoleActive {
-		return r.active.Configurations()
-	}
-	return r.passive.Configurations()
-}

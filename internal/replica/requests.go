@@ -121,7 +121,7 @@ func (r *Replica) Read(now protocol.Instant, list ...uint64) {
 // answer tells whoever wanted to know.
 func (r *Replica) answer(o origin, result protocol.Result) {
 	if o.member.IsZero() {
-		r.out.Answers = append(r.out.Answers, Answer{Request: o.request, Result: result})
+		r.out.answer(o.request, result)
 		return
 	}
 	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: o.member, Message: &protocol.ForwardAnswer{
@@ -134,7 +134,7 @@ func (q *requests) flush(now protocol.Instant, r *Replica) {
 	if len(q.commands) > 0 {
 		list := q.commands
 		q.commands = nil
-		if r.leads() {
+		if r.log.leads() {
 			q.propose(now, list, r)
 		} else {
 			r.forward(now, list)
@@ -183,14 +183,14 @@ func (q *requests) proposeBatch(now protocol.Instant, batch []command, r *Replic
 	for i := range batch {
 		proposals[i] = active.Proposal{Kind: protocol.EntryCommand, Data: batch[i].encoded}
 	}
-	first, err := r.active.Propose(now, proposals)
+	first, err := r.log.lead().Propose(now, proposals)
 	if err != nil {
 		for i := range batch {
 			r.answer(batch[i].from, protocol.Failed(err))
 		}
 		return
 	}
-	term := r.active.Term()
+	term := r.log.lead().Term()
 	for i := range batch {
 		q.proposed = append(q.proposed, proposed{index: first + protocol.Index(i), term: term, from: batch[i].from})
 	}
@@ -245,7 +245,7 @@ func (q *requests) skipped(to protocol.Index, r *Replica) {
 
 // follow notices that this member no longer leads.
 func (q *requests) follow(now protocol.Instant, r *Replica) {
-	if !r.leads() {
+	if !r.log.leads() {
 		if len(q.proposed) > 0 {
 			q.leaderLost(r)
 		}
@@ -261,7 +261,7 @@ func (q *requests) follow(now protocol.Instant, r *Replica) {
 // leaderLost tells everybody who waits for this leader's entries that the
 // outcome is open. What is committed only waits to be applied: so a leader that
 // was removed can answer whoever removed it.
-func (q *requests) leaderLost(r *Replica) { q.giveUp(r, r.commit) }
+func (q *requests) leaderLost(r *Replica) { q.giveUp(r, r.log.commit) }
 
 // errLeaderLost is the error of what was proposed by a leader that is none any more.
 var errLeaderLost = protocol.ErrUnknownOutcome.With("the leader lost its leadership; the write may have happened")

@@ -18,7 +18,7 @@ import (
 func (r *Replica) setFlock(now protocol.Instant) {
 	flock := make([]protocol.Peer, 0, len(r.peers))
 	for _, p := range r.peers {
-		if p.Role != protocol.RoleReserve && !r.reserve {
+		if p.Role != protocol.RoleReserve && !r.log.role.waits() {
 			flock = append(flock, p)
 		}
 	}
@@ -37,16 +37,16 @@ func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protoco
 	default:
 		return false
 	}
-	r.reserve = false
+	r.log.role.wait(false)
 	r.setFlock(now)
-	r.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.labelOf(from), why))
+	r.out.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.labelOf(from), why))
 	return true
 }
 
 // labelOf returns what a member is called that is alive, or has a seat.
 func (r *Replica) labelOf(id protocol.MemberID) string {
 	return protocol.LabelOf(id, func(yield func(protocol.MemberID, string) bool) {
-		latest, _ := r.configurations().Latest()
+		latest, _ := r.log.configurations().Latest()
 		for _, m := range latest.Configuration.Members {
 			if !yield(m.ID, m.Name) {
 				return
@@ -66,7 +66,7 @@ func (r *Replica) labelOf(id protocol.MemberID) string {
 // call asks a reserve to follow. A message may be lost, so it is asked until it
 // is seen to follow; what is repeated is no news.
 func (r *Replica) call(now protocol.Instant, d policy.Decision) (news bool) {
-	r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: d.Member, Message: &protocol.Follow{}}})
+	r.out.send(d.Member, &protocol.Follow{})
 	if !d.First {
 		return false
 	}

@@ -137,7 +137,7 @@ func TestDeadVoterIsReplacedByAReserve(t *testing.T) {
 	set()
 	c.called = nil
 	for range 200 {
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.commit, Applied: c.r.commit, Commit: c.r.commit})
+		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(50 * time.Millisecond)
 	}
 	latest, _ := c.r.Configurations().Latest()

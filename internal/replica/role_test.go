@@ -304,3 +304,6 @@ func TestNothingIsLostInASwitchOfRoles(t *testing.T) {
 		t.Errorf("%s, log to %d, committed %d, applied %d; want active and 12 of each", s.Role, s.Last, s.Commit, s.Applied)
 	}
 }
+
+// raft returns the Raft core of an active.
+func raft(r *Replica) *active.Member { return r.log.role.(activeRole).Member }

@@ -17,14 +17,14 @@ import (
 // have not answered in this term yet. A leader whose own disk is full takes no such writes
 // anyway, says so itself, and hands over.
 func (h *heirs) lookForRoom(r *Replica) {
-	s := r.active.Status()
+	s := r.log.lead().Status()
 	h.begin(s.Term)
 	cramped := ""
 	if !h.now.Full {
 		cramped = cramps(&s, r)
 	}
 	if (cramped == "") != (h.cramped == "") && !h.now.Full {
-		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.commit, Text: "writes are taken again"}
+		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.log.commit, Text: "writes are taken again"}
 		if cramped != "" {
 			e.Kind, e.Text = protocol.EventCramped, "writes are refused: "+cramped
 		}
@@ -41,7 +41,7 @@ func cramps(s *active.Status, r *Replica) string {
 		p := &s.Progress[i]
 		answers[p.ID], full[p.ID] = p.Active, p.Told && !p.Room
 	}
-	conf, _ := r.configurations().Latest()
+	conf, _ := r.log.configurations().Latest()
 	for _, voters := range [][]protocol.MemberID{conf.Configuration.Voters(), conf.Configuration.OutgoingVoters()} {
 		if len(voters) == 0 || !protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] }) ||
 			protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] && !full[id] }) {
@@ -65,7 +65,7 @@ func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
 	if why == "" || r.cfg.Frees == nil || r.cfg.Frees(c) {
 		return nil
 	}
-	if conf, _ := r.configurations().Latest(); conf.Configuration.Joint() {
+	if conf, _ := r.log.configurations().Latest(); conf.Configuration.Joint() {
 		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others
 	}
 	return protocol.ErrNoSpace.With(why)
@@ -74,7 +74,7 @@ func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
 // lacks says why this leader takes no writes but those that free space, for want of
 // room elsewhere; empty if it does, or does not lead.
 func (h *heirs) lacks(r *Replica) string {
-	if !r.leads() || h.term != r.active.Term() {
+	if !r.log.leads() || h.term != r.log.lead().Term() {
 		return ""
 	}
 	return h.cramped
@@ -95,7 +95,7 @@ func withoutRoom(err error, r *Replica) error {
 // to be silent has room, or has not said in this term whether it has: a new leader hears
 // that with the first answers, or takes the voter for silent an election timeout later.
 func mayHaveRoom(r *Replica) bool {
-	s := r.active.Status()
+	s := r.log.lead().Status()
 	return !s.Heir.IsZero() || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
 		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
 	})

@@ -17,7 +17,7 @@ func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 		return code
 	}
 	s.room, s.unfit = []protocol.MemberID{id(2), id(3), id(8)}, nil
-	s.until("leads", s.r.leads)
+	s.until("leads", s.r.log.leads)
 	expect(t, "before anybody has said whether it has room", refused(), protocol.ErrNoSpaceHere.Code)
 	for _, c := range []struct {
 		what        string
@@ -66,7 +66,7 @@ func TestSubmittedWithoutRoom(t *testing.T) {
 func TestASilentVoterMayHaveRoomForAnElectionTimeout(t *testing.T) {
 	s := newShelf(t, 100)
 	s.away = []protocol.MemberID{id(3)}
-	s.until("leads", s.r.leads)
+	s.until("leads", s.r.log.leads)
 	timeout := s.r.cfg.Active.Election
 	s.pass(timeout / 2)
 	expect(t, "before an election timeout", mayHaveRoom(s.r), true)

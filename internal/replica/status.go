@@ -71,17 +71,14 @@ type Status struct {
 // it after every step.
 func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
-		Role: r.role, RaftRole: "none", Leader: r.leader(), LeaderTerm: r.leaderTerm(), Term: r.hardState().Term,
-		Commit: r.commit, Applied: r.applied, First: r.shape().FirstIndex(), Last: r.tail.last(),
+		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.leader(), LeaderTerm: r.leaderTerm(), Term: r.log.role.HardState().Term,
+		Commit: r.log.commit, Applied: r.log.applied, First: r.log.shape().FirstIndex(), Last: r.log.tail.last(),
 	}
-	if r.reserve {
+	if r.log.role.waits() {
 		s.Role = protocol.RoleReserve
 	}
 	if s.Leader.IsZero() {
 		s.Leaderless = noLeader(r).Error()
-	}
-	if r.role == protocol.RoleActive {
-		s.RaftRole, s.Leads = r.active.State().String(), r.leads()
 	}
 	if len(r.checkpoints.kept) > 0 {
 		s.Checkpoint = r.checkpoints.kept[0].Index
@@ -99,7 +96,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
 	s.Unknown = r.unknown.list()
-	s.Age, s.AgeKnown = r.Age(now, r.applied)
+	s.Age, s.AgeKnown = r.Age(now, r.log.applied)
 	s.AgeAt = r.gossip.Longest(now)
 	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s
@@ -120,13 +117,13 @@ func (r *Replica) Peers() []protocol.Peer { return r.peers }
 
 // HardState, Shape and Configurations are what the role in force holds; for
 // checks and status displays, to be read only.
-func (r *Replica) HardState() protocol.HardState { return r.hardState() }
+func (r *Replica) HardState() protocol.HardState { return r.log.role.HardState() }
 
 // Shape returns the log held in memory, without payload.
-func (r *Replica) Shape() *protocol.Shape { return r.shape() }
+func (r *Replica) Shape() *protocol.Shape { return r.log.shape() }
 
 // Configurations returns the configurations of the log.
-func (r *Replica) Configurations() *protocol.Configurations { return r.configurations() }
+func (r *Replica) Configurations() *protocol.Configurations { return r.log.configurations() }
 
 // SumAt returns the log sum after an index, if it is in memory.
-func (r *Replica) SumAt(i protocol.Index) (protocol.LogSum, bool) { return r.tail.sumAt(i) }
+func (r *Replica) SumAt(i protocol.Index) (protocol.LogSum, bool) { return r.log.tail.sumAt(i) }

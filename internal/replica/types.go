@@ -44,24 +44,24 @@ func compareTypes(a, b protocol.TypeVersion) int {
 // others, and now and then: whoever leads next must know.
 func (r *Replica) tellTypes(now protocol.Instant) {
 	t := &r.types
-	if r.role != protocol.RoleActive || len(r.cfg.Types) == 0 {
+	if !r.log.knows() || len(r.cfg.Types) == 0 {
 		return
 	}
-	latest, known := r.active.Configurations().Latest()
+	latest, known := r.log.configurations().Latest()
 	if !known || latest.Index == t.toldConf && now < t.tellAt {
 		return
 	}
 	t.toldConf, t.tellAt = latest.Index, now.Add(r.patience())
 	for _, m := range latest.Configuration.Members {
 		if m.ID != r.cfg.ID {
-			r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: m.ID, Message: &protocol.Types{List: r.cfg.Types}}})
+			r.out.send(m.ID, &protocol.Types{List: r.cfg.Types})
 		}
 	}
 }
 
 // heardTypes takes what another member can apply.
 func (r *Replica) heardTypes(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
-	if latest, known := r.configurations().Latest(); known && r.role == protocol.RoleActive && !latest.Configuration.Names(from) {
+	if latest, known := r.log.configurations().Latest(); known && r.log.knows() && !latest.Configuration.Names(from) {
 		r.unheeded++ // it says it again when the log names it
 		return
 	}
@@ -84,7 +84,7 @@ const typesHeardMax = 4 * protocol.ActivesMax
 
 // lacks returns a voter that has not said that it can apply a type, if any.
 func (r *Replica) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
-	latest, _ := r.active.Configurations().Latest()
+	latest, _ := r.log.configurations().Latest()
 	for _, m := range latest.Configuration.Members {
 		if m.ID == r.cfg.ID || m.Seat != protocol.SeatVoter && !m.Outgoing {
 			continue

@@ -109,12 +109,12 @@ func TestTypesOfAVoterThatIsAwayAreRemembered(t *testing.T) {
 	for _, from := range []byte{2, 3} {
 		c.r.Receive(c.now, id(from), &protocol.Types{List: c.r.cfg.Types})
 	}
-	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: c.r.active.Term() + 1})
-	if c.r.leads() {
+	c.r.Receive(c.now, id(2), &protocol.Heartbeat{Term: raft(c.r).Term() + 1})
+	if c.r.log.leads() {
 		t.Fatal("leads on")
 	}
 	for range 100 {
-		if c.pass(50 * time.Millisecond); c.r.leads() && c.r.active.Status().Settled {
+		if c.pass(50 * time.Millisecond); c.r.log.leads() && raft(c.r).Status().Settled {
 			break
 		}
 	}

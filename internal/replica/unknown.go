@@ -15,7 +15,7 @@ func (u *unknown) receive(from protocol.MemberID, m protocol.Message, r *Replica
 		u.skipped[m.Of]++
 		if m.Of.Asks() {
 			no := &protocol.Unsupported{Asked: m.Of, Request: m.Request}
-			r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: from, Message: no}})
+			r.out.send(from, no)
 		}
 	case *protocol.Unsupported:
 		u.unsupported[m.Asked]++

@@ -120,7 +120,7 @@ func (u *unreadable) say(now protocol.Instant, r *Replica) {
 		u.places[k].said = u.places[k].said || u.places[k].bad()
 	}
 	u.sayAt = now.Add(sayPause)
-	r.event(protocol.EventUnreadable, text)
+	r.out.event(protocol.EventUnreadable, text)
 }
 
 // truncate forgets what held entries above an index: others take their place.
@@ -144,7 +144,7 @@ func (r *Replica) cannotRead(now protocol.Instant, x *fetch, err error) {
 	if errors.As(err, &where) {
 		entries = where.Entries
 	} else if x.purpose != fetchApply {
-		r.event(protocol.EventRefused, "reading the log: "+err.Error())
+		r.out.event(protocol.EventRefused, "reading the log: "+err.Error())
 		return
 	}
 	p, fresh := r.unreadable.add(entries)
@@ -190,7 +190,7 @@ func (u *unreadable) tick(now protocol.Instant, r *Replica) {
 	u.mending.tick(now, r)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 && now >= p.next {
-			first := max(p.entries.First, r.shape().FirstIndex())
+			first := max(p.entries.First, r.log.shape().FirstIndex())
 			r.fetches.add(r, fetch{purpose: fetchAgain, first: first, last: first})
 			p.trying = r.fetches.next
 		}
@@ -212,7 +212,7 @@ func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
 		return
 	}
 	p.healed, p.failed, p.hopeless = max(now, 1), 0, false
-	r.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
+	r.out.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
 }
 
 // deadline returns when the next place is tried, or reported.
@@ -235,7 +235,7 @@ func (r *Replica) unreadableUpTo() protocol.Index {
 	upTo := protocol.Index(0)
 	if kept := r.checkpoints.kept; len(kept) > 0 && !r.quarantined() {
 		for k := range r.unreadable.places {
-			if p := &r.unreadable.places[k]; p.bad() && p.entries.Last <= min(kept[0].Index, r.commit) {
+			if p := &r.unreadable.places[k]; p.bad() && p.entries.Last <= min(kept[0].Index, r.log.commit) {
 				upTo = max(upTo, p.entries.Last)
 			}
 		}
@@ -245,7 +245,7 @@ func (r *Replica) unreadableUpTo() protocol.Index {
 
 // givesAfter returns the index after which others are given entries.
 func (r *Replica) givesAfter() protocol.Index {
-	return max(r.shape().PrevIndex, r.unreadableUpTo())
+	return max(r.log.shape().PrevIndex, r.unreadableUpTo())
 }
 
 // stuck says why nothing can be applied, or is empty.
@@ -253,8 +253,8 @@ func (r *Replica) stuck() string {
 	if len(r.unreadable.places) == 0 {
 		return ""
 	}
-	next := r.apply.handed + 1
-	if next > r.commit || next >= r.tail.first || r.lost() {
+	next := r.log.handed + 1
+	if next > r.log.commit || next >= r.log.tail.first || r.lost() {
 		return ""
 	}
 	if p := r.unreadable.at(next); p != nil {
@@ -265,8 +265,6 @@ func (r *Replica) stuck() string {
 
 // followReadable tells the core which part of the log it can feed.
 func (r *Replica) followReadable(now protocol.Instant) {
-	r.unreadable.forget(now, r.shape().FirstIndex())
-	if r.role == protocol.RoleActive {
-		r.active.SetUnreadable(now, r.unreadableUpTo())
-	}
+	r.unreadable.forget(now, r.log.shape().FirstIndex())
+	r.log.role.SetUnreadable(now, r.unreadableUpTo())
 }

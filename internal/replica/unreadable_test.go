@@ -62,7 +62,7 @@ func newShelf(t *testing.T, applied protocol.Index, kept ...protocol.Index) *she
 // lead makes it the leader.
 func (s *shelf) lead() {
 	s.t.Helper()
-	s.until("leads", func() bool { return s.r.leads() && s.r.active.Settled() })
+	s.until("leads", func() bool { return s.r.log.leads() && raft(s.r).Settled() })
 }
 
 func (s *shelf) until(what string, is func() bool) {
@@ -199,7 +199,7 @@ func TestFollowerGetsACheckpointInPlaceOfEntriesThatCannotBeRead(t *testing.T) {
 	s := newShelf(t, 60, 50, 30)
 	s.has = 20
 	s.lead()
-	s.until("voter 3 is level", func() bool { return s.has == s.r.tail.last() })
+	s.until("voter 3 is level", func() bool { return s.has == s.r.log.tail.last() })
 	s.pass(5 * time.Second)
 	if len(s.offered) == 0 || s.offered[0] != 50 {
 		t.Errorf("offered %v, want the checkpoint at 50", s.offered)
@@ -208,7 +208,7 @@ func TestFollowerGetsACheckpointInPlaceOfEntriesThatCannotBeRead(t *testing.T) {
 	if got := s.r.Status(s.now); got.Stuck != "" || got.Unreadable != "this member "+where {
 		t.Errorf("status says %q and %q", got.Stuck, got.Unreadable)
 	}
-	if p := s.r.active.Status().Progress; len(p) != 2 || p[1].Match != s.r.tail.last() {
+	if p := raft(s.r).Status().Progress; len(p) != 2 || p[1].Match != s.r.log.tail.last() {
 		t.Errorf("got %+v, want voter 3 fed again", p)
 	}
 }
@@ -229,7 +229,7 @@ func TestEntriesThatCannotBeReadAreReadAgainEverMoreRarely(t *testing.T) {
 		expect(t, name+": offered", len(s.offered), 0)
 		expect(t, name+": said", s.said(protocol.EventUnreadable, where), 1)
 		s.bad = protocol.Range{}
-		s.until("voter 3 is level", func() bool { return s.has == s.r.tail.last() })
+		s.until("voter 3 is level", func() bool { return s.has == s.r.log.tail.last() })
 		expect(t, name+": said that it is over", s.said(protocol.EventReadable, "31 to 40"), 1)
 		expect(t, name+": status", s.r.Status(s.now).Unreadable, "")
 	}
@@ -287,7 +287,7 @@ func TestMemberThatCannotReadWhatItAppliesSaysSo(t *testing.T) {
 	if s.failed < 6 || s.failed > 10 {
 		t.Errorf("read %d times in twenty seconds, want eight", s.failed)
 	}
-	expect(t, "applied", s.r.applied, 30)
+	expect(t, "applied", s.r.log.applied, 30)
 	expect(t, "said", s.said(protocol.EventUnreadable, where), 1)
 	if got := s.r.Status(s.now).Stuck; !strings.Contains(got, "00000007.wal, offset 4096") {
 		t.Errorf("status says %q, want where it is stuck", got)
@@ -298,7 +298,7 @@ func TestMemberThatCannotReadWhatItAppliesSaysSo(t *testing.T) {
 		t.Errorf("a read is answered with %+v, want %v", s.reads, protocol.ErrNotServing)
 	}
 	s.bad = protocol.Range{}
-	s.until("all is applied", func() bool { return s.r.applied >= 100 })
+	s.until("all is applied", func() bool { return s.r.log.applied >= 100 })
 	expect(t, "stuck", s.r.Status(s.now).Stuck, "")
 }
 

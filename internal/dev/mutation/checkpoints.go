@@ -39,8 +39,8 @@ func taken() []Mutation {
 		{
 			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
 			File: "internal/replica/checkpoint.go", Tests: []string{"./internal/replica"},
-			Old: "below := min(c.kept[1].Index+1, r.commit+1)",
-			New: "below := min(c.kept[0].Index+1, r.commit+1)",
+			Old: "below := min(c.kept[1].Index+1, r.log.commit+1)",
+			New: "below := min(c.kept[0].Index+1, r.log.commit+1)",
 		},
 	}
 }
@@ -77,7 +77,7 @@ func installed() []Mutation {
 			Name: "log-before-pointer", Breaks: "the log is begun anew before the checkpoint is durable",
 			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
 			Old: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n",
-			New: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > r.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
+			New: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > r.log.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
 		},
 		{
 			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
@@ -137,14 +137,14 @@ func installing() []Mutation {
 		{
 			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",
 			File: "internal/replica/fetch.go", Tests: both,
-			Old: "last: min(last, r.tail.first-1), bytes: want.Bytes",
+			Old: "last: min(last, r.log.tail.first-1), bytes: want.Bytes",
 			New: "last: last, bytes: want.Bytes",
 		},
 		{
 			Name: "repair-answered-above-the-disk", Breaks: "who mends takes for committed what is about to be cut off",
 			File: "internal/replica/fetch.go", Tests: both,
-			Old: "Commit: min(r.commit, shape.LastIndex(), settled)",
-			New: "Commit: min(r.commit, shape.LastIndex(), max(settled, r.commit))",
+			Old: "Commit: min(r.log.commit, shape.LastIndex(), settled)",
+			New: "Commit: min(r.log.commit, shape.LastIndex(), max(settled, r.log.commit))",
 		},
 		{
 			Name: "old-commit-after-a-reset", Breaks: "a vote that was given while the log was begun anew takes its commit index back",

@@ -120,7 +120,7 @@ func recovered() []Mutation {
 			Name: "quarantine-feeds", Breaks: "a member whose state is known to be wrong gives its checkpoints to others",
 			File: "internal/replica/pump.go", Tests: replica,
 			Old: "Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,",
-			New: "Source:  r.apply.handed >= r.shape().PrevIndex && r.install.phase == installNone,",
+			New: "Source:  r.log.handed >= r.log.shape().PrevIndex && r.install.phase == installNone,",
 		},
 		{
 			Name: "quarantine-drops-head", Breaks: "a member drops entries that it has to apply again",
@@ -131,7 +131,7 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if q.phase != quarantineReplays || q.adopting || r.applied < q.until {",
+			Old: "if q.phase != quarantineReplays || q.adopting || r.log.applied < q.until {",
 			New: "if q.phase != quarantineReplays || q.adopting {",
 		},
 		{

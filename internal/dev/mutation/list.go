@@ -153,10 +153,10 @@ func roles() []Mutation {
 		{
 			Name: "role-judged-per-entry", Breaks: "a member that passes an entry without it goes, whatever names it again later",
 			File: "internal/replica/role.go", Tests: []string{"./internal/replica"},
-			Old: "\tif want == r.role || want == protocol.RoleNone {\n",
-			New: "\tfor i := r.applied + 1; i <= r.commit && r.role == protocol.RoleActive; i++ {\n" +
+			Old: "\tswitch want {\n\tcase protocol.RoleNone, ",
+			New: "\tfor i := r.log.applied + 1; i <= r.log.commit && r.log.knows(); i++ {\n" +
 				"\t\tif c, ok := confs.At(i); ok && !c.Configuration.Names(r.cfg.ID) {\n\t\t\twant = protocol.RolePassive\n\t\t}\n\t}\n" +
-				"\tif want == r.role || want == protocol.RoleNone {\n",
+				"\tswitch want {\n\tcase protocol.RoleNone, ",
 		},
 		{
 			Name: "taking-with-old-term", Breaks: "a member takes the active role with the term of its last active time",
