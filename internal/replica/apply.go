@@ -21,9 +21,7 @@ const (
 type applying struct {
 	flights []flight
 	reading bool
-	// stopped says why the state machine applies nothing more, if it does not, and
-	// unfit what the core was told last.
-	stopped, unfit string
+	unfit   string // what the core was told last
 }
 
 // CannotApply says that the state machine has stopped for good: what is committed is of
@@ -31,24 +29,15 @@ type applying struct {
 // so that it does not cost the quorum, and leads nobody: it would answer nobody. What
 // it has in hand has an unknown outcome.
 func (r *Replica) CannotApply(now protocol.Instant, why error) {
-	r.apply.stopped = "it cannot apply what is committed: " + why.Error()
+	r.standing.halt = "it cannot apply what is committed: " + why.Error()
+	r.standing.set(halted, true)
 	r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(why))
 	r.pump(now)
 }
 
-// fitness is why this member could answer nobody as a leader, or empty. Who only cannot
-// read its log may lead: it may hold what the others lack, and when they have it, it
-// hands over to one that can read it (see handOverHampered).
-func (a *applying) fitness(r *Replica) string {
-	if r.quarantined() {
-		return "its state has diverged"
-	}
-	return a.stopped
-}
-
 // tellFit tells the core whether this member may lead.
 func (a *applying) tellFit(now protocol.Instant, r *Replica) {
-	if why := a.fitness(r); why != a.unfit {
+	if why := r.standing.unfit(); why != a.unfit {
 		a.unfit = why
 		r.log.role.SetUnfit(now, why)
 	}
@@ -78,7 +67,7 @@ func (a *applying) adopting() bool {
 // handOut gives committed entries to the state machine.
 func (r *Replica) handOut() {
 	a := &r.apply
-	if r.lost() {
+	if !r.standing.may(mayApply) {
 		return // what comes next is not in the log
 	}
 	for len(a.flights) < applyFlights && !a.reading && r.log.handed < r.log.commit {
@@ -125,10 +114,10 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	r.deadline = done.NextDeadline
 	switch {
 	case f.adopt != 0:
-		r.digests.quarantine.adopting = false
+		r.standing.quarantine.adopting = false
 		r.requests.skipped(f.adopt, r)
 		r.dropHead(now)
-	case r.discarded() || r.digests.quarantine.adopting: // a state that is given up answers nobody
+	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // a state that is given up answers nobody
 	default:
 		r.marked(now, f.entries, &done)
 		r.requests.applied(f.entries, done.Results, r)

@@ -70,7 +70,7 @@ type pace struct {
 
 // proveLevel notes that the age of the state is known, for the first time.
 func (r *Replica) proveLevel(now protocol.Instant) {
-	if b := &r.behind; !b.proven && !r.quarantined() {
+	if b := &r.behind; !b.proven && r.standing.may(mayVouch) {
 		_, b.proven = r.Age(now, r.log.applied)
 	}
 }
@@ -91,7 +91,7 @@ func (r *Replica) lookAround(now protocol.Instant) {
 	}
 	gap, lag := b.gap(r.log.applied), b.lag(now, r.log.applied)
 	limit := max(farEntries, r.checkpoints.distance)
-	installs := r.install.phase != installNone || r.lost()
+	installs := r.install.phase != installNone || !r.standing.may(mayApply)
 	was := b.far
 	switch {
 	case installs || gap > limit || lag > farLag:
@@ -181,7 +181,7 @@ func (r *Replica) judgeTrend(now protocol.Instant) {
 	case is.installing != 0:
 		each := float64(r.install.d.Bytes) / float64(max(len(r.install.have), 1))
 		p.bytes, p.toFetch = each*float64(max(was.left-is.left, 0))/seconds, each*float64(is.left)
-	case r.install.phase == installNone && !r.lost():
+	case r.install.phase == installNone && r.standing.may(mayApply):
 		p.takes = float64(is.applied-min(was.applied, is.applied)) / seconds
 	default:
 		return // the state is built, or a checkpoint is looked for
@@ -223,7 +223,7 @@ func (r *Replica) behindText(now protocol.Instant) string {
 		}
 	case x.phase != installNone:
 		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.d.Index)
-	case r.lost():
+	case !r.standing.may(mayApply):
 		text += "; looks for a checkpoint of the others"
 	case p.known:
 		text += fmt.Sprintf("; takes %.0f entries a second while the log grows by %.0f", p.takes, p.grows)
@@ -237,7 +237,7 @@ func (r *Replica) behindText(now protocol.Instant) string {
 // needs returns which entry of the log this member needs next, if it is far
 // behind: others keep the log from there on for a while.
 func (r *Replica) needs() protocol.Index {
-	if !r.behind.far || r.install.phase != installNone || r.lost() {
+	if !r.behind.far || r.install.phase != installNone || !r.standing.may(mayApply) {
 		return 0
 	}
 	return min(r.log.commit, r.log.tail.last()) + 1

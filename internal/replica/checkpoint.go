@@ -133,7 +133,7 @@ func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
 		r.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
 	r.setKept(kept)
-	if r.discarded() {
+	if !r.standing.may(mayKeep) {
 		r.giveUpBad(kept) // one that was being taken
 	}
 	r.offerKept(now)
@@ -145,7 +145,7 @@ func (r *Replica) offerKept(now protocol.Instant) {
 	var list []gossip.Holding
 	for _, some := range [][]storage.Description{r.checkpoints.kept, r.checkpoints.pins.given} {
 		for i := range some {
-			if d := &some[i]; !r.quarantined() {
+			if d := &some[i]; r.standing.may(mayGive) {
 				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)})
 			}
 		}
@@ -164,7 +164,7 @@ func (r *Replica) offerKept(now protocol.Instant) {
 func (r *Replica) dropHead(now protocol.Instant) {
 	c := &r.checkpoints
 	c.held = false
-	if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {
+	if len(c.kept) < 2 || !r.standing.may(mayTrim) {
 		return
 	}
 	below := min(c.kept[1].Index+1, r.log.commit+1)
@@ -246,7 +246,7 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 		c.distance = last.Index - c.mark
 	}
 	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
-	if !r.discarded() {
+	if r.standing.may(mayKeep) {
 		r.noteDigest(now, last.Index, done.Digest)
 	}
 }
@@ -255,7 +255,7 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 // since the last one is large, beside the state, or when that was long ago.
 func (r *Replica) proposeMark(now protocol.Instant) {
 	c := &r.checkpoints
-	if r.lost() || r.unreadable.bereft(r) != nil {
+	if !r.standing.may(mayApply) || r.unreadable.bereft(r) != nil {
 		r.proposeMarkForSelf(now)
 		return
 	}

@@ -45,8 +45,6 @@ type digests struct {
 	// acts: of disputedAt, the newest such index.
 	disputed   string
 	disputedAt protocol.Index
-
-	quarantine quarantine
 }
 
 // markDigest is the digest of a state at a mark.
@@ -117,9 +115,9 @@ func (r *Replica) noteDigest(now protocol.Instant, i protocol.Index, digest [16]
 func (r *Replica) compareDigest(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
 	mine, known := findDigest(r.digests.own, i)
 	switch {
-	case !known || r.quarantined():
+	case !known || !r.standing.may(mayVouch):
 	case mine == theirs:
-		r.digests.quarantine.falls = 0
+		r.standing.quarantine.falls = 0
 		r.digests.settle(i, r.log.leads())
 	default:
 		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
@@ -148,7 +146,7 @@ func (d *digests) settle(i protocol.Index, leads bool) {
 // all that it holds, and is not the one that was kept along the way: memory has
 // changed without an entry. The one counted is what is really here.
 func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
-	if !r.quarantined() {
+	if r.standing.may(mayVouch) {
 		r.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 		r.digests.own = keepDigest(r.digests.own, markDigest{i, digest})
 		if r.checkpoints.mark == i {
@@ -224,7 +222,7 @@ func (r *Replica) digestDeadline(d protocol.Instant) protocol.Instant {
 // takes note of what it says of its own.
 func (r *Replica) digestQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
 	a := &protocol.DigestAnswer{Index: q.Index}
-	if !r.quarantined() {
+	if r.standing.may(mayVouch) {
 		a.Digest, a.Known = findDigest(r.digests.own, q.Index)
 	}
 	r.out.send(from, a)
@@ -258,7 +256,7 @@ func (r *Replica) claimed(now protocol.Instant, from protocol.MemberID, i protoc
 // compareClaims asks everybody as soon as one active contradicts this member.
 func (r *Replica) compareClaims(now protocol.Instant, x *round) {
 	mine, known := findDigest(r.digests.own, x.index)
-	if known && !x.told && !r.quarantined() && slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
+	if known && !x.told && r.standing.may(mayVouch) && slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
 		r.askDigests(now, x.index)
 	}
 }
@@ -294,7 +292,7 @@ func (r *Replica) judgeDigests(now protocol.Instant, i protocol.Index) {
 	o := x.offer
 	x.offer = nil
 	switch {
-	case !known || r.quarantined():
+	case !known || !r.standing.may(mayVouch):
 	case mine != winner:
 		r.enterQuarantine(now, i, mine, winner)
 	case !x.told:
@@ -353,7 +351,7 @@ func (r *Replica) allClaimed(x *round) bool {
 // is right.
 func (r *Replica) nobodyActs(x *round, why string) {
 	mine, known := findDigest(r.digests.own, x.index)
-	if x.told || !known || r.quarantined() || !slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
+	if x.told || !known || !r.standing.may(mayVouch) || !slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
 		return
 	}
 	x.told = true

@@ -330,8 +330,9 @@ func TestStateIsReinstalledBelowWhatWasAppliedAndServedOnlyAbove(t *testing.T) {
 		t.Errorf("events\n%s", p.events)
 	}
 	// Half way it does not serve.
-	q := &Replica{digests: digests{quarantine: quarantine{phase: quarantineReplays, until: 20}}, log: log{applied: 19}}
-	if q.healed(0); !q.quarantined() {
+	q := &Replica{standing: standing{quarantine: quarantine{until: 20}}, log: log{applied: 19}}
+	q.standing.set(replaying, true)
+	if q.healed(0); q.standing.may(mayAnswer) {
 		t.Error("it serves at 19, it had served at 20")
 	}
 }

@@ -56,7 +56,7 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	switch x.purpose {
 	case fetchApply:
 		r.apply.reading = false
-		if ok && x.first == r.log.handed+1 && !r.discarded() {
+		if ok && x.first == r.log.handed+1 && r.standing.may(mayKeep) {
 			r.give(entries)
 		}
 	case fetchGossip:

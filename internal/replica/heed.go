@@ -62,7 +62,7 @@ func (r *Replica) heed(now protocol.Instant) {
 		return
 	}
 	alone := len(named) == 1 && named[0] == r.cfg.ID
-	r.gossip.Heed(named, others || alone && (r.lost() || r.unreadable.bereft(r) != nil))
+	r.gossip.Heed(named, others || alone && (!r.standing.may(mayApply) || r.unreadable.bereft(r) != nil))
 }
 
 // unheededNow returns how many messages did not count, since the start, because

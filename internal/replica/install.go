@@ -34,10 +34,6 @@ type install struct {
 	retryAt protocol.Instant
 }
 
-// lost reports whether the log begins above what is applied: only a checkpoint
-// can complete the state.
-func (r *Replica) lost() bool { return r.log.handed < r.log.shape().PrevIndex || r.discarded() }
-
 // offered takes the description of a checkpoint that may be trusted: it came
 // from the leader, or gossip has confirmed it. The leader repeats itself, and
 // what is under way goes on; gossip offers another one only when the one under
@@ -52,13 +48,13 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		r.unheeded++
 		return
 	}
-	if r.diverged != nil {
+	if !r.standing.may(mayInstall) {
 		return // nothing takes the place of what this member holds
 	}
 	bereft := r.unreadable.bereft(r)
 	// The log is kept then: only what cannot be read of it is passed over.
 	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(r.log.shape(), r.log.tail.sumAt, &d) == JoinKeep
-	if d.Index <= r.log.commit && !r.lost() && !passes {
+	if d.Index <= r.log.commit && r.standing.may(mayApply) && !passes {
 		// The leader thinks that this member is further behind than it is.
 		if t, held := r.log.shape().TermAt(d.Index); held && t == d.Term {
 			// [S] That ends no installation that is under way: while its log is begun
@@ -71,21 +67,21 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if r.apply.adopting() {
 		return // the state that one has built is not in place yet, and would be given up
 	}
-	if d.Index < r.log.shape().PrevIndex || d.Index <= r.log.handed && !r.discarded() {
+	if d.Index < r.log.shape().PrevIndex || d.Index <= r.log.handed && r.standing.may(mayKeep) {
 		return
 	}
 	x := &r.install
 	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || !x.givesWay(&d)) {
 		return
 	}
-	if r.discarded() && !r.trusts(now, o, &d) {
+	if !r.standing.may(mayKeep) && !r.trusts(now, o, &d) {
 		return
 	}
 	r.gossip.StopFetch(now)
 	r.installs++
 	r.behind.next = now // it is far behind
 	*x = install{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
-	r.setInstalling(now, !r.lost() && bereft == nil || d.Index > r.log.shape().LastIndex())
+	r.setInstalling(now, r.standing.may(mayApply) && bereft == nil || d.Index > r.log.shape().LastIndex())
 	r.out.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	r.out.Install = append(r.out.Install, InstallStep{Begin: &d})
 }
@@ -189,7 +185,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 	}
 	r.gossip.StopFetch(now)
 	x.time = time
-	if x.d.Index <= r.log.handed && !r.discarded() || r.diverged != nil {
+	if x.d.Index <= r.log.handed && r.standing.may(mayKeep) || !r.standing.may(mayInstall) {
 		// The log has brought the state further meanwhile, or is to stay.
 		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
 		r.endInstall(now)
@@ -207,6 +203,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 			return
 		}
 		x.phase = installResets
+		r.standing.set(renewing, true)
 		r.setInstalling(now, true)
 	case JoinFetch: // the log's head was dropped above it meanwhile
 		r.out.Install = append(r.out.Install, InstallStep{Discard: true})
@@ -218,7 +215,7 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 // startReset begins the log anew when nothing else waits for the disk.
 func (r *Replica) startReset() {
 	x, d := &r.install, &r.disk
-	if x.phase != installResets || r.diverged != nil || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
+	if x.phase != installResets || !r.standing.may(mayInstall) || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
 	state := StateAfter(r.log.shape(), r.log.role.HardState(), &x.d)
@@ -248,7 +245,7 @@ func (r *Replica) follow(now protocol.Instant, anew bool) {
 	a := &r.apply
 	r.log.handed = d.Index
 	a.flights = append(a.flights, flight{adopt: d.Index})
-	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index, Replace: r.discarded()})
+	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index, Replace: !r.standing.may(mayKeep)})
 	r.reinstalled()
 	r.noteDigest(now, d.Index, d.Digest)
 	r.checkpoints.mark, r.checkpoints.digest = d.Index, d.Digest
@@ -260,6 +257,7 @@ func (r *Replica) follow(now protocol.Instant, anew bool) {
 // endInstall forgets the installation.
 func (r *Replica) endInstall(now protocol.Instant) {
 	r.install = install{}
+	r.standing.set(renewing, false)
 	r.setInstalling(now, false)
 	r.offerKept(now)
 }

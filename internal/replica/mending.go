@@ -118,7 +118,7 @@ func (m *mending) deadline(r *Replica) protocol.Instant {
 
 // may reports whether the log may be changed: it is neither kept as it is nor given up.
 func (*mending) may(r *Replica) bool {
-	return r.diverged == nil && r.install.phase != installResets && r.disk.failed == nil
+	return r.standing.may(mayChange) && r.disk.failed == nil
 }
 
 // toMend returns the place that is to be mended next: first the one that stands in the

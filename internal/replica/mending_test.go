@@ -247,8 +247,8 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 // history, has a place to mend. It mends nothing, and woke up at once again, for ever.
 func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
 	for name, keep := range map[string]func(r *Replica){
-		"another history": func(r *Replica) { r.diverged = &gossip.Divergence{Index: 50} },
-		"a reset":         func(r *Replica) { r.install.phase = installResets },
+		"another history": func(r *Replica) { r.standing.stray(&gossip.Divergence{Index: 50}) },
+		"a reset":         func(r *Replica) { r.standing.set(renewing, true) },
 		"a failed disk":   func(r *Replica) { r.disk.failed = errors.New("input/output error") },
 	} {
 		s := newShelf(t, 60)

@@ -98,7 +98,7 @@ func (r *Replica) pinWanted(now protocol.Instant) {
 // find room, those that were begun first are.
 func (r *Replica) wantedPins(now protocol.Instant) []protocol.Index {
 	c := &r.checkpoints
-	if len(c.kept)+len(c.pins.given) == 0 || r.quarantined() {
+	if len(c.kept)+len(c.pins.given) == 0 || !r.standing.may(mayGive) {
 		return nil
 	}
 	wanted := r.gossip.Pinned(now)

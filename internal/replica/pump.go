@@ -140,7 +140,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 
 // takeRun offers a run of committed entries to the role.
 func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
-	if r.install.phase == installResets || r.diverged != nil {
+	if !r.standing.may(mayChange) {
 		return // a log that is about to begin anew, or to stay as it is, takes nothing
 	}
 	switch r.log.role.takeRun(now, run, &r.log) {
@@ -158,8 +158,8 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Applied: r.log.applied,
 		Commit:  r.log.commit,
 		Role:    r.log.role.kind(),
-		Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,
-		Lost:    r.lost(),
+		Source:  r.standing.may(mayFeed) && r.install.phase == installNone,
+		Lost:    !r.standing.may(mayApply),
 		Term:    r.leaderTerm(),
 		Adrift:  r.log.role.Adrift(now),
 		Needs:   r.needs(),
@@ -168,7 +168,7 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	if x := r.unreadable.bereft(r); x != nil {
 		p.Lost, p.Above = true, x.entries.Last-1
 	}
-	if r.discarded() {
+	if !r.standing.may(mayKeep) {
 		p.Applied = 0 // any checkpoint that the log goes on from will do
 	}
 	if p.Leader = r.hint.leader; r.log.knows() {

@@ -8,21 +8,11 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-// quarantinePhase is how far the healing of a diverged state is.
-type quarantinePhase uint8
-
-const (
-	quarantineNone quarantinePhase = iota
-	// quarantineWants: what is applied counts for nothing, and nothing more is
-	// applied; a checkpoint of the others is wanted.
-	quarantineWants
-	// quarantineReplays: the state is that of a good checkpoint, and the log is
-	// applied again up to where the state was before.
-	quarantineReplays
-)
-
 // quarantine is a state that has diverged from what a majority of the actives
 // has, until it is as far again as it was.
+//
+// First it is discarded: nothing more is applied, and a checkpoint of the others is
+// wanted. Then the log is replayed from there.
 //
 // The log is as good as anybody's, only the state is not. So the state is
 // thrown away and replaced by a checkpoint of the others, an older one than
@@ -37,7 +27,6 @@ const (
 // begins with what is left on disk, and what is bad there is found at the next
 // mark.
 type quarantine struct {
-	phase quarantinePhase
 	at    protocol.Index // where the majority disagreed
 	until protocol.Index // what has to be applied again
 	// falls counts quarantines with no good mark between them: a state that
@@ -55,16 +44,12 @@ const (
 	fallPause, fallPauseMax = time.Second, time.Minute
 )
 
-// quarantined reports whether the state must not be used.
-func (r *Replica) quarantined() bool { return r.digests.quarantine.phase != quarantineNone }
-
-// discarded reports whether what is applied counts for nothing.
-func (r *Replica) discarded() bool { return r.digests.quarantine.phase == quarantineWants }
-
 // enterQuarantine gives the state up. A majority of the actives has another one.
 func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
-	q := &r.digests.quarantine
-	q.phase, q.at = quarantineWants, i
+	q := &r.standing.quarantine
+	r.standing.set(discarded, true)
+	r.standing.set(replaying, false)
+	q.at = i
 	q.until = max(q.until, r.log.applied, r.log.handed)
 	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
 	r.out.event(protocol.EventDiverged, q.text)
@@ -72,15 +57,12 @@ func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
 	}
 	q.falls++
-	r.requests.failReadsWith(r.digests.quarantine.notServing(), r)
+	r.requests.failReadsWith(r.standing.notServing(), r)
 	r.apply.tellFit(now, r)
 	r.giveUpBad(r.checkpoints.kept)
 	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0
 	r.offerKept(now)
 }
-
-// notServing is why a member in quarantine answers no read.
-func (q *quarantine) notServing() error { return protocol.ErrNotServing.With(q.text) }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
 // where the majority disagreed on. Those below agreed with their leader's mark,
@@ -89,7 +71,7 @@ func (r *Replica) giveUpBad(kept []storage.Description) {
 	for k := range kept {
 		d := &kept[k]
 		right, known := findDigest(r.digests.right, d.Index)
-		if d.Index >= r.digests.quarantine.at && (!known || right != d.Digest) {
+		if d.Index >= r.standing.quarantine.at && (!known || right != d.Digest) {
 			r.out.Install = append(r.out.Install, InstallStep{GiveUp: d.Index})
 		}
 	}
@@ -125,18 +107,21 @@ func (r *Replica) trusts(now protocol.Instant, o *protocol.Offer, d *storage.Des
 
 // reinstalled says that the state is that of a good checkpoint now.
 func (r *Replica) reinstalled() {
-	if q := &r.digests.quarantine; q.phase == quarantineWants {
-		q.phase, q.adopting = quarantineReplays, true
+	if s := &r.standing; s.in[discarded] {
+		s.set(discarded, false)
+		s.set(replaying, true)
+		s.quarantine.adopting = true
 	}
 }
 
 // healed ends the quarantine when the state is as far as it was.
 func (r *Replica) healed(now protocol.Instant) {
-	q := &r.digests.quarantine
-	if q.phase != quarantineReplays || q.adopting || r.log.applied < q.until {
+	q := &r.standing.quarantine
+	if !r.standing.in[replaying] || q.adopting || r.log.applied < q.until {
 		return
 	}
 	*q = quarantine{falls: q.falls}
+	r.standing.set(replaying, false)
 	r.apply.tellFit(now, r)
 	r.offerKept(now)
 	r.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.log.applied))

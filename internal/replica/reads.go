@@ -118,12 +118,11 @@ func (q *requests) contradicted(now protocol.Instant, i int, d gossip.Divergence
 		"%s, which the log does not name, answers a read as the leader of a log that contradicts this member's at %d", r.labelOf(d.By), d.Index)), r)
 }
 
-// strayed says that this member's log is of another history than the actives'. [S]
-// It is kept, with its checkpoints and all: it may be the only copy of what was
-// acknowledged.
+// strayed says that this member's log is of another history than the actives'.
 func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 	d.Name = r.labelOf(d.By)
-	r.diverged, r.out.Diverged = d, d
+	r.standing.stray(d)
+	r.out.Diverged = d
 	r.requests.failReadsWith(r.withheld(), r)
 	if p := r.install.phase; p == installBegins || p == installFetches {
 		r.giveUpInstall(now, r.withheld())
@@ -132,15 +131,10 @@ func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 
 // withheld is why this member answers no read, or nil.
 func (r *Replica) withheld() error {
-	switch {
-	case r.diverged != nil:
-		return protocol.ErrNotServing.With(r.diverged.String())
-	case r.quarantined():
-		return r.digests.quarantine.notServing()
-	case r.stuck() != "":
-		return protocol.ErrNotServing.With("this member " + r.stuck())
+	if err := r.standing.notServing(); err != nil || r.stuck() == "" {
+		return err
 	}
-	return nil
+	return protocol.ErrNotServing.With("this member " + r.stuck())
 }
 
 // noReadIndex is the error of a read that the leader, or the lack of one, refuses.

@@ -127,7 +127,7 @@ func (x *reader) strays(request uint64, text string) {
 	if i, err := x.served(request); i != 0 || !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), text) {
 		x.t.Errorf("read %d is served at %d, %v; want %v with %q", request, i, err, protocol.ErrNotServing, text)
 	}
-	if x.r.diverged == nil {
+	if x.r.standing.diverged == nil {
 		x.t.Fatal("the member does not know that it has diverged")
 	}
 	x.r.Read(x.now, request+1)
@@ -170,7 +170,7 @@ func TestEntriesThatCameMeanwhileProveNothing(t *testing.T) {
 		if i, err := x.served(7); i != 231 || err != nil {
 			x.t.Errorf("served at %d, %v, want 231", i, err)
 		}
-		if x.r.diverged != nil {
+		if x.r.standing.diverged != nil {
 			x.t.Error("an honest member takes itself for diverged")
 		}
 	})
@@ -201,8 +201,8 @@ func TestReadIndexThatCannotBeComparedIsAskedForAgain(t *testing.T) {
 		x.append(231, 240)
 		x.r.log.tail = &tail{first: 241, before: x.sum(240), joined: true}
 		x.answer(q, 235, x.sum(235))
-		if i, err := x.served(7); i != 0 || err != nil || x.r.diverged != nil {
-			x.t.Fatalf("served at %d, %v, diverged %v; want none of it", i, err, x.r.diverged)
+		if i, err := x.served(7); i != 0 || err != nil || x.r.standing.diverged != nil {
+			x.t.Fatalf("served at %d, %v, diverged %v; want none of it", i, err, x.r.standing.diverged)
 		}
 		again := x.asked[len(x.asked)-1]
 		if again.Request == q.Request || again.Held != 240 {
@@ -227,7 +227,7 @@ func TestWhoIsNoVoterProvesNothing(t *testing.T) {
 	if _, err := x.served(7); !errors.Is(err, protocol.ErrNotServing) {
 		t.Errorf("got %v, want %v", err, protocol.ErrNotServing)
 	}
-	if x.r.diverged != nil {
+	if x.r.standing.diverged != nil {
 		t.Error("it stops on the word of somebody who is no voter")
 	}
 }
@@ -237,7 +237,7 @@ func TestWhoIsNoVoterProvesNothing(t *testing.T) {
 func TestDivergedMemberKeepsItsLogAndState(t *testing.T) {
 	x := newReader(t, protocol.RolePassive, 231)
 	x.answer(x.ask(7), 228, x.sum(228))
-	if x.Diverged == nil && x.r.diverged == nil {
+	if x.Diverged == nil && x.r.standing.diverged == nil {
 		t.Fatal("it does not know that it has diverged")
 	}
 	x.wrote = 0
@@ -280,8 +280,8 @@ func TestDoubtIsSettledByAReadIndex(t *testing.T) {
 		t.Fatalf("asked %+v, want once", x.asked)
 	}
 	x.answer(x.asked[0], 228, x.sum(228))
-	if x.r.diverged == nil || x.r.diverged.Index != 229 || !x.r.diverged.Short || x.r.diverged.Holds != 231 || x.r.diverged.By != id(1) {
-		t.Errorf("got %+v, want a divergence from 229 on", x.r.diverged)
+	if x.r.standing.diverged == nil || x.r.standing.diverged.Index != 229 || !x.r.standing.diverged.Short || x.r.standing.diverged.Holds != 231 || x.r.standing.diverged.By != id(1) {
+		t.Errorf("got %+v, want a divergence from 229 on", x.r.standing.diverged)
 	}
 }
 
@@ -316,7 +316,7 @@ func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
 			finished()
 		}
 		r.Tick(6)
-		if r.diverged == nil {
+		if r.standing.diverged == nil {
 			t.Fatalf("stage %d: it does not know", far)
 		}
 		discards := slices.ContainsFunc(r.Effects().Install, func(x InstallStep) bool { return x.Discard })

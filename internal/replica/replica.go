@@ -71,9 +71,10 @@ type Config struct {
 type Replica struct {
 	cfg Config
 
-	log    log
-	barred bool // others have refused the directory: see Bar
-	gossip *gossip.Core
+	log      log
+	standing standing
+	barred   bool // others have refused the directory: see Bar
+	gossip   *gossip.Core
 
 	disk       disk
 	apply      applying
@@ -89,10 +90,7 @@ type Replica struct {
 	behind      behind
 	heirs       heirs
 	ahead       aheads
-	// diverged, if not nil, says that the log is of another history than the
-	// actives': it is kept as it is, and nobody is served from it.
-	diverged *gossip.Divergence
-	types    types
+	types       types
 
 	peers    []protocol.Peer
 	hint     leaderHint
@@ -119,7 +117,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	cfg.Active.NamedOnly = true
 	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
-	r.log.id, r.out.log = cfg.ID, &r.log
+	r.log.id, r.out.log, r.standing.log = cfg.ID, &r.log, &r.log
 	r.log.tail = newTail(&rec.Shape, rec.Tail)
 	r.log.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
 	rec.State.Commit = r.log.commit
@@ -272,7 +270,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		if m.Kind().OfFlock() {
 			r.gossip.Step(now, from, m)
 		} else {
-			r.log.role.step(now, from, m, r.install.phase != installResets && r.diverged == nil)
+			r.log.role.step(now, from, m, r.standing.may(mayChange))
 		}
 	}
 	r.pump(now)

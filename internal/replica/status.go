@@ -88,9 +88,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	}
 	s.Installs = r.installs
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
-	if r.quarantined() {
-		s.Quarantine = r.digests.quarantine.text
-	}
+	s.Quarantine = r.standing.quarantine.text
 	s.Stuck, s.Unreadable = r.stuck(), r.unreadable.String()
 	s.Cramped = r.heirs.lacks(r)
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()

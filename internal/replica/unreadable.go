@@ -233,7 +233,7 @@ func (u *unreadable) deadline(r *Replica) protocol.Instant {
 // entries that cannot be read; 0: nowhere.
 func (r *Replica) unreadableUpTo() protocol.Index {
 	upTo := protocol.Index(0)
-	if kept := r.checkpoints.kept; len(kept) > 0 && !r.quarantined() {
+	if kept := r.checkpoints.kept; len(kept) > 0 && r.standing.may(mayGive) {
 		for k := range r.unreadable.places {
 			if p := &r.unreadable.places[k]; p.bad() && p.entries.Last <= min(kept[0].Index, r.log.commit) {
 				upTo = max(upTo, p.entries.Last)
@@ -254,7 +254,7 @@ func (r *Replica) stuck() string {
 		return ""
 	}
 	next := r.log.handed + 1
-	if next > r.log.commit || next >= r.log.tail.first || r.lost() {
+	if next > r.log.commit || next >= r.log.tail.first || !r.standing.may(mayApply) {
 		return ""
 	}
 	if p := r.unreadable.at(next); p != nil {

@@ -132,7 +132,7 @@ func installing() []Mutation {
 			Name: "installs-before-adoption", Breaks: "a built state is given up before it is adopted",
 			File: "internal/replica/install.go", Tests: both,
 			Old: "if r.apply.adopting() {",
-			New: "if r.apply.adopting() && r.diverged != nil {",
+			New: "if r.apply.adopting() && !r.standing.may(mayInstall) {",
 		},
 		{
 			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",

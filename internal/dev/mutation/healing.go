@@ -76,8 +76,8 @@ func convicted() []Mutation {
 		{
 			Name: "leader-unasked", Breaks: "a leader whose state is wrong does not find out from those who contradict it",
 			File: "internal/replica/digest.go", Tests: replica,
-			Old: "if known && !x.told && !r.quarantined() && slices.ContainsFunc(",
-			New: "if known && x.told && !r.quarantined() && slices.ContainsFunc(",
+			Old: "if known && !x.told && r.standing.may(mayVouch) && slices.ContainsFunc(",
+			New: "if known && x.told && r.standing.may(mayVouch) && slices.ContainsFunc(",
 		},
 		{
 			Name: "quarantine-leads", Breaks: "a member is elected whose state is known to be wrong",
@@ -87,8 +87,8 @@ func convicted() []Mutation {
 		},
 		{
 			Name: "cannot-apply-leads", Breaks: "a member is elected that cannot apply what is committed, and answers nobody",
-			File: "internal/replica/apply.go", Tests: []string{"./internal/replica"},
-			Old: "\treturn a.stopped\n",
+			File: "internal/replica/standing.go", Tests: []string{"./internal/replica"},
+			Old: "\treturn s.halt\n",
 			New: "\treturn \"\"\n",
 		},
 		{
@@ -113,26 +113,26 @@ func recovered() []Mutation {
 		{
 			Name: "late-batch-answers", Breaks: "a batch that was on its way to a state that is given up answers its clients",
 			File: "internal/replica/apply.go", Tests: replica,
-			Old: "case r.discarded() || r.digests.quarantine.adopting:",
-			New: "case r.digests.quarantine.adopting:",
+			Old: "case !r.standing.may(mayKeep) || r.standing.quarantine.adopting:",
+			New: "case r.standing.quarantine.adopting:",
 		},
 		{
 			Name: "quarantine-feeds", Breaks: "a member whose state is known to be wrong gives its checkpoints to others",
-			File: "internal/replica/pump.go", Tests: replica,
-			Old: "Source:  !r.lost() && !r.quarantined() && r.install.phase == installNone,",
-			New: "Source:  r.log.handed >= r.log.shape().PrevIndex && r.install.phase == installNone,",
+			File: "internal/replica/standing.go", Tests: replica,
+			Old: "mayGive | mayFeed | mayTrim | mayKeep,",
+			New: "mayGive | mayTrim | mayKeep,",
 		},
 		{
 			Name: "quarantine-drops-head", Breaks: "a member drops entries that it has to apply again",
-			File: "internal/replica/checkpoint.go", Tests: replica,
-			Old: "if len(c.kept) < 2 || r.quarantined() || r.diverged != nil {",
-			New: "if len(c.kept) < 2 || r.diverged != nil {",
+			File: "internal/replica/standing.go", Tests: replica,
+			Old: "mayGive | mayFeed | mayTrim,",
+			New: "mayGive | mayFeed,",
 		},
 		{
 			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if q.phase != quarantineReplays || q.adopting || r.log.applied < q.until {",
-			New: "if q.phase != quarantineReplays || q.adopting {",
+			Old: "if !r.standing.in[replaying] || q.adopting || r.log.applied < q.until {",
+			New: "if !r.standing.in[replaying] || q.adopting {",
 		},
 		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
@@ -143,8 +143,8 @@ func recovered() []Mutation {
 		{
 			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if d.Index >= r.digests.quarantine.at && (!known || right != d.Digest) {",
-			New: "if d.Index > r.digests.quarantine.at && (!known || right != d.Digest) {",
+			Old: "if d.Index >= r.standing.quarantine.at && (!known || right != d.Digest) {",
+			New: "if d.Index > r.standing.quarantine.at && (!known || right != d.Digest) {",
 		},
 		{
 			Name: "incremental-on-any-state", Breaks: "a checkpoint is built on one that does not have the changes before it",

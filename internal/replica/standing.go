@@ -1,0 +1,111 @@
+package replica
+
+import (
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// act is what a member does if its standing lets it.
+//
+// [S] To vote and to store is not among them: whoever has a seat does that as long as its
+// disk lets it, whatever its state is, or it would cost the quorum.
+type act uint16
+
+const (
+	mayApply   act = 1 << iota // hand committed entries to the state machine
+	mayAnswer                  // answer reads
+	mayLead                    // stand for election: else it would lead, and answer nobody
+	mayVouch                   // say what its state is: its digest, its age
+	mayGive                    // give its checkpoints, and feed others from them
+	mayFeed                    // be where others turn to first
+	mayTrim                    // give up the head of its log
+	mayChange                  // take entries into its log, or mend it
+	mayInstall                 // put a checkpoint of others in the place of what it holds
+	mayKeep                    // keep what is applied, if a checkpoint is from below that
+
+	mayAll = 1<<iota - 1
+)
+
+// trouble is why a member may not do all.
+type trouble uint8
+
+const (
+	lost      trouble = iota // the log begins above the state: only a checkpoint completes it
+	discarded                // the state has diverged: it counts for nothing (quarantine)
+	replaying                // it is a good one again, and not yet as far as it was (quarantine)
+	renewing                 // the log is about to begin anew after a checkpoint
+	astray                   // the log is of another history than the actives': it stays as it is
+	halted                   // the state machine applies nothing more
+	troubles
+)
+
+// forbids says which acts each trouble forbids. A member in several may do what none
+// of them forbids.
+var forbids = [troubles]act{
+	lost:      mayApply | mayFeed,
+	discarded: mayApply | mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim | mayKeep,
+	replaying: mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim,
+	renewing:  mayChange,
+	astray:    mayAnswer | mayTrim | mayChange | mayInstall,
+	halted:    mayLead,
+}
+
+// standing is the state of a member beside its role: which troubles it is in, and so what
+// it may do. All parts ask here, and nothing else.
+type standing struct {
+	log *log
+	in  [troubles]bool // lost is not kept, but looked up
+	// forbidden is what the troubles forbid together.
+	forbidden act
+
+	quarantine quarantine
+	diverged   *gossip.Divergence // how it knows that it is astray
+	halt       string             // why it is halted
+}
+
+// may reports whether this member may do something, or all of several things.
+func (s *standing) may(a act) bool {
+	return s.forbidden&a == 0 && (forbids[lost]&a == 0 || s.log.handed >= s.log.shape().PrevIndex)
+}
+
+// set notes that the member is in a trouble, or not any more.
+func (s *standing) set(t trouble, on bool) {
+	s.in[t], s.forbidden = on, 0
+	for t, in := range s.in {
+		if in {
+			s.forbidden |= forbids[t]
+		}
+	}
+}
+
+// stray says that the log is of another history. [S] It is kept, with its checkpoints
+// and all, and nobody is served from it: it may be the only copy of what was
+// acknowledged.
+func (s *standing) stray(d *gossip.Divergence) {
+	s.diverged = d
+	s.set(astray, true)
+}
+
+// notServing is why the state must not be read, or nil if it may be.
+func (s *standing) notServing() error {
+	switch {
+	case s.may(mayAnswer):
+		return nil
+	case s.in[astray]:
+		return protocol.ErrNotServing.With(s.diverged.String())
+	}
+	return protocol.ErrNotServing.With(s.quarantine.text)
+}
+
+// unfit is why this member could answer nobody as a leader, or empty. One that only
+// cannot read its log may lead: it may hold what the others lack, and when they have it,
+// it hands over to one that can read it (see handOverHampered).
+func (s *standing) unfit() string {
+	switch {
+	case s.may(mayLead):
+		return ""
+	case s.in[halted] && !s.in[discarded] && !s.in[replaying]:
+		return s.halt
+	}
+	return "its state has diverged"
+}
