@@ -44,6 +44,9 @@ func (a Ahead) String() string {
 
 // aheads are the members that are ahead of the leader of a term, by id.
 type aheads struct {
+	ground
+	gossip interface{ Heard() []gossip.Heard }
+
 	term protocol.Term
 	list []ahead
 }
@@ -58,31 +61,31 @@ type ahead struct {
 	over        bool
 }
 
-// lookAhead follows who holds more than this cluster has.
-func (r *Replica) lookAhead(now protocol.Instant) {
-	if t := r.log.lead().Term(); r.ahead.term != t || !r.log.lead().Settled() {
-		r.ahead = aheads{term: t}
+// look follows who holds more than this cluster has.
+func (s *aheads) look(now protocol.Instant) {
+	if t := s.log.lead().Term(); s.term != t || !s.log.lead().Settled() {
+		s.term, s.list = t, nil
 		return
 	}
-	last := r.log.shape().LastIndex()
+	last := s.log.shape().LastIndex()
 	var next []ahead
-	for _, h := range r.gossip.Heard() {
+	for _, h := range s.gossip.Heard() {
 		a := ahead{Ahead: Ahead{Member: h.ID, Holds: max(h.Tip, h.Applied), Ends: last, Diverged: h.Diverged}, since: now}
 		a.over = a.Holds <= last && a.Diverged == 0
-		if i := slices.IndexFunc(r.ahead.list, func(a ahead) bool { return a.Member == h.ID }); i >= 0 {
-			a = r.ahead.list[i].follow(a)
+		if i := slices.IndexFunc(s.list, func(a ahead) bool { return a.Member == h.ID }); i >= 0 {
+			a = s.list[i].follow(a)
 		}
 		if a.over && (a.told == 0 || now >= a.told.Add(aheadPause)) {
 			continue
 		}
 		news := a.told == 0 || a.what != a.Holds && now >= a.told.Add(aheadPause)
-		if !a.over && news && a.lasts(now, r.cfg.Active.Election, &h) {
+		if !a.over && news && a.lasts(now, s.cfg.Active.Election, &h) {
 			a.told, a.what = now, a.Holds
-			r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventAhead, Term: r.ahead.term, Index: a.Holds, Member: h.ID, Text: "this member " + a.String()})
+			s.out.Events = append(s.out.Events, protocol.Event{Kind: protocol.EventAhead, Term: s.term, Index: a.Holds, Member: h.ID, Text: "this member " + a.String()})
 		}
 		next = append(next, a)
 	}
-	r.ahead.list = next
+	s.list = next
 }
 
 // follow returns what becomes of an earlier sight with the next one.
@@ -100,11 +103,11 @@ func (a *ahead) lasts(now protocol.Instant, election time.Duration, h *gossip.He
 	return now >= a.since.Add(aheadElections*election) && h.At > a.since
 }
 
-// aheadNow lists the members that have been ahead for long, by id.
-func (r *Replica) aheadNow() []Ahead {
+// now lists the members that have been ahead for long, by id.
+func (s *aheads) now() []Ahead {
 	var out []Ahead
-	for i := range r.ahead.list {
-		if a := &r.ahead.list[i]; r.log.leads() && a.told != 0 && !a.over {
+	for i := range s.list {
+		if a := &s.list[i]; s.log.leads() && a.told != 0 && !a.over {
 			out = append(out, a.Ahead)
 		}
 	}

@@ -31,7 +31,7 @@ type applying struct {
 func (r *Replica) CannotApply(now protocol.Instant, why error) {
 	r.standing.halt = "it cannot apply what is committed: " + why.Error()
 	r.standing.set(halted, true)
-	r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(why))
+	r.failAll(protocol.ErrUnknownOutcome.Because(why))
 	r.pump(now)
 }
 
@@ -111,16 +111,18 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 		invariant.Check(false, "applied %d, handed out up to %d", done.Last, f.last())
 	}
 	r.log.applied = done.Last
-	r.deadline = done.NextDeadline
+	r.sessions.deadline = done.NextDeadline
 	switch {
 	case f.adopt != 0:
 		r.standing.quarantine.adopting = false
-		r.requests.skipped(f.adopt, r)
+		r.commands.skipped(f.adopt)
+		r.reads.serve()
 		r.dropHead(now)
 	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // a state that is given up answers nobody
 	default:
 		r.marked(now, f.entries, &done)
-		r.requests.applied(f.entries, done.Results, r)
+		r.commands.applied(f.entries, done.Results)
+		r.reads.serve()
 	}
 	r.healed(now)
 	r.lead(now)

@@ -133,7 +133,7 @@ func (r *Replica) highestHeard() protocol.Index {
 		if slices.ContainsFunc(conf.Configuration.Members, func(m protocol.ActiveMember) bool { return m.ID == h.ID }) {
 			high = max(high, h.Tip)
 		}
-		if slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == h.ID && p.Role == protocol.RoleActive }) {
+		if slices.ContainsFunc(r.flock.peers, func(p protocol.Peer) bool { return p.ID == h.ID && p.Role == protocol.RoleActive }) {
 			highPeer = max(highPeer, h.Tip)
 		}
 	}

@@ -38,47 +38,84 @@ type Change struct {
 // would_lose_quorum, invalid, not_found. After unknown_outcome the configurations say what
 // became of it.
 func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
-	if index, err := r.change(now, c); err != nil {
-		r.answer(origin{request: request}, protocol.Failed(err))
-	} else {
-		r.requests.changes = append(r.requests.changes, changing{index: index, term: r.log.lead().Term(), request: request})
-	}
+	r.seats.begin(now, request, c)
 	r.pump(now)
 }
 
-func (r *Replica) change(now protocol.Instant, c Change) (protocol.Index, error) {
-	if !r.log.leads() {
-		return 0, r.notLeading()
+// Transfer hands the leadership over to a voter, or, if to is zero, to the one
+// that holds most of those with room on their disks. It is answered once: with OK when
+// another member leads, the one that was asked for; with no_heir at once when that voter,
+// or every other, could not lead, and why; with unavailable when the heir did not get there
+// within an election timeout and this member leads on, or when another one has got there;
+// with unknown_outcome when this member has given the lead up, and hears of no
+// other that has it; or with why nothing happened: not_leader, no_leader, change_in_flight,
+// invalid.
+func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
+	r.seats.transfer(now, request, to)
+	r.pump(now)
+}
+
+// HandOver is Transfer to any voter by a member that stops: one without room is better than
+// none.
+func (r *Replica) HandOver(now protocol.Instant, request uint64) {
+	r.seats.handOver(now, request, protocol.MemberID{}, r.seats.leading())
+	r.pump(now)
+}
+
+// seats are what operators ask of a leader: to change who has a seat, and to hand the
+// lead over.
+type seats struct {
+	ground
+	who       *hearing
+	room      *heirs
+	autopilot interface{ changed() }
+
+	transfers []transfer
+	changes   []changing // by index; only while this member leads
+}
+
+// begin proposes a change, which is answered when it is committed.
+func (q *seats) begin(now protocol.Instant, request uint64, c Change) {
+	if index, err := q.change(now, c); err != nil {
+		q.out.answer(request, protocol.Failed(err))
+	} else {
+		q.changes = append(q.changes, changing{index: index, term: q.log.lead().Term(), request: request})
 	}
-	latest, _ := r.log.lead().Configurations().Latest()
+}
+
+func (q *seats) change(now protocol.Instant, c Change) (protocol.Index, error) {
+	if err := q.leading(); err != nil {
+		return 0, err
+	}
+	latest, _ := q.log.lead().Configurations().Latest()
 	if c.Version != latest.Index {
 		return 0, protocol.ErrStaleVersion.With(fmt.Sprintf("meant for version %d of the configuration, which is at %d", c.Version, latest.Index))
 	}
 	if latest.Configuration.Joint() {
 		return 0, protocol.ErrChangeInFlight
 	}
-	if err := absent(r, c.Absent); err != nil {
+	if err := q.absent(c.Absent); err != nil {
 		return 0, err
 	}
-	next, err := r.moved(latest.Configuration, c)
+	next, err := q.moved(latest.Configuration, c)
 	if err != nil {
 		return 0, err
 	}
 	// Before the first commit of its term a leader has heard too few to tell, and
 	// may not propose anyway.
-	if r.log.lead().Status().Settled {
-		if err := answering(r, c.Promote, next); err != nil {
+	if q.log.lead().Status().Settled {
+		if err := q.answering(c.Promote, next); err != nil {
 			return 0, err
 		}
-		if err := survives(r, next); err != nil {
+		if err := q.survives(next); err != nil {
 			return 0, err
 		}
 	}
-	return r.log.lead().ProposeConfiguration(now, c.Version, next)
+	return q.log.lead().ProposeConfiguration(now, c.Version, next)
 }
 
 // moved returns the configuration that a change leads to.
-func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
+func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
 	if c.Target != 0 {
 		conf.Target = c.Target
 	}
@@ -94,7 +131,7 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 		line, named := conf.Find(id)
 		switch {
 		case !named:
-			peer, err := eligible(r, id)
+			peer, err := q.eligible(id)
 			if err != nil {
 				return conf, err
 			}
@@ -102,9 +139,9 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 		case line.Seat == protocol.SeatVoter:
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:
-			i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
+			i := slices.IndexFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id })
 			if i >= 0 { // of one that is not heard the core knows more
-				if err := keyless(r, &r.peers[i]); err != nil {
+				if err := q.keyless(&q.flock.peers[i]); err != nil {
 					return conf, err
 				}
 			}
@@ -115,14 +152,14 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 	for _, id := range c.Demote {
 		line, named := conf.Find(id)
 		if !named || line.Seat != protocol.SeatVoter {
-			return conf, protocol.ErrNotFound.With(r.labelOf(id) + " is no voter")
+			return conf, protocol.ErrNotFound.With(q.flock.labelOf(id) + " is no voter")
 		}
 		line.Seat = protocol.SeatLearner
 		conf = conf.With(line)
 	}
 	for _, id := range c.Remove {
 		if !conf.Names(id) {
-			return conf, protocol.ErrNotFound.With(r.labelOf(id) + " has no seat")
+			return conf, protocol.ErrNotFound.With(q.flock.labelOf(id) + " has no seat")
 		}
 		conf = conf.Without(id)
 	}
@@ -130,34 +167,34 @@ func (r *Replica) moved(conf protocol.Configuration, c Change) (protocol.Configu
 }
 
 // eligible returns what membership knows of a member that may get a seat.
-func eligible(r *Replica, id protocol.MemberID) (protocol.Peer, error) {
-	i := slices.IndexFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id })
+func (q *seats) eligible(id protocol.MemberID) (protocol.Peer, error) {
+	i := slices.IndexFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id })
 	switch {
-	case id == r.cfg.ID:
-		return protocol.Peer{}, protocol.ErrNotEligible.With(r.cfg.Name + " leads without a seat, and is about to stop leading")
+	case id == q.cfg.ID:
+		return protocol.Peer{}, protocol.ErrNotEligible.With(q.cfg.Name + " leads without a seat, and is about to stop leading")
 	case i < 0:
-		return protocol.Peer{}, protocol.ErrNotEligible.With(r.labelOf(id) + " is not alive, as far as the leader hears: start it, or wait until `starling members` lists it as alive")
-	case !r.peers[i].Eligible:
-		return protocol.Peer{}, protocol.ErrNotEligible.With(r.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
+		return protocol.Peer{}, protocol.ErrNotEligible.With(q.flock.labelOf(id) + " is not alive, as far as the leader hears: start it, or wait until `starling members` lists it as alive")
+	case !q.flock.peers[i].Eligible:
+		return protocol.Peer{}, protocol.ErrNotEligible.With(q.flock.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
 	}
-	return r.peers[i], keyless(r, &r.peers[i])
+	return q.flock.peers[i], q.keyless(&q.flock.peers[i])
 }
 
 // keyless refuses a seat to a member that has no key, where this one believes only what is
 // signed: nobody who checks signatures would believe it.
-func keyless(r *Replica, p *protocol.Peer) error {
-	if !r.signed() || p.Signs {
+func (q *seats) keyless(p *protocol.Peer) error {
+	if !q.cfg.signed() || p.Signs {
 		return nil
 	}
-	return protocol.ErrNotEligible.With(r.labelOf(p.ID) + " " + policy.NoKey)
+	return protocol.ErrNotEligible.With(q.flock.labelOf(p.ID) + " " + policy.NoKey)
 }
 
 // answering refuses to make a learner a voter that has not answered yet. It passes:
 // the leader has just begun to send it the log.
-func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configuration) error {
-	for _, p := range r.log.lead().Status().Progress {
+func (q *seats) answering(promoted []protocol.MemberID, next protocol.Configuration) error {
+	for _, p := range q.log.lead().Status().Progress {
 		if !p.Answers && next.IsVoter(p.ID) && slices.Contains(promoted, p.ID) {
-			return protocol.ErrNotLearner.With(r.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
+			return protocol.ErrNotLearner.With(q.flock.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
 		}
 	}
 	return nil
@@ -165,11 +202,11 @@ func answering(r *Replica, promoted []protocol.MemberID, next protocol.Configura
 
 // absent returns an error if one of the members is heard: it answers this leader, or
 // the membership has it alive.
-func absent(r *Replica, ids []protocol.MemberID) error {
+func (q *seats) absent(ids []protocol.MemberID) error {
 	for _, id := range ids {
-		answers := slices.ContainsFunc(r.log.lead().Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
-		if answers || slices.ContainsFunc(r.peers, func(p protocol.Peer) bool { return p.ID == id }) {
-			return protocol.ErrNameTaken.With(r.labelOf(id) + " is heard: its seat is not taken from it; stop it first")
+		answers := slices.ContainsFunc(q.log.lead().Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
+		if answers || slices.ContainsFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id }) {
+			return protocol.ErrNameTaken.With(q.flock.labelOf(id) + " is heard: its seat is not taken from it; stop it first")
 		}
 	}
 	return nil
@@ -177,12 +214,12 @@ func absent(r *Replica, ids []protocol.MemberID) error {
 
 // survives refuses a configuration of whose voters no majority answers: nothing
 // could be committed under it. It is a courtesy, not a rule of safety.
-func survives(r *Replica, next protocol.Configuration) error {
+func (q *seats) survives(next protocol.Configuration) error {
 	voters, alive := next.Voters(), 0
-	if next.IsVoter(r.cfg.ID) {
+	if next.IsVoter(q.cfg.ID) {
 		alive++
 	}
-	for _, p := range r.log.lead().Status().Progress {
+	for _, p := range q.log.lead().Status().Progress {
 		if p.Answers && next.IsVoter(p.ID) {
 			alive++
 		}
@@ -204,50 +241,40 @@ type transfer struct {
 	until protocol.Instant
 }
 
-// Transfer hands the leadership over to a voter, or, if to is zero, to the one
-// that holds most of those with room on their disks. It is answered once: with OK when
-// another member leads, the one that was asked for; with no_heir at once when that voter,
-// or every other, could not lead, and why; with unavailable when the heir did not get there
-// within an election timeout and this member leads on, or when another one has got there;
-// with unknown_outcome when this member has given the lead up, and hears of no
-// other that has it; or with why nothing happened: not_leader, no_leader, change_in_flight,
-// invalid.
-func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
-	err := r.notLeading()
-	if r.log.leads() {
-		err = withoutHeir(r, to)
-	}
-	handOver(r, now, request, to, err)
-}
-
-// HandOver is Transfer to any voter by a member that stops: one without room is better than
-// none.
-func (r *Replica) HandOver(now protocol.Instant, request uint64) {
-	var err error
-	if !r.log.leads() {
-		err = r.notLeading()
-	}
-	handOver(r, now, request, protocol.MemberID{}, err)
-}
-
-func handOver(r *Replica, now protocol.Instant, request uint64, to protocol.MemberID, err error) {
+// transfer hands over to a voter that could lead.
+func (q *seats) transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
+	err := q.leading()
 	if err == nil {
-		err = r.log.lead().Transfer(now, to)
+		err = q.withoutHeir(to)
+	}
+	q.handOver(now, request, to, err)
+}
+
+// leading is why this member cannot do what only a leader can, or nil.
+func (q *seats) leading() error {
+	if q.log.leads() {
+		return nil
+	}
+	return q.who.notLeading()
+}
+
+func (q *seats) handOver(now protocol.Instant, request uint64, to protocol.MemberID, err error) {
+	if err == nil {
+		err = q.log.lead().Transfer(now, to)
 	}
 	if err != nil {
-		r.answer(origin{request: request}, protocol.Failed(err))
+		q.out.answer(request, protocol.Failed(err))
 	} else {
-		r.requests.transfers = append(r.requests.transfers, transfer{request: request, to: to})
+		q.transfers = append(q.transfers, transfer{request: request, to: to})
 	}
-	r.pump(now)
 }
 
 // withoutHeir says why a voter, or, if to is zero, every other one, could not lead, or
 // would not for longer than a moment: it would hand over because it has no room, as this
 // leader has. Nil: there is one.
-func withoutHeir(r *Replica, to protocol.MemberID) error {
+func (q *seats) withoutHeir(to protocol.MemberID) error {
 	var why []string
-	for _, p := range r.log.lead().Status().Progress {
+	for _, p := range q.log.lead().Status().Progress {
 		if p.Seat != protocol.SeatVoter || !to.IsZero() && p.ID != to {
 			continue
 		}
@@ -255,19 +282,19 @@ func withoutHeir(r *Replica, to protocol.MemberID) error {
 		if reason == "" && p.State == active.ProgressCatchUp {
 			reason = "is being brought a checkpoint"
 		}
-		if reason == "" && p.Told && !p.Room && !r.heirs.now.Full {
+		if reason == "" && p.Told && !p.Room && !q.room.now.Full {
 			reason = WithoutRoom + ", and would hand over at once"
 		}
 		if reason == "" {
 			return nil
 		}
-		why = append(why, r.labelOf(p.ID)+" "+reason)
+		why = append(why, q.flock.labelOf(p.ID)+" "+reason)
 	}
 	switch {
-	case len(why) == 0 && to == r.cfg.ID:
-		return protocol.ErrInvalid.With(r.labelOf(to) + " leads already")
+	case len(why) == 0 && to == q.cfg.ID:
+		return protocol.ErrInvalid.With(q.flock.labelOf(to) + " leads already")
 	case len(why) == 0 && !to.IsZero():
-		return protocol.ErrInvalid.With(r.labelOf(to) + " is no voter: `starling promote` makes it one")
+		return protocol.ErrInvalid.With(q.flock.labelOf(to) + " is no voter: `starling promote` makes it one")
 	case len(why) == 0:
 		return nil // the core says that there is no other one
 	}
@@ -280,29 +307,78 @@ func withoutHeir(r *Replica, to protocol.MemberID) error {
 
 // transferred answers those who wait for another leader. That this one leads no
 // more is no answer: so it is when it has lost its quorum.
-func (q *requests) transferred(now protocol.Instant, r *Replica) {
-	if len(q.transfers) == 0 || r.log.leads() && !r.log.lead().Status().Heir.IsZero() {
+func (q *seats) transferred(now protocol.Instant) {
+	if len(q.transfers) == 0 || q.log.leads() && !q.log.lead().Status().Heir.IsZero() {
 		return
 	}
 	waiting := q.transfers[:0]
 	for _, t := range q.transfers {
-		leader := r.leader()
+		leader := q.who.leader()
 		switch {
-		case r.log.leads():
-			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on")))
+		case q.log.leads():
+			q.out.answer(t.request, protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on")))
 		case leader.IsZero() && t.until == 0:
-			t.until = now.Add(r.patience())
+			t.until = now.Add(q.patience())
 			waiting = append(waiting, t)
 		case leader.IsZero() && now < t.until:
 			waiting = append(waiting, t)
 		case leader.IsZero():
-			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnknownOutcome.With("this member leads no more, and hears of nobody who does: too few voters answer")))
+			q.out.answer(t.request, protocol.Failed(protocol.ErrUnknownOutcome.With("this member leads no more, and hears of nobody who does: too few voters answer")))
 		case !t.to.IsZero() && leader != t.to:
-			r.answer(origin{request: t.request}, protocol.Failed(protocol.ErrUnavailable.With(r.labelOf(leader)+" was elected, not "+r.labelOf(t.to))))
+			q.out.answer(t.request, protocol.Failed(protocol.ErrUnavailable.With(q.flock.labelOf(leader)+" was elected, not "+q.flock.labelOf(t.to))))
 		default:
-			r.answer(origin{request: t.request}, protocol.Result{})
+			q.out.answer(t.request, protocol.Result{})
 		}
 	}
 	clear(q.transfers[len(waiting):])
 	q.transfers = waiting
+}
+
+// changing is a change of the configuration in the log of this leader.
+type changing struct {
+	index   protocol.Index
+	term    protocol.Term
+	request uint64
+}
+
+// committed answers the changes that are committed: they are in force, whatever the
+// state has come to.
+func (q *seats) committed() {
+	for len(q.changes) > 0 && q.changes[0].index <= q.log.commit {
+		c := q.changes[0]
+		q.changes = q.changes[1:]
+		q.autopilot.changed()
+		result := protocol.Result{Index: c.index}
+		if term, known := q.log.shape().TermAt(c.index); known && term != c.term { // another leader's entry took the place
+			result = protocol.Failed(protocol.ErrNotLeader)
+		}
+		q.out.answer(c.request, result)
+	}
+}
+
+// changesLost says of the changes that are not committed that their outcome is open.
+func (q *seats) changesLost(why error) {
+	for _, c := range q.changes {
+		q.out.answer(c.request, protocol.Failed(why))
+	}
+	q.changes = nil
+}
+
+// deadline returns when transferred has something to do, or d.
+func (q *seats) deadline(d protocol.Instant) protocol.Instant {
+	for _, t := range q.transfers {
+		if t.until != 0 {
+			d = min(d, t.until)
+		}
+	}
+	return d
+}
+
+// failAll answers everything that waits.
+func (q *seats) failAll(err error) {
+	for _, t := range q.transfers {
+		q.out.answer(t.request, protocol.Failed(err))
+	}
+	q.transfers = nil
+	q.changesLost(err)
 }

@@ -276,7 +276,7 @@ func TestHalfAJointConfigurationConvictsNobody(t *testing.T) {
 // others as checkpoints, and asked for as a witness.
 func TestMemberInQuarantineServesFeedsAndTestifiesNothing(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 7, 7), always(1))
-	p.r.requests.asked = []readGroup{{id: 1, requests: []uint64{5}, until: 1 << 60}} // a read is on its way
+	p.r.reads.asked = []readGroup{{id: 1, requests: []uint64{5}, until: 1 << 60}} // a read is on its way
 	p.says(2, 10, 7)
 	p.says(3, 10, 7)
 	p.wants("the actives differ", true)

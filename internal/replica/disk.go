@@ -142,7 +142,7 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 	d.flying = nil
 	if err != nil {
 		d.failed = err
-		r.requests.failAll(r, protocol.ErrUnknownOutcome.Because(err))
+		r.failAll(protocol.ErrUnknownOutcome.Because(err))
 		return
 	}
 	if q.reset != nil {

@@ -114,7 +114,7 @@ func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
 		return
 	}
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
-		_, applied := r.heirs.hindered(r)
+		_, applied := r.heirs.hindered()
 		h.Room, h.Unfit = !r.heirs.now.Full, h.Unfit || applied != 0
 	}
 	a, ok := e.Message.(*protocol.Append)

@@ -38,7 +38,7 @@ func (e *errand) leads(leader byte, term protocol.Term) {
 	} else {
 		e.r.Receive(e.now, id(leader), &protocol.Have{Term: term, Leader: id(leader)})
 	}
-	if got := e.r.leader(); got != id(leader) && term >= e.r.leaderTerm() {
+	if got := e.r.hearing.leader(); got != id(leader) && term >= e.r.hearing.term() {
 		e.t.Fatalf("got leader %s, want %s", got.Short(), id(leader).Short())
 	}
 }
@@ -122,7 +122,7 @@ func TestForwardedIsAnsweredWhenAnotherLeaderIsKnown(t *testing.T) {
 		e.leads(3, 3)
 		e.wantOpen("another leader of a higher term")
 		e.leads(1, 2)
-		if got := e.r.leader(); got != id(3) {
+		if got := e.r.hearing.leader(); got != id(3) {
 			t.Errorf("%v: got leader %s after a stale word, want %s", role, got.Short(), id(3).Short())
 		}
 		e.submit()
@@ -137,7 +137,7 @@ func TestForwardedIsAnsweredWhenTheLeaderIsNotHeardAnyMore(t *testing.T) {
 	for range 200 {
 		e.now = max(e.now, e.r.Deadline())
 		e.r.Tick(e.now)
-		if e.r.leader().IsZero() {
+		if e.r.hearing.leader().IsZero() {
 			break
 		}
 		_, answers, _ := e.take()
@@ -145,7 +145,7 @@ func TestForwardedIsAnsweredWhenTheLeaderIsNotHeardAnyMore(t *testing.T) {
 			t.Fatalf("got %v while a leader is known", answers)
 		}
 	}
-	if !e.r.leader().IsZero() {
+	if !e.r.hearing.leader().IsZero() {
 		t.Fatal("the leader is not given up")
 	}
 	e.wantOpen("no leader")
@@ -222,7 +222,7 @@ func TestForwardedWaitsWhileTheLeaderIsAtWork(t *testing.T) {
 		e.now = max(e.now, e.r.Deadline())
 		e.r.Tick(e.now)
 		if _, answers, _ := e.take(); len(answers) != 0 {
-			if got, most := e.now.Sub(last), e.r.patience()+2*e.r.cfg.Active.Election; got > most || answers[71].Code != protocol.ErrUnknownOutcome.Code {
+			if got, most := e.now.Sub(last), e.r.hearing.patience()+2*e.r.cfg.Active.Election; got > most || answers[71].Code != protocol.ErrUnknownOutcome.Code {
 				t.Errorf("got %v after %v of silence, want an unknown outcome within %v", answers, got, most)
 			}
 			return

@@ -15,7 +15,7 @@ type gathering struct {
 }
 
 // gather takes a keep-alive, and reports whether the command was one.
-func (q *requests) gather(now protocol.Instant, c *protocol.Command, from origin, r *Replica) bool {
+func (q *commands) gather(now protocol.Instant, c *protocol.Command, from origin) bool {
 	if c.Type != protocol.SessionType || c.Operation != protocol.SessionKeepAlive || c.Floor > protocol.SequenceMax {
 		return false
 	}
@@ -23,49 +23,49 @@ func (q *requests) gather(now protocol.Instant, c *protocol.Command, from origin
 	g.list = append(g.list, sessionop.Kept{Session: c.Session, Floor: c.Floor})
 	g.from = append(g.from, from)
 	if len(g.list) == protocol.SessionKeepAlivesMax {
-		q.proposeGathered(now, r)
+		q.proposeGathered(now)
 	}
 	return true
 }
 
 // proposeGathered makes one entry of the keep-alives that wait.
-func (q *requests) proposeGathered(now protocol.Instant, r *Replica) {
+func (q *commands) proposeGathered(now protocol.Instant) {
 	g := q.gathered
 	if len(g.list) == 0 {
 		return
 	}
 	q.gathered = gathering{}
 	c := sessionop.KeepAliveMany(g.list)
-	index, err := r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}})
+	index, err := q.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCommand, Data: protocol.EncodeCommand(&c)}})
 	if err != nil {
 		for _, from := range g.from {
-			r.answer(from, protocol.Failed(err))
+			q.answer(from, protocol.Failed(err))
 		}
 		return
 	}
-	q.proposed = append(q.proposed, proposed{index: index, term: r.log.lead().Term(), gathered: g.from})
+	q.proposed = append(q.proposed, proposed{index: index, term: q.log.lead().Term(), gathered: g.from})
 }
 
 // turnAway answers keep-alives that were gathered by a leader that is none any
 // more: nothing has happened, and they are to be sent to the next one.
-func (q *requests) turnAway(r *Replica) {
+func (q *commands) turnAway() {
 	g := q.gathered
 	q.gathered = gathering{}
 	for _, from := range g.from {
-		r.answer(from, protocol.Failed(protocol.ErrNotLeader))
+		q.answer(from, protocol.Failed(protocol.ErrNotLeader))
 	}
 }
 
 // tell answers whoever waits for an entry.
-func (p *proposed) tell(r *Replica, result protocol.Result) {
+func (q *commands) tell(p *proposed, result protocol.Result) {
 	if p.gathered == nil {
-		r.answer(p.from, result)
+		q.answer(p.from, result)
 		return
 	}
 	expired, err := sessionop.Expired(&result)
 	if err != nil {
 		for _, from := range p.gathered {
-			r.answer(from, protocol.Failed(err))
+			q.answer(from, protocol.Failed(err))
 		}
 		return
 	}
@@ -76,6 +76,22 @@ func (p *proposed) tell(r *Replica, result protocol.Result) {
 			one = protocol.Failed(protocol.ErrSessionExpired)
 			one.Index = result.Index
 		}
-		r.answer(from, one)
+		q.answer(from, one)
 	}
+}
+
+// sessions lets the deadlines of sessions pass while nobody writes.
+type sessions struct {
+	ground
+	deadline protocol.ClusterTime // the next one, from the state
+}
+
+// pass proposes an empty entry when a deadline is due and no other entry,
+// which would carry the time as well, is on its way.
+func (s *sessions) pass(now protocol.Instant) {
+	if s.deadline == 0 || s.log.applied < s.log.tail.last() || s.log.lead().ClusterTime(now) < s.deadline {
+		return
+	}
+	// Refused only by an overloaded or a deposed leader: then others see to it.
+	_, _ = s.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryTick}})
 }

@@ -1,8 +1,6 @@
 package replica
 
 import (
-	"slices"
-
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -22,35 +20,82 @@ type leaderHint struct {
 // hintPatience is how many election timeouts a hint is kept that nobody repeats.
 const hintPatience = 10
 
+// hearing is who leads, as far as this member knows, and whose word has counted.
+type hearing struct {
+	ground
+	hint leaderHint
+	// unheeded counts messages that did not count because of who sent them, or of a term
+	// or an index that nobody can have come to, beside those that the cores have counted.
+	unheeded uint64
+}
+
+// leader returns the leader as far as this member knows, or zero.
+func (h *hearing) leader() protocol.MemberID {
+	if leader, _, ok := h.log.role.knows(); ok {
+		return leader
+	}
+	if h.hint.leader == h.cfg.ID { // from when it had a seat: a passive never leads
+		return protocol.MemberID{}
+	}
+	return h.hint.leader
+}
+
+// term returns the term that leader leads, or the newest known if there is
+// none.
+func (h *hearing) term() protocol.Term {
+	if _, term, ok := h.log.role.knows(); ok {
+		return term
+	}
+	return h.hint.term
+}
+
 // heardOf keeps the newest leader as whom to ask. One whom the log names as a
 // voter goes before any other, whatever its term; what nobody has repeated for
 // long gives way to anything: so a hint that was made up is got rid of, and a
 // leader that the log does not name yet is found.
-func (r *Replica) heardOf(now protocol.Instant, t protocol.Term, leader protocol.MemberID) {
-	last := r.log.shape().LastTerm()
+func (h *hearing) heardOf(now protocol.Instant, t protocol.Term, leader protocol.MemberID) {
+	last := h.log.shape().LastTerm()
 	switch {
-	case leader.IsZero() || leader == r.cfg.ID: // a passive never leads
+	case leader.IsZero() || leader == h.cfg.ID: // a passive never leads
 		return
-	case t > last && t-last > protocol.VoterLeapMax && !r.log.shape().Empty():
-		r.unheeded++
+	case t > last && t-last > protocol.VoterLeapMax && !h.log.shape().Empty():
+		h.unheeded++
 		return
 	}
-	h := leaderHint{term: t, leader: leader, at: now, named: r.log.names(leader)}
-	stale := r.hint.leader.IsZero() || now >= r.hint.at.Add(hintPatience*r.cfg.Active.Election)
-	if stale || h.named && !r.hint.named || h.named == r.hint.named && t >= r.hint.term {
-		r.hint = h
+	next := leaderHint{term: t, leader: leader, at: now, named: h.log.names(leader)}
+	stale := h.hint.leader.IsZero() || now >= h.hint.at.Add(hintPatience*h.cfg.Active.Election)
+	if stale || next.named && !h.hint.named || next.named == h.hint.named && t >= h.hint.term {
+		h.hint = next
 	}
 }
 
-// asks reports whether a passive has asked a member for a read index, or may
-// have: whoever was taken for the leader passes the question on to the one that
-// is.
-func (q *requests) asks(from protocol.MemberID, r *Replica) bool {
-	if r.log.names(from) || slices.ContainsFunc(q.asked, func(g readGroup) bool { return g.to == from }) {
-		return true
+// leadsNot takes the word of a member that it does not lead, and who does as far
+// as it knows. An active knows better by itself; and what is older than what is
+// known here counts for nothing.
+func (h *hearing) leadsNot(now protocol.Instant, by, leader protocol.MemberID, term protocol.Term) {
+	if h.log.knows() || by != h.hint.leader || term < h.hint.term || leader == by {
+		return
 	}
-	r.unheeded++
-	return false
+	h.hint.leader = protocol.MemberID{} // may stay nobody: better than asking again in vain
+	if h.cfg.signed() {
+		h.hint.leader, h.hint.named = leader, h.log.names(leader)
+		return
+	}
+	h.heardOf(now, term, leader)
+}
+
+// notLeading is the error of what only a leader can do.
+func (h *hearing) notLeading() error {
+	leader := h.leader()
+	switch {
+	case h.log.role.waits():
+		return errStandsBy
+	case leader.IsZero():
+		return h.flock.noLeader()
+	case !h.log.knows() && !h.flock.hears(leader): // an active would know
+		return protocol.ErrNoLeader.With("no leader is known: " + h.flock.labelOf(leader) + ", which led last, is not heard; " + h.flock.quorumText())
+	}
+	return protocol.ErrNotLeader.With("this member does not lead, " + h.flock.labelOf(leader) + " does")
 }
 
 // heed tells the gossip core whose word on what is committed counts. The only
@@ -63,10 +108,4 @@ func (r *Replica) heed(now protocol.Instant) {
 	}
 	alone := len(named) == 1 && named[0] == r.cfg.ID
 	r.gossip.Heed(named, others || alone && (!r.standing.may(mayApply) || r.unreadable.bereft(r) != nil))
-}
-
-// unheededNow returns how many messages did not count, since the start, because
-// of who sent them or of a term or an index that nobody can have come to.
-func (r *Replica) unheededNow() uint64 {
-	return r.unheeded + r.gossip.Unheeded() + r.log.role.Unheeded()
 }

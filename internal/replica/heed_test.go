@@ -55,7 +55,7 @@ func (x *target) scene() *hostile.Scene {
 	r := x.r
 	s := &hostile.Scene{
 		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID, r.cfg.ID}, Term: r.log.role.HardState().Term, Run: r.cfg.Run,
-		Commit: r.log.commit, Last: r.log.shape().LastIndex(), LastTerm: r.log.shape().LastTerm(), Request: r.requests.next, Descriptions: x.forged,
+		Commit: r.log.commit, Last: r.log.shape().LastIndex(), LastTerm: r.log.shape().LastTerm(), Request: r.ids.next, Descriptions: x.forged,
 	}
 	s.CommitTerm, _ = r.log.shape().TermAt(r.log.commit)
 	s.Sum, _ = r.log.tail.sumAt(r.log.commit)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/active"
+	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -25,6 +26,10 @@ const WithoutRoom = "has no room on its disk"
 // cannot read what it would apply, is stuck in a command, or has no room: it would
 // answer nobody, and nobody would notice, since it says that it lives.
 type heirs struct {
+	ground
+	places interface{ stuck() string }
+	gossip interface{ Heard() []gossip.Heard }
+
 	now Hampered
 	// tried are those that were asked in the term for the cause, next when another one
 	// may be.
@@ -39,16 +44,16 @@ type heirs struct {
 // begin forgets what was tried in another term.
 func (h *heirs) begin(term protocol.Term) {
 	if term != h.term {
-		*h = heirs{now: h.now, term: term}
+		h.term, h.tried, h.why, h.next, h.cramped = term, nil, "", 0, ""
 	}
 }
 
 // hindered says why a leader cannot do its work, and what an heir must have applied for
 // that to be otherwise; 0: it must have room. Empty: nothing hinders it.
-func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
-	switch stuck := r.stuck(); {
+func (h *heirs) hindered() (why string, applied protocol.Index) {
+	switch stuck := h.places.stuck(); {
 	case stuck != "":
-		return stuck, r.log.handed + 1
+		return stuck, h.log.handed + 1
 	case h.now.Stuck != 0:
 		return h.now.Why, h.now.Stuck
 	case h.now.Full:
@@ -57,13 +62,12 @@ func (h *heirs) hindered(r *Replica) (why string, applied protocol.Index) {
 	return "", 0
 }
 
-// handOverHampered lets a leader that cannot do its work hand the lead over to the voter
+// handOver lets a leader that cannot do its work hand the lead over to the voter
 // that can, and holds most. One that did not get it is asked again when all others were,
 // as rarely as the policy asks.
-func (r *Replica) handOverHampered(now protocol.Instant) {
-	h := &r.heirs
-	why, applied := h.hindered(r)
-	s := r.log.lead().Status()
+func (h *heirs) handOver(now protocol.Instant) {
+	why, applied := h.hindered()
+	s := h.log.lead().Status()
 	if h.begin(s.Term); why != h.why {
 		h.why, h.tried, h.next = why, nil, 0
 	}
@@ -71,16 +75,16 @@ func (r *Replica) handOverHampered(now protocol.Instant) {
 		return
 	}
 	to := best(&s, func(p *active.Progress) bool {
-		return !slices.Contains(h.tried, p.ID) && canLead(p, applied, r)
+		return !slices.Contains(h.tried, p.ID) && h.canLead(p, applied)
 	})
 	if to.IsZero() {
 		h.tried = nil // all begin anew, if there are any
 		return
 	}
-	h.tried, h.next = append(h.tried, to), now.Add(handOverPause*r.cfg.Active.Election)
+	h.tried, h.next = append(h.tried, to), now.Add(handOverPause*h.cfg.Active.Election)
 	// Refused only if the heir has gone meanwhile: then another one is asked.
-	if err := r.log.lead().Transfer(now, to); err == nil {
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: r.log.commit, Member: to, Text: "by a leader that " + why})
+	if err := h.log.lead().Transfer(now, to); err == nil {
+		h.out.Events = append(h.out.Events, protocol.Event{Kind: protocol.EventTransfer, Term: s.Term, Index: h.log.commit, Member: to, Text: "by a leader that " + why})
 	}
 }
 
@@ -99,11 +103,11 @@ func best(s *active.Status, may func(*active.Progress) bool) (id protocol.Member
 }
 
 // canLead reports whether a voter that answers has said that it has what this one lacks.
-func canLead(p *active.Progress, applied protocol.Index, r *Replica) bool {
+func (h *heirs) canLead(p *active.Progress, applied protocol.Index) bool {
 	if applied == 0 {
 		return p.Room
 	}
-	heard := r.gossip.Heard()
+	heard := h.gossip.Heard()
 	i, known := slices.BinarySearchFunc(heard, p.ID, compareHeard)
 	return known && heard[i].Applied >= applied
 }

@@ -59,7 +59,7 @@ func TestAnyHeirIsOneWithRoomIfThereIsOne(t *testing.T) {
 	s.pass(time.Second)
 	s.r.Transfer(s.now, 1, id(3))
 	s.r.Transfer(s.now, 2, protocol.MemberID{})
-	expect(t, "those who wait for the one heir", len(s.r.requests.transfers), 2)
+	expect(t, "those who wait for the one heir", len(s.r.seats.transfers), 2)
 }
 
 // A leader without room passes over a voter that could answer nobody as a leader, however
@@ -76,7 +76,7 @@ func TestALeaderWithoutRoomPassesOverWhoIsUnfit(t *testing.T) {
 		t.Errorf("heirs %v, want 3", s.heirs)
 	}
 	conf, _ := s.r.Configurations().Latest()
-	for _, p := range s.r.policyInput(s.now, conf, raft(s.r).Status()).Progress {
+	for _, p := range s.r.policy.policyInput(s.now, conf, raft(s.r).Status()).Progress {
 		expect(t, "unfit, for the policy", p.Unfit, p.ID == id(2))
 	}
 }

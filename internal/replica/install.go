@@ -45,7 +45,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 		return
 	}
 	if d.Index > protocol.IndexMax || d.Term > protocol.TermMax {
-		r.unheeded++
+		r.hearing.unheeded++
 		return
 	}
 	if !r.standing.may(mayInstall) {
@@ -268,5 +268,5 @@ func (r *Replica) giveUpInstall(now protocol.Instant, err error) {
 	r.out.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", r.install.d.Index, err))
 	r.gossip.StopFetch(now)
 	r.endInstall(now)
-	r.install.retryAt = now.Add(r.patience())
+	r.install.retryAt = now.Add(r.hearing.patience())
 }

@@ -12,6 +12,9 @@ import (
 
 // policyState is what a leader needs to remember between decisions.
 type policyState struct {
+	ground
+	gossip interface{ Heard() []gossip.Heard }
+
 	next  protocol.Instant
 	seats []sighting // by id
 	// word is what the policy said last, refused what was last asked for in
@@ -141,110 +144,82 @@ func (p *policyState) enters(now protocol.Instant, id protocol.MemberID) {
 	p.entered[id] = now
 }
 
-// lead does what only a leader does beside Raft, once per heartbeat interval:
-// it lets deadlines of sessions pass while nobody writes, and asks the policy.
-func (r *Replica) lead(now protocol.Instant) {
-	if now < r.policy.next || !r.log.leads() {
-		return
-	}
-	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
-	r.lookAhead(now)
-	r.passTime(now)
-	r.proposeMark(now)
-	r.requests.proposeGathered(now, r)
-	r.heirs.lookForRoom(r)
-	r.handOverHampered(now)
-	if r.cfg.Policy {
-		r.steer(now)
-	}
-}
-
-// passTime proposes an empty entry when a deadline is due and no other entry,
-// which would carry the time as well, is on its way.
-func (r *Replica) passTime(now protocol.Instant) {
-	if r.deadline == 0 || r.log.applied < r.log.tail.last() || r.log.lead().ClusterTime(now) < r.deadline {
-		return
-	}
-	// Refused only by an overloaded or a deposed leader: then others see to it.
-	_, _ = r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryTick}})
-}
-
 // steer asks the policy for the next change and proposes it.
-func (r *Replica) steer(now protocol.Instant) {
-	conf, ok := r.log.lead().Configurations().Latest()
+func (p *policyState) steer(now protocol.Instant) {
+	conf, ok := p.log.lead().Configurations().Latest()
 	if !ok {
 		return
 	}
-	s := r.log.lead().Status()
-	if s.Term != r.policy.term {
-		r.policy.begin(s.Term)
+	s := p.log.lead().Status()
+	if s.Term != p.term {
+		p.begin(s.Term)
 	}
-	in := r.policyInput(now, conf, s)
-	tellKeyless(r, &in)
+	in := p.policyInput(now, conf, s)
+	p.tellKeyless(&in)
 	d := policy.Decide(policy.Config{
-		Stable: r.cfg.PolicyStable, FailedAfter: r.cfg.PolicyFailed, MovedAfter: movedElections * r.cfg.Active.Election,
+		Stable: p.cfg.PolicyStable, FailedAfter: p.cfg.PolicyFailed, MovedAfter: movedElections * p.cfg.Active.Election,
 	}, in)
-	r.policy.word, r.policy.about = d.Why, looked{conf.Index, conf.Index <= r.log.commit}
+	p.word, p.about = d.Why, looked{conf.Index, conf.Index <= p.log.commit}
 	var err error
 	switch d.Action {
 	case policy.Wait:
 		return
 	case policy.HandOver:
-		if !s.Heir.IsZero() || now < r.policy.handOver {
+		if !s.Heir.IsZero() || now < p.handOver {
 			return
 		}
-		r.policy.handOver = now.Add(handOverPause * r.cfg.Active.Election)
-		err = r.log.lead().Transfer(now, d.Member)
+		p.handOver = now.Add(handOverPause * p.cfg.Active.Election)
+		err = p.log.lead().Transfer(now, d.Member)
 	case policy.Call:
-		if !r.call(now, d) {
+		if !p.call(now, d) {
 			return
 		}
 	default:
 		var made protocol.Index
-		if made, err = r.log.lead().ProposeConfiguration(now, d.Version, d.Next); err == nil {
-			r.policy.about = looked{version: made}
+		if made, err = p.log.lead().ProposeConfiguration(now, d.Version, d.Next); err == nil {
+			p.about = looked{version: made}
 		}
 		if d.Action == policy.Move && err == nil {
-			r.policy.enters(now, d.Member)
+			p.enters(now, d.Member)
 		}
 	}
 	if err != nil {
-		r.policy.word += ": refused: " + err.Error()
-		if r.policy.word == r.policy.refused {
+		p.word += ": refused: " + err.Error()
+		if p.word == p.refused {
 			return // said already; it will be asked for again and again
 		}
-		r.policy.refused = r.policy.word
+		p.refused = p.word
 	}
-	r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: r.policy.word})
+	p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: p.word})
 }
 
 // tellKeyless says once in a term whom the policy passes over for want of a key: nobody
 // else would notice before a seat is free.
-func tellKeyless(r *Replica, in *policy.Input) {
-	r.policy.keyless = slices.DeleteFunc(r.policy.keyless, func(id protocol.MemberID) bool {
+func (p *policyState) tellKeyless(in *policy.Input) {
+	p.keyless = slices.DeleteFunc(p.keyless, func(id protocol.MemberID) bool {
 		return !slices.ContainsFunc(in.Peers, func(p policy.Peer) bool { return p.ID == id })
 	})
-	for _, p := range in.Peers {
-		if !p.Eligible || !in.Keyless(p) || slices.Contains(r.policy.keyless, p.ID) {
+	for _, peer := range in.Peers {
+		if !peer.Eligible || !in.Keyless(peer) || slices.Contains(p.keyless, peer.ID) {
 			continue
 		}
-		r.policy.keyless = append(r.policy.keyless, p.ID)
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventKeyless, Term: r.policy.term, Member: p.ID, Text: r.labelOf(p.ID) + " " + policy.NoKey})
+		p.keyless = append(p.keyless, peer.ID)
+		p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventKeyless, Term: p.term, Member: peer.ID, Text: p.flock.labelOf(peer.ID) + " " + policy.NoKey})
 	}
 }
 
 // policyInput gathers what the policy looks at.
-func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
-	in := policy.Input{Now: now, Self: r.cfg.ID, Configuration: conf, Commit: r.log.commit, OwnTerm: s.Settled, Signed: r.signed()}
+func (p *policyState) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
+	in := policy.Input{Now: now, Self: p.cfg.ID, Configuration: conf, Commit: p.log.commit, OwnTerm: s.Settled, Signed: p.cfg.signed()}
 	for _, p := range s.Progress {
 		in.Progress = append(in.Progress, policy.Progress{
 			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp, Unfit: p.Unfit,
 		})
 	}
-	r.policy.fails(now, in.Progress, r.peers)
-	in.Failing = r.policy.failing
-	heard := r.gossip.Heard()
-	for _, x := range r.policy.seats {
+	p.fails(now, in.Progress, p.flock.peers)
+	in.Failing = p.failing
+	heard := p.gossip.Heard()
+	for _, x := range p.seats {
 		peer := policy.Peer{Peer: x.peer, Since: x.since, Called: x.called}
 		i, known := slices.BinarySearchFunc(heard, x.peer.ID, compareHeard)
 		if known {
@@ -254,30 +229,68 @@ func (r *Replica) policyInput(now protocol.Instant, conf protocol.ConfigurationA
 	}
 	// The membership tells a member of the others only.
 	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
-		ID: r.cfg.ID, Name: r.cfg.Name, Address: r.cfg.Address, Zone: r.cfg.Zone, Role: protocol.RoleActive, Eligible: !r.cfg.Unwilling, Signs: true, // or it would not start
+		ID: p.cfg.ID, Name: p.cfg.Name, Address: p.cfg.Address, Zone: p.cfg.Zone, Role: protocol.RoleActive, Eligible: !p.cfg.Unwilling, Signs: true, // or it would not start
 	}})
-	r.policy.lacks(now, &in)
-	r.policy.moves(now, &in)
+	p.lacks(now, &in)
+	p.moves(now, &in)
 	return in
+}
+
+func compareHeard(h gossip.Heard, id protocol.MemberID) int { return h.ID.Compare(id) }
+
+// call asks a reserve to follow. A message may be lost, so it is asked until it
+// is seen to follow; what is repeated is no news.
+func (p *policyState) call(now protocol.Instant, d policy.Decision) (news bool) {
+	p.out.send(d.Member, &protocol.Follow{})
+	if !d.First {
+		return false
+	}
+	p.called(now, d.Member)
+	return true
+}
+
+// report says what the policy goes by.
+func (p *policyState) report() *protocol.AutopilotReport {
+	report := &protocol.AutopilotReport{LeaderID: p.cfg.ID, Leader: p.cfg.Name, Word: p.word}
+	report.Configuration, _ = p.log.lead().Configurations().Latest()
+	report.InFlight = report.Configuration.Index > p.log.commit || report.Configuration.Configuration.Joint()
+	version := report.Configuration.Index
+	switch {
+	case !p.cfg.Policy || p.term != p.log.lead().Term():
+		report.Word = "this leader has not asked its policy yet"
+	case p.about != looked{version, version <= p.log.commit}: // it would contradict what stands beside it
+		report.Word = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
+	}
+	return report
+}
+
+// changed says that the configuration is another one: what the policy said is of the one
+// before.
+func (p *policyState) changed() { p.next = 0 }
+
+// lead does what only a leader does beside Raft, once per heartbeat interval:
+// it lets deadlines of sessions pass while nobody writes, and asks the policy.
+func (r *Replica) lead(now protocol.Instant) {
+	if now < r.policy.next || !r.log.leads() {
+		return
+	}
+	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
+	r.aheads.look(now)
+	r.sessions.pass(now)
+	r.proposeMark(now)
+	r.commands.proposeGathered(now)
+	r.heirs.lookForRoom()
+	r.heirs.handOver(now)
+	if r.cfg.Policy {
+		r.policy.steer(now)
+	}
 }
 
 // Autopilot returns what the policy goes by, and its last word. It fails with
 // ErrNotLeader, or ErrNoLeader if there is none: only a leader asks its policy.
 func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	if !r.log.leads() {
-		return nil, r.notLeading()
+		return nil, r.hearing.notLeading()
 	}
-	report := &protocol.AutopilotReport{LeaderID: r.cfg.ID, Leader: r.cfg.Name, Word: r.policy.word}
-	report.Configuration, _ = r.log.lead().Configurations().Latest()
-	report.InFlight = report.Configuration.Index > r.log.commit || report.Configuration.Configuration.Joint()
-	version := report.Configuration.Index
-	switch {
-	case !r.cfg.Policy || r.policy.term != r.log.lead().Term():
-		report.Word = "this leader has not asked its policy yet"
-	case r.policy.about != looked{version, version <= r.log.commit}: // it would contradict what stands beside it
-		report.Word = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
-	}
-	return report, nil
+	return r.policy.report(), nil
 }
-
-func compareHeard(h gossip.Heard, id protocol.MemberID) int { return h.ID.Compare(id) }

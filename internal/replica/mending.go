@@ -91,7 +91,7 @@ func (m *mending) tick(now protocol.Instant, r *Replica) {
 		m.follow(now, r)
 		if m.phase == mendAsks && now >= m.until {
 			x := m.lost[len(m.found)]
-			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.peers), x.After+1, x.Last), true, r)
+			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.flock.peers), x.After+1, x.Last), true, r)
 		}
 	}
 }
@@ -175,7 +175,7 @@ func (m *mending) next(now protocol.Instant, r *Replica) {
 	}}}
 	m.until, m.limit = now.Add(mendPatience), now.Add(mendPatienceMax)
 	m.core = mend.New(now, mend.Config{ID: r.cfg.ID, Seed: r.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
-	m.core.SetPeers(now, r.peers)
+	m.core.SetPeers(now, r.flock.peers)
 	m.follow(now, r)
 }
 
@@ -202,7 +202,7 @@ func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *
 // setPeers follows who can be asked.
 func (m *mending) setPeers(now protocol.Instant, r *Replica) {
 	if m.phase == mendAsks {
-		m.core.SetPeers(now, r.peers)
+		m.core.SetPeers(now, r.flock.peers)
 		m.follow(now, r)
 	}
 }
@@ -234,7 +234,7 @@ func (m *mending) finish(now protocol.Instant, r *Replica) {
 	text := fmt.Sprintf("the log could not be read at entries %d to %d, which are written again", m.place.First, m.place.Last)
 	var names []string
 	for _, id := range m.helped {
-		names = append(names, r.labelOf(id))
+		names = append(names, r.flock.labelOf(id))
 	}
 	if len(names) > 0 {
 		text += ", from " + strings.Join(names, ", ")

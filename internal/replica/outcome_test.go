@@ -47,9 +47,9 @@ func TestOutcomeAtALostLeaderIsUnknown(t *testing.T) {
 // and not the answers.
 func TestOutcomeOfWhatAnAdoptedStatePassedOverIsUnknown(t *testing.T) {
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
-	q := &c.r.requests
+	q := &c.r.commands
 	q.proposed = []proposed{{index: 10, term: 2, from: origin{request: 7}}, {index: 20, term: 2, from: origin{request: 8}}}
-	q.skipped(10, c.r)
+	q.skipped(10)
 	answers := c.r.Effects().Answers
 	if len(answers) != 1 || answers[0].Request != 7 || answers[0].Result.Code != protocol.ErrUnknownOutcome.Code {
 		t.Errorf("got %+v, want %q for what is at 10, and nothing yet for what is above", answers, protocol.ErrUnknownOutcome.Code)

@@ -14,7 +14,8 @@ const roundsMax = 1000
 // nothing more to say, and then judges the role.
 func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader() // before anything is sent to the one that is known now
-	r.requests.flush(now, r)
+	r.commands.flush(now)
+	r.reads.flush(now)
 	r.followReadable(now)
 	r.apply.tellFit(now, r)
 	for round := 0; ; round++ {
@@ -22,7 +23,7 @@ func (r *Replica) pump(now protocol.Instant) {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
 		}
 		busy := r.serveRole(now)
-		r.requests.compareReads(now, r)
+		r.reads.compare(now)
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
 		// hands out of a run that names this member must not be lost with it.
@@ -31,7 +32,7 @@ func (r *Replica) pump(now protocol.Instant) {
 		}
 	}
 	r.followLeader()
-	r.tellTypes(now)
+	r.types.tell(now)
 	r.pinWanted(now)
 	r.proveLevel(now)
 	r.startReset()
@@ -63,13 +64,13 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.log.tail.last())
 		}
 		r.log.commit = rd.Commit
-		r.requests.committed(r)
+		r.seats.committed()
 	}
 	if rd.Checkpoint != nil {
 		r.offered(now, rd.Checkpoint, true)
 	}
 	for _, read := range rd.Reads {
-		r.requests.readAnswered(now, read.Leader, read, r)
+		r.reads.answered(now, read.Leader, read)
 	}
 	for _, f := range rd.Fresh {
 		r.gossip.Confirmed(f)
@@ -79,7 +80,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 	if r.out.Stop == nil {
 		r.out.Stop = rd.Stop
 	}
-	r.requests.follow(now, r)
+	r.followLead(now)
 	return true
 }
 
@@ -123,19 +124,30 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
 	}
 	if g.Led != nil && !r.log.knows() {
-		r.heardOf(now, g.Led.Term, g.Led.Leader)
+		r.hearing.heardOf(now, g.Led.Term, g.Led.Leader)
 	}
 	if g.Offer != nil {
 		r.offered(now, g.Offer, false)
 	}
 	if g.Prove {
-		r.requests.prove(now, r)
+		r.reads.prove(now)
 	}
 	if g.Diverged != nil {
 		r.strayed(now, g.Diverged)
 	}
 	r.out.Events = append(r.out.Events, g.Events...)
 	return true
+}
+
+// strayed says that this member's log is of another history than the actives'.
+func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
+	d.Name = r.flock.labelOf(d.By)
+	r.standing.stray(d)
+	r.out.Diverged = d
+	r.reads.failWith(r.reads.withheld())
+	if p := r.install.phase; p == installBegins || p == installFetches {
+		r.giveUpInstall(now, r.reads.withheld())
+	}
 }
 
 // takeRun offers a run of committed entries to the role.
@@ -160,7 +172,7 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Role:    r.log.role.kind(),
 		Source:  r.standing.may(mayFeed) && r.install.phase == installNone,
 		Lost:    !r.standing.may(mayApply),
-		Term:    r.leaderTerm(),
+		Term:    r.hearing.term(),
 		Adrift:  r.log.role.Adrift(now),
 		Needs:   r.needs(),
 		Pressed: r.behind.pressed,
@@ -171,8 +183,8 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	if !r.standing.may(mayKeep) {
 		p.Applied = 0 // any checkpoint that the log goes on from will do
 	}
-	if p.Leader = r.hint.leader; r.log.knows() {
-		p.Leader = r.leader()
+	if p.Leader = r.hearing.hint.leader; r.log.knows() {
+		p.Leader = r.hearing.leader()
 	}
 	return p
 }

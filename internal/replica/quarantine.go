@@ -57,7 +57,7 @@ func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
 	}
 	q.falls++
-	r.requests.failReadsWith(r.standing.notServing(), r)
+	r.reads.failWith(r.standing.notServing())
 	r.apply.tellFit(now, r)
 	r.giveUpBad(r.checkpoints.kept)
 	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0

@@ -28,7 +28,7 @@ func TestBatchThatWasOnItsWayToABadStateAnswersNobody(t *testing.T) {
 		onItsWay := func(p *patient) {
 			p.r.log.applied, p.applied = 18, 18
 			p.r.apply.flights = []flight{{entries: late}}
-			p.r.requests.proposed = []proposed{{index: 19, term: late[0].Term, from: origin{request: 5}}}
+			p.r.commands.proposed = []proposed{{index: 19, term: late[0].Term, from: origin{request: 5}}}
 		}
 		var p *patient
 		if bad {

@@ -18,7 +18,7 @@ func TestPassiveDoesNotAskItselfForAReadIndex(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r := openOn(t, 9, Config{}, rec, Restored{})
 	serve(t, r)
-	r.hint.leader = id(9)
+	r.hearing.hint.leader = id(9)
 	r.Read(1, 7)
 	e := r.Effects()
 	for _, s := range e.Send {
@@ -219,7 +219,7 @@ func TestReadIndexThatCannotBeComparedIsAskedForAgain(t *testing.T) {
 // because it says so, spoils the reads that it is asked for, and proves nothing.
 func TestWhoIsNoVoterProvesNothing(t *testing.T) {
 	x := newReader(t, protocol.RolePassive, 231)
-	x.r.hint = leaderHint{term: 9, leader: id(8), at: x.now}
+	x.r.hearing.hint = leaderHint{term: 9, leader: id(8), at: x.now}
 	q := x.ask(7)
 	x.now++
 	x.r.Receive(x.now, id(8), &protocol.ReadIndexAnswer{Run: q.Run, Request: q.Request, Index: 1, Leader: id(1)})
@@ -273,8 +273,8 @@ func TestDivergedMemberKeepsItsLogAndState(t *testing.T) {
 // What the actives do not settle a read index does, also where nobody reads.
 func TestDoubtIsSettledByAReadIndex(t *testing.T) {
 	x := newReader(t, protocol.RolePassive, 231)
-	x.r.requests.prove(x.now, x.r)
-	x.r.requests.prove(x.now, x.r)
+	x.r.reads.prove(x.now)
+	x.r.reads.prove(x.now)
 	x.turn()
 	if len(x.asked) != 1 || x.asked[0].Held != 231 {
 		t.Fatalf("asked %+v, want once", x.asked)

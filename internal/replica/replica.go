@@ -80,7 +80,14 @@ type Replica struct {
 	apply      applying
 	fetches    fetches
 	unreadable unreadable
-	requests   requests
+	flock      flock
+	hearing    hearing
+	ids        numbers
+	types      types
+	commands   commands
+	sessions   sessions
+	reads      reads
+	seats      seats
 	policy     policyState
 
 	checkpoints checkpoints
@@ -89,15 +96,10 @@ type Replica struct {
 	installs    uint64 // installations begun
 	behind      behind
 	heirs       heirs
-	ahead       aheads
-	types       types
+	aheads      aheads
 
-	peers    []protocol.Peer
-	hint     leaderHint
-	unheeded uint64 // messages: see heed.go
 	unknown  unknown
 	progress gossip.Progress
-	deadline protocol.ClusterTime // next session deadline, from apply
 	// wallAhead: see SetWallAhead.
 	wallAhead time.Duration
 
@@ -127,7 +129,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	r.digests.start(restored)
 	rec.LastTime = max(rec.LastTime, restored.Time)
 	r.disk.written = rec.Shape.LastIndex()
-	r.requests.init(cfg.Run)
+	r.ids.run = cfg.Run
 	shape, confs := rec.Shape.Clone(), rec.Configurations.Clone()
 	switch confs.RoleOf(cfg.ID, r.log.commit, shape.Empty()) {
 	case protocol.RoleActive:
@@ -143,9 +145,24 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	}
 	r.log.role.wait(cfg.Reserve && r.log.shape().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
+	r.connect()
 	r.offerKept(now)
 	r.pump(now)
 	return r, nil
+}
+
+// connect gives each part its ports.
+func (r *Replica) connect() {
+	r.flock.self, r.flock.name, r.flock.log = r.cfg.ID, r.cfg.Name, &r.log
+	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
+	r.hearing.ground, r.sessions.ground = g, g
+	r.types.ground, r.types.who = g, &r.hearing
+	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, r, r.gossip
+	r.aheads.ground, r.aheads.gossip = g, r.gossip
+	r.policy.ground, r.policy.gossip = g, r.gossip
+	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: r, gossip: r.gossip}
+	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.heirs}
+	r.seats = seats{ground: g, who: &r.hearing, room: &r.heirs, autopilot: &r.policy}
 }
 
 func (c *Config) setDefaults() {
@@ -176,7 +193,9 @@ func (c *Config) setDefaults() {
 func (r *Replica) Tick(now protocol.Instant) {
 	r.log.role.Tick(now)
 	r.gossip.Tick(now)
-	r.requests.expire(now, r)
+	r.commands.askAfter(now)
+	r.seats.transferred(now)
+	r.reads.expire(now)
 	r.tickDigests(now)
 	r.lead(now)
 	r.lookAround(now)
@@ -209,9 +228,7 @@ func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 // Deadline returns when Tick is wanted at the latest.
 func (r *Replica) Deadline() protocol.Instant {
 	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline(r))
-	if at, ok := r.requests.deadline(); ok {
-		d = min(d, at)
-	}
+	d = r.reads.deadline(r.seats.deadline(r.commands.abroad.deadline(d)))
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
@@ -221,7 +238,7 @@ func (r *Replica) Deadline() protocol.Instant {
 // SetPeers says which other members are alive, in any order.
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
-	r.peers = peers
+	r.flock.peers = peers
 	r.unreadable.mending.setPeers(now, r)
 	r.setFlock(now)
 	r.pump(now)
@@ -229,17 +246,17 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
-	if r.unknown.receive(from, m, r) || r.log.role.waits() && !r.called(now, from, m) {
+	if r.unknown.receive(from, m, &r.out) || r.log.role.waits() && !r.called(now, from, m) {
 		return
 	}
 	if !protocol.IndexesWithin(m) {
-		r.unheeded++
+		r.hearing.unheeded++
 		return
 	}
 	switch m := m.(type) {
 	case *protocol.Follow: // it follows now
 	case *protocol.Types:
-		r.heardTypes(now, from, m)
+		r.types.hear(now, from, m)
 	case *protocol.DigestQuestion:
 		r.digestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
@@ -247,24 +264,24 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Repair:
 		r.unreadable.mending.receive(now, from, m, r)
 	case *protocol.Forward:
-		r.forwarded(now, from, m)
+		r.commands.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:
-		r.answered(now, from, m)
+		r.commands.answered(now, from, m)
 	case *protocol.ReadIndexAnswer:
 		if r.log.knows() { // its core has asked
 			r.log.role.step(now, from, m, true)
-		} else if r.requests.asks(from, r) {
-			r.requests.readAnswered(now, from, protocol.Read(*m), r)
+		} else if r.reads.asks(from) {
+			r.reads.answered(now, from, protocol.Read(*m))
 		}
 	default:
-		if !r.signed() && !r.log.knows() {
+		if !r.cfg.signed() && !r.log.knows() {
 			switch said := m.(type) {
 			case *protocol.Have:
-				r.heardOf(now, said.Term, said.Leader)
+				r.hearing.heardOf(now, said.Term, said.Leader)
 			case *protocol.Append:
-				r.heardOf(now, said.Term, from)
+				r.hearing.heardOf(now, said.Term, from)
 			case *protocol.Checkpoint:
-				r.heardOf(now, said.Term, from)
+				r.hearing.heardOf(now, said.Term, from)
 			}
 		}
 		if m.Kind().OfFlock() {
@@ -278,27 +295,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 
 // signed reports whether this member believes what actives have signed, and
 // nothing else, while it is a passive.
-func (r *Replica) signed() bool { return r.cfg.Gossip.Verify != nil }
-
-// leader returns the leader as far as this member knows, or zero.
-func (r *Replica) leader() protocol.MemberID {
-	if leader, _, ok := r.log.role.knows(); ok {
-		return leader
-	}
-	if r.hint.leader == r.cfg.ID { // from when it had a seat: a passive never leads
-		return protocol.MemberID{}
-	}
-	return r.hint.leader
-}
-
-// leaderTerm returns the term that leader leads, or the newest known if there is
-// none.
-func (r *Replica) leaderTerm() protocol.Term {
-	if _, term, ok := r.log.role.knows(); ok {
-		return term
-	}
-	return r.hint.term
-}
+func (c *Config) signed() bool { return c.Gossip.Verify != nil }
 
 // errStandsBy is what a reserve says that was asked for a leader.
 var errStandsBy = protocol.ErrNoLeader.With("this member is a reserve: it follows nobody until it is needed")

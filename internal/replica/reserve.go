@@ -3,7 +3,6 @@ package replica
 import (
 	"fmt"
 
-	"github.com/starlinghq/starling/internal/policy"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -16,8 +15,8 @@ import (
 // setFlock tells the gossip core with whom it has to do: reserves neither send
 // nor get anything.
 func (r *Replica) setFlock(now protocol.Instant) {
-	flock := make([]protocol.Peer, 0, len(r.peers))
-	for _, p := range r.peers {
+	flock := make([]protocol.Peer, 0, len(r.flock.peers))
+	for _, p := range r.flock.peers {
 		if p.Role != protocol.RoleReserve && !r.log.role.waits() {
 			flock = append(flock, p)
 		}
@@ -39,37 +38,6 @@ func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protoco
 	}
 	r.log.role.wait(false)
 	r.setFlock(now)
-	r.out.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.labelOf(from), why))
-	return true
-}
-
-// labelOf returns what a member is called that is alive, or has a seat.
-func (r *Replica) labelOf(id protocol.MemberID) string {
-	return protocol.LabelOf(id, func(yield func(protocol.MemberID, string) bool) {
-		latest, _ := r.log.configurations().Latest()
-		for _, m := range latest.Configuration.Members {
-			if !yield(m.ID, m.Name) {
-				return
-			}
-		}
-		if !yield(r.cfg.ID, r.cfg.Name) {
-			return
-		}
-		for _, p := range r.peers {
-			if !yield(p.ID, p.Name) {
-				return
-			}
-		}
-	})
-}
-
-// call asks a reserve to follow. A message may be lost, so it is asked until it
-// is seen to follow; what is repeated is no news.
-func (r *Replica) call(now protocol.Instant, d policy.Decision) (news bool) {
-	r.out.send(d.Member, &protocol.Follow{})
-	if !d.First {
-		return false
-	}
-	r.policy.called(now, d.Member)
+	r.out.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.flock.labelOf(from), why))
 	return true
 }

@@ -207,7 +207,7 @@ func (r *Replica) judge(now protocol.Instant) bool {
 func (r *Replica) becomeActive(now protocol.Instant) {
 	p := r.log.role
 	r.disk.settle(p.HardState(), p.Shape(), r.log.tail)
-	r.requests.failReads(r)
+	r.reads.failAll()
 	r.disk.epoch++
 	a := active.New(now, r.cfg.Active, active.Start{
 		State:          p.HardState(),
@@ -235,13 +235,13 @@ func (r *Replica) becomePassive(now protocol.Instant) bool {
 	if err := r.startPassive(now, a.HardState(), a.Shape().Clone(), a.Configurations().Clone(), a.LastTime()); err != nil {
 		return false
 	}
-	r.unheeded += a.Unheeded()
+	r.hearing.unheeded += a.Unheeded()
 	leader, term, _ := a.knows()
-	r.heardOf(now, term, leader)
-	r.requests.leaderLost(r)
-	r.requests.failReads(r)
-	r.requests.changesLost(r, errLeaderLost)
-	r.requests.unproven(func(*proof) bool { return true }, r.notLeading(), r)
+	r.hearing.heardOf(now, term, leader)
+	r.commands.leaderLost()
+	r.reads.failAll()
+	r.seats.changesLost(errLeaderLost)
+	r.reads.unproven(func(*proof) bool { return true }, r.hearing.notLeading())
 	r.out.event(protocol.EventBecamePassive, "no configuration from the commit index on names this member")
 	return true
 }
@@ -263,7 +263,7 @@ func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, s
 	}
 	r.disk.settle(state, &shape, l.tail)
 	r.disk.epoch++
-	l.role = &passiveRole{Member: passive.New(now, passive.Config{ID: r.cfg.ID, Signed: r.signed()}, passive.Start{
+	l.role = &passiveRole{Member: passive.New(now, passive.Config{ID: r.cfg.ID, Signed: r.cfg.signed()}, passive.Start{
 		State: state, Shape: shape, Configurations: confs, LastSum: sum, LastTime: last,
 	})}
 	return nil

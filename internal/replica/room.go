@@ -16,32 +16,32 @@ import (
 // Voters that are silent do not count as full, since they store nothing, nor do those that
 // have not answered in this term yet. A leader whose own disk is full takes no such writes
 // anyway, says so itself, and hands over.
-func (h *heirs) lookForRoom(r *Replica) {
-	s := r.log.lead().Status()
+func (h *heirs) lookForRoom() {
+	s := h.log.lead().Status()
 	h.begin(s.Term)
 	cramped := ""
 	if !h.now.Full {
-		cramped = cramps(&s, r)
+		cramped = h.cramps(&s)
 	}
 	if (cramped == "") != (h.cramped == "") && !h.now.Full {
-		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: r.log.commit, Text: "writes are taken again"}
+		e := protocol.Event{Kind: protocol.EventRoom, Term: s.Term, Index: h.log.commit, Text: "writes are taken again"}
 		if cramped != "" {
 			e.Kind, e.Text = protocol.EventCramped, "writes are refused: "+cramped
 		}
-		r.out.Events = append(r.out.Events, e)
+		h.out.Events = append(h.out.Events, e)
 	}
 	h.cramped = cramped
 }
 
 // cramps says of each half of the configuration why no majority of it could store more;
 // empty: one could, or none answers.
-func cramps(s *active.Status, r *Replica) string {
-	answers, full := map[protocol.MemberID]bool{r.cfg.ID: true}, map[protocol.MemberID]bool{}
+func (h *heirs) cramps(s *active.Status) string {
+	answers, full := map[protocol.MemberID]bool{h.cfg.ID: true}, map[protocol.MemberID]bool{}
 	for i := range s.Progress {
 		p := &s.Progress[i]
 		answers[p.ID], full[p.ID] = p.Active, p.Told && !p.Room
 	}
-	conf, _ := r.log.configurations().Latest()
+	conf, _ := h.log.configurations().Latest()
 	for _, voters := range [][]protocol.MemberID{conf.Configuration.Voters(), conf.Configuration.OutgoingVoters()} {
 		if len(voters) == 0 || !protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] }) ||
 			protocol.Majority(voters, func(id protocol.MemberID) bool { return answers[id] && !full[id] }) {
@@ -50,7 +50,7 @@ func cramps(s *active.Status, r *Replica) string {
 		var names []string
 		for _, id := range voters {
 			if full[id] {
-				names = append(names, r.labelOf(id))
+				names = append(names, h.flock.labelOf(id))
 			}
 		}
 		return fmt.Sprintf("the disks of %d of %d voters are nearly full (%s), and the others that answer are no majority: "+
@@ -60,12 +60,12 @@ func cramps(s *active.Status, r *Replica) string {
 }
 
 // checkRoom refuses a command that takes space which a majority does not have.
-func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
-	why := h.lacks(r)
-	if why == "" || r.cfg.Frees == nil || r.cfg.Frees(c) {
+func (h *heirs) checkRoom(c *protocol.Command) error {
+	why := h.lacks()
+	if why == "" || h.cfg.Frees == nil || h.cfg.Frees(c) {
 		return nil
 	}
-	if conf, _ := r.log.configurations().Latest(); conf.Configuration.Joint() {
+	if conf, _ := h.log.configurations().Latest(); conf.Configuration.Joint() {
 		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others
 	}
 	return protocol.ErrNoSpace.With(why)
@@ -73,19 +73,19 @@ func (h *heirs) checkRoom(c *protocol.Command, r *Replica) error {
 
 // lacks says why this leader takes no writes but those that free space, for want of
 // room elsewhere; empty if it does, or does not lead.
-func (h *heirs) lacks(r *Replica) string {
-	if !r.log.leads() || h.term != r.log.lead().Term() {
+func (h *heirs) lacks() string {
+	if !h.log.leads() || h.term != h.log.lead().Term() {
 		return ""
 	}
 	return h.cramped
 }
 
-// withoutRoom is what a command is answered that this leader has no room for, err. As
+// without is what a command is answered that this leader has no room for, err. As
 // long as the lead may pass to a voter with room, that is ErrNoSpaceHere: nothing has
 // happened, and clients ask again until another member leads. Once nobody has room it
 // is ErrNoSpace, at once: no waiting helps then.
-func withoutRoom(err error, r *Replica) error {
-	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !mayHaveRoom(r) {
+func (h *heirs) without(err error) error {
+	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !h.mayHaveRoom() {
 		return protocol.ErrNoSpace.With(text)
 	}
 	return err
@@ -94,8 +94,8 @@ func withoutRoom(err error, r *Replica) error {
 // mayHaveRoom reports whether the lead is being handed over, or a voter that is not known
 // to be silent has room, or has not said in this term whether it has: a new leader hears
 // that with the first answers, or takes the voter for silent an election timeout later.
-func mayHaveRoom(r *Replica) bool {
-	s := r.log.lead().Status()
+func (h *heirs) mayHaveRoom() bool {
+	s := h.log.lead().Status()
 	return !s.Heir.IsZero() || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
 		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
 	})

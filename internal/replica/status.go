@@ -71,14 +71,14 @@ type Status struct {
 // it after every step.
 func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
-		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.leader(), LeaderTerm: r.leaderTerm(), Term: r.log.role.HardState().Term,
+		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(), Term: r.log.role.HardState().Term,
 		Commit: r.log.commit, Applied: r.log.applied, First: r.log.shape().FirstIndex(), Last: r.log.tail.last(),
 	}
 	if r.log.role.waits() {
 		s.Role = protocol.RoleReserve
 	}
 	if s.Leader.IsZero() {
-		s.Leaderless = noLeader(r).Error()
+		s.Leaderless = r.flock.noLeader().Error()
 	}
 	if len(r.checkpoints.kept) > 0 {
 		s.Checkpoint = r.checkpoints.kept[0].Index
@@ -90,9 +90,9 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	s.Quarantine = r.standing.quarantine.text
 	s.Stuck, s.Unreadable = r.stuck(), r.unreadable.String()
-	s.Cramped = r.heirs.lacks(r)
-	s.Disputed, s.Ahead = r.digests.disputed, r.aheadNow()
-	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.unheededNow()
+	s.Cramped = r.heirs.lacks()
+	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
+	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()
 	s.Unknown = r.unknown.list()
 	s.Age, s.AgeKnown = r.Age(now, r.log.applied)
 	s.AgeAt = r.gossip.Longest(now)
@@ -111,7 +111,7 @@ func (r *Replica) Age(now protocol.Instant, applied protocol.Index) (time.Durati
 func (r *Replica) Heard() []gossip.Heard { return r.gossip.Heard() }
 
 // Peers returns the live members last set.
-func (r *Replica) Peers() []protocol.Peer { return r.peers }
+func (r *Replica) Peers() []protocol.Peer { return r.flock.peers }
 
 // HardState, Shape and Configurations are what the role in force holds; for
 // checks and status displays, to be read only.

@@ -14,6 +14,9 @@ import (
 // nothing, because it is away, stands in the way of new types only: what has
 // been applied before is in the log already, and one entry more does no harm.
 type types struct {
+	ground
+	who *hearing
+
 	// toldConf is the configuration whose actives were told last, tellAt when
 	// they are told again: messages are lost.
 	toldConf protocol.Index
@@ -40,32 +43,30 @@ func compareTypes(a, b protocol.TypeVersion) int {
 	return int(int64(a.Version) - int64(b.Version))
 }
 
-// tellTypes tells the other actives what this one can apply, when they are
+// tell tells the other actives what this one can apply, when they are
 // others, and now and then: whoever leads next must know.
-func (r *Replica) tellTypes(now protocol.Instant) {
-	t := &r.types
-	if !r.log.knows() || len(r.cfg.Types) == 0 {
+func (t *types) tell(now protocol.Instant) {
+	if !t.log.knows() || len(t.cfg.Types) == 0 {
 		return
 	}
-	latest, known := r.log.configurations().Latest()
+	latest, known := t.log.configurations().Latest()
 	if !known || latest.Index == t.toldConf && now < t.tellAt {
 		return
 	}
-	t.toldConf, t.tellAt = latest.Index, now.Add(r.patience())
+	t.toldConf, t.tellAt = latest.Index, now.Add(t.patience())
 	for _, m := range latest.Configuration.Members {
-		if m.ID != r.cfg.ID {
-			r.out.send(m.ID, &protocol.Types{List: r.cfg.Types})
+		if m.ID != t.cfg.ID {
+			t.out.send(m.ID, &protocol.Types{List: t.cfg.Types})
 		}
 	}
 }
 
-// heardTypes takes what another member can apply.
-func (r *Replica) heardTypes(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
-	if latest, known := r.log.configurations().Latest(); known && r.log.knows() && !latest.Configuration.Names(from) {
-		r.unheeded++ // it says it again when the log names it
+// hear takes what another member can apply.
+func (t *types) hear(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
+	if latest, known := t.log.configurations().Latest(); known && t.log.knows() && !latest.Configuration.Names(from) {
+		t.who.unheeded++ // it says it again when the log names it
 		return
 	}
-	t := &r.types
 	list := slices.Clone(m.List)
 	slices.SortFunc(list, compareTypes)
 	i, known := slices.BinarySearchFunc(t.heard, from, func(a announcement, id protocol.MemberID) int { return a.member.Compare(id) })
@@ -83,15 +84,15 @@ func (r *Replica) heardTypes(now protocol.Instant, from protocol.MemberID, m *pr
 const typesHeardMax = 4 * protocol.ActivesMax
 
 // lacks returns a voter that has not said that it can apply a type, if any.
-func (r *Replica) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
-	latest, _ := r.log.configurations().Latest()
+func (t *types) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
+	latest, _ := t.log.configurations().Latest()
 	for _, m := range latest.Configuration.Members {
-		if m.ID == r.cfg.ID || m.Seat != protocol.SeatVoter && !m.Outgoing {
+		if m.ID == t.cfg.ID || m.Seat != protocol.SeatVoter && !m.Outgoing {
 			continue
 		}
-		i, known := slices.BinarySearchFunc(r.types.heard, m.ID, func(a announcement, id protocol.MemberID) int { return a.member.Compare(id) })
+		i, known := slices.BinarySearchFunc(t.heard, m.ID, func(a announcement, id protocol.MemberID) int { return a.member.Compare(id) })
 		if known {
-			if _, can := slices.BinarySearchFunc(r.types.heard[i].list, x, compareTypes); can {
+			if _, can := slices.BinarySearchFunc(t.heard[i].list, x, compareTypes); can {
 				continue
 			}
 		}
@@ -102,23 +103,23 @@ func (r *Replica) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
 
 // allCan reports whether all voters can apply everything that this member can:
 // then no command needs a look.
-func (r *Replica) allCan() bool {
-	for _, x := range r.cfg.Types {
-		if _, lacking := r.lacks(x); lacking {
+func (t *types) allCan() bool {
+	for _, x := range t.cfg.Types {
+		if _, lacking := t.lacks(x); lacking {
 			return false
 		}
 	}
 	return true
 }
 
-// checkType refuses a command that not all voters can apply.
-func (r *Replica) checkType(c *protocol.Command) error {
+// check refuses a command that not all voters can apply.
+func (t *types) check(c *protocol.Command) error {
 	if c.Type == protocol.SessionType {
 		return nil
 	}
 	x := protocol.TypeVersion{Name: c.Type, Version: c.Version}
-	m, lacking := r.lacks(x)
-	if !lacking || r.cfg.Used != nil && r.cfg.Used(x) {
+	m, lacking := t.lacks(x)
+	if !lacking || t.cfg.Used != nil && t.cfg.Used(x) {
 		return nil
 	}
 	return protocol.ErrUnavailable.With(fmt.Sprintf(

@@ -9,13 +9,12 @@ type unknown struct{ skipped, unsupported [256]uint64 }
 
 // receive takes a message if it is of that sort. One that asks is answered: whoever has
 // sent it must not wait for what cannot come.
-func (u *unknown) receive(from protocol.MemberID, m protocol.Message, r *Replica) bool {
+func (u *unknown) receive(from protocol.MemberID, m protocol.Message, out *outbox) bool {
 	switch m := m.(type) {
 	case *protocol.Unknown:
 		u.skipped[m.Of]++
 		if m.Of.Asks() {
-			no := &protocol.Unsupported{Asked: m.Of, Request: m.Request}
-			r.out.send(from, no)
+			out.send(from, &protocol.Unsupported{Asked: m.Of, Request: m.Request})
 		}
 	case *protocol.Unsupported:
 		u.unsupported[m.Asked]++

@@ -159,7 +159,7 @@ func (r *Replica) cannotRead(now protocol.Instant, x *fetch, err error) {
 	p.text, p.healed = unreadableText(err), 0
 	r.unreadable.say(now, r)
 	if r.stuck() != "" {
-		r.requests.failReadsWith(r.withheld(), r)
+		r.reads.failWith(r.reads.withheld())
 	}
 }
 

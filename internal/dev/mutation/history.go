@@ -15,7 +15,7 @@ func histories() []Mutation {
 			Name: "read-below-what-came-meanwhile", Breaks: "an honest member takes itself for diverged because entries came while it asked",
 			File: "internal/replica/reads.go", Tests: replica,
 			Old: "case g.index < g.held:",
-			New: "case g.index < r.log.applied:",
+			New: "case g.index < q.log.applied:",
 		},
 		{
 			Name: "read-of-any-history", Breaks: "a read index counts whatever log it is of",
@@ -26,7 +26,7 @@ func histories() []Mutation {
 		{
 			Name: "proof-of-anybody", Breaks: "a member stops serving on the word of somebody whom its log does not name",
 			File: "internal/replica/reads.go", Tests: replica,
-			Old: "if r.log.names(d.By) {",
+			Old: "if q.log.names(d.By) {",
 			New: "if !d.By.IsZero() {",
 		},
 		{
