@@ -5,6 +5,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 const (
@@ -19,27 +20,20 @@ const (
 
 // applying orders what goes to the state machine.
 type applying struct {
+	ground
+	reads  *fetches
+	places *unreadable
+
 	flights []flight
 	reading bool
 	unfit   string // what the core was told last
 }
 
-// CannotApply says that the state machine has stopped for good: what is committed is of
-// a type that this program does not know. [S] The member goes on to vote and to store,
-// so that it does not cost the quorum, and leads nobody: it would answer nobody. What
-// it has in hand has an unknown outcome.
-func (r *Replica) CannotApply(now protocol.Instant, why error) {
-	r.standing.halt = "it cannot apply what is committed: " + why.Error()
-	r.standing.set(halted, true)
-	r.failAll(protocol.ErrUnknownOutcome.Because(why))
-	r.pump(now)
-}
-
 // tellFit tells the core whether this member may lead.
-func (a *applying) tellFit(now protocol.Instant, r *Replica) {
-	if why := r.standing.unfit(); why != a.unfit {
+func (a *applying) tellFit(now protocol.Instant) {
+	if why := a.standing.unfit(); why != a.unfit {
 		a.unfit = why
-		r.log.role.SetUnfit(now, why)
+		a.log.role.SetUnfit(now, why)
 	}
 }
 
@@ -65,52 +59,98 @@ func (a *applying) adopting() bool {
 }
 
 // handOut gives committed entries to the state machine.
-func (r *Replica) handOut() {
-	a := &r.apply
-	if !r.standing.may(mayApply) {
+func (a *applying) handOut() {
+	if !a.standing.may(mayApply) {
 		return // what comes next is not in the log
 	}
-	for len(a.flights) < applyFlights && !a.reading && r.log.handed < r.log.commit {
-		first := r.log.handed + 1
-		if first < r.log.tail.first {
-			if r.unreadable.at(first) != nil {
+	for len(a.flights) < applyFlights && !a.reading && a.log.handed < a.log.commit {
+		first := a.log.handed + 1
+		if first < a.log.tail.first {
+			if a.places.at(first) != nil {
 				return
 			}
 			a.reading = true
-			r.fetches.add(r, fetch{purpose: fetchApply, first: first, last: min(r.log.commit, r.log.tail.first-1), bytes: applyReadBytes})
+			a.reads.add(fetch{purpose: fetchApply, first: first, last: min(a.log.commit, a.log.tail.first-1), bytes: applyReadBytes})
 			return
 		}
-		last := r.log.tail.fit(first, min(r.log.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
-		r.give(r.log.tail.slice(first, last))
+		last := a.log.tail.fit(first, min(a.log.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
+		a.give(a.log.tail.slice(first, last))
 	}
 }
 
-func (r *Replica) give(entries []protocol.Entry) {
-	a := &r.apply
+func (a *applying) give(entries []protocol.Entry) {
 	entries = cut(entries)
-	if entries[0].Index != r.log.handed+1 {
-		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, r.log.handed)
+	if entries[0].Index != a.log.handed+1 {
+		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.log.handed)
 	}
-	r.log.handed = entries[len(entries)-1].Index
-	if r.log.handed > r.log.commit {
-		invariant.Check(false, "entry %d handed to the state machine, committed is %d", r.log.handed, r.log.commit)
+	a.log.handed = entries[len(entries)-1].Index
+	if a.log.handed > a.log.commit {
+		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.log.handed, a.log.commit)
 	}
 	a.flights = append(a.flights, flight{entries: entries})
-	r.out.Apply = append(r.out.Apply, Apply{Entries: entries, Take: r.take(entries)})
+	a.out.Apply = append(a.out.Apply, Apply{Entries: entries, Take: a.take(entries)})
+}
+
+// cut returns the highest index up to last at which a batch that begins at
+// first has to end: at a mark.
+func cut(entries []protocol.Entry) []protocol.Entry {
+	for i := range entries {
+		if entries[i].Kind == protocol.EntryCheckpoint {
+			return entries[: i+1 : i+1]
+		}
+	}
+	return entries
+}
+
+// take describes the checkpoint that is to be taken after a batch, or returns
+// nil if the batch does not end with a mark.
+func (a *applying) take(batch []protocol.Entry) *storage.Description {
+	last := &batch[len(batch)-1]
+	if last.Kind != protocol.EntryCheckpoint {
+		return nil
+	}
+	conf, known := a.log.configurations().At(last.Index)
+	if !known {
+		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
+	}
+	return &storage.Description{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
+}
+
+// landed takes the oldest of what was handed out, which is applied.
+func (a *applying) landed(done protocol.Index) flight {
+	if len(a.flights) <= 0 {
+		invariant.Check(false, "applied %d, nothing was handed out", done)
+	}
+	f := a.flights[0]
+	a.flights = a.flights[1:]
+	if f.last() != done {
+		invariant.Check(false, "applied %d, handed out up to %d", done, f.last())
+	}
+	a.log.applied = done
+	return f
+}
+
+// adopt has the state of an installed checkpoint take the place of the one in force.
+func (a *applying) adopt(i protocol.Index) {
+	a.log.handed = i
+	a.flights = append(a.flights, flight{adopt: i})
+	a.out.Apply = append(a.out.Apply, Apply{Adopt: i, Replace: !a.standing.may(mayKeep)})
+}
+
+// CannotApply says that the state machine has stopped for good: what is committed is of
+// a type that this program does not know. [S] The member goes on to vote and to store,
+// so that it does not cost the quorum, and leads nobody: it would answer nobody. What
+// it has in hand has an unknown outcome.
+func (r *Replica) CannotApply(now protocol.Instant, why error) {
+	r.standing.halt = "it cannot apply what is committed: " + why.Error()
+	r.standing.set(halted, true)
+	r.failAll(protocol.ErrUnknownOutcome.Because(why))
+	r.pump(now)
 }
 
 // Applied says that the state machine has taken the oldest batch.
 func (r *Replica) Applied(now protocol.Instant, done Applied) {
-	a := &r.apply
-	if len(a.flights) <= 0 {
-		invariant.Check(false, "applied %d, nothing was handed out", done.Last)
-	}
-	f := a.flights[0]
-	a.flights = a.flights[1:]
-	if f.last() != done.Last {
-		invariant.Check(false, "applied %d, handed out up to %d", done.Last, f.last())
-	}
-	r.log.applied = done.Last
+	f := r.apply.landed(done.Last)
 	r.sessions.deadline = done.NextDeadline
 	switch {
 	case f.adopt != 0:

@@ -109,6 +109,14 @@ func (c *checkpoints) tail(bytes int) protocol.Index {
 	return c.grown[i].at + 1
 }
 
+// newest returns the index of the newest one that can be used, or 0.
+func (c *checkpoints) newest() protocol.Index {
+	if len(c.kept) == 0 {
+		return 0
+	}
+	return c.kept[0].Index
+}
+
 // start takes what was found at start.
 func (c *checkpoints) start(now protocol.Instant, restored Restored) {
 	c.kept, c.at = restored.Kept, now
@@ -202,31 +210,6 @@ func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err 
 	r.pump(now)
 }
 
-// cut returns the highest index up to last at which a batch that begins at
-// first has to end: at a mark.
-func cut(entries []protocol.Entry) []protocol.Entry {
-	for i := range entries {
-		if entries[i].Kind == protocol.EntryCheckpoint {
-			return entries[: i+1 : i+1]
-		}
-	}
-	return entries
-}
-
-// take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a mark.
-func (r *Replica) take(batch []protocol.Entry) *storage.Description {
-	last := &batch[len(batch)-1]
-	if last.Kind != protocol.EntryCheckpoint {
-		return nil
-	}
-	conf, known := r.log.configurations().At(last.Index)
-	if !known {
-		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
-	}
-	return &storage.Description{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
-}
-
 // marked follows an applied batch, which may end with a mark: that carries what
 // the leader's state was at the one before.
 func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
@@ -255,7 +238,7 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 // since the last one is large, beside the state, or when that was long ago.
 func (r *Replica) proposeMark(now protocol.Instant) {
 	c := &r.checkpoints
-	if !r.standing.may(mayApply) || r.unreadable.bereft(r) != nil {
+	if !r.standing.may(mayApply) || r.unreadable.bereft() != nil {
 		r.proposeMarkForSelf(now)
 		return
 	}
@@ -297,7 +280,7 @@ func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
 // unless as many are being fetched as can be kept (gossip.Core.Describes).
 func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protocol.Checkpoint) {
 	c := &r.checkpoints
-	begin := r.givesAfter()
+	begin := r.unreadable.givesAfter()
 	if len(c.kept) == 0 || c.kept[0].Index < begin {
 		return
 	}

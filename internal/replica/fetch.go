@@ -30,15 +30,97 @@ type fetch struct {
 
 // fetches are the reads under way, in order of id.
 type fetches struct {
+	out  *outbox
 	next uint64
 	list []fetch
 }
 
-func (f *fetches) add(r *Replica, x fetch) {
+func (f *fetches) add(x fetch) {
 	f.next++
 	x.id = f.next
 	f.list = append(f.list, x)
-	r.out.ReadLog = append(r.out.ReadLog, ReadLog{ID: x.id, First: x.first, Last: x.last, Bytes: x.bytes})
+	f.out.ReadLog = append(f.out.ReadLog, ReadLog{ID: x.id, First: x.first, Last: x.last, Bytes: x.bytes})
+}
+
+// feeding gives entries of the log to others: what Raft sends, and what they pull.
+type feeding struct {
+	ground
+	reads  *fetches
+	places *unreadable
+	room   *heirs
+	marks  interface {
+		describe(protocol.Instant, protocol.Envelope, *protocol.Checkpoint)
+	}
+	gossip interface {
+		Answer(protocol.Instant, protocol.MemberID, []protocol.Entry)
+		CannotRead(protocol.Instant, protocol.MemberID, protocol.Index)
+	}
+}
+
+// give reads what gossip gives to another member.
+//
+// [S] The disk is asked for nothing above where the tail begins. It may hold entries
+// there that are about to be cut off, while what was committed in their place waits to
+// be written: the others would take for committed what never was.
+func (f *feeding) give(now protocol.Instant, want gossip.RangeRead) {
+	first, last := want.Range.First, min(want.Range.Last, f.log.commit)
+	switch {
+	case f.log.tail.holds(first, last):
+		f.gossip.Answer(now, want.To, f.log.tail.slice(first, f.log.tail.fit(first, last, want.Bytes)))
+	case first >= f.log.tail.first || f.places.at(first) != nil:
+		f.gossip.CannotRead(now, want.To, first)
+	default:
+		f.reads.add(fetch{purpose: fetchGossip, to: want.To, first: first, last: min(last, f.log.tail.first-1), bytes: want.Bytes})
+	}
+}
+
+// send passes a role's message on, with the entries that it speaks of.
+func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
+	if m, ok := e.Message.(*protocol.Checkpoint); ok {
+		f.marks.describe(now, e, m)
+		return
+	}
+	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
+		_, applied := f.room.hindered()
+		h.Room, h.Unfit = !f.room.now.Full, h.Unfit || applied != 0
+	}
+	a, ok := e.Message.(*protocol.Append)
+	if !ok || a.Last <= a.PrevIndex {
+		f.out.Send = append(f.out.Send, Send{Envelope: e})
+		return
+	}
+	if !f.log.tail.holds(a.PrevIndex+1, a.Last) {
+		if f.places.at(a.PrevIndex+1) != nil {
+			return // as if it were lost
+		}
+		f.reads.add(fetch{purpose: fetchAppend, first: a.PrevIndex + 1, last: a.Last, bytes: protocol.AppendBytesMax, to: e.To, append: a})
+		return
+	}
+	a.Entries = f.log.tail.slice(a.PrevIndex+1, a.Last)
+	f.out.Send = append(f.out.Send, Send{Envelope: e})
+}
+
+// appendRead sends what was read of an append, and reads on for the rest. The
+// log may have changed since the core asked: only what still is this leader's
+// log, in the same term, may go out.
+func (f *feeding) appendRead(now protocol.Instant, x fetch, entries []protocol.Entry) {
+	a := x.append
+	if lead := f.log.lead(); lead == nil || lead.Term() != a.Term {
+		return
+	}
+	last := min(entries[len(entries)-1].Index, a.Last)
+	entries = entries[:last-x.first+1]
+	if t, ok := f.log.shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
+		return
+	}
+	part := *a
+	part.Last, part.Entries = last, entries
+	f.out.send(x.to, &part)
+	if last < a.Last {
+		rest := *a
+		rest.PrevIndex, rest.PrevTerm = last, entries[len(entries)-1].Term
+		f.send(now, protocol.Envelope{From: f.cfg.ID, To: x.to, Message: &rest})
+	}
 }
 
 // LogRead answers a ReadLog with at least one entry, from its first index on,
@@ -57,7 +139,7 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	case fetchApply:
 		r.apply.reading = false
 		if ok && x.first == r.log.handed+1 && r.standing.may(mayKeep) {
-			r.give(entries)
+			r.apply.give(entries)
 		}
 	case fetchGossip:
 		if ok && entries[len(entries)-1].Index <= r.log.commit {
@@ -67,32 +149,17 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 		}
 	case fetchAppend:
 		if ok {
-			r.appendRead(now, x, entries)
+			r.feeding.appendRead(now, x, entries)
 		}
 	case fetchAgain:
-		r.triedAgain(now, &x, err)
+		r.unreadable.triedAgain(now, &x, err)
 	}
 	if err != nil && x.purpose != fetchAgain {
-		r.cannotRead(now, &x, err)
+		if r.unreadable.cannotRead(now, &x, err) && r.unreadable.stuck() != "" {
+			r.reads.failWith(r.reads.withheld())
+		}
 	}
 	r.pump(now)
-}
-
-// give reads what gossip gives to another member.
-//
-// [S] The disk is asked for nothing above where the tail begins. It may hold entries
-// there that are about to be cut off, while what was committed in their place waits to
-// be written: the others would take for committed what never was.
-func (f *fetches) give(now protocol.Instant, want gossip.RangeRead, r *Replica) {
-	first, last := want.Range.First, min(want.Range.Last, r.log.commit)
-	switch {
-	case r.log.tail.holds(first, last):
-		r.gossip.Answer(now, want.To, r.log.tail.slice(first, r.log.tail.fit(first, last, want.Bytes)))
-	case first >= r.log.tail.first || r.unreadable.at(first) != nil:
-		r.gossip.CannotRead(now, want.To, first)
-	default:
-		f.add(r, fetch{purpose: fetchGossip, to: want.To, first: first, last: min(last, r.log.tail.first-1), bytes: want.Bytes})
-	}
 }
 
 // Held says from what this member can answer those who mend their logs.
@@ -104,54 +171,5 @@ func (r *Replica) Held() mend.Held {
 	return mend.Held{
 		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.log.commit, shape.LastIndex(), settled),
 		Active: r.log.knows() && r.install.phase == installNone,
-	}
-}
-
-// send passes a role's message on, with the entries that it speaks of.
-func (r *Replica) send(now protocol.Instant, e protocol.Envelope) {
-	if m, ok := e.Message.(*protocol.Checkpoint); ok {
-		r.describe(now, e, m)
-		return
-	}
-	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
-		_, applied := r.heirs.hindered()
-		h.Room, h.Unfit = !r.heirs.now.Full, h.Unfit || applied != 0
-	}
-	a, ok := e.Message.(*protocol.Append)
-	if !ok || a.Last <= a.PrevIndex {
-		r.out.Send = append(r.out.Send, Send{Envelope: e})
-		return
-	}
-	if !r.log.tail.holds(a.PrevIndex+1, a.Last) {
-		if r.unreadable.at(a.PrevIndex+1) != nil {
-			return // as if it were lost
-		}
-		r.fetches.add(r, fetch{purpose: fetchAppend, first: a.PrevIndex + 1, last: a.Last, bytes: protocol.AppendBytesMax, to: e.To, append: a})
-		return
-	}
-	a.Entries = r.log.tail.slice(a.PrevIndex+1, a.Last)
-	r.out.Send = append(r.out.Send, Send{Envelope: e})
-}
-
-// appendRead sends what was read of an append, and reads on for the rest. The
-// log may have changed since the core asked: only what still is this leader's
-// log, in the same term, may go out.
-func (r *Replica) appendRead(now protocol.Instant, x fetch, entries []protocol.Entry) {
-	a := x.append
-	if lead := r.log.lead(); lead == nil || lead.Term() != a.Term {
-		return
-	}
-	last := min(entries[len(entries)-1].Index, a.Last)
-	entries = entries[:last-x.first+1]
-	if t, ok := r.log.shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
-		return
-	}
-	part := *a
-	part.Last, part.Entries = last, entries
-	r.out.send(x.to, &part)
-	if last < a.Last {
-		rest := *a
-		rest.PrevIndex, rest.PrevTerm = last, entries[len(entries)-1].Term
-		r.send(now, protocol.Envelope{From: r.cfg.ID, To: x.to, Message: &rest})
 	}
 }

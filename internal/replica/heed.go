@@ -107,5 +107,5 @@ func (r *Replica) heed(now protocol.Instant) {
 		return
 	}
 	alone := len(named) == 1 && named[0] == r.cfg.ID
-	r.gossip.Heed(named, others || alone && (!r.standing.may(mayApply) || r.unreadable.bereft(r) != nil))
+	r.gossip.Heed(named, others || alone && (!r.standing.may(mayApply) || r.unreadable.bereft() != nil))
 }

@@ -51,7 +51,7 @@ func (r *Replica) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if !r.standing.may(mayInstall) {
 		return // nothing takes the place of what this member holds
 	}
-	bereft := r.unreadable.bereft(r)
+	bereft := r.unreadable.bereft()
 	// The log is kept then: only what cannot be read of it is passed over.
 	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(r.log.shape(), r.log.tail.sumAt, &d) == JoinKeep
 	if d.Index <= r.log.commit && r.standing.may(mayApply) && !passes {
@@ -229,7 +229,7 @@ func (r *Replica) reset(now protocol.Instant, b *storage.Begin) {
 	r.log.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	r.disk.written, r.disk.cut = b.Index, false
 	r.fetches.list = nil // of a log that is no more
-	r.unreadable.mending.stop(r)
+	r.unreadable.mending.stop()
 	r.unreadable.places = nil
 	r.apply.reading = false
 	r.follow(now, true)
@@ -242,10 +242,7 @@ func (r *Replica) follow(now protocol.Instant, anew bool) {
 	d := x.d
 	r.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	r.log.commit = max(r.log.commit, d.Index)
-	a := &r.apply
-	r.log.handed = d.Index
-	a.flights = append(a.flights, flight{adopt: d.Index})
-	r.out.Apply = append(r.out.Apply, Apply{Adopt: d.Index, Replace: !r.standing.may(mayKeep)})
+	r.apply.adopt(d.Index)
 	r.reinstalled()
 	r.noteDigest(now, d.Index, d.Digest)
 	r.checkpoints.mark, r.checkpoints.digest = d.Index, d.Digest

@@ -42,6 +42,14 @@ const (
 // record states, or they are not what was lost. That an active has committed something
 // else there does not matter here: it is for Raft to say so.
 type mending struct {
+	ground
+	places *unreadable
+	disk   *disk
+	repair
+}
+
+// repair is how far the mending of a place is.
+type repair struct {
 	phase  mendPhase
 	id     uint64 // of the step that is awaited
 	place  protocol.Range
@@ -77,37 +85,37 @@ type MendDone struct {
 }
 
 // tick begins to mend a place when it is time, and asks on.
-func (m *mending) tick(now protocol.Instant, r *Replica) {
+func (m *mending) tick(now protocol.Instant) {
 	switch m.phase {
 	case mendNone:
-		if p := r.unreadable.toMend(now, r); p != nil {
-			*m = mending{phase: mendLooks, id: m.id + 1, place: p.entries}
-			r.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, r.log.shape().FirstIndex())}
+		if p := m.places.toMend(now); p != nil {
+			m.repair = repair{phase: mendLooks, id: m.id + 1, place: p.entries}
+			m.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, m.log.shape().FirstIndex())}
 		}
 	case mendAsks:
 		if now >= m.core.Deadline() {
 			m.core.Tick(now)
 		}
-		m.follow(now, r)
+		m.follow(now)
 		if m.phase == mendAsks && now >= m.until {
 			x := m.lost[len(m.found)]
-			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(r.flock.peers), x.After+1, x.Last), true, r)
+			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(m.flock.peers), x.After+1, x.Last), true)
 		}
 	}
 }
 
 // deadline returns when tick is wanted.
-func (m *mending) deadline(r *Replica) protocol.Instant {
+func (m *mending) deadline() protocol.Instant {
 	switch m.phase {
 	case mendAsks:
 		return min(m.core.Deadline(), m.until)
 	case mendNone:
 		at := protocol.Instant(math.MaxInt64)
-		if !m.may(r) {
+		if !m.may() {
 			return at
 		}
-		for k := range r.unreadable.places {
-			if p := &r.unreadable.places[k]; p.bad() && p.failed >= mendAfter {
+		for k := range m.places.places {
+			if p := &m.places.places[k]; p.bad() && p.failed >= mendAfter {
 				at = min(at, p.mendAt)
 			}
 		}
@@ -117,18 +125,18 @@ func (m *mending) deadline(r *Replica) protocol.Instant {
 }
 
 // may reports whether the log may be changed: it is neither kept as it is nor given up.
-func (*mending) may(r *Replica) bool {
-	return r.standing.may(mayChange) && r.disk.failed == nil
+func (m *mending) may() bool {
+	return m.standing.may(mayChange) && m.disk.failed == nil
 }
 
 // toMend returns the place that is to be mended next: first the one that stands in the
 // way of the state.
-func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
-	if !u.mending.may(r) {
+func (u *unreadable) toMend(now protocol.Instant) *place {
+	if !u.mending.may() {
 		return nil
 	}
 	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }
-	if p := u.at(r.log.handed + 1); due(p) && r.stuck() != "" {
+	if p := u.at(u.log.handed + 1); due(p) && u.stuck() != "" {
 		return p
 	}
 	for k := range u.places {
@@ -141,30 +149,34 @@ func (u *unreadable) toMend(now protocol.Instant, r *Replica) *place {
 
 // Mended answers a MendStep.
 func (r *Replica) Mended(now protocol.Instant, done MendDone) {
-	m := &r.unreadable.mending
+	r.unreadable.mending.done(now, done)
+	r.pump(now)
+}
+
+// done takes the answer to the step that is awaited.
+func (m *mending) done(now protocol.Instant, done MendDone) {
 	if done.ID != m.id || m.phase != mendLooks && m.phase != mendWrites {
 		return
 	}
 	switch {
 	case done.Err != nil:
-		m.giveUp(now, done.Err, errors.Is(done.Err, protocol.ErrInvalid), r)
+		m.giveUp(now, done.Err, errors.Is(done.Err, protocol.ErrInvalid))
 	case m.phase == mendWrites:
-		m.finish(now, r)
+		m.finish(now)
 	case m.phase == mendLooks && done.Sound:
-		m.stop(r)
-		r.unreadable.again(now, m.place)
+		m.stop()
+		m.places.again(now, m.place)
 	case m.phase == mendLooks:
 		m.phase, m.lost = mendAsks, done.Lost
-		m.next(now, r)
+		m.next(now)
 	}
-	r.pump(now)
 }
 
 // next asks for the next run that is lost, or has what was found written.
-func (m *mending) next(now protocol.Instant, r *Replica) {
+func (m *mending) next(now protocol.Instant) {
 	if len(m.found) == len(m.lost) {
 		m.phase, m.id, m.core = mendWrites, m.id+1, nil
-		r.out.Mend = &MendStep{ID: m.id, Write: true, Found: m.found}
+		m.out.Mend = &MendStep{ID: m.id, Write: true, Found: m.found}
 		return
 	}
 	x := m.lost[len(m.found)]
@@ -174,9 +186,9 @@ func (m *mending) next(now protocol.Instant, r *Replica) {
 		{After: x.After, Sum: x.Sum, Last: x.After, LastSum: x.Sum}, {After: x.Last, Sum: x.LastSum, Last: x.Last, LastSum: x.LastSum},
 	}}}
 	m.until, m.limit = now.Add(mendPatience), now.Add(mendPatienceMax)
-	m.core = mend.New(now, mend.Config{ID: r.cfg.ID, Seed: r.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
-	m.core.SetPeers(now, r.flock.peers)
-	m.follow(now, r)
+	m.core = mend.New(now, mend.Config{ID: m.cfg.ID, Seed: m.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
+	m.core.SetPeers(now, m.flock.peers)
+	m.follow(now)
 }
 
 // nothingElse is what can be read of a log of which nothing is known.
@@ -188,7 +200,7 @@ func (nothingElse) Read(first, _ protocol.Index, _ int) ([]protocol.Entry, error
 }
 
 // receive takes what another member has sent.
-func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *protocol.Repair, r *Replica) {
+func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *protocol.Repair) {
 	if m.phase != mendAsks {
 		return
 	}
@@ -196,21 +208,21 @@ func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *
 		m.until = min(now.Add(mendPatience), m.limit)
 	}
 	m.core.Receive(now, from, answer)
-	m.follow(now, r)
+	m.follow(now)
 }
 
 // setPeers follows who can be asked.
-func (m *mending) setPeers(now protocol.Instant, r *Replica) {
+func (m *mending) setPeers(now protocol.Instant) {
 	if m.phase == mendAsks {
-		m.core.SetPeers(now, r.flock.peers)
-		m.follow(now, r)
+		m.core.SetPeers(now, m.flock.peers)
+		m.follow(now)
 	}
 }
 
 // follow sends what the core asks, and takes its verdict.
-func (m *mending) follow(now protocol.Instant, r *Replica) {
+func (m *mending) follow(now protocol.Instant) {
 	for _, e := range m.core.Ready().Messages {
-		r.out.Send = append(r.out.Send, Send{Envelope: e})
+		m.out.Send = append(m.out.Send, Send{Envelope: e})
 	}
 	x, v := m.lost[len(m.found)], m.core.Verdict()
 	switch {
@@ -221,35 +233,35 @@ func (m *mending) follow(now protocol.Instant, r *Replica) {
 				m.helped = append(m.helped, id)
 			}
 		}
-		m.next(now, r)
+		m.next(now)
 	case v.Plan != nil:
-		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), true, r)
+		m.giveUp(now, errors.New("an active has committed other entries there than this member holds"), true)
 	case v.Lost != nil:
-		m.giveUp(now, v.Lost, true, r)
+		m.giveUp(now, v.Lost, true)
 	}
 }
 
 // finish says that the place is written again: whoever waits for it reads on.
-func (m *mending) finish(now protocol.Instant, r *Replica) {
+func (m *mending) finish(now protocol.Instant) {
 	text := fmt.Sprintf("the log could not be read at entries %d to %d, which are written again", m.place.First, m.place.Last)
 	var names []string
 	for _, id := range m.helped {
-		names = append(names, r.flock.labelOf(id))
+		names = append(names, m.flock.labelOf(id))
 	}
 	if len(names) > 0 {
 		text += ", from " + strings.Join(names, ", ")
 	}
-	r.out.event(protocol.EventRepaired, text)
-	r.unreadable.again(now, m.place)
-	*m = mending{id: m.id}
+	m.out.event(protocol.EventRepaired, text)
+	m.places.again(now, m.place)
+	m.repair = repair{id: m.id}
 }
 
 // giveUp leaves the place as it is, for now. [S] Nothing of the log has changed: a log
 // that has failed says so itself. It is hopeless if nobody gives what is lacking, or
 // the log cannot take it; a disk that is full, say, has what it needs tomorrow.
-func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool, r *Replica) {
-	m.stop(r)
-	p := r.unreadable.at(m.place.First)
+func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool) {
+	m.stop()
+	p := m.places.at(m.place.First)
 	if p == nil {
 		return
 	}
@@ -257,22 +269,22 @@ func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool, r *Repl
 	p.mendPause = min(max(2*p.mendPause, mendPause), mendPauseMax)
 	p.mendAt = now.Add(p.mendPause)
 	text := fmt.Sprintf("entries %d to %d cannot be mended: %v; it is tried again in %v", m.place.First, m.place.Last, why, p.mendPause)
-	if r.unreadable.bereft(r) == p {
+	if m.places.bereft() == p {
 		text += "; the state goes on from a checkpoint of the others as soon as there is one"
 	}
 	kind := protocol.EventRefused
-	if u := &r.unreadable; now >= u.complainAt { // of a disk that fails as a whole, once
+	if u := m.places; now >= u.complainAt { // of a disk that fails as a whole, once
 		kind, u.complainAt = protocol.EventUnreadable, now.Add(mendPause)
 	}
-	r.out.event(kind, text)
+	m.out.event(kind, text)
 }
 
 // stop gives up what is under way.
-func (m *mending) stop(r *Replica) {
+func (m *mending) stop() {
 	if m.phase == mendLooks || m.phase == mendAsks {
-		r.out.Mend = &MendStep{Stop: true}
+		m.out.Mend = &MendStep{Stop: true}
 	}
-	*m = mending{id: m.id, place: m.place}
+	m.repair = repair{id: m.id, place: m.place}
 }
 
 // String says how far it is, or is empty.
@@ -304,11 +316,11 @@ func (u *unreadable) again(now protocol.Instant, entries protocol.Range) {
 
 // bereft returns the place that nobody gives this member and that stands in the way of
 // its state: only a checkpoint above it brings that on. Or nil.
-func (u *unreadable) bereft(r *Replica) *place {
-	if len(u.places) == 0 || r.stuck() == "" {
+func (u *unreadable) bereft() *place {
+	if len(u.places) == 0 || u.stuck() == "" {
 		return nil
 	}
-	if p := u.at(r.log.handed + 1); p.hopeless {
+	if p := u.at(u.log.handed + 1); p.hopeless {
 		return p
 	}
 	return nil

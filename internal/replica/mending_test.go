@@ -255,11 +255,11 @@ func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
 		s.lead()
 		p := place{entries: protocol.Range{First: 31, Last: 40}, failed: mendAfter, next: s.now.Add(time.Minute), said: true}
 		s.r.unreadable.places = []place{p}
-		if at := s.r.unreadable.mending.deadline(s.r); at > s.now {
+		if at := s.r.unreadable.mending.deadline(); at > s.now {
 			t.Fatalf("%s: the place is not due: the test tests nothing", name)
 		}
 		keep(s.r)
-		if at := s.r.unreadable.deadline(s.r); at <= s.now {
+		if at := s.r.unreadable.deadline(); at <= s.now {
 			t.Errorf("%s: it wants to wake up at %v, it is %v", name, at, s.now)
 		}
 	}

@@ -16,8 +16,9 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader() // before anything is sent to the one that is known now
 	r.commands.flush(now)
 	r.reads.flush(now)
-	r.followReadable(now)
-	r.apply.tellFit(now, r)
+	r.unreadable.forget(now, r.log.shape().FirstIndex())
+	r.log.role.SetUnreadable(now, r.unreadable.upTo())
+	r.apply.tellFit(now)
 	for round := 0; ; round++ {
 		if round >= roundsMax {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
@@ -37,7 +38,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.proveLevel(now)
 	r.startReset()
 	r.startWrite()
-	r.handOut()
+	r.apply.handOut()
 	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
 		r.log.tail.trim(keep-1, r.cfg.TailBytes)
 	}
@@ -57,7 +58,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.disk.add(r.disk.epoch, r.log.tail.withJoin(*rd.Write, r.log.shape()))
 	}
 	for _, e := range rd.Messages {
-		r.send(now, e)
+		r.feeding.send(now, e)
 	}
 	if rd.Commit > r.log.commit {
 		if rd.Commit > r.log.tail.last() {
@@ -112,7 +113,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.out.Send = append(r.out.Send, Send{Envelope: e, Datagram: true})
 	}
 	for _, want := range g.Reads {
-		r.fetches.give(now, want, r)
+		r.feeding.give(now, want)
 	}
 	for _, run := range g.Runs {
 		r.takeRun(now, run)
@@ -165,7 +166,7 @@ func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
 
 func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	p := gossip.Progress{
-		First:   r.givesAfter() + 1,
+		First:   r.unreadable.givesAfter() + 1,
 		Tip:     min(r.log.commit, r.log.tail.last()),
 		Applied: r.log.applied,
 		Commit:  r.log.commit,
@@ -177,7 +178,7 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Needs:   r.needs(),
 		Pressed: r.behind.pressed,
 	}
-	if x := r.unreadable.bereft(r); x != nil {
+	if x := r.unreadable.bereft(); x != nil {
 		p.Lost, p.Above = true, x.entries.Last-1
 	}
 	if !r.standing.may(mayKeep) {

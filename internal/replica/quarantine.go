@@ -58,7 +58,7 @@ func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 	}
 	q.falls++
 	r.reads.failWith(r.standing.notServing())
-	r.apply.tellFit(now, r)
+	r.apply.tellFit(now)
 	r.giveUpBad(r.checkpoints.kept)
 	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0
 	r.offerKept(now)
@@ -122,7 +122,7 @@ func (r *Replica) healed(now protocol.Instant) {
 	}
 	*q = quarantine{falls: q.falls}
 	r.standing.set(replaying, false)
-	r.apply.tellFit(now, r)
+	r.apply.tellFit(now)
 	r.offerKept(now)
 	r.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.log.applied))
 }

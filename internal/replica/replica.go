@@ -80,6 +80,7 @@ type Replica struct {
 	apply      applying
 	fetches    fetches
 	unreadable unreadable
+	feeding    feeding
 	flock      flock
 	hearing    hearing
 	ids        numbers
@@ -157,10 +158,16 @@ func (r *Replica) connect() {
 	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
 	r.hearing.ground, r.sessions.ground = g, g
 	r.types.ground, r.types.who = g, &r.hearing
-	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, r, r.gossip
+	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, &r.unreadable, r.gossip
+	r.fetches.out = &r.out
+	r.apply.ground, r.apply.reads, r.apply.places = g, &r.fetches, &r.unreadable
+	u := &r.unreadable
+	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
+	u.mending.ground, u.mending.places, u.mending.disk = g, u, &r.disk
+	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.heirs, marks: r, gossip: r.gossip}
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
 	r.policy.ground, r.policy.gossip = g, r.gossip
-	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: r, gossip: r.gossip}
+	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: &r.unreadable, gossip: r.gossip}
 	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.heirs}
 	r.seats = seats{ground: g, who: &r.hearing, room: &r.heirs, autopilot: &r.policy}
 }
@@ -199,7 +206,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.tickDigests(now)
 	r.lead(now)
 	r.lookAround(now)
-	r.unreadable.tick(now, r)
+	r.unreadable.tick(now)
 	if r.checkpoints.held {
 		r.dropHead(now)
 	}
@@ -227,7 +234,7 @@ func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 
 // Deadline returns when Tick is wanted at the latest.
 func (r *Replica) Deadline() protocol.Instant {
-	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline(r))
+	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline())
 	d = r.reads.deadline(r.seats.deadline(r.commands.abroad.deadline(d)))
 	if r.log.leads() {
 		d = min(d, r.policy.next)
@@ -239,7 +246,7 @@ func (r *Replica) Deadline() protocol.Instant {
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.flock.peers = peers
-	r.unreadable.mending.setPeers(now, r)
+	r.unreadable.mending.setPeers(now)
 	r.setFlock(now)
 	r.pump(now)
 }
@@ -262,7 +269,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.DigestAnswer:
 		r.digestAnswer(now, from, m)
 	case *protocol.Repair:
-		r.unreadable.mending.receive(now, from, m, r)
+		r.unreadable.mending.receive(now, from, m)
 	case *protocol.Forward:
 		r.commands.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

@@ -223,7 +223,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 	}
 	r.setInstalling(now, r.install.phase != installNone)
 	r.apply.unfit = ""
-	r.apply.tellFit(now, r)
+	r.apply.tellFit(now)
 	r.out.event(protocol.EventBecameActive, "the log names this member")
 }
 

@@ -89,7 +89,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Installs = r.installs
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	s.Quarantine = r.standing.quarantine.text
-	s.Stuck, s.Unreadable = r.stuck(), r.unreadable.String()
+	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()
 	s.Cramped = r.heirs.lacks()
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()

@@ -30,6 +30,10 @@ const (
 // time and is reported once. Where a checkpoint covers a place, others are fed as if
 // the log began above it.
 type unreadable struct {
+	ground
+	reads *fetches
+	kept  interface{ newest() protocol.Index }
+
 	places  []place
 	sayAt   protocol.Instant // not before it is anything said again
 	mending mending
@@ -111,7 +115,7 @@ func (u *unreadable) describe(meant func(*place) bool) string {
 func (p *place) unsaid() bool { return p.bad() && !p.said }
 
 // say reports the places that have not been, once each.
-func (u *unreadable) say(now protocol.Instant, r *Replica) {
+func (u *unreadable) say(now protocol.Instant) {
 	text := u.describe((*place).unsaid)
 	if text == "" || now < u.sayAt {
 		return
@@ -120,7 +124,7 @@ func (u *unreadable) say(now protocol.Instant, r *Replica) {
 		u.places[k].said = u.places[k].said || u.places[k].bad()
 	}
 	u.sayAt = now.Add(sayPause)
-	r.out.event(protocol.EventUnreadable, text)
+	u.out.event(protocol.EventUnreadable, text)
 }
 
 // truncate forgets what held entries above an index: others take their place.
@@ -136,31 +140,29 @@ func (u *unreadable) forget(now protocol.Instant, first protocol.Index) {
 	})
 }
 
-// cannotRead notes a read that failed. What was truncated or dropped meanwhile is no
+// cannotRead notes a read that failed, and reports whether that is news. What was truncated or dropped meanwhile is no
 // trouble, unless it is needed for the state.
-func (r *Replica) cannotRead(now protocol.Instant, x *fetch, err error) {
+func (u *unreadable) cannotRead(now protocol.Instant, x *fetch, err error) (news bool) {
 	entries := protocol.Range{First: x.first, Last: x.first}
 	var where *storage.Unreadable
 	if errors.As(err, &where) {
 		entries = where.Entries
 	} else if x.purpose != fetchApply {
-		r.out.event(protocol.EventRefused, "reading the log: "+err.Error())
-		return
+		u.out.event(protocol.EventRefused, "reading the log: "+err.Error())
+		return false
 	}
-	p, fresh := r.unreadable.add(entries)
+	p, fresh := u.add(entries)
 	switch {
 	case fresh:
 		p.next, p.failed = now.Add(p.pause), 1
 	case p.bad():
-		return // it was begun before that was known
+		return false // it was begun before that was known
 	default:
 		p.later(now)
 	}
 	p.text, p.healed = unreadableText(err), 0
-	r.unreadable.say(now, r)
-	if r.stuck() != "" {
-		r.reads.failWith(r.reads.withheld())
-	}
+	u.say(now)
+	return true
 }
 
 // unreadableText says what cannot be read, after "this member".
@@ -185,26 +187,26 @@ func (p *place) later(now protocol.Instant) {
 }
 
 // tick reads the places whose pause is over, and has them mended.
-func (u *unreadable) tick(now protocol.Instant, r *Replica) {
-	u.say(now, r)
-	u.mending.tick(now, r)
+func (u *unreadable) tick(now protocol.Instant) {
+	u.say(now)
+	u.mending.tick(now)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 && now >= p.next {
-			first := max(p.entries.First, r.log.shape().FirstIndex())
-			r.fetches.add(r, fetch{purpose: fetchAgain, first: first, last: first})
-			p.trying = r.fetches.next
+			first := max(p.entries.First, u.log.shape().FirstIndex())
+			u.reads.add(fetch{purpose: fetchAgain, first: first, last: first})
+			p.trying = u.reads.next
 		}
 	}
 }
 
 // triedAgain follows the answer: a place that gives its first entry is as good as
 // any other.
-func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
-	k := slices.IndexFunc(r.unreadable.places, func(p place) bool { return p.trying == x.id })
+func (u *unreadable) triedAgain(now protocol.Instant, x *fetch, err error) {
+	k := slices.IndexFunc(u.places, func(p place) bool { return p.trying == x.id })
 	if k < 0 {
 		return // the log has lost it meanwhile
 	}
-	p := &r.unreadable.places[k]
+	p := &u.places[k]
 	p.trying = 0
 	if err != nil {
 		p.text = unreadableText(err)
@@ -212,12 +214,12 @@ func (r *Replica) triedAgain(now protocol.Instant, x *fetch, err error) {
 		return
 	}
 	p.healed, p.failed, p.hopeless = max(now, 1), 0, false
-	r.out.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
+	u.out.event(protocol.EventReadable, fmt.Sprintf("entries %d to %d can be read again", p.entries.First, p.entries.Last))
 }
 
 // deadline returns when the next place is tried, or reported.
-func (u *unreadable) deadline(r *Replica) protocol.Instant {
-	at := u.mending.deadline(r)
+func (u *unreadable) deadline() protocol.Instant {
+	at := u.mending.deadline()
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 {
 			at = min(at, p.next)
@@ -229,13 +231,13 @@ func (u *unreadable) deadline(r *Replica) protocol.Instant {
 	return at
 }
 
-// unreadableUpTo returns up to which index others get a checkpoint in place of
+// upTo returns up to which index others get a checkpoint in place of
 // entries that cannot be read; 0: nowhere.
-func (r *Replica) unreadableUpTo() protocol.Index {
+func (u *unreadable) upTo() protocol.Index {
 	upTo := protocol.Index(0)
-	if kept := r.checkpoints.kept; len(kept) > 0 && r.standing.may(mayGive) {
-		for k := range r.unreadable.places {
-			if p := &r.unreadable.places[k]; p.bad() && p.entries.Last <= min(kept[0].Index, r.log.commit) {
+	if newest := u.kept.newest(); u.standing.may(mayGive) {
+		for k := range u.places {
+			if p := &u.places[k]; p.bad() && p.entries.Last <= min(newest, u.log.commit) {
 				upTo = max(upTo, p.entries.Last)
 			}
 		}
@@ -244,27 +246,21 @@ func (r *Replica) unreadableUpTo() protocol.Index {
 }
 
 // givesAfter returns the index after which others are given entries.
-func (r *Replica) givesAfter() protocol.Index {
-	return max(r.log.shape().PrevIndex, r.unreadableUpTo())
+func (u *unreadable) givesAfter() protocol.Index {
+	return max(u.log.shape().PrevIndex, u.upTo())
 }
 
 // stuck says why nothing can be applied, or is empty.
-func (r *Replica) stuck() string {
-	if len(r.unreadable.places) == 0 {
+func (u *unreadable) stuck() string {
+	if len(u.places) == 0 {
 		return ""
 	}
-	next := r.log.handed + 1
-	if next > r.log.commit || next >= r.log.tail.first || !r.standing.may(mayApply) {
+	next := u.log.handed + 1
+	if next > u.log.commit || next >= u.log.tail.first || !u.standing.may(mayApply) {
 		return ""
 	}
-	if p := r.unreadable.at(next); p != nil {
+	if p := u.at(next); p != nil {
 		return p.text
 	}
 	return ""
-}
-
-// followReadable tells the core which part of the log it can feed.
-func (r *Replica) followReadable(now protocol.Instant) {
-	r.unreadable.forget(now, r.log.shape().FirstIndex())
-	r.log.role.SetUnreadable(now, r.unreadableUpTo())
 }

@@ -268,7 +268,7 @@ func TestDiskThatFailsAsAWholeIsReportedOnce(t *testing.T) {
 
 // fetch is a read that is under way.
 func (s *shelf) fetch(p purpose, first protocol.Index) uint64 {
-	s.r.fetches.add(s.r, fetch{purpose: p, first: first, last: first})
+	s.r.fetches.add(fetch{purpose: p, first: first, last: first})
 	s.r.out.ReadLog = nil
 	return s.r.fetches.next
 }

@@ -137,7 +137,7 @@ func installing() []Mutation {
 		{
 			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",
 			File: "internal/replica/fetch.go", Tests: both,
-			Old: "last: min(last, r.log.tail.first-1), bytes: want.Bytes",
+			Old: "last: min(last, f.log.tail.first-1), bytes: want.Bytes",
 			New: "last: last, bytes: want.Bytes",
 		},
 		{
