@@ -157,14 +157,17 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 		r.standing.quarantine.adopting = false
 		r.commands.skipped(f.adopt)
 		r.reads.serve()
-		r.dropHead(now)
+		r.checkpoints.dropHead(now)
 	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // a state that is given up answers nobody
 	default:
-		r.marked(now, f.entries, &done)
+		r.checkpoints.marked(now, f.entries, &done)
 		r.commands.applied(f.entries, done.Results)
 		r.reads.serve()
 	}
-	r.healed(now)
+	if r.digests.healed() {
+		r.apply.tellFit(now)
+		r.checkpoints.offer(now)
+	}
 	r.lead(now)
 	r.pump(now)
 }

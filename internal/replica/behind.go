@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -30,6 +31,13 @@ const (
 
 // behind is how far this member's state is behind what it knows to be committed.
 type behind struct {
+	ground
+	install *install
+	gossip  interface {
+		Heard() []gossip.Heard
+		Age(protocol.Instant, protocol.Index) (time.Duration, bool)
+	}
+
 	next protocol.Instant
 	high protocol.Index // the highest that is known to be committed
 	// looks are what was known when, oldest first.
@@ -68,30 +76,29 @@ type pace struct {
 	bytes, toFetch float64
 }
 
-// proveLevel notes that the age of the state is known, for the first time.
-func (r *Replica) proveLevel(now protocol.Instant) {
-	if b := &r.behind; !b.proven && r.standing.may(mayVouch) {
-		_, b.proven = r.Age(now, r.log.applied)
+// prove notes that the age of the state is known, for the first time.
+func (b *behind) prove(now protocol.Instant) {
+	if !b.proven && b.standing.may(mayVouch) {
+		_, b.proven = b.gossip.Age(now, b.log.applied)
 	}
 }
 
-// lookAround finds out how far behind this member is.
-func (r *Replica) lookAround(now protocol.Instant) {
-	b := &r.behind
+// look finds out how far behind this member is.
+func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 	if now < b.next {
 		return
 	}
 	b.next = now.Add(lookEvery)
-	b.high = r.Known()
+	b.high = b.known()
 	if n := len(b.looks); n == 0 || b.looks[n-1].high < b.high {
 		if n == looksMax {
 			b.looks = slices.Delete(b.looks, 0, 1)
 		}
 		b.looks = append(b.looks, look{now, b.high})
 	}
-	gap, lag := b.gap(r.log.applied), b.lag(now, r.log.applied)
-	limit := max(farEntries, r.checkpoints.distance)
-	installs := r.install.phase != installNone || !r.standing.may(mayApply)
+	gap, lag := b.gap(b.log.applied), b.lag(now, b.log.applied)
+	limit := max(farEntries, distance)
+	installs := b.install.phase != installNone || !b.standing.may(mayApply)
 	was := b.far
 	switch {
 	case installs || gap > limit || lag > farLag:
@@ -100,44 +107,49 @@ func (r *Replica) lookAround(now protocol.Instant) {
 		b.far, b.pressed, b.pace = false, false, pace{}
 	}
 	if b.far != was {
-		b.begun = r.trendNow(now)
+		b.begun = b.trendNow(now)
 		text := "level again"
 		if b.far {
-			text = r.behindText(now)
+			text = b.describe(now)
 		}
-		r.out.event(protocol.EventBehind, text)
+		b.out.event(protocol.EventBehind, text)
 	}
-	if is := r.trendNow(now); is.installing != b.begun.installing {
+	if is := b.trendNow(now); is.installing != b.begun.installing {
 		b.begun, b.pace = is, pace{} // what went before says nothing of it
 	}
 	if b.far && now >= b.begun.at.Add(trendEvery) {
-		r.judgeTrend(now)
+		b.judgeTrend(now)
 	}
 	b.text = ""
 	if b.far {
-		b.text = r.behindText(now)
+		b.text = b.describe(now)
 	}
 }
 
 // Known returns the highest index that this member knows to be committed: its own,
 // or what an active that the log names said.
-func (r *Replica) Known() protocol.Index { return max(r.log.commit, r.highestHeard()) }
+func (r *Replica) Known() protocol.Index { return r.behind.known() }
+
+func (b *behind) known() protocol.Index { return max(b.log.commit, b.highestHeard()) }
+
+// hurry has it looked where this member is at once.
+func (b *behind) hurry(now protocol.Instant) { b.next = now }
 
 // highestHeard is the highest index that an active said it holds as committed.
 // Nobody else is believed: whoever claims what nobody has would make all others
 // think that they are behind.
-func (r *Replica) highestHeard() protocol.Index {
+func (b *behind) highestHeard() protocol.Index {
 	var high, highPeer protocol.Index
-	conf, _ := r.log.configurations().Latest()
-	for _, h := range r.gossip.Heard() {
-		if slices.ContainsFunc(conf.Configuration.Members, func(m protocol.ActiveMember) bool { return m.ID == h.ID }) {
+	conf := b.log.latest()
+	for _, h := range b.gossip.Heard() {
+		if conf.Names(h.ID) {
 			high = max(high, h.Tip)
 		}
-		if slices.ContainsFunc(r.flock.peers, func(p protocol.Peer) bool { return p.ID == h.ID && p.Role == protocol.RoleActive }) {
+		if p := b.flock.find(h.ID); p != nil && p.Role == protocol.RoleActive {
 			highPeer = max(highPeer, h.Tip)
 		}
 	}
-	if high == 0 && r.log.commit == 0 {
+	if high == 0 && b.log.commit == 0 {
 		return highPeer // a newcomer knows no configuration yet
 	}
 	return high
@@ -161,9 +173,9 @@ func (b *behind) lag(now protocol.Instant, applied protocol.Index) time.Duration
 	return 0
 }
 
-func (r *Replica) trendNow(now protocol.Instant) trend {
-	t := trend{at: now, applied: r.log.applied, high: r.behind.high}
-	if x := &r.install; x.phase == installFetches {
+func (b *behind) trendNow(now protocol.Instant) trend {
+	t := trend{at: now, applied: b.log.applied, high: b.high}
+	if x := b.install; x.phase == installFetches {
 		t.installing, t.left = x.d.Index, x.left
 	}
 	return t
@@ -171,28 +183,27 @@ func (r *Replica) trendNow(now protocol.Instant) trend {
 
 // judgeTrend looks whether this member has come nearer, and asks for more, aloud,
 // if it does not get level soon at this rate while the log grows.
-func (r *Replica) judgeTrend(now protocol.Instant) {
-	b := &r.behind
-	was, is := b.begun, r.trendNow(now)
+func (b *behind) judgeTrend(now protocol.Instant) {
+	was, is := b.begun, b.trendNow(now)
 	b.begun = is
 	seconds := is.at.Sub(was.at).Seconds()
 	p := pace{known: true, grows: float64(is.high-min(was.high, is.high)) / seconds}
 	switch {
 	case is.installing != 0:
-		each := float64(r.install.d.Bytes) / float64(max(len(r.install.have), 1))
+		each := float64(b.install.d.Bytes) / float64(max(len(b.install.have), 1))
 		p.bytes, p.toFetch = each*float64(max(was.left-is.left, 0))/seconds, each*float64(is.left)
-	case r.install.phase == installNone && r.standing.may(mayApply):
+	case b.install.phase == installNone && b.standing.may(mayApply):
 		p.takes = float64(is.applied-min(was.applied, is.applied)) / seconds
 	default:
 		return // the state is built, or a checkpoint is looked for
 	}
 	b.pace = p
-	if p.grows > 0 && !p.soon(b.gap(r.log.applied)) {
+	if p.grows > 0 && !p.soon(b.gap(b.log.applied)) {
 		if b.pressed && now < b.said.Add(pressedPause) {
 			return
 		}
 		b.pressed, b.said = true, now
-		r.out.event(protocol.EventPressed, r.behindText(now)+"; it asks the others for more")
+		b.out.event(protocol.EventPressed, b.describe(now)+"; it asks the others for more")
 	}
 }
 
@@ -205,14 +216,13 @@ func (p *pace) soon(gap protocol.Index) bool {
 	return (p.takes-p.grows)*levelSoon.Seconds() >= float64(gap)
 }
 
-// behindText says how far behind this member is, and how it goes on.
-func (r *Replica) behindText(now protocol.Instant) string {
-	b := &r.behind
-	text := fmt.Sprintf("applied %d of %d, %d entries behind", r.log.applied, b.high, b.gap(r.log.applied))
-	if lag := b.lag(now, r.log.applied); lag >= time.Second {
+// describe says how far behind this member is, and how it goes on.
+func (b *behind) describe(now protocol.Instant) string {
+	text := fmt.Sprintf("applied %d of %d, %d entries behind", b.log.applied, b.high, b.gap(b.log.applied))
+	if lag := b.lag(now, b.log.applied); lag >= time.Second {
 		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))
 	}
-	switch x, p := &r.install, &b.pace; {
+	switch x, p := b.install, &b.pace; {
 	case x.phase == installBegins || x.phase == installFetches:
 		text += fmt.Sprintf("; fetches the checkpoint at %d, %d of %d chunks are to come", x.d.Index, x.left, len(x.have))
 		if p.known && p.toFetch > 0 {
@@ -223,7 +233,7 @@ func (r *Replica) behindText(now protocol.Instant) string {
 		}
 	case x.phase != installNone:
 		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.d.Index)
-	case !r.standing.may(mayApply):
+	case !b.standing.may(mayApply):
 		text += "; looks for a checkpoint of the others"
 	case p.known:
 		text += fmt.Sprintf("; takes %.0f entries a second while the log grows by %.0f", p.takes, p.grows)
@@ -236,9 +246,9 @@ func (r *Replica) behindText(now protocol.Instant) string {
 
 // needs returns which entry of the log this member needs next, if it is far
 // behind: others keep the log from there on for a while.
-func (r *Replica) needs() protocol.Index {
-	if !r.behind.far || r.install.phase != installNone || !r.standing.may(mayApply) {
+func (b *behind) needs() protocol.Index {
+	if !b.far || b.install.phase != installNone || !b.standing.may(mayApply) {
 		return 0
 	}
-	return min(r.log.commit, r.log.tail.last()) + 1
+	return min(b.log.commit, b.log.tail.last()) + 1
 }

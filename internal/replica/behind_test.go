@@ -451,7 +451,7 @@ func TestLeaderOffersWhatIsFetchedAlready(t *testing.T) {
 	g := newGiver(t, Config{})
 	offered := func() protocol.Index {
 		m := &protocol.Checkpoint{}
-		g.r.describe(g.now, protocol.Envelope{Message: m}, m)
+		g.r.checkpoints.describe(g.now, g.r.unreadable.givesAfter(), protocol.Envelope{Message: m}, m)
 		g.r.Effects()
 		d, err := storage.DecodeDescription(m.Description)
 		if err != nil {

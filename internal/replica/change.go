@@ -139,9 +139,8 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 		case line.Seat == protocol.SeatVoter:
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:
-			i := slices.IndexFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id })
-			if i >= 0 { // of one that is not heard the core knows more
-				if err := q.keyless(&q.flock.peers[i]); err != nil {
+			if peer := q.flock.find(id); peer != nil { // of one that is not heard the core knows more
+				if err := q.keyless(peer); err != nil {
 					return conf, err
 				}
 			}
@@ -168,16 +167,16 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 
 // eligible returns what membership knows of a member that may get a seat.
 func (q *seats) eligible(id protocol.MemberID) (protocol.Peer, error) {
-	i := slices.IndexFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id })
+	peer := q.flock.find(id)
 	switch {
 	case id == q.cfg.ID:
 		return protocol.Peer{}, protocol.ErrNotEligible.With(q.cfg.Name + " leads without a seat, and is about to stop leading")
-	case i < 0:
+	case peer == nil:
 		return protocol.Peer{}, protocol.ErrNotEligible.With(q.flock.labelOf(id) + " is not alive, as far as the leader hears: start it, or wait until `starling members` lists it as alive")
-	case !q.flock.peers[i].Eligible:
+	case !peer.Eligible:
 		return protocol.Peer{}, protocol.ErrNotEligible.With(q.flock.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
 	}
-	return q.flock.peers[i], q.keyless(&q.flock.peers[i])
+	return *peer, q.keyless(peer)
 }
 
 // keyless refuses a seat to a member that has no key, where this one believes only what is
@@ -205,7 +204,7 @@ func (q *seats) answering(promoted []protocol.MemberID, next protocol.Configurat
 func (q *seats) absent(ids []protocol.MemberID) error {
 	for _, id := range ids {
 		answers := slices.ContainsFunc(q.log.lead().Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
-		if answers || slices.ContainsFunc(q.flock.peers, func(p protocol.Peer) bool { return p.ID == id }) {
+		if answers || q.flock.find(id) != nil {
 			return protocol.ErrNameTaken.With(q.flock.labelOf(id) + " is heard: its seat is not taken from it; stop it first")
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
-	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -26,6 +25,12 @@ const (
 // checkpoints is what a member knows of its own checkpoints, and of the marks
 // in the log that say when all members take one.
 type checkpoints struct {
+	ground
+	disk   *disk
+	room   interface{ full() bool }
+	audit  *digests
+	gossip needy
+
 	// kept are the ones that can be used, newest first.
 	kept []storage.Description
 	// The last mark that was applied, or checkpoint that the state came from;
@@ -52,6 +57,14 @@ type checkpoints struct {
 	total uint64
 
 	pins pins
+}
+
+// needy is where gossip is told what this member has for others, and says what they need.
+type needy interface {
+	Holds(now protocol.Instant, list []gossip.Holding)
+	Needs(now protocol.Instant) []protocol.Index
+	Pinned(now protocol.Instant) []protocol.Index
+	Describes(now protocol.Instant, above protocol.Index) protocol.Index
 }
 
 // growth is how many bytes of entries were applied when an index was.
@@ -131,34 +144,35 @@ func (c *checkpoints) start(now protocol.Instant, restored Restored) {
 // Kept says which checkpoints can be used, newest first. The owner calls it
 // whenever that has changed: one was taken, or has turned out to be bad.
 func (r *Replica) Kept(now protocol.Instant, kept []storage.Description) {
-	r.keep(now, kept)
+	r.checkpoints.keep(now, kept)
 	r.pump(now)
 }
 
-func (r *Replica) keep(now protocol.Instant, kept []storage.Description) {
-	if len(kept) > 0 && (len(r.checkpoints.kept) == 0 || kept[0].Index > r.checkpoints.kept[0].Index) {
+// keep takes what the store keeps.
+func (c *checkpoints) keep(now protocol.Instant, kept []storage.Description) {
+	if len(kept) > 0 && (len(c.kept) == 0 || kept[0].Index > c.kept[0].Index) {
 		d := &kept[0]
-		r.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
+		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
 	}
-	r.setKept(kept)
-	if !r.standing.may(mayKeep) {
-		r.giveUpBad(kept) // one that was being taken
+	c.setKept(kept)
+	if !c.standing.may(mayKeep) {
+		c.audit.giveUpBad(kept) // one that was being taken
 	}
-	r.offerKept(now)
-	r.dropHead(now)
+	c.offer(now)
+	c.dropHead(now)
 }
 
-// offerKept tells the flock which checkpoints this member has chunks of.
-func (r *Replica) offerKept(now protocol.Instant) {
+// offer tells the flock which checkpoints this member has chunks of.
+func (c *checkpoints) offer(now protocol.Instant) {
 	var list []gossip.Holding
-	for _, some := range [][]storage.Description{r.checkpoints.kept, r.checkpoints.pins.given} {
+	for _, some := range [][]storage.Description{c.kept, c.pins.given} {
 		for i := range some {
-			if d := &some[i]; r.standing.may(mayGive) {
+			if d := &some[i]; c.standing.may(mayGive) {
 				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)})
 			}
 		}
 	}
-	r.gossip.Holds(now, list)
+	c.gossip.Holds(now, list)
 }
 
 // dropHead gives up the log below the older of two checkpoints.
@@ -169,53 +183,33 @@ func (r *Replica) offerKept(now protocol.Instant) {
 // behind, installs a checkpoint or catches up from there: what it is about to need
 // stays for a bounded time (gossip's) and within Config.BehindBytes. Where the disk
 // has no room, nothing stays for others.
-func (r *Replica) dropHead(now protocol.Instant) {
-	c := &r.checkpoints
+func (c *checkpoints) dropHead(now protocol.Instant) {
 	c.held = false
-	if len(c.kept) < 2 || !r.standing.may(mayTrim) {
+	if len(c.kept) < 2 || !c.standing.may(mayTrim) {
 		return
 	}
-	below := min(c.kept[1].Index+1, r.log.commit+1)
-	if entries := protocol.Index(r.cfg.RetainEntries); !r.heirs.now.Full {
-		below = min(below, max(r.log.applied-min(r.log.applied, entries)+1, c.tail(r.cfg.RetainBytes)))
+	below := min(c.kept[1].Index+1, c.log.commit+1)
+	if entries := protocol.Index(c.cfg.RetainEntries); !c.room.full() {
+		below = min(below, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
 	}
-	for _, i := range r.gossip.Needs(now) {
-		if i < below && i >= r.log.shape().FirstIndex() && !r.heirs.now.Full && c.bytesIn(i, below) <= uint64(r.cfg.BehindBytes) {
+	for _, i := range c.gossip.Needs(now) {
+		if i < below && i >= c.log.shape().FirstIndex() && !c.room.full() && c.bytesIn(i, below) <= uint64(c.cfg.BehindBytes) {
 			below, c.held = i, true
 			break // the lowest: the others are above it
 		}
 	}
-	if below <= r.log.shape().FirstIndex() || below <= r.checkpoints.dropped {
+	if below <= c.log.shape().FirstIndex() || below <= c.dropped {
 		return
 	}
-	r.checkpoints.dropped = below
-	r.disk.drop(below)
-}
-
-// Dropped answers a Persist with Drop: the log begins after b now.
-func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err error) {
-	d := &r.disk
-	if d.flying == nil || d.flying.id != id {
-		return
-	}
-	if err != nil {
-		r.Persisted(now, id, err)
-		return
-	}
-	d.flying = nil
-	if b.Index > r.log.shape().PrevIndex {
-		invariant.Check(b.Index <= r.log.commit && b.Index <= r.log.applied, "head dropped to %d, applied is %d", b.Index, r.log.applied)
-		r.log.role.DropHead(b.Index, b.Sum)
-	}
-	r.pump(now)
+	c.dropped = below
+	c.disk.drop(below)
 }
 
 // marked follows an applied batch, which may end with a mark: that carries what
 // the leader's state was at the one before.
-func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
-	c := &r.checkpoints
+func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
 	c.since += protocol.RawSize(batch)
-	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), r.cfg.RetainBytes)
+	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {
@@ -223,35 +217,34 @@ func (r *Replica) marked(now protocol.Instant, batch []protocol.Entry, done *App
 	}
 	m, err := protocol.DecodeMark(last.Data)
 	if err == nil && m.Previous != 0 {
-		r.compareDigest(now, last.Term, m.Previous, m.Digest)
+		c.audit.compare(now, last.Term, m.Previous, m.Digest)
 	}
 	if c.mark != 0 {
 		c.distance = last.Index - c.mark
 	}
 	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
-	if r.standing.may(mayKeep) {
-		r.noteDigest(now, last.Index, done.Digest)
+	if c.standing.may(mayKeep) {
+		c.audit.note(now, last.Index, done.Digest)
 	}
 }
 
-// proposeMark lets a leader say that it is time for a checkpoint: when the log
+// propose lets a leader say that it is time for a checkpoint: when the log
 // since the last one is large, beside the state, or when that was long ago.
-func (r *Replica) proposeMark(now protocol.Instant) {
-	c := &r.checkpoints
-	if !r.standing.may(mayApply) || r.unreadable.bereft() != nil {
-		r.proposeMarkForSelf(now)
+func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
+	if !c.standing.may(mayApply) || bereft {
+		c.proposeForSelf(now, fetching)
 		return
 	}
 	c.askAt = 0
-	if c.proposed > r.log.applied || r.log.applied <= c.mark || c.since == 0 {
+	if c.proposed > c.log.applied || c.log.applied <= c.mark || c.since == 0 {
 		return
 	}
-	if c.since < max(r.cfg.CheckpointBytes, c.state/2) && (r.cfg.CheckpointEvery < 0 || now < c.at.Add(r.cfg.CheckpointEvery)) {
+	if c.since < max(c.cfg.CheckpointBytes, c.state/2) && (c.cfg.CheckpointEvery < 0 || now < c.at.Add(c.cfg.CheckpointEvery)) {
 		return
 	}
 	mark := protocol.EncodeMark(protocol.Mark{Previous: c.mark, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
-	if i, err := r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
+	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
 		c.proposed = i
 	}
 }
@@ -260,33 +253,30 @@ func (r *Replica) proposeMark(now protocol.Instant) {
 // proposes a mark to get one, and between two.
 const markPause = 20
 
-// proposeMarkForSelf lets a leader that has lost its state ask for one. It counts
+// proposeForSelf lets a leader that has lost its state ask for one. It counts
 // no bytes, so it would never say that it is time; and a cluster whose log begins
 // above all checkpoints that are left has none to give before the next mark.
-func (r *Replica) proposeMarkForSelf(now protocol.Instant) {
-	c := &r.checkpoints
-	due := c.askAt != 0 && now >= c.askAt && r.install.phase == installNone
+func (c *checkpoints) proposeForSelf(now protocol.Instant, fetching bool) {
+	due := c.askAt != 0 && now >= c.askAt && !fetching
 	if c.askAt == 0 || due {
-		c.askAt = now.Add(markPause * r.cfg.Active.Election)
+		c.askAt = now.Add(markPause * c.cfg.Active.Election)
 	}
 	if due {
 		// Refused only by an overloaded or a deposed leader: later, or others.
-		_, _ = r.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
+		_, _ = c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
 	}
 }
 
 // describe fills in what a leader tells a member below its log's begin. Nothing
 // is sent while there is no checkpoint: then the log begins at 1. It is the newest,
 // unless as many are being fetched as can be kept (gossip.Core.Describes).
-func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protocol.Checkpoint) {
-	c := &r.checkpoints
-	begin := r.unreadable.givesAfter()
+func (c *checkpoints) describe(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.Checkpoint) {
 	if len(c.kept) == 0 || c.kept[0].Index < begin {
 		return
 	}
 	d := &c.kept[0]
 	above := begin - min(begin, 1)
-	if i := r.gossip.Describes(now, above); i != 0 && i < d.Index {
+	if i := c.gossip.Describes(now, above); i != 0 && i < d.Index {
 		for _, list := range [][]storage.Description{c.kept, c.pins.given} {
 			for k := range list {
 				if list[k].Index == i {
@@ -296,7 +286,7 @@ func (r *Replica) describe(now protocol.Instant, e protocol.Envelope, m *protoco
 		}
 	}
 	m.Description = storage.EncodeDescription(*d)
-	r.out.Send = append(r.out.Send, Send{Envelope: e})
+	c.out.Send = append(c.out.Send, Send{Envelope: e})
 }
 
 // ChunkRead answers a ReadChunk; an error says that the chunk cannot be had.
@@ -304,7 +294,7 @@ func (r *Replica) ChunkRead(now protocol.Instant, x ChunkRead, data []byte, err 
 	if err != nil {
 		data = nil
 		if !errors.Is(err, protocol.ErrDirectory) { // that one may pass
-			r.spoil(now, x.Index)
+			r.checkpoints.spoil(now, x.Index)
 		}
 	}
 	r.gossip.ChunkIs(now, gossip.ChunkRead(x), data)

@@ -447,7 +447,7 @@ func TestAnswerForAnotherInstallationIsNotTakenForThisOne(t *testing.T) {
 	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	offer(r, d)
 	newer := described(whole, 90, 1)
-	r.offered(1, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(newer)}, false)
+	r.install.offered(1, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(newer)}, false)
 	if e := r.Effects(); len(e.Install) != 2 || e.Install[1].Begin == nil || e.Install[1].Begin.Index != newer.Index {
 		t.Fatalf("installs %+v, want the one at %d, and then the one at %d", e.Install, d.Index, newer.Index)
 	}
@@ -553,7 +553,7 @@ func TestFetchThatNobodyCanCompleteGivesWayToAnotherDescription(t *testing.T) {
 	right := d
 	right.Digest[0] ^= 1
 	begins := func(d storage.Description) bool {
-		r.offered(2, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		r.install.offered(2, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
 		e := r.Effects()
 		return len(e.Install) == 1 && e.Install[0].Begin != nil && e.Install[0].Begin.Digest == d.Digest
 	}

@@ -37,6 +37,16 @@ const (
 // is wrong punishes nobody but itself, and a leader that is wrong finds out from
 // those who ask it.
 type digests struct {
+	ground
+	// install takes up an offer when it is known whose state is right, and joint is told
+	// that this member has given its state up, and may not try another one before again.
+	install interface {
+		offered(now protocol.Instant, o *protocol.Offer, byLeader bool)
+	}
+	joint interface {
+		fell(now, again protocol.Instant)
+	}
+
 	own    []markDigest // of the states here, oldest first; at most digestsKept
 	right  []markDigest // what majorities have said, likewise
 	rounds []round      // oldest first; at most roundsKept
@@ -100,30 +110,29 @@ func keepDigest(list []markDigest, x markDigest) []markDigest {
 	return append(list, x)
 }
 
-// noteDigest takes the digest of the state here at a mark. Others may have asked
+// note takes the digest of the state here at a mark. Others may have asked
 // about it already.
-func (r *Replica) noteDigest(now protocol.Instant, i protocol.Index, digest [16]byte) {
-	d := &r.digests
+func (d *digests) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, markDigest{i, digest})
 	if k := slices.IndexFunc(d.rounds, func(x round) bool { return x.index == i }); k >= 0 {
-		r.compareClaims(now, &d.rounds[k])
-		r.judgeDigests(now, i)
+		d.compareClaims(now, &d.rounds[k])
+		d.judge(now, i)
 	}
 }
 
-// compareDigest compares what the leader had at a mark with what was here.
-func (r *Replica) compareDigest(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
-	mine, known := findDigest(r.digests.own, i)
+// compare compares what the leader had at a mark with what was here.
+func (d *digests) compare(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
+	mine, known := findDigest(d.own, i)
 	switch {
-	case !known || !r.standing.may(mayVouch):
+	case !known || !d.standing.may(mayVouch):
 	case mine == theirs:
-		r.standing.quarantine.falls = 0
-		r.digests.settle(i, r.log.leads())
+		d.standing.quarantine.falls = 0
+		d.settle(i, d.log.leads())
 	default:
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
+		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
 			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader of the time: the actives are asked", i, mine, theirs)})
-		r.askDigests(now, i)
-		r.judgeDigests(now, i)
+		d.ask(now, i)
+		d.judge(now, i)
 	}
 }
 
@@ -147,15 +156,20 @@ func (d *digests) settle(i protocol.Index, leads bool) {
 // changed without an entry. The one counted is what is really here.
 func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	if r.standing.may(mayVouch) {
-		r.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
-		r.digests.own = keepDigest(r.digests.own, markDigest{i, digest})
 		if r.checkpoints.mark == i {
 			r.checkpoints.digest = digest // a leader tells it in the next mark
 		}
-		r.askDigests(now, i)
-		r.judgeDigests(now, i)
+		r.digests.recounted(now, i, digest)
 	}
 	r.pump(now)
+}
+
+// recounted takes what was counted.
+func (d *digests) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	d.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
+	d.own = keepDigest(d.own, markDigest{i, digest})
+	d.ask(now, i)
+	d.judge(now, i)
 }
 
 // round returns what is said of an index, made if need be.
@@ -171,93 +185,93 @@ func (d *digests) round(i protocol.Index) *round {
 	return &d.rounds[k]
 }
 
-// askDigests begins to ask the actives for their digests at an index.
-func (r *Replica) askDigests(now protocol.Instant, i protocol.Index) {
-	x := r.digests.round(i)
+// ask begins to ask the actives for their digests at an index.
+func (d *digests) ask(now protocol.Instant, i protocol.Index) {
+	x := d.round(i)
 	if !x.asking {
 		x.asking, x.until = true, now.Add(digestPatience)
-		r.askAgain(now, x)
+		d.askAgain(now, x)
 	}
 }
 
 // askAgain asks those who have not said anything so far.
-func (r *Replica) askAgain(now protocol.Instant, x *round) {
+func (d *digests) askAgain(now protocol.Instant, x *round) {
 	x.next = now.Add(digestPause)
-	mine, known := findDigest(r.digests.own, x.index)
-	for _, id := range r.judges() {
-		if id == r.cfg.ID || x.claimOf(id) >= 0 {
+	mine, known := findDigest(d.own, x.index)
+	for _, id := range d.judges() {
+		if id == d.cfg.ID || x.claimOf(id) >= 0 {
 			continue
 		}
-		r.out.Send = append(r.out.Send, Send{Envelope: protocol.Envelope{From: r.cfg.ID, To: id,
+		d.out.Send = append(d.out.Send, Send{Envelope: protocol.Envelope{From: d.cfg.ID, To: id,
 			Message: &protocol.DigestQuestion{Index: x.index, Known: known, Digest: mine}}})
 	}
 }
 
-// tickDigests asks again, and gives up what has been asked for long enough.
-func (r *Replica) tickDigests(now protocol.Instant) {
-	for k := range r.digests.rounds {
-		x := &r.digests.rounds[k]
+// tick asks again, and gives up what has been asked for long enough.
+func (d *digests) tick(now protocol.Instant) {
+	for k := range d.rounds {
+		x := &d.rounds[k]
 		switch {
 		case !x.asking || now < x.next:
 		case now >= x.until:
 			x.asking, x.offer = false, nil
-			r.nobodyActs(x, "too few of the actives have answered")
+			d.nobodyActs(x, "too few of the actives have answered")
 		default:
-			r.askAgain(now, x)
+			d.askAgain(now, x)
 		}
 	}
 }
 
-// digestDeadline is when tickDigests has something to do.
-func (r *Replica) digestDeadline(d protocol.Instant) protocol.Instant {
-	for k := range r.digests.rounds {
-		if x := &r.digests.rounds[k]; x.asking {
-			d = min(d, x.next)
+// deadline is when tick has something to do.
+func (d *digests) deadline(at protocol.Instant) protocol.Instant {
+	for k := range d.rounds {
+		if x := &d.rounds[k]; x.asking {
+			at = min(at, x.next)
 		}
 	}
-	return d
+	return at
 }
 
-// digestQuestion answers a member that wants to know this one's digest, and
+// question answers a member that wants to know this one's digest, and
 // takes note of what it says of its own.
-func (r *Replica) digestQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
+func (d *digests) question(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
 	a := &protocol.DigestAnswer{Index: q.Index}
-	if r.standing.may(mayVouch) {
-		a.Digest, a.Known = findDigest(r.digests.own, q.Index)
+	if d.standing.may(mayVouch) {
+		a.Digest, a.Known = findDigest(d.own, q.Index)
 	}
-	r.out.send(from, a)
+	d.out.send(from, a)
 	if q.Known && (!a.Known || a.Digest != q.Digest) {
-		r.claimed(now, from, q.Index, q.Digest)
+		d.claimed(now, from, q.Index, q.Digest)
 	}
 }
 
-// digestAnswer takes what an active has at an index.
-func (r *Replica) digestAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
-	if a.Known && slices.ContainsFunc(r.digests.rounds, func(x round) bool { return x.index == a.Index }) {
-		r.claimed(now, from, a.Index, a.Digest)
+// answer takes what an active has at an index.
+func (d *digests) answer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
+	if a.Known && slices.ContainsFunc(d.rounds, func(x round) bool { return x.index == a.Index }) {
+		d.claimed(now, from, a.Index, a.Digest)
 	}
 }
 
 // claimed takes what a member says it has at an index. Passives have no say.
-func (r *Replica) claimed(now protocol.Instant, from protocol.MemberID, i protocol.Index, digest [16]byte) {
-	if !slices.Contains(r.judges(), from) {
+func (d *digests) claimed(now protocol.Instant, from protocol.MemberID, i protocol.Index, digest [16]byte) {
+	if !slices.Contains(d.judges(), from) {
 		return
 	}
-	x := r.digests.round(i)
+	x := d.round(i)
 	if k := x.claimOf(from); k >= 0 {
 		x.claims[k].digest = digest // its state may have been healed since
 	} else if len(x.claims) < claimsMax {
 		x.claims = append(x.claims, markClaim{from, digest})
 	}
-	r.compareClaims(now, x)
-	r.judgeDigests(now, i)
+	d.compareClaims(now, x)
+	d.judge(now, i)
 }
 
 // compareClaims asks everybody as soon as one active contradicts this member.
-func (r *Replica) compareClaims(now protocol.Instant, x *round) {
-	mine, known := findDigest(r.digests.own, x.index)
-	if known && !x.told && r.standing.may(mayVouch) && slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
-		r.askDigests(now, x.index)
+func (d *digests) compareClaims(now protocol.Instant, x *round) {
+	mine, known := findDigest(d.own, x.index)
+	if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
+		d.ask(now, x.index)
 	}
 }
 
@@ -267,52 +281,52 @@ func (x *round) claimOf(id protocol.MemberID) int {
 
 // judges are the actives whose digests count: the voters of the committed
 // configuration, of both halves if it is a joint one.
-func (r *Replica) judges() []protocol.MemberID {
-	conf, _ := r.log.configurations().At(r.log.commit)
+func (d *digests) judges() []protocol.MemberID {
+	conf, _ := d.log.configurations().At(d.log.commit)
 	list := slices.Concat(conf.Configuration.Voters(), conf.Configuration.OutgoingVoters())
 	slices.SortFunc(list, protocol.MemberID.Compare)
 	return slices.Compact(list)
 }
 
-// judgeDigests draws the conclusion, if there is one, from what is said of an
+// judge draws the conclusion, if there is one, from what is said of an
 // index.
-func (r *Replica) judgeDigests(now protocol.Instant, i protocol.Index) {
-	x := r.digests.round(i)
-	mine, known := findDigest(r.digests.own, i)
-	winner, decided := r.majority(x, mine, known)
+func (d *digests) judge(now protocol.Instant, i protocol.Index) {
+	x := d.round(i)
+	mine, known := findDigest(d.own, i)
+	winner, decided := d.majority(x, mine, known)
 	if !decided {
-		if r.allClaimed(x) {
+		if d.allClaimed(x) {
 			x.asking, x.offer = false, nil
-			r.nobodyActs(x, "no majority of them agrees")
+			d.nobodyActs(x, "no majority of them agrees")
 		}
 		return
 	}
 	x.asking = false
-	r.digests.right = keepDigest(r.digests.right, markDigest{i, winner})
+	d.right = keepDigest(d.right, markDigest{i, winner})
 	o := x.offer
 	x.offer = nil
 	switch {
-	case !known || !r.standing.may(mayVouch):
+	case !known || !d.standing.may(mayVouch):
 	case mine != winner:
-		r.enterQuarantine(now, i, mine, winner)
+		d.enterQuarantine(now, i, mine, winner)
 	case !x.told:
 		x.told = true
 		for _, c := range x.claims {
 			if c.digest != winner {
-				r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: r.log.role.HardState().Term, Index: i, Member: c.member,
+				d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: d.log.role.HardState().Term, Index: i, Member: c.member,
 					Text: fmt.Sprintf("the state at %d has digest %x at a majority of the actives and here, and %x at this active", i, winner, c.digest)})
 			}
 		}
 	}
 	if o != nil {
-		r.offered(now, o, false)
+		d.install.offered(now, o, false)
 	}
 }
 
 // majority returns the digest that a majority of the actives has, of both halves
 // of a joint configuration, if there is one. This member counts as what it is.
-func (r *Replica) majority(x *round, mine [16]byte, known bool) ([16]byte, bool) {
-	conf, _ := r.log.configurations().At(r.log.commit)
+func (d *digests) majority(x *round, mine [16]byte, known bool) ([16]byte, bool) {
+	conf, _ := d.log.configurations().At(d.log.commit)
 	candidates := make([][16]byte, 0, len(x.claims)+1)
 	if known {
 		candidates = append(candidates, mine)
@@ -322,7 +336,7 @@ func (r *Replica) majority(x *round, mine [16]byte, known bool) ([16]byte, bool)
 	}
 	agree := func(voters []protocol.MemberID, digest [16]byte) bool {
 		return protocol.Majority(voters, func(id protocol.MemberID) bool {
-			if id == r.cfg.ID {
+			if id == d.cfg.ID {
 				return known && mine == digest
 			}
 			k := x.claimOf(id)
@@ -338,9 +352,9 @@ func (r *Replica) majority(x *round, mine [16]byte, known bool) ([16]byte, bool)
 	return [16]byte{}, false
 }
 
-func (r *Replica) allClaimed(x *round) bool {
-	for _, id := range r.judges() {
-		if id != r.cfg.ID && x.claimOf(id) < 0 {
+func (d *digests) allClaimed(x *round) bool {
+	for _, id := range d.judges() {
+		if id != d.cfg.ID && x.claimOf(id) < 0 {
 			return false
 		}
 	}
@@ -349,13 +363,13 @@ func (r *Replica) allClaimed(x *round) bool {
 
 // nobodyActs says, once, that states differ and that it is not known which one
 // is right.
-func (r *Replica) nobodyActs(x *round, why string) {
-	mine, known := findDigest(r.digests.own, x.index)
-	if x.told || !known || !r.standing.may(mayVouch) || !slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
+func (d *digests) nobodyActs(x *round, why string) {
+	mine, known := findDigest(d.own, x.index)
+	if x.told || !known || !d.standing.may(mayVouch) || !slices.ContainsFunc(x.claims, func(c markClaim) bool { return c.digest != mine }) {
 		return
 	}
 	x.told = true
-	r.digests.disputedAt = x.index
-	r.digests.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
-	r.out.event(protocol.EventDiverged, r.digests.disputed)
+	d.disputedAt = x.index
+	d.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
+	d.out.event(protocol.EventDiverged, d.disputed)
 }

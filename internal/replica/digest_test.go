@@ -150,7 +150,7 @@ func (p *patient) offer(rec storage.Recovered, i protocol.Index, digest byte) {
 	p.t.Helper()
 	d := described(rec, i, 0)
 	d.Digest = [16]byte{digest}
-	p.r.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+	p.r.install.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
 	p.r.pump(p.now)
 	p.serve()
 }
@@ -330,9 +330,10 @@ func TestStateIsReinstalledBelowWhatWasAppliedAndServedOnlyAbove(t *testing.T) {
 		t.Errorf("events\n%s", p.events)
 	}
 	// Half way it does not serve.
-	q := &Replica{standing: standing{quarantine: quarantine{until: 20}}, log: log{applied: 19}}
-	q.standing.set(replaying, true)
-	if q.healed(0); q.standing.may(mayAnswer) {
+	s := standing{quarantine: quarantine{until: 20}}
+	s.set(replaying, true)
+	d := digests{ground: ground{standing: &s, log: &log{applied: 19}}}
+	if d.healed() || s.may(mayAnswer) {
 		t.Error("it serves at 19, it had served at 20")
 	}
 }

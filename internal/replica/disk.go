@@ -102,9 +102,8 @@ func (d *disk) settled() protocol.Index {
 	return low
 }
 
-// startWrite hands out the next write if none is in flight.
-func (r *Replica) startWrite() {
-	d := &r.disk
+// start hands out the next write if none is in flight.
+func (d *disk) start(out *outbox, t *tail) {
 	if d.flying != nil || len(d.queue) == 0 || d.failed != nil {
 		return
 	}
@@ -126,9 +125,9 @@ func (r *Replica) startWrite() {
 	}
 	p := &Persist{ID: q.id, Write: q.write, Drop: q.drop, Reset: q.reset}
 	if !q.write.Empty() {
-		p.Entries = r.log.tail.slice(q.write.First, q.write.Last)
+		p.Entries = t.slice(q.write.First, q.write.Last)
 	}
-	r.out.Persist = p
+	out.Persist = p
 }
 
 // Persisted says that a write is done. With an error the disk has failed: the
@@ -146,9 +145,27 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 		return
 	}
 	if q.reset != nil {
-		r.reset(now, q.reset)
+		r.install.reset(now, q.reset)
 	} else if q.epoch == d.epoch {
 		r.log.role.Persisted(now, q.write.ID)
+	}
+	r.pump(now)
+}
+
+// Dropped answers a Persist with Drop: the log begins after b now.
+func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err error) {
+	d := &r.disk
+	if d.flying == nil || d.flying.id != id {
+		return
+	}
+	if err != nil {
+		r.Persisted(now, id, err)
+		return
+	}
+	d.flying = nil
+	if b.Index > r.log.shape().PrevIndex {
+		invariant.Check(b.Index <= r.log.commit && b.Index <= r.log.applied, "head dropped to %d, applied is %d", b.Index, r.log.applied)
+		r.log.role.DropHead(b.Index, b.Sum)
 	}
 	r.pump(now)
 }

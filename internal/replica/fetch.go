@@ -49,7 +49,7 @@ type feeding struct {
 	places *unreadable
 	room   *heirs
 	marks  interface {
-		describe(protocol.Instant, protocol.Envelope, *protocol.Checkpoint)
+		describe(now protocol.Instant, after protocol.Index, e protocol.Envelope, m *protocol.Checkpoint)
 	}
 	gossip interface {
 		Answer(protocol.Instant, protocol.MemberID, []protocol.Entry)
@@ -77,7 +77,7 @@ func (f *feeding) give(now protocol.Instant, want gossip.RangeRead) {
 // send passes a role's message on, with the entries that it speaks of.
 func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
 	if m, ok := e.Message.(*protocol.Checkpoint); ok {
-		f.marks.describe(now, e, m)
+		f.marks.describe(now, f.places.givesAfter(), e, m)
 		return
 	}
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {

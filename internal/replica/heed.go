@@ -23,6 +23,10 @@ const hintPatience = 10
 // hearing is who leads, as far as this member knows, and whose word has counted.
 type hearing struct {
 	ground
+	gossip interface {
+		Heed(named []protocol.MemberID, others bool)
+	}
+
 	hint leaderHint
 	// unheeded counts messages that did not count because of who sent them, or of a term
 	// or an index that nobody can have come to, beside those that the cores have counted.
@@ -101,11 +105,10 @@ func (h *hearing) notLeading() error {
 // heed tells the gossip core whose word on what is committed counts. The only
 // voter of a cluster, when it has lost its state, can have it from nobody whom its
 // log names: it takes a checkpoint as a passive does. Its log it keeps.
-func (r *Replica) heed(now protocol.Instant) {
-	named, others, ok := r.log.role.heeds(now)
-	if !ok {
-		return
+func (h *hearing) heed(now protocol.Instant, bereft bool) {
+	named, others, ok := h.log.role.heeds(now)
+	if ok {
+		alone := len(named) == 1 && named[0] == h.cfg.ID
+		h.gossip.Heed(named, others || alone && (bereft || !h.standing.may(mayApply)))
 	}
-	alone := len(named) == 1 && named[0] == r.cfg.ID
-	r.gossip.Heed(named, others || alone && (!r.standing.may(mayApply) || r.unreadable.bereft() != nil))
 }

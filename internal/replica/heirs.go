@@ -41,6 +41,9 @@ type heirs struct {
 	cramped string
 }
 
+// full reports whether the disk is nearly full.
+func (h *heirs) full() bool { return h.now.Full }
+
 // begin forgets what was tried in another term.
 func (h *heirs) begin(term protocol.Term) {
 	if term != h.term {

@@ -277,7 +277,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
 	r.aheads.look(now)
 	r.sessions.pass(now)
-	r.proposeMark(now)
+	r.checkpoints.propose(now, r.unreadable.bereft() != nil, r.install.phase != installNone)
 	r.commands.proposeGathered(now)
 	r.heirs.lookForRoom()
 	r.heirs.handOver(now)

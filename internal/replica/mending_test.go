@@ -210,7 +210,7 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 	rec := found(2, 100, 100, threeVoters)
 	offer := func(i protocol.Index) {
 		d := described(rec, i, 1)
-		s.r.offered(s.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		s.r.install.offered(s.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
 		s.r.pump(s.now)
 		s.settle()
 	}

@@ -33,20 +33,25 @@ type Pin struct {
 
 // Pinned answers a Pin with those of its checkpoints that are pinned now.
 func (r *Replica) Pinned(now protocol.Instant, p Pin, held []protocol.Index) {
-	x := &r.checkpoints.pins
-	if slices.Equal(p.Indexes, x.asked) {
-		for _, i := range p.Indexes {
-			if !slices.Contains(held, i) {
-				r.spoil(now, i)
-			}
-		}
-	}
+	r.checkpoints.pinned(now, p.Indexes, held)
 	r.pump(now)
 }
 
+// pinned notes which of those that were asked for could not be pinned.
+func (c *checkpoints) pinned(now protocol.Instant, asked, held []protocol.Index) {
+	x := &c.pins
+	if slices.Equal(asked, x.asked) {
+		for _, i := range asked {
+			if !slices.Contains(held, i) {
+				c.spoil(now, i)
+			}
+		}
+	}
+}
+
 // spoil notes that a checkpoint cannot be read by others.
-func (r *Replica) spoil(now protocol.Instant, i protocol.Index) {
-	x := &r.checkpoints.pins
+func (c *checkpoints) spoil(now protocol.Instant, i protocol.Index) {
+	x := &c.pins
 	if slices.Contains(x.spoiled, i) {
 		return
 	}
@@ -54,14 +59,13 @@ func (r *Replica) spoil(now protocol.Instant, i protocol.Index) {
 	before := len(x.given)
 	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return d.Index == i })
 	if len(x.given) < before {
-		r.offerKept(now)
+		c.offer(now)
 	}
 }
 
 // setKept takes what the store keeps. What is not kept any more, and pinned, is
 // still there.
-func (r *Replica) setKept(kept []storage.Description) {
-	c := &r.checkpoints
+func (c *checkpoints) setKept(kept []storage.Description) {
 	x := &c.pins
 	isKept := func(i protocol.Index) bool {
 		return slices.ContainsFunc(kept, func(d storage.Description) bool { return d.Index == i })
@@ -79,29 +83,28 @@ func (r *Replica) setKept(kept []storage.Description) {
 }
 
 // pinWanted asks for pins when what others fetch has changed.
-func (r *Replica) pinWanted(now protocol.Instant) {
-	x := &r.checkpoints.pins
-	want := r.wantedPins(now)
+func (c *checkpoints) pinWanted(now protocol.Instant) {
+	x := &c.pins
+	want := c.wantedPins(now)
 	if slices.Equal(want, x.asked) {
 		return
 	}
 	x.asked = want
-	r.out.Pin = &Pin{Indexes: want}
+	c.out.Pin = &Pin{Indexes: want}
 	before := len(x.given)
 	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return !slices.Contains(want, d.Index) })
 	if len(x.given) < before {
-		r.offerKept(now)
+		c.offer(now)
 	}
 }
 
 // wantedPins returns which checkpoints are to be pinned, newest first. Where not all
 // find room, those that were begun first are.
-func (r *Replica) wantedPins(now protocol.Instant) []protocol.Index {
-	c := &r.checkpoints
-	if len(c.kept)+len(c.pins.given) == 0 || !r.standing.may(mayGive) {
+func (c *checkpoints) wantedPins(now protocol.Instant) []protocol.Index {
+	if len(c.kept)+len(c.pins.given) == 0 || !c.standing.may(mayGive) {
 		return nil
 	}
-	wanted := r.gossip.Pinned(now)
+	wanted := c.gossip.Pinned(now)
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -112,7 +115,7 @@ func (r *Replica) wantedPins(now protocol.Instant) []protocol.Index {
 			continue
 		}
 		if k := slices.IndexFunc(c.pins.given, func(d storage.Description) bool { return d.Index == i }); k >= 0 {
-			if bytes += c.pins.given[k].Bytes; r.heirs.now.Full || some && bytes > uint64(r.cfg.PinBytes) {
+			if bytes += c.pins.given[k].Bytes; c.room.full() || some && bytes > uint64(c.cfg.PinBytes) {
 				continue
 			}
 			some = true

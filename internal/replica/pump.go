@@ -34,10 +34,10 @@ func (r *Replica) pump(now protocol.Instant) {
 	}
 	r.followLeader()
 	r.types.tell(now)
-	r.pinWanted(now)
-	r.proveLevel(now)
-	r.startReset()
-	r.startWrite()
+	r.checkpoints.pinWanted(now)
+	r.behind.prove(now)
+	r.install.startReset()
+	r.disk.start(&r.out, r.log.tail)
 	r.apply.handOut()
 	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
 		r.log.tail.trim(keep-1, r.cfg.TailBytes)
@@ -68,7 +68,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		r.seats.committed()
 	}
 	if rd.Checkpoint != nil {
-		r.offered(now, rd.Checkpoint, true)
+		r.install.offered(now, rd.Checkpoint, true)
 	}
 	for _, read := range rd.Reads {
 		r.reads.answered(now, read.Leader, read)
@@ -100,7 +100,7 @@ func (r *Replica) changeLog(d *protocol.Delta) {
 
 // serveGossip exchanges progress and messages with the gossip core.
 func (r *Replica) serveGossip(now protocol.Instant) bool {
-	r.heed(now)
+	r.hearing.heed(now, r.unreadable.bereft() != nil)
 	if p := r.progressNow(now); p != r.progress {
 		r.progress = p
 		r.gossip.Progress(now, p)
@@ -119,7 +119,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.takeRun(now, run)
 	}
 	for i := range g.Chunks {
-		r.arrived(now, &g.Chunks[i])
+		r.install.arrived(now, &g.Chunks[i])
 	}
 	for _, x := range g.ChunkReads {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
@@ -128,7 +128,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.hearing.heardOf(now, g.Led.Term, g.Led.Leader)
 	}
 	if g.Offer != nil {
-		r.offered(now, g.Offer, false)
+		r.install.offered(now, g.Offer, false)
 	}
 	if g.Prove {
 		r.reads.prove(now)
@@ -147,8 +147,18 @@ func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 	r.out.Diverged = d
 	r.reads.failWith(r.reads.withheld())
 	if p := r.install.phase; p == installBegins || p == installFetches {
-		r.giveUpInstall(now, r.reads.withheld())
+		r.install.giveUp(now, r.reads.withheld())
 	}
+}
+
+// fell says that the state is given up, and when another one may be installed at the
+// earliest: this member serves, feeds and leads no more.
+func (r *Replica) fell(now, again protocol.Instant) {
+	r.install.retryAt = max(r.install.retryAt, again)
+	r.reads.failWith(r.standing.notServing())
+	r.apply.tellFit(now)
+	r.digests.giveUpBad(r.checkpoints.kept)
+	r.checkpoints.offer(now)
 }
 
 // takeRun offers a run of committed entries to the role.
@@ -175,7 +185,7 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Lost:    !r.standing.may(mayApply),
 		Term:    r.hearing.term(),
 		Adrift:  r.log.role.Adrift(now),
-		Needs:   r.needs(),
+		Needs:   r.behind.needs(),
 		Pressed: r.behind.pressed,
 	}
 	if x := r.unreadable.bereft(); x != nil {

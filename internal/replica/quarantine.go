@@ -45,34 +45,32 @@ const (
 )
 
 // enterQuarantine gives the state up. A majority of the actives has another one.
-func (r *Replica) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
-	q := &r.standing.quarantine
-	r.standing.set(discarded, true)
-	r.standing.set(replaying, false)
+func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+	q := &d.standing.quarantine
+	d.standing.set(discarded, true)
+	d.standing.set(replaying, false)
 	q.at = i
-	q.until = max(q.until, r.log.applied, r.log.handed)
+	q.until = max(q.until, d.log.applied, d.log.handed)
 	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
-	r.out.event(protocol.EventDiverged, q.text)
+	d.out.event(protocol.EventDiverged, q.text)
+	again := protocol.Instant(0)
 	if q.falls > 0 {
-		r.install.retryAt = max(r.install.retryAt, now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax)))
+		again = now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax))
 	}
 	q.falls++
-	r.reads.failWith(r.standing.notServing())
-	r.apply.tellFit(now)
-	r.giveUpBad(r.checkpoints.kept)
-	r.digests.own, r.digests.disputed, r.digests.disputedAt = nil, "", 0
-	r.offerKept(now)
+	d.own, d.disputed, d.disputedAt = nil, "", 0
+	d.joint.fell(now, again)
 }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
 // where the majority disagreed on. Those below agreed with their leader's mark,
 // and one that did not would be found again.
-func (r *Replica) giveUpBad(kept []storage.Description) {
+func (d *digests) giveUpBad(kept []storage.Description) {
 	for k := range kept {
-		d := &kept[k]
-		right, known := findDigest(r.digests.right, d.Index)
-		if d.Index >= r.standing.quarantine.at && (!known || right != d.Digest) {
-			r.out.Install = append(r.out.Install, InstallStep{GiveUp: d.Index})
+		c := &kept[k]
+		right, known := findDigest(d.right, c.Index)
+		if c.Index >= d.standing.quarantine.at && (!known || right != c.Digest) {
+			d.out.Install = append(d.out.Install, InstallStep{GiveUp: c.Index})
 		}
 	}
 }
@@ -82,47 +80,43 @@ func (r *Replica) giveUpBad(kept []storage.Description) {
 // asked if that is not known, and the offer is taken up again when they answer.
 //
 // [S] Whoever made the offer may be the next one to have diverged.
-func (r *Replica) trusts(now protocol.Instant, o *protocol.Offer, d *storage.Description) bool {
-	if len(r.apply.flights) > 0 || d.Index+1 < r.checkpoints.dropped {
-		return false // it will be offered again
-	}
-	if d.Index <= r.log.commit && Join(r.log.shape(), r.log.tail.sumAt, d) == JoinReset {
-		r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: d.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
+func (d *digests) trusts(now protocol.Instant, o *protocol.Offer, c *storage.Description) bool {
+	if c.Index <= d.log.commit && Join(d.log.shape(), d.log.tail.sumAt, c) == JoinReset {
+		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
-	if right, known := findDigest(r.digests.right, d.Index); known {
-		if right != d.Digest {
-			r.out.Events = append(r.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: d.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
+	if right, known := findDigest(d.right, c.Index); known {
+		if right != c.Digest {
+			d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
 		}
-		return right == d.Digest
+		return right == c.Digest
 	}
-	x := r.digests.round(d.Index)
+	x := d.round(c.Index)
 	x.offer = o
 	if !x.asking {
 		x.claims = nil // of before: some may have been healed since
 	}
-	r.askDigests(now, d.Index)
+	d.ask(now, c.Index)
 	return false
 }
 
 // reinstalled says that the state is that of a good checkpoint now.
-func (r *Replica) reinstalled() {
-	if s := &r.standing; s.in[discarded] {
+func (d *digests) reinstalled() {
+	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)
 		s.quarantine.adopting = true
 	}
 }
 
-// healed ends the quarantine when the state is as far as it was.
-func (r *Replica) healed(now protocol.Instant) {
-	q := &r.standing.quarantine
-	if !r.standing.in[replaying] || q.adopting || r.log.applied < q.until {
-		return
+// healed ends the quarantine when the state is as far as it was, and says so.
+func (d *digests) healed() bool {
+	q := &d.standing.quarantine
+	if !d.standing.in[replaying] || q.adopting || d.log.applied < q.until {
+		return false
 	}
 	*q = quarantine{falls: q.falls}
-	r.standing.set(replaying, false)
-	r.apply.tellFit(now)
-	r.offerKept(now)
-	r.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", r.log.applied))
+	d.standing.set(replaying, false)
+	d.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", d.log.applied))
+	return true
 }

@@ -253,7 +253,7 @@ func TestDivergedMemberKeepsItsLogAndState(t *testing.T) {
 	d, older := described(x.whole, 290, 4), described(x.whole, 200, 4)
 	x.receive(&protocol.Checkpoint{Term: 3, Description: storage.EncodeDescription(d)})
 	quiet("the leader's checkpoint")
-	x.r.offered(x.now, &protocol.Offer{From: id(1), Description: storage.EncodeDescription(d)}, false)
+	x.r.install.offered(x.now, &protocol.Offer{From: id(1), Description: storage.EncodeDescription(d)}, false)
 	x.turn()
 	quiet("an offer that was on its way")
 	x.r.cfg.RetainEntries = 0

@@ -94,7 +94,6 @@ type Replica struct {
 	checkpoints checkpoints
 	digests     digests
 	install     install
-	installs    uint64 // installations begun
 	behind      behind
 	heirs       heirs
 	aheads      aheads
@@ -147,7 +146,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	r.log.role.wait(cfg.Reserve && r.log.shape().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	r.connect()
-	r.offerKept(now)
+	r.checkpoints.offer(now)
 	r.pump(now)
 	return r, nil
 }
@@ -156,7 +155,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 func (r *Replica) connect() {
 	r.flock.self, r.flock.name, r.flock.log = r.cfg.ID, r.cfg.Name, &r.log
 	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
-	r.hearing.ground, r.sessions.ground = g, g
+	r.hearing.ground, r.hearing.gossip, r.sessions.ground = g, r.gossip, g
 	r.types.ground, r.types.who = g, &r.hearing
 	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, &r.unreadable, r.gossip
 	r.fetches.out = &r.out
@@ -164,7 +163,14 @@ func (r *Replica) connect() {
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.mending.ground, u.mending.places, u.mending.disk = g, u, &r.disk
-	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.heirs, marks: r, gossip: r.gossip}
+	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.heirs, marks: &r.checkpoints, gossip: r.gossip}
+	c := &r.checkpoints
+	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.heirs, &r.digests, r.gossip
+	r.digests.ground, r.digests.install, r.digests.joint = g, &r.install, r
+	r.install = install{
+		ground: g, who: &r.hearing, marks: c, audit: &r.digests, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
+	}
+	r.behind.ground, r.behind.install, r.behind.gossip = g, &r.install, r.gossip
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
 	r.policy.ground, r.policy.gossip = g, r.gossip
 	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: &r.unreadable, gossip: r.gossip}
@@ -203,12 +209,12 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.commands.askAfter(now)
 	r.seats.transferred(now)
 	r.reads.expire(now)
-	r.tickDigests(now)
+	r.digests.tick(now)
 	r.lead(now)
-	r.lookAround(now)
+	r.behind.look(now, r.checkpoints.distance)
 	r.unreadable.tick(now)
 	if r.checkpoints.held {
-		r.dropHead(now)
+		r.checkpoints.dropHead(now)
 	}
 	r.pump(now)
 }
@@ -227,7 +233,7 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 	r.heirs.now = h
 	if h.Full {
-		r.dropHead(now)
+		r.checkpoints.dropHead(now)
 	}
 	r.pump(now)
 }
@@ -239,7 +245,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
-	return r.digestDeadline(d)
+	return r.digests.deadline(d)
 }
 
 // SetPeers says which other members are alive, in any order.
@@ -247,7 +253,7 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.flock.peers = peers
 	r.unreadable.mending.setPeers(now)
-	r.setFlock(now)
+	r.gossip.SetPeers(now, r.flock.talking())
 	r.pump(now)
 }
 
@@ -265,9 +271,9 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Types:
 		r.types.hear(now, from, m)
 	case *protocol.DigestQuestion:
-		r.digestQuestion(now, from, m)
+		r.digests.question(now, from, m)
 	case *protocol.DigestAnswer:
-		r.digestAnswer(now, from, m)
+		r.digests.answer(now, from, m)
 	case *protocol.Repair:
 		r.unreadable.mending.receive(now, from, m)
 	case *protocol.Forward:

@@ -12,16 +12,15 @@ import (
 // and then is a passive like any other, over restarts too, because its log is
 // not empty any more.
 
-// setFlock tells the gossip core with whom it has to do: reserves neither send
-// nor get anything.
-func (r *Replica) setFlock(now protocol.Instant) {
-	flock := make([]protocol.Peer, 0, len(r.flock.peers))
-	for _, p := range r.flock.peers {
-		if p.Role != protocol.RoleReserve && !r.log.role.waits() {
-			flock = append(flock, p)
+// talking returns those with whom gossip has to do: reserves neither send nor get anything.
+func (f *flock) talking() []protocol.Peer {
+	list := make([]protocol.Peer, 0, len(f.peers))
+	for _, p := range f.peers {
+		if p.Role != protocol.RoleReserve && !f.log.role.waits() {
+			list = append(list, p)
 		}
 	}
-	r.gossip.SetPeers(now, flock)
+	return list
 }
 
 // called reports whether a message ends this member's time as a reserve: a
@@ -37,7 +36,7 @@ func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protoco
 		return false
 	}
 	r.log.role.wait(false)
-	r.setFlock(now)
+	r.gossip.SetPeers(now, r.flock.talking())
 	r.out.event(protocol.EventBecamePassive, fmt.Sprintf("it was a reserve, and %s %s", r.flock.labelOf(from), why))
 	return true
 }

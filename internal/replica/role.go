@@ -221,7 +221,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 	if r.barred {
 		a.Silence(now)
 	}
-	r.setInstalling(now, r.install.phase != installNone)
+	r.install.tell(now, r.install.phase != installNone)
 	r.apply.unfit = ""
 	r.apply.tellFit(now)
 	r.out.event(protocol.EventBecameActive, "the log names this member")

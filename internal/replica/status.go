@@ -24,12 +24,7 @@ type Status struct {
 	Last       protocol.Index // highest index held
 	// Checkpoint is the index of the newest one kept, or 0.
 	Checkpoint protocol.Index
-	// Installing is the index of a checkpoint that is being fetched from other
-	// members, or 0; Chunks of it ChunksLeft are still to come.
-	Installing         protocol.Index
-	Chunks, ChunksLeft int
-	// Installs counts the installations that were begun since the start.
-	Installs uint64
+	Installation
 	// Behind is why nobody should ask this member, which is far behind the others,
 	// with figures; empty if it is not.
 	Behind string
@@ -67,12 +62,23 @@ type Status struct {
 	Source      time.Duration
 }
 
+// Installation is how far the installation of a checkpoint is.
+type Installation struct {
+	// Installing is the index of a checkpoint that is being fetched from other
+	// members, or 0; Chunks of it ChunksLeft are still to come.
+	Installing         protocol.Index
+	Chunks, ChunksLeft int
+	// Installs counts the installations that were begun since the start.
+	Installs uint64
+}
+
 // Status returns the state at this moment. It is cheap: the owner may publish
 // it after every step.
 func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
 		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(), Term: r.log.role.HardState().Term,
 		Commit: r.log.commit, Applied: r.log.applied, First: r.log.shape().FirstIndex(), Last: r.log.tail.last(),
+		Checkpoint: r.checkpoints.newest(),
 	}
 	if r.log.role.waits() {
 		s.Role = protocol.RoleReserve
@@ -80,13 +86,10 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if s.Leader.IsZero() {
 		s.Leaderless = r.flock.noLeader().Error()
 	}
-	if len(r.checkpoints.kept) > 0 {
-		s.Checkpoint = r.checkpoints.kept[0].Index
-	}
 	if x := &r.install; x.phase != installNone {
 		s.Installing, s.Chunks, s.ChunksLeft = x.d.Index, len(x.have), x.left
 	}
-	s.Installs = r.installs
+	s.Installs = r.install.begun
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	s.Quarantine = r.standing.quarantine.text
 	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()

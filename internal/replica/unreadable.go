@@ -132,6 +132,13 @@ func (u *unreadable) truncate(after protocol.Index) {
 	u.places = slices.DeleteFunc(u.places, func(p place) bool { return p.entries.Last > after })
 }
 
+// reset forgets all: it is of a log that is no more.
+func (u *unreadable) reset() {
+	u.reads.list = nil
+	u.mending.stop()
+	u.places = nil
+}
+
 // forget drops the places that the log no longer holds, and what has been healed
 // for long.
 func (u *unreadable) forget(now protocol.Instant, first protocol.Index) {

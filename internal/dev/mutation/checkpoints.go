@@ -39,8 +39,8 @@ func taken() []Mutation {
 		{
 			Name: "head-below-the-newer", Breaks: "the log's head is dropped below the newer checkpoint: if that is bad, nothing reaches the log",
 			File: "internal/replica/checkpoint.go", Tests: []string{"./internal/replica"},
-			Old: "below := min(c.kept[1].Index+1, r.log.commit+1)",
-			New: "below := min(c.kept[0].Index+1, r.log.commit+1)",
+			Old: "below := min(c.kept[1].Index+1, c.log.commit+1)",
+			New: "below := min(c.kept[0].Index+1, c.log.commit+1)",
 		},
 	}
 }
@@ -76,8 +76,8 @@ func installed() []Mutation {
 		{
 			Name: "log-before-pointer", Breaks: "the log is begun anew before the checkpoint is durable",
 			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
-			Old: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n",
-			New: "\t\tx.phase = installFinishes\n\t\tr.out.Install = append(r.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > r.log.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
+			Old: "\t\tx.phase = installFinishes\n\t\tx.out.Install = append(x.out.Install, InstallStep{Finish: true})\n",
+			New: "\t\tx.phase = installFinishes\n\t\tx.out.Install = append(x.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > x.log.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
 		},
 		{
 			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
@@ -125,14 +125,14 @@ func installing() []Mutation {
 		{
 			Name: "late-offer-ends-installing", Breaks: "a member takes entries while its log is begun anew",
 			File: "internal/replica/install.go", Tests: both,
-			Old: "r.setInstalling(now, r.install.told)",
-			New: "_ = r.install.told",
+			Old: "x.tell(now, x.told)",
+			New: "_ = x.told",
 		},
 		{
 			Name: "installs-before-adoption", Breaks: "a built state is given up before it is adopted",
 			File: "internal/replica/install.go", Tests: both,
-			Old: "if r.apply.adopting() {",
-			New: "if r.apply.adopting() && !r.standing.may(mayInstall) {",
+			Old: "if x.apply.adopting() {",
+			New: "if x.apply.adopting() && !x.standing.may(mayInstall) {",
 		},
 		{
 			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",

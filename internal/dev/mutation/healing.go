@@ -76,8 +76,8 @@ func convicted() []Mutation {
 		{
 			Name: "leader-unasked", Breaks: "a leader whose state is wrong does not find out from those who contradict it",
 			File: "internal/replica/digest.go", Tests: replica,
-			Old: "if known && !x.told && r.standing.may(mayVouch) && slices.ContainsFunc(",
-			New: "if known && x.told && r.standing.may(mayVouch) && slices.ContainsFunc(",
+			Old: "if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
+			New: "if known && x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
 		},
 		{
 			Name: "quarantine-leads", Breaks: "a member is elected whose state is known to be wrong",
@@ -131,20 +131,20 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if !r.standing.in[replaying] || q.adopting || r.log.applied < q.until {",
-			New: "if !r.standing.in[replaying] || q.adopting {",
+			Old: "if !d.standing.in[replaying] || q.adopting || d.log.applied < q.until {",
+			New: "if !d.standing.in[replaying] || q.adopting {",
 		},
 		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "return right == d.Digest",
-			New: "return right == d.Digest || d.Index > 0",
+			Old: "return right == c.Digest",
+			New: "return right == c.Digest || c.Index > 0",
 		},
 		{
 			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if d.Index >= r.standing.quarantine.at && (!known || right != d.Digest) {",
-			New: "if d.Index > r.standing.quarantine.at && (!known || right != d.Digest) {",
+			Old: "if c.Index >= d.standing.quarantine.at && (!known || right != c.Digest) {",
+			New: "if c.Index > d.standing.quarantine.at && (!known || right != c.Digest) {",
 		},
 		{
 			Name: "incremental-on-any-state", Breaks: "a checkpoint is built on one that does not have the changes before it",

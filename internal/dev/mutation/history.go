@@ -32,8 +32,8 @@ func histories() []Mutation {
 		{
 			Name: "diverged-installs", Breaks: "what may be the only copy of acknowledged writes gives way to a checkpoint",
 			File: "internal/replica/install.go", Tests: replica,
-			Old: "if !r.standing.may(mayInstall) {\n\t\treturn // nothing takes",
-			New: "if !r.standing.may(mayInstall) && !r.standing.may(mayApply) {\n\t\treturn // nothing takes",
+			Old: "if !x.standing.may(mayInstall) {\n\t\treturn // nothing takes",
+			New: "if !x.standing.may(mayInstall) && !x.standing.may(mayApply) {\n\t\treturn // nothing takes",
 		},
 		{
 			Name: "age-of-any-history", Breaks: "a claim of another history gives this one an age",
