@@ -18,6 +18,13 @@
 // the end of every step, never entry by entry. A switch hands the same log
 // from one role to the other; nothing is copied.
 //
+// # Parts
+//
+// A Replica is the joint of its parts, and owns the order above. Each part is a
+// type of its own on a common ground, and names what it needs of others as
+// ports: docs/architecture.md has a drawing, and connect joins them. What a
+// member may do in trouble is its standing, and asked there alone.
+//
 // # Who owns what
 //
 // A Replica belongs to one goroutine. Slices of entries in its effects are
