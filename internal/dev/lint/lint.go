@@ -38,7 +38,7 @@ func Rules() []Rule {
 		{"purity", checkPurity},
 		{"map-order", checkMapOrder},
 		{"size", checkSize},
-		{"methods", checkMethods},
+		{"width", checkWidth},
 		{"package-doc", checkPackageDoc},
 		{"init", checkInit},
 		{"globals", checkGlobals},
