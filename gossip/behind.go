@@ -33,6 +33,19 @@ const (
 	pinsMax = 2
 )
 
+// needs is what members that are behind need.
+type needs struct {
+	members *members
+	pins    pins
+
+	list []need // in the order in which they said so
+}
+
+// pins is told when a member does not fetch a checkpoint any more.
+type pins interface {
+	fetchEnded(now protocol.Instant, i protocol.Index)
+}
+
 // need is a member that is behind, and what it needs.
 type need struct {
 	id protocol.MemberID
@@ -50,65 +63,68 @@ func (n *need) live(now protocol.Instant) bool {
 // chunksMost bounds what is believed of the size of a checkpoint.
 const chunksMost = 1 << 17
 
-// learnBehind takes what a member says of its being behind.
-func (c *Core) learnBehind(now protocol.Instant, m *member, b protocol.Behind) {
-	i := slices.IndexFunc(c.needs, func(n need) bool { return n.id == m.id })
-	if i >= 0 && now >= c.needs[i].last.Add(needMax) {
+// learn takes what a member says of its being behind.
+func (ns *needs) learn(now protocol.Instant, m *member, b protocol.Behind) {
+	i := slices.IndexFunc(ns.list, func(n need) bool { return n.id == m.id })
+	if i >= 0 && now >= ns.list[i].last.Add(needMax) {
 		// It died behind, or was cut off; that it is behind again is another need.
-		was := c.needs[i].Installing
-		c.needs = slices.Delete(c.needs, i, i+1)
-		c.fetchEnded(now, was)
+		was := ns.list[i].Installing
+		ns.list = slices.Delete(ns.list, i, i+1)
+		ns.pins.fetchEnded(now, was)
 		i = -1
 	}
 	switch {
 	case b.Needs == 0 || b.Needs > protocol.IndexMax:
 		if i >= 0 {
-			was := c.needs[i].Installing
-			c.needs = slices.Delete(c.needs, i, i+1)
-			c.fetchEnded(now, was)
+			was := ns.list[i].Installing
+			ns.list = slices.Delete(ns.list, i, i+1)
+			ns.pins.fetchEnded(now, was)
 		}
 		return
 	case i < 0:
-		if len(c.needs) == needsMax {
-			c.needs = slices.DeleteFunc(c.needs, func(n need) bool { return !n.live(now) })
+		if len(ns.list) == needsMax {
+			ns.list = slices.DeleteFunc(ns.list, func(n need) bool { return !n.live(now) })
 		}
-		if len(c.needs) < needsMax {
-			c.needs = append(c.needs, need{id: m.id, Behind: b, most: b.Left, first: now, forward: now, last: now})
+		if len(ns.list) < needsMax {
+			ns.list = append(ns.list, need{id: m.id, Behind: b, most: b.Left, first: now, forward: now, last: now})
 		}
 		return
 	}
-	n := &c.needs[i]
+	n := &ns.list[i]
 	was := *n
 	n.Behind, n.last = b, now
 	if b.Installing != was.Installing {
 		n.most, n.forward = b.Left, now
-		c.fetchEnded(now, was.Installing)
+		ns.pins.fetchEnded(now, was.Installing)
 	} else if b.Left < was.Left || b.Needs > was.Needs {
 		n.forward = now
 	}
 	n.most = max(n.most, b.Left)
 }
 
-// Needs returns which entries members that are far behind need next, lowest first.
-// The owner should keep its log from there on, within bounds of its own: whoever
-// has installed a checkpoint finds no use for it where the log that follows is
-// gone.
-func (c *Core) Needs(now protocol.Instant) []protocol.Index {
+// live returns which entries are needed next, lowest first.
+func (ns *needs) live(now protocol.Instant) []protocol.Index {
 	var out []protocol.Index
-	for i := range c.needs {
-		if c.needs[i].live(now) {
-			out = append(out, c.needs[i].Needs)
+	for i := range ns.list {
+		if ns.list[i].live(now) {
+			out = append(out, ns.list[i].Needs)
 		}
 	}
 	slices.Sort(out)
 	return out
 }
 
-// needOf returns what a member needs, if it is behind and waited for.
-func (c *Core) needOf(now protocol.Instant, id protocol.MemberID) *need {
-	for i := range c.needs {
-		if c.needs[i].id == id && c.needs[i].live(now) {
-			return &c.needs[i]
+// fetched reports whether somebody says that it fetches a checkpoint, and comes
+// forward.
+func (ns *needs) fetched(now protocol.Instant, i protocol.Index) bool {
+	return i != 0 && slices.ContainsFunc(ns.list, func(n need) bool { return n.Installing == i && n.live(now) })
+}
+
+// of returns what a member needs, if it is behind and waited for.
+func (ns *needs) of(now protocol.Instant, id protocol.MemberID) *need {
+	for i := range ns.list {
+		if ns.list[i].id == id && ns.list[i].live(now) {
+			return &ns.list[i]
 		}
 	}
 	return nil
@@ -125,27 +141,23 @@ const (
 	claimVoter
 )
 
-func (c *Core) claimOf(now protocol.Instant, id protocol.MemberID) claim {
-	if m := c.members.get(id); m != nil && m.peer.Role == protocol.RoleActive {
+func (ns *needs) claimOf(now protocol.Instant, id protocol.MemberID) claim {
+	if m := ns.members.get(id); m != nil && m.peer.Role == protocol.RoleActive {
 		return claimVoter
 	}
-	if n := c.needOf(now, id); n != nil && n.Pressed {
+	if n := ns.of(now, id); n != nil && n.Pressed {
 		return claimPressed
 	}
 	return claimOrdinary
 }
 
-// urgent reports whether this member asks actives for what it lacks as it asks
-// passives. The leader is spared all the same: see chunkRank.
-func (c *Core) urgent() bool { return c.self.Role == protocol.RoleActive || c.self.Pressed }
-
-// behindNow is what this member says of its being behind. A log that goes on
+// behind is what this member says of its being behind. A log that goes on
 // above the checkpoint that is fetched is needed from its own end on only.
-func (c *Core) behindNow() protocol.Behind {
-	b := protocol.Behind{Needs: c.self.Needs, Pressed: c.self.Pressed}
-	if f := &c.fetching; f.active {
+func (f *fetching) behind() protocol.Behind {
+	b := protocol.Behind{Needs: f.self.Needs, Pressed: f.self.Pressed}
+	if f.active {
 		b.Installing, b.Left = f.want.Index, uint32(f.left())
-		b.Needs = max(f.want.Index, c.self.Tip) + 1
+		b.Needs = max(f.want.Index, f.self.Tip) + 1
 	}
 	if b.Needs == 0 {
 		b.Pressed = false
@@ -154,7 +166,7 @@ func (c *Core) behindNow() protocol.Behind {
 }
 
 // left returns how many chunks are still to come.
-func (f *fetching) left() int {
+func (f *fetch) left() int {
 	n := len(f.todo) + len(f.again) + len(f.adding)
 	for i := range f.out {
 		n += len(f.out[i].numbers)

@@ -128,21 +128,6 @@ func TestWhoComesBackBehindIsWaitedForAgain(t *testing.T) {
 	b.wantNeeds("back, for a while", 61)
 }
 
-// However many say that they are behind, a bounded number is remembered, and those
-// that are not waited for any more make room.
-func TestNeedsAreBounded(t *testing.T) {
-	b := holdingBench(t, protocol.RolePassive, 2*needsMax)
-	for i := range 2 * needsMax {
-		b.says(passiveID(i+1), protocol.Behind{Needs: protocol.Index(10 + i)})
-	}
-	if n := len(b.core.Needs(b.now)); n != needsMax {
-		t.Errorf("%d members are waited for, want %d", n, needsMax)
-	}
-	b.now = b.now.Add(needSilence)
-	b.says(passiveID(2*needsMax), protocol.Behind{Needs: 7})
-	b.wantNeeds("the others are silent", 7)
-}
-
 // With two checkpoints being fetched whoever comes next gets one of them: a third
 // one would be given up before it is complete.
 func TestNewcomersShareWhatIsPinned(t *testing.T) {
@@ -281,7 +266,7 @@ func TestSilentHoldersAreWaitedFor(t *testing.T) {
 			t.Fatalf("still waits for those that are silent: %+v", b.core.fetching)
 		}
 		b.wait(50 * ms)
-		who := b.core.survey(b.now)
+		who := b.core.fetching.survey(b.now)
 		if some := who.passives || who.actives || who.leader; some {
 			silent = 0
 		} else if silent == 0 {

@@ -40,6 +40,10 @@ type ChunkRead struct {
 
 // giving is what this member gives of its checkpoints.
 type giving struct {
+	base
+	needs *needs
+	trust *trust
+
 	holds []holding // newest first
 	total bucket    // bytes
 	spare bucket    // those of them that an active gives to members of ordinary claim
@@ -60,10 +64,8 @@ type chunkReading struct {
 	until protocol.Instant
 }
 
-// Holds tells the core which checkpoints this member has, at most four: it tells
-// others of them, describes them and gives their chunks.
-func (c *Core) Holds(now protocol.Instant, list []Holding) {
-	g := &c.giving
+// hold takes note of which checkpoints this member has.
+func (g *giving) hold(list []Holding) {
 	var holds []holding
 	for _, h := range list[:min(len(list), holdingsMax)] {
 		x := holding{Holding: h, asked: longAgo, begun: longAgo, pinned: longAgo}
@@ -85,15 +87,12 @@ func (c *Core) Holds(now protocol.Instant, list []Holding) {
 	g.holds = holds
 }
 
-// Pinned returns the checkpoints that are being sent, newest first: by this member
-// or by others, who give the rest of what is begun here. The owner should keep
-// them: whoever is in the middle of one would have to begin anew. How long one is
-// pinned is bounded, with progress and without; its space is the owner's to bound.
-func (c *Core) Pinned(now protocol.Instant) []protocol.Index {
+// pinned returns the checkpoints that are being sent, newest first.
+func (g *giving) pinned(now protocol.Instant) []protocol.Index {
 	var out []protocol.Index
-	for i := range c.giving.holds {
-		if c.pin(now, &c.giving.holds[i]) {
-			out = append(out, c.giving.holds[i].Index)
+	for i := range g.holds {
+		if g.pin(now, &g.holds[i]) {
+			out = append(out, g.holds[i].Index)
 		}
 	}
 	return out
@@ -101,9 +100,9 @@ func (c *Core) Pinned(now protocol.Instant) []protocol.Index {
 
 // pin reports whether a checkpoint is pinned. Its time begins anew only after it
 // was left alone for as long as it may take at least.
-func (c *Core) pin(now protocol.Instant, h *holding) bool {
+func (g *giving) pin(now protocol.Instant, h *holding) bool {
 	asked := h.asked != longAgo && now < h.asked.Add(pinIdle)
-	if !asked && !c.fetchedBy(now, h.Index) {
+	if !asked && !g.needs.fetched(now, h.Index) {
 		return false
 	}
 	if h.pinned == longAgo || now >= h.pinned.Add(needMax) {
@@ -113,29 +112,21 @@ func (c *Core) pin(now protocol.Instant, h *holding) bool {
 	return now < h.begun.Add(needMax+time.Duration(h.Chunks)*needMaxChunk)
 }
 
-// fetchedBy reports whether somebody says that it fetches a checkpoint, and comes
-// forward.
-func (c *Core) fetchedBy(now protocol.Instant, i protocol.Index) bool {
-	return i != 0 && slices.ContainsFunc(c.needs, func(n need) bool { return n.Installing == i && n.live(now) })
-}
-
 // fetchEnded notes that a member does not fetch a checkpoint any more.
-func (c *Core) fetchEnded(now protocol.Instant, i protocol.Index) {
-	for k := range c.giving.holds {
-		if h := &c.giving.holds[k]; h.Index == i && !c.fetchedBy(now, i) {
+func (g *giving) fetchEnded(now protocol.Instant, i protocol.Index) {
+	for k := range g.holds {
+		if h := &g.holds[k]; h.Index == i && !g.needs.fetched(now, i) {
 			h.asked = longAgo
 		}
 	}
 }
 
-// Describes returns the index of the checkpoint that whoever needs one above an
-// index is to fetch, 0: there is none. It is the newest; but when so many are
-// fetched that no other one could be kept, it is the newest of those.
-func (c *Core) Describes(now protocol.Instant, above protocol.Index) protocol.Index {
-	if pinned := c.Pinned(now); len(pinned) >= pinsMax && pinned[0] > above {
+// describes returns which checkpoint whoever needs one above an index is to fetch.
+func (g *giving) describes(now protocol.Instant, above protocol.Index) protocol.Index {
+	if pinned := g.pinned(now); len(pinned) >= pinsMax && pinned[0] > above {
 		return pinned[0]
 	}
-	if holds := c.giving.holds; len(holds) > 0 && holds[0].Index > above {
+	if holds := g.holds; len(holds) > 0 && holds[0].Index > above {
 		return holds[0].Index
 	}
 	return 0
@@ -157,9 +148,9 @@ func (g *giving) announced() []protocol.Index {
 // chunkRate is how many bytes of checkpoints per second a member may have of this
 // one: of an active's egress, which belongs to the log, a quarter, unless it is a
 // voter itself or does not get level.
-func (c *Core) chunkRate(who claim) int64 {
-	full := int64(c.cfg.ChunkServeBytes)
-	if c.self.Role == protocol.RoleActive && who == claimOrdinary {
+func (g *giving) chunkRate(who claim) int64 {
+	full := int64(g.cfg.ChunkServeBytes)
+	if g.self.Role == protocol.RoleActive && who == claimOrdinary {
 		full /= 4
 	}
 	return max(full, 1)
@@ -169,36 +160,35 @@ func (c *Core) chunkRate(who claim) int64 {
 // exactly. A quarter of a second's worth may go at once; beyond it the debt has
 // to be paid off first. Members of a higher claim may have more of that debt: so
 // they come first.
-func (c *Core) mayGive(now protocol.Instant, to protocol.MemberID, bytes int) bool {
-	who := c.claimOf(now, to)
-	full, rate := c.chunkRate(claimVoter), c.chunkRate(who)
+func (g *giving) mayGive(now protocol.Instant, to protocol.MemberID, bytes int) bool {
+	who := g.needs.claimOf(now, to)
+	full, rate := g.chunkRate(claimVoter), g.chunkRate(who)
 	burst := max(full*int64(who+2)/16, 1) // from an eighth to a quarter of a second's worth
-	b, g := c.members.budget(to), &c.giving
+	b := g.members.budget(to)
 	if !b.given.take(now, 0, rate, max(rate/4, 1)) || !g.total.take(now, 0, full, burst) ||
 		rate < full && !g.spare.take(now, 0, rate, max(rate/4, 1)) {
 		return false
 	}
-	c.charge(now, to, int64(bytes))
+	g.charge(now, to, int64(bytes))
 	return true
 }
 
 // charge counts bytes of checkpoints that go to a member.
-func (c *Core) charge(now protocol.Instant, to protocol.MemberID, bytes int64) {
-	full, rate := c.chunkRate(claimVoter), c.chunkRate(c.claimOf(now, to))
+func (g *giving) charge(now protocol.Instant, to protocol.MemberID, bytes int64) {
+	full, rate := g.chunkRate(claimVoter), g.chunkRate(g.needs.claimOf(now, to))
 	const any = 1 << 62
-	c.members.budget(to).given.take(now, bytes, rate, any)
-	c.giving.total.take(now, bytes, full, any)
+	g.members.budget(to).given.take(now, bytes, rate, any)
+	g.total.take(now, bytes, full, any)
 	if rate < full {
-		c.giving.spare.take(now, bytes, rate, any)
+		g.spare.take(now, bytes, rate, any)
 	}
 }
 
 // debt is how long a member has to wait until everything that it may have of this
 // one is paid off.
-func (c *Core) debt(now protocol.Instant, to protocol.MemberID) time.Duration {
-	full, rate := c.chunkRate(claimVoter), c.chunkRate(c.claimOf(now, to))
-	g := &c.giving
-	seconds := max(float64(g.total.used)/float64(full), float64(c.members.budget(to).given.used)/float64(rate))
+func (g *giving) debt(now protocol.Instant, to protocol.MemberID) time.Duration {
+	full, rate := g.chunkRate(claimVoter), g.chunkRate(g.needs.claimOf(now, to))
+	seconds := max(float64(g.total.used)/float64(full), float64(g.members.budget(to).given.used)/float64(rate))
 	if rate < full {
 		seconds = max(seconds, float64(g.spare.used)/float64(rate))
 	}
@@ -206,37 +196,36 @@ func (c *Core) debt(now protocol.Instant, to protocol.MemberID) time.Duration {
 }
 
 // onDescribe describes a checkpoint above the index.
-func (c *Core) onDescribe(now protocol.Instant, from protocol.MemberID, q *protocol.Describe) {
-	if !c.mayAnswer(now, from) {
+func (g *giving) onDescribe(now protocol.Instant, from protocol.MemberID, q *protocol.Describe) {
+	if !g.members.mayAnswer(now, from) {
 		return
 	}
 	d := &protocol.Description{}
-	if index := c.Describes(now, q.Above); c.source() && index != 0 {
-		i := slices.IndexFunc(c.giving.holds, func(h holding) bool { return h.Index == index })
-		h := &c.giving.holds[i]
-		if !c.mayGive(now, from, len(h.Description)) {
-			c.refuseChunks(now, from, index)
+	if index := g.describes(now, q.Above); g.self.source() && index != 0 {
+		i := slices.IndexFunc(g.holds, func(h holding) bool { return h.Index == index })
+		h := &g.holds[i]
+		if !g.mayGive(now, from, len(h.Description)) {
+			g.refuseChunks(now, from, index)
 			return
 		}
 		d.Description = h.Description
-		if c.signs() {
-			d.Seal = c.cfg.Sign(protocol.DescriptionStatement(d.Description))
+		if g.trust.signs() {
+			d.Seal = g.cfg.Sign(protocol.DescriptionStatement(d.Description))
 		}
 	}
-	c.send(from, d)
+	g.outbox.send(from, d)
 }
 
 // onChunkWant has chunks read, or says BUSY.
-func (c *Core) onChunkWant(now protocol.Instant, from protocol.MemberID, w *protocol.ChunkWant) {
-	g := &c.giving
-	b := c.members.budget(from)
+func (g *giving) onChunkWant(now protocol.Instant, from protocol.MemberID, w *protocol.ChunkWant) {
+	b := g.members.budget(from)
 	if len(w.Numbers) == 0 || !b.wants.take(now, 1, wantsPerSecond, wantsBurst) {
 		return
 	}
 	i := g.find(w.Index, w.Sum)
-	if !c.source() || i < 0 {
-		if c.mayAnswer(now, from) {
-			c.send(from, &protocol.Chunk{Index: w.Index, Sum: w.Sum, Number: w.Numbers[0]})
+	if !g.self.source() || i < 0 {
+		if g.members.mayAnswer(now, from) {
+			g.outbox.send(from, &protocol.Chunk{Index: w.Index, Sum: w.Sum, Number: w.Numbers[0]})
 		}
 		return
 	}
@@ -251,15 +240,15 @@ func (c *Core) onChunkWant(now protocol.Instant, from protocol.MemberID, w *prot
 			each++
 		}
 	}
-	if len(g.reads)+len(numbers) > chunkReadsMax || each+len(numbers) > chunkReadsEach || !c.mayGive(now, from, len(numbers)*chunkBytes) {
-		c.refuseChunks(now, from, w.Index)
+	if len(g.reads)+len(numbers) > chunkReadsMax || each+len(numbers) > chunkReadsEach || !g.mayGive(now, from, len(numbers)*chunkBytes) {
+		g.refuseChunks(now, from, w.Index)
 		return
 	}
 	g.holds[i].asked = now
 	for _, n := range numbers {
 		read := ChunkRead{To: from, Index: w.Index, Number: n}
 		g.reads = append(g.reads, chunkReading{ChunkRead: read, sum: w.Sum, until: now.Add(chunkReadPatience)})
-		c.ready.ChunkReads = append(c.ready.ChunkReads, read)
+		g.outbox.ready.ChunkReads = append(g.outbox.ready.ChunkReads, read)
 	}
 }
 
@@ -282,35 +271,33 @@ func (g *giving) fresh(to protocol.MemberID, index protocol.Index, wanted []uint
 	return out
 }
 
-// ChunkIs answers a ChunkRead. Nil data means that the chunk is not there (any
-// more).
-func (c *Core) ChunkIs(now protocol.Instant, read ChunkRead, data []byte) {
-	g := &c.giving
+// chunkIs gives a chunk that was read to who wants it.
+func (g *giving) chunkIs(now protocol.Instant, read ChunkRead, data []byte) {
 	i := slices.IndexFunc(g.reads, func(x chunkReading) bool { return x.ChunkRead == read })
 	if i < 0 {
 		return // too late: whoever asked has asked elsewhere
 	}
 	k := &protocol.Chunk{Index: read.Index, Sum: g.reads[i].sum, Number: uint32(read.Number), Data: data}
 	g.reads = slices.Delete(g.reads, i, i+1)
-	c.charge(now, read.To, int64(len(data)-chunkBytes)) // besides what was charged: may be less
-	c.send(read.To, k)
+	g.charge(now, read.To, int64(len(data)-chunkBytes)) // besides what was charged: may be less
+	g.outbox.send(read.To, k)
 }
 
 // refuseChunks says BUSY, for as long as the debt takes to pay off, and which
 // passives hold the checkpoint too.
-func (c *Core) refuseChunks(now protocol.Instant, to protocol.MemberID, index protocol.Index) {
-	if !c.mayAnswer(now, to) {
+func (g *giving) refuseChunks(now protocol.Instant, to protocol.MemberID, index protocol.Index) {
+	if !g.members.mayAnswer(now, to) {
 		return
 	}
-	busy := &protocol.Busy{RetryAfter: int64(min(max(c.debt(now, to), busyPause), busyMax))}
+	busy := &protocol.Busy{RetryAfter: int64(min(max(g.debt(now, to), busyPause), busyMax))}
 	var others []*member
-	for _, m := range c.members.passives {
+	for _, m := range g.members.passives {
 		if m.holdsCheckpoint(index) {
 			others = append(others, m)
 		}
 	}
-	for _, m := range c.pick(nil, others, othersMax, to) {
+	for _, m := range g.members.pick(nil, others, othersMax, to) {
 		busy.Others = append(busy.Others, m.id)
 	}
-	c.send(to, busy)
+	g.outbox.send(to, busy)
 }

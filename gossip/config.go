@@ -154,3 +154,6 @@ func (c Config) Validate() error {
 	check(c.ChunkServeBytes >= 0 && c.FetchChunksMax >= 0 && c.FetchBytesMax >= 0, "gossip limits of checkpoints must not be negative")
 	return errors.Join(errs...)
 }
+
+// checks reports whether this member takes only what is signed.
+func (c *Config) checks() bool { return c.Verify != nil }

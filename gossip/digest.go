@@ -19,6 +19,16 @@ const (
 
 // digest is when HAVEs go out, and which await an answer.
 type digest struct {
+	base
+	clock    *protocol.WallAhead
+	intake   *intake
+	links    *links
+	heed     *heed
+	trust    *trust
+	fresh    *freshness
+	fetching *fetching
+	giving   *giving
+
 	at        protocol.Instant // of the next
 	askedFeed protocol.Instant // an active was last asked
 	everAsked bool
@@ -35,70 +45,68 @@ type ask struct {
 	at    protocol.Instant
 }
 
-// sendDigests sends the digest to the member that freshness comes from and to
+// sendAll sends the digest to the member that freshness comes from and to
 // a random one, where there is no such member to two random ones. Whoever gets
 // one answers; so each member hears of four on average. A leader of mode Hybrid
 // sends none: freshness begins with it, and its followers and random members ask
 // it, more often than it could ask.
-func (c *Core) sendDigests(now protocol.Instant) {
-	d := &c.digest
-	d.at = d.at.Add(c.cfg.Have)
+func (d *digest) sendAll(now protocol.Instant) {
+	d.at = d.at.Add(d.cfg.Have)
 	if d.at <= now { // paused: no catching up
-		d.at = now.Add(c.cfg.Have)
+		d.at = now.Add(d.cfg.Have)
 	}
 	to := d.scratch[:0]
-	feed := c.feed(now)
+	feed := d.feed(now)
 	if feed == nil {
-		feed = c.anchorMember()
-		if feed != nil && feed.id == c.self.Leader {
-			feed, _ = c.follower() // others ask this member, as their anchor
+		feed = d.links.anchorMember()
+		if feed != nil && feed.id == d.self.Leader {
+			feed, _ = d.follower() // others ask this member, as their anchor
 		}
 	}
 	switch {
 	case feed != nil:
-		to = append(c.company(to, 1, feed.id), feed)
-	case c.cfg.Mode == Hybrid && c.self.Leader == c.cfg.ID:
+		to = append(d.company(to, 1, feed.id), feed)
+	case d.cfg.Mode == Hybrid && d.self.Leader == d.cfg.ID:
 	default:
-		to = c.company(to, 2, protocol.MemberID{})
+		to = d.company(to, 2, protocol.MemberID{})
 	}
 	for _, m := range to {
-		nonce := max(c.rng.Uint64(), 1)
-		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: c.Longest(now)}
+		nonce := max(d.rng.Uint64(), 1)
+		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: d.clock.Longest(now)}
 		d.next = (d.next + 1) % asksMax
-		h := c.have(now)
+		h := d.have(now)
 		h.Nonce = nonce
-		c.send(m.id, h)
+		d.outbox.send(m.id, h)
 	}
 }
 
 // company draws k members at random into dst, exclude excepted. Where this member
 // knows some passives of a large flock only, it draws actives as seldom as if it
 // knew all: they must not pay for what it does not know.
-func (c *Core) company(dst []*member, k int, exclude protocol.MemberID) []*member {
-	ms := &c.members
+func (d *digest) company(dst []*member, k int, exclude protocol.MemberID) []*member {
+	ms := d.members
 	known := len(ms.passives)
-	if c.cfg.Flock > known && known > k && c.rng.IntN(c.cfg.Flock) >= known {
-		return c.pick(dst, ms.passives, k, exclude)
+	if d.cfg.Flock > known && known > k && d.rng.IntN(d.cfg.Flock) >= known {
+		return d.members.pick(dst, ms.passives, k, exclude)
 	}
-	return c.pick(dst, ms.all, k, exclude)
+	return d.members.pick(dst, ms.all, k, exclude)
 }
 
 // feed returns the member that freshness is to come from this time, or nil for
 // a random one. Claims arise at the leader: actives ask it each time, and
 // passives ask an active, seldom enough that actives are not asked more the
 // more passives there are. Random members carry claims between those times.
-func (c *Core) feed(now protocol.Instant) *member {
-	if c.self.Role == protocol.RoleActive {
-		return c.members.get(c.self.Leader)
+func (d *digest) feed(now protocol.Instant) *member {
+	if d.self.Role == protocol.RoleActive {
+		return d.members.get(d.self.Leader)
 	}
-	m, count := c.follower()
+	m, count := d.follower()
 	if m == nil {
 		return nil
 	}
-	d := &c.digest
-	asking, _ := c.flock()
-	pause := time.Duration(asking) * time.Second / time.Duration(count*c.cfg.ActiveAsks)
-	if d.everAsked && now.Sub(d.askedFeed) < max(pause, c.cfg.Have)-c.cfg.Have/2 {
+	asking, _ := d.members.flock()
+	pause := time.Duration(asking) * time.Second / time.Duration(count*d.cfg.ActiveAsks)
+	if d.everAsked && now.Sub(d.askedFeed) < max(pause, d.cfg.Have)-d.cfg.Have/2 {
 		return nil
 	}
 	d.askedFeed, d.everAsked = now, true
@@ -107,75 +115,47 @@ func (c *Core) feed(now protocol.Instant) *member {
 
 // follower draws one of the actives, and says of how many: of those that do not
 // lead, which spare the leader; without any it must do.
-func (c *Core) follower() (m *member, count int) {
-	actives := c.members.actives
+func (d *digest) follower() (m *member, count int) {
+	actives := d.members.actives
 	if len(actives) == 0 {
 		return nil, 0
 	}
 	for _, x := range actives {
-		if x.id == c.self.Leader {
+		if x.id == d.self.Leader {
 			continue
 		}
-		if count++; c.rng.IntN(count) == 0 {
+		if count++; d.rng.IntN(count) == 0 {
 			m = x
 		}
 	}
 	if count == 0 {
-		return actives[c.rng.IntN(len(actives))], len(actives)
+		return actives[d.rng.IntN(len(actives))], len(actives)
 	}
 	return m, count
 }
 
 // have is what this member says of itself now. A member that is no source
 // claims to hold nothing, so that nobody pulls from it.
-func (c *Core) have(now protocol.Instant) *protocol.Have {
+func (d *digest) have(now protocol.Instant) *protocol.Have {
 	h := &protocol.Have{
-		Applied: c.self.Applied,
-		Commit:  max(c.self.Commit, c.self.Tip),
-		Term:    c.self.Term,
-		Leader:  c.self.Leader,
-		Behind:  c.behindNow(),
+		Applied: d.self.Applied,
+		Commit:  max(d.self.Commit, d.self.Tip),
+		Term:    d.self.Term,
+		Leader:  d.self.Leader,
+		Behind:  d.fetching.behind(),
 	}
-	if c.source() {
-		h.First, h.Tip = c.self.First, c.self.Tip
-		h.Checkpoints = c.giving.announced()
+	if d.self.source() {
+		h.First, h.Tip = d.self.First, d.self.Tip
+		h.Checkpoints = d.giving.announced()
 	}
-	if n := len(c.buffer.held.list); n > 0 && c.takes() {
-		end := c.buffer.held.list[n-1].Last
-		h.Holes = c.buffer.held.gaps(nil, protocol.Range{First: c.self.Tip + 1, Last: end}, protocol.HolesMax)
-	}
-	if p, age, ok := c.fresh.newest(c.Longest(now)); ok && !c.wrong {
+	h.Holes = d.intake.holes()
+	if p, age, ok := d.fresh.newest(d.clock.Longest(now)); ok && !d.self.wrong {
 		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, p.index, p.sum, int64(age)
 	}
-	if c.wrong {
-		h.Diverged = c.diverged
+	if d.self.wrong {
+		h.Diverged = d.self.diverged
 	}
 	return h
-}
-
-func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.Have) {
-	m := c.members.get(from)
-	if h.AnswerTo != 0 {
-		c.answered(now, from, m, h)
-	}
-	if m != nil && h.Tip <= protocol.IndexMax {
-		m.known = true
-		m.first, m.tip, m.likely = h.First, h.Tip, 0
-		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, Diverged: h.Diverged, At: now}
-		m.heard.Age, m.heard.AgeKnown = m.claims.age(now, h)
-		c.learnCheckpoints(now, m, h.Checkpoints)
-		c.learnBehind(now, m, h.Behind)
-		c.pulling.denied(now, m)
-		if c.heeds(from) {
-			c.evidence(now, h.Tip, c.graceOfDigests())
-		}
-	}
-	if h.Nonce != 0 && h.AnswerTo == 0 && c.mayAnswer(now, from) {
-		a := c.have(now)
-		a.AnswerTo = h.Nonce
-		c.signStanding(a)
-		c.send(from, a)
-	}
 }
 
 // claims are what another member has said of the age of the others' writes. A claim
@@ -213,28 +193,23 @@ func (c *claims) age(now protocol.Instant, h *protocol.Have) (time.Duration, boo
 // answered takes the freshness of an answer to a question of ours. Nothing
 // else counts: an unsolicited age may have waited in a socket while this
 // member was stopped.
-func (c *Core) answered(now protocol.Instant, from protocol.MemberID, m *member, h *protocol.Have) {
-	i := slices.IndexFunc(c.digest.asks[:], func(a ask) bool { return a.nonce == h.AnswerTo && a.to == from })
+func (d *digest) answered(now protocol.Instant, from protocol.MemberID, m *member, h *protocol.Have) {
+	i := slices.IndexFunc(d.asks[:], func(a ask) bool { return a.nonce == h.AnswerTo && a.to == from })
 	if i < 0 {
 		return
 	}
-	asked := c.digest.asks[i].at
-	c.digest.asks[i] = ask{}
-	if c.heeds(from) && c.standing(now, from, h) {
+	asked := d.asks[i].at
+	d.asks[i] = ask{}
+	if d.heed.heeds(from) && d.trust.standing(now, from, h) {
 		if p, ok := answered(asked, from, h); ok {
-			c.learnFresh(now, p)
+			d.fresh.learnFresh(now, p)
 		}
 	}
 	if m != nil {
-		rtt := min(max(c.Longest(now).Sub(asked), 1), rttMax)
+		rtt := min(max(d.clock.Longest(now).Sub(asked), 1), rttMax)
 		m.rtt = smooth(m.rtt, rtt)
-		c.pulling.rtt = smooth(c.pulling.rtt, rtt)
+		d.members.rtt = smooth(d.members.rtt, rtt)
 	}
-}
-
-// mayAnswer charges one small answer to a member.
-func (c *Core) mayAnswer(now protocol.Instant, to protocol.MemberID) bool {
-	return c.members.budget(to).answers.take(now, 1, answersPerSecond, answersBurst)
 }
 
 // smooth moves an average towards a sample; the first sample is the average.

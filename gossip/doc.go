@@ -34,7 +34,9 @@
 //     leads to. A link is pruned only when the first copy was not marked, or two
 //     members would prune one another for what a chance brought (see arrived).
 //   - Anchor: the one parent that is never pruned. Another link takes its place when it
-//     was first three times in a row (see anchorBeaten).
+//     wins, that is: was first, three times in a row (see anchorBeaten).
+//
+// A copy over a lazy link is said to cross (see push in eager.go).
 //
 // What the tree misses, because a member died, a datagram was lost or a link was pruned
 // too many, is found by anti-entropy: every 50 ms a member says to its anchor and to a
@@ -51,6 +53,36 @@
 // That is bounded in two places. The core bounds how many children a member has, and what
 // it gives to pulls and of checkpoints. The owner bounds what waits on each connection,
 // and drops what does not fit: whatever is missing is pulled.
+//
+// # The parts
+//
+// Each part is a type with fields of its own, and has of the others what its fields name: a
+// small interface, or the part itself. Core owns them, gives each message, tick and word of
+// its owner to whom it concerns, and knows nothing else.
+//
+//	                messages, ticks, the owner's word
+//	                              |
+//	                            Core
+//	                              |
+//	  dissemination (Plumtree)    |   anti-entropy            checkpoints
+//	+-------------------------+---+---------------------+---------------------+
+//	| push    new frames of   | digest   HAVE, whom to  | seek      looks for |
+//	|         an active       |          send it, what  |           one       |
+//	| links   eager and lazy  |          is in it       | fetching  the swarm:|
+//	|         neighbors       | pulling  gaps, and WANT |           whom to   |
+//	| tree    what duplicates | serving  what a WANT    |           ask       |
+//	|         and holes teach |          gets           | giving    chunks for|
+//	| intake  frames that     | fresh    how old this   |           others    |
+//	|         wait; runs      |          state can be   | needs     who is    |
+//	|                         |                         |           behind    |
+//	+-------------------------+-------------------------+---------------------+
+//	  heed, trust   whose word counts, with and without signatures
+//	  doubt         whose log is right, if two do not fit
+//	  members       who lives, and what each was given (budgets)
+//	  standing      where this member's own log stands
+//	  outbox        what goes out: Ready
+//
+// Where two parts need each other, one of them declares a small interface for what it needs.
 //
 // # Inputs and outputs
 //

@@ -21,6 +21,23 @@ const (
 // freshness: who is wrong, whose word it is or I? An active answers it. Who passed
 // a frame on is never blamed: it could not check it either.
 type doubt struct {
+	base
+	log     Log
+	heed    *heed
+	trust   *trust
+	intake  *intake
+	verdict verdict
+
+	inquiry
+}
+
+// verdict is told that this member's log is of another history than the actives'.
+type verdict interface {
+	Contradicted(Divergence)
+}
+
+// inquiry is the state of doubt.
+type inquiry struct {
 	open     bool
 	index    protocol.Index // where the frame should have joined, or of the claim
 	mine     protocol.LogSum
@@ -31,22 +48,10 @@ type doubt struct {
 	until    protocol.Instant
 }
 
-// Refused tells the core that the role found a run not to fit its log. The run
-// is fetched again from others, and an active is asked for its log sum.
-func (c *Core) Refused(now protocol.Instant, run Run) {
-	c.buffer.dropOrigin(run.Origin)
-	c.given = c.self.Tip
-	if n := len(run.Entries); n > 0 {
-		c.evidence(now, run.Entries[n-1].Index, c.grace())
-	}
-	c.question(now, run.Origin, c.self.Tip)
-}
-
 // question asks an active for its log sum at an index of this member's log: what a
 // suspect says does not go together with it.
-func (c *Core) question(now protocol.Instant, suspect protocol.MemberID, at protocol.Index) {
-	d := &c.doubt
-	if c.wrong || c.avoided(now, suspect) {
+func (d *doubt) question(now protocol.Instant, suspect protocol.MemberID, at protocol.Index) {
+	if d.self.wrong || d.avoided(now, suspect) {
 		return
 	}
 	if d.open {
@@ -55,17 +60,17 @@ func (c *Core) question(now protocol.Instant, suspect protocol.MemberID, at prot
 		}
 		return
 	}
-	mine, known := c.sumBefore(at + 1)
+	mine, known := sumBefore(d.log, at+1)
 	if !known || at == 0 {
 		// An empty log contradicts nobody.
-		c.avoid(now, suspect, at)
+		d.avoid(now, suspect, at)
 		return
 	}
-	*d = doubt{
+	d.inquiry = inquiry{
 		open: true, index: at, mine: mine,
 		suspects: []protocol.MemberID{suspect}, at: now, until: now.Add(doubtFor),
 	}
-	c.askSum(now)
+	d.askSum(now)
 }
 
 // askSum asks the next active: any that is not in doubt itself before one that
@@ -75,16 +80,15 @@ func (c *Core) question(now protocol.Instant, suspect protocol.MemberID, at prot
 // "Not yet" is what an active says that is behind, and what one says for ever whose
 // log has lost that entry. The read index tells them apart: it is of a round that
 // began after this member held the entry.
-func (c *Core) askSum(now protocol.Instant) {
-	d := &c.doubt
+func (d *doubt) askSum(now protocol.Instant) {
 	if now >= d.until {
-		*d = doubt{at: never}
+		d.inquiry = inquiry{at: never}
 		return
 	}
 	var free, suspect []*member
 	asking := 0
-	for _, m := range c.members.all {
-		if !c.vouches(m) {
+	for _, m := range d.members.all {
+		if !d.heed.vouches(m) {
 			continue
 		}
 		asking++
@@ -102,81 +106,63 @@ func (c *Core) askSum(now protocol.Instant) {
 	if len(free) == 0 {
 		d.asked, d.to = nil, protocol.MemberID{}
 		d.at = now.Add(sumPause)
-		c.ready.Prove = true
+		d.outbox.ready.Prove = true
 		return
 	}
-	m := free[c.rng.IntN(len(free))]
+	m := free[d.rng.IntN(len(free))]
 	d.asked, d.to = append(d.asked, m.id), m.id
 	d.at = now.Add(sumPatience)
-	c.send(m.id, &protocol.SumQuestion{Index: d.index})
+	d.outbox.send(m.id, &protocol.SumQuestion{Index: d.index})
 }
 
-func (c *Core) onSumQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.SumQuestion) {
-	if c.self.Role != protocol.RoleActive || !c.source() || !c.mayAnswer(now, from) {
+func (d *doubt) onSumQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.SumQuestion) {
+	if d.self.Role != protocol.RoleActive || !d.self.source() || !d.members.mayAnswer(now, from) {
 		return
 	}
 	a := &protocol.SumAnswer{Index: q.Index}
-	if q.Index <= c.self.Tip {
-		a.Sum, a.Known = c.sumBefore(q.Index + 1)
+	if q.Index <= d.self.Tip {
+		a.Sum, a.Known = sumBefore(d.log, q.Index+1)
 	}
-	if a.Known && c.signs() {
-		a.Seal = c.cfg.Sign(protocol.SumStatement(a))
+	if a.Known && d.trust.signs() {
+		a.Seal = d.cfg.Sign(protocol.SumStatement(a))
 	}
-	c.send(from, a)
+	d.outbox.send(from, a)
 }
 
-func (c *Core) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.SumAnswer) {
-	d := &c.doubt
+func (d *doubt) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.SumAnswer) {
 	if !d.open || from != d.to || a.Index != d.index {
 		return
 	}
-	if a.Known && c.checks() {
-		if err := c.verify(protocol.SumStatement(a), &a.Seal); err != nil {
-			c.forged(now, from, a.Index, "a log sum: "+err.Error())
+	if a.Known && d.cfg.checks() {
+		if err := d.trust.verify(protocol.SumStatement(a), &a.Seal); err != nil {
+			d.trust.forged(now, from, a.Index, "a log sum: "+err.Error())
 			a.Known = false
 		}
 	}
 	switch {
 	case !a.Known:
-		c.askSum(now) // not yet, or no longer: ask another
+		d.askSum(now) // not yet, or no longer: ask another
 	case a.Sum == d.mine:
 		for _, origin := range d.suspects {
-			c.avoid(now, origin, d.index)
+			d.avoid(now, origin, d.index)
 		}
-		*d = doubt{at: never}
+		d.inquiry = inquiry{at: never}
 	default:
-		c.Contradicted(Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from})
+		d.verdict.Contradicted(Divergence{Index: d.index, Mine: d.mine, Theirs: a.Sum, By: from})
 	}
-}
-
-// Contradicted says that this member's log is of another history than the actives',
-// by an active's word. It stays so until the member is started anew.
-func (c *Core) Contradicted(d Divergence) {
-	if c.wrong {
-		return
-	}
-	d.Holds = c.self.Tip
-	c.wrong, c.diverged = true, d.Index
-	c.ready.Diverged = &d
-	c.event(protocol.EventDiverged, d.By, d.Index, d.String())
-	c.ready.Runs = nil
-	c.buffer.clear()
-	c.pulling.clear()
-	c.seek.at = never
-	c.doubt = doubt{at: never}
 }
 
 // avoid reports an origin and prefers others for a while.
-func (c *Core) avoid(now protocol.Instant, origin protocol.MemberID, at protocol.Index) {
-	if m := c.members.get(origin); m != nil {
+func (d *doubt) avoid(now protocol.Instant, origin protocol.MemberID, at protocol.Index) {
+	if m := d.members.get(origin); m != nil {
 		m.avoidUntil = now.Add(avoidFor)
 	}
-	c.buffer.dropOrigin(origin)
-	c.event(protocol.EventRefused, origin, at, "what this member says does not fit the committed log")
+	d.intake.buffer.dropOrigin(origin)
+	d.outbox.event(protocol.EventRefused, origin, at, "what this member says does not fit the committed log")
 }
 
 // avoided reports whether a member's frames are left aside.
-func (c *Core) avoided(now protocol.Instant, origin protocol.MemberID) bool {
-	m := c.members.get(origin)
+func (d *doubt) avoided(now protocol.Instant, origin protocol.MemberID) bool {
+	m := d.members.get(origin)
 	return m != nil && now < m.avoidUntil
 }

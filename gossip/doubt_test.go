@@ -40,7 +40,7 @@ func TestBadStateBlamesNobody(t *testing.T) {
 		t.Fatalf("got %+v, want a divergence at 10", rd.Diverged)
 	}
 	for _, m := range b.core.members.all {
-		if b.core.avoided(b.now, m.id) {
+		if b.core.doubt.avoided(b.now, m.id) {
 			t.Errorf("member %s is avoided: it is innocent", m.id.Short())
 		}
 	}
@@ -70,7 +70,7 @@ func TestBadOriginIsAvoidedNotItsRelay(t *testing.T) {
 		t.Fatalf("got %+v, want the origin reported", rd)
 	}
 	for _, id := range []protocol.MemberID{activeID(2), activeID(3), passiveID(1)} {
-		if b.core.avoided(b.now, id) {
+		if b.core.doubt.avoided(b.now, id) {
 			t.Errorf("member %s is avoided: it is innocent", id.Short())
 		}
 	}
@@ -111,7 +111,7 @@ func TestNotYetAsksAnother(t *testing.T) {
 	// decides nothing.
 	b.step(passiveID(1), sumOf(chain(20, 10, "other"), 10))
 	b.step(asked[0].To, sumOf(chain(20, 10, "other"), 9))
-	if b.core.wrong || b.core.avoided(b.now, passiveID(4)) {
+	if b.core.self.wrong || b.core.doubt.avoided(b.now, passiveID(4)) {
 		t.Fatal("decided by somebody who was not asked")
 	}
 	// All were asked: again after a pause.
@@ -120,7 +120,7 @@ func TestNotYetAsksAnother(t *testing.T) {
 		t.Fatalf("got %d questions, want one after a pause", len(asked))
 	}
 	b.step(asked[0].To, sumOf(mine, 10))
-	if !b.core.avoided(b.now, passiveID(4)) {
+	if !b.core.doubt.avoided(b.now, passiveID(4)) {
 		t.Error("the origin is not avoided")
 	}
 }

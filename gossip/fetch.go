@@ -53,6 +53,19 @@ type ChunkArrived struct {
 // Invariant: every missing chunk is in exactly one of todo, again, out and
 // adding.
 type fetching struct {
+	base
+	seek seeker
+
+	fetch
+}
+
+// seeker is told when nobody gives any more what is being fetched.
+type seeker interface {
+	gone(now protocol.Instant)
+}
+
+// fetch is the state of fetching.
+type fetch struct {
 	active bool
 	want   Fetching // Missing is nil: see todo
 	round  int      // tells fetches apart
@@ -97,38 +110,31 @@ type chunkSource struct {
 	badUntil  protocol.Instant // it sent bytes that were wrong
 }
 
-// Fetch asks other members for chunks of a checkpoint; it replaces an earlier
-// fetch. What arrives is in Ready.Chunks. Until StopFetch no other checkpoint is
-// offered, unless all members have given this one up: so the owner calls
-// StopFetch when the install is over, well or not.
-func (c *Core) Fetch(now protocol.Instant, want Fetching) {
-	f := &c.fetching
-	*f = fetching{
+// begin asks for the chunks of a checkpoint.
+func (f *fetching) begin(now protocol.Instant, want Fetching) {
+	f.fetch = fetch{
 		active: true, round: f.round + 1, todo: slices.Clone(want.Missing),
 		chunkMax: chunkBytes, nobodySince: never, at: now,
 	}
 	f.want = Fetching{Index: want.Index, Sum: want.Sum}
-	c.ready.Chunks = nil
-	c.seek = seek{needed: c.seek.needed, at: never}
-	c.ask(now)
+	f.outbox.ready.Chunks = nil
+	f.ask(now)
 }
 
-// StopFetch ends a fetch. What is still on its way is ignored.
-func (c *Core) StopFetch(now protocol.Instant) {
-	f := &c.fetching
+// stop ends a fetch, and reports whether there was one.
+func (f *fetching) stop() bool {
 	if !f.active {
-		return
+		return false
 	}
-	*f = fetching{round: f.round, at: never, nobodySince: never}
-	c.ready.Chunks = nil
-	c.seek.at = now.Add(c.cfg.Have) // in case it came to nothing
+	f.fetch = fetch{round: f.round, at: never, nobodySince: never}
+	f.outbox.ready.Chunks = nil
+	return true
 }
 
-// ChunkAdded answers for a chunk from Ready.Chunks. Not ok means that its bytes
+// added answers for a chunk from Ready.Chunks. Not ok means that its bytes
 // are not those of the description: it is asked for elsewhere, and its sender
 // is avoided for a while.
-func (c *Core) ChunkAdded(now protocol.Instant, number int, ok bool) {
-	f := &c.fetching
+func (f *fetching) added(now protocol.Instant, number int, ok bool) {
 	i := slices.IndexFunc(f.adding, func(x chunkFrom) bool { return x.number == number })
 	if i < 0 {
 		return
@@ -137,13 +143,22 @@ func (c *Core) ChunkAdded(now protocol.Instant, number int, ok bool) {
 	f.adding = slices.Delete(f.adding, i, i+1)
 	if !ok {
 		f.again, f.misfit = append(f.again, number), true
-		c.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's description")
-		if m := c.members.get(from); m != nil {
+		f.outbox.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's description")
+		if m := f.members.get(from); m != nil {
 			m.chunks.badUntil = now.Add(avoidFor)
-			c.dropAsk(from)
+			f.dropAsk(from)
 		}
 	}
-	c.ask(now)
+	f.ask(now)
+}
+
+// forgetStrangers gives up asks of members that are gone.
+func (f *fetching) forgetStrangers(now protocol.Instant) {
+	for i := range f.out {
+		if f.members.get(f.out[i].to) == nil {
+			f.out[i].until = now // the next Tick asks elsewhere
+		}
+	}
 }
 
 // open reports whether anything is still to be asked for.
@@ -163,13 +178,12 @@ func (f *fetching) find(to protocol.MemberID) int {
 }
 
 // room is how many more chunks may be under way.
-func (c *Core) room() int {
-	f := &c.fetching
+func (f *fetching) room() int {
 	under := len(f.adding)
 	for i := range f.out {
 		under += len(f.out[i].numbers)
 	}
-	return min(c.cfg.FetchChunksMax, max(c.cfg.FetchBytesMax/f.chunkMax, 1)) - under
+	return min(f.cfg.FetchChunksMax, max(f.cfg.FetchBytesMax/f.chunkMax, 1)) - under
 }
 
 // next takes up to n chunks off the list.
@@ -187,47 +201,46 @@ func (f *fetching) next(n int) []int {
 }
 
 // ask asks for chunks, from several members at once, as long as there is room.
-func (c *Core) ask(now protocol.Instant) {
-	f := &c.fetching
+func (f *fetching) ask(now protocol.Instant) {
 	f.at = never
 	if !f.open() {
 		f.rest()
 		return
 	}
-	who := c.survey(now)
-	c.noteHolders(now, who)
-	free, _ := c.chunkHolder(now, who)
+	who := f.survey(now)
+	f.noteHolders(now, who)
+	free, _ := f.holder(now, who)
 	for i := range f.out {
 		// Keep those busy that deliver, unless there is somebody better.
 		x := &f.out[i]
-		m := c.members.get(x.to)
+		m := f.members.get(x.to)
 		if len(x.numbers) > askChunks/2 || m == nil {
 			continue
 		}
-		rank := c.chunkRank(m, who)
-		if (free == nil || rank >= c.chunkRank(free, who)) && (len(f.out) <= holdersFew || rank >= c.askedRank(who)) {
-			c.askMember(now, x)
+		rank := f.rank(m, who)
+		if (free == nil || rank >= f.rank(free, who)) && (len(f.out) <= holdersFew || rank >= f.askedRank(who)) {
+			f.askMember(now, x)
 		}
 	}
 	f.rest()
-	for len(f.out) < holdersMax && c.room() > 0 && f.open() {
-		m, later := c.chunkHolder(now, who)
-		if m == nil || len(f.out) >= holdersFew && c.chunkRank(m, who) < c.askedRank(who) {
+	for len(f.out) < holdersMax && f.room() > 0 && f.open() {
+		m, later := f.holder(now, who)
+		if m == nil || len(f.out) >= holdersFew && f.rank(m, who) < f.askedRank(who) {
 			f.at = later
 			break
 		}
 		m.chunks.asked = f.round
 		f.out = append(f.out, chunkAsk{to: m.id})
-		c.askMember(now, &f.out[len(f.out)-1])
+		f.askMember(now, &f.out[len(f.out)-1])
 	}
 }
 
 // askedRank is the best rank of the members that are being asked.
-func (c *Core) askedRank(who holders) int {
+func (f *fetching) askedRank(who holders) int {
 	best := 0
-	for i := range c.fetching.out {
-		if m := c.members.get(c.fetching.out[i].to); m != nil {
-			best = max(best, c.chunkRank(m, who))
+	for i := range f.out {
+		if m := f.members.get(f.out[i].to); m != nil {
+			best = max(best, f.rank(m, who))
 		}
 	}
 	return best
@@ -239,9 +252,8 @@ func (f *fetching) rest() {
 }
 
 // askMember asks a member for as many chunks as it may have under way.
-func (c *Core) askMember(now protocol.Instant, x *chunkAsk) {
-	f := &c.fetching
-	numbers := f.next(min(askChunks-len(x.numbers), c.room()))
+func (f *fetching) askMember(now protocol.Instant, x *chunkAsk) {
+	numbers := f.next(min(askChunks-len(x.numbers), f.room()))
 	if len(numbers) == 0 {
 		return
 	}
@@ -253,7 +265,7 @@ func (c *Core) askMember(now protocol.Instant, x *chunkAsk) {
 		x.until = now.Add(f.patience())
 	}
 	x.numbers = append(x.numbers, numbers...)
-	c.send(x.to, want)
+	f.outbox.send(x.to, want)
 }
 
 func (f *fetching) patience() time.Duration {
@@ -272,13 +284,13 @@ func (who holders) patience() time.Duration {
 	return goneAfter
 }
 
-func (c *Core) survey(now protocol.Instant) (who holders) {
-	for _, m := range c.members.all {
+func (f *fetching) survey(now protocol.Instant) (who holders) {
+	for _, m := range f.members.all {
 		switch {
-		case !m.holdsCheckpoint(c.fetching.want.Index) || now < m.chunks.badUntil:
+		case !m.holdsCheckpoint(f.want.Index) || now < m.chunks.badUntil:
 		case m.chunks.silences > silencesMax:
 			who.silent = true
-		case m.id == c.self.Leader:
+		case m.id == f.self.Leader:
 			who.leader = true
 		case m.peer.Role == protocol.RoleActive:
 			who.actives = true
@@ -289,45 +301,43 @@ func (c *Core) survey(now protocol.Instant) (who holders) {
 	return who
 }
 
-// chunkRank says how welcome a member's chunks are: first a passive's in this
+// rank says how welcome a member's chunks are: first a passive's in this
 // zone, then another passive's; an active is asked only after several refusals
 // or when no passive can be, and the leader only when nobody else can. A voter
 // asks actives like passives, and so does a member that does not get level, and the
 // leader where it is one of two that can give. 0: not at all.
-func (c *Core) chunkRank(m *member, who holders) int {
-	f := &c.fetching
+func (f *fetching) rank(m *member, who holders) int {
 	switch {
 	case !m.holdsCheckpoint(f.want.Index):
 		return 0
-	case m.id == c.self.Leader:
-		if (who.passives || who.actives) && !c.self.Pressed {
+	case m.id == f.self.Leader:
+		if (who.passives || who.actives) && !f.self.Pressed {
 			return 0
 		}
 		return 2
-	case m.peer.Role == protocol.RoleActive && !c.urgent():
+	case m.peer.Role == protocol.RoleActive && !f.self.urgent():
 		if who.passives && f.refusals < refusalsMax {
 			return 0
 		}
 		return 3
 	case m.chunks.silences > silencesMax:
 		return 1
-	case m.peer.Zone == c.cfg.Zone:
+	case m.peer.Zone == f.cfg.Zone:
 		return 5
 	}
 	return 4
 }
 
-// chunkHolder draws one of the best members to ask for chunks, of those that
+// holder draws one of the best members to ask for chunks, of those that
 // are not being asked. If all must wait, it returns when to try again.
-func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, later protocol.Instant) {
-	f := &c.fetching
+func (f *fetching) holder(now protocol.Instant, who holders) (chosen *member, later protocol.Instant) {
 	best, count := 0, 0
 	later = never
 	if f.nobodySince != never && !f.gone && (who.silent || len(f.out)+len(f.adding) == 0) { // else it is looked at when that ends
 		later = f.nobodySince.Add(who.patience())
 	}
-	for _, m := range c.members.all {
-		rank := c.chunkRank(m, who)
+	for _, m := range f.members.all {
+		rank := f.rank(m, who)
 		if rank == 0 || f.find(m.id) >= 0 {
 			continue
 		}
@@ -340,7 +350,7 @@ func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, l
 		}
 		if rank == best {
 			count++
-			if c.rng.IntN(count) == 0 {
+			if f.rng.IntN(count) == 0 {
 				chosen = m
 			}
 		}
@@ -350,8 +360,7 @@ func (c *Core) chunkHolder(now protocol.Instant, who holders) (chosen *member, l
 
 // noteHolders notes whether anybody can give what is fetched. If nobody can for
 // a while, all have moved on to newer checkpoints, and so must this member.
-func (c *Core) noteHolders(now protocol.Instant, who holders) {
-	f := &c.fetching
+func (f *fetching) noteHolders(now protocol.Instant, who holders) {
 	switch {
 	case who.passives || who.actives || who.leader:
 		f.nobodySince, f.gone = never, false
@@ -359,20 +368,19 @@ func (c *Core) noteHolders(now protocol.Instant, who holders) {
 		f.nobodySince = now
 	case !f.gone && (who.silent || len(f.out)+len(f.adding) == 0) && now >= f.nobodySince.Add(who.patience()):
 		f.gone = true
-		c.event(protocol.EventCheckpoint, protocol.MemberID{}, f.want.Index, "no member gives the checkpoint that is being fetched any more")
-		c.seek.at = now
+		f.outbox.event(protocol.EventCheckpoint, protocol.MemberID{}, f.want.Index, "no member gives the checkpoint that is being fetched any more")
+		f.seek.gone(now)
 	}
 }
 
 // learnCheckpoints notes which checkpoints a member has.
-func (c *Core) learnCheckpoints(now protocol.Instant, m *member, list []protocol.Index) {
+func (f *fetching) learnCheckpoints(now protocol.Instant, m *member, list []protocol.Index) {
 	m.checkpoints = m.checkpoints[:0]
 	for _, i := range list[:min(len(list), protocol.CheckpointsMax)] {
 		if i <= protocol.IndexMax {
 			m.checkpoints = append(m.checkpoints, i)
 		}
 	}
-	f := &c.fetching
 	if f.open() && len(f.out) < holdersMax && m.holdsCheckpoint(f.want.Index) && f.find(m.id) < 0 && now >= m.chunks.skipUntil {
 		f.at = min(f.at, now)
 	}
@@ -382,9 +390,8 @@ func (m *member) holdsCheckpoint(i protocol.Index) bool { return slices.Contains
 
 // onChunk takes a chunk from a member that was asked in this fetch, even if it
 // comes late: it costs nothing to use it.
-func (c *Core) onChunk(now protocol.Instant, from protocol.MemberID, k *protocol.Chunk) {
-	f := &c.fetching
-	m := c.members.get(from)
+func (f *fetching) onChunk(now protocol.Instant, from protocol.MemberID, k *protocol.Chunk) {
+	m := f.members.get(from)
 	if m == nil || !f.active || m.chunks.asked != f.round || k.Index != f.want.Index || k.Sum != f.want.Sum {
 		return
 	}
@@ -393,12 +400,12 @@ func (c *Core) onChunk(now protocol.Instant, from protocol.MemberID, k *protocol
 		if i := f.find(from); i >= 0 && slices.Contains(f.out[i].numbers, number) {
 			m.checkpoints = slices.DeleteFunc(m.checkpoints, func(i protocol.Index) bool { return i == k.Index })
 			f.refusals++
-			c.dropAsk(from)
-			c.ask(now)
+			f.dropAsk(from)
+			f.ask(now)
 		}
 		return
 	}
-	if now < m.chunks.badUntil || len(f.adding) >= c.cfg.FetchChunksMax || !f.settle(number) {
+	if now < m.chunks.badUntil || len(f.adding) >= f.cfg.FetchChunksMax || !f.settle(number) {
 		return
 	}
 	m.chunks.silences, m.chunks.refusals = 0, 0
@@ -408,8 +415,8 @@ func (c *Core) onChunk(now protocol.Instant, from protocol.MemberID, k *protocol
 		f.out[i].until = now.Add(f.patience())
 	}
 	f.adding = append(f.adding, chunkFrom{number, from})
-	c.ready.Chunks = append(c.ready.Chunks, ChunkArrived{From: from, Index: k.Index, Number: number, Data: k.Data})
-	c.ask(now)
+	f.outbox.ready.Chunks = append(f.outbox.ready.Chunks, ChunkArrived{From: from, Index: k.Index, Number: number, Data: k.Data})
+	f.ask(now)
 }
 
 // settle takes a chunk off the lists of what is missing and reports whether it
@@ -429,8 +436,7 @@ func (f *fetching) settle(number int) bool {
 }
 
 // dropAsk gives up what a member was asked for: others are to be asked.
-func (c *Core) dropAsk(to protocol.MemberID) bool {
-	f := &c.fetching
+func (f *fetching) dropAsk(to protocol.MemberID) bool {
 	i := f.find(to)
 	if i < 0 {
 		return false
@@ -441,8 +447,7 @@ func (c *Core) dropAsk(to protocol.MemberID) bool {
 }
 
 // expireAsks asks elsewhere for what members left unanswered.
-func (c *Core) expireAsks(now protocol.Instant) {
-	f := &c.fetching
+func (f *fetching) expireAsks(now protocol.Instant) {
 	expired := false
 	for i := 0; i < len(f.out); {
 		x := f.out[i]
@@ -450,33 +455,28 @@ func (c *Core) expireAsks(now protocol.Instant) {
 			i++
 			continue
 		}
-		if m := c.members.get(x.to); m != nil {
+		if m := f.members.get(x.to); m != nil {
 			m.chunks.silences = min(m.chunks.silences+1, 16)
 			m.chunks.skipUntil = now.Add(min(chunkSkipMin<<m.chunks.silences, chunkSkipMax))
 		}
 		f.failed = min(f.failed+1, 32)
 		f.refusals++
-		c.dropAsk(x.to)
+		f.dropAsk(x.to)
 		expired = true
 	}
 	if expired || now >= f.at {
-		c.ask(now)
+		f.ask(now)
 	}
 }
 
-// chunksBusy leaves a member that refused chunks alone for a while.
-func (c *Core) chunksBusy(now protocol.Instant, m *member, pause time.Duration) {
-	if i := slices.Index(c.seek.asked, m.id); i >= 0 {
-		c.seek.asked = slices.Delete(c.seek.asked, i, i+1)
-		c.seek.at = min(c.seek.at, now.Add(c.cfg.Have))
-		m.chunks.skipUntil = max(m.chunks.skipUntil, now.Add(pause))
-	}
-	if !c.dropAsk(m.id) {
+// refused leaves a member that refused chunks alone for a while.
+func (f *fetching) refused(now protocol.Instant, m *member, pause time.Duration) {
+	if !f.dropAsk(m.id) {
 		return
 	}
 	m.chunks.refusals = min(m.chunks.refusals+1, 8)
 	pause = max(pause, min(chunkSkipMin<<m.chunks.refusals, chunkSkipMax))
 	m.chunks.skipUntil = max(m.chunks.skipUntil, now.Add(pause))
-	c.fetching.refusals++
-	c.ask(now)
+	f.refusals++
+	f.ask(now)
 }

@@ -42,11 +42,20 @@ type pair struct {
 // Invariant: pairs rise strictly in index and in at; any other would say
 // nothing that these do not.
 type freshness struct {
+	self  *standing
+	log   Log
+	doubt questioner
+
 	pairs []pair
 	inUse protocol.Index // what this member applied
 	// tip is what this member holds as committed, since tipAt at the latest.
 	tip   protocol.Index
 	tipAt protocol.Instant
+}
+
+// questioner has an active asked who is right: a suspect, or this member's log.
+type questioner interface {
+	question(now protocol.Instant, suspect protocol.MemberID, at protocol.Index)
 }
 
 // holds says what this member holds as committed now.
@@ -143,15 +152,14 @@ func answered(asked protocol.Instant, from protocol.MemberID, h *protocol.Have) 
 // learnFresh takes a claim of a neighbour. One that contradicts what this member
 // holds counts for nothing, and is a reason to ask an active: the neighbour may
 // lie, or be of another history, and so may this member.
-func (c *Core) learnFresh(now protocol.Instant, p pair) {
-	f := &c.fresh
+func (f *freshness) learnFresh(now protocol.Instant, p pair) {
 	if f.denies(p) {
-		c.question(now, p.from, c.self.Tip)
+		f.doubt.question(now, p.from, f.self.Tip)
 		return
 	}
-	switch c.compare(&p) {
+	switch f.compare(&p) {
 	case pairContradicts:
-		c.question(now, p.from, p.index)
+		f.doubt.question(now, p.from, p.index)
 	case pairUnknown: // so old that it would say little
 	default:
 		f.learn(p)
@@ -170,11 +178,11 @@ const (
 	pairUnknown
 )
 
-func (c *Core) compare(p *pair) comparison {
-	if p.index > c.self.Tip {
+func (f *freshness) compare(p *pair) comparison {
+	if p.index > f.self.Tip {
 		return pairAbove
 	}
-	sum, known := c.sumBefore(p.index + 1)
+	sum, known := sumBefore(f.log, p.index+1)
 	switch {
 	case !known:
 		return pairUnknown
@@ -186,16 +194,15 @@ func (c *Core) compare(p *pair) comparison {
 }
 
 // compareFresh looks at the claims whose index this member has come to.
-func (c *Core) compareFresh(now protocol.Instant) {
-	f := &c.fresh
+func (f *freshness) compareFresh(now protocol.Instant) {
 	for i := 0; i < len(f.pairs); i++ {
 		p := &f.pairs[i]
 		if p.mine {
 			continue
 		}
-		switch c.compare(p) {
+		switch f.compare(p) {
 		case pairContradicts:
-			c.question(now, p.from, p.index)
+			f.doubt.question(now, p.from, p.index)
 			fallthrough
 		case pairUnknown:
 			f.pairs = slices.Delete(f.pairs, i, i+1)

@@ -132,7 +132,7 @@ func TestNoAgeAtTheStart(t *testing.T) {
 	if age, ok := b.core.Age(b.now, 10); ok {
 		t.Errorf("got %v, want none", age)
 	}
-	if h := b.core.have(b.now); h.FreshKnown {
+	if h := b.core.digest.have(b.now); h.FreshKnown {
 		t.Errorf("got %+v, want no pair", h)
 	}
 }
@@ -240,7 +240,7 @@ func TestClaimOfAnotherHistoryGivesNoAge(t *testing.T) {
 		case test.asks != 0 && (len(questions) != 1 || questions[0].Message.(*protocol.SumQuestion).Index != test.asks):
 			t.Errorf("%s: got %v, want one question for the log sum at %d", test.name, questions, test.asks)
 		}
-		if b.core.wrong {
+		if b.core.self.wrong {
 			t.Errorf("%s: it stops on the word of a neighbour", test.name)
 		}
 	}
@@ -271,7 +271,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 			h.FreshSum = other[100].Sum.Head()
 		}
 		b.step(to, h)
-		if got := b.core.have(b.now); got.FreshIndex != 101 || got.FreshSum != h.FreshSum {
+		if got := b.core.digest.have(b.now); got.FreshIndex != 101 || got.FreshSum != h.FreshSum {
 			t.Errorf("got %+v, want the claim passed on as it came", got)
 		}
 		b.tip = 101
@@ -279,7 +279,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 		if _, ok := b.core.Age(b.now, 101); ok != right || b.core.doubt.open == right {
 			t.Errorf("right %v: an age is %v, a doubt %v", right, ok, b.core.doubt.open)
 		}
-		if got := b.core.have(b.now); got.FreshKnown != right {
+		if got := b.core.digest.have(b.now); got.FreshKnown != right {
 			t.Errorf("right %v: it is passed on: %v", right, got.FreshKnown)
 		}
 	}
@@ -291,7 +291,7 @@ func TestClaimBelowTheSumsInMemoryGivesNoAge(t *testing.T) {
 	b, nonce, to := asking(t)
 	b.cold, b.core.fresh.tipAt = 100, b.now
 	b.step(to, answer(nonce, 90, ms))
-	if _, ok := b.core.Age(b.now, 100); ok || b.core.doubt.open || b.core.avoided(b.now, to) {
+	if _, ok := b.core.Age(b.now, 100); ok || b.core.doubt.open || b.core.doubt.avoided(b.now, to) {
 		t.Errorf("an age: %v, a doubt: %v, or the neighbour is avoided; want none of it", ok, b.core.doubt.open)
 	}
 }

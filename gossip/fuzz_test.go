@@ -99,7 +99,7 @@ func (b *bench) sound(rd Ready) {
 				b.t.Fatalf("digest %+v above the tip %d", m, b.tip)
 			}
 		case *protocol.Want:
-			if len(m.Ranges) == 0 || len(m.Ranges) > protocol.RangesMax || m.Ranges[0].First <= b.tip && b.core.given == b.tip {
+			if len(m.Ranges) == 0 || len(m.Ranges) > protocol.RangesMax || m.Ranges[0].First <= b.tip && b.core.intake.given == b.tip {
 				b.t.Fatalf("want %+v at tip %d", m, b.tip)
 			}
 		}
@@ -118,8 +118,8 @@ func (b *bench) sound(rd Ready) {
 		next = last + 1
 	}
 	c := b.core
-	if len(c.buffer.frames) > bufferFramesMax || len(c.seen.list) > rangesMax || len(c.pulling.out) > pullsMax || len(c.serving.reads) > readsMax {
-		b.t.Fatalf("over a bound: %d frames, %d seen, %d pulls, %d reads", len(c.buffer.frames), len(c.seen.list), len(c.pulling.out), len(c.serving.reads))
+	if len(c.intake.buffer.frames) > bufferFramesMax || len(c.intake.seen.list) > rangesMax || len(c.pulling.out) > pullsMax || len(c.serving.reads) > readsMax {
+		b.t.Fatalf("over a bound: %d frames, %d seen, %d pulls, %d reads", len(c.intake.buffer.frames), len(c.intake.seen.list), len(c.pulling.out), len(c.serving.reads))
 	}
 }
 
@@ -314,7 +314,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			b.sound(b.wait(time.Duration(rng.IntN(3000)) * time.Microsecond))
 			if rng.IntN(100) == 0 {
 				b.tip = protocol.Index(rng.IntN(150))
-				b.core.wrong = false // the member was started with another directory
+				b.core.self.wrong = false // the member was started with another directory
 				b.core.Ready()
 				b.progress()
 				b.core.Ready()

@@ -250,8 +250,8 @@ func TestFramesAreDeliveredInOrder(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if len(b.core.buffer.frames) != 0 || b.core.buffer.bytes != 0 || len(b.core.seen.list) != 0 {
-		t.Errorf("got %d frames, %d bytes, seen %v left, want nothing", len(b.core.buffer.frames), b.core.buffer.bytes, b.core.seen.list)
+	if len(b.core.intake.buffer.frames) != 0 || b.core.intake.buffer.bytes != 0 || len(b.core.intake.seen.list) != 0 {
+		t.Errorf("got %d frames, %d bytes, seen %v left, want nothing", len(b.core.intake.buffer.frames), b.core.intake.buffer.bytes, b.core.intake.seen.list)
 	}
 }
 
@@ -522,12 +522,12 @@ func TestBufferIsBounded(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, h, 0, 1, 5, Config{BufferBytesMax: 1 << 20})
 	for i := protocol.Index(3000); i > 1; i-- {
 		b.step(passiveID(1), frame(h, activeID(1), i, i))
-		if got := b.core.buffer.bytes; got > 1<<20 {
+		if got := b.core.intake.buffer.bytes; got > 1<<20 {
 			t.Fatalf("got %d bytes in the buffer", got)
 		}
 	}
 	// The nearest were kept.
-	if first := b.core.buffer.frames[0].r.First; first != 2 {
+	if first := b.core.intake.buffer.frames[0].r.First; first != 2 {
 		t.Errorf("got frames from %d, want 2", first)
 	}
 	rd := b.step(passiveID(1), frame(h, activeID(1), 1, 1))
@@ -535,7 +535,7 @@ func TestBufferIsBounded(t *testing.T) {
 		t.Errorf("got %d runs, want what was kept", len(rd.Runs))
 	}
 	b.take(rd.Runs)
-	if got := b.core.buffer.bytes; got != 0 {
+	if got := b.core.intake.buffer.bytes; got != 0 {
 		t.Errorf("got %d bytes left", got)
 	}
 }

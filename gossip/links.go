@@ -55,13 +55,26 @@ type link struct {
 // those with out other than none; each once. An active has feeds for children,
 // and no parents.
 type links struct {
+	base
+	intake   arrivals
+	announce announcer
+
+	neighbors
+}
+
+// announcer says what this member has, and how old that is.
+type announcer interface {
+	have(now protocol.Instant) *protocol.Have
+}
+
+// neighbors is the state of links.
+type neighbors struct {
 	parents   []*member
 	children  []*member
 	anchor    protocol.MemberID // the parent that is never pruned
+	missed    int               // holes in a row that the anchor left
 	refreshAt protocol.Instant
 	leader    protocol.MemberID // as the feeds were last told
-
-	tree tree
 }
 
 // degree is how many links a member of a flock of n passives has.
@@ -85,30 +98,12 @@ func treeDepth(n, actives int) int {
 	return 1 + int(math.Ceil(math.Log(float64(n)/roots)/math.Log(float64(degree(n)-1))))
 }
 
-// flock returns how many passives and actives there are, this member included.
-func (c *Core) flock() (passives, actives int) {
-	passives, actives = len(c.members.passives), len(c.members.actives)
-	if c.self.Role == protocol.RoleActive {
-		actives++
-	} else {
-		passives++
-	}
-	return max(passives, c.cfg.Flock), actives
-}
-
-// direct reports whether the actives reach all passives themselves.
-func (c *Core) direct() bool {
-	passives, actives := c.flock()
-	return passives <= feedsEach*actives
-}
-
 // relink makes the links fit who lives, and in which role.
-func (c *Core) relink(now protocol.Instant) {
-	if c.cfg.Mode != Hybrid || !c.started {
+func (l *links) relink(now protocol.Instant) {
+	if l.cfg.Mode != Hybrid || !l.self.started {
 		return
 	}
-	l := &c.links
-	gone := func(m *member) bool { return c.members.get(m.id) != m }
+	gone := func(m *member) bool { return l.members.get(m.id) != m }
 	l.children = slices.DeleteFunc(l.children, func(m *member) bool {
 		if m.peer.Role == protocol.RoleActive {
 			m.link.out = linkNone
@@ -116,51 +111,49 @@ func (c *Core) relink(now protocol.Instant) {
 		return gone(m) || m.link.out == linkNone
 	})
 	l.parents = slices.DeleteFunc(l.parents, gone)
-	if c.members.get(l.anchor) == nil {
+	if l.members.get(l.anchor) == nil {
 		l.anchor = protocol.MemberID{}
 	}
-	if c.self.Role == protocol.RoleActive {
-		c.dropParents(now)
-		c.feedPassives()
+	if l.self.Role == protocol.RoleActive {
+		l.dropParents(now)
+		l.feedPassives()
 		return
 	}
-	if c.direct() {
-		c.dropParents(now)
+	if l.members.direct() {
+		l.dropParents(now)
 		return
 	}
-	c.chooseParents(now)
+	l.chooseParents(now)
 }
 
 // unlink begins without links, in a new role.
-func (c *Core) unlink(now protocol.Instant) {
-	l := &c.links
+func (l *links) unlink(now protocol.Instant) {
 	for _, m := range slices.Concat(l.parents, l.children) {
 		m.link = newLink()
 	}
-	*l = links{refreshAt: never, tree: tree{wanted: 1}}
-	if c.cfg.Mode == Hybrid {
-		l.refreshAt = now.Add(linkRefresh/2 + time.Duration(c.rng.Int64N(int64(linkRefresh))))
+	l.neighbors = neighbors{refreshAt: never}
+	if l.cfg.Mode == Hybrid {
+		l.refreshAt = now.Add(linkRefresh/2 + time.Duration(l.rng.Int64N(int64(linkRefresh))))
 	}
-	c.relink(now)
+	l.relink(now)
 }
 
 func newLink() link {
 	return link{outAt: longAgo, asked: longAgo, heard: longAgo, denied: longAgo}
 }
 
-func (c *Core) dropParents(now protocol.Instant) {
-	l := &c.links
+func (l *links) dropParents(now protocol.Instant) {
 	for _, m := range l.parents {
-		c.sever(now, m)
+		l.sever(now, m)
 	}
 	l.parents, l.anchor = nil, protocol.MemberID{}
 }
 
 // sever tells a parent that nothing is wanted of it, as far as it is known: the
 // rest is forgotten by time.
-func (c *Core) sever(now protocol.Instant, m *member) {
+func (l *links) sever(now protocol.Instant, m *member) {
 	if m.link.in == linkEager {
-		c.prune(now, m)
+		l.prune(now, m)
 	}
 	m.link.in = linkNone
 }
@@ -169,11 +162,10 @@ func (c *Core) sever(now protocol.Instant, m *member) {
 // in the same order, so that no passive gets two: first one passive of each
 // zone, then another one of each, to an active of its zone if one has a free
 // place.
-func (c *Core) feedPassives() {
-	l := &c.links
+func (l *links) feedPassives() {
 	var feeds []*member
-	for _, x := range c.deal() {
-		if x.active == c.cfg.ID {
+	for _, x := range l.deal() {
+		if x.active == l.cfg.ID {
 			feeds = append(feeds, x.passive)
 		}
 	}
@@ -182,8 +174,8 @@ func (c *Core) feedPassives() {
 			m.link.out = linkNone
 		}
 	}
-	afresh := l.leader != c.self.Leader
-	l.leader = c.self.Leader
+	afresh := l.leader != l.self.Leader
+	l.leader = l.self.Leader
 	for _, m := range feeds {
 		if m.link.out == linkNone || afresh {
 			m.link.out = linkEager
@@ -198,15 +190,15 @@ type card struct {
 	passive *member
 }
 
-func (c *Core) deal() []card {
-	passives := slices.Clone(c.members.passives)
+func (l *links) deal() []card {
+	passives := slices.Clone(l.members.passives)
 	type place struct {
 		id   protocol.MemberID
 		zone string
 		free int
 	}
-	places := []place{{c.cfg.ID, c.cfg.Zone, feedsEach}}
-	for _, m := range c.members.actives {
+	places := []place{{l.cfg.ID, l.cfg.Zone, feedsEach}}
+	for _, m := range l.members.actives {
 		places = append(places, place{m.id, m.peer.Zone, feedsEach})
 	}
 	slices.SortFunc(places, func(a, b place) int { return a.id.Compare(b.id) })
@@ -248,9 +240,8 @@ func shuffled(id protocol.MemberID) uint64 {
 
 // chooseParents draws as many parents as are missing. They are eager at first;
 // once there is an anchor, new ones begin pruned.
-func (c *Core) chooseParents(now protocol.Instant) {
-	l := &c.links
-	n, _ := c.flock()
+func (l *links) chooseParents(now protocol.Instant) {
+	n, _ := l.members.flock()
 	want := degree(n)
 	for _, m := range l.parents {
 		if m.peer.Role != protocol.RoleActive {
@@ -261,10 +252,10 @@ func (c *Core) chooseParents(now protocol.Instant) {
 		return
 	}
 	var near, far []*member
-	for _, m := range c.members.passives {
+	for _, m := range l.members.passives {
 		switch {
 		case m.link.in != linkNone || now < m.link.denied:
-		case m.peer.Zone == c.cfg.Zone:
+		case m.peer.Zone == l.cfg.Zone:
 			near = append(near, m)
 		default:
 			far = append(far, m)
@@ -272,39 +263,44 @@ func (c *Core) chooseParents(now protocol.Instant) {
 	}
 	for ; want > 0 && len(near)+len(far) > 0; want-- {
 		from := &near
-		if len(near) == 0 || len(far) > 0 && c.rng.IntN(zoneLeave) == 0 {
+		if len(near) == 0 || len(far) > 0 && l.rng.IntN(zoneLeave) == 0 {
 			from = &far
 		}
-		i := c.rng.IntN(len(*from))
+		i := l.rng.IntN(len(*from))
 		m := (*from)[i]
 		(*from)[i] = (*from)[len(*from)-1]
 		*from = (*from)[:len(*from)-1]
 		l.parents = append(l.parents, m)
 		if l.anchor.IsZero() {
-			c.graft(now, m)
+			l.graft(now, m)
 		} else {
-			c.prune(now, m)
+			l.prune(now, m)
 		}
 	}
 }
 
 // graft asks a parent for every frame, prune for a copy now and then.
-func (c *Core) graft(now protocol.Instant, m *member) {
+func (l *links) graft(now protocol.Instant, m *member) {
 	m.link.in, m.link.asked = linkEager, now
-	c.send(m.id, &protocol.Graft{From: c.given + 1})
+	l.outbox.send(m.id, &protocol.Graft{From: l.intake.reached() + 1})
 }
 
-func (c *Core) prune(now protocol.Instant, m *member) {
+func (l *links) prune(now protocol.Instant, m *member) {
 	m.link.in, m.link.asked = linkPruned, now
-	c.send(m.id, &protocol.Prune{Index: c.given})
+	l.outbox.send(m.id, &protocol.Prune{Index: l.intake.reached()})
 }
 
-// refreshLinks repeats what this member wants of its parents, for messages are
+// disown says that this member is no child of one that feeds it.
+func (l *links) disown(now protocol.Instant, m *member) {
+	m.link.asked = now
+	l.outbox.send(m.id, &protocol.Prune{Index: l.intake.reached()})
+}
+
+// refresh repeats what this member wants of its parents, for messages are
 // lost, and forgets children that did not.
-func (c *Core) refreshLinks(now protocol.Instant) {
-	l := &c.links
+func (l *links) refresh(now protocol.Instant) {
 	l.refreshAt = now.Add(linkRefresh)
-	if c.self.Role != protocol.RoleActive {
+	if l.self.Role != protocol.RoleActive {
 		l.children = slices.DeleteFunc(l.children, func(m *member) bool {
 			old := now >= m.link.outAt.Add(linkExpiry)
 			if old {
@@ -313,58 +309,57 @@ func (c *Core) refreshLinks(now protocol.Instant) {
 			return old
 		})
 	}
-	c.relink(now)
+	l.relink(now)
 	for _, m := range l.parents {
 		if m.link.in == linkEager {
-			c.graft(now, m)
+			l.graft(now, m)
 		} else {
-			c.prune(now, m)
+			l.prune(now, m)
 		}
 	}
 }
 
 // onGraft makes the sender an eager child. An active feeds whom it has chosen.
-func (c *Core) onGraft(now protocol.Instant, from protocol.MemberID) {
-	m := c.members.get(from)
-	if m == nil || c.cfg.Mode != Hybrid {
+func (l *links) onGraft(now protocol.Instant, from protocol.MemberID) {
+	m := l.members.get(from)
+	if m == nil || l.cfg.Mode != Hybrid {
 		return
 	}
-	if c.self.Role == protocol.RoleActive {
+	if l.self.Role == protocol.RoleActive {
 		if m.link.out != linkNone {
 			m.link.out, m.link.outAt = linkEager, now
 		}
 		return
 	}
-	n, _ := c.flock()
+	n, _ := l.members.flock()
 	eager := 0
-	for _, x := range c.links.children {
+	for _, x := range l.children {
 		if x.link.out == linkEager && x != m {
 			eager++
 		}
 	}
-	if eager >= eagerChildrenMax*degree(n) || !c.addChild(m) {
-		c.refuse(now, from)
+	if eager >= eagerChildrenMax*degree(n) || !l.addChild(m) {
+		l.members.refuse(now, from)
 		return
 	}
 	m.link.out, m.link.outAt = linkEager, now
 }
 
 // onPrune makes the sender a child that gets a copy now and then.
-func (c *Core) onPrune(now protocol.Instant, from protocol.MemberID) {
-	m := c.members.get(from)
-	if m == nil || c.cfg.Mode != Hybrid || c.self.Role == protocol.RoleActive && m.link.out == linkNone || !c.addChild(m) {
+func (l *links) onPrune(now protocol.Instant, from protocol.MemberID) {
+	m := l.members.get(from)
+	if m == nil || l.cfg.Mode != Hybrid || l.self.Role == protocol.RoleActive && m.link.out == linkNone || !l.addChild(m) {
 		return
 	}
 	m.link.out, m.link.outAt = linkPruned, now
 }
 
 // addChild reports whether a member is a child, or may become one.
-func (c *Core) addChild(m *member) bool {
-	l := &c.links
+func (l *links) addChild(m *member) bool {
 	if m.link.out != linkNone {
 		return true
 	}
-	n, _ := c.flock()
+	n, _ := l.members.flock()
 	if len(l.children) >= childrenMax*degree(n) || m.peer.Role == protocol.RoleActive {
 		return false
 	}
@@ -375,12 +370,25 @@ func (c *Core) addChild(m *member) bool {
 
 // graftRefused looks for another parent in place of one that has children
 // enough.
-func (c *Core) graftRefused(now protocol.Instant, m *member, pause time.Duration) {
-	l := &c.links
+func (l *links) graftRefused(now protocol.Instant, m *member, pause time.Duration) {
 	if m.link.in != linkEager || now >= m.link.asked.Add(rttMax) || m.id == l.anchor {
 		return
 	}
 	m.link.in, m.link.denied = linkNone, now.Add(max(pause, linkRefresh))
 	l.parents = slices.DeleteFunc(l.parents, func(x *member) bool { return x == m })
-	c.relink(now)
+	l.relink(now)
+}
+
+// dropParent ends the link to a parent, and looks for another one.
+func (l *links) dropParent(now protocol.Instant, m *member) {
+	if m.link.in == linkNone {
+		return
+	}
+	l.sever(now, m)
+	m.link.denied = now.Add(avoidFor)
+	l.parents = slices.DeleteFunc(l.parents, func(x *member) bool { return x == m })
+	if l.anchor == m.id {
+		l.anchor, l.missed = protocol.MemberID{}, 0
+	}
+	l.relink(now)
 }

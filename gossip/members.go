@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -45,6 +46,11 @@ type member struct {
 
 // members are the live peers. Every list is sorted by id.
 type members struct {
+	cfg    *Config
+	rng    *rand.Rand
+	self   *standing
+	outbox *outbox
+
 	byID     map[protocol.MemberID]*member // for look-ups; never ranged over
 	all      []*member
 	actives  []*member
@@ -52,13 +58,14 @@ type members struct {
 	zones    bool      // not all are of one zone
 	// stranger is the one budget that all unknown members share.
 	stranger member
+	rtt      time.Duration // smoothed over all; 0: not measured
 }
 
-func (ms *members) set(self protocol.MemberID, peers []protocol.Peer) {
+func (ms *members) set(peers []protocol.Peer) {
 	byID := make(map[protocol.MemberID]*member, len(peers))
 	ms.all, ms.actives, ms.passives, ms.zones = nil, nil, nil, false
 	for _, p := range peers {
-		if p.ID.IsZero() || p.ID == self || byID[p.ID] != nil {
+		if p.ID.IsZero() || p.ID == ms.cfg.ID || byID[p.ID] != nil {
 			continue
 		}
 		m := ms.byID[p.ID]
@@ -91,6 +98,79 @@ func (ms *members) budget(id protocol.MemberID) *member {
 		return m
 	}
 	return &ms.stranger
+}
+
+// flock returns how many passives and actives there are, this member included.
+func (ms *members) flock() (passives, actives int) {
+	passives, actives = len(ms.passives), len(ms.actives)
+	if ms.self.Role == protocol.RoleActive {
+		actives++
+	} else {
+		passives++
+	}
+	return max(passives, ms.cfg.Flock), actives
+}
+
+// direct reports whether the actives reach all passives themselves.
+func (ms *members) direct() bool {
+	passives, actives := ms.flock()
+	return passives <= feedsEach*actives
+}
+
+// near reports whether a member is of this zone.
+func (ms *members) near(m *member) bool { return m != nil && m.peer.Zone == ms.cfg.Zone }
+
+// pick draws up to k distinct members of list, exclude excepted, into dst.
+func (ms *members) pick(dst, list []*member, k int, exclude protocol.MemberID) []*member {
+	k += len(dst)
+	if len(list)+len(dst) <= k+1 {
+		excluded := slices.ContainsFunc(list, func(m *member) bool { return m.id == exclude })
+		if len(list)+len(dst) <= k || excluded { // few: all of them, in order
+			for _, m := range list {
+				if m.id != exclude {
+					dst = append(dst, m)
+				}
+			}
+			return dst
+		}
+	}
+	for len(dst) < k {
+		m := list[ms.rng.IntN(len(list))]
+		if m.id != exclude && !slices.Contains(dst, m) {
+			dst = append(dst, m)
+		}
+	}
+	return dst
+}
+
+// mayAnswer charges one small answer to a member.
+func (ms *members) mayAnswer(now protocol.Instant, to protocol.MemberID) bool {
+	return ms.budget(to).answers.take(now, 1, answersPerSecond, answersBurst)
+}
+
+// refuse says BUSY, and who else holds the log.
+func (ms *members) refuse(now protocol.Instant, to protocol.MemberID) {
+	if !ms.mayAnswer(now, to) {
+		return
+	}
+	busy := &protocol.Busy{RetryAfter: int64(busyPause)}
+	for _, m := range ms.pick(nil, ms.passives, othersMax, to) {
+		busy.Others = append(busy.Others, m.id)
+	}
+	ms.outbox.send(to, busy)
+}
+
+// learnHolders notes who must hold what, going by a frame: its origin made it
+// from its own log, and who passed it on got what lies before in all
+// likelihood.
+func (ms *members) learnHolders(from protocol.MemberID, f *protocol.Frame) {
+	r := f.Range()
+	if m := ms.get(f.Origin); m != nil {
+		m.tip = max(m.tip, r.Last)
+	}
+	if m := ms.get(from); m != nil && f.Flags&protocol.FramePulled == 0 {
+		m.likely = max(m.likely, r.First-1)
+	}
 }
 
 // bucket is a token bucket. The zero value is full.

@@ -41,16 +41,34 @@ const (
 
 // pulling is what a member knows of its gaps.
 type pulling struct {
+	base
+	heed   *heed
+	intake gaps
+	links  *links
+	tree   *tree
+	seek   lacker
+
 	// known is the highest index that somebody is known to hold; ripe the part
 	// of it that was known when the grace began.
 	known, ripe protocol.Index
 	at          protocol.Instant // when to pull; never if nothing is missing
 	out         []pull
-	failed      int           // pulls in a row that were not answered
-	rtt         time.Duration // smoothed over all members
-	fromActives int           // pulls in a row from actives
-	guesses     int           // in a row that came to nothing
-	entry       int           // bytes of an entry, smoothed over what was pulled; 0: none was
+	failed      int // pulls in a row that were not answered
+	fromActives int // pulls in a row from actives
+	guesses     int // in a row that came to nothing
+	entry       int // bytes of an entry, smoothed over what was pulled; 0: none was
+}
+
+// gaps tells what is missing of the log.
+type gaps interface {
+	reached() protocol.Index
+	// missing returns the first gaps up to an index that there is room for, except some.
+	missing(last protocol.Index, but []protocol.Range) []protocol.Range
+}
+
+// lacker is told that an entry is missing which nobody holds.
+type lacker interface {
+	lacking(now protocol.Instant)
 }
 
 // pull is a WANT that awaits its answer.
@@ -75,9 +93,9 @@ func (p *pulling) expiry() protocol.Instant {
 }
 
 // forgetStrangers gives up pulls from members that are gone.
-func (p *pulling) forgetStrangers(now protocol.Instant, ms *members) {
+func (p *pulling) forgetStrangers(now protocol.Instant) {
 	for i := range p.out {
-		if ms.get(p.out[i].to) == nil {
+		if p.members.get(p.out[i].to) == nil {
 			p.out[i].until = now // the next Tick asks elsewhere
 		}
 	}
@@ -114,10 +132,10 @@ func (p *pulling) denied(now protocol.Instant, m *member) {
 // grace is how long a gap is left alone. While entries are pushed in bulk each
 // active does so at its own moments, and is ahead of others by up to the flush
 // interval.
-func (c *Core) grace() time.Duration {
-	d := max(graceMin, 2*c.pulling.rtt)
-	if c.links.tree.bulk {
-		d = max(d, 2*c.cfg.Flush)
+func (p *pulling) grace() time.Duration {
+	d := max(graceMin, 2*p.members.rtt)
+	if p.tree.bulk {
+		d = max(d, 2*p.cfg.Flush)
 	}
 	return min(d, graceMax)
 }
@@ -125,20 +143,19 @@ func (c *Core) grace() time.Duration {
 // graceOfDigests is how long what a digest tells of is left alone. A digest
 // comes at any moment, also right after a commit, when the frame is still on its
 // way through the tree; a frame beyond a gap came that way itself.
-func (c *Core) graceOfDigests() time.Duration {
-	d := c.grace()
-	if c.treed() {
-		n, actives := c.flock()
-		d += time.Duration(treeDepth(n, actives)) * c.pulling.rtt / 2
+func (p *pulling) graceOfDigests() time.Duration {
+	d := p.grace()
+	if p.links.treed() {
+		n, actives := p.members.flock()
+		d += time.Duration(treeDepth(n, actives)) * p.members.rtt / 2
 	}
 	return min(d, graceMax)
 }
 
 // evidence notes that somebody holds the log up to an index. Whoever sees a
 // higher index than it holds pulls the gap after a short grace.
-func (c *Core) evidence(now protocol.Instant, i protocol.Index, grace time.Duration) {
-	p := &c.pulling
-	if i > protocol.IndexMax || i <= c.given || !c.takes() {
+func (p *pulling) evidence(now protocol.Instant, i protocol.Index, grace time.Duration) {
+	if i > protocol.IndexMax || i <= p.intake.reached() || !p.self.takes() {
 		return
 	}
 	p.known = max(p.known, i)
@@ -148,71 +165,56 @@ func (c *Core) evidence(now protocol.Instant, i protocol.Index, grace time.Durat
 }
 
 // pull asks for what is missing and ripe.
-func (c *Core) pull(now protocol.Instant) {
-	p := &c.pulling
+func (p *pulling) pull(now protocol.Instant) {
 	p.at = never
-	if !c.takes() || p.known <= c.given {
+	if !p.self.takes() || p.known <= p.intake.reached() {
 		return
 	}
-	c.holed(now, p.ripe)
-	for len(p.out) < pullsMax && !c.cfg.NoRepair {
-		missing := c.missing()
+	p.tree.holed(now, p.ripe)
+	for len(p.out) < pullsMax && !p.cfg.NoRepair {
+		missing := p.missing()
 		if len(missing) == 0 {
 			break
 		}
-		m, guess := c.holder(now, missing[0].First), false
+		m, guess := p.holder(now, missing[0].First), false
 		if m != nil && m.peer.Role == protocol.RoleActive {
-			if x := c.guess(now, missing[0].First); x != nil {
+			if x := p.guess(now, missing[0].First); x != nil {
 				m, guess = x, true
 			}
 		}
 		if m == nil {
 			// Nobody to ask. Whoever is heard of next brings the evidence
 			// back.
-			p.known = max(c.given, min(p.known, missing[0].First-1))
-			c.lacking(now)
+			p.known = max(p.intake.reached(), min(p.known, missing[0].First-1))
+			p.seek.lacking(now)
 			break
 		}
-		c.want(now, m, c.stretch(missing), guess)
+		p.want(now, m, p.stretch(missing), guess)
 	}
-	c.graftFor(now)
+	p.tree.graftFor(now)
 	if p.known > p.ripe {
 		p.ripe = p.known
-		p.at = now.Add(c.grace())
+		p.at = now.Add(p.grace())
 	}
 }
 
-// missing returns the first gaps that nobody was asked for.
-func (c *Core) missing() []protocol.Range {
-	p := &c.pulling
-	within := protocol.Range{First: c.given + 1, Last: min(p.ripe, c.given+windowMax)}
-	if far, full := c.buffer.full(); full {
-		// What lies ahead would find no room, and be pulled again and again.
-		within.Last = min(within.Last, far-1)
-	}
-	if within.Last < within.First {
-		return nil
-	}
-	if len(p.out) == 0 {
-		return c.buffer.held.gaps(nil, within, protocol.RangesMax)
-	}
-	// Asked for counts as held, until the pull runs out of patience.
-	covered := ranges{list: slices.Clone(c.buffer.held.list)}
+// missing returns the first gaps that nobody was asked for: asked for counts as held,
+// until the pull runs out of patience.
+func (p *pulling) missing() []protocol.Range {
+	var asked []protocol.Range
 	for i := range p.out {
-		for _, r := range p.out[i].ranges {
-			covered.add(r)
-		}
+		asked = append(asked, p.out[i].ranges...)
 	}
-	return covered.gaps(nil, within, protocol.RangesMax)
+	return p.intake.missing(p.ripe, asked)
 }
 
 // stretch cuts from what is missing what one answer has room for, if this member is
 // far behind: others are asked for the rest.
-func (c *Core) stretch(missing []protocol.Range) []protocol.Range {
-	if c.self.Needs == 0 {
+func (p *pulling) stretch(missing []protocol.Range) []protocol.Range {
+	if p.self.Needs == 0 {
 		return missing
 	}
-	each := c.pulling.entry
+	each := p.entry
 	if each == 0 {
 		each = entryBytes
 	}
@@ -242,13 +244,13 @@ func (p *pulling) weigh(entries []protocol.Entry) {
 // passive that says so, a passive that passed on what comes after, an active;
 // of this zone if it can be; and one whose frames do not fit only when there is
 // nobody else.
-func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
+func (p *pulling) holder(now protocol.Instant, i protocol.Index) *member {
 	var chosen *member
 	best, count := 0, 0
-	for _, m := range c.members.all {
+	for _, m := range p.members.all {
 		rank := 0
 		switch {
-		case now < m.skipUntil || c.pulling.find(m.id) >= 0 || m.first > i || !c.heeds(m.id):
+		case now < m.skipUntil || p.find(m.id) >= 0 || m.first > i || !p.heed.heeds(m.id):
 			continue
 		case m.tip >= i && m.peer.Role != protocol.RoleActive:
 			rank = 3
@@ -263,7 +265,7 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 			rank += 3
 		}
 		rank *= 2
-		if m.peer.Zone == c.cfg.Zone {
+		if m.peer.Zone == p.cfg.Zone {
 			rank++
 		}
 		if rank > best {
@@ -271,7 +273,7 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 		}
 		if rank == best {
 			count++
-			if c.rng.IntN(count) == 0 {
+			if p.rng.IntN(count) == 0 {
 				chosen = m
 			}
 		}
@@ -284,17 +286,17 @@ func (c *Core) holder(now protocol.Instant, i protocol.Index) *member {
 // would otherwise pay for each frame that one of the members it feeds did not
 // get, and for all who hear from it first that there is something. The third
 // guess in a row that comes to nothing is the last.
-func (c *Core) guess(now protocol.Instant, i protocol.Index) *member {
-	if c.pulling.guesses >= guessesMax || c.direct() {
+func (p *pulling) guess(now protocol.Instant, i protocol.Index) *member {
+	if p.guesses >= guessesMax || p.members.direct() {
 		return nil
 	}
 	var near, all []*member
-	for _, m := range c.members.passives {
-		if now < max(m.skipUntil, m.avoidUntil, m.guessAfter) || !c.heeds(m.id) || m.distrusted(now) || m.first > i || c.pulling.find(m.id) >= 0 {
+	for _, m := range p.members.passives {
+		if now < max(m.skipUntil, m.avoidUntil, m.guessAfter) || !p.heed.heeds(m.id) || m.distrusted(now) || m.first > i || p.find(m.id) >= 0 {
 			continue
 		}
 		all = append(all, m)
-		if m.peer.Zone == c.cfg.Zone {
+		if m.peer.Zone == p.cfg.Zone {
 			near = append(near, m)
 		}
 	}
@@ -304,46 +306,44 @@ func (c *Core) guess(now protocol.Instant, i protocol.Index) *member {
 	if len(all) == 0 {
 		return nil
 	}
-	return all[c.rng.IntN(len(all))]
+	return all[p.rng.IntN(len(all))]
 }
 
 // sparing reports whether a member is an active that is to be asked for little,
 // because a passive may soon be known that can give the rest.
-func (c *Core) sparing(m *member) bool {
-	return m.peer.Role == protocol.RoleActive && len(c.members.passives) > 1 && c.pulling.fromActives < sparingMax && !c.self.Pressed
+func (p *pulling) sparing(m *member) bool {
+	return m.peer.Role == protocol.RoleActive && len(p.members.passives) > 1 && p.fromActives < sparingMax && !p.self.Pressed
 }
 
 // want asks a member for ranges that it holds the first of, or is guessed to.
-func (c *Core) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
-	p := &c.pulling
+func (p *pulling) want(now protocol.Instant, m *member, missing []protocol.Range, guess bool) {
 	patience := min(max(patienceMin, 4*m.rtt)<<min(p.failed/4, 8), patienceMax)
-	if c.self.Needs != 0 {
+	if p.self.Needs != 0 {
 		patience = max(patience, farPatience)
 	}
 	p.out = append(p.out, pull{to: m.id, ranges: slices.Clone(missing), until: now.Add(patience), guess: guess})
 	bytes := uint64(pullBytes)
-	if c.self.Needs != 0 {
+	if p.self.Needs != 0 {
 		bytes = farBytes
 	}
 	switch {
 	case guess:
 	case m.peer.Role != protocol.RoleActive:
 		p.fromActives = 0
-	case c.sparing(m):
+	case p.sparing(m):
 		bytes = pullActiveBytes
 		fallthrough
 	default:
 		p.fromActives++
 	}
-	c.send(m.id, &protocol.Want{Ranges: missing, Bytes: bytes, Eager: c.eagerToo(now, m)})
+	p.outbox.send(m.id, &protocol.Want{Ranges: missing, Bytes: bytes, Eager: p.tree.eagerToo(now, m)})
 }
 
 // pulled settles what an answer brought. A pull is over when nothing of it is
 // missing, or when its bytes ran out; then the next one goes at once.
-func (c *Core) pulled(now protocol.Instant, from protocol.MemberID, r protocol.Range) {
-	p := &c.pulling
+func (p *pulling) pulled(now protocol.Instant, from protocol.MemberID, r protocol.Range) {
 	p.failed, p.guesses = 0, 0
-	if m := c.members.get(from); m != nil {
+	if m := p.members.get(from); m != nil {
 		m.silences = 0
 	}
 	i := p.find(from)
@@ -358,27 +358,26 @@ func (c *Core) pulled(now protocol.Instant, from protocol.MemberID, r protocol.R
 	rest.remove(r)
 	x.ranges = rest.list
 	if short || len(x.ranges) == 0 {
-		if m := c.members.get(from); short && m != nil && c.sparing(m) {
-			m.skipUntil = max(m.skipUntil, now.Add(c.cfg.Have)) // the rest from others, if there are any
+		if m := p.members.get(from); short && m != nil && p.sparing(m) {
+			m.skipUntil = max(m.skipUntil, now.Add(p.cfg.Have)) // the rest from others, if there are any
 		}
 		p.out = slices.Delete(p.out, i, i+1)
 		p.ripe = max(p.ripe, min(p.known, r.Last+windowMax))
-		c.pull(now)
+		p.pull(now)
 		return
 	}
 	x.until = max(x.until, now.Add(patienceMin))
 }
 
 // expirePulls asks elsewhere for what a member left unanswered.
-func (c *Core) expirePulls(now protocol.Instant) {
-	p := &c.pulling
+func (p *pulling) expirePulls(now protocol.Instant) {
 	expired := false
 	for i := 0; i < len(p.out); {
 		if now < p.out[i].until {
 			i++
 			continue
 		}
-		m := c.members.get(p.out[i].to)
+		m := p.members.get(p.out[i].to)
 		switch {
 		case p.out[i].guess: // it never said that it holds this
 			p.guesses++
@@ -391,7 +390,7 @@ func (c *Core) expirePulls(now protocol.Instant) {
 				m.skipUntil = max(m.skipUntil, now.Add(min(silenceMin<<m.silences, silenceMax)))
 				p.failed = min(p.failed+1, 32)
 			}
-			c.withheld(m, p.out[i].ranges[0].First)
+			p.withheld(m, p.out[i].ranges[0].First)
 		}
 		p.out = slices.Delete(p.out, i, i+1)
 		expired = true
@@ -401,21 +400,21 @@ func (c *Core) expirePulls(now protocol.Instant) {
 	}
 }
 
-// onBusy leaves a member alone for as long as it asks, within reason. (The
-// others that it names are chosen from what they say themselves.)
-func (c *Core) onBusy(now protocol.Instant, from protocol.MemberID, b *protocol.Busy) {
-	m := c.members.get(from)
-	if m == nil {
-		return
+// withheld says that a member leaves pulls unanswered, when it has done so too
+// often in a row. Others are asked meanwhile, and it is asked ever less often.
+func (p *pulling) withheld(m *member, first protocol.Index) {
+	if m.silences == silencesMax+1 {
+		p.outbox.event(protocol.EventWithheld, m.id, first, "this member says that it holds entries, and does not give them: others are asked")
 	}
-	pause := min(max(time.Duration(b.RetryAfter), silenceMin), busyMax)
-	c.chunksBusy(now, m, pause)
-	c.graftRefused(now, m, pause)
-	i := c.pulling.find(from)
+}
+
+// refused leaves a member alone for as long as it asks, if it was asked for anything.
+func (p *pulling) refused(now protocol.Instant, m *member, pause time.Duration) {
+	i := p.find(m.id)
 	if i < 0 {
 		return
 	}
 	m.skipUntil = max(m.skipUntil, now.Add(pause))
-	c.pulling.out = slices.Delete(c.pulling.out, i, i+1)
-	c.pulling.at = min(c.pulling.at, now)
+	p.out = slices.Delete(p.out, i, i+1)
+	p.at = min(p.at, now)
 }

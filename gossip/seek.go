@@ -25,6 +25,16 @@ const (
 
 // seek is the search for a checkpoint that this member could begin anew from.
 type seek struct {
+	base
+	heed     *heed
+	trust    *trust
+	fetching *fetching
+
+	search
+}
+
+// search is the state of seek.
+type search struct {
 	needed bool             // nobody was found to pull what comes next from
 	at     protocol.Instant // the next step; never if there is none
 	rounds int              // rounds of questions without an offer
@@ -39,29 +49,29 @@ type sighting struct {
 	hash [sha256.Size]byte
 }
 
-// seekLater looks for a checkpoint soon, if one is wanted by then.
-func (c *Core) seekLater(now protocol.Instant) {
-	if c.seek.at == never {
-		c.seek.at = now.Add(c.cfg.Have)
+// later looks for a checkpoint soon, if one is wanted by then.
+func (s *seek) later(now protocol.Instant) {
+	if s.at == never {
+		s.at = now.Add(s.cfg.Have)
 	}
 }
 
 // lacking says that an entry is missing which no known member was found to
 // hold. That may pass: another digest is waited for.
-func (c *Core) lacking(now protocol.Instant) {
-	c.seek.needed = true
-	c.seekLater(now)
+func (s *seek) lacking(now protocol.Instant) {
+	s.needed = true
+	s.later(now)
 }
 
 // wanted returns the index above which a checkpoint is wanted, if one is.
-func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
-	f := &c.fetching
-	if f.active && !f.gone || c.wrong {
+func (s *seek) wanted(now protocol.Instant) (above protocol.Index, want bool) {
+	f := s.fetching
+	if f.active && !f.gone || s.self.wrong {
 		// One is being fetched, or installed. [S] A log of another history is not
 		// replaced: it may be the only copy.
 		return 0, false
 	}
-	p := &c.self
+	p := s.self
 	switch {
 	case p.Lost:
 		// A state just below the log's beginning makes the log useful again.
@@ -69,7 +79,7 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 			above = max(above, p.First-2)
 		}
 		above = max(above, p.Above)
-	case c.seek.needed && c.follows() && c.belowAll(now):
+	case s.needed && s.self.follows() && s.belowAll(now):
 		above = p.Tip
 	case f.active: // its leader told this active to fetch what is gone now
 	default:
@@ -86,10 +96,10 @@ func (c *Core) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 // belowAll reports whether somebody holds what comes after this member's log,
 // and everybody who does has given up what comes next. One that has been
 // silent for long does not count.
-func (c *Core) belowAll(now protocol.Instant) bool {
-	next, someone := c.self.Tip+1, false
-	for _, m := range c.members.all {
-		if m.tip < next || !c.heeds(m.id) || m.silences > silencesMax && now < m.skipUntil {
+func (s *seek) belowAll(now protocol.Instant) bool {
+	next, someone := s.self.Tip+1, false
+	for _, m := range s.members.all {
+		if m.tip < next || !s.heed.heeds(m.id) || m.silences > silencesMax && now < m.skipUntil {
 			continue
 		}
 		if m.first <= next {
@@ -100,18 +110,17 @@ func (c *Core) belowAll(now protocol.Instant) bool {
 	return someone
 }
 
-// seekNow takes the next step: asks for descriptions, if one is still wanted.
-func (c *Core) seekNow(now protocol.Instant) {
-	s := &c.seek
-	above, want := c.wanted(now)
+// step takes the next step: asks for descriptions, if one is still wanted.
+func (s *seek) step(now protocol.Instant) {
+	above, want := s.wanted(now)
 	if !want {
-		*s = seek{at: never}
+		s.search = search{at: never}
 		return
 	}
-	to := c.describers(now, above)
+	to := s.describers(now, above)
 	if len(to) == 0 {
 		// Whoever has one will say so in a digest.
-		s.at = now.Add(max(c.cfg.Have, seekPatience/4))
+		s.at = now.Add(max(s.cfg.Have, seekPatience/4))
 		return
 	}
 	for _, m := range to {
@@ -121,7 +130,7 @@ func (c *Core) seekNow(now protocol.Instant) {
 			}
 			s.asked = append(s.asked, m.id)
 		}
-		c.send(m.id, &protocol.Describe{Above: above})
+		s.outbox.send(m.id, &protocol.Describe{Above: above})
 	}
 	s.at = now.Add(min(seekPatience<<min(s.rounds, 8), seekPatienceMax))
 	s.rounds++
@@ -130,29 +139,29 @@ func (c *Core) seekNow(now protocol.Instant) {
 // describers draws whom to ask: passives first, so that actives are spared,
 // then an active, the leader last. An active's word is enough; two passives
 // are asked because they have to agree.
-func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member {
+func (s *seek) describers(now protocol.Instant, above protocol.Index) []*member {
 	var passives, actives []*member
 	var leader *member
-	for _, m := range c.members.all {
+	for _, m := range s.members.all {
 		switch {
-		case !c.heeds(m.id) || len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil && !c.fetching.misfit || m.distrusted(now):
-		case m.id == c.self.Leader:
+		case !s.heed.heeds(m.id) || len(m.checkpoints) == 0 || slices.Max(m.checkpoints) <= above || now < m.chunks.badUntil && !s.fetching.misfit || m.distrusted(now):
+		case m.id == s.self.Leader:
 			leader = m
-		case c.vouches(m):
+		case s.heed.vouches(m):
 			actives = append(actives, m)
-		case now >= m.chunks.skipUntil && !c.checks(): // where they are, an active has to sign
+		case now >= m.chunks.skipUntil && !s.cfg.checks(): // where they are, an active has to sign
 			passives = append(passives, m)
 		}
 	}
 	switch {
-	case len(passives) >= seekPassives && c.seek.rounds < seekRounds:
-		return c.pick(nil, passives, seekPassives, protocol.MemberID{})
-	case len(actives) > 0 && (leader == nil || c.seek.rounds%4 != 3):
-		return c.pick(nil, actives, 1, protocol.MemberID{})
+	case len(passives) >= seekPassives && s.rounds < seekRounds:
+		return s.members.pick(nil, passives, seekPassives, protocol.MemberID{})
+	case len(actives) > 0 && (leader == nil || s.rounds%4 != 3):
+		return s.members.pick(nil, actives, 1, protocol.MemberID{})
 	case leader != nil:
 		return []*member{leader}
 	case len(passives) >= seekPassives:
-		return c.pick(nil, passives, seekPassives, protocol.MemberID{})
+		return s.members.pick(nil, passives, seekPassives, protocol.MemberID{})
 	}
 	return nil
 }
@@ -161,40 +170,38 @@ func (c *Core) describers(now protocol.Instant, above protocol.Index) []*member 
 // an active, or when two members sent the very same one: whoever else sends one
 // could make up a whole state with sums that fit. Where signatures are checked an
 // active has to have signed it.
-func (c *Core) onDescription(now protocol.Instant, from protocol.MemberID, d *protocol.Description) {
-	s := &c.seek
-	m := c.members.get(from)
+func (s *seek) onDescription(now protocol.Instant, from protocol.MemberID, d *protocol.Description) {
+	m := s.members.get(from)
 	i := slices.Index(s.asked, from)
-	if m == nil || i < 0 || !c.heeds(from) {
+	if m == nil || i < 0 || !s.heed.heeds(from) {
 		return
 	}
 	s.asked = slices.Delete(s.asked, i, i+1)
 	if len(d.Description) == 0 {
 		m.checkpoints = nil // its digest was of another time
-		s.at = min(s.at, now.Add(c.cfg.Have))
+		s.at = min(s.at, now.Add(s.cfg.Have))
 		return
 	}
-	above, want := c.wanted(now)
+	above, want := s.wanted(now)
 	if !want {
 		return
 	}
-	if c.checks() {
-		if err := c.verify(protocol.DescriptionStatement(d.Description), &d.Seal); err != nil {
-			c.forged(now, from, above, "the description of a checkpoint: "+err.Error())
+	if s.cfg.checks() {
+		if err := s.trust.verify(protocol.DescriptionStatement(d.Description), &d.Seal); err != nil {
+			s.trust.forged(now, from, above, "the description of a checkpoint: "+err.Error())
 			return
 		}
-	} else if !c.vouches(m) && !c.confirmed(from, d.Description) {
+	} else if !s.heed.vouches(m) && !s.confirmed(from, d.Description) {
 		return
 	}
-	c.ready.Offer = &protocol.Offer{From: from, Description: d.Description}
+	s.outbox.ready.Offer = &protocol.Offer{From: from, Description: d.Description}
 	pause := min(offerPause<<min(s.offers, 8), seekPatienceMax)
-	*s = seek{needed: s.needed, offers: s.offers + 1, at: now.Add(pause)}
+	s.search = search{needed: s.needed, offers: s.offers + 1, at: now.Add(pause)}
 }
 
 // confirmed reports whether another member has sent the same description, and
 // remembers this one.
-func (c *Core) confirmed(from protocol.MemberID, description []byte) bool {
-	s := &c.seek
+func (s *seek) confirmed(from protocol.MemberID, description []byte) bool {
 	hash := sha256.Sum256(description)
 	for _, x := range s.heard {
 		if x.from != from && x.hash == hash {
@@ -208,3 +215,20 @@ func (c *Core) confirmed(from protocol.MemberID, description []byte) bool {
 	s.heard = append(s.heard, sighting{from, hash})
 	return false
 }
+
+// begun gives the search up: a checkpoint is being fetched.
+func (s *seek) begun() { s.search = search{needed: s.needed, at: never} }
+
+// refused asks a member no more that said BUSY, for a while, and others soon.
+func (s *seek) refused(now protocol.Instant, m *member, pause time.Duration) {
+	i := slices.Index(s.asked, m.id)
+	if i < 0 {
+		return
+	}
+	s.asked = slices.Delete(s.asked, i, i+1)
+	s.at = min(s.at, now.Add(s.cfg.Have))
+	m.chunks.skipUntil = max(m.chunks.skipUntil, now.Add(pause))
+}
+
+// gone looks at once for another checkpoint than the one that nobody gives any more.
+func (s *seek) gone(now protocol.Instant) { s.at = now }

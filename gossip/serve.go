@@ -26,6 +26,12 @@ const (
 
 // serving is what this member gives to those who pull.
 type serving struct {
+	base
+	log      Log
+	needs    *needs
+	trust    *trust
+	announce announcer
+
 	total bucket // bytes
 	reads []reading
 }
@@ -44,94 +50,90 @@ type reading struct {
 // onWant answers a pull from the log in memory, and from the disk for what is
 // not. The work is bounded whatever is asked for: by the asker's budget of
 // questions and bytes, and by the total.
-func (c *Core) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.Want) {
-	if w.Eager {
-		c.onGraft(now, from)
-	}
-	if !c.source() || len(w.Ranges) == 0 {
+func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protocol.Want) {
+	if !s.self.source() || len(w.Ranges) == 0 {
 		return
 	}
-	b := c.members.budget(from)
-	total, share := int64(c.cfg.ServeBytesMax), c.pullShare(now, from)
+	b := s.members.budget(from)
+	total, share := int64(s.cfg.ServeBytesMax), s.pullShare(now, from)
 	if !b.wants.take(now, 1, wantsPerSecond, wantsBurst) ||
-		!b.served.take(now, 0, share, share) || !c.serving.total.take(now, 0, total, total) {
-		c.refuse(now, from)
+		!b.served.take(now, 0, share, share) || !s.total.take(now, 0, total, total) {
+		s.members.refuse(now, from)
 		return
 	}
 	left := int(min(w.Bytes, protocol.AppendBytesMax))
 	gave, unproven := false, false
 	for _, r := range w.Ranges[:min(len(w.Ranges), protocol.RangesMax)] {
-		if r.First < max(c.self.First, 1) || r.First > c.self.Tip || r.Last < r.First || left <= 0 {
+		if r.First < max(s.self.First, 1) || r.First > s.self.Tip || r.Last < r.First || left <= 0 {
 			continue
 		}
-		r.Last = min(r.Last, c.self.Tip)
-		provable, bytes, ok := c.repeats(r, left)
+		r.Last = min(r.Last, s.self.Tip)
+		provable, bytes, ok := s.trust.repeats(r, left)
 		if !ok {
 			unproven = true
 			continue
 		}
-		used := c.serve(now, from, provable, bytes)
+		used := s.serve(now, from, provable, bytes)
 		left -= used
 		gave = gave || used > 0
 	}
 	if !gave && unproven {
-		c.refuse(now, from) // others can prove it: the actives
+		s.members.refuse(now, from) // others can prove it: the actives
 		return
 	}
 	// An asker that believes what is not so, hears at once how it is.
 	first := w.Ranges[0].First
-	if !gave && (first > c.self.Tip || first < c.self.First) && c.mayAnswer(now, from) {
-		c.send(from, c.have(now))
+	if !gave && (first > s.self.Tip || first < s.self.First) && s.members.mayAnswer(now, from) {
+		s.outbox.send(from, s.announce.have(now))
 	}
 }
 
 // pullShare is how many bytes per second a member may pull from this one: a quarter
 // of all, or, if it does not get level with that, all.
-func (c *Core) pullShare(now protocol.Instant, to protocol.MemberID) int64 {
-	if c.claimOf(now, to) == claimOrdinary {
-		return int64(c.cfg.ServeBytesMax) / 4
+func (s *serving) pullShare(now protocol.Instant, to protocol.MemberID) int64 {
+	if s.needs.claimOf(now, to) == claimOrdinary {
+		return int64(s.cfg.ServeBytesMax) / 4
 	}
-	return int64(c.cfg.ServeBytesMax)
+	return int64(s.cfg.ServeBytesMax)
 }
 
 // serve answers one range with at most one frame, and returns its bytes (one
 // if the disk is read).
-func (c *Core) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
-	entries := c.log.Entries(r.First, r.Last, left)
-	before, known := c.sumBefore(r.First)
+func (s *serving) serve(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
+	entries := s.log.Entries(r.First, r.Last, left)
+	before, known := sumBefore(s.log, r.First)
 	if len(entries) > 0 && known {
-		return c.give(now, to, before, entries[:cut(entries, left)])
+		return s.give(now, to, before, entries[:cut(entries, left)])
 	}
-	return c.readFor(now, to, r, left)
+	return s.readFor(now, to, r, left)
 }
 
 // sumBefore returns the log sum before an index, if it is known.
-func (c *Core) sumBefore(i protocol.Index) (protocol.LogSum, bool) {
+func sumBefore(log Log, i protocol.Index) (protocol.LogSum, bool) {
 	if i == 1 {
 		return protocol.LogSum{}, true
 	}
-	return c.log.SumBefore(i)
+	return log.SumBefore(i)
 }
 
 // give sends a frame that was asked for, and returns its bytes.
-func (c *Core) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry) int {
-	f := c.frame(before, entries)
+func (s *serving) give(now protocol.Instant, to protocol.MemberID, before protocol.LogSum, entries []protocol.Entry) int {
+	f := s.frame(before, entries)
 	f.Flags = protocol.FramePulled
-	if !c.prove(f) {
+	if !s.trust.prove(f) {
 		return 0
 	}
 	n := protocol.RawSize(f.Entries)
-	total, share := int64(c.cfg.ServeBytesMax), c.pullShare(now, to)
-	c.members.budget(to).served.take(now, int64(n), share, share)
-	c.serving.total.take(now, int64(n), total, total)
-	c.send(to, f)
+	total, share := int64(s.cfg.ServeBytesMax), s.pullShare(now, to)
+	s.members.budget(to).served.take(now, int64(n), share, share)
+	s.total.take(now, int64(n), total, total)
+	s.outbox.send(to, f)
 	return n
 }
 
 // readFor has entries read from the disk. The read begins one entry early
 // where the log sum before the range is not in memory: that entry carries it.
-func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
-	s := &c.serving
+func (s *serving) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Range, left int) int {
 	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool { return now >= x.until })
 	each, same := 0, false
 	for i := range s.reads {
@@ -144,24 +146,23 @@ func (c *Core) readFor(now protocol.Instant, to protocol.MemberID, r protocol.Ra
 		return 0
 	}
 	x := reading{to: to, until: now.Add(readPatience), r: r, bytes: left}
-	x.before, x.known = c.sumBefore(r.First)
+	x.before, x.known = sumBefore(s.log, r.First)
 	read := RangeRead{To: to, Range: r, Bytes: left}
 	if !x.known {
-		if r.First <= c.self.First {
+		if r.First <= s.self.First {
 			return 0
 		}
 		read.Range.First--
 		read.Bytes += carrierBytes
 	}
 	s.reads = append(s.reads, x)
-	c.ready.Reads = append(c.ready.Reads, read)
+	s.outbox.ready.Reads = append(s.outbox.ready.Reads, read)
 	return 1
 }
 
-// Answer gives entries that were read from the disk, with their sums, to the
-// member that pulls them. See CannotRead for a read that failed.
-func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []protocol.Entry) {
-	s := &c.serving
+// answer gives entries that were read from the disk, with their sums, to the
+// member that pulls them.
+func (s *serving) answer(now protocol.Instant, to protocol.MemberID, entries []protocol.Entry) {
 	if len(entries) == 0 {
 		return
 	}
@@ -174,10 +175,10 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 	}
 	x := s.reads[i]
 	s.reads = slices.Delete(s.reads, i, i+1)
-	for n := len(entries); n > 0 && entries[n-1].Index > c.self.Tip; n-- {
+	for n := len(entries); n > 0 && entries[n-1].Index > s.self.Tip; n-- {
 		entries = entries[:n-1]
 	}
-	if len(entries) == 0 || !c.source() {
+	if len(entries) == 0 || !s.self.source() {
 		return
 	}
 	if !x.known && first == x.r.First-1 {
@@ -185,7 +186,7 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 		if entries = entries[1:]; len(entries) == 0 {
 			// The entry before was so large that it came alone.
 			s.reads = append(s.reads, x)
-			c.ready.Reads = append(c.ready.Reads, RangeRead{To: to, Range: x.r, Bytes: x.bytes})
+			s.outbox.ready.Reads = append(s.outbox.ready.Reads, RangeRead{To: to, Range: x.r, Bytes: x.bytes})
 			return
 		}
 	}
@@ -193,30 +194,17 @@ func (c *Core) Answer(now protocol.Instant, to protocol.MemberID, entries []prot
 		return
 	}
 	n := cut(entries, x.bytes)
-	c.give(now, to, x.before, entries[:n:n])
+	s.give(now, to, x.before, entries[:n:n])
 }
 
-// CannotRead says that the entries from first on, which were to be read for a
+// cannotRead says that the entries from first on, which were to be read for a
 // member, cannot be: it is sent to others.
-func (c *Core) CannotRead(now protocol.Instant, to protocol.MemberID, first protocol.Index) {
-	s := &c.serving
+func (s *serving) cannotRead(now protocol.Instant, to protocol.MemberID, first protocol.Index) {
 	before := len(s.reads)
 	s.reads = slices.DeleteFunc(s.reads, func(x reading) bool {
 		return x.to == to && (x.r.First == first || !x.known && x.r.First == first+1)
 	})
 	if len(s.reads) < before {
-		c.refuse(now, to)
+		s.members.refuse(now, to)
 	}
-}
-
-// refuse says BUSY, and who else holds the log.
-func (c *Core) refuse(now protocol.Instant, to protocol.MemberID) {
-	if !c.mayAnswer(now, to) {
-		return
-	}
-	busy := &protocol.Busy{RetryAfter: int64(busyPause)}
-	for _, m := range c.pick(nil, c.members.passives, othersMax, to) {
-		busy.Others = append(busy.Others, m.id)
-	}
-	c.send(to, busy)
 }

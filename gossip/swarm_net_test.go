@@ -204,8 +204,8 @@ func behind(t testing.TB, opt options) (*network, *node) {
 	// What waited for it is lost: nobody remembers a member that was away for
 	// so long.
 	late.paused = n.now
-	late.core.buffer.clear()
-	late.core.seen.clear()
+	late.core.intake.buffer.clear()
+	late.core.intake.seen.clear()
 	return n, late
 }
 

@@ -183,14 +183,14 @@ func TestMisfitMakesOthersDescribeTheSameCheckpoint(t *testing.T) {
 		b.step(asked[0].To, b.chunk(number))
 		b.core.ChunkAdded(b.now, int(number), fits)
 		b.core.fetching.gone = true // as after goneAfter without anybody
-		above, wanted := b.core.wanted(b.now)
+		above, wanted := b.core.seek.wanted(b.now)
 		if want := protocol.Index(40); fits && wanted && above < want || !fits && (!wanted || above != want-1) {
 			t.Errorf("fits %t: a checkpoint above %d is wanted: %t", fits, above, wanted)
 		}
 		for _, m := range b.core.members.all {
 			m.checkpoints = []protocol.Index{40}
 		}
-		if got := len(b.core.describers(b.now, above)); !fits && got == 0 {
+		if got := len(b.core.seek.describers(b.now, above)); !fits && got == 0 {
 			t.Error("nobody is asked")
 		}
 	}
@@ -382,7 +382,7 @@ func TestDivergedMemberKeepsWhatItHas(t *testing.T) {
 		b.step(m.id, &protocol.Have{First: 12, Tip: 20, Checkpoints: []protocol.Index{12, 9}})
 	}
 	b.progress()
-	b.core.lacking(b.now) // nobody has what comes next in its log
+	b.core.seek.lacking(b.now) // nobody has what comes next in its log
 	if asked := only[*protocol.Describe](b.wait(10 * time.Second).Messages); len(asked) > 0 {
 		t.Errorf("asked %d times for a checkpoint in the place of its own state", len(asked))
 	}

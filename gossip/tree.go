@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"slices"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -53,10 +52,26 @@ type arrival struct {
 
 // tree is what a member learns of its links from the frames that come by them.
 type tree struct {
+	members *members
+	links   *links
+	intake  arrivals
+
+	lessons
+}
+
+// arrivals tells which entries have come.
+type arrivals interface {
+	// reached is up to where all is there or handed out.
+	reached() protocol.Index
+	// unseen returns what of a range has not come by.
+	unseen(within protocol.Range) []protocol.Range
+}
+
+// lessons is the state of tree.
+type lessons struct {
 	arrivals [arrivalsMax]arrival
 	next     int
 	counted  protocol.Index // holes up to it have been counted
-	missed   int            // holes in a row that the anchor left
 
 	fresh, duplicates, holes int // frames, in this window
 	share, copies            float64
@@ -65,54 +80,14 @@ type tree struct {
 	bulk                     bool // frames come in bulk
 }
 
-// treed reports whether frames spread over links, by way of this member.
-func (c *Core) treed() bool {
-	return c.cfg.Mode == Hybrid && c.self.Role != protocol.RoleActive && !c.direct()
-}
-
-// pushLinks sends a frame over this member's links: to eager children, and to
-// some of the pruned ones. Bulk goes to eager ones only; the others hear that
-// there is something.
-func (c *Core) pushLinks(now protocol.Instant, f *protocol.Frame, exclude protocol.MemberID) {
-	n, _ := c.flock()
-	cross := min(crossProbability, crossCopies/float64(degree(n)-1))
-	bulk := protocol.RawSize(f.Entries) > datagramEntriesBytes
-	for _, m := range c.links.children {
-		if m.id == exclude || m.id == f.Origin {
-			continue
-		}
-		passed := *f
-		passed.Flags &= protocol.FrameTaint
-		if m.peer.Zone != c.cfg.Zone && f.Origin != c.cfg.ID {
-			passed.Hop = uint8(min(int(f.Hop)+zoneHops, hopsMax))
-		}
-		if m.link.out != linkEager {
-			p := cross
-			if m.peer.Zone != c.cfg.Zone {
-				p = min(p/2, farCopies/float64(n)) // the way is dear
-			}
-			if c.rng.Float64() >= p {
-				continue
-			}
-			passed.Flags = protocol.FrameTaint | protocol.FrameCross
-		}
-		if bulk && m.link.out != linkEager {
-			c.tellOf(now, m)
-			continue
-		}
-		c.send(m.id, &passed)
-	}
-}
-
 // arrived learns from a frame that was pushed: fresh ones say who is fast,
 // duplicates which links are not needed.
-func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol.Frame, fresh bool) {
-	m := c.members.get(from)
+func (t *tree) arrived(now protocol.Instant, from protocol.MemberID, f *protocol.Frame, fresh bool) {
+	m := t.members.get(from)
 	if m == nil {
 		return
 	}
 	cross := f.Flags&protocol.FrameCross != 0
-	t := &c.links.tree
 	if !cross {
 		m.link.heard = now
 	}
@@ -125,49 +100,48 @@ func (c *Core) arrived(now protocol.Instant, from protocol.MemberID, f *protocol
 		t.next = (t.next + 1) % arrivalsMax
 		t.fresh++
 		t.bulk = len(f.Body) > protocol.DatagramBytesMax && len(f.Entries) > 1
-		c.reckonShares(now)
+		t.reckonShares(now)
 		if !cross {
-			c.delivered(m, f)
+			t.delivered(m, f)
 		}
 		if overlap != nil && !cross {
-			c.overlapped(now, m, overlap)
+			t.overlapped(now, m, overlap)
 		}
 	case cross:
 		m.link.wins = 0
-		if m.link.in == linkPruned && c.nearer(now, m, t.overlapping(f.Range(), from), f) && !c.near(c.anchorMember()) {
-			c.graft(now, m) // it may take the anchor's place
+		if m.link.in == linkPruned && t.nearer(now, m, t.overlapping(f.Range(), from), f) && !t.members.near(t.links.anchorMember()) {
+			t.links.graft(now, m) // it may take the anchor's place
 		}
-	case m.id == c.links.anchor:
+	case m.id == t.links.anchor:
 		t.duplicates++
-		t.missed = 0
-		c.anchorBeaten(now, m, f)
+		t.links.missed = 0
+		t.anchorBeaten(now, m, f)
 	default:
 		t.duplicates++
 		first := t.overlapping(f.Range(), from)
-		if c.nearer(now, m, first, f) && f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager && !c.near(c.anchorMember()) {
-			c.won(now, m)
+		if t.nearer(now, m, first, f) && f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager && !t.members.near(t.links.anchorMember()) {
+			t.won(now, m)
 			return
 		}
 		m.link.wins = 0
-		c.notNeeded(now, m, first)
+		t.notNeeded(now, m, first)
 	}
 }
 
 // overlapped settles a frame of which a part was known: two actives cut the log
 // into frames in different ways, and this member is in both of their trees. It
 // stays in the anchor's.
-func (c *Core) overlapped(now protocol.Instant, m *member, known *arrival) {
-	c.links.tree.duplicates++
-	if m.id != c.links.anchor {
-		c.notNeeded(now, m, known)
-	} else if other := c.members.get(known.from); other != nil && !known.taint {
-		c.notNeeded(now, other, &arrival{})
+func (t *tree) overlapped(now protocol.Instant, m *member, known *arrival) {
+	t.duplicates++
+	if m.id != t.links.anchor {
+		t.notNeeded(now, m, known)
+	} else if other := t.members.get(known.from); other != nil && !known.taint {
+		t.notNeeded(now, other, &arrival{})
 	}
 }
 
 // notNeeded prunes a link over which came what had come before, by first.
-func (c *Core) notNeeded(now protocol.Instant, m *member, first *arrival) {
-	t := &c.links.tree
+func (t *tree) notNeeded(now protocol.Instant, m *member, first *arrival) {
 	// [S] taint: the first copy took a random hop. It says nothing about this
 	// link, which may be the one that the tree needs.
 	if first == nil || first.taint {
@@ -176,65 +150,52 @@ func (c *Core) notNeeded(now protocol.Instant, m *member, first *arrival) {
 	if m.link.in != linkEager && now < m.link.asked.Add(max(pruneAgain, 2*m.rtt)) {
 		return // the PRUNE is on its way
 	}
-	if m.link.in == linkEager && c.eagerParents() <= t.wanted && t.copies <= duplicatesMax[t.wanted] {
+	if m.link.in == linkEager && t.links.eagerParents() <= t.wanted && t.copies <= duplicatesMax[t.wanted] {
 		return
 	}
 	if m.link.in == linkNone && m.peer.Role != protocol.RoleActive {
 		// It takes this member for a child that it no longer is.
-		m.link.asked = now
-		c.send(m.id, &protocol.Prune{Index: c.given})
+		t.links.disown(now, m)
 		return
 	}
-	c.adopt(m)
-	c.prune(now, m)
+	t.links.adopt(m)
+	t.links.prune(now, m)
 }
 
 // delivered notes that a member pushed something new.
-func (c *Core) delivered(m *member, f *protocol.Frame) {
-	l := &c.links
+func (t *tree) delivered(m *member, f *protocol.Frame) {
+	l := t.links
 	switch {
 	case m.id == l.anchor:
-		l.tree.missed = 0
+		l.missed = 0
 	default:
 		// It takes this member for a child, or feeds it: so be it.
-		c.adopt(m)
+		t.links.adopt(m)
 	}
 	if l.anchor.IsZero() && m.link.in == linkEager && f.Flags&protocol.FrameTaint == 0 {
-		l.anchor, l.tree.missed = m.id, 0
+		l.anchor, l.missed = m.id, 0
 	}
-}
-
-// adopt makes a member that pushes frames an eager parent.
-func (c *Core) adopt(m *member) {
-	l := &c.links
-	if m.link.in == linkNone {
-		if len(l.parents) >= 2*linksMax+feedsEach {
-			return
-		}
-		l.parents = append(l.parents, m)
-	}
-	m.link.in = linkEager
 }
 
 // anchorBeaten compares the anchor's copy, which came late, with the first one.
 // [S] anchor: the designated parent is never pruned; it is replaced after
 // another link wins three frames in a row. (Two members that each prune the
 // link by which the other one gets its frames would cut both off.)
-func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Frame) {
-	first := c.links.tree.overlapping(f.Range(), anchor.id)
+func (t *tree) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Frame) {
+	first := t.overlapping(f.Range(), anchor.id)
 	if first == nil {
 		return
 	}
-	m := c.members.get(first.from)
+	m := t.members.get(first.from)
 	if m == nil || m.link.in == linkNone {
 		return
 	}
-	if c.nearer(now, anchor, first, f) {
+	if t.nearer(now, anchor, first, f) {
 		// The first copy came a dear way, for little. It is not needed, unless
 		// the anchor's took a random hop, and says nothing (taint).
 		m.link.wins = 0
 		if f.Flags&protocol.FrameTaint == 0 && m.link.in == linkEager {
-			c.notNeeded(now, m, &arrival{})
+			t.notNeeded(now, m, &arrival{})
 		}
 		return
 	}
@@ -242,36 +203,33 @@ func (c *Core) anchorBeaten(now protocol.Instant, anchor *member, f *protocol.Fr
 		m.link.wins = 0
 		return
 	}
-	c.won(now, m)
+	t.won(now, m)
 }
 
 // won notes that a link was better than the anchor for a frame; three in a row
 // make it the anchor.
-func (c *Core) won(now protocol.Instant, m *member) {
+func (t *tree) won(now protocol.Instant, m *member) {
 	if m.link.wins++; m.link.wins < anchorWins {
 		return
 	}
 	m.link.wins = 0
-	c.links.anchor, c.links.tree.missed = m.id, 0
+	t.links.anchor, t.links.missed = m.id, 0
 	if m.link.in != linkEager {
-		c.graft(now, m)
+		t.links.graft(now, m)
 	}
 }
-
-// near reports whether a member is of this zone.
-func (c *Core) near(m *member) bool { return m != nil && m.peer.Zone == c.cfg.Zone }
 
 // nearer reports whether a copy that came late from this zone is as good as the
 // first one, which came from another: it took no more hops, as zones count them,
 // and is not late by much of what the way between the zones takes. Fewer hops
 // also say that it did not come by way of this member: members that each take
 // the other one for a parent would be cut off, both.
-func (c *Core) nearer(now protocol.Instant, m *member, first *arrival, f *protocol.Frame) bool {
-	if first == nil || !c.near(m) {
+func (t *tree) nearer(now protocol.Instant, m *member, first *arrival, f *protocol.Frame) bool {
+	if first == nil || !t.members.near(m) {
 		return false
 	}
-	x := c.members.get(first.from)
-	return x != nil && x.peer.Zone != c.cfg.Zone && f.Hop <= first.hop && now.Sub(first.at) <= max(zonePatience, x.rtt/4)
+	x := t.members.get(first.from)
+	return x != nil && !t.members.near(x) && f.Hop <= first.hop && now.Sub(first.at) <= max(zonePatience, x.rtt/4)
 }
 
 // overlapping returns the newest frame that somebody else brought first and
@@ -286,20 +244,9 @@ func (t *tree) overlapping(r protocol.Range, from protocol.MemberID) *arrival {
 	return nil
 }
 
-func (c *Core) eagerParents() int {
-	n := 0
-	for _, m := range c.links.parents {
-		if m.link.in == linkEager {
-			n++
-		}
-	}
-	return n
-}
-
 // reckonShares takes stock after each window: how much did not come by itself,
 // and how much came twice.
-func (c *Core) reckonShares(now protocol.Instant) {
-	t := &c.links.tree
+func (t *tree) reckonShares(now protocol.Instant) {
 	if t.fresh < shareWindow {
 		return
 	}
@@ -308,8 +255,8 @@ func (c *Core) reckonShares(now protocol.Instant) {
 	t.copies += (float64(t.duplicates)/total - t.copies) / 2
 	t.fresh, t.duplicates, t.holes = 0, 0, 0
 	t.wanted = parentsWanted(t.wanted, t.share)
-	if c.eagerParents() < t.wanted && t.copies <= duplicatesMax[t.wanted] {
-		c.graftOne(now)
+	if t.links.eagerParents() < t.wanted && t.copies <= duplicatesMax[t.wanted] {
+		t.links.graftOne(now)
 	}
 }
 
@@ -331,83 +278,51 @@ func parentsWanted(now int, share float64) int {
 
 // holed counts what the grace did not bring, up to an index: a hole grafts a
 // link.
-func (c *Core) holed(now protocol.Instant, upTo protocol.Index) {
-	t := &c.links.tree
-	if !c.treed() {
+func (t *tree) holed(now protocol.Instant, upTo protocol.Index) {
+	if !t.links.treed() {
 		return
 	}
-	from := max(t.counted, c.given) + 1
+	from := max(t.counted, t.intake.reached()) + 1
 	t.counted = max(t.counted, upTo)
 	if upTo < from {
 		return
 	}
-	gaps := c.seen.gaps(nil, protocol.Range{First: from, Last: upTo}, protocol.RangesMax)
+	gaps := t.intake.unseen(protocol.Range{First: from, Last: upTo})
 	if len(gaps) == 0 {
 		return
 	}
 	t.holes += len(gaps)
-	if anchor := c.members.get(c.links.anchor); anchor != nil {
-		if t.missed++; t.missed >= anchorMisses {
-			t.missed = 0
-			c.links.anchor = protocol.MemberID{}
-			c.prune(now, anchor)
+	if anchor := t.members.get(t.links.anchor); anchor != nil {
+		if t.links.missed++; t.links.missed >= anchorMisses {
+			t.links.missed = 0
+			t.links.anchor = protocol.MemberID{}
+			t.links.prune(now, anchor)
 		}
 	}
-	t.lack = c.eagerParents() <= t.wanted
-	for _, m := range c.links.parents {
+	t.lack = t.links.eagerParents() <= t.wanted
+	for _, m := range t.links.parents {
 		// A GRAFT may have been lost.
 		if m.link.in == linkEager && now >= max(m.link.heard.Add(graftPatience), m.link.asked.Add(graftPatience)) {
-			c.graft(now, m)
+			t.links.graft(now, m)
 		}
 	}
 }
 
 // graftFor grafts a link for the holes that were just counted, unless a pull
 // has asked for one with it.
-func (c *Core) graftFor(now protocol.Instant) {
-	if c.links.tree.lack {
-		c.links.tree.lack = false
-		c.graftOne(now)
+func (t *tree) graftFor(now protocol.Instant) {
+	if t.lack {
+		t.lack = false
+		t.links.graftOne(now)
 	}
 }
 
 // eagerToo reports whether a pull is to ask for the link to be eager as well.
-func (c *Core) eagerToo(now protocol.Instant, m *member) bool {
-	t := &c.links.tree
+func (t *tree) eagerToo(now protocol.Instant, m *member) bool {
 	if !t.lack || m.link.in != linkPruned {
 		return false
 	}
 	t.lack = false
 	m.link.in, m.link.asked = linkEager, now
 	return true
-}
-
-// graftOne makes one of the pruned links eager, of this zone if there is one.
-func (c *Core) graftOne(now protocol.Instant) {
-	var pruned, near []*member
-	for _, m := range c.links.parents {
-		if m.link.in == linkPruned && now >= m.skipUntil {
-			pruned = append(pruned, m)
-			if c.near(m) {
-				near = append(near, m)
-			}
-		}
-	}
-	if len(near) > 0 {
-		pruned = near
-	}
-	if len(pruned) > 0 {
-		c.graft(now, pruned[c.rng.IntN(len(pruned))])
-	}
-}
-
-// tellOf says what this member holds, to a link that gets no payload.
-func (c *Core) tellOf(now protocol.Instant, m *member) { c.send(m.id, c.have(now)) }
-
-// anchorMember returns the anchor, or nil.
-func (c *Core) anchorMember() *member {
-	if !c.treed() || !slices.ContainsFunc(c.links.parents, func(m *member) bool { return m.id == c.links.anchor }) {
-		return nil
-	}
-	return c.members.get(c.links.anchor)
 }

@@ -83,8 +83,8 @@ func TestDuplicatePrunesItsLink(t *testing.T) {
 			t.Errorf("got %v pruned, want %v, which brought a duplicate", got, p)
 		}
 	}
-	if b.core.links.anchor != parents[0] || b.core.eagerParents() != 1 {
-		t.Errorf("got %d eager parents and the anchor %v, want %v alone", b.core.eagerParents(), b.core.links.anchor, parents[0])
+	if b.core.links.anchor != parents[0] || b.core.links.eagerParents() != 1 {
+		t.Errorf("got %d eager parents and the anchor %v, want %v alone", b.core.links.eagerParents(), b.core.links.anchor, parents[0])
 	}
 	// A PRUNE may have been lost: it is repeated, not for each frame on its way.
 	if got := pruned(b.bring(parents[1], pushed(h, 11, 0, 3))); len(got) != 0 {
@@ -258,7 +258,7 @@ func TestChildrenAreBounded(t *testing.T) {
 	h := chain(20, 10, "h")
 	b := newBench(t, protocol.RolePassive, h, 10, 2, 80, Config{Mode: Hybrid})
 	b.core.Ready()
-	n, _ := b.core.flock()
+	n, _ := b.core.members.flock()
 	refused := 0
 	for i := range 80 {
 		rd := b.step(passiveID(i+1), &protocol.Graft{From: 11})
@@ -510,7 +510,7 @@ func TestLostGraftIsRepeated(t *testing.T) {
 	for _, p := range parents[1:] {
 		b.bring(p, pushed(h, 11, 0, 5))
 	}
-	b.core.graft(b.now, b.core.members.get(parents[2])) // and nothing comes of it
+	b.core.links.graft(b.now, b.core.members.get(parents[2])) // and nothing comes of it
 	b.core.Ready()
 	again := func(at protocol.Index) (n int) {
 		b.step(passiveID(3), &protocol.Have{First: 1, Tip: at})

@@ -26,6 +26,13 @@ const (
 // takes nothing from the flock that no active has signed, and passes nothing on:
 // so whoever sends such a thing has made it, and is blamed, not its origin.
 type trust struct {
+	cfg     *Config
+	self    *standing
+	members *members
+	outbox  *outbox
+	intake  known
+	links   parents
+
 	// chain is the one of the frames that this active has pushed, up to index.
 	chain protocol.Chain
 	index protocol.Index
@@ -33,6 +40,16 @@ type trust struct {
 	spans []span
 	// refused counts what was refused because of its signature.
 	refused uint64
+}
+
+// known tells what came before.
+type known interface {
+	knows(protocol.Range) bool
+}
+
+// parents has a parent dropped that sent what nobody signed.
+type parents interface {
+	dropParent(now protocol.Instant, m *member)
 }
 
 // span is a run of the log, with the signature over its end. The chain before
@@ -46,14 +63,11 @@ type span struct {
 
 // signs reports whether this member signs what it says: it has a key and is an
 // active.
-func (c *Core) signs() bool { return c.cfg.Sign != nil && c.self.Role == protocol.RoleActive }
-
-// checks reports whether this member takes only what is signed.
-func (c *Core) checks() bool { return c.cfg.Verify != nil }
+func (t *trust) signs() bool { return t.cfg.Sign != nil && t.self.Role == protocol.RoleActive }
 
 // datagramRoom is how many bytes of entries fit into a datagram.
-func (c *Core) datagramRoom() int {
-	if c.signs() {
+func (t *trust) datagramRoom() int {
+	if t.signs() {
 		return datagramEntriesBytes - protocol.FrameSealBytesMax
 	}
 	return datagramEntriesBytes
@@ -61,88 +75,69 @@ func (c *Core) datagramRoom() int {
 
 // sign signs a frame of this member's own log. Frames that are pushed one after
 // the other share a chain, so that others can join them to longer runs.
-func (c *Core) sign(f *protocol.Frame, pushed bool) {
-	if !c.signs() {
+func (t *trust) sign(f *protocol.Frame, pushed bool) {
+	if !t.signs() {
 		return
 	}
 	r := f.Range()
-	if pushed && c.trust.index+1 == r.First {
-		f.Chain = c.trust.chain
+	if pushed && t.index+1 == r.First {
+		f.Chain = t.chain
 	}
 	after := f.Chain.NextEntries(f.Before, f.Entries)
-	f.Seal = c.cfg.Sign(protocol.LogStatement(r.Last, after))
+	f.Seal = t.cfg.Sign(protocol.LogStatement(r.Last, after))
 	if pushed {
-		c.trust.chain, c.trust.index = after, r.Last
+		t.chain, t.index = after, r.Last
 	}
 }
 
 // genuine reports whether a frame is an active's, so far as that matters: of
 // one that says nothing new nobody asks. It keeps the signature, to repeat it.
-func (c *Core) genuine(now protocol.Instant, from protocol.MemberID, f *protocol.Frame) bool {
+func (t *trust) genuine(now protocol.Instant, from protocol.MemberID, f *protocol.Frame) bool {
 	r := f.Range()
-	if !c.checks() || r.Last <= c.given || c.seen.covers(r) && c.buffer.held.covers(r) {
+	if !t.cfg.checks() || t.intake.knows(r) {
 		return true
 	}
-	if !c.mayForge(now, from) {
+	if !t.mayForge(now, from) {
 		return false
 	}
 	after := f.Chain.NextEntries(f.Before, f.Entries)
-	if err := c.verify(protocol.LogStatement(r.Last, after), &f.Seal); err != nil {
-		c.forged(now, from, r.First, "a frame: "+err.Error())
+	if err := t.verify(protocol.LogStatement(r.Last, after), &f.Seal); err != nil {
+		t.forged(now, from, r.First, "a frame: "+err.Error())
 		return false
 	}
 	f.Commit = r.Last // more than that is not signed
-	c.trust.add(span{r: r, before: f.Chain, after: after, seal: f.Seal, bytes: protocol.RawSize(f.Entries)})
+	t.add(span{r: r, before: f.Chain, after: after, seal: f.Seal, bytes: protocol.RawSize(f.Entries)})
 	return true
 }
 
 // verify checks a statement that this member would take.
-func (c *Core) verify(statement []byte, s *protocol.Seal) error {
+func (t *trust) verify(statement []byte, s *protocol.Seal) error {
 	if s.IsZero() {
 		return errUnsigned
 	}
-	return c.cfg.Verify(statement, *s)
+	return t.cfg.Verify(statement, *s)
 }
 
 // mayForge reports whether a member's next false signature would still be looked
 // at.
-func (c *Core) mayForge(now protocol.Instant, from protocol.MemberID) bool {
-	return c.members.budget(from).forgeries.take(now, 0, forgeriesPerSecond, forgeriesBurst)
+func (t *trust) mayForge(now protocol.Instant, from protocol.MemberID) bool {
+	return t.members.budget(from).forgeries.take(now, 0, forgeriesPerSecond, forgeriesBurst)
 }
 
 // forged says who sent something that no active has signed, and prefers others
 // for a while. What it sends meanwhile and is signed is taken all the same: who
 // sends a datagram is not proven.
-func (c *Core) forged(now protocol.Instant, from protocol.MemberID, at protocol.Index, what string) {
-	c.trust.refused++
-	c.members.budget(from).forgeries.take(now, 1, forgeriesPerSecond, forgeriesBurst)
-	m := c.members.get(from)
+func (t *trust) forged(now protocol.Instant, from protocol.MemberID, at protocol.Index, what string) {
+	t.refused++
+	t.members.budget(from).forgeries.take(now, 1, forgeriesPerSecond, forgeriesBurst)
+	m := t.members.get(from)
 	if m == nil || now < m.distrustUntil {
 		return
 	}
 	m.distrustUntil = now.Add(avoidFor)
-	c.event(protocol.EventForged, from, at, what)
-	c.dropParent(now, m)
+	t.outbox.event(protocol.EventForged, from, at, what)
+	t.links.dropParent(now, m)
 }
-
-// dropParent ends the link to a parent, and looks for another one.
-func (c *Core) dropParent(now protocol.Instant, m *member) {
-	l := &c.links
-	if m.link.in == linkNone {
-		return
-	}
-	c.sever(now, m)
-	m.link.denied = now.Add(avoidFor)
-	l.parents = slices.DeleteFunc(l.parents, func(x *member) bool { return x == m })
-	if l.anchor == m.id {
-		l.anchor, l.tree.missed = protocol.MemberID{}, 0
-	}
-	c.relink(now)
-}
-
-// Refusals returns how many frames, answers and descriptions were refused
-// because of their signature, since the start.
-func (c *Core) Refusals() uint64 { return c.trust.refused }
 
 // add keeps a span, as part of the one that it goes on from if that is small.
 // The oldest are forgotten first: whoever wants what is older asks an active.
@@ -194,24 +189,24 @@ func (t *trust) grow(s span, from int, last, tip protocol.Index, bytes int) span
 // repeats fits a range that is asked for to what this member can prove: the
 // range to give instead, and its bytes. An active proves anything, and where
 // nobody checks there is nothing to prove.
-func (c *Core) repeats(r protocol.Range, left int) (protocol.Range, int, bool) {
-	if !c.checks() || c.signs() {
+func (t *trust) repeats(r protocol.Range, left int) (protocol.Range, int, bool) {
+	if !t.cfg.checks() || t.signs() {
 		return r, left, true
 	}
-	s, ok := c.trust.find(r, c.self.Tip, left)
-	return s.r, max(left, s.bytes), ok && s.r.First >= c.self.First
+	s, ok := t.find(r, t.self.Tip, left)
+	return s.r, max(left, s.bytes), ok && s.r.First >= t.self.First
 }
 
 // prove puts a signature to a frame that was asked for: this member's own, or
 // one that it repeats, over as many of the entries as that one is for. False if
 // there is none any more: nothing is sent then, for it would be refused.
-func (c *Core) prove(f *protocol.Frame) bool {
-	c.sign(f, false)
-	if !c.checks() || c.signs() {
+func (t *trust) prove(f *protocol.Frame) bool {
+	t.sign(f, false)
+	if !t.cfg.checks() || t.signs() {
 		return true
 	}
 	r := f.Range()
-	s, ok := c.trust.find(r, r.Last, protocol.RawSize(f.Entries))
+	s, ok := t.find(r, r.Last, protocol.RawSize(f.Entries))
 	if !ok || s.r.First != r.First {
 		return false
 	}
@@ -222,9 +217,9 @@ func (c *Core) prove(f *protocol.Frame) bool {
 }
 
 // signStanding signs an answer to a HAVE.
-func (c *Core) signStanding(h *protocol.Have) {
-	if c.signs() {
-		h.Seal = c.cfg.Sign(protocol.StandingStatement(h))
+func (t *trust) signStanding(h *protocol.Have) {
+	if t.signs() {
+		h.Seal = t.cfg.Sign(protocol.StandingStatement(h))
 	}
 }
 
@@ -232,25 +227,25 @@ func (c *Core) signStanding(h *protocol.Have) {
 // and who leads. [S] Signed, it is of an active, and made for this question: of
 // one that was made before, the age would be too small by now. A passive may be
 // asked, too; what it says is for display.
-func (c *Core) standing(now protocol.Instant, from protocol.MemberID, h *protocol.Have) bool {
-	if !c.checks() {
+func (t *trust) standing(now protocol.Instant, from protocol.MemberID, h *protocol.Have) bool {
+	if !t.cfg.checks() {
 		return true
 	}
 	if h.Seal.IsZero() {
-		noteUnsigned(c, from, h.FreshIndex)
+		t.noteUnsigned(from, h.FreshIndex)
 		return false
 	}
-	if !c.mayForge(now, from) {
+	if !t.mayForge(now, from) {
 		return false
 	}
-	if err := c.verify(protocol.StandingStatement(h), &h.Seal); err != nil {
-		c.forged(now, from, h.FreshIndex, "an answer about freshness: "+err.Error())
+	if err := t.verify(protocol.StandingStatement(h), &h.Seal); err != nil {
+		t.forged(now, from, h.FreshIndex, "an answer about freshness: "+err.Error())
 		return false
 	}
-	if m := c.members.get(from); m != nil {
+	if m := t.members.get(from); m != nil {
 		m.keyless = 0
 	}
-	c.ready.Led = &Led{Term: h.Term, Leader: h.Leader}
+	t.outbox.ready.Led = &Led{Term: h.Term, Leader: h.Leader}
 	return true
 }
 
@@ -262,17 +257,17 @@ const keylessMin = 16
 // active that gives several has no key: if it leads, nobody who checks signatures hears
 // from it how old his state is, and all ages grow for ever. So it counts as refused and
 // is named, ever less often; it is not avoided, for it does nothing wrong.
-func noteUnsigned(c *Core, from protocol.MemberID, at protocol.Index) {
-	m := c.members.get(from)
+func (t *trust) noteUnsigned(from protocol.MemberID, at protocol.Index) {
+	m := t.members.get(from)
 	if m == nil || m.peer.Role != protocol.RoleActive {
 		return
 	}
 	if m.keyless++; m.keyless < keylessMin {
 		return
 	}
-	c.trust.refused++
+	t.refused++
 	if m.keyless&(m.keyless-1) == 0 {
-		c.event(protocol.EventForged, from, at, "answers about freshness: this active has no key and signs nothing, so that "+
+		t.outbox.event(protocol.EventForged, from, at, "answers about freshness: this active has no key and signs nothing, so that "+
 			"nobody who checks signatures believes its word, and, if it leads, ages grow: start it again with --sign-key, or make it a passive")
 	}
 }
@@ -281,14 +276,6 @@ func noteUnsigned(c *Core, from protocol.MemberID, at protocol.Index) {
 type Led struct {
 	Term   protocol.Term
 	Leader protocol.MemberID
-}
-
-// withheld says that a member leaves pulls unanswered, when it has done so too
-// often in a row. Others are asked meanwhile, and it is asked ever less often.
-func (c *Core) withheld(m *member, first protocol.Index) {
-	if m.silences == silencesMax+1 {
-		c.event(protocol.EventWithheld, m.id, first, "this member says that it holds entries, and does not give them: others are asked")
-	}
 }
 
 // distrusted reports whether a member has sent what nobody has signed, lately.

@@ -160,7 +160,7 @@ func TestAskerHearsWhatWasGivenUp(t *testing.T) {
 func TestDigestLeavesTheTreeItsTime(t *testing.T) {
 	for _, hole := range []bool{false, true} {
 		b, parents, h := treeBench(t)
-		b.core.pulling.rtt = 4 * ms
+		b.core.members.rtt = 4 * ms
 		grace, depth := 8*ms, time.Duration(treeDepth(13, 2))*2*ms
 		b.step(activeID(1), &protocol.Have{First: 1, Tip: 12})
 		want := grace + depth
@@ -183,7 +183,7 @@ func TestActivesAreAskedAsSeldomInALargeFlock(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(20, 10, "h"), 10, 3, 100, Config{Mode: Hybrid, Flock: 10_000, Have: 50 * ms})
 	asked := 0
 	for range 4000 {
-		for _, m := range b.core.company(nil, 1, protocol.MemberID{}) {
+		for _, m := range b.core.digest.company(nil, 1, protocol.MemberID{}) {
 			if m.peer.Role == protocol.RoleActive {
 				asked++
 			}
@@ -194,7 +194,7 @@ func TestActivesAreAskedAsSeldomInALargeFlock(t *testing.T) {
 	}
 	feeds := 0
 	for now := b.now; now < b.now.Add(100*time.Second); now = now.Add(50 * ms) {
-		if b.core.feed(now) != nil {
+		if b.core.digest.feed(now) != nil {
 			feeds++
 		}
 	}

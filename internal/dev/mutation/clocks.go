@@ -23,7 +23,7 @@ func clocks() []Mutation {
 		},
 		{
 			Name: "age-by-boot-time-alone", Breaks: "a pause that is hidden from boot time makes states younger than they are",
-			File: "gossip/gossip.go", Tests: []string{"./gossip"},
+			File: "gossip/owner.go", Tests: []string{"./gossip"},
 			Old: "return c.fresh.age(c.Longest(now), applied)",
 			New: "return c.fresh.age(now, applied)",
 		},

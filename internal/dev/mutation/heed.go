@@ -96,14 +96,14 @@ func believed() []Mutation {
 		{
 			Name: "flock-of-anybody", Breaks: "an active without a leader takes forged entries for committed from a fake passive",
 			File: "gossip/heed.go", Tests: replica,
-			Old: "len(c.heed.named) > 0 && !c.heed.anybody",
-			New: "len(c.heed.named) > 0 && c.heed.anybody",
+			Old: "len(h.named) > 0 && !h.anybody",
+			New: "len(h.named) > 0 && h.anybody",
 		},
 		{
 			Name: "voucher-by-membership", Breaks: "whoever says to the membership that it is an active is believed",
 			File: "gossip/heed.go", Tests: replica,
-			Old: "return named\n",
-			New: "return named || c.members.get(id) != nil && c.members.get(id).peer.Role == protocol.RoleActive\n",
+			Old: "return h.heeds(m.id)\n",
+			New: "return h.heeds(m.id) || m.peer.Role == protocol.RoleActive\n",
 		},
 		{
 			Name: "passive-enters-terms", Breaks: "a passive enters the term of any message, and brings it along when it becomes active",

@@ -130,7 +130,7 @@ func reads() []Mutation {
 			Name: "unsolicited-age-accepted", Breaks: "an age counts although nobody asked for it, from when it is read",
 			File: "gossip/digest.go", Tests: []string{"./gossip"},
 			Old: "\tif i < 0 {\n\t\treturn\n\t}\n\tasked :=",
-			New: "\tif i < 0 {\n\t\ti = c.digest.next\n\t\tc.digest.asks[i].at = now\n\t}\n\tasked :=",
+			New: "\tif i < 0 {\n\t\ti = d.next\n\t\td.asks[i].at = now\n\t}\n\tasked :=",
 		},
 		{
 			Name: "age-from-hearing", Breaks: "an age that a neighbour told counts from when it was heard",

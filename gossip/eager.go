@@ -1,0 +1,95 @@
+package gossip
+
+import (
+	"slices"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// treed reports whether frames spread over links, by way of this member.
+func (l *links) treed() bool {
+	return l.cfg.Mode == Hybrid && l.self.Role != protocol.RoleActive && !l.members.direct()
+}
+
+// push sends a frame over this member's links: to eager children, and to
+// some of the pruned ones. Bulk goes to eager ones only; the others hear that
+// there is something.
+func (l *links) push(now protocol.Instant, f *protocol.Frame, exclude protocol.MemberID) {
+	n, _ := l.members.flock()
+	cross := min(crossProbability, crossCopies/float64(degree(n)-1))
+	bulk := protocol.RawSize(f.Entries) > datagramEntriesBytes
+	for _, m := range l.children {
+		if m.id == exclude || m.id == f.Origin {
+			continue
+		}
+		passed := *f
+		passed.Flags &= protocol.FrameTaint
+		if !l.members.near(m) && f.Origin != l.cfg.ID {
+			passed.Hop = uint8(min(int(f.Hop)+zoneHops, hopsMax))
+		}
+		if m.link.out != linkEager {
+			p := cross
+			if !l.members.near(m) {
+				p = min(p/2, farCopies/float64(n)) // the way is dear
+			}
+			if l.rng.Float64() >= p {
+				continue
+			}
+			passed.Flags = protocol.FrameTaint | protocol.FrameCross
+		}
+		if bulk && m.link.out != linkEager {
+			l.outbox.send(m.id, l.announce.have(now))
+			continue
+		}
+		l.outbox.send(m.id, &passed)
+	}
+}
+
+// adopt makes a member that pushes frames an eager parent.
+func (l *links) adopt(m *member) {
+	if m.link.in == linkNone {
+		if len(l.parents) >= 2*linksMax+feedsEach {
+			return
+		}
+		l.parents = append(l.parents, m)
+	}
+	m.link.in = linkEager
+}
+
+// eagerParents counts the parents that send every frame.
+func (l *links) eagerParents() int {
+	n := 0
+	for _, m := range l.parents {
+		if m.link.in == linkEager {
+			n++
+		}
+	}
+	return n
+}
+
+// graftOne makes one of the pruned links eager, of this zone if there is one.
+func (l *links) graftOne(now protocol.Instant) {
+	var pruned, near []*member
+	for _, m := range l.parents {
+		if m.link.in == linkPruned && now >= m.skipUntil {
+			pruned = append(pruned, m)
+			if l.members.near(m) {
+				near = append(near, m)
+			}
+		}
+	}
+	if len(near) > 0 {
+		pruned = near
+	}
+	if len(pruned) > 0 {
+		l.graft(now, pruned[l.rng.IntN(len(pruned))])
+	}
+}
+
+// anchorMember returns the anchor, or nil.
+func (l *links) anchorMember() *member {
+	if !l.treed() || !slices.ContainsFunc(l.parents, func(m *member) bool { return m.id == l.anchor }) {
+		return nil
+	}
+	return l.members.get(l.anchor)
+}
