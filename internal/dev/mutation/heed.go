@@ -101,9 +101,9 @@ func believed() []Mutation {
 		},
 		{
 			Name: "voucher-by-membership", Breaks: "whoever says to the membership that it is an active is believed",
-			File: "gossip/heed.go", Tests: replica,
-			Old: "return h.heeds(m.id)\n",
-			New: "return h.heeds(m.id) || m.peer.Role == protocol.RoleActive\n",
+			File: "gossip/core.go", Tests: replica,
+			Old: "c.self.follows() && !c.heed.heeds(from)",
+			New: "c.self.follows() && !c.heed.heeds(from) && (c.members.get(from) == nil || c.members.get(from).peer.Role != protocol.RoleActive)",
 		},
 		{
 			Name: "passive-enters-terms", Breaks: "a passive enters the term of any message, and brings it along when it becomes active",
