@@ -233,7 +233,7 @@ func TestWithheldFramesAreFoundElsewhere(t *testing.T) {
 	for name, cfg := range map[string]Config{"signed": signing(Config{}), "unsigned": {}} {
 		t.Run(name, func(t *testing.T) {
 			total := 0
-			for seed := range uint64(2) {
+			for seed := range uint64(4) {
 				n, villain, slowest := hostileFlock(t, seed, 10, 2000, cfg, withholding)
 				if err := n.equal(); err != nil {
 					t.Error(err)

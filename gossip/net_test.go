@@ -24,16 +24,17 @@ type network struct {
 	now      time.Duration
 	todo     virtual.Queue[time.Duration, func()]
 
+	net virtual.Network[time.Duration, []byte]
+
 	nodes   []*node // actives first; nodes[leader] leads
 	byID    map[protocol.MemberID]int
 	leader  int
 	history []protocol.Entry
 	acked   []time.Duration // when the entry at index i+1 was acknowledged
 
-	frames    int // pushed copies received
-	bytesFrom []int
-	trace     *fnvTrace
-	reads     int
+	frames int // pushed copies received
+	trace  *fnvTrace
+	reads  int
 }
 
 type options struct {
@@ -69,7 +70,6 @@ type node struct {
 	wrong   *Divergence
 	events  []protocol.Event
 	swarm   swarmNode
-	cut     int // whoever has another number is out of reach
 	// twist makes a member hostile: what it sends instead. It may hear all that
 	// it is told.
 	twist func(protocol.Envelope) []protocol.Message
@@ -140,7 +140,16 @@ func newNetwork(t testing.TB, opt options) *network {
 		trace: &fnvTrace{}, byID: make(map[protocol.MemberID]int),
 	}
 	total := opt.actives + opt.passives
-	n.bytesFrom = make([]int, total)
+	n.net.Side, n.net.Bytes = make([]int, total), make([]int, total)
+	rough := &virtual.Rough{Rand: n.rng, Loss: opt.loss, Double: opt.duplicate, Resend: 10 * time.Millisecond}
+	rough.Way = func(_, _ int) time.Duration {
+		return opt.delay + time.Duration(n.rng.ExpFloat64()*float64(opt.jitter))
+	}
+	n.net.Rand, n.net.Weather = n.rng, rough
+	n.net.Post = func(at time.Duration, p virtual.Parcel[time.Duration, []byte]) {
+		from, to := n.nodes[p.From], n.nodes[p.To]
+		n.after(at-n.now, func() { n.awake(to, func() { n.deliver(from, to, p.Message) }) })
+	}
 	var peers []protocol.Peer
 	for i := range total {
 		role := protocol.RolePassive
@@ -306,28 +315,12 @@ func (n *network) carry(from *node, e protocol.Envelope) {
 	if !known {
 		n.t.Fatalf("seed %d: a message to a stranger", n.opt.seed)
 	}
-	if from.swarm.dead || n.nodes[to].swarm.dead || from.cut != n.nodes[to].cut {
+	if from.swarm.dead || n.nodes[to].swarm.dead {
 		return
 	}
 	wire := protocol.AppendMessage(nil, e.Message)
 	n.trace.add(n.now, from.at, to, wire)
-	n.bytesFrom[from.at] += len(wire)
-	// What is too long for a datagram goes by stream, which loses nothing.
-	lossy := len(wire) <= protocol.DatagramBytesMax
-	copies := 1
-	if lossy && n.rng.Float64() < n.opt.loss {
-		copies--
-	}
-	if n.rng.Float64() < n.opt.duplicate {
-		copies++
-	}
-	for range copies {
-		d := n.opt.delay
-		if n.opt.jitter > 0 {
-			d += time.Duration(n.rng.ExpFloat64() * float64(n.opt.jitter))
-		}
-		n.after(d, func() { n.awake(n.nodes[to], func() { n.deliver(from, n.nodes[to], wire) }) })
-	}
+	n.net.Send(n.now, from.at, to, wire, len(wire), len(wire) <= protocol.DatagramBytesMax)
 }
 
 func (n *network) deliver(from, to *node, wire []byte) {
@@ -495,9 +488,7 @@ func TestLateComerCatchesUp(t *testing.T) {
 		n.run(n.now + time.Second)
 		late.log = nil
 		late.paused = n.now
-		for i := range n.bytesFrom {
-			n.bytesFrom[i] = 0
-		}
+		clear(n.net.Bytes)
 		begin := n.now
 		for len(late.log) < len(n.history) && n.now < begin+10*time.Second {
 			n.run(n.now + 5*time.Millisecond)
@@ -506,7 +497,7 @@ func TestLateComerCatchesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		total, actives := 0, 0
-		for i, b := range n.bytesFrom {
+		for i, b := range n.net.Bytes {
 			total += b
 			if i < 3 {
 				actives += b

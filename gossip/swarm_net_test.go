@@ -198,9 +198,7 @@ func behind(t testing.TB, opt options) (*network, *node) {
 	n.write(100, 100)
 	n.run(n.now + 2*time.Second)
 	n.checkpoint(150, others...)
-	for i := range n.bytesFrom {
-		n.bytesFrom[i] = 0
-	}
+	clear(n.net.Bytes)
 	// What waited for it is lost: nobody remembers a member that was away for
 	// so long.
 	late.paused = n.now
@@ -262,8 +260,8 @@ func TestCatchUpFromSeveralPassives(t *testing.T) {
 		if passives > n.opt.chunks*101/100 || members < 4 {
 			t.Errorf("seed %d: got %d chunks from %d passives, want %d from several", seed, passives, members, n.opt.chunks)
 		}
-		if n.bytesFrom[0] > 200_000 {
-			t.Errorf("seed %d: the leader sent %d bytes", seed, n.bytesFrom[0])
+		if n.net.Bytes[0] > 200_000 {
+			t.Errorf("seed %d: the leader sent %d bytes", seed, n.net.Bytes[0])
 		}
 		t.Logf("seed %d: %d chunks from %d passives in %v", seed, passives, members, took)
 	}

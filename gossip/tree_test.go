@@ -424,7 +424,7 @@ func TestHybridWhateverHappens(t *testing.T) {
 			case 0:
 				d.paused = n.now + time.Duration(rng.IntN(500))*time.Millisecond
 			case 1:
-				d.cut = 1 - d.cut
+				n.net.Side[d.at] = 1 - n.net.Side[d.at]
 			case 2:
 				if next := n.nodes[rng.IntN(opt.actives)]; len(next.log) == len(n.history) {
 					n.leader = next.at
@@ -435,9 +435,7 @@ func TestHybridWhateverHappens(t *testing.T) {
 				}
 			}
 		}
-		for _, d := range n.nodes {
-			d.cut = 0
-		}
+		clear(n.net.Side)
 		for end := n.now + 30*time.Second; n.equal() != nil && n.now < end; {
 			n.run(n.now + 20*time.Millisecond)
 		}
@@ -478,9 +476,9 @@ func TestFlockShrinksAndGrows(t *testing.T) {
 		for round, size := range []int{30, 6, 30, 11, 4, 30} {
 			alive := func(d *node) bool { return d.at < 3+size }
 			for _, d := range n.nodes {
-				d.cut = 0
+				n.net.Side[d.at] = 0
 				if !alive(d) {
-					d.cut = 1
+					n.net.Side[d.at] = 1
 				}
 			}
 			n.members(alive)

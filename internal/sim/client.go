@@ -180,7 +180,7 @@ func (s *simulation) reply(k *call, n int, r protocol.Result) {
 }
 
 // Clients see the same weather as members.
-func (s *simulation) lostOnTheWay() bool { return chance(s.random.clients, s.network.loss/2) }
+func (s *simulation) lostOnTheWay() bool { return chance(s.random.clients, s.network.rough.Loss/2) }
 
 func (s *simulation) wayTo() time.Duration {
 	return s.network.delay + around(s.random.clients, s.network.jitter)

@@ -86,7 +86,6 @@ func (s *simulation) begin(m *member, old *copied, k *copying) {
 	c.disk.fs.Restore(old.snapshot)
 	c.clock.goOn(s.schedule.now)
 	s.members = append(s.members, c)
-	s.network.grow()
 	if f := s.trace.film; f != nil {
 		f.names = append(f.names, c.name)
 	}
@@ -201,8 +200,8 @@ func (s *simulation) offline(k *copying, times int) {
 	}
 	c := k.copy
 	for _, other := range s.members {
-		s.network.links[c.number][other.number].cut = times > 0
-		s.network.links[other.number][c.number].cut = times > 0
+		s.network.link(c, other).Cut = times > 0
+		s.network.link(other, c).Cut = times > 0
 	}
 	s.bootCopy(k)
 	if times > 0 {

@@ -196,16 +196,16 @@ func TestALeaderHasProofOfADirectoryPutBack(t *testing.T) {
 func TestARunThatWasSupersededCountsForNothing(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m, leader := s.follower(), s.leaderNow()
-	l := s.network.links[m.number][leader.number]
-	g := l.greet(m)
-	if !s.network.welcomes(l, l.stream, &g, m, leader) {
+	l := s.network.link(m, leader)
+	g := s.network.meeting(l).greet(m, l.Stream)
+	if !s.network.welcomes(l, l.Stream, &g, m, leader) {
 		t.Fatal("the member itself is not let in")
 	}
 	leader.holders.Supersede(m.id, m.runID)
 	if _, ok := leader.holders.Enter(m.id, m.runID+1); !ok {
 		t.Fatal("the other run is not let in")
 	}
-	if stream := l.stream; s.network.welcomes(l, stream, &g, m, leader) || l.stream == stream {
+	if stream := l.Stream; s.network.welcomes(l, stream, &g, m, leader) || l.Stream == stream {
 		t.Error("what came of it still counted, or its stream stayed open")
 	}
 }

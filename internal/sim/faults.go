@@ -240,11 +240,11 @@ func (s *simulation) strikeNetwork(m *member, f fault) {
 		s.split(d)
 	case faultClog:
 		s.counts.add(countClogs, 1)
-		s.network.links[m.number][other.number].clogged = s.schedule.now.Add(d / 2)
+		s.network.link(m, other).Clogged = s.schedule.now.Add(d / 2)
 	case faultSlow:
-		l := s.network.links[m.number][other.number]
-		l.slow = between(r, 0, 150*time.Millisecond)
-		s.schedule.after(d, func() { l.slow = 0 })
+		l := s.network.link(m, other)
+		l.Slow = between(r, 0, 150*time.Millisecond)
+		s.schedule.after(d, func() { l.Slow = 0 })
 	case faultHeal:
 		s.healLinks()
 	}
@@ -271,11 +271,11 @@ func (s *simulation) cut(from, to *member, d time.Duration) {
 	if from == to {
 		return
 	}
-	l := s.network.links[from.number][to.number]
-	if l.cut {
+	l := s.network.link(from, to)
+	if l.Cut {
 		return
 	}
-	l.cut = true
+	l.Cut = true
 	s.trace.note(markFault, from.number, 200+uint64(to.number), uint64(d))
 	s.trace.tell(from, colorTrouble, "%% no way to %s for %v", to.name, d.Round(time.Millisecond))
 	s.schedule.after(d, func() { s.network.heal(from, to) })
@@ -284,8 +284,8 @@ func (s *simulation) cut(from, to *member, d time.Duration) {
 func (s *simulation) healLinks() {
 	for _, a := range s.members {
 		for _, b := range s.members {
-			l := s.network.links[a.number][b.number]
-			l.clogged, l.slow = 0, 0
+			l := s.network.link(a, b)
+			l.Clogged, l.Slow = 0, 0
 			s.network.heal(a, b)
 		}
 	}

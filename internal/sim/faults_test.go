@@ -126,7 +126,7 @@ func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
 	a, b := s.members[0], s.members[1]
 	a.sightings.Raise(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40})
 	s.crash(a.s.members[2], false, "so that streams begin anew")
-	s.network.reset(s.network.links[b.number][a.number])
+	s.network.Reset(s.network.link(b, a))
 	s.until(s.schedule.now.Add(5*time.Second), nil)
 	wantRule(t, s.violation, RuleFault)
 }

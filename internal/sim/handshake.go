@@ -50,13 +50,14 @@ func (m *member) stand() {
 // directory has come. Only from there does that one believe it.
 func (m *member) standBack(other *member) {
 	n := m.s.network
-	l, back := n.links[other.number][m.number], n.links[m.number][other.number]
-	if !other.up() || l.met != (speaker{l.stream, m.run}) || l.spoken != (speaker{l.stream, other.run}) || back.cut {
+	l, back := n.link(other, m), n.link(m, other)
+	ends := n.meeting(l)
+	if !other.up() || ends.met != (speaker{l.Stream, m.run}) || ends.spoken != (speaker{l.Stream, other.run}) || back.Cut {
 		return
 	}
-	stream, run, hello := l.stream, other.run, m.hello()
-	n.s.schedule.after(n.travel(back), func() {
-		if other.up() && other.run == run && l.stream == stream {
+	stream, run, hello := l.Stream, other.run, m.hello()
+	n.s.schedule.after(n.Travel(m.number, other.number), func() {
+		if other.up() && other.run == run && l.Stream == stream {
 			other.remembers(m, hello)
 		}
 	})
@@ -95,11 +96,11 @@ type greeting struct {
 }
 
 // greet notes with whose hello a stream begins.
-func (l *link) greet(from *member) greeting {
-	if now := (speaker{l.stream, from.run}); l.spoken != now {
-		l.spoken, l.greeting = now, greeting{from.hello(), from.run}
+func (m *meeting) greet(from *member, stream uint64) greeting {
+	if now := (speaker{stream, from.run}); m.spoken != now {
+		m.spoken, m.greeting = now, greeting{from.hello(), from.run}
 	}
-	return l.greeting
+	return m.greeting
 }
 
 // welcomes reports whether a message of a stream may pass: its run has to hold
@@ -108,17 +109,17 @@ func (l *link) greet(from *member) greeting {
 // is left of a broken stream passes until another run holds it.
 func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member) bool {
 	holds := to.holders.Holds(g.hello.Member, g.hello.Run)
-	if l.stream != stream || !from.runs() || from.run != g.run {
+	if l.Stream != stream || !from.runs() || from.run != g.run {
 		return holds
 	}
-	met := speaker{stream, to.run}
-	if l.met == met && l.entered == g.hello.Run {
+	met, ends := speaker{stream, to.run}, n.meeting(l)
+	if ends.met == met && ends.entered == g.hello.Run {
 		if !holds {
-			n.reset(l) // it was superseded, and its stream is closed: it dials again
+			n.Reset(l) // it was superseded, and its stream is closed: it dials again
 		}
 		return holds
 	}
-	if err := n.admits(l, met, g, to); err != nil {
+	if err := n.admits(ends, g, to); err != nil {
 		n.refuse(g, from, to, err)
 		return false
 	}
@@ -131,13 +132,13 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		return false // it is not told: it finds out when it speaks
 	}
 	from.remembers(to, to.hello())
-	l.met, l.entered = met, g.hello.Run
+	ends.met, ends.entered = met, g.hello.Run
 	n.s.judgeWelcome(from, to)
 	return true
 }
 
 // admits lets a new stream in, or says why not.
-func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
+func (n *network) admits(ends *meeting, g *greeting, to *member) error {
 	if err := to.sightings.Check(g.hello); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (n *network) admits(l *link, met speaker, g *greeting, to *member) error {
 	if to.holders.Past(id, run) {
 		return replica.Overtaken(g.hello)
 	}
-	if l.entered == run && l.met.run == to.run {
+	if ends.entered == run && ends.met.run == to.run {
 		to.holders.Leave(id, run) // its stream that broke
 	}
 	other, ok := to.holders.Enter(id, run)
@@ -174,9 +175,9 @@ func (m *member) letIn(id protocol.MemberID, run protocol.RunID) {
 // answers reports whether a process answers the pings of another one.
 func (n *network) answers(m, to *member) bool {
 	election := n.s.plan.election
-	forth, back := n.links[to.number][m.number], n.links[m.number][to.number]
-	return !(m.paused && n.s.schedule.now > m.pausedAt.Add(election)) && !forth.cut && !back.cut &&
-		max(forth.clogged, back.clogged) <= n.s.schedule.now.Add(election)
+	forth, back := n.link(to, m), n.link(m, to)
+	return !(m.paused && n.s.schedule.now > m.pausedAt.Add(election)) && !forth.Cut && !back.Cut &&
+		max(forth.Clogged, back.Clogged) <= n.s.schedule.now.Add(election)
 }
 
 // byRun returns the member whose process has a run's number, or nil.

@@ -22,7 +22,7 @@ func (m *member) histories(fx *replica.Effects) bool {
 		}
 		other := m.s.byID(id)
 		if other != nil { // its streams are closed: it dials again, and is refused
-			m.s.network.reset(m.s.network.links[other.number][m.number])
+			m.s.network.Reset(m.s.network.link(other, m))
 		}
 		if other == nil || !other.suspect() {
 			m.s.fail(violated(RuleFault, "%s takes the directory of %s for one that was put back, without a cause", m.name, m.s.nameOf(id)))

@@ -15,7 +15,7 @@ func (s *simulation) shape(open func(from, to int) bool) {
 	for from := range n {
 		for to := range n {
 			if from != to && !open(from, to) {
-				s.network.links[from][to].cut = true
+				s.network.Link(from, to).Cut = true
 			}
 		}
 	}

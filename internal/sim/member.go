@@ -396,5 +396,5 @@ func (m *member) stop() {
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
 	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false
-	m.s.network.forget(m)
+	m.s.network.Forget(m.number, len(m.s.members))
 }

@@ -88,12 +88,12 @@ func (m *member) route(id protocol.MemberID) *member {
 // reaches reports whether news of a member gets to another one, at most over
 // one that stands between, as SWIM's indirect probes do.
 func (w *membership) reaches(from, to *member) bool {
-	links := w.s.network.links
-	if !links[from.number][to.number].cut {
+	n := w.s.network
+	if !n.link(from, to).Cut {
 		return true
 	}
 	for _, over := range w.s.members {
-		if over.up() && !links[from.number][over.number].cut && !links[over.number][to.number].cut {
+		if over.up() && !n.link(from, over).Cut && !n.link(over, to).Cut {
 			return true
 		}
 	}

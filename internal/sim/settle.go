@@ -19,8 +19,8 @@ func (s *simulation) settle() {
 		s.counts.add(countSluggishWrites, s.counts[countAcknowledged])
 	}
 	s.plan.fair()
-	p := &s.plan
-	s.network.loss, s.network.double, s.network.breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter
+	p, r := &s.plan, s.network.rough
+	r.Loss, r.Double, r.Breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter
 	s.membership.learn, s.membership.suspect = p.learn, p.suspect
 	s.healLinks()
 	s.operator.every = 0

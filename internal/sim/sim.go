@@ -142,7 +142,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
 	p := &s.plan
-	s.network = &network{s: s, loss: p.loss, double: p.double, breaks: p.breaks, delay: p.delay, jitter: p.jitter}
+	s.network = newNetwork(s)
 	s.graves = map[protocol.MemberID]grave{}
 	s.heard, s.unforeseen = map[answering]Time{}, map[proposal]bool{}
 	s.operator = &operator{s: s, every: p.moves}
@@ -272,7 +272,6 @@ func (s *simulation) addMember(i int) error {
 	}
 	m.log.name, m.address = m.name, m.name+":7000"
 	s.members = append(s.members, m)
-	s.network.grow()
 	var founding *protocol.Configuration
 	if i == 0 {
 		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{

@@ -1,5 +1,6 @@
 // Package virtual has what runs in virtual time, instead of by a clock: one queue of what
-// is going to happen, for the simulator, the studies, and the tests of the cores.
+// is going to happen, and one network, for the simulator, the studies, and the tests of the
+// cores.
 package virtual
 
 // Queue holds what is going to happen, in the order of time; events of one instant come

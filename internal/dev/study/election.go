@@ -144,6 +144,7 @@ type race struct {
 	now     protocol.Instant
 	servers [Servers]*active.Member // the first is the leader, gone
 	events  virtual.Queue[protocol.Instant, event]
+	network virtual.Network[protocol.Instant, protocol.Message]
 	late    protocol.Instant // when the trial is given up
 }
 
@@ -153,6 +154,10 @@ type race struct {
 // the four servers cannot win.
 func trial(rules Rules, s Setting, rng *rand.Rand) time.Duration {
 	r := &race{rules: rules, rng: rng}
+	r.network.Weather = virtual.Way(func(_, _ int) time.Duration { return r.around(OneWay, 2) })
+	r.network.Post = func(at protocol.Instant, p virtual.Parcel[protocol.Instant, protocol.Message]) {
+		r.events.Push(at, event{to: p.To, from: p.From, message: p.Message})
+	}
 	crash := protocol.Instant(rng.Int64N(int64(s.Least / 2)))
 	r.late = crash.Add(GiveUp)
 	for i := 1; i < Servers; i++ {
@@ -237,7 +242,7 @@ func (r *race) envelope(from, to int, m protocol.Message) protocol.Envelope {
 // send puts a message on its way. What is sent to the dead leader is lost.
 func (r *race) send(e protocol.Envelope) {
 	if to := int(e.To[0]) - 1; r.servers[to] != nil {
-		r.events.Push(r.now.Add(r.around(OneWay, 2)), event{to: to, from: int(e.From[0]) - 1, message: e.Message})
+		r.network.Send(r.now, int(e.From[0])-1, to, e.Message, 0, true)
 	}
 }
 

@@ -39,8 +39,8 @@ func Heal(set Setting, long time.Duration, progress Progress) (Healed, error) {
 	if err := n.load(treeWarm, max(set.Rate, treeRate), each); err != nil {
 		return Healed{}, err
 	}
-	for i := Actives; i < len(n.cut); i++ {
-		n.cut[i] = i%2 == 1
+	for i := Actives; i < len(n.ids); i++ {
+		n.network.Side[i] = i % 2
 	}
 	if err := n.load(long, set.Rate, each); err != nil {
 		return Healed{}, err
@@ -49,7 +49,7 @@ func Heal(set Setting, long time.Duration, progress Progress) (Healed, error) {
 	least := protocol.Index(len(n.history))
 	for i, a := range n.actors {
 		least = min(least, protocol.Index(a.held()))
-		n.cut[i] = false
+		n.network.Side[i] = 0
 	}
 	h.Behind = len(n.history) - int(least)
 	n.tally.on = true

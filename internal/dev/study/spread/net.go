@@ -38,19 +38,19 @@ type actor interface {
 // net is a flock: members, the network between them, and a modelled source of
 // committed entries in place of Raft. All clocks are right.
 type net struct {
-	set    *Setting
-	rng    *rand.Rand
-	now    protocol.Instant
-	events virtual.Queue[protocol.Instant, event]
-	actors []actor
-	ids    []protocol.MemberID
-	byID   map[protocol.MemberID]int32
-	ill    []bool             // dead or slow: not in the figures
-	dead   []bool             // since the warm-up ended
-	slow   []time.Duration    // for each message, since then
-	cut    []bool             // on the far side of a cut
-	free   []protocol.Instant // when the member has sent what it had to send
-	waking []protocol.Instant
+	set     *Setting
+	rng     *rand.Rand
+	now     protocol.Instant
+	events  virtual.Queue[protocol.Instant, event]
+	network virtual.Network[protocol.Instant, any]
+	actors  []actor
+	ids     []protocol.MemberID
+	byID    map[protocol.MemberID]int32
+	ill     []bool             // dead or slow: not in the figures
+	dead    []bool             // since the warm-up ended
+	slow    []time.Duration    // for each message, since then
+	free    []protocol.Instant // when the member has sent what it had to send
+	waking  []protocol.Instant
 
 	history []protocol.Entry
 	acked   []protocol.Instant // when each entry was committed
@@ -63,8 +63,12 @@ func newNet(set *Setting, norepair bool) *net {
 	n := &net{
 		set: set, rng: rand.New(rand.NewPCG(set.Seed, 0x5eed)),
 		byID: make(map[protocol.MemberID]int32, total), ids: make([]protocol.MemberID, total),
-		ill: make([]bool, total), dead: make([]bool, total), slow: make([]time.Duration, total), cut: make([]bool, total),
+		ill: make([]bool, total), dead: make([]bool, total), slow: make([]time.Duration, total),
 		free: make([]protocol.Instant, total), waking: make([]protocol.Instant, total),
+	}
+	n.network.Weather, n.network.Side, n.network.Loose = &weather{net: n}, make([]int, total), true
+	n.network.Post = func(at protocol.Instant, p virtual.Parcel[protocol.Instant, any]) {
+		n.events.Push(at, event{to: int32(p.To), from: int32(p.From), message: p.Message})
 	}
 	for i := range total {
 		n.ids[i] = idOf(i)
@@ -122,26 +126,46 @@ func (n *net) zone(i int) int { return i % n.set.Zones }
 // and takes longer instead.
 func (n *net) send(from, to int, message any, bytes int, stream bool) {
 	n.free[from] = max(n.free[from], n.now).Add(SendCost)
-	if n.cut[from] != n.cut[to] {
-		return
-	}
-	d := n.set.Delay + time.Duration(n.rng.ExpFloat64()*float64(n.set.Delay)/5) + n.slow[from] + n.slow[to]
-	if n.zone(from) != n.zone(to) {
-		d += n.set.ZoneDelay
-	}
-	if stream {
-		again := recovery + 2*d
-		for range (bytes + packetBytes - 1) / packetBytes {
-			for n.set.Loss > 0 && n.rng.Float64() < n.set.Loss {
-				d = max(d, again)
-				again += recovery
-			}
-		}
-	} else if n.set.Loss > 0 && n.rng.Float64() < n.set.Loss {
-		return
-	}
-	n.events.Push(n.free[from].Add(d), event{to: int32(to), from: int32(from), message: message})
+	n.network.Send(n.free[from], from, to, message, bytes, !stream)
 }
+
+// weather draws the way of a message first: how late a stream is that lost a packet
+// depends on it.
+type weather struct {
+	*net
+	way time.Duration
+}
+
+func (w *weather) draw(from, to int) {
+	w.way = w.set.Delay + time.Duration(w.rng.ExpFloat64()*float64(w.set.Delay)/5) + w.slow[from] + w.slow[to]
+	if w.zone(from) != w.zone(to) {
+		w.way += w.set.ZoneDelay
+	}
+}
+
+func (w *weather) loses() bool { return w.set.Loss > 0 && w.rng.Float64() < w.set.Loss }
+
+// Datagram implements virtual.Weather.
+func (w *weather) Datagram(from, to int) (lost, twice bool) {
+	w.draw(from, to)
+	return w.loses(), false
+}
+
+// Stream implements virtual.Weather.
+func (w *weather) Stream(from, to, bytes int) (late time.Duration, breaks bool) {
+	w.draw(from, to)
+	again := recovery + 2*w.way
+	for range (bytes + packetBytes - 1) / packetBytes {
+		for w.loses() {
+			late = max(late, again-w.way)
+			again += recovery
+		}
+	}
+	return late, false
+}
+
+// Travel implements virtual.Weather.
+func (w *weather) Travel(_, _ int) time.Duration { return w.way }
 
 // event is something that happens to a member: a message arrives, or, without
 // one, its deadline passes. A function happens to nobody.
