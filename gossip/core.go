@@ -29,11 +29,12 @@ type Core struct {
 	tree   tree
 	intake intake
 
-	digest  digest
-	pulling pulling
-	serving serving
-	fresh   freshness
-	doubt   doubt
+	presence presence
+	digest   digest
+	pulling  pulling
+	serving  serving
+	fresh    freshness
+	doubt    doubt
 
 	needs    needs
 	seek     seek
@@ -68,15 +69,17 @@ func (c *Core) wire(log Log) {
 	c.heed = heed{cfg: &c.cfg, self: &c.self}
 	c.trust = trust{cfg: &c.cfg, self: &c.self, members: &c.members, outbox: &c.outbox, intake: &c.intake, links: &c.links}
 	c.push = push{base: b, log: log, links: &c.links, trust: &c.trust}
-	c.links = links{base: b, intake: &c.intake, announce: &c.digest}
+	c.links = links{base: b, intake: &c.intake, announce: &c.presence}
 	c.tree = tree{members: &c.members, links: &c.links, intake: &c.intake}
 	c.intake = intake{self: &c.self, outbox: &c.outbox}
 	c.digest = digest{
-		base: b, clock: &c.WallAhead, intake: &c.intake, links: &c.links, heed: &c.heed, trust: &c.trust, fresh: &c.fresh,
-		fetching: &c.fetching, giving: &c.giving,
+		base: b, clock: &c.WallAhead, presence: &c.presence, links: &c.links, heed: &c.heed, trust: &c.trust, fresh: &c.fresh,
+	}
+	c.presence = presence{
+		self: &c.self, clock: &c.WallAhead, intake: &c.intake, fresh: &c.fresh, fetching: &c.fetching, giving: &c.giving,
 	}
 	c.pulling = pulling{base: b, heed: &c.heed, intake: &c.intake, links: &c.links, tree: &c.tree, seek: &c.seek}
-	c.serving = serving{base: b, log: log, needs: &c.needs, trust: &c.trust, announce: &c.digest}
+	c.serving = serving{base: b, log: log, needs: &c.needs, trust: &c.trust, announce: &c.presence}
 	c.fresh = freshness{self: &c.self, log: log, doubt: &c.doubt}
 	c.doubt = doubt{base: b, log: log, heed: &c.heed, trust: &c.trust, intake: &c.intake, verdict: c}
 	c.needs = needs{members: &c.members, pins: &c.giving}
@@ -230,7 +233,7 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 		}
 	}
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.members.mayAnswer(now, from) {
-		a := c.digest.have(now)
+		a := c.presence.have(now)
 		a.AnswerTo = h.Nonce
 		c.trust.signStanding(a)
 		c.outbox.send(from, a)

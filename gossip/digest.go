@@ -21,13 +21,11 @@ const (
 type digest struct {
 	base
 	clock    *protocol.WallAhead
-	intake   *intake
+	presence announcer
 	links    *links
 	heed     *heed
 	trust    *trust
 	fresh    *freshness
-	fetching *fetching
-	giving   *giving
 
 	at        protocol.Instant // of the next
 	askedFeed protocol.Instant // an active was last asked
@@ -74,7 +72,7 @@ func (d *digest) sendAll(now protocol.Instant) {
 		nonce := max(d.rng.Uint64(), 1)
 		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: d.clock.Longest(now)}
 		d.next = (d.next + 1) % asksMax
-		h := d.have(now)
+		h := d.presence.have(now)
 		h.Nonce = nonce
 		d.outbox.send(m.id, h)
 	}
@@ -132,30 +130,6 @@ func (d *digest) follower() (m *member, count int) {
 		return actives[d.rng.IntN(len(actives))], len(actives)
 	}
 	return m, count
-}
-
-// have is what this member says of itself now. A member that is no source
-// claims to hold nothing, so that nobody pulls from it.
-func (d *digest) have(now protocol.Instant) *protocol.Have {
-	h := &protocol.Have{
-		Applied: d.self.Applied,
-		Commit:  max(d.self.Commit, d.self.Tip),
-		Term:    d.self.Term,
-		Leader:  d.self.Leader,
-		Behind:  d.fetching.behind(),
-	}
-	if d.self.source() {
-		h.First, h.Tip = d.self.First, d.self.Tip
-		h.Checkpoints = d.giving.announced()
-	}
-	h.Holes = d.intake.holes()
-	if p, age, ok := d.fresh.newest(d.clock.Longest(now)); ok && !d.self.wrong {
-		h.FreshKnown, h.FreshIndex, h.FreshSum, h.FreshAge = true, p.index, p.sum, int64(age)
-	}
-	if d.self.wrong {
-		h.Diverged = d.self.diverged
-	}
-	return h
 }
 
 // claims are what another member has said of the age of the others' writes. A claim

@@ -66,9 +66,9 @@
 //	                              |
 //	  dissemination (Plumtree)    |   anti-entropy            checkpoints
 //	+-------------------------+---+---------------------+---------------------+
-//	| push    new frames of   | digest   HAVE, whom to  | seek      looks for |
-//	|         an active       |          send it, what  |           one       |
-//	| links   eager and lazy  |          is in it       | fetching  the swarm:|
+//	| push    new frames of   | presence what HAVE says | seek      looks for |
+//	|         an active       | digest   whom to send   |           one       |
+//	| links   eager and lazy  |          it, who answers| fetching  the swarm:|
 //	|         neighbors       | pulling  gaps, and WANT |           whom to   |
 //	| tree    what duplicates | serving  what a WANT    |           ask       |
 //	|         and holes teach |          gets           | giving    chunks for|

@@ -132,7 +132,7 @@ func TestNoAgeAtTheStart(t *testing.T) {
 	if age, ok := b.core.Age(b.now, 10); ok {
 		t.Errorf("got %v, want none", age)
 	}
-	if h := b.core.digest.have(b.now); h.FreshKnown {
+	if h := b.core.presence.have(b.now); h.FreshKnown {
 		t.Errorf("got %+v, want no pair", h)
 	}
 }
@@ -271,7 +271,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 			h.FreshSum = other[100].Sum.Head()
 		}
 		b.step(to, h)
-		if got := b.core.digest.have(b.now); got.FreshIndex != 101 || got.FreshSum != h.FreshSum {
+		if got := b.core.presence.have(b.now); got.FreshIndex != 101 || got.FreshSum != h.FreshSum {
 			t.Errorf("got %+v, want the claim passed on as it came", got)
 		}
 		b.tip = 101
@@ -279,7 +279,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 		if _, ok := b.core.Age(b.now, 101); ok != right || b.core.doubt.open == right {
 			t.Errorf("right %v: an age is %v, a doubt %v", right, ok, b.core.doubt.open)
 		}
-		if got := b.core.digest.have(b.now); got.FreshKnown != right {
+		if got := b.core.presence.have(b.now); got.FreshKnown != right {
 			t.Errorf("right %v: it is passed on: %v", right, got.FreshKnown)
 		}
 	}

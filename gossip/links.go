@@ -62,11 +62,6 @@ type links struct {
 	neighbors
 }
 
-// announcer says what this member has, and how old that is.
-type announcer interface {
-	have(now protocol.Instant) *protocol.Have
-}
-
 // neighbors is the state of links.
 type neighbors struct {
 	parents   []*member

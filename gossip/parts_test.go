@@ -223,6 +223,49 @@ func TestForgerLosesItsLink(t *testing.T) {
 	}
 }
 
+func (r *records) have(protocol.Instant) *protocol.Have { return &protocol.Have{} }
+
+// [S] An answer counts once, from whom it was asked of, and from when the question went
+// out: less its age, never from when it came.
+func TestAnswersAreOfQuestions(t *testing.T) {
+	b, now := aside(protocol.RolePassive, 1, 1, Config{}), protocol.Instant(5000)
+	r := &records{}
+	f := freshness{self: b.self, log: &bench{log: chain(20, 10, "h")}, doubt: r}
+	l := links{base: b, intake: r, neighbors: neighbors{refreshAt: never}}
+	d := digest{
+		base: b, clock: &protocol.WallAhead{}, presence: r, links: &l, heed: &heed{cfg: b.cfg, self: b.self},
+		trust: &trust{cfg: b.cfg, self: b.self, members: b.members, outbox: b.outbox, intake: r, links: r}, fresh: &f,
+	}
+	d.sendAll(now)
+	asked := only[*protocol.Have](b.said().Messages)
+	if len(asked) != 2 {
+		t.Fatalf("got %d questions, want 2", len(asked))
+	}
+	to, nonce := asked[0].To, asked[0].Message.(*protocol.Have).Nonce
+	other := asked[1].To
+	came := now.Add(50 * ms)
+	for name, x := range map[string]struct {
+		from  protocol.MemberID
+		nonce uint64
+	}{"another nonce": {to, nonce + 1}, "somebody else": {other, nonce}} {
+		d.answered(came, x.from, b.members.get(x.from), &protocol.Have{AnswerTo: x.nonce, FreshKnown: true, FreshIndex: 15, FreshAge: int64(10 * ms)})
+		if len(f.pairs) != 0 {
+			t.Errorf("%s: got %v, want nothing", name, f.pairs)
+		}
+	}
+	for range 2 {
+		d.answered(came, to, b.members.get(to), &protocol.Have{AnswerTo: nonce, FreshKnown: true, FreshIndex: 15, FreshAge: int64(10 * ms)})
+		want := now.Add(-10*ms - 10*ms/ageRate - ageStep)
+		if len(f.pairs) != 1 || f.pairs[0].at != want {
+			t.Fatalf("got %v, want one claim of %v", f.pairs, want)
+		}
+		nonce = 0 // it was answered
+	}
+	if m := b.members.get(to); m.rtt != 50*ms || b.members.rtt != 50*ms {
+		t.Errorf("got the round trips %v and %v, want 50ms", m.rtt, b.members.rtt)
+	}
+}
+
 // Whom a member asks for chunks: who is near, who is far, an active, the leader last.
 func TestRanksOfHolders(t *testing.T) {
 	b := aside(protocol.RolePassive, 2, 2, Config{Zone: "here"})
