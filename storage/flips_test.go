@@ -19,7 +19,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
@@ -32,7 +32,7 @@ import (
 // One bit is flipped somewhere in the directory of a stopped member; then
 // everything is opened as a start does it, in a process of its own, because a
 // damaged Badger may kill it. What is served must be what was written, or be
-// refused. A log that is found damaged is then mended from a twin.
+// refused. A log that is found damaged is then repaired from a twin.
 //
 //	STARLING_FLIPS=1000 go test ./storage -run FlippedBits -v -timeout 60m
 
@@ -379,11 +379,11 @@ func flipAndServe(t *testing.T, r *rand.Rand, home string, flips int) {
 			counts["died, then started"]++
 		}
 		if got.Damage != "" {
-			counts["log mended from a twin"]++
-			mendFromTwin(t, work)
+			counts["log repaired from a twin"]++
+			repairFromTwin(t, work)
 			again, ok := serveApart(t, work)
 			if wrong, _ := wrongIn(&again, &want); !ok || wrong != "" || again.Damage != "" || again.Last != want.Last {
-				t.Errorf("flip %d: %s, bit %d: after mending: %q, damage %q", n, file, bit, wrong, again.Damage)
+				t.Errorf("flip %d: %s, bit %d: after repairing: %q, damage %q", n, file, bit, wrong, again.Damage)
 			}
 		}
 	}
@@ -397,8 +397,8 @@ func (l twin) Read(first, last protocol.Index, _ int) ([]protocol.Entry, error) 
 	return l[first-1 : min(last, protocol.Index(len(l)))], nil
 }
 
-// mendFromTwin brings the log in a directory back from another member.
-func mendFromTwin(t *testing.T, dir string) {
+// repairFromTwin brings the log in a directory back from another member.
+func repairFromTwin(t *testing.T, dir string) {
 	t.Helper()
 	l, err := wal.Open(vfs.OS(), dir, flipsOptions)
 	if err != nil {
@@ -408,12 +408,12 @@ func mendFromTwin(t *testing.T, dir string) {
 	rec := l.Recovered()
 	entries := twin(flipsEntries())
 	other := protocol.MemberID{9}
-	c := mend.New(0, mend.Config{ID: flipsMember.Member}, &rec, l, nil)
+	c := repair.New(0, repair.Config{ID: flipsMember.Member}, &rec, l, nil)
 	c.SetPeers(0, []protocol.Peer{{ID: other}})
 	for range 100 {
 		for _, e := range c.Ready().Messages {
 			want := e.Message.(*protocol.RepairWant)
-			c.Receive(0, other, mend.Answer(entries, mend.Held{Last: 150, Commit: 149, Active: true}, want))
+			c.Receive(0, other, repair.Answer(entries, repair.Held{Last: 150, Commit: 149, Active: true}, want))
 		}
 	}
 	plan := c.Verdict().Plan
@@ -421,7 +421,7 @@ func mendFromTwin(t *testing.T, dir string) {
 		t.Fatalf("no plan: %+v", c.Verdict())
 	}
 	l.Close()
-	if err := wal.Mend(vfs.OS(), dir, flipsOptions, *plan); err != nil {
+	if err := wal.Repair(vfs.OS(), dir, flipsOptions, *plan); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Stretch is a part of a damaged log that can be read: the entries After+1 to
+// Range is a part of a damaged log that can be read: the entries After+1 to
 // Last. It may have none: then it is a point that the log leads through.
-type Stretch struct {
+type Range struct {
 	// Sum is the log sum after After, LastSum the one after Last.
 	After   protocol.Index
 	Sum     protocol.LogSum
@@ -16,17 +16,17 @@ type Stretch struct {
 	LastSum protocol.LogSum
 }
 
-// MendPlan says how a log is put together again: what was damaged comes from
-// other members (see internal/mend), the rest from the log itself. Whoever makes
+// RepairPlan says how a log is put together again: what was damaged comes from
+// other members (see internal/repair), the rest from the log itself. Whoever makes
 // it has decided that this is right; that all of it joins is verified again.
-type MendPlan struct {
-	// Begin, if not nil, is a checkpoint that the mended log begins after:
+type RepairPlan struct {
+	// Begin, if not nil, is a checkpoint that the repaired log begins after:
 	// entries up to there are given up. Otherwise it begins where it began.
 	Begin *Begin
 	// Patches are runs of entries with Raw set, in order of index, that count
 	// instead of the log's own.
 	Patches [][]protocol.Entry
-	// Last is where the mended log ends, and Sum the log sum that it must have
+	// Last is where the repaired log ends, and Sum the log sum that it must have
 	// there.
 	Last protocol.Index
 	Sum  protocol.LogSum
@@ -35,7 +35,7 @@ type MendPlan struct {
 // Lost is a run of entries that a log cannot read, with what leads to it and what it
 // leads to: After and Sum before the first, Last and LastSum at its end. Nothing else
 // than what leads from the one to the other may take their place.
-type Lost = Stretch
+type Lost = Range
 
 // Rebuilder is a log that can put what has rotted together again while it is used.
 type Rebuilder interface {

@@ -57,16 +57,16 @@ type Damage struct {
 	// Reaches is the log sum after Last, as the next good record says it: what
 	// entries from another member must lead to.
 	Reaches protocol.LogSum
-	// Good is what can be read, in order of index; between two stretches, and
+	// Good is what can be read, in order of index; between two ranges, and
 	// nowhere else, entries are damaged.
-	Good []Stretch
-	// Begin is where the log begins, if the first stretch begins there. Its
+	Good []Range
+	// Begin is where the log begins, if the first range begins there. Its
 	// configuration has index 0 if it is not known.
 	Begin Begin
 	// Beheaded says that what stood before Begin cannot be read: the log began
 	// there or lower, and nothing tells where.
 	Beheaded bool
-	// Endless says that nothing tells where the log ended. It cannot be mended:
+	// Endless says that nothing tells where the log ended. It cannot be repaired:
 	// what the member acknowledged is not known.
 	Endless bool
 	// Records counts the damaged records.

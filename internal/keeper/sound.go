@@ -13,7 +13,7 @@ import (
 
 // Sound reads all kept checkpoints and returns where a log begins after each of
 // those whose state is the one of its digest; the others are given up, aloud. A
-// log that is mended may give up entries for one of them, so that more than its
+// log that is repaired may give up entries for one of them, so that more than its
 // description must be good. The machine is not changed.
 func Sound(ctx context.Context, store storage.CheckpointStore, m *machine.Machine, o Options) ([]storage.Begin, error) {
 	s := &starting{store: store, machine: m, o: o.withDefaults()}

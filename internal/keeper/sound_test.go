@@ -7,7 +7,7 @@ import (
 	"github.com/starlinghq/starling/internal/keeper"
 )
 
-// A log that is mended may give up entries for a checkpoint of this member. One
+// A log that is repaired may give up entries for a checkpoint of this member. One
 // whose content is another state than it says must not be offered for that.
 func TestSoundLeavesOutACheckpointOfAnotherState(t *testing.T) {
 	each(t, func(t *testing.T, h *home) {

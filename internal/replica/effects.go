@@ -18,8 +18,8 @@ type Effects struct {
 	Apply []Apply
 	// ReadLog asks the disk for entries; each is answered by LogRead.
 	ReadLog []ReadLog
-	// Mend, if not nil, goes to whoever writes lost parts of the log again.
-	Mend *MendStep
+	// Repair, if not nil, goes to whoever writes lost parts of the log again.
+	Repair *RepairStep
 	// Install goes to the store of checkpoints, in order.
 	Install []InstallStep
 	// Pin, if not nil, goes to the store before any ReadChunk that follows; it is

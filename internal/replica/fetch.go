@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/gossip"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -162,13 +162,13 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	r.pump(now)
 }
 
-// Held says from what this member can answer those who mend their logs.
+// Held says from what this member can answer those who repair their logs.
 //
 // [S] As for gossip, nothing counts that waits to be written. What the disk has there
-// may be about to be cut off, and whoever mends would take it for what was committed.
-func (r *Replica) Held() mend.Held {
+// may be about to be cut off, and whoever repairs would take it for what was committed.
+func (r *Replica) Held() repair.Held {
 	shape, settled := r.log.shape(), r.disk.settled()
-	return mend.Held{
+	return repair.Held{
 		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.log.commit, shape.LastIndex(), settled),
 		Active: r.log.knows() && r.install.phase == installNone,
 	}

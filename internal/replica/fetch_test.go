@@ -3,7 +3,7 @@ package replica
 import (
 	"testing"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -55,11 +55,11 @@ func TestPullIsNotAnsweredWithWhatIsBeingCutOff(t *testing.T) {
 	}
 }
 
-// It would have told a member that mends its log that the old ones are committed, and
+// It would have told a member that repairs its log that the old ones are committed, and
 // that what this one held there, the new ones, never was.
-func TestWhoMendsIsNotToldThatWhatIsBeingCutOffWasCommitted(t *testing.T) {
+func TestWhoRepairsIsNotToldThatWhatIsBeingCutOffWasCommitted(t *testing.T) {
 	r, _, _ := cutting(t)
-	want := mend.Held{Last: 60, Commit: 60, Active: true}
+	want := repair.Held{Last: 60, Commit: 60, Active: true}
 	if got := r.Held(); got != want {
 		t.Errorf("before anything is written it answers from %+v, want %+v", got, want)
 	}

@@ -162,7 +162,7 @@ func (r *Replica) connect() {
 	r.apply.ground, r.apply.reads, r.apply.places = g, &r.fetches, &r.unreadable
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
-	u.mending.ground, u.mending.places, u.mending.disk = g, u, &r.disk
+	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
 	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.heirs, marks: &r.checkpoints, gossip: r.gossip}
 	c := &r.checkpoints
 	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.heirs, &r.digests, r.gossip
@@ -252,7 +252,7 @@ func (r *Replica) Deadline() protocol.Instant {
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.flock.peers = peers
-	r.unreadable.mending.setPeers(now)
+	r.unreadable.repairing.setPeers(now)
 	r.gossip.SetPeers(now, r.flock.talking())
 	r.pump(now)
 }
@@ -275,7 +275,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.DigestAnswer:
 		r.digests.answer(now, from, m)
 	case *protocol.Repair:
-		r.unreadable.mending.receive(now, from, m)
+		r.unreadable.repairing.receive(now, from, m)
 	case *protocol.Forward:
 		r.commands.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

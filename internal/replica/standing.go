@@ -19,7 +19,7 @@ const (
 	mayGive                    // give its checkpoints, and feed others from them
 	mayFeed                    // be where others turn to first
 	mayTrim                    // give up the head of its log
-	mayChange                  // take entries into its log, or mend it
+	mayChange                  // take entries into its log, or repair it
 	mayInstall                 // put a checkpoint of others in the place of what it holds
 	mayKeep                    // keep what is applied, if a checkpoint is from below that
 

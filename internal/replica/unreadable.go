@@ -34,10 +34,10 @@ type unreadable struct {
 	reads *fetches
 	kept  interface{ newest() protocol.Index }
 
-	places  []place
-	sayAt   protocol.Instant // not before it is anything said again
-	mending mending
-	// complainAt is not before it is said again that something cannot be mended.
+	places    []place
+	sayAt     protocol.Instant // not before it is anything said again
+	repairing repairing
+	// complainAt is not before it is said again that something cannot be repaired.
 	complainAt protocol.Instant
 }
 
@@ -51,11 +51,11 @@ type place struct {
 	said    bool
 	healed  protocol.Instant // 0: it is bad
 	failed  int              // reads, since it is bad
-	// mendAt is when it may be mended, mendPause the pause before that, and hopeless
+	// repairAt is when it may be repaired, repairPause the pause before that, and hopeless
 	// says that it was tried in vain.
-	mendAt    protocol.Instant
-	mendPause time.Duration
-	hopeless  bool
+	repairAt    protocol.Instant
+	repairPause time.Duration
+	hopeless    bool
 }
 
 func (p *place) bad() bool { return p.healed == 0 }
@@ -91,7 +91,7 @@ func (u *unreadable) add(entries protocol.Range) (*place, bool) {
 // String says what cannot be read, or is empty.
 func (u *unreadable) String() string {
 	if text := u.describe(func(p *place) bool { return p.bad() }); text != "" {
-		return "this member " + text + u.mending.String()
+		return "this member " + text + u.repairing.String()
 	}
 	return ""
 }
@@ -135,7 +135,7 @@ func (u *unreadable) truncate(after protocol.Index) {
 // reset forgets all: it is of a log that is no more.
 func (u *unreadable) reset() {
 	u.reads.list = nil
-	u.mending.stop()
+	u.repairing.stop()
 	u.places = nil
 }
 
@@ -181,7 +181,7 @@ func unreadableText(err error) string {
 	text := fmt.Sprintf("cannot read its log at %s, offset %d: entries %d to %d: %v",
 		where.Segment, where.Offset, where.Entries.First, where.Entries.Last, where.Err)
 	if errors.Is(where.Err, protocol.ErrCorrupt) {
-		text += "; what was damaged is mended from the others"
+		text += "; what was damaged is repaired from the others"
 	}
 	return text
 }
@@ -193,10 +193,10 @@ func (p *place) later(now protocol.Instant) {
 	p.next = now.Add(p.pause)
 }
 
-// tick reads the places whose pause is over, and has them mended.
+// tick reads the places whose pause is over, and has them repaired.
 func (u *unreadable) tick(now protocol.Instant) {
 	u.say(now)
-	u.mending.tick(now)
+	u.repairing.tick(now)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 && now >= p.next {
 			first := max(p.entries.First, u.log.shape().FirstIndex())
@@ -226,7 +226,7 @@ func (u *unreadable) triedAgain(now protocol.Instant, x *fetch, err error) {
 
 // deadline returns when the next place is tried, or reported.
 func (u *unreadable) deadline() protocol.Instant {
-	at := u.mending.deadline()
+	at := u.repairing.deadline()
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 {
 			at = min(at, p.next)

@@ -33,9 +33,9 @@ type shelf struct {
 	answers []Answer
 	reads   []ReadAnswer
 	events  []protocol.Event
-	// mends answers what the log is asked to mend; nil: it cannot.
-	mends func(*MendStep) *MendDone
-	steps []MendStep
+	// rebuilds answers what the log is asked to repair; nil: it cannot.
+	rebuilds func(*RepairStep) *RepairDone
+	steps    []RepairStep
 	// holds answers who is asked for lost entries; nil: nobody does.
 	holds func(protocol.MemberID, *protocol.RepairWant) *protocol.Repair
 	wants int
@@ -108,17 +108,17 @@ func (s *shelf) settle() {
 			entries, err := s.read(x)
 			s.r.LogRead(s.now, x.ID, entries, err)
 		}
-		if e.Mend != nil {
-			s.steps = append(s.steps, *e.Mend)
-			done := &MendDone{ID: e.Mend.ID, Err: protocol.ErrInvalid.With("it cannot be mended")}
-			if s.mends != nil {
-				done = s.mends(e.Mend)
+		if e.Repair != nil {
+			s.steps = append(s.steps, *e.Repair)
+			done := &RepairDone{ID: e.Repair.ID, Err: protocol.ErrInvalid.With("it cannot be repaired")}
+			if s.rebuilds != nil {
+				done = s.rebuilds(e.Repair)
 			}
 			if done != nil {
-				s.r.Mended(s.now, *done)
+				s.r.Repaired(s.now, *done)
 			}
 		}
-		if e.Persist == nil && e.Mend == nil && len(e.Apply) == 0 && len(e.Send) == 0 && len(e.ReadLog) == 0 {
+		if e.Persist == nil && e.Repair == nil && len(e.Apply) == 0 && len(e.Send) == 0 && len(e.ReadLog) == 0 {
 			return
 		}
 	}
@@ -252,8 +252,8 @@ func TestDiskThatFailsAsAWholeIsReportedOnce(t *testing.T) {
 	if s.r.unreadable.at(95) == nil || s.r.unreadable.at(1) == nil {
 		t.Error("a place was forgotten")
 	}
-	if n := s.said(protocol.EventUnreadable, "cannot be mended"); n > 3 {
-		t.Errorf("said %d times that it cannot be mended", n)
+	if n := s.said(protocol.EventUnreadable, "cannot be repaired"); n > 3 {
+		t.Errorf("said %d times that it cannot be repaired", n)
 	}
 	if n := s.said(protocol.EventUnreadable, "places more"); n != 1 {
 		t.Errorf("said %d times that there are more places, want once: %v", n, s.events)
@@ -302,13 +302,13 @@ func TestMemberThatCannotReadWhatItAppliesSaysSo(t *testing.T) {
 	expect(t, "stuck", s.r.Status(s.now).Stuck, "")
 }
 
-// Damage is told from a disk that fails: a start mends it.
+// Damage is told from a disk that fails: a start repairs it.
 func TestDamageThatARunningMemberMeetsNamesTheWayOut(t *testing.T) {
 	s := newShelf(t, 60)
 	s.err, s.has = protocol.ErrCorrupt.With("damaged data: payload"), 20
 	s.lead()
 	s.until("it fails", func() bool { return s.failed > 0 })
-	expect(t, "said", s.said(protocol.EventUnreadable, "is mended from the others"), 1)
+	expect(t, "said", s.said(protocol.EventUnreadable, "is repaired from the others"), 1)
 }
 
 // A leader that cannot apply hands over to a voter that has applied what it cannot

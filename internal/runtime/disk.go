@@ -35,7 +35,7 @@ func (m *Member) writeLog() {
 			if !m.noted(m.syncs.during(m.log.Idle), idle) {
 				return
 			}
-		case job := <-m.mender.jobs:
+		case job := <-m.repairer.jobs:
 			if !job.serve(m) {
 				return
 			}

@@ -304,7 +304,7 @@ func (l *flipLab) sameLog() error {
 }
 
 // signs are what a member says when it has found damage.
-var signs = []string{"damaged", "mended", "cannot be used", "set aside", "forgetting", "corrupt", "given up"}
+var signs = []string{"damaged", "repaired", "cannot be used", "set aside", "forgetting", "corrupt", "given up"}
 
 // sign returns the first line that says so, or nothing.
 func sign(said string) string {
@@ -405,8 +405,8 @@ func (l *flipLab) one(r *rand.Rand, undo func()) (what string, err error) {
 		if said := f.words(); what == "harmless" && sign(said) != "" {
 			l.t.Log(sign(said))
 			what = "healed: a checkpoint or a note was given up"
-			if strings.Contains(said, "the log is mended") {
-				what = "healed: the log was mended"
+			if strings.Contains(said, "the log is repaired") {
+				what = "healed: the log was repaired"
 			}
 		}
 		if err := l.sameLog(); err != nil {

@@ -27,7 +27,7 @@ func (m *Member) hello() protocol.Hello {
 
 // directories is a member's part in one id having one run and one history: what it
 // has seen of the others' directories, what they say of its own, and whether two hold
-// one id. Any goroutine may use it, but for what is the loop's, or that of mending.
+// one id. Any goroutine may use it, but for what is the loop's, or that of the repair.
 type directories struct {
 	m    *Member
 	seen *sightings
@@ -83,7 +83,7 @@ func (d *directories) identityRule(t *transport) wire.Identity {
 		Entered: func(id protocol.MemberID, run protocol.RunID) {
 			t.box.complete(func(now protocol.Instant) {
 				t.renew(id, run)
-				if d.m.replica != nil { // while the log is mended there is none
+				if d.m.replica != nil { // while the log is repaired there is none
 					d.m.replica.LetIn(now, id, run)
 				}
 			})
@@ -290,7 +290,7 @@ const touchEvery = time.Second
 // keepInTouch keeps the streams that the rule of one run
 // for each id needs, and says on those that came how far this member's directory is.
 // Only the loop calls it, or
-// that of mending.
+// that of the repair.
 //
 // [S] Members that the latest configuration names keep a stream to each other.
 // Followers have nothing to say to each other most of the time, and would welcome a

@@ -437,7 +437,7 @@ func TestARestartAfterAHostVanishedIsWelcome(t *testing.T) {
 
 // A member whose log is damaged and whose directory is a copy is told so while it
 // asks the others for entries, before it has any role.
-func TestADamagedCopyIsRefusedWhileItMends(t *testing.T) {
+func TestADamagedCopyIsRefusedWhileItRepairs(t *testing.T) {
 	c := newCluster(t)
 	c.actives()
 	caller := c.client(c.members["a1"])

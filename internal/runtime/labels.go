@@ -10,7 +10,7 @@ import (
 // names, not ids. Any goroutine may call it.
 func (m *Member) nameOf(id protocol.MemberID) string {
 	known := map[protocol.MemberID]string{}
-	if m.swim != nil { // there is none while the log is mended before the start
+	if m.swim != nil { // there is none while the log is repaired before the start
 		for _, k := range m.swim.Unheard() {
 			known[k.ID] = k.Name
 		}

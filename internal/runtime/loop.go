@@ -103,8 +103,8 @@ func (m *Member) serve() {
 	for _, r := range e.ReadLog {
 		m.reads.add(r)
 	}
-	if e.Mend != nil {
-		m.mender.steps.add(*e.Mend)
+	if e.Repair != nil {
+		m.repairer.steps.add(*e.Repair)
 	}
 	for i := range e.Install {
 		m.checkpoints.step(&e.Install[i])

@@ -55,7 +55,7 @@ type Member struct {
 	checkpoints checkpoints
 	chunks      queue[chunkWork]
 	repairs     repairs
-	mender      mender
+	repairer    repairer
 	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]

@@ -43,7 +43,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		reads:      newQueue[replica.ReadLog](),
 		chunks:     newQueue[chunkWork](),
 		repairs:    newRepairs(),
-		mender:     newMender(),
+		repairer:   newRepairer(),
 		announcing: make(chan struct{}, 1),
 		syncs:      newSyncWatch(cfg.activeConfig().Election),
 		books:      books{wake: make(chan struct{}, 1)},
@@ -98,7 +98,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openCheckpoints(); err != nil {
 		return err
 	}
-	tcp, udp, err := m.mendLog(others, tcp, udp)
+	tcp, udp, err := m.repairLog(others, tcp, udp)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err == nil {
 		err = m.start(tcp, udp)
 	}
-	if err != nil { // mending may have opened them anew
+	if err != nil { // repairing may have opened them anew
 		_ = tcp.Close()
 		_ = udp.Close()
 	}
@@ -256,7 +256,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
-		func() { m.mender.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
+		func() { m.repairer.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}

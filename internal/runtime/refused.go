@@ -19,7 +19,7 @@ import (
 type bar struct{ err error }
 
 // hearRefusal weighs what another member says of this one's directory. It returns an
-// error if the member has to stop. The loop calls it, or that of mending.
+// error if the member has to stop. The loop calls it, or that of the repair.
 func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal error) (stop error) {
 	conf := d.m.configuration()
 	before := d.refusals.Err()
@@ -36,7 +36,7 @@ func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal 
 		if err := d.barBy(why, refusal, wal.Refusal{By: by, Address: address}); err != nil {
 			return err
 		}
-		if d.m.replica != nil { // while the log is mended there is none
+		if d.m.replica != nil { // while the log is repaired there is none
 			d.m.replica.Bar(d.m.clock.Now())
 		}
 	}

@@ -163,7 +163,7 @@ func TestMembersWithBadSectorsStartAndHealOneAnother(t *testing.T) {
 	for _, name := range names {
 		c.kill(name)
 		if _, err := wal.Verify(disks[name], c.configs[name].Dir); err != nil {
-			t.Errorf("the log of %s after it was mended: %v", name, err)
+			t.Errorf("the log of %s after it was repaired: %v", name, err)
 		}
 	}
 }
@@ -207,9 +207,9 @@ func (c *cluster) rested(name string, disk *badDisk) {
 }
 
 // The leader has sectors that it cannot read, just where a voter that was away needs
-// them; the other voter has some, too, elsewhere. The leader mends its log from the
+// them; the other voter has some, too, elsewhere. The leader repairs its log from the
 // others while it leads, and feeds the voter: no checkpoint, no restart. Writes go on.
-func TestLeaderMendsWhatItHasToFeed(t *testing.T) {
+func TestLeaderRepairsWhatItHasToFeed(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	disks, said := c.sick()
@@ -242,16 +242,16 @@ func TestLeaderMendsWhatItHasToFeed(t *testing.T) {
 	if got := m.published.Load().status.Installs; got != 0 {
 		t.Errorf("it has installed %d checkpoints", got)
 	}
-	mended := 0
+	repaired := 0
 	for name := range disks {
 		if said[name].count("which are written again, from") > 0 {
-			mended++
+			repaired++
 			c.healthy(name)
 			c.rested(name, disks[name])
 		}
 	}
-	if mended == 0 {
-		t.Error("nobody says that its log was mended: the test tests nothing")
+	if repaired == 0 {
+		t.Error("nobody says that its log was repaired: the test tests nothing")
 	}
 }
 
@@ -268,8 +268,8 @@ func (c *cluster) grown(caller resources.Caller) (follower string) {
 }
 
 // A voter and a passive start with logs that are sound, and find sectors bad when they
-// apply them: they mend them while they run, and serve.
-func TestMembersMendWhatTheyHaveToApply(t *testing.T) {
+// apply them: they repair them while they run, and serve.
+func TestMembersRepairWhatTheyHaveToApply(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	disks, said := c.sick()
@@ -283,7 +283,7 @@ func TestMembersMendWhatTheyHaveToApply(t *testing.T) {
 	for _, name := range []string{follower, "p1"} {
 		c.healthy(name)
 		if said[name].count("which are written again, from") == 0 {
-			t.Errorf("%s has mended nothing: the test tests nothing", name)
+			t.Errorf("%s has repaired nothing: the test tests nothing", name)
 		}
 	}
 	c.put(caller, "key", "written")
@@ -337,7 +337,7 @@ func TestMemberThatCannotApplyFetchesACheckpoint(t *testing.T) {
 	}
 	m := c.again(follower)
 	if got := m.published.Load().status.Installs; got == 0 || said[follower].count("which are written again") > 0 {
-		t.Errorf("it has installed %d checkpoints, or mended its log: the test tests nothing", got)
+		t.Errorf("it has installed %d checkpoints, or repaired its log: the test tests nothing", got)
 	}
 	c.equal()
 	if s := m.Status(); !s.Serving {

@@ -308,20 +308,20 @@ func (l hesitant) DropHead(protocol.Index) (storage.Begin, error) {
 func (l hesitant) Idle() error { l.wait(); return nil }
 func (hesitant) Settle() error { return nil }
 
-// Whatever the log writer does on the disk is watched: a mending that ends a segment,
+// Whatever the log writer does on the disk is watched: a repair that ends a segment,
 // or puts another in its place, was not, nor was a head that is dropped.
 func TestAllThatTheLogWriterDoesIsWatched(t *testing.T) {
-	for _, what := range []string{"a mending", "the head", "the note of what lasts"} {
+	for _, what := range []string{"a repair", "the head", "the note of what lasts"} {
 		synctest.Test(t, func(t *testing.T) {
 			wait := func() { time.Sleep(2 * time.Second) }
 			m := &Member{
 				log: hesitant{&fullLog{}, wait}, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), syncs: newSyncWatch(0),
-				writes: make(chan *replica.Persist), mender: newMender(), stop: make(chan struct{}),
+				writes: make(chan *replica.Persist), repairer: newRepairer(), stop: make(chan struct{}),
 			}
 			m.workers.Go(m.writeLog)
 			switch what {
-			case "a mending":
-				if err := m.mender.byWriter(m, func() error { wait(); return nil }); err != nil {
+			case "a repair":
+				if err := m.repairer.byWriter(m, func() error { wait(); return nil }); err != nil {
 					t.Error(err)
 				}
 			case "the head":

@@ -14,14 +14,14 @@ const (
 	beforeApply
 	afterApply // applied, the replica does not know yet
 	amidCheckpoint
-	amidMending // of a running log
+	amidRepairing // of a running log
 	boundaries
 )
 
 var boundaryNames = [boundaries]string{
 	"before a write", "in the middle of a write", "between write and sync", "after a sync", "before sending",
 	"in the middle of sending", "after sending", "before applying", "after applying", "in the middle of a checkpoint",
-	"while a running log is mended",
+	"while a running log is repaired",
 }
 
 // fuse is a crash that waits for a boundary.

@@ -117,7 +117,7 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 			}
 		}
 		m.ill.ends()
-		if !m.up() && m.mending == nil {
+		if !m.up() && m.repairing == nil {
 			s.restart(m)
 		}
 	}

@@ -70,9 +70,9 @@ const (
 	countDamageHarmless
 	countDamagedTogether
 	countDamagedAll
-	countMended
-	countMendedCheckpoint
-	countMendsCut
+	countRepaired
+	countRepairedCheckpoint
+	countRepairsCut
 	countRestored
 	countRestoredFound
 	countCopies
@@ -132,7 +132,7 @@ const (
 	countCheckpointsGivenUp
 	countUnreadable
 	countLogReads
-	countMendedRunning
+	countRepairedRunning
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -154,7 +154,7 @@ var tallyNames = [tallies]string{
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
 	countDamagedTogether: "several logs damaged at once", countDamagedAll: "all voters' logs damaged at once",
-	countMended: "logs mended", countMendedCheckpoint: "logs mended from a checkpoint", countMendsCut: "crashes while a log was mended",
+	countRepaired: "logs repaired", countRepairedCheckpoint: "logs repaired from a checkpoint", countRepairsCut: "crashes while a log was repaired",
 	countRestored: "directories put back", countRestoredFound: "restored directories refused",
 	countCopies: "copies of directories started", countCopiesWelcomed: "streams of copies let in", countCopiesRefused: "copies and their originals refused", countOriginalsBack: "originals started beside a copy", countCondemned: "directories put back that a leader has proof of",
 	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
@@ -171,7 +171,7 @@ var tallyNames = [tallies]string{
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
-	countLogReads: "reads of logs from disk", countMendedRunning: "places of running logs mended",
+	countLogReads: "reads of logs from disk", countRepairedRunning: "places of running logs repaired",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many
@@ -204,7 +204,7 @@ func (k tally) minimum() uint64 {
 		return 500
 	case countSessionReads, countStaleReads, countTooStale: // there are hundreds a seed
 		return 10_000
-	case countDamagedAll, countMendedCheckpoint: // several rare things have to come together
+	case countDamagedAll, countRepairedCheckpoint: // several rare things have to come together
 		return 40
 	case countTakenOver: // somebody has to need a checkpoint while its maker does not know that it is wrong
 		return 10

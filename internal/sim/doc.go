@@ -11,7 +11,7 @@
 // # What it does to a cluster
 //
 // A seed draws a profile (calm, lossy, partitions, crashes, power, churn, seats,
-// rot, mend, chaos) and from it a stream of faults: links cut one way or both, clogged,
+// rot, repair, chaos) and from it a stream of faults: links cut one way or both, clogged,
 // slowed; datagrams lost, doubled and overtaken; streams broken; processes that
 // die at any boundary between two effects; machines that lose power, one or
 // all, and with it the pages that were not synced, in any order and torn; syncs
@@ -22,7 +22,7 @@
 //
 // Disks are wiped, and their members come back under new ids; bits flip and
 // pages land where they should not in the logs of stopped members, which they
-// mend with the help of the others before they have a role again; disks fill up;
+// repair with the help of the others before they have a role again; disks fill up;
 // directories are put back from old copies, which the others must refuse.
 // In some seeds single calls of the operating system fail, of any kind, on any file,
 // for want of descriptors, memory or room, or because the disk did not answer; and
@@ -40,7 +40,7 @@
 // it knows; then it answers nobody. Checkpoints of these clusters have many chunks.
 //
 // Promises hold for the loss of a minority, so no more than that is lost: see
-// simulation.tolerates. A damaged log counts as lost until it is mended, but all
+// simulation.tolerates. A damaged log counts as lost until it is repaired, but all
 // voters' logs may be damaged at once if each entry can still be read somewhere.
 // Two faults are kept within what a member can know. A log rots once it says on
 // disk that all of it is durable, because a record that nothing vouches for yet

@@ -34,8 +34,8 @@ func (m *member) serve() {
 	for _, read := range fx.ReadLog {
 		m.later(m.readTime(), func() { m.readLog(read) })
 	}
-	if fx.Mend != nil {
-		m.live.step(fx.Mend)
+	if fx.Repair != nil {
+		m.live.step(fx.Repair)
 	}
 	for i := range fx.Install {
 		m.do(func() { m.installStep(&fx.Install[i]) })

@@ -82,7 +82,7 @@ func (m *member) remembers(other *member, hello protocol.Hello) {
 // configuration has for it: only there does what is remembered of it rise.
 func (m *member) watches(other *member) bool {
 	if !m.up() {
-		return false // it mends its log
+		return false // it repairs its log
 	}
 	conf, known := m.latest()
 	line, named := conf.Configuration.Find(other.id)
@@ -165,7 +165,7 @@ func (n *network) admits(ends *meeting, g *greeting, to *member) error {
 	return nil
 }
 
-// letIn tells the replica, if there is one: a mending member has none.
+// letIn tells the replica, if there is one: a repairing member has none.
 func (m *member) letIn(id protocol.MemberID, run protocol.RunID) {
 	if m.replica != nil {
 		m.replica.LetIn(m.now(), id, run)

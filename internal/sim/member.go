@@ -8,7 +8,7 @@ import (
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/machine"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -54,10 +54,10 @@ type member struct {
 	damaged, losing, full bool
 	ill                   ailing
 	restored              *shadow
-	// patched says that the log was about to be replaced by a mended one, mends
+	// patched says that the log was about to be replaced by a repaired one, repairs
 	// how often that has not helped.
 	patched bool
-	mends   int
+	repairs int
 	found   bool // the damage has been found at a start
 	// unsure says that the process died while it made its log begin after a
 	// checkpoint, at a start.
@@ -70,8 +70,8 @@ type member struct {
 	// What follows belongs to one run of the process.
 	run         uint64 // of callbacks, to tell those of earlier runs
 	replica     *replica.Replica
-	mending     *mending // instead of the replica
-	live        liveMend
+	repairing   *repairing // instead of the replica
+	live        liveRepair
 	wal         *wal.Log
 	writes      uint64 // begun in this run
 	writing     bool   // one is under way
@@ -206,7 +206,7 @@ func (m *member) resume() {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
-	m.live = liveMend{m: m}
+	m.live = liveRepair{m: m}
 	if !m.ill.mayStart() {
 		return nil
 	}
@@ -218,7 +218,7 @@ func (m *member) boot() error {
 		steps = m.s.random.faults.IntN(40)
 	}
 	m.applied = 0
-	mended := m.s.counts[countMended]
+	repaired := m.s.counts[countRepaired]
 	rec, restored, err := m.open(steps)
 	if m.disk.stopped() {
 		m.s.crashOpening(m)
@@ -231,8 +231,8 @@ func (m *member) boot() error {
 	if m.ill.refuses(err) {
 		return nil
 	}
-	if m.damaged && !m.opensDamaged(&rec, mended, err) {
-		if m.mending == nil {
+	if m.damaged && !m.opensDamaged(&rec, repaired, err) {
+		if m.repairing == nil {
 			m.stop()
 			m.disk.crash(false)
 		}
@@ -283,7 +283,7 @@ func (m *member) open(steps int) (storage.Recovered, replica.Restored, error) {
 		return storage.Recovered{}, replica.Restored{}, err
 	}
 	rec := log.Recovered()
-	if m.damaged && mend.Needed(m.id, &rec) {
+	if m.damaged && repair.Needed(m.id, &rec) {
 		m.wal = log
 		return rec, replica.Restored{}, nil
 	}
@@ -323,7 +323,7 @@ func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 	if m.patched {
 		m.half = false
 		var err error
-		m.disk.unseen(func() { err = m.mended(rec, log) })
+		m.disk.unseen(func() { err = m.repaired(rec, log) })
 		return err
 	}
 	if m.starts == 0 {
@@ -391,8 +391,8 @@ func (m *member) stop() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.Shape().PrevIndex
 	}
 	m.run++
-	m.replica, m.mending, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
-	m.live = liveMend{m: m}
+	m.replica, m.repairing, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
+	m.live = liveRepair{m: m}
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
 	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false

@@ -136,8 +136,8 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 	if to.barred && !msg.Kind().OfFlock() {
 		return
 	}
-	if to.mending != nil {
-		to.mendReceive(sender, msg)
+	if to.repairing != nil {
+		to.repairReceive(sender, msg)
 		return
 	}
 	switch msg := msg.(type) {
@@ -145,7 +145,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		n.s.answers(sender, to.id)
 		to.receive(sender, msg)
 	case *protocol.RepairWant:
-		to.repairs(sender, msg)
+		to.answerRepair(sender, msg)
 	default:
 		to.receive(sender, msg)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Profiles are the kinds of trouble that a seed can bring.
-var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "mend", "chaos"}
+var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "repair", "chaos"}
 
 // profileStates lets states go astray all the time. No seed draws it: in each
 // profile some seeds have it, see plan.grow.
@@ -22,7 +22,7 @@ const profileCalls = "calls"
 const profileSlow = "slow"
 
 // profileSectors makes places of logs unreadable all the time, which members that keep
-// little in memory meet and mend while they run. No seed draws it either.
+// little in memory meet and repair while they run. No seed draws it either.
 const profileSectors = "sectors"
 
 // Profiles returns the names of all profiles.
@@ -153,7 +153,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.slow = 0.02
 		p.every /= 2
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
-	case "mend":
+	case "repair":
 		p.rotten(r)
 	case profileStates, profileCalls, profileSlow, profileSectors:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
@@ -272,7 +272,7 @@ const sluggishSeeds = 0.08
 // astraySeeds is the share of seeds in which states go astray.
 const astraySeeds = 0.18
 
-// rotten damages logs all the time. They lose their heads fast, so that mending
+// rotten damages logs all the time. They lose their heads fast, so that repairing
 // takes checkpoints too.
 func (p *plan) rotten(r *rand.Rand) {
 	p.moves, p.every = 15*time.Second, between(r, 700*time.Millisecond, 1500*time.Millisecond)

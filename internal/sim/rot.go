@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -223,21 +223,21 @@ func (d *disk) usedPages(name string, size int64) (int64, error) {
 
 // opensDamaged judges what opening a damaged directory gave. It reports whether
 // the member starts: nothing that matters was hit.
-func (m *member) opensDamaged(rec *storage.Recovered, mended uint64, err error) (starts bool) {
+func (m *member) opensDamaged(rec *storage.Recovered, repaired uint64, err error) (starts bool) {
 	switch {
 	case err != nil && (errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNotFound)):
 		m.s.trace.tell(m, colorFault, "x does not start: %v", err)
 	case err != nil:
 		m.s.fail(violated(RuleDurable, "%s fails to open a damaged log: %v", m.name, err))
 		return false
-	case mend.Needed(m.id, rec):
+	case repair.Needed(m.id, rec):
 		m.s.trace.tell(m, colorFault, "x finds its log damaged: %v", rec.Damage)
 		m.findsDamage()
-		if m.beginMend(rec) {
+		if m.beginRepair(rec) {
 			m.s.lose(m)
 		}
 		return false
-	case m.s.counts[countMended] > mended:
+	case m.s.counts[countRepaired] > repaired:
 		m.hurt, m.damaged = false, false
 		return true
 	default:

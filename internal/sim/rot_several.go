@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -126,7 +126,7 @@ func (r *rotten) look() bool {
 		return false
 	}
 	first, last := rec.Damage.Good[0], rec.Damage.Good[len(rec.Damage.Good)-1]
-	core := mend.New(0, mend.Config{ID: m.id}, &rec, log, nil)
+	core := repair.New(0, repair.Config{ID: m.id}, &rec, log, nil)
 	return first.After == rec.Damage.Begin.Index && last.Last == m.log.durable.last() && core.Verdict().Lost == nil
 }
 
@@ -135,7 +135,7 @@ func (r *rotten) reads(i protocol.Index) bool {
 	if r.damage == nil {
 		return i <= r.m.log.durable.last()
 	}
-	return slices.ContainsFunc(r.damage.Good, func(s storage.Stretch) bool { return s.After < i && i <= s.Last })
+	return slices.ContainsFunc(r.damage.Good, func(s storage.Range) bool { return s.After < i && i <= s.Last })
 }
 
 // covered reports whether somebody else can read what this member cannot.

@@ -46,7 +46,7 @@ const (
 	RuleStale        = "a read at the level stale is never older than it may be"
 	RuleQuarantine   = "a state that has diverged is found, serves nobody and heals"
 	RuleHistory      = "nobody takes a member of one history for one of another"
-	RuleMending      = "a member that mends its log takes no part"
+	RuleRepairing    = "a member that repairs its log takes no part"
 	RulePanic        = "no member panics"
 	RuleFault        = "a member stops for a cause only"
 )

@@ -33,7 +33,7 @@ type Log struct {
 	dir       string
 	options   Options
 	lock      io.Closer
-	suffix    string // of the names of its segments: not empty while it is mended
+	suffix    string // of the names of its segments: not empty while it is repaired
 	number    uint64 // of its first segment
 	identity  Identity
 	recovered storage.Recovered

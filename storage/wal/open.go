@@ -52,7 +52,7 @@ func (l *Log) read() (*replay, folder, error) {
 	if want := l.options.Cluster; !want.IsZero() && want != l.identity.Cluster {
 		return nil, folder{}, protocol.ErrDirectory.With(fmt.Sprintf("%s belongs to cluster %s, not %s", l.dir, l.identity.Cluster, want))
 	}
-	if err := finishMend(l.fsys, l.dir); err != nil {
+	if err := finishRepair(l.fsys, l.dir); err != nil {
 		return nil, folder{}, err
 	}
 	f, err := listFolder(l.fsys, l.dir)
@@ -236,8 +236,8 @@ func (l *Log) redirect(moved map[place]place) {
 func (l *Log) survey(r *replay) {
 	d := l.damaged
 	at := l.begin
-	stretch := func(last protocol.Index) {
-		s := storage.Stretch{After: at.index, Sum: at.sum, Last: at.index, LastSum: at.sum}
+	add := func(last protocol.Index) {
+		s := storage.Range{After: at.index, Sum: at.sum, Last: at.index, LastSum: at.sum}
 		// What cannot be read after all is left out, and fetched with the rest.
 		if p, err := l.pointAt(last); err == nil {
 			s.Last, s.LastSum = p.index, p.sum
@@ -246,14 +246,14 @@ func (l *Log) survey(r *replay) {
 	}
 	for _, h := range r.holes {
 		if h.First > l.begin.index {
-			stretch(h.First - 1)
+			add(h.First - 1)
 		}
 		at = point{index: h.Last, sum: h.reaches}
 	}
 	if d.Endless {
 		return
 	}
-	d.Good = append(d.Good, storage.Stretch{After: at.index, Sum: at.sum, Last: l.last.index, LastSum: l.last.sum})
+	d.Good = append(d.Good, storage.Range{After: at.index, Sum: at.sum, Last: l.last.index, LastSum: l.last.sum})
 	d.Beheaded = r.beheaded
 	d.Begin = storage.Begin{Index: l.begin.index, Term: l.begin.term, Sum: l.begin.sum, Configuration: r.configurationAtBegin()}
 }

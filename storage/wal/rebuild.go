@@ -11,7 +11,7 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// A running log mends a segment that it does not write any more by putting another
+// A running log repairs a segment that it does not write any more by putting another
 // file in its place, with the same name and the same nonce, number and first record.
 //
 // [S] All that the log's rules look at stays as it was. The good records are the same
@@ -88,7 +88,7 @@ func (l *Log) itemOf(i protocol.Index) (item, bool) {
 }
 
 // Rebuild implements storage.Rebuilder. It returns protocol.ErrInvalid for what can
-// only be mended at a start.
+// only be repaired at a start.
 func (l *Log) Rebuild(ctx context.Context, i protocol.Index) (storage.Rebuild, error) {
 	if err := l.usable(); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func loadSegment(s *segment, into []byte, patience *vfs.Patience) ([]byte, []vfs
 }
 
 func notNow(format string, args ...any) error {
-	return protocol.ErrInvalid.With("the log cannot be mended while it runs: " + fmt.Sprintf(format, args...))
+	return protocol.ErrInvalid.With("the log cannot be repaired while it runs: " + fmt.Sprintf(format, args...))
 }
 
 // holdForRebuild takes the segment with an entry.

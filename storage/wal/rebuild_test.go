@@ -27,8 +27,8 @@ func (l *lab) found(lost []storage.Lost) (runs [][]protocol.Entry) {
 	return runs
 }
 
-// mendWhileOpen mends the segment with an entry as a running member does.
-func (l *lab) mendWhileOpen(i protocol.Index) error {
+// repairWhileOpen repairs the segment with an entry as a running member does.
+func (l *lab) repairWhileOpen(i protocol.Index) error {
 	if err := l.log.EndSegment(i); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (l *lab) reads(first protocol.Index) error {
 	return nil
 }
 
-// withoutLeftovers checks that no file of a mending is left.
+// withoutLeftovers checks that no file of a repairing is left.
 func (l *lab) withoutLeftovers() {
 	l.t.Helper()
 	names, err := l.disk.ReadDir(filepath.Join(labDir, "log"))
@@ -115,13 +115,13 @@ func busyLab(t *testing.T, seed uint64) (*lab, *rand.Rand) {
 
 // Places of a running log rot, in sectors and in bits, anywhere: each is written again
 // with what others hold, byte for byte; the log reads as before, goes on, and opens as
-// if nothing had been, with its hard state. What cannot be mended changes nothing.
-func TestRottenPlacesAreMendedWhileTheLogIsOpen(t *testing.T) {
+// if nothing had been, with its hard state. What cannot be repaired changes nothing.
+func TestRottenPlacesAreRepairedWhileTheLogIsOpen(t *testing.T) {
 	rounds := uint64(300)
 	if testing.Short() {
 		rounds = 50
 	}
-	mended, refused, whole := 0, 0, 0
+	repaired, refused, whole := 0, 0, 0
 	for seed := range rounds {
 		l, r := busyLab(t, seed)
 		var all []wal.Record
@@ -151,9 +151,9 @@ func TestRottenPlacesAreMendedWhileTheLogIsOpen(t *testing.T) {
 				break
 			}
 			if bad++; bad == 20 {
-				t.Fatalf("seed %d: mended again and again: %v", seed, where)
+				t.Fatalf("seed %d: repaired again and again: %v", seed, where)
 			}
-			err := l.mendWhileOpen(where.Entries.First)
+			err := l.repairWhileOpen(where.Entries.First)
 			if errors.Is(err, protocol.ErrInvalid) || errors.As(err, &where) {
 				refused++
 				t.Logf("seed %d: %v", seed, err)
@@ -162,7 +162,7 @@ func TestRottenPlacesAreMendedWhileTheLogIsOpen(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			mended++
+			repaired++
 		}
 		l.withoutLeftovers()
 		if err := l.reads(1); err == nil && bad > 0 {
@@ -183,13 +183,13 @@ func TestRottenPlacesAreMendedWhileTheLogIsOpen(t *testing.T) {
 		if rec.Damage == nil {
 			l.expectAll()
 		} else if bad > 0 && refused == 0 {
-			t.Fatalf("seed %d: mended, and damaged when it is opened: %v", seed, rec.Damage)
+			t.Fatalf("seed %d: repaired, and damaged when it is opened: %v", seed, rec.Damage)
 		}
 		l.log.Close()
 	}
-	t.Logf("%d segments mended, %d refused; %d logs of %d whole again", mended, refused, whole, rounds)
-	if mended < int(rounds/4) || refused > mended/4 {
-		t.Errorf("%d segments mended, %d refused", mended, refused)
+	t.Logf("%d segments repaired, %d refused; %d logs of %d whole again", repaired, refused, whole, rounds)
+	if repaired < int(rounds/4) || refused > repaired/4 {
+		t.Errorf("%d segments repaired, %d refused", repaired, refused)
 	}
 }
 
@@ -216,9 +216,9 @@ func rottenLab(t *testing.T, seed uint64) (*lab, protocol.Index) {
 	return l, 8
 }
 
-// A mending is cut short at every step, by the end of the process or of the power: the
+// A repairing is cut short at every step, by the end of the process or of the power: the
 // log opens, and is the old one, or the new one; nothing of it is lost.
-func TestMendingWhileOpenCutShortLosesNothing(t *testing.T) {
+func TestRepairingWhileOpenCutShortLosesNothing(t *testing.T) {
 	rounds := uint64(4)
 	if testing.Short() {
 		rounds = 1
@@ -230,7 +230,7 @@ func TestMendingWhileOpenCutShortLosesNothing(t *testing.T) {
 				l, i := rottenLab(t, uint64(n)+1000*round)
 				starts := l.log.Identity().Starts
 				l.disk.StopAfter(n)
-				err := l.mendWhileOpen(i)
+				err := l.repairWhileOpen(i)
 				if stopped = l.disk.Stopped(); err != nil && !stopped {
 					t.Fatal(err)
 				}
@@ -248,11 +248,11 @@ func TestMendingWhileOpenCutShortLosesNothing(t *testing.T) {
 				}
 				if d := l.log.Recovered().Damage; d != nil {
 					if old++; err == nil {
-						t.Fatalf("step %d: mended, and damaged: %v", n, d)
+						t.Fatalf("step %d: repaired, and damaged: %v", n, d)
 					}
 					plan := planFor(l)
 					l.log.Close()
-					l.must(wal.Mend(l.disk, labDir, l.options, plan))
+					l.must(wal.Repair(l.disk, labDir, l.options, plan))
 					l.open()
 				} else {
 					fresh++
@@ -273,22 +273,22 @@ func TestMendingWhileOpenCutShortLosesNothing(t *testing.T) {
 }
 
 // What fails before the new file has its name costs the new file only; the live log
-// goes on, and it is mended when that is tried again.
-func TestFailureOfAMendingLeavesTheLog(t *testing.T) {
+// goes on, and it is repaired when that is tried again.
+func TestFailureOfARepairingLeavesTheLog(t *testing.T) {
 	for op, times := range map[vfs.Op]int{vfs.OpCreate: 1, vfs.OpAllocate: 1, vfs.OpWrite: 1, vfs.OpSync: 2, vfs.OpRename: 1} {
 		for n := 1; n <= times; n++ {
 			l, i := rottenLab(t, 1)
 			l.must(l.log.EndSegment(i))
 			l.must(l.log.Prepare())
 			l.disk.Fail(op, n, nil)
-			err := l.mendWhileOpen(i)
+			err := l.repairWhileOpen(i)
 			if err == nil || errors.Is(err, protocol.ErrDiskFailed) {
 				t.Errorf("%v %d: %v: the live log was not touched", op, n, err)
 			}
 			l.withoutLeftovers()
 			l.append(protocol.Index(len(l.entries)), 2, 100, 9)
 			l.sync()
-			l.must(l.mendWhileOpen(i))
+			l.must(l.repairWhileOpen(i))
 			l.must(l.reads(1))
 			l.crash()
 			l.open()
@@ -299,7 +299,7 @@ func TestFailureOfAMendingLeavesTheLog(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	l.disk.Fail(vfs.OpSyncDir, 1, nil)
-	if err := l.mendWhileOpen(i); !errors.Is(err, protocol.ErrDiskFailed) {
+	if err := l.repairWhileOpen(i); !errors.Is(err, protocol.ErrDiskFailed) {
 		t.Errorf("a failed sync of the names: %v", err)
 	}
 	if err := l.log.Sync(); !errors.Is(err, protocol.ErrDiskFailed) {
@@ -314,7 +314,7 @@ func TestFailureOfAMendingLeavesTheLog(t *testing.T) {
 
 // A read that fails for want of something says so, and not that the member, which
 // runs, has stopped.
-func TestMendingThatCannotReadSaysWhy(t *testing.T) {
+func TestRepairingThatCannotReadSaysWhy(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	l.disk.FailCall(vfs.Trouble{Op: vfs.OpRead, Name: "log/*", Err: syscall.ENOMEM})
@@ -322,7 +322,7 @@ func TestMendingThatCannotReadSaysWhy(t *testing.T) {
 	if !errors.Is(err, syscall.ENOMEM) || errors.Is(err, protocol.ErrDiskFailed) || strings.Contains(err.Error(), "stopped") {
 		t.Errorf("got %v, want %v", err, syscall.ENOMEM)
 	}
-	l.must(l.mendWhileOpen(i))
+	l.must(l.repairWhileOpen(i))
 	l.must(l.reads(1))
 }
 
@@ -363,9 +363,9 @@ func (f *witnessed) ReadAt(p []byte, at int64) (int, error) {
 	return f.File.ReadAt(p, at)
 }
 
-// A segment of 64 MiB was held four times while one sector of it was mended, and once
+// A segment of 64 MiB was held four times while one sector of it was repaired, and once
 // for as long as the others were asked: now once, to look, and once, to look again.
-func TestMendingHoldsASegmentInMemoryOnce(t *testing.T) {
+func TestRepairingHoldsASegmentInMemoryOnce(t *testing.T) {
 	l, i, disk := bigRot(t)
 	held := func() int64 {
 		var m runtime.MemStats
@@ -427,9 +427,9 @@ func bigRot(t *testing.T) (*lab, protocol.Index, *witness) {
 	return l, 100, disk
 }
 
-// A member that is to end does not wait for a mending: neither for a disk that is asked
+// A member that is to end does not wait for a repairing: neither for a disk that is asked
 // again for what it does not give, nor for what is written.
-func TestMendingEndsWithItsMember(t *testing.T) {
+func TestRepairingEndsWithItsMember(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -448,12 +448,12 @@ func TestMendingEndsWithItsMember(t *testing.T) {
 		t.Errorf("it has slept %d times", n)
 	}
 	l.withoutLeftovers()
-	l.must(l.mendWhileOpen(i))
+	l.must(l.repairWhileOpen(i))
 	l.must(l.reads(1))
 }
 
 // A truncation within a record that the disk does not give ended the member, whose core
-// knows all that it takes. The record is mended afterwards, as far as it still counts.
+// knows all that it takes. The record is repaired afterwards, as far as it still counts.
 func TestTruncationNeedsNoEntryThatCannotBeRead(t *testing.T) {
 	for _, power := range []bool{false, true} {
 		l, _ := rottenLab(t, 1)
@@ -478,7 +478,7 @@ func TestTruncationNeedsNoEntryThatCannotBeRead(t *testing.T) {
 		l.append(after+1, 1, 10, 9)
 		l.sync()
 		for _, i := range []protocol.Index{8, after} {
-			l.must(l.mendWhileOpen(i))
+			l.must(l.repairWhileOpen(i))
 		}
 		l.must(l.reads(1))
 		if power {
@@ -493,18 +493,18 @@ func TestTruncationNeedsNoEntryThatCannotBeRead(t *testing.T) {
 }
 
 // Without room nothing is written.
-func TestMendingWhileOpenOnAFullDisk(t *testing.T) {
+func TestRepairingWhileOpenOnAFullDisk(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	free, err := l.disk.FreeSpace(labDir)
 	l.must(err)
 	l.disk.SetCapacity(1<<63 - 1 - int64(free) + 4096)
-	if err := l.mendWhileOpen(i); !errors.Is(err, protocol.ErrNoSpace) {
+	if err := l.repairWhileOpen(i); !errors.Is(err, protocol.ErrNoSpace) {
 		t.Errorf("got %v", err)
 	}
 	l.withoutLeftovers()
 	l.disk.SetCapacity(1<<63 - 1)
-	l.must(l.mendWhileOpen(i))
+	l.must(l.repairWhileOpen(i))
 	l.must(l.reads(1))
 }
 
@@ -535,7 +535,7 @@ func TestNothingElseThanWhatWasLostIsTaken(t *testing.T) {
 			t.Errorf("%s: it was put in the place of the old one", name)
 		}
 		r.Close()
-		l.must(l.mendWhileOpen(i))
+		l.must(l.repairWhileOpen(i))
 		l.must(l.reads(1))
 	}
 }
@@ -552,13 +552,13 @@ func TestNewFileIsReadAgain(t *testing.T) {
 	}
 	r.Close()
 	l.withoutLeftovers()
-	l.must(l.mendWhileOpen(i))
+	l.must(l.repairWhileOpen(i))
 	l.must(l.reads(1))
 }
 
 // Others read, the log is written, cut, and loses its head, while a segment is written
 // anew and put in its place.
-func TestReadersAndWriterGoOnWhileASegmentIsMended(t *testing.T) {
+func TestReadersAndWriterGoOnWhileASegmentIsRepaired(t *testing.T) {
 	l, i := rottenLab(t, 1)
 	l.must(l.log.EndSegment(i))
 	r, err := l.log.Rebuild(t.Context(), i)

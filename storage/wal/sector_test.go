@@ -39,9 +39,9 @@ func (l *lab) sector(r wal.Record, after int64, cause error) {
 
 // A sector that the disk does not give when a member starts costs the records in it,
 // and nothing else: what lies behind it in the segment is read, the log says which
-// entries are lost and why, and they are mended from the others. The member did not
+// entries are lost and why, and they are repaired from the others. The member did not
 // start.
-func TestBadSectorIsMendedAsFlippedBitsAre(t *testing.T) {
+func TestBadSectorIsRepairedAsFlippedBitsAre(t *testing.T) {
 	for name, after := range map[string]int64{"header": 3, "payload": 600} {
 		for _, cause := range []error{syscall.EIO, syscall.EBADMSG} {
 			t.Run(fmt.Sprint(name, " ", cause), func(t *testing.T) {
@@ -74,11 +74,11 @@ func TestBadSectorIsMendedAsFlippedBitsAre(t *testing.T) {
 				}
 				plan := planFor(l)
 				l.log.Close()
-				l.must(wal.Mend(l.disk, labDir, l.options, plan))
+				l.must(wal.Repair(l.disk, labDir, l.options, plan))
 				l.open()
 				l.expectAll()
 				if p, err := wal.Verify(l.disk, labDir); err != nil || len(p.Unreadable) > 0 {
-					t.Errorf("mended: %v, unreadable: %v", err, p.Unreadable)
+					t.Errorf("repaired: %v, unreadable: %v", err, p.Unreadable)
 				}
 			})
 		}

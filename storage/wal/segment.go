@@ -146,7 +146,7 @@ type folder struct {
 	spares     []string
 	temporary  []string
 	unexpected []string
-	// switched is the name of the switch of a mended log, if it is there, and
+	// switched is the name of the switch of a repaired log, if it is there, and
 	// dead are the segments that do not count because of it.
 	switched string
 	dead     []string
@@ -171,7 +171,7 @@ func listFolder(fsys vfs.FS, dir string) (folder, error) {
 		}
 	}
 	for _, name := range names {
-		whole, unfinished := strings.CutSuffix(name, mendedSuffix)
+		whole, unfinished := strings.CutSuffix(name, repairedSuffix)
 		if s, ok := parseSegmentName(whole); ok && !(unfinished && from == 0) {
 			if s.number < from {
 				f.dead = append(f.dead, name)

@@ -46,7 +46,7 @@ func TestDamagedLastNoteIsNotTakenForAnOldCopy(t *testing.T) {
 			}
 			l.must(l.log.Settle())
 		}},
-		{"after mending", func(l *lab) {
+		{"after repairing", func(l *lab) {
 			l.append(10, 3, 100, 2)
 			l.append(13, 3, 100, 2)
 			l.sync()
@@ -57,7 +57,7 @@ func TestDamagedLastNoteIsNotTakenForAnOldCopy(t *testing.T) {
 			l.must(l.log.CountStart())
 			plan := planFor(l)
 			l.log.Close()
-			l.must(wal.Mend(l.disk, labDir, l.options, plan))
+			l.must(wal.Repair(l.disk, labDir, l.options, plan))
 			l.open()
 		}},
 	} {

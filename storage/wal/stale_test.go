@@ -8,7 +8,7 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// A member whose log is damaged says how far it had come before it is mended. What a
+// A member whose log is damaged says how far it had come before it is repaired. What a
 // failed sync had left in memory it said, too: after a power cut it was gone, and the
 // others refused the directory as an old copy.
 func TestDamagedLogDoesNotSayWhatAFailedSyncHasLeft(t *testing.T) {

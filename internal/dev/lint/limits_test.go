@@ -30,7 +30,7 @@ var steps = map[string]string{
 	"gossip/swim":                 "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
 	"internal/client":             "lateTriesMax staleTriesMax",
 	"internal/keys":               "",
-	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax mendPatienceMax mendPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
+	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax repairPatienceMax repairPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
 	"internal/runtime":            "askedMax levelPatienceMax namesMax sightingsBytesMax stackBytesMax strangerPauseMax waitToldMax",
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
 	"internal/wire":               "backBytesMax goodbyeMax",

@@ -141,7 +141,7 @@ func installing() []Mutation {
 			New: "last: last, bytes: want.Bytes",
 		},
 		{
-			Name: "repair-answered-above-the-disk", Breaks: "who mends takes for committed what is about to be cut off",
+			Name: "repair-answered-above-the-disk", Breaks: "who repairs takes for committed what is about to be cut off",
 			File: "internal/replica/fetch.go", Tests: both,
 			Old: "Commit: min(r.log.commit, shape.LastIndex(), settled)",
 			New: "Commit: min(r.log.commit, shape.LastIndex(), max(settled, r.log.commit))",

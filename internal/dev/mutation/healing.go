@@ -3,36 +3,36 @@ package mutation
 // healing are bugs in finding out that something has gone wrong, and in setting
 // it right.
 func healing() []Mutation {
-	all := append(mended(), convicted()...)
+	all := append(repaired(), convicted()...)
 	return append(all, recovered()...)
 }
 
-// mended are bugs in bringing a damaged log back, and in knowing one that has
+// repaired are bugs in bringing a damaged log back, and in knowing one that has
 // gone back.
-func mended() []Mutation {
-	mend, replica := []string{"./internal/mend"}, []string{"./internal/replica"}
+func repaired() []Mutation {
+	repair, replica := []string{"./internal/repair"}, []string{"./internal/replica"}
 	return []Mutation{
 		{
-			Name: "mend-not-needed", Breaks: "a member takes part with a damaged log if that says who is active",
-			File: "internal/mend/mend.go", Tests: mend,
+			Name: "repair-not-needed", Breaks: "a member takes part with a damaged log if that says who is active",
+			File: "internal/repair/repair.go", Tests: repair,
 			Old: "return rec.Damage != nil || rec.Configurations.RoleOf(",
 			New: "return rec.Damage != nil && rec.Configurations.RoleOf(",
 		},
 		{
-			Name: "mend-by-any-word", Breaks: "whoever says that entries are committed is believed, and what was acknowledged gives way to them",
-			File: "internal/mend/ask.go", Tests: mend,
+			Name: "repair-by-any-word", Breaks: "whoever says that entries are committed is believed, and what was acknowledged gives way to them",
+			File: "internal/repair/ask.go", Tests: repair,
 			Old: "if m.Active {",
 			New: "if m.Commit > 0 {",
 		},
 		{
-			Name: "mend-joined-unverified", Breaks: "a damaged log is mended with entries of another log",
-			File: "internal/mend/ask.go", Tests: mend,
+			Name: "repair-joined-unverified", Breaks: "a damaged log is repaired with entries of another log",
+			File: "internal/repair/ask.go", Tests: repair,
 			Old: "if before != at.sum {",
 			New: "if before != at.sum && vouched == 0 {",
 		},
 		{
-			Name: "mend-gives-up-early", Breaks: "entries that somebody still has are given up for an own checkpoint",
-			File: "internal/mend/chain.go", Tests: mend,
+			Name: "repair-gives-up-early", Breaks: "entries that somebody still has are given up for an own checkpoint",
+			File: "internal/repair/chain.go", Tests: repair,
 			Old: "return now >= c.patient || len(c.peers) > 0 && !waiting",
 			New: "return now >= 0 || !waiting",
 		},

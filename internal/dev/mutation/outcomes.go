@@ -43,44 +43,44 @@ func outcomes() []Mutation {
 	}
 }
 
-// rebuilt are bugs in mending a log while it runs.
+// rebuilt are bugs in repairing a log while it runs.
 func rebuilt() []Mutation {
 	return []Mutation{
 		{
-			Name: "mended-with-another-log", Breaks: "entries take the place of lost ones although their log sum does not reach the next good header",
+			Name: "repaired-with-another-log", Breaks: "entries take the place of lost ones although their log sum does not reach the next good header",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
 			Old: "if at != x.after {",
 			New: "if at.index != x.after.index {",
 		},
 		{
-			Name: "mended-file-unsynced", Breaks: "a mended segment takes the old one's place before it is durable",
+			Name: "repaired-file-unsynced", Breaks: "a repaired segment takes the old one's place before it is durable",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
 			Old: "\t\terr = f.Sync()\n",
 			New: "\t\terr = nil\n",
 		},
 		{
-			Name: "mended-file-unread", Breaks: "a mended segment counts though the disk has written something else",
+			Name: "repaired-file-unread", Breaks: "a repaired segment counts though the disk has written something else",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
 			Old: "\treturn r.check(ctx)\n",
 			New: "\treturn nil\n",
 		},
 		{
-			Name: "mended-name-unsynced", Breaks: "a mended segment counts before its name is durable",
+			Name: "repaired-name-unsynced", Breaks: "a repaired segment counts before its name is durable",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
 			Old: "if err := folder.Sync(); err != nil {",
 			New: "if err := error(nil); err != nil {",
 		},
 		{
-			Name: "mended-although-gone", Breaks: "a segment that the log has given up is put back by its mending",
+			Name: "repaired-although-gone", Breaks: "a segment that the log has given up is put back by its repair",
 			File: "storage/wal/rebuild_write.go", Tests: []string{"./storage/wal"},
 			Old: "if r.fresh == nil || k < 0 {",
 			New: "if k < 0 {\n\t\tk = 0\n\t}\n\tif r.fresh == nil {",
 		},
 		{
-			Name: "running-mend-from-the-answered", Breaks: "an answer to another step of the mending is taken for this one's",
-			File: "internal/replica/mending.go", Tests: []string{"./internal/replica"},
-			Old: "if done.ID != m.id || m.phase != mendLooks && m.phase != mendWrites {",
-			New: "if m.phase != mendLooks && m.phase != mendWrites {",
+			Name: "running-repair-from-the-answered", Breaks: "an answer to another step of the repair is taken for this one's",
+			File: "internal/replica/repairing.go", Tests: []string{"./internal/replica"},
+			Old: "if done.ID != m.id || m.phase != repairLooks && m.phase != repairWrites {",
+			New: "if m.phase != repairLooks && m.phase != repairWrites {",
 		},
 		{
 			Name: "place-outlives-its-entries", Breaks: "a place that could not be read stays when its entries are cut off, and others there are not read",

@@ -1,6 +1,6 @@
-// Package mend brings a damaged log back from other members, as a deterministic
+// Package repair brings a damaged log back from other members, as a deterministic
 // state machine: it asks, verifies what it gets, and says how the log is to be
-// put together (storage.MendPlan). A member that needs it starts no role until
+// put together (storage.RepairPlan). A member that needs it starts no role until
 // that is done; it neither votes nor campaigns nor acknowledges.
 //
 // # What makes an entry acceptable
@@ -28,9 +28,9 @@
 // Open the log. If Needed says so, start no role: make a Core, tell it who is
 // alive, send what Ready returns, give it each Repair and RepairWant that comes,
 // and Tick it at its Deadline. When Verdict has a plan, close the log, call
-// wal.Mend, and open it again. While Verdict wants a checkpoint, fetch one into
+// wal.Repair, and open it again. While Verdict wants a checkpoint, fetch one into
 // the member's store (gossip knows how), and when it is kept there, durably and
 // verified, tell Core.Checkpoint where a log begins after it.
 //
 // A member that runs gives Answer to each RepairWant.
-package mend
+package repair

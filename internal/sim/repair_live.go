@@ -9,16 +9,16 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-// liveMend mends the log of a running member, as the runtime's mender does: the log
+// liveRepair repairs the log of a running member, as the runtime's repairer does: the log
 // writer ends a segment and puts the new file in the place of the old one, between two
 // writes; all else is read and written beside it.
-type liveMend struct {
+type liveRepair struct {
 	m       *member
 	rebuild storage.Rebuild // under way; nil: none
 }
 
 // step does one step.
-func (x *liveMend) step(step *replica.MendStep) {
+func (x *liveRepair) step(step *replica.RepairStep) {
 	m := x.m
 	switch {
 	case step.Stop:
@@ -29,7 +29,7 @@ func (x *liveMend) step(step *replica.MendStep) {
 		x.byWriter(func() {
 			x.forget()
 			if err := x.writes(func() error { return m.wal.EndSegment(step.Look) }); !m.up() || err != nil {
-				x.done(replica.MendDone{ID: step.ID, Err: err})
+				x.done(replica.RepairDone{ID: step.ID, Err: err})
 				return
 			}
 			m.later(m.readTime(), func() { x.look(step) })
@@ -38,7 +38,7 @@ func (x *liveMend) step(step *replica.MendStep) {
 }
 
 // byWriter does something while nothing is being written.
-func (x *liveMend) byWriter(do func()) {
+func (x *liveRepair) byWriter(do func()) {
 	m := x.m
 	m.later(m.writeTime(), func() {
 		if m.writing || m.stalled > m.s.schedule.now {
@@ -50,23 +50,23 @@ func (x *liveMend) byWriter(do func()) {
 }
 
 // writes does something that writes, in the middle of which the machine may die.
-func (x *liveMend) writes(do func() error) error {
+func (x *liveRepair) writes(do func() error) error {
 	m := x.m
-	if m.fused(amidMending) {
+	if m.fused(amidRepairing) {
 		m.disk.stopIn(m.s.random.faults.IntN(24))
 	}
 	err := do()
 	if m.disk.stopped() {
-		m.s.crash(m, m.torn, boundaryNames[amidMending])
+		m.s.crash(m, m.torn, boundaryNames[amidRepairing])
 		return err
 	}
 	m.disk.goesOn()
 	return err
 }
 
-func (x *liveMend) look(step *replica.MendStep) {
+func (x *liveRepair) look(step *replica.RepairStep) {
 	rebuild, err := x.m.wal.Rebuild(context.Background(), step.Look)
-	done := replica.MendDone{ID: step.ID, Err: err}
+	done := replica.RepairDone{ID: step.ID, Err: err}
 	if err == nil {
 		x.rebuild = rebuild
 		done.Lost, done.Sound = rebuild.Lost(), rebuild.Sound()
@@ -74,14 +74,14 @@ func (x *liveMend) look(step *replica.MendStep) {
 	x.done(done)
 }
 
-func (x *liveMend) write(step *replica.MendStep) {
+func (x *liveRepair) write(step *replica.RepairStep) {
 	m := x.m
 	if x.rebuild == nil {
-		x.done(replica.MendDone{ID: step.ID, Err: protocol.ErrInvalid.With("nothing was looked for")})
+		x.done(replica.RepairDone{ID: step.ID, Err: protocol.ErrInvalid.With("nothing was looked for")})
 		return
 	}
 	if err := x.writes(func() error { return x.rebuild.Write(context.Background(), step.Found) }); !m.up() || err != nil {
-		x.done(replica.MendDone{ID: step.ID, Err: err})
+		x.done(replica.RepairDone{ID: step.ID, Err: err})
 		return
 	}
 	x.byWriter(func() {
@@ -90,15 +90,15 @@ func (x *liveMend) write(step *replica.MendStep) {
 		}
 		err := x.writes(x.rebuild.Switch)
 		if m.up() && err == nil {
-			m.s.counts.add(countMendedRunning, 1)
+			m.s.counts.add(countRepairedRunning, 1)
 			m.s.fail(x.alike(step.Found))
 		}
-		x.done(replica.MendDone{ID: step.ID, Err: err})
+		x.done(replica.RepairDone{ID: step.ID, Err: err})
 	})
 }
 
 // done answers a step, unless the process has died in it.
-func (x *liveMend) done(done replica.MendDone) {
+func (x *liveRepair) done(done replica.RepairDone) {
 	m := x.m
 	if !m.up() || m.s.failed() {
 		return
@@ -110,11 +110,11 @@ func (x *liveMend) done(done replica.MendDone) {
 		m.diskFailed(0, done.Err)
 		return
 	}
-	m.replica.Mended(m.now(), done)
+	m.replica.Repaired(m.now(), done)
 	m.serve()
 }
 
-func (x *liveMend) forget() {
+func (x *liveRepair) forget() {
 	if x.rebuild != nil {
 		x.rebuild.Close()
 		x.rebuild = nil
@@ -123,7 +123,7 @@ func (x *liveMend) forget() {
 
 // alike checks that what was written again is what the log had there: each
 // entry, by the sum of all up to it, that can be read now.
-func (x *liveMend) alike(found [][]protocol.Entry) (err error) {
+func (x *liveRepair) alike(found [][]protocol.Entry) (err error) {
 	m := x.m
 	x.rebuild = nil
 	m.disk.unseen(func() {
@@ -133,7 +133,7 @@ func (x *liveMend) alike(found [][]protocol.Entry) (err error) {
 				got, failed := m.wal.Read(i, i, 1)
 				want := m.log.written.sumAt(i)
 				if failed == nil && !m.s.ledger.blind && (len(got) != 1 || got[0].Sum != want) {
-					err = violated(RuleDurable, "%s has mended its running log: %d is not what it was", m.name, i)
+					err = violated(RuleDurable, "%s has repaired its running log: %d is not what it was", m.name, i)
 				}
 			}
 		}

@@ -54,12 +54,12 @@ func withOldSectors(t *testing.T, seed uint64) (s *simulation, leader, away *mem
 
 // A leader that cannot read what a voter lacks has it of the third one, writes it again
 // and gives it, whatever moment of that it dies in.
-func TestRunningLeaderMendsWhatAFollowerNeeds(t *testing.T) {
+func TestRunningLeaderRepairsWhatAFollowerNeeds(t *testing.T) {
 	var counts Counts
 	for seed := range uint64(24) {
 		s, leader, away := withOldSectors(t, 1+seed)
 		if seed%3 > 0 {
-			leader.fuse = fuse{armed: true, at: amidMending, power: seed%3 == 2, skip: int(seed/3) % 5}
+			leader.fuse = fuse{armed: true, at: amidRepairing, power: seed%3 == 2, skip: int(seed/3) % 5}
 		}
 		s.run(t, 20*time.Second)
 		if seed%3 == 0 && away.applied < leader.applied/2 {
@@ -72,15 +72,15 @@ func TestRunningLeaderMendsWhatAFollowerNeeds(t *testing.T) {
 		}
 		counts.Add(&s.counts)
 	}
-	died := counts[countBoundary+tally(amidMending)]
-	t.Logf("%d places mended by running members, of which %d died meanwhile; %d logs mended at a start", counts[countMendedRunning], died, counts[countMended])
-	if counts[countMendedRunning] < 24 || died < 8 {
-		t.Errorf("%d places of running logs were mended, and %d members died meanwhile: too rare", counts[countMendedRunning], died)
+	died := counts[countBoundary+tally(amidRepairing)]
+	t.Logf("%d places repaired by running members, of which %d died meanwhile; %d logs repaired at a start", counts[countRepairedRunning], died, counts[countRepaired])
+	if counts[countRepairedRunning] < 24 || died < 8 {
+		t.Errorf("%d places of running logs were repaired, and %d members died meanwhile: too rare", counts[countRepairedRunning], died)
 	}
 }
 
 // What is written again and is not what the log had there is told.
-func TestARunningLogThatIsMendedWrongIsFound(t *testing.T) {
+func TestARunningLogThatIsRepairedWrongIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]
 	s.until(s.schedule.now.Add(time.Second), func() bool { return len(m.log.pending) == 0 && m.log.durable.last() > 3 })
@@ -93,13 +93,13 @@ func TestARunningLogThatIsMendedWrongIsFound(t *testing.T) {
 	wantRule(t, m.live.alike([][]protocol.Entry{entries}), RuleDurable)
 }
 
-// A step of a mending that has been given up is answered, and harms nobody.
-func TestMendingThatWasGivenUpEnds(t *testing.T) {
+// A step of a repair that has been given up is answered, and harms nobody.
+func TestRepairingThatWasGivenUpEnds(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.leaderNow()
-	m.live.step(&replica.MendStep{ID: 1, Look: 2})
-	m.live.step(&replica.MendStep{Stop: true})
-	m.live.step(&replica.MendStep{ID: 2, Write: true})
+	m.live.step(&replica.RepairStep{ID: 1, Look: 2})
+	m.live.step(&replica.RepairStep{Stop: true})
+	m.live.step(&replica.RepairStep{ID: 2, Write: true})
 	s.run(t, 5*time.Second)
 	if !m.up() {
 		t.Error("the member has ended")

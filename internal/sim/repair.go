@@ -7,27 +7,27 @@ import (
 
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/keeper"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
 )
 
 // A member whose log is found damaged when it starts has a process, speaks and is
-// seen alive, but has no role until its log is mended, as in the runtime.
+// seen alive, but has no role until its log is repaired, as in the runtime.
 
 const (
 	// ownFirst is for how long an own checkpoint keeps a member from fetching
 	// another one, as in the runtime.
 	ownFirst = 20 * time.Second
-	// mendsMax is how often a log may turn out to be damaged again when it has
-	// just been mended.
-	mendsMax = 3
+	// repairsMax is how often a log may turn out to be damaged again when it has
+	// just been repaired.
+	repairsMax = 3
 )
 
-// mending is such a process.
-type mending struct {
-	core  *mend.Core
+// repairing is such a process.
+type repairing struct {
+	core  *repair.Core
 	began protocol.Instant
 	own   protocol.Index // newest checkpoint of its own
 	wake  Time
@@ -45,11 +45,11 @@ type fetching struct {
 }
 
 // runs reports whether there is a process, with or without a role.
-func (m *member) runs() bool { return m.up() || m.mending != nil }
+func (m *member) runs() bool { return m.up() || m.repairing != nil }
 
-// beginMend starts the process on a damaged log. It reports whether the member
-// is to get an empty disk: nothing can be mended.
-func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
+// beginRepair starts the process on a damaged log. It reports whether the member
+// is to get an empty disk: nothing can be repaired.
+func (m *member) beginRepair(rec *storage.Recovered) (lost bool) {
 	err := m.openStore()
 	var own []storage.Begin
 	if err == nil {
@@ -59,7 +59,7 @@ func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
 		err = m.wal.CountStart()
 	}
 	if err != nil {
-		m.s.trace.tell(m, colorFault, "x cannot mend its log: %v", err)
+		m.s.trace.tell(m, colorFault, "x cannot repair its log: %v", err)
 		if !m.noRoom(err) && !m.disk.ails() {
 			return true
 		}
@@ -70,34 +70,34 @@ func (m *member) beginMend(rec *storage.Recovered) (lost bool) {
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
-	g := &mending{began: m.now()}
+	g := &repairing{began: m.now()}
 	for _, b := range own {
 		g.own = max(g.own, b.Index)
 	}
-	g.core = mend.New(m.now(), mend.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, rec, m.wal, own)
+	g.core = repair.New(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, rec, m.wal, own)
 	if err := g.core.Verdict().Lost; err != nil {
 		m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
 		return true
 	}
-	m.mending = g
-	m.mendLook()
-	m.mendServe()
+	m.repairing = g
+	m.repairLook()
+	m.repairServe()
 	return false
 }
 
-// mendLater schedules something for this run of the process, while it mends.
-func (m *member) mendLater(d time.Duration, do func()) {
+// repairLater schedules something for this run of the process, while it repairs.
+func (m *member) repairLater(d time.Duration, do func()) {
 	run := m.run
 	m.s.schedule.after(d, func() {
-		if m.run == run && m.mending != nil && !m.s.failed() {
+		if m.run == run && m.repairing != nil && !m.s.failed() {
 			do()
 		}
 	})
 }
 
-// mendLook tells the process who is alive, again and again.
-func (m *member) mendLook() {
-	w, g := m.s.membership, m.mending
+// repairLook tells the process who is alive, again and again.
+func (m *member) repairLook() {
+	w, g := m.s.membership, m.repairing
 	var peers []protocol.Peer
 	for i, other := range m.s.machines() {
 		if other == m {
@@ -115,12 +115,12 @@ func (m *member) mendLook() {
 	if g.fetch.flock != nil {
 		g.fetch.flock.SetPeers(m.now(), peers)
 	}
-	m.mendLater(w.every/2+around(m.s.random.membership, w.every/2), func() { m.mendLook(); m.mendServe() })
+	m.repairLater(w.every/2+around(m.s.random.membership, w.every/2), func() { m.repairLook(); m.repairServe() })
 }
 
-// mendReceive takes what mending needs. The rest is for a role.
-func (m *member) mendReceive(from protocol.MemberID, msg protocol.Message) {
-	g := m.mending
+// repairReceive takes what repairing needs. The rest is for a role.
+func (m *member) repairReceive(from protocol.MemberID, msg protocol.Message) {
+	g := m.repairing
 	switch msg.(type) {
 	case *protocol.RepairWant, *protocol.Repair:
 		g.core.Receive(m.now(), from, msg)
@@ -131,12 +131,12 @@ func (m *member) mendReceive(from protocol.MemberID, msg protocol.Message) {
 	default:
 		return
 	}
-	m.mendServe()
+	m.repairServe()
 }
 
-// mendServe carries out what the cores say.
-func (m *member) mendServe() {
-	g := m.mending
+// repairServe carries out what the cores say.
+func (m *member) repairServe() {
+	g := m.repairing
 	if g.over {
 		return
 	}
@@ -144,11 +144,11 @@ func (m *member) mendServe() {
 	if now >= g.core.Deadline() {
 		g.core.Tick(now)
 	}
-	m.mendFetch(now)
+	m.repairFetch(now)
 	ready := g.core.Ready()
-	m.mendSend(ready.Messages)
+	m.repairSend(ready.Messages)
 	for i := range ready.Events {
-		m.s.trace.tell(m, colorQuiet, "mending: %s", ready.Events[i].Text)
+		m.s.trace.tell(m, colorQuiet, "repairing: %s", ready.Events[i].Text)
 	}
 	switch v := g.core.Verdict(); {
 	case v.Lost != nil:
@@ -159,7 +159,7 @@ func (m *member) mendServe() {
 		return
 	case v.Plan != nil:
 		g.over = true
-		m.mendLater(m.syncTime(), func() { m.carryOut(v.Plan) })
+		m.repairLater(m.syncTime(), func() { m.carryOut(v.Plan) })
 		return
 	}
 	at := g.core.Deadline()
@@ -171,23 +171,23 @@ func (m *member) mendServe() {
 		return
 	}
 	g.wake = when
-	m.mendLater(when.Sub(m.s.schedule.now), func() {
-		if m.mending == g && g.wake == when {
+	m.repairLater(when.Sub(m.s.schedule.now), func() {
+		if m.repairing == g && g.wake == when {
 			g.wake = 0
-			m.mendServe()
+			m.repairServe()
 		}
 	})
 }
 
-// mendSend hands messages to the network. A member that mends promises nothing.
-func (m *member) mendSend(list []protocol.Envelope) {
+// repairSend hands messages to the network. A member that repairs promises nothing.
+func (m *member) repairSend(list []protocol.Envelope) {
 	for i := range list {
 		e := &list[i]
 		switch e.Message.(type) {
 		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Describe, *protocol.ChunkWant, *protocol.Busy,
 			*protocol.Graft, *protocol.Prune: // gossip places it among the others; it promises nothing
 		default:
-			m.s.fail(violated(RuleMending, "%s sends a %s", m.name, e.Message.Kind()))
+			m.s.fail(violated(RuleRepairing, "%s sends a %s", m.name, e.Message.Kind()))
 			return
 		}
 		if to := m.route(e.To); to != nil {
@@ -196,20 +196,20 @@ func (m *member) mendSend(list []protocol.Envelope) {
 	}
 }
 
-// carryOut writes the mended log, and starts the member on it.
-func (m *member) carryOut(plan *storage.MendPlan) {
+// carryOut writes the repaired log, and starts the member on it.
+func (m *member) carryOut(plan *storage.RepairPlan) {
 	m.wal.Close()
 	m.patched = true
 	if chance(m.s.random.faults, 0.5) && !m.s.calm && m.s.truce == 0 {
 		m.disk.stopIn(m.s.random.faults.IntN(30))
 	}
-	err := wal.Mend(m.disk.fs, directory, m.disk.options, *plan)
+	err := wal.Repair(m.disk.fs, directory, m.disk.options, *plan)
 	stopped := m.disk.stopped()
 	m.disk.goesOn()
 	m.stop()
 	switch {
 	case stopped:
-		m.s.counts.add(countMendsCut, 1)
+		m.s.counts.add(countRepairsCut, 1)
 		m.s.crashOpening(m)
 		return
 	case m.noRoom(err):
@@ -220,22 +220,22 @@ func (m *member) carryOut(plan *storage.MendPlan) {
 		m.ill.startFails(err)
 		return
 	case err != nil:
-		if m.mends++; m.mends > mendsMax || !errors.Is(err, protocol.ErrCorrupt) {
-			m.s.fail(violated(RuleDurable, "%s cannot be mended: %v", m.name, err))
+		if m.repairs++; m.repairs > repairsMax || !errors.Is(err, protocol.ErrCorrupt) {
+			m.s.fail(violated(RuleDurable, "%s cannot be repaired: %v", m.name, err))
 			return
 		}
 	default:
-		m.s.trace.tell(m, colorPlain, "its log is mended to %d", plan.Last)
+		m.s.trace.tell(m, colorPlain, "its log is repaired to %d", plan.Last)
 		if plan.Begin != nil && plan.Begin.Index > 0 {
-			m.s.counts.add(countMendedCheckpoint, 1)
+			m.s.counts.add(countRepairedCheckpoint, 1)
 		}
 	}
 	m.disk.crash(false)
 	m.s.boot(m)
 }
 
-// repairs answers a member that mends its log.
-func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
+// repairs answers a member that repairs its log.
+func (m *member) answerRepair(from protocol.MemberID, want *protocol.RepairWant) {
 	to := m.route(from)
 	if to == nil {
 		return
@@ -243,26 +243,26 @@ func (m *member) repairs(from protocol.MemberID, want *protocol.RepairWant) {
 	held, run := m.replica.Held(), m.run
 	m.later(m.readTime(), func() {
 		if m.run == run {
-			m.s.network.send(m, to, mend.Answer(m.wal, held, want), false)
+			m.s.network.send(m, to, repair.Answer(m.wal, held, want), false)
 		}
 	})
 }
 
-// mended checks what came of a damaged log: it is the member's own again, or what
+// repaired checks what came of a damaged log: it is the member's own again, or what
 // is committed, and nothing committed that it held is gone. Every entry is read.
-func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
+func (m *member) repaired(rec *storage.Recovered, log *wal.Log) error {
 	own, l, last := m.log.durable, m.s.ledger, rec.Shape.LastIndex()
 	mine, same := m.log.ended(last, rec.LastSum)
 	if !same && last > 0 && !l.isCommitted(last, rec.LastSum) {
-		return violated(RuleDurable, "%s has mended its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
+		return violated(RuleDurable, "%s has repaired its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
 	}
 	for i := last + 1; i <= own.last(); i++ {
 		if l.isCommitted(i, own.sumAt(i)) {
-			return violated(RuleDurable, "%s has mended its log to %d, and held %d, which is committed", m.name, last, i)
+			return violated(RuleDurable, "%s has repaired its log to %d, and held %d, which is committed", m.name, last, i)
 		}
 	}
 	if !newer(protocol.HardState{Term: own.state.Term, Vote: own.state.Vote}, rec.State) || rec.State.Commit < min(own.state.Commit, last) {
-		return violated(RuleHardState, "%s has mended its log: %v after %v", m.name, rec.State, own.state)
+		return violated(RuleHardState, "%s has repaired its log: %v after %v", m.name, rec.State, own.state)
 	}
 	if same {
 		own = *mine
@@ -277,11 +277,11 @@ func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
 	for i := rec.Shape.FirstIndex(); i <= last; {
 		entries, err := log.Read(i, last, 1<<20)
 		if err != nil {
-			return violated(RuleDurable, "%s has mended its log, and cannot read %d: %v", m.name, i, err)
+			return violated(RuleDurable, "%s has repaired its log, and cannot read %d: %v", m.name, i, err)
 		}
 		for k := range entries {
 			if entries[k].Sum != own.sumAt(entries[k].Index) {
-				return violated(RuleDurable, "%s has mended its log: %s is another entry", m.name, &entries[k])
+				return violated(RuleDurable, "%s has repaired its log: %s is another entry", m.name, &entries[k])
 			}
 		}
 		i += protocol.Index(len(entries))
@@ -292,8 +292,8 @@ func (m *member) mended(rec *storage.Recovered, log *wal.Log) error {
 	for m.log.commit > 0 && !l.isCommitted(m.log.commit, own.sumAt(m.log.commit)) {
 		m.log.commit--
 	}
-	m.patched, m.mends = false, 0
-	m.s.counts.add(countMended, 1)
+	m.patched, m.repairs = false, 0
+	m.s.counts.add(countRepaired, 1)
 	if m.ill.unreadable { // the places are not the log's any more
 		m.disk.fs.ReadsWork()
 		m.ill.unreadable = false

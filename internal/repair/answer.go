@@ -1,4 +1,4 @@
-package mend
+package repair
 
 import "github.com/starlinghq/starling/protocol"
 
@@ -24,7 +24,7 @@ func Answer(log Log, h Held, want *protocol.RepairWant) *protocol.Repair {
 	return out
 }
 
-// fill adds the wanted entries of a stretch that begins after a point, and
+// fill adds the wanted entries of a range that begins after a point, and
 // reports whether there are any.
 func fill(log Log, out *protocol.Repair, want *protocol.RepairWant, after protocol.Index, sum protocol.LogSum, last protocol.Index) bool {
 	first := max(want.First, after+1)
@@ -47,7 +47,7 @@ func fill(log Log, out *protocol.Repair, want *protocol.RepairWant, after protoc
 	return true
 }
 
-// answer is Answer for a log that is being mended. It vouches for nothing.
+// answer is Answer for a log that is being repaired. It vouches for nothing.
 func (c *Core) answer(want *protocol.RepairWant) *protocol.Repair {
 	out := &protocol.Repair{Commit: c.state.Commit, First: c.own.Index + 1}
 	for i := range c.good {

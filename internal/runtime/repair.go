@@ -13,7 +13,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -21,24 +21,24 @@ import (
 )
 
 const (
-	// mendTries is how often a log is mended in one start: what breaks again at
+	// repairTries is how often a log is repaired in one start: what breaks again at
 	// once stands on a disk that should be replaced.
-	mendTries = 3
+	repairTries = 3
 	// listenTries and listenPause are for the port, which is given back and
 	// taken again.
 	listenTries, listenPause = 40, 50 * time.Millisecond
 )
 
-// mendLog mends the log, if it is damaged or does not say who is active, before
-// there is any role: [S] until it is mended this member neither votes nor
+// repairLog repairs the log, if it is damaged or does not say who is active, before
+// there is any role: [S] until it is repaired this member neither votes nor
 // acknowledges, because it does not know what it has promised. It blocks as long
 // as it takes, or until ctx ends. The sockets serve meanwhile; they are given
 // back, or closed if there is an error.
-func (m *Member) mendLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
+func (m *Member) repairLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
 	address := tcp.Addr().String()
 	for try := 1; ; try++ {
 		rec := m.log.Recovered()
-		if !mend.Needed(m.identity.Member, &rec) {
+		if !repair.Needed(m.identity.Member, &rec) {
 			return tcp, udp, nil
 		}
 		err := error(rec.Damage)
@@ -47,11 +47,11 @@ func (m *Member) mendLog(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		}
 		log, onDisk := m.log.(*wal.Log)
 		switch {
-		case !onDisk || try > mendTries:
-			err = fmt.Errorf("the log was mended %d times and is damaged again, replace the disk: %w", try-1, err)
+		case !onDisk || try > repairTries:
+			err = fmt.Errorf("the log was repaired %d times and is damaged again, replace the disk: %w", try-1, err)
 		default:
-			m.logger.Error("the log is damaged; it is mended from the other members before this one starts", "dir", m.cfg.Dir, "err", err)
-			err = m.mendOnce(ctx, log, &rec, tcp, udp)
+			m.logger.Error("the log is damaged; it is repaired from the other members before this one starts", "dir", m.cfg.Dir, "err", err)
+			err = m.repairOnce(ctx, log, &rec, tcp, udp)
 		}
 		// Whoever served on the sockets has closed them.
 		_ = tcp.Close()
@@ -65,8 +65,8 @@ func (m *Member) mendLog(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	}
 }
 
-// mendOnce asks for what is damaged, writes the mended log, and opens it.
-func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
+// repairOnce asks for what is damaged, writes the repaired log, and opens it.
+func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
 	began := m.clock.Now()
 	o := keeper.Options{Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart}
 	own, err := keeper.Sound(ctx, m.checkpoints.store, m.emptyMachine(), o)
@@ -80,24 +80,24 @@ func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recove
 	if err := m.newRun(); err != nil {
 		return err
 	}
-	g := newMending(m, log, rec, own)
+	g := newRepairing(m, log, rec, own)
 	plan, err := g.run(ctx, tcp, udp)
 	if err != nil {
 		return m.deadLog(err)
 	}
 	_ = log.Close() // nothing was written
-	m.logger.Info("writing the mended log", "dir", m.cfg.Dir, "entries to", plan.Last)
-	err = wal.Mend(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.walOptions(), *plan)
+	m.logger.Info("writing the repaired log", "dir", m.cfg.Dir, "entries to", plan.Last)
+	err = wal.Repair(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.walOptions(), *plan)
 	switch {
 	case ctx.Err() != nil:
 		return g.interrupted(ctx)
 	case errors.Is(err, protocol.ErrCorrupt), errors.Is(err, protocol.ErrInvalid):
 		// More than was known has turned out to be damaged: once more.
-		m.logger.Error("the log could not be mended", "err", err)
+		m.logger.Error("the log could not be repaired", "err", err)
 	case err != nil:
 		return err
 	default:
-		m.logger.Warn("the log is mended", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
+		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
 			"last", plan.Last, "took", m.clock.Now().Sub(began))
 	}
 	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.walOptions())
@@ -108,7 +108,7 @@ func (m *Member) mendOnce(ctx context.Context, log *wal.Log, rec *storage.Recove
 	return nil
 }
 
-func checkpointOf(plan *storage.MendPlan) protocol.Index {
+func checkpointOf(plan *storage.RepairPlan) protocol.Index {
 	if plan.Begin == nil {
 		return 0
 	}
@@ -191,7 +191,7 @@ func (f stoppableFile) WriteAt(b []byte, at int64) (int, error) {
 }
 
 // helpers are the names of those whose entries or chunks were used, sorted.
-func (g *mending) helpers() []string {
+func (g *repairing) helpers() []string {
 	var names []string
 	for _, name := range g.helped {
 		names = append(names, name)

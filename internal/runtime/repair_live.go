@@ -8,10 +8,10 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-// mender writes lost parts of the log again while the member runs: a goroutine that
+// repairer writes lost parts of the log again while the member runs: a goroutine that
 // reads and writes files of its own, beside the log writer and the readers.
-type mender struct {
-	steps queue[replica.MendStep]
+type repairer struct {
+	steps queue[replica.RepairStep]
 	// jobs are for the log writer: the two moments at which the log itself changes.
 	jobs    chan logJob
 	rebuild storage.Rebuild // under way; the goroutine's
@@ -23,15 +23,15 @@ type logJob struct {
 	done chan error
 }
 
-func newMender() mender {
-	return mender{steps: newQueue[replica.MendStep](), jobs: make(chan logJob)}
+func newRepairer() repairer {
+	return repairer{steps: newQueue[replica.RepairStep](), jobs: make(chan logJob)}
 }
 
 // run takes one step after the other.
-func (x *mender) run(m *Member) {
+func (x *repairer) run(m *Member) {
 	defer x.forget()
-	x.steps.serve(m.stop, func(step replica.MendStep) bool {
-		done := replica.MendDone{ID: step.ID}
+	x.steps.serve(m.stop, func(step replica.RepairStep) bool {
+		done := replica.RepairDone{ID: step.ID}
 		switch {
 		case step.Look != 0:
 			done.Err = x.look(m, step.Look)
@@ -44,12 +44,12 @@ func (x *mender) run(m *Member) {
 			x.forget()
 			return true
 		}
-		return m.mailbox.complete(func(now protocol.Instant) { m.replica.Mended(now, done) })
+		return m.mailbox.complete(func(now protocol.Instant) { m.replica.Repaired(now, done) })
 	})
 }
 
 // look finds what the file with an entry lacks.
-func (x *mender) look(m *Member, i protocol.Index) error {
+func (x *repairer) look(m *Member, i protocol.Index) error {
 	x.forget()
 	log, ok := m.log.(storage.Rebuilder)
 	if !ok {
@@ -64,7 +64,7 @@ func (x *mender) look(m *Member, i protocol.Index) error {
 }
 
 // write writes the file again, and puts it in the place of the old one.
-func (x *mender) write(m *Member, found [][]protocol.Entry) error {
+func (x *repairer) write(m *Member, found [][]protocol.Entry) error {
 	if x.rebuild == nil {
 		return protocol.ErrInvalid.With("nothing was looked for")
 	}
@@ -75,7 +75,7 @@ func (x *mender) write(m *Member, found [][]protocol.Entry) error {
 	return x.byWriter(m, x.rebuild.Switch)
 }
 
-func (x *mender) forget() {
+func (x *repairer) forget() {
 	if x.rebuild != nil {
 		x.rebuild.Close()
 		x.rebuild = nil
@@ -83,7 +83,7 @@ func (x *mender) forget() {
 }
 
 // byWriter has the log writer do something. What it has taken it does.
-func (x *mender) byWriter(m *Member, do func() error) error {
+func (x *repairer) byWriter(m *Member, do func() error) error {
 	job := logJob{do, make(chan error, 1)}
 	select {
 	case x.jobs <- job:
@@ -93,7 +93,7 @@ func (x *mender) byWriter(m *Member, do func() error) error {
 	}
 }
 
-// serve does what the mender has asked for, and reports whether the log lives. Only a
+// serve does what the repairer has asked for, and reports whether the log lives. Only a
 // log that has failed ends its member.
 func (j *logJob) serve(m *Member) bool {
 	err := m.syncs.during(j.do)

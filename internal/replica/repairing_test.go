@@ -21,14 +21,14 @@ func (s *shelf) repairs(_ protocol.MemberID, want *protocol.RepairWant) *protoco
 }
 
 // rots says what is lost, and takes what is found.
-func (s *shelf) rots(found *[]protocol.Entry) func(*MendStep) *MendDone {
-	return func(step *MendStep) *MendDone {
+func (s *shelf) rots(found *[]protocol.Entry) func(*RepairStep) *RepairDone {
+	return func(step *RepairStep) *RepairDone {
 		switch {
 		case step.Look != 0:
 			if step.Look < s.bad.First || step.Look > s.bad.Last {
 				s.t.Errorf("it looks at %d", step.Look)
 			}
-			return &MendDone{ID: step.ID, Lost: []storage.Lost{
+			return &RepairDone{ID: step.ID, Lost: []storage.Lost{
 				{After: s.bad.First - 1, Sum: s.sum(s.bad.First - 1), Last: s.bad.Last - 4, LastSum: s.sum(s.bad.Last - 4)},
 				{After: s.bad.Last - 4, Sum: s.sum(s.bad.Last - 4), Last: s.bad.Last, LastSum: s.sum(s.bad.Last)},
 			}}
@@ -37,15 +37,15 @@ func (s *shelf) rots(found *[]protocol.Entry) func(*MendStep) *MendDone {
 				*found = append(*found, run...)
 			}
 			s.bad = protocol.Range{}
-			return &MendDone{ID: step.ID}
+			return &RepairDone{ID: step.ID}
 		}
 		return nil
 	}
 }
 
-// A place that a running member cannot read is mended with what the others hold, in
+// A place that a running member cannot read is repaired with what the others hold, in
 // whatever role, and is forgotten: it waited for the next start.
-func TestPlaceThatCannotBeReadIsMendedWhileTheMemberRuns(t *testing.T) {
+func TestPlaceThatCannotBeReadIsRepairedWhileTheMemberRuns(t *testing.T) {
 	for name, apply := range map[string]bool{"needed to feed": false, "needed to apply": true} {
 		for _, cause := range []error{errors.New("input/output error"), protocol.ErrCorrupt.With("damaged data: payload")} {
 			applied := protocol.Index(60)
@@ -55,7 +55,7 @@ func TestPlaceThatCannotBeReadIsMendedWhileTheMemberRuns(t *testing.T) {
 			s := newShelf(t, applied)
 			var found []protocol.Entry
 			s.err, s.has = cause, 20
-			s.mends, s.holds = s.rots(&found), s.repairs
+			s.rebuilds, s.holds = s.rots(&found), s.repairs
 			s.lead()
 			s.until(name+": it can be read", func() bool { return s.said(protocol.EventReadable, "31 to 40") > 0 })
 			s.until(name+": all is applied, and voter 3 is level", func() bool { return s.r.log.applied >= 100 && s.has == s.r.log.tail.last() })
@@ -66,21 +66,21 @@ func TestPlaceThatCannotBeReadIsMendedWhileTheMemberRuns(t *testing.T) {
 			expect(t, name+": status", s.r.Status(s.now).Unreadable, "")
 			expect(t, name+": installs", len(s.installs), 0)
 			if s.wants == 0 || s.now > protocol.Instant(20*time.Second) {
-				t.Errorf("%s: asked %d times, mended after %v", name, s.wants, s.now)
+				t.Errorf("%s: asked %d times, repaired after %v", name, s.wants, s.now)
 			}
 		}
 	}
 }
 
-// Places in several files are mended one after the other, without a pause between them.
-func TestSeveralPlacesAreMendedOneAfterTheOther(t *testing.T) {
+// Places in several files are repaired one after the other, without a pause between them.
+func TestSeveralPlacesAreRepairedOneAfterTheOther(t *testing.T) {
 	s := newShelf(t, 60)
 	var found []protocol.Entry
 	s.holds, s.has = s.repairs, 20
 	s.bad, s.also = protocol.Range{First: 21, Last: 30}, protocol.Range{First: 41, Last: 50}
-	mends := s.rots(&found)
-	s.mends = func(step *MendStep) *MendDone {
-		done := mends(step)
+	repairs := s.rots(&found)
+	s.rebuilds = func(step *RepairStep) *RepairDone {
+		done := repairs(step)
 		if step.Write {
 			s.bad, s.also = s.also, protocol.Range{}
 		}
@@ -90,15 +90,15 @@ func TestSeveralPlacesAreMendedOneAfterTheOther(t *testing.T) {
 	s.until("it fails", func() bool { return s.failed > 0 })
 	s.r.LogRead(s.now, s.fetch(fetchGossip, 41), nil, &storage.Unreadable{Entries: protocol.Range{First: 41, Last: 50}, Segment: "00000009.wal", Err: s.err})
 	since := s.now
-	s.until("both are mended", func() bool { return s.said(protocol.EventReadable, "") == 2 })
+	s.until("both are repaired", func() bool { return s.said(protocol.EventReadable, "") == 2 })
 	expect(t, "written", len(found), 20)
 	if s.now > since.Add(10*time.Second) {
 		t.Errorf("it took %v", s.now.Sub(since))
 	}
 }
 
-// A place that can be read again soon is not mended.
-func TestReadErrorThatPassesIsNotMended(t *testing.T) {
+// A place that can be read again soon is not repaired.
+func TestReadErrorThatPassesIsNotRepaired(t *testing.T) {
 	s := newShelf(t, 60)
 	s.has = 20
 	s.lead()
@@ -113,7 +113,7 @@ func TestReadErrorThatPassesIsNotMended(t *testing.T) {
 func TestNothingElseThanWhatWasLostIsWritten(t *testing.T) {
 	s := newShelf(t, 60)
 	var found []protocol.Entry
-	s.mends = s.rots(&found)
+	s.rebuilds = s.rots(&found)
 	s.holds = func(who protocol.MemberID, want *protocol.RepairWant) *protocol.Repair {
 		answer := s.repairs(who, want)
 		switch who {
@@ -147,7 +147,7 @@ func TestNothingElseThanWhatWasLostIsWritten(t *testing.T) {
 func TestCommittedEntriesOfOthersDoNotTakeThePlaceOfLostOnes(t *testing.T) {
 	s := newShelf(t, 60)
 	var found []protocol.Entry
-	s.mends = s.rots(&found)
+	s.rebuilds = s.rots(&found)
 	s.holds = func(who protocol.MemberID, want *protocol.RepairWant) *protocol.Repair {
 		answer := s.repairs(who, want)
 		answer.Entries[0].Data = []byte("another")
@@ -156,7 +156,7 @@ func TestCommittedEntriesOfOthersDoNotTakeThePlaceOfLostOnes(t *testing.T) {
 	}
 	s.has = 20
 	s.lead()
-	s.until("it is given up", func() bool { return s.said(protocol.EventUnreadable, "cannot be mended") > 0 })
+	s.until("it is given up", func() bool { return s.said(protocol.EventUnreadable, "cannot be repaired") > 0 })
 	expect(t, "written", len(found), 0)
 	expect(t, "role", s.r.log.leads(), true)
 }
@@ -165,7 +165,7 @@ func TestCommittedEntriesOfOthersDoNotTakeThePlaceOfLostOnes(t *testing.T) {
 func TestPlaceThatNobodyHoldsIsTriedAgainRarely(t *testing.T) {
 	s := newShelf(t, 60)
 	var found []protocol.Entry
-	s.mends, s.has = s.rots(&found), 20
+	s.rebuilds, s.has = s.rots(&found), 20
 	s.holds = func(protocol.MemberID, *protocol.RepairWant) *protocol.Repair {
 		return &protocol.Repair{Active: true, First: 1, Commit: 100}
 	}
@@ -244,8 +244,8 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 }
 
 // Counterexample: a member that keeps its log as it is, because it is of another
-// history, has a place to mend. It mends nothing, and woke up at once again, for ever.
-func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
+// history, has a place to repair. It repairs nothing, and woke up at once again, for ever.
+func TestMemberThatRepairsNothingDoesNotWakeUpForIt(t *testing.T) {
 	for name, keep := range map[string]func(r *Replica){
 		"another history": func(r *Replica) { r.standing.stray(&gossip.Divergence{Index: 50}) },
 		"a reset":         func(r *Replica) { r.standing.set(renewing, true) },
@@ -253,9 +253,9 @@ func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
 	} {
 		s := newShelf(t, 60)
 		s.lead()
-		p := place{entries: protocol.Range{First: 31, Last: 40}, failed: mendAfter, next: s.now.Add(time.Minute), said: true}
+		p := place{entries: protocol.Range{First: 31, Last: 40}, failed: repairAfter, next: s.now.Add(time.Minute), said: true}
 		s.r.unreadable.places = []place{p}
-		if at := s.r.unreadable.mending.deadline(); at > s.now {
+		if at := s.r.unreadable.repairing.deadline(); at > s.now {
 			t.Fatalf("%s: the place is not due: the test tests nothing", name)
 		}
 		keep(s.r)
@@ -267,19 +267,19 @@ func TestMemberThatMendsNothingDoesNotWakeUpForIt(t *testing.T) {
 
 // An answer to a step that was given up says nothing of the one that is under way: it is
 // about another file, or about what that held before.
-func TestAnswerToAnotherStepOfAMendingIsNotHeeded(t *testing.T) {
+func TestAnswerToAnotherStepOfARepairIsNotHeeded(t *testing.T) {
 	s := newShelf(t, 60)
-	s.mends = func(*MendStep) *MendDone { return nil }
+	s.rebuilds = func(*RepairStep) *RepairDone { return nil }
 	s.has = 20
 	s.lead()
-	m := &s.r.unreadable.mending
-	s.until("the log looks", func() bool { return m.phase == mendLooks })
-	for _, late := range []MendDone{{ID: m.id - 1, Sound: true}, {ID: m.id + 1, Lost: []storage.Lost{{After: 30, Last: 40}}}, {ID: m.id - 1, Err: errors.New("late")}} {
-		s.r.Mended(s.now, late)
-		if m.phase != mendLooks {
+	m := &s.r.unreadable.repairing
+	s.until("the log looks", func() bool { return m.phase == repairLooks })
+	for _, late := range []RepairDone{{ID: m.id - 1, Sound: true}, {ID: m.id + 1, Lost: []storage.Lost{{After: 30, Last: 40}}}, {ID: m.id - 1, Err: errors.New("late")}} {
+		s.r.Repaired(s.now, late)
+		if m.phase != repairLooks {
 			t.Fatalf("%+v ends the step under way", late)
 		}
 	}
-	s.r.Mended(s.now, MendDone{ID: m.id, Sound: true})
-	expect(t, "phase after its own answer", m.phase, mendNone)
+	s.r.Repaired(s.now, RepairDone{ID: m.id, Sound: true})
+	expect(t, "phase after its own answer", m.phase, repairNone)
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/gossip/swim"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -19,16 +19,16 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-// mendTold is how often a member that waits says so.
-const mendTold = 10 * time.Second
+// repairTold is how often a member that waits says so.
+const repairTold = 10 * time.Second
 
-// mending is a member that has no role yet because its log is damaged. It has a
-// membership, streams and a server, and hands everything that comes to mend.Core.
+// repairing is a member that has no role yet because its log is damaged. It has a
+// membership, streams and a server, and hands everything that comes to repair.Core.
 // All of it ends before the member starts.
-type mending struct {
+type repairing struct {
 	m    *Member
 	rec  *storage.Recovered
-	core *mend.Core
+	core *repair.Core
 	box  *mailbox
 
 	peers []protocol.Peer
@@ -43,10 +43,10 @@ type mending struct {
 	progress atomic.Pointer[string]
 }
 
-func newMending(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *mending {
+func newRepairing(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *repairing {
 	now := m.clock.Now()
-	g := &mending{m: m, rec: rec, box: newMailbox(), began: now, told: now, helped: map[protocol.MemberID]string{}}
-	g.core = mend.New(now, mend.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, rec, log, own)
+	g := &repairing{m: m, rec: rec, box: newMailbox(), began: now, told: now, helped: map[protocol.MemberID]string{}}
+	g.core = repair.New(now, repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, rec, log, own)
 	for _, b := range own {
 		g.own = max(g.own, b.Index)
 	}
@@ -54,13 +54,13 @@ func newMending(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.B
 	return g
 }
 
-func (g *mending) say(format string, args ...any) {
+func (g *repairing) say(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	g.progress.Store(&text)
 }
 
 // run serves until there is a verdict. It closes the sockets.
-func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn) (*storage.MendPlan, error) {
+func (g *repairing) run(ctx context.Context, tcp net.Listener, udp net.PacketConn) (*storage.RepairPlan, error) {
 	m := g.m
 	if err := g.core.Verdict().Lost; err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 		m.configured.Store(&at.Configuration)
 	}
 	m.server = wire.NewServer(wire.ServerConfig{
-		Hello: m.hello, Handler: mendHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
+		Hello: m.hello, Handler: repairHandler{g}, Logger: m.logger, Gossip: func(c net.Conn) { m.swim.Ingest(c) },
 		Favours: m.favours.member, FavoursAddress: m.favours.address,
 		Refused: m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
@@ -103,7 +103,7 @@ func (g *mending) run(ctx context.Context, tcp net.Listener, udp net.PacketConn)
 	return plan, err
 }
 
-func (g *mending) datagram(from protocol.MemberID, packet []byte) {
+func (g *repairing) datagram(from protocol.MemberID, packet []byte) {
 	msg, err := protocol.DecodeMessage(packet)
 	if err == nil && msg.Kind().Datagram() {
 		g.box.message(from, msg, true)
@@ -112,15 +112,15 @@ func (g *mending) datagram(from protocol.MemberID, packet []byte) {
 
 // linkState hears how an attempt to reach another member went. A refusal that counts
 // ends the start: see loop.
-func (g *mending) linkState(to protocol.MemberID, address string, err error) {
+func (g *repairing) linkState(to protocol.MemberID, address string, err error) {
 	if err != nil {
-		g.m.logger.Debug("a link, while the log is mended", "err", err)
+		g.m.logger.Debug("a link, while the log is repaired", "err", err)
 		g.m.dirs.refusal(g.box, to, address, err, func(error) {})
 	}
 }
 
 // loop drives the core until it has a verdict.
-func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
+func (g *repairing) loop(ctx context.Context) (*storage.RepairPlan, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var in mail
@@ -140,7 +140,7 @@ func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
 			g.touched = now
 			g.m.dirs.keepInTouch()
 		}
-		at := min(g.core.Deadline(), g.told.Add(mendTold), g.fetch.deadline(), g.touched.Add(touchEvery))
+		at := min(g.core.Deadline(), g.told.Add(repairTold), g.fetch.deadline(), g.touched.Add(touchEvery))
 		timer.Reset(max(at.Sub(g.m.clock.Now()), 0))
 		select {
 		case <-g.box.wake:
@@ -151,15 +151,15 @@ func (g *mending) loop(ctx context.Context) (*storage.MendPlan, error) {
 	}
 }
 
-// interrupted is the error of a start that ended before the log was mended.
-func (g *mending) interrupted(ctx context.Context) error {
+// interrupted is the error of a start that ended before the log was repaired.
+func (g *repairing) interrupted(ctx context.Context) error {
 	return protocol.ErrUnavailable.With(fmt.Sprintf(
-		"the log of member %s is damaged and is not mended yet (%s); nothing is lost by that: start it again, with other members running",
+		"the log of member %s is damaged and is not repaired yet (%s); nothing is lost by that: start it again, with other members running",
 		g.m.cfg.Name, *g.progress.Load())).Because(ctx.Err())
 }
 
 // handle serves one round of mail.
-func (g *mending) handle(ctx context.Context, now protocol.Instant, in *mail) {
+func (g *repairing) handle(ctx context.Context, now protocol.Instant, in *mail) {
 	for _, tell := range in.completions {
 		tell(now)
 	}
@@ -194,7 +194,7 @@ func (g *mending) handle(ctx context.Context, now protocol.Instant, in *mail) {
 	g.serve()
 }
 
-func (g *mending) helpedBy(id protocol.MemberID) {
+func (g *repairing) helpedBy(id protocol.MemberID) {
 	name := id.Short()
 	for _, p := range g.peers {
 		if p.ID == id {
@@ -205,7 +205,7 @@ func (g *mending) helpedBy(id protocol.MemberID) {
 }
 
 // serve sends what the cores say.
-func (g *mending) serve() {
+func (g *repairing) serve() {
 	r := g.core.Ready()
 	var out []replica.Send
 	for _, e := range r.Messages {
@@ -216,34 +216,34 @@ func (g *mending) serve() {
 	}
 	g.m.transport.send(out)
 	for _, e := range r.Events {
-		g.m.logger.Warn("mending the log", "index", e.Index, "why", e.Text)
+		g.m.logger.Warn("repairing the log", "index", e.Index, "why", e.Text)
 	}
 }
 
 // tell says in the log, now and then, what is waited for.
-func (g *mending) tell(now protocol.Instant, checkpoint protocol.Index) {
+func (g *repairing) tell(now protocol.Instant, checkpoint protocol.Index) {
 	if len(g.peers) == 0 {
 		g.say("no other member answers at %s", strings.Join(g.m.otherAddresses(), ", "))
 	} else if checkpoint != 0 && !g.fetch.active() {
 		g.say("the %d members that answer do not have the entries; waiting for a checkpoint at %d or above", len(g.peers), checkpoint)
 	}
-	if now >= g.told.Add(mendTold) {
+	if now >= g.told.Add(repairTold) {
 		g.told = now
-		g.m.logger.Warn("the log is not mended yet", "why", *g.progress.Load(), "for", now.Sub(g.began))
+		g.m.logger.Warn("the log is not repaired yet", "why", *g.progress.Load(), "for", now.Sub(g.began))
 	}
 }
 
-// mendHandler is what the wire server hands its streams to while a log is mended.
-type mendHandler struct{ g *mending }
+// repairHandler is what the wire server hands its streams to while a log is repaired.
+type repairHandler struct{ g *repairing }
 
 // Welcome implements wire.Handler.
-func (h mendHandler) Welcome(peer protocol.Hello, from net.Addr) error {
+func (h repairHandler) Welcome(peer protocol.Hello, from net.Addr) error {
 	return handler{h.g.m}.Welcome(peer, from)
 }
 
-// Receive takes what mending needs. [S] Votes, entries and the rest are for a
+// Receive takes what repairing needs. [S] Votes, entries and the rest are for a
 // role, which is not there: nothing is answered, as if the member were down.
-func (h mendHandler) Receive(from protocol.MemberID, msg protocol.Message) {
+func (h repairHandler) Receive(from protocol.MemberID, msg protocol.Message) {
 	switch msg := msg.(type) {
 	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
 		h.g.box.message(from, msg, false)
@@ -251,7 +251,7 @@ func (h mendHandler) Receive(from protocol.MemberID, msg protocol.Message) {
 }
 
 // Serve refuses all requests but that for the status.
-func (h mendHandler) Serve(q *protocol.Request, to *wire.Responder) {
+func (h repairHandler) Serve(q *protocol.Request, to *wire.Responder) {
 	if q.Kind != protocol.RequestStatus {
 		_ = to.Fail(protocol.ErrNotServing.With(h.g.reason()))
 		return
@@ -259,13 +259,13 @@ func (h mendHandler) Serve(q *protocol.Request, to *wire.Responder) {
 	_ = to.Respond(&protocol.Response{ID: q.ID, Kind: q.Kind, Status: h.g.status()})
 }
 
-func (g *mending) reason() string {
-	return "its log is damaged and is being mended: " + *g.progress.Load()
+func (g *repairing) reason() string {
+	return "its log is damaged and is being repaired: " + *g.progress.Load()
 }
 
-// status is what a member says of itself while it mends. Any goroutine may call
+// status is what a member says of itself while it repairs. Any goroutine may call
 // it.
-func (g *mending) status() *protocol.Status {
+func (g *repairing) status() *protocol.Status {
 	m := g.m
 	s := &protocol.Status{
 		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise,

@@ -25,8 +25,8 @@ func TestVotersThatAreAllDamagedHealOneAnother(t *testing.T) {
 		if got := s.counts[countWiped]; got != 0 {
 			t.Errorf("seed %d: %d disks had to be wiped", seed, got)
 		}
-		if mended := s.counts[countMended]; mended < 2*s.counts[countDamagedTogether] {
-			t.Errorf("seed %d: %d logs mended, at least two were damaged %d times", seed, mended, s.counts[countDamagedTogether])
+		if repaired := s.counts[countRepaired]; repaired < 2*s.counts[countDamagedTogether] {
+			t.Errorf("seed %d: %d logs repaired, at least two were damaged %d times", seed, repaired, s.counts[countDamagedTogether])
 		}
 	}
 	if together < 3 || all == 0 {
@@ -34,8 +34,8 @@ func TestVotersThatAreAllDamagedHealOneAnother(t *testing.T) {
 	}
 }
 
-// A mended log that lacks what was committed, or holds something else, is told.
-func TestALogThatIsMendedWrongIsFound(t *testing.T) {
+// A repaired log that lacks what was committed, or holds something else, is told.
+func TestALogThatIsRepairedWrongIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]
 	rec := func() storage.Recovered {
@@ -44,18 +44,18 @@ func TestALogThatIsMendedWrongIsFound(t *testing.T) {
 	}
 	s.until(s.schedule.now.Add(time.Second), func() bool { return len(m.log.pending) == 0 && m.log.durable.last() > 3 })
 	good := rec()
-	wantRule(t, m.mended(&good, m.wal), "")
+	wantRule(t, m.repaired(&good, m.wal), "")
 	other := rec()
 	other.LastSum[0]++
-	wantRule(t, m.mended(&other, m.wal), RuleDurable)
+	wantRule(t, m.repaired(&other, m.wal), RuleDurable)
 	short := rec()
 	last := short.Shape.LastIndex()
 	short.Shape.TruncateAfter(last - 2)
 	short.LastSum = m.log.durable.sumAt(last - 2)
-	wantRule(t, m.mended(&short, m.wal), RuleDurable)
+	wantRule(t, m.repaired(&short, m.wal), RuleDurable)
 	old := rec()
 	old.State.Term--
-	wantRule(t, m.mended(&old, m.wal), RuleHardState)
-	m.mendSend([]protocol.Envelope{{To: s.members[0].id, Message: &protocol.VoteAnswer{}}})
-	wantRule(t, s.violation, RuleMending)
+	wantRule(t, m.repaired(&old, m.wal), RuleHardState)
+	m.repairSend([]protocol.Envelope{{To: s.members[0].id, Message: &protocol.VoteAnswer{}}})
+	wantRule(t, s.violation, RuleRepairing)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/counter"
@@ -98,7 +98,7 @@ func (c *cluster) sound(names ...string) {
 		c.kill(name)
 		delete(c.members, name)
 		if _, err := wal.Verify(vfs.OS(), c.configs[name].Dir); err != nil {
-			c.t.Errorf("the log of %s after it was mended: %v", name, err)
+			c.t.Errorf("the log of %s after it was repaired: %v", name, err)
 		}
 	}
 }
@@ -396,8 +396,8 @@ func TestOnlyASoundActiveSaysWhatIsCommitted(t *testing.T) {
 	p := c.start("p1", protocol.RolePassive)
 	c.fill(c.client(a), "x", 5)
 	c.equal()
-	held := func(m *Member) mend.Held {
-		got := make(chan mend.Held, 1)
+	held := func(m *Member) repair.Held {
+		got := make(chan repair.Held, 1)
 		m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { got <- m.held() }) })
 		return <-got
 	}

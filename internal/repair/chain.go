@@ -1,4 +1,4 @@
-package mend
+package repair
 
 import (
 	"fmt"
@@ -19,10 +19,10 @@ type chain struct {
 	// from is the checkpoint that it begins after; nil: where the log begins.
 	from *storage.Begin
 	at   point
-	// next is the stretch that it has to reach.
+	// next is the range that it has to reach.
 	next int
 	// patches are the entries from others below at. The last one is open while
-	// at is above the stretch before.
+	// at is above the range before.
 	patches [][]protocol.Entry
 	givers  []giver // of the entries in patches, in order
 	open    bool
@@ -79,7 +79,7 @@ func (c *Core) begin(from *storage.Begin) {
 		sum, err := c.ownSum(&s, at.index)
 		switch {
 		case err != nil: // it cannot be read after all
-			c.dropStretch(k)
+			c.dropRange(k)
 			c.begin(from)
 			return
 		case sum == at.sum:
@@ -93,8 +93,8 @@ func (c *Core) begin(from *storage.Begin) {
 	}
 }
 
-// ownSum returns the log's sum after an index of a good stretch.
-func (c *Core) ownSum(s *storage.Stretch, i protocol.Index) (protocol.LogSum, error) {
+// ownSum returns the log's sum after an index of a good range.
+func (c *Core) ownSum(s *storage.Range, i protocol.Index) (protocol.LogSum, error) {
 	switch i {
 	case s.After:
 		return s.Sum, nil
@@ -108,14 +108,14 @@ func (c *Core) ownSum(s *storage.Stretch, i protocol.Index) (protocol.LogSum, er
 	return entries[0].Sum, nil
 }
 
-// dropStretch leaves of a stretch only its end, as a point to lead through.
-func (c *Core) dropStretch(k int) {
+// dropRange leaves of a range only its end, as a point to lead through.
+func (c *Core) dropRange(k int) {
 	s := &c.good[k]
 	s.After, s.Sum = s.Last, s.LastSum
 }
 
-// pass takes a good stretch, which the chain has reached.
-func (c *Core) pass(s storage.Stretch) {
+// pass takes a good range, which the chain has reached.
+func (c *Core) pass(s storage.Range) {
 	c.chain.at = point{s.Last, s.LastSum}
 	c.chain.open = false
 	c.chain.next++
@@ -248,7 +248,7 @@ func (c *Core) takeBack() {
 	}
 }
 
-// before returns the point from which the chain leads to a stretch.
+// before returns the point from which the chain leads to a range.
 func (c *Core) before(k int) point {
 	if from := c.chain.from; from != nil && (k == 0 || from.Index > c.good[k-1].Last) {
 		return point{from.Index, from.Sum}
@@ -334,10 +334,10 @@ func (c *Core) backTo(i protocol.Index) (point, bool) {
 // finish makes the plan.
 func (c *Core) finish() {
 	h := &c.chain
-	c.tell(h.at.index, protocol.MemberID{}, "the log can be mended: %d runs of entries from others, %d bytes", len(h.patches), h.bytes)
+	c.tell(h.at.index, protocol.MemberID{}, "the log can be repaired: %d runs of entries from others, %d bytes", len(h.patches), h.bytes)
 	from := h.from
 	if from == nil && c.beheaded {
 		from = &c.own
 	}
-	c.verdict = Verdict{Plan: &storage.MendPlan{Begin: from, Patches: h.patches, Last: h.at.index, Sum: h.at.sum}}
+	c.verdict = Verdict{Plan: &storage.RepairPlan{Begin: from, Patches: h.patches, Last: h.at.index, Sum: h.at.sum}}
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // damagedLab is a settled log of several segments with two damaged records, and
-// what mends it.
-func damagedLab(t *testing.T, seed uint64) (*lab, storage.MendPlan) {
+// what repairs it.
+func damagedLab(t *testing.T, seed uint64) (*lab, storage.RepairPlan) {
 	t.Helper()
 	l := newLab(t, seed)
 	l.configure(0, 3, 1)
@@ -38,14 +38,14 @@ func damagedLab(t *testing.T, seed uint64) (*lab, storage.MendPlan) {
 func (l *lab) last3() protocol.Index { return protocol.Index(len(l.entries)) - 12 }
 
 // planFor fills what is damaged with what was written.
-func planFor(l *lab) storage.MendPlan {
+func planFor(l *lab) storage.RepairPlan {
 	l.t.Helper()
 	d := l.log.Recovered().Damage
 	if d == nil || len(d.Good) < 2 {
 		l.t.Fatalf("damage: %+v", d)
 	}
 	last := protocol.Index(len(l.entries))
-	plan := storage.MendPlan{Last: last, Sum: l.entries[last-1].Sum}
+	plan := storage.RepairPlan{Last: last, Sum: l.entries[last-1].Sum}
 	for k := 1; k < len(d.Good); k++ {
 		plan.Patches = append(plan.Patches, l.entries[d.Good[k-1].Last:d.Good[k].After])
 	}
@@ -68,39 +68,39 @@ func (l *lab) expectAll() {
 	}
 }
 
-// Mending is cut short at every step, by the end of the process or of the power,
-// and once more while the log is opened: the damaged log is there, or the mended
+// Repairing is cut short at every step, by the end of the process or of the power,
+// and once more while the log is opened: the damaged log is there, or the repaired
 // one, with the hard state, and sequence numbers that never went back.
-func TestMendingCutShortLosesNothing(t *testing.T) {
+func TestRepairingCutShortLosesNothing(t *testing.T) {
 	rounds := uint64(4)
 	if testing.Short() {
 		rounds = 1
 	}
 	for _, power := range []bool{false, true} {
-		unmended, mended := 0, 0
+		unmended, repaired := 0, 0
 		for round := range rounds {
 			for n := 0; ; n++ {
-				damaged, stopped := mendingCutShort(t, power, n, round)
+				damaged, stopped := repairingCutShort(t, power, n, round)
 				if damaged {
 					unmended++
 				} else {
-					mended++
+					repaired++
 				}
 				if !stopped {
 					break
 				}
 			}
 		}
-		t.Logf("power=%v: stopped %d times before the switch, %d after", power, unmended, mended)
-		if unmended < 10 || mended < 3 {
-			t.Errorf("power=%v: stopped %d times before the switch, %d after", power, unmended, mended)
+		t.Logf("power=%v: stopped %d times before the switch, %d after", power, unmended, repaired)
+		if unmended < 10 || repaired < 3 {
+			t.Errorf("power=%v: stopped %d times before the switch, %d after", power, unmended, repaired)
 		}
 	}
 }
 
-// mendingCutShort stops a mending after n steps. It reports whether the log was
+// repairingCutShort stops a repairing after n steps. It reports whether the log was
 // still damaged, and whether there were so many steps.
-func mendingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, stopped bool) {
+func repairingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, stopped bool) {
 	t.Helper()
 	l, plan := damagedLab(t, uint64(n)+1000*round)
 	was := l.log.Recovered().Sequence
@@ -113,7 +113,7 @@ func mendingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, st
 		}
 	}
 	l.disk.StopAfter(n)
-	err := wal.Mend(l.disk, labDir, l.options, plan)
+	err := wal.Repair(l.disk, labDir, l.options, plan)
 	stopped = l.disk.Stopped()
 	if err != nil && !stopped {
 		t.Fatal(err)
@@ -130,13 +130,13 @@ func mendingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, st
 	l.open()
 	if damaged = l.log.Recovered().Damage != nil; damaged {
 		if err == nil {
-			t.Fatalf("step %d: mended, and damaged again", n)
+			t.Fatalf("step %d: repaired, and damaged again", n)
 		}
 		if got := l.log.Recovered(); got.State != l.state || got.Sequence < was {
 			t.Fatalf("step %d: got %+v", n, got)
 		}
 		l.log.Close()
-		l.must(wal.Mend(l.disk, labDir, l.options, plan))
+		l.must(wal.Repair(l.disk, labDir, l.options, plan))
 		l.open()
 	}
 	if got := l.log.Recovered().Sequence; got <= was {
@@ -159,32 +159,32 @@ func mendingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, st
 // A plan that does not fit the log is refused, and changes nothing.
 func TestPlanThatDoesNotFitIsRefused(t *testing.T) {
 	l, good := damagedLab(t, 1)
-	for name, change := range map[string]func(*storage.MendPlan){
-		"another end":         func(p *storage.MendPlan) { p.Sum[0]++ },
-		"a patch is missing":  func(p *storage.MendPlan) { p.Patches = p.Patches[1:] },
-		"below the commit":    func(p *storage.MendPlan) { p.Last, p.Sum = 5, l.entries[4].Sum; p.Patches = nil },
-		"above the end":       func(p *storage.MendPlan) { p.Last++ },
-		"another begin's sum": func(p *storage.MendPlan) { p.Begin = &storage.Begin{Index: 20, Term: 2} },
-		"another entry": func(p *storage.MendPlan) {
+	for name, change := range map[string]func(*storage.RepairPlan){
+		"another end":         func(p *storage.RepairPlan) { p.Sum[0]++ },
+		"a patch is missing":  func(p *storage.RepairPlan) { p.Patches = p.Patches[1:] },
+		"below the commit":    func(p *storage.RepairPlan) { p.Last, p.Sum = 5, l.entries[4].Sum; p.Patches = nil },
+		"above the end":       func(p *storage.RepairPlan) { p.Last++ },
+		"another begin's sum": func(p *storage.RepairPlan) { p.Begin = &storage.Begin{Index: 20, Term: 2} },
+		"another entry": func(p *storage.RepairPlan) {
 			other := append([]protocol.Entry(nil), p.Patches[0]...)
 			other[0].Data = []byte("x")
 			protocol.EncodeEntries(other[:1])
 			p.Patches = append([][]protocol.Entry{other}, p.Patches[1:]...)
 		},
-		"nobody is active": func(p *storage.MendPlan) {
+		"nobody is active": func(p *storage.RepairPlan) {
 			p.Begin = &storage.Begin{Index: 20, Term: 2, Sum: l.entries[19].Sum}
 		},
 	} {
 		l.log.Close()
 		plan := good
 		change(&plan)
-		err := wal.Mend(l.disk, labDir, l.options, plan)
+		err := wal.Repair(l.disk, labDir, l.options, plan)
 		if !errors.Is(err, protocol.ErrInvalid) && !errors.Is(err, protocol.ErrCorrupt) && !errors.Is(err, protocol.ErrNotFound) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		names, _ := l.disk.ReadDir(labDir + "/log")
 		for _, n := range names {
-			if strings.Contains(n, "mended") {
+			if strings.Contains(n, "repaired") {
 				t.Errorf("%s: %s is left", name, n)
 			}
 		}
@@ -194,36 +194,36 @@ func TestPlanThatDoesNotFitIsRefused(t *testing.T) {
 		}
 	}
 	l.log.Close()
-	l.must(wal.Mend(l.disk, labDir, l.options, good))
+	l.must(wal.Repair(l.disk, labDir, l.options, good))
 	l.open()
 	l.expectAll()
 }
 
 // Without space nothing is changed, and it works when there is some.
-func TestMendOnAFullDisk(t *testing.T) {
+func TestRepairOnAFullDisk(t *testing.T) {
 	l, plan := damagedLab(t, 1)
 	l.log.Close()
 	free, err := l.disk.FreeSpace(labDir)
 	l.must(err)
 	for _, room := range []uint64{0, 20 << 10, 50 << 10} {
 		l.disk.SetCapacity(int64(math.MaxInt64 - free + room))
-		if err := wal.Mend(l.disk, labDir, l.options, plan); !errors.Is(err, protocol.ErrNoSpace) {
+		if err := wal.Repair(l.disk, labDir, l.options, plan); !errors.Is(err, protocol.ErrNoSpace) {
 			t.Fatalf("%d bytes free: got %v", room, err)
 		}
 	}
 	l.disk.SetCapacity(math.MaxInt64)
-	l.must(wal.Mend(l.disk, labDir, l.options, plan))
+	l.must(wal.Repair(l.disk, labDir, l.options, plan))
 	l.open()
 	l.expectAll()
 }
 
 // A failed sync is the end of it: the damaged log stays.
-func TestMendWithAFailedSync(t *testing.T) {
+func TestRepairWithAFailedSync(t *testing.T) {
 	for n := 1; n < 8; n++ {
 		l, plan := damagedLab(t, 1)
 		l.log.Close()
 		l.disk.Fail(vfs.OpSync, n, nil)
-		err := wal.Mend(l.disk, labDir, l.options, plan)
+		err := wal.Repair(l.disk, labDir, l.options, plan)
 		if err == nil {
 			break
 		}
@@ -234,21 +234,21 @@ func TestMendWithAFailedSync(t *testing.T) {
 		l.open()
 		if l.log.Recovered().Damage != nil {
 			l.log.Close()
-			l.must(wal.Mend(l.disk, labDir, l.options, plan))
+			l.must(wal.Repair(l.disk, labDir, l.options, plan))
 			l.open()
 		}
 		l.expectAll()
 	}
 }
 
-// A mended log is damaged and mended again, and begins after a checkpoint the
+// A repaired log is damaged and repaired again, and begins after a checkpoint the
 // third time: numbers of segments and records go on.
-func TestMendingAgain(t *testing.T) {
+func TestRepairingAgain(t *testing.T) {
 	l, plan := damagedLab(t, 1)
 	sequence := l.log.Recovered().Sequence
 	for round := range 3 {
 		l.log.Close()
-		l.must(wal.Mend(l.disk, labDir, l.options, plan))
+		l.must(wal.Repair(l.disk, labDir, l.options, plan))
 		l.open()
 		l.expectAll()
 		if got := l.log.Recovered().Sequence; got <= sequence {
@@ -271,7 +271,7 @@ func TestMendingAgain(t *testing.T) {
 	}
 }
 
-// A member that mends its log over several starts counts each of them, and says
+// A member that repairs its log over several starts counts each of them, and says
 // of the log what others have seen of it: they refuse who goes back in either.
 func TestDamagedStartIsCounted(t *testing.T) {
 	l, plan := damagedLab(t, 11)
@@ -289,7 +289,7 @@ func TestDamagedStartIsCounted(t *testing.T) {
 		l.open()
 	}
 	l.log.Close()
-	l.must(wal.Mend(l.disk, labDir, l.options, plan))
+	l.must(wal.Repair(l.disk, labDir, l.options, plan))
 	l.open()
 	if got := l.log.Identity().Starts; got != starts+1 {
 		t.Errorf("start %d after %d", got, starts)

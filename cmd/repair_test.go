@@ -63,8 +63,8 @@ func putKeys(t *testing.T, f *flock, n int) {
 }
 
 // A member with a damaged log, as processes and by hand: verify says so, it waits
-// while it is alone and tells, Ctrl-C ends it, and with the others it mends.
-func TestADamagedMemberMendsItself(t *testing.T) {
+// while it is alone and tells, Ctrl-C ends it, and with the others it repairs.
+func TestADamagedMemberRepairsItself(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
@@ -88,7 +88,7 @@ func TestADamagedMemberMendsItself(t *testing.T) {
 		return err
 	})
 	if _, stderr, code := run(context.Background(), "", "map", "get", "--addr", a3.addr, "--timeout", "1s", "m", "k1"); code == 0 {
-		t.Errorf("a read at a member that mends its log: exit code 0, %s", stderr)
+		t.Errorf("a read at a member that repairs its log: exit code 0, %s", stderr)
 	}
 	if code := a3.stop(); code != 0 {
 		t.Errorf("interrupted while it waits: exit code %d, %s", code, a3.log)
@@ -97,12 +97,12 @@ func TestADamagedMemberMendsItself(t *testing.T) {
 		f.agents[name].start()
 	}
 	f.settled()
-	if !strings.Contains(a3.log.String(), "the log is mended") {
+	if !strings.Contains(a3.log.String(), "the log is repaired") {
 		t.Errorf("nothing is told of it: %s", a3.log)
 	}
 	a3.kill()
 	if said, code := verifyLog(t, a3.dir()); code != 0 {
-		t.Errorf("wal verify of the mended log: exit code %d, %s", code, said)
+		t.Errorf("wal verify of the repaired log: exit code %d, %s", code, said)
 	}
 }
 

@@ -1,23 +1,23 @@
 package runtime
 
 import (
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
-// repairsMax is how many members that mend their logs may wait for an answer;
+// repairsMax is how many members that repair their logs may wait for an answer;
 // more have to ask again.
 const repairsMax = 16
 
-// repairs answers members that mend their logs, one after the other and beside
+// repairs answers members that repair their logs, one after the other and beside
 // the loop: it reads the disk.
 type repairs struct{ queue chan repairQuestion }
 
 type repairQuestion struct {
 	from protocol.MemberID
 	want *protocol.RepairWant
-	held mend.Held
+	held repair.Held
 }
 
 func newRepairs() repairs { return repairs{make(chan repairQuestion, repairsMax)} }
@@ -38,7 +38,7 @@ func (m *Member) askedForRepair(from protocol.MemberID, want *protocol.RepairWan
 }
 
 // held says what this member can answer from. The loop's.
-func (m *Member) held() mend.Held {
+func (m *Member) held() repair.Held {
 	h := m.replica.Held()
 	// [S] Only an active whose log is not in doubt may say what was committed.
 	h.Active = h.Active && m.doubted.Load() == nil
@@ -50,7 +50,7 @@ func (m *Member) answerRepairs() {
 	for {
 		select {
 		case q := <-m.repairs.queue:
-			answer := protocol.Envelope{From: m.identity.Member, To: q.from, Message: mend.Answer(m.log, q.held, q.want)}
+			answer := protocol.Envelope{From: m.identity.Member, To: q.from, Message: repair.Answer(m.log, q.held, q.want)}
 			m.mailbox.put(func(in *mail) {
 				in.calls = append(in.calls, func() { m.transport.send([]replica.Send{{Envelope: answer}}) })
 			})

@@ -8,62 +8,62 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
 
 const (
-	// A place that has failed mendAfter times is mended: what passes, passes sooner.
-	mendAfter = 3
-	// mendPatience is how long the others are asked for one run of entries, and
-	// mendPatienceMax if it comes in pieces.
-	mendPatience, mendPatienceMax = 5 * time.Second, time.Minute
-	// mendPause is when a place that could not be mended is tried again, doubled each
-	// time up to mendPauseMax.
-	mendPause, mendPauseMax = 30 * time.Second, 10 * time.Minute
+	// A place that has failed repairAfter times is repaired: what passes, passes sooner.
+	repairAfter = 3
+	// repairPatience is how long the others are asked for one run of entries, and
+	// repairPatienceMax if it comes in pieces.
+	repairPatience, repairPatienceMax = 5 * time.Second, time.Minute
+	// repairPause is when a place that could not be repaired is tried again, doubled each
+	// time up to repairPauseMax.
+	repairPause, repairPauseMax = 30 * time.Second, 10 * time.Minute
 )
 
-// mendPhase is how far the mending of a place is.
-type mendPhase uint8
+// repairPhase is how far the repair of a place is.
+type repairPhase uint8
 
 const (
-	mendNone   mendPhase = iota
-	mendLooks            // the log looks what is lost with it
-	mendAsks             // the others are asked for it
-	mendWrites           // the log writes it
+	repairNone   repairPhase = iota
+	repairLooks              // the log looks what is lost with it
+	repairAsks               // the others are asked for it
+	repairWrites             // the log writes it
 )
 
-// mending is the place of the log that is being mended, if any: what the file lacks
+// repairing is the place of the log that is being repaired, if any: what the file lacks
 // that it lies in is asked of the others, and written again.
 //
-// [S] What counts as an answer is decided by log sums (internal/mend), as before a
+// [S] What counts as an answer is decided by log sums (internal/repair), as before a
 // start: entries lead from the sum before the lost ones to the one that the next good
 // record states, or they are not what was lost. That an active has committed something
 // else there does not matter here: it is for Raft to say so.
-type mending struct {
+type repairing struct {
 	ground
 	places *unreadable
 	disk   *disk
-	repair
+	repairRun
 }
 
-// repair is how far the mending of a place is.
-type repair struct {
-	phase  mendPhase
+// repairRun is how far the repairing of a place is.
+type repairRun struct {
+	phase  repairPhase
 	id     uint64 // of the step that is awaited
 	place  protocol.Range
 	lost   []storage.Lost
 	found  [][]protocol.Entry // of lost, in order
-	core   *mend.Core
+	core   *repair.Core
 	until  protocol.Instant
 	limit  protocol.Instant
 	helped []protocol.MemberID // whose entries found has
 }
 
-// MendStep is one step of the mending of a running log. Exactly one of Look, Found and
-// Stop is set. The first two are answered by Mended.
-type MendStep struct {
+// RepairStep is one step of the repair of a running log. Exactly one of Look, Found and
+// Stop is set. The first two are answered by Repaired.
+type RepairStep struct {
 	ID uint64
 	// Look asks what the file with an entry lacks (storage.Rebuilder).
 	Look protocol.Index
@@ -75,8 +75,8 @@ type MendStep struct {
 	Stop bool
 }
 
-// MendDone answers a MendStep.
-type MendDone struct {
+// RepairDone answers a RepairStep.
+type RepairDone struct {
 	ID uint64
 	// Lost is what is lacking, Sound says that nothing is wrong.
 	Lost  []storage.Lost
@@ -84,20 +84,20 @@ type MendDone struct {
 	Err   error
 }
 
-// tick begins to mend a place when it is time, and asks on.
-func (m *mending) tick(now protocol.Instant) {
+// tick begins to repair a place when it is time, and asks on.
+func (m *repairing) tick(now protocol.Instant) {
 	switch m.phase {
-	case mendNone:
-		if p := m.places.toMend(now); p != nil {
-			m.repair = repair{phase: mendLooks, id: m.id + 1, place: p.entries}
-			m.out.Mend = &MendStep{ID: m.id, Look: max(p.entries.First, m.log.shape().FirstIndex())}
+	case repairNone:
+		if p := m.places.toRepair(now); p != nil {
+			m.repairRun = repairRun{phase: repairLooks, id: m.id + 1, place: p.entries}
+			m.out.Repair = &RepairStep{ID: m.id, Look: max(p.entries.First, m.log.shape().FirstIndex())}
 		}
-	case mendAsks:
+	case repairAsks:
 		if now >= m.core.Deadline() {
 			m.core.Tick(now)
 		}
 		m.follow(now)
-		if m.phase == mendAsks && now >= m.until {
+		if m.phase == repairAsks && now >= m.until {
 			x := m.lost[len(m.found)]
 			m.giveUp(now, fmt.Errorf("none of %d other members gives entries %d to %d as they were", len(m.flock.peers), x.After+1, x.Last), true)
 		}
@@ -105,18 +105,18 @@ func (m *mending) tick(now protocol.Instant) {
 }
 
 // deadline returns when tick is wanted.
-func (m *mending) deadline() protocol.Instant {
+func (m *repairing) deadline() protocol.Instant {
 	switch m.phase {
-	case mendAsks:
+	case repairAsks:
 		return min(m.core.Deadline(), m.until)
-	case mendNone:
+	case repairNone:
 		at := protocol.Instant(math.MaxInt64)
 		if !m.may() {
 			return at
 		}
 		for k := range m.places.places {
-			if p := &m.places.places[k]; p.bad() && p.failed >= mendAfter {
-				at = min(at, p.mendAt)
+			if p := &m.places.places[k]; p.bad() && p.failed >= repairAfter {
+				at = min(at, p.repairAt)
 			}
 		}
 		return at
@@ -125,17 +125,17 @@ func (m *mending) deadline() protocol.Instant {
 }
 
 // may reports whether the log may be changed: it is neither kept as it is nor given up.
-func (m *mending) may() bool {
+func (m *repairing) may() bool {
 	return m.standing.may(mayChange) && m.disk.failed == nil
 }
 
-// toMend returns the place that is to be mended next: first the one that stands in the
+// toRepair returns the place that is to be repaired next: first the one that stands in the
 // way of the state.
-func (u *unreadable) toMend(now protocol.Instant) *place {
-	if !u.mending.may() {
+func (u *unreadable) toRepair(now protocol.Instant) *place {
+	if !u.repairing.may() {
 		return nil
 	}
-	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= mendAfter && now >= p.mendAt }
+	due := func(p *place) bool { return p != nil && p.bad() && p.failed >= repairAfter && now >= p.repairAt }
 	if p := u.at(u.log.handed + 1); due(p) && u.stuck() != "" {
 		return p
 	}
@@ -147,46 +147,46 @@ func (u *unreadable) toMend(now protocol.Instant) *place {
 	return nil
 }
 
-// Mended answers a MendStep.
-func (r *Replica) Mended(now protocol.Instant, done MendDone) {
-	r.unreadable.mending.done(now, done)
+// Repaired answers a RepairStep.
+func (r *Replica) Repaired(now protocol.Instant, done RepairDone) {
+	r.unreadable.repairing.done(now, done)
 	r.pump(now)
 }
 
 // done takes the answer to the step that is awaited.
-func (m *mending) done(now protocol.Instant, done MendDone) {
-	if done.ID != m.id || m.phase != mendLooks && m.phase != mendWrites {
+func (m *repairing) done(now protocol.Instant, done RepairDone) {
+	if done.ID != m.id || m.phase != repairLooks && m.phase != repairWrites {
 		return
 	}
 	switch {
 	case done.Err != nil:
 		m.giveUp(now, done.Err, errors.Is(done.Err, protocol.ErrInvalid))
-	case m.phase == mendWrites:
+	case m.phase == repairWrites:
 		m.finish(now)
-	case m.phase == mendLooks && done.Sound:
+	case m.phase == repairLooks && done.Sound:
 		m.stop()
 		m.places.again(now, m.place)
-	case m.phase == mendLooks:
-		m.phase, m.lost = mendAsks, done.Lost
+	case m.phase == repairLooks:
+		m.phase, m.lost = repairAsks, done.Lost
 		m.next(now)
 	}
 }
 
 // next asks for the next run that is lost, or has what was found written.
-func (m *mending) next(now protocol.Instant) {
+func (m *repairing) next(now protocol.Instant) {
 	if len(m.found) == len(m.lost) {
-		m.phase, m.id, m.core = mendWrites, m.id+1, nil
-		m.out.Mend = &MendStep{ID: m.id, Write: true, Found: m.found}
+		m.phase, m.id, m.core = repairWrites, m.id+1, nil
+		m.out.Repair = &RepairStep{ID: m.id, Write: true, Found: m.found}
 		return
 	}
 	x := m.lost[len(m.found)]
 	// A log of which these entries are lost, and nothing else is known.
 	begin := storage.Begin{Index: x.After, Sum: x.Sum, Configuration: protocol.ConfigurationAt{Index: 1}}
-	rec := &storage.Recovered{State: protocol.HardState{Commit: x.Last}, Damage: &storage.Damage{Begin: begin, Good: []storage.Stretch{
+	rec := &storage.Recovered{State: protocol.HardState{Commit: x.Last}, Damage: &storage.Damage{Begin: begin, Good: []storage.Range{
 		{After: x.After, Sum: x.Sum, Last: x.After, LastSum: x.Sum}, {After: x.Last, Sum: x.LastSum, Last: x.Last, LastSum: x.LastSum},
 	}}}
-	m.until, m.limit = now.Add(mendPatience), now.Add(mendPatienceMax)
-	m.core = mend.New(now, mend.Config{ID: m.cfg.ID, Seed: m.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
+	m.until, m.limit = now.Add(repairPatience), now.Add(repairPatienceMax)
+	m.core = repair.New(now, repair.Config{ID: m.cfg.ID, Seed: m.cfg.Seed ^ m.id}, rec, nothingElse{}, nil)
 	m.core.SetPeers(now, m.flock.peers)
 	m.follow(now)
 }
@@ -194,33 +194,33 @@ func (m *mending) next(now protocol.Instant) {
 // nothingElse is what can be read of a log of which nothing is known.
 type nothingElse struct{}
 
-// Read implements mend.Log.
+// Read implements repair.Log.
 func (nothingElse) Read(first, _ protocol.Index, _ int) ([]protocol.Entry, error) {
 	return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: entry %d", first))
 }
 
 // receive takes what another member has sent.
-func (m *mending) receive(now protocol.Instant, from protocol.MemberID, answer *protocol.Repair) {
-	if m.phase != mendAsks {
+func (m *repairing) receive(now protocol.Instant, from protocol.MemberID, answer *protocol.Repair) {
+	if m.phase != repairAsks {
 		return
 	}
 	if len(answer.Entries) > 0 {
-		m.until = min(now.Add(mendPatience), m.limit)
+		m.until = min(now.Add(repairPatience), m.limit)
 	}
 	m.core.Receive(now, from, answer)
 	m.follow(now)
 }
 
 // setPeers follows who can be asked.
-func (m *mending) setPeers(now protocol.Instant) {
-	if m.phase == mendAsks {
+func (m *repairing) setPeers(now protocol.Instant) {
+	if m.phase == repairAsks {
 		m.core.SetPeers(now, m.flock.peers)
 		m.follow(now)
 	}
 }
 
 // follow sends what the core asks, and takes its verdict.
-func (m *mending) follow(now protocol.Instant) {
+func (m *repairing) follow(now protocol.Instant) {
 	for _, e := range m.core.Ready().Messages {
 		m.out.Send = append(m.out.Send, Send{Envelope: e})
 	}
@@ -242,7 +242,7 @@ func (m *mending) follow(now protocol.Instant) {
 }
 
 // finish says that the place is written again: whoever waits for it reads on.
-func (m *mending) finish(now protocol.Instant) {
+func (m *repairing) finish(now protocol.Instant) {
 	text := fmt.Sprintf("the log could not be read at entries %d to %d, which are written again", m.place.First, m.place.Last)
 	var names []string
 	for _, id := range m.helped {
@@ -253,54 +253,54 @@ func (m *mending) finish(now protocol.Instant) {
 	}
 	m.out.event(protocol.EventRepaired, text)
 	m.places.again(now, m.place)
-	m.repair = repair{id: m.id}
+	m.repairRun = repairRun{id: m.id}
 }
 
 // giveUp leaves the place as it is, for now. [S] Nothing of the log has changed: a log
 // that has failed says so itself. It is hopeless if nobody gives what is lacking, or
 // the log cannot take it; a disk that is full, say, has what it needs tomorrow.
-func (m *mending) giveUp(now protocol.Instant, why error, hopeless bool) {
+func (m *repairing) giveUp(now protocol.Instant, why error, hopeless bool) {
 	m.stop()
 	p := m.places.at(m.place.First)
 	if p == nil {
 		return
 	}
 	p.hopeless = p.hopeless || hopeless
-	p.mendPause = min(max(2*p.mendPause, mendPause), mendPauseMax)
-	p.mendAt = now.Add(p.mendPause)
-	text := fmt.Sprintf("entries %d to %d cannot be mended: %v; it is tried again in %v", m.place.First, m.place.Last, why, p.mendPause)
+	p.repairPause = min(max(2*p.repairPause, repairPause), repairPauseMax)
+	p.repairAt = now.Add(p.repairPause)
+	text := fmt.Sprintf("entries %d to %d cannot be repaired: %v; it is tried again in %v", m.place.First, m.place.Last, why, p.repairPause)
 	if m.places.bereft() == p {
 		text += "; the state goes on from a checkpoint of the others as soon as there is one"
 	}
 	kind := protocol.EventRefused
 	if u := m.places; now >= u.complainAt { // of a disk that fails as a whole, once
-		kind, u.complainAt = protocol.EventUnreadable, now.Add(mendPause)
+		kind, u.complainAt = protocol.EventUnreadable, now.Add(repairPause)
 	}
 	m.out.event(kind, text)
 }
 
 // stop gives up what is under way.
-func (m *mending) stop() {
-	if m.phase == mendLooks || m.phase == mendAsks {
-		m.out.Mend = &MendStep{Stop: true}
+func (m *repairing) stop() {
+	if m.phase == repairLooks || m.phase == repairAsks {
+		m.out.Repair = &RepairStep{Stop: true}
 	}
-	m.repair = repair{id: m.id, place: m.place}
+	m.repairRun = repairRun{id: m.id, place: m.place}
 }
 
 // String says how far it is, or is empty.
-func (m *mending) String() string {
+func (m *repairing) String() string {
 	switch m.phase {
-	case mendAsks:
+	case repairAsks:
 		x := m.lost[len(m.found)]
-		return fmt.Sprintf("; it is being mended: entries %d to %d are asked of the others", x.After+1, x.Last)
-	case mendLooks, mendWrites:
-		return "; it is being mended"
+		return fmt.Sprintf("; it is being repaired: entries %d to %d are asked of the others", x.After+1, x.Last)
+	case repairLooks, repairWrites:
+		return "; it is being repaired"
 	}
 	return ""
 }
 
 // again lets all places be read at once: others may have lain in the file that has been
-// looked at. Those of the range, if they fail again, are not mended again soon.
+// looked at. Those of the range, if they fail again, are not repaired again soon.
 func (u *unreadable) again(now protocol.Instant, entries protocol.Range) {
 	for k := range u.places {
 		p := &u.places[k]
@@ -309,7 +309,7 @@ func (u *unreadable) again(now protocol.Instant, entries protocol.Range) {
 		}
 		p.next, p.pause, p.failed = now, readPause, 0
 		if entries.First <= p.entries.Last && p.entries.First <= entries.Last {
-			p.mendAt, p.mendPause = now.Add(mendPause), 0
+			p.repairAt, p.repairPause = now.Add(repairPause), 0
 		}
 	}
 }

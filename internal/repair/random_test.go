@@ -1,4 +1,4 @@
-package mend_test
+package repair_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
@@ -74,7 +74,7 @@ func healRandom(t *testing.T, seed uint64, counts map[string]int) {
 			return
 		}
 		m.log = log
-		if rec := log.Recovered(); mend.Needed(m.id, &rec) {
+		if rec := log.Recovered(); repair.Needed(m.id, &rec) {
 			damaged++
 		} else if rec.Shape.LastIndex() != protocol.Index(len(entries)) {
 			t.Fatalf("seed %d: an undamaged log ends at %d, not %d", seed, rec.Shape.LastIndex(), len(entries))
@@ -101,7 +101,7 @@ func (s *scene) flipSome(m *member, n int) {
 	}
 }
 
-// heal runs the cores in turns: after each, what is mended starts and the others
+// heal runs the cores in turns: after each, what is repaired starts and the others
 // commit more.
 func (s *scene) heal(seed uint64, counts map[string]int) {
 	t := s.t
@@ -115,8 +115,8 @@ func (s *scene) heal(seed uint64, counts map[string]int) {
 			if turn > 0 {
 				counts["helped by a later commit"]++
 			}
-			m.mend()
-			s.checkMended(seed, k, counts)
+			m.repair()
+			s.checkRepaired(seed, k, counts)
 		}
 		if done {
 			break
@@ -138,7 +138,7 @@ func (s *scene) heal(seed uint64, counts map[string]int) {
 	}
 	for _, m := range s.members {
 		if m.core != nil {
-			t.Fatalf("seed %d: %s is not mended: %+v, damage %+v", seed, m.id.Short(), m.core.Verdict(), m.log.Recovered().Damage)
+			t.Fatalf("seed %d: %s is not repaired: %+v, damage %+v", seed, m.id.Short(), m.core.Verdict(), m.log.Recovered().Damage)
 		}
 	}
 }
@@ -190,9 +190,9 @@ func (s *scene) goOn() {
 	s.commit = next
 }
 
-// checkMended: the log is the member's own, or the committed one, and nothing
+// checkRepaired: the log is the member's own, or the committed one, and nothing
 // committed that it held is missing.
-func (s *scene) checkMended(seed uint64, k int, counts map[string]int) {
+func (s *scene) checkRepaired(seed uint64, k int, counts map[string]int) {
 	t, m := s.t, s.members[k]
 	t.Helper()
 	rec := m.log.Recovered()

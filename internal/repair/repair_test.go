@@ -1,19 +1,19 @@
-package mend_test
+package repair_test
 
 import (
 	"errors"
 	"slices"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
 )
 
 // Damage to every record and every segment header of a small log, one at a time
-// and in pairs: mended from a twin, the log is byte-equal.
-func TestEveryDamageIsMendedFromATwin(t *testing.T) {
+// and in pairs: repaired from a twin, the log is byte-equal.
+func TestEveryDamageIsRepairedFromATwin(t *testing.T) {
 	entries := run(nil, 60, 2, 1, 1800)
 	m := newMember(t, 1, entries, 48, 4)
 	twin := newMember(t, 2, entries, 60, 7).reopen()
@@ -47,14 +47,14 @@ func TestEveryDamageIsMendedFromATwin(t *testing.T) {
 		}
 		m.must(err)
 		m.log = log
-		if rec := log.Recovered(); !mend.Needed(m.id, &rec) {
+		if rec := log.Recovered(); !repair.Needed(m.id, &rec) {
 			counts["harmless"]++
 			// A record that nothing says was durable may be torn; nothing else.
 			if rec.Shape.LastIndex() < 60 {
 				t.Fatalf("%v: entries are gone: the log ends at %d", flips, rec.Shape.LastIndex())
 			}
 		} else {
-			counts["mended"]++
+			counts["repaired"]++
 			n := &network{t: t, members: []*member{m, twin}}
 			n.healAll()
 		}
@@ -84,8 +84,8 @@ func TestEveryDamageIsMendedFromATwin(t *testing.T) {
 	if testing.Short() {
 		least = 100
 	}
-	if counts["mended"] < least {
-		t.Errorf("too few were mended")
+	if counts["repaired"] < least {
+		t.Errorf("too few were repaired")
 	}
 }
 
@@ -168,7 +168,7 @@ func TestEntriesThatDoNotJoinAreRefused(t *testing.T) {
 			if !n.run(20 * second) { // now they are true
 				t.Fatalf("%s, active=%v: no verdict: %+v", name, active, m.core.Verdict())
 			}
-			m.mend()
+			m.repair()
 			m.holds(entries)
 		}
 	}
@@ -204,7 +204,7 @@ func TestOnlyASoundActiveReplacesWhatWasDamaged(t *testing.T) {
 				t.Fatalf("verdict: %v: %+v", done, m.core.Verdict())
 			}
 			if done {
-				m.mend()
+				m.repair()
 				m.holds(theirs[:c.ends])
 			}
 		})
@@ -289,7 +289,7 @@ func TestCheckpointTakesThePlaceOfWhatNobodyHolds(t *testing.T) {
 			if !n.run(20 * second) {
 				t.Fatalf("no verdict: %+v", m.core.Verdict())
 			}
-			m.mend()
+			m.repair()
 			m.holds(entries)
 			rec := m.log.Recovered()
 			if rec.Shape.PrevIndex != c.at || rec.Shape.PrevSum != entries[c.at-1].Sum {
@@ -313,13 +313,13 @@ func TestCheckpointOfAnotherLogDropsTheSuffix(t *testing.T) {
 	if !n.run(20 * second) {
 		t.Fatalf("no verdict: %+v", m.core.Verdict())
 	}
-	m.mend()
+	m.repair()
 	if rec := m.log.Recovered(); rec.Shape.PrevIndex != 45 || rec.Shape.LastIndex() != 45 || rec.LastSum != theirs[44].Sum || rec.State.Commit != 45 {
 		t.Fatalf("begins after %d, ends at %d, commit %d", rec.Shape.PrevIndex, rec.Shape.LastIndex(), rec.State.Commit)
 	}
 }
 
-// A member's own checkpoint mends it when nobody else is there, but entries are
+// A member's own checkpoint repairs it when nobody else is there, but entries are
 // asked for first.
 func TestOwnCheckpointIsTheLastResort(t *testing.T) {
 	entries := run(nil, 60, 2, 1, 500)
@@ -372,7 +372,7 @@ func TestLogThatForgotWhoIsActive(t *testing.T) {
 		if !n.run(20 * second) {
 			t.Fatalf("no verdict: %+v", m.core.Verdict())
 		}
-		m.mend()
+		m.repair()
 		m.holds(entries)
 	}
 }
@@ -429,15 +429,15 @@ func TestBeginningThatIsNotKnownToBeCommitted(t *testing.T) {
 		if !n.run(20 * second) {
 			t.Fatalf("no verdict: %+v", m.core.Verdict())
 		}
-		m.mend()
+		m.repair()
 		m.holds(entries)
 	}
 }
 
 // Nobody needs to have a checkpoint where the sound part of a log begins: if its
-// beginning is damaged and no own checkpoint reaches what is left, it is mended
+// beginning is damaged and no own checkpoint reaches what is left, it is repaired
 // from its very first entry on. With an own checkpoint up there nobody is asked.
-func TestMendedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
+func TestRepairedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		own   protocol.Index
@@ -454,7 +454,7 @@ func TestMendedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 		if c.begin > 0 { // a later write says that it is committed, and who is active
 			rec := m.log.Recovered()
 			rec.State.Commit, rec.Damage.Begin.Configuration = 55, beginAt(entries, 50).Configuration
-			core := mend.New(0, mend.Config{ID: m.id}, &rec, m.log, m.own)
+			core := repair.New(0, repair.Config{ID: m.id}, &rec, m.log, m.own)
 			if v := core.Verdict(); v.Plan == nil || v.Plan.Begin != nil || rec.Damage.Begin.Index < 40 {
 				t.Errorf("%s: got %+v, of a log that begins after %d", c.name, v, rec.Damage.Begin.Index)
 			}
@@ -469,14 +469,14 @@ func TestMendedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 	}
 }
 
-// A log of which nothing says where it ended is not mended: the member may have
+// A log of which nothing says where it ended is not repaired: the member may have
 // acknowledged more than anybody can know.
 func TestLogWithoutAnEndIsLost(t *testing.T) {
 	entries := run(nil, 20, 2, 1, 300)
 	m := newMember(t, 1, entries, 10, 3)
 	rec := m.log.Recovered()
-	rec.Damage = &storage.Damage{First: 11, Last: 20, Endless: true, Good: []storage.Stretch{{Last: 10, LastSum: entries[9].Sum}}}
-	c := mend.New(0, mend.Config{ID: m.id}, &rec, m.log, []storage.Begin{beginAt(entries, 20)})
+	rec.Damage = &storage.Damage{First: 11, Last: 20, Endless: true, Good: []storage.Range{{Last: 10, LastSum: entries[9].Sum}}}
+	c := repair.New(0, repair.Config{ID: m.id}, &rec, m.log, []storage.Begin{beginAt(entries, 20)})
 	if v := c.Verdict(); !errors.Is(v.Lost, protocol.ErrCorrupt) || v.Plan != nil {
 		t.Fatalf("got %+v", v)
 	}
@@ -532,18 +532,18 @@ func TestSilentMembersArePassedOver(t *testing.T) {
 func TestAnswerIsBounded(t *testing.T) {
 	entries := run(nil, 50, 2, 1, 100<<10)
 	helper := newMember(t, 2, entries, 50, 1).reopen()
-	held := mend.Held{Last: 50, Commit: 40, Active: true}
-	a := mend.Answer(helper.log, held, &protocol.RepairWant{First: 10, Last: 50})
+	held := repair.Held{Last: 50, Commit: 40, Active: true}
+	a := repair.Answer(helper.log, held, &protocol.RepairWant{First: 10, Last: 50})
 	if size := protocol.RawSize(a.Entries); size > protocol.AppendBytesMax || len(a.Entries) < 5 || a.Entries[0].Index != 10 ||
 		a.Before != entries[8].Sum || a.Commit != 40 || !a.Active || a.First != 1 {
 		t.Fatalf("%d entries, %d bytes, %+v", len(a.Entries), size, a.Before)
 	}
 	for _, want := range []*protocol.RepairWant{{First: 51, Last: 60}, {First: 5, Last: 4}, {}} {
-		if a := mend.Answer(helper.log, held, want); len(a.Entries) != 0 {
+		if a := repair.Answer(helper.log, held, want); len(a.Entries) != 0 {
 			t.Errorf("%+v: got %d entries", want, len(a.Entries))
 		}
 	}
-	if a := mend.Answer(helper.log, held, &protocol.RepairWant{First: 0, Last: 3}); len(a.Entries) != 3 || a.Before != (protocol.LogSum{}) {
+	if a := repair.Answer(helper.log, held, &protocol.RepairWant{First: 0, Last: 3}); len(a.Entries) != 3 || a.Before != (protocol.LogSum{}) {
 		t.Errorf("from the beginning: %d entries, %v", len(a.Entries), a.Before)
 	}
 }
@@ -555,7 +555,7 @@ func TestPatchesAreBounded(t *testing.T) {
 	m.damage(30)
 	helper := newMember(t, 2, entries, 55, 5).reopen()
 	rec := m.log.Recovered()
-	m.core = mend.New(0, mend.Config{ID: m.id, PatchBytesMax: 4000}, &rec, m.log, nil)
+	m.core = repair.New(0, repair.Config{ID: m.id, PatchBytesMax: 4000}, &rec, m.log, nil)
 	n := &network{t: t, members: []*member{m, helper}}
 	n.alter = func(e protocol.Envelope) protocol.Message {
 		if r, ok := e.Message.(*protocol.Repair); ok {
@@ -571,6 +571,6 @@ func TestPatchesAreBounded(t *testing.T) {
 	if !n.run(20 * second) {
 		t.Fatalf("got %+v", m.core.Verdict())
 	}
-	m.mend()
+	m.repair()
 	m.holds(entries)
 }

@@ -1,4 +1,4 @@
-package mend
+package repair
 
 import (
 	"fmt"
@@ -49,19 +49,19 @@ func (c *Config) setDefaults() {
 }
 
 // Log is what is read of the damaged log: storage.Log has it. It is called for
-// indexes in good stretches only, and fails with protocol.ErrCorrupt where they
+// indexes in good ranges only, and fails with protocol.ErrCorrupt where they
 // turn out not to be.
 type Log interface {
 	Read(first, last protocol.Index, bytes int) ([]protocol.Entry, error)
 }
 
-// Needed reports whether a member must not start before its log is mended: it
+// Needed reports whether a member must not start before its log is repaired: it
 // is damaged, or does not say who is active at its commit index.
 func Needed(id protocol.MemberID, rec *storage.Recovered) bool {
 	return rec.Damage != nil || rec.Configurations.RoleOf(id, rec.State.Commit, rec.Shape.Empty()) == protocol.RoleNone
 }
 
-// Core mends one log. It belongs to one goroutine; it starts none, knows no
+// Core repairs one log. It belongs to one goroutine; it starts none, knows no
 // clock, and touches the disk only by Log.Read.
 //
 // Invariants: the chain is a log from its begin to chain.at that may be
@@ -71,7 +71,7 @@ type Core struct {
 	cfg   Config
 	log   Log
 	state protocol.HardState
-	good  []storage.Stretch
+	good  []storage.Range
 	own   storage.Begin
 	// usable says that the chain can begin where the log does. beheaded says that
 	// nothing tells where that was, and that own is the beginning of all logs.
@@ -96,13 +96,13 @@ type Core struct {
 // Verdict is where things stand. At most one field is set; none: it goes on
 // asking.
 type Verdict struct {
-	// Plan is how to mend the log: the end.
-	Plan *storage.MendPlan
+	// Plan is how to repair the log: the end.
+	Plan *storage.RepairPlan
 	// Checkpoint, if not 0, is wanted: what is needed is in nobody's log, but a
 	// checkpoint at that index or above would do (see Core.Checkpoint). The
 	// owner fetches one; meanwhile the core goes on asking.
 	Checkpoint protocol.Index
-	// Lost says why the log can never be mended: the member has to join as a
+	// Lost says why the log can never be repaired: the member has to join as a
 	// new one. It has the code of protocol.ErrCorrupt.
 	Lost error
 }
@@ -113,7 +113,7 @@ type Ready struct {
 	Events   []protocol.Event
 }
 
-// New returns a core for a log that Needed says must be mended. checkpoints are
+// New returns a core for a log that Needed says must be repaired. checkpoints are
 // the ones that the member keeps itself, with content that was verified.
 func New(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, checkpoints []storage.Begin) *Core {
 	cfg.setDefaults()
@@ -134,7 +134,7 @@ func New(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, chec
 	} else {
 		s := &rec.Shape
 		c.own = storage.Begin{Index: s.PrevIndex, Term: s.PrevTerm, Sum: s.PrevSum}
-		c.good = []storage.Stretch{{After: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), LastSum: rec.LastSum}}
+		c.good = []storage.Range{{After: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), LastSum: rec.LastSum}}
 	}
 	for _, b := range checkpoints {
 		c.addCheckpoint(b)
@@ -147,7 +147,7 @@ func New(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, chec
 // lose ends it.
 func (c *Core) lose(why string) {
 	if !c.done() {
-		c.verdict = Verdict{Lost: protocol.ErrCorrupt.With("the log is damaged and cannot be mended: " + why +
+		c.verdict = Verdict{Lost: protocol.ErrCorrupt.With("the log is damaged and cannot be repaired: " + why +
 			"; move the directory away and let the member join as a new one")}
 	}
 }

@@ -14,10 +14,10 @@ import (
 )
 
 // ownFirst is for how long a checkpoint of this member that would do keeps it
-// from fetching another one: mend.Core uses its own after some patience.
+// from fetching another one: repair.Core uses its own after some patience.
 const ownFirst = 20 * time.Second
 
-// fetching gets a checkpoint from other members for a log that cannot be mended
+// fetching gets a checkpoint from other members for a log that cannot be repaired
 // from entries. The zero value does nothing.
 type fetching struct {
 	flock   *gossip.Core
@@ -54,7 +54,7 @@ func (f *fetching) end() { f.flock, f.d = nil, nil }
 // fetchCheckpoint looks for a checkpoint while one is wanted, and takes the next
 // steps of the one that is under way. The disk is written here: nothing else has
 // to be served fast.
-func (g *mending) fetchCheckpoint(ctx context.Context, now protocol.Instant) {
+func (g *repairing) fetchCheckpoint(ctx context.Context, now protocol.Instant) {
 	f := &g.fetch
 	wanted := g.core.Verdict().Checkpoint
 	if f.flock == nil {
@@ -90,7 +90,7 @@ func (g *mending) fetchCheckpoint(ctx context.Context, now protocol.Instant) {
 	}
 }
 
-func (g *mending) beginFetch(ctx context.Context, now protocol.Instant, o *protocol.Offer) {
+func (g *repairing) beginFetch(ctx context.Context, now protocol.Instant, o *protocol.Offer) {
 	f := &g.fetch
 	d, err := storage.DecodeDescription(o.Description)
 	if err != nil || d.Index < f.least {
@@ -110,7 +110,7 @@ func (g *mending) beginFetch(ctx context.Context, now protocol.Instant, o *proto
 	f.flock.Fetch(now, gossip.Fetching{Index: d.Index, Sum: d.LogSum, Missing: missing})
 }
 
-func (g *mending) addChunk(ctx context.Context, now protocol.Instant, c *gossip.ChunkArrived) {
+func (g *repairing) addChunk(ctx context.Context, now protocol.Instant, c *gossip.ChunkArrived) {
 	f := &g.fetch
 	if f.d == nil || c.Index != f.d.Index {
 		return
@@ -134,7 +134,7 @@ func (g *mending) addChunk(ctx context.Context, now protocol.Instant, c *gossip.
 
 // finishFetch makes the checkpoint one of this member's, durably, and tells the
 // core of it.
-func (g *mending) finishFetch(ctx context.Context, now protocol.Instant) {
+func (g *repairing) finishFetch(ctx context.Context, now protocol.Instant) {
 	f := &g.fetch
 	d := *f.d
 	if _, err := f.install.Finish(ctx, g.m.emptyMachine(), g.m.logProgress("building the state of a fetched checkpoint")); err != nil {
@@ -146,7 +146,7 @@ func (g *mending) finishFetch(ctx context.Context, now protocol.Instant) {
 	g.core.Checkpoint(now, replica.BeginAfter(&d))
 }
 
-func (g *mending) giveUpFetch(now protocol.Instant, err error) {
+func (g *repairing) giveUpFetch(now protocol.Instant, err error) {
 	f := &g.fetch
 	g.m.logger.Warn("fetching a checkpoint", "index", f.d.Index, "err", err)
 	f.flock.StopFetch(now)

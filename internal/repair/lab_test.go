@@ -1,4 +1,4 @@
-package mend_test
+package repair_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/mend"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -69,7 +69,7 @@ type member struct {
 	log     *wal.Log
 	// active is what it says of itself while its log is sound.
 	active bool
-	core   *mend.Core
+	core   *repair.Core
 	own    []storage.Begin
 }
 
@@ -178,7 +178,7 @@ func (m *member) answer(now protocol.Instant, from protocol.MemberID, want *prot
 	}
 	rec := m.log.Recovered()
 	s := &rec.Shape
-	return mend.Answer(m.log, mend.Held{Begin: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), Commit: rec.State.Commit, Active: m.active}, want)
+	return repair.Answer(m.log, repair.Held{Begin: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), Commit: rec.State.Commit, Active: m.active}, want)
 }
 
 // reopen gives Recovered the newest writes.
@@ -222,8 +222,8 @@ func (n *network) find(id protocol.MemberID) *member {
 func (n *network) start() {
 	for _, m := range n.members {
 		rec := m.log.Recovered()
-		if mend.Needed(m.id, &rec) {
-			m.core = mend.New(n.now, mend.Config{ID: m.id, Seed: uint64(m.id[0])}, &rec, m.log, m.own)
+		if repair.Needed(m.id, &rec) {
+			m.core = repair.New(n.now, repair.Config{ID: m.id, Seed: uint64(m.id[0])}, &rec, m.log, m.own)
 			m.core.SetPeers(n.now, n.peers())
 		}
 	}
@@ -290,8 +290,8 @@ func (n *network) deliver(e protocol.Envelope) {
 	}
 }
 
-// mend carries the plan out and opens the log again.
-func (m *member) mend() {
+// repair carries the plan out and opens the log again.
+func (m *member) repair() {
 	m.t.Helper()
 	v := m.core.Verdict()
 	if v.Plan == nil {
@@ -299,14 +299,14 @@ func (m *member) mend() {
 	}
 	was := m.log.Recovered()
 	m.log.Close()
-	if err := wal.Mend(m.disk, dir, m.options, *v.Plan); err != nil {
-		m.t.Fatalf("mend: %v; damage %+v; plan begins %v, ends at %d", err, was.Damage, v.Plan.Begin, v.Plan.Last)
+	if err := wal.Repair(m.disk, dir, m.options, *v.Plan); err != nil {
+		m.t.Fatalf("repair: %v; damage %+v; plan begins %v, ends at %d", err, was.Damage, v.Plan.Begin, v.Plan.Last)
 	}
 	m.open()
 	m.core = nil
 	rec := m.log.Recovered()
-	if mend.Needed(m.id, &rec) {
-		m.t.Fatalf("mended, and still in need of it: %v", rec.Damage)
+	if repair.Needed(m.id, &rec) {
+		m.t.Fatalf("repaired, and still in need of it: %v", rec.Damage)
 	}
 	if rec.Sequence <= was.Sequence {
 		m.t.Fatalf("the sequence number went back from %d to %d", was.Sequence, rec.Sequence)
@@ -356,7 +356,7 @@ func (n *network) healAll() {
 	}
 	for _, m := range n.members {
 		if m.core != nil {
-			m.mend()
+			m.repair()
 		}
 	}
 }

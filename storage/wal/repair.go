@@ -11,38 +11,38 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// A mended log is written beside the damaged one, in segments whose numbers and
-// sequence numbers go on from it, under names that end in mendedSuffix. When all
+// A repaired log is written beside the damaged one, in segments whose numbers and
+// sequence numbers go on from it, under names that end in repairedSuffix. When all
 // of them are durable, an empty file whose name says the number of the first
-// (mendedPrefix) appears: that is the switch. From then on everything below the
+// (repairedPrefix) appears: that is the switch. From then on everything below the
 // number is dead, and whoever opens the directory next finishes what a crash
 // left: it removes the dead segments, gives the new ones their names, and removes
 // the switch. Without the switch the new segments do not count.
 const (
-	mendedSuffix = ".mended"
-	mendedPrefix = "mended-"
+	repairedSuffix = ".mended"
+	repairedPrefix = "mended-"
 )
 
-func switchName(number uint64) string { return fmt.Sprintf("%s%08x", mendedPrefix, number) }
+func switchName(number uint64) string { return fmt.Sprintf("%s%08x", repairedPrefix, number) }
 
-// parseSwitch returns the number of the first mended segment.
+// parseSwitch returns the number of the first repaired segment.
 func parseSwitch(name string) (number uint64, ok bool) {
-	n, err := fmt.Sscanf(name, mendedPrefix+"%x", &number)
+	n, err := fmt.Sscanf(name, repairedPrefix+"%x", &number)
 	return number, n == 1 && err == nil && number > 0 && switchName(number) == name
 }
 
-// Mend puts a log together again by a plan, whole or not at all: whenever it is
-// interrupted, the next opening finds the damaged log or the mended one. The log
+// Repair puts a log together again by a plan, whole or not at all: whenever it is
+// interrupted, the next opening finds the damaged log or the repaired one. The log
 // must be closed. Sequence numbers go on, and the hard state is the newest one:
 // its commit index and its term rise to what the plan proves.
 //
 // Everything is verified while it is copied: that entries follow one another and
 // their log sums lead to the plan's; that nothing committed is missing; that the
-// mended log says who is active at its commit index.
+// repaired log says who is active at its commit index.
 //
 // Errors: protocol.ErrInvalid (the plan does not fit this log), and those of
 // Open.
-func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
+func Repair(fsys vfs.FS, dir string, o Options, plan storage.RepairPlan) error {
 	old, r, _, err := load(fsys, dir, o)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
 	if err := removeUnfinished(fsys, old); err != nil {
 		return old.refused(err)
 	}
-	m := mending{old: old, begin: r.begin, configuration: r.configurationAtBegin(), plan: plan}
+	m := repairing{old: old, begin: r.begin, configuration: r.configurationAtBegin(), plan: plan}
 	m.beheaded = len(r.holes) > 0 && r.holes[0].First <= r.begin.index
 	if err := m.check(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func Mend(fsys vfs.FS, dir string, o Options, plan storage.MendPlan) error {
 		return err
 	}
 	old.closeFiles()
-	return finishMend(fsys, dir)
+	return finishRepair(fsys, dir)
 }
 
 // CountStart counts the start of a member whose log is damaged, as Open does for
@@ -98,24 +98,24 @@ func (l *Log) CountStart() error {
 	return nil
 }
 
-type mending struct {
+type repairing struct {
 	old           *Log
 	new           *Log
 	begin         point
 	configuration protocol.ConfigurationAt
 	state         protocol.HardState
-	plan          storage.MendPlan
+	plan          storage.RepairPlan
 	// beheaded says that the log may have begun lower than it seems.
 	beheaded bool
 	turned   bool
 }
 
 func badPlan(format string, args ...any) error {
-	return protocol.ErrInvalid.With("a log cannot be mended like this: " + fmt.Sprintf(format, args...))
+	return protocol.ErrInvalid.With("a log cannot be repaired like this: " + fmt.Sprintf(format, args...))
 }
 
 // check looks at what the plan says before anything is written.
-func (m *mending) check() error {
+func (m *repairing) check() error {
 	m.state = m.old.state
 	if b := m.plan.Begin; b != nil {
 		if b.Index < m.begin.index && !m.beheaded {
@@ -136,12 +136,12 @@ func (m *mending) check() error {
 	return nil
 }
 
-// build writes the mended log, which does not count yet.
-func (m *mending) build() error {
+// build writes the repaired log, which does not count yet.
+func (m *repairing) build() error {
 	old := m.old
 	l := newLog(old.fsys, old.dir, old.options)
 	m.new = l
-	l.suffix = mendedSuffix
+	l.suffix = repairedSuffix
 	l.number = old.segments[len(old.segments)-1].number + 1
 	l.next, l.state = old.next, m.state
 	l.begin, l.last, l.end = m.begin, m.begin, m.begin.index
@@ -180,11 +180,11 @@ func (m *mending) build() error {
 	return l.Settle()
 }
 
-// mendBytes is how much is copied at once.
-const mendBytes = 1 << 20
+// repairBytes is how much is copied at once.
+const repairBytes = 1 << 20
 
 // next returns the entries that come next: of a patch, or of the old log.
-func (m *mending) next() ([]protocol.Entry, error) {
+func (m *repairing) next() ([]protocol.Entry, error) {
 	first, last := m.new.last.index+1, m.plan.Last
 	for _, patch := range m.plan.Patches {
 		if len(patch) == 0 || patch[len(patch)-1].Index < first {
@@ -198,7 +198,7 @@ func (m *mending) next() ([]protocol.Entry, error) {
 		patch = patch[:min(len(patch), int(last-first+1))]
 		size := 0
 		for i := range patch {
-			if size += len(patch[i].Raw); size > mendBytes && i > 0 {
+			if size += len(patch[i].Raw); size > repairBytes && i > 0 {
 				patch = patch[:i]
 				break
 			}
@@ -209,11 +209,11 @@ func (m *mending) next() ([]protocol.Entry, error) {
 		protocol.SumEntries(m.new.last.sum, out)
 		return out, nil
 	}
-	return m.old.Read(first, last, mendBytes)
+	return m.old.Read(first, last, repairBytes)
 }
 
 // write appends entries to the new log, if they continue it.
-func (m *mending) write(entries []protocol.Entry) error {
+func (m *repairing) write(entries []protocol.Entry) error {
 	at := m.new.last
 	for i := range entries {
 		e := &entries[i]
@@ -226,7 +226,7 @@ func (m *mending) write(entries []protocol.Entry) error {
 }
 
 // turn makes the switch.
-func (m *mending) turn() error {
+func (m *repairing) turn() error {
 	l := m.old
 	if err := l.fsys.SyncDir(l.path("")); err != nil {
 		return l.fail(err)
@@ -241,14 +241,14 @@ func (m *mending) turn() error {
 	return nil
 }
 
-// removeUnfinished removes a mended log that did not come to its switch.
+// removeUnfinished removes a repaired log that did not come to its switch.
 func removeUnfinished(fsys vfs.FS, l *Log) error {
 	names, err := fsys.ReadDir(l.path(""))
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, mendedSuffix) || strings.HasPrefix(name, mendedPrefix) && strings.HasSuffix(name, vfs.TemporarySuffix) {
+		if strings.HasSuffix(name, repairedSuffix) || strings.HasPrefix(name, repairedPrefix) && strings.HasSuffix(name, vfs.TemporarySuffix) {
 			if err := fsys.Remove(l.path(name)); err != nil {
 				return err
 			}
@@ -257,15 +257,15 @@ func removeUnfinished(fsys vfs.FS, l *Log) error {
 	return fsys.SyncDir(l.path(""))
 }
 
-// finishMend does what is left to do after the switch, if it is there.
-func finishMend(fsys vfs.FS, dir string) error {
+// finishRepair does what is left to do after the switch, if it is there.
+func finishRepair(fsys vfs.FS, dir string) error {
 	folder := Folder(dir)
 	f, err := listFolder(fsys, dir)
 	if err != nil || f.switched == "" {
 		return listError(err)
 	}
 	if number, _ := parseSwitch(f.switched); len(f.segments) == 0 || f.segments[0].number != number {
-		return protocol.ErrCorrupt.With("damaged data: " + f.switched + " is there, and the mended log that it speaks of is not")
+		return protocol.ErrCorrupt.With("damaged data: " + f.switched + " is there, and the repaired log that it speaks of is not")
 	}
 	for _, name := range f.dead {
 		if err := fsys.Remove(filepath.Join(folder, name)); err != nil {
@@ -273,7 +273,7 @@ func finishMend(fsys vfs.FS, dir string) error {
 		}
 	}
 	for _, s := range f.segments {
-		if whole, unfinished := strings.CutSuffix(s.file, mendedSuffix); unfinished {
+		if whole, unfinished := strings.CutSuffix(s.file, repairedSuffix); unfinished {
 			if err := fsys.Rename(filepath.Join(folder, s.file), filepath.Join(folder, whole)); err != nil {
 				return initError(err)
 			}
@@ -297,7 +297,7 @@ func listError(err error) error {
 	return protocol.ErrDirectory.Because(err)
 }
 
-// load takes the directory, finishes an interrupted mending, and reads the log.
+// load takes the directory, finishes an interrupted repairing, and reads the log.
 // It changes nothing else on the disk.
 func load(fsys vfs.FS, dir string, o Options) (*Log, *replay, folder, error) {
 	fail := func(err error) (*Log, *replay, folder, error) { return nil, nil, folder{}, err }
