@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -165,7 +166,7 @@ func (c *Client) place(ctx context.Context) (*session, uint64, error) {
 			continue // nothing was sent, so a new session will do
 		}
 		if err != nil {
-			err = gaveUp(ctx, errFull)
+			err = attempt.GaveUp(ctx.Err(), errFull)
 		}
 		return s, sequence, err
 	}
@@ -175,49 +176,26 @@ func (c *Client) place(ctx context.Context) (*session, uint64, error) {
 func (c *Client) send(ctx context.Context, s *session, sequence uint64, command protocol.Command) (protocol.Result, error) {
 	command.Session, command.Sequence = s.id, sequence
 	pause := c.pause()
-	received := false // an attempt without an answer may have been received
-	var refusal error // the last one that says most
+	var attempts attempt.Command
 	for {
 		news := c.news()
-		attempt := command // an earlier one may still be on its way out
-		attempt.Floor = s.floor()
-		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &attempt})
+		copied := command // an earlier one may still be on its way out
+		copied.Floor = s.floor()
+		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &copied})
 		var result protocol.Result
-		answered := err == nil
-		if answered {
+		if err == nil {
 			result = response.Result
-			err = result.Err()
 			c.seen.raise(result.Index)
-		} else if ctx.Err() != nil && !refused(err) {
-			return result, unknownOutcome(ctx, err)
 		}
+		verdict, result, err := attempts.Took(result, err, ctx.Err())
 		switch {
-		case err == nil:
-			return result, nil
-		case errors.Is(err, protocol.ErrSessionExpired):
+		case verdict == attempt.Expired:
 			c.drop(s)
-			if received {
-				err = protocol.ErrSessionExpired.Because(protocol.ErrUnknownOutcome)
-			}
 			return result, err
-		case !dismissed(err) && (retryable(err) || !answered && !permanent(err)):
-			received = received || !refused(err)
-		case received && !decided(err):
-			return result, protocol.ErrUnknownOutcome.Because(err)
-		case answered:
-			return result, nil // what the command itself answered
-		default:
+		case verdict == attempt.Done:
 			return result, err
-		}
-		if saysMore(refusal, err) {
-			err = refusal
-		}
-		refusal = err
-		if stopped := c.waitFor(ctx, pause, news, err); stopped != nil {
-			if received {
-				return protocol.Result{}, unknownOutcome(ctx, err)
-			}
-			return protocol.Result{}, gaveUp(ctx, err)
+		case c.waitFor(ctx, pause, news, err) != nil:
+			return protocol.Result{}, attempts.GaveUp(ctx.Err())
 		}
 	}
 }
@@ -245,7 +223,7 @@ func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Resu
 	}
 	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestQuery, Query: &query})
 	if err != nil {
-		return protocol.Result{}, neverReached(ctx, &query, seen, err)
+		return protocol.Result{}, attempt.NeverReached(ctx.Err(), &query, seen, err)
 	}
 	c.seen.raise(response.Result.Index)
 	return response.Result, nil
@@ -277,34 +255,33 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		return nil, err
 	}
 	pause := c.pause()
-	var refusal error // the last one that a member has sent
+	attempts := attempt.Question{Request: q}
 	for {
 		if c.isClosed() {
 			return nil, protocol.ErrClosed
 		}
-		news, began, attempt := c.news(), time.Now(), q
-		response, err := c.transport.Do(ctx, &attempt)
-		switch {
-		case err == nil:
-			if err = response.Result.Err(); !retryable(err) && !behind(ctx, &q, began, err) {
-				return response, nil
+		news, began, copied := c.news(), time.Now(), q
+		response, err := c.transport.Do(ctx, &copied)
+		verdict, err := attempts.Took(response, err, until(ctx, began))
+		if verdict == attempt.Done {
+			if err != nil {
+				return nil, err
 			}
-			if saysMore(refusal, err) {
-				err = refusal
-			}
-			refusal = err
-		case permanent(err):
-			return nil, err
-		case ctx.Err() != nil && refusal != nil:
-			err = refusal // it says more than that there was no time for another
+			return response, nil
 		}
 		if q.Kind == protocol.RequestCommand {
 			c.noSession.Store(&err)
 		}
 		if ctx.Err() != nil || c.waitFor(ctx, pause, news, err) != nil {
-			return nil, gaveUp(ctx, err)
+			return nil, attempt.GaveUp(ctx.Err(), err)
 		}
 	}
+}
+
+// until says how long the caller of an attempt that began then still waits.
+func until(ctx context.Context, began time.Time) attempt.Until {
+	deadline, limited := ctx.Deadline()
+	return attempt.Until{Ended: ctx.Err(), Limited: limited, Left: time.Until(deadline), All: deadline.Sub(began)}
 }
 
 // Close ends the session, if there is one and a leader can be reached within a
@@ -346,7 +323,7 @@ func (c *Client) current(ctx context.Context) (*session, error) {
 		if why := c.noSession.Load(); why != nil {
 			text = "another call opens the session, so far in vain: " + (*why).Error()
 		}
-		return nil, gaveUp(ctx, protocol.ErrUnavailable.With(text))
+		return nil, attempt.GaveUp(ctx.Err(), protocol.ErrUnavailable.With(text))
 	case <-c.closing:
 		return nil, protocol.ErrClosed
 	}

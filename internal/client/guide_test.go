@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -205,8 +206,7 @@ func TestChangeOfSeatsIsNotSentAgain(t *testing.T) {
 		if got := r.whom(); len(got) != 0 {
 			t.Errorf("got it sent to %v as well", got)
 		}
-		var over *overtaken
-		if !errors.As(err, &over) || !strings.Contains(err.Error(), "by now c:1 leads") {
+		if !attempt.IsOvertaken(err) || !strings.Contains(err.Error(), "by now c:1 leads") {
 			t.Errorf("got %v, want who leads in it", err)
 		}
 	})
@@ -230,50 +230,10 @@ func TestNobodyIsAskedWhoLeadsWithoutNeed(t *testing.T) {
 		g := &c.transport.(*Remote).guide
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.ticking || g.stop != nil || len(g.errands) != 0 {
-			t.Errorf("the guide has not come to rest: %v ticking, %d errands", g.ticking, len(g.errands))
+		if !g.search.AtRest() {
+			t.Errorf("the search has not come to rest: %+v", &g.search)
 		}
 	})
-}
-
-// The book believes newer terms only, and not in a leader who is out of reach.
-func TestBookBelievesNewerTerms(t *testing.T) {
-	b := newBook([]string{"a", "b"}, protocol.ClusterID{}, 1)
-	said := func(by, leader string, term protocol.Term) bool {
-		return b.learn(by, &protocol.Response{Leader: leader, Term: term})
-	}
-	leads := func(what, want string) {
-		t.Helper()
-		if got, _ := b.known(); got != want {
-			t.Errorf("%s: got leader %q, want %q", what, got, want)
-		}
-	}
-	for _, step := range []struct {
-		what  string
-		do    func() bool
-		newer bool
-		want  string
-	}{
-		{"the first", func() bool { return said("a", "a", 5) }, true, "a"},
-		{"the same again", func() bool { return said("b", "a", 5) }, false, "a"},
-		{"an older term", func() bool { return said("b", "b", 4) }, false, "a"},
-		{"out of reach", func() bool { b.unreachable("a", time.Second); return false }, false, ""},
-		{"others still name it", func() bool { return said("b", "a", 5) }, false, ""},
-		{"it is reached again", func() bool { b.reached("a"); return said("b", "a", 5) }, false, "a"},
-		{"it says that it leads no more", func() bool {
-			return b.learn("a", &protocol.Response{Result: protocol.Failed(protocol.ErrNotLeader)})
-		}, false, ""},
-		{"others have not heard of that", func() bool { return said("b", "a", 5) }, false, ""},
-		{"a newer term", func() bool { return said("b", "b", 6) }, true, "b"},
-		{"a status", func() bool {
-			return b.learn("b", &protocol.Response{Status: &protocol.Status{Term: 7, Members: []protocol.MemberStatus{{Address: "a", Alive: true, Leader: true}}}})
-		}, true, "a"},
-	} {
-		if got := step.do(); got != step.newer {
-			t.Errorf("%s: got news %v, want %v", step.what, got, step.newer)
-		}
-		leads(step.what, step.want)
-	}
 }
 
 // Of what is under way, only that is given up which waits at another address than
@@ -282,8 +242,8 @@ func TestOnlyWhatWaitsElsewhereIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRealm(t).client(Config{}).transport.(*Remote)
 		out := func(address string) context.Context {
-			ctx, e := r.setOut(t.Context(), address)
-			t.Cleanup(func() { r.comeBack(e) })
+			ctx, comeBack := r.setOut(t.Context(), address)
+			t.Cleanup(comeBack)
 			return ctx
 		}
 		there, elsewhere := out("c:1"), out("b:1")

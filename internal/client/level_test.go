@@ -176,34 +176,6 @@ func TestWatchFromNowDoesNotTellWhatIsKnown(t *testing.T) {
 	}
 }
 
-func TestReadsThatAnyMemberCanServeSpareTheLeader(t *testing.T) {
-	for _, tt := range []struct {
-		name                 string
-		given, learned       []string
-		passive              []string
-		leader, near, sticky string
-		turn                 uint64
-		want                 []string
-	}{
-		{name: "given before learned, passives before voters, the leader last", given: []string{"a", "b", "p"}, learned: []string{"a", "b", "c", "p", "q"},
-			passive: []string{"p", "q"}, leader: "a", sticky: "a", want: []string{"p", "b", "q", "c", "a"}},
-		{name: "stays where it was", given: []string{"a", "b", "c"}, leader: "a", near: "c", want: []string{"c", "b", "a"}},
-		{name: "goes on when that leads", given: []string{"a", "b", "c"}, leader: "c", near: "c", want: []string{"a", "b", "c"}},
-		{name: "clients spread", given: []string{"a"}, learned: []string{"a", "p", "q", "r"}, passive: []string{"p", "q", "r"}, leader: "a", turn: 5,
-			want: []string{"r", "p", "q", "a"}},
-		{name: "nobody leads", given: []string{"a", "b"}, turn: 1, want: []string{"b", "a"}},
-	} {
-		b := newBook(tt.given, protocol.ClusterID{}, tt.turn)
-		b.learned, b.leader, b.near, b.sticky, b.passive = tt.learned, tt.leader, tt.near, tt.sticky, map[string]bool{}
-		for _, p := range tt.passive {
-			b.passive[p] = true
-		}
-		if got := b.order(routeNear); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
-		}
-	}
-}
-
 func TestNearReadsGoOnWhenTheMemberIsLostOrTooOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, "a:1", "b:1", "c:1")

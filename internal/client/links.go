@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -38,7 +39,7 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 			l.conn = nil
 			if silent := (*wire.SilentError)(nil); errors.As(cause, &silent) {
 				// Its kernel may take a connection all the same: others first.
-				r.book.unreachable(address, r.cfg.Rest)
+				r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
 				return nil, protocol.ErrUnavailable.Because(cause)
 			}
 		default:
@@ -48,12 +49,12 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 	dialling, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout)
 	defer cancel()
 	defer context.AfterFunc(r.alive, cancel)()
-	conn, err := r.cfg.Dial(dialling, address, r.book.clusterID())
+	conn, err := r.cfg.Dial(dialling, address, r.endpoints.Cluster())
 	if err != nil {
 		if ctx.Err() == nil {
-			r.book.unreachable(address, r.cfg.Rest)
+			r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
 		}
-		if !turnedAway(err) {
+		if !attempt.TurnedAway(err) {
 			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
 		}
 		return nil, err
@@ -63,7 +64,7 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 		return nil, protocol.ErrClosed
 	}
 	l.conn = conn
-	r.book.reached(address)
+	r.endpoints.Reached(address)
 	return conn, nil
 }
 
@@ -101,20 +102,20 @@ func (r *Remote) follow() {
 			return
 		case <-ticker.C:
 		}
-		if _, err := r.do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}, routeAny); err == nil {
+		if _, err := r.do(r.alive, &protocol.Request{Kind: protocol.RequestStatus}, attempt.RouteAny); err == nil {
 			r.prune()
 		}
-		if leader := r.book.missing(); leader != "" {
+		if leader := r.endpoints.Missing(); leader != "" {
 			_, _ = r.connect(r.alive, leader) // if it succeeds, commands go there again
 		}
 	}
 }
 
-// prune closes the connections to addresses that the book does not know. The
+// prune closes the connections to addresses that are of no member known. The
 // leader may be at one that no member has announced, and commands wait there.
 func (r *Remote) prune() {
-	known := r.book.order(routeAny)
-	leader, _ := r.book.known()
+	known := r.endpoints.Order(time.Now(), attempt.RouteAny)
+	leader, _ := r.endpoints.Leader()
 	r.mu.Lock()
 	var gone []*link
 	for address, l := range r.links {

@@ -2,13 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -47,11 +47,11 @@ type RemoteConfig struct {
 	// ping unanswered; see wire.ClientConfig, which has the default. There is no
 	// other bound but the caller's context on the time that an answer takes.
 	PingTimeout time.Duration
-	// Rest is how long a member that could not help is asked last. Default 1 s.
-	Rest time.Duration
+	// BackOff is how long a member that could not help is asked last. Default 1 s.
+	BackOff time.Duration
 	// Follow is the time between questions who the members are. Default 10 s.
 	Follow time.Duration
-	// Turn chooses among members that suit a read alike; see book. Default: at
+	// Turn chooses among members that suit a read alike; see attempt.NewEndpoints. Default: at
 	// random.
 	Turn uint64
 }
@@ -60,13 +60,8 @@ type RemoteConfig struct {
 const (
 	DialTimeoutDefault = 2 * time.Second
 	PingTimeoutDefault = wire.PingTimeoutDefault
-	RestDefault        = time.Second
+	BackOffDefault     = time.Second
 	FollowDefault      = 10 * time.Second
-	// staleTriesMax is how many members may say that their state is too old for
-	// a read before the client believes it.
-	staleTriesMax = 3
-	// lateTriesMax is how often a read is made again whose answer took too long.
-	lateTriesMax = 2
 )
 
 func (cfg *RemoteConfig) setDefaults() error {
@@ -82,7 +77,7 @@ func (cfg *RemoteConfig) setDefaults() error {
 		preset time.Duration
 	}{
 		{&cfg.DialTimeout, DialTimeoutDefault}, {&cfg.PingTimeout, PingTimeoutDefault},
-		{&cfg.Rest, RestDefault}, {&cfg.Follow, FollowDefault},
+		{&cfg.BackOff, BackOffDefault}, {&cfg.Follow, FollowDefault},
 	} {
 		if *field.value == 0 {
 			*field.value = field.preset
@@ -105,9 +100,9 @@ func (cfg *RemoteConfig) setDefaults() error {
 // When a member cannot help, it goes on to the others, and it follows the
 // membership.
 type Remote struct {
-	cfg  RemoteConfig
-	book *book
-	seen protocol.Index // what the member that answered first had applied
+	cfg       RemoteConfig
+	endpoints *attempt.Endpoints
+	seen      protocol.Index // what the member that answered first had applied
 
 	guide guide
 
@@ -129,7 +124,7 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	r := &Remote{cfg: cfg, book: newBook(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}}
+	r := &Remote{cfg: cfg, endpoints: attempt.NewEndpoints(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}}
 	r.alive, r.stop = context.WithCancel(context.Background())
 	met, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus})
 	if err != nil {
@@ -155,111 +150,42 @@ func (r *Remote) Seen() protocol.Index { return r.seen }
 // makes it older than a read at the level MaxStale allows, as when this process
 // stood still meanwhile, the read is made again.
 func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Response, error) {
-	suits := routeOf(q)
-	response, err := r.do(ctx, q, suits)
-	for range lateTriesMax {
-		if err != nil || !late(q, response) {
-			break
-		}
-		query := *q.Query
-		query.MaxAge = max(0, query.MaxAge-2*(response.Result.Age-query.MaxAge))
-		q = &protocol.Request{Kind: q.Kind, Query: &query}
-		response, err = r.do(ctx, q, suits)
-	}
-	return response, err
+	return r.do(ctx, q, attempt.RouteOf(q))
 }
 
-// late reports whether an answer was young enough when it was made, and is not
-// any more. At MaxAge 0 it came from the leader, later than the call began.
-func late(q *protocol.Request, response *protocol.Response) bool {
-	return q.Query != nil && q.Query.Level == protocol.MaxStale && q.Query.MaxAge > 0 &&
-		response.Result.AgeKnown && response.Result.Code != protocol.ErrTooStale.Code && response.Result.Age > q.Query.MaxAge
-}
-
-func (r *Remote) do(ctx context.Context, q *protocol.Request, suits route) (*protocol.Response, error) {
-	command := isCommand(q)
-	var failed failures
-	var last *protocol.Response
-	stale := 0
-	for _, address := range r.book.order(suits) {
-		if ctx.Err() != nil {
-			break
+func (r *Remote) do(ctx context.Context, q *protocol.Request, suits attempt.Route) (*protocol.Response, error) {
+	round := attempt.NewRound(r.endpoints, q, suits, time.Now(), r.cfg.BackOff)
+	for {
+		address, left := round.Next()
+		if !left || ctx.Err() != nil {
+			if over, response, err := round.End(time.Now(), ctx.Err()); over {
+				return response, err
+			}
+			continue
 		}
 		conn, err := r.connect(ctx, address)
 		if err != nil {
 			if r.isClosed() {
 				return nil, protocol.ErrClosed
 			}
-			failed.add(address, err)
+			round.NotReached(err)
 			continue
 		}
-		response, err := r.attempt(ctx, conn, address, q)
-		if err == nil && !helpless(response) {
-			r.learn(address, response)
-			r.book.stay(address, suits)
-			return response, nil
-		}
-		if late := (*overtaken)(nil); err == nil || ctx.Err() == nil && !permanent(err) && !errors.As(err, &late) {
-			r.book.rest(address, r.cfg.Rest)
-		}
-		switch {
-		case err == nil && response.Result.Code == protocol.ErrClosed.Code:
-			// The member has stopped: nothing has happened there, and others may do it.
-			failed.add(address, protocol.ErrUnavailable.Because(response.Result.Err()))
-		case err == nil:
-			r.learn(address, response)
-			if last == nil || !saysMore(last.Result.Err(), response.Result.Err()) {
-				last = response
-			}
-			if response.Result.Code == protocol.ErrTooStale.Code {
-				stale++
-			}
-			if command || stale == staleTriesMax {
-				return response, nil
-			}
-		case permanent(err): // the request's own fault: it would be everywhere
-			return nil, err
-		case ctx.Err() != nil || command && !refused(err):
-			return nil, atAddress(address, err)
-		default:
-			failed.add(address, err)
+		response, err := r.attempt(ctx, conn, address, round.Request())
+		if over, response, err := round.Took(time.Now(), response, err, ctx.Err(), r.learn); over {
+			return response, err
 		}
 	}
-	if last != nil {
-		return last, nil
-	}
-	return nil, failed.err(ctx)
-}
-
-// routeOf says who may answer a request. What a member holds or says of itself
-// is asked of the addresses given: the answer of another one would be an answer
-// to another question.
-func routeOf(q *protocol.Request) route {
-	switch {
-	case q.Kind == protocol.RequestCommand, q.Kind == protocol.RequestSeats, q.Kind == protocol.RequestAutopilot:
-		return routeLeader
-	case q.Kind == protocol.RequestStatus, q.Kind == protocol.RequestDigest, q.Query != nil && q.Query.Level == protocol.Local:
-		return routeGiven
-	case q.Query != nil && q.Query.Level != protocol.Linearizable:
-		return routeNear
-	}
-	return routeAny
-}
-
-// isCommand reports whether a request may have an effect, and so goes to one
-// member only.
-func isCommand(q *protocol.Request) bool {
-	return q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
 }
 
 // attempt asks one member, for as long as ctx and the connection last, and a
 // command no longer than until another leader is known.
 func (r *Remote) attempt(ctx context.Context, conn Conn, address string, q *protocol.Request) (*protocol.Response, error) {
-	if isCommand(q) {
-		bounded, errand := r.setOut(ctx, address)
-		defer r.comeBack(errand)
+	if attempt.IsCommand(q) {
+		bounded, comeBack := r.setOut(ctx, address)
+		defer comeBack()
 		response, err := conn.Do(bounded, q)
-		if err != nil && !refused(err) && ctx.Err() == nil && bounded.Err() != nil {
+		if err != nil && !attempt.NotSent(err) && ctx.Err() == nil && bounded.Err() != nil {
 			err = context.Cause(bounded)
 		}
 		return response, err
@@ -279,16 +205,10 @@ func passed(from, to time.Time) time.Duration {
 	return max(0, to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
-// helpless reports whether a member's answer says that another one might do
-// better.
-func helpless(response *protocol.Response) bool {
-	return response.Result.Code.Meaning().MayRetry(protocol.Elsewhere)
-}
-
 // Watch opens a stream at the first member that can be reached.
 func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchStream, error) {
-	var failed failures
-	for _, address := range r.book.order(routeNear) {
+	var failed attempt.Failures
+	for _, address := range r.endpoints.Order(time.Now(), attempt.RouteNear) {
 		if ctx.Err() != nil {
 			break
 		}
@@ -296,20 +216,20 @@ func (r *Remote) Watch(ctx context.Context, w *protocol.Watch) (resources.WatchS
 		if err == nil {
 			var stream resources.WatchStream
 			if stream, err = conn.Watch(ctx, w); err == nil {
-				r.book.stay(address, routeNear)
+				r.endpoints.Prefer(address, attempt.RouteNear)
 				return stream, nil
 			}
 		}
 		if r.isClosed() {
 			return nil, protocol.ErrClosed
 		}
-		if permanent(err) && !refusesUs(err) {
+		if attempt.Permanent(err) && !attempt.RefusesClient(err) {
 			return nil, err
 		}
-		r.book.rest(address, r.cfg.Rest)
-		failed.add(address, err)
+		r.endpoints.BackOff(address, time.Now().Add(r.cfg.BackOff))
+		failed.Add(address, err)
 	}
-	return nil, failed.err(ctx)
+	return nil, failed.Err(ctx.Err())
 }
 
 // Close closes all connections. What is in flight ends with an error.

@@ -428,7 +428,7 @@ func TestRemoteClose(t *testing.T) {
 		f := newFleet(t, "a:1", "b:1", "c:1")
 		r := newRemote(t, f.config("a:1", "b:1"))
 		f.change(func() { f.members["b:1"].slow = true; f.leader = "b:1"; f.members["a:1"].silent = true })
-		r.book.learn("a:1", &protocol.Response{Leader: "b:1"})
+		r.endpoints.Learn("a:1", &protocol.Response{Leader: "b:1"})
 		var group sync.WaitGroup
 		group.Go(func() { // is dialling
 			_, err := r.Do(t.Context(), &protocol.Request{Kind: protocol.RequestCommand, Command: &protocol.Command{}})
@@ -513,21 +513,6 @@ func TestExactlyOnceWhileMembersComeAndGo(t *testing.T) {
 	})
 }
 
-// A reserve holds nothing: whoever asks it has to ask again, elsewhere.
-func TestReservesAreNotAsked(t *testing.T) {
-	b := newBook([]string{"given:1"}, protocol.ClusterID{}, 0)
-	b.learn("given:1", &protocol.Response{Status: &protocol.Status{Members: []protocol.MemberStatus{
-		{Address: "p:1", Role: "passive", Alive: true}, {Address: "r:1", Role: "reserve", Alive: true}, {Address: "a:1", Role: "active", Alive: true},
-	}}})
-	for _, suits := range []route{routeAny, routeLeader, routeNear} {
-		got := b.order(suits)
-		slices.Sort(got)
-		if want := []string{"a:1", "given:1", "p:1"}; !slices.Equal(got, want) {
-			t.Errorf("route %d: got %v, want %v", suits, got, want)
-		}
-	}
-}
-
 // The link to the leader stays though no list of the members has its address: commands
 // wait on it. Others that nobody has listed go.
 func TestLinkToTheLeaderIsNotPruned(t *testing.T) {
@@ -541,11 +526,8 @@ func TestLinkToTheLeaderIsNotPruned(t *testing.T) {
 		}
 		links = append(links, c)
 	}
-	r.book.learn("a:1", &protocol.Response{Leader: "b:1", Term: 1})
-	r.book.mu.Lock()
-	r.book.learned = []string{"a:1"}
-	r.book.changed()
-	r.book.mu.Unlock()
+	r.endpoints.Learn("a:1", &protocol.Response{Leader: "b:1", Term: 1})
+	r.endpoints.Learn("a:1", &protocol.Response{Status: &protocol.Status{Members: []protocol.MemberStatus{{Address: "a:1", Alive: true}}}})
 	r.prune()
 	for i, want := range []bool{true, true, false} {
 		select {

@@ -2,8 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -52,26 +52,18 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 		return 0, err
 	}
 	pause := c.pause()
-	var refusal error // the last one that a member has sent
+	var attempts attempt.Change
 	for {
-		news, attempt := c.news(), change
-		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &attempt})
-		if err == nil {
-			err = response.Result.Err()
-		}
+		news, copied := c.news(), change
+		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &copied})
+		verdict, err := attempts.Took(response, err, ctx.Err())
 		switch {
-		case refusal != nil && (saysMore(refusal, err) || response == nil && ctx.Err() != nil && refused(err)):
-			err = refusal // it says more than that there was no time for another
-		case response != nil:
-			refusal = err
-		}
-		switch {
-		case err == nil:
-			return response.Result.Index, nil
-		case !refused(err) && !errors.Is(err, protocol.ErrChangeInFlight):
+		case verdict == attempt.Done && err != nil:
 			return 0, err
+		case verdict == attempt.Done:
+			return response.Result.Index, nil
 		case ctx.Err() != nil || c.waitFor(ctx, pause, news, err) != nil:
-			return 0, gaveUp(ctx, err)
+			return 0, attempt.GaveUp(ctx.Err(), err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -12,25 +13,20 @@ import (
 // number. It never leaves the package.
 var errSessionGone = errors.New("the session is gone")
 
-// session hands out sequence numbers, and knows which are still waiting for an
-// answer. At most protocol.SessionWindow numbers are at or above the floor.
+// session hands out sequence numbers, and lets callers wait while its window is full.
 // Safe for use from any number of goroutines.
 type session struct {
 	id   protocol.SessionID
 	gone chan struct{} // closed by end
 
-	mu sync.Mutex
-	// lowest is the floor: the lowest number whose answer is awaited, or next
-	// if none is. done tells, for the numbers from lowest to next, which are
-	// not awaited any more, at the number modulo the window.
-	lowest, next uint64
-	done         [protocol.SessionWindow]bool
-	waiting      turns // nobody waits while there is room
-	ended        bool
+	mu      sync.Mutex
+	window  *attempt.Window
+	waiting turns // nobody waits while there is room
+	ended   bool
 }
 
 func newSession(id protocol.SessionID) *session {
-	return &session{id: id, gone: make(chan struct{}), lowest: 1, next: 1}
+	return &session{id: id, gone: make(chan struct{}), window: attempt.NewWindow()}
 }
 
 // acquire returns the next sequence number. It waits while the window is full,
@@ -41,9 +37,9 @@ func (s *session) acquire(ctx context.Context) (uint64, error) {
 		s.mu.Unlock()
 		return 0, errSessionGone
 	}
-	if s.room() {
+	if s.window.Room() {
 		defer s.mu.Unlock()
-		return s.take(), nil
+		return s.window.Take(), nil
 	}
 	w := &turn{sequence: make(chan uint64, 1)}
 	s.waiting.add(w)
@@ -79,15 +75,11 @@ func (s *session) leave(w *turn) {
 func (s *session) release(sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done[sequence%protocol.SessionWindow] = true
-	for s.lowest < s.next && s.done[s.lowest%protocol.SessionWindow] {
-		s.done[s.lowest%protocol.SessionWindow] = false
-		s.lowest++
-	}
-	for s.waiting.first != nil && s.room() {
+	s.window.Release(sequence)
+	for s.waiting.first != nil && s.window.Room() {
 		w := s.waiting.first
 		s.waiting.remove(w)
-		w.sequence <- s.take()
+		w.sequence <- s.window.Take()
 	}
 }
 
@@ -95,7 +87,7 @@ func (s *session) release(sequence uint64) {
 func (s *session) floor() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lowest
+	return s.window.Floor()
 }
 
 // end turns away those who wait for a number, and all who come later.
@@ -111,12 +103,4 @@ func (s *session) end() {
 		s.waiting.remove(w)
 		close(w.sequence)
 	}
-}
-
-func (s *session) room() bool { return s.next < s.lowest+protocol.SessionWindow }
-
-func (s *session) take() uint64 {
-	sequence := s.next
-	s.next++
-	return sequence
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -55,7 +56,7 @@ type stream struct {
 	client *Client
 	watch  protocol.Watch // From moves on with what has been seen
 	known  protocol.Index // nothing up to here is told
-	pause  *pause         // nil after a success
+	pause  *attempt.Pause // nil after a success
 	closed chan struct{}
 
 	mu    sync.Mutex
@@ -91,8 +92,8 @@ func (s *stream) Next(ctx context.Context) (protocol.Changes, error) {
 		if s.pause == nil {
 			s.pause = s.client.pause()
 		}
-		if s.client.wait(ctx, s.pause.next()) != nil {
-			return protocol.Changes{}, gaveUp(ctx, err)
+		if s.client.wait(ctx, s.pause.Next(nil)) != nil {
+			return protocol.Changes{}, attempt.GaveUp(ctx.Err(), err)
 		}
 	}
 }
@@ -126,7 +127,7 @@ func (s *stream) Close() {
 // lost reports whether a stream ended because of the member that served it,
 // and not because of what was asked.
 func lost(err error) bool {
-	code := codeOf(err)
+	code := attempt.CodeOf(err)
 	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
 }
 
@@ -167,11 +168,11 @@ func (s *stream) open(ctx context.Context) (resources.WatchStream, error) {
 		if err == nil {
 			return inner, nil
 		}
-		if permanent(err) {
+		if attempt.Permanent(err) {
 			return nil, err
 		}
-		if ctx.Err() != nil || s.client.wait(ctx, pause.next()) != nil {
-			return nil, gaveUp(ctx, err)
+		if ctx.Err() != nil || s.client.wait(ctx, pause.Next(nil)) != nil {
+			return nil, attempt.GaveUp(ctx.Err(), err)
 		}
 	}
 }

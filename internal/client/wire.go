@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -36,8 +37,8 @@ func (c wireConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Respon
 	}
 	code := protocol.ErrUnavailable.Code
 	switch {
-	case lost.Written && dismissed(err) && !isCommand(q):
-		code = codeOf(lost.Cause)
+	case lost.Written && attempt.Dismissed(err) && !attempt.IsCommand(q):
+		code = attempt.CodeOf(lost.Cause)
 	case lost.Written:
 		code = protocol.ErrUnknownOutcome.Code
 	}

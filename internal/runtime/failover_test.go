@@ -81,7 +81,7 @@ func TestWritesGoOnWithTheNextLeaderWithoutATimeLimit(t *testing.T) {
 				addresses = append(addresses, m.Addr())
 			}
 			remote, err := client.NewRemote(c.ctx, client.RemoteConfig{
-				Addresses: addresses, DialTimeout: never, PingTimeout: never, Rest: time.Millisecond,
+				Addresses: addresses, DialTimeout: never, PingTimeout: never, BackOff: time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)

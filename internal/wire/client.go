@@ -49,6 +49,9 @@ func (e *DismissedError) Error() string {
 // Unwrap returns the reason.
 func (e *DismissedError) Unwrap() error { return e.Reason }
 
+// Dismissed tells it from other errors; see attempt.Dismissed.
+func (*DismissedError) Dismissed() {}
+
 // Written reports whether a request that failed with err may have reached the
 // other side.
 func Written(err error) bool {

@@ -16,7 +16,7 @@ import (
 // whose name ends with Max or MaxDefault stands there, or below.
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
-	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/client", "internal/keys", "internal/machine", "internal/replica", "internal/runtime",
+	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/attempt", "internal/client", "internal/keys", "internal/machine", "internal/replica", "internal/runtime",
 	"internal/state", "internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 
@@ -28,7 +28,7 @@ var steps = map[string]string{
 	"active":                      "entryOverheadMax paceMax probeBytesMax readRoundsMax",
 	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax eagerChildrenMax graceMax guessesMax holdersMax holdingsMax hopsMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax sightingsMax silenceMax silencesMax spansMax sparingMax suspectsMax",
 	"gossip/swim":                 "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
-	"internal/client":             "lateTriesMax staleTriesMax",
+	"internal/attempt":            "lateTriesMax staleTriesMax",
 	"internal/keys":               "",
 	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax repairPatienceMax repairPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
 	"internal/runtime":            "askedMax levelPatienceMax namesMax sightingsBytesMax stackBytesMax strangerPauseMax waitToldMax",

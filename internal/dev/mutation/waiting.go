@@ -35,8 +35,8 @@ func waits() []Mutation {
 		},
 		{
 			Name: "stale-leader-believed", Breaks: "a client goes back to the leader of an older term",
-			File: "internal/client/book.go", Tests: []string{"./internal/client"},
-			Old: "if term < b.term || !newer",
+			File: "internal/attempt/endpoints.go", Tests: []string{"./internal/attempt"},
+			Old: "if term < e.term || !newer",
 			New: "if !newer",
 		},
 		{
@@ -53,7 +53,7 @@ func waits() []Mutation {
 		},
 		{
 			Name: "old-leader-waited-for", Breaks: "a command waits at a leader that stands still though another one is known",
-			File: "internal/client/guide.go", Tests: []string{"./internal/client"},
+			File: "internal/attempt/search.go", Tests: []string{"./internal/client"},
 			Old: "if e.address != leader && e.term < term {",
 			New: "if e.address == leader && e.term < term {",
 		},
