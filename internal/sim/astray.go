@@ -261,15 +261,9 @@ func healed(name string, wrong bool, applied, until protocol.Index) error {
 	return nil
 }
 
-// heard passes an answer of this run on to the client, unless the member's state
-// is wrong and it does not know.
-func (m *member) heard(answer func(protocol.Result)) func(protocol.Result) {
-	return func(r protocol.Result) {
-		if m.astray == nil || m.quarantined() {
-			answer(r)
-		}
-	}
-}
+// isWrong reports whether the member's state is wrong and it does not know: its answers are
+// covered by no promise, and lost on their way.
+func (m *member) isWrong() bool { return m.astray != nil && !m.quarantined() }
 
 // nudge writes a little while a state is wrong and nobody has noticed: what is
 // found at marks is found when there are some.
@@ -288,7 +282,7 @@ func (s *simulation) nudge() {
 				c.open()
 			default:
 				s.values++
-				c.command(&op{kind: opPut, object: s.values % mapKeys, value: fmt.Sprintf("v%d", s.values)}, func() {})
+				c.execute(&op{kind: opPut, object: s.values % mapKeys, value: fmt.Sprintf("v%d", s.values)}, func() {})
 			}
 		}
 		return

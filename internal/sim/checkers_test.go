@@ -312,13 +312,13 @@ type tester struct {
 
 func newTester() *tester {
 	s := &tester{state: newState()}
+	s.client.begin(1)
 	return s
 }
 
 // call makes a call of the counter, with the next sequence.
 func (s *tester) call(kind opKind, n int64) *call {
-	s.client.seq++
-	k := &call{op: &op{kind: kind, object: mapKeys, number: n}, client: &s.client, session: 1, seq: s.client.seq, invoked: uint64(s.index)}
+	k := &call{op: &op{kind: kind, object: mapKeys, number: n}, client: &s.client, session: 1, seq: s.client.window.Take(), invoked: uint64(s.index)}
 	s.issue(k)
 	return k
 }

@@ -1,34 +1,40 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
 )
 
 const (
-	// attemptTime is how long a client waits for an answer before it asks
-	// again, elsewhere.
-	attemptTime = 2 * time.Second
 	// patience is how long a client tries before it gives up, while there are
 	// faults. Afterwards every call must be answered.
 	patience = 25 * time.Second
+	// retryMin and retryMax bound its pauses; they are those of internal/client.
+	retryMin, retryMax = 5 * time.Millisecond, 500 * time.Millisecond
+	// callAgain is how long a program waits, when there are no faults any more, before it
+	// calls again what failed.
+	callAgain = 100 * time.Millisecond
 )
 
-// client is one session and the calls that it has in flight. It does what
-// internal/client does, in virtual time: a call is repeated with the same
-// session and sequence until it is answered, at one member after another.
+// client is one session and the calls that it has in flight. What it decides, package
+// attempt decides, as in production: whom it asks, what an answer means, whether it asks
+// again. Here it gets virtual time, and connections that are lost.
 type client struct {
-	s       *simulation
-	number  int
-	name    string
+	s      *simulation
+	number int
+	name   string
+	// remote is a client of a cluster elsewhere. One that is nil is embedded: it asks the
+	// member of its process, home, and now and then its program starts it anew elsewhere.
+	remote  *remote
 	home    *member
 	session protocol.SessionID
+	window  *attempt.Window // of the session
 	opening bool
-	seq     uint64
 	flying  []*call        // commands of the session, by sequence
 	nap     Time           // until when it does nothing, not even keep its session alive
 	seen    protocol.Index // the highest index that an answer came from
@@ -40,22 +46,38 @@ type call struct {
 	client  *client
 	session protocol.SessionID
 	seq     uint64
+	window  *attempt.Window // of the session
 	attempt int
+	turn    uint64  // what was begun for an earlier one comes too late
 	last    *member // that was asked last
-	aim     *member // that is asked first; nil: the client's home
+	aim     *member // that is asked first; nil: whoever suits
 	began   Time
 	floor   protocol.Index // of what was acknowledged before it began
 	seen    protocol.Index // by the client before it began
 	over    bool
 	then    func()
 
+	command  attempt.Command
+	question attempt.Question // of what is no command of the session
+	pause    attempt.Pause
+	round    *attempt.Round // of a remote client
+	errand   *attempt.Errand
+	news     <-chan struct{} // closed when a leader is known that was not
+	pausing  bool            // until there is news, at most
+
 	// For the history: the steps of invocation and answer.
 	invoked, returned uint64
 	unanswered        bool
+	// refused says that the client was told that the command has not happened.
+	refused bool
 }
 
 func (s *simulation) addClient(i int) {
-	c := &client{s: s, number: i, name: fmt.Sprintf("c%d", i+1), home: s.members[s.random.clients.IntN(len(s.members))]}
+	r := s.random.clients
+	c := &client{s: s, number: i, name: fmt.Sprintf("c%d", i+1), home: s.members[r.IntN(len(s.members))]}
+	if i%2 == 0 {
+		c.remote = newRemote(c)
+	}
 	s.clients = append(s.clients, c)
 	for range s.plan.depth {
 		c.think()
@@ -90,18 +112,17 @@ func (c *client) next() {
 		c.call(&call{op: o, then: c.think})
 		return
 	}
-	if c.session == 0 {
+	if c.session == 0 || !c.window.Room() {
 		c.open()
 		c.think()
 		return
 	}
-	c.command(o, c.think)
+	c.execute(o, c.think)
 }
 
-// command calls an operation in the session.
-func (c *client) command(o *op, then func()) {
-	c.seq++
-	k := &call{op: o, session: c.session, seq: c.seq, then: then}
+// execute calls an operation in the session.
+func (c *client) execute(o *op, then func()) {
+	k := &call{op: o, session: c.session, seq: c.window.Take(), window: c.window, then: then}
 	c.flying = append(c.flying, k)
 	c.s.state.issue(k)
 	c.call(k)
@@ -109,11 +130,16 @@ func (c *client) command(o *op, then func()) {
 
 // open opens a session, once.
 func (c *client) open() {
-	if c.opening {
+	if c.opening || c.session != 0 {
 		return
 	}
 	c.opening = true
 	c.call(&call{op: &op{kind: opOpen, timeout: c.s.plan.session}, then: func() { c.opening = false }})
+}
+
+// begin begins with a session that has been opened.
+func (c *client) begin(session protocol.SessionID) {
+	c.session, c.window = session, attempt.NewWindow()
 }
 
 // keepAlive keeps the session alive, except during a nap.
@@ -122,128 +148,182 @@ func (c *client) keepAlive() {
 	if c.session == 0 || c.nap > c.s.schedule.now || c.s.calm {
 		return
 	}
-	c.call(&call{op: &op{kind: opKeepAlive}, session: c.session, then: func() {}})
+	c.call(&call{op: &op{kind: opKeepAlive}, session: c.session, window: c.window, then: func() {}})
 }
 
 // call begins a call.
 func (c *client) call(k *call) {
-	k.client = c
+	k.client, k.pause = c, attempt.NewPause(retryMin, retryMax)
 	k.began, k.invoked = c.s.schedule.now, c.s.schedule.steps
 	k.floor = c.s.state.acknowledged
+	k.question = attempt.Question{Request: *k.request()}
 	c.s.try(k)
 }
 
-// try asks one member, or asks again.
+// request is what the call asks of a member.
+func (k *call) request() *protocol.Request {
+	if k.op.command() {
+		command := k.encode()
+		return &protocol.Request{Kind: protocol.RequestCommand, Command: &command}
+	}
+	query := k.op.query()
+	return &protocol.Request{Kind: protocol.RequestQuery, Query: &query}
+}
+
+// inSession reports whether the call is a command that is executed once.
+func (k *call) inSession() bool { return k.op.command() && k.seq != 0 }
+
+// try makes an attempt.
 func (s *simulation) try(k *call) {
 	c := k.client
 	k.attempt++
-	n, m := k.attempt, c.home
-	if k.aim != nil && n == 1 {
-		m = k.aim
-	}
-	k.last = m
-	if n > 1 && k.op.command() {
+	k.pausing = false
+	if k.attempt > 1 && k.op.command() {
 		s.counts.add(countRetries, 1)
 	}
-	s.trace.note(markAsk, c.number, k.seq, uint64(n))
-	if s.trace.messages() {
-		s.trace.tell(m, colorPlain, "%s> %s", c.name, k)
+	s.trace.note(markAsk, c.number, k.seq, uint64(k.attempt))
+	k.round = nil
+	switch {
+	case k.aim != nil && k.attempt == 1:
+		s.send(k, k.aim)
+	case c.remote == nil:
+		s.send(k, c.home)
+	default:
+		c.remote.begin(k)
 	}
-	s.schedule.after(attemptTime, func() { s.again(k, n, "no answer") })
-	if s.lostOnTheWay() {
-		return
-	}
-	s.schedule.after(s.wayTo(), func() {
-		if !m.up() {
-			s.reply(k, n, protocol.Failed(protocol.ErrUnavailable))
-			return
-		}
-		run := m.run
-		m.whenAwake(func() {
-			if m.run == run && m.up() {
-				m.ask(k, func(r protocol.Result) { s.reply(k, n, r) })
-			}
-		})
-	})
 }
 
-// reply carries an answer back to the client.
-func (s *simulation) reply(k *call, n int, r protocol.Result) {
-	if s.lostOnTheWay() {
-		return
-	}
-	s.schedule.after(s.wayTo(), func() {
-		if !k.over && k.attempt == n {
-			s.answered(k, r)
-		}
-	})
-}
-
-// Clients see the same weather as members.
-func (s *simulation) lostOnTheWay() bool { return chance(s.random.clients, s.network.rough.Loss/2) }
-
-func (s *simulation) wayTo() time.Duration {
-	return s.network.delay + around(s.random.clients, s.network.jitter)
-}
-
-// answered takes an answer to the attempt that is under way.
-func (s *simulation) answered(k *call, r protocol.Result) {
+// took takes what came of an attempt: a response, or an error.
+func (s *simulation) took(k *call, response *protocol.Response, err error) {
 	c := k.client
-	s.trace.note(markAnswer, c.number, k.seq, uint64(r.Index))
-	if s.trace.messages() {
-		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
+	var result protocol.Result
+	if err == nil {
+		result = response.Result
 	}
-	switch m := r.Code.Meaning(); r.Code {
-	case protocol.ErrSessionExpired.Code:
+	s.trace.note(markAnswer, c.number, k.seq, uint64(result.Index))
+	if s.trace.messages() {
+		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(codeOf(result, err)), result.Index)
+	}
+	verdict := attempt.Again
+	if k.inSession() {
+		verdict, result, err = k.command.Took(result, err, nil)
+	} else {
+		verdict, err = k.question.Took(response, err, attempt.Until{})
+	}
+	switch {
+	case verdict == attempt.Again:
+		s.again(k, err)
+	case verdict == attempt.Expired || result.Code == protocol.ErrSessionExpired.Code:
 		if c.session == k.session {
 			s.counts.add(countSessionsExpired, 1)
-			c.session, c.seq = 0, 0
+			c.session, c.window = 0, nil
 		}
 		s.leave(k)
-		return
-	case protocol.ErrAnswerLost.Code, protocol.ErrStaleSequence.Code:
-		s.leave(k)
-		return
-	case protocol.OK:
+	case err != nil:
+		s.errored(k, err)
 	default:
-		if m.Outcome != protocol.Settled && m.Condition == protocol.Unavailable || r.Code == protocol.ErrDiskFailed.Code {
-			s.again(k, k.attempt, string(r.Code))
-			return
-		}
+		s.answered(k, result)
 	}
+}
+
+func codeOf(result protocol.Result, err error) protocol.Code {
+	if err != nil {
+		return attempt.CodeOf(err)
+	}
+	return result.Code
+}
+
+// answered takes an answer that the caller gets. Some say that nothing has happened.
+func (s *simulation) answered(k *call, r protocol.Result) {
+	switch m := r.Code.Meaning(); {
+	case r.Code == protocol.ErrAnswerLost.Code:
+		s.leave(k)
+		return
+	case r.Code != protocol.OK && m.Outcome != protocol.Settled:
+		s.errored(k, r.Err())
+		return
+	}
+	c := k.client
 	s.end(k)
 	c.seen = max(c.seen, r.Index)
 	s.fail(s.state.answered(k, r, &s.counts))
 	if k.op.kind == opOpen {
-		c.session, c.seq = protocol.SessionID(k.op.got.number), 0
+		c.begin(protocol.SessionID(k.op.got.number))
 	}
 	k.then()
 }
 
-// again repeats a call that was not answered, after a pause and mostly
-// elsewhere, or gives it up.
-func (s *simulation) again(k *call, n int, why string) {
-	if k.over || k.attempt != n {
+// errored takes an error that the caller gets. Unless it says that the outcome is not known,
+// the command has not happened, and does not happen later. When there are no faults any
+// more, the program calls again.
+func (s *simulation) errored(k *call, err error) {
+	if s.trace.messages() {
+		s.trace.say("%s: %s failed: %v", k.client.name, k, err)
+	}
+	if !s.calm {
+		s.leaveAs(k, err)
 		return
 	}
+	then := k.then
+	k.then = func() {}
+	s.leaveAs(k, err)
+	s.schedule.after(callAgain, func() { k.client.callAgain(k, then) })
+}
+
+// callAgain calls an operation again, as another one.
+func (c *client) callAgain(k *call, then func()) {
+	o := *k.op
+	o.executed, o.got = 0, output{}
+	switch {
+	case !k.inSession():
+		c.call(&call{op: &o, session: k.session, window: k.window, then: then})
+	case c.session != 0:
+		c.execute(&o, then)
+	default:
+		then()
+	}
+}
+
+// again repeats a call after a pause, or gives it up.
+func (s *simulation) again(k *call, why error) {
 	c := k.client
 	if !s.calm && s.schedule.now.Sub(k.began) > patience {
-		if s.trace.messages() {
-			s.trace.say("%s gives up: %s: %s", c.name, k, why)
+		err := attempt.GaveUp(context.DeadlineExceeded, why)
+		if k.inSession() {
+			err = k.command.GaveUp(context.DeadlineExceeded)
 		}
-		s.leave(k)
+		if s.trace.messages() {
+			s.trace.say("%s gives up: %s: %v", c.name, k, err)
+		}
+		s.leaveAs(k, err)
 		return
 	}
-	k.attempt++ // an answer to the attempt before comes too late from now on
-	n = k.attempt
 	if c.home == k.last && chance(s.random.clients, 0.7) {
 		c.home = s.members[s.random.clients.IntN(len(s.members))]
 	}
-	s.schedule.after(between(s.random.clients, 10*time.Millisecond, 200*time.Millisecond), func() {
-		if !k.over && k.attempt == n {
+	k.turn++
+	turn := k.turn
+	goOn := func() {
+		if !k.over && k.turn == turn {
+			if k.pausing {
+				c.remote.search.GoOn()
+			}
 			s.try(k)
 		}
-	})
+	}
+	if c.remote != nil && attempt.LacksLeader(why) {
+		c.remote.pause(k, goOn)
+	}
+	s.schedule.after(k.pause.Next(s.random.clients), goOn)
+}
+
+// leaveAs ends a call with an error that its caller gets.
+func (s *simulation) leaveAs(k *call, err error) {
+	if attempt.CodeOf(err).Meaning().Outcome == protocol.DidNotHappen {
+		k.refused = true
+		s.fail(s.state.refused(k))
+	}
+	s.leave(k)
 }
 
 // leave ends a call whose outcome stays open.
@@ -259,19 +339,13 @@ func (s *simulation) leave(k *call) {
 // end takes a call from those in flight.
 func (s *simulation) end(k *call) {
 	k.over = true
+	k.turn++
 	k.returned = s.schedule.steps
-	k.client.flying = slices.DeleteFunc(k.client.flying, func(o *call) bool { return o == k })
-}
-
-// floorOf returns the lowest sequence of the session that is not answered.
-func (c *client) floorOf(session protocol.SessionID, next uint64) uint64 {
-	floor := next
-	for _, k := range c.flying {
-		if k.session == session {
-			floor = min(floor, k.seq)
-		}
+	k.comeBack()
+	if k.inSession() {
+		k.window.Release(k.seq)
 	}
-	return floor
+	k.client.flying = slices.DeleteFunc(k.client.flying, func(o *call) bool { return o == k })
 }
 
 // String names a call for the trace.
@@ -280,40 +354,4 @@ func (k *call) String() string {
 		return k.op.String()
 	}
 	return fmt.Sprintf("%d.%d %s", k.session, k.seq, k.op)
-}
-
-// ask brings a call to the replica. The answer may never come.
-func (m *member) ask(k *call, answer func(protocol.Result)) {
-	answer = m.heard(answer)
-	switch {
-	case k.op.command() && m.nearlyFull(k.op):
-		answer(protocol.Failed(protocol.ErrNoSpace))
-	case k.op.command():
-		n := m.request(answer)
-		command := k.encode()
-		m.replica.Submit(m.now(), replica.Submission{Request: n, Command: protocol.EncodeCommand(&command)})
-		m.serve()
-	case k.op.level == protocol.Linearizable:
-		query := k.op.query()
-		m.next++
-		n := m.next
-		m.asked[n] = asked{read: true, answer: answer, query: &query, step: m.s.schedule.steps}
-		m.replica.Read(m.now(), n)
-		m.serve()
-	case m.quarantined() || m.diverged:
-		answer(protocol.Failed(protocol.ErrNotServing))
-	default:
-		query := k.op.query()
-		answer(m.query(&query))
-	}
-}
-
-// nearlyFull reports whether the member's disk has so little room that it takes
-// no commands but those that free some, and those on sessions, as in the runtime.
-func (m *member) nearlyFull(o *op) bool {
-	if !m.full || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
-		return false
-	}
-	space, err := m.wal.Space()
-	return err == nil && space.Full
 }

@@ -153,12 +153,14 @@ func (k *call) encode() protocol.Command {
 	case opOpen:
 		return sessionop.Open(k.op.timeout)
 	case opKeepAlive:
-		return sessionop.KeepAlive(k.session, k.client.floorOf(k.session, k.client.seq+1))
+		return sessionop.KeepAlive(k.session, k.window.Floor())
 	}
 	var t through
 	_, err := k.op.run(&t) // what it makes of the empty answer does not matter
 	invariant.Check(t.command.Type != "", "%s cannot be encoded: %v", k, err)
 	t.command.Session, t.command.Sequence = k.session, k.seq
-	t.command.Floor = k.client.floorOf(k.session, k.seq)
+	if k.window != nil {
+		t.command.Floor = k.window.Floor()
+	}
 	return t.command
 }

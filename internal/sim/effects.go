@@ -267,7 +267,7 @@ func (m *member) send(list []replica.Send) bool {
 			return false
 		}
 		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.astray != nil && !m.quarantined() {
-			continue // of a wrong state: see heard
+			continue // of a wrong state: see isWrong
 		}
 		if m.barred && !e.Message.Kind().OfFlock() {
 			continue

@@ -110,7 +110,7 @@ func (x *mixture) write(value string) {
 	}
 	ok = ok && s.until(s.schedule.now.Add(20*time.Second), func() bool { return c.session != 0 })
 	if ok {
-		c.command(&op{kind: opPut, object: witness, value: value}, func() { done = true })
+		c.execute(&op{kind: opPut, object: witness, value: value}, func() { done = true })
 	}
 	if !ok || !s.until(s.schedule.now.Add(20*time.Second), func() bool { return done }) {
 		x.t.Fatalf("no last write: %v", s.violation)
@@ -177,7 +177,7 @@ func (x *mixture) reads(m *member) {
 		got = nil
 		if m.up() {
 			k.invoked = s.schedule.steps
-			m.ask(k, func(r protocol.Result) { got, k.returned = &r, s.schedule.steps })
+			m.ask(k.op, k.request(), func(r protocol.Result) { got, k.returned = &r, s.schedule.steps })
 		}
 		s.until(s.schedule.now.Add(time.Second), func() bool { return got != nil })
 	}
@@ -223,7 +223,7 @@ func (x *mixture) forks() {
 func (x *mixture) linearizable(m *member) {
 	forked, old := x.forked, x.isOld(m)
 	k := &call{op: &op{kind: opGet, object: witness, level: protocol.Linearizable}, client: x.c}
-	m.ask(k, func(r protocol.Result) {
+	m.ask(k.op, k.request(), func(r protocol.Result) {
 		out, err := k.op.decode(r)
 		if err != nil || r.Code != protocol.OK {
 			return
@@ -264,5 +264,5 @@ func (x *mixture) writeOld(m *member) {
 		k = &call{op: &op{kind: opPut, object: witness, value: valueForked}, client: &client{s: x.s}, session: x.session, seq: 1}
 		then = func(r protocol.Result) { x.forked = x.forked || r.Code == protocol.OK }
 	}
-	m.ask(k, then)
+	m.ask(k.op, k.request(), then)
 }

@@ -105,9 +105,9 @@ func hashOf(r *protocol.Result) uint64 {
 	return xxh3.Hash(r.Data) ^ mix(xxh3.HashString(string(r.Code)))
 }
 
-// refused reports whether a code is the answer of a command that has had no
+// withoutEffect reports whether a code is the answer of a command that has had no
 // effect on its object, whether or not it had one before.
-func refused(code protocol.Code) bool {
+func withoutEffect(code protocol.Code) bool {
 	switch code {
 	case protocol.ErrSessionExpired.Code, protocol.ErrStaleSequence.Code, protocol.ErrWindow.Code, protocol.ErrAnswerLost.Code:
 		return true
@@ -132,7 +132,7 @@ func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Resul
 	if !known {
 		return violated(RuleState, "a command at %d, session %d sequence %d, that no client has made", i, c.Session, c.Sequence)
 	}
-	if refused(r.Code) {
+	if withoutEffect(r.Code) {
 		return nil
 	}
 	out, err := k.op.decode(*r)
@@ -144,6 +144,9 @@ func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Resul
 			return violated(RuleOnce, "%s took effect at %d with %+v, and again at %d with %+v", k, at, k.op.got, i, out)
 		}
 		return nil
+	}
+	if k.refused && !s.blind {
+		return violated(RuleRefused, "%s takes effect at %d, and its client was told that it has not happened", k, i)
 	}
 	s.first[key] = i
 	k.op.executed = i
@@ -232,6 +235,14 @@ func (s *state) readAnswered(k *call, r protocol.Result) error {
 		return violated(RuleRead, "%s was answered at %d, a write at %d was acknowledged before it began", k, r.Index, k.floor)
 	}
 	s.history = append(s.history, k)
+	return nil
+}
+
+// refused says that a client was told that a command has not happened.
+func (s *state) refused(k *call) error {
+	if at, done := s.first[callKey{k.session, k.seq}]; done && k.inSession() && !s.blind {
+		return violated(RuleRefused, "%s took effect at %d, and its client is told that it has not happened", k, at)
+	}
 	return nil
 }
 

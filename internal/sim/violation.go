@@ -31,6 +31,7 @@ const (
 	RuleOrder        = "applied in order, without gaps"
 	RuleDigest       = "equal digests at equal index"
 	RuleOnce         = "nothing is executed twice"
+	RuleRefused      = "what a client is told has not happened does not happen"
 	RuleState        = "results follow the commands"
 	RuleAcknowledged = "an acknowledged write survives"
 	RuleAge          = "the reported age is never below the true one"
