@@ -57,5 +57,17 @@ func waits() []Mutation {
 			Old: "if e.address != leader && e.term < term {",
 			New: "if e.address == leader && e.term < term {",
 		},
+		{
+			Name: "lost-attempt-forgotten", Breaks: "a write is told as refused though an earlier copy may have happened",
+			File: "internal/attempt/command.go", Tests: []string{"./internal/attempt"},
+			Old: "c.received = c.received || !NotSent(err)",
+			New: "c.received = !NotSent(err)",
+		},
+		{
+			Name: "overtaken-told-as-refused", Breaks: "a write that was given up for another leader is told as one that has not happened",
+			File: "internal/attempt/search.go", Tests: []string{"./internal/attempt"},
+			Old: "Unwrap() error { return protocol.ErrUnknownOutcome }",
+			New: "Unwrap() error { return protocol.ErrUnavailable }",
+		},
 	}
 }
