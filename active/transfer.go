@@ -1,7 +1,6 @@
 package active
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/starlinghq/starling/protocol"
@@ -26,8 +25,8 @@ type transfer struct {
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
 // while it is being handed over to another; with ErrInvalid if the heir is not
-// another voter that stays one; with ErrNoHeir if it does not answer, or says that it is
-// unfit (SetUnfit), or if nobody else could take over.
+// another voter that stays one; with ErrNoHeir if it does not answer, says that it is
+// unfit (SetUnfit), or is being brought a checkpoint, or if nobody else could take over.
 func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	m.advance(now)
 	if m.state != StateLeader {
@@ -69,8 +68,7 @@ func (m *Member) heir(holds protocol.Index) *progress {
 	var best *progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		able := p.seat == protocol.SeatVoter && unable(m, p) == "" && p.state != ProgressCatchUp
-		if able && (best == nil || p.leadsBefore(best, holds)) {
+		if p.seat == protocol.SeatVoter && unable(m, p) == "" && (best == nil || p.leadsBefore(best, holds)) {
 			best = p
 		}
 	}
@@ -93,6 +91,8 @@ func unable(m *Member, p *progress) string {
 		return "does not answer"
 	case p.unfit:
 		return "says that it could answer nobody as a leader"
+	case p.state == ProgressCatchUp:
+		return "is being brought a checkpoint"
 	}
 	return ""
 }
@@ -102,7 +102,7 @@ func noHeir(m *Member) error {
 	var why []string
 	for i := range m.lead.progress {
 		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
-			why = append(why, m.label(p.id)+" "+cmp.Or(unable(m, p), "is being brought a checkpoint"))
+			why = append(why, m.label(p.id)+" "+unable(m, p))
 		}
 	}
 	if len(why) == 0 {

@@ -278,9 +278,6 @@ func (q *seats) withoutHeir(to protocol.MemberID) error {
 			continue
 		}
 		reason := p.Unable
-		if reason == "" && p.State == active.ProgressCatchUp {
-			reason = "is being brought a checkpoint"
-		}
 		if reason == "" && p.Told && !p.Room && !q.room.now.Full {
 			reason = WithoutRoom + ", and would hand over at once"
 		}

@@ -97,7 +97,7 @@ func best(s *active.Status, may func(*active.Progress) bool) (id protocol.Member
 	var most protocol.Index
 	for i := range s.Progress {
 		p := &s.Progress[i]
-		able := p.Seat == protocol.SeatVoter && p.Answers && !p.Unfit && p.State != active.ProgressCatchUp
+		able := p.Seat == protocol.SeatVoter && p.Answers && p.Unable == ""
 		if able && (id.IsZero() || p.Match > most) && may(p) {
 			id, most = p.ID, p.Match
 		}
