@@ -44,15 +44,21 @@ import (
 // make a member listen to anybody.
 const lostAfter = 10
 
-// heeds reports whether a message counts. What does not is counted.
+// heeds reports whether a message counts. What does not is counted, but for that of
+// members that have lost their votes.
 func (m *Member) heeds(from protocol.MemberID, msg protocol.Message) bool {
 	if !m.cfg.NamedOnly {
 		return true
 	}
 	switch {
 	case !m.counts(from, msg):
-		if !m.late(from, msg) {
-			m.ignore(from, msg, "of one that the log does not name for it, or that was not asked")
+		const why = "of one that the log does not name for it, or that was not asked"
+		switch {
+		case m.late(from, msg):
+		case voted(m, from):
+			tellIgnored(m, from, msg, why)
+		default:
+			m.ignore(from, msg, why)
 		}
 	case m.leaps(from, msg):
 		m.ignore(from, msg, fmt.Sprintf("term %d is too far above what the log has", protocol.TermOf(msg)))
@@ -82,11 +88,16 @@ func (m *Member) mayDepose(from protocol.MemberID, msg protocol.Message) bool {
 	return true
 }
 
-// ignore counts a message that does not count, and says so once in an election
-// timeout: there may be any number of them.
+// ignore counts a message that does not count, and says so.
 func (m *Member) ignore(from protocol.MemberID, msg protocol.Message, why string) {
 	m.unheeded++
-	if m.unheeded == 1 || m.now >= m.toldAt.Add(m.cfg.Election) {
+	tellIgnored(m, from, msg, why)
+}
+
+// tellIgnored says that a message does not count, once in an election timeout: there may
+// be any number of them.
+func tellIgnored(m *Member, from protocol.MemberID, msg protocol.Message, why string) {
+	if m.toldAt == 0 || m.now >= m.toldAt.Add(m.cfg.Election) {
 		m.toldAt = m.now
 		m.emit(protocol.EventRefused, from, m.shape.LastIndex(), msg.Kind().String()+": "+why)
 	}
@@ -123,9 +134,18 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 func (m *Member) late(from protocol.MemberID, msg protocol.Message) bool {
 	switch msg.(type) {
 	case *protocol.VoteAnswer, *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
-		return m.current.Configuration.Names(from)
+		return m.current.Configuration.Names(from) || voted(m, from)
 	}
 	return false
+}
+
+// voted reports whether a member was a voter, as far back as the log goes. One whose seat
+// was taken stands for election as before until it has learned of it: it is no stranger.
+func voted(m *Member, id protocol.MemberID) bool {
+	return slices.ContainsFunc(m.configs.All(), func(c protocol.ConfigurationAt) bool {
+		line, named := c.Configuration.Find(id)
+		return named && (line.Seat == protocol.SeatVoter || line.Outgoing)
+	})
 }
 
 // names reports whether a member is a voter of a configuration that may be in

@@ -469,3 +469,30 @@ func TestNamedAreTheVotersThatMayBeInForce(t *testing.T) {
 	c.base.Configuration = configurationOf("a", "b").Toward(configurationOf("b", "c"))
 	equal(t, "a joint one that is committed", names(c.add("b", image{}).m), "abc")
 }
+
+// Who has lost its vote, and does not know it, stands for election as before. That does
+// not count, and is not taken for the doing of a stranger.
+func TestWhoHasLostItsVoteIsNoStranger(t *testing.T) {
+	c := heeding(t, 1)
+	l := c.leader()
+	gone := "a"
+	if l.name == gone {
+		gone = "b"
+	}
+	if _, err := c.change(l.name, l.m.current.Configuration.Without(idOf(gone))); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(300 * time.Millisecond)
+	for _, test := range []struct {
+		from    string
+		counted uint64
+	}{{gone, 0}, {"x", 1}, {"l", 1}} {
+		for _, m := range []protocol.Message{&protocol.Vote{Term: 9, LastIndex: 99, LastTerm: 9, Pre: true}, &protocol.Heartbeat{Term: l.m.hard.Term}} {
+			before := l.m.Unheeded()
+			if changes(c, l, test.from, m) {
+				t.Errorf("%s of %s changes the leader", describe(m), test.from)
+			}
+			equal(t, fmt.Sprintf("what %s of %s counts as refused", describe(m), test.from), l.m.Unheeded()-before, test.counted)
+		}
+	}
+}

@@ -326,6 +326,9 @@ func TestStrangersTypesAreNotRemembered(t *testing.T) {
 	if !slices.ContainsFunc(c.r.types.heard, func(a announcement) bool { return a.member == id(2) }) || len(c.r.types.heard) != 1 {
 		t.Errorf("remembers %d members, want the voter", len(c.r.types.heard))
 	}
+	if n := c.r.Status(c.now).Unheeded; n != 0 { // so does every member that gets a seat, or has lost it
+		t.Errorf("%d announcements count as refused, want none", n)
+	}
 }
 
 // Indexes that no log has are dropped whatever they are in, also at a passive.

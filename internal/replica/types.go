@@ -64,8 +64,7 @@ func (t *types) tell(now protocol.Instant) {
 // hear takes what another member can apply.
 func (t *types) hear(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
 	if latest, known := t.log.configurations().Latest(); known && t.log.knows() && !latest.Configuration.Names(from) {
-		t.who.unheeded++ // it says it again when the log names it
-		return
+		return // ordinary: it has just got its seat, or lost it; it says it again when the log names it
 	}
 	list := slices.Clone(m.List)
 	slices.SortFunc(list, compareTypes)
