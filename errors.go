@@ -25,6 +25,9 @@ var (
 	// ErrNoLeader: no majority of the voters can be reached, or an election
 	// is under way. Handles retry it until their context ends.
 	ErrNoLeader = protocol.ErrNoLeader
+	// ErrNoQuorum: so few voters are heard that nobody can be elected. It is what calls
+	// that change or ask for seats say after two seconds; writes and reads wait.
+	ErrNoQuorum = protocol.ErrNoQuorum
 	// ErrOverloaded: more writes are in flight than the leader admits, or more wait
 	// in this Node or Client than docs/limits.md says, the latter at once; or all members
 	// that answer have as many clients, or watches, as they take.

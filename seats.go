@@ -49,8 +49,9 @@ func (s Seats) String() string {
 	return fmt.Sprintf("%s, %d wanted, version %d", text, s.Actives, s.Version)
 }
 
-// Seats asks the leader who has a seat, and has it prove that it leads.
-// ErrUnavailable: there is no leader.
+// Seats asks the leader who has a seat, and has it prove that it leads. ErrNoLeader when
+// ctx ends: there is none. ErrNoQuorum, after two seconds: there can be none, and which
+// voters are heard. So it is for all calls about seats.
 func (c *Client) Seats(ctx context.Context) (Seats, error) {
 	now, err := c.seatsNow(ctx)
 	if err != nil {

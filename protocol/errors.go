@@ -58,8 +58,11 @@ func (e *Error) Because(cause error) *Error {
 // The sentinels. "Has not happened" and "may have happened" are said of writes.
 var (
 	// Unavailable: has not happened, may work later.
-	ErrNotLeader  = NewError("not_leader", "this member does not lead")
-	ErrNoLeader   = NewError("no_leader", "no leader is known: a majority of the voters cannot be reached, or an election is under way")
+	ErrNotLeader = NewError("not_leader", "this member does not lead")
+	ErrNoLeader  = NewError("no_leader", "no leader is known: a majority of the voters cannot be reached, or an election is under way")
+	// ErrNoQuorum: so few voters are heard that nobody can lead. It answers operators, who
+	// ask for seats; who writes or reads hears ErrNoLeader, and waits.
+	ErrNoQuorum   = NewError("no_quorum", "no leader is known, and nobody can be elected: a majority of the voters is not heard")
 	ErrOverloaded = NewError("overloaded", "the leader has too many writes in flight; try again later")
 	ErrNoSpace    = NewError("no_space", "the leader's disk is nearly full; free space and writes resume by themselves")
 	// ErrNoSpaceHere: the leader's disk is nearly full, and the lead passes to a voter

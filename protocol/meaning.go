@@ -59,6 +59,7 @@ var meanings = map[Code]Meaning{
 
 	ErrNotLeader.Code:      {DidNotHappen, Later | Elsewhere | WithALeader, Unavailable},
 	ErrNoLeader.Code:       {DidNotHappen, Later | Elsewhere | WithALeader, Unavailable},
+	ErrNoQuorum.Code:       {DidNotHappen, Later | Elsewhere | WithALeader, Unavailable},
 	ErrUnavailable.Code:    {DidNotHappen, Later | Elsewhere | WithALeader, Unavailable},
 	ErrOverloaded.Code:     {DidNotHappen, Later, Unavailable},
 	ErrNoSpace.Code:        {DidNotHappen, never, Unavailable},

@@ -273,8 +273,7 @@ func (e *Endpoints) Learn(address string, response *protocol.Response) (newer bo
 	if response.Leader != "" {
 		newer = e.lead(response.Leader, response.Term)
 	}
-	disowns := response.Result.Code == protocol.ErrNotLeader.Code || response.Result.Code == protocol.ErrNoLeader.Code
-	if e.leader == address && response.Leader != address && disowns {
+	if e.leader == address && response.Leader != address && leadsNot(response.Result.Code) {
 		// Who has stepped down does not lead the same term again, whatever those
 		// say who have not heard of it.
 		e.leader, e.lost = "", address

@@ -33,7 +33,16 @@ func NotSent(err error) bool {
 // then: a member that leads no more knows why nobody does, and one that has heard of it
 // once sends everybody there.
 func saysMore(before, then error) bool {
-	return CodeOf(before) == protocol.ErrNoLeader.Code && CodeOf(then) == protocol.ErrNotLeader.Code
+	return CodeOf(then) == protocol.ErrNotLeader.Code && CodeOf(before) != protocol.ErrNotLeader.Code && leadsNot(CodeOf(before))
+}
+
+// leadsNot reports whether a member has said that it does not lead.
+func leadsNot(code protocol.Code) bool {
+	switch code {
+	case protocol.ErrNotLeader.Code, protocol.ErrNoLeader.Code, protocol.ErrNoQuorum.Code:
+		return true
+	}
+	return false
 }
 
 // Permanent reports whether an error that came instead of a response will come

@@ -254,7 +254,7 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 	if err := tooLate(ctx); err != nil {
 		return nil, err
 	}
-	pause := c.pause()
+	pause, lacks := c.pause(), attempt.QuorumLack{}
 	attempts := attempt.Question{Request: q}
 	for {
 		if c.isClosed() {
@@ -271,6 +271,9 @@ func (c *Client) ask(ctx context.Context, q protocol.Request) (*protocol.Respons
 		}
 		if q.Kind == protocol.RequestCommand {
 			c.noSession.Store(&err)
+		}
+		if lacks.Lasts(err, time.Now()) {
+			return nil, err
 		}
 		if ctx.Err() != nil || c.waitFor(ctx, pause, news, err) != nil {
 			return nil, attempt.GaveUp(ctx.Err(), err)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"time"
 
 	"github.com/starlinghq/starling/internal/attempt"
 	"github.com/starlinghq/starling/protocol"
@@ -39,7 +40,8 @@ func (c *Client) Autopilot(ctx context.Context) (*protocol.AutopilotReport, erro
 
 // Seats asks the leader to change seats, or to hand over. It is tried again
 // until ctx ends only while it has not been taken: there is no leader, or
-// another change is being completed. After ErrUnknownOutcome the configuration
+// another change is being completed; where a quorum is missing it ends after two seconds,
+// with ErrNoQuorum. After ErrUnknownOutcome the configuration
 // says what became of it.
 func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protocol.Index, error) {
 	if c == nil {
@@ -51,14 +53,14 @@ func (c *Client) Seats(ctx context.Context, change protocol.SeatChange) (protoco
 	if err := tooLate(ctx); err != nil {
 		return 0, err
 	}
-	pause := c.pause()
+	pause, lacks := c.pause(), attempt.QuorumLack{}
 	var attempts attempt.Change
 	for {
 		news, copied := c.news(), change
 		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &copied})
 		verdict, err := attempts.Took(response, err, ctx.Err())
 		switch {
-		case verdict == attempt.Done && err != nil:
+		case verdict == attempt.Done && err != nil, err != nil && lacks.Lasts(err, time.Now()):
 			return 0, err
 		case verdict == attempt.Done:
 			return response.Result.Index, nil

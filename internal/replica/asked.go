@@ -41,7 +41,7 @@ func (r *Replica) Read(now protocol.Instant, list ...uint64) {
 // to the answer's index is not said.
 func (r *Replica) Prove(now protocol.Instant, request uint64) {
 	if !r.log.leads() {
-		r.out.read(request, 0, r.hearing.notLeading())
+		r.out.read(request, 0, r.hearing.seatless())
 		return
 	}
 	r.reads.leads(now, request)

@@ -33,7 +33,7 @@ type Change struct {
 // Answer with the same request number, whose result has the version of the
 // configuration that was appended: with OK when that is committed,
 // whatever the state has come to (a change through a joint configuration is then
-// completed by whoever leads), or with why nothing happened: not_leader, no_leader,
+// completed by whoever leads), or with why nothing happened: not_leader, no_leader, no_quorum,
 // stale_version, change_in_flight, not_learner, not_eligible, name_taken,
 // would_lose_quorum, invalid, not_found. After unknown_outcome the configurations say what
 // became of it.
@@ -48,7 +48,7 @@ func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
 // or every other, could not lead, and why; with unavailable when the heir did not get there
 // within an election timeout and this member leads on, or when another one has got there;
 // with unknown_outcome when this member has given the lead up, and hears of no
-// other that has it; or with why nothing happened: not_leader, no_leader, change_in_flight,
+// other that has it; or with why nothing happened: not_leader, no_leader, no_quorum, change_in_flight,
 // invalid.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	r.seats.transfer(now, request, to)
@@ -254,7 +254,7 @@ func (q *seats) leading() error {
 	if q.log.leads() {
 		return nil
 	}
-	return q.who.notLeading()
+	return q.who.seatless()
 }
 
 func (q *seats) handOver(now protocol.Instant, request uint64, to protocol.MemberID, err error) {

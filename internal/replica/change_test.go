@@ -169,7 +169,7 @@ func TestChangeRefusals(t *testing.T) {
 		expect(t, test.name, c.change(uint64(100+i), test.change), test.want.Code)
 	}
 	follower := open(t, 2, found(1, 2, 2, threeAndALearner))
-	for _, want := range []*protocol.Error{protocol.ErrNoLeader, protocol.ErrNotLeader} {
+	for _, want := range []*protocol.Error{protocol.ErrNoQuorum, protocol.ErrNotLeader} {
 		follower.Change(0, 1, Change{Version: 1})
 		follower.Transfer(0, 2, id(1))
 		answers := follower.Effects().Answers

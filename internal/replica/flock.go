@@ -74,41 +74,44 @@ func (f *flock) quorumText() string {
 	if !ok {
 		return "this member does not know the voters yet"
 	}
-	conf := latest.Configuration
-	lost, all := []string(nil), 0
-	for _, m := range conf.Members {
-		if m.Seat != protocol.SeatVoter && !m.Outgoing {
-			continue
-		}
-		all++
-		if !f.hears(m.ID) {
+	var heard, lost []string
+	for _, m := range latest.Configuration.Members {
+		switch {
+		case m.Seat != protocol.SeatVoter && !m.Outgoing:
+		case f.hears(m.ID):
+			heard = append(heard, m.Label())
+		default:
 			lost = append(lost, m.Label())
 		}
 	}
-	slices.Sort(lost)
-	switch {
-	case len(lost) == 0:
+	if len(lost) == 0 {
 		return "a majority of the voters cannot be reached, or an election is under way; all of them are heard"
-	case f.quorumHeard(conf.Voters()) && (!conf.Joint() || f.quorumHeard(conf.OutgoingVoters())):
-		return fmt.Sprintf("a majority of the voters cannot be reached, or an election is under way; of the %d voters %s", all, notHeard(lost))
 	}
-	return fmt.Sprintf("a majority of the voters cannot be reached: of the %d voters %s", all, notHeard(lost))
+	slices.Sort(heard)
+	slices.Sort(lost)
+	of := fmt.Sprintf("of the %d voters %s", len(heard)+len(lost), are(lost, "is not heard", "are not heard"))
+	if len(heard) > 0 {
+		of += ", " + are(heard, "is", "are")
+	}
+	if f.hearsQuorum() {
+		return "a majority of the voters cannot be reached, or an election is under way; " + of
+	}
+	return "a majority of the voters cannot be reached: " + of
 }
 
-func notHeard(names []string) string {
+// are says something of one, or of several.
+func are(names []string, one, several string) string {
 	if len(names) == 1 {
-		return names[0] + " is not heard"
+		return names[0] + " " + one
 	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1] + " are not heard"
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1] + " " + several
 }
 
-// quorumHeard reports whether a majority of some voters is heard.
-func (f *flock) quorumHeard(voters []protocol.MemberID) bool {
-	n := 0
-	for _, id := range voters {
-		if f.hears(id) {
-			n++
-		}
-	}
-	return 2*n > len(voters)
+// hearsQuorum reports whether a majority of the voters, of both halves, is heard; so it
+// is where the voters are not known.
+func (f *flock) hearsQuorum() bool {
+	latest, known := f.log.configurations().Latest()
+	majority := func(voters []protocol.MemberID) bool { return protocol.Majority(voters, f.hears) }
+	conf := latest.Configuration
+	return !known || majority(conf.Voters()) && (!conf.Joint() || majority(conf.OutgoingVoters()))
 }

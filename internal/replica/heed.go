@@ -102,6 +102,16 @@ func (h *hearing) notLeading() error {
 	return protocol.ErrNotLeader.With("this member does not lead, " + h.flock.labelOf(leader) + " does")
 }
 
+// seatless is notLeading for operators, who ask for seats: that a quorum is missing, as
+// far as the membership says, is no matter of waiting for an election.
+func (h *hearing) seatless() error {
+	err := h.notLeading()
+	if code, _ := protocol.CodeOf(err); code != protocol.ErrNoLeader.Code || h.log.role.waits() || h.flock.hearsQuorum() {
+		return err
+	}
+	return protocol.ErrNoQuorum.With(err.Error())
+}
+
 // heed tells the gossip core whose word on what is committed counts. The only
 // voter of a cluster, when it has lost its state, can have it from nobody whom its
 // log names: it takes a checkpoint as a passive does. Its log it keeps.

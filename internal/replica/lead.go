@@ -287,10 +287,10 @@ func (r *Replica) lead(now protocol.Instant) {
 }
 
 // Autopilot returns what the policy goes by, and its last word. It fails with
-// ErrNotLeader, or ErrNoLeader if there is none: only a leader asks its policy.
+// ErrNotLeader, or ErrNoLeader or ErrNoQuorum if there is none: only a leader asks its policy.
 func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	if !r.log.leads() {
-		return nil, r.hearing.notLeading()
+		return nil, r.hearing.seatless()
 	}
 	return r.policy.report(), nil
 }

@@ -48,8 +48,8 @@ func TestPolicyIsToldWhatToGoBy(t *testing.T) {
 	latest, _ := c.r.Configurations().Latest()
 	expect(t, "settings stay", latest.Configuration.Autopilot, set)
 	follower := open(t, 2, found(1, 2, 2, threeVoters))
-	if _, err := follower.Autopilot(); !errors.Is(err, protocol.ErrNoLeader) {
-		t.Errorf("without a leader: got %v, want %v", err, protocol.ErrNoLeader)
+	if _, err := follower.Autopilot(); !errors.Is(err, protocol.ErrNoQuorum) {
+		t.Errorf("without a leader: got %v, want %v", err, protocol.ErrNoQuorum)
 	}
 	follower.Receive(1, id(1), &protocol.Heartbeat{Term: 2})
 	if _, err := follower.Autopilot(); !errors.Is(err, protocol.ErrNotLeader) {

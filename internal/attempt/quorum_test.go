@@ -1,0 +1,29 @@
+package attempt
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// A missing quorum is told after two elections, if nobody has said anything else meanwhile.
+func TestMissingQuorumIsToldAfterTwoElections(t *testing.T) {
+	missing, dead := protocol.ErrNoQuorum.With("of the 3 voters b and c are not heard, a is"), protocol.ErrUnavailable.With("refused")
+	at := func(d time.Duration) time.Time { return time.Unix(1, 0).Add(d) }
+	for _, test := range []struct {
+		name    string
+		between error
+		want    bool
+	}{{"nothing else", missing, true}, {"the dead do not answer", dead, true}, {"a connection breaks", io.EOF, true},
+		{"an election", protocol.ErrNoLeader, false}, {"another one knows who leads", protocol.ErrNotLeader, false}} {
+		var l QuorumLack
+		if l.Lasts(missing, at(0)) || l.Lasts(test.between, at(quorumPatience/2)) || l.Lasts(missing, at(quorumPatience-1)) {
+			t.Errorf("%s: gives up too early", test.name)
+		}
+		if got := l.Lasts(missing, at(quorumPatience)); got != test.want {
+			t.Errorf("%s: gives up: %t, want %t", test.name, got, test.want)
+		}
+	}
+}
