@@ -77,7 +77,7 @@ func (c *Client) Promote(ctx context.Context, name string) (Seats, error) {
 		conf := now.Configuration.Configuration
 		id, err := memberNamed(now.Names, name)
 		if err != nil {
-			return nil, err
+			return nil, c.unless(ctx, name, err, protocol.ErrNotEligible, "only a live member gets a seat; start it first")
 		}
 		label = labelIn(now.Names, id, name)
 		line, named := conf.Find(id)
@@ -219,9 +219,18 @@ func (c *Client) takeSeat(ctx context.Context, doing string, who member, with fu
 // listed says for how long a member without a seat that is gone is still listed, or that
 // there is none of a name.
 func (c *Client) listed(ctx context.Context, name string, unknown error) (string, error) {
-	status, err := c.half().Status(ctx)
+	m, err := c.lists(ctx, name, unknown)
 	if err != nil {
 		return "", err
+	}
+	return goneNote(m), nil
+}
+
+// lists returns what the member that is asked says of one that the leader does not know.
+func (c *Client) lists(ctx context.Context, name string, unknown error) (*protocol.MemberStatus, error) {
+	status, err := c.half().Status(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var names []protocol.NameInUse
 	for _, m := range status.Members {
@@ -229,14 +238,25 @@ func (c *Client) listed(ctx context.Context, name string, unknown error) (string
 	}
 	id, err := memberNamed(names, name)
 	if errors.Is(err, protocol.ErrNotFound) {
-		return "", unknown
+		return nil, unknown
 	}
-	for _, m := range status.Members {
-		if m.ID == id {
-			return goneNote(&m), err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return "", err
+	return &status.Members[slices.IndexFunc(status.Members, func(m protocol.MemberStatus) bool { return m.ID == id })], nil
+}
+
+// unless is the error of a name that the leader does not know: no member has it, or the
+// one that has it is gone, and this is why nothing can be done with it.
+func (c *Client) unless(ctx context.Context, name string, unknown error, refusal *protocol.Error, why string) error {
+	m, err := c.lists(ctx, name, unknown)
+	switch {
+	case err != nil:
+		return unknown
+	case m.Alive || !m.SilenceKnown:
+		return refusal.With(fmt.Sprintf("%s has no seat, and the leader does not hear it: %s", m.Name, why))
+	}
+	return refusal.With(fmt.Sprintf("%s has no seat, and was last heard %v ago: %s", m.Name, time.Duration(m.Silence).Round(time.Second), why))
 }
 
 // goneNote is what people should know of a member that is listed although it is gone;
@@ -269,7 +289,7 @@ func (c *Client) Transfer(ctx context.Context, name string) (Seats, error) {
 		change := protocol.SeatChange{Transfer: true}
 		if name != "" {
 			if change.Heir, err = memberNamed(now.Names, name); err != nil {
-				return fail(err)
+				return fail(c.unless(ctx, name, err, protocol.ErrInvalid, "only a voter can lead"))
 			}
 		}
 		if now.LeaderID == change.Heir || name == "" && now.LeaderID != first {

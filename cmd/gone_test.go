@@ -44,6 +44,9 @@ func TestGoneMembersWithoutASeatAreListedForAStatedTime(t *testing.T) {
 	if got := works(t, "", "members", "--addr", at); !strings.Contains(got, "note: "+note) {
 		t.Errorf("members: got\n%s", got)
 	}
+	fails(t, exitRefused, "p1 has no seat, and was last heard ", "promote", "--addr", at, "p1")
+	fails(t, exitRefused, "only a voter can lead", "transfer", "--addr", at, "p1")
+	fails(t, exitNotFound, "no member is called \"p2\"", "promote", "--addr", at, "p2")
 	out, _, code := run(t.Context(), "", "verify", "--addr", at)
 	if code != exitFailure || !strings.Contains(out, "p1 has no seat and is gone") {
 		t.Errorf("verify: exit code %d, got\n%s", code, out)

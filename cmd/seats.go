@@ -56,8 +56,9 @@ func (p *Program) seatCommands() []*cli.Command {
 			1, 1, named((*session).Demote, "has no seat any more", "has no seat")),
 		leaf("remove", "take away the seat of a member, of a dead one for instance", "NAME",
 			"NAME is a name, or at least eight digits of an id. The number of voters that the cluster "+
-				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. A member without a seat that is "+
-				"gone is forgotten 24 hours after it was last heard; `starling members` and `starling verify` name it until then. "+answer+"\n\n"+examples("starling remove a3"),
+				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. One that is gone "+
+				"is not expected back then, and no longer listed. One that had no seat before is forgotten 24 hours after it was last heard; "+
+				"`starling members` and `starling verify` name it until then. "+answer+"\n\n"+examples("starling remove a3"),
 			1, 1, named((*session).Remove, "has no seat any more", "has no seat")),
 		leaf("transfer", "hand the leadership to a voter", "[NAME]",
 			"Without a name, to the voter that holds most. It has worked when that one leads. If it could not lead, or nobody could, the reason is said at once. "+answer+"\n\n"+examples("starling transfer a2", "starling transfer"),
