@@ -64,7 +64,8 @@ type Survey struct {
 
 // Survivors looks into the directories of stopped members, changes nothing, marks
 // the one to begin a new cluster from, and says whether that is needed: give it all
-// directories that there are. See [Recover].
+// directories that there are. If they are of more than one cluster none is marked, and
+// nothing is said of a quorum. See [Recover].
 func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 	list := make([]recovery.Survivor, len(dirs))
 	out := Survey{Survivors: make([]Survivor, len(dirs))}
@@ -84,13 +85,39 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 		}
 		related = related && s.Cluster == list[0].Cluster
 	}
-	if best >= 0 {
-		out.Survivors[best].Best = true
-	}
 	if related {
+		if best >= 0 {
+			out.Survivors[best].Best = true
+		}
 		out.Quorum = quorumOf(recovery.Judge(list))
 	}
 	return out, nil
+}
+
+// RefusedEntries says which commands [Recover] would leave out of what begins from a
+// directory, and changes nothing. ErrInvalid: not all of them are commands of a resource
+// type in its log, above its checkpoint; it names all that are not.
+func RefusedEntries(ctx context.Context, dir string, refuse []uint64) ([]RefusedEntry, error) {
+	s, err := recovery.Survey(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	list, err := recovery.LeaveOut(&s, indexesOf(refuse))
+	return refusedEntries(list), err
+}
+
+func indexesOf(list []uint64) (out []protocol.Index) {
+	for _, i := range list {
+		out = append(out, protocol.Index(i))
+	}
+	return out
+}
+
+func refusedEntries(list []recovery.Refusal) (out []RefusedEntry) {
+	for _, e := range list {
+		out = append(out, RefusedEntry{Index: uint64(e.Index), Type: e.Type, Operation: e.Operation, Resource: e.Resource})
+	}
+	return out
 }
 
 func quorumOf(q recovery.Quorum) Quorum {
@@ -175,21 +202,15 @@ func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
 	}
 	o := recovery.Options{
 		Dir: cfg.Dir, Others: cfg.Others, AlthoughIntact: cfg.AlthoughQuorumIsIntact, Registry: types, Target: cfg.Actives, Logger: cfg.Logger,
-	}
-	for _, i := range cfg.Refuse {
-		o.Refuse = append(o.Refuse, protocol.Index(i))
+		Refuse: indexesOf(cfg.Refuse),
 	}
 	if cfg.Progress != nil {
 		o.Progress = func(applied, last protocol.Index) { cfg.Progress(uint64(applied), uint64(last)) }
 	}
 	r, err := recovery.Recover(ctx, o)
-	var refused []RefusedEntry
-	for _, e := range r.Refused {
-		refused = append(refused, RefusedEntry{Index: uint64(e.Index), Type: e.Type, Operation: e.Operation, Resource: e.Resource})
-	}
 	return Recovered{
 		Name: r.Name, OldCluster: r.Old.String(), Cluster: r.New.String(), Last: uint64(r.Last), Begin: uint64(r.Begin),
-		Term: uint64(r.Term), Sessions: r.Sessions, Refused: refused, Aside: r.Aside,
+		Term: uint64(r.Term), Sessions: r.Sessions, Refused: refusedEntries(r.Refused), Aside: r.Aside,
 		Quorum: quorumOf(r.Quorum),
 	}, err
 }

@@ -66,10 +66,7 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	}
 	best, err := bestOf(survey.Survivors)
 	if !c.Bool("begin-new-cluster") {
-		if asJSON {
-			return p.printJSON(surveyJSON(survey))
-		}
-		return p.printSurvey(survey, best, c.Uint64Slice("refuse"))
+		return showSurvey(p, c, survey, best, err, asJSON)
 	}
 	if err != nil {
 		return err
@@ -100,14 +97,34 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 		"  closed         %d sessions\n%s"+
 		"  the old directory is %s\n"+
 		"Start %s as always. Every other member joins with an empty directory: those of the old cluster are refused.\n%s",
-		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, leftOut(r.Refused), r.Aside, r.Name, beside(r.Quorum))
+		r.Name, r.Cluster, r.Last, r.OldCluster, r.Begin, r.Term, r.Sessions, leftOut(r.Refused, "left out"), r.Aside, r.Name, beside(r.Quorum))
+}
+
+// showSurvey says what directories hold, and what to type to begin from the best of them,
+// if none of it is refused: a list of entries that cannot be left out, and directories of
+// more than one cluster. Why there is no best one is no error of somebody who looks.
+func showSurvey(p *Program, c *cli.Context, survey starling.Survey, best starling.Survivor, why error, asJSON bool) error {
+	var refused []starling.RefusedEntry
+	var wrong error
+	if refuse := c.Uint64Slice("refuse"); errors.Is(why, protocol.ErrWrongCluster) {
+		wrong = why
+	} else if best.Best && len(refuse) > 0 {
+		refused, wrong = starling.RefusedEntries(c.Context, best.Dir, refuse)
+	}
+	var err error
+	if asJSON {
+		err = p.printJSON(surveyJSON(survey, refused))
+	} else if err = p.printSurvey(survey); err == nil && wrong == nil {
+		err = printWayOn(p, survey, best, refused)
+	}
+	return cmp.Or(err, wrong)
 }
 
 // leftOut says which entries have no effect in the new cluster.
-func leftOut(list []starling.RefusedEntry) string {
+func leftOut(list []starling.RefusedEntry, said string) string {
 	var b strings.Builder
 	for _, e := range list {
-		fmt.Fprintf(&b, "  left out       entry %d, ", e.Index)
+		fmt.Fprintf(&b, "  %-15sentry %d, ", said, e.Index)
 		if e.Type == "" {
 			b.WriteString("which no program can decode\n")
 			continue
@@ -138,7 +155,7 @@ func bestOf(list []starling.Survivor) (starling.Survivor, error) {
 	var best starling.Survivor
 	for _, s := range list {
 		if s.Cluster != list[0].Cluster {
-			return best, protocol.ErrWrongCluster.With(fmt.Sprintf("%s belongs to cluster %s, %s to cluster %s: they have nothing to do with each other",
+			return best, protocol.ErrWrongCluster.With(fmt.Sprintf("%s belongs to cluster %s, %s to cluster %s: they have nothing to do with each other. Look at those of one cluster at a time",
 				list[0].Dir, list[0].Cluster, s.Dir, s.Cluster))
 		}
 		if s.Best {
@@ -151,7 +168,7 @@ func bestOf(list []starling.Survivor) (starling.Survivor, error) {
 	return best, nil
 }
 
-func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor, refuse []uint64) error {
+func (p *Program) printSurvey(survey starling.Survey) error {
 	list := survey.Survivors
 	rows := make([][]string, len(list))
 	for i, s := range list {
@@ -170,11 +187,17 @@ func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor, re
 	if err := printTable(p.Stdout, []string{"DIR", "MEMBER", "CLUSTER", "TERM", "LAST", "COMMITTED", "CHECKPOINT", ""}, rows); err != nil {
 		return err
 	}
-	q := survey.Quorum
-	if q.Text != "" {
-		if err := p.say("\n%s.\n", q.Text); err != nil {
-			return err
-		}
+	if survey.Quorum.Text == "" {
+		return nil
+	}
+	return p.say("\n%s.\n", survey.Quorum.Text)
+}
+
+// printWayOn says what to type to begin a new cluster, if that is worth it.
+func printWayOn(p *Program, survey starling.Survey, best starling.Survivor, refused []starling.RefusedEntry) error {
+	q, refuse := survey.Quorum, make([]uint64, len(refused))
+	for i, e := range refused {
+		refuse[i] = e.Index
 	}
 	switch {
 	case q.Intact && len(refuse) == 0:
@@ -183,13 +206,13 @@ func (p *Program) printSurvey(survey starling.Survey, best starling.Survivor, re
 		return p.say("\nNothing was changed. No new cluster can be begun from these.\n")
 	}
 	dirs := []string{best.Dir}
-	for _, s := range list {
+	for _, s := range survey.Survivors {
 		if s.Dir != best.Dir {
 			dirs = append(dirs, s.Dir)
 		}
 	}
-	return p.say("\nNothing was changed. To begin a new cluster from the best one, %s%s:\n  %s recover --begin-new-cluster %s\n%s",
-		best.Name, withoutEntries(refuse), cmp.Or(p.Command, "starling"), strings.Join(append(flagsFor(q, refuse), dirs...), " "), beside(q))
+	return p.say("\nNothing was changed. To begin a new cluster from the best one, %s%s:\n  %s recover --begin-new-cluster %s\n%s%s",
+		best.Name, withoutEntries(refuse), cmp.Or(p.Command, "starling"), strings.Join(append(flagsFor(q, refuse), dirs...), " "), leftOut(refused, "it leaves out"), beside(q))
 }
 
 // withoutEntries says which entries the new cluster goes on without.
@@ -226,7 +249,7 @@ func indexes(list []uint64) string {
 func short(id string) string { return id[:min(len(id), 8)] }
 
 // surveyJSON is the stable form for scripts.
-func surveyJSON(survey starling.Survey) any {
+func surveyJSON(survey starling.Survey, refused []starling.RefusedEntry) any {
 	type survivor struct {
 		Dir        string `json:"dir"`
 		Name       string `json:"name"`
@@ -250,7 +273,8 @@ func surveyJSON(survey starling.Survey) any {
 	return struct {
 		Survivors []survivor `json:"survivors"`
 		Quorum    any        `json:"quorum"`
-	}{list, quorumJSON(survey.Quorum)}
+		Refused   any        `json:"refused,omitempty"`
+	}{list, quorumJSON(survey.Quorum), refusedJSON(refused)}
 }
 
 // quorumJSON is null if nothing is known of the voters.
@@ -280,16 +304,28 @@ func quorumJSON(q starling.Quorum) any {
 	}{q.Version, voters, q.Intact, q.Refusing, q.Damaged, q.Text}
 }
 
-func recoveredJSON(r *starling.Recovered) any {
+// refusedJSON is nil for none.
+func refusedJSON(list []starling.RefusedEntry) any {
 	type refused struct {
 		Index     uint64 `json:"index"`
 		Type      string `json:"type"`
 		Operation string `json:"operation"`
 		Resource  string `json:"resource"`
 	}
-	list := make([]refused, len(r.Refused))
-	for i, e := range r.Refused {
-		list[i] = refused(e)
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]refused, len(list))
+	for i, e := range list {
+		out[i] = refused(e)
+	}
+	return out
+}
+
+func recoveredJSON(r *starling.Recovered) any {
+	list := refusedJSON(r.Refused)
+	if list == nil {
+		list = []string{}
 	}
 	return struct {
 		Name       string `json:"name"`

@@ -11,6 +11,8 @@ import (
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 const (
@@ -42,37 +44,80 @@ type Refusal struct {
 // [S] Nothing else may be left out. Configurations, marks and the entries of a new
 // leader call no code of types, and what is left out of a session's own entries takes
 // away everything that its clients did in it.
-func (r *recovery) refuses(log storage.Log, applied, last protocol.Index) error {
-	if n := len(r.o.Refuse); n > RefuseMax {
-		return protocol.ErrInvalid.With(fmt.Sprintf("%d entries are to be left out, the limit is %d", n, RefuseMax))
+func (r *recovery) refuses(log storage.Log, applied, last protocol.Index) (err error) {
+	r.result.Refused, err = leaveOut(r.o.Dir, r.o.Refuse, applied, last, func(i protocol.Index) (Refusal, string, error) {
+		entries, err := log.Read(i, i, 0)
+		if err != nil {
+			return Refusal{}, "", err
+		}
+		refusal, fault := refusalOf(&entries[0])
+		return refusal, fault, nil
+	})
+	return err
+}
+
+// LeaveOut looks whether entries can be left out of what begins from a survivor's
+// directory, and changes nothing. Errors as those of Recover for Options.Refuse.
+func LeaveOut(s *Survivor, list []protocol.Index) ([]Refusal, error) {
+	type found struct {
+		refusal Refusal
+		fault   string
 	}
-	list := slices.Clone(r.o.Refuse)
+	seen := map[protocol.Index]found{}
+	report, err := wal.Inspect(vfs.OS(), s.Dir, func(rec wal.Record) {
+		if rec.Status != wal.StatusGood {
+			return
+		}
+		for k := range rec.Entries {
+			if e := &rec.Entries[k]; slices.Contains(list, e.Index) {
+				refusal, fault := refusalOf(e)
+				seen[e.Index] = found{refusal, fault} // a later record overwrites
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leaveOut(s.Dir, list, s.Checkpoint, report.Last, func(i protocol.Index) (Refusal, string, error) {
+		x, ok := seen[i]
+		if !ok {
+			x.fault = fmt.Sprintf("entry %d cannot be read", i)
+		}
+		return x.refusal, x.fault, nil
+	})
+}
+
+// leaveOut goes through a list of entries of a log whose state begins above applied.
+func leaveOut(dir string, list []protocol.Index, applied, last protocol.Index, read func(protocol.Index) (Refusal, string, error)) (out []Refusal, err error) {
+	if n := len(list); n > RefuseMax {
+		return nil, protocol.ErrInvalid.With(fmt.Sprintf("%d entries are to be left out, the limit is %d", n, RefuseMax))
+	}
+	list = slices.Clone(list)
 	slices.Sort(list)
 	var faults []string
 	for _, i := range slices.Compact(list) {
 		switch {
 		case i == 0 || i > last:
-			faults = append(faults, fmt.Sprintf("there is no entry %d: the log of %s ends at %d", i, r.o.Dir, last))
+			faults = append(faults, fmt.Sprintf("there is no entry %d: the log of %s ends at %d", i, dir, last))
 			continue
 		case i <= applied:
-			faults = append(faults, fmt.Sprintf("entry %d is part of the checkpoint at %d of %s: there its command did return", i, applied, r.o.Dir))
+			faults = append(faults, fmt.Sprintf("entry %d is part of the checkpoint at %d of %s: there its command did return", i, applied, dir))
 			continue
 		}
-		entries, err := log.Read(i, i, 0)
+		refusal, fault, err := read(i)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		refusal, fault := refusalOf(&entries[0])
 		if fault != "" {
 			faults = append(faults, fault)
 		}
-		r.result.Refused = append(r.result.Refused, refusal)
+		out = append(out, refusal)
 	}
 	if len(faults) > 0 {
-		return protocol.ErrInvalid.With("only commands of resource types can be left out: " + strings.Join(faults, "; ") +
+		return nil, protocol.ErrInvalid.With("only commands of resource types can be left out: " + strings.Join(faults, "; ") +
 			". Nothing was begun; `starling wal inspect` shows what is in a log")
 	}
-	return nil
+	return out, nil
 }
 
 func refusalOf(e *protocol.Entry) (out Refusal, fault string) {

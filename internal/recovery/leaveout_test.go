@@ -112,7 +112,15 @@ func TestOnlyCommandsAreLeftOut(t *testing.T) {
 	noop := m.append(3, protocol.EntryNoop, nil)
 	m.log.Close()
 	all := Options{Dir: m.dir, Registry: registry(t), Refuse: []protocol.Index{0, 1, 2, good, noop, noop + 1}}
-	_, err := Recover(t.Context(), all)
+	before, err := Survey(t.Context(), m.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, looked := LeaveOut(&before, all.Refuse)
+	_, err = Recover(t.Context(), all)
+	if err == nil || looked == nil || looked.Error() != err.Error() {
+		t.Errorf("who looks hears %v, want %v", looked, err)
+	}
 	if !errors.Is(err, protocol.ErrInvalid) {
 		t.Fatalf("got %v, want %v", err, protocol.ErrInvalid)
 	}

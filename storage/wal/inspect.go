@@ -32,6 +32,8 @@ type Record struct {
 	First, Last protocol.Index // of its entries; 0: none
 	LastTerm    protocol.Term
 	Bytes       int // of the payload
+	// Entries are those of the record. They must not be changed, nor kept after the visit.
+	Entries []protocol.Entry
 }
 
 // SegmentReport is one segment, for people.
@@ -92,7 +94,7 @@ func (r *replay) tell(s *segment, at int64, h *header, entries []protocol.Entry,
 		return
 	}
 	rec := Record{Segment: s.name, Offset: at, Status: status, Sequence: h.sequence, Durable: h.durable,
-		Kind: h.kind, Cut: h.cut, State: h.state, Bytes: h.length}
+		Kind: h.kind, Cut: h.cut, State: h.state, Bytes: h.length, Entries: entries}
 	if n := len(entries); n > 0 {
 		rec.First, rec.Last, rec.LastTerm = entries[0].Index, entries[n-1].Index, entries[n-1].Term
 	}
