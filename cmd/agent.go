@@ -49,11 +49,7 @@ func (p *Program) agentCommand() *cli.Command {
 			if _, err := arguments(c, 0, 0); err != nil {
 				return err
 			}
-			names, err := readConfigFile(c)
-			if err != nil {
-				return err
-			}
-			cfg, err := p.agentConfig(c, names)
+			cfg, err := p.agentConfig(c)
 			if err != nil {
 				return err
 			}
@@ -95,7 +91,8 @@ func agentFlags() []cli.Flag {
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
-func (p *Program) agentConfig(c *cli.Context, names namer) (starling.Config, error) {
+func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
+	names, wrong := readConfigFile(c) // before any flag is looked at
 	cfg := starling.Config{
 		Name: c.String("name"), Dir: c.String("dir"), Zone: c.String("zone"),
 		Bind: c.String("bind"), Advertise: c.String("advertise"), HTTP: c.String("http"),
@@ -108,7 +105,6 @@ func (p *Program) agentConfig(c *cli.Context, names namer) (starling.Config, err
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
 	}
-	var wrong naming.Faults
 	switch role := c.String("role"); role {
 	case "active":
 		cfg.Role = starling.Active
@@ -141,10 +137,15 @@ func (p *Program) agentConfig(c *cli.Context, names namer) (starling.Config, err
 	cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery = checkpointsOf(c, &wrong)
 	cfg.DiskLow, cfg.DiskHigh = disksOf(c, &wrong)
 	cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
-	if wrong.Add(err); len(wrong) == 0 {
-		wrong.Add(cfg.Validate())
+	wrong.Add(err)
+	judged := cfg
+	if judged.Dir == "" {
+		judged.Dir = "." // it is said that there is none
 	}
-	if len(wrong) > 0 {
+	if len(wrong) > 0 { // perhaps of a key that cannot be read: what goes with it is not known
+		judged.SigningKey, judged.TrustedKeys = nil, nil
+	}
+	if wrong.Add(judged.Validate()); len(wrong) > 0 {
 		return cfg, &usageError{"starling agent: " + strings.ReplaceAll(names.say(wrong), "\n", "\n  ")}
 	}
 	return cfg, nil

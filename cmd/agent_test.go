@@ -21,10 +21,7 @@ func agentConfigOf(t *testing.T, args ...string) (cfg starling.Config, err error
 	p := &Program{Stdin: strings.NewReader(""), Stdout: new(bytes.Buffer), Stderr: new(bytes.Buffer)}
 	app := p.app()
 	findCommand(app.Commands, "agent").Action = func(c *cli.Context) error {
-		names, err := readConfigFile(c)
-		if err == nil {
-			cfg, err = p.agentConfig(c, names)
-		}
+		cfg, err = p.agentConfig(c)
 		return err
 	}
 	args, err = arrange(app, append([]string{"agent"}, args...))
@@ -69,7 +66,7 @@ func TestMarksOfFreeSpace(t *testing.T) {
 		low, high uint64
 		wrong     string
 	}{
-		{nil, 0, 2500, "--disk-high is 2500, below --disk-low, 268435456"},
+		{nil, 0, 2500, "STARLING_AGENT_DISK_HIGH is 2500, below --disk-low, 268435456"},
 		{[]string{"--config", file}, 1000, 2500, ""},
 		{[]string{"--disk-low", "7", "--disk-high", "8"}, 7, 8, ""},
 		{[]string{"--config", file, "--disk-high", "9"}, 0, 0, "--disk-high is 9, below disk-low (line 1 of " + file + "), 1000"},

@@ -31,7 +31,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		}
 		path = append(path, c.Name)
 		if len(c.Subcommands) == 0 {
-			tail, err := arrangeLeaf(c, path, args[i+1:])
+			tail, err := arrangeLeaf(app, c, path, args[i+1:])
 			return append(slices.Clone(args[:i+1]), tail...), err
 		}
 		commands = c.Subcommands
@@ -85,10 +85,14 @@ func commandWithFlag(commands []*cli.Command, name string) string {
 
 // arrangeLeaf arranges what follows the name of a command without
 // sub-commands.
-func arrangeLeaf(c *cli.Command, path, args []string) ([]string, error) {
+func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, error) {
 	n := leadingFlags(c, args)
 	flags, rest := args[:n], args[n:]
 	if err := checkTwice(path, flags); err != nil {
+		return nil, err
+	}
+	names, err := readable(c, path, flags)
+	if app.Metadata = map[string]any{givenFlags: names}; err != nil && !slices.Contains(names, "help") && !slices.Contains(names, "h") {
 		return nil, err
 	}
 	var arguments []string

@@ -51,9 +51,6 @@ func (p *Program) runDev(c *cli.Context) error {
 	if n := c.Int("actives"); n == 0 { // it would mean the default
 		wrong.Addf("%s is 0, not between 1 and %d", naming.Field("Actives"), protocol.ActivesMax)
 	}
-	if len(wrong) > 0 {
-		return wrongInput(c, wrong)
-	}
 	cfg := starling.LocalConfig{
 		DiskLow: low, DiskHigh: high,
 		CheckpointBytes: bytes, CheckpointEvery: every, RetainBytes: retain,
@@ -64,8 +61,8 @@ func (p *Program) runDev(c *cli.Context) error {
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
 	}
-	if err := cfg.Validate(); err != nil {
-		return wrongInput(c, err)
+	if wrong.Add(cfg.Validate()); len(wrong) > 0 {
+		return wrongInput(c, wrong)
 	}
 	outlives(p)
 	ctx, cancel := context.WithTimeout(c.Context, devStartTime)

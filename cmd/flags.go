@@ -184,7 +184,7 @@ const timeoutMax = 365 * 24 * time.Hour
 
 // wrongInput is a usage error with the names of flags.
 func wrongInput(c *cli.Context, err error) error {
-	return &usageError{c.Command.HelpName + ": " + strings.ReplaceAll(namer{}.say(err), "\n", "\n  ")}
+	return &usageError{c.Command.HelpName + ": " + strings.ReplaceAll(namerOf(c).say(err), "\n", "\n  ")}
 }
 
 // defaultAddress is where dev puts its first member.

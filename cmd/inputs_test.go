@@ -155,3 +155,45 @@ func TestTheSecondSignalEndsAtOnce(t *testing.T) {
 		t.Errorf("exit code %d, says %q", code, said.String())
 	}
 }
+
+// All that is wrong is said at once, by the name under which it was given.
+func TestAllThatIsWrongIsSaidByItsName(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f.yaml")
+	if err := os.WriteFile(file, []byte("a: 1\nactives: x\nheartbeat: 1h\nzone: z\nzone: z\n---\nname: other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		env, line string
+		says      []string
+	}{
+		{"STARLING_AGENT_ACTIVES=x STARLING_AGENT_ELECTION=5parsec", "agent --checkpoint-bytes y",
+			[]string{`"y" for --checkpoint-bytes`, `"x" for STARLING_AGENT_ACTIVES`, `"5parsec" for STARLING_AGENT_ELECTION, which takes a duration`}},
+		{"STARLING_AGENT_ACTIVES=99", "agent --bind foo --role x", []string{"STARLING_AGENT_ACTIVES is 99", "--bind is host:port", "--role takes", "--dir is required"}},
+		{"STARLING_AGENT_ACTIVES=99", "agent --dir d --actives 98 --zone=,", []string{"--actives is 98", "--zone "}},
+		{"STARLING_DEV_BIND=foo", "dev --actives 99 --retain-bytes 0", []string{"STARLING_DEV_BIND is host:port", "--actives is 99", "--retain-bytes is 0"}},
+		{"STARLING_ADDR=foo", "status", []string{"STARLING_ADDR is host:port"}},
+		{"STARLING_ADDR=,", "status", []string{`STARLING_ADDR "," has no address`}},
+		{"STARLING_ADDR=foo", "status --addr bar", []string{`--addr is host:port, not "bar"`}},
+		{"", "bench gossip --loss 5 --dead 7", []string{"--loss 5: from 0", "--dead 7: from 0"}},
+		{"", "agent --bind foo --config " + file, []string{"--config " + file + ": line 1: unknown key", "line 2: actives: \"x\"", `line 5: the key "zone" stands on line 4`,
+			"line 6: a second document begins", "heartbeat (line 3 of ", "--bind is host:port", "--dir is required"}},
+		{"STARLING_AGENT_CONFIG=" + file, "agent", []string{"STARLING_AGENT_CONFIG " + file + ": line 1: unknown key"}},
+	} {
+		t.Run(row.env+" "+row.line, func(t *testing.T) {
+			for _, v := range strings.Fields(row.env) {
+				name, value, _ := strings.Cut(v, "=")
+				t.Setenv(name, value)
+			}
+			_, said, code := run(t.Context(), "", strings.Fields(row.line)...)
+			if code != exitUsage || strings.Count(said, "\n") < len(row.says) {
+				t.Errorf("exit code %d, want %d, and a line for each fault:\n%s", code, exitUsage, said)
+			}
+			for _, want := range row.says {
+				if !strings.Contains(said, want) {
+					t.Errorf("no %q in\n%s", want, said)
+				}
+			}
+		})
+	}
+}

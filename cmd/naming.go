@@ -5,20 +5,29 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/starlinghq/starling/internal/naming"
 )
 
-// namer knows how whoever started a command names what it was told: by flags, or, where
-// a file of --config said it, by the key and its line. The zero value names flags.
+// namer knows how whoever started a command names what it was told: by flags, where
+// a variable said it, by that, or, where a file of --config did, by the key and its line.
 type namer struct {
+	c     *cli.Context
 	file  string
 	lines map[string]int // of the keys that the file has set
 }
+
+// namerOf returns the one of a command without such a file.
+func namerOf(c *cli.Context) namer { return namer{c: c} }
 
 // flag returns the name of a flag.
 func (n namer) flag(name string) string {
 	if line, ok := n.lines[name]; ok {
 		return fmt.Sprintf("%s (line %d of %s)", name, line, n.file)
+	}
+	if variable := variableOf(n.c, name); variable != "" {
+		return variable
 	}
 	return "--" + name
 }

@@ -182,6 +182,7 @@ func finish(c *cli.Command, parent string) {
 	if len(c.Subcommands) == 0 {
 		// Or "map get help" would not read the key "help".
 		c.HideHelpCommand = true
+		c.Before = withinBounds(c.Before)
 		return
 	}
 	c.Action = unknownCommand(c.HelpName, func() []*cli.Command { return c.Subcommands }, false)
