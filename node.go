@@ -330,6 +330,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		return errNotOpened
 	}
 	n.stop.Do(func() {
+		runtime.Leave(n.member)
 		n.endWork()
 		n.replacing.Wait()
 		n.err = errors.Join(n.closeHTTP(ctx), n.caller.Close())

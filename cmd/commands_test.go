@@ -286,6 +286,39 @@ func TestDevPrintsCommandsThatWork(t *testing.T) {
 	if err := errors.Join(dev.Process.Signal(os.Interrupt), dev.Wait()); err != nil {
 		t.Errorf("Ctrl-C: %v\n%s", err, out)
 	}
+	if _, after, _ := strings.Cut(out.String(), "stopping (once more"); strings.Contains(after, "is not heard any more") {
+		t.Errorf("a graceful stop is not quiet:\n%s", after)
+	}
+}
+
+// interrupting is a writer that ends a context when it is written to.
+type interrupting struct{ end context.CancelCauseFunc }
+
+// Write ends it.
+func (w interrupting) Write(b []byte) (int, error) {
+	w.end(&interrupted{os.Interrupt})
+	return len(b), nil
+}
+
+// What was stopped before it was done has one exit code, whatever it was.
+func TestWhatASignalCutsShortIsUnavailable(t *testing.T) {
+	silent := deaf(t)
+	for _, line := range []string{
+		"sim --seed 1 --for 1h", "sim --for 1h --seeds 2 --trace",
+		"status --timeout 0 --addr " + silent, "map put --timeout 0 --addr " + silent + " m k v", "bench gossip --for 1s",
+	} {
+		ctx, end := context.WithCancelCause(t.Context())
+		out := interrupting{end}
+		if !strings.HasPrefix(line, "sim") {
+			end(&interrupted{os.Interrupt})
+		}
+		var errs syncBuffer
+		p := &Program{Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: out, Stderr: &errs}
+		if code := p.Run(ctx); code != exitUnavailable || !strings.Contains(errs.String(), "starling: interrupt\n") {
+			t.Errorf("%s: exit code %d, want %d: %s", line, code, exitUnavailable, errs.String())
+		}
+		end(nil)
+	}
 }
 
 func TestDevSaysThatItsPortIsInUse(t *testing.T) {

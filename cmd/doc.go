@@ -22,7 +22,8 @@
 // # Signals
 //
 // The first interrupt, termination or hang-up signal stops a command gracefully: a
-// leader hands over, what is in flight ends, data is flushed. The second stops it at
+// leader hands over, what is in flight ends, data is flushed. What runs until it is
+// stopped (dev, agent, map watch) has exit code 0 then, all else 3. The second stops it at
 // once, with exit code 1. A process that was started with hang-ups ignored, as by
 // nohup, goes on ignoring them.
 //
@@ -43,7 +44,8 @@
 //	0  done
 //	1  failure: a port in use, a damaged directory, ...
 //	2  the command line cannot be understood
-//	3  unavailable: no leader, no quorum, timed out, outcome unknown
+//	3  unavailable: no leader, no quorum, timed out, outcome unknown; or stopped by a
+//	   signal before it was done
 //	4  not found, or a condition was not met
 //	5  refused: a limit, a wrong type, a stale version, another cluster
 package cmd

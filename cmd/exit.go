@@ -19,7 +19,8 @@ const (
 	// exitUsage is a command line that cannot be understood.
 	exitUsage = 2
 	// exitUnavailable says that the same command may work later: no leader,
-	// no quorum, timed out, outcome unknown.
+	// no quorum, timed out, outcome unknown, or a signal has stopped it before it was
+	// done. What runs until it is stopped (dev, agent, map watch) is done then.
 	exitUnavailable = 3
 	// exitNotFound says that something is not there, or a condition was not
 	// met. Nothing has changed.
@@ -57,7 +58,7 @@ func exitCode(err error) int {
 		}
 		return exitCodes[e.Code.Meaning().Condition]
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return exitUnavailable
 	}
 	return exitFailure

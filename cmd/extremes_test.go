@@ -22,7 +22,7 @@ import (
 // flag, or by flag alone. What is not here is refused. "any text" is for what only
 // whoever is asked can judge.
 var accepted = map[string][]string{
-	"timeout": {"0", "1ns"}, "addr": {"0.0.0.0:7600"}, "cluster": {""},
+	"timeout": {"0"}, "addr": {"0.0.0.0:7600"}, "cluster": {""},
 	"dir": {anyText}, "name": {"", "ünïcode", "-1", "0.0.0.0:7600", "0"}, "zone": {"", "ünïcode", "-1", "0.0.0.0:7600", "0"},
 	"bind": {""}, "http": {""}, "advertise": {""}, "join": {""}, "config": {""}, "sign-key": {""}, "trusted-keys": {""}, "timing": {""}, "gossip-mode": {""},
 	"actives": {"1"}, "passives": {"0", "1"}, "recover actives": {"0", "1"}, "floor": {"0", "1"}, "reserves": {"0", "1"}, "gossip-fanout": {"1"}, "expect": {"1"},

@@ -168,19 +168,17 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 func timeoutFlag() cli.Flag {
 	f := durationFlag("timeout", 15*time.Second, "how long to try, `DURATION`; 0 for as long as it takes")
 	f.Action = func(c *cli.Context, d time.Duration) error {
-		switch {
-		case d < 0:
-			return &usageError{fmt.Sprintf("%s: --timeout %v: above 0, or 0 for as long as it takes", c.Command.HelpName, d)}
-		case d > timeoutMax:
-			return &usageError{fmt.Sprintf("%s: --timeout %v: at most %v, or 0 for as long as it takes", c.Command.HelpName, d, timeoutMax)}
+		if d == 0 || d >= timeoutMin && d <= timeoutMax {
+			return nil
 		}
-		return nil
+		return &usageError{fmt.Sprintf("%s: --timeout %v: from %v to %v, or 0 for as long as it takes", c.Command.HelpName, d, timeoutMin, timeoutMax)}
 	}
 	return f
 }
 
-// timeoutMax bounds --timeout: what is longer is meant to have no end.
-const timeoutMax = 365 * 24 * time.Hour
+// timeoutMin and timeoutMax bound --timeout: nothing is done in less, and what is longer is
+// meant to have no end.
+const timeoutMin, timeoutMax = 100 * time.Millisecond, 365 * 24 * time.Hour
 
 // wrongInput is a usage error with the names of flags.
 func wrongInput(c *cli.Context, err error) error {

@@ -45,7 +45,7 @@ func TestInputs(t *testing.T) {
 		says string
 	}{
 		{line: "map put --timeout 0 " + addr + " m k v"},
-		{line: "map put --timeout -1s m k v", code: exitUsage, says: "--timeout -1s: above 0"},
+		{line: "map put --timeout -1s m k v", code: exitUsage, says: "--timeout -1s: from 100ms to 8760h0m0s, or 0 for as long as it takes"},
 		{line: "map put --timeout abc m k v", code: exitUsage, says: `invalid value "abc" for --timeout, which takes a duration, such as 500ms`},
 		{line: "dev --actives x", code: exitUsage, says: `"x" for --actives, which takes a whole number`},
 		{line: "map put --if-version -1 m k v", code: exitUsage, says: `for --if-version, which takes a whole number, not below 0`},

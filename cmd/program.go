@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling/internal/notation"
+	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
 
@@ -114,6 +115,12 @@ type interrupted struct{ signal os.Signal }
 // Error names the signal.
 func (e *interrupted) Error() string { return e.signal.String() }
 
+// cutShort is an error of an interrupted command that says more than that it was.
+type cutShort struct{ error }
+
+// Unwrap returns what else errors.Is finds.
+func (e cutShort) Unwrap() error { return e.error }
+
 // Run runs the command and returns its exit code. It ends early, gracefully,
 // when ctx does. Errors have been written to Stderr. A process runs one at a
 // time: the library keeps its help flag in a variable.
@@ -134,7 +141,12 @@ func (p *Program) Run(ctx context.Context) int {
 	}
 	text := err.Error()
 	if i := (*interrupted)(nil); errors.As(context.Cause(ctx), &i) && errors.Is(err, context.Canceled) {
-		text = i.Error()
+		if s := (cutShort{}); !errors.As(err, &s) {
+			text = i.Error()
+		}
+		if errors.Is(err, protocol.ErrUnknownOutcome) {
+			text += ": " + protocol.ErrUnknownOutcome.Text
+		}
 	}
 	if !strings.HasPrefix(text, "starling") {
 		text = "starling: " + text

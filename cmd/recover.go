@@ -83,7 +83,7 @@ func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
 	})
 	bar.finish()
 	if errors.Is(err, context.Canceled) && err.Error() != context.Canceled.Error() {
-		return errors.New(err.Error()) // at which command it stood says more than that it was interrupted
+		return cutShort{err} // at which command it stood
 	}
 	if err != nil {
 		return err

@@ -75,12 +75,16 @@ func (p *Program) runSim(c *cli.Context, _ []string, asJSON bool) error {
 		return c.Context.Err() == nil
 	})
 	bar.finish()
-	return p.printSummary(&summary, c.Bool("counts"), asJSON, rare(&summary, o))
+	if err := p.printSummary(&summary, c.Bool("counts"), asJSON, rare(&summary, o)); err != nil {
+		return err
+	}
+	return c.Context.Err() // what was seen so far is sound, and not all that was asked for
 }
 
 // simOptions turns flags into what a run does not draw from its seed.
 func (p *Program) simOptions(c *cli.Context, asJSON bool) (sim.Options, error) {
-	o := sim.Options{Duration: c.Duration("for"), Actives: c.Int("actives"), Passives: c.Int("passives"), Reserves: c.Int("reserves"), Profile: c.String("profile")}
+	o := sim.Options{Duration: c.Duration("for"), Actives: c.Int("actives"), Passives: c.Int("passives"), Reserves: c.Int("reserves"), Profile: c.String("profile"),
+		Stop: func() bool { return c.Context.Err() != nil }}
 	wrong := func(format string, args ...any) (sim.Options, error) {
 		return o, &usageError{c.Command.HelpName + ": " + fmt.Sprintf(format, args...)}
 	}

@@ -83,6 +83,7 @@ type Member struct {
 	stop     chan struct{} // closed when the loop must end
 	stopOnce sync.Once
 	stopping atomic.Bool
+	leaving  atomic.Bool // it will stop gracefully, others perhaps with it: see Leave
 	reached  atomic.Bool // a member has sent this one something
 	wasReady atomic.Bool // it was, once: others may choose their names by it
 	loopDone chan struct{}
@@ -176,6 +177,7 @@ func (m *Member) Shutdown(ctx context.Context) error {
 		<-m.done
 		return nil
 	}
+	Leave(m)
 	handOver(ctx, m)
 	waits, cancel := m.applier.unlessStuck(ctx, m)
 	defer cancel()
@@ -186,6 +188,10 @@ func (m *Member) Shutdown(ctx context.Context) error {
 	m.end(true)
 	return err
 }
+
+// Leave says that a member is about to stop: whom it does not hear any more from now on
+// is nothing to warn of, because a whole cluster may be stopped.
+func Leave(m *Member) { m.leaving.Store(true) }
 
 // Kill stops at once, as a crash would: nothing is flushed and nobody is told.
 func (m *Member) Kill() { m.end(false) }

@@ -25,7 +25,7 @@ type voterSeen struct {
 // as lost after patience: it may be on its way.
 func (w *voterWatch) look(m *Member, now time.Time, patience time.Duration) {
 	conf := m.configured.Load()
-	if conf == nil || m.cfg.Role == protocol.RoleReserve {
+	if conf == nil || m.cfg.Role == protocol.RoleReserve || m.leaving.Load() {
 		return
 	}
 	if w.began.IsZero() {

@@ -32,7 +32,7 @@ type Summary struct {
 // RunMany plays the seeds from, from+1, ..., n of them, on a number of workers
 // (at least one). One seed in twenty is run twice and must give the same trace.
 // progress, if not nil, is called after each seed, by one goroutine at a time,
-// in no order; it returns false to stop early.
+// in no order; it returns false to stop early. A seed that Options.Stop ends does not count.
 func RunMany(from uint64, n, workers int, o Options, progress func(Report) bool) Summary {
 	began := time.Now()
 	reports := make([]*Report, n)
@@ -48,6 +48,10 @@ func RunMany(from uint64, n, workers int, o Options, progress func(Report) bool)
 					return
 				}
 				r := runChecked(from+uint64(i), o)
+				if r.Stopped {
+					stop.Store(true)
+					return
+				}
 				lock.Lock()
 				reports[i] = &r
 				if progress != nil && !progress(r) {
@@ -64,12 +68,15 @@ func RunMany(from uint64, n, workers int, o Options, progress func(Report) bool)
 // runChecked runs a seed, and one in twenty a second time.
 func runChecked(seed uint64, o Options) Report {
 	r := Run(seed, o)
-	if seed%twice != 0 || r.Violation != nil {
+	if seed%twice != 0 || r.Violation != nil || r.Stopped {
 		return r
 	}
 	o.Trace = nil // one film is enough
 	again := Run(seed, o)
 	r.Wall += again.Wall
+	if r.Stopped = again.Stopped; r.Stopped {
+		return r
+	}
 	r.Violation = same(&r, &again)
 	return r
 }

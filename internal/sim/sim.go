@@ -45,6 +45,9 @@ type Options struct {
 	Trace    io.Writer
 	Messages bool
 	Colors   bool
+	// Stop is asked now and then whether the run is to end early; nil: it is not. Such a run
+	// has a Report that says Stopped, and proves nothing.
+	Stop func() bool
 }
 
 // Report is what came of one run.
@@ -63,6 +66,8 @@ type Report struct {
 	Wall time.Duration
 	// Stack says where a panic came from, if that is the violation.
 	Stack string
+	// Stopped says that Options.Stop has ended the run.
+	Stopped bool
 	// TraceErr is why Options.Trace did not get all lines, or nil.
 	TraceErr error
 
@@ -70,10 +75,12 @@ type Report struct {
 }
 
 // Run plays one seed to its end, or to the first violation. Equal arguments
-// give equal reports, but for Wall. It is safe for concurrent use.
+// give equal reports, but for Wall and Stopped. It is safe for concurrent use.
 func Run(seed uint64, o Options) Report {
 	s := newSimulation(seed, o)
-	return s.watched(hangMax)
+	r := s.watched(hangMax)
+	r.Stopped = r.Violation == nil && o.Stop != nil && o.Stop()
+	return r
 }
 
 // simulation is one run. Everything in it belongs to one goroutine.
@@ -105,7 +112,7 @@ type simulation struct {
 	values        int                    // written so far; makes each value unique
 	violation     error
 	mute          bool          // nobody reads at a level: for a test
-	over          bool          // no promise covers what may come: see mostAreRight
+	over          bool          // no promise covers what may come: see mostAreRight; or it was stopped
 	calm          bool          // faults have stopped
 	copying       *copying      // the copy that there is
 	copied        int           // how many there were
@@ -182,6 +189,9 @@ func (s *simulation) play() (stack string) {
 	return ""
 }
 
+// stopSteps is how many events lie between two looks at Options.Stop.
+const stopSteps = 1 << 10
+
 // until processes events up to a time, or until done.
 func (s *simulation) until(t Time, done func() bool) bool {
 	for !s.failed() {
@@ -194,6 +204,10 @@ func (s *simulation) until(t Time, done func() bool) bool {
 		}
 		if s.schedule.steps > s.stepsMax() {
 			s.fail(violated(RuleEnds, "%d events by %v: something goes on for ever", s.schedule.steps, time.Duration(s.schedule.now)))
+			return false
+		}
+		if s.options.Stop != nil && s.schedule.steps%stopSteps == 0 && s.options.Stop() {
+			s.over = true
 			return false
 		}
 		s.beat.Store(s.schedule.steps)

@@ -131,6 +131,18 @@ func TestProgressStopsTheRun(t *testing.T) {
 	}
 }
 
+// A seed ends in the middle where it is asked to, and counts for nothing.
+func TestStopEndsASeed(t *testing.T) {
+	asked := 0
+	o := Options{Duration: time.Hour, Stop: func() bool { asked++; return asked > 3 }}
+	if r := Run(1, o); !r.Stopped || r.Violation != nil || r.Steps > 4*stopSteps {
+		t.Errorf("got stopped %t, %v after %d steps", r.Stopped, r.Violation, r.Steps)
+	}
+	if s := RunMany(1, 3, 1, o, nil); s.Seeds != 0 {
+		t.Errorf("%d seeds count, want none", s.Seeds)
+	}
+}
+
 func TestEveryProfileRuns(t *testing.T) {
 	for _, profile := range Profiles() {
 		r := Run(1, Options{Duration: 10 * time.Second, Profile: profile})

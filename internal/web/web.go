@@ -24,6 +24,8 @@ const (
 	requestTimeout = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 	headerBytesMax = 16 << 10
+	// headerSlack is what net/http reads beyond what it is told.
+	headerSlack = 4 << 10
 )
 
 // Source is what the answers come from. Its functions are called from several
@@ -115,7 +117,7 @@ func serve(l net.Listener, h http.Handler, logger *slog.Logger) *Server {
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    headerBytesMax,
+		MaxHeaderBytes:    headerBytesMax - headerSlack,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
 	go func() {

@@ -67,6 +67,32 @@ func TestServeSaysThatAPortIsInUse(t *testing.T) {
 	}
 }
 
+// A head of an HTTP request is as long as the limit says, and no longer.
+func TestHeadsOfRequestsAreBounded(t *testing.T) {
+	s, err := Serve("127.0.0.1:0", Handler(Source{Alive: func() error { return nil }}), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	for length, want := range map[int]string{headerBytesMax - 1: "200 OK", headerBytesMax: "200 OK", headerBytesMax + 1: "431 Request Header Fields Too Large"} {
+		c, err := net.Dial("tcp", s.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+		const end = "\r\n\r\n"
+		head += strings.Repeat("x", length-len(head)-len(end)) + end
+		if _, err := io.WriteString(c, head); err != nil {
+			t.Fatal(err)
+		}
+		said, _ := io.ReadAll(c) // what was too long may end in a reset
+		c.Close()
+		if line, _, _ := strings.Cut(string(said), "\r\n"); line != "HTTP/1.1 "+want {
+			t.Errorf("a head of %d bytes: got %q, want %s", length, line, want)
+		}
+	}
+}
+
 func TestReadyWithANote(t *testing.T) {
 	s := serveNote(t, "writes are refused: no room")
 	response, err := http.Get("http://" + s.Addr() + "/readyz")
