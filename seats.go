@@ -146,8 +146,8 @@ func (c *Client) Leave(ctx context.Context) (Seats, error) {
 // lowers has the policy aim at as many voters as are left without a member.
 func lowers(conf protocol.Configuration, id protocol.MemberID, change *protocol.SeatChange) error {
 	left := len(conf.Voters()) - 1
-	if !conf.IsVoter(id) || left < 1 {
-		return nil // of no voter at all the leader has its opinion
+	if !conf.IsVoter(id) {
+		return nil
 	}
 	if floor := conf.Autopilot.Floor; left < floor && !conf.Autopilot.Off {
 		return protocol.ErrInvalid.With(fmt.Sprintf(
@@ -199,6 +199,9 @@ func (c *Client) takeSeat(ctx context.Context, doing string, who member, with fu
 		}
 		if label = labelIn(now.Names, id, who.name); !conf.Names(id) {
 			return nil, nil
+		}
+		if conf.IsVoter(id) && len(conf.Voters()) == 1 {
+			return nil, protocol.ErrInvalid.With("it is the only voter: make another member one first, with `starling promote`")
 		}
 		change := &protocol.SeatChange{Remove: []protocol.MemberID{id}}
 		return change, with(conf, id, change)

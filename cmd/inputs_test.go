@@ -69,6 +69,13 @@ func TestInputs(t *testing.T) {
 		{line: "agent --dir x --config " + file("marks.yaml", "disk-high: 7\n"), code: exitUsage, says: "disk-high (line 1 of "},
 		{line: "map put " + addr + " m k", more: []string{fits}},
 		{line: "map put " + addr + " m k", more: []string{fits + "v"}, code: exitRefused, says: "524289 bytes as encoded, the limit is 524288"},
+		{line: "demote " + addr + " a1", code: exitRefused, says: "demoting a1: it is the only voter: make another member one first"},
+		{line: "remove " + addr + " a1", code: exitRefused, says: "nothing has changed: voters a1, 1 wanted"},
+		{line: "leave " + addr, code: exitRefused, says: "giving up the seat of a1: it is the only voter"},
+		{line: "transfer " + addr + " a1", says: "a1 leads already"},
+		{line: "transfer " + addr + " p1", code: exitRefused, says: "p1 is no voter"},
+		{line: "recover --actives 65 x", code: exitUsage, says: "--actives 65: from 0 to 64"},
+		{line: "status --timeout 99ms", code: exitUsage, says: "--timeout 99ms: from 100ms to 8760h0m0s, or 0"},
 		{line: "leave " + addr + ",127.0.0.1:1", code: exitUsage, says: "which one?"},
 	} {
 		out, stderr, code := run(ctx, "", append(strings.Fields(row.line), row.more...)...)

@@ -46,7 +46,7 @@ func (p *Program) recoverCommand() *cli.Command {
 			boolFlag("begin-new-cluster", "do it, with the best of the given directories"),
 			boolFlag("although-quorum-is-intact", "do it although the given members could go on as they are: then there are two clusters with the same data, or, with --refuse, one in place of one that an entry kills"),
 			indexesFlag("refuse", "`INDEX[,INDEX...]` of entries whose commands never return, or kill every member that applies them: they get no effect in the new cluster; up to 1,000, and the flag may be repeated"),
-			intFlag("actives", 0, "how many voters the new cluster aims at; 0: as the old one"),
+			unsaid("as the old one", boundedInt("actives", 0, 0, protocol.ActivesMax, "`N` voters that the new cluster aims at; 0: as the old one")),
 			outputFlag(),
 		},
 		Action: offline(1, 1000, p.recover),
@@ -54,9 +54,6 @@ func (p *Program) recoverCommand() *cli.Command {
 }
 
 func (p *Program) recover(c *cli.Context, dirs []string, asJSON bool) error {
-	if c.Int("actives") < 0 || c.Int("actives") > protocol.ActivesMax {
-		return &usageError{fmt.Sprintf("starling recover: --actives is between 1 and %d", protocol.ActivesMax)}
-	}
 	if c.Bool("although-quorum-is-intact") && !c.Bool("begin-new-cluster") {
 		return &usageError{"starling recover: --although-quorum-is-intact goes with --begin-new-cluster"}
 	}

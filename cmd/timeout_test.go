@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ var timedCommands = map[string]timedCommand{
 	"map watch": {args: "m", endless: true}, "map import": {args: "--format tab m", stdin: "k\tv\n"}, "map export": {args: "m"},
 	"queue push": {args: "q v"}, "queue pop": {args: "q"}, "queue peek": {args: "q"}, "queue len": {args: "q"},
 	"counter get": {args: "c"}, "counter add": {args: "c 1"}, "counter set": {args: "c 1"}, "counter cas": {args: "c 1 2"},
-	"resource list": {}, "resource types": {}, "resource describe": {args: "m"}, "resource delete": {args: "m"}, "resource call": {args: "map m size"},
+	"resource list": {}, "resource delete": {args: "m"},
 	"autopilot get": {}, "autopilot set": {args: "--actives 3"},
 	"promote": {args: "a2"}, "demote": {args: "a2"}, "remove": {args: "a2"}, "transfer": {}, "leave": {},
 }
@@ -98,12 +99,19 @@ func TestEveryTimeLimitIsKept(t *testing.T) {
 	lonely, silent := withoutQuorum(t), deaf(t)
 	var all sync.WaitGroup
 	defer all.Wait()
+	left := maps.Clone(timedCommands)
+	defer func() {
+		for name := range left {
+			t.Errorf("there is no command %q with a time limit", name)
+		}
+	}()
 	walk((&Program{}).app().Commands, func(c *cli.Command) {
 		if len(c.Subcommands) > 0 || findFlag(c.Flags, "timeout") == nil {
 			return
 		}
 		name := strings.TrimPrefix(c.HelpName, "starling ")
 		call, ok := timedCommands[name]
+		delete(left, name)
 		if !ok {
 			t.Errorf("%s has a time limit, and this test does not know how to call it", name)
 			return

@@ -188,14 +188,17 @@ func (q *Quorum) Text() string {
 	usable := q.names((*Voter).usable)
 	switch {
 	case q.Intact:
-		lost := ": nothing is lost"
+		lost, are := ": nothing is lost", "they are"
+		if len(q.Voters) == 1 {
+			are = "it is"
+		}
 		for i := range q.Ahead {
 			s := &q.Ahead[i]
 			lost = fmt.Sprintf(". But %s (%s) reaches further than all of them, to %d in term %d: if they were put back together, it holds acknowledged writes that they have lost. A new cluster from that directory alone keeps those, and loses what was written to the voters since",
 				s.Name, s.Dir, s.Last, s.Term)
 		}
-		return fmt.Sprintf("The quorum is intact: of the voters %s a majority is here and sound, %s%s.\nStart %s as they are%s",
-			voters, usable, q.troubles(), usable, lost)
+		return fmt.Sprintf("The quorum is intact: of the voters %s a majority is here and sound, %s%s.\nStart %s as %s%s",
+			voters, usable, q.troubles(), usable, are, lost)
 	case q.Refusing:
 		return fmt.Sprintf("Of the voters %s a majority is here, %s, but as they are they can never go on%s.\nThe way out is a new cluster, from the best directory",
 			voters, q.names(given), q.troubles())

@@ -77,7 +77,7 @@ func TestJudge(t *testing.T) {
 		{"passives do not count", []Survivor{sound("a1"), sound("p1"), sound("p2")}, "none", "only a1"},
 		{"passives only", []Survivor{sound("p1")}, "none", "Of the voters a1, a2 and a3 (configuration 1) none is here.\nIf"},
 		{"a learner does not count", []Survivor{but("a1", under(voters(1, "a1 a2 a3*"))), but("a3", under(voters(1, "a1 a2 a3*")))}, "none", "only a1"},
-		{"the only voter", []Survivor{but("a1", under(voters(1, "a1")))}, "intact", "Start a1 as they are"},
+		{"the only voter", []Survivor{but("a1", under(voters(1, "a1")))}, "intact", "Start a1 as it is: nothing is lost"},
 		{"the only voter is not here", []Survivor{but("p1", under(voters(1, "a1")))}, "none", "none is here"},
 		{"both halves of a joint one", []Survivor{but("a2", under(joint)), but("a3", under(joint)), but("a4", under(joint))}, "intact", "of the voters a1, a2, a3, a4 and a5 (configuration 90)"},
 		{"the outgoing half only", []Survivor{but("a1", under(joint)), but("a2", under(joint)), but("a3", under(joint))}, "none", "no majority"},
