@@ -23,6 +23,13 @@ func (l *Log) DropHead(below protocol.Index) (storage.Begin, error) {
 	if k > 0 {
 		l.beginAt(l.segments[k])
 	}
+	if k > 0 {
+		if gone, err := l.dropReplaced(); err != nil {
+			return storage.Begin{}, err
+		} else if !gone {
+			k = 0
+		}
+	}
 	// One by one, oldest first: a crash leaves no hole among the segments.
 	for ; k > 0; k-- {
 		if dropped, err := l.dropFirst(); err != nil {
@@ -59,6 +66,22 @@ func (l *Log) beginFor(below protocol.Index) int {
 		}
 	}
 	return 0
+}
+
+// dropReplaced removes the files that a start could not, and reports whether all are
+// gone. [S] Only then may a segment go that replaces one of them: without it the old
+// file counts again, and what was dropped looks lost.
+func (l *Log) dropReplaced() (bool, error) {
+	for len(l.replaced) > 0 {
+		if err := l.recycle(l.replaced[0]); err != nil {
+			if err == errStays {
+				err = nil
+			}
+			return false, err
+		}
+		l.replaced = l.replaced[1:]
+	}
+	return true, nil
 }
 
 // dropFirst drops the first segment, and reports whether its file is gone. One that

@@ -51,6 +51,7 @@ type Log struct {
 	telling        protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
 	durable        protocol.Sequence // the newest record that is known to be synced
 	damaged        *storage.Damage   // if set, nothing may be written
+	replaced       []*segment        // do not exist any more, but their files could not be removed; see dropReplaced
 
 	lasting atomic.Uint64 // see DurableSequence
 	failure atomic.Pointer[protocol.Error]

@@ -177,7 +177,9 @@ func (l *Log) retire(r *replay, old int) error {
 		l.mu.Lock()
 		l.segments = slices.Delete(l.segments, old-1, old)
 		l.mu.Unlock()
-		if err := l.recycle(s); err != nil && err != errStays {
+		if err := l.recycle(s); err == errStays {
+			l.replaced = append(l.replaced, s)
+		} else if err != nil {
 			return err
 		}
 		old--

@@ -356,3 +356,53 @@ func TestStartOnAFullDiskSaysToStartAgain(t *testing.T) {
 		l.log.Close()
 	}
 }
+
+// Counterexample (simulated seed 850): a start replaces a segment, and the system does
+// not let it be removed. When the head was dropped, the segment in its place went first;
+// at the next start the old one counted again, and a sound log was taken for damaged.
+func TestReplacedSegmentThatStaysIsGoneBeforeTheHeadIs(t *testing.T) {
+	for _, step := range []struct {
+		name  string
+		calls []vfs.Trouble
+	}{
+		{"the folder is not opened", []vfs.Trouble{{Op: vfs.OpOpen, Name: "log", N: 3}}},
+		{"the file is not removed", []vfs.Trouble{{Op: vfs.OpRename, Name: "log/spare-*"}, {Op: vfs.OpRemove, Name: "log/*.wal"}}},
+	} {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/again=%t", step.name, again), func(t *testing.T) {
+				l := newLab(t, 1)
+				l.log.Close()
+				for _, call := range step.calls {
+					call.Err = syscall.ENOMEM
+					l.disk.FailCall(call)
+				}
+				l.open()
+				if n := len(l.segments()); n != 2 {
+					t.Fatalf("%d segments after the start, want the old one and the one in its place", n)
+				}
+				l.disk.CallsWork()
+				for len(l.segments()) < 5 {
+					l.append(protocol.Index(len(l.entries)), 1, 1000, 1)
+				}
+				l.sync()
+				l.state.Commit = protocol.Index(len(l.entries))
+				l.append(l.state.Commit, 1, 10, 1)
+				l.sync()
+				if again { // it still cannot be removed: then everything stays
+					l.disk.FailCall(vfs.Trouble{Op: vfs.OpOpen, Name: "log", Err: syscall.ENOMEM})
+				}
+				before := len(l.segments())
+				if _, err := l.log.DropHead(l.state.Commit); err != nil {
+					t.Fatal(err)
+				}
+				if got := len(l.segments()); again != (got == before) {
+					t.Errorf("%d segments after the head was dropped, %d before", got, before)
+				}
+				l.kill()
+				l.open()
+				l.expect(protocol.Index(len(l.entries)))
+				l.log.Close()
+			})
+		}
+	}
+}
