@@ -294,7 +294,8 @@ func (l *Log) setRecovered(r *replay) error {
 	return nil
 }
 
-// readTail reads the last entries up to an index.
+// readTail reads the last entries up to an index. They were read before, so what the
+// disk does not give it is asked for again.
 func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
 	k, size := len(l.items), 0
 	first := last
@@ -306,9 +307,13 @@ func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
 		}
 	}
 	first = max(first, l.recovered.Shape.FirstIndex())
+	patience := vfs.NewPatience(l.fsys)
 	var tail []protocol.Entry
 	for first <= last {
 		entries, err := l.Read(first, last, storage.TailBytesMax)
+		if vfs.Damaged(err) && patience.Again() {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -406,3 +406,30 @@ func TestReplacedSegmentThatStaysIsGoneBeforeTheHeadIs(t *testing.T) {
 		}
 	}
 }
+
+// A disk that does not answer once, whichever read of a start that is, keeps nobody
+// from starting.
+func TestReadThatFailsOnceAtAStartIsMadeAgain(t *testing.T) {
+	for n := 1; ; n++ {
+		l := settledLab(t, 1)
+		l.open()
+		l.append(protocol.Index(len(l.entries)), 3, 500, 9) // unsynced: a start copies it
+		l.kill()
+		l.disk.FailCall(vfs.Trouble{Op: vfs.OpRead, N: n, Err: syscall.EIO})
+		log, err := wal.Open(l.disk, labDir, l.options)
+		if err != nil {
+			t.Fatalf("read %d fails once: the start is refused: %v", n, err)
+		}
+		l.log = log
+		met := len(l.disk.Troubles()) == 0
+		l.disk.CallsWork()
+		l.expectAll()
+		l.log.Close()
+		if !met {
+			if n < 8 {
+				t.Errorf("a start makes %d reads: the test fails none", n-1)
+			}
+			return
+		}
+	}
+}

@@ -185,7 +185,7 @@ func (l *Log) writeSegment(s *segment, name string, head []byte, records []recor
 // copyRecords writes records under the new segment's nonce. What they say is
 // durable stays as it was.
 func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, map[place]place, error) {
-	var in window
+	in := window{patience: vfs.NewPatience(l.fsys)}
 	var out []byte
 	moved := map[place]place{}
 	for i := range records {
@@ -220,9 +220,10 @@ func (l *Log) copyRecords(s *segment, at int64, records []record) (int64, map[pl
 
 // window is a part of a segment in memory.
 type window struct {
-	segment *segment
-	at      int64
-	content []byte
+	patience *vfs.Patience
+	segment  *segment
+	at       int64
+	content  []byte
 }
 
 // read returns n bytes of a segment, until the next read.
@@ -234,13 +235,12 @@ func (w *window) read(s *segment, at int64, n int) ([]byte, error) {
 		}
 		w.segment, w.at, w.content = s, at, w.content[:size]
 		_, err := s.file.ReadAt(w.content, at)
-		if err != nil && size > int64(n) { // a bad place may lie behind what is wanted
+		for err != nil { // a bad place may lie behind what is wanted
 			w.content = w.content[:n]
-			_, err = s.file.ReadAt(w.content, at)
-		}
-		if err != nil {
-			w.segment = nil
-			return nil, err
+			if _, err = s.file.ReadAt(w.content, at); err != nil && (!vfs.Damaged(err) || !w.patience.Again()) {
+				w.segment = nil
+				return nil, err
+			}
 		}
 	}
 	return w.content[at-w.at : at-w.at+int64(n)], nil
