@@ -2,7 +2,9 @@ package wal_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -84,7 +86,8 @@ func TestUnusedSegmentsAreGivenBackBeforeTheDiskIsFull(t *testing.T) {
 }
 
 // A log on a disk without room for a segment opens in what there is, and takes what is
-// small: its member can vote. Only where there is no room at all it does not open.
+// small: its member can vote. Where there is no room at all it gives up the unused end of
+// its last file.
 func TestLogOpensWithoutRoomForASegment(t *testing.T) {
 	l := newLab(t, 1)
 	l.log.Close()
@@ -100,7 +103,7 @@ func TestLogOpensWithoutRoomForASegment(t *testing.T) {
 	for _, room := range []struct {
 		bytes int64
 		opens bool
-	}{{1 << 10, false}, {24 << 10, true}, {40 << 10, true}, {1 << 20, true}} {
+	}{{0, true}, {24 << 10, true}, {40 << 10, true}, {1 << 20, true}} {
 		l.log.Close()
 		l.disk.SetCapacity(used() + room.bytes)
 		log, err := wal.Open(l.disk, labDir, l.options)
@@ -169,5 +172,57 @@ func TestDropHeadOnAFullDiskIsNoFailure(t *testing.T) {
 			}
 			l.log.Close()
 		})
+	}
+}
+
+// Where there is nothing to give up, either, a start says how much it takes: with that it
+// opens, and without it does not.
+func TestStartWithoutAnyRoomSaysHowMuchItTakes(t *testing.T) {
+	for _, unsynced := range []int{0, 30} {
+		l := newLab(t, 1)
+		l.options.SegmentBytes, l.options.SparesMax = 64<<10, 1
+		last := func() protocol.Index { return protocol.Index(len(l.entries)) }
+		open := func(free int64) error {
+			l.log.Close()
+			l.disk.Kill()
+			l.disk.SetCapacity(math.MaxInt64)
+			all, err := l.disk.FreeSpace(labDir)
+			l.must(err)
+			l.disk.SetCapacity(math.MaxInt64 - int64(all) + free)
+			log, err := wal.Open(l.disk, labDir, l.options)
+			if err == nil {
+				l.log = log
+			}
+			return err
+		}
+		takes := int64(0)
+		for bytes := 1; takes == 0; bytes++ { // until the last file is full to its last page
+			if bytes == 2000 {
+				t.Fatal("each start has found room")
+			}
+			for range unsynced {
+				l.append(last(), 1, 10, 1)
+			}
+			err := open(0)
+			if err == nil {
+				l.expect(last())
+				l.append(last(), 1, bytes, 1)
+				l.sync()
+				continue
+			}
+			if _, after, found := strings.Cut(err.Error(), "a start takes "); !errors.Is(err, protocol.ErrNoSpace) || !found {
+				t.Fatalf("got %v, want how much a start takes", err)
+			} else if _, err := fmt.Sscanf(after, "%d KiB", &takes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := open(takes<<10 - 8<<10); !errors.Is(err, protocol.ErrNoSpace) {
+			t.Errorf("with two pages less than the %d KiB that it takes: %v", takes, err)
+		}
+		if err := open(takes << 10); err != nil {
+			t.Errorf("with the %d KiB that it takes: %v", takes, err)
+		}
+		l.expect(last())
+		l.log.Close()
 	}
 }

@@ -105,18 +105,26 @@ func (l *Log) adopt(r *replay) {
 }
 
 // beginRun begins the first segment of this run. The start is counted first, so
-// that no two runs share a number.
+// that no two runs share a number. On a full disk it makes do with what the log can
+// spare; without that it says how much a start takes.
 func (l *Log) beginRun(r *replay, f folder) error {
 	if err := l.tidy(f); err != nil {
 		return l.refused(err)
 	}
 	l.identity.Starts++
 	l.identity.Format = Format
-	if err := writeIdentity(l.fsys, l.dir, l.identity); err != nil {
-		return l.refused(err)
-	}
 	old := len(l.segments)
-	if err := l.beginSegment(&carry{opening: true, room: segmentAlign, records: r.unsynced}); err != nil {
+	c := &carry{opening: true, room: segmentAlign, records: r.unsynced}
+	err := c.countAndBegin(l)
+	if errors.Is(err, vfs.ErrNoSpace) {
+		if err = r.spareRoom(l); err == nil {
+			err = c.countAndBegin(l)
+		}
+	}
+	if errors.Is(err, vfs.ErrNoSpace) {
+		return &protocol.Error{Code: protocol.ErrNoSpace.Code, Text: fmt.Sprintf("a start takes %d KiB: %v", c.startBytes(l)>>10, err), Cause: err}
+	}
+	if err != nil {
 		return err
 	}
 	l.synced()
@@ -126,6 +134,57 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	// Says that what was copied is durable: without it, damage to it would look
 	// torn at the next opening.
 	return l.Settle()
+}
+
+// countAndBegin counts the start and begins its segment.
+func (c *carry) countAndBegin(l *Log) error {
+	if err := writeIdentity(l.fsys, l.dir, l.identity); err != nil {
+		return l.refused(err)
+	}
+	return l.beginSegment(c)
+}
+
+// startBytes is what countAndBegin takes of a disk: a copy of the identity beside the one
+// that it replaces, and the least file for the segment.
+func (c *carry) startBytes(l *Log) int64 {
+	need := c.size()
+	if at, known := l.configurations.At(l.last.index); known {
+		need += headerEnd(segmentBytes + len(protocol.EncodeConfiguration(at.Configuration)))
+	} else {
+		need += headerEnd(segmentBytes)
+	}
+	return leastFile(need) + segmentAlign
+}
+
+// spareRoom gives back what of the log is no part of it: unused segments, and the end of
+// the last one, in which no record counts. Whoever cannot start for want of room would
+// give up the latter in a moment. [S] A record that counts stays, durable or not.
+func (r *replay) spareRoom(l *Log) error {
+	l.spares.giveBack(0)
+	if n := len(r.segments); n > 0 {
+		return r.segments[n-1].cutFile(l, r.end)
+	}
+	return nil
+}
+
+// cutFile gives back a segment's file from the page after an offset on, if the system
+// lets it.
+func (s *segment) cutFile(l *Log, end int64) error {
+	if end = headerEnd(int(end)); end >= s.size {
+		return nil
+	}
+	f, err := l.fsys.OpenWrite(l.path(s.name))
+	if err == nil {
+		defer f.Close()
+		err = f.Truncate(end)
+	}
+	switch {
+	case err == nil:
+		s.size = end
+	case !vfs.OfSystem(err):
+		return l.fail(err)
+	}
+	return nil
 }
 
 // tidy deletes what an earlier run left half done, and collects spares.
@@ -196,22 +255,7 @@ func (l *Log) retire(r *replay, old int) error {
 	} else if r.segments[len(r.segments)-1] != s {
 		return nil
 	}
-	end = (end + segmentAlign - 1) &^ (segmentAlign - 1)
-	if end >= s.size {
-		return nil
-	}
-	f, err := l.fsys.OpenWrite(l.path(s.name))
-	if err == nil {
-		defer f.Close()
-		err = f.Truncate(end)
-	}
-	switch {
-	case err == nil:
-		s.size = end
-	case !vfs.OfSystem(err):
-		return l.fail(err)
-	} // what cannot be given back now is when the head is dropped
-	return nil
+	return s.cutFile(l, end) // what cannot be given back now is when the head is dropped
 }
 
 // place is where a record is.

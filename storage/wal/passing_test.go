@@ -344,6 +344,7 @@ func TestStartOnAFullDiskSaysToStartAgain(t *testing.T) {
 		l.log.Close()
 		step.Err = vfs.ErrNoSpace
 		l.disk.FailCall(step)
+		l.disk.FailCall(step) // and again, when the log has given back what it can spare
 		log, err := wal.Open(l.disk, labDir, l.options)
 		if err == nil {
 			log.Close()

@@ -29,6 +29,15 @@ type carry struct {
 	records []record
 }
 
+// size is how much of a file they take.
+func (c *carry) size() int64 {
+	n := c.room
+	for i := range c.records {
+		n += c.records[i].size()
+	}
+	return n
+}
+
 // record is a record that is copied: its header, where it is, the hard state
 // before it, and the index down to which it cut the log.
 type record struct {
@@ -99,10 +108,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 		refuse = l.refused // whoever starts is told at once
 	}
 	head := appendSegmentHeader(nil, &s.segmentHeader)
-	need := int64(len(head)) + c.room
-	for i := range c.records {
-		need += c.records[i].size()
-	}
+	need := int64(len(head)) + c.size()
 	folder, err := l.fsys.OpenDir(l.path(""))
 	if err != nil {
 		return refuse(err)

@@ -152,8 +152,7 @@ func (p *spares) take(need int64, opening bool) (string, error) {
 		}
 		p.mu.Unlock()
 	}
-	// A record larger than a segment leaves room for a few small ones.
-	least := (need + 2*segmentAlign - 1) &^ (segmentAlign - 1)
+	least := leastFile(need)
 	size = max(size, least)
 	zeroed := size
 	if opening {
@@ -169,6 +168,10 @@ func (p *spares) take(need int64, opening bool) (string, error) {
 	}
 	return name, err
 }
+
+// leastFile is the size of the smallest file for so many bytes: a record larger than a
+// segment leaves room for a few small ones.
+func leastFile(need int64) int64 { return (need + 2*segmentAlign - 1) &^ (segmentAlign - 1) }
 
 // make makes a file for a segment that is needed at once.
 func (p *spares) make(size, zeroed int64) (string, error) {
