@@ -214,6 +214,8 @@ func (k tally) minimum() uint64 {
 		return 20
 	case countCondemned: // all others have to have forgotten what they saw: see TestALeaderHasProofOfADirectoryPutBack
 		return 0
+	case countMendedRunning, countBoundary + tally(amidMending): // no seed draws profileSectors: see TestRunningLeaderMendsWhatAFollowerNeeds
+		return 0
 	case countStuck: // a disk has to be lost in the very moment of a change
 		return 0
 	case countCalled: // there are none unless somebody asks for some
