@@ -216,6 +216,8 @@ func (k tally) minimum() uint64 {
 		return 0
 	case countMendedRunning, countBoundary + tally(amidMending): // no seed draws profileSectors: see TestRunningLeaderMendsWhatAFollowerNeeds
 		return 0
+	case countBoundary + tally(amidCheckpoint): // most are over in a moment: there are about a hundred
+		return 70
 	case countStuck: // a disk has to be lost in the very moment of a change
 		return 0
 	case countCalled: // there are none unless somebody asks for some
