@@ -214,7 +214,7 @@ func (k tally) minimum() uint64 {
 		return 20
 	case countCondemned: // all others have to have forgotten what they saw: see TestALeaderHasProofOfADirectoryPutBack
 		return 0
-	case countMendedRunning, countBoundary + tally(amidMending): // no seed draws profileSectors: see TestRunningLeaderMendsWhatAFollowerNeeds
+	case countRepairedRunning, countBoundary + tally(amidRepairing): // no seed draws profileSectors: see TestRunningLeaderMendsWhatAFollowerNeeds
 		return 0
 	case countBoundary + tally(amidCheckpoint): // most are over in a moment: there are about a hundred
 		return 70
