@@ -89,7 +89,7 @@ func TestMisplacedAndUnknownFlagsSayWhereFlagsGo(t *testing.T) {
 		{"status --adr x:1", "did you mean --addr?"},
 		{"status --timeout", "flag needs an argument"},
 		{"status --timeout soon", "invalid value"},
-		{"status --timeout -1s", "above 0, or 0 for as long as it takes"},
+		{"status --timeout -1s", "from 100ms to 8760h0m0s, or 0 for as long as it takes"},
 		{"mpa get m k", `unknown command "mpa", did you mean map?`},
 		{"map got m k", `unknown command "got", did you mean get?`},
 		{"map", "which one? delete, export, get"},
