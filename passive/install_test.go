@@ -59,7 +59,7 @@ func TestInstallAboveTheEndBeginsTheLogAnew(t *testing.T) {
 		t.Fatalf("got write %+v, want the term and no entries", w)
 	}
 	m.Persisted(0, rd.Write.ID)
-	if got := m.LastSum(); got != h[19].Sum {
+	if got := m.lastSum; got != h[19].Sum {
 		t.Errorf("got sum %s, want %s", got, h[19].Sum)
 	}
 	if got := m.LastTime(); got != h[19].Time {
@@ -93,7 +93,7 @@ func TestInstallWithinTheLogKeepsIt(t *testing.T) {
 		before := m.Shape().Clone()
 		m.Install(0, checkpointAt(h, at, protocol.ConfigurationAt{Index: 1}))
 		after := m.Shape()
-		if after.PrevIndex != before.PrevIndex || after.LastIndex() != 20 || m.LastSum() != h[19].Sum || m.LastTime() != h[19].Time {
+		if after.PrevIndex != before.PrevIndex || after.LastIndex() != 20 || m.lastSum != h[19].Sum || m.LastTime() != h[19].Time {
 			t.Errorf("install at %d: the log is %d..%d, want %d..20", at, after.FirstIndex(), after.LastIndex(), before.FirstIndex())
 		}
 		if rd := m.Ready(); rd.Write != nil || !rd.Delta.IsZero() {

@@ -237,24 +237,8 @@ func (m *Member) Shape() *protocol.Shape { return &m.shape }
 // must not change it.
 func (m *Member) Configurations() *protocol.Configurations { return &m.confs }
 
-// LastSum returns the log sum after the last entry.
-func (m *Member) LastSum() protocol.LogSum { return m.lastSum }
-
 // LastTime returns the cluster time of the last entry.
 func (m *Member) LastTime() protocol.ClusterTime { return m.lastTime }
-
-// Status is the role at a glance.
-type Status struct {
-	Term        protocol.Term
-	First, Last protocol.Index
-	// Written is the highest index that a write was asked for.
-	Written protocol.Index
-}
-
-// Status returns the role at a glance.
-func (m *Member) Status() Status {
-	return Status{Term: m.state.Term, First: m.shape.FirstIndex(), Last: m.shape.LastIndex(), Written: m.written}
-}
 
 func (m *Member) event(kind protocol.EventKind, who protocol.MemberID, at protocol.Index, text string) {
 	m.ready.Events = append(m.ready.Events, protocol.Event{

@@ -143,7 +143,7 @@ func TestVerdicts(t *testing.T) {
 			if got := m.Shape().LastIndex(); got != c.last {
 				t.Errorf("got last %d, want %d", got, c.last)
 			}
-			if got, want := m.LastSum(), h[c.last-1].Sum; got != want {
+			if got, want := m.lastSum, h[c.last-1].Sum; got != want {
 				t.Errorf("got sum %s, want %s", got, want)
 			}
 			if got, want := m.LastTime(), h[c.last-1].Time; got != want {
@@ -334,7 +334,7 @@ func TestAppendIsTakenAsFrame(t *testing.T) {
 			if *a != want {
 				t.Errorf("got %+v, want %+v", *a, want)
 			}
-			if got := m.LastSum(); got != h[c.tip-1].Sum {
+			if got := m.lastSum; got != h[c.tip-1].Sum {
 				t.Errorf("got sum %s, want %s", got, h[c.tip-1].Sum)
 			}
 			check(t, m)
@@ -365,7 +365,7 @@ func TestOneWriteInFlight(t *testing.T) {
 	if w := m.Ready().Write; w == nil || w.ID != 2 || w.First != 5 || w.Last != 12 || w.State.Commit != 12 {
 		t.Errorf("got %+v, want write 2 of 5..12", w)
 	}
-	if got := m.Status(); got.Written != 12 || got.Last != 12 || got.First != 1 {
+	if got := &m.shape; m.written != 12 || got.LastIndex() != 12 || got.FirstIndex() != 1 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -432,7 +432,7 @@ func TestDropHead(t *testing.T) {
 	if got := m.Take(0, run(h, 3, 10, 10)); got != Old {
 		t.Errorf("got %s, want old: the append brought all", got)
 	}
-	if got := m.LastSum(); got != h[9].Sum {
+	if got := m.lastSum; got != h[9].Sum {
 		t.Errorf("got sum %s, want %s", got, h[9].Sum)
 	}
 }

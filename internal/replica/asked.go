@@ -90,10 +90,15 @@ func (r *Replica) Unsent(now protocol.Instant, m protocol.Message, why error) {
 	r.pump(now)
 }
 
-// followLeader answers what was asked of a leader that is none any more.
+// followLeader answers what was asked of a leader that is none any more, as soon
+// as another one is known, or it is not heard: a stale word of it changes nothing,
+// because terms only rise.
 func (r *Replica) followLeader() {
-	if r.commands.followLeader() {
-		r.reads.followLeader()
+	if r.hearing.changed() {
+		r.commands.disown(protocol.ErrUnknownOutcome.With("the member that it was forwarded to leads no more; the write may have happened"),
+			func(*forwarded) bool { return true })
+		r.reads.failOf(func(g *readGroup) bool { return !g.to.IsZero() && !g.answered },
+			protocol.ErrNoLeader.With("the leader has changed; read again"))
 	}
 }
 

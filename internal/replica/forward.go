@@ -21,9 +21,6 @@ type abroad struct {
 	// silent is when the leader has been silent for too long about the command
 	// that it was asked after; 0: it is not asked, or has answered.
 	silent protocol.Instant
-	// leader and term are those that everything in sent was forwarded to.
-	leader protocol.MemberID
-	term   protocol.Term
 }
 
 // forwarded is a command that the leader was asked to propose. At ask it is asked
@@ -169,19 +166,4 @@ func (q *commands) disown(err error, meant func(*forwarded) bool) {
 	if len(a.sent) == 0 {
 		a.silent = 0
 	}
-}
-
-// followLeader answers what was asked of a leader that is none any more, as soon
-// as another one is known, or it is not heard: a stale word of it changes nothing,
-// because terms only rise. It reports whether there was such a change.
-func (q *commands) followLeader() (changed bool) {
-	a := &q.abroad
-	leader, term := q.who.leader(), q.who.term()
-	if leader == a.leader && term == a.term {
-		return false
-	}
-	a.leader, a.term = leader, term
-	q.disown(protocol.ErrUnknownOutcome.With("the member that it was forwarded to leads no more; the write may have happened"),
-		func(*forwarded) bool { return true })
-	return true
 }

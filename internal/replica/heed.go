@@ -28,6 +28,9 @@ type hearing struct {
 	}
 
 	hint leaderHint
+	// asked is whom this member last asked, and forwarded to: as of the last look.
+	asked     protocol.MemberID
+	askedTerm protocol.Term
 	// unheeded counts messages that did not count because of who sent them, or of a term
 	// or an index that nobody can have come to, beside those that the cores have counted.
 	unheeded uint64
@@ -51,6 +54,16 @@ func (h *hearing) term() protocol.Term {
 		return term
 	}
 	return h.hint.term
+}
+
+// changed reports whether another leader is known than at the last look, or none any more.
+func (h *hearing) changed() bool {
+	leader, term := h.leader(), h.term()
+	if leader == h.asked && term == h.askedTerm {
+		return false
+	}
+	h.asked, h.askedTerm = leader, term
+	return true
 }
 
 // heardOf keeps the newest leader as whom to ask. One whom the log names as a

@@ -246,12 +246,6 @@ func (q *reads) flush(now protocol.Instant) {
 	}
 }
 
-// followLeader fails what was asked of a leader that is none any more.
-func (q *reads) followLeader() {
-	q.failOf(func(g *readGroup) bool { return !g.to.IsZero() && !g.answered },
-		protocol.ErrNoLeader.With("the leader has changed; read again"))
-}
-
 // expire gives up on what the leader has said nothing about.
 func (q *reads) expire(now protocol.Instant) {
 	q.unsettled(now)

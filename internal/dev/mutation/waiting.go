@@ -5,8 +5,8 @@ func waits() []Mutation {
 	return []Mutation{
 		{
 			Name: "forwards-outlive-their-leader", Breaks: "what was forwarded waits for a leader that is none any more",
-			File: "internal/replica/forward.go", Tests: []string{"./internal/replica"},
-			Old: "if leader == a.leader && term == a.term {",
+			File: "internal/replica/heed.go", Tests: []string{"./internal/replica"},
+			Old: "if leader == h.asked && term == h.askedTerm {",
 			New: "if !leader.IsZero() {",
 		},
 		{
