@@ -117,6 +117,12 @@ func recovered() []Mutation {
 			New: "case r.standing.quarantine.adopting:",
 		},
 		{
+			Name: "one-trouble-hides-another", Breaks: "a member in two troubles does what the older one forbids",
+			File: "internal/replica/standing.go", Tests: replica,
+			Old: "s.forbidden |= forbids[t]",
+			New: "s.forbidden = forbids[t]",
+		},
+		{
 			Name: "quarantine-feeds", Breaks: "a member whose state is known to be wrong gives its checkpoints to others",
 			File: "internal/replica/standing.go", Tests: replica,
 			Old: "mayGive | mayFeed | mayTrim | mayKeep,",
