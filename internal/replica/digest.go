@@ -202,8 +202,7 @@ func (d *digests) askAgain(now protocol.Instant, x *round) {
 		if id == d.cfg.ID || x.claimOf(id) >= 0 {
 			continue
 		}
-		d.out.Send = append(d.out.Send, Send{Envelope: protocol.Envelope{From: d.cfg.ID, To: id,
-			Message: &protocol.DigestQuestion{Index: x.index, Known: known, Digest: mine}}})
+		d.out.send(id, &protocol.DigestQuestion{Index: x.index, Known: known, Digest: mine})
 	}
 }
 

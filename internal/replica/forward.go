@@ -83,8 +83,7 @@ func (q *commands) forward(now protocol.Instant, list []command) {
 }
 
 func (q *commands) sendForward(to protocol.MemberID, id uint64, encoded []byte) {
-	q.out.Send = append(q.out.Send, Send{Envelope: protocol.Envelope{From: q.cfg.ID, To: to,
-		Message: &protocol.Forward{Run: q.ids.run, Request: id, Command: encoded}}})
+	q.out.send(to, &protocol.Forward{Run: q.ids.run, Request: id, Command: encoded})
 }
 
 // askAfter asks the leader, once per election timeout, whether it is at work on

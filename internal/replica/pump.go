@@ -166,10 +166,10 @@ func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
 	if !r.standing.may(mayChange) {
 		return // a log that is about to begin anew, or to stay as it is, takes nothing
 	}
-	switch r.log.role.takeRun(now, run, &r.log) {
-	case runTaken:
-		r.serveRole(now) // the next run joins what this one brought
-	case runRefused:
+	serve, refused := r.log.role.takeRun(now, run, &r.log)
+	if serve {
+		r.serveRole(now)
+	} else if refused {
 		r.gossip.Refused(now, run)
 	}
 }

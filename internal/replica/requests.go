@@ -66,9 +66,7 @@ func (q *commands) answer(o origin, result protocol.Result) {
 		q.out.answer(o.request, result)
 		return
 	}
-	q.out.Send = append(q.out.Send, Send{Envelope: protocol.Envelope{From: q.cfg.ID, To: o.member, Message: &protocol.ForwardAnswer{
-		Run: o.run, Request: o.request, Leader: q.who.leader(), Term: q.who.term(), Result: result,
-	}}})
+	q.out.send(o.member, &protocol.ForwardAnswer{Run: o.run, Request: o.request, Leader: q.who.leader(), Term: q.who.term(), Result: result})
 }
 
 // flush proposes or forwards what was submitted.

@@ -38,8 +38,9 @@ type role interface {
 	// readIndex asks for a read index by the core, or returns false: then this member
 	// has to ask the leader.
 	readIndex(now protocol.Instant, m protocol.ReadIndex) bool
-	// takeRun offers a run of committed entries from gossip.
-	takeRun(now protocol.Instant, run gossip.Run, l *log) verdict
+	// takeRun offers a run of committed entries from gossip. It is refused if it contradicts
+	// the log; serve asks for the role's Ready at once, for the next run to join.
+	takeRun(now protocol.Instant, run gossip.Run, l *log) (serve, refused bool)
 	// holds says that the log has what a checkpoint of the leader would bring.
 	holds(now protocol.Instant, b protocol.Begin)
 	// heeds returns those whose word on what is committed counts, and whether that of
@@ -75,15 +76,6 @@ type signals interface {
 	Unheeded() uint64
 }
 
-// verdict is what became of a run.
-type verdict uint8
-
-const (
-	runPassed  verdict = iota // it brings nothing now
-	runTaken                  // what follows may join at once
-	runRefused                // it contradicts the log
-)
-
 // activeRole is the role of a member that the log names: Raft.
 type activeRole struct{ *active.Member }
 
@@ -115,10 +107,10 @@ func (a activeRole) readIndex(now protocol.Instant, m protocol.ReadIndex) bool {
 
 // takeRun implements role: an active that is adrift adopts a run. What it holds above its
 // commit index does not count as held; the log sum there says whether the run joins.
-func (a activeRole) takeRun(now protocol.Instant, run gossip.Run, l *log) verdict {
+func (a activeRole) takeRun(now protocol.Instant, run gossip.Run, l *log) (serve, refused bool) {
 	first := run.Entries[0].Index
 	if first > l.commit+1 || run.Entries[len(run.Entries)-1].Index <= l.commit {
-		return runPassed
+		return false, false
 	}
 	sum := run.Before
 	for i := range run.Entries[:l.commit+1-first] {
@@ -126,15 +118,10 @@ func (a activeRole) takeRun(now protocol.Instant, run gossip.Run, l *log) verdic
 	}
 	mine, known := l.tail.sumAt(l.commit)
 	if !known || sum != mine {
-		return runRefused
+		return false, true
 	}
-	switch a.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit}) {
-	case active.Adopted:
-		return runTaken
-	case active.Mismatch:
-		return runRefused
-	}
-	return runPassed
+	v := a.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit})
+	return v == active.Adopted, v == active.Mismatch
 }
 
 func (a activeRole) holds(now protocol.Instant, b protocol.Begin) { a.Install(now, b) }
@@ -161,13 +148,9 @@ func (p *passiveRole) step(now protocol.Instant, from protocol.MemberID, m proto
 	}
 }
 
-func (p *passiveRole) takeRun(now protocol.Instant, run gossip.Run, _ *log) verdict {
-	if p.Take(now, passive.Run{
-		From: run.From, Origin: run.Origin, Before: run.Before, Entries: run.Entries, Commit: run.Commit,
-	}) == passive.Mismatch {
-		return runRefused
-	}
-	return runPassed
+func (p *passiveRole) takeRun(now protocol.Instant, run gossip.Run, _ *log) (serve, refused bool) {
+	v := p.Take(now, passive.Run{From: run.From, Origin: run.Origin, Before: run.Before, Entries: run.Entries, Commit: run.Commit})
+	return false, v == passive.Mismatch
 }
 
 // unseated answers for whoever has no seat: it neither leads nor knows who does, and
