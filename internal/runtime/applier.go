@@ -77,10 +77,8 @@ func (a *applier) work(m *Member) {
 		a.now, a.working = next, true
 		var results []protocol.Result
 		switch {
-		case next.Replace:
-			m.machine.Replace(m.checkpoints.adopted(next.Adopt))
 		case next.Adopt != 0:
-			m.machine.Adopt(m.checkpoints.adopted(next.Adopt))
+			m.driver.Adopt(&next)
 		default:
 			results = m.machine.Apply(next.Entries, make([]protocol.Result, 0, len(next.Entries)))
 		}
@@ -102,15 +100,10 @@ func (a *applier) done(m *Member, results []protocol.Result) bool {
 	if m.cause.Load() != nil || m.life.Err() != nil {
 		return false // the end has not waited for a command that hung
 	}
-	if take != nil && m.checkpoints.claim() {
-		m.checkpoints.take(m.machine.Snapshot(), *take)
+	if take != nil {
+		m.driver.Take(*take)
 	}
-	stats := m.machine.Stats()
-	done := replica.Applied{
-		Last: stats.Applied, Results: results,
-		Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
-		NextDeadline: m.machine.NextDeadline(),
-	}
+	done := m.driver.Applied(results)
 	return m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })
 }
 

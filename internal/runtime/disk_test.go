@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -58,7 +59,7 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
 			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
-			time.Sleep(10 * roomPause)
+			time.Sleep(10 * member.RoomPause)
 			synctest.Wait()
 			if cause := m.cause.Load(); cause != nil {
 				t.Fatalf("%d refusals: the member stops: %v", refusals, *cause)
@@ -93,7 +94,7 @@ func TestAnIdleLogWaitsNoLongerWhenItsNoteFindsRoom(t *testing.T) {
 			if why, _ := m.guard.waiting(); why == "" {
 				t.Fatalf("%d refusals: it does not say that it waits", refusals)
 			}
-			time.Sleep(10 * roomPause)
+			time.Sleep(10 * member.RoomPause)
 			synctest.Wait()
 			if why, _ := m.guard.waiting(); why != "" || !log.noted {
 				t.Errorf("%d refusals: it still waits: %s; noted %t", refusals, why, log.noted)
@@ -137,7 +138,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		m.cfg.Name, m.cfg.Registry = "a1", registry
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
-		time.Sleep(4 * roomPause)
+		time.Sleep(4 * member.RoomPause)
 		synctest.Wait()
 		for what, err := range map[string]error{"readiness": m.readyNow(replica.Status{}), "a write": m.accepts(&protocol.Command{Type: "t"})} {
 			if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "too many open files") || !strings.Contains(err.Error(), "ulimit") {
@@ -147,7 +148,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		if m.guard.full.Load() {
 			t.Error("the disk counts as full")
 		}
-		time.Sleep(10 * roomPause)
+		time.Sleep(10 * member.RoomPause)
 		synctest.Wait()
 		if cause := m.cause.Load(); cause != nil || log.wrote != 1 {
 			t.Fatalf("%d writes, want one; it ends for %v", log.wrote, cause)
@@ -174,7 +175,7 @@ func TestAQuotaIsAFullDiskUntilAWriteFindsRoom(t *testing.T) {
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 		for range 4 {
-			time.Sleep(roomPause)
+			time.Sleep(member.RoomPause)
 			synctest.Wait()
 			m.guard.last.Store(0)
 			m.guard.look(m)
@@ -182,7 +183,7 @@ func TestAQuotaIsAFullDiskUntilAWriteFindsRoom(t *testing.T) {
 				t.Error("it is full no longer, and nothing was written")
 			}
 		}
-		time.Sleep(10 * roomPause)
+		time.Sleep(10 * member.RoomPause)
 		synctest.Wait()
 		if m.guard.full.Load() || log.wrote != 1 {
 			t.Errorf("full %t after %d writes, want one", m.guard.full.Load(), log.wrote)

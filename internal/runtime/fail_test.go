@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -42,7 +43,7 @@ func TestMailAfterAFailedWriteIsNotRead(t *testing.T) {
 	m := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives, cfg.Logger = 1, slog.New(handler) })
 	failing.Store(m)
 	broken := errors.New("broken")
-	m.mailbox.put(func(in *mail) { in.persisted = append(in.persisted, persisted{1 << 60, broken}) })
+	m.mailbox.put(func(in *mail) { in.done = append(in.done, member.Done{Failed: broken}) })
 	<-m.Done()
 	if err := m.Err(); !errors.Is(err, protocol.ErrDiskFailed) || !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v for the write that failed", err, protocol.ErrDiskFailed)

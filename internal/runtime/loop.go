@@ -40,23 +40,17 @@ func (m *Member) loop() {
 // handle serves one round of mail. Completions come first: they release what
 // others wait for.
 func (m *Member) handle(now protocol.Instant, in *mail) {
-	for _, p := range in.persisted {
-		m.replica.Persisted(now, p.id, p.err)
-		m.serve()
-		if p.err != nil {
-			m.failDisk(p.err)
+	for _, done := range in.done {
+		if !m.driver.Complete(now, done) {
 			return
 		}
 	}
 	for _, a := range in.applied {
 		m.replica.Applied(now, a)
 	}
-	for _, l := range in.logReads {
-		m.replica.LogRead(now, l.id, l.entries, l.err)
-	}
 	for _, tell := range in.completions {
 		tell(now)
-		m.serve()
+		m.driver.Serve()
 		if m.stopping.Load() {
 			return
 		}
@@ -81,58 +75,13 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 	if now >= m.replica.Deadline() {
 		m.replica.Tick(now)
 	}
-	m.serve()
+	m.driver.Serve()
 	m.publish(now)
 	for _, call := range in.calls {
 		call()
 	}
-	m.serve()
+	m.driver.Serve()
 	m.turned.Store(int64(now))
-}
-
-// serve begins the effects in the order of safety.
-func (m *Member) serve() {
-	e := m.replica.Effects()
-	if e.Persist != nil {
-		m.writes <- e.Persist // one at a time: there is room
-	}
-	m.transport.send(e.Send)
-	for _, a := range e.Apply {
-		m.applies <- a // at most applyFlights and one to adopt: there is room
-	}
-	for _, r := range e.ReadLog {
-		m.reads.add(r)
-	}
-	if e.Repair != nil {
-		m.repairer.steps.add(*e.Repair)
-	}
-	for i := range e.Install {
-		m.checkpoints.step(&e.Install[i])
-	}
-	if e.Pin != nil {
-		m.chunks.add(chunkWork{pin: e.Pin})
-	}
-	for _, r := range e.ReadChunk {
-		m.chunks.add(chunkWork{read: r})
-	}
-	for _, a := range e.Answers {
-		m.waiters.answer(a.Request, a.Result)
-	}
-	for _, a := range e.Reads {
-		m.waiters.readAnswer(a)
-	}
-	for _, ev := range e.Events {
-		m.event(ev)
-	}
-	if d := e.Diverged; d != nil {
-		m.doubt(d)
-	}
-	for _, back := range e.PutBack {
-		m.dirs.condemn(back)
-	}
-	if e.Stop != nil {
-		m.fail(e.Stop)
-	}
 }
 
 // published is the newest state of the loop.

@@ -3,6 +3,7 @@ package runtime
 import (
 	"sync"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -19,11 +20,11 @@ type mail struct {
 	messages    []received
 	submissions []replica.Submission
 	reads       []uint64
-	persisted   []persisted
-	applied     []replica.Applied
-	logReads    []logRead
-	// completions tell the replica what has become of the rarer things that it
-	// asked for, in the order in which they are done.
+	// done is what has come of steps, in their order.
+	done    []member.Done
+	applied []replica.Applied
+	// completions tell the replica of what it did not ask for, and of what mending has
+	// done.
 	completions []func(now protocol.Instant)
 	peers       []protocol.Peer
 	peersSet    bool
@@ -33,17 +34,6 @@ type mail struct {
 type received struct {
 	from    protocol.MemberID
 	message protocol.Message
-}
-
-type persisted struct {
-	id  uint64
-	err error
-}
-
-type logRead struct {
-	id      uint64
-	entries []protocol.Entry
-	err     error
 }
 
 // mailbox hands mail to the loop. One lock, no allocation in the steady state.
@@ -69,8 +59,7 @@ func (b *mailbox) take(into *mail) {
 	b.mu.Lock()
 	*into, b.mail = b.mail, mail{
 		messages: into.messages[:0], submissions: into.submissions[:0], reads: into.reads[:0],
-		persisted: into.persisted[:0], applied: into.applied[:0], logReads: into.logReads[:0], calls: into.calls[:0],
-		completions: into.completions[:0],
+		done: into.done[:0], applied: into.applied[:0], calls: into.calls[:0], completions: into.completions[:0],
 	}
 	b.bytes = 0
 	b.mu.Unlock()

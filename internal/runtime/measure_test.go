@@ -60,9 +60,7 @@ func TestMeasureRestartAndCatchUp(t *testing.T) {
 	for n := 0; m.Status().Checkpoint < all; n += 20 * batch {
 		write(n%keys, n%keys+20*batch)
 		c.eventually("the checkpoint under way", func() error {
-			m.checkpoints.mu.Lock()
-			defer m.checkpoints.mu.Unlock()
-			if m.checkpoints.taking {
+			if m.driver.Taking() {
 				return errors.New("it is being taken")
 			}
 			return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -49,11 +50,11 @@ type Member struct {
 	hampers     hampers
 	syncs       *syncWatch
 	books       books
+	driver      *member.Driver
 	writes      chan *replica.Persist
 	applies     chan replica.Apply
-	reads       queue[replica.ReadLog]
+	lanes       [member.Lanes]queue[func() member.Done]
 	checkpoints checkpoints
-	chunks      queue[chunkWork]
 	repairs     repairs
 	repairer    repairer
 	workers     sync.WaitGroup
@@ -253,7 +254,7 @@ func (m *Member) endAll(graceful bool) {
 	m.applier.end(m)
 	m.transport.close()
 	m.waiters.close(m.ended())
-	if err := m.checkpoints.close(); err != nil {
+	if err := m.checkpoints.close(&m.lanes[member.Store]); err != nil {
 		m.logger.Error("the store of checkpoints has not ended", "err", err)
 	}
 	m.machine.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -40,8 +41,6 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	m := &Member{
 		cfg: cfg, clock: newClock(bootTime, wallTime), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
-		reads:      newQueue[replica.ReadLog](),
-		chunks:     newQueue[chunkWork](),
 		repairs:    newRepairs(),
 		repairer:   newRepairer(),
 		announcing: make(chan struct{}, 1),
@@ -51,7 +50,9 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	m.dirs = newDirectories(m)
 	m.applier.ended = make(chan struct{})
-	m.checkpoints.work = newQueue[checkpointWork]()
+	for l := range m.lanes {
+		m.lanes[l] = newQueue[func() member.Done]()
+	}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.logger = cfg.logger().With("member", cfg.Name)
 	m.started = m.clock.Now()
@@ -198,6 +199,10 @@ func (m *Member) openReplica(ctx context.Context) error {
 		return err
 	}
 	m.replica = r
+	m.driver = member.New(member.Config{
+		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m},
+		Progress: func() func(keeper.Progress) { return m.logProgress(string(member.Installed)) },
+	})
 	if err := m.machine.Stopped(); err != nil {
 		r.CannotApply(m.clock.Now(), err)
 	}
@@ -255,10 +260,13 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.seat(nil)
 	m.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
-		m.writeLog, m.readLog, m.keepCheckpoints, m.readChunks, m.answerRepairs, m.lookAround,
+		m.writeLog, m.answerRepairs, m.lookAround,
 		func() { m.repairer.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
+	}
+	for l := range member.Lanes {
+		m.workers.Go(func() { m.lane(l) })
 	}
 	m.workers.Go(func() { m.applier.watch(m) })
 	go m.applier.work(m)

@@ -8,6 +8,7 @@ import (
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/machine"
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -73,8 +74,12 @@ type member struct {
 	repairing   *repairing // instead of the replica
 	live        liveRepair
 	wal         *wal.Log
-	writes      uint64 // begun in this run
-	writing     bool   // one is under way
+	driver      *driver.Driver
+	lanes       [driver.Lanes]lane
+	writer      driver.LogWriter
+	change      *replica.Persist // that it makes; nil: none
+	writes      uint64           // begun in this run
+	writing     bool             // one is under way
 	machine     *machine.Machine
 	applies     []replica.Apply
 	applied     protocol.Index // by the machine of this run
@@ -119,6 +124,7 @@ type member struct {
 	// stalled is until when the disk does not answer.
 	stalled Time
 	doomed  bool // the next sync fails
+	failing bool // its disk has failed
 	moved   bool // has come back at another address once
 	// diverged says that this run knows of another history than its own.
 	diverged bool
@@ -245,7 +251,8 @@ func (m *member) boot() error {
 	m.starts++
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
-	m.writes, m.writing = 0, false
+	m.writes, m.writing, m.change, m.failing = 0, false, nil, false
+	m.lanes = [driver.Lanes]lane{}
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
 	m.meets()
@@ -254,6 +261,7 @@ func (m *member) boot() error {
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
+	m.drive()
 	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.Shape.FirstIndex(), rec.Shape.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
@@ -391,7 +399,7 @@ func (m *member) stop() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.Shape().PrevIndex
 	}
 	m.run++
-	m.replica, m.repairing, m.machine, m.wal, m.checkpoints = nil, nil, nil, nil, checkpoints{}
+	m.replica, m.repairing, m.machine, m.wal, m.driver, m.checkpoints = nil, nil, nil, nil, nil, checkpoints{}
 	m.live = liveRepair{m: m}
 	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")

@@ -170,7 +170,7 @@ func (m *member) apply() {
 	m.applies = m.applies[1:]
 	m.busy = false
 	if work.Adopt != 0 {
-		if err := m.adopt(work.Adopt, work.Replace); err != nil {
+		if err := m.adopt(work); err != nil {
 			m.s.fail(err)
 			return
 		}
@@ -213,20 +213,22 @@ func (m *member) apply() {
 	}
 	if work.Take != nil {
 		m.passes()
-		m.take(*work.Take)
+		if m.driver.Taking() {
+			m.s.counts.add(countMarksSkipped, 1)
+		}
+		m.driver.Take(*work.Take)
 	}
-	stats := m.machine.Stats()
-	m.digest = stats.Digest
+	m.digest = m.machine.Stats().Digest
 	m.s.counts.add(countApplied, uint64(len(batch)))
 	m.s.trace.note(markApply, m.number, uint64(m.applied), 0)
 	if !m.survives(afterApply) {
 		return
 	}
-	m.replica.Applied(m.now(), replica.Applied{
-		Last: m.applied, Results: results, NextDeadline: m.machine.NextDeadline(),
-		Digest: stats.Digest.Bytes(), StateBytes: stats.Bytes,
-	})
-	m.serve()
+	h := hands{m, m.run}
+	m.replica.Applied(m.now(), m.driver.Applied(results))
+	if m.serve(); h.Alive() {
+		m.startApply()
+	}
 }
 
 // configured counts the seats that a committed configuration gives, the first

@@ -297,9 +297,6 @@ func (m *member) emptied(fs *vfs.Memory) {
 	}
 }
 
-// roomPause is between two attempts to write to a full disk, as in the runtime.
-const roomPause = 500 * time.Millisecond
-
 // copied is an old copy of a member's directory, and what the checkers knew of
 // it when it was taken.
 type copied struct {

@@ -1,0 +1,194 @@
+package member
+
+import (
+	"context"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// Hands are what a Driver acts with. No method waits. All but Work are called by the
+// owner of the replica.
+type Hands interface {
+	// Alive reports whether the member goes on. It is asked after each effect: in a
+	// simulation the process may have died of it.
+	Alive() bool
+
+	// Persist brings a change to the LogWriter: at most one is under way.
+	Persist(p *replica.Persist)
+	// Send sends, or drops what there is no room for. The list may be empty.
+	Send(list []replica.Send)
+	Apply(list []replica.Apply)
+	Repair(step *replica.RepairStep)
+	// Work adds a step to a lane. Any goroutine may call it.
+	Work(l Lane, step func() Done)
+
+	Answer(a replica.Answer)
+	AnswerRead(a replica.ReadAnswer)
+	// Tell tells people what has happened.
+	Tell(list []protocol.Event)
+
+	// Doubt ends all serving of the state: the log is of another history.
+	Doubt(d *gossip.Divergence)
+	// Expel ends the streams of a run whose directory was put back, and has it refused.
+	Expel(back protocol.RunOf)
+	// Stop ends the member; so does DiskFailed, which says that of a disk.
+	Stop(why error)
+	DiskFailed(err error)
+}
+
+// Lane is where steps wait for each other.
+type Lane uint8
+
+// The lanes.
+const (
+	// LogReads reads entries that are no longer in memory, beside the log's writer.
+	LogReads Lane = iota
+	// Store is the one caller of the store of checkpoints that may change it.
+	Store
+	// Chunks reads the store for other members, and pins what they fetch, so that
+	// nobody who catches up waits for a checkpoint that is being taken.
+	Chunks
+	Lanes // how many there are
+)
+
+// Done is what has come of a step.
+type Done struct {
+	// Tell, if not nil, tells the replica, by its owner.
+	Tell func(r *replica.Replica, now protocol.Instant)
+	// Failed, if not nil, says that a disk is not fit for use any more: the member
+	// stops, after its replica was told, and has said what it still has to say.
+	Failed error
+	// Note is for people, and for whoever counts.
+	Note Note
+}
+
+// Config is what a Driver works with.
+type Config struct {
+	// Context ends with the member: what it is at then is as if it had never begun.
+	Context context.Context
+	Replica *replica.Replica
+	Machine *machine.Machine
+	Log     storage.Log
+	Store   storage.CheckpointStore
+	Hands   Hands
+	// Watch, if not nil, sees all effects before the first is served.
+	Watch func(fx *replica.Effects)
+	// Progress, if not nil, is told how far the building of an installed state has
+	// come: it is called when that begins.
+	Progress func() func(keeper.Progress)
+}
+
+// Driver carries out the effects of one replica. It belongs to the replica's owner,
+// but for what says otherwise.
+type Driver struct {
+	c           Config
+	checkpoints checkpoints
+}
+
+// New returns a driver of a replica whose effects nobody has taken yet.
+func New(c Config) *Driver {
+	d := &Driver{c: c}
+	d.checkpoints = checkpoints{store: c.Store, machine: c.Machine, progress: c.Progress, ctx: c.Context}
+	return d
+}
+
+// Complete tells the replica what has come of a step, and serves what follows. It
+// reports whether the member goes on.
+func (d *Driver) Complete(now protocol.Instant, done Done) bool {
+	if done.Tell != nil {
+		done.Tell(d.c.Replica, now)
+	}
+	if done.Tell != nil || done.Failed != nil {
+		d.Serve()
+	}
+	if done.Failed != nil && d.c.Hands.Alive() {
+		d.c.Hands.DiskFailed(done.Failed)
+	}
+	return done.Failed == nil && d.c.Hands.Alive()
+}
+
+// Serve begins the effects that have gathered, in the order of safety: see package
+// replica.
+//
+// What the replica says of histories comes first. [S] A member that must stop because
+// there are two of them neither stores nor says anything more, and one that doubts its
+// own answers no read that it has found good before.
+func (d *Driver) Serve() {
+	fx, h := d.c.Replica.Effects(), d.c.Hands
+	if d.c.Watch != nil {
+		d.c.Watch(&fx)
+	}
+	for _, back := range fx.PutBack {
+		h.Expel(back)
+	}
+	if fx.Diverged != nil {
+		h.Doubt(fx.Diverged)
+	}
+	if fx.Stop != nil {
+		h.Tell(fx.Events)
+		h.Stop(fx.Stop)
+		return
+	}
+	if fx.Persist != nil && h.Alive() {
+		h.Persist(fx.Persist)
+	}
+	if h.Alive() {
+		h.Send(fx.Send)
+	}
+	if len(fx.Apply) > 0 && h.Alive() {
+		h.Apply(fx.Apply)
+	}
+	if h.Alive() {
+		d.work(&fx)
+	}
+	if h.Alive() {
+		d.answer(&fx)
+	}
+}
+
+// work hands out what goes to lanes, and to whoever repairs.
+func (d *Driver) work(fx *replica.Effects) {
+	h, c := d.c.Hands, &d.checkpoints
+	for _, r := range fx.ReadLog {
+		h.Work(LogReads, func() Done { return d.readLog(r) })
+	}
+	if fx.Repair != nil {
+		h.Repair(fx.Repair)
+	}
+	for i := range fx.Install {
+		step := &fx.Install[i]
+		h.Work(Store, func() Done { return c.install(step) })
+	}
+	if p := fx.Pin; p != nil {
+		h.Work(Chunks, func() Done { return c.pin(*p) })
+	}
+	for _, x := range fx.ReadChunk {
+		h.Work(Chunks, func() Done { return d.readChunk(x) })
+	}
+}
+
+// answer answers clients, and tells people.
+func (d *Driver) answer(fx *replica.Effects) {
+	h := d.c.Hands
+	for _, a := range fx.Answers {
+		h.Answer(a)
+	}
+	for _, a := range fx.Reads {
+		h.AnswerRead(a)
+	}
+	if len(fx.Events) > 0 {
+		h.Tell(fx.Events)
+	}
+}
+
+// readLog reads entries from the disk. What waits is bounded by what the cores have in
+// flight.
+func (d *Driver) readLog(r replica.ReadLog) Done {
+	entries, err := d.c.Log.Read(r.First, r.Last, r.Bytes)
+	return Done{Tell: func(to *replica.Replica, now protocol.Instant) { to.LogRead(now, r.ID, entries, err) }}
+}
