@@ -46,6 +46,9 @@ type behind struct {
 	// proven says that this member has known a bound on the age of its state since
 	// it started: before, it may be far behind without knowing.
 	proven bool
+	// caughtUp is the highest index that was known to be committed then, as soon as a
+	// leader was known as well; 0: not yet.
+	caughtUp protocol.Index
 	// begun is where this member was when it looked for its trend, since when.
 	begun trend
 	pace  pace
@@ -76,10 +79,14 @@ type pace struct {
 	bytes, toFetch float64
 }
 
-// prove notes that the age of the state is known, for the first time.
-func (b *behind) prove(now protocol.Instant) {
+// prove notes that the age of the state is known, for the first time, and where the
+// others are then.
+func (b *behind) prove(now protocol.Instant, leader protocol.MemberID) {
 	if !b.proven && b.standing.may(mayVouch) {
 		_, b.proven = b.gossip.Age(now, b.log.applied)
+	}
+	if b.proven && b.caughtUp == 0 && !leader.IsZero() {
+		b.caughtUp = max(1, b.known())
 	}
 }
 

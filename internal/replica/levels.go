@@ -19,6 +19,9 @@ type Fresh struct {
 	Index protocol.Index
 	Age   time.Duration
 	At    protocol.Instant
+	// CaughtUp is the index that a state must have applied to count as caught up with
+	// what the others had when this member started; 0: it does not know yet.
+	CaughtUp protocol.Index
 }
 
 // Of bounds the age at now of a state that has applied i: it says false of a
@@ -29,6 +32,12 @@ func (f Fresh) Of(i protocol.Index, now protocol.Instant) (time.Duration, bool) 
 		return 0, false
 	}
 	return f.Age + Elapsed(f.At, now), true
+}
+
+// FreshOf returns what a member knows of its age now.
+func FreshOf(r *Replica, now protocol.Instant) Fresh {
+	age, known := r.Age(now, r.log.applied)
+	return Fresh{Known: known, Index: r.log.applied, Age: age, At: r.gossip.Longest(now), CaughtUp: r.behind.caughtUp}
 }
 
 // Elapsed is how much time can have passed between two readings of a clock.

@@ -35,7 +35,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader()
 	r.types.tell(now)
 	r.checkpoints.pinWanted(now)
-	r.behind.prove(now)
+	r.behind.prove(now, r.hearing.leader())
 	r.install.startReset()
 	r.disk.start(&r.out, r.log.tail)
 	r.apply.handOut()

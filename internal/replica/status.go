@@ -51,11 +51,8 @@ type Status struct {
 	Unheeded uint64
 	// Unknown counts, by kind, messages that this member or others did not know.
 	Unknown []protocol.KindCount
-	// Age bounds the age of the applied state, if AgeKnown, at AgeAt, which is by the
-	// larger of the member's clocks.
-	AgeKnown bool
-	Age      time.Duration
-	AgeAt    protocol.Instant
+	// Fresh bounds the age of the applied state.
+	Fresh Fresh
 	// Source is how long ago this member last heard of the leader, by whatever
 	// way, if SourceKnown; see gossip.Core.Source.
 	SourceKnown bool
@@ -97,8 +94,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()
 	s.Unknown = r.unknown.list()
-	s.Age, s.AgeKnown = r.Age(now, r.log.applied)
-	s.AgeAt = r.gossip.Longest(now)
+	s.Fresh = FreshOf(r, now)
 	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s
 }

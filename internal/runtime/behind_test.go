@@ -116,7 +116,7 @@ func (c *cluster) wantOneFetch(m *Member, before protocol.Status) {
 	}
 	if got := p.status.Installs; got == 0 || got > 2 {
 		c.t.Errorf("%s has begun %d fetches, want one, or two; it has applied %d, knew of %d when it was ready, and a1 has applied %d",
-			m.Name(), got, p.status.Applied, m.caughtUp.Load(), c.members["a1"].Status().Applied)
+			m.Name(), got, p.status.Applied, p.status.Fresh.CaughtUp, c.members["a1"].Status().Applied)
 	}
 	if first := m.Status().First; first <= 1 {
 		c.t.Errorf("%s has the log from %d on: it needed no checkpoint, and the test tests nothing", m.Name(), first)

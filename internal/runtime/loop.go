@@ -87,7 +87,6 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 // published is the newest state of the loop.
 type published struct {
 	status replica.Status
-	fresh  replica.Fresh
 	// conf is the index of the latest configuration, and ready why the member
 	// does not serve, or nil.
 	conf  protocol.Index
@@ -108,13 +107,9 @@ func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
 	m.withhold(&s)
 	conf, _ := m.replica.Configurations().Latest()
-	if m.caughtUp.Load() == 0 && !s.Leader.IsZero() && s.Proven {
-		m.caughtUp.Store(max(1, m.replica.Known()))
-	}
 	m.noteSource(now, s)
 	next := &published{
 		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
-		fresh: replica.Fresh{Known: s.AgeKnown, Index: s.Applied, Age: s.Age, At: s.AgeAt},
 	}
 	last := m.published.Load()
 	if last != nil && last.conf == conf.Index {

@@ -41,6 +41,7 @@ type Member struct {
 	waiters   *waiters
 	gate      *gate
 	levels    levels
+	state     member.Reads
 	dirs      *directories
 	traffic   trafficCounters
 
@@ -61,7 +62,6 @@ type Member struct {
 
 	published atomic.Pointer[published]
 	turned    atomic.Int64 // the clock at the loop's last turn
-	caughtUp  atomicIndex
 	changed   *broadcast
 	known     []swim.Known                                 // from an earlier start; read only
 	given     []string                                     // addresses to look at; read only
@@ -91,15 +91,6 @@ type Member struct {
 	done     chan struct{} // closed when everything has ended
 	cause    atomic.Pointer[error]
 }
-
-// atomicIndex is an index that several goroutines share.
-type atomicIndex struct{ v atomic.Uint64 }
-
-// Load returns the index.
-func (a *atomicIndex) Load() protocol.Index { return protocol.Index(a.v.Load()) }
-
-// Store sets it.
-func (a *atomicIndex) Store(i protocol.Index) { a.v.Store(uint64(i)) }
 
 // broadcast lets many goroutines wait for the next change of something.
 type broadcast struct {

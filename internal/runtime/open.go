@@ -199,6 +199,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 		return err
 	}
 	m.replica = r
+	m.state = member.Reads{Machine: m.machine, Sight: m.sight, Longest: m.clock.Longest}
 	m.driver = member.New(member.Config{
 		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m},
 		Progress: func() func(keeper.Progress) { return m.logProgress(string(member.Installed)) },

@@ -176,7 +176,7 @@ func (m *Member) submit(s replica.Submission, reply func(protocol.Result)) (id u
 // longer than wait lasts, and then says for what; the query itself stops at its
 // next read after ctx has ended.
 func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Result {
-	if result, ok := m.queryAtHand(ctx, q); ok {
+	if result, ok := m.state.AtHand(ctx, q); ok {
 		return result
 	}
 	if q.Level != protocol.Linearizable {
@@ -193,7 +193,7 @@ func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Re
 		if a.err != nil {
 			return protocol.Failed(a.err)
 		}
-		return m.queryAfter(ctx, a.began, q)
+		return m.state.After(ctx, a.began, q)
 	case <-wait.Done():
 		forget()
 		return protocol.Failed(protocol.ErrUnavailable.With("a linearizable read needs the leader's word: " + waitsFor(m)))
@@ -219,17 +219,6 @@ func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forg
 		then(0, m.stopped())
 	}
 	return func() { m.waiters.forget(id) }
-}
-
-// queryAfter reads a state that has everything that was acknowledged before
-// began.
-func (m *Member) queryAfter(ctx context.Context, began protocol.Instant, q *protocol.Query) protocol.Result {
-	result := m.machine.Query(ctx, q)
-	if p := m.doubted.Load(); p != nil {
-		return protocol.Failed(*p) // found out during the read
-	}
-	result.Age, result.AgeKnown = int64(replica.Elapsed(began, m.clock.Longest())), true
-	return result
 }
 
 // alive calls answer as a proof that the loop runs: at once if it has just been

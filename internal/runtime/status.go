@@ -23,7 +23,7 @@ func (m *Member) status() *protocol.Status {
 		Address: m.advertise, HTTP: m.httpAddr(),
 		Role: r.Role.String(), RaftRole: r.RaftRole, Term: r.Term, LeaderID: r.Leader,
 		Commit: r.Commit, Applied: stats.Applied, First: r.First, Digest: stats.Digest.String(),
-		AgeKnown: r.AgeKnown, AgeNanos: int64(r.Age),
+		AgeKnown: r.Fresh.Known, AgeNanos: int64(r.Fresh.Age),
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
@@ -206,8 +206,8 @@ func (m *Member) readyNow(r replica.Status) error {
 		return protocol.ErrNotServing.With("still catching up: " + r.Behind)
 	case !r.Proven:
 		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d, and nothing says yet how far the others are", r.Applied))
-	case r.Applied == 0 || r.Applied < m.caughtUp.Load():
-		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, m.caughtUp.Load()))
+	case r.Applied == 0 || r.Applied < r.Fresh.CaughtUp:
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, r.Fresh.CaughtUp))
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func TestAReadInQuarantineIsFound(t *testing.T) {
 		s.goWrong(t, m, false)
 		s.until(s.schedule.now.Add(20*time.Second), func() bool { return m.astray == nil || m.quarantined() })
 	}
-	if r, ok := m.atHand(&protocol.Query{Level: protocol.Session}); !ok || r.Code != protocol.ErrNotServing.Code {
+	if r, ok := m.reads().AtHand(t.Context(), &protocol.Query{Level: protocol.Session}); !ok || r.Code != protocol.ErrNotServing.Code {
 		t.Errorf("in quarantine a session is answered with %q", r.Code)
 	}
 	m.asked[99] = asked{read: true, answer: func(protocol.Result) {}, query: &protocol.Query{}}

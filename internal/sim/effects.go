@@ -17,8 +17,8 @@ type hands struct {
 	process uint64 // its run
 }
 
-// drive makes what carries out the effects of a replica.
-func (m *member) drive() {
+// drive makes what carries out the effects of a member's replica.
+func drive(m *member) {
 	m.driver = driver.New(driver.Config{
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
 		Hands: hands{m, m.run}, Watch: m.watch,
@@ -30,7 +30,7 @@ func (m *member) drive() {
 func (m *member) serve() {
 	h := hands{m, m.run}
 	if m.driver.Serve(); h.Alive() {
-		m.schedule()
+		m.turned()
 	}
 }
 
@@ -51,8 +51,18 @@ func (m *member) finish(done driver.Done) {
 		m.s.trace.tell(m, colorFault, "x its disk has failed: %v", done.Failed)
 	}
 	if m.driver.Complete(m.now(), done) {
-		m.schedule()
+		m.turned()
 	}
+}
+
+// turned ends a step: readers see what came of it, and the checkers since when the
+// member may take itself to be level.
+func (m *member) turned() {
+	m.fresh = replica.FreshOf(m.replica, m.now())
+	if m.fresh.Known && !m.level.known {
+		m.level = level{known: true, since: m.s.schedule.now.Add(-m.fresh.Age)}
+	}
+	m.schedule()
 }
 
 // watch lets the checkers follow before anything is done.

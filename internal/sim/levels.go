@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -72,7 +73,7 @@ func (s *simulation) glance(c *client) {
 	}
 	s.schedule.after(s.glanceWay(), func() {
 		if m := g.member; m.up() {
-			g.run, g.until = m.run, s.schedule.now.Add(4*s.plan.election)
+			g.run, g.until = m.run, s.schedule.now.Add(driver.Patience(s.plan.election))
 			s.look(g)
 		}
 	})
@@ -95,15 +96,22 @@ func (s *simulation) look(g *glance) {
 		m.glancing = append(m.glancing, g)
 		return
 	}
-	r, ok := m.atHand(&g.query)
-	if !ok && s.schedule.now < g.until {
-		g.waited = true
-		s.schedule.after(glanceAgain, func() { s.look(g) })
-		return
-	}
+	reads := m.reads()
+	r, ok := reads.AtHand(context.Background(), &g.query)
 	if !ok {
-		r = protocol.Failed(protocol.ErrTooStale)
-		r.Index = m.applied
+		want, err := reads.Wants(&g.query)
+		switch {
+		case err != nil:
+			r = protocol.Failed(err)
+		case s.schedule.now < g.until:
+			g.waited = true
+			s.schedule.after(glanceAgain, func() { s.look(g) })
+			return
+		case m.machine.Applied() < want:
+			r = reads.Behind(want)
+		default:
+			r = reads.TooOld(&g.query, protocol.ErrNoLeader)
+		}
 	}
 	if m.astray != nil {
 		return // a wrong answer that nobody knows to be wrong is covered by no promise
@@ -112,18 +120,24 @@ func (s *simulation) look(g *glance) {
 	s.schedule.after(s.glanceWay(), func() { s.glanced(g, r) })
 }
 
-// atHand answers from what the member has, if that is enough for the level.
-func (m *member) atHand(q *protocol.Query) (protocol.Result, bool) {
-	if m.quarantined() {
-		return protocol.Failed(protocol.ErrNotServing), true
+// reads is what answers reads at a level from what this run of the member has.
+func (m *member) reads() *driver.Reads {
+	return &driver.Reads{
+		Machine: m.machine, Longest: func() protocol.Instant { return replica.FreshOf(m.replica, m.now()).At },
+		Sight: func() driver.Sight {
+			x := driver.Sight{Fresh: m.fresh}
+			if m.quarantined() || m.diverged {
+				x.Doubt = protocol.ErrNotServing
+			}
+			return x
+		},
 	}
-	r := m.machine.Query(context.Background(), q)
-	age, known := m.replica.Age(m.now(), r.Index)
-	if replica.Judge(q, r.Index, age, known) != replica.LacksNothing {
-		return protocol.Result{}, false
-	}
-	r.Age, r.AgeKnown = int64(age), known
-	return r, true
+}
+
+// level is the time of which a run of a member has first known everything, if it has.
+type level struct {
+	known bool
+	since Time
 }
 
 // leveled checks an answer where it is made: what it says of its age, and that
@@ -135,6 +149,9 @@ func (s *simulation) leveled(g *glance, r *protocol.Result) error {
 		age = s.ledger.trueAge(s.schedule.now, r.Index)
 	}
 	if err := levelKept(m.name, &g.query, r, age); err != nil {
+		return err
+	}
+	if err := m.level.kept(m.name, &g.query, r, age, s.schedule.now); err != nil {
 		return err
 	}
 	switch {
@@ -169,6 +186,19 @@ func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) er
 	if q.Level == protocol.MaxStale && (!r.AgeKnown || r.Age > q.MaxAge || age > q.MaxAge) {
 		return violated(RuleStale, "%s answers at %d, %d ns old and said to be %d (known: %v); at most %d was asked for",
 			name, r.Index, age, r.Age, r.AgeKnown, q.MaxAge)
+	}
+	return nil
+}
+
+// kept checks that a session is answered by no member that has just started and has
+// what it had long ago: only by one that is as far as the others were when it heard of
+// them.
+func (l *level) kept(name string, q *protocol.Query, r *protocol.Result, age int64, now Time) error {
+	if q.Level != protocol.Session || r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
+		return nil
+	}
+	if !l.known || age > int64(now.Sub(l.since)) {
+		return violated(RuleSession, "%s answers at %d, which is %d ns old; since it has started it has known of what was there by %v (%v)", name, r.Index, age, time.Duration(l.since), l.known)
 	}
 	return nil
 }

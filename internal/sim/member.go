@@ -85,6 +85,8 @@ type member struct {
 	applied     protocol.Index // by the machine of this run
 	checkpoints checkpoints
 	digest      machine.Digest
+	fresh       replica.Fresh // that readers have
+	level       level
 	busy        bool // the state machine is at work
 	asked       map[uint64]asked
 	next        uint64 // request
@@ -252,7 +254,7 @@ func (m *member) boot() error {
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
 	m.writes, m.writing, m.change, m.failing = 0, false, nil, false
-	m.lanes = [driver.Lanes]lane{}
+	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
 	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
 	m.meets()
@@ -261,7 +263,7 @@ func (m *member) boot() error {
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
-	m.drive()
+	drive(m)
 	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.Shape.FirstIndex(), rec.Shape.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -244,7 +245,7 @@ func (x *mixture) linearizable(m *member) {
 func (x *mixture) atHand(m *member) {
 	q := (&op{kind: opGet, object: witness}).query()
 	q.Level, q.Seen, q.AtHand = protocol.Session, x.newest, true
-	if r, ok := m.atHand(&q); ok && r.Code == protocol.OK && !x.isOld(m) {
+	if r, ok := m.reads().AtHand(context.Background(), &q); ok && r.Code == protocol.OK && !x.isOld(m) {
 		out, err := (&op{kind: opGet, object: witness}).decode(r)
 		if err != nil || out.value != valueNewest {
 			x.t.Errorf("%s answers a session that has seen %d with %q at %d: %v", m.name, x.newest, out.value, r.Index, err)
