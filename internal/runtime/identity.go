@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -30,7 +29,7 @@ func (m *Member) hello() protocol.Hello {
 // one id. Any goroutine may use it, but for what is the loop's, or that of the repair.
 type directories struct {
 	m    *Member
-	seen *sightings
+	seen member.Sightings
 	// refusals and greeted are the loop's.
 	refusals replica.Refusals
 	greeted  bool
@@ -44,7 +43,7 @@ type directories struct {
 	elsewhere atomic.Pointer[string]
 }
 
-func newDirectories(m *Member) *directories { return &directories{m: m, seen: newSightings()} }
+func newDirectories(m *Member) *directories { return &directories{m: m} }
 
 // standing is what this member says of its directory on streams that last.
 func (d *directories) standing() *protocol.Standing {
@@ -122,90 +121,6 @@ func (d *directories) isConfigured(id protocol.MemberID, address string) bool {
 	return named && line.Address != "" && line.Address == address
 }
 
-// sightings is replica.Sightings for many goroutines, and for more than one run:
-// what it remembers it can write down.
-type sightings struct {
-	mu   sync.Mutex
-	seen replica.Sightings
-	// heard is when each was heard last, as a count. What of it is not in the file is
-	// fresh, a start that was not known, or merely changed, a log that has grown.
-	heard          map[protocol.MemberID]uint64
-	count          uint64
-	fresh, changed bool
-	written        protocol.Instant // when the file was
-}
-
-func newSightings() *sightings { return &sightings{heard: map[protocol.MemberID]uint64{}} }
-
-// note remembers when s.seen has taken something, and what it is: before is what was
-// known. The lock is held.
-func (s *sightings) note(id protocol.MemberID, before protocol.Standing) {
-	now := s.seen.Seen(id)
-	s.fresh = s.fresh || now.Starts != before.Starts || now.Run != before.Run
-	s.changed = s.changed || now.Sequence > before.Sequence
-	s.count++
-	s.heard[id] = s.count
-	if len(s.heard) >= 2*sightingsMax {
-		s.forget()
-	}
-}
-
-// forget drops those not heard for longest, as the file does: members come and
-// go for years, each new one with an id of its own.
-func (s *sightings) forget() {
-	list := slices.Sorted(maps.Values(s.heard))
-	oldest := list[len(list)-sightingsMax]
-	for id, heard := range s.heard { // order does not matter: each by itself
-		if heard < oldest {
-			delete(s.heard, id)
-			s.seen.Forget(id)
-		}
-	}
-}
-
-// hears remembers what a member says of its directory while it runs, and reports
-// whether it had met that run. The caller has dialled it at its configured address.
-func (s *sightings) hears(from protocol.MemberID, m *protocol.Standing) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.seen.Seen(from)
-	if _, met := s.heard[from]; !met || before.Starts != m.Starts || before.Run != m.Run {
-		return false
-	}
-	s.seen.Hears(from, m)
-	s.note(from, before)
-	return true
-}
-
-// condemn has a run refused that has proven to its leader that its directory was put
-// back.
-func (s *sightings) condemn(id protocol.MemberID, run protocol.RunID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen.Condemn(id, run)
-}
-
-// check refuses a member whose directory has gone back.
-func (s *sightings) check(peer protocol.Hello) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seen.Check(peer)
-}
-
-// meet is check of a member that was dialled at its configured address: what it says
-// is remembered.
-func (s *sightings) meet(peer protocol.Hello) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.seen.Check(peer); err != nil {
-		return err
-	}
-	before := s.seen.Seen(peer.Member)
-	s.seen.Raise(peer)
-	s.note(peer.Member, before)
-	return nil
-}
-
 // ourRefusal is our own refusal of another member, as opposed to its refusal of
 // us.
 type ourRefusal struct{ error }
@@ -216,12 +131,8 @@ func (e ourRefusal) Unwrap() error { return e.error }
 // checkPeer judges the member that answers a link of ours.
 func (d *directories) checkPeer(address string, peer protocol.Hello) error {
 	err := d.m.server.Vet(peer)
-	switch {
-	case err != nil:
-	case d.isConfigured(peer.Member, address):
-		err = d.seen.meet(peer)
-	default:
-		err = d.seen.check(peer)
+	if err == nil {
+		err = d.seen.Answers(peer, d.isConfigured(peer.Member, address))
 	}
 	if replica.Refused(err) {
 		return ourRefusal{err}
@@ -229,17 +140,16 @@ func (d *directories) checkPeer(address string, peer protocol.Hello) error {
 	return err
 }
 
-// linkSays takes what a member says on a link of ours of its directory. The link may
-// be older than the configuration that names the member: then it is met now.
+// linkSays takes what a member says on a link of ours of its directory.
 func (d *directories) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
-	if !d.isConfigured(from, address) || d.seen.hears(from, standing) {
+	if !d.isConfigured(from, address) {
 		return
 	}
 	peer := protocol.Hello{Member: from, Starts: standing.Starts, Run: standing.Run, Sequence: standing.Sequence}
 	if line, named := d.m.configuration().Find(from); named {
 		peer.Name = line.Name
 	}
-	if err := d.seen.meet(peer); err != nil {
+	if err := d.seen.Says(peer); err != nil {
 		d.m.logger.Debug("what a member says of its directory", "member", d.m.nameOf(from), "err", err)
 	}
 }
@@ -247,7 +157,7 @@ func (d *directories) linkSays(from protocol.MemberID, address string, standing 
 // condemn refuses a run whose answers to this leader prove that its directory was
 // put back: its streams end, and it is told why when it dials again.
 func (d *directories) condemn(back protocol.RunOf) {
-	d.seen.condemn(back.Member, back.Run)
+	d.seen.Condemn(back.Member, back.Run)
 	d.m.server.Expel(back.Member, back.Run, protocol.ErrClosed.With("the member's directory was put back"))
 	d.m.transport.renew(back.Member, 0)
 }

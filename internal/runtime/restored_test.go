@@ -10,20 +10,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // forgetDirectories makes a member forget what it has seen of the others'
 // directories, as one does that was started anew without any: here it is not to
 // refuse them.
 func forgetDirectories(m *Member) {
-	m.dirs.seen.mu.Lock()
-	defer m.dirs.seen.mu.Unlock()
-	m.dirs.seen.seen = replica.Sightings{}
-	clear(m.dirs.seen.heard)
+	_ = m.dirs.seen.Recall(vfs.NewMemory(1), "nowhere")
 }
 
 // reads is what one linearizable read of a key gives at a member, which asks nobody

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -76,10 +76,7 @@ func (c *cluster) watched(name string, by ...string) {
 	m := c.members[name]
 	for _, keeper := range by {
 		c.eventually(keeper+" has met "+name, func() error {
-			s := c.members[keeper].dirs.seen
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if last := s.seen.Seen(m.ID()); last.Run != m.run {
+			if last := c.members[keeper].dirs.seen.Seen(m.ID()); last.Run != m.run {
 				return fmt.Errorf("start %d is known", last.Starts)
 			}
 			return nil
@@ -116,124 +113,6 @@ func TestRolledBackDirectoryMayNotTakePart(t *testing.T) {
 	c.equal()
 }
 
-func TestSightingsKnowARestoredCopy(t *testing.T) {
-	hello := func(starts uint64, run protocol.RunID, sequence protocol.Sequence) protocol.Hello {
-		return protocol.Hello{Member: protocol.MemberID{1}, Starts: starts, Run: run, Sequence: sequence}
-	}
-	for _, test := range []struct {
-		name string
-		next protocol.Hello
-		good bool
-	}{
-		{"the same run connects again", hello(2, 7, 90), true},
-		{"the same run, on a connection that is slower than another", hello(2, 7, 89), true},
-		{"the next start", hello(3, 8, 90), true},
-		{"an earlier start", hello(1, 6, 90), false},
-		{"the same start by another run", hello(2, 8, 90), false},
-		{"what it said to be durable while it ran is gone", hello(3, 8, 89), false},
-	} {
-		s := newSightings()
-		if err := s.meet(hello(2, 7, 50)); err != nil {
-			t.Fatal(err)
-		}
-		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 7, Sequence: 90})
-		s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 6, Sequence: 900}) // of a run that is over
-		if err := s.check(test.next); (err == nil) != test.good || err != nil && !errors.Is(err, protocol.ErrRolledBack) {
-			t.Errorf("%s: got %v", test.name, err)
-		}
-		if err := s.check(hello(9, 9, 89)); err == nil {
-			t.Errorf("%s: then record 90 is forgotten", test.name)
-		}
-	}
-}
-
-// The members that have seen a directory remember how far it was across restarts
-// of their own: a power cut of all of them must not let an old copy in.
-func TestSightingsSurviveARestart(t *testing.T) {
-	hello := func(starts uint64, run protocol.RunID, sequence protocol.Sequence) protocol.Hello {
-		return protocol.Hello{Member: protocol.MemberID{1}, Starts: starts, Run: run, Sequence: sequence}
-	}
-	s := newSightings()
-	if s.wanted(1) {
-		t.Error("nothing was seen and it wants to be written")
-	}
-	if err := s.meet(hello(2, 7, 50)); err != nil {
-		t.Fatal(err)
-	}
-	if !s.wanted(2) {
-		t.Error("a start that was not known is not written")
-	}
-	file := s.encode()
-	s.hears(protocol.MemberID{1}, &protocol.Standing{Starts: 2, Run: 7, Sequence: 90})
-	if s.wanted(3) || !s.wanted(protocol.Instant(2).Add(sightingsEvery)) {
-		t.Error("a log that grew is written at once, or not at all")
-	}
-	for _, content := range [][]byte{file, s.encode()} {
-		again := newSightings()
-		if err := again.decode(content); err != nil {
-			t.Fatal(err)
-		}
-		for what, old := range map[string]protocol.Hello{"an earlier start": hello(1, 6, 90), "another run": hello(2, 8, 90), "a shorter log": hello(3, 9, 49)} {
-			if err := again.check(old); !errors.Is(err, protocol.ErrRolledBack) {
-				t.Errorf("%s: got %v, want %v", what, err, protocol.ErrRolledBack)
-			}
-		}
-		if err := again.check(hello(3, 9, 90)); err != nil {
-			t.Errorf("the next start: %v", err)
-		}
-	}
-	for i := range file {
-		damaged := bytes.Clone(file)
-		damaged[i] ^= 1
-		if err := newSightings().decode(damaged); !errors.Is(err, protocol.ErrCorrupt) {
-			t.Errorf("byte %d flipped: got %v, want %v", i, err, protocol.ErrCorrupt)
-		}
-	}
-}
-
-func TestSightingsAreBounded(t *testing.T) {
-	s := newSightings()
-	for i := range 2 * sightingsMax {
-		id := protocol.MemberID{byte(i), byte(i >> 8), 1}
-		if err := s.meet(protocol.Hello{Member: id, Starts: 1<<64 - 1, Run: 1<<64 - 1, Sequence: 1<<64 - 1}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b := s.encode()
-	again := newSightings()
-	if err := again.decode(b); err != nil || len(b) > sightingsBytesMax || len(again.heard) != sightingsMax {
-		t.Errorf("%d members in %d bytes, the limits are %d and %d: %v", len(again.heard), len(b), sightingsMax, sightingsBytesMax, err)
-	}
-	last := 2*sightingsMax - 1
-	if _, known := again.heard[protocol.MemberID{byte(last), byte(last >> 8), 1}]; !known {
-		t.Error("the member heard last is forgotten")
-	}
-
-	// In memory, too: those who are heard stay, however many come and go.
-	stays := protocol.Hello{Member: protocol.MemberID{1, 1, 2}, Starts: 7, Run: 1, Sequence: 50}
-	if err := again.meet(stays); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 5 * sightingsMax {
-		if err := again.meet(protocol.Hello{Member: protocol.MemberID{byte(i), byte(i >> 8), 3}, Starts: 9}); err != nil {
-			t.Fatal(err)
-		}
-		if i%1000 == 0 {
-			again.hears(stays.Member, &protocol.Standing{Starts: 7, Run: 1, Sequence: 50})
-		}
-	}
-	if got, limit := len(again.heard), 2*sightingsMax; got >= limit {
-		t.Errorf("%d members are remembered, the limit is %d", got, limit)
-	}
-	stays.Starts = 6
-	if err := again.check(stays); !errors.Is(err, protocol.ErrRolledBack) {
-		t.Errorf("one that was heard all the time, with an older directory: got %v, want %v", err, protocol.ErrRolledBack)
-	}
-	if err := again.check(protocol.Hello{Member: protocol.MemberID{0, 0, 3}, Starts: 8}); err != nil {
-		t.Errorf("one that was forgotten: got %v, want a newcomer", err)
-	}
-}
-
 // The same with real members: those that have seen the directory restart before the
 // old copy comes.
 func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
@@ -247,13 +126,10 @@ func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
 	id, starts := c.members["a3"].ID(), c.members["a3"].identity.Starts
 	for _, keeper := range []string{"a1", "a2"} {
 		c.eventually(keeper+" writes what it has seen", func() error {
-			s := newSightings()
-			b, err := os.ReadFile(filepath.Join(c.configs[keeper].Dir, sightingsFile))
-			if err == nil {
-				err = s.decode(b)
-			}
-			if err == nil && s.seen.Seen(id).Starts != starts {
-				err = fmt.Errorf("start %d", s.seen.Seen(id).Starts)
+			var s member.Sightings
+			err := s.Recall(vfs.OS(), c.configs[keeper].Dir)
+			if err == nil && s.Seen(id).Starts != starts {
+				err = fmt.Errorf("start %d", s.Seen(id).Starts)
 			}
 			return err
 		})

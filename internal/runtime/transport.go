@@ -211,7 +211,7 @@ func (h handler) Welcome(peer protocol.Hello, _ net.Addr) error {
 	if peer.Member.IsZero() {
 		return nil
 	}
-	return h.m.dirs.seen.check(peer)
+	return h.m.dirs.seen.Check(peer)
 }
 
 // Receive takes a message from a member.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // A call of the operating system that fails once, for want of something or because
@@ -119,15 +120,15 @@ func (a *ailing) mayStart() bool {
 	m := a.m
 	m.disk.excused = m.disk.fs.Counters().Faults
 	m.damaged = m.damaged || a.unreadable
-	barred, err := m.disk.refused()
+	refusal, err := wal.ReadRefusal(m.disk.fs, directory)
 	switch {
 	case err != nil:
 		a.startFails(err)
-	case barred:
+	case refusal != nil:
 		m.s.trace.tell(m, colorFault, "x does not start: its directory was refused")
 		m.s.turnedAway(m, "its directory")
 	}
-	return err == nil && !barred
+	return err == nil && refusal == nil
 }
 
 // refuses reports whether a start has failed for what says nothing about the data.

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -107,7 +108,7 @@ func TestACopyThatIsLetInIsFound(t *testing.T) {
 	s.copyBeside(m)
 	s.until(s.schedule.now.Add(copyTold), func() bool {
 		for _, other := range s.machines() { // they forget whom they hear, and have heard
-			other.holders, other.sightings = replica.Holders{}, replica.Sightings{}
+			other.holders, other.sightings = replica.Holders{}, &driver.Sightings{}
 		}
 		return false
 	})
@@ -177,7 +178,7 @@ func TestALeaderHasProofOfADirectoryPutBack(t *testing.T) {
 	m.disk.fs.Restore(old.snapshot)
 	s.fork() // so that the directory is suspect, and no rule of the checkers says so first
 	for _, other := range s.machines() {
-		other.sightings, other.memory = replica.Sightings{}, map[protocol.MemberID]protocol.Hello{}
+		other.sightings = &driver.Sightings{}
 	}
 	s.restart(m)
 	commit := leader.replica.Status(leader.now()).Commit

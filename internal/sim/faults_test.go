@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -110,11 +111,11 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 	s.run(t, 5*time.Second)
 	s.restore(m, old)
 	for _, other := range s.members { // they forget
-		other.sightings = replica.Sightings{}
+		other.sightings = &driver.Sightings{}
 	}
 	s.until(s.schedule.now.Add(10*time.Second), func() bool {
 		for _, other := range s.members {
-			other.sightings = replica.Sightings{}
+			other.sightings = &driver.Sightings{}
 		}
 		return false
 	})
@@ -124,7 +125,7 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]
-	a.sightings.Raise(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40})
+	wantRule(t, a.sightings.Says(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40}), "")
 	s.crash(a.s.members[2], false, "so that streams begin anew")
 	s.network.Reset(s.network.link(b, a))
 	s.until(s.schedule.now.Add(5*time.Second), nil)

@@ -63,19 +63,11 @@ func (m *member) standBack(other *member) {
 	})
 }
 
-// remembers takes what a member says of its directory on a stream to it. A stream
-// may be older than the configuration that names the member: then this is the
-// first that counts.
+// remembers takes what a member says of its directory on a stream to it.
 func (m *member) remembers(other *member, hello protocol.Hello) {
-	if !m.watches(other) {
-		return
+	if m.watches(other) {
+		_ = m.sightings.Says(hello) // one that is refused is, at its next handshake
 	}
-	if m.memory[hello.Member].Run == hello.Run {
-		m.sightings.Hears(hello.Member, &protocol.Standing{Starts: hello.Starts, Run: hello.Run, Sequence: hello.Sequence})
-	} else {
-		m.sightings.Raise(hello)
-	}
-	m.recalls(hello.Member, hello)
 }
 
 // watches reports whether a stream to another member goes to the address that the
@@ -123,7 +115,7 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		n.refuse(g, from, to, err)
 		return false
 	}
-	if err := from.sightings.Check(to.hello()); err != nil {
+	if err := from.sightings.Answers(to.hello(), from.watches(to)); err != nil {
 		to.holders.Leave(g.hello.Member, g.hello.Run)
 		n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
 		if !to.suspect() {
@@ -131,7 +123,6 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		}
 		return false // it is not told: it finds out when it speaks
 	}
-	from.remembers(to, to.hello())
 	ends.met, ends.entered = met, g.hello.Run
 	n.s.judgeWelcome(from, to)
 	return true
@@ -253,7 +244,7 @@ func (m *member) refusedBy(by *member, err error) {
 			m.serve()
 		}
 		m.s.trace.tell(m, colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
-		m.bar()
+		m.bar(by, err)
 		m.later(operatorLooks, func() { m.s.turnedAway(m, "somebody who looks") })
 	}
 	if m.refusals.Ends(conf.Configuration) {

@@ -96,12 +96,9 @@ type member struct {
 	told        []protocol.Peer
 	leader      protocol.Term // newest term that it was seen to lead
 	runID       protocol.RunID
-	// sightings are what it remembers of the others' directories, memory the same
-	// for the disk, unkept whether there is news; holders are which of their runs
-	// it listens to, refusals and barred what others say of its own.
-	sightings replica.Sightings
-	memory    map[protocol.MemberID]protocol.Hello
-	unkept    bool
+	// sightings are what it remembers of the others' directories; holders are which of
+	// their runs it listens to, refusals and barred what others say of its own.
+	sightings *driver.Sightings
 	holders   replica.Holders
 	refusals  replica.Refusals
 	barred    bool
@@ -271,12 +268,6 @@ func (m *member) boot() error {
 	m.mustBeTold()
 	m.serve()
 	return nil
-}
-
-// meets begins a run that has met nobody.
-func (m *member) meets() {
-	m.loadSightings()
-	m.holders, m.refusals, m.barred, m.unheard = replica.Holders{}, replica.Refusals{}, false, ""
 }
 
 // open opens log and checkpoints and joins them to a state machine. With a limit

@@ -58,7 +58,7 @@ var table = []row{
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/repair"}, cores...), tests: append([]string{"storage/...", "internal/dev/hostile"}, cores...)},
 	{dir: "internal/keeper", allow: []string{"storage", "internal/machine", "internal/replica"}, tests: anything},
-	{dir: "internal/member", allow: []string{"gossip", "storage", "internal/machine", "internal/replica", "internal/keeper"}, tests: anything},
+	{dir: "internal/member", allow: []string{"gossip", "storage", "storage/vfs", "internal/machine", "internal/replica", "internal/keeper", "internal/witness"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
 	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
 	{dir: "internal/repair", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
@@ -68,7 +68,7 @@ var table = []row{
 	{dir: "internal/attempt"},
 	{dir: "internal/client", allow: []string{"internal/attempt", "internal/wire", "internal/sessionop", "resources"}, tests: anything},
 	{dir: "internal/web/...", allow: []string{"internal/outage", "resources/..."}, tests: anything},
-	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/witness", "internal/founding"}, below...), tests: anything},
+	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
 		"internal/replica", "internal/keeper", "internal/repair", "internal/member", "internal/virtual", "internal/attempt",

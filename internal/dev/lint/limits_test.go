@@ -32,7 +32,7 @@ var steps = map[string]string{
 	"internal/keys":               "",
 	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax repairPatienceMax repairPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
 	"internal/member":             "patienceMax",
-	"internal/runtime":            "askedMax namesMax sightingsBytesMax stackBytesMax strangerPauseMax waitToldMax",
+	"internal/runtime":            "askedMax namesMax stackBytesMax strangerPauseMax waitToldMax",
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
 	"internal/wire":               "backBytesMax goodbyeMax",
 	"protocol":                    "FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",

@@ -1,0 +1,190 @@
+package member
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/witness"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+)
+
+// sightingsEvery is how often what was seen is written while nothing but records is
+// added. A restart is written at once, whenever somebody looks.
+const sightingsEvery = 10 * time.Second
+
+// Sightings is replica.Sightings for many goroutines, and for more than one run: what
+// it remembers it can write down. The zero value remembers nothing.
+type Sightings struct {
+	mu   sync.Mutex
+	seen replica.Sightings
+	// heard is when each was heard last, as a count. What of it is not in the file is
+	// fresh, a start that was not known, or merely changed, a log that has grown.
+	heard          map[protocol.MemberID]uint64
+	count          uint64
+	fresh, changed bool
+	written        protocol.Instant // when the file was
+}
+
+// Check refuses a member whose directory has gone back.
+func (s *Sightings) Check(peer protocol.Hello) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.Check(peer)
+}
+
+// Answers judges a member that answers where it was dialled. [S] What it says is
+// remembered only if that is the address that the configuration has for it.
+func (s *Sightings) Answers(peer protocol.Hello, configured bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.seen.Check(peer)
+	if err == nil && configured {
+		s.raise(peer)
+	}
+	return err
+}
+
+// Says takes what a member says of its directory while it runs, on a stream to its
+// configured address. The stream may be older than the configuration that names the
+// member: then it is met now, and may be refused.
+func (s *Sightings) Says(peer protocol.Hello) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.seen.Seen(peer.Member)
+	if _, met := s.heard[peer.Member]; met && before.Starts == peer.Starts && before.Run == peer.Run {
+		s.seen.Hears(peer.Member, &protocol.Standing{Starts: peer.Starts, Run: peer.Run, Sequence: peer.Sequence})
+		s.note(peer.Member, before)
+		return nil
+	}
+	err := s.seen.Check(peer)
+	if err == nil {
+		s.raise(peer)
+	}
+	return err
+}
+
+// Condemn has a run refused that has proven to its leader that its directory was put
+// back.
+func (s *Sightings) Condemn(id protocol.MemberID, run protocol.RunID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen.Condemn(id, run)
+}
+
+// Seen returns what a member last said of its directory; zeros if it never did.
+func (s *Sightings) Seen(id protocol.MemberID) protocol.Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.Seen(id)
+}
+
+// raise remembers what a member says.
+func (s *Sightings) raise(peer protocol.Hello) {
+	before := s.seen.Seen(peer.Member)
+	s.seen.Raise(peer)
+	s.note(peer.Member, before)
+}
+
+// note remembers when s.seen has taken something, and what it is: before is what was
+// known.
+func (s *Sightings) note(id protocol.MemberID, before protocol.Standing) {
+	now := s.seen.Seen(id)
+	s.fresh = s.fresh || now.Starts != before.Starts || now.Run != before.Run
+	s.changed = s.changed || now.Sequence > before.Sequence
+	if s.heard == nil {
+		s.heard = map[protocol.MemberID]uint64{}
+	}
+	s.count++
+	s.heard[id] = s.count
+	if len(s.heard) >= 2*witness.Max {
+		s.forget()
+	}
+}
+
+// forget drops those not heard for longest, as the file does: members come and
+// go for years, each new one with an id of its own.
+func (s *Sightings) forget() {
+	list := slices.Sorted(maps.Values(s.heard))
+	oldest := list[len(list)-witness.Max]
+	for id, heard := range s.heard { // order does not matter: each by itself
+		if heard < oldest {
+			delete(s.heard, id)
+			s.seen.Forget(id)
+		}
+	}
+}
+
+// Wanted reports whether the file should be written now.
+func (s *Sightings) Wanted(now protocol.Instant) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fresh && (!s.changed || now < s.written.Add(sightingsEvery)) {
+		return false
+	}
+	s.written = now
+	return true
+}
+
+// Keep writes what is remembered into a directory, durably. After an error it is wanted
+// again.
+func (s *Sightings) Keep(fsys vfs.FS, dir string) error {
+	err := vfs.WriteFile(fsys, filepath.Join(dir, witness.File), s.encode())
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.fresh = true
+	}
+	return err
+}
+
+// Recall takes what an earlier run has kept, and forgets all else. protocol.ErrCorrupt:
+// the file is damaged, and nothing is remembered.
+func (s *Sightings) Recall(fsys vfs.FS, dir string) error {
+	b, err := vfs.ReadFile(fsys, filepath.Join(dir, witness.File), witness.BytesMax)
+	if err == nil {
+		return s.decode(b)
+	}
+	_ = s.decode(witness.Encode(nil))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// encode returns the file's content.
+func (s *Sightings) encode() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]witness.Sighting, 0, len(s.heard))
+	for id := range s.heard { // sorted below
+		last := s.seen.Seen(id)
+		out = append(out, witness.Sighting{Member: id, Starts: last.Starts, Run: last.Run, Sequence: last.Sequence})
+	}
+	slices.SortFunc(out, func(a, b witness.Sighting) int { return cmp.Compare(s.heard[b.Member], s.heard[a.Member]) })
+	s.fresh, s.changed = false, false
+	return witness.Encode(out)
+}
+
+// decode takes what encode wrote.
+func (s *Sightings) decode(b []byte) error {
+	list, err := witness.Decode(b) // each member once
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen, s.heard = replica.Sightings{}, nil
+	for _, x := range slices.Backward(list) { // the one heard last comes last, here, too
+		s.raise(protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence})
+	}
+	s.fresh, s.changed = false, false
+	return err
+}
