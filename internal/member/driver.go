@@ -114,15 +114,19 @@ func (d *Driver) Complete(now protocol.Instant, done Done) bool {
 
 // Serve begins the effects that have gathered, in the order of safety: see package
 // replica.
-//
-// What the replica says of histories comes first. [S] A member that must stop because
-// there are two of them neither stores nor says anything more, and one that doubts its
-// own answers no read that it has found good before.
 func (d *Driver) Serve() {
-	fx, h := d.c.Replica.Effects(), d.c.Hands
+	fx := d.c.Replica.Effects()
 	if d.c.Watch != nil {
 		d.c.Watch(&fx)
 	}
+	d.serve(&fx)
+}
+
+// serve begins effects. What the replica says of histories comes first. [S] A member
+// that must stop because there are two of them neither stores nor says anything more,
+// and one that doubts its own answers no read that it has found good before.
+func (d *Driver) serve(fx *replica.Effects) {
+	h := d.c.Hands
 	for _, back := range fx.PutBack {
 		h.Expel(back)
 	}
@@ -144,10 +148,10 @@ func (d *Driver) Serve() {
 		h.Apply(fx.Apply)
 	}
 	if h.Alive() {
-		d.work(&fx)
+		d.work(fx)
 	}
 	if h.Alive() {
-		d.answer(&fx)
+		d.answer(fx)
 	}
 }
 

@@ -76,5 +76,6 @@ func All() []Mutation {
 	all = append(all, outcomes()...)
 	all = append(all, rebuilt()...)
 	all = append(all, versions()...)
+	all = append(all, driven()...)
 	return append(all, paces()...)
 }

@@ -1,0 +1,133 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/checkpoint"
+)
+
+// recorder are hands that write down what they are told. The process dies when it has
+// done so many things; 0: it never does.
+type recorder struct {
+	did    []string
+	deadAt int
+	lanes  [Lanes][]func() Done
+}
+
+func (r *recorder) do(what string)                { r.did = append(r.did, what) }
+func (r *recorder) Alive() bool                   { return r.deadAt == 0 || len(r.did) < r.deadAt }
+func (r *recorder) Persist(*replica.Persist)      { r.do("persist") }
+func (r *recorder) Send([]replica.Send)           { r.do("send") }
+func (r *recorder) Apply([]replica.Apply)         { r.do("apply") }
+func (r *recorder) Mend(*replica.MendStep)        { r.do("mend") }
+func (r *recorder) Answer(replica.Answer)         { r.do("answer") }
+func (r *recorder) AnswerRead(replica.ReadAnswer) { r.do("answer a read") }
+func (r *recorder) Tell([]protocol.Event)         { r.do("tell") }
+func (r *recorder) Doubt(*gossip.Divergence)      { r.do("doubt") }
+func (r *recorder) Expel(protocol.RunOf)          { r.do("expel") }
+func (r *recorder) Stop(error)                    { r.do("stop") }
+func (r *recorder) DiskFailed(error)              { r.do("disk failed") }
+func (r *recorder) Work(l Lane, step func() Done) {
+	r.do([]string{"read the log", "work on the store", "read the store"}[l])
+	r.lanes[l] = append(r.lanes[l], step)
+}
+
+// everything is effects of every kind.
+func everything() *replica.Effects {
+	return &replica.Effects{
+		Persist: &replica.Persist{}, Send: make([]replica.Send, 1), Apply: make([]replica.Apply, 1), ReadLog: make([]replica.ReadLog, 1),
+		Mend: &replica.MendStep{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
+		Answers: make([]replica.Answer, 1), Reads: make([]replica.ReadAnswer, 1), Events: make([]protocol.Event, 1),
+		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1),
+	}
+}
+
+// What is to be persisted begins before anything is sent, and what is sent before
+// anything is applied; whoever doubts its state does so before it answers a read. A
+// process that dies of an effect does not begin the next kind.
+func TestEffectsBeginInTheOrderOfSafety(t *testing.T) {
+	want := []string{
+		"expel", "doubt", "persist", "send", "apply", "read the log", "mend", "work on the store", "read the store", "read the store",
+		"answer", "answer a read", "tell",
+	}
+	serve := func(deadAt int, fx *replica.Effects) []string {
+		h := &recorder{deadAt: deadAt}
+		New(Config{Context: context.Background(), Hands: h}).serve(fx)
+		return h.did
+	}
+	if got := serve(0, everything()); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, dead := range []int{2, 3, 4, 5} {
+		if got := serve(dead, everything()); !slices.Equal(got, want[:dead]) {
+			t.Errorf("dead after %d: got %q", dead, got)
+		}
+	}
+	// [S] Two histories: the member neither stores nor sends what it has not yet.
+	fx := everything()
+	fx.Stop = errors.New("two histories")
+	if got, want := serve(0, fx), []string{"expel", "doubt", "tell", "stop"}; !slices.Equal(got, want) {
+		t.Errorf("a member that must stop: got %q, want %q", got, want)
+	}
+}
+
+// damaged is a store whose checkpoints cannot be read.
+type damaged struct {
+	storage.CheckpointStore
+	bad []protocol.Index
+}
+
+func (*damaged) ReadChunk(context.Context, protocol.Index, int) ([]byte, error) {
+	return nil, protocol.ErrCorrupt
+}
+func (s *damaged) Bad(i protocol.Index) error { s.bad = append(s.bad, i); return nil }
+func (*damaged) Kept() []storage.Description  { return nil }
+
+// A checkpoint that is found damaged while others read it is given up, by who may
+// change the store.
+func TestADamagedCheckpointIsGivenUp(t *testing.T) {
+	store, h := &damaged{}, &recorder{}
+	d := New(Config{Context: context.Background(), Hands: h, Store: store})
+	d.serve(&replica.Effects{ReadChunk: []replica.ChunkRead{{Index: 7}}})
+	if done := h.lanes[Chunks][0](); done.Tell == nil || !errors.Is(done.Note.Err, protocol.ErrCorrupt) || len(store.bad) > 0 {
+		t.Errorf("got %+v, and %d is given up", done, store.bad)
+	}
+	if done := h.lanes[Store][0](); done.Tell == nil || !slices.Equal(store.bad, []protocol.Index{7}) {
+		t.Errorf("got %+v, and %d is given up", done, store.bad)
+	}
+}
+
+// The end of a member is told to nobody, and a disk that fails ends it; whatever else a
+// store cannot do is told to the replica, and is no reason to end.
+func TestWhatBecomesOfAnErrorOfTheStore(t *testing.T) {
+	memory, err := checkpoint.NewMemory(checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(context.Background())
+	end()
+	for _, test := range []struct {
+		ctx          context.Context
+		err          error
+		told, failed bool
+	}{
+		{context.Background(), nil, true, false},
+		{context.Background(), protocol.ErrNoSpace, true, false},
+		{context.Background(), protocol.ErrClosed, false, false},
+		{context.Background(), protocol.ErrDiskFailed, false, true},
+		{ended, protocol.ErrDiskFailed, false, false},
+	} {
+		c := New(Config{Context: test.ctx, Store: memory}).checkpoints.done
+		done := c(Note{Doing: Taking}, test.err, func(*replica.Replica, protocol.Instant) {})
+		if told, failed := done.Tell != nil, done.Failed != nil; told != test.told || failed != test.failed {
+			t.Errorf("%v: got %+v", test.err, done)
+		}
+	}
+}
