@@ -123,6 +123,3 @@ func (i *Installation) Abort() error {
 	}
 	return under.Abort()
 }
-
-// Chunks returns how many chunks the checkpoint under way has.
-func (i *Installation) Chunks() int { return len(i.d.Chunks) }

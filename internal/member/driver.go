@@ -93,7 +93,7 @@ type Driver struct {
 // New returns a driver of a replica whose effects nobody has taken yet.
 func New(c Config) *Driver {
 	d := &Driver{c: c}
-	d.checkpoints = checkpoints{store: c.Store, machine: c.Machine, progress: c.Progress, ctx: c.Context}
+	d.checkpoints.Config = &d.c
 	return d
 }
 
@@ -172,7 +172,7 @@ func (d *Driver) work(fx *replica.Effects) {
 		h.Work(Chunks, func() Done { return c.pin(*p) })
 	}
 	for _, x := range fx.ReadChunk {
-		h.Work(Chunks, func() Done { return d.readChunk(x) })
+		h.Work(Chunks, func() Done { return c.readChunk(x) })
 	}
 }
 

@@ -26,7 +26,7 @@ func (r *recorder) Alive() bool                   { return r.deadAt == 0 || len(
 func (r *recorder) Persist(*replica.Persist)      { r.do("persist") }
 func (r *recorder) Send([]replica.Send)           { r.do("send") }
 func (r *recorder) Apply([]replica.Apply)         { r.do("apply") }
-func (r *recorder) Mend(*replica.MendStep)        { r.do("mend") }
+func (r *recorder) Repair(*replica.RepairStep)        { r.do("repair") }
 func (r *recorder) Answer(replica.Answer)         { r.do("answer") }
 func (r *recorder) AnswerRead(replica.ReadAnswer) { r.do("answer a read") }
 func (r *recorder) Tell([]protocol.Event)         { r.do("tell") }
@@ -43,7 +43,7 @@ func (r *recorder) Work(l Lane, step func() Done) {
 func everything() *replica.Effects {
 	return &replica.Effects{
 		Persist: &replica.Persist{}, Send: make([]replica.Send, 1), Apply: make([]replica.Apply, 1), ReadLog: make([]replica.ReadLog, 1),
-		Mend: &replica.MendStep{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
+		Repair: &replica.RepairStep{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
 		Answers: make([]replica.Answer, 1), Reads: make([]replica.ReadAnswer, 1), Events: make([]protocol.Event, 1),
 		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1),
 	}
@@ -54,7 +54,7 @@ func everything() *replica.Effects {
 // process that dies of an effect does not begin the next kind.
 func TestEffectsBeginInTheOrderOfSafety(t *testing.T) {
 	want := []string{
-		"expel", "doubt", "persist", "send", "apply", "read the log", "mend", "work on the store", "read the store", "read the store",
+		"expel", "doubt", "persist", "send", "apply", "read the log", "repair", "work on the store", "read the store", "read the store",
 		"answer", "answer a read", "tell",
 	}
 	serve := func(deadAt int, fx *replica.Effects) []string {

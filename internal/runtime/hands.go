@@ -13,53 +13,29 @@ import (
 // hands are a member's own: goroutines, sockets and clients.
 type hands struct{ m *Member }
 
-// Alive implements member.Hands, as all that follow do.
-func (h hands) Alive() bool { return h.m.cause.Load() == nil }
+func (h hands) Alive() bool                                 { return h.m.cause.Load() == nil }
+func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } // one is under way at a time: there is room
+func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
+func (h hands) Repair(step *replica.RepairStep)                 { h.m.repairer.steps.add(*step) }
+func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
+func (h hands) Answer(a replica.Answer)                     { h.m.waiters.answer(a.Request, a.Result) }
+func (h hands) AnswerRead(a replica.ReadAnswer)             { h.m.waiters.readAnswer(a) }
+func (h hands) Doubt(d *gossip.Divergence)                  { h.m.doubt(d) }
+func (h hands) Expel(back protocol.RunOf)                   { h.m.dirs.condemn(back) }
+func (h hands) Stop(why error)                              { h.m.fail(why) }
+func (h hands) DiskFailed(err error)                        { h.m.failDisk(err) }
 
-// Persist hands over a write. One is under way at a time: there is room.
-func (h hands) Persist(p *replica.Persist) { h.m.writes <- p }
-
-// Send sends, or drops what there is no room for.
-func (h hands) Send(list []replica.Send) { h.m.transport.send(list) }
-
-// Apply hands batches over. There are at most applyFlights and one to adopt: there is
-// room.
 func (h hands) Apply(list []replica.Apply) {
 	for _, a := range list {
-		h.m.applies <- a
+		h.m.applies <- a // at most applyFlights and one to adopt: there is room
 	}
 }
 
-// Repair hands a step to the repairer.
-func (h hands) Repair(step *replica.RepairStep) { h.m.repairer.steps.add(*step) }
-
-// Work adds a step to the queue of a lane's goroutine.
-func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
-
-// Answer answers a command.
-func (h hands) Answer(a replica.Answer) { h.m.waiters.answer(a.Request, a.Result) }
-
-// AnswerRead answers a read.
-func (h hands) AnswerRead(a replica.ReadAnswer) { h.m.waiters.readAnswer(a) }
-
-// Tell writes to the log.
 func (h hands) Tell(list []protocol.Event) {
 	for _, e := range list {
 		h.m.event(e)
 	}
 }
-
-// Doubt stops serving.
-func (h hands) Doubt(d *gossip.Divergence) { h.m.doubt(d) }
-
-// Expel refuses a run.
-func (h hands) Expel(back protocol.RunOf) { h.m.dirs.condemn(back) }
-
-// Stop stops the member.
-func (h hands) Stop(why error) { h.m.fail(why) }
-
-// DiskFailed stops it, for what has become of its directory if that is why.
-func (h hands) DiskFailed(err error) { h.m.failDisk(err) }
 
 // lane is the goroutine of a lane. The end of the member aborts what it is at.
 func (m *Member) lane(l member.Lane) {

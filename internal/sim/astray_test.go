@@ -95,7 +95,7 @@ func TestAReadInQuarantineIsFound(t *testing.T) {
 		t.Errorf("in quarantine a session is answered with %q", r.Code)
 	}
 	m.asked[99] = asked{read: true, answer: func(protocol.Result) {}, query: &protocol.Query{}}
-	m.readIndex(replica.ReadAnswer{Request: 99, Index: m.applied})
+	m.AnswerRead(replica.ReadAnswer{Request: 99, Index: m.applied})
 	wantRule(t, s.violation, RuleQuarantine)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -468,7 +469,7 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 
 func TestAnAnswerThatNobodyWaitsForIsFound(t *testing.T) {
 	s := newSimulation(1, Options{Duration: time.Second, Profile: "calm"})
-	s.schedule.after(time.Millisecond, func() { s.members[0].answer(99, protocol.Result{}) })
+	s.schedule.after(time.Millisecond, func() { s.members[0].Answer(replica.Answer{Request: 99}) })
 	s.play()
 	wantRule(t, s.violation, RuleFault)
 }

@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/starlinghq/starling/gossip"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
 // hands are what one run of a member's process acts with: the schedule, and a disk and
-// a network that fail. The process may die at each boundary between two effects.
+// a network that fail. The process may die at each boundary between two effects. The
+// methods of driver.Hands are the member's.
 type hands struct {
 	*member
 	process uint64 // its run
@@ -76,52 +76,28 @@ func (m *member) watch(fx *replica.Effects) {
 	}
 }
 
-// Alive implements driver.Hands, as all that follow do.
+// Alive implements driver.Hands.
 func (h hands) Alive() bool { return h.run == h.process && h.up() && !h.s.failed() }
 
-// Persist begins a write at once. It is synced later.
-func (h hands) Persist(p *replica.Persist) { h.persist(p) }
-
-// Send shows messages to the checkers, and hands them to the network.
-func (h hands) Send(list []replica.Send) { h.send(list) }
-
 // Apply queues batches for the state machine.
-func (h hands) Apply(list []replica.Apply) {
+func (m *member) Apply(list []replica.Apply) {
 	for i := range list {
 		if len(list[i].Entries) > 0 {
-			h.learns(list[i].Entries)
+			m.learns(list[i].Entries)
 		}
 	}
-	h.applies = append(h.applies, list...)
-	h.startApply()
+	m.applies = append(m.applies, list...)
+	m.startApply()
 }
 
 // Repair does a step of repairing.
-func (h hands) Repair(step *replica.RepairStep) { h.live.step(step) }
-
-// Work queues a step.
-func (h hands) Work(l driver.Lane, step func() driver.Done) { h.work(l, step) }
-
-// Answer answers a command.
-func (h hands) Answer(a replica.Answer) { h.answer(a.Request, a.Result) }
-
-// AnswerRead answers a read.
-func (h hands) AnswerRead(a replica.ReadAnswer) { h.readIndex(a) }
+func (m *member) Repair(step *replica.RepairStep) { m.live.step(step) }
 
 // Tell does nothing: the checkers have seen it.
-func (hands) Tell([]protocol.Event) {}
-
-// Doubt ends serving.
-func (h hands) Doubt(d *gossip.Divergence) { h.doubts(d) }
-
-// Expel ends the streams of a run.
-func (h hands) Expel(back protocol.RunOf) { h.condemn(back) }
-
-// Stop stops the process for good.
-func (h hands) Stop(why error) { h.halts(why) }
+func (m *member) Tell([]protocol.Event) {}
 
 // DiskFailed ends the process: it has said what it still had to say.
-func (h hands) DiskFailed(error) { h.s.crash(h.member, false, "its disk has failed") }
+func (m *member) DiskFailed(error) { m.s.crash(m, false, "its disk has failed") }
 
 // lane is work that is done in order, each piece after a while.
 type lane struct {
@@ -129,13 +105,13 @@ type lane struct {
 	busy  bool
 }
 
-// work queues a step in a lane.
-func (m *member) work(l driver.Lane, step func() driver.Done) {
+// Work queues a step in a lane.
+func (m *member) Work(l driver.Lane, step func() driver.Done) {
 	x := &m.lanes[l]
 	x.queue = append(x.queue, step)
 	if !x.busy {
 		x.busy = true
-		m.later(m.laneTime(l), func() { m.workOn(l) })
+		m.later(laneTime(m, l), func() { m.workOn(l) })
 	}
 }
 
@@ -159,22 +135,22 @@ func (m *member) workOn(l driver.Lane) {
 	switch {
 	case !h.Alive():
 	case len(x.queue) > 0:
-		m.later(m.laneTime(l), func() { m.workOn(l) })
+		m.later(laneTime(m, l), func() { m.workOn(l) })
 	default:
 		x.busy = false
 	}
 }
 
 // laneTime is how long a piece of work takes.
-func (m *member) laneTime(l driver.Lane) time.Duration {
+func laneTime(m *member, l driver.Lane) time.Duration {
 	if l == driver.Store {
 		return between(m.s.random.disk, 100*time.Microsecond, 2*time.Millisecond) + m.s.plan.sync
 	}
 	return m.readTime()
 }
 
-// send hands messages to the network, and shows them to the checkers.
-func (m *member) send(list []replica.Send) {
+// Send hands messages to the network, and shows them to the checkers.
+func (m *member) Send(list []replica.Send) {
 	if len(list) > 0 && !m.survives(beforeSend) {
 		return
 	}

@@ -11,8 +11,8 @@ func (s *simulation) fork() {
 	s.forked, s.ledger.blind, s.state.blind, s.mute = true, true, true, true
 }
 
-// condemn refuses a run whose directory was put back.
-func (m *member) condemn(back protocol.RunOf) {
+// Expel refuses a run whose directory was put back.
+func (m *member) Expel(back protocol.RunOf) {
 	id := back.Member
 	m.s.counts.add(countCondemned, 1)
 	m.sightings.Condemn(id, back.Run)
@@ -28,17 +28,17 @@ func (m *member) condemn(back protocol.RunOf) {
 	}
 }
 
-// doubts says that the member's log is of another history: it serves nobody from now
+// Doubt says that the member's log is of another history: it serves nobody from now
 // on, and keeps what it has.
-func (m *member) doubts(d *gossip.Divergence) {
+func (m *member) Doubt(d *gossip.Divergence) {
 	if !m.s.forked {
 		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
 	}
 	m.diverged = true
 }
 
-// halts ends a process that says that it must stop.
-func (m *member) halts(why error) {
+// Stop ends a process that says that it must stop.
+func (m *member) Stop(why error) {
 	if !m.s.forked {
 		m.s.fail(violated(RuleStateMachine, "%s stops: %v", m.name, why))
 		return

@@ -9,9 +9,9 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-// persist begins a change of the log: what is written is written at once, and synced
+// Persist begins a change of the log: what is written is written at once, and synced
 // later.
-func (m *member) persist(p *replica.Persist) {
+func (m *member) Persist(p *replica.Persist) {
 	if m.failing {
 		m.s.fail(violated(RuleFault, "%s writes on after its disk has failed", m.name))
 		return

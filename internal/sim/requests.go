@@ -6,19 +6,19 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// answer passes the result of a command on to the client.
-func (m *member) answer(request uint64, r protocol.Result) {
-	a, ok := m.asked[request]
+// Answer passes the result of a command on to the client.
+func (m *member) Answer(r replica.Answer) {
+	a, ok := m.asked[r.Request]
 	if !ok || a.read {
-		m.s.fail(violated(RuleFault, "%s answers request %d, which nobody waits for", m.name, request))
+		m.s.fail(violated(RuleFault, "%s answers request %d, which nobody waits for", m.name, r.Request))
 		return
 	}
-	delete(m.asked, request)
-	a.answer(r)
+	delete(m.asked, r.Request)
+	a.answer(r.Result)
 }
 
-// readIndex serves a read that the state may answer now.
-func (m *member) readIndex(r replica.ReadAnswer) {
+// AnswerRead serves a read that the state may answer now.
+func (m *member) AnswerRead(r replica.ReadAnswer) {
 	a, ok := m.asked[r.Request]
 	if !ok || !a.read {
 		m.s.fail(violated(RuleFault, "%s answers read %d, which nobody waits for", m.name, r.Request))

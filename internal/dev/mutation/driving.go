@@ -3,36 +3,12 @@ package mutation
 // driven are bugs in what carries out what a replica wants done.
 func driven() []Mutation {
 	tests := []string{"./internal/member"}
-	return []Mutation{
-		{
-			Name: "written-is-durable", Breaks: "what was written is said to be durable before it is synced",
-			File: "internal/member/logwriter.go", Tests: tests,
-			Old: "\t\tw.next = LogSyncs\n\t\treturn Wrote{}\n",
-			New: "\t\tw.next = LogNotes\n",
-		},
-		{
-			Name: "note-ends-a-full-member", Breaks: "a note that the full disk has no room for ends a member that would have waited",
-			File: "internal/member/logwriter.go", Tests: tests,
-			Old: "\tcase errors.Is(err, protocol.ErrNoSpace):\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n",
-			New: "\tcase errors.Is(err, protocol.ErrNoSpace) && pause < 0:\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n",
-		},
-		{
-			Name: "full-disk-takes-half", Breaks: "a write that found no room is answered as if it had been made",
-			File: "internal/member/logwriter.go", Tests: tests,
-			Old: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n\t}\n\tw.next = LogNotes\n",
-			New: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\terr = nil\n\t}\n\tw.next = LogNotes\n",
-		},
+	return append(logWriters(tests), []Mutation{
 		{
 			Name: "failed-sync-outlived", Breaks: "a member whose disk has failed goes on, and does nothing more",
 			File: "internal/member/driver.go", Tests: tests,
 			Old: "if done.Failed != nil && d.c.Hands.Alive() {",
 			New: "if done.Failed != nil && done.Tell == nil && d.c.Hands.Alive() {",
-		},
-		{
-			Name: "failed-sync-untold", Breaks: "what a failed sync has not made durable is acknowledged",
-			File: "internal/member/logwriter.go", Tests: tests,
-			Old: "return w.told(err, func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, id, err) })",
-			New: "return w.told(err, func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, id, nil) })",
 		},
 		{
 			Name: "two-histories-stored", Breaks: "a member that must stop, because there are two histories, first stores and sends what it still has",
@@ -55,8 +31,8 @@ func driven() []Mutation {
 		{
 			Name: "damaged-checkpoint-kept", Breaks: "a checkpoint that was found damaged is offered on and on",
 			File: "internal/member/checkpoints.go", Tests: tests,
-			Old: "if errors.Is(err, protocol.ErrCorrupt) {\n\t\td.c.Hands.Work(",
-			New: "if errors.Is(err, protocol.ErrCorrupt) && x.Index == 0 {\n\t\td.c.Hands.Work(",
+			Old: "if errors.Is(err, protocol.ErrCorrupt) {\n\t\tc.Hands.Work(",
+			New: "if errors.Is(err, protocol.ErrCorrupt) && x.Index == 0 {\n\t\tc.Hands.Work(",
 		},
 		{
 			Name: "sightings-name-unsynced", Breaks: "after a power cut of all members an old copy of a directory is let in",
@@ -69,6 +45,36 @@ func driven() []Mutation {
 			File: "internal/member/sightings.go", Tests: tests,
 			Old: "\t\ts.fresh = true\n",
 			New: "\t\ts.fresh = s.changed\n",
+		},
+	}...)
+}
+
+// logWriters are bugs in what is done with a change of the log.
+func logWriters(tests []string) []Mutation {
+	return []Mutation{
+		{
+			Name: "written-is-durable", Breaks: "what was written is said to be durable before it is synced",
+			File: "internal/member/logwriter.go", Tests: tests,
+			Old: "\t\tw.next = LogSyncs\n\t\treturn Wrote{}\n",
+			New: "\t\tw.next = LogNotes\n",
+		},
+		{
+			Name: "note-ends-a-full-member", Breaks: "a note that the full disk has no room for ends a member that would have waited",
+			File: "internal/member/logwriter.go", Tests: tests,
+			Old: "\tcase errors.Is(err, protocol.ErrNoSpace):\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n",
+			New: "\tcase errors.Is(err, protocol.ErrNoSpace) && pause < 0:\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n",
+		},
+		{
+			Name: "full-disk-takes-half", Breaks: "a write that found no room is answered as if it had been made",
+			File: "internal/member/logwriter.go", Tests: tests,
+			Old: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n\t}\n\tw.next = LogNotes\n",
+			New: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\terr = nil\n\t}\n\tw.next = LogNotes\n",
+		},
+		{
+			Name: "failed-sync-untold", Breaks: "what a failed sync has not made durable is acknowledged",
+			File: "internal/member/logwriter.go", Tests: tests,
+			Old: "return w.told(err, func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, id, err) })",
+			New: "return w.told(err, func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, id, nil) })",
 		},
 	}
 }
