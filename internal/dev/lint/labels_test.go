@@ -39,7 +39,7 @@ var rawIDs = map[string]string{
 	"internal/replica/holders.go Overtaken":    "beside the name",
 	"internal/repair/chain.go differs":         "the core of the repair knows no names",
 	"internal/sim/describe.go nameOf":          "nobody knows the name",
-	"internal/sim/effects.go send":             "an invariant that is broken",
+	"internal/sim/effects.go Send":             "an invariant that is broken",
 	"internal/sim/shadow.go promises":          "an invariant that is broken",
 	"internal/wire/admit.go seatMember":        "debug; links know ids",
 	"internal/wire/peer.go sendOn":             "links know ids",
