@@ -5,12 +5,15 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // recorder are hands that write down what they are told. The process dies when it has
@@ -19,6 +22,7 @@ type recorder struct {
 	did    []string
 	deadAt int
 	lanes  [Lanes][]func() Done
+	writes []*replica.Persist
 }
 
 func (r *recorder) do(what string)                { r.did = append(r.did, what) }
@@ -129,5 +133,64 @@ func TestWhatBecomesOfAnErrorOfTheStore(t *testing.T) {
 		if told, failed := done.Tell != nil, done.Failed != nil; told != test.told || failed != test.failed {
 			t.Errorf("%v: got %+v", test.err, done)
 		}
+	}
+}
+
+// loneVoter is the replica of a cluster of one, which campaigns at its first tick.
+func loneVoter(t *testing.T) *replica.Replica {
+	t.Helper()
+	id := protocol.MemberID{1}
+	conf := protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: id, Name: "a1", Address: "a1:7000", Seat: protocol.SeatVoter}}}
+	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf)}}
+	protocol.EncodeEntries(first)
+	protocol.SumEntries(protocol.LogSum{}, first)
+	log := wal.NewMemory()
+	if err := log.Write(protocol.Write{State: protocol.HardState{Term: 1, Commit: 1}, First: 1, Last: 1}, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := replica.New(0, replica.Config{
+		ID: id, Run: 1, Seed: 1, Active: active.Config{Election: time.Second, Heartbeat: 100 * time.Millisecond}, CheckpointEvery: -1,
+	}, log.Reopen().Recovered(), replica.Restored{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A member whose disk has failed says what it still has to say, stores nothing more, and
+// ends: its replica knows before anybody could be told that something was stored.
+func TestADiskThatFailsEndsAMember(t *testing.T) {
+	r, h := loneVoter(t), &recorder{}
+	d := New(Config{Context: context.Background(), Replica: r, Hands: h, Watch: func(fx *replica.Effects) {
+		if p := fx.Persist; p != nil {
+			h.writes = append(h.writes, p)
+		}
+	}})
+	now := protocol.Instant(0)
+	for range 10 {
+		now = now.Add(2 * time.Second)
+		r.Tick(now)
+		d.Serve()
+	}
+	if len(h.writes) != 1 {
+		t.Fatalf("%d writes under way, want one", len(h.writes))
+	}
+	w := NewLogWriter(&script{errs: map[string][]error{"sync": {errors.New("i/o error")}}})
+	w.Begin(h.writes[0])
+	w.Step()
+	did := w.Step()
+	if d.Complete(now, did.Done) || !slices.Contains(h.did, "disk failed") {
+		t.Errorf("the member goes on: %q", h.did)
+	}
+	for range 10 {
+		now = now.Add(2 * time.Second)
+		r.Tick(now)
+		d.Serve()
+	}
+	if len(h.writes) != 1 {
+		t.Error("it writes on after its disk has failed")
 	}
 }
