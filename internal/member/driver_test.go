@@ -30,7 +30,7 @@ func (r *recorder) Alive() bool                   { return r.deadAt == 0 || len(
 func (r *recorder) Persist(*replica.Persist)      { r.do("persist") }
 func (r *recorder) Send([]replica.Send)           { r.do("send") }
 func (r *recorder) Apply([]replica.Apply)         { r.do("apply") }
-func (r *recorder) Repair(*replica.RepairStep)        { r.do("repair") }
+func (r *recorder) Repair(*replica.RepairStep)    { r.do("repair") }
 func (r *recorder) Answer(replica.Answer)         { r.do("answer") }
 func (r *recorder) AnswerRead(replica.ReadAnswer) { r.do("answer a read") }
 func (r *recorder) Tell([]protocol.Event)         { r.do("tell") }
