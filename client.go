@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/naming"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -62,14 +64,14 @@ func (c ClientConfig) Validate() error {
 		wrong.Addf("%s has no address of a member", addresses)
 	}
 	for _, a := range c.Addresses {
-		wrong.Add(checkAddress(addresses, a, false))
+		wrong.Add(config.CheckAddress(addresses, a, false))
 	}
 	_, err := c.cluster()
 	wrong.Add(err)
-	checkTime(&wrong, "DialTimeout", c.DialTimeout, clientTimeMin, clientTimeMax)
-	checkTime(&wrong, "PingTimeout", c.PingTimeout, clientTimeMin, clientTimeMax)
-	checkTime(&wrong, "SessionTimeout", c.SessionTimeout, protocol.SessionTimeoutMin, protocol.SessionTimeoutMax)
-	return invalid(wrong)
+	config.CheckTime(&wrong, "DialTimeout", c.DialTimeout, clientTimeMin, clientTimeMax)
+	config.CheckTime(&wrong, "PingTimeout", c.PingTimeout, clientTimeMin, clientTimeMax)
+	config.CheckTime(&wrong, "SessionTimeout", c.SessionTimeout, protocol.SessionTimeoutMin, protocol.SessionTimeoutMax)
+	return config.Invalid(wrong)
 }
 
 // cluster returns the id that is demanded, zero for any.
@@ -78,7 +80,7 @@ func (c ClientConfig) cluster() (id protocol.ClusterID, err error) {
 		return id, nil
 	}
 	if id, err = protocol.ParseClusterID(c.Cluster); err != nil || id.IsZero() {
-		return id, naming.Faultf("%s is %q, not the id of a cluster: want the 32 hexadecimal digits that status shows", naming.Field("Cluster"), shortened(c.Cluster))
+		return id, naming.Faultf("%s is %q, not the id of a cluster: want the 32 hexadecimal digits that status shows", naming.Field("Cluster"), config.Shortened(c.Cluster))
 	}
 	return id, nil
 }
@@ -87,7 +89,10 @@ func (c ClientConfig) cluster() (id protocol.ClusterID, err error) {
 // remembers the highest index that it has seen, which reads at the level Session
 // carry to whichever member they go to. All methods may be called from any
 // goroutine.
-type Client struct{ caller *client.Client }
+type Client struct {
+	caller   *client.Client
+	security *security.Security
+}
 
 var _ resources.Caller = (*Client)(nil)
 
@@ -113,8 +118,9 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure := security.Plaintext()
 	remote, err := client.NewRemote(ctx, client.RemoteConfig{
-		Addresses: cfg.Addresses, Cluster: cluster, DialTimeout: cfg.DialTimeout, PingTimeout: cfg.PingTimeout,
+		Security: secure, Addresses: cfg.Addresses, Cluster: cluster, DialTimeout: cfg.DialTimeout, PingTimeout: cfg.PingTimeout,
 	})
 	if err != nil {
 		return nil, err
@@ -123,7 +129,7 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(err, remote.Close())
 	}
-	return &Client{caller: caller}, nil
+	return &Client{caller, secure}, nil
 }
 
 // Status returns what the member at hand says of itself and of the cluster.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/internal/runtime"
 	"github.com/starlinghq/starling/protocol"
@@ -186,9 +187,9 @@ const localPassivesMax = 10_000
 func (cfg *LocalConfig) check() error {
 	const bind = naming.Field("Bind")
 	var wrong naming.Faults
-	checkCount(&wrong, "Actives", cfg.Actives, 1, protocol.ActivesMax)
-	checkCount(&wrong, "Passives", cfg.Passives, 0, localPassivesMax)
-	checkDir(&wrong, cfg.Dir)
+	config.CheckCount(&wrong, "Actives", cfg.Actives, 1, protocol.ActivesMax)
+	config.CheckCount(&wrong, "Passives", cfg.Passives, 0, localPassivesMax)
+	config.CheckDir(&wrong, cfg.Dir)
 	checkLocal(&wrong, bind, cfg.Bind, cfg.Actives+cfg.Passives)
 	if cfg.HTTP != "" {
 		checkLocal(&wrong, "HTTP", cfg.HTTP, cfg.Actives+cfg.Passives)
@@ -196,21 +197,21 @@ func (cfg *LocalConfig) check() error {
 	if cfg.Dir != "" && nthAddress(cfg.Bind, 1) == cfg.Bind {
 		wrong.Addf("members with directories find each other again by their addresses: say in %s at which port they begin", bind)
 	}
-	return invalid(wrong)
+	return config.Invalid(wrong)
 }
 
 // checkLocal checks the address of the first of some members, which have the ports that
 // follow.
 func checkLocal(wrong *naming.Faults, what naming.Field, first string, members int) {
-	if err := checkAddress(what, first, true); err != nil {
+	if err := config.CheckAddress(what, first, true); err != nil {
 		wrong.Add(err)
 		return
 	}
-	if !runtime.Loopback(first) {
+	if !config.Loopback(first) {
 		wrong.Addf("%s %s is not of this machine alone: a local cluster listens at 127.0.0.1", what, first)
 		return
 	}
-	if last := nthAddress(first, members-1); checkAddress(what, last, true) != nil {
+	if last := nthAddress(first, members-1); config.CheckAddress(what, last, true) != nil {
 		wrong.Addf("%s %s leaves no ports for %d members", what, first, members)
 	}
 }

@@ -3,7 +3,6 @@ package starling
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -11,13 +10,12 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/logqueue"
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/runtime"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/web"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
-	"github.com/starlinghq/starling/resources/counter"
-	"github.com/starlinghq/starling/resources/kvmap"
-	"github.com/starlinghq/starling/resources/queue"
 )
 
 // Version is the version of this module.
@@ -41,7 +39,9 @@ type Node struct {
 	// opening is the member as soon as it runs, before it is ready.
 	opening atomic.Pointer[runtime.Member]
 	logger  *slog.Logger
-	logs    *logqueue.Queue
+	// security is what the member listens and dials with, HTTP too.
+	security *security.Security
+	logs     *logqueue.Queue
 
 	// replacing is the work of taking over a seat.
 	replacing sync.WaitGroup
@@ -75,21 +75,18 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
-	registry, err := newRegistry(cfg.Types)
-	if err != nil {
-		return nil, err
-	}
-	n := &Node{logs: logqueue.New(cfg.Logger.Handler())}
+	cfg = cfg.Filled()
+	n := &Node{security: security.Plaintext(), logs: logqueue.New(cfg.Logger.Handler())}
 	cfg.Logger = n.logs.Logger()
 	n.logger = cfg.Logger
 	if cfg.HTTP != "" {
 		// First, so that whoever watches the start hears why it takes time.
-		if n.http, err = web.Serve(cfg.HTTP, web.Handler(n.source()), cfg.Logger); err != nil {
+		var err error
+		if n.http, err = web.Serve(ctx, n.security, cfg.HTTP, web.Handler(n.source()), cfg.Logger); err != nil {
 			return nil, err
 		}
 	}
-	if err := n.open(ctx, cfg, registry); err != nil {
+	if err := n.open(ctx, cfg); err != nil {
 		err = errors.Join(err, n.closeHTTP(ctx))
 		n.logs.Flush(flushTime)
 		return nil, err
@@ -98,19 +95,10 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 // open starts the member and the client half over it.
-func (n *Node) open(ctx context.Context, cfg Config, registry *resources.Registry) error {
+func (n *Node) open(ctx context.Context, cfg Config) error {
 	member, err := runtime.Open(ctx, runtime.Config{
-		Name: cfg.Name, Dir: cfg.Dir, Bind: cfg.Bind, Advertise: cfg.Advertise,
-		Role: cfg.Role, Eligible: cfg.Eligible,
-		Bootstrap: cfg.Bootstrap, Join: cfg.Join, Expect: cfg.Expect, ForgetPromise: cfg.ForgetPromise, Replace: cfg.Replace,
-		Waits: func(why string) { n.waits.Store(&why) }, Actives: cfg.Actives, Zone: cfg.Zone, Insecure: cfg.Insecure,
-		GossipFanout: cfg.GossipFanout, GossipProbability: cfg.GossipProbability, GossipMode: cfg.GossipMode,
-		SigningKey: cfg.SigningKey, TrustedKeys: cfg.TrustedKeys,
-		Election: cfg.Election, Heartbeat: cfg.Heartbeat,
-		CheckpointBytes: cfg.CheckpointBytes, CheckpointEvery: cfg.CheckpointEvery, RetainBytes: cfg.RetainBytes,
-		DiskLow: cfg.DiskLow, DiskHigh: cfg.DiskHigh,
-		StartTimeout: cfg.StartTimeout, Opening: n.opening.Store,
-		Neighbours: cfg.Neighbours, Registry: registry, Logger: cfg.Logger, LogLost: n.logs.Lost, Version: Version,
+		Config: cfg, Security: n.security, Version: Version, LogLost: n.logs.Lost,
+		Waits: func(why string) { n.waits.Store(&why) }, Opening: n.opening.Store,
 	})
 	if err != nil {
 		return err
@@ -191,30 +179,6 @@ func (n *Node) closeHTTP(ctx context.Context) error {
 	return n.http.Close(ctx)
 }
 
-// newRegistry returns the built-in types and the given ones. Those may not have
-// the names of the built-in ones, in any version: handles ask for these types by
-// name, and queries go to the highest version.
-func newRegistry(types []*Type) (*resources.Registry, error) {
-	builtIn := []*Type{kvmap.Type, queue.Type, counter.Type}
-	var faults []error
-	for _, t := range types {
-		for _, own := range builtIn {
-			switch {
-			case t == own:
-				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf("type %q is built in: leave it out of Types", t.Name())))
-			case t.Name() == own.Name():
-				faults = append(faults, protocol.ErrInvalid.With(fmt.Sprintf(
-					"type %q version %d has the name of a built-in type: give it another name", t.Name(), t.Version())))
-			}
-		}
-	}
-	registry, err := resources.NewRegistry(append(builtIn, types...)...)
-	if len(faults) > 0 {
-		return nil, errors.Join(append(faults, err)...)
-	}
-	return registry, err
-}
-
 // Name returns the member's label.
 func (n *Node) Name() string {
 	if !n.opened() {
@@ -285,7 +249,11 @@ func (n *Node) Traffic() Traffic {
 	if !n.opened() {
 		return Traffic{}
 	}
-	return Traffic(n.member.Traffic())
+	count := n.member.Count
+	return Traffic{
+		Raft: count(observe.SentRaft), Frames: count(observe.SentFrames), Copies: count(observe.SentCopies), Control: count(observe.SentControl),
+		Checkpoints: count(observe.SentCheckpoints), Membership: count(observe.SentMembership),
+	}
 }
 
 // Done is closed when the member has stopped, by Close or by itself.

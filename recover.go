@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/recovery"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -196,7 +197,7 @@ type RefusedEntry struct {
 // (choose another survivor), ErrWrongCluster (Others), ErrUnknownType (this program
 // lacks a type), ErrInvalid (Refuse names what is no command in the log), ErrNotFound (the directory is empty), ErrNoSpace.
 func Recover(ctx context.Context, cfg RecoverConfig) (Recovered, error) {
-	types, err := newRegistry(cfg.Types)
+	types, err := config.Registry(cfg.Types)
 	if err != nil {
 		return Recovered{}, err
 	}

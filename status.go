@@ -61,6 +61,9 @@ type Status struct {
 	// LogLost counts the lines of this member's log that were lost since its start,
 	// because whoever writes it, a handler or a pipe, was slow or failed.
 	LogLost uint64 `json:"log_lost"`
+	// Counters are what this member has counted since its start, by name; those of a
+	// member of another version may be others. docs/counters.md says what each means.
+	Counters map[string]uint64 `json:"counters"`
 	// Unknown counts, since this member's start, messages of kinds that only one of two
 	// members knows, because they are of different versions. It is no fault.
 	Unknown  []UnknownKind `json:"unknown,omitempty"`
@@ -149,12 +152,15 @@ func statusOf(s protocol.Status) Status {
 		Name: s.Name, ID: s.ID.String(), Cluster: s.Cluster.String(), Address: s.Address, HTTP: s.HTTP,
 		Role: s.Role, RaftRole: s.RaftRole, Term: uint64(s.Term), Leader: s.Leader,
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
-		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{},
+		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{}, Counters: map[string]uint64{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
 		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
+	}
+	for _, c := range s.Counts {
+		out.Counters[c.Name] = c.Value
 	}
 	for _, k := range s.Unknown {
 		out.Unknown = append(out.Unknown, UnknownKind{Kind: uint8(k.Kind), Skipped: k.Skipped, Unsupported: k.Unsupported})

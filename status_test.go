@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -72,5 +73,33 @@ func TestStatusSaysWhereRollbackIsNotWatched(t *testing.T) {
 	}
 	if got := string(b); strings.Count(got, `"note":`) != 2 || strings.Count(got, `"configured_address":"h:2"`) != 1 || strings.Count(got, "configured_address") != 1 {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What a core tells, and what the network does, is counted, and comes to whoever asks for
+// the status, here and over the wire.
+func TestStatusHasCounters(t *testing.T) {
+	c, err := Local(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status, err := c.Client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Counters) != len(observe.Counters) {
+		t.Errorf("got %d counters, want %d", len(status.Counters), len(observe.Counters))
+	}
+	won := uint64(0)
+	for _, n := range c.Nodes {
+		s := n.Status()
+		won += s.Counters["elections_won"]
+		if s.Counters["sent_raft_bytes"] == 0 || s.Counters["sent_membership_bytes"] == 0 {
+			t.Errorf("%s: got %v", n.Name(), s.Counters)
+		}
+	}
+	if won == 0 {
+		t.Error("nobody has won an election, and there is a leader")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -93,7 +94,7 @@ func (c *Client) Verify(ctx context.Context) (Verification, error) {
 	if err != nil {
 		return Verification{}, err
 	}
-	v := newVerifier(ctx, status)
+	v := newVerifier(ctx, c.security, status)
 	defer v.close()
 	ctx, cancel := context.WithTimeout(ctx, verifyPatience)
 	defer cancel()
@@ -119,7 +120,7 @@ type verified struct {
 	err    error
 }
 
-func newVerifier(ctx context.Context, status *protocol.Status) *verifier {
+func newVerifier(ctx context.Context, secure *security.Security, status *protocol.Status) *verifier {
 	v := &verifier{}
 	for _, m := range status.Members {
 		if m.Role != Reserve.String() { // those hold nothing
@@ -128,7 +129,7 @@ func newVerifier(ctx context.Context, status *protocol.Status) *verifier {
 	}
 	v.each(func(m *verified) {
 		if m.status.Alive {
-			m.remote, m.err = client.NewRemote(ctx, client.RemoteConfig{Addresses: []string{m.status.Address}, Cluster: status.Cluster})
+			m.remote, m.err = client.NewRemote(ctx, client.RemoteConfig{Security: secure, Addresses: []string{m.status.Address}, Cluster: status.Cluster})
 		}
 	})
 	return v

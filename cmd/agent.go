@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,80 +61,24 @@ func (p *Program) agentCommand() *cli.Command {
 }
 
 func agentFlags() []cli.Flag {
-	return append([]cli.Flag{
-		unsaid("the host's name", stringFlag("name", "", "`NAME` of the member, for people; unique in the cluster")),
-		stringFlag("role", "active", "wish: `active`, passive, or reserve (hold nothing until passives are too few or a seat is free); the replicated configuration decides"),
-		boolFlag("eligible", "a passive member, or a reserve, that may be chosen as an active one, after those with --role active"),
-		stringFlag("dir", "", "`DIR` of the member's log; required"),
-		stringFlag("bind", starling.BindDefault, "`HOST:PORT` for members and clients, TCP and UDP; port 0 picks one"),
-		unsaid("what is bound", stringFlag("advertise", "", "`HOST:PORT` at which others reach this member")),
-		stringFlag("http", httpDefault, "`HOST:PORT` of /healthz, /readyz and /v1/status; none for no HTTP"),
-		boolFlag("bootstrap", "begin a new cluster with this member; nothing happens on a directory that has one"),
-		listOf(stringFlag("join", "", "members to ask at the first start, `HOST:PORT[,HOST:PORT...]`; with --bootstrap, a cluster begins when all of them have answered that they have none")),
-		unsaid("--bootstrap decides", intFlag("expect", 0, "begin a new cluster when `N` members that were told the same have found one another through --join; for templates, where all have the same flags")),
-		boolFlag("replace", "take over the seat of the member with the same name, whose directory is lost, while that one is not heard"),
-		boolFlag("forget-promise", "lift this member's promise not to begin a cluster; only if whoever was promised will never begin one"),
-		intFlag("actives", starling.ActivesDefault, "`N` voters that the cluster grows to, said by the bootstrapping member"),
-		stringFlag("zone", "", "`ZONE` of the member, for placement"),
-		boolFlag("insecure", "allow addresses beyond this machine although nothing is encrypted or authenticated yet"),
-		stringFlag("gossip-mode", "hybrid", "how entries reach passives: `hybrid` or flood"),
-		intFlag("gossip-fanout", starling.GossipFanoutDefault, "`N` random members that a new frame goes to, in mode flood"),
-		floatFlag("gossip-probability", starling.GossipProbabilityDefault, "with which `P` it goes to each of them"),
-		stringFlag("sign-key", "", "`FILE` of the private key with which this member signs what passives follow, while it is active (see starling keys)"),
-		stringFlag("trusted-keys", "", "`FILE` of the public keys of all members that may be active; a passive then takes nothing that none of them has signed"),
+	return append(fieldFlags(),
 		stringFlag("log-level", "info", "`LEVEL` of the log: debug, info, warn or error"),
 		stringFlag("log-format", "text", "`FORMAT` of the log on standard error: text or json"),
-		unsaid("one minute at the first start of a member that joins, otherwise never", durationFlag("start-timeout", 0, "give up when the member has not found its cluster, or gets no further with catching up, for this `DURATION`; 0 for never")),
-		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"),
-	}, slices.Concat(timingFlags("lan"), checkpointFlags(), diskFlags())...)
+		stringFlag("config", "", "YAML `FILE` with any of these flags as keys"))
 }
 
 // agentConfig turns flags into a configuration, mistakes into usage errors.
 func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 	names, wrong := readConfigFile(c) // before any flag is looked at
-	cfg := starling.Config{
-		Name: c.String("name"), Dir: c.String("dir"), Zone: c.String("zone"),
-		Bind: c.String("bind"), Advertise: c.String("advertise"), HTTP: c.String("http"),
-		Insecure: c.Bool("insecure"), Eligible: c.Bool("eligible"),
-		Bootstrap: c.Bool("bootstrap"), Join: addresses(c.String("join")), Expect: c.Int("expect"), ForgetPromise: c.Bool("forget-promise"), Replace: c.Bool("replace"), Actives: c.Int("actives"),
-		GossipMode: c.String("gossip-mode"), GossipFanout: c.Int("gossip-fanout"), GossipProbability: c.Float64("gossip-probability"),
-		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
-		StartTimeout: c.Duration("start-timeout"), Types: p.Types,
-	}
+	cfg := starling.Config{Types: p.Types}
+	fill(c, &cfg, &wrong)
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
-	}
-	switch role := c.String("role"); role {
-	case "active":
-		cfg.Role = starling.Active
-	case "passive":
-		cfg.Role = starling.Passive
-	case "reserve":
-		cfg.Role = starling.Reserve
-	default:
-		wrong.Addf("%s takes active, passive or reserve, not %q", naming.Field("Role"), role)
 	}
 	if cfg.Dir == "" {
 		wrong.Addf("%s is required: a member keeps its log there", naming.Field("Dir"))
 	}
-	for _, f := range []naming.Field{"Actives", "Expect", "GossipFanout", "GossipProbability"} {
-		if flag := flagOf(f); c.IsSet(flag) && c.Int(flag) == 0 && c.Float64(flag) == 0 { // it would mean the default
-			wrong.Addf("%s is %v: above 0", f, c.Value(flag))
-		}
-	}
 	var err error
-	if file := c.String("sign-key"); file != "" {
-		if cfg.SigningKey, err = starling.ReadSigningKey(file); err != nil {
-			wrong.Addf("%s: %v", naming.Field("SigningKey"), err)
-		}
-	}
-	if file := c.String("trusted-keys"); file != "" {
-		if cfg.TrustedKeys, err = starling.ReadTrustedKeys(file); err != nil {
-			wrong.Addf("%s: %v", naming.Field("TrustedKeys"), err)
-		}
-	}
-	cfg.CheckpointBytes, cfg.RetainBytes, cfg.CheckpointEvery = checkpointsOf(c, &wrong)
-	cfg.DiskLow, cfg.DiskHigh = disksOf(c, &wrong)
 	cfg.Logger, err = newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
 	wrong.Add(err)
 	judged := cfg

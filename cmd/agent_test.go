@@ -150,7 +150,7 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 		{"--join 127.0.0.1:0", "no port"},
 		{"--actives 0", "--actives is 0: above 0"},
 		{"--gossip-fanout 0", "--gossip-fanout is 0: above 0"},
-		{"--actives 1000", "between 1 and 64"},
+		{"--actives 1000", "from 1 to 64"},
 		{"--role passive --bootstrap", "a passive member cannot begin a cluster"},
 		{"--log-level shout", "--log-level takes"},
 		{"--log-format xml", "--log-format takes"},

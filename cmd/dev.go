@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +33,18 @@ func (p *Program) devCommand() *cli.Command {
 			stringFlag("http", httpDefault, "`HOST:PORT` of its HTTP; none for no HTTP"),
 			stringFlag("log-level", "warn", "`LEVEL` of the log on standard error: debug, info, warn or error"),
 			stringFlag("log-format", "text", "`FORMAT` of the log: text or json"),
-		}, slices.Concat(timingFlags("250 ms to 500 ms for up to 16 members, otherwise lan"), checkpointFlags(), diskFlags())...)),
+		}, devFields()...)),
 		Action: p.runDev,
 	}
+}
+
+// sharedFields are what all members of a cluster in one process have alike.
+var sharedFields = []naming.Field{"Timing", "Election", "Heartbeat", "CheckpointBytes", "CheckpointEvery", "RetainBytes", "DiskLow", "DiskHigh"}
+
+func devFields() []cli.Flag {
+	flags := fieldFlags(sharedFields...)
+	unsaid("250 ms to 500 ms for up to 16 members, otherwise lan", findFlag(flags, "timing"))
+	return flags
 }
 
 func (p *Program) runDev(c *cli.Context) error {
@@ -46,17 +54,13 @@ func (p *Program) runDev(c *cli.Context) error {
 	var wrong naming.Faults
 	logger, err := newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
 	wrong.Add(err)
-	bytes, retain, every := checkpointsOf(c, &wrong)
-	low, high := disksOf(c, &wrong)
-	if n := c.Int("actives"); n == 0 { // it would mean the default
-		wrong.Addf("%s is 0, not between 1 and %d", naming.Field("Actives"), protocol.ActivesMax)
-	}
 	cfg := starling.LocalConfig{
-		DiskLow: low, DiskHigh: high,
-		CheckpointBytes: bytes, CheckpointEvery: every, RetainBytes: retain,
 		Actives: c.Int("actives"), Passives: c.Int("passives"), Dir: c.String("dir"),
 		Bind: cmp.Or(c.String("bind"), defaultAddress), HTTP: c.String("http"), Types: p.Types, Logger: logger,
-		Timing: c.String("timing"), Election: c.Duration("election"), Heartbeat: c.Duration("heartbeat"),
+	}
+	fill(c, &cfg, &wrong, sharedFields...)
+	if n := c.Int("actives"); n == 0 { // it would mean the default
+		wrong.Addf("%s is 0, not between 1 and %d", naming.Field("Actives"), protocol.ActivesMax)
 	}
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""

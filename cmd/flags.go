@@ -2,7 +2,9 @@ package cmd
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/naming"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -71,47 +74,109 @@ func durationFlag(name string, value time.Duration, usage string) *cli.DurationF
 	return &cli.DurationFlag{Name: name, Value: value, Usage: usage}
 }
 
-// checkpointFlags are the flags of every command that runs members.
-func checkpointFlags() []cli.Flag {
-	return []cli.Flag{
-		intFlag("checkpoint-bytes", starling.CheckpointBytesDefault, "`BYTES` of log after which all members take a checkpoint and give up the log below (or half the state's size, if that is more)"),
-		durationFlag("checkpoint-every", starling.CheckpointEveryDefault, "`DURATION` after which they do if anything was written; negative for never"),
-		intFlag("retain-bytes", starling.RetainBytesDefault, "`BYTES` of log that stay below the older checkpoint at most, for members a little behind; negative for none"),
+// fieldFlags are the flags that fill in fields of a configuration: those that are
+// named, or all.
+func fieldFlags(names ...naming.Field) (flags []cli.Flag) {
+	for _, f := range config.Fields {
+		if len(names) == 0 || slices.Contains(names, f.Name) {
+			flags = append(flags, fieldFlag(f))
+		}
 	}
+	return flags
 }
 
-// diskFlags are the flags of every command that runs members with directories.
-func diskFlags() []cli.Flag {
-	return []cli.Flag{
-		uint64Flag("disk-low", starling.DiskLowDefault, "`BYTES` of free space below which this member, while it leads, takes no writes but those that free space, and hands over to a voter with room"),
-		unsaid("half as much again as --disk-low", uint64Flag("disk-high", starling.DiskHighDefault, "`BYTES` of free space from which on it takes writes again")),
+func fieldFlag(f config.Field) cli.Flag {
+	name, value := flagOf(f.Name), f.Default
+	if f.Unsaid != "" {
+		value = nil
 	}
+	switch f.In(new(starling.Config)).(type) {
+	case *bool:
+		return boolFlag(name, f.Usage)
+	case *int:
+		value, _ := value.(int)
+		return unsaid(f.Unsaid, intFlag(name, value, f.Usage))
+	case *uint64:
+		return unsaid(f.Unsaid, uint64Flag(name, 0, f.Usage))
+	case *float64:
+		value, _ := value.(float64)
+		return unsaid(f.Unsaid, floatFlag(name, value, f.Usage))
+	case *time.Duration:
+		value, _ := value.(time.Duration)
+		return unsaid(f.Unsaid, durationFlag(name, value, f.Usage))
+	case *[]string:
+		return listOf(stringFlag(name, "", f.Usage))
+	}
+	text := "" // of what is one, or is read from one
+	switch {
+	case f.Name == "HTTP":
+		text = httpDefault
+	case value != nil:
+		text = fmt.Sprint(value)
+	}
+	return unsaid(f.Unsaid, stringFlag(name, text, f.Usage))
 }
 
-// disksOf reads them. What was not said follows from the other.
-func disksOf(c *cli.Context, wrong *naming.Faults) (low, high uint64) {
-	for _, flag := range []struct {
-		field naming.Field
-		to    *uint64
-	}{{"DiskLow", &low}, {"DiskHigh", &high}} {
-		if !c.IsSet(flagOf(flag.field)) {
+// fill fills in the fields of a configuration, a pointer to a struct, that the command
+// has flags for.
+func fill(c *cli.Context, configuration any, wrong *naming.Faults, names ...naming.Field) {
+	for _, f := range config.Fields {
+		name := flagOf(f.Name)
+		if len(names) > 0 && !slices.Contains(names, f.Name) {
 			continue
 		}
-		if *flag.to = c.Uint64(flagOf(flag.field)); *flag.to == 0 { // a zero would mean the default
-			wrong.Addf("%s is 0: above 0", flag.field)
+		to := f.In(configuration)
+		switch to := to.(type) {
+		case *bool:
+			*to = c.Bool(name)
+		case *int:
+			*to = c.Int(name)
+		case *uint64:
+			*to = c.Uint64(name)
+		case *float64:
+			*to = c.Float64(name)
+		case *time.Duration:
+			*to = c.Duration(name)
+		case *[]string:
+			*to = addresses(c.String(name))
+		case *string:
+			*to = c.String(name)
+		default:
+			wrong.Add(read(to, f.Name, c.String(name)))
+		}
+		if f.Least != nil && f.Zero == "" && c.IsSet(name) && reflect.ValueOf(to).Elem().IsZero() { // it would mean the default
+			also := ""
+			if f.Negative != "" {
+				also = ", or negative for " + f.Negative
+			}
+			wrong.Addf("%s is %v: above 0%s", f.Name, c.Value(name), also)
 		}
 	}
-	return low, high
 }
 
-// timingFlags are the flags that say how fast a dead leader is noticed; otherwise
-// says what holds without any of them.
-func timingFlags(otherwise string) []cli.Flag {
-	return []cli.Flag{
-		unsaid(otherwise, stringFlag("timing", "", "`fast`, lan or wan: a dead leader is noticed after 150 to 300 ms, 0.5 to 1 s, or 3 to 6 s; shorter takes slow networks, disks and machines for dead ones; the same for all members")),
-		unsaid("that of --timing", durationFlag("election", 0, "`DURATION` for which a follower hears no leader before it stands, at least and up to twice, from 15ms to 1m")),
-		unsaid("that of --timing", durationFlag("heartbeat", 0, "`DURATION` between two signs of life of a leader, from 5ms to a third of --election")),
+// read reads what a text, or the file that it names, says of a field.
+func read(to any, field naming.Field, text string) (err error) {
+	switch to := to.(type) {
+	case *starling.Role:
+		for _, *to = range []starling.Role{starling.Active, starling.Passive, starling.Reserve} {
+			if text == to.String() {
+				return nil
+			}
+		}
+		return naming.Faultf("%s takes active, passive or reserve, not %q", field, text)
+	case *ed25519.PrivateKey:
+		if text != "" {
+			*to, err = starling.ReadSigningKey(text)
+		}
+	case *[]ed25519.PublicKey:
+		if text != "" {
+			*to, err = starling.ReadTrustedKeys(text)
+		}
 	}
+	if err != nil {
+		return naming.Faultf("%s: %v", field, err)
+	}
+	return nil
 }
 
 // unsaid says in the help of a flag what holds without it, where that is no value of it.
@@ -129,21 +194,6 @@ func unsaid(text string, f cli.Flag) cli.Flag {
 		f.DefaultText = text
 	}
 	return f
-}
-
-// checkpointsOf reads them. A zero would mean the default.
-func checkpointsOf(c *cli.Context, wrong *naming.Faults) (bytes, retain int, every time.Duration) {
-	bytes, retain, every = c.Int("checkpoint-bytes"), c.Int("retain-bytes"), c.Duration("checkpoint-every")
-	if bytes == 0 {
-		wrong.Addf("%s is 0: above 0", naming.Field("CheckpointBytes"))
-	}
-	if every == 0 {
-		wrong.Addf("%s is 0s: above 0, or negative for never", naming.Field("CheckpointEvery"))
-	}
-	if retain == 0 {
-		wrong.Addf("%s is 0: above 0, or negative for none", naming.Field("RetainBytes"))
-	}
-	return bytes, retain, every
 }
 
 // outputFlag is -o; every command that prints a result has it.

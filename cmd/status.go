@@ -3,8 +3,10 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/internal/notation"
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -71,6 +74,11 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
 		{"version", orNone(s.Version)},
 		{"cluster", s.Cluster},
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
+		if n := s.Counters[name]; n != 0 {
+			rows = append(rows, []string{name, strings.TrimRight(fmt.Sprintf("%d  %s", n, observe.Text(name)), " ")})
+		}
 	}
 	for _, a := range s.Ahead {
 		rows = append(rows, []string{"ahead", a.Name + " " + a.Text})

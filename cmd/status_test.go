@@ -2,10 +2,13 @@ package cmd
 
 import (
 	"bytes"
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/observe"
 )
 
 // What people should know of a member stands below the tables of both commands.
@@ -57,5 +60,30 @@ func TestStatusSaysWhoIsAhead(t *testing.T) {
 	out.Reset()
 	if err := printStatus(&out, starling.Status{}); err != nil || strings.Contains(out.String(), "ahead") {
 		t.Errorf("got %v and\n%s\nwant no line about nobody", err, out.String())
+	}
+}
+
+// Every counter is shown with its sentence, one of a later version without, and one that
+// is 0 not at all.
+func TestStatusShowsCounters(t *testing.T) {
+	s := starling.Status{Counters: map[string]uint64{"of_later": 7}}
+	for i, c := range observe.Counters {
+		s.Counters[c.Name] = uint64(100 + i)
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range observe.Counters {
+		if want := regexp.MustCompile(fmt.Sprintf(`(?m)^%s +%d  %s$`, c.Name, 100+i, regexp.QuoteMeta(c.Text))); !want.MatchString(out.String()) {
+			t.Errorf("got %s, want also %s", out.String(), want)
+		}
+	}
+	if want := regexp.MustCompile(`(?m)^of_later +7$`); !want.MatchString(out.String()) {
+		t.Errorf("got %s, want also %s", out.String(), want)
+	}
+	out.Reset()
+	if err := printStatus(&out, starling.Status{Counters: map[string]uint64{"votes": 0}}); err != nil || strings.Contains(out.String(), "votes") {
+		t.Errorf("got %s, %v", out.String(), err)
 	}
 }

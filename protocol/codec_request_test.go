@@ -56,7 +56,7 @@ func sampleResponses() []*Response {
 		{ID: 5, Kind: RequestStatus, Status: &Status{
 			Cluster: ClusterID(idB), ID: idA, Name: "n", Address: "a", HTTP: "h", Role: "active", RaftRole: "leader", Term: 1, LeaderID: idB,
 			Leader: "l", Commit: 2, Applied: 3, First: 4, Digest: "d", AgeKnown: true, AgeNanos: 5, Version: "v", Uptime: 6, Serving: true,
-			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
+			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Counts: []Count{{Name: "elections_won", Value: 1 << 40}, {Name: "z"}}, Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
 				{ID: idA, Name: "n", Address: "a", Role: "passive", Seat: "voter", Alive: true, Leader: true, Known: true, Said: 12, Applied: 9, AgeKnown: true, AgeNanos: 10, SilenceKnown: true, Silence: 11, Moved: true, Configured: "c", Other: "o"}, {},
 			},
 		}},

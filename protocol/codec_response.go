@@ -68,7 +68,7 @@ func ResponseSize(p *Response) int {
 		}
 	}
 	if p.Status != nil {
-		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown)
+		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown) + 48*len(p.Status.Counts)
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names)) + p.Join.Founding.size()
@@ -212,7 +212,7 @@ func readNames(r *reader) (names []NameInUse) {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 30)
+	dst = appendArray(dst, 31)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -252,6 +252,12 @@ func (s *Status) append(dst []byte) []byte {
 	for i := range s.Unknown {
 		dst = s.Unknown[i].append(dst)
 	}
+	dst = appendArray(dst, len(s.Counts))
+	for i := range s.Counts {
+		dst = appendArray(dst, 2)
+		dst = appendString(dst, s.Counts[i].Name)
+		dst = appendUint(dst, s.Counts[i].Value)
+	}
 	return dst
 }
 
@@ -287,8 +293,26 @@ func (r *reader) status() *Status {
 		s.Ahead = append(s.Ahead, a)
 	}
 	s.Unknown = r.kindCounts()
+	if more > 0 { // none of a member that counts nothing by names
+		s.Counts, more = r.counts(), more-1
+	}
 	r.skip(more)
 	return s
+}
+
+const countBytesMin = 3
+
+func (r *reader) counts() (list []Count) {
+	for range r.arrayTo(FrameBytesMax, countBytesMin) {
+		more := r.grows(2)
+		c := Count{Name: r.name(), Value: r.uint()}
+		r.skip(more)
+		if r.err != nil {
+			return nil
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 const aheadBytesMin = 7

@@ -367,6 +367,14 @@ type Status struct {
 	// Unknown counts, by kind, the messages that the sender or others did not know,
 	// since its start, in the order of the kinds.
 	Unknown []KindCount
+	// Counts are what the sender has counted since its start, by names of its own.
+	Counts []Count
+}
+
+// Count is a number with a name: whoever has neither passes it on all the same.
+type Count struct {
+	Name  string
+	Value uint64
 }
 
 // AheadStatus is a member that holds committed entries up to Holds, above where the

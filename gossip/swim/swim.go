@@ -77,7 +77,7 @@ type Config struct {
 	Addresses []string
 	// Packets is the datagram socket. It is closed by Shutdown.
 	Packets net.PacketConn
-	// Dial makes streams. Default: TCP.
+	// Dial makes streams; required.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Resolve looks names up. Default: the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -152,8 +152,8 @@ type known struct {
 // protocol.ErrInvalid and ErrTooLarge for what is wrong in the Config. After an
 // error Packets is still the caller's.
 func Start(cfg Config) (*Swim, error) {
-	if cfg.ID.IsZero() || cfg.Cluster.IsZero() || cfg.Packets == nil {
-		return nil, protocol.ErrInvalid.With("membership needs a member id, a cluster id and a datagram socket")
+	if cfg.ID.IsZero() || cfg.Cluster.IsZero() || cfg.Packets == nil || cfg.Dial == nil {
+		return nil, protocol.ErrInvalid.With("membership needs a member id, a cluster id, a datagram socket and what makes streams")
 	}
 	if cfg.Timing == (Timing{}) {
 		cfg.Timing = LAN()

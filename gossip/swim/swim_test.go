@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -55,7 +56,7 @@ func startOn(t *testing.T, l net.Listener, packets net.PacketConn, n byte, chang
 	}
 	cfg := Config{
 		ID: x.id, Cluster: cluster, Meta: Meta{Name: fmt.Sprint("n", n), Zone: "z", HTTP: "h:1", Role: protocol.RolePassive},
-		Advertise: x.address, Packets: packets, Timing: Local(),
+		Advertise: x.address, Packets: packets, Dial: security.Plaintext().Dial, Timing: Local(),
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 		OnPeers:   func(p []protocol.Peer) { x.peers <- p },
 		OnMessage: func(from protocol.MemberID, b []byte) { x.messages <- from.Short() + ":" + string(b) },
@@ -356,11 +357,12 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 	l, p := listen(t, "127.0.0.1")
 	defer l.Close()
 	defer p.Close()
-	good := Config{ID: protocol.MemberID{1}, Cluster: cluster, Advertise: l.Addr().String(), Packets: p}
+	good := Config{ID: protocol.MemberID{1}, Cluster: cluster, Advertise: l.Addr().String(), Packets: p, Dial: security.Plaintext().Dial}
 	for name, change := range map[string]func(*Config){
 		"no id":         func(c *Config) { c.ID = protocol.MemberID{} },
 		"no cluster":    func(c *Config) { c.Cluster = protocol.ClusterID{} },
 		"no socket":     func(c *Config) { c.Packets = nil },
+		"no streams":    func(c *Config) { c.Dial = nil },
 		"any address":   func(c *Config) { c.Advertise = "0.0.0.0:7600" },
 		"no port":       func(c *Config) { c.Advertise = "127.0.0.1" },
 		"port 0":        func(c *Config) { c.Advertise = "127.0.0.1:0" },
@@ -404,13 +406,13 @@ func BenchmarkDatagram(b *testing.B) {
 	defer la.Close()
 	defer lb.Close()
 	got := make(chan struct{}, 4096)
-	x, err := Start(Config{ID: protocol.MemberID{1}, Cluster: cluster, Advertise: la.Addr().String(), Packets: pa})
+	x, err := Start(Config{ID: protocol.MemberID{1}, Cluster: cluster, Advertise: la.Addr().String(), Packets: pa, Dial: security.Plaintext().Dial})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer x.Shutdown()
 	y, err := Start(Config{
-		ID: protocol.MemberID{2}, Cluster: cluster, Advertise: lb.Addr().String(), Packets: pb,
+		ID: protocol.MemberID{2}, Cluster: cluster, Advertise: lb.Addr().String(), Packets: pb, Dial: security.Plaintext().Dial,
 		OnMessage: func(protocol.MemberID, []byte) { got <- struct{}{} },
 	})
 	if err != nil {

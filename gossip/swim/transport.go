@@ -76,12 +76,6 @@ func newTransport(ctx context.Context, cfg Config, advertise *net.TCPAddr) *tran
 		streams: make(map[*stream]struct{}),
 	}
 	t.advertise.Store(advertise)
-	if t.dial == nil {
-		t.dial = func(ctx context.Context, address string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", address)
-		}
-	}
 	if u, ok := t.packets.(*net.UDPConn); ok {
 		_ = u.SetReadBuffer(socketBytes) // the kernel may give less
 	}

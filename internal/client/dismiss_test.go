@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -39,12 +40,12 @@ func TestWhatEndsAConnectionIsNotSentAgain(t *testing.T) {
 	s := newServer(t)
 	address, _ := listen(t, s, protocol.ClusterID{7})
 	var times atomic.Int32
-	c := newClient(t, newRemote(t, RemoteConfig{Addresses: []string{address},
+	c := newClient(t, newRemote(t, RemoteConfig{Security: security.Plaintext(), Addresses: []string{address},
 		Dial: func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error) {
 			conn, err := wire.DialClient(ctx, address, wire.ClientConfig{
 				Hello: protocol.Hello{Cluster: cluster},
 				Dial: func(ctx context.Context, address string) (net.Conn, error) {
-					conn, err := wire.Dial(ctx, address)
+					conn, err := security.Plaintext().Dial(ctx, address)
 					return spoiling{conn, &times}, err
 				},
 			})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/attempt"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -35,7 +36,9 @@ type RemoteConfig struct {
 	// Cluster, if not zero, is the only cluster that will do. Otherwise it is
 	// the one that answers first.
 	Cluster protocol.ClusterID
-	// Dial connects to a member. A zero cluster means any. Default: TCP, in
+	// Security makes the connections; required without Dial.
+	Security *security.Security
+	// Dial connects to a member. A zero cluster means any. Default: through Security, in
 	// the name Name.
 	Dial func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error)
 	Name string
@@ -85,6 +88,9 @@ func (cfg *RemoteConfig) setDefaults() error {
 		if *field.value < 0 {
 			return protocol.ErrInvalid.With(fmt.Sprintf("a time of a client is negative: %v", *field.value))
 		}
+	}
+	if cfg.Dial == nil && cfg.Security == nil {
+		return protocol.ErrInvalid.With("a client needs what makes its connections")
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = wireDial(cfg)

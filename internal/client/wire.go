@@ -10,12 +10,12 @@ import (
 	"github.com/starlinghq/starling/resources"
 )
 
-// wireDial returns the Dial of a Remote over TCP.
+// wireDial returns the Dial of a Remote over its Security.
 func wireDial(cfg *RemoteConfig) func(context.Context, string, protocol.ClusterID) (Conn, error) {
-	name, pingTimeout, dialTimeout := cfg.Name, cfg.PingTimeout, cfg.DialTimeout
+	name, pingTimeout, dialTimeout, secure := cfg.Name, cfg.PingTimeout, cfg.DialTimeout, cfg.Security
 	return func(ctx context.Context, address string, cluster protocol.ClusterID) (Conn, error) {
 		conn, err := wire.DialClient(ctx, address, wire.ClientConfig{
-			Hello: protocol.Hello{Cluster: cluster, Name: name}, PingTimeout: pingTimeout,
+			Hello: protocol.Hello{Cluster: cluster, Name: name}, PingTimeout: pingTimeout, Dial: secure.Dial,
 			Options: wire.Options{HandshakeTimeout: dialTimeout},
 		})
 		if err != nil {

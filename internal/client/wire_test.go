@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -108,7 +109,7 @@ func (c *cutting) Accept() (net.Conn, error) {
 
 func dial(t *testing.T, addresses ...string) *Client {
 	t.Helper()
-	return newClient(t, newRemote(t, RemoteConfig{Addresses: addresses, Name: "test"}), Config{})
+	return newClient(t, newRemote(t, RemoteConfig{Security: security.Plaintext(), Addresses: addresses, Name: "test"}), Config{})
 }
 
 // TestExactlyOnceOverSockets cuts the connections of two members again and
@@ -189,7 +190,7 @@ func TestWatchOverSockets(t *testing.T) {
 func TestRefusalsOverSockets(t *testing.T) {
 	s := newServer(t)
 	one, _ := listen(t, s, protocol.ClusterID{7})
-	_, err := NewRemote(t.Context(), RemoteConfig{Addresses: []string{one}, Cluster: protocol.ClusterID{8}})
+	_, err := NewRemote(t.Context(), RemoteConfig{Security: security.Plaintext(), Addresses: []string{one}, Cluster: protocol.ClusterID{8}})
 	wantIs(t, err, []error{protocol.ErrWrongCluster}, []error{protocol.ErrUnavailable})
 	t.Log(err)
 
@@ -199,7 +200,7 @@ func TestRefusalsOverSockets(t *testing.T) {
 	}
 	nobody := l.Addr().String()
 	_ = l.Close()
-	_, err = NewRemote(t.Context(), RemoteConfig{Addresses: []string{nobody}})
+	_, err = NewRemote(t.Context(), RemoteConfig{Security: security.Plaintext(), Addresses: []string{nobody}})
 	wantIs(t, err, []error{protocol.ErrUnavailable}, nil)
 	for _, want := range []string{nobody, "refused", "give the address of one that runs"} {
 		if !strings.Contains(err.Error(), want) {
@@ -226,7 +227,7 @@ func TestRefusalsOverSockets(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, err = NewRemote(ctx, RemoteConfig{Addresses: []string{other.Addr().String()}})
+	_, err = NewRemote(ctx, RemoteConfig{Security: security.Plaintext(), Addresses: []string{other.Addr().String()}})
 	wantIs(t, err, []error{protocol.ErrUnavailable}, nil)
 	t.Log(err)
 }

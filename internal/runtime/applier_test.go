@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -82,7 +83,7 @@ func TestACommandThatEndsItsGoroutineStopsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := protocol.Query{Resource: "r", Type: "hanging", Operation: "ask", Argument: argument, Level: protocol.Local}
-	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Addresses: []string{c.members["a2"].Addr()}})
+	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{c.members["a2"].Addr()}})
 	if err != nil {
 		t.Fatal(err)
 	}

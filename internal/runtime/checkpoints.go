@@ -63,6 +63,6 @@ func (m *Member) elsewhere(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, elsewhereTimeout)
 	defer cancel()
-	_, err := m.findCluster(ctx, addresses)
+	_, err := m.asker().findCluster(ctx, addresses)
 	return err == nil
 }

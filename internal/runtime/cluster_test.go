@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -66,8 +68,8 @@ func testRegistry(t *testing.T) *resources.Registry {
 func (c *cluster) start(name string, role protocol.Role, change ...func(*Config)) *Member {
 	c.t.Helper()
 	cfg := Config{
-		Name: name, Bind: "127.0.0.1:0", Role: role, Registry: testRegistry(c.t), SegmentBytes: 1 << 20,
-		Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
+		Config:   config.Config{Name: name, Bind: "127.0.0.1:0", Role: role, Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond},
+		Security: security.Plaintext(), Registry: testRegistry(c.t), SegmentBytes: 1 << 20,
 	}
 	if c.first == "" {
 		cfg.Bootstrap = true
@@ -387,7 +389,7 @@ func TestBadStarts(t *testing.T) {
 		t.Cleanup(cancel)
 		return ctx
 	}
-	base := Config{Name: "x", Bind: "127.0.0.1:0", Registry: testRegistry(t)}
+	base := Config{Config: config.Config{Name: "x", Bind: "127.0.0.1:0"}, Security: security.Plaintext(), Registry: testRegistry(t)}
 	for _, test := range []struct {
 		name   string
 		change func(*Config)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -124,7 +125,7 @@ func (c *cluster) only(name string) *client.Remote {
 	c.t.Helper()
 	var r *client.Remote
 	c.eventually(name+" answers", func() (err error) {
-		r, err = client.NewRemote(c.ctx, client.RemoteConfig{Addresses: []string{c.at(name)}})
+		r, err = client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{c.at(name)}})
 		return err
 	})
 	c.t.Cleanup(func() { _ = r.Close() })

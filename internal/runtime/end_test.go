@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -49,7 +50,7 @@ func TestEndIsNotHeldByAFullMailbox(t *testing.T) {
 	stranger := protocol.MemberID{0: 0xba, 15: 1}
 	link := wire.NewPeer(wire.PeerConfig{ID: m.ID(), Address: m.Addr(), Hello: func() protocol.Hello {
 		return protocol.Hello{Cluster: m.identity.Cluster, Member: stranger, Name: "stranger", Starts: 1, Run: 1}
-	}}, nil)
+	}}, security.Plaintext().Dial)
 	defer link.Close()
 	answered := protocol.Message(&protocol.Heartbeat{Term: 1})
 	link.Send([]protocol.Message{answered})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -81,6 +82,7 @@ func TestWritesGoOnWithTheNextLeaderWithoutATimeLimit(t *testing.T) {
 				addresses = append(addresses, m.Addr())
 			}
 			remote, err := client.NewRemote(c.ctx, client.RemoteConfig{
+				Security:  security.Plaintext(),
 				Addresses: addresses, DialTimeout: never, PingTimeout: never, BackOff: time.Millisecond,
 			})
 			if err != nil {
@@ -189,7 +191,7 @@ func TestBlockedQueryIsWaitedForAndStopsWithItsCaller(t *testing.T) {
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Actives, cfg.Registry = 1, registry })
 	const bound = 20 * time.Millisecond
-	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Addresses: []string{m.Addr()}, PingTimeout: bound * 10})
+	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{m.Addr()}, PingTimeout: bound * 10})
 	if err != nil {
 		t.Fatal(err)
 	}

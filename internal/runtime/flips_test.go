@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/checkpoint"
@@ -58,9 +60,12 @@ func TestFlippedMemberProcess(t *testing.T) {
 		return
 	}
 	cfg := Config{
-		Name: "a3", Dir: say[0], Bind: say[1], Join: []string{say[2]}, Role: protocol.RoleActive, Registry: testRegistry(t),
-		Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
-		Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Security: security.Plaintext(), Registry: testRegistry(t),
+		Config: config.Config{
+			Name: "a3", Dir: say[0], Bind: say[1], Join: []string{say[2]},
+			Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
+			Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		},
 	}
 	flipConfig(&cfg)
 	ctx, cancel := context.WithTimeout(context.Background(), flipPatience)
@@ -252,7 +257,7 @@ func (l *flipLab) write(n int) {
 func (l *flipLab) agrees(f *flipped) error {
 	ctx, cancel := context.WithTimeout(context.Background(), flipPatience)
 	defer cancel()
-	conn, err := wire.DialClient(ctx, l.bind, wire.ClientConfig{})
+	conn, err := wire.DialClient(ctx, l.bind, wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -280,7 +281,7 @@ func encodeMembers(list []swim.Known, given []string) []byte {
 // numberLine reads where a member was heard.
 func numberLine(line string) (id protocol.MemberID, number string, ok bool) {
 	fields := strings.Fields(line)
-	if len(fields) != 3 || fields[0] != numberWord || checkAddress(fields[2]) != nil {
+	if len(fields) != 3 || fields[0] != numberWord || config.CheckAddress("Address", fields[2], true) != nil {
 		return id, "", false
 	}
 	id, err := protocol.ParseMemberID(fields[1])
@@ -291,7 +292,7 @@ func numberLine(line string) (id protocol.MemberID, number string, ok bool) {
 func decodeMembers(b []byte) (list []swim.Known, given []string) {
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
-		if a, ok := strings.CutPrefix(lines.Text(), givenWord+" "); ok && checkAddress(a) == nil {
+		if a, ok := strings.CutPrefix(lines.Text(), givenWord+" "); ok && config.CheckAddress("Address", a, true) == nil {
 			given = append(given, a)
 			continue
 		}
@@ -307,7 +308,7 @@ func decodeMembers(b []byte) (list []swim.Known, given []string) {
 		id, err2 := protocol.ParseMemberID(fields[1])
 		role, err3 := strconv.ParseUint(fields[3], 10, 8)
 		name, err4 := strconv.Unquote(fields[4])
-		if errors.Join(err1, err2, err3, err4, checkAddress(fields[2])) != nil || role > uint64(protocol.RoleReserve) {
+		if errors.Join(err1, err2, err3, err4, config.CheckAddress("Address", fields[2], true)) != nil || role > uint64(protocol.RoleReserve) {
 			continue
 		}
 		k := swim.Known{ID: id, Name: name, Role: protocol.Role(role), Address: fields[2]}

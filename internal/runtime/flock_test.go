@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -211,7 +213,7 @@ func TestAPassiveThatFollowsNobodySaysSo(t *testing.T) {
 // follows nobody once it is as old as ten elections, not ten elections later.
 func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 	var boot time.Duration // since the member was made
-	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Election: 500 * time.Millisecond}, syncs: newSyncWatch(time.Second)}
+	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Config: config.Config{Election: 500 * time.Millisecond}}, syncs: newSyncWatch(time.Second)}
 	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
 	m.led.Store(int64(m.clock.Now()))
 	s := replica.Status{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
@@ -276,12 +278,12 @@ func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
 // lonely is a membership without others.
 func lonely(t *testing.T) *swim.Swim {
 	t.Helper()
-	tcp, udp, err := listen("127.0.0.1:0")
+	tcp, udp, err := listen(t.Context(), security.Plaintext(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := swim.Start(swim.Config{
-		ID: protocol.MemberID{1}, Cluster: protocol.ClusterID{1}, Advertise: tcp.Addr().String(), Packets: udp,
+		ID: protocol.MemberID{1}, Cluster: protocol.ClusterID{1}, Advertise: tcp.Addr().String(), Packets: udp, Dial: security.Plaintext().Dial,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -185,7 +185,7 @@ func (s *seeker) ask(ctx context.Context, at founding.Place, q *protocol.Foundin
 		defer s.mu.Unlock()
 		return nil, errors.New(s.unnamed[at.Name])
 	}
-	return askAs(ctx, at.Address, q)
+	return s.m.asker().askAs(ctx, at.Address, q)
 }
 
 // hear takes an answer. An error ends the start.

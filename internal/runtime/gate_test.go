@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -131,7 +132,7 @@ type caller struct {
 
 func (c *cluster) caller(m *Member) *caller {
 	c.t.Helper()
-	conn, err := wire.DialClient(c.ctx, m.Addr(), wire.ClientConfig{})
+	conn, err := wire.DialClient(c.ctx, m.Addr(), wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		c.t.Fatal(err)
 	}

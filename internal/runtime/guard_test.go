@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/storage"
@@ -87,7 +88,7 @@ func TestAStartOnADiskThatIsTooSmallSaysSo(t *testing.T) {
 // ever taken, the log's head was never given up, and filled the disk.
 func TestCheckpointsAreTakenAboveTheMarks(t *testing.T) {
 	for low, want := range map[uint64]uint64{0: 0, 1: 1, 8 << 20: 4 << 20, 256 << 20: 128 << 20, 1 << 40: 128 << 20} {
-		if got := (&Config{DiskLow: low}).reserve(); got != want {
+		if got := (&Config{Config: config.Config{DiskLow: low}}).reserve(); got != want {
 			t.Errorf("writes leave %d: checkpoints leave %d, want %d", low, got, want)
 		}
 	}

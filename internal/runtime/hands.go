@@ -16,7 +16,7 @@ type hands struct{ m *Member }
 func (h hands) Alive() bool                                 { return h.m.cause.Load() == nil }
 func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } // one is under way at a time: there is room
 func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
-func (h hands) Repair(step *replica.RepairStep)                 { h.m.repairer.steps.add(*step) }
+func (h hands) Repair(step *replica.RepairStep)             { h.m.repairer.steps.add(*step) }
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
 func (h hands) Answer(a replica.Answer)                     { h.m.waiters.answer(a.Request, a.Result) }
 func (h hands) AnswerRead(a replica.ReadAnswer)             { h.m.waiters.readAnswer(a) }
@@ -33,7 +33,7 @@ func (h hands) Apply(list []replica.Apply) {
 
 func (h hands) Tell(list []protocol.Event) {
 	for _, e := range list {
-		h.m.event(e)
+		h.m.observer.Event(e)
 	}
 }
 

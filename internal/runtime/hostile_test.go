@@ -10,6 +10,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/dev/hostile"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -41,7 +42,7 @@ func (b *besieged) stranger() {
 	for i, m := range b.voters {
 		links[i] = wire.NewPeer(wire.PeerConfig{ID: m.ID(), Address: m.Addr(), Hello: func() protocol.Hello {
 			return protocol.Hello{Cluster: m.identity.Cluster, Member: id, Name: "stranger", Starts: 1, Run: 1}
-		}}, nil)
+		}}, security.Plaintext().Dial)
 		defer links[i].Close()
 		links[i].Send([]protocol.Message{&protocol.Heartbeat{Term: 1<<64 - 1}})
 		b.eventually("the stranger's link", func() error {

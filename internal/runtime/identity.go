@@ -31,13 +31,10 @@ type directories struct {
 	m    *Member
 	seen member.Sightings
 	// refusals and greeted are the loop's.
-	refusals replica.Refusals
-	greeted  bool
-	barred   atomic.Pointer[bar]
-	// refusalsSaid is what the log says of refusals, and unheard counts what
-	// others say of directories that does not count.
-	refusalsSaid once
-	unheard      atomic.Uint64
+	refusals     replica.Refusals
+	greeted      bool
+	barred       atomic.Pointer[bar]
+	refusalsSaid once // what the log says of refusals
 	twins        twins
 	// elsewhere is where a member was met that belongs to another cluster.
 	elsewhere atomic.Pointer[string]
@@ -236,7 +233,7 @@ func (d *directories) greet(conf protocol.Configuration) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(d.m.life, handshakePatience+d.answersWithin())
-		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: d.m.hello, Check: d.checkPeer, Options: d.wireOptions()}, nil)
+		err := wire.Greet(ctx, wire.PeerConfig{ID: a.ID, Address: a.Address, Hello: d.m.hello, Check: d.checkPeer, Options: d.wireOptions()}, d.m.cfg.Security.Dial)
 		cancel()
 		if err != nil {
 			d.m.logger.Debug("shaking hands after the start", "with", a.Name, "err", err)

@@ -13,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/recovery"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -156,14 +158,14 @@ type refuser struct{ came atomic.Int64 }
 func newRefuser(c *cluster) *refuser {
 	c.t.Helper()
 	first := c.members[c.first]
-	tcp, udp, err := listen("127.0.0.1:0")
+	tcp, udp, err := listen(c.ctx, security.Plaintext(), "127.0.0.1:0")
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	r, id := &refuser{}, protocol.MemberID{0: 0xfa, 15: 1}
 	s, err := swim.Start(swim.Config{
 		ID: id, Cluster: first.Cluster(), Meta: swim.Meta{Name: "fake", Role: protocol.RolePassive},
-		Advertise: tcp.Addr().String(), Packets: udp, Timing: swim.Local(), Addresses: []string{first.Addr()},
+		Advertise: tcp.Addr().String(), Packets: udp, Dial: security.Plaintext().Dial, Timing: swim.Local(), Addresses: []string{first.Addr()},
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -213,7 +215,7 @@ func TestAForgedGreetingLocksNobodyOut(t *testing.T) {
 			link := wire.NewPeer(wire.PeerConfig{ID: m.ID(), Address: m.Addr(), OnState: func(_ string, err error) { states <- err },
 				Hello: func() protocol.Hello {
 					return protocol.Hello{Cluster: m.Cluster(), Member: c.members["a3"].ID(), Name: "a3", Starts: 1 << 40, Run: 99, Sequence: 1 << 40}
-				}}, nil)
+				}}, security.Plaintext().Dial)
 			link.Send([]protocol.Message{&protocol.Standing{Starts: 1 << 41, Run: 99, Sequence: 1 << 41}})
 			select {
 			case err := <-states:
@@ -276,7 +278,7 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 	if isDone(b) {
 		t.Errorf("one voter of three has ended it: %v", b.Err())
 	}
-	conn, err := wire.DialClient(c.ctx, b.Addr(), wire.ClientConfig{})
+	conn, err := wire.DialClient(c.ctx, b.Addr(), wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +296,7 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 		return false
 	}
 	b.mailbox.mu.Unlock()
-	said := b.Traffic().Raft
+	said := b.Count(observe.SentRaft)
 	c.kill(leader)
 	c.eventually("it is asked for its vote", func() error {
 		if n := asked.Load(); n < 20 {
@@ -302,7 +304,7 @@ func TestABarredMemberNeitherVotesNorAcknowledges(t *testing.T) {
 		}
 		return nil
 	})
-	if now := b.Traffic().Raft; now != said {
+	if now := b.Count(observe.SentRaft); now != said {
 		t.Errorf("it has said %d bytes to other actives", now-said)
 	}
 	if s := o.Status(); s.RaftRole == "leader" {
@@ -415,7 +417,7 @@ func TestARestartAfterAHostVanishedIsWelcome(t *testing.T) {
 		link := wire.NewPeer(wire.PeerConfig{
 			ID: m.ID(), Address: m.Addr(), Hello: func() protocol.Hello { return hello }, OnState: func(_ string, err error) { states <- err },
 		}, func(ctx context.Context, address string) (conn net.Conn, err error) {
-			nc.Conn, err = wire.Dial(ctx, address)
+			nc.Conn, err = security.Plaintext().Dial(ctx, address)
 			return nc, err
 		})
 		link.Connect()

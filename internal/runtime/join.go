@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -19,9 +20,18 @@ const (
 	askPause = 200 * time.Millisecond
 )
 
+// asker asks members what they are before there is a stream to them. Any goroutine may
+// use it.
+type asker struct {
+	dial   wire.DialFunc
+	logger *slog.Logger
+}
+
+func (m *Member) asker() asker { return asker{m.cfg.Security.Dial, m.logger} }
+
 // ask asks one address which cluster it belongs to.
-func ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
-	info, err := askAs(ctx, address, nil)
+func (a asker) ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
+	info, err := a.askAs(ctx, address, nil)
 	if err == nil && info.Cluster.IsZero() {
 		return nil, protocol.ErrMalformed.With(address + " did not say which cluster it belongs to")
 	}
@@ -30,8 +40,8 @@ func ask(ctx context.Context, address string) (*protocol.JoinInfo, error) {
 
 // askAs is ask of a member that has no cluster, if as is not nil: who has none,
 // either, answers then, too.
-func askAs(ctx context.Context, address string, as *protocol.Founding) (*protocol.JoinInfo, error) {
-	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Options: wire.Options{HandshakeTimeout: askTimeout}})
+func (a asker) askAs(ctx context.Context, address string, as *protocol.Founding) (*protocol.JoinInfo, error) {
+	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Dial: a.dial, Options: wire.Options{HandshakeTimeout: askTimeout}})
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +60,10 @@ func askAs(ctx context.Context, address string, as *protocol.Founding) (*protoco
 }
 
 // askAll asks the addresses in turn, once, and returns the first answer.
-func askAll(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
+func (a asker) askAll(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
 	var errs []error
-	for _, a := range addresses {
-		info, err := ask(ctx, a)
+	for _, address := range addresses {
+		info, err := a.ask(ctx, address)
 		if err == nil {
 			return info, nil
 		}
@@ -66,10 +76,10 @@ func askAll(ctx context.Context, addresses []string) (*protocol.JoinInfo, error)
 }
 
 // findCluster asks until somebody answers or ctx is done.
-func (m *Member) findCluster(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
+func (a asker) findCluster(ctx context.Context, addresses []string) (*protocol.JoinInfo, error) {
 	told := false
 	for {
-		info, err := askAll(ctx, addresses)
+		info, err := a.askAll(ctx, addresses)
 		if err == nil {
 			return info, nil
 		}
@@ -78,7 +88,7 @@ func (m *Member) findCluster(ctx context.Context, addresses []string) (*protocol
 		}
 		if !told {
 			told = true
-			m.logger.Warn("nobody to join answers yet", "addresses", strings.Join(addresses, ","), "err", err)
+			a.logger.Warn("nobody to join answers yet", "addresses", strings.Join(addresses, ","), "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -117,7 +127,7 @@ func checkName(ctx context.Context, m *Member, self protocol.MemberID, info *pro
 		switch {
 		case n.Seated && !m.cfg.Replace:
 			return taken(": choose another --name, or start that member again with its own directory; if that is lost for good, take over its seat with --replace, or run `starling remove %s` first", n.Name)
-		case n.Address != m.advertise && runsAt(ctx, n): // where this one is no other is
+		case n.Address != m.advertise && m.asker().runsAt(ctx, n): // where this one is no other is
 			return taken(", which runs at %s: choose another --name, or stop that one first", n.Address)
 		}
 	}
@@ -125,12 +135,12 @@ func checkName(ctx context.Context, m *Member, self protocol.MemberID, info *pro
 }
 
 // runsAt reports whether a member answers where it is said to be.
-func runsAt(ctx context.Context, n protocol.NameInUse) bool {
+func (a asker) runsAt(ctx context.Context, n protocol.NameInUse) bool {
 	if n.Address == "" {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	info, err := ask(ctx, n.Address)
+	info, err := a.ask(ctx, n.Address)
 	return err == nil && info.Member == n.Member
 }

@@ -16,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -58,8 +60,8 @@ func runChild(text string) int {
 	}
 	var m *Member
 	if err == nil {
-		cfg := Config{Name: child.Name, Dir: child.Dir, Bind: child.Bind, Join: child.Join, Role: child.Role, Registry: registry,
-			Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond}
+		cfg := Config{Security: security.Plaintext(), Registry: registry, Config: config.Config{Name: child.Name, Dir: child.Dir, Bind: child.Bind, Join: child.Join, Role: child.Role,
+			Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond}}
 		compacting(&cfg)
 		m, err = Open(context.Background(), cfg)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -168,7 +169,7 @@ func (c *cluster) remote(names ...string) *client.Client {
 	for _, name := range names {
 		addresses = append(addresses, c.members[name].Addr())
 	}
-	r, err := client.NewRemote(c.ctx, client.RemoteConfig{Addresses: addresses})
+	r, err := client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: addresses})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/member"
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -43,7 +44,7 @@ type Member struct {
 	levels    levels
 	state     member.Reads
 	dirs      *directories
-	traffic   trafficCounters
+	observer  observe.Observer
 
 	guard       guard
 	premises    premises
@@ -265,32 +266,4 @@ func (m *Member) doubt(d *gossip.Divergence) {
 	err := error(protocol.ErrNotServing.With(d.String()))
 	m.doubted.Store(&err)
 	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", m.nameOf(d.By))
-}
-
-// event writes what happened to the log.
-func (m *Member) event(e protocol.Event) {
-	level := slog.LevelDebug
-	switch e.Kind {
-	case protocol.EventBecameLeader, protocol.EventSteppedDown, protocol.EventBecameActive, protocol.EventBecamePassive,
-		protocol.EventConfiguration, protocol.EventPolicy, protocol.EventCheckpoint, protocol.EventInstalled, protocol.EventRepaired,
-		protocol.EventWithheld, protocol.EventReadable, protocol.EventRoom:
-		level = slog.LevelInfo
-	case protocol.EventBehind:
-		level = slog.LevelInfo
-	case protocol.EventForged, protocol.EventKeyless, protocol.EventPressed, protocol.EventUnreadable, protocol.EventCramped:
-		level = slog.LevelWarn
-	case protocol.EventDiverged, protocol.EventAhead, protocol.EventPutBack:
-		level = slog.LevelError
-	}
-	if !m.logger.Enabled(context.Background(), level) {
-		return
-	}
-	args := []any{"term", e.Term, "index", e.Index}
-	if !e.Member.IsZero() {
-		args = append(args, "with", m.nameOf(e.Member))
-	}
-	if e.Text != "" {
-		args = append(args, "why", e.Text)
-	}
-	m.logger.Log(context.Background(), level, string(e.Kind), args...)
 }

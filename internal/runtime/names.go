@@ -36,7 +36,7 @@ func nameTaken(m *Member) error {
 	}
 	for _, p := range m.swim.Peers() {
 		if p.Name == m.identity.Name && p.ID != m.identity.Member && p.Address != m.advertise &&
-			runsAt(m.life, protocol.NameInUse{Member: p.ID, Address: p.Address}) {
+			m.asker().runsAt(m.life, protocol.NameInUse{Member: p.ID, Address: p.Address}) {
 			return nameTakenBy(m, p.ID, p.Address, "which runs, as this one (%s) was to: stop that one, or move this directory away; ")
 		}
 	}

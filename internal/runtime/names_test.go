@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -41,6 +43,12 @@ func (n *names) resolve(_ context.Context, host string) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr(n.means[host])}, nil
 }
 
+// named is the port of an address, at the name of a member.
+func named(name, address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return name + ".test:" + port
+}
+
 // waiting keeps what a start says that it waits for.
 func waiting(cfg *Config) <-chan string {
 	said := make(chan string, 1)
@@ -57,11 +65,13 @@ func TestAnOwnNameThatMeansNothingIsWaitedFor(t *testing.T) {
 	c := newCluster(t)
 	n := &names{means: map[string]string{"a1.test": "127.0.0.1"}}
 	c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) {
-		cfg.Advertise, cfg.Insecure, cfg.Actives, cfg.resolve = "a1.test:0", true, 1, n.resolve
+		cfg.Bind, cfg.Actives, cfg.resolve = elsewherePort(t), 1, n.resolve
+		cfg.Advertise, cfg.Insecure = named("a1", cfg.Bind), true
 	})
 	cfg := c.configs["a1"]
+	cfg.Bind = cfg.Advertise // what it became is the name, and where it listens the number
 	_, port, _ := net.SplitHostPort(cfg.Bind)
-	cfg.Bind, cfg.Advertise = "127.0.0.1:"+port, "a1.test:"+port
+	cfg.Bind = "127.0.0.1:" + port
 	c.kill("a1")
 	n.set("a1.test", "")
 	said := waiting(&cfg)
@@ -96,7 +106,8 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 	for _, name := range all {
 		n.set(name+".test", "127.0.0.1")
 		c.start(name, protocol.RoleActive, in(c.dir()), func(cfg *Config) {
-			cfg.Advertise, cfg.Insecure, cfg.resolve = name+".test:0", true, n.resolve
+			cfg.Bind, cfg.resolve = elsewherePort(t), n.resolve
+			cfg.Advertise, cfg.Insecure = named(name, cfg.Bind), true
 			if len(cfg.Join) > 0 {
 				_, port, _ := net.SplitHostPort(c.members["a1"].Addr())
 				cfg.Join = []string{"127.0.0.1:" + port}
@@ -191,7 +202,7 @@ func TestWhoAnswersIsHeardWhileNamesAreLookedUp(t *testing.T) {
 	var calls atomic.Int64
 	hangs, heard := make(chan struct{}), make(chan struct{})
 	cfg := Config{
-		Name: "a1", Bind: "127.0.0.1:0", Role: protocol.RoleActive, Registry: testRegistry(t), Join: []string{later, "down.test:1"},
+		Config: config.Config{Name: "a1", Bind: "127.0.0.1:0", Join: []string{later, "down.test:1"}}, Security: security.Plaintext(), Registry: testRegistry(t),
 		resolve: func(context.Context, string) ([]netip.Addr, error) {
 			if calls.Add(1) == 2 {
 				close(hangs)
@@ -237,8 +248,8 @@ func TestANameThatCannotBeReachedBeginsNoCluster(t *testing.T) {
 	for _, number := range []string{"0.0.0.0", "::", ""} {
 		dir, n := t.TempDir(), &names{means: map[string]string{"a1.test": number}}
 		m, err := Open(t.Context(), Config{
-			Name: "a1", Dir: dir, Bind: "127.0.0.1:0", Advertise: "a1.test:7600", Insecure: true, Role: protocol.RoleActive, Bootstrap: true,
-			Registry: testRegistry(t), resolve: n.resolve,
+			Config:   config.Config{Name: "a1", Dir: dir, Bind: "127.0.0.1:0", Advertise: "a1.test:7600", Insecure: true, Bootstrap: true},
+			Security: security.Plaintext(), Registry: testRegistry(t), resolve: n.resolve,
 		})
 		if err == nil {
 			m.Kill()

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,10 +12,12 @@ import (
 	"syscall"
 
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -28,11 +31,12 @@ const portTries = 20
 // and has applied what was committed then; a reserve when it has joined. ctx bounds only the start; when it
 // ends before, everything is stopped and the error says how far it came.
 func Open(ctx context.Context, cfg Config) (*Member, error) {
-	if cfg.Actives == 0 {
-		cfg.Actives = 3
-	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	cfg.Config = cfg.Filled()
+	if cfg.Registry == nil {
+		cfg.Registry, _ = config.Registry(cfg.Types) // which Validate has found well
 	}
 	cfg.sendNext()
 	if cfg.logDisk == nil {
@@ -54,13 +58,14 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		m.lanes[l] = newQueue[func() member.Done]()
 	}
 	m.life, m.endLife = context.WithCancel(context.Background())
-	m.logger = cfg.logger().With("member", cfg.Name)
+	m.logger = cfg.Logger.With("member", cfg.Name)
+	m.observer.Logger, m.observer.Name = m.logger, m.nameOf
 	m.started = m.clock.Now()
-	tcp, udp, err := listen(cfg.bind())
+	tcp, udp, err := listen(ctx, cfg.Security, cfg.Bind)
 	if err != nil {
 		return nil, err
 	}
-	m.advertise = advertised(cfg.Advertise, tcp.Addr().String())
+	m.advertise = cmp.Or(cfg.Advertise, tcp.Addr().String())
 	if err := m.openAll(ctx, tcp, udp); err != nil {
 		_ = tcp.Close()
 		_ = udp.Close()
@@ -128,18 +133,18 @@ func (m *Member) closeStores() {
 }
 
 // listen opens the member's one port, TCP and UDP.
-func listen(bind string) (net.Listener, net.PacketConn, error) {
+func listen(ctx context.Context, secure *security.Security, bind string) (net.Listener, net.PacketConn, error) {
 	host, port, err := net.SplitHostPort(bind)
 	if err != nil {
 		return nil, nil, protocol.ErrInvalid.With(fmt.Sprintf("%q is not an address: want host:port", bind))
 	}
 	for try := 1; ; try++ {
-		tcp, err := net.Listen("tcp", bind)
+		tcp, err := secure.Listen(ctx, bind)
 		if err != nil {
 			return nil, nil, listenError(bind, err)
 		}
 		_, picked, _ := net.SplitHostPort(tcp.Addr().String())
-		udp, err := net.ListenPacket("udp", net.JoinHostPort(host, picked))
+		udp, err := secure.ListenPacket(ctx, net.JoinHostPort(host, picked))
 		if err == nil {
 			return tcp, udp, nil
 		}
@@ -155,20 +160,6 @@ func listenError(bind string, err error) error {
 		return fmt.Errorf("cannot listen at %s: another process has the port; stop it, or choose another address with --bind (port 0 picks a free one): %w", bind, err)
 	}
 	return fmt.Errorf("cannot listen at %s: %w", bind, err)
-}
-
-// advertised is where others reach the member: an unspecified bind address is
-// no use to them.
-func advertised(wish, bound string) string {
-	if wish == "" {
-		return bound
-	}
-	host, port, err := net.SplitHostPort(wish)
-	if err == nil && port == "0" {
-		_, picked, _ := net.SplitHostPort(bound)
-		return net.JoinHostPort(host, picked)
-	}
-	return wish
 }
 
 // openReplica joins the log and the checkpoints that were found to a state
@@ -251,7 +242,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
-		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given,
+		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given, Dial: m.cfg.Security.Dial,
 		OnConflict: m.dirs.twins.claimed, Resolve: m.cfg.resolve,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -88,7 +89,7 @@ func TestRefusedRequestsHurtNobody(t *testing.T) {
 		"the longest name there is": {command(long[1:], "nap", "put", 0), protocol.ErrUnknownType},
 	}
 	for name, m := range c.members {
-		conn, err := wire.DialClient(c.ctx, m.Addr(), wire.ClientConfig{})
+		conn, err := wire.DialClient(c.ctx, m.Addr(), wire.ClientConfig{Dial: security.Plaintext().Dial})
 		if err != nil {
 			t.Fatal(err)
 		}

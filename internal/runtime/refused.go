@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -24,7 +25,7 @@ func (d *directories) hearRefusal(by protocol.MemberID, address string, refusal 
 	conf := d.m.configuration()
 	before := d.refusals.Err()
 	if !d.refusals.Hear(conf, by, address, refusal) {
-		d.unheard.Add(1)
+		d.m.observer.Add(observe.Unheard, 1)
 		if d.refusalsSaid.news(by, refusal.Error()) {
 			d.m.logger.Warn("a refusal of this member's directory does not count: it does not come from a voter at its configured address",
 				"by", d.m.nameOf(by), "address", address, "err", refusal)

@@ -14,6 +14,7 @@ import (
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -57,7 +58,7 @@ func (m *Member) repairLog(ctx context.Context, tcp net.Listener, udp net.Packet
 		_ = tcp.Close()
 		_ = udp.Close()
 		if err == nil {
-			tcp, udp, err = listenAgain(ctx, address)
+			tcp, udp, err = listenAgain(ctx, m.cfg.Security, address)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -143,9 +144,9 @@ func (m *Member) emptyMachine() *machine.Machine {
 
 // listenAgain opens the port that was just closed. Somebody may be on it for a
 // moment: a connection of another process that got the number by chance.
-func listenAgain(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
+func listenAgain(ctx context.Context, secure *security.Security, address string) (net.Listener, net.PacketConn, error) {
 	for try := 1; ; try++ {
-		tcp, udp, err := listen(address)
+		tcp, udp, err := listen(ctx, secure, address)
 		if err == nil || try == listenTries {
 			return tcp, udp, err
 		}

@@ -82,7 +82,7 @@ func (g *repairing) run(ctx context.Context, tcp net.Listener, udp net.PacketCon
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: meta,
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers:   func(peers []protocol.Peer) { g.box.put(func(in *mail) { in.peers, in.peersSet = peers, true }) },
-		OnMessage: g.datagram, Known: m.known, Addresses: m.otherAddresses(), Resolve: m.cfg.resolve,
+		OnMessage: g.datagram, Known: m.known, Addresses: m.otherAddresses(), Dial: m.cfg.Security.Dial, Resolve: m.cfg.resolve,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("membership: %w", err)

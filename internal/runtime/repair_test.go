@@ -13,6 +13,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources/counter"
@@ -141,7 +142,7 @@ func (c *cluster) load(caller *client.Client) (stop func() int64) {
 func (c *cluster) statusOf(name string) (*protocol.Status, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
-	conn, err := wire.DialClient(ctx, c.configs[name].Bind, wire.ClientConfig{})
+	conn, err := wire.DialClient(ctx, c.configs[name].Bind, wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
@@ -35,7 +36,7 @@ func TestReserveTakesThePlaceOfADeadPassive(t *testing.T) {
 		t.Errorf("got %+v, want a reserve that holds nothing", s)
 	}
 	// A client that knows nobody but the reserve finds the way.
-	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Addresses: []string{r.Addr()}})
+	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{r.Addr()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -108,7 +109,7 @@ func TestMembersOfTheConfigurationAreFavoured(t *testing.T) {
 func TestSessionsOfAConnectionAreBounded(t *testing.T) {
 	c := newCluster(t)
 	one := c.start("one", protocol.RoleActive)
-	conn, err := wire.DialClient(c.ctx, one.Addr(), wire.ClientConfig{})
+	conn, err := wire.DialClient(c.ctx, one.Addr(), wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		t.Fatal(err)
 	}

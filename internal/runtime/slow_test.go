@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -28,7 +29,7 @@ import (
 // hangs, and not for a moment longer than it does not answer.
 func TestADiskThatHangsIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}
+		cfg := Config{Config: config.Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}}
 		m := &Member{server: wire.NewServer(wire.ServerConfig{}), clock: newClock(bootTime, wallTime), cfg: cfg, syncs: newSyncWatch(time.Second)}
 		voter := replica.Status{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
 		goOn, over := make(chan struct{}), make(chan struct{})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -17,6 +18,7 @@ import (
 func (m *Member) status() *protocol.Status {
 	now := m.clock.Now()
 	r := m.replica.Status(now)
+	m.sample()
 	stats := m.machine.Stats()
 	s := &protocol.Status{
 		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name,
@@ -27,7 +29,8 @@ func (m *Member) status() *protocol.Status {
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
 		Sessions: stats.Sessions, Keys: stats.Keys,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
-		Refused: r.Refusals + r.Unheeded + m.dirs.unheard.Load(), LogLost: m.cfg.logLost(), Unknown: r.Unknown,
+		Refused: r.Refusals + r.Unheeded + m.observer.Get(observe.Unheard), LogLost: m.observer.Get(observe.LogLost), Unknown: r.Unknown,
+		Counts: m.observer.List(),
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {
@@ -47,6 +50,23 @@ func (m *Member) status() *protocol.Status {
 		s.Ahead = append(s.Ahead, line)
 	}
 	return s
+}
+
+// sample fetches the counters that others keep.
+func (m *Member) sample() {
+	drops, o := m.server.Drops(), &m.observer
+	o.Sampled(observe.LogLost, m.cfg.logLost())
+	o.Sampled(observe.SentMembership, m.swim.Sent())
+	o.Sampled(observe.DroppedHandshakes, drops.Handshakes)
+	o.Sampled(observe.DroppedMembers, drops.Members)
+	o.Sampled(observe.DroppedClients, drops.Clients)
+	o.Sampled(observe.DroppedFrames, drops.Frames)
+}
+
+// Count returns one of this member's counters.
+func (m *Member) Count(what observe.Counter) uint64 {
+	m.sample()
+	return m.observer.Get(what)
 }
 
 // memberList joins who is alive, who is named by the configuration, who was heard

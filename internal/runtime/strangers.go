@@ -48,7 +48,7 @@ func looksLikeOurs(m *Member, address string, answered map[string]bool) bool {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(m.life, askTimeout)
-		info, err := ask(ctx, at.Address)
+		info, err := m.asker().ask(ctx, at.Address)
 		cancel()
 		switch {
 		case err != nil:

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/observe"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
@@ -65,8 +67,26 @@ func (t *transport) datagram(s *replica.Send) bool {
 	if t.m.swim.Send(s.To, t.packet) != nil {
 		return false
 	}
-	t.m.traffic.sent(s.Message, datagramBytes(t.packet))
+	t.sent(s.Message, len(t.packet)+swim.DatagramHead)
 	return true
+}
+
+// sent counts a message with the bytes that it takes. Links call it, too.
+func (t *transport) sent(m protocol.Message, bytes int) {
+	count, n := &t.m.observer.Counts, uint64(bytes)
+	switch m.Kind().Class() {
+	case protocol.ClassFrames:
+		count.Add(observe.SentFrames, n)
+		if f, ok := m.(*protocol.Frame); ok {
+			count.Add(observe.SentCopies, uint64(len(f.Entries)))
+		}
+	case protocol.ClassControl:
+		count.Add(observe.SentControl, n)
+	case protocol.ClassCheckpoints:
+		count.Add(observe.SentCheckpoints, n)
+	case protocol.ClassRaft:
+		count.Add(observe.SentRaft, n)
+	}
 }
 
 // link returns the stream to a member, or nil if nobody knows where it is.
@@ -84,10 +104,10 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
 		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
 		OnMessage: t.takesBack(id),
-		Sent:      t.m.traffic.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
+		Sent:      t.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
 		Options:    options,
-	}, nil)
+	}, t.m.cfg.Security.Dial)
 	t.links[id] = p
 	return p
 }
@@ -220,7 +240,7 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.reached.Store(true)
 	switch msg := msg.(type) {
 	case *protocol.Standing: // anybody can say that of anybody: see linkSays
-		h.m.dirs.unheard.Add(1)
+		h.m.observer.Add(observe.Unheard, 1)
 	case *protocol.RepairWant:
 		h.m.askedForRepair(from, msg)
 	default:

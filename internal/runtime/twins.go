@@ -116,10 +116,10 @@ func (d *directories) lookForTwins() {
 func (d *directories) lookForTwin(ctx context.Context, id protocol.MemberID, c claim) {
 	run, here := d.m.run, true
 	if id != d.m.identity.Member {
-		first, _, err := whoIs(ctx, c.address, false)
+		first, _, err := d.m.asker().whoIs(ctx, c.address, false)
 		run, here = first.Run, err == nil && first.Member == id
 	}
-	second, uptime, err := whoIs(ctx, c.other, id == d.m.identity.Member)
+	second, uptime, err := d.m.asker().whoIs(ctx, c.other, id == d.m.identity.Member)
 	c.held = here && err == nil && second.Member == id && second.Run != run
 	if d.twins.found(id, c) {
 		d.m.logger.Error("two hold one member's id: one of their directories is a copy of the other's",
@@ -148,8 +148,8 @@ func (d *directories) yieldTo(other protocol.Hello, address string) {
 
 // whoIs asks who answers at an address, and for how long it has run if that is
 // wanted.
-func whoIs(ctx context.Context, address string, wantUptime bool) (who protocol.Hello, uptime time.Duration, err error) {
-	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Options: wire.Options{HandshakeTimeout: askTimeout}})
+func (a asker) whoIs(ctx context.Context, address string, wantUptime bool) (who protocol.Hello, uptime time.Duration, err error) {
+	conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Dial: a.dial, Options: wire.Options{HandshakeTimeout: askTimeout}})
 	if err != nil {
 		return who, 0, err
 	}

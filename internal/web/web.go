@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/outage"
+	"github.com/starlinghq/starling/internal/security"
 )
 
 // Limits of a connection. A slow or silent peer is cut off.
@@ -98,8 +99,8 @@ type Server struct {
 }
 
 // Serve starts serving on addr, host:port; port 0 picks one.
-func Serve(addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
-	l, err := net.Listen("tcp", addr)
+func Serve(ctx context.Context, secure *security.Security, addr string, h http.Handler, logger *slog.Logger) (*Server, error) {
+	l, err := secure.Listen(ctx, addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("cannot serve HTTP at %s: another process has the port; stop it, or choose another address with --http (port 0 picks a free one): %w", addr, err)
 	}

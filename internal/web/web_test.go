@@ -12,11 +12,13 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/starlinghq/starling/internal/security"
 )
 
 func TestProbesAndStatus(t *testing.T) {
 	var alive, ready error
-	s, err := Serve("127.0.0.1:0", Handler(Source{
+	s, err := Serve(t.Context(), security.Plaintext(), "127.0.0.1:0", Handler(Source{
 		Alive:  func() error { return alive },
 		Ready:  func() error { return ready },
 		Status: func() (any, error) { return map[string]int{"applied": 7}, ready },
@@ -56,12 +58,12 @@ func TestProbesAndStatus(t *testing.T) {
 }
 
 func TestServeSaysThatAPortIsInUse(t *testing.T) {
-	s, err := Serve("127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s, err := Serve(t.Context(), security.Plaintext(), "127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close(context.Background())
-	_, err = Serve(s.Addr(), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	_, err = Serve(t.Context(), security.Plaintext(), s.Addr(), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "another process has the port") {
 		t.Fatalf("a second server on one port: got %v", err)
 	}
@@ -69,7 +71,7 @@ func TestServeSaysThatAPortIsInUse(t *testing.T) {
 
 // A head of an HTTP request is as long as the limit says, and no longer.
 func TestHeadsOfRequestsAreBounded(t *testing.T) {
-	s, err := Serve("127.0.0.1:0", Handler(Source{Alive: func() error { return nil }}), slog.New(slog.DiscardHandler))
+	s, err := Serve(t.Context(), security.Plaintext(), "127.0.0.1:0", Handler(Source{Alive: func() error { return nil }}), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -65,7 +66,7 @@ type place struct {
 // those that come after in the kernel's queue, in their order: who floods gains no
 // more turns by being fast, and each gets the time that a handshake takes.
 func (s *Server) enter(conn net.Conn) *place {
-	p := &place{conn: conn, began: time.Now(), favoured: s.favoursAddress(conn.RemoteAddr())}
+	p := &place{conn: conn, began: time.Now(), favoured: s.favoursAddress(security.Who(conn))}
 	for {
 		wait, ended := s.tryEnter(p)
 		if ended {
@@ -179,12 +180,12 @@ func (s *Server) admit(p *place, stream *memberStream) error {
 		return protocol.ErrInvalid.With("a member's stream must name its cluster")
 	}
 	if isMember && hello.Cluster.IsZero() {
-		if err := s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()); err != nil { // which hears who calls
+		if err := s.cfg.Handler.Welcome(peer, security.Who(p.conn)); err != nil { // which hears who calls
 			return err
 		}
 		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
 	}
-	welcome := func() error { return s.cfg.Handler.Welcome(peer, p.conn.RemoteAddr()) }
+	welcome := func() error { return s.cfg.Handler.Welcome(peer, security.Who(p.conn)) }
 	if isMember {
 		if err := s.inbound.enter(stream, p.over.Done(), welcome); err != nil {
 			return err

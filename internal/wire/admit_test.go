@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -63,7 +64,7 @@ func TestFloodOfHandshakesShutsNobodyOut(t *testing.T) {
 			s, address := serve(t, h, func(c *ServerConfig) { c.HandshakesMax = 8; c.Logger = nil })
 			sitIn(t, address, 32, begin)
 			for range 5 {
-				c, err := DialClient(testContext(t), address, ClientConfig{})
+				c, err := DialClient(testContext(t), address, ClientConfig{Dial: security.Plaintext().Dial})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -72,7 +73,7 @@ func TestFloodOfHandshakesShutsNobodyOut(t *testing.T) {
 				}
 				_ = c.Close()
 			}
-			p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB)}, nil)
+			p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB)}, security.Plaintext().Dial)
 			defer p.Close()
 			p.Send([]protocol.Message{&protocol.TimeoutNow{Term: 5}})
 			receive(t, h.messages)
@@ -235,7 +236,7 @@ func TestFloodOfIdleClientsShutsNobodyOut(t *testing.T) {
 	sitIn(t, address, 32, string(begin))
 	ctx := testContext(t)
 	for served := 0; served < 10; {
-		c, err := DialClient(ctx, address, ClientConfig{})
+		c, err := DialClient(ctx, address, ClientConfig{Dial: security.Plaintext().Dial})
 		if errors.Is(err, protocol.ErrOverloaded) && ctx.Err() == nil {
 			continue // those who sit there have just come, and are not idle yet
 		}

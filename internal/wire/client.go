@@ -64,7 +64,7 @@ type ClientConfig struct {
 	// Hello is the client's own; Member stays zero. With a Cluster, a member
 	// of another one is refused.
 	Hello protocol.Hello
-	// Dial makes the connection. Default Dial.
+	// Dial makes the connection; required.
 	Dial DialFunc
 	// Check, if not nil, judges the member's Hello; its error ends the attempt.
 	Check func(protocol.Hello) error
@@ -115,9 +115,6 @@ type answer struct {
 // DialClient connects to a member. The errors of the handshake have codes: a
 // member that refuses says why.
 func DialClient(ctx context.Context, address string, cfg ClientConfig) (*ClientConn, error) {
-	if cfg.Dial == nil {
-		cfg.Dial = Dial
-	}
 	conn, err := connect(ctx, cfg.Dial, address, cfg.Hello, nil, cfg.Check, cfg.Options.withDefaults())
 	if err != nil {
 		return nil, err

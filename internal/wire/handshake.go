@@ -14,15 +14,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// DialFunc makes a connection to host:port.
+// DialFunc makes a connection to host:port, as security.Security.Dial does.
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
-
-// Dial is the DialFunc of TCP. A peer that vanishes without a word is noticed
-// within about 15 s, whether something is on its way to it or not.
-func Dial(ctx context.Context, address string) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}}
-	return d.DialContext(ctx, "tcp", address)
-}
 
 // connect dials and shakes hands. It closes what it dialled on any error.
 // expect, if not nil, says whether the other side is who was meant, also when it

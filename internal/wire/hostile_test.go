@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -85,7 +86,7 @@ func TestSlowHandshakeEnds(t *testing.T) {
 func TestAnotherClusterIsRefusedWithBothNames(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	other := protocol.ClusterID{2}
-	_, err := DialClient(testContext(t), address, ClientConfig{Hello: protocol.Hello{Cluster: other}})
+	_, err := DialClient(testContext(t), address, ClientConfig{Dial: security.Plaintext().Dial, Hello: protocol.Hello{Cluster: other}})
 	if !errors.Is(err, protocol.ErrWrongCluster) || !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), cluster.String()) {
 		t.Errorf("got %v, want %v", err, protocol.ErrWrongCluster)
 	}
@@ -93,7 +94,7 @@ func TestAnotherClusterIsRefusedWithBothNames(t *testing.T) {
 
 func TestWelcomeRefusesWithItsReason(t *testing.T) {
 	_, address := serve(t, &handler{welcome: func(protocol.Hello) error { return protocol.ErrRolledBack.With("sequence 5, seen 9") }}, nil)
-	_, err := DialClient(testContext(t), address, ClientConfig{})
+	_, err := DialClient(testContext(t), address, ClientConfig{Dial: security.Plaintext().Dial})
 	if !errors.Is(err, protocol.ErrRolledBack) || !strings.Contains(err.Error(), "seen 9") || !strings.Contains(err.Error(), address) {
 		t.Errorf("got %v, want %v", err, protocol.ErrRolledBack)
 	}
@@ -118,7 +119,7 @@ func TestWhatAnswersIsNotAMember(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 			_ = c.Close()
 		}()
-		_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{})
+		_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{Dial: security.Plaintext().Dial})
 		if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
@@ -126,7 +127,7 @@ func TestWhatAnswersIsNotAMember(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	_, err := DialClient(testContext(t), "127.0.0.1:1", ClientConfig{})
+	_, err := DialClient(testContext(t), "127.0.0.1:1", ClientConfig{Dial: security.Plaintext().Dial})
 	if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("got %v, want %v", err, protocol.ErrUnavailable)
 	}
@@ -204,11 +205,11 @@ func TestIdleClientIsClosedUnlessItWaits(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { held <- to }}, func(c *ServerConfig) {
 		c.IdleTimeout = 20 * time.Millisecond
 	})
-	waits := dialClient(t, address, ClientConfig{})
+	waits := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	result := make(chan error, 1)
 	go func() { _, err := waits.Do(testContext(t), command(nil)); result <- err }()
 	to := receive(t, held)
-	idle := dialClient(t, address, ClientConfig{})
+	idle := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	receive(t, idle.Done())
 	_ = to.Respond(&protocol.Response{})
 	if err := receive(t, result); err != nil {
@@ -230,7 +231,7 @@ func TestPeerThatTakesNothingIsGivenUp(t *testing.T) {
 func TestMemberWithoutAClusterIsRefused(t *testing.T) {
 	_, address := serve(t, &handler{}, nil)
 	states := make(chan error, 8)
-	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(protocol.ClusterID{}, memberB), OnState: func(_ string, err error) { states <- err }}, nil)
+	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(protocol.ClusterID{}, memberB), OnState: func(_ string, err error) { states <- err }}, security.Plaintext().Dial)
 	defer p.Close()
 	p.Send([]protocol.Message{&protocol.Heartbeat{}})
 	if err := receive(t, states); !errors.Is(err, protocol.ErrInvalid) {

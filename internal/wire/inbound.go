@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -243,7 +244,7 @@ func (in *inbound) question(w *waiting, r *rival) (silent bool, err error) {
 			now := s.sign()
 			if asked && now.answers > before.answers {
 				in.mu.Unlock()
-				return false, in.Twin(w.peer, s.nc.RemoteAddr())
+				return false, in.Twin(w.peer, security.Who(s.nc))
 			}
 			if asked {
 				known++

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -400,7 +401,7 @@ func TestARefusalCountsFromWhoWasDialled(t *testing.T) {
 				}
 				states <- err
 			},
-		}, nil)
+		}, security.Plaintext().Dial)
 		p.Connect()
 		if err := receive(t, states); !errors.Is(err, test.want) {
 			t.Errorf("got %v, want %v", err, test.want)
@@ -422,7 +423,7 @@ func TestALinkToAnotherRunIsRenewed(t *testing.T) {
 		}
 	})
 	states := make(chan error, 8)
-	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB), OnState: func(_ string, err error) { states <- err }}, nil)
+	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB), OnState: func(_ string, err error) { states <- err }}, security.Plaintext().Dial)
 	defer p.Close()
 	p.Connect()
 	if err := receive(t, states); err != nil {
@@ -457,7 +458,7 @@ func TestALinkTriesBothAddressesInTurns(t *testing.T) {
 	p := NewPeer(PeerConfig{
 		ID: memberA, Address: wrong, Other: address, Hello: helloOf(cluster, memberB), BackoffMin: time.Millisecond,
 		OnState: func(at string, err error) { states <- state{at, err} },
-	}, nil)
+	}, security.Plaintext().Dial)
 	defer p.Close()
 	next := func(want string, connected bool) {
 		t.Helper()

@@ -74,7 +74,7 @@ type Peer struct {
 // link without a connection loses what Raft and gossip say again anyway.
 const waitingMax = 64
 
-// NewPeer starts a link. dial nil means Dial.
+// NewPeer starts a link, whose connections dial makes.
 func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	setDefault(&cfg.DialTimeout, time.Second)
 	setDefault(&cfg.Silence, 2*time.Second)
@@ -83,9 +83,6 @@ func NewPeer(cfg PeerConfig, dial DialFunc) *Peer {
 	setDefault(&cfg.BackoffMax, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if dial == nil {
-		dial = Dial
 	}
 	p := &Peer{cfg: cfg, dial: dial, address: cfg.Address, other: cfg.Other, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -310,11 +307,8 @@ func (p *Peer) serve(address string) (lived time.Duration, err error) {
 }
 
 // Greet shakes hands with a member, as a link does, and hangs up. Of cfg it heeds ID,
-// Address, Hello, Check and Options. dial nil means Dial.
+// Address, Hello, Check and Options.
 func Greet(ctx context.Context, cfg PeerConfig, dial DialFunc) error {
-	if dial == nil {
-		dial = Dial
-	}
 	p := &Peer{cfg: cfg}
 	conn, err := connect(ctx, dial, cfg.Address, cfg.Hello(), p.expect, p.checkAt(cfg.Address), cfg.Options.withDefaults())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -63,7 +64,7 @@ func TestARefusedRequestKeepsTheStream(t *testing.T) {
 		}
 		_ = to.Respond(&protocol.Response{Result: protocol.Result{Index: 7}})
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	neighbour := make(chan error, 1)
 	go func() { _, err := c.Do(testContext(t), command([]byte("hold"))); neighbour <- err }()
 	to := receive(t, held)

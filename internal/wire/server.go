@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/outage"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -228,7 +229,7 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 	}
 	if err != nil {
 		if s.cfg.Refused != nil {
-			s.cfg.Refused(peer, conn.RemoteAddr(), err)
+			s.cfg.Refused(peer, security.Who(conn), err)
 		}
 		s.refuse(conn, err)
 		return

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -80,7 +81,7 @@ func TestWithoutACommonVersionBothSidesSayWhoIsBehind(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 				_ = c.Close()
 			}()
-			_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{Hello: protocol.Hello{Versions: own}})
+			_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{Dial: security.Plaintext().Dial, Hello: protocol.Hello{Versions: own}})
 			says("dials", err)
 		})
 	}
@@ -106,7 +107,7 @@ func TestTheHighestCommonVersionIsSpoken(t *testing.T) {
 				return h
 			}
 		})
-		c, err := DialClient(testContext(t), address, ClientConfig{Hello: protocol.Hello{Versions: of.client}})
+		c, err := DialClient(testContext(t), address, ClientConfig{Dial: security.Plaintext().Dial, Hello: protocol.Hello{Versions: of.client}})
 		if err != nil {
 			t.Fatal(err)
 		}

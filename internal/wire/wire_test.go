@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -125,7 +126,7 @@ func someEntries(n, size int) []protocol.Entry {
 func TestPeerCarriesMessages(t *testing.T) {
 	h := &handler{}
 	_, address := serve(t, h, nil)
-	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB)}, nil)
+	p := NewPeer(PeerConfig{ID: memberA, Address: address, Hello: helloOf(cluster, memberB)}, security.Plaintext().Dial)
 	defer p.Close()
 	entries := someEntries(3, 1000)
 	p.Send([]protocol.Message{&protocol.Append{Term: 1, Entries: entries}, &protocol.Heartbeat{Term: 2, Round: 3}})
@@ -170,7 +171,7 @@ func TestPeerReconnects(t *testing.T) {
 			default:
 			}
 		},
-	}, nil)
+	}, security.Plaintext().Dial)
 	defer p.Close()
 	p.Send([]protocol.Message{&protocol.TimeoutNow{Term: 1}})
 	receive(t, h.messages)
@@ -212,7 +213,7 @@ func TestPeerDoesNotWaitForADialThatHangs(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		return Dial(ctx, address)
+		return security.Plaintext().Dial(ctx, address)
 	})
 	defer p.Close()
 	deadline := time.After(patience)
@@ -259,7 +260,7 @@ func TestPeerRefusesAnotherMemberAtTheAddress(t *testing.T) {
 	states := make(chan error, 64)
 	p := NewPeer(PeerConfig{
 		ID: memberB, Address: address, Hello: helloOf(cluster, memberB), OnState: func(_ string, err error) { states <- err },
-	}, nil)
+	}, security.Plaintext().Dial)
 	defer p.Close()
 	p.Send([]protocol.Message{&protocol.TimeoutNow{}})
 	if err := receive(t, states); !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "answers there") {
@@ -341,7 +342,7 @@ func TestOversizeFrameIsNotSent(t *testing.T) {
 
 func TestManyRequestsInFlight(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(q *protocol.Request, to *Responder) { go echo(q, to) }}, nil)
-	c := dialClient(t, address, ClientConfig{Hello: protocol.Hello{Cluster: cluster}})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial, Hello: protocol.Hello{Cluster: cluster}})
 	if got := c.Peer().Member; got != memberA {
 		t.Errorf("got %s, want %s", got, memberA)
 	}
@@ -364,7 +365,7 @@ func TestLossSaysWhetherTheRequestWasWritten(t *testing.T) {
 	var raw net.Conn
 	c := dialClient(t, address, ClientConfig{Dial: func(ctx context.Context, a string) (net.Conn, error) {
 		var err error
-		raw, err = Dial(ctx, a)
+		raw, err = security.Plaintext().Dial(ctx, a)
 		return raw, err
 	}})
 	result := make(chan error, 1)
@@ -415,7 +416,7 @@ func TestQueuedRequestThatNeverLeftIsNotWritten(t *testing.T) {
 
 func TestContextEndsARequest(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(*protocol.Request, *Responder) {}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	_, err := c.Do(ctx, command(nil))
@@ -438,7 +439,7 @@ func TestWatch(t *testing.T) {
 			close(cancelled)
 		}()
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t", From: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -477,7 +478,7 @@ func TestPartsOfAnEntryAreToldAtOnce(t *testing.T) {
 			}
 		}()
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t", From: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -514,7 +515,7 @@ func TestPartsOfAnEntryAreToldAtOnce(t *testing.T) {
 
 func TestRefusedWatchSaysWhy(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { _ = to.Fail(protocol.ErrCompacted) }}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	w, err := c.Watch(testContext(t), &protocol.Watch{})
 	if err != nil {
 		t.Fatal(err)
@@ -541,7 +542,7 @@ func TestSlowWatcherHoldsUpNobody(t *testing.T) {
 			}
 		}()
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	w, err := c.Watch(testContext(t), &protocol.Watch{})
 	if err != nil {
 		t.Fatal(err)
@@ -564,7 +565,7 @@ func TestTooManyRequestsAreAnswered(t *testing.T) {
 	var held atomic.Pointer[Responder]
 	arrived := make(chan struct{})
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) { held.Store(to); close(arrived) }}, func(c *ServerConfig) { c.RequestsMax = 1 })
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	first := make(chan error, 1)
 	go func() { _, err := c.Do(testContext(t), command(nil)); first <- err }()
 	receive(t, arrived)
@@ -588,7 +589,7 @@ func TestWatchesHaveARoomOfTheirOwn(t *testing.T) {
 		to.OnCancel(func() {})
 		_ = to.Respond(&protocol.Response{Changes: changesOf(q)})
 	}}, func(c *ServerConfig) { c.RequestsMax, c.WatchesMax, c.WatchesAllMax = 1, 3, 4 })
-	c, other := dialClient(t, address, ClientConfig{}), dialClient(t, address, ClientConfig{})
+	c, other := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial}), dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	watch := func(c *ClientConn) (*WatchStream, error) {
 		w, err := c.Watch(testContext(t), &protocol.Watch{Resource: "r", Type: "t"})
 		if err == nil {
@@ -640,7 +641,7 @@ func TestOversizeAnswerBecomesAnError(t *testing.T) {
 	_, address := serve(t, &handler{serve: func(_ *protocol.Request, to *Responder) {
 		_ = to.Respond(&protocol.Response{Result: protocol.Result{Data: make([]byte, protocol.FrameBytesMax)}})
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	p, err := c.Do(testContext(t), command(nil))
 	if err != nil || !errors.Is(p.Result.Err(), protocol.ErrTooLarge) {
 		t.Errorf("got %v, %v, want %v", p, err, protocol.ErrTooLarge)
@@ -656,7 +657,7 @@ func TestShutdownWaitsForAnswers(t *testing.T) {
 		}
 		held <- to
 	}}, nil)
-	c := dialClient(t, address, ClientConfig{})
+	c := dialClient(t, address, ClientConfig{Dial: security.Plaintext().Dial})
 	result := make(chan error, 1)
 	go func() { _, err := c.Do(testContext(t), command(nil)); result <- err }()
 	to := receive(t, held)
@@ -688,7 +689,7 @@ func BenchmarkRequests(b *testing.B) {
 	s := NewServer(ServerConfig{Hello: helloOf(cluster, memberA), Handler: &handler{serve: echo}})
 	go s.Serve(l)
 	defer s.Close()
-	c, err := DialClient(context.Background(), l.Addr().String(), ClientConfig{})
+	c, err := DialClient(context.Background(), l.Addr().String(), ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		b.Fatal(err)
 	}

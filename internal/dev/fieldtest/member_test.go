@@ -19,8 +19,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/config"
 	"github.com/starlinghq/starling/internal/dev/strace"
 	"github.com/starlinghq/starling/internal/runtime"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/counter"
@@ -73,10 +75,12 @@ func runMember(o options) error {
 		return err
 	}
 	m, err := runtime.Open(ctx, runtime.Config{
-		Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
-		SegmentBytes: segmentBytes, DiskLow: diskLow, Election: election, Heartbeat: heartbeat,
-		CheckpointBytes: checkpointBytes, CheckpointEvery: o.Every, RetainEntries: retainEntries,
-		Registry: registry, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Config: config.Config{
+			Name: o.Name, Dir: o.Dir, Bind: o.Bind, Role: o.Role, Bootstrap: o.Bootstrap, Join: o.Join, Actives: 3,
+			DiskLow: diskLow, Election: election, Heartbeat: heartbeat, CheckpointBytes: checkpointBytes, CheckpointEvery: o.Every,
+			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		},
+		SegmentBytes: segmentBytes, RetainEntries: retainEntries, Security: security.Plaintext(), Registry: registry,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -72,7 +73,7 @@ func (o *outside) silent(g *guest) *wire.ClientConn {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := wire.DialClient(ctx, g.addr, wire.ClientConfig{})
+	c, err := wire.DialClient(ctx, g.addr, wire.ClientConfig{Dial: security.Plaintext().Dial})
 	if err != nil {
 		o.t.Fatalf("a connection to %s: %v", g.name, err)
 	}

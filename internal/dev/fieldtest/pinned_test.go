@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -16,12 +17,13 @@ import (
 // what it is answered is that member's word. Whoever calls it closes it.
 func (c *cluster) pinned(m *member) (*client.Client, error) {
 	remote, err := client.NewRemote(c.t.Context(), client.RemoteConfig{
+		Security:  security.Plaintext(),
 		Addresses: []string{m.addr},
 		Dial: func(ctx context.Context, address string, of protocol.ClusterID) (client.Conn, error) {
 			if address != m.addr {
 				return nil, protocol.ErrUnavailable.With("this client asks " + m.name + " alone")
 			}
-			conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Hello: protocol.Hello{Cluster: of}})
+			conn, err := wire.DialClient(ctx, address, wire.ClientConfig{Dial: security.Plaintext().Dial, Hello: protocol.Hello{Cluster: of}})
 			if err != nil {
 				return nil, err
 			}

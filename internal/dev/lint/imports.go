@@ -40,6 +40,9 @@ var table = []row{
 	{dir: "internal/virtual", bare: true},
 	// It says what is wrong with a configuration in its reader's words.
 	{dir: "internal/naming", bare: true},
+	{dir: "internal/config", allow: []string{"active", "internal/keys", "internal/naming", "resources/..."}, tests: anything},
+	{dir: "internal/security", bare: true},
+	{dir: "internal/observe", tests: anything},
 	// It waits for sockets.
 	{dir: "internal/outage", bare: true},
 	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
@@ -64,11 +67,11 @@ var table = []row{
 	{dir: "internal/repair", allow: []string{"storage"}, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/founding"},
 	{dir: "internal/keys", allow: []string{"internal/naming"}, tests: anything},
-	{dir: "internal/wire", allow: []string{"internal/outage"}, tests: anything},
+	{dir: "internal/wire", allow: []string{"internal/outage", "internal/security"}, tests: anything},
 	{dir: "internal/attempt"},
-	{dir: "internal/client", allow: []string{"internal/attempt", "internal/wire", "internal/sessionop", "resources"}, tests: anything},
-	{dir: "internal/web/...", allow: []string{"internal/outage", "resources/..."}, tests: anything},
-	{dir: "internal/runtime", allow: append([]string{"internal/wire", "internal/keys", "internal/founding"}, below...), tests: anything},
+	{dir: "internal/client", allow: []string{"internal/attempt", "internal/security", "internal/wire", "internal/sessionop", "resources"}, tests: anything},
+	{dir: "internal/web/...", allow: []string{"internal/outage", "internal/security", "resources/..."}, tests: anything},
+	{dir: "internal/runtime", allow: append([]string{"internal/config", "internal/observe", "internal/security", "internal/wire", "internal/keys", "internal/founding"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
 		"internal/replica", "internal/keeper", "internal/repair", "internal/member", "internal/virtual", "internal/attempt",
@@ -80,8 +83,8 @@ var table = []row{
 	{dir: "internal/dev/fieldtest", tests: append([]string{"cmd"}, anything...)},
 	{dir: "internal/dev/mutation", bare: true},
 	{dir: "internal/dev/mutation/cmd", allow: []string{"internal/dev/mutation"}, bare: true},
-	{dir: ".", allow: []string{"internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/naming", "internal/recovery", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
-	{dir: "cmd", allow: append([]string{".", "internal/naming", "internal/notation", "resources/..."}, offline...), tests: anything},
+	{dir: ".", allow: []string{"internal/config", "internal/runtime", "internal/client", "internal/keys", "internal/logqueue", "internal/naming", "internal/observe", "internal/recovery", "internal/security", "internal/web/...", "internal/notation", "resources/..."}, tests: anything},
+	{dir: "cmd", allow: append([]string{".", "internal/config", "internal/naming", "internal/observe", "internal/notation", "resources/..."}, offline...), tests: anything},
 	{dir: "cmd/starling", allow: []string{"cmd", ".", "resources/..."}, tests: anything},
 	{dir: "examples/...", allow: []string{".", "resources/..."}, bare: true},
 }

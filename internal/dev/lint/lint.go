@@ -36,6 +36,7 @@ func Rules() []Rule {
 		{"apart", checkApart},
 		{"dependencies", checkDependencies},
 		{"purity", checkPurity},
+		{"sockets", checkSockets},
 		{"map-order", checkMapOrder},
 		{"size", checkSize},
 		{"width", checkWidth},

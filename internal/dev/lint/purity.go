@@ -69,6 +69,36 @@ func checkPurity(r *Report) {
 	})
 }
 
+// opensSockets are the functions and types of the standard library by which a program
+// connects to others.
+var opensSockets = map[string][]string{
+	"net": {
+		"Dial", "DialTimeout", "DialIP", "DialTCP", "DialUDP", "DialUnix", "Dialer", "Listen", "ListenIP", "ListenMulticastUDP",
+		"ListenPacket", "ListenTCP", "ListenUDP", "ListenUnix", "ListenUnixgram", "ListenConfig", "FileConn", "FileListener", "FilePacketConn",
+	},
+	"crypto/tls": {"Dial", "DialWithDialer", "Dialer", "Listen"},
+	"net/http":   {"ListenAndServe", "ListenAndServeTLS", "Get", "Head", "Post", "PostForm", "DefaultClient", "DefaultTransport"},
+}
+
+// checkSockets has all sockets come from one value, which decides what is encrypted and
+// who is let in. Tests and examples, which are programs of users, are free.
+func checkSockets(r *Report) {
+	r.files(func(p *Package, f *File) {
+		if f.Test || p.Dir == "internal/security" || fits("examples/...", p.Dir) {
+			return
+		}
+		names := importNames(f)
+		ast.Inspect(f.Syntax, func(n ast.Node) bool {
+			if n, ok := n.(*ast.SelectorExpr); ok {
+				if importPath, name := selected(p, names, n); contains(opensSockets[importPath], name) {
+					r.add(n.Pos(), "%s.%s: sockets come from a security.Security", importPath, name)
+				}
+			}
+			return true
+		})
+	})
+}
+
 func impureImport(importPath string) (why string, impure bool) {
 	if importPath == "net/netip" { // addresses are values
 		return "", false

@@ -18,7 +18,7 @@ type fixture struct {
 const mod = Module
 
 func TestRules(t *testing.T) {
-	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, socketFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
 		t.Run(f.rule+"/"+strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) { f.run(t) })
 	}
 }
@@ -54,7 +54,7 @@ func (f fixture) run(t *testing.T) {
 // TestEveryRuleIsProved fails when a rule has no fixture that breaks it.
 func TestEveryRuleIsProved(t *testing.T) {
 	proved := map[string]bool{}
-	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
+	for _, f := range slices.Concat(importFixtures, apartFixtures, dependencyFixtures, purityFixtures, socketFixtures, orderFixtures, shapeFixtures, globalFixtures, sleepFixtures, lengthFixtures, nameFixtures) {
 		for _, text := range f.files {
 			proved[f.rule] = proved[f.rule] || strings.Contains(text, "//!")
 		}
@@ -339,6 +339,21 @@ func g() {
 		"cmd/a.go":      "package cmd\nvar Limit int\n",
 		"cmd/a_test.go": "package cmd_test\nimport \"" + mod + "/cmd\"\nfunc f() {\n\tcmd.Limit = 1 //!\n}\n",
 	}},
+}
+
+var socketFixtures = []fixture{
+	{"sockets", "dialled and listened", one("internal/web/a.go", `package web
+import "net"
+func f() {
+	_, _ = net.Dial("tcp", "a:1") //!
+	_, _ = net.Listen("tcp", "a:1") //!
+	var d net.Dialer //!
+	_, _, _ = net.SplitHostPort("a:1")
+	_ = d
+}
+`)},
+	{"sockets", "by the one who may", one("internal/security/a.go", "package security\nimport \"net\"\nvar d net.Dialer\n")},
+	{"sockets", "in a test", one("internal/web/a_test.go", "package web\nimport \"net\"\nvar listen = net.Listen\n")},
 }
 
 var sleepFixtures = []fixture{

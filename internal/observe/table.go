@@ -1,0 +1,125 @@
+package observe
+
+import (
+	"log/slog"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// Levels of the log, as the table says them.
+const (
+	debug = slog.LevelDebug
+	info  = slog.LevelInfo
+	warns = slog.LevelWarn
+	grave = slog.LevelError
+)
+
+// Events are all kinds of events.
+var Events = []Event{
+	{protocol.EventBecameFollower, debug, None},
+	{protocol.EventBecamePreCand, debug, ElectionsAsked},
+	{protocol.EventBecameCandidate, debug, ElectionsCalled},
+	{protocol.EventBecameLeader, info, ElectionsWon},
+	{protocol.EventSteppedDown, info, SteppedDown},
+	{protocol.EventVoted, debug, Votes},
+	{protocol.EventVoteRefused, debug, None},
+	{protocol.EventAppended, debug, None},
+	{protocol.EventRejected, debug, Rejected},
+	{protocol.EventTruncated, debug, Truncated},
+	{protocol.EventCommitted, debug, None},
+	{protocol.EventConfiguration, info, Configurations},
+	{protocol.EventTransfer, debug, None},
+	{protocol.EventAdopted, debug, None},
+	{protocol.EventBecamePassive, info, Roles},
+	{protocol.EventBecameActive, info, Roles},
+	{protocol.EventDiverged, grave, Diverged},
+	{protocol.EventPutBack, grave, PutBack},
+	{protocol.EventPolicy, info, Policy},
+	{protocol.EventRefused, debug, Refusals},
+	{protocol.EventCheckpoint, info, None},
+	{protocol.EventInstalled, info, Installed},
+	{protocol.EventRepaired, info, Repaired},
+	{protocol.EventKeyless, warns, None},
+	{protocol.EventForged, warns, Forged},
+	{protocol.EventBehind, info, None},
+	{protocol.EventPressed, warns, None},
+	{protocol.EventWithheld, info, Withheld},
+	{protocol.EventCramped, warns, Cramped},
+	{protocol.EventRoom, info, None},
+	{protocol.EventUnreadable, warns, Unreadable},
+	{protocol.EventReadable, info, None},
+	{protocol.EventAhead, grave, None},
+}
+
+// The counters.
+const (
+	None Counter = iota
+	ElectionsAsked
+	ElectionsCalled
+	ElectionsWon
+	SteppedDown
+	Votes
+	Rejected
+	Truncated
+	Configurations
+	Roles
+	Diverged
+	PutBack
+	Policy
+	Refusals
+	Unheard
+	Installed
+	Repaired
+	Forged
+	Withheld
+	Cramped
+	Unreadable
+	LogLost
+	SentRaft
+	SentFrames
+	SentCopies
+	SentControl
+	SentCheckpoints
+	SentMembership
+	DroppedHandshakes
+	DroppedMembers
+	DroppedClients
+	DroppedFrames
+	end
+)
+
+// Counters are the rows of all counters but None, in the order in which status has them.
+// docs/counters.md has the same.
+var Counters = []Row{
+	{ElectionsAsked, "elections_asked", "times that this member asked whether it might win an election"},
+	{ElectionsCalled, "elections_called", "elections that this member has called"},
+	{ElectionsWon, "elections_won", "elections that this member has won"},
+	{SteppedDown, "stepped_down", "times that this member, a leader, has stepped down"},
+	{Votes, "votes", "votes that this member has given to others"},
+	{Rejected, "rejected", "appends and runs of entries that did not fit a log, here or at a follower of this member"},
+	{Truncated, "truncated", "times that the uncommitted end of the log was given up for another leader's"},
+	{Configurations, "configurations", "changes of the configuration that this member has heard of"},
+	{Roles, "roles", "times that this member became active or passive"},
+	{Diverged, "diverged", "states and logs that were found to be of another history, this member's or another's"},
+	{PutBack, "put_back", "directories of others that their answers prove to be old copies"},
+	{Policy, "policy", "decisions of the autopilot, by this member as the leader"},
+	{Refusals, "refusals", "answers, checkpoints and places of the log that this member has refused as wrong"},
+	{Unheard, "unheard", "refusals of this member's directory that did not count, because of who said so"},
+	{Installed, "installed", "checkpoints of others that this member has installed"},
+	{Repaired, "repaired", "times that the log or the state was mended with what others have"},
+	{Forged, "forged", "times that the log has warned of signatures that were missing or false"},
+	{Withheld, "withheld", "times that a member said it had entries, and did not give them"},
+	{Cramped, "cramped", "times that the disks of a majority had too little room for writes"},
+	{Unreadable, "unreadable", "places of this member's log that could not be read"},
+	{LogLost, "log_lost", "lines of this member's log that were lost, because whoever writes it was slow or failed"},
+	{SentRaft, "sent_raft_bytes", "bytes sent to other actives: entries, heartbeats, answers, forwarded commands"},
+	{SentFrames, "sent_frames_bytes", "bytes of committed entries sent to members that follow by gossip"},
+	{SentCopies, "sent_copies", "entries in those"},
+	{SentControl, "sent_control_bytes", "bytes of what else gossip says: digests, links, pulls"},
+	{SentCheckpoints, "sent_checkpoints_bytes", "bytes of checkpoints and repairs, and of what asks for them"},
+	{SentMembership, "sent_membership_bytes", "bytes that it takes to know who is alive"},
+	{DroppedHandshakes, "dropped_handshakes", "connections that gave way to newer ones before they said what they are"},
+	{DroppedMembers, "dropped_members", "streams of members that gave way to newer ones"},
+	{DroppedClients, "dropped_clients", "idle clients that gave way to newer ones"},
+	{DroppedFrames, "dropped_frames", "streams that were given up because of what others had begun to send"},
+}
