@@ -15,6 +15,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // Config is how a member is started: what users say, and what only this package and
@@ -69,6 +70,26 @@ func (c *Config) logLost() uint64 {
 	}
 	return c.LogLost()
 }
+
+// eligible reports whether the member may be given a seat: it wishes so, and
+// its directory outlives it. A cluster in memory has no directories at all.
+func (c *Config) eligible() bool { return c.Role == protocol.RoleActive || c.Eligible }
+
+// types are what the member can apply.
+func (c *Config) types() []protocol.TypeVersion {
+	list := []protocol.TypeVersion{{Name: protocol.CatalogueType, Version: protocol.CatalogueVersion}}
+	for _, t := range c.Registry.Types() {
+		list = append(list, protocol.TypeVersion{Name: t.Name(), Version: t.Version()})
+	}
+	return list
+}
+
+func (c *Config) walOptions() wal.Options {
+	return wal.Options{SegmentBytes: c.SegmentBytes, SpaceLow: c.DiskLow, SpaceHigh: c.DiskHigh, Background: true}
+}
+
+// orphanAfter is how long the member may be without news of a leader.
+func (c *Config) orphanAfter() time.Duration { return orphanElections * c.activeConfig().Election }
 
 func (c *Config) activeConfig() active.Config {
 	a := active.LAN

@@ -45,7 +45,7 @@ func (m *Member) openDirectory(ctx context.Context, tcp net.Listener) error {
 	default:
 		return m.deadLog(err)
 	}
-	log, err := wal.Open(fs, m.cfg.Dir, m.walOptions())
+	log, err := wal.Open(fs, m.cfg.Dir, m.cfg.walOptions())
 	if err != nil {
 		return m.deadLog(err)
 	}
@@ -85,11 +85,7 @@ func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
 	if err != nil {
 		return err
 	}
-	return wal.InitHeld(fs, m.cfg.Dir, id, first, m.walOptions())
-}
-
-func (m *Member) walOptions() wal.Options {
-	return wal.Options{SegmentBytes: m.cfg.SegmentBytes, SpaceLow: m.cfg.DiskLow, SpaceHigh: m.cfg.DiskHigh, Background: true}
+	return wal.InitHeld(fs, m.cfg.Dir, id, first, m.cfg.walOptions())
 }
 
 // openCheckpoints opens the store of checkpoints. What kills the process there is
@@ -178,14 +174,14 @@ func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 		text += ", and nobody was asked whether there is one: when others have joined, name them in --join, or take --bootstrap out; with a lost directory this member would begin a second cluster"
 	}
 	m.logger.Info(text, "cluster", id.Cluster.String(), "actives", m.cfg.Actives)
-	return id, m.firstEntries(member), nil
+	return id, m.cfg.firstEntries(member, m.advertise), nil
 }
 
 // firstEntries is the log of a new cluster: a configuration with one voter.
-func (m *Member) firstEntries(self protocol.MemberID) []protocol.Entry {
+func (c *Config) firstEntries(self protocol.MemberID, address string) []protocol.Entry {
 	conf := protocol.Configuration{
-		Members: []protocol.ActiveMember{{ID: self, Name: m.cfg.Name, Address: m.advertise, Seat: protocol.SeatVoter}},
-		Target:  m.cfg.Actives,
+		Members: []protocol.ActiveMember{{ID: self, Name: c.Name, Address: address, Seat: protocol.SeatVoter}},
+		Target:  c.Actives,
 	}
 	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf)}}
 	protocol.EncodeEntries(first)

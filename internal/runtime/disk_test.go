@@ -56,7 +56,7 @@ func TestLogWriterOutlivesAFullDiskWhenItNotes(t *testing.T) {
 	for refusals := range 8 {
 		synctest.Test(t, func(t *testing.T) {
 			log := &fullLog{refusals: refusals / 2, mute: refusals%2 == 0}
-			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+			m := &Member{log: log, logger: slog.New(slog.DiscardHandler), syncs: newSyncWatch(0), intake: intake{mailbox: newMailbox()}, writes: make(chan *replica.Persist)}
 			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 			time.Sleep(10 * member.RoomPause)
@@ -87,7 +87,7 @@ func TestAnIdleLogWaitsNoLongerWhenItsNoteFindsRoom(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var said bytes.Buffer
 			log := &fullLog{refusals: refusals}
-			m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+			m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), intake: intake{mailbox: newMailbox()}, writes: make(chan *replica.Persist)}
 			m.workers.Go(m.writeLog)
 			m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 			synctest.Wait()
@@ -130,7 +130,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := &needy{refusals: 10, err: &os.PathError{Op: "open", Path: "/d/log/spare-1", Err: syscall.EMFILE}}
-		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), intake: intake{mailbox: newMailbox()}, writes: make(chan *replica.Persist)}
 		registry, err := resources.NewRegistry(kvmap.Type)
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +140,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 		time.Sleep(4 * member.RoomPause)
 		synctest.Wait()
-		for what, err := range map[string]error{"readiness": m.readyNow(replica.Status{}), "a write": m.accepts(&protocol.Command{Type: "t"})} {
+		for what, err := range map[string]error{"readiness": m.readyNow(replica.Status{}), "a write": m.takes(&protocol.Command{Type: "t"})} {
 			if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "too many open files") || !strings.Contains(err.Error(), "ulimit") {
 				t.Errorf("%s: got %v, want the cause", what, err)
 			}
@@ -170,7 +170,7 @@ func TestAQuotaIsAFullDiskUntilAWriteFindsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := &needy{refusals: 6, err: fmt.Errorf("disk quota exceeded: %w", vfs.ErrNoSpace)}
-		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), mailbox: newMailbox(), writes: make(chan *replica.Persist)}
+		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), intake: intake{mailbox: newMailbox()}, writes: make(chan *replica.Persist)}
 		m.cfg.Name, m.clock = "a1", newClock(bootTime, wallTime)
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}

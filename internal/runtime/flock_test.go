@@ -108,7 +108,7 @@ func TestTheDeadAreListedAndThoseWhoLeftAreNot(t *testing.T) {
 	}
 	c.eventually("p1 is missed", func() error { return missed(a1) })
 	c.eventually("it is written down", func() error {
-		if list, _ := a1.recallMembers(); len(list) != 1 || list[0].ID != dead.ID() {
+		if list, _ := recallMembers(a1.ID(), a1.Dir(), a1.logger); len(list) != 1 || list[0].ID != dead.ID() {
 			return fmt.Errorf("%+v is", list)
 		}
 		return nil
@@ -215,7 +215,7 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 	var boot time.Duration // since the member was made
 	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Config: config.Config{Election: 500 * time.Millisecond}}, syncs: newSyncWatch(time.Second)}
 	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
-	m.led.Store(int64(m.clock.Now()))
+	m.source.led.Store(int64(m.clock.Now()))
 	s := replica.Status{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
 	for _, step := range []struct {
 		boot, source time.Duration // no source: the loop has not turned
@@ -233,12 +233,12 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 	} {
 		boot = step.boot
 		if s.SourceKnown, s.Source = step.source > 0, step.source; s.SourceKnown {
-			m.noteSource(m.clock.Now(), s)
+			m.source.note(m.clock.Now(), s, m.cfg.orphanAfter())
 		}
 		if err := m.readyNow(s); (err == nil) != step.ready || err != nil && !strings.Contains(err.Error(), "follows nobody") {
 			t.Errorf("at %v, with news %v old: got %v, want ready %t", step.boot, step.source, err, step.ready)
 		}
-		if got := m.orphan.Load(); got != step.orphan {
+		if got := m.source.orphan.Load(); got != step.orphan {
 			t.Errorf("at %v, with news %v old: it follows nobody: got %t, want %t", step.boot, step.source, got, step.orphan)
 		}
 	}
@@ -257,7 +257,7 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
 	var log safeBuffer
 	m := &Member{logger: slog.New(slog.NewTextHandler(&log, nil)), swim: lonely(t)}
-	m.orphan.Store(true)
+	m.source.orphan.Store(true)
 	var a orphanAlarm
 	at := time.Unix(1700000000, 0)
 	for range 4 * 60 {
@@ -267,7 +267,7 @@ func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
 	if got, want := log.count("level=WARN"), 3; got != want { // after 0, 1 and 3 minutes
 		t.Errorf("got %d lines in four minutes, want %d", got, want)
 	}
-	m.orphan.Store(false)
+	m.source.orphan.Store(false)
 	a.look(m, at)
 	a.look(m, at)
 	if got, want := log.count("level=INFO"), 1; got != want {

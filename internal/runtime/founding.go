@@ -81,7 +81,7 @@ func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (
 		_ = server.Close()
 		serving.Wait()
 		port.giveBack()
-		m.waitsForOthers("")
+		m.cfg.waitsForOthers("")
 	}()
 	return s.run(ctx)
 }
@@ -431,7 +431,7 @@ func (w *waitTeller) look(m *Member, what, why string) {
 		w.why, w.pause = why, waitTold
 		w.next = now.Add(askPause)
 	}
-	m.waitsForOthers(why)
+	m.cfg.waitsForOthers(why)
 	if now.Before(w.next) {
 		return
 	}
@@ -441,9 +441,9 @@ func (w *waitTeller) look(m *Member, what, why string) {
 
 // waitsForOthers tells who opened the member for what the start waits; empty: it
 // goes on.
-func (m *Member) waitsForOthers(why string) {
-	if m.cfg.Waits != nil {
-		m.cfg.Waits(why)
+func (c *Config) waitsForOthers(why string) {
+	if c.Waits != nil {
+		c.Waits(why)
 	}
 }
 

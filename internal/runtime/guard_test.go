@@ -40,7 +40,7 @@ func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
 	if s := leader.Status(); !s.Serving || !strings.HasPrefix(s.Reason, "writes are refused: the disk of a1 has 100 MiB free") || leader.Note() != s.Reason || leader.Ready() != nil {
 		t.Errorf("serving %v: %s; the note is %q", s.Serving, s.Reason, leader.Note())
 	}
-	if err := leader.accepts(&protocol.Command{Session: 3, Type: protocol.SessionType, Version: 1, Operation: protocol.SessionKeepAlive}); errors.Is(err, protocol.ErrNoSpace) {
+	if err := leader.takes(&protocol.Command{Session: 3, Type: protocol.SessionType, Version: 1, Operation: protocol.SessionKeepAlive}); errors.Is(err, protocol.ErrNoSpace) {
 		t.Errorf("a keep-alive is refused: %v", err)
 	}
 	for room, ready := range map[bool]bool{true: true, false: false} { // at the last byte, and without a descriptor

@@ -103,14 +103,6 @@ func (d *directories) whereIs(id protocol.MemberID, from net.Addr) string {
 	return host
 }
 
-// configuration is the latest one in this member's log. Any goroutine may ask.
-func (m *Member) configuration() protocol.Configuration {
-	if c := m.configured.Load(); c != nil {
-		return *c
-	}
-	return protocol.Configuration{}
-}
-
 // isConfigured reports whether an address is that which the latest configuration in
 // this member's log has for a member.
 func (d *directories) isConfigured(id protocol.MemberID, address string) bool {

@@ -107,7 +107,7 @@ func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
 	m.withhold(&s)
 	conf, _ := m.replica.Configurations().Latest()
-	m.noteSource(now, s)
+	m.source.note(now, s, m.cfg.orphanAfter())
 	next := &published{
 		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
 	}
@@ -124,7 +124,7 @@ func (m *Member) publish(now protocol.Instant) {
 	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
 		m.transport.know(m.replica.Peers(), conf.Configuration)
-		m.seat(&conf.Configuration)
+		m.seating.tell(&conf.Configuration)
 	}
 	if last == nil || last.status.Role != s.Role {
 		m.announce()

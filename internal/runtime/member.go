@@ -17,20 +17,15 @@ import (
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
-	"github.com/starlinghq/starling/storage/wal"
 )
 
 // Member is a running member. Any goroutine may use it.
 type Member struct {
-	cfg      Config
-	logger   *slog.Logger
-	clock    *clock
-	started  protocol.Instant
-	identity wal.Identity
-	run      protocol.RunID
-
-	advertise string
-	http      atomic.Pointer[string]
+	cfg     Config
+	logger  *slog.Logger
+	started protocol.Instant
+	self
+	intake
 
 	log       storage.Log
 	machine   *machine.Machine
@@ -38,9 +33,6 @@ type Member struct {
 	swim      *swim.Swim
 	server    *wire.Server
 	transport *transport
-	mailbox   *mailbox
-	waiters   *waiters
-	gate      *gate
 	levels    levels
 	state     member.Reads
 	dirs      *directories
@@ -62,35 +54,20 @@ type Member struct {
 	workers     sync.WaitGroup
 
 	published atomic.Pointer[published]
-	turned    atomic.Int64 // the clock at the loop's last turn
 	changed   *broadcast
-	known     []swim.Known                                 // from an earlier start; read only
-	given     []string                                     // addresses to look at; read only
-	seated    *protocol.Configuration                      // that the membership was told; the loop's
-	addresses atomic.Pointer[map[protocol.MemberID]string] // read only
-	favours   favours
-	// configured is the latest configuration in the log; read only.
-	configured atomic.Pointer[protocol.Configuration]
-	led        atomic.Int64          // when a leader was last known here, at the youngest, on the member's clock; the loop writes it
-	orphan     atomic.Bool           // that was long ago
-	doubted    atomic.Pointer[error] // why the state must not be served
+	acquaintances
+	seating seating
+	whereabouts
+	source source
 	// withheld is what withhold has put into doubted; the loop's.
 	withheld *error
 	// announcing wakes the goroutine that tells the membership about this
 	// member.
 	announcing chan struct{}
 
-	life     context.Context // ends with the member
-	endLife  context.CancelFunc
-	stop     chan struct{} // closed when the loop must end
-	stopOnce sync.Once
-	stopping atomic.Bool
+	lifetime
 	leaving  atomic.Bool // it will stop gracefully, others perhaps with it: see Leave
-	reached  atomic.Bool // a member has sent this one something
 	wasReady atomic.Bool // it was, once: others may choose their names by it
-	loopDone chan struct{}
-	done     chan struct{} // closed when everything has ended
-	cause    atomic.Pointer[error]
 }
 
 // broadcast lets many goroutines wait for the next change of something.
@@ -115,18 +92,6 @@ func (b *broadcast) tell() {
 	b.mu.Unlock()
 }
 
-// Name returns the member's label.
-func (m *Member) Name() string { return m.identity.Name }
-
-// ID returns the member's id.
-func (m *Member) ID() protocol.MemberID { return m.identity.Member }
-
-// Cluster returns the cluster's id.
-func (m *Member) Cluster() protocol.ClusterID { return m.identity.Cluster }
-
-// Addr returns host:port at which members and clients reach this one.
-func (m *Member) Addr() string { return m.advertise }
-
 // Dir returns the data directory, empty if the member is in memory only.
 func (m *Member) Dir() string { return m.cfg.Dir }
 
@@ -134,24 +99,6 @@ func (m *Member) Dir() string { return m.cfg.Dir }
 func (m *Member) SetHTTP(address string) {
 	m.http.Store(&address)
 	m.announce()
-}
-
-func (m *Member) httpAddr() string {
-	if p := m.http.Load(); p != nil {
-		return *p
-	}
-	return ""
-}
-
-// Done is closed when the member has stopped, by itself or by Shutdown.
-func (m *Member) Done() <-chan struct{} { return m.done }
-
-// Err says why the member has stopped by itself; nil otherwise.
-func (m *Member) Err() error {
-	if p := m.cause.Load(); p != nil {
-		return *p
-	}
-	return nil
 }
 
 // fail stops the member by itself. The first cause stays.
@@ -201,7 +148,7 @@ func (m *Member) end(graceful bool) {
 		m.endLife()
 		if !within(cmp.Or(m.cfg.endTimeout, endTimeout), func() { m.endAll(graceful) }) {
 			m.logger.Error("the member ends while its disk does not answer; what it has promised is safe", "dir", m.cfg.Dir)
-			m.waiters.close(m.ended())
+			m.waiters.close(m.stopped())
 		}
 		m.changed.tell()
 		close(m.done)
@@ -226,14 +173,6 @@ func within(d time.Duration, f func()) bool {
 	}
 }
 
-// ended says why requests are not answered any more.
-func (m *Member) ended() error {
-	if why := m.Err(); why != nil {
-		return why
-	}
-	return protocol.ErrClosed.With("the member has stopped")
-}
-
 func (m *Member) endAll(graceful bool) {
 	m.mailbox.close() // first: who waits for room in it is waited for below, and the loop takes nothing more
 	_ = m.server.Close()
@@ -245,7 +184,7 @@ func (m *Member) endAll(graceful bool) {
 	m.workers.Wait()
 	m.applier.end(m)
 	m.transport.close()
-	m.waiters.close(m.ended())
+	m.waiters.close(m.stopped())
 	if err := m.checkpoints.close(&m.lanes[member.Store]); err != nil {
 		m.logger.Error("the store of checkpoints has not ended", "err", err)
 	}

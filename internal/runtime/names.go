@@ -90,7 +90,7 @@ func awaitOwnName(ctx context.Context, m *Member) error {
 	for {
 		_, err := lookUp(ctx, &m.cfg, m.advertise)
 		if err == nil {
-			m.waitsForOthers("")
+			m.cfg.waitsForOthers("")
 			return nil
 		}
 		told.look(m, "its own name", fmt.Sprintf("the name that this member advertises, %s, means nothing so far: %v", m.advertise, err))
@@ -106,7 +106,7 @@ func awaitOwnName(ctx context.Context, m *Member) error {
 // them has sent it anything, on a stream or in a datagram. Empty: it is reached, or
 // it is too early to say: who is heard is sent something in a few elections.
 func unreached(m *Member) string {
-	if m.reached.Load() || m.wasReady.Load() || m.clock.Now().Sub(m.started) < m.orphanAfter() || len(m.swim.Peers()) == 0 {
+	if m.reached.Load() || m.wasReady.Load() || m.clock.Now().Sub(m.started) < m.cfg.orphanAfter() || len(m.swim.Peers()) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("other members answer this one, and none of them has reached it at %s, the address that it advertises: correct --advertise, or let TCP and UDP through to it", m.advertise)

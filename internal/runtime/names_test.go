@@ -120,7 +120,7 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 			if conf, err := latestConfiguration(m); err != nil || conf.Joint() || len(conf.Voters()) < len(all) {
 				return fmt.Errorf("%s has %v, %v", m.Name(), conf, err)
 			}
-			list, _ := m.recallMembers()
+			list, _ := recallMembers(m.ID(), m.Dir(), m.logger)
 			heard := slices.DeleteFunc(list, func(k swim.Known) bool { return k.Number == "" })
 			if len(heard) < len(all)-1 {
 				return fmt.Errorf("%s has written down where it hears %v", m.Name(), heard)

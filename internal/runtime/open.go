@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -43,21 +42,22 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		cfg.logDisk = vfs.OS()
 	}
 	m := &Member{
-		cfg: cfg, clock: newClock(bootTime, wallTime), mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), changed: newBroadcast(),
+		cfg: cfg, changed: newBroadcast(),
+		intake: intake{mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), clock: newClock(bootTime, wallTime)},
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		repairs:    newRepairs(),
 		repairer:   newRepairer(),
 		announcing: make(chan struct{}, 1),
 		syncs:      newSyncWatch(cfg.activeConfig().Election),
 		books:      books{wake: make(chan struct{}, 1)},
-		stop:       make(chan struct{}), loopDone: make(chan struct{}), done: make(chan struct{}),
 	}
 	m.dirs = newDirectories(m)
+	m.barred, m.accepts, m.ended = &m.dirs.barred, m.takes, m.stopped
 	m.applier.ended = make(chan struct{})
 	for l := range m.lanes {
 		m.lanes[l] = newQueue[func() member.Done]()
 	}
-	m.life, m.endLife = context.WithCancel(context.Background())
+	m.begin()
 	m.logger = cfg.Logger.With("member", cfg.Name)
 	m.observer.Logger, m.observer.Name = m.logger, m.nameOf
 	m.started = m.clock.Now()
@@ -94,7 +94,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := m.openDirectory(others, tcp); err != nil {
 		return err
 	}
-	m.recall()
+	m.recall(m.identity.Member, m.advertise, m.cfg.Join, m.cfg.Dir, m.logger)
 	if err := awaitOwnName(others, m); err != nil {
 		return err
 	}
@@ -180,11 +180,11 @@ func (m *Member) openReplica(ctx context.Context) error {
 	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
-		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
+		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.cfg.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
 		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries, RetainBytes: m.cfg.RetainBytes,
 		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,
-		Policy: true, Accepts: m.accepts, Frees: m.cfg.Registry.Frees, Types: m.types(), Used: m.machine.Used,
+		Policy: true, Accepts: m.takes, Frees: m.cfg.Registry.Frees, Types: m.cfg.types(), Used: m.machine.Used,
 	}, rec, restored)
 	if err != nil {
 		return err
@@ -206,9 +206,9 @@ func seed(id protocol.MemberID, starts uint64) uint64 {
 	return binary.BigEndian.Uint64(id[:8]) ^ binary.BigEndian.Uint64(id[8:])*0x9e3779b97f4a7c15 ^ starts*0xbf58476d1ce4e5b9
 }
 
-// accepts refuses commands that must not reach the log. A disk that is nearly full takes
+// takes refuses commands that must not reach the log. A disk that is nearly full takes
 // what frees space, and what keeps sessions: that must not cost clients theirs.
-func (m *Member) accepts(c *protocol.Command) error {
+func (m *Member) takes(c *protocol.Command) error {
 	if !m.cfg.Registry.Frees(c) {
 		if m.guard.full.Load() {
 			return protocol.ErrNoSpaceHere.With(m.guard.text(m))
@@ -218,15 +218,6 @@ func (m *Member) accepts(c *protocol.Command) error {
 		}
 	}
 	return m.cfg.Registry.Check(c)
-}
-
-// types are what this member can apply.
-func (m *Member) types() []protocol.TypeVersion {
-	list := []protocol.TypeVersion{{Name: protocol.CatalogueType, Version: protocol.CatalogueVersion}}
-	for _, t := range m.cfg.Registry.Types() {
-		list = append(list, protocol.TypeVersion{Name: t.Name(), Version: t.Version()})
-	}
-	return list
 }
 
 // start begins the goroutines and joins the membership.
@@ -240,7 +231,7 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	})
 	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
-		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(status.Role),
+		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(&m.cfg, status.Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given, Dial: m.cfg.Security.Dial,
 		OnConflict: m.dirs.twins.claimed, Resolve: m.cfg.resolve,
@@ -249,8 +240,11 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 		return fmt.Errorf("membership: %w", err)
 	}
 	m.swim = s
-	m.seat(nil)
-	m.led.Store(int64(m.clock.Now()))
+	rec := m.log.Recovered()
+	seated, _ := rec.Configurations.Latest()
+	m.seating.swim = s
+	m.seating.tell(&seated.Configuration)
+	m.source.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, m.answerRepairs, m.lookAround,
 		func() { m.repairer.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
@@ -264,34 +258,6 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	go m.applier.work(m)
 	go m.loop() // which is waited for first
 	return nil
-}
-
-// eligible reports whether the member may be given a seat: it wishes so, and
-// its directory outlives it. A cluster in memory has no directories at all.
-func (m *Member) eligible() bool { return m.cfg.Role == protocol.RoleActive || m.cfg.Eligible }
-
-// meta is what the membership tells the others about this member.
-func (m *Member) meta(role protocol.Role) swim.Meta {
-	return swim.Meta{Name: m.identity.Name, Zone: m.cfg.Zone, HTTP: m.httpAddr(), Role: role, Eligible: m.eligible(), Wishes: m.cfg.Role == protocol.RoleActive, Signs: m.cfg.SigningKey != nil}
-}
-
-// setPeers takes the live members from the membership.
-func (m *Member) setPeers(peers []protocol.Peer) {
-	m.mailbox.put(func(in *mail) { in.peers, in.peersSet = peers, true })
-}
-
-// datagram takes a message from the membership's socket; the packet is reused
-// afterwards. What does not decode is dropped: datagrams may be anything.
-func (m *Member) datagram(from protocol.MemberID, packet []byte) {
-	if len(packet) > 0 && protocol.MessageKind(packet[0]).KeepsBytes() {
-		packet = bytes.Clone(packet)
-	}
-	msg, err := protocol.DecodeMessage(packet)
-	if err != nil || !msg.Kind().Datagram() {
-		return
-	}
-	m.reached.Store(true)
-	m.mailbox.message(from, msg, true)
 }
 
 // awaitReady waits until the member serves, or stands by, for as long as it gets any

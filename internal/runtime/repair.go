@@ -88,7 +88,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	}
 	_ = log.Close() // nothing was written
 	m.logger.Info("writing the repaired log", "dir", m.cfg.Dir, "entries to", plan.Last)
-	err = wal.Repair(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.walOptions(), *plan)
+	err = wal.Repair(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.cfg.walOptions(), *plan)
 	switch {
 	case ctx.Err() != nil:
 		return g.interrupted(ctx)
@@ -101,7 +101,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
 			"last", plan.Last, "took", m.clock.Now().Sub(began))
 	}
-	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.walOptions())
+	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.cfg.walOptions())
 	if err != nil {
 		return m.deadLog(err)
 	}

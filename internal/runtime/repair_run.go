@@ -76,7 +76,7 @@ func (g *repairing) run(ctx context.Context, tcp net.Listener, udp net.PacketCon
 		Refused: m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
 	// A member without a role is nobody to ask for freshness, or to promote.
-	meta := m.meta(protocol.RolePassive)
+	meta := m.meta(&m.cfg, protocol.RolePassive)
 	meta.Eligible = false
 	s, err := swim.Start(swim.Config{
 		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: meta,

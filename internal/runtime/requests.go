@@ -4,15 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 )
-
-// aliveFor is how long a turn of the loop counts as a sign of life.
-const aliveFor = 50 * time.Millisecond
 
 // Do serves one request of a client in this process; it makes a Member a
 // client's transport. It returns when the answer is there or ctx is done; but a
@@ -30,17 +25,8 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 		return r, nil
 	case <-ctx.Done():
 		forget()
-		return nil, m.notAnswered(req.Kind, ctx.Err())
+		return nil, notAnswered(req.Kind, ctx.Err(), waitsFor(m))
 	}
-}
-
-// notAnswered is the error of a request of this process that has no answer when
-// its context ends.
-func (m *Member) notAnswered(kind protocol.RequestKind, ended error) error {
-	if kind == protocol.RequestCommand || kind == protocol.RequestSeats {
-		return protocol.ErrUnknownOutcome.With("the outcome is unknown, the write may have happened: " + waitsFor(m)).Because(ended)
-	}
-	return protocol.ErrUnavailable.With("this member has not answered so far: it is very busy, or hangs").Because(ended)
 }
 
 // waitsFor says whose answer a request at this member waits for.
@@ -122,56 +108,6 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 	return nothing
 }
 
-// serveCommand hands a command to the loop.
-func (m *Member) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
-	id, err := m.submit(m.submission(c), reply)
-	if err != nil {
-		reply(protocol.Failed(err))
-		return func() {}
-	}
-	return func() { m.waiters.forget(id) }
-}
-
-// serveCommandOf hands a command that came over a connection to the loop, when it
-// is that connection's turn. The returned function says that nobody waits any more:
-// what has not had its turn is not done then. A command that has counts as in hand
-// until it is answered, so that nobody gets more turns by giving up.
-func (m *Member) serveCommandOf(stream uint64, c *protocol.Command, reply func(protocol.Result)) (forget func()) {
-	s := m.submission(c)
-	p := &pass{stream: stream, bytes: len(s.Command), refuse: func(err error) { reply(protocol.Failed(err)) }}
-	p.start = func() error {
-		_, err := m.submit(s, func(result protocol.Result) {
-			m.gate.done(p)
-			reply(result)
-		})
-		return err
-	}
-	m.gate.enter(p)
-	return func() { m.gate.leave(p) }
-}
-
-func (m *Member) submission(c *protocol.Command) replica.Submission {
-	return replica.Submission{
-		Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && m.accepts(c) == nil,
-	}
-}
-
-// submit hands a command to the loop, and reply hears its answer; if it fails,
-// reply hears nothing.
-func (m *Member) submit(s replica.Submission, reply func(protocol.Result)) (id uint64, err error) {
-	if b := m.dirs.barred.Load(); b != nil {
-		return 0, protocol.ErrNotServing.With(b.err.Error())
-	}
-	if id = m.waiters.command(reply); id == 0 {
-		return 0, m.stopped()
-	}
-	s.Request = id
-	if err := m.mailbox.submit(s); err != nil && m.waiters.forget(id) {
-		return 0, err
-	}
-	return id, nil
-}
-
 // query reads at once, or after what the query's level asks for. It waits no
 // longer than wait lasts, and then says for what; the query itself stops at its
 // next read after ctx has ended.
@@ -200,52 +136,7 @@ func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Re
 	}
 }
 
-// atReadIndex calls then once, with an error or when the state has everything
-// that was acknowledged before began, which is before the call. then must not
-// block. The returned function says that nobody waits any more.
-func (m *Member) atReadIndex(then func(began protocol.Instant, err error)) (forget func()) {
-	nothing := func() {}
-	if p := m.doubted.Load(); p != nil {
-		then(0, *p)
-		return nothing
-	}
-	began := m.clock.Longest()
-	id := m.waiters.read(func(_ protocol.Index, err error) { then(began, err) })
-	if id == 0 {
-		then(0, m.stopped())
-		return nothing
-	}
-	if !m.mailbox.put(func(in *mail) { in.reads = append(in.reads, id) }) && m.waiters.forget(id) {
-		then(0, m.stopped())
-	}
-	return func() { m.waiters.forget(id) }
-}
-
-// alive calls answer as a proof that the loop runs: at once if it has just been
-// seen to, else from the loop itself. It is how clients tell a member at work from
-// one that hangs. The clients of a busy member cost its loop nothing.
-func (m *Member) alive(answer func()) {
-	if m.clock.Now().Sub(protocol.Instant(m.turned.Load())) < aliveFor {
-		answer()
-		return
-	}
-	m.mailbox.put(func(in *mail) { in.calls = append(in.calls, answer) })
-}
-
 // call asks the loop for the status.
 func (m *Member) call(answer func(*protocol.Status), failed func(protocol.Result)) {
-	ok := m.mailbox.put(func(in *mail) {
-		in.calls = append(in.calls, func() { answer(m.status()) })
-	})
-	if !ok {
-		failed(protocol.Failed(m.stopped()))
-	}
-}
-
-// stopped is the error of a member that no longer serves.
-func (m *Member) stopped() error {
-	if err := m.Err(); err != nil {
-		return err
-	}
-	return protocol.ErrClosed.With("the member has stopped")
+	m.inTurn(func() { answer(m.status()) }, failed)
 }

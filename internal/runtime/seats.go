@@ -24,21 +24,6 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 	})
 }
 
-// inLoop has the loop do something under a new request number, and reply hears the
-// replica's answer to that. The returned function says that nobody waits any more.
-func (m *Member) inLoop(reply func(protocol.Result), do func(id uint64)) (forget func()) {
-	id := m.waiters.command(reply)
-	if id == 0 {
-		reply(protocol.Failed(m.stopped()))
-		return func() {}
-	}
-	ok := m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { do(id) }) })
-	if !ok && m.waiters.forget(id) {
-		reply(protocol.Failed(m.stopped()))
-	}
-	return func() { m.waiters.forget(id) }
-}
-
 // serveAutopilot has the loop say what its policy goes by and said last, and who has
 // a seat, by the log. A majority has confirmed after the question that this member leads, or its lease says so:
 // another one may have taken the lead long ago, and changed seats since. The state is not

@@ -96,7 +96,6 @@ func (b *books) open() {
 
 // keep is the goroutine.
 func (b *books) keep(m *Member) {
-	var addresses addressBook
 	for {
 		select {
 		case <-b.wake:
@@ -107,7 +106,7 @@ func (b *books) keep(m *Member) {
 			m.fail(err)
 			return
 		}
-		m.remember(&addresses)
+		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, m.logger)
 		m.dirs.noteSightings()
 		m.guard.look(m)
 	}

@@ -30,7 +30,7 @@ import (
 func TestADiskThatHangsIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{Config: config.Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}}
-		m := &Member{server: wire.NewServer(wire.ServerConfig{}), clock: newClock(bootTime, wallTime), cfg: cfg, syncs: newSyncWatch(time.Second)}
+		m := &Member{server: wire.NewServer(wire.ServerConfig{}), intake: intake{clock: newClock(bootTime, wallTime)}, cfg: cfg, syncs: newSyncWatch(time.Second)}
 		voter := replica.Status{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
 		goOn, over := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -316,8 +316,8 @@ func TestAllThatTheLogWriterDoesIsWatched(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			wait := func() { time.Sleep(2 * time.Second) }
 			m := &Member{
-				log: hesitant{&fullLog{}, wait}, logger: slog.New(slog.DiscardHandler), mailbox: newMailbox(), syncs: newSyncWatch(0),
-				writes: make(chan *replica.Persist), repairer: newRepairer(), stop: make(chan struct{}),
+				log: hesitant{&fullLog{}, wait}, logger: slog.New(slog.DiscardHandler), intake: intake{mailbox: newMailbox()}, syncs: newSyncWatch(0),
+				writes: make(chan *replica.Persist), repairer: newRepairer(), lifetime: lifetime{stop: make(chan struct{})},
 			}
 			m.workers.Go(m.writeLog)
 			switch what {

@@ -3,9 +3,7 @@ package runtime
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/internal/observe"
@@ -36,7 +34,12 @@ func (m *Member) status() *protocol.Status {
 	if err := m.readyNow(r); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
-	s.Members = m.memberList(r, s)
+	conf, _ := m.replica.Configurations().Latest()
+	all := roster{
+		now: now, wall: time.Now(), conf: conf.Configuration, leader: r.Leader,
+		peers: m.replica.Peers(), heard: m.replica.Heard(), unheard: m.swim.Unheard(), twin: m.dirs.twins.other,
+	}
+	s.Members = all.list(s)
 	for _, x := range s.Members {
 		if x.ID == r.Leader {
 			s.Leader = x.Name
@@ -69,116 +72,14 @@ func (m *Member) Count(what observe.Counter) uint64 {
 	return m.observer.Get(what)
 }
 
-// memberList joins who is alive, who is named by the configuration, who was heard
-// and is not any more, and what each said of itself. It is sorted by role and name.
-func (m *Member) memberList(r replica.Status, self *protocol.Status) []protocol.MemberStatus {
-	byID := map[protocol.MemberID]*protocol.MemberStatus{}
-	get := func(id protocol.MemberID) *protocol.MemberStatus {
-		x := byID[id]
-		if x == nil {
-			x = &protocol.MemberStatus{ID: id, Role: protocol.RolePassive.String()}
-			byID[id] = x
-		}
-		return x
-	}
-	seats := map[protocol.MemberID]string{} // where the configuration says that its members are
-	if conf, ok := m.replica.Configurations().Latest(); ok {
-		for _, a := range conf.Configuration.Members {
-			seats[a.ID] = a.Address
-			x := get(a.ID)
-			x.Name, x.Address, x.Seat, x.Role = a.Name, a.Address, a.Seat.String(), protocol.RoleActive.String()
-		}
-	}
-	for _, p := range m.replica.Peers() {
-		x := get(p.ID)
-		x.Name, x.Address, x.Alive = p.Name, p.Address, true
-		x.Moved, x.Configured = elsewhere(seats, &p)
-		if x.Seat == "" {
-			x.Role = p.Role.String()
-		}
-	}
-	loopNow := m.clock.Now()
-	for _, h := range m.replica.Heard() {
-		if x, ok := byID[h.ID]; ok {
-			ago := max(0, loopNow.Sub(h.At)) // by which its state has grown older, for all that is known here
-			x.Known, x.Applied, x.Said = true, h.Applied, int64(ago)
-			x.AgeKnown, x.AgeNanos = h.AgeKnown, int64(h.Age+ago)
-		}
-	}
-	now := time.Now()
-	for _, k := range m.swim.Unheard() {
-		x := get(k.ID)
-		if x.Alive || x.Seat == "" && now.Sub(k.Heard) > protocol.ListedFor {
-			if !x.Alive {
-				delete(byID, k.ID)
-			}
-			continue
-		}
-		if x.Seat == "" {
-			x.Name, x.Address, x.Role = k.Name, k.Address, k.Role.String()
-		}
-		if !k.Heard.IsZero() {
-			x.SilenceKnown, x.Silence = true, max(0, int64(now.Sub(k.Heard)))
-		}
-	}
-	me := get(self.ID)
-	me.Name, me.Address, me.Alive, me.Role = self.Name, self.Address, true, self.Role
-	me.Moved, me.Configured = elsewhere(seats, &protocol.Peer{ID: self.ID, Address: reach(m.advertise)})
-	me.Known, me.Applied, me.AgeKnown, me.AgeNanos = true, self.Applied, self.AgeKnown, self.AgeNanos
-	list := make([]protocol.MemberStatus, 0, len(byID))
-	for _, x := range byID {
-		x.Leader, x.Other = x.ID == r.Leader, m.dirs.twins.other(x.ID)
-		list = append(list, *x)
-	}
-	slices.SortFunc(list, func(a, b protocol.MemberStatus) int {
-		return cmp.Or(strings.Compare(a.Role, b.Role), strings.Compare(a.Name, b.Name), a.ID.Compare(b.ID))
-	})
-	return list
-}
-
-// elsewhere reports whether a member is not where the configuration, if it names
-// it, says, and where that is.
-func elsewhere(seats map[protocol.MemberID]string, p *protocol.Peer) (bool, string) {
-	configured, named := seats[p.ID]
-	if !named || p.At(configured) {
-		return false, ""
-	}
-	return true, configured
-}
-
-// reach is protocol.Peer.Reach of the member that advertises an address, as the
-// others see it: one way to write each IP address.
-func reach(advertise string) string {
-	if a, err := netip.ParseAddrPort(advertise); err == nil {
-		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
-	}
-	return advertise
-}
-
 // joinInfo answers a newcomer, or says why not.
 func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.Result)) {
-	ok := m.mailbox.put(func(in *mail) {
-		in.calls = append(in.calls, func() {
-			info := &protocol.JoinInfo{Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name}
-			info.Configuration, _ = m.replica.Configurations().Latest()
-			info.Names = namesIn(m.status())
-			answer(info)
-		})
-	})
-	if !ok {
-		failed(protocol.Failed(m.stopped()))
-	}
-}
-
-// namesIn are the labels in use.
-func namesIn(s *protocol.Status) (list []protocol.NameInUse) {
-	for _, x := range s.Members {
-		if !x.Alive && x.Seat == "" {
-			continue // who has gone leaves the name to others
-		}
-		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID, Address: x.Address, Seated: x.Seat != ""})
-	}
-	return list
+	m.inTurn(func() {
+		info := &protocol.JoinInfo{Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name}
+		info.Configuration, _ = m.replica.Configurations().Latest()
+		info.Names = namesIn(m.status())
+		answer(info)
+	}, failed)
 }
 
 // readyNow says why this member should get no traffic, or nil: it knows a
@@ -217,7 +118,7 @@ func (m *Member) readyNow(r replica.Status) error {
 		}
 		return err
 	}
-	if silent := m.clock.Now().Sub(protocol.Instant(m.led.Load())); !votes(&r) && silent > wordAfter(m) {
+	if silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load())); !votes(&r) && silent > wordAfter(m) {
 		return protocol.ErrNotServing.With(fmt.Sprintf(
 			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
@@ -183,9 +184,30 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 		link.SetAddress(at.address, at.other)
 	}
 	t.places = places
-	t.m.addresses.Store(&next)
-	t.m.favours.follow(next, &conf)
-	t.m.configured.Store(&conf)
+	t.m.whereabouts.follow(next, conf)
+}
+
+// whereabouts are who has a seat and where members are, as the loop, or that of mending,
+// follows it. Any goroutine may ask.
+type whereabouts struct {
+	addresses atomic.Pointer[map[protocol.MemberID]string]
+	favours   favours
+	// configured is the latest configuration in the log.
+	configured atomic.Pointer[protocol.Configuration]
+}
+
+func (w *whereabouts) follow(addresses map[protocol.MemberID]string, conf protocol.Configuration) {
+	w.addresses.Store(&addresses)
+	w.favours.follow(addresses, &conf)
+	w.configured.Store(&conf)
+}
+
+// configuration is the latest one in this member's log. Any goroutine may ask.
+func (w *whereabouts) configuration() protocol.Configuration {
+	if c := w.configured.Load(); c != nil {
+		return *c
+	}
+	return protocol.Configuration{}
 }
 
 // keep has links to all other members that a configuration names.
@@ -262,7 +284,7 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 	switch {
 	case req.Kind == protocol.RequestWatch:
 		h.m.workers.Add(1)
-		go h.m.serveWatch(req.Watch, to)
+		go h.watch(req.Watch, to)
 	case req.Kind == protocol.RequestQuery && req.Validate() == nil:
 		go func() {
 			wait, cancel := to.Context(), context.CancelFunc(func() {})
@@ -285,12 +307,12 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 	}
 }
 
-// serveWatch feeds a remote watcher until either side has enough. One entry can
+// watch feeds a remote watcher until either side has enough. One entry can
 // delete a million keys: it is told in parts, so that nobody has to hold them all
 // for each of a thousand watchers.
-func (m *Member) serveWatch(w *protocol.Watch, to *wire.Responder) {
-	defer m.workers.Done()
-	stream, err := m.watchWithin(w, protocol.WatchPartBytesMax)
+func (h handler) watch(w *protocol.Watch, to *wire.Responder) {
+	defer h.m.workers.Done()
+	stream, err := h.m.watchWithin(w, protocol.WatchPartBytesMax)
 	if err != nil {
 		_ = to.Fail(err)
 		return

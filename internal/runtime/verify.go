@@ -33,11 +33,7 @@ func (m *Member) serveDigest(ctx context.Context, at protocol.Index, answer func
 			digest, known := m.machine.DigestAt(at)
 			d.Known, d.Digest = known, digest.Bytes()
 		}
-		if !m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, func() { m.describeDigest(d); answer(d) })
-		}) {
-			failed(protocol.Failed(m.stopped()))
-		}
+		m.inTurn(func() { m.describeDigest(d); answer(d) }, failed)
 	}()
 	return cancel
 }
