@@ -39,12 +39,14 @@ const (
 type digests struct {
 	ground
 	// install takes up an offer when it is known whose state is right, and joint is told
-	// that this member has given its state up, and may not try another one before again.
+	// that this member has given its state up, and may not try another one before again,
+	// or that it keeps it after all.
 	install interface {
 		offered(now protocol.Instant, o *protocol.Offer, byLeader bool)
 	}
 	joint interface {
 		fell(now, again protocol.Instant)
+		acquitted(now protocol.Instant)
 	}
 
 	own    []markDigest // of the states here, oldest first; at most digestsKept
@@ -292,6 +294,10 @@ func (d *digests) judges() []protocol.MemberID {
 func (d *digests) judge(now protocol.Instant, i protocol.Index) {
 	x := d.round(i)
 	mine, known := findDigest(d.own, i)
+	doubted := d.standing.in[discarded]
+	if later := &d.standing.quarantine.later; doubted && i == later.index {
+		mine, known = later.digest, true
+	}
 	winner, decided := d.majority(x, mine, known)
 	if !decided {
 		if d.allClaimed(x) {
@@ -305,6 +311,8 @@ func (d *digests) judge(now protocol.Instant, i protocol.Index) {
 	o := x.offer
 	x.offer = nil
 	switch {
+	case known && doubted && mine == winner:
+		d.acquit(now)
 	case !known || !d.standing.may(mayVouch):
 	case mine != winner:
 		d.enterQuarantine(now, i, mine, winner)

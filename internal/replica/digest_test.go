@@ -344,9 +344,9 @@ func TestCheckpointIsInstalledOnlyIfTheMajorityHasItsDigest(t *testing.T) {
 	rec := marked([]byte{1, 2, 3}, 7, 7)
 	p := patientOf(t, 1, rec, always(1))
 	p.says(2, 10, 7)
+	p.asked = nil
 	p.says(3, 10, 7)
 	p.offer(rec, 10, 8)
-	p.asked = nil
 	p.offer(rec, 15, 8)
 	if len(p.replaced) != 0 || len(p.asked) != 2 {
 		t.Fatalf("replaced at %v, asked %v; want the two actives to be asked first", p.replaced, p.asked)

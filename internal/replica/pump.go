@@ -157,7 +157,17 @@ func (r *Replica) fell(now, again protocol.Instant) {
 	r.install.retryAt = max(r.install.retryAt, again)
 	r.reads.failWith(r.standing.notServing())
 	r.apply.tellFit(now)
+	r.digests.lookBack(r.checkpoints.kept)
 	r.digests.giveUpBad(r.checkpoints.kept)
+	r.checkpoints.offer(now)
+}
+
+// acquitted says that the state is kept after all. What it took while it was in doubt has
+// an unknown outcome.
+func (r *Replica) acquitted(now protocol.Instant) {
+	r.commands.skipped(r.log.applied)
+	r.reads.serve()
+	r.apply.tellFit(now)
 	r.checkpoints.offer(now)
 }
 

@@ -35,7 +35,11 @@ type quarantine struct {
 	// adopting says that the good state is on its way to the state machine: what
 	// that answers before is still of the bad one.
 	adopting bool
-	text     string
+	// later is the newest mark above "at" whose checkpoint was counted and kept here
+	// before the quarantine; 0: none. If a majority has had that digest, what was
+	// wrong has been overwritten since.
+	later markDigest
+	text  string
 }
 
 const (
@@ -60,6 +64,48 @@ func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 	q.falls++
 	d.own, d.disputed, d.disputedAt = nil, "", 0
 	d.joint.fell(now, again)
+	d.appeal(now)
+}
+
+// lookBack notes the newest mark above the wrong one whose checkpoint is kept, of the
+// kept ones, the newest first.
+func (d *digests) lookBack(kept []storage.Description) {
+	q := &d.standing.quarantine
+	q.later = markDigest{}
+	if len(kept) > 0 && kept[0].Index > q.at {
+		q.later = markDigest{kept[0].Index, kept[0].Digest}
+	}
+}
+
+// appeal asks the actives about the newest mark that the state had come to. Who was
+// wrong at a mark, heard of it late, and has been right since would otherwise have to
+// be healed by a majority, which two such members of three keep from coming about for
+// ever: whoever is in quarantine has no say.
+func (d *digests) appeal(now protocol.Instant) {
+	i := d.standing.quarantine.later.index
+	if !d.standing.in[discarded] || i == 0 {
+		return
+	}
+	if x := d.round(i); !x.asking {
+		x.claims = nil
+	}
+	d.ask(now, i)
+}
+
+// acquit ends a quarantine whose cause is overwritten.
+//
+// [S] A digest is of the whole state. So a state that a majority of the actives has had
+// at a later mark, this member among them or not, is right there, whatever it was at an
+// earlier one. That of this member counts if its checkpoint was kept: then it was
+// counted anew over all that the state holds, and does not only continue older ones.
+// Checkpoints that are given up stay so, and meanwhile nobody is served as before.
+func (d *digests) acquit(now protocol.Instant) {
+	q := &d.standing.quarantine
+	text := fmt.Sprintf("the state that had diverged at %d was right again at %d, as a majority of the actives has it: it is kept", q.at, q.later.index)
+	*q = quarantine{falls: q.falls}
+	d.standing.set(discarded, false)
+	d.joint.acquitted(now)
+	d.out.event(protocol.EventRepaired, text)
 }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
@@ -85,6 +131,7 @@ func (d *digests) trusts(now protocol.Instant, o *protocol.Offer, c *storage.Des
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
+	d.appeal(now)
 	if right, known := findDigest(d.right, c.Index); known {
 		if right != c.Digest {
 			d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -88,4 +90,68 @@ func TestHeadIsNotDroppedInQuarantine(t *testing.T) {
 			t.Errorf("in quarantine: %t, and the head is dropped: %t", bad, dropped)
 		}
 	}
+}
+
+// Counterexample (simulated seed 926): two actives of three are wrong one after the
+// other, the first hears of it when it has long been right again, and both give their
+// states up. Whoever is in quarantine has no say: no majority could heal either, for
+// ever. The first one's state is that of a majority at a later mark, which it asks for.
+func TestStateThatIsRightAtALaterMarkIsKept(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.asks(2, 10, 7)
+	p.asked = nil
+	p.says(3, 10, 7)
+	p.wants("two actives of three had something else at 10", true)
+	if len(p.asked) != 2 {
+		t.Fatalf("%v are asked about 15, want both actives", p.asked)
+	}
+	p.answers = nil
+	p.asks(3, 15, 1)
+	if len(p.answers) != 1 || p.answers[0].Known {
+		t.Errorf("it testifies %+v before it knows that it is right", p.answers)
+	}
+	p.wants("one active has the same at 15, and this one", false)
+	if !strings.Contains(p.events, "was right again at 15") || len(p.replaced) != 0 {
+		t.Errorf("states replaced at %v, events\n%s", p.replaced, p.events)
+	}
+	if len(p.kept) != 1 || p.kept[0].Index != 5 {
+		t.Errorf("%v are kept, want the one at 5: those from 10 on were given up", p.kept)
+	}
+	p.r.Read(p.now, 1)
+	p.serve()
+	if len(p.reads) > 0 && errors.Is(p.reads[0], protocol.ErrNotServing) {
+		t.Errorf("a read is answered by %v", p.reads[0])
+	}
+}
+
+// [S] It is kept for nothing else: neither the word of fewer than a majority, nor a mark
+// whose checkpoint was not kept here, where memory may be damaged and not counted yet.
+func TestStateInDoubtIsKeptForNothingLess(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.asks(2, 10, 7)
+	p.says(3, 10, 7)
+	p.says(2, 15, 7)
+	p.says(3, 15, 8)
+	p.wants("nobody has the same at 15", true)
+	p.says(3, 15, 7)
+	p.wants("a majority has something else at 15, too", true)
+
+	p = patientOf(t, 1, marked([]byte{1, 2, 3, 4, 5}, 1, 1), always(1))
+	for from := byte(2); from <= 4; from++ {
+		p.asks(from, 10, 7)
+	}
+	p.wants("three actives of five differ", true)
+	p.says(2, 15, 1)
+	p.wants("two of five have the same at 15", true)
+	p.says(5, 15, 1)
+	p.wants("three of five have the same at 15", false)
+
+	p = patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	p.kept = p.kept[1:]
+	p.r.Kept(p.now, p.kept) // the one at 15 is not there
+	p.asks(2, 10, 7)
+	p.says(3, 10, 7)
+	p.says(2, 15, 1)
+	p.says(3, 15, 1)
+	p.wants("nothing was counted at 15", true)
 }

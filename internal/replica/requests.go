@@ -172,7 +172,7 @@ func (q *commands) skipped(to protocol.Index) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
-		q.tell(&p, protocol.Failed(protocol.ErrUnknownOutcome.With("the state came from another member; the write may have happened")))
+		q.tell(&p, protocol.Failed(protocol.ErrUnknownOutcome.With("the state that took it was replaced or in doubt; the write may have happened")))
 	}
 }
 

@@ -19,7 +19,7 @@ func outcomes() []Mutation {
 		{
 			Name: "adopted-state-refuses", Breaks: "a write that an adopted state has is said to be refused",
 			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
-			Old: "protocol.ErrUnknownOutcome.With(\"the state came from another member; the write may have happened\")",
+			Old: "protocol.ErrUnknownOutcome.With(\"the state that took it was replaced or in doubt; the write may have happened\")",
 			New: "protocol.ErrNotLeader",
 		},
 		{
