@@ -199,11 +199,13 @@ func (d *disk) takeBack(after protocol.Index) {
 }
 
 // diskStalled gives up leadership, because a member with a hung disk can promise
-// nothing while its heartbeats keep everybody else from leading. A candidate keeps
+// nothing while its heartbeats keep everybody else from leading. It names an heir, as
+// whoever steps down: what hangs is its own disk, not what it knows. A candidate keeps
 // nobody from leading: it goes on when its disk does, if nobody leads by then.
 func (m *Member) diskStalled() {
 	switch m.state {
 	case StateLeader:
+		m.nameHeir()
 		m.stepDown(fmt.Sprintf("its disk has not answered for %v", m.now.Sub(m.disk.flight.since)))
 	case StatePreCandidate:
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})

@@ -22,6 +22,9 @@ type Status struct {
 	Installing bool
 	// Heir is to whom a leader hands over; zero unless it does.
 	Heir protocol.MemberID
+	// Heirs are the voters that could take over, the best first, as Transfer would
+	// choose; nil on everybody but a leader.
+	Heirs []protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
 	// by id; nil on everybody else.
 	Progress []Progress
@@ -53,7 +56,7 @@ type Progress struct {
 	Told, Room bool
 }
 
-// Status returns the member's view of itself. It allocates for Progress; State,
+// Status returns the member's view of itself. It allocates for Heirs and Progress; State,
 // Term and Leader do not.
 func (m *Member) Status() Status {
 	s := Status{
@@ -67,6 +70,9 @@ func (m *Member) Status() Status {
 	s.Settled = m.settled()
 	if t := m.lead.transfer; t != nil {
 		s.Heir = t.to
+	}
+	for _, p := range heirs(m, 0) {
+		s.Heirs = append(s.Heirs, p.id)
 	}
 	s.Progress = make([]Progress, len(m.lead.progress))
 	for i := range m.lead.progress {

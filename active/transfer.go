@@ -1,6 +1,7 @@
 package active
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/starlinghq/starling/protocol"
@@ -59,20 +60,37 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 }
 
 // heir returns the voter to hand over to when nobody has said to whom, nil without one.
-// Whoever does not answer or needs a checkpoint first is none, nor is who says that it
-// is unfit: its state has diverged, or it stands at a command. Of those that hold the log
-// up to an index, one whose disk has room goes before one that would take no writes:
-// who is told to campaign at once is not elected without what is committed, and an heir
-// that is waited for may lack what it likes. Of equals the one that holds most.
 func (m *Member) heir(holds protocol.Index) *progress {
-	var best *progress
+	if list := heirs(m, holds); len(list) > 0 {
+		return list[0]
+	}
+	return nil
+}
+
+// heirs returns the voters that could take over, the best first: the one rule for all who
+// look for one. Whoever does not answer or needs a checkpoint first is none, nor is who
+// says that it is unfit: its state has diverged, or it stands at a command. Of those that
+// hold the log up to an index, one whose disk has room goes before one that would take no
+// writes: who is told to campaign at once is not elected without what is committed, and
+// an heir that is waited for may lack what it likes. Of equals the one that holds most.
+func heirs(m *Member, holds protocol.Index) []*progress {
+	var list []*progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		if p.seat == protocol.SeatVoter && unable(m, p) == "" && (best == nil || p.leadsBefore(best, holds)) {
-			best = p
+		if p.seat == protocol.SeatVoter && unable(m, p) == "" {
+			list = append(list, p)
 		}
 	}
-	return best
+	slices.SortStableFunc(list, func(a, b *progress) int {
+		switch {
+		case a.leadsBefore(b, holds):
+			return -1
+		case b.leadsBefore(a, holds):
+			return 1
+		}
+		return 0
+	})
+	return list
 }
 
 // leadsBefore reports whether one heir is better than another.

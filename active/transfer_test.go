@@ -88,6 +88,7 @@ func TestOneRuleForHeirs(t *testing.T) {
 		"an unfit leader":   func(h *hub) { h.n.m.SetUnfit(h.now, "its state has diverged") },
 		"an installation":   func(h *hub) { h.n.m.SetInstalling(h.now, true) },
 		"the lost own vote": func(h *hub) { h.n.m.resign() },
+		"a hung disk":       func(h *hub) { h.n.m.disk.flight = &flight{}; h.n.m.diskStalled() },
 	}
 	for _, c := range []struct {
 		name string

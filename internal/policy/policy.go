@@ -83,8 +83,6 @@ type Progress struct {
 	// CatchUp says that it is being brought a checkpoint: its log ends below
 	// the beginning of the leader's.
 	CatchUp bool
-	// Unfit says that it could answer nobody as a leader.
-	Unfit bool
 }
 
 // Input is all that a decision depends on. The order of the lists does not
@@ -102,8 +100,12 @@ type Input struct {
 	OwnTerm  bool
 	Peers    []Peer
 	Progress []Progress
-	Failing  []Failing
-	Moving   []Moving // see Moved
+	// Heirs are the voters that could lead in the leader's place, the best first.
+	Heirs   []protocol.MemberID
+	Failing []Failing
+	Moving  []Moving // see Moved
+	// Changed is since when the leader has seen this configuration; 0: it does not know.
+	Changed protocol.Instant
 	// Signed says that the leader believes only what actives have signed: who has no key
 	// gets no seat, and no vote.
 	Signed bool
@@ -377,13 +379,16 @@ func (v *view) candidates() (c candidates) {
 			continue
 		}
 		stable := p.Since.Add(v.Stable)
+		since := p.Since
 		cannot := func(format string, args ...any) {
 			c.cannot = append(c.cannot, label(p)+" "+fmt.Sprintf(format, args...))
-			c.patience = max(c.patience, p.Since.Add(v.FailedAfter))
+			c.patience = max(c.patience, since.Add(v.FailedAfter))
 		}
 		switch {
 		case p.Role != protocol.RolePassive:
-			// It was active, or does not know: its log has yet to tell it.
+			// It was active, or does not know: its log has yet to tell it. However long it
+			// has been there, it was not for a seat that it has just lost.
+			since = max(since, v.Changed)
 			cannot("is not passive yet")
 		case v.Keyless(p):
 			c.cannot = append(c.cannot, label(p)+" "+NoKey)

@@ -42,7 +42,7 @@ func TestReplacementIsOneChange(t *testing.T) {
 func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 	wanted := max(conf.Target, conf.Autopilot.Floor)
 	before, after := len(conf.Voters()), len(d.Next.Voters())
-	heir, answers := in.heard(d.Member)
+	_, answers := in.heard(d.Member)
 	out, _ := conf.Find(d.Out)
 	switch {
 	case after < min(before, wanted) || after > max(before, wanted):
@@ -57,7 +57,7 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 		return "a voter is replaced for nothing, or by more or less than one"
 	case d.Action == Remove && out.Seat == protocol.SeatVoter && before <= wanted:
 		return "a voter loses its seat and nobody gets it"
-	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || heir.CatchUp || heir.Unfit || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
+	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || !slices.Contains(in.Heirs, d.Member) || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
 		return "the leadership goes to one that cannot lead"
 	case d.Action == Call && !in.mayBeCalled(conf, d):
 		return "somebody is called who is no reserve, or is not needed"
@@ -148,8 +148,11 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 		if p.Role == protocol.RoleActive && i > 0 {
 			answers := alive != (random.IntN(8) == 0) // sometimes the two do not say the same
 			in.Progress = append(in.Progress, Progress{
-				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0, Unfit: random.IntN(10) == 0,
+				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0,
 			})
+			if random.IntN(10) > 0 {
+				in.Heirs = append(in.Heirs, p.ID)
+			}
 			if !alive && !answers {
 				in.Failing = append(in.Failing, failing(name, protocol.Instant(random.IntN(61))))
 			}
@@ -243,7 +246,7 @@ func (in *Input) pass() {
 	in.Now += minute
 	in.Configuration.Index++
 	in.Commit++
-	in.Progress, in.Failing = nil, nil
+	in.Progress, in.Failing, in.Heirs = nil, nil, nil
 	in.Moving = slices.DeleteFunc(in.Moving, func(m Moving) bool {
 		line, named := in.Configuration.Configuration.Find(m.ID)
 		return !named || line.Address == m.Address
@@ -264,6 +267,7 @@ func (in *Input) pass() {
 		case m.ID == in.Self:
 		case alive:
 			in.Progress = append(in.Progress, Progress{ID: m.ID, Match: in.Commit, Active: true, Answers: true})
+			in.Heirs = append(in.Heirs, m.ID)
 		default:
 			in.Progress = append(in.Progress, Progress{ID: m.ID})
 			in.Failing = append(in.Failing, Failing{ID: m.ID})

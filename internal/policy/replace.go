@@ -131,25 +131,18 @@ func (v *view) swap(out leaver, p Peer, zone string) Decision {
 	}
 }
 
-// handOver hands the leadership to a voter that will stay one: it then does
+// handOver hands the leadership to the best heir that will stay a voter: it then does
 // what a leader does not do to itself.
 func (v *view) handOver(out leaver) (Decision, bool) {
-	var heir protocol.ActiveMember
-	var most protocol.Index
-	for _, m := range v.current.Members {
-		p, alive := v.peer(m.ID)
-		x := v.progress(m.ID)
-		if m.ID == v.Self || m.Seat != protocol.SeatVoter || !alive || !p.Eligible || !x.Answers || x.CatchUp || x.Unfit {
-			continue
-		}
-		if heir.ID.IsZero() || x.Match > most {
-			heir, most = m, x.Match
-		}
-	}
-	if heir.ID.IsZero() {
+	i := slices.IndexFunc(v.Heirs, func(id protocol.MemberID) bool {
+		p, alive := v.peer(id)
+		return id != v.Self && v.current.IsVoter(id) && alive && p.Eligible && v.progress(id).Answers
+	})
+	if i < 0 {
 		v.note = append(v.note, fmt.Sprintf("%s leads and %s: no other voter can lead in its place", out.Label(), out.why))
 		return Decision{}, false
 	}
+	heir, _ := v.current.Find(v.Heirs[i])
 	return Decision{
 		Action: HandOver, Member: heir.ID, Out: out.ID, Version: v.Configuration.Index, Next: v.current,
 		Why: fmt.Sprintf("%s is to lead in the place of %s, which %s", heir.Label(), out.Label(), out.why),

@@ -26,6 +26,7 @@ func TestReservesAreCalledOnlyWhenTheyAreNeeded(t *testing.T) {
 		peers   []Peer
 		failing []Failing
 		short   protocol.Instant
+		changed protocol.Instant
 		action  Action
 		member  string
 		again   bool // of a Call: it is no news
@@ -37,6 +38,10 @@ func TestReservesAreCalledOnlyWhenTheyAreNeeded(t *testing.T) {
 		{name: "a passive is taken before a reserve", seats: seats(3, "a b"), peers: []Peer{passive("d", ""), reserve("r", "")}, action: AddLearner, member: "d"},
 		{name: "a passive that is coming is waited for", seats: seats(3, "a b"), peers: []Peer{since(minute-second/2, passive("d", "")), reserve("r", "")},
 			why: "d has been alive for"},
+		{name: "one that has just lost its seat is waited for", seats: seats(3, "a b"), peers: []Peer{since(0, active("d", "")), reserve("r", "")}, changed: minute - second/2,
+			why: "d is not passive yet"},
+		{name: "one that stays active without a seat is not", seats: seats(3, "a b"), peers: []Peer{since(0, active("d", "")), reserve("r", "")}, changed: 20 * second,
+			action: Call, member: "r"},
 		{name: "a passive that does not come is not", seats: seats(3, "a b"), peers: []Peer{with(passive("d", ""), func(p *Peer) { p.Tip = 7 }), reserve("r", "")},
 			action: Call, member: "r"},
 		{name: "one that wishes no seat is not asked for one", seats: seats(3, "a b"), peers: []Peer{unwilling(reserve("r", ""))}, why: "no passive wishes to be active"},
@@ -73,7 +78,7 @@ func TestReservesAreCalledOnlyWhenTheyAreNeeded(t *testing.T) {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
 			test.seats.Autopilot = test.set
 			got := Decide(Config{}, Input{
-				Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true, Peers: test.peers, Failing: test.failing, Short: test.short,
+				Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true, Peers: test.peers, Failing: test.failing, Short: test.short, Changed: test.changed,
 				Progress:      []Progress{{ID: id("b"), Match: 5000, Active: true}, {ID: id("d"), Match: 100, Active: true}},
 				Configuration: protocol.ConfigurationAt{Index: 17, Configuration: test.seats},
 			})

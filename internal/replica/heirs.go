@@ -65,8 +65,8 @@ func (h *heirs) hindered() (why string, applied protocol.Index) {
 	return "", 0
 }
 
-// handOver lets a leader that cannot do its work hand the lead over to the voter
-// that can, and holds most. One that did not get it is asked again when all others were,
+// handOver lets a leader that cannot do its work hand the lead over to the best
+// voter that can. One that did not get it is asked again when all others were,
 // as rarely as the policy asks.
 func (h *heirs) handOver(now protocol.Instant) {
 	why, applied := h.hindered()
@@ -77,8 +77,8 @@ func (h *heirs) handOver(now protocol.Instant) {
 	if why == "" || now < h.next || !s.Heir.IsZero() {
 		return
 	}
-	to := best(&s, func(p *active.Progress) bool {
-		return !slices.Contains(h.tried, p.ID) && h.canLead(p, applied)
+	to := heir(&s, func(p *active.Progress) bool {
+		return p.Answers && !slices.Contains(h.tried, p.ID) && h.canLead(p, applied)
 	})
 	if to.IsZero() {
 		h.tried = nil // all begin anew, if there are any
@@ -91,18 +91,15 @@ func (h *heirs) handOver(now protocol.Instant) {
 	}
 }
 
-// best returns the voter that holds most of those that answer, are fit, and may lead for
-// all that the caller knows; zero: there is none.
-func best(s *active.Status, may func(*active.Progress) bool) (id protocol.MemberID) {
-	var most protocol.Index
-	for i := range s.Progress {
-		p := &s.Progress[i]
-		able := p.Seat == protocol.SeatVoter && p.Answers && p.Unable == ""
-		if able && (id.IsZero() || p.Match > most) && may(p) {
-			id, most = p.ID, p.Match
+// heir returns the best of those that could take over and may lead for all that the
+// caller knows; zero: there is none.
+func heir(s *active.Status, may func(*active.Progress) bool) protocol.MemberID {
+	for _, id := range s.Heirs {
+		if i := slices.IndexFunc(s.Progress, func(p active.Progress) bool { return p.ID == id }); may(&s.Progress[i]) {
+			return id
 		}
 	}
-	return id
+	return protocol.MemberID{}
 }
 
 // canLead reports whether a voter that answers has said that it has what this one lacks.

@@ -22,6 +22,9 @@ type policyState struct {
 	word, refused string
 	// about is which configuration the word is about.
 	about looked
+	// version is the configuration that this leader has seen since changedAt.
+	version   protocol.Index
+	changedAt protocol.Instant
 	// handOver is when the leadership may be handed over again.
 	handOver protocol.Instant
 	// failing are the actives that neither answer this leader nor are thought
@@ -82,7 +85,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 
 // begin forgets what was seen under another term: it proves nothing.
 func (p *policyState) begin(term protocol.Term) {
-	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.keyless = term, nil, nil, nil, "", 0, 0, nil
+	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.keyless, p.version = term, nil, nil, nil, "", 0, 0, nil, 0
 }
 
 // called remembers that a reserve was asked to follow.
@@ -210,10 +213,14 @@ func (p *policyState) tellKeyless(in *policy.Input) {
 
 // policyInput gathers what the policy looks at.
 func (p *policyState) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
-	in := policy.Input{Now: now, Self: p.cfg.ID, Configuration: conf, Commit: p.log.commit, OwnTerm: s.Settled, Signed: p.cfg.signed()}
+	in := policy.Input{Now: now, Self: p.cfg.ID, Configuration: conf, Commit: p.log.commit, OwnTerm: s.Settled, Signed: p.cfg.signed(), Heirs: s.Heirs}
+	if conf.Index != p.version {
+		p.version, p.changedAt = conf.Index, now
+	}
+	in.Changed = p.changedAt
 	for _, p := range s.Progress {
 		in.Progress = append(in.Progress, policy.Progress{
-			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp, Unfit: p.Unfit,
+			ID: p.ID, Match: p.Match, Active: p.Active, Answers: p.Answers, CatchUp: p.State == active.ProgressCatchUp,
 		})
 	}
 	p.fails(now, in.Progress, p.flock.peers)
