@@ -152,7 +152,7 @@ func TestDisksOfAMajorityDoNotFillUp(t *testing.T) {
 				s.r.Submit(s.now, Submission{Request: 1, Command: command, Checked: true})
 				s.pass(100 * time.Millisecond)
 				for _, a := range s.answers {
-					refused = refused || errors.Is(a.Result.Err(), protocol.ErrNoSpace)
+					refused = refused || errors.Is(a.Result.Err(), protocol.ErrNoSpace) || errors.Is(a.Result.Err(), protocol.ErrNoSpaceHere)
 				}
 				return refused
 			}

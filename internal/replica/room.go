@@ -65,8 +65,9 @@ func (h *heirs) checkRoom(c *protocol.Command) error {
 	if why == "" || h.cfg.Frees == nil || h.cfg.Frees(c) {
 		return nil
 	}
-	if conf, _ := h.log.configurations().Latest(); conf.Configuration.Joint() {
-		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others
+	conf, _ := h.log.configurations().Latest()
+	if s := h.log.lead().Status(); conf.Configuration.Joint() || h.silentMayHaveRoom(&s) {
+		return protocol.ErrNoSpaceHere.With(why) // who decides is about to be others, or may be
 	}
 	return protocol.ErrNoSpace.With(why)
 }
@@ -82,8 +83,9 @@ func (h *heirs) lacks() string {
 
 // without is what a command is answered that this leader has no room for, err. As
 // long as the lead may pass to a voter with room, that is ErrNoSpaceHere: nothing has
-// happened, and clients ask again until another member leads. Once nobody has room it
-// is ErrNoSpace, at once: no waiting helps then.
+// happened, and clients ask again until another member leads, or until one is back with
+// which a majority has room. Once that is known of nobody it is ErrNoSpace, at once: no
+// waiting helps then.
 func (h *heirs) without(err error) error {
 	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !h.mayHaveRoom() {
 		return protocol.ErrNoSpace.With(text)
@@ -96,7 +98,24 @@ func (h *heirs) without(err error) error {
 // that with the first answers, or takes the voter for silent an election timeout later.
 func (h *heirs) mayHaveRoom() bool {
 	s := h.log.lead().Status()
-	return !s.Heir.IsZero() || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
+	return !s.Heir.IsZero() || h.silentMayHaveRoom(&s) || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
 		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
 	})
+}
+
+// silentMayHaveRoom reports whether voters are silent with which a majority of each half
+// would have room, unless they have said in this term that they have none: one that is
+// restarted is back in a moment, and waited for as a leader is.
+func (h *heirs) silentMayHaveRoom(s *active.Status) bool {
+	full, silent := map[protocol.MemberID]bool{h.cfg.ID: h.now.Full}, false
+	for i := range s.Progress {
+		p := &s.Progress[i]
+		full[p.ID] = p.Told && !p.Room
+		silent = silent || p.Voter && !p.Active && !full[p.ID]
+	}
+	conf, _ := h.log.configurations().Latest()
+	roomy := func(voters []protocol.MemberID) bool {
+		return len(voters) == 0 || protocol.Majority(voters, func(id protocol.MemberID) bool { return !full[id] })
+	}
+	return silent && roomy(conf.Configuration.Voters()) && roomy(conf.Configuration.OutgoingVoters())
 }

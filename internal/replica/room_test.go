@@ -62,14 +62,47 @@ func TestSubmittedWithoutRoom(t *testing.T) {
 }
 
 // A voter that is silent, and so says nothing of its disk, is waited for no longer than an
-// election timeout.
+// election timeout if no majority would have room with it.
 func TestASilentVoterMayHaveRoomForAnElectionTimeout(t *testing.T) {
 	s := newShelf(t, 100)
 	s.away = []protocol.MemberID{id(3)}
 	s.until("leads", s.r.log.leads)
+	s.r.Hamper(s.now, Hampered{Full: true})
 	timeout := s.r.cfg.Active.Election
 	s.pass(timeout / 2)
 	expect(t, "before an election timeout", s.r.heirs.mayHaveRoom(), true)
 	s.pass(timeout)
 	expect(t, "after it", s.r.heirs.mayHaveRoom(), false)
+}
+
+// Of three voters one has a full disk, and one is restarted: an import ended at once. It
+// waits for the one that is restarted, unless that has said that its disk is full, too.
+func TestAFullAndASilentVoterAreWaitedFor(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		s := newShelf(t, 100)
+		s.r.cfg.Frees = func(*protocol.Command) bool { return false }
+		refused := func() protocol.Code {
+			s.r.Submit(s.now, Submission{Request: 7, Command: protocol.EncodeCommand(&protocol.Command{Type: "map", Version: 1, Operation: "put", Resource: "m"})})
+			answers := s.r.Effects().Answers
+			s.settle()
+			if len(answers) != 1 {
+				return ""
+			}
+			return answers[0].Result.Code
+		}
+		if !told {
+			s.away = []protocol.MemberID{id(3)}
+		}
+		s.until("leads", s.r.log.leads)
+		s.pass(2 * s.r.cfg.Active.Election)
+		s.away = []protocol.MemberID{id(3)}
+		s.pass(2 * s.r.cfg.Active.Election)
+		want := protocol.ErrNoSpaceHere.Code
+		if told {
+			want = protocol.ErrNoSpace.Code
+		}
+		if got := refused(); got != want {
+			t.Errorf("it has said that its disk is full: %t: got %q, want %q", told, got, want)
+		}
+	}
 }
