@@ -242,7 +242,7 @@ func (s *starting) lost(kept []storage.Description) {
 		newest = kept[0].Index
 	}
 	s.o.Tell(protocol.Event{Kind: protocol.EventRefused, Index: begin, Text: fmt.Sprintf(
-		"the log begins after %d and no checkpoint reaches it (the newest is at %d): nothing is applied until one has come from another member", begin, newest)})
+		"the log begins after %d and no checkpoint reaches it (the newest is at %d): nothing is applied until one has come from another member, or the folder is put back from a copy", begin, newest)})
 }
 
 func (s *starting) tell(kind protocol.EventKind, d *storage.Description, text string) {

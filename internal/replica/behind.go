@@ -229,6 +229,7 @@ func (b *behind) describe(now protocol.Instant) string {
 	if lag := b.lag(now, b.log.applied); lag >= time.Second {
 		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))
 	}
+	named, _, _ := b.log.role.heeds(now)
 	switch x, p := b.install, &b.pace; {
 	case x.phase == installBegins || x.phase == installFetches:
 		text += fmt.Sprintf("; fetches the checkpoint at %d, %d of %d chunks are to come", x.d.Index, x.left, len(x.have))
@@ -240,6 +241,9 @@ func (b *behind) describe(now protocol.Instant) string {
 		}
 	case x.phase != installNone:
 		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.d.Index)
+	case !b.standing.may(mayApply) && b.log.alone(named):
+		text += "; its checkpoints do not reach its log, and it is the only voter: it waits for a passive member that has one; if there is none, " +
+			"stop it and put the folder checkpoints of its directory back, or ask starling recover with the directories of all members, passive ones too"
 	case !b.standing.may(mayApply):
 		text += "; looks for a checkpoint of the others"
 	case p.known:

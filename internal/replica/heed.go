@@ -131,7 +131,6 @@ func (h *hearing) seatless() error {
 func (h *hearing) heed(now protocol.Instant, bereft bool) {
 	named, others, ok := h.log.role.heeds(now)
 	if ok {
-		alone := len(named) == 1 && named[0] == h.cfg.ID
-		h.gossip.Heed(named, others || alone && (bereft || !h.standing.may(mayApply)))
+		h.gossip.Heed(named, others || h.log.alone(named) && (bereft || !h.standing.may(mayApply)))
 	}
 }

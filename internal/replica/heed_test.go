@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -422,11 +423,13 @@ func TestVoterThatLostItsStateAsksOtherVoters(t *testing.T) {
 		at, _ := rec.Configurations.At(10)
 		rec.Configurations = protocol.NewConfigurations(at)
 		r := open(t, 1, rec)
+		r.Tick(protocol.Instant(time.Second))
+		lost := r.Status(0).Behind
 		passives := []protocol.MemberID{id(7), id(9)}
 		r.SetPeers(0, []protocol.Peer{{ID: passives[0]}, {ID: passives[1]}})
 		d := storage.EncodeDescription(described(found(2, 25, 25, c.confs), 20, 0))
 		asked, begins := false, false
-		now := protocol.Instant(0)
+		now := protocol.Instant(time.Second)
 		for range 60 { // three seconds: nobody is lost yet
 			now = now.Add(50 * time.Millisecond)
 			for _, from := range passives {
@@ -444,6 +447,9 @@ func TestVoterThatLostItsStateAsksOtherVoters(t *testing.T) {
 					r.Receive(now, s.To, &protocol.Description{Description: d})
 				}
 			}
+		}
+		if says := strings.Contains(lost, "starling recover"); says != c.want {
+			t.Errorf("%s: it says what helps if nobody has one: %t, want %t: %s", name, says, c.want, lost)
 		}
 		if asked != c.want || begins != c.want {
 			t.Errorf("%s: asks strangers: %t, installs what they describe: %t; want %t", name, asked, begins, c.want)

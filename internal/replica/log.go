@@ -51,6 +51,11 @@ func (l *log) names(id protocol.MemberID) bool {
 	return !known
 }
 
+// alone reports whether the log names nobody but this member, of those whose word counts.
+func (l *log) alone(named []protocol.MemberID) bool {
+	return len(named) == 1 && named[0] == l.id
+}
+
 // outbox gathers the effects of a step.
 type outbox struct {
 	Effects
