@@ -157,7 +157,7 @@ func (c *client) call(k *call) {
 	k.began, k.invoked = c.s.schedule.now, c.s.schedule.steps
 	k.floor = c.s.state.acknowledged
 	k.question = attempt.Question{Request: *k.request()}
-	c.s.try(k)
+	k.try()
 }
 
 // request is what the call asks of a member.
@@ -174,8 +174,8 @@ func (k *call) request() *protocol.Request {
 func (k *call) inSession() bool { return k.op.command() && k.seq != 0 }
 
 // try makes an attempt.
-func (s *simulation) try(k *call) {
-	c := k.client
+func (k *call) try() {
+	c, s := k.client, k.client.s
 	k.attempt++
 	k.pausing = false
 	if k.attempt > 1 && k.op.command() {
@@ -185,17 +185,17 @@ func (s *simulation) try(k *call) {
 	k.round = nil
 	switch {
 	case k.aim != nil && k.attempt == 1:
-		s.send(k, k.aim)
+		k.send(k.aim)
 	case c.remote == nil:
-		s.send(k, c.home)
+		k.send(c.home)
 	default:
 		c.remote.begin(k)
 	}
 }
 
 // took takes what came of an attempt: a response, or an error.
-func (s *simulation) took(k *call, response *protocol.Response, err error) {
-	c := k.client
+func (k *call) took(response *protocol.Response, err error) {
+	c, s := k.client, k.client.s
 	var result protocol.Result
 	if err == nil {
 		result = response.Result
@@ -212,17 +212,17 @@ func (s *simulation) took(k *call, response *protocol.Response, err error) {
 	}
 	switch {
 	case verdict == attempt.Again:
-		s.again(k, err)
+		k.again(err)
 	case verdict == attempt.Expired || result.Code == protocol.ErrSessionExpired.Code:
 		if c.session == k.session {
 			s.counts.add(countSessionsExpired, 1)
 			c.session, c.window = 0, nil
 		}
-		s.leave(k)
+		k.leave()
 	case err != nil:
-		s.errored(k, err)
+		k.errored(err)
 	default:
-		s.answered(k, result)
+		k.answered(result)
 	}
 }
 
@@ -234,17 +234,18 @@ func codeOf(result protocol.Result, err error) protocol.Code {
 }
 
 // answered takes an answer that the caller gets. Some say that nothing has happened.
-func (s *simulation) answered(k *call, r protocol.Result) {
+func (k *call) answered(r protocol.Result) {
+	s := k.client.s
 	switch m := r.Code.Meaning(); {
 	case r.Code == protocol.ErrAnswerLost.Code:
-		s.leave(k)
+		k.leave()
 		return
 	case r.Code != protocol.OK && m.Outcome != protocol.Settled:
-		s.errored(k, r.Err())
+		k.errored(r.Err())
 		return
 	}
 	c := k.client
-	s.end(k)
+	k.end()
 	c.seen = max(c.seen, r.Index)
 	s.fail(s.state.answered(k, r, &s.counts))
 	if k.op.kind == opOpen {
@@ -256,17 +257,18 @@ func (s *simulation) answered(k *call, r protocol.Result) {
 // errored takes an error that the caller gets. Unless it says that the outcome is not known,
 // the command has not happened, and does not happen later. When there are no faults any
 // more, the program calls again.
-func (s *simulation) errored(k *call, err error) {
+func (k *call) errored(err error) {
+	s := k.client.s
 	if s.trace.messages() {
 		s.trace.say("%s: %s failed: %v", k.client.name, k, err)
 	}
 	if !s.calm {
-		s.leaveAs(k, err)
+		k.leaveAs(err)
 		return
 	}
 	then := k.then
 	k.then = func() {}
-	s.leaveAs(k, err)
+	k.leaveAs(err)
 	s.schedule.after(callAgain, func() { k.client.callAgain(k, then) })
 }
 
@@ -285,8 +287,8 @@ func (c *client) callAgain(k *call, then func()) {
 }
 
 // again repeats a call after a pause, or gives it up.
-func (s *simulation) again(k *call, why error) {
-	c := k.client
+func (k *call) again(why error) {
+	c, s := k.client, k.client.s
 	if !s.calm && s.schedule.now.Sub(k.began) > patience {
 		err := attempt.GaveUp(context.DeadlineExceeded, why)
 		if k.inSession() {
@@ -295,7 +297,7 @@ func (s *simulation) again(k *call, why error) {
 		if s.trace.messages() {
 			s.trace.say("%s gives up: %s: %v", c.name, k, err)
 		}
-		s.leaveAs(k, err)
+		k.leaveAs(err)
 		return
 	}
 	if c.home == k.last && chance(s.random.clients, 0.7) {
@@ -308,7 +310,7 @@ func (s *simulation) again(k *call, why error) {
 			if k.pausing {
 				c.remote.search.GoOn()
 			}
-			s.try(k)
+			k.try()
 		}
 	}
 	if c.remote != nil && attempt.LacksLeader(why) {
@@ -318,26 +320,29 @@ func (s *simulation) again(k *call, why error) {
 }
 
 // leaveAs ends a call with an error that its caller gets.
-func (s *simulation) leaveAs(k *call, err error) {
+func (k *call) leaveAs(err error) {
+	s := k.client.s
 	if attempt.CodeOf(err).Meaning().Outcome == protocol.DidNotHappen {
 		k.refused = true
 		s.fail(s.state.refused(k))
 	}
-	s.leave(k)
+	k.leave()
 }
 
 // leave ends a call whose outcome stays open.
-func (s *simulation) leave(k *call) {
+func (k *call) leave() {
+	s := k.client.s
 	if k.op.command() {
 		s.counts.add(countUnknown, 1)
 	}
-	s.end(k)
+	k.end()
 	s.state.open(k)
 	k.then()
 }
 
 // end takes a call from those in flight.
-func (s *simulation) end(k *call) {
+func (k *call) end() {
+	s := k.client.s
 	k.over = true
 	k.turn++
 	k.returned = s.schedule.steps

@@ -25,7 +25,8 @@ type journey struct {
 }
 
 // send asks one member.
-func (s *simulation) send(k *call, m *member) {
+func (k *call) send(m *member) {
+	s := k.client.s
 	k.last = m
 	k.turn++
 	j := &journey{k: k, turn: k.turn, member: m, run: m.run, lost: s.lostOnTheWay()}
@@ -76,7 +77,7 @@ func (j *journey) reply(r protocol.Result) {
 		return
 	}
 	response := &protocol.Response{Result: r}
-	response.Leader, response.Term = j.member.leaderAddress()
+	response.Leader, response.Term = leaderAddressAt(j.member)
 	s.schedule.after(s.wayTo(), func() { j.came(response, nil) })
 }
 
@@ -89,7 +90,7 @@ func (j *journey) came(response *protocol.Response, err error) {
 	k.turn++
 	k.comeBack()
 	if k.round == nil {
-		k.client.s.took(k, response, err)
+		k.took(response, err)
 		return
 	}
 	k.client.remote.came(k, response, err)
@@ -102,8 +103,8 @@ func (s *simulation) wayTo() time.Duration {
 	return s.network.delay + around(s.random.clients, s.network.jitter)
 }
 
-// leaderAddress is where the leader takes requests, as this member knows it, and its term.
-func (m *member) leaderAddress() (string, protocol.Term) {
+// leaderAddressAt is where the leader takes requests, as this member knows it, and its term.
+func leaderAddressAt(m *member) (string, protocol.Term) {
 	status := m.replica.Status(m.now())
 	if status.Leader.IsZero() {
 		return "", 0

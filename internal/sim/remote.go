@@ -71,7 +71,7 @@ func (x *remote) next(k *call) {
 		address, left := k.round.Next()
 		if !left {
 			if over, response, err := k.round.End(s.clock(), nil); over {
-				s.took(k, response, err)
+				k.took(response, err)
 				return
 			}
 			continue
@@ -82,7 +82,7 @@ func (x *remote) next(k *call) {
 			k.round.NotReached(errRefused)
 			continue
 		}
-		s.send(k, s.named(address))
+		k.send(s.named(address))
 		if attempt.IsCommand(k.round.Request()) {
 			x.setOut(k, address)
 		}
@@ -122,7 +122,7 @@ func (x *remote) came(k *call, response *protocol.Response, err error) {
 		x.next(k)
 		return
 	}
-	s.took(k, response, err)
+	k.took(response, err)
 }
 
 // reached takes note that a member takes connections, silent that one was lost.
@@ -236,7 +236,7 @@ func (x *remote) whoLeads(m *member, above protocol.Term, until Time, then func(
 			return
 		}
 		if !lost && !m.paused {
-			if address, term := m.leaderAddress(); term > above {
+			if address, term := leaderAddressAt(m); term > above {
 				s.schedule.after(s.wayTo(), func() {
 					x.learn(m.name, &protocol.Response{Leader: address, Term: term})
 					then()
@@ -258,13 +258,13 @@ func (x *remote) follow() {
 		if !m.up() || m.paused {
 			continue
 		}
-		x.learn(address, &protocol.Response{Status: m.members()})
+		x.learn(address, &protocol.Response{Status: membersAt(m)})
 		return
 	}
 }
 
-// members says who the members are, as this one knows them.
-func (m *member) members() *protocol.Status {
+// membersAt says who the members are, as this one knows them.
+func membersAt(m *member) *protocol.Status {
 	status := m.replica.Status(m.now())
 	all := &protocol.Status{Term: status.LeaderTerm}
 	add := func(other *member, role protocol.Role) {

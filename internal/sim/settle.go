@@ -68,7 +68,7 @@ func (s *simulation) giveUp(why string) {
 	s.counts.add(countStuck, 1)
 	for _, c := range s.clients {
 		for len(c.flying) > 0 {
-			s.leave(c.flying[0])
+			c.flying[0].leave()
 		}
 	}
 	s.fail(s.state.linearizable())

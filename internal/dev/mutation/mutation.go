@@ -65,6 +65,7 @@ func All() []Mutation {
 	all = append(all, healing()...)
 	all = append(all, heeded()...)
 	all = append(all, waits()...)
+	all = append(all, reports()...)
 	all = append(all, levels()...)
 	all = append(all, flows()...)
 	all = append(all, identified()...)

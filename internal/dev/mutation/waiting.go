@@ -57,6 +57,12 @@ func waits() []Mutation {
 			Old: "if e.address != leader && e.term < term {",
 			New: "if e.address == leader && e.term < term {",
 		},
+	}
+}
+
+// reports are bugs in what a client says of a write that has no answer.
+func reports() []Mutation {
+	return []Mutation{
 		{
 			Name: "lost-attempt-forgotten", Breaks: "a write is told as refused though an earlier copy may have happened",
 			File: "internal/attempt/command.go", Tests: []string{"./internal/attempt"},
