@@ -62,8 +62,8 @@ func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 		again = now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax))
 	}
 	q.falls++
-	d.own, d.disputed, d.disputedAt = nil, "", 0
 	d.joint.fell(now, again)
+	d.own, d.disputed, d.disputedAt = nil, "", 0
 	d.appeal(now)
 }
 

@@ -158,5 +158,17 @@ func installing() []Mutation {
 			Old: "if b.From < to && at < b.To {",
 			New: "if b.From < to && at < b.To && b.Err == nil {",
 		},
+		{
+			Name: "replaced-segment-forgotten", Breaks: "a segment that another one replaces, and that stayed, counts again when the head is dropped",
+			File: "storage/wal/open.go", Tests: []string{"./storage/wal"},
+			Old: "\t\t\tl.replaced = append(l.replaced, s)\n",
+			New: "",
+		},
+		{
+			Name: "start-cuts-what-counts", Breaks: "a start on a full disk gives up the end of the log that nobody knows to be durable",
+			File: "storage/wal/open.go", Tests: []string{"./storage/wal"},
+			Old: "return r.segments[n-1].cutFile(l, r.end)",
+			New: "return r.segments[n-1].cutFile(l, r.begins[n-1])",
+		},
 	}
 }

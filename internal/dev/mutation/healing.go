@@ -141,6 +141,18 @@ func recovered() []Mutation {
 			New: "if !d.standing.in[replaying] || q.adopting {",
 		},
 		{
+			Name: "quarantine-ends-on-any-word", Breaks: "a member ends its quarantine although a majority had another state than its own at the later mark, too",
+			File: "internal/replica/digest.go", Tests: replica,
+			Old: "case known && doubted && mine == winner:",
+			New: "case known && doubted:",
+		},
+		{
+			Name: "quarantine-ends-uncounted", Breaks: "a member ends its quarantine by a mark at which nothing was counted",
+			File: "internal/replica/quarantine.go", Tests: replica,
+			Old: "if len(kept) > 0 && kept[0].Index > q.at {\n\t\tq.later = markDigest{kept[0].Index, kept[0].Digest}",
+			New: "if own := d.own; len(own) > 0 && own[len(own)-1].index > q.at {\n\t\tq.later = own[len(own)-1]",
+		},
+		{
 			Name: "quarantine-trusts", Breaks: "whoever heals takes the state of the next one that has diverged",
 			File: "internal/replica/quarantine.go", Tests: replica,
 			Old: "return right == c.Digest",
