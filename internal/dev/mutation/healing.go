@@ -4,7 +4,7 @@ package mutation
 // it right.
 func healing() []Mutation {
 	all := append(repaired(), convicted()...)
-	return append(all, recovered()...)
+	return append(append(all, recovered()...), increments()...)
 }
 
 // repaired are bugs in bringing a damaged log back, and in knowing one that has
@@ -164,6 +164,12 @@ func recovered() []Mutation {
 			Old: "if c.Index >= d.standing.quarantine.at && (!known || right != c.Digest) {",
 			New: "if c.Index > d.standing.quarantine.at && (!known || right != c.Digest) {",
 		},
+	}
+}
+
+// increments are bugs in what a checkpoint is built on.
+func increments() []Mutation {
+	return []Mutation{
 		{
 			Name: "incremental-on-any-state", Breaks: "a checkpoint is built on one that does not have the changes before it",
 			File: "internal/keeper/take.go", Tests: []string{"./internal/keeper"},
