@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -32,7 +33,7 @@ const (
 // behind is how far this member's state is behind what it knows to be committed.
 type behind struct {
 	ground
-	install *install
+	install *installation
 	gossip  interface {
 		Heard() []gossip.Heard
 		Age(protocol.Instant, protocol.Index) (time.Duration, bool)
@@ -105,7 +106,7 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 	}
 	gap, lag := b.gap(b.log.applied), b.lag(now, b.log.applied)
 	limit := max(farEntries, distance)
-	installs := b.install.phase != installNone || !b.standing.may(mayApply)
+	installs := b.install.Phase != install.None || !b.standing.may(mayApply)
 	was := b.far
 	switch {
 	case installs || gap > limit || lag > farLag:
@@ -182,8 +183,8 @@ func (b *behind) lag(now protocol.Instant, applied protocol.Index) time.Duration
 
 func (b *behind) trendNow(now protocol.Instant) trend {
 	t := trend{at: now, applied: b.log.applied, high: b.high}
-	if x := b.install; x.phase == installFetches {
-		t.installing, t.left = x.d.Index, x.left
+	if x := b.install; x.Phase == install.Fetches {
+		t.installing, t.left = x.D.Index, x.Left()
 	}
 	return t
 }
@@ -197,9 +198,9 @@ func (b *behind) judgeTrend(now protocol.Instant) {
 	p := pace{known: true, grows: float64(is.high-min(was.high, is.high)) / seconds}
 	switch {
 	case is.installing != 0:
-		each := float64(b.install.d.Bytes) / float64(max(len(b.install.have), 1))
+		each := float64(b.install.D.Bytes) / float64(max(b.install.Chunks(), 1))
 		p.bytes, p.toFetch = each*float64(max(was.left-is.left, 0))/seconds, each*float64(is.left)
-	case b.install.phase == installNone && b.standing.may(mayApply):
+	case b.install.Phase == install.None && b.standing.may(mayApply):
 		p.takes = float64(is.applied-min(was.applied, is.applied)) / seconds
 	default:
 		return // the state is built, or a checkpoint is looked for
@@ -231,16 +232,16 @@ func (b *behind) describe(now protocol.Instant) string {
 	}
 	named, _, _ := b.log.role.heeds(now)
 	switch x, p := b.install, &b.pace; {
-	case x.phase == installBegins || x.phase == installFetches:
-		text += fmt.Sprintf("; fetches the checkpoint at %d, %d of %d chunks are to come", x.d.Index, x.left, len(x.have))
+	case x.Phase == install.Begins || x.Phase == install.Fetches:
+		text += fmt.Sprintf("; fetches the checkpoint at %d, %d of %d chunks are to come", x.D.Index, x.Left(), x.Chunks())
 		if p.known && p.toFetch > 0 {
 			text += fmt.Sprintf(", %.1f MiB at %.1f MiB/s", p.toFetch/(1<<20), p.bytes/(1<<20))
 		}
 		if p.known {
 			text += fmt.Sprintf(", while the log grows by %.0f entries a second", p.grows)
 		}
-	case x.phase != installNone:
-		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.d.Index)
+	case x.Phase != install.None:
+		text += fmt.Sprintf("; builds the state of the checkpoint at %d", x.D.Index)
 	case !b.standing.may(mayApply) && b.log.alone(named):
 		text += "; its checkpoints do not reach its log, and it is the only voter: it waits for a passive member that has one; if there is none, " +
 			"stop it and put the folder checkpoints of its directory back, or ask starling recover with the directories of all members, passive ones too"
@@ -258,7 +259,7 @@ func (b *behind) describe(now protocol.Instant) string {
 // needs returns which entry of the log this member needs next, if it is far
 // behind: others keep the log from there on for a while.
 func (b *behind) needs() protocol.Index {
-	if !b.far || b.install.phase != installNone || !b.standing.may(mayApply) {
+	if !b.far || b.install.Phase != install.None || !b.standing.may(mayApply) {
 		return 0
 	}
 	return min(b.log.commit, b.log.tail.last()) + 1

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -97,34 +98,13 @@ type ReadLog struct {
 	Bytes       int
 }
 
-// InstallStep is one step of the installation of a checkpoint. Exactly one
-// field is set.
-type InstallStep struct {
-	// Begin begins it, or resumes what an earlier run has of it; what is under
-	// way for another one is given up. It is answered by InstallBegun.
-	Begin *storage.Description
-	// Chunk adds one chunk. It is answered by ChunkAdded.
-	Chunk *Chunk
-	// Finish builds the state of the complete installation beside the one in
-	// force, compares its digest, and makes the checkpoint the newest kept one,
-	// durably. It is answered by InstallFinished. The state is kept until an
-	// Apply adopts it, or Discard.
-	Finish bool
-	// Discard forgets the state that Finish has built.
-	Discard bool
-	// Abort gives the installation up, with its chunks.
-	Abort bool
-	// GiveUp says that the kept checkpoint of that index is bad
-	// (storage.CheckpointStore.Bad). Kept says when it is gone.
-	GiveUp protocol.Index
-}
+// InstallStep is one step of the installation of a checkpoint. Begin is answered by
+// InstallBegun, Chunk by ChunkAdded, Finish by InstallFinished, and what becomes of
+// GiveUp by Kept. The state that Finish has built is adopted by an Apply.
+type InstallStep = install.Step
 
 // Chunk is one chunk of the content that is being installed.
-type Chunk struct {
-	From   protocol.MemberID
-	Number int
-	Data   []byte
-}
+type Chunk = install.Chunk
 
 // ChunkRead asks for a chunk of a kept checkpoint, for another member.
 type ChunkRead struct {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -170,6 +171,6 @@ func (r *Replica) Held() repair.Held {
 	shape, settled := r.log.shape(), r.disk.settled()
 	return repair.Held{
 		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.log.commit, shape.LastIndex(), settled),
-		Active: r.log.knows() && r.install.phase == installNone,
+		Active: r.log.knows() && r.install.Phase == install.None,
 	}
 }

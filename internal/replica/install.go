@@ -1,30 +1,19 @@
 package replica
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
 
-// phase is how far an installation is.
-type phase uint8
-
-const (
-	installNone   phase = iota
-	installBegins       // the store prepares
-	installFetches
-	installFinishes // the store builds the state and moves its pointer
-	installResets   // the log is begun anew after it
-)
-
-// install is the installation of a checkpoint, if one is under way.
+// installation is the one of a checkpoint, if one is under way. In phase install.Kept
+// the log is begun anew after it.
 //
 // The order is the store's, then the log's, then the role's and the state's: see Join.
-type install struct {
+type installation struct {
 	ground
 	who    *hearing
 	marks  *checkpoints
@@ -33,11 +22,7 @@ type install struct {
 	apply  *applying
 	disk   *disk
 	behind interface{ hurry(protocol.Instant) }
-	gossip interface {
-		Fetch(protocol.Instant, gossip.Fetching)
-		StopFetch(protocol.Instant)
-		ChunkAdded(now protocol.Instant, number int, good bool)
-	}
+	gossip install.Flock
 
 	begun uint64 // installations, since the start
 	underway
@@ -45,12 +30,9 @@ type install struct {
 
 // underway is how far one is.
 type underway struct {
-	phase phase
-	d     storage.Description
-	have  []bool // chunks, by number
-	left  int
-	time  protocol.ClusterTime // of the state, when it is built
-	told  bool                 // what tell last said
+	install.Checkpoint
+	time protocol.ClusterTime // of the state, when it is built
+	told bool                 // what tell last said
 	// retryAt is when another one may begin after one that failed: what failed
 	// would fail again at once.
 	retryAt protocol.Instant
@@ -60,7 +42,7 @@ type underway struct {
 // from the leader, or gossip has confirmed it. The leader repeats itself, and
 // what is under way goes on; gossip offers another one only when the one under
 // way cannot be had any more.
-func (x *install) offered(now protocol.Instant, o *protocol.Offer, byLeader bool) {
+func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader bool) {
 	d, err := storage.DecodeDescription(o.Description)
 	if err != nil {
 		x.out.Events = append(x.out.Events, protocol.Event{Kind: protocol.EventRefused, Member: o.From, Text: err.Error()})
@@ -92,112 +74,63 @@ func (x *install) offered(now protocol.Instant, o *protocol.Offer, byLeader bool
 	if d.Index < x.log.shape().PrevIndex || d.Index <= x.log.handed && x.standing.may(mayKeep) {
 		return
 	}
-	if now < x.retryAt || x.phase > installFetches || x.phase != installNone && (byLeader || !x.givesWay(&d)) {
+	if now < x.retryAt || x.Phase > install.Fetches || x.Phase != install.None && (byLeader || !x.givesWay(&d)) {
 		return
 	}
 	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.marks.dropped || !x.audit.trusts(now, o, &d)) {
 		return // it will be offered again
 	}
-	x.gossip.StopFetch(now)
 	x.begun++
 	x.behind.hurry(now) // it is far behind
-	x.underway = underway{phase: installBegins, d: d, have: make([]bool, len(d.Chunks))}
+	x.underway = underway{}
+	begin := x.Begin(now, x.gossip, d)
 	x.tell(now, x.standing.may(mayApply) && bereft == nil || d.Index > x.log.shape().LastIndex())
 	x.out.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
-	x.out.Install = append(x.out.Install, InstallStep{Begin: &d})
+	x.step(begin)
+}
+
+// step has the store do a step, if there is one.
+func (x *installation) step(s *InstallStep) {
+	if s != nil {
+		x.out.Install = append(x.out.Install, *s)
+	}
 }
 
 // givesWay reports whether what is fetched gives way to another checkpoint: a later
 // one, or the same one as others describe it. Who described this one may have had a
 // wrong state, and be gone: then nobody has all that it described.
-func (x *install) givesWay(d *storage.Description) bool {
-	return d.Index > x.d.Index || d.Index == x.d.Index && d.Digest != x.d.Digest && x.phase == installFetches
+func (x *installation) givesWay(d *storage.Description) bool {
+	return d.Index > x.D.Index || d.Index == x.D.Index && d.Digest != x.D.Digest && x.Phase == install.Fetches
 }
 
 // tell tells the core of an active. [S] Meanwhile it votes by its old
 // log, acknowledges nothing new and does not campaign.
-func (x *install) tell(now protocol.Instant, on bool) {
+func (x *installation) tell(now protocol.Instant, on bool) {
 	x.told = on
 	x.log.role.SetInstalling(now, on)
 }
 
 // InstallBegun answers InstallStep.Begin, of the checkpoint at an index, with the
-// numbers of the chunks that are wanted. [S] Another one may have been begun
-// meanwhile: what is missing of the one says nothing about the other.
+// numbers of the chunks that are wanted.
 func (r *Replica) InstallBegun(now protocol.Instant, i protocol.Index, missing []int, err error) {
-	if r.install.begins(now, i, missing, err) {
-		r.pump(now)
-	}
+	step, err := r.install.Begun(now, r.gossip, i, missing, err)
+	r.install.goOn(now, step, err)
+	r.pump(now)
 }
 
-// begins takes what the store has of it already, and reports whether that was awaited.
-func (x *install) begins(now protocol.Instant, i protocol.Index, missing []int, err error) bool {
-	if x.phase != installBegins || i != x.d.Index {
-		return false
-	}
+// ChunkAdded answers InstallStep.Chunk.
+func (r *Replica) ChunkAdded(now protocol.Instant, number int, err error) {
+	step, err := r.install.Added(now, r.gossip, number, err)
+	r.install.goOn(now, step, err)
+	r.pump(now)
+}
+
+// goOn goes on after a step.
+func (x *installation) goOn(now protocol.Instant, step *InstallStep, err error) {
 	if err != nil {
 		x.giveUp(now, err)
-		return true
 	}
-	for i := range x.have {
-		x.have[i] = true
-	}
-	for _, n := range missing {
-		x.have[n] = false
-	}
-	x.left = len(missing)
-	x.phase = installFetches
-	if x.left > 0 {
-		x.gossip.Fetch(now, gossip.Fetching{Index: x.d.Index, Sum: x.d.LogSum, Missing: missing})
-	}
-	x.finish()
-	return true
-}
-
-// arrived hands a chunk to the store.
-func (x *install) arrived(now protocol.Instant, c *gossip.ChunkArrived) {
-	if x.phase != installFetches || c.Index != x.d.Index || c.Number < 0 || c.Number >= len(x.have) {
-		return
-	}
-	if x.have[c.Number] {
-		x.gossip.ChunkAdded(now, c.Number, true)
-		return
-	}
-	x.out.Install = append(x.out.Install, InstallStep{Chunk: &Chunk{From: c.From, Number: c.Number, Data: c.Data}})
-}
-
-// ChunkAdded answers InstallStep.Chunk. An error of protocol.ErrCorrupt says
-// that these were not the described bytes: others are asked.
-func (r *Replica) ChunkAdded(now protocol.Instant, number int, err error) {
-	if r.install.added(now, number, err) {
-		r.pump(now)
-	}
-}
-
-// added takes what became of a chunk, and reports whether it was awaited.
-func (x *install) added(now protocol.Instant, number int, err error) bool {
-	if x.phase != installFetches || number < 0 || number >= len(x.have) {
-		return false
-	}
-	if err != nil && !errors.Is(err, protocol.ErrCorrupt) {
-		x.giveUp(now, err)
-		return true
-	}
-	x.gossip.ChunkAdded(now, number, err == nil)
-	if err == nil && !x.have[number] {
-		x.have[number] = true
-		x.left--
-		x.finish()
-	}
-	return true
-}
-
-// finish asks for the end of a complete installation.
-func (x *install) finish() {
-	if x.phase == installFetches && x.left == 0 {
-		x.phase = installFinishes
-		x.out.Install = append(x.out.Install, InstallStep{Finish: true})
-	}
+	x.step(step)
 }
 
 // InstallFinished answers InstallStep.Finish: the checkpoint is the newest kept
@@ -209,8 +142,8 @@ func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Descripti
 }
 
 // finished takes what was built, and reports whether this member goes on.
-func (x *install) finished(now protocol.Instant, kept []storage.Description, time protocol.ClusterTime, err error) bool {
-	if x.phase != installFinishes {
+func (x *installation) finished(now protocol.Instant, kept []storage.Description, time protocol.ClusterTime, err error) bool {
+	if x.Phase != install.Finishes {
 		return false
 	}
 	if err != nil {
@@ -220,7 +153,7 @@ func (x *install) finished(now protocol.Instant, kept []storage.Description, tim
 	}
 	x.gossip.StopFetch(now)
 	x.time = time
-	if x.d.Index <= x.log.handed && x.standing.may(mayKeep) || !x.standing.may(mayInstall) {
+	if x.D.Index <= x.log.handed && x.standing.may(mayKeep) || !x.standing.may(mayInstall) {
 		// The log has brought the state further meanwhile, or is to stay.
 		x.out.Install = append(x.out.Install, InstallStep{Discard: true})
 		x.end(now)
@@ -228,15 +161,15 @@ func (x *install) finished(now protocol.Instant, kept []storage.Description, tim
 		return true
 	}
 	x.marks.setKept(kept) // the head is dropped when the log has followed
-	switch Join(x.log.shape(), x.log.tail.sumAt, &x.d) {
+	switch Join(x.log.shape(), x.log.tail.sumAt, &x.D) {
 	case JoinKeep:
 		x.follow(now, false)
 	case JoinReset:
-		if x.d.Index <= x.log.commit {
-			x.out.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is another one here than in a checkpoint of other members", x.d.Index))
+		if x.D.Index <= x.log.commit {
+			x.out.Stop = protocol.TwoHistories(fmt.Sprintf("committed entry %d is another one here than in a checkpoint of other members", x.D.Index))
 			return false
 		}
-		x.phase = installResets
+		x.Phase = install.Kept
 		x.standing.set(renewing, true)
 		x.tell(now, true)
 	case JoinFetch: // the log's head was dropped above it meanwhile
@@ -247,19 +180,19 @@ func (x *install) finished(now protocol.Instant, kept []storage.Description, tim
 }
 
 // startReset begins the log anew when nothing else waits for the disk.
-func (x *install) startReset() {
+func (x *installation) startReset() {
 	d := x.disk
-	if x.phase != installResets || !x.standing.may(mayInstall) || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
+	if x.Phase != install.Kept || !x.standing.may(mayInstall) || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
-	state := StateAfter(x.log.shape(), x.log.role.HardState(), &x.d)
-	b := BeginAfter(&x.d)
+	state := StateAfter(x.log.shape(), x.log.role.HardState(), &x.D)
+	b := BeginAfter(&x.D)
 	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
 }
 
 // reset says that the log begins after the checkpoint, durably.
-func (x *install) reset(now protocol.Instant, b *storage.Begin) {
-	invariant.Check(x.phase == installResets, "the log was reset to %d without an installation", b.Index)
+func (x *installation) reset(now protocol.Instant, b *storage.Begin) {
+	invariant.Check(x.Phase == install.Kept, "the log was reset to %d without an installation", b.Index)
 	x.log.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	x.disk.written, x.disk.cut = b.Index, false
 	x.places.reset()
@@ -269,8 +202,8 @@ func (x *install) reset(now protocol.Instant, b *storage.Begin) {
 
 // follow makes the role and the state follow an installed checkpoint: the log
 // holds its last entry, or was begun anew after it.
-func (x *install) follow(now protocol.Instant, anew bool) {
-	d := x.d
+func (x *installation) follow(now protocol.Instant, anew bool) {
+	d := x.D
 	x.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	x.log.commit = max(x.log.commit, d.Index)
 	x.apply.adopt(d.Index)
@@ -283,7 +216,8 @@ func (x *install) follow(now protocol.Instant, anew bool) {
 }
 
 // end forgets the installation.
-func (x *install) end(now protocol.Instant) {
+func (x *installation) end(now protocol.Instant) {
+	x.End(now, x.gossip)
 	x.underway = underway{}
 	x.standing.set(renewing, false)
 	x.tell(now, false)
@@ -292,9 +226,8 @@ func (x *install) end(now protocol.Instant) {
 
 // giveUp ends an installation that cannot go on. What it has stays with
 // the store, which resumes it when it is offered again.
-func (x *install) giveUp(now protocol.Instant, err error) {
-	x.out.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", x.d.Index, err))
-	x.gossip.StopFetch(now)
+func (x *installation) giveUp(now protocol.Instant, err error) {
+	x.out.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", x.D.Index, err))
 	x.end(now)
 	x.retryAt = now.Add(x.who.patience())
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/policy"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -284,7 +285,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.policy.next = now.Add(r.cfg.Active.Heartbeat)
 	r.aheads.look(now)
 	r.sessions.pass(now)
-	r.checkpoints.propose(now, r.unreadable.bereft() != nil, r.install.phase != installNone)
+	r.checkpoints.propose(now, r.unreadable.bereft() != nil, r.install.Phase != install.None)
 	r.commands.proposeGathered(now)
 	r.heirs.lookForRoom()
 	r.heirs.handOver(now)

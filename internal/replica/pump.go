@@ -2,6 +2,7 @@ package replica
 
 import (
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -119,7 +120,7 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 		r.takeRun(now, run)
 	}
 	for i := range g.Chunks {
-		r.install.arrived(now, &g.Chunks[i])
+		r.install.step(r.install.Arrived(now, r.gossip, &g.Chunks[i]))
 	}
 	for _, x := range g.ChunkReads {
 		r.out.ReadChunk = append(r.out.ReadChunk, ChunkRead(x))
@@ -146,7 +147,7 @@ func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 	r.standing.stray(d)
 	r.out.Diverged = d
 	r.reads.failWith(r.reads.withheld())
-	if p := r.install.phase; p == installBegins || p == installFetches {
+	if p := r.install.Phase; p == install.Begins || p == install.Fetches {
 		r.install.giveUp(now, r.reads.withheld())
 	}
 }
@@ -191,7 +192,7 @@ func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 		Applied: r.log.applied,
 		Commit:  r.log.commit,
 		Role:    r.log.role.kind(),
-		Source:  r.standing.may(mayFeed) && r.install.phase == installNone,
+		Source:  r.standing.may(mayFeed) && r.install.Phase == install.None,
 		Lost:    !r.standing.may(mayApply),
 		Term:    r.hearing.term(),
 		Adrift:  r.log.role.Adrift(now),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -288,21 +289,21 @@ func TestDoubtIsSettledByAReadIndex(t *testing.T) {
 // [S] An installation under way, when a member finds out that its log is of another
 // history, takes the place of nothing either, however far it is.
 func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
-	for _, far := range []phase{installBegins, installFetches, installFinishes, installResets} {
+	for _, far := range []install.Phase{install.Begins, install.Fetches, install.Finishes, install.Kept} {
 		r, d, whole := installing(t, threeVoters)
 		offer(r, d)
 		r.Effects()
-		if far >= installFetches {
+		if far >= install.Fetches {
 			r.InstallBegun(2, d.Index, []int{0, 1}, nil)
 		}
-		if far >= installFinishes {
+		if far >= install.Finishes {
 			r.ChunkAdded(3, 0, nil)
 			r.ChunkAdded(3, 1, nil)
 		}
 		finished := func() {
 			r.InstallFinished(5, []storage.Description{d}, 0, nil)
 		}
-		if far == installResets {
+		if far == install.Kept {
 			r.disk.failed = errors.New("busy") // the reset has to wait
 			finished()
 			r.disk.failed = nil
@@ -310,9 +311,9 @@ func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
 		r.gossip.Contradicted(gossip.Divergence{Index: 20, By: id(1)})
 		r.Tick(4)
 		switch far {
-		case installBegins:
+		case install.Begins:
 			r.InstallBegun(5, d.Index, []int{0, 1}, nil)
-		case installFinishes:
+		case install.Finishes:
 			finished()
 		}
 		r.Tick(6)
@@ -320,8 +321,8 @@ func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
 			t.Fatalf("stage %d: it does not know", far)
 		}
 		discards := slices.ContainsFunc(r.Effects().Install, func(x InstallStep) bool { return x.Discard })
-		if discards != (far == installFinishes) || far != installResets && r.install.phase != installNone {
-			t.Errorf("stage %d: what was built is discarded: %v, and it is at stage %d", far, discards, r.install.phase)
+		if discards != (far == install.Finishes) || far != install.Kept && r.install.Phase != install.None {
+			t.Errorf("stage %d: what was built is discarded: %v, and it is at stage %d", far, discards, r.install.Phase)
 		}
 		if len(r.disk.queue) > 0 || r.disk.flying != nil || len(r.apply.flights) > 0 {
 			t.Errorf("stage %d: persists or adopts what comes of others", far)

@@ -93,7 +93,7 @@ type Replica struct {
 
 	checkpoints checkpoints
 	digests     digests
-	install     install
+	install     installation
 	behind      behind
 	heirs       heirs
 	aheads      aheads
@@ -167,7 +167,7 @@ func (r *Replica) connect() {
 	c := &r.checkpoints
 	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.heirs, &r.digests, r.gossip
 	r.digests.ground, r.digests.install, r.digests.joint = g, &r.install, r
-	r.install = install{
+	r.install = installation{
 		ground: g, who: &r.hearing, marks: c, audit: &r.digests, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
 	}
 	r.behind.ground, r.behind.install, r.behind.gossip = g, &r.install, r.gossip

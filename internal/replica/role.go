@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/passive"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -204,7 +205,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 	if r.barred {
 		a.Silence(now)
 	}
-	r.install.tell(now, r.install.phase != installNone)
+	r.install.tell(now, r.install.Phase != install.None)
 	r.apply.unfit = ""
 	r.apply.tellFit(now)
 	r.out.event(protocol.EventBecameActive, "the log names this member")

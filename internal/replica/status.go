@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -83,8 +84,8 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	if s.Leader.IsZero() {
 		s.Leaderless = r.flock.noLeader().Error()
 	}
-	if x := &r.install; x.phase != installNone {
-		s.Installing, s.Chunks, s.ChunksLeft = x.d.Index, len(x.have), x.left
+	if x := &r.install; x.Phase != install.None {
+		s.Installing, s.Chunks, s.ChunksLeft = x.D.Index, x.Chunks(), x.Left()
 	}
 	s.Installs = r.install.begun
 	s.Behind, s.Proven = r.behind.text, r.behind.proven

@@ -76,8 +76,8 @@ func installed() []Mutation {
 		{
 			Name: "log-before-pointer", Breaks: "the log is begun anew before the checkpoint is durable",
 			File: "internal/replica/install.go", Tests: []string{"./internal/replica"},
-			Old: "\t\tx.phase = installFinishes\n\t\tx.out.Install = append(x.out.Install, InstallStep{Finish: true})\n",
-			New: "\t\tx.phase = installFinishes\n\t\tx.out.Install = append(x.out.Install, InstallStep{Finish: true})\n\t\tif x.d.Index > x.log.commit {\n\t\t\tx.phase = installResets\n\t\t}\n",
+			Old: "x.out.Install = append(x.out.Install, *s)\n",
+			New: "x.out.Install = append(x.out.Install, *s)\n\t\tif s.Finish && x.D.Index > x.log.commit {\n\t\t\tx.Phase = install.Kept\n\t\t}\n",
 		},
 		{
 			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
