@@ -193,3 +193,8 @@ type Begin struct {
 	Sum           protocol.LogSum
 	Configuration protocol.ConfigurationAt
 }
+
+// BeginAfter returns where a log begins that is reset to a checkpoint.
+func BeginAfter(d *Description) Begin {
+	return Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
+}

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/internal/machine"
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -19,6 +19,20 @@ type Installation struct {
 	store storage.CheckpointStore
 	under storage.CheckpointInstall // nil: none is under way, or there is nothing to do
 	begun bool
+}
+
+// Step does a step for a member without a state, whose log is repaired: what it has of
+// the checkpoint then is that it is kept. fresh returns a machine to read it with.
+func (i *Installation) Step(ctx context.Context, store storage.CheckpointStore, fresh func() *machine.Machine, step *install.Step, progress func(Progress)) (missing []int, err error) {
+	switch {
+	case step.Begin != nil:
+		return i.Begin(ctx, store, *step.Begin)
+	case step.Chunk != nil:
+		return nil, i.Chunk(*step.Chunk)
+	case step.Finish:
+		_, err = i.Finish(ctx, fresh(), progress)
+	}
+	return nil, err
 }
 
 // Begin begins the installation of a checkpoint, or resumes it, and returns the
@@ -53,7 +67,7 @@ func same(a, b *storage.Description) bool {
 }
 
 // Chunk adds a chunk. protocol.ErrCorrupt: these are not the described bytes.
-func (i *Installation) Chunk(c replica.Chunk) error {
+func (i *Installation) Chunk(c install.Chunk) error {
 	if i.under == nil {
 		return protocol.ErrInvalid.With("no checkpoint is being installed")
 	}

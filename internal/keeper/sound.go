@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/starlinghq/starling/internal/machine"
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -29,7 +28,7 @@ func Sound(ctx context.Context, store storage.CheckpointStore, m *machine.Machin
 		if err != nil {
 			return nil, fmt.Errorf("the checkpoint at %d: %w", d.Index, err)
 		}
-		out = append(out, replica.BeginAfter(&d))
+		out = append(out, storage.BeginAfter(&d))
 	}
 	return out, nil
 }

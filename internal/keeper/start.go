@@ -193,7 +193,7 @@ func (s *starting) reset(d *storage.Description) error {
 			d.Index, s.rec.State.Commit))
 	}
 	state := replica.StateAfter(&s.rec.Shape, s.rec.State, d)
-	if err := s.log.Reset(replica.BeginAfter(d), state); err != nil {
+	if err := s.log.Reset(storage.BeginAfter(d), state); err != nil {
 		return err
 	}
 	s.tell(protocol.EventInstalled, d, fmt.Sprintf("the log ended at %d and begins after the checkpoint at %d now", s.rec.Shape.LastIndex(), d.Index))

@@ -186,7 +186,7 @@ func (x *installation) startReset() {
 		return
 	}
 	state := StateAfter(x.log.shape(), x.log.role.HardState(), &x.D)
-	b := BeginAfter(&x.D)
+	b := storage.BeginAfter(&x.D)
 	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
 }
 

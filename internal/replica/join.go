@@ -42,11 +42,6 @@ func Join(shape *protocol.Shape, sum func(protocol.Index) (protocol.LogSum, bool
 	return JoinReset
 }
 
-// BeginAfter returns where a log begins that is reset to a checkpoint.
-func BeginAfter(d *storage.Description) storage.Begin {
-	return storage.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
-}
-
 // StateAfter returns the hard state of a log that is reset to a checkpoint. [S] Term
 // and vote go on, for they are promises to others, unless the log has another entry
 // there, and its last one is of its term: then it gives up what it has acknowledged to

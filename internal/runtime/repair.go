@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,14 +20,8 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-const (
-	// repairTries is how often a log is repaired in one start: what breaks again at
-	// once stands on a disk that should be replaced.
-	repairTries = 3
-	// listenTries and listenPause are for the port, which is given back and
-	// taken again.
-	listenTries, listenPause = 40, 50 * time.Millisecond
-)
+// listenTries and listenPause are for the port, which is given back and taken again.
+const listenTries, listenPause = 40, 50 * time.Millisecond
 
 // repairLog repairs the log, if it is damaged or does not say who is active, before
 // there is any role: [S] until it is repaired this member neither votes nor
@@ -48,7 +41,7 @@ func (m *Member) repairLog(ctx context.Context, tcp net.Listener, udp net.Packet
 		}
 		log, onDisk := m.log.(*wal.Log)
 		switch {
-		case !onDisk || try > repairTries:
+		case !onDisk || try > repair.Tries:
 			err = fmt.Errorf("the log was repaired %d times and is damaged again, replace the disk: %w", try-1, err)
 		default:
 			m.logger.Error("the log is damaged; it is repaired from the other members before this one starts", "dir", m.cfg.Dir, "err", err)
@@ -98,7 +91,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	case err != nil:
 		return err
 	default:
-		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers(), ","), "entries", g.entries, "checkpoint", checkpointOf(plan),
+		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers, ","), "entries", entriesOf(plan), "checkpoint", checkpointOf(plan),
 			"last", plan.Last, "took", m.clock.Now().Sub(began))
 	}
 	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.cfg.walOptions())
@@ -107,6 +100,13 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	}
 	m.log, m.identity = again, again.Identity()
 	return nil
+}
+
+func entriesOf(plan *storage.RepairPlan) (n int) {
+	for _, patch := range plan.Patches {
+		n += len(patch)
+	}
+	return n
 }
 
 func checkpointOf(plan *storage.RepairPlan) protocol.Index {
@@ -189,14 +189,4 @@ func (f stoppableFile) WriteAt(b []byte, at int64) (int, error) {
 		return 0, err
 	}
 	return f.File.WriteAt(b, at)
-}
-
-// helpers are the names of those whose entries or chunks were used, sorted.
-func (g *repairing) helpers() []string {
-	var names []string
-	for _, name := range g.helped {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/gossip/swim"
+	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
@@ -22,47 +23,40 @@ import (
 // repairTold is how often a member that waits says so.
 const repairTold = 10 * time.Second
 
-// repairing is a member that has no role yet because its log is damaged. It has a
-// membership, streams and a server, and hands everything that comes to repair.Core.
-// All of it ends before the member starts.
+// repairing gives a member that has no role yet, because its log is damaged, what a
+// repair.Start needs: a membership, streams, a server and the store of checkpoints. All
+// of it ends before the member starts.
 type repairing struct {
-	m    *Member
-	rec  *storage.Recovered
-	core *repair.Core
-	box  *mailbox
+	m        *Member
+	rec      *storage.Recovered
+	start    *repair.Start
+	box      *mailbox
+	installs keeper.Installation
 
-	peers []protocol.Peer
-	// own is the newest checkpoint of this member, 0 without one.
-	own      protocol.Index
+	peers    int
 	began    protocol.Instant
 	told     protocol.Instant
 	touched  protocol.Instant
-	entries  int // from others
-	helped   map[protocol.MemberID]string
-	fetch    fetching
+	helpers  []string // names of those whose entries or chunks were used, sorted
 	progress atomic.Pointer[string]
 }
 
 func newRepairing(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *repairing {
 	now := m.clock.Now()
-	g := &repairing{m: m, rec: rec, box: newMailbox(), began: now, told: now, helped: map[protocol.MemberID]string{}}
-	g.core = repair.New(now, repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, rec, log, own)
-	for _, b := range own {
-		g.own = max(g.own, b.Index)
-	}
+	g := &repairing{m: m, rec: rec, box: newMailbox(), began: now, told: now}
+	g.start = repair.NewStart(now, repair.StartConfig{
+		Config: repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, Run: m.run, Zone: m.cfg.Zone,
+	}, rec, log, own)
 	g.say("looking for other members")
 	return g
 }
 
-func (g *repairing) say(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	g.progress.Store(&text)
-}
+func (g *repairing) say(text string) { g.progress.Store(&text) }
 
 // run serves until there is a verdict. It closes the sockets.
 func (g *repairing) run(ctx context.Context, tcp net.Listener, udp net.PacketConn) (*storage.RepairPlan, error) {
 	m := g.m
-	if err := g.core.Verdict().Lost; err != nil {
+	if err := g.start.Lost(); err != nil {
 		return nil, err
 	}
 	m.transport = newTransport(m)
@@ -92,20 +86,24 @@ func (g *repairing) run(ctx context.Context, tcp net.Listener, udp net.PacketCon
 	var workers sync.WaitGroup
 	workers.Go(func() { m.server.Serve(tcp) })
 	plan, err := g.loop(ctx)
+	for _, id := range g.start.Helpers() {
+		g.helpers = append(g.helpers, m.nameOf(id))
+	}
+	slices.Sort(g.helpers)
+	g.helpers = slices.Compact(g.helpers)
 	cancel()
 	g.box.close()
 	_ = m.server.Close()
 	_ = s.Shutdown()
 	workers.Wait()
 	m.transport.close()
-	g.fetch.end()
 	m.transport, m.server, m.swim = nil, nil, nil
 	return plan, err
 }
 
 func (g *repairing) datagram(from protocol.MemberID, packet []byte) {
 	msg, err := protocol.DecodeMessage(packet)
-	if err == nil && msg.Kind().Datagram() {
+	if err == nil && msg.Kind().Datagram() && repair.Takes(msg) {
 		g.box.message(from, msg, true)
 	}
 }
@@ -119,7 +117,7 @@ func (g *repairing) linkState(to protocol.MemberID, address string, err error) {
 	}
 }
 
-// loop drives the core until it has a verdict.
+// loop drives the repair until there is a plan.
 func (g *repairing) loop(ctx context.Context) (*storage.RepairPlan, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -127,20 +125,19 @@ func (g *repairing) loop(ctx context.Context) (*storage.RepairPlan, error) {
 	for {
 		g.box.take(&in)
 		now := g.m.clock.Now()
-		g.handle(ctx, now, &in)
+		g.handle(now, &in)
 		if b := g.m.dirs.barred.Load(); b != nil {
 			return nil, b.err
 		}
-		v := g.core.Verdict()
-		if v.Plan != nil || v.Lost != nil {
-			return v.Plan, v.Lost
+		if plan, err := g.serve(ctx, now); plan != nil || err != nil {
+			return plan, err
 		}
-		g.tell(now, v.Checkpoint)
+		g.tell(now)
 		if now >= g.touched.Add(touchEvery) {
 			g.touched = now
 			g.m.dirs.keepInTouch()
 		}
-		at := min(g.core.Deadline(), g.told.Add(repairTold), g.fetch.deadline(), g.touched.Add(touchEvery))
+		at := min(g.start.Deadline(), g.told.Add(repairTold), g.touched.Add(touchEvery))
 		timer.Reset(max(at.Sub(g.m.clock.Now()), 0))
 		select {
 		case <-g.box.wake:
@@ -159,77 +156,65 @@ func (g *repairing) interrupted(ctx context.Context) error {
 }
 
 // handle serves one round of mail.
-func (g *repairing) handle(ctx context.Context, now protocol.Instant, in *mail) {
+func (g *repairing) handle(now protocol.Instant, in *mail) {
 	for _, tell := range in.completions {
 		tell(now)
 	}
 	if in.peersSet {
-		g.peers = in.peers
+		g.peers = len(in.peers)
 		var conf protocol.Configuration
 		if at, ok := g.rec.Configurations.Latest(); ok {
 			conf = at.Configuration
 		}
-		g.m.transport.know(g.peers, conf)
-		g.core.SetPeers(now, g.peers)
-		g.fetch.setPeers(now, g.peers)
+		g.m.transport.know(in.peers, conf)
+		g.start.SetPeers(now, in.peers)
 	}
 	for _, x := range in.messages {
-		switch msg := x.message.(type) {
-		case *protocol.RepairWant:
-			g.core.Receive(now, x.from, msg)
-		case *protocol.Repair:
-			if len(msg.Entries) > 0 {
-				g.helpedBy(x.from)
-				g.entries += len(msg.Entries)
-			}
-			g.core.Receive(now, x.from, msg)
-		default:
-			g.fetch.step(now, x.from, msg)
-		}
+		g.start.Receive(now, x.from, x.message)
 	}
-	if now >= g.core.Deadline() {
-		g.core.Tick(now)
+	if now >= g.start.Deadline() {
+		g.start.Tick(now)
 	}
-	g.fetchCheckpoint(ctx, now)
-	g.serve()
 }
 
-func (g *repairing) helpedBy(id protocol.MemberID) {
-	name := id.Short()
-	for _, p := range g.peers {
-		if p.ID == id {
-			name = p.Name
+// serve does what the repair wants done, until nothing more comes of it. The disk is
+// written here: nothing else has to be served fast.
+func (g *repairing) serve(ctx context.Context, now protocol.Instant) (*storage.RepairPlan, error) {
+	m := g.m
+	for {
+		e := g.start.Effects()
+		var out []replica.Send
+		for _, x := range e.Send {
+			out = append(out, replica.Send{Envelope: x})
 		}
-	}
-	g.helped[id] = name
-}
-
-// serve sends what the cores say.
-func (g *repairing) serve() {
-	r := g.core.Ready()
-	var out []replica.Send
-	for _, e := range r.Messages {
-		if want, ok := e.Message.(*protocol.RepairWant); ok {
-			g.say("asking %d members for entries %d to %d", len(g.peers), want.First, want.Last)
+		for _, x := range e.Datagrams {
+			out = append(out, replica.Send{Envelope: x, Datagram: true})
 		}
-		out = append(out, replica.Send{Envelope: e})
-	}
-	g.m.transport.send(out)
-	for _, e := range r.Events {
-		g.m.logger.Warn("repairing the log", "index", e.Index, "why", e.Text)
+		m.transport.send(out)
+		for _, x := range e.Events {
+			m.logger.Warn("repairing the log", "index", x.Index, "why", x.Text)
+		}
+		if e.Write != nil || len(e.Install) == 0 {
+			return e.Write, g.start.Lost()
+		}
+		for i := range e.Install {
+			step := &e.Install[i]
+			missing, err := g.installs.Step(ctx, m.checkpoints.store, m.emptyMachine, step, m.logProgress("building the state of a fetched checkpoint"))
+			g.start.Installed(now, step, missing, err)
+		}
 	}
 }
 
 // tell says in the log, now and then, what is waited for.
-func (g *repairing) tell(now protocol.Instant, checkpoint protocol.Index) {
-	if len(g.peers) == 0 {
-		g.say("no other member answers at %s", strings.Join(g.m.otherAddresses(), ", "))
-	} else if checkpoint != 0 && !g.fetch.active() {
-		g.say("the %d members that answer do not have the entries; waiting for a checkpoint at %d or above", len(g.peers), checkpoint)
+func (g *repairing) tell(now protocol.Instant) {
+	text := g.start.String()
+	if g.peers == 0 {
+		text += " at " + strings.Join(g.m.otherAddresses(), ", ")
 	}
+	g.say(text)
 	if now >= g.told.Add(repairTold) {
 		g.told = now
-		g.m.logger.Warn("the log is not repaired yet", "why", *g.progress.Load(), "for", now.Sub(g.began))
+		g.m.logger.Warn("the log is not repaired yet", "why", text, "for", now.Sub(g.began))
 	}
 }
 
@@ -241,11 +226,9 @@ func (h repairHandler) Welcome(peer protocol.Hello, from net.Addr) error {
 	return handler{h.g.m}.Welcome(peer, from)
 }
 
-// Receive takes what repairing needs. [S] Votes, entries and the rest are for a
-// role, which is not there: nothing is answered, as if the member were down.
+// Receive takes what a repair needs.
 func (h repairHandler) Receive(from protocol.MemberID, msg protocol.Message) {
-	switch msg := msg.(type) {
-	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
+	if repair.Takes(msg) {
 		h.g.box.message(from, msg, false)
 	}
 }
@@ -278,14 +261,3 @@ func (g *repairing) status() *protocol.Status {
 	}
 	return s
 }
-
-// noEntries is the log of a gossip core that only looks for checkpoints.
-type noEntries struct{}
-
-// Entries implements gossip.Log.
-func (noEntries) Entries(protocol.Index, protocol.Index, int) []protocol.Entry { return nil }
-
-// SumBefore implements gossip.Log.
-func (noEntries) SumBefore(protocol.Index) (protocol.LogSum, bool) { return protocol.LogSum{}, false }
-
-var _ gossip.Log = noEntries{}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
@@ -16,32 +16,12 @@ import (
 // A member whose log is found damaged when it starts has a process, speaks and is
 // seen alive, but has no role until its log is repaired, as in the runtime.
 
-const (
-	// ownFirst is for how long an own checkpoint keeps a member from fetching
-	// another one, as in the runtime.
-	ownFirst = 20 * time.Second
-	// repairsMax is how often a log may turn out to be damaged again when it has
-	// just been repaired.
-	repairsMax = 3
-)
-
 // repairing is such a process.
 type repairing struct {
-	core  *repair.Core
-	began protocol.Instant
-	own   protocol.Index // newest checkpoint of its own
-	wake  Time
-	over  bool // the verdict is being carried out
-	fetch fetching
-}
-
-// fetching gets a checkpoint from the others.
-type fetching struct {
-	flock   *gossip.Core
-	least   protocol.Index // that the flock looks for; 0: it does not know yet
-	install keeper.Installation
-	d       *storage.Description // under way
-	left    int
+	start    *repair.Start
+	installs keeper.Installation
+	wake     Time
+	over     bool // the plan is being carried out
 }
 
 // runs reports whether there is a process, with or without a role.
@@ -70,12 +50,10 @@ func (m *member) beginRepair(rec *storage.Recovered) (lost bool) {
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
-	g := &repairing{began: m.now()}
-	for _, b := range own {
-		g.own = max(g.own, b.Index)
-	}
-	g.core = repair.New(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, rec, m.wal, own)
-	if err := g.core.Verdict().Lost; err != nil {
+	g := &repairing{start: repair.NewStart(m.now(), repair.StartConfig{
+		Config: repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, Run: m.runID,
+	}, rec, m.wal, own)}
+	if err := g.start.Lost(); err != nil {
 		m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
 		return true
 	}
@@ -111,62 +89,59 @@ func (m *member) repairLook() {
 		}
 	}
 	m.told = peers
-	g.core.SetPeers(m.now(), peers)
-	if g.fetch.flock != nil {
-		g.fetch.flock.SetPeers(m.now(), peers)
-	}
+	g.start.SetPeers(m.now(), peers)
 	m.repairLater(w.every/2+around(m.s.random.membership, w.every/2), func() { m.repairLook(); m.repairServe() })
 }
 
-// repairReceive takes what repairing needs. The rest is for a role.
+// repairReceive takes a message.
 func (m *member) repairReceive(from protocol.MemberID, msg protocol.Message) {
-	g := m.repairing
-	switch msg.(type) {
-	case *protocol.RepairWant, *protocol.Repair:
-		g.core.Receive(m.now(), from, msg)
-	case *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
-		if g.fetch.flock != nil {
-			g.fetch.flock.Step(m.now(), from, msg)
-		}
-	default:
-		return
-	}
+	m.repairing.start.Receive(m.now(), from, msg)
 	m.repairServe()
 }
 
-// repairServe carries out what the cores say.
+// repairServe carries out what the repair wants done, until nothing more comes of it.
 func (m *member) repairServe() {
 	g := m.repairing
 	if g.over {
 		return
 	}
-	now := m.now()
-	if now >= g.core.Deadline() {
-		g.core.Tick(now)
+	if now := m.now(); now >= g.start.Deadline() {
+		g.start.Tick(now)
 	}
-	m.repairFetch(now)
-	ready := g.core.Ready()
-	m.repairSend(ready.Messages)
-	for i := range ready.Events {
-		m.s.trace.tell(m, colorQuiet, "repairing: %s", ready.Events[i].Text)
+	for m.repairing == g && !m.s.failed() {
+		e := g.start.Effects()
+		m.repairSend(e.Send)
+		m.repairSend(e.Datagrams)
+		for i := range e.Events {
+			m.s.trace.tell(m, colorQuiet, "repairing: %s", e.Events[i].Text)
+		}
+		if err := g.start.Lost(); err != nil {
+			m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
+			m.stop()
+			m.disk.crash(false)
+			m.s.lose(m)
+			return
+		}
+		if e.Write != nil {
+			g.over = true
+			m.repairLater(m.syncTime(), func() { m.carryOut(e.Write) })
+			return
+		}
+		if len(e.Install) == 0 {
+			m.repairWake(g)
+			return
+		}
+		for i := range e.Install {
+			if m.repairing == g {
+				m.repairStep(g, &e.Install[i])
+			}
+		}
 	}
-	switch v := g.core.Verdict(); {
-	case v.Lost != nil:
-		m.s.trace.tell(m, colorFault, "x its log is lost: %v", v.Lost)
-		m.stop()
-		m.disk.crash(false)
-		m.s.lose(m)
-		return
-	case v.Plan != nil:
-		g.over = true
-		m.repairLater(m.syncTime(), func() { m.carryOut(v.Plan) })
-		return
-	}
-	at := g.core.Deadline()
-	if g.fetch.flock != nil {
-		at = min(at, g.fetch.flock.Deadline())
-	}
-	when := max(m.clock.when(at), m.s.schedule.now+1)
+}
+
+// repairWake sees to it that the repair goes on when it wants to.
+func (m *member) repairWake(g *repairing) {
+	when := max(m.clock.when(g.start.Deadline()), m.s.schedule.now+1)
 	if g.wake > m.s.schedule.now && g.wake <= when {
 		return
 	}
@@ -177,6 +152,25 @@ func (m *member) repairServe() {
 			m.repairServe()
 		}
 	})
+}
+
+// repairStep does a step on the store. It accepts no failure but a full disk and a
+// checkpoint that is bad.
+func (m *member) repairStep(g *repairing, step *install.Step) {
+	missing, err := g.installs.Step(context.Background(), m.checkpoints.store, m.newMachine, step, nil)
+	switch {
+	case err == nil:
+		if step.Chunk != nil {
+			m.s.counts.add(countChunks, 1)
+		}
+	case errors.Is(err, protocol.ErrDiskFailed) && m.disk.ails():
+		m.ill.startFails(err)
+		return
+	case errors.Is(err, protocol.ErrDiskFailed):
+		m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, err))
+		return
+	}
+	g.start.Installed(m.now(), step, missing, err)
 }
 
 // repairSend hands messages to the network. A member that repairs promises nothing.
@@ -220,7 +214,7 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 		m.ill.startFails(err)
 		return
 	case err != nil:
-		if m.repairs++; m.repairs > repairsMax || !errors.Is(err, protocol.ErrCorrupt) {
+		if m.repairs++; m.repairs > repair.Tries || !errors.Is(err, protocol.ErrCorrupt) {
 			m.s.fail(violated(RuleDurable, "%s cannot be repaired: %v", m.name, err))
 			return
 		}

@@ -27,7 +27,6 @@ var rawIDs = map[string]string{
 	"internal/runtime/twins.go lookForTwin":    "beside the name",
 	"internal/runtime/refused.go checkRefused": "before the start: no name is known",
 	"internal/runtime/notice.go look":          "the configuration has no name",
-	"internal/runtime/repair_run.go helpedBy":  "the membership has no name",
 	"gossip/swim/delegate.go NotifyConflict":   "beside the name",
 	"gossip/swim/delegate.go understands":      "beside the name",
 	"gossip/swim/delegate.go learn":            "beside the name",
