@@ -6,6 +6,7 @@ import (
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -23,7 +24,7 @@ type Hands interface {
 	// Send sends, or drops what there is no room for. The list may be empty.
 	Send(list []replica.Send)
 	Apply(list []replica.Apply)
-	Repair(step *replica.RepairStep)
+	Repair(step *repair.Step)
 	// Work adds a step to a lane. Any goroutine may call it.
 	Work(l Lane, step func() Done)
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -30,7 +31,7 @@ func (r *recorder) Alive() bool                   { return r.deadAt == 0 || len(
 func (r *recorder) Persist(*replica.Persist)      { r.do("persist") }
 func (r *recorder) Send([]replica.Send)           { r.do("send") }
 func (r *recorder) Apply([]replica.Apply)         { r.do("apply") }
-func (r *recorder) Repair(*replica.RepairStep)    { r.do("repair") }
+func (r *recorder) Repair(*repair.Step)           { r.do("repair") }
 func (r *recorder) Answer(replica.Answer)         { r.do("answer") }
 func (r *recorder) AnswerRead(replica.ReadAnswer) { r.do("answer a read") }
 func (r *recorder) Tell([]protocol.Event)         { r.do("tell") }
@@ -47,7 +48,7 @@ func (r *recorder) Work(l Lane, step func() Done) {
 func everything() *replica.Effects {
 	return &replica.Effects{
 		Persist: &replica.Persist{}, Send: make([]replica.Send, 1), Apply: make([]replica.Apply, 1), ReadLog: make([]replica.ReadLog, 1),
-		Repair: &replica.RepairStep{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
+		Repair: &repair.Step{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
 		Answers: make([]replica.Answer, 1), Reads: make([]replica.ReadAnswer, 1), Events: make([]protocol.Event, 1),
 		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1),
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/install"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -19,8 +20,9 @@ type Effects struct {
 	Apply []Apply
 	// ReadLog asks the disk for entries; each is answered by LogRead.
 	ReadLog []ReadLog
-	// Repair, if not nil, goes to whoever writes lost parts of the log again.
-	Repair *RepairStep
+	// Repair, if not nil, goes to whoever writes lost parts of the log again; it is
+	// answered by Repaired, unless it stops that.
+	Repair *repair.Step
 	// Install goes to the store of checkpoints, in order.
 	Install []InstallStep
 	// Pin, if not nil, goes to the store before any ReadChunk that follows; it is

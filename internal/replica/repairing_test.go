@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -21,14 +22,14 @@ func (s *shelf) repairs(_ protocol.MemberID, want *protocol.RepairWant) *protoco
 }
 
 // rots says what is lost, and takes what is found.
-func (s *shelf) rots(found *[]protocol.Entry) func(*RepairStep) *RepairDone {
-	return func(step *RepairStep) *RepairDone {
+func (s *shelf) rots(found *[]protocol.Entry) func(*repair.Step) *repair.Done {
+	return func(step *repair.Step) *repair.Done {
 		switch {
 		case step.Look != 0:
 			if step.Look < s.bad.First || step.Look > s.bad.Last {
 				s.t.Errorf("it looks at %d", step.Look)
 			}
-			return &RepairDone{ID: step.ID, Lost: []storage.Lost{
+			return &repair.Done{ID: step.ID, Lost: []storage.Lost{
 				{After: s.bad.First - 1, Sum: s.sum(s.bad.First - 1), Last: s.bad.Last - 4, LastSum: s.sum(s.bad.Last - 4)},
 				{After: s.bad.Last - 4, Sum: s.sum(s.bad.Last - 4), Last: s.bad.Last, LastSum: s.sum(s.bad.Last)},
 			}}
@@ -37,7 +38,7 @@ func (s *shelf) rots(found *[]protocol.Entry) func(*RepairStep) *RepairDone {
 				*found = append(*found, run...)
 			}
 			s.bad = protocol.Range{}
-			return &RepairDone{ID: step.ID}
+			return &repair.Done{ID: step.ID}
 		}
 		return nil
 	}
@@ -79,7 +80,7 @@ func TestSeveralPlacesAreRepairedOneAfterTheOther(t *testing.T) {
 	s.holds, s.has = s.repairs, 20
 	s.bad, s.also = protocol.Range{First: 21, Last: 30}, protocol.Range{First: 41, Last: 50}
 	repairs := s.rots(&found)
-	s.rebuilds = func(step *RepairStep) *RepairDone {
+	s.rebuilds = func(step *repair.Step) *repair.Done {
 		done := repairs(step)
 		if step.Write {
 			s.bad, s.also = s.also, protocol.Range{}
@@ -263,23 +264,4 @@ func TestMemberThatRepairsNothingDoesNotWakeUpForIt(t *testing.T) {
 			t.Errorf("%s: it wants to wake up at %v, it is %v", name, at, s.now)
 		}
 	}
-}
-
-// An answer to a step that was given up says nothing of the one that is under way: it is
-// about another file, or about what that held before.
-func TestAnswerToAnotherStepOfARepairIsNotHeeded(t *testing.T) {
-	s := newShelf(t, 60)
-	s.rebuilds = func(*RepairStep) *RepairDone { return nil }
-	s.has = 20
-	s.lead()
-	m := &s.r.unreadable.repairing
-	s.until("the log looks", func() bool { return m.phase == repairLooks })
-	for _, late := range []RepairDone{{ID: m.id - 1, Sound: true}, {ID: m.id + 1, Lost: []storage.Lost{{After: 30, Last: 40}}}, {ID: m.id - 1, Err: errors.New("late")}} {
-		s.r.Repaired(s.now, late)
-		if m.phase != repairLooks {
-			t.Fatalf("%+v ends the step under way", late)
-		}
-	}
-	s.r.Repaired(s.now, RepairDone{ID: m.id, Sound: true})
-	expect(t, "phase after its own answer", m.phase, repairNone)
 }

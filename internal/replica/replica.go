@@ -252,7 +252,8 @@ func (r *Replica) Deadline() protocol.Instant {
 func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.flock.peers = peers
-	r.unreadable.repairing.setPeers(now)
+	r.unreadable.repairing.SetPeers(now, peers)
+	r.unreadable.repairing.follow(now)
 	r.gossip.SetPeers(now, r.flock.talking())
 	r.pump(now)
 }
@@ -275,7 +276,8 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.DigestAnswer:
 		r.digests.answer(now, from, m)
 	case *protocol.Repair:
-		r.unreadable.repairing.receive(now, from, m)
+		r.unreadable.repairing.Receive(now, from, m)
+		r.unreadable.repairing.follow(now)
 	case *protocol.Forward:
 		r.commands.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

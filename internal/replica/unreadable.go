@@ -91,7 +91,10 @@ func (u *unreadable) add(entries protocol.Range) (*place, bool) {
 // String says what cannot be read, or is empty.
 func (u *unreadable) String() string {
 	if text := u.describe(func(p *place) bool { return p.bad() }); text != "" {
-		return "this member " + text + u.repairing.String()
+		if how := u.repairing.String(); how != "" {
+			text += "; " + how
+		}
+		return "this member " + text
 	}
 	return ""
 }
@@ -133,9 +136,10 @@ func (u *unreadable) truncate(after protocol.Index) {
 }
 
 // reset forgets all: it is of a log that is no more.
-func (u *unreadable) reset() {
+func (u *unreadable) reset(now protocol.Instant) {
 	u.reads.list = nil
-	u.repairing.stop()
+	u.repairing.Stop()
+	u.repairing.follow(now)
 	u.places = nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -34,8 +35,8 @@ type shelf struct {
 	reads   []ReadAnswer
 	events  []protocol.Event
 	// rebuilds answers what the log is asked to repair; nil: it cannot.
-	rebuilds func(*RepairStep) *RepairDone
-	steps    []RepairStep
+	rebuilds func(*repair.Step) *repair.Done
+	steps    []repair.Step
 	// holds answers who is asked for lost entries; nil: nobody does.
 	holds func(protocol.MemberID, *protocol.RepairWant) *protocol.Repair
 	wants int
@@ -110,7 +111,7 @@ func (s *shelf) settle() {
 		}
 		if e.Repair != nil {
 			s.steps = append(s.steps, *e.Repair)
-			done := &RepairDone{ID: e.Repair.ID, Err: protocol.ErrInvalid.With("it cannot be repaired")}
+			done := &repair.Done{ID: e.Repair.ID, Err: protocol.ErrInvalid.With("it cannot be repaired")}
 			if s.rebuilds != nil {
 				done = s.rebuilds(e.Repair)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/member"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -16,7 +17,7 @@ type hands struct{ m *Member }
 func (h hands) Alive() bool                                 { return h.m.cause.Load() == nil }
 func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } // one is under way at a time: there is room
 func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
-func (h hands) Repair(step *replica.RepairStep)             { h.m.repairer.steps.add(*step) }
+func (h hands) Repair(step *repair.Step)                    { h.m.repairer.steps.add(*step) }
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
 func (h hands) Answer(a replica.Answer)                     { h.m.waiters.answer(a.Request, a.Result) }
 func (h hands) AnswerRead(a replica.ReadAnswer)             { h.m.waiters.readAnswer(a) }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	driver "github.com/starlinghq/starling/internal/member"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -91,7 +92,7 @@ func (m *member) Apply(list []replica.Apply) {
 }
 
 // Repair does a step of repairing.
-func (m *member) Repair(step *replica.RepairStep) { m.live.step(step) }
+func (m *member) Repair(step *repair.Step) { m.live.step(step) }
 
 // Tell does nothing: the checkers have seen it.
 func (m *member) Tell([]protocol.Event) {}

@@ -4,36 +4,60 @@ import (
 	"context"
 	"errors"
 
-	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/keeper"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage"
 )
 
-// liveRepair repairs the log of a running member, as the runtime's repairer does: the log
-// writer ends a segment and puts the new file in the place of the old one, between two
-// writes; all else is read and written beside it.
+// liveRepair repairs the log of a running member: it gives the jobs of
+// keeper.Rebuilding their times. The log writer does its own between two writes, all
+// else is done beside it.
 type liveRepair struct {
-	m       *member
-	rebuild storage.Rebuild // under way; nil: none
+	m          *member
+	rebuilding keeper.Rebuilding
+	steps      []repair.Step // that wait
+	busy       bool
 }
 
-// step does one step.
-func (x *liveRepair) step(step *replica.RepairStep) {
+// step has a step done when those before have come to their end.
+func (x *liveRepair) step(step *repair.Step) {
+	x.steps = append(x.steps, *step)
+	x.begin()
+}
+
+func (x *liveRepair) begin() {
+	for !x.busy && len(x.steps) > 0 {
+		step := x.steps[0]
+		x.steps = x.steps[1:]
+		job, done := x.rebuilding.Begin(x.m.wal, step)
+		x.goOn(&step, job, done)
+	}
+}
+
+// goOn has the next job of a step done, or says how the step went.
+func (x *liveRepair) goOn(step *repair.Step, job *keeper.Job, done *repair.Done) {
 	m := x.m
+	x.busy = job != nil
+	if done != nil {
+		x.done(step, done)
+	}
+	if job == nil {
+		return
+	}
+	do := func() {
+		if err := x.does(job); m.up() {
+			next, done := x.rebuilding.Next(err)
+			x.goOn(step, next, done)
+			x.begin()
+		}
+	}
 	switch {
-	case step.Stop:
-		x.forget()
-	case step.Write:
-		m.later(m.writeTime(), func() { x.write(step) })
+	case job.Writer:
+		x.byWriter(do)
+	case job.Reads:
+		m.later(m.readTime(), do)
 	default:
-		x.byWriter(func() {
-			x.forget()
-			if err := x.writes(func() error { return m.wal.EndSegment(step.Look) }); !m.up() || err != nil {
-				x.done(replica.RepairDone{ID: step.ID, Err: err})
-				return
-			}
-			m.later(m.readTime(), func() { x.look(step) })
-		})
+		m.later(m.writeTime(), do)
 	}
 }
 
@@ -49,13 +73,13 @@ func (x *liveRepair) byWriter(do func()) {
 	})
 }
 
-// writes does something that writes, in the middle of which the machine may die.
-func (x *liveRepair) writes(do func() error) error {
+// does does a job. In the middle of one that writes the machine may die.
+func (x *liveRepair) does(job *keeper.Job) error {
 	m := x.m
-	if m.fused(amidRepairing) {
+	if !job.Reads && m.fused(amidRepairing) {
 		m.disk.stopIn(m.s.random.faults.IntN(24))
 	}
-	err := do()
+	err := job.Do(context.Background())
 	if m.disk.stopped() {
 		m.s.crash(m, m.torn, boundaryNames[amidRepairing])
 		return err
@@ -64,68 +88,28 @@ func (x *liveRepair) writes(do func() error) error {
 	return err
 }
 
-func (x *liveRepair) look(step *replica.RepairStep) {
-	rebuild, err := x.m.wal.Rebuild(context.Background(), step.Look)
-	done := replica.RepairDone{ID: step.ID, Err: err}
-	if err == nil {
-		x.rebuild = rebuild
-		done.Lost, done.Sound = rebuild.Lost(), rebuild.Sound()
-	}
-	x.done(done)
-}
-
-func (x *liveRepair) write(step *replica.RepairStep) {
+// done answers a step.
+func (x *liveRepair) done(step *repair.Step, done *repair.Done) {
 	m := x.m
-	if x.rebuild == nil {
-		x.done(replica.RepairDone{ID: step.ID, Err: protocol.ErrInvalid.With("nothing was looked for")})
-		return
+	if step.Write && done.Err == nil {
+		m.s.counts.add(countRepairedRunning, 1)
+		m.s.fail(x.alike(step.Found))
 	}
-	if err := x.writes(func() error { return x.rebuild.Write(context.Background(), step.Found) }); !m.up() || err != nil {
-		x.done(replica.RepairDone{ID: step.ID, Err: err})
+	if m.s.failed() {
 		return
-	}
-	x.byWriter(func() {
-		if x.rebuild == nil {
-			return // given up meanwhile
-		}
-		err := x.writes(x.rebuild.Switch)
-		if m.up() && err == nil {
-			m.s.counts.add(countRepairedRunning, 1)
-			m.s.fail(x.alike(step.Found))
-		}
-		x.done(replica.RepairDone{ID: step.ID, Err: err})
-	})
-}
-
-// done answers a step, unless the process has died in it.
-func (x *liveRepair) done(done replica.RepairDone) {
-	m := x.m
-	if !m.up() || m.s.failed() {
-		return
-	}
-	if done.Err != nil || done.Sound {
-		x.forget()
 	}
 	if errors.Is(done.Err, protocol.ErrDiskFailed) {
 		m.diskFailed(0, done.Err)
 		return
 	}
-	m.replica.Repaired(m.now(), done)
+	m.replica.Repaired(m.now(), *done)
 	m.serve()
-}
-
-func (x *liveRepair) forget() {
-	if x.rebuild != nil {
-		x.rebuild.Close()
-		x.rebuild = nil
-	}
 }
 
 // alike checks that what was written again is what the log had there: each
 // entry, by the sum of all up to it, that can be read now.
 func (x *liveRepair) alike(found [][]protocol.Entry) (err error) {
 	m := x.m
-	x.rebuild = nil
 	m.disk.unseen(func() {
 		for _, run := range found {
 			for k := range run {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -97,9 +97,9 @@ func TestARunningLogThatIsRepairedWrongIsFound(t *testing.T) {
 func TestRepairingThatWasGivenUpEnds(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.leaderNow()
-	m.live.step(&replica.RepairStep{ID: 1, Look: 2})
-	m.live.step(&replica.RepairStep{Stop: true})
-	m.live.step(&replica.RepairStep{ID: 2, Write: true})
+	m.live.step(&repair.Step{ID: 1, Look: 2})
+	m.live.step(&repair.Step{Stop: true})
+	m.live.step(&repair.Step{ID: 2, Write: true})
 	s.run(t, 5*time.Second)
 	if !m.up() {
 		t.Error("the member has ended")

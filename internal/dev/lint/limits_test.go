@@ -16,7 +16,7 @@ import (
 // whose name ends with Max or MaxDefault stands there, or below.
 var bounded = []string{
 	".", "protocol", "active", "passive", "gossip", "gossip/swim", "resources", "resources/kvmap", "resources/queue",
-	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/attempt", "internal/client", "internal/config", "internal/keys", "internal/machine", "internal/replica", "internal/runtime",
+	"storage", "storage/wal", "storage/checkpoint", "storage/engine/badgerengine", "storage/engine/flat", "internal/attempt", "internal/client", "internal/config", "internal/keys", "internal/machine", "internal/repair", "internal/replica", "internal/runtime",
 	"internal/state", "internal/value", "internal/web", "internal/wire", "internal/witness",
 }
 
@@ -30,7 +30,8 @@ var steps = map[string]string{
 	"gossip/swim":                 "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
 	"internal/attempt":            "lateTriesMax staleTriesMax",
 	"internal/keys":               "",
-	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax repairPatienceMax repairPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
+	"internal/replica":            "applyBytesMax claimsMax commandBytesMax fallPauseMax growthsMax looksMax repairPauseMax placesMax proposeBytesMax proposeMax readPauseMax roundsMax sumsMax typesHeardMax",
+	"internal/repair":             "livePatienceMax",
 	"internal/member":             "patienceMax",
 	"internal/runtime":            "askedMax namesMax stackBytesMax strangerPauseMax waitToldMax",
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",

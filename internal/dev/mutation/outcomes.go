@@ -78,9 +78,9 @@ func rebuilt() []Mutation {
 		},
 		{
 			Name: "running-repair-from-the-answered", Breaks: "an answer to another step of the repair is taken for this one's",
-			File: "internal/replica/repairing.go", Tests: []string{"./internal/replica"},
-			Old: "if done.ID != m.id || m.phase != repairLooks && m.phase != repairWrites {",
-			New: "if m.phase != repairLooks && m.phase != repairWrites {",
+			File: "internal/repair/live.go", Tests: []string{"./internal/repair"},
+			Old: "if done.ID != l.id || l.phase != liveLooks && l.phase != liveWrites {",
+			New: "if l.phase != liveLooks && l.phase != liveWrites {",
 		},
 		{
 			Name: "place-outlives-its-entries", Breaks: "a place that could not be read stays when its entries are cut off, and others there are not read",
