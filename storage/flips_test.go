@@ -421,7 +421,7 @@ func repairFromTwin(t *testing.T, dir string) {
 		t.Fatalf("no plan: %+v", c.Verdict())
 	}
 	l.Close()
-	if err := wal.Repair(vfs.OS(), dir, flipsOptions, *plan); err != nil {
+	if err := wal.Repair(context.Background(), vfs.OS(), dir, flipsOptions, *plan); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -334,10 +334,16 @@ func (c *Core) backTo(i protocol.Index) (point, bool) {
 // finish makes the plan.
 func (c *Core) finish() {
 	h := &c.chain
-	c.tell(h.at.index, protocol.MemberID{}, "the log can be repaired: %d runs of entries from others, %d bytes", len(h.patches), h.bytes)
-	from := h.from
+	from, n, after := h.from, 0, ""
 	if from == nil && c.beheaded {
 		from = &c.own
 	}
+	if from != nil && from.Index > 0 {
+		after = fmt.Sprintf(", after the checkpoint at %d", from.Index)
+	}
+	for _, patch := range h.patches {
+		n += len(patch)
+	}
+	c.tell(h.at.index, protocol.MemberID{}, "the log can be repaired: %d entries from others, %d bytes%s", n, h.bytes, after)
 	c.verdict = Verdict{Plan: &storage.RepairPlan{Begin: from, Patches: h.patches, Last: h.at.index, Sum: h.at.sum}}
 }

@@ -1,5 +1,5 @@
-// Package repair brings a damaged log back from other members, as a deterministic
-// state machine: it asks, verifies what it gets, and says how the log is to be
+// Package repair brings a damaged log back from other members, as deterministic
+// state machines: they ask, verify what they get, and say how the log is to be
 // put together (storage.RepairPlan). A member that needs it starts no role until
 // that is done; it neither votes nor campaigns nor acknowledges.
 //
@@ -25,12 +25,11 @@
 //
 // # Use
 //
-// Open the log. If Needed says so, start no role: make a Core, tell it who is
-// alive, send what Ready returns, give it each Repair and RepairWant that comes,
-// and Tick it at its Deadline. When Verdict has a plan, close the log, call
-// wal.Repair, and open it again. While Verdict wants a checkpoint, fetch one into
-// the member's store (gossip knows how), and when it is kept there, durably and
-// verified, tell Core.Checkpoint where a log begins after it.
+// Open the log. If Needed says so, start no role: make a Start, tell it who is alive,
+// give it what comes (see Takes), and do what its Effects say, until there is a plan;
+// then close the log, call wal.Repair, and open it again. It asks with a Core, and
+// fetches a checkpoint (internal/install) where nobody has the entries any more.
 //
-// A member that runs gives Answer to each RepairWant.
+// A running member repairs a file of its log with a Live, which asks with a Core, too;
+// keeper.Rebuilding does its steps. And it gives Answer to each RepairWant that comes.
 package repair

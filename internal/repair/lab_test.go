@@ -2,6 +2,7 @@ package repair_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -299,7 +300,7 @@ func (m *member) repair() {
 	}
 	was := m.log.Recovered()
 	m.log.Close()
-	if err := wal.Repair(m.disk, dir, m.options, *v.Plan); err != nil {
+	if err := wal.Repair(context.Background(), m.disk, dir, m.options, *v.Plan); err != nil {
 		m.t.Fatalf("repair: %v; damage %+v; plan begins %v, ends at %d", err, was.Damage, v.Plan.Begin, v.Plan.Last)
 	}
 	m.open()

@@ -15,6 +15,9 @@ type Config struct {
 	ID protocol.MemberID
 	// Seed decides whom it asks first.
 	Seed uint64
+	// Run and Zone are the member's, for the gossip of a Start.
+	Run  protocol.RunID
+	Zone string
 	// Timeout is how long it waits for an answer; default 1 s.
 	Timeout time.Duration
 	// Pause is how long it waits after everybody was asked and nothing came of

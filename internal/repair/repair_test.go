@@ -574,3 +574,40 @@ func TestPatchesAreBounded(t *testing.T) {
 	m.repair()
 	m.holds(entries)
 }
+
+// [S] A log that has left the committed one takes an active's entries up to what that one
+// knows to be committed, and no further: another one has entries there that nobody has
+// committed, and this member would hold them in place of what it may have acknowledged.
+func TestLogThatLeftTheCommittedOneTakesNothingUncommitted(t *testing.T) {
+	common := run(nil, 20, 2, 1, 500)
+	ours := run(common, 30, 2, 5, 500)
+	theirs := run(common, 40, 3, 6, 500)
+	stale := run(theirs[:25:25], 20, 3, 9, 500)
+	m := newMember(t, 1, ours, 20, 3)
+	m.damage(35)
+	knows, behind := newMember(t, 2, theirs, 40, 5).reopen(), newMember(t, 3, stale, 25, 5).reopen()
+	answers := 1 // of the one that knows: enough to say that the logs differ
+	n := &network{t: t, members: []*member{m, knows, behind}}
+	n.alter = func(e protocol.Envelope) protocol.Message {
+		if _, ok := e.Message.(*protocol.Repair); ok && e.From == knows.id {
+			if answers--; answers < 0 {
+				return nil
+			}
+		}
+		return e.Message
+	}
+	n.start()
+	if n.run(10 * second) {
+		t.Fatalf("a plan of what nobody has committed: %+v", m.core.Verdict())
+	}
+	if answers >= 0 {
+		t.Fatal("nobody said that the logs differ: the test tests nothing")
+	}
+	n.alter = nil
+	if !n.run(60 * second) {
+		t.Fatalf("no verdict: %+v", m.core.Verdict())
+	}
+	m.repair()
+	rec := m.log.Recovered()
+	m.holds(theirs[:rec.Shape.LastIndex()])
+}

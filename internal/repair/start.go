@@ -20,21 +20,13 @@ const (
 	ownFirst = 20 * time.Second
 )
 
-// StartConfig of a Start.
-type StartConfig struct {
-	Config
-	// Run and Zone are the member's, for gossip.
-	Run  protocol.RunID
-	Zone string
-}
-
 // Start is a member that has no role yet because its log is damaged: events in, effects
 // out. It asks the others for entries and, where nobody has those any more, for a
 // checkpoint. It belongs to one goroutine.
 //
 // [S] It takes part in nothing: see Takes.
 type Start struct {
-	cfg   StartConfig
+	cfg   Config
 	core  *Core
 	peers []protocol.Peer
 	// own is the newest checkpoint of this member, 0 without one.
@@ -68,8 +60,8 @@ type StartEffects struct {
 
 // NewStart returns a Start for a log that Needed says must be repaired. own are the
 // checkpoints that the member keeps itself, with content that was verified.
-func NewStart(now protocol.Instant, cfg StartConfig, rec *storage.Recovered, log Log, own []storage.Begin) *Start {
-	s := &Start{cfg: cfg, core: New(now, cfg.Config, rec, log, own), began: now}
+func NewStart(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, own []storage.Begin) *Start {
+	s := &Start{cfg: cfg, core: New(now, cfg, rec, log, own), began: now}
 	for _, b := range own {
 		s.own = max(s.own, b.Index)
 	}

@@ -38,7 +38,7 @@ func newStarter(t *testing.T) (*starter, []protocol.Entry) {
 		Index: b.Index, Term: b.Term, LogSum: b.Sum, Configuration: b.Configuration, Items: 3, Bytes: 300, Chunks: make([]storage.ChunkSum, 3),
 	}}
 	rec := m.log.Recovered()
-	x.s = repair.NewStart(0, repair.StartConfig{Config: repair.Config{ID: m.id, Seed: 3}, Run: 1}, &rec, m.log, nil)
+	x.s = repair.NewStart(0, repair.Config{ID: m.id, Seed: 3, Run: 1}, &rec, m.log, nil)
 	return x, entries
 }
 
@@ -153,7 +153,7 @@ func TestStartFetchesACheckpointThatNobodyHasTheEntriesOf(t *testing.T) {
 func TestStartWaitsBeforeItFetchesWhatItHas(t *testing.T) {
 	x, entries := newStarter(t)
 	rec := x.m.log.Recovered()
-	x.s = repair.NewStart(0, repair.StartConfig{Config: repair.Config{ID: x.m.id, Seed: 3}}, &rec, x.m.log, []storage.Begin{beginAt(entries, 40)})
+	x.s = repair.NewStart(0, repair.Config{ID: x.m.id, Seed: 3}, &rec, x.m.log, []storage.Begin{beginAt(entries, 40)})
 	x.peers()
 	if !x.run(20*second) || x.plan.Begin == nil || x.plan.Begin.Index != 40 || len(x.steps) != 0 {
 		t.Errorf("the plan is %+v after %d steps of a fetch, want the own checkpoint at 40", x.plan, len(x.steps))

@@ -195,7 +195,7 @@ func (x *installation) reset(now protocol.Instant, b *storage.Begin) {
 	invariant.Check(x.Phase == install.Kept, "the log was reset to %d without an installation", b.Index)
 	x.log.tail = &tail{first: b.Index + 1, before: b.Sum, joined: true}
 	x.disk.written, x.disk.cut = b.Index, false
-	x.places.reset(now)
+	x.places.reset()
 	x.apply.reading = false
 	x.follow(now, true)
 }

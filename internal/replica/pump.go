@@ -17,6 +17,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.followLeader() // before anything is sent to the one that is known now
 	r.commands.flush(now)
 	r.reads.flush(now)
+	r.unreadable.repairing.follow(now)
 	r.unreadable.forget(now, r.log.shape().FirstIndex())
 	r.log.role.SetUnreadable(now, r.unreadable.upTo())
 	r.apply.tellFit(now)

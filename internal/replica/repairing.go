@@ -37,7 +37,6 @@ func (m *repairing) tick(now protocol.Instant) {
 		}
 	}
 	m.Tick(now)
-	m.follow(now)
 }
 
 // deadline returns when tick is wanted.
@@ -82,9 +81,7 @@ func (u *unreadable) toRepair(now protocol.Instant) *place {
 
 // Repaired answers Effects.Repair.
 func (r *Replica) Repaired(now protocol.Instant, done repair.Done) {
-	m := &r.unreadable.repairing
-	m.Done(now, done)
-	m.follow(now)
+	r.unreadable.repairing.Done(now, done)
 	r.pump(now)
 }
 

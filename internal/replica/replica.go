@@ -253,7 +253,6 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	r.policy.seen(now, peers)
 	r.flock.peers = peers
 	r.unreadable.repairing.SetPeers(now, peers)
-	r.unreadable.repairing.follow(now)
 	r.gossip.SetPeers(now, r.flock.talking())
 	r.pump(now)
 }
@@ -277,7 +276,6 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		r.digests.answer(now, from, m)
 	case *protocol.Repair:
 		r.unreadable.repairing.Receive(now, from, m)
-		r.unreadable.repairing.follow(now)
 	case *protocol.Forward:
 		r.commands.forwarded(now, from, m)
 	case *protocol.ForwardAnswer:

@@ -136,10 +136,9 @@ func (u *unreadable) truncate(after protocol.Index) {
 }
 
 // reset forgets all: it is of a log that is no more.
-func (u *unreadable) reset(now protocol.Instant) {
+func (u *unreadable) reset() {
 	u.reads.list = nil
 	u.repairing.Stop()
-	u.repairing.follow(now)
 	u.places = nil
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
-	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
 
@@ -81,7 +80,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	}
 	_ = log.Close() // nothing was written
 	m.logger.Info("writing the repaired log", "dir", m.cfg.Dir, "entries to", plan.Last)
-	err = wal.Repair(stoppable{m.cfg.logDisk, ctx}, m.cfg.Dir, m.cfg.walOptions(), *plan)
+	err = wal.Repair(ctx, m.cfg.logDisk, m.cfg.Dir, m.cfg.walOptions(), *plan)
 	switch {
 	case ctx.Err() != nil:
 		return g.interrupted(ctx)
@@ -91,8 +90,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	case err != nil:
 		return err
 	default:
-		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers, ","), "entries", entriesOf(plan), "checkpoint", checkpointOf(plan),
-			"last", plan.Last, "took", m.clock.Now().Sub(began))
+		m.logger.Warn("the log is repaired", "from", strings.Join(g.helpers, ","), "last", plan.Last, "took", m.clock.Now().Sub(began))
 	}
 	again, err := wal.Open(m.cfg.logDisk, m.cfg.Dir, m.cfg.walOptions())
 	if err != nil {
@@ -100,20 +98,6 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	}
 	m.log, m.identity = again, again.Identity()
 	return nil
-}
-
-func entriesOf(plan *storage.RepairPlan) (n int) {
-	for _, patch := range plan.Patches {
-		n += len(patch)
-	}
-	return n
-}
-
-func checkpointOf(plan *storage.RepairPlan) protocol.Index {
-	if plan.Begin == nil {
-		return 0
-	}
-	return plan.Begin.Index
 }
 
 // deadLog adds the way out to the error of a directory whose member cannot live
@@ -156,37 +140,4 @@ func listenAgain(ctx context.Context, secure *security.Security, address string)
 			return nil, nil, err
 		}
 	}
-}
-
-// stoppable is a file system that writes no more when a context has ended: an
-// interrupt need not wait until a large log has been copied.
-type stoppable struct {
-	vfs.FS
-	ctx context.Context
-}
-
-// Create implements vfs.FS.
-func (s stoppable) Create(name string) (vfs.File, error) { return s.file(s.FS.Create(name)) }
-
-// OpenWrite implements vfs.FS.
-func (s stoppable) OpenWrite(name string) (vfs.File, error) { return s.file(s.FS.OpenWrite(name)) }
-
-func (s stoppable) file(f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return stoppableFile{f, s.ctx}, nil
-}
-
-type stoppableFile struct {
-	vfs.File
-	ctx context.Context
-}
-
-// WriteAt implements vfs.File.
-func (f stoppableFile) WriteAt(b []byte, at int64) (int, error) {
-	if err := f.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return f.File.WriteAt(b, at)
 }

@@ -44,9 +44,8 @@ type repairing struct {
 func newRepairing(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *repairing {
 	now := m.clock.Now()
 	g := &repairing{m: m, rec: rec, box: newMailbox(), began: now, told: now}
-	g.start = repair.NewStart(now, repair.StartConfig{
-		Config: repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts)}, Run: m.run, Zone: m.cfg.Zone,
-	}, rec, log, own)
+	cfg := repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts), Run: m.run, Zone: m.cfg.Zone}
+	g.start = repair.NewStart(now, cfg, rec, log, own)
 	g.say("looking for other members")
 	return g
 }

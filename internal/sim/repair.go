@@ -50,9 +50,7 @@ func (m *member) beginRepair(rec *storage.Recovered) (lost bool) {
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
-	g := &repairing{start: repair.NewStart(m.now(), repair.StartConfig{
-		Config: repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number))}, Run: m.runID,
-	}, rec, m.wal, own)}
+	g := &repairing{start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own)}
 	if err := g.start.Lost(); err != nil {
 		m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
 		return true
@@ -197,7 +195,7 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 	if chance(m.s.random.faults, 0.5) && !m.s.calm && m.s.truce == 0 {
 		m.disk.stopIn(m.s.random.faults.IntN(30))
 	}
-	err := wal.Repair(m.disk.fs, directory, m.disk.options, *plan)
+	err := wal.Repair(context.Background(), m.disk.fs, directory, m.disk.options, *plan)
 	stopped := m.disk.stopped()
 	m.disk.goesOn()
 	m.stop()

@@ -252,7 +252,7 @@ func TestRepairingWhileOpenCutShortLosesNothing(t *testing.T) {
 					}
 					plan := planFor(l)
 					l.log.Close()
-					l.must(wal.Repair(l.disk, labDir, l.options, plan))
+					l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 					l.open()
 				} else {
 					fresh++

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -40,9 +41,9 @@ func parseSwitch(name string) (number uint64, ok bool) {
 // their log sums lead to the plan's; that nothing committed is missing; that the
 // repaired log says who is active at its commit index.
 //
-// Errors: protocol.ErrInvalid (the plan does not fit this log), and those of
-// Open.
-func Repair(fsys vfs.FS, dir string, o Options, plan storage.RepairPlan) error {
+// Errors: protocol.ErrInvalid (the plan does not fit this log), those of Open, and
+// the context's, which ends it before the switch: a large log takes long to copy.
+func Repair(ctx context.Context, fsys vfs.FS, dir string, o Options, plan storage.RepairPlan) error {
 	old, r, _, err := load(fsys, dir, o)
 	if err != nil {
 		return err
@@ -56,7 +57,7 @@ func Repair(fsys vfs.FS, dir string, o Options, plan storage.RepairPlan) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	err = m.build()
+	err = m.build(ctx)
 	if err == nil {
 		err = m.turn()
 	}
@@ -137,7 +138,7 @@ func (m *repairing) check() error {
 }
 
 // build writes the repaired log, which does not count yet.
-func (m *repairing) build() error {
+func (m *repairing) build(ctx context.Context) error {
 	old := m.old
 	l := newLog(old.fsys, old.dir, old.options)
 	m.new = l
@@ -154,6 +155,9 @@ func (m *repairing) build() error {
 		return err
 	}
 	for l.last.index < m.plan.Last {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		entries, err := m.next()
 		if err == nil {
 			err = m.write(entries)

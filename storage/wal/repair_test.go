@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -77,12 +78,12 @@ func TestRepairingCutShortLosesNothing(t *testing.T) {
 		rounds = 1
 	}
 	for _, power := range []bool{false, true} {
-		unmended, repaired := 0, 0
+		unrepaired, repaired := 0, 0
 		for round := range rounds {
 			for n := 0; ; n++ {
 				damaged, stopped := repairingCutShort(t, power, n, round)
 				if damaged {
-					unmended++
+					unrepaired++
 				} else {
 					repaired++
 				}
@@ -91,9 +92,9 @@ func TestRepairingCutShortLosesNothing(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("power=%v: stopped %d times before the switch, %d after", power, unmended, repaired)
-		if unmended < 10 || repaired < 3 {
-			t.Errorf("power=%v: stopped %d times before the switch, %d after", power, unmended, repaired)
+		t.Logf("power=%v: stopped %d times before the switch, %d after", power, unrepaired, repaired)
+		if unrepaired < 10 || repaired < 3 {
+			t.Errorf("power=%v: stopped %d times before the switch, %d after", power, unrepaired, repaired)
 		}
 	}
 }
@@ -113,7 +114,7 @@ func repairingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, 
 		}
 	}
 	l.disk.StopAfter(n)
-	err := wal.Repair(l.disk, labDir, l.options, plan)
+	err := wal.Repair(context.Background(), l.disk, labDir, l.options, plan)
 	stopped = l.disk.Stopped()
 	if err != nil && !stopped {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func repairingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, 
 			t.Fatalf("step %d: got %+v", n, got)
 		}
 		l.log.Close()
-		l.must(wal.Repair(l.disk, labDir, l.options, plan))
+		l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 		l.open()
 	}
 	if got := l.log.Recovered().Sequence; got <= was {
@@ -178,13 +179,13 @@ func TestPlanThatDoesNotFitIsRefused(t *testing.T) {
 		l.log.Close()
 		plan := good
 		change(&plan)
-		err := wal.Repair(l.disk, labDir, l.options, plan)
+		err := wal.Repair(context.Background(), l.disk, labDir, l.options, plan)
 		if !errors.Is(err, protocol.ErrInvalid) && !errors.Is(err, protocol.ErrCorrupt) && !errors.Is(err, protocol.ErrNotFound) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		names, _ := l.disk.ReadDir(labDir + "/log")
 		for _, n := range names {
-			if strings.Contains(n, "repaired") {
+			if strings.Contains(n, "mended") {
 				t.Errorf("%s: %s is left", name, n)
 			}
 		}
@@ -194,7 +195,7 @@ func TestPlanThatDoesNotFitIsRefused(t *testing.T) {
 		}
 	}
 	l.log.Close()
-	l.must(wal.Repair(l.disk, labDir, l.options, good))
+	l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, good))
 	l.open()
 	l.expectAll()
 }
@@ -207,12 +208,12 @@ func TestRepairOnAFullDisk(t *testing.T) {
 	l.must(err)
 	for _, room := range []uint64{0, 20 << 10, 50 << 10} {
 		l.disk.SetCapacity(int64(math.MaxInt64 - free + room))
-		if err := wal.Repair(l.disk, labDir, l.options, plan); !errors.Is(err, protocol.ErrNoSpace) {
+		if err := wal.Repair(context.Background(), l.disk, labDir, l.options, plan); !errors.Is(err, protocol.ErrNoSpace) {
 			t.Fatalf("%d bytes free: got %v", room, err)
 		}
 	}
 	l.disk.SetCapacity(math.MaxInt64)
-	l.must(wal.Repair(l.disk, labDir, l.options, plan))
+	l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 	l.open()
 	l.expectAll()
 }
@@ -223,7 +224,7 @@ func TestRepairWithAFailedSync(t *testing.T) {
 		l, plan := damagedLab(t, 1)
 		l.log.Close()
 		l.disk.Fail(vfs.OpSync, n, nil)
-		err := wal.Repair(l.disk, labDir, l.options, plan)
+		err := wal.Repair(context.Background(), l.disk, labDir, l.options, plan)
 		if err == nil {
 			break
 		}
@@ -234,7 +235,7 @@ func TestRepairWithAFailedSync(t *testing.T) {
 		l.open()
 		if l.log.Recovered().Damage != nil {
 			l.log.Close()
-			l.must(wal.Repair(l.disk, labDir, l.options, plan))
+			l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 			l.open()
 		}
 		l.expectAll()
@@ -248,7 +249,7 @@ func TestRepairingAgain(t *testing.T) {
 	sequence := l.log.Recovered().Sequence
 	for round := range 3 {
 		l.log.Close()
-		l.must(wal.Repair(l.disk, labDir, l.options, plan))
+		l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 		l.open()
 		l.expectAll()
 		if got := l.log.Recovered().Sequence; got <= sequence {
@@ -289,10 +290,37 @@ func TestDamagedStartIsCounted(t *testing.T) {
 		l.open()
 	}
 	l.log.Close()
-	l.must(wal.Repair(l.disk, labDir, l.options, plan))
+	l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 	l.open()
 	if got := l.log.Identity().Starts; got != starts+1 {
 		t.Errorf("start %d after %d", got, starts)
 	}
+	l.expectAll()
+}
+
+// A member that is to end does not wait until a large log has been copied: the damaged
+// one is there as it was, and nothing of the other.
+func TestRepairEndsWithItsContext(t *testing.T) {
+	l, plan := damagedLab(t, 3)
+	l.log.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := wal.Repair(ctx, l.disk, labDir, l.options, plan); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	names, err := l.disk.ReadDir(labDir + "/log")
+	l.must(err)
+	for _, n := range names {
+		if strings.Contains(n, "mended") {
+			t.Errorf("%s is left", n)
+		}
+	}
+	l.open()
+	if l.log.Recovered().Damage == nil {
+		t.Fatal("the damage is gone")
+	}
+	l.log.Close()
+	l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
+	l.open()
 	l.expectAll()
 }

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -74,7 +75,7 @@ func TestBadSectorIsRepairedAsFlippedBitsAre(t *testing.T) {
 				}
 				plan := planFor(l)
 				l.log.Close()
-				l.must(wal.Repair(l.disk, labDir, l.options, plan))
+				l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 				l.open()
 				l.expectAll()
 				if p, err := wal.Verify(l.disk, labDir); err != nil || len(p.Unreadable) > 0 {

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
@@ -57,7 +58,7 @@ func TestDamagedLastNoteIsNotTakenForAnOldCopy(t *testing.T) {
 			l.must(l.log.CountStart())
 			plan := planFor(l)
 			l.log.Close()
-			l.must(wal.Repair(l.disk, labDir, l.options, plan))
+			l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 			l.open()
 		}},
 	} {

@@ -3,7 +3,8 @@ package mutation
 // healing are bugs in finding out that something has gone wrong, and in setting
 // it right.
 func healing() []Mutation {
-	all := append(repaired(), convicted()...)
+	all := append(repaired(), repairSteps()...)
+	all = append(all, convicted()...)
 	return append(append(all, recovered()...), increments()...)
 }
 
@@ -53,6 +54,56 @@ func repaired() []Mutation {
 			File: "internal/replica/sightings.go", Tests: replica,
 			Old: "if known && m.Starts == last.Starts && m.Run == last.Run {",
 			New: "if known && m.Starts == last.Starts {",
+		},
+	}
+}
+
+// repairSteps are bugs in what goes on between the members while a log is repaired, and
+// while a checkpoint is fetched.
+func repairSteps() []Mutation {
+	repair := []string{"./internal/repair"}
+	return []Mutation{
+		{
+			Name: "repair-patch-unverified", Breaks: "entries that do not lead to what the next good record states are taken for what was damaged",
+			File: "internal/repair/chain.go", Tests: repair,
+			Old: "case h.at.sum == s.Sum:",
+			New: "case h.at.sum == s.Sum || h.vouched != h.at:",
+		},
+		{
+			Name: "repair-takes-uncommitted", Breaks: "a log that left the committed one is repaired with entries that nobody has committed",
+			File: "internal/repair/ask.go", Tests: repair,
+			Old: "if c.chain.target > 0 || p.doubted {",
+			New: "if p.doubted {",
+		},
+		{
+			Name: "repair-answered-as-committed", Breaks: "a member without a role says what is committed to another one that repairs its log",
+			File: "internal/repair/answer.go", Tests: repair,
+			Old: "out := &protocol.Repair{Commit: c.state.Commit, First: c.own.Index + 1}",
+			New: "out := &protocol.Repair{Active: true, Commit: c.good[len(c.good)-1].Last, First: c.own.Index + 1}",
+		},
+		{
+			Name: "repair-begins-after-what-is-fetched", Breaks: "a log begins after a checkpoint that is not kept yet",
+			File: "internal/repair/start.go", Tests: repair,
+			Old: "s.install(s.fetch.Begin(now, s.flock, d))",
+			New: "s.install(s.fetch.Begin(now, s.flock, d))\n\ts.core.Checkpoint(now, storage.BeginAfter(&d))",
+		},
+		{
+			Name: "install-of-another-answered", Breaks: "what is missing of a checkpoint that was begun before is taken for this one's: it counts as complete",
+			File: "internal/install/install.go", Tests: []string{"./internal/install"},
+			Old: "if x.Phase != Begins || i != x.D.Index {",
+			New: "if x.Phase != Begins {",
+		},
+		{
+			Name: "install-ends-early", Breaks: "a checkpoint counts as complete while a chunk is still to come",
+			File: "internal/install/install.go", Tests: []string{"./internal/install"},
+			Old: "if x.left > 0 {\n\t\treturn nil",
+			New: "if x.left > 1 {\n\t\treturn nil",
+		},
+		{
+			Name: "repair-switches-what-failed", Breaks: "a file of a running log that could not be written whole takes the old one's place",
+			File: "internal/keeper/rebuilding.go", Tests: []string{"./internal/keeper"},
+			Old: "if err == nil && len(x.jobs) > 0 {",
+			New: "if len(x.jobs) > 0 {",
 		},
 	}
 }
