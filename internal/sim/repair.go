@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/starlinghq/starling/internal/install"
@@ -190,6 +191,10 @@ func (m *member) repairSend(list []protocol.Envelope) {
 
 // carryOut writes the repaired log, and starts the member on it.
 func (m *member) carryOut(plan *storage.RepairPlan) {
+	if b := plan.Begin; b != nil && b.Index > 0 && !slices.ContainsFunc(m.checkpoints.store.Kept(), func(d storage.Description) bool { return d.Index >= b.Index }) {
+		m.s.fail(violated(RuleRepairing, "%s begins its log after %d, and keeps no checkpoint from there", m.name, b.Index))
+		return
+	}
 	m.wal.Close()
 	m.patched = true
 	if chance(m.s.random.faults, 0.5) && !m.s.calm && m.s.truce == 0 {
