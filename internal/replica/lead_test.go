@@ -57,6 +57,25 @@ func TestPolicyIsToldWhatToGoBy(t *testing.T) {
 	}
 }
 
+// The policy hears since when its leader has seen the configuration, from the first look
+// in a term on: who has just lost a seat is given the time to become passive.
+func TestPolicyHearsHowOldTheConfigurationIs(t *testing.T) {
+	c := newCrew(t, threeVoters)
+	seen := func() protocol.Instant {
+		latest, _ := c.r.Configurations().Latest()
+		return c.r.policy.policyInput(c.now, latest, raft(c.r).Status()).Changed
+	}
+	c.asked()
+	first := seen()
+	c.pass(200 * time.Millisecond)
+	expect(t, "since when, a moment later", seen(), first)
+	expect(t, "a change", c.change(1, Change{Target: 4}), protocol.OK)
+	expect(t, "since when, after a change", seen() > first, true)
+	c.pass(200 * time.Millisecond)
+	c.r.policy.begin(raft(c.r).Term() + 1)
+	expect(t, "since when, in another term", seen(), c.now)
+}
+
 // A leader that wishes to be active no more hands over when somebody can have
 // its seat, not before, and not again and again.
 func TestUnwillingLeaderHandsOverOnce(t *testing.T) {
