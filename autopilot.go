@@ -51,6 +51,9 @@ type Autopilot struct {
 	// fewer are alive for FailedAfter, a reserve is asked to follow. 0, the
 	// default: reserves are asked only for a seat, which takes eligible ones.
 	Passives int
+	// HoldLevel keeps the format level where it is although all members know the next
+	// one: until it rises they can be put back to the release before.
+	HoldLevel bool
 }
 
 // AutopilotStatus is what the autopilot goes by, with the times that are in
@@ -80,6 +83,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 			Stable:      cmp.Or(conf.Autopilot.Stable, AutopilotStableDefault),
 			FailedAfter: cmp.Or(conf.Autopilot.FailedAfter, AutopilotFailedDefault),
 			Passives:    conf.Autopilot.Passives,
+			HoldLevel:   conf.Autopilot.HoldLevel,
 		},
 		Leader: seats.Leader, Word: report.Word, Voters: seats.Voters, Learners: seats.Learners,
 	}, nil
@@ -94,7 +98,7 @@ func (c *Client) SetAutopilot(ctx context.Context, a Autopilot) error {
 	if a.Actives < 1 || a.Actives > protocol.ActivesMax {
 		return protocol.ErrInvalid.With(fmt.Sprintf("the autopilot aims at 1 to %d voters, not %d", protocol.ActivesMax, a.Actives))
 	}
-	set := protocol.Autopilot{Off: a.Off, Stable: a.Stable, FailedAfter: a.FailedAfter, Floor: a.Floor, Passives: a.Passives}
+	set := protocol.Autopilot{Off: a.Off, Stable: a.Stable, FailedAfter: a.FailedAfter, Floor: a.Floor, Passives: a.Passives, HoldLevel: a.HoldLevel}
 	// What is the default stays the default, also of a later version.
 	if set.Stable == AutopilotStableDefault {
 		set.Stable = 0

@@ -66,9 +66,16 @@ type Status struct {
 	Counters map[string]uint64 `json:"counters"`
 	// Unknown counts, since this member's start, messages of kinds that only one of two
 	// members knows, because they are of different versions. It is no fault.
-	Unknown  []UnknownKind `json:"unknown,omitempty"`
-	UptimeMS int64         `json:"uptime_ms"`
-	Version  string        `json:"version"`
+	Unknown []UnknownKind `json:"unknown,omitempty"`
+	// FormatLevel is the level of what is stored and applied, FormatLevelKnown the highest
+	// that this member's release knows. While it is the higher one, members can be put back
+	// to a release that knows FormatLevel only; from the moment the level rises they cannot.
+	// FormatLevelWord is, of a leader, why it does not rise.
+	FormatLevel      int    `json:"format_level"`
+	FormatLevelKnown int    `json:"format_level_known"`
+	FormatLevelWord  string `json:"format_level_word,omitempty"`
+	UptimeMS         int64  `json:"uptime_ms"`
+	Version          string `json:"version"`
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have, as after a restore of all actives from an old copy. Only the
 	// leader lists them, after some seconds; it is their word.
@@ -155,6 +162,7 @@ func statusOf(s protocol.Status) Status {
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{}, Counters: map[string]uint64{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
 		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
+		FormatLevel: s.Level.Number(), FormatLevelKnown: s.LevelKnown.Number(), FormatLevelWord: s.LevelWord,
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}

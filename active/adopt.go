@@ -129,7 +129,7 @@ func (m *Member) examine(run Run) ([]protocol.Entry, []protocol.ConfigurationAt,
 	}
 	commit, _ := m.shape.TermAt(m.hard.Commit)
 	a := &protocol.Append{Term: run.Entries[n-1].Term, PrevIndex: first - 1, Entries: run.Entries}
-	configs, err := checkAppend(a)
+	configs, err := checkAppend(a, m.configs.LevelAt(first-1))
 	if err != nil {
 		return nil, nil, Mismatch
 	}

@@ -20,7 +20,8 @@ import (
 // has happened if it fails: with ErrNotLeader; with ErrStaleVersion; with
 // ErrChangeInFlight while the former change is not complete, or the first entry
 // of the leader's term not committed; with ErrNotLearner for a new voter that has
-// not caught up as a learner; with ErrInvalid.
+// not caught up as a learner; with ErrInvalid, also if the format level goes back, or rises
+// by more than one or with something else.
 func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Index, next protocol.Configuration) (protocol.Index, error) {
 	m.advance(now)
 	if err := m.mayPropose(); err != nil {
@@ -91,6 +92,9 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 	}
 	if next.Joint() {
 		return protocol.ErrInvalid.With("a joint configuration is a way, not an aim")
+	}
+	if err := next.CheckLevel(m.current.Configuration); err != nil {
+		return err
 	}
 	for _, line := range next.Members {
 		p := m.lead.find(line.ID)

@@ -74,7 +74,7 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 		m.send(from, &protocol.AppendAnswer{Term: m.hard.Term, Reject: true, Index: a.PrevIndex})
 		return
 	}
-	configs, err := checkAppend(a)
+	configs, err := checkAppend(a, levelAbove(m, a.PrevIndex, a.PrevTerm))
 	if err != nil {
 		m.emit(protocol.EventRefused, from, a.PrevIndex, err.Error())
 		return
@@ -174,9 +174,19 @@ func (m *Member) rejectAppend(from protocol.MemberID, a *protocol.Append) {
 	})
 }
 
+// levelAbove is the format level in force above an entry of this log. Above one that it does
+// not hold any will do: nothing is taken from there, and the leader has to hear so.
+func levelAbove(m *Member, i protocol.Index, term protocol.Term) protocol.FormatLevel {
+	if t, held := m.shape.TermAt(i); !held || t != term {
+		return protocol.FormatLevelMax
+	}
+	return m.configs.LevelAt(i)
+}
+
 // checkAppend refuses entries that no leader of the term can have, before any
-// of them is taken, and returns the configurations among them.
-func checkAppend(a *protocol.Append) (configs []protocol.ConfigurationAt, err error) {
+// of them is taken, and returns the configurations among them. level is the format level
+// in force above PrevIndex.
+func checkAppend(a *protocol.Append, level protocol.FormatLevel) (configs []protocol.ConfigurationAt, err error) {
 	index, term := a.PrevIndex, a.PrevTerm
 	for i := range a.Entries {
 		e := &a.Entries[i]
@@ -185,12 +195,16 @@ func checkAppend(a *protocol.Append) (configs []protocol.ConfigurationAt, err er
 			return nil, fmt.Errorf("append of term %d after %d@%d has %s as entry %d", a.Term, a.PrevIndex, a.PrevTerm, *e, i)
 		}
 		term = e.Term
+		if !level.Has(e.Kind) {
+			return nil, fmt.Errorf("%s in a log at format level %d", *e, level.Number())
+		}
 		if e.Kind == protocol.EntryConfiguration {
 			c, err := protocol.DecodeConfiguration(e.Data)
 			if err != nil {
 				return nil, fmt.Errorf("configuration in %s: %w", *e, err)
 			}
 			configs = append(configs, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
+			level = c.Level
 		}
 	}
 	return configs, nil

@@ -97,7 +97,7 @@ func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.I
 	for i := range proposals {
 		p := &proposals[i]
 		entries[i] = protocol.Entry{Kind: p.Kind, Data: p.Data}
-		if p.Kind != protocol.EntryCommand && p.Kind != protocol.EntryTick && p.Kind != protocol.EntryCheckpoint {
+		if p.Kind == protocol.EntryNoop || p.Kind == protocol.EntryConfiguration || !m.current.Configuration.Level.Has(p.Kind) || !p.Kind.Known() {
 			return 0, protocol.ErrInvalid.With("a " + p.Kind.String() + " entry was proposed")
 		}
 	}

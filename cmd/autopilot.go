@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,13 +40,14 @@ func (p *Program) autopilotCommand() *cli.Command {
 				Description: "What is not named stays as it is. The result is what the autopilot goes by then. " +
 					"--failed-after should be longer than a member takes to start: one that reads its checkpoint " +
 					"does not answer yet.\n\n" +
-					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3"),
+					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3", "starling autopilot set --format-level hold"),
 				Flags: clientFlags(
 					unsaid(asItIs, boundedInt("actives", 0, 1, protocol.ActivesMax, "`N` voters to aim at")),
 					unsaid(asItIs, boundedInt("floor", 0, 0, protocol.ActivesMax, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none")),
 					unsaid(asItIs, boundedInt("passives", 0, 0, protocol.AutopilotPassivesMax, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat")),
 					unsaid(asItIs, boundedDuration("stable", 0, 0, protocol.AutopilotTimeMax, "`DURATION` for which a member must have been alive before it gets a seat; 0 for "+starling.AutopilotStableDefault.String())),
 					unsaid(asItIs, boundedDuration("failed-after", 0, protocol.AutopilotFailedMin, protocol.AutopilotTimeMax, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for "+starling.AutopilotFailedDefault.String(), 0)),
+					unsaid(asItIs, &cli.StringFlag{Name: "format-level", Usage: "`WHAT` becomes of the format level when all members are upgraded: auto, it rises by itself, and they cannot be put back any more; hold, it stays"}),
 					boolFlag("off", "switch the autopilot off: seats change by hand only"),
 					boolFlag("on", "switch it on"),
 				),
@@ -60,12 +62,14 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 		return err
 	}
 	named := false
-	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "off", "on"} {
+	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "format-level", "off", "on"} {
 		named = named || c.IsSet(flag)
 	}
 	switch {
 	case !named:
 		return &usageError{"starling autopilot set: change what? See starling autopilot set --help"}
+	case !slices.Contains([]string{"", "auto", "hold"}, c.String("format-level")):
+		return &usageError{"starling autopilot set: --format-level is auto or hold, not " + c.String("format-level")}
 	case c.Bool("on") && c.Bool("off"):
 		return &usageError{"starling autopilot set: --on or --off, not both"}
 	}
@@ -114,6 +118,9 @@ func changed(c *cli.Context, a starling.Autopilot) starling.Autopilot {
 	if c.IsSet("failed-after") {
 		a.FailedAfter = c.Duration("failed-after")
 	}
+	if c.IsSet("format-level") {
+		a.HoldLevel = c.String("format-level") == "hold"
+	}
 	if c.Bool("on") || c.Bool("off") {
 		a.Off = c.Bool("off")
 	}
@@ -128,6 +135,7 @@ type autopilotJSON struct {
 	StableMS      int64    `json:"stable_ms"`
 	FailedAfterMS int64    `json:"failed_after_ms"`
 	Passives      int      `json:"passives"`
+	FormatLevel   string   `json:"format_level"`
 	Voters        []string `json:"voters"`
 	Learners      []string `json:"learners"`
 	Leader        string   `json:"leader"`
@@ -146,7 +154,7 @@ func (p *Program) showAutopilot(s *session) error {
 func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 	if s.json {
 		return p.printJSON(autopilotJSON{
-			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives,
+			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives, FormatLevel: heldText(a),
 			Voters: a.Voters, Learners: a.Learners, Leader: a.Leader, Word: a.Word, Version: a.Version,
 		})
 	}
@@ -165,6 +173,7 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 		{"actives wanted", fmt.Sprint(a.Actives)},
 		{"floor", floor},
 		{"passives wanted", passives},
+		{"format level", heldText(a)},
 		{"stable after", timeText(a.Stable, starling.AutopilotStableDefault)},
 		{"failed after", timeText(a.FailedAfter, starling.AutopilotFailedDefault)},
 		{"voters", orNone(strings.Join(a.Voters, " "))},
@@ -173,6 +182,14 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 		{"last word", a.Word},
 		{"version", fmt.Sprint(a.Version)},
 	})
+}
+
+// heldText is what becomes of the format level, as --format-level has it.
+func heldText(a starling.AutopilotStatus) string {
+	if a.HoldLevel {
+		return "hold"
+	}
+	return "auto"
 }
 
 func timeText(d, preset time.Duration) string {

@@ -132,6 +132,9 @@ func readKept(ctx context.Context, store *checkpoint.Store) ([]found, error) {
 // readCheckpoint builds the state of a checkpoint, whatever types it is of, and
 // compares its digest.
 func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *storage.Description) error {
+	if level := d.Configuration.Configuration.Level; !protocol.FormatKnown.Covers(level) {
+		return protocol.ErrUnsupported.With(protocol.BeyondLevel("the checkpoint", level, protocol.FormatKnown))
+	}
 	m := machine.New(machine.Config{})
 	defer m.Close()
 	loader := m.NewLoader()
@@ -153,15 +156,17 @@ func (p *Program) printCheckpoints(dir string, list []found) error {
 	var rows [][]string
 	for _, f := range list {
 		rows = append(rows, []string{fmt.Sprint(f.Index), fmt.Sprint(f.Term), fmt.Sprint(f.Items), fmt.Sprint(f.Bytes),
-			fmt.Sprint(len(f.Chunks)), machine.DigestFrom(f.Digest).String(), f.state()})
+			fmt.Sprint(len(f.Chunks)), fmt.Sprint(f.Configuration.Configuration.Level.Number()), machine.DigestFrom(f.Digest).String(), f.state()})
 	}
-	return printTable(p.Stdout, []string{"INDEX", "TERM", "KEYS", "BYTES", "CHUNKS", "DIGEST", "STATE"}, rows)
+	return printTable(p.Stdout, []string{"INDEX", "TERM", "KEYS", "BYTES", "CHUNKS", "LEVEL", "DIGEST", "STATE"}, rows)
 }
 
 func (f *found) state() string {
 	switch {
 	case f.aside:
 		return "set aside: see put-back"
+	case errors.Is(f.fault, protocol.ErrUnsupported):
+		return "of a later release"
 	case f.fault != nil:
 		return "damaged"
 	}
@@ -173,7 +178,7 @@ func checkpointsJSON(list []found) []map[string]any {
 	out := []map[string]any{}
 	for _, f := range list {
 		line := map[string]any{
-			"index": f.Index, "term": f.Term, "log_sum": f.LogSum.String(), "configuration": f.Configuration.Index,
+			"index": f.Index, "term": f.Term, "log_sum": f.LogSum.String(), "configuration": f.Configuration.Index, "format_level": f.Configuration.Configuration.Level.Number(),
 			"keys": f.Items, "bytes": f.Bytes, "chunks": len(f.Chunks),
 			"digest": machine.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside,
 		}

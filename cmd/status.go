@@ -69,6 +69,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"refused", refusedText(s.Refused)},
 		{"log lost", lostText(s.LogLost)},
 		{"unknown", unknownText(s.Unknown)},
+		{"format level", levelText(s)},
 		{"keys", fmt.Sprintf("%d, those of sessions and of the cluster's own books among them (starling resource list has those of each resource)", s.Keys)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
@@ -135,6 +136,23 @@ func lostText(n uint64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d lines of the log: whoever writes it was slow, or failed", n)
+}
+
+// levelText is the format level, and what follows from it for who wants to go back.
+func levelText(s starling.Status) string {
+	text := fmt.Sprint(s.FormatLevel)
+	switch {
+	case s.FormatLevel > s.FormatLevelKnown:
+		text += fmt.Sprintf(", of which this release knows nothing: it knows the levels up to %d", s.FormatLevelKnown)
+	case s.FormatLevel < s.FormatLevelKnown:
+		text += fmt.Sprintf(" (this release knows up to %d; until the level rises, members can be put back to one that knows %d only)", s.FormatLevelKnown, s.FormatLevel)
+	case s.FormatLevel > 1:
+		text += fmt.Sprintf(" (no member can be put back to a release that does not know %d)", s.FormatLevel)
+	}
+	if s.FormatLevelWord != "" {
+		text += "; " + s.FormatLevelWord
+	}
+	return text
 }
 
 func unknownText(list []starling.UnknownKind) string {
@@ -255,9 +273,9 @@ func (p *Program) versionCommand() *cli.Command {
 		Flags:       []cli.Flag{outputFlag()},
 		Action: offline(0, 0, func(_ *cli.Context, _ []string, asJSON bool) error {
 			if asJSON {
-				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "protocol_lowest": protocol.VersionLowest, "go": runtime.Version()})
+				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "protocol_lowest": protocol.VersionLowest, "format_level": protocol.FormatKnown, "go": runtime.Version()})
 			}
-			_, err := fmt.Fprintf(p.Stdout, "starling %s, protocol %s, %s %s/%s\n", version(), strings.TrimPrefix(protocol.Spoken().String(), "version "), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(p.Stdout, "starling %s, protocol %s, format level %d, %s %s/%s\n", version(), strings.TrimPrefix(protocol.Spoken().String(), "version "), protocol.FormatKnown, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		}),
 	}

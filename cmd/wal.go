@@ -140,7 +140,7 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 		return err
 	}
 	for _, c := range r.Configurations {
-		p.say("configuration %d: %s, target %d\n", c.Index, c.Configuration, c.Configuration.Target)
+		p.say("configuration %d: %s, target %d, format level %d\n", c.Index, c.Configuration, c.Configuration.Target, c.Configuration.Level.Number())
 	}
 	for _, d := range kept {
 		p.say("checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
@@ -172,6 +172,9 @@ func reportJSON(r *wal.Report, kept []storage.Description) map[string]any {
 		"first": r.First, "first_term": r.FirstTerm, "last": r.Last, "last_term": r.LastTerm, "log_sum": r.LastSum.String(),
 		"durable": r.Durable, "sequence": r.Sequence, "segments": len(r.Segments), "records": r.Records, "entries": r.Entries,
 		"corrupt": r.Corrupt, "harmless": r.Harmless, "torn": r.Torn, "gone": r.Gone, "bad_headers": r.BadHeaders,
+	}
+	if n := len(r.Configurations); n > 0 {
+		out["format_level"] = r.Configurations[n-1].Configuration.Level.Number()
 	}
 	unexpected := []string{}
 	for _, name := range r.Unexpected {

@@ -44,8 +44,12 @@ func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, pr
 		return Mismatch, nil, none, nil
 	}
 	var changes []protocol.ConfigurationAt
+	level := m.confs.LevelAt(entries[0].Index - 1)
 	for i := range entries {
 		e := &entries[i]
+		if !level.Has(e.Kind) {
+			return Mismatch, nil, none, nil
+		}
 		if e.Kind != protocol.EntryConfiguration {
 			continue
 		}
@@ -54,6 +58,7 @@ func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, pr
 			return Mismatch, nil, none, nil
 		}
 		changes = append(changes, protocol.ConfigurationAt{Index: e.Index, Configuration: c})
+		level = c.Level
 	}
 	if m.unwritten > 0 && m.unwritten+protocol.RawSize(entries) > UnwrittenBytesMax {
 		return Full, nil, none, nil
@@ -94,7 +99,7 @@ func (m *Member) raiseTerm(t protocol.Term) {
 }
 
 // contiguous reports whether entries are a run that a log could hold: at least
-// one, indexes from 1 on without holes, known kinds, terms that never fall.
+// one, indexes from 1 on without holes, terms that never fall.
 func contiguous(entries []protocol.Entry) bool {
 	if len(entries) == 0 || entries[0].Index == 0 {
 		return false
@@ -102,7 +107,7 @@ func contiguous(entries []protocol.Entry) bool {
 	for i := range entries {
 		e := &entries[i]
 		if e.Index != entries[0].Index+protocol.Index(i) || e.Index < entries[0].Index ||
-			e.Term == 0 || len(e.Raw) == 0 || !e.Kind.Known() {
+			e.Term == 0 || len(e.Raw) == 0 {
 			return false
 		}
 		if i > 0 && e.Term < entries[i-1].Term {

@@ -27,6 +27,9 @@ type Autopilot struct {
 	// fewer for FailedAfter, it asks reserves to follow. At most
 	// AutopilotPassivesMax; 0: reserves are asked only when a seat needs one.
 	Passives int
+	// HoldLevel keeps the format level where it is, although all members know the
+	// next one: until it is raised they can be put back to the release before.
+	HoldLevel bool
 }
 
 // The times that a policy goes by when nothing else was said.
@@ -67,11 +70,15 @@ type AutopilotReport struct {
 	Names []NameInUse
 }
 
-// append writes a policy's settings. The passives stand at the end, and only if
-// somebody wants some: logs from before they could be wanted stay what they were.
+// append writes a policy's settings. The passives and whether the level is held stand at
+// the end, and only if somebody wants some, or has held it: logs from before there were
+// such things stay what they were.
 func (a Autopilot) append(dst []byte) []byte {
 	parts := 4
-	if a.Passives != 0 {
+	switch {
+	case a.HoldLevel:
+		parts = 6
+	case a.Passives != 0:
 		parts = 5
 	}
 	dst = appendArray(dst, parts)
@@ -79,23 +86,31 @@ func (a Autopilot) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(a.Stable))
 	dst = appendUint(dst, uint64(a.FailedAfter))
 	dst = appendUint(dst, uint64(a.Floor))
-	if a.Passives != 0 {
+	if parts > 4 {
 		dst = appendUint(dst, uint64(a.Passives))
+	}
+	if a.HoldLevel {
+		dst = appendBool(dst, true)
 	}
 	return dst
 }
 
 func (r *reader) autopilot() (a Autopilot) {
-	parts := r.arrayTo(5, 1)
+	parts := r.arrayTo(6, 1)
 	if parts < 4 {
 		r.fail("settings of the policy in fewer than four parts")
 	}
 	a.Off = r.bool()
 	a.Stable, a.FailedAfter = time.Duration(r.uintTo(uint64(AutopilotTimeMax))), time.Duration(r.uintTo(uint64(AutopilotTimeMax)))
 	a.Floor = int(r.uintTo(ActivesMax))
-	if parts == 5 {
-		if a.Passives = int(r.uintTo(AutopilotPassivesMax)); a.Passives == 0 {
+	if parts > 4 {
+		if a.Passives = int(r.uintTo(AutopilotPassivesMax)); parts == 5 && a.Passives == 0 {
 			r.fail("settings of the policy that want no passives and say so")
+		}
+	}
+	if parts == 6 {
+		if a.HoldLevel = r.bool(); r.err == nil && !a.HoldLevel {
+			r.fail("settings of the policy that hold no level and say so")
 		}
 	}
 	return a

@@ -40,6 +40,15 @@ func decodeTypes(r *reader) Message {
 	return m
 }
 
+func (m *Formats) append(dst []byte) []byte {
+	return appendUint(appendUint(appendArray(dst, 2), uint64(m.Run)), uint64(m.Level))
+}
+
+func decodeFormats(r *reader) Message {
+	r.message(2)
+	return &Formats{Run: RunID(r.uint()), Level: FormatLevel(r.uintTo(uint64(FormatLevelMax)))}
+}
+
 func (m *RepairWant) append(dst []byte) []byte {
 	dst = appendUint(appendArray(dst, 2), uint64(m.First))
 	return appendUint(dst, uint64(m.Last))

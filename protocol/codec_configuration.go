@@ -13,15 +13,22 @@ const outgoingBit = 4
 func EncodeConfiguration(c Configuration) []byte { return AppendConfiguration(nil, c) }
 
 // AppendConfiguration appends what EncodeConfiguration returns. What the policy
-// goes by stands at the end, and only if somebody has changed it: logs from
-// before there was such a thing stay what they were, byte for byte.
+// goes by and the format level stand at the end, and only if somebody has changed the
+// one and the other is above the first: logs from before there were such things stay
+// what they were, byte for byte.
+//
+// [S] The encoding does not change with the level: members that do not know the level in
+// force read it, to know who votes.
 func AppendConfiguration(dst []byte, c Configuration) []byte {
-	set := c.Autopilot != Autopilot{}
-	if set {
-		dst = appendArray(dst, 4)
-	} else {
-		dst = appendArray(dst, 3)
+	set, raised := c.Autopilot != Autopilot{}, c.Level > FormatFirst
+	parts := 3
+	switch {
+	case raised:
+		parts = 5
+	case set:
+		parts = 4
 	}
+	dst = appendArray(dst, parts)
 	dst = appendUint(dst, uint64(c.Target))
 	dst = appendUint(dst, uint64(c.Lease))
 	dst = appendArray(dst, len(c.Members))
@@ -37,8 +44,11 @@ func AppendConfiguration(dst []byte, c Configuration) []byte {
 		}
 		dst = appendUint(dst, seat)
 	}
-	if set {
+	if set || raised {
 		dst = c.Autopilot.append(dst)
+	}
+	if raised {
+		dst = appendUint(dst, uint64(c.Level))
 	}
 	return dst
 }
@@ -52,7 +62,7 @@ func DecodeConfiguration(src []byte) (Configuration, error) {
 }
 
 func (r *reader) configuration() (c Configuration) {
-	parts := r.arrayTo(4, 1)
+	parts := r.arrayTo(5, 1)
 	if parts < 3 {
 		r.fail("a configuration of fewer than three parts")
 	}
@@ -67,9 +77,14 @@ func (r *reader) configuration() (c Configuration) {
 		m.Seat, m.Outgoing = Seat(seat&^outgoingBit), seat&outgoingBit != 0
 		c.Members = append(c.Members, m)
 	}
-	if parts == 4 {
-		if c.Autopilot = r.autopilot(); c.Autopilot == (Autopilot{}) {
+	if parts > 3 {
+		if c.Autopilot = r.autopilot(); parts == 4 && c.Autopilot == (Autopilot{}) {
 			r.fail("settings of the policy that say nothing")
+		}
+	}
+	if parts == 5 {
+		if c.Level = FormatLevel(r.uintTo(uint64(FormatLevelMax))); r.err == nil && c.Level <= FormatFirst {
+			r.fail("a format level that says nothing")
 		}
 	}
 	if r.err == nil {

@@ -50,7 +50,8 @@ func EntrySize(e *Entry) int {
 }
 
 // DecodeEntry takes one entry off the front of src and returns what follows
-// it. Raw and Data alias src; Data is nil if there is none.
+// it. Raw and Data alias src; Data is nil if there is none. Its kind may be one that
+// this code does not know: see FormatLevel.Has.
 func DecodeEntry(src []byte) (e Entry, rest []byte, err error) {
 	n := decodeEntry(&e, src)
 	if n == 0 {
@@ -127,7 +128,7 @@ func decodeEntry(e *Entry, src []byte) int {
 	}
 	time, n := parseInt(src[at:])
 	at += n
-	if n == 0 || at >= len(src) || !EntryKind(src[at]).Known() {
+	if n == 0 || at >= len(src) || src[at] == 0 || EntryKind(src[at]) > EntryKindMax {
 		return 0
 	}
 	kind := EntryKind(src[at])
@@ -156,8 +157,8 @@ func entryFault(src []byte) error {
 	}
 	r.term()
 	r.int()
-	if k := r.uint(); r.err == nil && (k > 0xff || !EntryKind(k).Known()) {
-		return ErrMalformed.With(fmt.Sprintf("malformed entry: unknown kind %d", k))
+	if k := r.uint(); r.err == nil && (k == 0 || k > uint64(EntryKindMax)) {
+		return ErrMalformed.With(fmt.Sprintf("malformed entry: kind %d", k))
 	}
 	r.bin(EntryBytesMax)
 	if r.err == nil {

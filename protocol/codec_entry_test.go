@@ -63,7 +63,7 @@ func TestEntriesRefused(t *testing.T) {
 		"trailing byte":     append(bytes.Clone(one), 0),
 		"index 0":           {0x95, 0, 1, 1, 1, 0xc4, 0},
 		"kind 0":            {0x95, 1, 1, 1, 0, 0xc4, 0},
-		"kind 9":            {0x95, 1, 1, 1, 9, 0xc4, 0},
+		"kind 128":          {0x95, 1, 1, 1, 128, 0xc4, 0},
 		"long index":        {0x95, 0xcc, 1, 1, 1, 1, 0xc4, 0},
 		"long time":         {0x95, 1, 1, 0xd0, 1, 1, 0xc4, 0},
 		"long length":       {0x95, 1, 1, 1, 1, 0xc5, 0, 0},

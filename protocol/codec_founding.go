@@ -1,7 +1,7 @@
 package protocol
 
 func (f *Founding) append(dst []byte) []byte {
-	dst = appendArray(dst, 10)
+	dst = appendArray(dst, 11)
 	dst = appendID(dst, f.ID)
 	dst = appendString(dst, f.Name)
 	dst = appendString(dst, f.Address)
@@ -11,14 +11,15 @@ func (f *Founding) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(max(f.Expect, 0)))
 	dst = appendBool(dst, f.Begins)
 	dst = appendBool(dst, f.Promise)
-	return appendText(dst, f.Why)
+	return appendUint(appendText(dst, f.Why), uint64(f.Level))
 }
 
 func readFounding(r *reader) *Founding {
-	r.array(10)
+	r.array(11)
 	return &Founding{
 		ID: r.member(), Name: r.name(), Address: r.name(), Names: readListed(r), Addresses: readListed(r),
 		Told: r.bool(), Expect: int(r.uintTo(FoundingMax)), Begins: r.bool(), Promise: r.bool(), Why: r.text(),
+		Level: FormatLevel(r.uintTo(uint64(FormatLevelMax))),
 	}
 }
 

@@ -53,6 +53,7 @@ func fullMessages() []Message {
 		&Checkpoint{Term: 9, Description: []byte("description")},
 		&RepairWant{First: 1, Last: 1 << 50},
 		&Types{List: []TypeVersion{{"map", 1}, {strings.Repeat("long", 20), 1 << 30}}},
+		&Formats{Run: 1 << 62, Level: 100},
 		&Repair{Active: true, First: 9, Commit: 300, Before: LogSum{5, 6}, Entries: entries},
 		&DigestQuestion{Index: 1 << 40, Known: true, Digest: [16]byte{1, 15: 2}},
 		&DigestAnswer{Index: 300, Known: true, Digest: [16]byte{3, 15: 4}},

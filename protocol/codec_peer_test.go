@@ -7,13 +7,13 @@ import (
 )
 
 func TestPeerRoundTrip(t *testing.T) {
-	want := Peer{Versions: Versions{2, 9}, ID: idA, Name: "n", HTTP: "h:1", Zone: "z", Host: "n.example:1", Role: RoleActive, Eligible: true, Wishes: true, Signs: true}
+	want := Peer{Versions: Versions{2, 9}, ID: idA, Name: "n", HTTP: "h:1", Zone: "z", Host: "n.example:1", Role: RoleActive, Eligible: true, Wishes: true, Signs: true, Level: 9}
 	src := AppendPeer(nil, &want)
 	if got, err := DecodePeer(src); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	isMsgpack(t, "peer", src)
-	src[1] = 10
+	src[1] = 11
 	if _, err := DecodePeer(src); !errors.Is(err, ErrMalformed) {
 		t.Errorf("got %v, want %v", err, ErrMalformed)
 	}

@@ -128,7 +128,7 @@ func (r *reader) requestHead() *Request {
 }
 
 // autopilotBytesMax is what the settings of a policy take at most.
-const autopilotBytesMax = 1 + 1 + 3*9
+const autopilotBytesMax = 1 + 2 + 4*9
 
 // RequestSize returns how many bytes AppendRequest adds, or a few more.
 func RequestSize(q *Request) int {

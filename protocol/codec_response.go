@@ -68,7 +68,7 @@ func ResponseSize(p *Response) int {
 		}
 	}
 	if p.Status != nil {
-		n += 256 + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown) + 48*len(p.Status.Counts)
+		n += 256 + len(p.Status.LevelWord) + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown) + 48*len(p.Status.Counts)
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names)) + p.Join.Founding.size()
@@ -212,7 +212,7 @@ func readNames(r *reader) (names []NameInUse) {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 31)
+	dst = appendArray(dst, 34)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -258,7 +258,7 @@ func (s *Status) append(dst []byte) []byte {
 		dst = appendString(dst, s.Counts[i].Name)
 		dst = appendUint(dst, s.Counts[i].Value)
 	}
-	return dst
+	return appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelWord)
 }
 
 func (r *reader) status() *Status {
@@ -295,6 +295,10 @@ func (r *reader) status() *Status {
 	s.Unknown = r.kindCounts()
 	if more > 0 { // none of a member that counts nothing by names
 		s.Counts, more = r.counts(), more-1
+	}
+	if more > 2 { // nor levels of one that knows the first only
+		s.Level, s.LevelKnown = FormatLevel(r.uintTo(uint64(FormatLevelMax))), FormatLevel(r.uintTo(uint64(FormatLevelMax)))
+		s.LevelWord, more = r.text(), more-3
 	}
 	r.skip(more)
 	return s

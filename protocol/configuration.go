@@ -97,6 +97,9 @@ type Configuration struct {
 	Lease time.Duration
 	// Autopilot is what the policy goes by.
 	Autopilot Autopilot
+	// Level is the format level in force above the entry that brings the
+	// configuration; 0 for the first.
+	Level FormatLevel
 }
 
 // Find returns the line of a member.
@@ -205,7 +208,7 @@ func (c Configuration) Without(id MemberID) Configuration {
 
 // Equal reports whether both say the same.
 func (c Configuration) Equal(d Configuration) bool {
-	return c.Target == d.Target && c.Lease == d.Lease && c.Autopilot == d.Autopilot && slices.Equal(c.Members, d.Members)
+	return c.Target == d.Target && c.Lease == d.Lease && c.Autopilot == d.Autopilot && c.Level.Number() == d.Level.Number() && slices.Equal(c.Members, d.Members)
 }
 
 // Validate reports the first violated invariant.
@@ -218,6 +221,9 @@ func (c Configuration) Validate() error {
 	}
 	if c.Lease < 0 || c.Lease > LeaseMax {
 		return fmt.Errorf("the lease of a configuration is between 0 and %v, this one's is %v", LeaseMax, c.Lease)
+	}
+	if c.Level > FormatLevelMax {
+		return fmt.Errorf("a format level is between %d and %d, not %d", FormatFirst, FormatLevelMax, c.Level)
 	}
 	if err := c.Autopilot.Validate(); err != nil {
 		return err

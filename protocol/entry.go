@@ -38,8 +38,11 @@ func (k EntryKind) String() string {
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Known reports whether this version of the protocol has the kind.
-func (k EntryKind) Known() bool { return k >= EntryNoop && k <= EntryCheckpoint }
+// EntryKindMax bounds the kinds that there can be.
+const EntryKindMax EntryKind = fixIntMax
+
+// Known reports whether this code knows the kind.
+func (k EntryKind) Known() bool { return k.level() != 0 }
 
 // Entry is one position of the replicated log.
 //

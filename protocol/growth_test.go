@@ -139,7 +139,7 @@ func TestARelayForwardsLaterFieldsOfAFrame(t *testing.T) {
 var required = map[MessageKind]int{
 	KindVote: 5, KindVoteAnswer: 3, KindAppend: 5, KindAppendAnswer: 6, KindHeartbeat: 3, KindHeartbeatAnswer: 4, KindReadIndex: 4,
 	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindStanding: 3, KindCheckpoint: 2, KindRepairWant: 2,
-	KindRepair: 5, KindTypes: 1, KindDigestQuestion: 3, KindDigestAnswer: 3, KindFollow: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
+	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindFollow: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
 	KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindDescribe: 1, KindDescription: 2, KindChunkWant: 3, KindChunk: 4,
 }
 

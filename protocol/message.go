@@ -128,6 +128,13 @@ type TimeoutNow struct{ Term Term }
 // Follow asks a reserve to follow from now on.
 type Follow struct{}
 
+// Formats tells a leader up to which format level the sender knows them, in its present
+// run.
+type Formats struct {
+	Run   RunID
+	Level FormatLevel
+}
+
 // Types tells a leader which resource types the sender can apply.
 type Types struct{ List []TypeVersion }
 
@@ -318,6 +325,7 @@ func (*Forward) Kind() MessageKind         { return KindForward }
 func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
 func (*Standing) Kind() MessageKind        { return KindStanding }
 func (*Types) Kind() MessageKind           { return KindTypes }
+func (*Formats) Kind() MessageKind         { return KindFormats }
 func (*Follow) Kind() MessageKind          { return KindFollow }
 func (*Frame) Kind() MessageKind           { return KindFrame }
 func (*Have) Kind() MessageKind            { return KindHave }

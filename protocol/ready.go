@@ -150,7 +150,7 @@ const (
 	EventCheckpoint      EventKind = "checkpoint"
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"
-	EventKeyless         EventKind = "keyless"    // a member that may have no seat, since it cannot sign
+	EventBarred          EventKind = "barred"     // a member that may have no seat: it cannot sign, or its release is too old
 	EventForged          EventKind = "forged"     // signatures that are missing or false
 	EventBehind          EventKind = "behind"     // far behind the others, or level again
 	EventPressed         EventKind = "pressed"    // behind, and not getting level at the rate that it is given
@@ -159,6 +159,8 @@ const (
 	EventRoom            EventKind = "room"       // enough again
 	EventUnreadable      EventKind = "unreadable" // a place of the own log
 	EventReadable        EventKind = "readable"   // again
+	EventLevel           EventKind = "level"      // the format level rose, or what it waits for
+	EventBeyond          EventKind = "beyond"     // a log of a format level that this member does not know
 	EventAhead           EventKind = "ahead"      // a member that holds committed entries which this cluster does not have
 )
 

@@ -280,6 +280,8 @@ type Founding struct {
 	// is given, and lies on the disk. Why, in an answer, says why it is not.
 	Promise bool
 	Why     string
+	// Level is the highest format level that the member knows.
+	Level FormatLevel
 }
 
 // ListedFor is how long a member without a seat is listed that is not heard any more.
@@ -369,6 +371,10 @@ type Status struct {
 	Unknown []KindCount
 	// Counts are what the sender has counted since its start, by names of its own.
 	Counts []Count
+	// Level is the format level in force, LevelKnown the highest that the sender knows,
+	// and LevelWord, of a leader, why it does not raise it; empty: it has nothing to.
+	Level, LevelKnown FormatLevel
+	LevelWord         string
 }
 
 // Count is a number with a name: whoever has neither passes it on all the same.
@@ -431,6 +437,8 @@ type Peer struct {
 	Wishes   bool
 	// Signs says that it has a key to sign with what passives follow, when it is active.
 	Signs bool
+	// Level is the highest format level that it knows; 0 for the first.
+	Level FormatLevel
 }
 
 // Reach is where to look for a member that is not heard at its Address any more:

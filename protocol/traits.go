@@ -30,6 +30,7 @@ const (
 	KindDigestAnswer    = MessageKind(18)
 	KindFollow          = MessageKind(19)
 	KindUnsupported     = MessageKind(20)
+	KindFormats         = MessageKind(21)
 	KindFrame           = MessageKind(32)
 	KindHave            = MessageKind(33)
 	KindWant            = asks | 34
@@ -128,6 +129,7 @@ var kinds = next([256]kind{
 	KindRepairWant:      {"repair-want", ofRole, LaneData, byStream, ClassCheckpoints, copied, decodeRepairWant},
 	KindRepair:          {"repair", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeRepair},
 	KindTypes:           {"types", ofRole, LaneData, byStream, ClassRaft, copied, decodeTypes},
+	KindFormats:         {"formats", ofRole, LaneData, byStream, ClassRaft, copied, decodeFormats},
 	KindDigestQuestion:  {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
 	KindDigestAnswer:    {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
 	KindFollow:          {"follow", ofRole, LaneData, byStream, ClassRaft, copied, decodeFollow},

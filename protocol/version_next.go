@@ -11,6 +11,20 @@ import "slices"
 // Version is one more than that of version_now.go.
 const Version = 2
 
+// FormatKnown is one more than that of version_now.go.
+const FormatKnown FormatLevel = 2
+
+// EntryNext is a kind of entries that level 2 brings: it changes the state, so that who
+// passed over one would have another.
+const EntryNext EntryKind = 6
+
+func nextLevel(k EntryKind) FormatLevel {
+	if k == EntryNext {
+		return 2
+	}
+	return 0
+}
+
 // Kinds that version 1 does not know.
 const (
 	KindNext         = MessageKind(63)

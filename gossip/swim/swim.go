@@ -54,6 +54,7 @@ type Meta struct {
 	Eligible bool
 	Wishes   bool
 	Signs    bool
+	Level    protocol.FormatLevel
 }
 
 // Config says who this member is and how it talks.
@@ -230,7 +231,7 @@ func (s *Swim) configure(number uint64) *memberlist.Config {
 
 func (c *Config) encodeMeta(m Meta) ([]byte, error) {
 	peer := protocol.Peer{
-		Versions: c.Versions, ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Signs: m.Signs, Host: named(c.Advertise),
+		Versions: c.Versions, ID: c.ID, Name: m.Name, Zone: m.Zone, HTTP: m.HTTP, Role: m.Role, Eligible: m.Eligible, Wishes: m.Wishes, Signs: m.Signs, Host: named(c.Advertise), Level: m.Level,
 	}
 	b := protocol.AppendPeer(nil, &peer)
 	if len(b) > memberlist.MetaMaxSize {

@@ -19,6 +19,8 @@ type Config struct {
 	// Held says that no promises are asked for yet, until Release: whoever has this
 	// member in its cluster needs a moment to call it.
 	Held bool
+	// Level is the highest format level that this member knows.
+	Level protocol.FormatLevel
 	// Promise is what an earlier attempt has given; nil: nothing, or it was
 	// lifted.
 	Promise *Promise
@@ -29,6 +31,9 @@ type Verdict struct {
 	// Begin says that this member begins the cluster. Nothing is answered from
 	// then on: the cluster answers.
 	Begin bool
+	// Level, with Begin, is the format level that the cluster begins at: the highest that
+	// this member knows and all whom it names.
+	Level protocol.FormatLevel
 	// Join is the cluster to join.
 	Join *protocol.JoinInfo
 	// Err says that no waiting helps.
@@ -198,7 +203,7 @@ func (f *Founder) statement() *protocol.Founding {
 	l := f.list()
 	return &protocol.Founding{
 		ID: f.cfg.ID, Name: f.self.Name, Address: f.self.Address, Names: l.names, Addresses: l.addresses,
-		Told: f.cfg.Begins, Expect: f.cfg.Expect, Begins: f.begins() && f.heardAll(),
+		Told: f.cfg.Begins, Expect: f.cfg.Expect, Begins: f.begins() && f.heardAll(), Level: f.cfg.Level,
 	}
 }
 
@@ -354,6 +359,18 @@ func (f *Founder) decide() {
 	}
 	// [S] All of them, and none by its silence.
 	f.verdict.Begin = f.begins() && !slices.ContainsFunc(f.peers, func(p peer) bool { return p.standing != promised })
+	if f.verdict.Begin {
+		f.verdict.Level = f.commonLevel()
+	}
+}
+
+// commonLevel is the highest format level that all know.
+func (f *Founder) commonLevel() protocol.FormatLevel {
+	level := f.cfg.Level
+	for _, p := range f.peers {
+		level = min(level, p.said.Level)
+	}
+	return level
 }
 
 func (f *Founder) decided() bool {

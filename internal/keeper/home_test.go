@@ -149,6 +149,7 @@ type home struct {
 	restored replica.Restored
 	told     []protocol.Event
 	starts   keeper.Options
+	level    protocol.FormatLevel // of the checkpoints that are taken
 }
 
 const dir = "/d"
@@ -267,10 +268,15 @@ func (h *home) apply(entries []protocol.Entry) {
 		h.machine.Apply(entries[k:k+1], nil)
 		h.must(h.machine.Stopped())
 		if e := &entries[k]; e.Kind == protocol.EntryCheckpoint {
-			_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), storage.Description{Index: e.Index, Term: e.Term, LogSum: e.Sum, Configuration: configuration})
+			_, err := keeper.Take(ctx, h.store, h.machine.Snapshot(), storage.Description{Index: e.Index, Term: e.Term, LogSum: e.Sum, Configuration: h.inForce()})
 			h.must(err)
 		}
 	}
+}
+
+// inForce is the configuration of a history at the home's level.
+func (h *home) inForce() protocol.ConfigurationAt {
+	return protocol.ConfigurationAt{Index: configuration.Index, Configuration: configuration.Configuration.At(h.level)}
 }
 
 // grow appends the entries that are missing of all, some at a time, and applies

@@ -18,6 +18,9 @@ func Sound(ctx context.Context, store storage.CheckpointStore, m *machine.Machin
 	s := &starting{store: store, machine: m, o: o.withDefaults()}
 	var out []storage.Begin
 	for _, d := range store.Kept() {
+		if !s.o.reads(&d) {
+			continue // nobody can say here whether it is good
+		}
 		_, err := s.load(ctx, &d)
 		if errors.Is(err, protocol.ErrCorrupt) {
 			if err := s.giveUp(&d, err); err != nil {

@@ -30,9 +30,12 @@ type Options struct {
 	// checkpoints that were set aside, because their store killed the process
 	// again and again. false: they are tried once more. Nil: they may have one.
 	Elsewhere func(context.Context) bool
+	// Level is the highest format level that the member knows; 0: what this code does.
+	Level protocol.FormatLevel
 }
 
 func (o Options) withDefaults() Options {
+	o.Level = o.Level.OrKnown()
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
@@ -51,7 +54,9 @@ const progressItems = 4096
 // Start brings a log, the checkpoints beside it and an empty machine together.
 // The machine's state becomes that of the newest checkpoint that can be used, or
 // stays empty; what the log says about it is in what Start returns, and the log
-// itself is changed only if it has to begin after the checkpoint. It is
+// itself is changed only if it has to begin after the checkpoint. [S] Of a checkpoint at
+// a format level that the member does not know nothing is read, and the machine stays
+// empty; the log goes with it all the same, so that it is known which level is in force. It is
 // idempotent: a crash anywhere leaves what the next Start brings to the same end.
 //
 // Errors: protocol.ErrCorrupt if the log is damaged, or contradicts the
@@ -95,6 +100,12 @@ func (s *starting) run(ctx context.Context) (replica.Restored, error) {
 			s.lost(kept)
 			return replica.Restored{Kept: kept}, nil
 		}
+		if !s.o.reads(&kept[0]) {
+			if err := s.join(&kept[0]); err != nil {
+				return replica.Restored{}, fmt.Errorf("the checkpoint at %d: %w", kept[0].Index, err)
+			}
+			return replica.Restored{Kept: kept}, nil
+		}
 		loader, err := s.load(ctx, &kept[0])
 		if errors.Is(err, protocol.ErrCorrupt) {
 			if err := s.giveUp(&kept[0], err); err != nil {
@@ -111,6 +122,11 @@ func (s *starting) run(ctx context.Context) (replica.Restored, error) {
 		s.machine.Adopt(loader)
 		return replica.Restored{Kept: kept, Applied: kept[0].Index, Time: loader.Time()}, nil
 	}
+}
+
+// reads reports whether the member can read a checkpoint: whether it knows its format level.
+func (o *Options) reads(d *storage.Description) bool {
+	return o.Level.Covers(d.Configuration.Configuration.Level)
 }
 
 // load builds the state of a kept checkpoint and compares its digest.

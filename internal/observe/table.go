@@ -39,7 +39,7 @@ var Events = []Event{
 	{protocol.EventCheckpoint, info, None},
 	{protocol.EventInstalled, info, Installed},
 	{protocol.EventRepaired, info, Repaired},
-	{protocol.EventKeyless, warns, None},
+	{protocol.EventBarred, warns, None},
 	{protocol.EventForged, warns, Forged},
 	{protocol.EventBehind, info, None},
 	{protocol.EventPressed, warns, None},
@@ -48,6 +48,8 @@ var Events = []Event{
 	{protocol.EventRoom, info, None},
 	{protocol.EventUnreadable, warns, Unreadable},
 	{protocol.EventReadable, info, None},
+	{protocol.EventLevel, info, None},
+	{protocol.EventBeyond, grave, None},
 	{protocol.EventAhead, grave, None},
 }
 

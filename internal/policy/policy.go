@@ -338,7 +338,7 @@ func (v *view) learners() (l learners) {
 		}
 		p, alive := v.peer(m.ID)
 		progress := v.progress(m.ID)
-		if !alive && !progress.Active || alive && (!p.Eligible || v.Keyless(p)) {
+		if !alive && !progress.Active || alive && (!p.Eligible || v.Barred(p) != "") {
 			continue
 		}
 		if !alive {
@@ -390,8 +390,8 @@ func (v *view) candidates() (c candidates) {
 			// has been there, it was not for a seat that it has just lost.
 			since = max(since, v.Changed)
 			cannot("is not passive yet")
-		case v.Keyless(p):
-			c.cannot = append(c.cannot, label(p)+" "+NoKey)
+		case v.Barred(p) != "":
+			c.cannot = append(c.cannot, label(p)+" "+v.Barred(p))
 		case stable > v.Now:
 			v.lookAgain(stable)
 			cannot("has been alive for %v of %v", v.Now.Sub(p.Since).Round(time.Millisecond), v.Stable)
@@ -416,8 +416,18 @@ func (v *view) candidates() (c candidates) {
 // NoKey is why a member gets no seat that cannot sign.
 const NoKey = "has no key, and would sign nothing of what those follow who check signatures: start it again with --sign-key"
 
-// Keyless reports whether a member may have no seat because it could not sign.
-func (in *Input) Keyless(p Peer) bool { return in.Signed && !p.Signs }
+// Barred returns why a member may have no seat although it wishes for one, or is empty: it
+// could not sign, or, [S], could not apply what is in the log.
+func (in *Input) Barred(p Peer) string {
+	level := in.Configuration.Configuration.Level
+	switch {
+	case in.Signed && !p.Signs:
+		return NoKey
+	case !p.Level.Covers(level):
+		return fmt.Sprintf("knows the format levels up to %d only, and the log is at %d: start it again with a newer release", p.Level.Number(), level.Number())
+	}
+	return ""
+}
 
 // behind returns the lowest index whose holder counts as caught up.
 func (v *view) behind() protocol.Index {

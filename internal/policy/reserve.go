@@ -63,7 +63,7 @@ func (v *view) callFor(c candidates, zones []string, why string) (Decision, bool
 func (v *view) reserves(eligible bool) []Peer {
 	var list []Peer
 	for _, p := range v.peers {
-		if p.Role != protocol.RoleReserve || v.current.Names(p.ID) || eligible && (!p.Eligible || v.Keyless(p)) {
+		if p.Role != protocol.RoleReserve || v.current.Names(p.ID) || eligible && (!p.Eligible || v.Barred(p) != "") {
 			continue
 		}
 		if stable := p.Since.Add(v.Stable); stable > v.Now {

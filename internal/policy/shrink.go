@@ -64,15 +64,15 @@ func (v *view) dispensable(voters, going []protocol.MemberID) protocol.MemberID 
 }
 
 // forget takes the seat from a learner that has failed for long, wishes to be active no
-// more, or has no key where one is needed. Nobody counts on it, but each one is fed and asked for
+// more, or may have none (see Barred). Nobody counts on it, but each one is fed and asked for
 // ever.
 func (v *view) forget() (Decision, bool) {
 	for _, m := range v.current.Members {
 		if m.Seat != protocol.SeatLearner {
 			continue
 		}
-		if p, alive := v.peer(m.ID); alive && v.Keyless(p) {
-			return v.remove(m, fmt.Sprintf("learner %s loses its seat: it %s", m.Label(), NoKey)), true
+		if p, alive := v.peer(m.ID); alive && v.Barred(p) != "" {
+			return v.remove(m, fmt.Sprintf("learner %s loses its seat: it %s", m.Label(), v.Barred(p))), true
 		}
 		if v.unwilling(m.ID) {
 			return v.remove(m, fmt.Sprintf("learner %s loses its seat: it %s", m.Label(), unwilling)), true

@@ -85,7 +85,8 @@ type Result struct {
 // protocol.ErrCorrupt if it is damaged (another survivor must do),
 // protocol.ErrQuorumIntact if the old cluster can go on, protocol.ErrWrongCluster
 // if the directories are not of one cluster, protocol.ErrUnknownType if the log
-// needs a type that the registry lacks, protocol.ErrNotFound if it is empty,
+// needs a type that the registry lacks, protocol.ErrUnsupported if it is at a format level
+// that this release does not know, protocol.ErrNotFound if it is empty,
 // protocol.ErrInvalid if Refuse names what is no command in the log,
 // protocol.ErrNoSpace. When ctx ends, so does Recover, with its error, even if a
 // command never returns: it is named, and its goroutine stays.
@@ -217,6 +218,9 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	if err != nil {
 		return err
 	}
+	if at, known := rec.Configurations.Latest(); known && !protocol.FormatKnown.Covers(at.Configuration.Level) {
+		return protocol.ErrUnsupported.With(protocol.BeyondLevel("the log of "+r.o.Dir, at.Configuration.Level, protocol.FormatKnown))
+	}
 	last := rec.Shape.LastIndex()
 	switch {
 	case last == 0:
@@ -321,7 +325,7 @@ func (r *recovery) configuration() protocol.Configuration {
 	if target == 0 {
 		target = max(r.conf.Target, 1)
 	}
-	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease, Autopilot: r.conf.Autopilot}
+	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease, Autopilot: r.conf.Autopilot, Level: r.conf.Level}
 }
 
 // firstSum is the log sum that a new log begins from.

@@ -23,6 +23,7 @@ type applying struct {
 	ground
 	reads  *fetches
 	places *unreadable
+	levels *formats
 
 	flights []flight
 	reading bool
@@ -63,17 +64,18 @@ func (a *applying) handOut() {
 	if !a.standing.may(mayApply) {
 		return // what comes next is not in the log
 	}
-	for len(a.flights) < applyFlights && !a.reading && a.log.handed < a.log.commit {
+	upTo := a.levels.appliesTo()
+	for len(a.flights) < applyFlights && !a.reading && a.log.handed < upTo {
 		first := a.log.handed + 1
 		if first < a.log.tail.first {
 			if a.places.at(first) != nil {
 				return
 			}
 			a.reading = true
-			a.reads.add(fetch{purpose: fetchApply, first: first, last: min(a.log.commit, a.log.tail.first-1), bytes: applyReadBytes})
+			a.reads.add(fetch{purpose: fetchApply, first: first, last: min(upTo, a.log.tail.first-1), bytes: applyReadBytes})
 			return
 		}
-		last := a.log.tail.fit(first, min(a.log.commit, first+protocol.AppendEntriesMax-1), applyBytesMax)
+		last := a.log.tail.fit(first, min(upTo, first+protocol.AppendEntriesMax-1), applyBytesMax)
 		a.give(a.log.tail.slice(first, last))
 	}
 }
@@ -86,6 +88,9 @@ func (a *applying) give(entries []protocol.Entry) {
 	a.log.handed = entries[len(entries)-1].Index
 	if a.log.handed > a.log.commit {
 		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.log.handed, a.log.commit)
+	}
+	if upTo := a.levels.appliesTo(); a.log.handed > upTo {
+		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
 	a.flights = append(a.flights, flight{entries: entries})
 	a.out.Apply = append(a.out.Apply, Apply{Entries: entries, Take: a.take(entries)})

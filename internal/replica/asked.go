@@ -69,6 +69,7 @@ func (r *Replica) Bar(now protocol.Instant) {
 
 // LetIn says that what another run of a member says counts from now on.
 func (r *Replica) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
+	r.levels.letIn(id, run)
 	r.log.role.LetIn(now, id, run)
 	r.pump(now)
 }

@@ -140,7 +140,7 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:
 			if peer := q.flock.find(id); peer != nil { // of one that is not heard the core knows more
-				if err := q.keyless(peer); err != nil {
+				if err := q.barred(peer); err != nil {
 					return conf, err
 				}
 			}
@@ -176,16 +176,19 @@ func (q *seats) eligible(id protocol.MemberID) (protocol.Peer, error) {
 	case !peer.Eligible:
 		return protocol.Peer{}, protocol.ErrNotEligible.With(q.flock.labelOf(id) + " does not wish to be active: start it again with --role active, or with --eligible")
 	}
-	return *peer, q.keyless(peer)
+	return *peer, q.barred(peer)
 }
 
-// keyless refuses a seat to a member that has no key, where this one believes only what is
-// signed: nobody who checks signatures would believe it.
-func (q *seats) keyless(p *protocol.Peer) error {
-	if !q.cfg.signed() || p.Signs {
-		return nil
+// barred refuses a seat to a member that has no key, where this one believes only what is
+// signed: nobody who checks signatures would believe it. [S] And to one that does not know
+// the format level in force: it could not apply the log, nor lead.
+func (q *seats) barred(p *protocol.Peer) error {
+	latest, _ := q.log.configurations().Latest()
+	in := policy.Input{Configuration: latest, Signed: q.cfg.signed()}
+	if why := in.Barred(policy.Peer{Peer: *p}); why != "" {
+		return protocol.ErrNotEligible.With(q.flock.labelOf(p.ID) + " " + why)
 	}
-	return protocol.ErrNotEligible.With(q.flock.labelOf(p.ID) + " " + policy.NoKey)
+	return nil
 }
 
 // answering refuses to make a learner a voter that has not answered yet. It passes:

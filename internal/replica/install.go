@@ -74,6 +74,9 @@ func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader
 	if d.Index < x.log.shape().PrevIndex || d.Index <= x.log.handed && x.standing.may(mayKeep) {
 		return
 	}
+	if !x.cfg.Level.Covers(d.Configuration.Configuration.Level) {
+		return // [S] what is in it cannot be read; the status says so
+	}
 	if now < x.retryAt || x.Phase > install.Fetches || x.Phase != install.None && (byLeader || !x.givesWay(&d)) {
 		return
 	}

@@ -40,8 +40,8 @@ type policyState struct {
 	// short is since when this leader has seen fewer passives than are wanted;
 	// 0: it sees enough.
 	short protocol.Instant
-	// keyless are those of whom it was said in the term that they have no key.
-	keyless []protocol.MemberID
+	// barred are those of whom it was said in the term why they get no seat.
+	barred []protocol.MemberID
 }
 
 // looked is a configuration as the policy has seen it, or has made it.
@@ -86,7 +86,7 @@ func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
 
 // begin forgets what was seen under another term: it proves nothing.
 func (p *policyState) begin(term protocol.Term) {
-	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.keyless, p.version = term, nil, nil, nil, "", 0, 0, nil, 0
+	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.barred, p.version = term, nil, nil, nil, "", 0, 0, nil, 0
 }
 
 // called remembers that a reserve was asked to follow.
@@ -159,7 +159,7 @@ func (p *policyState) steer(now protocol.Instant) {
 		p.begin(s.Term)
 	}
 	in := p.policyInput(now, conf, s)
-	p.tellKeyless(&in)
+	p.tellBarred(&in)
 	d := policy.Decide(policy.Config{
 		Stable: p.cfg.PolicyStable, FailedAfter: p.cfg.PolicyFailed, MovedAfter: movedElections * p.cfg.Active.Election,
 	}, in)
@@ -197,18 +197,19 @@ func (p *policyState) steer(now protocol.Instant) {
 	p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: p.word})
 }
 
-// tellKeyless says once in a term whom the policy passes over for want of a key: nobody
-// else would notice before a seat is free.
-func (p *policyState) tellKeyless(in *policy.Input) {
-	p.keyless = slices.DeleteFunc(p.keyless, func(id protocol.MemberID) bool {
+// tellBarred says once in a term whom the policy passes over for want of a key or of a
+// newer release: nobody else would notice before a seat is free.
+func (p *policyState) tellBarred(in *policy.Input) {
+	p.barred = slices.DeleteFunc(p.barred, func(id protocol.MemberID) bool {
 		return !slices.ContainsFunc(in.Peers, func(p policy.Peer) bool { return p.ID == id })
 	})
 	for _, peer := range in.Peers {
-		if !peer.Eligible || !in.Keyless(peer) || slices.Contains(p.keyless, peer.ID) {
+		why := in.Barred(peer)
+		if !peer.Eligible || why == "" || slices.Contains(p.barred, peer.ID) {
 			continue
 		}
-		p.keyless = append(p.keyless, peer.ID)
-		p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventKeyless, Term: p.term, Member: peer.ID, Text: p.flock.labelOf(peer.ID) + " " + policy.NoKey})
+		p.barred = append(p.barred, peer.ID)
+		p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventBarred, Term: p.term, Member: peer.ID, Text: p.flock.labelOf(peer.ID) + " " + why})
 	}
 }
 
@@ -238,6 +239,7 @@ func (p *policyState) policyInput(now protocol.Instant, conf protocol.Configurat
 	// The membership tells a member of the others only.
 	in.Peers = append(in.Peers, policy.Peer{Peer: protocol.Peer{
 		ID: p.cfg.ID, Name: p.cfg.Name, Address: p.cfg.Address, Zone: p.cfg.Zone, Role: protocol.RoleActive, Eligible: !p.cfg.Unwilling, Signs: true, // or it would not start
+		Level: p.cfg.Level,
 	}})
 	p.lacks(now, &in)
 	p.moves(now, &in)
@@ -289,6 +291,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.commands.proposeGathered(now)
 	r.heirs.lookForRoom()
 	r.heirs.handOver(now)
+	r.levels.raise(now)
 	if r.cfg.Policy {
 		r.policy.steer(now)
 	}

@@ -25,7 +25,8 @@ func (r *Replica) pump(now protocol.Instant) {
 		if round >= roundsMax {
 			invariant.Check(false, "the cores do not settle after %d rounds", round)
 		}
-		busy := r.serveRole(now)
+		busy := r.meetLevel(now)
+		busy = r.serveRole(now) || busy
 		r.reads.compare(now)
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
@@ -36,6 +37,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	}
 	r.followLeader()
 	r.types.tell(now)
+	r.levels.tell(now)
 	r.checkpoints.pinWanted(now)
 	r.behind.prove(now, r.hearing.leader())
 	r.install.startReset()
@@ -151,6 +153,20 @@ func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 	if p := r.install.Phase; p == install.Begins || p == install.Fetches {
 		r.install.giveUp(now, r.reads.withheld())
 	}
+}
+
+// meetLevel asks whether the log has come to a format level that this member does not
+// know, or is back from one, and reports whether that has changed.
+func (r *Replica) meetLevel(now protocol.Instant) bool {
+	if !r.levels.meet() {
+		return false
+	}
+	r.apply.tellFit(now)
+	r.checkpoints.offer(now)
+	if err := r.standing.notServing(); err != nil {
+		r.reads.failWith(err)
+	}
+	return true
 }
 
 // fell says that the state is given up, and when another one may be installed at the

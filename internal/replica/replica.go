@@ -59,6 +59,8 @@ type Config struct {
 	// applied before; nil: none has. It must be quick.
 	Types []protocol.TypeVersion
 	Used  func(protocol.TypeVersion) bool
+	// Level is the highest format level that this member knows; 0: what this code does.
+	Level protocol.FormatLevel
 	// Accepts refuses commands that must not be proposed: of a type that the
 	// members do not have. It must be pure. Nil accepts all.
 	Accepts func(*protocol.Command) error
@@ -85,6 +87,7 @@ type Replica struct {
 	hearing    hearing
 	ids        numbers
 	types      types
+	levels     formats
 	commands   commands
 	sessions   sessions
 	reads      reads
@@ -157,9 +160,10 @@ func (r *Replica) connect() {
 	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
 	r.hearing.ground, r.hearing.gossip, r.sessions.ground = g, r.gossip, g
 	r.types.ground, r.types.who = g, &r.hearing
+	r.levels = formats{ground: g, who: &r.hearing, marks: &r.checkpoints}
 	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, &r.unreadable, r.gossip
 	r.fetches.out = &r.out
-	r.apply.ground, r.apply.reads, r.apply.places = g, &r.fetches, &r.unreadable
+	r.apply.ground, r.apply.reads, r.apply.places, r.apply.levels = g, &r.fetches, &r.unreadable, &r.levels
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
@@ -179,6 +183,7 @@ func (r *Replica) connect() {
 }
 
 func (c *Config) setDefaults() {
+	c.Level = c.Level.OrKnown()
 	if c.Active.Election == 0 {
 		c.Active.Election, c.Active.Heartbeat = active.LAN.Election, active.LAN.Heartbeat
 	}
@@ -270,6 +275,8 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Follow: // it follows now
 	case *protocol.Types:
 		r.types.hear(now, from, m)
+	case *protocol.Formats:
+		r.levels.hear(from, m)
 	case *protocol.DigestQuestion:
 		r.digests.question(now, from, m)
 	case *protocol.DigestAnswer:

@@ -36,6 +36,8 @@ const (
 	renewing                 // the log is about to begin anew after a checkpoint
 	astray                   // the log is of another history than the actives': it stays as it is
 	halted                   // the state machine applies nothing more
+	outgrown                 // the log goes on at a format level that this member does not know
+	beyond                   // so does what is committed
 	troubles
 )
 
@@ -48,6 +50,8 @@ var forbids = [troubles]act{
 	renewing:  mayChange,
 	astray:    mayAnswer | mayTrim | mayChange | mayInstall,
 	halted:    mayLead,
+	outgrown:  mayLead,
+	beyond:    mayAnswer | mayLead | mayGive, // what it applies, it does up to there: see formats
 }
 
 // standing is the state of a member beside its role: which troubles it is in, and so what
@@ -61,6 +65,7 @@ type standing struct {
 	quarantine quarantine
 	diverged   *gossip.Divergence // how it knows that it is astray
 	halt       string             // why it is halted
+	older      string             // what release it needs, outgrown or beyond
 }
 
 // may reports whether this member may do something, or all of several things.
@@ -93,6 +98,8 @@ func (s *standing) notServing() error {
 		return nil
 	case s.in[astray]:
 		return protocol.ErrNotServing.With(s.diverged.String())
+	case s.in[beyond] && !s.quarantined():
+		return protocol.ErrNotServing.With("this member cannot apply what is committed: " + s.older)
 	}
 	return protocol.ErrNotServing.With(s.quarantine.text)
 }
@@ -104,8 +111,13 @@ func (s *standing) unfit() string {
 	switch {
 	case s.may(mayLead):
 		return ""
-	case s.in[halted] && !s.in[discarded] && !s.in[replaying]:
-		return s.halt
+	case s.quarantined():
+		return "its state has diverged"
+	case s.in[outgrown]:
+		return s.older
 	}
-	return "its state has diverged"
+	return s.halt
 }
+
+// quarantined reports whether the state has diverged, and is not as far as it was again.
+func (s *standing) quarantined() bool { return s.in[discarded] || s.in[replaying] }

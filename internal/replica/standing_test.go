@@ -22,11 +22,13 @@ func TestStandingSaysWhatAMemberMayDo(t *testing.T) {
 		{in: []trouble{renewing}, apply: true, answer: true, lead: true, vouch: true, give: true, feed: true, trim: true, install: true, keep: true},
 		{in: []trouble{astray}, apply: true, lead: true, vouch: true, give: true, feed: true, keep: true},
 		{in: []trouble{halted}, apply: true, answer: true, vouch: true, give: true, feed: true, trim: true, change: true, install: true, keep: true},
+		{in: []trouble{outgrown}, apply: true, answer: true, vouch: true, give: true, feed: true, trim: true, change: true, install: true, keep: true},
+		{in: []trouble{outgrown, beyond}, apply: true, vouch: true, feed: true, trim: true, change: true, install: true, keep: true},
 		{in: []trouble{astray, discarded}},
 		{in: []trouble{halted, replaying}, lost: true, change: true, install: true, keep: true},
 	} {
 		l := log{role: &passiveRole{Member: passive.New(0, passive.Config{}, passive.Start{})}}
-		s := standing{log: &l, halt: "it has stopped"}
+		s := standing{log: &l, halt: "it has stopped", older: "it knows level 1"}
 		if x.lost {
 			l.role.Shape().PrevIndex = 7
 		}

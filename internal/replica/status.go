@@ -39,6 +39,12 @@ type Status struct {
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
+	// Level is the format level in force above what is committed, LevelWord, of a leader,
+	// why it does not rise, or empty. Beyond says why this member applies nothing more:
+	// it does not know that level.
+	Level     protocol.FormatLevel
+	LevelWord string
+	Beyond    string
 	// Cramped says why this leader takes only what frees space: the disks of too many
 	// voters are nearly full.
 	Cramped string
@@ -91,6 +97,10 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	s.Quarantine = r.standing.quarantine.text
 	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()
+	s.Level, s.Beyond = r.levels.inForce(), r.levels.beyond()
+	if s.Leads {
+		s.LevelWord = r.levels.word
+	}
 	s.Cramped = r.heirs.lacks()
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()

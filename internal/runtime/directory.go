@@ -158,11 +158,11 @@ func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 		return wal.Identity{}, nil, err
 	}
 	id := wal.Identity{Member: member, Name: m.cfg.Name}
-	info, err := seek(ctx, m, tcp, promise)
+	found, err := seek(ctx, m, tcp, promise)
 	if err != nil {
 		return id, nil, err
 	}
-	if info != nil {
+	if info := found.Join; info != nil {
 		id.Cluster = info.Cluster
 		return id, nil, checkName(ctx, m, member, info)
 	}
@@ -174,16 +174,17 @@ func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 		text += ", and nobody was asked whether there is one: when others have joined, name them in --join, or take --bootstrap out; with a lost directory this member would begin a second cluster"
 	}
 	m.logger.Info(text, "cluster", id.Cluster.String(), "actives", m.cfg.Actives)
-	return id, m.cfg.firstEntries(member, m.advertise), nil
+	return id, m.cfg.firstEntries(member, m.advertise, found.Level), nil
 }
 
-// firstEntries is the log of a new cluster: a configuration with one voter.
-func (c *Config) firstEntries(self protocol.MemberID, address string) []protocol.Entry {
+// firstEntries is the log of a new cluster: a configuration with one voter, and the format
+// level.
+func (c *Config) firstEntries(self protocol.MemberID, address string, level protocol.FormatLevel) []protocol.Entry {
 	conf := protocol.Configuration{
 		Members: []protocol.ActiveMember{{ID: self, Name: c.Name, Address: address, Seat: protocol.SeatVoter}},
 		Target:  c.Actives,
 	}
-	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf)}}
+	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf.At(level))}}
 	protocol.EncodeEntries(first)
 	protocol.SumEntries(protocol.LogSum{}, first)
 	return first

@@ -53,23 +53,23 @@ type replied struct {
 	err  error
 }
 
-// seek returns the cluster to join, or nil if this member is to begin one. lies is
+// seek returns the cluster to join, or that this member is to begin one. lies is
 // the promise in its directory; nil without.
-func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (*protocol.JoinInfo, error) {
+func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (founding.Verdict, error) {
 	id, err := protocol.NewMemberID(rand.Reader)
 	if err != nil {
-		return nil, err
+		return founding.Verdict{}, err
 	}
-	cfg := founding.Config{ID: id, Begins: m.cfg.Bootstrap || m.cfg.Expect > 0, Expect: m.cfg.Expect, Held: true}
+	cfg := founding.Config{ID: id, Begins: m.cfg.Bootstrap || m.cfg.Expect > 0, Expect: m.cfg.Expect, Held: true, Level: protocol.FormatKnown}
 	if lies != nil {
 		cfg.Promise = &founding.Promise{To: lies.To, Names: lies.Names, Addresses: lies.Addresses}
 	}
 	s := &seeker{m: m, changed: make(chan struct{}, 1), core: founding.New(cfg), unnamed: map[string]string{}}
 	if err := s.name(s.lookUp(ctx)); err != nil {
-		return nil, err
+		return founding.Verdict{}, err
 	}
 	if v := s.core.Verdict(); v != (founding.Verdict{}) { // nobody is to be asked
-		return v.Join, v.Err
+		return v, v.Err
 	}
 	server := wire.NewServer(wire.ServerConfig{
 		Hello: func() protocol.Hello { return protocol.Hello{Name: m.cfg.Name} }, Handler: s, Logger: m.logger,
@@ -87,7 +87,7 @@ func seek(ctx context.Context, m *Member, tcp net.Listener, lies *wal.Promise) (
 }
 
 // run asks until there is a verdict, or ctx ends.
-func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
+func (s *seeker) run(ctx context.Context) (founding.Verdict, error) {
 	asking, cancel := context.WithCancel(ctx)
 	var askers sync.WaitGroup
 	defer askers.Wait()
@@ -105,7 +105,7 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 	for {
 		places, q, v, why := s.look()
 		if v != (founding.Verdict{}) {
-			return v.Join, v.Err
+			return v, v.Err
 		}
 		told.look(s.m, "its cluster", why)
 		for _, at := range places {
@@ -127,7 +127,7 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 			// unless they are asked for something else now.
 			delete(underWay, h.at)
 			if err := s.hear(h); err != nil {
-				return nil, err
+				return founding.Verdict{}, err
 			}
 			if _, now, _, _ := s.look(); now.Promise != q.Promise {
 				clear(rests)
@@ -135,7 +135,7 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 			continue
 		case found := <-meanings:
 			if err := s.name(found); err != nil {
-				return nil, err
+				return founding.Verdict{}, err
 			}
 			named, naming = time.Now(), false
 		case <-s.changed:
@@ -145,7 +145,7 @@ func (s *seeker) run(ctx context.Context) (*protocol.JoinInfo, error) {
 		case <-ticker.C:
 			clear(rests)
 		case <-ctx.Done():
-			return nil, s.late(ctx, why)
+			return founding.Verdict{}, s.late(ctx, why)
 		}
 		if !naming && time.Since(named) > nameEvery {
 			naming = true

@@ -43,6 +43,7 @@ func (s *self) meta(c *Config, role protocol.Role) swim.Meta {
 	return swim.Meta{
 		Name: s.identity.Name, Zone: c.Zone, HTTP: s.httpAddr(), Role: role,
 		Eligible: c.eligible(), Wishes: c.Role == protocol.RoleActive, Signs: c.SigningKey != nil,
+		Level: protocol.FormatKnown,
 	}
 }
 

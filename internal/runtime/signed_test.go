@@ -149,7 +149,7 @@ func TestMemberWithoutAKeyGetsNoSeat(t *testing.T) {
 		if now = got.Autopilot; !strings.Contains(now.Word, "a2 has no key") {
 			return fmt.Errorf("the last word is %q", now.Word)
 		}
-		if !j.has("level=WARN msg=keyless") || !j.has("with=a2") {
+		if !j.has("level=WARN msg=barred") || !j.has("with=a2") {
 			return fmt.Errorf("it said: %s", j.tail(5))
 		}
 		return nil

@@ -29,6 +29,7 @@ func (m *Member) status() *protocol.Status {
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.observer.Get(observe.Unheard), LogLost: m.observer.Get(observe.LogLost), Unknown: r.Unknown,
 		Counts: m.observer.List(),
+		Level:  r.Level, LevelKnown: protocol.FormatKnown, LevelWord: r.LevelWord,
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {

@@ -9,13 +9,17 @@ import (
 const reserveText = "this member is a reserve and holds nothing until it is needed: ask another member"
 
 // withhold lets nobody read while there is nothing that may be read, because the
-// state is in quarantine or this member is a reserve, and lets them again when
+// state is in quarantine, this member is a reserve, or the log is at a format level that
+// it does not know, and lets them again when
 // that is over. It is called before what comes of it begins: the state is not
 // replaced before all readers can know. Only the loop calls it.
 func (m *Member) withhold(s *replica.Status) {
 	why := s.Quarantine
-	if s.Role == protocol.RoleReserve {
+	switch {
+	case s.Role == protocol.RoleReserve:
 		why = reserveText
+	case s.Beyond != "":
+		why = "this member cannot apply what is committed: " + s.Beyond
 	}
 	switch {
 	case why != "" && m.withheld == nil:

@@ -36,7 +36,7 @@ func (m *member) openStore() error {
 func (m *member) startFrom() (storage.Recovered, replica.Restored, error) {
 	m.machine = m.newMachine()
 	before := m.wal.Recovered()
-	rec, restored, err := keeper.Start(context.Background(), m.wal, m.checkpoints.store, m.machine, keeper.Options{})
+	rec, restored, err := keeper.Start(context.Background(), m.wal, m.checkpoints.store, m.machine, keeper.Options{Level: m.format})
 	m.unsure = err != nil
 	if err != nil {
 		return rec, restored, err

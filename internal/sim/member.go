@@ -36,15 +36,17 @@ type member struct {
 	wish           protocol.Role // RoleActive: eligible
 	// reserve says that it wishes to hold nothing until it is asked to follow.
 	reserve bool
-	clock   clock
-	disk    disk
-	log     shadows       // what the checkers know of its log
-	role    protocol.Role // that it last announced
-	starts  uint64
-	boots   uint64 // of the machine: power cuts and new disks
-	power   bool   // the last run ended with a power cut
-	half    bool   // and in the middle of a write
-	torn    bool   // that the fuse ends with a power cut
+	// format is the highest format level that its release knows; 0: what this code does.
+	format protocol.FormatLevel
+	clock  clock
+	disk   disk
+	log    shadows       // what the checkers know of its log
+	role   protocol.Role // that it last announced
+	starts uint64
+	boots  uint64 // of the machine: power cuts and new disks
+	power  bool   // the last run ended with a power cut
+	half   bool   // and in the middle of a write
+	torn   bool   // that the fuse ends with a power cut
 	// generation counts the disks that were lost. hurt says that the one there
 	// is damaged: the member counts as lost.
 	generation int
@@ -311,6 +313,7 @@ func (m *member) config() replica.Config {
 		Address:         m.address,
 		Policy:          true,
 		Reserve:         m.reserve,
+		Level:           m.format,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain, RetainBytes: m.s.plan.retainBytes,
 		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail, Frees: m.s.registry.Frees,
 	}

@@ -34,7 +34,7 @@ func (m *member) beginRepair(rec *storage.Recovered) (lost bool) {
 	err := m.openStore()
 	var own []storage.Begin
 	if err == nil {
-		own, err = keeper.Sound(context.Background(), m.checkpoints.store, m.newMachine(), keeper.Options{})
+		own, err = keeper.Sound(context.Background(), m.checkpoints.store, m.newMachine(), keeper.Options{Level: m.format})
 	}
 	if err == nil {
 		err = m.wal.CountStart()

@@ -68,7 +68,7 @@ func (m *member) beginsAs() protocol.Role {
 func (w *membership) peer(m *member) protocol.Peer {
 	return protocol.Peer{
 		ID: m.id, Name: m.label(), Address: m.address,
-		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.repairing == nil,
+		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.repairing == nil, Level: m.format.OrKnown(),
 	}
 }
 

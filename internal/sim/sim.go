@@ -48,6 +48,10 @@ type Options struct {
 	// Stop is asked now and then whether the run is to end early; nil: it is not. Such a run
 	// has a Report that says Stopped, and proves nothing.
 	Stop func() bool
+
+	// format is the format level at which the cluster begins, and which its members know;
+	// 0: the highest that this code does.
+	format protocol.FormatLevel
 }
 
 // Report is what came of one run.
@@ -284,6 +288,7 @@ func (s *simulation) addMember(i int) error {
 			m.wish = protocol.RoleActive // so that a seat can have one in every seed
 		}
 	}
+	m.format = s.options.format
 	m.log.name, m.address = m.name, m.name+":7000"
 	s.members = append(s.members, m)
 	var founding *protocol.Configuration
@@ -294,6 +299,7 @@ func (s *simulation) addMember(i int) error {
 		if s.options.Reserves > 0 {
 			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}
 		}
+		*founding = founding.At(m.format.OrKnown())
 	}
 	return m.disk.init(s, m, founding)
 }

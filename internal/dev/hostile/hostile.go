@@ -191,6 +191,8 @@ func (d draw) member(kind protocol.MessageKind) protocol.Message {
 		return &protocol.ForwardAnswer{Run: d.run(), Request: d.request(), Leader: d.whoever(), Result: protocol.Result{Index: d.index()}}
 	case protocol.KindStanding:
 		return &protocol.Standing{Starts: d.Uint64(), Run: d.run(), Sequence: protocol.Sequence(d.Uint64())}
+	case protocol.KindFormats:
+		return &protocol.Formats{Run: d.run(), Level: protocol.FormatLevel(d.IntN(int(protocol.FormatLevelMax)))}
 	case protocol.KindTypes:
 		return &protocol.Types{List: []protocol.TypeVersion{{Name: "forged", Version: d.Uint32()}}}
 	case protocol.KindFollow:
