@@ -169,6 +169,14 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 	}
 }
 
+// A role that cannot be read is the only thing that is said of it.
+func TestAnUnknownRoleIsNoOther(t *testing.T) {
+	_, err := agentConfigOf(t, "--dir", "/d", "--name", "a1", "--role", "actve", "--bootstrap")
+	if err == nil || !strings.Contains(err.Error(), "--role takes active") || strings.Contains(err.Error(), "cannot begin") {
+		t.Errorf("got %v, want nothing of another role", err)
+	}
+}
+
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	_, err := agentConfigOf(t, "--dir", "/d", "--name", "a b", "--bind", "0.0.0.0:1", "--gossip-fanout", "99")
 	for _, want := range []string{"space", "beyond this machine", "--gossip-fanout is 99"} {

@@ -158,11 +158,13 @@ func fill(c *cli.Context, configuration any, wrong *naming.Faults, names ...nami
 func read(to any, field naming.Field, text string) (err error) {
 	switch to := to.(type) {
 	case *starling.Role:
-		for _, *to = range []starling.Role{starling.Active, starling.Passive, starling.Reserve} {
-			if text == to.String() {
+		for _, role := range []starling.Role{starling.Active, starling.Passive, starling.Reserve} {
+			if text == role.String() {
+				*to = role
 				return nil
 			}
 		}
+		*to = starling.Active // of one that cannot be read nothing more is said
 		return naming.Faultf("%s takes active, passive or reserve, not %q", field, text)
 	case *ed25519.PrivateKey:
 		if text != "" {
