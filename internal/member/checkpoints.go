@@ -136,6 +136,9 @@ func (c *checkpoints) take(snap *machine.Snapshot, d storage.Description) Done {
 
 // giveUp gives up a checkpoint that was found damaged.
 func (c *checkpoints) giveUp(i protocol.Index) Done {
+	if c.Context.Err() != nil {
+		return Done{}
+	}
 	err := c.Store.Bad(i)
 	if errors.Is(err, protocol.ErrNotFound) {
 		return Done{} // somebody else was faster

@@ -109,6 +109,19 @@ func TestADamagedCheckpointIsGivenUp(t *testing.T) {
 	}
 }
 
+// What waits when a member ends leaves the store as it is.
+func TestNothingIsGivenUpAfterTheEnd(t *testing.T) {
+	ended, end := context.WithCancel(context.Background())
+	store, h := &damaged{}, &recorder{}
+	d := New(Config{Context: ended, Hands: h, Store: store})
+	d.serve(&replica.Effects{ReadChunk: []replica.ChunkRead{{Index: 7}}})
+	h.lanes[Chunks][0]()
+	end()
+	if done := h.lanes[Store][0](); done.Tell != nil || done.Failed != nil || len(store.bad) > 0 {
+		t.Errorf("got %+v, and %d is given up", done, store.bad)
+	}
+}
+
 // The end of a member is told to nobody, and a disk that fails ends it; whatever else a
 // store cannot do is told to the replica, and is no reason to end.
 func TestWhatBecomesOfAnErrorOfTheStore(t *testing.T) {
