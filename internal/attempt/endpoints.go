@@ -50,6 +50,7 @@ func NewEndpoints(given []string, cluster protocol.ClusterID, turn uint64) *Endp
 	return &Endpoints{given: given, cluster: cluster, turn: turn, backedOff: map[string]time.Time{}, news: make(chan struct{})}
 }
 
+// Cluster returns the only cluster that will do, zero for any so far.
 func (e *Endpoints) Cluster() protocol.ClusterID {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -157,9 +158,9 @@ func (e *Endpoints) nearest(voters bool) []string {
 	return append(out, e.leader)
 }
 
-// Informed returns whom to ask for the next leader, the best first: not the one
+// informed returns whom to ask for the next leader, the best first: not the one
 // that is known, or was, unless there is nobody else.
-func (e *Endpoints) Informed(now time.Time) []string {
+func (e *Endpoints) informed(now time.Time) []string {
 	all := e.Order(now, RouteNews)
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -150,7 +150,7 @@ func NewInquiry(e *Endpoints) *Inquiry {
 // asked after it waits until SearchPatience is over, even if some have answered at once that
 // they cannot help.
 func (q *Inquiry) Next(now time.Time) (address string, last bool) {
-	addresses := q.endpoints.Informed(now)
+	addresses := q.endpoints.informed(now)
 	address, last = addresses[q.turn%len(addresses)], q.turn%len(addresses) == len(addresses)-1
 	q.turn++
 	return address, last

@@ -96,8 +96,7 @@ func (a *applying) give(entries []protocol.Entry) {
 	a.out.Apply = append(a.out.Apply, Apply{Entries: entries, Take: a.take(entries)})
 }
 
-// cut returns the highest index up to last at which a batch that begins at
-// first has to end: at a mark.
+// cut returns the entries of one batch: those up to the first mark, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
 		if entries[i].Kind == protocol.EntryCheckpoint {

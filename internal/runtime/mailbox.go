@@ -23,8 +23,7 @@ type mail struct {
 	// done is what has come of steps, in their order.
 	done    []member.Done
 	applied []replica.Applied
-	// completions tell the replica of what it did not ask for, and of what mending has
-	// done.
+	// completions tell the replica of what it did not ask for, and of what was repaired.
 	completions []func(now protocol.Instant)
 	peers       []protocol.Peer
 	peersSet    bool

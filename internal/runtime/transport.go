@@ -187,7 +187,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 	t.m.whereabouts.follow(next, conf)
 }
 
-// whereabouts are who has a seat and where members are, as the loop, or that of mending,
+// whereabouts are who has a seat and where members are, as the loop, or that of a repair,
 // follows it. Any goroutine may ask.
 type whereabouts struct {
 	addresses atomic.Pointer[map[protocol.MemberID]string]

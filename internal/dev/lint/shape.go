@@ -51,7 +51,7 @@ var wide = map[string]width{
 	"active.Member":            {methods: 142, fields: 36},
 	"cmd.Program":              {methods: 87},
 	"internal/runtime.Member":  {methods: 77, fields: 40},
-	"internal/sim.member":      {methods: 122, fields: 80},
+	"internal/sim.member":      {methods: 122, fields: 81},
 	"internal/sim.plan":        {fields: 47},
 	"internal/sim.simulation":  {methods: 98, fields: 31},
 	"storage/checkpoint.Store": {methods: 62},
