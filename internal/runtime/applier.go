@@ -100,11 +100,14 @@ func (a *applier) done(m *Member, results []protocol.Result) bool {
 	if m.cause.Load() != nil || m.life.Err() != nil {
 		return false // the end has not waited for a command that hung
 	}
-	if take != nil {
+	done := m.driver.Applied(results)
+	if !m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) }) {
+		return false
+	}
+	if take != nil { // last: what comes of it is news of a mark that the replica has heard of
 		m.driver.Take(*take)
 	}
-	done := m.driver.Applied(results)
-	return m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) })
+	return true
 }
 
 // introduce remembers the head of the own stack.

@@ -38,15 +38,16 @@ func (m *Member) loop() {
 }
 
 // handle serves one round of mail. Completions come first: they release what
-// others wait for.
+// others wait for. What was applied goes before what has come of steps: a checkpoint is
+// of a mark that the replica has heard of.
 func (m *Member) handle(now protocol.Instant, in *mail) {
+	for _, a := range in.applied {
+		m.replica.Applied(now, a)
+	}
 	for _, done := range in.done {
 		if !m.driver.Complete(now, done) {
 			return
 		}
-	}
-	for _, a := range in.applied {
-		m.replica.Applied(now, a)
 	}
 	for _, tell := range in.completions {
 		tell(now)
