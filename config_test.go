@@ -63,6 +63,7 @@ func TestTimingIsAPresetWhoseTimesCanBeReplaced(t *testing.T) {
 		{starling.Config{Election: 200 * time.Millisecond}, "three heartbeats of 100ms"},
 		{starling.Config{Timing: "fast", Heartbeat: 60 * time.Millisecond}, "three heartbeats of 60ms"},
 		{starling.Config{Election: -1}, "from 15ms to 1m0s"},
+		{starling.Config{Timing: "slow", Election: 30 * time.Millisecond, Heartbeat: 20 * time.Millisecond}, "three heartbeats of 20ms"},
 	} {
 		one.cfg.Name, one.cfg.Bootstrap = "a", true
 		err := one.cfg.Validate()

@@ -75,7 +75,7 @@ func (p *Program) agentConfig(c *cli.Context) (starling.Config, error) {
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""
 	}
-	if cfg.Dir == "" {
+	if cfg.Dir == "" && !names.unread {
 		wrong.Addf("%s is required: a member keeps its log there", naming.Field("Dir"))
 	}
 	var err error

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -169,11 +170,31 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 	}
 }
 
-// A role that cannot be read is the only thing that is said of it.
-func TestAnUnknownRoleIsNoOther(t *testing.T) {
-	_, err := agentConfigOf(t, "--dir", "/d", "--name", "a1", "--role", "actve", "--bootstrap")
-	if err == nil || !strings.Contains(err.Error(), "--role takes active") || strings.Contains(err.Error(), "cannot begin") {
-		t.Errorf("got %v, want nothing of another role", err)
+// What cannot be read stands for nothing, and no other fault is told of it.
+func TestOneMistakeIsNotToldAsAnother(t *testing.T) {
+	for _, c := range []struct{ text, flags, says, not string }{
+		{"[", "", "line 1", "--dir is required"},
+		{"- dir: /d", "", "expected lines such as", "--dir is required"},
+		{"", "--config /nowhere.yaml", "no such file", "--dir is required"},
+		{"", "", "--dir is required", "line"},
+		{"dir: /d\nname: null\nzone: ~\nactives: ~", "", `line 4: actives: ""`, "zone"},
+		{"dir: /d\nrole: king\nbootstrap: true", "", "role (line 2 of", "cannot begin a cluster"},
+		{"dir: /d\nrole: king\nreplace: true", "", "role (line 2 of", "takes no seat over"},
+		{"dir: /d\ndisk-low: 0\ndisk-high: 5", "", "is 5, below the default of disk-low", "below disk-low"},
+		{"dir: /d\ndisk-low: 7\ndisk-high: 5", "", "is 5, below disk-low", "default"},
+	} {
+		file := filepath.Join(t.TempDir(), "f.yaml")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := agentConfigOf(t, strings.Fields(cmp.Or(c.flags, "--config "+file))...)
+		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), c.not) {
+			t.Errorf("file %q, flags %q: got %v, want %q and not %q", c.text, c.flags, err, c.says, c.not)
+		}
+	}
+	cfg, err := agentConfigOf(t, "--dir", "/d", "--role", "active", "--zone", "null")
+	if err != nil || cfg.Zone != "null" {
+		t.Errorf("got %q, %v", cfg.Zone, err)
 	}
 }
 

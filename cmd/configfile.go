@@ -25,7 +25,7 @@ func readConfigFile(c *cli.Context) (names namer, wrong naming.Faults) {
 	if path == "" {
 		return names, nil
 	}
-	names.file, names.lines = path, map[string]int{}
+	names.file, names.unread = path, true
 	add := func(format string, args ...any) {
 		wrong.Addf("%s %s: %s", naming.Field("Config"), path, fmt.Sprintf(format, args...))
 	}
@@ -38,7 +38,8 @@ func readConfigFile(c *cli.Context) (names namer, wrong naming.Faults) {
 	decoder := yaml.NewDecoder(io.LimitReader(f, configBytesMax))
 	var document, second yaml.Node
 	if err = decoder.Decode(&document); errors.Is(err, io.EOF) {
-		return names, nil // an empty file
+		names.unread = false // an empty file
+		return names, nil
 	}
 	if err != nil {
 		add("%s", strings.TrimPrefix(err.Error(), "yaml: "))
@@ -54,6 +55,7 @@ func readConfigFile(c *cli.Context) (names namer, wrong naming.Faults) {
 		add("line %d: expected lines such as \"bind: 127.0.0.1:7600\"", root.Line)
 		return names, wrong
 	}
+	names.unread, names.lines = false, map[string]int{}
 	seen := map[string]int{} // the line of each key
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
@@ -109,6 +111,9 @@ func setKey(c *cli.Context, key string, value *yaml.Node) (set bool, why string)
 func scalarText(n *yaml.Node) (string, bool) {
 	switch n.Kind {
 	case yaml.ScalarNode:
+		if n.ShortTag() == "!!null" { // null, ~, or nothing
+			return "", true
+		}
 		return n.Value, true
 	case yaml.SequenceNode:
 		var parts []string

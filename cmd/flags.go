@@ -164,7 +164,7 @@ func read(to any, field naming.Field, text string) (err error) {
 				return nil
 			}
 		}
-		*to = starling.Active // of one that cannot be read nothing more is said
+		*to = 0 // what goes with it is not known
 		return naming.Faultf("%s takes active, passive or reserve, not %q", field, text)
 	case *ed25519.PrivateKey:
 		if text != "" {

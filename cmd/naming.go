@@ -16,6 +16,8 @@ type namer struct {
 	c     *cli.Context
 	file  string
 	lines map[string]int // of the keys that the file has set
+	// unread says that nobody knows which keys the file has.
+	unread bool
 }
 
 // namerOf returns the one of a command without such a file.

@@ -40,8 +40,11 @@ func (c Config) Validate() error {
 		wrong.Addf("%s is hybrid or flood, not %q", naming.Field("GossipMode"), c.GossipMode)
 	}
 	c.checkTiming(&wrong)
-	if mark := cmp.Or(c.DiskLow, DiskLowDefault); c.DiskHigh != 0 && c.DiskHigh < mark {
-		wrong.Addf("%s is %d, below %s, %d", naming.Field("DiskHigh"), c.DiskHigh, naming.Field("DiskLow"), mark)
+	if mark, of := cmp.Or(c.DiskLow, DiskLowDefault), ""; c.DiskHigh != 0 && c.DiskHigh < mark {
+		if c.DiskLow == 0 {
+			of = "the default of "
+		}
+		wrong.Addf("%s is %d, below %s%s, %d", naming.Field("DiskHigh"), c.DiskHigh, of, naming.Field("DiskLow"), mark)
 	}
 	wrong.Add(keys.Check(c.SigningKey, c.TrustedKeys, c.Role == protocol.RoleActive || c.Eligible))
 	if _, err := Registry(c.Types); err != nil {
@@ -131,11 +134,10 @@ func (c Config) checkAdvertise(wrong *naming.Faults) {
 }
 
 func (c Config) checkTiming(wrong *naming.Faults) {
-	_, known := timing(c.Timing)
-	switch {
-	case !known:
+	if _, known := timing(c.Timing); !known {
 		wrong.Addf("%s is fast, lan or wan, not %q", naming.Field("Timing"), c.Timing)
-	case c.Election >= 3*heartbeatMin && c.Heartbeat <= electionMax/3 && c.Election < 3*c.Heartbeat:
+	}
+	if c.Election >= 3*heartbeatMin && c.Heartbeat <= electionMax/3 && c.Election < 3*c.Heartbeat {
 		wrong.Addf("%s is %v, less than three heartbeats of %v: one late packet would depose a leader; set %s, too",
 			naming.Field("Election"), c.Election, c.Heartbeat, naming.Field("Heartbeat"))
 	}
