@@ -60,7 +60,7 @@ func (p *Program) runDev(c *cli.Context) error {
 	}
 	fill(c, &cfg, &wrong, sharedFields...)
 	if n := c.Int("actives"); n == 0 { // it would mean the default
-		wrong.Addf("%s is 0, not between 1 and %d", naming.Field("Actives"), protocol.ActivesMax)
+		wrong.Addf("%s is 0, not from 1 to %d", naming.Field("Actives"), protocol.ActivesMax)
 	}
 	if cfg.HTTP == "none" {
 		cfg.HTTP = ""

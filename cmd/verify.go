@@ -66,7 +66,11 @@ func (p *Program) printVerification(v starling.Verification) error {
 		if m.Leader {
 			role = "leader"
 		}
-		rows = append(rows, []string{m.Name, role, fmt.Sprint(m.Applied), fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, orNone(m.Reason)})
+		applied := fmt.Sprint(m.Applied)
+		if m.Verdict == starling.VerdictAbsent || m.Verdict == starling.VerdictUnreachable {
+			applied = "?" // it has not said
+		}
+		rows = append(rows, []string{m.Name, role, applied, fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, orNone(m.Reason)})
 	}
 	return printTable(p.Stdout, []string{"NAME", "ROLE", "APPLIED", "COMPARED", "DIGEST", "VERDICT", "WHY"}, rows)
 }

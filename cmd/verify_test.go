@@ -9,6 +9,20 @@ import (
 	"github.com/starlinghq/starling"
 )
 
+// What a member has applied that has not answered is not known.
+func TestVerifyShowsNoIndexOfAMemberThatDoesNotAnswer(t *testing.T) {
+	for verdict, want := range map[string]string{starling.VerdictAbsent: "?", starling.VerdictUnreachable: "?", starling.VerdictBehind: "0"} {
+		out := new(strings.Builder)
+		v := starling.Verification{Index: 7, Members: []starling.VerifiedMember{{Name: "a", Role: "passive", Verdict: verdict}}}
+		if err := (&Program{Stdout: out}).printVerification(v); err != nil {
+			t.Fatal(err)
+		}
+		if line := strings.Fields(strings.Split(out.String(), "\n")[1]); line[2] != want {
+			t.Errorf("%s: got %q, want %q", verdict, line, want)
+		}
+	}
+}
+
 func TestVerifyComparesAllMembers(t *testing.T) {
 	at := local(t)
 	out, stderr, code := run(context.Background(), "", "verify", at)
