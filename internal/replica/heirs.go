@@ -23,7 +23,7 @@ type Hampered struct {
 const WithoutRoom = "has no room on its disk"
 
 // heirs knows to whom a leader gives the lead that cannot do its work, because it
-// cannot read what it would apply, is stuck in a command, or has no room: it would
+// cannot read what it would apply, has lost its state, is stuck in a command, or has no room: it would
 // answer nobody, and nobody would notice, since it says that it lives.
 type heirs struct {
 	ground
@@ -59,6 +59,8 @@ func (h *heirs) hindered() (why string, applied protocol.Index) {
 		return stuck, h.log.handed + 1
 	case h.now.Stuck != 0:
 		return h.now.Why, h.now.Stuck
+	case !h.standing.in[discarded] && !h.standing.may(mayApply):
+		return "has no state that its log goes on from", h.log.shape().PrevIndex
 	case h.now.Full:
 		return WithoutRoom, 0
 	}

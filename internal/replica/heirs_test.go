@@ -125,6 +125,30 @@ func TestAnswersToHeartbeatsSayWhatHampers(t *testing.T) {
 	}
 }
 
+// A voter whose log begins above all that it has of the state is no heir: as a leader it
+// would answer nobody until a checkpoint has come.
+func TestAVoterWithoutAStateSaysThatItIsUnfit(t *testing.T) {
+	whole := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 3}, 2)})
+	for _, applied := range []protocol.Index{0, 40} {
+		r := openOn(t, 2, Config{}, begun(whole, 40), Restored{Applied: applied})
+		r.Receive(1, id(1), &protocol.Heartbeat{Term: 9, Round: 1})
+		found := false
+		for range 10 {
+			e := r.Effects()
+			if e.Persist != nil {
+				r.Persisted(1, e.Persist.ID, nil)
+			}
+			for _, x := range e.Send {
+				if a, ok := x.Message.(*protocol.HeartbeatAnswer); ok {
+					found = true
+					expect(t, "unfit", a.Unfit, applied == 0)
+				}
+			}
+		}
+		expect(t, "answered", found, true)
+	}
+}
+
 // A leader with room on its own disk takes only what frees space while the voters that it
 // hears have none, if the others are no majority: else a majority's disks get full to the
 // last byte, where nothing can be stored any more.
