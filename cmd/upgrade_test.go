@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,6 +74,103 @@ func (w *writing) more(t *testing.T, n int64) {
 	})
 }
 
+// release starts a member anew with another release, and waits until it serves.
+func (f *flock) release(name, binary string) {
+	f.t.Helper()
+	f.replace(name, binary)
+	eventually(f.t, time.Minute, func() error {
+		s, err := status(f.addr(name))
+		if err == nil && !s.Serving {
+			err = fmt.Errorf("%s does not serve: %s", name, s.Reason)
+		}
+		return err
+	})
+}
+
+// replace starts a member anew with another release.
+func (f *flock) replace(name, binary string) {
+	f.t.Helper()
+	a := f.agents[name]
+	if code := a.stop(); code != exitOK {
+		f.t.Fatalf("%s ends with %d:\n%s", name, code, a.log)
+	}
+	a.binary = binary
+	a.start()
+}
+
+// holdLevel says what becomes of the format level. A leader waits no longer than it must.
+func holdLevel(t *testing.T, f *flock, what string) {
+	t.Helper()
+	_, stderr, code := run(context.Background(), "", "autopilot", "set", "--addr", f.addr("a1"), "--timeout", "30s", "--format-level", what, "--failed-after", "5s")
+	if code != exitOK {
+		t.Fatalf("autopilot set --format-level %s: exit code %d: %s", what, code, stderr)
+	}
+}
+
+// [S] The level stays while one member is older, and while it is held by hand; from when it
+// has risen an older release applies nothing above that, serves nobody, and says what it
+// needs. The others go on, nothing is lost, and no digest differs.
+func TestTheFormatLevelRisesWhenAllAreUpgraded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it builds another release, and starts eleven processes")
+	}
+	next := nextRelease(t)
+	f := newFlock(t, 3, 1)
+	holdLevel(t, f, "hold")
+	w := startWriting(t, f)
+	level := func(name string, want int) error {
+		s, err := status(f.addr(name))
+		if err == nil && s.FormatLevel != want {
+			err = fmt.Errorf("%s is at level %d, and knows up to %d: %q", name, s.FormatLevel, s.FormatLevelKnown, s.FormatLevelWord)
+		}
+		return err
+	}
+	for _, name := range f.names {
+		if err := level(name, 1); err != nil {
+			t.Error(err)
+		}
+		f.release(name, next)
+		w.more(t, 20)
+	}
+	eventually(t, time.Minute, func() error {
+		s, err := status(f.addr("a1"))
+		if err == nil {
+			s, err = status(f.addr(s.Leader))
+		}
+		if err == nil && (s.FormatLevel != 1 || s.FormatLevelKnown != 2 || !strings.Contains(s.FormatLevelWord, "held back by hand")) {
+			err = fmt.Errorf("the leader is at level %d, knows up to %d and says %q", s.FormatLevel, s.FormatLevelKnown, s.FormatLevelWord)
+		}
+		return err
+	})
+	holdLevel(t, f, "auto")
+	for _, name := range f.names {
+		eventually(t, time.Minute, func() error { return level(name, 2) })
+	}
+	w.more(t, 20)
+	const sentence = "the log is at format level 2, and this release knows the levels up to 1: start it with a release that knows level 2"
+	for _, name := range []string{"a3", "p1"} {
+		f.replace(name, "")
+		eventually(t, time.Minute, func() error {
+			s, err := status(f.addr(name))
+			if err == nil && (s.Serving || !strings.Contains(s.Reason, sentence)) {
+				err = fmt.Errorf("%s serves: %t, %q", name, s.Serving, s.Reason)
+			}
+			return err
+		})
+		w.more(t, 20)
+		if log := f.agents[name].log.String(); !strings.Contains(log, "level=ERROR msg=beyond") || !strings.Contains(log, sentence) {
+			t.Errorf("the log of %s does not say what it needs:\n%s", name, log)
+		}
+		out, stderr, code := run(context.Background(), "", "map", "get", "--addr", f.addr(name), "--timeout", "3s", "--level", "stale", "m", "k1")
+		if code == exitOK || !strings.Contains(stderr, sentence) {
+			t.Errorf("%s, which cannot apply the log, answers a read with %d, %q, %q", name, code, out, stderr)
+		}
+	}
+	f.release("a3", next)
+	f.release("p1", next)
+	w.end(t, f)
+}
+
 // A cluster could not be upgraded without stopping it, nor an upgrade be taken back:
 // members of two releases understand each other, under load and without a lost write,
 // at each step of the way there and of the way back.
@@ -82,6 +180,7 @@ func TestAClusterIsUpgradedAndPutBackOneByOne(t *testing.T) {
 	}
 	next := nextRelease(t)
 	f := newFlock(t, 3, 1)
+	holdLevel(t, f, "hold") // it is put back
 	w := startWriting(t, f)
 	w.more(t, 20)
 	// unknown is what members of one of the releases have counted.
@@ -100,26 +199,10 @@ func TestAClusterIsUpgradedAndPutBackOneByOne(t *testing.T) {
 		}
 		return skipped, unsupported
 	}
-	change := func(name, binary string) {
-		t.Helper()
-		a := f.agents[name]
-		if code := a.stop(); code != exitOK {
-			t.Fatalf("%s ends with %d:\n%s", name, code, a.log)
-		}
-		a.binary = binary
-		a.start()
-		eventually(t, time.Minute, func() error {
-			s, err := status(a.addr)
-			if err == nil && !s.Serving {
-				err = fmt.Errorf("%s does not serve: %s", name, s.Reason)
-			}
-			return err
-		})
-		w.more(t, 20)
-	}
 	for _, release := range []string{next, ""} {
 		for i, name := range f.names {
-			change(name, release)
+			f.release(name, release)
+			w.more(t, 20)
 			if i != 0 {
 				continue
 			}
@@ -134,6 +217,13 @@ func TestAClusterIsUpgradedAndPutBackOneByOne(t *testing.T) {
 			})
 		}
 	}
+	w.end(t, f)
+}
+
+// end stops writing, waits until all members have the same, and reads all that was
+// acknowledged.
+func (w *writing) end(t *testing.T, f *flock) {
+	t.Helper()
 	w.stop()
 	if err := <-w.ended; err != nil {
 		t.Fatal(err)

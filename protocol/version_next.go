@@ -6,7 +6,7 @@ import "slices"
 
 // This file makes a release that is one version ahead, for tests of clusters that are
 // upgraded: it adds two fields to every message but frames, which are forwarded as they
-// come, and two kinds of messages, of which one asks.
+// come, and two kinds of messages, of which one asks; and a format level with a kind of entries.
 
 // Version is one more than that of version_now.go.
 const Version = 2
@@ -14,8 +14,8 @@ const Version = 2
 // FormatKnown is one more than that of version_now.go.
 const FormatKnown FormatLevel = 2
 
-// EntryNext is a kind of entries that level 2 brings: it changes the state, so that who
-// passed over one would have another.
+// EntryNext is a kind of entries that level 2 brings. It writes the cluster time into the
+// state: who passed over one would have another state.
 const EntryNext EntryKind = 6
 
 func nextLevel(k EntryKind) FormatLevel {

@@ -79,6 +79,8 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 		*c = protocol.Command{}
 	case protocol.EntryCheckpoint:
 		m.writeTime()
+	default:
+		applyNext(m, e)
 	}
 	m.endEntry(e.Index, clock)
 	return result, true

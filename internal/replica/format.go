@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,8 +15,8 @@ import (
 // [S] A leader raises the level when all voters and learners have said, each in its present
 // run, that they know the next one: what an earlier run said may have been another
 // release. One that is away has not said it. Members without a seat are waited for,
-// passivesWait at most: who is left behind takes no harm, for it applies nothing that it
-// does not know.
+// passivesWait at most, and one that is not heard as long as a voter would be before it has
+// failed: who is left behind takes no harm, for it applies nothing that it does not know.
 type formats struct {
 	ground
 	who   *hearing
@@ -29,11 +30,11 @@ type formats struct {
 	tellAt   protocol.Instant
 
 	// term is the one that this member leads, since when in it none but members without
-	// a seat stand in the way of the next level (0: others do), and word says why it is
-	// not raised.
-	term  protocol.Term
-	since protocol.Instant
-	word  string
+	// a seat stand in the way of the next level (0: others do), older when one of those
+	// was seen last, or the term began, and word says why the level is not raised.
+	term         protocol.Term
+	since, older protocol.Instant
+	word         string
 }
 
 // passivesWait is how long a leader waits for members without a seat.
@@ -115,7 +116,7 @@ func (f *formats) tell(now protocol.Instant) {
 func (f *formats) raise(now protocol.Instant) {
 	core := f.log.lead()
 	if term := core.Term(); term != f.term {
-		f.term, f.since, f.word = term, 0, ""
+		f.term, f.since, f.older, f.word = term, 0, now, ""
 	}
 	latest, known := core.Configurations().Latest()
 	next := latest.Configuration.Level.Next()
@@ -158,8 +159,14 @@ func (f *formats) waits(now protocol.Instant, latest *protocol.ConfigurationAt, 
 	}
 	for i := range f.flock.peers {
 		if p := &f.flock.peers[i]; !conf.Names(p.ID) && !p.Level.Covers(next) {
+			f.older = now
 			return fmt.Sprintf("format level %d waits for %s, which has no seat and does not know it, for %v at most", next, f.flock.labelOf(p.ID), passivesWait)
 		}
+	}
+	// One that is not heard just now may be back in a moment.
+	gone := cmp.Or(conf.Autopilot.FailedAfter, f.cfg.PolicyFailed, protocol.AutopilotFailedDefault)
+	if now < f.older.Add(gone) {
+		return fmt.Sprintf("format level %d waits until no member without a seat that does not know it was heard for %v", next, gone)
 	}
 	return ""
 }

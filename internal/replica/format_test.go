@@ -14,7 +14,7 @@ import (
 func upgrading(t *testing.T) *crew {
 	t.Helper()
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3}, 4)})
-	c.r.cfg.Level = 2
+	c.r.cfg.Level, c.r.cfg.PolicyFailed = 2, 300*time.Millisecond
 	c.passives(2, 2)
 	return c
 }
@@ -104,6 +104,28 @@ func TestAForgottenPassiveHoldsTheLevelBackForADayOnly(t *testing.T) {
 	expect(t, "while a passive is older", c.level(), 1)
 	c.passives(2, 2)
 	expect(t, "when it has been upgraded", c.level(), 2)
+}
+
+// A passive that is not heard just now, because it is started anew or a datagram was lost,
+// would be left behind.
+func TestAPassiveThatIsNotHeardForAMomentIsWaitedFor(t *testing.T) {
+	c := upgrading(t)
+	c.r.cfg.PolicyFailed = time.Minute
+	c.passives(2, 1)
+	for _, m := range []byte{2, 3, 4} {
+		c.knows(m, 7, 2)
+	}
+	expect(t, "while it is older", c.level(), 1)
+	c.r.SetPeers(c.now, nil)
+	expect(t, "when it is not heard", c.level(), 1)
+	for range 140 {
+		c.pass(400 * time.Millisecond)
+	}
+	expect(t, "for most of a minute", c.level(), 1)
+	for range 20 {
+		c.pass(400 * time.Millisecond)
+	}
+	expect(t, "when it has gone", c.level(), 2)
 }
 
 // The step cannot be taken back: it has to wait as long as people say.

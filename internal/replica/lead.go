@@ -292,6 +292,7 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.heirs.lookForRoom()
 	r.heirs.handOver(now)
 	r.levels.raise(now)
+	proposeNext(now, r)
 	if r.cfg.Policy {
 		r.policy.steer(now)
 	}

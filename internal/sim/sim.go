@@ -299,7 +299,9 @@ func (s *simulation) addMember(i int) error {
 		if s.options.Reserves > 0 {
 			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}
 		}
-		*founding = founding.At(m.format.OrKnown())
+		if *founding = founding.At(m.format.OrKnown()); s.options.format != 0 {
+			founding.Autopilot.FailedAfter = reservesAfter // a raise waits as long
+		}
 	}
 	return m.disk.init(s, m, founding)
 }
