@@ -78,5 +78,6 @@ func All() []Mutation {
 	all = append(all, rebuilt()...)
 	all = append(all, versions()...)
 	all = append(all, driven()...)
+	all = append(all, formats()...)
 	return append(all, paces()...)
 }

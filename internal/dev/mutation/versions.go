@@ -41,3 +41,52 @@ func versions() []Mutation {
 		},
 	}
 }
+
+// formats are bugs in the format level of the log.
+func formats() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "level-without-a-voter", Breaks: "the format level rises while a voter does not know it: it is out at once, and with the next fault the quorum",
+			File: "internal/replica/format.go", Tests: replica,
+			Old: "if m.ID != f.cfg.ID && !f.knows(m.ID, next) {",
+			New: "if m.ID != f.cfg.ID && !f.knows(m.ID, next) && m.Seat != protocol.SeatVoter {",
+		},
+		{
+			Name: "earlier-run-knows-the-level", Breaks: "what a run said of itself counts for the next one, which may be of an older release",
+			File: "internal/replica/format.go", Tests: replica,
+			Old: "if s := f.of(from); s.run == 0 || s.run == m.Run {",
+			New: "if s := f.of(from); m.Run != 0 {",
+		},
+		{
+			Name: "applies-beyond-its-level", Breaks: "a member passes over entries that it does not know, and its state is another one",
+			File: "internal/replica/format.go", Tests: replica,
+			Old: "return min(f.log.commit, f.log.configurations().AppliesTo(f.cfg.Level))",
+			New: "return f.log.commit",
+		},
+		{
+			Name: "campaigns-beyond-its-level", Breaks: "a member leads that writes in a format that the others do not read any more",
+			File: "internal/replica/format.go", Tests: replica,
+			Old: "f.standing.set(outgrown, why != \"\")",
+			New: "f.standing.set(outgrown, why != \"\" && committed)",
+		},
+		{
+			Name: "seat-beyond-its-level", Breaks: "a member gets a vote that can neither apply the log nor lead",
+			File: "internal/policy/policy.go", Tests: []string{"./internal/policy", "./internal/replica"},
+			Old: "case !p.Level.Covers(level):",
+			New: "case !p.Level.Covers(level) && p.Level > level:",
+		},
+		{
+			Name: "level-taken-back", Breaks: "a configuration takes the format level back, and what was written in the later format is read in the earlier one",
+			File: "protocol/format.go", Tests: []string{"./protocol", "./active"},
+			Old: "if c.Level.Number() == before.Level.Number() || c.raises(before) {",
+			New: "if c.Level.Number() <= before.Level.Number() || c.raises(before) {",
+		},
+		{
+			Name: "later-checkpoint-read", Breaks: "a member reads what it knows of a checkpoint of a later format level",
+			File: "internal/keeper/start.go", Tests: []string{"./internal/keeper"},
+			Old: "if !s.o.reads(&kept[0]) {",
+			New: "if !s.o.reads(&kept[0]) && kept[0].Index == 0 {",
+		},
+	}
+}
