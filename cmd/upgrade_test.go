@@ -161,7 +161,7 @@ func TestTheFormatLevelRisesWhenAllAreUpgraded(t *testing.T) {
 		if log := f.agents[name].log.String(); !strings.Contains(log, "level=ERROR msg=beyond") || !strings.Contains(log, sentence) {
 			t.Errorf("the log of %s does not say what it needs:\n%s", name, log)
 		}
-		out, stderr, code := run(context.Background(), "", "map", "get", "--addr", f.addr(name), "--timeout", "3s", "--level", "stale", "m", "k1")
+		out, stderr, code := run(context.Background(), "", "map", "get", "--addr", f.addr(name), "--timeout", "3s", "--consistency", "local", "m", "k1")
 		if code == exitOK || !strings.Contains(stderr, sentence) {
 			t.Errorf("%s, which cannot apply the log, answers a read with %d, %q, %q", name, code, out, stderr)
 		}

@@ -36,7 +36,7 @@ var steps = map[string]string{
 	"internal/runtime":            "askedMax namesMax stackBytesMax strangerPauseMax waitToldMax",
 	"internal/value":              "faultsMax placeMax pooledBytesMax sinkCallsMax",
 	"internal/wire":               "backBytesMax goodbyeMax",
-	"protocol":                    "EntryKindMax FormatLevelMax FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
+	"protocol":                    "EntryKindMax FrameOverheadMax FrameSealBytesMax RequestHeadBytesMax allocatedMax autopilotBytesMax behindBytesMax fixArrayMax fixIntMax fixStrMax lengthMax messageBytesMax othersMax LeapMax VoterLeapMax HolesMax RangesMax CheckpointsMax",
 	"internal/state":              "heightMax segmentMax",
 	"internal/machine":            "timeMax",
 	"storage":                     "ItemValueBytesMax SpaceBytesMax configurationBytesMax DescriptionBytesMax ChunkBytesMax",
