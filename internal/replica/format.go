@@ -141,6 +141,10 @@ func (f *formats) raise(now protocol.Instant) {
 // waits says why the next level has to wait, or is empty.
 func (f *formats) waits(now protocol.Instant, latest *protocol.ConfigurationAt, next protocol.FormatLevel) string {
 	conf := &latest.Configuration
+	older := slices.IndexFunc(f.flock.peers, func(p protocol.Peer) bool { return !conf.Names(p.ID) && !p.Level.Covers(next) })
+	if older >= 0 {
+		f.older = now
+	}
 	if conf.Autopilot.HoldLevel {
 		f.since = 0
 		return fmt.Sprintf("format level %d is held back by hand (`starling autopilot set --format-level auto` lets it rise)", next)
@@ -157,11 +161,8 @@ func (f *formats) waits(now protocol.Instant, latest *protocol.ConfigurationAt, 
 	if now >= f.since.Add(passivesWait) {
 		return ""
 	}
-	for i := range f.flock.peers {
-		if p := &f.flock.peers[i]; !conf.Names(p.ID) && !p.Level.Covers(next) {
-			f.older = now
-			return fmt.Sprintf("format level %d waits for %s, which has no seat and does not know it, for %v at most", next, f.flock.labelOf(p.ID), passivesWait)
-		}
+	if older >= 0 {
+		return fmt.Sprintf("format level %d waits for %s, which has no seat and does not know it, for %v at most", next, f.flock.labelOf(f.flock.peers[older].ID), passivesWait)
 	}
 	// One that is not heard just now may be back in a moment.
 	gone := cmp.Or(conf.Autopilot.FailedAfter, f.cfg.PolicyFailed, protocol.AutopilotFailedDefault)
