@@ -3,7 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func (p *Program) autopilotCommand() *cli.Command {
 					unsaid(asItIs, boundedInt("passives", 0, 0, protocol.AutopilotPassivesMax, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat")),
 					unsaid(asItIs, boundedDuration("stable", 0, 0, protocol.AutopilotTimeMax, "`DURATION` for which a member must have been alive before it gets a seat; 0 for "+starling.AutopilotStableDefault.String())),
 					unsaid(asItIs, boundedDuration("failed-after", 0, protocol.AutopilotFailedMin, protocol.AutopilotTimeMax, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for "+starling.AutopilotFailedDefault.String(), 0)),
-					unsaid(asItIs, &cli.StringFlag{Name: "format-level", Usage: "`WHAT` becomes of the format level when all members are upgraded: auto, it rises by itself, and they cannot be put back any more; hold, it stays"}),
+					formatLevelFlag(),
 					boolFlag("off", "switch the autopilot off: seats change by hand only"),
 					boolFlag("on", "switch it on"),
 				),
@@ -68,8 +67,6 @@ func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 	switch {
 	case !named:
 		return &usageError{"starling autopilot set: change what? See starling autopilot set --help"}
-	case !slices.Contains([]string{"", "auto", "hold"}, c.String("format-level")):
-		return &usageError{"starling autopilot set: --format-level is auto or hold, not " + c.String("format-level")}
 	case c.Bool("on") && c.Bool("off"):
 		return &usageError{"starling autopilot set: --on or --off, not both"}
 	}
@@ -182,6 +179,18 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 		{"last word", a.Word},
 		{"version", fmt.Sprint(a.Version)},
 	})
+}
+
+// formatLevelFlag is --format-level of autopilot set.
+func formatLevelFlag() cli.Flag {
+	f := stringFlag("format-level", "", "`WHAT` becomes of the format level when all members are upgraded: auto, it rises by itself, and they cannot be put back any more; hold, it stays")
+	f.Action = func(c *cli.Context, value string) error {
+		if value != "auto" && value != "hold" {
+			return &usageError{fmt.Sprintf("%s: --format-level takes auto or hold, not %q", c.Command.HelpName, value)}
+		}
+		return nil
+	}
+	return unsaid(asItIs, f)
 }
 
 // heldText is what becomes of the format level, as --format-level has it.
