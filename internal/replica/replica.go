@@ -148,14 +148,14 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	}
 	r.log.role.wait(cfg.Reserve && r.log.shape().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
-	r.connect()
+	connect(r)
 	r.checkpoints.offer(now)
 	r.pump(now)
 	return r, nil
 }
 
 // connect gives each part its ports.
-func (r *Replica) connect() {
+func connect(r *Replica) {
 	r.flock.self, r.flock.name, r.flock.log = r.cfg.ID, r.cfg.Name, &r.log
 	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
 	r.hearing.ground, r.hearing.gossip, r.sessions.ground = g, r.gossip, g
