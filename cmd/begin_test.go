@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/starlinghq/starling"
 )
 
 // beginners returns agents that are told to begin with each other, and not started.
@@ -59,22 +62,27 @@ func oneCluster(t *testing.T, list ...*agent) (cluster string) {
 	return cluster
 }
 
-// voters waits until a cluster has so many.
-func voters(t *testing.T, at *agent, n int) {
+// voters waits until the leader holds as committed, and with no change under way, a
+// configuration of so many voters, and all of these members have it: those of the
+// configuration before decide nothing any more, so whoever stops one of them stops no others.
+func voters(t *testing.T, n int, members ...*agent) {
 	t.Helper()
 	eventually(t, time.Minute, func() error {
-		s, err := status(at.addr)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		c, err := starling.Dial(ctx, starling.ClientConfig{Addresses: []string{members[0].addr}})
 		if err != nil {
 			return err
 		}
-		got := 0
-		for _, m := range s.Members {
-			if m.Seat == "voter" {
-				got++
-			}
+		defer c.Close()
+		seats, err := c.Seats(ctx)
+		if err != nil || len(seats.Voters) != n {
+			return errors.Join(err, fmt.Errorf("%s, want %d voters", seats, n))
 		}
-		if got != n {
-			return fmt.Errorf("%d voters, want %d", got, n)
+		for _, m := range members {
+			if s, err := status(m.addr); err != nil || s.Applied < seats.Version {
+				return errors.Join(err, fmt.Errorf("%s has applied %d of %d", m.name, s.Applied, seats.Version))
+			}
 		}
 		return nil
 	})
@@ -153,7 +161,7 @@ func TestABootstrapperWithALostDiskBeginsNothing(t *testing.T) {
 		a.start()
 	}
 	cluster := oneCluster(t, list...)
-	voters(t, list[0], 3)
+	voters(t, 3, list...)
 	for _, a := range list {
 		a.kill()
 	}
@@ -208,7 +216,7 @@ func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 		a.start()
 	}
 	cluster := oneCluster(t, list[:3]...)
-	voters(t, list[1], 3)
+	voters(t, 3, list[:3]...)
 	seed.kill()
 	if err := os.RemoveAll(seed.dir()); err != nil {
 		t.Fatal(err)

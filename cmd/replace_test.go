@@ -92,5 +92,5 @@ func TestRemoveFreesTheNameAtOnce(t *testing.T) {
 	a3.args[slices.Index(a3.args, "--dir")+1] = filepath.Join(t.TempDir(), "new")
 	a3.start()
 	oneCluster(t, a3)
-	voters(t, f.agents["a1"], 3)
+	voters(t, 3, f.agents["a1"])
 }
