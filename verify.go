@@ -88,11 +88,15 @@ type VerifiedMember struct {
 // index, and compares them; it names those that are not heard. Under load that may take a moment: a member has the
 // digests of the last 1,024 indexes at hand. It changes nothing.
 //
-// ErrUnavailable: no member can be asked. That members differ is no error.
+// ErrUnavailable: no member can be asked. ErrNotServing: the one that is asked has no cluster
+// yet. That members differ is no error.
 func (c *Client) Verify(ctx context.Context) (Verification, error) {
 	status, err := c.half().Status(ctx)
 	if err != nil {
 		return Verification{}, err
+	}
+	if status.Cluster.IsZero() { // nothing would be compared, and all that is would be equal
+		return Verification{}, protocol.ErrNotServing.With("this member has no cluster yet: " + status.Reason)
 	}
 	v := newVerifier(ctx, c.security, status)
 	defer v.close()

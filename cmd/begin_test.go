@@ -88,6 +88,12 @@ func voters(t *testing.T, n int, members ...*agent) {
 	})
 }
 
+// verifyOf returns the exit code of verify.
+func verifyOf(a *agent) int {
+	_, _, code := run(context.Background(), "", "verify", "--addr", a.addr)
+	return code
+}
+
 // readyz returns what a member says there.
 func readyz(a *agent) string {
 	r, err := http.Get("http://" + a.http + "/readyz")
@@ -139,6 +145,8 @@ func TestASilentMemberIsWaitedFor(t *testing.T) {
 				return fmt.Errorf("status of %s says %q, want %q", a.name, s.Reason, want)
 			case !strings.Contains(readyz(a), want):
 				return fmt.Errorf("/readyz of %s says %q, want %q", a.name, readyz(a), want)
+			case verifyOf(a) != 3:
+				return fmt.Errorf("verify of %s, which has no cluster, says %d", a.name, verifyOf(a))
 			case !strings.Contains(a.log.String(), want):
 				return fmt.Errorf("the log of %s does not say %q", a.name, want)
 			}
