@@ -231,11 +231,15 @@ func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done 
 // propose lets a leader say that it is time for a checkpoint: when the log
 // since the last one is large, beside the state, or when that was long ago.
 func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
-	if !c.standing.may(mayApply) || bereft {
-		c.proposeForSelf(now, fetching)
+	switch {
+	case !c.standing.may(mayApply) || bereft:
+		c.proposeToHeal(now, fetching)
 		return
+	case len(c.kept) == 0 && c.log.applied > c.mark && c.isWanted():
+		c.proposeToHeal(now, false)
+	default:
+		c.askAt = 0
 	}
-	c.askAt = 0
 	if c.proposed > c.log.applied || c.log.applied <= c.mark || c.since == 0 {
 		return
 	}
@@ -249,14 +253,20 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	}
 }
 
-// markPause is how many election timeouts a leader waits for a state before it
-// proposes a mark to get one, and between two.
+// markPause is how many election timeouts a leader waits for a state, or for others to find
+// one, before it proposes a mark to get one, and between two.
 const markPause = 20
 
-// proposeForSelf lets a leader that has lost its state ask for one. It counts
-// no bytes, so it would never say that it is time; and a cluster whose log begins
-// above all checkpoints that are left has none to give before the next mark.
-func (c *checkpoints) proposeForSelf(now protocol.Instant, fetching bool) {
+// isWanted reports whether an active has lost its state, as far as it has said that it could
+// answer nobody as a leader.
+func (c *checkpoints) isWanted() bool {
+	return slices.ContainsFunc(c.log.lead().Status().Progress, func(p active.Progress) bool { return p.Unfit })
+}
+
+// proposeToHeal lets a leader ask for a checkpoint because it has lost its state, or another
+// active has and there is none to give. The first counts no bytes, so it would never say that
+// it is time; and the log since the last mark may stay small for ever.
+func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 	due := c.askAt != 0 && now >= c.askAt && !fetching
 	if c.askAt == 0 || due {
 		c.askAt = now.Add(markPause * c.cfg.Active.Election)

@@ -197,6 +197,36 @@ func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 	}
 }
 
+// An active that has lost its state fetches a checkpoint. While nobody has one, the leader
+// does not wait for the next mark, which may be hours away: it proposes one.
+func TestCheckpointIsMadeForWhoHasLostItsState(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		rec := found(1, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1}, 2)})
+		restored := Restored{}
+		if kept {
+			restored = Restored{Applied: 10, Kept: []storage.Description{described(rec, 10, 0)}}
+		}
+		r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, rec, restored)
+		drive(t, r, now, 1)
+		marks := func(pauses int) (n int) {
+			for range pauses {
+				*now = now.Add(markPause * r.cfg.Active.Election)
+				r.Receive(*now, id(2), &protocol.HeartbeatAnswer{Term: raft(r).Term(), Round: 1, Unfit: true})
+				drive(t, r, now, 1)
+			}
+			for _, e := range r.log.tail.slice(r.log.shape().PrevIndex+1, r.log.shape().LastIndex()) {
+				if e.Kind == protocol.EntryCheckpoint {
+					n++
+				}
+			}
+			return n
+		}
+		if want := map[bool]int{false: 1}[kept]; marks(3) != want {
+			t.Errorf("a checkpoint is kept: %t: got %d marks, want %d", kept, marks(0), want)
+		}
+	}
+}
+
 func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r := openOn(t, 9, Config{}, rec, Restored{Applied: 20, Kept: []storage.Description{described(rec, 20, 0)}})
