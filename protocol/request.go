@@ -404,10 +404,11 @@ type Hello struct {
 	Member MemberID
 	Name   string
 	// Starts and Sequence are the number of times that the directory was
-	// opened and its durable WAL sequence number; Run is the random number of
-	// this start. A peer that has seen a larger pair, or another run of the
-	// same start, refuses; so does one to which another run has streams that
-	// answer.
+	// opened and the durable WAL sequence number that it was opened with; Run is
+	// the random number of this start. A peer that has seen a larger pair, or
+	// another run of the same start, refuses; so does one to which another run has
+	// streams that answer. [S] What the run has added does not count: a directory
+	// that was put back fetches what it lacks, and hides what it has forgotten.
 	Starts   uint64
 	Run      RunID
 	Sequence Sequence

@@ -16,9 +16,14 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-// sightingsEvery is how often what was seen is written while nothing but records is
-// added. A restart is written at once, whenever somebody looks.
-const sightingsEvery = 10 * time.Second
+// While nothing but records is added, what was seen is written at most every sightingsMin,
+// and at least every sightingsMax: between, so that a slow disk has a twentieth of its time
+// to do with that. A restart is written at once, whenever somebody looks. What is not
+// written yet is forgotten with a power cut, and a copy that is as old is let in.
+const (
+	sightingsMin, sightingsMax = time.Second, 10 * time.Second
+	sightingsShare             = 20
+)
 
 // Sightings is replica.Sightings for many goroutines, and for more than one run: what
 // it remembers it can write down. The zero value remembers nothing.
@@ -31,6 +36,7 @@ type Sightings struct {
 	count          uint64
 	fresh, changed bool
 	written        protocol.Instant // when the file was
+	took           time.Duration    // that, the last time
 }
 
 // Check refuses a member whose directory has gone back.
@@ -126,23 +132,25 @@ func (s *Sightings) forget() {
 func (s *Sightings) Wanted(now protocol.Instant) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.fresh && (!s.changed || now < s.written.Add(sightingsEvery)) {
+	if !s.fresh && (!s.changed || now < s.written.Add(min(max(sightingsMin, sightingsShare*s.took), sightingsMax))) {
 		return false
 	}
 	s.written = now
 	return true
 }
 
-// Keep writes what is remembered into a directory, durably. After an error it is wanted
-// again.
-func (s *Sightings) Keep(fsys vfs.FS, dir string) error {
+// Keep writes what is remembered into a directory, durably; clock says how long that takes.
+// After an error it is wanted again.
+func (s *Sightings) Keep(fsys vfs.FS, dir string, clock func() protocol.Instant) error {
+	began := clock()
 	err := vfs.WriteFile(fsys, filepath.Join(dir, witness.File), s.encode())
 	if err == nil {
 		err = fsys.SyncDir(dir)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took = clock().Sub(began)
 	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.fresh = true
 	}
 	return err

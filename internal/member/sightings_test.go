@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/starlinghq/starling/internal/witness"
 	"github.com/starlinghq/starling/protocol"
@@ -59,8 +60,13 @@ func TestSightingsSurviveARestart(t *testing.T) {
 	}
 	file := s.encode()
 	_ = s.Says(protocol.Hello{Member: protocol.MemberID{1}, Starts: 2, Run: 7, Sequence: 90})
-	if s.Wanted(3) || !s.Wanted(protocol.Instant(2).Add(sightingsEvery)) {
-		t.Error("a log that grew is written at once, or not at all")
+	for _, tt := range []struct{ took, pause time.Duration }{
+		{0, sightingsMin}, {time.Millisecond, sightingsMin}, {200 * time.Millisecond, 4 * time.Second}, {time.Minute, sightingsMax},
+	} {
+		s.took, s.written = tt.took, 2
+		if at := protocol.Instant(2).Add(tt.pause); s.Wanted(at-1) || !s.Wanted(at) {
+			t.Errorf("a log that grew, on a disk that takes %v, is not written after %v", tt.took, tt.pause)
+		}
 	}
 	for _, content := range [][]byte{file, s.encode()} {
 		again := new(Sightings)
@@ -128,6 +134,9 @@ func TestSightingsAreBounded(t *testing.T) {
 	}
 }
 
+// still is a clock that stands.
+func still() protocol.Instant { return 0 }
+
 // What was seen outlives a power cut as soon as it is said to be kept, and what could
 // not be kept, for want of room, is wanted again at once: it was forgotten that it was
 // not written.
@@ -142,7 +151,7 @@ func TestWhatWasSeenIsKeptDurably(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.Fail(vfs.OpWrite, 1, vfs.ErrNoSpace)
-	if err := s.Keep(disk, "d"); !errors.Is(err, vfs.ErrNoSpace) {
+	if err := s.Keep(disk, "d", still); !errors.Is(err, vfs.ErrNoSpace) {
 		t.Fatalf("got %v, want %v", err, vfs.ErrNoSpace)
 	}
 	if !s.Wanted(1) {
@@ -151,7 +160,7 @@ func TestWhatWasSeenIsKeptDurably(t *testing.T) {
 	if err := disk.SyncDir("."); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep(disk, "d"); err != nil {
+	if err := s.Keep(disk, "d", still); err != nil {
 		t.Fatal(err)
 	}
 	disk.Crash()

@@ -20,7 +20,7 @@ import (
 func (m *Member) hello() protocol.Hello {
 	return protocol.Hello{
 		Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name,
-		Starts: m.identity.Starts, Run: m.run, Sequence: m.log.DurableSequence(),
+		Starts: m.identity.Starts, Run: m.run, Sequence: m.log.Recovered().Sequence,
 	}
 }
 

@@ -401,6 +401,24 @@ func (f *frozen) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// [S] A greeting says how far the directory had come when this run began. With what was
+// fetched from others since, a directory that was put back would come level with what is
+// remembered of it, and hide the votes that it has forgotten.
+func TestAGreetingSaysWhereItsRunBegan(t *testing.T) {
+	c := newCluster(t)
+	c.actives()
+	m := c.members["a2"]
+	before := m.hello()
+	c.put(c.client(m), "k", "v")
+	c.equal()
+	if now, said := m.log.DurableSequence(), m.hello(); said != before || now <= said.Sequence {
+		t.Errorf("got greeting %+v at record %d, want %+v as before", said, now, before)
+	}
+	if said := m.dirs.standing().Sequence; said <= before.Sequence {
+		t.Errorf("says on its streams that it has come to record %d, want more than %d", said, before.Sequence)
+	}
+}
+
 // A host that vanished leaves streams at the others that nobody ends. Its member
 // comes back, on another host, with the same address: it has to be let in.
 func TestARestartAfterAHostVanishedIsWelcome(t *testing.T) {

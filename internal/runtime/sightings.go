@@ -34,7 +34,7 @@ func (d *directories) keepSightings() {
 	if d.m.cfg.Dir == "" {
 		return
 	}
-	if err := d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir); err != nil {
+	if err := d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir, d.m.clock.Now); err != nil {
 		d.m.logger.Warn("cannot remember what was seen of the others' directories", "err", err)
 	}
 }

@@ -20,7 +20,7 @@ type speaker struct{ stream, run uint64 }
 func (m *member) hello() protocol.Hello {
 	return protocol.Hello{
 		Cluster: clusterID, Member: m.id, Name: m.label(),
-		Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence(),
+		Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.Recovered().Sequence,
 	}
 }
 
@@ -56,6 +56,7 @@ func (m *member) standBack(other *member) {
 		return
 	}
 	stream, run, hello := l.Stream, other.run, m.hello()
+	hello.Sequence = m.wal.DurableSequence()
 	n.s.schedule.after(n.Travel(m.number, other.number), func() {
 		if other.up() && other.run == run && l.Stream == stream {
 			other.remembers(m, hello)

@@ -77,7 +77,7 @@ func newMixture(t *testing.T, seed uint64, which int) *mixture {
 	}
 	s.run(t, 5*time.Second)
 	x.write(valueNewest)
-	s.run(t, 12*time.Second) // everybody has it, and has kept how far the others are, which takes up to ten
+	s.run(t, 3*time.Second) // everybody has it, and has kept how far the others are
 	x.newest = s.state.acknowledged
 	x.stopAll()
 	return x

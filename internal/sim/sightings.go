@@ -24,7 +24,7 @@ func (m *member) meets() {
 // keepSightings writes what is remembered, as far as there is room.
 func (m *member) keepSightings() {
 	if m.sightings.Wanted(m.now()) {
-		m.mustKeep("what it has seen", m.sightings.Keep(m.disk.fs, directory))
+		m.mustKeep("what it has seen", m.sightings.Keep(m.disk.fs, directory, m.now))
 	}
 }
 

@@ -24,6 +24,12 @@ func directories() []Mutation {
 			New: "func (s *Sightings) Check(peer protocol.Hello) error {\n\tdefer s.Raise(peer)\n",
 		},
 		{
+			Name: "greeting-grows", Breaks: "a directory that was put back is let in when it has fetched what it lacks",
+			File: "internal/runtime/identity.go", Tests: []string{"./internal/runtime"},
+			Old: "Sequence: m.log.Recovered().Sequence,",
+			New: "Sequence: m.log.DurableSequence(),",
+		},
+		{
 			Name: "refusal-of-anybody", Breaks: "a passive, or a stranger, silences every voter by refusing it",
 			File: "internal/replica/refusals.go", Tests: rules,
 			Old: "|| line.Address == \"\" || line.Address != address {",
