@@ -67,7 +67,7 @@ func TestMarksOfFreeSpace(t *testing.T) {
 		low, high uint64
 		wrong     string
 	}{
-		{nil, 0, 2500, "STARLING_AGENT_DISK_HIGH is 2500, below --disk-low, 268435456"},
+		{nil, 0, 2500, "STARLING_AGENT_DISK_HIGH is 2500, below the default of --disk-low, 268435456"},
 		{[]string{"--config", file}, 1000, 2500, ""},
 		{[]string{"--disk-low", "7", "--disk-high", "8"}, 7, 8, ""},
 		{[]string{"--config", file, "--disk-high", "9"}, 0, 0, "--disk-high is 9, below disk-low (line 1 of " + file + "), 1000"},
