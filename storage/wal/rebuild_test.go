@@ -197,16 +197,7 @@ func TestRottenPlacesAreRepairedWhileTheLogIsOpen(t *testing.T) {
 // headers and payloads, in sectors and bits, and what else lies there.
 func rottenLab(t *testing.T, seed uint64) (*lab, protocol.Index) {
 	t.Helper()
-	l := newLab(t, seed)
-	l.configure(0, 3, 1)
-	l.state.Commit = 1
-	for i := protocol.Index(1); len(l.segments()) < 4; i += 3 {
-		l.append(i, 3, 500, 2)
-		l.state.Commit = i
-		l.sync()
-	}
-	l.vote(9, 4)
-	l.must(l.log.Settle())
+	l := fullLab(t, seed)
 	l.sector(l.find(8), 20, syscall.EIO)
 	for _, i := range []protocol.Index{14, 23} {
 		if x := l.find(i); x.Segment == l.find(20).Segment {

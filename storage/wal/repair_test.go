@@ -18,17 +18,7 @@ import (
 // what repairs it.
 func damagedLab(t *testing.T, seed uint64) (*lab, storage.RepairPlan) {
 	t.Helper()
-	l := newLab(t, seed)
-	l.configure(0, 3, 1)
-	l.state.Commit = 1
-	for i := protocol.Index(1); len(l.segments()) < 4; i += 3 {
-		l.append(i, 3, 500, 2)
-		l.state.Commit = i
-		l.sync()
-	}
-	l.vote(9, 4)
-	l.must(l.log.Settle())
-	l.kill()
+	l := settledLab(t, seed)
 	l.rot(l.find(8), true)
 	l.rot(l.find(l.last3()), false)
 	l.open()

@@ -18,6 +18,14 @@ import (
 // settledLab is a log of several segments, with a vote in it, that a kill has left.
 func settledLab(t *testing.T, seed uint64) *lab {
 	t.Helper()
+	l := fullLab(t, seed)
+	l.kill()
+	return l
+}
+
+// fullLab is such a log, open.
+func fullLab(t *testing.T, seed uint64) *lab {
+	t.Helper()
 	l := newLab(t, seed)
 	l.configure(0, 3, 1)
 	l.state.Commit = 1
@@ -28,7 +36,6 @@ func settledLab(t *testing.T, seed uint64) *lab {
 	}
 	l.vote(9, 4)
 	l.must(l.log.Settle())
-	l.kill()
 	return l
 }
 
