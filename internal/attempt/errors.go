@@ -7,8 +7,9 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// CodeOf returns the code of an error, or protocol.OK for one without.
-func CodeOf(err error) protocol.Code {
+// CodeIn returns the code that an error has in it, or protocol.OK for one without: a broken
+// connection. protocol.CodeOf, for who answers, never says OK of an error.
+func CodeIn(err error) protocol.Code {
 	var e *protocol.Error
 	if errors.As(err, &e) {
 		return e.Code
@@ -18,13 +19,13 @@ func CodeOf(err error) protocol.Code {
 
 // retryable reports whether the same request may work later.
 func retryable(err error) bool {
-	return CodeOf(err).Meaning().MayRetry(protocol.Later)
+	return CodeIn(err).Meaning().MayRetry(protocol.Later)
 }
 
 // NotSent reports whether an error says that the request has not happened,
 // and will not unless it is sent again.
 func NotSent(err error) bool {
-	code := CodeOf(err)
+	code := CodeIn(err)
 	m := code.Meaning()
 	return m.Outcome == protocol.DidNotHappen && (m.MayRetry(protocol.Later) || code == protocol.ErrClosed.Code)
 }
@@ -33,7 +34,7 @@ func NotSent(err error) bool {
 // then: a member that leads no more knows why nobody does, and one that has heard of it
 // once sends everybody there.
 func saysMore(before, then error) bool {
-	return CodeOf(then) == protocol.ErrNotLeader.Code && CodeOf(before) != protocol.ErrNotLeader.Code && leadsNot(CodeOf(before))
+	return CodeIn(then) == protocol.ErrNotLeader.Code && CodeIn(before) != protocol.ErrNotLeader.Code && leadsNot(CodeIn(before))
 }
 
 // leadsNot reports whether a member has said that it does not lead.
@@ -48,7 +49,7 @@ func leadsNot(code protocol.Code) bool {
 // Permanent reports whether an error that came instead of a response will come
 // again. One without a code is a broken connection of some kind.
 func Permanent(err error) bool {
-	return Dismissed(err) || CodeOf(err) != protocol.OK && !retryable(err)
+	return Dismissed(err) || CodeIn(err) != protocol.OK && !retryable(err)
 }
 
 // dismissal is an error that says that a member has ended the connection because of
@@ -63,20 +64,20 @@ type dismissal interface {
 // taken before, cannot be why, and is unavailable.
 func Dismissed(err error) bool {
 	is := (dismissal)(nil)
-	return errors.As(err, &is) && CodeOf(err) != protocol.ErrUnavailable.Code
+	return errors.As(err, &is) && CodeIn(err) != protocol.ErrUnavailable.Code
 }
 
 // decided reports whether an error is the command's own: made when it was
 // applied, or the same for every copy. The others say only that this copy was
 // not let in, and nothing of an earlier one.
 func decided(err error) bool {
-	return CodeOf(err).Meaning().Outcome == protocol.Settled
+	return CodeIn(err).Meaning().Outcome == protocol.Settled
 }
 
 // LacksLeader reports whether an attempt failed because it did not reach a leader, or
 // may have lost it, or because another one is to lead.
 func LacksLeader(err error) bool {
-	return CodeOf(err).Meaning().MayRetry(protocol.WithALeader)
+	return CodeIn(err).Meaning().MayRetry(protocol.WithALeader)
 }
 
 // TurnedAway reports whether a member has answered, and has not let the client in: for
@@ -93,7 +94,7 @@ func RefusesClient(err error) bool {
 // unknownOutcome returns the error of a command that may have happened.
 func unknownOutcome(ended, last error) error {
 	cause := because(ended, last)
-	if CodeOf(cause) == protocol.ErrUnknownOutcome.Code {
+	if CodeIn(cause) == protocol.ErrUnknownOutcome.Code {
 		return cause
 	}
 	return protocol.ErrUnknownOutcome.Because(cause)
@@ -105,7 +106,7 @@ func unknownOutcome(ended, last error) error {
 // the refusal's, or that of ErrUnavailable; a leader without room, with others that may
 // have some, is ErrNoSpace in the end.
 func GaveUp(ended, last error) error {
-	switch CodeOf(last) {
+	switch CodeIn(last) {
 	case protocol.ErrNoSpaceHere.Code:
 		last = protocol.ErrNoSpace.With(last.Error() + "; another voter may have room, and does not lead yet")
 	case protocol.OK, protocol.ErrUnknownOutcome.Code:

@@ -26,7 +26,7 @@ func (f *Failures) Add(address string, err error) {
 		f.others = true
 	case f.refusal == nil:
 		f.refusal = err
-	case CodeOf(f.refusal) != CodeOf(err):
+	case CodeIn(f.refusal) != CodeIn(err):
 		f.others = true
 	}
 }
@@ -42,7 +42,7 @@ func (f *Failures) Err(ended error) error {
 		return &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: "no member has answered in time: " + all + " (" + ended.Error() + ")", Cause: ended}
 	}
 	if f.refusal != nil && !f.others {
-		return &protocol.Error{Code: CodeOf(f.refusal), Text: all, Cause: f.refusal}
+		return &protocol.Error{Code: CodeIn(f.refusal), Text: all, Cause: f.refusal}
 	}
 	return protocol.ErrUnavailable.With("no member answers: " + all +
 		" (start a member there, or give the address of one that runs)")

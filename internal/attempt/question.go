@@ -55,7 +55,7 @@ func (q *Question) Took(response *protocol.Response, err error, until Until) (Ve
 // was not waited for as long as it might have been, because the caller's time ends.
 func (q *Question) behind(err error, until Until) bool {
 	query := q.Request.Query
-	if query == nil || CodeOf(err) != protocol.ErrTooStale.Code {
+	if query == nil || CodeIn(err) != protocol.ErrTooStale.Code {
 		return false
 	}
 	return query.Level == protocol.Session || until.cutShort()
@@ -65,7 +65,7 @@ func (q *Question) behind(err error, until Until) bool {
 // have reached; err is what came instead of an answer when the caller's time ended, had
 // the highest index that the client had heard of.
 func NeverReached(ended error, q *protocol.Query, had protocol.Index, err error) error {
-	if ended == nil || q.Seen <= had || CodeOf(err) == protocol.ErrTooStale.Code {
+	if ended == nil || q.Seen <= had || CodeIn(err) == protocol.ErrTooStale.Code {
 		return err
 	}
 	return protocol.ErrTooStale.With(fmt.Sprintf(

@@ -16,7 +16,7 @@ type QuorumLack struct{ since time.Time }
 
 // Lasts takes what became of an attempt, and reports whether to give up.
 func (l *QuorumLack) Lasts(err error, now time.Time) bool {
-	switch code := CodeOf(err); {
+	switch code := CodeIn(err); {
 	case code == protocol.ErrNoQuorum.Code && l.since.IsZero():
 		l.since = now
 	case code == protocol.ErrNoQuorum.Code:

@@ -127,7 +127,7 @@ func (s *stream) Close() {
 // lost reports whether a stream ended because of the member that served it,
 // and not because of what was asked.
 func lost(err error) bool {
-	code := attempt.CodeOf(err)
+	code := attempt.CodeIn(err)
 	return code == protocol.OK || code.Meaning().MayRetry(protocol.Later|protocol.Elsewhere)
 }
 

@@ -38,7 +38,7 @@ func (c wireConn) Do(ctx context.Context, q *protocol.Request) (*protocol.Respon
 	code := protocol.ErrUnavailable.Code
 	switch {
 	case lost.Written && attempt.Dismissed(err) && !attempt.IsCommand(q):
-		code = attempt.CodeOf(lost.Cause)
+		code = attempt.CodeIn(lost.Cause)
 	case lost.Written:
 		code = protocol.ErrUnknownOutcome.Code
 	}

@@ -228,7 +228,7 @@ func (k *call) took(response *protocol.Response, err error) {
 
 func codeOf(result protocol.Result, err error) protocol.Code {
 	if err != nil {
-		return attempt.CodeOf(err)
+		return attempt.CodeIn(err)
 	}
 	return result.Code
 }
@@ -322,7 +322,7 @@ func (k *call) again(why error) {
 // leaveAs ends a call with an error that its caller gets.
 func (k *call) leaveAs(err error) {
 	s := k.client.s
-	if attempt.CodeOf(err).Meaning().Outcome == protocol.DidNotHappen {
+	if attempt.CodeIn(err).Meaning().Outcome == protocol.DidNotHappen {
 		k.refused = true
 		s.fail(s.state.refused(k))
 	}
