@@ -374,7 +374,7 @@ func worlds() map[string]world {
 // messages.
 func TestExploreBeginsOneClusterAtMost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("170,000 worlds")
+		t.Skip("-short: 170,000 worlds take long")
 	}
 	for name, w := range worlds() {
 		t.Run(name, func(t *testing.T) {
