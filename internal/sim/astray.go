@@ -34,7 +34,7 @@ type astray struct {
 }
 
 // mishaps lets states go astray while there are faults.
-func (s *simulation) mishaps() {
+func (s *nemesis) mishaps() {
 	if s.calm {
 		return
 	}
@@ -58,7 +58,7 @@ func (s *simulation) mishaps() {
 
 // mayStray reports whether the cluster must survive that a member's state goes
 // astray: one at a time, and a majority stays right.
-func (s *simulation) mayStray(m *member) bool {
+func (s *nemesis) mayStray(m *member) bool {
 	for _, other := range s.members {
 		if other.doubted() || other.misapplies {
 			return false
@@ -208,7 +208,7 @@ func (m *member) takesOver(i protocol.Index) error {
 
 // mostAreRight ends the run if wrong states have spread to so many actives that
 // the others are no majority: no promise covers that.
-func (s *simulation) mostAreRight() {
+func (s *cluster) mostAreRight() {
 	for _, m := range s.machines() {
 		list := m.knew
 		if m.up() {
@@ -267,7 +267,7 @@ func (m *member) isWrong() bool { return m.astray != nil && !m.quarantined() }
 
 // nudge writes a little while a state is wrong and nobody has noticed: what is
 // found at marks is found when there are some.
-func (s *simulation) nudge() {
+func (s *load) nudge() {
 	if s.plan.diverge == 0 {
 		return
 	}

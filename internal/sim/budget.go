@@ -18,7 +18,7 @@ type grave struct {
 // majority of members whose disks are whole, and so has what the policy may make
 // of it before anybody notices the loss. Promises are made for the loss of a
 // minority only.
-func (s *simulation) tolerates(m *member) bool {
+func (s *cluster) tolerates(m *member) bool {
 	if m.hurt || m.copied != nil || m.copies != nil {
 		return false // it is lost already, or counts as lost
 	}
@@ -42,7 +42,7 @@ func (s *simulation) tolerates(m *member) bool {
 // a change that it has proposed without knowing the lost one counts. There may
 // be two voters where the last of them is lost; where one is wanted, it is the
 // leader.
-func (s *simulation) bearsShrinking(c protocol.Configuration, without *member) bool {
+func (s *cluster) bearsShrinking(c protocol.Configuration, without *member) bool {
 	voters, wanted := c.Voters(), policy.Wanted(c)
 	if len(voters) <= wanted || wanted < 2 {
 		return true
@@ -57,7 +57,7 @@ func (s *simulation) bearsShrinking(c protocol.Configuration, without *member) b
 }
 
 // lost reports whether a member's disk is lost, or is to be (without).
-func (s *simulation) lost(id protocol.MemberID, without *member) bool {
+func (s *cluster) lost(id protocol.MemberID, without *member) bool {
 	if _, gone := s.graves[id]; gone || without != nil && without.id == id {
 		return true
 	}
@@ -79,7 +79,7 @@ func (m *member) inForce() []protocol.ConfigurationAt {
 // that are lost, the states that are wrong, and one more member (nil: none). A
 // learner that is lost counts as a voter: it may be made one before anybody
 // notices.
-func (s *simulation) bears(c protocol.Configuration, without *member) bool {
+func (s *cluster) bears(c protocol.Configuration, without *member) bool {
 	for _, half := range []func(protocol.ActiveMember) bool{
 		func(l protocol.ActiveMember) bool {
 			return l.Seat == protocol.SeatVoter || l.Seat == protocol.SeatLearner && s.lost(l.ID, without)
@@ -104,14 +104,14 @@ func (s *simulation) bears(c protocol.Configuration, without *member) bool {
 }
 
 // bury makes the member's id one that nobody answers to any more.
-func (s *simulation) bury(m *member) {
+func (s *cluster) bury(m *member) {
 	s.graves[m.id] = grave{name: m.label(), durable: m.log.durable.clone()}
 	m.knew = nil
 }
 
 // wipe gives a member that is down an empty disk. It comes back as another
 // member, which is in no configuration; somebody must remove the old one.
-func (s *simulation) wipe(m *member) error {
+func (s *supervisor) wipe(m *member) error {
 	s.counts.add(countWiped, 1)
 	s.trace.tell(m, colorFault, "x its disk is empty: a new member")
 	s.bury(m)
@@ -128,5 +128,5 @@ func (s *simulation) wipe(m *member) error {
 			other.seen[m.number] = false
 		}
 	}
-	return m.disk.init(s, m, nil)
+	return m.disk.init(&s.stage, m, nil)
 }

@@ -62,7 +62,7 @@ func (c callSort) draw(r *rand.Rand) vfs.Trouble {
 const troublesMax = 3
 
 // ailments let calls fail, and places of disks become unreadable, while a run lasts.
-type ailments struct{ s *simulation }
+type ailments struct{ s *nemesis }
 
 func (a ailments) strike() {
 	s := a.s
@@ -84,7 +84,7 @@ func (a ailments) strike() {
 }
 
 // watches has the simulation hear of the calls of a disk that fail.
-func (d *disk) watches(s *simulation, m *member) {
+func (d *disk) watches(s *stage, m *member) {
 	d.excused = 0
 	d.fs.OnTrouble(func(err error) {
 		s.counts.add(countFailedCalls, 1)

@@ -25,7 +25,7 @@ const (
 // attempt decides, as in production: whom it asks, what an answer means, whether it asks
 // again. Here it gets virtual time, and connections that are lost.
 type client struct {
-	s      *simulation
+	s      *load
 	number int
 	name   string
 	// remote is a client of a cluster elsewhere. One that is nil is embedded: it asks the
@@ -72,7 +72,7 @@ type call struct {
 	refused bool
 }
 
-func (s *simulation) addClient(i int) {
+func (s *load) addClient(i int) {
 	r := s.random.clients
 	c := &client{s: s, number: i, name: fmt.Sprintf("c%d", i+1), home: s.members[r.IntN(len(s.members))]}
 	if i%2 == 0 {

@@ -86,7 +86,7 @@ func (c clock) when(i protocol.Instant) Time {
 func scale(x, ppm int64) int64 { return x / 1000 * ppm / 1000 }
 
 // walls are the wall clocks of a cluster.
-type walls struct{ s *simulation }
+type walls struct{ s *nemesis }
 
 // set sets wall clocks forward, of one member or of all that there are, as who sets
 // clocks sets those of a whole data centre.

@@ -97,9 +97,9 @@ func (j *journey) came(response *protocol.Response, err error) {
 }
 
 // Clients see the same weather as members.
-func (s *simulation) lostOnTheWay() bool { return chance(s.random.clients, s.network.rough.Loss/2) }
+func (s *load) lostOnTheWay() bool { return chance(s.random.clients, s.network.rough.Loss/2) }
 
-func (s *simulation) wayTo() time.Duration {
+func (s *load) wayTo() time.Duration {
 	return s.network.delay + around(s.random.clients, s.network.jitter)
 }
 

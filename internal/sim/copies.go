@@ -33,7 +33,7 @@ type copying struct {
 }
 
 // strikeCopy copies the directory of a member, in one of three ways.
-func (s *simulation) strikeCopy(m *member) {
+func (s *directories) strikeCopy(m *member) {
 	if !m.up() || s.copied == copiesMax || s.copying != nil || !m.quiet() || !s.tolerates(m) {
 		return
 	}
@@ -64,7 +64,7 @@ func (m *member) quiet() bool {
 }
 
 // takeCopy copies a directory.
-func (s *simulation) takeCopy(m *member) *copied {
+func (s *directories) takeCopy(m *member) *copied {
 	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
 	return &copied{
 		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
@@ -73,7 +73,7 @@ func (s *simulation) takeCopy(m *member) *copied {
 }
 
 // begin makes the machine for a copy.
-func (s *simulation) begin(m *member, old *copied, k *copying) {
+func (s *directories) begin(m *member, old *copied, k *copying) {
 	s.copied++
 	c := &member{
 		s: s, number: len(s.members), name: m.name + "*", id: m.id, wish: m.wish, role: m.role, clock: m.clock,
@@ -97,7 +97,7 @@ func (s *simulation) begin(m *member, old *copied, k *copying) {
 }
 
 // stopFaults takes back the faults that are about to happen.
-func (s *simulation) stopFaults() {
+func (s *directories) stopFaults() {
 	for _, other := range s.members {
 		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
 		other.ill.ends()
@@ -107,7 +107,7 @@ func (s *simulation) stopFaults() {
 
 // copyOld starts an old copy when all who may vote would know it for one, once or
 // several times. Whatever else goes on.
-func (s *simulation) copyOld(m *member) {
+func (s *directories) copyOld(m *member) {
 	old, starts, tries := s.takeCopy(m), 1+s.random.faults.IntN(3), 0
 	var try func()
 	try = func() {
@@ -126,7 +126,7 @@ func (s *simulation) copyOld(m *member) {
 }
 
 // runCopy lets a copy run for a while, and then again.
-func (s *simulation) runCopy(k *copying, starts int) {
+func (s *directories) runCopy(k *copying, starts int) {
 	if k.ended || s.failed() {
 		return
 	}
@@ -141,13 +141,13 @@ func (s *simulation) runCopy(k *copying, starts int) {
 	})
 }
 
-func (s *simulation) bootCopy(k *copying) {
+func (s *directories) bootCopy(k *copying) {
 	s.counts.add(countCopies, 1)
 	s.trace.tell(k.copy, colorTrouble, "%% a copy of the directory of %s is started", k.of.name)
 	s.boot(k.copy)
 }
 
-func (s *simulation) stopCopy(k *copying) {
+func (s *directories) stopCopy(k *copying) {
 	if c := k.copy; c.runs() {
 		s.trace.tell(c, colorTrouble, "%% the copy is stopped")
 		c.stop()
@@ -157,7 +157,7 @@ func (s *simulation) stopCopy(k *copying) {
 
 // holding reports whether all who may vote listen to a run of the member: another one
 // of its id has to wait.
-func (s *simulation) holding(m *member) bool {
+func (s *directories) holding(m *member) bool {
 	for _, other := range s.machines() {
 		if other.id == m.id || other.wish != protocol.RoleActive {
 			continue
@@ -172,7 +172,7 @@ func (s *simulation) holding(m *member) bool {
 // copyBeside starts a copy beside the original, which runs and is heard. Before, it
 // is started where nobody is reached, so that it has been started more often than
 // the original.
-func (s *simulation) copyBeside(m *member) {
+func (s *directories) copyBeside(m *member) {
 	if m.paused || !s.holding(m) || !s.knowsOthers(m) {
 		return
 	}
@@ -183,7 +183,7 @@ func (s *simulation) copyBeside(m *member) {
 
 // knowsOthers reports whether all other voters of the member's configuration are
 // there, so that the copy has whom to ask.
-func (s *simulation) knowsOthers(m *member) bool {
+func (s *directories) knowsOthers(m *member) bool {
 	conf, _ := m.latest()
 	for _, id := range conf.Configuration.Voters() {
 		if other := s.byID(id); id != m.id && (other == nil || !other.up()) {
@@ -194,7 +194,7 @@ func (s *simulation) knowsOthers(m *member) bool {
 }
 
 // offline starts a copy a few times without a network, and then with it.
-func (s *simulation) offline(k *copying, times int) {
+func (s *directories) offline(k *copying, times int) {
 	if k.ended || s.failed() {
 		return
 	}
@@ -221,7 +221,7 @@ func (s *simulation) offline(k *copying, times int) {
 
 // copyMoved stops a member and starts the copy in its place, as another machine.
 // Then the original comes back.
-func (s *simulation) copyMoved(m *member) {
+func (s *directories) copyMoved(m *member) {
 	if m.paused || !s.knowsOthers(m) {
 		return
 	}
@@ -241,7 +241,7 @@ func (s *simulation) copyMoved(m *member) {
 }
 
 // comeBack starts the original while the copy is heard.
-func (s *simulation) comeBack(k *copying) {
+func (s *directories) comeBack(k *copying) {
 	m, c := k.of, k.copy
 	if k.ended || s.failed() {
 		return
@@ -268,13 +268,13 @@ func (s *simulation) comeBack(k *copying) {
 // not even been refused by somebody who has moved since its log was copied: that does
 // not count, stands in its log, and is all that there can be. One that found no room to
 // start has asked nobody.
-func (s *simulation) unsaid(k *copying, m *member) bool {
+func (s *directories) unsaid(k *copying, m *member) bool {
 	return m.up() && !k.told && !k.ended && !s.calm && m.unheard == ""
 }
 
 // copyRefused is what becomes of a copy that is told so: it stops, and does not
 // start again.
-func (s *simulation) copyRefused(c *member, by string) {
+func (s *directories) copyRefused(c *member, by string) {
 	k := c.copies
 	if !k.told {
 		k.told = true
@@ -288,7 +288,7 @@ func (s *simulation) copyRefused(c *member, by string) {
 }
 
 // originalRefused is what becomes of an original whose copy has taken its place.
-func (s *simulation) originalRefused(m *member, by string) {
+func (s *directories) originalRefused(m *member, by string) {
 	k := m.copied
 	if k.refused {
 		s.fail(violated(RuleTwin, "%s stops because of a copy that is to be refused", m.name))
@@ -302,7 +302,7 @@ func (s *simulation) originalRefused(m *member, by string) {
 
 // moveBack gives an original the directory of the copy that had its place: without
 // it too few would be left.
-func (s *simulation) moveBack(m, c *member) {
+func (s *directories) moveBack(m, c *member) {
 	s.trace.tell(m, colorTrouble, "%% gets the directory of the copy")
 	m.disk.fs.Restore(c.disk.fs.Snapshot(directory))
 	m.log, m.knew, m.knewFrom = c.log.clone(), c.knew, c.knewFrom
@@ -314,7 +314,7 @@ func (s *simulation) moveBack(m, c *member) {
 
 // endCopy throws a copy away. If it had taken the original's place, that one has
 // an old directory, and gets an empty one.
-func (s *simulation) endCopy(k *copying) {
+func (s *directories) endCopy(k *copying) {
 	if k.ended {
 		return
 	}

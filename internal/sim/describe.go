@@ -105,7 +105,7 @@ func (m *member) describeWrite(w *protocol.Write) string {
 }
 
 // nameOf returns what the film calls a member.
-func (s *simulation) nameOf(id protocol.MemberID) string {
+func (s *cluster) nameOf(id protocol.MemberID) string {
 	if m := s.byID(id); m != nil {
 		return m.label()
 	}

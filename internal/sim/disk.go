@@ -32,7 +32,7 @@ type disk struct {
 
 // init makes the member's directory. The founder's log begins with the first
 // configuration.
-func (d *disk) init(s *simulation, m *member, founding *protocol.Configuration) error {
+func (d *disk) init(s *stage, m *member, founding *protocol.Configuration) error {
 	d.random = s.random.disk
 	d.fs = vfs.NewMemory(d.random.Uint64())
 	d.watches(s, m)

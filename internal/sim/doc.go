@@ -40,7 +40,7 @@
 // it knows; then it answers nobody. Checkpoints of these clusters have many chunks.
 //
 // Promises hold for the loss of a minority, so no more than that is lost: see
-// simulation.tolerates. A damaged log counts as lost until it is repaired, but all
+// cluster.tolerates. A damaged log counts as lost until it is repaired, but all
 // voters' logs may be damaged at once if each entry can still be read somewhere.
 // Two faults are kept within what a member can know. A log rots once it says on
 // disk that all of it is durable, because a record that nothing vouches for yet

@@ -34,7 +34,7 @@ const (
 )
 
 // trouble draws one fault after another while the run lasts.
-func (s *simulation) trouble() {
+func (s *nemesis) trouble() {
 	if s.calm {
 		return
 	}
@@ -44,7 +44,7 @@ func (s *simulation) trouble() {
 	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
 }
 
-func (s *simulation) drawFault() fault {
+func (s *nemesis) drawFault() fault {
 	sum := 0
 	for _, w := range s.plan.weights {
 		sum += w
@@ -60,7 +60,7 @@ func (s *simulation) drawFault() fault {
 
 // strike lets one fault happen. Half of those that meet one member meet the
 // leader.
-func (s *simulation) strike(f fault) {
+func (s *nemesis) strike(f fault) {
 	m := s.victim()
 	s.trace.note(markFault, m.number, 100+uint64(f), 0)
 	if s.copying != nil && f.ofDisks() {
@@ -108,7 +108,7 @@ func (f fault) ofDisks() bool {
 }
 
 // victim draws a member; the leader, if there is one, half of the time.
-func (s *simulation) victim() *member {
+func (s *nemesis) victim() *member {
 	m := s.members[s.random.faults.IntN(len(s.machines()))]
 	if l := s.lastLeader; l != nil && l.up() && l.copies == nil && chance(s.random.faults, 0.5) {
 		return l
@@ -118,7 +118,7 @@ func (s *simulation) victim() *member {
 
 // strikeWipe empties a member's disk, if that is one of those whose loss the
 // cluster promises to survive.
-func (s *simulation) strikeWipe(m *member) {
+func (s *nemesis) strikeWipe(m *member) {
 	if m.starts == 0 || m.losing || m.damaged || !s.tolerates(m) {
 		return
 	}
@@ -129,7 +129,7 @@ func (s *simulation) strikeWipe(m *member) {
 }
 
 // arm lets a member die at one of the next boundaries of a kind.
-func (s *simulation) arm(m *member, power bool) {
+func (s *nemesis) arm(m *member, power bool) {
 	r := s.random.faults
 	at, skip := min(boundary(r.IntN(int(boundaries)+3)), boundaries-1), r.IntN(4) // the last one is passed rarely
 	if m.up() && !m.fuse.armed {
@@ -138,7 +138,7 @@ func (s *simulation) arm(m *member, power bool) {
 }
 
 // blackout takes the power from all members at once.
-func (s *simulation) blackout() {
+func (s *nemesis) blackout() {
 	s.counts.add(countTotalPowerCuts, 1)
 	s.trace.say("the power fails everywhere")
 	for _, m := range s.machines() {
@@ -148,7 +148,7 @@ func (s *simulation) blackout() {
 
 // cutPower takes the power from one machine. One whose process is already gone
 // loses what was still in the page cache.
-func (s *simulation) cutPower(m *member, why string) {
+func (s *nemesis) cutPower(m *member, why string) {
 	if m.runs() {
 		s.crash(m, true, why)
 		return
@@ -160,7 +160,7 @@ func (s *simulation) cutPower(m *member, why string) {
 	}
 }
 
-func (s *simulation) strikePause(m *member) {
+func (s *nemesis) strikePause(m *member) {
 	d := around(s.random.faults, 1500*time.Millisecond)
 	if !m.up() || m.paused {
 		return
@@ -179,7 +179,7 @@ func (s *simulation) strikePause(m *member) {
 
 // probe lets clients read at a leader that stands still: before it, in the
 // middle, and just when it goes on, which is when it may believe that it leads.
-func (s *simulation) probe(m *member, d time.Duration) {
+func (s *nemesis) probe(m *member, d time.Duration) {
 	for _, after := range []time.Duration{d / 2, d - time.Millisecond, d + time.Millisecond, d + 20*time.Millisecond} {
 		s.schedule.after(after, func() {
 			if s.calm {
@@ -197,7 +197,7 @@ func (s *simulation) probe(m *member, d time.Duration) {
 	}
 }
 
-func (s *simulation) strikeDisk(m *member, f fault) {
+func (s *nemesis) strikeDisk(m *member, f fault) {
 	d := around(s.random.faults, 800*time.Millisecond)
 	if !m.up() {
 		return
@@ -211,7 +211,7 @@ func (s *simulation) strikeDisk(m *member, f fault) {
 	m.stalled = s.schedule.now.Add(d)
 }
 
-func (s *simulation) strikeNetwork(m *member, f fault) {
+func (s *nemesis) strikeNetwork(m *member, f fault) {
 	r := s.random.faults
 	other := s.members[r.IntN(len(s.members))]
 	d := around(r, 3*time.Second)
@@ -251,7 +251,7 @@ func (s *simulation) strikeNetwork(m *member, f fault) {
 }
 
 // split parts the members in two halves.
-func (s *simulation) split(d time.Duration) {
+func (s *nemesis) split(d time.Duration) {
 	half := make([]bool, len(s.members))
 	for i := range half {
 		half[i] = chance(s.random.faults, 0.5)
@@ -267,7 +267,7 @@ func (s *simulation) split(d time.Duration) {
 }
 
 // cut cuts one direction for a while.
-func (s *simulation) cut(from, to *member, d time.Duration) {
+func (s *nemesis) cut(from, to *member, d time.Duration) {
 	if from == to {
 		return
 	}
@@ -281,7 +281,7 @@ func (s *simulation) cut(from, to *member, d time.Duration) {
 	s.schedule.after(d, func() { s.network.heal(from, to) })
 }
 
-func (s *simulation) healLinks() {
+func (s *supervisor) healLinks() {
 	for _, a := range s.members {
 		for _, b := range s.members {
 			l := s.network.link(a, b)
@@ -293,7 +293,7 @@ func (s *simulation) healLinks() {
 
 // crash ends a member's process, with or without its machine, and lets it
 // start again after a while.
-func (s *simulation) crash(m *member, power bool, why string) {
+func (s *supervisor) crash(m *member, power bool, why string) {
 	if power {
 		s.counts.add(countPowerCuts, 1)
 	} else {
@@ -322,12 +322,12 @@ func (s *simulation) crash(m *member, power bool, why string) {
 }
 
 // opensBadly reports whether the machine is to die while it opens its log.
-func (s *simulation) opensBadly(m *member) bool {
+func (s *supervisor) opensBadly(m *member) bool {
 	return chance(s.random.faults, s.plan.openings) && !s.calm && s.truce == 0 && !m.damaged && !m.full
 }
 
 // crashOpening ends a machine that died while it opened its log.
-func (s *simulation) crashOpening(m *member) {
+func (s *supervisor) crashOpening(m *member) {
 	s.counts.add(countOpenings, 1)
 	power := chance(s.random.faults, 0.5)
 	s.trace.tell(m, colorFault, "x dies while it opens its log")
@@ -340,7 +340,7 @@ func (s *simulation) crashOpening(m *member) {
 const moveChance = 0.1
 
 // restart boots a member that is down, once perhaps at another address.
-func (s *simulation) restart(m *member) {
+func (s *supervisor) restart(m *member) {
 	if m.runs() || m.losing || s.failed() {
 		return
 	}
@@ -353,7 +353,7 @@ func (s *simulation) restart(m *member) {
 }
 
 // boot starts a member's process and its view of the others.
-func (s *simulation) boot(m *member) {
+func (s *supervisor) boot(m *member) {
 	if err := m.boot(); err != nil {
 		s.fail(err)
 		return

@@ -173,7 +173,7 @@ func (n *network) answers(m, to *member) bool {
 }
 
 // byRun returns the member whose process has a run's number, or nil.
-func (s *simulation) byRun(run protocol.RunID) *member {
+func (s *cluster) byRun(run protocol.RunID) *member {
 	for _, m := range s.members {
 		if m.runs() && m.runID == run {
 			return m
@@ -184,7 +184,7 @@ func (s *simulation) byRun(run protocol.RunID) *member {
 
 // judgeWelcome checks that nobody who may vote lets in what it could know to be no
 // more than a copy.
-func (s *simulation) judgeWelcome(from, to *member) {
+func (s *checkers) judgeWelcome(from, to *member) {
 	if from.copies != nil {
 		s.counts.add(countCopiesWelcomed, 1)
 		from.copies.welcome = true
@@ -258,7 +258,7 @@ func (m *member) refusedBy(by *member, err error) {
 const operatorLooks = 10 * time.Second
 
 // turnedAway ends a member that was refused.
-func (s *simulation) turnedAway(m *member, by string) {
+func (s *directories) turnedAway(m *member, by string) {
 	switch {
 	case s.forked:
 		s.trace.tell(m, colorFault, "x is refused by %s", by)

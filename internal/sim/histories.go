@@ -7,8 +7,8 @@ import (
 
 // fork says that so many directories were put back that there may be two
 // histories from now on: the checkers of the one history see no more.
-func (s *simulation) fork() {
-	s.forked, s.ledger.blind, s.state.blind, s.mute = true, true, true, true
+func (s *checkers) fork() {
+	s.forked, s.ledger.blind, s.state.blind = true, true, true
 }
 
 // Expel refuses a run whose directory was put back.

@@ -15,7 +15,7 @@ type ledger struct {
 	leaders   map[protocol.Term]int
 	entries   [][]shown // by index-1: one for each term that stood there
 	committed []commitment
-	blind     bool // there is no one history any more: see simulation.fork
+	blind     bool // there is no one history any more: see checkers.fork
 }
 
 // shown is an entry that a member was seen to hold.

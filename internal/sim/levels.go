@@ -38,7 +38,7 @@ type glance struct {
 func (c *client) glances() {
 	s := c.s
 	s.schedule.after(around(s.random.readers, glanceEvery), func() {
-		if s.calm || s.mute {
+		if s.calm || s.mute || s.forked {
 			return
 		}
 		s.glance(c)
@@ -47,7 +47,7 @@ func (c *client) glances() {
 }
 
 // glance sends one read to any member.
-func (s *simulation) glance(c *client) {
+func (s *load) glance(c *client) {
 	r := s.random.readers
 	k := &call{client: c, began: s.schedule.now, seen: c.seen, op: &op{object: r.IntN(objects), level: protocol.Session}}
 	switch {
@@ -80,14 +80,14 @@ func (s *simulation) glance(c *client) {
 }
 
 // glanceWay is how long a read, or its answer, is on its way.
-func (s *simulation) glanceWay() time.Duration {
+func (s *load) glanceWay() time.Duration {
 	return s.network.delay + around(s.random.readers, s.network.jitter)
 }
 
 // look answers a read if the member's state is what it asks for, and else looks
 // again a little later. A member that stands still looks when it goes on, before
 // anything else.
-func (s *simulation) look(g *glance) {
+func (s *load) look(g *glance) {
 	m := g.member
 	if m.run != g.run || !m.up() {
 		return // the client hears nothing
@@ -142,7 +142,7 @@ type level struct {
 
 // leveled checks an answer where it is made: what it says of its age, and that
 // an old state is never served silently.
-func (s *simulation) leveled(g *glance, r *protocol.Result) error {
+func (s *load) leveled(g *glance, r *protocol.Result) error {
 	m := g.member
 	var age int64
 	if !s.plan.wild { // else ages mean nothing
@@ -205,7 +205,7 @@ func (l *level) kept(name string, q *protocol.Query, r *protocol.Result, age int
 
 // glanced takes an answer to the client: a session never reads backwards,
 // whatever the member took it to have seen.
-func (s *simulation) glanced(g *glance, r protocol.Result) {
+func (s *load) glanced(g *glance, r protocol.Result) {
 	k, c := g.call, g.call.client
 	s.trace.note(markGlance, c.number, uint64(r.Index), uint64(r.Age))
 	if s.trace.messages() {

@@ -38,7 +38,7 @@ func isAwkward(i int) bool { return i >= mapKeys+counters+queues }
 func isFlags(i int) bool   { return i == objects-1 }
 
 // drawOp draws what a client does next.
-func (s *simulation) drawOp(c *client) *op {
+func (s *load) drawOp(c *client) *op {
 	r := s.random.clients
 	o := &op{object: r.IntN(objects)}
 	draw, level := r.IntN(100), r.IntN(2)

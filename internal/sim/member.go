@@ -23,7 +23,7 @@ const asleepMax = 4096
 // member is one simulated machine: a disk and a clock that stay, and a process
 // that comes and goes.
 type member struct {
-	s      *simulation
+	s      *directories
 	number int
 	name   string
 	id     protocol.MemberID
@@ -197,7 +197,7 @@ func (m *member) resume() {
 	reads := m.glancing
 	m.glancing = nil
 	for _, g := range reads {
-		m.s.look(g)
+		g.call.client.s.look(g)
 	}
 	list, run := m.asleep, m.run
 	m.asleep = nil

@@ -262,7 +262,7 @@ func (x *mixture) writeOld(m *member) {
 		}
 	}
 	if x.session != 0 {
-		k = &call{op: &op{kind: opPut, object: witness, value: valueForked}, client: &client{s: x.s}, session: x.session, seq: 1}
+		k = &call{op: &op{kind: opPut, object: witness, value: valueForked}, client: &client{s: &x.s.load}, session: x.session, seq: 1}
 		then = func(r protocol.Result) { x.forked = x.forked || r.Code == protocol.OK }
 	}
 	m.ask(k.op, k.request(), then)

@@ -18,7 +18,7 @@ const retransmit = 200 * time.Millisecond
 // share memory. What is left of a broken stream mostly does not arrive.
 type network struct {
 	virtual.Network[Time, letter]
-	s     *simulation
+	s     *checkers
 	rough *virtual.Rough // holds for all links
 	meets map[*link]*meeting
 	// newer, if not nil, is for a test: what a member sends instead of an encoded
@@ -46,7 +46,7 @@ type meeting struct {
 	entered     protocol.RunID // the sender's run that met let in
 }
 
-func newNetwork(s *simulation) *network {
+func newNetwork(s *checkers) *network {
 	p := s.plan
 	n := &network{s: s, delay: p.delay, jitter: p.jitter, meets: map[*link]*meeting{}}
 	r := s.random.network

@@ -132,7 +132,7 @@ func (m *member) knows(commit protocol.Index) {
 }
 
 // durableSum returns the sum of what a member has on disk at an index.
-func (s *simulation) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
+func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
 	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
 		return m.copied.copy.log.durable.sumAt(i) // it has taken the place
 	} else if m != nil && m.restored != nil {
@@ -233,7 +233,7 @@ func (m *member) apply() {
 
 // configured counts the seats that a committed configuration gives, the first
 // time that somebody applies it.
-func (s *simulation) configured(e *protocol.Entry) {
+func (s *checkers) configured(e *protocol.Entry) {
 	if e.Kind != protocol.EntryConfiguration || e.Index <= protocol.Index(len(s.state.applies)) {
 		return
 	}

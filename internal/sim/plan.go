@@ -33,39 +33,67 @@ func Profiles() []string {
 // plan is what a seed has in store.
 type plan struct {
 	profile string
+	crew
+	tuning
+	weather
+	pace
+	sight
+	business
+	keeping
+	troubles
+}
 
-	// Members: founders of which eligible, and passives; those that join late.
+// crew are the members: founders, and passives, of which the share eligible wishes to be
+// active; and those that join late.
+type crew struct {
 	actives, passives int
 	late              []time.Duration // by member number; 0: at the start
 	target            int
+	eligible          float64
+}
 
+// tuning is how the members are set.
+type tuning struct {
 	election, heartbeat, have time.Duration
 	// appendBytes and inflight make appends and windows small; 0: the default.
 	appendBytes, inflight int
+	// lease is that of the configuration; wild says that clocks run at half
+	// speed to double speed. Never both.
+	lease time.Duration
+	wild  bool
+}
 
+// weather is that of the network.
+type weather struct {
 	loss, double, breaks float64
 	delay, jitter        time.Duration
+}
 
+// pace is how long disks and state machines take.
+type pace struct {
 	write, sync, apply time.Duration // means and a maximum
 	slow               float64       // of syncs that take a hundred times as long
 	// sluggish is what a sync takes, on average, at a majority of the actives, until
 	// the faults stop; 0: what it takes at the others.
 	sluggish time.Duration
+}
 
-	// openings is the share of starts that are cut short.
-	openings float64
-
+// sight is how soon members see who lives, and how often wrongly.
+type sight struct {
 	look           time.Duration
 	learn, suspect float64
+}
 
+// business is what the clients do.
+type business struct {
 	clients, depth int
 	think          time.Duration
 	session        time.Duration
+}
 
-	// moves is the mean time between two changes of seats by hand; 0: none.
-	// eligible is the share of passives that wish to be active. segment is
-	// the size of the logs' segments.
-	moves   time.Duration
+// keeping is what members keep of their logs.
+type keeping struct {
+	// segment is the size of the logs' segments.
 	segment int64
 	// checkpoint is how many bytes of log there are between two checkpoints,
 	// retain how many applied entries stay when the head is given up.
@@ -74,61 +102,58 @@ type plan struct {
 	retainBytes int
 	// behind is how many bytes of log stay for members that are far behind; 0: the
 	// default, which is more than there ever are, negative: none.
-	behind   int
-	eligible float64
-	// lease is that of the configuration; wild says that clocks run at half
-	// speed to double speed. Never both.
-	lease time.Duration
-	wild  bool
-
-	// away says that members whose log rots stay down for a while.
-	away bool
-
-	// diverge is the mean time between two states that go astray; 0: none do.
+	behind int
+	// tail is how many bytes of the end of a log stay in memory; 0: the default,
+	// which is all of every log.
+	tail int
 	// chunk is the least size of a checkpoint's chunks; 0: the default, which
 	// makes one of everything.
-	diverge time.Duration
-	chunk   int
+	chunk int
+}
 
+// troubles are how often what goes wrong.
+type troubles struct {
+	// every is the mean time between two faults; weights say which.
+	every   time.Duration
+	weights [faults]int
+	// openings is the share of starts that are cut short.
+	openings float64
+	// moves is the mean time between two changes of seats by hand; 0: none.
+	moves time.Duration
+	// away says that members whose log rots stay down for a while.
+	away bool
+	// diverge is the mean time between two states that go astray; 0: none do.
+	diverge time.Duration
 	// ails is the mean time between two calls that fail, or places of logs that
 	// become unreadable; 0: none do. sectors is the share of the latter,
 	// places how many there are at once.
 	ails    time.Duration
 	sectors float64
 	places  int
-
-	// tail is how many bytes of the end of a log stay in memory; 0: the default,
-	// which is all of every log.
-	tail int
-
 	// walls is the mean time between two wall clocks that are set forward; then half
 	// of the pauses are hidden from boot time, too. 0: no clock is set.
 	walls time.Duration
-
-	// every is the mean time between two faults; weights say which.
-	every   time.Duration
-	weights [faults]int
 }
 
 // draw decides what a seed has in store.
 func draw(r *rand.Rand, o *Options) plan {
 	p := plan{
 		profile: profileNames[r.IntN(len(profileNames))],
-		actives: o.Actives, passives: o.Passives,
-		election: 500 * time.Millisecond, heartbeat: 100 * time.Millisecond, have: 250 * time.Millisecond,
-		delay: between(r, 50*time.Microsecond, time.Millisecond), jitter: between(r, 20*time.Microsecond, time.Millisecond),
-		write: 20 * time.Microsecond, sync: between(r, 200*time.Microsecond, 5*time.Millisecond), apply: time.Millisecond,
-		look: 700 * time.Millisecond, learn: 0.5, suspect: 0.002,
-		clients: 5, depth: 1 + r.IntN(3), think: between(r, 300*time.Millisecond, 900*time.Millisecond),
-		session: between(r, 4*time.Second, 15*time.Second),
-		every:   between(r, time.Second, 4*time.Second),
+		crew:    crew{actives: o.Actives, passives: o.Passives, target: o.Actives, late: make([]time.Duration, o.Actives+o.Passives+o.Reserves)},
+		tuning:  tuning{election: 500 * time.Millisecond, heartbeat: 100 * time.Millisecond, have: 250 * time.Millisecond},
+		weather: weather{delay: between(r, 50*time.Microsecond, time.Millisecond), jitter: between(r, 20*time.Microsecond, time.Millisecond)},
+		pace:    pace{write: 20 * time.Microsecond, sync: between(r, 200*time.Microsecond, 5*time.Millisecond), apply: time.Millisecond},
+		sight:   sight{look: 700 * time.Millisecond, learn: 0.5, suspect: 0.002},
+		business: business{
+			clients: 5, depth: 1 + r.IntN(3), think: between(r, 300*time.Millisecond, 900*time.Millisecond),
+			session: between(r, 4*time.Second, 15*time.Second),
+		},
+		troubles: troubles{every: between(r, time.Second, 4*time.Second)},
 	}
 	p.knobs(r)
 	if o.Profile != "" {
 		p.profile = o.Profile
 	}
-	p.late = make([]time.Duration, o.Actives+o.Passives+o.Reserves)
-	p.target = o.Actives
 	switch p.profile {
 	case "calm":
 		p.every *= 6
@@ -282,11 +307,11 @@ func (p *plan) rotten(r *rand.Rand) {
 }
 
 // bad makes the weather bad.
-func (p *plan) bad(r *rand.Rand) {
-	p.loss = 0.2 * r.Float64() * r.Float64()
-	p.double = 0.1 * r.Float64()
-	p.breaks = 0.01 * r.Float64()
-	p.jitter = between(r, time.Millisecond, 20*time.Millisecond)
+func (w *weather) bad(r *rand.Rand) {
+	w.loss = 0.2 * r.Float64() * r.Float64()
+	w.double = 0.1 * r.Float64()
+	w.breaks = 0.01 * r.Float64()
+	w.jitter = between(r, time.Millisecond, 20*time.Millisecond)
 }
 
 // fair ends all trouble.

@@ -50,9 +50,9 @@ func newRemote(c *client) *remote {
 }
 
 // clock is virtual time as package attempt takes it.
-func (s *simulation) clock() time.Time { return time.Unix(0, int64(s.schedule.now)) }
+func (s *stage) clock() time.Time { return time.Unix(0, int64(s.schedule.now)) }
 
-func (s *simulation) named(address string) *member {
+func (s *cluster) named(address string) *member {
 	return s.members[slices.IndexFunc(s.members, func(m *member) bool { return m.name == address })]
 }
 

@@ -35,7 +35,7 @@ const pageBytes = 4096
 // strikeRot damages a disk when its log next says that everything in it is
 // durable: what no header vouches for yet looks like the torn end of a log, and
 // nothing can tell the difference.
-func (s *simulation) strikeRot(m *member) {
+func (s *nemesis) strikeRot(m *member) {
 	kind := rotBit
 	if chance(s.random.faults, 0.5) {
 		kind = rotWrite
@@ -260,7 +260,7 @@ func (m *member) findsDamage() {
 
 // lose sees to a member whose disk cannot be used any more: after a while it
 // gets an empty one.
-func (s *simulation) lose(m *member) {
+func (s *supervisor) lose(m *member) {
 	if m.losing {
 		return
 	}
@@ -273,7 +273,7 @@ func (s *simulation) lose(m *member) {
 }
 
 // strikeFull fills a disk for a while.
-func (s *simulation) strikeFull(m *member) {
+func (s *nemesis) strikeFull(m *member) {
 	d := between(s.random.faults, 2*time.Second, 25*time.Second)
 	if m.full {
 		return
@@ -309,7 +309,7 @@ type copied struct {
 }
 
 // strikeRestore takes a copy of a member's directory, and puts it back later.
-func (s *simulation) strikeRestore(m *member) {
+func (s *directories) strikeRestore(m *member) {
 	if !m.up() || !m.quiet() {
 		return
 	}
@@ -333,7 +333,7 @@ func (s *simulation) strikeRestore(m *member) {
 // for an old one, started so many times. What nobody remembers could help to elect a leader that lacks
 // acknowledged writes: no promise is made for it. And the loss of the disk must
 // be one that the cluster survives.
-func (s *simulation) remembered(m *member, old *copied, runs int) bool {
+func (s *directories) remembered(m *member, old *copied, runs int) bool {
 	conf, known := s.configuration.Find(m.id)
 	if s.truce > 0 || m.losing || m.damaged || !known || conf.Seat != protocol.SeatVoter || !s.tolerates(m) {
 		return false
@@ -360,7 +360,7 @@ func (s *simulation) remembered(m *member, old *copied, runs int) bool {
 // reaches reports whether the copy's member is a voter there, which campaigns,
 // and somebody whom the copy knows as active is still there. Else it speaks to
 // nobody over a stream, does no harm, and nobody can tell it.
-func (c *copied) reaches(s *simulation, m *member) bool {
+func (c *copied) reaches(s *directories, m *member) bool {
 	for _, at := range c.knew {
 		if !at.Configuration.IsVoter(m.id) {
 			return false
@@ -378,7 +378,7 @@ func (c *copied) reaches(s *simulation, m *member) bool {
 
 // restore puts the copy back. Until the member has been told, nobody else may
 // forget what it has seen: so there are no other faults.
-func (s *simulation) restore(m *member, old *copied) {
+func (s *directories) restore(m *member, old *copied) {
 	s.counts.add(countRestored, 1)
 	if m.up() {
 		s.crash(m, false, "and gets an old directory")
@@ -418,7 +418,7 @@ func (m *member) mustBeTold() {
 
 // foundRestored is what a member does that is told that its directory has gone
 // back: it stops.
-func (s *simulation) foundRestored(m *member, by string) {
+func (s *directories) foundRestored(m *member, by string) {
 	s.counts.add(countRestoredFound, 1)
 	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by)
 	m.stop()

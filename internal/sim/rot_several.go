@@ -22,7 +22,7 @@ type rotten struct {
 // That is more than the tolerated minority, and still nothing may be lost: each
 // entry that one cannot read any more can be read by another one, so that they
 // heal one another. Damage for which that is not so is undone.
-func (s *simulation) strikeRotSeveral() {
+func (s *nemesis) strikeRotSeveral() {
 	tries := 0
 	var try func()
 	try = func() {
@@ -38,7 +38,7 @@ func (s *simulation) strikeRotSeveral() {
 
 // voters returns the members that vote, if all of them are whole and at rest,
 // and no disk that has a seat is lost.
-func (s *simulation) voters() (list []*member) {
+func (s *nemesis) voters() (list []*member) {
 	if s.truce > 0 || s.configuration.Joint() {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (s *simulation) voters() (list []*member) {
 
 // rotSeveral stops the members and damages most of them. It reports whether
 // they were stopped.
-func (s *simulation) rotSeveral(list []*member) bool {
+func (s *nemesis) rotSeveral(list []*member) bool {
 	for _, m := range list {
 		if c, _ := m.latest(); c.Index > s.state.lastApplied() {
 			return false // a change is under way

@@ -12,7 +12,7 @@ import (
 // hand over leaderships, send members away, and remove those whose disk is
 // gone. The policy goes on beside them, and undoes some of what they do.
 type operator struct {
-	s *simulation
+	s *directories
 	// every is the mean time between two of their ideas; 0: they have none.
 	every time.Duration
 }
@@ -54,7 +54,7 @@ func (o *operator) work() {
 }
 
 // leaderNow returns the member that leads the newest term, or nil.
-func (s *simulation) leaderNow() *member {
+func (s *cluster) leaderNow() *member {
 	var leader *member
 	for _, m := range s.members {
 		if m.up() && m.replica.Status(m.now()).Leads && (leader == nil || m.leader > leader.leader) {
@@ -258,7 +258,7 @@ func (m *member) request(answer func(protocol.Result)) uint64 {
 	return m.next
 }
 
-func (s *simulation) names(verb string, list []protocol.MemberID) string {
+func (s *cluster) names(verb string, list []protocol.MemberID) string {
 	for i, id := range list {
 		if i == 0 {
 			verb += " "

@@ -11,7 +11,7 @@ import (
 // sometimes wrongly. A member's view follows the truth with some probability at
 // each look, and now and then suspects somebody without a cause.
 type membership struct {
-	s       *simulation
+	s       *supervisor
 	every   time.Duration
 	learn   float64 // per look, that a change is noticed
 	suspect float64 // per look, that a live member is taken for dead

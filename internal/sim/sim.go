@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/internal/invariant"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 const (
@@ -87,44 +85,6 @@ func Run(seed uint64, o Options) Report {
 	return r
 }
 
-// simulation is one run. Everything in it belongs to one goroutine.
-type simulation struct {
-	seed     uint64
-	options  Options
-	asked    Options // options before their defaults
-	random   streams
-	plan     plan
-	schedule schedule
-	trace    trace
-	counts   Counts
-	registry *resources.Registry
-
-	members    []*member
-	network    *network
-	membership *membership
-	clients    []*client
-	operator   *operator
-	graves     map[protocol.MemberID]grave
-	heard      map[answering]Time // when a leader was answered last
-	unforeseen map[proposal]bool  // configurations of which too few voters were left; see stuck.go
-
-	ledger *ledger
-	state  *state
-
-	lastLeader    *member
-	configuration protocol.Configuration // the newest that was applied
-	values        int                    // written so far; makes each value unique
-	violation     error
-	mute          bool          // nobody reads at a level: for a test
-	over          bool          // no promise covers what may come: see mostAreRight; or it was stopped
-	calm          bool          // faults have stopped
-	copying       *copying      // the copy that there is
-	copied        int           // how many there were
-	forked        bool          // for a test: most directories were put back
-	truce         int           // restored directories that nobody has found: no other faults meanwhile
-	beat          atomic.Uint64 // the step under way, for whoever watches
-}
-
 func newSimulation(seed uint64, o Options) *simulation {
 	asked := o
 	if o.Duration == 0 {
@@ -137,7 +97,8 @@ func newSimulation(seed uint64, o Options) *simulation {
 		o.Passives = passivesDefault
 	}
 	o.Passives = max(o.Passives, 0)
-	s := &simulation{seed: seed, options: o, asked: asked, random: newStreams(seed)}
+	s := &simulation{asked: asked}
+	s.seed, s.options, s.random = seed, o, newStreams(seed)
 	s.trace = trace{hash: seed, now: &s.schedule.now}
 	if o.Trace != nil {
 		s.trace.film = &film{out: o.Trace, messages: o.Messages, colors: o.Colors}
@@ -153,11 +114,11 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
 	p := &s.plan
-	s.network = newNetwork(s)
+	s.network = newNetwork(&s.checkers)
 	s.graves = map[protocol.MemberID]grave{}
 	s.heard, s.unforeseen = map[answering]Time{}, map[proposal]bool{}
-	s.operator = &operator{s: s, every: p.moves}
-	s.membership = &membership{s: s, every: p.look, learn: p.learn, suspect: p.suspect}
+	s.operator = &operator{s: &s.directories, every: p.moves}
+	s.membership = &membership{s: &s.supervisor, every: p.look, learn: p.learn, suspect: p.suspect}
 	return s
 }
 
@@ -183,10 +144,10 @@ func (s *simulation) play() (stack string) {
 		s.schedule.after(around(s.random.states, s.plan.diverge), s.mishaps)
 	}
 	if s.plan.ails > 0 {
-		s.schedule.after(around(s.random.calls, s.plan.ails), ailments{s}.strike)
+		s.schedule.after(around(s.random.calls, s.plan.ails), ailments{&s.nemesis}.strike)
 	}
 	if s.plan.walls > 0 {
-		s.schedule.after(around(s.random.walls, s.plan.walls), walls{s}.set)
+		s.schedule.after(around(s.random.walls, s.plan.walls), walls{&s.nemesis}.set)
 	}
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
@@ -221,7 +182,7 @@ func (s *simulation) until(t Time, done func() bool) bool {
 }
 
 // fail records the first violation.
-func (s *simulation) fail(err error) {
+func (s *stage) fail(err error) {
 	if s.violation == nil && err != nil {
 		s.violation = err
 		s.trace.say("VIOLATION: %v", err)
@@ -229,7 +190,7 @@ func (s *simulation) fail(err error) {
 }
 
 // failed reports whether the run is at its end before its time.
-func (s *simulation) failed() bool { return s.violation != nil || s.over }
+func (s *stage) failed() bool { return s.violation != nil || s.over }
 
 // setUp makes the members and the clients. The first member founds the cluster.
 func (s *simulation) setUp() error {
@@ -271,7 +232,7 @@ func (s *simulation) setUp() error {
 
 func (s *simulation) addMember(i int) error {
 	r := s.random.members
-	m := &member{s: s, number: i, clock: newClock(s.random.clocks, s.plan.wild), wish: protocol.RolePassive, role: protocol.RolePassive}
+	m := &member{s: &s.directories, number: i, clock: newClock(s.random.clocks, s.plan.wild), wish: protocol.RolePassive, role: protocol.RolePassive}
 	for k := range m.id {
 		m.id[k] = byte(r.Uint64())
 	}
@@ -303,16 +264,16 @@ func (s *simulation) addMember(i int) error {
 			founding.Autopilot.FailedAfter = reservesAfter // a raise waits as long
 		}
 	}
-	return m.disk.init(s, m, founding)
+	return m.disk.init(&s.stage, m, founding)
 }
 
 // machines returns the members, without copies of them.
-func (s *simulation) machines() []*member {
+func (s *cluster) machines() []*member {
 	return s.members[:min(len(s.members), s.options.Actives+s.options.Passives+s.options.Reserves)]
 }
 
 // byID returns a member, or nil: of one and its copy the original.
-func (s *simulation) byID(id protocol.MemberID) *member {
+func (s *cluster) byID(id protocol.MemberID) *member {
 	for _, m := range s.members {
 		if m.id == id {
 			return m

@@ -11,7 +11,8 @@ import (
 func TestMajorityOfSlowDisksMakesProgress(t *testing.T) {
 	seed := uint64(0)
 	for _, timeouts := range []time.Duration{2, 4, 6, 8} {
-		s := &simulation{plan: plan{inflight: 1}}
+		s := &simulation{}
+		s.plan.inflight = 1
 		for s.plan.inflight > 0 { // an entry for each sync would be all
 			seed++
 			s = calmCluster(t, seed, Options{})

@@ -15,7 +15,7 @@ import (
 // leaves them. The first member to apply an index says what came of it; that is
 // checked against the specification, and everybody else against that.
 type state struct {
-	blind   bool        // there is no one history any more: see simulation.fork
+	blind   bool        // there is no one history any more: see checkers.fork
 	applies []appliedAt // by index-1
 	objects map[int][]stateAt
 	calls   map[callKey]*call

@@ -29,7 +29,7 @@ type proposal struct {
 }
 
 // answers notes that a leader got an answer, which is what it goes by.
-func (s *simulation) answers(from, to protocol.MemberID) {
+func (s *checkers) answers(from, to protocol.MemberID) {
 	s.heard[answering{from, to}] = s.schedule.now
 }
 
@@ -71,7 +71,7 @@ func decides(c protocol.Configuration, lost func(protocol.MemberID) bool) bool {
 
 // stuck reports whether nothing can be asked of the cluster any more: such a
 // change stands in the log of a live member, and nobody can win an election.
-func (s *simulation) stuck() bool {
+func (s *checkers) stuck() bool {
 	found := false
 	for _, m := range s.machines() {
 		if !m.up() {

@@ -52,8 +52,6 @@ var wide = map[string]width{
 	"cmd.Program":              {methods: 87},
 	"internal/runtime.Member":  {methods: 77, fields: 40},
 	"internal/sim.member":      {methods: 122, fields: 81},
-	"internal/sim.plan":        {fields: 47},
-	"internal/sim.simulation":  {methods: 98, fields: 31},
 	"storage/checkpoint.Store": {methods: 62},
 	"storage/wal.Log":          {fields: 32},
 }
