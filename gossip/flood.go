@@ -101,8 +101,7 @@ func (p *push) flush(now protocol.Instant) {
 		p.trust.sign(f, true)
 		f.Body = protocol.EncodeFrameBody(f) // once, for all copies
 		p.spread(now, f, protocol.MemberID{})
-		before = sumAfter(before, entries[:n])
-		p.done = entries[n-1].Index
+		before, p.done = entries[n-1].Sum, entries[n-1].Index
 		entries = entries[n:]
 	}
 	if p.done < tip {
@@ -123,14 +122,6 @@ func cut(entries []protocol.Entry, size int) int {
 		n++
 	}
 	return n
-}
-
-// sumAfter returns the log sum after a run.
-func sumAfter(before protocol.LogSum, entries []protocol.Entry) protocol.LogSum {
-	for i := range entries {
-		before = before.Next(entries[i].Raw)
-	}
-	return before
 }
 
 // frame makes a frame of this member's own log.

@@ -20,8 +20,8 @@ const (
 // answers from memory.
 type Log interface {
 	// Entries returns entries first.. up to last, about as many as fit into
-	// bytes and at least one; nil if first is not in memory. They may be kept
-	// and are not changed.
+	// bytes and at least one, with their log sums; nil if first is not in memory. They
+	// may be kept and are not changed.
 	Entries(first, last protocol.Index, bytes int) []protocol.Entry
 	// SumBefore returns the log sum after entry first-1, if it is in memory.
 	SumBefore(first protocol.Index) (protocol.LogSum, bool)

@@ -97,7 +97,7 @@ func invented(f *protocol.Frame) *protocol.Frame {
 	}
 	protocol.EncodeEntries(more)
 	return &protocol.Frame{
-		Origin: f.Origin, Before: sumAfter(f.Before, f.Entries), Commit: last.Index + 3, Entries: more, Chain: f.Chain, Seal: f.Seal,
+		Origin: f.Origin, Before: protocol.SumEntries(f.Before, slices.Clone(f.Entries)), Commit: last.Index + 3, Entries: more, Chain: f.Chain, Seal: f.Seal,
 	}
 }
 

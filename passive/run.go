@@ -85,7 +85,7 @@ func (m *Member) adopt(fresh []protocol.Entry, sum protocol.LogSum, changes []pr
 	m.state.Commit = last.Index
 	m.unwritten += protocol.RawSize(fresh)
 	m.raiseTerm(last.Term)
-	m.ready.Delta.Entries = append(m.ready.Delta.Entries, fresh...)
+	m.ready.Delta.Entries, m.ready.Delta.Summed = append(m.ready.Delta.Entries, fresh...), true
 	m.event(protocol.EventCommitted, protocol.MemberID{}, last.Index, "")
 }
 

@@ -41,6 +41,8 @@ type Delta struct {
 	Truncate bool
 	After    Index
 	Entries  []Entry
+	// Summed says that the entries come with their log sums, which are not reckoned again.
+	Summed bool
 }
 
 // Cut records that the log lost everything above after.

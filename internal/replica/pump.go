@@ -99,7 +99,7 @@ func (r *Replica) changeLog(d *protocol.Delta) {
 		r.log.tail.truncate(d.After)
 		r.unreadable.truncate(d.After)
 	}
-	r.log.tail.append(d.Entries)
+	r.log.tail.append(d.Entries, d.Summed)
 }
 
 // serveGossip exchanges progress and messages with the gossip core.

@@ -90,8 +90,9 @@ func (t *tail) sumAt(i protocol.Index) (protocol.LogSum, bool) {
 	return t.entries[i-t.first].Sum, true
 }
 
-// append adds entries after last and fills in their sums.
-func (t *tail) append(entries []protocol.Entry) {
+// append adds entries after last, and fills in their sums unless they come with them:
+// whoever has those has reckoned them from the same log.
+func (t *tail) append(entries []protocol.Entry, summed bool) {
 	if len(entries) == 0 {
 		return
 	}
@@ -104,7 +105,9 @@ func (t *tail) append(entries []protocol.Entry) {
 	}
 	at := len(t.entries)
 	t.entries = append(t.entries, entries...)
-	protocol.SumEntries(sum, t.entries[at:])
+	if !summed {
+		protocol.SumEntries(sum, t.entries[at:])
+	}
 	t.bytes += protocol.RawSize(entries)
 }
 

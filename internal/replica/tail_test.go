@@ -18,9 +18,9 @@ func run(first protocol.Index, n int, term protocol.Term) []protocol.Entry {
 func TestTailSumsDoNotDependOnBatches(t *testing.T) {
 	var empty protocol.Shape
 	one, many := newTail(&empty, nil), newTail(&empty, nil)
-	one.append(run(1, 10, 1))
+	one.append(run(1, 10, 1), false)
 	for i := protocol.Index(1); i <= 10; i++ {
-		many.append(run(i, 1, 1))
+		many.append(run(i, 1, 1), false)
 	}
 	a, _ := one.sumAt(10)
 	b, ok := many.sumAt(10)
@@ -37,10 +37,10 @@ func TestTailSumsDoNotDependOnBatches(t *testing.T) {
 func TestTailNeverOverwritesWhatItHandedOut(t *testing.T) {
 	var empty protocol.Shape
 	tail := newTail(&empty, nil)
-	tail.append(run(1, 8, 1))
+	tail.append(run(1, 8, 1), false)
 	out := tail.slice(1, 8)
 	tail.truncate(4)
-	tail.append(run(5, 4, 2))
+	tail.append(run(5, 4, 2), false)
 	if got := out[5].Term; got != 1 {
 		t.Errorf("an entry handed out changed its term to %d", got)
 	}
@@ -53,7 +53,7 @@ func TestTailTrimKeepsWhatItMust(t *testing.T) {
 	var empty protocol.Shape
 	tail := newTail(&empty, nil)
 	n := tailEntriesMax + 100
-	tail.append(run(1, n, 1))
+	tail.append(run(1, n, 1), false)
 	want, _ := tail.sumAt(protocol.Index(n))
 	tail.trim(50, tailBytes)
 	if tail.first != 51 {
@@ -78,7 +78,7 @@ func TestTailTrimKeepsWhatItMust(t *testing.T) {
 func TestTailFit(t *testing.T) {
 	var empty protocol.Shape
 	tail := newTail(&empty, nil)
-	tail.append(run(1, 10, 1))
+	tail.append(run(1, 10, 1), false)
 	size := len(tail.entries[0].Raw)
 	for _, c := range []struct {
 		bytes int
@@ -93,7 +93,7 @@ func TestTailFit(t *testing.T) {
 func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
 	var shape protocol.Shape
 	full := newTail(&shape, nil)
-	full.append(run(1, 10, 1))
+	full.append(run(1, 10, 1), false)
 	for range 10 {
 		shape.Append(1)
 	}
@@ -101,8 +101,8 @@ func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
 	if _, ok := found.sumAt(4); ok {
 		t.Error("claims to know the sum before its first entry")
 	}
-	found.append(run(11, 1, 1))
-	full.append(run(11, 1, 1))
+	found.append(run(11, 1, 1), false)
+	full.append(run(11, 1, 1), false)
 	got, _ := found.sumAt(11)
 	if want, _ := full.sumAt(11); got != want {
 		t.Errorf("sum %v after a restart, want %v", got, want)
@@ -117,7 +117,7 @@ func TestTailKnowsSumsBelowItsEntries(t *testing.T) {
 	var want []protocol.LogSum // after index i
 	n := protocol.Index(0)
 	for range 8 {
-		tail.append(run(n+1, tailEntriesMax, 1))
+		tail.append(run(n+1, tailEntriesMax, 1), false)
 		n += tailEntriesMax
 		for i := protocol.Index(len(want)); i <= n; i++ {
 			sum, _ := tail.sumAt(i)
