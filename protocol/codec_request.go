@@ -76,8 +76,8 @@ func DecodeRequestHead(src []byte) (*Request, error) {
 	return q, nil
 }
 
-// DecodeRequest reads what AppendRequest wrote. Arguments and prefixes alias
-// src. It does not say whether the request may be: that is its Validate.
+// DecodeRequest reads what AppendRequest wrote. Arguments and prefixes, and what
+// EncodedCommand returns, alias src. It does not say whether the request may be: that is its Validate.
 //
 // An error with a request, of which only id and kind are set, is about its body:
 // ErrMalformed, or ErrUnsupported for a kind that is not known. It is for that
@@ -93,8 +93,9 @@ func DecodeRequest(src []byte) (*Request, error) {
 	q.Wait = time.Duration(r.nanos())
 	switch q.Kind {
 	case RequestCommand:
+		rest := r.src
 		c := r.command(FrameBytesMax, FrameBytesMax)
-		q.Command = &c
+		q.Command, q.encoded = &c, rest[:len(rest)-len(r.src):len(rest)-len(r.src)]
 	case RequestQuery:
 		q.Query = r.query()
 	case RequestWatch:

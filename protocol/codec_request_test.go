@@ -85,7 +85,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 	for _, q := range sampleRequests() {
 		src := AppendRequest(nil, q)
 		got, err := DecodeRequest(src)
-		if err != nil || !reflect.DeepEqual(got, q) {
+		if err != nil || !reflect.DeepEqual(got.made(), q) {
 			t.Errorf("got %+v, %v, want %+v", got, err, q)
 		}
 		if size := RequestSize(q); size < len(src) {
@@ -196,6 +196,9 @@ func FuzzDecodeRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if q.Command != nil && !bytes.Equal(q.EncodedCommand(), EncodeCommand(q.Command)) {
+			t.Fatalf("%x: the command's bytes are not what it is encoded to", src)
+		}
 		if got := AppendRequest(nil, q); len(got) >= len(src) && !bytes.Equal(got, src) {
 			t.Fatalf("got %x, want %x", got, src)
 		}
@@ -241,4 +244,38 @@ func FuzzCheckMsgpack(f *testing.F) {
 		}
 		_, _ = msgpack.NewDecoder(bytes.NewReader(src)).DecodeInterfaceLoose()
 	})
+}
+
+// made returns the request as if it had been made here.
+func (q *Request) made() *Request {
+	one := *q
+	one.encoded = nil
+	return &one
+}
+
+// [S] A command goes into the log in the bytes that it came in, and these are what it
+// would be encoded to: one that were not would have another log sum than the same command
+// of a client in the member's own process, and nothing else would notice.
+func TestACommandIsTakenInTheBytesThatItCameIn(t *testing.T) {
+	q := sampleRequests()[0]
+	src := AppendRequest(nil, q)
+	got, err := DecodeRequest(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := got.EncodedCommand()
+	if !bytes.Equal(encoded, EncodeCommand(q.Command)) || !bytes.Equal(encoded, q.EncodedCommand()) {
+		t.Errorf("got %x, want %x", encoded, EncodeCommand(q.Command))
+	}
+	if n := testing.AllocsPerRun(100, func() { got.EncodedCommand() }); n != 0 || cap(encoded) != len(encoded) {
+		t.Errorf("it was encoded again: %v allocations", n)
+	}
+	if session, sequence, ok := CommandKey(encoded); !ok || session != q.Command.Session || sequence != q.Command.Sequence {
+		t.Errorf("got session %d, sequence %d, %t; want those of %+v", session, sequence, ok, q.Command)
+	}
+	for _, other := range [][]byte{nil, encoded[:1], {0x93, 1, 2, 3}, EncodeCommand(&Command{Session: 1}), EncodeCommand(&Command{Sequence: 1})} {
+		if _, _, ok := CommandKey(other); ok {
+			t.Errorf("%x names a command", other)
+		}
+	}
 }

@@ -196,6 +196,18 @@ type Request struct {
 	// Wait is how long the client waits for the answer; 0: it does not say. What
 	// waits for something answers a little before, with what it waits for.
 	Wait time.Duration
+
+	encoded []byte // that Command was read from
+}
+
+// EncodedCommand returns the encoding of Command, the data of an EntryCommand: the bytes
+// that it came in if the request was decoded, for a value has one encoding only. They are
+// not copied. Whoever has decoded a request leaves its Command as it is.
+func (q *Request) EncodedCommand() []byte {
+	if q.encoded != nil {
+		return q.encoded
+	}
+	return EncodeCommand(q.Command)
 }
 
 // WaitMargin is how much earlier than after wait what waits is answered, so that

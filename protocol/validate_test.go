@@ -128,7 +128,7 @@ func TestValidateTakesWhatIsWithinTheLimits(t *testing.T) {
 			t.Errorf("%+v: %v", q, err)
 		}
 		src := AppendRequest(nil, q)
-		if got, err := DecodeRequest(src); err != nil || !reflect.DeepEqual(got, q) {
+		if got, err := DecodeRequest(src); err != nil || !reflect.DeepEqual(got.made(), q) {
 			t.Errorf("kind %d: %v", q.Kind, err)
 		}
 		if len(src) > EntryBytesMax {

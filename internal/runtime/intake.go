@@ -28,8 +28,8 @@ type intake struct {
 }
 
 // serveCommand hands a command to the loop.
-func (i *intake) serveCommand(c *protocol.Command, reply func(protocol.Result)) func() {
-	id, err := i.submit(i.submission(c), reply)
+func (i *intake) serveCommand(q *protocol.Request, reply func(protocol.Result)) func() {
+	id, err := i.submit(i.submission(q), reply)
 	if err != nil {
 		reply(protocol.Failed(err))
 		return func() {}
@@ -41,8 +41,8 @@ func (i *intake) serveCommand(c *protocol.Command, reply func(protocol.Result)) 
 // is that connection's turn. The returned function says that nobody waits any more:
 // what has not had its turn is not done then. A command that has counts as in hand
 // until it is answered, so that nobody gets more turns by giving up.
-func (i *intake) serveCommandOf(stream uint64, c *protocol.Command, reply func(protocol.Result)) (forget func()) {
-	s := i.submission(c)
+func (i *intake) serveCommandOf(stream uint64, q *protocol.Request, reply func(protocol.Result)) (forget func()) {
+	s := i.submission(q)
 	p := &pass{stream: stream, bytes: len(s.Command), refuse: func(err error) { reply(protocol.Failed(err)) }}
 	p.start = func() error {
 		_, err := i.submit(s, func(result protocol.Result) {
@@ -55,9 +55,12 @@ func (i *intake) serveCommandOf(stream uint64, c *protocol.Command, reply func(p
 	return func() { i.gate.leave(p) }
 }
 
-func (i *intake) submission(c *protocol.Command) replica.Submission {
+// submission is what the loop is given of a command. One that came over a connection goes
+// into the log in the bytes that it came in, once it is known to be valid.
+func (i *intake) submission(q *protocol.Request) replica.Submission {
+	c := q.Command
 	return replica.Submission{
-		Command: protocol.EncodeCommand(c), Checked: c.Operation != protocol.SessionKeepAlive && i.accepts(c) == nil,
+		Command: q.EncodedCommand(), Checked: c.Operation != protocol.SessionKeepAlive && i.accepts(c) == nil,
 	}
 }
 

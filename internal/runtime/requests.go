@@ -83,7 +83,7 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 	}
 	switch req.Kind {
 	case protocol.RequestCommand:
-		return m.serveCommand(req.Command, reply)
+		return m.serveCommand(req, reply)
 	case protocol.RequestSeats:
 		return m.serveSeats(req.Seats, reply)
 	case protocol.RequestAutopilot:

@@ -297,7 +297,7 @@ func (h handler) Serve(req *protocol.Request, to *wire.Responder) {
 			answer = &protocol.Response{Result: h.m.query(to.Context(), wait, req.Query)}
 		}()
 	case req.Kind == protocol.RequestCommand && req.Validate() == nil:
-		to.OnCancel(h.m.serveCommandOf(to.Stream(), req.Command, func(result protocol.Result) {
+		to.OnCancel(h.m.serveCommandOf(to.Stream(), req, func(result protocol.Result) {
 			respond(&protocol.Response{Result: result})
 		}))
 	case req.Kind == protocol.RequestLeader:

@@ -123,7 +123,7 @@ func (m *member) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
 		answer(protocol.Failed(protocol.ErrNoSpace))
 	case o.command():
 		n := m.request(answer)
-		m.replica.Submit(m.now(), replica.Submission{Request: n, Command: protocol.EncodeCommand(q.Command)})
+		m.replica.Submit(m.now(), replica.Submission{Request: n, Command: q.EncodedCommand()})
 		m.serve()
 	case o.level == protocol.Linearizable:
 		m.next++
