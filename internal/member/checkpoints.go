@@ -92,9 +92,10 @@ func (d *Driver) Adopt(a *replica.Apply) {
 	}
 }
 
-// Applied says what applying has come to, for the replica. It is called by whoever
-// applies.
-func (d *Driver) Applied(results []protocol.Result) replica.Applied {
+// Applied answers those who wait for what was applied, and says what that has come to, for
+// the replica. It is called by whoever applies, after readers can see it.
+func (d *Driver) Applied(batch *replica.Apply, results []protocol.Result) replica.Applied {
+	d.c.Answers.applied(batch, results)
 	stats := d.c.Machine.Stats()
 	return replica.Applied{
 		Last: stats.Applied, Results: results,

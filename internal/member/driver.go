@@ -28,8 +28,6 @@ type Hands interface {
 	// Work adds a step to a lane. Any goroutine may call it.
 	Work(l Lane, step func() Done)
 
-	Answer(a replica.Answer)
-	AnswerRead(a replica.ReadAnswer)
 	// Tell tells people what has happened.
 	Tell(list []protocol.Event)
 
@@ -77,6 +75,7 @@ type Config struct {
 	Log     storage.Log
 	Store   storage.CheckpointStore
 	Hands   Hands
+	Answers *Answers
 	// Watch, if not nil, sees all effects before the first is served.
 	Watch func(fx *replica.Effects)
 	// Progress, if not nil, is told how far the building of an installed state has
@@ -88,6 +87,7 @@ type Config struct {
 // but for what says otherwise.
 type Driver struct {
 	c           Config
+	gate        uint64 // as it was set last
 	checkpoints checkpoints
 }
 
@@ -123,11 +123,16 @@ func (d *Driver) Serve() {
 	d.serve(&fx)
 }
 
-// serve begins effects. What the replica says of histories comes first. [S] A member
+// serve begins effects. The gate before the answers comes first, then what the replica
+// says of histories. [S] A member
 // that must stop because there are two of them neither stores nor says anything more,
 // and one that doubts its own answers no read that it has found good before.
 func (d *Driver) serve(fx *replica.Effects) {
 	h := d.c.Hands
+	if fx.Gate != d.gate {
+		d.gate = fx.Gate
+		d.c.Answers.gate.set(fx.Gate)
+	}
 	for _, back := range fx.PutBack {
 		h.Expel(back)
 	}
@@ -135,12 +140,16 @@ func (d *Driver) serve(fx *replica.Effects) {
 		h.Doubt(fx.Diverged)
 	}
 	if fx.Stop != nil {
+		d.c.Answers.Shut()
 		h.Tell(fx.Events)
 		h.Stop(fx.Stop)
 		return
 	}
 	if fx.Persist != nil && h.Alive() {
 		h.Persist(fx.Persist)
+	}
+	for i := range fx.Await {
+		d.c.Answers.await(&fx.Await[i])
 	}
 	if h.Alive() {
 		h.Send(fx.Send)
@@ -181,10 +190,10 @@ func (d *Driver) work(fx *replica.Effects) {
 func (d *Driver) answer(fx *replica.Effects) {
 	h := d.c.Hands
 	for _, a := range fx.Answers {
-		h.Answer(a)
+		d.c.Answers.Answer(a.Request, a.Result)
 	}
 	for _, a := range fx.Reads {
-		h.AnswerRead(a)
+		d.c.Answers.readAnswer(a)
 	}
 	if len(fx.Events) > 0 {
 		h.Tell(fx.Events)

@@ -26,22 +26,28 @@ type recorder struct {
 	writes []*replica.Persist
 }
 
-func (r *recorder) do(what string)                { r.did = append(r.did, what) }
-func (r *recorder) Alive() bool                   { return r.deadAt == 0 || len(r.did) < r.deadAt }
-func (r *recorder) Persist(*replica.Persist)      { r.do("persist") }
-func (r *recorder) Send([]replica.Send)           { r.do("send") }
-func (r *recorder) Apply([]replica.Apply)         { r.do("apply") }
-func (r *recorder) Repair(*repair.Step)           { r.do("repair") }
-func (r *recorder) Answer(replica.Answer)         { r.do("answer") }
-func (r *recorder) AnswerRead(replica.ReadAnswer) { r.do("answer a read") }
-func (r *recorder) Tell([]protocol.Event)         { r.do("tell") }
-func (r *recorder) Doubt(*gossip.Divergence)      { r.do("doubt") }
-func (r *recorder) Expel(protocol.RunOf)          { r.do("expel") }
-func (r *recorder) Stop(error)                    { r.do("stop") }
-func (r *recorder) DiskFailed(error)              { r.do("disk failed") }
+func (r *recorder) do(what string)           { r.did = append(r.did, what) }
+func (r *recorder) Alive() bool              { return r.deadAt == 0 || len(r.did) < r.deadAt }
+func (r *recorder) Persist(*replica.Persist) { r.do("persist") }
+func (r *recorder) Send([]replica.Send)      { r.do("send") }
+func (r *recorder) Apply([]replica.Apply)    { r.do("apply") }
+func (r *recorder) Repair(*repair.Step)      { r.do("repair") }
+func (r *recorder) Tell([]protocol.Event)    { r.do("tell") }
+func (r *recorder) Doubt(*gossip.Divergence) { r.do("doubt") }
+func (r *recorder) Expel(protocol.RunOf)     { r.do("expel") }
+func (r *recorder) Stop(error)               { r.do("stop") }
+func (r *recorder) DiskFailed(error)         { r.do("disk failed") }
 func (r *recorder) Work(l Lane, step func() Done) {
 	r.do([]string{"read the log", "work on the store", "read the store"}[l])
 	r.lanes[l] = append(r.lanes[l], step)
+}
+
+// waiting are two who wait, for request 1 and for read 2.
+func (r *recorder) waiting() *Answers {
+	a := NewAnswers()
+	a.Command(func(protocol.Result) { r.do("answer") })
+	a.Read(func(protocol.Index, error) { r.do("answer a read") })
+	return a
 }
 
 // everything is effects of every kind.
@@ -49,7 +55,8 @@ func everything() *replica.Effects {
 	return &replica.Effects{
 		Persist: &replica.Persist{}, Send: make([]replica.Send, 1), Apply: make([]replica.Apply, 1), ReadLog: make([]replica.ReadLog, 1),
 		Repair: &repair.Step{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
-		Answers: make([]replica.Answer, 1), Reads: make([]replica.ReadAnswer, 1), Events: make([]protocol.Event, 1),
+		Gate: 1, Await: []replica.Awaited{{Request: 1, Session: 1, Sequence: 1}},
+		Answers: []replica.Answer{{Request: 1}}, Reads: []replica.ReadAnswer{{Request: 2}}, Events: make([]protocol.Event, 1),
 		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1),
 	}
 }
@@ -64,7 +71,7 @@ func TestEffectsBeginInTheOrderOfSafety(t *testing.T) {
 	}
 	serve := func(deadAt int, fx *replica.Effects) []string {
 		h := &recorder{deadAt: deadAt}
-		New(Config{Context: context.Background(), Hands: h}).serve(fx)
+		New(Config{Context: context.Background(), Hands: h, Answers: h.waiting()}).serve(fx)
 		return h.did
 	}
 	if got := serve(0, everything()); !slices.Equal(got, want) {
@@ -178,7 +185,7 @@ func loneVoter(t *testing.T) *replica.Replica {
 // ends: its replica knows before anybody could be told that something was stored.
 func TestADiskThatFailsEndsAMember(t *testing.T) {
 	r, h := loneVoter(t), &recorder{}
-	d := New(Config{Context: context.Background(), Replica: r, Hands: h, Watch: func(fx *replica.Effects) {
+	d := New(Config{Context: context.Background(), Replica: r, Hands: h, Answers: NewAnswers(), Watch: func(fx *replica.Effects) {
 		if p := fx.Persist; p != nil {
 			h.writes = append(h.writes, p)
 		}

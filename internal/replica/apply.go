@@ -24,6 +24,9 @@ type applying struct {
 	reads  *fetches
 	places *unreadable
 	levels *formats
+	asked  interface {
+		expected(first, last protocol.Index) []proposed
+	}
 
 	flights []flight
 	reading bool
@@ -93,7 +96,10 @@ func (a *applying) give(entries []protocol.Entry) {
 		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
 	a.flights = append(a.flights, flight{entries: entries})
-	a.out.Apply = append(a.out.Apply, Apply{Entries: entries, Take: a.take(entries)})
+	a.out.Apply = append(a.out.Apply, Apply{
+		Entries: entries, Take: a.take(entries),
+		Epoch: a.standing.answering(), expected: a.asked.expected(entries[0].Index, a.log.handed),
+	})
 }
 
 // cut returns the entries of one batch: those up to the first mark, or all.
@@ -162,7 +168,7 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 		r.commands.skipped(f.adopt)
 		r.reads.serve()
 		r.checkpoints.dropHead(now)
-	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // a state that is given up answers nobody
+	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // of a state that is given up
 	default:
 		r.checkpoints.marked(now, f.entries, &done)
 		r.commands.applied(f.entries, done.Results)

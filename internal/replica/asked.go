@@ -13,6 +13,10 @@ type Submission struct {
 	// encoding is good, and that it is no keep-alive of a session: those of many
 	// sessions share an entry.
 	Checked bool
+	// Session and Sequence are those of the command. With a Sequence of 0 it is answered
+	// by the leader alone, if that is another member.
+	Session  protocol.SessionID
+	Sequence uint64
 }
 
 // Submit takes encoded commands of clients: all that wait, so that they share one
@@ -21,7 +25,9 @@ type Submission struct {
 // sequence: not_leader, no_leader, overloaded, no_space_here, unknown_outcome.
 func (r *Replica) Submit(now protocol.Instant, list ...Submission) {
 	for _, s := range list {
-		r.commands.waiting = append(r.commands.waiting, command{from: origin{request: s.Request}, encoded: s.Command, checked: s.Checked})
+		r.commands.waiting = append(r.commands.waiting, command{
+			from: origin{request: s.Request}, encoded: s.Command, checked: s.Checked, session: s.Session, sequence: s.Sequence,
+		})
 	}
 	r.pump(now)
 }

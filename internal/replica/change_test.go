@@ -80,7 +80,8 @@ func (c *crew) settle() {
 			c.r.Persisted(c.now, e.Persist.ID, nil)
 		}
 		for _, a := range e.Apply {
-			c.r.Applied(c.now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+			done := appliedOf(&a, nil, func(request uint64, r protocol.Result) { c.answers[request] = r })
+			c.r.Applied(c.now, done)
 		}
 		for _, s := range e.Send {
 			c.agree(s)
@@ -90,6 +91,16 @@ func (c *crew) settle() {
 		}
 	}
 	c.t.Fatal("the replica does not settle")
+}
+
+// appliedOf is what comes of a batch, given its results, or nil if all are good; answer
+// hears what this member's clients are answered.
+func appliedOf(a *Apply, results []protocol.Result, answer func(uint64, protocol.Result)) Applied {
+	if results == nil {
+		results = make([]protocol.Result, len(a.Entries))
+	}
+	a.Answer(results, answer)
+	return Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: results}
 }
 
 func (c *crew) agree(s Send) {

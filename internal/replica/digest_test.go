@@ -47,6 +47,8 @@ type patient struct {
 	bad      []protocol.Index
 	replaced []protocol.Index
 	reads    []error
+	gate     uint64                   // before the answers, as it was set last
+	told     map[uint64]protocol.Code // what requests were answered, those of others too
 }
 
 func patientOf(t *testing.T, self byte, rec storage.Recovered, state func(protocol.Index) byte) *patient {
@@ -60,6 +62,7 @@ func (p *patient) serve() {
 	p.t.Helper()
 	for range 200 {
 		e := p.r.Effects()
+		p.look(&e)
 		for _, x := range e.Events {
 			p.events += x.String() + "\n"
 		}
@@ -91,6 +94,22 @@ func (p *patient) serve() {
 		}
 	}
 	p.t.Fatal("it does not settle")
+}
+
+// look notes the gate and what is answered.
+func (p *patient) look(e *Effects) {
+	if p.told == nil {
+		p.told = map[uint64]protocol.Code{}
+	}
+	p.gate = e.Gate
+	for _, a := range e.Answers {
+		p.told[a.Request] = a.Result.Code
+	}
+	for _, s := range e.Send {
+		if a, ok := s.Message.(*protocol.ForwardAnswer); ok {
+			p.told[a.Request] = a.Result.Code
+		}
+	}
 }
 
 func (p *patient) apply(a Apply) {

@@ -11,6 +11,11 @@ import (
 // Effects is what a replica wants done, in the order in which it must begin:
 // see the package's comment.
 type Effects struct {
+	// Gate is the epoch of the state while that may answer, and 0 while it may not: what
+	// was handed out with another Apply.Epoch answers nobody any more. [S] It begins
+	// before all other effects, so that nobody hears of what the member knows about its
+	// state, and then an answer of that state.
+	Gate uint64
 	// Persist is to be written and, if it says so, synced; then Persisted.
 	Persist *Persist
 	// Send goes to the network. Nothing is expected of it: what is lost is
@@ -31,7 +36,12 @@ type Effects struct {
 	// ReadChunk asks the store for chunks that other members want; each is
 	// answered by ChunkRead.
 	ReadChunk []ChunkRead
-	// Answers are results of submitted commands, Reads of reads.
+	// Await names commands that are forwarded to the leader, and that this member may
+	// answer as soon as it has applied them itself. It begins before Send.
+	Await []Awaited
+	// Answers are results of submitted commands, Reads of reads. Whoever applies a
+	// command answers it itself (Apply.Answer): here are those that come to nothing, and
+	// those that the leader has answered. The first answer to a request counts.
 	Answers []Answer
 	Reads   []ReadAnswer
 	Events  []protocol.Event
@@ -78,6 +88,32 @@ type Apply struct {
 	// that has diverged (machine.Machine.Replace).
 	Adopt   protocol.Index
 	Replace bool
+	// Epoch is that of the state when the entries were handed out: who waits for them is
+	// answered if Effects.Gate is the same when they are applied. 0: nobody is.
+	Epoch uint64
+
+	expected []proposed // by index, those of this leader whose entries these are
+}
+
+// Answer calls tell with the result of each command among the entries that a request of
+// this member waits for, in order, given one result for each entry. Whoever applies calls
+// it, when readers can see what was applied.
+func (a *Apply) Answer(results []protocol.Result, tell func(request uint64, result protocol.Result)) {
+	for i := range a.expected {
+		p := &a.expected[i]
+		p.tell(p.outcome(a.Entries, results), func(o origin, result protocol.Result) {
+			if o.member.IsZero() {
+				tell(o.request, result)
+			}
+		})
+	}
+}
+
+// Awaited is a command that was forwarded, with what names it in the log.
+type Awaited struct {
+	Request  uint64
+	Session  protocol.SessionID
+	Sequence uint64
 }
 
 // Applied answers an Apply.
@@ -143,6 +179,7 @@ type ReadAnswer struct {
 // Effects returns what has gathered since the last call.
 func (r *Replica) Effects() Effects {
 	out := r.out.Effects
+	out.Gate = r.standing.answering()
 	r.out.Effects = Effects{}
 	return out
 }

@@ -77,6 +77,9 @@ func (q *commands) forward(now protocol.Instant, list []command) {
 		default:
 			q.ids.next++
 			a.sent = append(a.sent, forwarded{id: q.ids.next, request: c.from.request, to: leader, ask: now.Add(q.cfg.Active.Election)})
+			if c.sequence != 0 {
+				q.out.Await = append(q.out.Await, Awaited{Request: c.from.request, Session: c.session, Sequence: c.sequence})
+			}
 			q.sendForward(leader, q.ids.next, c.encoded)
 		}
 	}

@@ -56,16 +56,16 @@ func (q *commands) turnAway() {
 	}
 }
 
-// tell answers whoever waits for an entry.
-func (q *commands) tell(p *proposed, result protocol.Result) {
+// tell calls answer for all who wait for an entry.
+func (p *proposed) tell(result protocol.Result, answer func(origin, protocol.Result)) {
 	if p.gathered == nil {
-		q.answer(p.from, result)
+		answer(p.from, result)
 		return
 	}
 	expired, err := sessionop.Expired(&result)
 	if err != nil {
 		for _, from := range p.gathered {
-			q.answer(from, protocol.Failed(err))
+			answer(from, protocol.Failed(err))
 		}
 		return
 	}
@@ -76,7 +76,7 @@ func (q *commands) tell(p *proposed, result protocol.Result) {
 			one = protocol.Failed(protocol.ErrSessionExpired)
 			one.Index = result.Index
 		}
-		q.answer(from, one)
+		answer(from, one)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestKeepAlivesShareAnEntry(t *testing.T) {
 			r.Persisted(*now, e.Persist.ID, nil)
 		}
 		for _, a := range e.Apply { // sessions 2 and 5 are gone: places 1 and 4
-			r.Applied(*now, Applied{Last: entry.Index, Results: []protocol.Result{{Data: []byte{2, 3}}}})
+			r.Applied(*now, appliedOf(&a, []protocol.Result{{Data: []byte{2, 3}}}, func(request uint64, r protocol.Result) { answers[request] = r.Code }))
 			if a.Entries[0].Index != entry.Index {
 				t.Fatalf("applies %v", a.Entries)
 			}

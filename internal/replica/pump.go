@@ -42,6 +42,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.behind.prove(now, r.hearing.leader())
 	r.install.startReset()
 	r.disk.start(&r.out, r.log.tail)
+	r.commands.suspend()
 	r.apply.handOut()
 	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
 		r.log.tail.trim(keep-1, r.cfg.TailBytes)
@@ -180,10 +181,8 @@ func (r *Replica) fell(now, again protocol.Instant) {
 	r.checkpoints.offer(now)
 }
 
-// acquitted says that the state is kept after all. What it took while it was in doubt has
-// an unknown outcome.
+// acquitted says that the state is kept after all.
 func (r *Replica) acquitted(now protocol.Instant) {
-	r.commands.skipped(r.log.applied)
 	r.reads.serve()
 	r.apply.tellFit(now)
 	r.checkpoints.offer(now)

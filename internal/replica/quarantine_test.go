@@ -21,32 +21,68 @@ func convicted(t *testing.T, before func(*patient)) *patient {
 	return p
 }
 
-// [S] A batch was with the state machine when its state was given up: what comes
-// of it is of the bad state, and answers nobody.
-func TestBatchThatWasOnItsWayToABadStateAnswersNobody(t *testing.T) {
+// [S] A batch was with the state machine when its state was given up: what comes of it is
+// of the bad state, and answers nobody. Who waits for it is not left waiting: the outcome
+// is open, for this member's clients and for those of the member that has forwarded to it.
+func TestWhoWaitsForASuspendedStateIsToldThatTheOutcomeIsOpen(t *testing.T) {
 	for _, bad := range []bool{true, false} {
 		rec := marked([]byte{1, 2, 3}, 1, 1)
 		late := rec.Tail[18:20]
 		onItsWay := func(p *patient) {
 			p.r.log.applied, p.applied = 18, 18
 			p.r.apply.flights = []flight{{entries: late}}
-			p.r.commands.proposed = []proposed{{index: 19, term: late[0].Term, from: origin{request: 5}}}
+			p.r.commands.proposed = []proposed{
+				{index: 19, term: late[0].Term, from: origin{request: 5}},
+				{index: 20, term: late[1].Term, from: origin{request: 6, member: id(2)}},
+			}
 		}
-		var p *patient
+		p := patientOf(t, 1, rec, always(1))
+		onItsWay(p)
+		batch := Apply{Entries: late, Epoch: p.r.Effects().Gate, expected: p.r.commands.expected(19, 20)}
+		if batch.Epoch == 0 || len(batch.expected) != 2 {
+			t.Fatalf("handed out in epoch %d for %d who wait, want a state that answers both", batch.Epoch, len(batch.expected))
+		}
 		if bad {
-			p = convicted(t, onItsWay)
-		} else {
-			p = patientOf(t, 1, rec, always(1))
-			onItsWay(p)
+			p.asks(2, 15, 7)
+			p.says(3, 15, 7)
+			p.wants("two actives of three differ", true)
 		}
-		p.r.Effects()
-		p.r.Applied(p.now, Applied{Last: 20, Results: make([]protocol.Result, len(late)), Digest: [16]byte{1}})
-		answered := false
-		for _, a := range p.r.Effects().Answers {
-			answered = answered || a.Request == 5 && a.Result.Code == protocol.OK
+		if bad {
+			if p.gate != 0 || p.told[5] != protocol.ErrUnknownOutcome.Code || p.told[6] != protocol.ErrUnknownOutcome.Code || len(p.told) != 2 {
+				t.Errorf("the state is suspended: the gate is at %d, and told is %v", p.gate, p.told)
+			}
 		}
-		if answered == bad {
-			t.Errorf("in quarantine: %t, and the command is answered from the state: %t", bad, answered)
+		p.r.Applied(p.now, appliedOf(&batch, nil, func(uint64, protocol.Result) {}))
+		fx := p.r.Effects()
+		forwarded := 0
+		for _, s := range fx.Send {
+			if _, ok := s.Message.(*protocol.ForwardAnswer); ok {
+				forwarded++
+			}
+		}
+		if want := 1; bad && forwarded != 0 || !bad && (forwarded != want || fx.Gate != batch.Epoch) {
+			t.Errorf("in quarantine: %t, and the batch makes %d answers for others, at the gate %d", bad, forwarded, fx.Gate)
+		}
+	}
+}
+
+// [S] A state that may answer again does so in another epoch: what was handed out before
+// stays unanswered, however late it is applied. Each trouble that forbids answers ends the
+// epoch once, and a second one that comes beside it needs no other.
+func TestAnEpochEndsWithItsStateAndNeverComesBack(t *testing.T) {
+	var s standing
+	s.epoch = 1
+	for _, x := range []struct {
+		trouble trouble
+		on      bool
+		want    uint64
+	}{
+		{halted, true, 1}, {halted, false, 1}, {outgrown, true, 1}, {outgrown, false, 1},
+		{discarded, true, 0}, {replaying, true, 0}, {discarded, false, 0}, {replaying, false, 2},
+		{astray, true, 0}, {astray, false, 3}, {beyond, true, 0}, {beyond, false, 4},
+	} {
+		if s.set(x.trouble, x.on); s.answering() != x.want {
+			t.Errorf("trouble %d is %t: epoch %d, want %d", x.trouble, x.on, s.answering(), x.want)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	cfg.Active.NamedOnly = true
 	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
-	r.log.id, r.out.log, r.standing.log = cfg.ID, &r.log, &r.log
+	r.log.id, r.out.log, r.standing.log, r.standing.epoch = cfg.ID, &r.log, &r.log, 1
 	r.log.tail = newTail(&rec.Shape, rec.Tail)
 	r.log.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
 	rec.State.Commit = r.log.commit
@@ -163,7 +163,7 @@ func connect(r *Replica) {
 	r.levels = formats{ground: g, who: &r.hearing, marks: &r.checkpoints}
 	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, &r.unreadable, r.gossip
 	r.fetches.out = &r.out
-	r.apply.ground, r.apply.reads, r.apply.places, r.apply.levels = g, &r.fetches, &r.unreadable, &r.levels
+	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, levels: &r.levels, asked: &r.commands}
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
@@ -178,7 +178,7 @@ func connect(r *Replica) {
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
 	r.policy.ground, r.policy.gossip = g, r.gossip
 	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: &r.unreadable, gossip: r.gossip}
-	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.heirs}
+	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.heirs, epoch: r.standing.epoch}
 	r.seats = seats{ground: g, who: &r.hearing, room: &r.heirs, autopilot: &r.policy}
 }
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,7 @@ type commands struct {
 	proposed []proposed // by index; only while this member leads
 	gathered gathering  // only while this member leads
 	abroad   abroad
+	epoch    uint64 // of the state, in which all of proposed wait
 }
 
 // command is one to propose or to forward, and whom to answer.
@@ -41,6 +43,9 @@ type command struct {
 	from    origin
 	encoded []byte
 	checked bool // nothing is left to refuse, and it is no keep-alive
+	// session and sequence name it in the log; 0: it is of another member, or has none.
+	session  protocol.SessionID
+	sequence uint64
 }
 
 // origin is who wants an answer: a request of this member, or another member
@@ -147,7 +152,33 @@ func errCommandTooLarge(encoded []byte) error {
 	return protocol.ErrTooLarge.With(fmt.Sprintf("the command has %d bytes, the limit is %d", len(encoded), commandBytesMax))
 }
 
-// applied answers the commands of a batch.
+// expected returns the proposals whose entries are first..last. They stay until it is
+// known that these are applied.
+func (q *commands) expected(first, last protocol.Index) []proposed {
+	at := func(i protocol.Index) int {
+		n, _ := slices.BinarySearchFunc(q.proposed, i, func(p proposed, i protocol.Index) int { return cmp.Compare(p.index, i) })
+		return n
+	}
+	if len(q.proposed) == 0 {
+		return nil
+	}
+	from, to := at(first), at(last+1)
+	return q.proposed[from:to:to]
+}
+
+// outcome is what has come of a proposal whose entry is in a batch that was applied.
+func (p *proposed) outcome(batch []protocol.Entry, results []protocol.Result) protocol.Result {
+	at := p.index - batch[0].Index
+	if batch[at].Term != p.term { // another leader's entry took the place: ours will never be
+		return protocol.Failed(protocol.ErrNotLeader)
+	}
+	result := results[at]
+	result.Index = p.index
+	return result
+}
+
+// applied answers the members that have forwarded commands of a batch. This member's own
+// clients were answered by whoever has applied it: see Apply.Answer.
 func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= batch[len(batch)-1].Index {
 		p := q.proposed[0]
@@ -155,14 +186,22 @@ func (q *commands) applied(batch []protocol.Entry, results []protocol.Result) {
 		if p.index < batch[0].Index {
 			continue
 		}
-		at := p.index - batch[0].Index
-		if batch[at].Term != p.term { // another leader's entry took the place: ours will never be
-			q.tell(&p, protocol.Failed(protocol.ErrNotLeader))
-			continue
-		}
-		result := results[at]
-		result.Index = p.index
-		q.tell(&p, result)
+		p.tell(p.outcome(batch, results), func(o origin, result protocol.Result) {
+			if !o.member.IsZero() {
+				q.answer(o, result)
+			}
+		})
+	}
+}
+
+// suspend tells all who wait for what is committed that its outcome is open, when the
+// state may answer no more, or has not been allowed to for a while. [S] None of them is
+// forgotten: who applies answers nothing of an epoch that is over. What is not committed
+// waits for what becomes of the leadership.
+func (q *commands) suspend() {
+	if q.epoch != q.standing.epoch || q.standing.answering() == 0 {
+		q.epoch = q.standing.epoch
+		q.skipped(q.log.commit)
 	}
 }
 
@@ -172,7 +211,7 @@ func (q *commands) skipped(to protocol.Index) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {
 		p := q.proposed[0]
 		q.proposed = q.proposed[1:]
-		q.tell(&p, protocol.Failed(protocol.ErrUnknownOutcome.With("the state that took it was replaced or in doubt; the write may have happened")))
+		p.tell(protocol.Failed(protocol.ErrUnknownOutcome.With("the state that took it was replaced or in doubt; the write may have happened")), q.answer)
 	}
 }
 
@@ -193,6 +232,6 @@ func (q *commands) giveUp(above protocol.Index) {
 	list := q.proposed[n:]
 	q.proposed = q.proposed[:n:n]
 	for _, p := range list {
-		q.tell(&p, protocol.Failed(errLeaderLost))
+		p.tell(protocol.Failed(errLeaderLost), q.answer)
 	}
 }

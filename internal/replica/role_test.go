@@ -220,7 +220,9 @@ func TestSingleVoterServesWritesAndReads(t *testing.T) {
 			r.Persisted(now, e.Persist.ID, nil)
 		}
 		for _, a := range e.Apply {
-			r.Applied(now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
+			r.Applied(now, appliedOf(&a, nil, func(request uint64, result protocol.Result) {
+				answers = append(answers, Answer{Request: request, Result: result})
+			}))
 		}
 	}
 	if len(answers) != 1 || answers[0].Request != 7 || answers[0].Result.Code != protocol.OK {

@@ -13,7 +13,7 @@ type act uint16
 
 const (
 	mayApply   act = 1 << iota // hand committed entries to the state machine
-	mayAnswer                  // answer reads
+	mayAnswer                  // answer reads, and commands that it applies
 	mayLead                    // stand for election: else it would lead, and answer nobody
 	mayVouch                   // say what its state is: its digest, its age
 	mayGive                    // give its checkpoints, and feed others from them
@@ -61,6 +61,9 @@ type standing struct {
 	in  [troubles]bool // lost is not kept, but looked up
 	// forbidden is what the troubles forbid together.
 	forbidden act
+	// epoch is that of the state, as the gate before the answers has it (see Effects.Gate):
+	// it rises whenever the state may answer no more.
+	epoch uint64
 
 	quarantine quarantine
 	diverged   *gossip.Divergence // how it knows that it is astray
@@ -75,12 +78,26 @@ func (s *standing) may(a act) bool {
 
 // set notes that the member is in a trouble, or not any more.
 func (s *standing) set(t trouble, on bool) {
+	answered := s.answering() != 0
 	s.in[t], s.forbidden = on, 0
 	for t, in := range s.in {
 		if in {
 			s.forbidden |= forbids[t]
 		}
 	}
+	if answered && s.answering() == 0 {
+		s.epoch++
+	}
+}
+
+// answering is the epoch of the state if that may answer, or 0. [S] What was handed to
+// the state machine in one epoch is answered in no other: if the state came right
+// meanwhile, or another one took its place, what had been applied before is in doubt.
+func (s *standing) answering() uint64 {
+	if s.forbidden&mayAnswer != 0 {
+		return 0
+	}
+	return s.epoch
 }
 
 // stray says that the log is of another history. [S] It is kept, with its checkpoints

@@ -88,10 +88,10 @@ func (a *applier) work(m *Member) {
 	}
 }
 
-// done tells the loop that a batch has been applied, and reports whether there is to be
-// another one.
+// done has those answered who wait for a batch that was applied, tells the loop of it, and
+// reports whether there is to be another one.
 func (a *applier) done(m *Member, results []protocol.Result) bool {
-	take := a.now.Take
+	batch := a.now
 	a.now, a.working = replica.Apply{}, false
 	if err := m.machine.Stopped(); err != nil {
 		m.cannotApply(err)
@@ -100,12 +100,12 @@ func (a *applier) done(m *Member, results []protocol.Result) bool {
 	if m.cause.Load() != nil || m.life.Err() != nil {
 		return false // the end has not waited for a command that hung
 	}
-	done := m.driver.Applied(results)
+	done := m.driver.Applied(&batch, results)
 	if !m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) }) {
 		return false
 	}
-	if take != nil { // last: what comes of it is news of a mark that the replica has heard of
-		m.driver.Take(*take)
+	if batch.Take != nil { // last: what comes of it is news of a mark that the replica has heard of
+		m.driver.Take(*batch.Take)
 	}
 	return true
 }

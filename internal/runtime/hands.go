@@ -19,8 +19,6 @@ func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } 
 func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
 func (h hands) Repair(step *repair.Step)                    { h.m.repairer.steps.add(*step) }
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
-func (h hands) Answer(a replica.Answer)                     { h.m.waiters.answer(a.Request, a.Result) }
-func (h hands) AnswerRead(a replica.ReadAnswer)             { h.m.waiters.readAnswer(a) }
 func (h hands) Doubt(d *gossip.Divergence)                  { h.m.doubt(d) }
 func (h hands) Expel(back protocol.RunOf)                   { h.m.dirs.condemn(back) }
 func (h hands) Stop(why error)                              { h.m.fail(why) }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -16,7 +17,7 @@ const aliveFor = 50 * time.Millisecond
 // may use it.
 type intake struct {
 	mailbox *mailbox
-	waiters *waiters
+	answers *member.Answers
 	gate    *gate
 	clock   *clock
 	turned  atomic.Int64 // the clock at the loop's last turn
@@ -34,7 +35,7 @@ func (i *intake) serveCommand(q *protocol.Request, reply func(protocol.Result)) 
 		reply(protocol.Failed(err))
 		return func() {}
 	}
-	return func() { i.waiters.forget(id) }
+	return func() { i.answers.Forget(id) }
 }
 
 // serveCommandOf hands a command that came over a connection to the loop, when it
@@ -61,6 +62,7 @@ func (i *intake) submission(q *protocol.Request) replica.Submission {
 	c := q.Command
 	return replica.Submission{
 		Command: q.EncodedCommand(), Checked: c.Operation != protocol.SessionKeepAlive && i.accepts(c) == nil,
+		Session: c.Session, Sequence: c.Sequence,
 	}
 }
 
@@ -70,11 +72,11 @@ func (i *intake) submit(s replica.Submission, reply func(protocol.Result)) (id u
 	if b := i.barred.Load(); b != nil {
 		return 0, protocol.ErrNotServing.With(b.err.Error())
 	}
-	if id = i.waiters.command(reply); id == 0 {
+	if id = i.answers.Command(reply); id == 0 {
 		return 0, i.ended()
 	}
 	s.Request = id
-	if err := i.mailbox.submit(s); err != nil && i.waiters.forget(id) {
+	if err := i.mailbox.submit(s); err != nil && i.answers.Forget(id) {
 		return 0, err
 	}
 	return id, nil
@@ -90,30 +92,30 @@ func (i *intake) atReadIndex(then func(began protocol.Instant, err error)) (forg
 		return nothing
 	}
 	began := i.clock.Longest()
-	id := i.waiters.read(func(_ protocol.Index, err error) { then(began, err) })
+	id := i.answers.Read(func(_ protocol.Index, err error) { then(began, err) })
 	if id == 0 {
 		then(0, i.ended())
 		return nothing
 	}
-	if !i.mailbox.put(func(in *mail) { in.reads = append(in.reads, id) }) && i.waiters.forget(id) {
+	if !i.mailbox.put(func(in *mail) { in.reads = append(in.reads, id) }) && i.answers.Forget(id) {
 		then(0, i.ended())
 	}
-	return func() { i.waiters.forget(id) }
+	return func() { i.answers.Forget(id) }
 }
 
 // inLoop has the loop do something under a new request number, and reply hears the
 // replica's answer to that. The returned function says that nobody waits any more.
 func (i *intake) inLoop(reply func(protocol.Result), do func(id uint64)) (forget func()) {
-	id := i.waiters.command(reply)
+	id := i.answers.Command(reply)
 	if id == 0 {
 		reply(protocol.Failed(i.ended()))
 		return func() {}
 	}
 	ok := i.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { do(id) }) })
-	if !ok && i.waiters.forget(id) {
+	if !ok && i.answers.Forget(id) {
 		reply(protocol.Failed(i.ended()))
 	}
-	return func() { i.waiters.forget(id) }
+	return func() { i.answers.Forget(id) }
 }
 
 // alive calls answer as a proof that the loop runs: at once if it has just been

@@ -104,6 +104,7 @@ func (m *Member) SetHTTP(address string) {
 // fail stops the member by itself. The first cause stays.
 func (m *Member) fail(cause error) {
 	if m.cause.CompareAndSwap(nil, &cause) {
+		m.answers.Shut()
 		m.logger.Error("the member has stopped", "err", cause)
 		go m.Kill()
 	}
@@ -145,10 +146,11 @@ const endTimeout = 10 * time.Second
 func (m *Member) end(graceful bool) {
 	m.stopOnce.Do(func() {
 		m.stopping.Store(true)
+		m.answers.Shut()
 		m.endLife()
 		if !within(cmp.Or(m.cfg.endTimeout, endTimeout), func() { m.endAll(graceful) }) {
 			m.logger.Error("the member ends while its disk does not answer; what it has promised is safe", "dir", m.cfg.Dir)
-			m.waiters.close(m.stopped())
+			m.answers.Close(m.stopped())
 		}
 		m.changed.tell()
 		close(m.done)
@@ -184,7 +186,7 @@ func (m *Member) endAll(graceful bool) {
 	m.workers.Wait()
 	m.applier.end(m)
 	m.transport.close()
-	m.waiters.close(m.stopped())
+	m.answers.Close(m.stopped())
 	if err := m.checkpoints.close(&m.lanes[member.Store]); err != nil {
 		m.logger.Error("the store of checkpoints has not ended", "err", err)
 	}

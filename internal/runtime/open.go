@@ -43,7 +43,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	m := &Member{
 		cfg: cfg, changed: newBroadcast(),
-		intake: intake{mailbox: newMailbox(), waiters: newWaiters(), gate: newGate(), clock: newClock(bootTime, wallTime)},
+		intake: intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, wallTime)},
 		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
 		repairs:    newRepairs(),
 		repairer:   newRepairer(),
@@ -192,6 +192,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 	m.replica = r
 	m.state = member.Reads{Machine: m.machine, Sight: m.sight, Longest: m.clock.Longest}
 	m.driver = member.New(member.Config{
+		Answers: m.answers,
 		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m},
 		Progress: func() func(keeper.Progress) { return m.logProgress(string(member.Installed)) },
 	})

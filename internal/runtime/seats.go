@@ -29,7 +29,7 @@ func (m *Member) serveSeats(s *protocol.SeatChange, reply func(protocol.Result))
 // another one may have taken the lead long ago, and changed seats since. The state is not
 // waited for: where it is stuck, seats have to be changed all the more.
 func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed func(protocol.Result)) (forget func()) {
-	id := m.waiters.read(func(_ protocol.Index, err error) {
+	id := m.answers.Read(func(_ protocol.Index, err error) {
 		var report *protocol.AutopilotReport
 		if err == nil { // this is the loop
 			report, err = m.replica.Autopilot()
@@ -48,8 +48,8 @@ func (m *Member) serveAutopilot(respond func(*protocol.AutopilotReport), failed 
 	ok := m.mailbox.put(func(in *mail) {
 		in.calls = append(in.calls, func() { m.replica.Prove(m.clock.Now(), id) })
 	})
-	if !ok && m.waiters.forget(id) {
+	if !ok && m.answers.Forget(id) {
 		failed(protocol.Failed(m.stopped()))
 	}
-	return func() { m.waiters.forget(id) }
+	return func() { m.answers.Forget(id) }
 }

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -94,8 +93,7 @@ func TestAReadInQuarantineIsFound(t *testing.T) {
 	if r, ok := m.reads().AtHand(t.Context(), &protocol.Query{Level: protocol.Session}); !ok || r.Code != protocol.ErrNotServing.Code {
 		t.Errorf("in quarantine a session is answered with %q", r.Code)
 	}
-	m.asked[99] = asked{read: true, answer: func(protocol.Result) {}, query: &protocol.Query{}}
-	m.AnswerRead(replica.ReadAnswer{Request: 99, Index: m.applied})
+	m.mayRead(m.applied, 0)
 	wantRule(t, s.violation, RuleQuarantine)
 }
 

@@ -469,7 +469,7 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 
 func TestAnAnswerThatNobodyWaitsForIsFound(t *testing.T) {
 	s := newSimulation(1, Options{Duration: time.Second, Profile: "calm"})
-	s.schedule.after(time.Millisecond, func() { s.members[0].Answer(replica.Answer{Request: 99}) })
+	s.schedule.after(time.Millisecond, func() { s.members[0].watch(&replica.Effects{Answers: []replica.Answer{{Request: 99}}}) })
 	s.play()
 	wantRule(t, s.violation, RuleFault)
 }

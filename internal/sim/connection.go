@@ -123,13 +123,12 @@ func (m *member) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
 		answer(protocol.Failed(protocol.ErrNoSpace))
 	case o.command():
 		n := m.request(answer)
-		m.replica.Submit(m.now(), replica.Submission{Request: n, Command: q.EncodedCommand()})
+		m.replica.Submit(m.now(), replica.Submission{
+			Request: n, Command: q.EncodedCommand(), Session: q.Command.Session, Sequence: q.Command.Sequence,
+		})
 		m.serve()
 	case o.level == protocol.Linearizable:
-		m.next++
-		n := m.next
-		m.asked[n] = asked{read: true, answer: answer, query: q.Query, step: m.s.schedule.steps}
-		m.replica.Read(m.now(), n)
+		m.replica.Read(m.now(), m.read(q.Query, answer))
 		m.serve()
 	case m.quarantined() || m.diverged:
 		answer(protocol.Failed(protocol.ErrNotServing))

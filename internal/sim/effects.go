@@ -22,7 +22,7 @@ type hands struct {
 func drive(m *member) {
 	m.driver = driver.New(driver.Config{
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
-		Hands: hands{m, m.run}, Watch: m.watch,
+		Hands: hands{m, m.run}, Answers: m.answers, Watch: m.watch,
 	})
 	m.writer = driver.NewLogWriter(m.wal)
 }
@@ -69,6 +69,7 @@ func (m *member) turned() {
 // watch lets the checkers follow before anything is done.
 func (m *member) watch(fx *replica.Effects) {
 	m.observe(fx.Events)
+	m.answersFor(fx)
 	m.s.counts.add(countLogReads, uint64(len(fx.ReadLog)))
 	for i := range fx.Install {
 		if fx.Install[i].Chunk != nil {

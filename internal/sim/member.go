@@ -90,9 +90,9 @@ type member struct {
 	fresh       replica.Fresh // that readers have
 	level       level
 	busy        bool // the state machine is at work
-	asked       map[uint64]asked
-	next        uint64 // request
-	wake        Time   // of the tick that is scheduled; 0: none
+	answers     *driver.Answers
+	applying    bool // what is applied is being answered
+	wake        Time // of the tick that is scheduled; 0: none
 	fuse        fuse
 	seen        []bool // which members it takes to be alive
 	told        []protocol.Peer
@@ -129,14 +129,6 @@ type member struct {
 	moved   bool // has come back at another address once
 	// diverged says that this run knows of another history than its own.
 	diverged bool
-}
-
-// asked is a request of a client that waits for the replica.
-type asked struct {
-	read   bool
-	answer func(protocol.Result)
-	query  *protocol.Query
-	step   uint64 // in which it was asked
 }
 
 // up reports whether the process runs, be it paused.
@@ -254,7 +246,7 @@ func (m *member) boot() error {
 	m.applies, m.busy, m.log.sheds = nil, false, nil
 	m.writes, m.writing, m.change, m.failing = 0, false, nil, false
 	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
-	m.asked, m.asleep, m.paused = map[uint64]asked{}, nil, false
+	m.answers, m.asleep, m.paused = driver.NewAnswers(), nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
@@ -397,7 +389,7 @@ func (m *member) stop() {
 	m.run++
 	m.replica, m.repairing, m.machine, m.wal, m.driver, m.checkpoints = nil, nil, nil, nil, nil, checkpoints{}
 	m.live = liveRepair{m: m}
-	m.asked, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
+	m.answers, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
 	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false
 	m.s.network.Forget(m.number, len(m.s.members))

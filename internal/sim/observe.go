@@ -225,7 +225,10 @@ func (m *member) apply() {
 		return
 	}
 	h := hands{m, m.run}
-	m.replica.Applied(m.now(), m.driver.Applied(results))
+	m.applying = true
+	done := m.driver.Applied(work, results)
+	m.applying = false
+	m.replica.Applied(m.now(), done)
 	if m.serve(); h.Alive() {
 		m.startApply()
 	}

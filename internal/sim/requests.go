@@ -2,49 +2,43 @@ package sim
 
 import (
 	"context"
+
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Answer passes the result of a command on to the client.
-func (m *member) Answer(r replica.Answer) {
-	a, ok := m.asked[r.Request]
-	if !ok || a.read {
-		m.s.fail(violated(RuleFault, "%s answers request %d, which nobody waits for", m.name, r.Request))
-		return
-	}
-	delete(m.asked, r.Request)
-	a.answer(r.Result)
+// read notes a read that is answered once.
+func (m *member) read(q *protocol.Query, answer func(protocol.Result)) uint64 {
+	step := m.s.schedule.steps
+	return m.answers.Read(func(i protocol.Index, err error) {
+		if err != nil {
+			answer(protocol.Failed(err))
+			return
+		}
+		if m.mayRead(i, step) {
+			answer(m.query(q))
+		}
+	})
 }
 
-// AnswerRead serves a read that the state may answer now.
-func (m *member) AnswerRead(r replica.ReadAnswer) {
-	a, ok := m.asked[r.Request]
-	if !ok || !a.read {
-		m.s.fail(violated(RuleFault, "%s answers read %d, which nobody waits for", m.name, r.Request))
-		return
-	}
-	delete(m.asked, r.Request)
-	if r.Err != nil {
-		a.answer(protocol.Failed(r.Err))
-		return
-	}
-	if m.applied < r.Index {
-		m.s.fail(violated(RuleRead, "%s may read at %d, its state is at %d", m.name, r.Index, m.applied))
-		return
+// mayRead checks that the state may answer a read that was asked for in a step.
+func (m *member) mayRead(i protocol.Index, step uint64) bool {
+	if m.applied < i {
+		m.s.fail(violated(RuleRead, "%s may read at %d, its state is at %d", m.name, i, m.applied))
+		return false
 	}
 	if m.quarantined() {
-		m.s.fail(violated(RuleQuarantine, "%s may read at %d, its state is in quarantine", m.name, r.Index))
-		return
+		m.s.fail(violated(RuleQuarantine, "%s may read at %d, its state is in quarantine", m.name, i))
+		return false
 	}
 	m.s.counts.add(countLinearizable, 1)
 	if m.replica.Status(m.now()).Leads {
 		m.s.counts.add(countReadsAtLeader, 1)
 	}
-	if m.s.plan.lease > 0 && a.step == m.s.schedule.steps {
+	if m.s.plan.lease > 0 && step == m.s.schedule.steps {
 		m.s.counts.add(countLeaseReads, 1)
 	}
-	a.answer(m.query(a.query))
+	return true
 }
 
 // query reads the state as it is, and checks how old it is said to be.
@@ -68,4 +62,18 @@ func (m *member) checkAge() {
 	}
 	m.s.counts.add(countAges, 1)
 	m.s.fail(m.s.ledger.age(m.s.schedule.now, m.number, m.applied, int64(age)))
+}
+
+// answersFor checks that only what was asked is answered.
+func (m *member) answersFor(fx *replica.Effects) {
+	for _, a := range fx.Answers {
+		if !m.answers.Issued(a.Request) {
+			m.s.fail(violated(RuleFault, "%s answers request %d, which nobody has asked", m.name, a.Request))
+		}
+	}
+	for _, a := range fx.Reads {
+		if !m.answers.Issued(a.Request) {
+			m.s.fail(violated(RuleFault, "%s answers read %d, which nobody has asked", m.name, a.Request))
+		}
+	}
 }

@@ -253,9 +253,12 @@ func (m *member) latest() (protocol.ConfigurationAt, bool) {
 
 // request notes a question to the replica that is answered once.
 func (m *member) request(answer func(protocol.Result)) uint64 {
-	m.next++
-	m.asked[m.next] = asked{answer: answer}
-	return m.next
+	return m.answers.Command(func(r protocol.Result) {
+		if m.applying && m.quarantined() {
+			m.s.fail(violated(RuleQuarantine, "%s answers with what it applies, its state is in quarantine", m.name))
+		}
+		answer(r)
+	})
 }
 
 func (s *cluster) names(verb string, list []protocol.MemberID) string {

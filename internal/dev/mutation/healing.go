@@ -162,12 +162,6 @@ func recovered() []Mutation {
 	replica := []string{"./internal/replica"}
 	return []Mutation{
 		{
-			Name: "late-batch-answers", Breaks: "a batch that was on its way to a state that is given up answers its clients",
-			File: "internal/replica/apply.go", Tests: replica,
-			Old: "case !r.standing.may(mayKeep) || r.standing.quarantine.adopting:",
-			New: "case r.standing.quarantine.adopting:",
-		},
-		{
 			Name: "one-trouble-hides-another", Breaks: "a member in two troubles does what the older one forbids",
 			File: "internal/replica/standing.go", Tests: replica,
 			Old: "s.forbidden |= forbids[t]",
