@@ -149,6 +149,7 @@ const (
 	EventPutBack         EventKind = "put-back" // a member's directory, as its answers prove
 	EventPolicy          EventKind = "policy"
 	EventRefused         EventKind = "refused"
+	EventGaveUp          EventKind = "gave-up" // what this member was at: it has failed
 	EventCheckpoint      EventKind = "checkpoint"
 	EventInstalled       EventKind = "installed"
 	EventRepaired        EventKind = "repaired"

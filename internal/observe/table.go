@@ -36,6 +36,7 @@ var Events = []Event{
 	{protocol.EventPutBack, grave, PutBack},
 	{protocol.EventPolicy, info, Policy},
 	{protocol.EventRefused, debug, Refusals},
+	{protocol.EventGaveUp, debug, GivenUp},
 	{protocol.EventCheckpoint, info, None},
 	{protocol.EventInstalled, info, Installed},
 	{protocol.EventRepaired, info, Repaired},
@@ -69,6 +70,7 @@ const (
 	PutBack
 	Policy
 	Refusals
+	GivenUp
 	Unheard
 	Installed
 	Repaired
@@ -105,7 +107,8 @@ var Counters = []Row{
 	{Diverged, "diverged", "states and logs that were found to be of another history, this member's or another's"},
 	{PutBack, "put_back", "directories of others that their answers prove to be old copies"},
 	{Policy, "policy", "decisions of the autopilot, by this member as the leader"},
-	{Refusals, "refusals", "answers, checkpoints and places of the log that this member has refused as wrong"},
+	{Refusals, "refusals", "messages and checkpoints of others that this member did not take: they were wrong, or came when they counted no more"},
+	{GivenUp, "given_up", "installations of checkpoints, and reads and repairs of this member's log, that have failed; most are tried again"},
 	{Unheard, "unheard", "refusals of this member's directory that did not count, because of who said so"},
 	{Installed, "installed", "checkpoints of others that this member has installed"},
 	{Repaired, "repaired", "times that the log or the state was mended with what others have"},

@@ -144,7 +144,7 @@ func (s *Start) Installed(now protocol.Instant, step *install.Step, missing []in
 		s.core.Checkpoint(now, storage.BeginAfter(&d))
 	}
 	if err != nil {
-		s.tell(protocol.EventRefused, s.fetch.D.Index, "fetching the checkpoint at %d: %v", s.fetch.D.Index, err)
+		s.tell(protocol.EventGaveUp, s.fetch.D.Index, "fetching the checkpoint at %d: %v", s.fetch.D.Index, err)
 		s.fetch.End(now, s.flock)
 	}
 	s.install(next)

@@ -132,7 +132,7 @@ func (m *repairing) givenUp(now protocol.Instant, end *repair.LiveEnd) {
 	if m.places.bereft() == p {
 		text += "; the state goes on from a checkpoint of the others as soon as there is one"
 	}
-	kind := protocol.EventRefused
+	kind := protocol.EventGaveUp
 	if u := m.places; now >= u.complainAt { // of a disk that fails as a whole, once
 		kind, u.complainAt = protocol.EventUnreadable, now.Add(repairPause)
 	}

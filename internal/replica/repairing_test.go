@@ -196,7 +196,7 @@ func TestPlaceThatNobodyHoldsIsTriedAgainRarely(t *testing.T) {
 	s.r.LogRead(s.now, s.fetch(fetchGossip, 31), nil, &storage.Unreadable{Entries: s.bad, Segment: "00000008.wal", Err: s.err})
 	soon := func() int {
 		const text = "it is tried again in 30s"
-		return s.said(protocol.EventRefused, text) + s.said(protocol.EventUnreadable, text)
+		return s.said(protocol.EventGaveUp, text) + s.said(protocol.EventUnreadable, text)
 	}
 	had := soon()
 	s.until("it is given up, for 30 s", func() bool { return soon() > had })

@@ -158,7 +158,7 @@ func (u *unreadable) cannotRead(now protocol.Instant, x *fetch, err error) (news
 	if errors.As(err, &where) {
 		entries = where.Entries
 	} else if x.purpose != fetchApply {
-		u.out.event(protocol.EventRefused, "reading the log: "+err.Error())
+		u.out.event(protocol.EventGaveUp, "reading the log: "+err.Error())
 		return false
 	}
 	p, fresh := u.add(entries)
