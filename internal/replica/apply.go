@@ -168,11 +168,13 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 		r.commands.skipped(f.adopt)
 		r.reads.serve()
 		r.checkpoints.dropHead(now)
-	case !r.standing.may(mayKeep) || r.standing.quarantine.adopting: // of a state that is given up
+	case r.standing.quarantine.adopting: // another one takes its place
 	default:
 		r.checkpoints.marked(now, f.entries, &done)
-		r.commands.applied(f.entries, done.Results)
-		r.reads.serve()
+		if r.standing.may(mayKeep) { // a state that is given up, by this mark perhaps, answers nobody
+			r.commands.applied(f.entries, done.Results)
+			r.reads.serve()
+		}
 	}
 	if r.digests.healed() {
 		r.apply.tellFit(now)

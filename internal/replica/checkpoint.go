@@ -206,7 +206,8 @@ func (c *checkpoints) dropHead(now protocol.Instant) {
 }
 
 // marked follows an applied batch, which may end with a mark: that carries what
-// the leader's state was at the one before.
+// the leader's state was at the one before. A state in doubt may be kept after all, so its
+// marks count, but for what this member says of itself.
 func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
 	c.since += protocol.RawSize(batch)
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
@@ -223,8 +224,10 @@ func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done 
 		c.distance = last.Index - c.mark
 	}
 	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
-	if c.standing.may(mayKeep) {
+	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
+	} else {
+		q.doubted = keepDigest(q.doubted, markDigest{last.Index, done.Digest})
 	}
 }
 

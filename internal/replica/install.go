@@ -55,6 +55,7 @@ func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader
 	if !x.standing.may(mayInstall) {
 		return // nothing takes the place of what this member holds
 	}
+	x.audit.appeal(now)
 	bereft := x.places.bereft()
 	// The log is kept then: only what cannot be read of it is passed over.
 	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(x.log.shape(), x.log.tail.sumAt, &d) == JoinKeep
@@ -227,10 +228,19 @@ func (x *installation) end(now protocol.Instant) {
 	x.marks.offer(now)
 }
 
+// spare ends an installation that is for nothing, with what has come of it: the state is
+// as far, and is kept. One that is built already ends by itself (finished).
+func (x *installation) spare(now protocol.Instant) {
+	if (x.Phase == install.Begins || x.Phase == install.Fetches) && x.D.Index <= x.log.handed {
+		x.step(&InstallStep{Abort: true})
+		x.end(now)
+	}
+}
+
 // giveUp ends an installation that cannot go on. What it has stays with
 // the store, which resumes it when it is offered again.
 func (x *installation) giveUp(now protocol.Instant, err error) {
-	x.out.event(protocol.EventRefused, fmt.Sprintf("installing the checkpoint at %d: %v", x.D.Index, err))
+	x.out.event(protocol.EventGaveUp, fmt.Sprintf("installing the checkpoint at %d: %v", x.D.Index, err))
 	x.end(now)
 	x.retryAt = now.Add(x.who.patience())
 }

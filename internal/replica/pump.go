@@ -183,6 +183,7 @@ func (r *Replica) fell(now, again protocol.Instant) {
 
 // acquitted says that the state is kept after all.
 func (r *Replica) acquitted(now protocol.Instant) {
+	r.install.spare(now)
 	r.reads.serve()
 	r.apply.tellFit(now)
 	r.checkpoints.offer(now)

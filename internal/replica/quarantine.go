@@ -39,7 +39,10 @@ type quarantine struct {
 	// before the quarantine; 0: none. If a majority has had that digest, what was
 	// wrong has been overwritten since.
 	later markDigest
-	text  string
+	// doubted are the marks that the state has come to since it is in doubt, and what it
+	// was there: if it is kept, this member testifies to them as to any other.
+	doubted []markDigest
+	text    string
 }
 
 const (
@@ -62,6 +65,7 @@ func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 		again = now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax))
 	}
 	q.falls++
+	q.doubted = nil
 	d.joint.fell(now, again)
 	d.own, d.disputed, d.disputedAt = nil, "", 0
 	d.appeal(now)
@@ -80,15 +84,19 @@ func (d *digests) lookBack(kept []storage.Description) {
 // appeal asks the actives about the newest mark that the state had come to. Who was
 // wrong at a mark, heard of it late, and has been right since would otherwise have to
 // be healed by a majority, which two such members of three keep from coming about for
-// ever: whoever is in quarantine has no say.
+// ever: whoever is in quarantine has no say. It is asked for whenever a checkpoint is
+// offered, whether or not that one is taken, and once a digestPause at most: a leader
+// offers with every heartbeat.
 func (d *digests) appeal(now protocol.Instant) {
 	i := d.standing.quarantine.later.index
 	if !d.standing.in[discarded] || i == 0 {
 		return
 	}
-	if x := d.round(i); !x.asking {
-		x.claims = nil
+	x := d.round(i)
+	if x.asking || now < x.next {
+		return
 	}
+	x.claims = nil // of before: some may have been healed since
 	d.ask(now, i)
 }
 
@@ -98,10 +106,15 @@ func (d *digests) appeal(now protocol.Instant) {
 // at a later mark, this member among them or not, is right there, whatever it was at an
 // earlier one. That of this member counts if its checkpoint was kept: then it was
 // counted anew over all that the state holds, and does not only continue older ones.
-// Checkpoints that are given up stay so, and meanwhile nobody is served as before.
+// Checkpoints that are given up stay so, and meanwhile nobody is served as before. What the
+// state was at that mark, and has been at those since, others may ask for again: of two
+// that were in doubt, the other one needs this word.
 func (d *digests) acquit(now protocol.Instant) {
 	q := &d.standing.quarantine
 	text := fmt.Sprintf("the state that had diverged at %d was right again at %d, as a majority of the actives has it: it is kept", q.at, q.later.index)
+	for _, m := range append([]markDigest{q.later}, q.doubted...) {
+		d.own = keepDigest(d.own, m)
+	}
 	*q = quarantine{falls: q.falls}
 	d.standing.set(discarded, false)
 	d.joint.acquitted(now)
@@ -131,7 +144,6 @@ func (d *digests) trusts(now protocol.Instant, o *protocol.Offer, c *storage.Des
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
-	d.appeal(now)
 	if right, known := findDigest(d.right, c.Index); known {
 		if right != c.Digest {
 			d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint of a state that a majority of the actives does not have"})
@@ -152,7 +164,7 @@ func (d *digests) reinstalled() {
 	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)
-		s.quarantine.adopting = true
+		s.quarantine.adopting, s.quarantine.doubted = true, nil
 	}
 }
 

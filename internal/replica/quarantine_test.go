@@ -4,8 +4,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/starlinghq/starling/internal/install"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 )
 
 // convicted is a member that two actives have told that its state at 15 is
@@ -190,4 +193,132 @@ func TestStateInDoubtIsKeptForNothingLess(t *testing.T) {
 	p.says(2, 15, 1)
 	p.says(3, 15, 1)
 	p.wants("nothing was counted at 15", true)
+}
+
+// The state is kept after all while a checkpoint is being fetched in its place: that would
+// come to its end for nothing, and be thrown away.
+func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
+	for _, far := range []install.Phase{install.Begins, install.Fetches} {
+		rec := marked([]byte{1, 2, 3}, 1, 1)
+		p := patientOf(t, 1, rec, always(1))
+		p.asks(2, 10, 7)
+		p.says(3, 10, 7)
+		d := described(rec, 5, 2)
+		d.Digest = [16]byte{1}
+		p.r.digests.right = keepDigest(p.r.digests.right, markDigest{5, d.Digest})
+		p.r.install.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		p.r.pump(p.now)
+		if e := p.r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
+			t.Fatalf("installs %+v, want a beginning", e.Install)
+		}
+		if far == install.Fetches {
+			p.r.InstallBegun(p.now, d.Index, []int{0, 1}, nil)
+		}
+		if p.r.install.Phase != far {
+			t.Fatalf("it is at stage %d, want %d", p.r.install.Phase, far)
+		}
+		p.r.Effects()
+		p.r.Receive(p.now, id(3), &protocol.DigestAnswer{Index: 15, Known: true, Digest: [16]byte{1}})
+		aborted := false
+		for _, s := range p.r.Effects().Install {
+			aborted = aborted || s.Abort
+		}
+		p.wants("one active has the same at 15, and this one", false)
+		if !aborted || p.r.install.Phase != install.None || p.r.Status(p.now).Installing != 0 {
+			t.Errorf("from stage %d on: given up: %t, it is at stage %d", far, aborted, p.r.install.Phase)
+		}
+	}
+}
+
+// A mark was with the state machine when the state came into doubt. The state is kept: the
+// next mark is compared with that one, others are told of both, and this one, should it
+// lead, says in its next mark what it was there.
+func TestMarkOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	mark := protocol.Entry{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 15, Digest: [16]byte{1}})}
+	p.r.log.applied, p.applied = 19, 19
+	p.r.apply.flights = []flight{{entries: []protocol.Entry{mark}}}
+	p.asks(2, 10, 7)
+	p.says(3, 10, 7)
+	p.wants("two actives of three had something else at 10", true)
+	p.r.Applied(p.now, Applied{Last: 20, Results: make([]protocol.Result, 1), Digest: [16]byte{5}})
+	p.serve()
+	p.answers = nil
+	p.asks(2, 20, 5)
+	if len(p.answers) != 1 || p.answers[0].Known {
+		t.Errorf("it testifies %+v before it knows that it is right", p.answers)
+	}
+	p.says(3, 15, 1)
+	p.wants("one active has the same at 15, and this one", false)
+	for _, want := range []markDigest{{15, [16]byte{1}}, {20, [16]byte{5}}} {
+		p.answers = nil
+		p.asks(2, want.index, want.digest[0])
+		if len(p.answers) != 1 || !p.answers[0].Known || p.answers[0].Digest != want.digest {
+			t.Errorf("asked for %d it answers %+v, want %x", want.index, p.answers, want.digest)
+		}
+	}
+	if c := &p.r.checkpoints; c.mark != 20 || c.digest != [16]byte{5} {
+		t.Errorf("the last mark is %d with %x, want 20 with what was applied there", c.mark, c.digest)
+	}
+}
+
+// [S] The batch that ends with the mark at which the state is found to be wrong was applied
+// to that state: its commands have an unknown outcome.
+func TestBatchWhoseMarkConvictsAnswersNobody(t *testing.T) {
+	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
+	late := []protocol.Entry{
+		{Index: 19, Term: 2, Kind: protocol.EntryCommand},
+		{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 15, Digest: [16]byte{7}})},
+	}
+	x := p.r.digests.round(15)
+	x.claims = []markClaim{{id(2), [16]byte{7}}, {id(3), [16]byte{7}}}
+	p.r.log.applied, p.applied = 18, 18
+	p.r.apply.flights = []flight{{entries: late}}
+	p.r.commands.proposed = []proposed{{index: 19, term: 2, from: origin{request: 5}}}
+	p.r.Effects()
+	p.r.Applied(p.now, Applied{Last: 20, Results: make([]protocol.Result, 2), Digest: [16]byte{1}})
+	p.wants("a majority has had something else at 15", true)
+	for _, a := range p.r.Effects().Answers {
+		if a.Request == 5 && a.Result.Code == protocol.OK {
+			t.Error("a command is answered from the state that is given up")
+		}
+	}
+}
+
+// ADR 41: it asks again whenever it is offered a checkpoint, also one that it does not
+// take: after a second fall it may install nothing for a while, and while another one is
+// being fetched.
+func TestStateInDoubtAsksAgainAtEveryOffer(t *testing.T) {
+	for _, hindered := range []string{"nothing", "a pause", "another installation"} {
+		rec := marked([]byte{1, 2, 3}, 1, 1)
+		p := patientOf(t, 1, rec, always(1))
+		p.asks(2, 10, 7)
+		p.says(3, 10, 7)
+		p.says(2, 15, 7)
+		p.says(3, 15, 8)
+		p.wants("no majority has one at 15", true)
+		switch hindered {
+		case "a pause":
+			p.r.install.retryAt = p.now.Add(time.Minute)
+		case "another installation":
+			p.r.install.Phase = install.Finishes
+		}
+		offered := func() (about []protocol.MemberID) {
+			p.asked = nil
+			d := described(rec, 5, 2)
+			d.Digest = [16]byte{9}
+			p.r.digests.right = keepDigest(p.r.digests.right, markDigest{5, [16]byte{1}}) // it is refused
+			p.r.install.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, true)
+			p.r.pump(p.now)
+			p.serve()
+			return p.asked
+		}
+		if again := offered(); len(again) != 0 {
+			t.Errorf("%s: %v are asked again within the second", hindered, again)
+		}
+		p.now = p.now.Add(digestPause)
+		if again := offered(); len(again) != 2 {
+			t.Errorf("%s: %v are asked again about 15, want both actives", hindered, again)
+		}
+	}
 }
