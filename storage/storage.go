@@ -40,6 +40,9 @@ type Recovered struct {
 	Sequence protocol.Sequence
 	// Damage is nil for a sound log.
 	Damage *Damage
+	// Notes are sentences for people: what the opening has dropped or passed over although
+	// it was bad, where that is, and why it is no loss.
+	Notes []string
 }
 
 // Damage is an acknowledged record that can no longer be read. It is kept, not

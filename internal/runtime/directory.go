@@ -49,8 +49,16 @@ func (m *Member) openDirectory(ctx context.Context, tcp net.Listener) error {
 	if err != nil {
 		return m.deadLog(err)
 	}
-	m.identity, m.log = log.Identity(), log
+	m.opened(log)
 	return nil
+}
+
+// opened takes a log, and tells what its opening has dropped or passed over.
+func (m *Member) opened(log *wal.Log) {
+	m.identity, m.log = log.Identity(), log
+	for _, note := range log.Recovered().Notes {
+		m.logger.Warn(note, "dir", m.cfg.Dir)
+	}
 }
 
 // newDirectory makes the directory a member's, once it is clear of which cluster.

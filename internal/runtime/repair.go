@@ -96,7 +96,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	if err != nil {
 		return m.deadLog(err)
 	}
-	m.log, m.identity = again, again.Identity()
+	m.opened(again)
 	return nil
 }
 

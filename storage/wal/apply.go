@@ -80,6 +80,7 @@ func (r *replay) resume(s *segment, at int64, sequence protocol.Sequence, before
 	if before == r.last {
 		if g != nil {
 			r.count.harmless += g.records
+			r.noteHarmless(g, "the log is the same before and after them")
 		}
 		return
 	}
@@ -94,6 +95,7 @@ func (r *replay) resume(s *segment, at int64, sequence protocol.Sequence, before
 		first = min(r.last.index, g.commit) + 1
 	}
 	if before.index+1 == first && !g.appends { // cut back to the commit index
+		r.noteHarmless(g, fmt.Sprintf("they have cut the log after its committed entry %d, as the next record says", before.index))
 		r.cutTo(before)
 		return
 	}

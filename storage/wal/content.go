@@ -123,9 +123,19 @@ const zeroSkip = 4096
 
 var zeros [zeroSkip]byte
 
-// durable returns the highest durable of all good headers at or after an offset.
-func (c *content) durable(at int64, nonce uint64, last protocol.Sequence) protocol.Sequence {
-	var known protocol.Sequence
+// following is what good headers at or after an offset of a segment say: the highest
+// durable, how many there are, and where the last record ends.
+type following struct {
+	segment *segment
+	at      int64
+	durable protocol.Sequence
+	records int
+	end     int64
+}
+
+// following looks at all headers at or after an offset whose numbers are above last.
+func (c *content) following(s *segment, at int64, last protocol.Sequence) following {
+	f := following{segment: s, at: at, end: at}
 	var h header
 	for b := c.rest(at); len(b) >= recordBytes; b = c.rest(at) {
 		k := 0
@@ -134,13 +144,14 @@ func (c *content) durable(at int64, nonce uint64, last protocol.Sequence) protoc
 				k += zeroSkip - 2*recordAlign // a header has its number in its second word
 				continue
 			}
-			if parseHeader(b[k:], nonce, last, &h) {
-				known = max(known, h.durable)
+			if parseHeader(b[k:], s.nonce, last, &h) {
+				f.durable = max(f.durable, h.durable)
+				f.records, f.end = f.records+1, max(f.end, min(at+int64(k)+h.size(), c.size))
 			}
 		}
 		at += int64(k)
 	}
-	return known
+	return f
 }
 
 // count counts the good headers at or after an offset, and says whether all of it is

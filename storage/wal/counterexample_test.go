@@ -331,6 +331,7 @@ func TestRecycledRecordWithTheNextSequenceNumber(t *testing.T) {
 	l.crash()
 	l.open()
 	l.expect(5)
+	l.said()
 }
 
 // Counterexample 17: how far the log is durable counts records, not entries:

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,17 +119,23 @@ func writeIdentity(fsys vfs.FS, dir string, id Identity) error {
 //
 // It takes no lock and changes nothing.
 func ReadIdentity(fsys vfs.FS, dir string) (Identity, error) {
+	id, _, err := identityIn(fsys, dir)
+	return id, err
+}
+
+// identityIn is ReadIdentity. flaw is what is wrong with one copy while the other is good.
+func identityIn(fsys vfs.FS, dir string) (id Identity, flaw, err error) {
 	patience := vfs.NewPatience(fsys)
 	for {
-		id, err := readIdentity(fsys, dir)
+		id, flaw, err = readIdentity(fsys, dir)
 		if !vfs.Damaged(err) || !patience.Again() {
-			return id, err
+			return id, flaw, err
 		}
 	}
 }
 
 // readIdentity tries once.
-func readIdentity(fsys vfs.FS, dir string) (Identity, error) {
+func readIdentity(fsys vfs.FS, dir string) (id Identity, flaw, err error) {
 	var best Identity
 	var damaged, refused error
 	found := 0
@@ -142,13 +149,13 @@ func readIdentity(fsys vfs.FS, dir string) (Identity, error) {
 			refused = err
 			continue
 		case errors.Is(err, syscall.ENOTDIR):
-			return best, protocol.ErrDirectory.With(dir + " is a file, or below one: a member's data takes a directory")
+			return best, nil, protocol.ErrDirectory.With(dir + " is a file, or below one: a member's data takes a directory")
 		default:
-			return best, protocol.ErrDirectory.Because(err)
+			return best, nil, protocol.ErrDirectory.Because(err)
 		}
 		id, err := decodeIdentity(b)
 		if errors.Is(err, protocol.ErrDirectory) {
-			return best, err
+			return best, nil, err
 		}
 		if err != nil {
 			damaged = err
@@ -160,16 +167,16 @@ func readIdentity(fsys vfs.FS, dir string) (Identity, error) {
 	}
 	switch {
 	case found > 0:
-		return best, nil
+		return best, cmp.Or(damaged, refused), nil
 	case refused != nil:
-		return best, protocol.ErrDirectory.With("the data directory cannot be used: no copy of the identity in " + dir +
+		return best, nil, protocol.ErrDirectory.With("the data directory cannot be used: no copy of the identity in " + dir +
 			" can be read; start again when the disk gives one back; if it never does, move the directory away and let the member join as a new one").Because(refused)
 	case damaged != nil:
-		return best, protocol.ErrCorrupt.With("damaged data: both copies of the identity in " + dir +
+		return best, nil, protocol.ErrCorrupt.With("damaged data: both copies of the identity in " + dir +
 			" are damaged; move the directory away and let the member join as a new one")
 	}
 	if err := checkUnused(fsys, dir); err != nil {
-		return best, err
+		return best, nil, err
 	}
-	return best, protocol.ErrNotFound.With("no member lives in " + dir + " yet")
+	return best, nil, protocol.ErrNotFound.With("no member lives in " + dir + " yet")
 }

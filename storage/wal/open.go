@@ -46,7 +46,8 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 // read reads what is in the directory.
 func (l *Log) read() (*replay, folder, error) {
 	var err error
-	if l.identity, err = ReadIdentity(l.fsys, l.dir); err != nil {
+	var flaw error
+	if l.identity, flaw, err = identityIn(l.fsys, l.dir); err != nil {
 		return nil, folder{}, err
 	}
 	if want := l.options.Cluster; !want.IsZero() && want != l.identity.Cluster {
@@ -75,6 +76,12 @@ func (l *Log) read() (*replay, folder, error) {
 	}
 	if err != nil {
 		return nil, f, err
+	}
+	if flaw != nil {
+		r.note("one of the two copies of the identity in %s cannot be used (%v): both are written anew from the other one", l.dir, flaw)
+	}
+	if r.count.badHeaders > 0 && r.damage == nil {
+		r.note("the headers of %d segments in %s are damaged: the records say what they said, and nothing is lost", r.count.badHeaders, l.dir)
 	}
 	l.adopt(r)
 	if l.damaged != nil {
@@ -322,7 +329,7 @@ func (r *replay) configurationAtBegin() protocol.ConfigurationAt {
 func (l *Log) setRecovered(r *replay) error {
 	l.recovered = storage.Recovered{
 		State: r.state, Shape: r.shape, Configurations: r.configurations,
-		Sequence: l.DurableSequence(), Damage: l.damaged,
+		Sequence: l.DurableSequence(), Damage: l.damaged, Notes: r.notes,
 	}
 	out := &l.recovered
 	if out.Shape.LastIndex() == out.Shape.PrevIndex {

@@ -26,6 +26,7 @@ type replay struct {
 	patience *vfs.Patience
 	places   []Place
 	known    protocol.Sequence // see durableAnywhere
+	follows  following         // a bad record, as durableAnywhere saw it last
 	visit    func(Record)
 
 	items          []item
@@ -50,6 +51,7 @@ type replay struct {
 	damage *storage.Damage
 	torn   bool
 	count  counts
+	notes  []string // see storage.Recovered.Notes
 	// accepted says that the segment being read gave a good header.
 	accepted bool
 }
@@ -328,6 +330,7 @@ func (r *replay) isCorrupt(i int, at, to int64) (bool, error) {
 		}
 	}
 	r.torn = true
+	r.noteTorn(r.segments[i], at)
 	if r.visit != nil {
 		if n, zero := r.content.count(at, r.segments[i].nonce); !zero {
 			r.count.torn += n
@@ -344,7 +347,8 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 	if r.known > 0 {
 		return max(r.known, r.durable), nil
 	}
-	known := max(r.durable, r.content.durable(at, r.segments[i].nonce, r.next-1))
+	r.follows = r.content.following(r.segments[i], at, r.next-1)
+	known := max(r.durable, r.follows.durable)
 	var later content
 	for _, s := range r.segments[i+1:] {
 		known = max(known, s.first-1)
@@ -352,7 +356,7 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 			known = max(known, s.durable)
 		}
 		later.reset(s, r.patience)
-		known = max(known, later.durable(segmentBytes, s.nonce, s.first-1))
+		known = max(known, later.following(s, segmentBytes, s.first-1).durable)
 		if later.err != nil {
 			return 0, later.err
 		}

@@ -1,0 +1,60 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// What an opening drops or passes over without a loss is said all the same: it may be the
+// first sign of a bad disk.
+
+func (r *replay) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// noteTorn says that the log ends before a bad record. Where no record has begun there is
+// nothing to say: a file's untouched end is zeros, or what a recycled one held before.
+func (r *replay) noteTorn(s *segment, at int64) {
+	f := r.follows
+	if f.segment != s || f.at != at {
+		f = r.content.following(s, at, r.next-1)
+	}
+	var h header
+	head := r.content.rest(at)
+	whole := len(head) >= recordBytes && parseHeader(head, s.nonce, r.next-1, &h)
+	if !whole && f.records == 0 && !r.looksBegun(head, s.nonce) {
+		return
+	}
+	records, size := f.records, f.end-at
+	if !whole {
+		records, size = records+1, max(size, min(recordBytes, r.content.size-at))
+	}
+	r.note("the log is cut at offset %d of %s, before record %d, which is incomplete or damaged: it and what follows, %d records in %d bytes, are dropped; "+
+		"no record says that they were synced, so nobody was told that they are stored, and a crash while they were being written leaves just that; "+
+		"after a clean stop it is the disk that has damaged them: other members have what was acknowledged, and the disk is to be replaced",
+		at, s.name, r.next, records, size)
+}
+
+// looksBegun reports whether a bad header is that of the next record: it says its number and
+// what the log is before it, or nothing but these is wrong in it. What a recycled file held
+// before may say one of the two by chance.
+func (r *replay) looksBegun(head []byte, nonce uint64) bool {
+	if len(head) < recordBytes {
+		return len(head) >= 16 && binary.LittleEndian.Uint64(head[8:]) == uint64(r.next)
+	}
+	if binary.LittleEndian.Uint64(head[8:]) == uint64(r.next) && parsePoint(head[72:]) == r.last {
+		return true
+	}
+	var h header
+	mended := bytes.Clone(head[:recordBytes])
+	binary.LittleEndian.PutUint64(mended[8:], uint64(r.next))
+	putPoint(mended[72:], r.last)
+	return parseHeader(mended, nonce, r.next-1, &h)
+}
+
+// noteHarmless says that damaged records are passed over, since those after them do not
+// build on them.
+func (r *replay) noteHarmless(g *gap, why string) {
+	r.note("%d damaged records from offset %d of %s on are passed over (%s): %s; if it happens again the disk is to be replaced", g.records, g.at, g.segment, g.text, why)
+}
