@@ -42,8 +42,8 @@ type acquaintances struct {
 }
 
 // remember writes down whom this member knows, when that has changed, and now
-// and then when it hears them still.
-func (a *acquaintances) remember(list []swim.Known, disk vfs.FS, dir string, logger *slog.Logger) {
+// and then when it hears them still; tried hears how a writing went.
+func (a *acquaintances) remember(list []swim.Known, disk vfs.FS, dir string, tried func(error)) {
 	var stable strings.Builder
 	fmt.Fprintln(&stable, a.given)
 	for _, k := range list {
@@ -52,11 +52,10 @@ func (a *acquaintances) remember(list []swim.Known, disk vfs.FS, dir string, log
 	if dir == "" || len(list) == 0 || stable.String() == a.written && time.Since(a.at) < rememberEvery {
 		return
 	}
-	if err := vfs.WriteFile(disk, filepath.Join(dir, addressesFile), encodeMembers(list, a.given)); err != nil {
-		logger.Warn("cannot remember the addresses of the others", "err", err)
-		return
+	err := vfs.WriteFile(disk, filepath.Join(dir, addressesFile), encodeMembers(list, a.given))
+	if tried(err); err == nil {
+		a.written, a.at = stable.String(), time.Now()
 	}
-	a.written, a.at = stable.String(), time.Now()
 }
 
 // recallMembers reads what an earlier run remembered: whom it knew, and where it

@@ -34,7 +34,5 @@ func (d *directories) keepSightings() {
 	if d.m.cfg.Dir == "" {
 		return
 	}
-	if err := d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir, d.m.clock.Now); err != nil {
-		d.m.logger.Warn("cannot remember what was seen of the others' directories", "err", err)
-	}
+	d.m.books.kept(d.m, "what was seen of the others' directories", d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir, d.m.clock.Now))
 }

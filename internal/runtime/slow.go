@@ -84,13 +84,26 @@ func (w *syncWatch) look(m *Member) {
 // books are the small files in which a member remembers others. They are written by a
 // goroutine of their own, at each pulse of lookAround: whatever else a member does now
 // and then must not wait for a disk.
-type books struct{ wake chan struct{} }
+type books struct {
+	wake chan struct{}
+	complaints
+}
 
 // open wakes the goroutine.
 func (b *books) open() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
+	}
+}
+
+// kept says in the log that a book cannot be written, and that it can again.
+func (b *books) kept(m *Member, what string, err error) {
+	cannot := "cannot remember " + what
+	if err != nil {
+		b.fails(m.logger, m.clock.Now(), cannot, "err", err)
+	} else {
+		b.works(m.logger, m.clock.Now(), cannot, "can remember "+what+" again")
 	}
 }
 
@@ -106,7 +119,7 @@ func (b *books) keep(m *Member) {
 			m.fail(err)
 			return
 		}
-		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, m.logger)
+		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, func(err error) { b.kept(m, "the addresses of the others", err) })
 		m.dirs.noteSightings()
 		m.guard.look(m)
 	}
