@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 // open starts the member and the client half over it.
 func (n *Node) open(ctx context.Context, cfg Config) error {
 	member, err := runtime.Open(ctx, runtime.Config{
-		Config: cfg, Security: n.security, Version: Version, LogLost: n.logs.Lost,
+		Config: cfg, HTTPAddress: n.HTTPAddr(), Security: n.security, Version: Version, LogLost: n.logs.Lost,
 		Waits: func(why string) { n.waits.Store(&why) }, Opening: n.opening.Store,
 	})
 	if err != nil {
@@ -105,9 +105,6 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	if n.caller, err = client.New(member, client.Config{}); err != nil {
 		return errors.Join(err, member.Shutdown(ctx))
-	}
-	if n.http != nil {
-		member.SetHTTP(n.http.Addr())
 	}
 	n.member = member
 	work, cancel := context.WithCancel(context.Background())

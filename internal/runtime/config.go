@@ -25,6 +25,9 @@ type Config struct {
 
 	// Security is what the member listens and dials with; required.
 	Security *security.Security
+	// HTTPAddress is where the caller serves HTTP already, for status displays; empty:
+	// nowhere. Config.HTTP is what was asked for.
+	HTTPAddress string
 	// Waits hears for whom the start waits, whenever that changes; empty: it goes
 	// on. Default: nobody.
 	Waits func(why string)

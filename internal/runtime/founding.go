@@ -386,7 +386,7 @@ func (s *seeker) reason() string {
 func (s *seeker) status() *protocol.Status {
 	m := s.m
 	return &protocol.Status{
-		Name: m.cfg.Name, Address: m.advertise, Role: protocol.RoleNone.String(), RaftRole: "none",
+		Name: m.cfg.Name, Address: m.advertise, HTTP: m.http, Role: protocol.RoleNone.String(), RaftRole: "none",
 		Version: m.cfg.Version, Uptime: int64(m.clock.Now().Sub(m.started)), Reason: s.reason(),
 	}
 }

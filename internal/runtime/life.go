@@ -10,13 +10,12 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-// self is who a member is. It does not change once the member runs, but for where it
-// serves HTTP.
+// self is who a member is. It does not change once the member runs.
 type self struct {
 	identity  wal.Identity
 	run       protocol.RunID
 	advertise string
-	http      atomic.Pointer[string]
+	http      string // where HTTP is served; empty: nowhere
 }
 
 // Name returns the member's label.
@@ -31,17 +30,10 @@ func (s *self) Cluster() protocol.ClusterID { return s.identity.Cluster }
 // Addr returns host:port at which members and clients reach this one.
 func (s *self) Addr() string { return s.advertise }
 
-func (s *self) httpAddr() string {
-	if p := s.http.Load(); p != nil {
-		return *p
-	}
-	return ""
-}
-
 // meta is what the membership tells the others about this member.
 func (s *self) meta(c *Config, role protocol.Role) swim.Meta {
 	return swim.Meta{
-		Name: s.identity.Name, Zone: c.Zone, HTTP: s.httpAddr(), Role: role,
+		Name: s.identity.Name, Zone: c.Zone, HTTP: s.http, Role: role,
 		Eligible: c.eligible(), Wishes: c.Role == protocol.RoleActive, Signs: c.SigningKey != nil,
 		Level: protocol.FormatKnown,
 	}

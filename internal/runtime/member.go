@@ -95,12 +95,6 @@ func (b *broadcast) tell() {
 // Dir returns the data directory, empty if the member is in memory only.
 func (m *Member) Dir() string { return m.cfg.Dir }
 
-// SetHTTP says where this member serves HTTP, for status displays.
-func (m *Member) SetHTTP(address string) {
-	m.http.Store(&address)
-	m.announce()
-}
-
 // fail stops the member by itself. The first cause stays.
 func (m *Member) fail(cause error) {
 	if m.cause.CompareAndSwap(nil, &cause) {

@@ -57,6 +57,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	for l := range m.lanes {
 		m.lanes[l] = newQueue[func() member.Done]()
 	}
+	m.http = cfg.HTTPAddress
 	m.begin()
 	m.logger = cfg.Logger.With("member", cfg.Name)
 	m.observer.Logger, m.observer.Name = m.logger, m.nameOf

@@ -241,8 +241,9 @@ func (h repairHandler) Serve(q *protocol.Request, to *wire.Responder) {
 	_ = to.Respond(&protocol.Response{ID: q.ID, Kind: q.Kind, Status: h.g.status()})
 }
 
+// reason names the member: who asks for something may have asked several.
 func (g *repairing) reason() string {
-	return "its log is damaged and is being repaired: " + *g.progress.Load()
+	return "the log of member " + g.m.identity.Name + " is damaged and is being repaired: " + *g.progress.Load()
 }
 
 // status is what a member says of itself while it repairs. Any goroutine may call
@@ -250,7 +251,7 @@ func (g *repairing) reason() string {
 func (g *repairing) status() *protocol.Status {
 	m := g.m
 	s := &protocol.Status{
-		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise,
+		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name, Address: m.advertise, HTTP: m.http,
 		Role: protocol.RoleNone.String(), RaftRole: "none", Term: g.rec.State.Term, Commit: g.rec.State.Commit,
 		Version: m.cfg.Version, Uptime: int64(m.clock.Now().Sub(m.started)), Reason: g.reason(),
 	}

@@ -20,7 +20,7 @@ func (m *Member) status() *protocol.Status {
 	stats := m.machine.Stats()
 	s := &protocol.Status{
 		Cluster: m.identity.Cluster, ID: m.identity.Member, Name: m.identity.Name,
-		Address: m.advertise, HTTP: m.httpAddr(),
+		Address: m.advertise, HTTP: m.http,
 		Role: r.Role.String(), RaftRole: r.RaftRole, Term: r.Term, LeaderID: r.Leader,
 		Commit: r.Commit, Applied: stats.Applied, First: r.First, Digest: stats.Digest.String(),
 		AgeKnown: r.Fresh.Known, AgeNanos: int64(r.Fresh.Age),
