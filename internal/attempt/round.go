@@ -68,21 +68,24 @@ func (r *Round) Next() (address string, ok bool) {
 	return r.order[r.next-1], true
 }
 
-// NotReached says that there is no connection to the member that was to be asked.
-func (r *Round) NotReached(err error) { r.failed.Add(r.order[r.next-1], err) }
+// Answered reports whether a member has answered, and could not help.
+func (r *Round) Answered() bool { return r.last != nil }
 
-// Took takes what came of asking the member: its response, or an error; ended is the error
+// NotReached says that there is no connection to a member that was to be asked.
+func (r *Round) NotReached(address string, err error) { r.failed.Add(address, err) }
+
+// Took takes what came of asking the member at an address: its response, or an error; ended is the error
 // of the caller's context, or nil. over reports whether the round is over; then response
 // and error are its outcome. learn is called with a response that says something of the
 // cluster.
-func (r *Round) Took(now time.Time, response *protocol.Response, err, ended error, learn func(address string, r *protocol.Response)) (over bool, _ *protocol.Response, _ error) {
-	address, command := r.order[r.next-1], IsCommand(r.request)
+func (r *Round) Took(now time.Time, address string, response *protocol.Response, err, ended error, learn func(address string, r *protocol.Response)) (over bool, _ *protocol.Response, _ error) {
+	command := IsCommand(r.request)
 	if err == nil && !helpless(response) {
 		learn(address, response)
 		r.endpoints.Prefer(address, r.suits)
 		return r.again(now, response)
 	}
-	if err == nil || ended == nil && !Permanent(err) && !IsOvertaken(err) {
+	if err == nil || ended == nil && !Permanent(err) && !isOvertaken(err) {
 		r.endpoints.BackOff(address, now.Add(r.backOff))
 	}
 	switch {

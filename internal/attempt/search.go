@@ -96,9 +96,6 @@ func (s *Search) Tick() (start, stop, again bool) {
 // Ended says that nobody is asked any more.
 func (s *Search) Ended() { s.running = false }
 
-// AtRest reports whether nobody waits, nobody is asked, and there are no ticks.
-func (s *Search) AtRest() bool { return !s.ticking && !s.running && len(s.errands) == 0 }
-
 // Leads has those give up who wait at another address than the leader's of a term that is
 // newer than what they knew, in the order in which they set out.
 func (s *Search) Leads(leader string, term protocol.Term) {
@@ -126,8 +123,8 @@ func (e *overtaken) Error() string {
 // Unwrap makes it an unknown outcome.
 func (e *overtaken) Unwrap() error { return protocol.ErrUnknownOutcome }
 
-// IsOvertaken reports whether a command was given up because another member leads.
-func IsOvertaken(err error) bool {
+// isOvertaken reports whether a command was given up because another member leads.
+func isOvertaken(err error) bool {
 	late := (*overtaken)(nil)
 	return errors.As(err, &late)
 }

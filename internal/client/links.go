@@ -11,10 +11,23 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// link is the connection to one address. Whoever holds the turn may dial.
+// link is the connection to one address, or the attempt to make it. What came of it belongs to
+// whoever makes it until done is closed, and is not changed afterwards.
 type link struct {
-	turn chan struct{}
-	conn Conn // guarded by turn; nil or broken: dial
+	began time.Time
+	done  chan struct{}
+	conn  Conn
+	err   error
+}
+
+// made reports whether it is known what came of a link.
+func (l *link) made() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // connect returns the connection to an address, and makes one if there is none.
@@ -25,67 +38,87 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.made() {
+		return l.conn, l.err
+	}
 	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
+	case <-l.done:
+		return l.conn, l.err
 	case <-ctx.Done():
-		return nil, protocol.ErrUnavailable.With("another call is connecting to " + address).Because(ctx.Err())
+		return nil, unmade(address, ctx.Err())
 	}
-	if l.conn != nil {
-		select {
-		case <-l.conn.Done():
-			cause := l.conn.Err()
-			_ = l.conn.Close()
-			l.conn = nil
-			if silent := (*wire.SilentError)(nil); errors.As(cause, &silent) {
-				// Its kernel may take a connection all the same: others first.
-				r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
-				return nil, protocol.ErrUnavailable.Because(cause)
-			}
-		default:
-			return l.conn, nil
-		}
-	}
-	dialling, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout)
-	defer cancel()
-	defer context.AfterFunc(r.alive, cancel)()
-	conn, err := r.cfg.Dial(dialling, address, r.endpoints.Cluster())
-	if err != nil {
-		if ctx.Err() == nil {
-			r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
-		}
-		if !attempt.TurnedAway(err) {
-			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
-		}
-		return nil, err
-	}
-	if r.isClosed() {
-		_ = conn.Close()
-		return nil, protocol.ErrClosed
-	}
-	l.conn = conn
-	r.endpoints.Reached(address)
-	return conn, nil
 }
 
+// unmade is the error of who did not wait for a connection.
+func unmade(address string, ended error) error {
+	err := protocol.ErrUnavailable.With(address + " does not take a connection in time")
+	if ended == nil {
+		return err
+	}
+	return err.Because(ended)
+}
+
+// link returns the connection to an address, or the attempt that is under way, or begins
+// one: it goes on without its caller, for whoever asks next.
 func (r *Remote) link(address string) (*link, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, protocol.ErrClosed
 	}
-	l := r.links[address]
-	if l == nil {
-		l = &link{turn: make(chan struct{}, 1)}
-		r.links[address] = l
+	if l := r.links[address]; l != nil && !l.made() {
+		return l, nil
+	} else if l != nil && l.err == nil {
+		select {
+		case <-l.conn.Done():
+			cause := l.conn.Err()
+			_ = l.conn.Close()
+			delete(r.links, address)
+			if silent := (*wire.SilentError)(nil); errors.As(cause, &silent) {
+				// Its kernel may take a connection all the same: others first.
+				r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
+				return nil, protocol.ErrUnavailable.Because(cause)
+			}
+		default:
+			return l, nil
+		}
 	}
+	l := &link{began: time.Now(), done: make(chan struct{})}
+	r.links[address] = l
+	r.done.Go(func() { r.make(l, address) })
 	return l, nil
 }
 
+// make makes a connection.
+func (r *Remote) make(l *link, address string) {
+	dialling, cancel := context.WithTimeout(r.alive, r.cfg.DialTimeout)
+	defer cancel()
+	conn, err := r.cfg.Dial(dialling, address, r.endpoints.Cluster())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		if r.alive.Err() == nil {
+			r.endpoints.Unreachable(address, time.Now().Add(r.cfg.BackOff))
+		}
+		if !attempt.TurnedAway(err) {
+			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
+		}
+	case r.links[address] != l: // it was pruned, or all is closed
+		_ = conn.Close()
+		conn, err = nil, protocol.ErrClosed
+	default:
+		r.endpoints.Reached(address)
+	}
+	l.conn, l.err = conn, err
+	close(l.done)
+	close(r.madeOne)
+	r.madeOne = make(chan struct{})
+}
+
+// close closes the connection, once it is made.
 func (l *link) close() {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	if l.conn != nil {
+	if <-l.done; l.conn != nil {
 		_ = l.conn.Close()
 	}
 }
@@ -126,6 +159,8 @@ func (r *Remote) prune() {
 	}
 	r.mu.Unlock()
 	for _, l := range gone {
-		l.close()
+		if l.made() {
+			l.close()
+		}
 	}
 }

@@ -116,9 +116,10 @@ type Remote struct {
 	stop  context.CancelFunc
 	done  sync.WaitGroup // of the goroutines that follow the membership, and the leader
 
-	mu     sync.Mutex
-	links  map[string]*link
-	closed bool
+	mu      sync.Mutex
+	links   map[string]*link
+	madeOne chan struct{} // closed, and another one, when something has come of a link
+	closed  bool
 }
 
 // NewRemote finds the cluster: it returns when a member has answered, or fails
@@ -130,7 +131,7 @@ func NewRemote(ctx context.Context, cfg RemoteConfig) (*Remote, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	r := &Remote{cfg: cfg, endpoints: attempt.NewEndpoints(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}}
+	r := &Remote{cfg: cfg, endpoints: attempt.NewEndpoints(cfg.Addresses, cfg.Cluster, cfg.Turn), links: map[string]*link{}, madeOne: make(chan struct{})}
 	r.alive, r.stop = context.WithCancel(context.Background())
 	met, err := r.Do(ctx, &protocol.Request{Kind: protocol.RequestStatus})
 	if err != nil {
@@ -161,25 +162,88 @@ func (r *Remote) Do(ctx context.Context, q *protocol.Request) (*protocol.Respons
 
 func (r *Remote) do(ctx context.Context, q *protocol.Request, suits attempt.Route) (*protocol.Response, error) {
 	round := attempt.NewRound(r.endpoints, q, suits, time.Now(), r.cfg.BackOff)
+	var dials dials
 	for {
-		address, left := round.Next()
-		if !left || ctx.Err() != nil {
+		address, l, err := dials.next(ctx, r, round)
+		switch {
+		case err != nil && r.isClosed():
+			return nil, protocol.ErrClosed
+		case err != nil:
+			round.NotReached(address, err)
+		case l == nil:
 			if over, response, err := round.End(time.Now(), ctx.Err()); over {
 				return response, err
 			}
-			continue
-		}
-		conn, err := r.connect(ctx, address)
-		if err != nil {
-			if r.isClosed() {
-				return nil, protocol.ErrClosed
+		case l.err != nil:
+			round.NotReached(address, l.err)
+		default:
+			response, err := r.attempt(ctx, l.conn, address, round.Request())
+			if over, response, err := round.Took(time.Now(), address, response, err, ctx.Err(), r.learn); over {
+				return response, err
 			}
-			round.NotReached(err)
-			continue
 		}
-		response, err := r.attempt(ctx, conn, address, round.Request())
-		if over, response, err := round.Took(time.Now(), response, err, ctx.Err(), r.learn); over {
-			return response, err
+	}
+}
+
+// dials are the connections that are being made for a round. A member that takes none at
+// once does not hold up the round: the next one is dialled beside it after a while, and who
+// is connected first is asked first. Where members are frozen, whose kernels take connections,
+// a round would take two seconds for each.
+type dials struct {
+	waiting []reached
+	ended   bool // no more is waited for
+}
+
+type reached struct {
+	address string
+	*link
+}
+
+// next returns the next member of a round that is connected, or why one is not; without
+// either the round is over. When a member has answered that it cannot help, the others get
+// attempt.SearchPatience to be connected: the next round finds them.
+func (d *dials) next(ctx context.Context, r *Remote, round *attempt.Round) (address string, _ *link, _ error) {
+	for {
+		news := r.newsOfLinks()
+		if i := slices.IndexFunc(d.waiting, func(x reached) bool { return x.made() }); i >= 0 {
+			x := d.waiting[i]
+			d.waiting = slices.Delete(d.waiting, i, i+1)
+			return x.address, x.link, nil
+		}
+		if d.ended || ctx.Err() != nil {
+			d.ended = true
+			if len(d.waiting) == 0 {
+				d.ended = false // the round may begin anew
+				return "", nil, nil
+			}
+			x := d.waiting[0]
+			d.waiting = d.waiting[1:]
+			return x.address, nil, unmade(x.address, ctx.Err())
+		}
+		address, left := round.Next()
+		patience := attempt.SearchPatience
+		if left {
+			l, err := r.link(address)
+			if err != nil {
+				return address, nil, err
+			}
+			d.waiting = append(d.waiting, reached{address, l})
+			if l.made() {
+				continue
+			}
+			patience -= time.Since(l.began) // for whom an earlier round has waited, too
+		} else if len(d.waiting) == 0 {
+			return "", nil, nil
+		}
+		var late <-chan time.Time // without others, and without an answer, each has its full time
+		if left || round.Answered() {
+			late = time.After(patience)
+		}
+		select {
+		case <-news:
+		case <-late:
+			d.ended = !left
+		case <-ctx.Done():
 		}
 	}
 }
@@ -252,6 +316,13 @@ func (r *Remote) Close() error {
 	}
 	r.done.Wait()
 	return nil
+}
+
+// newsOfLinks returns what is closed when something has come of a link.
+func (r *Remote) newsOfLinks() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.madeOne
 }
 
 func (r *Remote) isClosed() bool {

@@ -79,7 +79,7 @@ func (x *remote) next(k *call) {
 		if x.broken[address] { // its kernel may take a connection all the same: others first
 			delete(x.broken, address)
 			x.endpoints.Unreachable(address, s.clock().Add(backOff))
-			k.round.NotReached(errRefused)
+			k.round.NotReached(address, errRefused)
 			continue
 		}
 		k.send(s.named(address))
@@ -113,11 +113,11 @@ func (x *remote) came(k *call, response *protocol.Response, err error) {
 	s := x.c.s
 	if err == errRefused {
 		x.endpoints.Unreachable(k.last.name, s.clock().Add(backOff))
-		k.round.NotReached(err)
+		k.round.NotReached(k.last.name, err)
 		x.next(k)
 		return
 	}
-	over, response, err := k.round.Took(s.clock(), response, err, nil, x.learn)
+	over, response, err := k.round.Took(s.clock(), k.last.name, response, err, nil, x.learn)
 	if !over {
 		x.next(k)
 		return
