@@ -83,6 +83,9 @@ func Local(ctx context.Context, n int, types ...*Type) (*Cluster, error) {
 // Config can say. It returns when all actives vote and all passives serve; ctx bounds
 // that.
 func OpenLocal(ctx context.Context, cfg LocalConfig) (*Cluster, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	configs, again, err := cfg.members()
 	if err != nil {
 		return nil, err
@@ -114,42 +117,53 @@ func OpenLocal(ctx context.Context, cfg LocalConfig) (*Cluster, error) {
 	return c, nil
 }
 
-// Validate reports what is wrong.
+// Validate reports all mistakes at once, each with its way out.
 func (cfg LocalConfig) Validate() error {
+	cfg.fill()
+	var wrong naming.Faults
+	wrong.Add(cfg.check())
+	if len(wrong) > 0 { // what else is wrong is found in a cluster that differs in that only
+		cfg.Actives, cfg.Passives, cfg.Dir, cfg.Bind, cfg.HTTP = 1, 0, "", loopback, ""
+	}
+	wrong.Add(cfg.fits())
 	configs, _, err := cfg.members()
 	if err != nil {
-		return err
+		wrong.Add(err)
+		return config.Invalid(wrong)
 	}
 	configs[0].Join = nil
 	if cfg.Member == nil {
-		return configs[0].Validate() // the others differ by name and port only
+		wrong.Add(configs[0].Validate()) // the others differ by name and port only
+		return config.Invalid(wrong)
 	}
 	for i := range configs {
 		if i > 0 {
 			configs[i].Join = []string{BindDefault} // where the first one is is known when it runs
 		}
 		if err := configs[i].Validate(); err != nil {
-			return fmt.Errorf("%s: %w", configs[i].Name, err)
+			wrong = append(wrong, fmt.Errorf("%s: %w", configs[i].Name, err))
 		}
 	}
-	return nil
+	return config.Invalid(wrong)
+}
+
+// loopback lets each member pick a port.
+const loopback = "127.0.0.1:0"
+
+// fill fills in defaults.
+func (cfg *LocalConfig) fill() {
+	if cfg.Actives == 0 {
+		cfg.Actives = ActivesDefault
+	}
+	if cfg.Bind == "" {
+		cfg.Bind = loopback
+	}
 }
 
 // members returns the configuration of each member, and whether they have been
 // opened before.
 func (cfg *LocalConfig) members() (configs []Config, again bool, err error) {
-	if cfg.Actives == 0 {
-		cfg.Actives = ActivesDefault
-	}
-	if cfg.Bind == "" {
-		cfg.Bind = "127.0.0.1:0"
-	}
-	if err := cfg.check(); err != nil {
-		return nil, false, err
-	}
-	if err := cfg.fits(); err != nil {
-		return nil, false, err
-	}
+	cfg.fill()
 	if cfg.Election == 0 && cfg.Heartbeat == 0 && cfg.Timing == "" && cfg.Actives+cfg.Passives <= openAtOnce {
 		cfg.Heartbeat, cfg.Election = 50*time.Millisecond, 250*time.Millisecond
 	}

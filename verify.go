@@ -3,6 +3,7 @@ package starling
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,8 @@ const (
 // Verification is a comparison of the members' states at one index. As JSON it
 // is what `starling verify -o json` prints; fields are added, never renamed.
 type Verification struct {
-	// Index is the one at which the digests were compared.
+	// Index is the one at which the digests were compared; 0: nobody has said a digest, and
+	// nothing was compared.
 	Index uint64 `json:"index"`
 	// Equal says that every live member has the same digest there, and, as far
 	// as it is at hand, the same sum of the log.
@@ -74,7 +76,9 @@ type VerifiedMember struct {
 	Role    string `json:"role"`
 	Leader  bool   `json:"leader"`
 	// Voter says that the member counts where a majority of the actives does.
-	Voter   bool   `json:"voter"`
+	Voter bool `json:"voter"`
+	// Applied is the index that it has applied; in JSON null where it has not said, which
+	// the verdicts VerdictAbsent and VerdictUnreachable tell.
 	Applied uint64 `json:"applied"`
 	// Digest and LogSum are of the index compared; empty if not at hand.
 	Digest  string `json:"digest,omitempty"`
@@ -82,6 +86,24 @@ type VerifiedMember struct {
 	Verdict string `json:"verdict"`
 	// Reason says why, and what happens about it.
 	Reason string `json:"reason,omitempty"`
+}
+
+// said reports whether the member has answered.
+func (m *VerifiedMember) said() bool {
+	return m.Verdict != VerdictAbsent && m.Verdict != VerdictUnreachable
+}
+
+// MarshalJSON leaves open what a member has not said.
+func (m VerifiedMember) MarshalJSON() ([]byte, error) {
+	type fields VerifiedMember
+	line := struct {
+		fields
+		Applied *uint64 `json:"applied"`
+	}{fields: fields(m)}
+	if m.said() {
+		line.Applied = &m.Applied
+	}
+	return json.Marshal(line)
 }
 
 // Verify asks all live members for the digests of their states at a common

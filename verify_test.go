@@ -1,6 +1,7 @@
 package starling
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -129,5 +130,15 @@ func TestVerifyNamesWhoseIDIsHeldTwice(t *testing.T) {
 	}
 	if got := out.Members[1].Reason; !strings.Contains(got, "h:2") {
 		t.Errorf("the line says %q, want the other address", got)
+	}
+}
+
+// What a member has not said is no number: a script took 0 for what it had applied.
+func TestVerificationLeavesOpenWhatIsNotSaid(t *testing.T) {
+	for verdict, want := range map[string]string{VerdictAbsent: `"applied":null`, VerdictUnreachable: `"applied":null`, VerdictBehind: `"applied":0`} {
+		got, err := json.Marshal(Verification{Members: []VerifiedMember{{Name: "a1", Verdict: verdict}}})
+		if err != nil || !strings.Contains(string(got), want) || !strings.Contains(string(got), `"name":"a1"`) {
+			t.Errorf("%s: got %s, %v; want %s", verdict, got, err, want)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func TestMarksOfFreeSpace(t *testing.T) {
 		{[]string{"--disk-low", "7", "--disk-high", "8"}, 7, 8, ""},
 		{[]string{"--config", file, "--disk-high", "9"}, 0, 0, "--disk-high is 9, below disk-low (line 1 of " + file + "), 1000"},
 		{[]string{"--disk-low", "8", "--disk-high", "7"}, 0, 0, "--disk-high is 7, below --disk-low, 8"},
-		{[]string{"--disk-low", "0"}, 0, 0, "--disk-low is 0: above 0"},
+		{[]string{"--disk-low", "0"}, 0, 0, "--disk-low is 0, not from 1 to"},
 	} {
 		cfg, err := agentConfigOf(t, append([]string{"--dir", "/d", "--name", "a"}, one.args...)...)
 		switch {
@@ -139,7 +139,7 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 		{"--role king", "--role takes active, passive or reserve"},
 		{"--gossip-mode carrier-pigeon", "--gossip-mode is hybrid or flood"},
 		{"--gossip-probability 2", "not from 0.01 to 1"},
-		{"--gossip-probability 0", "above 0"},
+		{"--gossip-probability 0", "--gossip-probability is 0, not from 0.01 to 1"},
 		{"--bind 0.0.0.0:7600", "--insecure"},
 		{"--bind 10.1.2.3:7600", "beyond this machine"},
 		{"--bind :7600", "beyond this machine"},
@@ -149,8 +149,8 @@ func TestBadAgentFlagsNameTheWayOut(t *testing.T) {
 		{"--bind 0.0.0.0:7600 --insecure", "say in --advertise at which"},
 		{"--join 127.0.0.1", "--join is host:port"},
 		{"--join 127.0.0.1:0", "no port"},
-		{"--actives 0", "--actives is 0: above 0"},
-		{"--gossip-fanout 0", "--gossip-fanout is 0: above 0"},
+		{"--actives 0", "--actives is 0, not from 1 to 64"},
+		{"--gossip-fanout 0", "--gossip-fanout is 0, not from 1 to 64"},
 		{"--actives 1000", "from 1 to 64"},
 		{"--role passive --bootstrap", "a passive member cannot begin a cluster"},
 		{"--log-level shout", "--log-level takes"},

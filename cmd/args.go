@@ -23,7 +23,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	}
 	for i, arg := range args {
 		if strings.HasPrefix(arg, "-") {
-			return args, checkEarlyFlag(commands, path, arg)
+			return args, checkEarlyFlag(commands, path, arg, args[i+1:])
 		}
 		c := findCommand(commands, arg)
 		if c == nil {
@@ -54,8 +54,8 @@ func helpOf(commands []*cli.Command, path, words []string) ([]string, error) {
 }
 
 // checkEarlyFlag refuses flags that stand before the command that they belong
-// to. Help and version may stand anywhere.
-func checkEarlyFlag(commands []*cli.Command, path []string, arg string) error {
+// to, which may be in the rest. Help and version may stand anywhere.
+func checkEarlyFlag(commands []*cli.Command, path []string, arg string, rest []string) error {
 	name, _ := flagName(arg)
 	switch name {
 	case "help", "h", "version", "v":
@@ -63,11 +63,34 @@ func checkEarlyFlag(commands []*cli.Command, path []string, arg string) error {
 	case "":
 		return &usageError{fmt.Sprintf("%s: a command is expected before %q", strings.Join(path, " "), arg)}
 	}
-	if c := commandWithFlag(commands, name); c != "" {
+	c, leaf := commandIn(commands, rest)
+	if leaf == nil {
+		c = commandWithFlag(commands, name)
+	} else if findFlag(leaf.Flags, name) == nil {
+		path = append(path, strings.Fields(c)...)
+		return &usageError{fmt.Sprintf("%s: unknown flag %s%s; see %s --help", strings.Join(path, " "), arg, suggest("--"+name, flagNames(leaf.Flags)), strings.Join(path, " "))}
+	}
+	if c != "" {
 		return &usageError{fmt.Sprintf("%s: the flag %s stands before the command; flags go after it: %s %s %s ...",
 			strings.Join(path, " "), arg, strings.Join(path, " "), c, arg)}
 	}
 	return &usageError{fmt.Sprintf("%s: unknown flag %s; see %s --help", strings.Join(path, " "), arg, strings.Join(path, " "))}
+}
+
+// commandIn returns the command that words name, and its path below; nil: they name none that
+// takes flags.
+func commandIn(commands []*cli.Command, words []string) (path string, leaf *cli.Command) {
+	for _, word := range words {
+		c := findCommand(commands, word)
+		if c == nil {
+			continue // a value of the flag, perhaps
+		}
+		path = strings.TrimPrefix(path+" "+c.Name, " ")
+		if commands = c.Subcommands; len(commands) == 0 {
+			return path, c
+		}
+	}
+	return "", nil
 }
 
 // commandWithFlag returns the path of the first command below that has a flag.
@@ -88,12 +111,12 @@ func commandWithFlag(commands []*cli.Command, name string) string {
 func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, error) {
 	n := leadingFlags(c, args)
 	flags, rest := args[:n], args[n:]
-	if err := checkTwice(path, flags); err != nil {
-		return nil, err
-	}
 	names, err := readable(c, path, flags)
 	if app.Metadata = map[string]any{givenFlags: names}; err != nil && !slices.Contains(names, "help") && !slices.Contains(names, "h") {
 		return nil, err
+	}
+	if err == nil && !slices.Contains(names, "help") && !slices.Contains(names, "h") {
+		heedVariables(app, c, path)
 	}
 	var arguments []string
 	for i, arg := range rest {

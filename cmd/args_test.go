@@ -82,7 +82,7 @@ func TestMisplacedAndUnknownFlagsSayWhereFlagsGo(t *testing.T) {
 		{"map get m --addr=x:1 k", "flags go before the arguments"},
 		{"map get m k -o json", "the flag -o stands after the argument"},
 		{"map get m k --help", "flags go before the arguments"},
-		{"--addr x:1 map get m k", "flags go after it: starling status --addr"},
+		{"--addr x:1 map get m k", "flags go after it: starling map get --addr"},
 		{"map --addr x:1 get m k", "flags go after it: starling map get --addr"},
 		{"--nonsense status", "unknown flag --nonsense"},
 		{"counter add -5 hits", "write -- before an argument that begins with a dash"},

@@ -57,13 +57,13 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 	})
 	fails(t, exitUsage, "change what?", "autopilot", "set", addr)
 	fails(t, exitUsage, "not both", "autopilot", "set", addr, "--on", "--off")
-	fails(t, exitUsage, "--actives 0", "autopilot", "set", addr, "--actives", "0")
+	fails(t, exitUsage, "--actives is 0", "autopilot", "set", addr, "--actives", "0")
 	fails(t, exitUsage, "takes no arguments", "autopilot", "get", addr, "extra")
 	fails(t, exitUsage, "from 1s to 168h", "autopilot", "set", addr, "--failed-after", "10ms")
 	fails(t, exitUsage, "from 0s to 168h", "autopilot", "set", addr, "--stable", "-1s")
 	fails(t, exitUsage, "from 0 to 100000", "autopilot", "set", addr, "--passives", "-1")
-	fails(t, exitUsage, "--floor 65: from 0 to 64", "autopilot", "set", addr, "--floor", "65")
-	fails(t, exitUsage, "--actives 65: from 1 to 64", "autopilot", "set", addr, "--actives", "65")
+	fails(t, exitUsage, "--floor is 65, not from 0 to 64", "autopilot", "set", addr, "--floor", "65")
+	fails(t, exitUsage, "--actives is 65, not from 1 to 64", "autopilot", "set", addr, "--actives", "65")
 }
 
 // writer adds to a counter without a pause, and remembers how often it was told

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +37,7 @@ func bounds[T cmp.Ordered](name string, low, high T, also ...T) func(*cli.Contex
 		if v >= low && v <= high || slices.Contains(also, v) {
 			return nil
 		}
-		text := fmt.Sprintf("%s: --%s %v: from %v to %v", c.Command.HelpName, name, v, low, high)
+		text := fmt.Sprintf("%s: --%s is %v, not from %v to %v", c.Command.HelpName, name, v, low, high)
 		for _, other := range also {
 			text += fmt.Sprintf(", or %v", other)
 		}
@@ -61,18 +60,27 @@ func listOf(f *cli.StringFlag) *cli.StringFlag {
 // lists are the flags that take several values, between commas.
 var lists = []string{"addr", "join"}
 
-// checkTwice refuses a list that stands twice before the arguments.
-func checkTwice(path, flags []string) error {
-	for _, list := range lists {
-		n := 0
-		for _, arg := range flags {
-			if name, ok := flagName(arg); ok && name == list {
-				n++
-			}
+// twice says of each flag that stands more than once among some names that it takes one
+// value: the last would take the place of the others in silence. A flag of a slice gathers
+// them.
+func twice(c *cli.Command, names []string) (wrong []string) {
+	times := map[string]int{}
+	for _, name := range names {
+		f := findFlag(c.Flags, name)
+		if _, gathers := f.(*cli.Uint64SliceFlag); f == nil || gathers {
+			continue
 		}
-		if n > 1 {
-			return &usageError{fmt.Sprintf("%s: --%s stands twice, and takes a list: HOST:PORT,HOST:PORT", strings.Join(path, " "), list)}
+		name = f.Names()[0]
+		if times[name]++; times[name] != 2 {
+			continue
 		}
+		takes := "takes one value"
+		if slices.Contains(lists, name) {
+			takes = "takes a list: HOST:PORT,HOST:PORT"
+		} else if _, isBool := f.(*cli.BoolFlag); isBool {
+			takes = "is said once"
+		}
+		wrong = append(wrong, fmt.Sprintf("--%s stands twice, and %s", name, takes))
 	}
-	return nil
+	return wrong
 }

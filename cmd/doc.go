@@ -17,7 +17,9 @@
 // A flag of agent, and of dev, can be given as an environment variable: --http as
 // STARLING_AGENT_HTTP and STARLING_DEV_HTTP. agent reads a YAML file too: flag over
 // variable over file. Commands that talk to a cluster take STARLING_ADDR for --addr,
-// and nothing else from the environment.
+// and nothing else from the environment. An empty variable counts as not set, and one that
+// looks meant for a command and that it does not read is named on standard error. A flag that
+// takes one value is refused if it stands twice.
 //
 // # Signals
 //

@@ -65,6 +65,7 @@ func readable(c *cli.Command, path, flags []string) (names []string, err error) 
 		}
 		check(f, "--"+name, text)
 	}
+	wrong = append(wrong, twice(c, names)...)
 	for _, f := range c.Flags {
 		with, ok := f.(cli.DocGenerationFlag)
 		if !ok || slices.ContainsFunc(f.Names(), func(n string) bool { return slices.Contains(names, n) }) {

@@ -23,7 +23,7 @@ import (
 // what a command does must not depend on what was set for another one, or long ago.
 func variables(command string, flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
-		name := []string{"STARLING_" + strings.ToUpper(command+"_"+strings.ReplaceAll(f.Names()[0], "-", "_"))}
+		name := []string{variablePrefix + strings.ToUpper(command+"_"+strings.ReplaceAll(f.Names()[0], "-", "_"))}
 		switch f := f.(type) {
 		case *cli.StringFlag:
 			f.EnvVars = name
@@ -43,7 +43,7 @@ func variables(command string, flags []cli.Flag) []cli.Flag {
 }
 
 // addrVariable says whom commands talk to that are not told by --addr.
-const addrVariable = "STARLING_ADDR"
+const addrVariable = variablePrefix + "ADDR"
 
 func stringFlag(name, value, usage string) *cli.StringFlag {
 	return &cli.StringFlag{Name: name, Value: value, Usage: usage}
@@ -145,11 +145,7 @@ func fill(c *cli.Context, configuration any, wrong *naming.Faults, names ...nami
 			wrong.Add(read(to, f.Name, c.String(name)))
 		}
 		if f.Least != nil && f.Zero == "" && c.IsSet(name) && reflect.ValueOf(to).Elem().IsZero() { // it would mean the default
-			also := ""
-			if f.Negative != "" {
-				also = ", or negative for " + f.Negative
-			}
-			wrong.Addf("%s is %v: above 0%s", f.Name, c.Value(name), also)
+			wrong.Add(f.Beyond(c.Value(name)))
 		}
 	}
 }
@@ -223,7 +219,7 @@ func timeoutFlag() cli.Flag {
 		if d == 0 || d >= timeoutMin && d <= timeoutMax {
 			return nil
 		}
-		return &usageError{fmt.Sprintf("%s: --timeout %v: from %v to %v, or 0 for as long as it takes", c.Command.HelpName, d, timeoutMin, timeoutMax)}
+		return &usageError{fmt.Sprintf("%s: --timeout is %v, not from %v to %v, or 0 for as long as it takes", c.Command.HelpName, d, timeoutMin, timeoutMax)}
 	}
 	return f
 }

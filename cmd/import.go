@@ -49,7 +49,7 @@ func (p *Program) mapImportCommand() *cli.Command {
 			}
 			n := c.Int("concurrency")
 			if n < 1 || n > concurrencyMax {
-				return &usageError{fmt.Sprintf("%s: --concurrency %d: from 1 to %d", c.Command.HelpName, n, concurrencyMax)}
+				return &usageError{fmt.Sprintf("%s: --concurrency is %d, not from 1 to %d", c.Command.HelpName, n, concurrencyMax)}
 			}
 			tab, err := wantsTab(c)
 			if err != nil {

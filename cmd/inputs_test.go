@@ -45,7 +45,7 @@ func TestInputs(t *testing.T) {
 		says string
 	}{
 		{line: "map put --timeout 0 " + addr + " m k v"},
-		{line: "map put --timeout -1s m k v", code: exitUsage, says: "--timeout -1s: from 100ms to 8760h0m0s, or 0 for as long as it takes"},
+		{line: "map put --timeout -1s m k v", code: exitUsage, says: "--timeout is -1s, not from 100ms to 8760h0m0s, or 0 for as long as it takes"},
 		{line: "map put --timeout abc m k v", code: exitUsage, says: `invalid value "abc" for --timeout, which takes a duration, such as 500ms`},
 		{line: "dev --actives x", code: exitUsage, says: `"x" for --actives, which takes a whole number`},
 		{line: "map put --if-version -1 m k v", code: exitUsage, says: `for --if-version, which takes a whole number, not below 0`},
@@ -74,9 +74,21 @@ func TestInputs(t *testing.T) {
 		{line: "leave " + addr, code: exitRefused, says: "giving up the seat of a1: it is the only voter"},
 		{line: "transfer " + addr + " a1", says: "a1 leads already"},
 		{line: "transfer " + addr + " p1", code: exitRefused, says: "p1 is no voter"},
-		{line: "recover --actives 65 x", code: exitUsage, says: "--actives 65: from 0 to 64"},
-		{line: "status --timeout 99ms", code: exitUsage, says: "--timeout 99ms: from 100ms to 8760h0m0s, or 0"},
+		{line: "recover --actives 65 x", code: exitUsage, says: "--actives is 65, not from 0 to 64"},
+		{line: "status --timeout 99ms", code: exitUsage, says: "--timeout is 99ms, not from 100ms to 8760h0m0s, or 0"},
 		{line: "leave " + addr + ",127.0.0.1:1", code: exitUsage, says: "which one?"},
+		{line: "dev --actives 1 --actives 2", code: exitUsage, says: "--actives stands twice, and takes one value"},
+		{line: "status -o json --output table", code: exitUsage, says: "--output stands twice, and takes one value"},
+		{line: "agent --bootstrap --bootstrap=false --timing x --timing y --timing z", code: exitUsage,
+			says: "--bootstrap stands twice, and is said once\n  --timing stands twice, and takes one value;"},
+		{line: "status " + addr + " --addr x:1", code: exitUsage, says: "--addr stands twice, and takes a list: HOST:PORT,HOST:PORT"},
+		{line: "map --key-type int get m k", code: exitUsage, says: "flags go after it: starling map get --key-type ..."},
+		{line: "--key-type int map delete m k", code: exitUsage, says: "flags go after it: starling map delete --key-type ..."},
+		{line: "counter --timeout 1s cas c 1 2", code: exitUsage, says: "flags go after it: starling counter cas --timeout ..."},
+		{line: "counter --key-type int add c 1", code: exitUsage, says: "starling counter add: unknown flag --key-type"},
+		{line: "dev --timing x --passives 10001 --disk-low 7 --disk-high 3 --bind nowhere", code: exitUsage,
+			says: "--passives is 10001, not from 0 to 10000\n  --bind is host:port, not \"nowhere\"\n  --timing is fast, lan or wan, not \"x\"\n  --disk-high is 3, below --disk-low, 7"},
+		{line: "dev --timing x --passives 10001", code: exitUsage, says: "--timing is fast, lan or wan, not \"x\""},
 	} {
 		out, stderr, code := run(ctx, "", append(strings.Fields(row.line), row.more...)...)
 		if code != row.code || !strings.Contains(out+stderr, row.says) {
@@ -182,7 +194,7 @@ func TestAllThatIsWrongIsSaidByItsName(t *testing.T) {
 		{"STARLING_ADDR=foo", "status", []string{"STARLING_ADDR is host:port"}},
 		{"STARLING_ADDR=,", "status", []string{`STARLING_ADDR "," has no address`}},
 		{"STARLING_ADDR=foo", "status --addr bar", []string{`--addr is host:port, not "bar"`}},
-		{"", "bench gossip --loss 5 --dead 7", []string{"--loss 5: from 0", "--dead 7: from 0"}},
+		{"", "bench gossip --loss 5 --dead 7", []string{"--loss is 5, not from 0", "--dead is 7, not from 0"}},
 		{"", "agent --bind foo --config " + file, []string{"--config " + file + ": line 1: unknown key", "line 2: actives: \"x\"", `line 5: the key "zone" stands on line 4`,
 			"line 6: a second document begins", "heartbeat (line 3 of ", "--bind is host:port", "--dir is required"}},
 		{"STARLING_AGENT_CONFIG=" + file, "agent", []string{"STARLING_AGENT_CONFIG " + file + ": line 1: unknown key"}},

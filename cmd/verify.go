@@ -70,7 +70,11 @@ func (p *Program) printVerification(v starling.Verification) error {
 		if m.Verdict == starling.VerdictAbsent || m.Verdict == starling.VerdictUnreachable {
 			applied = "?" // it has not said
 		}
-		rows = append(rows, []string{m.Name, role, applied, fmt.Sprint(v.Index), orNone(m.Digest), m.Verdict, orNone(m.Reason)})
+		compared := "-" // nothing was
+		if m.Digest != "" {
+			compared = fmt.Sprint(v.Index)
+		}
+		rows = append(rows, []string{m.Name, role, applied, compared, orNone(m.Digest), m.Verdict, orNone(m.Reason)})
 	}
 	return printTable(p.Stdout, []string{"NAME", "ROLE", "APPLIED", "COMPARED", "DIGEST", "VERDICT", "WHY"}, rows)
 }

@@ -77,6 +77,11 @@ func within[T int | uint64 | float64 | time.Duration](f Field, v T) error {
 	if v >= least && v <= most || v < 0 && f.Negative != "" { // which NaN is not
 		return nil
 	}
+	return f.Beyond(v)
+}
+
+// Beyond says that a number is not within the bounds of a field.
+func (f Field) Beyond(v any) error {
 	also := ""
 	if f.Negative != "" {
 		also = ", or negative for " + f.Negative
@@ -84,7 +89,7 @@ func within[T int | uint64 | float64 | time.Duration](f Field, v T) error {
 	if f.Zero != "" {
 		also += ", or 0 for " + f.Zero
 	}
-	return naming.Faultf("%s is %v, not from %v to %v%s", f.Name, v, least, most, also)
+	return naming.Faultf("%s is %v, not from %v to %v%s", f.Name, v, f.Least, f.Most, also)
 }
 
 // Invalid is ErrInvalid with all that is wrong, nil without anything.
