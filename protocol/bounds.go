@@ -48,70 +48,50 @@ func TermOf(m Message) Term {
 }
 
 // IndexesWithin reports whether no index in a message is above IndexMax.
-func IndexesWithin(m Message) bool {
-	switch m := m.(type) {
-	case *Vote:
-		return m.LastIndex <= IndexMax
-	case *Append:
-		return m.PrevIndex <= IndexMax && m.Commit <= IndexMax && m.Last <= IndexMax
-	case *AppendAnswer:
-		return m.Index <= IndexMax && m.HintIndex <= IndexMax
-	case *Heartbeat:
-		return m.Commit <= IndexMax
-	case *ReadIndex:
-		return m.Held <= IndexMax
-	case *ReadIndexAnswer:
-		return m.Index <= IndexMax
-	case *Frame:
-		n := len(m.Entries)
-		return m.Commit <= IndexMax && (n == 0 || m.Entries[n-1].Index <= IndexMax)
-	case *Have:
-		return m.within()
-	case *Want:
-		return rangesWithin(m.Ranges)
-	case *Prune:
-		return m.Index <= IndexMax
-	case *Graft:
-		return m.From <= IndexMax
-	case *SumQuestion:
-		return m.Index <= IndexMax
-	case *SumAnswer:
-		return m.Index <= IndexMax
-	case *RepairWant:
-		return m.First <= IndexMax && m.Last <= IndexMax
-	case *Repair:
-		return m.First <= IndexMax && m.Commit <= IndexMax
-	case *Describe:
-		return m.Above <= IndexMax
-	case *ChunkWant:
-		return m.Index <= IndexMax
-	case *Chunk:
-		return m.Index <= IndexMax
-	case *DigestQuestion:
-		return m.Index <= IndexMax
-	case *DigestAnswer:
-		return m.Index <= IndexMax
+func IndexesWithin(m Message) bool { return m.highest() <= IndexMax }
+
+func (m *Vote) highest() Index            { return m.LastIndex }
+func (*VoteAnswer) highest() Index        { return 0 }
+func (m *Append) highest() Index          { return max(m.PrevIndex, m.Commit, m.Last) }
+func (m *AppendAnswer) highest() Index    { return max(m.Index, m.HintIndex) }
+func (m *Heartbeat) highest() Index       { return m.Commit }
+func (*HeartbeatAnswer) highest() Index   { return 0 }
+func (m *ReadIndex) highest() Index       { return m.Held }
+func (m *ReadIndexAnswer) highest() Index { return m.Index }
+func (*TimeoutNow) highest() Index        { return 0 }
+func (*Forward) highest() Index           { return 0 }
+func (*ForwardAnswer) highest() Index     { return 0 }
+func (*Standing) highest() Index          { return 0 }
+func (*Types) highest() Index             { return 0 }
+func (*Formats) highest() Index           { return 0 }
+func (*Follow) highest() Index            { return 0 }
+func (m *Want) highest() Index            { return highestOf(m.Ranges) }
+func (m *Prune) highest() Index           { return m.Index }
+func (m *Graft) highest() Index           { return m.From }
+func (*Busy) highest() Index              { return 0 }
+func (m *SumQuestion) highest() Index     { return m.Index }
+func (m *SumAnswer) highest() Index       { return m.Index }
+
+func (f *Frame) highest() Index {
+	if n := len(f.Entries); n > 0 {
+		return max(f.Commit, f.Entries[n-1].Index)
 	}
-	return true
+	return f.Commit
 }
 
-func (h *Have) within() bool {
-	for _, i := range h.Checkpoints {
-		if i > IndexMax {
-			return false
-		}
+func (h *Have) highest() Index {
+	i := max(h.Applied, h.Tip, h.First, h.Commit, h.FreshIndex, h.Diverged, h.Behind.Needs, h.Behind.Installing, highestOf(h.Holes))
+	for _, c := range h.Checkpoints {
+		i = max(i, c)
 	}
-	return h.Applied <= IndexMax && h.Tip <= IndexMax && h.First <= IndexMax && h.Commit <= IndexMax &&
-		h.FreshIndex <= IndexMax && h.Diverged <= IndexMax && h.Behind.Needs <= IndexMax && h.Behind.Installing <= IndexMax && rangesWithin(h.Holes)
+	return i
 }
 
-func rangesWithin(list []Range) bool {
+func highestOf(list []Range) (i Index) {
 	for _, r := range list {
-		if r.First > IndexMax || r.Last > IndexMax {
-			return false
-		}
+		i = max(i, r.First, r.Last)
 	}
-	return true
+	return i
 }
 
 // TermsFit reports whether entries may follow one of a term: terms never fall,

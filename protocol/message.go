@@ -8,6 +8,7 @@ import "time"
 type Message interface {
 	Kind() MessageKind
 	append(dst []byte) []byte // its fields, without its kind
+	highest() Index           // of what it names: what is above IndexMax is not heeded
 }
 
 // Envelope is a message with its ends.

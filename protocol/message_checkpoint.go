@@ -62,6 +62,14 @@ func (*Description) Kind() MessageKind { return KindDescription }
 func (*ChunkWant) Kind() MessageKind   { return KindChunkWant }
 func (*Chunk) Kind() MessageKind       { return KindChunk }
 
+func (*Checkpoint) highest() Index   { return 0 }
+func (m *RepairWant) highest() Index { return max(m.First, m.Last) }
+func (m *Repair) highest() Index     { return max(m.First, m.Commit) }
+func (m *Describe) highest() Index   { return m.Above }
+func (*Description) highest() Index  { return 0 }
+func (m *ChunkWant) highest() Index  { return m.Index }
+func (m *Chunk) highest() Index      { return m.Index }
+
 // Mark is the data of an EntryCheckpoint.
 type Mark struct {
 	// Previous is the index of the mark before, and Digest the digest of the

@@ -22,6 +22,9 @@ type DigestAnswer struct {
 func (*DigestQuestion) Kind() MessageKind { return KindDigestQuestion }
 func (*DigestAnswer) Kind() MessageKind   { return KindDigestAnswer }
 
+func (m *DigestQuestion) highest() Index { return m.Index }
+func (m *DigestAnswer) highest() Index   { return m.Index }
+
 // DigestReport is what a member says of its state at one index.
 type DigestReport struct {
 	ID      MemberID

@@ -19,6 +19,9 @@ type Unsupported struct {
 func (m *Unknown) Kind() MessageKind   { return m.Of }
 func (*Unsupported) Kind() MessageKind { return KindUnsupported }
 
+func (*Unknown) highest() Index     { return 0 }
+func (*Unsupported) highest() Index { return 0 }
+
 // KindCount is how often messages of a kind were sent past each other: Skipped came and
 // were not known here, Unsupported were asked by this member and not known there.
 type KindCount struct {

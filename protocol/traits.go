@@ -161,6 +161,10 @@ func Kinds() []MessageKind {
 	return list
 }
 
+// Blank returns a message of a known kind with nothing in it, for those who fill one in
+// by the types of its fields.
+func (k MessageKind) Blank() Message { return kinds[k].decode(&reader{}) }
+
 // Known reports whether this code knows the kind.
 func (k MessageKind) Known() bool { return kinds[k].decode != nil }
 

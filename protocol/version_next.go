@@ -46,6 +46,9 @@ func (*Next) Kind() MessageKind { return KindNext }
 // Kind returns KindNextQuestion.
 func (*NextQuestion) Kind() MessageKind { return KindNextQuestion }
 
+func (*Next) highest() Index         { return 0 }
+func (*NextQuestion) highest() Index { return 0 }
+
 func (m *Next) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), m.Number) }
 
 func (m *NextQuestion) append(dst []byte) []byte { return appendUint(appendArray(dst, 1), m.Request) }

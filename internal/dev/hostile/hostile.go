@@ -8,6 +8,7 @@ package hostile
 
 import (
 	"math/rand/v2"
+	"reflect"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -43,7 +44,8 @@ func Message(rng *rand.Rand, kind protocol.MessageKind, s *Scene) protocol.Messa
 		m = d.gossip(kind)
 	}
 	if m == nil {
-		panic("hostile: no message of kind " + kind.String())
+		m = kind.Blank()
+		d.fill(reflect.ValueOf(m).Elem())
 	}
 	decoded, err := protocol.DecodeMessage(protocol.AppendMessage(nil, m))
 	if err != nil {
@@ -141,14 +143,65 @@ func (d draw) entries(after protocol.Index, term protocol.Term) []protocol.Entry
 	return list
 }
 
+// fill draws what a message of no kind that is drawn with more care below has in it, by
+// the types and, of a request's number, the name of its fields. A kind that is new comes
+// here by itself.
+func (d draw) fill(v reflect.Value) {
+	switch f := v.Addr().Interface().(type) {
+	case *protocol.Term:
+		*f = d.term()
+	case *protocol.Index:
+		*f = d.index()
+	case *protocol.MemberID:
+		*f = d.whoever()
+	case *protocol.RunID:
+		*f = d.run()
+	case *protocol.LogSum:
+		*f = d.Sum
+	case *protocol.Range:
+		*f = protocol.Range{First: d.index(), Last: d.index()}
+	default:
+		d.fillKind(v)
+	}
+}
+
+func (d draw) fillKind(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); v.Type().Field(i).Name == "Request" {
+				f.SetUint(d.request())
+			} else {
+				d.fill(f)
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		d.fill(v.Index(0))
+	case reflect.Array:
+		for i := range v.Len() {
+			d.fill(v.Index(i))
+		}
+	case reflect.Bool:
+		v.SetBool(d.yes())
+	case reflect.String:
+		v.SetString("forged")
+	case reflect.Int64:
+		v.SetInt(d.Int64())
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		bits := v.Type().Bits()
+		v.SetUint(d.Uint64() >> (64 - bits) >> uint(d.IntN(bits)))
+	default:
+		panic("hostile: nobody draws a " + v.Type().String())
+	}
+}
+
 func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 	switch kind {
 	case protocol.KindVote:
 		v := &protocol.Vote{Term: d.term(), Pre: d.yes(), Transfer: d.yes(), LastIndex: d.index(), LastTerm: d.term()}
 		v.Transfer = v.Transfer && !v.Pre
 		return v
-	case protocol.KindVoteAnswer:
-		return &protocol.VoteAnswer{Term: d.term(), Pre: d.yes(), Granted: d.yes()}
 	case protocol.KindAppend:
 		a := &protocol.Append{Term: d.term(), Commit: d.index()}
 		a.PrevIndex, a.PrevTerm = d.place()
@@ -164,12 +217,8 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 		return &protocol.Heartbeat{Term: d.term(), Commit: d.index(), Round: d.Uint64()}
 	case protocol.KindHeartbeatAnswer:
 		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000)), Room: d.IntN(2) == 0, Unfit: d.IntN(4) == 0}
-	case protocol.KindReadIndex:
-		return &protocol.ReadIndex{Origin: d.whoever(), Run: d.run(), Request: d.request(), Held: d.index()}
 	case protocol.KindReadIndexAnswer:
 		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Sum: d.Sum, Leader: d.whoever()}
-	case protocol.KindTimeoutNow:
-		return &protocol.TimeoutNow{Term: d.term()}
 	case protocol.KindCheckpoint:
 		return &protocol.Checkpoint{Term: d.term(), Description: d.description()}
 	}
@@ -189,24 +238,12 @@ func (d draw) member(kind protocol.MessageKind) protocol.Message {
 		return &protocol.Forward{Run: d.run(), Request: d.request(), Command: []byte{byte(d.Uint32())}}
 	case protocol.KindForwardAnswer:
 		return &protocol.ForwardAnswer{Run: d.run(), Request: d.request(), Leader: d.whoever(), Result: protocol.Result{Index: d.index()}}
-	case protocol.KindStanding:
-		return &protocol.Standing{Starts: d.Uint64(), Run: d.run(), Sequence: protocol.Sequence(d.Uint64())}
 	case protocol.KindFormats:
 		return &protocol.Formats{Run: d.run(), Level: protocol.FormatLevel(d.IntN(int(protocol.FormatLevelMax)))}
 	case protocol.KindTypes:
 		return &protocol.Types{List: []protocol.TypeVersion{{Name: "forged", Version: d.Uint32()}}}
-	case protocol.KindFollow:
-		return &protocol.Follow{}
-	case protocol.KindUnsupported:
-		return &protocol.Unsupported{Asked: protocol.MessageKind(d.Uint32()), Request: d.Uint64()}
-	case protocol.KindRepairWant:
-		return &protocol.RepairWant{First: d.index(), Last: d.index()}
 	case protocol.KindRepair:
 		return &protocol.Repair{Active: d.yes(), First: d.index(), Commit: d.index(), Before: d.Sum, Entries: d.entries(d.Commit, d.Term)}
-	case protocol.KindDigestQuestion:
-		return &protocol.DigestQuestion{Index: d.index(), Known: d.yes(), Digest: [16]byte{1, byte(d.Uint32())}}
-	case protocol.KindDigestAnswer:
-		return &protocol.DigestAnswer{Index: d.index(), Known: d.yes(), Digest: [16]byte{1, byte(d.Uint32())}}
 	}
 	return nil
 }
@@ -239,22 +276,10 @@ func (d draw) gossip(kind protocol.MessageKind) protocol.Message {
 		return d.have()
 	case protocol.KindWant:
 		return &protocol.Want{Ranges: []protocol.Range{{First: d.index(), Last: d.index()}}, Bytes: d.Uint64() >> uint(d.IntN(64)), Eager: d.yes()}
-	case protocol.KindPrune:
-		return &protocol.Prune{Index: d.index()}
-	case protocol.KindGraft:
-		return &protocol.Graft{From: d.index()}
 	case protocol.KindBusy:
 		return &protocol.Busy{RetryAfter: d.Int64(), Others: []protocol.MemberID{d.whoever()}}
-	case protocol.KindSumQuestion:
-		return &protocol.SumQuestion{Index: d.index()}
-	case protocol.KindSumAnswer:
-		return &protocol.SumAnswer{Index: d.index(), Known: d.yes(), Sum: protocol.LogSum{d.Uint64(), d.Uint64()}}
-	case protocol.KindDescribe:
-		return &protocol.Describe{Above: d.index()}
 	case protocol.KindDescription:
 		return &protocol.Description{Description: d.description()}
-	case protocol.KindChunkWant:
-		return &protocol.ChunkWant{Index: d.index(), Sum: d.Sum, Numbers: []uint32{d.Uint32() >> uint(d.IntN(32))}}
 	case protocol.KindChunk:
 		return &protocol.Chunk{Index: d.index(), Sum: d.Sum, Number: d.Uint32() >> uint(d.IntN(32)), Data: []byte("forged")}
 	}
