@@ -15,9 +15,7 @@ import (
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
-	"github.com/starlinghq/starling/resources/counter"
-	"github.com/starlinghq/starling/resources/kvmap"
-	"github.com/starlinghq/starling/resources/queue"
+	"github.com/starlinghq/starling/resources/builtin"
 )
 
 // Config says how a member is opened. The zero value of a field means the
@@ -200,7 +198,7 @@ func timing(name string) (preset active.Config, known bool) {
 // the names of the built-in ones, in any version: handles ask for these types by
 // name, and queries go to the highest version.
 func Registry(types []*resources.Type) (*resources.Registry, error) {
-	builtIn := []*resources.Type{kvmap.Type, queue.Type, counter.Type}
+	builtIn := builtin.Types()
 	var faults []error
 	for _, t := range types {
 		for _, own := range builtIn {

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -41,29 +42,35 @@ func TestEveryKindOfEventHasARow(t *testing.T) {
 	}
 }
 
-// Every counter has one row, with a name of its own, and the page has the same sentence.
+var update = flag.Bool("update", false, "write the rows of docs/counters.md again, from the table")
+
+// Every counter has one row, with a name of its own, and the page has the same rows.
 func TestEveryCounterHasARowAndIsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/counters.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if len(Counters) != int(end)-1 {
 		t.Errorf("%d rows, and %d counters", len(Counters), end-1)
 	}
-	names, last := map[string]bool{}, -1
+	names, rows := map[string]bool{}, ""
 	for i, r := range Counters {
 		if r.Counter != Counter(i+1) || names[r.Name] || r.Text == "" || Text(r.Name) != r.Text {
 			t.Errorf("row %d is %+v", i, r)
 		}
 		names[r.Name] = true
-		at := strings.Index(string(page), fmt.Sprintf("| `%s` | %s |\n", r.Name, r.Text))
-		if at <= last {
-			t.Errorf("docs/counters.md has no row, or in another order: | `%s` | %s |", r.Name, r.Text)
-		}
-		last = max(at, last)
+		rows += fmt.Sprintf("| `%s` | %s |\n", r.Name, r.Text)
 	}
-	if rows := strings.Count(string(page), "| `"); rows != len(Counters) {
-		t.Errorf("docs/counters.md has %d rows, want %d", rows, len(Counters))
+	const name, head = "../../docs/counters.md", "|---|---|\n"
+	page, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(page), head)
+	_, after, _ := strings.Cut(rest, "\n\n")
+	want := before + head + rows + "\n" + after
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(page) != want {
+		t.Error("docs/counters.md has other rows than the table: go test ./internal/observe -update writes them")
 	}
 }
 

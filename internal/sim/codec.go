@@ -11,13 +11,14 @@ import (
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
+	"github.com/starlinghq/starling/resources/builtin"
 	"github.com/starlinghq/starling/resources/counter"
 	"github.com/starlinghq/starling/resources/kvmap"
 	"github.com/starlinghq/starling/resources/queue"
 )
 
 func newRegistry() (*resources.Registry, error) {
-	return resources.NewRegistry(kvmap.Type, counter.Type, queue.Type, awkward.Type)
+	return resources.NewRegistry(append(builtin.Types(), awkward.Type)...)
 }
 
 // newMachine returns the state machine of a run. Its clock is the member's.

@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"go/ast"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,13 +44,18 @@ func TestArchitecturePageHasEveryPackage(t *testing.T) {
 			t.Errorf("docs/architecture.md: %s has no sentence", m[1])
 		}
 	}
+	left := maps.Clone(told)
 	for _, p := range load(t).Packages {
-		if !told[p.Dir] {
+		dir := p.Dir
+		if !told[dir] { // one of many alike
+			dir = filepath.Dir(dir) + "/*"
+		}
+		if !told[dir] {
 			t.Errorf("docs/architecture.md does not have %s", p.Dir)
 		}
-		delete(told, p.Dir)
+		delete(left, dir)
 	}
-	for dir := range told {
+	for dir := range left {
 		t.Errorf("docs/architecture.md has %s, which is not in the tree", dir)
 	}
 }
@@ -134,11 +140,12 @@ func TestDrawingFitsTheTree(t *testing.T) {
 func compareDrawing(tree *Tree, d drawing) (faults []string) {
 	imports := map[string]map[string]bool{} // node -> nodes
 	for _, p := range tree.Packages {
+		if anyFits(notDrawn, p.Dir) {
+			continue
+		}
 		from := d.nodeOf(p.Dir)
 		if from == "" {
-			if !anyFits(notDrawn, p.Dir) {
-				faults = append(faults, p.Dir+" is missing")
-			}
+			faults = append(faults, p.Dir+" is missing")
 			continue
 		}
 		ways := d.reach(from, map[string]bool{})
