@@ -32,15 +32,7 @@ const (
 
 // String returns the kind's name.
 func (k FollowKind) String() string {
-	switch k {
-	case FollowReset:
-		return "reset"
-	case FollowPut:
-		return "put"
-	case FollowDelete:
-		return "delete"
-	}
-	return "listed"
+	return protocol.EnumText(k, "kind", "", "reset", "put", "delete", "listed")
 }
 
 // FollowEvent is one step of a copy of a map that is kept.

@@ -33,17 +33,7 @@ const (
 
 // String returns the verdict's name.
 func (v Verdict) String() string {
-	switch v {
-	case Adopted:
-		return "adopted"
-	case Old:
-		return "old"
-	case Gap:
-		return "gap"
-	case Mismatch:
-		return "mismatch"
-	}
-	return "none"
+	return protocol.EnumText(v, "verdict", "none", "adopted", "old", "gap", "mismatch")
 }
 
 // Adrift reports whether no leader has been heard for two election timeouts; for

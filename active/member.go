@@ -1,7 +1,6 @@
 package active
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -28,19 +27,7 @@ const (
 
 // String returns the state's name.
 func (s State) String() string {
-	switch s {
-	case StateFollower:
-		return "follower"
-	case StateLearner:
-		return "learner"
-	case StatePreCandidate:
-		return "pre-candidate"
-	case StateCandidate:
-		return "candidate"
-	case StateLeader:
-		return "leader"
-	}
-	return fmt.Sprintf("state(%d)", uint8(s))
+	return protocol.EnumText(s, "state", "follower", "learner", "pre-candidate", "candidate", "leader")
 }
 
 // Start is what the owner knows when it makes a member: what was on disk, or

@@ -1,7 +1,6 @@
 package active
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -25,15 +24,7 @@ const (
 
 // String returns the state's name.
 func (s ProgressState) String() string {
-	switch s {
-	case ProgressProbe:
-		return "probe"
-	case ProgressReplicate:
-		return "replicate"
-	case ProgressCatchUp:
-		return "catch-up"
-	}
-	return fmt.Sprintf("progress(%d)", uint8(s))
+	return protocol.EnumText(s, "progress", "probe", "replicate", "catch-up")
 }
 
 // probeBytesMax limits the entries that a probe carries: most of them are sent

@@ -84,19 +84,7 @@ const (
 
 // String returns the verdict's name.
 func (v Verdict) String() string {
-	switch v {
-	case Taken:
-		return "taken"
-	case Old:
-		return "old"
-	case Gap:
-		return "gap"
-	case Mismatch:
-		return "mismatch"
-	case Full:
-		return "full"
-	}
-	return "none"
+	return protocol.EnumText(v, "verdict", "none", "taken", "old", "gap", "mismatch", "full")
 }
 
 // Member is one passive.

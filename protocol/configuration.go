@@ -27,15 +27,7 @@ const (
 
 // String returns the role's name.
 func (r Role) String() string {
-	switch r {
-	case RolePassive:
-		return "passive"
-	case RoleActive:
-		return "active"
-	case RoleReserve:
-		return "reserve"
-	}
-	return "none"
+	return EnumText(r, "role", "none", "passive", "active", "reserve")
 }
 
 // Seat is what a configuration gives to a member that it names.
@@ -53,15 +45,7 @@ const (
 
 // String returns the seat's name.
 func (s Seat) String() string {
-	switch s {
-	case SeatNone:
-		return "leaving"
-	case SeatLearner:
-		return "learner"
-	case SeatVoter:
-		return "voter"
-	}
-	return fmt.Sprintf("seat(%d)", uint8(s))
+	return EnumText(s, "seat", "leaving", "learner", "voter")
 }
 
 // ActiveMember is one line of a configuration.

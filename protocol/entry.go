@@ -23,19 +23,7 @@ const (
 
 // String returns the kind's name.
 func (k EntryKind) String() string {
-	switch k {
-	case EntryNoop:
-		return "noop"
-	case EntryCommand:
-		return "command"
-	case EntryConfiguration:
-		return "configuration"
-	case EntryTick:
-		return "tick"
-	case EntryCheckpoint:
-		return "checkpoint"
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
+	return EnumText(k, "kind", "", "noop", "command", "configuration", "tick", "checkpoint")
 }
 
 // EntryKindMax bounds the kinds that there can be.

@@ -65,15 +65,7 @@ const (
 
 // String returns the level's name.
 func (l Level) String() string {
-	switch l {
-	case Local:
-		return "local"
-	case Session:
-		return "session"
-	case MaxStale:
-		return "stale"
-	}
-	return "linearizable"
+	return EnumText(l, "level", "linearizable", "local", "session", "stale")
 }
 
 // Query is one operation that reads a resource.

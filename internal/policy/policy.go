@@ -140,23 +140,7 @@ const (
 
 // String returns the action's name.
 func (a Action) String() string {
-	switch a {
-	case AddLearner:
-		return "add-learner"
-	case PromoteLearner:
-		return "promote-learner"
-	case Replace:
-		return "replace"
-	case Remove:
-		return "remove"
-	case HandOver:
-		return "hand-over"
-	case Call:
-		return "call"
-	case Move:
-		return "move"
-	}
-	return "wait"
+	return protocol.EnumText(a, "action", "wait", "add-learner", "promote-learner", "replace", "remove", "hand-over", "call", "move")
 }
 
 // Decision is the next change, or why there is none.

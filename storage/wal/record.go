@@ -28,19 +28,7 @@ const (
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	switch k {
-	case KindEntries:
-		return "entries"
-	case KindState:
-		return "state"
-	case KindTruncate:
-		return "truncate"
-	case KindReset:
-		return "reset"
-	case KindEmpty:
-		return "empty"
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
+	return protocol.EnumText(k, "kind", "", "entries", "state", "truncate", "reset", "empty")
 }
 
 // A record is a header, a payload, and zeros up to the next 8-byte boundary:
