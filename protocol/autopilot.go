@@ -124,7 +124,7 @@ func (p *AutopilotReport) append(dst []byte) []byte {
 	dst = appendString(dst, p.Leader)
 	dst = appendText(dst, p.Word)
 	dst = appendBool(dst, p.InFlight)
-	return appendNames(dst, p.Names)
+	return appendAll(dst, p.Names, (*NameInUse).append)
 }
 
 func (r *reader) autopilotReport() *AutopilotReport {

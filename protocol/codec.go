@@ -119,6 +119,18 @@ func appendArray(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, codeArray32), uint32(n))
 }
 
+func appendAll[T any](dst []byte, list []T, one func(v *T, dst []byte) []byte) []byte {
+	dst = appendArray(dst, len(list))
+	for i := range list {
+		dst = one(&list[i], dst)
+	}
+	return dst
+}
+
+func appendIDs(dst []byte, ids []MemberID) []byte {
+	return appendAll(dst, ids, func(id *MemberID, dst []byte) []byte { return appendID(dst, *id) })
+}
+
 func appendBinHeader(dst []byte, n int) []byte {
 	switch {
 	case n <= math.MaxUint8:

@@ -24,19 +24,10 @@ func readFounding(r *reader) *Founding {
 }
 
 func appendListed(dst []byte, list []string) []byte {
-	dst = appendArray(dst, len(list))
-	for _, name := range list {
-		dst = appendString(dst, name)
-	}
-	return dst
+	return appendAll(dst, list, func(name *string, dst []byte) []byte { return appendString(dst, *name) })
 }
 
-func readListed(r *reader) (list []string) {
-	for range r.arrayTo(FoundingMax, 1) {
-		list = append(list, r.name())
-	}
-	return list
-}
+func readListed(r *reader) []string { return readAll(r, FoundingMax, 1, (*reader).name) }
 
 // size is about what append adds, and not less; 0 for none.
 func (f *Founding) size() int {

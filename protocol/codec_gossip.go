@@ -118,22 +118,14 @@ func decodeGraft(r *reader) Message {
 func (m *Busy) append(dst []byte) []byte {
 	dst = appendArray(dst, 2)
 	dst = appendUint(dst, uint64(max(m.RetryAfter, 0)))
-	dst = appendArray(dst, len(m.Others))
-	for _, id := range m.Others {
-		dst = appendID(dst, id)
-	}
-	return dst
+	return appendIDs(dst, m.Others)
 }
 
 func (m *Busy) size() int { return 1 + 1 + 9 + 5 + len(m.Others)*18 }
 
 func decodeBusy(r *reader) Message {
 	r.message(2)
-	m := &Busy{RetryAfter: r.nanos()}
-	for range r.arrayTo(othersMax, idBytesMin) {
-		m.Others = append(m.Others, r.member())
-	}
-	return m
+	return &Busy{RetryAfter: r.nanos(), Others: readAll(r, othersMax, idBytesMin, (*reader).member)}
 }
 
 func (m *SumQuestion) append(dst []byte) []byte {

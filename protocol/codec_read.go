@@ -38,6 +38,24 @@ func (r *reader) grows(n int) (more int) {
 	return have - n
 }
 
+// readAll reads a list of at most limit elements, each of sizeMin bytes at least; nil for
+// an empty one, and after a fault.
+func readAll[T any](r *reader, limit, sizeMin int, one func(*reader) T) []T {
+	n := r.arrayTo(limit, sizeMin)
+	if n == 0 {
+		return nil
+	}
+	list := make([]T, 0, min(n, allocatedMax))
+	for range n {
+		v := one(r)
+		if r.err != nil {
+			return nil
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
 // skip passes over n values, whatever they are.
 func (r *reader) skip(n int) {
 	for range n {

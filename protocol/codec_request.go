@@ -203,10 +203,7 @@ func (s *SeatChange) append(dst []byte) []byte {
 	dst = appendArray(dst, 9)
 	dst = appendUint(dst, uint64(s.Version))
 	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove, s.Absent} {
-		dst = appendArray(dst, len(ids))
-		for _, id := range ids {
-			dst = appendID(dst, id)
-		}
+		dst = appendIDs(dst, ids)
 	}
 	dst = appendUint(dst, uint64(s.Target))
 	if s.Autopilot == nil {
@@ -232,11 +229,7 @@ func (r *reader) seats() *SeatChange {
 
 // seatIDs reads the members of one part of a change; nil if there are none.
 func (r *reader) seatIDs() []MemberID {
-	var ids []MemberID
-	for range r.arrayTo(2*ActivesMax, 2) {
-		ids = append(ids, r.member())
-	}
-	return ids
+	return readAll(r, 2*ActivesMax, 2, (*reader).member)
 }
 
 // AppendHello appends the encoding of a Hello.

@@ -120,36 +120,27 @@ func (r *reader) age() (known bool, nanos int64) {
 func (c *Changes) append(dst []byte) []byte {
 	dst = appendArray(dst, 3)
 	dst = appendUint(dst, uint64(c.Index))
-	dst = appendBool(dst, c.More)
-	dst = appendArray(dst, len(c.Changes))
-	for i := range c.Changes {
-		dst = appendArray(dst, 3)
-		dst = append(dst, byte(c.Changes[i].Kind))
-		dst = appendBin(dst, c.Changes[i].Key)
-		dst = appendBin(dst, c.Changes[i].Value)
-	}
-	return dst
+	return appendAll(appendBool(dst, c.More), c.Changes, (*Change).append)
+}
+
+func (c *Change) append(dst []byte) []byte {
+	dst = append(appendArray(dst, 3), byte(c.Kind))
+	return appendBin(appendBin(dst, c.Key), c.Value)
 }
 
 func (r *reader) changes() *Changes {
 	more := r.grows(3)
-	c := &Changes{Index: r.index(), More: r.bool()}
-	n := r.arrayTo(FrameBytesMax, 1+1+2+2)
-	if n > 0 {
-		c.Changes = make([]Change, 0, min(n, allocatedMax))
-	}
-	for range n {
-		r.array(3)
-		one := Change{Kind: ChangeKind(r.uintTo(uint64(ChangeDelete))), Key: r.bin(KeyBytesMax), Value: r.bin(ValueBytesMax)}
-		if one.Kind == 0 {
-			r.fail("a change without a kind")
-		}
-		if r.err != nil {
-			return nil
-		}
-		c.Changes = append(c.Changes, one)
-	}
+	c := &Changes{Index: r.index(), More: r.bool(), Changes: readAll(r, FrameBytesMax, 1+1+2+2, (*reader).change)}
 	r.skip(more)
+	return c
+}
+
+func (r *reader) change() Change {
+	r.array(3)
+	c := Change{Kind: ChangeKind(r.uintTo(uint64(ChangeDelete))), Key: r.bin(KeyBytesMax), Value: r.bin(ValueBytesMax)}
+	if c.Kind == 0 {
+		r.fail("a change without a kind")
+	}
 	return c
 }
 
@@ -164,23 +155,19 @@ func (j *JoinInfo) append(dst []byte) []byte {
 	} else {
 		dst = AppendConfiguration(dst, j.Configuration.Configuration)
 	}
-	dst = appendNames(dst, j.Names)
+	dst = appendAll(dst, j.Names, (*NameInUse).append)
 	if j.Founding == nil {
 		return appendNil(dst)
 	}
 	return j.Founding.append(dst)
 }
 
-func appendNames(dst []byte, names []NameInUse) []byte {
-	dst = appendArray(dst, len(names))
-	for _, n := range names {
-		dst = appendArray(dst, 4)
-		dst = appendString(dst, n.Name)
-		dst = appendID(dst, n.Member)
-		dst = appendString(dst, n.Address)
-		dst = appendBool(dst, n.Seated)
-	}
-	return dst
+func (n *NameInUse) append(dst []byte) []byte {
+	dst = appendArray(dst, 4)
+	dst = appendString(dst, n.Name)
+	dst = appendID(dst, n.Member)
+	dst = appendString(dst, n.Address)
+	return appendBool(dst, n.Seated)
 }
 
 func (r *reader) join() *JoinInfo {
@@ -198,17 +185,15 @@ func (r *reader) join() *JoinInfo {
 	return j
 }
 
-func readNames(r *reader) (names []NameInUse) {
-	for range r.arrayTo(FrameBytesMax, 1+1+1+1+1) {
-		more := r.grows(4)
-		n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
-		r.skip(more)
-		if r.err != nil {
-			return nil
-		}
-		names = append(names, n)
-	}
-	return names
+func readNames(r *reader) []NameInUse {
+	return readAll(r, FrameBytesMax, 1+1+1+1+1, (*reader).nameInUse)
+}
+
+func (r *reader) nameInUse() NameInUse {
+	more := r.grows(4)
+	n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
+	r.skip(more)
+	return n
 }
 
 func (s *Status) append(dst []byte) []byte {
@@ -240,24 +225,10 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(max(s.ChunksLeft, 0)))
 	dst = appendUint(dst, s.Refused)
 	dst = appendUint(dst, s.LogLost)
-	dst = appendArray(dst, len(s.Members))
-	for i := range s.Members {
-		dst = s.Members[i].append(dst)
-	}
-	dst = appendArray(dst, len(s.Ahead))
-	for i := range s.Ahead {
-		dst = s.Ahead[i].append(dst)
-	}
-	dst = appendArray(dst, len(s.Unknown))
-	for i := range s.Unknown {
-		dst = s.Unknown[i].append(dst)
-	}
-	dst = appendArray(dst, len(s.Counts))
-	for i := range s.Counts {
-		dst = appendArray(dst, 2)
-		dst = appendString(dst, s.Counts[i].Name)
-		dst = appendUint(dst, s.Counts[i].Value)
-	}
+	dst = appendAll(dst, s.Members, (*MemberStatus).append)
+	dst = appendAll(dst, s.Ahead, (*AheadStatus).append)
+	dst = appendAll(dst, s.Unknown, (*KindCount).append)
+	dst = appendAll(dst, s.Counts, (*Count).append)
 	return appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelWord)
 }
 
@@ -274,27 +245,11 @@ func (r *reader) status() *Status {
 	s.Checkpoint, s.Installing = r.index(), r.index()
 	s.Chunks, s.ChunksLeft = int(r.uintTo(math.MaxInt)), int(r.uintTo(math.MaxInt))
 	s.Refused, s.LogLost = r.uint(), r.uint()
-	n := r.arrayTo(FrameBytesMax, memberStatusBytesMin)
-	if n > 0 {
-		s.Members = make([]MemberStatus, 0, min(n, allocatedMax))
-	}
-	for range n {
-		m := r.memberStatus()
-		if r.err != nil {
-			return nil
-		}
-		s.Members = append(s.Members, m)
-	}
-	for range r.arrayTo(FrameBytesMax, aheadBytesMin) {
-		a := r.ahead()
-		if r.err != nil {
-			return nil
-		}
-		s.Ahead = append(s.Ahead, a)
-	}
-	s.Unknown = r.kindCounts()
+	s.Members = readAll(r, FrameBytesMax, memberStatusBytesMin, (*reader).memberStatus)
+	s.Ahead = readAll(r, FrameBytesMax, aheadBytesMin, (*reader).ahead)
+	s.Unknown = readAll(r, 0x100, 4, (*reader).kindCount)
 	if more > 0 { // none of a member that counts nothing by names
-		s.Counts, more = r.counts(), more-1
+		s.Counts, more = readAll(r, FrameBytesMax, countBytesMin, (*reader).count), more-1
 	}
 	if more > 2 { // nor levels of one that knows the first only
 		s.Level, s.LevelKnown = FormatLevel(r.uintTo(uint64(FormatLevelMax))), FormatLevel(r.uintTo(uint64(FormatLevelMax)))
@@ -306,17 +261,15 @@ func (r *reader) status() *Status {
 
 const countBytesMin = 3
 
-func (r *reader) counts() (list []Count) {
-	for range r.arrayTo(FrameBytesMax, countBytesMin) {
-		more := r.grows(2)
-		c := Count{Name: r.name(), Value: r.uint()}
-		r.skip(more)
-		if r.err != nil {
-			return nil
-		}
-		list = append(list, c)
-	}
-	return list
+func (c *Count) append(dst []byte) []byte {
+	return appendUint(appendString(appendArray(dst, 2), c.Name), c.Value)
+}
+
+func (r *reader) count() Count {
+	more := r.grows(2)
+	c := Count{Name: r.name(), Value: r.uint()}
+	r.skip(more)
+	return c
 }
 
 const aheadBytesMin = 7

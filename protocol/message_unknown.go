@@ -66,11 +66,9 @@ func (c *KindCount) append(dst []byte) []byte {
 	return appendUint(appendUint(dst, c.Skipped), c.Unsupported)
 }
 
-func (r *reader) kindCounts() (list []KindCount) {
-	for range r.arrayTo(0x100, 4) {
-		more := r.grows(3)
-		list = append(list, KindCount{Kind: MessageKind(r.uintTo(0xff)), Skipped: r.uint(), Unsupported: r.uint()})
-		r.skip(more)
-	}
-	return list
+func (r *reader) kindCount() KindCount {
+	more := r.grows(3)
+	c := KindCount{Kind: MessageKind(r.uintTo(0xff)), Skipped: r.uint(), Unsupported: r.uint()}
+	r.skip(more)
+	return c
 }
