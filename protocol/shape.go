@@ -57,9 +57,6 @@ func (s *Shape) TermAt(i Index) (Term, bool) {
 	return s.runs[s.runOf(i)].Term, true
 }
 
-// FirstOfTerm returns the first index held of the term that index i has.
-func (s *Shape) FirstOfTerm(i Index) Index { return s.runs[s.runOf(i)].First }
-
 // LastBelowTerm returns the highest index, PrevIndex included, whose term is
 // at most t. A leader backs off to it on a conflict.
 func (s *Shape) LastBelowTerm(t Term) Index {

@@ -179,7 +179,7 @@ func TestIdleClientGivesWay(t *testing.T) {
 		if err := idle.Err(); !errors.Is(err, protocol.ErrUnavailable) {
 			t.Errorf("the idle client: got %v, want %v", err, protocol.ErrUnavailable)
 		}
-		if _, err := idle.Do(forever(t), query()); Written(err) {
+		if _, err := idle.Do(forever(t), query()); written(err) {
 			t.Errorf("a request after the goodbye may have been done, by %v", err)
 		}
 		for _, c := range []*ClientConn{watches, waits, newer} {
@@ -219,8 +219,8 @@ func TestGoodbyeSaysThatNothingWasDone(t *testing.T) {
 			time.Sleep(time.Second)
 		})
 		_, err := c.Do(forever(t), query())
-		if err == nil || Written(err) || !errors.Is(err, protocol.ErrUnavailable) {
-			t.Errorf("got %v (written: %t), want %v that was not written", err, Written(err), protocol.ErrUnavailable)
+		if err == nil || written(err) || !errors.Is(err, protocol.ErrUnavailable) {
+			t.Errorf("got %v (written: %t), want %v that was not written", err, written(err), protocol.ErrUnavailable)
 		}
 	})
 }

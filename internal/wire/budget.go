@@ -46,13 +46,6 @@ func (b *budget) init(limit int, favours func(protocol.MemberID) bool) {
 	b.limit, b.favours = limit, favours
 }
 
-// held returns the bytes that unfinished frames hold.
-func (b *budget) held() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes[0] + b.bytes[1]
-}
-
 // need takes note that the frame needs so many bytes in all. What was given up
 // for it, and that can be itself, has ended when it returns.
 func (c *claim) need(bytes int) {

@@ -12,6 +12,13 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
+// held returns the bytes that unfinished frames hold.
+func (b *budget) held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes[0] + b.bytes[1]
+}
+
 // appendFrame is a frame with one entry of n bytes.
 func appendFrame(n int) []byte {
 	frame := protocol.AppendMessage(beginFrame(nil, protocol.Version, FrameMessage), &protocol.Append{Term: 1, Entries: someEntries(1, n)})

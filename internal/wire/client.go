@@ -52,13 +52,6 @@ func (e *DismissedError) Unwrap() error { return e.Reason }
 // Dismissed tells it from other errors; see attempt.Dismissed.
 func (*DismissedError) Dismissed() {}
 
-// Written reports whether a request that failed with err may have reached the
-// other side.
-func Written(err error) bool {
-	var lost *LostError
-	return errors.As(err, &lost) && lost.Written
-}
-
 // ClientConfig says how a client introduces itself.
 type ClientConfig struct {
 	// Hello is the client's own; Member stays zero. With a Cluster, a member

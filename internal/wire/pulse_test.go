@@ -142,7 +142,7 @@ func TestSilentMemberIsCondemnedWithAllThatItWasAsked(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if _, err := stream.Next(forever(t)); !Written(err) {
+				if _, err := stream.Next(forever(t)); !written(err) {
 					t.Errorf("the watch: got %v, want a LostError", err)
 				}
 			})
@@ -159,7 +159,7 @@ func TestWatchAloneOutlivesSilenceForTwoBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := stream.Next(forever(t)); !Written(err) {
+		if _, err := stream.Next(forever(t)); !written(err) {
 			t.Errorf("got %v, want a LostError", err)
 		}
 		if got, want := time.Since(began), 2*PingTimeoutDefault; got != want {
@@ -193,7 +193,7 @@ func TestMemberThatHangsIsCondemnedAlthoughItAnswersOthers(t *testing.T) {
 		took := time.Since(began)
 		stop()
 		others.Wait()
-		if !Written(err) || took > 2*PingTimeoutDefault || answered < 10 {
+		if !written(err) || took > 2*PingTimeoutDefault || answered < 10 {
 			t.Errorf("got %v after %v and %d answers beside it, want it lost within %v", err, took, answered, 2*PingTimeoutDefault)
 		}
 	})
