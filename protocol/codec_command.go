@@ -2,12 +2,12 @@ package protocol
 
 import "math"
 
-const commandFields = 8
+const commandFields = 9
 
 // EncodeCommand returns the encoding of a command, the data of an EntryCommand.
 // Its names and argument must be within their limits (see Command.Validate).
 func EncodeCommand(c *Command) []byte {
-	const numbersMax = 1 + 3*9 + 5 + 3*2 + 5
+	const numbersMax = 1 + 3*9 + 5 + 3*2 + 5 + oneShotBytes
 	size := numbersMax + len(c.Resource) + len(c.Type) + len(c.Operation) + len(c.Argument)
 	return AppendCommand(make([]byte, 0, size), c)
 }
@@ -22,7 +22,23 @@ func AppendCommand(dst []byte, c *Command) []byte {
 	dst = appendString(dst, c.Resource)
 	dst = appendString(dst, c.Type)
 	dst = appendString(dst, c.Operation)
-	return appendBin(dst, c.Argument)
+	dst = appendBin(dst, c.Argument)
+	return appendOneShot(dst, &c.OneShot)
+}
+
+const (
+	oneShotFields = 2
+	oneShotBytes  = 1 + 2 + 16 + 9
+)
+
+// appendOneShot writes nil for a command that is none.
+func appendOneShot(dst []byte, o *OneShot) []byte {
+	if o.IsZero() {
+		return append(dst, codeNil)
+	}
+	dst = appendArray(dst, oneShotFields)
+	dst = appendID(dst, o.Number)
+	return appendUint(dst, uint64(o.Seen))
 }
 
 // DecodeCommand reads what EncodeCommand wrote. Argument aliases src; the
@@ -42,7 +58,21 @@ func (r *reader) command(nameMax, argumentMax int) (c Command) {
 	c.Version = uint32(r.uintTo(math.MaxUint32))
 	c.Resource, c.Type, c.Operation = r.names(nameMax)
 	c.Argument = r.bin(argumentMax)
+	c.OneShot = readOneShot(r)
 	return c
+}
+
+func readOneShot(r *reader) (o OneShot) {
+	if r.isNil() {
+		return o
+	}
+	r.array(oneShotFields)
+	o.Number = r.id()
+	o.Seen = r.index()
+	if r.err == nil && o.IsZero() {
+		r.fail("a one-shot without a number that is not nil")
+	}
+	return o
 }
 
 // names reads three names that follow one another, of at most limit bytes each,

@@ -183,6 +183,7 @@ func TestCommandRoundTrip(t *testing.T) {
 		{},
 		{Session: 1 << 40, Sequence: 200, Floor: 70_000, Resource: "inventory", Type: "map", Version: 1 << 31, Operation: "put", Argument: []byte("k")},
 		{Resource: string(make([]byte, NameBytesMax)), Type: "t", Operation: string(make([]byte, 40)), Argument: make([]byte, CommandBytesMax)},
+		{OneShot: OneShot{Number: OneShotNumber{15: 1}, Seen: IndexMax}, Resource: "inventory", Type: "map", Version: 1, Operation: "put", Argument: []byte("k")},
 	} {
 		got, err := DecodeCommand(EncodeCommand(&c))
 		if err != nil || !reflect.DeepEqual(got, c) {
@@ -192,6 +193,28 @@ func TestCommandRoundTrip(t *testing.T) {
 	long := Command{Resource: string(make([]byte, NameBytesMax+1))}
 	if _, err := DecodeCommand(EncodeCommand(&long)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("got %v, want %v", err, ErrMalformed)
+	}
+}
+
+// A one-shot has one encoding, as everything has that sums are made over.
+func TestOneShotIsReadStrictly(t *testing.T) {
+	c := Command{OneShot: OneShot{Number: OneShotNumber{1}, Seen: 5}, Resource: "r", Type: "t", Operation: "o"}
+	sound := EncodeCommand(&c)
+	head := len(sound) - 1 - (1 + 2 + 16)
+	for what, tail := range map[string][]byte{
+		"no number":        {0x92, 0xc0, 5},
+		"a number of 15":   append(append([]byte{0x92, 0xc4, 15}, make([]byte, 14)...), 1, 5),
+		"a number of zero": append(append([]byte{0x92, 0xc4, 16}, make([]byte, 16)...), 5),
+		"nothing seen":     append([]byte{0x91, 0xc4, 16}, make([]byte, 16)...),
+		"false":            {0xc2},
+		"cut short":        {},
+	} {
+		if _, err := DecodeCommand(append(sound[:head:head], tail...)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got %v, want %v", what, err, ErrMalformed)
+		}
+	}
+	if got, err := DecodeCommand(sound); err != nil || got.OneShot != c.OneShot {
+		t.Errorf("got %+v, %v, want %+v", got.OneShot, err, c.OneShot)
 	}
 }
 
@@ -246,6 +269,7 @@ func FuzzDecodeConfiguration(f *testing.F) {
 
 func FuzzDecodeCommand(f *testing.F) {
 	f.Add(EncodeCommand(&Command{Session: 9, Resource: "r", Type: "map", Operation: "put", Argument: []byte("x")}))
+	f.Add(EncodeCommand(&Command{OneShot: OneShot{Number: OneShotNumber{1}, Seen: 300}, Resource: "r", Type: "map", Operation: "put"}))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := DecodeCommand(src)
 		if err != nil {

@@ -11,10 +11,13 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
+// sampleRequests have each field filled in somewhere: the first one is a one-shot and has a
+// session, which Validate refuses.
 func sampleRequests() []*Request {
 	return []*Request{
 		{ID: 1, Kind: RequestCommand, Command: &Command{
 			Session: 2, Sequence: 3, Floor: 4, Resource: "r", Type: "t", Version: 5, Operation: "o", Argument: []byte("a"),
+			OneShot: OneShot{Number: OneShotNumber{6}, Seen: 7},
 		}},
 		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: MaxStale, Seen: 9, MaxAge: 1e9, AtHand: true}},
 		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},

@@ -123,6 +123,17 @@ const (
 	// SessionAnswersBytesMax limits the answers that one session keeps. Beyond
 	// it the oldest are dropped; asked for again they are ErrAnswerLost.
 	SessionAnswersBytesMax = ValueBytesMax
+	// OneShotKept is how long the state knows, in cluster time, that a one-shot was
+	// executed, and its answer. Whoever asks again after that hears ErrSessionExpired.
+	OneShotKept = 30 * time.Second
+	// OneShotsMax and OneShotsBytesMax limit the one-shots that the state knows at a time,
+	// and the bytes of their answers. Beyond them: ErrOverloaded, until the oldest are
+	// forgotten. An answer that does not fit a value is not kept: ErrAnswerLost.
+	OneShotsMax      = 32_768
+	OneShotsBytesMax = 32 << 20
+	// OneShotExpiriesMax limits the one-shots that one entry forgets; the next entry
+	// goes on.
+	OneShotExpiriesMax = 1000
 	// SessionKeepAlivesMax limits the sessions that one entry keeps alive.
 	SessionKeepAlivesMax = 1000
 	// SessionExpiriesMax limits the sessions that one entry ends because of

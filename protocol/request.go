@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // SessionID names a session: the index of the entry that opened it.
 type SessionID uint64
@@ -9,7 +12,7 @@ type SessionID uint64
 // EntryCommand, and what a client sends.
 //
 // Session 0 with an operation of type SessionType is how sessions are opened;
-// any other command needs a session and a sequence number.
+// any other command needs a session and a sequence number, or is a one-shot.
 type Command struct {
 	Session  SessionID
 	Sequence uint64 // from 1, per session
@@ -21,7 +24,34 @@ type Command struct {
 	Operation string
 	// Argument is encoded by the type's own codec.
 	Argument []byte
+	// OneShot is zero for a command of a session.
+	OneShot OneShot
 }
+
+// OneShot makes a command one that belongs to no session: it is one entry, where a
+// session would be two more, and takes effect at most once all the same. The state
+// keeps what it was answered, by its number, for OneShotKept.
+//
+// [S] Seen is an index that its client knew to be applied somewhere before it drew the
+// number, so that every copy of the command stands above it in the log. A copy that comes
+// when what was executed above Seen may be forgotten is refused.
+type OneShot struct {
+	Number OneShotNumber
+	Seen   Index
+}
+
+// OneShotNumber names a one-shot: 128 random bits, drawn by its client; zero names none.
+type OneShotNumber [16]byte
+
+// NewOneShotNumber draws a number from r.
+func NewOneShotNumber(r io.Reader) (OneShotNumber, error) {
+	var n OneShotNumber
+	_, err := io.ReadFull(r, n[:])
+	return n, err
+}
+
+// IsZero reports whether there is no number: the command belongs to a session.
+func (o *OneShot) IsZero() bool { return o.Number == OneShotNumber{} }
 
 // SessionType is the type of the operations on sessions themselves. Its
 // operations are open (argument: timeout in nanoseconds, msgpack int; answer:

@@ -90,9 +90,13 @@ func unsupported(kind RequestKind) error {
 	return ErrUnsupported.With(fmt.Sprintf("requests of kind %d are not known here: this member runs an older release than the client", kind))
 }
 
-// Validate reports what is wrong with names, as CheckName does, and an argument
-// over its limit, as an ErrTooLarge. Operations on sessions have no resource.
+// Validate reports what is wrong with names, as CheckName does, an argument over its
+// limit, as an ErrTooLarge, and a one-shot that belongs to a session, as an ErrInvalid.
+// Operations on sessions have no resource, and are no one-shots.
 func (c *Command) Validate() error {
+	if !c.OneShot.IsZero() && (c.Session != 0 || c.Sequence != 0 || c.Floor != 0 || c.Type == SessionType) {
+		return ErrInvalid.With("a one-shot belongs to no session, and has neither sequence nor floor")
+	}
 	if c.Type == SessionType {
 		if c.Resource != "" {
 			return ErrInvalid.With(fmt.Sprintf("the resource %s with an operation on sessions, which have no names", Quoted(c.Resource)))

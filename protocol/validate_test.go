@@ -74,6 +74,9 @@ func invalidRequests() map[string]struct {
 		"command, bad operation":      {command(func(c *Command) { c.Operation = "a b" }), ErrInvalid, `the name of an operation, "a b"`},
 		"command, large argument":     {command(func(c *Command) { c.Argument = large }), ErrTooLarge, `the argument of o for t "r" has 1048577 bytes, the limit is 1048576`},
 		"command, a session's name":   {command(func(c *Command) { c.Type = SessionType }), ErrInvalid, `the resource "r" with an operation on sessions`},
+		"command, alone in a session": {command(func(c *Command) { c.OneShot.Number[0], c.Session = 1, 2 }), ErrInvalid, "belongs to no session"},
+		"command, alone, numbered":    {command(func(c *Command) { c.OneShot.Number[0], c.Sequence = 1, 2 }), ErrInvalid, "belongs to no session"},
+		"command, alone, on sessions": {command(func(c *Command) { c.OneShot.Number[0], c.Resource, c.Type = 1, "", SessionType }), ErrInvalid, "belongs to no session"},
 		"command, nothing":            {Request{Kind: RequestCommand}, ErrInvalid, "does not say what it asks for"},
 		"query, no resource":          {query(func(q *Query) { q.Resource = "" }), ErrInvalid, "the name of a resource is empty"},
 		"query, bad type":             {query(func(q *Query) { q.Type = "\x00" }), ErrInvalid, `the name of a type, "\x00"`},
@@ -114,10 +117,15 @@ func TestValidateSaysFieldGivenAndLimit(t *testing.T) {
 func TestValidateTakesWhatIsWithinTheLimits(t *testing.T) {
 	name := strings.Repeat("n", NameBytesMax)
 	full := make([]byte, CommandBytesMax)
-	for _, q := range append(sampleRequests(),
+	samples := sampleRequests()
+	samples[0].Command.OneShot = OneShot{}
+	for _, q := range append(samples,
 		&Request{Kind: RequestCommand, Command: &Command{
 			Session: math.MaxUint64, Sequence: math.MaxUint64, Floor: math.MaxUint64, Version: math.MaxUint32,
 			Resource: name, Type: name, Operation: name, Argument: full,
+		}},
+		&Request{Kind: RequestCommand, Command: &Command{
+			OneShot: OneShot{Number: OneShotNumber{0xff}, Seen: math.MaxUint64}, Resource: name, Type: name, Operation: name, Argument: full,
 		}},
 		&Request{Kind: RequestCommand, Command: &Command{Type: SessionType, Operation: SessionOpen}},
 		&Request{Kind: RequestQuery, Query: &Query{Resource: name, Type: name, Operation: name, Argument: full, Level: MaxStale, MaxAge: math.MaxInt64}},

@@ -53,7 +53,7 @@ func (m *Machine) Replace(l *Loader) {
 func (m *Machine) put(l *Loader, i protocol.Index) {
 	m.hub.detach()
 	m.use(l.state)
-	m.sessions, m.now = l.sessions, l.now
+	m.sessions, m.oneShots, m.now = l.sessions, l.oneShots, l.now
 	m.count.Store(int64(len(m.sessions.all)))
 	m.storeDeadline()
 	m.stopped.Store(nil)
@@ -61,7 +61,7 @@ func (m *Machine) put(l *Loader, i protocol.Index) {
 		m.stopAt(i, l.missing)
 	}
 	m.current.Store(m.state)
-	l.state, l.sessions = nil, nil
+	l.state, l.sessions, l.oneShots = nil, nil, nil
 	l.finished = false
 }
 

@@ -232,7 +232,7 @@ func TestStoppedMachineGoesOnBeyond(t *testing.T) {
 // TestReadersWhileTheStateIsReplaced: one goroutine applies, takes snapshots
 // and adopts; others read snapshots, views and watches. Each sees one moment.
 func TestReadersWhileTheStateIsReplaced(t *testing.T) {
-	h := &history{r: newRandom(t)}
+	h := &history{r: newRandom(t), alone: true}
 	m := newTracked(t)
 	defer m.Close()
 	snapshots := make(chan *machine.Snapshot)

@@ -72,6 +72,7 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 		m.sessions.extendAll(m.now)
 	}
 	m.sessions.expire(m.now)
+	m.oneShots.expire(m.now, m.sessions.lease)
 	var result protocol.Result
 	switch e.Kind {
 	case protocol.EntryCommand:
@@ -117,6 +118,12 @@ func (m *Machine) refuseAgain(e *protocol.Entry, answer *protocol.Result) {
 	c, err := protocol.DecodeCommand(e.Data)
 	if err != nil || c.Type == protocol.SessionType {
 		return // there is nothing that could be sent again, or that is remembered
+	}
+	if !c.OneShot.IsZero() {
+		if _, runs := m.oneShots.admit(&c); runs {
+			m.oneShots.executed(m.now, &c, answer)
+		}
+		return
 	}
 	one := m.sessions.all[c.Session]
 	if one == nil {
@@ -195,8 +202,15 @@ func (m *Machine) execute(c *protocol.Command, op resources.Operation) protocol.
 	if op == nil {
 		return resultOf(m.sessions.operate(m.now, c))
 	}
+	if !c.OneShot.IsZero() {
+		answer, runs := m.oneShots.admit(c)
+		if !runs {
+			return answer
+		}
+		return m.run(c, op, nil)
+	}
 	if c.Session == 0 {
-		return protocol.Failed(protocol.ErrInvalid.With("a command belongs to a session"))
+		return protocol.Failed(protocol.ErrInvalid.With("a command belongs to a session, or is a one-shot"))
 	}
 	one := m.sessions.all[c.Session]
 	if one == nil {
@@ -209,6 +223,16 @@ func (m *Machine) execute(c *protocol.Command, op resources.Operation) protocol.
 	return m.run(c, op, one)
 }
 
+// executed remembers that the command of the current entry has run, and its answer; one
+// is its session, nil for a one-shot.
+func (m *Machine) executed(one *session, c *protocol.Command, answer *protocol.Result) {
+	if one == nil {
+		m.oneShots.executed(m.now, c, answer)
+		return
+	}
+	m.sessions.executed(one, c, answer)
+}
+
 // run runs a command of a type. If it fails, nothing of it remains.
 //
 // The instance is there, bound to the type and in the catalogue, with its first
@@ -217,8 +241,11 @@ func (m *Machine) run(c *protocol.Command, op resources.Operation, one *session)
 	sp, added, err := m.instance(c)
 	if err != nil {
 		answer := protocol.Failed(err)
-		m.sessions.executed(one, c, &answer)
+		m.executed(one, c, &answer)
 		return answer
+	}
+	if one == nil {
+		c.Session = protocol.SessionID(m.state.Index()) // to its type: nobody else's, and over with the entry
 	}
 	x := &m.call
 	x.op, x.session, x.space, x.added, x.mark, x.before = op, one, sp, added, m.state.Mark(), sp.Len()
@@ -248,7 +275,7 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 		m.state.Drop(sp)
 	}
 	answer := resultOf(data, err)
-	m.sessions.executed(x.session, c, &answer)
+	m.executed(x.session, c, &answer)
 	x.session, x.space = nil, nil
 	return answer
 }

@@ -20,6 +20,7 @@ type Loader struct {
 	engine   *resources.Engine
 	state    *state.State
 	sessions *sessions
+	oneShots *oneShots
 	now      protocol.ClusterTime
 	// newest is the highest index of an item, and whose it is.
 	newest      protocol.Index
@@ -31,7 +32,7 @@ type Loader struct {
 // NewLoader returns an empty loader. Any goroutine may call it.
 func (m *Machine) NewLoader() *Loader {
 	s := state.New(m.track)
-	return &Loader{engine: m.engine, state: s, sessions: newSessions(s)}
+	return &Loader{engine: m.engine, state: s, sessions: newSessions(s), oneShots: newOneShots(s)}
 }
 
 // Add adds a key; its bytes are copied. A checkpoint may be given in layers,

@@ -46,6 +46,7 @@ type Machine struct {
 	// The applying goroutine's.
 	state    *state.State
 	sessions *sessions
+	oneShots *oneShots
 	used     map[protocol.TypeVersion]struct{} // that the state notes; see note
 	now      protocol.ClusterTime
 	batch    batch
@@ -108,7 +109,7 @@ func New(cfg Config) *Machine {
 		log: cfg.Logger, clock: cfg.Clock, refuse: cfg.Refuse, track: cfg.Track, hub: newHub(cfg),
 	}
 	m.use(state.New(cfg.Track))
-	m.sessions = newSessions(m.state)
+	m.sessions, m.oneShots = newSessions(m.state), newOneShots(m.state)
 	m.current.Store(m.state)
 	return m
 }

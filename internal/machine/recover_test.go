@@ -88,7 +88,7 @@ func TestNothingIsRefusedUnlessTold(t *testing.T) {
 // the lost one, at an index that was never given, with all the data, and every
 // machine that does it gets the same state.
 func TestEndSessionsLeavesNone(t *testing.T) {
-	h := &history{r: newRandom(t)}
+	h := &history{r: newRandom(t), alone: true}
 	var entries []protocol.Entry
 	for range 300 {
 		entries = append(entries, h.next())

@@ -41,6 +41,8 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 		}
 	case keyType:
 		fault = checkTypeKey(key, value)
+	case keyOneShot, keyHorizon:
+		fault = checkOneShotRecord(key, value, i)
 	default:
 		fault = "this program does not know such a key; it needs a newer one"
 	}
@@ -90,19 +92,17 @@ func parseExecuted(key, value []byte) (x executed, ok bool) {
 	if x.sequence < floor || floor == 0 || x.sequence > protocol.SequenceMax {
 		return x, false
 	}
-	switch kind, rest := answer[0], answer[1:]; kind {
-	case answerKept:
-		x.size = answerSize(value)
-		size, rest, ok := sessionop.TakeUint(rest)
-		return x, ok && size <= uint64(len(rest))
-	case answerLost:
-		return x, len(rest) == 0
-	}
-	return x, false
+	x.size = answerSize(value)
+	return x, isKept(answer)
 }
 
 // timeMax is the latest time that deadlines can be counted from.
 const timeMax = uint64(1<<63-1) - uint64(protocol.SessionTimeoutMax)
+
+func parseIndex(value []byte) (protocol.Index, bool) {
+	n, rest, ok := sessionop.TakeUint(value)
+	return protocol.Index(n), ok && len(rest) == 0
+}
 
 func parseTime(value []byte) (protocol.ClusterTime, bool) {
 	n, rest, ok := sessionop.TakeUint(value)
@@ -110,12 +110,18 @@ func parseTime(value []byte) (protocol.ClusterTime, bool) {
 }
 
 // restore makes what a machine keeps at hand out of the system's space. Its
-// keys come in order: the lease, the cluster time, the catalogue, sessions, and
-// at last what they executed.
+// keys come in order: the horizon, the lease, the cluster time, one-shots, the
+// catalogue, sessions, and at last what they executed.
 func (l *Loader) restore() error {
 	for r, v := range l.state.System().Scan(l.newest, nil, nil) {
 		var err error
 		switch key, value := r.KeyBytes(), v.Value(); key[0] {
+		case keyHorizon:
+			l.oneShots.horizon, _ = parseIndex(value)
+		case keyOneShot:
+			record, _ := parseOneShot(value)
+			l.now = max(l.now, record.at)
+			err = l.oneShots.restore(key, value)
 		case keyLease:
 			l.sessions.lease, _ = parseTime(value)
 			l.now = max(l.now, l.sessions.lease)

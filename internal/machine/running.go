@@ -19,7 +19,9 @@ type batch struct {
 }
 
 func (b *batch) applied(r protocol.Result) {
-	r.Index = b.entries[0].Index
+	if r.Index == 0 { // else it is the answer of an entry before
+		r.Index = b.entries[0].Index
+	}
 	b.results, b.entries = append(b.results, r), b.entries[1:]
 }
 
@@ -28,7 +30,7 @@ func (b *batch) applied(r protocol.Result) {
 type call struct {
 	command protocol.Command
 	op      resources.Operation
-	session *session
+	session *session // nil: it is a one-shot
 	space   *state.Space
 	added   bool // the space, for this command
 	mark    int  // in the state's list of changes

@@ -16,6 +16,8 @@ import (
 //
 //	's' session           -> timeout, last extension, floor
 //	'x' session sequence  -> floor then, answer: the command was executed
+//	'o' index             -> cluster time then, number, answer: a one-shot was executed
+//	'h'                   -> the horizon: one-shots up to there are forgotten
 //	'l'                   -> cluster time when a leader's term last began
 //	'm'                   -> cluster time at the last checkpoint entry
 //	'r' resource          -> name of its type
@@ -36,6 +38,8 @@ const (
 	keyTime     = 'm'
 	keyResource = state.CatalogueTag
 	keyType     = 't'
+	keyOneShot  = 'o'
+	keyHorizon  = 'h'
 )
 
 // HasSession reports whether a session is open, as of what has been applied here.

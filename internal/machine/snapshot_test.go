@@ -146,6 +146,8 @@ type history struct {
 	index    protocol.Index
 	time     protocol.ClusterTime
 	sessions []*historySession
+	alone    bool // some commands belong to no session
+	shots    []protocol.Command
 }
 
 type historySession struct {
@@ -181,6 +183,9 @@ func (h *history) next() protocol.Entry {
 		h.sessions = append(h.sessions, &historySession{id: protocol.SessionID(e.Index), floor: 1, next: 1})
 		return e
 	}
+	if h.alone && h.r.IntN(5) == 0 {
+		return h.entry(protocol.EntryCommand, command(h.oneShot()))
+	}
 	s := h.sessions[h.r.IntN(len(h.sessions))]
 	switch n := h.r.IntN(40); {
 	case n == 0:
@@ -190,6 +195,20 @@ func (h *history) next() protocol.Entry {
 		return h.entry(protocol.EntryCommand, command(sessionop.KeepAlive(s.id, s.floor)))
 	}
 	return h.entry(protocol.EntryCommand, command(h.command(s)))
+}
+
+// oneShot is a command that belongs to no session, or one of the last that comes again.
+func (h *history) oneShot() protocol.Command {
+	if n := len(h.shots); n > 0 && h.r.IntN(3) == 0 {
+		return h.shots[h.r.IntN(n)]
+	}
+	c := h.command(&historySession{id: 1, floor: 1, next: 1})
+	c.Session, c.Sequence, c.Floor = 0, 0, 0
+	c.OneShot = protocol.OneShot{Number: number(h.r.Uint64()), Seen: h.index - min(h.index, protocol.Index(h.r.IntN(50)))}
+	if h.shots = append(h.shots, c); len(h.shots) > 300 {
+		h.shots = h.shots[100:]
+	}
+	return c
 }
 
 // command is one of a client that pipelines, retries, and goes wrong.
@@ -279,7 +298,7 @@ func TestRestoredAtEveryStep(t *testing.T) {
 }
 
 func testRestored(t *testing.T, r *rand.Rand, steps int) {
-	h := &history{r: r}
+	h := &history{r: r, alone: true}
 	live := newTracked(t)
 	whole, chained := newTracked(t), newTracked(t)
 	var chain stored
@@ -372,7 +391,7 @@ func TestDigestCrossesAsBytes(t *testing.T) {
 // are unlinked and made again, and reads them late: each tells its own moment,
 // and its changes lead from its base to it.
 func TestSnapshotsOverlap(t *testing.T) {
-	h := &history{r: newRandom(t)}
+	h := &history{r: newRandom(t), alone: true}
 	m := newTracked(t)
 	type taken struct {
 		s           *machine.Snapshot
