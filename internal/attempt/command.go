@@ -23,6 +23,9 @@ const (
 	Done
 	// Expired is Done for a command whose session is gone: the next one needs a new one.
 	Expired
+	// Anew is for a one-shot whose client had seen too little when it drew the number: it
+	// has not happened and never will, and is to be sent under another number.
+	Anew
 )
 
 // Took takes what came of an attempt: a result, or an error instead of one. ended is the

@@ -6,6 +6,7 @@
 //   - Command and Question are the attempts at one request, from the first to the
 //     answer: a command takes effect at most once, a question may be asked any number
 //     of times.
+//   - OneShot is those at a command that belongs to no session, with its number.
 //   - Pause is the time between two attempts.
 //   - Round is one attempt of a client of a cluster elsewhere: it goes from member to
 //     member until one can help.

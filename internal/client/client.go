@@ -109,10 +109,15 @@ func New(transport Transport, cfg Config) (*Client, error) {
 	}
 	c := &Client{transport: transport, cfg: cfg, opening: make(chan struct{}, 1), closing: make(chan struct{})}
 	c.alive, c.end = context.WithCancel(context.Background())
-	if met, ok := transport.(interface{ Seen() protocol.Index }); ok {
+	c.meet()
+	return c, nil
+}
+
+// meet takes what the transport has seen without being asked for anything.
+func (c *Client) meet() {
+	if met, ok := c.transport.(interface{ Seen() protocol.Index }); ok {
 		c.seen.raise(met.Seen())
 	}
-	return c, nil
 }
 
 // Command executes a command at most once. Session, Sequence and Floor are
@@ -129,19 +134,7 @@ func New(transport Transport, cfg Config) (*Client, error) {
 // error that wraps the last refusal and the context's; ErrUnavailable if it had ended
 // before.
 func (c *Client) Command(ctx context.Context, command protocol.Command) (protocol.Result, error) {
-	if c == nil {
-		return protocol.Result{}, errNone
-	}
-	if err := command.Validate(); err != nil {
-		return protocol.Result{}, err
-	}
-	if command.Type == protocol.SessionType {
-		return protocol.Result{}, protocol.ErrInvalid.With("sessions are opened, kept and closed by the client itself")
-	}
-	if err := tooLate(ctx); err != nil {
-		return protocol.Result{}, err
-	}
-	if err := c.waiting.enter(len(command.Argument)); err != nil {
+	if err := c.enter(ctx, &command); err != nil {
 		return protocol.Result{}, err
 	}
 	s, sequence, err := c.place(ctx)
@@ -152,6 +145,24 @@ func (c *Client) Command(ctx context.Context, command protocol.Command) (protoco
 	result, err := c.send(ctx, s, sequence, command)
 	s.release(sequence)
 	return result, err
+}
+
+// enter refuses a command that is not to be sent, and counts the others among those that
+// wait.
+func (c *Client) enter(ctx context.Context, command *protocol.Command) error {
+	if c == nil {
+		return errNone
+	}
+	if err := command.Validate(); err != nil {
+		return err
+	}
+	if command.Type == protocol.SessionType || !command.OneShot.IsZero() {
+		return protocol.ErrInvalid.With("sessions are opened, kept and closed by the client itself, and it draws the numbers of what belongs to none")
+	}
+	if err := tooLate(ctx); err != nil {
+		return err
+	}
+	return c.waiting.enter(len(command.Argument))
 }
 
 // place waits for a place in the window of the client's session.
@@ -181,12 +192,7 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 		news := c.news()
 		copied := command // an earlier one may still be on its way out
 		copied.Floor = s.floor()
-		response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: &copied})
-		var result protocol.Result
-		if err == nil {
-			result = response.Result
-			c.seen.raise(result.Index)
-		}
+		result, err := c.try(ctx, &copied)
 		verdict, result, err := attempts.Took(result, err, ctx.Err())
 		switch {
 		case verdict == attempt.Expired:
@@ -198,6 +204,16 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 			return protocol.Result{}, attempts.GaveUp(ctx.Err())
 		}
 	}
+}
+
+// try makes one attempt at a command.
+func (c *Client) try(ctx context.Context, command *protocol.Command) (protocol.Result, error) {
+	response, err := c.transport.Do(ctx, &protocol.Request{Kind: protocol.RequestCommand, Command: command})
+	if err != nil {
+		return protocol.Result{}, err
+	}
+	c.seen.raise(response.Result.Index)
+	return response.Result, nil
 }
 
 // Query reads. It is retried until ctx ends if it may work later; then the

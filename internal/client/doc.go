@@ -20,6 +20,11 @@
 //  5. If the session is gone, nobody remembers. So a command never moves to
 //     another session once it may have been received in the first.
 //
+// A one-shot has no session: it is for who writes once and goes. It has a random number
+// instead, which the state knows for half a minute, and says what its client had seen
+// before the number was drawn. Whoever applies it refuses what has seen so little that
+// its number may be forgotten. See OneShot, and docs/adr/0045-one-entry-for-one-write.md.
+//
 // # How long it takes
 //
 // As long as the caller's context. Whether a member is at work is asked on its

@@ -70,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	if err := m.openAll(ctx, tcp, udp); err != nil {
 		_ = tcp.Close()
 		_ = udp.Close()
-		m.closeStores()
+		closeStores(m)
 		m.endLife()
 		return nil, vfs.Explained(err)
 	}
@@ -123,7 +123,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 }
 
 // closeStores closes what openAll has opened on disk.
-func (m *Member) closeStores() {
+func closeStores(m *Member) {
 	if m.log != nil {
 		_ = m.log.Close()
 	}

@@ -18,3 +18,6 @@ func (sessions) Opened(r *protocol.Result) (protocol.SessionID, error) {
 func (s sessions) Lives(id protocol.SessionID) bool {
 	return protocol.Index(id) > s.m.machine.Applied() || s.m.machine.HasSession(id)
 }
+
+// Seen is what this member has applied: a command of its own program stands above it.
+func (m *Member) Seen() protocol.Index { return m.machine.Applied() }

@@ -1,0 +1,36 @@
+package attempt
+
+import (
+	"errors"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// OneShot is the attempts at one command that belongs to no session. The zero value has
+// made none, and has no number.
+type OneShot struct {
+	Command
+	drawn protocol.OneShot
+}
+
+// Draw gives the command a number. seen is an index that its client knows to be applied
+// somewhere, from before the call.
+func (o *OneShot) Draw(number protocol.OneShotNumber, seen protocol.Index) {
+	o.drawn = protocol.OneShot{Number: number, Seen: seen}
+}
+
+// Drawn is what is sent with every attempt, until another number is drawn.
+func (o *OneShot) Drawn() protocol.OneShot { return o.drawn }
+
+// Took takes what came of an attempt, as that of a Command does. With Anew nothing has
+// happened, and a number is to be drawn at the index of the result.
+//
+// [S] A number is given up for another one only when each copy of it was answered: the
+// one that is refused because it has seen too little will be refused for ever, and
+// others there are none.
+func (o *OneShot) Took(result protocol.Result, err, ended error) (Verdict, protocol.Result, error) {
+	if err == nil && !o.received && errors.Is(result.Err(), protocol.ErrSessionExpired) {
+		return Anew, result, result.Err()
+	}
+	return o.Command.Took(result, err, ended)
+}
