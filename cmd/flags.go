@@ -283,6 +283,9 @@ type session struct {
 	json      bool
 	raw       bool // strings and bytes are shown as they are
 	read      []starling.Option
+	// single says that the command writes once at most, and needs no session of the
+	// cluster for that.
+	single bool
 	// wrote is the index of the last command that was answered: an import has many at
 	// once.
 	wrote atomic.Uint64
@@ -290,17 +293,24 @@ type session struct {
 
 // Command notes where a command was applied, so that the answer can say so.
 func (s *session) Command(ctx context.Context, c protocol.Command) (protocol.Result, error) {
-	result, err := s.Client.Command(ctx, c)
+	to := starling.Caller(s.Client)
+	if s.single {
+		to = s.OneShots()
+	}
+	result, err := to.Command(ctx, c)
 	s.wrote.Store(uint64(result.Index))
 	return result, err
 }
 
-// withClient runs f with a client of the cluster at --addr.
+// withClient runs f, which writes once at most, with a client of the cluster at --addr.
 func (p *Program) withClient(f func(c *cli.Context, s *session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		ctx, cancel := within(c.Context, c.Duration("timeout"))
 		defer cancel()
-		return p.dial(ctx, ctx, c, f)
+		return p.dial(ctx, ctx, c, func(c *cli.Context, s *session) error {
+			s.single = true
+			return f(c, s)
+		})
 	}
 }
 

@@ -71,7 +71,7 @@ func (p *Program) resourceDeleteCommand() *cli.Command {
 				return err
 			}
 			var info starling.Info
-			there, err := resources.Delete(s.ctx, s.Client, args[0], c.String("type"), starling.WithInfo(&info))
+			there, err := resources.Delete(s.ctx, s, args[0], c.String("type"), starling.WithInfo(&info))
 			if err == nil && !there {
 				err = starling.ErrNotFound.With(fmt.Sprintf("there is no resource %q", args[0]))
 			}
