@@ -173,7 +173,9 @@ func (p *proposed) outcome(batch []protocol.Entry, results []protocol.Result) pr
 		return protocol.Failed(protocol.ErrNotLeader)
 	}
 	result := results[at]
-	result.Index = p.index
+	if result.Index == 0 { // else the state machine says where: a copy of a one-shot was executed before
+		result.Index = p.index
+	}
 	return result
 }
 
