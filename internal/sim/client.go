@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -21,6 +22,9 @@ const (
 	callAgain = 100 * time.Millisecond
 )
 
+// oneShots is the share of its commands that a client sends without its session.
+const oneShots = 0.2
+
 // client is one session and the calls that it has in flight. What it decides, package
 // attempt decides, as in production: whom it asks, what an answer means, whether it asks
 // again. Here it gets virtual time, and connections that are lost.
@@ -35,7 +39,7 @@ type client struct {
 	session protocol.SessionID
 	window  *attempt.Window // of the session
 	opening bool
-	flying  []*call        // commands of the session, by sequence
+	flying  []*call        // commands that are executed once, in the order of their calls
 	nap     Time           // until when it does nothing, not even keep its session alive
 	seen    protocol.Index // the highest index that an answer came from
 }
@@ -47,6 +51,7 @@ type call struct {
 	session protocol.SessionID
 	seq     uint64
 	window  *attempt.Window // of the session
+	oneShot bool            // it is a command that belongs to none
 	attempt int
 	turn    uint64  // what was begun for an earlier one comes too late
 	last    *member // that was asked last
@@ -57,7 +62,7 @@ type call struct {
 	over    bool
 	then    func()
 
-	command  attempt.Command
+	command  attempt.OneShot  // and the attempts at a command of the session
 	question attempt.Question // of what is no command of the session
 	pause    attempt.Pause
 	round    *attempt.Round // of a remote client
@@ -68,6 +73,8 @@ type call struct {
 	// For the history: the steps of invocation and answer.
 	invoked, returned uint64
 	unanswered        bool
+	// copied says that another copy of the command came to be applied after it.
+	copied bool
 	// refused says that the client was told that the command has not happened.
 	refused bool
 }
@@ -112,6 +119,10 @@ func (c *client) next() {
 		c.call(&call{op: o, then: c.think})
 		return
 	}
+	if chance(c.s.random.clients, oneShots) {
+		c.executeAlone(o, c.think)
+		return
+	}
 	if c.session == 0 || !c.window.Room() {
 		c.open()
 		c.think()
@@ -126,6 +137,23 @@ func (c *client) execute(o *op, then func()) {
 	c.flying = append(c.flying, k)
 	c.s.state.issue(k)
 	c.call(k)
+}
+
+// executeAlone calls an operation as a one-shot.
+func (c *client) executeAlone(o *op, then func()) {
+	k := &call{op: o, client: c, oneShot: true, then: then}
+	k.draw(c.seen)
+	c.flying = append(c.flying, k)
+	c.call(k)
+}
+
+// draw gives a one-shot a number.
+func (k *call) draw(seen protocol.Index) {
+	var number protocol.OneShotNumber
+	binary.BigEndian.PutUint64(number[:], k.client.s.random.clients.Uint64())
+	binary.BigEndian.PutUint64(number[8:], k.client.s.random.clients.Uint64())
+	k.command.Draw(number, seen)
+	k.client.s.state.issue(k)
 }
 
 // open opens a session, once.
@@ -170,8 +198,11 @@ func (k *call) request() *protocol.Request {
 	return &protocol.Request{Kind: protocol.RequestQuery, Query: &query}
 }
 
-// inSession reports whether the call is a command that is executed once.
+// inSession reports whether the call is a command with a number of the session.
 func (k *call) inSession() bool { return k.op.command() && k.seq != 0 }
+
+// once reports whether the call is a command that is executed once.
+func (k *call) once() bool { return k.oneShot || k.inSession() }
 
 // try makes an attempt.
 func (k *call) try() {
@@ -205,16 +236,22 @@ func (k *call) took(response *protocol.Response, err error) {
 		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(codeOf(result, err)), result.Index)
 	}
 	verdict := attempt.Again
-	if k.inSession() {
+	switch {
+	case k.oneShot:
 		verdict, result, err = k.command.Took(result, err, nil)
-	} else {
+	case k.inSession():
+		verdict, result, err = k.command.Command.Took(result, err, nil)
+	default:
 		verdict, err = k.question.Took(response, err, attempt.Until{})
 	}
 	switch {
 	case verdict == attempt.Again:
 		k.again(err)
+	case verdict == attempt.Anew:
+		k.draw(result.Index)
+		k.again(err)
 	case verdict == attempt.Expired || result.Code == protocol.ErrSessionExpired.Code:
-		if c.session == k.session {
+		if c.session == k.session && !k.oneShot {
 			s.counts.add(countSessionsExpired, 1)
 			c.session, c.window = 0, nil
 		}
@@ -277,6 +314,8 @@ func (c *client) callAgain(k *call, then func()) {
 	o := *k.op
 	o.executed, o.got = 0, output{}
 	switch {
+	case k.oneShot:
+		c.executeAlone(&o, then)
 	case !k.inSession():
 		c.call(&call{op: &o, session: k.session, window: k.window, then: then})
 	case c.session != 0:
@@ -291,7 +330,7 @@ func (k *call) again(why error) {
 	c, s := k.client, k.client.s
 	if !s.calm && s.schedule.now.Sub(k.began) > patience {
 		err := attempt.GaveUp(context.DeadlineExceeded, why)
-		if k.inSession() {
+		if k.once() {
 			err = k.command.GaveUp(context.DeadlineExceeded)
 		}
 		if s.trace.messages() {
@@ -355,7 +394,10 @@ func (k *call) end() {
 
 // String names a call for the trace.
 func (k *call) String() string {
-	if k.seq == 0 {
+	switch {
+	case k.oneShot:
+		return fmt.Sprintf("alone %s", k.op)
+	case k.seq == 0:
 		return k.op.String()
 	}
 	return fmt.Sprintf("%d.%d %s", k.session, k.seq, k.op)

@@ -148,7 +148,8 @@ func (o *op) query() protocol.Query {
 	return t.query
 }
 
-// encode encodes a command with its session, its sequence and the floor.
+// encode encodes a command with its session, its sequence and the floor, or with the
+// number that makes it a one-shot.
 func (k *call) encode() protocol.Command {
 	switch k.op.kind {
 	case opOpen:
@@ -159,7 +160,7 @@ func (k *call) encode() protocol.Command {
 	var t through
 	_, err := k.op.run(&t) // what it makes of the empty answer does not matter
 	invariant.Check(t.command.Type != "", "%s cannot be encoded: %v", k, err)
-	t.command.Session, t.command.Sequence = k.session, k.seq
+	t.command.Session, t.command.Sequence, t.command.OneShot = k.session, k.seq, k.command.Drawn()
 	if k.window != nil {
 		t.command.Floor = k.window.Floor()
 	}

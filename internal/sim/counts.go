@@ -99,6 +99,8 @@ const (
 	countAcknowledged
 	countRetries
 	countDeduplicated
+	countOneShots
+	countOneShotsAgain
 	countSessionsExpired
 	countUnknown
 	countLinearizable
@@ -161,6 +163,7 @@ var tallyNames = [tallies]string{
 	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countHiddenPauses: "pauses hidden from boot time",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
+	countOneShots: "one-shots acknowledged", countOneShotsAgain: "one-shots that came again and were not executed again",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",
 	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled", countStuck: "quorums lost by a change",
 	countSessionReads: "reads of a session", countStaleReads: "reads that may be stale", countLevelWaits: "reads that waited for their level",
@@ -202,7 +205,7 @@ func (k tally) minimum() uint64 {
 		return 2000
 	case countPausedLeaders, countReadsAfterPause:
 		return 500
-	case countSessionReads, countStaleReads, countTooStale: // there are hundreds a seed
+	case countSessionReads, countStaleReads, countTooStale, countOneShots: // there are hundreds a seed
 		return 10_000
 	case countDamagedAll, countRepairedCheckpoint: // several rare things have to come together
 		return 40

@@ -46,7 +46,10 @@ type stateAt struct {
 type callKey struct {
 	session protocol.SessionID
 	seq     uint64
+	number  protocol.OneShotNumber // of a one-shot
 }
+
+func (k *call) key() callKey { return callKey{k.session, k.seq, k.command.Drawn().Number} }
 
 func newState() *state {
 	return &state{
@@ -59,7 +62,7 @@ func newState() *state {
 func (s *state) lastApplied() protocol.Index { return protocol.Index(len(s.applies)) }
 
 // issue says that a client has made a command.
-func (s *state) issue(k *call) { s.calls[callKey{k.session, k.seq}] = k }
+func (s *state) issue(k *call) { s.calls[k.key()] = k }
 
 // at returns an object as it was after an index.
 func (s *state) at(object int, i protocol.Index) cell {
@@ -118,19 +121,16 @@ func withoutEffect(code protocol.Code) bool {
 // execute runs a command through the specification, the first time that it
 // takes effect. A second time it must have none.
 func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Result) error {
-	if c.Session == 0 {
-		if r.Code == protocol.OK {
+	if c.Type == protocol.SessionType {
+		if c.Session == 0 && r.Code == protocol.OK {
 			s.opened[protocol.SessionID(i)] = true
 		}
 		return nil
 	}
-	if c.Type == protocol.SessionType {
-		return nil
-	}
-	key := callKey{c.Session, c.Sequence}
+	key := callKey{c.Session, c.Sequence, c.OneShot.Number}
 	k, known := s.calls[key]
 	if !known {
-		return violated(RuleState, "a command at %d, session %d sequence %d, that no client has made", i, c.Session, c.Sequence)
+		return violated(RuleState, "a command at %d, session %d sequence %d, number %x, that no client has made", i, c.Session, c.Sequence, c.OneShot.Number)
 	}
 	if withoutEffect(r.Code) {
 		return nil
@@ -140,6 +140,7 @@ func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Resul
 		return violated(RuleState, "%s at %d: the answer cannot be read: %v", k, i, err)
 	}
 	if at, again := s.first[key]; again {
+		k.copied = true
 		if out != k.op.got {
 			return violated(RuleOnce, "%s took effect at %d with %+v, and again at %d with %+v", k, at, k.op.got, i, out)
 		}
@@ -179,14 +180,22 @@ func (s *state) answered(k *call, r protocol.Result, counts *Counts) error {
 	if err != nil {
 		return violated(RuleState, "%s: the answer cannot be read: %v", k, err)
 	}
-	at, done := s.first[callKey{k.session, k.seq}]
+	at, done := s.first[k.key()]
 	if !done {
 		return violated(RuleAcknowledged, "%s was answered with %q, but it is not committed", k, r.Code)
 	}
 	if out != k.op.got {
 		return violated(RuleState, "%s was answered with %+v, executed at %d it gave %+v", k, out, at, k.op.got)
 	}
-	if r.Index != at {
+	switch {
+	case k.oneShot && r.Index != at:
+		return violated(RuleOnce, "%s was answered at %d, executed at %d: an answer that is given again is the same", k, r.Index, at)
+	case k.oneShot:
+		counts.add(countOneShots, 1)
+		if k.copied {
+			counts.add(countOneShotsAgain, 1)
+		}
+	case r.Index != at:
 		counts.add(countDeduplicated, 1)
 	}
 	counts.add(countAcknowledged, 1)
@@ -240,7 +249,7 @@ func (s *state) readAnswered(k *call, r protocol.Result) error {
 
 // refused says that a client was told that a command has not happened.
 func (s *state) refused(k *call) error {
-	if at, done := s.first[callKey{k.session, k.seq}]; done && k.inSession() && !s.blind {
+	if at, done := s.first[k.key()]; done && k.once() && !s.blind {
 		return violated(RuleRefused, "%s took effect at %d, and its client is told that it has not happened", k, at)
 	}
 	return nil
@@ -249,7 +258,7 @@ func (s *state) refused(k *call) error {
 // open says that a client has given up on a call. If it is a command it may
 // have an effect all the same.
 func (s *state) open(k *call) {
-	if k.op.command() && k.seq != 0 {
+	if k.once() {
 		k.unanswered = true
 		s.history = append(s.history, k)
 	}
