@@ -162,7 +162,7 @@ func recovered() []Mutation {
 	replica := []string{"./internal/replica"}
 	return []Mutation{
 		{
-			Name: "late-batch-answers", Breaks: "a batch that was on its way to a state that is given up answers its clients",
+			Name: "convicting-batch-answers", Breaks: "a batch whose mark convicts the state answers the members that have forwarded its commands",
 			File: "internal/replica/apply.go", Tests: replica,
 			Old: "if r.standing.may(mayKeep) { // a state that is given up",
 			New: "if true { // a state that is given up",

@@ -76,6 +76,7 @@ func All() []Mutation {
 	all = append(all, watches()...)
 	all = append(all, outcomes()...)
 	all = append(all, answered()...)
+	all = append(all, alone()...)
 	all = append(all, rebuilt()...)
 	all = append(all, versions()...)
 	all = append(all, driven()...)

@@ -43,6 +43,49 @@ func outcomes() []Mutation {
 	}
 }
 
+// alone are bugs in what is remembered of commands that belong to no session.
+func alone() []Mutation {
+	state := []string{"./internal/machine"}
+	return []Mutation{
+		{
+			Name: "one-shot-not-remembered", Breaks: "a copy of a write without a session runs again",
+			File: "internal/machine/oneshot.go", Tests: state,
+			Old: "o.all[one.number] = rememberedAs{one.index, text}",
+			New: "_ = text",
+		},
+		{
+			Name: "one-shot-forgotten-early", Breaks: "a write without a session is forgotten while its client may ask again: after an election",
+			File: "internal/machine/oneshot.go", Tests: state,
+			Old: "max(o.queue[n].at, lease)+",
+			New: "o.queue[n].at+",
+		},
+		{
+			Name: "one-shot-without-horizon", Breaks: "a copy that is later than its number is remembered runs again",
+			File: "internal/machine/oneshot.go", Tests: state,
+			Old: "seen < o.horizon || ",
+			New: "",
+		},
+		{
+			Name: "one-shot-horizon-not-loaded", Breaks: "a member that starts from a checkpoint runs copies that are later than their numbers are remembered",
+			File: "internal/machine/restore.go", Tests: state,
+			Old: "l.oneShots.horizon, _ = parseIndex(value)",
+			New: "",
+		},
+		{
+			Name: "one-shot-not-loaded", Breaks: "a member that starts from a checkpoint runs copies again",
+			File: "internal/machine/restore.go", Tests: state,
+			Old: "err = l.oneShots.restore(key, value)",
+			New: "",
+		},
+		{
+			Name: "one-shot-drawn-again", Breaks: "a client gives up a number of which a copy may have run, and the write happens twice",
+			File: "internal/attempt/oneshot.go", Tests: []string{"./internal/attempt"},
+			Old: "err == nil && !o.received && ",
+			New: "err == nil && ",
+		},
+	}
+}
+
 // rebuilt are bugs in repairing a log while it runs.
 func rebuilt() []Mutation {
 	return []Mutation{
