@@ -42,7 +42,7 @@ func (m *Member) logProgress(what string) func(keeper.Progress) {
 }
 
 // tellStart writes to the log what was found at the start.
-func (m *Member) tellStart(e protocol.Event) {
+func (m opening) tellStart(e protocol.Event) {
 	level := slog.LevelWarn
 	if e.Kind == protocol.EventInstalled {
 		level = slog.LevelInfo
@@ -56,7 +56,7 @@ const elsewhereTimeout = 10 * time.Second
 
 // elsewhere reports whether another member answers, of which a checkpoint may be
 // had.
-func (m *Member) elsewhere(ctx context.Context) bool {
+func (m opening) elsewhere(ctx context.Context) bool {
 	addresses := m.otherAddresses()
 	if len(addresses) == 0 {
 		return false

@@ -23,7 +23,7 @@ import (
 //     beginning does nothing then.
 //   - Otherwise a cluster that answers at Join is joined, or begun: see
 //     internal/founding.
-func (m *Member) openDirectory(ctx context.Context, tcp net.Listener) error {
+func (m opening) openDirectory(ctx context.Context, tcp net.Listener) error {
 	if m.cfg.Dir == "" {
 		return m.openMemory(ctx, tcp)
 	}
@@ -63,7 +63,7 @@ func (m *Member) opened(log *wal.Log) {
 
 // newDirectory makes the directory a member's, once it is clear of which cluster.
 // It is held from the beginning: a promise may be written there.
-func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
+func (m opening) newDirectory(ctx context.Context, tcp net.Listener) error {
 	fs := m.cfg.logDisk
 	lock, err := wal.LockDir(fs, m.cfg.Dir)
 	if err != nil {
@@ -83,12 +83,12 @@ func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
 	}
 	// Before others promise anything to this one, and again before a cluster begins: who
 	// then finds its name wrong has begun one that nobody can join.
-	if err := checkOwnName(ctx, m, true); err != nil {
+	if err := checkOwnName(ctx, m.Member, true); err != nil {
 		return err
 	}
 	id, first, err := m.newIdentity(ctx, tcp, promise)
 	if err == nil {
-		err = checkOwnName(ctx, m, false)
+		err = checkOwnName(ctx, m.Member, false)
 	}
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (m *Member) newDirectory(ctx context.Context, tcp net.Listener) error {
 // openCheckpoints opens the store of checkpoints. What kills the process there is
 // met by the first use of a checkpoint, and counted, so that it costs no more
 // than that one.
-func (m *Member) openCheckpoints() error {
+func (m opening) openCheckpoints() error {
 	o := checkpoint.Options{Logger: m.logger, SpaceReserve: m.cfg.reserve(), ChunkBytes: m.cfg.chunkBytes}
 	var s *checkpoint.Store
 	var err error
@@ -128,13 +128,13 @@ func (c *Config) reserve() uint64 {
 }
 
 // openMemory makes a member that lives as long as its process.
-func (m *Member) openMemory(ctx context.Context, tcp net.Listener) error {
-	if err := checkOwnName(ctx, m, true); err != nil {
+func (m opening) openMemory(ctx context.Context, tcp net.Listener) error {
+	if err := checkOwnName(ctx, m.Member, true); err != nil {
 		return err
 	}
 	id, first, err := m.newIdentity(ctx, tcp, nil)
 	if err == nil {
-		err = checkOwnName(ctx, m, false)
+		err = checkOwnName(ctx, m.Member, false)
 	}
 	if err != nil {
 		return err
@@ -160,19 +160,19 @@ func (m *Member) openMemory(ctx context.Context, tcp net.Listener) error {
 
 // newIdentity joins a cluster or begins one. The entries are what a new cluster
 // begins with.
-func (m *Member) newIdentity(ctx context.Context, tcp net.Listener, promise *wal.Promise) (wal.Identity, []protocol.Entry, error) {
+func (m opening) newIdentity(ctx context.Context, tcp net.Listener, promise *wal.Promise) (wal.Identity, []protocol.Entry, error) {
 	member, err := protocol.NewMemberID(rand.Reader)
 	if err != nil {
 		return wal.Identity{}, nil, err
 	}
 	id := wal.Identity{Member: member, Name: m.cfg.Name}
-	found, err := seek(ctx, m, tcp, promise)
+	found, err := seek(ctx, m.Member, tcp, promise)
 	if err != nil {
 		return id, nil, err
 	}
 	if info := found.Join; info != nil {
 		id.Cluster = info.Cluster
-		return id, nil, checkName(ctx, m, member, info)
+		return id, nil, checkName(ctx, m.Member, member, info)
 	}
 	if id.Cluster, err = protocol.NewClusterID(rand.Reader); err != nil {
 		return id, nil, err

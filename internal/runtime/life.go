@@ -49,6 +49,8 @@ type lifetime struct {
 	loopDone chan struct{}
 	done     chan struct{} // closed when everything has ended
 	cause    atomic.Pointer[error]
+	leaving  atomic.Bool // it will stop gracefully, others perhaps with it: see Leave
+	wasReady atomic.Bool // it was ready, once: others may choose their names by it
 }
 
 func (l *lifetime) begin() {

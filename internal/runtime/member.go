@@ -33,41 +33,60 @@ type Member struct {
 	swim      *swim.Swim
 	server    *wire.Server
 	transport *transport
-	levels    levels
-	state     member.Reads
-	dirs      *directories
-	observer  observe.Observer
+	reading
+	dirs     *directories
+	observer observe.Observer
 
-	guard       guard
-	premises    premises
-	applier     applier
-	hampers     hampers
+	care
+	applying
 	syncs       *syncWatch
-	books       books
 	driver      *member.Driver
 	writes      chan *replica.Persist
-	applies     chan replica.Apply
 	lanes       [member.Lanes]queue[func() member.Done]
 	checkpoints checkpoints
 	repairs     repairs
 	repairer    repairer
 	workers     sync.WaitGroup
 
-	published atomic.Pointer[published]
-	changed   *broadcast
+	changed *broadcast
 	acquaintances
 	seating seating
 	whereabouts
-	source source
+	display
+
+	lifetime
+}
+
+// reading is what queries are answered from: the state, and who waits for it.
+type reading struct {
+	levels levels
+	state  member.Reads
+}
+
+// applying is the one writer of the state, what it is given, and what it hangs in.
+type applying struct {
+	applier applier
+	hampers hampers
+	applies chan replica.Apply
+}
+
+// care watches what the member stands on: the room on its disk, its directory, and what
+// it has to write down about others.
+type care struct {
+	guard    guard
+	premises premises
+	books    books
+}
+
+// display is what the loop shows to all who do not ask it.
+type display struct {
+	published atomic.Pointer[published]
+	source    source
 	// withheld is what withhold has put into doubted; the loop's.
 	withheld *error
 	// announcing wakes the goroutine that tells the membership about this
 	// member.
 	announcing chan struct{}
-
-	lifetime
-	leaving  atomic.Bool // it will stop gracefully, others perhaps with it: see Leave
-	wasReady atomic.Bool // it was, once: others may choose their names by it
 }
 
 // broadcast lets many goroutines wait for the next change of something.

@@ -43,17 +43,17 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	m := &Member{
 		cfg: cfg, changed: newBroadcast(),
-		intake: intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, wallTime)},
-		writes: make(chan *replica.Persist, 1), applies: make(chan replica.Apply, 4),
-		repairs:    newRepairs(),
-		repairer:   newRepairer(),
-		announcing: make(chan struct{}, 1),
-		syncs:      newSyncWatch(cfg.activeConfig().Election),
-		books:      books{wake: make(chan struct{}, 1)},
+		intake:   intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, wallTime)},
+		writes:   make(chan *replica.Persist, 1),
+		applying: applying{applies: make(chan replica.Apply, 4), applier: applier{ended: make(chan struct{})}},
+		repairs:  newRepairs(),
+		repairer: newRepairer(),
+		display:  display{announcing: make(chan struct{}, 1)},
+		syncs:    newSyncWatch(cfg.activeConfig().Election),
+		care:     care{books: books{wake: make(chan struct{}, 1)}},
 	}
 	m.dirs = newDirectories(m)
 	m.barred, m.accepts, m.ended = &m.dirs.barred, m.takes, m.stopped
-	m.applier.ended = make(chan struct{})
 	for l := range m.lanes {
 		m.lanes[l] = newQueue[func() member.Done]()
 	}
@@ -67,10 +67,11 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		return nil, err
 	}
 	m.advertise = cmp.Or(cfg.Advertise, tcp.Addr().String())
-	if err := m.openAll(ctx, tcp, udp); err != nil {
+	start := opening{m}
+	if err := start.openAll(ctx, tcp, udp); err != nil {
 		_ = tcp.Close()
 		_ = udp.Close()
-		closeStores(m)
+		start.closeStores()
 		m.endLife()
 		return nil, vfs.Explained(err)
 	}
@@ -84,9 +85,13 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	return m, nil
 }
 
+// opening is the start of a member: what it finds on disk, who it is, and what it joins.
+// It is over before anything else runs.
+type opening struct{ *Member }
+
 // openAll opens what the member has on disk, makes its replica and starts its
 // goroutines.
-func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
+func (m opening) openAll(ctx context.Context, tcp net.Listener, udp net.PacketConn) error {
 	others, done := ctx, context.CancelFunc(func() {}) // for as long as a start waits for others
 	if m.cfg.StartTimeout > 0 {
 		others, done = context.WithTimeout(ctx, m.cfg.StartTimeout)
@@ -96,7 +101,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 		return err
 	}
 	m.recall(m.identity.Member, m.advertise, m.cfg.Join, m.cfg.Dir, m.logger)
-	if err := awaitOwnName(others, m); err != nil {
+	if err := awaitOwnName(others, m.Member); err != nil {
 		return err
 	}
 	if err := m.dirs.recallSightings(); err != nil {
@@ -123,7 +128,7 @@ func (m *Member) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 }
 
 // closeStores closes what openAll has opened on disk.
-func closeStores(m *Member) {
+func (m opening) closeStores() {
 	if m.log != nil {
 		_ = m.log.Close()
 	}
@@ -165,7 +170,7 @@ func listenError(bind string, err error) error {
 
 // openReplica joins the log and the checkpoints that were found to a state
 // machine and a replica.
-func (m *Member) openReplica(ctx context.Context) error {
+func (m opening) openReplica(ctx context.Context) error {
 	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
 	if err := m.newRun(); err != nil {
 		return err
@@ -194,7 +199,7 @@ func (m *Member) openReplica(ctx context.Context) error {
 	m.state = member.Reads{Machine: m.machine, Sight: m.sight, Longest: m.clock.Longest}
 	m.driver = member.New(member.Config{
 		Answers: m.answers,
-		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m},
+		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m.Member},
 		Progress: func() func(keeper.Progress) { return m.logProgress(string(member.Installed)) },
 	})
 	if err := m.machine.Stopped(); err != nil {
@@ -223,12 +228,12 @@ func (m *Member) takes(c *protocol.Command) error {
 }
 
 // start begins the goroutines and joins the membership.
-func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
-	m.transport = newTransport(m)
+func (m opening) start(tcp net.Listener, udp net.PacketConn) error {
+	m.transport = newTransport(m.Member)
 	m.server = wire.NewServer(wire.ServerConfig{
-		Hello: m.hello, Handler: handler{m}, Logger: m.logger,
+		Hello: m.hello, Handler: handler{m.Member}, Logger: m.logger,
 		Gossip: func(c net.Conn) { m.swim.Ingest(c) }, Alive: m.alive, Favours: m.favours.member, FavoursAddress: m.favours.address,
-		Sessions: sessions{m},
+		Sessions: sessions{m.Member},
 		Refused:  m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
 	status := m.replica.Status(m.clock.Now())
@@ -248,16 +253,16 @@ func (m *Member) start(tcp net.Listener, udp net.PacketConn) error {
 	m.seating.tell(&seated.Configuration)
 	m.source.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
-		m.writeLog, m.answerRepairs, m.lookAround,
-		func() { m.repairer.run(m) }, func() { lookForStrangers(m) }, func() { m.books.keep(m) }, func() { m.server.Serve(tcp) },
+		m.writeLog, func() { m.repairs.answer(m.Member) }, m.lookAround,
+		func() { m.repairer.run(m.Member) }, func() { lookForStrangers(m.Member) }, func() { m.books.keep(m.Member) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}
 	for l := range member.Lanes {
 		m.workers.Go(func() { m.lane(l) })
 	}
-	m.workers.Go(func() { m.applier.watch(m) })
-	go m.applier.work(m)
+	m.workers.Go(func() { m.applier.watch(m.Member) })
+	go m.applier.work(m.Member)
 	go m.loop() // which is waited for first
 	return nil
 }

@@ -27,7 +27,7 @@ const listenTries, listenPause = 40, 50 * time.Millisecond
 // acknowledges, because it does not know what it has promised. It blocks as long
 // as it takes, or until ctx ends. The sockets serve meanwhile; they are given
 // back, or closed if there is an error.
-func (m *Member) repairLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
+func (m opening) repairLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
 	address := tcp.Addr().String()
 	for try := 1; ; try++ {
 		rec := m.log.Recovered()
@@ -59,7 +59,7 @@ func (m *Member) repairLog(ctx context.Context, tcp net.Listener, udp net.Packet
 }
 
 // repairOnce asks for what is damaged, writes the repaired log, and opens it.
-func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
+func (m opening) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
 	began := m.clock.Now()
 	o := keeper.Options{Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart}
 	own, err := keeper.Sound(ctx, m.checkpoints.store, m.emptyMachine(), o)
@@ -73,7 +73,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 	if err := m.newRun(); err != nil {
 		return err
 	}
-	g := newRepairing(m, log, rec, own)
+	g := newRepairing(m.Member, log, rec, own)
 	plan, err := g.run(ctx, tcp, udp)
 	if err != nil {
 		return m.deadLog(err)
@@ -102,7 +102,7 @@ func (m *Member) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Reco
 
 // deadLog adds the way out to the error of a directory whose member cannot live
 // on.
-func (m *Member) deadLog(err error) error {
+func (m opening) deadLog(err error) error {
 	if !errors.Is(err, protocol.ErrCorrupt) {
 		return err
 	}
@@ -112,7 +112,7 @@ func (m *Member) deadLog(err error) error {
 }
 
 // newRun draws the number of this run.
-func (m *Member) newRun() error {
+func (m opening) newRun() error {
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
 		return err

@@ -22,34 +22,34 @@ type repairQuestion struct {
 
 func newRepairs() repairs { return repairs{make(chan repairQuestion, repairsMax)} }
 
-// askedForRepair takes a question. What is held is asked of the loop.
-func (m *Member) askedForRepair(from protocol.MemberID, want *protocol.RepairWant) {
+// asked takes a question. What is held is asked of the loop.
+func (r *repairs) asked(m *Member, from protocol.MemberID, want *protocol.RepairWant) {
 	m.mailbox.put(func(in *mail) {
 		if len(in.calls) >= mailMessagesMax {
 			return
 		}
 		in.calls = append(in.calls, func() {
 			select {
-			case m.repairs.queue <- repairQuestion{from, want, m.held()}:
+			case r.queue <- repairQuestion{from, want, heldBy(m)}:
 			default: // it asks again
 			}
 		})
 	})
 }
 
-// held says what this member can answer from. The loop's.
-func (m *Member) held() repair.Held {
+// heldBy says what a member can answer from. The loop's.
+func heldBy(m *Member) repair.Held {
 	h := m.replica.Held()
 	// [S] Only an active whose log is not in doubt may say what was committed.
 	h.Active = h.Active && m.doubted.Load() == nil
 	return h
 }
 
-// answerRepairs is the goroutine that answers.
-func (m *Member) answerRepairs() {
+// answer is the goroutine that answers.
+func (r *repairs) answer(m *Member) {
 	for {
 		select {
-		case q := <-m.repairs.queue:
+		case q := <-r.queue:
 			answer := protocol.Envelope{From: m.identity.Member, To: q.from, Message: repair.Answer(m.log, q.held, q.want)}
 			m.mailbox.put(func(in *mail) {
 				in.calls = append(in.calls, func() { m.transport.send([]replica.Send{{Envelope: answer}}) })

@@ -399,7 +399,7 @@ func TestOnlyASoundActiveSaysWhatIsCommitted(t *testing.T) {
 	c.equal()
 	held := func(m *Member) repair.Held {
 		got := make(chan repair.Held, 1)
-		m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { got <- m.held() }) })
+		m.mailbox.put(func(in *mail) { in.calls = append(in.calls, func() { got <- heldBy(m) }) })
 		return <-got
 	}
 	if h := held(a); !h.Active || h.Commit < 5 || h.Commit > h.Last {

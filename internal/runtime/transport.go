@@ -264,7 +264,7 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	case *protocol.Standing: // anybody can say that of anybody: see linkSays
 		h.m.observer.Add(observe.Unheard, 1)
 	case *protocol.RepairWant:
-		h.m.askedForRepair(from, msg)
+		h.m.repairs.asked(h.m, from, msg)
 	default:
 		h.m.mailbox.message(from, msg, false)
 	}

@@ -69,7 +69,7 @@ func (m *member) turned() {
 // watch lets the checkers follow before anything is done.
 func (m *member) watch(fx *replica.Effects) {
 	m.observe(fx.Events)
-	m.answersFor(fx)
+	checkAnswers(m, fx)
 	m.s.counts.add(countLogReads, uint64(len(fx.ReadLog)))
 	for i := range fx.Install {
 		if fx.Install[i].Chunk != nil {

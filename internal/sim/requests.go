@@ -64,8 +64,8 @@ func (m *member) checkAge() {
 	m.s.fail(m.s.ledger.age(m.s.schedule.now, m.number, m.applied, int64(age)))
 }
 
-// answersFor checks that only what was asked is answered.
-func (m *member) answersFor(fx *replica.Effects) {
+// checkAnswers checks that only what was asked is answered.
+func checkAnswers(m *member, fx *replica.Effects) {
 	for _, a := range fx.Answers {
 		if !m.answers.Issued(a.Request) {
 			m.s.fail(violated(RuleFault, "%s answers request %d, which nobody has asked", m.name, a.Request))

@@ -50,7 +50,6 @@ type width struct{ methods, fields int }
 var wide = map[string]width{
 	"active.Member":            {methods: 142, fields: 36},
 	"cmd.Program":              {methods: 87},
-	"internal/runtime.Member":  {methods: 77, fields: 40},
 	"internal/sim.member":      {methods: 122, fields: 81},
 	"storage/checkpoint.Store": {methods: 62},
 	"storage/wal.Log":          {fields: 32},
