@@ -156,7 +156,7 @@ func TestImportReportsBadLinesAndIsIdempotent(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	fails(t, exitUsage, "--concurrency 0", "map", "import", addr, "--concurrency", "0", "m")
+	fails(t, exitUsage, "--concurrency is 0", "map", "import", addr, "--concurrency", "0", "m")
 	if got := works(t, "x\ty\n", "map", "import", addr, "--format", "tab", "-o", "json", "m2"); got != `{"imported":1,"lines":1}`+"\n" {
 		t.Errorf("got %q", got)
 	}

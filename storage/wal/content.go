@@ -30,6 +30,7 @@ type content struct {
 	window []byte
 	seen   int64          // everything below was read
 	bad    []vfs.BadRange // of that, in order
+	looked following      // what following returned last
 	err    error          // the first that is not about a bad place: nothing can be said then
 }
 
@@ -128,6 +129,7 @@ var zeros [zeroSkip]byte
 type following struct {
 	segment *segment
 	at      int64
+	last    protocol.Sequence
 	durable protocol.Sequence
 	records int
 	end     int64
@@ -135,7 +137,10 @@ type following struct {
 
 // following looks at all headers at or after an offset whose numbers are above last.
 func (c *content) following(s *segment, at int64, last protocol.Sequence) following {
-	f := following{segment: s, at: at, end: at}
+	if c.looked.segment == s && c.looked.at == at && c.looked.last == last {
+		return c.looked // durableAnywhere has asked just now
+	}
+	f := following{segment: s, at: at, last: last, end: at}
 	var h header
 	for b := c.rest(at); len(b) >= recordBytes; b = c.rest(at) {
 		k := 0
@@ -151,6 +156,7 @@ func (c *content) following(s *segment, at int64, last protocol.Sequence) follow
 		}
 		at += int64(k)
 	}
+	c.looked = f
 	return f
 }
 

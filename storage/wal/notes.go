@@ -16,10 +16,7 @@ func (r *replay) note(format string, args ...any) {
 // noteTorn says that the log ends before a bad record. Where no record has begun there is
 // nothing to say: a file's untouched end is zeros, or what a recycled one held before.
 func (r *replay) noteTorn(s *segment, at int64) {
-	f := r.follows
-	if f.segment != s || f.at != at {
-		f = r.content.following(s, at, r.next-1)
-	}
+	f := r.content.following(s, at, r.next-1)
 	var h header
 	head := r.content.rest(at)
 	whole := len(head) >= recordBytes && parseHeader(head, s.nonce, r.next-1, &h)

@@ -26,7 +26,6 @@ type replay struct {
 	patience *vfs.Patience
 	places   []Place
 	known    protocol.Sequence // see durableAnywhere
-	follows  following         // a bad record, as durableAnywhere saw it last
 	visit    func(Record)
 
 	items          []item
@@ -347,8 +346,7 @@ func (r *replay) durableAnywhere(i int, at int64) (protocol.Sequence, error) {
 	if r.known > 0 {
 		return max(r.known, r.durable), nil
 	}
-	r.follows = r.content.following(r.segments[i], at, r.next-1)
-	known := max(r.durable, r.follows.durable)
+	known := max(r.durable, r.content.following(r.segments[i], at, r.next-1).durable)
 	var later content
 	for _, s := range r.segments[i+1:] {
 		known = max(known, s.first-1)
