@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/wire"
@@ -71,11 +72,7 @@ func (d *directories) wireOptions() wire.Options {
 // made anew.
 func (d *directories) identityRule(t *transport) wire.Identity {
 	return wire.Identity{
-		Holders: &replica.Holders{}, Patience: d.answersWithin(),
-		Twin: func(peer protocol.Hello, from net.Addr) error {
-			return replica.Twin(peer, d.whereIs(peer.Member, from))
-		},
-		Overtaken: replica.Overtaken,
+		Holders: &handshake.Holders{}, Patience: d.answersWithin(), WhereIs: d.whereIs,
 		Entered: func(id protocol.MemberID, run protocol.RunID) {
 			t.box.complete(func(now protocol.Instant) {
 				t.renew(id, run)

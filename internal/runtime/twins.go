@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -141,7 +141,7 @@ func (d *directories) yieldTo(other protocol.Hello, address string) {
 	if conf == nil || conf.Names(d.m.identity.Member) || d.barred.Load() != nil {
 		return // not known yet: it is asked again while both are there
 	}
-	twin := replica.Twin(other, address)
+	twin := handshake.Twin(other, address)
 	why := fmt.Sprintf("the member at %s has this member's id, and has run for longer: %v", address, twin)
 	d.m.fail(&protocol.Error{Code: protocol.ErrTwin.Code, Text: why, Cause: twin})
 }

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	driver "github.com/starlinghq/starling/internal/member"
-	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -108,7 +108,7 @@ func TestACopyThatIsLetInIsFound(t *testing.T) {
 	s.copyBeside(m)
 	s.until(s.schedule.now.Add(copyTold), func() bool {
 		for _, other := range s.machines() { // they forget whom they hear, and have heard
-			other.holders, other.sightings = replica.Holders{}, &driver.Sightings{}
+			other.holders, other.sightings = handshake.Holders{}, &driver.Sightings{}
 		}
 		return false
 	})

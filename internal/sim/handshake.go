@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -112,12 +113,18 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		}
 		return holds
 	}
-	if err := n.admits(ends, g, to); err != nil {
+	d := &door{n: n, ends: ends, to: to}
+	host := handshake.Host{Own: to.hello(), Welcome: to.sightings.Check, Enter: d.enter, Leave: d.leave}
+	if _, err := host.Answer(g.hello); err != nil {
 		n.refuse(g, from, to, err)
 		return false
 	}
-	if err := from.sightings.Answers(to.hello(), from.watches(to)); err != nil {
-		to.holders.Leave(g.hello.Member, g.hello.Run)
+	to.letIn(g.hello.Member, g.hello.Run)
+	guest := handshake.Guest{Own: g.hello, Meant: to.id, Check: func(peer protocol.Hello) error {
+		return from.sightings.Answers(peer, from.watches(to))
+	}}
+	if _, err := guest.Judge(to.hello()); err != nil {
+		d.leave(g.hello)
 		n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
 		if !to.suspect() {
 			n.s.fail(violated(RuleFault, "%s refuses %s without a cause: %v", from.name, to.name, err))
@@ -129,33 +136,53 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 	return true
 }
 
-// admits lets a new stream in, or says why not.
-func (n *network) admits(ends *meeting, g *greeting, to *member) error {
-	if err := to.sightings.Check(g.hello); err != nil {
-		return err
-	}
-	id, run := g.hello.Member, g.hello.Run
-	if to.holders.Past(id, run) {
-		return replica.Overtaken(g.hello)
-	}
-	if ends.entered == run && ends.met.run == to.run {
-		to.holders.Leave(id, run) // its stream that broke
-	}
-	other, ok := to.holders.Enter(id, run)
-	if ok {
-		to.letIn(id, run)
-		return nil
-	}
-	if m := n.s.byRun(other); m != nil && n.answers(m, to) {
-		return replica.Twin(g.hello, m.address)
-	}
-	to.holders.Supersede(id, other)
-	if _, ok := to.holders.Enter(id, run); !ok {
-		return violated(RuleFault, "%s does not let in %s, and nobody else is there", to.name, n.s.nameOf(id))
-	}
-	to.letIn(id, run)
-	return nil
+// door is a member to which a new stream has come.
+type door struct {
+	n     *network
+	ends  *meeting
+	to    *member
+	asked bool // a rival was
 }
+
+// enter counts the stream, or returns the other run that has some.
+func (d *door) enter(peer protocol.Hello) (handshake.Rival, error) {
+	if d.ends.entered == peer.Run && d.ends.met.run == d.to.run {
+		d.leave(peer) // its stream that broke
+	}
+	other, ok, err := d.to.holders.Arrive(peer)
+	if err != nil || ok {
+		return nil, err
+	}
+	if d.asked {
+		return nil, violated(RuleFault, "%s does not let in %s, and nobody else is there", d.to.name, d.n.s.nameOf(peer.Member))
+	}
+	d.asked = true
+	return &rival{d: d, id: peer.Member, run: other, m: d.n.s.byRun(other)}, nil
+}
+
+func (d *door) leave(peer protocol.Hello) { d.to.holders.Leave(peer.Member, peer.Run) }
+
+// rival is another run of the member that comes; m is nil if it has ended.
+type rival struct {
+	d   *door
+	id  protocol.MemberID
+	run protocol.RunID
+	m   *member
+}
+
+// Ask takes no time here: what is known of processes and links says what would come of it.
+func (r *rival) Ask() (handshake.Answer, error) {
+	if r.m != nil && r.d.n.answers(r.m, r.d.to) {
+		return handshake.Answers, nil
+	}
+	return handshake.Silent, nil
+}
+
+// At implements handshake.Rival.
+func (r *rival) At() string { return r.m.address }
+
+// Supersede implements handshake.Rival.
+func (r *rival) Supersede() { r.d.to.holders.Supersede(r.id, r.run) }
 
 // letIn tells the replica, if there is one: a repairing member has none.
 func (m *member) letIn(id protocol.MemberID, run protocol.RunID) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/machine"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
@@ -101,7 +102,7 @@ type member struct {
 	// sightings are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
 	sightings *driver.Sightings
-	holders   replica.Holders
+	holders   handshake.Holders
 	refusals  replica.Refusals
 	barred    bool
 	unheard   string // who refuses it and does not count

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -18,7 +19,7 @@ import (
 func (m *member) meets() {
 	m.sightings = &driver.Sightings{}
 	_ = m.sightings.Recall(m.disk.fs, directory)
-	m.holders, m.refusals, m.barred, m.unheard = replica.Holders{}, replica.Refusals{}, false, ""
+	m.holders, m.refusals, m.barred, m.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
 }
 
 // keepSightings writes what is remembered, as far as there is room.

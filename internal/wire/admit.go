@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -170,39 +171,40 @@ func (s *Server) leave(p *place) {
 
 // admit decides whether the stream may stay, and gives it a place among those of
 // its kind if so.
-func (s *Server) admit(p *place, stream *memberStream) error {
-	peer, hello := stream.peer, s.cfg.Hello()
-	if err := judge(peer.Cluster, hello.Cluster); err != nil {
-		return err
+func (s *Server) admit(p *place, stream *memberStream) (version uint8, err error) {
+	peer, in := stream.peer, s.inbound
+	host := handshake.Host{Own: s.cfg.Hello(), Welcome: func(peer protocol.Hello) error {
+		return s.cfg.Handler.Welcome(peer, security.Who(p.conn))
+	}}
+	if in.Holders != nil {
+		w := in.wait(peer, p.over.Done())
+		defer w.ticker.Stop()
+		defer in.waitsNoMore(stream)
+		host.Enter = func(protocol.Hello) (handshake.Rival, error) { return in.tryEnter(w, stream) }
+		host.Leave = func(protocol.Hello) { in.leave(stream) }
 	}
-	isMember := !peer.Member.IsZero()
-	if isMember && peer.Cluster.IsZero() {
-		return protocol.ErrInvalid.With("a member's stream must name its cluster")
+	version, err = host.Answer(peer)
+	if err != nil {
+		return 0, err
 	}
-	if isMember && hello.Cluster.IsZero() {
-		if err := s.cfg.Handler.Welcome(peer, security.Who(p.conn)); err != nil { // which hears who calls
-			return err
-		}
-		return protocol.ErrNotServing.With("this member has not joined a cluster yet")
+	if !peer.Member.IsZero() && in.Holders != nil && in.Entered != nil {
+		in.Entered(peer.Member, peer.Run)
 	}
-	welcome := func() error { return s.cfg.Handler.Welcome(peer, security.Who(p.conn)) }
-	if isMember {
-		if err := s.inbound.enter(stream, p.over.Done(), welcome); err != nil {
-			return err
-		}
-	} else if err := welcome(); err != nil {
-		return err
-	}
+	return version, s.seat(p, peer.Member)
+}
+
+// seat gives a stream a place among those of its kind.
+func (s *Server) seat(p *place, member protocol.MemberID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.gone {
 		return protocol.ErrOverloaded.With("too many connections are being opened; try again")
 	}
 	s.shaken(p)
-	if isMember {
-		return s.seatMember(p, peer.Member)
+	if member.IsZero() {
+		return s.seatClient(p)
 	}
-	return s.seatClient(p)
+	return s.seatMember(p, member)
 }
 
 // seatMember gives a member's stream a place. One of the configuration finds one

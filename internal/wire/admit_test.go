@@ -276,7 +276,7 @@ func members(t *testing.T, n int, ids ...byte) []bool {
 			conns[i] = near
 			defer near.Close()
 			s.ServeConn(far)
-			if _, _, err := greet(near, newReader(near), helloOf(cluster, protocol.MemberID{id})()); err != nil {
+			if _, err := greet(near, newReader(near), helloOf(cluster, protocol.MemberID{id})()); err != nil {
 				_ = near.Close()
 			}
 			time.Sleep(time.Second)

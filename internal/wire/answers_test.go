@@ -25,7 +25,7 @@ func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
 			near, far := net.Pipe()
 			t.Cleanup(func() { _ = near.Close() })
 			s.ServeConn(far)
-			if _, _, err := greet(near, newReader(near), protocol.Hello{}); err != nil {
+			if _, err := greet(near, newReader(near), protocol.Hello{}); err != nil {
 				t.Fatal(err)
 			}
 			return near

@@ -50,7 +50,7 @@ func beginFrames(t *testing.T, limit, frameBytes int, ids ...byte) *unfinished {
 		if id == 0 {
 			hello = protocol.Hello{}
 		}
-		if _, _, err := greet(near, newReader(near), hello); err != nil {
+		if _, err := greet(near, newReader(near), hello); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = near.Write(u.frame[:len(u.frame)-1])
@@ -145,7 +145,7 @@ func TestAnnouncedFrameCostsWhatWasSent(t *testing.T) {
 			near, far := net.Pipe()
 			t.Cleanup(func() { _ = near.Close() })
 			u.s.ServeConn(far)
-			if _, _, err := greet(near, newReader(near), protocol.Hello{Cluster: cluster, Member: protocol.MemberID{11, byte(i)}}); err != nil {
+			if _, err := greet(near, newReader(near), protocol.Hello{Cluster: cluster, Member: protocol.MemberID{11, byte(i)}}); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = near.Write(u.frame[:headerBytes+100])

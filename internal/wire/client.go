@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -108,7 +109,7 @@ type answer struct {
 // DialClient connects to a member. The errors of the handshake have codes: a
 // member that refuses says why.
 func DialClient(ctx context.Context, address string, cfg ClientConfig) (*ClientConn, error) {
-	conn, err := connect(ctx, cfg.Dial, address, cfg.Hello, nil, cfg.Check, cfg.Options.withDefaults())
+	conn, err := connect(ctx, cfg.Dial, address, handshake.Guest{Own: cfg.Hello, Check: cfg.Check}, cfg.Options.withDefaults())
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -18,11 +19,7 @@ import (
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
 // connect dials and shakes hands. It closes what it dialled on any error.
-// expect, if not nil, says whether the other side is who was meant, also when it
-// refuses; check, if not nil, judges its Hello otherwise.
-func connect(
-	ctx context.Context, dial DialFunc, address string, hello protocol.Hello, expect, check func(protocol.Hello) error, opt Options,
-) (*Conn, error) {
+func connect(ctx context.Context, dial DialFunc, address string, guest handshake.Guest, opt Options) (*Conn, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, opt.HandshakeTimeout)
 	defer cancel()
@@ -38,17 +35,10 @@ func connect(
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	br := bufio.NewReaderSize(nc, readBuffer)
-	peer, version, err := greet(nc, br, hello)
-	if expect != nil && (err == nil || peer.Refused != protocol.OK) {
-		if other := expect(peer); other != nil {
-			err = other // what somebody else says counts for nothing
-		}
-	}
+	peer, err := greet(nc, br, guest.Own)
+	version := uint8(0)
 	if err == nil {
-		err = judge(hello.Cluster, peer.Cluster)
-	}
-	if err == nil && check != nil {
-		err = check(peer)
+		version, err = guest.Judge(peer)
 	}
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -84,40 +74,15 @@ func tooLate(began time.Time, text string, ended error) error {
 	}
 }
 
-// greet is the handshake of the side that dialled. It returns the version to speak.
-func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello, uint8, error) {
-	if err := writeHello(nc, &hello); err != nil {
-		// It may have refused before it read everything: its answer counts.
-		if peer, err := readGreeting(br); err == nil && peer.Refused != protocol.OK {
-			return peer, 0, refusal(peer)
-		}
-		return protocol.Hello{}, 0, protocol.ErrUnavailable.With("the handshake failed").Because(err)
-	}
+// greet introduces the side that dialled, and returns who answers.
+func greet(nc net.Conn, br *bufio.Reader, hello protocol.Hello) (protocol.Hello, error) {
+	failed := writeHello(nc, &hello)
 	peer, err := readGreeting(br)
-	if err != nil {
-		return peer, 0, err
+	if failed != nil && (err != nil || peer.Refused == protocol.OK) {
+		// If it has refused before it read everything, its answer counts.
+		return protocol.Hello{}, protocol.ErrUnavailable.With("the handshake failed").Because(failed)
 	}
-	version, err := agree(hello, peer)
-	if err == nil && peer.Refused != protocol.OK {
-		err = refusal(peer)
-	}
-	return peer, version, err
-}
-
-// agree returns the version that two sides speak, or why there is none.
-func agree(own, peer protocol.Hello) (uint8, error) {
-	other := "the client"
-	switch {
-	case peer.Name != "":
-		other = "member " + peer.Name
-	case !peer.Member.IsZero():
-		other = "member " + peer.Member.Short()
-	}
-	return own.Versions.Agree(peer.Versions, other)
-}
-
-func refusal(peer protocol.Hello) error {
-	return &protocol.Error{Code: peer.Refused, Text: "refused: " + peer.Text}
+	return peer, err
 }
 
 func writeHello(w io.Writer, hello *protocol.Hello) error {
@@ -172,17 +137,6 @@ func handshakeFault(err error) error {
 		return protocol.ErrUnavailable.With("the other side closed the connection during the handshake")
 	}
 	return protocol.ErrUnavailable.With("no answer in the handshake").Because(err)
-}
-
-// judge compares the clusters that the two sides belong to. Who names none, a
-// client or a newcomer, may talk to any.
-func judge(caller, answers protocol.ClusterID) error {
-	if caller == answers || caller.IsZero() || answers.IsZero() {
-		return nil
-	}
-	return protocol.ErrWrongCluster.With(fmt.Sprintf(
-		"the caller belongs to cluster %s, the member that answers to cluster %s; check the address, or join with an empty directory to change the cluster",
-		caller, answers))
 }
 
 // atAddress says where an error happened, and keeps its code.

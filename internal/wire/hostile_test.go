@@ -143,7 +143,7 @@ func handshaken(t *testing.T, address string, hello protocol.Hello) net.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
-	if _, _, err := greet(c, bufio.NewReaderSize(c, 16), hello); err != nil {
+	if _, err := greet(c, bufio.NewReaderSize(c, 16), hello); err != nil {
 		t.Fatal(err)
 	}
 	return c

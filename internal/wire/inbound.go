@@ -7,38 +7,25 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Holders is the rule of which run of a member has its id here; replica.Holders is
-// it. The server calls it with one lock held.
-type Holders interface {
-	// Enter counts a stream of a run, or returns the other run that has streams.
-	Enter(id protocol.MemberID, run protocol.RunID) (other protocol.RunID, ok bool)
-	Leave(id protocol.MemberID, run protocol.RunID)
-	Supersede(id protocol.MemberID, run protocol.RunID)
-	// Holds reports whether a run has streams, and Expel forgets those of a member.
-	Holds(id protocol.MemberID, run protocol.RunID) bool
-	Expel(id protocol.MemberID)
-	// Past reports whether a run was superseded.
-	Past(id protocol.MemberID, run protocol.RunID) bool
-}
-
 // Identity says how a server tells the runs of one member from each other. Without
 // Holders it lets all in.
 type Identity struct {
-	Holders Holders
+	// Holders is the rule of which run of a member has its id here. The server calls it
+	// with one lock held.
+	Holders *handshake.Holders
 	// Patience is how long the streams of a run may take to answer a ping, when
 	// another run of the same member comes: an election timeout at least. The handshake
 	// timeouts of both sides have to be longer. It also bounds how long a link may judge
 	// the greeting of this server before it answers pings.
 	Patience time.Duration
-	// Twin is the refusal of a run whose member has another run that answers;
-	// from is where that one's stream comes from.
-	Twin func(peer protocol.Hello, from net.Addr) error
-	// Overtaken is the refusal of a run that was superseded.
-	Overtaken func(peer protocol.Hello) error
+	// WhereIs says where a run that answers is, for people; from is where its stream
+	// comes from.
+	WhereIs func(id protocol.MemberID, from net.Addr) string
 	// Entered, if not nil, hears of each stream that was let in. It must not block.
 	Entered func(id protocol.MemberID, run protocol.RunID)
 }
@@ -83,51 +70,19 @@ type memberStream struct {
 	handing atomic.Bool
 }
 
-// enter lets a member's stream in, or says why not. If another run of the member
-// has streams here, it waits until one of those answers a ping, which refuses the
-// newcomer, or Patience has passed, which closes them. Of each member one newcomer
-// waits at a time, and none whose connection is gone. welcome judges the newcomer
-// otherwise; it may be called more than once.
-func (in *inbound) enter(s *memberStream, gone <-chan struct{}, welcome func() error) error {
-	if in.Holders == nil {
-		return welcome()
-	}
-	defer in.waitsNoMore(s)
-	return in.decide(s.peer, gone, func() (*rival, error) { return in.tryEnter(s, welcome) }, welcome)
-}
-
-// decide tries until a run has no rival any more, for one Patience in all. Beats
-// are counted, not time: if this process stood still itself, the answer has been
+// waiting is a run that waits for the answers of its rivals, for one Patience in all.
+// Beats are counted, not time: if this process stood still itself, the answer has been
 // waiting for it, and is read before the next beat.
-func (in *inbound) decide(peer protocol.Hello, gone <-chan struct{}, try func() (*rival, error), welcome func() error) error {
-	w := waiting{peer: peer, gone: gone, ticker: time.NewTicker(max(in.Patience/questionBeats, 1))}
-	defer w.ticker.Stop()
-	for {
-		rival, err := try()
-		if rival == nil || err != nil {
-			return err
-		}
-		if w.beats >= questionBeats {
-			return in.undecided(peer)
-		}
-		silent, err := in.question(&w, rival)
-		if err == nil && silent {
-			if err = welcome(); err == nil { // or it would end streams and not be let in itself
-				in.supersede(&w, rival)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// waiting is a run that waits for the answers of its rivals.
 type waiting struct {
+	in     *inbound
 	peer   protocol.Hello
 	gone   <-chan struct{} // closed when nobody wants to know any more
 	ticker *time.Ticker
 	beats  int
+}
+
+func (in *inbound) wait(peer protocol.Hello, gone <-chan struct{}) *waiting {
+	return &waiting{in: in, peer: peer, gone: gone, ticker: time.NewTicker(max(in.Patience/questionBeats, 1))}
 }
 
 func (in *inbound) undecided(peer protocol.Hello) error {
@@ -136,9 +91,11 @@ func (in *inbound) undecided(peer protocol.Hello) error {
 }
 
 // rival is a run that has streams, and what each of them had shown when it was
-// asked.
+// asked. It is a handshake.Rival.
 type rival struct {
+	w      *waiting
 	run    protocol.RunID
+	from   net.Addr // where the stream comes from that has answered
 	before map[*memberStream]sign
 	// early is set if a stream was asked whose other end need not read yet: it judges
 	// us for one Patience after our greeting. That its answer is missing says nothing.
@@ -155,37 +112,27 @@ func (s *memberStream) sign() sign {
 	return sign{s.answers, s.conn.moved.frames.Load(), s.conn.moved.in.Load()}
 }
 
-// tryEnter lets a stream in unless another run has streams. Those are asked, if no
-// other newcomer waits for them.
-func (in *inbound) tryEnter(s *memberStream, welcome func() error) (*rival, error) {
-	id, run := s.peer.Member, s.peer.Run
+// tryEnter counts a stream unless another run has streams. Those are asked, if no
+// other newcomer waits for them: of each member one waits at a time.
+func (in *inbound) tryEnter(w *waiting, s *memberStream) (handshake.Rival, error) {
+	id := s.peer.Member
 	in.mu.Lock()
-	if in.Holders.Past(id, run) {
-		in.mu.Unlock()
-		return nil, in.Overtaken(s.peer)
-	}
-	other, ok := in.Holders.Enter(id, run)
-	if !ok {
-		defer in.mu.Unlock()
-		if first := in.newcomers[id]; first != nil && first != s {
-			return nil, in.undecided(s.peer)
-		}
+	defer in.mu.Unlock()
+	other, ok, err := in.Holders.Arrive(s.peer)
+	switch first := in.newcomers[id]; {
+	case err != nil:
+		return nil, err
+	case !ok && first != nil && first != s:
+		return nil, in.undecided(s.peer)
+	case !ok:
 		in.newcomers[id] = s
-		return in.ask(id, other), nil
+		return w.ask(other), nil
 	}
 	if in.streams[id] == nil {
 		in.streams[id] = map[*memberStream]struct{}{}
 	}
 	s.entered = true
 	in.streams[id][s] = struct{}{}
-	in.mu.Unlock()
-	if err := welcome(); err != nil {
-		in.leave(s)
-		return nil, err
-	}
-	if in.Entered != nil {
-		in.Entered(id, run)
-	}
 	return nil, nil
 }
 
@@ -201,11 +148,12 @@ func (in *inbound) waitsNoMore(s *memberStream) {
 // ask sends a ping on all streams of a member, and notes what they have shown
 // before. Each question asks again, whatever became of the ping before. The lock is
 // held.
-func (in *inbound) ask(id protocol.MemberID, run protocol.RunID) *rival {
-	r := &rival{run: run, before: make(map[*memberStream]sign, len(in.streams[id]))}
-	for s := range in.streams[id] {
+func (w *waiting) ask(run protocol.RunID) *rival {
+	streams := w.in.streams[w.peer.Member]
+	r := &rival{w: w, run: run, before: make(map[*memberStream]sign, len(streams))}
+	for s := range streams {
 		r.before[s] = s.sign()
-		if !s.ping() || time.Since(s.since) < in.Patience {
+		if !s.ping() || time.Since(s.since) < w.in.Patience {
 			r.early = true
 		}
 	}
@@ -229,9 +177,12 @@ func (s *memberStream) ping() bool {
 // questionBeats are in one Patience.
 const questionBeats = 4
 
-// question waits for the streams of a rival. It reports whether all are silent, or
-// returns a refusal of the newcomer; neither, if there are other streams now.
-func (in *inbound) question(w *waiting, r *rival) (silent bool, err error) {
+// Ask waits for the streams of a rival.
+func (r *rival) Ask() (handshake.Answer, error) {
+	w, in := r.w, r.w.in
+	if w.beats >= questionBeats {
+		return handshake.Gone, in.undecided(w.peer)
+	}
 	// Whoever is asked later has less than a Patience left to answer.
 	early := r.early || w.beats > 0
 	for {
@@ -244,7 +195,8 @@ func (in *inbound) question(w *waiting, r *rival) (silent bool, err error) {
 			now := s.sign()
 			if asked && now.answers > before.answers {
 				in.mu.Unlock()
-				return false, in.Twin(w.peer, security.Who(s.nc))
+				r.from = security.Who(s.nc)
+				return handshake.Answers, nil
 			}
 			if asked {
 				known++
@@ -255,26 +207,29 @@ func (in *inbound) question(w *waiting, r *rival) (silent bool, err error) {
 		in.mu.Unlock()
 		switch {
 		case known == 0:
-			return false, nil
+			return handshake.Gone, nil
 		case late && undecided:
-			return false, in.undecided(w.peer)
+			return handshake.Gone, in.undecided(w.peer)
 		case late:
-			return true, nil
+			return handshake.Silent, nil
 		}
 		select {
 		case <-changed:
 		case <-w.ticker.C:
 			w.beats++
 		case <-w.gone:
-			return false, in.undecided(w.peer)
+			return handshake.Gone, in.undecided(w.peer)
 		}
 	}
 }
 
-// supersede closes the streams of a rival, if they are those that were asked, none
+// At says where the rival is.
+func (r *rival) At() string { return r.w.in.WhereIs(r.w.peer.Member, r.from) }
+
+// Supersede closes the streams of a rival, if they are those that were asked, none
 // has answered at last, and the newcomer is still there.
-func (in *inbound) supersede(w *waiting, r *rival) {
-	id := w.peer.Member
+func (r *rival) Supersede() {
+	w, in, id := r.w, r.w.in, r.w.peer.Member
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	select {
@@ -358,22 +313,25 @@ func (s *Server) Vet(peer protocol.Hello) error {
 	if in.Holders == nil {
 		return nil
 	}
-	return in.decide(peer, s.ending, func() (*rival, error) { return in.tryVet(peer) }, func() error { return nil })
+	w := in.wait(peer, s.ending)
+	defer w.ticker.Stop()
+	return handshake.Settle(peer, w.tryVet, func() error { return nil })
 }
 
 // tryVet asks the streams of another run, if there are any.
-func (in *inbound) tryVet(peer protocol.Hello) (*rival, error) {
+func (w *waiting) tryVet() (handshake.Rival, error) {
+	in := w.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.Holders.Past(peer.Member, peer.Run) {
-		return nil, in.Overtaken(peer)
+	other, ok, err := in.Holders.Arrive(w.peer)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return w.ask(other), nil
 	}
-	other, same := in.Holders.Enter(peer.Member, peer.Run)
-	if same { // it has no stream here by that
-		in.Holders.Leave(peer.Member, peer.Run)
-		return nil, nil
-	}
-	return in.ask(peer.Member, other), nil
+	in.Holders.Leave(w.peer.Member, w.peer.Run) // it has no stream here by that
+	return nil, nil
 }
 
 // Expel closes the streams of a member's run, if it has any. The caller has seen to

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -31,9 +31,8 @@ func newDoor(t *testing.T, h *handler, change ...func(*ServerConfig)) *door {
 		h.messages = make(chan protocol.Message, 1<<10)
 	}
 	cfg := ServerConfig{Hello: helloOf(cluster, memberA), Handler: h, Identity: Identity{
-		Holders: &replica.Holders{}, Patience: silence,
-		Twin:      func(peer protocol.Hello, from net.Addr) error { return replica.Twin(peer, from.String()) },
-		Overtaken: replica.Overtaken,
+		Holders: &handshake.Holders{}, Patience: silence,
+		WhereIs: func(_ protocol.MemberID, from net.Addr) string { return from.String() },
 	}}
 	for _, f := range change {
 		f(&cfg)
@@ -308,7 +307,7 @@ func TestStreamsOfOneRunOnlyWhateverComes(t *testing.T) {
 		if n := len(d.s.inbound.streams); n > 0 {
 			t.Errorf("%d members have streams, and all have gone", n)
 		}
-		if holds := d.s.inbound.Holders.(*replica.Holders); holds.Holds(memberB, 1) {
+		if holds := d.s.inbound.Holders; holds.Holds(memberB, 1) {
 			t.Error("a run that has gone holds the id")
 		}
 	})

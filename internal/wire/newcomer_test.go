@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -142,26 +143,30 @@ func TestALateQuestionCondemnsNobody(t *testing.T) {
 		d := newDoor(t, &handler{})
 		d.frozen(1)
 		in := d.s.inbound
-		ask := func(beats int) (waiting, *rival) {
+		ask := func(beats int) *rival {
 			in.mu.Lock()
 			defer in.mu.Unlock()
-			return waiting{peer: helloB(2), ticker: time.NewTicker(silence / questionBeats), beats: beats}, in.ask(memberB, 1)
+			w := in.wait(helloB(2), nil)
+			w.beats = beats
+			return w.ask(1)
 		}
-		w, r := ask(1)
-		if silent, err := in.question(&w, r); silent || !undecided(err) {
-			t.Errorf("asked late: silent %v, %v; want %v", silent, err, protocol.ErrUnavailable)
+		r := ask(1)
+		if answer, err := r.Ask(); answer != handshake.Gone || !undecided(err) {
+			t.Errorf("asked late: %v, %v; want %v", answer, err, protocol.ErrUnavailable)
 		}
-		w, r = ask(0)
-		if silent, err := in.question(&w, r); !silent || err != nil {
-			t.Fatalf("asked in time: silent %v, %v", silent, err)
+		r = ask(0)
+		if answer, err := r.Ask(); answer != handshake.Silent || err != nil {
+			t.Fatalf("asked in time: %v, %v", answer, err)
 		}
 		gone := make(chan struct{})
 		close(gone)
-		in.supersede(&waiting{peer: w.peer, gone: gone}, r)
+		r.w.gone = gone
+		r.Supersede()
 		if got := len(in.streams[memberB]); got != 1 {
 			t.Errorf("%d streams, want 1: the newcomer has gone", got)
 		}
-		if in.supersede(&w, r); len(in.streams[memberB]) > 0 {
+		r.w.gone = nil
+		if r.Supersede(); len(in.streams[memberB]) > 0 {
 			t.Error("the newcomer is there, and the silent stream, too")
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/internal/handshake"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -267,7 +268,7 @@ func (p *Peer) tried(lived time.Duration) {
 // serve makes one connection and stays until it is lost. It returns how long there
 // was one.
 func (p *Peer) serve(address string) (lived time.Duration, err error) {
-	conn, err := connect(p.ctx, p.dial, address, p.cfg.Hello(), p.expect, p.checkAt(address), p.cfg.Options)
+	conn, err := connect(p.ctx, p.dial, address, p.cfg.guest(address), p.cfg.Options)
 	if err != nil {
 		p.mu.Lock()
 		waiting := p.waiting
@@ -309,22 +310,20 @@ func (p *Peer) serve(address string) (lived time.Duration, err error) {
 // Greet shakes hands with a member, as a link does, and hangs up. Of cfg it heeds ID,
 // Address, Hello, Check and Options.
 func Greet(ctx context.Context, cfg PeerConfig, dial DialFunc) error {
-	p := &Peer{cfg: cfg}
-	conn, err := connect(ctx, dial, cfg.Address, cfg.Hello(), p.expect, p.checkAt(cfg.Address), cfg.Options.withDefaults())
+	conn, err := connect(ctx, dial, cfg.Address, cfg.guest(cfg.Address), cfg.Options.withDefaults())
 	if err != nil {
 		return err
 	}
 	return conn.Close()
 }
 
-// checkAt is PeerConfig.Check of who is dialled at an address.
-func (p *Peer) checkAt(address string) func(protocol.Hello) error {
-	return func(peer protocol.Hello) error {
-		if p.cfg.Check == nil {
-			return nil
-		}
-		return p.cfg.Check(address, peer)
+// guest is the side of the handshake that dials an address.
+func (cfg *PeerConfig) guest(address string) handshake.Guest {
+	g := handshake.Guest{Own: cfg.Hello(), Meant: cfg.ID}
+	if cfg.Check != nil {
+		g.Check = func(peer protocol.Hello) error { return cfg.Check(address, peer) }
 	}
+	return g
 }
 
 // backBytesMax limits a frame that the other side sends back.
@@ -358,17 +357,4 @@ func (p *Peer) read(conn *Conn, address string) error {
 			p.cfg.OnMessage(address, m)
 		}
 	}
-}
-
-// expect reports an error unless the member that is meant answers. What another one
-// refuses has no code: it is for people.
-func (p *Peer) expect(hello protocol.Hello) error {
-	if hello.Member == p.cfg.ID {
-		return nil
-	}
-	text := fmt.Sprintf("member %s answers there, not %s", hello.Member.Short(), p.cfg.ID.Short())
-	if hello.Refused != protocol.OK {
-		text += ", and refuses: " + hello.Text
-	}
-	return protocol.ErrUnavailable.With(text)
 }

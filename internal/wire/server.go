@@ -223,10 +223,7 @@ func (s *Server) welcome(p *place, conn *sniffedConn) {
 		s.cfg.Logger.Debug("handshake failed", "from", conn.RemoteAddr(), "err", err)
 		return
 	}
-	version, err := agree(s.cfg.Hello(), peer)
-	if err == nil {
-		err = s.admit(p, stream)
-	}
+	version, err := s.admit(p, stream)
 	if err != nil {
 		if s.cfg.Refused != nil {
 			s.cfg.Refused(peer, security.Who(conn), err)

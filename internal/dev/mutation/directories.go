@@ -3,17 +3,17 @@ package mutation
 // directories are bugs in who is taken for whom, and in what is believed of
 // directories.
 func directories() []Mutation {
-	rules, core := []string{"./internal/replica", "./internal/sim"}, []string{"./active"}
+	rules, core := []string{"./internal/replica", "./internal/handshake", "./internal/sim"}, []string{"./active"}
 	return []Mutation{
 		{
 			Name: "copy-let-in", Breaks: "a copy of a running member's directory is taken for its restart, and both are believed",
-			File: "internal/replica/holders.go", Tests: rules,
+			File: "internal/handshake/holders.go", Tests: rules,
 			Old: "if now.streams > 0 && now.run != run {",
 			New: "if now.streams > 0 && now.run != run && run == 0 {",
 		},
 		{
 			Name: "superseded-counts", Breaks: "what a run says counts although another one holds its id",
-			File: "internal/replica/holders.go", Tests: rules,
+			File: "internal/handshake/holders.go", Tests: rules,
 			Old: "return now.streams > 0 && now.run == run",
 			New: "return now.streams > 0",
 		},

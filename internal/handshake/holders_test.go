@@ -1,4 +1,4 @@
-package replica
+package handshake
 
 import (
 	"math/rand/v2"
