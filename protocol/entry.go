@@ -71,3 +71,13 @@ type HardState struct {
 	// Commit is a lower bound: everything up to it is committed.
 	Commit Index
 }
+
+// Noting returns the state with a term and the vote in it, if it does not say as much or
+// more already: a term never goes back, and a vote is for the whole of its term. The commit
+// index stays.
+func (s HardState) Noting(term Term, vote MemberID) HardState {
+	if term > s.Term || term == s.Term && s.Vote.IsZero() {
+		s.Term, s.Vote = term, vote
+	}
+	return s
+}

@@ -128,6 +128,13 @@ type Log interface {
 	// them nor w. It does not sync.
 	Write(w protocol.Write, entries []protocol.Entry) error
 
+	// WriteVote hands a term and the vote in it to the operating system, ahead of a
+	// Write that returned protocol.ErrNoSpace: into room that is kept for that. The commit
+	// index stays as it is, and what is noted already is not written again. When that
+	// room is used up as well it returns protocol.ErrNoSpace, and nothing has changed.
+	// It does not sync. The states of all writes after it say at least as much.
+	WriteVote(term protocol.Term, vote protocol.MemberID) error
+
 	// Sync makes everything that was written durable.
 	Sync() error
 

@@ -175,6 +175,15 @@ func (r *run) write(w protocol.Write, entries []protocol.Entry) error {
 	return r.log.Write(w, entries)
 }
 
+// vote writes a vote ahead of what there may be.
+func (r *run) vote(term protocol.Term, vote protocol.MemberID) error {
+	g := *r.now()
+	if g.state = g.state.Noting(term, vote); g.state != r.now().state {
+		r.images = append(r.images, g)
+	}
+	return r.log.WriteVote(term, vote)
+}
+
 // append writes n entries after an index.
 func (r *run) append(after protocol.Index, n, bytesMax int, state protocol.HardState) error {
 	entries := r.entries(after, n, bytesMax, state.Term)

@@ -96,7 +96,12 @@ func testReadLimits(t *testing.T, factory Factory) {
 func testState(t *testing.T, factory Factory) {
 	r := newRun(t, factory, 5)
 	for i := range 100 {
-		r.must(r.write(protocol.Write{State: state(protocol.Term(i+1), 0), First: 1}, nil))
+		if i%3 == 1 {
+			r.must(r.vote(protocol.Term(i+1), protocol.MemberID{7}))
+			r.must(r.vote(protocol.Term(i), protocol.MemberID{8})) // it is over
+		} else {
+			r.must(r.write(protocol.Write{State: state(protocol.Term(i+1), 0), First: 1}, nil))
+		}
 		r.must(r.sync())
 		r.must(r.log.Idle())
 		if i%10 == 0 {

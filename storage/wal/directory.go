@@ -184,7 +184,7 @@ func initLog(fsys vfs.FS, dir string, first []protocol.Entry, o Options) error {
 	}
 	l := newLog(fsys, dir, o)
 	defer l.closeFiles()
-	if err := l.beginSegment(&carry{opening: true}); err != nil {
+	if err := l.beginSegment(&carry{opening: true, room: segmentAlign}); err != nil {
 		return err
 	}
 	if len(first) == 0 {

@@ -15,37 +15,34 @@ import (
 // A disk that is full just when the note that all is durable needs a new segment:
 // nothing is lost, the log goes on, and the note is made when there is room.
 func TestIdleOnAFullDiskCanBeTriedAgain(t *testing.T) {
-	met := 0
-	for bytes := 1000; bytes < 1400; bytes += 8 { // somewhere in there the segment is full
-		l := newLab(t, uint64(bytes))
-		l.options.SparesMax = 1
-		last := func() protocol.Index { return protocol.Index(len(l.entries)) }
-		for range 40 {
-			l.append(last(), 1, bytes, 1)
-			l.sync()
-			l.disk.SetCapacity(1)
-			err := l.log.Idle()
-			if err != nil {
-				met++
-				if !errors.Is(err, protocol.ErrNoSpace) || !errors.Is(l.log.Settle(), protocol.ErrNoSpace) {
-					t.Fatalf("got %v, want %v", err, protocol.ErrNoSpace)
-				}
-			}
-			l.disk.SetCapacity(math.MaxInt64)
-			l.must(l.log.Settle())
-			if err != nil {
-				break
-			}
+	l := newLab(t, 1)
+	l.append(0, 1, 1000, 1)
+	l.disk.SetCapacity(1)
+	for { // until the segment is full to its end
+		next := l.state.Noting(l.state.Term+1, protocol.MemberID{1})
+		err := l.log.WriteVote(next.Term, next.Vote)
+		if errors.Is(err, protocol.ErrNoSpace) {
+			break
 		}
-		l.log.Close()
-		l.disk.Crash()
-		l.open()
-		l.expect(last())
-		l.log.Close()
+		l.must(err)
+		l.state = next
 	}
-	if met == 0 {
-		t.Error("the note never needed a new segment")
+	l.sync()
+	for _, note := range []func() error{l.log.Idle, l.log.Settle} {
+		if err := note(); !errors.Is(err, protocol.ErrNoSpace) {
+			t.Fatalf("got %v, want %v", err, protocol.ErrNoSpace)
+		}
 	}
+	l.disk.SetCapacity(math.MaxInt64)
+	l.must(l.log.Settle())
+	l.log.Close()
+	l.disk.Crash()
+	l.open()
+	l.expect(1)
+	if got := l.log.Recovered().State; got != l.state {
+		t.Errorf("got %v, want %v", got, l.state)
+	}
+	l.log.Close()
 }
 
 // What the log has set aside goes back to the disk before it says that there is too little

@@ -125,7 +125,7 @@ func (l *Log) Write(w protocol.Write, entries []protocol.Entry) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	checkWrite(&w, entries, l.state.Commit, l.begin.index, l.last)
+	checkWrite(&w, entries, l.state, l.begin.index, l.last)
 	h := header{kind: KindState, state: w.State}
 	join := l.last
 	if w.Truncate && w.After < l.last.index {
@@ -220,8 +220,8 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 		invariant.Check(false, "a record of %d bytes, limit %d", h.length, payloadLimit)
 	}
 	size := h.size()
-	if l.at+size > l.current.size {
-		if err := l.rotate(size); err != nil {
+	if need := size + h.kind.leaves(); l.at+need > l.current.size {
+		if err := l.rotate(need); err != nil {
 			return 0, err
 		}
 	}

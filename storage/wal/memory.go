@@ -91,7 +91,7 @@ func (m *Memory) Write(w protocol.Write, entries []protocol.Entry) error {
 		return protocol.ErrClosed
 	}
 	g := &m.now
-	checkWrite(&w, entries, g.state.Commit, g.begin.index, g.last())
+	checkWrite(&w, entries, g.state, g.begin.index, g.last())
 	if w.Truncate && w.After < g.last().index {
 		// The next append must not overwrite what other images share.
 		n := w.After - g.begin.index
@@ -109,6 +109,19 @@ func (m *Memory) Write(w protocol.Write, entries []protocol.Entry) error {
 		g.entries = append(g.entries, entries...)
 	}
 	m.step(w.State)
+	return nil
+}
+
+// WriteVote implements storage.Log.
+func (m *Memory) WriteVote(term protocol.Term, vote protocol.MemberID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return protocol.ErrClosed
+	}
+	if state := m.now.state.Noting(term, vote); state != m.now.state {
+		m.step(state)
+	}
 	return nil
 }
 

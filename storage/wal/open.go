@@ -85,7 +85,7 @@ func (l *Log) read() (*replay, folder, error) {
 	}
 	l.adopt(r)
 	if l.damaged != nil {
-		l.survey(r)
+		survey(l, r)
 	}
 	return r, f, nil
 }
@@ -286,7 +286,7 @@ func (l *Log) redirect(moved map[place]place) {
 }
 
 // survey says in the damage what of the log is good.
-func (l *Log) survey(r *replay) {
+func survey(l *Log, r *replay) {
 	d := l.damaged
 	at := l.begin
 	add := func(last protocol.Index) {

@@ -129,7 +129,7 @@ func TestBadSectorAtTheEndOfTheLogIsNotTorn(t *testing.T) {
 			l.sync()
 			at = l.lastRecord().Offset + 4096
 		} else {
-			l.vote(9, 3)
+			l.vote(10, 3)
 			l.sync()
 			at = l.lastRecord().Offset
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-const smallSegment = 16 << 10
+// smallSegment is a segment with 12 KiB for entries.
+const smallSegment = 20 << 10
 
 // seeded is a source of nonces.
 type seeded struct{ r *rand.Rand }

@@ -23,8 +23,12 @@ func after(entries []protocol.Entry) point {
 
 // checkWrite panics unless the write continues a log that holds begin+1 to last
 // and is committed to commit: an owner that hands out anything else is broken, and must not reach the disk.
-func checkWrite(w *protocol.Write, entries []protocol.Entry, commit, begin protocol.Index, last point) {
+func checkWrite(w *protocol.Write, entries []protocol.Entry, was protocol.HardState, begin protocol.Index, last point) {
 	// Each check is behind an if: its arguments would be allocated every time.
+	commit := was.Commit
+	if !follows(was, w.State) {
+		invariant.Check(false, "a log with the hard state %+v is written %+v", was, w.State)
+	}
 	join := last.index
 	if w.Truncate {
 		join = w.After
@@ -61,8 +65,12 @@ func checkReset(b *storage.Begin, begin protocol.Index, state, was protocol.Hard
 		"a log reset to begin after %d with the configuration of %d: %v", to, b.Configuration.Index, err)
 	invariant.Check(state.Commit >= to && state.Commit >= was.Commit,
 		"a log that is committed to %d reset to begin after %d, committed to %d", was.Commit, to, state.Commit)
-	invariant.Check(state.Term > was.Term || state.Term == was.Term && (was.Vote.IsZero() || state.Vote == was.Vote),
-		"a log with the hard state %+v reset to %+v", was, state)
+	invariant.Check(follows(was, state), "a log with the hard state %+v reset to %+v", was, state)
+}
+
+// follows reports whether a term has not gone back, and a vote in it stays.
+func follows(was, state protocol.HardState) bool {
+	return state.Term > was.Term || state.Term == was.Term && (was.Vote.IsZero() || state.Vote == was.Vote)
 }
 
 // beginOf returns the begin of a log with the configuration in force there.

@@ -1,0 +1,127 @@
+package wal_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/starlinghq/starling/internal/invariant"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// crampedLab is a log on a disk without a free byte, with an entry that waits for room.
+func crampedLab(t *testing.T, seed uint64) (l *lab, waiting func(protocol.HardState) error) {
+	t.Helper()
+	l = newLab(t, seed)
+	l.log.Close()
+	l.options.SparesMax = -1
+	l.open()
+	l.append(0, 1, 100, 1)
+	l.sync()
+	l.disk.SetCapacity(1)
+	for {
+		last := protocol.Index(len(l.entries))
+		entry := []protocol.Entry{{Index: last + 1, Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, 700)}}
+		protocol.EncodeEntries(entry)
+		protocol.SumEntries(l.entries[last-1].Sum, entry)
+		w := protocol.Write{State: l.state, First: last + 1, Last: last + 1}
+		err := l.log.Write(w, entry)
+		if errors.Is(err, protocol.ErrNoSpace) {
+			l.must(l.log.Sync())
+			return l, func(s protocol.HardState) error { w.State = s; return l.log.Write(w, entry) }
+		}
+		l.must(err)
+		l.entries = append(l.entries, entry...)
+	}
+}
+
+// foundAgain opens the log again and checks what it holds.
+func (l *lab) foundAgain(want protocol.HardState) {
+	l.t.Helper()
+	l.disk.SetCapacity(math.MaxInt64)
+	l.open()
+	defer l.log.Close()
+	rec := l.log.Recovered()
+	if rec.State != want || rec.Shape.LastIndex() != protocol.Index(len(l.entries)) || rec.Damage != nil {
+		l.t.Errorf("got %+v, a log to %d and damage %v, want %+v and a log to %d", rec.State, rec.Shape.LastIndex(), rec.Damage, want, len(l.entries))
+	}
+}
+
+// A disk without a free byte takes votes when it takes no entry, some of them; then they wait
+// as well, until there is room.
+func TestAFullDiskTakesVotes(t *testing.T) {
+	l, waiting := crampedLab(t, 1)
+	term := protocol.Term(1)
+	for {
+		err := l.log.WriteVote(term+1, protocol.MemberID{byte(term)})
+		if errors.Is(err, protocol.ErrNoSpace) {
+			break
+		}
+		l.must(err)
+		l.must(l.log.Sync())
+		term++
+		if err := l.log.Settle(); !errors.Is(err, protocol.ErrNoSpace) {
+			l.must(err)
+		}
+	}
+	if term < 19 {
+		t.Errorf("%d votes, want 19 at least", term-1)
+	}
+	if err := waiting(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}}); !errors.Is(err, protocol.ErrNoSpace) {
+		t.Errorf("the entry: got %v, want that it waits", err)
+	}
+	l.crash()
+	l.foundAgain(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}})
+}
+
+// [S] A vote that is synced ahead of what waits is there after a crash, and the commit index
+// stays within the log: it is that of what was written before.
+func TestVoteAheadLeavesCommitIndexWithinTheLog(t *testing.T) {
+	for _, crash := range []func(*lab){(*lab).crash, (*lab).kill} {
+		l, _ := crampedLab(t, 2)
+		l.must(l.log.WriteVote(7, protocol.MemberID{3}))
+		l.must(l.log.WriteVote(6, protocol.MemberID{4})) // it is over
+		l.must(l.log.WriteVote(7, protocol.MemberID{5})) // it is given
+		l.must(l.log.Sync())
+		crash(l)
+		l.foundAgain(protocol.HardState{Term: 7, Vote: protocol.MemberID{3}, Commit: l.state.Commit})
+	}
+}
+
+// A vote that the power cut took is no damage: nobody was told of it.
+func TestVoteAheadThatWasNotSyncedIsTorn(t *testing.T) {
+	lost := 0
+	for seed := uint64(1); seed < 9; seed++ {
+		l, _ := crampedLab(t, seed)
+		l.must(l.log.WriteVote(7, protocol.MemberID{3}))
+		l.crash()
+		l.disk.SetCapacity(math.MaxInt64)
+		l.open()
+		rec := l.log.Recovered()
+		if rec.Damage != nil || rec.State.Term != 7 && rec.State != l.state {
+			t.Errorf("seed %d: got %+v, damage %v", seed, rec.State, rec.Damage)
+		}
+		if rec.State.Term != 7 {
+			lost++
+		}
+		l.log.Close()
+	}
+	if lost == 0 {
+		t.Error("no vote was lost: the test is not worth much")
+	}
+}
+
+// [S] A write that has waited must not take back what a vote ahead of it has said: an owner
+// that forgets that is stopped.
+func TestTermDoesNotGoBackWhenAWaitingWriteIsMade(t *testing.T) {
+	l, waiting := crampedLab(t, 3)
+	l.must(l.log.WriteVote(7, protocol.MemberID{3}))
+	l.disk.SetCapacity(math.MaxInt64)
+	defer func() {
+		if _, ok := recover().(invariant.Violation); !ok {
+			t.Error("the write is made, with the term before the vote's")
+		}
+		l.log.Close()
+	}()
+	_ = waiting(l.state)
+}
