@@ -25,7 +25,7 @@ const (
 // elected. A does not count its own vote then. A member
 // that was a learner all along never campaigns.
 func (m *Member) mayCampaign() bool {
-	if m.installing || m.unfit != "" || m.disk.taking || m.stopped || m.disk.stalled(m.now) {
+	if m.installing || m.unfit != "" || m.disk.taking || m.stopped || m.disk.mute(m.now) {
 		return false
 	}
 	if m.voter {
@@ -52,7 +52,7 @@ func (m *Member) electionTimeout() {
 	if m.state == StateCandidate && !m.disk.holds(m.hard) {
 		return // nobody was asked yet
 	}
-	if m.mayCampaign() && !m.pledged() {
+	if m.mayCampaign() && !m.pledged() && !yields(m) {
 		m.preCampaign()
 		return
 	}
@@ -185,7 +185,7 @@ func (m *Member) stepPreVote(from protocol.MemberID, v *protocol.Vote) {
 		m.refuseVote(from, v, "its term has begun")
 	case !m.upToDate(v.LastIndex, v.LastTerm):
 		m.refuseVote(from, v, "its log is older")
-	case m.disk.stalled(m.now):
+	case m.disk.mute(m.now):
 		m.refuseVote(from, v, "the disk does not answer: no vote could be given")
 	case m.state == StateCandidate && !m.disk.holds(m.hard) || m.now < m.disk.pace.until:
 		m.refuseVote(from, v, "an election waits for disks")

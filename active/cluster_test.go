@@ -25,6 +25,7 @@ type cluster struct {
 	loud     bool // somebody reads the trace
 	tune     func(*Config)
 	solo     bool // the others are played by the test
+	ahead    int  // votes that landed ahead of what waits
 }
 
 // image is what a disk holds. The state of a checkpoint at index i is all
@@ -52,9 +53,12 @@ type node struct {
 	installing *offer // being fetched
 
 	durable image
-	write   *protocol.Write  // in flight
-	entries []protocol.Entry // of write
-	async   bool             // writes wait for persist
+	write   *protocol.Write    // in flight
+	entries []protocol.Entry   // of write
+	async   bool               // writes wait for persist
+	full    bool               // there is no room for them
+	ahead   *protocol.Ahead    // in flight, ahead of write
+	voted   protocol.HardState // term and vote of the newest one that landed
 
 	reads []protocol.Read
 	fresh []protocol.Fresh
@@ -124,7 +128,7 @@ func (c *cluster) byID(id protocol.MemberID) *node { return c.node(nameOf(id)) }
 // commit index is a lower bound: an active keeps what lies above it, a passive
 // drops it.
 func (c *cluster) start(n *node, taking bool) {
-	n.down, n.write, n.m = false, nil, nil
+	n.down, n.write, n.m, n.ahead, n.voted = false, nil, nil, nil, protocol.HardState{}
 	n.runs++
 	n.log, n.begin = slices.Clone(n.durable.log), n.durable.begin
 	n.state = n.durable.state
@@ -225,7 +229,7 @@ func (c *cluster) judge(n *node) bool {
 	case n.m != nil && role == protocol.RolePassive:
 		c.trace("%s becomes passive", n.name)
 		n.state = n.m.HardState()
-		n.m, n.write = nil, nil
+		n.m, n.write, n.ahead = nil, nil, nil
 		n.log = n.log[:n.state.Commit]
 		n.durable = image{n.state, slices.Clone(n.log), n.begin}
 	default:
@@ -262,6 +266,10 @@ func (c *cluster) serve(n *node) {
 		if c.loud {
 			c.trace("%s writes %s", n.name, describeWrite(r.Write))
 		}
+	}
+	if r.Ahead != nil {
+		invariant.Check(n.ahead == nil && n.write != nil, "a vote ahead of nothing, or two")
+		n.ahead = r.Ahead
 	}
 	for _, e := range r.Messages {
 		switch a := e.Message.(type) {
@@ -302,8 +310,10 @@ func (c *cluster) send(e protocol.Envelope) {
 // land makes the write in flight durable, without telling the member.
 func (n *node) land() {
 	w := n.write
+	state := w.State.Noting(n.voted.Term, n.voted.Vote)
+	n.mayHold(state)
 	if w.SyncAll {
-		n.durable = image{w.State, n.entries, n.begin}
+		n.durable = image{state, n.entries, n.begin}
 		return
 	}
 	if w.Truncate && int(w.After) < len(n.durable.log) {
@@ -313,18 +323,21 @@ func (n *node) land() {
 		invariant.Check(int(w.First) == len(n.durable.log)+1, "write of %d..%d on a disk that ends at %d", w.First, w.Last, len(n.durable.log))
 		n.durable.log = append(slices.Clone(n.durable.log), n.entries...)
 	}
-	n.durable.state = w.State
+	n.durable.state = state
 }
 
 // persist makes the write in flight durable and says so.
 func (c *cluster) persist(n *node) {
-	if n.write == nil {
+	if n.write == nil || n.full {
+		c.waits(n)
 		return
 	}
 	n.land()
 	id := n.write.ID
 	n.write = nil
+	n.m.SetWaiting(c.now, false)
 	n.m.Persisted(c.now, id)
+	c.waits(n)
 }
 
 // deliver takes message i off the wire and hands it over.
@@ -476,25 +489,4 @@ func (c *cluster) leader() *node {
 		}
 	}
 	return found
-}
-
-// logOf makes a log from the terms of its entries.
-func logOf(terms ...int) []protocol.Entry {
-	log := make([]protocol.Entry, len(terms))
-	for i, t := range terms {
-		log[i] = protocol.Entry{
-			Index: protocol.Index(i + 1), Term: protocol.Term(t), Kind: protocol.EntryCommand,
-			Data: fmt.Appendf(nil, "%d@%d", i+1, t),
-		}
-	}
-	protocol.EncodeEntries(log)
-	return log
-}
-
-func termsOf(log []protocol.Entry) []int {
-	terms := make([]int, len(log))
-	for i := range log {
-		terms[i] = int(log[i].Term)
-	}
-	return terms
 }

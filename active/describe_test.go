@@ -125,3 +125,24 @@ func describeStatus(n *node) string {
 	}
 	return out
 }
+
+// logOf makes a log from the terms of its entries.
+func logOf(terms ...int) []protocol.Entry {
+	log := make([]protocol.Entry, len(terms))
+	for i, t := range terms {
+		log[i] = protocol.Entry{
+			Index: protocol.Index(i + 1), Term: protocol.Term(t), Kind: protocol.EntryCommand,
+			Data: fmt.Appendf(nil, "%d@%d", i+1, t),
+		}
+	}
+	protocol.EncodeEntries(log)
+	return log
+}
+
+func termsOf(log []protocol.Entry) []int {
+	terms := make([]int, len(log))
+	for i := range log {
+		terms[i] = int(log[i].Term)
+	}
+	return terms
+}

@@ -26,17 +26,20 @@ type disk struct {
 	taking  bool // the first write of the role, with SyncAll, is still to come back
 
 	flight *flight
+	waits  bool   // the owner has no room for what it was given; see ahead.go
+	ahead  *ahead // of what waits
 	held   []held // by the write that gathers
 	pace   pace
 }
 
 // flight is the write in flight.
 type flight struct {
-	id    protocol.WriteID
-	state protocol.HardState
-	last  protocol.Index // what it makes stable; lowered by truncations
-	since protocol.Instant
-	held  []held
+	id     protocol.WriteID
+	state  protocol.HardState
+	last   protocol.Index // what it makes stable; lowered by truncations
+	since  protocol.Instant
+	waited bool // for room: what it took says nothing of the disk's pace
+	held   []held
 }
 
 // held is a message that must not leave before a write is durable.
@@ -46,23 +49,42 @@ type held struct {
 	msg  protocol.Message
 }
 
-// Persisted says that a write, with everything in it, is durable.
+// Persisted says that a write, with everything in it, is durable, or what was written ahead
+// of it.
 func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 	m.advance(now)
+	if a := m.disk.ahead; a != nil && a.id == id {
+		persistedAhead(m)
+		return
+	}
 	f := m.disk.flight
 	if f == nil || f.id != id {
 		invariant.Check(false, "write %d persisted, which is not in flight", id)
 	}
 	m.disk.flight = nil
-	m.disk.pace.took(m.now, m.now.Sub(f.since))
+	if !f.waited {
+		m.disk.pace.took(m.now, m.now.Sub(f.since))
+	}
 	if m.disk.taking && m.alone() {
 		m.electionAt = m.now // a timer that fired meanwhile could do nothing
 	}
 	m.disk.taking = false
 	m.disk.durable = f.state
 	m.disk.stable = max(m.disk.stable, f.last)
+	release(m, f.held)
+	switch m.state {
+	case StateCandidate:
+		m.countOwnVote()
+	case StateLeader:
+		m.maybeCommit()
+		m.due = true
+	}
+}
+
+// release sends what has waited for a write.
+func release(m *Member, list []held) {
 	var wait time.Duration // for votes
-	if m.state == StateCandidate && f.asks(m.hard.Term) {
+	if m.state == StateCandidate && asksVotes(list, m.hard.Term) {
 		// One's own disk counts: those that are slow together have often written
 		// nothing since they are.
 		wait = m.disk.pace.stretch(max(m.disk.pace.slowest, m.disk.takes(m.now)))
@@ -71,7 +93,7 @@ func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 		m.armElection()
 		m.electionAt = m.electionAt.Add(m.disk.pace.leave(m.now, wait))
 	}
-	for _, h := range f.held {
+	for _, h := range list {
 		// Whatever was made in an older term has become useless, and may have
 		// become wrong: the vote may be another's, the entries may be gone.
 		if h.term != m.hard.Term {
@@ -81,13 +103,6 @@ func (m *Member) Persisted(now protocol.Instant, id protocol.WriteID) {
 			v.Wait = wait
 		}
 		m.send(h.to, h.msg)
-	}
-	switch m.state {
-	case StateCandidate:
-		m.countOwnVote()
-	case StateLeader:
-		m.maybeCommit()
-		m.due = true
 	}
 }
 
@@ -147,13 +162,13 @@ func (m *Member) gathers() bool {
 		known.Term != m.hard.Term || known.Vote != m.hard.Vote
 }
 
-func (m *Member) writeWanted() bool {
+func writeWanted(m *Member) bool {
 	return m.disk.flight == nil && (m.disk.taking || m.gathers())
 }
 
 // emitWrite puts what has gathered into the Ready, if no write is in flight.
 func (m *Member) emitWrite() {
-	if !m.writeWanted() {
+	if !writeWanted(m) {
 		return
 	}
 	d := &m.disk
@@ -166,7 +181,7 @@ func (m *Member) emitWrite() {
 	if d.cut {
 		w.Truncate, w.After = true, d.written
 	}
-	d.flight = &flight{id: d.lastID, state: m.hard, last: last, since: m.now, held: d.held}
+	d.flight = &flight{id: d.lastID, state: m.hard, last: last, since: m.now, waited: d.waits, held: d.held}
 	d.written, d.cut, d.held = last, false, nil
 	m.ready.Write = w
 }
@@ -205,9 +220,14 @@ func (d *disk) takeBack(after protocol.Index) {
 func (m *Member) diskStalled() {
 	switch m.state {
 	case StateLeader:
+		if leadsOn(m) {
+			return
+		}
 		m.nameHeir()
 		m.stepDown(fmt.Sprintf("its disk has not answered for %v", m.now.Sub(m.disk.flight.since)))
 	case StatePreCandidate:
-		m.becomeFollower(m.hard.Term, protocol.MemberID{})
+		if m.disk.mute(m.now) {
+			m.becomeFollower(m.hard.Term, protocol.MemberID{})
+		}
 	}
 }

@@ -175,7 +175,7 @@ func (m *Member) Deadline() protocol.Instant {
 	at := m.electionAt
 	if m.state == StateLeader {
 		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election))
-		if s, ok := m.disk.stallAt(); ok {
+		if s, ok := m.disk.stallAt(); ok && !leadsOn(m) {
 			at = min(at, s)
 		}
 		if t := m.lead.transfer; t != nil {
@@ -217,7 +217,7 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 
 // HasReady reports whether Ready would say anything.
 func (m *Member) HasReady() bool {
-	return m.due || m.hard.Commit > m.handed || m.writeWanted() ||
+	return m.due || m.hard.Commit > m.handed || writeWanted(m) || aheadWanted(m) ||
 		len(m.ready.Messages) > 0 || len(m.ready.Reads) > 0 || len(m.ready.Fresh) > 0 ||
 		len(m.ready.Events) > 0 || m.ready.Checkpoint != nil || !m.ready.Delta.IsZero() ||
 		len(m.ready.PutBack) > 0 || m.ready.Stop != nil
@@ -227,6 +227,7 @@ func (m *Member) HasReady() bool {
 func (m *Member) Ready() protocol.Ready {
 	m.flush()
 	m.emitWrite()
+	emitAhead(m)
 	m.ready.Commit = m.hard.Commit
 	m.handed = m.hard.Commit
 	out := m.ready

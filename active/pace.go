@@ -83,12 +83,23 @@ func (p *pace) leave(now protocol.Instant, wait time.Duration) time.Duration {
 }
 
 // takes is what a write of this member takes, as far as is known: one that is under
-// way takes as long as it has already at least.
+// way takes as long as it has already at least. Votes pass one that waits for room.
 func (d *disk) takes(now protocol.Instant) time.Duration {
-	if f := d.flight; f != nil {
-		return max(d.pace.done(), now.Sub(f.since))
+	if since, ok := d.votingSince(); ok {
+		return max(d.pace.done(), now.Sub(since))
 	}
 	return d.pace.done()
+}
+
+// votingSince returns since when the write is under way that a vote would wait for.
+func (d *disk) votingSince() (protocol.Instant, bool) {
+	switch {
+	case d.ahead != nil:
+		return d.ahead.since, true
+	case d.flight != nil && (!d.waits || d.taking):
+		return d.flight.since, true
+	}
+	return 0, false
 }
 
 // stallAt returns when the write in flight will have been unanswered for two
@@ -97,7 +108,12 @@ func (d *disk) stallAt() (protocol.Instant, bool) {
 	if d.flight == nil {
 		return 0, false
 	}
-	return d.flight.since.Add(2*d.pace.election + d.pace.stretch(d.pace.done())), true
+	return d.stalls(d.flight.since), true
+}
+
+// stalls is when a write will have been unanswered for too long.
+func (d *disk) stalls(since protocol.Instant) protocol.Instant {
+	return since.Add(2*d.pace.election + d.pace.stretch(d.pace.done()))
 }
 
 func (d *disk) stalled(now protocol.Instant) bool {
@@ -105,14 +121,21 @@ func (d *disk) stalled(now protocol.Instant) bool {
 	return ok && now >= at
 }
 
+// mute reports whether no vote could be given, because the write that it would wait for
+// has no answer.
+func (d *disk) mute(now protocol.Instant) bool {
+	since, ok := d.votingSince()
+	return ok && now >= d.stalls(since)
+}
+
 // holds reports whether term and vote are durable.
 func (d *disk) holds(h protocol.HardState) bool {
 	return d.durable.Term == h.Term && d.durable.Vote == h.Vote
 }
 
-// asks reports whether the write lets requests for votes of a term go.
-func (f *flight) asks(term protocol.Term) bool {
-	return slices.ContainsFunc(f.held, func(h held) bool {
+// asksVotes reports whether requests for votes of a term are among what goes.
+func asksVotes(list []held, term protocol.Term) bool {
+	return slices.ContainsFunc(list, func(h held) bool {
 		_, vote := h.msg.(*protocol.Vote)
 		return vote && h.term == term
 	})

@@ -32,7 +32,7 @@ func TestRandomClusters(t *testing.T) {
 		}
 		return
 	}
-	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread int
+	var elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread, ahead int
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		r := newRun(seed)
 		if err := r.all(); err != nil {
@@ -43,10 +43,10 @@ func TestRandomClusters(t *testing.T) {
 		reads, changes, crashes = reads+r.served, changes+k.changes, crashes+r.crashes
 		joint, transfers = joint+k.joint, transfers+r.transfers
 		adopted, replaced = adopted+r.adopted, replaced+r.replaced
-		heads, offers, resets, unread = heads+r.heads, offers+r.offers, resets+r.resets, unread+r.unread
+		heads, offers, resets, unread, ahead = heads+r.heads, offers+r.offers, resets+r.resets, unread+r.unread, ahead+r.c.ahead
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew, %d times it was found what can be read",
-		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread)
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew, %d times it was found what can be read, %d votes ahead of writes",
+		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread, ahead)
 	for _, rare := range []struct {
 		name string
 		got  int
@@ -54,7 +54,7 @@ func TestRandomClusters(t *testing.T) {
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
 		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"adopted runs", adopted, 100},
-		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80}, {"times it was found what can be read", unread, 600},
+		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80}, {"times it was found what can be read", unread, 600}, {"votes ahead of writes", ahead, 200},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
 			t.Errorf("%d %s in %d seeds, want at least %d in 300: the test does not get there", rare.got, rare.name, *seedsFlag, rare.want)
@@ -248,7 +248,7 @@ func (r *randomRun) crash(n *node) {
 		r.c.start(n, r.rng.IntN(2) == 0)
 		return
 	}
-	if n.write != nil && r.rng.IntN(2) == 0 {
+	if n.write != nil && !n.full && r.rng.IntN(2) == 0 {
 		n.land() // it was durable, only nobody was told
 	}
 	r.crashes++
@@ -308,6 +308,7 @@ func (r *randomRun) flock(n *node) {
 func (r *randomRun) checkpoints(n *node) {
 	c, rng := r.c, r.rng
 	r.unreadable(n)
+	r.fill(n)
 	if rng.IntN(2) == 0 {
 		if at := n.commit(); !n.down && at > 0 && c.compact(n, at-protocol.Index(rng.IntN(int(at+1)/2))) {
 			r.heads++
@@ -445,7 +446,7 @@ func (r *randomRun) recover() {
 	c := r.c
 	c.heal()
 	for _, n := range c.nodes {
-		n.async = false
+		n.async, n.full = false, false
 		if n.down {
 			c.start(n, true)
 		} else if n.m != nil {

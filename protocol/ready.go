@@ -32,6 +32,17 @@ type Write struct {
 	SyncAll bool
 }
 
+// Ahead is a term and the vote in it, to be made durable ahead of a Write that waits for
+// room: a member whose disk has none for entries votes all the same. At most one is in
+// flight; it is answered by Persisted with its ID. [S] It proves nothing of entries, and
+// does not move the commit index. Whatever is written after it, the Write that waits
+// included, says at least as much.
+type Ahead struct {
+	ID   WriteID
+	Term Term
+	Vote MemberID
+}
+
 // Empty reports whether the write has no entries.
 func (w *Write) Empty() bool { return w.Last < w.First }
 
@@ -99,6 +110,7 @@ type Fresh struct {
 type Ready struct {
 	Delta    Delta
 	Write    *Write
+	Ahead    *Ahead
 	Messages []Envelope
 	// Commit is the highest index known to be committed and held.
 	Commit Index

@@ -19,7 +19,8 @@ type Hands interface {
 	// simulation the process may have died of it.
 	Alive() bool
 
-	// Persist brings a change to the LogWriter: at most one is under way.
+	// Persist brings a change to the LogWriter: at most one is under way, and one vote.
+	// They come to it in this order.
 	Persist(p *replica.Persist)
 	// Send sends, or drops what there is no room for. The list may be empty.
 	Send(list []replica.Send)
@@ -144,6 +145,9 @@ func (d *Driver) serve(fx *replica.Effects) {
 		h.Tell(fx.Events)
 		h.Stop(fx.Stop)
 		return
+	}
+	if fx.Ahead != nil && h.Alive() {
+		h.Persist(fx.Ahead)
 	}
 	if fx.Persist != nil && h.Alive() {
 		h.Persist(fx.Persist)

@@ -16,8 +16,9 @@ import (
 // name, each once.
 type script struct {
 	storage.Log
-	calls []string
-	errs  map[string][]error
+	calls  []string
+	errs   map[string][]error
+	states []protocol.HardState
 }
 
 func (s *script) do(call string) error {
@@ -30,11 +31,15 @@ func (s *script) do(call string) error {
 	return list[0]
 }
 
-func (s *script) Write(protocol.Write, []protocol.Entry) error  { return s.do("write") }
-func (s *script) Sync() error                                   { return s.do("sync") }
-func (s *script) Idle() error                                   { return s.do("note") }
-func (s *script) Settle() error                                 { return s.do("settle") }
-func (s *script) Reset(storage.Begin, protocol.HardState) error { return s.do("reset") }
+func (s *script) Write(w protocol.Write, _ []protocol.Entry) error {
+	s.states = append(s.states, w.State)
+	return s.do("write")
+}
+func (s *script) WriteVote(protocol.Term, protocol.MemberID) error { return s.do("vote") }
+func (s *script) Sync() error                                      { return s.do("sync") }
+func (s *script) Idle() error                                      { return s.do("note") }
+func (s *script) Settle() error                                    { return s.do("settle") }
+func (s *script) Reset(storage.Begin, protocol.HardState) error    { return s.do("reset") }
 func (s *script) DropHead(protocol.Index) (storage.Begin, error) {
 	return storage.Begin{}, s.do("drop")
 }
@@ -55,8 +60,8 @@ func TestAChangeOfTheLog(t *testing.T) {
 		{"a write that is synced", synced, nil, "write sync told note 50ms settle"},
 		{"a head", &replica.Persist{ID: 1, Drop: 7}, nil, "drop told note 50ms settle"},
 		{"a new begin", &replica.Persist{ID: 1, Reset: &storage.Begin{}, Write: protocol.Write{Sync: true}}, nil, "reset told note 50ms settle"},
-		{"without room", synced, map[string][]error{"write": {full, full}}, "write 500ms write 500ms write sync told note 50ms settle"},
-		{"a head without room", &replica.Persist{ID: 1, Drop: 7}, map[string][]error{"drop": {full}}, "drop 500ms drop told note 50ms settle"},
+		{"without room", synced, map[string][]error{"write": {full, full}}, "write told 500ms write 500ms write sync told note 50ms settle"},
+		{"a head without room", &replica.Persist{ID: 1, Drop: 7}, map[string][]error{"drop": {full}}, "drop told 500ms drop told note 50ms settle"},
 		{"a note without room", synced, map[string][]error{"note": {full}, "settle": {full}}, "write sync told note 500ms settle 500ms settle"},
 		{"a write that fails", synced, map[string][]error{"write": {broken}}, "write told failed"},
 		{"a sync that fails", synced, map[string][]error{"sync": {broken}}, "write sync told failed"},

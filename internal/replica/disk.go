@@ -12,6 +12,7 @@ type disk struct {
 	epoch   uint64 // counts the roles
 	queue   []queued
 	flying  *queued
+	ahead   *queued        // a vote, ahead of what flies
 	written protocol.Index // highest index handed to the disk, in order
 	// committed is the highest commit index that this run has handed to the disk,
 	// in order: what the log itself knows to be committed is at least that.
@@ -88,6 +89,16 @@ func (d *disk) settle(state protocol.HardState, shape *protocol.Shape, t *tail) 
 	d.add(0, t.withJoin(w, shape))
 }
 
+// vote hands out a vote of a role, ahead of all else.
+func (d *disk) vote(out *outbox, a *protocol.Ahead) {
+	// One of an earlier role has been answered: the first write of this one is behind it.
+	invariant.Check(d.ahead == nil, "two votes ahead of what waits")
+	d.next++
+	w := protocol.Write{ID: a.ID, State: protocol.HardState{Term: a.Term, Vote: a.Vote}, First: 1, Sync: true}
+	d.ahead = &queued{id: d.next, epoch: d.epoch, write: w}
+	out.Ahead = &Persist{ID: d.next, Vote: true, Write: w}
+}
+
 // settled returns the highest index up to which nothing waits for the disk.
 func (d *disk) settled() protocol.Index {
 	low := d.written
@@ -130,19 +141,31 @@ func (d *disk) start(out *outbox, t *tail) {
 	out.Persist = p
 }
 
+// Waits says that a change finds no room, or lacks something else that may come: nothing
+// of it is on the disk. It need be said once. Votes go ahead of it until it is done.
+func (r *Replica) Waits(now protocol.Instant, id uint64) {
+	if d := &r.disk; d.flying == nil || d.flying.id != id {
+		return
+	}
+	r.log.role.SetWaiting(now, true)
+	r.pump(now)
+}
+
 // Persisted says that a write is done. With an error the disk has failed: the
 // replica acknowledges nothing more, and its owner stops it.
 func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 	d := &r.disk
-	if d.flying == nil || d.flying.id != id {
+	q := d.take(id)
+	if q == nil {
 		return
 	}
-	q := *d.flying
-	d.flying = nil
 	if err != nil {
 		d.failed = err
 		r.failAll(protocol.ErrUnknownOutcome.Because(err))
 		return
+	}
+	if d.flying == nil {
+		r.log.role.SetWaiting(now, false)
 	}
 	if q.reset != nil {
 		r.install.reset(now, q.reset)
@@ -150,6 +173,17 @@ func (r *Replica) Persisted(now protocol.Instant, id uint64, err error) {
 		r.log.role.Persisted(now, q.write.ID)
 	}
 	r.pump(now)
+}
+
+// take returns what was in flight under a number, or nil.
+func (d *disk) take(id uint64) (q *queued) {
+	switch {
+	case d.ahead != nil && d.ahead.id == id:
+		q, d.ahead = d.ahead, nil
+	case d.flying != nil && d.flying.id == id:
+		q, d.flying = d.flying, nil
+	}
+	return q
 }
 
 // Dropped answers a Persist with Drop: the log begins after b now.
@@ -163,6 +197,7 @@ func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err 
 		return
 	}
 	d.flying = nil
+	r.log.role.SetWaiting(now, false)
 	if b.Index > r.log.shape().PrevIndex {
 		invariant.Check(b.Index <= r.log.commit && b.Index <= r.log.applied, "head dropped to %d, applied is %d", b.Index, r.log.applied)
 		r.log.role.DropHead(b.Index, b.Sum)

@@ -16,6 +16,9 @@ type Effects struct {
 	// before all other effects, so that nobody hears of what the member knows about its
 	// state, and then an answer of that state.
 	Gate uint64
+	// Ahead, if not nil, is a vote, to be made durable ahead of a change that waits for
+	// room (see Waits); then Persisted.
+	Ahead *Persist
 	// Persist is to be written and, if it says so, synced; then Persisted.
 	Persist *Persist
 	// Send goes to the network. Nothing is expected of it: what is lost is
@@ -56,7 +59,10 @@ type Effects struct {
 
 // Persist is one change of the log: a write, or, if it says so, something else.
 type Persist struct {
-	ID      uint64
+	ID uint64
+	// Vote says that it is only term and vote of Write's state (storage.Log.WriteVote).
+	// Whatever is written after it says at least as much.
+	Vote    bool
 	Write   protocol.Write
 	Entries []protocol.Entry // Write.First..Last
 	// Drop, if not 0: only give up the head below it (storage.Log.DropHead). It

@@ -57,10 +57,13 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 	}
 	rd := r.log.role.Ready()
 	if !rd.Delta.IsZero() {
-		r.changeLog(&rd.Delta)
+		changeLog(r, &rd.Delta)
 	}
 	if rd.Write != nil {
 		r.disk.add(r.disk.epoch, r.log.tail.withJoin(*rd.Write, r.log.shape()))
+	}
+	if rd.Ahead != nil {
+		r.disk.vote(&r.out, rd.Ahead)
 	}
 	for _, e := range rd.Messages {
 		r.feeding.send(now, e)
@@ -91,7 +94,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 }
 
 // changeLog applies a role's change to the log in memory.
-func (r *Replica) changeLog(d *protocol.Delta) {
+func changeLog(r *Replica, d *protocol.Delta) {
 	if d.Truncate {
 		if d.After < r.log.commit {
 			invariant.Check(false, "log truncated to %d, at or below the commit index %d", d.After, r.log.commit)

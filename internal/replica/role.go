@@ -70,6 +70,7 @@ type signals interface {
 	SetWallAhead(d time.Duration)
 	SetInstalling(now protocol.Instant, on bool)
 	SetUnfit(now protocol.Instant, why string)
+	SetWaiting(now protocol.Instant, waiting bool)
 	SetUnreadable(now protocol.Instant, upTo protocol.Index)
 	Silence(now protocol.Instant)
 	LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID)
@@ -166,6 +167,7 @@ func (unseated) heeds(protocol.Instant) ([]protocol.MemberID, bool, bool)  { ret
 func (unseated) SetWallAhead(time.Duration)                                {}
 func (unseated) SetInstalling(protocol.Instant, bool)                      {}
 func (unseated) SetUnfit(protocol.Instant, string)                         {}
+func (unseated) SetWaiting(protocol.Instant, bool)                         {}
 func (unseated) SetUnreadable(protocol.Instant, protocol.Index)            {}
 func (unseated) Silence(protocol.Instant)                                  {}
 func (unseated) LetIn(protocol.Instant, protocol.MemberID, protocol.RunID) {}

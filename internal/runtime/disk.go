@@ -17,7 +17,7 @@ func (m *Member) writeLog() {
 	for {
 		writes, jobs, stop := m.writes, m.repairer.jobs, (chan struct{})(nil)
 		if w.Waits() {
-			writes, jobs, stop = nil, nil, m.stop
+			jobs, stop = nil, m.stop // a vote may come, ahead of what waits
 		}
 		select {
 		case p, ok := <-writes:
@@ -53,7 +53,7 @@ func (m *Member) stepLog(w *member.LogWriter, pause *time.Timer) bool {
 		switch {
 		case did.Lacks != nil:
 			m.guard.hasNone(m, did.Lacks)
-		case did.Failed == nil && next != member.LogSyncs:
+		case did.Failed == nil && next >= member.LogChanges && next != member.LogSyncs:
 			m.guard.hasRoom(m)
 		}
 		m.complete(did.Done)

@@ -15,7 +15,7 @@ import (
 type hands struct{ m *Member }
 
 func (h hands) Alive() bool                                 { return h.m.cause.Load() == nil }
-func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } // one is under way at a time: there is room
+func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } // one is under way at a time, and one vote: there is room
 func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
 func (h hands) Repair(step *repair.Step)                    { h.m.repairer.steps.add(*step) }
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }

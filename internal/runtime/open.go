@@ -44,7 +44,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	m := &Member{
 		cfg: cfg, changed: newBroadcast(),
 		intake:   intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, wallTime)},
-		writes:   make(chan *replica.Persist, 1),
+		writes:   make(chan *replica.Persist, 2),
 		applying: applying{applies: make(chan replica.Apply, 4), applier: applier{ended: make(chan struct{})}},
 		repairs:  newRepairs(),
 		repairer: newRepairer(),

@@ -67,8 +67,8 @@ func logWriters(tests []string) []Mutation {
 		{
 			Name: "full-disk-takes-half", Breaks: "a write that found no room is answered as if it had been made",
 			File: "internal/member/logwriter.go", Tests: tests,
-			Old: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\treturn Wrote{Lacks: err, Pause: RoomPause}\n\t}\n\tw.next = LogNotes\n",
-			New: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\terr = nil\n\t}\n\tw.next = LogNotes\n",
+			Old: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\tw.next = w.first()\n",
+			New: "\tif errors.Is(err, protocol.ErrNoSpace) {\n\t\terr = nil\n\t}\n\tif err != nil && p.ID == 0 {\n\t\tw.next = w.first()\n",
 		},
 		{
 			Name: "failed-sync-untold", Breaks: "what a failed sync has not made durable is acknowledged",

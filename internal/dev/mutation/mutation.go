@@ -81,5 +81,5 @@ func All() []Mutation {
 	all = append(all, versions()...)
 	all = append(all, driven()...)
 	all = append(all, formats()...)
-	return append(all, paces()...)
+	return append(append(all, paces()...), votes()...)
 }

@@ -13,8 +13,8 @@ func paces() []Mutation {
 		{
 			Name: "slow-disk-is-dead", Breaks: "a leader gives up for each write that takes two election timeouts, whatever the last ones took",
 			File: "active/pace.go", Tests: in,
-			Old: "return d.flight.since.Add(2*d.pace.election + d.pace.stretch(d.pace.done())), true",
-			New: "return d.flight.since.Add(2 * d.pace.election), true",
+			Old: "return since.Add(2*d.pace.election + d.pace.stretch(d.pace.done()))",
+			New: "return since.Add(2 * d.pace.election)",
 		},
 		{
 			Name: "heartbeat-waits-for-the-disk", Breaks: "a follower whose disk is slow does not answer heartbeats, and its leader steps down",

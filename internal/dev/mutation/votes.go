@@ -1,0 +1,50 @@
+package mutation
+
+// votes are bugs in what is written ahead of a write that waits for room.
+func votes() []Mutation {
+	core, writer, log := []string{"./active"}, []string{"./internal/member"}, []string{"./storage/wal"}
+	return []Mutation{
+		{
+			Name: "vote-ahead-unsynced", Breaks: "a vote that passes what waits for room leaves before it is durable: after a crash the member votes again",
+			File: "internal/member/logwriter.go", Tests: writer,
+			Old: "return w.persisted(p, w.log.Sync())",
+			New: "return w.persisted(p, nil)",
+		},
+		{
+			Name: "term-back-with-what-waited", Breaks: "the write that has waited for room takes back the term and the vote that were written ahead of it",
+			File: "internal/member/logwriter.go", Tests: writer,
+			Old: "write.State = write.State.Noting(w.voted.Term, w.voted.Vote)",
+			New: "_ = w.voted",
+		},
+		{
+			Name: "vote-ahead-acknowledges", Breaks: "a vote that passes what waits for room releases the acknowledgement of that",
+			File: "active/ahead.go", Tests: core,
+			Old: "case *protocol.Vote, *protocol.VoteAnswer:",
+			New: "case *protocol.Vote, *protocol.VoteAnswer, *protocol.AppendAnswer:",
+		},
+		{
+			Name: "vote-ahead-forgotten", Breaks: "a member takes its vote for not durable when what has waited lands, and its next write says less",
+			File: "active/ahead.go", Tests: core,
+			Old: "d.flight.state = d.flight.state.Noting(a.term, a.vote)",
+			New: "_ = d.flight.state",
+		},
+		{
+			Name: "vote-ahead-commits", Breaks: "a vote that passes what waits for room moves the commit index beyond the log on the disk",
+			File: "storage/wal/reserve.go", Tests: log,
+			Old: "state := l.state.Noting(term, vote)\n",
+			New: "state := l.state.Noting(term, vote)\n\tstate.Commit = l.last.index + 1\n",
+		},
+		{
+			Name: "no-room-for-votes", Breaks: "entries fill a segment to its end, and no vote has room on a full disk",
+			File: "storage/wal/reserve.go", Tests: log,
+			Old: "return reserveBytes\n}",
+			New: "return 0\n}",
+		},
+		{
+			Name: "leads-on-without-room", Breaks: "a leader whose disk has no room keeps the lead from a voter that stores what it cannot",
+			File: "active/ahead.go", Tests: core,
+			Old: "return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
+			New: "return true || !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
+		},
+	}
+}
