@@ -157,7 +157,7 @@ func TestAPromiseThatIsNotDurableIsFound(t *testing.T) {
 		state := protocol.HardState{Term: 2, Vote: c.vote}
 		wantRule(t, write(&m, testLedger(), protocol.RoleActive, protocol.Write{State: state, First: 1, Last: 2}, 1), "")
 		if c.sync {
-			m.synced()
+			m.synced(0)
 		}
 		t.Log(c.name)
 		wantRule(t, m.promises(c.msg, other, self), c.rule)
@@ -282,11 +282,15 @@ func TestWhatWasSyncedAndIsLostIsFound(t *testing.T) {
 	} {
 		l, m := testLedger(), shadows{name: "m0"}
 		wantRule(t, write(&m, l, protocol.RoleActive, protocol.Write{State: one, First: 1, Last: 2}, 1), "")
-		m.synced()
+		m.synced(0)
 		wantRule(t, write(&m, l, protocol.RoleActive, protocol.Write{State: one, First: 3, Last: 3}, 1), "")
 		wantRule(t, write(&m, l, protocol.RoleActive, protocol.Write{State: two, First: 4, Last: 4}, 1), "")
 		t.Log(c.name)
-		wantRule(t, m.recovered(l, c.power, c.half, c.state, c.last, sum(uint64(c.last))), c.rule)
+		half := 0
+		if c.half {
+			half = 1
+		}
+		wantRule(t, m.recovered(l, c.power, half, c.state, c.last, sum(uint64(c.last))), c.rule)
 	}
 }
 

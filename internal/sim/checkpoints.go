@@ -46,7 +46,7 @@ func (m *member) startFrom() (storage.Recovered, replica.Restored, error) {
 		if err := m.log.reset(m.s.ledger, &storage.Begin{Index: rec.Shape.PrevIndex, Term: rec.Shape.PrevTerm, Sum: rec.Shape.PrevSum}, rec.State); err != nil {
 			return rec, restored, err
 		}
-		m.log.synced()
+		m.log.synced(0)
 	}
 	m.applied = restored.Applied
 	if restored.Applied > 0 {

@@ -140,7 +140,7 @@ func (m *member) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
 // nearlyFull reports whether the member's disk has so little room that it takes
 // no commands but those that free some, and those on sessions, as in the runtime.
 func (m *member) nearlyFull(o *op) bool {
-	if !m.full || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
+	if !m.full || m.s.plan.profile == profileRoom || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
 		return false
 	}
 	space, err := m.wal.Space()

@@ -50,7 +50,7 @@ func (s *directories) strikeCopy(m *member) {
 // quiet reports whether nothing else is happening to a member's directory, and
 // others decide with it.
 func (m *member) quiet() bool {
-	if m.restored != nil || m.damaged || m.losing || m.full || m.writing || m.half {
+	if m.restored != nil || m.damaged || m.losing || m.full || m.writing || m.log.half > 0 {
 		return false
 	}
 	for _, c := range m.inForce() {
@@ -307,7 +307,7 @@ func (s *directories) moveBack(m, c *member) {
 	m.disk.fs.Restore(c.disk.fs.Snapshot(directory))
 	m.log, m.knew, m.knewFrom = c.log.clone(), c.knew, c.knewFrom
 	m.log.name = m.name
-	m.power, m.half, m.losing = false, c.half, false
+	m.power, m.losing = false, false
 	m.leader = c.leader
 	s.restart(m)
 }

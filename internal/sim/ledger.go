@@ -15,7 +15,8 @@ type ledger struct {
 	leaders   map[protocol.Term]int
 	entries   [][]shown // by index-1: one for each term that stood there
 	committed []commitment
-	blind     bool // there is no one history any more: see checkers.fork
+	ahead     map[protocol.Term]bool // in which a vote was written ahead of what had no room
+	blind     bool                   // there is no one history any more: see checkers.fork
 }
 
 // shown is an entry that a member was seen to hold.
@@ -37,7 +38,7 @@ type commitment struct {
 }
 
 func newLedger(names func(int) string) *ledger {
-	return &ledger{names: names, leaders: map[protocol.Term]int{}}
+	return &ledger{names: names, leaders: map[protocol.Term]int{}, ahead: map[protocol.Term]bool{}}
 }
 
 // leads says that a member acts as the leader of a term. It reports whether

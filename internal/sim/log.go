@@ -19,12 +19,23 @@ func (m *member) Persist(p *replica.Persist) {
 	if !m.survives(beforeWrite) {
 		return
 	}
+	m.writes++
+	if p.Vote {
+		m.votes.vote = p
+		m.writer.Begin(p)
+		if m.writer.Next() == driver.LogVotes { // else what has waited is being synced
+			m.votes.write()
+		}
+		return
+	}
 	if err := m.follows(p); err != nil {
 		m.s.fail(err)
 		return
 	}
-	m.writes++
-	m.change, m.writing = p, true
+	if p.Drop == 0 {
+		m.log.half++
+	}
+	m.change, m.writing, m.votes.lacks = p, true, false
 	m.writer.Begin(p)
 	m.makeChange()
 }
@@ -56,7 +67,14 @@ func (m *member) follows(p *replica.Persist) error {
 // makeChange makes the change. A machine that dies in the middle of it has done a
 // part; a process that dies while it waits for room has done nothing.
 func (m *member) makeChange() {
-	p, again := m.change, m.half
+	if m.votes.under {
+		return // it goes on after that
+	}
+	p, again := m.change, m.votes.lacks
+	if m.writer.Next() == driver.LogVotes {
+		m.votes.write()
+		return
+	}
 	if m.fused(amidWrite) {
 		steps := 0
 		if p.Drop != 0 || p.Reset != nil {
@@ -64,7 +82,6 @@ func (m *member) makeChange() {
 		}
 		m.disk.stopIn(steps)
 	}
-	m.half = p.Drop == 0
 	did := m.writer.Step()
 	switch {
 	case m.disk.stopped():
@@ -79,11 +96,13 @@ func (m *member) makeChange() {
 		}
 		m.s.counts.add(countNoSpace, 1)
 		m.mustLack(did.Lacks)
-		m.later(did.Pause, m.makeChange)
+		m.votes.lacks = true
+		m.votes.waitForRoom(did.Pause)
+		m.finish(did.Done)
 		return
 	}
 	m.disk.goesOn()
-	m.half = false
+	m.log.half, m.votes.lacks = 0, false
 	if again {
 		m.s.counts.add(countRoomAgain, 1)
 	}
@@ -102,7 +121,7 @@ func (m *member) changed(p *replica.Persist, done driver.Done) {
 	case p.Drop != 0:
 		m.s.counts.add(countHeads, 1)
 	case p.Reset != nil:
-		m.log.synced()
+		m.log.synced(0)
 		m.s.counts.add(countResets, 1)
 	default:
 		wait = m.writeTime
@@ -124,7 +143,7 @@ func (m *member) sync() {
 		m.finish(did.Done)
 		return
 	}
-	m.log.synced()
+	m.log.synced(0)
 	if m.survives(afterSync) {
 		m.later(m.wakeTime(), func() { m.persisted(did.Done) })
 	}
@@ -135,8 +154,8 @@ func (m *member) persisted(done driver.Done) {
 	m.s.trace.note(markPersisted, m.number, m.change.ID, 0)
 	m.writing, m.change = false, nil
 	h := hands{m, m.run}
-	if m.finish(done); h.Alive() && !m.writing {
-		m.note()
+	if m.finish(done); h.Alive() {
+		m.votes.goOn()
 	}
 }
 

@@ -46,7 +46,6 @@ type member struct {
 	starts uint64
 	boots  uint64 // of the machine: power cuts and new disks
 	power  bool   // the last run ended with a power cut
-	half   bool   // and in the middle of a write
 	torn   bool   // that the fuse ends with a power cut
 	// generation counts the disks that were lost. hurt says that the one there
 	// is damaged: the member counts as lost.
@@ -83,6 +82,7 @@ type member struct {
 	change      *replica.Persist // that it makes; nil: none
 	writes      uint64           // begun in this run
 	writing     bool             // one is under way
+	votes       votes
 	machine     *machine.Machine
 	applies     []replica.Apply
 	applied     protocol.Index // by the machine of this run
@@ -245,7 +245,7 @@ func (m *member) boot() error {
 	m.starts++
 	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
-	m.writes, m.writing, m.change, m.failing = 0, false, nil, false
+	m.writes, m.writing, m.change, m.failing, m.votes = 0, false, nil, false, votes{m: m}
 	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
 	m.answers, m.asleep, m.paused = driver.NewAnswers(), nil, false
 	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
@@ -318,7 +318,7 @@ func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
 	}
 	if m.patched {
-		m.half = false
+		m.log.half = 0
 		var err error
 		m.disk.unseen(func() { err = m.repaired(rec, log) })
 		return err
@@ -332,11 +332,11 @@ func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 		}
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
-	defer func() { m.half = false }()
+	defer func() { m.log.half = 0 }()
 	if m.restored != nil {
 		pending = 0 // all of the copy is there
 	}
-	if err := m.log.recovered(m.s.ledger, m.power, m.half, rec.State, rec.Shape.LastIndex(), rec.LastSum); err != nil {
+	if err := m.log.recovered(m.s.ledger, m.power, m.log.half, rec.State, rec.Shape.LastIndex(), rec.LastSum); err != nil {
 		return err
 	}
 	if pending > 0 && m.log.written.last() < last {

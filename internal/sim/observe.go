@@ -16,7 +16,9 @@ func (m *member) observe(events []protocol.Event) {
 		case protocol.EventBecameCandidate:
 			m.s.counts.add(countElections, 1)
 		case protocol.EventBecameLeader:
-			m.leads(e.Term)
+			if m.leads(e.Term); m.s.ledger.ahead[e.Term] {
+				m.s.counts.add(countElectedAhead, 1)
+			}
 		case protocol.EventSteppedDown:
 			m.s.counts.add(countStepDowns, 1)
 		case protocol.EventTransfer:

@@ -25,9 +25,13 @@ const profileSlow = "slow"
 // little in memory meet and repair while they run. No seed draws it either.
 const profileSectors = "sectors"
 
+// profileRoom fills the disks of majorities while leaders go, so that votes pass what waits
+// for room. No seed draws it either.
+const profileRoom = "room"
+
 // Profiles returns the names of all profiles.
 func Profiles() []string {
-	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow, profileSectors)
+	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow, profileSectors, profileRoom)
 }
 
 // plan is what a seed has in store.
@@ -180,7 +184,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "repair":
 		p.rotten(r)
-	case profileStates, profileCalls, profileSlow, profileSectors:
+	case profileStates, profileCalls, profileSlow, profileSectors, profileRoom:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {
@@ -272,13 +276,24 @@ const ailingSeeds = 0.2
 // tire draws whether the disks of a majority are slow for good: a sync takes two to
 // ten election timeouts. It has a stream of its own, too.
 func (p *plan) tire(r *rand.Rand) {
-	if p.profile == "calm" {
+	switch p.profile {
+	case "calm":
 		return
+	case profileRoom:
+		p.cramp(r)
 	}
 	if chance(r, sluggishSeeds) || p.profile == profileSlow {
 		p.sluggish = between(r, 2*p.election, 10*p.election)
 		p.appendBytes, p.inflight = 0, 0 // or an entry for each sync would be all
 	}
+}
+
+// cramp fills the disks of all actives at once, again and again, while leaders go. It is
+// not said that they are full, as with a quota: a write finds out.
+func (p *plan) cramp(r *rand.Rand) {
+	p.every, p.segment = between(r, 800*time.Millisecond, 1600*time.Millisecond), segmentBytes
+	p.think /= 4
+	p.weights = [faults]int{faultBoundary: 2, faultPowerBoundary: 2, faultPause: 6, faultIsolate: 6, faultCut: 2, faultFull: 4, faultDisk: 1}
 }
 
 // set draws whether wall clocks are set. It has a stream of its own, too.

@@ -283,6 +283,13 @@ func (s *nemesis) strikeFull(m *member) {
 	m.full = true
 	fs := m.disk.fs
 	fs.SetCapacity(1)
+	if s.plan.profile == profileRoom { // nobody knows before a write finds out
+		s.schedule.after(d, func() { m.emptied(fs) })
+		for _, other := range s.machines()[:s.options.Actives] {
+			s.strikeFull(other)
+		}
+		return
+	}
 	m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{Full: true}); m.serve() })
 	s.schedule.after(d, func() { m.emptied(fs) })
 }
@@ -389,7 +396,7 @@ func (s *directories) restore(m *member, old *copied) {
 	m.emptied(m.disk.fs) // without room it would keep silent, and not be found
 	m.restored = m.log.durable.clone()
 	m.log = old.log
-	m.power, m.half, m.hurt = false, false, true
+	m.power, m.log.half, m.hurt = false, 0, true
 	s.truce++
 	s.stopFaults()
 	s.schedule.after(2*time.Second, func() { s.restart(m) })

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -67,7 +69,9 @@ type shadows struct {
 	name    string
 	written shadow
 	durable shadow
-	pending []line // written, not known to be synced
+	pending []line             // written, not known to be synced
+	voted   protocol.HardState // term and vote of the newest vote that was written ahead of a write
+	half    int                // how many writes at the end are not made in whole
 	commit  protocol.Index
 	// sheds, if not nil, is the index above which the member has dropped its log
 	// in memory to become passive, in this run and not yet on disk. It may be
@@ -96,10 +100,11 @@ func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, 
 	if l.blind {
 		return nil
 	}
-	if !newer(m.written.state, w.State) {
+	state := w.State.Noting(m.voted.Term, m.voted.Vote)
+	if !newer(m.written.state, state) {
 		return violated(RuleHardState, "%s writes %v after %v", m.name, w.State, m.written.state)
 	}
-	n := line{id: id, state: w.State, truncate: w.Truncate, after: w.After}
+	n := line{id: id, state: state, truncate: w.Truncate, after: w.After}
 	if w.Truncate {
 		if err := m.mayTruncate(l, member, role, w); err != nil {
 			return err
@@ -136,6 +141,28 @@ func (m *shadows) persist(l *ledger, member int, role protocol.Role, id uint64, 
 	n.truncate = w.Truncate
 	m.pending = append(m.pending, n)
 	return nil
+}
+
+// vote follows a vote that is written ahead of the last writes, of which nothing is on the
+// disk yet: what they say of term and vote rises with it. It returns how to take it back.
+func (m *shadows) vote(l *ledger, term protocol.Term, vote protocol.MemberID, waiting int) (back func(), err error) {
+	if l.blind {
+		return func() {}, nil
+	}
+	was := m.clone()
+	at, state := len(m.pending)-waiting, m.durable.state
+	if at > 0 {
+		state = m.pending[at-1].state
+	}
+	if term == state.Term && vote != state.Vote && !state.Vote.IsZero() {
+		return nil, violated(RuleHardState, "%s writes another vote in term %d after %v", m.name, term, state)
+	}
+	m.pending = slices.Insert(m.pending, at, line{state: state})
+	for i := at; i < len(m.pending); i++ {
+		m.pending[i].state = m.pending[i].state.Noting(term, vote)
+	}
+	m.written.state, m.voted = m.written.state.Noting(term, vote), m.voted.Noting(term, vote)
+	return func() { *m = was }, nil
 }
 
 // promises checks a message that leaves against what is on disk: a vote, the
@@ -189,12 +216,14 @@ func (m *shadows) mayTruncate(l *ledger, member int, role protocol.Role, w *prot
 	return nil
 }
 
-// synced says that everything written so far is durable.
-func (m *shadows) synced() {
-	for i := range m.pending {
+// synced says that everything written so far is durable, without the last writes, of which
+// nothing is on the disk yet.
+func (m *shadows) synced(waiting int) {
+	n := max(len(m.pending)-waiting, 0)
+	for i := range n {
 		m.durable.write(&m.pending[i])
 	}
-	m.pending = m.pending[:0]
+	m.pending = slices.Delete(m.pending, 0, n)
 }
 
 // adopt takes over what the first opening of a directory found. What a founder
@@ -235,18 +264,18 @@ func (m *shadows) ended(last protocol.Index, sum protocol.LogSum) (*shadow, bool
 
 // recovered checks what an opening found: everything that was synced, and of
 // the writes after it any number from the first on. If the power stayed on, it
-// is all of them, but for the last one if the process died in the middle of it.
-func (m *shadows) recovered(l *ledger, power, half bool, state protocol.HardState, last protocol.Index, sum protocol.LogSum) error {
+// is all of them, but for those at the end that were not made in whole.
+func (m *shadows) recovered(l *ledger, power bool, half int, state protocol.HardState, last protocol.Index, sum protocol.LogSum) error {
 	if l.blind {
 		return nil
 	}
 	try := m.durable.clone()
 	for k := 0; ; k++ {
-		kept := power || k == len(m.pending) || half && k == len(m.pending)-1
+		kept := power || k >= len(m.pending)-half
 		if kept && try.state == state && try.last() == last && try.sumAt(last) == sum {
 			m.written = *try
 			m.durable = *try.clone()
-			m.pending = m.pending[:0]
+			m.pending, m.voted = m.pending[:0], protocol.HardState{}
 			m.commit = min(m.commit, last)
 			for m.commit > 0 && !l.isCommitted(m.commit, m.written.sumAt(m.commit)) {
 				m.commit-- // what it knew was of entries that did not reach the disk
