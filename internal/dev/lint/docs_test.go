@@ -269,43 +269,6 @@ func (t *Tree) eachFile(visit func(*File)) {
 	}
 }
 
-// searched are words that readers bring along from other systems and papers. Each is
-// in the doc comment of the package where they look for it, and on the page of words.
-var searched = []struct{ word, dir string }{
-	{"snapshot", "storage/checkpoint"},
-	{"InstallSnapshot", "active"},
-	{"membership change", "active"},
-	{"match index", "active"},
-	{"staleness", "passive"},
-	{"standby", "passive"},
-	{"Plumtree", "gossip"},
-	{"eager", "gossip"},
-	{"lazy", "gossip"},
-	{"anti-entropy", "gossip"},
-	{"incarnation", "gossip/swim"},
-}
-
-// TestWordsOfOthersAreFound: who greps or searches for them comes to the right place.
-func TestWordsOfOthersAreFound(t *testing.T) {
-	tree := load(t)
-	words := page(t, "glossary.md")
-	for _, s := range searched {
-		if !strings.Contains(strings.ToLower(words), strings.ToLower(s.word)) {
-			t.Errorf("docs/glossary.md does not have %q", s.word)
-		}
-		found := false
-		for _, f := range tree.byDir[s.dir].Files {
-			if f.Syntax.Doc != nil && !f.Test {
-				text := strings.Join(strings.Fields(f.Syntax.Doc.Text()), " ")
-				found = found || strings.Contains(strings.ToLower(text), strings.ToLower(s.word))
-			}
-		}
-		if !found {
-			t.Errorf("the doc comment of %s does not have %q", s.dir, s.word)
-		}
-	}
-}
-
 var namedFile = regexp.MustCompile("`([a-z][a-z_/]*\\.(?:go|txt|md|svg)|[a-z]+(?:/[a-z]+)+)`")
 
 // TestContributingNamesWhatIsThere: whoever follows CONTRIBUTING.md finds each file.
