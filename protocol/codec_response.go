@@ -130,12 +130,12 @@ func (c *Change) append(dst []byte) []byte {
 
 func (r *reader) changes() *Changes {
 	more := r.grows(3)
-	c := &Changes{Index: r.index(), More: r.bool(), Changes: readAll(r, FrameBytesMax, 1+1+2+2, (*reader).change)}
+	c := &Changes{Index: r.index(), More: r.bool(), Changes: readAll(r, FrameBytesMax, 1+1+2+2, readChange)}
 	r.skip(more)
 	return c
 }
 
-func (r *reader) change() Change {
+func readChange(r *reader) Change {
 	r.array(3)
 	c := Change{Kind: ChangeKind(r.uintTo(uint64(ChangeDelete))), Key: r.bin(KeyBytesMax), Value: r.bin(ValueBytesMax)}
 	if c.Kind == 0 {
@@ -186,10 +186,10 @@ func (r *reader) join() *JoinInfo {
 }
 
 func readNames(r *reader) []NameInUse {
-	return readAll(r, FrameBytesMax, 1+1+1+1+1, (*reader).nameInUse)
+	return readAll(r, FrameBytesMax, 1+1+1+1+1, readNameInUse)
 }
 
-func (r *reader) nameInUse() NameInUse {
+func readNameInUse(r *reader) NameInUse {
 	more := r.grows(4)
 	n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
 	r.skip(more)
@@ -249,7 +249,7 @@ func (r *reader) status() *Status {
 	s.Ahead = readAll(r, FrameBytesMax, aheadBytesMin, (*reader).ahead)
 	s.Unknown = readAll(r, 0x100, 4, (*reader).kindCount)
 	if more > 0 { // none of a member that counts nothing by names
-		s.Counts, more = readAll(r, FrameBytesMax, countBytesMin, (*reader).count), more-1
+		s.Counts, more = readAll(r, FrameBytesMax, countBytesMin, readCount), more-1
 	}
 	if more > 2 { // nor levels of one that knows the first only
 		s.Level, s.LevelKnown = FormatLevel(r.uintTo(uint64(FormatLevelMax))), FormatLevel(r.uintTo(uint64(FormatLevelMax)))
@@ -265,7 +265,7 @@ func (c *Count) append(dst []byte) []byte {
 	return appendUint(appendString(appendArray(dst, 2), c.Name), c.Value)
 }
 
-func (r *reader) count() Count {
+func readCount(r *reader) Count {
 	more := r.grows(2)
 	c := Count{Name: r.name(), Value: r.uint()}
 	r.skip(more)
