@@ -64,9 +64,9 @@ type AutopilotStatus struct {
 	// the voters leads.
 	Voters, Learners []string
 	Leader           string
-	// Word is what the leader's autopilot said last: what it does, or why it
+	// Reason is what the leader's autopilot said last: what it does, or why it
 	// does nothing, for people.
-	Word string
+	Reason string
 }
 
 // Autopilot asks the leader what the autopilot goes by and what it said last.
@@ -76,7 +76,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 	if err != nil {
 		return AutopilotStatus{}, fmt.Errorf("asking for the autopilot: %w", err)
 	}
-	conf, seats := report.Configuration.Configuration, seatsOf(report)
+	conf, seats := report.Configuration.Configuration, activesOf(report)
 	return AutopilotStatus{
 		Autopilot: Autopilot{
 			Version: uint64(report.Configuration.Index), Off: conf.Autopilot.Off, Actives: conf.Target, Floor: conf.Autopilot.Floor,
@@ -85,7 +85,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 			Passives:    conf.Autopilot.Passives,
 			HoldLevel:   conf.Autopilot.HoldLevel,
 		},
-		Leader: seats.Leader, Word: report.Word, Voters: seats.Voters, Learners: seats.Learners,
+		Leader: seats.Leader, Reason: report.Reason, Voters: seats.Voters, Learners: seats.Learners,
 	}, nil
 }
 
@@ -109,7 +109,7 @@ func (c *Client) SetAutopilot(ctx context.Context, a Autopilot) error {
 	if err := set.Validate(); err != nil {
 		return protocol.ErrInvalid.Because(err)
 	}
-	_, err := c.half().Seats(ctx, protocol.SeatChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set})
+	_, err := c.half().ChangeMembership(ctx, protocol.MembershipChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set})
 	if err != nil {
 		return fmt.Errorf("setting the autopilot: %w", err)
 	}

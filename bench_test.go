@@ -41,7 +41,7 @@ func benchCluster(b *testing.B) *starling.Node {
 	for {
 		voters := 0
 		for _, m := range nodes[0].Status().Members {
-			if m.Seat == "voter" {
+			if m.Suffrage == "voter" {
 				voters++
 			}
 		}

@@ -61,8 +61,8 @@ var (
 	// ErrChangeInFlight: another change of the configuration is being
 	// completed.
 	ErrChangeInFlight = protocol.ErrChangeInFlight
-	// ErrNoHeir: the leadership cannot be handed over to that voter, or to any, now.
-	ErrNoHeir = protocol.ErrNoHeir
+	// ErrNoTransferee: the leadership cannot be handed over to that voter, or to any, now.
+	ErrNoTransferee = protocol.ErrNoTransferee
 	// ErrNotEligible: the member cannot get a seat.
 	ErrNotEligible = protocol.ErrNotEligible
 	// ErrWouldLoseQuorum: too few of the voters that would be left answer.

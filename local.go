@@ -323,7 +323,7 @@ func (c *Cluster) settle(ctx context.Context, actives int) error {
 	for {
 		var waits []error
 		for _, n := range c.Nodes {
-			if err := cmp.Or(n.Ready(), runtime.Seated(n.member, actives)); err != nil {
+			if err := cmp.Or(n.Ready(), runtime.IsNamed(n.member, actives)); err != nil {
 				waits = append(waits, fmt.Errorf("%s: %w", n.Name(), err))
 			}
 		}

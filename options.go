@@ -15,7 +15,7 @@ type Caller = resources.Caller
 type Type = resources.Type
 
 // Option changes one read. Linearizable, Session, MaxStale and Locally are
-// levels, of which the last one given counts; AtLeast and AtHand go with some of
+// levels, of which the last one given counts; AtLeast and NoForwarding go with some of
 // them; WithInfo goes with all.
 type Option = resources.Option
 
@@ -54,10 +54,10 @@ func AtLeast(index uint64) Option { return resources.AtLeast(protocol.Index(inde
 // silently old.
 func MaxStale(d time.Duration) Option { return resources.MaxStale(d) }
 
-// AtHand keeps a read at MaxStale from asking the leader: it spares the leader
+// NoForwarding keeps a read at MaxStale from asking the leader: it spares the leader
 // the read, and fails with ErrTooStale where MaxStale alone would have become
 // linearizable.
-func AtHand(o *resources.Options) { resources.AtHand(o) }
+func NoForwarding(o *resources.Options) { resources.NoForwarding(o) }
 
 // Locally reads what the member at hand has. It costs no network on a Node and
 // can be old; WithInfo says how old at most.

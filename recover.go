@@ -39,7 +39,7 @@ type Quorum struct {
 	// take part; when those are started the cluster goes on, and nothing is lost.
 	// Refusing: a majority is here, but with directories that were put back to older
 	// copies, or are copies, so that they refuse one another: a new cluster is the way
-	// out. Damaged: a majority is here, and what is damaged they may mend when they are
+	// out. Damaged: a majority is here, and what is damaged they may repair when they are
 	// all started.
 	Intact, Refusing, Damaged bool
 	// Text says for people what the verdict is, why, and what to do.
@@ -90,7 +90,7 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 		if best >= 0 {
 			out.Survivors[best].Best = true
 		}
-		out.Quorum = quorumOf(recovery.Judge(list))
+		out.Quorum = quorumOf(recovery.QuorumOf(list))
 	}
 	return out, nil
 }

@@ -17,7 +17,7 @@ const replacePauseMax, replaceTimeout = 5 * time.Second, 10 * time.Second
 // because the configuration says it.
 func (n *Node) replace(ctx context.Context) {
 	said := ""
-	for pause := seatPause; ; pause = min(2*pause, replacePauseMax) {
+	for pause := membershipPause; ; pause = min(2*pause, replacePauseMax) {
 		done, err := n.takeOver(ctx)
 		if done || ctx.Err() != nil {
 			return
@@ -27,7 +27,7 @@ func (n *Node) replace(ctx context.Context) {
 			n.logger.Warn("the seat under this member's name is not taken over yet", "member", n.Name(), "err", err)
 		}
 		if errors.Is(err, protocol.ErrNotLearner) || err == nil {
-			pause = seatPause // it goes on
+			pause = membershipPause // it goes on
 		}
 		select {
 		case <-time.After(pause):
@@ -54,11 +54,11 @@ func (n *Node) takeOver(ctx context.Context) (done bool, err error) {
 	case conf.Configuration.Joint():
 		return false, nil
 	}
-	change := protocol.SeatChange{Version: conf.Index, Absent: []protocol.MemberID{old.ID}}
+	change := protocol.MembershipChange{Version: conf.Index, Absent: []protocol.MemberID{old.ID}}
 	switch {
 	case !seated:
 		change.Promote = []protocol.MemberID{self}
-	case old.Seat == protocol.SeatVoter && mine.Seat != protocol.SeatVoter:
+	case old.Suffrage == protocol.SuffrageVoter && mine.Suffrage != protocol.SuffrageVoter:
 		change.Promote, change.Remove = []protocol.MemberID{self}, []protocol.MemberID{old.ID}
 	default:
 		change.Remove = []protocol.MemberID{old.ID}
@@ -70,7 +70,7 @@ func (n *Node) takeOver(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	defer client.Close()
-	if _, err := client.half().Seats(ctx, change); err != nil {
+	if _, err := client.half().ChangeMembership(ctx, change); err != nil {
 		return false, err
 	}
 	n.logger.Info("taking over the seat under this member's name", "member", n.Name(), "from", old.ID.Short(), "a learner first", !seated)

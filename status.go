@@ -70,12 +70,12 @@ type Status struct {
 	// FormatLevel is the level of what is stored and applied, FormatLevelKnown the highest
 	// that this member's release knows. While it is the higher one, members can be put back
 	// to a release that knows FormatLevel only; from the moment the level rises they cannot.
-	// FormatLevelWord is, of a leader, why it does not rise.
-	FormatLevel      int    `json:"format_level"`
-	FormatLevelKnown int    `json:"format_level_known"`
-	FormatLevelWord  string `json:"format_level_word,omitempty"`
-	UptimeMS         int64  `json:"uptime_ms"`
-	Version          string `json:"version"`
+	// FormatLevelReason is, of a leader, why it does not rise.
+	FormatLevel       int    `json:"format_level"`
+	FormatLevelKnown  int    `json:"format_level_known"`
+	FormatLevelReason string `json:"format_level_reason,omitempty"`
+	UptimeMS          int64  `json:"uptime_ms"`
+	Version           string `json:"version"`
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have, as after a restore of all actives from an old copy. Only the
 	// leader lists them, after some seconds; it is their word.
@@ -111,10 +111,10 @@ type MemberStatus struct {
 	Name    string `json:"name"`
 	ID      string `json:"id"`
 	Address string `json:"address"`
-	// Role is active, passive or reserve; Seat is voter or learner, empty for members
+	// Role is active, passive or reserve; Suffrage is voter or learner, empty for members
 	// that the configuration does not name.
-	Role string `json:"role"`
-	Seat string `json:"seat,omitempty"`
+	Role     string `json:"role"`
+	Suffrage string `json:"suffrage,omitempty"`
 	// Alive says that the member is heard. One that is not is listed if it has a
 	// seat, or was heard in the last 24 hours and has neither left by its own will
 	// nor been removed.
@@ -162,7 +162,7 @@ func statusOf(s protocol.Status) Status {
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{}, Counters: map[string]uint64{},
 		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
 		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
-		FormatLevel: s.Level.Number(), FormatLevelKnown: s.LevelKnown.Number(), FormatLevelWord: s.LevelWord,
+		FormatLevel: s.Level.Number(), FormatLevelKnown: s.LevelKnown.Number(), FormatLevelReason: s.LevelReason,
 	}
 	if s.Installing != 0 {
 		out.Installing = &Installing{Index: uint64(s.Installing), Chunks: s.Chunks, Left: s.ChunksLeft}
@@ -180,7 +180,7 @@ func statusOf(s protocol.Status) Status {
 	}
 	for _, m := range s.Members {
 		line := MemberStatus{
-			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Seat: m.Seat,
+			Name: m.Name, ID: m.ID.String(), Address: m.Address, Role: m.Role, Suffrage: m.Suffrage,
 			Alive: m.Alive, Leader: m.Leader, AgeMS: ageMS(m.AgeNanos, m.AgeKnown), SaidMS: ageMS(m.Said, m.Known),
 			SilentMS: ageMS(m.Silence, m.SilenceKnown && !m.Alive), Other: m.Other, Note: goneNote(&m),
 		}
@@ -193,7 +193,7 @@ func statusOf(s protocol.Status) Status {
 		}
 		out.Members = append(out.Members, line)
 		switch {
-		case m.Seat != "":
+		case m.Suffrage != "":
 			out.Actives = append(out.Actives, m.Name)
 		case m.Alive && m.Role == Reserve.String():
 			out.Reserves = append(out.Reserves, m.Name)
@@ -218,8 +218,8 @@ func unwatched(m *protocol.MemberStatus) string {
 
 // compareMembers puts actives first, then goes by name.
 func compareMembers(a, b MemberStatus) int {
-	if (a.Seat != "") != (b.Seat != "") {
-		if a.Seat != "" {
+	if (a.Suffrage != "") != (b.Suffrage != "") {
+		if a.Suffrage != "" {
 			return -1
 		}
 		return 1

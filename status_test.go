@@ -54,9 +54,9 @@ func TestReadinessSaysWhatAStartIsWaitingFor(t *testing.T) {
 // only of that one.
 func TestStatusSaysWhereRollbackIsNotWatched(t *testing.T) {
 	s := statusOf(protocol.Status{Members: []protocol.MemberStatus{
-		{Name: "a1", Address: "h:1", Seat: "voter"},
-		{Name: "a2", Address: "h:92", Seat: "voter", Moved: true, Configured: "h:2"},
-		{Name: "a3", Address: "h:3", Seat: "learner", Moved: true},
+		{Name: "a1", Address: "h:1", Suffrage: "voter"},
+		{Name: "a2", Address: "h:92", Suffrage: "voter", Moved: true, Configured: "h:2"},
+		{Name: "a3", Address: "h:3", Suffrage: "learner", Moved: true},
 	}})
 	for i, want := range []string{
 		"",

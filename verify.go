@@ -129,7 +129,7 @@ func (c *Client) Verify(ctx context.Context) (Verification, error) {
 		at := v.highest()
 		v.ask(ctx, at)
 		if v.complete() || ctx.Err() != nil {
-			return v.judge(at), nil
+			return v.conclude(at), nil
 		}
 	}
 }
@@ -227,15 +227,15 @@ func (v *verifier) heard(name string) bool {
 	return slices.ContainsFunc(v.members, func(m verified) bool { return m.status.Alive && m.status.Name == name })
 }
 
-// judge compares what the members have at an index with what most voters have.
-func (v *verifier) judge(at protocol.Index) Verification {
+// conclude compares what the members have at an index with what most voters have.
+func (v *verifier) conclude(at protocol.Index) Verification {
 	voters, count, states := 0, map[[16]byte]int{}, map[[16]byte]bool{}
 	for k := range v.members {
 		m := &v.members[k]
 		if m.knows(at) {
 			states[m.report.Digest] = true
 		}
-		if m.status.Seat == protocol.SeatVoter.String() {
+		if m.status.Suffrage == protocol.SuffrageVoter.String() {
 			voters++
 			if m.knows(at) {
 				count[m.report.Digest]++
@@ -260,7 +260,7 @@ func (v *verifier) judge(at protocol.Index) Verification {
 		out.Equal = out.Equal && (line.Verdict == VerdictEqual || line.Verdict == VerdictAbsent)
 		switch {
 		case line.Verdict != VerdictAbsent:
-		case m.status.Seat == "" && v.heard(line.Name): // it was replaced
+		case m.status.Suffrage == "" && v.heard(line.Name): // it was replaced
 			line.Reason = "another member has its name"
 		default:
 			out.Missing = append(out.Missing, line.Name)
@@ -297,7 +297,7 @@ func (m *verified) knows(at protocol.Index) bool {
 // line is what is known of a member, without a verdict if it is to be compared.
 func (m *verified) line(at protocol.Index) VerifiedMember {
 	s := &m.status
-	line := VerifiedMember{Name: s.Name, ID: s.ID.String(), Address: s.Address, Role: s.Role, Leader: s.Leader, Voter: s.Seat == protocol.SeatVoter.String()}
+	line := VerifiedMember{Name: s.Name, ID: s.ID.String(), Address: s.Address, Role: s.Role, Leader: s.Leader, Voter: s.Suffrage == protocol.SuffrageVoter.String()}
 	d := m.report
 	switch {
 	case !s.Alive:

@@ -10,7 +10,7 @@ import (
 
 // seen is a member as others list it, with what it reports, if anything.
 func seen(name, seat string, r *protocol.DigestReport) verified {
-	m := verified{status: protocol.MemberStatus{ID: protocol.MemberID{name[0], name[1]}, Name: name, Role: "active", Seat: seat, Alive: true}, report: r}
+	m := verified{status: protocol.MemberStatus{ID: protocol.MemberID{name[0], name[1]}, Name: name, Role: "active", Suffrage: seat, Alive: true}, report: r}
 	if seat == "" {
 		m.status.Role = "passive"
 	}
@@ -52,7 +52,7 @@ func TestVerifyJudgesByTheMajorityOfTheActives(t *testing.T) {
 		"another log":             {[]verified{seen("a1", "voter", sound), seen("p1", "", otherLog)}, false, "equal differs"},
 	} {
 		v := verifier{members: c.members}
-		out := v.judge(10)
+		out := v.conclude(10)
 		var got []string
 		for _, m := range out.Members {
 			got = append(got, m.Verdict)
@@ -74,9 +74,9 @@ func TestVerifyMissesNobodyWhoWasReplaced(t *testing.T) {
 	ghost := seen("a3", "", nil)
 	ghost.status.Alive = false
 	for seat, missing := range map[string]int{"": 0, "voter": 1} {
-		ghost.status.Seat = seat
+		ghost.status.Suffrage = seat
 		v := verifier{members: []verified{seen("a1", "voter", has(1)), seen("a2", "voter", has(1)), seen("a3", "voter", has(1)), ghost}}
-		if out := v.judge(10); len(out.Missing) != missing || !out.Equal || out.Sound != (missing == 0) {
+		if out := v.conclude(10); len(out.Missing) != missing || !out.Equal || out.Sound != (missing == 0) {
 			t.Errorf("the seat of the one before %q: missing are %v, equal %t, sound %t; want %d, true", seat, out.Missing, out.Equal, out.Sound, missing)
 		}
 	}
@@ -124,7 +124,7 @@ func TestVerifyNamesWhoseIDIsHeldTwice(t *testing.T) {
 	twice := seen("a2", "voter", has(1))
 	twice.status.Other = "h:2"
 	v := verifier{members: []verified{seen("a1", "voter", has(1)), twice}}
-	out := v.judge(10)
+	out := v.conclude(10)
 	if !out.Equal || len(out.Doubled) != 1 || out.Doubled[0] != "a2" {
 		t.Errorf("got equal %v, held twice %v; want the states equal, and a2", out.Equal, out.Doubled)
 	}

@@ -124,6 +124,6 @@ func leadsOn(m *Member) bool {
 		return false
 	}
 	return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {
-		return p.seat == protocol.SeatVoter && p.match > m.disk.stable && unable(m, &p) == ""
+		return p.suffrage == protocol.SuffrageVoter && p.match > m.disk.stable && unable(m, &p) == ""
 	})
 }

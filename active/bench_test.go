@@ -81,7 +81,7 @@ func BenchmarkReplicate64(b *testing.B) {
 			b.Fatal(err)
 		}
 		r.settle()
-		if r.members[2].hard.Commit != r.members[0].shape.LastIndex() {
+		if r.members[2].hard.Commit != r.members[0].logTerms.LastIndex() {
 			b.Fatal("not committed")
 		}
 		if len(r.logs[0].entries) > 100_000 {

@@ -52,7 +52,7 @@ func (m *Member) electionTimeout() {
 	if m.state == StateCandidate && !m.disk.holds(m.hard) {
 		return // nobody was asked yet
 	}
-	if m.mayCampaign() && !m.pledged() && !yields(m) {
+	if m.mayCampaign() && !m.isInLeasePromise() && !yields(m) {
 		m.preCampaign()
 		return
 	}
@@ -64,7 +64,7 @@ func (m *Member) preCampaign() {
 	m.state, m.leader = StatePreCandidate, protocol.MemberID{}
 	m.ballots = make([]ballot, len(m.quorum.voters))
 	m.disk.pace.slowest = 0
-	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.shape.LastIndex(), "")
+	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.logTerms.LastIndex(), "")
 	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
 			m.send(id, m.voteRequest(true, false))
@@ -89,7 +89,7 @@ func (m *Member) campaign(transfer bool) {
 		m.disk.pace.slowest = 0
 	}
 	m.armElection()
-	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.shape.LastIndex(), "")
+	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.logTerms.LastIndex(), "")
 	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
 			m.hold(id, m.voteRequest(false, transfer))
@@ -100,7 +100,7 @@ func (m *Member) campaign(transfer bool) {
 func (m *Member) voteRequest(pre, transfer bool) *protocol.Vote {
 	v := &protocol.Vote{
 		Term: m.hard.Term, Pre: pre, Transfer: transfer,
-		LastIndex: m.shape.LastIndex(), LastTerm: m.shape.LastTerm(),
+		LastIndex: m.logTerms.LastIndex(), LastTerm: m.logTerms.LastTerm(),
 	}
 	if pre {
 		v.Term++
@@ -139,10 +139,10 @@ func (m *Member) count(id protocol.MemberID, granted bool) {
 	}
 }
 
-// stepVote is RequestVote, receiver's side (the paper, figure 2). Learners
+// onVote is RequestVote, receiver's side (the paper, figure 2). Learners
 // answer as voters do: whether it counts is for the candidate's configuration
 // to say, which may be newer than this member's.
-func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
+func (m *Member) onVote(from protocol.MemberID, v *protocol.Vote) {
 	if v.Term < m.hard.Term {
 		m.refuseVote(from, v, "its term is over")
 		return
@@ -151,15 +151,15 @@ func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
 		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader is heard")
 		return
 	}
-	if !v.Transfer && m.pledged() {
+	if !v.Transfer && m.isInLeasePromise() {
 		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader may hold a lease")
 		return
 	}
 	if v.Pre {
-		m.stepPreVote(from, v)
+		m.onPreVote(from, v)
 		return
 	}
-	m.overtaken(from, v.Term)
+	m.heedTerm(from, v.Term)
 	switch {
 	case !m.hard.Vote.IsZero() && m.hard.Vote != from:
 		m.refuseVote(from, v, "the vote of this term is given")
@@ -176,9 +176,9 @@ func (m *Member) stepVote(from protocol.MemberID, v *protocol.Vote) {
 	}
 }
 
-// stepPreVote answers whether the vote would be given. It changes nothing, so
+// onPreVote answers whether the vote would be given. It changes nothing, so
 // it waits for no write.
-func (m *Member) stepPreVote(from protocol.MemberID, v *protocol.Vote) {
+func (m *Member) onPreVote(from protocol.MemberID, v *protocol.Vote) {
 	switch {
 	case v.Term == m.hard.Term:
 		// The sender is a term behind: told which one it is, it catches up.
@@ -199,8 +199,8 @@ func (m *Member) refuseVote(from protocol.MemberID, v *protocol.Vote, why string
 	m.send(from, &protocol.VoteAnswer{Term: m.hard.Term, Pre: v.Pre})
 }
 
-// stepVoteAnswer counts an answer of the election that is under way.
-func (m *Member) stepVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) {
+// onVoteAnswer counts an answer of the election that is under way.
+func (m *Member) onVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) {
 	if a.Pre && a.Granted {
 		// Its term is that of the question, which nobody has entered.
 		if m.state == StatePreCandidate && a.Term == m.hard.Term+1 {
@@ -209,7 +209,7 @@ func (m *Member) stepVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) 
 		}
 		return
 	}
-	if m.overtaken(from, a.Term) {
+	if m.heedTerm(from, a.Term) {
 		return
 	}
 	if a.Pre && m.state == StatePreCandidate || !a.Pre && m.state == StateCandidate {
@@ -217,11 +217,11 @@ func (m *Member) stepVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) 
 	}
 }
 
-// stepTimeoutNow campaigns at once, without a pre-vote, because the leader
+// onTimeoutNow campaigns at once, without a pre-vote, because the leader
 // hands over its leadership (dissertation, section 3.10).
-func (m *Member) stepTimeoutNow(from protocol.MemberID, t *protocol.TimeoutNow) {
+func (m *Member) onTimeoutNow(from protocol.MemberID, t *protocol.TimeoutNow) {
 	if t.Term != m.hard.Term || from != m.leader || m.state != StateFollower || !m.voter || !m.mayCampaign() {
-		m.emit(protocol.EventRefused, from, m.shape.LastIndex(), "leadership transfer")
+		m.emit(protocol.EventRefused, from, m.logTerms.LastIndex(), "leadership transfer")
 		return
 	}
 	m.campaign(true)

@@ -21,15 +21,15 @@ type offer struct {
 	state []protocol.Entry
 }
 
-func offerOf(o *protocol.Offer) *offer {
-	i, err := strconv.Atoi(string(o.Description))
-	invariant.Check(err == nil, "offer of %q", o.Description)
+func offerOf(o *protocol.ManifestOffer) *offer {
+	i, err := strconv.Atoi(string(o.Manifest))
+	invariant.Check(err == nil, "offer of %q", o.Manifest)
 	return &offer{from: o.From, index: protocol.Index(i)}
 }
 
 // shapeOf is the shape of a log that begins after an index.
-func shapeOf(log []protocol.Entry, begin protocol.Index) protocol.Shape {
-	var s protocol.Shape
+func shapeOf(log []protocol.Entry, begin protocol.Index) protocol.LogTerms {
+	var s protocol.LogTerms
 	if begin > 0 {
 		s.PrevIndex, s.PrevTerm, s.PrevSum = begin, log[begin-1].Term, sumOf(log[:begin])
 	}

@@ -33,7 +33,7 @@ func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Ind
 	if m.current.Index > m.hard.Commit || m.current.Configuration.Joint() {
 		return 0, protocol.ErrChangeInFlight
 	}
-	if !m.settled() {
+	if !m.hasCommittedOwnTerm() {
 		// Ongaro 2015: two leaders with one change each, neither of which
 		// knows the other's, may end up with majorities that do not meet. The
 		// own term's first entry on a majority rules that out.
@@ -52,7 +52,7 @@ func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Ind
 }
 
 func (m *Member) appendConfiguration(c protocol.Configuration) protocol.Index {
-	at := protocol.ConfigurationAt{Index: m.shape.LastIndex() + 1, Configuration: c}
+	at := protocol.ConfigurationAt{Index: m.logTerms.LastIndex() + 1, Configuration: c}
 	entry := protocol.Entry{Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(c)}
 	m.appendOwn([]protocol.Entry{entry}, []protocol.ConfigurationAt{at})
 	return at.Index
@@ -98,10 +98,10 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 	}
 	for _, line := range next.Members {
 		p := m.lead.find(line.ID)
-		if line.Seat == protocol.SeatVoter && p != nil && p.seat == protocol.SeatLearner && p.state == ProgressCatchUp {
+		if line.Suffrage == protocol.SuffrageVoter && p != nil && p.suffrage == protocol.SuffrageLearner && p.state == ProgressCatchUp {
 			return protocol.ErrNotLearner.With(fmt.Sprintf("%s lacks a checkpoint", line.Label()))
 		}
-		if line.Seat == protocol.SeatVoter && !m.current.Configuration.IsVoter(line.ID) && !m.caughtUp(line.ID) {
+		if line.Suffrage == protocol.SuffrageVoter && !m.current.Configuration.IsVoter(line.ID) && !m.caughtUp(line.ID) {
 			return protocol.ErrNotLearner.With(fmt.Sprintf("%s has not acknowledged, as a learner, the entry that made it one", line.Label()))
 		}
 	}
@@ -117,14 +117,14 @@ func (m *Member) checkChange(next protocol.Configuration) error {
 // commit to be acknowledged.
 func (m *Member) caughtUp(id protocol.MemberID) bool {
 	p := m.lead.find(id)
-	if p == nil || p.seat != protocol.SeatLearner || p.passive || p.state == ProgressCatchUp {
+	if p == nil || p.suffrage != protocol.SuffrageLearner || p.passive || p.state == ProgressCatchUp {
 		return false
 	}
 	since := m.current.Index
 	list := m.configs.All()
 	for k := len(list) - 1; k >= 0; k-- {
 		line, ok := list[k].Configuration.Find(id)
-		if !ok || line.Seat != protocol.SeatLearner {
+		if !ok || line.Suffrage != protocol.SuffrageLearner {
 			break
 		}
 		since = list[k].Index

@@ -85,7 +85,7 @@ func nameOf(id protocol.MemberID) string {
 func configurationOf(voters ...string) protocol.Configuration {
 	var c protocol.Configuration
 	for _, v := range voters {
-		c = c.With(protocol.ActiveMember{ID: idOf(v), Name: v, Seat: protocol.SeatVoter})
+		c = c.With(protocol.ActiveMember{ID: idOf(v), Name: v, Suffrage: protocol.SuffrageVoter})
 	}
 	return c
 }
@@ -174,7 +174,7 @@ func (c *cluster) becomeActive(n *node, taking bool) {
 	cfg.ID, cfg.Run, cfg.Seed = n.id, protocol.RunID(100*n.runs)+protocol.RunID(n.id[0]), uint64(n.runs)<<32|uint64(n.id[0])
 	c.tune(&cfg)
 	start := Start{State: n.state, Configurations: configurationsOf(c.base, n.log), Taking: taking}
-	start.Shape = shapeOf(n.log, n.begin)
+	start.LogTerms = shapeOf(n.log, n.begin)
 	start.Configurations.DropHead(n.begin)
 	if len(n.log) > 0 {
 		start.LastTime = n.log[len(n.log)-1].Time
@@ -276,8 +276,8 @@ func (c *cluster) serve(n *node) {
 		case *protocol.Append:
 			invariant.Check(a.PrevIndex >= n.gives(), "%s sends what follows %d, it has entries from %d on", n.name, a.PrevIndex, n.gives()+1)
 			a.Entries = slices.Clone(n.log[a.PrevIndex:a.Last])
-		case *protocol.Checkpoint:
-			a.Description = fmt.Append(nil, n.gives())
+		case *protocol.InstallCheckpoint:
+			a.Manifest = fmt.Append(nil, n.gives())
 		}
 		c.send(e)
 	}
@@ -359,9 +359,9 @@ func (c *cluster) step(to *node, from protocol.MemberID, msg protocol.Message) {
 		if to.m == nil {
 			c.passiveAppend(to, from, a)
 		}
-	case *protocol.Checkpoint:
+	case *protocol.InstallCheckpoint:
 		if to.m == nil {
-			to.offered = offerOf(&protocol.Offer{From: from, Description: a.Description})
+			to.offered = offerOf(&protocol.ManifestOffer{From: from, Manifest: a.Manifest})
 			c.passiveAppend(to, from, &protocol.Append{Term: a.Term})
 		}
 	}
@@ -386,11 +386,11 @@ func (c *cluster) passiveAppend(n *node, from protocol.MemberID, a *protocol.App
 	}})
 }
 
-// adopt lets the flock bring committed entries of one node to another.
+// take over lets the flock bring committed entries of one node to another.
 func (c *cluster) adopt(to, from *node, first, last protocol.Index) Verdict {
 	run := Run{From: from.id, Entries: slices.Clone(from.log[first-1 : last]), Commit: from.commit()}
 	if to.m != nil {
-		v := to.m.Adopt(c.now, run)
+		v := to.m.CatchUp(c.now, run)
 		c.settle(to)
 		return v
 	}
@@ -405,7 +405,7 @@ func (c *cluster) adopt(to, from *node, first, last protocol.Index) Verdict {
 	}
 	c.check.committed(c, to, to.state.Commit)
 	c.settle(to)
-	return Adopted
+	return CaughtUp
 }
 
 // stabilize delivers in order until nothing is under way.

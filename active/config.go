@@ -54,7 +54,7 @@ type Config struct {
 	UncommittedBytesMax int
 	// NamedOnly makes the member listen to those that its log names, and to
 	// nobody else until it has heard no leader among them for ten election
-	// timeouts: see heed.go. Its owner then asks the flock when it is Adrift, and
+	// timeouts: see heed.go. Its owner then asks the flock when it is IsLeaderless, and
 	// takes what it gets from Named only, until it is Lost. Default: it takes
 	// every sender for what it says it is, as the paper does.
 	NamedOnly bool

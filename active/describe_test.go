@@ -33,7 +33,7 @@ func describe(msg protocol.Message) string {
 	case *protocol.AppendAnswer:
 		switch {
 		case a.Passive:
-			return fmt.Sprintf("passive-ack term=%d tip=%d", a.Term, a.Index)
+			return fmt.Sprintf("passive-ack term=%d last=%d", a.Term, a.Index)
 		case a.Reject:
 			return fmt.Sprintf("reject term=%d prev=%d hint=%d@%d", a.Term, a.Index, a.HintIndex, a.HintTerm)
 		}
@@ -46,8 +46,8 @@ func describe(msg protocol.Message) string {
 		return fmt.Sprintf("read-index origin=%s run=%d request=%d", nameOf(a.Origin), a.Run, a.Request)
 	case *protocol.ReadIndexAnswer:
 		return fmt.Sprintf("read-index-answer run=%d request=%d index=%d %s", a.Run, a.Request, a.Index, a.Code)
-	case *protocol.Checkpoint:
-		return fmt.Sprintf("checkpoint term=%d of=%s", a.Term, a.Description)
+	case *protocol.InstallCheckpoint:
+		return fmt.Sprintf("checkpoint term=%d of=%s", a.Term, a.Manifest)
 	case *protocol.TimeoutNow:
 		return fmt.Sprintf("timeout-now term=%d", a.Term)
 	}
@@ -121,7 +121,7 @@ func describeStatus(n *node) string {
 		if !p.Active {
 			quiet = " quiet"
 		}
-		out += fmt.Sprintf("\n  %s %s %s match=%d next=%d%s", nameOf(p.ID), p.Seat, p.State, p.Match, p.Next, quiet)
+		out += fmt.Sprintf("\n  %s %s %s match=%d next=%d%s", nameOf(p.ID), p.Suffrage, p.State, p.Match, p.Next, quiet)
 	}
 	return out
 }

@@ -122,7 +122,7 @@ func (m *Member) promise(to protocol.MemberID, msg protocol.Message, last protoc
 // in flight does.
 func (m *Member) hold(to protocol.MemberID, msg protocol.Message) {
 	list := &m.disk.held
-	if m.disk.flight != nil && !m.gathers() {
+	if m.disk.flight != nil && !m.hasWork() {
 		list = &m.disk.flight.held
 	}
 	if merge(*list, to, m.hard.Term, msg) {
@@ -150,20 +150,20 @@ func merge(list []held, to protocol.MemberID, term protocol.Term, msg protocol.M
 	return false
 }
 
-// gathers reports whether the next write has anything to say. A commit index
+// hasWork reports whether the next write has anything to say. A commit index
 // that moved is no reason for one.
-func (m *Member) gathers() bool {
+func (m *Member) hasWork() bool {
 	d := &m.disk
 	known := d.durable
 	if d.flight != nil {
 		known = d.flight.state
 	}
-	return d.cut || d.written < m.shape.LastIndex() || len(d.held) > 0 ||
+	return d.cut || d.written < m.logTerms.LastIndex() || len(d.held) > 0 ||
 		known.Term != m.hard.Term || known.Vote != m.hard.Vote
 }
 
 func writeWanted(m *Member) bool {
-	return m.disk.flight == nil && (m.disk.taking || m.gathers())
+	return m.disk.flight == nil && (m.disk.taking || m.hasWork())
 }
 
 // emitWrite puts what has gathered into the Ready, if no write is in flight.
@@ -172,7 +172,7 @@ func (m *Member) emitWrite() {
 		return
 	}
 	d := &m.disk
-	last := m.shape.LastIndex()
+	last := m.logTerms.LastIndex()
 	d.lastID++
 	w := &protocol.Write{
 		ID: d.lastID, State: m.hard, First: d.written + 1, Last: last,
@@ -214,7 +214,7 @@ func (d *disk) takeBack(after protocol.Index) {
 }
 
 // diskStalled gives up leadership, because a member with a hung disk can promise
-// nothing while its heartbeats keep everybody else from leading. It names an heir, as
+// nothing while its heartbeats keep everybody else from leading. It names a transferee, as
 // whoever steps down: what hangs is its own disk, not what it knows. A candidate keeps
 // nobody from leading: it goes on when its disk does, if nobody leads by then.
 func (m *Member) diskStalled() {
@@ -223,7 +223,7 @@ func (m *Member) diskStalled() {
 		if leadsOn(m) {
 			return
 		}
-		m.nameHeir()
+		m.nameTransferee()
 		m.stepDown(fmt.Sprintf("its disk has not answered for %v", m.now.Sub(m.disk.flight.since)))
 	case StatePreCandidate:
 		if m.disk.mute(m.now) {

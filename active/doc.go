@@ -11,7 +11,7 @@
 // A Member starts no goroutine and knows no clock, network or disk. Its owner
 // calls Tick, Step, Propose, ReadIndex and Persisted with the current instant
 // and serves the Ready that comes of it, in the order that protocol.Ready
-// gives. The core keeps the terms of the log (protocol.Shape), never its
+// gives. The core keeps the terms of the log (protocol.LogTerms), never its
 // payload: what it sends are ranges, which the owner fills in.
 //
 // Where the paper has a match index, a leader here has what its followers have

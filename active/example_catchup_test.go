@@ -54,17 +54,17 @@ func (o *owner) compact() {
 	configuration, _ := o.member.Configurations().At(o.applied)
 	o.saved = checkpoint{words: slices.Clone(o.words), Begin: protocol.Begin{
 		Index: o.applied, Term: last[len(last)-1].Term, Time: last[len(last)-1].Time,
-		Sum: protocol.SumEntries(o.member.Shape().PrevSum, last), Configuration: configuration,
+		Sum: protocol.SumEntries(o.member.LogTerms().PrevSum, last), Configuration: configuration,
 	}}
 	// A disk comes here: the checkpoint must be durable before the log goes.
-	o.begin, o.entries = o.applied, o.slice(o.applied, o.member.Shape().LastIndex())
+	o.begin, o.entries = o.applied, o.slice(o.applied, o.member.LogTerms().LastIndex())
 	o.member.DropHead(o.saved.Index, o.saved.Sum)
 }
 
 // install puts another member's checkpoint in the place of state and log.
 func (o *owner) install(now protocol.Instant, c checkpoint) {
 	o.member.SetInstalling(now, true) // from here on it is neither elected nor counted
-	if t, held := o.member.Shape().TermAt(c.Index); !held || t != c.Term {
+	if t, held := o.member.LogTerms().TermAt(c.Index); !held || t != c.Term {
 		// A disk comes here: first the checkpoint becomes durable, then the log
 		// is reset, with term and vote carried over.
 		o.saved, o.begin, o.entries = c, c.Index, nil
@@ -80,7 +80,7 @@ func Example_compactionAndCatchUp() {
 	all := []*owner{a, b, c}
 	var first protocol.Configuration
 	for _, o := range all {
-		first = first.With(protocol.ActiveMember{ID: o.id, Name: string(o.id[:1]), Seat: protocol.SeatVoter})
+		first = first.With(protocol.ActiveMember{ID: o.id, Name: string(o.id[:1]), Suffrage: protocol.SuffrageVoter})
 	}
 	for i, o := range all {
 		cfg := active.LAN
@@ -98,8 +98,8 @@ func Example_compactionAndCatchUp() {
 		switch msg := e.Message.(type) {
 		case *protocol.Append:
 			msg.Entries = from.slice(msg.PrevIndex, msg.Last)
-		case *protocol.Checkpoint: // the core says that one is needed; which one is the owner's
-			msg.Description = fmt.Appendf(nil, "the state at %d", from.saved.Index)
+		case *protocol.InstallCheckpoint: // the core says that one is needed; which one is the owner's
+			msg.Manifest = fmt.Appendf(nil, "the state at %d", from.saved.Index)
 		}
 		to.member.Step(now, e.From, e.Message)
 	}
@@ -124,7 +124,7 @@ func Example_compactionAndCatchUp() {
 				}
 				o.apply(ready.Commit)
 				if offer := ready.Checkpoint; offer != nil {
-					fmt.Printf("%s is offered %s by %s\n", o.id[:1], offer.Description, offer.From[:1])
+					fmt.Printf("%s is offered %s by %s\n", o.id[:1], offer.Manifest, offer.From[:1])
 					o.install(now, b.saved) // from whoever has it
 				}
 			}
@@ -149,7 +149,7 @@ func Example_compactionAndCatchUp() {
 	settle()
 	a.compact()
 	b.compact()
-	fmt.Printf("c has %d entries, a's log begins at %d\n", len(c.entries), a.member.Shape().FirstIndex())
+	fmt.Printf("c has %d entries, a's log begins at %d\n", len(c.entries), a.member.LogTerms().FirstIndex())
 
 	away = nil
 	now = now.Add(100 * time.Millisecond)

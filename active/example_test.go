@@ -35,7 +35,7 @@ func Example() {
 	a, b, c := protocol.MemberID{'a'}, protocol.MemberID{'b'}, protocol.MemberID{'c'}
 	var first protocol.Configuration
 	for _, id := range []protocol.MemberID{a, b, c} {
-		first = first.With(protocol.ActiveMember{ID: id, Name: string(id[:1]), Seat: protocol.SeatVoter})
+		first = first.With(protocol.ActiveMember{ID: id, Name: string(id[:1]), Suffrage: protocol.SuffrageVoter})
 	}
 	ids := first.Voters()
 	members := map[protocol.MemberID]*active.Member{}

@@ -59,8 +59,8 @@ func (h *hash) message(msg protocol.Message) {
 	case *protocol.AppendAnswer:
 		h.put(uint64(msg.Term)<<48 | uint64(msg.Index)<<32 | uint64(msg.HintIndex)<<16 | uint64(msg.HintTerm))
 		h.flag(msg.Reject)
-	case *protocol.Checkpoint:
-		h.put(uint64(msg.Term)<<32 | uint64(msg.Description[0]))
+	case *protocol.InstallCheckpoint:
+		h.put(uint64(msg.Term)<<32 | uint64(msg.Manifest[0]))
 	case *protocol.Heartbeat:
 		h.put(uint64(msg.Term)<<32 | uint64(msg.Commit))
 	default:
@@ -88,7 +88,7 @@ func (n *host) seal(i int) {
 		h.entries(n.log)
 		h.state(n.durable.state, &names)
 		h.entries(n.durable.log)
-		h.put(uint64(n.durable.begin)<<32 | uint64(n.offered)<<16 | uint64(n.installing)<<8 | uint64(m.outside))
+		h.put(uint64(n.durable.begin)<<32 | uint64(n.offered)<<16 | uint64(n.installing)<<8 | uint64(m.committedElsewhere))
 		h.put(uint64(m.unreadable))
 		n.sealDisk(&h, &names)
 		for v, b := range m.ballots {

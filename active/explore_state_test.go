@@ -80,7 +80,7 @@ func (h *host) boot(i int) {
 	h.log, h.write, h.entries, h.offered, h.installing = slices.Clip(h.durable.log), nil, nil, 0, 0
 	start := Start{
 		State:          h.durable.state,
-		Shape:          shapeOf(h.log, h.durable.begin),
+		LogTerms:       shapeOf(h.log, h.durable.begin),
 		Configurations: protocol.NewConfigurations(protocol.ConfigurationAt{Configuration: configurationOf("a", "b", "c")}),
 	}
 	start.State.Commit = max(start.State.Commit, h.durable.begin)
@@ -94,7 +94,7 @@ func (h *host) clone() *host {
 	m := *h.m
 	n.m = &m
 	m.log, m.values = &n, nil
-	m.shape = m.shape.Clone()
+	m.logTerms = m.logTerms.Clone()
 	m.ballots = slices.Clone(m.ballots)
 	m.disk.held = cloneHeld(m.disk.held)
 	if f := m.disk.flight; f != nil {
@@ -224,7 +224,7 @@ func (w *world) serve(i int) {
 		}
 		h.log = append(slices.Clip(h.log), r.Delta.Entries...)
 		if o := r.Checkpoint; o != nil {
-			h.offered = protocol.Index(o.Description[0])
+			h.offered = protocol.Index(o.Manifest[0])
 		}
 		if r.Write != nil {
 			invariant.Check(h.write == nil, "two writes in flight")
@@ -244,8 +244,8 @@ func (w *world) serve(i int) {
 			case *protocol.Append:
 				invariant.Check(msg.PrevIndex >= h.durable.begin, "an append follows %d, the log begins at %d", msg.PrevIndex, h.durable.begin+1)
 				msg.Entries = slices.Clip(h.log[msg.PrevIndex:msg.Last])
-			case *protocol.Checkpoint:
-				msg.Description = []byte{byte(h.durable.begin)}
+			case *protocol.InstallCheckpoint:
+				msg.Manifest = []byte{byte(h.durable.begin)}
 			}
 			l := &letter{Envelope: e}
 			l.seal()
@@ -284,7 +284,7 @@ func (w *world) tidy() {
 			return msg.Term < h.durable.state.Term
 		case *protocol.Append:
 			return msg.Term < h.durable.state.Term
-		case *protocol.Checkpoint:
+		case *protocol.InstallCheckpoint:
 			return msg.Term < h.durable.state.Term
 		case *protocol.Heartbeat:
 			return msg.Term < h.durable.state.Term

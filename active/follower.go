@@ -30,12 +30,12 @@ func (m *Member) becomeFollower(term protocol.Term, leader protocol.MemberID) {
 		m.armElection()
 		m.refuseReads(lead)
 	}
-	m.emit(protocol.EventBecameFollower, leader, m.shape.LastIndex(), "")
+	m.emit(protocol.EventBecameFollower, leader, m.logTerms.LastIndex(), "")
 }
 
-// overtaken handles the term of a message (the paper, section 5.1): a higher
+// heedTerm handles the term of a message (the paper, section 5.1): a higher
 // one is entered, and the answer is whether the message is of an older one.
-func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool) {
+func (m *Member) heedTerm(from protocol.MemberID, term protocol.Term) (old bool) {
 	if term > m.hard.Term {
 		if m.state == StateLeader {
 			m.emit(protocol.EventSteppedDown, from, m.hard.Commit, fmt.Sprintf("%s is in term %d", m.label(from), term))
@@ -49,7 +49,7 @@ func (m *Member) overtaken(from protocol.MemberID, term protocol.Term) (old bool
 // term, and whoever hears it follows. See rivals for a second one of a term.
 func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
 	m.becomeFollower(term, from)
-	m.heard, m.called = m.now, false
+	m.heard, m.asked = m.now, false
 	if m.names(from) {
 		m.heardNamed = m.now
 	}
@@ -66,8 +66,8 @@ func (m *Member) hearsLeader() bool {
 	return !m.leader.IsZero() && m.now < m.heard.Add(m.cfg.Election)
 }
 
-// stepAppend is AppendEntries, receiver's side (the paper, figure 2).
-func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
+// onAppend is AppendEntries, receiver's side (the paper, figure 2).
+func (m *Member) onAppend(from protocol.MemberID, a *protocol.Append) {
 	if a.Term < m.hard.Term {
 		// The answer's term tells a leader that was cut off, or one that a
 		// member with a higher term follows in vain, that it is over.
@@ -105,7 +105,7 @@ func (m *Member) stepAppend(from protocol.MemberID, a *protocol.Append) {
 		skip := m.hard.Commit - prev
 		prev, prevTerm, entries = m.hard.Commit, entries[skip-1].Term, entries[skip:]
 	}
-	if t, ok := m.shape.TermAt(prev); !ok || t != prevTerm {
+	if t, ok := m.logTerms.TermAt(prev); !ok || t != prevTerm {
 		if !m.disagrees(from, a, prev, prevTerm) {
 			m.rejectAppend(from, a)
 		}
@@ -128,11 +128,11 @@ func (m *Member) acknowledgement(i protocol.Index) *protocol.AppendAnswer {
 // then this member may know of commits that a leader which was deposed since does
 // not know of, and takes nothing from it.
 func (m *Member) disagrees(from protocol.MemberID, a *protocol.Append, index protocol.Index, term protocol.Term) bool {
-	t, held := m.shape.TermAt(index)
+	t, held := m.logTerms.TermAt(index)
 	if index > m.hard.Commit || !held || t == term {
 		return false
 	}
-	if m.hard.Commit > m.outside || a.Commit >= index {
+	if m.hard.Commit > m.committedElsewhere || a.Commit >= index {
 		m.contradicted(fmt.Sprintf("committed entry %d is of term %d here, and of term %d at %s, the leader of term %d", index, t, term, m.label(from), a.Term))
 		return true
 	}
@@ -145,7 +145,7 @@ func (m *Member) disagrees(from protocol.MemberID, a *protocol.Append, index pro
 // carry fewer than are here (the paper, section 5.3).
 func (m *Member) takeEntries(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
 	for len(entries) > 0 {
-		t, ok := m.shape.TermAt(entries[0].Index)
+		t, ok := m.logTerms.TermAt(entries[0].Index)
 		if !ok {
 			break
 		}
@@ -166,8 +166,8 @@ func (m *Member) takeEntries(entries []protocol.Entry, configs []protocol.Config
 // leader's there. It saves the leader a round for each entry of a term that
 // only one of them has.
 func (m *Member) rejectAppend(from protocol.MemberID, a *protocol.Append) {
-	hint := m.lastThatFits(min(a.PrevIndex, m.shape.LastIndex()), a.PrevTerm)
-	term, _ := m.shape.TermAt(hint)
+	hint := m.lastThatFits(min(a.PrevIndex, m.logTerms.LastIndex()), a.PrevTerm)
+	term, _ := m.logTerms.TermAt(hint)
 	m.emit(protocol.EventRejected, from, a.PrevIndex, "")
 	m.send(from, &protocol.AppendAnswer{
 		Term: m.hard.Term, Reject: true, Index: a.PrevIndex, HintIndex: hint, HintTerm: term, Run: m.cfg.Run,
@@ -177,7 +177,7 @@ func (m *Member) rejectAppend(from protocol.MemberID, a *protocol.Append) {
 // levelAbove is the format level in force above an entry of this log. Above one that it does
 // not hold any will do: nothing is taken from there, and the leader has to hear so.
 func levelAbove(m *Member, i protocol.Index, term protocol.Term) protocol.FormatLevel {
-	if t, held := m.shape.TermAt(i); !held || t != term {
+	if t, held := m.logTerms.TermAt(i); !held || t != term {
 		return protocol.FormatLevelMax
 	}
 	return m.configs.LevelAt(i)
@@ -210,11 +210,11 @@ func checkAppend(a *protocol.Append, level protocol.FormatLevel) (configs []prot
 	return configs, nil
 }
 
-// stepHeartbeat follows the leader and its commit index. It is answered at
+// onHeartbeat follows the leader and its commit index. It is answered at
 // once, whatever the disk does: the answer promises only that this member has
 // not entered a higher term yet, and whoever it may have elected in one waited
 // for the write that says so.
-func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
+func (m *Member) onHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 	if h.Term < m.hard.Term {
 		m.send(from, &protocol.HeartbeatAnswer{Term: m.hard.Term, Unfit: m.unfit != ""})
 		return
@@ -223,10 +223,10 @@ func (m *Member) stepHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 		return
 	}
 	m.follow(from, h.Term)
-	if h.Commit > m.shape.LastIndex() {
+	if h.Commit > m.logTerms.LastIndex() {
 		// The leader speaks of what this member acknowledged. It has lost
 		// entries, and must not take others for them.
-		m.emit(protocol.EventRefused, from, h.Commit, fmt.Sprintf("commit index of a heartbeat above the log's end %d", m.shape.LastIndex()))
+		m.emit(protocol.EventRefused, from, h.Commit, fmt.Sprintf("commit index of a heartbeat above the log's end %d", m.logTerms.LastIndex()))
 	} else {
 		m.commitTo(h.Commit)
 	}

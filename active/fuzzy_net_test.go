@@ -264,7 +264,7 @@ func (v *voyage) flock(period time.Duration) {
 		for _, n := range v.nodes {
 			from := v.nodes[v.rng.IntN(len(v.nodes))]
 			link := [2]protocol.MemberID{from.id, n.id}
-			if n.down || from.down || from == n || v.cut[link] || from.commit() <= n.commit() || n.m != nil && !n.m.Adrift(v.now) || !trusts(n, from) {
+			if n.down || from.down || from == n || v.cut[link] || from.commit() <= n.commit() || n.m != nil && !n.m.IsLeaderless(v.now) || !trusts(n, from) {
 				continue
 			}
 			v.adopt(n, from, n.commit()+1, from.commit())
@@ -321,7 +321,7 @@ func (v *voyage) installWhenWritten(n *node, o *offer) {
 // lead waits for a leader that has committed something of its term.
 func (v *voyage) lead(limit time.Duration) *node {
 	for end := v.now.Add(limit); v.now < end; v.sail(10 * time.Millisecond) {
-		if l := v.leader(); l != nil && l.m.settled() {
+		if l := v.leader(); l != nil && l.m.hasCommittedOwnTerm() {
 			return l
 		}
 	}

@@ -206,15 +206,15 @@ func TestFuzzyLeadershipTransfer(t *testing.T) {
 		for range 10 {
 			v.sail(v.between(50*time.Millisecond, 800*time.Millisecond))
 			l := v.lead(time.Second)
-			heir := v.nodes[v.rng.IntN(len(v.nodes))]
-			err := l.m.Transfer(v.now, heir.id)
+			transferee := v.nodes[v.rng.IntN(len(v.nodes))]
+			err := l.m.Transfer(v.now, transferee.id)
 			v.settled(l)
-			invariant.Check((err == nil) == (heir != l), "transfer from %s to %s: %v", l.name, heir.name, err)
+			invariant.Check((err == nil) == (transferee != l), "transfer from %s to %s: %v", l.name, transferee.name, err)
 			if err != nil {
 				continue
 			}
 			v.sail(LAN.Election / 2)
-			invariant.Check(v.leader() == heir && l.m.state == StateFollower, "%s does not lead in half an election timeout after the transfer", heir.name)
+			invariant.Check(v.leader() == transferee && l.m.state == StateFollower, "%s does not lead in half an election timeout after the transfer", transferee.name)
 		}
 		*on = false
 	}, five...)
@@ -246,14 +246,14 @@ func TestFuzzyGrowth(t *testing.T) {
 
 // grow makes passives learners, and voters when they have caught up.
 func (v *voyage) grow(names ...string) {
-	v.seats(protocol.SeatLearner, names...)
-	v.seats(protocol.SeatVoter, names...)
+	v.seats(protocol.SuffrageLearner, names...)
+	v.seats(protocol.SuffrageVoter, names...)
 }
 
-func (v *voyage) seats(seat protocol.Seat, names ...string) {
+func (v *voyage) seats(seat protocol.Suffrage, names ...string) {
 	v.reconfigure(10*time.Second, func(_ *node, c protocol.Configuration) protocol.Configuration {
 		for _, name := range names {
-			c = c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: seat})
+			c = c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: seat})
 		}
 		return c
 	})
@@ -397,13 +397,13 @@ func TestFuzzyChurn(t *testing.T) {
 // change.
 func (v *voyage) replace(newcomer string) {
 	v.join(newcomer)
-	v.seats(protocol.SeatLearner, newcomer)
+	v.seats(protocol.SuffrageLearner, newcomer)
 	old := protocol.MemberID{}
 	v.reconfigure(20*time.Second, func(l *node, c protocol.Configuration) protocol.Configuration {
 		if voters := c.Voters(); old.IsZero() {
 			old = voters[v.rng.IntN(len(voters))]
 		}
-		return c.Without(old).With(protocol.ActiveMember{ID: idOf(newcomer), Name: newcomer, Seat: protocol.SeatVoter})
+		return c.Without(old).With(protocol.ActiveMember{ID: idOf(newcomer), Name: newcomer, Suffrage: protocol.SuffrageVoter})
 	})
 }
 

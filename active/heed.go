@@ -21,7 +21,7 @@ import (
 //     nothing. A request of anybody else changes nothing, not even the term. It
 //     may come of a configuration that this log has not got yet; so, unless a
 //     leader is heard, the member asks at once those that its log names for what
-//     is committed (see Adrift).
+//     is committed (see IsLeaderless).
 //   - [S] Those may be gone: {A,B,C} became {C,D,E} while C was away, A was
 //     removed, B is dead and so is E. Without C nobody is elected, and nobody
 //     whom C knows can tell it so. So when no leader that the log names has been
@@ -99,7 +99,7 @@ func (m *Member) ignore(from protocol.MemberID, msg protocol.Message, why string
 func tellIgnored(m *Member, from protocol.MemberID, msg protocol.Message, why string) {
 	if m.toldAt == 0 || m.now >= m.toldAt.Add(m.cfg.Election) {
 		m.toldAt = m.now
-		m.emit(protocol.EventRefused, from, m.shape.LastIndex(), msg.Kind().String()+": "+why)
+		m.emit(protocol.EventRefused, from, m.logTerms.LastIndex(), msg.Kind().String()+": "+why)
 	}
 }
 
@@ -117,14 +117,14 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 		return m.state == StateLeader && m.lead.find(from) != nil
 	case *protocol.ReadIndexAnswer, *protocol.TimeoutNow:
 		// A leader that is not in the configuration that it has just committed
-		// still answers, and names its heir, which may know of the commit already.
+		// still answers, and names its transferee, which may know of the commit already.
 		return from == m.leader || m.names(from)
 	}
 	if m.names(from) || m.Lost(m.now) {
 		return true
 	}
 	if !m.hearsLeader() {
-		m.called = true
+		m.asked = true
 	}
 	return false
 }
@@ -144,7 +144,7 @@ func (m *Member) late(from protocol.MemberID, msg protocol.Message) bool {
 func voted(m *Member, id protocol.MemberID) bool {
 	return slices.ContainsFunc(m.configs.All(), func(c protocol.ConfigurationAt) bool {
 		line, named := c.Configuration.Find(id)
-		return named && (line.Seat == protocol.SeatVoter || line.Outgoing)
+		return named && (line.Suffrage == protocol.SuffrageVoter || line.Outgoing)
 	})
 }
 
@@ -169,7 +169,7 @@ func (m *Member) nameVoters() {
 			continue
 		}
 		for _, line := range c.Configuration.Members {
-			if line.Seat == protocol.SeatVoter || line.Outgoing {
+			if line.Suffrage == protocol.SuffrageVoter || line.Outgoing {
 				ids = append(ids, line.ID)
 			}
 		}
@@ -198,8 +198,8 @@ func (m *Member) leaps(from protocol.MemberID, msg protocol.Message) bool {
 		return false
 	}
 	if m.names(from) {
-		return term-m.shape.LastTerm() > protocol.VoterLeapMax
+		return term-m.logTerms.LastTerm() > protocol.VoterLeapMax
 	}
-	committed, _ := m.shape.TermAt(m.hard.Commit)
+	committed, _ := m.logTerms.TermAt(m.hard.Commit)
 	return term-committed > protocol.LeapMax
 }

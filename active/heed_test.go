@@ -18,13 +18,13 @@ const hostilePerKind = 1000
 // raftKinds are what the core takes at all.
 var raftKinds = []protocol.MessageKind{
 	protocol.KindVote, protocol.KindVoteAnswer, protocol.KindAppend, protocol.KindAppendAnswer, protocol.KindHeartbeat,
-	protocol.KindHeartbeatAnswer, protocol.KindReadIndex, protocol.KindReadIndexAnswer, protocol.KindTimeoutNow, protocol.KindCheckpoint,
+	protocol.KindHeartbeatAnswer, protocol.KindReadIndex, protocol.KindReadIndexAnswer, protocol.KindTimeoutNow, protocol.KindInstallCheckpoint,
 }
 
 // asks reports whether a kind is a request of a leader or a candidate.
 func asks(kind protocol.MessageKind) bool {
 	return slices.Contains([]protocol.MessageKind{
-		protocol.KindVote, protocol.KindAppend, protocol.KindHeartbeat, protocol.KindTimeoutNow, protocol.KindCheckpoint,
+		protocol.KindVote, protocol.KindAppend, protocol.KindHeartbeat, protocol.KindTimeoutNow, protocol.KindInstallCheckpoint,
 	}, kind)
 }
 
@@ -40,7 +40,7 @@ func heeding(t *testing.T, seed uint64) *cluster {
 	}
 	c.pass(2 * time.Second)
 	l := c.leader()
-	if _, err := c.change(l.name, l.m.current.Configuration.With(protocol.ActiveMember{ID: idOf("l"), Name: "l", Seat: protocol.SeatLearner})); err != nil {
+	if _, err := c.change(l.name, l.m.current.Configuration.With(protocol.ActiveMember{ID: idOf("l"), Name: "l", Suffrage: protocol.SuffrageLearner})); err != nil {
 		t.Fatal(err)
 	}
 	c.pass(300 * time.Millisecond)
@@ -55,9 +55,9 @@ func sceneOf(c *cluster, n *node) *hostile.Scene {
 	m := n.m
 	s := &hostile.Scene{
 		Self: n.id, Term: m.hard.Term, Run: m.cfg.Run, Commit: m.hard.Commit,
-		Last: m.shape.LastIndex(), LastTerm: m.shape.LastTerm(), Request: 7,
+		Last: m.logTerms.LastIndex(), LastTerm: m.logTerms.LastTerm(), Request: 7,
 	}
-	s.CommitTerm, _ = m.shape.TermAt(m.hard.Commit)
+	s.CommitTerm, _ = m.logTerms.TermAt(m.hard.Commit)
 	for _, other := range c.nodes {
 		s.Members = append(s.Members, other.id)
 	}
@@ -287,7 +287,7 @@ func TestTermsAreBoundedByEntries(t *testing.T) {
 			if n.name == test.from {
 				t.Fatal("another seed is needed")
 			}
-			last := n.m.shape.LastTerm()
+			last := n.m.logTerms.LastTerm()
 			for _, leap := range test.leaps {
 				var m protocol.Message = &protocol.Heartbeat{Term: last + leap}
 				if test.from == "l" {
@@ -309,11 +309,11 @@ func TestLearnersTermIsMeasuredFromWhatIsCommitted(t *testing.T) {
 	m := h.n.m
 	m.hard.Term += 5 // elections whose first entries nobody else has
 	m.hard.Vote = protocol.MemberID{}
-	committed, _ := m.shape.TermAt(m.hard.Commit)
-	m.shape.Append(m.hard.Term)
+	committed, _ := m.logTerms.TermAt(m.hard.Commit)
+	m.logTerms.Append(m.hard.Term)
 	equal(t, "at the bound", m.leaps(idOf("z"), &protocol.HeartbeatAnswer{Term: committed + protocol.LeapMax}), false)
 	equal(t, "above", m.leaps(idOf("z"), &protocol.HeartbeatAnswer{Term: committed + protocol.LeapMax + 1}), true)
-	equal(t, "a voter, from the last entry", m.leaps(idOf("b"), &protocol.HeartbeatAnswer{Term: m.shape.LastTerm() + protocol.VoterLeapMax}), false)
+	equal(t, "a voter, from the last entry", m.leaps(idOf("b"), &protocol.HeartbeatAnswer{Term: m.logTerms.LastTerm() + protocol.VoterLeapMax}), false)
 }
 
 // [S] Who asks for another that has not asked yet would give it an answer that is
@@ -424,15 +424,15 @@ func TestCalledMemberAsksAtOnce(t *testing.T) {
 	heard := n.m.heard
 	call()
 	c.now = heard.Add(LAN.Election)
-	equal(t, "called while a leader was heard", n.m.Adrift(c.now), false)
+	equal(t, "called while a leader was heard", n.m.IsLeaderless(c.now), false)
 	call()
-	equal(t, "called after that", n.m.Adrift(c.now), true)
+	equal(t, "called after that", n.m.IsLeaderless(c.now), true)
 	c.step(l, idOf("x"), &protocol.Heartbeat{Term: l.m.hard.Term + 1})
-	equal(t, "a leader", l.m.Adrift(c.now), false)
+	equal(t, "a leader", l.m.IsLeaderless(c.now), false)
 	c.step(n, l.id, &protocol.Heartbeat{Term: l.m.hard.Term})
-	equal(t, "its leader is back", n.m.Adrift(c.now), false)
+	equal(t, "its leader is back", n.m.IsLeaderless(c.now), false)
 	c.now = c.now.Add(LAN.Election)
-	equal(t, "nobody has called since", n.m.Adrift(c.now), false)
+	equal(t, "nobody has called since", n.m.IsLeaderless(c.now), false)
 }
 
 // Whom the log names: the voters of the configuration at the commit index and of
@@ -449,14 +449,14 @@ func TestNamedAreTheVotersThatMayBeInForce(t *testing.T) {
 	c.campaign("a")
 	c.stabilize()
 	equal(t, "at first", names(c.member("b")), "abc")
-	with := func(name string, seat protocol.Seat) protocol.Configuration {
-		return c.member("a").current.Configuration.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: seat})
+	with := func(name string, seat protocol.Suffrage) protocol.Configuration {
+		return c.member("a").current.Configuration.With(protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: seat})
 	}
-	_, _ = c.change("a", with("d", protocol.SeatLearner))
+	_, _ = c.change("a", with("d", protocol.SuffrageLearner))
 	c.pass(200 * time.Millisecond)
 	equal(t, "a learner", names(c.member("b")), "abc")
 	equal(t, "at the learner", names(c.member("d")), "abc")
-	next := with("d", protocol.SeatVoter).Without(idOf("c"))
+	next := with("d", protocol.SuffrageVoter).Without(idOf("c"))
 	_, _ = c.change("a", next)
 	equal(t, "the joint one, not committed", names(c.member("a")), "abcd")
 	equal(t, "before it is known", names(c.member("b")), "abc")

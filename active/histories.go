@@ -35,7 +35,7 @@ func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
 	m.emit(protocol.EventPutBack, p.id, p.match, fmt.Sprintf(
 		"%s acknowledged %d in this term, and after a restart it has at most %d: its directory was put back, and it counts no more", m.label(p.id), p.held(), a.HintIndex))
 	m.ready.PutBack = append(m.ready.PutBack, protocol.RunOf{Member: p.id, Run: a.Run})
-	p.probe(m.shape.LastIndex() + 1)
+	p.probe(m.logTerms.LastIndex() + 1)
 	p.owed, p.putBack = p.held(), a.Run
 	p.match, p.round, p.sentCommit = 0, 0, 0
 	p.heard, p.answered = math.MinInt64, false

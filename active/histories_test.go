@@ -71,7 +71,7 @@ func TestRejectionBelowWhatAnotherRunAcknowledgedProvesADirectoryPutBack(t *test
 		"the same run, a later entry":        {[]*protocol.AppendAnswer{reject(6, 1, 7)}, false},
 		"the answer to a term that is over":  {[]*protocol.AppendAnswer{reject(4, 0, 0)}, false},
 		"an acknowledgement of less":         {[]*protocol.AppendAnswer{{Term: 2, Index: 2, Run: 8}}, false},
-		"the tip of a passive":               {[]*protocol.AppendAnswer{{Term: 2, Passive: true, Index: 2}}, false},
+		"the last index of a passive":        {[]*protocol.AppendAnswer{{Term: 2, Passive: true, Index: 2}}, false},
 		"an active that was a passive since": {[]*protocol.AppendAnswer{{Term: 2, Passive: true, Index: 2}, reject(4, 2, 8)}, false},
 		"a run that has acknowledged it too": {[]*protocol.AppendAnswer{{Term: 2, Index: 4, Run: 8}, reject(4, 3, 8)}, false},
 	} {
@@ -88,13 +88,13 @@ func TestRejectionBelowWhatAnotherRunAcknowledgedProvesADirectoryPutBack(t *test
 func TestMemberThatIsReadmittedIsNotHeldToWhatItAcknowledgedBefore(t *testing.T) {
 	h := acknowledged(t)
 	without := configurationOf("a", "c")
-	learner := without.With(protocol.ActiveMember{ID: idOf("b"), Name: "b", Seat: protocol.SeatLearner})
+	learner := without.With(protocol.ActiveMember{ID: idOf("b"), Name: "b", Suffrage: protocol.SuffrageLearner})
 	for _, next := range []protocol.Configuration{without, learner} {
 		if _, err := h.change("a", next); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // joint, and final
-			h.says("c", &protocol.AppendAnswer{Term: 2, Index: h.n.m.shape.LastIndex(), Run: 1})
+			h.says("c", &protocol.AppendAnswer{Term: 2, Index: h.n.m.logTerms.LastIndex(), Run: 1})
 		}
 		equal(t, "joint", h.n.m.current.Configuration.Joint(), false)
 	}
@@ -120,8 +120,8 @@ func TestCondemnedMemberCountsForNothing(t *testing.T) {
 	equal(t, "commit after another's", h.n.m.hard.Commit, 5)
 	h.says("c", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round})
 	equal(t, "reads after another's", len(h.n.reads), 1)
-	if p := h.n.m.heir(h.n.m.hard.Commit); p == nil || p.id != idOf("c") {
-		t.Errorf("got %v for an heir, want c", p)
+	if p := h.n.m.bestTransferee(h.n.m.hard.Commit); p == nil || p.id != idOf("c") {
+		t.Errorf("got %v for a transferee, want c", p)
 	}
 	h.says("b", proof)
 	equal(t, "condemned", len(h.n.putBack), 1)
@@ -171,7 +171,7 @@ func TestCondemnationEndsWithTheLeadership(t *testing.T) {
 func TestWhoGivesUpEntriesOfItsTermLeavesTheTerm(t *testing.T) {
 	for name, replace := range map[string]func(*hub){
 		"the flock": func(h *hub) {
-			equal(t, "adopted", h.n.m.Adopt(h.now, Run{From: idOf("c"), Entries: logOf(1, 3), Commit: 2}), Adopted)
+			equal(t, "caught-up", h.n.m.CatchUp(h.now, Run{From: idOf("c"), Entries: logOf(1, 3), Commit: 2}), CaughtUp)
 		},
 		"a checkpoint": func(h *hub) { h.n.m.Install(h.now, beginAt(2, 3, "a", "b", "c")) },
 	} {
@@ -193,11 +193,11 @@ func TestWhoGivesUpEntriesOfItsTermLeavesTheTerm(t *testing.T) {
 func TestDeposedLeaderIsNoOtherHistoryUntilItCommits(t *testing.T) {
 	for commit, stops := range map[protocol.Index]bool{1: false, 2: true} {
 		h := newHub(t, 5, 1, 1)
-		equal(t, "adopted", h.n.m.Adopt(h.now, Run{From: idOf("c"), Entries: logOf(1, 3), Commit: 2}), Adopted)
+		equal(t, "caught-up", h.n.m.CatchUp(h.now, Run{From: idOf("c"), Entries: logOf(1, 3), Commit: 2}), CaughtUp)
 		h.cluster.settle(h.n)
 		h.says("b", appendOf(5, 1, 1, commit, logOf(1, 5)))
 		equal(t, "stops", h.n.stop != nil, stops)
-		equal(t, "last", h.n.m.shape.LastTerm(), 3)
+		equal(t, "last", h.n.m.logTerms.LastTerm(), 3)
 	}
 }
 

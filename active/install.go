@@ -13,11 +13,11 @@ import (
 // tells the core (Install). Who fetches says so too (SetInstalling): it must
 // not be elected, nor counted, on the ground of what it does not have yet.
 
-// stepCheckpoint hands the leader's offer to the owner. It is answered with
+// onInstallCheckpoint hands the leader's offer to the owner. It is answered with
 // what this member holds as surely as its leader does: its committed entries,
 // as far as they are durable. That tells a leader that offers in vain, because
 // an answer was lost or the member got there by other ways, where to go on.
-func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) {
+func (m *Member) onInstallCheckpoint(from protocol.MemberID, c *protocol.InstallCheckpoint) {
 	if c.Term < m.hard.Term {
 		m.send(from, &protocol.AppendAnswer{Term: m.hard.Term, Reject: true})
 		return
@@ -27,7 +27,7 @@ func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) 
 	}
 	m.follow(from, c.Term)
 	m.emit(protocol.EventCheckpoint, from, m.hard.Commit, "offered")
-	m.ready.Checkpoint = &protocol.Offer{From: from, Description: c.Description}
+	m.ready.Checkpoint = &protocol.ManifestOffer{From: from, Manifest: c.Manifest}
 	if !m.installing {
 		held := min(m.hard.Commit, m.disk.stable)
 		m.promise(from, m.acknowledgement(held), held)
@@ -48,7 +48,7 @@ func (m *Member) SetInstalling(now protocol.Instant, installing bool) {
 	switch {
 	case !installing:
 	case m.state == StateLeader:
-		m.nameHeir()
+		m.nameTransferee()
 		m.stepDown("it installs a checkpoint")
 	case m.state != StateFollower:
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})
@@ -69,7 +69,7 @@ func (m *Member) SetInstalling(now protocol.Instant, installing bool) {
 func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 	m.advance(now)
 	m.installing = false
-	term, held := m.shape.TermAt(b.Index)
+	term, held := m.logTerms.TermAt(b.Index)
 	switch {
 	case held && term == b.Term && !b.Anew:
 		m.knowConfiguration(b)
@@ -89,8 +89,8 @@ func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 	// elected the later leader did so before, acknowledges nothing in this term
 	// any more, and has no member here; so one of them had acknowledged, before
 	// it voted, whatever is committed in this term, and the later leader has it.
-	m.outside = max(m.outside, min(b.Index, m.hard.Commit))
-	m.emit(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
+	m.committedElsewhere = max(m.committedElsewhere, min(b.Index, m.hard.Commit))
+	m.emit(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.logTerms.FirstIndex(), m.logTerms.LastIndex()))
 	if m.state == StateFollower && !m.leader.IsZero() {
 		m.promise(m.leader, m.acknowledgement(m.hard.Commit), m.hard.Commit)
 	}
@@ -99,7 +99,7 @@ func (m *Member) Install(now protocol.Instant, b protocol.Begin) {
 // knowConfiguration learns the configuration in force at a checkpoint that the
 // log goes on from, if the log did not know it. Those above it stay.
 func (m *Member) knowConfiguration(b protocol.Begin) {
-	if _, known := m.configs.At(max(b.Index, m.shape.PrevIndex)); known || b.Index < m.shape.PrevIndex {
+	if _, known := m.configs.At(max(b.Index, m.logTerms.PrevIndex)); known || b.Index < m.logTerms.PrevIndex {
 		return
 	}
 	m.configs = protocol.NewConfigurations(append([]protocol.ConfigurationAt{b.Configuration}, m.configs.All()...)...)
@@ -113,13 +113,13 @@ func (m *Member) beginAfter(b protocol.Begin) {
 		m.stepDown("it installs a checkpoint")
 	}
 	term := max(m.hard.Term, b.Term)
-	if _, held := m.shape.TermAt(b.Index); held { // another one
+	if _, held := m.logTerms.TermAt(b.Index); held { // another one
 		term = max(term, m.past())
 	}
 	if term > m.hard.Term || m.state != StateFollower {
 		m.becomeFollower(term, protocol.MemberID{})
 	}
-	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
+	m.logTerms = protocol.LogTerms{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
 	m.lastTime = b.Time
 	m.ready.Delta = protocol.Delta{}
 	m.disk.takeBack(m.hard.Commit)
@@ -144,9 +144,9 @@ func (d *disk) restart(after protocol.Index) {
 func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
 	invariant.Check(i <= m.hard.Commit, "head dropped to %d, above the commit index %d", i, m.hard.Commit)
 	invariant.Check(i <= m.disk.written, "head dropped to %d, the disk has been given %d", i, m.disk.written)
-	m.shape.DropHead(i, sum)
+	m.logTerms.DropHead(i, sum)
 	m.configs.DropHead(i)
-	m.disk.stable = max(m.disk.stable, m.shape.PrevIndex)
+	m.disk.stable = max(m.disk.stable, m.logTerms.PrevIndex)
 	m.feedAbove()
 }
 
@@ -165,7 +165,7 @@ func (m *Member) SetUnreadable(now protocol.Instant, upTo protocol.Index) {
 }
 
 // feedsAfter returns the index after which this member has entries for others.
-func (m *Member) feedsAfter() protocol.Index { return max(m.shape.PrevIndex, m.unreadable) }
+func (m *Member) feedsAfter() protocol.Index { return max(m.logTerms.PrevIndex, m.unreadable) }
 
 // feedAbove follows a move of feedsAfter.
 func (m *Member) feedAbove() {
@@ -208,5 +208,5 @@ func (m *Member) offer(p *progress) {
 		return
 	}
 	p.probing, p.probeAt = true, m.now
-	m.send(p.id, &protocol.Checkpoint{Term: m.hard.Term})
+	m.send(p.id, &protocol.InstallCheckpoint{Term: m.hard.Term})
 }

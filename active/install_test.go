@@ -26,7 +26,7 @@ func beginAt(index protocol.Index, term protocol.Term, voters ...string) protoco
 // installs plays the owner that has reset the disk, and tells the member.
 func (h *hub) installs(b protocol.Begin) []protocol.Message {
 	h.wire = nil
-	if term, held := h.n.m.shape.TermAt(b.Index); b.Index > h.n.m.hard.Commit && (!held || term != b.Term || b.Anew) {
+	if term, held := h.n.m.logTerms.TermAt(b.Index); b.Index > h.n.m.hard.Commit && (!held || term != b.Term || b.Anew) {
 		state := make([]int, b.Index)
 		for i := range state {
 			state[i] = int(b.Term)
@@ -72,7 +72,7 @@ func TestInstallKeepsTheLogOrBeginsItAnew(t *testing.T) {
 			h.n.m.SetInstalling(h.now, true)
 			before := h.n.m.LastTime()
 			h.installs(test.begin)
-			s := h.n.m.Shape()
+			s := h.n.m.LogTerms()
 			equal(t, "first", s.FirstIndex(), test.first)
 			equal(t, "last", s.LastIndex(), test.last)
 			equal(t, "commit", h.n.m.hard.Commit, test.committed)
@@ -105,20 +105,20 @@ func TestInstallRaisesTheTerm(t *testing.T) {
 	equal(t, "on disk", h.n.durable.state.Term, 7)
 	equal(t, "vote", h.n.durable.state.Vote, protocol.MemberID{})
 	equal(t, "an append of term 6", one[*protocol.AppendAnswer](t, h.says("b", appendOf(6, 0, 0, 1, logOf(1, 6)))).Term, 7)
-	equal(t, "last", h.n.m.shape.LastIndex(), 5)
+	equal(t, "last", h.n.m.logTerms.LastIndex(), 5)
 }
 
 func TestOfferRaisesTheTermAndIsAnsweredWithWhatIsCommittedAndDurable(t *testing.T) {
 	h := newHub(t, 1, 2, 1, 1, 1)
 	h.n.async = true
-	equal(t, "answers before the term is durable", len(h.says("b", &protocol.Checkpoint{Term: 4, Description: []byte("9")})), 0)
+	equal(t, "answers before the term is durable", len(h.says("b", &protocol.InstallCheckpoint{Term: 4, Manifest: []byte("9")})), 0)
 	h.persist(h.n)
 	h.cluster.settle(h.n)
 	equal(t, "answer", *one[*protocol.AppendAnswer](t, h.sent()), protocol.AppendAnswer{Term: 4, Index: 2, Run: 197})
 	equal(t, "offered", h.n.offered.index, 9)
 	equal(t, "leader", h.n.m.leader, idOf("b"))
 	h.n.offered = nil
-	a := one[*protocol.AppendAnswer](t, h.says("c", &protocol.Checkpoint{Term: 3, Description: []byte("9")}))
+	a := one[*protocol.AppendAnswer](t, h.says("c", &protocol.InstallCheckpoint{Term: 3, Manifest: []byte("9")}))
 	equal(t, "answer to a deposed leader", *a, protocol.AppendAnswer{Term: 4, Reject: true})
 	equal(t, "its offer is handed out", h.n.offered != nil, false)
 }
@@ -129,7 +129,7 @@ func TestOfferDoesNotAcknowledgeWhatIsNotDurable(t *testing.T) {
 	h.n.async = true
 	h.says("b", appendOf(1, 1, 1, 3, logOf(1, 1, 1)))
 	equal(t, "commit", h.n.m.hard.Commit, 3)
-	a := one[*protocol.AppendAnswer](t, h.says("b", &protocol.Checkpoint{Term: 1, Description: []byte("9")}))
+	a := one[*protocol.AppendAnswer](t, h.says("b", &protocol.InstallCheckpoint{Term: 1, Manifest: []byte("9")}))
 	equal(t, "acknowledged", a.Index, 1)
 }
 
@@ -146,7 +146,7 @@ func TestOffersReachWhoeverListens(t *testing.T) {
 			h.lead()
 		}
 		equal(t, "state before", h.n.m.state, state)
-		h.says("c", &protocol.Checkpoint{Term: 5, Description: []byte("9")})
+		h.says("c", &protocol.InstallCheckpoint{Term: 5, Manifest: []byte("9")})
 		equal(t, state.String()+": afterwards", h.n.m.state, StateFollower)
 		equal(t, state.String()+": offered", h.n.offered != nil, true)
 	}
@@ -199,7 +199,7 @@ func TestWriteInFlightProvesNothingOfALogThatBeganAnew(t *testing.T) {
 	h.n.m.Ready()
 	h.n.m.Persisted(h.now, h.n.write.ID)
 	equal(t, "durable", h.n.m.disk.stable, 3)
-	equal(t, "last", h.n.m.shape.LastIndex(), 3)
+	equal(t, "last", h.n.m.logTerms.LastIndex(), 3)
 }
 
 // The configuration of a member is that of its checkpoint plus the entries above
@@ -257,7 +257,7 @@ func TestDropHeadAtALeader(t *testing.T) {
 			for _, msg := range append(h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: h.n.m.lead.round}),
 				h.says("b", &protocol.AppendAnswer{Term: 2, Reject: true, Index: 3, HintIndex: 1, HintTerm: 1})...) {
 				switch msg.(type) {
-				case *protocol.Checkpoint:
+				case *protocol.InstallCheckpoint:
 					offers++
 				case *protocol.Append:
 					t.Errorf("%s: got an append to a member in catch-up", name)

@@ -46,9 +46,9 @@ type Proposal struct {
 func (m *Member) becomeLeader() {
 	invariant.Check(m.state == StateCandidate, "%s became leader of term %d", m.state, m.hard.Term)
 	m.state, m.leader, m.ballots = StateLeader, m.cfg.ID, nil
-	m.lead = &leadership{noop: m.shape.LastIndex() + 1, time: m.lastTime}
+	m.lead = &leadership{noop: m.logTerms.LastIndex() + 1, time: m.lastTime}
 	m.lead.follow(m)
-	m.emit(protocol.EventBecameLeader, m.cfg.ID, m.shape.LastIndex(), "")
+	m.emit(protocol.EventBecameLeader, m.cfg.ID, m.logTerms.LastIndex(), "")
 	// Entries of earlier terms are committed by the one that follows them
 	// (the paper, sections 5.4.2 and 8).
 	m.appendOwn([]protocol.Entry{{Kind: protocol.EntryNoop}}, nil)
@@ -78,7 +78,7 @@ func (m *Member) tickLeader() {
 		}
 	}
 	m.startRound(true)
-	m.remindHeir()
+	m.remindTransferee()
 }
 
 // Propose appends entries to the leader's log and returns the index of the
@@ -101,7 +101,7 @@ func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.I
 			return 0, protocol.ErrInvalid.With("a " + p.Kind.String() + " entry was proposed")
 		}
 	}
-	first := m.shape.LastIndex() + 1
+	first := m.logTerms.LastIndex() + 1
 	if len(entries) == 0 {
 		return first, nil
 	}
@@ -110,7 +110,7 @@ func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.I
 		return 0, err
 	}
 	m.appendOwn(entries, nil)
-	m.lead.batches = append(m.lead.batches, batch{last: m.shape.LastIndex(), bytes: bytes})
+	m.lead.batches = append(m.lead.batches, batch{last: m.logTerms.LastIndex(), bytes: bytes})
 	m.lead.bytes += bytes
 	return first, nil
 }
@@ -128,7 +128,7 @@ func (m *Member) admit(entries []protocol.Entry) (bytes int, err error) {
 		}
 		bytes += size
 	}
-	count := int(m.shape.LastIndex()-m.hard.Commit) + len(entries)
+	count := int(m.logTerms.LastIndex()-m.hard.Commit) + len(entries)
 	if len(m.lead.batches) > 0 && (count > m.cfg.UncommittedMax || m.lead.bytes+bytes > m.cfg.UncommittedBytesMax) {
 		return 0, protocol.ErrOverloaded
 	}
@@ -137,7 +137,7 @@ func (m *Member) admit(entries []protocol.Entry) (bytes int, err error) {
 
 // appendOwn stamps entries with index, term and cluster time and appends them.
 func (m *Member) appendOwn(entries []protocol.Entry, configs []protocol.ConfigurationAt) {
-	index, at := m.shape.LastIndex(), m.lead.time
+	index, at := m.logTerms.LastIndex(), m.lead.time
 	for i := range entries {
 		index++
 		e := &entries[i]
@@ -148,8 +148,8 @@ func (m *Member) appendOwn(entries []protocol.Entry, configs []protocol.Configur
 	m.due = true
 }
 
-// settled reports whether an entry of the leader's own term is committed.
-func (m *Member) settled() bool { return m.hard.Commit >= m.lead.noop }
+// hasCommittedOwnTerm reports whether an entry of the leader's own term is committed.
+func (m *Member) hasCommittedOwnTerm() bool { return m.hard.Commit >= m.lead.noop }
 
 // maybeCommit raises the commit index to what a majority holds durably, but
 // only if that is an entry of the own term: an entry of an earlier one may be
@@ -159,7 +159,7 @@ func (m *Member) maybeCommit() {
 	if i <= m.hard.Commit {
 		return
 	}
-	if t, ok := m.shape.TermAt(i); !ok || t != m.hard.Term {
+	if t, ok := m.logTerms.TermAt(i); !ok || t != m.hard.Term {
 		return
 	}
 	m.commitTo(i)
@@ -183,10 +183,10 @@ func (l *leadership) release(commit protocol.Index) {
 	l.batches = l.batches[n:]
 }
 
-// stepHeartbeatAnswer counts an answer to a round, and sends again what seems
+// onHeartbeatAnswer counts an answer to a round, and sends again what seems
 // to be lost: whoever answers can be reached.
-func (m *Member) stepHeartbeatAnswer(from protocol.MemberID, a *protocol.HeartbeatAnswer) {
-	if m.overtaken(from, a.Term) || m.state != StateLeader {
+func (m *Member) onHeartbeatAnswer(from protocol.MemberID, a *protocol.HeartbeatAnswer) {
+	if m.heedTerm(from, a.Term) || m.state != StateLeader {
 		return
 	}
 	p := m.lead.find(from)

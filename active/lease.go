@@ -38,14 +38,14 @@ func (m *Member) lease() time.Duration {
 	return longest
 }
 
-// pledged reports whether this member must not vote, because a leader may rely
+// isInLeasePromise reports whether this member must not vote, because a leader may rely
 // on that.
 //
 // [S] It does not matter whether the member still follows that leader: it may
 // have heard of a higher term meanwhile. And one that has just started may have
 // answered a round before and does not know: unless there is no other voter, it
 // waits as if it had heard a leader at its start.
-func (m *Member) pledged() bool {
+func (m *Member) isInLeasePromise() bool {
 	lease := m.lease()
 	if lease == 0 || m.alone() {
 		return false
@@ -80,7 +80,7 @@ func (m *Member) renewLease() {
 // the election that follows does not heed it, however late it comes.
 func (m *Member) holdsLease() bool {
 	l := m.lead
-	return l.leased && !l.handedOver && m.settled() && m.current.Index <= m.hard.Commit &&
+	return l.leased && !l.handedOver && m.hasCommittedOwnTerm() && m.current.Index <= m.hard.Commit &&
 		m.Longest(m.now) < l.leaseFrom.Add(leaseUsed(m.current.Configuration.Lease))
 }
 

@@ -12,7 +12,7 @@ import (
 func (m *Member) truncate(after protocol.Index) {
 	invariant.Check(after >= m.hard.Commit, "log truncated to %d, below the commit index %d", after, m.hard.Commit)
 	m.emit(protocol.EventTruncated, m.leader, after, "")
-	m.shape.TruncateAfter(after)
+	m.logTerms.TruncateAfter(after)
 	m.disk.lose(after)
 	d := &m.ready.Delta
 	d.Cut(after)
@@ -31,11 +31,11 @@ func (m *Member) appendEntries(entries []protocol.Entry, configs []protocol.Conf
 	if len(entries) == 0 {
 		return
 	}
-	if entries[0].Index != m.shape.LastIndex()+1 {
-		invariant.Check(false, "entry %d appended at %d", entries[0].Index, m.shape.LastIndex()+1)
+	if entries[0].Index != m.logTerms.LastIndex()+1 {
+		invariant.Check(false, "entry %d appended at %d", entries[0].Index, m.logTerms.LastIndex()+1)
 	}
 	for i := range entries {
-		m.shape.Append(entries[i].Term)
+		m.logTerms.Append(entries[i].Term)
 	}
 	last := &entries[len(entries)-1]
 	m.lastTime = last.Time
@@ -54,7 +54,7 @@ func (m *Member) appendEntries(entries []protocol.Entry, configs []protocol.Conf
 	}
 }
 
-// reconfigure adopts the latest configuration of the log.
+// reconfigure takes over the latest configuration of the log.
 func (m *Member) reconfigure() {
 	before := m.current.Index
 	m.current, _ = m.configs.Latest()
@@ -75,8 +75,8 @@ func (m *Member) commitTo(i protocol.Index) {
 	if i <= m.hard.Commit {
 		return
 	}
-	if i > m.shape.LastIndex() {
-		invariant.Check(false, "commit %d above the log's end %d", i, m.shape.LastIndex())
+	if i > m.logTerms.LastIndex() {
+		invariant.Check(false, "commit %d above the log's end %d", i, m.logTerms.LastIndex())
 	}
 	m.hard.Commit = i
 	if len(m.configs.All()) > 1 {
@@ -88,14 +88,14 @@ func (m *Member) commitTo(i protocol.Index) {
 // upToDate reports whether a log that ends with (index, term) is at least as
 // up to date as this one (the paper, section 5.4.1).
 func (m *Member) upToDate(index protocol.Index, term protocol.Term) bool {
-	mine := m.shape.LastTerm()
-	return term > mine || term == mine && index >= m.shape.LastIndex()
+	mine := m.logTerms.LastTerm()
+	return term > mine || term == mine && index >= m.logTerms.LastIndex()
 }
 
 // lastThatFits returns the highest index up to limit whose term is at most t:
 // above it, a log that has an entry of term t at limit must differ.
 func (m *Member) lastThatFits(limit protocol.Index, t protocol.Term) protocol.Index {
-	return min(limit, m.shape.LastBelowTerm(t))
+	return min(limit, m.logTerms.LastBelowTerm(t))
 }
 
 // fit returns how far an append that begins at first may reach, and how many

@@ -34,7 +34,7 @@ func (s State) String() string {
 // what the passive role leaves.
 type Start struct {
 	State          protocol.HardState
-	Shape          protocol.Shape
+	LogTerms       protocol.LogTerms
 	Configurations protocol.Configurations
 	// LastTime is the cluster time of the log's last entry.
 	LastTime protocol.ClusterTime
@@ -72,7 +72,7 @@ type Member struct {
 	state    State // never StateLearner: that is a follower that is no voter
 	hard     protocol.HardState
 	leader   protocol.MemberID // of hard.Term, if known
-	shape    protocol.Shape
+	logTerms protocol.LogTerms
 	configs  protocol.Configurations
 	lastTime protocol.ClusterTime
 
@@ -87,7 +87,7 @@ type Member struct {
 	// that somebody else has asked something since a leader was heard.
 	named      []protocol.MemberID
 	heardNamed protocol.Instant
-	called     bool
+	asked      bool
 	deposed    bool // by a learner's answer, at deposedAt
 	deposedAt  protocol.Instant
 	unheeded   uint64           // messages
@@ -98,9 +98,9 @@ type Member struct {
 	stopped    bool   // see contradicted and Silence
 	// unreadable: see SetUnreadable.
 	unreadable protocol.Index
-	// outside is how far the log is committed by the word of others than a
-	// leader: see Adopt, Install and disagrees.
-	outside protocol.Index
+	// committedElsewhere is how far the log is committed by the word of others than a
+	// leader: see CatchUp, Install and disagrees.
+	committedElsewhere protocol.Index
 
 	heard      protocol.Instant // when a leader was heard last; at first, the start
 	led        protocol.Instant // when this member ceased to lead
@@ -132,16 +132,16 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	m := &Member{
 		cfg: cfg.WithDefaults(), log: log, now: now, heard: now, heardNamed: now, led: now, state: StateFollower,
 		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
-		hard: start.State, shape: start.Shape.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
+		hard: start.State, logTerms: start.LogTerms.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
 	}
-	last := m.shape.LastIndex()
+	last := m.logTerms.LastIndex()
 	invariant.Check(m.hard.Commit <= last, "commit %d above the log's end %d at the start", m.hard.Commit, last)
-	m.hard.Commit = max(m.hard.Commit, m.shape.PrevIndex)
+	m.hard.Commit = max(m.hard.Commit, m.logTerms.PrevIndex)
 	m.disk = disk{written: last, stable: last, durable: start.State, taking: start.Taking, pace: pace{election: m.cfg.Election}}
 	if start.Taking {
-		m.disk.stable = m.shape.PrevIndex
+		m.disk.stable = m.logTerms.PrevIndex
 	}
-	if t := m.shape.LastTerm(); t > m.hard.Term {
+	if t := m.logTerms.LastTerm(); t > m.hard.Term {
 		m.hard.Term, m.hard.Vote = t, protocol.MemberID{}
 	}
 	m.handed = m.hard.Commit
@@ -193,25 +193,25 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 	}
 	switch msg := msg.(type) {
 	case *protocol.Vote:
-		m.stepVote(from, msg)
+		m.onVote(from, msg)
 	case *protocol.VoteAnswer:
-		m.stepVoteAnswer(from, msg)
+		m.onVoteAnswer(from, msg)
 	case *protocol.Append:
-		m.stepAppend(from, msg)
-	case *protocol.Checkpoint:
-		m.stepCheckpoint(from, msg)
+		m.onAppend(from, msg)
+	case *protocol.InstallCheckpoint:
+		m.onInstallCheckpoint(from, msg)
 	case *protocol.AppendAnswer:
-		m.stepAppendAnswer(from, msg)
+		m.onAppendAnswer(from, msg)
 	case *protocol.Heartbeat:
-		m.stepHeartbeat(from, msg)
+		m.onHeartbeat(from, msg)
 	case *protocol.HeartbeatAnswer:
-		m.stepHeartbeatAnswer(from, msg)
+		m.onHeartbeatAnswer(from, msg)
 	case *protocol.ReadIndex:
-		m.readIndex(from, *msg)
+		m.onReadIndex(from, *msg)
 	case *protocol.ReadIndexAnswer:
-		m.stepReadIndexAnswer(from, msg)
+		m.onReadIndexAnswer(from, msg)
 	case *protocol.TimeoutNow:
-		m.stepTimeoutNow(from, msg)
+		m.onTimeoutNow(from, msg)
 	}
 }
 
@@ -261,12 +261,12 @@ func (m *Member) armElection() {
 // checkInvariants runs at each Ready. The conditions come before the calls so
 // that the arguments of a check that holds cost nothing.
 func (m *Member) checkInvariants() {
-	last := m.shape.LastIndex()
+	last := m.logTerms.LastIndex()
 	if m.hard.Commit > last {
 		invariant.Check(false, "commit %d above the log's end %d", m.hard.Commit, last)
 	}
-	if m.hard.Term < m.shape.LastTerm() {
-		invariant.Check(false, "term %d below the last entry's %d", m.hard.Term, m.shape.LastTerm())
+	if m.hard.Term < m.logTerms.LastTerm() {
+		invariant.Check(false, "term %d below the last entry's %d", m.hard.Term, m.logTerms.LastTerm())
 	}
 	if m.disk.stable > m.disk.written || m.disk.written > last {
 		invariant.Check(false, "stable %d, written %d, log's end %d out of order", m.disk.stable, m.disk.written, last)

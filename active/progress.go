@@ -35,10 +35,10 @@ const probeBytesMax = 64 << 10
 // what the member has acknowledged as durable in this term, and never sinks,
 // unless it is found that the member's directory was put back.
 type progress struct {
-	id    protocol.MemberID
-	seat  protocol.Seat
-	voter bool // in either half
-	state ProgressState
+	id       protocol.MemberID
+	suffrage protocol.Suffrage
+	voter    bool // in either half
+	state    ProgressState
 	// passive says that the member answered as a passive: it takes committed
 	// entries only, and what it holds is not durable.
 	passive bool
@@ -87,11 +87,11 @@ func (l *leadership) follow(m *Member) {
 		if line.ID == m.cfg.ID {
 			continue
 		}
-		p := progress{id: line.ID, next: m.shape.LastIndex() + 1, heard: m.now}
+		p := progress{id: line.ID, next: m.logTerms.LastIndex() + 1, heard: m.now}
 		if i, ok := slices.BinarySearchFunc(old, line.ID, func(p progress, id protocol.MemberID) int { return p.id.Compare(id) }); ok {
 			p = old[i]
 		}
-		p.seat, p.voter = line.Seat, line.Seat == protocol.SeatVoter || line.Outgoing
+		p.suffrage, p.voter = line.Suffrage, line.Suffrage == protocol.SuffrageVoter || line.Outgoing
 		l.progress = append(l.progress, p)
 	}
 }

@@ -45,7 +45,7 @@ func TestRandomClusters(t *testing.T) {
 		adopted, replaced = adopted+r.adopted, replaced+r.replaced
 		heads, offers, resets, unread, ahead = heads+r.heads, offers+r.offers, resets+r.resets, unread+r.unread, ahead+r.c.ahead
 	}
-	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs adopted, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew, %d times it was found what can be read, %d votes ahead of writes",
+	t.Logf("%d seeds: %d elections, %d truncations, %d commits, %d reads, %d changes (%d joint), %d crashes, %d transfers, %d runs caught-up, %d in place of others, %d heads dropped, %d offers taken up, %d logs begun anew, %d times it was found what can be read, %d votes ahead of writes",
 		*seedsFlag, elections, truncations, commits, reads, changes, joint, crashes, transfers, adopted, replaced, heads, offers, resets, unread, ahead)
 	for _, rare := range []struct {
 		name string
@@ -53,7 +53,7 @@ func TestRandomClusters(t *testing.T) {
 		want int // per 300 seeds
 	}{
 		{"elections", elections, 500}, {"truncations", truncations, 75}, {"commits", commits, 10000},
-		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"adopted runs", adopted, 100},
+		{"reads", reads, 1500}, {"changes", changes, 200}, {"joint configurations", joint, 50}, {"crashes", crashes, 600}, {"transfers", transfers, 150}, {"caught-up runs", adopted, 100},
 		{"heads dropped", heads, 600}, {"offers taken up", offers, 150}, {"logs begun anew", resets, 80}, {"times it was found what can be read", unread, 600}, {"votes ahead of writes", ahead, 200},
 	} {
 		if rare.got*300 < rare.want**seedsFlag {
@@ -275,15 +275,15 @@ func (r *randomRun) partition() {
 	}
 }
 
-// flock brings committed entries of anybody to a node that is adrift, and now
+// flock brings committed entries of anybody to a node that is leaderless, and now
 // and then to one that is not.
 func (r *randomRun) flock(n *node) {
 	from := r.c.nodes[r.rng.IntN(len(r.c.nodes))]
 	if n.down || from == n || from.down || from.commit() == 0 || !trusts(n, from) {
 		return
 	}
-	adrift := n.m != nil && n.m.Adrift(r.c.now)
-	if !adrift && r.rng.IntN(4) > 0 {
+	leaderless := n.m != nil && n.m.IsLeaderless(r.c.now)
+	if !leaderless && r.rng.IntN(4) > 0 {
 		return
 	}
 	last := 1 + protocol.Index(r.rng.IntN(int(from.commit())))
@@ -295,7 +295,7 @@ func (r *randomRun) flock(n *node) {
 		return // nobody has entries from below the beginning of its log
 	}
 	before := len(n.log)
-	if r.c.adopt(n, from, first, last) == Adopted && n.m != nil && len(n.log) <= before {
+	if r.c.adopt(n, from, first, last) == CaughtUp && n.m != nil && len(n.log) <= before {
 		r.replaced++
 	} else if n.m != nil {
 		r.adopted++
@@ -358,12 +358,12 @@ func trusts(n, from *node) bool {
 	return n.m == nil || !n.m.cfg.NamedOnly || n.m.names(from.id) || n.m.Lost(n.m.now)
 }
 
-// fetchAll lets those that are adrift fetch what is committed from whom they
+// fetchAll lets those that are leaderless fetch what is committed from whom they
 // trust: entries, or a checkpoint if those are gone.
 func (r *randomRun) fetchAll() {
 	for _, n := range r.c.nodes {
 		for _, from := range r.c.nodes {
-			if n.m == nil || from == n || !n.m.Adrift(r.c.now) || !trusts(n, from) || from.commit() <= n.commit() {
+			if n.m == nil || from == n || !n.m.IsLeaderless(r.c.now) || !trusts(n, from) || from.commit() <= n.commit() {
 				continue
 			}
 			if n.commit() < from.begin {
@@ -411,8 +411,8 @@ func (r *randomRun) change() {
 	moves := 1 + r.rng.IntN(3)
 	if r.rng.IntN(4) > 0 { // a replacement, or growth by several
 		for _, line := range next.Members {
-			if line.Seat == protocol.SeatLearner && l.m.caughtUp(line.ID) {
-				line.Seat = protocol.SeatVoter
+			if line.Suffrage == protocol.SuffrageLearner && l.m.caughtUp(line.ID) {
+				line.Suffrage = protocol.SuffrageVoter
 				next, moves = next.With(line), r.rng.IntN(2)
 			}
 		}
@@ -430,11 +430,11 @@ func (r *randomRun) move(c protocol.Configuration, name string) protocol.Configu
 	line, named := c.Find(idOf(name))
 	switch {
 	case !named:
-		line = protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner}
-	case line.Seat == protocol.SeatLearner && r.rng.IntN(4) > 0:
-		line.Seat = protocol.SeatVoter
-	case line.Seat == protocol.SeatVoter && r.rng.IntN(3) == 0:
-		line.Seat = protocol.SeatLearner
+		line = protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: protocol.SuffrageLearner}
+	case line.Suffrage == protocol.SuffrageLearner && r.rng.IntN(4) > 0:
+		line.Suffrage = protocol.SuffrageVoter
+	case line.Suffrage == protocol.SuffrageVoter && r.rng.IntN(3) == 0:
+		line.Suffrage = protocol.SuffrageLearner
 	default:
 		return c.Without(line.ID)
 	}
@@ -480,12 +480,12 @@ func (r *randomRun) recover() {
 	invariant.Check(r.served > served, "no read after the faults stopped")
 }
 
-// allFindOut lets the flock tell those who are adrift what was committed: then
+// allFindOut lets the flock tell those who are leaderless what was committed: then
 // everybody has the role that the leader's configuration gives, also who was
 // removed while away.
 func (r *randomRun) allFindOut(l *node) {
 	for _, n := range r.c.nodes {
-		if n.m != nil && n.m.Adrift(r.c.now) && trusts(n, l) {
+		if n.m != nil && n.m.IsLeaderless(r.c.now) && trusts(n, l) {
 			if n.commit() < l.begin {
 				r.c.fetch(n, &offer{from: l.id, index: l.begin})
 				r.c.install(n)

@@ -33,11 +33,11 @@ type round struct {
 	number uint64
 	at     protocol.Instant // when it was sent, by the larger clock
 	commit readable         // when it was sent; without a sum unless settled
-	// settled says that commit was at least the own term's first entry. An
+	// ownTermCommitted says that commit was at least the own term's first entry. An
 	// earlier round proves nothing: the former leader may have acknowledged
 	// more than this one knew to be committed.
-	settled bool
-	reads   []read
+	ownTermCommitted bool
+	reads            []read
 }
 
 // ReadIndex asks for an index at which a linearizable read may be served. The
@@ -46,10 +46,10 @@ type round struct {
 // A request of another member, taken over by the owner, is answered there.
 func (m *Member) ReadIndex(now protocol.Instant, r protocol.ReadIndex) {
 	m.advance(now)
-	m.readIndex(r.Origin, r)
+	m.onReadIndex(r.Origin, r)
 }
 
-func (m *Member) readIndex(from protocol.MemberID, r protocol.ReadIndex) {
+func (m *Member) onReadIndex(from protocol.MemberID, r protocol.ReadIndex) {
 	q := read{origin: r.Origin, run: r.Run, request: r.Request}
 	switch {
 	case m.state == StateLeader && m.holdsLease() && r.Held <= m.hard.Commit:
@@ -75,7 +75,7 @@ func (m *Member) readIndex(from protocol.MemberID, r protocol.ReadIndex) {
 // startReadRound sends a round for the reads that wait, if it would prove
 // anything and not too many are under way.
 func (m *Member) startReadRound() {
-	if len(m.lead.reads) == 0 || !m.settled() {
+	if len(m.lead.reads) == 0 || !m.hasCommittedOwnTerm() {
 		return
 	}
 	under := 0
@@ -95,8 +95,8 @@ func (m *Member) startReadRound() {
 func (m *Member) startRound(all bool) {
 	l := m.lead
 	l.round++
-	r := round{number: l.round, at: m.Longest(m.now), settled: m.settled()}
-	if r.settled {
+	r := round{number: l.round, at: m.Longest(m.now), ownTermCommitted: m.hasCommittedOwnTerm()}
+	if r.ownTermCommitted {
 		r.commit = m.readableNow()
 		r.reads, l.reads = l.reads, nil
 	}
@@ -125,7 +125,7 @@ func (m *Member) confirmRounds() {
 	n, fresh := 0, -1
 	for n < len(l.rounds) && l.rounds[n].number <= confirmed {
 		r := &l.rounds[n]
-		if r.settled {
+		if r.ownTermCommitted {
 			fresh = n
 		}
 		for _, q := range r.reads {
@@ -184,10 +184,10 @@ func (m *Member) refuseReads(l *leadership) {
 	}
 }
 
-// stepReadIndexAnswer takes the leader's answer to an own request. [S] One to
+// onReadIndexAnswer takes the leader's answer to an own request. [S] One to
 // another run is dropped: that run's request 7 was not this run's, and its
 // index may be older than what this run's reader has seen acknowledged.
-func (m *Member) stepReadIndexAnswer(from protocol.MemberID, a *protocol.ReadIndexAnswer) {
+func (m *Member) onReadIndexAnswer(from protocol.MemberID, a *protocol.ReadIndexAnswer) {
 	if a.Run != m.cfg.Run {
 		m.emit(protocol.EventRefused, from, a.Index, fmt.Sprintf("read index %d of another run", a.Request))
 		return

@@ -32,7 +32,7 @@ func (m *Member) feed(p *progress) {
 	case ProgressCatchUp:
 		m.offer(p)
 	case ProgressReplicate:
-		for last := m.shape.LastIndex(); p.next <= last && p.flying.room(&m.cfg); {
+		for last := m.logTerms.LastIndex(); p.next <= last && p.flying.room(&m.cfg); {
 			sent, bytes := m.sendAppend(p, m.cfg.AppendBytesMax)
 			p.flying.add(sent, bytes, m.now)
 			p.next = sent + 1
@@ -50,7 +50,7 @@ func (m *Member) feed(p *progress) {
 // the last of them, and how many bytes they take, as far as that is known.
 func (m *Member) sendAppend(p *progress, bytes int) (last protocol.Index, size int) {
 	prev := p.next - 1
-	last = m.shape.LastIndex()
+	last = m.logTerms.LastIndex()
 	if prev < last {
 		last, size = m.fit(p.next, last, bytes)
 	}
@@ -60,9 +60,9 @@ func (m *Member) sendAppend(p *progress, bytes int) (last protocol.Index, size i
 
 // sendRange sends the append (prev, last].
 func (m *Member) sendRange(p *progress, prev, last protocol.Index) {
-	term, held := m.shape.TermAt(prev)
+	term, held := m.logTerms.TermAt(prev)
 	if !held {
-		invariant.Check(false, "append after %d to %s, the log is %d..%d", prev, p.id.Short(), m.shape.FirstIndex(), m.shape.LastIndex())
+		invariant.Check(false, "append after %d to %s, the log is %d..%d", prev, p.id.Short(), m.logTerms.FirstIndex(), m.logTerms.LastIndex())
 	}
 	p.sentCommit = max(p.sentCommit, min(m.hard.Commit, last))
 	m.send(p.id, &protocol.Append{
@@ -94,9 +94,9 @@ func (m *Member) recheck(p *progress) {
 	m.sendRange(p, p.next-1, p.next-1)
 }
 
-// stepAppendAnswer follows what a member says of its log.
-func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnswer) {
-	if m.overtaken(from, a.Term) || m.state != StateLeader {
+// onAppendAnswer follows what a member says of its log.
+func (m *Member) onAppendAnswer(from protocol.MemberID, a *protocol.AppendAnswer) {
+	if m.heedTerm(from, a.Term) || m.state != StateLeader {
 		return
 	}
 	p := m.lead.find(from)
@@ -112,7 +112,7 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 		m.condemn(p, a)
 	case a.Reject:
 		m.rejected(p, a)
-	case a.Index > m.shape.LastIndex():
+	case a.Index > m.logTerms.LastIndex():
 		m.emit(protocol.EventRefused, from, a.Index, "acknowledged what was never sent")
 	case p.acknowledged(a, m.feedsAfter()):
 		m.maybeCommit()
@@ -122,12 +122,12 @@ func (m *Member) stepAppendAnswer(from protocol.MemberID, a *protocol.AppendAnsw
 	}
 }
 
-// passiveAnswered moves next, in both directions, because a passive's tip may
+// passiveAnswered moves next, in both directions, because a passive's last index may
 // fall back in a power cut. [S] It never moves match: what a passive holds is
 // not durable, and a match that is too high would make the leader ignore every
 // later rejection.
-func (m *Member) passiveAnswered(p *progress, tip protocol.Index) {
-	next := min(tip+1, m.shape.LastIndex()+1)
+func (m *Member) passiveAnswered(p *progress, lastIndex protocol.Index) {
+	next := min(lastIndex+1, m.logTerms.LastIndex()+1)
 	stuck := p.probing && p.passive && next == p.next
 	p.passive = true
 	p.run, p.owed = 0, 0 // a passive may drop what it acknowledged as an active and was not committed

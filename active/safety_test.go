@@ -12,7 +12,7 @@ import (
 
 // Rules of safety that are about one member, and limits. Those that take a
 // cluster are screenplays: async_persist, taking_with_old_hard_state,
-// passive_straight_to_voter, passive_tip_not_durable, removed_leader_campaigns,
+// passive_straight_to_voter, passive_last_index_not_durable, removed_leader_campaigns,
 // read_index_answer_of_another_run, read_index_new_leader.
 
 // violated runs f and returns the invariant that it violates.
@@ -151,7 +151,7 @@ func TestTakingTheActiveRoleSyncsEverythingBeforeTheFirstMessage(t *testing.T) {
 
 func TestTakingTheActiveRoleKeepsAVoteOfTheSameTerm(t *testing.T) {
 	h := newHub(t, 5, 1, 5)
-	h.n.m = New(0, h.n.m.cfg, Start{State: protocol.HardState{Term: 5, Vote: idOf("b")}, Shape: h.n.m.shape.Clone(), Configurations: h.n.m.configs.Clone(), Taking: true}, h.n)
+	h.n.m = New(0, h.n.m.cfg, Start{State: protocol.HardState{Term: 5, Vote: idOf("b")}, LogTerms: h.n.m.logTerms.Clone(), Configurations: h.n.m.configs.Clone(), Taking: true}, h.n)
 	equal(t, "vote", h.n.m.hard.Vote, idOf("b"))
 }
 
@@ -163,7 +163,7 @@ func TestAnyEntryRaisesTheTerm(t *testing.T) {
 
 func TestLearnersNeverCampaignAndAnswerVotes(t *testing.T) {
 	c := newCluster()
-	c.solo, c.base.Configuration = true, configurationOf("b").With(protocol.ActiveMember{ID: idOf("a"), Seat: protocol.SeatLearner})
+	c.solo, c.base.Configuration = true, configurationOf("b").With(protocol.ActiveMember{ID: idOf("a"), Suffrage: protocol.SuffrageLearner})
 	n := c.add("a", image{state: protocol.HardState{Term: 1, Commit: 1}, log: logOf(1)})
 	equal(t, "state", n.m.State(), StateLearner)
 	c.tick(10 * time.Second)
@@ -181,7 +181,7 @@ func TestDemotedLeaderCampaignsWhileTheDemotionIsUncommitted(t *testing.T) {
 	c := newCluster("a", "b")
 	c.campaign("a")
 	c.stabilize()
-	next := c.base.Configuration.With(protocol.ActiveMember{ID: idOf("a"), Seat: protocol.SeatLearner})
+	next := c.base.Configuration.With(protocol.ActiveMember{ID: idOf("a"), Suffrage: protocol.SuffrageLearner})
 	if _, err := c.change("a", next); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestPassiveAnswerNeverMovesMatch(t *testing.T) {
 func TestChangeIsRefusedBeforeTheOwnTermCommits(t *testing.T) {
 	h := newHub(t, 1, 1, 1)
 	h.lead()
-	next := h.n.m.current.Configuration.With(protocol.ActiveMember{ID: idOf("d"), Name: "d", Seat: protocol.SeatLearner})
+	next := h.n.m.current.Configuration.With(protocol.ActiveMember{ID: idOf("d"), Name: "d", Suffrage: protocol.SuffrageLearner})
 	if _, err := h.change("a", next); !errors.Is(err, protocol.ErrChangeInFlight) {
 		t.Errorf("got %v, want %v", err, protocol.ErrChangeInFlight)
 	}
@@ -222,7 +222,7 @@ func TestChangeTables(t *testing.T) {
 	c.stabilize()
 	now := c.base.Configuration
 	voter := func(c protocol.Configuration, name string) protocol.Configuration {
-		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatVoter})
+		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: protocol.SuffrageVoter})
 	}
 	unsorted := protocol.Configuration{Members: []protocol.ActiveMember{now.Members[1], now.Members[0]}}
 	for _, test := range []struct {
@@ -423,7 +423,7 @@ func TestLostAppendToAMemberThatBecamePassiveIsSentAgain(t *testing.T) {
 // if what replaces them comes in the same term: from the flock, or by a checkpoint.
 func TestAcknowledgementOfWhatIsReplacedInItsTermIsTakenBack(t *testing.T) {
 	for name, replace := range map[string]func(*hub){
-		"the flock":    func(h *hub) { h.n.m.Adopt(h.now, Run{From: idOf("c"), Entries: logOf(1, 4), Commit: 2}) },
+		"the flock":    func(h *hub) { h.n.m.CatchUp(h.now, Run{From: idOf("c"), Entries: logOf(1, 4), Commit: 2}) },
 		"a checkpoint": func(h *hub) { h.n.m.Install(h.now, beginAt(2, 4, "a", "b", "c")) },
 	} {
 		for _, queued := range []bool{false, true} { // in the write in flight, in the next one

@@ -149,12 +149,12 @@ func TestNewVoterHasAnElectionTimeoutToAnswer(t *testing.T) {
 	c.add("b", image{})
 	c.campaign("a")
 	c.pass(2 * LAN.Election)
-	learner := protocol.ActiveMember{ID: idOf("b"), Name: "b", Seat: protocol.SeatLearner}
+	learner := protocol.ActiveMember{ID: idOf("b"), Name: "b", Suffrage: protocol.SuffrageLearner}
 	if _, err := c.change("a", c.member("a").current.Configuration.With(learner)); err != nil {
 		t.Fatal(err)
 	}
 	c.pass(2 * LAN.Heartbeat)
-	learner.Seat = protocol.SeatVoter
+	learner.Suffrage = protocol.SuffrageVoter
 	if _, err := c.change("a", c.member("a").current.Configuration.With(learner)); err != nil {
 		t.Fatal(err)
 	}
@@ -277,14 +277,14 @@ func TestTransfersUnderWay(t *testing.T) {
 		c.step(c.node("a"), idOf("b"), &protocol.Vote{Term: 2, Transfer: true, LastIndex: 1, LastTerm: 1})
 		equal(t, "state", c.member("a").state, StateFollower)
 		equal(t, "vote", c.member("a").hard.Vote, idOf("b"))
-		equal(t, "heir", c.member("a").Status().Heir, protocol.MemberID{})
+		equal(t, "transferee", c.member("a").Status().Transferee, protocol.MemberID{})
 	})
 	t.Run("to one that is being removed, or is no voter", func(t *testing.T) {
 		c := newCluster("a", "b", "c")
 		c.campaign("a")
 		c.stabilize()
 		c.add("d", image{})
-		next := c.member("a").current.Configuration.With(protocol.ActiveMember{ID: idOf("d"), Name: "d", Seat: protocol.SeatLearner}).Without(idOf("c"))
+		next := c.member("a").current.Configuration.With(protocol.ActiveMember{ID: idOf("d"), Name: "d", Suffrage: protocol.SuffrageLearner}).Without(idOf("c"))
 		if _, err := c.change("a", next); err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestTimeoutNowMakesNoCandidateWithoutAVote(t *testing.T) {
 			c := newCluster()
 			c.solo = true
 			c.base.Configuration = configurationOf("b", "c", "d")
-			entry := c.base.Configuration.With(protocol.ActiveMember{ID: idOf("a"), Name: "a", Seat: protocol.SeatLearner})
+			entry := c.base.Configuration.With(protocol.ActiveMember{ID: idOf("a"), Name: "a", Suffrage: protocol.SuffrageLearner})
 			log := logOf(1)
 			log[0].Kind, log[0].Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(entry)
 			protocol.EncodeEntries(log)

@@ -30,7 +30,7 @@ type schedule struct {
 
 func adds(name string) func(protocol.Configuration) protocol.Configuration {
 	return func(c protocol.Configuration) protocol.Configuration {
-		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatVoter})
+		return c.With(protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: protocol.SuffrageVoter})
 	}
 }
 
@@ -58,7 +58,7 @@ func (s schedule) begin(t *testing.T) *cluster {
 	c.stabilize()
 	learners := c.member("a").current.Configuration
 	for _, name := range []string{"e", "f"} {
-		learners = learners.With(protocol.ActiveMember{ID: idOf(name), Name: name, Seat: protocol.SeatLearner})
+		learners = learners.With(protocol.ActiveMember{ID: idOf(name), Name: name, Suffrage: protocol.SuffrageLearner})
 	}
 	if _, err := c.change("a", learners); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ var update = flag.Bool("update", false, "rewrite the screenplays in testdata wit
 //	change a +d ^d -d version=3 d becomes learner, voter, nothing
 //	change a lease=450ms        lease reads
 //	transfer a b                a hands its leadership over to b, or to the best
-//	adopt d a first=4 last=9    d is brought entries of a by the flock
+//	take over d a first=4 last=9    d is brought entries of a by the flock
 //	window messages=4 bytes=100 uncommitted=9 inflight=400   limits of members from now on
 //	compact a 9                 a's checkpoint at 9 is durable: its log begins at 10
 //	fetch b a 9                 b begins to install a's checkpoint at 9 (what was offered, without)
@@ -186,19 +186,19 @@ func (s *stage) command(words []string) {
 		if err != nil {
 			s.report(0, err)
 		}
-	case "adopt":
+	case "catch-up":
 		to, from := s.c.node(args[0]), s.c.node(args[1])
 		v := valuesOf(args[2:])
 		first, last := protocol.Index(1), protocol.Index(len(from.log))
 		if _, ok := v["first"]; ok {
 			first, last = protocol.Index(v.number("first")), protocol.Index(v.number("last"))
 		}
-		adrift := to.m != nil && to.m.Adrift(s.c.now)
+		leaderless := to.m != nil && to.m.IsLeaderless(s.c.now)
 		if !trusts(to, from) {
-			s.say("%s (adrift: %t): %s is nobody whom it believes", to.name, adrift, from.name)
+			s.say("%s (leaderless: %t): %s is nobody whom it believes", to.name, leaderless, from.name)
 			break
 		}
-		s.say("%s (adrift: %t): %s", to.name, adrift, s.c.adopt(to, from, first, last))
+		s.say("%s (leaderless: %t): %s", to.name, leaderless, s.c.adopt(to, from, first, last))
 	case "read":
 		n := s.c.node(args[0])
 		request, _ := strconv.Atoi(args[1])
@@ -342,12 +342,12 @@ func (s *stage) change(name string, words []string) {
 			next.Lease, _ = time.ParseDuration(lease)
 			continue
 		}
-		line := protocol.ActiveMember{ID: idOf(w[1:]), Name: w[1:], Seat: protocol.SeatLearner}
+		line := protocol.ActiveMember{ID: idOf(w[1:]), Name: w[1:], Suffrage: protocol.SuffrageLearner}
 		switch w[0] {
 		case '+':
 			next = next.With(line)
 		case '^':
-			line.Seat = protocol.SeatVoter
+			line.Suffrage = protocol.SuffrageVoter
 			next = next.With(line)
 		case '-':
 			next = next.Without(line.ID)
@@ -467,7 +467,7 @@ func messageOf(kind string, v values) protocol.Message {
 	case "heartbeat-answer":
 		return &protocol.HeartbeatAnswer{Term: term, Round: uint64(v.number("round"))}
 	case "checkpoint":
-		return &protocol.Checkpoint{Term: term, Description: []byte("9")}
+		return &protocol.InstallCheckpoint{Term: term, Manifest: []byte("9")}
 	case "ack":
 		return &protocol.AppendAnswer{Term: term, Index: protocol.Index(v.number("index")), Run: protocol.RunID(v.number("run"))}
 	case "append-reject":
@@ -475,7 +475,7 @@ func messageOf(kind string, v values) protocol.Message {
 		m.HintIndex, m.HintTerm = v.place("hint")
 		return m
 	case "passive-ack":
-		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("tip"))}
+		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("last index"))}
 	case "read-index":
 		return &protocol.ReadIndex{Origin: idOf(v["origin"]), Run: protocol.RunID(v.number("run")), Request: uint64(v.number("request")), Held: protocol.Index(v.number("held"))}
 	case "timeout-now":

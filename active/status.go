@@ -12,19 +12,19 @@ type Status struct {
 	Last   protocol.Index
 	// Durable is the highest index that this member's disk has answered for.
 	Durable protocol.Index
-	// Settled says that a leader has committed an entry of its term: it
+	// OwnTermCommitted says that a leader has committed an entry of its term: it
 	// serves reads and may change the configuration.
-	Settled bool
+	OwnTermCommitted bool
 	// Stalled says that the disk has not answered for two election timeouts, and as
 	// much longer as the writes of late say.
 	Stalled bool
 	// Installing says that a checkpoint is being installed.
 	Installing bool
-	// Heir is to whom a leader hands over; zero unless it does.
-	Heir protocol.MemberID
-	// Heirs are the voters that could take over, the best first, as Transfer would
+	// Transferee is to whom a leader hands over; zero unless it does.
+	Transferee protocol.MemberID
+	// Transferees are the voters that could take over, the best first, as Transfer would
 	// choose; nil on everybody but a leader.
-	Heirs []protocol.MemberID
+	Transferees []protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
 	// by id; nil on everybody else.
 	Progress []Progress
@@ -32,8 +32,8 @@ type Status struct {
 
 // Progress is what a leader knows of another active.
 type Progress struct {
-	ID   protocol.MemberID
-	Seat protocol.Seat
+	ID       protocol.MemberID
+	Suffrage protocol.Suffrage
 	// Voter says that the member counts for quorums, in either half of the
 	// configuration.
 	Voter bool
@@ -56,30 +56,30 @@ type Progress struct {
 	Told, Room bool
 }
 
-// Status returns the member's view of itself. It allocates for Heirs and Progress; State,
+// Status returns the member's view of itself. It allocates for Transferees and Progress; State,
 // Term and Leader do not.
 func (m *Member) Status() Status {
 	s := Status{
 		State: m.State(), Term: m.hard.Term, Leader: m.leader,
-		Commit: m.hard.Commit, Last: m.shape.LastIndex(), Durable: m.disk.stable,
+		Commit: m.hard.Commit, Last: m.logTerms.LastIndex(), Durable: m.disk.stable,
 		Stalled: m.disk.stalled(m.now), Installing: m.installing,
 	}
 	if m.state != StateLeader {
 		return s
 	}
-	s.Settled = m.settled()
+	s.OwnTermCommitted = m.hasCommittedOwnTerm()
 	if t := m.lead.transfer; t != nil {
-		s.Heir = t.to
+		s.Transferee = t.to
 	}
-	for _, p := range heirs(m, 0) {
-		s.Heirs = append(s.Heirs, p.id)
+	for _, p := range transfereesOf(m, 0) {
+		s.Transferees = append(s.Transferees, p.id)
 	}
 	s.Progress = make([]Progress, len(m.lead.progress))
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
-			ID: p.id, Seat: p.seat, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
+			ID: p.id, Suffrage: p.suffrage, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
 			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.round > 0, Room: p.room, Unable: unable(m, p),
 		}
 	}
@@ -91,15 +91,15 @@ func (m *Member) State() State {
 	if m.state != StateFollower {
 		return m.state
 	}
-	if line, ok := m.current.Configuration.Find(m.cfg.ID); ok && line.Seat == protocol.SeatLearner && !line.Outgoing {
+	if line, ok := m.current.Configuration.Find(m.cfg.ID); ok && line.Suffrage == protocol.SuffrageLearner && !line.Outgoing {
 		return StateLearner
 	}
 	return StateFollower
 }
 
-// Settled reports whether this member leads and has committed an entry of its term:
+// HasCommittedOwnTerm reports whether this member leads and has committed an entry of its term:
 // then it holds all that was ever committed.
-func (m *Member) Settled() bool { return m.state == StateLeader && m.settled() }
+func (m *Member) HasCommittedOwnTerm() bool { return m.state == StateLeader && m.hasCommittedOwnTerm() }
 
 // Term returns the current term.
 func (m *Member) Term() protocol.Term { return m.hard.Term }
@@ -111,9 +111,9 @@ func (m *Member) Leader() protocol.MemberID { return m.leader }
 // durable may be older.
 func (m *Member) HardState() protocol.HardState { return m.hard }
 
-// Shape returns the log's shape. It belongs to the member: the caller may read
+// LogTerms returns the log's shape. It belongs to the member: the caller may read
 // it until the next call, or Clone it.
-func (m *Member) Shape() *protocol.Shape { return &m.shape }
+func (m *Member) LogTerms() *protocol.LogTerms { return &m.logTerms }
 
 // Configurations returns what the log says about who is active. It belongs to
 // the member: the caller may read it until the next call, or Clone it.

@@ -8,7 +8,7 @@ import (
 )
 
 // transfer is a hand-over of the leadership that is under way (dissertation,
-// section 3.10): nothing more is proposed, the heir catches up, and is then
+// section 3.10): nothing more is proposed, the transferee catches up, and is then
 // told to campaign at once.
 type transfer struct {
 	to    protocol.MemberID
@@ -18,15 +18,15 @@ type transfer struct {
 
 // Transfer hands the leadership over to a voter, to the best one if to is zero: to
 // one that could answer, with room on its disk if there is one, and that holds most. It
-// returns at once: the heir leads when it has caught up and was
+// returns at once: the transferee leads when it has caught up and was
 // elected. Until then, for one election timeout at most, or longer if this
 // member's disk is slow, proposals are refused with ErrNotLeader, which says to
-// whom; after that this member leads on as before. Asking again for the same heir
+// whom; after that this member leads on as before. Asking again for the same transferee
 // changes nothing.
 //
 // Nothing has happened if it fails: with ErrNotLeader; with ErrChangeInFlight
-// while it is being handed over to another; with ErrInvalid if the heir is not
-// another voter that stays one; with ErrNoHeir if it does not answer, says that it is
+// while it is being handed over to another; with ErrInvalid if the transferee is not
+// another voter that stays one; with ErrNoTransferee if it does not answer, says that it is
 // unfit (SetUnfit), or is being brought a checkpoint, or if nobody else could take over.
 func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	m.advance(now)
@@ -42,42 +42,42 @@ func (m *Member) Transfer(now protocol.Instant, to protocol.MemberID) error {
 	}
 	p := m.lead.find(to)
 	if to.IsZero() {
-		p = m.heir(0)
+		p = m.bestTransferee(0)
 	}
 	switch {
 	case p == nil && to.IsZero():
-		return noHeir(m)
-	case p == nil || p.seat != protocol.SeatVoter:
+		return noTransferee(m)
+	case p == nil || p.suffrage != protocol.SuffrageVoter:
 		return protocol.ErrInvalid.With(m.label(to) + " is not another voter")
 	case unable(m, p) != "":
-		return protocol.ErrNoHeir.With(m.label(to) + " " + unable(m, p))
+		return protocol.ErrNoTransferee.With(m.label(to) + " " + unable(m, p))
 	}
 	m.lead.transfer = &transfer{to: p.id, until: m.now.Add(m.cfg.Election + m.disk.pace.stretch(m.disk.takes(m.now)))}
-	m.emit(protocol.EventTransfer, p.id, m.shape.LastIndex(), "begins")
+	m.emit(protocol.EventTransfer, p.id, m.logTerms.LastIndex(), "begins")
 	m.due = true
 	m.handOver()
 	return nil
 }
 
-// heir returns the voter to hand over to when nobody has said to whom, nil without one.
-func (m *Member) heir(holds protocol.Index) *progress {
-	if list := heirs(m, holds); len(list) > 0 {
+// bestTransferee returns the voter to hand over to when nobody has said to whom, nil without one.
+func (m *Member) bestTransferee(holds protocol.Index) *progress {
+	if list := transfereesOf(m, holds); len(list) > 0 {
 		return list[0]
 	}
 	return nil
 }
 
-// heirs returns the voters that could take over, the best first: the one rule for all who
+// transfereesOf returns the voters that could take over, the best first: the one rule for all who
 // look for one. Whoever does not answer or needs a checkpoint first is none, nor is who
 // says that it is unfit: its state has diverged, or it stands at a command. Of those that
 // hold the log up to an index, one whose disk has room goes before one that would take no
 // writes: who is told to campaign at once is not elected without what is committed, and
-// an heir that is waited for may lack what it likes. Of equals the one that holds most.
-func heirs(m *Member, holds protocol.Index) []*progress {
+// a transferee that is waited for may lack what it likes. Of equals the one that holds most.
+func transfereesOf(m *Member, holds protocol.Index) []*progress {
 	var list []*progress
 	for i := range m.lead.progress {
 		p := &m.lead.progress[i]
-		if p.seat == protocol.SeatVoter && unable(m, p) == "" {
+		if p.suffrage == protocol.SuffrageVoter && unable(m, p) == "" {
 			list = append(list, p)
 		}
 	}
@@ -93,7 +93,7 @@ func heirs(m *Member, holds protocol.Index) []*progress {
 	return list
 }
 
-// leadsBefore reports whether one heir is better than another.
+// leadsBefore reports whether one transferee is better than another.
 func (p *progress) leadsBefore(than *progress, holds protocol.Index) bool {
 	takes := func(p *progress) bool { return p.room && p.match >= holds }
 	if takes(p) != takes(than) {
@@ -115,21 +115,21 @@ func unable(m *Member, p *progress) string {
 	return ""
 }
 
-// noHeir says of each other voter why it could not take over.
-func noHeir(m *Member) error {
+// noTransferee says of each other voter why it could not take over.
+func noTransferee(m *Member) error {
 	var why []string
 	for i := range m.lead.progress {
-		if p := &m.lead.progress[i]; p.seat == protocol.SeatVoter {
+		if p := &m.lead.progress[i]; p.suffrage == protocol.SuffrageVoter {
 			why = append(why, m.label(p.id)+" "+unable(m, p))
 		}
 	}
 	if len(why) == 0 {
 		return protocol.ErrInvalid.With(m.label(m.cfg.ID) + " is the only voter: there is nobody to lead in its place")
 	}
-	return protocol.ErrNoHeir.With("no other voter can lead: " + strings.Join(why, "; "))
+	return protocol.ErrNoTransferee.With("no other voter can lead: " + strings.Join(why, "; "))
 }
 
-// handOver tells the heir to campaign once it holds all of the log.
+// handOver tells the transferee to campaign once it holds all of the log.
 //
 // [S] From then on the leader gives no lease read for the rest of its term,
 // even if the transfer is given up: TimeoutNow may arrive late, and the voters
@@ -140,16 +140,16 @@ func (m *Member) handOver() {
 		return
 	}
 	p := m.lead.find(t.to)
-	if p == nil || p.match < m.shape.LastIndex() {
+	if p == nil || p.match < m.logTerms.LastIndex() {
 		return
 	}
 	t.sent, m.lead.handedOver = true, true
 	m.send(t.to, &protocol.TimeoutNow{Term: m.hard.Term})
 }
 
-// remindHeir tells the heir again, because the word may have been lost. An heir
+// remindTransferee tells the transferee again, because the word may have been lost. A transferee
 // that has campaigned is in a later term, and takes no notice.
-func (m *Member) remindHeir() {
+func (m *Member) remindTransferee() {
 	if t := m.lead.transfer; t != nil && t.sent {
 		m.send(t.to, &protocol.TimeoutNow{Term: m.hard.Term})
 	}
@@ -161,15 +161,15 @@ func (m *Member) resign() {
 	for i := range m.lead.progress {
 		m.announce(&m.lead.progress[i])
 	}
-	m.nameHeir()
+	m.nameTransferee()
 	m.stepDown("the committed configuration has no vote for it")
 }
 
-// nameHeir tells the best voter to campaign, because this leader is
+// nameTransferee tells the best voter to campaign, because this leader is
 // about to step down: the others need not wait for a timeout. The word is given
 // once; if it is lost, the timeout comes.
-func (m *Member) nameHeir() {
-	if p := m.heir(m.hard.Commit); p != nil {
+func (m *Member) nameTransferee() {
+	if p := m.bestTransferee(m.hard.Commit); p != nil {
 		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader that steps down")
 		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
 	}
@@ -179,7 +179,7 @@ func (m *Member) nameHeir() {
 func (m *Member) tickTransfer() {
 	if t := m.lead.transfer; t != nil && m.now >= t.until {
 		m.lead.transfer = nil
-		m.emit(protocol.EventTransfer, t.to, m.shape.LastIndex(), "given up: the heir was not elected in time")
+		m.emit(protocol.EventTransfer, t.to, m.logTerms.LastIndex(), "given up: the transferee was not elected in time")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // A leader that loses its vote, by removal or by demotion, hands over to the
 // voter that holds most.
-func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
+func TestLeaderWithoutAVoteNamesAnTransferee(t *testing.T) {
 	for variant := range 4 {
 		demoted := variant%2 == 1
 		c := newCluster()
@@ -23,7 +23,7 @@ func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
 		now := c.base.Configuration
 		next := now.Without(idOf("a"))
 		if demoted {
-			next = now.With(protocol.ActiveMember{ID: idOf("a"), Name: "a", Seat: protocol.SeatLearner})
+			next = now.With(protocol.ActiveMember{ID: idOf("a"), Name: "a", Suffrage: protocol.SuffrageLearner})
 		}
 		c.cut[[2]protocol.MemberID{idOf("a"), idOf("b")}] = true
 		if _, err := c.propose("a", "x"); err != nil {
@@ -47,7 +47,7 @@ func TestLeaderWithoutAVoteNamesAnHeir(t *testing.T) {
 }
 
 // A leader that finds that it must install a checkpoint hands over.
-func TestLeaderThatInstallsNamesAnHeir(t *testing.T) {
+func TestLeaderThatInstallsNamesAnTransferee(t *testing.T) {
 	c := newCluster("a", "b", "c")
 	c.campaign("a")
 	c.stabilize()
@@ -61,27 +61,27 @@ func TestLeaderThatInstallsNamesAnHeir(t *testing.T) {
 }
 
 // Whoever is in catch-up has nothing to lead with, however much it holds.
-func TestHeirIsNobodyWhoNeedsACheckpoint(t *testing.T) {
+func TestTransfereeIsNobodyWhoNeedsACheckpoint(t *testing.T) {
 	h := newHub(t, 1, 3, 1, 1, 1)
 	h.lead()
 	h.says("b", &protocol.AppendAnswer{Term: 2, Index: 2})
 	h.says("c", &protocol.AppendAnswer{Term: 2, Index: 1})
-	equal(t, "heir", h.n.m.heir(h.n.m.hard.Commit).id, idOf("b"))
+	equal(t, "transferee", h.n.m.bestTransferee(h.n.m.hard.Commit).id, idOf("b"))
 	h.n.m.lead.find(idOf("b")).state = ProgressCatchUp
-	equal(t, "heir", h.n.m.heir(h.n.m.hard.Commit).id, idOf("c"))
+	equal(t, "transferee", h.n.m.bestTransferee(h.n.m.hard.Commit).id, idOf("c"))
 }
 
-// One rule says who is the heir, whatever the leader leaves for: a voter that could
+// One rule says who is the transferee, whatever the leader leaves for: a voter that could
 // answer and has room, among those that hold what is committed, goes before one that
 // holds more, and one without room before nobody.
-func TestOneRuleForHeirs(t *testing.T) {
+func TestOneRuleForTransferees(t *testing.T) {
 	type voter struct {
 		match       protocol.Index
 		room, unfit bool
 	}
 	leaves := map[string]func(h *hub){
 		"a transfer to anybody": func(h *hub) {
-			if err := h.n.m.Transfer(h.now, protocol.MemberID{}); err != nil && h.n.m.heir(h.n.m.hard.Commit) != nil {
+			if err := h.n.m.Transfer(h.now, protocol.MemberID{}); err != nil && h.n.m.bestTransferee(h.n.m.hard.Commit) != nil {
 				t.Fatal(err)
 			}
 		},
@@ -94,7 +94,7 @@ func TestOneRuleForHeirs(t *testing.T) {
 		name string
 		b, c voter
 		want string
-		late string // of a transfer, which waits until the heir has all; empty: the same
+		late string // of a transfer, which waits until the transferee has all; empty: the same
 	}{
 		{"the other one has room", voter{match: 3}, voter{match: 3, room: true}, "c", ""},
 		{"both have room", voter{match: 2, room: true}, voter{match: 3, room: true}, "c", ""},
@@ -130,7 +130,7 @@ func TestOneRuleForHeirs(t *testing.T) {
 				want = c.late
 			}
 			if got != want {
-				t.Errorf("%s, %s: the heir is %q, want %q", c.name, leave, got, want)
+				t.Errorf("%s, %s: the transferee is %q, want %q", c.name, leave, got, want)
 			}
 		}
 	}

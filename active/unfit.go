@@ -17,7 +17,7 @@ func (m *Member) SetUnfit(now protocol.Instant, why string) {
 	switch {
 	case why == "":
 	case m.state == StateLeader:
-		m.nameHeir()
+		m.nameTransferee()
 		m.stepDown(why)
 	case m.state != StateFollower:
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})

@@ -136,7 +136,7 @@ type autopilotJSON struct {
 	Voters        []string `json:"voters"`
 	Learners      []string `json:"learners"`
 	Leader        string   `json:"leader"`
-	Word          string   `json:"word"`
+	Reason        string   `json:"reason"`
 	Version       uint64   `json:"version"`
 }
 
@@ -152,7 +152,7 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 	if s.json {
 		return p.printJSON(autopilotJSON{
 			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives, FormatLevel: heldText(a),
-			Voters: a.Voters, Learners: a.Learners, Leader: a.Leader, Word: a.Word, Version: a.Version,
+			Voters: a.Voters, Learners: a.Learners, Leader: a.Leader, Reason: a.Reason, Version: a.Version,
 		})
 	}
 	state, floor, passives := "on", "-", "-"
@@ -176,7 +176,7 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 		{"voters", orNone(strings.Join(a.Voters, " "))},
 		{"learners", orNone(strings.Join(a.Learners, " "))},
 		{"leader", orNone(a.Leader)},
-		{"last word", a.Word},
+		{"last word", a.Reason},
 		{"version", fmt.Sprint(a.Version)},
 	})
 }

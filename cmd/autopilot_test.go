@@ -163,7 +163,7 @@ func TestDeadActivesAreReplacedWhileWritesRun(t *testing.T) {
 			}
 			voter, leader = "", s.Leader
 			for _, m := range s.Members {
-				if m.Seat == "voter" && m.Name != leader && m.Alive {
+				if m.Suffrage == "voter" && m.Name != leader && m.Alive {
 					voter = m.Name
 				}
 			}
@@ -175,7 +175,7 @@ func TestDeadActivesAreReplacedWhileWritesRun(t *testing.T) {
 		return voter, leader
 	}
 	// takes waits until one has the seat of another.
-	takes := func(at, heir, dead string) {
+	takes := func(at, transferee, dead string) {
 		t.Helper()
 		began := time.Now()
 		eventually(t, failedAfter+time.Minute, func() error {
@@ -183,13 +183,13 @@ func TestDeadActivesAreReplacedWhileWritesRun(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if !slices.Contains(s.Actives, heir) || slices.Contains(s.Actives, dead) || len(s.Actives) != 3 {
-				return fmt.Errorf("actives %v, want %s in the place of %s", s.Actives, heir, dead)
+			if !slices.Contains(s.Actives, transferee) || slices.Contains(s.Actives, dead) || len(s.Actives) != 3 {
+				return fmt.Errorf("actives %v, want %s in the place of %s", s.Actives, transferee, dead)
 			}
 			return nil
 		})
 		pause := w.pause()
-		t.Logf("%s took the seat of %s after %v; writes stopped for %v at most", heir, dead, time.Since(began).Round(time.Millisecond), pause.Round(time.Millisecond))
+		t.Logf("%s took the seat of %s after %v; writes stopped for %v at most", transferee, dead, time.Since(began).Round(time.Millisecond), pause.Round(time.Millisecond))
 		if pause >= failedAfter {
 			t.Errorf("writes stopped for %v while %s was replaced, want less than %v", pause, dead, failedAfter)
 		}

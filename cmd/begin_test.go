@@ -75,7 +75,7 @@ func voters(t *testing.T, n int, members ...*agent) {
 			return err
 		}
 		defer c.Close()
-		seats, err := c.Seats(ctx)
+		seats, err := c.Actives(ctx)
 		if err != nil || len(seats.Voters) != n {
 			return errors.Join(err, fmt.Errorf("%s, want %d voters", seats, n))
 		}

@@ -35,7 +35,7 @@ func (p *Program) checkpointCommand() *cli.Command {
 			{
 				Name: "put-back", Usage: "put checkpoints that were set aside back to their places, if they can be read after all", ArgsUsage: "DIR",
 				Description: "The member must be stopped. A member sets a checkpoint aside whose files are damaged, or whose store has killed it three times. " +
-					"When the cause has been mended (files brought back from a copy, a newer program), this reads all of it and, if it is whole, has the next start use it. " +
+					"When the cause has been repaired (files brought back from a copy, a newer program), this reads all of it and, if it is whole, has the next start use it. " +
 					"What is below the two that are kept stays aside.\n\n" +
 					examples("starling checkpoint put-back /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
@@ -47,7 +47,7 @@ func (p *Program) checkpointCommand() *cli.Command {
 
 // found is a checkpoint, and what is wrong with it.
 type found struct {
-	storage.Description
+	storage.Manifest
 	fault error
 	aside bool
 }
@@ -121,17 +121,17 @@ func readKept(ctx context.Context, store *checkpoint.Store) ([]found, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		list = append(list, found{Description: d, fault: fault})
+		list = append(list, found{Manifest: d, fault: fault})
 	}
 	for _, d := range store.Aside() {
-		list = append(list, found{Description: d, aside: true})
+		list = append(list, found{Manifest: d, aside: true})
 	}
 	return list, nil
 }
 
 // readCheckpoint builds the state of a checkpoint, whatever types it is of, and
 // compares its digest.
-func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *storage.Description) error {
+func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *storage.Manifest) error {
 	if level := d.Configuration.Configuration.Level; !protocol.FormatKnown.Covers(level) {
 		return protocol.ErrUnsupported.With(protocol.BeyondLevel("the checkpoint", level, protocol.FormatKnown))
 	}

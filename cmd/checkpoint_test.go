@@ -167,7 +167,7 @@ func TestInspectComparesTheDigest(t *testing.T) {
 	if err == nil {
 		err = w.Write(ctx, []storage.Item{{Space: "", Key: []byte("rm"), Index: 3, Value: []byte("map")}, {Space: "m", Key: []byte("k"), Index: 3, Value: []byte("v")}})
 	}
-	var d storage.Description
+	var d storage.Manifest
 	if err == nil {
 		d, err = w.Commit(ctx, storagetest.Describe(10))
 	}
@@ -177,7 +177,7 @@ func TestInspectComparesTheDigest(t *testing.T) {
 	if err := readCheckpoint(ctx, s, &d); !errors.Is(err, protocol.ErrCorrupt) {
 		t.Errorf("got %v, want %v", err, protocol.ErrCorrupt)
 	}
-	list := []found{{Description: d, fault: protocol.ErrCorrupt}, {Description: d, aside: true}, {Description: d}}
+	list := []found{{Manifest: d, fault: protocol.ErrCorrupt}, {Manifest: d, aside: true}, {Manifest: d}}
 	for i, want := range []string{"damaged", "set aside", "sound"} {
 		if got := list[i].state(); !strings.HasPrefix(got, want) {
 			t.Errorf("got %q, want %q", got, want)

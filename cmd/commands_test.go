@@ -70,7 +70,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"map get A --consistency session=1 -o json colors sky", `"age_ms":`},
 		{"map get A --consistency stale=1h -o json colors sky", `"index":`},
 		{"map get A --consistency stale=0 colors sky", "blue\n"},
-		{"map get A --consistency stale=1h --at-hand colors sky", "blue\n"},
+		{"map get A --consistency stale=1h --no-forwarding colors sky", "blue\n"},
 		{"map len A --consistency session colors", "2\n"},
 		{"map scan A --consistency stale=500ms -o json colors s", `"age_ms":`},
 		{"map len A colors", "2\n"},
@@ -95,7 +95,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 		{"counter get A -o json hits", `"value":4`},
 		{"status A", "  a1\ncommit"},
 		{"members A", "NAME  ADDRESS"},
-		{"members A -o json", `"seat":"voter"`},
+		{"members A -o json", `"suffrage":"voter"`},
 	} {
 		args := strings.Fields(c.line)
 		for i := range args {
@@ -116,8 +116,8 @@ func TestCommandsOfTheResources(t *testing.T) {
 	fails(t, exitUsage, "such as 500ms", "map", "get", addr, "--consistency", "stale", "colors", "sky")
 	fails(t, exitUsage, "such as 500ms", "map", "get", addr, "--consistency", "stale=-1s", "colors", "sky")
 	fails(t, exitUsage, "whole number", "map", "get", addr, "--consistency", "session=new", "colors", "sky")
-	fails(t, exitUsage, "goes with", "map", "get", addr, "--at-hand", "colors", "sky")
-	fails(t, exitUnavailable, "0s was asked for", "map", "get", addr, "--consistency", "stale=0", "--at-hand", "colors", "sky")
+	fails(t, exitUsage, "goes with", "map", "get", addr, "--no-forwarding", "colors", "sky")
+	fails(t, exitUnavailable, "0s was asked for", "map", "get", addr, "--consistency", "stale=0", "--no-forwarding", "colors", "sky")
 	fails(t, exitUsage, "--output takes", "map", "get", addr, "-o", "xml", "colors", "sky")
 	fails(t, exitUnavailable, "no member answers", "status", "--addr", freeAddress(t))
 	fails(t, exitUsage, "host:port", "status", "--addr", "nonsense")
@@ -339,15 +339,15 @@ func TestSimEndsWithOneLine(t *testing.T) {
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "2 seeds, 0 violations, ") {
 		t.Errorf("got %q", out)
 	}
-	film := works(t, "", "sim", "--seed", "1", "--for", "2s")
-	if !strings.Contains(film, "leader") || !bytes.HasSuffix([]byte(film), []byte("\n")) {
-		t.Errorf("a film without a leader: %.200q", film)
+	trace := works(t, "", "sim", "--seed", "1", "--for", "2s")
+	if !strings.Contains(trace, "leader") || !bytes.HasSuffix([]byte(trace), []byte("\n")) {
+		t.Errorf("a trace without a leader: %.200q", trace)
 	}
-	if strings.Contains(film, "▶") || strings.Contains(film, "\x1b") {
-		t.Errorf("a film with arrows that nobody asked for, or with colours in a file: %.200q", film)
+	if strings.Contains(trace, "▶") || strings.Contains(trace, "\x1b") {
+		t.Errorf("a trace with arrows that nobody asked for, or with colours in a file: %.200q", trace)
 	}
 	if arrows := works(t, "", "sim", "--seed", "1", "--for", "2s", "--messages"); !strings.Contains(arrows, "▶") {
-		t.Errorf("a film of messages without arrows: %.200q", arrows)
+		t.Errorf("a trace of messages without arrows: %.200q", arrows)
 	}
 	fails(t, exitUsage, "say one of both", "sim", "--seed", "1", "--from", "1")
 	fails(t, exitUsage, "there are calm", "sim", "--profile", "sunny")

@@ -18,7 +18,7 @@ func readFlags(more ...cli.Flag) []cli.Flag {
 			"session (any member, once it has what the one at --addr has) or session=INDEX (once it has reached that index); "+
 			"stale=D (any member that can prove to be at most D old, such as 500ms; else the leader is asked; else exit code 3); "+
 			"or local (what the member at --addr has)"),
-		boolFlag("at-hand", "with stale=D: do not ask the leader")), more...)
+		boolFlag("no-forwarding", "with stale=D: do not ask the leader")), more...)
 }
 
 // levelOf returns the options of a read.
@@ -48,11 +48,11 @@ func levelOf(c *cli.Context) ([]starling.Option, error) {
 	default:
 		return nil, &usageError{fmt.Sprintf("%s: --consistency takes linearizable, session, stale=D or local, not %q", c.Command.HelpName, text)}
 	}
-	if !c.Bool("at-hand") {
+	if !c.Bool("no-forwarding") {
 		return []starling.Option{level}, nil
 	}
 	if name != "stale" {
-		return nil, &usageError{fmt.Sprintf("%s: --at-hand goes with --consistency stale=D", c.Command.HelpName)}
+		return nil, &usageError{fmt.Sprintf("%s: --no-forwarding goes with --consistency stale=D", c.Command.HelpName)}
 	}
-	return []starling.Option{level, starling.AtHand}, nil
+	return []starling.Option{level, starling.NoForwarding}, nil
 }

@@ -216,7 +216,7 @@ func newFlock(t *testing.T, actives, passives int) *flock {
 		}
 		voters := 0
 		for _, m := range s.Members {
-			if m.Seat == "voter" {
+			if m.Suffrage == "voter" {
 				voters++
 			}
 		}

@@ -161,7 +161,7 @@ func (p *Program) app() *cli.App {
 		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(), p.verifyCommand(),
 		p.mapCommand(), p.queueCommand(), p.counterCommand(), p.resourceCommand(),
 	}
-	commands = append(commands, p.seatCommands()...)
+	commands = append(commands, p.membershipCommands()...)
 	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), p.checkpointCommand(), p.keysCommand(), p.completionCommand(), p.versionCommand())
 	app := &cli.App{
 		Name:           "starling",

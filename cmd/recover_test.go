@@ -144,7 +144,7 @@ func TestRecoverLooksAtAllDirectoriesTogether(t *testing.T) {
 		list, err := witness.Read(vfs.OS(), dirs["a1"])
 		for name, dir := range yesterday {
 			id, _ := wal.ReadIdentity(vfs.OS(), dir)
-			if !slices.ContainsFunc(list, func(x witness.Sighting) bool { return x.Member == id.Member && x.Starts > id.Starts }) {
+			if !slices.ContainsFunc(list, func(x witness.Watermark) bool { return x.Member == id.Member && x.Starts > id.Starts }) {
 				return fmt.Errorf("a1 has not seen the new start of %s: %v, %v", name, list, err)
 			}
 		}

@@ -154,7 +154,7 @@ func TestAMemberThatIsLostComesBackAsANewOne(t *testing.T) {
 			return err
 		}
 		for _, m := range s.Members {
-			if m.Name == "a3" && m.Seat == "voter" {
+			if m.Name == "a3" && m.Suffrage == "voter" {
 				return nil
 			}
 		}

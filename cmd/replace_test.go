@@ -16,7 +16,7 @@ import (
 func seatsOf(s starling.Status) map[string][]string {
 	seats := map[string][]string{}
 	for _, m := range s.Members {
-		if m.Seat != "" {
+		if m.Suffrage != "" {
 			seats[m.Name] = append(seats[m.Name], m.ID)
 		}
 	}
@@ -73,7 +73,7 @@ func TestAWipedMemberTakesItsSeatBack(t *testing.T) {
 }
 
 func voterOf(s starling.Status, id string) bool {
-	return slices.ContainsFunc(s.Members, func(m starling.MemberStatus) bool { return m.ID == id && m.Seat == "voter" })
+	return slices.ContainsFunc(s.Members, func(m starling.MemberStatus) bool { return m.ID == id && m.Suffrage == "voter" })
 }
 
 // TestRemoveFreesTheNameAtOnce starts a member under the name of one that was killed

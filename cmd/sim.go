@@ -58,7 +58,7 @@ func (p *Program) runSim(c *cli.Context, _ []string, asJSON bool) error {
 		from, n = c.Uint64("seed"), 1
 	}
 	if o.Trace != nil {
-		workers = 1 // so that the films do not mix
+		workers = 1 // so that the traces do not mix
 	}
 	bar := newProgress(p.Stderr, "simulating", "seeds", int64(n))
 	done := int64(0)

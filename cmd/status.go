@@ -149,8 +149,8 @@ func levelText(s starling.Status) string {
 	case s.FormatLevel > 1:
 		text += fmt.Sprintf(" (no member can be put back to a release that does not know %d)", s.FormatLevel)
 	}
-	if s.FormatLevelWord != "" {
-		text += "; " + s.FormatLevelWord
+	if s.FormatLevelReason != "" {
+		text += "; " + s.FormatLevelReason
 	}
 	return text
 }
@@ -198,7 +198,7 @@ func printMembers(w io.Writer, members []starling.MemberStatus) error {
 		}
 	}
 	for _, m := range members {
-		rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSeat(m), aliveText(m), appliedText(m.Applied), memberAge(m, most), ageText(m.SaidMS), short(m.ID)})
+		rows = append(rows, []string{m.Name, addressText(m), m.Role, memberSuffrage(m), aliveText(m), appliedText(m.Applied), memberAge(m, most), ageText(m.SaidMS), short(m.ID)})
 	}
 	if err := printTable(w, []string{"NAME", "ADDRESS", "ROLE", "SEAT", "STATE", "APPLIED", "AGE", "SAID", "ID"}, rows); err != nil {
 		return err
@@ -223,11 +223,11 @@ func addressText(m starling.MemberStatus) string {
 	return m.Address + " and " + m.Other
 }
 
-func memberSeat(m starling.MemberStatus) string {
+func memberSuffrage(m starling.MemberStatus) string {
 	if m.Leader {
 		return "leader"
 	}
-	return orNone(m.Seat)
+	return orNone(m.Suffrage)
 }
 
 func aliveText(m starling.MemberStatus) string {

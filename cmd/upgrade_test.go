@@ -121,7 +121,7 @@ func TestTheFormatLevelRisesWhenAllAreUpgraded(t *testing.T) {
 	level := func(name string, want int) error {
 		s, err := status(f.addr(name))
 		if err == nil && s.FormatLevel != want {
-			err = fmt.Errorf("%s is at level %d, and knows up to %d: %q", name, s.FormatLevel, s.FormatLevelKnown, s.FormatLevelWord)
+			err = fmt.Errorf("%s is at level %d, and knows up to %d: %q", name, s.FormatLevel, s.FormatLevelKnown, s.FormatLevelReason)
 		}
 		return err
 	}
@@ -137,8 +137,8 @@ func TestTheFormatLevelRisesWhenAllAreUpgraded(t *testing.T) {
 		if err == nil {
 			s, err = status(f.addr(s.Leader))
 		}
-		if err == nil && (s.FormatLevel != 1 || s.FormatLevelKnown != 2 || !strings.Contains(s.FormatLevelWord, "held back by hand")) {
-			err = fmt.Errorf("the leader is at level %d, knows up to %d and says %q", s.FormatLevel, s.FormatLevelKnown, s.FormatLevelWord)
+		if err == nil && (s.FormatLevel != 1 || s.FormatLevelKnown != 2 || !strings.Contains(s.FormatLevelReason, "held back by hand")) {
+			err = fmt.Errorf("the leader is at level %d, knows up to %d and says %q", s.FormatLevel, s.FormatLevelKnown, s.FormatLevelReason)
 		}
 		return err
 	})

@@ -41,7 +41,7 @@ func (p *Program) verifyCommand() *cli.Command {
 				err = fmt.Errorf("two members answer under one id: %s (one of their directories is a copy of the other's: `starling members` says where; stop the copy and move its directory away)",
 					strings.Join(v.Doubled, ", "))
 			case len(v.Missing) > 0:
-				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or mend the network; %s)",
+				err = fmt.Errorf("the members that are heard are equal; not heard: %s (start them, or repair the network; %s)",
 					strings.Join(v.Missing, ", "), wayOutOfMissing(v.Members))
 			}
 			return err

@@ -61,13 +61,13 @@ func (p *Program) walInspect(c *cli.Context, args []string, asJSON bool) error {
 }
 
 // pointers returns what the pointers of a directory's checkpoints say.
-func pointers(dir string) ([]storage.Description, error) {
+func pointers(dir string) ([]storage.Manifest, error) {
 	return checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
 }
 
 // beginText says what goes before a log: nothing, the newest checkpoint that
 // reaches its begin, or that there is none.
-func beginText(r *wal.Report, kept []storage.Description) string {
+func beginText(r *wal.Report, kept []storage.Manifest) string {
 	begin := r.First - 1
 	switch {
 	case len(kept) > 0 && kept[0].Index >= begin:
@@ -112,7 +112,7 @@ func recordText(r wal.Record) string {
 	return s
 }
 
-func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
+func (p *Program) printReport(r *wal.Report, kept []storage.Manifest) error {
 	sound := "yes"
 	if r.Damage != nil {
 		sound = "no: " + r.Damage.Error()
@@ -134,7 +134,7 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 		{"log", beginText(r, kept)},
 		{"durable", fmt.Sprintf("record %d of %d", r.Durable, r.Sequence)},
 		{"records", fmt.Sprintf("%d with %d entries; %d corrupt (%d harmless), %d torn, %d gone", r.Records, r.Entries, r.Corrupt, r.Harmless, r.Torn, r.Gone)},
-		{"spares", fmt.Sprint(r.Spares)},
+		{"spares", fmt.Sprint(r.Preallocated)},
 	})
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Description) error {
 
 // reportJSON is what `wal inspect -o json` prints last; fields are added, never
 // renamed.
-func reportJSON(r *wal.Report, kept []storage.Description) map[string]any {
+func reportJSON(r *wal.Report, kept []storage.Manifest) map[string]any {
 	out := map[string]any{
 		"member": r.Identity.Member.String(), "name": r.Identity.Name, "cluster": r.Identity.Cluster.String(),
 		"starts": r.Identity.Starts, "format": r.Identity.Format,

@@ -157,7 +157,7 @@ func (f *fetching) behind() protocol.Behind {
 	b := protocol.Behind{Needs: f.self.Needs, Pressed: f.self.Pressed}
 	if f.active {
 		b.Installing, b.Left = f.want.Index, uint32(f.left())
-		b.Needs = max(f.want.Index, f.self.Tip) + 1
+		b.Needs = max(f.want.Index, f.self.LastIndex) + 1
 	}
 	if b.Needs == 0 {
 		b.Pressed = false

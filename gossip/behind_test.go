@@ -15,7 +15,7 @@ func holdingBench(t *testing.T, role protocol.Role, passives int) *bench {
 	b.core.digest.at = never
 	var list []Holding
 	for _, i := range []protocol.Index{80, 60, 40} {
-		list = append(list, Holding{Index: i, Sum: b.log[i-1].Sum, Chunks: 10, Description: fmt.Append(nil, i)})
+		list = append(list, Holding{Index: i, Sum: b.log[i-1].Sum, Chunks: 10, Manifest: fmt.Append(nil, i)})
 	}
 	b.core.Holds(b.now, list)
 	b.core.Ready()
@@ -133,18 +133,18 @@ func TestWhoComesBackBehindIsWaitedForAgain(t *testing.T) {
 func TestNewcomersShareWhatIsPinned(t *testing.T) {
 	b := holdingBench(t, protocol.RolePassive, 6)
 	described := func(above protocol.Index) string {
-		return string(b.step(passiveID(5), &protocol.Describe{Above: above}).Messages[0].Message.(*protocol.Description).Description)
+		return string(b.step(passiveID(5), &protocol.ManifestWant{Above: above}).Messages[0].Message.(*protocol.Manifest).Manifest)
 	}
 	b.says(passiveID(1), protocol.Behind{Needs: 41, Installing: 40, Left: 10})
 	if got := described(10); got != "80" {
-		t.Errorf("one is pinned: got the description of %s, want 80", got)
+		t.Errorf("one is pinned: got the manifest of %s, want 80", got)
 	}
 	b.says(passiveID(2), protocol.Behind{Needs: 61, Installing: 60, Left: 10})
 	if got := described(10); got != "60" {
-		t.Errorf("two are pinned: got the description of %s, want 60", got)
+		t.Errorf("two are pinned: got the manifest of %s, want 60", got)
 	}
 	if got := described(70); got != "80" {
-		t.Errorf("two are pinned and of no use: got the description of %s, want 80", got)
+		t.Errorf("two are pinned and of no use: got the manifest of %s, want 80", got)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestWhoNeedsItMoreGetsMore(t *testing.T) {
 	got := func(behind map[protocol.MemberID]protocol.Behind, who ...protocol.MemberID) (out []int) {
 		b := holdingBench(t, protocol.RoleActive, 6)
 		b.core.cfg.ChunkServeBytes = rate
-		list := []Holding{{Index: 80, Sum: b.log[79].Sum, Chunks: 1 << 16, Description: []byte("d")}}
+		list := []Holding{{Index: 80, Sum: b.log[79].Sum, Chunks: 1 << 16, Manifest: []byte("d")}}
 		b.core.Holds(b.now, list)
 		out = make([]int, len(who))
 		next := make([]uint32, len(who))
@@ -211,7 +211,7 @@ func TestVoterAsksActivesToo(t *testing.T) {
 		"voter, with the leader alone there": {protocol.RoleActive, false, 1, 0, false, true},
 	} {
 		b := below(t, x.actives, x.passives)
-		b.core.Progress(b.now, Progress{First: 1, Tip: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: x.role, Source: true, Needs: 11, Pressed: x.pressed})
+		b.core.Progress(b.now, Progress{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: x.role, Source: true, Needs: 11, Pressed: x.pressed})
 		var missing []int
 		for i := range 100 {
 			missing = append(missing, i)
@@ -232,7 +232,7 @@ func TestVoterAsksActivesToo(t *testing.T) {
 func TestFetchingIsSaid(t *testing.T) {
 	b, asked := fetchingBench(t, 2, 3, Config{FetchChunksMax: 4})
 	said := func() protocol.Behind {
-		return b.step(passiveID(2), &protocol.Have{First: 31, Tip: 90, Checkpoints: []protocol.Index{40, 30}, Nonce: 1}).Messages[0].Message.(*protocol.Have).Behind
+		return b.step(passiveID(2), &protocol.Have{First: 31, LastIndex: 90, Checkpoints: []protocol.Index{40, 30}, Nonce: 1}).Messages[0].Message.(*protocol.Have).Behind
 	}
 	if got, want := said(), (protocol.Behind{Needs: 41, Installing: 40, Left: 100}); got != want {
 		t.Errorf("said %+v, want %+v", got, want)
@@ -248,7 +248,7 @@ func TestFetchingIsSaid(t *testing.T) {
 	if got := said(); got != (protocol.Behind{}) {
 		t.Errorf("said %+v without a fetch, want that it is level", got)
 	}
-	b.core.Progress(b.now, Progress{First: 41, Tip: 50, Applied: 50, Commit: 90, Role: protocol.RolePassive, Source: true, Needs: 51})
+	b.core.Progress(b.now, Progress{First: 41, LastIndex: 50, Applied: 50, Commit: 90, Role: protocol.RolePassive, Source: true, Needs: 51})
 	if got, want := said(), (protocol.Behind{Needs: 51}); got != want {
 		t.Errorf("said %+v while it catches up, want %+v", got, want)
 	}
@@ -284,9 +284,9 @@ func TestFarBehindPullsFromSeveralAtOnce(t *testing.T) {
 	pulls := func(needs protocol.Index) []protocol.Envelope {
 		b := newBench(t, protocol.RolePassive, chain(100, 10, "h"), 10, 3, 6, Config{Have: time.Hour})
 		b.core.digest.at = never
-		b.core.Progress(b.now, Progress{First: 1, Tip: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: protocol.RolePassive, Source: true, Needs: needs})
+		b.core.Progress(b.now, Progress{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: protocol.RolePassive, Source: true, Needs: needs})
 		for _, m := range b.core.members.passives {
-			b.core.Step(b.now, m.id, &protocol.Have{First: 1, Tip: 50_000, Applied: 50_000, Commit: 50_000})
+			b.core.Step(b.now, m.id, &protocol.Have{First: 1, LastIndex: 50_000, Applied: 50_000, Commit: 50_000})
 		}
 		b.core.Ready()
 		return only[*protocol.Want](b.wait(100 * ms).Messages)

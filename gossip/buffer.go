@@ -9,7 +9,7 @@ import (
 
 const (
 	// bufferFramesMax and windowMax bound the reassembly buffer besides its
-	// bytes: how many frames wait, and how far ahead of the tip they may be.
+	// bytes: how many frames wait, and how far ahead of the last index they may be.
 	bufferFramesMax = 4096
 	windowMax       = 1 << 17
 	// frameCost is what a waiting frame costs beside its entries' bytes.
@@ -81,14 +81,14 @@ func (b *buffer) reckon() {
 	}
 }
 
-// next returns the first frame that joins or overlaps a log which ends at tip,
+// next returns the first frame that joins or overlaps a log which ends at last index,
 // and reaches beyond it.
-func (b *buffer) next(tip protocol.Index) (waiting, bool) {
+func (b *buffer) next(lastIndex protocol.Index) (waiting, bool) {
 	for i := range b.frames {
-		if b.frames[i].r.First > tip+1 {
+		if b.frames[i].r.First > lastIndex+1 {
 			break
 		}
-		if b.frames[i].r.Last > tip {
+		if b.frames[i].r.Last > lastIndex {
 			return b.frames[i], true
 		}
 	}

@@ -24,10 +24,10 @@ const (
 
 // Holding is a checkpoint whose chunks this member has.
 type Holding struct {
-	Index       protocol.Index
-	Sum         protocol.LogSum // of the log at Index
-	Chunks      int             // how many it has
-	Description []byte          // encoded, for those who ask
+	Index    protocol.Index
+	Sum      protocol.LogSum // of the log at Index
+	Chunks   int             // how many it has
+	Manifest []byte          // encoded, for those who ask
 }
 
 // ChunkRead asks the owner to read a chunk for a member, and to answer with
@@ -44,10 +44,10 @@ type giving struct {
 	needs *needs
 	trust *trust
 
-	holds []holding // newest first
-	total bucket    // bytes
-	spare bucket    // those of them that an active gives to members of ordinary claim
-	reads []chunkReading
+	holds    []holding // newest first
+	total    bucket    // bytes
+	ordinary bucket    // those of them that an active gives to members of ordinary claim
+	reads    []chunkReading
 }
 
 // holding is a checkpoint, and who is at it: it was asked for at asked, if that has
@@ -121,8 +121,8 @@ func (g *giving) fetchEnded(now protocol.Instant, i protocol.Index) {
 	}
 }
 
-// describes returns which checkpoint whoever needs one above an index is to fetch.
-func (g *giving) describes(now protocol.Instant, above protocol.Index) protocol.Index {
+// hasManifest returns which checkpoint whoever needs one above an index is to fetch.
+func (g *giving) hasManifest(now protocol.Instant, above protocol.Index) protocol.Index {
 	if pinned := g.pinned(now); len(pinned) >= pinsMax && pinned[0] > above {
 		return pinned[0]
 	}
@@ -166,7 +166,7 @@ func (g *giving) mayGive(now protocol.Instant, to protocol.MemberID, bytes int) 
 	burst := max(full*int64(who+2)/16, 1) // from an eighth to a quarter of a second's worth
 	b := g.members.budget(to)
 	if !b.given.take(now, 0, rate, max(rate/4, 1)) || !g.total.take(now, 0, full, burst) ||
-		rate < full && !g.spare.take(now, 0, rate, max(rate/4, 1)) {
+		rate < full && !g.ordinary.take(now, 0, rate, max(rate/4, 1)) {
 		return false
 	}
 	g.charge(now, to, int64(bytes))
@@ -180,7 +180,7 @@ func (g *giving) charge(now protocol.Instant, to protocol.MemberID, bytes int64)
 	g.members.budget(to).given.take(now, bytes, rate, any)
 	g.total.take(now, bytes, full, any)
 	if rate < full {
-		g.spare.take(now, bytes, rate, any)
+		g.ordinary.take(now, bytes, rate, any)
 	}
 }
 
@@ -190,27 +190,27 @@ func (g *giving) debt(now protocol.Instant, to protocol.MemberID) time.Duration 
 	full, rate := g.chunkRate(claimVoter), g.chunkRate(g.needs.claimOf(now, to))
 	seconds := max(float64(g.total.used)/float64(full), float64(g.members.budget(to).given.used)/float64(rate))
 	if rate < full {
-		seconds = max(seconds, float64(g.spare.used)/float64(rate))
+		seconds = max(seconds, float64(g.ordinary.used)/float64(rate))
 	}
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// onDescribe describes a checkpoint above the index.
-func (g *giving) onDescribe(now protocol.Instant, from protocol.MemberID, q *protocol.Describe) {
+// onManifestWant describes a checkpoint above the index.
+func (g *giving) onManifestWant(now protocol.Instant, from protocol.MemberID, q *protocol.ManifestWant) {
 	if !g.members.mayAnswer(now, from) {
 		return
 	}
-	d := &protocol.Description{}
-	if index := g.describes(now, q.Above); g.self.source() && index != 0 {
+	d := &protocol.Manifest{}
+	if index := g.hasManifest(now, q.Above); g.self.source() && index != 0 {
 		i := slices.IndexFunc(g.holds, func(h holding) bool { return h.Index == index })
 		h := &g.holds[i]
-		if !g.mayGive(now, from, len(h.Description)) {
+		if !g.mayGive(now, from, len(h.Manifest)) {
 			g.refuseChunks(now, from, index)
 			return
 		}
-		d.Description = h.Description
+		d.Manifest = h.Manifest
 		if g.trust.signs() {
-			d.Seal = g.cfg.Sign(protocol.DescriptionStatement(d.Description))
+			d.Signature = g.cfg.Sign(protocol.ManifestStatement(d.Manifest))
 		}
 	}
 	g.outbox.send(from, d)

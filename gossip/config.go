@@ -79,12 +79,12 @@ type Config struct {
 
 	// Sign signs a statement (see protocol.LogStatement) with this member's key.
 	// It is asked while the member is an active. Nil: it has no key.
-	Sign func(statement []byte) protocol.Seal
+	Sign func(statement []byte) protocol.Signature
 	// Verify reports what is wrong with a signature of a statement. Nil: this
 	// member takes frames as they come. Otherwise it takes nothing that no
 	// active has signed. Both must be pure, and take about 0.1 ms: they are
 	// called once for each new frame, and for each answer about freshness.
-	Verify func(statement []byte, s protocol.Seal) error
+	Verify func(statement []byte, s protocol.Signature) error
 
 	// NoRepair switches pulls off. For measuring what push alone reaches.
 	NoRepair bool

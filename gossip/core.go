@@ -11,7 +11,7 @@ import (
 // have in common. It hands each message, each tick and the word of its owner to
 // whom it concerns.
 //
-// Invariant: nothing above self.Tip ever leaves the member, except frames that are
+// Invariant: nothing above self.LastIndex ever leaves the member, except frames that are
 // passed on as they came.
 type Core struct {
 	protocol.WallAhead
@@ -30,7 +30,7 @@ type Core struct {
 	intake intake
 
 	presence presence
-	digest   digest
+	digest   haves
 	pulling  pulling
 	serving  serving
 	fresh    freshness
@@ -72,7 +72,7 @@ func (c *Core) wire(log Log) {
 	c.links = links{base: b, intake: &c.intake, announce: &c.presence}
 	c.tree = tree{members: &c.members, links: &c.links, intake: &c.intake}
 	c.intake = intake{self: &c.self, outbox: &c.outbox}
-	c.digest = digest{
+	c.digest = haves{
 		base: b, clock: &c.WallAhead, presence: &c.presence, links: &c.links, heed: &c.heed, trust: &c.trust, fresh: &c.fresh,
 	}
 	c.presence = presence{
@@ -104,7 +104,7 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 	if p.Lost {
 		c.seek.later(now)
 	}
-	if !c.self.started || p.Role != before.Role || p.Adrift != before.Adrift {
+	if !c.self.started || p.Role != before.Role || p.Leaderless != before.Leaderless {
 		c.self.started = true
 		c.becomeRole(now)
 	}
@@ -112,20 +112,20 @@ func (c *Core) Progress(now protocol.Instant, p Progress) {
 		c.links.relink(now)
 	}
 	c.fresh.applied(p.Applied)
-	c.fresh.holds(c.Longest(now), p.Tip)
+	c.fresh.holds(c.Longest(now), p.LastIndex)
 	c.fresh.compareFresh(now)
 	c.intake.advance()
 	if c.self.follows() {
 		c.intake.deliver()
 		return
 	}
-	c.push.tip(now)
+	c.push.pushCommitted(now)
 }
 
 // becomeRole starts afresh in a role: history is not pushed, and an active
-// takes nothing from the flock unless it is adrift.
+// takes nothing from the flock unless it is leaderless.
 func (c *Core) becomeRole(now protocol.Instant) {
-	c.push.done, c.push.flushAt = c.self.Tip, never
+	c.push.done, c.push.flushAt = c.self.LastIndex, never
 	c.intake.begin()
 	c.pulling.clear()
 	c.tree.lessons = lessons{wanted: 1}
@@ -155,10 +155,10 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 		c.doubt.onSumQuestion(now, from, msg)
 	case *protocol.SumAnswer:
 		c.doubt.onSumAnswer(now, from, msg)
-	case *protocol.Describe:
-		c.giving.onDescribe(now, from, msg)
-	case *protocol.Description:
-		c.seek.onDescription(now, from, msg)
+	case *protocol.ManifestWant:
+		c.giving.onManifestWant(now, from, msg)
+	case *protocol.Manifest:
+		c.seek.onManifest(now, from, msg)
 	case *protocol.ChunkWant:
 		c.giving.onChunkWant(now, from, msg)
 	case *protocol.Chunk:
@@ -220,22 +220,22 @@ func (c *Core) onHave(now protocol.Instant, from protocol.MemberID, h *protocol.
 	if h.AnswerTo != 0 {
 		c.digest.answered(now, from, m, h)
 	}
-	if m != nil && h.Tip <= protocol.IndexMax {
+	if m != nil && h.LastIndex <= protocol.IndexMax {
 		m.known = true
-		m.first, m.tip, m.likely = h.First, h.Tip, 0
-		m.heard = Heard{ID: from, Applied: h.Applied, Tip: h.Tip, Diverged: h.Diverged, At: now}
+		m.first, m.lastIndex, m.likely = h.First, h.LastIndex, 0
+		m.heard = Heard{ID: from, Applied: h.Applied, LastIndex: h.LastIndex, Diverged: h.Diverged, At: now}
 		m.heard.Age, m.heard.AgeKnown = m.claims.age(now, h)
 		c.fetching.learnCheckpoints(now, m, h.Checkpoints)
 		c.needs.learn(now, m, h.Behind)
 		c.pulling.denied(now, m)
 		if c.heed.heeds(from) {
-			c.pulling.evidence(now, h.Tip, c.pulling.graceOfDigests())
+			c.pulling.evidence(now, h.LastIndex, c.pulling.graceOfDigests())
 		}
 	}
 	if h.Nonce != 0 && h.AnswerTo == 0 && c.members.mayAnswer(now, from) {
 		a := c.presence.have(now)
 		a.AnswerTo = h.Nonce
-		c.trust.signStanding(a)
+		c.trust.signFreshness(a)
 		c.outbox.send(from, a)
 	}
 }

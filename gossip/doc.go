@@ -3,7 +3,7 @@
 // as a deterministic state machine; gossip/swim is memberlist and its
 // transport.
 //
-// It speaks of the committed prefix only. An active whose committed tip rose
+// It speaks of the committed prefix only. An active whose committed last index rose
 // makes frames and sends each to a few random passives; whoever sees a frame
 // for the first time passes it on. That misses some members, so whoever learns
 // that others hold more than it does pulls the gap. Both need no knowledge of
@@ -24,7 +24,7 @@
 //	  a   b   c      d   e   f
 //	 / \      |      |       :       ---  eager link: every frame, once
 //	g   h     i      j . . . :       . .  lazy (pruned) link, here from f to j: a
-//	                                      frame in twenty, to mend the tree before
+//	                                      frame in twenty, to repair the tree before
 //	                                      a timer would
 //
 // Links have a direction: each passive chooses its parents, and an active the three
@@ -40,7 +40,7 @@
 //
 // What the tree misses, because a member died, a datagram was lost or a link was pruned
 // too many, is found by anti-entropy: every 50 ms a member says to its anchor and to a
-// random peer what it has (HAVE: its tip, holes, the log's begin, checkpoints), and who
+// random peer what it has (HAVE: its last index, holes, the log's begin, checkpoints), and who
 // sees that another one has more pulls the gap (WANT). So completeness depends on no
 // tree; the tree makes it cheap: about one copy of each frame for each member, where
 // flood has three.

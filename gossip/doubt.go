@@ -120,11 +120,11 @@ func (d *doubt) onSumQuestion(now protocol.Instant, from protocol.MemberID, q *p
 		return
 	}
 	a := &protocol.SumAnswer{Index: q.Index}
-	if q.Index <= d.self.Tip {
+	if q.Index <= d.self.LastIndex {
 		a.Sum, a.Known = sumBefore(d.log, q.Index+1)
 	}
 	if a.Known && d.trust.signs() {
-		a.Seal = d.cfg.Sign(protocol.SumStatement(a))
+		a.Signature = d.cfg.Sign(protocol.SumStatement(a))
 	}
 	d.outbox.send(from, a)
 }
@@ -134,7 +134,7 @@ func (d *doubt) onSumAnswer(now protocol.Instant, from protocol.MemberID, a *pro
 		return
 	}
 	if a.Known && d.cfg.checks() {
-		if err := d.trust.verify(protocol.SumStatement(a), &a.Seal); err != nil {
+		if err := d.trust.verify(protocol.SumStatement(a), &a.Signature); err != nil {
 			d.trust.forged(now, from, a.Index, "a log sum: "+err.Error())
 			a.Known = false
 		}

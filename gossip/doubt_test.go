@@ -49,8 +49,8 @@ func TestBadStateBlamesNobody(t *testing.T) {
 	if len(rd.Messages) != 0 {
 		t.Errorf("got %v from a diverged member", rd.Messages)
 	}
-	if h := b.step(passiveID(2), &protocol.Have{Nonce: 3}).Messages[0].Message.(*protocol.Have); h.Tip != 0 {
-		t.Errorf("a diverged member says that it holds up to %d", h.Tip)
+	if h := b.step(passiveID(2), &protocol.Have{Nonce: 3}).Messages[0].Message.(*protocol.Have); h.LastIndex != 0 {
+		t.Errorf("a diverged member says that it holds up to %d", h.LastIndex)
 	} else if h.Diverged != 10 || h.Applied != 10 {
 		t.Errorf("it says that it has applied %d and diverged at %d, want 10 and 10", h.Applied, h.Diverged)
 	}
@@ -85,7 +85,7 @@ func TestBadOriginIsAvoidedNotItsRelay(t *testing.T) {
 	b.core.Ready()
 	// Others are preferred for pulls, but it is asked when nobody else holds
 	// what is missing.
-	b.step(activeID(1), &protocol.Have{First: 1, Tip: 12})
+	b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 12})
 	if w := only[*protocol.Want](b.wait(5 * ms).Messages); len(w) != 1 || w[0].To != activeID(1) {
 		t.Errorf("got %v, want the only holder asked", w)
 	}
@@ -167,7 +167,7 @@ func TestOriginIsNotAskedAboutItself(t *testing.T) {
 func TestRefusedRunIsPulledFromOthers(t *testing.T) {
 	mine := chain(20, 10, "mine")
 	b, _ := doubtful(t, mine, passiveID(4))
-	b.step(passiveID(2), &protocol.Have{First: 1, Tip: 12})
+	b.step(passiveID(2), &protocol.Have{First: 1, LastIndex: 12})
 	w := only[*protocol.Want](b.wait(5 * ms).Messages)
 	if len(w) != 1 || w[0].Message.(*protocol.Want).Ranges[0] != (protocol.Range{First: 11, Last: 12}) {
 		t.Fatalf("got %v, want a pull of 11..12", w)

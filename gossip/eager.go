@@ -45,8 +45,8 @@ func (l *links) push(now protocol.Instant, f *protocol.Frame, exclude protocol.M
 	}
 }
 
-// adopt makes a member that pushes frames an eager parent.
-func (l *links) adopt(m *member) {
+// makeEager makes a member that pushes frames an eager parent.
+func (l *links) makeEager(m *member) {
 	if m.link.in == linkNone {
 		if len(l.parents) >= 2*linksMax+feedsEach {
 			return

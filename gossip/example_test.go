@@ -42,7 +42,7 @@ func Example() {
 	}
 	passive.Progress(0, gossip.Progress{Term: 1, Role: protocol.RolePassive, Leader: peers[0].ID})
 	active.Progress(0, gossip.Progress{First: 1, Term: 1, Role: protocol.RoleActive, Leader: peers[0].ID, Source: true})
-	active.Progress(0, gossip.Progress{First: 1, Tip: 3, Applied: 3, Commit: 3, Term: 1, Role: protocol.RoleActive, Leader: peers[0].ID, Source: true})
+	active.Progress(0, gossip.Progress{First: 1, LastIndex: 3, Applied: 3, Commit: 3, Term: 1, Role: protocol.RoleActive, Leader: peers[0].ID, Source: true})
 
 	for now := protocol.Instant(0); now < protocol.Instant(time.Second); now += protocol.Instant(time.Millisecond) {
 		for _, peer := range peers {

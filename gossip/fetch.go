@@ -40,7 +40,7 @@ type Fetching struct {
 }
 
 // ChunkArrived is a chunk as a member sent it. The owner checks it against the
-// description and answers with ChunkAdded.
+// manifest and answers with ChunkAdded.
 type ChunkArrived struct {
 	From   protocol.MemberID
 	Index  protocol.Index
@@ -85,7 +85,7 @@ type fetch struct {
 	nobodySince protocol.Instant
 	gone        bool
 	// misfit says that somebody's chunk did not fit: if nobody can give what is
-	// described, the description may be of a wrong state, and that of others is sought.
+	// described, the manifest may be of a wrong state, and that of others is sought.
 	misfit bool
 }
 
@@ -132,7 +132,7 @@ func (f *fetching) stop() bool {
 }
 
 // added answers for a chunk from Ready.Chunks. Not ok means that its bytes
-// are not those of the description: it is asked for elsewhere, and its sender
+// are not those of the manifest: it is asked for elsewhere, and its sender
 // is avoided for a while.
 func (f *fetching) added(now protocol.Instant, number int, ok bool) {
 	i := slices.IndexFunc(f.adding, func(x chunkFrom) bool { return x.number == number })
@@ -143,7 +143,7 @@ func (f *fetching) added(now protocol.Instant, number int, ok bool) {
 	f.adding = slices.Delete(f.adding, i, i+1)
 	if !ok {
 		f.again, f.misfit = append(f.again, number), true
-		f.outbox.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's description")
+		f.outbox.event(protocol.EventRefused, from, f.want.Index, "a chunk of this member does not fit the checkpoint's manifest")
 		if m := f.members.get(from); m != nil {
 			m.chunks.badUntil = now.Add(avoidFor)
 			f.dropAsk(from)
@@ -204,7 +204,7 @@ func (f *fetching) next(n int) []int {
 func (f *fetching) ask(now protocol.Instant) {
 	f.at = never
 	if !f.open() {
-		f.rest()
+		f.backOff()
 		return
 	}
 	who := f.survey(now)
@@ -222,7 +222,7 @@ func (f *fetching) ask(now protocol.Instant) {
 			f.askMember(now, x)
 		}
 	}
-	f.rest()
+	f.backOff()
 	for len(f.out) < holdersMax && f.room() > 0 && f.open() {
 		m, later := f.holder(now, who)
 		if m == nil || len(f.out) >= holdersFew && f.rank(m, who) < f.askedRank(who) {
@@ -246,8 +246,8 @@ func (f *fetching) askedRank(who holders) int {
 	return best
 }
 
-// rest forgets the members that nothing is expected of.
-func (f *fetching) rest() {
+// backOff forgets the members that nothing is expected of.
+func (f *fetching) backOff() {
 	f.out = slices.DeleteFunc(f.out, func(x chunkAsk) bool { return len(x.numbers) == 0 })
 }
 

@@ -42,15 +42,15 @@ type push struct {
 	scratch []*member
 }
 
-// tip pushes what was newly committed: at once after a pause, else
+// pushCommitted pushes what was newly committed: at once after a pause, else
 // together with what comes within the flush interval or fills a datagram.
-func (p *push) tip(now protocol.Instant) {
-	tip := p.self.Tip
-	if !p.self.source() || p.self.Commit > tip+pushEntriesMax {
-		p.done = max(p.done, tip) // catching up: the others know
+func (p *push) pushCommitted(now protocol.Instant) {
+	lastIndex := p.self.LastIndex
+	if !p.self.source() || p.self.Commit > lastIndex+pushEntriesMax {
+		p.done = max(p.done, lastIndex) // catching up: the others know
 		return
 	}
-	if tip <= p.done {
+	if lastIndex <= p.done {
 		return
 	}
 	due := p.last.Add(p.cfg.Flush)
@@ -63,8 +63,8 @@ func (p *push) tip(now protocol.Instant) {
 	if p.large >= bulkFlushes {
 		size = bulkEntriesBytes
 	}
-	gathered := p.log.Entries(p.done+1, tip, size)
-	if n := len(gathered); n > 0 && gathered[n-1].Index < tip {
+	gathered := p.log.Entries(p.done+1, lastIndex, size)
+	if n := len(gathered); n > 0 && gathered[n-1].Index < lastIndex {
 		p.flush(now)
 	}
 }
@@ -72,19 +72,19 @@ func (p *push) tip(now protocol.Instant) {
 // flush makes frames of everything that is committed and not pushed yet.
 func (p *push) flush(now protocol.Instant) {
 	p.flushAt = never
-	tip := p.self.Tip
-	if p.self.follows() || !p.self.source() || tip <= p.done {
+	lastIndex := p.self.LastIndex
+	if p.self.follows() || !p.self.source() || lastIndex <= p.done {
 		return
 	}
-	if tip-p.done > pushEntriesMax {
-		p.done = tip - pushEntriesMax
+	if lastIndex-p.done > pushEntriesMax {
+		p.done = lastIndex - pushEntriesMax
 	}
 	soon := p.ever && now < p.last.Add(p.cfg.Flush)
 	p.last, p.ever = now, true
-	entries := p.log.Entries(p.done+1, tip, pushBytesMax)
+	entries := p.log.Entries(p.done+1, lastIndex, pushBytesMax)
 	before, known := p.log.SumBefore(p.done + 1)
 	if len(entries) == 0 || !known {
-		p.done = tip // no longer in memory: pulls read the disk
+		p.done = lastIndex // no longer in memory: pulls read the disk
 		return
 	}
 	size := p.trust.datagramRoom()
@@ -104,7 +104,7 @@ func (p *push) flush(now protocol.Instant) {
 		before, p.done = entries[n-1].Sum, entries[n-1].Index
 		entries = entries[n:]
 	}
-	if p.done < tip {
+	if p.done < lastIndex {
 		p.flushAt = now.Add(p.cfg.Flush)
 	}
 }
@@ -129,7 +129,7 @@ func (b *base) frame(before protocol.LogSum, entries []protocol.Entry) *protocol
 	return &protocol.Frame{
 		Origin:  b.cfg.ID,
 		Before:  before,
-		Commit:  max(b.self.Commit, b.self.Tip),
+		Commit:  max(b.self.Commit, b.self.LastIndex),
 		Entries: entries,
 	}
 }

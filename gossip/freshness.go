@@ -48,9 +48,9 @@ type freshness struct {
 
 	pairs []pair
 	inUse protocol.Index // what this member applied
-	// tip is what this member holds as committed, since tipAt at the latest.
-	tip   protocol.Index
-	tipAt protocol.Instant
+	// lastIndex is what this member holds as committed, since lastIndexAt at the latest.
+	lastIndex   protocol.Index
+	lastIndexAt protocol.Instant
 }
 
 // questioner has an active asked who is right: a suspect, or this member's log.
@@ -59,16 +59,16 @@ type questioner interface {
 }
 
 // holds says what this member holds as committed now.
-func (f *freshness) holds(now protocol.Instant, tip protocol.Index) {
-	if tip != f.tip {
-		f.tip, f.tipAt = tip, now
+func (f *freshness) holds(now protocol.Instant, lastIndex protocol.Index) {
+	if lastIndex != f.lastIndex {
+		f.lastIndex, f.lastIndexAt = lastIndex, now
 	}
 }
 
 // denies reports whether a claim cannot be true of the history that this member
 // holds: it says that nothing above its index had been acknowledged at a time at
 // which this member held more as committed.
-func (f *freshness) denies(p pair) bool { return p.index < f.tip && p.at > f.tipAt }
+func (f *freshness) denies(p pair) bool { return p.index < f.lastIndex && p.at > f.lastIndexAt }
 
 // learn adds a claim. It is stamped with when it held, never with when it was
 // confirmed or heard.
@@ -154,7 +154,7 @@ func answered(asked protocol.Instant, from protocol.MemberID, h *protocol.Have) 
 // lie, or be of another history, and so may this member.
 func (f *freshness) learnFresh(now protocol.Instant, p pair) {
 	if f.denies(p) {
-		f.doubt.question(now, p.from, f.self.Tip)
+		f.doubt.question(now, p.from, f.self.LastIndex)
 		return
 	}
 	switch f.compare(&p) {
@@ -179,7 +179,7 @@ const (
 )
 
 func (f *freshness) compare(p *pair) comparison {
-	if p.index > f.self.Tip {
+	if p.index > f.self.LastIndex {
 		return pairAbove
 	}
 	sum, known := sumBefore(f.log, p.index+1)

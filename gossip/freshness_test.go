@@ -26,7 +26,7 @@ func asking(t *testing.T) (b *bench, nonce uint64, to protocol.MemberID) {
 var freshLog = chain(200, 10, "h")
 
 func answer(nonce uint64, index protocol.Index, age time.Duration) *protocol.Have {
-	return &protocol.Have{First: 1, Tip: 100, Applied: 100, AnswerTo: nonce, FreshKnown: true, FreshIndex: index, FreshSum: freshLog[index-1].Sum.Head(), FreshAge: int64(age)}
+	return &protocol.Have{First: 1, LastIndex: 100, Applied: 100, AnswerTo: nonce, FreshKnown: true, FreshIndex: index, FreshSum: freshLog[index-1].Sum.Head(), FreshAge: int64(age)}
 }
 
 // [S] Counterexample 31 (a): a digest waited in my socket while I was stopped.
@@ -35,7 +35,7 @@ func TestUnsolicitedAgeIsForDisplayOnly(t *testing.T) {
 	b, nonce, to := asking(t)
 	b.now = b.now.Add(10 * time.Second)
 	for _, h := range []*protocol.Have{
-		{First: 1, Tip: 100, Applied: 100, FreshKnown: true, FreshIndex: 100, FreshAge: int64(ms)},
+		{First: 1, LastIndex: 100, Applied: 100, FreshKnown: true, FreshIndex: 100, FreshAge: int64(ms)},
 		answer(nonce+1, 100, ms), // another nonce
 	} {
 		b.step(to, h)
@@ -227,7 +227,7 @@ func TestClaimOfAnotherHistoryGivesNoAge(t *testing.T) {
 		b.now = b.now.Add(10 * ms)
 		if test.asks == 100 && h.FreshIndex < 100 {
 			// The claim is for a time at which 100 was held.
-			b.core.fresh.tipAt = asked.Add(-2 * ms)
+			b.core.fresh.lastIndexAt = asked.Add(-2 * ms)
 		}
 		rd := b.step(to, h)
 		if _, ok := b.core.Age(b.now, 100); ok != test.age {
@@ -250,7 +250,7 @@ func TestClaimOfAnotherHistoryGivesNoAge(t *testing.T) {
 // anything.
 func TestClaimOfBeforeIsNoContradiction(t *testing.T) {
 	b, nonce, to := asking(t)
-	b.core.fresh.tipAt = b.now // 100 came when the question was already asked
+	b.core.fresh.lastIndexAt = b.now // 100 came when the question was already asked
 	rd := b.step(to, answer(nonce, 98, 0))
 	if len(rd.Messages) > 0 || b.core.doubt.open {
 		t.Error("an older claim raises a doubt")
@@ -274,7 +274,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 		if got := b.core.presence.have(b.now); got.FreshIndex != 101 || got.FreshSum != h.FreshSum {
 			t.Errorf("got %+v, want the claim passed on as it came", got)
 		}
-		b.tip = 101
+		b.lastIndex = 101
 		b.progress()
 		if _, ok := b.core.Age(b.now, 101); ok != right || b.core.doubt.open == right {
 			t.Errorf("right %v: an age is %v, a doubt %v", right, ok, b.core.doubt.open)
@@ -289,7 +289,7 @@ func TestClaimIsComparedWhenItsIndexIsHeld(t *testing.T) {
 // another history.
 func TestClaimBelowTheSumsInMemoryGivesNoAge(t *testing.T) {
 	b, nonce, to := asking(t)
-	b.cold, b.core.fresh.tipAt = 100, b.now
+	b.cold, b.core.fresh.lastIndexAt = 100, b.now
 	b.step(to, answer(nonce, 90, ms))
 	if _, ok := b.core.Age(b.now, 100); ok || b.core.doubt.open || b.core.doubt.avoided(b.now, to) {
 		t.Errorf("an age: %v, a doubt: %v, or the neighbour is avoided; want none of it", ok, b.core.doubt.open)

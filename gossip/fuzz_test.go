@@ -15,8 +15,8 @@ func hostile(t *testing.T, role protocol.Role, mode Mode) *bench {
 	b := newBench(t, role, chain(200, 50, "h"), 100, 2, 10, Config{Have: 50 * ms, Mode: mode})
 	b.cold = 40
 	b.core.Holds(b.now, []Holding{
-		{Index: 90, Sum: b.log[89].Sum, Chunks: 50, Description: []byte("new")},
-		{Index: 60, Sum: b.log[59].Sum, Chunks: 50, Description: []byte("old")},
+		{Index: 90, Sum: b.log[89].Sum, Chunks: 50, Manifest: []byte("new")},
+		{Index: 60, Sum: b.log[59].Sum, Chunks: 50, Manifest: []byte("old")},
 	})
 	var missing []int
 	for i := range 40 {
@@ -66,8 +66,8 @@ func (b *bench) soundSwarm(rd Ready, missing map[int]bool) {
 		b.t.Fatalf("%d chunks on the lists, %d missing", len(seen), len(missing))
 	}
 	if len(f.adding) > c.cfg.FetchChunksMax || len(f.out) > holdersMax || len(c.giving.reads) > chunkReadsMax ||
-		len(c.seek.asked) > askedMax || len(c.seek.heard) > sightingsMax {
-		b.t.Fatalf("over a bound: %d chunks wait, %d are asked, %d reads, %d may describe, %d descriptions",
+		len(c.seek.asked) > askedMax || len(c.seek.heard) > manifestsSeenMax {
+		b.t.Fatalf("over a bound: %d chunks wait, %d are asked, %d reads, %d may describe, %d manifests",
 			len(f.adding), len(f.out), len(c.giving.reads), len(c.seek.asked), len(c.seek.heard))
 	}
 	for _, r := range rd.ChunkReads {
@@ -91,25 +91,25 @@ func (b *bench) sound(rd Ready) {
 		}
 		switch m := e.Message.(type) {
 		case *protocol.Frame:
-			if m.Origin == self && m.Flags&protocol.FramePulled != 0 && m.Range().Last > b.tip {
-				b.t.Fatalf("frame %v above the tip %d", m.Range(), b.tip)
+			if m.Origin == self && m.Flags&protocol.FramePulled != 0 && m.Range().Last > b.lastIndex {
+				b.t.Fatalf("frame %v above the last index %d", m.Range(), b.lastIndex)
 			}
 		case *protocol.Have:
-			if m.Tip > b.tip {
-				b.t.Fatalf("digest %+v above the tip %d", m, b.tip)
+			if m.LastIndex > b.lastIndex {
+				b.t.Fatalf("digest %+v above the last index %d", m, b.lastIndex)
 			}
 		case *protocol.Want:
-			if len(m.Ranges) == 0 || len(m.Ranges) > protocol.RangesMax || m.Ranges[0].First <= b.tip && b.core.intake.given == b.tip {
-				b.t.Fatalf("want %+v at tip %d", m, b.tip)
+			if len(m.Ranges) == 0 || len(m.Ranges) > protocol.RangesMax || m.Ranges[0].First <= b.lastIndex && b.core.intake.given == b.lastIndex {
+				b.t.Fatalf("want %+v at last index %d", m, b.lastIndex)
 			}
 		}
 	}
 	for _, r := range rd.Reads {
-		if r.Range.First == 0 || r.Range.Last > b.tip || r.Range.Last < r.Range.First {
+		if r.Range.First == 0 || r.Range.Last > b.lastIndex || r.Range.Last < r.Range.First {
 			b.t.Fatalf("read %+v", r)
 		}
 	}
-	next := b.tip + 1
+	next := b.lastIndex + 1
 	for _, r := range rd.Runs {
 		last := r.Entries[len(r.Entries)-1].Index
 		if r.Entries[0].Index > next || last < next || last > r.Commit {
@@ -128,13 +128,13 @@ func FuzzStep(f *testing.F) {
 	h := chain(120, 20, "h")
 	for _, m := range []protocol.Message{
 		frame(h, activeID(1), 101, 103), frame(h, activeID(1), 105, 105),
-		&protocol.Have{Tip: 120, First: 1, Nonce: 7, FreshKnown: true, FreshIndex: 9, FreshSum: h[8].Sum.Head(), FreshAge: 5},
+		&protocol.Have{LastIndex: 120, First: 1, Nonce: 7, FreshKnown: true, FreshIndex: 9, FreshSum: h[8].Sum.Head(), FreshAge: 5},
 		&protocol.Have{Applied: 120, Diverged: 100},
 		&protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 50}, {First: 3, Last: 200}}, Bytes: 1 << 30},
 		&protocol.SumQuestion{Index: 50}, &protocol.SumAnswer{Index: 100, Known: true},
 		&protocol.Busy{RetryAfter: 5}, &protocol.Prune{}, &protocol.Graft{From: 3},
-		&protocol.Have{Tip: 190, First: 180, Checkpoints: []protocol.Index{170, 150}},
-		&protocol.Describe{Above: 3}, &protocol.Description{Description: []byte("d")},
+		&protocol.Have{LastIndex: 190, First: 180, Checkpoints: []protocol.Index{170, 150}},
+		&protocol.ManifestWant{Above: 3}, &protocol.Manifest{Manifest: []byte("d")},
 		&protocol.ChunkWant{Index: 90, Sum: chain(90, 50, "h")[89].Sum, Numbers: []uint32{1, 1, 49, 50, 1 << 31}},
 		&protocol.Chunk{Index: 150, Sum: chain(150, 50, "h")[149].Sum, Number: 0, Data: []byte("c")},
 	} {
@@ -187,7 +187,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			case 2:
 				return uint64(rng.IntN(3))
 			case 3:
-				return uint64(b.tip) + uint64(rng.IntN(5)) - 2
+				return uint64(b.lastIndex) + uint64(rng.IntN(5)) - 2
 			case 4:
 				return rng.Uint64()
 			}
@@ -229,7 +229,7 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 				return f
 			case 3, 4:
 				m := &protocol.Have{
-					Applied: index(), Tip: index(), First: index(), Commit: index(), Holes: []protocol.Range{{First: index(), Last: index()}},
+					Applied: index(), LastIndex: index(), First: index(), Commit: index(), Holes: []protocol.Range{{First: index(), Last: index()}},
 					Nonce: number(), FreshKnown: true, FreshIndex: index(), FreshSum: number(), FreshAge: int64(number()),
 				}
 				if i := rng.IntN(200); rng.IntN(2) == 0 { // a claim of this history
@@ -260,9 +260,9 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			case 14:
 				return &protocol.Graft{From: index()}
 			case 8:
-				return &protocol.Describe{Above: index()}
+				return &protocol.ManifestWant{Above: index()}
 			case 9:
-				return &protocol.Description{Description: [][]byte{nil, []byte("a"), []byte("b")}[rng.IntN(3)]}
+				return &protocol.Manifest{Manifest: [][]byte{nil, []byte("a"), []byte("b")}[rng.IntN(3)]}
 			case 10:
 				at := []protocol.Index{60, 90, 150}[rng.IntN(3)]
 				w := &protocol.ChunkWant{Index: at, Sum: h[at-1].Sum}
@@ -305,15 +305,15 @@ func TestRandomMessagesNeverPanic(t *testing.T) {
 			for _, r := range rd.Runs {
 				if rng.IntN(2) == 0 {
 					b.core.Refused(b.now, r)
-				} else if last := r.Entries[len(r.Entries)-1].Index; last <= 200 && r.Entries[0].Index <= b.tip+1 {
-					b.tip = max(b.tip, last)
+				} else if last := r.Entries[len(r.Entries)-1].Index; last <= 200 && r.Entries[0].Index <= b.lastIndex+1 {
+					b.lastIndex = max(b.lastIndex, last)
 				}
 			}
 			b.progress()
 			b.sound(b.core.Ready())
 			b.sound(b.wait(time.Duration(rng.IntN(3000)) * time.Microsecond))
 			if rng.IntN(100) == 0 {
-				b.tip = protocol.Index(rng.IntN(150))
+				b.lastIndex = protocol.Index(rng.IntN(150))
 				b.core.self.wrong = false // the member was started with another directory
 				b.core.Ready()
 				b.progress()
@@ -344,19 +344,19 @@ func BenchmarkStepNewFrame(b *testing.B) {
 	f := frame(h, activeID(1), 1, 1)
 	for b.Loop() {
 		entry := f.Entries[0]
-		entry.Index = c.tip + 1
+		entry.Index = c.lastIndex + 1
 		next := *f
 		next.Entries, next.Commit = []protocol.Entry{entry}, entry.Index
 		c.core.Step(c.now, memberID(1), &next)
 		c.core.Ready()
-		c.tip++
+		c.lastIndex++
 		c.progress()
 	}
 }
 
 func BenchmarkStepDuplicateFrame(b *testing.B) {
 	c, h := benchmarkCore(b, 100)
-	c.tip = 10
+	c.lastIndex = 10
 	c.progress()
 	f := frame(h, activeID(1), 5, 5)
 	for b.Loop() {
@@ -366,7 +366,7 @@ func BenchmarkStepDuplicateFrame(b *testing.B) {
 
 func BenchmarkStepDigest(b *testing.B) {
 	c, _ := benchmarkCore(b, 100)
-	h := &protocol.Have{First: 1, Tip: 0, Nonce: 1}
+	h := &protocol.Have{First: 1, LastIndex: 0, Nonce: 1}
 	for b.Loop() {
 		c.now = c.now.Add(5 * ms)
 		c.core.Step(c.now, memberID(1), h)

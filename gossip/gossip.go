@@ -29,16 +29,16 @@ type Log interface {
 
 // Progress is where the member stands. The owner reports every change.
 type Progress struct {
-	First   protocol.Index // lowest index held
-	Tip     protocol.Index // min(commit, held): the committed prefix ends here
-	Applied protocol.Index
-	Commit  protocol.Index // highest index known to be committed
-	Term    protocol.Term
-	Leader  protocol.MemberID // zero if none is known
-	Role    protocol.Role
-	// Adrift says of an active that it has heard no leader for long: it takes
+	First     protocol.Index // lowest index held
+	LastIndex protocol.Index // min(commit, held): the committed prefix ends here
+	Applied   protocol.Index
+	Commit    protocol.Index // highest index known to be committed
+	Term      protocol.Term
+	Leader    protocol.MemberID // zero if none is known
+	Role      protocol.Role
+	// Leaderless says of an active that it has heard no leader for long: it takes
 	// entries from the flock, as a passive does.
-	Adrift bool
+	Leaderless bool
 	// Source says that others may be fed from this log: it is complete and not
 	// in doubt.
 	Source bool
@@ -55,8 +55,8 @@ type Progress struct {
 }
 
 // Run is a piece of the committed log for the passive role. The runs of a
-// Ready are in order, and the first one joins the tip; a run may begin at or
-// below the tip, so that the role can verify where it joins.
+// Ready are in order, and the first one joins the last index; a run may begin at or
+// below the last index, so that the role can verify where it joins.
 type Run struct {
 	// From sent it, Origin made it from its own log.
 	From, Origin protocol.MemberID
@@ -117,7 +117,7 @@ type Ready struct {
 	// member's log ends below where everybody else's begins, or Progress.Lost.
 	// The owner installs it, by way of Fetch; if it does nothing, there will be
 	// others.
-	Offer *protocol.Offer
+	Offer *protocol.ManifestOffer
 	// Chunks are pieces of the checkpoint that is being fetched; each is
 	// answered by ChunkAdded.
 	Chunks []ChunkArrived
@@ -128,9 +128,9 @@ type Ready struct {
 // Heard is what another member last said of itself. It is for display, and for
 // the policy; no promise rests on it.
 type Heard struct {
-	ID      protocol.MemberID
-	Applied protocol.Index
-	Tip     protocol.Index
+	ID        protocol.MemberID
+	Applied   protocol.Index
+	LastIndex protocol.Index
 	// Diverged is where its log is of another history than the actives', as it
 	// says; 0: nowhere.
 	Diverged protocol.Index

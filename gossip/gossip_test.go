@@ -13,12 +13,12 @@ const ms = time.Millisecond
 
 // bench is one core on a bench: a scripted test drives it by hand.
 type bench struct {
-	t    *testing.T
-	core *Core
-	now  protocol.Instant
-	log  []protocol.Entry // may be longer than the tip: the rest is uncommitted
-	tip  protocol.Index
-	role protocol.Role
+	t         *testing.T
+	core      *Core
+	now       protocol.Instant
+	log       []protocol.Entry // may be longer than the last index: the rest is uncommitted
+	lastIndex protocol.Index
+	role      protocol.Role
 	// cold says that entries below it are on the disk only.
 	cold protocol.Index
 	read [2]protocol.Index // the widest range asked of the log
@@ -63,8 +63,8 @@ func chain(n, bytes int, text string) []protocol.Entry {
 func activeID(i int) protocol.MemberID  { return protocol.MemberID{1, byte(i)} }
 func passiveID(i int) protocol.MemberID { return protocol.MemberID{2, byte(i)} }
 
-func newBench(t *testing.T, role protocol.Role, log []protocol.Entry, tip protocol.Index, actives, passives int, cfg Config) *bench {
-	b := &bench{t: t, now: 5000, log: log, tip: tip, role: role}
+func newBench(t *testing.T, role protocol.Role, log []protocol.Entry, lastIndex protocol.Index, actives, passives int, cfg Config) *bench {
+	b := &bench{t: t, now: 5000, log: log, lastIndex: lastIndex, role: role}
 	cfg.ID, cfg.Seed = self, 42
 	if cfg.Mode == 0 {
 		cfg.Mode = Flood // links are not what most tests are about
@@ -88,7 +88,7 @@ func newBench(t *testing.T, role protocol.Role, log []protocol.Entry, tip protoc
 
 func (b *bench) progress() {
 	b.core.Progress(b.now, Progress{
-		First: 1, Tip: b.tip, Applied: b.tip, Commit: b.tip, Term: 1, Leader: activeID(1), Role: b.role, Source: true,
+		First: 1, LastIndex: b.lastIndex, Applied: b.lastIndex, Commit: b.lastIndex, Term: 1, Leader: activeID(1), Role: b.role, Source: true,
 	})
 }
 
@@ -126,7 +126,7 @@ func frame(h []protocol.Entry, origin protocol.MemberID, first, last protocol.In
 // take is what the owner does with runs: all of them fit.
 func (b *bench) take(runs []Run) {
 	for _, r := range runs {
-		b.tip = max(b.tip, r.Entries[len(r.Entries)-1].Index)
+		b.lastIndex = max(b.lastIndex, r.Entries[len(r.Entries)-1].Index)
 	}
 	b.progress()
 }
@@ -162,9 +162,9 @@ func TestUncommittedSuffixDoesNotExist(t *testing.T) {
 		if b.read[1] > 100 {
 			t.Errorf("%s: the log was asked for %d", role, b.read[1])
 		}
-		h := b.step(other, &protocol.Have{Tip: 90, Nonce: 1}).Messages[0].Message.(*protocol.Have)
-		if h.Tip != 100 || h.Commit != 100 {
-			t.Errorf("%s: got digest %+v, want tip and commit 100", role, h)
+		h := b.step(other, &protocol.Have{LastIndex: 90, Nonce: 1}).Messages[0].Message.(*protocol.Have)
+		if h.LastIndex != 100 || h.Commit != 100 {
+			t.Errorf("%s: got digest %+v, want last index and commit 100", role, h)
 		}
 		if role == protocol.RoleActive {
 			a := b.step(other, &protocol.SumQuestion{Index: 101}).Messages[0].Message.(*protocol.SumAnswer)
@@ -179,9 +179,9 @@ func TestUncommittedSuffixDoesNotExist(t *testing.T) {
 			t.Errorf("got %d runs and %d messages for 101', want it taken and passed on", len(rd.Runs), len(rd.Messages))
 		}
 	}
-	// An active pushes up to its tip.
+	// An active pushes up to its last index.
 	b := newBench(t, protocol.RoleActive, stale, 90, 2, 10, Config{})
-	b.tip = 100
+	b.lastIndex = 100
 	b.progress()
 	last := protocol.Index(0)
 	for _, e := range only[*protocol.Frame](b.core.Ready().Messages) {
@@ -277,7 +277,7 @@ func TestActiveTakesNothingFromTheFlock(t *testing.T) {
 	h := chain(10, 10, "h")
 	b := newBench(t, protocol.RoleActive, h, 5, 2, 5, Config{})
 	rd := b.step(passiveID(1), frame(h, activeID(1), 6, 8))
-	b.step(passiveID(1), &protocol.Have{Tip: 10, First: 1})
+	b.step(passiveID(1), &protocol.Have{LastIndex: 10, First: 1})
 	if w := b.wait(time.Second); len(rd.Runs)+len(rd.Messages)+len(w.Messages) != 0 {
 		t.Errorf("got %+v %+v, want nothing", rd, w)
 	}
@@ -287,7 +287,7 @@ func TestPushIsBatched(t *testing.T) {
 	h := chain(6000, 100, "h")
 	b := newBench(t, protocol.RoleActive, h, 1000, 2, 4, Config{Probability: 1})
 	rise := func(n protocol.Index) (frames []*protocol.Frame) {
-		b.tip += n
+		b.lastIndex += n
 		b.progress()
 		for _, e := range b.core.Ready().Messages {
 			if f := e.Message.(*protocol.Frame); e.To == passiveID(1) {
@@ -332,8 +332,8 @@ func TestPushIsBatched(t *testing.T) {
 func TestEvidenceIsPulledAfterAGrace(t *testing.T) {
 	h := chain(20, 10, "h")
 	b := newBench(t, protocol.RolePassive, h, 10, 2, 5, Config{})
-	b.step(passiveID(3), &protocol.Have{First: 1, Tip: 14})
-	b.step(activeID(1), &protocol.Have{First: 1, Tip: 14})
+	b.step(passiveID(3), &protocol.Have{First: 1, LastIndex: 14})
+	b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 14})
 	if rd := b.wait(ms); len(rd.Messages) != 0 {
 		t.Fatalf("got %v within the grace, want nothing", rd.Messages)
 	}
@@ -353,7 +353,7 @@ func TestEvidenceIsPulledAfterAGrace(t *testing.T) {
 	// asked again when it is heard of.
 	b.step(activeID(1), &protocol.Busy{RetryAfter: math.MaxInt64})
 	b.wait(100 * ms)
-	b.step(passiveID(3), &protocol.Have{First: 1, Tip: 14})
+	b.step(passiveID(3), &protocol.Have{First: 1, LastIndex: 14})
 	wants = only[*protocol.Want](b.wait(10 * ms).Messages)
 	if len(wants) != 1 || wants[0].To != passiveID(3) {
 		t.Fatalf("got %v, want the passive asked again", wants)
@@ -482,8 +482,8 @@ func TestAbsurdClaimsAreHarmless(t *testing.T) {
 	liar := passiveID(1)
 	asked := 0
 	for i := range 200 {
-		b.core.Step(b.now, liar, &protocol.Have{First: 1, Tip: 1 << 60, Commit: math.MaxUint64, FreshKnown: true, FreshAge: -1, FreshIndex: math.MaxUint64, Nonce: uint64(i)})
-		b.core.Step(b.now, liar, &protocol.Have{Tip: math.MaxUint64, AnswerTo: uint64(i)})
+		b.core.Step(b.now, liar, &protocol.Have{First: 1, LastIndex: 1 << 60, Commit: math.MaxUint64, FreshKnown: true, FreshAge: -1, FreshIndex: math.MaxUint64, Nonce: uint64(i)})
+		b.core.Step(b.now, liar, &protocol.Have{LastIndex: math.MaxUint64, AnswerTo: uint64(i)})
 		b.core.Step(b.now, liar, &protocol.Frame{Origin: liar, Commit: 1 << 61, Entries: []protocol.Entry{{Index: 1<<60 + protocol.Index(2*i), Term: 1, Raw: []byte{1}}}})
 		b.core.Step(b.now, liar, &protocol.Frame{Origin: liar, Commit: math.MaxUint64, Entries: []protocol.Entry{{Index: math.MaxUint64, Term: 1}}})
 		b.core.Step(b.now, liar, &protocol.Frame{Origin: liar, Commit: 5, Entries: h[10:12]}) // above its own commit
@@ -498,19 +498,19 @@ func TestAbsurdClaimsAreHarmless(t *testing.T) {
 	if asked > 50 {
 		t.Errorf("the liar was asked %d times in 10 s, want few", asked)
 	}
-	b.core.Step(b.now, passiveID(2), &protocol.Have{First: 1, Tip: 40})
+	b.core.Step(b.now, passiveID(2), &protocol.Have{First: 1, LastIndex: 40})
 	for range 20 {
 		for _, e := range only[*protocol.Want](b.wait(50 * ms).Messages) {
 			if e.To == passiveID(2) {
-				f := frame(h, passiveID(2), b.tip+1, b.tip+10)
+				f := frame(h, passiveID(2), b.lastIndex+1, b.lastIndex+10)
 				f.Flags = protocol.FramePulled
 				b.take(b.step(passiveID(2), f).Runs)
 			}
 		}
-		b.core.Step(b.now, passiveID(2), &protocol.Have{First: 1, Tip: 40})
+		b.core.Step(b.now, passiveID(2), &protocol.Have{First: 1, LastIndex: 40})
 	}
-	if b.tip != 40 {
-		t.Errorf("got up to %d from the honest member, want 40", b.tip)
+	if b.lastIndex != 40 {
+		t.Errorf("got up to %d from the honest member, want 40", b.lastIndex)
 	}
 	if _, ok := b.core.Age(b.now, math.MaxUint64); ok {
 		t.Error("got an age from a liar's unsolicited claims")
@@ -545,7 +545,7 @@ func TestBufferIsBounded(t *testing.T) {
 func TestClaimAboutAnIndexThatIsNotAppliedIsNoAge(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(5, 10, "h"), 5, 2, 3, Config{})
 	hear := func(applied, fresh protocol.Index) Heard {
-		b.step(passiveID(2), &protocol.Have{First: 1, Tip: 5, Applied: applied, FreshKnown: true, FreshIndex: fresh, FreshAge: int64(7 * ms)})
+		b.step(passiveID(2), &protocol.Have{First: 1, LastIndex: 5, Applied: applied, FreshKnown: true, FreshIndex: fresh, FreshAge: int64(7 * ms)})
 		return b.core.Heard()[0]
 	}
 	if got := hear(4, 1_000_000); got.AgeKnown {
@@ -566,12 +566,12 @@ func TestClaimAboutAnIndexThatIsNotAppliedIsNoAge(t *testing.T) {
 
 func TestPeersComeAndGo(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(5, 10, "h"), 5, 2, 3, Config{})
-	b.step(passiveID(2), &protocol.Have{First: 1, Tip: 5, Applied: 4, FreshKnown: true, FreshIndex: 4, FreshAge: int64(7 * ms)})
-	b.step(activeID(1), &protocol.Have{First: 1, Tip: 5, Applied: 5})
-	b.step(protocol.MemberID{9}, &protocol.Have{First: 1, Tip: 5, Applied: 5}) // a stranger
+	b.step(passiveID(2), &protocol.Have{First: 1, LastIndex: 5, Applied: 4, FreshKnown: true, FreshIndex: 4, FreshAge: int64(7 * ms)})
+	b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 5, Applied: 5})
+	b.step(protocol.MemberID{9}, &protocol.Have{First: 1, LastIndex: 5, Applied: 5}) // a stranger
 	want := []Heard{
-		{ID: activeID(1), Applied: 5, Tip: 5, At: b.now},
-		{ID: passiveID(2), Applied: 4, Tip: 5, AgeKnown: true, Age: 7 * ms, At: b.now},
+		{ID: activeID(1), Applied: 5, LastIndex: 5, At: b.now},
+		{ID: passiveID(2), Applied: 4, LastIndex: 5, AgeKnown: true, Age: 7 * ms, At: b.now},
 	}
 	if got := b.core.Heard(); !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -8,7 +8,7 @@ import (
 
 // heed is whom an active believes where nobody signs.
 //
-// [S] An active takes committed entries, the description of a checkpoint and log
+// [S] An active takes committed entries, the manifest of a checkpoint and log
 // sums from those that its log names, and from nobody else: what it takes for
 // committed it puts in the place of what it has acknowledged. What the
 // membership says of somebody's role is the word of that member, and counts for

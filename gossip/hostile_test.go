@@ -15,14 +15,14 @@ import (
 // members that do not know the secret.
 var secret = []byte("the actives' key")
 
-func sealOf(statement []byte) protocol.Seal {
-	s := protocol.Seal{Key: [8]byte{1}}
+func sealOf(statement []byte) protocol.Signature {
+	s := protocol.Signature{Key: [8]byte{1}}
 	sum := sha256.Sum256(append(bytes.Clone(secret), statement...))
-	copy(s.Signature[:], sum[:])
+	copy(s.Bytes[:], sum[:])
 	return s
 }
 
-func checkSeal(statement []byte, s protocol.Seal) error {
+func checkSeal(statement []byte, s protocol.Signature) error {
 	if s != sealOf(statement) {
 		return errors.New("its signature is false")
 	}
@@ -97,7 +97,7 @@ func invented(f *protocol.Frame) *protocol.Frame {
 	}
 	protocol.EncodeEntries(more)
 	return &protocol.Frame{
-		Origin: f.Origin, Before: protocol.SumEntries(f.Before, slices.Clone(f.Entries)), Commit: last.Index + 3, Entries: more, Chain: f.Chain, Seal: f.Seal,
+		Origin: f.Origin, Before: protocol.SumEntries(f.Before, slices.Clone(f.Entries)), Commit: last.Index + 3, Entries: more, Chain: f.Chain, Signature: f.Signature,
 	}
 }
 
@@ -116,7 +116,7 @@ func forging(_ *network, e protocol.Envelope) []protocol.Message {
 	case *protocol.Frame:
 		return []protocol.Message{m, invented(m)}
 	case *protocol.Have:
-		m.Tip, m.Commit = m.Tip+3, m.Commit+3
+		m.LastIndex, m.Commit = m.LastIndex+3, m.Commit+3
 	}
 	return []protocol.Message{e.Message}
 }

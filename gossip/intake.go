@@ -9,20 +9,20 @@ import (
 // intake puts the log together from frames that come in any order, and hands out what
 // joins.
 //
-// Invariant: tip <= given, and given-tip is what was handed out in Runs and is not taken
+// Invariant: last index <= given, and given-lastIndex is what was handed out in Runs and is not taken
 // yet.
 type intake struct {
 	self   *standing
 	outbox *outbox
 
 	buffer buffer
-	seen   ranges // indexes above the tip that came by, kept or not
+	seen   ranges // indexes above the last index that came by, kept or not
 	given  protocol.Index
 }
 
 // begin forgets all that waits, in a new role.
 func (in *intake) begin() {
-	in.given = in.self.Tip
+	in.given = in.self.LastIndex
 	in.buffer.clear()
 	in.seen.clear()
 	in.outbox.ready.Runs = nil
@@ -30,17 +30,17 @@ func (in *intake) begin() {
 
 // advance fits what waits to the log's new end.
 func (in *intake) advance() {
-	if in.self.Tip > in.given || len(in.outbox.ready.Runs) == 0 {
-		in.given = in.self.Tip
+	if in.self.LastIndex > in.given || len(in.outbox.ready.Runs) == 0 {
+		in.given = in.self.LastIndex
 	}
-	in.seen.dropTo(in.self.Tip)
-	in.buffer.dropTo(in.self.Tip)
+	in.seen.dropTo(in.self.LastIndex)
+	in.buffer.dropTo(in.self.LastIndex)
 }
 
 // reject takes frames of an origin out that do not fit, and what was handed out back.
 func (in *intake) reject(origin protocol.MemberID) {
 	in.buffer.dropOrigin(origin)
-	in.given = in.self.Tip
+	in.given = in.self.LastIndex
 }
 
 // stop drops what waits: nothing of it fits this member's log.
@@ -51,8 +51,8 @@ func (in *intake) stop() {
 
 // again offers runs again that were handed out and not taken: the disk is behind.
 func (in *intake) again() {
-	if in.given > in.self.Tip && len(in.outbox.ready.Runs) == 0 {
-		in.given = in.self.Tip
+	if in.given > in.self.LastIndex && len(in.outbox.ready.Runs) == 0 {
+		in.given = in.self.LastIndex
 		in.deliver()
 	}
 }
@@ -100,7 +100,7 @@ func (in *intake) add(from protocol.MemberID, f *protocol.Frame) {
 
 // deliver hands out the frames that join what was handed out before.
 func (in *intake) deliver() {
-	if !in.self.takes() || in.given > in.self.Tip && len(in.outbox.ready.Runs) == 0 {
+	if !in.self.takes() || in.given > in.self.LastIndex && len(in.outbox.ready.Runs) == 0 {
 		return // what was handed out was not taken: Tick begins again
 	}
 	for {
@@ -122,7 +122,7 @@ func (in *intake) holes() []protocol.Range {
 	if n == 0 || !in.self.takes() {
 		return nil
 	}
-	within := protocol.Range{First: in.self.Tip + 1, Last: in.buffer.held.list[n-1].Last}
+	within := protocol.Range{First: in.self.LastIndex + 1, Last: in.buffer.held.list[n-1].Last}
 	return in.buffer.held.gaps(nil, within, protocol.HolesMax)
 }
 

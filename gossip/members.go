@@ -16,10 +16,10 @@ type member struct {
 	known  bool // heard is set
 	heard  Heard
 	claims claims
-	// first..tip is what the member said it holds. likely is a guess beyond
+	// first..lastIndex is what the member said it holds. likely is a guess beyond
 	// that: it passed on a frame that begins just above.
-	first, tip, likely protocol.Index
-	checkpoints        []protocol.Index // that it said it has
+	first, lastIndex, likely protocol.Index
+	checkpoints              []protocol.Index // that it said it has
 
 	rtt      time.Duration // smoothed; 0: not measured
 	silences int           // pulls in a row that it left unanswered
@@ -166,7 +166,7 @@ func (ms *members) refuse(now protocol.Instant, to protocol.MemberID) {
 func (ms *members) learnHolders(from protocol.MemberID, f *protocol.Frame) {
 	r := f.Range()
 	if m := ms.get(f.Origin); m != nil {
-		m.tip = max(m.tip, r.Last)
+		m.lastIndex = max(m.lastIndex, r.Last)
 	}
 	if m := ms.get(from); m != nil && f.Flags&protocol.FramePulled == 0 {
 		m.likely = max(m.likely, r.First-1)

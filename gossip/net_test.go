@@ -214,7 +214,7 @@ func (d *node) turn() {
 	now := d.local(d.n.now)
 	for {
 		p := Progress{
-			First: d.swarm.base + 1, Lost: d.swarm.lost, Tip: protocol.Index(len(d.log)), Applied: protocol.Index(len(d.log)), Commit: max(d.commit, protocol.Index(len(d.log))),
+			First: d.swarm.base + 1, Lost: d.swarm.lost, LastIndex: protocol.Index(len(d.log)), Applied: protocol.Index(len(d.log)), Commit: max(d.commit, protocol.Index(len(d.log))),
 			Term: 1, Leader: d.n.nodes[d.n.leader].id, Role: protocol.RolePassive, Source: !d.swarm.lost,
 		}
 		if d.swarm.lost {
@@ -224,7 +224,7 @@ func (d *node) turn() {
 			p.Role = protocol.RoleActive
 		}
 		if d.swarm.finished > 0 && len(d.log) < len(d.n.history) {
-			p.Needs = p.Tip + 1 // as a replica says that is far behind
+			p.Needs = p.LastIndex + 1 // as a replica says that is far behind
 		}
 		if p != d.told {
 			d.told = p
@@ -264,22 +264,22 @@ func (d *node) read(r RangeRead) {
 // take is a passive role in a few lines.
 func (d *node) take(now protocol.Instant, r Run) {
 	first, last := r.Entries[0].Index, r.Entries[len(r.Entries)-1].Index
-	tip := protocol.Index(len(d.log))
-	if first > tip+1 || last <= tip {
+	lastIndex := protocol.Index(len(d.log))
+	if first > lastIndex+1 || last <= lastIndex {
 		return
 	}
 	entries := slices.Clone(r.Entries)
 	protocol.SumEntries(r.Before, entries)
 	joint := r.Before
-	if k := tip + 1 - first; k > 0 {
+	if k := lastIndex + 1 - first; k > 0 {
 		joint = entries[k-1].Sum
 	}
-	if joint != d.sum(tip) {
+	if joint != d.sum(lastIndex) {
 		d.refused++
 		d.core.Refused(now, r)
 		return
 	}
-	d.log = append(d.log, entries[tip+1-first:]...)
+	d.log = append(d.log, entries[lastIndex+1-first:]...)
 }
 
 func (d *node) wake() {
@@ -355,11 +355,11 @@ func (n *network) write(count, bytes int) {
 		before = n.history[first-1].Sum
 	}
 	protocol.SumEntries(before, fresh)
-	tip := len(n.history)
+	lastIndex := len(n.history)
 	for i, d := range n.nodes[:n.opt.actives] {
 		commit := func() {
-			if len(d.log) < tip {
-				d.log = n.history[:tip:tip]
+			if len(d.log) < lastIndex {
+				d.log = n.history[:lastIndex:lastIndex]
 			}
 			d.turn()
 		}

@@ -50,7 +50,7 @@ func (c *Core) Refused(now protocol.Instant, run Run) {
 	if n := len(run.Entries); n > 0 {
 		c.pulling.evidence(now, run.Entries[n-1].Index, c.pulling.grace())
 	}
-	c.doubt.question(now, run.Origin, c.self.Tip)
+	c.doubt.question(now, run.Origin, c.self.LastIndex)
 }
 
 // Contradicted says that this member's log is of another history than the actives',
@@ -59,7 +59,7 @@ func (c *Core) Contradicted(d Divergence) {
 	if c.self.wrong {
 		return
 	}
-	d.Holds = c.self.Tip
+	d.Holds = c.self.LastIndex
 	c.self.wrong, c.self.diverged = true, d.Index
 	c.outbox.ready.Diverged = &d
 	c.outbox.event(protocol.EventDiverged, d.By, d.Index, d.String())
@@ -80,7 +80,7 @@ func (c *Core) Heed(named []protocol.MemberID, anybody bool) {
 // because this member's log does not name them.
 func (c *Core) Unheeded() uint64 { return c.heed.unasked }
 
-// Refusals returns how many frames, answers and descriptions were refused
+// Refusals returns how many frames, answers and manifests were refused
 // because of their signature, since the start.
 func (c *Core) Refusals() uint64 { return c.trust.refused }
 
@@ -112,11 +112,11 @@ func (c *Core) Holds(_ protocol.Instant, list []Holding) { c.giving.hold(list) }
 // pinned is bounded, with progress and without; its space is the owner's to bound.
 func (c *Core) Pinned(now protocol.Instant) []protocol.Index { return c.giving.pinned(now) }
 
-// Describes returns the index of the checkpoint that whoever needs one above an
+// HasManifest returns the index of the checkpoint that whoever needs one above an
 // index is to fetch, 0: there is none. It is the newest; but when so many are
 // fetched that no other one could be kept, it is the newest of those.
-func (c *Core) Describes(now protocol.Instant, above protocol.Index) protocol.Index {
-	return c.giving.describes(now, above)
+func (c *Core) HasManifest(now protocol.Instant, above protocol.Index) protocol.Index {
+	return c.giving.hasManifest(now, above)
 }
 
 // ChunkIs answers a ChunkRead. Nil data means that the chunk is not there (any
@@ -142,7 +142,7 @@ func (c *Core) StopFetch(now protocol.Instant) {
 }
 
 // ChunkAdded answers for a chunk from Ready.Chunks. Not ok means that its bytes
-// are not those of the description: it is asked for elsewhere, and its sender
+// are not those of the manifest: it is asked for elsewhere, and its sender
 // is avoided for a while.
 func (c *Core) ChunkAdded(now protocol.Instant, number int, ok bool) {
 	c.fetching.added(now, number, ok)

@@ -15,7 +15,7 @@ func aside(role protocol.Role, actives, passives int, cfg Config) base {
 	cfg.ID = self
 	cfg = cfg.withDefaults()
 	b := base{cfg: &cfg, rng: rand.New(rand.NewPCG(1, 2)), self: &standing{started: true}}
-	b.self.Progress = Progress{First: 1, Tip: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: role, Source: true}
+	b.self.Progress = Progress{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: role, Source: true}
 	b.outbox = &outbox{from: self, self: b.self}
 	b.members = &members{cfg: &cfg, rng: b.rng, self: b.self, outbox: b.outbox}
 	var peers []protocol.Peer
@@ -125,7 +125,7 @@ func TestClaimsAgainstALog(t *testing.T) {
 		r := &records{}
 		f := freshness{self: &standing{}, log: &bench{log: h, cold: x.cold}, doubt: r}
 		f.learn(pair{index: x.index, sum: x.sum, at: 7, from: passiveID(1)})
-		f.self.Tip = 90
+		f.self.LastIndex = 90
 		f.compareFresh(5000)
 		if len(f.pairs) != x.pairs || len(r.doubted) != x.asks {
 			t.Errorf("%s: got %d claims left and %d questions, want %d and %d", name, len(f.pairs), len(r.doubted), x.pairs, x.asks)
@@ -149,7 +149,7 @@ func TestGapsAreAskedForOnce(t *testing.T) {
 		t.Fatalf("nobody holds it: told %d times", r.lacked)
 	}
 	for _, m := range b.members.passives[:2] {
-		m.first, m.tip = 1, 20
+		m.first, m.lastIndex = 1, 20
 	}
 	p.evidence(now, 20, 0)
 	p.pull(now)
@@ -202,7 +202,7 @@ func TestForgerLosesItsLink(t *testing.T) {
 	h := chain(40, 10, "h")
 	b, now := aside(protocol.RolePassive, 1, 4, Config{}), protocol.Instant(5000)
 	checked := 0
-	b.cfg.Verify = func([]byte, protocol.Seal) error { checked++; return errUnsigned }
+	b.cfg.Verify = func([]byte, protocol.Signature) error { checked++; return errUnsigned }
 	r := &records{}
 	tr := trust{cfg: b.cfg, self: b.self, members: b.members, outbox: b.outbox, intake: r, links: r}
 	if !tr.genuine(now, passiveID(1), frame(h, activeID(1), 1, 10)) || checked != 0 {
@@ -210,7 +210,7 @@ func TestForgerLosesItsLink(t *testing.T) {
 	}
 	for range 2 * forgeriesBurst {
 		f := frame(h, activeID(1), 11, 20)
-		f.Seal.Key[0] = 1
+		f.Signature.Key[0] = 1
 		if tr.genuine(now, passiveID(1), f) {
 			t.Fatal("a forged frame is genuine")
 		}
@@ -232,7 +232,7 @@ func TestAnswersAreOfQuestions(t *testing.T) {
 	r := &records{}
 	f := freshness{self: b.self, log: &bench{log: chain(20, 10, "h")}, doubt: r}
 	l := links{base: b, intake: r, neighbors: neighbors{refreshAt: never}}
-	d := digest{
+	d := haves{
 		base: b, clock: &protocol.WallAhead{}, presence: r, links: &l, heed: &heed{cfg: b.cfg, self: b.self},
 		trust: &trust{cfg: b.cfg, self: b.self, members: b.members, outbox: b.outbox, intake: r, links: r}, fresh: &f,
 	}

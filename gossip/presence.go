@@ -22,13 +22,13 @@ type announcer interface {
 func (p *presence) have(now protocol.Instant) *protocol.Have {
 	h := &protocol.Have{
 		Applied: p.self.Applied,
-		Commit:  max(p.self.Commit, p.self.Tip),
+		Commit:  max(p.self.Commit, p.self.LastIndex),
 		Term:    p.self.Term,
 		Leader:  p.self.Leader,
 		Behind:  p.fetching.behind(),
 	}
 	if p.self.source() {
-		h.First, h.Tip = p.self.First, p.self.Tip
+		h.First, h.LastIndex = p.self.First, p.self.LastIndex
 		h.Checkpoints = p.giving.announced()
 	}
 	h.Holes = p.intake.holes()

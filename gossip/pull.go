@@ -120,7 +120,7 @@ func (p *pulling) denied(now protocol.Instant, m *member) {
 	if i < 0 {
 		return
 	}
-	if first := p.out[i].ranges[0].First; first > m.tip || first < m.first {
+	if first := p.out[i].ranges[0].First; first > m.lastIndex || first < m.first {
 		p.out[i].until = now
 		if !p.out[i].guess {
 			m.silences-- // it did answer
@@ -252,9 +252,9 @@ func (p *pulling) holder(now protocol.Instant, i protocol.Index) *member {
 		switch {
 		case now < m.skipUntil || p.find(m.id) >= 0 || m.first > i || !p.heed.heeds(m.id):
 			continue
-		case m.tip >= i && m.peer.Role != protocol.RoleActive:
+		case m.lastIndex >= i && m.peer.Role != protocol.RoleActive:
 			rank = 3
-		case m.tip >= i:
+		case m.lastIndex >= i:
 			rank = 1
 		case m.likely >= i && m.peer.Role != protocol.RoleActive:
 			rank = 2

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// seekPatience is how long a description may take, doubled with each time
+	// seekPatience is how long a manifest may take, doubled with each time
 	// in a row that nothing came of asking, up to seekPatienceMax.
 	seekPatience, seekPatienceMax = 500 * time.Millisecond, 30 * time.Second
-	// seekPassives is how many passives are asked at once for the description
+	// seekPassives is how many passives are asked at once for the manifest
 	// of a checkpoint, and seekRounds how often, before an active is.
 	seekPassives, seekRounds = 2, 2
-	// askedMax bounds how many members may answer with a description, and
-	// sightingsMax how many descriptions wait for another member's.
-	askedMax, sightingsMax = 16, 8
+	// askedMax bounds how many members may answer with a manifest, and
+	// manifestsSeenMax how many manifests wait for another member's.
+	askedMax, manifestsSeenMax = 16, 8
 	// offerPause is how long the owner has to begin a fetch after an offer,
 	// before there is another offer; doubled like seekPatience.
 	offerPause = time.Second
@@ -40,11 +40,11 @@ type search struct {
 	rounds int              // rounds of questions without an offer
 	offers int              // offers in a row that led to no fetch
 	asked  []protocol.MemberID
-	heard  []sighting
+	heard  []manifestSeen
 }
 
-// sighting is the hash of a description, and a member that sent it.
-type sighting struct {
+// manifestSeen is the hash of a manifest, and a member that sent it.
+type manifestSeen struct {
 	from protocol.MemberID
 	hash [sha256.Size]byte
 }
@@ -80,7 +80,7 @@ func (s *seek) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 		}
 		above = max(above, p.Above)
 	case s.needed && s.self.follows() && s.belowAll(now):
-		above = p.Tip
+		above = p.LastIndex
 	case f.active: // its leader told this active to fetch what is gone now
 	default:
 		return 0, false
@@ -97,9 +97,9 @@ func (s *seek) wanted(now protocol.Instant) (above protocol.Index, want bool) {
 // and everybody who does has given up what comes next. One that has been
 // silent for long does not count.
 func (s *seek) belowAll(now protocol.Instant) bool {
-	next, someone := s.self.Tip+1, false
+	next, someone := s.self.LastIndex+1, false
 	for _, m := range s.members.all {
-		if m.tip < next || !s.heed.heeds(m.id) || m.silences > silencesMax && now < m.skipUntil {
+		if m.lastIndex < next || !s.heed.heeds(m.id) || m.silences > silencesMax && now < m.skipUntil {
 			continue
 		}
 		if m.first <= next {
@@ -110,14 +110,14 @@ func (s *seek) belowAll(now protocol.Instant) bool {
 	return someone
 }
 
-// step takes the next step: asks for descriptions, if one is still wanted.
+// step takes the next step: asks for manifests, if one is still wanted.
 func (s *seek) step(now protocol.Instant) {
 	above, want := s.wanted(now)
 	if !want {
 		s.search = search{at: never}
 		return
 	}
-	to := s.describers(now, above)
+	to := s.manifestAsked(now, above)
 	if len(to) == 0 {
 		// Whoever has one will say so in a digest.
 		s.at = now.Add(max(s.cfg.Have, seekPatience/4))
@@ -130,16 +130,16 @@ func (s *seek) step(now protocol.Instant) {
 			}
 			s.asked = append(s.asked, m.id)
 		}
-		s.outbox.send(m.id, &protocol.Describe{Above: above})
+		s.outbox.send(m.id, &protocol.ManifestWant{Above: above})
 	}
 	s.at = now.Add(min(seekPatience<<min(s.rounds, 8), seekPatienceMax))
 	s.rounds++
 }
 
-// describers draws whom to ask: passives first, so that actives are spared,
+// manifestAsked draws whom to ask: passives first, so that actives are spared,
 // then an active, the leader last. An active's word is enough; two passives
 // are asked because they have to agree.
-func (s *seek) describers(now protocol.Instant, above protocol.Index) []*member {
+func (s *seek) manifestAsked(now protocol.Instant, above protocol.Index) []*member {
 	var passives, actives []*member
 	var leader *member
 	for _, m := range s.members.all {
@@ -166,18 +166,18 @@ func (s *seek) describers(now protocol.Instant, above protocol.Index) []*member 
 	return nil
 }
 
-// onDescription takes a description that was asked for. [S] It is believed from
+// onManifest takes a manifest that was asked for. [S] It is believed from
 // an active, or when two members sent the very same one: whoever else sends one
 // could make up a whole state with sums that fit. Where signatures are checked an
 // active has to have signed it.
-func (s *seek) onDescription(now protocol.Instant, from protocol.MemberID, d *protocol.Description) {
+func (s *seek) onManifest(now protocol.Instant, from protocol.MemberID, d *protocol.Manifest) {
 	m := s.members.get(from)
 	i := slices.Index(s.asked, from)
 	if m == nil || i < 0 || !s.heed.heeds(from) {
 		return
 	}
 	s.asked = slices.Delete(s.asked, i, i+1)
-	if len(d.Description) == 0 {
+	if len(d.Manifest) == 0 {
 		m.checkpoints = nil // its digest was of another time
 		s.at = min(s.at, now.Add(s.cfg.Have))
 		return
@@ -187,32 +187,32 @@ func (s *seek) onDescription(now protocol.Instant, from protocol.MemberID, d *pr
 		return
 	}
 	if s.cfg.checks() {
-		if err := s.trust.verify(protocol.DescriptionStatement(d.Description), &d.Seal); err != nil {
-			s.trust.forged(now, from, above, "the description of a checkpoint: "+err.Error())
+		if err := s.trust.verify(protocol.ManifestStatement(d.Manifest), &d.Signature); err != nil {
+			s.trust.forged(now, from, above, "the manifest of a checkpoint: "+err.Error())
 			return
 		}
-	} else if !s.heed.vouches(m) && !s.confirmed(from, d.Description) {
+	} else if !s.heed.vouches(m) && !s.confirmed(from, d.Manifest) {
 		return
 	}
-	s.outbox.ready.Offer = &protocol.Offer{From: from, Description: d.Description}
+	s.outbox.ready.Offer = &protocol.ManifestOffer{From: from, Manifest: d.Manifest}
 	pause := min(offerPause<<min(s.offers, 8), seekPatienceMax)
 	s.search = search{needed: s.needed, offers: s.offers + 1, at: now.Add(pause)}
 }
 
-// confirmed reports whether another member has sent the same description, and
+// confirmed reports whether another member has sent the same manifest, and
 // remembers this one.
-func (s *seek) confirmed(from protocol.MemberID, description []byte) bool {
-	hash := sha256.Sum256(description)
+func (s *seek) confirmed(from protocol.MemberID, manifest []byte) bool {
+	hash := sha256.Sum256(manifest)
 	for _, x := range s.heard {
 		if x.from != from && x.hash == hash {
 			return true
 		}
 	}
-	s.heard = slices.DeleteFunc(s.heard, func(x sighting) bool { return x.from == from })
-	if len(s.heard) == sightingsMax {
+	s.heard = slices.DeleteFunc(s.heard, func(x manifestSeen) bool { return x.from == from })
+	if len(s.heard) == manifestsSeenMax {
 		s.heard = slices.Delete(s.heard, 0, 1)
 	}
-	s.heard = append(s.heard, sighting{from, hash})
+	s.heard = append(s.heard, manifestSeen{from, hash})
 	return false
 }
 

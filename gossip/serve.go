@@ -64,10 +64,10 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 	left := int(min(w.Bytes, protocol.AppendBytesMax))
 	gave, unproven := false, false
 	for _, r := range w.Ranges[:min(len(w.Ranges), protocol.RangesMax)] {
-		if r.First < max(s.self.First, 1) || r.First > s.self.Tip || r.Last < r.First || left <= 0 {
+		if r.First < max(s.self.First, 1) || r.First > s.self.LastIndex || r.Last < r.First || left <= 0 {
 			continue
 		}
-		r.Last = min(r.Last, s.self.Tip)
+		r.Last = min(r.Last, s.self.LastIndex)
 		provable, bytes, ok := s.trust.repeats(r, left)
 		if !ok {
 			unproven = true
@@ -83,7 +83,7 @@ func (s *serving) onWant(now protocol.Instant, from protocol.MemberID, w *protoc
 	}
 	// An asker that believes what is not so, hears at once how it is.
 	first := w.Ranges[0].First
-	if !gave && (first > s.self.Tip || first < s.self.First) && s.members.mayAnswer(now, from) {
+	if !gave && (first > s.self.LastIndex || first < s.self.First) && s.members.mayAnswer(now, from) {
 		s.outbox.send(from, s.announce.have(now))
 	}
 }
@@ -175,7 +175,7 @@ func (s *serving) answer(now protocol.Instant, to protocol.MemberID, entries []p
 	}
 	x := s.reads[i]
 	s.reads = slices.Delete(s.reads, i, i+1)
-	for n := len(entries); n > 0 && entries[n-1].Index > s.self.Tip; n-- {
+	for n := len(entries); n > 0 && entries[n-1].Index > s.self.LastIndex; n-- {
 		entries = entries[:n-1]
 	}
 	if len(entries) == 0 || !s.self.source() {

@@ -18,7 +18,7 @@ type standing struct {
 // follows reports whether this member gets its entries from the flock. An
 // active gets them from its leader, as long as it hears one. [S] One that does
 // not may have been removed while it was away, and hears of it nowhere else.
-func (s *standing) follows() bool { return s.Role != protocol.RoleActive || s.Adrift }
+func (s *standing) follows() bool { return s.Role != protocol.RoleActive || s.Leaderless }
 
 // takes reports whether this member takes entries from the flock now.
 func (s *standing) takes() bool { return s.follows() && !s.wrong }

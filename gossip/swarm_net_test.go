@@ -47,7 +47,7 @@ func chunkSum(data []byte) uint64 {
 	return h.Sum64()
 }
 
-// describe is the encoded description of a checkpoint with n chunks.
+// describe is the encoded manifest of a checkpoint with n chunks.
 func describe(index protocol.Index, sum protocol.LogSum, n int) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(index))
 	for _, part := range sum {
@@ -89,7 +89,7 @@ func (n *network) checkpoint(at protocol.Index, nodes ...*node) {
 func (d *node) hold() {
 	var list []Holding
 	for _, k := range d.swarm.keeps {
-		list = append(list, Holding{Index: k, Sum: d.sum(k), Chunks: d.n.opt.chunks, Description: describe(k, d.sum(k), d.n.opt.chunks)})
+		list = append(list, Holding{Index: k, Sum: d.sum(k), Chunks: d.n.opt.chunks, Manifest: describe(k, d.sum(k), d.n.opt.chunks)})
 	}
 	d.core.Holds(d.local(d.n.now), list)
 }
@@ -98,7 +98,7 @@ func (d *node) hold() {
 func (d *node) serveSwarm(now protocol.Instant, rd Ready) {
 	s := &d.swarm
 	if rd.Offer != nil {
-		index := protocol.Index(binary.BigEndian.Uint64(rd.Offer.Description))
+		index := protocol.Index(binary.BigEndian.Uint64(rd.Offer.Manifest))
 		s.offers = append(s.offers, index)
 		if index > s.install && (index > protocol.Index(len(d.log)) || s.lost) {
 			s.install, s.got = index, make(map[int]bool)
@@ -307,7 +307,7 @@ func TestHolderDiesMidway(t *testing.T) {
 }
 
 // When everybody has moved on to newer checkpoints, so does the fetch: a new
-// description, a new offer.
+// manifest, a new offer.
 func TestAllHoldersRotate(t *testing.T) {
 	for seed := range uint64(5) {
 		n, late := behind(t, options{seed: seed, passives: 6, chunks: 200})

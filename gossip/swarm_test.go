@@ -16,46 +16,46 @@ func below(t *testing.T, actives, passives int) *bench {
 	b.core.cfg.Have = 50 * ms // the grace; digests stay out of the way
 	b.core.digest.at = never
 	for _, m := range b.core.members.all {
-		b.core.Step(b.now, m.id, &protocol.Have{First: 31, Tip: 90, Applied: 90, Commit: 90, Checkpoints: []protocol.Index{40, 30}})
+		b.core.Step(b.now, m.id, &protocol.Have{First: 31, LastIndex: 90, Applied: 90, Commit: 90, Checkpoints: []protocol.Index{40, 30}})
 	}
 	b.core.Ready()
 	return b
 }
 
-// asked waits until descriptions are asked for, and says whom.
+// asked waits until manifests are asked for, and says whom.
 func (b *bench) asked() []protocol.MemberID {
 	b.t.Helper()
 	for range 1000 {
 		var out []protocol.MemberID
-		for _, e := range only[*protocol.Describe](b.wait(10 * ms).Messages) {
+		for _, e := range only[*protocol.ManifestWant](b.wait(10 * ms).Messages) {
 			out = append(out, e.To)
 		}
 		if len(out) > 0 {
 			return out
 		}
 	}
-	b.t.Fatal("nobody was asked for a description")
+	b.t.Fatal("nobody was asked for a manifest")
 	return nil
 }
 
-// [S] A description is believed from an active, or from two members that sent
+// [S] A manifest is believed from an active, or from two members that sent
 // the same one. A single passive could make up a whole state: its chunks would
-// fit the sums of its own description.
+// fit the sums of its own manifest.
 func TestDescriptionOfOnePassiveIsNotBelieved(t *testing.T) {
 	b := below(t, 3, 8)
 	asked := b.asked()
 	if len(asked) != 2 || asked[0][0] != 2 || asked[1][0] != 2 {
 		t.Fatalf("asked %v, want two passives: actives are spared", asked)
 	}
-	forged, right := &protocol.Description{Description: []byte("forged")}, &protocol.Description{Description: []byte("right")}
+	forged, right := &protocol.Manifest{Manifest: []byte("forged")}, &protocol.Manifest{Manifest: []byte("right")}
 	if rd := b.step(asked[0], forged); rd.Offer != nil {
-		t.Fatal("one passive's description was believed")
+		t.Fatal("one passive's manifest was believed")
 	}
 	if rd := b.step(asked[0], forged); rd.Offer != nil {
-		t.Fatal("one passive's description was believed when it sent it twice")
+		t.Fatal("one passive's manifest was believed when it sent it twice")
 	}
 	if rd := b.step(asked[1], right); rd.Offer != nil {
-		t.Fatal("a description that two members disagree about was believed")
+		t.Fatal("a manifest that two members disagree about was believed")
 	}
 	// A third one agrees with one of the two.
 	next := b.asked()
@@ -63,8 +63,8 @@ func TestDescriptionOfOnePassiveIsNotBelieved(t *testing.T) {
 		next = next[1:]
 	}
 	rd := b.step(next[0], right)
-	if next[0][0] == 2 && (rd.Offer == nil || string(rd.Offer.Description) != "right") {
-		t.Fatalf("got %+v, want the description that two passives sent", rd.Offer)
+	if next[0][0] == 2 && (rd.Offer == nil || string(rd.Offer.Manifest) != "right") {
+		t.Fatalf("got %+v, want the manifest that two passives sent", rd.Offer)
 	}
 }
 
@@ -75,12 +75,12 @@ func TestDescriptionSentTwiceByOneIsNotBelieved(t *testing.T) {
 		if asked := b.asked(); !slices.Contains(asked, passiveID(1)) {
 			t.Fatalf("asked %v", asked)
 		}
-		if rd := b.step(passiveID(1), &protocol.Description{Description: []byte("forged")}); rd.Offer != nil {
-			t.Fatal("one passive's description was believed because it sent it twice")
+		if rd := b.step(passiveID(1), &protocol.Manifest{Manifest: []byte("forged")}); rd.Offer != nil {
+			t.Fatal("one passive's manifest was believed because it sent it twice")
 		}
 	}
-	if rd := b.step(passiveID(2), &protocol.Description{Description: []byte("forged")}); rd.Offer == nil {
-		t.Fatal("a description that both members sent was not believed")
+	if rd := b.step(passiveID(2), &protocol.Manifest{Manifest: []byte("forged")}); rd.Offer == nil {
+		t.Fatal("a manifest that both members sent was not believed")
 	}
 }
 
@@ -90,41 +90,41 @@ func TestDescriptionOfAnActiveIsBelieved(t *testing.T) {
 	if len(asked) != 1 || asked[0][0] != 1 || asked[0] == activeID(1) {
 		t.Fatalf("asked %v, want an active that does not lead", asked)
 	}
-	rd := b.step(asked[0], &protocol.Description{Description: []byte("right")})
-	if rd.Offer == nil || rd.Offer.From != asked[0] || string(rd.Offer.Description) != "right" {
-		t.Fatalf("got %+v, want the active's description", rd.Offer)
+	rd := b.step(asked[0], &protocol.Manifest{Manifest: []byte("right")})
+	if rd.Offer == nil || rd.Offer.From != asked[0] || string(rd.Offer.Manifest) != "right" {
+		t.Fatalf("got %+v, want the active's manifest", rd.Offer)
 	}
 	// If the owner does nothing there will be others, ever more rarely.
 	again := b.wait(20 * time.Second)
-	if n := len(only[*protocol.Describe](again.Messages)); n == 0 || n > 40 {
+	if n := len(only[*protocol.ManifestWant](again.Messages)); n == 0 || n > 40 {
 		t.Errorf("got %d questions within 20 s of an offer that came to nothing", n)
 	}
 }
 
-// [S] Nobody's description is taken that was not asked for, an active's neither:
+// [S] Nobody's manifest is taken that was not asked for, an active's neither:
 // it may be of another time.
 func TestDescriptionNotAskedForIsIgnored(t *testing.T) {
 	b := below(t, 3, 1)
 	asked := b.asked()
 	for i := range 3 {
 		if id := activeID(i + 1); !slices.Contains(asked, id) {
-			if rd := b.step(id, &protocol.Description{Description: []byte("right")}); rd.Offer != nil {
-				t.Fatal("a description was believed that nobody had asked for")
+			if rd := b.step(id, &protocol.Manifest{Manifest: []byte("right")}); rd.Offer != nil {
+				t.Fatal("a manifest was believed that nobody had asked for")
 			}
 		}
 	}
-	if rd := b.step(asked[0], &protocol.Description{Description: []byte("right")}); rd.Offer == nil {
-		t.Fatal("the description that was asked for was not believed")
+	if rd := b.step(asked[0], &protocol.Manifest{Manifest: []byte("right")}); rd.Offer == nil {
+		t.Fatal("the manifest that was asked for was not believed")
 	}
 }
 
 // Nobody is asked for a checkpoint as long as somebody holds the entries.
 func TestCheckpointIsNotWantedWhileEntriesAreHeld(t *testing.T) {
 	b := below(t, 2, 5)
-	b.step(passiveID(4), &protocol.Have{First: 11, Tip: 90, Checkpoints: []protocol.Index{40}})
+	b.step(passiveID(4), &protocol.Have{First: 11, LastIndex: 90, Checkpoints: []protocol.Index{40}})
 	rd := b.wait(500 * ms)
-	if n := len(only[*protocol.Describe](rd.Messages)); n > 0 {
-		t.Errorf("got %d questions for descriptions", n)
+	if n := len(only[*protocol.ManifestWant](rd.Messages)); n > 0 {
+		t.Errorf("got %d questions for manifests", n)
 	}
 	wants := only[*protocol.Want](rd.Messages)
 	if len(wants) == 0 || wants[0].To != passiveID(4) {
@@ -190,7 +190,7 @@ func TestMisfitMakesOthersDescribeTheSameCheckpoint(t *testing.T) {
 		for _, m := range b.core.members.all {
 			m.checkpoints = []protocol.Index{40}
 		}
-		if got := len(b.core.seek.describers(b.now, above)); !fits && got == 0 {
+		if got := len(b.core.seek.manifestAsked(b.now, above)); !fits && got == 0 {
 			t.Error("nobody is asked")
 		}
 	}
@@ -250,8 +250,8 @@ func TestActiveIsAskedAfterThreeRefusals(t *testing.T) {
 // A member that is over its budget says BUSY, for how long, and who else can.
 func TestBusyWithChunksNamesOthers(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(100, 10, "h"), 90, 2, 6, Config{ChunkServeBytes: 4 << 20})
-	b.core.Holds(b.now, []Holding{{Index: 40, Sum: b.log[39].Sum, Chunks: 100, Description: []byte("d")}})
-	b.step(passiveID(5), &protocol.Have{First: 31, Tip: 90, Checkpoints: []protocol.Index{40}})
+	b.core.Holds(b.now, []Holding{{Index: 40, Sum: b.log[39].Sum, Chunks: 100, Manifest: []byte("d")}})
+	b.step(passiveID(5), &protocol.Have{First: 31, LastIndex: 90, Checkpoints: []protocol.Index{40}})
 	served := 0
 	var busy *protocol.Busy
 	for n := uint32(0); n < 40 && busy == nil; n += 4 {
@@ -358,10 +358,10 @@ func TestPinEndsAfterTenMinutes(t *testing.T) {
 // A member in doubt of its log gives no checkpoint, and does not announce any.
 func TestNoSourceGivesNoCheckpoint(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(100, 10, "h"), 90, 2, 6, Config{})
-	b.core.Holds(b.now, []Holding{{Index: 40, Sum: b.log[39].Sum, Chunks: 10, Description: []byte("d")}})
-	b.core.Progress(b.now, Progress{First: 1, Tip: 90, Applied: 90, Commit: 90, Term: 1, Leader: activeID(1), Role: b.role})
-	rd := b.step(passiveID(1), &protocol.Describe{})
-	if d := rd.Messages[0].Message.(*protocol.Description); len(d.Description) > 0 {
+	b.core.Holds(b.now, []Holding{{Index: 40, Sum: b.log[39].Sum, Chunks: 10, Manifest: []byte("d")}})
+	b.core.Progress(b.now, Progress{First: 1, LastIndex: 90, Applied: 90, Commit: 90, Term: 1, Leader: activeID(1), Role: b.role})
+	rd := b.step(passiveID(1), &protocol.ManifestWant{})
+	if d := rd.Messages[0].Message.(*protocol.Manifest); len(d.Manifest) > 0 {
 		t.Error("a member in doubt describes its checkpoint")
 	}
 	if rd := b.step(passiveID(1), &protocol.ChunkWant{Index: 40, Sum: b.log[39].Sum, Numbers: []uint32{1}}); len(rd.ChunkReads) > 0 {
@@ -379,11 +379,11 @@ func TestDivergedMemberKeepsWhatItHas(t *testing.T) {
 	b.core.cfg.Have = 50 * ms
 	b.step(asked[0].To, sumOf(chain(20, 10, "right"), 10))
 	for _, m := range b.core.members.all {
-		b.step(m.id, &protocol.Have{First: 12, Tip: 20, Checkpoints: []protocol.Index{12, 9}})
+		b.step(m.id, &protocol.Have{First: 12, LastIndex: 20, Checkpoints: []protocol.Index{12, 9}})
 	}
 	b.progress()
 	b.core.seek.lacking(b.now) // nobody has what comes next in its log
-	if asked := only[*protocol.Describe](b.wait(10 * time.Second).Messages); len(asked) > 0 {
+	if asked := only[*protocol.ManifestWant](b.wait(10 * time.Second).Messages); len(asked) > 0 {
 		t.Errorf("asked %d times for a checkpoint in the place of its own state", len(asked))
 	}
 }

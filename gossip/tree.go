@@ -158,7 +158,7 @@ func (t *tree) notNeeded(now protocol.Instant, m *member, first *arrival) {
 		t.links.disown(now, m)
 		return
 	}
-	t.links.adopt(m)
+	t.links.makeEager(m)
 	t.links.prune(now, m)
 }
 
@@ -170,7 +170,7 @@ func (t *tree) delivered(m *member, f *protocol.Frame) {
 		l.missed = 0
 	default:
 		// It takes this member for a child, or feeds it: so be it.
-		t.links.adopt(m)
+		t.links.makeEager(m)
 	}
 	if l.anchor.IsZero() && m.link.in == linkEager && f.Flags&protocol.FrameTaint == 0 {
 		l.anchor, l.missed = m.id, 0

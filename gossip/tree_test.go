@@ -113,7 +113,7 @@ func TestTaintedCopyPrunesNothing(t *testing.T) {
 	}
 }
 
-// The mark is inherited: whoever passes a tainted copy on says so.
+// The checkpoint entry is inherited: whoever passes a tainted copy on says so.
 func TestTaintIsInherited(t *testing.T) {
 	for _, c := range []struct {
 		flags, want protocol.FrameFlags
@@ -221,7 +221,7 @@ func TestHoleGraftsALink(t *testing.T) {
 	for k := range protocol.Index(anchorMisses) {
 		// The frame is heard of, and does not come.
 		at := 12 + k
-		b.step(passiveID(3), &protocol.Have{First: 1, Tip: at})
+		b.step(passiveID(3), &protocol.Have{First: 1, LastIndex: at})
 		rd := b.wait(5 * ms)
 		eager := only[*protocol.Graft](rd.Messages)
 		for _, e := range only[*protocol.Want](rd.Messages) {
@@ -235,7 +235,7 @@ func TestHoleGraftsALink(t *testing.T) {
 		if gone := b.core.links.anchor != parents[0]; gone != (k == anchorMisses-1) {
 			t.Fatalf("after %d holes: the anchor is given up: %v", k+1, gone)
 		}
-		b.tip = at
+		b.lastIndex = at
 		b.progress()
 		b.core.Ready()
 	}
@@ -388,7 +388,7 @@ func TestNewLeaderFeedsAfresh(t *testing.T) {
 	if got := eager(); got != 0 {
 		t.Fatalf("got %d eager links after PRUNE", got)
 	}
-	b.core.Progress(b.now, Progress{First: 1, Tip: 10, Commit: 10, Term: 2, Leader: self, Role: b.role, Source: true})
+	b.core.Progress(b.now, Progress{First: 1, LastIndex: 10, Commit: 10, Term: 2, Leader: self, Role: b.role, Source: true})
 	if got := eager(); got != feedsEach {
 		t.Errorf("got %d eager links of a new leader, want %d", got, feedsEach)
 	}
@@ -511,7 +511,7 @@ func TestLostGraftIsRepeated(t *testing.T) {
 	b.core.links.graft(b.now, b.core.members.get(parents[2])) // and nothing comes of it
 	b.core.Ready()
 	again := func(at protocol.Index) (n int) {
-		b.step(passiveID(3), &protocol.Have{First: 1, Tip: at})
+		b.step(passiveID(3), &protocol.Have{First: 1, LastIndex: at})
 		for _, e := range only[*protocol.Graft](b.wait(5 * ms).Messages) {
 			if e.To == parents[2] {
 				n++

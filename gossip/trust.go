@@ -21,7 +21,7 @@ const (
 // trust is what a member knows of signatures, where frames are signed.
 //
 // An active signs what it pushes and what it gives to a pull, an answer about
-// freshness, a log sum, the description of a checkpoint: what it knows to be
+// freshness, a log sum, the manifest of a checkpoint: what it knows to be
 // committed. Everybody else repeats. [S] A member that has keys to check with
 // takes nothing from the flock that no active has signed, and passes nothing on:
 // so whoever sends such a thing has made it, and is blamed, not its origin.
@@ -57,7 +57,7 @@ type parents interface {
 type span struct {
 	r             protocol.Range
 	before, after protocol.Chain
-	seal          protocol.Seal
+	signature     protocol.Signature
 	bytes         int
 }
 
@@ -68,7 +68,7 @@ func (t *trust) signs() bool { return t.cfg.Sign != nil && t.self.Role == protoc
 // datagramRoom is how many bytes of entries fit into a datagram.
 func (t *trust) datagramRoom() int {
 	if t.signs() {
-		return datagramEntriesBytes - protocol.FrameSealBytesMax
+		return datagramEntriesBytes - protocol.FrameSignatureBytesMax
 	}
 	return datagramEntriesBytes
 }
@@ -84,7 +84,7 @@ func (t *trust) sign(f *protocol.Frame, pushed bool) {
 		f.Chain = t.chain
 	}
 	after := f.Chain.NextEntries(f.Before, f.Entries)
-	f.Seal = t.cfg.Sign(protocol.LogStatement(r.Last, after))
+	f.Signature = t.cfg.Sign(protocol.LogStatement(r.Last, after))
 	if pushed {
 		t.chain, t.index = after, r.Last
 	}
@@ -101,17 +101,17 @@ func (t *trust) genuine(now protocol.Instant, from protocol.MemberID, f *protoco
 		return false
 	}
 	after := f.Chain.NextEntries(f.Before, f.Entries)
-	if err := t.verify(protocol.LogStatement(r.Last, after), &f.Seal); err != nil {
+	if err := t.verify(protocol.LogStatement(r.Last, after), &f.Signature); err != nil {
 		t.forged(now, from, r.First, "a frame: "+err.Error())
 		return false
 	}
 	f.Commit = r.Last // more than that is not signed
-	t.add(span{r: r, before: f.Chain, after: after, seal: f.Seal, bytes: protocol.RawSize(f.Entries)})
+	t.add(span{r: r, before: f.Chain, after: after, signature: f.Signature, bytes: protocol.RawSize(f.Entries)})
 	return true
 }
 
 // verify checks a statement that this member would take.
-func (t *trust) verify(statement []byte, s *protocol.Seal) error {
+func (t *trust) verify(statement []byte, s *protocol.Signature) error {
 	if s.IsZero() {
 		return errUnsigned
 	}
@@ -149,7 +149,7 @@ func (t *trust) add(s span) {
 			return
 		}
 		if p.r.Last+1 == s.r.First && p.after == s.before && p.bytes+s.bytes <= spanBytes && s.r.Last-p.r.First < spanEntries {
-			p.r.Last, p.after, p.seal = s.r.Last, s.after, s.seal
+			p.r.Last, p.after, p.signature = s.r.Last, s.after, s.signature
 			p.bytes += s.bytes
 			return
 		}
@@ -161,26 +161,26 @@ func (t *trust) add(s span) {
 }
 
 // find returns the shortest run of whole spans, joined by their chains, that
-// begins at or before r.First and ends at tip at most: as much of r as fits into
+// begins at or before r.First and ends at last index at most: as much of r as fits into
 // bytes, or one span, however large it is.
-func (t *trust) find(r protocol.Range, tip protocol.Index, bytes int) (span, bool) {
+func (t *trust) find(r protocol.Range, lastIndex protocol.Index, bytes int) (span, bool) {
 	at := sort.Search(len(t.spans), func(i int) bool { return t.spans[i].r.First > r.First })
 	for i := at - 1; i >= 0 && i >= at-linksMax; i-- {
-		if s := t.spans[i]; s.r.Last >= r.First && s.r.Last <= tip {
-			return t.grow(s, i+1, r.Last, tip, bytes), true
+		if s := t.spans[i]; s.r.Last >= r.First && s.r.Last <= lastIndex {
+			return t.grow(s, i+1, r.Last, lastIndex, bytes), true
 		}
 	}
 	return span{}, false
 }
 
 // grow adds the spans that go on from s.
-func (t *trust) grow(s span, from int, last, tip protocol.Index, bytes int) span {
+func (t *trust) grow(s span, from int, last, lastIndex protocol.Index, bytes int) span {
 	for i := from; i < len(t.spans) && t.spans[i].r.First <= s.r.Last+1 && s.r.Last < last; i++ {
 		q := &t.spans[i]
-		if q.r.First != s.r.Last+1 || q.before != s.after || q.r.Last > tip || s.bytes+q.bytes > bytes {
+		if q.r.First != s.r.Last+1 || q.before != s.after || q.r.Last > lastIndex || s.bytes+q.bytes > bytes {
 			continue
 		}
-		s.r.Last, s.after, s.seal = q.r.Last, q.after, q.seal
+		s.r.Last, s.after, s.signature = q.r.Last, q.after, q.signature
 		s.bytes += q.bytes
 	}
 	return s
@@ -193,7 +193,7 @@ func (t *trust) repeats(r protocol.Range, left int) (protocol.Range, int, bool) 
 	if !t.cfg.checks() || t.signs() {
 		return r, left, true
 	}
-	s, ok := t.find(r, t.self.Tip, left)
+	s, ok := t.find(r, t.self.LastIndex, left)
 	return s.r, max(left, s.bytes), ok && s.r.First >= t.self.First
 }
 
@@ -212,33 +212,33 @@ func (t *trust) prove(f *protocol.Frame) bool {
 	}
 	n := s.r.Last - r.First + 1
 	f.Entries = f.Entries[:n:n]
-	f.Chain, f.Seal, f.Commit = s.before, s.seal, s.r.Last
+	f.Chain, f.Signature, f.Commit = s.before, s.signature, s.r.Last
 	return true
 }
 
-// signStanding signs an answer to a HAVE.
-func (t *trust) signStanding(h *protocol.Have) {
+// signFreshness signs an answer to a HAVE.
+func (t *trust) signFreshness(h *protocol.Have) {
 	if t.signs() {
-		h.Seal = t.cfg.Sign(protocol.StandingStatement(h))
+		h.Signature = t.cfg.Sign(protocol.FreshnessStatement(h))
 	}
 }
 
-// standing reports whether an answer to a HAVE may be believed: its freshness,
+// checkFreshness reports whether an answer to a HAVE may be believed: its freshness,
 // and who leads. [S] Signed, it is of an active, and made for this question: of
 // one that was made before, the age would be too small by now. A passive may be
 // asked, too; what it says is for display.
-func (t *trust) standing(now protocol.Instant, from protocol.MemberID, h *protocol.Have) bool {
+func (t *trust) checkFreshness(now protocol.Instant, from protocol.MemberID, h *protocol.Have) bool {
 	if !t.cfg.checks() {
 		return true
 	}
-	if h.Seal.IsZero() {
+	if h.Signature.IsZero() {
 		t.noteUnsigned(from, h.FreshIndex)
 		return false
 	}
 	if !t.mayForge(now, from) {
 		return false
 	}
-	if err := t.verify(protocol.StandingStatement(h), &h.Seal); err != nil {
+	if err := t.verify(protocol.FreshnessStatement(h), &h.Signature); err != nil {
 		t.forged(now, from, h.FreshIndex, "an answer about freshness: "+err.Error())
 		return false
 	}

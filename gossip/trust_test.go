@@ -14,7 +14,7 @@ func signed(h []protocol.Entry, first, last protocol.Index, chain protocol.Chain
 	f := frame(h, activeID(1), first, last)
 	f.Chain = chain
 	after := chain.NextEntries(f.Before, f.Entries)
-	f.Seal, f.Body = sealOf(protocol.LogStatement(last, after)), nil
+	f.Signature, f.Body = sealOf(protocol.LogStatement(last, after)), nil
 	f.Body = protocol.EncodeFrameBody(f)
 	return f, after
 }
@@ -26,7 +26,7 @@ func TestUnsignedFrameIsNeitherTakenNorPassedOn(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, h, 0, 2, 6, signing(Config{Probability: 1}))
 	good, _ := signed(h, 1, 3, protocol.Chain{})
 	bad := *good
-	bad.Seal.Signature[0] ^= 1
+	bad.Signature.Bytes[0] ^= 1
 	for _, f := range []*protocol.Frame{frame(h, activeID(1), 1, 3), &bad} {
 		rd := b.step(passiveID(1), f)
 		if len(rd.Runs) > 0 || len(rd.Messages) > 0 {
@@ -157,7 +157,7 @@ func TestActiveSignsWhatItGives(t *testing.T) {
 		}
 		f := frames[0].Message.(*protocol.Frame)
 		r := f.Range()
-		if err := checkSeal(protocol.LogStatement(r.Last, f.Chain.NextEntries(f.Before, f.Entries)), f.Seal); err != nil {
+		if err := checkSeal(protocol.LogStatement(r.Last, f.Chain.NextEntries(f.Before, f.Entries)), f.Signature); err != nil {
 			t.Errorf("%v: %v", r, err)
 		}
 	}
@@ -176,13 +176,13 @@ func TestChecksOfForgeriesAreBounded(t *testing.T) {
 	h := chain(20, 40, "x")
 	checks := 0
 	cfg := signing(Config{})
-	cfg.Verify = func(statement []byte, s protocol.Seal) error {
+	cfg.Verify = func(statement []byte, s protocol.Signature) error {
 		checks++
 		return checkSeal(statement, s)
 	}
 	b := newBench(t, protocol.RolePassive, h, 0, 2, 4, cfg)
 	bad, _ := signed(h, 1, 3, protocol.Chain{})
-	bad.Seal.Signature[5] ^= 1
+	bad.Signature.Bytes[5] ^= 1
 	for range 1000 {
 		b.step(passiveID(1), bad)
 	}
@@ -223,7 +223,7 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 		t.Errorf("got %d refusals for an honest answer, want none", got)
 	}
 	old := ask(activeID(1))
-	old.Seal = sealOf(protocol.StandingStatement(old))
+	old.Signature = sealOf(protocol.FreshnessStatement(old))
 	again := ask(activeID(1))
 	replayed := *old
 	replayed.AnswerTo = again.AnswerTo
@@ -232,7 +232,7 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 	}
 	a = ask(activeID(1))
 	a.Term, a.Leader = 7, activeID(1)
-	a.Seal = sealOf(protocol.StandingStatement(a))
+	a.Signature = sealOf(protocol.FreshnessStatement(a))
 	rd := b.step(activeID(1), a)
 	if !known(rd) || rd.Led == nil || *rd.Led != (Led{7, activeID(1)}) {
 		t.Errorf("a signed answer does not count: %v", rd.Led)
@@ -240,7 +240,7 @@ func TestOnlySignedAnswersCount(t *testing.T) {
 }
 
 // [S] A log sum that nobody has signed convinces nobody that its own log is
-// wrong, and a description that nobody has signed is not installed: not of two
+// wrong, and a manifest that nobody has signed is not installed: not of two
 // members that agree, not of one that says it is an active.
 func TestUnsignedSumsAndDescriptionsAreNotBelieved(t *testing.T) {
 	h := chain(20, 40, "x")
@@ -254,32 +254,32 @@ func TestUnsignedSumsAndDescriptionsAreNotBelieved(t *testing.T) {
 	b.now = b.now.Add(2 * sumPause)
 	b.core.Tick(b.now) // it is asked again
 	a = &protocol.SumAnswer{Index: 10, Known: true, Sum: protocol.LogSum{1, 2}}
-	a.Seal = sealOf(protocol.SumStatement(a))
+	a.Signature = sealOf(protocol.SumStatement(a))
 	if rd := b.step(activeID(1), a); rd.Diverged == nil {
 		t.Error("a signed log sum does not count")
 	}
 
 	b = below(t, 1, 2)
 	b.core.cfg.Verify = checkSeal
-	d := &protocol.Description{Description: []byte("state")}
+	d := &protocol.Manifest{Manifest: []byte("state")}
 	for round := range 20 {
 		if round > 0 { // its sender was named for the first one
 			b.now = b.now.Add(avoidFor)
-			d.Seal = sealOf(protocol.DescriptionStatement(d.Description))
+			d.Signature = sealOf(protocol.ManifestStatement(d.Manifest))
 		}
-		for _, e := range only[*protocol.Describe](b.wait(time.Second).Messages) {
+		for _, e := range only[*protocol.ManifestWant](b.wait(time.Second).Messages) {
 			if e.To != activeID(1) {
-				t.Errorf("a passive is asked for a description, which it cannot sign")
+				t.Errorf("a passive is asked for a manifest, which it cannot sign")
 			}
 			sent := *d
 			rd := b.step(e.To, &sent)
-			if d.Seal.IsZero() && rd.Offer != nil {
-				t.Fatal("an unsigned description is believed")
+			if d.Signature.IsZero() && rd.Offer != nil {
+				t.Fatal("an unsigned manifest is believed")
 			}
 			if rd.Offer != nil {
 				return
 			}
 		}
 	}
-	t.Error("a signed description was not believed")
+	t.Error("a signed manifest was not believed")
 }

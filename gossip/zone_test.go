@@ -117,18 +117,18 @@ func TestWayToAnotherZoneCountsAsHops(t *testing.T) {
 // of those it feeds did not get. The third that has not is the last.
 func TestActiveIsAskedAfterThreeGuesses(t *testing.T) {
 	b, _, h := treeBench(t)
-	b.step(activeID(1), &protocol.Have{First: 1, Tip: 14})
+	b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 14})
 	for k := range guessesMax {
 		wants := only[*protocol.Want](b.wait(3 * ms).Messages)
 		if len(wants) != 1 || b.core.members.get(wants[0].To).peer.Role != protocol.RolePassive {
 			t.Fatalf("guess %d: got %v, want a passive asked", k, wants)
 		}
 		if k < guessesMax-1 {
-			b.step(wants[0].To, &protocol.Have{First: 1, Tip: 10})
+			b.step(wants[0].To, &protocol.Have{First: 1, LastIndex: 10})
 			continue
 		}
 		// One that holds the log from higher up only is no help either.
-		b.step(wants[0].To, &protocol.Have{First: 13, Tip: 14})
+		b.step(wants[0].To, &protocol.Have{First: 13, LastIndex: 14})
 	}
 	wants := only[*protocol.Want](b.wait(3 * ms).Messages)
 	if len(wants) != 1 || wants[0].To != activeID(1) {
@@ -137,7 +137,7 @@ func TestActiveIsAskedAfterThreeGuesses(t *testing.T) {
 	f := frame(h, activeID(1), 11, 14)
 	f.Flags = protocol.FramePulled
 	b.take(b.step(activeID(1), f).Runs)
-	b.step(activeID(1), &protocol.Have{First: 1, Tip: 16})
+	b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 16})
 	if wants = only[*protocol.Want](b.wait(3 * ms).Messages); len(wants) != 1 || wants[0].To == activeID(1) {
 		t.Errorf("got %v, want passives guessed again after an answer", wants)
 	}
@@ -146,7 +146,7 @@ func TestActiveIsAskedAfterThreeGuesses(t *testing.T) {
 // Whoever asks for what was given up here hears so at once, and not by silence.
 func TestAskerHearsWhatWasGivenUp(t *testing.T) {
 	b := newBench(t, protocol.RolePassive, chain(20, 10, "h"), 20, 2, 5, Config{})
-	b.core.Progress(b.now, Progress{First: 10, Tip: 20, Applied: 20, Commit: 20, Term: 1, Role: b.role, Source: true})
+	b.core.Progress(b.now, Progress{First: 10, LastIndex: 20, Applied: 20, Commit: 20, Term: 1, Role: b.role, Source: true})
 	rd := b.step(passiveID(1), &protocol.Want{Ranges: []protocol.Range{{First: 5, Last: 20}}, Bytes: 1 << 20})
 	haves := only[*protocol.Have](rd.Messages)
 	if len(haves) != 1 || haves[0].Message.(*protocol.Have).First != 10 {
@@ -162,7 +162,7 @@ func TestDigestLeavesTheTreeItsTime(t *testing.T) {
 		b, parents, h := treeBench(t)
 		b.core.members.rtt = 4 * ms
 		grace, depth := 8*ms, time.Duration(treeDepth(13, 2))*2*ms
-		b.step(activeID(1), &protocol.Have{First: 1, Tip: 12})
+		b.step(activeID(1), &protocol.Have{First: 1, LastIndex: 12})
 		want := grace + depth
 		if hole {
 			b.step(parents[0], pushed(h, 12, 0, 3))
@@ -211,7 +211,7 @@ func TestLeaderSendsNoDigests(t *testing.T) {
 		want   int
 	}{{self, 0}, {activeID(1), 2}} {
 		b := newBench(t, protocol.RoleActive, chain(20, 10, "h"), 10, 2, 30, Config{Mode: Hybrid, Have: 50 * ms})
-		b.core.Progress(b.now, Progress{First: 1, Tip: 10, Commit: 10, Term: 2, Leader: c.leader, Role: b.role, Source: true})
+		b.core.Progress(b.now, Progress{First: 1, LastIndex: 10, Commit: 10, Term: 2, Leader: c.leader, Role: b.role, Source: true})
 		b.core.Ready()
 		if got := len(only[*protocol.Have](b.wait(50 * ms).Messages)); got != c.want {
 			t.Errorf("leader %v: got %d digests, want %d", c.leader, got, c.want)

@@ -7,12 +7,12 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// stepCheckpoint hands a leader's offer to the owner, and tells the leader, as
+// onInstallCheckpoint hands a leader's offer to the owner, and tells the leader, as
 // always, where this log ends.
-func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) {
+func (m *Member) onInstallCheckpoint(from protocol.MemberID, c *protocol.InstallCheckpoint) {
 	if c.Term >= m.state.Term {
-		m.event(protocol.EventCheckpoint, from, m.shape.LastIndex(), "offered")
-		m.ready.Checkpoint = &protocol.Offer{From: from, Description: c.Description}
+		m.event(protocol.EventCheckpoint, from, m.logTerms.LastIndex(), "offered")
+		m.ready.Checkpoint = &protocol.ManifestOffer{From: from, Manifest: c.Manifest}
 	}
 	m.answer(from, c.Term)
 }
@@ -27,9 +27,9 @@ func (m *Member) stepCheckpoint(from protocol.MemberID, c *protocol.Checkpoint) 
 // to at least its own: a passive that becomes active must not follow a leader
 // that was deposed before.
 func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
-	if b.Index > m.shape.LastIndex() {
+	if b.Index > m.logTerms.LastIndex() {
 		m.beginAfter(b)
-	} else if t, held := m.shape.TermAt(b.Index); held {
+	} else if t, held := m.logTerms.TermAt(b.Index); held {
 		// Everything that a passive holds is committed: another entry there
 		// means that one of the two is of another cluster's history.
 		if t != b.Term {
@@ -40,11 +40,11 @@ func (m *Member) Install(_ protocol.Instant, b protocol.Begin) {
 			m.confs = protocol.NewConfigurations(append([]protocol.ConfigurationAt{b.Configuration}, m.confs.All()...)...)
 		}
 	}
-	m.event(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.shape.FirstIndex(), m.shape.LastIndex()))
+	m.event(protocol.EventInstalled, protocol.MemberID{}, b.Index, fmt.Sprintf("the log is %d..%d", m.logTerms.FirstIndex(), m.logTerms.LastIndex()))
 }
 
 func (m *Member) beginAfter(b protocol.Begin) {
-	m.shape = protocol.Shape{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
+	m.logTerms = protocol.LogTerms{PrevIndex: b.Index, PrevTerm: b.Term, PrevSum: b.Sum}
 	m.confs = protocol.NewConfigurations(b.Configuration)
 	m.lastSum, m.lastTime = b.Sum, b.Time
 	m.ready.Delta = protocol.Delta{}
@@ -58,6 +58,6 @@ func (m *Member) beginAfter(b protocol.Begin) {
 // given. Only what a durable checkpoint covers may go.
 func (m *Member) DropHead(i protocol.Index, sum protocol.LogSum) {
 	invariant.Check(i <= m.written, "head dropped to %d, the disk has been given %d", i, m.written)
-	m.shape.DropHead(i, sum)
+	m.logTerms.DropHead(i, sum)
 	m.confs.DropHead(i)
 }

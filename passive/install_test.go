@@ -18,19 +18,19 @@ func checkpointAt(h []protocol.Entry, at protocol.Index, c protocol.Configuratio
 func TestOfferIsHandedToTheOwnerAndAnsweredWithTheTip(t *testing.T) {
 	h := history(10)
 	m := holding(t, h)
-	m.Step(0, leader, &protocol.Checkpoint{Term: 4, Description: []byte("what")})
+	m.Step(0, leader, &protocol.InstallCheckpoint{Term: 4, Manifest: []byte("what")})
 	if !m.HasReady() {
 		t.Fatal("got nothing, want an offer")
 	}
 	rd := m.Ready()
-	if o := rd.Checkpoint; o == nil || o.From != leader || string(o.Description) != "what" {
+	if o := rd.Checkpoint; o == nil || o.From != leader || string(o.Manifest) != "what" {
 		t.Fatalf("got offer %+v", o)
 	}
 	if got, want := *rd.Messages[0].Message.(*protocol.AppendAnswer), (protocol.AppendAnswer{Term: 4, Passive: true, Index: 10}); got != want {
 		t.Errorf("got answer %+v, want %+v", got, want)
 	}
 	m = New(0, Config{ID: me}, Start{State: protocol.HardState{Term: 4}})
-	m.Step(0, other, &protocol.Checkpoint{Term: 3})
+	m.Step(0, other, &protocol.InstallCheckpoint{Term: 3})
 	rd = m.Ready()
 	if rd.Checkpoint != nil {
 		t.Error("the offer of a deposed leader was handed out")
@@ -68,7 +68,7 @@ func TestInstallAboveTheEndBeginsTheLogAnew(t *testing.T) {
 	if got := m.Configurations().All(); len(got) != 1 || got[0].Index != 14 {
 		t.Errorf("got configurations %v, want that of the checkpoint", got)
 	}
-	if s := m.Shape(); s.PrevIndex != 20 || s.PrevTerm != 5 || s.PrevSum != h[19].Sum {
+	if s := m.LogTerms(); s.PrevIndex != 20 || s.PrevTerm != 5 || s.PrevSum != h[19].Sum {
 		t.Errorf("got a log after %d@%d", s.PrevIndex, s.PrevTerm)
 	}
 	if got := m.Take(0, run(h, 22, 30, 30)); got != Gap {
@@ -83,16 +83,16 @@ func TestInstallAboveTheEndBeginsTheLogAnew(t *testing.T) {
 	}
 }
 
-// An install that the log has overtaken changes nothing, and one from below the
+// An install that the log has superseded changes nothing, and one from below the
 // log's beginning (counterexample 24) resets nothing.
 func TestInstallWithinTheLogKeepsIt(t *testing.T) {
 	h := history(20)
 	for at := protocol.Index(1); at <= 20; at++ {
 		m := holding(t, h)
 		m.DropHead(8, h[7].Sum)
-		before := m.Shape().Clone()
+		before := m.LogTerms().Clone()
 		m.Install(0, checkpointAt(h, at, protocol.ConfigurationAt{Index: 1}))
-		after := m.Shape()
+		after := m.LogTerms()
 		if after.PrevIndex != before.PrevIndex || after.LastIndex() != 20 || m.lastSum != h[19].Sum || m.LastTime() != h[19].Time {
 			t.Errorf("install at %d: the log is %d..%d, want %d..20", at, after.FirstIndex(), after.LastIndex(), before.FirstIndex())
 		}
@@ -107,14 +107,14 @@ func TestInstallWithinTheLogKeepsIt(t *testing.T) {
 // it: one whose log did not know it learns it.
 func TestInstallTellsTheConfigurationThatTheLogDidNotKnow(t *testing.T) {
 	h := history(20)
-	var shape protocol.Shape
-	shape.PrevIndex, shape.PrevTerm, shape.PrevSum = 10, 1, h[9].Sum
+	var logTerms protocol.LogTerms
+	logTerms.PrevIndex, logTerms.PrevTerm, logTerms.PrevSum = 10, 1, h[9].Sum
 	for range 10 {
-		shape.Append(1)
+		logTerms.Append(1)
 	}
 	above := protocol.ConfigurationAt{Index: 15, Configuration: protocol.Configuration{Target: 5}}
 	m := New(0, Config{ID: me}, Start{
-		State: protocol.HardState{Term: 1, Commit: 20}, Shape: shape,
+		State: protocol.HardState{Term: 1, Commit: 20}, LogTerms: logTerms,
 		Configurations: protocol.NewConfigurations(above), LastSum: h[19].Sum,
 	})
 	below := protocol.ConfigurationAt{Index: 7, Configuration: protocol.Configuration{Target: 3}}
@@ -135,8 +135,8 @@ func TestInstallOfAnotherHistoryStopsTheMember(t *testing.T) {
 	if !m.HasReady() {
 		t.Fatal("it has nothing to say")
 	}
-	if rd := m.Ready(); !errors.Is(rd.Stop, protocol.ErrTwoHistories) || rd.Delta.Truncate || m.shape.LastIndex() != 10 {
-		t.Errorf("got %v, truncated %t, log to %d; want a stop with all that is held", rd.Stop, rd.Delta.Truncate, m.shape.LastIndex())
+	if rd := m.Ready(); !errors.Is(rd.Stop, protocol.ErrTwoHistories) || rd.Delta.Truncate || m.logTerms.LastIndex() != 10 {
+		t.Errorf("got %v, truncated %t, log to %d; want a stop with all that is held", rd.Stop, rd.Delta.Truncate, m.logTerms.LastIndex())
 	}
 }
 

@@ -4,7 +4,7 @@
 //
 // A passive's log holds committed entries only. So it is a prefix of every
 // leader's log, and a passive that becomes active starts Raft over the same
-// log. It never votes, never acknowledges, and its tip is not durable: nobody
+// log. It never votes, never acknowledges, and its last index is not durable: nobody
 // may count it.
 //
 // Other systems call such a member a standby, an observer or a read replica. How old its
@@ -43,7 +43,7 @@ type Start struct {
 	// dropped (the first write says so): a restart knows the commit index as a
 	// lower bound only, and a passive fetches the rest again.
 	State          protocol.HardState
-	Shape          protocol.Shape
+	LogTerms       protocol.LogTerms
 	Configurations protocol.Configurations
 	// LastSum is the log sum after the last entry that is kept: State.Commit,
 	// or the log's last index if that is lower.
@@ -89,13 +89,13 @@ func (v Verdict) String() string {
 
 // Member is one passive.
 //
-// Invariants: State.Commit == Shape.LastIndex(); the term is at least that of
-// every entry held; written <= Shape.LastIndex().
+// Invariants: State.Commit == LogTerms.LastIndex(); the term is at least that of
+// every entry held; written <= LogTerms.LastIndex().
 type Member struct {
 	id       protocol.MemberID
 	signed   bool // see Config.Signed
 	state    protocol.HardState
-	shape    protocol.Shape
+	logTerms protocol.LogTerms
 	confs    protocol.Configurations
 	lastSum  protocol.LogSum
 	lastTime protocol.ClusterTime
@@ -118,26 +118,26 @@ func New(_ protocol.Instant, cfg Config, start Start) *Member {
 		id:       cfg.ID,
 		signed:   cfg.Signed,
 		state:    start.State,
-		shape:    start.Shape.Clone(),
+		logTerms: start.LogTerms.Clone(),
 		confs:    start.Configurations.Clone(),
 		lastSum:  start.LastSum,
 		lastTime: start.LastTime,
 		nextID:   1,
 	}
 	// What was dropped from the head had been committed.
-	m.state.Commit = max(m.state.Commit, m.shape.PrevIndex)
-	if m.shape.LastIndex() > m.state.Commit {
+	m.state.Commit = max(m.state.Commit, m.logTerms.PrevIndex)
+	if m.logTerms.LastIndex() > m.state.Commit {
 		after := m.state.Commit
 		m.event(protocol.EventTruncated, protocol.MemberID{}, after, "a passive keeps committed entries only")
-		m.shape.TruncateAfter(after)
+		m.logTerms.TruncateAfter(after)
 		m.confs.TruncateAfter(after)
 		m.ready.Delta.Cut(after)
 		m.cut = true
 	}
-	m.state.Commit = m.shape.LastIndex()
+	m.state.Commit = m.logTerms.LastIndex()
 	m.written = m.state.Commit
 	m.announced = start.State.Commit
-	m.raiseTerm(m.shape.LastTerm())
+	m.raiseTerm(m.logTerms.LastTerm())
 	return m
 }
 
@@ -148,9 +148,9 @@ func (m *Member) Take(_ protocol.Instant, run Run) Verdict {
 	verdict, fresh, sum, changes := m.examine(run)
 	switch verdict {
 	case Taken:
-		m.adopt(fresh, sum, changes)
+		m.appendRun(fresh, sum, changes)
 	case Mismatch:
-		m.event(protocol.EventRejected, run.Origin, m.shape.LastIndex(), "a run does not fit the log held")
+		m.event(protocol.EventRejected, run.Origin, m.logTerms.LastIndex(), "a run does not fit the log held")
 	}
 	return verdict
 }
@@ -191,7 +191,7 @@ func (m *Member) Ready() protocol.Ready {
 }
 
 func (m *Member) wantsWrite() bool {
-	return m.dirty || m.cut || m.written < m.shape.LastIndex()
+	return m.dirty || m.cut || m.written < m.logTerms.LastIndex()
 }
 
 // write makes the next write of everything that waits. It is not synced: what
@@ -201,7 +201,7 @@ func (m *Member) write() *protocol.Write {
 	w := &protocol.Write{
 		ID: m.nextID, State: m.state,
 		Truncate: m.cut, After: m.written,
-		First: m.written + 1, Last: m.shape.LastIndex(),
+		First: m.written + 1, Last: m.logTerms.LastIndex(),
 	}
 	if !w.Truncate {
 		w.After = 0
@@ -218,8 +218,8 @@ func (m *Member) write() *protocol.Write {
 // the commit index, which is the last index held.
 func (m *Member) HardState() protocol.HardState { return m.state }
 
-// Shape returns the log's shape. The caller must not change it.
-func (m *Member) Shape() *protocol.Shape { return &m.shape }
+// LogTerms returns the log's shape. The caller must not change it.
+func (m *Member) LogTerms() *protocol.LogTerms { return &m.logTerms }
 
 // Configurations returns what the log says about who is active. The caller
 // must not change it.

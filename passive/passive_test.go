@@ -78,11 +78,11 @@ func appendOf(h []protocol.Entry, term protocol.Term, prev, last, commit protoco
 
 func check(t *testing.T, m *Member) {
 	t.Helper()
-	if got, want := m.HardState().Commit, m.Shape().LastIndex(); got != want {
+	if got, want := m.HardState().Commit, m.LogTerms().LastIndex(); got != want {
 		t.Errorf("commit %d, last %d: want them equal", got, want)
 	}
-	if m.HardState().Term < m.Shape().LastTerm() {
-		t.Errorf("term %d below the last entry's, %d", m.HardState().Term, m.Shape().LastTerm())
+	if m.HardState().Term < m.LogTerms().LastTerm() {
+		t.Errorf("term %d below the last entry's, %d", m.HardState().Term, m.LogTerms().LastTerm())
 	}
 }
 
@@ -140,7 +140,7 @@ func TestVerdicts(t *testing.T) {
 			if got := m.Take(0, c.run); got != c.want {
 				t.Fatalf("got %s, want %s", got, c.want)
 			}
-			if got := m.Shape().LastIndex(); got != c.last {
+			if got := m.LogTerms().LastIndex(); got != c.last {
 				t.Errorf("got last %d, want %d", got, c.last)
 			}
 			if got, want := m.lastSum, h[c.last-1].Sum; got != want {
@@ -169,7 +169,7 @@ func TestPassiveNeverHoldsAboveCommit(t *testing.T) {
 	h := history(20)
 	m := holding(t, h[:5])
 	m.Step(0, leader, appendOf(h, 1, 5, 20, 9))
-	if got := m.Shape().LastIndex(); got != 9 {
+	if got := m.LogTerms().LastIndex(); got != 9 {
 		t.Errorf("after an append with commit 9: got last %d, want 9", got)
 	}
 	m.Step(0, leader, appendOf(h, 1, 9, 20, 9))
@@ -188,13 +188,13 @@ func TestPassiveNeverHoldsAboveCommit(t *testing.T) {
 // what lies above it.
 func TestRestartDropsWhatMayNotBeCommitted(t *testing.T) {
 	h := history(10, 1, 1, 1, 1, 1, 1, 1, 2)
-	var shape protocol.Shape
+	var logTerms protocol.LogTerms
 	for _, e := range h {
-		shape.Append(e.Term)
+		logTerms.Append(e.Term)
 	}
 	confs := protocol.NewConfigurations(protocol.ConfigurationAt{Index: 1}, protocol.ConfigurationAt{Index: 9})
 	m := New(0, Config{ID: me}, Start{
-		State: protocol.HardState{Term: 2, Vote: leader, Commit: 6}, Shape: shape, Configurations: confs, LastSum: h[5].Sum,
+		State: protocol.HardState{Term: 2, Vote: leader, Commit: 6}, LogTerms: logTerms, Configurations: confs, LastSum: h[5].Sum,
 	})
 	rd := m.Ready()
 	if !rd.Delta.Truncate || rd.Delta.After != 6 {
@@ -210,7 +210,7 @@ func TestRestartDropsWhatMayNotBeCommitted(t *testing.T) {
 		t.Errorf("got %s, want taken", got)
 	}
 	check(t, m)
-	if got := shape.LastIndex(); got != 10 {
+	if got := logTerms.LastIndex(); got != 10 {
 		t.Errorf("the owner's shape was changed: last %d", got)
 	}
 }
@@ -236,7 +236,7 @@ func TestPassiveNeverVotes(t *testing.T) {
 	m.Step(0, leader, &protocol.Heartbeat{Term: 11, Commit: 5, Round: 7})
 	for _, e := range m.Ready().Messages {
 		if a, ok := e.Message.(*protocol.AppendAnswer); !ok || !a.Passive {
-			t.Errorf("got %T %+v in answer to a heartbeat, want a passive's tip", e.Message, e.Message)
+			t.Errorf("got %T %+v in answer to a heartbeat, want a passive's last index", e.Message, e.Message)
 		}
 	}
 	if got := m.HardState(); got.Term != 1 || !got.Vote.IsZero() {
@@ -259,17 +259,17 @@ func TestTermIsRaised(t *testing.T) {
 		{"append with an entry", func(m *Member) { m.Step(0, leader, appendOf(h, 6, 3, 4, 4)) }, 4},
 		{"heartbeat", func(m *Member) { m.Step(0, leader, &protocol.Heartbeat{Term: 1<<64 - 1}) }, 3},
 		{"vote", func(m *Member) { m.Step(0, leader, &protocol.Vote{Term: 1<<64 - 1}) }, 3},
-		{"checkpoint", func(m *Member) { m.Step(0, leader, &protocol.Checkpoint{Term: 1<<64 - 1}) }, 3},
+		{"checkpoint", func(m *Member) { m.Step(0, leader, &protocol.InstallCheckpoint{Term: 1<<64 - 1}) }, 3},
 		{"pre-vote", func(m *Member) { m.Step(0, leader, &protocol.Vote{Term: 9, Pre: true}) }, 3},
 		{"old append", func(m *Member) { m.Step(0, leader, appendOf(h, 2, 3, 3, 3)) }, 3},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			var shape protocol.Shape
+			var logTerms protocol.LogTerms
 			for range 3 {
-				shape.Append(1)
+				logTerms.Append(1)
 			}
-			m := New(0, Config{ID: me}, Start{State: protocol.HardState{Term: 3, Vote: other, Commit: 3}, Shape: shape, LastSum: h[2].Sum})
+			m := New(0, Config{ID: me}, Start{State: protocol.HardState{Term: 3, Vote: other, Commit: 3}, LogTerms: logTerms, LastSum: h[2].Sum})
 			c.do(m)
 			got := m.HardState()
 			if got.Term != c.want {
@@ -286,7 +286,7 @@ func TestTermIsRaised(t *testing.T) {
 	}
 }
 
-// [S] A passive's tip is not durable (counterexample 6): its answers say so,
+// [S] A passive's last index is not durable (counterexample 6): its answers say so,
 // and its writes ask for no sync.
 func TestTipIsNotDurable(t *testing.T) {
 	h := history(10)
@@ -298,7 +298,7 @@ func TestTipIsNotDurable(t *testing.T) {
 	}
 	a, ok := rd.Messages[0].Message.(*protocol.AppendAnswer)
 	if !ok || !a.Passive || a.Reject || a.Index != 10 || rd.Messages[0].To != leader {
-		t.Errorf("got %+v, want a passive's answer with tip 10", rd.Messages[0])
+		t.Errorf("got %+v, want a passive's answer with last index 10", rd.Messages[0])
 	}
 	if rd.Write.Sync || rd.Write.SyncAll {
 		t.Errorf("got %+v, want a write that is not synced", rd.Write)
@@ -321,7 +321,7 @@ func TestAppendIsTakenAsFrame(t *testing.T) {
 		{"gap", appendOf(h, 2, 12, 15, 15), 10, 2},
 		{"deposed leader", appendOf(h, 1, 10, 15, 15), 10, 2},
 		{"other term before", appendOf(forged, 3, 9, 15, 15), 10, 3},
-		{"other term at the tip", appendOf(forged, 3, 10, 15, 15), 10, 3},
+		{"other term at the last index", appendOf(forged, 3, 10, 15, 15), 10, 3},
 		{"other term in the overlap", appendOf(forged, 3, 2, 15, 15), 10, 3},
 	}
 	for _, c := range cases {
@@ -365,7 +365,7 @@ func TestOneWriteInFlight(t *testing.T) {
 	if w := m.Ready().Write; w == nil || w.ID != 2 || w.First != 5 || w.Last != 12 || w.State.Commit != 12 {
 		t.Errorf("got %+v, want write 2 of 5..12", w)
 	}
-	if got := &m.shape; m.written != 12 || got.LastIndex() != 12 || got.FirstIndex() != 1 {
+	if got := &m.logTerms; m.written != 12 || got.LastIndex() != 12 || got.FirstIndex() != 1 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -399,14 +399,14 @@ func TestSlowDiskBoundsMemory(t *testing.T) {
 
 func TestConfigurationsAreTracked(t *testing.T) {
 	h := history(3)
-	c := protocol.Configuration{Target: 3}.With(protocol.ActiveMember{ID: leader, Seat: protocol.SeatVoter})
-	d := c.With(protocol.ActiveMember{ID: me, Seat: protocol.SeatLearner})
+	c := protocol.Configuration{Target: 3}.With(protocol.ActiveMember{ID: leader, Suffrage: protocol.SuffrageVoter})
+	d := c.With(protocol.ActiveMember{ID: me, Suffrage: protocol.SuffrageLearner})
 	h[0].Kind, h[0].Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
 	h[2].Kind, h[2].Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(d)
 	seal(h)
 	m := fresh()
 	role := func() protocol.Role {
-		return m.Configurations().RoleOf(me, m.HardState().Commit, m.Shape().Empty())
+		return m.Configurations().RoleOf(me, m.HardState().Commit, m.LogTerms().Empty())
 	}
 	m.Take(0, run(h, 1, 2, 3))
 	if got := role(); got != protocol.RolePassive {
@@ -425,7 +425,7 @@ func TestDropHead(t *testing.T) {
 	h := history(10)
 	m := holding(t, h[:8])
 	m.DropHead(5, h[4].Sum)
-	if got := m.Shape().FirstIndex(); got != 6 {
+	if got := m.LogTerms().FirstIndex(); got != 6 {
 		t.Errorf("got first %d, want 6", got)
 	}
 	m.Step(0, leader, appendOf(h, 1, 2, 10, 10))
@@ -503,7 +503,7 @@ func TestRaftsMessagesBringNothingWhereRunsAreSigned(t *testing.T) {
 	m.Ready()
 	before := m.HardState()
 	for _, msg := range []protocol.Message{
-		appendOf(h, 9, 4, 8, 8), &protocol.Heartbeat{Term: 9}, &protocol.Checkpoint{Term: 9, Description: []byte("state")},
+		appendOf(h, 9, 4, 8, 8), &protocol.Heartbeat{Term: 9}, &protocol.InstallCheckpoint{Term: 9, Manifest: []byte("state")},
 	} {
 		m.Step(0, leader, msg)
 		rd := m.Ready()

@@ -15,18 +15,18 @@ func (m *Member) examine(run Run) (Verdict, []protocol.Entry, protocol.LogSum, [
 	if !contiguous(run.Entries) {
 		return Mismatch, nil, none, nil
 	}
-	tip := m.shape.LastIndex()
+	lastIndex := m.logTerms.LastIndex()
 	first := run.Entries[0].Index
 	last := min(run.Entries[len(run.Entries)-1].Index, run.Commit)
-	if last <= tip || last < first {
+	if last <= lastIndex || last < first {
 		return Old, nil, none, nil
 	}
-	if first > tip+1 {
+	if first > lastIndex+1 {
 		return Gap, nil, none, nil
 	}
 	// The overlap is verified by the sum where the run joins: it depends on
 	// every byte before.
-	overlap := int(tip + 1 - first)
+	overlap := int(lastIndex + 1 - first)
 	sum := run.Before
 	for i := range run.Entries[:overlap] {
 		sum = sum.Next(run.Entries[i].Raw)
@@ -40,7 +40,7 @@ func (m *Member) examine(run Run) (Verdict, []protocol.Entry, protocol.LogSum, [
 // extend judges entries that begin just above the log's end.
 func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, protocol.LogSum, []protocol.ConfigurationAt) {
 	none := protocol.LogSum{}
-	if !protocol.TermsFit(m.shape.LastTerm(), entries) {
+	if !protocol.TermsFit(m.logTerms.LastTerm(), entries) {
 		return Mismatch, nil, none, nil
 	}
 	var changes []protocol.ConfigurationAt
@@ -68,12 +68,12 @@ func (m *Member) extend(entries []protocol.Entry) (Verdict, []protocol.Entry, pr
 	return Taken, fresh, sum, changes
 }
 
-// adopt appends verified entries to the log.
-func (m *Member) adopt(fresh []protocol.Entry, sum protocol.LogSum, changes []protocol.ConfigurationAt) {
-	invariant.Check(fresh[0].Index == m.shape.LastIndex()+1,
-		"entry %d adopted by a log that ends at %d", fresh[0].Index, m.shape.LastIndex())
+// appendRun appends verified entries to the log.
+func (m *Member) appendRun(fresh []protocol.Entry, sum protocol.LogSum, changes []protocol.ConfigurationAt) {
+	invariant.Check(fresh[0].Index == m.logTerms.LastIndex()+1,
+		"entry %d taken over by a log that ends at %d", fresh[0].Index, m.logTerms.LastIndex())
 	for i := range fresh {
-		m.shape.Append(fresh[i].Term)
+		m.logTerms.Append(fresh[i].Term)
 		m.lastTime = max(m.lastTime, fresh[i].Time)
 	}
 	for _, at := range changes {
@@ -89,7 +89,7 @@ func (m *Member) adopt(fresh []protocol.Entry, sum protocol.LogSum, changes []pr
 	m.event(protocol.EventCommitted, protocol.MemberID{}, last.Index, "")
 }
 
-// raiseTerm adopts a higher term. The vote belonged to the lower one.
+// raiseTerm takes over a higher term. The vote belonged to the lower one.
 func (m *Member) raiseTerm(t protocol.Term) {
 	if t <= m.state.Term {
 		return
@@ -136,13 +136,13 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 		// What a deposed leader says is not wrong, as far as it is committed,
 		// but it must hear of the newer term before anything else.
 		if msg.Term >= m.state.Term {
-			m.takeAppend(from, msg)
+			m.onAppend(from, msg)
 		}
 		m.answer(from, msg.Term)
-	case *protocol.Checkpoint:
-		m.stepCheckpoint(from, msg)
+	case *protocol.InstallCheckpoint:
+		m.onInstallCheckpoint(from, msg)
 	case *protocol.Heartbeat:
-		// It is answered with the tip, never with the round: a passive counts
+		// It is answered with the last index, never with the round: a passive counts
 		// for no quorum, and the leader learns where to go on.
 		m.answer(from, msg.Term)
 	}
@@ -156,7 +156,7 @@ func (m *Member) stepUnsigned(from protocol.MemberID, msg protocol.Message) {
 	switch msg := msg.(type) {
 	case *protocol.Append:
 		term = msg.Term
-	case *protocol.Checkpoint:
+	case *protocol.InstallCheckpoint:
 		term = msg.Term
 	case *protocol.Heartbeat:
 		term = msg.Term
@@ -166,30 +166,30 @@ func (m *Member) stepUnsigned(from protocol.MemberID, msg protocol.Message) {
 	m.answer(from, term)
 }
 
-// takeAppend treats an append as a frame: it takes the entries up to the
+// onAppend treats an append as a frame: it takes the entries up to the
 // leader's commit index. An append carries no log sum; by log matching, equal
 // index and term are the same entry, and so is all that precedes it.
-func (m *Member) takeAppend(from protocol.MemberID, a *protocol.Append) {
-	tip := m.shape.LastIndex()
-	if a.PrevIndex > tip || len(a.Entries) == 0 {
+func (m *Member) onAppend(from protocol.MemberID, a *protocol.Append) {
+	lastIndex := m.logTerms.LastIndex()
+	if a.PrevIndex > lastIndex || len(a.Entries) == 0 {
 		return // a gap: the answer says where the log ends
 	}
 	if !contiguous(a.Entries) || a.Entries[0].Index != a.PrevIndex+1 {
 		m.rejected(from, "an append contradicts itself")
 		return
 	}
-	if t, held := m.shape.TermAt(a.PrevIndex); held && t != a.PrevTerm {
+	if t, held := m.logTerms.TermAt(a.PrevIndex); held && t != a.PrevTerm {
 		m.rejected(from, fmt.Sprintf("an append follows %d@%d, the log has %d@%d", a.PrevIndex, a.PrevTerm, a.PrevIndex, t))
 		return
 	}
 	end := a.Entries[len(a.Entries)-1].Index
 	last := min(a.Commit, end)
-	if last <= tip {
+	if last <= lastIndex {
 		return // nothing new that is committed
 	}
-	overlap := a.Entries[:tip-a.PrevIndex]
+	overlap := a.Entries[:lastIndex-a.PrevIndex]
 	for i := range overlap {
-		if t, held := m.shape.TermAt(overlap[i].Index); held && t != overlap[i].Term {
+		if t, held := m.logTerms.TermAt(overlap[i].Index); held && t != overlap[i].Term {
 			m.rejected(from, fmt.Sprintf("an append has %s, the log has term %d there", overlap[i], t))
 			return
 		}
@@ -197,19 +197,19 @@ func (m *Member) takeAppend(from protocol.MemberID, a *protocol.Append) {
 	verdict, fresh, sum, changes := m.extend(a.Entries[len(overlap) : last-a.PrevIndex])
 	switch verdict {
 	case Taken:
-		m.adopt(fresh, sum, changes)
+		m.appendRun(fresh, sum, changes)
 	case Mismatch:
 		m.rejected(from, "an append does not continue the log")
 	}
 }
 
 func (m *Member) rejected(from protocol.MemberID, why string) {
-	m.event(protocol.EventRejected, from, m.shape.LastIndex(), why)
+	m.event(protocol.EventRejected, from, m.logTerms.LastIndex(), why)
 }
 
 // answer tells the leader of a term where the log ends, marked as not durable.
 func (m *Member) answer(to protocol.MemberID, term protocol.Term) {
 	m.ready.Messages = append(m.ready.Messages, protocol.Envelope{From: m.id, To: to, Message: &protocol.AppendAnswer{
-		Term: max(term, m.state.Term), Passive: true, Index: m.shape.LastIndex(),
+		Term: max(term, m.state.Term), Passive: true, Index: m.logTerms.LastIndex(),
 	}})
 }

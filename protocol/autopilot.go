@@ -61,8 +61,8 @@ type AutopilotReport struct {
 	// LeaderID is the member that says this, Leader its name, if it has one.
 	LeaderID MemberID
 	Leader   string
-	// Word is what the policy said last: what it does, or why it does nothing.
-	Word string
+	// Reason is what the policy said last: what it does, or why it does nothing.
+	Reason string
 	// InFlight says that Configuration is not committed yet, or that another one
 	// completes it: it may come to nothing.
 	InFlight bool
@@ -122,7 +122,7 @@ func (p *AutopilotReport) append(dst []byte) []byte {
 	dst = AppendConfiguration(dst, p.Configuration.Configuration)
 	dst = appendID(dst, p.LeaderID)
 	dst = appendString(dst, p.Leader)
-	dst = appendText(dst, p.Word)
+	dst = appendText(dst, p.Reason)
 	dst = appendBool(dst, p.InFlight)
 	return appendAll(dst, p.Names, (*NameInUse).append)
 }
@@ -130,7 +130,7 @@ func (p *AutopilotReport) append(dst []byte) []byte {
 func (r *reader) autopilotReport() *AutopilotReport {
 	more := r.grows(7)
 	a := &AutopilotReport{
-		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, LeaderID: r.member(), Leader: r.name(), Word: r.text(),
+		Configuration: ConfigurationAt{Index: r.index(), Configuration: r.configuration()}, LeaderID: r.member(), Leader: r.name(), Reason: r.text(),
 		InFlight: r.bool(), Names: readNames(r),
 	}
 	r.skip(more)

@@ -9,7 +9,7 @@ import (
 )
 
 func oneVoter() Configuration {
-	return Configuration{Target: 3, Lease: 5}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Seat: SeatVoter})
+	return Configuration{Target: 3, Lease: 5}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Suffrage: SuffrageVoter})
 }
 
 // Logs and checkpoints hold configurations: their form does not change by

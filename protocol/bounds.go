@@ -39,7 +39,7 @@ func TermOf(m Message) Term {
 		return m.Term
 	case *HeartbeatAnswer:
 		return m.Term
-	case *Checkpoint:
+	case *InstallCheckpoint:
 		return m.Term
 	case *TimeoutNow:
 		return m.Term
@@ -61,10 +61,10 @@ func (m *ReadIndexAnswer) highest() Index { return m.Index }
 func (*TimeoutNow) highest() Index        { return 0 }
 func (*Forward) highest() Index           { return 0 }
 func (*ForwardAnswer) highest() Index     { return 0 }
-func (*Standing) highest() Index          { return 0 }
+func (*Watermark) highest() Index         { return 0 }
 func (*Types) highest() Index             { return 0 }
 func (*Formats) highest() Index           { return 0 }
-func (*Follow) highest() Index            { return 0 }
+func (*Activate) highest() Index          { return 0 }
 func (m *Want) highest() Index            { return highestOf(m.Ranges) }
 func (m *Prune) highest() Index           { return m.Index }
 func (m *Graft) highest() Index           { return m.From }
@@ -80,7 +80,7 @@ func (f *Frame) highest() Index {
 }
 
 func (h *Have) highest() Index {
-	i := max(h.Applied, h.Tip, h.First, h.Commit, h.FreshIndex, h.Diverged, h.Behind.Needs, h.Behind.Installing, highestOf(h.Holes))
+	i := max(h.Applied, h.LastIndex, h.First, h.Commit, h.FreshIndex, h.Diverged, h.Behind.Needs, h.Behind.Installing, highestOf(h.Holes))
 	for _, c := range h.Checkpoints {
 		i = max(i, c)
 	}

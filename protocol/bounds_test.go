@@ -17,7 +17,7 @@ func TestTermThatAMessageTakesTo(t *testing.T) {
 		{&AppendAnswer{Term: 7}, 7},
 		{&Heartbeat{Term: 7}, 7},
 		{&HeartbeatAnswer{Term: 7}, 7},
-		{&Checkpoint{Term: 7}, 7},
+		{&InstallCheckpoint{Term: 7}, 7},
 		{&TimeoutNow{Term: 7}, 7},
 		{&Have{Term: 7}, 0}, // a hint
 	} {
@@ -42,7 +42,7 @@ func TestIndexesWithin(t *testing.T) {
 		func(i Index) Message { return &Frame{Commit: i} },
 		func(i Index) Message { return &Frame{Entries: []Entry{{Index: i}}} },
 		func(i Index) Message { return &Have{Applied: i} },
-		func(i Index) Message { return &Have{Tip: i} },
+		func(i Index) Message { return &Have{LastIndex: i} },
 		func(i Index) Message { return &Have{First: i} },
 		func(i Index) Message { return &Have{Commit: i} },
 		func(i Index) Message { return &Have{FreshIndex: i} },
@@ -58,7 +58,7 @@ func TestIndexesWithin(t *testing.T) {
 		func(i Index) Message { return &SumAnswer{Index: i} },
 		func(i Index) Message { return &RepairWant{Last: i} },
 		func(i Index) Message { return &Repair{Commit: i} },
-		func(i Index) Message { return &Describe{Above: i} },
+		func(i Index) Message { return &ManifestWant{Above: i} },
 		func(i Index) Message { return &ChunkWant{Index: i} },
 		func(i Index) Message { return &Chunk{Index: i} },
 		func(i Index) Message { return &DigestQuestion{Index: i} },

@@ -1,15 +1,15 @@
 package protocol
 
-func (m *Checkpoint) append(dst []byte) []byte {
+func (m *InstallCheckpoint) append(dst []byte) []byte {
 	dst = appendUint(appendArray(dst, 2), uint64(m.Term))
-	return appendBin(dst, m.Description)
+	return appendBin(dst, m.Manifest)
 }
 
-func (m *Checkpoint) size() int { return 1 + 1 + 9 + 5 + len(m.Description) }
+func (m *InstallCheckpoint) size() int { return 1 + 1 + 9 + 5 + len(m.Manifest) }
 
-func decodeCheckpoint(r *reader) Message {
+func decodeInstallCheckpoint(r *reader) Message {
 	r.message(2)
-	return &Checkpoint{Term: r.term(), Description: r.bin(DescriptionBytesMax)}
+	return &InstallCheckpoint{Term: r.term(), Manifest: r.bin(ManifestBytesMax)}
 }
 
 func (m *Types) append(dst []byte) []byte {
@@ -75,26 +75,26 @@ func decodeRepair(r *reader) Message {
 	return &Repair{Active: r.bool(), First: r.index(), Commit: r.index(), Before: r.sum(), Entries: r.entries()}
 }
 
-func (m *Describe) append(dst []byte) []byte {
+func (m *ManifestWant) append(dst []byte) []byte {
 	return appendUint(appendArray(dst, 1), uint64(m.Above))
 }
 
-func decodeDescribe(r *reader) Message {
+func decodeManifestWant(r *reader) Message {
 	r.message(1)
-	return &Describe{Above: r.index()}
+	return &ManifestWant{Above: r.index()}
 }
 
-func (m *Description) append(dst []byte) []byte {
+func (m *Manifest) append(dst []byte) []byte {
 	dst = appendArray(dst, 2)
-	dst = appendBin(dst, m.Description)
-	return appendSeal(dst, &m.Seal)
+	dst = appendBin(dst, m.Manifest)
+	return appendSignature(dst, &m.Signature)
 }
 
-func (m *Description) size() int { return 1 + 1 + 5 + len(m.Description) + sealSize(&m.Seal) }
+func (m *Manifest) size() int { return 1 + 1 + 5 + len(m.Manifest) + signatureSize(&m.Signature) }
 
-func decodeDescription(r *reader) Message {
+func decodeManifest(r *reader) Message {
 	r.message(2)
-	return &Description{Description: r.bin(DescriptionBytesMax), Seal: r.seal()}
+	return &Manifest{Manifest: r.bin(ManifestBytesMax), Signature: r.signature()}
 }
 
 func (m *ChunkWant) append(dst []byte) []byte {

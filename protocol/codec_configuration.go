@@ -38,7 +38,7 @@ func AppendConfiguration(dst []byte, c Configuration) []byte {
 		dst = appendID(dst, m.ID)
 		dst = appendString(dst, m.Name)
 		dst = appendString(dst, m.Address)
-		seat := uint64(m.Seat)
+		seat := uint64(m.Suffrage)
 		if m.Outgoing {
 			seat |= outgoingBit
 		}
@@ -73,8 +73,8 @@ func (r *reader) configuration() (c Configuration) {
 	for range n {
 		r.array(4)
 		m := ActiveMember{ID: r.member(), Name: r.name(), Address: r.name()}
-		seat := r.uintTo(uint64(SeatVoter) | outgoingBit)
-		m.Seat, m.Outgoing = Seat(seat&^outgoingBit), seat&outgoingBit != 0
+		seat := r.uintTo(uint64(SuffrageVoter) | outgoingBit)
+		m.Suffrage, m.Outgoing = Suffrage(seat&^outgoingBit), seat&outgoingBit != 0
 		c.Members = append(c.Members, m)
 	}
 	if parts > 3 {

@@ -91,7 +91,7 @@ func TestOversizeEntryIsNeverEncoded(t *testing.T) {
 func TestConfigurationRoundTrip(t *testing.T) {
 	c := Configuration{Target: 3}
 	for i := range 20 {
-		c = c.With(ActiveMember{ID: MemberID{byte(i), 1}, Name: "n", Address: "127.0.0.1:7600", Seat: Seat(1 + i%2)})
+		c = c.With(ActiveMember{ID: MemberID{byte(i), 1}, Name: "n", Address: "127.0.0.1:7600", Suffrage: Suffrage(1 + i%2)})
 	}
 	got, err := DecodeConfiguration(EncodeConfiguration(c))
 	if err != nil || !got.Equal(c) {
@@ -105,14 +105,14 @@ func TestConfigurationRoundTrip(t *testing.T) {
 
 // replacement leads from a, b, c to a, d and b as a learner.
 func replacement() (from, to, joint Configuration) {
-	line := func(c Configuration, id byte, seat Seat) Configuration {
-		return c.With(ActiveMember{ID: MemberID{id}, Name: string('a' + rune(id) - 1), Seat: seat})
+	line := func(c Configuration, id byte, seat Suffrage) Configuration {
+		return c.With(ActiveMember{ID: MemberID{id}, Name: string('a' + rune(id) - 1), Suffrage: seat})
 	}
 	for id := byte(1); id <= 3; id++ {
-		from = line(from, id, SeatVoter)
+		from = line(from, id, SuffrageVoter)
 	}
-	from = line(from, 4, SeatLearner)
-	to = line(line(from.Without(MemberID{3}), 4, SeatVoter), 2, SeatLearner)
+	from = line(from, 4, SuffrageLearner)
+	to = line(line(from.Without(MemberID{3}), 4, SuffrageVoter), 2, SuffrageLearner)
 	to.Target, to.Lease = 3, time.Second
 	return from, to, from.Toward(to)
 }
@@ -249,7 +249,7 @@ func FuzzDecodeEntries(f *testing.F) {
 }
 
 func FuzzDecodeConfiguration(f *testing.F) {
-	c := Configuration{Target: 3}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Seat: SeatVoter})
+	c := Configuration{Target: 3}.With(ActiveMember{ID: MemberID{1}, Name: "a", Address: "h:1", Suffrage: SuffrageVoter})
 	f.Add(EncodeConfiguration(c))
 	_, to, joint := replacement()
 	f.Add(EncodeConfiguration(to))

@@ -11,7 +11,7 @@ import (
 const (
 	// FrameOverheadMax bounds what an encoded Frame takes beside the Raw bytes
 	// of its entries: kind, flags, hop, and the body's sum, head, origin, log
-	// sum, commit index and entry count. A seal comes in addition.
+	// sum, commit index and entry count. A signature comes in addition.
 	FrameOverheadMax = 1 + 1 + 2 + frameSumBytes + 1 + 18 + 18 + 9 + 3 + 2
 
 	// frameSumBytes is the head of a body: a byte string of 8.
@@ -23,10 +23,10 @@ const (
 )
 
 // EncodeFrameBody returns the body of a frame, with its sum, from Origin,
-// Before, Commit, Entries, Chain and Seal. Whoever makes a frame calls it once and keeps the
+// Before, Commit, Entries, Chain and Signature. Whoever makes a frame calls it once and keeps the
 // result in Body; relays send the Body that they received.
 func EncodeFrameBody(f *Frame) []byte {
-	return appendFrameBody(make([]byte, 0, FrameOverheadMax+FrameSealBytesMax+RawSize(f.Entries)), f)
+	return appendFrameBody(make([]byte, 0, FrameOverheadMax+FrameSignatureBytesMax+RawSize(f.Entries)), f)
 }
 
 func appendFrameBody(dst []byte, f *Frame) []byte {
@@ -37,12 +37,12 @@ func appendFrameBody(dst []byte, f *Frame) []byte {
 	dst = appendSum(dst, f.Before)
 	dst = appendUint(dst, uint64(f.Commit))
 	dst = appendEntries(dst, f.Entries)
-	if f.Seal.IsZero() {
+	if f.Signature.IsZero() {
 		dst = appendNil(dst)
 	} else {
 		dst = appendBin(dst, f.Chain[:])
 	}
-	dst = appendSeal(dst, &f.Seal)
+	dst = appendSignature(dst, &f.Signature)
 	body := dst[begin:]
 	binary.BigEndian.PutUint64(body[2:], xxh3.Hash(body[frameSumBytes:]))
 	return dst
@@ -72,7 +72,7 @@ func decodeFrame(r *reader) Message {
 	more := r.grows(6)
 	m.Origin, m.Before, m.Commit = r.member(), r.sum(), r.index()
 	m.Entries = r.entries()
-	m.Chain, m.Seal = r.chain(), r.seal()
+	m.Chain, m.Signature = r.chain(), r.signature()
 	r.skip(more)
 	if len(m.Entries) == 0 {
 		r.fail("a frame without entries")
@@ -84,7 +84,7 @@ func (m *Frame) size() int {
 	if m.Body != nil {
 		return 1 + 1 + 2 + len(m.Body)
 	}
-	return FrameOverheadMax + FrameSealBytesMax + RawSize(m.Entries)
+	return FrameOverheadMax + FrameSignatureBytesMax + RawSize(m.Entries)
 }
 
 func (m *Want) append(dst []byte) []byte {
@@ -142,20 +142,20 @@ func (m *SumAnswer) append(dst []byte) []byte {
 	dst = appendUint(dst, uint64(m.Index))
 	dst = appendBool(dst, m.Known)
 	dst = appendSum(dst, m.Sum)
-	return appendSeal(dst, &m.Seal)
+	return appendSignature(dst, &m.Signature)
 }
 
-func (m *SumAnswer) size() int { return 1 + 1 + 9 + 1 + 18 + sealSize(&m.Seal) }
+func (m *SumAnswer) size() int { return 1 + 1 + 9 + 1 + 18 + signatureSize(&m.Signature) }
 
 func decodeSumAnswer(r *reader) Message {
 	r.message(4)
-	return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum(), Seal: r.seal()}
+	return &SumAnswer{Index: r.index(), Known: r.bool(), Sum: r.sum(), Signature: r.signature()}
 }
 
 func (m *Have) append(dst []byte) []byte {
 	dst = appendArray(dst, 14)
 	dst = appendUint(dst, uint64(m.Applied))
-	dst = appendUint(dst, uint64(m.Tip))
+	dst = appendUint(dst, uint64(m.LastIndex))
 	dst = appendUint(dst, uint64(m.First))
 	dst = appendUint(dst, uint64(m.Commit))
 	dst = appendRanges(dst, m.Holes)
@@ -169,7 +169,7 @@ func (m *Have) append(dst []byte) []byte {
 	dst = appendUint(dst, m.Nonce)
 	dst = appendUint(dst, m.AnswerTo)
 	dst = m.appendClaim(dst)
-	return appendSeal(appendBehind(dst, &m.Behind), &m.Seal)
+	return appendSignature(appendBehind(dst, &m.Behind), &m.Signature)
 }
 
 // appendClaim writes the freshness claim, and where the log differs: most members
@@ -244,18 +244,18 @@ func (r *reader) behind() (b Behind) {
 const behindBytesMax = 1 + 2*9 + 5 + 1
 
 func (m *Have) size() int {
-	return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 4*9 + behindBytesMax + sealSize(&m.Seal)
+	return 1 + 1 + 4*9 + 5 + len(m.Holes)*18 + 9 + 18 + 1 + len(m.Checkpoints)*9 + 2 + 2*9 + 4*9 + behindBytesMax + signatureSize(&m.Signature)
 }
 
 func decodeHave(r *reader) Message {
 	r.message(14)
 	m := &Have{
-		Applied: r.index(), Tip: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
+		Applied: r.index(), LastIndex: r.index(), First: r.index(), Commit: r.index(), Holes: r.ranges(HolesMax),
 		Term: r.term(), Leader: r.member(), Checkpoints: r.checkpoints(),
 		Load: uint8(r.uintTo(0xff)), Nonce: r.uint(), AnswerTo: r.uint(),
 	}
 	r.claim(m)
-	m.Behind, m.Seal = r.behind(), r.seal()
+	m.Behind, m.Signature = r.behind(), r.signature()
 	return m
 }
 

@@ -83,23 +83,23 @@ func decodeTimeoutNow(r *reader) Message {
 	return &TimeoutNow{Term: r.term()}
 }
 
-func (*Follow) append(dst []byte) []byte { return appendArray(dst, 0) }
+func (*Activate) append(dst []byte) []byte { return appendArray(dst, 0) }
 
-func decodeFollow(r *reader) Message {
+func decodeActivate(r *reader) Message {
 	r.message(0)
-	return &Follow{}
+	return &Activate{}
 }
 
-func (m *Standing) append(dst []byte) []byte {
+func (m *Watermark) append(dst []byte) []byte {
 	dst = appendArray(dst, 3)
 	dst = appendUint(dst, m.Starts)
 	dst = appendUint(dst, uint64(m.Run))
 	return appendUint(dst, uint64(m.Sequence))
 }
 
-func decodeStanding(r *reader) Message {
+func decodeWatermark(r *reader) Message {
 	r.message(3)
-	return &Standing{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
+	return &Watermark{Starts: r.uint(), Run: r.run(), Sequence: Sequence(r.uint())}
 }
 
 // appendFlags writes two booleans in one byte.

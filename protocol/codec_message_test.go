@@ -21,9 +21,9 @@ var (
 func fullMessages() []Message {
 	entries := sampleEntries(3, 40)
 	EncodeEntries(entries)
-	seal := Seal{Key: [8]byte{1, 7: 2}, Signature: [64]byte{3, 63: 4}}
+	signature := Signature{Key: [8]byte{1, 7: 2}, Bytes: [64]byte{3, 63: 4}}
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries, Chain: Chain{4, 31: 5}, Seal: seal}
+	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries, Chain: Chain{4, 31: 5}, Signature: signature}
 	frame.Body = EncodeFrameBody(frame)
 	return []Message{
 		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7, Wait: 1 << 40},
@@ -39,8 +39,8 @@ func fullMessages() []Message {
 		&ForwardAnswer{Run: 1, Request: 2, Leader: idA, Term: 3, Result: result},
 		frame,
 		&Have{
-			Applied: 1, Tip: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,
-			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshSum: 1 << 62, FreshAge: 12, Diverged: 1 << 50, Seal: seal,
+			Applied: 1, LastIndex: 2, First: 3, Commit: 4, Holes: []Range{{5, 6}, {8, 8}}, Term: 7, Leader: idA, Checkpoints: []Index{1 << 20, 9}, Load: 255,
+			Nonce: 9, AnswerTo: 10, FreshKnown: true, FreshIndex: 11, FreshSum: 1 << 62, FreshAge: 12, Diverged: 1 << 50, Signature: signature,
 			Behind: Behind{Needs: 13, Installing: 12, Left: 300, Pressed: true},
 		},
 		&Want{Ranges: []Range{{1, 1 << 40}}, Bytes: 1 << 20, Eager: true},
@@ -48,20 +48,20 @@ func fullMessages() []Message {
 		&Graft{From: 300},
 		&Busy{RetryAfter: 1e9, Others: []MemberID{idA, idB}},
 		&SumQuestion{Index: 5},
-		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}, Seal: seal},
-		&Standing{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
-		&Checkpoint{Term: 9, Description: []byte("description")},
+		&SumAnswer{Index: 5, Known: true, Sum: LogSum{7, 8}, Signature: signature},
+		&Watermark{Starts: 3, Run: 1 << 62, Sequence: 1 << 40},
+		&InstallCheckpoint{Term: 9, Manifest: []byte("manifest")},
 		&RepairWant{First: 1, Last: 1 << 50},
 		&Types{List: []TypeVersion{{"map", 1}, {strings.Repeat("long", 20), 1 << 30}}},
 		&Formats{Run: 1 << 62, Level: 100},
 		&Repair{Active: true, First: 9, Commit: 300, Before: LogSum{5, 6}, Entries: entries},
 		&DigestQuestion{Index: 1 << 40, Known: true, Digest: [16]byte{1, 15: 2}},
 		&DigestAnswer{Index: 300, Known: true, Digest: [16]byte{3, 15: 4}},
-		&Describe{Above: 70_000},
-		&Description{Description: make([]byte, 300), Seal: seal},
+		&ManifestWant{Above: 70_000},
+		&Manifest{Manifest: make([]byte, 300), Signature: signature},
 		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},
 		&Chunk{Index: 500, Sum: LogSum{1, 2}, Number: 200, Data: make([]byte, 70_000)},
-		&Follow{},
+		&Activate{},
 		&Unsupported{Asked: 127, Request: 1 << 63},
 	}
 }
@@ -230,8 +230,8 @@ func TestFrameBodyIsForwardedUnchanged(t *testing.T) {
 	if f.Hop != 3 || f.Flags != FrameCross || !bytes.Equal(f.Body, first.Body) || !reflect.DeepEqual(f.Entries, first.Entries) {
 		t.Errorf("got %+v, want %+v", f, first)
 	}
-	if n := len(src) - RawSize(first.Entries); n > FrameOverheadMax+FrameSealBytesMax {
-		t.Errorf("got an overhead of %d, want at most %d", n, FrameOverheadMax+FrameSealBytesMax)
+	if n := len(src) - RawSize(first.Entries); n > FrameOverheadMax+FrameSignatureBytesMax {
+		t.Errorf("got an overhead of %d, want at most %d", n, FrameOverheadMax+FrameSignatureBytesMax)
 	}
 }
 
@@ -353,17 +353,17 @@ func BenchmarkAppendHave(b *testing.B) {
 }
 
 func TestMarkThereAndBack(t *testing.T) {
-	want := Mark{Previous: 1 << 40, Digest: [16]byte{1, 15: 2}}
-	b := EncodeMark(want)
-	if got, err := DecodeMark(b); err != nil || got != want {
+	want := CheckpointEntry{Previous: 1 << 40, Digest: [16]byte{1, 15: 2}}
+	b := EncodeCheckpointEntry(want)
+	if got, err := DecodeCheckpointEntry(b); err != nil || got != want {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	for n := range b {
-		if _, err := DecodeMark(b[:n]); !errors.Is(err, ErrMalformed) {
+		if _, err := DecodeCheckpointEntry(b[:n]); !errors.Is(err, ErrMalformed) {
 			t.Errorf("cut to %d: got %v, want %v", n, err, ErrMalformed)
 		}
 	}
-	if _, err := DecodeMark(append(b, 0)); !errors.Is(err, ErrMalformed) {
+	if _, err := DecodeCheckpointEntry(append(b, 0)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("trailing byte: got %v, want %v", err, ErrMalformed)
 	}
 }

@@ -47,8 +47,8 @@ func AppendRequest(dst []byte, q *Request) []byte {
 		return q.Query.append(dst)
 	case RequestWatch:
 		return q.Watch.append(dst)
-	case RequestSeats:
-		return q.Seats.append(dst)
+	case RequestMembershipChange:
+		return q.MembershipChange.append(dst)
 	case RequestDigest:
 		return appendUint(dst, uint64(q.At))
 	case RequestLeader:
@@ -100,8 +100,8 @@ func DecodeRequest(src []byte) (*Request, error) {
 		q.Query = r.query()
 	case RequestWatch:
 		q.Watch = r.watch()
-	case RequestSeats:
-		q.Seats = r.seats()
+	case RequestMembershipChange:
+		q.MembershipChange = r.membershipChange()
 	case RequestDigest:
 		q.At = r.index()
 	case RequestLeader:
@@ -140,8 +140,8 @@ func RequestSize(q *Request) int {
 		n += 1 + 3*9 + 5 + 3*3 + 5 + len(c.Resource) + len(c.Type) + len(c.Operation) + len(c.Argument)
 	case q.Query != nil:
 		n += 2 + 3*3 + 5 + 2*9 + 1 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
-	case q.Seats != nil:
-		n += 1 + 9 + 4*5 + 18*(len(q.Seats.Promote)+len(q.Seats.Demote)+len(q.Seats.Remove)+len(q.Seats.Absent)) + 9 + autopilotBytesMax + 1 + 18
+	case q.MembershipChange != nil:
+		n += 1 + 9 + 4*5 + 18*(len(q.MembershipChange.Promote)+len(q.MembershipChange.Demote)+len(q.MembershipChange.Remove)+len(q.MembershipChange.Absent)) + 9 + autopilotBytesMax + 1 + 18
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
@@ -150,7 +150,7 @@ func RequestSize(q *Request) int {
 
 // queryParts is how many parts a query has: those levels that need no more
 // than the state at hand, or the leader, are written as they always were.
-func queryParts(l Level) int {
+func queryParts(l Consistency) int {
 	if l < Session {
 		return 5
 	}
@@ -158,30 +158,30 @@ func queryParts(l Level) int {
 }
 
 func (q *Query) append(dst []byte) []byte {
-	dst = appendArray(dst, queryParts(q.Level))
-	dst = append(dst, byte(q.Level))
+	dst = appendArray(dst, queryParts(q.Consistency))
+	dst = append(dst, byte(q.Consistency))
 	dst = appendString(dst, q.Resource)
 	dst = appendString(dst, q.Type)
 	dst = appendString(dst, q.Operation)
 	dst = appendBin(dst, q.Argument)
-	if q.Level < Session {
+	if q.Consistency < Session {
 		return dst
 	}
 	dst = appendUint(dst, uint64(q.Seen))
 	dst = appendUint(dst, uint64(q.MaxAge))
-	return appendBool(dst, q.AtHand)
+	return appendBool(dst, q.NoForwarding)
 }
 
 func (r *reader) query() *Query {
 	parts := r.arrayTo(queryParts(MaxStale), 1)
-	q := &Query{Level: Level(r.uintTo(fixIntMax))}
-	if parts != queryParts(q.Level) {
+	q := &Query{Consistency: Consistency(r.uintTo(fixIntMax))}
+	if parts != queryParts(q.Consistency) {
 		r.fail("a query whose level and length do not fit")
 	}
 	q.Resource, q.Type, q.Operation = r.names(FrameBytesMax)
 	q.Argument = r.bin(FrameBytesMax)
-	if q.Level >= Session {
-		q.Seen, q.MaxAge, q.AtHand = r.index(), int64(r.uint()), r.bool()
+	if q.Consistency >= Session {
+		q.Seen, q.MaxAge, q.NoForwarding = r.index(), int64(r.uint()), r.bool()
 	}
 	return q
 }
@@ -199,7 +199,7 @@ func (r *reader) watch() *Watch {
 	return &Watch{Resource: r.string(FrameBytesMax), Type: r.string(FrameBytesMax), Prefix: r.bin(FrameBytesMax), From: r.index()}
 }
 
-func (s *SeatChange) append(dst []byte) []byte {
+func (s *MembershipChange) append(dst []byte) []byte {
 	dst = appendArray(dst, 9)
 	dst = appendUint(dst, uint64(s.Version))
 	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove, s.Absent} {
@@ -212,23 +212,23 @@ func (s *SeatChange) append(dst []byte) []byte {
 		dst = s.Autopilot.append(dst)
 	}
 	dst = appendBool(dst, s.Transfer)
-	return appendID(dst, s.Heir)
+	return appendID(dst, s.Transferee)
 }
 
-func (r *reader) seats() *SeatChange {
+func (r *reader) membershipChange() *MembershipChange {
 	r.array(9)
-	s := &SeatChange{Version: r.index(), Promote: r.seatIDs(), Demote: r.seatIDs(), Remove: r.seatIDs(), Absent: r.seatIDs()}
+	s := &MembershipChange{Version: r.index(), Promote: r.memberIDs(), Demote: r.memberIDs(), Remove: r.memberIDs(), Absent: r.memberIDs()}
 	s.Target = int(r.uintTo(ActivesMax))
 	if !r.isNil() {
 		a := r.autopilot()
 		s.Autopilot = &a
 	}
-	s.Transfer, s.Heir = r.bool(), r.member()
+	s.Transfer, s.Transferee = r.bool(), r.member()
 	return s
 }
 
-// seatIDs reads the members of one part of a change; nil if there are none.
-func (r *reader) seatIDs() []MemberID {
+// memberIDs reads the members of one part of a change; nil if there are none.
+func (r *reader) memberIDs() []MemberID {
 	return readAll(r, 2*ActivesMax, 2, (*reader).member)
 }
 

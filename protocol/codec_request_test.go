@@ -19,23 +19,23 @@ func sampleRequests() []*Request {
 			Session: 2, Sequence: 3, Floor: 4, Resource: "r", Type: "t", Version: 5, Operation: "o", Argument: []byte("a"),
 			OneShot: OneShot{Number: OneShotNumber{6}, Seen: 7},
 		}},
-		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: MaxStale, Seen: 9, MaxAge: 1e9, AtHand: true}},
+		{ID: 1 << 40, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: MaxStale, Seen: 9, MaxAge: 1e9, NoForwarding: true}},
 		{ID: 300, Kind: RequestWatch, Watch: &Watch{Resource: "r", Type: "t", Prefix: []byte("p"), From: 9}},
 		{ID: 4, Kind: RequestCancel, Wait: time.Minute},
 		{ID: 5, Kind: RequestStatus},
 		{ID: 6, Kind: RequestJoin},
 		{ID: 12, Kind: RequestJoin, Founding: sampleFounding()},
 		{ID: 13, Kind: RequestJoin, Founding: &Founding{}},
-		{ID: 7, Kind: RequestSeats, Seats: &SeatChange{
+		{ID: 7, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Absent: []MemberID{idB}, Target: 5,
-			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, Transfer: true, Heir: idA,
+			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, Transfer: true, Transferee: idA,
 		}},
-		{ID: 8, Kind: RequestSeats, Seats: &SeatChange{}},
+		{ID: 8, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{}},
 		{ID: 9, Kind: RequestAutopilot},
 		{ID: 10, Kind: RequestDigest, At: 1 << 40},
 		{ID: 11, Kind: RequestLeader, Term: 1 << 33, Wait: time.Second},
-		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Local}},
-		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Level: Session, Seen: 1 << 40}},
+		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Local}},
+		{ID: 3, Kind: RequestQuery, Query: &Query{Resource: "r", Type: "t", Operation: "o", Argument: []byte("a"), Consistency: Session, Seen: 1 << 40}},
 	}
 }
 
@@ -48,7 +48,7 @@ func sampleFounding() *Founding {
 
 func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7, HoldLevel: true}, Level: 3}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Seat: SeatVoter, Outgoing: true})
+	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7, HoldLevel: true}, Level: 3}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Suffrage: SuffrageVoter, Outgoing: true})
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1", Term: 300},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
@@ -59,18 +59,18 @@ func sampleResponses() []*Response {
 		{ID: 5, Kind: RequestStatus, Status: &Status{
 			Cluster: ClusterID(idB), ID: idA, Name: "n", Address: "a", HTTP: "h", Role: "active", RaftRole: "leader", Term: 1, LeaderID: idB,
 			Leader: "l", Commit: 2, Applied: 3, First: 4, Digest: "d", AgeKnown: true, AgeNanos: 5, Version: "v", Uptime: 6, Serving: true,
-			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Counts: []Count{{Name: "elections_won", Value: 1 << 40}, {Name: "z"}}, Level: 2, LevelKnown: 3, LevelWord: "w", Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
-				{ID: idA, Name: "n", Address: "a", Role: "passive", Seat: "voter", Alive: true, Leader: true, Known: true, Said: 12, Applied: 9, AgeKnown: true, AgeNanos: 10, SilenceKnown: true, Silence: 11, Moved: true, Configured: "c", Other: "o"}, {},
+			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Counts: []Count{{Name: "elections_won", Value: 1 << 40}, {Name: "z"}}, Level: 2, LevelKnown: 3, LevelReason: "w", Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
+				{ID: idA, Name: "n", Address: "a", Role: "passive", Suffrage: "voter", Alive: true, Leader: true, Known: true, Said: 12, Applied: 9, AgeKnown: true, AgeNanos: 10, SilenceKnown: true, Silence: 11, Moved: true, Configured: "c", Other: "o"}, {},
 			},
 		}},
 		{ID: 6, Kind: RequestJoin, Join: &JoinInfo{
 			Cluster: ClusterID(idB), Member: idA, Name: "n", Configuration: ConfigurationAt{Index: 3, Configuration: configuration},
-			Names: []NameInUse{{Name: "n", Member: idA, Address: "h:2", Seated: true}}, Founding: sampleFounding(),
+			Names: []NameInUse{{Name: "n", Member: idA, Address: "h:2", Named: true}}, Founding: sampleFounding(),
 		}},
 		{ID: 7, Kind: RequestJoin, Join: &JoinInfo{}},
 		{ID: 8, Kind: RequestStatus, Status: &Status{}},
 		{ID: 9, Kind: RequestAutopilot, Autopilot: &AutopilotReport{
-			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, LeaderID: idA, Leader: "n", Word: "why nothing happens",
+			Configuration: ConfigurationAt{Index: 3, Configuration: configuration}, LeaderID: idA, Leader: "n", Reason: "why nothing happens",
 			InFlight: true, Names: []NameInUse{{Name: "n", Member: idA}},
 		}},
 		{ID: 10, Kind: RequestAutopilot, Result: Failed(ErrNotLeader)},
@@ -84,7 +84,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[0].Command), "command")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[1].Query), "query")
 	mustBeFull(t, reflect.ValueOf(sampleRequests()[2].Watch), "watch")
-	mustBeFull(t, reflect.ValueOf(sampleRequests()[8].Seats), "seats")
+	mustBeFull(t, reflect.ValueOf(sampleRequests()[8].MembershipChange), "seats")
 	for _, q := range sampleRequests() {
 		src := AppendRequest(nil, q)
 		got, err := DecodeRequest(src)

@@ -68,7 +68,7 @@ func ResponseSize(p *Response) int {
 		}
 	}
 	if p.Status != nil {
-		n += 256 + len(p.Status.LevelWord) + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown) + 48*len(p.Status.Counts)
+		n += 256 + len(p.Status.LevelReason) + 128*len(p.Status.Members) + 512*len(p.Status.Ahead) + 20*len(p.Status.Unknown) + 48*len(p.Status.Counts)
 	}
 	if p.Join != nil {
 		n += 128 + 64*(len(p.Join.Configuration.Configuration.Members)+len(p.Join.Names)) + p.Join.Founding.size()
@@ -77,7 +77,7 @@ func ResponseSize(p *Response) int {
 		n += 128 + len(d.Name) + len(d.Role) + len(d.State) + len(d.Reason)
 	}
 	if a := p.Autopilot; a != nil {
-		n += 128 + 64*(len(a.Configuration.Configuration.Members)+len(a.Names)) + len(a.Word)
+		n += 128 + 64*(len(a.Configuration.Configuration.Members)+len(a.Names)) + len(a.Reason)
 	}
 	return n
 }
@@ -167,7 +167,7 @@ func (n *NameInUse) append(dst []byte) []byte {
 	dst = appendString(dst, n.Name)
 	dst = appendID(dst, n.Member)
 	dst = appendString(dst, n.Address)
-	return appendBool(dst, n.Seated)
+	return appendBool(dst, n.Named)
 }
 
 func (r *reader) join() *JoinInfo {
@@ -191,7 +191,7 @@ func readNames(r *reader) []NameInUse {
 
 func readNameInUse(r *reader) NameInUse {
 	more := r.grows(4)
-	n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Seated: r.bool()}
+	n := NameInUse{Name: r.name(), Member: r.member(), Address: r.name(), Named: r.bool()}
 	r.skip(more)
 	return n
 }
@@ -229,7 +229,7 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendAll(dst, s.Ahead, (*AheadStatus).append)
 	dst = appendAll(dst, s.Unknown, (*KindCount).append)
 	dst = appendAll(dst, s.Counts, (*Count).append)
-	return appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelWord)
+	return appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelReason)
 }
 
 func (r *reader) status() *Status {
@@ -253,7 +253,7 @@ func (r *reader) status() *Status {
 	}
 	if more > 2 { // nor levels of one that knows the first only
 		s.Level, s.LevelKnown = FormatLevel(r.uintTo(uint64(FormatLevelMax))), FormatLevel(r.uintTo(uint64(FormatLevelMax)))
-		s.LevelWord, more = r.text(), more-3
+		s.LevelReason, more = r.text(), more-3
 	}
 	r.skip(more)
 	return s
@@ -300,7 +300,7 @@ func (m *MemberStatus) append(dst []byte) []byte {
 	dst = appendString(dst, m.Name)
 	dst = appendString(dst, m.Address)
 	dst = appendString(dst, m.Role)
-	dst = appendString(dst, m.Seat)
+	dst = appendString(dst, m.Suffrage)
 	dst = appendBool(dst, m.Alive)
 	dst = appendBool(dst, m.Leader)
 	dst = appendUint(dst, uint64(m.Applied))
@@ -314,7 +314,7 @@ func (m *MemberStatus) append(dst []byte) []byte {
 
 func (r *reader) memberStatus() (m MemberStatus) {
 	more := r.grows(14)
-	m.ID, m.Name, m.Address, m.Role, m.Seat = r.member(), r.name(), r.name(), r.name(), r.name()
+	m.ID, m.Name, m.Address, m.Role, m.Suffrage = r.member(), r.name(), r.name(), r.name(), r.name()
 	m.Alive, m.Leader, m.Applied = r.bool(), r.bool(), r.index()
 	m.Known, m.Said = r.age()
 	m.AgeKnown, m.AgeNanos = r.age()

@@ -30,22 +30,22 @@ func (r Role) String() string {
 	return EnumText(r, "role", "none", "passive", "active", "reserve")
 }
 
-// Seat is what a configuration gives to a member that it names.
-type Seat uint8
+// Suffrage is what a configuration gives to a member that it names.
+type Suffrage uint8
 
 const (
-	// SeatNone is no seat in the incoming half: of a voter that leaves, in a
+	// SuffrageNone is no seat in the incoming half: of a voter that leaves, in a
 	// joint configuration only.
-	SeatNone Seat = 0
-	// SeatLearner receives the log from the leader and does not vote.
-	SeatLearner Seat = 1
-	// SeatVoter votes and counts for quorums.
-	SeatVoter Seat = 2
+	SuffrageNone Suffrage = 0
+	// SuffrageLearner receives the log from the leader and does not vote.
+	SuffrageLearner Suffrage = 1
+	// SuffrageVoter votes and counts for quorums.
+	SuffrageVoter Suffrage = 2
 )
 
 // String returns the seat's name.
-func (s Seat) String() string {
-	return EnumText(s, "seat", "leaving", "learner", "voter")
+func (s Suffrage) String() string {
+	return EnumText(s, "suffrage", "leaving", "learner", "voter")
 }
 
 // ActiveMember is one line of a configuration.
@@ -55,9 +55,9 @@ type ActiveMember struct {
 	// port. Neither decides anything in a core.
 	Name    string
 	Address string
-	// Seat is the member's seat; in a joint configuration that in the incoming
+	// Suffrage is the member's seat; in a joint configuration that in the incoming
 	// half.
-	Seat Seat
+	Suffrage Suffrage
 	// Outgoing says that the member is a voter of the outgoing half.
 	Outgoing bool
 }
@@ -102,13 +102,13 @@ func (c Configuration) Names(id MemberID) bool { _, ok := c.Find(id); return ok 
 // IsVoter reports whether the member counts for quorums, in either half.
 func (c Configuration) IsVoter(id MemberID) bool {
 	m, ok := c.Find(id)
-	return ok && (m.Seat == SeatVoter || m.Outgoing)
+	return ok && (m.Suffrage == SuffrageVoter || m.Outgoing)
 }
 
 // Voters returns the ids of the voters, sorted; of a joint configuration those
 // of the incoming half.
 func (c Configuration) Voters() []MemberID {
-	return c.ids(func(m ActiveMember) bool { return m.Seat == SeatVoter })
+	return c.ids(func(m ActiveMember) bool { return m.Suffrage == SuffrageVoter })
 }
 
 // OutgoingVoters returns the ids of the outgoing half's voters, sorted; none
@@ -151,13 +151,13 @@ func (c Configuration) Toward(next Configuration) Configuration {
 	out := next
 	out.Members = slices.Clone(next.Members)
 	for _, old := range c.Members {
-		if old.Seat != SeatVoter {
+		if old.Suffrage != SuffrageVoter {
 			continue
 		}
 		line, named := next.Find(old.ID)
 		if !named {
 			line = old
-			line.Seat = SeatNone
+			line.Suffrage = SuffrageNone
 		}
 		line.Outgoing = true
 		out = out.With(line)
@@ -168,7 +168,7 @@ func (c Configuration) Toward(next Configuration) Configuration {
 // Final returns the configuration that a joint one leads to.
 func (c Configuration) Final() Configuration {
 	out := c
-	out.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m ActiveMember) bool { return m.Seat == SeatNone })
+	out.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m ActiveMember) bool { return m.Suffrage == SuffrageNone })
 	for i := range out.Members {
 		out.Members[i].Outgoing = false
 	}
@@ -220,7 +220,7 @@ func (c Configuration) Validate() error {
 		if err := m.validate(); err != nil {
 			return err
 		}
-		if m.Seat == SeatVoter {
+		if m.Suffrage == SuffrageVoter {
 			voters++
 		}
 	}
@@ -236,9 +236,9 @@ func (m ActiveMember) validate() error {
 		return fmt.Errorf("member %s has a name of %d and an address of %d bytes, the limit is %d", m.ID.Short(), len(m.Name), len(m.Address), NameBytesMax)
 	case m.ID.IsZero():
 		return fmt.Errorf("a member of the configuration has no id")
-	case m.Seat > SeatVoter:
-		return fmt.Errorf("member %s has an unknown seat %d", m.ID.Short(), m.Seat)
-	case m.Seat == SeatNone && !m.Outgoing:
+	case m.Suffrage > SuffrageVoter:
+		return fmt.Errorf("member %s has an unknown seat %d", m.ID.Short(), m.Suffrage)
+	case m.Suffrage == SuffrageNone && !m.Outgoing:
 		return fmt.Errorf("member %s has no seat in either half", m.ID.Short())
 	}
 	return nil
@@ -258,12 +258,12 @@ func (c Configuration) String() string {
 		words = append(words, "=>")
 	}
 	for _, m := range c.Members {
-		switch m.Seat {
-		case SeatNone:
-		case SeatVoter:
+		switch m.Suffrage {
+		case SuffrageNone:
+		case SuffrageVoter:
 			words = append(words, m.Label())
 		default:
-			words = append(words, m.Label()+"("+m.Seat.String()+")")
+			words = append(words, m.Label()+"("+m.Suffrage.String()+")")
 		}
 	}
 	return strings.Join(words, " ")

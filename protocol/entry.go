@@ -16,7 +16,7 @@ const (
 	// EntryTick carries nothing but its cluster time, so that deadlines are
 	// met while nobody writes.
 	EntryTick EntryKind = 4
-	// EntryCheckpoint carries one Mark, encoded: every member takes a checkpoint
+	// EntryCheckpoint carries one CheckpointEntry, encoded: every member takes a checkpoint
 	// of its state right after this entry.
 	EntryCheckpoint EntryKind = 5
 )

@@ -91,8 +91,8 @@ var (
 	ErrChangeInFlight   = NewError("change_in_flight", "another change of the configuration is in flight")
 	ErrNotLearner       = NewError("not_learner", "only a learner that has caught up can become a voter")
 	ErrNotEligible      = NewError("not_eligible", "only a live member with a durable directory that wishes to be active can get a seat")
-	// ErrNoHeir: another voter would have to lead, and none can, or not the one asked for.
-	ErrNoHeir          = NewError("no_heir", "no other voter can lead")
+	// ErrNoTransferee: another voter would have to lead, and none can, or not the one asked for.
+	ErrNoTransferee    = NewError("no_transferee", "no other voter can lead")
 	ErrWouldLoseQuorum = NewError("would_lose_quorum", "too few of the voters that would be left are alive")
 	ErrPanicked        = NewError("panicked", "the operation panicked and had no effect; the members' logs say where")
 	ErrRefusedEntry    = NewError("refused_entry", "the entry was refused when the cluster was recovered, and had no effect")

@@ -12,7 +12,7 @@ import (
 //
 // [S] What a member needs to keep its log and its vote is of no level, and never changes
 // with one: the envelope of an entry, the encoding of a configuration, the headers of the
-// log and the description of a checkpoint. A member that does not know the level in force
+// log and the manifest of a checkpoint. A member that does not know the level in force
 // still has to read those.
 type FormatLevel uint8
 

@@ -66,7 +66,7 @@ func TestALevelRisesByOneAndByItself(t *testing.T) {
 			t.Errorf("%s: got %v", test.what, err)
 		}
 	}
-	joint := two.Toward(other.With(ActiveMember{ID: MemberID{2}, Seat: SeatVoter}))
+	joint := two.Toward(other.With(ActiveMember{ID: MemberID{2}, Suffrage: SuffrageVoter}))
 	if joint.Level != 2 || joint.Final().Level != 2 {
 		t.Errorf("a joint configuration is at level %d and leads to %d, want 2", joint.Level, joint.Final().Level)
 	}

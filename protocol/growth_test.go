@@ -138,9 +138,9 @@ func TestARelayForwardsLaterFieldsOfAFrame(t *testing.T) {
 // a member of an older one sends the old number.
 var required = map[MessageKind]int{
 	KindVote: 5, KindVoteAnswer: 3, KindAppend: 5, KindAppendAnswer: 6, KindHeartbeat: 3, KindHeartbeatAnswer: 4, KindReadIndex: 4,
-	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindStanding: 3, KindCheckpoint: 2, KindRepairWant: 2,
-	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindFollow: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
-	KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindDescribe: 1, KindDescription: 2, KindChunkWant: 3, KindChunk: 4,
+	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindWatermark: 3, KindInstallCheckpoint: 2, KindRepairWant: 2,
+	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindActivate: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
+	KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindManifestWant: 1, KindManifest: 2, KindChunkWant: 3, KindChunk: 4,
 }
 
 // A vote or an acknowledgement without one of its fields would be read with a zero in
@@ -212,15 +212,18 @@ func TestWhatIsAppliedDoesNotGrow(t *testing.T) {
 			_, err := DecodeConfiguration(grown(AppendConfiguration(nil, configuration), 0, later))
 			return err
 		},
-		"mark": func() error { _, err := DecodeMark(grown(EncodeMark(Mark{Previous: 1}), 0, later)); return err },
+		"mark": func() error {
+			_, err := DecodeCheckpointEntry(grown(EncodeCheckpointEntry(CheckpointEntry{Previous: 1}), 0, later))
+			return err
+		},
 		"result": func() error {
 			r := reader{src: grown(result.append(nil), 0, later)}
 			r.result()
 			return r.end()
 		},
 		"seats": func() error {
-			r := reader{src: grown((&SeatChange{}).append(nil), 0, later)}
-			r.seats()
+			r := reader{src: grown((&MembershipChange{}).append(nil), 0, later)}
+			r.membershipChange()
 			return r.end()
 		},
 		"query": func() error {

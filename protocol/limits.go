@@ -74,12 +74,12 @@ const (
 	// CheckpointsMax limits the checkpoints that a HAVE names: the two that a
 	// member keeps, and two that it still has because somebody fetches them.
 	CheckpointsMax = 4
-	// DescriptionBytesMax and ChunkBytesMax limit an encoded description of a
+	// ManifestBytesMax and ChunkBytesMax limit an encoded description of a
 	// checkpoint and one chunk of its content; ChunkNumbersMax limits how many
 	// chunks one message asks for.
-	DescriptionBytesMax = 3 << 20
-	ChunkBytesMax       = 1 << 20
-	ChunkNumbersMax     = 64
+	ManifestBytesMax = 3 << 20
+	ChunkBytesMax    = 1 << 20
+	ChunkNumbersMax  = 64
 	// FoundingMax limits the list of a member that has no cluster yet.
 	FoundingMax = 64
 	// TypesMax limits the resource types, by version, that a member can know.

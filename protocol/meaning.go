@@ -82,7 +82,7 @@ var meanings = map[Code]Meaning{
 	ErrChangeInFlight.Code:   {Settled, never, Refused},
 	ErrNotLearner.Code:       {Settled, never, Refused},
 	ErrNotEligible.Code:      {Settled, never, Refused},
-	ErrNoHeir.Code:           {Settled, never, Unavailable},
+	ErrNoTransferee.Code:     {Settled, never, Unavailable},
 	ErrWouldLoseQuorum.Code:  {Settled, never, Refused},
 	ErrPanicked.Code:         {Settled, never, Failure},
 	ErrRefusedEntry.Code:     {Settled, never, Failure},

@@ -126,8 +126,8 @@ type ReadIndexAnswer struct {
 // TimeoutNow makes the receiver campaign at once, for a leadership transfer.
 type TimeoutNow struct{ Term Term }
 
-// Follow asks a reserve to follow from now on.
-type Follow struct{}
+// Activate asks a reserve to follow from now on.
+type Activate struct{}
 
 // Formats tells a leader up to which format level the sender knows them, in its present
 // run.
@@ -170,11 +170,11 @@ type ForwardAnswer struct {
 // leader's hands, and will be answered.
 const AtWork Code = "at_work"
 
-// Standing says how far the sender's directory has come since its Hello: the
+// Watermark says how far the sender's directory has come since its Hello: the
 // durable sequence number of this run. It goes back on a stream, from the side that
 // has accepted it. Who has dialled the sender at its configured address remembers it,
 // and will know the directory for a restored copy if it comes back with less.
-type Standing struct {
+type Watermark struct {
 	Starts   uint64
 	Run      RunID
 	Sequence Sequence
@@ -209,10 +209,10 @@ type Frame struct {
 	// Commit is the highest commit index known to the origin.
 	Commit  Index
 	Entries []Entry // never empty
-	// Seal signs the LogStatement of the last entry, with the chain that goes
+	// Signature signs the LogStatement of the last entry, with the chain that goes
 	// over the entries from Chain on. Zero, both: the origin does not sign.
-	Chain Chain
-	Seal  Seal
+	Chain     Chain
+	Signature Signature
 
 	// Body is the encoding of the six fields above with its sum; nil in a
 	// frame that has not been encoded yet.
@@ -227,11 +227,11 @@ func (f *Frame) Range() Range {
 // Have is a member's digest: what it holds, and how fresh it is. It speaks of
 // the committed prefix only.
 type Have struct {
-	Applied Index // applied to the state
-	Tip     Index // all committed entries First..Tip are held
-	First   Index // lowest index held
-	Commit  Index // highest index known to be committed, anywhere
-	Holes   []Range
+	Applied   Index // applied to the state
+	LastIndex Index // all committed entries First..LastIndex are held
+	First     Index // lowest index held
+	Commit    Index // highest index known to be committed, anywhere
+	Holes     []Range
 	// Term and Leader are the newest leader that the sender heard of; a hint.
 	Term   Term
 	Leader MemberID
@@ -262,16 +262,16 @@ type Have struct {
 	// to Applied, gives none of them, and takes none. It makes no claim of freshness.
 	Diverged Index
 
-	// Seal signs the StandingStatement of an answer by an active; zero: it does
+	// Signature signs the FreshnessStatement of an answer by an active; zero: it does
 	// not sign.
-	Seal Seal
+	Signature Signature
 }
 
 // Behind is what a member that is far behind is about to need of the others: they
 // keep it for a while. The zero value says that it is level.
 type Behind struct {
 	// Needs is the lowest index of the log that it has yet to get: what follows
-	// the checkpoint that it installs, or its tip. Never 0.
+	// the checkpoint that it installs, or its last index. Never 0.
 	Needs Index
 	// Installing is the index of the checkpoint that it installs, of which
 	// Left chunks are still to come; 0: it installs none.
@@ -307,10 +307,10 @@ type SumQuestion struct{ Index Index }
 // SumAnswer answers a SumQuestion. Not Known: the sender has not committed that
 // far, or no longer knows.
 type SumAnswer struct {
-	Index Index
-	Known bool
-	Sum   LogSum
-	Seal  Seal // of the SumStatement; zero: the sender does not sign
+	Index     Index
+	Known     bool
+	Sum       LogSum
+	Signature Signature // of the SumStatement; zero: the sender does not sign
 }
 
 func (*Vote) Kind() MessageKind            { return KindVote }
@@ -324,10 +324,10 @@ func (*ReadIndexAnswer) Kind() MessageKind { return KindReadIndexAnswer }
 func (*TimeoutNow) Kind() MessageKind      { return KindTimeoutNow }
 func (*Forward) Kind() MessageKind         { return KindForward }
 func (*ForwardAnswer) Kind() MessageKind   { return KindForwardAnswer }
-func (*Standing) Kind() MessageKind        { return KindStanding }
+func (*Watermark) Kind() MessageKind       { return KindWatermark }
 func (*Types) Kind() MessageKind           { return KindTypes }
 func (*Formats) Kind() MessageKind         { return KindFormats }
-func (*Follow) Kind() MessageKind          { return KindFollow }
+func (*Activate) Kind() MessageKind        { return KindActivate }
 func (*Frame) Kind() MessageKind           { return KindFrame }
 func (*Have) Kind() MessageKind            { return KindHave }
 func (*Want) Kind() MessageKind            { return KindWant }

@@ -1,13 +1,13 @@
 package protocol
 
-// Checkpoint is what a leader sends instead of an Append to a member whose next
-// entry is below the beginning of its log. Description says what to install
-// (storage.EncodeDescription); the content comes in chunks, from any member
-// that has them. A core leaves Description empty; the owner of the checkpoints
+// InstallCheckpoint is what a leader sends instead of an Append to a member whose next
+// entry is below the beginning of its log. Manifest says what to install
+// (storage.EncodeManifest); the content comes in chunks, from any member
+// that has them. A core leaves Manifest empty; the owner of the checkpoints
 // fills it in before it is sent.
-type Checkpoint struct {
-	Term        Term
-	Description []byte
+type InstallCheckpoint struct {
+	Term     Term
+	Manifest []byte
 }
 
 // RepairWant asks any member for a part of its log, committed or not, to repair
@@ -28,14 +28,14 @@ type Repair struct {
 	Entries []Entry
 }
 
-// Describe asks for the description of a checkpoint above an index.
-type Describe struct{ Above Index }
+// ManifestWant asks for the manifest of a checkpoint above an index.
+type ManifestWant struct{ Above Index }
 
-// Description answers a Describe. It is empty if the sender has none. Seal signs
-// the DescriptionStatement; zero: the sender does not sign.
-type Description struct {
-	Description []byte
-	Seal        Seal
+// Manifest answers a ManifestWant. It is empty if the sender has none. Signature signs
+// the ManifestStatement; zero: the sender does not sign.
+type Manifest struct {
+	Manifest  []byte
+	Signature Signature
 }
 
 // ChunkWant asks for chunks of the checkpoint at an index, of the log with that
@@ -54,43 +54,43 @@ type Chunk struct {
 	Data   []byte
 }
 
-func (*Checkpoint) Kind() MessageKind  { return KindCheckpoint }
-func (*RepairWant) Kind() MessageKind  { return KindRepairWant }
-func (*Repair) Kind() MessageKind      { return KindRepair }
-func (*Describe) Kind() MessageKind    { return KindDescribe }
-func (*Description) Kind() MessageKind { return KindDescription }
-func (*ChunkWant) Kind() MessageKind   { return KindChunkWant }
-func (*Chunk) Kind() MessageKind       { return KindChunk }
+func (*InstallCheckpoint) Kind() MessageKind { return KindInstallCheckpoint }
+func (*RepairWant) Kind() MessageKind        { return KindRepairWant }
+func (*Repair) Kind() MessageKind            { return KindRepair }
+func (*ManifestWant) Kind() MessageKind      { return KindManifestWant }
+func (*Manifest) Kind() MessageKind          { return KindManifest }
+func (*ChunkWant) Kind() MessageKind         { return KindChunkWant }
+func (*Chunk) Kind() MessageKind             { return KindChunk }
 
-func (*Checkpoint) highest() Index   { return 0 }
-func (m *RepairWant) highest() Index { return max(m.First, m.Last) }
-func (m *Repair) highest() Index     { return max(m.First, m.Commit) }
-func (m *Describe) highest() Index   { return m.Above }
-func (*Description) highest() Index  { return 0 }
-func (m *ChunkWant) highest() Index  { return m.Index }
-func (m *Chunk) highest() Index      { return m.Index }
+func (*InstallCheckpoint) highest() Index { return 0 }
+func (m *RepairWant) highest() Index      { return max(m.First, m.Last) }
+func (m *Repair) highest() Index          { return max(m.First, m.Commit) }
+func (m *ManifestWant) highest() Index    { return m.Above }
+func (*Manifest) highest() Index          { return 0 }
+func (m *ChunkWant) highest() Index       { return m.Index }
+func (m *Chunk) highest() Index           { return m.Index }
 
-// Mark is the data of an EntryCheckpoint.
-type Mark struct {
-	// Previous is the index of the mark before, and Digest the digest of the
+// CheckpointEntry is the data of an EntryCheckpoint.
+type CheckpointEntry struct {
+	// Previous is the index of the checkpoint entry before, and Digest the digest of the
 	// state there, as the leader has it: members that have another one have
 	// diverged. Previous is 0 if there is none or the leader does not know it.
 	Previous Index
 	Digest   [16]byte
 }
 
-// EncodeMark returns the encoding of a mark.
-func EncodeMark(m Mark) []byte {
+// EncodeCheckpointEntry returns the encoding of a checkpoint entry.
+func EncodeCheckpointEntry(m CheckpointEntry) []byte {
 	b := appendArray(make([]byte, 0, 1+9+18), 2)
 	b = appendUint(b, uint64(m.Previous))
 	return appendBin(b, m.Digest[:])
 }
 
-// DecodeMark reads what EncodeMark wrote, or returns ErrMalformed.
-func DecodeMark(src []byte) (Mark, error) {
+// DecodeCheckpointEntry reads what EncodeCheckpointEntry wrote, or returns ErrMalformed.
+func DecodeCheckpointEntry(src []byte) (CheckpointEntry, error) {
 	r := reader{src: src}
 	r.array(2)
-	m := Mark{Previous: r.index()}
+	m := CheckpointEntry{Previous: r.index()}
 	digest := r.bin(len(m.Digest))
 	if r.err == nil && len(digest) != len(m.Digest) {
 		r.fail("a digest of another length")

@@ -1,7 +1,7 @@
 package protocol
 
 // DigestQuestion asks an active for the digest of its state at the index of a
-// mark, and says what the asker has there: so the asked one finds out too if it
+// checkpoint entry, and says what the asker has there: so the asked one finds out too if it
 // is the one that has diverged.
 type DigestQuestion struct {
 	Index Index

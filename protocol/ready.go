@@ -88,10 +88,10 @@ type Read struct {
 	Term    Term
 }
 
-// Offer is the description of a checkpoint, and who sent it.
-type Offer struct {
-	From        MemberID
-	Description []byte
+// ManifestOffer is the manifest of a checkpoint, and who sent it.
+type ManifestOffer struct {
+	From     MemberID
+	Manifest []byte
 }
 
 // Fresh is a freshness claim: every write acknowledged before At, on the larger of
@@ -116,7 +116,7 @@ type Ready struct {
 	Commit Index
 	// Checkpoint, if not nil, was offered by the leader, because its log begins
 	// above the end of this member's: the owner fetches and installs it.
-	Checkpoint *Offer
+	Checkpoint *ManifestOffer
 	Reads      []Read
 	Fresh      []Fresh
 	Events     []Event
@@ -154,7 +154,7 @@ const (
 	EventCommitted       EventKind = "committed"
 	EventConfiguration   EventKind = "configuration"
 	EventTransfer        EventKind = "transfer"
-	EventAdopted         EventKind = "adopted"
+	EventCaughtUp        EventKind = "caught-up"
 	EventBecamePassive   EventKind = "became-passive"
 	EventBecameActive    EventKind = "became-active"
 	EventDiverged        EventKind = "diverged"

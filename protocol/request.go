@@ -74,13 +74,13 @@ const (
 	CatalogueVersion = 1
 )
 
-// Level is what a read promises.
-type Level uint8
+// Consistency is what a read promises.
+type Consistency uint8
 
 const (
 	// Linearizable never returns a value older than one acknowledged before
 	// the read began. The default.
-	Linearizable Level = iota
+	Linearizable Consistency = iota
 	// Local reads what this member has, and says how old it can be.
 	Local
 	// Session reads what this member has, once that is no older than what the
@@ -94,17 +94,17 @@ const (
 )
 
 // String returns the level's name.
-func (l Level) String() string {
+func (l Consistency) String() string {
 	return EnumText(l, "level", "linearizable", "local", "session", "stale")
 }
 
 // Query is one operation that reads a resource.
 type Query struct {
-	Resource  string
-	Type      string
-	Operation string
-	Argument  []byte
-	Level     Level
+	Resource    string
+	Type        string
+	Operation   string
+	Argument    []byte
+	Consistency Consistency
 
 	// Seen, of Session and MaxStale, is an index that the state read must have
 	// reached: the highest one that the session has seen.
@@ -112,9 +112,9 @@ type Query struct {
 	// MaxAge, of MaxStale, is in nanoseconds and not negative. At 0 only the
 	// leader can prove it.
 	MaxAge int64
-	// AtHand, of MaxStale, says that the leader is not to be asked: what the
+	// NoForwarding, of MaxStale, says that the leader is not to be asked: what the
 	// member at hand has, or ErrTooStale.
-	AtHand bool
+	NoForwarding bool
 }
 
 // Result is the answer to a command or a query.
@@ -182,13 +182,13 @@ type Changes struct {
 type RequestKind uint8
 
 const (
-	RequestCommand RequestKind = 1
-	RequestQuery   RequestKind = 2
-	RequestWatch   RequestKind = 3 // answered by many responses
-	RequestCancel  RequestKind = 4 // nobody waits for the request with the same id; not answered
-	RequestStatus  RequestKind = 5
-	RequestJoin    RequestKind = 6 // who are you: cluster id, configuration; or, without one, how the start stands
-	RequestSeats   RequestKind = 7 // change the configuration, or hand the leadership over
+	RequestCommand          RequestKind = 1
+	RequestQuery            RequestKind = 2
+	RequestWatch            RequestKind = 3 // answered by many responses
+	RequestCancel           RequestKind = 4 // nobody waits for the request with the same id; not answered
+	RequestStatus           RequestKind = 5
+	RequestJoin             RequestKind = 6 // who are you: cluster id, configuration; or, without one, how the start stands
+	RequestMembershipChange RequestKind = 7 // change the configuration, or hand the leadership over
 	// RequestAutopilot asks the leader what its policy goes by and said last.
 	RequestAutopilot RequestKind = 8
 	// RequestDigest asks a member for the digest of its state at an index.
@@ -201,12 +201,12 @@ const (
 // Request is one frame from a client to a member. Exactly the field of its
 // kind is set.
 type Request struct {
-	ID      uint64 // echoed; unique per connection among those in flight
-	Kind    RequestKind
-	Command *Command
-	Query   *Query
-	Watch   *Watch
-	Seats   *SeatChange
+	ID               uint64 // echoed; unique per connection among those in flight
+	Kind             RequestKind
+	Command          *Command
+	Query            *Query
+	Watch            *Watch
+	MembershipChange *MembershipChange
 	// At is the index of a RequestDigest: it is waited for, a little. 0: the
 	// one that the member has applied.
 	At Index
@@ -236,10 +236,10 @@ func (q *Request) EncodedCommand() []byte {
 // its reason is there before the client gives up.
 func WaitMargin(wait time.Duration) time.Duration { return min(wait/8, 100*time.Millisecond) }
 
-// SeatChange moves seats, all of them in one step, or hands the leadership
+// MembershipChange moves seats, all of them in one step, or hands the leadership
 // over. Only the leader takes it. It has no session: Version makes sure that it
 // takes effect at most once.
-type SeatChange struct {
+type MembershipChange struct {
 	// Version is the configuration that the change is meant for, the index of
 	// the entry that brought it. If another one is in force nothing happens.
 	Version Index
@@ -254,11 +254,11 @@ type SeatChange struct {
 	Target int
 	// Autopilot is what the policy goes by from now on; nil leaves it.
 	Autopilot *Autopilot
-	// Transfer hands the leadership to Heir, or, if that is zero, to the voter
+	// Transfer hands the leadership to Transferee, or, if that is zero, to the voter
 	// that holds most. Nothing else may be set with it, and Version is not
 	// looked at.
-	Transfer bool
-	Heir     MemberID
+	Transfer   bool
+	Transferee MemberID
 }
 
 // Response is one frame from a member to a client.
@@ -326,18 +326,18 @@ type NameInUse struct {
 	Name    string
 	Member  MemberID
 	Address string // where the member was heard last, or has its seat
-	Seated  bool   // the configuration names it
+	Named   bool   // the configuration names it
 }
 
 // MemberStatus is one line of a member list.
 type MemberStatus struct {
-	ID      MemberID
-	Name    string
-	Address string
-	Role    string // active, passive; of a dead member the last known
-	Seat    string // voter, learner, or empty
-	Alive   bool
-	Leader  bool
+	ID       MemberID
+	Name     string
+	Address  string
+	Role     string // active, passive; of a dead member the last known
+	Suffrage string // voter, learner, or empty
+	Alive    bool
+	Leader   bool
 	// Applied is what the member said of itself Said nanoseconds ago; Known is
 	// false if it has not been heard. AgeNanos bounds the age of its state now, if
 	// AgeKnown: it is not as long as the member is behind what it knows of.
@@ -406,9 +406,9 @@ type Status struct {
 	// Counts are what the sender has counted since its start, by names of its own.
 	Counts []Count
 	// Level is the format level in force, LevelKnown the highest that the sender knows,
-	// and LevelWord, of a leader, why it does not raise it; empty: it has nothing to.
+	// and LevelReason, of a leader, why it does not raise it; empty: it has nothing to.
 	Level, LevelKnown FormatLevel
-	LevelWord         string
+	LevelReason       string
 }
 
 // Count is a number with a name: whoever has neither passes it on all the same.

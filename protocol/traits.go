@@ -10,39 +10,39 @@ type MessageKind uint8
 const asks MessageKind = 0x40
 
 const (
-	KindVote            = asks | 1
-	KindVoteAnswer      = MessageKind(2)
-	KindAppend          = asks | 3
-	KindAppendAnswer    = MessageKind(4)
-	KindHeartbeat       = asks | 5
-	KindHeartbeatAnswer = MessageKind(6)
-	KindReadIndex       = asks | 7
-	KindReadIndexAnswer = MessageKind(8)
-	KindTimeoutNow      = MessageKind(9)
-	KindForward         = asks | 10
-	KindForwardAnswer   = MessageKind(11)
-	KindStanding        = MessageKind(12)
-	KindCheckpoint      = asks | 13
-	KindRepairWant      = asks | 14
-	KindRepair          = MessageKind(15)
-	KindTypes           = MessageKind(16)
-	KindDigestQuestion  = asks | 17
-	KindDigestAnswer    = MessageKind(18)
-	KindFollow          = MessageKind(19)
-	KindUnsupported     = MessageKind(20)
-	KindFormats         = MessageKind(21)
-	KindFrame           = MessageKind(32)
-	KindHave            = MessageKind(33)
-	KindWant            = asks | 34
-	KindPrune           = MessageKind(35)
-	KindGraft           = MessageKind(36)
-	KindBusy            = MessageKind(37)
-	KindSumQuestion     = asks | 38
-	KindSumAnswer       = MessageKind(39)
-	KindDescribe        = asks | 40
-	KindDescription     = MessageKind(41)
-	KindChunkWant       = asks | 42
-	KindChunk           = MessageKind(43)
+	KindVote              = asks | 1
+	KindVoteAnswer        = MessageKind(2)
+	KindAppend            = asks | 3
+	KindAppendAnswer      = MessageKind(4)
+	KindHeartbeat         = asks | 5
+	KindHeartbeatAnswer   = MessageKind(6)
+	KindReadIndex         = asks | 7
+	KindReadIndexAnswer   = MessageKind(8)
+	KindTimeoutNow        = MessageKind(9)
+	KindForward           = asks | 10
+	KindForwardAnswer     = MessageKind(11)
+	KindWatermark         = MessageKind(12)
+	KindInstallCheckpoint = asks | 13
+	KindRepairWant        = asks | 14
+	KindRepair            = MessageKind(15)
+	KindTypes             = MessageKind(16)
+	KindDigestQuestion    = asks | 17
+	KindDigestAnswer      = MessageKind(18)
+	KindActivate          = MessageKind(19)
+	KindUnsupported       = MessageKind(20)
+	KindFormats           = MessageKind(21)
+	KindFrame             = MessageKind(32)
+	KindHave              = MessageKind(33)
+	KindWant              = asks | 34
+	KindPrune             = MessageKind(35)
+	KindGraft             = MessageKind(36)
+	KindBusy              = MessageKind(37)
+	KindSumQuestion       = asks | 38
+	KindSumAnswer         = MessageKind(39)
+	KindManifestWant      = asks | 40
+	KindManifest          = MessageKind(41)
+	KindChunkWant         = asks | 42
+	KindChunk             = MessageKind(43)
 )
 
 // Lane says how a message queues on a stream between members.
@@ -113,41 +113,41 @@ type kind struct {
 // kinds is the one place where the traits of messages stand. A kind without a line is
 // one that this code does not know.
 var kinds = next([256]kind{
-	KindVote:            {"vote", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVote},
-	KindVoteAnswer:      {"vote-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVoteAnswer},
-	KindAppend:          {"append", ofRole, LaneData, byStream, ClassRaft, kept, decodeAppend},
-	KindAppendAnswer:    {"append-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeAppendAnswer},
-	KindHeartbeat:       {"heartbeat", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeat},
-	KindHeartbeatAnswer: {"heartbeat-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeatAnswer},
-	KindReadIndex:       {"read-index", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndex},
-	KindReadIndexAnswer: {"read-index-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndexAnswer},
-	KindTimeoutNow:      {"timeout-now", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeTimeoutNow},
-	KindForward:         {"forward", ofRole, LaneData, byStream, ClassRaft, kept, decodeForward},
-	KindForwardAnswer:   {"forward-answer", ofRole, LaneData, byStream, ClassRaft, kept, decodeForwardAnswer},
-	KindStanding:        {"standing", ofRole, LaneData, byStream, ClassRaft, copied, decodeStanding},
-	KindCheckpoint:      {"checkpoint", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeCheckpoint},
-	KindRepairWant:      {"repair-want", ofRole, LaneData, byStream, ClassCheckpoints, copied, decodeRepairWant},
-	KindRepair:          {"repair", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeRepair},
-	KindTypes:           {"types", ofRole, LaneData, byStream, ClassRaft, copied, decodeTypes},
-	KindFormats:         {"formats", ofRole, LaneData, byStream, ClassRaft, copied, decodeFormats},
-	KindDigestQuestion:  {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
-	KindDigestAnswer:    {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
-	KindFollow:          {"follow", ofRole, LaneData, byStream, ClassRaft, copied, decodeFollow},
-	KindUnsupported:     {"unsupported", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeUnsupported},
-	KindFrame:           {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},
-	KindHave:            {"have", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeHave},
-	KindWant:            {"want", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeWant},
-	KindPrune:           {"prune", ofFlock, LaneData, byDatagram, ClassControl, copied, decodePrune},
-	KindGraft:           {"graft", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeGraft},
-	KindBusy:            {"busy", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeBusy},
-	KindSumQuestion:     {"sum-question", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumQuestion},
-	KindSumAnswer:       {"sum-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumAnswer},
+	KindVote:              {"vote", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVote},
+	KindVoteAnswer:        {"vote-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeVoteAnswer},
+	KindAppend:            {"append", ofRole, LaneData, byStream, ClassRaft, kept, decodeAppend},
+	KindAppendAnswer:      {"append-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeAppendAnswer},
+	KindHeartbeat:         {"heartbeat", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeat},
+	KindHeartbeatAnswer:   {"heartbeat-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeHeartbeatAnswer},
+	KindReadIndex:         {"read-index", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndex},
+	KindReadIndexAnswer:   {"read-index-answer", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeReadIndexAnswer},
+	KindTimeoutNow:        {"timeout-now", ofRole, LaneUrgent, byStream, ClassRaft, copied, decodeTimeoutNow},
+	KindForward:           {"forward", ofRole, LaneData, byStream, ClassRaft, kept, decodeForward},
+	KindForwardAnswer:     {"forward-answer", ofRole, LaneData, byStream, ClassRaft, kept, decodeForwardAnswer},
+	KindWatermark:         {"standing", ofRole, LaneData, byStream, ClassRaft, copied, decodeWatermark},
+	KindInstallCheckpoint: {"checkpoint", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeInstallCheckpoint},
+	KindRepairWant:        {"repair-want", ofRole, LaneData, byStream, ClassCheckpoints, copied, decodeRepairWant},
+	KindRepair:            {"repair", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeRepair},
+	KindTypes:             {"types", ofRole, LaneData, byStream, ClassRaft, copied, decodeTypes},
+	KindFormats:           {"formats", ofRole, LaneData, byStream, ClassRaft, copied, decodeFormats},
+	KindDigestQuestion:    {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
+	KindDigestAnswer:      {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
+	KindActivate:          {"follow", ofRole, LaneData, byStream, ClassRaft, copied, decodeActivate},
+	KindUnsupported:       {"unsupported", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeUnsupported},
+	KindFrame:             {"frame", ofFlock, LaneData, byDatagram, ClassFrames, kept, decodeFrame},
+	KindHave:              {"have", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeHave},
+	KindWant:              {"want", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeWant},
+	KindPrune:             {"prune", ofFlock, LaneData, byDatagram, ClassControl, copied, decodePrune},
+	KindGraft:             {"graft", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeGraft},
+	KindBusy:              {"busy", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeBusy},
+	KindSumQuestion:       {"sum-question", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumQuestion},
+	KindSumAnswer:         {"sum-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumAnswer},
 	// What a checkpoint is fetched with goes over streams, however small: a lost
 	// question would be asked again only after seconds.
-	KindDescribe:    {"describe", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeDescribe},
-	KindDescription: {"description", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeDescription},
-	KindChunkWant:   {"chunk-want", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeChunkWant},
-	KindChunk:       {"chunk", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeChunk},
+	KindManifestWant: {"describe", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeManifestWant},
+	KindManifest:     {"description", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeManifest},
+	KindChunkWant:    {"chunk-want", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeChunkWant},
+	KindChunk:        {"chunk", ofFlock, LaneBulk, byStream, ClassCheckpoints, kept, decodeChunk},
 })
 
 // Kinds are all kinds of messages that this code knows, in the order of their numbers.

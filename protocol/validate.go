@@ -74,9 +74,9 @@ func (q *Request) Validate() error {
 		if q.Watch != nil {
 			return q.Watch.Validate()
 		}
-	case RequestSeats:
-		if q.Seats != nil {
-			return q.Seats.Validate()
+	case RequestMembershipChange:
+		if q.MembershipChange != nil {
+			return q.MembershipChange.Validate()
 		}
 	case RequestCancel, RequestStatus, RequestJoin, RequestAutopilot, RequestDigest, RequestLeader:
 		return nil
@@ -112,9 +112,9 @@ func (c *Command) Validate() error {
 // ErrInvalid.
 func (q *Query) Validate() error {
 	switch {
-	case q.Level > MaxStale:
-		return ErrInvalid.With(fmt.Sprintf("unknown level %d of a read", q.Level))
-	case q.Level == MaxStale && q.MaxAge < 0:
+	case q.Consistency > MaxStale:
+		return ErrInvalid.With(fmt.Sprintf("unknown level %d of a read", q.Consistency))
+	case q.Consistency == MaxStale && q.MaxAge < 0:
 		return ErrInvalid.With(fmt.Sprintf("a state cannot be younger than 0: give an age of 0 or more, not %v", time.Duration(q.MaxAge)))
 	}
 	if err := CheckName(resourceName, q.Resource); err != nil {
@@ -139,7 +139,7 @@ func (w *Watch) Validate() error {
 }
 
 // Validate reports what is out of its limits, as an ErrInvalid.
-func (s *SeatChange) Validate() error {
+func (s *MembershipChange) Validate() error {
 	if s.Target < 0 || s.Target > ActivesMax {
 		return ErrInvalid.With(fmt.Sprintf("a policy aims at 1 to %d voters, not %d", ActivesMax, s.Target))
 	}

@@ -64,7 +64,7 @@ func invalidRequests() map[string]struct {
 		change(&w)
 		return Request{Kind: RequestWatch, Watch: &w}
 	}
-	seats := func(s SeatChange) Request { return Request{Kind: RequestSeats, Seats: &s} }
+	seats := func(s MembershipChange) Request { return Request{Kind: RequestMembershipChange, MembershipChange: &s} }
 	large := make([]byte, CommandBytesMax+1)
 	return map[string]refused{
 		"command, no resource":        {command(func(c *Command) { c.Resource = "" }), ErrInvalid, "the name of a resource is empty"},
@@ -82,19 +82,19 @@ func invalidRequests() map[string]struct {
 		"query, bad type":             {query(func(q *Query) { q.Type = "\x00" }), ErrInvalid, `the name of a type, "\x00"`},
 		"query, long operation":       {query(func(q *Query) { q.Operation = long }), ErrTooLarge, "the name of an operation"},
 		"query, large argument":       {query(func(q *Query) { q.Argument = large }), ErrTooLarge, "the argument of o"},
-		"query, unknown level":        {query(func(q *Query) { q.Level = MaxStale + 1 }), ErrInvalid, "unknown level 4"},
-		"query, negative age":         {query(func(q *Query) { q.Level, q.MaxAge = MaxStale, -1 }), ErrInvalid, "not -1ns"},
+		"query, unknown level":        {query(func(q *Query) { q.Consistency = MaxStale + 1 }), ErrInvalid, "unknown level 4"},
+		"query, negative age":         {query(func(q *Query) { q.Consistency, q.MaxAge = MaxStale, -1 }), ErrInvalid, "not -1ns"},
 		"query of the system's space": {query(func(q *Query) { q.Resource, q.Type = "", SessionType }), ErrInvalid, "the name of a resource is empty"},
 		"watch, no resource":          {watch(func(w *Watch) { w.Resource = "" }), ErrInvalid, "the name of a resource is empty"},
 		"watch, bad resource":         {watch(func(w *Watch) { w.Resource = "bad name" }), ErrInvalid, `"bad name"`},
 		"watch, long type":            {watch(func(w *Watch) { w.Type = long }), ErrTooLarge, "the name of a type"},
 		"watch, long prefix":          {watch(func(w *Watch) { w.Prefix = large[:KeyBytesMax+1] }), ErrTooLarge, `for a watch of t "r" has 4098 bytes, the limit is 4097`},
 		"watch, nothing":              {Request{Kind: RequestWatch}, ErrInvalid, "does not say"},
-		"seats, negative target":      {seats(SeatChange{Target: -1}), ErrInvalid, "not -1"},
-		"seats, large target":         {seats(SeatChange{Target: ActivesMax + 1}), ErrInvalid, "not 65"},
-		"seats, many":                 {seats(SeatChange{Remove: make([]MemberID, 2*ActivesMax+1)}), ErrInvalid, "not 129"},
-		"seats, autopilot":            {seats(SeatChange{Autopilot: &Autopilot{Floor: -1}}), ErrInvalid, "floor"},
-		"seats, nothing":              {Request{Kind: RequestSeats}, ErrInvalid, "does not say"},
+		"seats, negative target":      {seats(MembershipChange{Target: -1}), ErrInvalid, "not -1"},
+		"seats, large target":         {seats(MembershipChange{Target: ActivesMax + 1}), ErrInvalid, "not 65"},
+		"seats, many":                 {seats(MembershipChange{Remove: make([]MemberID, 2*ActivesMax+1)}), ErrInvalid, "not 129"},
+		"seats, autopilot":            {seats(MembershipChange{Autopilot: &Autopilot{Floor: -1}}), ErrInvalid, "floor"},
+		"seats, nothing":              {Request{Kind: RequestMembershipChange}, ErrInvalid, "does not say"},
 		"unknown kind":                {Request{Kind: RequestLeader + 1}, ErrUnsupported, "requests of kind 11 are not known here"},
 		"no kind":                     {Request{}, ErrUnsupported, "requests of kind 0"},
 	}
@@ -128,9 +128,9 @@ func TestValidateTakesWhatIsWithinTheLimits(t *testing.T) {
 			OneShot: OneShot{Number: OneShotNumber{0xff}, Seen: math.MaxUint64}, Resource: name, Type: name, Operation: name, Argument: full,
 		}},
 		&Request{Kind: RequestCommand, Command: &Command{Type: SessionType, Operation: SessionOpen}},
-		&Request{Kind: RequestQuery, Query: &Query{Resource: name, Type: name, Operation: name, Argument: full, Level: MaxStale, MaxAge: math.MaxInt64}},
+		&Request{Kind: RequestQuery, Query: &Query{Resource: name, Type: name, Operation: name, Argument: full, Consistency: MaxStale, MaxAge: math.MaxInt64}},
 		&Request{Kind: RequestWatch, Watch: &Watch{Resource: name, Type: name, Prefix: full[:KeyBytesMax]}},
-		&Request{Kind: RequestSeats, Seats: &SeatChange{Target: ActivesMax}},
+		&Request{Kind: RequestMembershipChange, MembershipChange: &MembershipChange{Target: ActivesMax}},
 	) {
 		if err := q.Validate(); err != nil {
 			t.Errorf("%+v: %v", q, err)
@@ -156,7 +156,7 @@ func TestARefusedRequestIsKnownByItsID(t *testing.T) {
 	for name, c := range invalidRequests() {
 		q := c.request
 		q.ID = 1 << 33
-		if q.Kind == RequestCommand && q.Command == nil || q.Kind == RequestWatch && q.Watch == nil || q.Kind == RequestSeats && q.Seats == nil {
+		if q.Kind == RequestCommand && q.Command == nil || q.Kind == RequestWatch && q.Watch == nil || q.Kind == RequestMembershipChange && q.MembershipChange == nil {
 			continue // has no encoding
 		}
 		src := AppendRequest(nil, &q)
@@ -169,7 +169,7 @@ func TestARefusedRequestIsKnownByItsID(t *testing.T) {
 			err = got.Validate()
 		}
 		// What the codec alone can tell has no code of its own.
-		if !errors.Is(err, c.want) && !(q.Kind == RequestSeats && errors.Is(err, ErrMalformed)) {
+		if !errors.Is(err, c.want) && !(q.Kind == RequestMembershipChange && errors.Is(err, ErrMalformed)) {
 			t.Errorf("%s: got %v, want %s", name, err, c.want.Code)
 		}
 		head, err := DecodeRequestHead(src[:min(len(src), RequestHeadBytesMax)])

@@ -37,12 +37,12 @@ type Option func(*Options)
 
 // Options are what the options of a call amount to.
 type Options struct {
-	Level protocol.Level
-	// Seen, MaxAge and AtHand are those of a protocol.Query.
-	Seen   protocol.Index
-	MaxAge time.Duration
-	AtHand bool
-	Info   *Info
+	Consistency protocol.Consistency
+	// Seen, MaxAge and NoForwarding are those of a protocol.Query.
+	Seen         protocol.Index
+	MaxAge       time.Duration
+	NoForwarding bool
+	Info         *Info
 }
 
 // Info is what a call tells besides its answer.
@@ -57,24 +57,24 @@ type Info struct {
 }
 
 // Local makes a query read what the member at hand has.
-func Local(o *Options) { o.Level = protocol.Local }
+func Local(o *Options) { o.Consistency = protocol.Local }
 
 // Linearizable makes a query see every write acknowledged before it began. It
 // is the default.
-func Linearizable(o *Options) { o.Level = protocol.Linearizable }
+func Linearizable(o *Options) { o.Consistency = protocol.Linearizable }
 
 // Session makes a query read what the member at hand has, once that is no older
 // than what its caller has seen: a caller reads its own writes and never reads
 // backwards, whichever member answers.
-func Session(o *Options) { o.Level = protocol.Session }
+func Session(o *Options) { o.Consistency = protocol.Session }
 
 // AtLeast makes a query wait for a state that has reached an index, of whatever
 // caller. It is Session with that index seen too; with [MaxStale] both hold.
 func AtLeast(index protocol.Index) Option {
 	return func(o *Options) {
 		o.Seen = max(o.Seen, index)
-		if o.Level != protocol.MaxStale {
-			o.Level = protocol.Session
+		if o.Consistency != protocol.MaxStale {
+			o.Consistency = protocol.Session
 		}
 	}
 }
@@ -84,14 +84,14 @@ func AtLeast(index protocol.Index) Option {
 // state. Otherwise it waits a little, then asks the leader as [Linearizable]
 // does, and if that fails too, it fails with protocol.ErrTooStale.
 func MaxStale(d time.Duration) Option {
-	return func(o *Options) { o.Level, o.MaxAge = protocol.MaxStale, d }
+	return func(o *Options) { o.Consistency, o.MaxAge = protocol.MaxStale, d }
 }
 
-// AtHand keeps a query at [MaxStale] from asking the leader.
-func AtHand(o *Options) { o.AtHand = true }
+// NoForwarding keeps a query at [MaxStale] from asking the leader.
+func NoForwarding(o *Options) { o.NoForwarding = true }
 
 // WithLevel sets the level of a query.
-func WithLevel(level protocol.Level) Option { return func(o *Options) { o.Level = level } }
+func WithLevel(level protocol.Consistency) Option { return func(o *Options) { o.Consistency = level } }
 
 // WithInfo has the call fill in info, also when the operation itself answers an
 // error.
@@ -112,7 +112,7 @@ func OptionsOf(opts []Option) Options {
 func (o *Options) query(resource, typ, operation string, argument []byte) protocol.Query {
 	return protocol.Query{
 		Resource: resource, Type: typ, Operation: operation, Argument: argument,
-		Level: o.Level, Seen: o.Seen, MaxAge: int64(o.MaxAge), AtHand: o.AtHand,
+		Consistency: o.Consistency, Seen: o.Seen, MaxAge: int64(o.MaxAge), NoForwarding: o.NoForwarding,
 	}
 }
 

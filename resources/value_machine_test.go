@@ -150,7 +150,7 @@ func restart(t *testing.T, m *machine.Machine) *machine.Machine {
 	if got, err := l.Finish(snapshot.Index()); err != nil || got != snapshot.Digest() {
 		t.Fatalf("got digest %v, %v, want %v", got, err, snapshot.Digest())
 	}
-	next.Adopt(l)
+	next.Install(l)
 	return next
 }
 

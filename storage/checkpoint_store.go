@@ -21,7 +21,7 @@ const (
 	// ChunkBytesLimit is the largest chunk there can be: one item at all its
 	// limits. What comes from outside and is longer is refused.
 	ChunkBytesLimit = ItemValueBytesMax + protocol.KeyBytesMax + 2*SpaceBytesMax + 64
-	// ChunksMax limits the chunks of a checkpoint, so that its description
+	// ChunksMax limits the chunks of a checkpoint, so that its manifest
 	// stays below protocol.FrameBytesMax. It is about 20 GB of items.
 	ChunksMax = 1 << 17
 )
@@ -45,9 +45,9 @@ type Item struct {
 // attackers.
 type ChunkSum [16]byte
 
-// Description says what a checkpoint is. Members that took a checkpoint of the
-// same state at the same index have equal descriptions.
-type Description struct {
+// Manifest says what a checkpoint is. Members that took a checkpoint of the
+// same state at the same index have equal manifests.
+type Manifest struct {
 	// Index and Term are those of the last entry whose effect is in it, LogSum
 	// is the log sum after that entry, and Configuration the one in force.
 	Index         protocol.Index
@@ -65,7 +65,7 @@ type Description struct {
 }
 
 // SameLog reports whether both were taken of one log at one index.
-func (d *Description) SameLog(e *Description) bool {
+func (d *Manifest) SameLog(e *Manifest) bool {
 	return d.Index == e.Index && d.Term == e.Term && d.LogSum == e.LogSum
 }
 
@@ -78,7 +78,7 @@ func (d *Description) SameLog(e *Description) bool {
 //   - ErrNotFound: no such checkpoint is kept, or no such chunk is in it;
 //   - ErrCorrupt: what was read is not what was written. Say Bad;
 //   - ErrStaleVersion: not on top of what is kept: take a full one;
-//   - ErrInvalid, ErrTooLarge: an item or a description that cannot be kept;
+//   - ErrInvalid, ErrTooLarge: an item or a manifest that cannot be kept;
 //   - ErrNoSpace: there is too little free space; nothing was changed;
 //   - ErrDirectory: it cannot be done now, and nothing has changed; the next
 //     checkpoint may be taken, and what is kept may be read later;
@@ -91,10 +91,10 @@ func (d *Description) SameLog(e *Description) bool {
 type CheckpointStore interface {
 	// Kept returns the checkpoints that can be used, newest first: at most two.
 	// The caller must not change their chunk sums.
-	Kept() []Description
+	Kept() []Manifest
 
 	// Iterate calls fn for each item of a kept checkpoint, in order. An item is
-	// given out only after its chunk has been compared with the description;
+	// given out only after its chunk has been compared with the manifest;
 	// it is valid until fn returns. An error of fn ends it and is returned.
 	// The owner compares its own digest at the end, and says Bad if it differs.
 	Iterate(ctx context.Context, index protocol.Index, fn func(Item) error) error
@@ -123,23 +123,23 @@ type CheckpointStore interface {
 	// the new one takes its place, so that two kept ones never have a file in
 	// common. It returns ErrStaleVersion if base is not that, or its store has
 	// become too large: then a full one has to be taken.
-	BeginIncremental(ctx context.Context, index protocol.Index, base Description) (CheckpointWriter, error)
+	BeginIncremental(ctx context.Context, index protocol.Index, base Manifest) (CheckpointWriter, error)
 
 	// Install begins, or after a restart resumes, the installation of a
 	// checkpoint from other members. Its index is above that of each kept one:
 	// say Bad to those that are in the way. One that is under way for another
-	// description is given up, and its chunks count for this one as far as they
+	// manifest is given up, and its chunks count for this one as far as they
 	// are the same; so do those of the kept checkpoints. An installation that a
 	// checkpoint of this member's own has reached is given up, too.
-	Install(ctx context.Context, d Description) (CheckpointInstall, error)
-	// Installing returns the description of an installation that has begun and
+	Install(ctx context.Context, d Manifest) (CheckpointInstall, error)
+	// Installing returns the manifest of an installation that has begun and
 	// not ended.
-	Installing() (Description, bool)
+	Installing() (Manifest, bool)
 
 	// Aside returns the checkpoints whose store could not be opened, or killed
 	// the process three times in one boot. They are deleted when two good ones
 	// above are kept, all but the last few.
-	Aside() []Description
+	Aside() []Manifest
 	// Retry tries the stores that were set aside again, and puts those back
 	// that can be read, as far as they are not below two that are kept. It is
 	// for the member that can get a checkpoint nowhere else, and for people. It
@@ -160,8 +160,8 @@ type CheckpointWriter interface {
 	// Commit makes the checkpoint the newest kept one, durably, and gives up
 	// the oldest. Before that it ends the store, opens it anew and reads all
 	// that is in it. It fills in
-	// Items, Bytes and Chunks and returns the whole description.
-	Commit(ctx context.Context, d Description) (Description, error)
+	// Items, Bytes and Chunks and returns the whole manifest.
+	Commit(ctx context.Context, d Manifest) (Manifest, error)
 
 	// Abort gives the checkpoint up. It does nothing after a Commit that
 	// succeeded, and is wanted after one that did not.

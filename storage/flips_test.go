@@ -68,7 +68,7 @@ func flipsEntries() []protocol.Entry {
 		}
 		if i == 0 || i == 70 {
 			c := protocol.Configuration{Target: 3, Members: []protocol.ActiveMember{
-				{ID: flipsMember.Member, Name: "a1", Address: "a:1", Seat: protocol.SeatVoter}}}
+				{ID: flipsMember.Member, Name: "a1", Address: "a:1", Suffrage: protocol.SuffrageVoter}}}
 			out[i].Kind, out[i].Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
 		}
 	}
@@ -171,7 +171,7 @@ type served struct {
 }
 
 type servedCheckpoint struct {
-	Description storage.Description
+	Description storage.Manifest
 	// Refused says why it cannot be used; else Digest is of what it holds.
 	Refused string
 	Digest  [16]byte
@@ -193,8 +193,8 @@ func serve(dir string) served {
 		return out
 	}
 	defer l.Close()
-	rec := l.Recovered()
-	out.State, out.First, out.Last = rec.State, rec.Shape.FirstIndex(), rec.Shape.LastIndex()
+	rec := l.Opened()
+	out.State, out.First, out.Last = rec.State, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex()
 	out.Configurations = fmt.Sprint(rec.Configurations.All())
 	if rec.Damage != nil {
 		out.Damage = rec.Damage.Error()
@@ -308,7 +308,7 @@ func wrongIn(got, want *served) (wrong string, detected bool) {
 		}
 		k := slices.IndexFunc(want.Kept, func(w servedCheckpoint) bool { return w.Description.Index == c.Description.Index })
 		if k < 0 || want.Kept[k].Digest != c.Digest || want.Kept[k].Items != c.Items ||
-			!slices.Equal(storage.EncodeDescription(c.Description), storage.EncodeDescription(want.Kept[k].Description)) {
+			!slices.Equal(storage.EncodeManifest(c.Description), storage.EncodeManifest(want.Kept[k].Description)) {
 			return fmt.Sprintf("checkpoint %d at %d", i, c.Description.Index), detected
 		}
 	}
@@ -405,7 +405,7 @@ func repairFromTwin(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	rec := l.Recovered()
+	rec := l.Opened()
 	entries := twin(flipsEntries())
 	other := protocol.MemberID{9}
 	c := repair.New(0, repair.Config{ID: flipsMember.Member}, &rec, l, nil)

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// TailEntriesMax and TailBytesMax bound Recovered.Tail: the entries that a
+	// TailEntriesMax and TailBytesMax bound Opened.Tail: the entries that a
 	// member keeps in memory so that those who keep up never read its disk.
 	TailEntriesMax = 4096
 	TailBytesMax   = 4 << 20
 )
 
-// Recovered is what opening a log found. With Damage, Shape, Tail, LastSum,
+// Opened is what opening a log found. With Damage, LogTerms, Tail, LastSum,
 // LastTime and Configurations end below the first damaged entry, while State is
 // still the newest one.
-type Recovered struct {
+type Opened struct {
 	State          protocol.HardState
-	Shape          protocol.Shape
+	LogTerms       protocol.LogTerms
 	Configurations protocol.Configurations
 	// LastSum is the log sum after the last entry, and LastTime that entry's
 	// cluster time: 0 if no entry is held.
@@ -66,12 +66,12 @@ type Damage struct {
 	// Begin is where the log begins, if the first range begins there. Its
 	// configuration has index 0 if it is not known.
 	Begin Begin
-	// Beheaded says that what stood before Begin cannot be read: the log began
+	// HeadLost says that what stood before Begin cannot be read: the log began
 	// there or lower, and nothing tells where.
-	Beheaded bool
-	// Endless says that nothing tells where the log ended. It cannot be repaired:
+	HeadLost bool
+	// EndUnknown says that nothing tells where the log ended. It cannot be repaired:
 	// what the member acknowledged is not known.
-	Endless bool
+	EndUnknown bool
 	// Records counts the damaged records.
 	Records int
 	// Text says what was found, for people.
@@ -119,8 +119,8 @@ func (u *Unreadable) Unwrap() []error { return []error{protocol.ErrCorrupt, u.Er
 // which names the cause; the log is as it was before, takes what it has room for,
 // and the call can be made again.
 type Log interface {
-	// Recovered returns what opening found. It does not follow later writes.
-	Recovered() Recovered
+	// Opened returns what opening found. It does not follow later writes.
+	Opened() Opened
 
 	// Write hands one durable step to the operating system: w.State, the
 	// truncation and the entries are recovered together or not at all. The
@@ -190,7 +190,7 @@ type Log interface {
 type Space struct {
 	// Full turns true below the low mark and false again from the high one on.
 	Full bool
-	// Free is what there is; Low and High are the marks. All are 0 where nothing
+	// Free is what there is; Low and High are the checkpoint entries. All are 0 where nothing
 	// is watched.
 	Free, Low, High uint64
 }
@@ -205,6 +205,6 @@ type Begin struct {
 }
 
 // BeginAfter returns where a log begins that is reset to a checkpoint.
-func BeginAfter(d *Description) Begin {
+func BeginAfter(d *Manifest) Begin {
 	return Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration}
 }

@@ -33,8 +33,8 @@ type Known struct {
 	Number string
 	// Heard is when it was last heard, now for one that is; zero: never.
 	Heard time.Time
-	// Seated says that the configuration names it: it is not forgotten.
-	Seated bool
+	// Named says that the configuration names it: it is not forgotten.
+	Named bool
 }
 
 // memory is who is not heard and should be: the members that were cut off, are
@@ -43,7 +43,7 @@ type memory struct {
 	started time.Time
 	lost    map[protocol.MemberID]*lost
 	size    *atomic.Int64               // of lost, readable by anybody
-	seated  map[protocol.MemberID]Known // that the configuration names
+	named   map[protocol.MemberID]Known // that the configuration names
 	given   []given
 }
 
@@ -67,7 +67,7 @@ type given struct {
 }
 
 func newMemory(list []Known, addresses []string) memory {
-	m := memory{started: time.Now(), lost: make(map[protocol.MemberID]*lost), size: new(atomic.Int64), seated: make(map[protocol.MemberID]Known)}
+	m := memory{started: time.Now(), lost: make(map[protocol.MemberID]*lost), size: new(atomic.Int64), named: make(map[protocol.MemberID]Known)}
 	for _, k := range list {
 		if !k.ID.IsZero() {
 			m.lose(k, true)
@@ -101,7 +101,7 @@ func (m *memory) drop(id protocol.MemberID) {
 func (m *memory) evict() bool {
 	var oldest *lost
 	for id, l := range m.lost {
-		_, seated := m.seated[id]
+		_, seated := m.named[id]
 		if !seated && (oldest == nil || l.Heard.Before(oldest.Heard)) {
 			oldest = l
 		}
@@ -117,7 +117,7 @@ func (m *memory) evict() bool {
 func (m *memory) found(peer protocol.Peer) {
 	m.drop(peer.ID)
 	for id, l := range m.lost {
-		if _, seated := m.seated[id]; !seated && peer.Name != "" && l.Name == peer.Name {
+		if _, seated := m.named[id]; !seated && peer.Name != "" && l.Name == peer.Name {
 			m.drop(id)
 		}
 	}
@@ -126,7 +126,7 @@ func (m *memory) found(peer protocol.Peer) {
 // left forgets who has left by its own will. A seat remains, and with it the
 // wish to hear its member.
 func (m *memory) left(id protocol.MemberID) {
-	if _, seated := m.seated[id]; !seated {
+	if _, seated := m.named[id]; !seated {
 		m.drop(id)
 	}
 }
@@ -134,7 +134,7 @@ func (m *memory) left(id protocol.MemberID) {
 // expire forgets who was not heard for too long.
 func (m *memory) expire(now time.Time) {
 	for id, l := range m.lost {
-		_, seated := m.seated[id]
+		_, seated := m.named[id]
 		last := l.Heard
 		if last.Before(m.started) {
 			last = m.started
@@ -145,20 +145,20 @@ func (m *memory) expire(now time.Time) {
 	}
 }
 
-// seat says whom the configuration names, except for the members that live.
-func (m *memory) seat(list []Known, lives func(protocol.MemberID) bool) {
+// name says whom the configuration names, except for the members that live.
+func (m *memory) name(list []Known, lives func(protocol.MemberID) bool) {
 	next := make(map[protocol.MemberID]Known, len(list))
 	for _, k := range list {
 		if k.ID.IsZero() {
 			continue
 		}
-		k.Seated = true
+		k.Named = true
 		next[k.ID] = k
 		if m.lost[k.ID] == nil && !lives(k.ID) {
 			m.lose(k, true)
 		}
 	}
-	m.seated = next
+	m.named = next
 	for id, l := range m.lost {
 		if _, seated := next[id]; !seated && l.Heard.IsZero() {
 			m.drop(id) // it was known for its seat alone
@@ -171,7 +171,7 @@ func (m *memory) missing() []Known {
 	list := make([]Known, 0, len(m.lost))
 	for id, l := range m.lost { // sorted below
 		if l.settled {
-			_, l.Seated = m.seated[id]
+			_, l.Named = m.named[id]
 			list = append(list, l.Known)
 		}
 	}
@@ -208,7 +208,7 @@ func (m *memory) idle(live map[protocol.MemberID]known) (members []*lost, addres
 // announced, and that which the configuration has.
 func (m *memory) addresses(l *lost) []string {
 	list := []string{l.Address}
-	if s, ok := m.seated[l.ID]; ok && s.Address != l.Address {
+	if s, ok := m.named[l.ID]; ok && s.Address != l.Address {
 		list = append(list, s.Address)
 	}
 	return slices.DeleteFunc(list, func(a string) bool { return a == "" })
@@ -239,13 +239,13 @@ func (s *Swim) Remembered() []Known {
 	return append(lost, live[:min(len(live), rememberedMax-len(lost))]...)
 }
 
-// Seat says whom the configuration names: they are looked for until they are
+// Name says whom the configuration names: they are looked for until they are
 // heard, whether this member ever knew them or not.
-func (s *Swim) Seat(members []Known) {
+func (s *Swim) Name(members []Known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	members = slices.DeleteFunc(slices.Clone(members), func(k Known) bool { return k.ID == s.cfg.ID })
-	s.memory.seat(members, func(id protocol.MemberID) bool { _, live := s.nodes[id]; return live })
+	s.memory.name(members, func(id protocol.MemberID) bool { _, live := s.nodes[id]; return live })
 }
 
 // Forget says that a member is not expected back: it was removed. If it is heard

@@ -306,12 +306,12 @@ func TestWhatIsRememberedIsEnough(t *testing.T) {
 	if got := seated.Unheard(); len(got) != 0 {
 		t.Errorf("got %v, want nobody", got)
 	}
-	seated.Seat([]Known{{ID: nodes[1].id, Name: "n2", Address: nodes[1].address}, {ID: seated.id, Address: seated.address}})
-	if got := seated.Unheard(); len(got) != 1 || !got[0].Seated || !got[0].Heard.IsZero() {
+	seated.Name([]Known{{ID: nodes[1].id, Name: "n2", Address: nodes[1].address}, {ID: seated.id, Address: seated.address}})
+	if got := seated.Unheard(); len(got) != 1 || !got[0].Named || !got[0].Heard.IsZero() {
 		t.Errorf("got %+v, want the one with a seat", got)
 	}
 	seated.until("the others", count(3))
-	seated.Seat(nil)
+	seated.Name(nil)
 	if got := seated.Unheard(); len(got) != 0 {
 		t.Errorf("got %v, want nobody", got)
 	}
@@ -342,7 +342,7 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	m := newMemory(nil, nil)
 	id := func(i int) protocol.MemberID { return protocol.MemberID{1, 14: byte(i >> 8), 15: byte(i)} }
 	never := func(protocol.MemberID) bool { return false }
-	m.seat([]Known{{ID: id(0), Address: "a:1"}}, never)
+	m.name([]Known{{ID: id(0), Address: "a:1"}}, never)
 	for i := 1; i <= rememberedMax+10; i++ {
 		m.lose(Known{ID: id(i), Heard: m.started.Add(time.Duration(i))}, true)
 	}
@@ -353,7 +353,7 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	if got, want := list[0].ID, id(rememberedMax+10); got != want {
 		t.Errorf("first is %s, want %s", got, want)
 	}
-	if last := list[rememberedMax-1]; last.ID != id(0) || !last.Seated {
+	if last := list[rememberedMax-1]; last.ID != id(0) || !last.Named {
 		t.Errorf("last is %+v, want the seat", last)
 	}
 	m.expire(m.started.Add(rememberedFor + time.Minute))
@@ -472,9 +472,9 @@ func TestNewsWaitsForNothingWhileNobodyIsLost(t *testing.T) {
 	counted("left", rememberedMax-3)
 	s.Forget(protocol.MemberID{1, 1, 3})
 	counted("removed", rememberedMax-4)
-	m.seat([]Known{{ID: protocol.MemberID{7}}}, live)
+	m.name([]Known{{ID: protocol.MemberID{7}}}, live)
 	counted("seated", rememberedMax-3)
-	m.seat(nil, live)
+	m.name(nil, live)
 	counted("its seat is gone", rememberedMax-4)
 	m.expire(time.Now().Add(2 * rememberedFor))
 	counted("expired", 0)

@@ -113,7 +113,7 @@ func (t *transport) read() {
 				return
 			}
 			// Of one packet, such as "nobody listens there"; or of the socket.
-			if failed++; failed > failuresOfPackets && !t.rest(out.Failed(err)) {
+			if failed++; failed > failuresOfPackets && !t.backOff(out.Failed(err)) {
 				return
 			}
 			continue
@@ -143,8 +143,8 @@ func (t *transport) read() {
 	}
 }
 
-// rest waits, and reports whether the transport goes on.
-func (t *transport) rest(pause time.Duration) bool {
+// backOff waits, and reports whether the transport goes on.
+func (t *transport) backOff(pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

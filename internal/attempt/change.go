@@ -6,7 +6,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Change is the attempts at a change of seats: it is made again only while it has not been
+// Change is the attempts at a membership change: it is made again only while it has not been
 // taken. The zero value has made none.
 type Change struct {
 	refusal error // the last one that a member has sent

@@ -27,7 +27,7 @@ func TestRefusalAfterALostAttemptIsAnUnknownOutcome(t *testing.T) {
 		{"lost, then given up", []error{lost}, true, protocol.ErrUnknownOutcome},
 		{"lost, refused, then given up", []error{lost, protocol.ErrNoLeader}, true, protocol.ErrUnknownOutcome},
 		{"refused, lost, refused, then given up", []error{protocol.ErrUnavailable, lost, protocol.ErrUnavailable}, true, protocol.ErrUnknownOutcome},
-		{"given up for another leader, then given up", []error{&overtaken{"a:1", "b:1"}}, true, protocol.ErrUnknownOutcome},
+		{"given up for another leader, then given up", []error{&superseded{"a:1", "b:1"}}, true, protocol.ErrUnknownOutcome},
 		{"the session is gone", []error{protocol.ErrSessionExpired}, false, protocol.ErrSessionExpired},
 		{"lost, then the session is gone", []error{lost, protocol.ErrSessionExpired}, false, protocol.ErrUnknownOutcome},
 	} {

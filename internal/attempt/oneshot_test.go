@@ -19,7 +19,7 @@ func TestANumberIsGivenUpOnlyIfNoCopyMayHaveRun(t *testing.T) {
 		{"at once", nil, Anew},
 		{"refused by a member before", []error{protocol.ErrNotLeader, protocol.ErrOverloaded}, Anew},
 		{"lost before", []error{lost}, Expired},
-		{"given up for another leader before", []error{&overtaken{"a:1", "b:1"}}, Expired},
+		{"given up for another leader before", []error{&superseded{"a:1", "b:1"}}, Expired},
 		{"lost, then refused by a member", []error{lost, protocol.ErrNotLeader}, Expired},
 	} {
 		var o OneShot

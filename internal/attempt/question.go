@@ -58,7 +58,7 @@ func (q *Question) behind(err error, until Until) bool {
 	if query == nil || CodeIn(err) != protocol.ErrTooStale.Code {
 		return false
 	}
-	return query.Level == protocol.Session || until.cutShort()
+	return query.Consistency == protocol.Session || until.cutShort()
 }
 
 // NeverReached is the error of a read from an index that no member is known to

@@ -21,9 +21,9 @@ func RouteOf(q *protocol.Request) Route {
 	switch {
 	case IsCommand(q), q.Kind == protocol.RequestAutopilot:
 		return RouteLeader
-	case q.Kind == protocol.RequestStatus, q.Kind == protocol.RequestDigest, q.Query != nil && q.Query.Level == protocol.Local:
+	case q.Kind == protocol.RequestStatus, q.Kind == protocol.RequestDigest, q.Query != nil && q.Query.Consistency == protocol.Local:
 		return RouteGiven
-	case q.Query != nil && q.Query.Level != protocol.Linearizable:
+	case q.Query != nil && q.Query.Consistency != protocol.Linearizable:
 		return RouteNear
 	}
 	return RouteAny
@@ -32,7 +32,7 @@ func RouteOf(q *protocol.Request) Route {
 // IsCommand reports whether a request may have an effect, and so goes to one
 // member only.
 func IsCommand(q *protocol.Request) bool {
-	return q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats
+	return q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestMembershipChange
 }
 
 // Round is one attempt at a request: one member after the other is asked, the one that
@@ -85,7 +85,7 @@ func (r *Round) Took(now time.Time, address string, response *protocol.Response,
 		r.endpoints.Prefer(address, r.suits)
 		return r.again(now, response)
 	}
-	if err == nil || ended == nil && !Permanent(err) && !isOvertaken(err) {
+	if err == nil || ended == nil && !Permanent(err) && !isSuperseded(err) {
 		r.endpoints.BackOff(address, now.Add(r.backOff))
 	}
 	switch {
@@ -139,7 +139,7 @@ func (r *Round) again(now time.Time, response *protocol.Response) (over bool, _ 
 // isLate reports whether an answer was young enough when it was made, and is not
 // any more. At MaxAge 0 it came from the leader, later than the call began.
 func isLate(q *protocol.Request, response *protocol.Response) bool {
-	return q.Query != nil && q.Query.Level == protocol.MaxStale && q.Query.MaxAge > 0 &&
+	return q.Query != nil && q.Query.Consistency == protocol.MaxStale && q.Query.MaxAge > 0 &&
 		response.Result.AgeKnown && response.Result.Code != protocol.ErrTooStale.Code && response.Result.Age > q.Query.MaxAge
 }
 

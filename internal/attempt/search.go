@@ -107,25 +107,25 @@ func (s *Search) Leads(leader string, term protocol.Term) {
 	}
 	slices.SortFunc(late, func(a, b *Errand) int { return cmp.Compare(a.number, b.number) })
 	for _, e := range late {
-		e.giveUp(&overtaken{e.address, leader})
+		e.giveUp(&superseded{e.address, leader})
 	}
 }
 
-// overtaken is why a command was given up: it may have happened, and another
+// superseded is why a command was given up: it may have happened, and another
 // member leads by now.
-type overtaken struct{ address, leader string }
+type superseded struct{ address, leader string }
 
 // Error names both members.
-func (e *overtaken) Error() string {
+func (e *superseded) Error() string {
 	return fmt.Sprintf("no answer from %s, and by now %s leads: the write may have happened", e.address, e.leader)
 }
 
 // Unwrap makes it an unknown outcome.
-func (e *overtaken) Unwrap() error { return protocol.ErrUnknownOutcome }
+func (e *superseded) Unwrap() error { return protocol.ErrUnknownOutcome }
 
-// isOvertaken reports whether a command was given up because another member leads.
-func isOvertaken(err error) bool {
-	late := (*overtaken)(nil)
+// isSuperseded reports whether a command was given up because another member leads.
+func isSuperseded(err error) bool {
+	late := (*superseded)(nil)
 	return errors.As(err, &late)
 }
 

@@ -84,11 +84,11 @@ type Client struct {
 	transport Transport
 	cfg       Config
 
-	opening chan struct{} // holds a token while somebody opens a session
-	closing chan struct{} // closed by Close
-	keepers sync.WaitGroup
-	alive   context.Context // ends with closing; for the keeper's requests
-	end     context.CancelFunc
+	opening    chan struct{} // holds a token while somebody opens a session
+	closing    chan struct{} // closed by Close
+	keepAlives sync.WaitGroup
+	alive      context.Context // ends with closing; for the snapshotter's requests
+	end        context.CancelFunc
 
 	waiting waiting      // for a place in the session's window
 	watches atomic.Int64 // streams that are not closed
@@ -234,7 +234,7 @@ func (c *Client) Query(ctx context.Context, query protocol.Query) (protocol.Resu
 		return protocol.Result{}, err
 	}
 	seen := c.seen.index()
-	if query.Level == protocol.Session {
+	if query.Consistency == protocol.Session {
 		query.Seen = max(query.Seen, seen)
 	}
 	response, err := c.ask(ctx, protocol.Request{Kind: protocol.RequestQuery, Query: &query})
@@ -321,7 +321,7 @@ func (c *Client) Close() error {
 
 	close(c.closing)
 	c.end()
-	c.keepers.Wait()
+	c.keepAlives.Wait()
 	if s != nil {
 		c.endSession(s.id)
 		s.end()
@@ -360,7 +360,7 @@ func (c *Client) current(ctx context.Context) (*session, error) {
 	}
 	c.session = s
 	c.noSession.Store(nil)
-	c.keepers.Add(1)
+	c.keepAlives.Add(1)
 	go c.keepAlive(s)
 	return s, nil
 }
@@ -402,7 +402,7 @@ func (c *Client) drop(s *session) {
 // keepAlive tells the cluster that the session is still wanted, until it ends:
 // more often while it is not known to have carried a command.
 func (c *Client) keepAlive(s *session) {
-	defer c.keepers.Done()
+	defer c.keepAlives.Done()
 	every := min(c.cfg.SessionTimeout, protocol.SessionUnusedMax) / 3
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()

@@ -17,8 +17,8 @@ func TestFrozenVotersDoNotDelayTheMissingQuorum(t *testing.T) {
 	frozen, awake := []string{"a:1", "b:1", "c:1"}, []string{"d:1", "e:1"}
 	for name, ask := range map[string]func(context.Context, *Client) error{
 		"who has a seat": func(ctx context.Context, c *Client) error { _, err := c.Autopilot(ctx); return err },
-		"change of seats": func(ctx context.Context, c *Client) error {
-			_, err := c.Seats(ctx, protocol.SeatChange{Transfer: true})
+		"membership change": func(ctx context.Context, c *Client) error {
+			_, err := c.ChangeMembership(ctx, protocol.MembershipChange{Transfer: true})
 			return err
 		},
 	} {

@@ -26,7 +26,7 @@ type realm struct {
 	term    protocol.Term
 	changed chan struct{}
 	stale   map[string]protocol.Response // what a member says of the leader instead
-	asked   []string                     // addresses, of commands and changes of seats
+	asked   []string                     // addresses, of commands and membership changes
 }
 
 func newRealm(t *testing.T) *realm {
@@ -52,7 +52,7 @@ func (r *realm) serve(address string, q *protocol.Request, to *wire.Responder) {
 	r.mu.Lock()
 	leader, term, changed := r.leader, r.term, r.changed
 	says, stale := r.stale[address]
-	if q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestSeats {
+	if q.Kind == protocol.RequestCommand || q.Kind == protocol.RequestMembershipChange {
 		r.asked = append(r.asked, address)
 	}
 	r.mu.Unlock()
@@ -188,7 +188,7 @@ func TestStaleWordOfALeaderTriggersNothing(t *testing.T) {
 	})
 }
 
-// A change of seats has no session that would make a second one exact: who asked
+// A membership change has no session that would make a second one exact: who asked
 // for it is told, and decides.
 func TestChangeOfSeatsIsNotSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestChangeOfSeatsIsNotSentAgain(t *testing.T) {
 		time.AfterFunc(time.Second, func() { r.elect("c:1") })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		_, err := c.Seats(ctx, protocol.SeatChange{Transfer: true})
+		_, err := c.ChangeMembership(ctx, protocol.MembershipChange{Transfer: true})
 		wantIs(t, err, []error{protocol.ErrUnknownOutcome}, nil)
 		if got := r.whom(); len(got) != 0 {
 			t.Errorf("got it sent to %v as well", got)

@@ -13,9 +13,9 @@ import (
 	"github.com/starlinghq/starling/resources"
 )
 
-func readAt(level protocol.Level) protocol.Query {
+func readAt(level protocol.Consistency) protocol.Query {
 	q := read()
-	q.Level = level
+	q.Consistency = level
 	return q
 }
 
@@ -78,7 +78,7 @@ func TestSessionReadsCarryWhatWasSeen(t *testing.T) {
 	}
 	carried("nothing", 0)
 	index = 50
-	for _, level := range []protocol.Level{protocol.Linearizable, protocol.Local, protocol.Session, protocol.MaxStale} {
+	for _, level := range []protocol.Consistency{protocol.Linearizable, protocol.Local, protocol.Session, protocol.MaxStale} {
 		if _, err := c.Query(t.Context(), readAt(level)); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ func TestRefusalThatSaysWhyIsTold(t *testing.T) {
 	calls := map[string]func(context.Context, *Client) error{
 		"a question": func(ctx context.Context, c *Client) error { _, err := c.Autopilot(ctx); return err },
 		"a change": func(ctx context.Context, c *Client) error {
-			_, err := c.Seats(ctx, protocol.SeatChange{Version: 1, Target: 3})
+			_, err := c.ChangeMembership(ctx, protocol.MembershipChange{Version: 1, Target: 3})
 			return err
 		},
 		"a command": func(ctx context.Context, c *Client) error { _, err := c.Command(ctx, count("x")); return err },

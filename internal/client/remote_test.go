@@ -248,7 +248,7 @@ func TestLocalReadsAndStatusStayAtTheAddressesGiven(t *testing.T) {
 		f.change(func() { f.members["a:1"].down = true })
 		mustQuery(t, c) // b answers: any member does
 		local := read()
-		local.Level = protocol.Local
+		local.Consistency = protocol.Local
 		for _, q := range []*protocol.Request{
 			{Kind: protocol.RequestQuery, Query: &local}, {Kind: protocol.RequestStatus},
 		} {

@@ -60,12 +60,12 @@ func TestInvalidRequestsAreNotSent(t *testing.T) {
 		"query, no name":        {query(func(q *protocol.Query) { q.Resource = "" }), protocol.ErrInvalid},
 		"query, long type":      {query(func(q *protocol.Query) { q.Type = long }), protocol.ErrTooLarge},
 		"query, large argument": {query(func(q *protocol.Query) { q.Argument = large }), protocol.ErrTooLarge},
-		"query, unknown level":  {query(func(q *protocol.Query) { q.Level = 9 }), protocol.ErrInvalid},
+		"query, unknown level":  {query(func(q *protocol.Query) { q.Consistency = 9 }), protocol.ErrInvalid},
 		"watch, bad name":       {watch(func(w *protocol.Watch) { w.Resource = "a b" }), protocol.ErrInvalid},
 		"watch, long name":      {watch(func(w *protocol.Watch) { w.Resource = long }), protocol.ErrTooLarge},
 		"watch, long prefix":    {watch(func(w *protocol.Watch) { w.Prefix = large[:protocol.KeyBytesMax+1] }), protocol.ErrTooLarge},
 		"seats": {func() error {
-			_, err := c.Seats(t.Context(), protocol.SeatChange{Target: -1})
+			_, err := c.ChangeMembership(t.Context(), protocol.MembershipChange{Target: -1})
 			return err
 		}, protocol.ErrInvalid},
 	} {
@@ -105,7 +105,7 @@ func TestARefusalForGoodIsNotTriedAgain(t *testing.T) {
 					err = result.Err()
 				}
 				wantIs(t, err, []error{code}, nil)
-				_, err = c.Seats(t.Context(), protocol.SeatChange{Target: 3})
+				_, err = c.ChangeMembership(t.Context(), protocol.MembershipChange{Target: 3})
 				wantIs(t, err, []error{code}, nil)
 				if got, want := s.count()-before, 3; got != want {
 					t.Errorf("%s: %d requests, want %d", code.Code, got, want)

@@ -61,7 +61,7 @@ func (h *Holders) Enter(id protocol.MemberID, run protocol.RunID) (other protoco
 // Arrive is Enter for a run that has just come: one that was superseded is refused.
 func (h *Holders) Arrive(peer protocol.Hello) (other protocol.RunID, ok bool, err error) {
 	if h.Past(peer.Member, peer.Run) {
-		return 0, false, overtaken(peer)
+		return 0, false, superseded(peer)
 	}
 	other, ok = h.Enter(peer.Member, peer.Run)
 	return other, ok, nil
@@ -112,7 +112,7 @@ func (h *Holders) forgetOldest() {
 	delete(h.past, oldest)
 }
 
-// Past reports whether a run was superseded: it is to be refused, with [Overtaken].
+// Past reports whether a run was superseded: it is to be refused, with [Superseded].
 func (h *Holders) Past(id protocol.MemberID, run protocol.RunID) bool {
 	return slices.Contains(h.past[id].runs, run)
 }
@@ -134,9 +134,9 @@ func Twin(peer protocol.Hello, address string) error {
 		": the directory that was started now is a copy of its directory. Move the copy away, and start with an empty directory and another name to get a further member")
 }
 
-// overtaken is the refusal of a run in whose place another one was let in, because it
+// superseded is the refusal of a run in whose place another one was let in, because it
 // did not answer.
-func overtaken(peer protocol.Hello) error {
+func superseded(peer protocol.Hello) error {
 	return protocol.ErrTwin.With("this run of member " + peer.Name + " (" + peer.Member.Short() +
 		") did not answer when another one came, which was let in: one of the two has started from a copy of the other's directory. Stop one of the two for good: " +
 		"give the seat up with `starling remove " + peer.Name + "` at a running member, and start with an empty directory")

@@ -29,12 +29,12 @@ type Flock interface {
 type Step struct {
 	// Begin begins it, or resumes what an earlier run has of it; what is under
 	// way for another one is given up. It is answered by Begun.
-	Begin *storage.Description
+	Begin *storage.Manifest
 	// Chunk adds one chunk. It is answered by Added.
 	Chunk *Chunk
 	// Finish builds the state of the complete installation beside the one in
 	// force, compares its digest, and makes the checkpoint the newest kept one,
-	// durably. The state is kept until it is adopted, or Discard.
+	// durably. The state is kept until it is taken over, or Discard.
 	Finish bool
 	// Discard forgets the state that Finish has built.
 	Discard bool
@@ -70,7 +70,7 @@ const (
 // on, and the owner calls End: what has come stays with the store.
 type Checkpoint struct {
 	Phase Phase
-	D     storage.Description
+	D     storage.Manifest
 	have  []bool // chunks, by number
 	left  int
 }
@@ -82,7 +82,7 @@ func (x *Checkpoint) Chunks() int { return len(x.have) }
 func (x *Checkpoint) Left() int { return x.left }
 
 // Begin fetches a checkpoint, in place of what is under way.
-func (x *Checkpoint) Begin(now protocol.Instant, flock Flock, d storage.Description) *Step {
+func (x *Checkpoint) Begin(now protocol.Instant, flock Flock, d storage.Manifest) *Step {
 	flock.StopFetch(now)
 	*x = Checkpoint{Phase: Begins, D: d, have: make([]bool, len(d.Chunks))}
 	return &Step{Begin: &d}

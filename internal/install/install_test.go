@@ -11,8 +11,8 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-func described(i protocol.Index, chunks int) storage.Description {
-	return storage.Description{Index: i, Chunks: make([]storage.ChunkSum, chunks)}
+func described(i protocol.Index, chunks int) storage.Manifest {
+	return storage.Manifest{Index: i, Chunks: make([]storage.ChunkSum, chunks)}
 }
 
 func newFlock() *gossip.Core { return gossip.New(0, gossip.Config{ID: protocol.MemberID{1}}, nil) }

@@ -212,32 +212,32 @@ func Check(key ed25519.PrivateKey, trusted []ed25519.PublicKey, eligible bool) e
 
 // Signer returns a function that signs statements for a cluster; nil without a
 // key. It is deterministic and safe for concurrent use.
-func Signer(cluster protocol.ClusterID, key ed25519.PrivateKey) func([]byte) protocol.Seal {
+func Signer(cluster protocol.ClusterID, key ed25519.PrivateKey) func([]byte) protocol.Signature {
 	if key == nil {
 		return nil
 	}
 	head := headOf(PublicOf(key))
-	return func(statement []byte) protocol.Seal {
-		s := protocol.Seal{Key: head}
-		copy(s.Signature[:], ed25519.Sign(key, message(cluster, statement)))
+	return func(statement []byte) protocol.Signature {
+		s := protocol.Signature{Key: head}
+		copy(s.Bytes[:], ed25519.Sign(key, message(cluster, statement)))
 		return s
 	}
 }
 
 // Verifier returns a function that says what is wrong with a signature of a
 // statement; nil without keys. It is pure and safe for concurrent use.
-func Verifier(cluster protocol.ClusterID, trusted []ed25519.PublicKey) func([]byte, protocol.Seal) error {
+func Verifier(cluster protocol.ClusterID, trusted []ed25519.PublicKey) func([]byte, protocol.Signature) error {
 	if len(trusted) == 0 {
 		return nil
 	}
-	return func(statement []byte, s protocol.Seal) error {
+	return func(statement []byte, s protocol.Signature) error {
 		known := false
 		for _, key := range trusted { // two may have one head
 			if headOf(key) != s.Key {
 				continue
 			}
 			known = true
-			if ed25519.Verify(key, message(cluster, statement), s.Signature[:]) {
+			if ed25519.Verify(key, message(cluster, statement), s.Bytes[:]) {
 				return nil
 			}
 		}

@@ -122,9 +122,9 @@ func TestSignatureOfAnotherClusterStatementOrKeyIsFalse(t *testing.T) {
 		t.Errorf("a good signature: got %v", err)
 	}
 	altered := good
-	altered.Signature[5] ^= 1
+	altered.Bytes[5] ^= 1
 	for name, x := range map[string]struct {
-		seal      protocol.Seal
+		seal      protocol.Signature
 		statement []byte
 		want      string
 	}{
@@ -132,7 +132,7 @@ func TestSignatureOfAnotherClusterStatementOrKeyIsFalse(t *testing.T) {
 		"another cluster":   {Signer(there, keyOf(2))(statement), statement, "is false"},
 		"another key":       {Signer(here, keyOf(3))(statement), statement, "not among the trusted"},
 		"altered":           {altered, statement, "is false"},
-		"claims a key":      {protocol.Seal{Key: good.Key, Signature: Signer(here, keyOf(3))(statement).Signature}, statement, "is false"},
+		"claims a key":      {protocol.Signature{Key: good.Key, Bytes: Signer(here, keyOf(3))(statement).Bytes}, statement, "is false"},
 	} {
 		if err := verify(x.statement, x.seal); err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: got %v, want %q", name, err, x.want)

@@ -248,7 +248,7 @@ func (m *Machine) run(c *protocol.Command, op resources.Operation, one *session)
 		c.Session = protocol.SessionID(m.state.Index()) // to its type: nobody else's, and over with the entry
 	}
 	x := &m.call
-	x.op, x.session, x.space, x.added, x.mark, x.before = op, one, sp, added, m.state.Mark(), sp.Len()
+	x.op, x.session, x.space, x.added, x.savepoint, x.before = op, one, sp, added, m.state.Savepoint(), sp.Len()
 	m.running.begins(m.state.Index(), c)
 	data, err := m.guard(op, c.Type, c.Resource, m.state.Index(), func() ([]byte, error) { return m.engine.Run(op, m.state, sp, m.now, c) })
 	return m.ran(data, err)
@@ -260,7 +260,7 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 	x := &m.call
 	c, sp := &x.command, x.space
 	if err != nil {
-		m.state.Rollback(x.mark)
+		m.state.Rollback(x.savepoint)
 	} else {
 		m.note(protocol.TypeVersion{Name: c.Type, Version: c.Version})
 	}

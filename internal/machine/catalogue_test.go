@@ -91,7 +91,7 @@ func TestInstanceGoesWithItsLastKey(t *testing.T) {
 		wantListed(t, l, step.want...)
 		s := l.m.Snapshot()
 		m := newTracked(t)
-		m.Adopt(loaderOf(t, m, s))
+		m.Install(loaderOf(t, m, s))
 		s.Close()
 		other := &local{m: m}
 		wantListed(t, other, step.want...)

@@ -363,7 +363,7 @@ func TestAStateGivenUpGoes(t *testing.T) {
 	if _, err := l.Finish(c.m.Applied()); err != nil {
 		t.Fatal(err)
 	}
-	c.m.Adopt(l)
+	c.m.Install(l)
 	after := c.heap()
 	if after > before+before/5 {
 		t.Errorf("%.2f MiB, then %.2f MiB: the state that was given up is still there", mib(before), mib(after))

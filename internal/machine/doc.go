@@ -9,7 +9,7 @@
 // is the whole state at one index, or what changed since the snapshot before,
 // read while entries go on being applied. [Loader] makes a state of the items
 // again, beside the one in force, and refuses what no state can be;
-// [Machine.Adopt] puts it in force. From then on the machine answers, and its
+// [Machine.Install] puts it in force. From then on the machine answers, and its
 // digest is, as if it had applied every entry itself. Sessions, catalogue,
 // deadlines and cluster time are in the state and come with it; the texts of
 // errors that a session remembers do not, only their codes.

@@ -10,7 +10,7 @@ import (
 )
 
 // Loader builds a whole state out of the items of a checkpoint, beside the one
-// in force; see [Machine.Adopt]. It belongs to one goroutine, any one. After
+// in force; see [Machine.Install]. It belongs to one goroutine, any one. After
 // the first error it is of no use.
 //
 // It takes no item on trust: ErrMalformed is one that no state can have,
@@ -87,7 +87,7 @@ func (l *Loader) Finish(i protocol.Index) (Digest, error) {
 	if l.newest > i {
 		return Digest{}, protocol.ErrCorrupt.With(fmt.Sprintf("%s is of index %d, the checkpoint of %d", l.newestPlace, l.newest, i))
 	}
-	if err := l.restore(); err != nil {
+	if err := l.load(); err != nil {
 		return Digest{}, err
 	}
 	l.state.Loaded(i)

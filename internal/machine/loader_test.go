@@ -190,7 +190,7 @@ func TestUnknownTypeStopsAfterALoad(t *testing.T) {
 	}
 	waiting := make(chan error, 1)
 	go func() { waiting <- m.WaitApplied(t.Context(), snapshot.Index()+1) }()
-	m.Adopt(loader)
+	m.Install(loader)
 	stopped := m.Stopped()
 	if !errors.Is(stopped, protocol.ErrUnknownType) || !strings.Contains(stopped.Error(), "journal") {
 		t.Fatalf("got %v, want a stop that names the type", stopped)
@@ -242,7 +242,7 @@ func FuzzLoader(f *testing.F) {
 			return
 		}
 		other := machine.New(machine.Config{Registry: m.Registry(), Logger: slog.New(slog.DiscardHandler)})
-		other.Adopt(l)
+		other.Install(l)
 		found := false
 		s := other.Snapshot()
 		defer s.Close()

@@ -40,7 +40,7 @@ type Machine struct {
 	refuse   []protocol.Index
 	track    bool
 
-	// current is the state in force, for everybody else: Adopt replaces it.
+	// current is the state in force, for everybody else: Install replaces it.
 	current atomic.Pointer[state.State]
 
 	// The applying goroutine's.
@@ -138,7 +138,7 @@ func (m *Machine) Applied() protocol.Index { return m.current.Load().Published()
 func (m *Machine) Digest() (protocol.Index, Digest) { return m.current.Load().PublishedDigest() }
 
 // DigestAt returns the digest at one of the last 1,024 applied indexes, if it is
-// not below that of a state adopted since.
+// not below that of a state taken over since.
 func (m *Machine) DigestAt(i protocol.Index) (Digest, bool) {
 	return m.current.Load().DigestAt(i)
 }

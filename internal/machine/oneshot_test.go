@@ -43,7 +43,7 @@ func (l *local) restart(t *testing.T) {
 	defer snapshot.Close()
 	registry := l.m.Registry()
 	l.m = machine.New(machine.Config{Registry: registry, Logger: slog.New(slog.DiscardHandler)})
-	l.m.Adopt(load(t, newRandom(t), l.m, snapshot.Index(), snapshot.Digest(), full(t, snapshot).items()))
+	l.m.Install(load(t, newRandom(t), l.m, snapshot.Index(), snapshot.Digest(), full(t, snapshot).items()))
 }
 
 func wantSame(t *testing.T, what string, got, want protocol.Result) {

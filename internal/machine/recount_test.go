@@ -83,7 +83,7 @@ func TestDamageThatWasOverwrittenLeavesTheDigest(t *testing.T) {
 	}
 }
 
-// BenchmarkRecount says what counting anew costs at each mark, per key.
+// BenchmarkRecount says what counting anew costs at each checkpoint entry, per key.
 func BenchmarkRecount(b *testing.B) {
 	const keys = 100_000
 	l := newLocal(b, kvmap.Type)

@@ -102,7 +102,7 @@ func TestEndSessionsLeavesNone(t *testing.T) {
 		before := m.Snapshot()
 		if k == 1 { // as good from a checkpoint
 			restored := newTracked(t)
-			restored.Adopt(loaderOf(t, restored, before))
+			restored.Install(loaderOf(t, restored, before))
 			m = restored
 		}
 		if err := m.EndSessions(at); err != nil {
@@ -137,7 +137,7 @@ func TestEndSessionsLeavesNone(t *testing.T) {
 		if got, want := l.Time(), entries[len(entries)-1].Time; got != want {
 			t.Errorf("got time %v, want %v", got, want)
 		}
-		next.Adopt(l)
+		next.Install(l)
 		if r := next.Apply([]protocol.Entry{{Index: at + 1, Term: 9, Kind: protocol.EntryNoop}}, nil); len(r) != 1 {
 			t.Errorf("the new cluster does not go on: %v", next.Stopped())
 		}

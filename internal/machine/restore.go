@@ -109,10 +109,10 @@ func parseTime(value []byte) (protocol.ClusterTime, bool) {
 	return protocol.ClusterTime(n), ok && len(rest) == 0 && n <= timeMax
 }
 
-// restore makes what a machine keeps at hand out of the system's space. Its
+// load makes what a machine keeps at hand out of the system's space. Its
 // keys come in order: the horizon, the lease, the cluster time, one-shots, the
 // catalogue, sessions, and at last what they executed.
-func (l *Loader) restore() error {
+func (l *Loader) load() error {
 	for r, v := range l.state.System().Scan(l.newest, nil, nil) {
 		var err error
 		switch key, value := r.KeyBytes(), v.Value(); key[0] {

@@ -28,13 +28,13 @@ func (b *batch) applied(r protocol.Result) {
 // call is the command that runs, with all that it takes to end it in a goroutine
 // other than that in which it began.
 type call struct {
-	command protocol.Command
-	op      resources.Operation
-	session *session // nil: it is a one-shot
-	space   *state.Space
-	added   bool // the space, for this command
-	mark    int  // in the state's list of changes
-	before  int  // keys in the space
+	command   protocol.Command
+	op        resources.Operation
+	session   *session // nil: it is a one-shot
+	space     *state.Space
+	added     bool // the space, for this command
+	savepoint int  // in the state's list of changes
+	before    int  // keys in the space
 	// cut says that the command has ended its goroutine.
 	cut bool
 }

@@ -116,7 +116,7 @@ func loadOf(t *testing.T, from *local) *local {
 	s := from.m.Snapshot()
 	defer s.Close()
 	l := newLocal(t, journal)
-	l.m.Adopt(loaderOf(t, l.m, s))
+	l.m.Install(loaderOf(t, l.m, s))
 	l.time = from.time
 	return l
 }

@@ -347,16 +347,16 @@ func testRestored(t *testing.T, r *rand.Rand, steps int) {
 			t.Fatalf("at %d: got time %v, want %v", index, l.Time(), e.Time)
 		}
 		if r.IntN(4) > 0 { // else it goes on, and the next one builds on this
-			next.Adopt(l)
+			next.Install(l)
 			chained = next
 		} else if r.IntN(2) == 0 {
-			chained.Adopt(l)
+			chained.Install(l)
 		}
 		if got, want := chained.NextDeadline(), live.NextDeadline(); got != want {
 			t.Fatalf("at %d: got deadline %v, want %v", index, got, want)
 		}
 		whole = newTracked(t)
-		whole.Adopt(load(t, r, whole, index, digest, all.items()))
+		whole.Install(load(t, r, whole, index, digest, all.items()))
 		if counted, kept := whole.Verify(); counted != digest || kept != digest {
 			t.Fatalf("at %d: counted %v, kept %v, want %v", index, counted, kept, digest)
 		}
@@ -516,7 +516,7 @@ func TestClusterTimeSurvivesACheckpoint(t *testing.T) {
 	l := newLocal(t, journal)
 	l.open(t, 3*time.Second)
 	l.time = protocol.ClusterTime(2 * time.Second)
-	l.m.Apply([]protocol.Entry{l.entry(protocol.EntryCheckpoint, []byte("a mark"))}, nil)
+	l.m.Apply([]protocol.Entry{l.entry(protocol.EntryCheckpoint, []byte("a checkpoint entry"))}, nil)
 	s := l.m.Snapshot()
 	defer s.Close()
 	m := newTracked(t)
@@ -524,7 +524,7 @@ func TestClusterTimeSurvivesACheckpoint(t *testing.T) {
 	if got, want := loader.Time(), l.time; got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	m.Adopt(loader)
+	m.Install(loader)
 	for _, machine := range []*machine.Machine{l.m, m} {
 		e := protocol.Entry{Index: s.Index() + 1, Term: 1, Kind: protocol.EntryCommand, Time: 0, // a leader gone wrong: time stays
 			Data: command(sessionop.Open(time.Second))}

@@ -35,7 +35,7 @@ func TestUsedTypesAreInTheState(t *testing.T) {
 	if _, err := loader.Finish(snap.Index()); err != nil {
 		t.Fatal(err)
 	}
-	l.m.Adopt(loader)
+	l.m.Install(loader)
 	if !l.m.Used(x) {
 		t.Error("not used after a restart from a checkpoint")
 	}

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 
 	"github.com/starlinghq/starling/internal/invariant"
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -47,13 +47,13 @@ type Note struct {
 type checkpoints struct {
 	*Config
 	taking atomic.Bool           // one is being taken, or is about to be
-	built  atomic.Pointer[built] // by an installation, until it is adopted
+	built  atomic.Pointer[built] // by an installation, until it is taken over
 
 	// The lane Store's own.
-	installation keeper.Installation
+	installation snapshotter.Installation
 	index        protocol.Index // of the installation
 	// The lane Chunks' own.
-	pins keeper.Pins
+	pins snapshotter.Pins
 }
 
 // built is the state of the checkpoint at an index.
@@ -63,9 +63,9 @@ type built struct {
 }
 
 // Take has a checkpoint of the state taken in the background. While another one is
-// still being written it is skipped: the next mark comes. It is called by whoever
-// applies, right after the mark was applied.
-func (d *Driver) Take(at storage.Description) {
+// still being written it is skipped: the next checkpoint entry comes. It is called by whoever
+// applies, right after the checkpoint entry was applied.
+func (d *Driver) Take(at storage.Manifest) {
 	c := &d.checkpoints
 	if !c.taking.CompareAndSwap(false, true) {
 		return
@@ -78,17 +78,17 @@ func (d *Driver) Take(at storage.Description) {
 // ask.
 func (d *Driver) Taking() bool { return d.checkpoints.taking.Load() }
 
-// Adopt makes the state that an installation has built for an index the one in force.
+// Install makes the state that an installation has built for an index the one in force.
 // It is called by whoever applies.
-func (d *Driver) Adopt(a *replica.Apply) {
+func (d *Driver) Install(a *replica.Apply) {
 	b := d.checkpoints.built.Swap(nil)
-	if b == nil || b.at != a.Adopt {
-		invariant.Check(false, "the state at %d is to be adopted, and has not been built: %v", a.Adopt, b)
+	if b == nil || b.at != a.Installed {
+		invariant.Check(false, "the state at %d is to be taken over, and has not been built: %v", a.Installed, b)
 	}
 	if a.Replace {
 		d.c.Machine.Replace(b.Loader)
 	} else {
-		d.c.Machine.Adopt(b.Loader)
+		d.c.Machine.Install(b.Loader)
 	}
 }
 
@@ -118,8 +118,8 @@ func (c *checkpoints) done(note Note, err error, tell func(*replica.Replica, pro
 }
 
 // take writes a checkpoint. That it fails costs nothing but the room that the log goes
-// on to take: the next mark comes.
-func (c *checkpoints) take(snap *machine.Snapshot, d storage.Description) Done {
+// on to take: the next checkpoint entry comes.
+func (c *checkpoints) take(snap *machine.Snapshot, d storage.Manifest) Done {
 	if c.Context.Err() != nil {
 		snap.Close()
 		return Done{}
@@ -130,7 +130,7 @@ func (c *checkpoints) take(snap *machine.Snapshot, d storage.Description) Done {
 		c.taking.Store(false)
 		return c.done(Note{Doing: Recounting, Index: d.Index}, nil, func(r *replica.Replica, now protocol.Instant) { r.Recounted(now, d.Index, counted.Bytes()) })
 	}
-	kept, err := keeper.Take(c.Context, c.Store, snap, d)
+	kept, err := snapshotter.Take(c.Context, c.Store, snap, d)
 	c.taking.Store(false)
 	return c.done(Note{Doing: Taking, Index: d.Index}, err, func(r *replica.Replica, now protocol.Instant) { r.Kept(now, kept) })
 }
@@ -174,9 +174,9 @@ func (c *checkpoints) install(s *replica.InstallStep) Done {
 	return Done{}
 }
 
-// finish builds the state of a complete installation, for an Apply that adopts it.
+// finish builds the state of a complete installation, for an Apply that takes over it.
 func (c *checkpoints) finish() Done {
-	progress := func(keeper.Progress) {}
+	progress := func(snapshotter.Progress) {}
 	if c.Progress != nil {
 		progress = c.Progress()
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"github.com/starlinghq/starling/gossip"
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -32,8 +32,8 @@ type Hands interface {
 	// Tell tells people what has happened.
 	Tell(list []protocol.Event)
 
-	// Doubt ends all serving of the state: the log is of another history.
-	Doubt(d *gossip.Divergence)
+	// SuspendServing ends all serving of the state: the log is of another history.
+	SuspendServing(d *gossip.Divergence)
 	// Expel ends the streams of a run whose directory was put back, and has it refused.
 	Expel(back protocol.RunOf)
 	// Stop ends the member; so does DiskFailed, which says that of a disk.
@@ -81,7 +81,7 @@ type Config struct {
 	Watch func(fx *replica.Effects)
 	// Progress, if not nil, is told how far the building of an installed state has
 	// come: it is called when that begins.
-	Progress func() func(keeper.Progress)
+	Progress func() func(snapshotter.Progress)
 }
 
 // Driver carries out the effects of one replica. It belongs to the replica's owner,
@@ -138,7 +138,7 @@ func (d *Driver) serve(fx *replica.Effects) {
 		h.Expel(back)
 	}
 	if fx.Diverged != nil {
-		h.Doubt(fx.Diverged)
+		h.SuspendServing(fx.Diverged)
 	}
 	if fx.Stop != nil {
 		d.c.Answers.Shut()

@@ -26,17 +26,17 @@ type recorder struct {
 	writes []*replica.Persist
 }
 
-func (r *recorder) do(what string)           { r.did = append(r.did, what) }
-func (r *recorder) Alive() bool              { return r.deadAt == 0 || len(r.did) < r.deadAt }
-func (r *recorder) Persist(*replica.Persist) { r.do("persist") }
-func (r *recorder) Send([]replica.Send)      { r.do("send") }
-func (r *recorder) Apply([]replica.Apply)    { r.do("apply") }
-func (r *recorder) Repair(*repair.Step)      { r.do("repair") }
-func (r *recorder) Tell([]protocol.Event)    { r.do("tell") }
-func (r *recorder) Doubt(*gossip.Divergence) { r.do("doubt") }
-func (r *recorder) Expel(protocol.RunOf)     { r.do("expel") }
-func (r *recorder) Stop(error)               { r.do("stop") }
-func (r *recorder) DiskFailed(error)         { r.do("disk failed") }
+func (r *recorder) do(what string)                    { r.did = append(r.did, what) }
+func (r *recorder) Alive() bool                       { return r.deadAt == 0 || len(r.did) < r.deadAt }
+func (r *recorder) Persist(*replica.Persist)          { r.do("persist") }
+func (r *recorder) Send([]replica.Send)               { r.do("send") }
+func (r *recorder) Apply([]replica.Apply)             { r.do("apply") }
+func (r *recorder) Repair(*repair.Step)               { r.do("repair") }
+func (r *recorder) Tell([]protocol.Event)             { r.do("tell") }
+func (r *recorder) SuspendServing(*gossip.Divergence) { r.do("doubt") }
+func (r *recorder) Expel(protocol.RunOf)              { r.do("expel") }
+func (r *recorder) Stop(error)                        { r.do("stop") }
+func (r *recorder) DiskFailed(error)                  { r.do("disk failed") }
 func (r *recorder) Work(l Lane, step func() Done) {
 	r.do([]string{"read the log", "work on the store", "read the store"}[l])
 	r.lanes[l] = append(r.lanes[l], step)
@@ -100,7 +100,7 @@ func (*damaged) ReadChunk(context.Context, protocol.Index, int) ([]byte, error) 
 	return nil, protocol.ErrCorrupt
 }
 func (s *damaged) Bad(i protocol.Index) error { s.bad = append(s.bad, i); return nil }
-func (*damaged) Kept() []storage.Description  { return nil }
+func (*damaged) Kept() []storage.Manifest     { return nil }
 
 // A checkpoint that is found damaged while others read it is given up, by who may
 // change the store.
@@ -161,7 +161,7 @@ func TestWhatBecomesOfAnErrorOfTheStore(t *testing.T) {
 func loneVoter(t *testing.T) *replica.Replica {
 	t.Helper()
 	id := protocol.MemberID{1}
-	conf := protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: id, Name: "a1", Address: "a1:7000", Seat: protocol.SeatVoter}}}
+	conf := protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: id, Name: "a1", Address: "a1:7000", Suffrage: protocol.SuffrageVoter}}}
 	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf)}}
 	protocol.EncodeEntries(first)
 	protocol.SumEntries(protocol.LogSum{}, first)
@@ -174,7 +174,7 @@ func loneVoter(t *testing.T) *replica.Replica {
 	}
 	r, err := replica.New(0, replica.Config{
 		ID: id, Run: 1, Seed: 1, Active: active.Config{Election: time.Second, Heartbeat: 100 * time.Millisecond}, CheckpointEvery: -1,
-	}, log.Reopen().Recovered(), replica.Restored{})
+	}, log.Reopen().Opened(), replica.OpenedState{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ func Patience(election time.Duration) time.Duration { return min(4*election, pat
 // without asking it.
 type Sight struct {
 	Fresh replica.Fresh
-	// Doubt, if not nil, says why the state must not be served.
-	Doubt error
+	// Suspended, if not nil, says why the state must not be served.
+	Suspended error
 }
 
 // Reads answers queries at the levels below linearizable from what a member has: any
@@ -37,29 +37,29 @@ type Reads struct {
 	Longest func() protocol.Instant
 }
 
-// AtHand answers from what this member has, if that is enough for the query's level.
-func (r *Reads) AtHand(ctx context.Context, q *protocol.Query) (protocol.Result, bool) {
-	if q.Level == protocol.Linearizable {
+// NoForwarding answers from what this member has, if that is enough for the query's level.
+func (r *Reads) NoForwarding(ctx context.Context, q *protocol.Query) (protocol.Result, bool) {
+	if q.Consistency == protocol.Linearizable {
 		return protocol.Result{}, false
 	}
 	before := r.Sight()
-	if before.Doubt != nil {
-		return protocol.Failed(before.Doubt), true
+	if before.Suspended != nil {
+		return protocol.Failed(before.Suspended), true
 	}
 	applied := r.Machine.Applied()
-	if q.Level != protocol.Local && !r.suits(q, applied, &before) {
+	if q.Consistency != protocol.Local && !r.suits(q, applied, &before) {
 		return protocol.Result{}, false
 	}
 	result := r.Machine.Query(ctx, q)
 	after := r.Sight()
-	if after.Doubt != nil {
-		return protocol.Failed(after.Doubt), true // found out during the read
+	if after.Suspended != nil {
+		return protocol.Failed(after.Suspended), true // found out during the read
 	}
 	if result.Index == 0 {
 		result.Index = applied // refused before it was read, by this state
 	}
 	age, known := r.age(result.Index, &before, &after)
-	if replica.Judge(q, result.Index, age, known) != replica.LacksNothing {
+	if replica.RefusalOf(q, result.Index, age, known) != replica.MayAnswer {
 		return protocol.Result{}, false // it has become too old meanwhile
 	}
 	result.Age, result.AgeKnown = int64(age), known
@@ -69,11 +69,11 @@ func (r *Reads) AtHand(ctx context.Context, q *protocol.Query) (protocol.Result,
 // suits reports whether a state that has applied i may answer now.
 func (r *Reads) suits(q *protocol.Query, i protocol.Index, now *Sight) bool {
 	// [S] A member that has just started would answer with what it had long ago.
-	if q.Level == protocol.Session && (now.Fresh.CaughtUp == 0 || i < now.Fresh.CaughtUp) {
+	if q.Consistency == protocol.Session && (now.Fresh.CaughtUp == 0 || i < now.Fresh.CaughtUp) {
 		return false
 	}
 	age, known := now.Fresh.Of(i, r.Longest())
-	return replica.Judge(q, i, age, known) == replica.LacksNothing
+	return replica.RefusalOf(q, i, age, known) == replica.MayAnswer
 }
 
 // age bounds the age, now, of a state that was read at index i: by the newest that is
@@ -89,7 +89,7 @@ func (r *Reads) age(i protocol.Index, before, after *Sight) (time.Duration, bool
 // After answers from a state that has everything that was acknowledged before began.
 func (r *Reads) After(ctx context.Context, began protocol.Instant, q *protocol.Query) protocol.Result {
 	result := r.Machine.Query(ctx, q)
-	if doubt := r.Sight().Doubt; doubt != nil {
+	if doubt := r.Sight().Suspended; doubt != nil {
 		return protocol.Failed(doubt) // found out during the read
 	}
 	result.Age, result.AgeKnown = int64(replica.Elapsed(began, r.Longest())), true
@@ -99,7 +99,7 @@ func (r *Reads) After(ctx context.Context, began protocol.Instant, q *protocol.Q
 // Wants returns the index that the state must come to for a query, or why it is not
 // known here.
 func (r *Reads) Wants(q *protocol.Query) (protocol.Index, error) {
-	if q.Level != protocol.Session {
+	if q.Consistency != protocol.Session {
 		return q.Seen, nil
 	}
 	caughtUp := r.Sight().Fresh.CaughtUp

@@ -38,22 +38,22 @@ func TestWhatIsAtHand(t *testing.T) {
 		ok    bool
 		wants protocol.Index
 	}{
-		{"local, whatever is known", Sight{}, protocol.Query{Level: protocol.Local}, 0, "", true, 0},
-		{"local, in doubt", Sight{Doubt: doubt}, protocol.Query{Level: protocol.Local}, 0, doubt.Code, true, 0},
-		{"linearizable", fresh(1, 1, 0), protocol.Query{Level: protocol.Linearizable}, 0, "", false, 0},
-		{"a session, caught up", fresh(1, 1, 0), protocol.Query{Level: protocol.Session, Seen: 1}, 0, "", true, 1},
-		{"a session that has seen more", fresh(1, 1, 0), protocol.Query{Level: protocol.Session, Seen: 2}, 0, "", false, 2},
-		{"a session, just started", fresh(1, 0, 0), protocol.Query{Level: protocol.Session}, 0, "", false, 0},
-		{"a session, still catching up", fresh(1, 3, 0), protocol.Query{Level: protocol.Session, Seen: 1}, 0, "", false, 3},
-		{"young enough", fresh(1, 1, time.Second), protocol.Query{Level: protocol.MaxStale, MaxAge: 2 * second}, 500 * time.Millisecond, "", true, 0},
-		{"too old by now", fresh(1, 1, time.Second), protocol.Query{Level: protocol.MaxStale, MaxAge: 2 * second}, time.Second, "", false, 0},
-		{"of unknown age", Sight{}, protocol.Query{Level: protocol.MaxStale, MaxAge: 2 * second}, 0, "", false, 0},
-		{"the age is that of a newer state", fresh(2, 1, 0), protocol.Query{Level: protocol.MaxStale, MaxAge: 2 * second}, 0, "", false, 0},
+		{"local, whatever is known", Sight{}, protocol.Query{Consistency: protocol.Local}, 0, "", true, 0},
+		{"local, in doubt", Sight{Suspended: doubt}, protocol.Query{Consistency: protocol.Local}, 0, doubt.Code, true, 0},
+		{"linearizable", fresh(1, 1, 0), protocol.Query{Consistency: protocol.Linearizable}, 0, "", false, 0},
+		{"a session, caught up", fresh(1, 1, 0), protocol.Query{Consistency: protocol.Session, Seen: 1}, 0, "", true, 1},
+		{"a session that has seen more", fresh(1, 1, 0), protocol.Query{Consistency: protocol.Session, Seen: 2}, 0, "", false, 2},
+		{"a session, just started", fresh(1, 0, 0), protocol.Query{Consistency: protocol.Session}, 0, "", false, 0},
+		{"a session, still catching up", fresh(1, 3, 0), protocol.Query{Consistency: protocol.Session, Seen: 1}, 0, "", false, 3},
+		{"young enough", fresh(1, 1, time.Second), protocol.Query{Consistency: protocol.MaxStale, MaxAge: 2 * second}, 500 * time.Millisecond, "", true, 0},
+		{"too old by now", fresh(1, 1, time.Second), protocol.Query{Consistency: protocol.MaxStale, MaxAge: 2 * second}, time.Second, "", false, 0},
+		{"of unknown age", Sight{}, protocol.Query{Consistency: protocol.MaxStale, MaxAge: 2 * second}, 0, "", false, 0},
+		{"the age is that of a newer state", fresh(2, 1, 0), protocol.Query{Consistency: protocol.MaxStale, MaxAge: 2 * second}, 0, "", false, 0},
 	} {
 		r := Reads{Machine: m, Sight: func() Sight { return test.sight }, Longest: func() protocol.Instant { return protocol.Instant(1000).Add(test.later) }}
 		q := test.query
 		q.Resource, q.Type, q.Operation = "m", kvmap.Type.Name(), kvmap.Size.Describe().Name
-		got, ok := r.AtHand(context.Background(), &q)
+		got, ok := r.NoForwarding(context.Background(), &q)
 		if ok != test.ok || got.Code != test.code || ok && got.Code == "" && got.Index != 1 {
 			t.Errorf("%s: got %+v, %t; want code %q, %t", test.name, got, ok, test.code, test.ok)
 		}
@@ -61,7 +61,7 @@ func TestWhatIsAtHand(t *testing.T) {
 			t.Errorf("%s: it is said to be %d ns old, which it was %v ago", test.name, got.Age, test.later)
 		}
 		want, err := r.Wants(&q)
-		if unknown := q.Level == protocol.Session && test.sight.Fresh.CaughtUp == 0; want != test.wants || errors.Is(err, protocol.ErrNotServing) != unknown {
+		if unknown := q.Consistency == protocol.Session && test.sight.Fresh.CaughtUp == 0; want != test.wants || errors.Is(err, protocol.ErrNotServing) != unknown {
 			t.Errorf("%s: wants %d, %v; want %d", test.name, want, err, test.wants)
 		}
 	}

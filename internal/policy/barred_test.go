@@ -19,7 +19,7 @@ func TestWhoDoesNotKnowTheFormatLevelGetsNoSeat(t *testing.T) {
 	}{
 		{"a passive", "a", passive("b", ""), nil, AddLearner, Wait},
 		{"a learner", "a b*", active("b", ""), learner, PromoteLearner, Remove},
-		{"a reserve", "a", reserve("b", ""), nil, Call, Wait},
+		{"a reserve", "a", reserve("b", ""), nil, Activate, Wait},
 	} {
 		for _, level := range []protocol.FormatLevel{0, 1, 2, 3} {
 			test.b.Level = level

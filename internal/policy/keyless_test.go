@@ -22,7 +22,7 @@ func TestWhoHasNoKeyGetsNoSeat(t *testing.T) {
 	}{
 		{"a passive", "a", passive("b", ""), nil, AddLearner, Wait, "b has no key"},
 		{"a learner", "a b*", active("b", ""), learner, PromoteLearner, Remove, "learner b loses its seat: it has no key"},
-		{"a reserve", "a", reserve("b", ""), nil, Call, Wait, "no passive wishes to be active"},
+		{"a reserve", "a", reserve("b", ""), nil, Activate, Wait, "no passive wishes to be active"},
 	} {
 		for _, signed := range []bool{true, false} {
 			for _, key := range []bool{true, false} {

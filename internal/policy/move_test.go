@@ -21,7 +21,7 @@ func TestWhoHasMoved(t *testing.T) {
 		}
 		return list
 	}
-	home := seats(3, "a b c*").With(protocol.ActiveMember{ID: id("d"), Name: "d", Seat: protocol.SeatLearner})
+	home := seats(3, "a b c*").With(protocol.ActiveMember{ID: id("d"), Name: "d", Suffrage: protocol.SuffrageLearner})
 	for _, test := range []struct {
 		name  string
 		peers []Peer

@@ -63,13 +63,13 @@ type Peer struct {
 	// Since is when the member was first seen alive, eligible and in its role,
 	// without a break until now.
 	Since protocol.Instant
-	// Tip is the highest index that the member said it holds. TipKnown is
+	// LastIndex is the highest index that the member said it holds. LastIndexKnown is
 	// false as long as it has said nothing.
-	Tip      protocol.Index
-	TipKnown bool
-	// Called is when this leader asked the member, a reserve, to follow; 0: it
+	LastIndex      protocol.Index
+	LastIndexKnown bool
+	// Activated is when this leader asked the member, a reserve, to follow; 0: it
 	// has not, or the member has followed since.
-	Called protocol.Instant
+	Activated protocol.Instant
 }
 
 // Progress is how far the leader knows a member of the configuration to be.
@@ -100,10 +100,10 @@ type Input struct {
 	OwnTerm  bool
 	Peers    []Peer
 	Progress []Progress
-	// Heirs are the voters that could lead in the leader's place, the best first.
-	Heirs   []protocol.MemberID
-	Failing []Failing
-	Moving  []Moving // see Moved
+	// Transferees are the voters that could lead in the leader's place, the best first.
+	Transferees []protocol.MemberID
+	Failing     []Failing
+	Moving      []Moving // see Moved
 	// Changed is since when the leader has seen this configuration; 0: it does not know.
 	Changed protocol.Instant
 	// Signed says that the leader believes only what actives have signed: who has no key
@@ -131,9 +131,9 @@ const (
 	// HandOver hands the leadership to a voter, so that the leader's own seat
 	// can be taken.
 	HandOver
-	// Call asks a reserve to follow. It is said again until the member is seen
+	// Activate asks a reserve to follow. It is said again until the member is seen
 	// to follow.
-	Call
+	Activate
 	// Move enters the address of a member that has moved.
 	Move
 )
@@ -147,11 +147,11 @@ func (a Action) String() string {
 type Decision struct {
 	Action Action
 	// Member is whom the change is about, the first of several; of HandOver the
-	// heir.
+	// transferee.
 	Member protocol.MemberID
 	// Out is who loses its seat, if anybody does.
 	Out protocol.MemberID
-	// First says of a Call that it is no repetition of the last one.
+	// First says of a Activate that it is no repetition of the last one.
 	First bool
 	// Version is the configuration that Next was made from: a proposal that
 	// meets another one must be refused.
@@ -193,7 +193,7 @@ func Wanted(c protocol.Configuration) int { return max(c.Target, c.Autopilot.Flo
 // the passive that is missing.
 func (v *view) decide() Decision {
 	call, missing := v.reinforce()
-	d := v.seats()
+	d := v.voterChange()
 	if why := v.unborne(d); why != "" {
 		d = v.wait(why)
 	}
@@ -203,7 +203,7 @@ func (v *view) decide() Decision {
 	return d
 }
 
-func (v *view) seats() Decision {
+func (v *view) voterChange() Decision {
 	for _, try := range []func() (Decision, bool){v.shrink, v.replace, v.forget, v.release} {
 		if d, ok := try(); ok {
 			return d
@@ -275,7 +275,7 @@ func (v *view) grow() Decision {
 	l := v.learners()
 	var why []string
 	if voters+l.count() < v.wanted {
-		c, zones := v.candidates(), v.zones(protocol.SeatLearner)
+		c, zones := v.candidates(), v.zones(protocol.SuffrageLearner)
 		switch {
 		case len(v.current.Members) >= protocol.ActivesMax:
 			why = append(why, fmt.Sprintf("the configuration names %d members, no more fit", len(v.current.Members)))
@@ -284,7 +284,7 @@ func (v *view) grow() Decision {
 		case len(c.can) > 0:
 			return v.wait(fmt.Sprintf("%d voters of %d wanted: %s, and wishes to be active", voters, v.wanted, c.coming))
 		default:
-			if d, ok := v.callFor(c, zones, fmt.Sprintf("%d voters of %d wanted, and no passive can become one", voters, v.wanted)); ok {
+			if d, ok := v.activateFor(c, zones, fmt.Sprintf("%d voters of %d wanted, and no passive can become one", voters, v.wanted)); ok {
 				return d
 			}
 			if len(c.cannot) == 0 {
@@ -317,7 +317,7 @@ func (l *learners) count() int { return len(l.ready) + len(l.coming) + len(l.sil
 // wish to be active any more.
 func (v *view) learners() (l learners) {
 	for _, m := range v.current.Members {
-		if m.Seat != protocol.SeatLearner {
+		if m.Suffrage != protocol.SuffrageLearner {
 			continue
 		}
 		p, alive := v.peer(m.ID)
@@ -382,10 +382,10 @@ func (v *view) candidates() (c candidates) {
 			if p.Wishes {
 				c.coming = c.cannot[len(c.cannot)-1]
 			}
-		case !p.TipKnown:
+		case !p.LastIndexKnown:
 			cannot("has not said what it holds")
-		case p.Tip < v.behind():
-			cannot("holds %d of %d", p.Tip, v.Commit)
+		case p.LastIndex < v.behind():
+			cannot("holds %d of %d", p.LastIndex, v.Commit)
 		default:
 			c.can = append(c.can, p)
 		}
@@ -422,23 +422,23 @@ func (v *view) behind() protocol.Index {
 }
 
 func (v *view) addLearner(p Peer, zone string) Decision {
-	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Reach(), Seat: protocol.SeatLearner}
+	line := protocol.ActiveMember{ID: p.ID, Name: p.Name, Address: p.Reach(), Suffrage: protocol.SuffrageLearner}
 	why := fmt.Sprintf("%s becomes a learner%s: %d voters of %d wanted, alive for %v, holds %d of %d",
-		label(p), zone, len(v.current.Voters()), v.wanted, v.Now.Sub(p.Since).Round(time.Millisecond), p.Tip, v.Commit)
+		label(p), zone, len(v.current.Voters()), v.wanted, v.Now.Sub(p.Since).Round(time.Millisecond), p.LastIndex, v.Commit)
 	return v.change(AddLearner, line, why)
 }
 
 // promote makes up to n learners voters in one change, one zone after the other.
 func (v *view) promote(ready []Peer, n int) Decision {
 	d := Decision{Action: PromoteLearner, Version: v.Configuration.Index, Next: v.current}
-	zones := v.zones(protocol.SeatVoter)
+	zones := v.zones(protocol.SuffrageVoter)
 	var why []string
 	for ; n > 0 && len(ready) > 0; n-- {
 		p, zone := v.choose(ready, zones)
 		ready = slices.DeleteFunc(ready, func(r Peer) bool { return r.ID == p.ID })
 		zones = append(zones, p.Zone)
 		line, _ := v.current.Find(p.ID)
-		line.Seat = protocol.SeatVoter
+		line.Suffrage = protocol.SuffrageVoter
 		d.Next = d.Next.With(line)
 		if d.Member.IsZero() {
 			d.Member = p.ID

@@ -20,11 +20,11 @@ func seats(target int, text string) protocol.Configuration {
 	c := protocol.Configuration{Target: target}
 	for _, name := range strings.Fields(text) {
 		name, learner := strings.CutSuffix(name, "*")
-		seat := protocol.SeatVoter
+		seat := protocol.SuffrageVoter
 		if learner {
-			seat = protocol.SeatLearner
+			seat = protocol.SuffrageLearner
 		}
-		c = c.With(protocol.ActiveMember{ID: id(name), Name: name, Address: name + ":1", Seat: seat})
+		c = c.With(protocol.ActiveMember{ID: id(name), Name: name, Address: name + ":1", Suffrage: seat})
 	}
 	return c
 }
@@ -41,7 +41,7 @@ func passive(name, zone string) Peer {
 		Peer: protocol.Peer{
 			ID: id(name), Name: name, Address: name + ":1", Zone: zone, Role: protocol.RolePassive, Eligible: true,
 		},
-		Since: second, Tip: 5000, TipKnown: true,
+		Since: second, LastIndex: 5000, LastIndexKnown: true,
 	}
 }
 
@@ -93,14 +93,14 @@ func TestDecide(t *testing.T) {
 		{name: "a learner that wishes to goes first", seats: seats(2, "a b* c*"), peers: []Peer{active("b", ""), with(active("c", ""), wishes)},
 			heard:  append(learnerAt(5000, true), Progress{ID: id("c"), Match: 5000, Active: true, Answers: true}),
 			action: PromoteLearner, member: "c"},
-		{name: "silent", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.TipKnown = false })},
+		{name: "silent", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.LastIndexKnown = false })},
 			why: "b has not said what it holds"},
-		{name: "behind", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.Tip = 5000 - 1025 })},
+		{name: "behind", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.LastIndex = 5000 - 1025 })},
 			why: "b holds 3975 of 5000"},
-		{name: "just near enough", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.Tip = 5000 - 1024 })},
+		{name: "just near enough", seats: seats(3, "a"), peers: []Peer{with(passive("b", ""), func(p *Peer) { p.LastIndex = 5000 - 1024 })},
 			action: AddLearner, member: "b"},
 		{name: "empty log of a young cluster", seats: seats(3, "a"), change: func(in *Input) { in.Commit = 100 },
-			peers: []Peer{with(passive("b", ""), func(p *Peer) { p.Tip = 0 })}, action: AddLearner, member: "b"},
+			peers: []Peer{with(passive("b", ""), func(p *Peer) { p.LastIndex = 0 })}, action: AddLearner, member: "b"},
 		{name: "another zone first", seats: seats(3, "a"), peers: []Peer{active("a", "x"), passive("b", "x"), passive("c", ""), passive("d", "y")},
 			action: AddLearner, member: "d", why: "the first in zone y"},
 		{name: "zones of learners count", seats: seats(3, "a b*"), heard: learnerAt(5000, true),
@@ -171,11 +171,11 @@ func TestDecide(t *testing.T) {
 				if got.Member != id(test.member) {
 					t.Fatalf("got member %v (%s), want %s", got.Member, got.Why, test.member)
 				}
-				seat := protocol.SeatLearner
+				seat := protocol.SuffrageLearner
 				if test.action == PromoteLearner {
-					seat = protocol.SeatVoter
+					seat = protocol.SuffrageVoter
 				}
-				want = want.With(protocol.ActiveMember{ID: id(test.member), Name: test.member, Address: test.member + ":1", Seat: seat})
+				want = want.With(protocol.ActiveMember{ID: id(test.member), Name: test.member, Address: test.member + ":1", Suffrage: seat})
 			}
 			if !got.Next.Equal(want) {
 				t.Errorf("got next %v, want %v", got.Next, want)
@@ -213,11 +213,11 @@ func TestLearnersBecomeVotersTogether(t *testing.T) {
 func TestNoMoreMembersThanFit(t *testing.T) {
 	full := protocol.Configuration{Target: 3}
 	for i := range protocol.ActivesMax {
-		seat := protocol.SeatLearner
+		seat := protocol.SuffrageLearner
 		if i == 0 {
-			seat = protocol.SeatVoter
+			seat = protocol.SuffrageVoter
 		}
-		full = full.With(protocol.ActiveMember{ID: protocol.MemberID{1, byte(i)}, Seat: seat})
+		full = full.With(protocol.ActiveMember{ID: protocol.MemberID{1, byte(i)}, Suffrage: seat})
 	}
 	got := Decide(Config{}, Input{
 		Now: 10 * second, Commit: 20, OwnTerm: true, Peers: []Peer{passive("x", "")},
@@ -263,7 +263,7 @@ func TestGrowsToTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, m := range current.Members {
-			if now, ok := got.Next.Find(m.ID); !ok || now.Seat < m.Seat {
+			if now, ok := got.Next.Find(m.ID); !ok || now.Suffrage < m.Suffrage {
 				t.Fatalf("%s lost its seat: %s", m.Label(), got.Why)
 			}
 		}
@@ -283,7 +283,7 @@ func TestConfig(t *testing.T) {
 	in := Input{
 		Now: 10 * second, Commit: 5000, OwnTerm: true,
 		Configuration: protocol.ConfigurationAt{Index: 17, Configuration: seats(3, "a")},
-		Peers:         []Peer{with(passive("b", ""), func(p *Peer) { p.Tip = 4998 })},
+		Peers:         []Peer{with(passive("b", ""), func(p *Peer) { p.LastIndex = 4998 })},
 	}
 	if got := Decide(Config{LagMax: 1}, in); got.Action != Wait {
 		t.Errorf("got %v with a lag of 2 of 1, want to wait", got.Action)

@@ -31,7 +31,7 @@ func TestReplacementIsOneChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver, Call, Move} {
+	for _, a := range []Action{Wait, AddLearner, PromoteLearner, Replace, Remove, HandOver, Activate, Move} {
 		if seen[a] < 100 {
 			t.Errorf("%d times %s in 40,000 inputs: the test is not worth much", seen[a], a)
 		}
@@ -55,20 +55,20 @@ func (in *Input) judge(conf protocol.Configuration, d Decision) string {
 		return "decides although it is switched off"
 	case d.Action == Replace && (!in.mayGo(conf, d.Out) || before != after):
 		return "a voter is replaced for nothing, or by more or less than one"
-	case d.Action == Remove && out.Seat == protocol.SeatVoter && before <= wanted:
+	case d.Action == Remove && out.Suffrage == protocol.SuffrageVoter && before <= wanted:
 		return "a voter loses its seat and nobody gets it"
-	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || !slices.Contains(in.Heirs, d.Member) || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
+	case d.Action == HandOver && (d.Out != in.Self || d.Member == in.Self || !answers || !slices.Contains(in.Transferees, d.Member) || !conf.IsVoter(d.Member) || !d.Next.Equal(conf)):
 		return "the leadership goes to one that cannot lead"
-	case d.Action == Call && !in.mayBeCalled(conf, d):
+	case d.Action == Activate && !in.mayBeCalled(conf, d):
 		return "somebody is called who is no reserve, or is not needed"
 	}
 	answer := 0
 	for _, m := range d.Next.Members {
 		x, ok := in.heard(m.ID)
-		if m.Seat == protocol.SeatVoter && !conf.IsVoter(m.ID) && (!ok || x.CatchUp || x.Match < in.Configuration.Index) {
+		if m.Suffrage == protocol.SuffrageVoter && !conf.IsVoter(m.ID) && (!ok || x.CatchUp || x.Match < in.Configuration.Index) {
 			return m.Label() + " becomes a voter and has not caught up"
 		}
-		if m.Seat == protocol.SeatVoter && (ok || m.ID == in.Self) {
+		if m.Suffrage == protocol.SuffrageVoter && (ok || m.ID == in.Self) {
 			answer++
 		}
 	}
@@ -137,11 +137,11 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 		alive := i == 0 || random.IntN(4) > 0
 		if i == 0 || random.IntN(2) == 0 {
 			p.Role = protocol.RoleActive
-			seat := protocol.SeatVoter
+			seat := protocol.SuffrageVoter
 			if i > 0 && random.IntN(3) == 0 {
-				seat = protocol.SeatLearner
+				seat = protocol.SuffrageLearner
 			}
-			conf = conf.With(protocol.ActiveMember{ID: p.ID, Name: name, Seat: seat})
+			conf = conf.With(protocol.ActiveMember{ID: p.ID, Name: name, Suffrage: seat})
 		} else if random.IntN(3) == 0 {
 			p.Role = protocol.RoleReserve
 		}
@@ -151,7 +151,7 @@ func randomInput(random *rand.Rand) (protocol.Configuration, Input) {
 				ID: p.ID, Match: protocol.Index(3500 + random.IntN(1501)), Active: answers, Answers: answers, CatchUp: random.IntN(10) == 0,
 			})
 			if random.IntN(10) > 0 {
-				in.Heirs = append(in.Heirs, p.ID)
+				in.Transferees = append(in.Transferees, p.ID)
 			}
 			if !alive && !answers {
 				in.Failing = append(in.Failing, failing(name, protocol.Instant(random.IntN(61))))
@@ -181,22 +181,22 @@ func TestDecisionsComeToAnEnd(t *testing.T) {
 		conf, in := randomInput(random)
 		conf.Autopilot.Off = false
 		in.Configuration.Configuration = conf
-		var film []string
+		var steps []string
 		for {
 			in.pass()
 			d := Decide(Config{}, in)
-			film = append(film, fmt.Sprintf("%s, %s leads: %s: %s", in.Configuration.Configuration, in.Self.Short(), d.Action, d.Why))
+			steps = append(steps, fmt.Sprintf("%s, %s leads: %s: %s", in.Configuration.Configuration, in.Self.Short(), d.Action, d.Why))
 			if d.Action == Wait {
 				break
 			}
-			if len(film) > 40 {
-				t.Fatalf("no end:\n%s", strings.Join(film, "\n"))
+			if len(steps) > 40 {
+				t.Fatalf("no end:\n%s", strings.Join(steps, "\n"))
 			}
 			switch d.Action {
 			case HandOver:
 				in.Self = d.Member
 				handed++
-			case Call:
+			case Activate:
 				i := slices.IndexFunc(in.Peers, func(p Peer) bool { return p.ID == d.Member })
 				in.Peers[i].Role = protocol.RolePassive
 				called++
@@ -218,11 +218,11 @@ func TestDecisionsComeToAnEnd(t *testing.T) {
 			want-- // it cannot hand over, or nobody else can have the seat
 		}
 		if in.quorum(conf) && in.quorum(final) && kept < want {
-			t.Fatalf("%d willing voters, %d members are willing, %d wanted:\n%s", kept, willing, Wanted(final), strings.Join(film, "\n"))
+			t.Fatalf("%d willing voters, %d members are willing, %d wanted:\n%s", kept, willing, Wanted(final), strings.Join(steps, "\n"))
 		}
 		idle := slices.ContainsFunc(in.Peers, func(p Peer) bool { return p.Role == protocol.RoleReserve })
 		if idle && ShortOfPassives(final, in.Peers) {
-			t.Fatalf("too few passives, and a reserve stands by:\n%s", strings.Join(film, "\n"))
+			t.Fatalf("too few passives, and a reserve stands by:\n%s", strings.Join(steps, "\n"))
 		}
 	}
 	if handed < 20 || called < 100 {
@@ -246,7 +246,7 @@ func (in *Input) pass() {
 	in.Now += minute
 	in.Configuration.Index++
 	in.Commit++
-	in.Progress, in.Failing, in.Heirs = nil, nil, nil
+	in.Progress, in.Failing, in.Transferees = nil, nil, nil
 	in.Moving = slices.DeleteFunc(in.Moving, func(m Moving) bool {
 		line, named := in.Configuration.Configuration.Find(m.ID)
 		return !named || line.Address == m.Address
@@ -254,7 +254,7 @@ func (in *Input) pass() {
 	conf := in.Configuration.Configuration
 	for i := range in.Peers {
 		p := &in.Peers[i]
-		switch p.Tip = in.Commit; {
+		switch p.LastIndex = in.Commit; {
 		case conf.Names(p.ID):
 			p.Role = protocol.RoleActive
 		case p.Role != protocol.RoleReserve:
@@ -267,7 +267,7 @@ func (in *Input) pass() {
 		case m.ID == in.Self:
 		case alive:
 			in.Progress = append(in.Progress, Progress{ID: m.ID, Match: in.Commit, Active: true, Answers: true})
-			in.Heirs = append(in.Heirs, m.ID)
+			in.Transferees = append(in.Transferees, m.ID)
 		default:
 			in.Progress = append(in.Progress, Progress{ID: m.ID})
 			in.Failing = append(in.Failing, Failing{ID: m.ID})

@@ -44,14 +44,14 @@ func (v *view) replace() (Decision, bool) {
 		if out.ID == v.Self {
 			return v.handOver(out)
 		}
-		p, zone := v.choose(l.ready, v.zones(protocol.SeatVoter, out.ID))
+		p, zone := v.choose(l.ready, v.zones(protocol.SuffrageVoter, out.ID))
 		return v.swap(out, p, zone), true
 	}
 	why := fmt.Sprintf("%s %s", out.Label(), out.why)
 	if len(l.coming) > 0 {
 		return v.wait(fmt.Sprintf("%s: %s, and is to take its seat", why, l.coming[0])), true
 	}
-	c, zones := v.candidates(), v.zones(protocol.SeatVoter, out.ID)
+	c, zones := v.candidates(), v.zones(protocol.SuffrageVoter, out.ID)
 	full := len(v.current.Members) >= protocol.ActivesMax
 	if len(c.can) == 0 || full {
 		reason := "no passive wishes to be active"
@@ -61,7 +61,7 @@ func (v *view) replace() (Decision, bool) {
 		case len(c.cannot) > 0:
 			reason = c.cannot[0]
 		}
-		if d, ok := v.callFor(c, zones, why+", and no passive can take its seat"); ok && !full {
+		if d, ok := v.activateFor(c, zones, why+", and no passive can take its seat"); ok && !full {
 			return d, true
 		}
 		v.note = append(v.note, why+": "+reason)
@@ -81,7 +81,7 @@ func (v *view) leaver() (leaver, bool) {
 	slices.SortFunc(list, func(a, b Failing) int { return cmp.Or(cmp.Compare(a.Since, b.Since), a.ID.Compare(b.ID)) })
 	for _, f := range list {
 		line, named := v.current.Find(f.ID)
-		if !named || line.Seat != protocol.SeatVoter || f.ID == v.Self {
+		if !named || line.Suffrage != protocol.SuffrageVoter || f.ID == v.Self {
 			continue
 		}
 		why := fmt.Sprintf("has not answered for %v", v.silent(f.ID))
@@ -94,7 +94,7 @@ func (v *view) leaver() (leaver, bool) {
 	}
 	var self leaver
 	for _, m := range v.current.Members {
-		if m.Seat != protocol.SeatVoter || !v.unwilling(m.ID) {
+		if m.Suffrage != protocol.SuffrageVoter || !v.unwilling(m.ID) {
 			continue
 		}
 		if m.ID != v.Self {
@@ -122,7 +122,7 @@ func (v *view) unwilling(id protocol.MemberID) bool {
 
 func (v *view) swap(out leaver, p Peer, zone string) Decision {
 	line, _ := v.current.Find(p.ID)
-	line.Seat = protocol.SeatVoter
+	line.Suffrage = protocol.SuffrageVoter
 	return Decision{
 		Action: Replace, Member: p.ID, Out: out.ID, Version: v.Configuration.Index,
 		Next: v.current.Without(out.ID).With(line),
@@ -131,10 +131,10 @@ func (v *view) swap(out leaver, p Peer, zone string) Decision {
 	}
 }
 
-// handOver hands the leadership to the best heir that will stay a voter: it then does
+// handOver hands the leadership to the best transferee that will stay a voter: it then does
 // what a leader does not do to itself.
 func (v *view) handOver(out leaver) (Decision, bool) {
-	i := slices.IndexFunc(v.Heirs, func(id protocol.MemberID) bool {
+	i := slices.IndexFunc(v.Transferees, func(id protocol.MemberID) bool {
 		p, alive := v.peer(id)
 		return id != v.Self && v.current.IsVoter(id) && alive && p.Eligible && v.progress(id).Answers
 	})
@@ -142,10 +142,10 @@ func (v *view) handOver(out leaver) (Decision, bool) {
 		v.note = append(v.note, fmt.Sprintf("%s leads and %s: no other voter can lead in its place", out.Label(), out.why))
 		return Decision{}, false
 	}
-	heir, _ := v.current.Find(v.Heirs[i])
+	transferee, _ := v.current.Find(v.Transferees[i])
 	return Decision{
-		Action: HandOver, Member: heir.ID, Out: out.ID, Version: v.Configuration.Index, Next: v.current,
-		Why: fmt.Sprintf("%s is to lead in the place of %s, which %s", heir.Label(), out.Label(), out.why),
+		Action: HandOver, Member: transferee.ID, Out: out.ID, Version: v.Configuration.Index, Next: v.current,
+		Why: fmt.Sprintf("%s is to lead in the place of %s, which %s", transferee.Label(), out.Label(), out.why),
 	}, true
 }
 

@@ -25,17 +25,17 @@ func TestReplace(t *testing.T) {
 	unwilling := func(name, zone string) Peer { return with(active(name, zone), func(p *Peer) { p.Eligible = false }) }
 	leaderGoes := []Peer{unwilling("a", ""), active("b", ""), active("c", "")}
 	tests := []struct {
-		name    string
-		seats   protocol.Configuration
-		set     protocol.Autopilot
-		peers   []Peer
-		heard   []Progress
-		heirs   string // the best first; empty: those that were heard, as they stand there
-		failing []Failing
-		action  Action
-		next    string
-		why     string
-		again   protocol.Instant
+		name        string
+		seats       protocol.Configuration
+		set         protocol.Autopilot
+		peers       []Peer
+		heard       []Progress
+		transferees string // the best first; empty: those that were heard, as they stand there
+		failing     []Failing
+		action      Action
+		next        string
+		why         string
+		again       protocol.Instant
 	}{
 		{name: "a passive comes in first", seats: seats(3, "a b c"), peers: []Peer{active("a", ""), active("b", ""), passive("d", "")},
 			failing: []Failing{failing("c", 20)}, action: AddLearner, next: "a b c d(learner)", why: "to take the seat of c, which has not answered for 40s"},
@@ -80,11 +80,11 @@ func TestReplace(t *testing.T) {
 		{name: "the leader wishes no more", seats: seats(3, "a b c"), peers: append([]Peer{passive("d", "")}, leaderGoes...), heard: caughtUp("b c"),
 			action: AddLearner, next: "a b c d(learner)", why: "to take the seat of a"},
 		{name: "the leader hands over first", seats: seats(3, "a b c d*"), peers: append([]Peer{active("d", "")}, leaderGoes...),
-			heard: caughtUp("b c d"), heirs: "c b", action: HandOver, next: "a b c d(learner)", why: "c is to lead in the place of a"},
+			heard: caughtUp("b c d"), transferees: "c b", action: HandOver, next: "a b c d(learner)", why: "c is to lead in the place of a"},
 		{name: "not to one that could not take over", seats: seats(3, "a b c d*"), peers: append([]Peer{active("d", "")}, leaderGoes...),
-			heard: caughtUp("b c d"), heirs: "b", action: HandOver, next: "a b c d(learner)", why: "b is to lead in the place of a"},
+			heard: caughtUp("b c d"), transferees: "b", action: HandOver, next: "a b c d(learner)", why: "b is to lead in the place of a"},
 		{name: "not to one that has not answered this leader yet", seats: seats(3, "a b c d*"), peers: append([]Peer{active("d", "")}, leaderGoes...),
-			heard: append(caughtUp("b d"), Progress{ID: id("c"), Active: true}), heirs: "c b", action: HandOver, next: "a b c d(learner)", why: "b is to lead in the place of a"},
+			heard: append(caughtUp("b d"), Progress{ID: id("c"), Active: true}), transferees: "c b", action: HandOver, next: "a b c d(learner)", why: "b is to lead in the place of a"},
 		{name: "not to one that wishes no more", seats: seats(3, "a b c d*"), heard: append(caughtUp("b d"), Progress{ID: id("c"), Match: 9000}),
 			peers: []Peer{unwilling("a", ""), unwilling("b", ""), active("c", ""), active("d", "")}, action: Replace, next: "a c d"},
 		{name: "the leader alone wishes no more", seats: seats(1, "a b*"), peers: []Peer{unwilling("a", ""), active("b", "")}, heard: caughtUp("b"),
@@ -136,17 +136,17 @@ func TestReplace(t *testing.T) {
 	for _, test := range tests {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
 			test.seats.Autopilot = test.set
-			var heirs []protocol.MemberID
-			for _, name := range strings.Fields(test.heirs) {
-				heirs = append(heirs, id(name))
+			var transferees []protocol.MemberID
+			for _, name := range strings.Fields(test.transferees) {
+				transferees = append(transferees, id(name))
 			}
 			for _, p := range test.heard {
-				if test.heirs == "" {
-					heirs = append(heirs, p.ID)
+				if test.transferees == "" {
+					transferees = append(transferees, p.ID)
 				}
 			}
 			got := Decide(Config{}, Input{
-				Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true, Peers: test.peers, Progress: test.heard, Heirs: heirs, Failing: test.failing,
+				Now: minute, Self: id("a"), Commit: 5000, OwnTerm: true, Peers: test.peers, Progress: test.heard, Transferees: transferees, Failing: test.failing,
 				Configuration: protocol.ConfigurationAt{Index: 17, Configuration: test.seats},
 			})
 			if got.Action != test.action || !strings.Contains(got.Why, test.why) {

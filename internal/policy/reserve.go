@@ -42,21 +42,21 @@ func (v *view) reinforce() (Decision, bool) {
 	for _, p := range there {
 		zones = append(zones, p.Zone)
 	}
-	d, ok := v.call(v.reserves(false), zones, missing)
+	d, ok := v.activate(v.reserves(false), zones, missing)
 	if !ok {
 		v.note = append(v.note, missing+", and no reserve stands by")
 	}
 	return d, ok
 }
 
-// callFor calls a reserve for a seat, unless a passive may soon be there for it.
-func (v *view) callFor(c candidates, zones []string, why string) (Decision, bool) {
+// activateFor calls a reserve for a seat, unless a passive may soon be there for it.
+func (v *view) activateFor(c candidates, zones []string, why string) (Decision, bool) {
 	reserves := v.reserves(true)
 	if c.patience > v.Now && len(reserves) > 0 {
 		v.lookAgain(c.patience)
 		return Decision{}, false
 	}
-	return v.call(reserves, zones, why)
+	return v.activate(reserves, zones, why)
 }
 
 // reserves returns those that can be called now.
@@ -75,22 +75,22 @@ func (v *view) reserves(eligible bool) []Peer {
 	return list
 }
 
-// call calls the one that was called lately, if there is one: it has to be given
+// activate calls the one that was called lately, if there is one: it has to be given
 // time to follow, and two must not come where one is missing. Otherwise one that
 // was never called, before those that do not listen.
-func (v *view) call(reserves []Peer, zones []string, why string) (Decision, bool) {
+func (v *view) activate(reserves []Peer, zones []string, why string) (Decision, bool) {
 	if len(reserves) == 0 {
 		return Decision{}, false
 	}
-	d := Decision{Action: Call, Version: v.Configuration.Index, Next: v.current}
+	d := Decision{Action: Activate, Version: v.Configuration.Index, Next: v.current}
 	for _, p := range reserves {
-		if p.Called != 0 && p.Called.Add(v.FailedAfter) > v.Now {
+		if p.Activated != 0 && p.Activated.Add(v.FailedAfter) > v.Now {
 			d.Member, d.Why = p.ID, fmt.Sprintf("%s, a reserve, was asked to follow: %s", label(p), why)
 			return d, true
 		}
 	}
-	first := slices.MinFunc(reserves, func(a, b Peer) int { return cmp.Compare(a.Called, b.Called) }).Called
-	reserves = slices.DeleteFunc(reserves, func(p Peer) bool { return p.Called != first })
+	first := slices.MinFunc(reserves, func(a, b Peer) int { return cmp.Compare(a.Activated, b.Activated) }).Activated
+	reserves = slices.DeleteFunc(reserves, func(p Peer) bool { return p.Activated != first })
 	p, zone := v.choose(reserves, zones)
 	d.Member, d.First, d.Why = p.ID, true, fmt.Sprintf("%s, a reserve, is asked to follow%s: %s", label(p), zone, why)
 	return d, true

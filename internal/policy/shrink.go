@@ -68,7 +68,7 @@ func (v *view) dispensable(voters, going []protocol.MemberID) protocol.MemberID 
 // ever.
 func (v *view) forget() (Decision, bool) {
 	for _, m := range v.current.Members {
-		if m.Seat != protocol.SeatLearner {
+		if m.Suffrage != protocol.SuffrageLearner {
 			continue
 		}
 		if p, alive := v.peer(m.ID); alive && v.Barred(p) != "" {
@@ -101,7 +101,7 @@ func (v *view) release() (Decision, bool) {
 	}
 	for _, m := range v.current.Members {
 		p, alive := v.peer(m.ID)
-		if m.Seat != protocol.SeatLearner || !alive || p.Role != protocol.RoleActive {
+		if m.Suffrage != protocol.SuffrageLearner || !alive || p.Role != protocol.RoleActive {
 			continue
 		}
 		if x := v.progress(m.ID); x.CatchUp || x.Answers && x.Match < v.behind() {

@@ -14,10 +14,10 @@ import (
 
 // zones returns the zones in which members with at least the seat live, one for
 // each of them, some excepted.
-func (v *view) zones(least protocol.Seat, except ...protocol.MemberID) []string {
+func (v *view) zones(least protocol.Suffrage, except ...protocol.MemberID) []string {
 	var zones []string
 	for _, m := range v.current.Members {
-		if m.Seat < least || slices.Contains(except, m.ID) {
+		if m.Suffrage < least || slices.Contains(except, m.ID) {
 			continue
 		}
 		if p, alive := v.peer(m.ID); alive {
@@ -71,5 +71,5 @@ func (v *view) neighbours(id protocol.MemberID, going []protocol.MemberID) int {
 	if !alive || p.Zone == "" {
 		return 0
 	}
-	return crowd(p.Zone, v.zones(protocol.SeatVoter, append(slices.Clone(going), id)...))
+	return crowd(p.Zone, v.zones(protocol.SuffrageVoter, append(slices.Clone(going), id)...))
 }

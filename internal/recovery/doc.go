@@ -6,7 +6,7 @@
 // survivor whose log reaches furthest then becomes the only member of a new
 // cluster; everybody else joins that one with an empty directory.
 //
-// [S] A cluster that is begun beside one that can go on is worse than none: Judge
+// [S] A cluster that is begun beside one that can go on is worse than none: QuorumOf
 // looks at all directories at hand together, and where a majority of the voters is
 // among them, sound and not put back, Recover begins nothing unless it is told to.
 //

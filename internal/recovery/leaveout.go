@@ -188,7 +188,7 @@ func (r *recovery) interrupted(ctx context.Context, done <-chan struct{}) error 
 
 // hangs says which command has not returned, and how to go on without it.
 func (r *recovery) hangs(c machine.Running) string {
-	return fmt.Sprintf("%s, has not returned. Nothing was begun. If it never returns, mend the type, or leave the entry out as well: --refuse %s (RecoverConfig.Refuse); see %s",
+	return fmt.Sprintf("%s, has not returned. Nothing was begun. If it never returns, repair the type, or leave the entry out as well: --refuse %s (RecoverConfig.Refuse); see %s",
 		c, r.with(c.Index), seeHangs)
 }
 

@@ -157,7 +157,7 @@ func TestOnlyCommandsAreLeftOut(t *testing.T) {
 func (m *member) reopen(begin protocol.Index) *member {
 	m.t.Helper()
 	m.open()
-	m.next, m.sum = begin+1, m.log.Recovered().LastSum
+	m.next, m.sum = begin+1, m.log.Opened().LastSum
 	return m
 }
 

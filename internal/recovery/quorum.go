@@ -21,7 +21,7 @@ type Quorum struct {
 	// cluster goes on when they are started. Refusing says that it is here and may
 	// not, because directories were put back or copied: as they are they never go
 	// on. Damaged says that it is here and some cannot be read as they are, which
-	// their members may mend when all are started.
+	// their members may repair when all are started.
 	Intact, Refusing, Damaged bool
 	// Ahead are those that are no voters and reach further than all voters that are
 	// here: the voters' directories may have been put back together.
@@ -42,11 +42,11 @@ type Voter struct {
 // usable reports whether the voter is here and may take part.
 func (v *Voter) usable() bool { return v.Dir != "" && v.Fault == "" && v.Refused == "" }
 
-// Judge looks at directories of one cluster together. The latest configuration is
+// QuorumOf looks at directories of one cluster together. The latest configuration is
 // that of the log with the highest last term and index: a leader of that term had
 // everything that was ever committed, and a configuration that only a lesser log
 // has was never in force after it (the paper, section 5.4).
-func Judge(list []Survivor) Quorum {
+func QuorumOf(list []Survivor) Quorum {
 	var q Quorum
 	var furthest *Survivor
 	for i := range list {
@@ -60,7 +60,7 @@ func Judge(list []Survivor) Quorum {
 	}
 	q.Configuration = furthest.Configuration
 	for _, line := range q.Configuration.Configuration.Members {
-		if line.Seat == protocol.SeatVoter || line.Outgoing {
+		if line.Suffrage == protocol.SuffrageVoter || line.Outgoing {
 			q.Voters = append(q.Voters, q.voter(line, list))
 		}
 	}
@@ -119,8 +119,8 @@ func (q *Quorum) voter(line protocol.ActiveMember, list []Survivor) Voter {
 // remember counts for nothing among members, so it does not here.
 func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 	var why []string
-	if s.Mark != nil {
-		why = append(why, "its directory was refused: "+s.Mark.Text)
+	if s.Refusal != nil {
+		why = append(why, "its directory was refused: "+s.Refusal.Text)
 	}
 	for i := range list {
 		o := &list[i]
@@ -129,7 +129,7 @@ func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 		}
 		if seen, older := o.refuses(s); older {
 			why = append(why, fmt.Sprintf("%s refuses it, because it has seen start %d and record %d of a directory that is now at start %d and record %d: it was put back to an older copy",
-				o.Name, seen.Starts, seen.Sequence, s.Starts, s.Telling))
+				o.Name, seen.Starts, seen.Sequence, s.Starts, s.DurableSequence))
 		}
 	}
 	return strings.Join(why, "; ")
@@ -137,13 +137,13 @@ func (q *Quorum) refused(s *Survivor, list []Survivor) string {
 
 // refuses reports whether a member would refuse another one that is started with
 // its directory now, and what it remembers.
-func (s *Survivor) refuses(o *Survivor) (remembers protocol.Standing, older bool) {
-	var seen replica.Sightings
+func (s *Survivor) refuses(o *Survivor) (remembers protocol.Watermark, older bool) {
+	var seen replica.Watermarks
 	for _, x := range slices.Backward(s.Seen) {
 		// Each member is there once, so nothing is refused here.
 		seen.Raise(protocol.Hello{Member: x.Member, Starts: x.Starts, Run: x.Run, Sequence: x.Sequence})
 	}
-	return seen.Seen(o.Member), seen.Check(protocol.Hello{Member: o.Member, Name: o.Name, Starts: o.Starts + 1, Sequence: o.Telling}) != nil
+	return seen.Seen(o.Member), seen.Check(protocol.Hello{Member: o.Member, Name: o.Name, Starts: o.Starts + 1, Sequence: o.DurableSequence}) != nil
 }
 
 // majority reports whether a majority of each half is as asked.
@@ -203,7 +203,7 @@ func (q *Quorum) Text() string {
 		return fmt.Sprintf("Of the voters %s a majority is here, %s, but as they are they can never go on%s.\nThe way out is a new cluster, from the best directory",
 			voters, q.names(given), q.troubles())
 	case q.Damaged:
-		return fmt.Sprintf("Of the voters %s a majority is here, %s, but not all are sound%s.\nFirst start all of them as they are: they mend one another where they can. If they cannot, begin a new cluster",
+		return fmt.Sprintf("Of the voters %s a majority is here, %s, but not all are sound%s.\nFirst start all of them as they are: they repair one another where they can. If they cannot, begin a new cluster",
 			voters, q.names(given), q.troubles())
 	}
 	here := "none is here"

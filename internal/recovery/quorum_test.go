@@ -21,12 +21,12 @@ func voters(index protocol.Index, text string) protocol.ConfigurationAt {
 	c := protocol.Configuration{Target: 3}
 	joint := strings.ContainsAny(text, "+-")
 	for _, word := range strings.Fields(text) {
-		m := protocol.ActiveMember{ID: idOf(word), Name: word[:2], Address: word[:2] + ":7600", Seat: protocol.SeatVoter, Outgoing: joint}
+		m := protocol.ActiveMember{ID: idOf(word), Name: word[:2], Address: word[:2] + ":7600", Suffrage: protocol.SuffrageVoter, Outgoing: joint}
 		switch word[2:] {
 		case "*":
-			m.Seat, m.Outgoing = protocol.SeatLearner, false
+			m.Suffrage, m.Outgoing = protocol.SuffrageLearner, false
 		case "-":
-			m.Seat = protocol.SeatNone
+			m.Suffrage = protocol.SuffrageNone
 		case "+":
 			m.Outgoing = false
 		}
@@ -39,7 +39,7 @@ func voters(index protocol.Index, text string) protocol.ConfigurationAt {
 // log of three voters.
 func sound(name string) Survivor {
 	return Survivor{
-		Dir: "/" + name, Name: name, Member: idOf(name), Term: 2, Last: 100, Starts: 5, Telling: 50, Configuration: voters(1, "a1 a2 a3"),
+		Dir: "/" + name, Name: name, Member: idOf(name), Term: 2, Last: 100, Starts: 5, DurableSequence: 50, Configuration: voters(1, "a1 a2 a3"),
 	}
 }
 
@@ -52,14 +52,14 @@ func but(name string, change func(*Survivor)) Survivor {
 func remembers(names string, starts uint64, sequence protocol.Sequence) func(*Survivor) {
 	return func(s *Survivor) {
 		for _, name := range strings.Fields(names) {
-			s.Seen = append(s.Seen, witness.Sighting{Member: idOf(name), Starts: starts, Run: 7, Sequence: sequence})
+			s.Seen = append(s.Seen, witness.Watermark{Member: idOf(name), Starts: starts, Run: 7, Sequence: sequence})
 		}
 	}
 }
 
 func TestJudge(t *testing.T) {
 	damaged := func(s *Survivor) { s.Fault = protocol.ErrCorrupt.With("damaged data: byte 7") }
-	marked := func(s *Survivor) { s.Mark = &wal.Refusal{Text: "a9 says so"} }
+	marked := func(s *Survivor) { s.Refusal = &wal.Refusal{Text: "a9 says so"} }
 	under := func(c protocol.ConfigurationAt) func(*Survivor) { return func(s *Survivor) { s.Configuration = c } }
 	joint := voters(90, "a1- a2 a3 a4+ a5+") // {a1 a2 a3} => {a2 a3 a4 a5}
 	for _, test := range []struct {
@@ -108,10 +108,10 @@ func TestJudge(t *testing.T) {
 		{"marked", []Survivor{sound("a1"), but("a2", marked)}, "refusing", "a2 (/a2): its directory was refused: a9 says so"},
 		{"a marked one beside a majority", []Survivor{sound("a1"), but("a2", marked), sound("a3")}, "intact", "Start a1 and a3"},
 		{"a copy of one that is here is no second voter", []Survivor{sound("a1"), but("a1", func(s *Survivor) { s.Dir = "/copy" })}, "none", "only a1"},
-		{"an old copy beside the original", []Survivor{but("a2", remembers("a1", 5, 50)), but("a1", func(s *Survivor) { s.Dir, s.Starts, s.Telling = "/copy", 3, 30 }), sound("a1")}, "intact", "Start a1 and a2"},
+		{"an old copy beside the original", []Survivor{but("a2", remembers("a1", 5, 50)), but("a1", func(s *Survivor) { s.Dir, s.Starts, s.DurableSequence = "/copy", 3, 30 }), sound("a1")}, "intact", "Start a1 and a2"},
 		{"no log says", []Survivor{{Dir: "/e1", Member: idOf("e1")}}, "none", "Nobody knows who the voters are"},
 	} {
-		q := Judge(test.list)
+		q := QuorumOf(test.list)
 		got := "none"
 		switch {
 		case q.Intact:
@@ -201,8 +201,8 @@ func TestRecoverFromDirectoriesThatRefuseOneAnother(t *testing.T) {
 	if err := errors.Join(a2.log.Write(w, e), a2.log.Sync()); err != nil {
 		t.Fatal(err)
 	}
-	seen := witness.Sighting{Member: a2.id.Member, Starts: a2.log.Identity().Starts, Run: 3, Sequence: a2.log.DurableSequence()}
-	if err := os.WriteFile(filepath.Join(a1.dir, witness.File), witness.Encode([]witness.Sighting{seen}), 0o600); err != nil {
+	seen := witness.Watermark{Member: a2.id.Member, Starts: a2.log.Identity().Starts, Run: 3, Sequence: a2.log.DurableSequence()}
+	if err := os.WriteFile(filepath.Join(a1.dir, witness.File), witness.Encode([]witness.Watermark{seen}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	crashed := filepath.Join(t.TempDir(), "a2") // after a crash it holds what it said

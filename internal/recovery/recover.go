@@ -13,8 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/storage"
@@ -136,7 +136,7 @@ func (r *recovery) look(ctx context.Context) error {
 		}
 		list = append(list, s)
 	}
-	r.result.Quorum = Judge(list)
+	r.result.Quorum = QuorumOf(list)
 	if !r.result.Quorum.Intact || r.o.AlthoughIntact {
 		return nil
 	}
@@ -214,20 +214,20 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	defer store.Close()
 	r.machine = machine.New(machine.Config{Registry: r.o.Registry, Logger: r.o.Logger, Refuse: r.o.Refuse})
 	alone := func(context.Context) bool { return false }
-	rec, restored, err := keeper.Start(ctx, log, store, r.machine, keeper.Options{Elsewhere: alone})
+	rec, restored, err := snapshotter.Start(ctx, log, store, r.machine, snapshotter.Options{Elsewhere: alone})
 	if err != nil {
 		return err
 	}
 	if at, known := rec.Configurations.Latest(); known && !protocol.FormatKnown.Covers(at.Configuration.Level) {
 		return protocol.ErrUnsupported.With(protocol.BeyondLevel("the log of "+r.o.Dir, at.Configuration.Level, protocol.FormatKnown))
 	}
-	last := rec.Shape.LastIndex()
+	last := rec.LogTerms.LastIndex()
 	switch {
 	case last == 0:
 		return protocol.ErrNotFound.With("the log of " + r.o.Dir + " is empty: there is nothing to begin from")
-	case restored.Applied < rec.Shape.PrevIndex:
+	case restored.Applied < rec.LogTerms.PrevIndex:
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
-			"damaged data: the log of %s begins at %d and no checkpoint reaches it; choose another survivor", r.o.Dir, rec.Shape.FirstIndex()))
+			"damaged data: the log of %s begins at %d and no checkpoint reaches it; choose another survivor", r.o.Dir, rec.LogTerms.FirstIndex()))
 	}
 	if at, known := rec.Configurations.Latest(); known {
 		r.conf = at.Configuration
@@ -236,7 +236,7 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	r.result.Old, r.result.Name, r.result.Last = id.Cluster, id.Name, last
 	// The term of the hard state may be any that somebody has named to this
 	// member; that of an entry was voted for.
-	r.result.Term = rec.Shape.LastTerm() + 1
+	r.result.Term = rec.LogTerms.LastTerm() + 1
 	if err := r.refuses(log, restored.Applied, last); err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (r *recovery) write(ctx context.Context) error {
 	if err := r.machine.EndSessions(r.result.Begin); err != nil {
 		return err
 	}
-	d := storage.Description{
+	d := storage.Manifest{
 		Index: r.result.Begin, Term: r.result.Term, LogSum: firstSum(r.result.New, r.result.Begin),
 		Configuration: protocol.ConfigurationAt{Index: r.result.Begin, Configuration: r.configuration()},
 	}
@@ -302,12 +302,12 @@ func (r *recovery) checkpoints(dir string) (*checkpoint.Store, error) {
 	return checkpoint.Open(r.fsys, filepath.Join(dir, checkpoint.Folder), e, checkpoint.Options{Logger: r.o.Logger})
 }
 
-func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Description) error {
+func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Manifest) error {
 	store, err := r.checkpoints(r.fresh)
 	if err != nil {
 		return err
 	}
-	_, err = keeper.Take(ctx, store, r.machine.Snapshot(), d)
+	_, err = snapshotter.Take(ctx, store, r.machine.Snapshot(), d)
 	return errors.Join(err, store.Close())
 }
 
@@ -315,7 +315,7 @@ func (r *recovery) writeCheckpoint(ctx context.Context, d storage.Description) e
 // and the settings of the old cluster stay. A floor above one voter is met when
 // others have joined.
 func (r *recovery) configuration() protocol.Configuration {
-	line := protocol.ActiveMember{ID: r.result.Member, Name: r.result.Name, Seat: protocol.SeatVoter}
+	line := protocol.ActiveMember{ID: r.result.Member, Name: r.result.Name, Suffrage: protocol.SuffrageVoter}
 	for _, old := range r.conf.Members {
 		if old.Name == r.result.Name {
 			line.Address = old.Address

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/sessionop"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
@@ -51,9 +51,9 @@ func newMember(t *testing.T, cluster protocol.ClusterID, name string) *member {
 	}
 	m.open()
 	conf := protocol.Configuration{Target: 3, Members: []protocol.ActiveMember{
-		{ID: protocol.MemberID{1: 'a', 2: '1'}, Name: "a1", Address: "h:1", Seat: protocol.SeatVoter},
-		{ID: protocol.MemberID{1: 'a', 2: '2'}, Name: "a2", Address: "h:2", Seat: protocol.SeatVoter},
-		{ID: protocol.MemberID{1: 'a', 2: '3'}, Name: "a3", Address: "h:3", Seat: protocol.SeatVoter},
+		{ID: protocol.MemberID{1: 'a', 2: '1'}, Name: "a1", Address: "h:1", Suffrage: protocol.SuffrageVoter},
+		{ID: protocol.MemberID{1: 'a', 2: '2'}, Name: "a2", Address: "h:2", Suffrage: protocol.SuffrageVoter},
+		{ID: protocol.MemberID{1: 'a', 2: '3'}, Name: "a3", Address: "h:3", Suffrage: protocol.SuffrageVoter},
 	}}
 	m.append(1, protocol.EntryConfiguration, protocol.EncodeConfiguration(conf))
 	open := sessionop.Open(0)
@@ -97,7 +97,7 @@ func (m *member) put(term protocol.Term, key, value string) protocol.Index {
 }
 
 // state starts a machine on a directory as a member does.
-func state(t *testing.T, dir string) (*machine.Machine, storage.Recovered) {
+func state(t *testing.T, dir string) (*machine.Machine, storage.Opened) {
 	t.Helper()
 	log, err := wal.Open(vfs.OS(), dir, wal.Options{})
 	if err != nil {
@@ -110,7 +110,7 @@ func state(t *testing.T, dir string) (*machine.Machine, storage.Recovered) {
 	}
 	defer store.Close()
 	machine := machine.New(machine.Config{Registry: registry(t)})
-	rec, restored, err := keeper.Start(t.Context(), log, store, machine, keeper.Options{})
+	rec, restored, err := snapshotter.Start(t.Context(), log, store, machine, snapshotter.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,8 +176,8 @@ func TestIndexesNeverGoBackAfterARecovery(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	machine, rec := state(t, m.dir)
-	if rec.Shape.FirstIndex() != r.Begin+1 || rec.State.Term != r.Term || rec.State.Commit != r.Begin {
-		t.Errorf("the new log begins at %d, in term %d, committed to %d", rec.Shape.FirstIndex(), rec.State.Term, rec.State.Commit)
+	if rec.LogTerms.FirstIndex() != r.Begin+1 || rec.State.Term != r.Term || rec.State.Commit != r.Begin {
+		t.Errorf("the new log begins at %d, in term %d, committed to %d", rec.LogTerms.FirstIndex(), rec.State.Term, rec.State.Commit)
 	}
 	item, found := get(t, machine, "k")
 	if !found || string(item.Value) != "v1" || item.Version != old {

@@ -31,13 +31,13 @@ type Survivor struct {
 	Checkpoint protocol.Index
 	// Configuration is the latest in its log; index 0: it has none.
 	Configuration protocol.ConfigurationAt
-	// Starts is how often the directory was opened, Telling how far its member says
+	// Starts is how often the directory was opened, DurableSequence how far its member says
 	// that its log is durable when it starts. Seen is what it remembers of others.
-	Starts  uint64
-	Telling protocol.Sequence
-	Seen    []witness.Sighting
-	// Mark is why the member does not take part any more, or nil.
-	Mark *wal.Refusal
+	Starts          uint64
+	DurableSequence protocol.Sequence
+	Seen            []witness.Watermark
+	// Refusal is why the member does not take part any more, or nil.
+	Refusal *wal.Refusal
 	// Fault says why nothing can be begun from this directory, or is nil.
 	Fault error
 }
@@ -67,7 +67,7 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	}
 	s.Cluster, s.Member, s.Name = report.Identity.Cluster, report.Identity.Member, report.Identity.Name
 	s.Term, s.Last, s.Commit = report.LastTerm, report.Last, report.State.Commit
-	s.Starts, s.Telling = report.Identity.Starts, report.Telling
+	s.Starts, s.DurableSequence = report.Identity.Starts, report.DurableSequence
 	if n := len(report.Configurations); n > 0 {
 		s.Configuration = report.Configurations[n-1]
 	}
@@ -97,12 +97,12 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 }
 
 // remember reads what the directory says of who may take part. A damaged file of
-// sightings says nothing: a member that starts forgets it, too.
+// watermarks says nothing: a member that starts forgets it, too.
 func (s *Survivor) remember(fsys vfs.FS) (err error) {
 	if s.Seen, err = witness.Read(fsys, s.Dir); err != nil && !errors.Is(err, protocol.ErrCorrupt) {
 		return protocol.ErrDirectory.Because(err)
 	}
-	if s.Mark, err = wal.ReadRefusal(fsys, s.Dir); err != nil {
+	if s.Refusal, err = wal.ReadRefusal(fsys, s.Dir); err != nil {
 		return protocol.ErrDirectory.Because(err)
 	}
 	return nil

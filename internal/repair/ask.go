@@ -18,8 +18,8 @@ type peer struct {
 	first    protocol.Index
 	answered bool
 	// gave says that it sent entries of the open patch without an active's word
-	// for them, doubted that such entries led nowhere.
-	gave, doubted bool
+	// for them, refuted that such entries led nowhere.
+	gave, refuted bool
 }
 
 // SetPeers says who is alive besides this member, passives included.
@@ -89,7 +89,7 @@ func (c *Core) ask(now protocol.Instant) {
 func (c *Core) nextRound() {
 	c.idle = false
 	for i := range c.peers {
-		c.peers[i].tried, c.peers[i].doubted = false, false
+		c.peers[i].tried, c.peers[i].refuted = false, false
 	}
 }
 
@@ -127,8 +127,8 @@ func (c *Core) checkpointWanted() protocol.Index {
 	return wanted
 }
 
-// repair takes an answer.
-func (c *Core) repair(from protocol.MemberID, m *protocol.Repair) {
+// onRepair takes an answer.
+func (c *Core) onRepair(from protocol.MemberID, m *protocol.Repair) {
 	i := c.find(from)
 	if i < 0 || !c.peers[i].asked {
 		return
@@ -185,7 +185,7 @@ func (c *Core) take(p *peer, entries []protocol.Entry, vouched protocol.Index) {
 	if n := int(last + 1 - first); len(entries) > n {
 		entries = entries[:n]
 	}
-	if c.chain.target > 0 || p.doubted {
+	if c.chain.target > 0 || p.refuted {
 		entries = entries[:min(len(entries), int(max(vouched+1, first)-first))]
 	}
 	if len(entries) == 0 {

@@ -243,7 +243,7 @@ func (c *Core) takeBack() {
 	h.forgetAbove(h.at.index)
 	for i := range c.peers {
 		p := &c.peers[i]
-		p.doubted = p.doubted || p.gave
+		p.refuted = p.refuted || p.gave
 		p.gave = false
 	}
 }
@@ -335,7 +335,7 @@ func (c *Core) backTo(i protocol.Index) (point, bool) {
 func (c *Core) finish() {
 	h := &c.chain
 	from, n, after := h.from, 0, ""
-	if from == nil && c.beheaded {
+	if from == nil && c.headLost {
 		from = &c.own
 	}
 	if from != nil && from.Index > 0 {

@@ -31,5 +31,5 @@
 // fetches a checkpoint (internal/install) where nobody has the entries any more.
 //
 // A running member repairs a file of its log with a Live, which asks with a Core, too;
-// keeper.Rebuilding does its steps. And it gives Answer to each RepairWant that comes.
+// snapshotter.Rebuilding does its steps. And it gives Answer to each RepairWant that comes.
 package repair

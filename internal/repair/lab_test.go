@@ -32,7 +32,7 @@ func memberID(n byte) protocol.MemberID { return protocol.MemberID{n} }
 func configurationEntry() []byte {
 	c := protocol.Configuration{Target: 3}
 	for n := range byte(3) {
-		c.Members = append(c.Members, protocol.ActiveMember{ID: memberID(n + 1), Name: fmt.Sprintf("m%d", n+1), Address: "a:1", Seat: protocol.SeatVoter})
+		c.Members = append(c.Members, protocol.ActiveMember{ID: memberID(n + 1), Name: fmt.Sprintf("m%d", n+1), Address: "a:1", Suffrage: protocol.SuffrageVoter})
 	}
 	return protocol.EncodeConfiguration(c)
 }
@@ -162,7 +162,7 @@ func (m *member) damage(i protocol.Index) {
 		if r.First <= i && i <= r.Last {
 			m.flip(r.Segment, r.Offset+104+int64(r.Bytes)/2)
 			m.open()
-			if m.log.Recovered().Damage == nil {
+			if m.log.Opened().Damage == nil {
 				m.t.Fatalf("entry %d: no damage", i)
 			}
 			return
@@ -177,8 +177,8 @@ func (m *member) answer(now protocol.Instant, from protocol.MemberID, want *prot
 		m.core.Receive(now, from, want)
 		return nil // it is among its core's messages
 	}
-	rec := m.log.Recovered()
-	s := &rec.Shape
+	rec := m.log.Opened()
+	s := &rec.LogTerms
 	return repair.Answer(m.log, repair.Held{Begin: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), Commit: rec.State.Commit, Active: m.active}, want)
 }
 
@@ -222,7 +222,7 @@ func (n *network) find(id protocol.MemberID) *member {
 // start gives each damaged member a core.
 func (n *network) start() {
 	for _, m := range n.members {
-		rec := m.log.Recovered()
+		rec := m.log.Opened()
 		if repair.Needed(m.id, &rec) {
 			m.core = repair.New(n.now, repair.Config{ID: m.id, Seed: uint64(m.id[0])}, &rec, m.log, m.own)
 			m.core.SetPeers(n.now, n.peers())
@@ -298,14 +298,14 @@ func (m *member) repair() {
 	if v.Plan == nil {
 		m.t.Fatalf("no plan: %+v", v)
 	}
-	was := m.log.Recovered()
+	was := m.log.Opened()
 	m.log.Close()
 	if err := wal.Repair(context.Background(), m.disk, dir, m.options, *v.Plan); err != nil {
 		m.t.Fatalf("repair: %v; damage %+v; plan begins %v, ends at %d", err, was.Damage, v.Plan.Begin, v.Plan.Last)
 	}
 	m.open()
 	m.core = nil
-	rec := m.log.Recovered()
+	rec := m.log.Opened()
 	if repair.Needed(m.id, &rec) {
 		m.t.Fatalf("repaired, and still in need of it: %v", rec.Damage)
 	}
@@ -320,8 +320,8 @@ func (m *member) repair() {
 // holds checks that the log is these entries, from its begin on.
 func (m *member) holds(want []protocol.Entry) {
 	m.t.Helper()
-	rec := m.log.Recovered()
-	s := &rec.Shape
+	rec := m.log.Opened()
+	s := &rec.LogTerms
 	if s.LastIndex() != protocol.Index(len(want)) {
 		m.t.Fatalf("the log ends at %d, want %d", s.LastIndex(), len(want))
 	}

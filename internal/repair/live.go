@@ -165,7 +165,7 @@ func (l *Live) next(now protocol.Instant) {
 	x := l.lost[len(l.found)]
 	// A log of which these entries are lost, and nothing else is known.
 	begin := storage.Begin{Index: x.After, Sum: x.Sum, Configuration: protocol.ConfigurationAt{Index: 1}}
-	rec := &storage.Recovered{State: protocol.HardState{Commit: x.Last}, Damage: &storage.Damage{Begin: begin, Good: []storage.Range{
+	rec := &storage.Opened{State: protocol.HardState{Commit: x.Last}, Damage: &storage.Damage{Begin: begin, Good: []storage.Range{
 		{After: x.After, Sum: x.Sum, Last: x.After, LastSum: x.Sum}, {After: x.Last, Sum: x.LastSum, Last: x.Last, LastSum: x.LastSum},
 	}}}
 	l.until, l.limit = now.Add(livePatience), now.Add(livePatienceMax)

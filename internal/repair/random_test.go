@@ -74,10 +74,10 @@ func healRandom(t *testing.T, seed uint64, counts map[string]int) {
 			return
 		}
 		m.log = log
-		if rec := log.Recovered(); repair.Needed(m.id, &rec) {
+		if rec := log.Opened(); repair.Needed(m.id, &rec) {
 			damaged++
-		} else if rec.Shape.LastIndex() != protocol.Index(len(entries)) {
-			t.Fatalf("seed %d: an undamaged log ends at %d, not %d", seed, rec.Shape.LastIndex(), len(entries))
+		} else if rec.LogTerms.LastIndex() != protocol.Index(len(entries)) {
+			t.Fatalf("seed %d: an undamaged log ends at %d, not %d", seed, rec.LogTerms.LastIndex(), len(entries))
 		}
 		s.members = append(s.members, m)
 	}
@@ -138,7 +138,7 @@ func (s *scene) heal(seed uint64, counts map[string]int) {
 	}
 	for _, m := range s.members {
 		if m.core != nil {
-			t.Fatalf("seed %d: %s is not repaired: %+v, damage %+v", seed, m.id.Short(), m.core.Verdict(), m.log.Recovered().Damage)
+			t.Fatalf("seed %d: %s is not repaired: %+v, damage %+v", seed, m.id.Short(), m.core.Verdict(), m.log.Opened().Damage)
 		}
 	}
 }
@@ -175,8 +175,8 @@ func (s *scene) goOn() {
 		if m.core != nil {
 			continue
 		}
-		rec := m.log.Recovered()
-		last := rec.Shape.LastIndex()
+		rec := m.log.Opened()
+		last := rec.LogTerms.LastIndex()
 		m.state = rec.State
 		if next > last {
 			m.write(s.committed[last:next], s.commit)
@@ -195,8 +195,8 @@ func (s *scene) goOn() {
 func (s *scene) checkRepaired(seed uint64, k int, counts map[string]int) {
 	t, m := s.t, s.members[k]
 	t.Helper()
-	rec := m.log.Recovered()
-	last := rec.Shape.LastIndex()
+	rec := m.log.Opened()
+	last := rec.LogTerms.LastIndex()
 	own := s.own[k]
 	same := func(entries []protocol.Entry) bool {
 		return last <= protocol.Index(len(entries)) && (last == 0 || entries[last-1].Sum == rec.LastSum)

@@ -60,8 +60,8 @@ type Log interface {
 
 // Needed reports whether a member must not start before its log is repaired: it
 // is damaged, or does not say who is active at its commit index.
-func Needed(id protocol.MemberID, rec *storage.Recovered) bool {
-	return rec.Damage != nil || rec.Configurations.RoleOf(id, rec.State.Commit, rec.Shape.Empty()) == protocol.RoleNone
+func Needed(id protocol.MemberID, rec *storage.Opened) bool {
+	return rec.Damage != nil || rec.Configurations.RoleOf(id, rec.State.Commit, rec.LogTerms.Empty()) == protocol.RoleNone
 }
 
 // Core repairs one log. It belongs to one goroutine; it starts none, knows no
@@ -76,10 +76,10 @@ type Core struct {
 	state protocol.HardState
 	good  []storage.Range
 	own   storage.Begin
-	// usable says that the chain can begin where the log does. beheaded says that
+	// usable says that the chain can begin where the log does. head-lost says that
 	// nothing tells where that was, and that own is the beginning of all logs.
 	usable      bool
-	beheaded    bool
+	headLost    bool
 	checkpoints []storage.Begin // by index
 
 	chain chain
@@ -118,24 +118,24 @@ type Ready struct {
 
 // New returns a core for a log that Needed says must be repaired. checkpoints are
 // the ones that the member keeps itself, with content that was verified.
-func New(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, checkpoints []storage.Begin) *Core {
+func New(now protocol.Instant, cfg Config, rec *storage.Opened, log Log, checkpoints []storage.Begin) *Core {
 	cfg.setDefaults()
 	c := &Core{cfg: cfg, log: log, state: rec.State, patient: now.Add(cfg.Patience)}
 	if d := rec.Damage; d != nil {
 		c.good, c.own = d.Good, d.Begin
 		c.usable = len(d.Good) > 0 && d.Good[0].After == d.Begin.Index && d.Begin.Index <= rec.State.Commit &&
 			(d.Begin.Index == 0 || d.Begin.Configuration.Index > 0)
-		if d.Endless || len(d.Good) == 0 {
+		if d.EndUnknown || len(d.Good) == 0 {
 			c.lose("nothing says where it ended: what the member acknowledged is not known")
 		}
-		if d.Beheaded && !slices.ContainsFunc(checkpoints, func(b storage.Begin) bool { return b.Index >= d.Begin.Index }) {
+		if d.HeadLost && !slices.ContainsFunc(checkpoints, func(b storage.Begin) bool { return b.Index >= d.Begin.Index }) {
 			// [S] A log that begins above all checkpoints has no state: the member
 			// would wait for a checkpoint that perhaps nobody has, and could be
 			// elected meanwhile.
-			c.own, c.usable, c.beheaded = storage.Begin{}, true, true
+			c.own, c.usable, c.headLost = storage.Begin{}, true, true
 		}
 	} else {
-		s := &rec.Shape
+		s := &rec.LogTerms
 		c.own = storage.Begin{Index: s.PrevIndex, Term: s.PrevTerm, Sum: s.PrevSum}
 		c.good = []storage.Range{{After: s.PrevIndex, Sum: s.PrevSum, Last: s.LastIndex(), LastSum: rec.LastSum}}
 	}
@@ -214,7 +214,7 @@ func (c *Core) Receive(now protocol.Instant, from protocol.MemberID, m protocol.
 		c.send(from, c.answer(m))
 	case *protocol.Repair:
 		if !c.done() {
-			c.repair(from, m)
+			c.onRepair(from, m)
 			c.advance(now)
 		}
 	}

@@ -42,16 +42,16 @@ func TestEveryDamageIsRepairedFromATwin(t *testing.T) {
 		log, err := wal.Open(m.disk, dir, m.options)
 		if errors.Is(err, protocol.ErrCorrupt) {
 			counts["hard state lost"]++
-			m.disk.Restore(before)
+			m.disk.Rollback(before)
 			return
 		}
 		m.must(err)
 		m.log = log
-		if rec := log.Recovered(); !repair.Needed(m.id, &rec) {
+		if rec := log.Opened(); !repair.Needed(m.id, &rec) {
 			counts["harmless"]++
 			// A record that nothing says was durable may be torn; nothing else.
-			if rec.Shape.LastIndex() < 60 {
-				t.Fatalf("%v: entries are gone: the log ends at %d", flips, rec.Shape.LastIndex())
+			if rec.LogTerms.LastIndex() < 60 {
+				t.Fatalf("%v: entries are gone: the log ends at %d", flips, rec.LogTerms.LastIndex())
 			}
 		} else {
 			counts["repaired"]++
@@ -59,11 +59,11 @@ func TestEveryDamageIsRepairedFromATwin(t *testing.T) {
 			n.healAll()
 		}
 		m.holds(entries)
-		if got := m.log.Recovered().State; got.Term != m.state.Term || got.Vote != m.state.Vote {
+		if got := m.log.Opened().State; got.Term != m.state.Term || got.Vote != m.state.Vote {
 			t.Fatalf("%v: got %+v, want %+v", flips, got, m.state)
 		}
 		m.log.Close()
-		m.disk.Restore(before)
+		m.disk.Rollback(before)
 	}
 	for i, p := range places {
 		check(p)
@@ -291,9 +291,9 @@ func TestCheckpointTakesThePlaceOfWhatNobodyHolds(t *testing.T) {
 			}
 			m.repair()
 			m.holds(entries)
-			rec := m.log.Recovered()
-			if rec.Shape.PrevIndex != c.at || rec.Shape.PrevSum != entries[c.at-1].Sum {
-				t.Fatalf("begins after %d", rec.Shape.PrevIndex)
+			rec := m.log.Opened()
+			if rec.LogTerms.PrevIndex != c.at || rec.LogTerms.PrevSum != entries[c.at-1].Sum {
+				t.Fatalf("begins after %d", rec.LogTerms.PrevIndex)
 			}
 		})
 	}
@@ -314,8 +314,8 @@ func TestCheckpointOfAnotherLogDropsTheSuffix(t *testing.T) {
 		t.Fatalf("no verdict: %+v", m.core.Verdict())
 	}
 	m.repair()
-	if rec := m.log.Recovered(); rec.Shape.PrevIndex != 45 || rec.Shape.LastIndex() != 45 || rec.LastSum != theirs[44].Sum || rec.State.Commit != 45 {
-		t.Fatalf("begins after %d, ends at %d, commit %d", rec.Shape.PrevIndex, rec.Shape.LastIndex(), rec.State.Commit)
+	if rec := m.log.Opened(); rec.LogTerms.PrevIndex != 45 || rec.LogTerms.LastIndex() != 45 || rec.LastSum != theirs[44].Sum || rec.State.Commit != 45 {
+		t.Fatalf("begins after %d, ends at %d, commit %d", rec.LogTerms.PrevIndex, rec.LogTerms.LastIndex(), rec.State.Commit)
 	}
 }
 
@@ -337,8 +337,8 @@ func TestOwnCheckpointIsTheLastResort(t *testing.T) {
 		if alone {
 			want = 40
 		}
-		if rec := m.log.Recovered(); rec.Shape.PrevIndex != want {
-			t.Fatalf("alone=%v: begins after %d, want %d", alone, rec.Shape.PrevIndex, want)
+		if rec := m.log.Opened(); rec.LogTerms.PrevIndex != want {
+			t.Fatalf("alone=%v: begins after %d, want %d", alone, rec.LogTerms.PrevIndex, want)
 		}
 	}
 }
@@ -377,7 +377,7 @@ func TestLogThatForgotWhoIsActive(t *testing.T) {
 	}
 }
 
-// beheaded returns a member whose log began after 40, and one that has the same
+// head-lost returns a member whose log began after 40, and one that has the same
 // entries: all, or those above 40. The first segment of the former has lost its
 // header, and the header or the payload of its first record, which is not known to
 // be committed: where the log began cannot be read.
@@ -452,7 +452,7 @@ func TestRepairedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 			m.own = []storage.Begin{beginAt(entries, c.own)}
 		}
 		if c.begin > 0 { // a later write says that it is committed, and who is active
-			rec := m.log.Recovered()
+			rec := m.log.Opened()
 			rec.State.Commit, rec.Damage.Begin.Configuration = 55, beginAt(entries, 50).Configuration
 			core := repair.New(0, repair.Config{ID: m.id}, &rec, m.log, m.own)
 			if v := core.Verdict(); v.Plan == nil || v.Plan.Begin != nil || rec.Damage.Begin.Index < 40 {
@@ -463,7 +463,7 @@ func TestRepairedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 		n := &network{t: t, members: []*member{m, other}}
 		n.healAll()
 		m.holds(entries)
-		if got := m.log.Recovered().Shape.PrevIndex; got != c.begin || n.wanted > 0 {
+		if got := m.log.Opened().LogTerms.PrevIndex; got != c.begin || n.wanted > 0 {
 			t.Errorf("%s: the log begins after %d, want %d; wanted a checkpoint at %d", c.name, got, c.begin, n.wanted)
 		}
 	}
@@ -474,8 +474,8 @@ func TestRepairedLogDoesNotBeginAboveAllCheckpoints(t *testing.T) {
 func TestLogWithoutAnEndIsLost(t *testing.T) {
 	entries := run(nil, 20, 2, 1, 300)
 	m := newMember(t, 1, entries, 10, 3)
-	rec := m.log.Recovered()
-	rec.Damage = &storage.Damage{First: 11, Last: 20, Endless: true, Good: []storage.Range{{Last: 10, LastSum: entries[9].Sum}}}
+	rec := m.log.Opened()
+	rec.Damage = &storage.Damage{First: 11, Last: 20, EndUnknown: true, Good: []storage.Range{{Last: 10, LastSum: entries[9].Sum}}}
 	c := repair.New(0, repair.Config{ID: m.id}, &rec, m.log, []storage.Begin{beginAt(entries, 20)})
 	if v := c.Verdict(); !errors.Is(v.Lost, protocol.ErrCorrupt) || v.Plan != nil {
 		t.Fatalf("got %+v", v)
@@ -501,8 +501,8 @@ func TestLaterSegmentSaysWhoIsActive(t *testing.T) {
 	n := &network{t: t, members: []*member{m}}
 	n.healAll()
 	m.holds(entries)
-	if rec := m.log.Recovered(); rec.Shape.PrevIndex != 40 {
-		t.Fatalf("begins after %d", rec.Shape.PrevIndex)
+	if rec := m.log.Opened(); rec.LogTerms.PrevIndex != 40 {
+		t.Fatalf("begins after %d", rec.LogTerms.PrevIndex)
 	}
 }
 
@@ -554,7 +554,7 @@ func TestPatchesAreBounded(t *testing.T) {
 	m := newMember(t, 1, entries, 55, 20)
 	m.damage(30)
 	helper := newMember(t, 2, entries, 55, 5).reopen()
-	rec := m.log.Recovered()
+	rec := m.log.Opened()
 	m.core = repair.New(0, repair.Config{ID: m.id, PatchBytesMax: 4000}, &rec, m.log, nil)
 	n := &network{t: t, members: []*member{m, helper}}
 	n.alter = func(e protocol.Envelope) protocol.Message {
@@ -608,6 +608,6 @@ func TestLogThatLeftTheCommittedOneTakesNothingUncommitted(t *testing.T) {
 		t.Fatalf("no verdict: %+v", m.core.Verdict())
 	}
 	m.repair()
-	rec := m.log.Recovered()
-	m.holds(theirs[:rec.Shape.LastIndex()])
+	rec := m.log.Opened()
+	m.holds(theirs[:rec.LogTerms.LastIndex()])
 }

@@ -60,7 +60,7 @@ type StartEffects struct {
 
 // NewStart returns a Start for a log that Needed says must be repaired. own are the
 // checkpoints that the member keeps itself, with content that was verified.
-func NewStart(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log, own []storage.Begin) *Start {
+func NewStart(now protocol.Instant, cfg Config, rec *storage.Opened, log Log, own []storage.Begin) *Start {
 	s := &Start{cfg: cfg, core: New(now, cfg, rec, log, own), began: now}
 	for _, b := range own {
 		s.own = max(s.own, b.Index)
@@ -74,7 +74,7 @@ func NewStart(now protocol.Instant, cfg Config, rec *storage.Recovered, log Log,
 // as if the member were down.
 func Takes(m protocol.Message) bool {
 	switch m.(type) {
-	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Description, *protocol.Chunk:
+	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Manifest, *protocol.Chunk:
 		return true
 	}
 	return false
@@ -214,9 +214,9 @@ func (s *Start) seek(now protocol.Instant) {
 	}
 }
 
-// offered takes the description of a checkpoint that gossip trusts.
-func (s *Start) offered(now protocol.Instant, o *protocol.Offer) {
-	d, err := storage.DecodeDescription(o.Description)
+// offered takes the manifest of a checkpoint that gossip trusts.
+func (s *Start) offered(now protocol.Instant, o *protocol.ManifestOffer) {
+	d, err := storage.DecodeManifest(o.Manifest)
 	if err != nil || d.Index < s.least {
 		return
 	}

@@ -19,7 +19,7 @@ type starter struct {
 	m       *member
 	s       *repair.Start
 	now     protocol.Instant
-	d       storage.Description
+	d       storage.Manifest
 	sent    []protocol.Envelope
 	steps   []install.Step
 	plan    *storage.RepairPlan
@@ -34,10 +34,10 @@ func newStarter(t *testing.T) (*starter, []protocol.Entry) {
 	m := newMember(t, 1, entries, 50, 3)
 	m.damage(32) // 31 to 33
 	b := beginAt(entries, 45)
-	x := &starter{t: t, m: m, missing: []int{0, 1, 2}, d: storage.Description{
+	x := &starter{t: t, m: m, missing: []int{0, 1, 2}, d: storage.Manifest{
 		Index: b.Index, Term: b.Term, LogSum: b.Sum, Configuration: b.Configuration, Items: 3, Bytes: 300, Chunks: make([]storage.ChunkSum, 3),
 	}}
-	rec := m.log.Recovered()
+	rec := m.log.Opened()
 	x.s = repair.NewStart(0, repair.Config{ID: m.id, Seed: 3, Run: 1}, &rec, m.log, nil)
 	return x, entries
 }
@@ -82,8 +82,8 @@ func (x *starter) answer(e protocol.Envelope) {
 	switch m := e.Message.(type) {
 	case *protocol.RepairWant:
 		say(&protocol.Repair{Active: true, First: 41, Commit: 60})
-	case *protocol.Describe:
-		say(&protocol.Description{Description: storage.EncodeDescription(x.d)})
+	case *protocol.ManifestWant:
+		say(&protocol.Manifest{Manifest: storage.EncodeManifest(x.d)})
 	case *protocol.ChunkWant:
 		for _, n := range m.Numbers {
 			say(&protocol.Chunk{Index: m.Index, Sum: m.Sum, Number: n, Data: []byte{1}})
@@ -95,7 +95,7 @@ func (x *starter) answer(e protocol.Envelope) {
 func (x *starter) run(limit protocol.Instant) bool {
 	for x.serve(); x.plan == nil && x.s.Lost() == nil && x.now < limit; x.serve() {
 		for n := range byte(2) {
-			x.s.Receive(x.now, memberID(n+2), &protocol.Have{First: 41, Tip: 60, Applied: 60, Commit: 60, Checkpoints: []protocol.Index{45}})
+			x.s.Receive(x.now, memberID(n+2), &protocol.Have{First: 41, LastIndex: 60, Applied: 60, Commit: 60, Checkpoints: []protocol.Index{45}})
 		}
 		x.now += second / 10
 		x.s.Tick(x.now)
@@ -152,7 +152,7 @@ func TestStartFetchesACheckpointThatNobodyHasTheEntriesOf(t *testing.T) {
 // A checkpoint of the member's own that would do is used before another one is fetched.
 func TestStartWaitsBeforeItFetchesWhatItHas(t *testing.T) {
 	x, entries := newStarter(t)
-	rec := x.m.log.Recovered()
+	rec := x.m.log.Opened()
 	x.s = repair.NewStart(0, repair.Config{ID: x.m.id, Seed: 3}, &rec, x.m.log, []storage.Begin{beginAt(entries, 40)})
 	x.peers()
 	if !x.run(20*second) || x.plan.Begin == nil || x.plan.Begin.Index != 40 || len(x.steps) != 0 {
@@ -167,7 +167,7 @@ func TestStartTakesNoPart(t *testing.T) {
 	x.serve()
 	n := len(x.sent)
 	for _, m := range []protocol.Message{
-		&protocol.Vote{Term: 9}, &protocol.Append{Term: 9}, &protocol.Heartbeat{Term: 9}, &protocol.Frame{}, &protocol.Want{}, &protocol.Checkpoint{Term: 9},
+		&protocol.Vote{Term: 9}, &protocol.Append{Term: 9}, &protocol.Heartbeat{Term: 9}, &protocol.Frame{}, &protocol.Want{}, &protocol.InstallCheckpoint{Term: 9},
 	} {
 		if repair.Takes(m) {
 			t.Errorf("a %s is taken", m.Kind())
@@ -181,7 +181,7 @@ func TestStartTakesNoPart(t *testing.T) {
 	x.run(30 * second)
 	for _, e := range x.sent {
 		switch e.Message.(type) {
-		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Describe, *protocol.ChunkWant, *protocol.Busy, *protocol.Graft, *protocol.Prune:
+		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.ManifestWant, *protocol.ChunkWant, *protocol.Busy, *protocol.Graft, *protocol.Prune:
 		default:
 			t.Errorf("sent a %s", e.Message.Kind())
 		}

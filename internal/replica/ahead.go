@@ -63,14 +63,14 @@ type ahead struct {
 
 // look follows who holds more than this cluster has.
 func (s *aheads) look(now protocol.Instant) {
-	if t := s.log.lead().Term(); s.term != t || !s.log.lead().Settled() {
+	if t := s.log.lead().Term(); s.term != t || !s.log.lead().HasCommittedOwnTerm() {
 		s.term, s.list = t, nil
 		return
 	}
-	last := s.log.shape().LastIndex()
+	last := s.log.logTerms().LastIndex()
 	var next []ahead
 	for _, h := range s.gossip.Heard() {
-		a := ahead{Ahead: Ahead{Member: h.ID, Holds: max(h.Tip, h.Applied), Ends: last, Diverged: h.Diverged}, since: now}
+		a := ahead{Ahead: Ahead{Member: h.ID, Holds: max(h.LastIndex, h.Applied), Ends: last, Diverged: h.Diverged}, since: now}
 		a.over = a.Holds <= last && a.Diverged == 0
 		if i := slices.IndexFunc(s.list, func(a ahead) bool { return a.Member == h.ID }); i >= 0 {
 			a = s.list[i].follow(a)

@@ -33,12 +33,12 @@ func (c *crew) told() (out []protocol.Event) {
 func TestLeaderSaysWhoHoldsMoreThanItsLog(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	long := (aheadElections + 1) * c.r.cfg.Active.Election
-	last := c.r.log.shape().LastIndex()
-	c.says(protocol.Have{First: 1, Tip: last, Applied: last}, long)
+	last := c.r.log.logTerms().LastIndex()
+	c.says(protocol.Have{First: 1, LastIndex: last, Applied: last}, long)
 	expect(t, "told of a member that has what the leader has", len(c.told()), 0)
-	c.says(protocol.Have{First: 1, Tip: last + 3, Applied: last + 3}, long/3)
+	c.says(protocol.Have{First: 1, LastIndex: last + 3, Applied: last + 3}, long/3)
 	expect(t, "told at once", len(c.told()), 0)
-	c.says(protocol.Have{First: 1, Tip: last + 3, Applied: last + 3}, 3*long)
+	c.says(protocol.Have{First: 1, LastIndex: last + 3, Applied: last + 3}, 3*long)
 	if got := c.told(); len(got) != 1 || got[0].Member != id(9) || got[0].Index != last+3 || !strings.Contains(got[0].Text, "starling recover") {
 		t.Fatalf("told %v, want once, of 9 and %d", got, last+3)
 	}
@@ -63,13 +63,13 @@ func TestWhoClaimsToBeAheadFloodsNobody(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	long := (aheadElections + 1) * c.r.cfg.Active.Election
 	for n := range protocol.Index(8) {
-		c.says(protocol.Have{First: 1, Tip: 1000 + n}, long)
-		c.says(protocol.Have{First: 1, Tip: 1}, long)
+		c.says(protocol.Have{First: 1, LastIndex: 1000 + n}, long)
+		c.says(protocol.Have{First: 1, LastIndex: 1}, long)
 	}
 	if got := len(c.told()); got != 1 {
 		t.Errorf("told %d times in %v, want once", got, 16*long)
 	}
-	c.says(protocol.Have{First: 1, Tip: 2000}, aheadPause+long)
+	c.says(protocol.Have{First: 1, LastIndex: 2000}, aheadPause+long)
 	if got := c.told(); len(got) != 2 || got[1].Index != 2000 {
 		t.Errorf("told %v, want it again after a while", got)
 	}
@@ -80,7 +80,7 @@ func TestWhoClaimsToBeAheadFloodsNobody(t *testing.T) {
 func TestWhoIsAheadForAMomentIsNotReported(t *testing.T) {
 	c := newCrew(t, threeVoters)
 	c.silent[id(2)], c.silent[id(3)] = true, true
-	c.says(protocol.Have{First: 1, Tip: 1000}, 10*c.r.cfg.Active.Election)
+	c.says(protocol.Have{First: 1, LastIndex: 1000}, 10*c.r.cfg.Active.Election)
 	if c.r.log.leads() || len(c.told()) > 0 || len(c.r.Status(c.now).Ahead) > 0 {
 		t.Errorf("leads %v, told %v", c.r.log.leads(), c.told())
 	}

@@ -21,10 +21,10 @@ const (
 // applying orders what goes to the state machine.
 type applying struct {
 	ground
-	reads  *fetches
-	places *unreadable
-	levels *formats
-	asked  interface {
+	reads   *fetches
+	places  *unreadable
+	formats *formats
+	asked   interface {
 		expected(first, last protocol.Index) []proposed
 	}
 
@@ -44,30 +44,30 @@ func (a *applying) tellFit(now protocol.Instant) {
 // flight is a batch, or the adoption of the state at an index, that is with the
 // state machine.
 type flight struct {
-	entries []protocol.Entry
-	adopt   protocol.Index
+	entries   []protocol.Entry
+	installed protocol.Index
 }
 
 // last returns the index that is applied when it has landed.
 func (f *flight) last() protocol.Index {
-	if f.adopt != 0 {
-		return f.adopt
+	if f.installed != 0 {
+		return f.installed
 	}
 	return f.entries[len(f.entries)-1].Index
 }
 
-// adopting reports whether the state of an installed checkpoint is still to take the
+// isInstalling reports whether the state of an installed checkpoint is still to take the
 // place of the one in force.
-func (a *applying) adopting() bool {
-	return slices.ContainsFunc(a.flights, func(f flight) bool { return f.adopt != 0 })
+func (a *applying) isInstalling() bool {
+	return slices.ContainsFunc(a.flights, func(f flight) bool { return f.installed != 0 })
 }
 
-// handOut gives committed entries to the state machine.
-func (a *applying) handOut() {
+// dispatch gives committed entries to the state machine.
+func (a *applying) dispatch() {
 	if !a.standing.may(mayApply) {
 		return // what comes next is not in the log
 	}
-	upTo := a.levels.appliesTo()
+	upTo := a.formats.appliesTo()
 	for len(a.flights) < applyFlights && !a.reading && a.log.handed < upTo {
 		first := a.log.handed + 1
 		if first < a.log.tail.first {
@@ -79,11 +79,11 @@ func (a *applying) handOut() {
 			return
 		}
 		last := a.log.tail.fit(first, min(upTo, first+protocol.AppendEntriesMax-1), applyBytesMax)
-		a.give(a.log.tail.slice(first, last))
+		a.dispatchRun(a.log.tail.slice(first, last))
 	}
 }
 
-func (a *applying) give(entries []protocol.Entry) {
+func (a *applying) dispatchRun(entries []protocol.Entry) {
 	entries = cut(entries)
 	if entries[0].Index != a.log.handed+1 {
 		invariant.Check(false, "entry %d handed to the state machine after %d", entries[0].Index, a.log.handed)
@@ -92,7 +92,7 @@ func (a *applying) give(entries []protocol.Entry) {
 	if a.log.handed > a.log.commit {
 		invariant.Check(false, "entry %d handed to the state machine, committed is %d", a.log.handed, a.log.commit)
 	}
-	if upTo := a.levels.appliesTo(); a.log.handed > upTo {
+	if upTo := a.formats.appliesTo(); a.log.handed > upTo {
 		invariant.Check(false, "entry %d handed to the state machine, whose format level ends at %d", a.log.handed, upTo)
 	}
 	a.flights = append(a.flights, flight{entries: entries})
@@ -102,7 +102,7 @@ func (a *applying) give(entries []protocol.Entry) {
 	})
 }
 
-// cut returns the entries of one batch: those up to the first mark, or all.
+// cut returns the entries of one batch: those up to the first checkpoint entry, or all.
 func cut(entries []protocol.Entry) []protocol.Entry {
 	for i := range entries {
 		if entries[i].Kind == protocol.EntryCheckpoint {
@@ -113,8 +113,8 @@ func cut(entries []protocol.Entry) []protocol.Entry {
 }
 
 // take describes the checkpoint that is to be taken after a batch, or returns
-// nil if the batch does not end with a mark.
-func (a *applying) take(batch []protocol.Entry) *storage.Description {
+// nil if the batch does not end with a checkpoint entry.
+func (a *applying) take(batch []protocol.Entry) *storage.Manifest {
 	last := &batch[len(batch)-1]
 	if last.Kind != protocol.EntryCheckpoint {
 		return nil
@@ -123,7 +123,7 @@ func (a *applying) take(batch []protocol.Entry) *storage.Description {
 	if !known {
 		invariant.Check(false, "the configuration in force at %d is not known", last.Index)
 	}
-	return &storage.Description{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
+	return &storage.Manifest{Index: last.Index, Term: last.Term, LogSum: last.Sum, Configuration: conf}
 }
 
 // landed takes the oldest of what was handed out, which is applied.
@@ -140,11 +140,11 @@ func (a *applying) landed(done protocol.Index) flight {
 	return f
 }
 
-// adopt has the state of an installed checkpoint take the place of the one in force.
-func (a *applying) adopt(i protocol.Index) {
+// installState has the state of an installed checkpoint take the place of the one in force.
+func (a *applying) installState(i protocol.Index) {
 	a.log.handed = i
-	a.flights = append(a.flights, flight{adopt: i})
-	a.out.Apply = append(a.out.Apply, Apply{Adopt: i, Replace: !a.standing.may(mayKeep)})
+	a.flights = append(a.flights, flight{installed: i})
+	a.out.Apply = append(a.out.Apply, Apply{Installed: i, Replace: !a.standing.may(mayKeep)})
 }
 
 // CannotApply says that the state machine has stopped for good: what is committed is of
@@ -163,15 +163,15 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 	f := r.apply.landed(done.Last)
 	r.sessions.deadline = done.NextDeadline
 	switch {
-	case f.adopt != 0:
-		r.standing.quarantine.adopting = false
-		r.commands.skipped(f.adopt)
+	case f.installed != 0:
+		r.standing.quarantine.installing = false
+		r.commands.skipped(f.installed)
 		r.reads.serve()
 		r.checkpoints.dropHead(now)
-	case r.standing.quarantine.adopting: // another one takes its place
+	case r.standing.quarantine.installing: // another one takes its place
 	default:
-		r.checkpoints.marked(now, f.entries, &done)
-		if r.standing.may(mayKeep) { // a state that is given up, by this mark perhaps, answers nobody
+		r.checkpoints.atCheckpoint(now, f.entries, &done)
+		if r.standing.may(mayKeep) { // a state that is given up, by this checkpoint entry perhaps, answers nobody
 			r.commands.applied(f.entries, done.Results)
 			r.reads.serve()
 		}

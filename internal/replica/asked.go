@@ -47,7 +47,7 @@ func (r *Replica) Read(now protocol.Instant, list ...uint64) {
 // to the answer's index is not said.
 func (r *Replica) Prove(now protocol.Instant, request uint64) {
 	if !r.log.leads() {
-		r.out.read(request, 0, r.hearing.seatless())
+		r.out.read(request, 0, r.hearing.notLeadingForOperator())
 		return
 	}
 	r.reads.leads(now, request)
@@ -75,7 +75,7 @@ func (r *Replica) Bar(now protocol.Instant) {
 
 // LetIn says that what another run of a member says counts from now on.
 func (r *Replica) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
-	r.levels.letIn(id, run)
+	r.formats.letIn(id, run)
 	r.log.role.LetIn(now, id, run)
 	r.pump(now)
 }
@@ -115,21 +115,21 @@ func (r *Replica) followLead(now protocol.Instant) {
 		if len(r.commands.proposed) > 0 {
 			r.commands.leaderLost()
 		}
-		r.seats.changesLost(errLeaderLost)
+		r.membershipChanges.changesLost(errLeaderLost)
 		if len(r.reads.proofs) > 0 {
 			r.reads.unproven(func(*proof) bool { return true }, r.hearing.notLeading())
 		}
-		r.commands.turnAway()
+		r.commands.reject()
 	}
-	r.seats.transferred(now)
+	r.membershipChanges.transferred(now)
 }
 
 // failAll answers everything that waits.
 func (r *Replica) failAll(err error) {
 	r.commands.disown(err, func(*forwarded) bool { return true })
-	r.seats.failAll(err)
+	r.membershipChanges.failAll(err)
 	r.reads.unproven(func(*proof) bool { return true }, err)
-	r.commands.turnAway()
+	r.commands.reject()
 	r.commands.giveUp(0)
 	r.reads.failAll()
 }

@@ -118,7 +118,7 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 		b.begun = b.trendNow(now)
 		text := "level again"
 		if b.far {
-			text = b.describe(now)
+			text = b.manifest(now)
 		}
 		b.out.event(protocol.EventBehind, text)
 	}
@@ -126,11 +126,11 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 		b.begun, b.pace = is, pace{} // what went before says nothing of it
 	}
 	if b.far && now >= b.begun.at.Add(trendEvery) {
-		b.judgeTrend(now)
+		b.followTrend(now)
 	}
 	b.text = ""
 	if b.far {
-		b.text = b.describe(now)
+		b.text = b.manifest(now)
 	}
 }
 
@@ -151,10 +151,10 @@ func (b *behind) highestHeard() protocol.Index {
 	conf := b.log.latest()
 	for _, h := range b.gossip.Heard() {
 		if conf.Names(h.ID) {
-			high = max(high, h.Tip)
+			high = max(high, h.LastIndex)
 		}
 		if p := b.flock.find(h.ID); p != nil && p.Role == protocol.RoleActive {
-			highPeer = max(highPeer, h.Tip)
+			highPeer = max(highPeer, h.LastIndex)
 		}
 	}
 	if high == 0 && b.log.commit == 0 {
@@ -189,9 +189,9 @@ func (b *behind) trendNow(now protocol.Instant) trend {
 	return t
 }
 
-// judgeTrend looks whether this member has come nearer, and asks for more, aloud,
+// followTrend looks whether this member has come nearer, and asks for more, aloud,
 // if it does not get level soon at this rate while the log grows.
-func (b *behind) judgeTrend(now protocol.Instant) {
+func (b *behind) followTrend(now protocol.Instant) {
 	was, is := b.begun, b.trendNow(now)
 	b.begun = is
 	seconds := is.at.Sub(was.at).Seconds()
@@ -211,7 +211,7 @@ func (b *behind) judgeTrend(now protocol.Instant) {
 			return
 		}
 		b.pressed, b.said = true, now
-		b.out.event(protocol.EventPressed, b.describe(now)+"; it asks the others for more")
+		b.out.event(protocol.EventPressed, b.manifest(now)+"; it asks the others for more")
 	}
 }
 
@@ -224,8 +224,8 @@ func (p *pace) soon(gap protocol.Index) bool {
 	return (p.takes-p.grows)*levelSoon.Seconds() >= float64(gap)
 }
 
-// describe says how far behind this member is, and how it goes on.
-func (b *behind) describe(now protocol.Instant) string {
+// manifest says how far behind this member is, and how it goes on.
+func (b *behind) manifest(now protocol.Instant) string {
 	text := fmt.Sprintf("applied %d of %d, %d entries behind", b.log.applied, b.high, b.gap(b.log.applied))
 	if lag := b.lag(now, b.log.applied); lag >= time.Second {
 		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))

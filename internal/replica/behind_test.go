@@ -18,7 +18,7 @@ type giver struct {
 	t       *testing.T
 	r       *Replica
 	now     protocol.Instant
-	whole   storage.Recovered
+	whole   storage.Opened
 	pinned  []protocol.Index // what the store was asked to pin last
 	drop    protocol.Index   // the last one that was asked for
 	sent    []protocol.Envelope
@@ -35,7 +35,7 @@ func newGiver(t *testing.T, cfg Config) *giver {
 	if cfg.RetainEntries == 0 {
 		cfg.RetainEntries = -1
 	}
-	g.r = openOn(t, 9, cfg, begun(found(2, 100, 100, confs), 30), Restored{Applied: 60, Kept: g.kept(60, 40)})
+	g.r = openOn(t, 9, cfg, begun(found(2, 100, 100, confs), 30), OpenedState{Applied: 60, Kept: g.kept(60, 40)})
 	peers := []protocol.Peer{{ID: id(7), Role: protocol.RolePassive}, {ID: id(8), Role: protocol.RolePassive}, {ID: id(1), Role: protocol.RoleActive}, {ID: id(2), Role: protocol.RoleActive}}
 	g.r.SetPeers(g.now, peers)
 	g.turn()
@@ -44,8 +44,8 @@ func newGiver(t *testing.T, cfg Config) *giver {
 	return g
 }
 
-func (g *giver) kept(list ...protocol.Index) []storage.Description {
-	var out []storage.Description
+func (g *giver) kept(list ...protocol.Index) []storage.Manifest {
+	var out []storage.Manifest
 	for _, i := range list {
 		out = append(out, described(g.whole, i, 4))
 	}
@@ -238,7 +238,7 @@ func lagging(t *testing.T) *giver {
 	t.Helper()
 	confs := map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 2})}
 	g := &giver{t: t, whole: found(2, 100, 100, confs)}
-	g.r = openOn(t, 9, Config{}, found(2, 20, 20, confs), Restored{})
+	g.r = openOn(t, 9, Config{}, found(2, 20, 20, confs), OpenedState{})
 	g.r.SetPeers(g.now, []protocol.Peer{{ID: id(7), Role: protocol.RolePassive}, {ID: id(1), Role: protocol.RoleActive}, {ID: id(2), Role: protocol.RoleActive}, {ID: id(3), Role: protocol.RoleActive}})
 	g.turn()
 	g.after(time.Second)
@@ -246,8 +246,8 @@ func lagging(t *testing.T) *giver {
 }
 
 // hears lets it hear how far an active is.
-func (g *giver) hears(from byte, tip protocol.Index) {
-	g.receive(from, &protocol.Have{First: 1, Tip: tip, Commit: tip, Applied: tip, Checkpoints: []protocol.Index{80}})
+func (g *giver) hears(from byte, lastIndex protocol.Index) {
+	g.receive(from, &protocol.Have{First: 1, LastIndex: lastIndex, Commit: lastIndex, Applied: lastIndex, Checkpoints: []protocol.Index{80}})
 }
 
 func (g *giver) wantBehind(what string, want bool, says ...string) {
@@ -338,7 +338,7 @@ func TestInstallingMemberSaysWhatItNeeds(t *testing.T) {
 	g := lagging(t)
 	d := described(g.whole, 80, 4)
 	g.hears(1, 10_000)
-	g.receive(1, &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+	g.receive(1, &protocol.InstallCheckpoint{Term: 2, Manifest: storage.EncodeManifest(d)})
 	g.r.InstallBegun(g.now, 80, []int{0, 1, 2}, nil)
 	g.after(lookEvery)
 	g.wantBehind("fetching", true, "fetches the checkpoint at 80, 3 of 4 chunks are to come")
@@ -352,11 +352,11 @@ func TestInstallingMemberSaysWhatItNeeds(t *testing.T) {
 	if got := g.saysNeeds(); got.Installing != 80 || got.Needs != 81 {
 		t.Errorf("building: says %+v, want 80 and what follows it", got)
 	}
-	g.r.InstallFinished(g.now, []storage.Description{d}, 0, nil)
+	g.r.InstallFinished(g.now, []storage.Manifest{d}, 0, nil)
 	e := g.r.Effects()
 	g.r.Persisted(g.now, e.Persist.ID, nil)
 	e = g.r.Effects()
-	if len(e.Apply) != 1 || e.Apply[0].Adopt != 80 {
+	if len(e.Apply) != 1 || e.Apply[0].Installed != 80 {
 		t.Fatalf("applies %+v, want the state of 80", e.Apply)
 	}
 	g.r.Applied(g.now, Applied{Last: 80})
@@ -384,18 +384,18 @@ func TestMemberThatDoesNotGetLevelAsksForMore(t *testing.T) {
 		"it is level in a moment": {grows: 1, takes: 5},
 	} {
 		g := lagging(t)
-		tip := protocol.Index(20 + farEntries + 1)
+		lastIndex := protocol.Index(20 + farEntries + 1)
 		if x.takes == 5 {
-			tip = 100
+			lastIndex = 100
 		}
 		for second := range 12 {
-			g.hears(1, tip)
+			g.hears(1, lastIndex)
 			if x.takes == 5 && second == 0 {
 				g.after(farLag) // it was told of the rest long ago
 			}
 			first := int(g.r.Status(g.now).Applied)
 			g.receive(1, &protocol.Append{Term: 2, PrevIndex: protocol.Index(first), PrevTerm: 2, Commit: protocol.Index(first + x.takes), Last: protocol.Index(first + x.takes), Entries: g.whole.Tail[first : first+x.takes]})
-			tip += protocol.Index(x.grows)
+			lastIndex += protocol.Index(x.grows)
 			for range 4 {
 				g.after(lookEvery)
 			}
@@ -421,17 +421,17 @@ func TestSlowFetchAsksForMore(t *testing.T) {
 	for _, grows := range []bool{true, false} {
 		g := lagging(t)
 		d := described(g.whole, 80, 1000)
-		g.receive(1, &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+		g.receive(1, &protocol.InstallCheckpoint{Term: 2, Manifest: storage.EncodeManifest(d)})
 		var missing []int
 		for n := range 1000 {
 			missing = append(missing, n)
 		}
 		g.r.InstallBegun(g.now, 80, missing, nil)
-		tip := protocol.Index(10_000)
+		lastIndex := protocol.Index(10_000)
 		for n := range 60 {
-			g.hears(1, tip)
+			g.hears(1, lastIndex)
 			if grows {
-				tip += 100
+				lastIndex += 100
 			}
 			g.r.ChunkAdded(g.now, n, nil)
 			g.turn()
@@ -450,10 +450,10 @@ func TestSlowFetchAsksForMore(t *testing.T) {
 func TestLeaderOffersWhatIsFetchedAlready(t *testing.T) {
 	g := newGiver(t, Config{})
 	offered := func() protocol.Index {
-		m := &protocol.Checkpoint{}
-		g.r.checkpoints.describe(g.now, g.r.unreadable.givesAfter(), protocol.Envelope{Message: m}, m)
+		m := &protocol.InstallCheckpoint{}
+		g.r.checkpoints.manifest(g.now, g.r.unreadable.givesAfter(), protocol.Envelope{Message: m}, m)
 		g.r.Effects()
-		d, err := storage.DecodeDescription(m.Description)
+		d, err := storage.DecodeManifest(m.Manifest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -489,7 +489,7 @@ func TestNothingIsProvenBeforeTheAgeIsKnown(t *testing.T) {
 		return 0
 	}
 	answer := func(index protocol.Index) bool {
-		g.receive(1, &protocol.Have{First: 1, Tip: index, Commit: index, AnswerTo: ask(), FreshKnown: true, FreshIndex: index, FreshSum: g.whole.Tail[index-1].Sum.Head(), FreshAge: int64(time.Millisecond)})
+		g.receive(1, &protocol.Have{First: 1, LastIndex: index, Commit: index, AnswerTo: ask(), FreshKnown: true, FreshIndex: index, FreshSum: g.whole.Tail[index-1].Sum.Head(), FreshAge: int64(time.Millisecond)})
 		return g.r.Status(g.now).Proven
 	}
 	if g.r.Status(g.now).Proven {
@@ -510,7 +510,7 @@ func TestInstallsAreCounted(t *testing.T) {
 	d := described(g.whole, 80, 4)
 	for n := range 3 {
 		g.after(10 * time.Second)
-		g.receive(1, &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+		g.receive(1, &protocol.InstallCheckpoint{Term: 2, Manifest: storage.EncodeManifest(d)})
 		g.r.InstallBegun(g.now, 80, nil, errors.Join(protocol.ErrNoSpace))
 		g.turn()
 		if got := g.r.Status(g.now).Installs; got != uint64(n+1) {

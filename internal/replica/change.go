@@ -38,36 +38,36 @@ type Change struct {
 // would_lose_quorum, invalid, not_found. After unknown_outcome the configurations say what
 // became of it.
 func (r *Replica) Change(now protocol.Instant, request uint64, c Change) {
-	r.seats.begin(now, request, c)
+	r.membershipChanges.begin(now, request, c)
 	r.pump(now)
 }
 
 // Transfer hands the leadership over to a voter, or, if to is zero, to the one
 // that holds most of those with room on their disks. It is answered once: with OK when
-// another member leads, the one that was asked for; with no_heir at once when that voter,
-// or every other, could not lead, and why; with unavailable when the heir did not get there
+// another member leads, the one that was asked for; with no_transferee at once when that voter,
+// or every other, could not lead, and why; with unavailable when the transferee did not get there
 // within an election timeout and this member leads on, or when another one has got there;
 // with unknown_outcome when this member has given the lead up, and hears of no
 // other that has it; or with why nothing happened: not_leader, no_leader, no_quorum, change_in_flight,
 // invalid.
 func (r *Replica) Transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
-	r.seats.transfer(now, request, to)
+	r.membershipChanges.transfer(now, request, to)
 	r.pump(now)
 }
 
 // HandOver is Transfer to any voter by a member that stops: one without room is better than
 // none.
 func (r *Replica) HandOver(now protocol.Instant, request uint64) {
-	r.seats.handOver(now, request, protocol.MemberID{}, r.seats.leading())
+	r.membershipChanges.handOver(now, request, protocol.MemberID{}, r.membershipChanges.leading())
 	r.pump(now)
 }
 
-// seats are what operators ask of a leader: to change who has a seat, and to hand the
+// membershipChanges are what operators ask of a leader: to change who has a seat, and to hand the
 // lead over.
-type seats struct {
+type membershipChanges struct {
 	ground
 	who       *hearing
-	room      *heirs
+	room      *transferees
 	autopilot interface{ changed() }
 
 	transfers []transfer
@@ -75,7 +75,7 @@ type seats struct {
 }
 
 // begin proposes a change, which is answered when it is committed.
-func (q *seats) begin(now protocol.Instant, request uint64, c Change) {
+func (q *membershipChanges) begin(now protocol.Instant, request uint64, c Change) {
 	if index, err := q.change(now, c); err != nil {
 		q.out.answer(request, protocol.Failed(err))
 	} else {
@@ -83,7 +83,7 @@ func (q *seats) begin(now protocol.Instant, request uint64, c Change) {
 	}
 }
 
-func (q *seats) change(now protocol.Instant, c Change) (protocol.Index, error) {
+func (q *membershipChanges) change(now protocol.Instant, c Change) (protocol.Index, error) {
 	if err := q.leading(); err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ func (q *seats) change(now protocol.Instant, c Change) (protocol.Index, error) {
 	}
 	// Before the first commit of its term a leader has heard too few to tell, and
 	// may not propose anyway.
-	if q.log.lead().Status().Settled {
+	if q.log.lead().Status().OwnTermCommitted {
 		if err := q.answering(c.Promote, next); err != nil {
 			return 0, err
 		}
@@ -115,7 +115,7 @@ func (q *seats) change(now protocol.Instant, c Change) (protocol.Index, error) {
 }
 
 // moved returns the configuration that a change leads to.
-func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
+func (q *membershipChanges) moved(conf protocol.Configuration, c Change) (protocol.Configuration, error) {
 	if c.Target != 0 {
 		conf.Target = c.Target
 	}
@@ -135,8 +135,8 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 			if err != nil {
 				return conf, err
 			}
-			line = protocol.ActiveMember{ID: id, Name: peer.Name, Address: peer.Reach(), Seat: protocol.SeatLearner}
-		case line.Seat == protocol.SeatVoter:
+			line = protocol.ActiveMember{ID: id, Name: peer.Name, Address: peer.Reach(), Suffrage: protocol.SuffrageLearner}
+		case line.Suffrage == protocol.SuffrageVoter:
 			return conf, protocol.ErrInvalid.With(line.Label() + " is a voter already")
 		default:
 			if peer := q.flock.find(id); peer != nil { // of one that is not heard the core knows more
@@ -144,16 +144,16 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 					return conf, err
 				}
 			}
-			line.Seat = protocol.SeatVoter
+			line.Suffrage = protocol.SuffrageVoter
 		}
 		conf = conf.With(line)
 	}
 	for _, id := range c.Demote {
 		line, named := conf.Find(id)
-		if !named || line.Seat != protocol.SeatVoter {
+		if !named || line.Suffrage != protocol.SuffrageVoter {
 			return conf, protocol.ErrNotFound.With(q.flock.labelOf(id) + " is no voter")
 		}
-		line.Seat = protocol.SeatLearner
+		line.Suffrage = protocol.SuffrageLearner
 		conf = conf.With(line)
 	}
 	for _, id := range c.Remove {
@@ -166,7 +166,7 @@ func (q *seats) moved(conf protocol.Configuration, c Change) (protocol.Configura
 }
 
 // eligible returns what membership knows of a member that may get a seat.
-func (q *seats) eligible(id protocol.MemberID) (protocol.Peer, error) {
+func (q *membershipChanges) eligible(id protocol.MemberID) (protocol.Peer, error) {
 	peer := q.flock.find(id)
 	switch {
 	case id == q.cfg.ID:
@@ -182,7 +182,7 @@ func (q *seats) eligible(id protocol.MemberID) (protocol.Peer, error) {
 // barred refuses a seat to a member that has no key, where this one believes only what is
 // signed: nobody who checks signatures would believe it. [S] And to one that does not know
 // the format level in force: it could not apply the log, nor lead.
-func (q *seats) barred(p *protocol.Peer) error {
+func (q *membershipChanges) barred(p *protocol.Peer) error {
 	latest, _ := q.log.configurations().Latest()
 	in := policy.Input{Configuration: latest, Signed: q.cfg.signed()}
 	if why := in.Barred(policy.Peer{Peer: *p}); why != "" {
@@ -193,7 +193,7 @@ func (q *seats) barred(p *protocol.Peer) error {
 
 // answering refuses to make a learner a voter that has not answered yet. It passes:
 // the leader has just begun to send it the log.
-func (q *seats) answering(promoted []protocol.MemberID, next protocol.Configuration) error {
+func (q *membershipChanges) answering(promoted []protocol.MemberID, next protocol.Configuration) error {
 	for _, p := range q.log.lead().Status().Progress {
 		if !p.Answers && next.IsVoter(p.ID) && slices.Contains(promoted, p.ID) {
 			return protocol.ErrNotLearner.With(q.flock.labelOf(p.ID) + " is a learner, and does not answer the leader so far")
@@ -204,7 +204,7 @@ func (q *seats) answering(promoted []protocol.MemberID, next protocol.Configurat
 
 // absent returns an error if one of the members is heard: it answers this leader, or
 // the membership has it alive.
-func (q *seats) absent(ids []protocol.MemberID) error {
+func (q *membershipChanges) absent(ids []protocol.MemberID) error {
 	for _, id := range ids {
 		answers := slices.ContainsFunc(q.log.lead().Status().Progress, func(p active.Progress) bool { return p.ID == id && p.Answers && p.Active })
 		if answers || q.flock.find(id) != nil {
@@ -216,7 +216,7 @@ func (q *seats) absent(ids []protocol.MemberID) error {
 
 // survives refuses a configuration of whose voters no majority answers: nothing
 // could be committed under it. It is a courtesy, not a rule of safety.
-func (q *seats) survives(next protocol.Configuration) error {
+func (q *membershipChanges) survives(next protocol.Configuration) error {
 	voters, alive := next.Voters(), 0
 	if next.IsVoter(q.cfg.ID) {
 		alive++
@@ -244,23 +244,23 @@ type transfer struct {
 }
 
 // transfer hands over to a voter that could lead.
-func (q *seats) transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
+func (q *membershipChanges) transfer(now protocol.Instant, request uint64, to protocol.MemberID) {
 	err := q.leading()
 	if err == nil {
-		err = q.withoutHeir(to)
+		err = q.withoutTransferee(to)
 	}
 	q.handOver(now, request, to, err)
 }
 
 // leading is why this member cannot do what only a leader can, or nil.
-func (q *seats) leading() error {
+func (q *membershipChanges) leading() error {
 	if q.log.leads() {
 		return nil
 	}
-	return q.who.seatless()
+	return q.who.notLeadingForOperator()
 }
 
-func (q *seats) handOver(now protocol.Instant, request uint64, to protocol.MemberID, err error) {
+func (q *membershipChanges) handOver(now protocol.Instant, request uint64, to protocol.MemberID, err error) {
 	if err == nil {
 		err = q.log.lead().Transfer(now, to)
 	}
@@ -271,13 +271,13 @@ func (q *seats) handOver(now protocol.Instant, request uint64, to protocol.Membe
 	}
 }
 
-// withoutHeir says why a voter, or, if to is zero, every other one, could not lead, or
+// withoutTransferee says why a voter, or, if to is zero, every other one, could not lead, or
 // would not for longer than a moment: it would hand over because it has no room, as this
 // leader has. Nil: there is one.
-func (q *seats) withoutHeir(to protocol.MemberID) error {
+func (q *membershipChanges) withoutTransferee(to protocol.MemberID) error {
 	var why []string
 	for _, p := range q.log.lead().Status().Progress {
-		if p.Seat != protocol.SeatVoter || !to.IsZero() && p.ID != to {
+		if p.Suffrage != protocol.SuffrageVoter || !to.IsZero() && p.ID != to {
 			continue
 		}
 		reason := p.Unable
@@ -301,13 +301,13 @@ func (q *seats) withoutHeir(to protocol.MemberID) error {
 	if to.IsZero() {
 		text = "no other voter can lead: " + text
 	}
-	return protocol.ErrNoHeir.With(text)
+	return protocol.ErrNoTransferee.With(text)
 }
 
 // transferred answers those who wait for another leader. That this one leads no
 // more is no answer: so it is when it has lost its quorum.
-func (q *seats) transferred(now protocol.Instant) {
-	if len(q.transfers) == 0 || q.log.leads() && !q.log.lead().Status().Heir.IsZero() {
+func (q *membershipChanges) transferred(now protocol.Instant) {
+	if len(q.transfers) == 0 || q.log.leads() && !q.log.lead().Status().Transferee.IsZero() {
 		return
 	}
 	waiting := q.transfers[:0]
@@ -315,7 +315,7 @@ func (q *seats) transferred(now protocol.Instant) {
 		leader := q.who.leader()
 		switch {
 		case q.log.leads():
-			q.out.answer(t.request, protocol.Failed(protocol.ErrUnavailable.With("the heir was not elected within an election timeout; this member leads on")))
+			q.out.answer(t.request, protocol.Failed(protocol.ErrUnavailable.With("the transferee was not elected within an election timeout; this member leads on")))
 		case leader.IsZero() && t.until == 0:
 			t.until = now.Add(q.patience())
 			waiting = append(waiting, t)
@@ -342,13 +342,13 @@ type changing struct {
 
 // committed answers the changes that are committed: they are in force, whatever the
 // state has come to.
-func (q *seats) committed() {
+func (q *membershipChanges) committed() {
 	for len(q.changes) > 0 && q.changes[0].index <= q.log.commit {
 		c := q.changes[0]
 		q.changes = q.changes[1:]
 		q.autopilot.changed()
 		result := protocol.Result{Index: c.index}
-		if term, known := q.log.shape().TermAt(c.index); known && term != c.term { // another leader's entry took the place
+		if term, known := q.log.logTerms().TermAt(c.index); known && term != c.term { // another leader's entry took the place
 			result = protocol.Failed(protocol.ErrNotLeader)
 		}
 		q.out.answer(c.request, result)
@@ -356,7 +356,7 @@ func (q *seats) committed() {
 }
 
 // changesLost says of the changes that are not committed that their outcome is open.
-func (q *seats) changesLost(why error) {
+func (q *membershipChanges) changesLost(why error) {
 	for _, c := range q.changes {
 		q.out.answer(c.request, protocol.Failed(why))
 	}
@@ -364,7 +364,7 @@ func (q *seats) changesLost(why error) {
 }
 
 // deadline returns when transferred has something to do, or d.
-func (q *seats) deadline(d protocol.Instant) protocol.Instant {
+func (q *membershipChanges) deadline(d protocol.Instant) protocol.Instant {
 	for _, t := range q.transfers {
 		if t.until != 0 {
 			d = min(d, t.until)
@@ -374,7 +374,7 @@ func (q *seats) deadline(d protocol.Instant) protocol.Instant {
 }
 
 // failAll answers everything that waits.
-func (q *seats) failAll(err error) {
+func (q *membershipChanges) failAll(err error) {
 	for _, t := range q.transfers {
 		q.out.answer(t.request, protocol.Failed(err))
 	}

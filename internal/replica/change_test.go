@@ -9,17 +9,17 @@ import (
 
 // crew is a leader, and others who agree with everything that it says.
 type crew struct {
-	t       *testing.T
-	r       *Replica
-	now     protocol.Instant
-	silent  map[protocol.MemberID]bool
-	answers map[uint64]protocol.Result
-	heirs   []protocol.MemberID // who got TimeoutNow
-	called  []protocol.MemberID // who got Follow
-	events  []protocol.Event
-	proofs  map[uint64]error // what became of them
-	stuck   bool             // nothing is applied any more
-	full    bool             // the others store nothing
+	t           *testing.T
+	r           *Replica
+	now         protocol.Instant
+	silent      map[protocol.MemberID]bool
+	answers     map[uint64]protocol.Result
+	transferees []protocol.MemberID // who got TimeoutNow
+	called      []protocol.MemberID // who got Follow
+	events      []protocol.Event
+	proofs      map[uint64]error // what became of them
+	stuck       bool             // nothing is applied any more
+	full        bool             // the others store nothing
 }
 
 func newCrew(t *testing.T, confs map[protocol.Index]protocol.Configuration, silent ...byte) *crew {
@@ -41,7 +41,7 @@ func elected(t *testing.T, confs map[protocol.Index]protocol.Configuration, sile
 	})
 	for range 20 {
 		c.pass(50 * time.Millisecond)
-		if c.r.log.leads() && raft(c.r).Status().Settled {
+		if c.r.log.leads() && raft(c.r).Status().OwnTermCommitted {
 			return c
 		}
 	}
@@ -118,8 +118,8 @@ func (c *crew) agree(s Send) {
 	case *protocol.Heartbeat:
 		c.r.Receive(c.now, s.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: true})
 	case *protocol.TimeoutNow:
-		c.heirs = append(c.heirs, s.To)
-	case *protocol.Follow:
+		c.transferees = append(c.transferees, s.To)
+	case *protocol.Activate:
 		c.called = append(c.called, s.To)
 	}
 }
@@ -215,7 +215,7 @@ func TestReplacementIsOneChange(t *testing.T) {
 	expect(t, "promote a passive", c.change(2, Change{Promote: ids(8), Target: 5}), protocol.OK)
 	latest, _ := c.r.Configurations().Latest()
 	line, _ := latest.Configuration.Find(id(8))
-	expect(t, "its line", line, protocol.ActiveMember{ID: id(8), Name: "eight", Address: "h:8", Seat: protocol.SeatLearner})
+	expect(t, "its line", line, protocol.ActiveMember{ID: id(8), Name: "eight", Address: "h:8", Suffrage: protocol.SuffrageLearner})
 	expect(t, "target", latest.Configuration.Target, 5)
 	expect(t, "version in the answer", c.answers[2].Index, latest.Index)
 }
@@ -235,8 +235,8 @@ func TestTransferIsAnsweredWhenAnotherLeads(t *testing.T) {
 	expect(t, "to a learner", c.answers[1].Code, protocol.ErrInvalid.Code)
 	c.r.Transfer(c.now, 2, id(2))
 	c.settle()
-	if _, answered := c.answers[2]; answered || len(c.heirs) != 1 || c.heirs[0] != id(2) {
-		t.Fatalf("answered: %t, heirs %v; want an heir and no answer yet", answered, c.heirs)
+	if _, answered := c.answers[2]; answered || len(c.transferees) != 1 || c.transferees[0] != id(2) {
+		t.Fatalf("answered: %t, transferees %v; want a transferee and no answer yet", answered, c.transferees)
 	}
 	c.r.Submit(c.now, Submission{Request: 3, Command: protocol.EncodeCommand(&protocol.Command{Resource: "r", Type: "t", Operation: "o"})})
 	c.settle()
@@ -286,7 +286,7 @@ func TestTransferWithoutAnotherLeaderIsNoSuccess(t *testing.T) {
 }
 
 // Another voter is elected than the one that was asked for.
-func TestTransferToTheWrongHeirIsNoSuccess(t *testing.T) {
+func TestTransferToTheWrongTransfereeIsNoSuccess(t *testing.T) {
 	c, term := deposed(t, id(2))
 	c.r.Receive(c.now, id(3), &protocol.Heartbeat{Term: term})
 	c.settle()
@@ -326,7 +326,7 @@ func TestDeadVoterIsReplaced(t *testing.T) {
 	})
 	var seen []string
 	for range 300 {
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
+		c.r.Receive(c.now, id(8), &protocol.Have{LastIndex: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(50 * time.Millisecond)
 		if got := c.configuration(); len(seen) == 0 || seen[len(seen)-1] != got {
 			seen = append(seen, got)

@@ -22,31 +22,31 @@ const (
 	behindBytes     = 1 << 30
 )
 
-// checkpoints is what a member knows of its own checkpoints, and of the marks
+// checkpoints is what a member knows of its own checkpoints, and of the checkpoint entries
 // in the log that say when all members take one.
 type checkpoints struct {
 	ground
 	disk   *disk
 	room   interface{ full() bool }
-	audit  *digests
+	audit  *auditing
 	gossip needy
 
 	// kept are the ones that can be used, newest first.
-	kept []storage.Description
-	// The last mark that was applied, or checkpoint that the state came from;
+	kept []storage.Manifest
+	// The last entryAt that was applied, or checkpoint that the state came from;
 	// 0 if there was none. The digest is that of the state there.
-	mark   protocol.Index
-	digest [16]byte
+	entryAt protocol.Index
+	digest  [16]byte
 	// since counts the bytes applied after it, and at is when it was applied.
 	since int
 	at    protocol.Instant
 	state int // bytes of the state, about
-	// proposed is the index of the last mark that this leader proposed.
+	// proposed is the index of the last checkpoint entry that this leader proposed.
 	proposed protocol.Index
 	// askAt is when a leader without a state proposes one; 0: it has a state.
 	askAt   protocol.Instant
 	dropped protocol.Index // the last drop that was asked for
-	// distance is how many entries lie between the last two marks; 0: not known.
+	// distance is how many entries lie between the last two checkpoint entries; 0: not known.
 	distance protocol.Index
 	// held says that the head would be dropped further if nobody needed it.
 	held bool
@@ -64,7 +64,7 @@ type needy interface {
 	Holds(now protocol.Instant, list []gossip.Holding)
 	Needs(now protocol.Instant) []protocol.Index
 	Pinned(now protocol.Instant) []protocol.Index
-	Describes(now protocol.Instant, above protocol.Index) protocol.Index
+	HasManifest(now protocol.Instant, above protocol.Index) protocol.Index
 }
 
 // growth is how many bytes of entries were applied when an index was.
@@ -131,25 +131,25 @@ func (c *checkpoints) newest() protocol.Index {
 }
 
 // start takes what was found at start.
-func (c *checkpoints) start(now protocol.Instant, restored Restored) {
+func (c *checkpoints) start(now protocol.Instant, restored OpenedState) {
 	c.kept, c.at = restored.Kept, now
 	c.grown = []growth{{at: restored.Applied}}
 	for i := range c.kept {
 		if c.kept[i].Index == restored.Applied {
-			c.mark, c.digest = c.kept[i].Index, c.kept[i].Digest
+			c.entryAt, c.digest = c.kept[i].Index, c.kept[i].Digest
 		}
 	}
 }
 
 // Kept says which checkpoints can be used, newest first. The owner calls it
 // whenever that has changed: one was taken, or has turned out to be bad.
-func (r *Replica) Kept(now protocol.Instant, kept []storage.Description) {
+func (r *Replica) Kept(now protocol.Instant, kept []storage.Manifest) {
 	r.checkpoints.keep(now, kept)
 	r.pump(now)
 }
 
 // keep takes what the store keeps.
-func (c *checkpoints) keep(now protocol.Instant, kept []storage.Description) {
+func (c *checkpoints) keep(now protocol.Instant, kept []storage.Manifest) {
 	if len(kept) > 0 && (len(c.kept) == 0 || kept[0].Index > c.kept[0].Index) {
 		d := &kept[0]
 		c.out.event(protocol.EventCheckpoint, fmt.Sprintf("kept at %d: %d items, %d bytes", d.Index, d.Items, d.Bytes))
@@ -165,10 +165,10 @@ func (c *checkpoints) keep(now protocol.Instant, kept []storage.Description) {
 // offer tells the flock which checkpoints this member has chunks of.
 func (c *checkpoints) offer(now protocol.Instant) {
 	var list []gossip.Holding
-	for _, some := range [][]storage.Description{c.kept, c.pins.given} {
+	for _, some := range [][]storage.Manifest{c.kept, c.pins.given} {
 		for i := range some {
 			if d := &some[i]; c.standing.may(mayGive) {
-				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Description: storage.EncodeDescription(*d)})
+				list = append(list, gossip.Holding{Index: d.Index, Sum: d.LogSum, Chunks: len(d.Chunks), Manifest: storage.EncodeManifest(*d)})
 			}
 		}
 	}
@@ -193,22 +193,22 @@ func (c *checkpoints) dropHead(now protocol.Instant) {
 		below = min(below, max(c.log.applied-min(c.log.applied, entries)+1, c.tail(c.cfg.RetainBytes)))
 	}
 	for _, i := range c.gossip.Needs(now) {
-		if i < below && i >= c.log.shape().FirstIndex() && !c.room.full() && c.bytesIn(i, below) <= uint64(c.cfg.BehindBytes) {
+		if i < below && i >= c.log.logTerms().FirstIndex() && !c.room.full() && c.bytesIn(i, below) <= uint64(c.cfg.BehindBytes) {
 			below, c.held = i, true
 			break // the lowest: the others are above it
 		}
 	}
-	if below <= c.log.shape().FirstIndex() || below <= c.dropped {
+	if below <= c.log.logTerms().FirstIndex() || below <= c.dropped {
 		return
 	}
 	c.dropped = below
 	c.disk.drop(below)
 }
 
-// marked follows an applied batch, which may end with a mark: that carries what
+// atCheckpoint follows an applied batch, which may end with a checkpoint entry: that carries what
 // the leader's state was at the one before. A state in doubt may be kept after all, so its
-// marks count, but for what this member says of itself.
-func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done *Applied) {
+// checkpoint entries count, but for what this member says of itself.
+func (c *checkpoints) atCheckpoint(now protocol.Instant, batch []protocol.Entry, done *Applied) {
 	c.since += protocol.RawSize(batch)
 	c.grow(batch[len(batch)-1].Index, protocol.RawSize(batch), c.cfg.RetainBytes)
 	c.state = done.StateBytes
@@ -216,18 +216,18 @@ func (c *checkpoints) marked(now protocol.Instant, batch []protocol.Entry, done 
 	if last.Kind != protocol.EntryCheckpoint {
 		return
 	}
-	m, err := protocol.DecodeMark(last.Data)
+	m, err := protocol.DecodeCheckpointEntry(last.Data)
 	if err == nil && m.Previous != 0 {
 		c.audit.compare(now, last.Term, m.Previous, m.Digest)
 	}
-	if c.mark != 0 {
-		c.distance = last.Index - c.mark
+	if c.entryAt != 0 {
+		c.distance = last.Index - c.entryAt
 	}
-	c.mark, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
+	c.entryAt, c.digest, c.since, c.at = last.Index, done.Digest, 0, now
 	if q := &c.standing.quarantine; c.standing.may(mayKeep) {
 		c.audit.note(now, last.Index, done.Digest)
 	} else {
-		q.doubted = keepDigest(q.doubted, markDigest{last.Index, done.Digest})
+		q.doubted = keepDigest(q.doubted, digestAt{last.Index, done.Digest})
 	}
 }
 
@@ -238,27 +238,27 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	case !c.standing.may(mayApply) || bereft:
 		c.proposeToHeal(now, fetching)
 		return
-	case len(c.kept) == 0 && c.log.applied > c.mark && c.isWanted():
+	case len(c.kept) == 0 && c.log.applied > c.entryAt && c.isWanted():
 		c.proposeToHeal(now, false)
 	default:
 		c.askAt = 0
 	}
-	if c.proposed > c.log.applied || c.log.applied <= c.mark || c.since == 0 {
+	if c.proposed > c.log.applied || c.log.applied <= c.entryAt || c.since == 0 {
 		return
 	}
 	if c.since < max(c.cfg.CheckpointBytes, c.state/2) && (c.cfg.CheckpointEvery < 0 || now < c.at.Add(c.cfg.CheckpointEvery)) {
 		return
 	}
-	mark := protocol.EncodeMark(protocol.Mark{Previous: c.mark, Digest: c.digest})
+	mark := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
 	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
 		c.proposed = i
 	}
 }
 
-// markPause is how many election timeouts a leader waits for a state, or for others to find
-// one, before it proposes a mark to get one, and between two.
-const markPause = 20
+// checkpointEntryPause is how many election timeouts a leader waits for a state, or for others to find
+// one, before it proposes a checkpoint entry to get one, and between two.
+const checkpointEntryPause = 20
 
 // isWanted reports whether an active has lost its state, as far as it has said that it could
 // answer nobody as a leader.
@@ -268,29 +268,29 @@ func (c *checkpoints) isWanted() bool {
 
 // proposeToHeal lets a leader ask for a checkpoint because it has lost its state, or another
 // active has and there is none to give. The first counts no bytes, so it would never say that
-// it is time; and the log since the last mark may stay small for ever.
+// it is time; and the log since the last checkpoint entry may stay small for ever.
 func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 	due := c.askAt != 0 && now >= c.askAt && !fetching
 	if c.askAt == 0 || due {
-		c.askAt = now.Add(markPause * c.cfg.Active.Election)
+		c.askAt = now.Add(checkpointEntryPause * c.cfg.Active.Election)
 	}
 	if due {
 		// Refused only by an overloaded or a deposed leader: later, or others.
-		_, _ = c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{})}})
+		_, _ = c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{})}})
 	}
 }
 
-// describe fills in what a leader tells a member below its log's begin. Nothing
+// manifest fills in what a leader tells a member below its log's begin. Nothing
 // is sent while there is no checkpoint: then the log begins at 1. It is the newest,
-// unless as many are being fetched as can be kept (gossip.Core.Describes).
-func (c *checkpoints) describe(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.Checkpoint) {
+// unless as many are being fetched as can be kept (gossip.Core.HasManifest).
+func (c *checkpoints) manifest(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint) {
 	if len(c.kept) == 0 || c.kept[0].Index < begin {
 		return
 	}
 	d := &c.kept[0]
 	above := begin - min(begin, 1)
-	if i := c.gossip.Describes(now, above); i != 0 && i < d.Index {
-		for _, list := range [][]storage.Description{c.kept, c.pins.given} {
+	if i := c.gossip.HasManifest(now, above); i != 0 && i < d.Index {
+		for _, list := range [][]storage.Manifest{c.kept, c.pins.given} {
 			for k := range list {
 				if list[k].Index == i {
 					d = &list[k]
@@ -298,7 +298,7 @@ func (c *checkpoints) describe(now protocol.Instant, begin protocol.Index, e pro
 			}
 		}
 	}
-	m.Description = storage.EncodeDescription(*d)
+	m.Manifest = storage.EncodeManifest(*d)
 	c.out.Send = append(c.out.Send, Send{Envelope: e})
 }
 

@@ -10,9 +10,9 @@ import (
 )
 
 // described is a checkpoint of a log that found made, with so many chunks.
-func described(rec storage.Recovered, i protocol.Index, chunks int) storage.Description {
+func described(rec storage.Opened, i protocol.Index, chunks int) storage.Manifest {
 	at, _ := rec.Configurations.At(i)
-	d := storage.Description{Index: i, Term: 2, Configuration: at, Digest: [16]byte{byte(i)}}
+	d := storage.Manifest{Index: i, Term: 2, Configuration: at, Digest: [16]byte{byte(i)}}
 	for k := range rec.Tail {
 		if rec.Tail[k].Index == i {
 			d.Term, d.LogSum = rec.Tail[k].Term, rec.Tail[k].Sum
@@ -25,15 +25,15 @@ func described(rec storage.Recovered, i protocol.Index, chunks int) storage.Desc
 }
 
 // begun is a log that found made and that has lost everything up to i.
-func begun(rec storage.Recovered, i protocol.Index) storage.Recovered {
+func begun(rec storage.Opened, i protocol.Index) storage.Opened {
 	sum := rec.Tail[i-1].Sum
-	rec.Shape = rec.Shape.Clone()
-	rec.Shape.DropHead(i, sum)
+	rec.LogTerms = rec.LogTerms.Clone()
+	rec.LogTerms.DropHead(i, sum)
 	rec.Tail = rec.Tail[i:]
 	return rec
 }
 
-func openOn(t *testing.T, self byte, cfg Config, rec storage.Recovered, restored Restored) *Replica {
+func openOn(t *testing.T, self byte, cfg Config, rec storage.Opened, restored OpenedState) *Replica {
 	t.Helper()
 	cfg.ID, cfg.Run, cfg.Seed = id(self), 1, 1
 	r, err := New(0, cfg, rec, restored)
@@ -47,13 +47,13 @@ func TestJoin(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	cutAt10 := begun(rec, 10)
 	sums := func(i protocol.Index) (protocol.LogSum, bool) { return rec.Tail[i-1].Sum, true }
-	other := func(d storage.Description) storage.Description { d.LogSum[0]++; return d }
-	term := func(d storage.Description, t protocol.Term) storage.Description { d.Term = t; return d }
+	other := func(d storage.Manifest) storage.Manifest { d.LogSum[0]++; return d }
+	term := func(d storage.Manifest, t protocol.Term) storage.Manifest { d.Term = t; return d }
 	far := described(rec, 20, 0)
 	far.Index = 40
 	for name, c := range map[string]struct {
-		rec  storage.Recovered
-		d    storage.Description
+		rec  storage.Opened
+		d    storage.Manifest
 		want Joining
 	}{
 		"in the log":                   {rec, described(rec, 15, 0), JoinKeep},
@@ -61,20 +61,20 @@ func TestJoin(t *testing.T) {
 		"just before its first entry":  {cutAt10, described(rec, 10, 0), JoinKeep},
 		"below its begin":              {cutAt10, described(rec, 9, 0), JoinFetch},
 		"above its end":                {rec, far, JoinReset},
-		"of an empty log":              {storage.Recovered{}, described(rec, 15, 0), JoinReset},
+		"of an empty log":              {storage.Opened{}, described(rec, 15, 0), JoinReset},
 		"of another term there":        {rec, term(described(rec, 15, 0), 3), JoinReset},
 		"with another log sum there":   {rec, other(described(rec, 15, 0)), JoinReset},
 		"another one just before it":   {cutAt10, other(described(rec, 10, 0)), JoinReset},
 		"below its begin, and another": {cutAt10, other(described(rec, 5, 0)), JoinFetch},
 	} {
-		if got := Join(&c.rec.Shape, sums, &c.d); got != c.want {
+		if got := Join(&c.rec.LogTerms, sums, &c.d); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
 		}
 	}
 }
 
 // leading returns a leader of one that takes a checkpoint every so many bytes.
-func leading(t *testing.T, cfg Config, rec storage.Recovered, restored Restored) (*Replica, *protocol.Instant) {
+func leading(t *testing.T, cfg Config, rec storage.Opened, restored OpenedState) (*Replica, *protocol.Instant) {
 	t.Helper()
 	r := openOn(t, 1, cfg, rec, restored)
 	now := new(protocol.Instant)
@@ -97,7 +97,7 @@ func submit(r *Replica, now protocol.Instant, bytes int) {
 }
 
 // drive answers everything for a while and returns what was to be taken.
-func drive(t *testing.T, r *Replica, now *protocol.Instant, digest byte) (taken []storage.Description) {
+func drive(t *testing.T, r *Replica, now *protocol.Instant, digest byte) (taken []storage.Manifest) {
 	t.Helper()
 	for range 50 {
 		*now = now.Add(20 * time.Millisecond)
@@ -110,7 +110,7 @@ func drive(t *testing.T, r *Replica, now *protocol.Instant, digest byte) (taken 
 			last := &a.Entries[len(a.Entries)-1]
 			for i := range a.Entries[:len(a.Entries)-1] {
 				if a.Entries[i].Kind == protocol.EntryCheckpoint {
-					t.Errorf("the mark %s is in the middle of a batch", a.Entries[i])
+					t.Errorf("the checkpoint entry %s is in the middle of a batch", a.Entries[i])
 				}
 			}
 			if (a.Take != nil) != (last.Kind == protocol.EntryCheckpoint) {
@@ -127,7 +127,7 @@ func drive(t *testing.T, r *Replica, now *protocol.Instant, digest byte) (taken 
 
 func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, rec, Restored{})
+	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, rec, OpenedState{})
 	submit(r, *now, 5_000)
 	if taken := drive(t, r, now, 1); len(taken) != 0 {
 		t.Fatalf("took %v after 5,000 bytes, want none before 10,000", taken)
@@ -147,7 +147,7 @@ func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 	if len(again) != 1 {
 		t.Fatalf("took %d checkpoints more, want one", len(again))
 	}
-	m, err := protocol.DecodeMark(r.log.tail.slice(again[0].Index, again[0].Index)[0].Data)
+	m, err := protocol.DecodeCheckpointEntry(r.log.tail.slice(again[0].Index, again[0].Index)[0].Data)
 	if err != nil || m.Previous != d.Index || m.Digest != [16]byte{7} {
 		t.Errorf("the second mark says %+v, %v, want the digest at %d", m, err, d.Index)
 	}
@@ -155,7 +155,7 @@ func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 
 func TestLeaderAsksForACheckpointAfterAWhile(t *testing.T) {
 	rec := found(1, 1, 1, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r, now := leading(t, Config{CheckpointEvery: time.Hour}, rec, Restored{})
+	r, now := leading(t, Config{CheckpointEvery: time.Hour}, rec, OpenedState{})
 	submit(r, *now, 10)
 	if taken := drive(t, r, now, 1); len(taken) != 0 {
 		t.Fatalf("took %v at once", taken)
@@ -171,13 +171,13 @@ func TestLeaderAsksForACheckpointAfterAWhile(t *testing.T) {
 }
 
 // Counterexample: a leader lost all its checkpoints, and nobody has one that its
-// log reaches down to. It has no state, so it never counts up to a mark, so nobody
+// log reaches down to. It has no state, so it never counts up to a checkpoint entry, so nobody
 // makes one for it, and it answers nobody for ever.
 func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 	rec := found(1, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, begun(rec, 10), Restored{})
+	r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, begun(rec, 10), OpenedState{})
 	marks := func() (n int) {
-		for _, e := range r.log.tail.slice(r.log.shape().PrevIndex+1, r.log.shape().LastIndex()) {
+		for _, e := range r.log.tail.slice(r.log.logTerms().PrevIndex+1, r.log.logTerms().LastIndex()) {
 			if e.Kind == protocol.EntryCheckpoint {
 				n++
 			}
@@ -189,7 +189,7 @@ func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 		t.Fatalf("%d marks before anybody could have offered a checkpoint", n)
 	}
 	for want := range 2 {
-		*now = now.Add(markPause * r.cfg.Active.Election)
+		*now = now.Add(checkpointEntryPause * r.cfg.Active.Election)
 		drive(t, r, now, 1)
 		if n := marks(); n != want+1 {
 			t.Errorf("%d marks, want %d", n, want+1)
@@ -198,23 +198,23 @@ func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 }
 
 // An active that has lost its state fetches a checkpoint. While nobody has one, the leader
-// does not wait for the next mark, which may be hours away: it proposes one.
+// does not wait for the next checkpoint entry, which may be hours away: it proposes one.
 func TestCheckpointIsMadeForWhoHasLostItsState(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		rec := found(1, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1}, 2)})
-		restored := Restored{}
+		restored := OpenedState{}
 		if kept {
-			restored = Restored{Applied: 10, Kept: []storage.Description{described(rec, 10, 0)}}
+			restored = OpenedState{Applied: 10, Kept: []storage.Manifest{described(rec, 10, 0)}}
 		}
 		r, now := leading(t, Config{CheckpointBytes: 10_000, CheckpointEvery: -1}, rec, restored)
 		drive(t, r, now, 1)
 		marks := func(pauses int) (n int) {
 			for range pauses {
-				*now = now.Add(markPause * r.cfg.Active.Election)
+				*now = now.Add(checkpointEntryPause * r.cfg.Active.Election)
 				r.Receive(*now, id(2), &protocol.HeartbeatAnswer{Term: raft(r).Term(), Round: 1, Unfit: true})
 				drive(t, r, now, 1)
 			}
-			for _, e := range r.log.tail.slice(r.log.shape().PrevIndex+1, r.log.shape().LastIndex()) {
+			for _, e := range r.log.tail.slice(r.log.logTerms().PrevIndex+1, r.log.logTerms().LastIndex()) {
 				if e.Kind == protocol.EntryCheckpoint {
 					n++
 				}
@@ -229,8 +229,8 @@ func TestCheckpointIsMadeForWhoHasLostItsState(t *testing.T) {
 
 func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r := openOn(t, 9, Config{}, rec, Restored{Applied: 20, Kept: []storage.Description{described(rec, 20, 0)}})
-	e := []protocol.Entry{{Index: 21, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 20, Digest: [16]byte{99}})}}
+	r := openOn(t, 9, Config{}, rec, OpenedState{Applied: 20, Kept: []storage.Manifest{described(rec, 20, 0)}})
+	e := []protocol.Entry{{Index: 21, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 20, Digest: [16]byte{99}})}}
 	protocol.EncodeEntries(e)
 	serve(t, r)
 	r.Receive(1, id(1), &protocol.Append{Term: 2, PrevIndex: 20, PrevTerm: 2, Commit: 21, Last: 21, Entries: e})
@@ -260,7 +260,7 @@ func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
 func TestHeadIsNotDroppedBelowTheNewerCheckpoint(t *testing.T) {
 	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	older, newer := described(rec, 40, 0), described(rec, 80, 0)
-	r, now := leading(t, Config{RetainEntries: -1}, rec, Restored{Applied: 40, Kept: []storage.Description{older}})
+	r, now := leading(t, Config{RetainEntries: -1}, rec, OpenedState{Applied: 40, Kept: []storage.Manifest{older}})
 	drop := func() protocol.Index {
 		for range 10 {
 			e := r.Effects()
@@ -274,18 +274,18 @@ func TestHeadIsNotDroppedBelowTheNewerCheckpoint(t *testing.T) {
 		}
 		return 0
 	}
-	r.Kept(*now, []storage.Description{older})
+	r.Kept(*now, []storage.Manifest{older})
 	if below := drop(); below != 0 {
 		t.Fatalf("head dropped below %d with a single checkpoint", below)
 	}
-	r.Kept(*now, []storage.Description{newer, older})
+	r.Kept(*now, []storage.Manifest{newer, older})
 	if below := drop(); below != 41 {
 		t.Errorf("head dropped below %d, want 41, after the older of two checkpoints", below)
 	}
 	if first := r.Status(*now).First; first != 41 {
 		t.Errorf("the log begins at %d, want 41", first)
 	}
-	r.Kept(*now, []storage.Description{newer, older})
+	r.Kept(*now, []storage.Manifest{newer, older})
 	if below := drop(); below != 0 {
 		t.Errorf("head dropped below %d again", below)
 	}
@@ -293,10 +293,10 @@ func TestHeadIsNotDroppedBelowTheNewerCheckpoint(t *testing.T) {
 
 func TestHeadKeepsATailForThoseALittleBehind(t *testing.T) {
 	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r, now := leading(t, Config{RetainEntries: 70}, rec, Restored{})
+	r, now := leading(t, Config{RetainEntries: 70}, rec, OpenedState{})
 	drive(t, r, now, 1)
 	last := r.Status(*now).Applied
-	r.Kept(*now, []storage.Description{described(rec, 80, 0), described(rec, 60, 0)})
+	r.Kept(*now, []storage.Manifest{described(rec, 80, 0), described(rec, 60, 0)})
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Drop != last-70+1 {
 		t.Errorf("persists %+v, want a drop below %d", e.Persist, last-70+1)
@@ -308,7 +308,7 @@ func TestHeadKeepsATailForThoseALittleBehind(t *testing.T) {
 func TestTailIsBoundedInBytes(t *testing.T) {
 	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	open := func(cfg Config) (*Replica, *protocol.Instant) {
-		r, now := leading(t, cfg, rec, Restored{})
+		r, now := leading(t, cfg, rec, OpenedState{})
 		for range 20 {
 			submit(r, *now, 10_000)
 			drive(t, r, now, 1)
@@ -331,7 +331,7 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 		r, now := open(c.cfg)
 		r.Hamper(*now, Hampered{Full: c.short})
 		last := r.Status(*now).Applied
-		r.Kept(*now, []storage.Description{described(rec, last-1, 0), described(rec, last-2, 0)})
+		r.Kept(*now, []storage.Manifest{described(rec, last-1, 0), described(rec, last-2, 0)})
 		stay := last
 		if e := r.Effects(); e.Persist != nil && e.Persist.Drop != 0 {
 			stay = last - e.Persist.Drop + 1
@@ -346,32 +346,32 @@ func TestTailIsBoundedInBytes(t *testing.T) {
 // stay for others once two checkpoints are above it.
 func TestWhatWasThereAtTheStartIsNoTail(t *testing.T) {
 	rec := found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r, now := leading(t, Config{CheckpointEvery: -1}, rec, Restored{Applied: 60, Kept: []storage.Description{described(rec, 60, 0), described(rec, 40, 0)}})
+	r, now := leading(t, Config{CheckpointEvery: -1}, rec, OpenedState{Applied: 60, Kept: []storage.Manifest{described(rec, 60, 0), described(rec, 40, 0)}})
 	drive(t, r, now, 1)
-	r.Kept(*now, []storage.Description{described(rec, 90, 0), described(rec, 80, 0)})
+	r.Kept(*now, []storage.Manifest{described(rec, 90, 0), described(rec, 80, 0)})
 	if e := r.Effects(); e.Persist == nil || e.Persist.Drop != 61 {
 		t.Errorf("persists %+v, want a drop below 61", e.Persist)
 	}
 }
 
 // installing is a member whose log ends at 20 of a log that goes to 100, with
-// the description of a checkpoint at 80.
-func installing(t *testing.T, confs map[protocol.Index]protocol.Configuration) (*Replica, storage.Description, storage.Recovered) {
+// the manifest of a checkpoint at 80.
+func installing(t *testing.T, confs map[protocol.Index]protocol.Configuration) (*Replica, storage.Manifest, storage.Opened) {
 	t.Helper()
 	whole := found(2, 100, 100, confs)
-	r := openOn(t, 9, Config{}, found(2, 20, 20, confs), Restored{})
+	r := openOn(t, 9, Config{}, found(2, 20, 20, confs), OpenedState{})
 	serve(t, r)
 	return r, described(whole, 80, 2), whole
 }
 
-func offer(r *Replica, d storage.Description) { offerAt(1, r, d) }
+func offer(r *Replica, d storage.Manifest) { offerAt(1, r, d) }
 
-func offerAt(now protocol.Instant, r *Replica, d storage.Description) {
-	r.Receive(now, id(1), &protocol.Checkpoint{Term: 2, Description: storage.EncodeDescription(d)})
+func offerAt(now protocol.Instant, r *Replica, d storage.Manifest) {
+	r.Receive(now, id(1), &protocol.InstallCheckpoint{Term: 2, Manifest: storage.EncodeManifest(d)})
 }
 
 // fetchAll answers everything up to the end of the installation.
-func fetchAll(t *testing.T, r *Replica, d storage.Description) {
+func fetchAll(t *testing.T, r *Replica, d storage.Manifest) {
 	t.Helper()
 	e := r.Effects()
 	if len(e.Install) == 0 || e.Install[0].Begin == nil || e.Install[0].Begin.Index != d.Index {
@@ -401,7 +401,7 @@ func TestLogIsResetOnlyAfterTheCheckpointIsDurable(t *testing.T) {
 		if e := r.Effects(); e.Persist != nil {
 			t.Fatalf("%s: persists %+v before the pointer is durable", name, e.Persist)
 		}
-		r.InstallFinished(4, []storage.Description{d}, 77, nil)
+		r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 		e := r.Effects()
 		if e.Persist == nil || e.Persist.Reset == nil || e.Persist.Reset.Index != 80 || e.Persist.Write.State.Commit != 80 {
 			t.Fatalf("%s: persists %+v, want the log reset to begin after 80", name, e.Persist)
@@ -412,8 +412,8 @@ func TestLogIsResetOnlyAfterTheCheckpointIsDurable(t *testing.T) {
 		refuseDurable(t, e.Send)
 		r.Persisted(5, e.Persist.ID, nil)
 		e = r.Effects()
-		if len(e.Apply) != 1 || e.Apply[0].Adopt != 80 {
-			t.Fatalf("%s: applies %+v, want the state of 80 adopted", name, e.Apply)
+		if len(e.Apply) != 1 || e.Apply[0].Installed != 80 {
+			t.Fatalf("%s: applies %+v, want the state of 80 taken over", name, e.Apply)
 		}
 		r.Applied(6, Applied{Last: 80})
 		if s := r.Status(6); s.First != 81 || s.Last != 80 || s.Commit != 80 || s.Applied != 80 {
@@ -477,7 +477,7 @@ func TestAnswerForAnotherInstallationIsNotTakenForThisOne(t *testing.T) {
 	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	offer(r, d)
 	newer := described(whole, 90, 1)
-	r.install.offered(1, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(newer)}, false)
+	r.install.offered(1, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(newer)}, false)
 	if e := r.Effects(); len(e.Install) != 2 || e.Install[1].Begin == nil || e.Install[1].Begin.Index != newer.Index {
 		t.Fatalf("installs %+v, want the one at %d, and then the one at %d", e.Install, d.Index, newer.Index)
 	}
@@ -511,7 +511,7 @@ func TestALateOfferDoesNotEndAnotherInstallation(t *testing.T) {
 	}
 	next(3)
 	serveWrites(r)
-	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Reset == nil {
 		t.Fatalf("persists %+v, want the log reset", e.Persist)
@@ -532,39 +532,39 @@ func TestALateOfferDoesNotEndAnotherInstallation(t *testing.T) {
 // another log sum there, so it is begun anew on disk; a core that went by the term
 // would keep its own, and acknowledge entries that are on no disk.
 func TestAnotherLogSumResetsTheCoreToo(t *testing.T) {
-	r := openOn(t, 9, Config{}, found(2, 25, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}), Restored{})
+	r := openOn(t, 9, Config{}, found(2, 25, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}), OpenedState{})
 	serve(t, r)
 	d := described(found(2, 100, 100, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})}), 22, 2)
 	d.LogSum[0]++
 	offer(r, d)
 	fetchAll(t, r, d)
-	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Reset == nil {
 		t.Fatalf("persists %+v, want the log reset", e.Persist)
 	}
 	r.Persisted(5, e.Persist.ID, nil)
-	if s := r.Status(5); s.First != 23 || s.Last != 22 || r.Shape().LastIndex() != 22 || r.Shape().PrevSum != d.LogSum {
-		t.Errorf("log %d..%d, that of the role %d..%d; want 23..22", s.First, s.Last, r.Shape().FirstIndex(), r.Shape().LastIndex())
+	if s := r.Status(5); s.First != 23 || s.Last != 22 || r.LogTerms().LastIndex() != 22 || r.LogTerms().PrevSum != d.LogSum {
+		t.Errorf("log %d..%d, that of the role %d..%d; want 23..22", s.First, s.Last, r.LogTerms().FirstIndex(), r.LogTerms().LastIndex())
 	}
 }
 
 // Counterexample: a second checkpoint comes while the state machine, busy with a slow
 // command, has not yet taken the state that the first one has built. Its beginning
-// gives up what was built, and nothing is there to adopt.
+// gives up what was built, and nothing is there to take over.
 func TestNextInstallationWaitsForTheAdoptionOfTheLast(t *testing.T) {
 	r, d, whole := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	offer(r, d)
 	fetchAll(t, r, d)
-	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 	serveWrites(r)
-	if e := r.Effects(); len(e.Apply) != 1 || e.Apply[0].Adopt != 80 {
-		t.Fatalf("applies %+v, want the state of 80 adopted", e.Apply)
+	if e := r.Effects(); len(e.Apply) != 1 || e.Apply[0].Installed != 80 {
+		t.Fatalf("applies %+v, want the state of 80 taken over", e.Apply)
 	}
 	newer := described(whole, 90, 1)
 	offerAt(5, r, newer)
 	if e := r.Effects(); len(e.Install) != 0 {
-		t.Fatalf("installs %+v before the state of 80 is adopted", e.Install)
+		t.Fatalf("installs %+v before the state of 80 is taken over", e.Install)
 	}
 	r.Applied(6, Applied{Last: 80})
 	offerAt(7, r, newer)
@@ -582,8 +582,8 @@ func TestFetchThatNobodyCanCompleteGivesWayToAnotherDescription(t *testing.T) {
 	r.Effects()
 	right := d
 	right.Digest[0] ^= 1
-	begins := func(d storage.Description) bool {
-		r.install.offered(2, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+	begins := func(d storage.Manifest) bool {
+		r.install.offered(2, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
 		e := r.Effects()
 		return len(e.Install) == 1 && e.Install[0].Begin != nil && e.Install[0].Begin.Digest == d.Digest
 	}
@@ -592,10 +592,10 @@ func TestFetchThatNobodyCanCompleteGivesWayToAnotherDescription(t *testing.T) {
 	}
 	r.InstallBegun(2, d.Index, []int{0, 1}, nil)
 	if begins(d) {
-		t.Error("the same description begins anew")
+		t.Error("the same manifest begins anew")
 	}
 	if !begins(right) {
-		t.Error("another description of the same checkpoint is not taken")
+		t.Error("another manifest of the same checkpoint is not taken")
 	}
 }
 
@@ -633,7 +633,7 @@ func TestInstallationThatFailsIsTriedAgain(t *testing.T) {
 func TestInstallBelowWhatIsAppliedIsDropped(t *testing.T) {
 	confs := map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})}
 	whole := found(2, 100, 100, confs)
-	r := openOn(t, 9, Config{}, whole, Restored{})
+	r := openOn(t, 9, Config{}, whole, OpenedState{})
 	serve(t, r)
 	offer(r, described(whole, 80, 2))
 	if e := r.Effects(); len(e.Install) != 0 {
@@ -648,7 +648,7 @@ func TestInstallBelowWhatIsAppliedIsDropped(t *testing.T) {
 			Last: whole.Tail[i].Index + 9, Entries: whole.Tail[i : i+10]})
 		serve(t, r)
 	}
-	r.InstallFinished(5, []storage.Description{d}, 0, nil)
+	r.InstallFinished(5, []storage.Manifest{d}, 0, nil)
 	e := r.Effects()
 	if len(e.Install) != 1 || !e.Install[0].Discard || len(e.Apply) != 0 || e.Persist != nil && e.Persist.Reset != nil {
 		t.Errorf("install %+v, apply %+v, persist %+v; want the state discarded", e.Install, e.Apply, e.Persist)
@@ -666,7 +666,7 @@ func TestLogThatBeginsAboveTheCheckpointIsKept(t *testing.T) {
 	whole := found(2, 100, 90, confs)
 	rec := begun(whole, 80)
 	rec.State.Vote = id(1)
-	r := openOn(t, 9, Config{}, rec, Restored{Kept: []storage.Description{described(whole, 40, 2)}})
+	r := openOn(t, 9, Config{}, rec, OpenedState{Kept: []storage.Manifest{described(whole, 40, 2)}})
 	e := r.Effects()
 	if e.Persist != nil && (e.Persist.Write.Truncate || e.Persist.Reset != nil) || len(e.Apply) != 0 || len(e.ReadLog) != 0 {
 		t.Fatalf("persists %+v, applies %+v; want nothing", e.Persist, e.Apply)
@@ -689,13 +689,13 @@ func TestLogThatBeginsAboveTheCheckpointIsKept(t *testing.T) {
 	d := described(whole, 85, 2)
 	offer(r, d)
 	fetchAll(t, r, d)
-	r.InstallFinished(4, []storage.Description{d}, 0, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 0, nil)
 	e = r.Effects()
 	if e.Persist != nil && e.Persist.Reset != nil {
 		t.Fatalf("the log is reset to %d although it goes on", e.Persist.Reset.Index)
 	}
-	if len(e.Apply) == 0 || e.Apply[0].Adopt != 85 {
-		t.Fatalf("applies %+v, want the state of 85 adopted first", e.Apply)
+	if len(e.Apply) == 0 || e.Apply[0].Installed != 85 {
+		t.Fatalf("applies %+v, want the state of 85 taken over first", e.Apply)
 	}
 	r.Applied(5, Applied{Last: 85})
 	for _, a := range e.Apply[1:] {
@@ -711,10 +711,10 @@ func TestLogThatBeginsAboveTheCheckpointIsKept(t *testing.T) {
 func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
 	confs := map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1}, 2)}
 	whole := found(2, 100, 100, confs)
-	kept := []storage.Description{described(whole, 80, 2), described(whole, 40, 2)}
-	r := openOn(t, 1, Config{}, begun(whole, 40), Restored{Applied: 80, Kept: kept})
+	kept := []storage.Manifest{described(whole, 80, 2), described(whole, 40, 2)}
+	r := openOn(t, 1, Config{}, begun(whole, 40), OpenedState{Applied: 80, Kept: kept})
 	now := protocol.Instant(0)
-	var got *protocol.Checkpoint
+	var got *protocol.InstallCheckpoint
 	for range 60 {
 		now = max(now.Add(time.Millisecond), r.Deadline())
 		r.Tick(now)
@@ -730,7 +730,7 @@ func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
 				switch m := s.Message.(type) {
 				case *protocol.Append:
 					r.Receive(now, id(2), &protocol.AppendAnswer{Term: m.Term, Reject: true, Index: m.PrevIndex, HintIndex: 3, HintTerm: 2})
-				case *protocol.Checkpoint:
+				case *protocol.InstallCheckpoint:
 					got = m
 				}
 			}
@@ -739,7 +739,7 @@ func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
 	if got == nil {
 		t.Fatal("a learner below the log's begin hears of no checkpoint")
 	}
-	if d, err := storage.DecodeDescription(got.Description); err != nil || d.Index != 80 {
+	if d, err := storage.DecodeManifest(got.Manifest); err != nil || d.Index != 80 {
 		t.Errorf("described %d, %v; want the newest one at 80", d.Index, err)
 	}
 }
@@ -750,7 +750,7 @@ func TestLeaderDescribesItsNewestCheckpointToThoseBelowItsLog(t *testing.T) {
 // to give up is committed.
 func TestHeadIsNotDroppedAboveTheCommitIndexOnDisk(t *testing.T) {
 	rec := found(2, 100, 60, map[protocol.Index]protocol.Configuration{1: conf(2, []byte{1, 9})})
-	r := openOn(t, 9, Config{RetainEntries: -1}, rec, Restored{Applied: 40, Kept: []storage.Description{described(rec, 40, 0)}})
+	r := openOn(t, 9, Config{RetainEntries: -1}, rec, OpenedState{Applied: 40, Kept: []storage.Manifest{described(rec, 40, 0)}})
 	now := protocol.Instant(1)
 	var drops []protocol.Index
 	written := protocol.Index(0)
@@ -776,7 +776,7 @@ func TestHeadIsNotDroppedAboveTheCommitIndexOnDisk(t *testing.T) {
 	if got := r.Status(now).Applied; got != 100 {
 		t.Fatalf("has applied %d, want 100", got)
 	}
-	r.Kept(now, []storage.Description{described(rec, 95, 0), described(rec, 90, 0)})
+	r.Kept(now, []storage.Manifest{described(rec, 95, 0), described(rec, 90, 0)})
 	turn()
 	for _, below := range drops {
 		if below > written+1 {

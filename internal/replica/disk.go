@@ -66,9 +66,9 @@ func (d *disk) drop(below protocol.Index) {
 
 // withJoin says in a truncation what the log is up to where it is cut, as long as that is
 // what it was: before anything else is cut.
-func (t *tail) withJoin(w protocol.Write, shape *protocol.Shape) protocol.Write {
+func (t *tail) withJoin(w protocol.Write, logTerms *protocol.LogTerms) protocol.Write {
 	if w.Truncate {
-		term, held := shape.TermAt(w.After)
+		term, held := logTerms.TermAt(w.After)
 		sum, known := t.sumAt(w.After)
 		w.AfterTerm, w.AfterSum, w.Joined = term, sum, held && known
 	}
@@ -77,7 +77,7 @@ func (t *tail) withJoin(w protocol.Write, shape *protocol.Shape) protocol.Write 
 
 // settle queues what the log in memory holds and no role has asked to write:
 // at a switch, the old role's gathering write is written on nobody's behalf.
-func (d *disk) settle(state protocol.HardState, shape *protocol.Shape, t *tail) {
+func (d *disk) settle(state protocol.HardState, logTerms *protocol.LogTerms, t *tail) {
 	last := t.last()
 	if !d.cut && d.written == last {
 		return
@@ -86,7 +86,7 @@ func (d *disk) settle(state protocol.HardState, shape *protocol.Shape, t *tail) 
 	if d.cut {
 		w.Truncate, w.After = true, d.written
 	}
-	d.add(0, t.withJoin(w, shape))
+	d.add(0, t.withJoin(w, logTerms))
 }
 
 // vote hands out a vote of a role, ahead of all else.
@@ -198,7 +198,7 @@ func (r *Replica) Dropped(now protocol.Instant, id uint64, b storage.Begin, err 
 	}
 	d.flying = nil
 	r.log.role.SetWaiting(now, false)
-	if b.Index > r.log.shape().PrevIndex {
+	if b.Index > r.log.logTerms().PrevIndex {
 		invariant.Check(b.Index <= r.log.commit && b.Index <= r.log.applied, "head dropped to %d, applied is %d", b.Index, r.log.applied)
 		r.log.role.DropHead(b.Index, b.Sum)
 	}

@@ -84,16 +84,16 @@ type Send struct {
 // adoption of a state that was installed.
 type Apply struct {
 	Entries []protocol.Entry
-	// Take, if not nil: the last entry is a mark. Right after it a checkpoint of
+	// Take, if not nil: the last entry is a checkpoint entry. Right after it a checkpoint of
 	// the state is to be taken, in the background; Index, Term, LogSum and
-	// Configuration of its description are filled in. Whoever is still writing
+	// Configuration of its manifest are filled in. Whoever is still writing
 	// the previous one skips it. Kept says when it is done.
-	Take *storage.Description
-	// Adopt, if not 0: there are no entries; the state becomes the installed one
+	Take *storage.Manifest
+	// Installed, if not 0: there are no entries; the state becomes the installed one
 	// of that index. Replace says that it may be below what is applied, because
 	// that has diverged (machine.Machine.Replace).
-	Adopt   protocol.Index
-	Replace bool
+	Installed protocol.Index
+	Replace   bool
 	// Epoch is that of the state when the entries were handed out: who waits for them is
 	// answered if Effects.Gate is the same when they are applied. 0: nobody is.
 	Epoch uint64
@@ -144,7 +144,7 @@ type ReadLog struct {
 
 // InstallStep is one step of the installation of a checkpoint. Begin is answered by
 // InstallBegun, Chunk by ChunkAdded, Finish by InstallFinished, and what becomes of
-// GiveUp by Kept. The state that Finish has built is adopted by an Apply.
+// GiveUp by Kept. The state that Finish has built is taken over by an Apply.
 type InstallStep = install.Step
 
 // Chunk is one chunk of the content that is being installed.
@@ -157,10 +157,10 @@ type ChunkRead struct {
 	Number int
 }
 
-// Restored is what a member's checkpoints gave it at start.
-type Restored struct {
+// OpenedState is what a member's checkpoints gave it at start.
+type OpenedState struct {
 	// Kept are the checkpoints that can be used, newest first.
-	Kept []storage.Description
+	Kept []storage.Manifest
 	// Applied is the index of the one that the state was restored from, 0 if
 	// the state is empty. The log holds that index, or begins after it.
 	Applied protocol.Index

@@ -46,11 +46,11 @@ func (f *fetches) add(x fetch) {
 // feeding gives entries of the log to others: what Raft sends, and what they pull.
 type feeding struct {
 	ground
-	reads  *fetches
-	places *unreadable
-	room   *heirs
-	marks  interface {
-		describe(now protocol.Instant, after protocol.Index, e protocol.Envelope, m *protocol.Checkpoint)
+	reads       *fetches
+	places      *unreadable
+	room        *transferees
+	checkpoints interface {
+		manifest(now protocol.Instant, after protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint)
 	}
 	gossip interface {
 		Answer(protocol.Instant, protocol.MemberID, []protocol.Entry)
@@ -77,8 +77,8 @@ func (f *feeding) give(now protocol.Instant, want gossip.RangeRead) {
 
 // send passes a role's message on, with the entries that it speaks of.
 func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
-	if m, ok := e.Message.(*protocol.Checkpoint); ok {
-		f.marks.describe(now, f.places.givesAfter(), e, m)
+	if m, ok := e.Message.(*protocol.InstallCheckpoint); ok {
+		f.checkpoints.manifest(now, f.places.givesAfter(), e, m)
 		return
 	}
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {
@@ -111,7 +111,7 @@ func (f *feeding) appendRead(now protocol.Instant, x fetch, entries []protocol.E
 	}
 	last := min(entries[len(entries)-1].Index, a.Last)
 	entries = entries[:last-x.first+1]
-	if t, ok := f.log.shape().TermAt(last); !ok || t != entries[len(entries)-1].Term {
+	if t, ok := f.log.logTerms().TermAt(last); !ok || t != entries[len(entries)-1].Term {
 		return
 	}
 	part := *a
@@ -140,7 +140,7 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 	case fetchApply:
 		r.apply.reading = false
 		if ok && x.first == r.log.handed+1 && r.standing.may(mayKeep) {
-			r.apply.give(entries)
+			r.apply.dispatchRun(entries)
 		}
 	case fetchGossip:
 		if ok && entries[len(entries)-1].Index <= r.log.commit {
@@ -168,9 +168,9 @@ func (r *Replica) LogRead(now protocol.Instant, id uint64, entries []protocol.En
 // [S] As for gossip, nothing counts that waits to be written. What the disk has there
 // may be about to be cut off, and whoever repairs would take it for what was committed.
 func (r *Replica) Held() repair.Held {
-	shape, settled := r.log.shape(), r.disk.settled()
+	logTerms, settled := r.log.logTerms(), r.disk.settled()
 	return repair.Held{
-		Begin: shape.PrevIndex, Sum: shape.PrevSum, Last: min(shape.LastIndex(), settled), Commit: min(r.log.commit, shape.LastIndex(), settled),
+		Begin: logTerms.PrevIndex, Sum: logTerms.PrevSum, Last: min(logTerms.LastIndex(), settled), Commit: min(r.log.commit, logTerms.LastIndex(), settled),
 		Active: r.log.knows() && r.install.Phase == install.None,
 	}
 }

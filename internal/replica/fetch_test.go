@@ -15,7 +15,7 @@ func cutting(t *testing.T) (r *Replica, disk, committed []protocol.Entry) {
 	old := found(2, 100, 50, threeVoters)
 	disk = old.Tail
 	old.Tail = old.Tail[40:]
-	r = openOn(t, 2, Config{CheckpointEvery: -1}, old, Restored{Applied: 50})
+	r = openOn(t, 2, Config{CheckpointEvery: -1}, old, OpenedState{Applied: 50})
 	r.SetPeers(0, []protocol.Peer{{ID: id(1), Role: protocol.RoleActive}, {ID: id(3), Role: protocol.RoleActive}, {ID: id(8), Role: protocol.RolePassive}})
 	committed = append(disk[:60:60], disk[60:70]...)
 	for i := range committed[60:] {

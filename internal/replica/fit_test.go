@@ -7,7 +7,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// [S] A leader whose program lacks a type that is in use steps down and names an heir
+// [S] A leader whose program lacks a type that is in use steps down and names a transferee
 // that can lead; what it has in hand has an unknown outcome, and it never stands for
 // election again, not even when it is told to. It votes and stores as ever.
 func TestWhoCannotApplyLeadsNobody(t *testing.T) {
@@ -22,8 +22,8 @@ func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 	if c.r.log.leads() {
 		t.Fatal("leads on")
 	}
-	if len(c.heirs) != 1 || c.heirs[0] != id(3) {
-		t.Errorf("heirs: %v, want 3: the other one has said that it cannot lead", c.heirs)
+	if len(c.transferees) != 1 || c.transferees[0] != id(3) {
+		t.Errorf("transferees: %v, want 3: the other one has said that it cannot lead", c.transferees)
 	}
 	if got := c.answers[7].Code; got != protocol.ErrUnknownOutcome.Code {
 		t.Errorf("what was in hand: got %q, want %q", got, protocol.ErrUnknownOutcome.Code)
@@ -51,8 +51,8 @@ func TestWhoCannotApplyLeadsNobody(t *testing.T) {
 			}
 		}
 	}
-	last := c.r.Shape().LastIndex()
-	lastTerm, _ := c.r.Shape().TermAt(last)
+	last := c.r.LogTerms().LastIndex()
+	lastTerm, _ := c.r.LogTerms().TermAt(last)
 	hears(&protocol.Vote{Term: term + 1, LastIndex: last, LastTerm: lastTerm})
 	hears(&protocol.Heartbeat{Term: term + 1, Round: 1})
 	voted, told := false, false
@@ -76,12 +76,12 @@ func TestLeadershipIsNotHandedToWhoCannotApply(t *testing.T) {
 	c.r.Receive(c.now, id(2), &protocol.HeartbeatAnswer{Term: raft(c.r).Term(), Round: 1, Unfit: true, Room: true})
 	c.r.Transfer(c.now, 1, id(2))
 	c.settle()
-	if got := c.answers[1].Code; got != protocol.ErrNoHeir.Code {
-		t.Errorf("to the one that cannot: got %q, want %q", got, protocol.ErrNoHeir.Code)
+	if got := c.answers[1].Code; got != protocol.ErrNoTransferee.Code {
+		t.Errorf("to the one that cannot: got %q, want %q", got, protocol.ErrNoTransferee.Code)
 	}
 	c.r.Transfer(c.now, 2, protocol.MemberID{})
 	c.settle()
-	if len(c.heirs) == 0 || c.heirs[0] != id(3) {
-		t.Errorf("to anybody: heirs %v, want 3", c.heirs)
+	if len(c.transferees) == 0 || c.transferees[0] != id(3) {
+		t.Errorf("to anybody: transferees %v, want 3", c.transferees)
 	}
 }

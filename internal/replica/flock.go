@@ -77,7 +77,7 @@ func (f *flock) quorumText() string {
 	var heard, lost []string
 	for _, m := range latest.Configuration.Members {
 		switch {
-		case m.Seat != protocol.SeatVoter && !m.Outgoing:
+		case m.Suffrage != protocol.SuffrageVoter && !m.Outgoing:
 		case f.hears(m.ID):
 			heard = append(heard, m.Label())
 		default:

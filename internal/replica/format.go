@@ -19,8 +19,8 @@ import (
 // failed: who is left behind takes no harm, for it applies nothing that it does not know.
 type formats struct {
 	ground
-	who   *hearing
-	marks *checkpoints
+	who         *hearing
+	checkpoints *checkpoints
 
 	said []levelSaid // by id
 	// toldTo is the leader that was told last, of which configuration, and tellAt when
@@ -34,7 +34,7 @@ type formats struct {
 	// was seen last, or the term began, and word says why the level is not raised.
 	term         protocol.Term
 	since, older protocol.Instant
-	word         string
+	reason       string
 }
 
 // passivesWait is how long a leader waits for members without a seat.
@@ -76,8 +76,8 @@ func (f *formats) letIn(id protocol.MemberID, run protocol.RunID) {
 	}
 }
 
-// hear takes what a member with a seat says of itself.
-func (f *formats) hear(from protocol.MemberID, m *protocol.Formats) {
+// onFormats takes what a member with a seat says of itself.
+func (f *formats) onFormats(from protocol.MemberID, m *protocol.Formats) {
 	if conf := f.log.latest(); !conf.Names(from) {
 		return // ordinary, as with types: it has just lost its seat, or says it again when the log names it
 	}
@@ -116,24 +116,24 @@ func (f *formats) tell(now protocol.Instant) {
 func (f *formats) raise(now protocol.Instant) {
 	core := f.log.lead()
 	if term := core.Term(); term != f.term {
-		f.term, f.since, f.older, f.word = term, 0, now, ""
+		f.term, f.since, f.older, f.reason = term, 0, now, ""
 	}
 	latest, known := core.Configurations().Latest()
 	next := latest.Configuration.Level.Next()
 	if !known || next > f.cfg.Level {
-		f.word = ""
+		f.reason = ""
 		return
 	}
 	word := f.waits(now, &latest, next)
 	if word == "" {
-		// Refused while a change of seats is under way: it is tried again.
+		// Refused while a membership change is under way: it is tried again.
 		_, err := core.ProposeConfiguration(now, latest.Index, latest.Configuration.At(next))
 		if word = fmt.Sprintf("the format level rises to %d", next); err != nil {
 			word = fmt.Sprintf("format level %d has to wait: %v", next, err)
 		}
 	}
-	if word != f.word {
-		f.word = word
+	if word != f.reason {
+		f.reason = word
 		f.out.event(protocol.EventLevel, word)
 	}
 }
@@ -186,7 +186,7 @@ func (f *formats) unknownAt(i protocol.Index) string {
 // be another one. Where a kept checkpoint is of such a level nothing was read at the
 // start, and what was applied once is not applied again.
 func (f *formats) appliesTo() protocol.Index {
-	if kept := f.marks.kept; len(kept) > 0 && !f.cfg.Level.Covers(kept[0].Configuration.Configuration.Level) {
+	if kept := f.checkpoints.kept; len(kept) > 0 && !f.cfg.Level.Covers(kept[0].Configuration.Configuration.Level) {
 		return f.log.handed
 	}
 	return min(f.log.commit, f.log.configurations().AppliesTo(f.cfg.Level))

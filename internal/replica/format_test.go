@@ -50,7 +50,7 @@ func TestTheLevelIsNotRaisedWithoutTheWordOfEachActive(t *testing.T) {
 			}
 		}
 		expect(t, "while one is silent", c.level(), 1)
-		if word := c.r.Status(c.now).LevelWord; !strings.Contains(word, "waits for "+id(silent).Short()) {
+		if word := c.r.Status(c.now).LevelReason; !strings.Contains(word, "waits for "+id(silent).Short()) {
 			t.Errorf("got %q, want whom it waits for", word)
 		}
 		c.knows(silent, 7, 1)
@@ -156,7 +156,7 @@ func TestWhoDoesNotKnowTheLevelGetsNoSeat(t *testing.T) {
 }
 
 // raised is a log before entry 5, which raises the level, and one that goes on to 8.
-func raised() (before, whole storage.Recovered) {
+func raised() (before, whole storage.Opened) {
 	first := conf(3, []byte{1, 2, 3})
 	whole = found(2, 8, 8, map[protocol.Index]protocol.Configuration{1: first, 5: first.At(2)})
 	return found(2, 4, 4, map[protocol.Index]protocol.Configuration{1: first}), whole
@@ -168,8 +168,8 @@ func raised() (before, whole storage.Recovered) {
 func TestWhoDoesNotKnowTheLevelAppliesNothingAboveIt(t *testing.T) {
 	for role, self := range map[protocol.Role]byte{protocol.RoleActive: 2, protocol.RolePassive: 9} {
 		before, whole := raised()
-		for what, rec := range map[string]storage.Recovered{"as it comes": before, "after a restart": whole} {
-			x := &reader{t: t, r: openOn(t, self, Config{Level: 1}, rec, Restored{}), now: 1}
+		for what, rec := range map[string]storage.Opened{"as it comes": before, "after a restart": whole} {
+			x := &reader{t: t, r: openOn(t, self, Config{Level: 1}, rec, OpenedState{}), now: 1}
 			x.turn()
 			x.receive(&protocol.Append{Term: 2, PrevIndex: 4, PrevTerm: 2, Commit: 8, Last: 8, Entries: whole.Tail[4:]})
 			x.receive(&protocol.Heartbeat{Term: 2, Commit: 8, Round: 1})
@@ -195,7 +195,7 @@ func TestWhoDoesNotKnowTheLevelAppliesNothingAboveIt(t *testing.T) {
 // [S] It would write entries that it does not know.
 func TestWhoDoesNotKnowTheLevelDoesNotCampaign(t *testing.T) {
 	before, whole := raised()
-	x := &reader{t: t, r: openOn(t, 2, Config{Level: 1}, before, Restored{}), now: 1}
+	x := &reader{t: t, r: openOn(t, 2, Config{Level: 1}, before, OpenedState{}), now: 1}
 	// The raise is not committed so far.
 	x.receive(&protocol.Append{Term: 2, PrevIndex: 4, PrevTerm: 2, Commit: 4, Last: 5, Entries: whole.Tail[4:5]})
 	quiet := func(what string) {
@@ -249,14 +249,14 @@ func TestWhoDoesNotKnowTheLevelDoesNotCampaign(t *testing.T) {
 func TestWhoDoesNotKnowTheLevelReadsNoCheckpointOfIt(t *testing.T) {
 	_, whole := raised()
 	before, _ := raised()
-	r := openOn(t, 9, Config{Level: 1}, before, Restored{})
+	r := openOn(t, 9, Config{Level: 1}, before, OpenedState{})
 	serve(t, r)
 	d := described(whole, 8, 2)
 	offer(r, d)
 	if e := r.Effects(); len(e.Install) > 0 {
 		t.Errorf("it installs %+v", e.Install)
 	}
-	r = openOn(t, 2, Config{Level: 1}, whole, Restored{Kept: []storage.Description{d}})
+	r = openOn(t, 2, Config{Level: 1}, whole, OpenedState{Kept: []storage.Manifest{d}})
 	if e := r.Effects(); len(e.Apply) > 0 {
 		t.Errorf("it applies %+v beside a checkpoint that it cannot read", e.Apply)
 	}
@@ -270,7 +270,7 @@ func TestWhoDoesNotKnowTheLevelReadsNoCheckpointOfIt(t *testing.T) {
 func TestWhatAMemberKnowsIsToldToTheLeaderOnly(t *testing.T) {
 	before, _ := raised()
 	for known, want := range map[protocol.FormatLevel]int{1: 0, 2: 1} {
-		x := &reader{t: t, r: openOn(t, 2, Config{Level: known}, before, Restored{}), now: 1}
+		x := &reader{t: t, r: openOn(t, 2, Config{Level: known}, before, OpenedState{}), now: 1}
 		x.turn()
 		said := 0
 		x.now++

@@ -108,8 +108,8 @@ func (q *commands) askAfter(now protocol.Instant) {
 	q.sendForward(oldest.to, oldest.id, nil)
 }
 
-// answered takes the leader's answer to a forwarded command.
-func (q *commands) answered(now protocol.Instant, from protocol.MemberID, m *protocol.ForwardAnswer) {
+// onForwardAnswer takes the leader's answer to a forwarded command.
+func (q *commands) onForwardAnswer(now protocol.Instant, from protocol.MemberID, m *protocol.ForwardAnswer) {
 	a := &q.abroad
 	i, ok := a.find(m.Request)
 	if m.Run != q.ids.run || !ok {
@@ -130,9 +130,9 @@ func (q *commands) answered(now protocol.Instant, from protocol.MemberID, m *pro
 	q.out.answer(f.request, m.Result)
 }
 
-// forwarded takes a command that another member forwarded, or its question after
+// onForward takes a command that another member onForward, or its question after
 // one.
-func (q *commands) forwarded(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
+func (q *commands) onForward(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
 	o := origin{request: m.Request, member: from, run: m.Run}
 	switch {
 	case len(m.Command) == 0 && q.log.leads() && q.hold(o):
@@ -149,9 +149,9 @@ func (q *commands) forwarded(_ protocol.Instant, from protocol.MemberID, m *prot
 // hold reports whether this leader has a command in hand.
 func (q *commands) hold(o origin) bool {
 	return slices.ContainsFunc(q.waiting, func(c command) bool { return c.from == o }) ||
-		slices.Contains(q.gathered.from, o) ||
+		slices.Contains(q.batched.from, o) ||
 		slices.ContainsFunc(q.proposed, func(p proposed) bool {
-			return p.gathered == nil && p.from == o || slices.Contains(p.gathered, o)
+			return p.batched == nil && p.from == o || slices.Contains(p.batched, o)
 		})
 }
 

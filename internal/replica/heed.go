@@ -71,11 +71,11 @@ func (h *hearing) changed() bool {
 // long gives way to anything: so a hint that was made up is got rid of, and a
 // leader that the log does not name yet is found.
 func (h *hearing) heardOf(now protocol.Instant, t protocol.Term, leader protocol.MemberID) {
-	last := h.log.shape().LastTerm()
+	last := h.log.logTerms().LastTerm()
 	switch {
 	case leader.IsZero() || leader == h.cfg.ID: // a passive never leads
 		return
-	case t > last && t-last > protocol.VoterLeapMax && !h.log.shape().Empty():
+	case t > last && t-last > protocol.VoterLeapMax && !h.log.logTerms().Empty():
 		h.unheeded++
 		return
 	}
@@ -115,9 +115,9 @@ func (h *hearing) notLeading() error {
 	return protocol.ErrNotLeader.With("this member does not lead, " + h.flock.labelOf(leader) + " does")
 }
 
-// seatless is notLeading for operators, who ask for seats: that a quorum is missing, as
+// notLeadingForOperator is notLeading for operators, who ask for seats: that a quorum is missing, as
 // far as the membership says, is no matter of waiting for an election.
-func (h *hearing) seatless() error {
+func (h *hearing) notLeadingForOperator() error {
 	err := h.notLeading()
 	if code, _ := protocol.CodeOf(err); code != protocol.ErrNoLeader.Code || h.log.role.waits() || h.flock.hearsQuorum() {
 		return err

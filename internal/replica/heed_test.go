@@ -46,7 +46,7 @@ func follower(t *testing.T, seed uint64) *target {
 	for _, above := range []protocol.Index{1, 60} {
 		d := described(rec, 20, 0)
 		d.Index, d.LogSum[0], d.Term = 20+above, 1, 2+protocol.Term(above)
-		x.forged = append(x.forged, storage.EncodeDescription(d))
+		x.forged = append(x.forged, storage.EncodeManifest(d))
 	}
 	serve(t, x.r)
 	return x
@@ -56,9 +56,9 @@ func (x *target) scene() *hostile.Scene {
 	r := x.r
 	s := &hostile.Scene{
 		Self: r.cfg.ID, Members: []protocol.MemberID{id(2), id(3), liar.ID, fake.ID, r.cfg.ID}, Term: r.log.role.HardState().Term, Run: r.cfg.Run,
-		Commit: r.log.commit, Last: r.log.shape().LastIndex(), LastTerm: r.log.shape().LastTerm(), Request: r.ids.next, Descriptions: x.forged,
+		Commit: r.log.commit, Last: r.log.logTerms().LastIndex(), LastTerm: r.log.logTerms().LastTerm(), Request: r.ids.next, Manifests: x.forged,
 	}
-	s.CommitTerm, _ = r.log.shape().TermAt(r.log.commit)
+	s.CommitTerm, _ = r.log.logTerms().TermAt(r.log.commit)
 	s.Sum, _ = r.log.tail.sumAt(r.log.commit)
 	return s
 }
@@ -83,7 +83,7 @@ func (x *target) blameless(after any) {
 	}
 	for _, s := range e.Send {
 		switch s.Message.(type) {
-		case *protocol.Want, *protocol.Describe, *protocol.SumQuestion:
+		case *protocol.Want, *protocol.ManifestWant, *protocol.SumQuestion:
 			if s.To == liar.ID || s.To == fake.ID {
 				x.t.Fatalf("after %T %+v: asks a stranger: %+v", after, after, s.Message)
 			}
@@ -102,9 +102,9 @@ func (x *target) fire(kind protocol.MessageKind) {
 	if x.rng.IntN(2) == 0 {
 		from = fake.ID
 	}
-	state, shape, confs := x.r.log.role.HardState(), x.r.log.shape().Clone(), x.r.log.configurations().Clone()
+	state, logTerms, confs := x.r.log.role.HardState(), x.r.log.logTerms().Clone(), x.r.log.configurations().Clone()
 	x.r.Receive(x.now, from, m)
-	if got := x.r.log.role.HardState(); got != state || !reflect.DeepEqual(shape, x.r.log.shape().Clone()) || !reflect.DeepEqual(confs, x.r.log.configurations().Clone()) {
+	if got := x.r.log.role.HardState(); got != state || !reflect.DeepEqual(logTerms, x.r.log.logTerms().Clone()) || !reflect.DeepEqual(confs, x.r.log.configurations().Clone()) {
 		x.t.Fatalf("after %T %+v: state %+v, was %+v", m, m, got, state)
 	}
 	x.blameless(m)
@@ -118,19 +118,19 @@ func TestStrangersMessagesChangeNothing(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			for round := range uint64(20) {
 				x := follower(t, uint64(kind)<<8|round)
-				adrift := round%2 == 1
-				if adrift {
+				leaderless := round%2 == 1
+				if leaderless {
 					for x.now < protocol.Instant(0).Add(1100*time.Millisecond) {
 						x.quiet(50 * time.Millisecond)
 					}
-					if !raft(x.r).Adrift(x.now) || raft(x.r).Lost(x.now) {
-						t.Fatal("it is not adrift, or lost")
+					if !raft(x.r).IsLeaderless(x.now) || raft(x.r).Lost(x.now) {
+						t.Fatal("it is not leaderless, or lost")
 					}
 				}
 				for i := range 50 {
 					x.fire(kind)
 					switch {
-					case adrift: // within ten election timeouts, with what is under way
+					case leaderless: // within ten election timeouts, with what is under way
 						x.pass(10 * time.Millisecond)
 					case i%5 == 0:
 						x.now = x.now.Add(30 * time.Millisecond)
@@ -161,8 +161,8 @@ func TestStrangersMessagesDeposeNobody(t *testing.T) {
 			x := &target{t: t, r: c.r, rng: rand.New(rand.NewPCG(uint64(kind), 6))}
 			d := described(found(1, 2, 2, threeVoters), 2, 0)
 			d.Index = 90
-			x.forged = [][]byte{storage.EncodeDescription(d)}
-			state, last := c.r.log.role.HardState(), c.r.log.shape().LastIndex()
+			x.forged = [][]byte{storage.EncodeManifest(d)}
+			state, last := c.r.log.role.HardState(), c.r.log.logTerms().LastIndex()
 			for i := range 1000 {
 				if m := hostile.Message(x.rng, kind, x.scene()); m != nil {
 					c.r.Receive(c.now, []protocol.MemberID{liar.ID, fake.ID}[i%2], m)
@@ -171,8 +171,8 @@ func TestStrangersMessagesDeposeNobody(t *testing.T) {
 				if i%10 == 0 {
 					c.pass(20 * time.Millisecond)
 				}
-				if got := c.r.log.role.HardState(); !c.r.log.leads() || got.Term != state.Term || got.Vote != state.Vote || c.r.log.shape().LastIndex() != last {
-					t.Fatalf("message %d: leads: %t, state %+v, log to %d; was %+v, %d", i, c.r.log.leads(), got, c.r.log.shape().LastIndex(), state, last)
+				if got := c.r.log.role.HardState(); !c.r.log.leads() || got.Term != state.Term || got.Vote != state.Vote || c.r.log.logTerms().LastIndex() != last {
+					t.Fatalf("message %d: leads: %t, state %+v, log to %d; was %+v, %d", i, c.r.log.leads(), got, c.r.log.logTerms().LastIndex(), state, last)
 				}
 			}
 		})
@@ -224,7 +224,7 @@ func TestCalledFollowerAsksWhomItsLogNames(t *testing.T) {
 		now = now.Add(10 * time.Millisecond)
 		r.Receive(now, id(5), &protocol.Heartbeat{Term: 3})
 		for _, p := range append([]protocol.Peer{liar, fake}, honest...) {
-			r.Receive(now, p.ID, &protocol.Have{First: 1, Tip: 106, Applied: 106, Commit: 106, Term: 3, Leader: id(5)})
+			r.Receive(now, p.ID, &protocol.Have{First: 1, LastIndex: 106, Applied: 106, Commit: 106, Term: 3, Leader: id(5)})
 		}
 		r.Tick(now)
 		for _, s := range r.Effects().Send {
@@ -337,7 +337,7 @@ func TestIndexesThatNoLogHasAreDropped(t *testing.T) {
 	r := open(t, 9, found(2, 10, 10, threeVoters))
 	serve(t, r)
 	for i, m := range []protocol.Message{
-		&protocol.Have{Tip: 1 << 63}, &protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 1<<64 - 1}}},
+		&protocol.Have{LastIndex: 1 << 63}, &protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 1<<64 - 1}}},
 		&protocol.Append{Term: 2, PrevIndex: 1<<64 - 1}, &protocol.ReadIndexAnswer{Run: 1, Request: 1, Index: 1 << 63},
 	} {
 		r.Receive(1, id(2), m)
@@ -357,7 +357,7 @@ func TestLiesDoNotStopAPassive(t *testing.T) {
 		for _, above := range []protocol.Index{1, 3, 60} {
 			d := described(rec, 10, 0)
 			d.Index, d.LogSum[0], d.Term = 10+above, 1, 2+protocol.Term(above%2)
-			x.forged = append(x.forged, storage.EncodeDescription(d))
+			x.forged = append(x.forged, storage.EncodeManifest(d))
 		}
 		kinds := protocol.Kinds()
 		for i := range 3000 {
@@ -367,7 +367,7 @@ func TestLiesDoNotStopAPassive(t *testing.T) {
 			}
 			if i%10 == 0 { // what the leader says
 				x.r.Receive(x.now, id(2), &protocol.Append{Term: 2, PrevIndex: 9, PrevTerm: 2, Commit: 10, Last: 10, Entries: rec.Tail[9:10]})
-				x.r.Receive(x.now, id(3), &protocol.Have{First: 1, Tip: 10, Applied: 10, Commit: 10, Term: 2, Leader: id(2)})
+				x.r.Receive(x.now, id(3), &protocol.Have{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 2, Leader: id(2)})
 			}
 			x.r.Tick(x.now)
 			x.obey()
@@ -388,7 +388,7 @@ func (x *target) obey() {
 			}
 		}
 		for _, a := range e.Apply {
-			done := Applied{Last: a.Adopt}
+			done := Applied{Last: a.Installed}
 			if n := len(a.Entries); n > 0 {
 				done = Applied{Last: a.Entries[n-1].Index, Results: make([]protocol.Result, n)}
 			}
@@ -427,13 +427,13 @@ func TestVoterThatLostItsStateAsksOtherVoters(t *testing.T) {
 		lost := r.Status(0).Behind
 		passives := []protocol.MemberID{id(7), id(9)}
 		r.SetPeers(0, []protocol.Peer{{ID: passives[0]}, {ID: passives[1]}})
-		d := storage.EncodeDescription(described(found(2, 25, 25, c.confs), 20, 0))
+		d := storage.EncodeManifest(described(found(2, 25, 25, c.confs), 20, 0))
 		asked, begins := false, false
 		now := protocol.Instant(time.Second)
 		for range 60 { // three seconds: nobody is lost yet
 			now = now.Add(50 * time.Millisecond)
 			for _, from := range passives {
-				r.Receive(now, from, &protocol.Have{First: 15, Tip: 25, Applied: 25, Commit: 25, Checkpoints: []protocol.Index{20}})
+				r.Receive(now, from, &protocol.Have{First: 15, LastIndex: 25, Applied: 25, Commit: 25, Checkpoints: []protocol.Index{20}})
 			}
 			r.Tick(now)
 			e := r.Effects()
@@ -442,9 +442,9 @@ func TestVoterThatLostItsStateAsksOtherVoters(t *testing.T) {
 				r.Persisted(now, e.Persist.ID, nil)
 			}
 			for _, s := range e.Send {
-				if _, ok := s.Message.(*protocol.Describe); ok {
+				if _, ok := s.Message.(*protocol.ManifestWant); ok {
 					asked = true
-					r.Receive(now, s.To, &protocol.Description{Description: d})
+					r.Receive(now, s.To, &protocol.Manifest{Manifest: d})
 				}
 			}
 		}

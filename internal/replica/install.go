@@ -15,14 +15,14 @@ import (
 // The order is the store's, then the log's, then the role's and the state's: see Join.
 type installation struct {
 	ground
-	who    *hearing
-	marks  *checkpoints
-	audit  *digests
-	places *unreadable
-	apply  *applying
-	disk   *disk
-	behind interface{ hurry(protocol.Instant) }
-	gossip install.Flock
+	who         *hearing
+	checkpoints *checkpoints
+	audit       *auditing
+	places      *unreadable
+	apply       *applying
+	disk        *disk
+	behind      interface{ hurry(protocol.Instant) }
+	gossip      install.Flock
 
 	begun uint64 // installations, since the start
 	underway
@@ -38,12 +38,12 @@ type underway struct {
 	retryAt protocol.Instant
 }
 
-// offered takes the description of a checkpoint that may be trusted: it came
+// offered takes the manifest of a checkpoint that may be trusted: it came
 // from the leader, or gossip has confirmed it. The leader repeats itself, and
 // what is under way goes on; gossip offers another one only when the one under
 // way cannot be had any more.
-func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader bool) {
-	d, err := storage.DecodeDescription(o.Description)
+func (x *installation) offered(now protocol.Instant, o *protocol.ManifestOffer, byLeader bool) {
+	d, err := storage.DecodeManifest(o.Manifest)
 	if err != nil {
 		x.out.Events = append(x.out.Events, protocol.Event{Kind: protocol.EventRefused, Member: o.From, Text: err.Error()})
 		return
@@ -58,10 +58,10 @@ func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader
 	x.audit.appeal(now)
 	bereft := x.places.bereft()
 	// The log is kept then: only what cannot be read of it is passed over.
-	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(x.log.shape(), x.log.tail.sumAt, &d) == JoinKeep
+	passes := bereft != nil && !byLeader && d.Index >= bereft.entries.Last && Join(x.log.logTerms(), x.log.tail.sumAt, &d) == JoinKeep
 	if d.Index <= x.log.commit && x.standing.may(mayApply) && !passes {
 		// The leader thinks that this member is further behind than it is.
-		if t, held := x.log.shape().TermAt(d.Index); held && t == d.Term {
+		if t, held := x.log.logTerms().TermAt(d.Index); held && t == d.Term {
 			// [S] That ends no installation that is under way: while its log is begun
 			// anew, a member that took entries would lose them.
 			x.log.role.holds(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration})
@@ -69,10 +69,10 @@ func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader
 		}
 		return
 	}
-	if x.apply.adopting() {
+	if x.apply.isInstalling() {
 		return // the state that one has built is not in place yet, and would be given up
 	}
-	if d.Index < x.log.shape().PrevIndex || d.Index <= x.log.handed && x.standing.may(mayKeep) {
+	if d.Index < x.log.logTerms().PrevIndex || d.Index <= x.log.handed && x.standing.may(mayKeep) {
 		return
 	}
 	if !x.cfg.Level.Covers(d.Configuration.Configuration.Level) {
@@ -81,14 +81,14 @@ func (x *installation) offered(now protocol.Instant, o *protocol.Offer, byLeader
 	if now < x.retryAt || x.Phase > install.Fetches || x.Phase != install.None && (byLeader || !x.givesWay(&d)) {
 		return
 	}
-	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.marks.dropped || !x.audit.trusts(now, o, &d)) {
+	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.checkpoints.dropped || !x.audit.trusts(now, o, &d)) {
 		return // it will be offered again
 	}
 	x.begun++
 	x.behind.hurry(now) // it is far behind
 	x.underway = underway{}
 	begin := x.Begin(now, x.gossip, d)
-	x.tell(now, x.standing.may(mayApply) && bereft == nil || d.Index > x.log.shape().LastIndex())
+	x.tell(now, x.standing.may(mayApply) && bereft == nil || d.Index > x.log.logTerms().LastIndex())
 	x.out.event(protocol.EventCheckpoint, fmt.Sprintf("installing the one at %d from others: %d bytes in %d chunks", d.Index, d.Bytes, len(d.Chunks)))
 	x.step(begin)
 }
@@ -103,7 +103,7 @@ func (x *installation) step(s *InstallStep) {
 // givesWay reports whether what is fetched gives way to another checkpoint: a later
 // one, or the same one as others describe it. Who described this one may have had a
 // wrong state, and be gone: then nobody has all that it described.
-func (x *installation) givesWay(d *storage.Description) bool {
+func (x *installation) givesWay(d *storage.Manifest) bool {
 	return d.Index > x.D.Index || d.Index == x.D.Index && d.Digest != x.D.Digest && x.Phase == install.Fetches
 }
 
@@ -139,19 +139,19 @@ func (x *installation) goOn(now protocol.Instant, step *InstallStep, err error) 
 
 // InstallFinished answers InstallStep.Finish: the checkpoint is the newest kept
 // one, durably, and the state is built beside the one in force.
-func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Description, time protocol.ClusterTime, err error) {
+func (r *Replica) InstallFinished(now protocol.Instant, kept []storage.Manifest, time protocol.ClusterTime, err error) {
 	if r.install.finished(now, kept, time, err) {
 		r.pump(now)
 	}
 }
 
 // finished takes what was built, and reports whether this member goes on.
-func (x *installation) finished(now protocol.Instant, kept []storage.Description, time protocol.ClusterTime, err error) bool {
+func (x *installation) finished(now protocol.Instant, kept []storage.Manifest, time protocol.ClusterTime, err error) bool {
 	if x.Phase != install.Finishes {
 		return false
 	}
 	if err != nil {
-		x.marks.keep(now, kept)
+		x.checkpoints.keep(now, kept)
 		x.giveUp(now, err)
 		return true
 	}
@@ -161,11 +161,11 @@ func (x *installation) finished(now protocol.Instant, kept []storage.Description
 		// The log has brought the state further meanwhile, or is to stay.
 		x.out.Install = append(x.out.Install, InstallStep{Discard: true})
 		x.end(now)
-		x.marks.keep(now, kept)
+		x.checkpoints.keep(now, kept)
 		return true
 	}
-	x.marks.setKept(kept) // the head is dropped when the log has followed
-	switch Join(x.log.shape(), x.log.tail.sumAt, &x.D) {
+	x.checkpoints.setKept(kept) // the head is dropped when the log has followed
+	switch Join(x.log.logTerms(), x.log.tail.sumAt, &x.D) {
 	case JoinKeep:
 		x.follow(now, false)
 	case JoinReset:
@@ -189,7 +189,7 @@ func (x *installation) startReset() {
 	if x.Phase != install.Kept || !x.standing.may(mayInstall) || d.flying != nil || len(d.queue) > 0 || d.failed != nil {
 		return
 	}
-	state := StateAfter(x.log.shape(), x.log.role.HardState(), &x.D)
+	state := StateAfter(x.log.logTerms(), x.log.role.HardState(), &x.D)
 	b := storage.BeginAfter(&x.D)
 	d.queue = append(d.queue, queued{reset: &b, write: protocol.Write{State: state, First: 1, Last: 0}})
 }
@@ -210,11 +210,11 @@ func (x *installation) follow(now protocol.Instant, anew bool) {
 	d := x.D
 	x.log.role.Install(now, protocol.Begin{Index: d.Index, Term: d.Term, Sum: d.LogSum, Configuration: d.Configuration, Time: x.time, Anew: anew})
 	x.log.commit = max(x.log.commit, d.Index)
-	x.apply.adopt(d.Index)
+	x.apply.installState(d.Index)
 	x.audit.reinstalled()
 	x.audit.note(now, d.Index, d.Digest)
-	x.marks.mark, x.marks.digest = d.Index, d.Digest
-	x.marks.since, x.marks.at = 0, now
+	x.checkpoints.entryAt, x.checkpoints.digest = d.Index, d.Digest
+	x.checkpoints.since, x.checkpoints.at = 0, now
 	x.out.event(protocol.EventInstalled, fmt.Sprintf("the checkpoint at %d", d.Index))
 	x.end(now)
 }
@@ -225,7 +225,7 @@ func (x *installation) end(now protocol.Instant) {
 	x.underway = underway{}
 	x.standing.set(renewing, false)
 	x.tell(now, false)
-	x.marks.offer(now)
+	x.checkpoints.offer(now)
 }
 
 // spare ends an installation that is for nothing, with what has come of it: the state is

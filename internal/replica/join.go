@@ -30,11 +30,11 @@ const (
 // asked, and never takes a log back below its own begin: that would delete what
 // was acknowledged. It covers a checkpoint that is ahead of an unsynced log,
 // too.
-func Join(shape *protocol.Shape, sum func(protocol.Index) (protocol.LogSum, bool), d *storage.Description) Joining {
-	if d.Index < shape.PrevIndex {
+func Join(logTerms *protocol.LogTerms, sum func(protocol.Index) (protocol.LogSum, bool), d *storage.Manifest) Joining {
+	if d.Index < logTerms.PrevIndex {
 		return JoinFetch
 	}
-	if term, held := shape.TermAt(d.Index); held && term == d.Term {
+	if term, held := logTerms.TermAt(d.Index); held && term == d.Term {
 		if mine, known := sum(d.Index); !known || mine == d.LogSum {
 			return JoinKeep
 		}
@@ -47,9 +47,9 @@ func Join(shape *protocol.Shape, sum func(protocol.Index) (protocol.LogSum, bool
 // there, and its last one is of its term: then it gives up what it has acknowledged to
 // the leader of that term, and leaves the term before it is on the disk. Speaking to
 // that leader after a crash, it would pass for one whose directory was put back.
-func StateAfter(shape *protocol.Shape, state protocol.HardState, d *storage.Description) protocol.HardState {
+func StateAfter(logTerms *protocol.LogTerms, state protocol.HardState, d *storage.Manifest) protocol.HardState {
 	term := max(state.Term, d.Term)
-	if _, another := shape.TermAt(d.Index); another && d.Index > shape.PrevIndex && shape.LastTerm() == state.Term {
+	if _, another := logTerms.TermAt(d.Index); another && d.Index > logTerms.PrevIndex && logTerms.LastTerm() == state.Term {
 		term = max(term, state.Term+1)
 	}
 	if term > state.Term {

@@ -16,11 +16,11 @@ type policyState struct {
 	ground
 	gossip interface{ Heard() []gossip.Heard }
 
-	next  protocol.Instant
-	seats []sighting // by id
-	// word is what the policy said last, refused what was last asked for in
+	next   protocol.Instant
+	stable []stability // by id
+	// lastReason is what the policy said last, refused what was last asked for in
 	// vain.
-	word, refused string
+	lastReason, refused string
 	// about is which configuration the word is about.
 	about looked
 	// version is the configuration that this leader has seen since changedAt.
@@ -59,29 +59,29 @@ const handOverPause = 20
 // were asked there answer, the others tell a move from two that claim one id.
 const movedElections = 10
 
-// sighting is a live member, and since when it has been alive and the same. A
+// stability is a live member, and since when it has been alive and the same. A
 // reserve was asked to follow at called, 0: never.
-type sighting struct {
-	peer          protocol.Peer
-	since, called protocol.Instant
+type stability struct {
+	peer             protocol.Peer
+	since, activated protocol.Instant
 }
 
 // seen follows who is alive.
 func (p *policyState) seen(now protocol.Instant, peers []protocol.Peer) {
-	next := make([]sighting, 0, len(peers))
+	next := make([]stability, 0, len(peers))
 	for _, peer := range peers {
-		s := sighting{peer: peer, since: now}
-		i, known := slices.BinarySearchFunc(p.seats, peer.ID, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) })
-		if known && p.seats[i].peer.Role == peer.Role && p.seats[i].peer.Eligible == peer.Eligible && p.seats[i].peer.Wishes == peer.Wishes && p.seats[i].peer.Signs == peer.Signs {
-			s.since, s.called = p.seats[i].since, p.seats[i].called
+		s := stability{peer: peer, since: now}
+		i, known := slices.BinarySearchFunc(p.stable, peer.ID, func(s stability, id protocol.MemberID) int { return s.peer.ID.Compare(id) })
+		if known && p.stable[i].peer.Role == peer.Role && p.stable[i].peer.Eligible == peer.Eligible && p.stable[i].peer.Wishes == peer.Wishes && p.stable[i].peer.Signs == peer.Signs {
+			s.since, s.activated = p.stable[i].since, p.stable[i].activated
 		}
-		if known && p.seats[i].peer.Reach() != peer.Reach() { // and perhaps back again, between two looks
+		if known && p.stable[i].peer.Reach() != peer.Reach() { // and perhaps back again, between two looks
 			p.moving = slices.DeleteFunc(p.moving, func(m policy.Moving) bool { return m.ID == peer.ID })
 		}
 		next = append(next, s)
 	}
-	slices.SortFunc(next, func(a, b sighting) int { return a.peer.ID.Compare(b.peer.ID) })
-	p.seats = next
+	slices.SortFunc(next, func(a, b stability) int { return a.peer.ID.Compare(b.peer.ID) })
+	p.stable = next
 }
 
 // begin forgets what was seen under another term: it proves nothing.
@@ -89,10 +89,10 @@ func (p *policyState) begin(term protocol.Term) {
 	p.term, p.failing, p.moving, p.entered, p.refused, p.handOver, p.short, p.barred, p.version = term, nil, nil, nil, "", 0, 0, nil, 0
 }
 
-// called remembers that a reserve was asked to follow.
-func (p *policyState) called(now protocol.Instant, id protocol.MemberID) {
-	if i, known := slices.BinarySearchFunc(p.seats, id, func(s sighting, id protocol.MemberID) int { return s.peer.ID.Compare(id) }); known {
-		p.seats[i].called = now
+// activated remembers that a reserve was asked to follow.
+func (p *policyState) activated(now protocol.Instant, id protocol.MemberID) {
+	if i, known := slices.BinarySearchFunc(p.stable, id, func(s stability, id protocol.MemberID) int { return s.peer.ID.Compare(id) }); known {
+		p.stable[i].activated = now
 	}
 }
 
@@ -148,8 +148,8 @@ func (p *policyState) enters(now protocol.Instant, id protocol.MemberID) {
 	p.entered[id] = now
 }
 
-// steer asks the policy for the next change and proposes it.
-func (p *policyState) steer(now protocol.Instant) {
+// runAutopilot asks the policy for the next change and proposes it.
+func (p *policyState) runAutopilot(now protocol.Instant) {
 	conf, ok := p.log.lead().Configurations().Latest()
 	if !ok {
 		return
@@ -163,19 +163,19 @@ func (p *policyState) steer(now protocol.Instant) {
 	d := policy.Decide(policy.Config{
 		Stable: p.cfg.PolicyStable, FailedAfter: p.cfg.PolicyFailed, MovedAfter: movedElections * p.cfg.Active.Election,
 	}, in)
-	p.word, p.about = d.Why, looked{conf.Index, conf.Index <= p.log.commit}
+	p.lastReason, p.about = d.Why, looked{conf.Index, conf.Index <= p.log.commit}
 	var err error
 	switch d.Action {
 	case policy.Wait:
 		return
 	case policy.HandOver:
-		if !s.Heir.IsZero() || now < p.handOver {
+		if !s.Transferee.IsZero() || now < p.handOver {
 			return
 		}
 		p.handOver = now.Add(handOverPause * p.cfg.Active.Election)
 		err = p.log.lead().Transfer(now, d.Member)
-	case policy.Call:
-		if !p.call(now, d) {
+	case policy.Activate:
+		if !p.activate(now, d) {
 			return
 		}
 	default:
@@ -188,13 +188,13 @@ func (p *policyState) steer(now protocol.Instant) {
 		}
 	}
 	if err != nil {
-		p.word += ": refused: " + err.Error()
-		if p.word == p.refused {
+		p.lastReason += ": refused: " + err.Error()
+		if p.lastReason == p.refused {
 			return // said already; it will be asked for again and again
 		}
-		p.refused = p.word
+		p.refused = p.lastReason
 	}
-	p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: p.word})
+	p.out.Events = append(p.out.Events, protocol.Event{Kind: protocol.EventPolicy, Term: s.Term, Index: d.Version, Member: d.Member, Text: p.lastReason})
 }
 
 // tellBarred says once in a term whom the policy passes over for want of a key or of a
@@ -215,7 +215,7 @@ func (p *policyState) tellBarred(in *policy.Input) {
 
 // policyInput gathers what the policy looks at.
 func (p *policyState) policyInput(now protocol.Instant, conf protocol.ConfigurationAt, s active.Status) policy.Input {
-	in := policy.Input{Now: now, Self: p.cfg.ID, Configuration: conf, Commit: p.log.commit, OwnTerm: s.Settled, Signed: p.cfg.signed(), Heirs: s.Heirs}
+	in := policy.Input{Now: now, Self: p.cfg.ID, Configuration: conf, Commit: p.log.commit, OwnTerm: s.OwnTermCommitted, Signed: p.cfg.signed(), Transferees: s.Transferees}
 	if conf.Index != p.version {
 		p.version, p.changedAt = conf.Index, now
 	}
@@ -228,11 +228,11 @@ func (p *policyState) policyInput(now protocol.Instant, conf protocol.Configurat
 	p.fails(now, in.Progress, p.flock.peers)
 	in.Failing = p.failing
 	heard := p.gossip.Heard()
-	for _, x := range p.seats {
-		peer := policy.Peer{Peer: x.peer, Since: x.since, Called: x.called}
+	for _, x := range p.stable {
+		peer := policy.Peer{Peer: x.peer, Since: x.since, Activated: x.activated}
 		i, known := slices.BinarySearchFunc(heard, x.peer.ID, compareHeard)
 		if known {
-			peer.Tip, peer.TipKnown = heard[i].Tip, true
+			peer.LastIndex, peer.LastIndexKnown = heard[i].LastIndex, true
 		}
 		in.Peers = append(in.Peers, peer)
 	}
@@ -248,28 +248,28 @@ func (p *policyState) policyInput(now protocol.Instant, conf protocol.Configurat
 
 func compareHeard(h gossip.Heard, id protocol.MemberID) int { return h.ID.Compare(id) }
 
-// call asks a reserve to follow. A message may be lost, so it is asked until it
+// activate asks a reserve to follow. A message may be lost, so it is asked until it
 // is seen to follow; what is repeated is no news.
-func (p *policyState) call(now protocol.Instant, d policy.Decision) (news bool) {
-	p.out.send(d.Member, &protocol.Follow{})
+func (p *policyState) activate(now protocol.Instant, d policy.Decision) (news bool) {
+	p.out.send(d.Member, &protocol.Activate{})
 	if !d.First {
 		return false
 	}
-	p.called(now, d.Member)
+	p.activated(now, d.Member)
 	return true
 }
 
 // report says what the policy goes by.
 func (p *policyState) report() *protocol.AutopilotReport {
-	report := &protocol.AutopilotReport{LeaderID: p.cfg.ID, Leader: p.cfg.Name, Word: p.word}
+	report := &protocol.AutopilotReport{LeaderID: p.cfg.ID, Leader: p.cfg.Name, Reason: p.lastReason}
 	report.Configuration, _ = p.log.lead().Configurations().Latest()
 	report.InFlight = report.Configuration.Index > p.log.commit || report.Configuration.Configuration.Joint()
 	version := report.Configuration.Index
 	switch {
 	case !p.cfg.Policy || p.term != p.log.lead().Term():
-		report.Word = "this leader has not asked its policy yet"
+		report.Reason = "this leader has not asked its policy yet"
 	case p.about != looked{version, version <= p.log.commit}: // it would contradict what stands beside it
-		report.Word = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
+		report.Reason = fmt.Sprintf("the autopilot has not looked at version %d of the configuration so far", version)
 	}
 	return report
 }
@@ -288,13 +288,13 @@ func (r *Replica) lead(now protocol.Instant) {
 	r.aheads.look(now)
 	r.sessions.pass(now)
 	r.checkpoints.propose(now, r.unreadable.bereft() != nil, r.install.Phase != install.None)
-	r.commands.proposeGathered(now)
-	r.heirs.lookForRoom()
-	r.heirs.handOver(now)
-	r.levels.raise(now)
+	r.commands.proposeBatched(now)
+	r.transferees.lookForRoom()
+	r.transferees.handOver(now)
+	r.formats.raise(now)
 	proposeNext(now, r)
 	if r.cfg.Policy {
-		r.policy.steer(now)
+		r.policy.runAutopilot(now)
 	}
 }
 
@@ -302,7 +302,7 @@ func (r *Replica) lead(now protocol.Instant) {
 // ErrNotLeader, or ErrNoLeader or ErrNoQuorum if there is none: only a leader asks its policy.
 func (r *Replica) Autopilot() (*protocol.AutopilotReport, error) {
 	if !r.log.leads() {
-		return nil, r.hearing.seatless()
+		return nil, r.hearing.notLeadingForOperator()
 	}
 	return r.policy.report(), nil
 }

@@ -20,7 +20,7 @@ func (c *crew) asked() string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return report.Word
+	return report.Reason
 }
 
 // What the policy goes by is changed as seats are: for a version, once, with
@@ -86,16 +86,16 @@ func TestUnwillingLeaderHandsOverOnce(t *testing.T) {
 	for range 30 {
 		c.pass(100 * time.Millisecond)
 	}
-	if got := c.asked(); !strings.Contains(got, "does not wish to be active any more: no passive") || len(c.heirs) > 0 {
-		t.Fatalf("got %q, heirs %v; want to stay while nobody can have the seat", got, c.heirs)
+	if got := c.asked(); !strings.Contains(got, "does not wish to be active any more: no passive") || len(c.transferees) > 0 {
+		t.Fatalf("got %q, transferees %v; want to stay while nobody can have the seat", got, c.transferees)
 	}
 	c.r.SetPeers(c.now, append(peers, protocol.Peer{ID: id(8), Name: "eight", Address: "h:8", Role: protocol.RolePassive, Eligible: true}))
-	for range 40 { // the heir does not make anything of it
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
+	for range 40 { // the transferee does not make anything of it
+		c.r.Receive(c.now, id(8), &protocol.Have{LastIndex: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(100 * time.Millisecond)
 	}
-	if len(c.heirs) == 0 || !c.r.log.leads() {
-		t.Fatalf("heirs %v, leads %t; want an heir that does not take over", c.heirs, c.r.log.leads())
+	if len(c.transferees) == 0 || !c.r.log.leads() {
+		t.Fatalf("transferees %v, leads %t; want a transferee that does not take over", c.transferees, c.r.log.leads())
 	}
 	tries := 0
 	for _, e := range c.events {
@@ -146,7 +146,7 @@ func TestEveryDecisionIsAnEventThatSaysWhy(t *testing.T) {
 	c.r.cfg.Policy = true
 	for range 60 {
 		for _, from := range ids(8, 9) {
-			c.r.Receive(c.now, from, &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
+			c.r.Receive(c.now, from, &protocol.Have{LastIndex: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		}
 		c.pass(50 * time.Millisecond)
 	}
@@ -179,7 +179,7 @@ func TestLastWordIsAboutWhatStandsBesideIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return report.Word
+		return report.Reason
 	}
 	expect(t, "before", word(), "3 voters of 3 wanted")
 	c.stuck = true // nothing else has the policy asked

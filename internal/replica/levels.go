@@ -46,32 +46,32 @@ func Elapsed(from, to protocol.Instant) time.Duration {
 	return d + d/ageRate
 }
 
-// Lack is what a state lacks to answer a query.
-type Lack uint8
+// ReadRefusal is what a state lacks to answer a query.
+type ReadRefusal uint8
 
 const (
-	// LacksNothing: it may answer.
-	LacksNothing Lack = iota
-	// LacksIndex: it has not reached what the session has seen.
-	LacksIndex
-	// LacksAge: nothing proves that it is young enough.
-	LacksAge
-	// LacksLeader: only a read index will do.
-	LacksLeader
+	// MayAnswer: it may answer.
+	MayAnswer ReadRefusal = iota
+	// RefusedForIndex: it has not reached what the session has seen.
+	RefusedForIndex
+	// RefusedForAge: nothing proves that it is young enough.
+	RefusedForAge
+	// RefusedForLeader: only a read index will do.
+	RefusedForLeader
 )
 
-// Judge says what a state at index i, of an age that is known or not, lacks for
+// RefusalOf says what a state at index i, of an age that is known or not, lacks for
 // a query.
-func Judge(q *protocol.Query, i protocol.Index, age time.Duration, known bool) Lack {
+func RefusalOf(q *protocol.Query, i protocol.Index, age time.Duration, known bool) ReadRefusal {
 	switch {
-	case q.Level == protocol.Local:
-		return LacksNothing
-	case q.Level == protocol.Linearizable:
-		return LacksLeader
+	case q.Consistency == protocol.Local:
+		return MayAnswer
+	case q.Consistency == protocol.Linearizable:
+		return RefusedForLeader
 	case i < q.Seen:
-		return LacksIndex
-	case q.Level == protocol.MaxStale && (!known || int64(age) > q.MaxAge):
-		return LacksAge
+		return RefusedForIndex
+	case q.Consistency == protocol.MaxStale && (!known || int64(age) > q.MaxAge):
+		return RefusedForAge
 	}
-	return LacksNothing
+	return MayAnswer
 }

@@ -35,25 +35,27 @@ func TestAgeOfAStateIsNotToldForAnOlderOne(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	const d = time.Second
-	query := func(l protocol.Level) *protocol.Query { return &protocol.Query{Level: l, Seen: 7, MaxAge: int64(d)} }
+	query := func(l protocol.Consistency) *protocol.Query {
+		return &protocol.Query{Consistency: l, Seen: 7, MaxAge: int64(d)}
+	}
 	for _, tt := range []struct {
-		level protocol.Level
+		level protocol.Consistency
 		index protocol.Index
 		age   time.Duration
 		known bool
-		want  Lack
+		want  ReadRefusal
 	}{
-		{protocol.Local, 1, 0, false, LacksNothing},
-		{protocol.Linearizable, 99, 0, true, LacksLeader},
-		{protocol.Session, 6, 0, true, LacksIndex},
-		{protocol.Session, 7, 9 * d, true, LacksNothing},
-		{protocol.Session, 7, 0, false, LacksNothing},
-		{protocol.MaxStale, 6, 0, true, LacksIndex},
-		{protocol.MaxStale, 7, d, true, LacksNothing},
-		{protocol.MaxStale, 7, d + 1, true, LacksAge},
-		{protocol.MaxStale, 7, 0, false, LacksAge},
+		{protocol.Local, 1, 0, false, MayAnswer},
+		{protocol.Linearizable, 99, 0, true, RefusedForLeader},
+		{protocol.Session, 6, 0, true, RefusedForIndex},
+		{protocol.Session, 7, 9 * d, true, MayAnswer},
+		{protocol.Session, 7, 0, false, MayAnswer},
+		{protocol.MaxStale, 6, 0, true, RefusedForIndex},
+		{protocol.MaxStale, 7, d, true, MayAnswer},
+		{protocol.MaxStale, 7, d + 1, true, RefusedForAge},
+		{protocol.MaxStale, 7, 0, false, RefusedForAge},
 	} {
-		if got := Judge(query(tt.level), tt.index, tt.age, tt.known); got != tt.want {
+		if got := RefusalOf(query(tt.level), tt.index, tt.age, tt.known); got != tt.want {
 			t.Errorf("%v at %d, age %v (known: %v): got %d, want %d", tt.level, tt.index, tt.age, tt.known, got, tt.want)
 		}
 	}

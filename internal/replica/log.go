@@ -18,7 +18,7 @@ type log struct {
 	applied protocol.Index
 }
 
-func (l *log) shape() *protocol.Shape                   { return l.role.Shape() }
+func (l *log) logTerms() *protocol.LogTerms             { return l.role.LogTerms() }
 func (l *log) configurations() *protocol.Configurations { return l.role.Configurations() }
 
 // latest returns the latest configuration in the log, committed or not; without

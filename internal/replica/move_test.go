@@ -104,7 +104,7 @@ func TestConfigurationFollowsThoseWhoMoved(t *testing.T) {
 			last = last.With(m)
 		}
 		if changed != 1 || at.Configuration.Joint() || !slices.EqualFunc(last.Members, at.Configuration.Members, func(a, b protocol.ActiveMember) bool {
-			return a.ID == b.ID && a.Seat == b.Seat && a.Name == b.Name
+			return a.ID == b.ID && a.Suffrage == b.Suffrage && a.Name == b.Name
 		}) || at.Configuration.Autopilot != before.Configuration.Autopilot {
 			t.Errorf("%d addresses changed, and perhaps more: %+v", changed, at.Configuration)
 		}

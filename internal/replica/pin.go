@@ -19,7 +19,7 @@ const pinBytes = 1 << 30
 type pins struct {
 	// given are the ones that the store has given up, and still has because they
 	// are pinned, newest first.
-	given []storage.Description
+	given []storage.Manifest
 	// asked is what the store was asked to pin last, newest first, and spoiled
 	// what it could not pin, or not read.
 	asked, spoiled []protocol.Index
@@ -57,7 +57,7 @@ func (c *checkpoints) spoil(now protocol.Instant, i protocol.Index) {
 	}
 	x.spoiled = append(x.spoiled, i)
 	before := len(x.given)
-	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return d.Index == i })
+	x.given = slices.DeleteFunc(x.given, func(d storage.Manifest) bool { return d.Index == i })
 	if len(x.given) < before {
 		c.offer(now)
 	}
@@ -65,13 +65,13 @@ func (c *checkpoints) spoil(now protocol.Instant, i protocol.Index) {
 
 // setKept takes what the store keeps. What is not kept any more, and pinned, is
 // still there.
-func (c *checkpoints) setKept(kept []storage.Description) {
+func (c *checkpoints) setKept(kept []storage.Manifest) {
 	x := &c.pins
 	isKept := func(i protocol.Index) bool {
-		return slices.ContainsFunc(kept, func(d storage.Description) bool { return d.Index == i })
+		return slices.ContainsFunc(kept, func(d storage.Manifest) bool { return d.Index == i })
 	}
-	var given []storage.Description
-	for _, list := range [][]storage.Description{c.kept, x.given} {
+	var given []storage.Manifest
+	for _, list := range [][]storage.Manifest{c.kept, x.given} {
 		for _, d := range list {
 			if !isKept(d.Index) && slices.Contains(x.asked, d.Index) && !slices.Contains(x.spoiled, d.Index) {
 				given = append(given, d)
@@ -92,7 +92,7 @@ func (c *checkpoints) pinWanted(now protocol.Instant) {
 	x.asked = want
 	c.out.Pin = &Pin{Indexes: want}
 	before := len(x.given)
-	x.given = slices.DeleteFunc(x.given, func(d storage.Description) bool { return !slices.Contains(want, d.Index) })
+	x.given = slices.DeleteFunc(x.given, func(d storage.Manifest) bool { return !slices.Contains(want, d.Index) })
 	if len(x.given) < before {
 		c.offer(now)
 	}
@@ -114,7 +114,7 @@ func (c *checkpoints) wantedPins(now protocol.Instant) []protocol.Index {
 		if slices.Contains(c.pins.spoiled, i) {
 			continue
 		}
-		if k := slices.IndexFunc(c.pins.given, func(d storage.Description) bool { return d.Index == i }); k >= 0 {
+		if k := slices.IndexFunc(c.pins.given, func(d storage.Manifest) bool { return d.Index == i }); k >= 0 {
 			if bytes += c.pins.given[k].Bytes; c.room.full() || some && bytes > uint64(c.cfg.PinBytes) {
 				continue
 			}

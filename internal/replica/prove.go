@@ -33,7 +33,7 @@ func (q *reads) proven(a protocol.Read) bool {
 	answer := ReadAnswer{Request: q.proofs[i].request, Index: a.Index}
 	switch {
 	case !q.log.leads():
-		answer.Err = q.who.seatless()
+		answer.Err = q.who.notLeadingForOperator()
 	case a.Code != protocol.OK:
 		answer.Err = noReadIndex(a.Code)
 	}

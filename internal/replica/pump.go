@@ -18,7 +18,7 @@ func (r *Replica) pump(now protocol.Instant) {
 	r.commands.flush(now)
 	r.reads.flush(now)
 	r.unreadable.repairing.follow(now)
-	r.unreadable.forget(now, r.log.shape().FirstIndex())
+	r.unreadable.forget(now, r.log.logTerms().FirstIndex())
 	r.log.role.SetUnreadable(now, r.unreadable.upTo())
 	r.apply.tellFit(now)
 	for round := 0; ; round++ {
@@ -31,19 +31,19 @@ func (r *Replica) pump(now protocol.Instant) {
 		busy = r.serveGossip(now) || busy
 		// A role is judged when it has said all that it has to say: what it
 		// hands out of a run that names this member must not be lost with it.
-		if !busy && !r.judge(now) {
+		if !busy && !r.reconcileRole(now) {
 			break
 		}
 	}
 	r.followLeader()
 	r.types.tell(now)
-	r.levels.tell(now)
+	r.formats.tell(now)
 	r.checkpoints.pinWanted(now)
 	r.behind.prove(now, r.hearing.leader())
 	r.install.startReset()
 	r.disk.start(&r.out, r.log.tail)
 	r.commands.suspend()
-	r.apply.handOut()
+	r.apply.dispatch()
 	if keep := min(r.log.commit, r.disk.settled()); keep > 0 {
 		r.log.tail.trim(keep-1, r.cfg.TailBytes)
 	}
@@ -60,7 +60,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 		changeLog(r, &rd.Delta)
 	}
 	if rd.Write != nil {
-		r.disk.add(r.disk.epoch, r.log.tail.withJoin(*rd.Write, r.log.shape()))
+		r.disk.add(r.disk.epoch, r.log.tail.withJoin(*rd.Write, r.log.logTerms()))
 	}
 	if rd.Ahead != nil {
 		r.disk.vote(&r.out, rd.Ahead)
@@ -73,7 +73,7 @@ func (r *Replica) serveRole(now protocol.Instant) bool {
 			invariant.Check(false, "commit %d above the log's end %d", rd.Commit, r.log.tail.last())
 		}
 		r.log.commit = rd.Commit
-		r.seats.committed()
+		r.membershipChanges.committed()
 	}
 	if rd.Checkpoint != nil {
 		r.install.offered(now, rd.Checkpoint, true)
@@ -162,7 +162,7 @@ func (r *Replica) strayed(now protocol.Instant, d *gossip.Divergence) {
 // meetLevel asks whether the log has come to a format level that this member does not
 // know, or is back from one, and reports whether that has changed.
 func (r *Replica) meetLevel(now protocol.Instant) bool {
-	if !r.levels.meet() {
+	if !r.formats.meet() {
 		return false
 	}
 	r.apply.tellFit(now)
@@ -207,17 +207,17 @@ func (r *Replica) takeRun(now protocol.Instant, run gossip.Run) {
 
 func (r *Replica) progressNow(now protocol.Instant) gossip.Progress {
 	p := gossip.Progress{
-		First:   r.unreadable.givesAfter() + 1,
-		Tip:     min(r.log.commit, r.log.tail.last()),
-		Applied: r.log.applied,
-		Commit:  r.log.commit,
-		Role:    r.log.role.kind(),
-		Source:  r.standing.may(mayFeed) && r.install.Phase == install.None,
-		Lost:    !r.standing.may(mayApply),
-		Term:    r.hearing.term(),
-		Adrift:  r.log.role.Adrift(now),
-		Needs:   r.behind.needs(),
-		Pressed: r.behind.pressed,
+		First:      r.unreadable.givesAfter() + 1,
+		LastIndex:  min(r.log.commit, r.log.tail.last()),
+		Applied:    r.log.applied,
+		Commit:     r.log.commit,
+		Role:       r.log.role.kind(),
+		Source:     r.standing.may(mayFeed) && r.install.Phase == install.None,
+		Lost:       !r.standing.may(mayApply),
+		Term:       r.hearing.term(),
+		Leaderless: r.log.role.IsLeaderless(now),
+		Needs:      r.behind.needs(),
+		Pressed:    r.behind.pressed,
 	}
 	if x := r.unreadable.bereft(); x != nil {
 		p.Lost, p.Above = true, x.entries.Last-1

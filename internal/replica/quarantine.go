@@ -19,29 +19,29 @@ import (
 // what was applied if need be, whose digest a majority of the actives confirms;
 // the entries above it are applied again from this member's own log. To wait
 // for a checkpoint above what was applied instead would be simpler, and could
-// take for ever: while nobody writes there is no next mark.
+// take for ever: while nobody writes there is no next checkpoint entry.
 //
 // [S] The member serves nobody before it has come to where it was: reads would
 // go back. Its own checkpoints of the bad states are given up, before anybody
 // installs one. That it is in quarantine it knows in memory only; a restart
 // begins with what is left on disk, and what is bad there is found at the next
-// mark.
+// checkpoint entry.
 type quarantine struct {
 	at    protocol.Index // where the majority disagreed
 	until protocol.Index // what has to be applied again
-	// falls counts quarantines with no good mark between them: a state that
+	// falls counts quarantines with no good checkpoint entry between them: a state that
 	// keeps going bad is fetched ever more rarely.
 	falls int
-	// adopting says that the good state is on its way to the state machine: what
+	// installing says that the good state is on its way to the state machine: what
 	// that answers before is still of the bad one.
-	adopting bool
-	// later is the newest mark above "at" whose checkpoint was counted and kept here
+	installing bool
+	// later is the newest checkpoint entry above "at" whose checkpoint was counted and kept here
 	// before the quarantine; 0: none. If a majority has had that digest, what was
 	// wrong has been overwritten since.
-	later markDigest
-	// doubted are the marks that the state has come to since it is in doubt, and what it
+	later digestAt
+	// doubted are the checkpoint entries that the state has come to since it is in doubt, and what it
 	// was there: if it is kept, this member testifies to them as to any other.
-	doubted []markDigest
+	doubted []digestAt
 	text    string
 }
 
@@ -52,7 +52,7 @@ const (
 )
 
 // enterQuarantine gives the state up. A majority of the actives has another one.
-func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+func (d *auditing) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
 	q := &d.standing.quarantine
 	d.standing.set(discarded, true)
 	d.standing.set(replaying, false)
@@ -71,48 +71,48 @@ func (d *digests) enterQuarantine(now protocol.Instant, i protocol.Index, mine, 
 	d.appeal(now)
 }
 
-// lookBack notes the newest mark above the wrong one whose checkpoint is kept, of the
+// lookBack notes the newest checkpoint entry above the wrong one whose checkpoint is kept, of the
 // kept ones, the newest first.
-func (d *digests) lookBack(kept []storage.Description) {
+func (d *auditing) lookBack(kept []storage.Manifest) {
 	q := &d.standing.quarantine
-	q.later = markDigest{}
+	q.later = digestAt{}
 	if len(kept) > 0 && kept[0].Index > q.at {
-		q.later = markDigest{kept[0].Index, kept[0].Digest}
+		q.later = digestAt{kept[0].Index, kept[0].Digest}
 	}
 }
 
-// appeal asks the actives about the newest mark that the state had come to. Who was
-// wrong at a mark, heard of it late, and has been right since would otherwise have to
+// appeal asks the actives about the newest checkpoint entry that the state had come to. Who was
+// wrong at a checkpoint entry, heard of it late, and has been right since would otherwise have to
 // be healed by a majority, which two such members of three keep from coming about for
 // ever: whoever is in quarantine has no say. It is asked for whenever a checkpoint is
 // offered, whether or not that one is taken, and once a digestPause at most: a leader
 // offers with every heartbeat.
-func (d *digests) appeal(now protocol.Instant) {
+func (d *auditing) appeal(now protocol.Instant) {
 	i := d.standing.quarantine.later.index
 	if !d.standing.in[discarded] || i == 0 {
 		return
 	}
-	x := d.round(i)
+	x := d.poll(i)
 	if x.asking || now < x.next {
 		return
 	}
-	x.claims = nil // of before: some may have been healed since
+	x.reports = nil // of before: some may have been healed since
 	d.ask(now, i)
 }
 
 // acquit ends a quarantine whose cause is overwritten.
 //
 // [S] A digest is of the whole state. So a state that a majority of the actives has had
-// at a later mark, this member among them or not, is right there, whatever it was at an
+// at a later checkpoint entry, this member among them or not, is right there, whatever it was at an
 // earlier one. That of this member counts if its checkpoint was kept: then it was
 // counted anew over all that the state holds, and does not only continue older ones.
 // Checkpoints that are given up stay so, and meanwhile nobody is served as before. What the
-// state was at that mark, and has been at those since, others may ask for again: of two
+// state was at that checkpoint entry, and has been at those since, others may ask for again: of two
 // that were in doubt, the other one needs this word.
-func (d *digests) acquit(now protocol.Instant) {
+func (d *auditing) acquit(now protocol.Instant) {
 	q := &d.standing.quarantine
 	text := fmt.Sprintf("the state that had diverged at %d was right again at %d, as a majority of the actives has it: it is kept", q.at, q.later.index)
-	for _, m := range append([]markDigest{q.later}, q.doubted...) {
+	for _, m := range append([]digestAt{q.later}, q.doubted...) {
 		d.own = keepDigest(d.own, m)
 	}
 	*q = quarantine{falls: q.falls}
@@ -124,7 +124,7 @@ func (d *digests) acquit(now protocol.Instant) {
 // giveUpBad gives up checkpoints that were made from a bad state: those from
 // where the majority disagreed on. Those below agreed with their leader's mark,
 // and one that did not would be found again.
-func (d *digests) giveUpBad(kept []storage.Description) {
+func (d *auditing) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {
 		c := &kept[k]
 		right, known := findDigest(d.right, c.Index)
@@ -139,8 +139,8 @@ func (d *digests) giveUpBad(kept []storage.Description) {
 // asked if that is not known, and the offer is taken up again when they answer.
 //
 // [S] Whoever made the offer may be the next one to have diverged.
-func (d *digests) trusts(now protocol.Instant, o *protocol.Offer, c *storage.Description) bool {
-	if c.Index <= d.log.commit && Join(d.log.shape(), d.log.tail.sumAt, c) == JoinReset {
+func (d *auditing) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *storage.Manifest) bool {
+	if c.Index <= d.log.commit && Join(d.log.logTerms(), d.log.tail.sumAt, c) == JoinReset {
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
 	}
@@ -150,28 +150,28 @@ func (d *digests) trusts(now protocol.Instant, o *protocol.Offer, c *storage.Des
 		}
 		return right == c.Digest
 	}
-	x := d.round(c.Index)
+	x := d.poll(c.Index)
 	x.offer = o
 	if !x.asking {
-		x.claims = nil // of before: some may have been healed since
+		x.reports = nil // of before: some may have been healed since
 	}
 	d.ask(now, c.Index)
 	return false
 }
 
 // reinstalled says that the state is that of a good checkpoint now.
-func (d *digests) reinstalled() {
+func (d *auditing) reinstalled() {
 	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)
-		s.quarantine.adopting, s.quarantine.doubted = true, nil
+		s.quarantine.installing, s.quarantine.doubted = true, nil
 	}
 }
 
 // healed ends the quarantine when the state is as far as it was, and says so.
-func (d *digests) healed() bool {
+func (d *auditing) healed() bool {
 	q := &d.standing.quarantine
-	if !d.standing.in[replaying] || q.adopting || d.log.applied < q.until {
+	if !d.standing.in[replaying] || q.installing || d.log.applied < q.until {
 		return false
 	}
 	*q = quarantine{falls: q.falls}

@@ -82,7 +82,7 @@ func TestAnEpochEndsWithItsStateAndNeverComesBack(t *testing.T) {
 	}{
 		{halted, true, 1}, {halted, false, 1}, {outgrown, true, 1}, {outgrown, false, 1},
 		{discarded, true, 0}, {replaying, true, 0}, {discarded, false, 0}, {replaying, false, 2},
-		{astray, true, 0}, {astray, false, 3}, {beyond, true, 0}, {beyond, false, 4},
+		{otherHistory, true, 0}, {otherHistory, false, 3}, {beyond, true, 0}, {beyond, false, 4},
 	} {
 		if s.set(x.trouble, x.on); s.answering() != x.want {
 			t.Errorf("trouble %d is %t: epoch %d, want %d", x.trouble, x.on, s.answering(), x.want)
@@ -91,14 +91,14 @@ func TestAnEpochEndsWithItsStateAndNeverComesBack(t *testing.T) {
 }
 
 // [S] A member that has been wrong feeds nobody, not even checkpoints from before
-// it was found to be: they agreed with one leader's marks, no majority has looked.
+// it was found to be: they agreed with one leader's checkpoint entries, no majority has looked.
 func TestMemberInQuarantineOffersNoOlderCheckpoint(t *testing.T) {
 	offers := func(p *patient) (some bool) {
 		p.r.Effects()
-		p.r.Receive(p.now, id(2), &protocol.Describe{Above: 1})
+		p.r.Receive(p.now, id(2), &protocol.ManifestWant{Above: 1})
 		for _, s := range p.r.Effects().Send {
-			d, ok := s.Message.(*protocol.Description)
-			some = some || ok && len(d.Description) > 0
+			d, ok := s.Message.(*protocol.Manifest)
+			some = some || ok && len(d.Manifest) > 0
 		}
 		return some
 	}
@@ -134,7 +134,7 @@ func TestHeadIsNotDroppedInQuarantine(t *testing.T) {
 // Counterexample (simulated seed 926): two actives of three are wrong one after the
 // other, the first hears of it when it has long been right again, and both give their
 // states up. Whoever is in quarantine has no say: no majority could heal either, for
-// ever. The first one's state is that of a majority at a later mark, which it asks for.
+// ever. The first one's state is that of a majority at a later checkpoint entry, which it asks for.
 func TestStateThatIsRightAtALaterMarkIsKept(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
 	p.asks(2, 10, 7)
@@ -163,7 +163,7 @@ func TestStateThatIsRightAtALaterMarkIsKept(t *testing.T) {
 	}
 }
 
-// [S] It is kept for nothing else: neither the word of fewer than a majority, nor a mark
+// [S] It is kept for nothing else: neither the word of fewer than a majority, nor a checkpoint entry
 // whose checkpoint was not kept here, where memory may be damaged and not counted yet.
 func TestStateInDoubtIsKeptForNothingLess(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
@@ -205,8 +205,8 @@ func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
 		p.says(3, 10, 7)
 		d := described(rec, 5, 2)
 		d.Digest = [16]byte{1}
-		p.r.digests.right = keepDigest(p.r.digests.right, markDigest{5, d.Digest})
-		p.r.install.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		p.r.digests.right = keepDigest(p.r.digests.right, digestAt{5, d.Digest})
+		p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
 		p.r.pump(p.now)
 		if e := p.r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
 			t.Fatalf("installs %+v, want a beginning", e.Install)
@@ -230,12 +230,12 @@ func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
 	}
 }
 
-// A mark was with the state machine when the state came into doubt. The state is kept: the
-// next mark is compared with that one, others are told of both, and this one, should it
-// lead, says in its next mark what it was there.
+// A checkpoint entry was with the state machine when the state came into doubt. The state is kept: the
+// next checkpoint entry is compared with that one, others are told of both, and this one, should it
+// lead, says in its next checkpoint entry what it was there.
 func TestMarkOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
-	mark := protocol.Entry{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 15, Digest: [16]byte{1}})}
+	mark := protocol.Entry{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 15, Digest: [16]byte{1}})}
 	p.r.log.applied, p.applied = 19, 19
 	p.r.apply.flights = []flight{{entries: []protocol.Entry{mark}}}
 	p.asks(2, 10, 7)
@@ -250,28 +250,28 @@ func TestMarkOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
 	}
 	p.says(3, 15, 1)
 	p.wants("one active has the same at 15, and this one", false)
-	for _, want := range []markDigest{{15, [16]byte{1}}, {20, [16]byte{5}}} {
+	for _, want := range []digestAt{{15, [16]byte{1}}, {20, [16]byte{5}}} {
 		p.answers = nil
 		p.asks(2, want.index, want.digest[0])
 		if len(p.answers) != 1 || !p.answers[0].Known || p.answers[0].Digest != want.digest {
 			t.Errorf("asked for %d it answers %+v, want %x", want.index, p.answers, want.digest)
 		}
 	}
-	if c := &p.r.checkpoints; c.mark != 20 || c.digest != [16]byte{5} {
-		t.Errorf("the last mark is %d with %x, want 20 with what was applied there", c.mark, c.digest)
+	if c := &p.r.checkpoints; c.entryAt != 20 || c.digest != [16]byte{5} {
+		t.Errorf("the last checkpoint entry is %d with %x, want 20 with what was applied there", c.entryAt, c.digest)
 	}
 }
 
-// [S] The batch that ends with the mark at which the state is found to be wrong was applied
+// [S] The batch that ends with the checkpoint entry at which the state is found to be wrong was applied
 // to that state: its commands have an unknown outcome.
 func TestBatchWhoseMarkConvictsAnswersNobody(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
 	late := []protocol.Entry{
 		{Index: 19, Term: 2, Kind: protocol.EntryCommand},
-		{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeMark(protocol.Mark{Previous: 15, Digest: [16]byte{7}})},
+		{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 15, Digest: [16]byte{7}})},
 	}
-	x := p.r.digests.round(15)
-	x.claims = []markClaim{{id(2), [16]byte{7}}, {id(3), [16]byte{7}}}
+	x := p.r.digests.poll(15)
+	x.reports = []digestReport{{id(2), [16]byte{7}}, {id(3), [16]byte{7}}}
 	p.r.log.applied, p.applied = 18, 18
 	p.r.apply.flights = []flight{{entries: late}}
 	p.r.commands.proposed = []proposed{{index: 19, term: 2, from: origin{request: 5}}}
@@ -307,8 +307,8 @@ func TestStateInDoubtAsksAgainAtEveryOffer(t *testing.T) {
 			p.asked = nil
 			d := described(rec, 5, 2)
 			d.Digest = [16]byte{9}
-			p.r.digests.right = keepDigest(p.r.digests.right, markDigest{5, [16]byte{1}}) // it is refused
-			p.r.install.offered(p.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, true)
+			p.r.digests.right = keepDigest(p.r.digests.right, digestAt{5, [16]byte{1}}) // it is refused
+			p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, true)
 			p.r.pump(p.now)
 			p.serve()
 			return p.asked

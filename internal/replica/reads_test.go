@@ -17,7 +17,7 @@ import (
 // (simulated seed 106): a read that it asked itself for was never answered.
 func TestPassiveDoesNotAskItselfForAReadIndex(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
-	r := openOn(t, 9, Config{}, rec, Restored{})
+	r := openOn(t, 9, Config{}, rec, OpenedState{})
 	serve(t, r)
 	r.hearing.hint.leader = id(9)
 	r.Read(1, 7)
@@ -37,7 +37,7 @@ type reader struct {
 	t     *testing.T
 	r     *Replica
 	now   protocol.Instant
-	whole storage.Recovered // the history, as far as anybody has it
+	whole storage.Opened // the history, as far as anybody has it
 	reads []ReadAnswer
 	wrote int // times that something was persisted
 	asked []*protocol.ReadIndex
@@ -252,13 +252,13 @@ func TestDivergedMemberKeepsItsLogAndState(t *testing.T) {
 		}
 	}
 	d, older := described(x.whole, 290, 4), described(x.whole, 200, 4)
-	x.receive(&protocol.Checkpoint{Term: 3, Description: storage.EncodeDescription(d)})
+	x.receive(&protocol.InstallCheckpoint{Term: 3, Manifest: storage.EncodeManifest(d)})
 	quiet("the leader's checkpoint")
-	x.r.install.offered(x.now, &protocol.Offer{From: id(1), Description: storage.EncodeDescription(d)}, false)
+	x.r.install.offered(x.now, &protocol.ManifestOffer{From: id(1), Manifest: storage.EncodeManifest(d)}, false)
 	x.turn()
 	quiet("an offer that was on its way")
 	x.r.cfg.RetainEntries = 0
-	x.r.Kept(x.now, []storage.Description{described(x.whole, 220, 4), older})
+	x.r.Kept(x.now, []storage.Manifest{described(x.whole, 220, 4), older})
 	x.turn()
 	quiet("two checkpoints of its own")
 	x.append(231, 240)
@@ -301,7 +301,7 @@ func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
 			r.ChunkAdded(3, 1, nil)
 		}
 		finished := func() {
-			r.InstallFinished(5, []storage.Description{d}, 0, nil)
+			r.InstallFinished(5, []storage.Manifest{d}, 0, nil)
 		}
 		if far == install.Kept {
 			r.disk.failed = errors.New("busy") // the reset has to wait
@@ -325,7 +325,7 @@ func TestInstallUnderWayEndsWithAnotherHistory(t *testing.T) {
 			t.Errorf("stage %d: what was built is discarded: %v, and it is at stage %d", far, discards, r.install.Phase)
 		}
 		if len(r.disk.queue) > 0 || r.disk.flying != nil || len(r.apply.flights) > 0 {
-			t.Errorf("stage %d: persists or adopts what comes of others", far)
+			t.Errorf("stage %d: persists or takes over what comes of others", far)
 		}
 		if sum, known := r.SumAt(20); r.Status(6).Last != 20 || !known || sum != whole.Tail[19].Sum {
 			t.Errorf("stage %d: the log ends at %d, want what there was, up to 20", far, r.Status(6).Last)

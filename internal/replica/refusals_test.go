@@ -10,12 +10,12 @@ import (
 // refusedBy are four voters of which one is on its way out, a learner, and one whose
 // address is not known.
 var refusedBy = protocol.Configuration{Members: []protocol.ActiveMember{
-	{ID: protocol.MemberID{1}, Address: "h:1", Seat: protocol.SeatVoter, Outgoing: true},
-	{ID: protocol.MemberID{2}, Address: "h:2", Seat: protocol.SeatVoter},
-	{ID: protocol.MemberID{3}, Address: "h:3", Seat: protocol.SeatVoter},
+	{ID: protocol.MemberID{1}, Address: "h:1", Suffrage: protocol.SuffrageVoter, Outgoing: true},
+	{ID: protocol.MemberID{2}, Address: "h:2", Suffrage: protocol.SuffrageVoter},
+	{ID: protocol.MemberID{3}, Address: "h:3", Suffrage: protocol.SuffrageVoter},
 	{ID: protocol.MemberID{4}, Address: "h:4", Outgoing: true},
-	{ID: protocol.MemberID{5}, Address: "h:5", Seat: protocol.SeatLearner},
-	{ID: protocol.MemberID{6}, Seat: protocol.SeatVoter, Outgoing: true},
+	{ID: protocol.MemberID{5}, Address: "h:5", Suffrage: protocol.SuffrageLearner},
+	{ID: protocol.MemberID{6}, Suffrage: protocol.SuffrageVoter, Outgoing: true},
 }}
 
 // One forged refusal stopped any voter.

@@ -33,7 +33,7 @@ func (m *repairing) tick(now protocol.Instant) {
 	if m.Idle() {
 		if p := m.places.toRepair(now); p != nil {
 			m.place = p.entries
-			m.Begin(repair.Config{ID: m.cfg.ID, Seed: m.cfg.Seed}, max(p.entries.First, m.log.shape().FirstIndex()))
+			m.Begin(repair.Config{ID: m.cfg.ID, Seed: m.cfg.Seed}, max(p.entries.First, m.log.logTerms().FirstIndex()))
 		}
 	}
 	m.Tick(now)

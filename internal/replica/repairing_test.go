@@ -211,7 +211,7 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 	rec := found(2, 100, 100, threeVoters)
 	offer := func(i protocol.Index) {
 		d := described(rec, i, 1)
-		s.r.install.offered(s.now, &protocol.Offer{From: id(2), Description: storage.EncodeDescription(d)}, false)
+		s.r.install.offered(s.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
 		s.r.pump(s.now)
 		s.settle()
 	}
@@ -229,12 +229,12 @@ func TestMemberThatCannotApplyInstallsACheckpointOfTheOthers(t *testing.T) {
 	d := *s.installs[0].Begin
 	s.r.InstallBegun(s.now, 60, nil, nil)
 	s.settle()
-	s.r.InstallFinished(s.now, []storage.Description{d}, 0, nil)
+	s.r.InstallFinished(s.now, []storage.Manifest{d}, 0, nil)
 	s.settle()
-	expect(t, "adopted", s.adopted, 60)
+	expect(t, "taken over", s.adopted, 60)
 	s.until("all is applied", func() bool { return s.r.log.applied >= 100 })
 	expect(t, "stuck", s.r.Status(s.now).Stuck, "")
-	expect(t, "the log begins at", s.r.log.shape().FirstIndex(), 1)
+	expect(t, "the log begins at", s.r.log.logTerms().FirstIndex(), 1)
 	expect(t, "leads", s.r.log.leads(), true)
 	if !strings.Contains(s.r.Status(s.now).Unreadable, "31 to 40") {
 		t.Error("it does not say any more what it cannot read")

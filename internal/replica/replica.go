@@ -78,27 +78,27 @@ type Replica struct {
 	barred   bool // others have refused the directory: see Bar
 	gossip   *gossip.Core
 
-	disk       disk
-	apply      applying
-	fetches    fetches
-	unreadable unreadable
-	feeding    feeding
-	flock      flock
-	hearing    hearing
-	ids        numbers
-	types      types
-	levels     formats
-	commands   commands
-	sessions   sessions
-	reads      reads
-	seats      seats
-	policy     policyState
+	disk              disk
+	apply             applying
+	fetches           fetches
+	unreadable        unreadable
+	feeding           feeding
+	flock             flock
+	hearing           hearing
+	ids               numbers
+	types             types
+	formats           formats
+	commands          commands
+	sessions          sessions
+	reads             reads
+	membershipChanges membershipChanges
+	policy            policyState
 
 	checkpoints checkpoints
-	digests     digests
+	digests     auditing
 	install     installation
 	behind      behind
-	heirs       heirs
+	transferees transferees
 	aheads      aheads
 
 	unknown  unknown
@@ -113,7 +113,7 @@ type Replica struct {
 //
 // restored is what its checkpoints gave: the log must hold the entry of the
 // state's index, or begin after it, or else the state is empty (see Join).
-func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Restored) (*Replica, error) {
+func New(now protocol.Instant, cfg Config, rec storage.Opened, restored OpenedState) (*Replica, error) {
 	if rec.Damage != nil {
 		return nil, protocol.ErrCorrupt.With(rec.Damage.Error())
 	}
@@ -123,30 +123,30 @@ func New(now protocol.Instant, cfg Config, rec storage.Recovered, restored Resto
 	cfg.setDefaults()
 	r := &Replica{cfg: cfg}
 	r.log.id, r.out.log, r.standing.log, r.standing.epoch = cfg.ID, &r.log, &r.log, 1
-	r.log.tail = newTail(&rec.Shape, rec.Tail)
-	r.log.commit = max(rec.State.Commit, rec.Shape.PrevIndex, restored.Applied)
+	r.log.tail = newTail(&rec.LogTerms, rec.Tail)
+	r.log.commit = max(rec.State.Commit, rec.LogTerms.PrevIndex, restored.Applied)
 	rec.State.Commit = r.log.commit
 	r.log.applied = restored.Applied
 	r.log.handed = r.log.applied
 	r.checkpoints.start(now, restored)
 	r.digests.start(restored)
 	rec.LastTime = max(rec.LastTime, restored.Time)
-	r.disk.written = rec.Shape.LastIndex()
+	r.disk.written = rec.LogTerms.LastIndex()
 	r.ids.run = cfg.Run
-	shape, confs := rec.Shape.Clone(), rec.Configurations.Clone()
-	switch confs.RoleOf(cfg.ID, r.log.commit, shape.Empty()) {
+	logTerms, confs := rec.LogTerms.Clone(), rec.Configurations.Clone()
+	switch confs.RoleOf(cfg.ID, r.log.commit, logTerms.Empty()) {
 	case protocol.RoleActive:
 		r.log.role = activeRole{active.New(now, cfg.Active, active.Start{
-			State: rec.State, Shape: shape, Configurations: confs, LastTime: rec.LastTime,
+			State: rec.State, LogTerms: logTerms, Configurations: confs, LastTime: rec.LastTime,
 		}, appendLog{&r.log})}
 	case protocol.RolePassive:
-		if err := r.startPassive(now, rec.State, shape, confs, rec.LastTime); err != nil {
+		if err := r.startPassive(now, rec.State, logTerms, confs, rec.LastTime); err != nil {
 			return nil, err
 		}
 	default:
 		return nil, protocol.ErrCorrupt.With("the log does not say who was active at its commit index; move the data directory away and start the member anew: it fetches everything from the others")
 	}
-	r.log.role.wait(cfg.Reserve && r.log.shape().Empty() && r.log.applied == 0)
+	r.log.role.wait(cfg.Reserve && r.log.logTerms().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	connect(r)
 	r.checkpoints.offer(now)
@@ -160,26 +160,26 @@ func connect(r *Replica) {
 	g := ground{cfg: &r.cfg, log: &r.log, out: &r.out, standing: &r.standing, flock: &r.flock}
 	r.hearing.ground, r.hearing.gossip, r.sessions.ground = g, r.gossip, g
 	r.types.ground, r.types.who = g, &r.hearing
-	r.levels = formats{ground: g, who: &r.hearing, marks: &r.checkpoints}
-	r.heirs.ground, r.heirs.places, r.heirs.gossip = g, &r.unreadable, r.gossip
+	r.formats = formats{ground: g, who: &r.hearing, checkpoints: &r.checkpoints}
+	r.transferees.ground, r.transferees.places, r.transferees.gossip = g, &r.unreadable, r.gossip
 	r.fetches.out = &r.out
-	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, levels: &r.levels, asked: &r.commands}
+	r.apply = applying{ground: g, reads: &r.fetches, places: &r.unreadable, formats: &r.formats, asked: &r.commands}
 	u := &r.unreadable
 	u.ground, u.reads, u.kept = g, &r.fetches, &r.checkpoints
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
-	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.heirs, marks: &r.checkpoints, gossip: r.gossip}
+	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.transferees, checkpoints: &r.checkpoints, gossip: r.gossip}
 	c := &r.checkpoints
-	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.heirs, &r.digests, r.gossip
+	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.transferees, &r.digests, r.gossip
 	r.digests.ground, r.digests.install, r.digests.joint = g, &r.install, r
 	r.install = installation{
-		ground: g, who: &r.hearing, marks: c, audit: &r.digests, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
+		ground: g, who: &r.hearing, checkpoints: c, audit: &r.digests, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
 	}
 	r.behind.ground, r.behind.install, r.behind.gossip = g, &r.install, r.gossip
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
 	r.policy.ground, r.policy.gossip = g, r.gossip
 	r.reads = reads{ground: g, ids: &r.ids, who: &r.hearing, places: &r.unreadable, gossip: r.gossip}
-	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.heirs, epoch: r.standing.epoch}
-	r.seats = seats{ground: g, who: &r.hearing, room: &r.heirs, autopilot: &r.policy}
+	r.commands = commands{ground: g, ids: &r.ids, who: &r.hearing, types: &r.types, room: &r.transferees, epoch: r.standing.epoch}
+	r.membershipChanges = membershipChanges{ground: g, who: &r.hearing, room: &r.transferees, autopilot: &r.policy}
 }
 
 func (c *Config) setDefaults() {
@@ -212,7 +212,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.log.role.Tick(now)
 	r.gossip.Tick(now)
 	r.commands.askAfter(now)
-	r.seats.transferred(now)
+	r.membershipChanges.transferred(now)
 	r.reads.expire(now)
 	r.digests.tick(now)
 	r.lead(now)
@@ -236,7 +236,7 @@ func (r *Replica) SetWallAhead(d time.Duration) {
 // Hamper says what keeps this member from its work. With a disk that is nearly full
 // nothing stays on it for the sake of others.
 func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
-	r.heirs.now = h
+	r.transferees.now = h
 	if h.Full {
 		r.checkpoints.dropHead(now)
 	}
@@ -246,7 +246,7 @@ func (r *Replica) Hamper(now protocol.Instant, h Hampered) {
 // Deadline returns when Tick is wanted at the latest.
 func (r *Replica) Deadline() protocol.Instant {
 	d := min(r.gossip.Deadline(), r.log.role.Deadline(), r.behind.next, r.unreadable.deadline())
-	d = r.reads.deadline(r.seats.deadline(r.commands.abroad.deadline(d)))
+	d = r.reads.deadline(r.membershipChanges.deadline(r.commands.abroad.deadline(d)))
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
@@ -264,7 +264,7 @@ func (r *Replica) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 
 // Receive takes a message from another member.
 func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protocol.Message) {
-	if r.unknown.receive(from, m, &r.out) || r.log.role.waits() && !r.called(now, from, m) {
+	if r.unknown.receive(from, m, &r.out) || r.log.role.waits() && !r.onActivate(now, from, m) {
 		return
 	}
 	if !protocol.IndexesWithin(m) {
@@ -272,21 +272,21 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 		return
 	}
 	switch m := m.(type) {
-	case *protocol.Follow: // it follows now
+	case *protocol.Activate: // it follows now
 	case *protocol.Types:
-		r.types.hear(now, from, m)
+		r.types.onTypes(now, from, m)
 	case *protocol.Formats:
-		r.levels.hear(from, m)
+		r.formats.onFormats(from, m)
 	case *protocol.DigestQuestion:
-		r.digests.question(now, from, m)
+		r.digests.onDigestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
-		r.digests.answer(now, from, m)
+		r.digests.onDigestAnswer(now, from, m)
 	case *protocol.Repair:
 		r.unreadable.repairing.Receive(now, from, m)
 	case *protocol.Forward:
-		r.commands.forwarded(now, from, m)
+		r.commands.onForward(now, from, m)
 	case *protocol.ForwardAnswer:
-		r.commands.answered(now, from, m)
+		r.commands.onForwardAnswer(now, from, m)
 	case *protocol.ReadIndexAnswer:
 		if r.log.knows() { // its core has asked
 			r.log.role.step(now, from, m, true)
@@ -300,7 +300,7 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 				r.hearing.heardOf(now, said.Term, said.Leader)
 			case *protocol.Append:
 				r.hearing.heardOf(now, said.Term, from)
-			case *protocol.Checkpoint:
+			case *protocol.InstallCheckpoint:
 				r.hearing.heardOf(now, said.Term, from)
 			}
 		}

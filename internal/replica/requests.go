@@ -29,11 +29,11 @@ type commands struct {
 	ids   *numbers
 	who   *hearing
 	types *types
-	room  *heirs
+	room  *transferees
 
-	waiting  []command  // for the end of this step
-	proposed []proposed // by index; only while this member leads
-	gathered gathering  // only while this member leads
+	waiting  []command      // for the end of this step
+	proposed []proposed     // by index; only while this member leads
+	batched  keepAliveBatch // only while this member leads
 	abroad   abroad
 	epoch    uint64 // of the state, in which all of proposed wait
 }
@@ -61,8 +61,8 @@ type proposed struct {
 	index protocol.Index
 	term  protocol.Term
 	from  origin
-	// gathered, if not nil, are those of a list of keep-alives.
-	gathered []origin
+	// batched, if not nil, are those of a list of keep-alives.
+	batched []origin
 }
 
 // answer tells whoever wanted to know.
@@ -105,7 +105,7 @@ func (q *commands) propose(now protocol.Instant, list []command) {
 			q.answer(c.from, protocol.Failed(q.room.without(err)))
 			return true
 		}
-		return q.gather(now, &decoded, c.from)
+		return q.batchKeepAlive(now, &decoded, c.from)
 	})
 	for len(list) > 0 {
 		n, bytes := 0, 0
@@ -207,7 +207,7 @@ func (q *commands) suspend() {
 	}
 }
 
-// skipped answers what the state has passed over by adopting another member's:
+// skipped answers what the state has passed over by taking over another member's:
 // that has the effects, but not the answers.
 func (q *commands) skipped(to protocol.Index) {
 	for len(q.proposed) > 0 && q.proposed[0].index <= to {

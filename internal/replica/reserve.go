@@ -23,14 +23,14 @@ func (f *flock) talking() []protocol.Peer {
 	return list
 }
 
-// called reports whether a message ends this member's time as a reserve: a
+// onActivate reports whether a message ends this member's time as a reserve: a
 // leader asks it to follow, or has given it a seat. It does not know who leads,
 // so it takes anybody's word; to follow harms nobody.
-func (r *Replica) called(now protocol.Instant, from protocol.MemberID, m protocol.Message) bool {
+func (r *Replica) onActivate(now protocol.Instant, from protocol.MemberID, m protocol.Message) bool {
 	why := "asks it to follow"
 	switch m.(type) {
-	case *protocol.Follow:
-	case *protocol.Append, *protocol.Checkpoint:
+	case *protocol.Activate:
+	case *protocol.Append, *protocol.InstallCheckpoint:
 		why = "sends it the log"
 	default:
 		return false

@@ -12,9 +12,9 @@ import (
 
 // standby returns a reserve that sees a leader, an active and a passive, and
 // where it looks at the time.
-func standby(t *testing.T, rec storage.Recovered) *Replica {
+func standby(t *testing.T, rec storage.Opened) *Replica {
 	t.Helper()
-	r, err := New(0, Config{ID: id(4), Run: 1, Seed: 1, Reserve: true}, rec, Restored{})
+	r, err := New(0, Config{ID: id(4), Run: 1, Seed: 1, Reserve: true}, rec, OpenedState{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,12 +42,12 @@ func says(r *Replica, from protocol.Instant) (to []protocol.MemberID, answers []
 // it has a seat. From then on it is a passive.
 func TestReserveHoldsNothingUntilItIsAsked(t *testing.T) {
 	const later = protocol.Instant(10 * time.Second)
-	have := &protocol.Have{Tip: 9, Applied: 9, Commit: 9, Term: 2, Leader: id(1), Nonce: 7}
+	have := &protocol.Have{LastIndex: 9, Applied: 9, Commit: 9, Term: 2, Leader: id(1), Nonce: 7}
 	for name, call := range map[string]protocol.Message{
-		"asked": &protocol.Follow{}, "an append": &protocol.Append{Term: 2}, "a checkpoint": &protocol.Checkpoint{Term: 2},
+		"asked": &protocol.Activate{}, "an append": &protocol.Append{Term: 2}, "a checkpoint": &protocol.InstallCheckpoint{Term: 2},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
-			r := standby(t, storage.Recovered{})
+			r := standby(t, storage.Opened{})
 			r.Receive(0, id(3), have)
 			r.Receive(0, id(1), &protocol.Vote{Term: 2})
 			r.Receive(0, id(3), &protocol.Want{Ranges: []protocol.Range{{First: 1, Last: 2}}, Bytes: 1000})
@@ -137,7 +137,7 @@ func TestDeadVoterIsReplacedByAReserve(t *testing.T) {
 	set()
 	c.called = nil
 	for range 200 {
-		c.r.Receive(c.now, id(8), &protocol.Have{Tip: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
+		c.r.Receive(c.now, id(8), &protocol.Have{LastIndex: c.r.log.commit, Applied: c.r.log.commit, Commit: c.r.log.commit})
 		c.pass(50 * time.Millisecond)
 	}
 	latest, _ := c.r.Configurations().Latest()

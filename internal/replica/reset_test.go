@@ -18,7 +18,7 @@ func TestVoteGivenWhileInstallingOutlivesTheReset(t *testing.T) {
 	if got := r.HardState(); got.Term != 3 || got.Vote != id(2) {
 		t.Fatalf("the member has not voted: %+v", got)
 	}
-	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Reset == nil {
 		t.Fatalf("persists %+v, want the log reset", e.Persist)
@@ -39,7 +39,7 @@ func TestVoteGivenWhileTheLogIsBegunAnewKeepsItsCommitIndex(t *testing.T) {
 	r, d, _ := installing(t, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1, 2, 9})})
 	offer(r, d)
 	fetchAll(t, r, d)
-	r.InstallFinished(4, []storage.Description{d}, 77, nil)
+	r.InstallFinished(4, []storage.Manifest{d}, 77, nil)
 	e := r.Effects()
 	if e.Persist == nil || e.Persist.Reset == nil {
 		t.Fatalf("persists %+v, want the log reset", e.Persist)

@@ -60,7 +60,7 @@ type core interface {
 	HasReady() bool
 	Ready() protocol.Ready
 	HardState() protocol.HardState
-	Shape() *protocol.Shape
+	LogTerms() *protocol.LogTerms
 	Configurations() *protocol.Configurations
 	LastTime() protocol.ClusterTime
 }
@@ -74,7 +74,7 @@ type signals interface {
 	SetUnreadable(now protocol.Instant, upTo protocol.Index)
 	Silence(now protocol.Instant)
 	LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID)
-	Adrift(now protocol.Instant) bool
+	IsLeaderless(now protocol.Instant) bool
 	Unheeded() uint64
 }
 
@@ -107,7 +107,7 @@ func (a activeRole) readIndex(now protocol.Instant, m protocol.ReadIndex) bool {
 	return true
 }
 
-// takeRun implements role: an active that is adrift adopts a run. What it holds above its
+// takeRun implements role: an active that is leaderless takes over a run. What it holds above its
 // commit index does not count as held; the log sum there says whether the run joins.
 func (a activeRole) takeRun(now protocol.Instant, run gossip.Run, l *log) (serve, refused bool) {
 	first := run.Entries[0].Index
@@ -122,8 +122,8 @@ func (a activeRole) takeRun(now protocol.Instant, run gossip.Run, l *log) (serve
 	if !known || sum != mine {
 		return false, true
 	}
-	v := a.Adopt(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit})
-	return v == active.Adopted, v == active.Mismatch
+	v := a.CatchUp(now, active.Run{From: run.Origin, Entries: run.Entries, Commit: run.Commit})
+	return v == active.CaughtUp, v == active.Mismatch
 }
 
 func (a activeRole) holds(now protocol.Instant, b protocol.Begin) { a.Install(now, b) }
@@ -135,7 +135,7 @@ func (a activeRole) heeds(now protocol.Instant) ([]protocol.MemberID, bool, bool
 // passiveRole is the role of a member that follows.
 type passiveRole struct {
 	*passive.Member
-	unseated
+	nonActive
 	reserve bool
 }
 
@@ -155,30 +155,30 @@ func (p *passiveRole) takeRun(now protocol.Instant, run gossip.Run, _ *log) (ser
 	return false, v == passive.Mismatch
 }
 
-// unseated answers for whoever has no seat: it neither leads nor knows who does, and
+// nonActive answers for whoever has no seat: it neither leads nor knows who does, and
 // nothing that Raft must know matters to it.
-type unseated struct{}
+type nonActive struct{}
 
-func (unseated) leading() *active.Member                                   { return nil }
-func (unseated) knows() (id protocol.MemberID, t protocol.Term, ok bool)   { return id, t, false }
-func (unseated) readIndex(protocol.Instant, protocol.ReadIndex) bool       { return false }
-func (unseated) holds(protocol.Instant, protocol.Begin)                    {}
-func (unseated) heeds(protocol.Instant) ([]protocol.MemberID, bool, bool)  { return nil, false, false }
-func (unseated) SetWallAhead(time.Duration)                                {}
-func (unseated) SetInstalling(protocol.Instant, bool)                      {}
-func (unseated) SetUnfit(protocol.Instant, string)                         {}
-func (unseated) SetWaiting(protocol.Instant, bool)                         {}
-func (unseated) SetUnreadable(protocol.Instant, protocol.Index)            {}
-func (unseated) Silence(protocol.Instant)                                  {}
-func (unseated) LetIn(protocol.Instant, protocol.MemberID, protocol.RunID) {}
-func (unseated) Adrift(protocol.Instant) bool                              { return false }
-func (unseated) Unheeded() uint64                                          { return 0 }
+func (nonActive) leading() *active.Member                                   { return nil }
+func (nonActive) knows() (id protocol.MemberID, t protocol.Term, ok bool)   { return id, t, false }
+func (nonActive) readIndex(protocol.Instant, protocol.ReadIndex) bool       { return false }
+func (nonActive) holds(protocol.Instant, protocol.Begin)                    {}
+func (nonActive) heeds(protocol.Instant) ([]protocol.MemberID, bool, bool)  { return nil, false, false }
+func (nonActive) SetWallAhead(time.Duration)                                {}
+func (nonActive) SetInstalling(protocol.Instant, bool)                      {}
+func (nonActive) SetUnfit(protocol.Instant, string)                         {}
+func (nonActive) SetWaiting(protocol.Instant, bool)                         {}
+func (nonActive) SetUnreadable(protocol.Instant, protocol.Index)            {}
+func (nonActive) Silence(protocol.Instant)                                  {}
+func (nonActive) LetIn(protocol.Instant, protocol.MemberID, protocol.RunID) {}
+func (nonActive) IsLeaderless(protocol.Instant) bool                        { return false }
+func (nonActive) Unheeded() uint64                                          { return 0 }
 
-// judge makes the role follow the log, once per step, and reports whether it
+// reconcileRole makes the role follow the log, once per step, and reports whether it
 // switched.
-func (r *Replica) judge(now protocol.Instant) bool {
+func (r *Replica) reconcileRole(now protocol.Instant) bool {
 	confs := r.log.configurations()
-	want := confs.RoleOf(r.cfg.ID, r.log.commit, r.log.shape().Empty())
+	want := confs.RoleOf(r.cfg.ID, r.log.commit, r.log.logTerms().Empty())
 	switch want {
 	case protocol.RoleNone, r.log.role.kind():
 		return false
@@ -192,12 +192,12 @@ func (r *Replica) judge(now protocol.Instant) bool {
 // becomeActive starts Raft over the log that the passive role kept.
 func (r *Replica) becomeActive(now protocol.Instant) {
 	p := r.log.role
-	r.disk.settle(p.HardState(), p.Shape(), r.log.tail)
+	r.disk.settle(p.HardState(), p.LogTerms(), r.log.tail)
 	r.reads.failAll()
 	r.disk.epoch++
 	a := active.New(now, r.cfg.Active, active.Start{
 		State:          p.HardState(),
-		Shape:          p.Shape().Clone(),
+		LogTerms:       p.LogTerms().Clone(),
 		Configurations: p.Configurations().Clone(),
 		LastTime:       p.LastTime(),
 		Taking:         true,
@@ -218,7 +218,7 @@ func (r *Replica) becomeActive(now protocol.Instant) {
 // bounds rule out.
 func (r *Replica) becomePassive(now protocol.Instant) bool {
 	a := r.log.role
-	if err := r.startPassive(now, a.HardState(), a.Shape().Clone(), a.Configurations().Clone(), a.LastTime()); err != nil {
+	if err := r.startPassive(now, a.HardState(), a.LogTerms().Clone(), a.Configurations().Clone(), a.LastTime()); err != nil {
 		return false
 	}
 	r.hearing.unheeded += a.Unheeded()
@@ -226,31 +226,31 @@ func (r *Replica) becomePassive(now protocol.Instant) bool {
 	r.hearing.heardOf(now, term, leader)
 	r.commands.leaderLost()
 	r.reads.failAll()
-	r.seats.changesLost(errLeaderLost)
+	r.membershipChanges.changesLost(errLeaderLost)
 	r.reads.unproven(func(*proof) bool { return true }, r.hearing.notLeading())
 	r.out.event(protocol.EventBecamePassive, "no configuration from the commit index on names this member")
 	return true
 }
 
 // startPassive makes the passive role over the committed prefix of a log.
-func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, shape protocol.Shape, confs protocol.Configurations, last protocol.ClusterTime) error {
+func (r *Replica) startPassive(now protocol.Instant, state protocol.HardState, logTerms protocol.LogTerms, confs protocol.Configurations, last protocol.ClusterTime) error {
 	l := &r.log
 	sum, ok := l.tail.sumAt(l.commit)
 	if !ok {
 		return fmt.Errorf("replica: the log sum at the commit index %d is not in memory (%d..%d)", l.commit, l.tail.first, l.tail.last())
 	}
 	state.Commit = l.commit
-	if shape.LastIndex() > l.commit {
-		shape.TruncateAfter(l.commit)
+	if logTerms.LastIndex() > l.commit {
+		logTerms.TruncateAfter(l.commit)
 		confs.TruncateAfter(l.commit)
 		r.disk.change(&protocol.Delta{Truncate: true, After: l.commit})
 		l.tail.truncate(l.commit)
 		r.unreadable.truncate(l.commit)
 	}
-	r.disk.settle(state, &shape, l.tail)
+	r.disk.settle(state, &logTerms, l.tail)
 	r.disk.epoch++
 	l.role = &passiveRole{Member: passive.New(now, passive.Config{ID: r.cfg.ID, Signed: r.cfg.signed()}, passive.Start{
-		State: state, Shape: shape, Configurations: confs, LastSum: sum, LastTime: last,
+		State: state, LogTerms: logTerms, Configurations: confs, LastSum: sum, LastTime: last,
 	})}
 	return nil
 }

@@ -14,18 +14,18 @@ func id(n byte) protocol.MemberID { return protocol.MemberID{15: n} }
 func conf(target int, voters []byte, learners ...byte) protocol.Configuration {
 	c := protocol.Configuration{Target: target}
 	for _, v := range voters {
-		c = c.With(protocol.ActiveMember{ID: id(v), Seat: protocol.SeatVoter})
+		c = c.With(protocol.ActiveMember{ID: id(v), Suffrage: protocol.SuffrageVoter})
 	}
 	for _, l := range learners {
-		c = c.With(protocol.ActiveMember{ID: id(l), Seat: protocol.SeatLearner})
+		c = c.With(protocol.ActiveMember{ID: id(l), Suffrage: protocol.SuffrageLearner})
 	}
 	return c
 }
 
 // found builds what opening a log would have found: entries of one term up to
 // last, configurations at some indexes, and the recorded commit index.
-func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.Index]protocol.Configuration) storage.Recovered {
-	var rec storage.Recovered
+func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.Index]protocol.Configuration) storage.Opened {
+	var rec storage.Opened
 	entries := make([]protocol.Entry, 0, last)
 	for i := protocol.Index(1); i <= last; i++ {
 		e := protocol.Entry{Index: i, Term: term, Kind: protocol.EntryNoop}
@@ -33,7 +33,7 @@ func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.I
 			e.Kind, e.Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
 			rec.Configurations.Append(protocol.ConfigurationAt{Index: i, Configuration: c})
 		}
-		rec.Shape.Append(term)
+		rec.LogTerms.Append(term)
 		entries = append(entries, e)
 	}
 	protocol.EncodeEntries(entries)
@@ -43,9 +43,9 @@ func found(term protocol.Term, last, commit protocol.Index, confs map[protocol.I
 	return rec
 }
 
-func open(t *testing.T, self byte, rec storage.Recovered) *Replica {
+func open(t *testing.T, self byte, rec storage.Opened) *Replica {
 	t.Helper()
-	r, err := New(0, Config{ID: id(self), Run: 1, Seed: 1}, rec, Restored{})
+	r, err := New(0, Config{ID: id(self), Run: 1, Seed: 1}, rec, OpenedState{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestPassiveDropsWhatIsAboveItsCommitIndexAfterARestart(t *testing.T) {
 }
 
 func TestEmptyLogIsPassive(t *testing.T) {
-	r := open(t, 9, storage.Recovered{})
+	r := open(t, 9, storage.Opened{})
 	if s := r.Status(0); s.Role != protocol.RolePassive {
 		t.Errorf("role %s, want passive", s.Role)
 	}

@@ -16,7 +16,7 @@ import (
 // Voters that are silent do not count as full, since they store nothing, nor do those that
 // have not answered in this term yet. A leader whose own disk is full takes no such writes
 // anyway, says so itself, and hands over.
-func (h *heirs) lookForRoom() {
+func (h *transferees) lookForRoom() {
 	s := h.log.lead().Status()
 	h.begin(s.Term)
 	cramped := ""
@@ -35,7 +35,7 @@ func (h *heirs) lookForRoom() {
 
 // cramps says of each half of the configuration why no majority of it could store more;
 // empty: one could, or none answers.
-func (h *heirs) cramps(s *active.Status) string {
+func (h *transferees) cramps(s *active.Status) string {
 	answers, full := map[protocol.MemberID]bool{h.cfg.ID: true}, map[protocol.MemberID]bool{}
 	for i := range s.Progress {
 		p := &s.Progress[i]
@@ -60,7 +60,7 @@ func (h *heirs) cramps(s *active.Status) string {
 }
 
 // checkRoom refuses a command that takes space which a majority does not have.
-func (h *heirs) checkRoom(c *protocol.Command) error {
+func (h *transferees) checkRoom(c *protocol.Command) error {
 	why := h.lacks()
 	if why == "" || h.cfg.Frees == nil || h.cfg.Frees(c) {
 		return nil
@@ -74,7 +74,7 @@ func (h *heirs) checkRoom(c *protocol.Command) error {
 
 // lacks says why this leader takes no writes but those that free space, for want of
 // room elsewhere; empty if it does, or does not lead.
-func (h *heirs) lacks() string {
+func (h *transferees) lacks() string {
 	if !h.log.leads() || h.term != h.log.lead().Term() {
 		return ""
 	}
@@ -86,7 +86,7 @@ func (h *heirs) lacks() string {
 // happened, and clients ask again until another member leads, or until one is back with
 // which a majority has room. Once that is known of nobody it is ErrNoSpace, at once: no
 // waiting helps then.
-func (h *heirs) without(err error) error {
+func (h *transferees) without(err error) error {
 	if code, text := protocol.CodeOf(err); code == protocol.ErrNoSpaceHere.Code && !h.mayHaveRoom() {
 		return protocol.ErrNoSpace.With(text)
 	}
@@ -96,17 +96,17 @@ func (h *heirs) without(err error) error {
 // mayHaveRoom reports whether the lead is being handed over, or a voter that is not known
 // to be silent has room, or has not said in this term whether it has: a new leader hears
 // that with the first answers, or takes the voter for silent an election timeout later.
-func (h *heirs) mayHaveRoom() bool {
+func (h *transferees) mayHaveRoom() bool {
 	s := h.log.lead().Status()
-	return !s.Heir.IsZero() || h.silentMayHaveRoom(&s) || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
-		return p.Seat == protocol.SeatVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
+	return !s.Transferee.IsZero() || h.silentMayHaveRoom(&s) || slices.ContainsFunc(s.Progress, func(p active.Progress) bool {
+		return p.Suffrage == protocol.SuffrageVoter && p.Active && !p.Unfit && (p.Room || !p.Told)
 	})
 }
 
 // silentMayHaveRoom reports whether voters are silent with which a majority of each half
 // would have room, unless they have said in this term that they have none: one that is
 // restarted is back in a moment, and waited for as a leader is.
-func (h *heirs) silentMayHaveRoom(s *active.Status) bool {
+func (h *transferees) silentMayHaveRoom(s *active.Status) bool {
 	full, silent := map[protocol.MemberID]bool{h.cfg.ID: h.now.Full}, false
 	for i := range s.Progress {
 		p := &s.Progress[i]

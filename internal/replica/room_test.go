@@ -12,7 +12,7 @@ import (
 func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 	s := newShelf(t, 100)
 	refused := func() protocol.Code {
-		code, text := protocol.CodeOf(s.r.heirs.without(protocol.ErrNoSpaceHere.With("why")))
+		code, text := protocol.CodeOf(s.r.transferees.without(protocol.ErrNoSpaceHere.With("why")))
 		expect(t, "text", text, "why")
 		return code
 	}
@@ -39,7 +39,7 @@ func TestWithoutRoomACommandWaitsForAVoterThatHasSome(t *testing.T) {
 	s.r.Hamper(s.now, Hampered{Full: true}) // else it leads better than they
 	s.r.Transfer(s.now, 1, id(2))
 	expect(t, "the lead is being handed over", refused(), protocol.ErrNoSpaceHere.Code)
-	other := s.r.heirs.without(protocol.ErrInvalid)
+	other := s.r.transferees.without(protocol.ErrInvalid)
 	expect(t, "another refusal", other, error(protocol.ErrInvalid))
 }
 
@@ -70,9 +70,9 @@ func TestASilentVoterMayHaveRoomForAnElectionTimeout(t *testing.T) {
 	s.r.Hamper(s.now, Hampered{Full: true})
 	timeout := s.r.cfg.Active.Election
 	s.pass(timeout / 2)
-	expect(t, "before an election timeout", s.r.heirs.mayHaveRoom(), true)
+	expect(t, "before an election timeout", s.r.transferees.mayHaveRoom(), true)
 	s.pass(timeout)
-	expect(t, "after it", s.r.heirs.mayHaveRoom(), false)
+	expect(t, "after it", s.r.transferees.mayHaveRoom(), false)
 }
 
 // Of three voters one has a full disk, and one is restarted: an import ended at once. It

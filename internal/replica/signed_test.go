@@ -15,15 +15,15 @@ func TestUnsignedLeaderIsNotBelieved(t *testing.T) {
 	for _, signed := range []bool{false, true} {
 		cfg := Config{ID: protocol.MemberID{1}, Run: 1}
 		if signed {
-			cfg.Gossip.Verify = func([]byte, protocol.Seal) error { return nil }
+			cfg.Gossip.Verify = func([]byte, protocol.Signature) error { return nil }
 		}
-		r, err := New(0, cfg, storage.Recovered{}, Restored{})
+		r, err := New(0, cfg, storage.Opened{}, OpenedState{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.SetPeers(0, []protocol.Peer{{ID: villain, Role: protocol.RoleActive}})
 		for _, m := range []protocol.Message{
-			&protocol.Have{Term: 1 << 40, Leader: villain}, &protocol.Append{Term: 1 << 41}, &protocol.Checkpoint{Term: 1 << 42},
+			&protocol.Have{Term: 1 << 40, Leader: villain}, &protocol.Append{Term: 1 << 41}, &protocol.InstallCheckpoint{Term: 1 << 42},
 		} {
 			r.Receive(0, villain, m)
 		}

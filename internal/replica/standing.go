@@ -30,28 +30,28 @@ const (
 type trouble uint8
 
 const (
-	lost      trouble = iota // the log begins above the state: only a checkpoint completes it
-	discarded                // the state has diverged: it counts for nothing (quarantine)
-	replaying                // it is a good one again, and not yet as far as it was (quarantine)
-	renewing                 // the log is about to begin anew after a checkpoint
-	astray                   // the log is of another history than the actives': it stays as it is
-	halted                   // the state machine applies nothing more
-	outgrown                 // the log goes on at a format level that this member does not know
-	beyond                   // so does what is committed
+	lost         trouble = iota // the log begins above the state: only a checkpoint completes it
+	discarded                   // the state has diverged: it counts for nothing (quarantine)
+	replaying                   // it is a good one again, and not yet as far as it was (quarantine)
+	renewing                    // the log is about to begin anew after a checkpoint
+	otherHistory                // the log is of another history than the actives': it stays as it is
+	halted                      // the state machine applies nothing more
+	outgrown                    // the log goes on at a format level that this member does not know
+	beyond                      // so does what is committed
 	troubles
 )
 
 // forbids says which acts each trouble forbids. A member in several may do what none
 // of them forbids.
 var forbids = [troubles]act{
-	lost:      mayApply | mayFeed,
-	discarded: mayApply | mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim | mayKeep,
-	replaying: mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim,
-	renewing:  mayChange,
-	astray:    mayAnswer | mayTrim | mayChange | mayInstall,
-	halted:    mayLead,
-	outgrown:  mayLead,
-	beyond:    mayAnswer | mayLead | mayGive, // what it applies, it does up to there: see formats
+	lost:         mayApply | mayFeed,
+	discarded:    mayApply | mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim | mayKeep,
+	replaying:    mayAnswer | mayLead | mayVouch | mayGive | mayFeed | mayTrim,
+	renewing:     mayChange,
+	otherHistory: mayAnswer | mayTrim | mayChange | mayInstall,
+	halted:       mayLead,
+	outgrown:     mayLead,
+	beyond:       mayAnswer | mayLead | mayGive, // what it applies, it does up to there: see formats
 }
 
 // standing is the state of a member beside its role: which troubles it is in, and so what
@@ -66,14 +66,14 @@ type standing struct {
 	epoch uint64
 
 	quarantine quarantine
-	diverged   *gossip.Divergence // how it knows that it is astray
+	diverged   *gossip.Divergence // how it knows that it is diverged
 	halt       string             // why it is halted
 	older      string             // what release it needs, outgrown or beyond
 }
 
 // may reports whether this member may do something, or all of several things.
 func (s *standing) may(a act) bool {
-	return s.forbidden&a == 0 && (forbids[lost]&a == 0 || s.log.handed >= s.log.shape().PrevIndex)
+	return s.forbidden&a == 0 && (forbids[lost]&a == 0 || s.log.handed >= s.log.logTerms().PrevIndex)
 }
 
 // set notes that the member is in a trouble, or not any more.
@@ -105,7 +105,7 @@ func (s *standing) answering() uint64 {
 // acknowledged.
 func (s *standing) stray(d *gossip.Divergence) {
 	s.diverged = d
-	s.set(astray, true)
+	s.set(otherHistory, true)
 }
 
 // notServing is why the state must not be read, or nil if it may be.
@@ -113,7 +113,7 @@ func (s *standing) notServing() error {
 	switch {
 	case s.may(mayAnswer):
 		return nil
-	case s.in[astray]:
+	case s.in[otherHistory]:
 		return protocol.ErrNotServing.With(s.diverged.String())
 	case s.in[beyond] && !s.quarantined():
 		return protocol.ErrNotServing.With("this member cannot apply what is committed: " + s.older)

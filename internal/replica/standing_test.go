@@ -20,17 +20,17 @@ func TestStandingSaysWhatAMemberMayDo(t *testing.T) {
 		{in: []trouble{discarded}, change: true, install: true},
 		{in: []trouble{replaying}, apply: true, change: true, install: true, keep: true},
 		{in: []trouble{renewing}, apply: true, answer: true, lead: true, vouch: true, give: true, feed: true, trim: true, install: true, keep: true},
-		{in: []trouble{astray}, apply: true, lead: true, vouch: true, give: true, feed: true, keep: true},
+		{in: []trouble{otherHistory}, apply: true, lead: true, vouch: true, give: true, feed: true, keep: true},
 		{in: []trouble{halted}, apply: true, answer: true, vouch: true, give: true, feed: true, trim: true, change: true, install: true, keep: true},
 		{in: []trouble{outgrown}, apply: true, answer: true, vouch: true, give: true, feed: true, trim: true, change: true, install: true, keep: true},
 		{in: []trouble{outgrown, beyond}, apply: true, vouch: true, feed: true, trim: true, change: true, install: true, keep: true},
-		{in: []trouble{astray, discarded}},
+		{in: []trouble{otherHistory, discarded}},
 		{in: []trouble{halted, replaying}, lost: true, change: true, install: true, keep: true},
 	} {
 		l := log{role: &passiveRole{Member: passive.New(0, passive.Config{}, passive.Start{})}}
 		s := standing{log: &l, halt: "it has stopped", older: "it knows level 1"}
 		if x.lost {
-			l.role.Shape().PrevIndex = 7
+			l.role.LogTerms().PrevIndex = 7
 		}
 		for _, in := range x.in {
 			s.set(in, true)

@@ -39,12 +39,12 @@ type Status struct {
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
-	// Level is the format level in force above what is committed, LevelWord, of a leader,
+	// Level is the format level in force above what is committed, LevelReason, of a leader,
 	// why it does not rise, or empty. Beyond says why this member applies nothing more:
 	// it does not know that level.
-	Level     protocol.FormatLevel
-	LevelWord string
-	Beyond    string
+	Level       protocol.FormatLevel
+	LevelReason string
+	Beyond      string
 	// Cramped says why this leader takes only what frees space: the disks of too many
 	// voters are nearly full.
 	Cramped string
@@ -81,7 +81,7 @@ type Installation struct {
 func (r *Replica) Status(now protocol.Instant) Status {
 	s := Status{
 		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(), Term: r.log.role.HardState().Term,
-		Commit: r.log.commit, Applied: r.log.applied, First: r.log.shape().FirstIndex(), Last: r.log.tail.last(),
+		Commit: r.log.commit, Applied: r.log.applied, First: r.log.logTerms().FirstIndex(), Last: r.log.tail.last(),
 		Checkpoint: r.checkpoints.newest(),
 	}
 	if r.log.role.waits() {
@@ -97,11 +97,11 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
 	s.Quarantine = r.standing.quarantine.text
 	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()
-	s.Level, s.Beyond = r.levels.inForce(), r.levels.beyond()
+	s.Level, s.Beyond = r.formats.inForce(), r.formats.beyond()
 	if s.Leads {
-		s.LevelWord = r.levels.word
+		s.LevelReason = r.formats.reason
 	}
-	s.Cramped = r.heirs.lacks()
+	s.Cramped = r.transferees.lacks()
 	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()
 	s.Unknown = r.unknown.list()
@@ -123,12 +123,12 @@ func (r *Replica) Heard() []gossip.Heard { return r.gossip.Heard() }
 // Peers returns the live members last set.
 func (r *Replica) Peers() []protocol.Peer { return r.flock.peers }
 
-// HardState, Shape and Configurations are what the role in force holds; for
+// HardState, LogTerms and Configurations are what the role in force holds; for
 // checks and status displays, to be read only.
 func (r *Replica) HardState() protocol.HardState { return r.log.role.HardState() }
 
-// Shape returns the log held in memory, without payload.
-func (r *Replica) Shape() *protocol.Shape { return r.log.shape() }
+// LogTerms returns the log held in memory, without payload.
+func (r *Replica) LogTerms() *protocol.LogTerms { return r.log.logTerms() }
 
 // Configurations returns the configurations of the log.
 func (r *Replica) Configurations() *protocol.Configurations { return r.log.configurations() }

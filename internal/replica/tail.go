@@ -33,13 +33,13 @@ type tail struct {
 
 // newTail makes the tail of a log that was found: its last entries, with their
 // sums.
-func newTail(shape *protocol.Shape, entries []protocol.Entry) *tail {
+func newTail(logTerms *protocol.LogTerms, entries []protocol.Entry) *tail {
 	if len(entries) == 0 {
-		return &tail{first: shape.LastIndex() + 1, before: shape.PrevSum, joined: true}
+		return &tail{first: logTerms.LastIndex() + 1, before: logTerms.PrevSum, joined: true}
 	}
 	t := &tail{first: entries[0].Index, entries: entries[:len(entries):len(entries)], bytes: protocol.RawSize(entries)}
-	if t.first == shape.FirstIndex() {
-		t.before, t.joined = shape.PrevSum, true
+	if t.first == logTerms.FirstIndex() {
+		t.before, t.joined = logTerms.PrevSum, true
 	}
 	return t
 }

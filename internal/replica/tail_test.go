@@ -16,7 +16,7 @@ func run(first protocol.Index, n int, term protocol.Term) []protocol.Entry {
 }
 
 func TestTailSumsDoNotDependOnBatches(t *testing.T) {
-	var empty protocol.Shape
+	var empty protocol.LogTerms
 	one, many := newTail(&empty, nil), newTail(&empty, nil)
 	one.append(run(1, 10, 1), false)
 	for i := protocol.Index(1); i <= 10; i++ {
@@ -35,7 +35,7 @@ func TestTailSumsDoNotDependOnBatches(t *testing.T) {
 // Slices that were handed out are read by other goroutines while the log goes
 // on: a truncation must not change what they see.
 func TestTailNeverOverwritesWhatItHandedOut(t *testing.T) {
-	var empty protocol.Shape
+	var empty protocol.LogTerms
 	tail := newTail(&empty, nil)
 	tail.append(run(1, 8, 1), false)
 	out := tail.slice(1, 8)
@@ -50,7 +50,7 @@ func TestTailNeverOverwritesWhatItHandedOut(t *testing.T) {
 }
 
 func TestTailTrimKeepsWhatItMust(t *testing.T) {
-	var empty protocol.Shape
+	var empty protocol.LogTerms
 	tail := newTail(&empty, nil)
 	n := tailEntriesMax + 100
 	tail.append(run(1, n, 1), false)
@@ -76,7 +76,7 @@ func TestTailTrimKeepsWhatItMust(t *testing.T) {
 }
 
 func TestTailFit(t *testing.T) {
-	var empty protocol.Shape
+	var empty protocol.LogTerms
 	tail := newTail(&empty, nil)
 	tail.append(run(1, 10, 1), false)
 	size := len(tail.entries[0].Raw)
@@ -91,13 +91,13 @@ func TestTailFit(t *testing.T) {
 }
 
 func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
-	var shape protocol.Shape
-	full := newTail(&shape, nil)
+	var logTerms protocol.LogTerms
+	full := newTail(&logTerms, nil)
 	full.append(run(1, 10, 1), false)
 	for range 10 {
-		shape.Append(1)
+		logTerms.Append(1)
 	}
-	found := newTail(&shape, full.slice(5, 10))
+	found := newTail(&logTerms, full.slice(5, 10))
 	if _, ok := found.sumAt(4); ok {
 		t.Error("claims to know the sum before its first entry")
 	}
@@ -112,7 +112,7 @@ func TestTailOfAFoundLogDoesNotInventASum(t *testing.T) {
 // What lags behind a log that grows fast is compared with sums of entries that are
 // not in memory any more.
 func TestTailKnowsSumsBelowItsEntries(t *testing.T) {
-	var empty protocol.Shape
+	var empty protocol.LogTerms
 	tail := newTail(&empty, nil)
 	var want []protocol.LogSum // after index i
 	n := protocol.Index(0)

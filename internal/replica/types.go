@@ -61,8 +61,8 @@ func (t *types) tell(now protocol.Instant) {
 	}
 }
 
-// hear takes what another member can apply.
-func (t *types) hear(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
+// onTypes takes what another member can apply.
+func (t *types) onTypes(now protocol.Instant, from protocol.MemberID, m *protocol.Types) {
 	if latest, known := t.log.configurations().Latest(); known && t.log.knows() && !latest.Configuration.Names(from) {
 		return // ordinary: it has just got its seat, or lost it; it says it again when the log names it
 	}
@@ -86,7 +86,7 @@ const typesHeardMax = 4 * protocol.ActivesMax
 func (t *types) lacks(x protocol.TypeVersion) (protocol.ActiveMember, bool) {
 	latest, _ := t.log.configurations().Latest()
 	for _, m := range latest.Configuration.Members {
-		if m.ID == t.cfg.ID || m.Seat != protocol.SeatVoter && !m.Outgoing {
+		if m.ID == t.cfg.ID || m.Suffrage != protocol.SuffrageVoter && !m.Outgoing {
 			continue
 		}
 		i, known := slices.BinarySearchFunc(t.heard, m.ID, func(a announcement, id protocol.MemberID) int { return a.member.Compare(id) })

@@ -61,7 +61,7 @@ func TestTypeThatAVoterLacksIsNotProposed(t *testing.T) {
 // away by then.
 func TestActivesTellOneAnotherWhatTheyCanApply(t *testing.T) {
 	rec := found(2, 10, 10, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 9})})
-	r := openOn(t, 9, Config{Types: []protocol.TypeVersion{{Name: "map", Version: 1}}}, rec, Restored{})
+	r := openOn(t, 9, Config{Types: []protocol.TypeVersion{{Name: "map", Version: 1}}}, rec, OpenedState{})
 	told := func(now protocol.Instant, m protocol.Message) (to []byte) {
 		if m != nil {
 			r.Receive(now, id(1), m)
@@ -114,7 +114,7 @@ func TestTypesOfAVoterThatIsAwayAreRemembered(t *testing.T) {
 		t.Fatal("leads on")
 	}
 	for range 100 {
-		if c.pass(50 * time.Millisecond); c.r.log.leads() && raft(c.r).Status().Settled {
+		if c.pass(50 * time.Millisecond); c.r.log.leads() && raft(c.r).Status().OwnTermCommitted {
 			break
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // and nobody would see that two members do not understand each other.
 func TestWhatIsNotKnownIsAnsweredAndCounted(t *testing.T) {
 	x := follower(t, 1)
-	state, shape := x.r.log.role.HardState(), x.r.log.shape().Clone()
+	state, logTerms := x.r.log.role.HardState(), x.r.log.logTerms().Clone()
 	for range 3 {
 		x.r.Receive(x.now, id(2), &protocol.Unknown{Of: 63})
 	}
@@ -32,7 +32,7 @@ func TestWhatIsNotKnownIsAnsweredAndCounted(t *testing.T) {
 	if got := x.r.Status(x.now).Unknown; !slices.Equal(got, counts) {
 		t.Errorf("got %+v, want %+v", got, counts)
 	}
-	if got := x.r.log.role.HardState(); got != state || !reflect.DeepEqual(shape, x.r.log.shape().Clone()) {
+	if got := x.r.log.role.HardState(); got != state || !reflect.DeepEqual(logTerms, x.r.log.logTerms().Clone()) {
 		t.Errorf("it has changed what is held: %+v, was %+v", got, state)
 	}
 }

@@ -90,7 +90,7 @@ func (u *unreadable) add(entries protocol.Range) (*place, bool) {
 
 // String says what cannot be read, or is empty.
 func (u *unreadable) String() string {
-	if text := u.describe(func(p *place) bool { return p.bad() }); text != "" {
+	if text := u.manifest(func(p *place) bool { return p.bad() }); text != "" {
 		if how := u.repairing.String(); how != "" {
 			text += "; " + how
 		}
@@ -99,8 +99,8 @@ func (u *unreadable) String() string {
 	return ""
 }
 
-// describe says where the places are that are meant.
-func (u *unreadable) describe(meant func(*place) bool) string {
+// manifest says where the places are that are meant.
+func (u *unreadable) manifest(meant func(*place) bool) string {
 	text, n := "", 0
 	for k := range u.places {
 		if p := &u.places[k]; meant(p) {
@@ -119,7 +119,7 @@ func (p *place) unsaid() bool { return p.bad() && !p.said }
 
 // say reports the places that have not been, once each.
 func (u *unreadable) say(now protocol.Instant) {
-	text := u.describe((*place).unsaid)
+	text := u.manifest((*place).unsaid)
 	if text == "" || now < u.sayAt {
 		return
 	}
@@ -202,7 +202,7 @@ func (u *unreadable) tick(now protocol.Instant) {
 	u.repairing.tick(now)
 	for k := range u.places {
 		if p := &u.places[k]; p.bad() && p.trying == 0 && now >= p.next {
-			first := max(p.entries.First, u.log.shape().FirstIndex())
+			first := max(p.entries.First, u.log.logTerms().FirstIndex())
 			u.reads.add(fetch{purpose: fetchAgain, first: first, last: first})
 			p.trying = u.reads.next
 		}
@@ -257,7 +257,7 @@ func (u *unreadable) upTo() protocol.Index {
 
 // givesAfter returns the index after which others are given entries.
 func (u *unreadable) givesAfter() protocol.Index {
-	return max(u.log.shape().PrevIndex, u.upTo())
+	return max(u.log.logTerms().PrevIndex, u.upTo())
 }
 
 // stuck says why nothing can be applied, or is empty.

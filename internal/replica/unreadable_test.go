@@ -16,24 +16,24 @@ import (
 // entries are in memory and the rest on a disk that may be bad. Voter 2 agrees with
 // all that it says, voter 3 has the log up to has.
 type shelf struct {
-	t       *testing.T
-	r       *Replica
-	now     protocol.Instant
-	disk    []protocol.Entry
-	bad     protocol.Range
-	also    protocol.Range // bad, too, and above
-	err     error
-	failed  int            // reads
-	has     protocol.Index // of voter 3
-	offered []protocol.Index
-	heirs   []protocol.MemberID
-	room    []protocol.MemberID // whose disks have room
-	unfit   []protocol.MemberID // who could answer nobody as leaders
-	away    []protocol.MemberID // who gets nothing
-	got     []protocol.Message  // by passive 8
-	answers []Answer
-	reads   []ReadAnswer
-	events  []protocol.Event
+	t           *testing.T
+	r           *Replica
+	now         protocol.Instant
+	disk        []protocol.Entry
+	bad         protocol.Range
+	also        protocol.Range // bad, too, and above
+	err         error
+	failed      int            // reads
+	has         protocol.Index // of voter 3
+	offered     []protocol.Index
+	transferees []protocol.MemberID
+	room        []protocol.MemberID // whose disks have room
+	unfit       []protocol.MemberID // who could answer nobody as leaders
+	away        []protocol.MemberID // who gets nothing
+	got         []protocol.Message  // by passive 8
+	answers     []Answer
+	reads       []ReadAnswer
+	events      []protocol.Event
 	// rebuilds answers what the log is asked to repair; nil: it cannot.
 	rebuilds func(*repair.Step) *repair.Done
 	steps    []repair.Step
@@ -49,7 +49,7 @@ func newShelf(t *testing.T, applied protocol.Index, kept ...protocol.Index) *she
 	t.Helper()
 	rec := found(2, 100, 100, threeVoters)
 	s := &shelf{t: t, disk: rec.Tail, bad: protocol.Range{First: 31, Last: 40}, err: errors.New("input/output error"), has: 100}
-	restored := Restored{Applied: applied}
+	restored := OpenedState{Applied: applied}
 	for _, i := range kept {
 		restored.Kept = append(restored.Kept, described(rec, i, 1))
 	}
@@ -63,7 +63,7 @@ func newShelf(t *testing.T, applied protocol.Index, kept ...protocol.Index) *she
 // lead makes it the leader.
 func (s *shelf) lead() {
 	s.t.Helper()
-	s.until("leads", func() bool { return s.r.log.leads() && raft(s.r).Settled() })
+	s.until("leads", func() bool { return s.r.log.leads() && raft(s.r).HasCommittedOwnTerm() })
 }
 
 func (s *shelf) until(what string, is func() bool) {
@@ -98,9 +98,9 @@ func (s *shelf) settle() {
 		}
 		s.installs = append(s.installs, e.Install...)
 		for _, a := range e.Apply {
-			if a.Adopt != 0 {
-				s.adopted = a.Adopt
-				s.r.Applied(s.now, Applied{Last: a.Adopt})
+			if a.Installed != 0 {
+				s.adopted = a.Installed
+				s.r.Applied(s.now, Applied{Last: a.Installed})
 				continue
 			}
 			s.r.Applied(s.now, Applied{Last: a.Entries[len(a.Entries)-1].Index, Results: make([]protocol.Result, len(a.Entries))})
@@ -150,9 +150,9 @@ func (s *shelf) take(x Send) {
 	case *protocol.Heartbeat:
 		s.r.Receive(s.now, x.To, &protocol.HeartbeatAnswer{Term: m.Term, Round: m.Round, Room: slices.Contains(s.room, x.To), Unfit: slices.Contains(s.unfit, x.To)})
 	case *protocol.TimeoutNow:
-		s.heirs = append(s.heirs, x.To)
-	case *protocol.Checkpoint:
-		d, err := storage.DecodeDescription(m.Description)
+		s.transferees = append(s.transferees, x.To)
+	case *protocol.InstallCheckpoint:
+		d, err := storage.DecodeManifest(m.Manifest)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -318,21 +318,21 @@ func TestLeaderThatCannotApplyHandsOver(t *testing.T) {
 	s := newShelf(t, 20)
 	s.lead()
 	has := func(who byte, applied protocol.Index) {
-		s.r.Receive(s.now, id(who), &protocol.Have{Tip: 100, Commit: 100, Applied: applied})
+		s.r.Receive(s.now, id(who), &protocol.Have{LastIndex: 100, Commit: 100, Applied: applied})
 		s.settle()
 	}
 	for range 10 {
 		has(2, 30)
 		s.pass(100 * time.Millisecond)
 	}
-	expect(t, "heirs while nobody has applied more", len(s.heirs), 0)
+	expect(t, "transferees while nobody has applied more", len(s.transferees), 0)
 	for range 50 {
 		has(2, 30)
 		has(3, 100)
 		s.pass(100 * time.Millisecond)
 	}
-	if len(s.heirs) == 0 || s.heirs[0] != id(3) || s.heirs[len(s.heirs)-1] != id(3) {
-		t.Fatalf("heirs %v, want 3", s.heirs)
+	if len(s.transferees) == 0 || s.transferees[0] != id(3) || s.transferees[len(s.transferees)-1] != id(3) {
+		t.Fatalf("transferees %v, want 3", s.transferees)
 	}
 	expect(t, "hand-overs", s.said(protocol.EventTransfer, "by a leader that cannot read its log"), 1)
 }
@@ -344,7 +344,7 @@ func TestPassiveThatPullsWhatCannotBeReadIsTold(t *testing.T) {
 	want := func() (busy bool, first protocol.Index) {
 		s.pass(3 * time.Second)
 		s.got = nil
-		s.r.Receive(s.now, id(8), &protocol.Have{Tip: 30, Commit: 30, Applied: 30})
+		s.r.Receive(s.now, id(8), &protocol.Have{LastIndex: 30, Commit: 30, Applied: 30})
 		s.r.Receive(s.now, id(8), &protocol.Want{Ranges: []protocol.Range{{First: 31, Last: 50}}, Bytes: 1 << 20})
 		s.settle()
 		for _, m := range s.got {
@@ -362,7 +362,7 @@ func TestPassiveThatPullsWhatCannotBeReadIsTold(t *testing.T) {
 			t.Errorf("without a checkpoint: got %v, want to be sent to others", s.got)
 		}
 	}
-	s.r.Kept(s.now, []storage.Description{described(found(2, 100, 100, threeVoters), 50, 1)})
+	s.r.Kept(s.now, []storage.Manifest{described(found(2, 100, 100, threeVoters), 50, 1)})
 	s.settle()
 	if _, first := want(); first != 41 {
 		t.Errorf("with a checkpoint: got %v, want to hear that the log begins at 41", s.got)

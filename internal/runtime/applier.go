@@ -77,8 +77,8 @@ func (a *applier) work(m *Member) {
 		a.now, a.working = next, true
 		var results []protocol.Result
 		switch {
-		case next.Adopt != 0:
-			m.driver.Adopt(&next)
+		case next.Installed != 0:
+			m.driver.Install(&next)
 		default:
 			results = m.machine.Apply(next.Entries, make([]protocol.Result, 0, len(next.Entries)))
 		}
@@ -104,7 +104,7 @@ func (a *applier) done(m *Member, results []protocol.Result) bool {
 	if !m.mailbox.put(func(in *mail) { in.applied = append(in.applied, done) }) {
 		return false
 	}
-	if batch.Take != nil { // last: what comes of it is news of a mark that the replica has heard of
+	if batch.Take != nil { // last: what comes of it is news of a checkpoint entry that the replica has heard of
 		m.driver.Take(*batch.Take)
 	}
 	return true
@@ -178,7 +178,7 @@ const seeHangs = `docs/recover.md, "When a command does not return"`
 // member only, where others have passed the entry, a start is tried first.
 func wayOut(i protocol.Index) string {
 	return fmt.Sprintf("and others have passed it, start this member again; if no member passes it, "+
-		"mend the type and start all members with it, or go on without the entry: (1) stop what calls it, (2) stop all members, "+
+		"repair the type and start all members with it, or go on without the entry: (1) stop what calls it, (2) stop all members, "+
 		"(3) bring all directories together and have the command begin a new cluster without the entry: "+
 		"starling recover --begin-new-cluster --although-quorum-is-intact --refuse %d DIR..., "+
 		"where starling is a program that knows the type (one that calls cmd.Main, or starling.Recover, with it), "+

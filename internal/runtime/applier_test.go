@@ -82,7 +82,7 @@ func TestACommandThatEndsItsGoroutineStopsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := protocol.Query{Resource: "r", Type: "hanging", Operation: "ask", Argument: argument, Level: protocol.Local}
+	q := protocol.Query{Resource: "r", Type: "hanging", Operation: "ask", Argument: argument, Consistency: protocol.Local}
 	remote, err := client.NewRemote(c.ctx, client.RemoteConfig{Security: security.Plaintext(), Addresses: []string{c.members["a2"].Addr()}})
 	if err != nil {
 		t.Fatal(err)

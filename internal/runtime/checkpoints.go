@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/member"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 )
@@ -28,10 +28,10 @@ const progressEvery = time.Second
 
 // logProgress returns what tells the log, now and then, how far the reading of a
 // checkpoint has come, and how long it took.
-func (m *Member) logProgress(what string) func(keeper.Progress) {
+func (m *Member) logProgress(what string) func(snapshotter.Progress) {
 	began := m.clock.Now()
 	last := began
-	return func(p keeper.Progress) {
+	return func(p snapshotter.Progress) {
 		now := m.clock.Now()
 		if p.Done < p.Total && now.Sub(last) < progressEvery {
 			return

@@ -182,7 +182,7 @@ func (c *cluster) voters(n int) {
 			if m.stopping.Load() {
 				continue
 			}
-			if err := Seated(m, n); err != nil {
+			if err := IsNamed(m, n); err != nil {
 				return err
 			}
 		}

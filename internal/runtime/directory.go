@@ -56,7 +56,7 @@ func (m opening) openDirectory(ctx context.Context, tcp net.Listener) error {
 // opened takes a log, and tells what its opening has dropped or passed over.
 func (m *Member) opened(log *wal.Log) {
 	m.identity, m.log = log.Identity(), log
-	for _, note := range log.Recovered().Notes {
+	for _, note := range log.Opened().Notes {
 		m.logger.Warn(note, "dir", m.cfg.Dir)
 	}
 }
@@ -117,8 +117,8 @@ func (m opening) openCheckpoints() error {
 // reserveMax is the free space that checkpoints leave at most.
 const reserveMax = 128 << 20
 
-// reserve is the free space that checkpoints leave: half of the mark below which nothing
-// is written, since with the mark below it no checkpoint was ever taken, and the log
+// reserve is the free space that checkpoints leave: half of the checkpoint entry below which nothing
+// is written, since with the checkpoint entry below it no checkpoint was ever taken, and the log
 // filled the disk. 0: the store's own.
 func (c *Config) reserve() uint64 {
 	if c.spaceReserve != 0 || c.DiskLow == 0 {
@@ -189,7 +189,7 @@ func (m opening) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 // level.
 func (c *Config) firstEntries(self protocol.MemberID, address string, level protocol.FormatLevel) []protocol.Entry {
 	conf := protocol.Configuration{
-		Members: []protocol.ActiveMember{{ID: self, Name: c.Name, Address: address, Seat: protocol.SeatVoter}},
+		Members: []protocol.ActiveMember{{ID: self, Name: c.Name, Address: address, Suffrage: protocol.SuffrageVoter}},
 		Target:  c.Actives,
 	}
 	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf.At(level))}}
@@ -207,7 +207,7 @@ const askedMax = 64
 // remembered where somebody was heard last.
 func (m *Member) otherAddresses() []string {
 	list := slices.Clone(m.given)
-	rec := m.log.Recovered()
+	rec := m.log.Opened()
 	if at, ok := rec.Configurations.Latest(); ok {
 		for _, a := range at.Configuration.Members {
 			if a.ID != m.identity.Member {

@@ -88,7 +88,7 @@ func (m *Member) failDisk(err error) {
 // The member goes on to vote and to store, so that it does not cost the quorum, and
 // leads nobody.
 func (m *Member) cannotApply(err error) {
-	m.doubted.Store(&err)
+	m.suspended.Store(&err)
 	m.logger.Error("the member applies no more", "err", err)
 	m.mailbox.complete(func(now protocol.Instant) { m.replica.CannotApply(now, err) })
 }

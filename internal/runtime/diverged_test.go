@@ -117,7 +117,7 @@ func newFlock(t *testing.T) *flock {
 // writer is a client that writes at whoever serves.
 func (f *flock) writer() *client.Client { return f.client(f.members["p2"]) }
 
-// write writes one small value, and enough for a few marks.
+// write writes one small value, and enough for a few checkpoint entries.
 func (f *flock) marks(caller resources.Caller, n int) {
 	f.t.Helper()
 	for range n {
@@ -191,7 +191,7 @@ func TestDivergedMemberIsFoundAtTheNextMarkAndHealsByItself(t *testing.T) {
 func spoil(value []byte) { value[len(value)-1] ^= 0x20 }
 
 // What is damaged in memory does not show in the digest that is kept along the
-// way. It is counted anew at each mark.
+// way. It is counted anew at each checkpoint entry.
 func TestDamagedMemoryIsFoundAtTheNextMark(t *testing.T) {
 	t.Parallel()
 	for _, who := range []string{"passive", "leader"} {
@@ -261,8 +261,8 @@ func TestMemberInQuarantineServesNobodyAndGoesBackForNobody(t *testing.T) {
 		defer close(done)
 		last := protocol.Index(0)
 		for ctx.Err() == nil {
-			doubted := m.doubted.Load()
-			q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Level: protocol.Local}
+			doubted := m.suspended.Load()
+			q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Consistency: protocol.Local}
 			q.Argument, _ = resources.AppendValue(nil, kvmap.KeyRequest("one key"))
 			r, err := m.Do(ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &q})
 			if err != nil {
@@ -272,7 +272,7 @@ func TestMemberInQuarantineServesNobodyAndGoesBackForNobody(t *testing.T) {
 				refused.Add(1)
 				continue
 			}
-			if doubted != nil && m.doubted.Load() == doubted {
+			if doubted != nil && m.suspended.Load() == doubted {
 				t.Errorf("it answers at %d, in quarantine", r.Result.Index)
 			}
 			if r.Result.Index < last {

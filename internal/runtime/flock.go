@@ -145,21 +145,21 @@ func namesOf(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// seating is what the membership was told of who has a seat. It belongs to the loop,
+// namedSaid is what the membership was told of who has a seat. It belongs to the loop,
 // and to the start before it.
-type seating struct {
+type namedSaid struct {
 	swim *swim.Swim
 	told *protocol.Configuration
 }
 
 // tell tells the membership whom the configuration names. A member whose seat was taken
 // away, and given to nobody, was removed: it is not missed.
-func (s *seating) tell(next *protocol.Configuration) {
+func (s *namedSaid) tell(next *protocol.Configuration) {
 	list := make([]swim.Known, 0, len(next.Members))
 	for _, a := range next.Members {
 		list = append(list, swim.Known{ID: a.ID, Name: a.Name, Role: protocol.RoleActive, Address: a.Address})
 	}
-	s.swim.Seat(list)
+	s.swim.Name(list)
 	last := s.told
 	s.told = next
 	if last == nil {
@@ -176,7 +176,7 @@ func (s *seating) tell(next *protocol.Configuration) {
 func removed(last, next *protocol.Configuration) (ids []protocol.MemberID) {
 	if slices.ContainsFunc(next.Members, func(a protocol.ActiveMember) bool {
 		before, _ := last.Find(a.ID)
-		return a.Seat == protocol.SeatVoter && !before.Outgoing && (last.Joint() || before.Seat != protocol.SeatVoter)
+		return a.Suffrage == protocol.SuffrageVoter && !before.Outgoing && (last.Joint() || before.Suffrage != protocol.SuffrageVoter)
 	}) {
 		return nil
 	}

@@ -40,15 +40,17 @@ func TestTheFileOfAddresses(t *testing.T) {
 // Who loses the seat is forgotten, unless another got it.
 func TestWhoWasRemovedAndWhoWasReplaced(t *testing.T) {
 	id := func(n byte) protocol.MemberID { return protocol.MemberID{n} }
-	voter := func(n byte) protocol.ActiveMember { return protocol.ActiveMember{ID: id(n), Seat: protocol.SeatVoter} }
-	outgoing := func(n byte, seat protocol.Seat) protocol.ActiveMember {
-		return protocol.ActiveMember{ID: id(n), Seat: seat, Outgoing: true}
+	voter := func(n byte) protocol.ActiveMember {
+		return protocol.ActiveMember{ID: id(n), Suffrage: protocol.SuffrageVoter}
+	}
+	outgoing := func(n byte, seat protocol.Suffrage) protocol.ActiveMember {
+		return protocol.ActiveMember{ID: id(n), Suffrage: seat, Outgoing: true}
 	}
 	learner := func(n byte) protocol.ActiveMember {
-		return protocol.ActiveMember{ID: id(n), Seat: protocol.SeatLearner}
+		return protocol.ActiveMember{ID: id(n), Suffrage: protocol.SuffrageLearner}
 	}
 	conf := func(m ...protocol.ActiveMember) *protocol.Configuration { return &protocol.Configuration{Members: m} }
-	both, none := protocol.SeatVoter, protocol.SeatNone
+	both, none := protocol.SuffrageVoter, protocol.SuffrageNone
 	for name, c := range map[string]struct {
 		last, next *protocol.Configuration
 		want       []protocol.MemberID

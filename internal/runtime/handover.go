@@ -6,7 +6,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// handOverTimeouts is how long a leader that stops waits for its heir, in
+// handOverTimeouts is how long a leader that stops waits for its transferee, in
 // election timeouts: the transfer gives up after one, and then a second is for a
 // loop that is busy. Without the wait the others would need as long to notice.
 const handOverTimeouts = 2

@@ -19,14 +19,14 @@ func (h hands) Persist(p *replica.Persist)                  { h.m.writes <- p } 
 func (h hands) Send(list []replica.Send)                    { h.m.transport.send(list) }
 func (h hands) Repair(step *repair.Step)                    { h.m.repairer.steps.add(*step) }
 func (h hands) Work(l member.Lane, step func() member.Done) { h.m.lanes[l].add(step) }
-func (h hands) Doubt(d *gossip.Divergence)                  { h.m.doubt(d) }
+func (h hands) SuspendServing(d *gossip.Divergence)         { h.m.suspendServing(d) }
 func (h hands) Expel(back protocol.RunOf)                   { h.m.dirs.condemn(back) }
 func (h hands) Stop(why error)                              { h.m.fail(why) }
 func (h hands) DiskFailed(err error)                        { h.m.failDisk(err) }
 
 func (h hands) Apply(list []replica.Apply) {
 	for _, a := range list {
-		h.m.applies <- a // at most applyFlights and one to adopt: there is room
+		h.m.applies <- a // at most applyFlights and one to take over: there is room
 	}
 }
 

@@ -229,7 +229,7 @@ func (c *cluster) promote(m *Member) {
 				continue
 			}
 			got := make(chan protocol.Result, 1)
-			leader.serveSeats(&protocol.SeatChange{
+			leader.serveMembershipChange(&protocol.MembershipChange{
 				Version: leader.published.Load().conf, Promote: []protocol.MemberID{m.ID()}, Autopilot: &protocol.Autopilot{Off: true},
 			}, func(r protocol.Result) { got <- r })
 			if r := <-got; r.Code != protocol.OK {

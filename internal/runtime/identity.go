@@ -21,7 +21,7 @@ import (
 func (m *Member) hello() protocol.Hello {
 	return protocol.Hello{
 		Cluster: m.identity.Cluster, Member: m.identity.Member, Name: m.identity.Name,
-		Starts: m.identity.Starts, Run: m.run, Sequence: m.log.Recovered().Sequence,
+		Starts: m.identity.Starts, Run: m.run, Sequence: m.log.Opened().Sequence,
 	}
 }
 
@@ -30,7 +30,7 @@ func (m *Member) hello() protocol.Hello {
 // one id. Any goroutine may use it, but for what is the loop's, or that of the repair.
 type directories struct {
 	m    *Member
-	seen member.Sightings
+	seen member.Watermarks
 	// refusals and greeted are the loop's.
 	refusals     replica.Refusals
 	greeted      bool
@@ -43,9 +43,9 @@ type directories struct {
 
 func newDirectories(m *Member) *directories { return &directories{m: m} }
 
-// standing is what this member says of its directory on streams that last.
-func (d *directories) standing() *protocol.Standing {
-	return &protocol.Standing{Starts: d.m.identity.Starts, Run: d.m.run, Sequence: d.m.log.DurableSequence()}
+// watermark is what this member says of its directory on streams that last.
+func (d *directories) watermark() *protocol.Watermark {
+	return &protocol.Watermark{Starts: d.m.identity.Starts, Run: d.m.run, Sequence: d.m.log.DurableSequence()}
 }
 
 // answerPatience is the least time that another run of a member is given to answer
@@ -127,7 +127,7 @@ func (d *directories) checkPeer(address string, peer protocol.Hello) error {
 }
 
 // linkSays takes what a member says on a link of ours of its directory.
-func (d *directories) linkSays(from protocol.MemberID, address string, standing *protocol.Standing) {
+func (d *directories) linkSays(from protocol.MemberID, address string, standing *protocol.Watermark) {
 	if !d.isConfigured(from, address) {
 		return
 	}
@@ -197,7 +197,7 @@ func (d *directories) keepInTouch() {
 	if conf.Names(d.m.identity.Member) {
 		d.m.transport.keep(conf)
 	}
-	d.m.server.Tell(d.standing(), conf.Names)
+	d.m.server.Tell(d.watermark(), conf.Names)
 }
 
 // greetOnce has a member that the configuration does not name shake hands with those

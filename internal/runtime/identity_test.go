@@ -216,7 +216,7 @@ func TestAForgedGreetingLocksNobodyOut(t *testing.T) {
 				Hello: func() protocol.Hello {
 					return protocol.Hello{Cluster: m.Cluster(), Member: c.members["a3"].ID(), Name: "a3", Starts: 1 << 40, Run: 99, Sequence: 1 << 40}
 				}}, security.Plaintext().Dial)
-			link.Send([]protocol.Message{&protocol.Standing{Starts: 1 << 41, Run: 99, Sequence: 1 << 41}})
+			link.Send([]protocol.Message{&protocol.Watermark{Starts: 1 << 41, Run: 99, Sequence: 1 << 41}})
 			select {
 			case err := <-states:
 				if err == nil {
@@ -414,7 +414,7 @@ func TestAGreetingSaysWhereItsRunBegan(t *testing.T) {
 	if now, said := m.log.DurableSequence(), m.hello(); said != before || now <= said.Sequence {
 		t.Errorf("got greeting %+v at record %d, want %+v as before", said, now, before)
 	}
-	if said := m.dirs.standing().Sequence; said <= before.Sequence {
+	if said := m.dirs.watermark().Sequence; said <= before.Sequence {
 		t.Errorf("says on its streams that it has come to record %d, want more than %d", said, before.Sequence)
 	}
 }

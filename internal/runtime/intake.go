@@ -16,16 +16,16 @@ const aliveFor = 50 * time.Millisecond
 // intake hands what is asked of a member to its loop, and each answer back. Any goroutine
 // may use it.
 type intake struct {
-	mailbox *mailbox
-	answers *member.Answers
-	gate    *gate
-	clock   *clock
-	turned  atomic.Int64 // the clock at the loop's last turn
-	reached atomic.Bool  // a member has sent this one something
-	barred  *atomic.Pointer[bar]
-	doubted atomic.Pointer[error] // why the state must not be served
-	accepts func(*protocol.Command) error
-	ended   func() error // why nothing is answered any more
+	mailbox   *mailbox
+	answers   *member.Answers
+	gate      *gate
+	clock     *clock
+	turned    atomic.Int64 // the clock at the loop's last turn
+	reached   atomic.Bool  // a member has sent this one something
+	barred    *atomic.Pointer[bar]
+	suspended atomic.Pointer[error] // why the state must not be served
+	accepts   func(*protocol.Command) error
+	ended     func() error // why nothing is answered any more
 }
 
 // serveCommand hands a command to the loop.
@@ -87,7 +87,7 @@ func (i *intake) submit(s replica.Submission, reply func(protocol.Result)) (id u
 // block. The returned function says that nobody waits any more.
 func (i *intake) atReadIndex(then func(began protocol.Instant, err error)) (forget func()) {
 	nothing := func() {}
-	if p := i.doubted.Load(); p != nil {
+	if p := i.suspended.Load(); p != nil {
 		then(0, *p)
 		return nothing
 	}
@@ -158,7 +158,7 @@ func (i *intake) datagram(from protocol.MemberID, packet []byte) {
 // notAnswered is the error of a request of this process that has no answer when
 // its context ends.
 func notAnswered(kind protocol.RequestKind, ended error, waits string) error {
-	if kind == protocol.RequestCommand || kind == protocol.RequestSeats {
+	if kind == protocol.RequestCommand || kind == protocol.RequestMembershipChange {
 		return protocol.ErrUnknownOutcome.With("the outcome is unknown, the write may have happened: " + waits).Because(ended)
 	}
 	return protocol.ErrUnavailable.With("this member has not answered so far: it is very busy, or hangs").Because(ended)

@@ -125,7 +125,7 @@ func checkName(ctx context.Context, m *Member, self protocol.MemberID, info *pro
 			return protocol.ErrNameTaken.With(fmt.Sprintf("the name %q is in use by member %s", n.Name, n.Member.Short()) + fmt.Sprintf(format, args...))
 		}
 		switch {
-		case n.Seated && !m.cfg.Replace:
+		case n.Named && !m.cfg.Replace:
 			return taken(": choose another --name, or start that member again with its own directory; if that is lost for good, take over its seat with --replace, or run `starling remove %s` first", n.Name)
 		case n.Address != m.advertise && m.asker().runsAt(ctx, n): // where this one is no other is
 			return taken(", which runs at %s: choose another --name, or stop that one first", n.Address)

@@ -39,7 +39,7 @@ func (m *Member) loop() {
 
 // handle serves one round of mail. Completions come first: they release what
 // others wait for. What was applied goes before what has come of steps: a checkpoint is
-// of a mark that the replica has heard of.
+// of a checkpoint entry that the replica has heard of.
 func (m *Member) handle(now protocol.Instant, in *mail) {
 	for _, a := range in.applied {
 		m.replica.Applied(now, a)
@@ -106,7 +106,7 @@ func (p *published) standsBy() bool { return p.status.Role == protocol.RoleReser
 // what has changed.
 func (m *Member) publish(now protocol.Instant) {
 	s := m.replica.Status(now)
-	m.withhold(&s)
+	m.gateServing(&s)
 	conf, _ := m.replica.Configurations().Latest()
 	m.source.note(now, s, m.cfg.orphanAfter())
 	next := &published{
@@ -125,7 +125,7 @@ func (m *Member) publish(now protocol.Instant) {
 	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
 		m.transport.know(m.replica.Peers(), conf.Configuration)
-		m.seating.tell(&conf.Configuration)
+		m.namedSaid.tell(&conf.Configuration)
 	}
 	if last == nil || last.status.Role != s.Role {
 		m.announce()
@@ -135,10 +135,10 @@ func (m *Member) publish(now protocol.Instant) {
 	}
 }
 
-// Seated reports whether a member holds as committed, and with no change under way, a
+// IsNamed reports whether a member holds as committed, and with no change under way, a
 // configuration of so many voters; if not, why not. Until all members do, those of the
 // configuration before decide somewhere, too: whoever stops one of them may stop all.
-func Seated(m *Member, voters int) error {
+func IsNamed(m *Member, voters int) error {
 	p := m.published.Load()
 	switch {
 	case p == nil:

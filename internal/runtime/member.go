@@ -50,7 +50,7 @@ type Member struct {
 
 	changed *broadcast
 	acquaintances
-	seating seating
+	namedSaid namedSaid
 	whereabouts
 	display
 
@@ -59,7 +59,7 @@ type Member struct {
 
 // reading is what queries are answered from: the state, and who waits for it.
 type reading struct {
-	levels levels
+	levels consistentReads
 	state  member.Reads
 }
 
@@ -75,7 +75,7 @@ type applying struct {
 type care struct {
 	guard    guard
 	premises premises
-	books    books
+	books    remembered
 }
 
 // display is what the loop shows to all who do not ask it.
@@ -205,7 +205,7 @@ func (m *Member) endAll(graceful bool) {
 	}
 	m.machine.Close()
 	if graceful && m.Err() == nil {
-		m.dirs.keepSightings()
+		m.dirs.saveWatermarks()
 		if err := m.log.Sync(); err == nil {
 			_ = m.log.Settle()
 		}
@@ -214,10 +214,10 @@ func (m *Member) endAll(graceful bool) {
 	m.premises.close()
 }
 
-// doubt stops serving: this member's log is of another history than the actives'.
+// suspendServing stops serving: this member's log is of another history than the actives'.
 // What it holds is kept, for it may be all that is left of what was acknowledged.
-func (m *Member) doubt(d *gossip.Divergence) {
+func (m *Member) suspendServing(d *gossip.Divergence) {
 	err := error(protocol.ErrNotServing.With(d.String()))
-	m.doubted.Store(&err)
+	m.suspended.Store(&err)
 	m.logger.Error("diverged", "index", d.Index, "mine", d.Mine, "theirs", d.Theirs, "by", m.nameOf(d.By))
 }

@@ -43,8 +43,8 @@ func (c *cluster) located(voters ...string) {
 			}
 			for _, name := range voters {
 				want := c.members[name].Addr()
-				if line, _ := conf.Find(c.members[name].ID()); line.Address != want || line.Name != name || line.Seat != protocol.SeatVoter {
-					return fmt.Errorf("%s has %s at %q as %s, want a voter at %s", m.Name(), line.Name, line.Address, line.Seat, want)
+				if line, _ := conf.Find(c.members[name].ID()); line.Address != want || line.Name != name || line.Suffrage != protocol.SuffrageVoter {
+					return fmt.Errorf("%s has %s at %q as %s, want a voter at %s", m.Name(), line.Name, line.Address, line.Suffrage, want)
 				}
 				if x, _ := line(m, name); x.Moved || x.Configured != "" || x.Address != want {
 					return fmt.Errorf("%s says %+v", m.Name(), x)

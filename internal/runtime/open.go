@@ -12,11 +12,11 @@ import (
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/config"
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/security"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -50,7 +50,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		repairer: newRepairer(),
 		display:  display{announcing: make(chan struct{}, 1)},
 		syncs:    newSyncWatch(cfg.activeConfig().Election),
-		care:     care{books: books{wake: make(chan struct{}, 1)}},
+		care:     care{books: remembered{wake: make(chan struct{}, 1)}},
 	}
 	m.dirs = newDirectories(m)
 	m.barred, m.accepts, m.ended = &m.dirs.barred, m.takes, m.stopped
@@ -104,7 +104,7 @@ func (m opening) openAll(ctx context.Context, tcp net.Listener, udp net.PacketCo
 	if err := awaitOwnName(others, m.Member); err != nil {
 		return err
 	}
-	if err := m.dirs.recallSightings(); err != nil {
+	if err := m.dirs.loadWatermarks(); err != nil {
 		return err
 	}
 	if err := m.openCheckpoints(); err != nil {
@@ -175,14 +175,14 @@ func (m opening) openReplica(ctx context.Context) error {
 	if err := m.newRun(); err != nil {
 		return err
 	}
-	rec, restored, err := keeper.Start(ctx, m.log, m.checkpoints.store, m.machine, keeper.Options{
+	rec, restored, err := snapshotter.Start(ctx, m.log, m.checkpoints.store, m.machine, snapshotter.Options{
 		Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart, Elsewhere: m.elsewhere,
 	})
 	if err != nil {
 		return err
 	}
 	if err := m.machine.Stopped(); err != nil {
-		m.doubted.Store(&err)
+		m.suspended.Store(&err)
 	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
@@ -200,7 +200,7 @@ func (m opening) openReplica(ctx context.Context) error {
 	m.driver = member.New(member.Config{
 		Answers: m.answers,
 		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m.Member},
-		Progress: func() func(keeper.Progress) { return m.logProgress(string(member.Installed)) },
+		Progress: func() func(snapshotter.Progress) { return m.logProgress(string(member.Installed)) },
 	})
 	if err := m.machine.Stopped(); err != nil {
 		r.CannotApply(m.clock.Now(), err)
@@ -247,10 +247,10 @@ func (m opening) start(tcp net.Listener, udp net.PacketConn) error {
 		return fmt.Errorf("membership: %w", err)
 	}
 	m.swim = s
-	rec := m.log.Recovered()
+	rec := m.log.Opened()
 	seated, _ := rec.Configurations.Latest()
-	m.seating.swim = s
-	m.seating.tell(&seated.Configuration)
+	m.namedSaid.swim = s
+	m.namedSaid.tell(&seated.Configuration)
 	m.source.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, func() { m.repairs.answer(m.Member) }, m.lookAround,

@@ -55,9 +55,9 @@ func TestRefusedRequestsHurtNobody(t *testing.T) {
 			Session: 1, Sequence: 1, Resource: resource, Type: typ, Version: 1, Operation: operation, Argument: make([]byte, argument),
 		}}
 	}
-	query := func(resource string, argument int, level protocol.Level) *protocol.Request {
+	query := func(resource string, argument int, level protocol.Consistency) *protocol.Request {
 		return &protocol.Request{Kind: protocol.RequestQuery, Query: &protocol.Query{
-			Resource: resource, Type: "map", Operation: "get", Argument: make([]byte, argument), Level: level, MaxAge: -1,
+			Resource: resource, Type: "map", Operation: "get", Argument: make([]byte, argument), Consistency: level, MaxAge: -1,
 		}}
 	}
 	watch := func(resource, typ string, prefix int) *protocol.Request {
@@ -142,7 +142,7 @@ func TestRefusedRequestsHurtNobody(t *testing.T) {
 func (c *cluster) neighbour(conn *wire.ClientConn, what string) {
 	err := c.settled(func() (*protocol.Response, error) {
 		return conn.Do(c.ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &protocol.Query{
-			Resource: "m", Type: "map", Operation: "size", Level: protocol.Linearizable,
+			Resource: "m", Type: "map", Operation: "size", Consistency: protocol.Linearizable,
 		}})
 	})
 	if err != nil && c.ctx.Err() == nil {

@@ -55,7 +55,7 @@ func (d *directories) barBy(text string, refusal error, r wal.Refusal) error {
 	err := error(&protocol.Error{Code: code, Text: text, Cause: refusal})
 	serving := error(protocol.ErrNotServing.With(text))
 	d.barred.Store(&bar{err})
-	d.m.doubted.Store(&serving)
+	d.m.suspended.Store(&serving)
 	defer d.m.changed.tell()
 	d.m.logger.Error("this member's directory is refused: it neither votes nor acknowledges any more", "err", err)
 	if d.m.cfg.Dir == "" {

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/security"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
@@ -30,7 +30,7 @@ const listenTries, listenPause = 40, 50 * time.Millisecond
 func (m opening) repairLog(ctx context.Context, tcp net.Listener, udp net.PacketConn) (net.Listener, net.PacketConn, error) {
 	address := tcp.Addr().String()
 	for try := 1; ; try++ {
-		rec := m.log.Recovered()
+		rec := m.log.Opened()
 		if !repair.Needed(m.identity.Member, &rec) {
 			return tcp, udp, nil
 		}
@@ -59,10 +59,10 @@ func (m opening) repairLog(ctx context.Context, tcp net.Listener, udp net.Packet
 }
 
 // repairOnce asks for what is damaged, writes the repaired log, and opens it.
-func (m opening) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Recovered, tcp net.Listener, udp net.PacketConn) error {
+func (m opening) repairOnce(ctx context.Context, log *wal.Log, rec *storage.Opened, tcp net.Listener, udp net.PacketConn) error {
 	began := m.clock.Now()
-	o := keeper.Options{Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart}
-	own, err := keeper.Sound(ctx, m.checkpoints.store, m.emptyMachine(), o)
+	o := snapshotter.Options{Progress: m.logProgress("reading the checkpoint"), Tell: m.tellStart}
+	own, err := snapshotter.Sound(ctx, m.checkpoints.store, m.emptyMachine(), o)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (r *repairs) asked(m *Member, from protocol.MemberID, want *protocol.Repair
 func heldBy(m *Member) repair.Held {
 	h := m.replica.Held()
 	// [S] Only an active whose log is not in doubt may say what was committed.
-	h.Active = h.Active && m.doubted.Load() == nil
+	h.Active = h.Active && m.suspended.Load() == nil
 	return h
 }
 

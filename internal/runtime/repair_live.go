@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -29,7 +29,7 @@ func newRepairer() repairer {
 
 // run takes one step after the other.
 func (x *repairer) run(m *Member) {
-	var r keeper.Rebuilding
+	var r snapshotter.Rebuilding
 	defer r.Close()
 	x.steps.serve(m.stop, func(step repair.Step) bool {
 		job, done := r.Begin(m.log, step)
@@ -40,7 +40,7 @@ func (x *repairer) run(m *Member) {
 	})
 }
 
-func (x *repairer) do(m *Member, job *keeper.Job) error {
+func (x *repairer) do(m *Member, job *snapshotter.Job) error {
 	if job.Writer {
 		return x.byWriter(m, func() error { return job.Do(context.Background()) })
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/swim"
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
@@ -28,10 +28,10 @@ const repairTold = 10 * time.Second
 // of it ends before the member starts.
 type repairing struct {
 	m        *Member
-	rec      *storage.Recovered
+	rec      *storage.Opened
 	start    *repair.Start
 	box      *mailbox
-	installs keeper.Installation
+	installs snapshotter.Installation
 
 	peers    int
 	began    protocol.Instant
@@ -41,7 +41,7 @@ type repairing struct {
 	progress atomic.Pointer[string]
 }
 
-func newRepairing(m *Member, log *wal.Log, rec *storage.Recovered, own []storage.Begin) *repairing {
+func newRepairing(m *Member, log *wal.Log, rec *storage.Opened, own []storage.Begin) *repairing {
 	now := m.clock.Now()
 	g := &repairing{m: m, rec: rec, box: newMailbox(), began: now, told: now}
 	cfg := repair.Config{ID: m.identity.Member, Seed: seed(m.identity.Member, m.identity.Starts), Run: m.run, Zone: m.cfg.Zone}

@@ -409,7 +409,7 @@ func TestOnlyASoundActiveSaysWhatIsCommitted(t *testing.T) {
 		t.Errorf("a passive says %+v", h)
 	}
 	doubt := error(protocol.ErrNotServing)
-	a.doubted.Store(&doubt)
+	a.suspended.Store(&doubt)
 	if h := held(a); h.Active {
 		t.Errorf("an active whose log is in doubt says %+v", h)
 	}

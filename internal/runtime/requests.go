@@ -58,7 +58,7 @@ func (m *Member) watchWithin(w *protocol.Watch, bytesMax int) (resources.WatchSt
 	if err := m.Err(); err != nil {
 		return nil, err
 	}
-	if p := m.doubted.Load(); p != nil {
+	if p := m.suspended.Load(); p != nil {
 		return nil, *p
 	}
 	return m.machine.WatchWithin(w, bytesMax)
@@ -84,8 +84,8 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 	switch req.Kind {
 	case protocol.RequestCommand:
 		return m.serveCommand(req, reply)
-	case protocol.RequestSeats:
-		return m.serveSeats(req.Seats, reply)
+	case protocol.RequestMembershipChange:
+		return m.serveMembershipChange(req.MembershipChange, reply)
 	case protocol.RequestAutopilot:
 		return m.serveAutopilot(func(report *protocol.AutopilotReport) {
 			respond(&protocol.Response{ID: req.ID, Kind: req.Kind, Autopilot: report})
@@ -112,10 +112,10 @@ func (m *Member) serveRequest(ctx context.Context, req *protocol.Request, respon
 // longer than wait lasts, and then says for what; the query itself stops at its
 // next read after ctx has ended.
 func (m *Member) query(ctx, wait context.Context, q *protocol.Query) protocol.Result {
-	if result, ok := m.state.AtHand(ctx, q); ok {
+	if result, ok := m.state.NoForwarding(ctx, q); ok {
 		return result
 	}
-	if q.Level != protocol.Linearizable {
+	if q.Consistency != protocol.Linearizable {
 		return m.queryLater(ctx, wait, q)
 	}
 	type answer struct {

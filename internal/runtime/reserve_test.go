@@ -63,7 +63,7 @@ func TestReserveTakesThePlaceOfADeadPassive(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := protocol.Autopilot{Passives: 1, FailedAfter: time.Second}
-	if _, err := caller.Seats(c.ctx, protocol.SeatChange{Version: report.Configuration.Index, Autopilot: &set}); err != nil {
+	if _, err := caller.ChangeMembership(c.ctx, protocol.MembershipChange{Version: report.Configuration.Index, Autopilot: &set}); err != nil {
 		t.Fatal(err)
 	}
 	c.kill("p1")

@@ -27,7 +27,7 @@ func forgetDirectories(m *Member) {
 // else in its place.
 func (c *cluster) reads(m *Member, key string) (value []byte, code protocol.Code) {
 	c.t.Helper()
-	q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Level: protocol.Linearizable}
+	q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Consistency: protocol.Linearizable}
 	q.Argument, _ = resources.AppendValue(nil, kvmap.KeyRequest(key))
 	r, err := m.Do(c.ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &q})
 	if err != nil {

@@ -74,9 +74,9 @@ func (c *cluster) copyOf(name string) string {
 func (c *cluster) watched(name string, by ...string) {
 	c.t.Helper()
 	m := c.members[name]
-	for _, keeper := range by {
-		c.eventually(keeper+" has met "+name, func() error {
-			if last := c.members[keeper].dirs.seen.Seen(m.ID()); last.Run != m.run {
+	for _, snapshotter := range by {
+		c.eventually(snapshotter+" has met "+name, func() error {
+			if last := c.members[snapshotter].dirs.seen.Seen(m.ID()); last.Run != m.run {
 				return fmt.Errorf("start %d is known", last.Starts)
 			}
 			return nil
@@ -124,10 +124,10 @@ func TestRolledBackDirectoryIsKnownAfterARestart(t *testing.T) {
 	c.watched("a3", "a1", "a2")
 	c.put(c.client(c.members["a1"]), "k", "v")
 	id, starts := c.members["a3"].ID(), c.members["a3"].identity.Starts
-	for _, keeper := range []string{"a1", "a2"} {
-		c.eventually(keeper+" writes what it has seen", func() error {
-			var s member.Sightings
-			err := s.Recall(vfs.OS(), c.configs[keeper].Dir)
+	for _, snapshotter := range []string{"a1", "a2"} {
+		c.eventually(snapshotter+" writes what it has seen", func() error {
+			var s member.Watermarks
+			err := s.Recall(vfs.OS(), c.configs[snapshotter].Dir)
 			if err == nil && s.Seen(id).Starts != starts {
 				err = fmt.Errorf("start %d", s.Seen(id).Starts)
 			}

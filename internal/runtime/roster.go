@@ -40,13 +40,13 @@ func (x *roster) list(self *protocol.Status) []protocol.MemberStatus {
 	for _, a := range x.conf.Members {
 		seats[a.ID] = a.Address
 		line := get(a.ID)
-		line.Name, line.Address, line.Seat, line.Role = a.Name, a.Address, a.Seat.String(), protocol.RoleActive.String()
+		line.Name, line.Address, line.Suffrage, line.Role = a.Name, a.Address, a.Suffrage.String(), protocol.RoleActive.String()
 	}
 	for _, p := range x.peers {
 		line := get(p.ID)
 		line.Name, line.Address, line.Alive = p.Name, p.Address, true
 		line.Moved, line.Configured = elsewhere(seats, &p)
-		if line.Seat == "" {
+		if line.Suffrage == "" {
 			line.Role = p.Role.String()
 		}
 	}
@@ -59,13 +59,13 @@ func (x *roster) list(self *protocol.Status) []protocol.MemberStatus {
 	}
 	for _, k := range x.unheard {
 		line := get(k.ID)
-		if line.Alive || line.Seat == "" && x.wall.Sub(k.Heard) > protocol.ListedFor {
+		if line.Alive || line.Suffrage == "" && x.wall.Sub(k.Heard) > protocol.ListedFor {
 			if !line.Alive {
 				delete(byID, k.ID)
 			}
 			continue
 		}
-		if line.Seat == "" {
+		if line.Suffrage == "" {
 			line.Name, line.Address, line.Role = k.Name, k.Address, k.Role.String()
 		}
 		if !k.Heard.IsZero() {
@@ -109,10 +109,10 @@ func reach(advertise string) string {
 // namesIn are the labels in use.
 func namesIn(s *protocol.Status) (list []protocol.NameInUse) {
 	for _, x := range s.Members {
-		if !x.Alive && x.Seat == "" {
+		if !x.Alive && x.Suffrage == "" {
 			continue // who has gone leaves the name to others
 		}
-		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID, Address: x.Address, Seated: x.Seat != ""})
+		list = append(list, protocol.NameInUse{Name: x.Name, Member: x.ID, Address: x.Address, Named: x.Suffrage != ""})
 	}
 	return list
 }

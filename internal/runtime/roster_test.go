@@ -18,7 +18,7 @@ func TestARosterListsWhoMayComeBack(t *testing.T) {
 	x := roster{
 		now: protocol.Instant(10 * time.Second), wall: wall, leader: id(2),
 		conf: protocol.Configuration{Members: []protocol.ActiveMember{
-			{ID: id(1), Name: "a1", Address: "h:1", Seat: protocol.SeatVoter}, {ID: id(2), Name: "a2", Address: "h:2", Seat: protocol.SeatVoter},
+			{ID: id(1), Name: "a1", Address: "h:1", Suffrage: protocol.SuffrageVoter}, {ID: id(2), Name: "a2", Address: "h:2", Suffrage: protocol.SuffrageVoter},
 		}},
 		peers: []protocol.Peer{{ID: id(3), Name: "p1", Address: "h:3", Role: protocol.RolePassive}},
 		heard: []gossip.Heard{{ID: id(3), Applied: 7, At: protocol.Instant(8 * time.Second), AgeKnown: true, Age: time.Second}},

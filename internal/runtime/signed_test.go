@@ -45,7 +45,7 @@ func lying(m *Member, list []replica.Send) []replica.Send {
 		if h, ok := s.Message.(*protocol.Have); ok {
 			if h.AnswerTo != 0 {
 				h.FreshKnown, h.FreshIndex, h.FreshAge = true, 1, 0
-				h.Seal = protocol.Seal{Key: [8]byte(keys.PublicOf(keyOf(1))[:8]), Signature: [64]byte{1}}
+				h.Signature = protocol.Signature{Key: [8]byte(keys.PublicOf(keyOf(1))[:8]), Bytes: [64]byte{1}}
 			}
 			if f := forgedBy(m); f != nil {
 				out = append(out, replica.Send{Envelope: protocol.Envelope{From: s.From, To: s.To, Message: f}, Datagram: true})
@@ -66,7 +66,7 @@ func forgedBy(m *Member) *protocol.Frame {
 	protocol.EncodeEntries(entries)
 	return &protocol.Frame{
 		Origin: s.Leader, Before: before, Commit: s.Commit + 1, Entries: entries,
-		Seal: protocol.Seal{Key: [8]byte(keys.PublicOf(keyOf(1))[:8]), Signature: [64]byte{2}},
+		Signature: protocol.Signature{Key: [8]byte(keys.PublicOf(keyOf(1))[:8]), Bytes: [64]byte{2}},
 	}
 }
 
@@ -146,15 +146,15 @@ func TestMemberWithoutAKeyGetsNoSeat(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if now = got.Autopilot; !strings.Contains(now.Word, "a2 has no key") {
-			return fmt.Errorf("the last word is %q", now.Word)
+		if now = got.Autopilot; !strings.Contains(now.Reason, "a2 has no key") {
+			return fmt.Errorf("the last word is %q", now.Reason)
 		}
 		if !j.has("level=WARN msg=barred") || !j.has("with=a2") {
 			return fmt.Errorf("it said: %s", j.tail(5))
 		}
 		return nil
 	})
-	got, err := m.Do(c.ctx, &protocol.Request{Kind: protocol.RequestSeats, Seats: &protocol.SeatChange{Version: now.Configuration.Index, Promote: []protocol.MemberID{mute.ID()}}})
+	got, err := m.Do(c.ctx, &protocol.Request{Kind: protocol.RequestMembershipChange, MembershipChange: &protocol.MembershipChange{Version: now.Configuration.Index, Promote: []protocol.MemberID{mute.ID()}}})
 	if err != nil || got.Result.Code != protocol.ErrNotEligible.Code || !strings.Contains(got.Result.Text, "a2 has no key") {
 		t.Errorf("by hand: got %+v, %v, want %v", got, err, protocol.ErrNotEligible)
 	}

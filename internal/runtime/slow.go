@@ -81,16 +81,16 @@ func (w *syncWatch) look(m *Member) {
 	w.said, w.longest, w.slow = time.Now(), 0, 0
 }
 
-// books are the small files in which a member remembers others. They are written by a
+// remembered are the small files in which a member remembers others. They are written by a
 // goroutine of their own, at each pulse of lookAround: whatever else a member does now
 // and then must not wait for a disk.
-type books struct {
+type remembered struct {
 	wake chan struct{}
 	complaints
 }
 
 // open wakes the goroutine.
-func (b *books) open() {
+func (b *remembered) open() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -98,7 +98,7 @@ func (b *books) open() {
 }
 
 // kept says in the log that a book cannot be written, and that it can again.
-func (b *books) kept(m *Member, what string, err error) {
+func (b *remembered) kept(m *Member, what string, err error) {
 	cannot := "cannot remember " + what
 	if err != nil {
 		b.fails(m.logger, m.clock.Now(), cannot, "err", err)
@@ -108,7 +108,7 @@ func (b *books) kept(m *Member, what string, err error) {
 }
 
 // keep is the goroutine.
-func (b *books) keep(m *Member) {
+func (b *remembered) keep(m *Member) {
 	for {
 		select {
 		case <-b.wake:
@@ -120,7 +120,7 @@ func (b *books) keep(m *Member) {
 			return
 		}
 		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, func(err error) { b.kept(m, "the addresses of the others", err) })
-		m.dirs.noteSightings()
+		m.dirs.noteWatermarks()
 		m.guard.look(m)
 	}
 }

@@ -29,7 +29,7 @@ func (m *Member) status() *protocol.Status {
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.observer.Get(observe.Unheard), LogLost: m.observer.Get(observe.LogLost), Unknown: r.Unknown,
 		Counts: m.observer.List(),
-		Level:  r.Level, LevelKnown: protocol.FormatKnown, LevelWord: r.LevelWord,
+		Level:  r.Level, LevelKnown: protocol.FormatKnown, LevelReason: r.LevelReason,
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
 	if err := m.readyNow(r); err != nil {
@@ -94,7 +94,7 @@ func (m *Member) readyNow(r replica.Status) error {
 	if m.stopping.Load() {
 		return protocol.ErrClosed.With("the member has stopped")
 	}
-	if p := m.doubted.Load(); p != nil {
+	if p := m.suspended.Load(); p != nil {
 		return *p
 	}
 	if why, room := m.guard.waiting(); why != "" && !room {

@@ -118,7 +118,7 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 func (t *transport) takesBack(id protocol.MemberID) func(string, protocol.Message) {
 	dirs, box := t.m.dirs, t.box
 	return func(address string, msg protocol.Message) {
-		if standing, ok := msg.(*protocol.Standing); ok {
+		if standing, ok := msg.(*protocol.Watermark); ok {
 			dirs.linkSays(id, address, standing)
 		} else {
 			box.message(id, msg, false)
@@ -261,7 +261,7 @@ func (h handler) Receive(from protocol.MemberID, msg protocol.Message) {
 	h.m.swim.News(from)
 	h.m.reached.Store(true)
 	switch msg := msg.(type) {
-	case *protocol.Standing: // anybody can say that of anybody: see linkSays
+	case *protocol.Watermark: // anybody can say that of anybody: see linkSays
 		h.m.observer.Add(observe.Unheard, 1)
 	case *protocol.RepairWant:
 		h.m.repairs.asked(h.m, from, msg)

@@ -24,8 +24,8 @@ var boundaryNames = [boundaries]string{
 	"while a running log is repaired",
 }
 
-// fuse is a crash that waits for a boundary.
-type fuse struct {
+// crashPoint is a crash that waits for a boundary.
+type crashPoint struct {
 	armed bool
 	at    boundary
 	power bool
@@ -33,17 +33,17 @@ type fuse struct {
 	skip int
 }
 
-// fused reports whether the member is to die in the middle of what it begins
-// now, and takes the fuse.
-func (m *member) fused(b boundary) bool {
-	if !m.fuse.armed || m.fuse.at != b {
+// atCrashPoint reports whether the member is to die in the middle of what it begins
+// now, and takes the crash point.
+func (m *member) atCrashPoint(b boundary) bool {
+	if !m.crashPoint.armed || m.crashPoint.at != b {
 		return false
 	}
-	if m.fuse.skip > 0 {
-		m.fuse.skip--
+	if m.crashPoint.skip > 0 {
+		m.crashPoint.skip--
 		return false
 	}
-	m.torn, m.fuse.armed = m.fuse.power, false
+	m.torn, m.crashPoint.armed = m.crashPoint.power, false
 	m.s.counts.add(countBoundary+tally(b), 1)
 	return true
 }
@@ -51,15 +51,15 @@ func (m *member) fused(b boundary) bool {
 // survives says that a member has come to a boundary, and reports whether it
 // lives on.
 func (m *member) survives(b boundary) bool {
-	if !m.fuse.armed || m.fuse.at != b {
+	if !m.crashPoint.armed || m.crashPoint.at != b {
 		return true
 	}
-	if m.fuse.skip > 0 {
-		m.fuse.skip--
+	if m.crashPoint.skip > 0 {
+		m.crashPoint.skip--
 		return true
 	}
-	power := m.fuse.power
-	m.fuse = fuse{}
+	power := m.crashPoint.power
+	m.crashPoint = crashPoint{}
 	m.s.counts.add(countBoundary+tally(b), 1)
 	m.s.crash(m, power, boundaryNames[b])
 	return false

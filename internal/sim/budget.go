@@ -62,7 +62,7 @@ func (s *cluster) lost(id protocol.MemberID, without *member) bool {
 		return true
 	}
 	m := s.byID(id)
-	return m != nil && (m.hurt || m.copied != nil || m.doubted())
+	return m != nil && (m.hurt || m.copied != nil || m.suspended())
 }
 
 // inForce returns the configurations of a member's log that may be in force.
@@ -82,7 +82,7 @@ func (m *member) inForce() []protocol.ConfigurationAt {
 func (s *cluster) bears(c protocol.Configuration, without *member) bool {
 	for _, half := range []func(protocol.ActiveMember) bool{
 		func(l protocol.ActiveMember) bool {
-			return l.Seat == protocol.SeatVoter || l.Seat == protocol.SeatLearner && s.lost(l.ID, without)
+			return l.Suffrage == protocol.SuffrageVoter || l.Suffrage == protocol.SuffrageLearner && s.lost(l.ID, without)
 		},
 		func(l protocol.ActiveMember) bool { return l.Outgoing },
 	} {

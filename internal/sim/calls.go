@@ -66,14 +66,14 @@ type ailments struct{ s *nemesis }
 
 func (a ailments) strike() {
 	s := a.s
-	if s.calm {
+	if s.quiet {
 		return
 	}
 	r, sorts := s.random.calls, callSorts()
-	if m := s.machines()[r.IntN(len(s.machines()))]; s.truce == 0 && s.copying == nil {
+	if m := s.machines()[r.IntN(len(s.machines()))]; s.faultFreeFor == 0 && s.copying == nil {
 		switch {
 		case chance(r, s.plan.sectors):
-			if m.up() && m.restored == nil {
+			if m.up() && m.rolledBack == nil {
 				m.rot = rotUnreadable
 			}
 		case len(m.disk.fs.Troubles()) < troublesMax:
@@ -88,7 +88,7 @@ func (d *disk) watches(s *stage, m *member) {
 	d.excused = 0
 	d.fs.OnTrouble(func(err error) {
 		s.counts.add(countFailedCalls, 1)
-		s.trace.note(markFault, m.number, 300, 0)
+		s.trace.note(tagFault, m.number, 300, 0)
 		s.trace.tell(m, colorTrouble, "%% %v", err)
 	})
 }

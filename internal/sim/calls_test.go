@@ -195,7 +195,7 @@ func (m *member) pointersHold(t *testing.T) {
 	t.Helper()
 	disk := vfs.NewMemory(1)
 	disk.SetCapacity(1 << 40)
-	disk.Restore(m.disk.fs.Snapshot(directory))
+	disk.Rollback(m.disk.fs.Snapshot(directory))
 	store, err := checkpoint.Open(disk, filepath.Join(directory, checkpoint.Folder), standin.New(disk, m.s.plan.chunk), checkpoint.Options{SpaceReserve: 1, BootID: "a copy", ChunkBytes: m.s.plan.chunk})
 	if err != nil {
 		t.Errorf("%s: %v", m.name, err)

@@ -102,9 +102,9 @@ func TestACommitWithoutADurableMajorityIsFound(t *testing.T) {
 	ids := []protocol.MemberID{{1}, {2}, {3}}
 	var c protocol.Configuration
 	for _, id := range ids {
-		c = c.With(protocol.ActiveMember{ID: id, Seat: protocol.SeatVoter})
+		c = c.With(protocol.ActiveMember{ID: id, Suffrage: protocol.SuffrageVoter})
 	}
-	c = c.With(protocol.ActiveMember{ID: protocol.MemberID{4}, Seat: protocol.SeatLearner})
+	c = c.With(protocol.ActiveMember{ID: protocol.MemberID{4}, Suffrage: protocol.SuffrageLearner})
 	all := []protocol.ConfigurationAt{{Index: 1, Configuration: c}}
 	on := func(list ...byte) func(protocol.MemberID, protocol.Index) protocol.LogSum {
 		return func(id protocol.MemberID, i protocol.Index) protocol.LogSum {
@@ -151,7 +151,7 @@ func TestAPromiseThatIsNotDurableIsFound(t *testing.T) {
 		{"an acknowledgement before the sync", other, false, &protocol.AppendAnswer{Term: 2, Index: 2}, RulePromise},
 		{"an acknowledgement of more than that", other, true, &protocol.AppendAnswer{Term: 2, Index: 3}, RulePromise},
 		{"a rejection", other, false, &protocol.AppendAnswer{Term: 2, Index: 9, Reject: true}, ""},
-		{"the tip of a passive", other, false, &protocol.AppendAnswer{Term: 2, Index: 2, Passive: true}, ""},
+		{"the last index of a passive", other, false, &protocol.AppendAnswer{Term: 2, Index: 2, Passive: true}, ""},
 	} {
 		m := shadows{name: "m0"}
 		state := protocol.HardState{Term: 2, Vote: c.vote}
@@ -290,15 +290,15 @@ func TestWhatWasSyncedAndIsLostIsFound(t *testing.T) {
 		if c.half {
 			half = 1
 		}
-		wantRule(t, m.recovered(l, c.power, half, c.state, c.last, sum(uint64(c.last))), c.rule)
+		wantRule(t, m.onOpened(l, c.power, half, c.state, c.last, sum(uint64(c.last))), c.rule)
 	}
 }
 
 func TestTheFirstOpeningIsTakenOver(t *testing.T) {
 	var m shadows
 	l := testLedger()
-	rec := storage.Recovered{State: protocol.HardState{Term: 1, Commit: 1}, Tail: []protocol.Entry{entry(1, 1, 1)}}
-	wantRule(t, m.adopt(l, 0, &rec), "")
+	rec := storage.Opened{State: protocol.HardState{Term: 1, Commit: 1}, Tail: []protocol.Entry{entry(1, 1, 1)}}
+	wantRule(t, m.installState(l, 0, &rec), "")
 	if got, want := l.frontier(), protocol.Index(1); got != want {
 		t.Errorf("got %d committed, want %d", got, want)
 	}
@@ -399,8 +399,8 @@ func TestReadsOfAnotherStateAreFound(t *testing.T) {
 		wantRule(t, s.apply(t, k, int64(s.index+1)*5, 1), "")
 		wantRule(t, s.answered(k, result(t, int64(s.index)*5, s.index), &s.counts), "")
 	}
-	read := func(level protocol.Level) *call {
-		return &call{op: &op{kind: opCount, object: mapKeys, level: level}, client: &s.client, floor: 3}
+	read := func(level protocol.Consistency) *call {
+		return &call{op: &op{kind: opCount, object: mapKeys, consistency: level}, client: &s.client, floor: 3}
 	}
 	wantRule(t, s.answered(read(protocol.Local), result(t, 10, 2), &s.counts), "")
 	wantRule(t, s.answered(read(protocol.Local), result(t, 15, 2), &s.counts), RuleLocalRead)

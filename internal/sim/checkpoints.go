@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/machine"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
@@ -33,17 +33,17 @@ func (m *member) openStore() error {
 
 // startFrom brings log, checkpoints and machine together, and lets the checkers
 // follow.
-func (m *member) startFrom() (storage.Recovered, replica.Restored, error) {
+func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
 	m.machine = m.newMachine()
-	before := m.wal.Recovered()
-	rec, restored, err := keeper.Start(context.Background(), m.wal, m.checkpoints.store, m.machine, keeper.Options{Level: m.format})
+	before := m.wal.Opened()
+	rec, restored, err := snapshotter.Start(context.Background(), m.wal, m.checkpoints.store, m.machine, snapshotter.Options{Level: m.format})
 	m.unsure = err != nil
 	if err != nil {
 		return rec, restored, err
 	}
-	if rec.Shape.PrevIndex != before.Shape.PrevIndex { // a crash had come between an installation's two ends
+	if rec.LogTerms.PrevIndex != before.LogTerms.PrevIndex { // a crash had come between an installation's two ends
 		m.s.counts.add(countInstallsResumed, 1)
-		if err := m.log.reset(m.s.ledger, &storage.Begin{Index: rec.Shape.PrevIndex, Term: rec.Shape.PrevTerm, Sum: rec.Shape.PrevSum}, rec.State); err != nil {
+		if err := m.log.reset(m.s.ledger, &storage.Begin{Index: rec.LogTerms.PrevIndex, Term: rec.LogTerms.PrevTerm, Sum: rec.LogTerms.PrevSum}, rec.State); err != nil {
 			return rec, restored, err
 		}
 		m.log.synced(0)
@@ -85,17 +85,17 @@ func (m *member) noted(n *driver.Note) {
 	}
 }
 
-// adopt makes the installed state the one in force.
-func (m *member) adopt(a *replica.Apply) error {
-	m.driver.Adopt(a)
-	m.applied = a.Adopt
+// installState makes the installed state the one in force.
+func (m *member) installState(a *replica.Apply) error {
+	m.driver.Install(a)
+	m.applied = a.Installed
 	m.s.counts.add(countInstalls, 1)
-	m.s.trace.tell(m, colorSeat, "# its state is the installed one of %d", a.Adopt)
-	return m.takesOver(a.Adopt)
+	m.s.trace.tell(m, colorSuffrage, "# its state is the installed one of %d", a.Installed)
+	return m.takesOver(a.Installed)
 }
 
-// adopted checks a state that did not come from entries.
-func (s *state) adopted(name string, m *machine.Machine, i protocol.Index) error {
+// onInstalled checks a state that did not come from entries.
+func (s *state) onInstalled(name string, m *machine.Machine, i protocol.Index) error {
 	index, digest := m.Digest()
 	if index != i || i > protocol.Index(len(s.applies)) {
 		return violated(RuleOrder, "%s takes over a state at %d, its machine is at %d, the newest that anybody applied is %d", name, i, index, len(s.applies))

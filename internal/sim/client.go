@@ -90,7 +90,7 @@ func (s *load) addClient(i int) {
 		c.think()
 	}
 	c.keepAlive()
-	c.glances()
+	c.weakReads()
 }
 
 // think waits a while and then calls the next operation.
@@ -108,7 +108,7 @@ func (c *client) think() {
 
 // next calls one operation. Without a session it first opens one.
 func (c *client) next() {
-	if c.s.calm {
+	if c.s.quiet {
 		return
 	}
 	if chance(c.s.random.clients, 0.05) {
@@ -173,7 +173,7 @@ func (c *client) begin(session protocol.SessionID) {
 // keepAlive keeps the session alive, except during a nap.
 func (c *client) keepAlive() {
 	c.s.schedule.after(c.s.plan.session/3, c.keepAlive)
-	if c.session == 0 || c.nap > c.s.schedule.now || c.s.calm {
+	if c.session == 0 || c.nap > c.s.schedule.now || c.s.quiet {
 		return
 	}
 	c.call(&call{op: &op{kind: opKeepAlive}, session: c.session, window: c.window, then: func() {}})
@@ -212,7 +212,7 @@ func (k *call) try() {
 	if k.attempt > 1 && k.op.command() {
 		s.counts.add(countRetries, 1)
 	}
-	s.trace.note(markAsk, c.number, k.seq, uint64(k.attempt))
+	s.trace.note(tagAsk, c.number, k.seq, uint64(k.attempt))
 	k.round = nil
 	switch {
 	case k.aim != nil && k.attempt == 1:
@@ -231,7 +231,7 @@ func (k *call) took(response *protocol.Response, err error) {
 	if err == nil {
 		result = response.Result
 	}
-	s.trace.note(markAnswer, c.number, k.seq, uint64(result.Index))
+	s.trace.note(tagAnswer, c.number, k.seq, uint64(result.Index))
 	if s.trace.messages() {
 		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(codeOf(result, err)), result.Index)
 	}
@@ -299,7 +299,7 @@ func (k *call) errored(err error) {
 	if s.trace.messages() {
 		s.trace.say("%s: %s failed: %v", k.client.name, k, err)
 	}
-	if !s.calm {
+	if !s.quiet {
 		k.leaveAs(err)
 		return
 	}
@@ -328,7 +328,7 @@ func (c *client) callAgain(k *call, then func()) {
 // again repeats a call after a pause, or gives it up.
 func (k *call) again(why error) {
 	c, s := k.client, k.client.s
-	if !s.calm && s.schedule.now.Sub(k.began) > patience {
+	if !s.quiet && s.schedule.now.Sub(k.began) > patience {
 		err := attempt.GaveUp(context.DeadlineExceeded, why)
 		if k.once() {
 			err = k.command.GaveUp(context.DeadlineExceeded)

@@ -92,7 +92,7 @@ type walls struct{ s *nemesis }
 // clocks sets those of a whole data centre.
 func (w walls) set() {
 	s := w.s
-	if s.calm {
+	if s.quiet {
 		return
 	}
 	r := s.random.walls
@@ -104,7 +104,7 @@ func (w walls) set() {
 	d := time.Duration(float64(time.Millisecond) * math.Exp2(23*r.Float64())) // to two hours
 	for _, m := range list {
 		s.counts.add(countWallsSet, 1)
-		s.trace.note(markFault, m.number, 3, uint64(d))
+		s.trace.note(tagFault, m.number, 3, uint64(d))
 		s.trace.tell(m, colorTrouble, "%% wall clock is set forward by %v", d.Round(time.Millisecond))
 		m.clock.set += d
 	}

@@ -67,14 +67,14 @@ func (o *op) run(t *through) (output, error) {
 		})
 	case opGet:
 		var item kvmap.Item
-		item, err = kvmap.Get.Do(ctx, t, mapName, kvmap.KeyRequest(name), resources.WithLevel(o.level))
+		item, err = kvmap.Get.Do(ctx, t, mapName, kvmap.KeyRequest(name), resources.WithLevel(o.consistency))
 		out.found, out.value, out.version = err == nil, string(item.Value), item.Version
 	case opAdd:
 		out.number, err = counter.Add.Do(ctx, t, name, o.number)
 	case opSet:
 		out.number, err = counter.Set.Do(ctx, t, name, o.number)
 	case opCount:
-		out.number, err = counter.Get.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.level))
+		out.number, err = counter.Get.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.consistency))
 	case opPush:
 		var n uint64
 		n, err = queue.Push.Do(ctx, t, name, []byte(o.value))
@@ -85,7 +85,7 @@ func (o *op) run(t *through) (output, error) {
 		out.found, out.number, out.value = err == nil, int64(e.Number), string(e.Value)
 	case opPeek:
 		var list []queue.Element
-		list, err = queue.Peek.Do(ctx, t, name, 1, resources.WithLevel(o.level))
+		list, err = queue.Peek.Do(ctx, t, name, 1, resources.WithLevel(o.consistency))
 		if out.found = err == nil && len(list) == 1; out.found {
 			out.number, out.value = int64(list[0].Number), string(list[0].Value)
 		}
@@ -116,7 +116,7 @@ func (o *op) runAwkward(ctx context.Context, t *through, name string) (output, e
 		if o.kind == opExchange {
 			f, err = awkward.Raise.Do(ctx, t, name, awkward.MakeFlags(o.number))
 		} else {
-			f, err = awkward.Show.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.level))
+			f, err = awkward.Show.Do(ctx, t, name, struct{}{}, resources.WithLevel(o.consistency))
 		}
 		check(f.N, f.Check)
 	} else {
@@ -124,7 +124,7 @@ func (o *op) runAwkward(ctx context.Context, t *through, name string) (output, e
 		if o.kind == opExchange {
 			r, err = awkward.Exchange.Do(ctx, t, awkwardName, awkward.Put{Key: name, Record: awkward.Make(o.number)})
 		} else {
-			r, err = awkward.Recall.Do(ctx, t, awkwardName, name, resources.WithLevel(o.level))
+			r, err = awkward.Recall.Do(ctx, t, awkwardName, name, resources.WithLevel(o.consistency))
 		}
 		check(r.N, r.Check)
 	}

@@ -127,7 +127,7 @@ func (m *member) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
 			Request: n, Command: q.EncodedCommand(), Session: q.Command.Session, Sequence: q.Command.Sequence,
 		})
 		m.serve()
-	case o.level == protocol.Linearizable:
+	case o.consistency == protocol.Linearizable:
 		m.replica.Read(m.now(), m.read(q.Query, answer))
 		m.serve()
 	case m.quarantined() || m.diverged:

@@ -25,11 +25,11 @@ type copying struct {
 	// refused says that whoever may vote must refuse the copy: it knows of a newer
 	// directory, or hears the original. Else it is the original that comes back too
 	// late.
-	refused bool
-	truce   bool // there are no other faults
-	welcome bool // somebody has let the copy in
-	told    bool
-	ended   bool
+	refused   bool
+	faultFree bool // there are no other faults
+	welcome   bool // somebody has let the copy in
+	told      bool
+	ended     bool
 }
 
 // strikeCopy copies the directory of a member, in one of three ways.
@@ -50,7 +50,7 @@ func (s *directories) strikeCopy(m *member) {
 // quiet reports whether nothing else is happening to a member's directory, and
 // others decide with it.
 func (m *member) quiet() bool {
-	if m.restored != nil || m.damaged || m.losing || m.full || m.writing || m.log.half > 0 {
+	if m.rolledBack != nil || m.damaged || m.losing || m.full || m.writing || m.log.half > 0 {
 		return false
 	}
 	for _, c := range m.inForce() {
@@ -83,15 +83,15 @@ func (s *directories) begin(m *member, old *copied, k *copying) {
 	c.ill.m = c
 	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
 	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
-	c.disk.fs.Restore(old.snapshot)
+	c.disk.fs.Rollback(old.snapshot)
 	c.clock.goOn(s.schedule.now)
 	s.members = append(s.members, c)
-	if f := s.trace.film; f != nil {
+	if f := s.trace.lines; f != nil {
 		f.names = append(f.names, c.name)
 	}
 	k.of, k.copy, m.copied, s.copying = m, c, k, k
-	if k.truce {
-		s.truce++
+	if k.faultFree {
+		s.faultFreeFor++
 		s.stopFaults()
 	}
 }
@@ -99,7 +99,7 @@ func (s *directories) begin(m *member, old *copied, k *copying) {
 // stopFaults takes back the faults that are about to happen.
 func (s *directories) stopFaults() {
 	for _, other := range s.members {
-		other.fuse, other.doomed, other.rot = fuse{}, false, rotNone
+		other.crashPoint, other.doomed, other.rot = crashPoint{}, false, rotNone
 		other.ill.ends()
 	}
 	s.healLinks()
@@ -113,7 +113,7 @@ func (s *directories) copyOld(m *member) {
 	try = func() {
 		tries++
 		switch {
-		case s.calm || s.failed() || m.id != old.id || tries > 20 || s.copying != nil || s.copied == copiesMax:
+		case s.quiet || s.failed() || m.id != old.id || tries > 20 || s.copying != nil || s.copied == copiesMax:
 		case !s.remembered(m, old, starts):
 			s.schedule.after(time.Second, try)
 		default:
@@ -162,7 +162,7 @@ func (s *directories) holding(m *member) bool {
 		if other.id == m.id || other.wish != protocol.RoleActive {
 			continue
 		}
-		if !other.up() || other.paused || other.restored != nil || !other.holders.Holds(m.id, m.runID) || !s.network.answers(m, other) {
+		if !other.up() || other.paused || other.rolledBack != nil || !other.holders.Holds(m.id, m.runID) || !s.network.answers(m, other) {
 			return false
 		}
 	}
@@ -176,7 +176,7 @@ func (s *directories) copyBeside(m *member) {
 	if m.paused || !s.holding(m) || !s.knowsOthers(m) {
 		return
 	}
-	k := &copying{refused: true, truce: true}
+	k := &copying{refused: true, faultFree: true}
 	s.begin(m, s.takeCopy(m), k)
 	s.offline(k, s.random.faults.IntN(4))
 }
@@ -246,12 +246,12 @@ func (s *directories) comeBack(k *copying) {
 	if k.ended || s.failed() {
 		return
 	}
-	if s.truce > 0 || !c.up() || !s.holding(c) || !s.knowsOthers(c) {
+	if s.faultFreeFor > 0 || !c.up() || !s.holding(c) || !s.knowsOthers(c) {
 		s.endCopy(k)
 		return
 	}
-	k.truce = true
-	s.truce++
+	k.faultFree = true
+	s.faultFreeFor++
 	s.stopFaults()
 	s.counts.add(countOriginalsBack, 1)
 	s.trace.tell(m, colorTrouble, "%% the original is started")
@@ -269,7 +269,7 @@ func (s *directories) comeBack(k *copying) {
 // not count, stands in its log, and is all that there can be. One that found no room to
 // start has asked nobody.
 func (s *directories) unsaid(k *copying, m *member) bool {
-	return m.up() && !k.told && !k.ended && !s.calm && m.unheard == ""
+	return m.up() && !k.told && !k.ended && !s.quiet && m.unheard == ""
 }
 
 // copyRefused is what becomes of a copy that is told so: it stops, and does not
@@ -282,7 +282,7 @@ func (s *directories) copyRefused(c *member, by string) {
 	}
 	s.trace.tell(c, colorFault, "x is told by %s that it is a copy", by)
 	s.stopCopy(k)
-	if k.truce {
+	if k.faultFree {
 		s.endCopy(k)
 	}
 }
@@ -304,7 +304,7 @@ func (s *directories) originalRefused(m *member, by string) {
 // it too few would be left.
 func (s *directories) moveBack(m, c *member) {
 	s.trace.tell(m, colorTrouble, "%% gets the directory of the copy")
-	m.disk.fs.Restore(c.disk.fs.Snapshot(directory))
+	m.disk.fs.Rollback(c.disk.fs.Snapshot(directory))
 	m.log, m.knew, m.knewFrom = c.log.clone(), c.knew, c.knewFrom
 	m.log.name = m.name
 	m.power, m.losing = false, false
@@ -321,8 +321,8 @@ func (s *directories) endCopy(k *copying) {
 	k.ended = true
 	m, c := k.of, k.copy
 	s.stopCopy(k)
-	if k.truce {
-		s.truce--
+	if k.faultFree {
+		s.faultFreeFor--
 	}
 	s.copying, m.copied = nil, nil
 	gone := c.id
@@ -335,7 +335,7 @@ func (s *directories) endCopy(k *copying) {
 		m.stop()
 		m.disk.crash(false)
 	}
-	if s.calm || !s.tolerates(m) {
+	if s.quiet || !s.tolerates(m) {
 		s.moveBack(m, c)
 		return
 	}

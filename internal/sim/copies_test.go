@@ -9,7 +9,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// follower returns an active of a calm cluster that does not lead.
+// follower returns an active of a quiet cluster that does not lead.
 func (s *simulation) follower() *member {
 	for _, m := range s.machines() {
 		if m.wish == protocol.RoleActive && m != s.leaderNow() {
@@ -41,8 +41,8 @@ func TestACopyBesideItsOriginalIsRefused(t *testing.T) {
 		}
 		before := s.counts[countAcknowledged]
 		s.run(t, copyTold+2*time.Second)
-		if s.counts[countCopiesRefused] != 1 || s.truce != 0 || s.copying != nil {
-			t.Errorf("seed %d: got %d copies refused, truce %d, want 1 and none", seed, s.counts[countCopiesRefused], s.truce)
+		if s.counts[countCopiesRefused] != 1 || s.faultFreeFor != 0 || s.copying != nil {
+			t.Errorf("seed %d: got %d copies refused, fault-free window %d, want 1 and none", seed, s.counts[countCopiesRefused], s.faultFreeFor)
 		}
 		if m.id != id || m.run != run || !m.up() || s.counts[countAcknowledged] == before {
 			t.Errorf("seed %d: the original does not go on", seed)
@@ -108,7 +108,7 @@ func TestACopyThatIsLetInIsFound(t *testing.T) {
 	s.copyBeside(m)
 	s.until(s.schedule.now.Add(copyTold), func() bool {
 		for _, other := range s.machines() { // they forget whom they hear, and have heard
-			other.holders, other.sightings = handshake.Holders{}, &driver.Sightings{}
+			other.holders, other.watermarks = handshake.Holders{}, &driver.Watermarks{}
 		}
 		return false
 	})
@@ -128,7 +128,7 @@ func TestACopyRaisesNothing(t *testing.T) {
 		t.Fatal("the copy does not run")
 	}
 	for _, other := range s.machines() {
-		if seen := other.sightings.Seen(m.id); seen.Starts > 1 {
+		if seen := other.watermarks.Seen(m.id); seen.Starts > 1 {
 			t.Errorf("%s remembers start %d of a member that it has dialled at its address once", other.name, seen.Starts)
 		}
 	}
@@ -147,8 +147,8 @@ func TestOnlyAnActiveOfTheConfigurationSilencesAMember(t *testing.T) {
 	if m.barred || m.disk.isBarred() {
 		t.Fatal("it believes anybody")
 	}
-	m.restored = m.log.durable.clone() // so that there is a cause
-	s.truce++
+	m.rolledBack = m.log.durable.clone() // so that there is a cause
+	s.faultFreeFor++
 	m.refusedBy(leader, protocol.ErrRolledBack)
 	if !m.barred || !m.disk.isBarred() || !m.up() {
 		t.Fatal("it does not believe an active, or stops at the first word")
@@ -175,10 +175,10 @@ func TestALeaderHasProofOfADirectoryPutBack(t *testing.T) {
 	old := s.takeCopy(m)
 	s.run(t, 5*time.Second)
 	m.stop()
-	m.disk.fs.Restore(old.snapshot)
+	m.disk.fs.Rollback(old.snapshot)
 	s.fork() // so that the directory is suspect, and no rule of the checkers says so first
 	for _, other := range s.machines() {
-		other.sightings = &driver.Sightings{}
+		other.watermarks = &driver.Watermarks{}
 	}
 	s.restart(m)
 	commit := leader.replica.Status(leader.now()).Commit

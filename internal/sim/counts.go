@@ -47,16 +47,16 @@ const (
 	countDemotions
 	countRemovals
 	countSeveral
-	countLeaderUnseated
+	countLeaderRemoved
 	countLeft
-	countCalled
-	countSeatsRefused
+	countActivated
+	countMembershipChangesRefused
 	countTransfersAsked
 	countTransfers
 	countFullHandOvers
 	countNamedTransfers
 	countCheckpoints
-	countMarksSkipped
+	countCheckpointEntriesSkipped
 	countHeads
 	countInstalls
 	countInstallsResumed
@@ -73,8 +73,8 @@ const (
 	countRepaired
 	countRepairedCheckpoint
 	countRepairsCut
-	countRestored
-	countRestoredFound
+	countRolledBack
+	countRolledBackFound
 	countCopies
 	countCopiesWelcomed
 	countCopiesRefused
@@ -120,12 +120,12 @@ const (
 	countNotServed
 	countStatesFlipped
 	countMisapplied
-	countLeadersAstray
-	countPassivesAstray
+	countLeadersDiverged
+	countPassivesDiverged
 	countRecounted
 	countQuarantined
 	countHealed
-	countAstrayUnseen
+	countDivergedUnseen
 	countTakenOver
 	countBeyond
 	countManyChunks
@@ -152,15 +152,15 @@ var tallyNames = [tallies]string{
 	countProcessCrashes: "process crashes", countPowerCuts: "power cuts of one", countTotalPowerCuts: "power cuts of all",
 	countFailedSyncs: "failed syncs", countStalls: "disks stalled", countOpenings: "crashes while opening the log", countTornTails: "torn tails dropped",
 	countUnsyncedLost: "unsynced writes lost", countPauses: "members paused", countPausedLeaders: "leaders paused",
-	countJoint: "joint configurations", countChangesAsked: "changes of seats asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
-	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderUnseated: "leaders removed or demoted", countLeft: "members sent away", countCalled: "reserves called",
-	countSeatsRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countNamedTransfers: "transfers to a named heir",
-	countCheckpoints: "checkpoints taken", countMarksSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
+	countJoint: "joint configurations", countChangesAsked: "membership changes asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
+	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderRemoved: "leaders removed or demoted", countLeft: "members sent away", countActivated: "reserves called",
+	countMembershipChangesRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countNamedTransfers: "transfers to a named transferee",
+	countCheckpoints: "checkpoints taken", countCheckpointEntriesSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
 	countDamagedTogether: "several logs damaged at once", countDamagedAll: "all voters' logs damaged at once",
 	countRepaired: "logs repaired", countRepairedCheckpoint: "logs repaired from a checkpoint", countRepairsCut: "crashes while a log was repaired",
-	countRestored: "directories put back", countRestoredFound: "restored directories refused",
+	countRolledBack: "directories put back", countRolledBackFound: "restored directories refused",
 	countCopies: "copies of directories started", countCopiesWelcomed: "streams of copies let in", countCopiesRefused: "copies and their originals refused", countOriginalsBack: "originals started beside a copy", countCondemned: "directories put back that a leader has proof of",
 	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
 	countVotesAhead: "votes ahead of writes without room", countVotesWait: "votes without room", countElectedAhead: "leaders elected by such votes",
@@ -172,9 +172,9 @@ var tallyNames = [tallies]string{
 	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled", countStuck: "quorums lost by a change",
 	countSessionReads: "reads of a session", countStaleReads: "reads that may be stale", countLevelWaits: "reads that waited for their level",
 	countTooStale: "reads refused as too stale", countNotServed: "reads refused in quarantine",
-	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersAstray: "leaders with a wrong state",
-	countPassivesAstray: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
-	countAstrayUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
+	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersDiverged: "leaders with a wrong state",
+	countPassivesDiverged: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
+	countDivergedUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
@@ -223,13 +223,13 @@ func (k tally) minimum() uint64 {
 		return 20
 	case countCondemned: // all others have to have forgotten what they saw: see TestALeaderHasProofOfADirectoryPutBack
 		return 0
-	case countRepairedRunning, countBoundary + tally(amidRepairing): // no seed draws profileSectors: see TestRunningLeaderMendsWhatAFollowerNeeds
+	case countRepairedRunning, countBoundary + tally(amidRepairing): // no seed draws profileSectors: see TestRunningLeaderRepairsWhatAFollowerNeeds
 		return 0
 	case countBoundary + tally(amidCheckpoint): // most are over in a moment: there are about a hundred
 		return 70
 	case countStuck: // a disk has to be lost in the very moment of a change
 		return 0
-	case countCalled: // there are none unless somebody asks for some
+	case countActivated: // there are none unless somebody asks for some
 		return 0
 	case countBeyond: // the fewer the better
 		return 0

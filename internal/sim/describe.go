@@ -32,7 +32,7 @@ func describe(msg protocol.Message) string {
 		r := m.Range()
 		return "frame " + run(r.First, r.Last, "")
 	case *protocol.Have:
-		return fmt.Sprintf("have %d", m.Tip)
+		return fmt.Sprintf("have %d", m.LastIndex)
 	case *protocol.Want:
 		return "want " + wanted(m.Ranges)
 	case *protocol.Forward:
@@ -104,7 +104,7 @@ func (m *member) describeWrite(w *protocol.Write) string {
 	return strings.Join(words, " ")
 }
 
-// nameOf returns what the film calls a member.
+// nameOf returns what the trace calls a member.
 func (s *cluster) nameOf(id protocol.MemberID) string {
 	if m := s.byID(id); m != nil {
 		return m.label()
@@ -118,9 +118,9 @@ func (s *cluster) nameOf(id protocol.MemberID) string {
 	return id.Short()
 }
 
-// filmed returns how an event of a replica looks in the film; no text if it is
+// traced returns how an event of a replica looks in the trace; no text if it is
 // not worth a line.
-func (m *member) filmed(e *protocol.Event) (string, color) {
+func (m *member) traced(e *protocol.Event) (string, color) {
 	switch e.Kind {
 	case protocol.EventAppended, protocol.EventBecameFollower, protocol.EventVoted, protocol.EventTruncated:
 		return "", colorPlain // the write or the next event tells it
@@ -142,13 +142,13 @@ func (m *member) filmed(e *protocol.Event) (string, color) {
 	case protocol.EventRejected:
 		return fmt.Sprintf("rejects %d", e.Index), colorPlain
 	case protocol.EventBecameActive, protocol.EventBecamePassive:
-		return "# " + string(e.Kind), colorSeat
+		return "# " + string(e.Kind), colorSuffrage
 	case protocol.EventConfiguration:
-		return fmt.Sprintf("# %d: %s", e.Index, e.Text), colorSeat
+		return fmt.Sprintf("# %d: %s", e.Index, e.Text), colorSuffrage
 	case protocol.EventPolicy:
-		return "# policy: " + e.Text, colorSeat
+		return "# policy: " + e.Text, colorSuffrage
 	case protocol.EventTransfer:
-		return fmt.Sprintf("# hands over to %s: %s", m.s.nameOf(e.Member), e.Text), colorSeat
+		return fmt.Sprintf("# hands over to %s: %s", m.s.nameOf(e.Member), e.Text), colorSuffrage
 	}
 	text := string(e.Kind)
 	if e.Index > 0 {

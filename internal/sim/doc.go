@@ -5,7 +5,7 @@
 // gossip, the real write-ahead log and the store of checkpoints, on a file system
 // in memory and an engine that fails as Badger does, and the real state machine.
 // Simulated are time, the network, membership, the moments at which disks answer and
-// processes die, and the clients. All chance comes from the seed, so a seed is a film
+// processes die, and the clients. All chance comes from the seed, so a seed is a trace
 // that can be watched again: Run it with a trace.
 //
 // # How it is put together
@@ -13,13 +13,13 @@
 // A run is layers; each sees those below it, and none above (layers.go):
 //
 //	simulation   sets up, plays, settles, reports          sim.go, settle.go, hang.go
-//	nemesis      all the trouble that a cluster has        faults.go, rot_several.go, astray.go, calls.go
+//	nemesis      all the trouble that a cluster has        faults.go, rot_several.go, diverged.go, calls.go
 //	load         what clients do to it                     client.go, levels.go, load.go
 //	directories  copied, put back, refused                 copies.go, rot.go    (given to members, operator)
 //	supervisor   processes, their network, who sees whom   network.go, seen.go
 //	checkers     the one history that there is to be       ledger.go, state.go, shadow.go, observe.go
 //	cluster      who is there, what of it may be lost      budget.go
-//	stage        time, chance, the film, the verdict       schedule.go, random.go, trace.go, plan.go
+//	stage        time, chance, the trace, the verdict       schedule.go, random.go, trace.go, plan.go
 //
 // A member (member.go) has a disk and a clock that stay, and a process that comes and
 // goes: the replica and the driver of production, and as their hands the schedule, the
@@ -27,9 +27,9 @@
 //
 // # What it does to a cluster
 //
-// A seed draws a profile (calm, lossy, partitions, crashes, power, churn, seats,
+// A seed draws a profile (quiet, lossy, partitions, crashes, power, churn, seats,
 // rot, repair, chaos) and from it a stream of faults: links cut one way or both, clogged,
-// slowed; datagrams lost, doubled and overtaken; streams broken; processes that
+// slowed; datagrams lost, doubled and superseded; streams broken; processes that
 // die at any boundary between two effects; machines that lose power, one or
 // all, and with it the pages that were not synced, in any order and torn; syncs
 // that fail or take seconds; members that are paused while their clocks go on;
@@ -51,7 +51,7 @@
 // on beside it. Some clusters have leases, some clocks run at half speed to
 // double speed.
 //
-// States go astray, at actives and passives, leaders too: a bit flips in memory,
+// States diverge, at actives and passives, leaders too: a bit flips in memory,
 // or an entry is applied wrongly. Such a member is exempt from the rule of equal
 // digests until its state is right again, and nobody hears what it answers until
 // it knows; then it answers nobody. Checkpoints of these clusters have many chunks.

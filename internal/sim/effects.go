@@ -123,7 +123,7 @@ func (m *member) workOn(l driver.Lane) {
 	x := &m.lanes[l]
 	next, h := x.queue[0], hands{m, m.run}
 	x.queue = x.queue[1:]
-	if l == driver.Store && m.fused(amidCheckpoint) {
+	if l == driver.Store && m.atCrashPoint(amidCheckpoint) {
 		m.disk.stopIn(m.s.random.faults.IntN(48))
 	}
 	done := next()
@@ -169,7 +169,7 @@ func (m *member) Send(list []replica.Send) {
 			m.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", m.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
 			return
 		}
-		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.astray != nil && !m.quarantined() {
+		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.divergedState != nil && !m.quarantined() {
 			continue // of a wrong state: see isWrong
 		}
 		if m.barred && !e.Message.Kind().OfFlock() {
@@ -203,7 +203,7 @@ func (m *member) shows(msg protocol.Message) {
 			m.s.counts.add(countVotesRefused, 1)
 		}
 	case *protocol.Have:
-		m.knows(msg.Tip)
+		m.knows(msg.LastIndex)
 	case *protocol.Frame:
 		m.s.counts.add(countFrames, 1)
 		if msg.Origin == m.id {

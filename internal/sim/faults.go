@@ -27,7 +27,7 @@ const (
 	faultWipe
 	faultRot
 	faultFull
-	faultRestore
+	faultRollback
 	faultRotSeveral
 	faultCopy
 	faults
@@ -35,10 +35,10 @@ const (
 
 // trouble draws one fault after another while the run lasts.
 func (s *nemesis) trouble() {
-	if s.calm {
+	if s.quiet {
 		return
 	}
-	if f := s.drawFault(); s.truce == 0 {
+	if f := s.drawFault(); s.faultFreeFor == 0 {
 		s.strike(f)
 	}
 	s.schedule.after(around(s.random.faults, s.plan.every), s.trouble)
@@ -62,7 +62,7 @@ func (s *nemesis) drawFault() fault {
 // leader.
 func (s *nemesis) strike(f fault) {
 	m := s.victim()
-	s.trace.note(markFault, m.number, 100+uint64(f), 0)
+	s.trace.note(tagFault, m.number, 100+uint64(f), 0)
 	if s.copying != nil && f.ofDisks() {
 		return // whoever forgets what it has seen may take the copy for the original
 	}
@@ -85,8 +85,8 @@ func (s *nemesis) strike(f fault) {
 		s.strikeRot(m)
 	case faultFull:
 		s.strikeFull(m)
-	case faultRestore:
-		s.strikeRestore(m)
+	case faultRollback:
+		s.strikeRollback(m)
 	case faultRotSeveral:
 		s.strikeRotSeveral()
 	case faultCopy:
@@ -104,7 +104,7 @@ func (s *nemesis) strike(f fault) {
 
 // ofDisks reports whether a fault makes a disk forget.
 func (f fault) ofDisks() bool {
-	return f == faultWipe || f == faultRot || f == faultRestore || f == faultRotSeveral || f == faultCopy
+	return f == faultWipe || f == faultRot || f == faultRollback || f == faultRotSeveral || f == faultCopy
 }
 
 // victim draws a member; the leader, if there is one, half of the time.
@@ -132,8 +132,8 @@ func (s *nemesis) strikeWipe(m *member) {
 func (s *nemesis) arm(m *member, power bool) {
 	r := s.random.faults
 	at, skip := min(boundary(r.IntN(int(boundaries)+3)), boundaries-1), r.IntN(4) // the last one is passed rarely
-	if m.up() && !m.fuse.armed {
-		m.fuse = fuse{armed: true, at: at, power: power, skip: skip}
+	if m.up() && !m.crashPoint.armed {
+		m.crashPoint = crashPoint{armed: true, at: at, power: power, skip: skip}
 	}
 }
 
@@ -182,7 +182,7 @@ func (s *nemesis) strikePause(m *member) {
 func (s *nemesis) probe(m *member, d time.Duration) {
 	for _, after := range []time.Duration{d / 2, d - time.Millisecond, d + time.Millisecond, d + 20*time.Millisecond} {
 		s.schedule.after(after, func() {
-			if s.calm {
+			if s.quiet {
 				return
 			}
 			c := s.clients[s.random.clients.IntN(len(s.clients))]
@@ -276,7 +276,7 @@ func (s *nemesis) cut(from, to *member, d time.Duration) {
 		return
 	}
 	l.Cut = true
-	s.trace.note(markFault, from.number, 200+uint64(to.number), uint64(d))
+	s.trace.note(tagFault, from.number, 200+uint64(to.number), uint64(d))
 	s.trace.tell(from, colorTrouble, "%% no way to %s for %v", to.name, d.Round(time.Millisecond))
 	s.schedule.after(d, func() { s.network.heal(from, to) })
 }
@@ -299,7 +299,7 @@ func (s *supervisor) crash(m *member, power bool, why string) {
 	} else {
 		s.counts.add(countProcessCrashes, 1)
 	}
-	s.trace.note(markDown, m.number, 0, 0)
+	s.trace.note(tagDown, m.number, 0, 0)
 	if s.trace.on() {
 		cause := "x dies "
 		if power {
@@ -323,7 +323,7 @@ func (s *supervisor) crash(m *member, power bool, why string) {
 
 // opensBadly reports whether the machine is to die while it opens its log.
 func (s *supervisor) opensBadly(m *member) bool {
-	return chance(s.random.faults, s.plan.openings) && !s.calm && s.truce == 0 && !m.damaged && !m.full
+	return chance(s.random.faults, s.plan.openings) && !s.quiet && s.faultFreeFor == 0 && !m.damaged && !m.full
 }
 
 // crashOpening ends a machine that died while it opened its log.

@@ -59,7 +59,7 @@ func (s *simulation) run(t *testing.T, d time.Duration) {
 	wantRule(t, s.violation, "")
 }
 
-// copiedAndKnown is a calm cluster, a member of it, and a copy of its directory
+// copiedAndKnown is a quiet cluster, a member of it, and a copy of its directory
 // from before the others have seen what it has now.
 func copiedAndKnown(t *testing.T) (*simulation, *member, *copied) {
 	t.Helper()
@@ -70,7 +70,7 @@ func copiedAndKnown(t *testing.T) (*simulation, *member, *copied) {
 	s.run(t, 10*time.Second)
 	for _, other := range s.members { // two followers may never have spoken
 		if other != m {
-			wantRule(t, other.sightings.Check(m.hello()), "")
+			wantRule(t, other.watermarks.Check(m.hello()), "")
 		}
 	}
 	return s, m, old
@@ -82,10 +82,10 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 		t.Fatal("nobody remembers the directory")
 	}
 	was := m.id
-	s.restore(m, old)
+	s.rollBack(m, old)
 	s.run(t, 10*time.Second)
-	if got := s.counts[countRestoredFound]; got != 1 || m.restored != nil || s.truce != 0 {
-		t.Errorf("got %d restored directories found, truce %d, want 1 and none", got, s.truce)
+	if got := s.counts[countRolledBackFound]; got != 1 || m.rolledBack != nil || s.faultFreeFor != 0 {
+		t.Errorf("got %d restored directories found, fault-free window %d, want 1 and none", got, s.faultFreeFor)
 	}
 	if _, gone := s.graves[was]; !gone || m.id == was {
 		t.Error("the member came back under its old id")
@@ -96,10 +96,10 @@ func TestARestoredDirectoryIsRefusedByThoseWhoRemember(t *testing.T) {
 // had to tell it.
 func TestARestoredDirectoryOfAMemberThatIsDownMayWait(t *testing.T) {
 	s, m, old := copiedAndKnown(t)
-	s.restore(m, old)
-	m.stayAway(restoredMax + 5*time.Second)
-	s.run(t, restoredMax+10*time.Second)
-	if got := s.counts[countRestoredFound]; got != 1 {
+	s.rollBack(m, old)
+	m.stayAway(rolledBackMax + 5*time.Second)
+	s.run(t, rolledBackMax+10*time.Second)
+	if got := s.counts[countRolledBackFound]; got != 1 {
 		t.Errorf("got %d restored directories found, want 1", got)
 	}
 }
@@ -109,23 +109,23 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 	m := s.members[1]
 	old := &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id}
 	s.run(t, 5*time.Second)
-	s.restore(m, old)
+	s.rollBack(m, old)
 	for _, other := range s.members { // they forget
-		other.sightings = &driver.Sightings{}
+		other.watermarks = &driver.Watermarks{}
 	}
 	s.until(s.schedule.now.Add(10*time.Second), func() bool {
 		for _, other := range s.members {
-			other.sightings = &driver.Sightings{}
+			other.watermarks = &driver.Watermarks{}
 		}
 		return false
 	})
-	wantRule(t, s.violation, RuleRestored)
+	wantRule(t, s.violation, RuleRolledBack)
 }
 
 func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]
-	wantRule(t, a.sightings.Says(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40}), "")
+	wantRule(t, a.watermarks.Says(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40}), "")
 	s.crash(a.s.members[2], false, "so that streams begin anew")
 	s.network.Reset(s.network.link(b, a))
 	s.until(s.schedule.now.Add(5*time.Second), nil)
@@ -164,7 +164,7 @@ func TestDamageThatIsOverlookedIsFound(t *testing.T) {
 	old := m.disk.fs.Snapshot(directory)
 	s.run(t, 5*time.Second)
 	s.crash(m, false, "for the test")
-	m.disk.fs.Restore(old)
+	m.disk.fs.Rollback(old)
 	m.hurt, m.damaged = true, true
 	s.until(s.schedule.now.Add(10*time.Second), nil)
 	wantRule(t, s.violation, RuleHardState)

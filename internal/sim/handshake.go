@@ -9,9 +9,9 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// standingEvery is how often a member says on its streams how far its directory
+// watermarkEvery is how often a member says on its streams how far its directory
 // has come, as the runtime does.
-const standingEvery = time.Second
+const watermarkEvery = time.Second
 
 // speaker is one use of a stream: the connection and the run of the process at
 // one of its ends.
@@ -21,12 +21,12 @@ type speaker struct{ stream, run uint64 }
 func (m *member) hello() protocol.Hello {
 	return protocol.Hello{
 		Cluster: clusterID, Member: m.id, Name: m.label(),
-		Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.Recovered().Sequence,
+		Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.Opened().Sequence,
 	}
 }
 
-func (m *member) standing() *protocol.Standing {
-	return &protocol.Standing{Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence()}
+func (m *member) watermark() *protocol.Watermark {
+	return &protocol.Watermark{Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence()}
 }
 
 // stand keeps streams to all others in the latest configuration, if this member
@@ -39,12 +39,12 @@ func (m *member) stand() {
 			continue
 		}
 		if known && conf.Configuration.Names(m.id) && conf.Configuration.Names(other.id) && m.route(other.id) == other {
-			m.s.network.send(m, other, m.standing(), false)
+			m.s.network.send(m, other, m.watermark(), false)
 		}
 		m.standBack(other)
 	}
-	m.keepSightings()
-	m.later(standingEvery, m.stand)
+	m.saveWatermarks()
+	m.later(watermarkEvery, m.stand)
 }
 
 // standBack says on a stream that another member has dialled how far this
@@ -68,7 +68,7 @@ func (m *member) standBack(other *member) {
 // remembers takes what a member says of its directory on a stream to it.
 func (m *member) remembers(other *member, hello protocol.Hello) {
 	if m.watches(other) {
-		_ = m.sightings.Says(hello) // one that is refused is, at its next handshake
+		_ = m.watermarks.Says(hello) // one that is refused is, at its next handshake
 	}
 }
 
@@ -114,18 +114,18 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		return holds
 	}
 	d := &door{n: n, ends: ends, to: to}
-	host := handshake.Host{Own: to.hello(), Welcome: to.sightings.Check, Enter: d.enter, Leave: d.leave}
+	host := handshake.Host{Own: to.hello(), Welcome: to.watermarks.Check, Enter: d.enter, Leave: d.leave}
 	if _, err := host.Answer(g.hello); err != nil {
 		n.refuse(g, from, to, err)
 		return false
 	}
 	to.letIn(g.hello.Member, g.hello.Run)
 	guest := handshake.Guest{Own: g.hello, Meant: to.id, Check: func(peer protocol.Hello) error {
-		return from.sightings.Answers(peer, from.watches(to))
+		return from.watermarks.Answers(peer, from.watches(to))
 	}}
 	if _, err := guest.Judge(to.hello()); err != nil {
 		d.leave(g.hello)
-		n.s.trace.note(markRefused, from.number, uint64(to.number), 1)
+		n.s.trace.note(tagRefused, from.number, uint64(to.number), 1)
 		if !to.suspect() {
 			n.s.fail(violated(RuleFault, "%s refuses %s without a cause: %v", from.name, to.name, err))
 		}
@@ -218,8 +218,8 @@ func (s *checkers) judgeWelcome(from, to *member) {
 	}
 	switch {
 	case to.wish != protocol.RoleActive:
-	case from.restored != nil && !from.barred: // one that was told says nothing that counts
-		s.fail(violated(RuleRestored, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
+	case from.rolledBack != nil && !from.barred: // one that was told says nothing that counts
+		s.fail(violated(RuleRolledBack, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
 	case from.copies != nil && from.copies.refused:
 		s.fail(violated(RuleTwin, "%s lets in a copy of %s beside the original", to.name, from.copies.of.name))
 	}
@@ -228,7 +228,7 @@ func (s *checkers) judgeWelcome(from, to *member) {
 // refuse tells the sender that its directory has gone back, or is a copy. One
 // that has died meanwhile is not there to hear it.
 func (n *network) refuse(g *greeting, from, to *member, err error) {
-	n.s.trace.note(markRefused, to.number, uint64(from.number), 0)
+	n.s.trace.note(tagRefused, to.number, uint64(from.number), 0)
 	if !replica.Refused(err) {
 		n.s.fail(violated(RuleFault, "%s refuses %s: %v", to.name, from.name, err))
 		return
@@ -247,7 +247,7 @@ func (n *network) refuse(g *greeting, from, to *member, err error) {
 // suspect reports whether a member's directory may be refused: an old one was put
 // back, it is a copy, or there is a copy of it.
 func (m *member) suspect() bool {
-	return m.s.forked || m.restored != nil || m.copies != nil || m.copied != nil
+	return m.s.forked || m.rolledBack != nil || m.copies != nil || m.copied != nil
 }
 
 // isTwin reports whether a member is to be told that another process runs under
@@ -291,8 +291,8 @@ func (s *directories) turnedAway(m *member, by string) {
 		s.trace.tell(m, colorFault, "x is refused by %s", by)
 		m.stop()
 		m.disk.crash(false)
-	case m.restored != nil:
-		s.foundRestored(m, by)
+	case m.rolledBack != nil:
+		s.foundRolledBack(m, by)
 	case m.copies != nil:
 		s.copyRefused(m, by)
 	case m.copied != nil:

@@ -21,7 +21,7 @@ func (s *simulation) stepsMax() uint64 {
 	return stepsPerSecond * (seconds + 1) * uint64(len(s.members)+len(s.clients)+1)
 }
 
-// watched plays the film on a goroutine of its own. A step that does not end is
+// watched plays the trace on a goroutine of its own. A step that does not end is
 // a violation; that goroutine is then left alone, because nothing can end it.
 func (s *simulation) watched(patience time.Duration) Report {
 	began := time.Now()

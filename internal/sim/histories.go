@@ -15,7 +15,7 @@ func (s *checkers) fork() {
 func (m *member) Expel(back protocol.RunOf) {
 	id := back.Member
 	m.s.counts.add(countCondemned, 1)
-	m.sightings.Condemn(id, back.Run)
+	m.watermarks.Condemn(id, back.Run)
 	if m.holders.Holds(id, back.Run) {
 		m.holders.Expel(id)
 	}
@@ -28,9 +28,9 @@ func (m *member) Expel(back protocol.RunOf) {
 	}
 }
 
-// Doubt says that the member's log is of another history: it serves nobody from now
+// SuspendServing says that the member's log is of another history: it serves nobody from now
 // on, and keeps what it has.
-func (m *member) Doubt(d *gossip.Divergence) {
+func (m *member) SuspendServing(d *gossip.Divergence) {
 	if !m.s.forked {
 		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
 	}

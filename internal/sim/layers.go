@@ -23,11 +23,11 @@ type stage struct {
 	counts   Counts
 	registry *resources.Registry
 
-	violation error
-	over      bool          // no promise covers what may come: see mostAreRight; or it was stopped
-	calm      bool          // faults have stopped
-	truce     int           // directories that were put back and that nobody has found: no other faults meanwhile
-	beat      atomic.Uint64 // the step under way, for whoever watches
+	violation    error
+	over         bool          // no promise covers what may come: see mostAreRight; or it was stopped
+	quiet        bool          // faults have stopped
+	faultFreeFor int           // directories that were put back and that nobody has found: no other faults meanwhile
+	beat         atomic.Uint64 // the step under way, for whoever watches
 }
 
 // cluster is who is there, and who will never be again. It says what of it may be lost.

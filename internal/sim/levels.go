@@ -12,20 +12,20 @@ import (
 // Beside what else they do, clients read at the levels session and stale, at any
 // member, as runtime does: a member answers when its state is what the level
 // asks for, and after some patience with ErrTooStale. These reads ask no leader
-// (resources.AtHand) and so tell the members nothing: with them a seed has the
+// (resources.NoForwarding) and so tell the members nothing: with them a seed has the
 // history that it has without.
 
 const (
-	// glanceEvery is the mean time between two such reads of a client.
-	glanceEvery = 400 * time.Millisecond
-	// glanceAgain is between two looks of a read that waits for its level.
-	glanceAgain = 100 * time.Millisecond
+	// weakReadEvery is the mean time between two such reads of a client.
+	weakReadEvery = 400 * time.Millisecond
+	// weakReadAgain is between two looks of a read that waits for its level.
+	weakReadAgain = 100 * time.Millisecond
 	// staleMax is the largest age that is asked for.
 	staleMax = time.Second
 )
 
-// glance is one read at a level that one member serves from what it has.
-type glance struct {
+// weakRead is one read at a level that one member serves from what it has.
+type weakRead struct {
 	call   *call
 	query  protocol.Query
 	member *member
@@ -34,22 +34,22 @@ type glance struct {
 	waited bool
 }
 
-// glances lets a client read at those levels until the faults stop.
-func (c *client) glances() {
+// weakReads lets a client read at those levels until the faults stop.
+func (c *client) weakReads() {
 	s := c.s
-	s.schedule.after(around(s.random.readers, glanceEvery), func() {
-		if s.calm || s.mute || s.forked {
+	s.schedule.after(around(s.random.readers, weakReadEvery), func() {
+		if s.quiet || s.mute || s.forked {
 			return
 		}
-		s.glance(c)
-		c.glances()
+		s.weakRead(c)
+		c.weakReads()
 	})
 }
 
-// glance sends one read to any member.
-func (s *load) glance(c *client) {
+// weakRead sends one read to any member.
+func (s *load) weakRead(c *client) {
 	r := s.random.readers
-	k := &call{client: c, began: s.schedule.now, seen: c.seen, op: &op{object: r.IntN(objects), level: protocol.Session}}
+	k := &call{client: c, began: s.schedule.now, seen: c.seen, op: &op{object: r.IntN(objects), consistency: protocol.Session}}
 	switch {
 	case k.op.object < mapKeys:
 		k.op.kind = opGet
@@ -61,17 +61,17 @@ func (s *load) glance(c *client) {
 		k.op.kind = opPeek
 	}
 	if chance(r, 0.5) {
-		k.op.level = protocol.MaxStale
+		k.op.consistency = protocol.MaxStale
 	}
-	g := &glance{call: k, query: k.op.query(), member: s.members[r.IntN(len(s.members))]}
-	g.query.Level, g.query.Seen, g.query.AtHand = k.op.level, 0, true
-	if k.op.level == protocol.Session || chance(r, 0.3) {
+	g := &weakRead{call: k, query: k.op.query(), member: s.members[r.IntN(len(s.members))]}
+	g.query.Consistency, g.query.Seen, g.query.NoForwarding = k.op.consistency, 0, true
+	if k.op.consistency == protocol.Session || chance(r, 0.3) {
 		g.query.Seen = c.seen
 	}
-	if age := between(r, 0, staleMax); k.op.level == protocol.MaxStale {
+	if age := between(r, 0, staleMax); k.op.consistency == protocol.MaxStale {
 		g.query.MaxAge = int64(age)
 	}
-	s.schedule.after(s.glanceWay(), func() {
+	s.schedule.after(s.weakReadWay(), func() {
 		if m := g.member; m.up() {
 			g.run, g.until = m.run, s.schedule.now.Add(driver.Patience(s.plan.election))
 			s.look(g)
@@ -79,15 +79,15 @@ func (s *load) glance(c *client) {
 	})
 }
 
-// glanceWay is how long a read, or its answer, is on its way.
-func (s *load) glanceWay() time.Duration {
+// weakReadWay is how long a read, or its answer, is on its way.
+func (s *load) weakReadWay() time.Duration {
 	return s.network.delay + around(s.random.readers, s.network.jitter)
 }
 
 // look answers a read if the member's state is what it asks for, and else looks
 // again a little later. A member that stands still looks when it goes on, before
 // anything else.
-func (s *load) look(g *glance) {
+func (s *load) look(g *weakRead) {
 	m := g.member
 	if m.run != g.run || !m.up() {
 		return // the client hears nothing
@@ -97,7 +97,7 @@ func (s *load) look(g *glance) {
 		return
 	}
 	reads := m.reads()
-	r, ok := reads.AtHand(context.Background(), &g.query)
+	r, ok := reads.NoForwarding(context.Background(), &g.query)
 	if !ok {
 		want, err := reads.Wants(&g.query)
 		switch {
@@ -105,7 +105,7 @@ func (s *load) look(g *glance) {
 			r = protocol.Failed(err)
 		case s.schedule.now < g.until:
 			g.waited = true
-			s.schedule.after(glanceAgain, func() { s.look(g) })
+			s.schedule.after(weakReadAgain, func() { s.look(g) })
 			return
 		case m.machine.Applied() < want:
 			r = reads.Behind(want)
@@ -113,11 +113,11 @@ func (s *load) look(g *glance) {
 			r = reads.TooOld(&g.query, protocol.ErrNoLeader)
 		}
 	}
-	if m.astray != nil {
+	if m.divergedState != nil {
 		return // a wrong answer that nobody knows to be wrong is covered by no promise
 	}
 	s.fail(s.leveled(g, &r))
-	s.schedule.after(s.glanceWay(), func() { s.glanced(g, r) })
+	s.schedule.after(s.weakReadWay(), func() { s.weakReadAnswered(g, r) })
 }
 
 // reads is what answers reads at a level from what this run of the member has.
@@ -127,7 +127,7 @@ func (m *member) reads() *driver.Reads {
 		Sight: func() driver.Sight {
 			x := driver.Sight{Fresh: m.fresh}
 			if m.quarantined() || m.diverged {
-				x.Doubt = protocol.ErrNotServing
+				x.Suspended = protocol.ErrNotServing
 			}
 			return x
 		},
@@ -142,7 +142,7 @@ type level struct {
 
 // leveled checks an answer where it is made: what it says of its age, and that
 // an old state is never served silently.
-func (s *load) leveled(g *glance, r *protocol.Result) error {
+func (s *load) leveled(g *weakRead, r *protocol.Result) error {
 	m := g.member
 	var age int64
 	if !s.plan.wild { // else ages mean nothing
@@ -159,7 +159,7 @@ func (s *load) leveled(g *glance, r *protocol.Result) error {
 		s.counts.add(countTooStale, 1)
 	case r.Code == protocol.ErrNotServing.Code:
 		s.counts.add(countNotServed, 1)
-	case g.query.Level == protocol.Session:
+	case g.query.Consistency == protocol.Session:
 		s.counts.add(countSessionReads, 1)
 	default:
 		s.counts.add(countStaleReads, 1)
@@ -183,7 +183,7 @@ func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) er
 	if r.Index < q.Seen {
 		return violated(RuleSession, "%s answers at %d, the session has seen %d", name, r.Index, q.Seen)
 	}
-	if q.Level == protocol.MaxStale && (!r.AgeKnown || r.Age > q.MaxAge || age > q.MaxAge) {
+	if q.Consistency == protocol.MaxStale && (!r.AgeKnown || r.Age > q.MaxAge || age > q.MaxAge) {
 		return violated(RuleStale, "%s answers at %d, %d ns old and said to be %d (known: %v); at most %d was asked for",
 			name, r.Index, age, r.Age, r.AgeKnown, q.MaxAge)
 	}
@@ -194,7 +194,7 @@ func levelKept(name string, q *protocol.Query, r *protocol.Result, age int64) er
 // what it had long ago: only by one that is as far as the others were when it heard of
 // them.
 func (l *level) kept(name string, q *protocol.Query, r *protocol.Result, age int64, now Time) error {
-	if q.Level != protocol.Session || r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
+	if q.Consistency != protocol.Session || r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
 		return nil
 	}
 	if !l.known || age > int64(now.Sub(l.since)) {
@@ -203,11 +203,11 @@ func (l *level) kept(name string, q *protocol.Query, r *protocol.Result, age int
 	return nil
 }
 
-// glanced takes an answer to the client: a session never reads backwards,
+// weakReadAnswered takes an answer to the client: a session never reads backwards,
 // whatever the member took it to have seen.
-func (s *load) glanced(g *glance, r protocol.Result) {
+func (s *load) weakReadAnswered(g *weakRead, r protocol.Result) {
 	k, c := g.call, g.call.client
-	s.trace.note(markGlance, c.number, uint64(r.Index), uint64(r.Age))
+	s.trace.note(tagWeakRead, c.number, uint64(r.Index), uint64(r.Age))
 	if s.trace.messages() {
 		s.trace.tell(g.member, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
 	}

@@ -17,16 +17,16 @@ func TestAnAnswerThatBreaksItsLevelIsFound(t *testing.T) {
 		age   int64 // the true one
 		rule  string
 	}{
-		{"young enough", protocol.Query{Level: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d}, d, ""},
-		{"too old, and it says so", protocol.Query{Level: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d + 1}, d, RuleStale},
-		{"younger than it is", protocol.Query{Level: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d}, d + 1, RuleAge},
-		{"of unknown age", protocol.Query{Level: stale, MaxAge: d}, protocol.Result{}, 0, RuleStale},
-		{"refused", protocol.Query{Level: stale, MaxAge: d, Seen: 9}, protocol.Result{Code: protocol.ErrTooStale.Code}, 2 * d, ""},
-		{"young, and behind the session", protocol.Query{Level: stale, MaxAge: d, Seen: 9}, protocol.Result{AgeKnown: true, Index: 8}, 0, RuleSession},
-		{"as far as the session", protocol.Query{Level: session, Seen: 9}, protocol.Result{Index: 9}, d, ""},
-		{"behind the session", protocol.Query{Level: session, Seen: 9}, protocol.Result{Index: 8}, 0, RuleSession},
-		{"behind the session, and refused", protocol.Query{Level: session, Seen: 9}, protocol.Result{Index: 8, Code: protocol.ErrTooStale.Code}, 0, ""},
-		{"nothing there, and behind the session", protocol.Query{Level: session, Seen: 9}, protocol.Result{Index: 8, Code: protocol.ErrNotFound.Code}, 0, RuleSession},
+		{"young enough", protocol.Query{Consistency: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d}, d, ""},
+		{"too old, and it says so", protocol.Query{Consistency: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d + 1}, d, RuleStale},
+		{"younger than it is", protocol.Query{Consistency: stale, MaxAge: d}, protocol.Result{AgeKnown: true, Age: d}, d + 1, RuleAge},
+		{"of unknown age", protocol.Query{Consistency: stale, MaxAge: d}, protocol.Result{}, 0, RuleStale},
+		{"refused", protocol.Query{Consistency: stale, MaxAge: d, Seen: 9}, protocol.Result{Code: protocol.ErrTooStale.Code}, 2 * d, ""},
+		{"young, and behind the session", protocol.Query{Consistency: stale, MaxAge: d, Seen: 9}, protocol.Result{AgeKnown: true, Index: 8}, 0, RuleSession},
+		{"as far as the session", protocol.Query{Consistency: session, Seen: 9}, protocol.Result{Index: 9}, d, ""},
+		{"behind the session", protocol.Query{Consistency: session, Seen: 9}, protocol.Result{Index: 8}, 0, RuleSession},
+		{"behind the session, and refused", protocol.Query{Consistency: session, Seen: 9}, protocol.Result{Index: 8, Code: protocol.ErrTooStale.Code}, 0, ""},
+		{"nothing there, and behind the session", protocol.Query{Consistency: session, Seen: 9}, protocol.Result{Index: 8, Code: protocol.ErrNotFound.Code}, 0, RuleSession},
 	} {
 		t.Log(c.name)
 		wantRule(t, levelKept("m0", &c.query, &c.r, c.age), c.rule)
@@ -38,8 +38,8 @@ func TestASessionThatReadsBackwardsIsFound(t *testing.T) {
 	for range 3 {
 		wantRule(t, s.apply(t, s.call(opAdd, 5), int64(s.index+1)*5, 1), "")
 	}
-	read := func(level protocol.Level, at protocol.Index) error {
-		k := &call{op: &op{kind: opCount, object: mapKeys, level: level}, client: &s.client, seen: 3}
+	read := func(level protocol.Consistency, at protocol.Index) error {
+		k := &call{op: &op{kind: opCount, object: mapKeys, consistency: level}, client: &s.client, seen: 3}
 		return s.answered(k, result(t, int64(at)*5, at), &s.counts)
 	}
 	wantRule(t, read(protocol.Session, 3), "")
@@ -53,7 +53,7 @@ func TestAMemberThatIsCutOffRefusesStaleReads(t *testing.T) {
 	s := calmCluster(t, 2, Options{})
 	m := s.members[4]
 	ask := func() protocol.Result {
-		r, ok := m.reads().AtHand(t.Context(), &protocol.Query{Resource: mapName, Type: "map", Operation: "get", Level: protocol.MaxStale, MaxAge: int64(2 * time.Second)})
+		r, ok := m.reads().NoForwarding(t.Context(), &protocol.Query{Resource: mapName, Type: "map", Operation: "get", Consistency: protocol.MaxStale, MaxAge: int64(2 * time.Second)})
 		if !ok {
 			return protocol.Failed(protocol.ErrTooStale)
 		}

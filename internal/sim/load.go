@@ -43,7 +43,7 @@ func (s *load) drawOp(c *client) *op {
 	o := &op{object: r.IntN(objects)}
 	draw, level := r.IntN(100), r.IntN(2)
 	if level == 1 {
-		o.level = protocol.Local
+		o.consistency = protocol.Local
 	}
 	s.values++
 	switch {

@@ -56,7 +56,7 @@ func (m *member) follows(p *replica.Persist) error {
 	if err := m.log.persist(m.s.ledger, m.number, m.replica.Status(m.now()).Role, p.ID, w, p.Entries); err != nil {
 		return err
 	}
-	m.s.trace.note(markPersist, m.number, uint64(w.Last), uint64(w.State.Term))
+	m.s.trace.note(tagPersist, m.number, uint64(w.Last), uint64(w.State.Term))
 	if w.Truncate {
 		m.s.counts.add(countTruncations, 1)
 	}
@@ -75,7 +75,7 @@ func (m *member) makeChange() {
 		m.votes.write()
 		return
 	}
-	if m.fused(amidWrite) {
+	if m.atCrashPoint(amidWrite) {
 		steps := 0
 		if p.Drop != 0 || p.Reset != nil {
 			steps = m.s.random.faults.IntN(6)
@@ -151,7 +151,7 @@ func (m *member) sync() {
 
 // persisted answers a change, and notes how far the log lasts if nothing more comes.
 func (m *member) persisted(done driver.Done) {
-	m.s.trace.note(markPersisted, m.number, m.change.ID, 0)
+	m.s.trace.note(tagPersisted, m.number, m.change.ID, 0)
 	m.writing, m.change = false, nil
 	h := hands{m, m.run}
 	if m.finish(done); h.Alive() {

@@ -71,7 +71,7 @@ func runChecked(seed uint64, o Options) Report {
 	if seed%twice != 0 || r.Violation != nil || r.Stopped {
 		return r
 	}
-	o.Trace = nil // one film is enough
+	o.Trace = nil // one trace is enough
 	again := Run(seed, o)
 	r.Wall += again.Wall
 	if r.Stopped = again.Stopped; r.Stopped {

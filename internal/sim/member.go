@@ -46,7 +46,7 @@ type member struct {
 	starts uint64
 	boots  uint64 // of the machine: power cuts and new disks
 	power  bool   // the last run ended with a power cut
-	torn   bool   // that the fuse ends with a power cut
+	torn   bool   // that the crash point ends with a power cut
 	// generation counts the disks that were lost. hurt says that the one there
 	// is damaged: the member counts as lost.
 	generation int
@@ -56,7 +56,7 @@ type member struct {
 	// is what it had on disk before an old copy was put back; nil: none was.
 	damaged, losing, full bool
 	ill                   ailing
-	restored              *shadow
+	rolledBack            *shadow
 	// patched says that the log was about to be replaced by a repaired one, repairs
 	// how often that has not helped.
 	patched bool
@@ -94,35 +94,35 @@ type member struct {
 	answers     *driver.Answers
 	applying    bool // what is applied is being answered
 	wake        Time // of the tick that is scheduled; 0: none
-	fuse        fuse
+	crashPoint  crashPoint
 	seen        []bool // which members it takes to be alive
 	told        []protocol.Peer
 	leader      protocol.Term // newest term that it was seen to lead
 	runID       protocol.RunID
-	// sightings are what it remembers of the others' directories; holders are which of
+	// watermarks are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
-	sightings *driver.Sightings
-	holders   handshake.Holders
-	refusals  replica.Refusals
-	barred    bool
-	unheard   string // who refuses it and does not count
-	halted    error  // why it has stopped for good
-	rot       rot    // happens to the disk when the log is at rest
+	watermarks *driver.Watermarks
+	holders    handshake.Holders
+	refusals   replica.Refusals
+	barred     bool
+	unheard    string // who refuses it and does not count
+	halted     error  // why it has stopped for good
+	rot        rot    // happens to the disk when the log is at rest
 
 	paused   bool
 	pausedAt Time
 	asleep   []func()
 	// glancing are reads at a level that came while it stood still.
-	glancing []*glance
-	// astray is what is known of a state that is wrong; nil: it is right.
+	glancing []*weakRead
+	// divergedState is what is known of a state that is wrong; nil: it is right.
 	// misapplies says that it will apply the next entry that it can wrongly,
 	// strayed that its state was wrong since it was last healed, shut that it is
 	// in quarantine, which began when it had applied until. doubt is how many
-	// marks its state must pass to count as right.
-	astray                    *astray
+	// checkpoint entries its state must pass to count as right.
+	divergedState             *divergedState
 	misapplies, strayed, shut bool
 	until                     protocol.Index
-	doubt                     int
+	suspendServing            int
 	// stalled is until when the disk does not answer.
 	stalled Time
 	doomed  bool // the next sync fails
@@ -170,7 +170,7 @@ func (m *member) whenAwake(do func()) {
 // pause stops the process for a while. Its clock goes on, or the wall clock alone.
 func (m *member) pause(d time.Duration) {
 	m.paused, m.pausedAt = true, m.s.schedule.now
-	m.s.trace.note(markFault, m.number, 1, uint64(d))
+	m.s.trace.note(tagFault, m.number, 1, uint64(d))
 	m.s.trace.tell(m, colorTrouble, "%% stands still for %v", d.Round(time.Millisecond))
 	run := m.run
 	m.s.schedule.after(d, func() {
@@ -243,12 +243,12 @@ func (m *member) boot() error {
 	}
 	m.hurt = m.hurt || m.ill.unreadable
 	m.starts++
-	m.s.trace.note(markBoot, m.number, uint64(rec.Shape.LastIndex()), uint64(rec.State.Term))
+	m.s.trace.note(tagBoot, m.number, uint64(rec.LogTerms.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
 	m.writes, m.writing, m.change, m.failing, m.votes = 0, false, nil, false, votes{m: m}
 	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
 	m.answers, m.asleep, m.paused = driver.NewAnswers(), nil, false
-	m.wake, m.fuse, m.stalled, m.doomed, m.rot = 0, fuse{}, 0, false, rotNone
+	m.wake, m.crashPoint, m.stalled, m.doomed, m.rot = 0, crashPoint{}, 0, false, rotNone
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
@@ -256,10 +256,10 @@ func (m *member) boot() error {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
 	drive(m)
-	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.Shape.FirstIndex(), rec.Shape.LastIndex(), rec.State.Commit)
+	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
-	m.later(standingEvery, m.stand)
+	m.later(watermarkEvery, m.stand)
 	m.mustBeTold()
 	m.serve()
 	return nil
@@ -267,7 +267,7 @@ func (m *member) boot() error {
 
 // open opens log and checkpoints and joins them to a state machine. With a limit
 // on the steps the machine may stop in the middle of it.
-func (m *member) open(steps int) (storage.Recovered, replica.Restored, error) {
+func (m *member) open(steps int) (storage.Opened, replica.OpenedState, error) {
 	m.disk.fs.StopAfter(steps)
 	defer func() {
 		if !m.disk.stopped() {
@@ -276,18 +276,18 @@ func (m *member) open(steps int) (storage.Recovered, replica.Restored, error) {
 	}()
 	log, err := wal.Open(m.disk.fs, directory, m.disk.options)
 	if err != nil {
-		return storage.Recovered{}, replica.Restored{}, err
+		return storage.Opened{}, replica.OpenedState{}, err
 	}
-	rec := log.Recovered()
+	rec := log.Opened()
 	if m.damaged && repair.Needed(m.id, &rec) {
 		m.wal = log
-		return rec, replica.Restored{}, nil
+		return rec, replica.OpenedState{}, nil
 	}
 	if err := m.openStore(); err != nil {
-		return rec, replica.Restored{}, err
+		return rec, replica.OpenedState{}, err
 	}
-	if err := m.recovered(&rec, log); err != nil {
-		return rec, replica.Restored{}, err
+	if err := m.onOpened(&rec, log); err != nil {
+		return rec, replica.OpenedState{}, err
 	}
 	m.wal = log
 	return m.startFrom()
@@ -312,8 +312,8 @@ func (m *member) config() replica.Config {
 	}
 }
 
-// recovered checks what the opening found against what was written.
-func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
+// onOpened checks what the opening found against what was written.
+func (m *member) onOpened(rec *storage.Opened, log *wal.Log) error {
 	if rec.Damage != nil {
 		return violated(RuleDurable, "%s finds its log damaged: %v", m.name, rec.Damage)
 	}
@@ -324,19 +324,19 @@ func (m *member) recovered(rec *storage.Recovered, log *wal.Log) error {
 		return err
 	}
 	if m.starts == 0 {
-		return m.log.adopt(m.s.ledger, m.number, rec)
+		return m.log.installState(m.s.ledger, m.number, rec)
 	}
-	if p := &rec.Shape; m.unsure && p.PrevIndex > 0 && m.log.written.sumAt(p.PrevIndex) != p.PrevSum {
+	if p := &rec.LogTerms; m.unsure && p.PrevIndex > 0 && m.log.written.sumAt(p.PrevIndex) != p.PrevSum {
 		if err := m.log.reset(m.s.ledger, &storage.Begin{Index: p.PrevIndex, Term: p.PrevTerm, Sum: p.PrevSum}, rec.State); err != nil {
 			return err
 		}
 	}
 	pending, last := len(m.log.pending), m.log.written.last()
 	defer func() { m.log.half = 0 }()
-	if m.restored != nil {
+	if m.rolledBack != nil {
 		pending = 0 // all of the copy is there
 	}
-	if err := m.log.recovered(m.s.ledger, m.power, m.log.half, rec.State, rec.Shape.LastIndex(), rec.LastSum); err != nil {
+	if err := m.log.onOpened(m.s.ledger, m.power, m.log.half, rec.State, rec.LogTerms.LastIndex(), rec.LastSum); err != nil {
 		return err
 	}
 	if pending > 0 && m.log.written.last() < last {
@@ -355,7 +355,7 @@ func (m *member) receive(from protocol.MemberID, msg protocol.Message) {
 func (m *member) tick() {
 	now := m.now()
 	if m.replica.Deadline() <= now {
-		m.s.trace.note(markTick, m.number, uint64(now), 0)
+		m.s.trace.note(tagTick, m.number, uint64(now), 0)
 		m.replica.Tick(now)
 		m.serve()
 		return
@@ -385,13 +385,13 @@ func (m *member) schedule() {
 func (m *member) stop() {
 	m.clock.goOn(m.s.schedule.now)
 	if m.up() {
-		m.knew, m.knewFrom = m.inForce(), m.replica.Shape().PrevIndex
+		m.knew, m.knewFrom = m.inForce(), m.replica.LogTerms().PrevIndex
 	}
 	m.run++
 	m.replica, m.repairing, m.machine, m.wal, m.driver, m.checkpoints = nil, nil, nil, nil, nil, checkpoints{}
 	m.live = liveRepair{m: m}
 	m.answers, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
 	m.comesRight("it is gone")
-	m.misapplies, m.shut, m.doubt, m.diverged = false, false, 0, false
+	m.misapplies, m.shut, m.suspendServing, m.diverged = false, false, 0, false
 	m.s.network.Forget(m.number, len(m.s.members))
 }

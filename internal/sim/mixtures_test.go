@@ -100,7 +100,7 @@ func (x *mixture) startAll() {
 func (x *mixture) write(value string) {
 	x.t.Helper()
 	s, c := x.s, x.c
-	s.calm = true
+	s.quiet = true
 	idle := func() bool {
 		return !slices.ContainsFunc(s.clients, func(c *client) bool { return len(c.flying) > 0 })
 	}
@@ -137,29 +137,29 @@ func (x *mixture) goesOn() {
 	for i, m := range s.members {
 		switch {
 		case x.isOld(m) && i < s.options.Actives:
-			s.restore(m, x.old[i])
+			s.rollBack(m, x.old[i])
 		case x.isOld(m):
-			m.disk.fs.Restore(x.old[i].snapshot)
+			m.disk.fs.Rollback(x.old[i].snapshot)
 			m.log = x.old[i].log.clone()
 			s.restart(m)
 		default:
 			s.restart(m)
 		}
 	}
-	s.calm = false
+	s.quiet = false
 	for _, c := range s.clients {
 		for range s.plan.depth {
 			c.think()
 		}
 		c.keepAlive()
-		c.glances()
+		c.weakReads()
 	}
 	before := s.counts[countAcknowledged]
 	s.run(t, 15*time.Second)
 	if n := s.counts[countAcknowledged] - before; n < 10 {
 		t.Errorf("got %d writes acknowledged after the start, want that the cluster goes on", n)
 	}
-	if found := int(s.counts[countRestoredFound]); found != x.oldActives() {
+	if found := int(s.counts[countRolledBackFound]); found != x.oldActives() {
 		t.Errorf("got %d old directories refused, want %d", found, x.oldActives())
 	}
 	for _, m := range s.members {
@@ -172,7 +172,7 @@ func (x *mixture) goesOn() {
 // reads lets a member serve a linearizable read, by what the checkers know.
 func (x *mixture) reads(m *member) {
 	s := x.s
-	k := &call{op: &op{kind: opGet, object: witness, level: protocol.Linearizable}, client: x.c, floor: s.state.acknowledged}
+	k := &call{op: &op{kind: opGet, object: witness, consistency: protocol.Linearizable}, client: x.c, floor: s.state.acknowledged}
 	var got *protocol.Result
 	for tries := 0; tries < 10 && (got == nil || got.Code != protocol.OK); tries++ {
 		got = nil
@@ -200,7 +200,7 @@ func (x *mixture) forks() {
 	s.fork()
 	for i, m := range s.members {
 		if x.isOld(m) {
-			m.disk.fs.Restore(x.old[i].snapshot)
+			m.disk.fs.Rollback(x.old[i].snapshot)
 		}
 		s.restart(m)
 	}
@@ -223,7 +223,7 @@ func (x *mixture) forks() {
 // the old one has acknowledged.
 func (x *mixture) linearizable(m *member) {
 	forked, old := x.forked, x.isOld(m)
-	k := &call{op: &op{kind: opGet, object: witness, level: protocol.Linearizable}, client: x.c}
+	k := &call{op: &op{kind: opGet, object: witness, consistency: protocol.Linearizable}, client: x.c}
 	m.ask(k.op, k.request(), func(r protocol.Result) {
 		out, err := k.op.decode(r)
 		if err != nil || r.Code != protocol.OK {
@@ -244,8 +244,8 @@ func (x *mixture) linearizable(m *member) {
 // atHand reads at the level session, for a client that has seen the newer history.
 func (x *mixture) atHand(m *member) {
 	q := (&op{kind: opGet, object: witness}).query()
-	q.Level, q.Seen, q.AtHand = protocol.Session, x.newest, true
-	if r, ok := m.reads().AtHand(context.Background(), &q); ok && r.Code == protocol.OK && !x.isOld(m) {
+	q.Consistency, q.Seen, q.NoForwarding = protocol.Session, x.newest, true
+	if r, ok := m.reads().NoForwarding(context.Background(), &q); ok && r.Code == protocol.OK && !x.isOld(m) {
 		out, err := (&op{kind: opGet, object: witness}).decode(r)
 		if err != nil || out.value != valueNewest {
 			x.t.Errorf("%s answers a session that has seen %d with %q at %d: %v", m.name, x.newest, out.value, r.Index, err)

@@ -87,7 +87,7 @@ func (n *network) send(from, to *member, msg protocol.Message, datagram bool) {
 // carry takes an encoded message on its way.
 func (n *network) carry(from, to *member, msg protocol.Message, bytes []byte, datagram bool) {
 	datagram = datagram && msg.Kind().Datagram() && len(bytes) <= protocol.DatagramBytesMax
-	n.s.trace.note(markSend, from.number, uint64(to.number), xxh3.Hash(bytes))
+	n.s.trace.note(tagSend, from.number, uint64(to.number), xxh3.Hash(bytes))
 	n.s.counts.add(countMessages, 1)
 	n.Send(n.s.schedule.now, from.number, to.number, letter{from, to, bytes}, len(bytes), datagram)
 }
@@ -126,11 +126,11 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		n.s.fail(violated(RulePanic, "%s cannot read what %s sent: %v", to.name, from.name, err))
 		return
 	}
-	n.s.trace.note(markDeliver, to.number, uint64(from.number), uint64(len(bytes)))
+	n.s.trace.note(tagDeliver, to.number, uint64(from.number), uint64(len(bytes)))
 	if n.s.trace.messages() {
 		n.s.trace.arrow(from, to, describe(msg))
 	}
-	if _, ok := msg.(*protocol.Standing); ok {
+	if _, ok := msg.(*protocol.Watermark); ok {
 		return // on a stream that the other end has dialled: it may be anybody's
 	}
 	if to.barred && !msg.Kind().OfFlock() {

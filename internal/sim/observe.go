@@ -46,7 +46,7 @@ func (m *member) observe(events []protocol.Event) {
 			}
 		}
 		if m.s.trace.on() {
-			if text, c := m.filmed(e); text != "" {
+			if text, c := m.traced(e); text != "" {
 				m.s.trace.tell(m, c, "%s", text)
 			}
 		}
@@ -93,7 +93,7 @@ func (m *member) sumAt(i protocol.Index) protocol.LogSum {
 	if sum, ok := m.replica.SumAt(i); ok {
 		return sum
 	}
-	if i <= m.replica.Shape().LastIndex() {
+	if i <= m.replica.LogTerms().LastIndex() {
 		return m.log.written.sumAt(i)
 	}
 	return protocol.LogSum{}
@@ -106,21 +106,21 @@ func (m *member) knows(commit protocol.Index) {
 		return
 	}
 	commit = max(commit, m.replica.HardState().Commit)
-	shape := m.replica.Shape()
-	if commit > shape.LastIndex() {
-		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, shape.LastIndex()))
+	logTerms := m.replica.LogTerms()
+	if commit > logTerms.LastIndex() {
+		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, logTerms.LastIndex()))
 		return
 	}
 	before := m.s.ledger.frontier()
-	if shape.PrevIndex > m.log.commit { // it has that from a checkpoint
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, shape.PrevIndex, shape.PrevTerm, shape.PrevSum); err != nil {
+	if logTerms.PrevIndex > m.log.commit { // it has that from a checkpoint
+		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, logTerms.PrevIndex, logTerms.PrevTerm, logTerms.PrevSum); err != nil {
 			m.s.fail(err)
 			return
 		}
-		m.log.commit = shape.PrevIndex
+		m.log.commit = logTerms.PrevIndex
 	}
 	for i := m.log.commit + 1; i <= commit; i++ {
-		t, _ := shape.TermAt(i)
+		t, _ := logTerms.TermAt(i)
 		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, i, t, m.sumAt(i)); err != nil {
 			m.s.fail(err)
 			return
@@ -137,8 +137,8 @@ func (m *member) knows(commit protocol.Index) {
 func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
 	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
 		return m.copied.copy.log.durable.sumAt(i) // it has taken the place
-	} else if m != nil && m.restored != nil {
-		return m.restored.sumAt(i)
+	} else if m != nil && m.rolledBack != nil {
+		return m.rolledBack.sumAt(i)
 	} else if m != nil {
 		return m.log.durable.sumAt(i)
 	}
@@ -171,8 +171,8 @@ func (m *member) apply() {
 	batch := work.Entries
 	m.applies = m.applies[1:]
 	m.busy = false
-	if work.Adopt != 0 {
-		if err := m.adopt(work); err != nil {
+	if work.Installed != 0 {
+		if err := m.installState(work); err != nil {
 			m.s.fail(err)
 			return
 		}
@@ -188,7 +188,7 @@ func (m *member) apply() {
 			return
 		}
 		m.applied = e.Index
-		if m.astray == nil {
+		if m.divergedState == nil {
 			m.s.configured(e)
 		}
 		one := batch[i : i+1]
@@ -202,7 +202,7 @@ func (m *member) apply() {
 		}
 		index, digest := m.machine.Digest()
 		m.digest = digest
-		if m.astray != nil && !m.wanders(e, digest) {
+		if m.divergedState != nil && !m.wanders(e, digest) {
 			continue
 		}
 		if m.s.forked {
@@ -216,13 +216,13 @@ func (m *member) apply() {
 	if work.Take != nil {
 		m.passes()
 		if m.driver.Taking() {
-			m.s.counts.add(countMarksSkipped, 1)
+			m.s.counts.add(countCheckpointEntriesSkipped, 1)
 		}
 		m.driver.Take(*work.Take)
 	}
 	m.digest = m.machine.Stats().Digest
 	m.s.counts.add(countApplied, uint64(len(batch)))
-	m.s.trace.note(markApply, m.number, uint64(m.applied), 0)
+	m.s.trace.note(tagApply, m.number, uint64(m.applied), 0)
 	if !m.survives(afterApply) {
 		return
 	}
@@ -253,13 +253,13 @@ func (s *checkers) configured(e *protocol.Entry) {
 	}
 	for _, line := range c.Members {
 		before, _ := s.configuration.Find(line.ID)
-		if before.Seat == line.Seat {
+		if before.Suffrage == line.Suffrage {
 			continue
 		}
-		switch line.Seat {
-		case protocol.SeatLearner:
+		switch line.Suffrage {
+		case protocol.SuffrageLearner:
 			s.counts.add(countLearners, 1)
-		case protocol.SeatVoter:
+		case protocol.SuffrageVoter:
 			s.counts.add(countVoters, 1)
 		}
 	}

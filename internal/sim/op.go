@@ -34,13 +34,13 @@ var opNames = [...]string{"open", "keepalive", "put", "delete", "swap", "get", "
 // op is one operation on one object: a key of a map, a counter, a queue, or the
 // place of an awkward value.
 type op struct {
-	kind    opKind
-	object  int // number of the object; see load.go
-	value   string
-	number  int64
-	version protocol.Index // that a swap expects; 0: absent
-	level   protocol.Level
-	timeout time.Duration
+	kind        opKind
+	object      int // number of the object; see load.go
+	value       string
+	number      int64
+	version     protocol.Index // that a swap expects; 0: absent
+	consistency protocol.Consistency
+	timeout     time.Duration
 
 	// executed is where the operation took effect, and got what came of it, as
 	// the checkers saw it; got of a read is what the client was told.
@@ -80,7 +80,7 @@ func (o *op) String() string {
 	case opAdd, opSet, opExchange:
 		s += fmt.Sprintf(" %d", o.number)
 	case opGet, opCount, opPeek, opRecall:
-		s += " " + o.level.String()
+		s += " " + o.consistency.String()
 	}
 	return s
 }

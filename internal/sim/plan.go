@@ -9,7 +9,7 @@ import (
 // Profiles are the kinds of trouble that a seed can bring.
 var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "repair", "chaos"}
 
-// profileStates lets states go astray all the time. No seed draws it: in each
+// profileStates lets states diverge all the time. No seed draws it: in each
 // profile some seeds have it, see plan.grow.
 const profileStates = "states"
 
@@ -122,11 +122,11 @@ type troubles struct {
 	weights [faults]int
 	// openings is the share of starts that are cut short.
 	openings float64
-	// moves is the mean time between two changes of seats by hand; 0: none.
+	// moves is the mean time between two membership changes by hand; 0: none.
 	moves time.Duration
 	// away says that members whose log rots stay down for a while.
 	away bool
-	// diverge is the mean time between two states that go astray; 0: none do.
+	// diverge is the mean time between two states that diverge; 0: none do.
 	diverge time.Duration
 	// ails is the mean time between two calls that fail, or places of logs that
 	// become unreadable; 0: none do. sectors is the share of the latter,
@@ -181,7 +181,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.moves = 10 * time.Second
 		p.slow = 0.02
 		p.every /= 2
-		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRestore: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRollback: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "repair":
 		p.rotten(r)
 	case profileStates, profileCalls, profileSlow, profileSectors, profileRoom:
@@ -225,11 +225,11 @@ func (p *plan) knobs(r *rand.Rand) {
 	}
 }
 
-// grow draws whether states go astray, and, in some seeds, logs rot as well. It
+// grow draws whether states diverge, and, in some seeds, logs rot as well. It
 // has a stream of its own: the seeds that it spares have the histories that they
 // had before there was such a thing.
 func (p *plan) grow(r *rand.Rand) {
-	if !chance(r, astraySeeds) && p.profile != profileStates {
+	if !chance(r, divergedSeeds) && p.profile != profileStates {
 		return
 	}
 	if chance(r, 0.35) && p.profile != profileStates {
@@ -309,8 +309,8 @@ const wallSeeds = 0.3
 // sluggishSeeds is the share of seeds in which disks are slow for good.
 const sluggishSeeds = 0.08
 
-// astraySeeds is the share of seeds in which states go astray.
-const astraySeeds = 0.18
+// divergedSeeds is the share of seeds in which states diverge.
+const divergedSeeds = 0.18
 
 // rotten damages logs all the time. They lose their heads fast, so that repairing
 // takes checkpoints too.
@@ -318,7 +318,7 @@ func (p *plan) rotten(r *rand.Rand) {
 	p.moves, p.every = 15*time.Second, between(r, 700*time.Millisecond, 1500*time.Millisecond)
 	p.segment, p.checkpoint, p.retain, p.away = segmentBytes, 2<<10, 1+r.IntN(4), true
 	p.think /= 2
-	p.weights = [faults]int{faultCrash: 3, faultBoundary: 1, faultPowerCut: 1, faultRot: 12, faultRotSeveral: 8, faultFull: 2, faultRestore: 3, faultCopy: 2}
+	p.weights = [faults]int{faultCrash: 3, faultBoundary: 1, faultPowerCut: 1, faultRot: 12, faultRotSeveral: 8, faultFull: 2, faultRollback: 3, faultCopy: 2}
 }
 
 // bad makes the weather bad.

@@ -8,25 +8,25 @@ import (
 // streams are the sources of chance of one run. Each subsystem draws from its
 // own, so that a change in how one draws does not reshuffle all others.
 type streams struct {
-	plan       *rand.Rand // profile and knobs
-	network    *rand.Rand
-	disk       *rand.Rand
-	faults     *rand.Rand
-	clients    *rand.Rand
-	clocks     *rand.Rand
-	membership *rand.Rand
-	seats      *rand.Rand
-	members    *rand.Rand // ids, runs, delays of applying
-	readers    *rand.Rand // reads at the levels session and stale
-	states     *rand.Rand // states that go astray
-	moves      *rand.Rand // members that get other addresses
-	calls      *rand.Rand // calls that fail
-	sluggish   *rand.Rand // disks that are slow for good
-	tails      *rand.Rand // how much of a log stays in memory
-	walls      *rand.Rand // wall clocks that are set, and pauses that only they see
+	plan        *rand.Rand // profile and knobs
+	network     *rand.Rand
+	disk        *rand.Rand
+	faults      *rand.Rand
+	clients     *rand.Rand
+	clocks      *rand.Rand
+	membership  *rand.Rand
+	memberships *rand.Rand
+	members     *rand.Rand // ids, runs, delays of applying
+	readers     *rand.Rand // reads at the levels session and stale
+	states      *rand.Rand // states that diverge
+	moves       *rand.Rand // members that get other addresses
+	calls       *rand.Rand // calls that fail
+	sluggish    *rand.Rand // disks that are slow for good
+	tails       *rand.Rand // how much of a log stays in memory
+	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
 }
 
-// streamStates numbers the stream that also says which seeds have states astray.
+// streamStates numbers the stream that also says which seeds have states diverged.
 const streamStates = 102
 
 // streamCalls numbers the stream that also says in which seeds calls fail.
@@ -34,22 +34,22 @@ const streamCalls = 103
 
 func newStreams(seed uint64) streams {
 	return streams{
-		plan:       stream(seed, 1),
-		network:    stream(seed, 2),
-		disk:       stream(seed, 3),
-		faults:     stream(seed, 4),
-		clients:    stream(seed, 5),
-		clocks:     stream(seed, 6),
-		membership: stream(seed, 7),
-		members:    stream(seed, 8),
-		seats:      stream(seed, 9),
-		readers:    stream(seed, 10),
-		states:     stream(seed, streamStates),
-		moves:      stream(seed, 11),
-		calls:      stream(seed, streamCalls),
-		sluggish:   stream(seed, 12),
-		tails:      stream(seed, 13),
-		walls:      stream(seed, 14),
+		plan:        stream(seed, 1),
+		network:     stream(seed, 2),
+		disk:        stream(seed, 3),
+		faults:      stream(seed, 4),
+		clients:     stream(seed, 5),
+		clocks:      stream(seed, 6),
+		membership:  stream(seed, 7),
+		members:     stream(seed, 8),
+		memberships: stream(seed, 9),
+		readers:     stream(seed, 10),
+		states:      stream(seed, streamStates),
+		moves:       stream(seed, 11),
+		calls:       stream(seed, streamCalls),
+		sluggish:    stream(seed, 12),
+		tails:       stream(seed, 13),
+		walls:       stream(seed, 14),
 	}
 }
 

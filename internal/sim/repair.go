@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/install"
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/wal"
@@ -20,7 +20,7 @@ import (
 // repairing is such a process.
 type repairing struct {
 	start    *repair.Start
-	installs keeper.Installation
+	installs snapshotter.Installation
 	wake     Time
 	over     bool // the plan is being carried out
 }
@@ -30,11 +30,11 @@ func (m *member) runs() bool { return m.up() || m.repairing != nil }
 
 // beginRepair starts the process on a damaged log. It reports whether the member
 // is to get an empty disk: nothing can be repaired.
-func (m *member) beginRepair(rec *storage.Recovered) (lost bool) {
+func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 	err := m.openStore()
 	var own []storage.Begin
 	if err == nil {
-		own, err = keeper.Sound(context.Background(), m.checkpoints.store, m.newMachine(), keeper.Options{Level: m.format})
+		own, err = snapshotter.Sound(context.Background(), m.checkpoints.store, m.newMachine(), snapshotter.Options{Level: m.format})
 	}
 	if err == nil {
 		err = m.wal.CountStart()
@@ -177,7 +177,7 @@ func (m *member) repairSend(list []protocol.Envelope) {
 	for i := range list {
 		e := &list[i]
 		switch e.Message.(type) {
-		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Describe, *protocol.ChunkWant, *protocol.Busy,
+		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.ManifestWant, *protocol.ChunkWant, *protocol.Busy,
 			*protocol.Graft, *protocol.Prune: // gossip places it among the others; it promises nothing
 		default:
 			m.s.fail(violated(RuleRepairing, "%s sends a %s", m.name, e.Message.Kind()))
@@ -191,13 +191,13 @@ func (m *member) repairSend(list []protocol.Envelope) {
 
 // carryOut writes the repaired log, and starts the member on it.
 func (m *member) carryOut(plan *storage.RepairPlan) {
-	if b := plan.Begin; b != nil && b.Index > 0 && !slices.ContainsFunc(m.checkpoints.store.Kept(), func(d storage.Description) bool { return d.Index >= b.Index }) {
+	if b := plan.Begin; b != nil && b.Index > 0 && !slices.ContainsFunc(m.checkpoints.store.Kept(), func(d storage.Manifest) bool { return d.Index >= b.Index }) {
 		m.s.fail(violated(RuleRepairing, "%s begins its log after %d, and keeps no checkpoint from there", m.name, b.Index))
 		return
 	}
 	m.wal.Close()
 	m.patched = true
-	if chance(m.s.random.faults, 0.5) && !m.s.calm && m.s.truce == 0 {
+	if chance(m.s.random.faults, 0.5) && !m.s.quiet && m.s.faultFreeFor == 0 {
 		m.disk.stopIn(m.s.random.faults.IntN(30))
 	}
 	err := wal.Repair(context.Background(), m.disk.fs, directory, m.disk.options, *plan)
@@ -247,8 +247,8 @@ func (m *member) answerRepair(from protocol.MemberID, want *protocol.RepairWant)
 
 // repaired checks what came of a damaged log: it is the member's own again, or what
 // is committed, and nothing committed that it held is gone. Every entry is read.
-func (m *member) repaired(rec *storage.Recovered, log *wal.Log) error {
-	own, l, last := m.log.durable, m.s.ledger, rec.Shape.LastIndex()
+func (m *member) repaired(rec *storage.Opened, log *wal.Log) error {
+	own, l, last := m.log.durable, m.s.ledger, rec.LogTerms.LastIndex()
 	mine, same := m.log.ended(last, rec.LastSum)
 	if !same && last > 0 && !l.isCommitted(last, rec.LastSum) {
 		return violated(RuleDurable, "%s has repaired its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
@@ -271,7 +271,7 @@ func (m *member) repaired(rec *storage.Recovered, log *wal.Log) error {
 		}
 	}
 	own.state = rec.State
-	for i := rec.Shape.FirstIndex(); i <= last; {
+	for i := rec.LogTerms.FirstIndex(); i <= last; {
 		entries, err := log.Read(i, last, 1<<20)
 		if err != nil {
 			return violated(RuleDurable, "%s has repaired its log, and cannot read %d: %v", m.name, i, err)

@@ -4,17 +4,17 @@ import (
 	"context"
 	"errors"
 
-	"github.com/starlinghq/starling/internal/keeper"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 )
 
 // liveRepair repairs the log of a running member: it gives the jobs of
-// keeper.Rebuilding their times. The log writer does its own between two writes, all
+// snapshotter.Rebuilding their times. The log writer does its own between two writes, all
 // else is done beside it.
 type liveRepair struct {
 	m          *member
-	rebuilding keeper.Rebuilding
+	rebuilding snapshotter.Rebuilding
 	steps      []repair.Step // that wait
 	busy       bool
 }
@@ -35,7 +35,7 @@ func (x *liveRepair) begin() {
 }
 
 // goOn has the next job of a step done, or says how the step went.
-func (x *liveRepair) goOn(step *repair.Step, job *keeper.Job, done *repair.Done) {
+func (x *liveRepair) goOn(step *repair.Step, job *snapshotter.Job, done *repair.Done) {
 	m := x.m
 	x.busy = job != nil
 	if done != nil {
@@ -74,9 +74,9 @@ func (x *liveRepair) byWriter(do func()) {
 }
 
 // does does a job. In the middle of one that writes the machine may die.
-func (x *liveRepair) does(job *keeper.Job) error {
+func (x *liveRepair) does(job *snapshotter.Job) error {
 	m := x.m
-	if !job.Reads && m.fused(amidRepairing) {
+	if !job.Reads && m.atCrashPoint(amidRepairing) {
 		m.disk.stopIn(m.s.random.faults.IntN(24))
 	}
 	err := job.Do(context.Background())

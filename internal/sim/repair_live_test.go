@@ -11,7 +11,7 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// withOldSectors is a calm cluster whose members keep little of their logs in memory,
+// withOldSectors is a quiet cluster whose members keep little of their logs in memory,
 // in which a voter has been away while the log grew, and whose leader cannot read a
 // page of any segment but the last two.
 func withOldSectors(t *testing.T, seed uint64) (s *simulation, leader, away *member) {
@@ -59,7 +59,7 @@ func TestRunningLeaderRepairsWhatAFollowerNeeds(t *testing.T) {
 	for seed := range uint64(24) {
 		s, leader, away := withOldSectors(t, 1+seed)
 		if seed%3 > 0 {
-			leader.fuse = fuse{armed: true, at: amidRepairing, power: seed%3 == 2, skip: int(seed/3) % 5}
+			leader.crashPoint = crashPoint{armed: true, at: amidRepairing, power: seed%3 == 2, skip: int(seed/3) % 5}
 		}
 		s.run(t, 20*time.Second)
 		if seed%3 == 0 && away.applied < leader.applied/2 {

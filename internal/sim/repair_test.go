@@ -38,9 +38,9 @@ func TestVotersThatAreAllDamagedHealOneAnother(t *testing.T) {
 func TestALogThatIsRepairedWrongIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.members[1]
-	rec := func() storage.Recovered {
-		shape := *m.replica.Shape()
-		return storage.Recovered{State: m.log.durable.state, Shape: shape.Clone(), LastSum: m.log.durable.sumAt(shape.LastIndex())}
+	rec := func() storage.Opened {
+		logTerms := *m.replica.LogTerms()
+		return storage.Opened{State: m.log.durable.state, LogTerms: logTerms.Clone(), LastSum: m.log.durable.sumAt(logTerms.LastIndex())}
 	}
 	s.until(s.schedule.now.Add(time.Second), func() bool { return len(m.log.pending) == 0 && m.log.durable.last() > 3 })
 	good := rec()
@@ -49,8 +49,8 @@ func TestALogThatIsRepairedWrongIsFound(t *testing.T) {
 	other.LastSum[0]++
 	wantRule(t, m.repaired(&other, m.wal), RuleDurable)
 	short := rec()
-	last := short.Shape.LastIndex()
-	short.Shape.TruncateAfter(last - 2)
+	last := short.LogTerms.LastIndex()
+	short.LogTerms.TruncateAfter(last - 2)
 	short.LastSum = m.log.durable.sumAt(last - 2)
 	wantRule(t, m.repaired(&short, m.wal), RuleDurable)
 	old := rec()

@@ -47,7 +47,7 @@ func (m *member) query(q *protocol.Query) protocol.Result {
 	if r.Index != m.applied {
 		m.s.fail(violated(RuleOrder, "%s reads at %d, its state is at %d", m.name, r.Index, m.applied))
 	}
-	if q.Level == protocol.Local {
+	if q.Consistency == protocol.Local {
 		m.s.counts.add(countLocal, 1)
 	}
 	m.checkAge()

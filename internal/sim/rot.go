@@ -40,7 +40,7 @@ func (s *nemesis) strikeRot(m *member) {
 	if chance(s.random.faults, 0.5) {
 		kind = rotWrite
 	}
-	if m.up() && m.restored == nil {
+	if m.up() && m.rolledBack == nil {
 		m.rot = kind
 	}
 }
@@ -49,7 +49,7 @@ func (s *nemesis) strikeRot(m *member) {
 func (m *member) rots() bool {
 	kind := m.rot
 	m.rot = rotNone
-	if kind == rotNone || m.s.calm || m.s.truce > 0 || m.s.copying != nil || !m.s.tolerates(m) {
+	if kind == rotNone || m.s.quiet || m.s.faultFreeFor > 0 || m.s.copying != nil || !m.s.tolerates(m) {
 		return false
 	}
 	if kind == rotUnreadable {
@@ -223,7 +223,7 @@ func (d *disk) usedPages(name string, size int64) (int64, error) {
 
 // opensDamaged judges what opening a damaged directory gave. It reports whether
 // the member starts: nothing that matters was hit.
-func (m *member) opensDamaged(rec *storage.Recovered, repaired uint64, err error) (starts bool) {
+func (m *member) opensDamaged(rec *storage.Opened, repaired uint64, err error) (starts bool) {
 	switch {
 	case err != nil && (errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNotFound)):
 		m.s.trace.tell(m, colorFault, "x does not start: %v", err)
@@ -315,8 +315,8 @@ type copied struct {
 	knew     []protocol.ConfigurationAt
 }
 
-// strikeRestore takes a copy of a member's directory, and puts it back later.
-func (s *directories) strikeRestore(m *member) {
+// strikeRollback takes a copy of a member's directory, and puts it back later.
+func (s *directories) strikeRollback(m *member) {
 	if !m.up() || !m.quiet() {
 		return
 	}
@@ -324,14 +324,14 @@ func (s *directories) strikeRestore(m *member) {
 	var try func()
 	try = func() {
 		tries++
-		if s.calm || s.failed() || m.id != old.id || tries > 20 {
+		if s.quiet || s.failed() || m.id != old.id || tries > 20 {
 			return
 		}
 		if s.copying != nil || !s.remembered(m, old, 1) {
 			s.schedule.after(time.Second, try)
 			return
 		}
-		s.restore(m, old)
+		s.rollBack(m, old)
 	}
 	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
 }
@@ -342,7 +342,7 @@ func (s *directories) strikeRestore(m *member) {
 // be one that the cluster survives.
 func (s *directories) remembered(m *member, old *copied, runs int) bool {
 	conf, known := s.configuration.Find(m.id)
-	if s.truce > 0 || m.losing || m.damaged || !known || conf.Seat != protocol.SeatVoter || !s.tolerates(m) {
+	if s.faultFreeFor > 0 || m.losing || m.damaged || !known || conf.Suffrage != protocol.SuffrageVoter || !s.tolerates(m) {
 		return false
 	}
 	if !old.reaches(s, m) {
@@ -352,11 +352,11 @@ func (s *directories) remembered(m *member, old *copied, runs int) bool {
 		if other == m || other.wish != protocol.RoleActive {
 			continue // it never votes
 		}
-		if !other.up() || other.paused || other.restored != nil {
+		if !other.up() || other.paused || other.rolledBack != nil {
 			return false
 		}
 		// Opening the copy counts a start and writes a few records, each time.
-		seen := other.sightings.Seen(m.id)
+		seen := other.watermarks.Seen(m.id)
 		if old.starts+uint64(runs) > seen.Starts && old.sequence+16*protocol.Sequence(runs) >= seen.Sequence {
 			return false
 		}
@@ -383,55 +383,55 @@ func (c *copied) reaches(s *directories, m *member) bool {
 	})
 }
 
-// restore puts the copy back. Until the member has been told, nobody else may
+// rollBack puts the copy back. Until the member has been told, nobody else may
 // forget what it has seen: so there are no other faults.
-func (s *directories) restore(m *member, old *copied) {
-	s.counts.add(countRestored, 1)
+func (s *directories) rollBack(m *member, old *copied) {
+	s.counts.add(countRolledBack, 1)
 	if m.up() {
 		s.crash(m, false, "and gets an old directory")
 	} else {
 		s.trace.tell(m, colorFault, "x gets an old directory")
 	}
-	m.disk.fs.Restore(old.snapshot)
+	m.disk.fs.Rollback(old.snapshot)
 	m.emptied(m.disk.fs) // without room it would keep silent, and not be found
-	m.restored = m.log.durable.clone()
+	m.rolledBack = m.log.durable.clone()
 	m.log = old.log
 	m.power, m.log.half, m.hurt = false, 0, true
-	s.truce++
+	s.faultFreeFor++
 	s.stopFaults()
 	s.schedule.after(2*time.Second, func() { s.restart(m) })
 }
 
-// restoredMax is how long a member may run on a restored directory until it is
+// rolledBackMax is how long a member may run on a restored directory until it is
 // told.
-const restoredMax = 20 * time.Second
+const rolledBackMax = 20 * time.Second
 
 // mustBeTold begins the time in which somebody has to tell a member that has
 // started on a restored directory. While it is down nobody can.
 func (m *member) mustBeTold() {
-	if m.restored == nil {
+	if m.rolledBack == nil {
 		return
 	}
-	m.later(restoredMax, func() {
+	m.later(rolledBackMax, func() {
 		switch {
-		case m.restored == nil || m.barred:
+		case m.rolledBack == nil || m.barred:
 		case m.unheard != "": // by one that has moved since: the old log does not know where it is
 			m.s.turnedAway(m, "somebody who reads its log")
 		default:
-			m.s.fail(violated(RuleRestored, "%s has run on a restored directory for %v, and nobody has told it", m.name, restoredMax))
+			m.s.fail(violated(RuleRolledBack, "%s has run on a restored directory for %v, and nobody has told it", m.name, rolledBackMax))
 		}
 	})
 }
 
-// foundRestored is what a member does that is told that its directory has gone
+// foundRolledBack is what a member does that is told that its directory has gone
 // back: it stops.
-func (s *directories) foundRestored(m *member, by string) {
-	s.counts.add(countRestoredFound, 1)
+func (s *directories) foundRolledBack(m *member, by string) {
+	s.counts.add(countRolledBackFound, 1)
 	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by)
 	m.stop()
 	m.disk.crash(false)
-	m.log.durable = *m.restored
-	m.restored = nil
-	s.truce--
+	m.log.durable = *m.rolledBack
+	m.rolledBack = nil
+	s.faultFreeFor--
 	s.lose(m)
 }

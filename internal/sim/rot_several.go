@@ -26,7 +26,7 @@ func (s *nemesis) strikeRotSeveral() {
 	tries := 0
 	var try func()
 	try = func() {
-		if tries++; s.calm || s.failed() || tries > 100 {
+		if tries++; s.quiet || s.failed() || tries > 100 {
 			return
 		}
 		if list := s.voters(); len(list) < 2 || !s.rotSeveral(list) {
@@ -39,7 +39,7 @@ func (s *nemesis) strikeRotSeveral() {
 // voters returns the members that vote, if all of them are whole and at rest,
 // and no disk that has a seat is lost.
 func (s *nemesis) voters() (list []*member) {
-	if s.truce > 0 || s.configuration.Joint() {
+	if s.faultFreeFor > 0 || s.configuration.Joint() {
 		return nil
 	}
 	for _, line := range s.configuration.Members {
@@ -47,10 +47,10 @@ func (s *nemesis) voters() (list []*member) {
 		if m == nil || m.hurt || m.losing {
 			return nil
 		}
-		if line.Seat != protocol.SeatVoter {
+		if line.Suffrage != protocol.SuffrageVoter {
 			continue
 		}
-		if !m.up() || m.restored != nil || m.writing || m.log.half > 0 || len(m.log.pending) > 0 {
+		if !m.up() || m.rolledBack != nil || m.writing || m.log.half > 0 || len(m.log.pending) > 0 {
 			return nil
 		}
 		list = append(list, m)
@@ -77,7 +77,7 @@ func (s *nemesis) rotSeveral(list []*member) bool {
 				r.after = m.disk.fs.Snapshot(directory)
 				sound = r.look() && sound
 			})
-			m.disk.fs.Restore(r.after)
+			m.disk.fs.Rollback(r.after)
 			if r.damage != nil {
 				damaged++
 			}
@@ -92,7 +92,7 @@ func (s *nemesis) rotSeveral(list []*member) bool {
 		r := &all[i]
 		switch {
 		case !sound:
-			r.m.disk.fs.Restore(r.before)
+			r.m.disk.fs.Rollback(r.before)
 		case r.damage != nil:
 			r.m.hurt, r.m.damaged, r.m.found = true, true, false
 			s.counts.add(countBitsFlipped, 1)
@@ -117,12 +117,12 @@ func (r *rotten) look() bool {
 		return false
 	}
 	defer log.Close()
-	rec := log.Recovered()
+	rec := log.Opened()
 	if rec.Damage == nil {
-		return rec.Shape.LastIndex() == m.log.durable.last() && rec.State == m.log.durable.state
+		return rec.LogTerms.LastIndex() == m.log.durable.last() && rec.State == m.log.durable.state
 	}
 	r.damage = rec.Damage
-	if rec.Damage.Endless || rec.State != m.log.durable.state || len(rec.Damage.Good) == 0 {
+	if rec.Damage.EndUnknown || rec.State != m.log.durable.state || len(rec.Damage.Good) == 0 {
 		return false
 	}
 	first, last := rec.Damage.Good[0], rec.Damage.Good[len(rec.Damage.Good)-1]

@@ -44,7 +44,7 @@ func (w *membership) look(m *member) {
 	}
 	role := m.replica.Status(m.now()).Role
 	if m.role == protocol.RoleReserve && role != m.role {
-		w.s.counts.add(countCalled, 1)
+		w.s.counts.add(countActivated, 1)
 	}
 	m.role = role
 	w.tell(m)
@@ -113,7 +113,7 @@ func (w *membership) tell(m *member) {
 		return
 	}
 	m.told = peers
-	w.s.trace.note(markSeen, m.number, uint64(len(peers)), 0)
+	w.s.trace.note(tagSeen, m.number, uint64(len(peers)), 0)
 	m.replica.SetPeers(m.now(), peers)
 	m.serve()
 }

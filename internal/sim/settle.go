@@ -14,7 +14,7 @@ func (s *simulation) settle() {
 		return
 	}
 	s.trace.say("the faults stop")
-	s.calm = true
+	s.quiet = true
 	if s.plan.sluggish > 0 {
 		s.counts.add(countSluggishWrites, s.counts[countAcknowledged])
 	}
@@ -28,7 +28,7 @@ func (s *simulation) settle() {
 		s.endCopy(s.copying)
 	}
 	for _, m := range s.machines() {
-		m.fuse, m.doomed, m.stalled, m.rot = fuse{}, false, 0, rotNone
+		m.crashPoint, m.doomed, m.stalled, m.rot = crashPoint{}, false, 0, rotNone
 		m.emptied(m.disk.fs)
 		m.ill.ends()
 		m.resume()
@@ -155,7 +155,7 @@ func (s *simulation) unequal(leader *member, frontier protocol.Index) string {
 		if m.applied != frontier {
 			return fmt.Sprintf("%s has applied %d, committed is %d", m.name, m.applied, frontier)
 		}
-		if m.astray != nil || m.quarantined() {
+		if m.divergedState != nil || m.quarantined() {
 			return fmt.Sprintf("the state of %s is wrong (in quarantine: %v)", m.name, m.quarantined())
 		}
 		if m.digest != leader.digest {

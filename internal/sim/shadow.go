@@ -226,9 +226,9 @@ func (m *shadows) synced(waiting int) {
 	m.pending = slices.Delete(m.pending, 0, n)
 }
 
-// adopt takes over what the first opening of a directory found. What a founder
+// installState takes over what the first opening of a directory found. What a founder
 // begins with is committed.
-func (m *shadows) adopt(l *ledger, member int, rec *storage.Recovered) error {
+func (m *shadows) installState(l *ledger, member int, rec *storage.Opened) error {
 	if l.blind {
 		return nil
 	}
@@ -262,10 +262,10 @@ func (m *shadows) ended(last protocol.Index, sum protocol.LogSum) (*shadow, bool
 	}
 }
 
-// recovered checks what an opening found: everything that was synced, and of
+// onOpened checks what an opening found: everything that was synced, and of
 // the writes after it any number from the first on. If the power stayed on, it
 // is all of them, but for those at the end that were not made in whole.
-func (m *shadows) recovered(l *ledger, power bool, half int, state protocol.HardState, last protocol.Index, sum protocol.LogSum) error {
+func (m *shadows) onOpened(l *ledger, power bool, half int, state protocol.HardState, last protocol.Index, sum protocol.LogSum) error {
 	if l.blind {
 		return nil
 	}

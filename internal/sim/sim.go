@@ -101,7 +101,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.seed, s.options, s.random = seed, o, newStreams(seed)
 	s.trace = trace{hash: seed, now: &s.schedule.now}
 	if o.Trace != nil {
-		s.trace.film = &film{out: o.Trace, messages: o.Messages, colors: o.Colors}
+		s.trace.lines = &traceLines{out: o.Trace, messages: o.Messages, colors: o.Colors}
 	}
 	s.plan = draw(s.random.plan, &s.options)
 	s.plan.grow(s.random.states)
@@ -122,7 +122,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	return s
 }
 
-// play runs the whole film. It returns the stack of a panic.
+// play runs the whole trace. It returns the stack of a panic.
 func (s *simulation) play() (stack string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -206,7 +206,7 @@ func (s *simulation) setUp() error {
 	if s.plan.wild {
 		s.counts.add(countWild, 1)
 	}
-	if f := s.trace.film; f != nil {
+	if f := s.trace.lines; f != nil {
 		for _, m := range s.members {
 			f.names = append(f.names, m.name)
 		}
@@ -255,7 +255,7 @@ func (s *simulation) addMember(i int) error {
 	var founding *protocol.Configuration
 	if i == 0 {
 		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
-			{ID: m.id, Name: m.name, Address: m.address, Seat: protocol.SeatVoter},
+			{ID: m.id, Name: m.name, Address: m.address, Suffrage: protocol.SuffrageVoter},
 		}}
 		if s.options.Reserves > 0 {
 			founding.Autopilot = protocol.Autopilot{Passives: s.options.Passives, FailedAfter: reservesAfter}

@@ -22,7 +22,7 @@ type state struct {
 	first   map[callKey]protocol.Index // where each call took effect
 	opened  map[protocol.SessionID]bool
 	history []*call          // that are answered, or may still have an effect
-	wrong   map[wrongAt]bool // digests of states that were astray
+	wrong   map[wrongAt]bool // digests of states that were diverged
 
 	// beat says that the search for a linearization goes on; nil: nobody asks.
 	beat func()
@@ -234,10 +234,10 @@ func (s *state) readAnswered(k *call, r protocol.Result) error {
 		return violated(RuleLocalRead, "%s at %d gives %+v, it must give %+v", k, r.Index, out, want)
 	}
 	k.op.got = out
-	if k.op.level == protocol.Session && r.Index < k.seen {
+	if k.op.consistency == protocol.Session && r.Index < k.seen {
 		return violated(RuleSession, "%s was answered at %d, its session had seen %d", k, r.Index, k.seen)
 	}
-	if k.op.level != protocol.Linearizable {
+	if k.op.consistency != protocol.Linearizable {
 		return nil
 	}
 	if r.Index < k.floor {

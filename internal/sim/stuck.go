@@ -48,7 +48,7 @@ func (m *member) proposes(i protocol.Index) {
 		return lost(id) && (!heard || m.now() >= m.clock.at(at).Add(s.plan.election))
 	}
 	if !decides(latest.Configuration, lost) && decides(latest.Configuration, long) {
-		term, _ := m.replica.Shape().TermAt(i)
+		term, _ := m.replica.LogTerms().TermAt(i)
 		s.unforeseen[proposal{i, term}] = true
 	}
 }
@@ -78,7 +78,7 @@ func (s *checkers) stuck() bool {
 			return false // nothing excuses that
 		}
 		latest, known := m.latest()
-		term, held := m.replica.Shape().TermAt(latest.Index)
+		term, held := m.replica.LogTerms().TermAt(latest.Index)
 		found = found || known && held && latest.Index > s.ledger.frontier() && s.unforeseen[proposal{latest.Index, term}]
 		if m.electable() {
 			return false
@@ -91,13 +91,13 @@ func (s *checkers) stuck() bool {
 // and whose log is not newer gave it a vote.
 func (m *member) electable() bool {
 	latest, known := m.latest()
-	own := m.replica.Shape()
+	own := m.replica.LogTerms()
 	return known && decides(latest.Configuration, func(id protocol.MemberID) bool {
 		other := m.s.byID(id)
 		if other == nil || !other.up() {
 			return true
 		}
-		log := other.replica.Shape()
+		log := other.replica.LogTerms()
 		return log.LastTerm() > own.LastTerm() || log.LastTerm() == own.LastTerm() && log.LastIndex() > own.LastIndex()
 	})
 }

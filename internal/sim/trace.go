@@ -12,50 +12,50 @@ import (
 // covers every message, write, completion and fault, so that two runs of a
 // seed that differ anywhere differ in it.
 type trace struct {
-	hash uint64
-	film *film // nil: no lines
-	now  *Time
+	hash  uint64
+	lines *traceLines // nil: no lines
+	now   *Time
 }
 
 // on reports whether lines are wanted. Callers ask first, so that nothing is
 // formatted in vain.
-func (t *trace) on() bool { return t.film != nil }
+func (t *trace) on() bool { return t.lines != nil }
 
 // messages reports whether lines about messages and clients are wanted.
-func (t *trace) messages() bool { return t.film != nil && t.film.messages }
+func (t *trace) messages() bool { return t.lines != nil && t.lines.messages }
 
-// broken returns why the film did not get all lines, or nil.
+// broken returns why the trace did not get all lines, or nil.
 func (t *trace) broken() error {
-	if t.film == nil {
+	if t.lines == nil {
 		return nil
 	}
-	return t.film.err
+	return t.lines.err
 }
 
-// mark is the first number of what is hashed: it tells kinds of happenings
+// tag is the first number of what is hashed: it tells kinds of happenings
 // apart.
-type mark uint64
+type tag uint64
 
 const (
-	markSend mark = iota + 1
-	markDeliver
-	markPersist
-	markPersisted
-	markApply
-	markBoot
-	markDown
-	markFault
-	markSeen
-	markAsk
-	markAnswer
-	markTick
-	markSeat
-	markRefused
-	markGlance
+	tagSend tag = iota + 1
+	tagDeliver
+	tagPersist
+	tagPersisted
+	tagApply
+	tagBoot
+	tagDown
+	tagFault
+	tagSeen
+	tagAsk
+	tagAnswer
+	tagTick
+	tagSuffrage
+	tagRefused
+	tagWeakRead
 )
 
 // note adds a happening to the hash.
-func (t *trace) note(m mark, member int, a, b uint64) {
+func (t *trace) note(m tag, member int, a, b uint64) {
 	h := t.hash
 	h = (h ^ uint64(m)<<56 ^ uint64(member)<<48 ^ uint64(*t.now)) * 0x9e3779b97f4a7c15
 	h = (bits.RotateLeft64(h, 29) ^ a) * 0xbf58476d1ce4e5b9
@@ -65,29 +65,29 @@ func (t *trace) note(m mark, member int, a, b uint64) {
 
 // say writes one line about the cluster as a whole.
 func (t *trace) say(format string, args ...any) {
-	if t.film != nil {
-		t.film.across(*t.now, fmt.Sprintf(format, args...))
+	if t.lines != nil {
+		t.lines.across(*t.now, fmt.Sprintf(format, args...))
 	}
 }
 
 // tell writes one line about a member.
 func (t *trace) tell(m *member, c color, format string, args ...any) {
-	if t.film != nil {
-		t.film.beside(*t.now, m.number, c, fmt.Sprintf(format, args...))
+	if t.lines != nil {
+		t.lines.beside(*t.now, m.number, c, fmt.Sprintf(format, args...))
 	}
 }
 
 // arrow writes one line about a message that arrives.
 func (t *trace) arrow(from, to *member, text string) {
-	if t.film != nil {
-		t.film.between(*t.now, from.number, to.number, text)
+	if t.lines != nil {
+		t.lines.between(*t.now, from.number, to.number, text)
 	}
 }
 
-// film writes a run for people: time goes down, each member has a column, and
+// traceLines writes a run for people: time goes down, each member has a column, and
 // each event is one line. The sign at the left of a column says what the member
 // is at that moment, so that a column can be followed with a finger.
-type film struct {
+type traceLines struct {
 	out      io.Writer
 	messages bool
 	colors   bool
@@ -96,7 +96,7 @@ type film struct {
 	err      error // of the first line that could not be written
 }
 
-// The measures of a film, in characters.
+// The measures of a trace, in characters.
 const (
 	timeWide   = 8 // of the time
 	columnWide = 14
@@ -115,17 +115,17 @@ const (
 type color string
 
 const (
-	colorPlain   color = ""
-	colorLeader  color = "1;32" // bold green
-	colorFault   color = "31"   // red
-	colorTrouble color = "33"   // yellow
-	colorSeat    color = "36"   // cyan
-	colorQuiet   color = "2"    // faint
-	colorAlarm   color = "1;31"
+	colorPlain    color = ""
+	colorLeader   color = "1;32" // bold green
+	colorFault    color = "31"   // red
+	colorTrouble  color = "33"   // yellow
+	colorSuffrage color = "36"   // cyan
+	colorQuiet    color = "2"    // faint
+	colorAlarm    color = "1;31"
 )
 
 // head writes the legend and the names of the columns.
-func (f *film) head(title string) {
+func (f *traceLines) head(title string) {
 	f.write(title)
 	f.write(signLeader + " leads   " + signActive + " active   " + signPassive + " passive   " + signPaused + " paused   (nothing) down")
 	f.write("+12..15 writes these entries   cut 11 drops those above   commit 14 knows it to be decided   t3 term 3   x dies   % trouble   # seats")
@@ -140,7 +140,7 @@ func (f *film) head(title string) {
 }
 
 // cells returns one line of signs, as runes.
-func (f *film) cells() []rune {
+func (f *traceLines) cells() []rune {
 	line := []rune(strings.Repeat(" ", columnWide*len(f.names)))
 	for i := range f.names {
 		r, _ := utf8.DecodeRuneInString(f.sign(i))
@@ -168,7 +168,7 @@ func (m *member) sign() string {
 
 // beside writes an event into the column of a member, and beyond it if it is
 // long.
-func (f *film) beside(now Time, member int, c color, text string) {
+func (f *traceLines) beside(now Time, member int, c color, text string) {
 	line := f.cells()
 	at := member*columnWide + 2
 	end := at + utf8.RuneCountInString(text)
@@ -181,7 +181,7 @@ func (f *film) beside(now Time, member int, c color, text string) {
 }
 
 // between draws an arrow from one column to another, with the text on it.
-func (f *film) between(now Time, from, to int, text string) {
+func (f *traceLines) between(now Time, from, to int, text string) {
 	if from == to {
 		f.beside(now, to, colorQuiet, text)
 		return
@@ -205,26 +205,26 @@ func (f *film) between(now Time, from, to int, text string) {
 }
 
 // across writes what concerns all members.
-func (f *film) across(now Time, text string) {
-	c := colorSeat
+func (f *traceLines) across(now Time, text string) {
+	c := colorSuffrage
 	if strings.HasPrefix(text, "VIOLATION") {
 		c = colorAlarm
 	}
 	f.line(now, f.paint(c, "── "+text+" "+strings.Repeat("─", max(2, columnWide*len(f.names)-utf8.RuneCountInString(text)-6))))
 }
 
-func (f *film) line(now Time, text string) {
+func (f *traceLines) line(now Time, text string) {
 	f.write(f.paint(colorQuiet, fmt.Sprintf("%*.4f", timeWide, float64(now)/1e9)) + "  " + text)
 }
 
-func (f *film) paint(c color, text string) string {
+func (f *traceLines) paint(c color, text string) string {
 	if !f.colors || c == colorPlain {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
 }
 
-func (f *film) write(line string) {
+func (f *traceLines) write(line string) {
 	if f.err == nil {
 		_, f.err = fmt.Fprintln(f.out, strings.TrimRight(line, " "))
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var updateFlag = flag.Bool("update", false, "rewrite the golden films; read the difference")
+var updateFlag = flag.Bool("update", false, "rewrite the golden traces; read the difference")
 
 // TestFilm looks at every kind of line once, with the members' signs as they
 // would be.
@@ -17,10 +17,10 @@ func TestFilm(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		messages, colors bool
-	}{{name: "film"}, {name: "film_messages", messages: true}, {name: "film_colors", messages: true, colors: true}} {
+	}{{name: "trace"}, {name: "film_messages", messages: true}, {name: "film_colors", messages: true, colors: true}} {
 		var out strings.Builder
 		signs := []string{signActive, signActive, signActive, signPassive, signPassive}
-		f := &film{out: &out, messages: c.messages, colors: c.colors, names: []string{"a1", "a2", "a3", "p1", "p2"},
+		f := &traceLines{out: &out, messages: c.messages, colors: c.colors, names: []string{"a1", "a2", "a3", "p1", "p2"},
 			sign: func(i int) string { return signs[i] }}
 		f.head("seed 1, profile calm, 1m0s")
 		f.beside(0, 0, colorPlain, "starts: t1, log to 1, commit 1")

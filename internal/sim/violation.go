@@ -40,7 +40,7 @@ const (
 	RuleLinearizable = "histories are linearizable"
 	RuleLiveness     = "the cluster recovers when faults stop"
 	RuleDeterminism  = "the same seed gives the same trace"
-	RuleRestored     = "a directory that has gone back is refused"
+	RuleRolledBack   = "a directory that has gone back is refused"
 	RuleTwin         = "one id has one run"
 	RuleEnds         = "every step ends"
 	RuleSession      = "a session never reads backwards"

@@ -54,7 +54,7 @@ func (v *votes) write() {
 		return
 	}
 	m.log.half++
-	if m.fused(amidWrite) {
+	if m.atCrashPoint(amidWrite) {
 		m.disk.stopIn(0)
 	}
 	did := m.writer.Step()

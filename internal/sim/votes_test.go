@@ -54,7 +54,7 @@ func TestTheCheckersFollowVotesAhead(t *testing.T) {
 	} {
 		t.Log(c.name)
 		l, m := begin()
-		wantRule(t, m.recovered(l, c.half > 0, c.half, c.state, c.last, sum(uint64(c.last))), c.rule)
+		wantRule(t, m.onOpened(l, c.half > 0, c.half, c.state, c.last, sum(uint64(c.last))), c.rule)
 	}
 	l, m := begin()
 	wantRule(t, m.promises(&protocol.VoteAnswer{Term: 7, Granted: true}, a, b), "")

@@ -13,7 +13,7 @@ import (
 const (
 	// wasmVariable has TestTraceOfSeeds print what it has for the other process.
 	wasmVariable = "STARLING_SIM_TRACES"
-	traceMark    = "trace of seed"
+	traceTag     = "trace of seed"
 )
 
 // tracesOf plays a few short seeds: with checkpoints, whose sums and engine are another
@@ -22,7 +22,7 @@ func tracesOf() string {
 	var out strings.Builder
 	for seed := uint64(1); seed <= 3; seed++ {
 		r := Run(seed, Options{Duration: 5 * time.Second})
-		fmt.Fprintf(&out, "%s %d: %s, %016x after %d steps, %v\n", traceMark, seed, r.Profile, r.TraceHash, r.Steps, r.Violation)
+		fmt.Fprintf(&out, "%s %d: %s, %016x after %d steps, %v\n", traceTag, seed, r.Profile, r.TraceHash, r.Steps, r.Violation)
 	}
 	return out.String()
 }
@@ -35,7 +35,7 @@ func TestTraceOfSeeds(t *testing.T) {
 	fmt.Print("\n", tracesOf())
 }
 
-// The simulator runs in a page: the same seed gives the same film there, step by step.
+// The simulator runs in a page: the same seed gives the same trace there, step by step.
 // Node stands for the page's browser.
 func TestASeedIsTheSameInAPage(t *testing.T) {
 	if testing.Short() {
@@ -68,7 +68,7 @@ func TestASeedIsTheSameInAPage(t *testing.T) {
 	}
 	var got strings.Builder
 	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, traceMark) {
+		if strings.HasPrefix(line, traceTag) {
 			got.WriteString(line)
 		}
 	}

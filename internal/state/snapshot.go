@@ -80,7 +80,7 @@ func (s *Snapshot) Recount() Digest {
 // Amend makes the digest of the state what it holds: counted is what Recount
 // returned. A key that was damaged and set again takes the damage out of the
 // state, but leaves it in the digest that is kept along the way, for good: the
-// state would be taken for a diverged one at every mark. What has been applied
+// state would be taken for a diverged one at every checkpoint entry. What has been applied
 // since the snapshot counts as it should. It shows from the next entry on. Any
 // goroutine may call it, once for a snapshot.
 func (s *Snapshot) Amend(counted Digest) {
@@ -90,7 +90,7 @@ func (s *Snapshot) Amend(counted Digest) {
 }
 
 // Bases returns the indexes that Changed can begin after, latest first: those of
-// the two snapshots before, or of the state that was adopted if that is later.
+// the two snapshots before, or of the state that was taken over if that is later.
 func (s *Snapshot) Bases() []protocol.Index {
 	var out []protocol.Index
 	for t := &s.changes; t != nil && t.base != 0; t = t.prior {

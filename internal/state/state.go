@@ -16,7 +16,7 @@ import (
 //
 // The writer works on one entry at a time: Begin, any number of Set and
 // Remove, End. Nothing of it is visible until End publishes the index. Within
-// an entry, Mark and Rollback take a part of the writes back. The methods that are
+// an entry, Savepoint and Rollback take a part of the writes back. The methods that are
 // not said to be for anybody are the writer's.
 type State struct {
 	views views
@@ -156,8 +156,8 @@ func (s *State) push(sp *Space, r *Record, v *Version) {
 	s.undo = append(s.undo, step{sp, r, before})
 }
 
-// Mark is a point within an entry to which Rollback can return.
-func (s *State) Mark() int { return len(s.undo) }
+// Savepoint is a point within an entry to which Rollback can return.
+func (s *State) Savepoint() int { return len(s.undo) }
 
 // Rollback takes back all that was written since mark.
 func (s *State) Rollback(mark int) {

@@ -103,7 +103,7 @@ func TestStateAgainstModel(t *testing.T) {
 	for i := protocol.Index(1); i <= 3000; i++ {
 		s.Begin(i)
 		for range r.IntN(4) {
-			mark, before := s.Mark(), maps.Clone(model)
+			mark, before := s.Savepoint(), maps.Clone(model)
 			for range r.IntN(6) {
 				key := fmt.Sprintf("k%03d", r.IntN(300))
 				if r.IntN(3) == 0 {
@@ -360,7 +360,7 @@ func TestConcurrentReaders(t *testing.T) {
 				s.Set(sp, key(k), fmt.Append(nil, amount[k]))
 			}
 		}
-		mark := s.Mark()
+		mark := s.Savepoint()
 		s.Set(sp, fmt.Appendf(nil, "a%dx", i), []byte("1000"))
 		s.Rollback(mark)
 		s.End(0, ignore)
@@ -540,7 +540,7 @@ func TestWalkersGoOnFromTheDead(t *testing.T) {
 		v = openView(s, sp)
 		i := s.index + 1
 		s.Begin(i)
-		mark := s.Mark()
+		mark := s.Savepoint()
 		s.Set(sp, []byte("bbb"), nil)
 		bbb := sp.list.seek("bbb")
 		if what == "rolled back" {

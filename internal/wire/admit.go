@@ -202,15 +202,15 @@ func (s *Server) seat(p *place, member protocol.MemberID) error {
 	}
 	s.shaken(p)
 	if member.IsZero() {
-		return s.seatClient(p)
+		return s.admitClient(p)
 	}
-	return s.seatMember(p, member)
+	return s.admitMember(p, member)
 }
 
-// seatMember gives a member's stream a place. One of the configuration finds one
+// admitMember gives a member's stream a place. One of the configuration finds one
 // as long as the configuration fits into the share that is kept for it; of each
 // id there are few. The lock is held.
-func (s *Server) seatMember(p *place, id protocol.MemberID) error {
+func (s *Server) admitMember(p *place, id protocol.MemberID) error {
 	p.member, p.favoured = id, s.favours(id)
 	var same, strangers int
 	for q := range s.members {
@@ -265,8 +265,8 @@ func (s *Server) quietest(of func(*place) bool) *place {
 	return found
 }
 
-// seatClient gives a client's stream a place. The lock is held.
-func (s *Server) seatClient(p *place) error {
+// admitClient gives a client's stream a place. The lock is held.
+func (s *Server) admitClient(p *place) error {
 	if len(s.clients) >= s.cfg.ClientsMax {
 		victim := s.idlest()
 		if victim == nil {

@@ -88,7 +88,7 @@ func TestMessagesDoNotShareTheirBytes(t *testing.T) {
 	fill := func(n byte) []protocol.Message {
 		data := bytes.Repeat([]byte{n}, 1000)
 		return []protocol.Message{
-			&protocol.Chunk{Data: data}, &protocol.Description{Description: data}, &protocol.Checkpoint{Description: data},
+			&protocol.Chunk{Data: data}, &protocol.Manifest{Manifest: data}, &protocol.InstallCheckpoint{Manifest: data},
 			&protocol.Forward{Command: data}, &protocol.ForwardAnswer{Result: protocol.Result{Data: data}},
 		}
 	}
@@ -96,10 +96,10 @@ func TestMessagesDoNotShareTheirBytes(t *testing.T) {
 		switch m := m.(type) {
 		case *protocol.Chunk:
 			return m.Data
-		case *protocol.Description:
-			return m.Description
-		case *protocol.Checkpoint:
-			return m.Description
+		case *protocol.Manifest:
+			return m.Manifest
+		case *protocol.InstallCheckpoint:
+			return m.Manifest
 		case *protocol.Forward:
 			return m.Command
 		case *protocol.ForwardAnswer:

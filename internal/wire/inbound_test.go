@@ -330,20 +330,20 @@ func oneRun(in *inbound) error {
 func TestStandingComesBackOnTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, &handler{})
-		heard := make(chan *protocol.Standing, 1)
+		heard := make(chan *protocol.Watermark, 1)
 		l := d.link(1, func(cfg *PeerConfig) {
 			cfg.OnMessage = func(address string, m protocol.Message) {
 				if address != "pipe:1" {
 					t.Errorf("from %s", address)
 				}
-				heard <- m.(*protocol.Standing)
+				heard <- m.(*protocol.Watermark)
 			}
 		})
 		if err := l.next(t); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		want := &protocol.Standing{Starts: 2, Run: 3, Sequence: 4}
+		want := &protocol.Watermark{Starts: 2, Run: 3, Sequence: 4}
 		d.s.Tell(want, func(id protocol.MemberID) bool { return id == memberB })
 		if got := receive(t, heard); *got != *want {
 			t.Errorf("got %+v, want %+v", got, want)
@@ -370,7 +370,7 @@ func TestAStreamWithStandingIsNotIdle(t *testing.T) {
 		idle := d.s.cfg.IdleTimeout
 		for range 4 {
 			time.Sleep(idle / 2)
-			d.s.Tell(&protocol.Standing{}, func(protocol.MemberID) bool { return true })
+			d.s.Tell(&protocol.Watermark{}, func(protocol.MemberID) bool { return true })
 		}
 		if synctest.Wait(); !l.Connected() {
 			t.Error("it was closed")

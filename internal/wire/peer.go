@@ -350,7 +350,7 @@ func (p *Peer) read(conn *Conn, address string) error {
 		if err != nil {
 			return err
 		}
-		if m.Kind().Known() && m.Kind() != protocol.KindStanding {
+		if m.Kind().Known() && m.Kind() != protocol.KindWatermark {
 			return protocol.ErrMalformed.With(fmt.Sprintf("malformed stream: a message of kind %s from the side that accepted it", m.Kind()))
 		}
 		if p.cfg.OnMessage != nil {

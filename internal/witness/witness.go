@@ -20,15 +20,15 @@ const (
 	// File is where a member with a directory remembers what it has seen of the
 	// others' directories, so that it also knows a restored copy after a restart
 	// of its own.
-	File = "sightings"
+	File = "watermarks"
 	// Max bounds it: of more members those heard last are remembered.
 	Max = 4096
 	// BytesMax is the most that it takes.
 	BytesMax = Max*(33+3*21) + 64
 )
 
-// Sighting is what a member has said of its directory.
-type Sighting struct {
+// Watermark is what a member has said of its directory.
+type Watermark struct {
 	Member protocol.MemberID
 	// Starts is how often it had been opened, Run the random number of that
 	// start, Sequence the last record that was said to be durable.
@@ -39,7 +39,7 @@ type Sighting struct {
 
 // Encode returns the file's content: a line for each member, those heard last
 // first, and a sum, so that a flipped bit refuses nobody.
-func Encode(list []Sighting) []byte {
+func Encode(list []Watermark) []byte {
 	var b bytes.Buffer
 	for _, s := range list[:min(len(list), Max)] {
 		fmt.Fprintf(&b, "%s %d %d %d\n", s.Member, s.Starts, uint64(s.Run), uint64(s.Sequence))
@@ -49,13 +49,13 @@ func Encode(list []Sighting) []byte {
 }
 
 // Decode takes what Encode returned. The error is protocol.ErrCorrupt.
-func Decode(b []byte) ([]Sighting, error) {
+func Decode(b []byte) ([]Watermark, error) {
 	damaged := protocol.ErrCorrupt.With("damaged data: what this member remembers of the others' directories")
 	at := bytes.LastIndex(b, []byte("sum "))
 	if at < 0 || string(b[at:]) != fmt.Sprintf("sum %08x\n", crc32.ChecksumIEEE(b[:at])) {
 		return nil, damaged
 	}
-	var list []Sighting
+	var list []Watermark
 	known := map[protocol.MemberID]bool{}
 	for text := range strings.Lines(string(b[:at])) {
 		var id string
@@ -68,14 +68,14 @@ func Decode(b []byte) ([]Sighting, error) {
 			return nil, damaged
 		}
 		known[member] = true
-		list = append(list, Sighting{member, starts, protocol.RunID(run), protocol.Sequence(sequence)})
+		list = append(list, Watermark{member, starts, protocol.RunID(run), protocol.Sequence(sequence)})
 	}
 	return list, nil
 }
 
 // Read returns what the member of a directory remembers; nothing if it has not
 // written anything yet. The error is protocol.ErrCorrupt, or that of the disk.
-func Read(fsys vfs.FS, dir string) ([]Sighting, error) {
+func Read(fsys vfs.FS, dir string) ([]Watermark, error) {
 	b, err := vfs.ReadFile(fsys, filepath.Join(dir, File), BytesMax)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

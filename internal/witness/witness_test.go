@@ -12,7 +12,7 @@ import (
 	"github.com/starlinghq/starling/storage/vfs"
 )
 
-var two = []Sighting{
+var two = []Watermark{
 	{protocol.MemberID{2}, 7, 1<<64 - 1, 90},
 	{protocol.MemberID{1}, 1<<64 - 1, 3, 1<<64 - 1},
 }
@@ -36,12 +36,12 @@ func TestFileRoundTrip(t *testing.T) {
 			t.Errorf("byte %d flipped: got %v, want %v", i, err, protocol.ErrCorrupt)
 		}
 	}
-	if _, err := Decode(Encode([]Sighting{two[0], two[0]})); !errors.Is(err, protocol.ErrCorrupt) {
+	if _, err := Decode(Encode([]Watermark{two[0], two[0]})); !errors.Is(err, protocol.ErrCorrupt) {
 		t.Errorf("a member twice: got %v, want %v", err, protocol.ErrCorrupt)
 	}
-	many := make([]Sighting, Max+1)
+	many := make([]Watermark, Max+1)
 	for i := range many {
-		many[i] = Sighting{protocol.MemberID{byte(i), byte(i >> 8), 1}, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}
+		many[i] = Watermark{protocol.MemberID{byte(i), byte(i >> 8), 1}, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}
 	}
 	if b := Encode(many); len(b) > BytesMax {
 		t.Errorf("%d bytes, the limit is %d", len(b), BytesMax)

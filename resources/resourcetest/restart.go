@@ -40,7 +40,7 @@ func (c *checkpoint) restart(caller *Caller) error {
 	if want := snapshot.Digest(); got != want {
 		return fmt.Errorf("restart at %d: got digest %v, want %v", snapshot.Index(), got, want)
 	}
-	next.Adopt(l)
+	next.Install(l)
 	caller.machine.Close()
 	caller.machine = next
 	return nil

@@ -14,12 +14,12 @@ import (
 const asideMax = 2
 
 // Aside implements storage.CheckpointStore.
-func (s *Store) Aside() []storage.Description {
+func (s *Store) Aside() []storage.Manifest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []storage.Description
+	var out []storage.Manifest
 	for _, p := range s.aside {
-		out = append(out, p.description)
+		out = append(out, p.manifest)
 	}
 	return out
 }
@@ -37,7 +37,7 @@ func (s *Store) setAside(number uint64) error {
 		}
 		s.aside = append(s.aside, k.pointer)
 		s.kept = slices.Delete(s.kept, i, i+1)
-		s.o.Logger.Error("checkpoint set aside", "index", k.description.Index, "store", storeName(number))
+		s.o.Logger.Error("checkpoint set aside", "index", k.manifest.Index, "store", storeName(number))
 	}
 	return nil
 }
@@ -52,19 +52,19 @@ func (s *Store) dropAside() error {
 	slices.SortFunc(s.aside, newestFirst)
 	for len(s.aside) > asideMax {
 		p := s.aside[len(s.aside)-1]
-		if p.description.Index > s.kept[slots-1].description.Index {
+		if p.manifest.Index > s.kept[slots-1].manifest.Index {
 			return nil
 		}
 		if err := s.fsys.Remove(s.path(asideName(p))); err != nil {
 			return err
 		}
 		s.aside = s.aside[:len(s.aside)-1]
-		s.o.Logger.Warn("a checkpoint that was set aside is removed: two good ones are above it", "index", p.description.Index, "store", storeName(p.store))
+		s.o.Logger.Warn("a checkpoint that was set aside is removed: two good ones are above it", "index", p.manifest.Index, "store", storeName(p.store))
 	}
 	return nil
 }
 
-func newestFirst(a, b pointer) int { return cmp.Compare(b.description.Index, a.description.Index) }
+func newestFirst(a, b pointer) int { return cmp.Compare(b.manifest.Index, a.manifest.Index) }
 
 // Retry implements storage.CheckpointStore. A pointer gets its old place only
 // after all of its store could be read.
@@ -90,7 +90,7 @@ func (s *Store) Retry(ctx context.Context) error {
 		}
 		switch done, err := s.retry(ctx, p); {
 		case err != nil:
-			s.o.Logger.Warn("a checkpoint stays set aside", "index", p.description.Index, "error", err)
+			s.o.Logger.Warn("a checkpoint stays set aside", "index", p.manifest.Index, "error", err)
 			failed = cmp.Or(failed, err)
 		case done:
 			back++
@@ -108,11 +108,11 @@ func (s *Store) Retry(ctx context.Context) error {
 // retry puts one back if it can be read and is not below two that are kept.
 func (s *Store) retry(ctx context.Context, p pointer) (done bool, err error) {
 	s.mu.Lock()
-	if len(s.kept) == slots && s.kept[slots-1].description.Index >= p.description.Index {
+	if len(s.kept) == slots && s.kept[slots-1].manifest.Index >= p.manifest.Index {
 		s.mu.Unlock()
 		return false, nil
 	}
-	h := s.hold(p.store, p.description.Index)
+	h := s.hold(p.store, p.manifest.Index)
 	s.mu.Unlock()
 	defer s.release(h)
 	if err := s.enter(ctx, h); err != nil {

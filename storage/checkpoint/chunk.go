@@ -148,8 +148,8 @@ func (t *table) equal(u *table) bool {
 	return slices.EqualFunc(t.rows, u.rows, func(a, b row) bool { return a.sum == b.sum && a.items == b.items && a.bytes == b.bytes })
 }
 
-// describe fills in what a description says of the chunks.
-func (t *table) describe(d *storage.Description) {
+// describe fills in what a manifest says of the chunks.
+func (t *table) describe(d *storage.Manifest) {
 	d.Items, d.Bytes, d.Chunks = 0, 0, nil
 	for i := range t.rows {
 		d.Items += t.rows[i].items

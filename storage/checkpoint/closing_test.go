@@ -34,9 +34,9 @@ func (v slowView) Close() error {
 	return v.View.Close()
 }
 
-func sampleDescription(index protocol.Index) storage.Description {
-	return storage.Description{Index: index, Term: 1, Configuration: protocol.ConfigurationAt{Index: 1,
-		Configuration: protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: protocol.MemberID{1}, Seat: protocol.SeatVoter}}}}}
+func sampleDescription(index protocol.Index) storage.Manifest {
+	return storage.Manifest{Index: index, Term: 1, Configuration: protocol.ConfigurationAt{Index: 1,
+		Configuration: protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: protocol.MemberID{1}, Suffrage: protocol.SuffrageVoter}}}}}
 }
 
 func takeFull(s *Store, index protocol.Index) error {

@@ -112,24 +112,24 @@ func decodeItem(key, value []byte, at protocol.Index, lastSpace string) (it stor
 	return it, ok && it.Index > 0 && it.Index <= at
 }
 
-// A pointer file: magic, format, the store's number, the description, a sum of
+// A pointer file: magic, format, the store's number, the manifest, a sum of
 // all that.
 const (
 	pointerMagic    = "STARCKPT"
 	pointerFormat   = 1
 	pointerFixed    = 8 + 4 + 8 + 8
-	pointerBytesMax = pointerFixed + storage.DescriptionBytesMax
+	pointerBytesMax = pointerFixed + storage.ManifestBytesMax
 )
 
 // pointer says where a checkpoint is, and what.
 type pointer struct {
-	store       uint64
-	description storage.Description
+	store    uint64
+	manifest storage.Manifest
 }
 
 func encodePointer(p pointer) []byte {
 	le := binary.LittleEndian
-	d := storage.EncodeDescription(p.description)
+	d := storage.EncodeManifest(p.manifest)
 	b := make([]byte, 0, pointerFixed+len(d))
 	b = append(b, pointerMagic...)
 	b = le.AppendUint32(b, pointerFormat)
@@ -150,11 +150,11 @@ func decodePointer(b []byte) (pointer, error) {
 		return pointer{}, protocol.ErrDirectory.With(fmt.Sprintf(
 			"the checkpoints have format %d, this program knows formats up to %d: use a newer version", f, pointerFormat))
 	}
-	d, err := storage.DecodeDescription(b[20 : n-8])
+	d, err := storage.DecodeManifest(b[20 : n-8])
 	if err != nil {
 		return pointer{}, protocol.ErrCorrupt.Because(err)
 	}
-	return pointer{store: le.Uint64(b[12:]), description: d}, nil
+	return pointer{store: le.Uint64(b[12:]), manifest: d}, nil
 }
 
 // A marker counts deaths: magic, count, boot id, sum.

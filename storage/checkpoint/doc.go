@@ -7,7 +7,7 @@
 //
 // A directory holds two pointer files, one for each kept checkpoint, and one
 // folder for each store. A store holds one checkpoint. A pointer names it and has
-// the description of the checkpoint, with the sums of its chunks. It is written after
+// the manifest of the checkpoint, with the sums of its chunks. It is written after
 // the store has been closed, opened anew and read, to a temporary file, renamed over
 // the pointer of the older one. A folder that no pointer names is what a crash or a
 // fault left, and is removed.
@@ -31,7 +31,7 @@
 // Nothing that an engine returns. Content is cut into chunks of 128 to 256 KiB
 // whose boundaries depend on the items only, so that all members that hold a
 // checkpoint hold the same chunks and sums. No item leaves this package before
-// its chunk has been compared with the sum in the description, and what the
+// its chunk has been compared with the sum in the manifest, and what the
 // owner's digest finds besides it reports with Bad.
 //
 // Because a boundary depends on what stands near it and not on all that precedes

@@ -64,7 +64,7 @@ func TestChunksAreTheSameInBothStoresAndForEver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		described = append(described, storage.EncodeDescription(d))
+		described = append(described, storage.EncodeManifest(d))
 		first, last := fmt.Sprintf("%x", d.Chunks[0]), fmt.Sprintf("%x", d.Chunks[len(d.Chunks)-1])
 		if len(d.Chunks) != goldenChunks || first != goldenFirst || last != goldenLast {
 			t.Errorf("got %d chunks, %s to %s, want %d, %s to %s", len(d.Chunks), first, last, goldenChunks, goldenFirst, goldenLast)
@@ -111,9 +111,9 @@ func TestNewerPointerIsRefused(t *testing.T) {
 
 func FuzzPointer(f *testing.F) {
 	d := storagetest.Describe(10)
-	f.Add(encodePointer(pointer{store: 3, description: d}))
+	f.Add(encodePointer(pointer{store: 3, manifest: d}))
 	d.Items, d.Bytes, d.Chunks = 2, 20, []storage.ChunkSum{{1}, {2}}
-	f.Add(encodePointer(pointer{store: 4, description: d}))
+	f.Add(encodePointer(pointer{store: 4, manifest: d}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, b := range [][]byte{b, encodeSummed(b)} { // the second passes the sum
 			p, err := decodePointer(b)

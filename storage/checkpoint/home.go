@@ -207,7 +207,7 @@ func (s *Store) openView(ctx context.Context, h *home) (engine.View, error) {
 			return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s: %v", storeName(h.number), err))
 		case try == viewTries-1:
 			return nil, protocol.ErrDirectory.With(fmt.Sprintf(
-				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: mend what is short or refused and start again; if the disk never gives it back, move the folder away, so that the other checkpoint is used",
+				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: repair what is short or refused and start again; if the disk never gives it back, move the folder away, so that the other checkpoint is used",
 				s.path(storeName(h.number)), err))
 		}
 		s.o.Logger.Warn("a store of checkpoints cannot be opened now and is tried again", "store", storeName(h.number), "error", err)
@@ -299,10 +299,10 @@ func openingName(n uint64) string             { return numbered(openingPrefix, n
 func readingName(n uint64) string             { return numbered(readingPrefix, n) }
 func pointerName(slot int) string             { return pointerPrefix + strconv.Itoa(slot) }
 func asideName(p pointer) string {
-	return numbered(asidePrefix, p.store) + "-" + itoa(uint64(p.description.Index))
+	return numbered(asidePrefix, p.store) + "-" + itoa(uint64(p.manifest.Index))
 }
 func badName(p pointer) string {
-	return numbered(badPrefix, p.store) + "-" + itoa(uint64(p.description.Index))
+	return numbered(badPrefix, p.store) + "-" + itoa(uint64(p.manifest.Index))
 }
 
 // numberIn returns the number of a store that follows a prefix.

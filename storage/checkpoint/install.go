@@ -18,7 +18,7 @@ const installName = "install"
 // a new store. It implements storage.CheckpointInstall.
 type Install struct {
 	s       *Store
-	d       storage.Description
+	d       storage.Manifest
 	wanted  map[storage.ChunkSum]int // how many chunks have the sum; it is one, unless somebody made it up
 	spool   *spool
 	missing int
@@ -29,7 +29,7 @@ type Install struct {
 var _ storage.CheckpointInstall = (*Install)(nil)
 
 // Install implements storage.CheckpointStore.
-func (s *Store) Install(ctx context.Context, d storage.Description) (storage.CheckpointInstall, error) {
+func (s *Store) Install(ctx context.Context, d storage.Manifest) (storage.CheckpointInstall, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
 	}
@@ -49,23 +49,23 @@ func (s *Store) Install(ctx context.Context, d storage.Description) (storage.Che
 	return in, in.borrow(ctx)
 }
 
-func same(a, b *storage.Description) bool {
-	return string(storage.EncodeDescription(*a)) == string(storage.EncodeDescription(*b))
+func same(a, b *storage.Manifest) bool {
+	return string(storage.EncodeManifest(*a)) == string(storage.EncodeManifest(*b))
 }
 
 // Installing implements storage.CheckpointStore.
-func (s *Store) Installing() (storage.Description, bool) {
+func (s *Store) Installing() (storage.Manifest, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.install == nil {
-		return storage.Description{}, false
+		return storage.Manifest{}, false
 	}
 	return s.install.d, true
 }
 
 // mayInstall returns the installation of that checkpoint if it is under way, and
 // why there cannot be one. The caller holds the lock.
-func (s *Store) mayInstall(d *storage.Description) (storage.CheckpointInstall, error) {
+func (s *Store) mayInstall(d *storage.Manifest) (storage.CheckpointInstall, error) {
 	switch {
 	case s.closed:
 		return nil, protocol.ErrClosed
@@ -73,7 +73,7 @@ func (s *Store) mayInstall(d *storage.Description) (storage.CheckpointInstall, e
 		return nil, errInspects
 	case s.failed != nil:
 		return nil, s.failed
-	case len(s.kept) > 0 && d.Index <= s.kept[0].description.Index:
+	case len(s.kept) > 0 && d.Index <= s.kept[0].manifest.Index:
 		return nil, protocol.ErrStaleVersion.With("a checkpoint at or above index " + itoa(uint64(d.Index)) + " is kept: give it up first")
 	case s.install != nil && same(&s.install.d, d):
 		return s.install, nil
@@ -83,7 +83,7 @@ func (s *Store) mayInstall(d *storage.Description) (storage.CheckpointInstall, e
 
 // beginInstall takes the place of an installation that is under way, and takes
 // over its chunks. The caller holds the lock.
-func (s *Store) beginInstall(d storage.Description) (*Install, error) {
+func (s *Store) beginInstall(d storage.Manifest) (*Install, error) {
 	var p *spool
 	if s.install != nil {
 		p = s.install.spool
@@ -95,7 +95,7 @@ func (s *Store) beginInstall(d storage.Description) (*Install, error) {
 		return nil, unusable(what, err)
 	}
 	if err = in.makeRoom(); err == nil {
-		if err = vfs.WriteFile(s.fsys, s.path(installName), storage.EncodeDescription(d)); err == nil {
+		if err = vfs.WriteFile(s.fsys, s.path(installName), storage.EncodeManifest(d)); err == nil {
 			err = s.fsys.SyncDir(s.dir)
 		}
 	}
@@ -109,7 +109,7 @@ func (s *Store) beginInstall(d storage.Description) (*Install, error) {
 
 // newInstall is the installation of a checkpoint from a spool, or, if that is
 // nil, from what an earlier run has left in it: of this checkpoint, or of another.
-func (s *Store) newInstall(d storage.Description, p *spool) (*Install, error) {
+func (s *Store) newInstall(d storage.Manifest, p *spool) (*Install, error) {
 	if p == nil {
 		var err error
 		if p, err = s.openSpool(); err != nil {
@@ -181,7 +181,7 @@ func (in *Install) borrow(ctx context.Context) error {
 }
 
 // dropInstall removes the installation under way, if there is one, its
-// description first. The caller holds the lock, or is alone.
+// manifest first. The caller holds the lock, or is alone.
 func (s *Store) dropInstall() error {
 	if s.install != nil {
 		s.install.close()
@@ -217,7 +217,7 @@ func (s *Store) outgrown(index protocol.Index) {
 // resumeInstall finds an installation that an earlier run began. One that has
 // become a checkpoint, or is below one, is removed.
 func (s *Store) resumeInstall() error {
-	b, err := vfs.ReadFile(s.fsys, s.path(installName), storage.DescriptionBytesMax+1)
+	b, err := vfs.ReadFile(s.fsys, s.path(installName), storage.ManifestBytesMax+1)
 	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) { // it is fetched again
 		later(s.o.Logger, s.dropInstall())
 		return nil
@@ -225,8 +225,8 @@ func (s *Store) resumeInstall() error {
 	if err != nil {
 		return err
 	}
-	d, err := storage.DecodeDescription(b)
-	if err != nil || len(s.kept) > 0 && d.Index <= s.kept[0].description.Index {
+	d, err := storage.DecodeManifest(b)
+	if err != nil || len(s.kept) > 0 && d.Index <= s.kept[0].manifest.Index {
 		later(s.o.Logger, s.dropInstall())
 		return nil
 	}

@@ -48,7 +48,7 @@ func contentAt(index protocol.Index) *storagetest.Content {
 
 // wrong compares a kept checkpoint with what it must hold. A store that says
 // that it is damaged is not wrong.
-func wrong(s *checkpoint.Store, d storage.Description) (bool, error) {
+func wrong(s *checkpoint.Store, d storage.Manifest) (bool, error) {
 	want := contentAt(d.Index)
 	items := want.Items()
 	n := 0

@@ -16,7 +16,7 @@ const Folder = "checkpoints"
 // without opening, locking or changing anything. It says nothing about the
 // content. A damaged pointer is left out, and a store that does not exist has
 // none. The error is protocol.ErrDirectory.
-func Peek(fsys vfs.FS, dir string) ([]storage.Description, error) {
+func Peek(fsys vfs.FS, dir string) ([]storage.Manifest, error) {
 	s := &Store{fsys: fsys, dir: dir, o: Options{}.withDefaults(dir), homes: map[uint64]*home{}}
 	patience := vfs.NewPatience(fsys)
 	for slot := 1; slot <= slots; slot++ {

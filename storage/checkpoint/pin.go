@@ -20,7 +20,7 @@ func (s *Store) Pin(index protocol.Index) (release func(), err error) {
 		return nil, notKept(index)
 	}
 	k.pins++
-	h := s.hold(k.store, k.description.Index)
+	h := s.hold(k.store, k.manifest.Index)
 	over := false
 	return func() {
 		s.mu.Lock()
@@ -49,7 +49,7 @@ func (s *Store) unpin(k *kept) {
 func (s *Store) find(index protocol.Index) *kept {
 	for _, list := range [][]*kept{s.kept, s.retired} {
 		for _, k := range list {
-			if k.description.Index == index {
+			if k.manifest.Index == index {
 				return k
 			}
 		}

@@ -16,9 +16,9 @@ import (
 // slots is how many checkpoints are kept.
 const slots = 2
 
-// recover reads what an earlier run left: pointers first, then what no pointer
+// openExisting reads what an earlier run left: pointers first, then what no pointer
 // names is removed. It is idempotent.
-func (s *Store) recover() error {
+func (s *Store) openExisting() error {
 	if s.inspects {
 		names, err := s.fsys.ReadDir(s.dir)
 		if err != nil {
@@ -110,7 +110,7 @@ func (s *Store) readPointer(name string, patience *vfs.Patience) (pointer, error
 }
 
 func (s *Store) sortKept() {
-	slices.SortFunc(s.kept, func(a, b *kept) int { return cmp.Compare(b.description.Index, a.description.Index) })
+	slices.SortFunc(s.kept, func(a, b *kept) int { return cmp.Compare(b.manifest.Index, a.manifest.Index) })
 }
 
 // judgeMarkers sets aside the stores that have killed the process three times
@@ -140,7 +140,7 @@ func (s *Store) judgeMarkers() error {
 }
 
 // sweep removes the stores that no pointer names, and their marks: first the
-// store, so that marks never outlive their reason by a crash.
+// store, so that checkpoint entries never outlive their reason by a crash.
 func (s *Store) sweep() error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -159,7 +159,7 @@ func (s *Store) sweep() error {
 	return err
 }
 
-// unnamed returns the stores that no pointer names and nobody uses, and the marks
+// unnamed returns the stores that no pointer names and nobody uses, and the checkpoint entries
 // of such. A name that is unused once stays so: a new store gets a new number.
 func (s *Store) unnamed() (stores, marks []string, err error) {
 	s.mu.Lock()

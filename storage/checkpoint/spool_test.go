@@ -81,8 +81,8 @@ func TestDamagedSpool(t *testing.T) {
 }
 
 // grown takes checkpoints of a state of which a third, or all, changes between each
-// two, and returns their descriptions and what gives their chunks.
-func grown(t *testing.T, all bool, indexes ...protocol.Index) (*Store, []storage.Description) {
+// two, and returns their manifests and what gives their chunks.
+func grown(t *testing.T, all bool, indexes ...protocol.Index) (*Store, []storage.Manifest) {
 	t.Helper()
 	ctx := context.Background()
 	s, err := NewMemory(Options{})
@@ -90,7 +90,7 @@ func grown(t *testing.T, all bool, indexes ...protocol.Index) (*Store, []storage
 		t.Fatal(err)
 	}
 	items := sample()
-	var out []storage.Description
+	var out []storage.Manifest
 	for i, index := range indexes {
 		w, err := s.BeginFull(ctx, index, 0)
 		if err != nil {
@@ -119,7 +119,7 @@ func grown(t *testing.T, all bool, indexes ...protocol.Index) (*Store, []storage
 }
 
 // fetch adds the chunks that are missing, up to a number, and returns how many.
-func fetch(t *testing.T, from *Store, in storage.CheckpointInstall, d storage.Description, most int) int {
+func fetch(t *testing.T, from *Store, in storage.CheckpointInstall, d storage.Manifest, most int) int {
 	t.Helper()
 	missing := in.Missing(most)
 	for _, n := range missing {

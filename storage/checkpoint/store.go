@@ -109,7 +109,7 @@ func newStore(fsys vfs.FS, dir string, e engine.Engine, o Options) *Store {
 // pass.
 func (s *Store) start() error {
 	for try := 0; ; try++ {
-		err := s.recover()
+		err := s.openExisting()
 		var p *protocol.Error
 		switch {
 		case err == nil || errors.As(err, &p):
@@ -130,12 +130,12 @@ func (s *Store) start() error {
 func (s *Store) Lost() []string { return s.lost }
 
 // Kept implements storage.CheckpointStore.
-func (s *Store) Kept() []storage.Description {
+func (s *Store) Kept() []storage.Manifest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]storage.Description, 0, len(s.kept))
+	out := make([]storage.Manifest, 0, len(s.kept))
 	for _, k := range s.kept {
-		out = append(out, k.description)
+		out = append(out, k.manifest)
 	}
 	return out
 }
@@ -152,7 +152,7 @@ func (s *Store) use(ctx context.Context, index protocol.Index) (*kept, *home, er
 		s.mu.Unlock()
 		return nil, nil, notKept(index)
 	}
-	h := s.hold(k.store, k.description.Index)
+	h := s.hold(k.store, k.manifest.Index)
 	s.mu.Unlock()
 	if err := s.enter(ctx, h); err != nil {
 		s.release(h)
@@ -183,9 +183,9 @@ func (s *Store) Iterate(ctx context.Context, index protocol.Index, fn func(stora
 }
 
 // read goes through a whole checkpoint, compares each chunk with the
-// description, and then calls fn, which may be nil, for its items.
+// manifest, and then calls fn, which may be nil, for its items.
 func (s *Store) read(ctx context.Context, k *kept, h *home, fn func(storage.Item) error) (*table, error) {
-	d := &k.description
+	d := &k.manifest
 	cur := h.view.Cursor()
 	defer cur.Close()
 	cur.Seek(nil)
@@ -228,9 +228,9 @@ func (s *Store) readError(k *kept, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.kept, k) && !slices.Contains(s.retired, k) {
-		return notKept(k.description.Index)
+		return notKept(k.manifest.Index)
 	}
-	s.o.Logger.Error("checkpoint is damaged", "index", k.description.Index, "store", storeName(k.store), "error", err)
+	s.o.Logger.Error("checkpoint is damaged", "index", k.manifest.Index, "store", storeName(k.store), "error", err)
 	return err
 }
 
@@ -267,7 +267,7 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 		return nil, err
 	}
 	defer s.release(h)
-	if n < 0 || n >= len(k.description.Chunks) {
+	if n < 0 || n >= len(k.manifest.Chunks) {
 		return nil, protocol.ErrNotFound.With("the checkpoint has no such chunk")
 	}
 	t, err := s.tableOf(ctx, k, h)
@@ -279,7 +279,7 @@ func (s *Store) ReadChunk(ctx context.Context, index protocol.Index, n int) ([]b
 	cur.Seek(t.rows[n].first)
 	var out []byte
 	err = scan(ctx, cur, s.o.ChunkBytes, func(c *chunk, _ []byte) (bool, error) {
-		if c.sum() != k.description.Chunks[n] {
+		if c.sum() != k.manifest.Chunks[n] {
 			return false, corrupt("a chunk of a checkpoint is not what was written")
 		}
 		out = slices.Clone(c.data)
@@ -301,11 +301,11 @@ func (s *Store) Bad(index protocol.Index) error {
 	if s.closed {
 		return protocol.ErrClosed
 	}
-	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.description.Index == index })
+	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.manifest.Index == index })
 	if i < 0 {
 		// One that was given up, and is pinned, is only read by others, who
 		// compare each chunk.
-		s.retired = slices.DeleteFunc(s.retired, func(k *kept) bool { return k.description.Index == index })
+		s.retired = slices.DeleteFunc(s.retired, func(k *kept) bool { return k.manifest.Index == index })
 		return notKept(index)
 	}
 	if s.inspects {

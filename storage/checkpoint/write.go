@@ -21,8 +21,8 @@ type Writer struct {
 	s     *Store
 	x     *session
 	index protocol.Index
-	base  *storage.Description // nil: a full one
-	ch    *changes             // of base
+	base  *storage.Manifest // nil: a full one
+	ch    *changes          // of base
 	done  Progress
 	over  bool
 }
@@ -42,8 +42,8 @@ func (s *Store) claim(index protocol.Index) error {
 		return s.failed
 	case s.writing:
 		return protocol.ErrInvalid.With("another checkpoint is being written")
-	case len(s.kept) > 0 && index <= s.kept[0].description.Index:
-		return protocol.ErrStaleVersion.With(fmt.Sprintf("a checkpoint at %d is kept, one at %d is not above it", s.kept[0].description.Index, index))
+	case len(s.kept) > 0 && index <= s.kept[0].manifest.Index:
+		return protocol.ErrStaleVersion.With(fmt.Sprintf("a checkpoint at %d is kept, one at %d is not above it", s.kept[0].manifest.Index, index))
 	}
 	s.writing = true
 	return nil
@@ -80,7 +80,7 @@ func (s *Store) newWriter(x *session, index protocol.Index) *Writer {
 }
 
 // BeginIncremental implements storage.CheckpointStore.
-func (s *Store) BeginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (storage.CheckpointWriter, error) {
+func (s *Store) BeginIncremental(ctx context.Context, index protocol.Index, base storage.Manifest) (storage.CheckpointWriter, error) {
 	if err := s.claim(index); err != nil {
 		return nil, err
 	}
@@ -92,9 +92,9 @@ func (s *Store) BeginIncremental(ctx context.Context, index protocol.Index, base
 	return w, nil
 }
 
-func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base storage.Description) (*Writer, error) {
+func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base storage.Manifest) (*Writer, error) {
 	k := s.older()
-	if k == nil || !k.description.SameLog(&base) || k.description.Digest != base.Digest {
+	if k == nil || !k.manifest.SameLog(&base) || k.manifest.Digest != base.Digest {
 		return nil, protocol.ErrStaleVersion.With(fmt.Sprintf("the checkpoint at %d is not the older one of two of this log: take a full one", base.Index))
 	}
 	if err := s.checkSpace(0, s.o.SpaceReserve); err != nil {
@@ -105,7 +105,7 @@ func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base
 		return nil, err
 	}
 	defer s.release(h)
-	if h.view.Crowded(k.description.Bytes) {
+	if h.view.Crowded(k.manifest.Bytes) {
 		return nil, protocol.ErrStaleVersion.With("the store of the older checkpoint has become crowded: take a full one")
 	}
 	t, err := s.tableOf(ctx, k, h)
@@ -117,7 +117,7 @@ func (s *Store) beginIncremental(ctx context.Context, index protocol.Index, base
 		return nil, err
 	}
 	w := s.newWriter(x, index)
-	w.base, w.ch = &k.description, newChanges(t)
+	w.base, w.ch = &k.manifest, newChanges(t)
 	return w, nil
 }
 
@@ -211,7 +211,7 @@ func (w *Writer) usable(ctx context.Context) error {
 }
 
 // Commit implements storage.CheckpointWriter.
-func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Description, error) {
+func (w *Writer) Commit(ctx context.Context, d storage.Manifest) (storage.Manifest, error) {
 	if err := w.usable(ctx); err != nil {
 		return d, err
 	}
@@ -237,7 +237,7 @@ func (w *Writer) Commit(ctx context.Context, d storage.Description) (storage.Des
 	return d, nil
 }
 
-func (w *Writer) check(d *storage.Description) error {
+func (w *Writer) check(d *storage.Manifest) error {
 	if d.Index != w.index {
 		return protocol.ErrInvalid.With(fmt.Sprintf("the checkpoint was begun at %d and is described at %d", w.index, d.Index))
 	}
@@ -289,7 +289,7 @@ func (w *Writer) Abort() {
 // store, opens it anew and reads all of it, and then its pointer replaces that of
 // the older one. After that, and only then, the stores that nobody needs are given
 // up.
-func (x *session) publish(ctx context.Context, d storage.Description, t *table) error {
+func (x *session) publish(ctx context.Context, d storage.Manifest, t *table) error {
 	if err := x.close(ctx); err != nil {
 		return err
 	}
@@ -307,13 +307,13 @@ func (x *session) publish(ctx context.Context, d storage.Description, t *table) 
 }
 
 // point writes the pointer.
-func (s *Store) point(h *home, d storage.Description, t *table) error {
+func (s *Store) point(h *home, d storage.Manifest, t *table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return protocol.ErrClosed
 	}
-	k := &kept{slot: s.freeSlot(), pointer: pointer{store: h.number, description: d}, table: t}
+	k := &kept{slot: s.freeSlot(), pointer: pointer{store: h.number, manifest: d}, table: t}
 	if err := s.checkSpace(uint64(len(d.Chunks)*16), s.o.SpaceReserve/2); err != nil {
 		return err
 	}

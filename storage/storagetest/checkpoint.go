@@ -172,13 +172,13 @@ func (c *Content) Change(r *rand.Rand, n int, from, to protocol.Index) []storage
 	return out
 }
 
-// Describe returns a description of a checkpoint, without what the store fills
+// Describe returns a manifest of a checkpoint, without what the store fills
 // in.
-func Describe(index protocol.Index) storage.Description {
-	return storage.Description{
+func Describe(index protocol.Index) storage.Manifest {
+	return storage.Manifest{
 		Index: index, Term: 3, LogSum: protocol.LogSum{uint64(index), 7}, Digest: [16]byte{byte(index), 1},
 		Configuration: protocol.ConfigurationAt{Index: 1, Configuration: protocol.Configuration{Target: 3,
-			Members: []protocol.ActiveMember{{ID: protocol.MemberID{9}, Name: "a", Address: "a:1", Seat: protocol.SeatVoter}}}},
+			Members: []protocol.ActiveMember{{ID: protocol.MemberID{9}, Name: "a", Address: "a:1", Suffrage: protocol.SuffrageVoter}}}},
 	}
 }
 
@@ -230,39 +230,39 @@ func (c *checkpoints) wantError(err, want error) {
 }
 
 // full takes a full checkpoint of the content now.
-func (c *checkpoints) full(index protocol.Index) (storage.Description, error) {
+func (c *checkpoints) full(index protocol.Index) (storage.Manifest, error) {
 	w, err := c.store.BeginFull(context.Background(), index, 0)
 	if err != nil {
-		return storage.Description{}, err
+		return storage.Manifest{}, err
 	}
 	return c.commit(w, index, c.now.Items())
 }
 
 // incremental takes one of the content now, on top of the older one of two.
-func (c *checkpoints) incremental(index protocol.Index) (storage.Description, error) {
+func (c *checkpoints) incremental(index protocol.Index) (storage.Manifest, error) {
 	kept := c.store.Kept()
 	base := kept[len(kept)-1]
 	w, err := c.store.BeginIncremental(context.Background(), index, base)
 	if err != nil {
-		return storage.Description{}, err
+		return storage.Manifest{}, err
 	}
 	return c.commit(w, index, c.now.Since(c.want[base.Index], c.random))
 }
 
 // next takes a checkpoint as a member does: incremental if that can be.
-func (c *checkpoints) next(index protocol.Index) (storage.Description, error) {
+func (c *checkpoints) next(index protocol.Index) (storage.Manifest, error) {
 	if len(c.store.Kept()) < 2 {
 		return c.full(index)
 	}
 	return c.incremental(index)
 }
 
-func (c *checkpoints) commit(w storage.CheckpointWriter, index protocol.Index, items []storage.Item) (storage.Description, error) {
+func (c *checkpoints) commit(w storage.CheckpointWriter, index protocol.Index, items []storage.Item) (storage.Manifest, error) {
 	defer w.Abort()
 	c.want[index] = c.now.Clone()
 	for part := range slices.Chunk(items, 100) {
 		if err := w.Write(context.Background(), part); err != nil {
-			return storage.Description{}, err
+			return storage.Manifest{}, err
 		}
 	}
 	return w.Commit(context.Background(), Describe(index))
@@ -283,12 +283,12 @@ func (c *checkpoints) kept(want ...protocol.Index) {
 	}
 }
 
-func (c *checkpoints) check(d storage.Description) {
+func (c *checkpoints) check(d storage.Manifest) {
 	c.t.Helper()
 	want := Describe(d.Index)
 	want.Items, want.Bytes, want.Chunks = d.Items, d.Bytes, d.Chunks
-	if !bytes.Equal(storage.EncodeDescription(d), storage.EncodeDescription(want)) {
-		c.t.Fatalf("description of %d: got %v, want %v", d.Index, d, want)
+	if !bytes.Equal(storage.EncodeManifest(d), storage.EncodeManifest(want)) {
+		c.t.Fatalf("manifest of %d: got %v, want %v", d.Index, d, want)
 	}
 	var got []storage.Item
 	c.must(c.store.Iterate(context.Background(), d.Index, func(it storage.Item) error {
@@ -298,7 +298,7 @@ func (c *checkpoints) check(d storage.Description) {
 	}))
 	sameItems(c.t, got, c.want[d.Index].Items())
 	if d.Items != uint64(len(got)) {
-		c.t.Fatalf("description of %d: got %d items, want %d", d.Index, d.Items, len(got))
+		c.t.Fatalf("manifest of %d: got %d items, want %d", d.Index, d.Items, len(got))
 	}
 }
 
@@ -316,7 +316,7 @@ func sameItems(t *testing.T, got, want []storage.Item) {
 }
 
 // chunks reads all chunks of a checkpoint.
-func (c *checkpoints) chunks(d storage.Description) [][]byte {
+func (c *checkpoints) chunks(d storage.Manifest) [][]byte {
 	c.t.Helper()
 	var out [][]byte
 	for n, sum := range d.Chunks {

@@ -13,7 +13,7 @@ import (
 
 // story takes full and incremental checkpoints and installs one. Each step
 // tells what must be kept when it is done.
-func (c *checkpoints) story(seed uint64, chunks [][]byte, d storage.Description, done func(kept ...protocol.Index)) error {
+func (c *checkpoints) story(seed uint64, chunks [][]byte, d storage.Manifest, done func(kept ...protocol.Index)) error {
 	r := random(c.t, seed)
 	c.now.Change(r, 30, 0, 10)
 	if _, err := c.full(10); err != nil {

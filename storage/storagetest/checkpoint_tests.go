@@ -247,7 +247,7 @@ func testCheckpointDeterminism(t *testing.T, factory CheckpointFactory) {
 			b.now = a.now
 			want, err := b.full(index)
 			b.must(err)
-			if !bytes.Equal(storage.EncodeDescription(got), storage.EncodeDescription(want)) {
+			if !bytes.Equal(storage.EncodeManifest(got), storage.EncodeManifest(want)) {
 				t.Fatalf("seed %d, checkpoint %d: incremental has %d items in %d chunks, full %d in %d, or other sums",
 					seed, index, got.Items, len(got.Chunks), want.Items, len(want.Chunks))
 			}

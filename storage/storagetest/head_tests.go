@@ -136,7 +136,7 @@ func testResetKeepsHardState(t *testing.T, factory Factory) {
 		if ending != nil {
 			r.reopen(ending, r.synced)
 		}
-		if got := r.log.Recovered().State; ending != nil && got != voted {
+		if got := r.log.Opened().State; ending != nil && got != voted {
 			t.Fatalf("got %+v, want %+v", got, voted)
 		}
 	}
@@ -163,7 +163,7 @@ func testDropHead(t *testing.T, factory Factory) {
 	}
 	r.must(r.sync())
 	r.reopen(end, r.synced)
-	if rec := r.log.Recovered(); rec.Shape.FirstIndex() == 1 {
+	if rec := r.log.Opened(); rec.LogTerms.FirstIndex() == 1 {
 		t.Fatal("the head is back")
 	}
 }

@@ -75,7 +75,7 @@ func testCheckpointInstall(t *testing.T, factory CheckpointFactory) {
 	c.replaceInstall()
 }
 
-// replaceInstall: another description replaces one that is under way; abort
+// replaceInstall: another manifest replaces one that is under way; abort
 // forgets it.
 func (c *checkpoints) replaceInstall() {
 	c.t.Helper()

@@ -305,7 +305,7 @@ func testFlippedBits(t *testing.T, factory Factory) {
 			counts["refused"]++
 		case err != nil:
 			t.Fatalf("%s, bit %d: %v", name, bit, err)
-		case l.Recovered().Damage != nil:
+		case l.Opened().Damage != nil:
 			counts["damage"]++
 			r.checkDamaged(l, &want[len(want)-1], name, bit)
 			l.Close()
@@ -315,7 +315,7 @@ func testFlippedBits(t *testing.T, factory Factory) {
 			r.check(len(want) - 1)
 			l.Close()
 		}
-		disk.Restore(before)
+		disk.Rollback(before)
 	}
 	t.Logf("flipped bits: %v", counts)
 	if counts["damage"] < 100 {
@@ -327,7 +327,7 @@ func testFlippedBits(t *testing.T, factory Factory) {
 // nothing can be written.
 func (r *run) checkDamaged(l storage.Log, g *image, name string, bit int64) {
 	r.t.Helper()
-	rec := l.Recovered()
+	rec := l.Opened()
 	if rec.State != g.state {
 		r.t.Fatalf("%s, bit %d: state %+v, want %+v", name, bit, rec.State, g.state)
 	}

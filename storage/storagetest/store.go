@@ -112,9 +112,9 @@ func newRun(t *testing.T, factory Factory, seed uint64) *run {
 	r := &run{t: t, random: rand.New(rand.NewPCG(seed, 1)), store: factory(t, seed), counts: map[string]int{}}
 	r.open()
 	t.Cleanup(func() { r.log.Close() })
-	rec := r.log.Recovered()
-	if rec.Shape.LastIndex() != 0 {
-		t.Fatalf("a new log holds %d entries", rec.Shape.LastIndex())
+	rec := r.log.Opened()
+	if rec.LogTerms.LastIndex() != 0 {
+		t.Fatalf("a new log holds %d entries", rec.LogTerms.LastIndex())
 	}
 	r.images = []image{{state: rec.State}}
 	return r
@@ -158,7 +158,7 @@ func (r *run) entries(after protocol.Index, n, bytesMax int, term protocol.Term)
 
 func configuration(id byte) protocol.Configuration {
 	return protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{
-		ID: protocol.MemberID{id}, Name: fmt.Sprintf("m%d", id), Address: "127.0.0.1:1", Seat: protocol.SeatVoter}}}
+		ID: protocol.MemberID{id}, Name: fmt.Sprintf("m%d", id), Address: "127.0.0.1:1", Suffrage: protocol.SuffrageVoter}}}
 }
 
 // write writes and notes the image that it leads to, also if it fails: the
@@ -218,43 +218,43 @@ func (r *run) reopen(end func(storage.Log), least int) {
 // on from that one, which is durable now.
 func (r *run) check(least int) {
 	r.t.Helper()
-	rec := r.log.Recovered()
+	rec := r.log.Opened()
 	if rec.Damage != nil {
 		r.t.Fatalf("damage where there is none: %v", rec.Damage)
 	}
 	for k := len(r.images) - 1; k >= least; k-- {
 		g := &r.images[k]
-		if rec.State == g.state && rec.Shape.LastIndex() == g.last() && rec.LastSum == g.sum() && rec.Shape.PrevIndex >= g.begin.Index {
+		if rec.State == g.state && rec.LogTerms.LastIndex() == g.last() && rec.LastSum == g.sum() && rec.LogTerms.PrevIndex >= g.begin.Index {
 			r.images, r.synced = []image{*g}, 0
 			r.checkContent(rec)
 			return
 		}
 	}
 	r.t.Fatalf("the log has state %+v and ends at %d with sum %s, which it never had since what is durable: state %+v, end %d",
-		rec.State, rec.Shape.LastIndex(), rec.LastSum, r.images[least].state, r.images[least].last())
+		rec.State, rec.LogTerms.LastIndex(), rec.LastSum, r.images[least].state, r.images[least].last())
 }
 
 // checkContent compares what was recovered, and what can be read, with the
 // newest image.
-func (r *run) checkContent(rec storage.Recovered) {
+func (r *run) checkContent(rec storage.Opened) {
 	r.t.Helper()
 	g := r.now()
-	first := rec.Shape.FirstIndex()
+	first := rec.LogTerms.FirstIndex()
 	if first > max(g.head, g.begin.Index+1) {
 		r.t.Fatalf("the log begins at %d, %d must be held", first, g.head)
 	}
-	var shape protocol.Shape
+	var logTerms protocol.LogTerms
 	if first-1 == g.begin.Index {
-		shape.PrevIndex, shape.PrevTerm, shape.PrevSum = g.begin.Index, g.begin.Term, g.begin.Sum
+		logTerms.PrevIndex, logTerms.PrevTerm, logTerms.PrevSum = g.begin.Index, g.begin.Term, g.begin.Sum
 	} else {
 		e := g.entries[first-2-g.begin.Index]
-		shape.PrevIndex, shape.PrevTerm, shape.PrevSum = e.Index, e.Term, e.Sum
+		logTerms.PrevIndex, logTerms.PrevTerm, logTerms.PrevSum = e.Index, e.Term, e.Sum
 	}
 	held := g.entries[first-1-g.begin.Index:]
 	for i := range held {
-		shape.Append(held[i].Term)
+		logTerms.Append(held[i].Term)
 	}
-	if got, want := describeShape(&rec.Shape), describeShape(&shape); got != want {
+	if got, want := describeLogTerms(&rec.LogTerms), describeLogTerms(&logTerms); got != want {
 		r.t.Fatalf("shape: got %s, want %s", got, want)
 	}
 	r.checkConfigurations(rec, g)
@@ -269,14 +269,14 @@ func (r *run) checkContent(rec storage.Recovered) {
 	}
 }
 
-func describeShape(s *protocol.Shape) string {
+func describeLogTerms(s *protocol.LogTerms) string {
 	return fmt.Sprintf("begins after %d@%d sum %s, ends at %d, %v", s.PrevIndex, s.PrevTerm, s.PrevSum, s.LastIndex(), s.Runs())
 }
 
-func (r *run) checkConfigurations(rec storage.Recovered, g *image) {
+func (r *run) checkConfigurations(rec storage.Opened, g *image) {
 	r.t.Helper()
 	at := g.begin.Configuration
-	if rec.Shape.PrevIndex == g.begin.Index {
+	if rec.LogTerms.PrevIndex == g.begin.Index {
 		got, ok := rec.Configurations.At(g.begin.Index)
 		if ok != (at.Index > 0) || got.Index != at.Index || !got.Configuration.Equal(at.Configuration) {
 			r.t.Fatalf("configuration at the begin %d: got %v of %d, want %v of %d", g.begin.Index, got.Configuration, got.Index, at.Configuration, at.Index)
@@ -288,7 +288,7 @@ func (r *run) checkConfigurations(rec storage.Recovered, g *image) {
 			r.must(err)
 			at = protocol.ConfigurationAt{Index: e.Index, Configuration: c}
 		}
-		if g.entries[i].Index < rec.Shape.PrevIndex {
+		if g.entries[i].Index < rec.LogTerms.PrevIndex {
 			continue
 		}
 		got, ok := rec.Configurations.At(g.entries[i].Index)

@@ -327,9 +327,9 @@ func (m *Memory) Snapshot(root string) *Snapshot {
 	return &Snapshot{root: root, dirs: cloneDirs(m.dirs, root)}
 }
 
-// Restore puts a directory back to what it was, as an administrator does with
+// Rollback puts a directory back to what it was, as an administrator does with
 // an old copy: everything in it is durable, and files opened before are dead.
-func (m *Memory) Restore(s *Snapshot) {
+func (m *Memory) Rollback(s *Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.restart()

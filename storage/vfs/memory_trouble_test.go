@@ -125,7 +125,7 @@ func TestLinkIsASecondName(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.SyncDir("/b")
-	m.Restore(m.Snapshot("/"))
+	m.Rollback(m.Snapshot("/"))
 	m.Crash()
 	for _, name := range []string{"/a/f", "/b/g"} {
 		if b, err := vfs.ReadFile(m, name, 1000); err != nil || len(b) != 1000 || b[0] != 1 {

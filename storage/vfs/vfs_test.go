@@ -212,7 +212,7 @@ func TestSnapshotRollsBack(t *testing.T) {
 	s := m.Snapshot("/d")
 	must(t, WriteFile(m, "/d/e/f", []byte("new")))
 	must(t, WriteFile(m, "/d/e/g", []byte("new")))
-	m.Restore(s)
+	m.Rollback(s)
 	m.Crash()
 	got, err := ReadFile(m, "/d/e/f", 10)
 	must(t, err)

@@ -57,7 +57,7 @@ func (r *replay) accept(s *segment, at int64, h *header) {
 	r.raiseDurable(h.durable)
 	r.next = h.sequence + 1
 	if h.kind != KindEmpty {
-		r.telling = h.sequence
+		r.durableSequence = h.sequence
 	}
 }
 
@@ -68,7 +68,7 @@ func (r *replay) resume(s *segment, at int64, sequence protocol.Sequence, before
 	if r.beginUnknown {
 		r.beginUnknown = false
 		// The first record of all says as well as the header where the log began.
-		r.beheaded = sequence != r.segments[0].first
+		r.headLost = sequence != r.segments[0].first
 		r.setBegin(before)
 		if before.index > 0 {
 			r.addDamage(&gap{sequence: s.first, segment: s.name, text: "the header of the first segment is damaged", records: 1},
@@ -116,7 +116,7 @@ func (r *replay) openGap(s *segment, at int64, first, last protocol.Sequence, te
 		r.count.corrupt += n
 		r.gap.records += n
 		r.gap.last = last
-		r.telling = max(r.telling, last)
+		r.durableSequence = max(r.durableSequence, last)
 		r.tell(s, at, &header{sequence: first}, nil, StatusCorrupt)
 	}
 }
@@ -146,10 +146,10 @@ func (r *replay) describeHoles() {
 // truncate drops what is above an index from what is known of the sound part.
 func (r *replay) truncate(last protocol.Index) {
 	r.configurations.TruncateAfter(last)
-	if last >= r.shape.PrevIndex {
-		r.shape.TruncateAfter(last)
+	if last >= r.logTerms.PrevIndex {
+		r.logTerms.TruncateAfter(last)
 	} else {
-		r.shape = protocol.Shape{PrevIndex: r.begin.index, PrevTerm: r.begin.term, PrevSum: r.begin.sum}
+		r.logTerms = protocol.LogTerms{PrevIndex: r.begin.index, PrevTerm: r.begin.term, PrevSum: r.begin.sum}
 	}
 }
 
@@ -185,7 +185,7 @@ func (r *replay) appendEntries(s *segment, at int64, h *header, entries []protoc
 	for i := range entries {
 		sum = sum.Next(entries[i].Raw)
 		if sound {
-			r.shape.Append(entries[i].Term)
+			r.logTerms.Append(entries[i].Term)
 		}
 	}
 	if sound {

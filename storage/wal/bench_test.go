@@ -102,8 +102,8 @@ func BenchmarkWALOpen(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if rec := l.Recovered(); rec.Shape.LastIndex() != f.index {
-					b.Fatal(rec.Shape.LastIndex())
+				if rec := l.Opened(); rec.LogTerms.LastIndex() != f.index {
+					b.Fatal(rec.LogTerms.LastIndex())
 				}
 				l.Close()
 			}

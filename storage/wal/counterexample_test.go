@@ -90,11 +90,11 @@ func (l *lab) sync() { l.t.Helper(); l.must(l.log.Sync()) }
 // expect checks what opening found.
 func (l *lab) expect(last protocol.Index) {
 	l.t.Helper()
-	rec := l.log.Recovered()
+	rec := l.log.Opened()
 	if rec.Damage != nil {
 		l.t.Fatalf("damage: %v", rec.Damage)
 	}
-	if got := rec.Shape.LastIndex(); got != last {
+	if got := rec.LogTerms.LastIndex(); got != last {
 		l.t.Fatalf("the log ends at %d, want %d", got, last)
 	}
 	if last > 0 && rec.LastSum != l.entries[last-1].Sum {
@@ -105,8 +105,8 @@ func (l *lab) expect(last protocol.Index) {
 
 // last returns where the log ended when it was opened.
 func (l *lab) last() protocol.Index {
-	rec := l.log.Recovered()
-	return rec.Shape.LastIndex()
+	rec := l.log.Opened()
+	return rec.LogTerms.LastIndex()
 }
 
 // records lists what is on the disk.
@@ -161,7 +161,7 @@ func TestHardStateInADeletedSegment(t *testing.T) {
 	for range 3 {
 		l.crash()
 		l.open()
-		if got := l.log.Recovered().State; got != l.state {
+		if got := l.log.Opened().State; got != l.state {
 			t.Fatalf("got %+v, want %+v", got, l.state)
 		}
 	}
@@ -188,7 +188,7 @@ func TestHardStateInASegmentWithoutRecords(t *testing.T) {
 		if l.last() == last-1 {
 			lost++
 		}
-		if got := l.log.Recovered().State; got.Term != 7 || got.Vote != l.state.Vote || l.last() < last-1 {
+		if got := l.log.Opened().State; got.Term != 7 || got.Vote != l.state.Vote || l.last() < last-1 {
 			t.Fatalf("seed %d: got %+v and %d entries, want %+v and %d", seed, got, l.last(), l.state, last)
 		}
 	}
@@ -297,7 +297,7 @@ func TestRecycledSegmentShowsNothingOld(t *testing.T) {
 func TestRecycledRecordWithTheNextSequenceNumber(t *testing.T) {
 	l := newLab(t, 1)
 	l.log.Close()
-	l.options.SparesMax = 1
+	l.options.PreallocatedMax = 1
 	l.open()
 	for i := range protocol.Index(40) {
 		l.append(i, 1, 100, 1)
@@ -349,8 +349,8 @@ func TestDurableMarkDoesNotCoverRewrittenEntries(t *testing.T) {
 		l.disk.Kill()
 		l.rot(l.find(5), payload)
 		l.open()
-		if rec := l.log.Recovered(); rec.Damage != nil || rec.Shape.LastIndex() != 9 {
-			t.Fatalf("payload %v: ends at %d, damage %v", payload, rec.Shape.LastIndex(), rec.Damage)
+		if rec := l.log.Opened(); rec.Damage != nil || rec.LogTerms.LastIndex() != 9 {
+			t.Fatalf("payload %v: ends at %d, damage %v", payload, rec.LogTerms.LastIndex(), rec.Damage)
 		}
 	}
 }
@@ -373,7 +373,7 @@ func TestLastRecordOfASegmentRots(t *testing.T) {
 		}
 		l.rot(all[k], payload)
 		l.open()
-		d := l.log.Recovered().Damage
+		d := l.log.Opened().Damage
 		if d == nil || d.First > all[k].First || d.Last < all[k].Last {
 			t.Fatalf("payload %v: record %+v rotted: damage %v", payload, all[k], d)
 		}
@@ -408,11 +408,11 @@ func TestFlippedBitInASegmentHeader(t *testing.T) {
 		l.must(l.disk.FlipBit(last, bit))
 		l.open()
 		l.expect(10)
-		if got := l.log.Recovered().State; got != l.state {
+		if got := l.log.Opened().State; got != l.state {
 			t.Fatalf("bit %d: got %+v, want %+v", bit, got, l.state)
 		}
 		l.log.Close()
-		l.disk.Restore(before)
+		l.disk.Rollback(before)
 	}
 }
 
@@ -465,13 +465,13 @@ func TestDamageSaysWhatRepairMustReach(t *testing.T) {
 			l.rot(r, payload)
 			for range 2 { // it is kept: the second opening finds the same
 				l.open()
-				rec := l.log.Recovered()
+				rec := l.log.Opened()
 				d := rec.Damage
 				if d == nil || d.First != lost || d.Last != 25 || d.Reaches != l.entries[24].Sum || d.Sequence != r.Sequence {
 					t.Fatalf("damage: %+v", d)
 				}
-				if rec.State != l.state || rec.Shape.LastIndex() != lost-1 || rec.LastSum != l.entries[lost-2].Sum {
-					t.Fatalf("recovered %+v, ends at %d", rec.State, rec.Shape.LastIndex())
+				if rec.State != l.state || rec.LogTerms.LastIndex() != lost-1 || rec.LastSum != l.entries[lost-2].Sum {
+					t.Fatalf("recovered %+v, ends at %d", rec.State, rec.LogTerms.LastIndex())
 				}
 				for i := protocol.Index(1); i <= 50; i++ {
 					got, err := l.log.Read(i, i, 0)
@@ -509,7 +509,7 @@ func TestDamagedReplacementHidesWhatItReplaced(t *testing.T) {
 	l.kill()
 	l.rot(l.find(6), true)
 	l.open()
-	if d := l.log.Recovered().Damage; d == nil || d.First != 5 || d.Last != 6 {
+	if d := l.log.Opened().Damage; d == nil || d.First != 5 || d.Last != 6 {
 		t.Fatalf("damage: %v", d)
 	}
 	if _, err := l.log.Read(5, 5, 0); !errors.Is(err, protocol.ErrCorrupt) {
@@ -564,7 +564,7 @@ func TestTornVoteDoesNotCount(t *testing.T) {
 	r := l.records()
 	l.rot(r[len(r)-1], false)
 	l.open()
-	if got := l.log.Recovered().State; got != want {
+	if got := l.log.Opened().State; got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}
 }

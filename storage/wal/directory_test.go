@@ -13,7 +13,7 @@ import (
 )
 
 func first() []protocol.Entry {
-	c := protocol.Configuration{Target: 3, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "127.0.0.1:1", Seat: protocol.SeatVoter}}}
+	c := protocol.Configuration{Target: 3, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "127.0.0.1:1", Suffrage: protocol.SuffrageVoter}}}
 	entries := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(c)}}
 	protocol.EncodeEntries(entries)
 	protocol.SumEntries(protocol.LogSum{}, entries)
@@ -43,8 +43,8 @@ func TestBootstrap(t *testing.T) {
 		if got := l.Identity(); got.Starts != starts+1 || got.Member != id.Member || got.Name != "a1" {
 			t.Fatalf("got %+v", got)
 		}
-		rec := l.Recovered()
-		if c, ok := rec.Configurations.At(1); rec.Shape.LastIndex() != 1 || rec.State.Commit != 1 || !ok || !c.Configuration.IsVoter(id.Member) {
+		rec := l.Opened()
+		if c, ok := rec.Configurations.At(1); rec.LogTerms.LastIndex() != 1 || rec.State.Commit != 1 || !ok || !c.Configuration.IsVoter(id.Member) {
 			t.Fatalf("got %+v", rec)
 		}
 		l.Close()
@@ -157,7 +157,7 @@ func TestBootstrapCutShort(t *testing.T) {
 			if err != nil {
 				t.Fatalf("step %d, seed %d: %v", n, seed, err)
 			}
-			if rec := l.Recovered(); rec.Shape.LastIndex() != 1 || rec.State.Term != 1 {
+			if rec := l.Opened(); rec.LogTerms.LastIndex() != 1 || rec.State.Term != 1 {
 				t.Fatalf("step %d, seed %d: %+v", n, seed, rec)
 			}
 			l.Close()
@@ -167,7 +167,7 @@ func TestBootstrapCutShort(t *testing.T) {
 
 func TestGuardHasTwoMarks(t *testing.T) {
 	m := vfs.NewMemory(1)
-	o := wal.Options{SegmentBytes: smallSegment, SparesMax: -1, SpaceLow: 1000, SpaceHigh: 3000}
+	o := wal.Options{SegmentBytes: smallSegment, PreallocatedMax: -1, SpaceLow: 1000, SpaceHigh: 3000}
 	if err := wal.Init(m, "/d", id, nil, o); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestRestartsTakeNoSpace(t *testing.T) {
 	}
 }
 
-// TestPreparedSegmentsAreUsed: with a spare at hand a rotation allocates
+// TestPreparedSegmentsAreUsed: with a preallocated segment at hand a rotation allocates
 // nothing.
 func TestPreparedSegmentsAreUsed(t *testing.T) {
 	l := newLab(t, 1)
@@ -236,15 +236,15 @@ func TestBackground(t *testing.T) {
 			t.Fatal(err)
 		}
 		var sum protocol.LogSum
-		rec := l.Recovered()
-		if n := rec.Shape.LastIndex(); n > 0 {
+		rec := l.Opened()
+		if n := rec.LogTerms.LastIndex(); n > 0 {
 			sum = rec.LastSum
 		}
 		for range 100 {
-			e := []protocol.Entry{{Index: rec.Shape.LastIndex() + 1, Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, 1000)}}
+			e := []protocol.Entry{{Index: rec.LogTerms.LastIndex() + 1, Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, 1000)}}
 			protocol.EncodeEntries(e)
 			sum = protocol.SumEntries(sum, e)
-			rec.Shape.Append(1)
+			rec.LogTerms.Append(1)
 			if err := l.Write(protocol.Write{State: protocol.HardState{Term: 1}, First: e[0].Index, Last: e[0].Index}, e); err != nil {
 				t.Fatal(err)
 			}

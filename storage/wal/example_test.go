@@ -48,7 +48,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer l.Close()
-	r := l.Recovered()
+	r := l.Opened()
 	entries, err := l.Read(1, 3, 1<<20)
 	fmt.Printf("term %d, voted: %t, damage: %v\n", r.State.Term, r.State.Vote == id.Member, r.Damage)
 	fmt.Printf("%d entries that were synced, the last one: %s %v\n", len(entries), entries[2].Data, err)

@@ -43,7 +43,7 @@ func sampleSegment() segmentHeader {
 	return segmentHeader{nonce: 3, number: 4, first: 10, durable: 9, before: point{5, 2, protocol.LogSum{3, 4}},
 		state: protocol.HardState{Term: 2, Commit: 5}, known: true,
 		configuration: protocol.ConfigurationAt{Index: 5, Configuration: protocol.Configuration{Target: 1,
-			Members: []protocol.ActiveMember{{ID: protocol.MemberID{1}, Name: "a", Address: "b:1", Seat: protocol.SeatVoter}}}}}
+			Members: []protocol.ActiveMember{{ID: protocol.MemberID{1}, Name: "a", Address: "b:1", Suffrage: protocol.SuffrageVoter}}}}}
 }
 
 func TestSegmentHeaderRoundTrip(t *testing.T) {
@@ -216,14 +216,14 @@ func FuzzSegment(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rec := log.Recovered()
+		rec := log.Opened()
 		log.Close()
 		again, err := Open(m, "/d", Options{SegmentBytes: segmentBytesMin})
 		if err != nil {
 			t.Fatalf("opened once, then: %v", err)
 		}
-		if again.Recovered().State != rec.State {
-			t.Fatalf("got %+v, then %+v", rec.State, again.Recovered().State)
+		if again.Opened().State != rec.State {
+			t.Fatalf("got %+v, then %+v", rec.State, again.Opened().State)
 		}
 		again.Close()
 	})

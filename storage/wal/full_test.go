@@ -39,7 +39,7 @@ func TestIdleOnAFullDiskCanBeTriedAgain(t *testing.T) {
 	l.disk.Crash()
 	l.open()
 	l.expect(1)
-	if got := l.log.Recovered().State; got != l.state {
+	if got := l.log.Opened().State; got != l.state {
 		t.Errorf("got %v, want %v", got, l.state)
 	}
 	l.log.Close()
@@ -51,7 +51,7 @@ func TestUnusedSegmentsAreGivenBackBeforeTheDiskIsFull(t *testing.T) {
 	l := newLab(t, 1)
 	l.log.Close()
 	segment := int64(16 << 10)
-	l.options.SegmentBytes, l.options.SparesMax = segment, 2
+	l.options.SegmentBytes, l.options.PreallocatedMax = segment, 2
 	l.options.SpaceLow, l.options.SpaceHigh = uint64(4*segment), uint64(6*segment)
 	l.open()
 	last := func() protocol.Index { return protocol.Index(len(l.entries)) }
@@ -88,7 +88,7 @@ func TestUnusedSegmentsAreGivenBackBeforeTheDiskIsFull(t *testing.T) {
 func TestLogOpensWithoutRoomForASegment(t *testing.T) {
 	l := newLab(t, 1)
 	l.log.Close()
-	l.options.SegmentBytes, l.options.SparesMax = 64<<10, -1
+	l.options.SegmentBytes, l.options.PreallocatedMax = 64<<10, -1
 	l.open()
 	last := func() protocol.Index { return protocol.Index(len(l.entries)) }
 	used := func() int64 {
@@ -164,7 +164,7 @@ func TestDropHeadOnAFullDiskIsNoFailure(t *testing.T) {
 			l.log.Close()
 			l.disk.Crash()
 			l.open()
-			if got := l.log.Recovered().Shape; got.LastIndex() != last() || got.PrevIndex < begin.Index {
+			if got := l.log.Opened().LogTerms; got.LastIndex() != last() || got.PrevIndex < begin.Index {
 				t.Errorf("the log goes from %d to %d, want from %d to %d", got.PrevIndex, got.LastIndex(), begin.Index, last())
 			}
 			l.log.Close()
@@ -177,7 +177,7 @@ func TestDropHeadOnAFullDiskIsNoFailure(t *testing.T) {
 func TestStartWithoutAnyRoomSaysHowMuchItTakes(t *testing.T) {
 	for _, unsynced := range []int{0, 30} {
 		l := newLab(t, 1)
-		l.options.SegmentBytes, l.options.SparesMax = 64<<10, 1
+		l.options.SegmentBytes, l.options.PreallocatedMax = 64<<10, 1
 		last := func() protocol.Index { return protocol.Index(len(l.entries)) }
 		open := func(free int64) error {
 			l.log.Close()

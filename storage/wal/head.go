@@ -119,7 +119,7 @@ func (l *Log) stays(err error) error {
 	return l.fail(err)
 }
 
-// recycle keeps a segment that is no longer part of the log as a spare, or
+// recycle keeps a segment that is no longer part of the log as a preallocated segment, or
 // removes it. Its old name is gone for good before it can be written again: the
 // sums of its old records have another nonce, but a segment that came back with
 // another's records in it would look damaged. errStays: it is tried again.
@@ -140,14 +140,14 @@ func (l *Log) recycle(s *segment) error {
 	}
 	defer folder.Close()
 	spare := ""
-	if !busy && s.size == l.options.SegmentBytes && l.spares.count() < l.options.SparesMax {
-		name := l.spares.fresh()
+	if !busy && s.size == l.options.SegmentBytes && l.preallocated.count() < l.options.PreallocatedMax {
+		name := l.preallocated.fresh()
 		if err := l.fsys.Rename(l.path(s.name), l.path(name)); err == nil {
 			spare = name
 		} else if !vfs.OfSystem(err) {
 			return l.fail(err)
 		} else if !vfs.Undone(err) {
-			_ = l.spares.drop(name) // it may have it
+			_ = l.preallocated.drop(name) // it may have it
 		}
 	}
 	if spare == "" {
@@ -158,13 +158,13 @@ func (l *Log) recycle(s *segment) error {
 	if err := folder.Sync(); err != nil {
 		return l.fail(err)
 	}
-	if spare != "" && !l.spares.add(spare) {
-		_ = l.spares.drop(spare)
+	if spare != "" && !l.preallocated.add(spare) {
+		_ = l.preallocated.drop(spare)
 	}
 	return nil
 }
 
-// guard watches free space, with two marks so that service does not flap.
+// guard watches free space, with two checkpoint entries so that service does not flap.
 type guard struct {
 	mu   sync.Mutex
 	full bool
@@ -183,7 +183,7 @@ func (l *Log) Space() (storage.Space, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	free, err := l.fsys.FreeSpace(l.dir)
-	if err == nil && free < s.Low && l.spares.giveBack(s.Low-free) {
+	if err == nil && free < s.Low && l.preallocated.giveBack(s.Low-free) {
 		free, err = l.fsys.FreeSpace(l.dir)
 	}
 	if err != nil {
@@ -192,10 +192,10 @@ func (l *Log) Space() (storage.Space, error) {
 	switch {
 	case free < s.Low:
 		g.full = true
-		l.spares.tight.Store(true)
+		l.preallocated.tight.Store(true)
 	case free >= s.High:
 		g.full = false
-		l.spares.tight.Store(false)
+		l.preallocated.tight.Store(false)
 	}
 	s.Free, s.Full = free, g.full
 	return s, nil

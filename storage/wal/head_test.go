@@ -11,7 +11,7 @@ import (
 // configure appends a configuration entry after an index.
 func (l *lab) configure(after protocol.Index, target int, term protocol.Term) protocol.ConfigurationAt {
 	l.t.Helper()
-	c := protocol.Configuration{Target: target, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "a:1", Seat: protocol.SeatVoter}}}
+	c := protocol.Configuration{Target: target, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "a:1", Suffrage: protocol.SuffrageVoter}}}
 	e := []protocol.Entry{{Index: after + 1, Term: term, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(c)}}
 	l.write(after, e)
 	return protocol.ConfigurationAt{Index: after + 1, Configuration: c}
@@ -50,10 +50,10 @@ func TestDropHeadCutShortKeepsTheConfiguration(t *testing.T) {
 		l.disk.Crash()
 		l.open()
 		l.expect(last())
-		rec := l.log.Recovered()
+		rec := l.log.Opened()
 		if got, ok := rec.Configurations.At(rec.State.Commit); !ok || got.Index != want.Index || !got.Configuration.Equal(want.Configuration) {
 			t.Fatalf("stopped after %d steps: configuration at %d: got %v of %d, known %v; want %v; the log begins after %d",
-				n, rec.State.Commit, got.Configuration, got.Index, ok, want.Configuration, rec.Shape.PrevIndex)
+				n, rec.State.Commit, got.Configuration, got.Index, ok, want.Configuration, rec.LogTerms.PrevIndex)
 		}
 		l.log.Close()
 		if err == nil {
@@ -89,7 +89,7 @@ func TestHardStateAfterDroppedHeadAndPowerCut(t *testing.T) {
 				for range 3 {
 					l.crash()
 					l.open()
-					if got := l.log.Recovered().State; got != l.state {
+					if got := l.log.Opened().State; got != l.state {
 						t.Fatalf("got %+v, want %+v", got, l.state)
 					}
 				}
@@ -100,5 +100,5 @@ func TestHardStateAfterDroppedHeadAndPowerCut(t *testing.T) {
 }
 
 func sampleConfiguration() protocol.Configuration {
-	return protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "a:1", Seat: protocol.SeatVoter}}}
+	return protocol.Configuration{Target: 1, Members: []protocol.ActiveMember{{ID: id.Member, Name: "a1", Address: "a:1", Suffrage: protocol.SuffrageVoter}}}
 }

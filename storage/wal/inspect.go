@@ -74,17 +74,17 @@ type Report struct {
 	State       protocol.HardState
 	// Durable is what the log knows to be synced, Sequence the last record.
 	Durable, Sequence protocol.Sequence
-	// Telling is what the member says of its log, at the least, when it is started
+	// DurableSequence is what the member says of its log, at the least, when it is started
 	// (storage.Log.DurableSequence).
-	Telling        protocol.Sequence
-	Configurations []protocol.ConfigurationAt
+	DurableSequence protocol.Sequence
+	Configurations  []protocol.ConfigurationAt
 	// Damage is nil if nothing that was acknowledged is lost.
 	Damage *storage.Damage
 	// Unreadable is what the disk does not give. What of it the log needs is damage.
-	Unreadable []Place
-	Spares     int
-	Temporary  int
-	Unexpected []string
+	Unreadable   []Place
+	Preallocated int
+	Temporary    int
+	Unexpected   []string
 }
 
 // tell shows a record to the visitor.
@@ -115,7 +115,7 @@ func Inspect(fsys vfs.FS, dir string, visit func(Record)) (Report, error) {
 	if err != nil {
 		return p, initError(err)
 	}
-	p.Spares, p.Temporary, p.Unexpected = len(f.spares), len(f.temporary), f.unexpected
+	p.Preallocated, p.Temporary, p.Unexpected = len(f.preallocated), len(f.temporary), f.unexpected
 	r, err := openSegments(fsys, l, f)
 	defer func() {
 		for _, s := range r.segments {
@@ -142,10 +142,10 @@ func (p *Report) fill(r *replay) {
 	c := r.count
 	p.Records, p.Entries, p.Corrupt, p.Harmless = c.records, c.entries, c.corrupt, c.harmless
 	p.Torn, p.Gone, p.BadHeaders = c.torn, c.gone, c.badHeaders
-	p.First, p.Last, p.LastTerm, p.LastSum = r.shape.FirstIndex(), r.last.index, r.last.term, r.last.sum
-	p.FirstTerm, _ = r.shape.TermAt(min(p.First, r.shape.LastIndex()))
+	p.First, p.Last, p.LastTerm, p.LastSum = r.logTerms.FirstIndex(), r.last.index, r.last.term, r.last.sum
+	p.FirstTerm, _ = r.logTerms.TermAt(min(p.First, r.logTerms.LastIndex()))
 	p.State, p.Damage, p.Unreadable = r.state, r.damage, r.places
-	p.Durable, p.Sequence, p.Telling = min(r.durable, r.next-1), r.next-1, r.telling
+	p.Durable, p.Sequence, p.DurableSequence = min(r.durable, r.next-1), r.next-1, r.durableSequence
 	p.Configurations = r.configurations.All()
 }
 

@@ -29,29 +29,29 @@ type item struct {
 // holes. A record that was handed to the file is never written again. durable <
 // next, and nothing at or below durable is unsynced.
 type Log struct {
-	fsys      vfs.FS
-	dir       string
-	options   Options
-	lock      io.Closer
-	suffix    string // of the names of its segments: not empty while it is repaired
-	number    uint64 // of its first segment
-	identity  Identity
-	recovered storage.Recovered
+	fsys     vfs.FS
+	dir      string
+	options  Options
+	lock     io.Closer
+	suffix   string // of the names of its segments: not empty while it is repaired
+	number   uint64 // of its first segment
+	identity Identity
+	opened   storage.Opened
 
 	// The writer's.
-	current        *segment
-	at             int64 // where the next record goes
-	buffer         []byte
-	state          protocol.HardState
-	last           point
-	configurations protocol.Configurations
-	next           protocol.Sequence
-	dirty          bool              // the current segment has unsynced records
-	noted          protocol.Sequence // what the newest header says is durable
-	telling        protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
-	durable        protocol.Sequence // the newest record that is known to be synced
-	damaged        *storage.Damage   // if set, nothing may be written
-	replaced       []*segment        // do not exist any more, but their files could not be removed; see dropReplaced
+	current         *segment
+	at              int64 // where the next record goes
+	buffer          []byte
+	state           protocol.HardState
+	last            point
+	configurations  protocol.Configurations
+	next            protocol.Sequence
+	dirty           bool              // the current segment has unsynced records
+	noted           protocol.Sequence // what the newest header says is durable
+	durableSequence protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
+	durable         protocol.Sequence // the newest record that is known to be synced
+	damaged         *storage.Damage   // if set, nothing may be written
+	replaced        []*segment        // do not exist any more, but their files could not be removed; see dropReplaced
 
 	lasting atomic.Uint64 // see DurableSequence
 	failure atomic.Pointer[protocol.Error]
@@ -64,23 +64,23 @@ type Log struct {
 	end      protocol.Index
 	holes    []protocol.Range
 
-	spares spares
-	guard  guard
+	preallocated preallocated
+	guard        guard
 }
 
 var _ storage.Log = (*Log)(nil)
 
 func newLog(fsys vfs.FS, dir string, o Options) *Log {
 	l := &Log{fsys: fsys, dir: dir, options: o, next: 1, number: 1}
-	l.spares.init(l)
+	l.preallocated.init(l)
 	return l
 }
 
 // Identity returns whose log it is. Starts counts this opening.
 func (l *Log) Identity() Identity { return l.identity }
 
-// Recovered implements storage.Log.
-func (l *Log) Recovered() storage.Recovered { return l.recovered }
+// Opened implements storage.Log.
+func (l *Log) Opened() storage.Opened { return l.opened }
 
 // DurableSequence implements storage.Log.
 func (l *Log) DurableSequence() protocol.Sequence { return protocol.Sequence(l.lasting.Load()) }
@@ -88,7 +88,7 @@ func (l *Log) DurableSequence() protocol.Sequence { return protocol.Sequence(l.l
 // synced notes that everything that was written is durable.
 func (l *Log) synced() {
 	l.durable = l.next - 1
-	l.lasting.Store(uint64(l.telling))
+	l.lasting.Store(uint64(l.durableSequence))
 }
 
 // usable returns why nothing works any more, or nil.
@@ -247,7 +247,7 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 	l.at += size
 	l.state, l.noted, l.dirty = h.state, h.durable, true
 	if h.kind != KindEmpty {
-		l.telling = h.sequence
+		l.durableSequence = h.sequence
 	}
 	l.next++
 	return at, nil
@@ -275,7 +275,7 @@ func (l *Log) Idle() error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	if l.durable < l.telling || l.noted >= l.telling {
+	if l.durable < l.durableSequence || l.noted >= l.durableSequence {
 		return nil
 	}
 	_, err := l.writeRecord(&header{kind: KindEmpty, state: l.state}, func(b []byte) []byte { return b })
@@ -285,7 +285,7 @@ func (l *Log) Idle() error {
 // Settle implements storage.Log. While records that are not empty wait for a
 // sync it does nothing.
 func (l *Log) Settle() error {
-	if err := l.Idle(); err != nil || l.durable < l.telling {
+	if err := l.Idle(); err != nil || l.durable < l.durableSequence {
 		return err
 	}
 	return l.Sync()
@@ -331,7 +331,7 @@ func (l *Log) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.spares.stop()
+	l.preallocated.stop()
 	l.closeFiles()
 	if l.lock == nil {
 		return nil

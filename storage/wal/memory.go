@@ -15,12 +15,12 @@ const unsyncedMax = 64
 // Memory is the twin of Log without a disk: for members without a directory,
 // and for tests. What a crash loses is chosen by the caller of Crash.
 type Memory struct {
-	mu        sync.RWMutex
-	recovered storage.Recovered
-	now       image   // what was written
-	durable   image   // what is synced
-	unsynced  []image // after each write since
-	closed    bool
+	mu       sync.RWMutex
+	opened   storage.Opened
+	now      image   // what was written
+	durable  image   // what is synced
+	unsynced []image // after each write since
+	closed   bool
 }
 
 var _ storage.Log = (*Memory)(nil)
@@ -59,20 +59,20 @@ func (m *Memory) Crash(keep int) *Memory {
 	if keep = min(keep, len(m.unsynced)); keep > 0 {
 		found = m.unsynced[keep-1]
 	}
-	return &Memory{recovered: recoveredFrom(found), now: found, durable: found}
+	return &Memory{opened: openedFrom(found), now: found, durable: found}
 }
 
-func recoveredFrom(g image) storage.Recovered {
-	r := storage.Recovered{
+func openedFrom(g image) storage.Opened {
+	r := storage.Opened{
 		State:          g.state,
-		Shape:          protocol.Shape{PrevIndex: g.begin.index, PrevTerm: g.begin.term, PrevSum: g.begin.sum},
+		LogTerms:       protocol.LogTerms{PrevIndex: g.begin.index, PrevTerm: g.begin.term, PrevSum: g.begin.sum},
 		Configurations: g.configurations.Clone(),
 		LastSum:        g.last().sum,
 		Tail:           slices.Clone(clipTail(g.entries, g.state.Commit)),
 		Sequence:       g.sequence,
 	}
 	for i := range g.entries {
-		r.Shape.Append(g.entries[i].Term)
+		r.LogTerms.Append(g.entries[i].Term)
 	}
 	if n := len(g.entries); n > 0 {
 		r.LastTime = g.entries[n-1].Time
@@ -80,8 +80,8 @@ func recoveredFrom(g image) storage.Recovered {
 	return r
 }
 
-// Recovered implements storage.Log.
-func (m *Memory) Recovered() storage.Recovered { return m.recovered }
+// Opened implements storage.Log.
+func (m *Memory) Opened() storage.Opened { return m.opened }
 
 // Write implements storage.Log.
 func (m *Memory) Write(w protocol.Write, entries []protocol.Entry) error {

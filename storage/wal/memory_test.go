@@ -49,8 +49,8 @@ func TestOpeningAFullSegmentTakesLittleMemory(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	defer l.Close()
-	recovered := l.Recovered()
-	if last := recovered.Shape.LastIndex(); last < 60_000 {
+	recovered := l.Opened()
+	if last := recovered.LogTerms.LastIndex(); last < 60_000 {
 		t.Errorf("the log ends at %d", last)
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 24<<20 {

@@ -44,10 +44,10 @@ func (r *replay) looksBegun(head []byte, nonce uint64) bool {
 		return true
 	}
 	var h header
-	mended := bytes.Clone(head[:recordBytes])
-	binary.LittleEndian.PutUint64(mended[8:], uint64(r.next))
-	putPoint(mended[72:], r.last)
-	return parseHeader(mended, nonce, r.next-1, &h)
+	repaired := bytes.Clone(head[:recordBytes])
+	binary.LittleEndian.PutUint64(repaired[8:], uint64(r.next))
+	putPoint(repaired[72:], r.last)
+	return parseHeader(repaired, nonce, r.next-1, &h)
 }
 
 // noteHarmless says that damaged records are passed over, since those after them do not

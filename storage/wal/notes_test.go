@@ -14,7 +14,7 @@ import (
 // it has said nothing.
 func (l *lab) said(words ...string) {
 	l.t.Helper()
-	notes := l.log.Recovered().Notes
+	notes := l.log.Opened().Notes
 	if len(notes) != min(1, len(words)) {
 		l.t.Fatalf("the opening says %q, want %q", notes, words)
 	}

@@ -16,7 +16,7 @@ import (
 // Nothing that the process finds is taken for durable unless the log says that
 // it was synced: the rest is copied into a new segment and synced first. If an
 // acknowledged record is damaged, nothing is changed: the log is returned with
-// Recovered().Damage, can be read where it is sound, and refuses writes.
+// Opened().Damage, can be read where it is sound, and refuses writes.
 //
 // Errors: protocol.ErrDirectory (in use, foreign, of another cluster or a newer
 // format, or the disk does not give the log's end), protocol.ErrNotFound (no identity), protocol.ErrCorrupt (the hard
@@ -31,14 +31,14 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 		err = l.beginRun(r, f)
 	}
 	if err == nil {
-		err = l.setRecovered(r)
+		err = l.setOpened(r)
 	}
 	if err != nil {
 		l.Close()
 		return nil, err
 	}
 	if l.options.Background && l.damaged == nil {
-		l.spares.start()
+		l.preallocated.start()
 	}
 	return l, nil
 }
@@ -83,7 +83,7 @@ func (l *Log) read() (*replay, folder, error) {
 	if r.count.badHeaders > 0 && r.damage == nil {
 		r.note("the headers of %d segments in %s are damaged: the records say what they said, and nothing is lost", r.count.badHeaders, l.dir)
 	}
-	l.adopt(r)
+	l.takeOver(r)
 	if l.damaged != nil {
 		survey(l, r)
 	}
@@ -99,16 +99,16 @@ func (l *Log) replay(f folder) (*replay, error) {
 	return r, err
 }
 
-// adopt takes over what replay found.
-func (l *Log) adopt(r *replay) {
+// takeOver takes over what replay found.
+func (l *Log) takeOver(r *replay) {
 	l.items, l.begin, l.end = r.items, r.begin, r.last.index
 	for _, h := range r.holes {
 		l.holes = append(l.holes, h.Range)
 	}
 	l.state, l.last, l.configurations, l.next = r.state, r.last, r.configurations.Clone(), r.next
 	l.damaged = r.damage
-	l.durable, l.telling = min(r.durable, r.next-1), r.telling
-	l.lasting.Store(uint64(min(l.durable, l.telling)))
+	l.durable, l.durableSequence = min(r.durable, r.next-1), r.durableSequence
+	l.lasting.Store(uint64(min(l.durable, l.durableSequence)))
 }
 
 // beginRun begins the first segment of this run. The start is counted first, so
@@ -124,7 +124,7 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	c := &carry{opening: true, room: segmentAlign, records: r.unsynced}
 	err := c.countAndBegin(l)
 	if errors.Is(err, vfs.ErrNoSpace) {
-		if err = r.spareRoom(l); err == nil {
+		if err = r.freePreallocated(l); err == nil {
 			err = c.countAndBegin(l)
 		}
 	}
@@ -163,11 +163,11 @@ func (c *carry) startBytes(l *Log) int64 {
 	return leastFile(need) + segmentAlign
 }
 
-// spareRoom gives back what of the log is no part of it: unused segments, and the end of
+// freePreallocated gives back what of the log is no part of it: unused segments, and the end of
 // the last one, in which no record counts. Whoever cannot start for want of room would
 // give up the latter in a moment. [S] A record that counts stays, durable or not.
-func (r *replay) spareRoom(l *Log) error {
-	l.spares.giveBack(0)
+func (r *replay) freePreallocated(l *Log) error {
+	l.preallocated.giveBack(0)
 	if n := len(r.segments); n > 0 {
 		return r.segments[n-1].cutFile(l, r.end)
 	}
@@ -194,7 +194,7 @@ func (s *segment) cutFile(l *Log, end int64) error {
 	return nil
 }
 
-// tidy deletes what an earlier run left half done, and collects spares.
+// tidy deletes what an earlier run left half done, and collects preallocated segments.
 func (l *Log) tidy(f folder) error {
 	for _, name := range identityFiles {
 		if err := l.removeIfThere(filepath.Join(l.dir, name+vfs.TemporarySuffix)); err != nil {
@@ -205,23 +205,23 @@ func (l *Log) tidy(f folder) error {
 		return err
 	}
 	for _, name := range f.temporary {
-		if l.spares.counts(name) {
-			_ = l.spares.drop(name)
+		if l.preallocated.counts(name) {
+			_ = l.preallocated.drop(name)
 		} else {
 			_ = l.fsys.Remove(l.path(name)) // or it is written anew by who needs the name
 		}
 	}
-	for _, name := range f.spares {
-		l.spares.counts(name)
+	for _, name := range f.preallocated {
+		l.preallocated.counts(name)
 		info, err := l.fsys.Stat(l.path(name))
 		if err != nil {
 			return err
 		}
-		if info.Size != l.options.SegmentBytes || !l.spares.add(name) {
-			_ = l.spares.drop(name)
+		if info.Size != l.options.SegmentBytes || !l.preallocated.add(name) {
+			_ = l.preallocated.drop(name)
 		}
 	}
-	// A spare must not come back under its old name once it is written again.
+	// A preallocated segment must not come back under its old name once it is written again.
 	return errors.Join(l.fsys.SyncDir(l.path("")), l.fsys.SyncDir(l.dir))
 }
 
@@ -303,11 +303,11 @@ func survey(l *Log, r *replay) {
 		}
 		at = point{index: h.Last, sum: h.reaches}
 	}
-	if d.Endless {
+	if d.EndUnknown {
 		return
 	}
 	d.Good = append(d.Good, storage.Range{After: at.index, Sum: at.sum, Last: l.last.index, LastSum: l.last.sum})
-	d.Beheaded = r.beheaded
+	d.HeadLost = r.headLost
 	d.Begin = storage.Begin{Index: l.begin.index, Term: l.begin.term, Sum: l.begin.sum, Configuration: r.configurationAtBegin()}
 }
 
@@ -325,18 +325,18 @@ func (r *replay) configurationAtBegin() protocol.ConfigurationAt {
 	return protocol.ConfigurationAt{}
 }
 
-// setRecovered says what was found.
-func (l *Log) setRecovered(r *replay) error {
-	l.recovered = storage.Recovered{
-		State: r.state, Shape: r.shape, Configurations: r.configurations,
+// setOpened says what was found.
+func (l *Log) setOpened(r *replay) error {
+	l.opened = storage.Opened{
+		State: r.state, LogTerms: r.logTerms, Configurations: r.configurations,
 		Sequence: l.DurableSequence(), Damage: l.damaged, Notes: r.notes,
 	}
-	out := &l.recovered
-	if out.Shape.LastIndex() == out.Shape.PrevIndex {
-		out.LastSum = out.Shape.PrevSum
+	out := &l.opened
+	if out.LogTerms.LastIndex() == out.LogTerms.PrevIndex {
+		out.LastSum = out.LogTerms.PrevSum
 		return nil
 	}
-	tail, err := l.readTail(out.Shape.LastIndex())
+	tail, err := l.readTail(out.LogTerms.LastIndex())
 	if err != nil {
 		return err
 	}
@@ -350,14 +350,14 @@ func (l *Log) setRecovered(r *replay) error {
 func (l *Log) readTail(last protocol.Index) ([]protocol.Entry, error) {
 	k, size := len(l.items), 0
 	first := last
-	commit := l.recovered.State.Commit
+	commit := l.opened.State.Commit
 	for k > 0 && (first > commit || (last < first+storage.TailEntriesMax-1 && size < storage.TailBytesMax)) {
 		k--
 		if l.items[k].first <= last {
 			first, size = l.items[k].first, size+l.items[k].length
 		}
 	}
-	first = max(first, l.recovered.Shape.FirstIndex())
+	first = max(first, l.opened.LogTerms.FirstIndex())
 	patience := vfs.NewPatience(l.fsys)
 	var tail []protocol.Entry
 	for first <= last {

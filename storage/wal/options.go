@@ -13,13 +13,13 @@ type Options struct {
 	// Large ones make renames and directory syncs rarer, small ones give space
 	// back sooner. A record that does not fit gets a segment of its own size.
 	SegmentBytes int64
-	// SparesMax is how many unused segments are kept for later; default 2.
-	SparesMax int
+	// PreallocatedMax is how many unused segments are kept for later; default 2.
+	PreallocatedMax int
 	// Background lets the log prepare its next segment in a goroutine of its
 	// own, which Close waits for. Without it the owner calls Prepare, or pays
 	// for a new segment inside a Write.
 	Background bool
-	// SpaceLow and SpaceHigh are the marks of the disk guard, in bytes of free
+	// SpaceLow and SpaceHigh are the checkpoint entries of the disk guard, in bytes of free
 	// space; default four segments, and half as much again.
 	SpaceLow, SpaceHigh uint64
 	// Cluster, if not zero, is the cluster that the directory must belong to.
@@ -32,7 +32,7 @@ type Options struct {
 const (
 	segmentBytesDefault = 64 << 20
 	segmentBytesMin     = 16 << 10
-	sparesDefault       = 2
+	preallocatedDefault = 2
 	// zeroedAtOpen is how much of the first segment of a run is filled with
 	// zeros at once; the rest is only reserved, so that opening is quick.
 	zeroedAtOpen = 4 << 20
@@ -48,8 +48,8 @@ func (o Options) withDefaults() Options {
 		o.SegmentBytes = segmentBytesDefault
 	}
 	o.SegmentBytes = (max(o.SegmentBytes, segmentBytesMin) + segmentAlign - 1) &^ (segmentAlign - 1)
-	if o.SparesMax == 0 {
-		o.SparesMax = sparesDefault
+	if o.PreallocatedMax == 0 {
+		o.PreallocatedMax = preallocatedDefault
 	}
 	if o.SpaceLow == 0 {
 		o.SpaceLow = uint64(4 * o.SegmentBytes)

@@ -199,7 +199,7 @@ func TestPreparationIsTriedAgain(t *testing.T) {
 	})
 }
 
-// spares lists what lies in the log's folder beside its segments.
+// preallocated segments lists what lies in the log's folder beside its segments.
 func (l *lab) spares() []string {
 	var names []string
 	all, err := l.disk.ReadDir(labDir + "/log")
@@ -254,7 +254,7 @@ func TestRemovalThatFailsIsTriedLater(t *testing.T) {
 			}
 			l.crash()
 			l.open()
-			if got := l.log.Recovered().Shape; got.LastIndex() != last() || got.PrevIndex < begin.Index {
+			if got := l.log.Opened().LogTerms; got.LastIndex() != last() || got.PrevIndex < begin.Index {
 				t.Errorf("%s: the log goes from %d to %d, want from %d to %d", name, got.PrevIndex, got.LastIndex(), begin.Index, last())
 			}
 			l.log.Close()

@@ -176,7 +176,7 @@ func TestRottenPlacesAreRepairedWhileTheLogIsOpen(t *testing.T) {
 			t.Fatalf("seed %d: %v, unexpected: %v", seed, err, p.Unexpected)
 		}
 		l.open()
-		rec := l.log.Recovered()
+		rec := l.log.Opened()
 		if rec.State != l.state {
 			t.Fatalf("seed %d: the hard state is %+v, it was %+v", seed, rec.State, l.state)
 		}
@@ -234,10 +234,10 @@ func TestRepairingWhileOpenCutShortLosesNothing(t *testing.T) {
 					t.Fatalf("step %d: %v", n, err)
 				}
 				l.open()
-				if got := l.log.Recovered(); got.State != l.state || l.log.Identity().Starts < starts {
+				if got := l.log.Opened(); got.State != l.state || l.log.Identity().Starts < starts {
 					t.Fatalf("step %d: got %+v", n, got)
 				}
-				if d := l.log.Recovered().Damage; d != nil {
+				if d := l.log.Opened().Damage; d != nil {
 					if old++; err == nil {
 						t.Fatalf("step %d: repaired, and damaged: %v", n, d)
 					}
@@ -298,8 +298,8 @@ func TestFailureOfARepairingLeavesTheLog(t *testing.T) {
 	}
 	l.crash()
 	l.open()
-	if l.log.Recovered().State != l.state {
-		t.Errorf("got %+v", l.log.Recovered())
+	if l.log.Opened().State != l.state {
+		t.Errorf("got %+v", l.log.Opened())
 	}
 }
 

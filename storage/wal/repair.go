@@ -20,8 +20,8 @@ import (
 // left: it removes the dead segments, gives the new ones their names, and removes
 // the switch. Without the switch the new segments do not count.
 const (
-	repairedSuffix = ".mended"
-	repairedPrefix = "mended-"
+	repairedSuffix = ".repaired"
+	repairedPrefix = "repaired-"
 )
 
 func switchName(number uint64) string { return fmt.Sprintf("%s%08x", repairedPrefix, number) }
@@ -53,7 +53,7 @@ func Repair(ctx context.Context, fsys vfs.FS, dir string, o Options, plan storag
 		return old.refused(err)
 	}
 	m := repairing{old: old, begin: r.begin, configuration: r.configurationAtBegin(), plan: plan}
-	m.beheaded = len(r.holes) > 0 && r.holes[0].First <= r.begin.index
+	m.headLost = len(r.holes) > 0 && r.holes[0].First <= r.begin.index
 	if err := m.check(); err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ type repairing struct {
 	configuration protocol.ConfigurationAt
 	state         protocol.HardState
 	plan          storage.RepairPlan
-	// beheaded says that the log may have begun lower than it seems.
-	beheaded bool
+	// headLost says that the log may have begun lower than it seems.
+	headLost bool
 	turned   bool
 }
 
@@ -119,13 +119,13 @@ func badPlan(format string, args ...any) error {
 func (m *repairing) check() error {
 	m.state = m.old.state
 	if b := m.plan.Begin; b != nil {
-		if b.Index < m.begin.index && !m.beheaded {
+		if b.Index < m.begin.index && !m.headLost {
 			return badPlan("it would begin after %d, it begins after %d", b.Index, m.begin.index)
 		}
 		m.begin, m.configuration = point{b.Index, b.Term, b.Sum}, b.Configuration
 		m.state.Commit = max(m.state.Commit, b.Index)
 	}
-	if d := m.old.damaged; d != nil && d.Endless {
+	if d := m.old.damaged; d != nil && d.EndUnknown {
 		return badPlan("nothing says where it ended")
 	}
 	if m.begin.index > m.state.Commit {

@@ -31,7 +31,7 @@ func (l *lab) last3() protocol.Index { return protocol.Index(len(l.entries)) - 1
 // planFor fills what is damaged with what was written.
 func planFor(l *lab) storage.RepairPlan {
 	l.t.Helper()
-	d := l.log.Recovered().Damage
+	d := l.log.Opened().Damage
 	if d == nil || len(d.Good) < 2 {
 		l.t.Fatalf("damage: %+v", d)
 	}
@@ -47,11 +47,11 @@ func planFor(l *lab) storage.RepairPlan {
 func (l *lab) expectAll() {
 	l.t.Helper()
 	l.expect(protocol.Index(len(l.entries)))
-	rec := l.log.Recovered()
+	rec := l.log.Opened()
 	if rec.State != l.state {
 		l.t.Fatalf("got %+v, want %+v", rec.State, l.state)
 	}
-	for i := rec.Shape.FirstIndex(); i <= rec.Shape.LastIndex(); i++ {
+	for i := rec.LogTerms.FirstIndex(); i <= rec.LogTerms.LastIndex(); i++ {
 		got, err := l.log.Read(i, i, 0)
 		if err != nil || got[0].Sum != l.entries[i-1].Sum {
 			l.t.Fatalf("entry %d: %v", i, err)
@@ -94,7 +94,7 @@ func TestRepairingCutShortLosesNothing(t *testing.T) {
 func repairingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, stopped bool) {
 	t.Helper()
 	l, plan := damagedLab(t, uint64(n)+1000*round)
-	was := l.log.Recovered().Sequence
+	was := l.log.Opened().Sequence
 	l.log.Close()
 	end := func() {
 		if power {
@@ -119,18 +119,18 @@ func repairingCutShort(t *testing.T, power bool, n int, round uint64) (damaged, 
 	}
 	end()
 	l.open()
-	if damaged = l.log.Recovered().Damage != nil; damaged {
+	if damaged = l.log.Opened().Damage != nil; damaged {
 		if err == nil {
 			t.Fatalf("step %d: repaired, and damaged again", n)
 		}
-		if got := l.log.Recovered(); got.State != l.state || got.Sequence < was {
+		if got := l.log.Opened(); got.State != l.state || got.Sequence < was {
 			t.Fatalf("step %d: got %+v", n, got)
 		}
 		l.log.Close()
 		l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 		l.open()
 	}
-	if got := l.log.Recovered().Sequence; got <= was {
+	if got := l.log.Opened().Sequence; got <= was {
 		t.Fatalf("step %d: the sequence number went back from %d to %d", n, was, got)
 	}
 	l.expectAll()
@@ -175,12 +175,12 @@ func TestPlanThatDoesNotFitIsRefused(t *testing.T) {
 		}
 		names, _ := l.disk.ReadDir(labDir + "/log")
 		for _, n := range names {
-			if strings.Contains(n, "mended") {
+			if strings.Contains(n, "repaired") {
 				t.Errorf("%s: %s is left", name, n)
 			}
 		}
 		l.open()
-		if l.log.Recovered().Damage == nil {
+		if l.log.Opened().Damage == nil {
 			t.Fatalf("%s: the damage is gone", name)
 		}
 	}
@@ -223,7 +223,7 @@ func TestRepairWithAFailedSync(t *testing.T) {
 		}
 		l.disk.Crash()
 		l.open()
-		if l.log.Recovered().Damage != nil {
+		if l.log.Opened().Damage != nil {
 			l.log.Close()
 			l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 			l.open()
@@ -236,16 +236,16 @@ func TestRepairWithAFailedSync(t *testing.T) {
 // third time: numbers of segments and records go on.
 func TestRepairingAgain(t *testing.T) {
 	l, plan := damagedLab(t, 1)
-	sequence := l.log.Recovered().Sequence
+	sequence := l.log.Opened().Sequence
 	for round := range 3 {
 		l.log.Close()
 		l.must(wal.Repair(context.Background(), l.disk, labDir, l.options, plan))
 		l.open()
 		l.expectAll()
-		if got := l.log.Recovered().Sequence; got <= sequence {
+		if got := l.log.Opened().Sequence; got <= sequence {
 			t.Fatalf("round %d: sequence %d after %d", round, got, sequence)
 		}
-		sequence = l.log.Recovered().Sequence
+		sequence = l.log.Opened().Sequence
 		l.must(l.log.Settle())
 		l.kill()
 		l.rot(l.find(protocol.Index(39+round)), round%2 == 0)
@@ -256,7 +256,7 @@ func TestRepairingAgain(t *testing.T) {
 				Configuration: protocol.ConfigurationAt{Index: 1, Configuration: sampleConfiguration()}}
 		}
 	}
-	rec := l.log.Recovered()
+	rec := l.log.Opened()
 	if rec.Damage == nil || rec.Damage.Begin.Index != 35 {
 		t.Fatalf("got %+v", rec.Damage)
 	}
@@ -266,7 +266,7 @@ func TestRepairingAgain(t *testing.T) {
 // of the log what others have seen of it: they refuse who goes back in either.
 func TestDamagedStartIsCounted(t *testing.T) {
 	l, plan := damagedLab(t, 11)
-	starts, seen := l.log.Identity().Starts, l.log.Recovered().Sequence
+	starts, seen := l.log.Identity().Starts, l.log.Opened().Sequence
 	for range 2 {
 		l.must(l.log.CountStart())
 		if got := l.log.Identity().Starts; got != starts+1 {
@@ -301,12 +301,12 @@ func TestRepairEndsWithItsContext(t *testing.T) {
 	names, err := l.disk.ReadDir(labDir + "/log")
 	l.must(err)
 	for _, n := range names {
-		if strings.Contains(n, "mended") {
+		if strings.Contains(n, "repaired") {
 			t.Errorf("%s is left", n)
 		}
 	}
 	l.open()
-	if l.log.Recovered().Damage == nil {
+	if l.log.Opened().Damage == nil {
 		t.Fatal("the damage is gone")
 	}
 	l.log.Close()

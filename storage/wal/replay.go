@@ -28,19 +28,19 @@ type replay struct {
 	known    protocol.Sequence // see durableAnywhere
 	visit    func(Record)
 
-	items          []item
-	begin, last    point
-	beginUnknown   bool
-	beheaded       bool // the log may have begun lower than it seems
-	state          protocol.HardState
-	shape          protocol.Shape
-	configurations protocol.Configurations
-	next           protocol.Sequence
-	durable        protocol.Sequence
-	telling        protocol.Sequence // as in Log; damaged records count
-	unsynced       []record          // with sequence numbers above durable
-	end            int64             // after the last record that counts, in its segment
-	entries        []protocol.Entry
+	items           []item
+	begin, last     point
+	beginUnknown    bool
+	headLost        bool // the log may have begun lower than it seems
+	state           protocol.HardState
+	logTerms        protocol.LogTerms
+	configurations  protocol.Configurations
+	next            protocol.Sequence
+	durable         protocol.Sequence
+	durableSequence protocol.Sequence // as in Log; damaged records count
+	unsynced        []record          // with sequence numbers above durable
+	end             int64             // after the last record that counts, in its segment
+	entries         []protocol.Entry
 
 	// learned is what good segment headers say of configurations.
 	learned []learned
@@ -50,7 +50,7 @@ type replay struct {
 	damage *storage.Damage
 	torn   bool
 	count  counts
-	notes  []string // see storage.Recovered.Notes
+	notes  []string // see storage.Opened.Notes
 	// accepted says that the segment being read gave a good header.
 	accepted bool
 }
@@ -157,7 +157,7 @@ func (r *replay) run() error {
 		// Something says that these records were durable, and nothing is left to
 		// say what they led to.
 		r.addDamage(r.gap, protocol.Range{First: r.state.Commit + 1, Last: max(r.last.index, r.state.Commit+1)}, protocol.LogSum{})
-		r.damage.Endless = true
+		r.damage.EndUnknown = true
 	}
 	return nil
 }
@@ -250,7 +250,7 @@ func (r *replay) startSegment(i int) {
 		}
 	}
 	r.raiseDurable(s.first - 1)
-	r.telling = max(r.telling, s.first-1)
+	r.durableSequence = max(r.durableSequence, s.first-1)
 	if !s.good {
 		r.count.badHeaders++
 		s.low = r.last.index
@@ -280,7 +280,7 @@ func (r *replay) learnConfiguration(s *segment) {
 
 func (r *replay) setBegin(p point) {
 	r.begin, r.last = p, p
-	r.shape = protocol.Shape{PrevIndex: p.index, PrevTerm: p.term, PrevSum: p.sum}
+	r.logTerms = protocol.LogTerms{PrevIndex: p.index, PrevTerm: p.term, PrevSum: p.sum}
 }
 
 func (r *replay) raiseDurable(d protocol.Sequence) {

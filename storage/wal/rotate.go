@@ -84,7 +84,7 @@ func (l *Log) beginSegment(c *carry) error {
 //
 //  1. The folder is opened, for step 5: it is the one thing that a sync of names can
 //     want for. Nothing has changed.
-//  2. A file with room is taken, or made. It is not the log's: a spare or a temporary
+//  2. A file with room is taken, or made. It is not the log's: a preallocated segment or a temporary
 //     name counts for nobody who opens the log.
 //  3. Header and records are written and synced. The file still is not the log's.
 //  4. It gets its name. [S] Only if it is certain that it has none, now and after a
@@ -114,13 +114,13 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 		return refuse(err)
 	}
 	defer folder.Close()
-	name, err := l.spares.take(need, c.opening)
+	name, err := l.preallocated.take(need, c.opening)
 	if err != nil {
 		return refuse(err)
 	}
 	end, moved, err := l.writeSegment(s, name, head, c.records)
 	if err != nil {
-		_ = l.spares.drop(name) // another file is taken the next time, whatever ails this one
+		_ = l.preallocated.drop(name) // another file is taken the next time, whatever ails this one
 		return refuse(err)
 	}
 	s.name = segmentName(&s.segmentHeader) + l.suffix
@@ -136,7 +136,7 @@ func (l *Log) fillSegment(s *segment, c *carry) error {
 	}
 	l.redirect(moved)
 	l.current, l.at, l.dirty = s, end, false
-	l.noted, l.telling = s.durable, max(l.telling, s.first-1)
+	l.noted, l.durableSequence = s.durable, max(l.durableSequence, s.first-1)
 	l.mu.Lock()
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
@@ -155,8 +155,8 @@ func (l *Log) unnamed(s *segment, name string, folder vfs.Dir, err error) error 
 			return l.fail(lost)
 		}
 	}
-	if strings.HasSuffix(name, vfs.TemporarySuffix) || !l.spares.add(name) {
-		_ = l.spares.drop(name)
+	if strings.HasSuffix(name, vfs.TemporarySuffix) || !l.preallocated.add(name) {
+		_ = l.preallocated.drop(name)
 	}
 	return nil
 }

@@ -66,8 +66,8 @@ func TestBadSectorIsRepairedAsFlippedBitsAre(t *testing.T) {
 					t.Errorf("wal verify says %v, want offset and %v", err, cause)
 				}
 				l.open()
-				d := l.log.Recovered().Damage
-				if d == nil || len(d.Good) < 3 || d.Endless {
+				d := l.log.Opened().Damage
+				if d == nil || len(d.Good) < 3 || d.EndUnknown {
 					t.Fatalf("damage: %+v", d)
 				}
 				if n := d.Good[1].Last - d.Good[1].After; n < 10 {
@@ -144,7 +144,7 @@ func TestBadSectorAtTheEndOfTheLogIsNotTorn(t *testing.T) {
 		l.disk.ReadsWork()
 		l.open()
 		l.expectAll()
-		if got := l.log.Recovered().State; got != was {
+		if got := l.log.Opened().State; got != was {
 			t.Errorf("payload %t: %+v after the disk gives it again, want %+v", payload, got, was)
 		}
 	}

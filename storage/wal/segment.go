@@ -123,9 +123,9 @@ func parseSegmentHeader(b []byte, nonce uint64) (s segmentHeader, end int64, ok 
 }
 
 const (
-	logFolder     = "log"
-	segmentSuffix = ".wal"
-	spareName     = "spare-"
+	logFolder        = "log"
+	segmentSuffix    = ".wal"
+	preallocatedName = "spare-"
 )
 
 func segmentName(s *segmentHeader) string {
@@ -142,10 +142,10 @@ func parseSegmentName(name string) (s segmentHeader, ok bool) {
 
 // folder is what is in the log's folder.
 type folder struct {
-	segments   []listed // by number
-	spares     []string
-	temporary  []string
-	unexpected []string
+	segments     []listed // by number
+	preallocated []string
+	temporary    []string
+	unexpected   []string
 	// switched is the name of the switch of a repaired log, if it is there, and
 	// dead are the segments that do not count because of it.
 	switched string
@@ -180,8 +180,8 @@ func listFolder(fsys vfs.FS, dir string) (folder, error) {
 			}
 		} else if strings.HasSuffix(name, vfs.TemporarySuffix) || unfinished {
 			f.temporary = append(f.temporary, name)
-		} else if strings.HasPrefix(name, spareName) {
-			f.spares = append(f.spares, name)
+		} else if strings.HasPrefix(name, preallocatedName) {
+			f.preallocated = append(f.preallocated, name)
 		} else if name != f.switched {
 			f.unexpected = append(f.unexpected, name)
 		}

@@ -28,7 +28,7 @@ func TestDamagedLogDoesNotSayWhatAFailedSyncHasLeft(t *testing.T) {
 		l.kill()
 		l.rot(l.find(5), true)
 		l.open()
-		if l.log.Recovered().Damage == nil {
+		if l.log.Opened().Damage == nil {
 			t.Fatal("the log is not damaged")
 		}
 		l.must(l.log.CountStart())

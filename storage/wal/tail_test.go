@@ -20,7 +20,7 @@ func TestRecoveredTailReachesDownToTheCommitIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := l.Recovered().LastSum
+	sum := l.Opened().LastSum
 	const commit, last = 500, 2*storage.TailEntriesMax + 100
 	for i := protocol.Index(2); i <= last; {
 		n := min(100, last-i+1)
@@ -44,7 +44,7 @@ func TestRecoveredTailReachesDownToTheCommitIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	rec := l.Recovered()
+	rec := l.Opened()
 	if rec.State.Commit != commit {
 		t.Fatalf("commit %d, want %d", rec.State.Commit, commit)
 	}

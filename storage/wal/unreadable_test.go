@@ -24,7 +24,7 @@ func TestReadThatTheDiskRefusesSaysWhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	sum := l.Recovered().LastSum
+	sum := l.Opened().LastSum
 	for i := protocol.Index(2); i <= 41; i += 10 {
 		entries := make([]protocol.Entry, 10)
 		for k := range entries {

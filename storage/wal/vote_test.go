@@ -14,7 +14,7 @@ func crampedLab(t *testing.T, seed uint64) (l *lab, waiting func(protocol.HardSt
 	t.Helper()
 	l = newLab(t, seed)
 	l.log.Close()
-	l.options.SparesMax = -1
+	l.options.PreallocatedMax = -1
 	l.open()
 	l.append(0, 1, 100, 1)
 	l.sync()
@@ -41,9 +41,9 @@ func (l *lab) foundAgain(want protocol.HardState) {
 	l.disk.SetCapacity(math.MaxInt64)
 	l.open()
 	defer l.log.Close()
-	rec := l.log.Recovered()
-	if rec.State != want || rec.Shape.LastIndex() != protocol.Index(len(l.entries)) || rec.Damage != nil {
-		l.t.Errorf("got %+v, a log to %d and damage %v, want %+v and a log to %d", rec.State, rec.Shape.LastIndex(), rec.Damage, want, len(l.entries))
+	rec := l.log.Opened()
+	if rec.State != want || rec.LogTerms.LastIndex() != protocol.Index(len(l.entries)) || rec.Damage != nil {
+		l.t.Errorf("got %+v, a log to %d and damage %v, want %+v and a log to %d", rec.State, rec.LogTerms.LastIndex(), rec.Damage, want, len(l.entries))
 	}
 }
 
@@ -97,7 +97,7 @@ func TestVoteAheadThatWasNotSyncedIsTorn(t *testing.T) {
 		l.crash()
 		l.disk.SetCapacity(math.MaxInt64)
 		l.open()
-		rec := l.log.Recovered()
+		rec := l.log.Opened()
 		if rec.Damage != nil || rec.State.Term != 7 && rec.State != l.state {
 			t.Errorf("seed %d: got %+v, damage %v", seed, rec.State, rec.Damage)
 		}

@@ -188,7 +188,7 @@ func voting(ctx context.Context, client *starling.Client) error {
 		}
 		voters := 0
 		for _, m := range s.Members {
-			if m.Seat == "voter" {
+			if m.Suffrage == "voter" {
 				voters++
 			}
 		}

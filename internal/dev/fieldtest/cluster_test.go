@@ -104,7 +104,7 @@ func (c *cluster) begin() {
 		}
 		seats := 0
 		for _, line := range s.Members {
-			if line.Seat == protocol.SeatVoter.String() {
+			if line.Suffrage == protocol.SuffrageVoter.String() {
 				seats++
 			}
 		}

@@ -137,18 +137,18 @@ var diskRows = []diskRow{
 	{starting, "store kept/tables", "read", "EIO", true},
 	{starting, "checkpoints", "getdents64", "EIO", true},
 	{starting, "checkpoints", "openat", "EMFILE", true},
-	{starting, "sightings", "openat", "EMFILE EIO ENOSPC", true},
-	{starting, "sightings", "pread64", "EIO", true},
-	{starting, "sightings", "pwrite64", "EIO EDQUOT", true},
-	{starting, "sightings", "fdatasync", "EIO " + slow, true},
-	{starting, "sightings", "renameat", "EIO EACCES", true},
+	{starting, "watermarks", "openat", "EMFILE EIO ENOSPC", true},
+	{starting, "watermarks", "pread64", "EIO", true},
+	{starting, "watermarks", "pwrite64", "EIO EDQUOT", true},
+	{starting, "watermarks", "fdatasync", "EIO " + slow, true},
+	{starting, "watermarks", "renameat", "EIO EACCES", true},
 	{starting, "data", "openat", "EACCES", true},
 	{starting, "data", "statfs", "EIO", true},
 	// A stop ends, whatever fails.
 	{stopping, "segment", "fdatasync", "EIO " + slow, true},
 	{stopping, "segment", "pwrite64", "EIO ENOSPC", true},
 	{stopping, "segment", "close", "EIO", true},
-	{stopping, "sightings", "renameat", "EIO", true},
+	{stopping, "watermarks", "renameat", "EIO", true},
 	{stopping, "", "unlinkat", "EIO", true},
 	{stopping, "", "msync", "EIO", true},
 	{stopping, "", "munmap", "EINVAL", true},
@@ -228,8 +228,8 @@ func (x diskCase) paths(data string) []string {
 		return []string{data}
 	case "identity":
 		return in("", "identity-1", "identity-2")
-	case "sightings":
-		return in("", "sightings", "refused", "witness")
+	case "watermarks":
+		return in("", "watermarks", "refused", "witness")
 	case "lock":
 		return in("", "lock")
 	case "pointer":

@@ -156,7 +156,7 @@ func (x *mixed) remembered() error {
 			if err != nil {
 				return err
 			}
-			if other != m && !slices.ContainsFunc(list, func(s witness.Sighting) bool { return s.Member == id.Member && s.Starts == id.Starts }) {
+			if other != m && !slices.ContainsFunc(list, func(s witness.Watermark) bool { return s.Member == id.Member && s.Starts == id.Starts }) {
 				return fmt.Errorf("%s has not written down start %d of %s", m.name, id.Starts, other.name)
 			}
 		}

@@ -89,7 +89,7 @@ func newOutside(t *testing.T, passives int) *outside {
 	o.eventually(func() error {
 		voters := 0
 		for _, m := range o.status(o.guests[0]).Members {
-			if m.Seat == "voter" {
+			if m.Suffrage == "voter" {
 				voters++
 			}
 		}

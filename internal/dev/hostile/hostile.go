@@ -28,8 +28,8 @@ type Scene struct {
 	Sum                  protocol.LogSum
 	// Request is the number of the newest question that the receiver has asked.
 	Request uint64
-	// Descriptions are of checkpoints that were made up.
-	Descriptions [][]byte
+	// Manifests are of checkpoints that were made up.
+	Manifests [][]byte
 }
 
 // Message makes a message of a kind, as it comes out of the decoder; nil if the
@@ -133,7 +133,7 @@ func (d draw) entries(after protocol.Index, term protocol.Term) []protocol.Entry
 		e.Index, e.Term, e.Kind = after+1+protocol.Index(i), max(term, 1), protocol.EntryNoop
 		switch d.IntN(4) {
 		case 0: // the sender decides from now on
-			c := protocol.Configuration{}.With(protocol.ActiveMember{ID: d.whoever(), Name: "liar", Seat: protocol.SeatVoter})
+			c := protocol.Configuration{}.With(protocol.ActiveMember{ID: d.whoever(), Name: "liar", Suffrage: protocol.SuffrageVoter})
 			e.Kind, e.Data = protocol.EntryConfiguration, protocol.EncodeConfiguration(c)
 		case 1:
 			e.Kind, e.Data = protocol.EntryCommand, []byte("forged")
@@ -219,17 +219,17 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000)), Room: d.IntN(2) == 0, Unfit: d.IntN(4) == 0}
 	case protocol.KindReadIndexAnswer:
 		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Sum: d.Sum, Leader: d.whoever()}
-	case protocol.KindCheckpoint:
-		return &protocol.Checkpoint{Term: d.term(), Description: d.description()}
+	case protocol.KindInstallCheckpoint:
+		return &protocol.InstallCheckpoint{Term: d.term(), Manifest: d.manifest()}
 	}
 	return nil
 }
 
-func (d draw) description() []byte {
-	if len(d.Descriptions) == 0 || d.IntN(4) == 0 {
+func (d draw) manifest() []byte {
+	if len(d.Manifests) == 0 || d.IntN(4) == 0 {
 		return []byte{byte(d.Uint32()), 1, 2, 3}
 	}
-	return d.Descriptions[d.IntN(len(d.Descriptions))]
+	return d.Manifests[d.IntN(len(d.Manifests))]
 }
 
 func (d draw) member(kind protocol.MessageKind) protocol.Message {
@@ -278,8 +278,8 @@ func (d draw) gossip(kind protocol.MessageKind) protocol.Message {
 		return &protocol.Want{Ranges: []protocol.Range{{First: d.index(), Last: d.index()}}, Bytes: d.Uint64() >> uint(d.IntN(64)), Eager: d.yes()}
 	case protocol.KindBusy:
 		return &protocol.Busy{RetryAfter: d.Int64(), Others: []protocol.MemberID{d.whoever()}}
-	case protocol.KindDescription:
-		return &protocol.Description{Description: d.description()}
+	case protocol.KindManifest:
+		return &protocol.Manifest{Manifest: d.manifest()}
 	case protocol.KindChunk:
 		return &protocol.Chunk{Index: d.index(), Sum: d.Sum, Number: d.Uint32() >> uint(d.IntN(32)), Data: []byte("forged")}
 	}
@@ -288,7 +288,7 @@ func (d draw) gossip(kind protocol.MessageKind) protocol.Message {
 
 func (d draw) have() *protocol.Have {
 	h := &protocol.Have{
-		Applied: d.index(), Tip: d.index(), First: protocol.Index(d.IntN(3)), Commit: d.index(),
+		Applied: d.index(), LastIndex: d.index(), First: protocol.Index(d.IntN(3)), Commit: d.index(),
 		Term: d.term(), Leader: d.whoever(), Checkpoints: []protocol.Index{d.index()}, Load: byte(d.Uint32()),
 		Nonce: d.Uint64() >> uint(d.IntN(64)), AnswerTo: uint64(d.IntN(2)),
 	}

@@ -15,7 +15,7 @@ type row struct {
 // Parts that are listed together in many rows.
 var (
 	cores = []string{"protocol", "active", "passive", "gossip", "storage", "resources/...", "internal/machine", "internal/sessionop", "internal/policy"}
-	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/keeper", "internal/repair", "internal/install", "internal/member"}, cores...)
+	below = append([]string{"gossip/...", "storage/...", "internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member"}, cores...)
 	// offline is what the command uses without a cluster.
 	offline = []string{"internal/sim", "internal/dev/study/...", "internal/dev/bench", "internal/machine", "storage/...", "gossip", "active"}
 	// anything that is not a program: tests below the root may come from there.
@@ -60,10 +60,10 @@ var table = []row{
 	{dir: "internal/sessionop", allow: []string{"resources"}, tests: anything},
 	{dir: "internal/policy", tests: cores},
 	{dir: "internal/replica", allow: append([]string{"internal/repair", "internal/install"}, cores...), tests: append([]string{"storage/...", "internal/dev/hostile"}, cores...)},
-	{dir: "internal/keeper", allow: []string{"storage", "internal/machine", "internal/install", "internal/repair", "internal/replica"}, tests: anything},
-	{dir: "internal/member", allow: []string{"gossip", "storage", "storage/vfs", "internal/machine", "internal/repair", "internal/replica", "internal/keeper", "internal/witness"}, tests: anything},
+	{dir: "internal/snapshotter", allow: []string{"storage", "internal/machine", "internal/install", "internal/repair", "internal/replica"}, tests: anything},
+	{dir: "internal/member", allow: []string{"gossip", "storage", "storage/vfs", "internal/machine", "internal/repair", "internal/replica", "internal/snapshotter", "internal/witness"}, tests: anything},
 	{dir: "internal/witness", allow: []string{"storage/vfs"}, tests: anything},
-	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/keeper", "internal/replica", "internal/witness"}, tests: anything},
+	{dir: "internal/recovery", allow: []string{"storage/...", "resources", "internal/machine", "internal/snapshotter", "internal/replica", "internal/witness"}, tests: anything},
 	{dir: "internal/install", allow: []string{"gossip", "storage"}, tests: cores},
 	{dir: "internal/repair", allow: []string{"gossip", "storage", "internal/install"}, tests: append([]string{"storage/..."}, cores...)},
 	{dir: "internal/founding"},
@@ -76,7 +76,7 @@ var table = []row{
 	{dir: "internal/runtime", allow: append([]string{"internal/config", "internal/observe", "internal/security", "internal/wire", "internal/keys", "internal/founding", "internal/handshake"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
-		"internal/replica", "internal/keeper", "internal/repair", "internal/install", "internal/member", "internal/virtual", "internal/attempt", "internal/handshake",
+		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual", "internal/attempt", "internal/handshake",
 	}},
 	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},

@@ -9,8 +9,8 @@ func checkpoints() []Mutation {
 
 // taken are bugs on the way from the state to a checkpoint and back.
 func taken() []Mutation {
-	state := []string{"./internal/machine", "./internal/keeper"}
-	store, keeper := []string{"./storage/checkpoint", "./internal/keeper"}, []string{"./internal/keeper"}
+	state := []string{"./internal/machine", "./internal/snapshotter"}
+	store, snapshotter := []string{"./storage/checkpoint", "./internal/snapshotter"}, []string{"./internal/snapshotter"}
 	return []Mutation{
 		{
 			Name: "version-from-checkpoint", Breaks: "keys get the checkpoint's index for their own: conditions on versions fork the replicas",
@@ -20,7 +20,7 @@ func taken() []Mutation {
 		},
 		{
 			Name: "digest-not-compared", Breaks: "a state is served that is not the one that its checkpoint describes",
-			File: "internal/keeper/start.go", Tests: keeper,
+			File: "internal/snapshotter/start.go", Tests: snapshotter,
 			Old: "if digest.Bytes() != d.Digest {",
 			New: "if digest.Bytes() != d.Digest && d.Items == 0 {",
 		},
@@ -81,7 +81,7 @@ func installed() []Mutation {
 		},
 		{
 			Name: "vote-lost-in-reset", Breaks: "a log that is begun anew after a checkpoint forgets the vote",
-			File: "internal/replica/join.go", Tests: []string{"./internal/replica", "./internal/keeper"},
+			File: "internal/replica/join.go", Tests: []string{"./internal/replica", "./internal/snapshotter"},
 			Old: "if term > state.Term {\n\t\tstate.Term, state.Vote",
 			New: "if term >= state.Term {\n\t\tstate.Term, state.Vote",
 		},
@@ -129,10 +129,10 @@ func installing() []Mutation {
 			New: "_ = x.told",
 		},
 		{
-			Name: "installs-before-adoption", Breaks: "a built state is given up before it is adopted",
+			Name: "installs-before-adoption", Breaks: "a built state is given up before it is taken over",
 			File: "internal/replica/install.go", Tests: both,
-			Old: "if x.apply.adopting() {",
-			New: "if x.apply.adopting() && !x.standing.may(mayInstall) {",
+			Old: "if x.apply.isInstalling() {",
+			New: "if x.apply.isInstalling() && !x.standing.may(mayInstall) {",
 		},
 		{
 			Name: "pull-read-above-the-tail", Breaks: "a passive is given as committed what is about to be cut off",
@@ -143,8 +143,8 @@ func installing() []Mutation {
 		{
 			Name: "repair-answered-above-the-disk", Breaks: "who repairs takes for committed what is about to be cut off",
 			File: "internal/replica/fetch.go", Tests: both,
-			Old: "Commit: min(r.log.commit, shape.LastIndex(), settled)",
-			New: "Commit: min(r.log.commit, shape.LastIndex(), max(settled, r.log.commit))",
+			Old: "Commit: min(r.log.commit, logTerms.LastIndex(), settled)",
+			New: "Commit: min(r.log.commit, logTerms.LastIndex(), max(settled, r.log.commit))",
 		},
 		{
 			Name: "old-commit-after-a-reset", Breaks: "a vote that was given while the log was begun anew takes its commit index back",

@@ -19,14 +19,14 @@ func directories() []Mutation {
 		},
 		{
 			Name: "greeting-raises", Breaks: "a greeting in a member's name shuts that member out for good",
-			File: "internal/replica/sightings.go", Tests: rules,
-			Old: "func (s *Sightings) Check(peer protocol.Hello) error {\n",
-			New: "func (s *Sightings) Check(peer protocol.Hello) error {\n\tdefer s.Raise(peer)\n",
+			File: "internal/replica/watermarks.go", Tests: rules,
+			Old: "func (s *Watermarks) Check(peer protocol.Hello) error {\n",
+			New: "func (s *Watermarks) Check(peer protocol.Hello) error {\n\tdefer s.Raise(peer)\n",
 		},
 		{
 			Name: "greeting-grows", Breaks: "a directory that was put back is let in when it has fetched what it lacks",
 			File: "internal/runtime/identity.go", Tests: []string{"./internal/runtime"},
-			Old: "Sequence: m.log.Recovered().Sequence,",
+			Old: "Sequence: m.log.Opened().Sequence,",
 			New: "Sequence: m.log.DurableSequence(),",
 		},
 		{
@@ -55,15 +55,15 @@ func directories() []Mutation {
 		},
 		{
 			Name: "old-term-left-late", Breaks: "an active that gave up what it had acknowledged speaks on to the leader that has it, and passes for one that was put back",
-			File: "active/adopt.go", Tests: core,
+			File: "active/catchup.go", Tests: core,
 			Old: "\t\treturn m.hard.Term + 1\n",
 			New: "\t\treturn m.hard.Term\n",
 		},
 		{
 			Name: "second-history-followed", Breaks: "a member follows a leader that contradicts what is committed here, and goes on",
 			File: "active/follower.go", Tests: core,
-			Old: "if m.hard.Commit > m.outside || a.Commit >= index {",
-			New: "if m.hard.Commit > m.outside && a.Commit >= index {",
+			Old: "if m.hard.Commit > m.committedElsewhere || a.Commit >= index {",
+			New: "if m.hard.Commit > m.committedElsewhere && a.Commit >= index {",
 		},
 	}
 }

@@ -35,14 +35,14 @@ func driven() []Mutation {
 			New: "if errors.Is(err, protocol.ErrCorrupt) && x.Index == 0 {\n\t\tc.Hands.Work(",
 		},
 		{
-			Name: "sightings-name-unsynced", Breaks: "after a power cut of all members an old copy of a directory is let in",
-			File: "internal/member/sightings.go", Tests: tests,
+			Name: "watermarks-name-unsynced", Breaks: "after a power cut of all members an old copy of a directory is let in",
+			File: "internal/member/watermarks.go", Tests: tests,
 			Old: "err = fsys.SyncDir(dir)",
 			New: "_ = dir",
 		},
 		{
 			Name: "unkept-is-kept", Breaks: "what a full disk did not take of what was seen is never written",
-			File: "internal/member/sightings.go", Tests: tests,
+			File: "internal/member/watermarks.go", Tests: tests,
 			Old: "\t\ts.fresh = true\n",
 			New: "\t\ts.fresh = s.changed\n",
 		},

@@ -8,7 +8,7 @@ func levels() []Mutation {
 			Name: "session-goes-back", Breaks: "a member that is behind what a session has seen answers it",
 			File: "internal/replica/levels.go", Tests: replica,
 			Old: "case i < q.Seen:",
-			New: "case i < q.Seen && q.Level != protocol.Session:",
+			New: "case i < q.Seen && q.Consistency != protocol.Session:",
 		},
 		{
 			Name: "stale-without-proof", Breaks: "a state of unknown age is served as young enough",

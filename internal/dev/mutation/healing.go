@@ -39,19 +39,19 @@ func repaired() []Mutation {
 		},
 		{
 			Name: "sequence-unseen", Breaks: "a directory that has forgotten what was durable is let in if it was opened often enough",
-			File: "internal/replica/sightings.go", Tests: replica,
+			File: "internal/replica/watermarks.go", Tests: replica,
 			Old: "if peer.Starts >= last.Starts && !again && peer.Sequence >= last.Sequence {",
 			New: "if peer.Starts >= last.Starts && !again {",
 		},
 		{
 			Name: "same-start-let-in", Breaks: "a restored copy that is opened once is taken for the run that is known",
-			File: "internal/replica/sightings.go", Tests: replica,
+			File: "internal/replica/watermarks.go", Tests: replica,
 			Old: "if peer.Starts >= last.Starts && !again && peer.Sequence >= last.Sequence {",
 			New: "if peer.Starts >= last.Starts && (!again || peer.Run != 0) && peer.Sequence >= last.Sequence {",
 		},
 		{
 			Name: "standing-of-any-run", Breaks: "what a run of before says late counts for the one that is there: an honest member is refused",
-			File: "internal/replica/sightings.go", Tests: replica,
+			File: "internal/replica/watermarks.go", Tests: replica,
 			Old: "if known && m.Starts == last.Starts && m.Run == last.Run {",
 			New: "if known && m.Starts == last.Starts {",
 		},
@@ -72,8 +72,8 @@ func repairSteps() []Mutation {
 		{
 			Name: "repair-takes-uncommitted", Breaks: "a log that left the committed one is repaired with entries that nobody has committed",
 			File: "internal/repair/ask.go", Tests: repair,
-			Old: "if c.chain.target > 0 || p.doubted {",
-			New: "if p.doubted {",
+			Old: "if c.chain.target > 0 || p.refuted {",
+			New: "if p.refuted {",
 		},
 		{
 			Name: "repair-answered-as-committed", Breaks: "a member without a role says what is committed to another one that repairs its log",
@@ -101,7 +101,7 @@ func repairSteps() []Mutation {
 		},
 		{
 			Name: "repair-switches-what-failed", Breaks: "a file of a running log that could not be written whole takes the old one's place",
-			File: "internal/keeper/rebuilding.go", Tests: []string{"./internal/keeper"},
+			File: "internal/snapshotter/rebuilding.go", Tests: []string{"./internal/snapshotter"},
 			Old: "if err == nil && len(x.jobs) > 0 {",
 			New: "if len(x.jobs) > 0 {",
 		},
@@ -120,13 +120,13 @@ func convicted() []Mutation {
 		},
 		{
 			Name: "one-half-convicts", Breaks: "one half of a joint configuration decides whose state is right",
-			File: "internal/replica/digest.go", Tests: replica,
+			File: "internal/replica/audit.go", Tests: replica,
 			Old: "if agree(conf.Configuration.Voters(), digest) &&\n\t\t\t(!conf.Configuration.Joint() || agree(conf.Configuration.OutgoingVoters(), digest)) {",
 			New: "if agree(conf.Configuration.Voters(), digest) {",
 		},
 		{
 			Name: "leader-unasked", Breaks: "a leader whose state is wrong does not find out from those who contradict it",
-			File: "internal/replica/digest.go", Tests: replica,
+			File: "internal/replica/audit.go", Tests: replica,
 			Old: "if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
 			New: "if known && x.told && d.standing.may(mayVouch) && slices.ContainsFunc(",
 		},
@@ -143,7 +143,7 @@ func convicted() []Mutation {
 			New: "\treturn \"\"\n",
 		},
 		{
-			Name: "unfit-heir", Breaks: "the leadership is handed to a voter that has said that it does not campaign",
+			Name: "unfit-transferee", Breaks: "the leadership is handed to a voter that has said that it does not campaign",
 			File: "active/transfer.go", Tests: []string{"./internal/replica"},
 			Old: "case p.unfit:",
 			New: "case p.unfit && p.id.IsZero():",
@@ -188,19 +188,19 @@ func recovered() []Mutation {
 		{
 			Name: "quarantine-ends-early", Breaks: "a member serves again before its state has come to where it was: reads go back",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if !d.standing.in[replaying] || q.adopting || d.log.applied < q.until {",
-			New: "if !d.standing.in[replaying] || q.adopting {",
+			Old: "if !d.standing.in[replaying] || q.installing || d.log.applied < q.until {",
+			New: "if !d.standing.in[replaying] || q.installing {",
 		},
 		{
-			Name: "quarantine-ends-on-any-word", Breaks: "a member ends its quarantine although a majority had another state than its own at the later mark, too",
-			File: "internal/replica/digest.go", Tests: replica,
+			Name: "quarantine-ends-on-any-word", Breaks: "a member ends its quarantine although a majority had another state than its own at the later checkpoint entry, too",
+			File: "internal/replica/audit.go", Tests: replica,
 			Old: "case known && doubted && mine == winner:",
 			New: "case known && doubted:",
 		},
 		{
-			Name: "quarantine-ends-uncounted", Breaks: "a member ends its quarantine by a mark at which nothing was counted",
+			Name: "quarantine-ends-uncounted", Breaks: "a member ends its quarantine by a checkpoint entry at which nothing was counted",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if len(kept) > 0 && kept[0].Index > q.at {\n\t\tq.later = markDigest{kept[0].Index, kept[0].Digest}",
+			Old: "if len(kept) > 0 && kept[0].Index > q.at {\n\t\tq.later = digestAt{kept[0].Index, kept[0].Digest}",
 			New: "if own := d.own; len(own) > 0 && own[len(own)-1].index > q.at {\n\t\tq.later = own[len(own)-1]",
 		},
 		{
@@ -223,13 +223,13 @@ func increments() []Mutation {
 	return []Mutation{
 		{
 			Name: "incremental-on-any-state", Breaks: "a checkpoint is built on one that does not have the changes before it",
-			File: "internal/keeper/take.go", Tests: []string{"./internal/keeper"},
+			File: "internal/snapshotter/take.go", Tests: []string{"./internal/snapshotter"},
 			Old: "return snap.Changed(kept[1].Index)",
 			New: "if changes, known = snap.Changed(kept[1].Index); !known && len(snap.Bases()) > 0 {\n\t\tchanges, known = snap.Changed(snap.Bases()[0])\n\t}\n\treturn changes, known",
 		},
 		{
 			Name: "incremental-on-another-log", Breaks: "a checkpoint is built on one of a deposed leader's log",
-			File: "internal/keeper/take.go", Tests: []string{"./internal/keeper"},
+			File: "internal/snapshotter/take.go", Tests: []string{"./internal/snapshotter"},
 			Old: "kept[1].Term > d.Term || kept[1].Configuration.Index > d.Configuration.Index",
 			New: "kept[1].Configuration.Index > d.Configuration.Index",
 		},

@@ -28,17 +28,17 @@ func asked() []Mutation {
 		{
 			Name: "learner-leads", Breaks: "a learner is taken for a leader: it puts entries in the place of acknowledged ones",
 			File: "active/heed.go", Tests: core,
-			Old: "if line.Seat == protocol.SeatVoter || line.Outgoing {",
-			New: "if line.Seat != protocol.SeatNone || line.Outgoing {",
+			Old: "if line.Suffrage == protocol.SuffrageVoter || line.Outgoing {",
+			New: "if line.Suffrage != protocol.SuffrageNone || line.Outgoing {",
 		},
 		{
 			Name: "outgoing-unnamed", Breaks: "the leader of a joint configuration that leaves is not listened to while it leads on",
 			File: "active/heed.go", Tests: core,
-			Old: "if line.Seat == protocol.SeatVoter || line.Outgoing {",
-			New: "if line.Seat == protocol.SeatVoter {",
+			Old: "if line.Suffrage == protocol.SuffrageVoter || line.Outgoing {",
+			New: "if line.Suffrage == protocol.SuffrageVoter {",
 		},
 		{
-			Name: "heir-of-the-removed", Breaks: "the heir of a leader that is removed does not listen to it: each removal costs an election timeout",
+			Name: "transferee-of-the-removed", Breaks: "the transferee of a leader that is removed does not listen to it: each removal costs an election timeout",
 			File: "active/heed.go", Tests: core,
 			Old: "case *protocol.ReadIndexAnswer, *protocol.TimeoutNow:",
 			New: "case *protocol.ReadIndexAnswer:",
@@ -71,7 +71,7 @@ func bounded() []Mutation {
 		{
 			Name: "term-from-own", Breaks: "the bound on terms is measured from the own term, which the messages move",
 			File: "active/heed.go", Tests: core,
-			Old: "return term-m.shape.LastTerm() > protocol.VoterLeapMax",
+			Old: "return term-m.logTerms.LastTerm() > protocol.VoterLeapMax",
 			New: "return term-m.hard.Term > protocol.VoterLeapMax",
 		},
 		{
@@ -83,8 +83,8 @@ func bounded() []Mutation {
 		{
 			Name: "called-in-vain", Breaks: "a follower that hears a leader whom its log does not name yet waits as if nobody had called",
 			File: "active/heed.go", Tests: core,
-			Old: "m.called = true",
-			New: "m.called = false",
+			Old: "m.asked = true",
+			New: "m.asked = false",
 		},
 	}
 }
@@ -120,8 +120,8 @@ func believed() []Mutation {
 		{
 			Name: "recovery-by-hard-state", Breaks: "recover fails in a directory that was told the highest term",
 			File: "internal/recovery/recover.go", Tests: []string{"./internal/recovery"},
-			Old: "r.result.Term = rec.Shape.LastTerm() + 1",
-			New: "r.result.Term = max(rec.State.Term, rec.Shape.LastTerm()) + 1",
+			Old: "r.result.Term = rec.LogTerms.LastTerm() + 1",
+			New: "r.result.Term = max(rec.State.Term, rec.LogTerms.LastTerm()) + 1",
 		},
 	}
 }

@@ -44,8 +44,8 @@ func histories() []Mutation {
 		{
 			Name: "age-below-what-was-held", Breaks: "a claim that nothing was written when this member already held more gives it an age",
 			File: "gossip/freshness.go", Tests: []string{"./gossip"},
-			Old: "return p.index < f.tip && p.at > f.tipAt",
-			New: "return p.index < f.tip && p.at < f.tipAt && p.index == 0",
+			Old: "return p.index < f.lastIndex && p.at > f.lastIndexAt",
+			New: "return p.index < f.lastIndex && p.at < f.lastIndexAt && p.index == 0",
 		},
 		{
 			Name: "lease-for-whoever-holds-more", Breaks: "an answer by a lease, which trusts clocks, is taken for proof of another history",

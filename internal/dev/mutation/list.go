@@ -56,8 +56,8 @@ func logs() []Mutation {
 		{
 			Name: "old-term-counted", Breaks: "an entry of an earlier term is committed by counting (figure 8)",
 			File: "active/leader.go", Tests: in,
-			Old: "if t, ok := m.shape.TermAt(i); !ok || t != m.hard.Term {",
-			New: "if _, ok := m.shape.TermAt(i); !ok {",
+			Old: "if t, ok := m.logTerms.TermAt(i); !ok || t != m.hard.Term {",
+			New: "if _, ok := m.logTerms.TermAt(i); !ok {",
 		},
 		{
 			Name: "acknowledged-before-sync", Breaks: "votes and acknowledgements do not wait for the disk",
@@ -69,7 +69,7 @@ func logs() []Mutation {
 			Name: "leader-counts-unsynced", Breaks: "a leader counts itself before its own disk has answered",
 			File: "active/leader.go", Tests: in,
 			Old: "m.quorumOf(uint64(m.disk.stable), matchOf)",
-			New: "m.quorumOf(uint64(m.shape.LastIndex()), matchOf)",
+			New: "m.quorumOf(uint64(m.logTerms.LastIndex()), matchOf)",
 		},
 		{
 			Name: "late-append-truncates", Breaks: "a late append cuts off what came after it",
@@ -80,8 +80,8 @@ func logs() []Mutation {
 		{
 			Name: "previous-entry-unchecked", Breaks: "an append is taken whatever entry precedes it",
 			File: "active/follower.go", Tests: in,
-			Old: "if t, ok := m.shape.TermAt(prev); !ok || t != prevTerm {",
-			New: "if t, ok := m.shape.TermAt(prev); !ok {",
+			Old: "if t, ok := m.logTerms.TermAt(prev); !ok || t != prevTerm {",
+			New: "if t, ok := m.logTerms.TermAt(prev); !ok {",
 		},
 		{
 			Name: "write-proves-what-was-cut", Breaks: "a write in flight still proves entries that a truncation has replaced",
@@ -93,7 +93,7 @@ func logs() []Mutation {
 			Name: "passive-tip-counts", Breaks: "what a passive holds counts as durable",
 			File: "active/replicate.go", Tests: in,
 			Old: "\tp.passive = true\n",
-			New: "\tp.passive, p.match = true, max(p.match, tip)\n",
+			New: "\tp.passive, p.match = true, max(p.match, lastIndex)\n",
 		},
 	}
 }
@@ -111,8 +111,8 @@ func reads() []Mutation {
 		{
 			Name: "read-before-own-term", Breaks: "a new leader serves reads before its first entry is committed",
 			File: "active/leader.go", Tests: in,
-			Old: "func (m *Member) settled() bool { return m.hard.Commit >= m.lead.noop }",
-			New: "func (m *Member) settled() bool { return m.lead.noop > 0 }",
+			Old: "func (m *Member) hasCommittedOwnTerm() bool { return m.hard.Commit >= m.lead.noop }",
+			New: "func (m *Member) hasCommittedOwnTerm() bool { return m.lead.noop > 0 }",
 		},
 		{
 			Name: "read-of-another-run", Breaks: "the answer to a read of the run before is taken for this run's",
@@ -128,13 +128,13 @@ func reads() []Mutation {
 		},
 		{
 			Name: "unsolicited-age-accepted", Breaks: "an age counts although nobody asked for it, from when it is read",
-			File: "gossip/digest.go", Tests: []string{"./gossip"},
+			File: "gossip/haves.go", Tests: []string{"./gossip"},
 			Old: "\tif i < 0 {\n\t\treturn\n\t}\n\tasked :=",
 			New: "\tif i < 0 {\n\t\ti = d.next\n\t\td.asks[i].at = now\n\t}\n\tasked :=",
 		},
 		{
 			Name: "age-from-hearing", Breaks: "an age that a neighbour told counts from when it was heard",
-			File: "gossip/digest.go", Tests: []string{"./gossip"},
+			File: "gossip/haves.go", Tests: []string{"./gossip"},
 			Old: "answered(asked, from, h)",
 			New: "answered(now, from, h)",
 		},

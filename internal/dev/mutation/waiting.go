@@ -70,7 +70,7 @@ func reports() []Mutation {
 			New: "c.received = !NotSent(err)",
 		},
 		{
-			Name: "overtaken-told-as-refused", Breaks: "a write that was given up for another leader is told as one that has not happened",
+			Name: "superseded-told-as-refused", Breaks: "a write that was given up for another leader is told as one that has not happened",
 			File: "internal/attempt/search.go", Tests: []string{"./internal/attempt"},
 			Old: "Unwrap() error { return protocol.ErrUnknownOutcome }",
 			New: "Unwrap() error { return protocol.ErrUnavailable }",

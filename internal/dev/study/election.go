@@ -191,14 +191,14 @@ func trial(rules Rules, s Setting, rng *rand.Rand) time.Duration {
 func newServer(s Setting, i int, seed uint64) *active.Member {
 	var conf protocol.Configuration
 	for k := range Servers {
-		conf = conf.With(protocol.ActiveMember{ID: idOf(k), Seat: protocol.SeatVoter})
+		conf = conf.With(protocol.ActiveMember{ID: idOf(k), Suffrage: protocol.SuffrageVoter})
 	}
 	start := active.Start{
 		State:          protocol.HardState{Term: firstTerm, Vote: idOf(0)},
 		Configurations: protocol.NewConfigurations(protocol.ConfigurationAt{Configuration: conf}),
 	}
 	for range 2*Servers - i {
-		start.Shape.Append(firstTerm)
+		start.LogTerms.Append(firstTerm)
 	}
 	return active.New(0, active.Config{
 		ID: idOf(i), Run: 1, Seed: seed,

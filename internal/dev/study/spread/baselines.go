@@ -19,11 +19,11 @@ const wantBytes, overheadBytes = 40, 80
 // for what comes after its last entry, the active answers as soon as it has
 // some, and the passive asks again. Everything goes by stream.
 type puller struct {
-	n       *net
-	at      int
-	tip     int
-	source  int
-	waiting []want // of an active: who asks for what it has not got yet
+	n         *net
+	at        int
+	lastIndex int
+	source    int
+	waiting   []want // of an active: who asks for what it has not got yet
 }
 
 type want struct{ from, after int }
@@ -44,11 +44,11 @@ func newPullers(n *net) {
 
 func (p *puller) ask() {
 	p.n.tally.controlSent(p.at, wantBytes)
-	p.n.send(p.at, p.source, want{p.at, p.tip}, wantBytes, true)
+	p.n.send(p.at, p.source, want{p.at, p.lastIndex}, wantBytes, true)
 }
 
-func (p *puller) committed(tip int) {
-	p.tip = max(p.tip, tip)
+func (p *puller) committed(lastIndex int) {
+	p.lastIndex = max(p.lastIndex, lastIndex)
 	waiting := p.waiting
 	p.waiting = nil
 	for _, w := range waiting {
@@ -57,11 +57,11 @@ func (p *puller) committed(tip int) {
 }
 
 func (p *puller) answer(w want) {
-	if w.after >= p.tip {
+	if w.after >= p.lastIndex {
 		p.waiting = append(p.waiting, w)
 		return
 	}
-	end := w.after + p.n.fit(w.after, p.tip, 256<<10)
+	end := w.after + p.n.fit(w.after, p.lastIndex, 256<<10)
 	bytes := overheadBytes + protocol.RawSize(p.n.history[w.after:end])
 	p.n.tally.payloadSent(p.at, w.from, protocol.Index(w.after+1), protocol.Index(end), true, bytes)
 	p.n.send(p.at, w.from, span{w.after, end}, bytes, true)
@@ -73,9 +73,9 @@ func (p *puller) receive(_ int, message any) {
 		p.answer(m)
 	case span:
 		p.n.tally.received(p.at, protocol.Index(m.from+1), protocol.Index(m.to), true)
-		if m.to > p.tip {
-			p.n.tally.holds(p.at, p.tip, m.to)
-			p.tip = m.to
+		if m.to > p.lastIndex {
+			p.n.tally.holds(p.at, p.lastIndex, m.to)
+			p.lastIndex = m.to
 		}
 		p.ask()
 	}
@@ -83,7 +83,7 @@ func (p *puller) receive(_ int, message any) {
 
 func (p *puller) tick()                      {}
 func (p *puller) deadline() protocol.Instant { return never }
-func (p *puller) held() int                  { return p.tip }
+func (p *puller) held() int                  { return p.lastIndex }
 
 // The settings of memberlist for a local network, as documented.
 const (
@@ -144,8 +144,8 @@ func (b *broadcaster) learn(entry int) bool {
 }
 
 // committed queues on all actives what they know by way of Raft.
-func (b *broadcaster) committed(tip int) {
-	for i := b.count; i < tip; i++ {
+func (b *broadcaster) committed(lastIndex int) {
+	for i := b.count; i < lastIndex; i++ {
 		b.learn(i)
 	}
 }

@@ -14,11 +14,11 @@ const readTime = time.Millisecond
 // member is a core and what its owner does for it. The log is a prefix of the
 // history that all members share.
 type member struct {
-	n    *net
-	at   int
-	core *gossip.Core
-	tip  int // length of the log
-	told gossip.Progress
+	n         *net
+	at        int
+	core      *gossip.Core
+	lastIndex int // length of the log
+	told      gossip.Progress
 }
 
 // newCores makes a flock of cores that have just started.
@@ -82,7 +82,7 @@ func (n *net) acquaint() [][]int32 {
 // sending, once a follower has answered.
 func (n *net) heartbeat() {
 	leader := n.actors[0].(*member)
-	commit, at := protocol.Index(leader.tip), n.now
+	commit, at := protocol.Index(leader.lastIndex), n.now
 	if commit > 0 {
 		n.after(2*n.set.Delay, func() {
 			leader.core.Confirmed(protocol.Fresh{Index: commit, Sum: n.sum(int(commit)), At: at})
@@ -95,7 +95,7 @@ func (n *net) heartbeat() {
 
 // Entries implements gossip.Log.
 func (d *member) Entries(first, last protocol.Index, bytes int) []protocol.Entry {
-	check(int(last) <= d.tip && first >= 1, "entries %d..%d asked of a log that ends at %d", first, last, d.tip)
+	check(int(last) <= d.lastIndex && first >= 1, "entries %d..%d asked of a log that ends at %d", first, last, d.lastIndex)
 	k := int(first) - 1
 	end := k + d.n.fit(k, int(last), bytes)
 	return d.n.history[k:end:end]
@@ -103,18 +103,18 @@ func (d *member) Entries(first, last protocol.Index, bytes int) []protocol.Entry
 
 // SumBefore implements gossip.Log.
 func (d *member) SumBefore(first protocol.Index) (protocol.LogSum, bool) {
-	if int(first) > d.tip+1 || first == 0 {
+	if int(first) > d.lastIndex+1 || first == 0 {
 		return protocol.LogSum{}, false
 	}
 	return d.n.sum(int(first) - 1), true
 }
 
-func (d *member) committed(tip int) {
-	d.tip = max(d.tip, tip)
+func (d *member) committed(lastIndex int) {
+	d.lastIndex = max(d.lastIndex, lastIndex)
 	d.turn()
 }
 
-func (d *member) held() int { return d.tip }
+func (d *member) held() int { return d.lastIndex }
 
 func (d *member) deadline() protocol.Instant { return d.core.Deadline() }
 
@@ -136,9 +136,9 @@ func (d *member) receive(from int, message any) {
 func (d *member) turn() {
 	now := d.n.now
 	for {
-		tip := protocol.Index(d.tip)
+		lastIndex := protocol.Index(d.lastIndex)
 		p := gossip.Progress{
-			First: 1, Tip: tip, Applied: tip, Commit: tip, Term: 1, Leader: d.n.ids[0],
+			First: 1, LastIndex: lastIndex, Applied: lastIndex, Commit: lastIndex, Term: 1, Leader: d.n.ids[0],
 			Role: protocol.RolePassive, Source: true,
 		}
 		if d.at < Actives {
@@ -172,13 +172,13 @@ func (d *member) turn() {
 // take is the passive role in a few lines.
 func (d *member) take(r gossip.Run) {
 	first, last := int(r.Entries[0].Index), int(r.Entries[len(r.Entries)-1].Index)
-	if first > d.tip+1 || last <= d.tip {
+	if first > d.lastIndex+1 || last <= d.lastIndex {
 		return
 	}
 	check(r.Before == d.n.sum(first-1), "member %d: a run at %d that does not fit", d.at, first)
 	check(last <= len(d.n.history), "member %d: entry %d of %d", d.at, last, len(d.n.history))
-	d.n.tally.holds(d.at, d.tip, last)
-	d.tip = last
+	d.n.tally.holds(d.at, d.lastIndex, last)
+	d.lastIndex = last
 }
 
 // send puts a message of the core on its way. Its size is that of its encoding;

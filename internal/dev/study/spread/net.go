@@ -27,7 +27,7 @@ const (
 // the first of all leads.
 type actor interface {
 	// committed tells an active how much of the history it knows of.
-	committed(tip int)
+	committed(lastIndex int)
 	receive(from int, message any)
 	tick()
 	deadline() protocol.Instant
@@ -243,8 +243,8 @@ func (n *net) write() {
 	}
 }
 
-func (n *net) commit(i, tip int) {
-	n.actors[i].committed(tip)
+func (n *net) commit(i, lastIndex int) {
+	n.actors[i].committed(lastIndex)
 	n.wake(i)
 }
 

@@ -158,8 +158,8 @@ func (n *net) readAge() {
 	if !ok || n.ill[i] {
 		return
 	}
-	if age, known := d.core.Age(n.now, protocol.Index(d.tip)); known {
-		n.tally.readAge(age, d.tip)
+	if age, known := d.core.Age(n.now, protocol.Index(d.lastIndex)); known {
+		n.tally.readAge(age, d.lastIndex)
 	}
 }
 
@@ -191,13 +191,13 @@ func pushAlone(set *Setting, progress Progress) (float64, error) {
 		n.run(n.now.Add(settle))
 		for i, a := range n.actors[Actives:] {
 			d := a.(*member)
-			if d.tip == len(n.history) || n.dead[Actives+i] {
+			if d.lastIndex == len(n.history) || n.dead[Actives+i] {
 				continue
 			}
 			if k >= warm && !n.ill[Actives+i] {
 				missed++
 			}
-			d.tip = len(n.history)
+			d.lastIndex = len(n.history)
 			d.turn()
 			n.wake(Actives + i)
 		}

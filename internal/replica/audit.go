@@ -1,0 +1,382 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+const (
+	// digestsKept is of how many checkpoint entries a member knows the digest that its state
+	// had there: enough for one that is a few checkpoints behind to ask.
+	digestsKept = 16
+	// roundsKept bounds the indexes in question at a time: one is compared, and
+	// a checkpoint that is offered meanwhile is another.
+	roundsKept = 4
+	// digestPause is between two questions to a member that has not answered
+	// or does not know yet, digestPatience how long an answer is sought.
+	digestPause, digestPatience = time.Second, time.Minute
+	// reportsMax bounds what is remembered of one index: more voters there are
+	// not, in two halves.
+	reportsMax = 2 * protocol.ActivesMax
+)
+
+// auditing is what a member knows of the states at the checkpoint entries, and of whether its
+// own is right.
+//
+// All members take their digest at the same indexes, the checkpoint entries. A checkpoint entry carries
+// the leader's of the checkpoint entry before. That of one member proves nothing, not even
+// the leader's: it may be the one that has diverged. So a member that has
+// another one asks all actives.
+//
+// [S] A member gives its state up when a majority of the actives has one digest
+// and it has another. It stops serving, feeding and leading before anything
+// else. Without such a majority nobody acts and all who know say so. So one that
+// is wrong punishes nobody but itself, and a leader that is wrong finds out from
+// those who ask it.
+type auditing struct {
+	ground
+	// install takes up an offer when it is known whose state is right, and joint is told
+	// that this member has given its state up, and may not try another one before again,
+	// or that it keeps it after all.
+	install interface {
+		offered(now protocol.Instant, o *protocol.ManifestOffer, byLeader bool)
+	}
+	joint interface {
+		fell(now, again protocol.Instant)
+		acquitted(now protocol.Instant)
+	}
+
+	own    []digestAt // of the states here, oldest first; at most digestsKept
+	right  []digestAt // what majorities have said, likewise
+	rounds []poll     // oldest first; at most roundsKept
+
+	// disputed says, for the status, why this state is in doubt while nobody
+	// acts: of disputedAt, the newest such index.
+	disputed   string
+	disputedAt protocol.Index
+}
+
+// digestAt is the digest of a state at a checkpoint entry.
+type digestAt struct {
+	index  protocol.Index
+	digest [16]byte
+}
+
+// poll is what the voters say of one index.
+type poll struct {
+	index   protocol.Index
+	reports []digestReport // by member
+	// asking says that this member asks, again at next, until then at most.
+	asking      bool
+	next, until protocol.Instant
+	// offer, if not nil, is a checkpoint of that index, which is to be trusted
+	// if the majority has its digest.
+	offer *protocol.ManifestOffer
+	// told says that there was something to tell, and it has been told.
+	told bool
+}
+
+// digestReport is what a voter says its digest is.
+type digestReport struct {
+	member protocol.MemberID
+	digest [16]byte
+}
+
+// start takes what was found at start.
+func (d *auditing) start(restored OpenedState) {
+	for _, k := range slices.Backward(restored.Kept) {
+		if k.Index <= restored.Applied {
+			d.own = keepDigest(d.own, digestAt{k.Index, k.Digest})
+		}
+	}
+}
+
+func findDigest(list []digestAt, i protocol.Index) ([16]byte, bool) {
+	for k := range list {
+		if list[k].index == i {
+			return list[k].digest, true
+		}
+	}
+	return [16]byte{}, false
+}
+
+// keepDigest notes a digest, once for an index, the newest one.
+func keepDigest(list []digestAt, x digestAt) []digestAt {
+	list = slices.DeleteFunc(list, func(m digestAt) bool { return m.index == x.index })
+	if len(list) == digestsKept {
+		list = slices.Delete(list, 0, 1)
+	}
+	return append(list, x)
+}
+
+// note takes the digest of the state here at a checkpoint entry. Others may have asked
+// about it already.
+func (d *auditing) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	d.own = keepDigest(d.own, digestAt{i, digest})
+	if k := slices.IndexFunc(d.rounds, func(x poll) bool { return x.index == i }); k >= 0 {
+		d.compareReports(now, &d.rounds[k])
+		d.conclude(now, i)
+	}
+}
+
+// compare compares what the leader had at a checkpoint entry with what was here.
+func (d *auditing) compare(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
+	mine, known := findDigest(d.own, i)
+	switch {
+	case !known || !d.standing.may(mayVouch):
+	case mine == theirs:
+		d.standing.quarantine.falls = 0
+		d.settle(i, d.log.leads())
+	default:
+		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: term, Index: i,
+			Text: fmt.Sprintf("the state at %d has digest %x here and %x at the leader of the time: the actives are asked", i, mine, theirs)})
+		d.ask(now, i)
+		d.conclude(now, i)
+	}
+}
+
+// settle ends a dispute when a later digest is the leader's. A leader, which
+// always agrees with itself, waits one checkpoint entry longer for somebody to contradict.
+func (d *auditing) settle(i protocol.Index, leads bool) {
+	if leads {
+		k := slices.IndexFunc(d.own, func(m digestAt) bool { return m.index == i })
+		if k < 1 {
+			return
+		}
+		i = d.own[k-1].index
+	}
+	if i > d.disputedAt {
+		d.disputed, d.disputedAt = "", 0
+	}
+}
+
+// Recounted says that the digest of the state at a checkpoint entry was counted anew over
+// all that it holds, and is not the one that was kept along the way: memory has
+// changed without an entry. The one counted is what is really here.
+func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	if r.standing.may(mayVouch) {
+		if r.checkpoints.entryAt == i {
+			r.checkpoints.digest = digest // a leader tells it in the next checkpoint entry
+		}
+		r.digests.recounted(now, i, digest)
+	}
+	r.pump(now)
+}
+
+// recounted takes what was counted.
+func (d *auditing) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+	d.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
+	d.own = keepDigest(d.own, digestAt{i, digest})
+	d.ask(now, i)
+	d.conclude(now, i)
+}
+
+// poll returns what is said of an index, made if need be.
+func (d *auditing) poll(i protocol.Index) *poll {
+	k := slices.IndexFunc(d.rounds, func(x poll) bool { return x.index == i })
+	if k < 0 {
+		if len(d.rounds) == roundsKept {
+			d.rounds = slices.Delete(d.rounds, 0, 1)
+		}
+		d.rounds = append(d.rounds, poll{index: i})
+		k = len(d.rounds) - 1
+	}
+	return &d.rounds[k]
+}
+
+// ask begins to ask the actives for their digests at an index.
+func (d *auditing) ask(now protocol.Instant, i protocol.Index) {
+	x := d.poll(i)
+	if !x.asking {
+		x.asking, x.until = true, now.Add(digestPatience)
+		d.askAgain(now, x)
+	}
+}
+
+// askAgain asks those who have not said anything so far.
+func (d *auditing) askAgain(now protocol.Instant, x *poll) {
+	x.next = now.Add(digestPause)
+	mine, known := findDigest(d.own, x.index)
+	for _, id := range d.auditors() {
+		if id == d.cfg.ID || x.reportOf(id) >= 0 {
+			continue
+		}
+		d.out.send(id, &protocol.DigestQuestion{Index: x.index, Known: known, Digest: mine})
+	}
+}
+
+// tick asks again, and gives up what has been asked for long enough.
+func (d *auditing) tick(now protocol.Instant) {
+	for k := range d.rounds {
+		x := &d.rounds[k]
+		switch {
+		case !x.asking || now < x.next:
+		case now >= x.until:
+			x.asking, x.offer = false, nil
+			d.nobodyActs(x, "too few of the actives have answered")
+		default:
+			d.askAgain(now, x)
+		}
+	}
+}
+
+// deadline is when tick has something to do.
+func (d *auditing) deadline(at protocol.Instant) protocol.Instant {
+	for k := range d.rounds {
+		if x := &d.rounds[k]; x.asking {
+			at = min(at, x.next)
+		}
+	}
+	return at
+}
+
+// onDigestQuestion answers a member that wants to know this one's digest, and
+// takes note of what it says of its own.
+func (d *auditing) onDigestQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
+	a := &protocol.DigestAnswer{Index: q.Index}
+	if d.standing.may(mayVouch) {
+		a.Digest, a.Known = findDigest(d.own, q.Index)
+	}
+	d.out.send(from, a)
+	if q.Known && (!a.Known || a.Digest != q.Digest) {
+		d.onReport(now, from, q.Index, q.Digest)
+	}
+}
+
+// onDigestAnswer takes what an active has at an index.
+func (d *auditing) onDigestAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
+	if a.Known && slices.ContainsFunc(d.rounds, func(x poll) bool { return x.index == a.Index }) {
+		d.onReport(now, from, a.Index, a.Digest)
+	}
+}
+
+// onReport takes what a member says it has at an index. Passives have no say.
+func (d *auditing) onReport(now protocol.Instant, from protocol.MemberID, i protocol.Index, digest [16]byte) {
+	if !slices.Contains(d.auditors(), from) {
+		return
+	}
+	x := d.poll(i)
+	if k := x.reportOf(from); k >= 0 {
+		x.reports[k].digest = digest // its state may have been healed since
+	} else if len(x.reports) < reportsMax {
+		x.reports = append(x.reports, digestReport{from, digest})
+	}
+	d.compareReports(now, x)
+	d.conclude(now, i)
+}
+
+// compareReports asks everybody as soon as one active contradicts this member.
+func (d *auditing) compareReports(now protocol.Instant, x *poll) {
+	mine, known := findDigest(d.own, x.index)
+	if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(x.reports, func(c digestReport) bool { return c.digest != mine }) {
+		d.ask(now, x.index)
+	}
+}
+
+func (x *poll) reportOf(id protocol.MemberID) int {
+	return slices.IndexFunc(x.reports, func(c digestReport) bool { return c.member == id })
+}
+
+// auditors are the actives whose digests count: the voters of the committed
+// configuration, of both halves if it is a joint one.
+func (d *auditing) auditors() []protocol.MemberID {
+	conf, _ := d.log.configurations().At(d.log.commit)
+	list := slices.Concat(conf.Configuration.Voters(), conf.Configuration.OutgoingVoters())
+	slices.SortFunc(list, protocol.MemberID.Compare)
+	return slices.Compact(list)
+}
+
+// conclude draws the conclusion, if there is one, from what is said of an
+// index.
+func (d *auditing) conclude(now protocol.Instant, i protocol.Index) {
+	x := d.poll(i)
+	mine, known := findDigest(d.own, i)
+	doubted := d.standing.in[discarded]
+	if later := &d.standing.quarantine.later; doubted && i == later.index {
+		mine, known = later.digest, true
+	}
+	winner, decided := d.majority(x, mine, known)
+	if !decided {
+		if d.haveAllReported(x) {
+			x.asking, x.offer = false, nil
+			d.nobodyActs(x, "no majority of them agrees")
+		}
+		return
+	}
+	x.asking = false
+	d.right = keepDigest(d.right, digestAt{i, winner})
+	o := x.offer
+	x.offer = nil
+	switch {
+	case known && doubted && mine == winner:
+		d.acquit(now)
+	case !known || !d.standing.may(mayVouch):
+	case mine != winner:
+		d.enterQuarantine(now, i, mine, winner)
+	case !x.told:
+		x.told = true
+		for _, c := range x.reports {
+			if c.digest != winner {
+				d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventDiverged, Term: d.log.role.HardState().Term, Index: i, Member: c.member,
+					Text: fmt.Sprintf("the state at %d has digest %x at a majority of the actives and here, and %x at this active", i, winner, c.digest)})
+			}
+		}
+	}
+	if o != nil {
+		d.install.offered(now, o, false)
+	}
+}
+
+// majority returns the digest that a majority of the actives has, of both halves
+// of a joint configuration, if there is one. This member counts as what it is.
+func (d *auditing) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool) {
+	conf, _ := d.log.configurations().At(d.log.commit)
+	candidates := make([][16]byte, 0, len(x.reports)+1)
+	if known {
+		candidates = append(candidates, mine)
+	}
+	for _, c := range x.reports {
+		candidates = append(candidates, c.digest)
+	}
+	agree := func(voters []protocol.MemberID, digest [16]byte) bool {
+		return protocol.Majority(voters, func(id protocol.MemberID) bool {
+			if id == d.cfg.ID {
+				return known && mine == digest
+			}
+			k := x.reportOf(id)
+			return k >= 0 && x.reports[k].digest == digest
+		})
+	}
+	for _, digest := range candidates {
+		if agree(conf.Configuration.Voters(), digest) &&
+			(!conf.Configuration.Joint() || agree(conf.Configuration.OutgoingVoters(), digest)) {
+			return digest, true
+		}
+	}
+	return [16]byte{}, false
+}
+
+func (d *auditing) haveAllReported(x *poll) bool {
+	for _, id := range d.auditors() {
+		if id != d.cfg.ID && x.reportOf(id) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// nobodyActs says, once, that states differ and that it is not known which one
+// is right.
+func (d *auditing) nobodyActs(x *poll, why string) {
+	mine, known := findDigest(d.own, x.index)
+	if x.told || !known || !d.standing.may(mayVouch) || !slices.ContainsFunc(x.reports, func(c digestReport) bool { return c.digest != mine }) {
+		return
+	}
+	x.told = true
+	d.disputedAt = x.index
+	d.disputed = fmt.Sprintf("the states of the actives at %d differ and %s: it is not known which one is right, and nobody acts", x.index, why)
+	d.out.event(protocol.EventDiverged, d.disputed)
+}

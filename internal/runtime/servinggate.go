@@ -1,0 +1,34 @@
+package runtime
+
+import (
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+)
+
+// reserveText is why a reserve answers nothing.
+const reserveText = "this member is a reserve and holds nothing until it is needed: ask another member"
+
+// gateServing lets nobody read while there is nothing that may be read, because the
+// state is in quarantine, this member is a reserve, or the log is at a format level that
+// it does not know, and lets them again when
+// that is over. It is called before what comes of it begins: the state is not
+// replaced before all readers can know. Only the loop calls it.
+func (m *Member) gateServing(s *replica.Status) {
+	why := s.Quarantine
+	switch {
+	case s.Role == protocol.RoleReserve:
+		why = reserveText
+	case s.Beyond != "":
+		why = "this member cannot apply what is committed: " + s.Beyond
+	}
+	switch {
+	case why != "" && m.withheld == nil:
+		err := error(protocol.ErrNotServing.With(why))
+		if m.suspended.CompareAndSwap(nil, &err) { // whatever else stands in the way stays
+			m.withheld = &err
+		}
+	case why == "" && m.withheld != nil:
+		m.suspended.CompareAndSwap(m.withheld, nil)
+		m.withheld = nil
+	}
+}

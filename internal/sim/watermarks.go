@@ -1,0 +1,50 @@
+package sim
+
+import (
+	"errors"
+
+	"github.com/starlinghq/starling/internal/handshake"
+	driver "github.com/starlinghq/starling/internal/member"
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// What a member remembers of the others' directories is in its own, and so is that
+// it was refused.
+
+// meets begins a run that has met nobody. What it remembers is on its disk: a file that
+// has rotted is as good as none.
+func (m *member) meets() {
+	m.watermarks = &driver.Watermarks{}
+	_ = m.watermarks.Recall(m.disk.fs, directory)
+	m.holders, m.refusals, m.barred, m.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
+}
+
+// saveWatermarks writes what is remembered, as far as there is room.
+func (m *member) saveWatermarks() {
+	if m.watermarks.Wanted(m.now()) {
+		m.mustKeep("what it has seen", m.watermarks.Keep(m.disk.fs, directory, m.now))
+	}
+}
+
+// bar writes into the directory that it was refused.
+func (m *member) bar(by *member, err error) {
+	code, _ := protocol.CodeOf(err)
+	m.mustKeep("that it was refused", wal.WriteRefusal(m.disk.fs, directory, wal.Refusal{Code: code, By: by.id, Address: by.address, Text: err.Error()}))
+}
+
+// mustKeep checks that there is a reason why something was not kept.
+func (m *member) mustKeep(what string, err error) {
+	if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !m.disk.stopped() && !m.disk.ails() {
+		m.s.fail(violated(RuleDurable, "%s cannot keep %s: %v", m.name, what, err))
+	}
+}
+
+// isBarred reports whether the directory says that it was refused, or cannot be
+// asked.
+func (d *disk) isBarred() bool {
+	r, err := wal.ReadRefusal(d.fs, directory)
+	return r != nil || err != nil
+}
