@@ -49,13 +49,10 @@ func (r *Remote) connect(ctx context.Context, address string) (Conn, error) {
 	}
 }
 
-// unmade is the error of who did not wait for a connection.
+// unmade is the error of who did not wait for a connection. How that ended is in its text
+// where the call's is told.
 func unmade(address string, ended error) error {
-	err := protocol.ErrUnavailable.With(address + " does not take a connection in time")
-	if ended == nil {
-		return err
-	}
-	return err.Because(ended)
+	return &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: address + " does not take a connection in time", Cause: ended}
 }
 
 // link returns the connection to an address, or the attempt that is under way, or begins
