@@ -216,7 +216,7 @@ func (s *Store) outgrown(index protocol.Index) {
 
 // resumeInstall finds an installation that an earlier run began. One that has
 // become a checkpoint, or is below one, is removed.
-func (s *Store) resumeInstall() error {
+func (s opening) resumeInstall() error {
 	b, err := vfs.ReadFile(s.fsys, s.path(installName), storage.ManifestBytesMax+1)
 	if errors.Is(err, fs.ErrNotExist) || vfs.Damaged(err) { // it is fetched again
 		later(s.o.Logger, s.dropInstall())

@@ -16,9 +16,11 @@ import (
 // slots is how many checkpoints are kept.
 const slots = 2
 
-// openExisting reads what an earlier run left: pointers first, then what no pointer
-// names is removed. It is idempotent.
-func (s *Store) openExisting() error {
+// opening is a store whose start reads what an earlier run left.
+type opening struct{ *Store }
+
+// run reads pointers first, then what no pointer names is removed. It is idempotent.
+func (s opening) run() error {
 	if s.inspects {
 		names, err := s.fsys.ReadDir(s.dir)
 		if err != nil {
@@ -64,7 +66,7 @@ func later(l *slog.Logger, err error) {
 
 // readPointers fills kept and aside. A damaged pointer is a lost checkpoint; its
 // file stays, and nothing is removed, until a new pointer takes its place.
-func (s *Store) readPointers(names []string) error {
+func (s opening) readPointers(names []string) error {
 	patience := vfs.NewPatience(s.fsys)
 	for slot := 1; slot <= slots; slot++ {
 		p, err := s.readPointer(pointerName(slot), patience)
@@ -116,7 +118,7 @@ func (s *Store) sortKept() {
 // judgeMarkers sets aside the stores that have killed the process three times
 // in this boot. Fewer prove nothing: the power may have blipped, or a supervisor
 // been impatient.
-func (s *Store) judgeMarkers() error {
+func (s opening) judgeMarkers() error {
 	for _, k := range slices.Clone(s.kept) {
 		opening, reading := s.marker(openingName(k.store)), s.marker(readingName(k.store))
 		in, err := opening.deaths()

@@ -109,7 +109,7 @@ func newStore(fsys vfs.FS, dir string, e engine.Engine, o Options) *Store {
 // pass.
 func (s *Store) start() error {
 	for try := 0; ; try++ {
-		err := s.openExisting()
+		err := opening{s}.run()
 		var p *protocol.Error
 		switch {
 		case err == nil || errors.As(err, &p):

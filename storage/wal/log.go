@@ -39,21 +39,18 @@ type Log struct {
 	opened   storage.Opened
 
 	// The writer's.
-	current         *segment
-	at              int64 // where the next record goes
-	buffer          []byte
-	state           protocol.HardState
-	last            point
-	configurations  protocol.Configurations
-	next            protocol.Sequence
-	dirty           bool              // the current segment has unsynced records
-	noted           protocol.Sequence // what the newest header says is durable
-	durableSequence protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
-	durable         protocol.Sequence // the newest record that is known to be synced
-	damaged         *storage.Damage   // if set, nothing may be written
-	replaced        []*segment        // do not exist any more, but their files could not be removed; see dropReplaced
+	current        *segment
+	at             int64 // where the next record goes
+	buffer         []byte
+	state          protocol.HardState
+	last           point
+	configurations protocol.Configurations
+	next           protocol.Sequence
+	dirty          bool // the current segment has unsynced records
+	durability
+	damaged  *storage.Damage // if set, nothing may be written
+	replaced []*segment      // do not exist any more, but their files could not be removed; see dropReplaced
 
-	lasting atomic.Uint64 // see DurableSequence
 	failure atomic.Pointer[protocol.Error]
 	closed  atomic.Bool
 
@@ -69,6 +66,14 @@ type Log struct {
 }
 
 var _ storage.Log = (*Log)(nil)
+
+// durability is what the writer knows to be durable of what it has written.
+type durability struct {
+	noted           protocol.Sequence // what the newest header says is durable
+	durableSequence protocol.Sequence // the newest record that is not empty, or that a segment's name vouches for
+	durable         protocol.Sequence // the newest record that is known to be synced
+	lasting         atomic.Uint64     // durableSequence for other goroutines: see DurableSequence
+}
 
 func newLog(fsys vfs.FS, dir string, o Options) *Log {
 	l := &Log{fsys: fsys, dir: dir, options: o, next: 1, number: 1}

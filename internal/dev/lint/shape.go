@@ -48,11 +48,9 @@ type width struct{ methods, fields int }
 // wide are the types that have more methods or more fields, with how many: walls that
 // are still to move. No number rises, and each sinks with its type.
 var wide = map[string]width{
-	"active.Member":            {methods: 142, fields: 36},
-	"cmd.Program":              {methods: 87},
-	"internal/sim.member":      {methods: 122, fields: 81},
-	"storage/checkpoint.Store": {methods: 62},
-	"storage/wal.Log":          {fields: 32},
+	"active.Member":       {methods: 142, fields: 36},
+	"cmd.Program":         {methods: 87},
+	"internal/sim.member": {methods: 122, fields: 81},
 }
 
 // checkWidth keeps types narrow enough that one can know what they do.
