@@ -18,7 +18,10 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-func (p *Program) checkpointCommand() *cli.Command {
+// checkpointCommands are the commands of checkpoints on disk.
+type checkpointCommands struct{ *Program }
+
+func (p checkpointCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "checkpoint",
 		Usage:       "look into the checkpoints in a member's directory, offline",
@@ -30,7 +33,7 @@ func (p *Program) checkpointCommand() *cli.Command {
 					"Nothing in the directory is changed. A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
 					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: offline(1, 1, p.checkpointInspect),
+				Action: offline(1, 1, p.inspect),
 			},
 			{
 				Name: "put-back", Usage: "put checkpoints that were set aside back to their places, if they can be read after all", ArgsUsage: "DIR",
@@ -39,7 +42,7 @@ func (p *Program) checkpointCommand() *cli.Command {
 					"What is below the two that are kept stays aside.\n\n" +
 					examples("starling checkpoint put-back /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: offline(1, 1, p.checkpointPutBack),
+				Action: offline(1, 1, p.putBack),
 			},
 		},
 	}
@@ -52,7 +55,7 @@ type found struct {
 	aside bool
 }
 
-func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) error {
+func (p checkpointCommands) inspect(c *cli.Context, args []string, asJSON bool) error {
 	list, lost, err := p.readCheckpoints(c.Context, args[0])
 	if err != nil {
 		return err
@@ -73,12 +76,12 @@ func (p *Program) checkpointInspect(c *cli.Context, args []string, asJSON bool) 
 	return err
 }
 
-func (p *Program) checkpointPutBack(c *cli.Context, args []string, asJSON bool) error {
+func (p checkpointCommands) putBack(c *cli.Context, args []string, asJSON bool) error {
 	err := withCheckpoints(args[0], checkpoint.Open, func(store *checkpoint.Store) error { return store.Retry(c.Context) })
 	if err != nil {
 		return err
 	}
-	return p.checkpointInspect(c, args, asJSON)
+	return p.inspect(c, args, asJSON)
 }
 
 // withCheckpoints opens the checkpoints of a member that is stopped.
@@ -103,7 +106,7 @@ func withCheckpoints(dir string, open func(vfs.FS, string, engine.Engine, checkp
 }
 
 // readCheckpoints reads all that is kept in a member's directory.
-func (p *Program) readCheckpoints(ctx context.Context, dir string) (list []found, lost []string, err error) {
+func (p checkpointCommands) readCheckpoints(ctx context.Context, dir string) (list []found, lost []string, err error) {
 	err = withCheckpoints(dir, checkpoint.Inspect, func(store *checkpoint.Store) error {
 		for _, name := range store.Lost() {
 			lost = append(lost, filepath.Join(dir, checkpoint.Folder, name))
@@ -149,7 +152,7 @@ func readCheckpoint(ctx context.Context, store storage.CheckpointStore, d *stora
 	return err
 }
 
-func (p *Program) printCheckpoints(dir string, list []found) error {
+func (p checkpointCommands) printCheckpoints(dir string, list []found) error {
 	if len(list) == 0 {
 		return p.say("%s has no checkpoint\n", dir)
 	}

@@ -40,7 +40,7 @@ func wantsTab(c *cli.Context) (bool, error) {
 	}
 }
 
-func (p *Program) mapExportCommand() *cli.Command {
+func (p mapCommands) exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
 		Usage:     "print every key and value, with their types, as lines that import reads",
@@ -130,7 +130,7 @@ func (s *session) scan(name string, r starling.Range[starling.RawKey], limit tim
 	}
 }
 
-func (p *Program) exportTyped(s *session, name string, limit time.Duration) error {
+func (p mapCommands) exportTyped(s *session, name string, limit time.Duration) error {
 	w, bar := p.newLines()
 	defer bar.finish()
 	e := &typedExport{w: w, keyTypes: map[string]bool{}, valueTypes: map[string]bool{}}
@@ -215,7 +215,7 @@ func sortedNames(set map[string]bool) []string {
 }
 
 // exportTab writes lines of key, TAB, value, if all keys and values are strings.
-func (p *Program) exportTab(s *session, name string, limit time.Duration) error {
+func (p mapCommands) exportTab(s *session, name string, limit time.Duration) error {
 	refused := func(what string) error {
 		return starling.ErrWrongType.With(what + ": --format tab is for strings only, and --format json, the default, keeps all types")
 	}

@@ -26,7 +26,7 @@ const (
 	queuedPerWriter = 16
 )
 
-func (p *Program) mapImportCommand() *cli.Command {
+func (p mapCommands) importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
 		Usage:     "put every key of an export, or every line of key, TAB, value, from standard input",

@@ -14,7 +14,10 @@ import (
 	"github.com/starlinghq/starling"
 )
 
-func (p *Program) mapCommand() *cli.Command {
+// mapCommands are the commands of maps.
+type mapCommands struct{ *Program }
+
+func (p mapCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:  "map",
 		Usage: "maps: get, put, delete, scan, watch, import, export",
@@ -22,8 +25,8 @@ func (p *Program) mapCommand() *cli.Command {
 			"Strings and bytes are in bytewise order, numbers by value.\n\n" +
 			examples("starling map put colors sky blue", "starling map get colors sky", "starling map scan colors"),
 		Subcommands: named([]*cli.Command{
-			p.mapGetCommand(), p.mapPutCommand(), p.mapDeleteCommand(), p.mapScanCommand(),
-			p.mapWatchCommand(), p.mapLenCommand(), p.mapImportCommand(), p.mapExportCommand(),
+			p.getCommand(), p.putCommand(), p.deleteCommand(), p.scanCommand(),
+			p.watchCommand(), p.lenCommand(), p.importCommand(), p.exportCommand(),
 		}),
 	}
 }
@@ -59,7 +62,7 @@ func readInfo(info starling.Info) readJSON {
 	return r
 }
 
-func (p *Program) mapGetCommand() *cli.Command {
+func (p mapCommands) getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print the value of a key", ArgsUsage: "NAME KEY",
 		Description: keyTypeHelp + shownHelp + " Without it tabs and newlines of a string are printed as they are, too, and a newline behind it.\n\n" + examples("starling map get colors sky",
@@ -94,7 +97,7 @@ func (p *Program) mapGetCommand() *cli.Command {
 	}
 }
 
-func (p *Program) mapPutCommand() *cli.Command {
+func (p mapCommands) putCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", Usage: "set the value of a key", ArgsUsage: "NAME KEY VALUE",
 		Description: keyTypeHelp + "VALUE is a string, or what --value-type says; json takes the form that export writes. " +
@@ -106,11 +109,11 @@ func (p *Program) mapPutCommand() *cli.Command {
 			"starling map put -- colors --key -5"),
 		Flags: clientFlags(keyTypeFlag(), valueTypeFlag(),
 			unsaid("whatever it has", uint64Flag("if-version", 0, "only if the key has this `VERSION`; 0: only if there is no such key"))),
-		Action: p.withClient(p.mapPut),
+		Action: p.withClient(p.put),
 	}
 }
 
-func (p *Program) mapPut(c *cli.Context, s *session) error {
+func (p mapCommands) put(c *cli.Context, s *session) error {
 	args, err := arguments(c, 3, 3)
 	if err != nil {
 		return err
@@ -143,7 +146,7 @@ func (p *Program) mapPut(c *cli.Context, s *session) error {
 	return nil
 }
 
-func (p *Program) mapDeleteCommand() *cli.Command {
+func (p mapCommands) deleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "remove a key", ArgsUsage: "NAME KEY",
 		Description: keyTypeHelp + "A key that is not there is exit code 4.\n\n" +
@@ -175,7 +178,7 @@ func (p *Program) mapDeleteCommand() *cli.Command {
 	}
 }
 
-func (p *Program) mapScanCommand() *cli.Command {
+func (p mapCommands) scanCommand() *cli.Command {
 	return &cli.Command{
 		Name: "scan", Usage: "list keys and values in the order of keys", ArgsUsage: "NAME [PREFIX]",
 		Description: "Without PREFIX, --from, --to and --key-type: all keys, of whatever type. " + shownHelp +
@@ -239,7 +242,7 @@ func scanRange(c *cli.Context, args []string) (r starling.Range[starling.RawKey]
 // printEntries prints what was read; info is that of the page that an entry is
 // on. The table tells the types of keys if they are not all strings. It returns
 // how many there were.
-func (p *Program) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error], info *starling.Info, s *session) (n int, err error) {
+func (p mapCommands) printEntries(entries iter.Seq2[starling.Entry[starling.RawKey, starling.Raw], error], info *starling.Info, s *session) (n int, err error) {
 	var rows [][]string
 	typed := false
 	for e, err := range entries {
@@ -279,7 +282,7 @@ func (p *Program) printEntry(e starling.Entry[starling.RawKey, starling.Raw], in
 	return err
 }
 
-func (p *Program) mapWatchCommand() *cli.Command {
+func (p mapCommands) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print changes as they happen, until interrupted", ArgsUsage: "NAME [PREFIX]",
 		Description: "A line has the index, what happened, the key and the value, and the type of a key that is no string; between them are tabs. " +
@@ -310,7 +313,7 @@ func (p *Program) mapWatchCommand() *cli.Command {
 				return err
 			}
 			if c.Bool("list") {
-				return p.mapFollow(s, args[0], o.Prefix)
+				return p.follow(s, args[0], o.Prefix)
 			}
 			for e, err := range rawMap(s, args[0]).Watch(s.ctx, o) {
 				if s.ctx.Err() != nil {
@@ -347,7 +350,7 @@ func (s *session) tellWait(after uint64, stderr io.Writer, limit time.Duration) 
 }
 
 // mapFollow prints what a copy of the map needs.
-func (p *Program) mapFollow(s *session, name string, prefix []byte) error {
+func (p mapCommands) follow(s *session, name string, prefix []byte) error {
 	for e, err := range rawMap(s, name).Follow(s.ctx, starling.FollowOptions{Prefix: prefix}) {
 		if s.ctx.Err() != nil {
 			return nil // interrupted: that is how a watch ends
@@ -370,7 +373,7 @@ type eventJSON struct {
 	valueJSON
 }
 
-func (p *Program) printEvent(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) error {
+func (p mapCommands) printEvent(e starling.FollowEvent[starling.RawKey, starling.Raw], s *session) error {
 	line := eventJSON{Kind: e.Kind.String(), Index: e.Index}
 	key, value, typ := "", "", ""
 	if e.Kind == starling.FollowPut || e.Kind == starling.FollowDelete {
@@ -389,7 +392,7 @@ func (p *Program) printEvent(e starling.FollowEvent[starling.RawKey, starling.Ra
 	return err
 }
 
-func (p *Program) mapLenCommand() *cli.Command {
+func (p mapCommands) lenCommand() *cli.Command {
 	return &cli.Command{
 		Name: "len", Usage: "print the number of keys", ArgsUsage: "NAME",
 		Description: examples("starling map len colors"),

@@ -159,10 +159,10 @@ func (p *Program) Run(ctx context.Context) int {
 func (p *Program) app() *cli.App {
 	commands := []*cli.Command{
 		p.devCommand(), p.agentCommand(), p.statusCommand(), p.membersCommand(), p.verifyCommand(),
-		p.mapCommand(), p.queueCommand(), p.counterCommand(), p.resourceCommand(),
+		mapCommands{p}.command(), queueCommands{p}.command(), counterCommands{p}.command(), p.resourceCommand(),
 	}
 	commands = append(commands, p.membershipCommands()...)
-	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), p.checkpointCommand(), p.keysCommand(), p.completionCommand(), p.versionCommand())
+	commands = append(commands, p.recoverCommand(), p.simCommand(), p.benchCommand(), p.walCommand(), checkpointCommands{p}.command(), p.keysCommand(), p.completionCommand(), p.versionCommand())
 	app := &cli.App{
 		Name:           "starling",
 		HelpName:       "starling",

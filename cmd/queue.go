@@ -9,7 +9,10 @@ import (
 	"github.com/starlinghq/starling"
 )
 
-func (p *Program) queueCommand() *cli.Command {
+// queueCommands are the commands of queues.
+type queueCommands struct{ *Program }
+
+func (p queueCommands) command() *cli.Command {
 	leaf := func(name, usage, args, example string, flags []cli.Flag, action func(c *cli.Context, s *session) error) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: examples(example), Flags: flags, Action: p.withClient(action)}
 	}
@@ -20,15 +23,15 @@ func (p *Program) queueCommand() *cli.Command {
 			"They are shown as starling map get shows them.\n\n" +
 			examples("starling queue push jobs first", "starling queue pop jobs"),
 		Subcommands: named([]*cli.Command{
-			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push --value-type int jobs 17", clientFlags(valueTypeFlag()), p.queuePush),
-			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(rawFlag()), p.queuePop),
-			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(rawFlag()), p.queuePeek),
-			leaf("len", "print the number of values", "NAME", "starling queue len jobs", readFlags(), p.queueLen),
+			leaf("push", "add a value at the end", "NAME VALUE", "starling queue push --value-type int jobs 17", clientFlags(valueTypeFlag()), p.push),
+			leaf("pop", "take the first value", "NAME", "starling queue pop jobs", clientFlags(rawFlag()), p.pop),
+			leaf("peek", "print the first value and leave it", "NAME", "starling queue peek --consistency local jobs", readFlags(rawFlag()), p.peek),
+			leaf("len", "print the number of values", "NAME", "starling queue len jobs", readFlags(), p.len),
 		}),
 	}
 }
 
-func (p *Program) queuePush(c *cli.Context, s *session) error {
+func (p queueCommands) push(c *cli.Context, s *session) error {
 	args, err := arguments(c, 2, 2)
 	if err != nil {
 		return err
@@ -44,7 +47,7 @@ func (p *Program) queuePush(c *cli.Context, s *session) error {
 	return err
 }
 
-func (p *Program) queuePop(c *cli.Context, s *session) error {
+func (p queueCommands) pop(c *cli.Context, s *session) error {
 	args, err := arguments(c, 1, 1)
 	if err != nil {
 		return err
@@ -62,7 +65,7 @@ func (p *Program) queuePop(c *cli.Context, s *session) error {
 	return p.printValue(v, s.raw)
 }
 
-func (p *Program) queuePeek(c *cli.Context, s *session) error {
+func (p queueCommands) peek(c *cli.Context, s *session) error {
 	args, err := arguments(c, 1, 1)
 	if err != nil {
 		return err
@@ -81,7 +84,7 @@ func (p *Program) queuePeek(c *cli.Context, s *session) error {
 	return p.printValue(v, s.raw)
 }
 
-func (p *Program) queueLen(c *cli.Context, s *session) error {
+func (p queueCommands) len(c *cli.Context, s *session) error {
 	args, err := arguments(c, 1, 1)
 	if err != nil {
 		return err
@@ -91,7 +94,10 @@ func (p *Program) queueLen(c *cli.Context, s *session) error {
 	return p.printNumber(s, "length", int64(n), info, err)
 }
 
-func (p *Program) counterCommand() *cli.Command {
+// counterCommands are the commands of counters.
+type counterCommands struct{ *Program }
+
+func (p counterCommands) command() *cli.Command {
 	leaf := func(name, usage, args, example string, flags []cli.Flag, action func(c *cli.Context, s *session) error) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: examples(example), Flags: flags, Action: p.withClient(action)}
 	}
@@ -101,10 +107,10 @@ func (p *Program) counterCommand() *cli.Command {
 		Description: "64-bit whole numbers; a counter that nobody has touched is 0.\n\n" +
 			examples("starling counter add hits 1", "starling counter add hits -5", "starling counter get hits"),
 		Subcommands: named([]*cli.Command{
-			leaf("add", "add a number, which may be negative, and print the sum", "NAME NUMBER", "starling counter add hits -5", clientFlags(), p.counterAdd),
-			leaf("get", "print the number", "NAME", "starling counter get hits", readFlags(), p.counterGet),
-			leaf("set", "set the number", "NAME NUMBER", "starling counter set hits 0", clientFlags(), p.counterSet),
-			leaf("cas", "set the number if it is the expected one; exit code 4 if not", "NAME EXPECTED NUMBER", "starling counter cas hits 3 4", clientFlags(), p.counterCompareAndSet),
+			leaf("add", "add a number, which may be negative, and print the sum", "NAME NUMBER", "starling counter add hits -5", clientFlags(), p.add),
+			leaf("get", "print the number", "NAME", "starling counter get hits", readFlags(), p.get),
+			leaf("set", "set the number", "NAME NUMBER", "starling counter set hits 0", clientFlags(), p.set),
+			leaf("cas", "set the number if it is the expected one; exit code 4 if not", "NAME EXPECTED NUMBER", "starling counter cas hits 3 4", clientFlags(), p.compareAndSet),
 		}),
 	}
 }
@@ -118,7 +124,7 @@ func number(c *cli.Context, text string) (int64, error) {
 	return n, nil
 }
 
-func (p *Program) counterAdd(c *cli.Context, s *session) error {
+func (p counterCommands) add(c *cli.Context, s *session) error {
 	args, err := arguments(c, 2, 2)
 	if err != nil {
 		return err
@@ -131,7 +137,7 @@ func (p *Program) counterAdd(c *cli.Context, s *session) error {
 	return p.printCount(s, n, err)
 }
 
-func (p *Program) printCount(s *session, n int64, err error) error {
+func (p counterCommands) printCount(s *session, n int64, err error) error {
 	if err != nil {
 		return err
 	}
@@ -142,7 +148,7 @@ func (p *Program) printCount(s *session, n int64, err error) error {
 	return err
 }
 
-func (p *Program) counterGet(c *cli.Context, s *session) error {
+func (p counterCommands) get(c *cli.Context, s *session) error {
 	args, err := arguments(c, 1, 1)
 	if err != nil {
 		return err
@@ -152,7 +158,7 @@ func (p *Program) counterGet(c *cli.Context, s *session) error {
 	return p.printNumber(s, "value", n, info, err)
 }
 
-func (p *Program) counterSet(c *cli.Context, s *session) error {
+func (p counterCommands) set(c *cli.Context, s *session) error {
 	args, err := arguments(c, 2, 2)
 	if err != nil {
 		return err
@@ -167,7 +173,7 @@ func (p *Program) counterSet(c *cli.Context, s *session) error {
 	return err
 }
 
-func (p *Program) counterCompareAndSet(c *cli.Context, s *session) error {
+func (p counterCommands) compareAndSet(c *cli.Context, s *session) error {
 	args, err := arguments(c, 3, 3)
 	if err != nil {
 		return err

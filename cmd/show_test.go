@@ -249,7 +249,7 @@ func TestCountsAndCommandsInTexts(t *testing.T) {
 // A description is one line for each paragraph: it is wrapped when it is shown.
 func TestDescriptionsAreNotBrokenByHand(t *testing.T) {
 	p := new(Program)
-	for _, c := range []*cli.Command{p.verifyCommand(), p.recoverCommand(), p.mapCommand(), p.autopilotCommand()} {
+	for _, c := range []*cli.Command{p.verifyCommand(), p.recoverCommand(), mapCommands{p}.command(), p.autopilotCommand()} {
 		for _, c := range append([]*cli.Command{c}, c.Subcommands...) {
 			text, _, _ := strings.Cut(c.Description, "Examples:")
 			if strings.Contains(strings.ReplaceAll(text, "\n\n", ""), "\n") {

@@ -49,7 +49,6 @@ type width struct{ methods, fields int }
 // are still to move. No number rises, and each sinks with its type.
 var wide = map[string]width{
 	"active.Member":       {methods: 142, fields: 36},
-	"cmd.Program":         {methods: 87},
 	"internal/sim.member": {methods: 122, fields: 81},
 }
 
