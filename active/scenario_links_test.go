@@ -227,8 +227,8 @@ func (v *voyage) links(state int) string {
 	return "[" + up + " ]"
 }
 
-// logTerms cuts all links but the given pairs, which stay up in both directions.
-func (v *voyage) logTerms(pairs ...string) {
+// shape cuts all links but the given pairs, which stay up in both directions.
+func (v *voyage) shape(pairs ...string) {
 	clear(v.cut)
 	for _, a := range v.nodes {
 		for _, b := range v.nodes {
@@ -267,11 +267,11 @@ func TestHalfConnectedFive(t *testing.T) {
 				seed := seedOr(uint64(100 + i))
 				where := fmt.Sprintf("after %s led, seed %d", leader, seed)
 				v := led(seed, leader, five...)
-				v.logTerms(test.pairs...)
+				v.shape(test.pairs...)
 				v.idle(t, where+", idle", leader)
 
 				v = led(seed, leader, five...)
-				v.logTerms(test.pairs...)
+				v.shape(test.pairs...)
 				err := v.violation(func() {
 					s := v.measure(time.Minute, 200*time.Millisecond)
 					s.works(t, where, 6)
@@ -297,18 +297,18 @@ func TestHalfConnectedFive(t *testing.T) {
 // that makes one of those who hold the entry reach a majority.
 func TestHubWithAnOlderLogWaitsQuietly(t *testing.T) {
 	v := led(7, "a", five...)
-	v.logTerms("ab", "ac") // d and e miss what comes now; a, b and c are a majority
+	v.shape("ab", "ac") // d and e miss what comes now; a, b and c are a majority
 	v.requestAt(v.node("a"), 1)
 	v.sail(100 * time.Millisecond)
 	if got, want := len(v.told), 1; got != want {
 		t.Fatalf("acknowledged commands: got %d, want %d", got, want)
 	}
 	err := v.violation(func() {
-		v.logTerms("be", "ce", "de")
+		v.shape("be", "ce", "de")
 		if s := v.measure(time.Minute, 200*time.Millisecond); s.leads() != "nobody" || s.terms > 1 {
 			t.Errorf("%s leads after %d terms, want nobody: only e reaches a majority, and lacks an entry", s.leads(), s.terms)
 		}
-		v.logTerms("be", "ce", "de", "bc")
+		v.shape("be", "ce", "de", "bc")
 		s := v.measure(time.Minute, 200*time.Millisecond)
 		if got := s.leads(); got != "b" && got != "c" || s.availability() < 0.95 {
 			t.Errorf("%s leads, served %.1f %% of the time, want b or c to", got, 100*s.availability())

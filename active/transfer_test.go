@@ -9,7 +9,7 @@ import (
 
 // A leader that loses its vote, by removal or by demotion, hands over to the
 // voter that holds most.
-func TestLeaderWithoutAVoteNamesAnTransferee(t *testing.T) {
+func TestLeaderWithoutAVoteNamesATransferee(t *testing.T) {
 	for variant := range 4 {
 		demoted := variant%2 == 1
 		c := newCluster()
@@ -47,7 +47,7 @@ func TestLeaderWithoutAVoteNamesAnTransferee(t *testing.T) {
 }
 
 // A leader that finds that it must install a checkpoint hands over.
-func TestLeaderThatInstallsNamesAnTransferee(t *testing.T) {
+func TestLeaderThatInstallsNamesATransferee(t *testing.T) {
 	c := newCluster("a", "b", "c")
 	c.campaign("a")
 	c.stabilize()

@@ -113,7 +113,7 @@ func TestTaintedCopyPrunesNothing(t *testing.T) {
 	}
 }
 
-// The checkpoint entry is inherited: whoever passes a tainted copy on says so.
+// The taint is inherited: whoever passes a tainted copy on says so.
 func TestTaintIsInherited(t *testing.T) {
 	for _, c := range []struct {
 		flags, want protocol.FrameFlags

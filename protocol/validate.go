@@ -101,6 +101,9 @@ func (c *Command) Validate() error {
 		if c.Resource != "" {
 			return ErrInvalid.With(fmt.Sprintf("the resource %s with an operation on sessions, which have no names", Quoted(c.Resource)))
 		}
+		if c.Sequence != 0 { // it would be taken for the command of that number: see CommandKey
+			return ErrInvalid.With(fmt.Sprintf("sequence %d with an operation on sessions, which has none", c.Sequence))
+		}
 	} else if err := CheckName(resourceName, c.Resource); err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func TestWhatMethodsDoIsSeen(t *testing.T) {
 	}
 }
 
-// snapshotter keeps its encoder, for somebody to write with it later.
+// keeper keeps its encoder, for somebody to write with it later.
 type keeper struct{ A int }
 
 var kept = make(chan *msgpack.Encoder, 10)

@@ -190,7 +190,7 @@ type Log interface {
 type Space struct {
 	// Full turns true below the low mark and false again from the high one on.
 	Full bool
-	// Free is what there is; Low and High are the checkpoint entries. All are 0 where nothing
+	// Free is what there is; Low and High are the limits. All are 0 where nothing
 	// is watched.
 	Free, Low, High uint64
 }

@@ -3,6 +3,7 @@ package attempt
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -94,7 +95,7 @@ func RefusesClient(err error) bool {
 // unknownOutcome returns the error of a command that may have happened.
 func unknownOutcome(ended, last error) error {
 	cause := because(ended, last)
-	if CodeIn(cause) == protocol.ErrUnknownOutcome.Code {
+	if CodeIn(cause) == protocol.ErrUnknownOutcome.Code && strings.Contains(cause.Error(), "may have happened") {
 		return cause
 	}
 	return protocol.ErrUnknownOutcome.Because(cause)

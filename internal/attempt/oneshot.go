@@ -11,6 +11,7 @@ import (
 type OneShot struct {
 	Command
 	drawn protocol.OneShot
+	anew  bool
 }
 
 // Draw gives the command a number. seen is an index that its client knows to be applied
@@ -25,11 +26,13 @@ func (o *OneShot) Drawn() protocol.OneShot { return o.drawn }
 // Took takes what came of an attempt, as that of a Command does. With Anew nothing has
 // happened, and a number is to be drawn at the index of the result.
 //
-// [S] A number is given up for another one only when each copy of it was answered: the
-// one that is refused because it has seen too little will be refused for ever, and
-// others there are none.
+// [S] A number is given up for another one only when each copy of it was answered, so that
+// none is on its way any more: each attempt makes one copy at most, and nobody sends it
+// again. It happens once: who is told so of an index of a moment ago is told it for another
+// reason.
 func (o *OneShot) Took(result protocol.Result, err, ended error) (Verdict, protocol.Result, error) {
-	if err == nil && !o.received && errors.Is(result.Err(), protocol.ErrSessionExpired) {
+	if err == nil && !o.received && !o.anew && errors.Is(result.Err(), protocol.ErrSessionExpired) {
+		o.anew = true
 		return Anew, result, result.Err()
 	}
 	return o.Command.Took(result, err, ended)

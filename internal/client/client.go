@@ -87,7 +87,7 @@ type Client struct {
 	opening    chan struct{} // holds a token while somebody opens a session
 	closing    chan struct{} // closed by Close
 	keepAlives sync.WaitGroup
-	alive      context.Context // ends with closing; for the snapshotter's requests
+	alive      context.Context // ends with closing; for the requests that keep sessions alive
 	end        context.CancelFunc
 
 	waiting waiting      // for a place in the session's window

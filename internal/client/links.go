@@ -101,9 +101,12 @@ func (r *Remote) make(l *link, address string) {
 		if !attempt.TurnedAway(err) {
 			err = &protocol.Error{Code: protocol.ErrUnavailable.Code, Text: err.Error(), Cause: err}
 		}
-	case r.links[address] != l: // it was pruned, or all is closed
+	case r.closed:
 		_ = conn.Close()
 		conn, err = nil, protocol.ErrClosed
+	case r.links[address] != l:
+		_ = conn.Close()
+		conn, err = nil, protocol.ErrUnavailable.With(address+" is not asked any more: there is no member there")
 	default:
 		r.endpoints.Reached(address)
 	}

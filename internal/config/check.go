@@ -143,8 +143,8 @@ func (c Config) checkTiming(wrong *naming.Faults) {
 		wrong.Addf("%s is fast, lan or wan, not %q", naming.Field("Timing"), c.Timing)
 	}
 	if c.Election >= 3*heartbeatMin && c.Heartbeat <= electionMax/3 && c.Election < 3*c.Heartbeat {
-		wrong.Addf("%s is %v, less than three heartbeats of %v: one late packet would depose a leader; set %s, too",
-			naming.Field("Election"), c.Election, c.Heartbeat, naming.Field("Heartbeat"))
+		wrong.Addf("%s is %v, less than three heartbeats of %v: one late packet would depose a leader; change %s, or %s",
+			naming.Field("Election"), c.Election, c.Heartbeat, naming.Field("Election"), naming.Field("Heartbeat"))
 	}
 }
 

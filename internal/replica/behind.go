@@ -118,7 +118,7 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 		b.begun = b.trendNow(now)
 		text := "level again"
 		if b.far {
-			text = b.manifest(now)
+			text = b.describe(now)
 		}
 		b.out.event(protocol.EventBehind, text)
 	}
@@ -130,7 +130,7 @@ func (b *behind) look(now protocol.Instant, distance protocol.Index) {
 	}
 	b.text = ""
 	if b.far {
-		b.text = b.manifest(now)
+		b.text = b.describe(now)
 	}
 }
 
@@ -211,7 +211,7 @@ func (b *behind) followTrend(now protocol.Instant) {
 			return
 		}
 		b.pressed, b.said = true, now
-		b.out.event(protocol.EventPressed, b.manifest(now)+"; it asks the others for more")
+		b.out.event(protocol.EventPressed, b.describe(now)+"; it asks the others for more")
 	}
 }
 
@@ -224,8 +224,8 @@ func (p *pace) soon(gap protocol.Index) bool {
 	return (p.takes-p.grows)*levelSoon.Seconds() >= float64(gap)
 }
 
-// manifest says how far behind this member is, and how it goes on.
-func (b *behind) manifest(now protocol.Instant) string {
+// describe says how far behind this member is, and how it goes on.
+func (b *behind) describe(now protocol.Instant) string {
 	text := fmt.Sprintf("applied %d of %d, %d entries behind", b.log.applied, b.high, b.gap(b.log.applied))
 	if lag := b.lag(now, b.log.applied); lag >= time.Second {
 		text += fmt.Sprintf(", for %v at least", lag.Round(time.Second))

@@ -451,7 +451,7 @@ func TestLeaderOffersWhatIsFetchedAlready(t *testing.T) {
 	g := newGiver(t, Config{})
 	offered := func() protocol.Index {
 		m := &protocol.InstallCheckpoint{}
-		g.r.checkpoints.manifest(g.now, g.r.unreadable.givesAfter(), protocol.Envelope{Message: m}, m)
+		g.r.checkpoints.fillIn(g.now, g.r.unreadable.givesAfter(), protocol.Envelope{Message: m}, m)
 		g.r.Effects()
 		d, err := storage.DecodeManifest(m.Manifest)
 		if err != nil {

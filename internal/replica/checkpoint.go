@@ -33,7 +33,7 @@ type checkpoints struct {
 
 	// kept are the ones that can be used, newest first.
 	kept []storage.Manifest
-	// The last entryAt that was applied, or checkpoint that the state came from;
+	// The last checkpoint entry that was applied, or checkpoint that the state came from;
 	// 0 if there was none. The digest is that of the state there.
 	entryAt protocol.Index
 	digest  [16]byte
@@ -280,10 +280,10 @@ func (c *checkpoints) proposeToHeal(now protocol.Instant, fetching bool) {
 	}
 }
 
-// manifest fills in what a leader tells a member below its log's begin. Nothing
+// fillIn completes what a leader tells a member below its log's begin. Nothing
 // is sent while there is no checkpoint: then the log begins at 1. It is the newest,
 // unless as many are being fetched as can be kept (gossip.Core.HasManifest).
-func (c *checkpoints) manifest(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint) {
+func (c *checkpoints) fillIn(now protocol.Instant, begin protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint) {
 	if len(c.kept) == 0 || c.kept[0].Index < begin {
 		return
 	}

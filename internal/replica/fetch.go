@@ -50,7 +50,7 @@ type feeding struct {
 	places      *unreadable
 	room        *transferees
 	checkpoints interface {
-		manifest(now protocol.Instant, after protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint)
+		fillIn(now protocol.Instant, after protocol.Index, e protocol.Envelope, m *protocol.InstallCheckpoint)
 	}
 	gossip interface {
 		Answer(protocol.Instant, protocol.MemberID, []protocol.Entry)
@@ -78,7 +78,7 @@ func (f *feeding) give(now protocol.Instant, want gossip.RangeRead) {
 // send passes a role's message on, with the entries that it speaks of.
 func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
 	if m, ok := e.Message.(*protocol.InstallCheckpoint); ok {
-		f.checkpoints.manifest(now, f.places.givesAfter(), e, m)
+		f.checkpoints.fillIn(now, f.places.givesAfter(), e, m)
 		return
 	}
 	if h, ok := e.Message.(*protocol.HeartbeatAnswer); ok {

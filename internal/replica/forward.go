@@ -130,7 +130,7 @@ func (q *commands) onForwardAnswer(now protocol.Instant, from protocol.MemberID,
 	q.out.answer(f.request, m.Result)
 }
 
-// onForward takes a command that another member onForward, or its question after
+// onForward takes a command that another member has forwarded, or its question after
 // one.
 func (q *commands) onForward(_ protocol.Instant, from protocol.MemberID, m *protocol.Forward) {
 	o := origin{request: m.Request, member: from, run: m.Run}

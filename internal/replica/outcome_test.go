@@ -45,7 +45,7 @@ func TestOutcomeAtALostLeaderIsUnknown(t *testing.T) {
 
 // A state that comes from another member has the effects of what this one proposed,
 // and not the answers.
-func TestOutcomeOfWhatAnCaughtUpStatePassedOverIsUnknown(t *testing.T) {
+func TestOutcomeOfWhatAnInstalledStatePassedOverIsUnknown(t *testing.T) {
 	c := newCrew(t, map[protocol.Index]protocol.Configuration{1: conf(3, []byte{1, 2, 3})})
 	q := &c.r.commands
 	q.proposed = []proposed{{index: 10, term: 2, from: origin{request: 7}}, {index: 20, term: 2, from: origin{request: 8}}}

@@ -90,7 +90,7 @@ func (u *unreadable) add(entries protocol.Range) (*place, bool) {
 
 // String says what cannot be read, or is empty.
 func (u *unreadable) String() string {
-	if text := u.manifest(func(p *place) bool { return p.bad() }); text != "" {
+	if text := u.where(func(p *place) bool { return p.bad() }); text != "" {
 		if how := u.repairing.String(); how != "" {
 			text += "; " + how
 		}
@@ -99,8 +99,8 @@ func (u *unreadable) String() string {
 	return ""
 }
 
-// manifest says where the places are that are meant.
-func (u *unreadable) manifest(meant func(*place) bool) string {
+// where says where the places are that are meant.
+func (u *unreadable) where(meant func(*place) bool) string {
 	text, n := "", 0
 	for k := range u.places {
 		if p := &u.places[k]; meant(p) {
@@ -119,7 +119,7 @@ func (p *place) unsaid() bool { return p.bad() && !p.said }
 
 // say reports the places that have not been, once each.
 func (u *unreadable) say(now protocol.Instant) {
-	text := u.manifest((*place).unsaid)
+	text := u.where((*place).unsaid)
 	if text == "" || now < u.sayAt {
 		return
 	}

@@ -117,8 +117,8 @@ func (m opening) openCheckpoints() error {
 // reserveMax is the free space that checkpoints leave at most.
 const reserveMax = 128 << 20
 
-// reserve is the free space that checkpoints leave: half of the checkpoint entry below which nothing
-// is written, since with the checkpoint entry below it no checkpoint was ever taken, and the log
+// reserve is the free space that checkpoints leave: half of the limit below which nothing
+// is written, since with all of that limit no checkpoint was ever taken, and the log
 // filled the disk. 0: the store's own.
 func (c *Config) reserve() uint64 {
 	if c.spaceReserve != 0 || c.DiskLow == 0 {

@@ -6,7 +6,7 @@
 // mailbox at once, hands it to the replica, and serves the effects. Beside it
 // run the log writer (one write and one sync at a time), the applier (the one
 // writer of the state), the log reader (entries that are no longer in memory),
-// the snapshotter of the small files, a pulse that waits for no disk, a reader and a
+// who keeps the small files, a pulse that waits for no disk, a reader and a
 // writer for each connection, and memberlist's own. None of them waits for the
 // loop except by a bounded queue; the loop waits for nobody.
 //

@@ -13,7 +13,7 @@ import (
 
 // guardInterval is how often the disk's free space is looked at, at most, unless
 // guardBytes have been written meanwhile: a fast writer must not be past the
-// checkpoint entry, and the space that is set aside, before anybody looks.
+// limit, and the space that is set aside, before anybody looks.
 const (
 	guardInterval = 100 * time.Millisecond
 	guardBytes    = 128 << 10
@@ -104,7 +104,7 @@ func (g *guard) text(m *Member) string {
 	if s == nil || s.Free >= s.High {
 		return fmt.Sprintf("the disk of %s, which holds %s, gives no more room, whatever it says of free space (a quota, or less than the log's next file takes?): make room, or raise the quota; writes resume by themselves", m.cfg.Name, m.cfg.Dir)
 	}
-	return fmt.Sprintf("the disk of %s has %s free, and writes are refused below %s (--disk-low) until there is %s (--disk-high): make room beside %s, or lower the checkpoint entries; writes resume by themselves, and deletes are taken",
+	return fmt.Sprintf("the disk of %s has %s free, and writes are refused below %s (--disk-low) until there is %s (--disk-high): make room beside %s, or lower the two limits; writes resume by themselves, and deletes are taken",
 		m.cfg.Name, size(s.Free), size(s.Low), size(s.High), m.cfg.Dir)
 }
 

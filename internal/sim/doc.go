@@ -29,7 +29,7 @@
 //
 // A seed draws a profile (quiet, lossy, partitions, crashes, power, churn, seats,
 // rot, repair, chaos) and from it a stream of faults: links cut one way or both, clogged,
-// slowed; datagrams lost, doubled and superseded; streams broken; processes that
+// slowed; datagrams lost, doubled and reordered; streams broken; processes that
 // die at any boundary between two effects; machines that lose power, one or
 // all, and with it the pages that were not synced, in any order and torn; syncs
 // that fail or take seconds; members that are paused while their clocks go on;

@@ -8,9 +8,9 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// logTerms cuts every directed link between the actives that open does not have,
+// shape cuts every directed link between the actives that open does not have,
 // and keeps it so.
-func (s *simulation) logTerms(open func(from, to int) bool) {
+func (s *simulation) shape(open func(from, to int) bool) {
 	n := s.options.Actives
 	for from := range n {
 		for to := range n {
@@ -101,7 +101,7 @@ func TestAllLinkStatesOfThree(t *testing.T) {
 		s := calmCluster(t, uint64(mask)+1, Options{Actives: members, Passives: -1})
 		s.clients = s.clients[:1]
 		s.lead(t, s.members[mask%members])
-		s.logTerms(open)
+		s.shape(open)
 		elections := s.counts[countElections]
 		p := s.availability(duration, 200*time.Millisecond)
 		s.run(t, duration+2*time.Second)
@@ -151,7 +151,7 @@ func TestAHalfConnectedMemberDoesNotMakeElectionsWithoutEnd(t *testing.T) {
 		if open == nil {
 			open = pairs([2]int{leader.number, (leader.number + 1) % 5})
 		}
-		s.logTerms(open)
+		s.shape(open)
 		term, elections := leader.leader, s.counts[countElections]
 		p := s.availability(2*time.Minute, 200*time.Millisecond)
 		s.run(t, 2*time.Minute)
@@ -191,7 +191,7 @@ func TestTwoChangesAcrossALeaderChange(t *testing.T) {
 			old := s.leaderNow()
 			s.spares(t, old)
 			// Nobody hears of it but the spares.
-			s.logTerms(func(from, to int) bool { return from != old.number && to != old.number })
+			s.shape(func(from, to int) bool { return from != old.number && to != old.number })
 			first := s.proposes(old, old, nil, c.first)
 			s.run(t, 0)
 			if got := first(); got != "" {

@@ -173,7 +173,7 @@ func (s *starting) join(d *storage.Manifest) error {
 	case replica.JoinReset:
 		return s.reset(d)
 	}
-	panic(fmt.Sprintf("keeper: the log begins after %d, above the checkpoint at %d", s.rec.LogTerms.PrevIndex, d.Index))
+	panic(fmt.Sprintf("snapshotter: the log begins after %d, above the checkpoint at %d", s.rec.LogTerms.PrevIndex, d.Index))
 }
 
 // sumAt returns the log sum after an entry that the log holds.

@@ -31,7 +31,7 @@ func (v *View) Close() {
 }
 
 // Err returns ErrViewExpired if what was just read with the view is not to be trusted:
-// the checkpoint entry is set before the first version that the view may want is dropped. It is so
+// the flag is set before the first version that the view may want is dropped. It is so
 // of a closed view, too.
 func (v *View) Err() error {
 	if v.node == nil || v.node.expired.Load() {

@@ -12,7 +12,7 @@ const heldMax = 64
 // Network carries messages between ends that are numbered from 0. It decides which arrive,
 // and when, and hands those to Post, which puts them into a queue: it has no clock.
 //
-// A datagram may be lost, come twice, and be superseded. A stream, one for each direction of
+// A datagram may be lost, come twice, and be reordered. A stream, one for each direction of
 // a pair, keeps its order and loses nothing while it lives: what is lost delays it, a cut
 // makes it stand still or breaks it, and then what was on its way is for the receiver to
 // judge (see Parcel). Random draws are the Weather's, and one for each heal: the same calls

@@ -45,7 +45,7 @@ func (l *lab) numbers() []int {
 	return out
 }
 
-// Datagrams are lost, doubled and superseded; streams lose nothing and keep their order,
+// Datagrams are lost, doubled and reordered; streams lose nothing and keep their order,
 // late as they are. The same seed gives the same fates.
 func TestDatagramsAndStreamsFareApart(t *testing.T) {
 	const count = 1000
@@ -65,7 +65,7 @@ func TestDatagramsAndStreamsFareApart(t *testing.T) {
 		t.Errorf("got %d lost, %d doubled and %d arrivals of %d datagrams", lost, twice, len(d.came), count)
 	}
 	if slices.IsSorted(d.numbers()) {
-		t.Error("no datagram was superseded")
+		t.Error("no datagram was reordered")
 	}
 	if got := s.numbers(); len(got) != count || !slices.IsSorted(got) {
 		t.Errorf("got %d of %d messages of a stream, in order: %v", len(got), count, slices.IsSorted(got))

@@ -210,7 +210,7 @@ func TestDeathsWhileReadingCount(t *testing.T) {
 	for range 3 {
 		s := h.start()
 		died := dies(func() {
-			// Only the end of the process leaves the checkpoint entry behind.
+			// Only the end of the process leaves the marker behind.
 			_, home, err := s.use(context.Background(), 10)
 			if err != nil {
 				t.Fatal(err)
@@ -281,7 +281,7 @@ func TestPointerThatCannotBeReadNow(t *testing.T) {
 	h.wantKept(h.start(), 2, 0)
 }
 
-// What of a fetched checkpoint cannot be read is fetched again, and a checkpoint entry of deaths
+// What of a fetched checkpoint cannot be read is fetched again, and a marker of deaths
 // that cannot be read counts none: neither refuses a start.
 func TestBadSectorsBesideTheCheckpoints(t *testing.T) {
 	for _, name := range []string{installName, spoolName, openingName(1), readingName(2)} {

@@ -142,7 +142,7 @@ func (s opening) judgeMarkers() error {
 }
 
 // sweep removes the stores that no pointer names, and their marks: first the
-// store, so that checkpoint entries never outlive their reason by a crash.
+// store, so that markers never outlive their reason by a crash.
 func (s *Store) sweep() error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -161,7 +161,7 @@ func (s *Store) sweep() error {
 	return err
 }
 
-// unnamed returns the stores that no pointer names and nobody uses, and the checkpoint entries
+// unnamed returns the stores that no pointer names and nobody uses, and the markers
 // of such. A name that is unused once stays so: a new store gets a new number.
 func (s *Store) unnamed() (stores, marks []string, err error) {
 	s.mu.Lock()

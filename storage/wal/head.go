@@ -164,7 +164,7 @@ func (l *Log) recycle(s *segment) error {
 	return nil
 }
 
-// guard watches free space, with two checkpoint entries so that service does not flap.
+// guard watches free space, with two limits so that service does not flap.
 type guard struct {
 	mu   sync.Mutex
 	full bool

@@ -19,7 +19,7 @@ type Options struct {
 	// own, which Close waits for. Without it the owner calls Prepare, or pays
 	// for a new segment inside a Write.
 	Background bool
-	// SpaceLow and SpaceHigh are the checkpoint entries of the disk guard, in bytes of free
+	// SpaceLow and SpaceHigh are the limits of the disk guard, in bytes of free
 	// space; default four segments, and half as much again.
 	SpaceLow, SpaceHigh uint64
 	// Cluster, if not zero, is the cluster that the directory must belong to.

@@ -162,7 +162,7 @@ func recovered() []Mutation {
 	replica := []string{"./internal/replica"}
 	return []Mutation{
 		{
-			Name: "convicting-batch-answers", Breaks: "a batch whose mark convicts the state answers the members that have forwarded its commands",
+			Name: "convicting-batch-answers", Breaks: "a batch whose checkpoint entry convicts the state answers the members that have forwarded its commands",
 			File: "internal/replica/apply.go", Tests: replica,
 			Old: "if r.standing.may(mayKeep) { // a state that is given up",
 			New: "if true { // a state that is given up",

@@ -17,7 +17,7 @@ func outcomes() []Mutation {
 			New: "protocol.ErrNoLeader",
 		},
 		{
-			Name: "taken over-state-refuses", Breaks: "a write that an taken over state has is said to be refused",
+			Name: "installed-state-refuses", Breaks: "a write that an installed state has is said to be refused",
 			File: "internal/replica/requests.go", Tests: []string{"./internal/replica"},
 			Old: "protocol.ErrUnknownOutcome.With(\"the state that took it was replaced or in doubt; the write may have happened\")",
 			New: "protocol.ErrNotLeader",

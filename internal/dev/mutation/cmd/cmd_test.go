@@ -138,7 +138,7 @@ func TestTableIsReplacedInADocument(t *testing.T) {
 			t.Errorf("%q is not in %s", want, got)
 		}
 	}
-	if err := os.WriteFile(file, []byte("no checkpoint entries"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("no lines"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if replaceTable(file, text) == nil {
