@@ -475,7 +475,7 @@ func messageOf(kind string, v values) protocol.Message {
 		m.HintIndex, m.HintTerm = v.place("hint")
 		return m
 	case "passive-ack":
-		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("last index"))}
+		return &protocol.AppendAnswer{Term: term, Passive: true, Index: protocol.Index(v.number("last"))}
 	case "read-index":
 		return &protocol.ReadIndex{Origin: idOf(v["origin"]), Run: protocol.RunID(v.number("run")), Request: uint64(v.number("request")), Held: protocol.Index(v.number("held"))}
 	case "timeout-now":
