@@ -30,18 +30,22 @@ func (c *cluster) waits(n *node) {
 func (n *node) landAhead() {
 	a := n.ahead
 	n.ahead = nil
-	state := n.durable.state
-	invariant.Check(a.Term > state.Term || a.Term == state.Term && (state.Vote.IsZero() || state.Vote == a.Vote) || a.Term < state.Term,
-		"%s votes for %s in term %d, on its disk is %v", n.name, nameOf(a.Vote), a.Term, state)
-	n.durable.state = state.Noting(a.Term, a.Vote)
+	n.durable.state = votedAhead(n.name, n.durable.state, a)
 	n.voted = n.voted.Noting(a.Term, a.Vote)
 }
 
-// mayHold checks that the hard state on the disk may become another one.
-func (n *node) mayHold(state protocol.HardState) {
-	was := n.durable.state
+// votedAhead returns the hard state on a member's disk once a vote is there that was written
+// ahead. What is there may say more by then: that the term is over, or the vote in it.
+func votedAhead(name string, was protocol.HardState, a *protocol.Ahead) protocol.HardState {
+	invariant.Check(a.Term != was.Term || a.Vote.IsZero() || was.Vote.IsZero() || was.Vote == a.Vote,
+		"%s votes for %s in term %d, on its disk is %v", name, nameOf(a.Vote), a.Term, was)
+	return was.Noting(a.Term, a.Vote)
+}
+
+// mayFollow checks that the hard state on a member's disk may become another one.
+func mayFollow(name string, was, state protocol.HardState) {
 	invariant.Check(state.Term > was.Term || state.Term == was.Term && (was.Vote.IsZero() || was.Vote == state.Vote),
-		"%s writes %v, on its disk is %v", n.name, state, was)
+		"%s writes %v, on its disk is %v", name, state, was)
 }
 
 // fill takes the room from disks.

@@ -311,7 +311,7 @@ func (c *cluster) send(e protocol.Envelope) {
 func (n *node) land() {
 	w := n.write
 	state := w.State.Noting(n.voted.Term, n.voted.Vote)
-	n.mayHold(state)
+	mayFollow(n.name, n.durable.state, state)
 	if w.SyncAll {
 		n.durable = image{state, n.entries, n.begin}
 		return

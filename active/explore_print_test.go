@@ -119,8 +119,15 @@ func (n *host) sealDisk(h *hash, names *[4]uint64) {
 	if f := d.flight; f != nil {
 		h.state(f.state, names)
 		h.put(uint64(f.last))
+		h.flag(f.waited)
 		sealHeld(h, f.held, names)
 	}
+	h.flag(d.waits)
+	h.flag(d.ahead != nil)
+	if a := n.ahead; a != nil { // the member's is the same, by number
+		h.put(uint64(a.Term)<<8 | names[indexOf(a.Vote)])
+	}
+	h.state(n.voted, names)
 	if w := n.write; w != nil {
 		h.state(w.State, names)
 		h.put(uint64(w.First)<<32 | uint64(w.After))
@@ -160,7 +167,7 @@ func (w *world) fingerprint() uint64 {
 	for k := range namings {
 		names := namings[k] // a copy: nobody changes the table
 		var h hash
-		h.put(uint64(w.compactions)<<24 | uint64(w.proposals)<<16 | uint64(w.crashes)<<8 | uint64(w.duplicates))
+		h.put(uint64(w.waits)<<32 | uint64(w.compactions)<<24 | uint64(w.proposals)<<16 | uint64(w.crashes)<<8 | uint64(w.duplicates))
 		for _, d := range w.done {
 			h.put(uint64(d.term)<<32 | uint64(d.at)<<16 | uint64(d.data))
 		}

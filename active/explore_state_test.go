@@ -17,7 +17,7 @@ type world struct {
 	done    []mark   // what was ever committed, in order
 	leaders [9]uint8 // by term: 1 + the number of who led it
 
-	proposals, crashes, duplicates, compactions int
+	proposals, crashes, duplicates, compactions, waits int
 
 	before *world // and the action that made this of it
 	by     action
@@ -37,7 +37,9 @@ type host struct {
 	log     []protocol.Entry // up to durable.begin as the state of a checkpoint
 	durable image
 	write   *protocol.Write
-	entries []protocol.Entry // of write
+	entries []protocol.Entry   // of write
+	ahead   *protocol.Ahead    // in flight, ahead of write
+	voted   protocol.HardState // term and vote of the newest one that landed in this run
 	// offered is the index of a checkpoint that a leader has offered, and
 	// installing the one that is being fetched; 0 is none.
 	offered, installing protocol.Index
@@ -78,6 +80,7 @@ func newWorld(b *bounds) *world {
 // boot starts a member from its disk.
 func (h *host) boot(i int) {
 	h.log, h.write, h.entries, h.offered, h.installing = slices.Clip(h.durable.log), nil, nil, 0, 0
+	h.ahead, h.voted = nil, protocol.HardState{}
 	start := Start{
 		State:          h.durable.state,
 		LogTerms:       shapeOf(h.log, h.durable.begin),
@@ -101,6 +104,10 @@ func (h *host) clone() *host {
 		c := *f
 		c.held = cloneHeld(c.held)
 		m.disk.flight = &c
+	}
+	if a := m.disk.ahead; a != nil {
+		c := *a
+		m.disk.ahead = &c
 	}
 	if l := m.lead; l != nil {
 		c := *l
@@ -149,16 +156,8 @@ func (w *world) after(b *bounds, a action) *world {
 		n.proposals++
 		_, err := h.m.Propose(standstill, []Proposal{{Kind: protocol.EntryCommand, Data: []byte{byte('0' + n.proposals)}}})
 		invariant.Check(err == nil, "a leader refuses a proposal: %v", err)
-	case actPersist:
-		id := h.write.ID
-		h.land()
-		h.m.Persisted(standstill, id)
-	case actCrash, actCrashLate:
-		n.crashes++
-		if a.kind == actCrashLate {
-			h.land()
-		}
-		h.boot(a.node)
+	case actPersist, actWait, actRoom, actAhead, actCrash, actCrashLate, actCrashVoted:
+		n.disk(h, a)
 	case actCompact:
 		n.compactions++
 		at := h.compactable()
@@ -180,6 +179,45 @@ func (w *world) after(b *bounds, a action) *world {
 	n.check(a.node, was)
 	n.tidy()
 	return &n
+}
+
+// disk makes an action of a host's disk.
+func (w *world) disk(h *host, a action) {
+	switch a.kind {
+	case actPersist:
+		id := h.write.ID
+		h.land()
+		h.m.SetWaiting(standstill, false)
+		h.m.Persisted(standstill, id)
+		h.checkKnown()
+	case actWait:
+		w.waits++
+		h.m.SetWaiting(standstill, true)
+	case actRoom:
+		h.m.SetWaiting(standstill, false)
+	case actAhead:
+		id := h.ahead.ID
+		h.landAhead()
+		h.m.Persisted(standstill, id)
+		h.checkKnown()
+	case actCrash, actCrashLate, actCrashVoted:
+		w.crashes++
+		switch a.kind {
+		case actCrashLate:
+			h.land()
+		case actCrashVoted:
+			h.landAhead()
+		}
+		h.boot(a.node)
+	}
+}
+
+// checkKnown: a member whose disk has answered knows which term and vote are there. Of more
+// it would release what a crash takes back; of less, it would write them again.
+func (h *host) checkKnown() {
+	known, state := h.m.disk.durable, h.durable.state
+	invariant.Check(known.Term == state.Term && known.Vote == state.Vote,
+		"%s takes %v for durable, on its disk is %v", nameOf(h.m.cfg.ID), known, state)
 }
 
 // compactable returns up to where a member may drop its log's head: what it
@@ -233,6 +271,10 @@ func (w *world) serve(i int) {
 				h.entries = slices.Clip(h.log[r.Write.First-1 : r.Write.Last])
 			}
 		}
+		if r.Ahead != nil {
+			invariant.Check(h.ahead == nil && h.write != nil, "a vote ahead of nothing, or two")
+			h.ahead = r.Ahead
+		}
 		for _, e := range r.Messages {
 			switch msg := e.Message.(type) {
 			case *protocol.HeartbeatAnswer:
@@ -256,7 +298,7 @@ func (w *world) serve(i int) {
 	}
 }
 
-// land makes the write in flight durable.
+// land makes the write in flight durable, raised to the votes that went ahead of it.
 func (h *host) land() {
 	w := h.write
 	if w == nil {
@@ -270,8 +312,18 @@ func (h *host) land() {
 		invariant.Check(int(w.First) == len(log)+1, "write of %d..%d on a disk that ends at %d", w.First, w.Last, len(log))
 		log = append(slices.Clip(log), h.entries...)
 	}
-	h.durable.state, h.durable.log = w.State, slices.Clip(log)
+	state := w.State.Noting(h.voted.Term, h.voted.Vote)
+	mayFollow(nameOf(h.m.cfg.ID), h.durable.state, state)
+	h.durable.state, h.durable.log = state, slices.Clip(log)
 	h.write, h.entries = nil, nil
+}
+
+// landAhead makes the vote durable that is in flight ahead of a write. The entries and the
+// commit index on the disk stay what they are.
+func (h *host) landAhead() {
+	h.durable.state = votedAhead(nameOf(h.m.cfg.ID), h.durable.state, h.ahead)
+	h.voted = h.voted.Noting(h.ahead.Term, h.ahead.Vote)
+	h.ahead = nil
 }
 
 // tidy takes off the wire what can change nothing any more: its receiver has a

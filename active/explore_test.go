@@ -36,6 +36,7 @@ type bounds struct {
 	crashes     int
 	duplicates  int
 	compactions int
+	waits       int // for room, by all disks
 	wire        int // messages under way at most; of more, any are lost
 }
 
@@ -49,13 +50,16 @@ func within() []bounds {
 		{name: "two compactions", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 3, compactions: 2, wire: 1},
 		{name: "compaction and a crash", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, compactions: 1, crashes: 1, wire: 1},
 		{name: "compaction and late messages", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, compactions: 1, wire: 2},
+		{name: "an election without room", terms: 1, waits: 2, crashes: 1, wire: 1},
+		{name: "two disks without room", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, waits: 2, wire: 1},
+		{name: "a crash without room", logs: [3][]int{{1}, {1}, {}}, term: 1, terms: 2, waits: 1, crashes: 1, wire: 1},
 		{name: "figure 8", logs: [3][]int{{1}, {2}, {}}, term: 2, terms: 4, wire: 1},
 	}
 }
 
 // wide is the space of the large run.
 func wide() bounds {
-	return bounds{name: "two terms, two entries", terms: 2, proposals: 2, crashes: 2, duplicates: 1, wire: 6}
+	return bounds{name: "two terms, two entries", terms: 2, proposals: 2, crashes: 2, duplicates: 1, waits: 2, wire: 6}
 }
 
 // TestExploreAllInterleavings walks the small spaces to their ends.
@@ -85,13 +89,16 @@ func explored(t *testing.T, b bounds, limit int) (closed bool) {
 	if e.violation != "" {
 		t.Errorf("%s: %s", b.name, e.violation)
 	}
-	t.Logf("%s: %d distinct states, %d steps, closed: %t, leaders in %d of them, commits in %d, a head dropped in %d, %d installs, depth %d, %v",
-		b.name, e.seen.len(), e.steps, closed, e.withLeader, e.withCommit, e.withBegin, e.installs, e.deepest, time.Since(began).Round(time.Millisecond))
+	t.Logf("%s: %d distinct states, %d steps, closed: %t, leaders in %d of them, commits in %d, a head dropped in %d, %d installs, %d votes ahead, %d states with a leader whose disk waits, depth %d, %v",
+		b.name, e.seen.len(), e.steps, closed, e.withLeader, e.withCommit, e.withBegin, e.installs, e.ahead, e.ledWaiting, e.deepest, time.Since(began).Round(time.Millisecond))
 	if e.violation == "" && (e.withLeader == 0 || e.withCommit == 0) {
 		t.Errorf("%s: no state has a leader and a commit: nothing was proved", b.name)
 	}
 	if b.compactions > 0 && e.violation == "" && e.installs == 0 {
 		t.Errorf("%s: no checkpoint was installed: nothing was proved of them", b.name)
+	}
+	if b.waits > 0 && e.violation == "" && (e.ahead == 0 || e.ledWaiting == 0) {
+		t.Errorf("%s: no vote went ahead of what waits, or none elected a leader: nothing was proved of them", b.name)
 	}
 	return closed
 }
@@ -107,6 +114,8 @@ type explorer struct {
 	withCommit int
 	withBegin  int // states in which a log begins above index 1
 	installs   int // steps to a new state
+	ahead      int // the same, with a vote that is durable ahead of what waits
+	ledWaiting int // states in which a leader's disk waits
 	deepest    int
 	violation  string
 }
@@ -141,6 +150,12 @@ func (e *explorer) count(w *world) {
 	e.deepest = max(e.deepest, w.depth)
 	if w.by.kind == actInstall {
 		e.installs++
+	}
+	if w.by.kind == actAhead {
+		e.ahead++
+	}
+	if slices.ContainsFunc(w.nodes[:], func(n *host) bool { return n.m.state == StateLeader && n.m.disk.waits }) {
+		e.ledWaiting++
 	}
 	if len(w.done) > 0 {
 		e.withCommit++
@@ -215,11 +230,12 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 		of    any
 		known string
 	}{
-		{Member{}, "cfg log rng now WallAhead state hard leader shape configs lastTime current quorum voter named heardNamed called deposed deposedAt unheeded toldAt installing unfit unreadable stopped outside heard led electionAt ballots lead disk ready handed due values"},
+		{Member{}, "cfg log rng now WallAhead state hard leader logTerms configs lastTime current quorum voter named heardNamed asked deposed deposedAt unheeded toldAt installing unfit unreadable stopped committedElsewhere heard led electionAt ballots lead disk ready handed due values"},
 		{leadership{}, "noop time progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver batches bytes"},
-		{progress{}, "id seat voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit room"},
-		{disk{}, "lastID written cut stable durable taking flight held pace"},
-		{flight{}, "id state last since held"},
+		{progress{}, "id suffrage voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit room"},
+		{disk{}, "lastID written cut stable durable taking flight waits ahead held pace"},
+		{flight{}, "id state last since waited held"},
+		{ahead{}, "id term vote since"},
 		{held{}, "to term msg"},
 	} {
 		known := strings.Fields(c.known)
@@ -234,7 +250,7 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 
 // TestExplorerCopies fails if a step changes the state that it started from.
 func TestExplorerCopies(t *testing.T) {
-	b := bounds{terms: 2, proposals: 1, crashes: 1, wire: 4}
+	b := bounds{terms: 2, proposals: 1, crashes: 1, waits: 2, wire: 4}
 	w := newWorld(&b)
 	for range 200 {
 		var all []action
@@ -296,9 +312,13 @@ const (
 	actDeliver
 	actDuplicate // delivered, and still under way
 	actLose
-	actCompact // drop the log's head, up to the commit index
-	actFetch   // take up the offer of a checkpoint
-	actInstall // have it in place
+	actCompact    // drop the log's head, up to the commit index
+	actFetch      // take up the offer of a checkpoint
+	actInstall    // have it in place
+	actWait       // what the disk was given has no room
+	actRoom       // there is room
+	actAhead      // the vote ahead of what waits is durable
+	actCrashVoted // the vote ahead has reached the disk, unanswered
 )
 
 type action struct {
@@ -328,6 +348,14 @@ func (a action) String() string {
 		return name + " fetches the checkpoint that it is offered"
 	case actInstall:
 		return name + " installs it"
+	case actWait:
+		return name + "'s disk has no room"
+	case actRoom:
+		return name + "'s disk has room"
+	case actAhead:
+		return name + "'s vote goes ahead"
+	case actCrashVoted:
+		return name + " crashes and restarts, its vote is on disk"
 	}
 	text := fmt.Sprintf("%s->%s %s", nameOf(a.message.From), name, describe(a.message.Message))
 	switch a.kind {
@@ -360,9 +388,7 @@ func (w *world) each(b *bounds, visit func(action)) {
 				visit(action{kind: actStepDown, node: i})
 			}
 		}
-		if n.write != nil {
-			visit(action{kind: actPersist, node: i})
-		}
+		w.eachOfDisk(b, i, visit)
 		if w.compactions < b.compactions && n.compactable() > n.durable.begin {
 			visit(action{kind: actCompact, node: i})
 		}
@@ -372,12 +398,6 @@ func (w *world) each(b *bounds, visit func(action)) {
 		if n.installing > 0 && n.write == nil {
 			visit(action{kind: actInstall, node: i})
 		}
-		if w.crashes < b.crashes {
-			visit(action{kind: actCrash, node: i})
-			if n.write != nil {
-				visit(action{kind: actCrashLate, node: i})
-			}
-		}
 	}
 	for _, l := range w.wire {
 		to := indexOf(l.To)
@@ -385,6 +405,34 @@ func (w *world) each(b *bounds, visit func(action)) {
 		if w.duplicates < b.duplicates {
 			visit(action{kind: actDuplicate, node: to, message: l})
 		}
+	}
+}
+
+// eachOfDisk calls visit for all that a member's disk can do next. A write lands or waits
+// whole; its vote, once that is under way, may land before it or after it.
+func (w *world) eachOfDisk(b *bounds, i int, visit func(action)) {
+	n := w.nodes[i]
+	if n.write != nil {
+		visit(action{kind: actPersist, node: i})
+		if !n.m.disk.waits && w.waits < b.waits {
+			visit(action{kind: actWait, node: i})
+		}
+	}
+	if n.m.disk.waits {
+		visit(action{kind: actRoom, node: i})
+	}
+	if n.ahead != nil {
+		visit(action{kind: actAhead, node: i})
+	}
+	if w.crashes >= b.crashes {
+		return
+	}
+	visit(action{kind: actCrash, node: i})
+	if n.write != nil {
+		visit(action{kind: actCrashLate, node: i})
+	}
+	if n.ahead != nil {
+		visit(action{kind: actCrashVoted, node: i})
 	}
 }
 
