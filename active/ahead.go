@@ -68,12 +68,12 @@ func emitAhead(m *Member) {
 	m.ready.Ahead = &protocol.Ahead{ID: d.lastID, Term: m.hard.Term, Vote: m.hard.Vote}
 }
 
-// persistedAhead says that a term and the vote in it are durable, ahead of what waits.
+// persistedAhead says that a term and the vote in it are durable, ahead of what waits. A
+// vote may have waited for room itself: what it took says nothing of the disk's pace.
 func persistedAhead(m *Member) {
 	d := &m.disk
 	a := d.ahead
 	d.ahead = nil
-	d.pace.took(m.now, m.now.Sub(a.since))
 	d.durable = d.durable.Noting(a.term, a.vote)
 	if d.flight != nil {
 		d.flight.state = d.flight.state.Noting(a.term, a.vote)
