@@ -129,7 +129,7 @@ func TestWrongDigestFallsBackToTheOlder(t *testing.T) {
 		all := history(4, 149, 1)
 		h.grow(all)
 		all = mark(all)
-		h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 150}, true)
+		h.append(149, all[149:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 150}, true)
 		h.forge(all, 150)
 		h.wantKept(150, 100)
 		h.startAgain()
