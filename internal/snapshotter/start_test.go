@@ -149,7 +149,7 @@ func TestWrongDigestFallsBackToTheOlder(t *testing.T) {
 func TestBothBadReplaysAWholeLog(t *testing.T) {
 	each(t, func(t *testing.T, h *home) {
 		all := history(5, 149, 1)
-		h.append(0, all, protocol.HardState{Term: 1, Commit: 149}, true)
+		h.append(0, all, protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 149}, true)
 		h.forge(all, 50)
 		h.forge(all, 100)
 		h.startAgain()
@@ -240,7 +240,7 @@ func TestUncommittedSuffixGivesWayToAnInstalledCheckpoint(t *testing.T) {
 	mine, theirs := history(1, 150, 1), history(2, 200, 2)
 	copy(theirs, mine[:40])
 	protocol.SumEntries(theirs[39].Sum, theirs[40:])
-	h.append(0, mine, protocol.HardState{Term: 1, Commit: 40}, true)
+	h.append(0, mine, protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 40}, true)
 	h.installed(theirs, 100)
 	h.startAgain()
 	if h.restored.Applied != 100 || h.rec.LogTerms.PrevIndex != 100 || h.rec.LogTerms.LastIndex() != 100 || h.rec.State.Term != 2 {
@@ -258,7 +258,7 @@ func TestCheckpointThatContradictsCommittedEntries(t *testing.T) {
 	h := newHome(t, flat, 1)
 	h.must(h.start())
 	mine, theirs := history(1, 150, 1), history(2, 200, 1)
-	h.append(0, mine, protocol.HardState{Term: 1, Commit: 140}, true)
+	h.append(0, mine, protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 140}, true)
 	h.installed(theirs, 100)
 	h.close()
 	h.wantError(h.start(), protocol.ErrCorrupt)
@@ -370,8 +370,8 @@ func TestCheckpointTellsTheConfiguration(t *testing.T) {
 	h.must(h.start())
 	all := history(1, 120, 1)
 	d := describe(all, 100)
-	h.must(h.log.Reset(storage.Begin{Index: 100, Term: 1, Sum: d.LogSum, Configuration: configuration}, protocol.HardState{Term: 1, Commit: 100}))
-	h.append(100, all[100:], protocol.HardState{Term: 1, Commit: 120}, true)
+	h.must(h.log.Reset(storage.Begin{Index: 100, Term: 1, Sum: d.LogSum, Configuration: configuration}, protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 100}))
+	h.append(100, all[100:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 120}, true)
 	h.installed(all, 100)
 	h.startAgain()
 	at, known := h.rec.Configurations.At(h.restored.Applied)
@@ -437,7 +437,7 @@ func TestDamagedLogIsNotStarted(t *testing.T) {
 
 type damaged struct{ storage.Log }
 
-func (d damaged) Recovered() storage.Opened {
+func (d damaged) Opened() storage.Opened {
 	return storage.Opened{Damage: &storage.Damage{Text: "a test says so"}}
 }
 

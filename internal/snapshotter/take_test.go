@@ -69,7 +69,7 @@ func TestRestartCostsOneFullCheckpoint(t *testing.T) {
 	h.replay()
 	store := &counting{CheckpointStore: h.store}
 	for k := 180; k < 405; k++ {
-		h.append(protocol.Index(k), all[k:k+1], protocol.HardState{Term: 1, Commit: protocol.Index(k + 1)}, true)
+		h.append(protocol.Index(k), all[k:k+1], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: protocol.Index(k + 1)}, true)
 		h.machine.Apply(all[k:k+1], nil)
 		if e := &all[k]; e.Kind == protocol.EntryCheckpoint {
 			_, err := snapshotter.Take(ctx, store, h.machine.Snapshot(), describe(all, e.Index))
@@ -90,7 +90,7 @@ func TestFailedTakeMakesTheNextOneFull(t *testing.T) {
 	each(t, func(t *testing.T, h *home) {
 		all := history(13, 270, 1)
 		h.grow(all[:199])
-		h.append(199, all[199:200], protocol.HardState{Term: 1, Commit: 200}, true)
+		h.append(199, all[199:200], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 200}, true)
 		h.machine.Apply(all[199:200], nil)
 		over, cancel := context.WithCancel(ctx)
 		cancel()
@@ -128,7 +128,7 @@ func TestDamagedBaseIsGivenUp(t *testing.T) {
 		t.Errorf("%d incremental ones and %d full ones were begun, want one and one", store.incremental, store.full)
 	}
 	h.wantKept(150, 100)
-	h.append(120, all[120:], protocol.HardState{Term: 1, Commit: 160}, true)
+	h.append(120, all[120:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 160}, true)
 	h.startAgain()
 	h.replay()
 	h.wantState(all)
@@ -164,7 +164,7 @@ func TestFullDiskCostsOneCheckpoint(t *testing.T) {
 	h.must(h.start())
 	all := history(15, 220, 1)
 	h.grow(all[:149])
-	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 220}, true)
+	h.append(149, all[149:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 220}, true)
 	h.machine.Apply(all[149:150], nil)
 	h.disk.SetCapacity(1)
 	_, err := snapshotter.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
@@ -185,7 +185,7 @@ func TestFailedDiskWhileTaking(t *testing.T) {
 	h.must(h.start())
 	all := history(16, 220, 1)
 	h.grow(all[:149])
-	h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 220}, true)
+	h.append(149, all[149:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 220}, true)
 	h.machine.Apply(all[149:150], nil)
 	h.disk.Fail(vfs.OpSync, 1, nil)
 	_, err := snapshotter.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
@@ -206,7 +206,7 @@ func TestTakingCrashesAtEveryStep(t *testing.T) {
 		h := newHome(t, flat, uint64(n))
 		h.must(h.start())
 		h.grow(all[:149])
-		h.append(149, all[149:], protocol.HardState{Term: 1, Commit: 250}, true)
+		h.append(149, all[149:], protocol.HardState{Term: 1, Vote: protocol.MemberID{1}, Commit: 250}, true)
 		h.machine.Apply(all[149:150], nil)
 		h.disk.StopAfter(n)
 		_, err := snapshotter.Take(ctx, h.store, h.machine.Snapshot(), describe(all, 150))
