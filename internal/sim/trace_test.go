@@ -13,7 +13,7 @@ var updateFlag = flag.Bool("update", false, "rewrite the golden traces; read the
 
 // TestFilm looks at every kind of line once, with the members' signs as they
 // would be.
-func TestFilm(t *testing.T) {
+func TestTrace(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		messages, colors bool

@@ -68,7 +68,10 @@ func (l *Log) read() (*replay, folder, error) {
 	if err == nil && r.damage != nil {
 		// [S] A damaged log says how far it had come before it is written anew, and
 		// what a failed sync has left in memory no later one writes: from the disk.
+		// What was synced and not noted yet counts: others have seen it, and would
+		// take the directory for an older copy.
 		for _, s := range r.segments {
+			_ = s.file.Sync() // what it does not write is not read
 			vfs.Uncached(s.file)
 			s.file.Close()
 		}
@@ -85,6 +88,7 @@ func (l *Log) read() (*replay, folder, error) {
 	}
 	l.takeOver(r)
 	if l.damaged != nil {
+		l.lasting.Store(uint64(l.durableSequence))
 		survey(l, r)
 	}
 	return r, f, nil
