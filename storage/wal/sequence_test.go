@@ -104,3 +104,24 @@ func TestLostAcknowledgedRecordShowsInTheSequence(t *testing.T) {
 		t.Errorf("the member says %d without what it had when it said %d", got, told)
 	}
 }
+
+// [S] A log that is found damaged says what was synced although no note says so yet:
+// others have seen it, and would take the directory for an older copy.
+func TestDamagedLogSaysWhatWasSyncedAndNotNoted(t *testing.T) {
+	l := newLab(t, 7)
+	l.append(0, 3, 100, 1)
+	l.sync()
+	l.must(l.log.Settle())
+	l.append(3, 2, 100, 1)
+	l.sync()
+	told := l.log.DurableSequence()
+	l.kill()
+	l.rot(l.find(2), true)
+	l.open()
+	if l.log.Opened().Damage == nil {
+		t.Fatal("the log is not damaged")
+	}
+	if got := l.log.Opened().Sequence; got != told {
+		t.Errorf("the damaged log says %d, it has said %d", got, told)
+	}
+}
