@@ -24,22 +24,27 @@ import (
 func variables(command string, flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
 		name := []string{variablePrefix + strings.ToUpper(command+"_"+strings.ReplaceAll(f.Names()[0], "-", "_"))}
-		switch f := f.(type) {
-		case *cli.StringFlag:
-			f.EnvVars = name
-		case *cli.IntFlag:
-			f.EnvVars = name
-		case *cli.Uint64Flag:
-			f.EnvVars = name
-		case *cli.Float64Flag:
-			f.EnvVars = name
-		case *cli.BoolFlag:
-			f.EnvVars = name
-		case *cli.DurationFlag:
-			f.EnvVars = name
-		}
+		readFrom(f, name)
 	}
 	return flags
+}
+
+// readFrom has a flag read environment variables.
+func readFrom(f cli.Flag, names []string) {
+	switch f := f.(type) {
+	case *cli.StringFlag:
+		f.EnvVars = names
+	case *cli.IntFlag:
+		f.EnvVars = names
+	case *cli.Uint64Flag:
+		f.EnvVars = names
+	case *cli.Float64Flag:
+		f.EnvVars = names
+	case *cli.BoolFlag:
+		f.EnvVars = names
+	case *cli.DurationFlag:
+		f.EnvVars = names
+	}
 }
 
 // addrVariable says whom commands talk to that are not told by --addr.

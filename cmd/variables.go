@@ -56,29 +56,11 @@ func emptied(app *cli.App, c *cli.Command) (known []string) {
 			known = append(known, name)
 			if text, set := os.LookupEnv(name); set && text == "" {
 				fmt.Fprintf(app.ErrWriter, "starling: the environment variable %s is empty, and counts as not set\n", name)
-				unread(f)
+				readFrom(f, nil)
 			}
 		}
 	}
 	return known
-}
-
-// unread has a flag read no variable.
-func unread(f cli.Flag) {
-	switch f := f.(type) {
-	case *cli.StringFlag:
-		f.EnvVars = nil
-	case *cli.IntFlag:
-		f.EnvVars = nil
-	case *cli.Uint64Flag:
-		f.EnvVars = nil
-	case *cli.Float64Flag:
-		f.EnvVars = nil
-	case *cli.BoolFlag:
-		f.EnvVars = nil
-	case *cli.DurationFlag:
-		f.EnvVars = nil
-	}
 }
 
 // meant returns the variable, of some that begin with a prefix, that one with another name
