@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 )
 
 // open returns a cluster that is closed at the end of the test.
@@ -242,28 +242,8 @@ func TestAWatchAtAPassiveMissesNothing(t *testing.T) {
 	}
 }
 
-// twoFreePorts returns an address whose port and the next one nobody has.
-func twoFreePorts(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		port := l.Addr().(*net.TCPAddr).Port
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		if err == nil {
-			next.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no two free ports")
-	return ""
-}
-
 func TestAClusterWithDirectoriesComesBack(t *testing.T) {
-	cfg := starling.LocalConfig{Actives: 2, Dir: t.TempDir(), Bind: twoFreePorts(t), HTTP: "127.0.0.1:0"}
+	cfg := starling.LocalConfig{Actives: 2, Dir: t.TempDir(), Bind: freeport.Addresses(t, 2)[0], HTTP: "127.0.0.1:0"}
 	for round := range 2 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		c, err := starling.OpenLocal(ctx, cfg)

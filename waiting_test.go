@@ -3,25 +3,16 @@ package starling_test
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 )
 
 // A member that waits for its cluster serves HTTP already, and says where.
 func TestMemberThatWaitsSaysWhereItsHTTPIs(t *testing.T) {
-	var free []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		free = append(free, l.Addr().String())
-		_ = l.Close()
-	}
+	free := freeport.Addresses(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	ended := make(chan error, 1)
 	go func() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func TestBadInputOfAMember(t *testing.T) {
 		refused(t, newAgent(t, "a1", "passive", "--join", first.addr), exitRefused, `"a1" is in use`, "--name")
 	})
 	t.Run("join to nobody", func(t *testing.T) {
-		nobody := freeAddress(t)
+		nobody := freeport.Address(t)
 		refused(t, newAgent(t, "b1", "passive", "--join", nobody, "--start-timeout", "1s"), exitUnavailable, nobody, "--join")
 	})
 	t.Run("garbage and oversize frames", func(t *testing.T) { garbage(t, first.addr) })
@@ -291,7 +292,7 @@ func TestAnInterruptEndsAMemberThatWaits(t *testing.T) {
 		t.Skip("-short: starts processes")
 	}
 	// A member that waits for a cluster that is not there.
-	a := newAgent(t, "a1", "active", "--join", freeAddress(t))
+	a := newAgent(t, "a1", "active", "--join", freeport.Address(t))
 	a.start()
 	eventually(t, 30*time.Second, func() error {
 		if !strings.Contains(a.log.String(), "the start waits for its cluster") {

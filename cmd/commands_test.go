@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 )
 
 func TestTheFirstSignalStopsGracefullyTheSecondAtOnce(t *testing.T) {
@@ -119,7 +120,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 	fails(t, exitUsage, "goes with", "map", "get", addr, "--no-forwarding", "colors", "sky")
 	fails(t, exitUnavailable, "0s was asked for", "map", "get", addr, "--consistency", "stale=0", "--no-forwarding", "colors", "sky")
 	fails(t, exitUsage, "--output takes", "map", "get", addr, "-o", "xml", "colors", "sky")
-	fails(t, exitUnavailable, "no member answers", "status", "--addr", freeAddress(t))
+	fails(t, exitUnavailable, "no member answers", "status", "--addr", freeport.Address(t))
 	fails(t, exitUsage, "host:port", "status", "--addr", "nonsense")
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 )
 
 // runVariable makes this test binary the command itself, so that tests have
@@ -75,7 +75,7 @@ func (s *syncBuffer) String() string {
 // newAgent returns an agent that is not started, with a directory and ports of
 // its own.
 func newAgent(t *testing.T, name, role string, more ...string) *agent {
-	a := &agent{t: t, name: name, addr: freeAddress(t), http: freeAddress(t), log: new(syncBuffer)}
+	a := &agent{t: t, name: name, addr: freeport.Address(t), http: freeport.Address(t), log: new(syncBuffer)}
 	a.args = append([]string{"agent", "--name", name, "--role", role, "--dir", filepath.Join(t.TempDir(), name),
 		"--bind", a.addr, "--http", a.http}, more...)
 	t.Cleanup(func() {
@@ -135,26 +135,6 @@ func (a *agent) wait() int {
 	code := a.process.ProcessState.ExitCode()
 	a.process = nil
 	return code
-}
-
-// freeAddress returns a loopback address whose port nobody has, TCP and UDP.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		u, err := net.ListenPacket("udp", addr)
-		l.Close()
-		if err == nil {
-			u.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // status asks a member for its status.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
@@ -68,7 +69,7 @@ func testRegistry(t *testing.T) *resources.Registry {
 func (c *cluster) start(name string, role protocol.Role, change ...func(*Config)) *Member {
 	c.t.Helper()
 	cfg := Config{
-		Config:   config.Config{Name: name, Bind: "127.0.0.1:0", Role: role, Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond},
+		Config:   config.Config{Name: name, Bind: freeport.Address(c.t), Role: role, Election: 150 * time.Millisecond, Heartbeat: 50 * time.Millisecond},
 		Security: security.Plaintext(), Registry: testRegistry(c.t), SegmentBytes: 1 << 20,
 	}
 	if c.first == "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sim/awkward"
@@ -206,7 +207,7 @@ func TestDigestsAreEqualWhateverAProcessDidBefore(t *testing.T) {
 	}
 	m := c.start("a1", protocol.RoleActive, compacting, in(c.dir()), func(cfg *Config) { cfg.Registry, cfg.Actives = registry, 3 })
 	child := func(name string, role protocol.Role, spoil bool) childConfig {
-		return childConfig{Name: name, Dir: filepath.Join(c.dir(), name), Bind: "127.0.0.1:0", Join: []string{m.Addr()}, Role: role, Spoil: spoil}
+		return childConfig{Name: name, Dir: filepath.Join(c.dir(), name), Bind: freeport.Address(t), Join: []string{m.Addr()}, Role: role, Spoil: spoil}
 	}
 	third := child("a3", protocol.RoleActive, false)
 	killSecond, killThird := c.child(child("a2", protocol.RoleActive, true)), c.child(third)

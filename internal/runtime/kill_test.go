@@ -17,6 +17,7 @@ import (
 
 	"github.com/starlinghq/starling/internal/client"
 	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
@@ -119,7 +120,7 @@ func TestKilledWhileInstalling(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	late := childConfig{Name: "late", Dir: filepath.Join(c.dir(), "late"), Bind: "127.0.0.1:0", Join: []string{m.Addr()}, Role: protocol.RolePassive}
+	late := childConfig{Name: "late", Dir: filepath.Join(c.dir(), "late"), Bind: freeport.Address(t), Join: []string{m.Addr()}, Role: protocol.RolePassive}
 	under := 0
 	for round := range 3 {
 		before := m.Status().Applied
@@ -171,7 +172,7 @@ func TestKilledWhileTaking(t *testing.T) {
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	caller := c.client(c.members["a1"])
-	third := childConfig{Name: "third", Dir: filepath.Join(c.dir(), "third"), Bind: "127.0.0.1:0", Join: []string{c.members["a1"].Addr()}, Role: protocol.RolePassive}
+	third := childConfig{Name: "third", Dir: filepath.Join(c.dir(), "third"), Bind: freeport.Address(t), Join: []string{c.members["a1"].Addr()}, Role: protocol.RolePassive}
 	for round := range 3 {
 		kill := c.child(third)
 		c.eventually("it takes checkpoints", func() error {

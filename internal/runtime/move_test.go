@@ -3,33 +3,12 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/protocol"
 )
-
-// elsewherePort is an address of this machine that nobody listens at.
-func elsewherePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err == nil {
-			_ = u.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free for TCP and UDP")
-	return ""
-}
 
 // located waits until the configuration of every member says where every voter
 // is, and nobody is noted to be elsewhere.
@@ -119,7 +98,7 @@ func TestConfigurationFollowsAllVotersAtOnce(t *testing.T) {
 	for _, name := range voters {
 		cfg := c.configs[name]
 		for cfg.Bind == c.configs[name].Bind {
-			cfg.Bind = elsewherePort(t)
+			cfg.Bind = freeport.Address(t)
 		}
 		join = append(join, cfg.Bind)
 	}

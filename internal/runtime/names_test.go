@@ -15,6 +15,7 @@ import (
 
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/config"
+	"github.com/starlinghq/starling/internal/dev/freeport"
 	"github.com/starlinghq/starling/internal/security"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -65,7 +66,7 @@ func TestAnOwnNameThatMeansNothingIsWaitedFor(t *testing.T) {
 	c := newCluster(t)
 	n := &names{means: map[string]string{"a1.test": "127.0.0.1"}}
 	c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) {
-		cfg.Bind, cfg.Actives, cfg.resolve = elsewherePort(t), 1, n.resolve
+		cfg.Bind, cfg.Actives, cfg.resolve = freeport.Address(t), 1, n.resolve
 		cfg.Advertise, cfg.Insecure = named("a1", cfg.Bind), true
 	})
 	cfg := c.configs["a1"]
@@ -106,7 +107,7 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 	for _, name := range all {
 		n.set(name+".test", "127.0.0.1")
 		c.start(name, protocol.RoleActive, in(c.dir()), func(cfg *Config) {
-			cfg.Bind, cfg.resolve = elsewherePort(t), n.resolve
+			cfg.Bind, cfg.resolve = freeport.Address(t), n.resolve
 			cfg.Advertise, cfg.Insecure = named(name, cfg.Bind), true
 			if len(cfg.Join) > 0 {
 				_, port, _ := net.SplitHostPort(c.members["a1"].Addr())
@@ -165,7 +166,7 @@ func TestNamesStayAndAllNumbersChange(t *testing.T) {
 func TestAMemberThatNobodyReachesSaysSo(t *testing.T) {
 	c := newCluster(t)
 	c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
-	wrong := elsewherePort(t)
+	wrong := freeport.Address(t)
 	cfg := c.configs["a1"]
 	cfg.Name, cfg.Dir, cfg.Role, cfg.Bootstrap = "p1", "", protocol.RolePassive, false
 	cfg.Bind, cfg.Advertise, cfg.Join = "127.0.0.1:0", wrong, []string{c.members["a1"].Addr()}
@@ -198,7 +199,7 @@ func TestAMemberThatNobodyReachesSaysSo(t *testing.T) {
 // has been heard that starts meanwhile.
 func TestWhoAnswersIsHeardWhileNamesAreLookedUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	later := elsewherePort(t)
+	later := freeport.Address(t)
 	var calls atomic.Int64
 	hangs, heard := make(chan struct{}), make(chan struct{})
 	cfg := Config{
@@ -248,7 +249,7 @@ func TestANameThatCannotBeReachedBeginsNoCluster(t *testing.T) {
 	for _, number := range []string{"0.0.0.0", "::", ""} {
 		dir, n := t.TempDir(), &names{means: map[string]string{"a1.test": number}}
 		m, err := Open(t.Context(), Config{
-			Config:   config.Config{Name: "a1", Dir: dir, Bind: "127.0.0.1:0", Advertise: "a1.test:7600", Insecure: true, Bootstrap: true},
+			Config:   config.Config{Name: "a1", Dir: dir, Bind: freeport.Address(t), Advertise: "a1.test:7600", Insecure: true, Bootstrap: true},
 			Security: security.Plaintext(), Registry: testRegistry(t), resolve: n.resolve,
 		})
 		if err == nil {

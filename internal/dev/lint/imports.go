@@ -52,6 +52,8 @@ var table = []row{
 	{dir: "internal/dev/valuetest", bare: true},
 	// It makes system calls of processes fail, for tests.
 	{dir: "internal/dev/strace", bare: true},
+	// It gives tests ports.
+	{dir: "internal/dev/freeport", bare: true},
 	{dir: "internal/notation", tests: anything},
 	{dir: "internal/state"},
 	{dir: "resources/...", allow: []string{"internal/state", "internal/value", "internal/notation"}, tests: anything},

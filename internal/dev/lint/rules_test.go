@@ -353,6 +353,7 @@ func f() {
 }
 `)},
 	{"sockets", "by the one who may", one("internal/security/a.go", "package security\nimport \"net\"\nvar d net.Dialer\n")},
+	{"sockets", "for tests", one("internal/dev/bench/a.go", "package bench\nimport \"net\"\nvar d net.Dialer\n")},
 	{"sockets", "in a test", one("internal/web/a_test.go", "package web\nimport \"net\"\nvar listen = net.Listen\n")},
 }
 
