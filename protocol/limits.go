@@ -74,9 +74,9 @@ const (
 	// CheckpointsMax limits the checkpoints that a HAVE names: the two that a
 	// member keeps, and two that it still has because somebody fetches them.
 	CheckpointsMax = 4
-	// ManifestBytesMax and ChunkBytesMax limit an encoded description of a
-	// checkpoint and one chunk of its content; ChunkNumbersMax limits how many
-	// chunks one message asks for.
+	// ManifestBytesMax and ChunkBytesMax limit an encoded manifest of a checkpoint and
+	// one chunk of its content; ChunkNumbersMax limits how many chunks one message asks
+	// for.
 	ManifestBytesMax = 3 << 20
 	ChunkBytesMax    = 1 << 20
 	ChunkNumbersMax  = 64

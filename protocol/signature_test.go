@@ -18,7 +18,7 @@ func unsigned() []Message {
 		&Have{Applied: 1, FreshKnown: true, FreshIndex: 3, FreshAge: 4},
 		&Have{Applied: 1, Diverged: 5},
 		&SumAnswer{Index: 1, Known: true, Sum: LogSum{1, 2}},
-		&Manifest{Manifest: []byte("description")},
+		&Manifest{Manifest: []byte("manifest")},
 	}
 }
 

@@ -4,7 +4,7 @@
 //
 // Whom to ask for which chunks, how many at a time, and who is left alone because it was
 // silent or gave wrong bytes, gossip knows. The store says which chunks it lacks, and
-// verifies each against the description; it resumes what an earlier run has of a
+// verifies each against the manifest; it resumes what an earlier run has of a
 // checkpoint. This package keeps the two in step: the owner carries the Steps out, in
 // order, and says how each went.
 package install
