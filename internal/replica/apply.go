@@ -176,7 +176,7 @@ func (r *Replica) Applied(now protocol.Instant, done Applied) {
 			r.reads.serve()
 		}
 	}
-	if r.digests.healed() {
+	if r.audit.healed() {
 		r.apply.tellFit(now)
 		r.checkpoints.offer(now)
 	}

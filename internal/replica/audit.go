@@ -12,9 +12,9 @@ const (
 	// digestsKept is of how many checkpoint entries a member knows the digest that its state
 	// had there: enough for one that is a few checkpoints behind to ask.
 	digestsKept = 16
-	// roundsKept bounds the indexes in question at a time: one is compared, and
+	// pollsKept bounds the indexes in question at a time: one is compared, and
 	// a checkpoint that is offered meanwhile is another.
-	roundsKept = 4
+	pollsKept = 4
 	// digestPause is between two questions to a member that has not answered
 	// or does not know yet, digestPatience how long an answer is sought.
 	digestPause, digestPatience = time.Second, time.Minute
@@ -49,9 +49,9 @@ type auditing struct {
 		acquitted(now protocol.Instant)
 	}
 
-	own    []digestAt // of the states here, oldest first; at most digestsKept
-	right  []digestAt // what majorities have said, likewise
-	rounds []poll     // oldest first; at most roundsKept
+	own   []digestAt // of the states here, oldest first; at most digestsKept
+	right []digestAt // what majorities have said, likewise
+	polls []poll     // oldest first; at most pollsKept
 
 	// disputed says, for the status, why this state is in doubt while nobody
 	// acts: of disputedAt, the newest such index.
@@ -116,8 +116,8 @@ func keepDigest(list []digestAt, x digestAt) []digestAt {
 // about it already.
 func (d *auditing) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, digestAt{i, digest})
-	if k := slices.IndexFunc(d.rounds, func(x poll) bool { return x.index == i }); k >= 0 {
-		d.compareReports(now, &d.rounds[k])
+	if k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i }); k >= 0 {
+		d.compareReports(now, &d.polls[k])
 		d.conclude(now, i)
 	}
 }
@@ -161,7 +161,7 @@ func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]b
 		if r.checkpoints.entryAt == i {
 			r.checkpoints.digest = digest // a leader tells it in the next checkpoint entry
 		}
-		r.digests.recounted(now, i, digest)
+		r.audit.recounted(now, i, digest)
 	}
 	r.pump(now)
 }
@@ -176,15 +176,15 @@ func (d *auditing) recounted(now protocol.Instant, i protocol.Index, digest [16]
 
 // poll returns what is said of an index, made if need be.
 func (d *auditing) poll(i protocol.Index) *poll {
-	k := slices.IndexFunc(d.rounds, func(x poll) bool { return x.index == i })
+	k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i })
 	if k < 0 {
-		if len(d.rounds) == roundsKept {
-			d.rounds = slices.Delete(d.rounds, 0, 1)
+		if len(d.polls) == pollsKept {
+			d.polls = slices.Delete(d.polls, 0, 1)
 		}
-		d.rounds = append(d.rounds, poll{index: i})
-		k = len(d.rounds) - 1
+		d.polls = append(d.polls, poll{index: i})
+		k = len(d.polls) - 1
 	}
-	return &d.rounds[k]
+	return &d.polls[k]
 }
 
 // ask begins to ask the actives for their digests at an index.
@@ -210,8 +210,8 @@ func (d *auditing) askAgain(now protocol.Instant, x *poll) {
 
 // tick asks again, and gives up what has been asked for long enough.
 func (d *auditing) tick(now protocol.Instant) {
-	for k := range d.rounds {
-		x := &d.rounds[k]
+	for k := range d.polls {
+		x := &d.polls[k]
 		switch {
 		case !x.asking || now < x.next:
 		case now >= x.until:
@@ -225,8 +225,8 @@ func (d *auditing) tick(now protocol.Instant) {
 
 // deadline is when tick has something to do.
 func (d *auditing) deadline(at protocol.Instant) protocol.Instant {
-	for k := range d.rounds {
-		if x := &d.rounds[k]; x.asking {
+	for k := range d.polls {
+		if x := &d.polls[k]; x.asking {
 			at = min(at, x.next)
 		}
 	}
@@ -248,7 +248,7 @@ func (d *auditing) onDigestQuestion(now protocol.Instant, from protocol.MemberID
 
 // onDigestAnswer takes what an active has at an index.
 func (d *auditing) onDigestAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
-	if a.Known && slices.ContainsFunc(d.rounds, func(x poll) bool { return x.index == a.Index }) {
+	if a.Known && slices.ContainsFunc(d.polls, func(x poll) bool { return x.index == a.Index }) {
 		d.onReport(now, from, a.Index, a.Digest)
 	}
 }

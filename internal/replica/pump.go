@@ -179,8 +179,8 @@ func (r *Replica) fell(now, again protocol.Instant) {
 	r.install.retryAt = max(r.install.retryAt, again)
 	r.reads.failWith(r.standing.notServing())
 	r.apply.tellFit(now)
-	r.digests.lookBack(r.checkpoints.kept)
-	r.digests.giveUpBad(r.checkpoints.kept)
+	r.audit.lookBack(r.checkpoints.kept)
+	r.audit.giveUpBad(r.checkpoints.kept)
 	r.checkpoints.offer(now)
 }
 

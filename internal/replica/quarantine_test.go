@@ -205,7 +205,7 @@ func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
 		p.says(3, 10, 7)
 		d := described(rec, 5, 2)
 		d.Digest = [16]byte{1}
-		p.r.digests.right = keepDigest(p.r.digests.right, digestAt{5, d.Digest})
+		p.r.audit.right = keepDigest(p.r.audit.right, digestAt{5, d.Digest})
 		p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, false)
 		p.r.pump(p.now)
 		if e := p.r.Effects(); len(e.Install) != 1 || e.Install[0].Begin == nil {
@@ -270,7 +270,7 @@ func TestBatchWhoseMarkConvictsAnswersNobody(t *testing.T) {
 		{Index: 19, Term: 2, Kind: protocol.EntryCommand},
 		{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 15, Digest: [16]byte{7}})},
 	}
-	x := p.r.digests.poll(15)
+	x := p.r.audit.poll(15)
 	x.reports = []digestReport{{id(2), [16]byte{7}}, {id(3), [16]byte{7}}}
 	p.r.log.applied, p.applied = 18, 18
 	p.r.apply.flights = []flight{{entries: late}}
@@ -307,7 +307,7 @@ func TestStateInDoubtAsksAgainAtEveryOffer(t *testing.T) {
 			p.asked = nil
 			d := described(rec, 5, 2)
 			d.Digest = [16]byte{9}
-			p.r.digests.right = keepDigest(p.r.digests.right, digestAt{5, [16]byte{1}}) // it is refused
+			p.r.audit.right = keepDigest(p.r.audit.right, digestAt{5, [16]byte{1}}) // it is refused
 			p.r.install.offered(p.now, &protocol.ManifestOffer{From: id(2), Manifest: storage.EncodeManifest(d)}, true)
 			p.r.pump(p.now)
 			p.serve()

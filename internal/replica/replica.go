@@ -95,7 +95,7 @@ type Replica struct {
 	policy            policyState
 
 	checkpoints checkpoints
-	digests     auditing
+	audit       auditing
 	install     installation
 	behind      behind
 	transferees transferees
@@ -129,7 +129,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Opened, restored OpenedSt
 	r.log.applied = restored.Applied
 	r.log.handed = r.log.applied
 	r.checkpoints.start(now, restored)
-	r.digests.start(restored)
+	r.audit.start(restored)
 	rec.LastTime = max(rec.LastTime, restored.Time)
 	r.disk.written = rec.LogTerms.LastIndex()
 	r.ids.run = cfg.Run
@@ -169,10 +169,10 @@ func connect(r *Replica) {
 	u.repairing.ground, u.repairing.places, u.repairing.disk = g, u, &r.disk
 	r.feeding = feeding{ground: g, reads: &r.fetches, places: u, room: &r.transferees, checkpoints: &r.checkpoints, gossip: r.gossip}
 	c := &r.checkpoints
-	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.transferees, &r.digests, r.gossip
-	r.digests.ground, r.digests.install, r.digests.joint = g, &r.install, r
+	c.ground, c.disk, c.room, c.audit, c.gossip = g, &r.disk, &r.transferees, &r.audit, r.gossip
+	r.audit.ground, r.audit.install, r.audit.joint = g, &r.install, r
 	r.install = installation{
-		ground: g, who: &r.hearing, checkpoints: c, audit: &r.digests, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
+		ground: g, who: &r.hearing, checkpoints: c, audit: &r.audit, places: u, apply: &r.apply, disk: &r.disk, behind: &r.behind, gossip: r.gossip,
 	}
 	r.behind.ground, r.behind.install, r.behind.gossip = g, &r.install, r.gossip
 	r.aheads.ground, r.aheads.gossip = g, r.gossip
@@ -214,7 +214,7 @@ func (r *Replica) Tick(now protocol.Instant) {
 	r.commands.askAfter(now)
 	r.membershipChanges.transferred(now)
 	r.reads.expire(now)
-	r.digests.tick(now)
+	r.audit.tick(now)
 	r.lead(now)
 	r.behind.look(now, r.checkpoints.distance)
 	r.unreadable.tick(now)
@@ -250,7 +250,7 @@ func (r *Replica) Deadline() protocol.Instant {
 	if r.log.leads() {
 		d = min(d, r.policy.next)
 	}
-	return r.digests.deadline(d)
+	return r.audit.deadline(d)
 }
 
 // SetPeers says which other members are alive, in any order.
@@ -278,9 +278,9 @@ func (r *Replica) Receive(now protocol.Instant, from protocol.MemberID, m protoc
 	case *protocol.Formats:
 		r.formats.onFormats(from, m)
 	case *protocol.DigestQuestion:
-		r.digests.onDigestQuestion(now, from, m)
+		r.audit.onDigestQuestion(now, from, m)
 	case *protocol.DigestAnswer:
-		r.digests.onDigestAnswer(now, from, m)
+		r.audit.onDigestAnswer(now, from, m)
 	case *protocol.Repair:
 		r.unreadable.repairing.Receive(now, from, m)
 	case *protocol.Forward:

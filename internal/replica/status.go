@@ -102,7 +102,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.LevelReason = r.formats.reason
 	}
 	s.Cramped = r.transferees.lacks()
-	s.Disputed, s.Ahead = r.digests.disputed, r.aheads.now()
+	s.Disputed, s.Ahead = r.audit.disputed, r.aheads.now()
 	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()
 	s.Unknown = r.unknown.list()
 	s.Fresh = FreshOf(r, now)

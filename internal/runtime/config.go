@@ -48,7 +48,7 @@ type Config struct {
 
 	// spaceReserve is the free space that checkpoints leave; 0: see reserve. Tests have a disk that is full for them alone.
 	spaceReserve uint64
-	// logDisk is what the log and the books lie on; nil: the operating system's file
+	// logDisk is what the log and what is remembered of others lie on; nil: the operating system's file
 	// system. Tests have one that fails.
 	logDisk vfs.FS
 	// behindBytes and pinBytes are replica.Config's, chunkBytes the store's least

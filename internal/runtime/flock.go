@@ -34,7 +34,7 @@ func (m *Member) lookAround() {
 	var voters voterWatch
 	unreachedSaid := false
 	for {
-		m.books.open()
+		m.remembered.open()
 		m.syncs.look(m)
 		alarm.look(m, time.Now())
 		crowd.look(m, time.Now())

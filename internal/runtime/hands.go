@@ -62,7 +62,7 @@ func (m *Member) noted(n *member.Note, took time.Duration) {
 		m.logger.Error("a checkpoint is damaged", "index", n.Index, "err", n.Err)
 	case n.Doing == member.ReadingOf:
 	case n.Err != nil:
-		m.books.fails(m.logger, m.clock.Now(), string(n.Doing), "index", n.Index, "err", n.Err)
+		m.remembered.fails(m.logger, m.clock.Now(), string(n.Doing), "index", n.Index, "err", n.Err)
 	case n.Doing == member.Taking:
 		m.logger.Debug("checkpoint taken", "index", n.Index, "took", took)
 	}

@@ -73,9 +73,9 @@ type applying struct {
 // care watches what the member stands on: the room on its disk, its directory, and what
 // it has to write down about others.
 type care struct {
-	guard    guard
-	premises premises
-	books    remembered
+	guard      guard
+	premises   premises
+	remembered remembered
 }
 
 // display is what the loop shows to all who do not ask it.

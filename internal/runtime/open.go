@@ -50,7 +50,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 		repairer: newRepairer(),
 		display:  display{announcing: make(chan struct{}, 1)},
 		syncs:    newSyncWatch(cfg.activeConfig().Election),
-		care:     care{books: remembered{wake: make(chan struct{}, 1)}},
+		care:     care{remembered: remembered{wake: make(chan struct{}, 1)}},
 	}
 	m.dirs = newDirectories(m)
 	m.barred, m.accepts, m.ended = &m.dirs.barred, m.takes, m.stopped
@@ -254,7 +254,7 @@ func (m opening) start(tcp net.Listener, udp net.PacketConn) error {
 	m.source.led.Store(int64(m.clock.Now()))
 	for _, work := range []func(){
 		m.writeLog, func() { m.repairs.answer(m.Member) }, m.lookAround,
-		func() { m.repairer.run(m.Member) }, func() { lookForStrangers(m.Member) }, func() { m.books.keep(m.Member) }, func() { m.server.Serve(tcp) },
+		func() { m.repairer.run(m.Member) }, func() { lookForStrangers(m.Member) }, func() { m.remembered.keep(m.Member) }, func() { m.server.Serve(tcp) },
 	} {
 		m.workers.Go(work)
 	}

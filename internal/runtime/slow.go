@@ -90,28 +90,28 @@ type remembered struct {
 }
 
 // open wakes the goroutine.
-func (b *remembered) open() {
+func (r *remembered) open() {
 	select {
-	case b.wake <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// kept says in the log that a book cannot be written, and that it can again.
-func (b *remembered) kept(m *Member, what string, err error) {
+// kept says in the log that one of the files cannot be written, and that it can again.
+func (r *remembered) kept(m *Member, what string, err error) {
 	cannot := "cannot remember " + what
 	if err != nil {
-		b.fails(m.logger, m.clock.Now(), cannot, "err", err)
+		r.fails(m.logger, m.clock.Now(), cannot, "err", err)
 	} else {
-		b.works(m.logger, m.clock.Now(), cannot, "can remember "+what+" again")
+		r.works(m.logger, m.clock.Now(), cannot, "can remember "+what+" again")
 	}
 }
 
 // keep is the goroutine.
-func (b *remembered) keep(m *Member) {
+func (r *remembered) keep(m *Member) {
 	for {
 		select {
-		case <-b.wake:
+		case <-r.wake:
 		case <-m.stop:
 			return
 		}
@@ -119,7 +119,7 @@ func (b *remembered) keep(m *Member) {
 			m.fail(err)
 			return
 		}
-		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, func(err error) { b.kept(m, "the addresses of the others", err) })
+		m.remember(m.swim.Remembered(), m.cfg.logDisk, m.cfg.Dir, func(err error) { r.kept(m, "the addresses of the others", err) })
 		m.dirs.noteWatermarks()
 		m.guard.look(m)
 	}

@@ -34,5 +34,5 @@ func (d *directories) saveWatermarks() {
 	if d.m.cfg.Dir == "" {
 		return
 	}
-	d.m.books.kept(d.m, "what was seen of the others' directories", d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir, d.m.clock.Now))
+	d.m.remembered.kept(d.m, "what was seen of the others' directories", d.seen.Keep(d.m.cfg.logDisk, d.m.cfg.Dir, d.m.clock.Now))
 }
