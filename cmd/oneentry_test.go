@@ -39,7 +39,7 @@ func TestASingleWriteIsOneEntry(t *testing.T) {
 		fmt.Fprintf(&input, "k%d\tv\n", i)
 	}
 	var one, imported uint64
-	for range 5 { // a membership change, or a mark, may come between
+	for range 5 { // a membership change, or a checkpoint entry, may come between
 		one = writes("", single...)
 		imported = writes(input.String(), "map import --format tab A imported")
 		if one == uint64(len(single)) && imported == lines+2 {

@@ -41,7 +41,7 @@ type Refusal struct {
 // refuses reads what it is asked to leave out: each has to be the command of a
 // resource type that is still in the log. All that are not are named at once.
 //
-// [S] Nothing else may be left out. Configurations, marks and the entries of a new
+// [S] Nothing else may be left out. Configurations, checkpoint entries and those of a new
 // leader call no code of types, and what is left out of a session's own entries takes
 // away everything that its clients did in it.
 func (r *recovery) refuses(log storage.Log, applied, last protocol.Index) (err error) {

@@ -193,7 +193,7 @@ func TestLeaderAloneConvictsNobody(t *testing.T) {
 		if len(p.asked) < 2 {
 			t.Fatalf("%v were asked, want the actives", p.asked)
 		}
-		p.wants("the leader's mark differs", false)
+		p.wants("the leader's checkpoint entry differs", false)
 		p.says(2, 10, 7)
 		p.wants("one active differs", false)
 		p.says(3, 10, 1)

@@ -149,7 +149,7 @@ func TestLeaderAsksForACheckpointWhenTheLogHasGrown(t *testing.T) {
 	}
 	m, err := protocol.DecodeCheckpointEntry(r.log.tail.slice(again[0].Index, again[0].Index)[0].Data)
 	if err != nil || m.Previous != d.Index || m.Digest != [16]byte{7} {
-		t.Errorf("the second mark says %+v, %v, want the digest at %d", m, err, d.Index)
+		t.Errorf("the second checkpoint entry says %+v, %v, want the digest at %d", m, err, d.Index)
 	}
 }
 
@@ -186,13 +186,13 @@ func TestLeaderWithoutAStateAsksForACheckpoint(t *testing.T) {
 	}
 	drive(t, r, now, 1)
 	if n := marks(); n != 0 {
-		t.Fatalf("%d marks before anybody could have offered a checkpoint", n)
+		t.Fatalf("%d checkpoint entries before anybody could have offered a checkpoint", n)
 	}
 	for want := range 2 {
 		*now = now.Add(checkpointEntryPause * r.cfg.Active.Election)
 		drive(t, r, now, 1)
 		if n := marks(); n != want+1 {
-			t.Errorf("%d marks, want %d", n, want+1)
+			t.Errorf("%d checkpoint entries, want %d", n, want+1)
 		}
 	}
 }
@@ -222,7 +222,7 @@ func TestCheckpointIsMadeForWhoHasLostItsState(t *testing.T) {
 			return n
 		}
 		if want := map[bool]int{false: 1}[kept]; marks(3) != want {
-			t.Errorf("a checkpoint is kept: %t: got %d marks, want %d", kept, marks(0), want)
+			t.Errorf("a checkpoint is kept: %t: got %d checkpoint entries, want %d", kept, marks(0), want)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (d *auditing) acquit(now protocol.Instant) {
 }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
-// where the majority disagreed on. Those below agreed with their leader's mark,
+// where the majority disagreed on. Those below agreed with their leader's entry,
 // and one that did not would be found again.
 func (d *auditing) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {

@@ -155,7 +155,7 @@ var tallyNames = [tallies]string{
 	countJoint: "joint configurations", countChangesAsked: "membership changes asked for", countPromotions: "promotions by hand", countDemotions: "demotions by hand",
 	countRemovals: "removals by hand", countSeveral: "changes of several seats", countLeaderRemoved: "leaders removed or demoted", countLeft: "members sent away", countActivated: "reserves called",
 	countMembershipChangesRefused: "changes and transfers refused", countTransfersAsked: "transfers asked for", countTransfers: "transfers to anybody", countFullHandOvers: "transfers by leaders without room", countNamedTransfers: "transfers to a named transferee",
-	countCheckpoints: "checkpoints taken", countCheckpointEntriesSkipped: "marks skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
+	countCheckpoints: "checkpoints taken", countCheckpointEntriesSkipped: "checkpoint entries skipped", countHeads: "heads of logs dropped", countInstalls: "checkpoints installed",
 	countInstallsResumed: "installations resumed", countChunks: "chunks added", countResets: "logs begun anew", countFromCheckpoint: "starts from a checkpoint",
 	countWiped: "disks wiped", countBitsFlipped: "bits flipped", countMisdirected: "pages misdirected", countDamageFound: "damage found at the start", countDamageHarmless: "damage that hit nothing",
 	countDamagedTogether: "several logs damaged at once", countDamagedAll: "all voters' logs damaged at once",

@@ -159,7 +159,7 @@ func (m *member) wanders(e *protocol.Entry, digest machine.Digest) (right bool) 
 	if e.Kind == protocol.EntryCheckpoint && !a.found {
 		a.entries++
 		if a.entries > checkpointEntriesMax {
-			m.s.fail(violated(RuleQuarantine, "the state of %s has been wrong for %d marks, and it does not know", m.name, a.entries))
+			m.s.fail(violated(RuleQuarantine, "the state of %s has been wrong for %d checkpoint entries, and it does not know", m.name, a.entries))
 		}
 	}
 	return false
