@@ -42,12 +42,11 @@ func (v Verdict) String() string {
 // and hands them to CatchUp: a member that was removed while it was away hears of
 // it from nobody else, because those who lead do not know it any more.
 func (m *Member) IsLeaderless(now protocol.Instant) bool {
-	m.advance(now)
 	patience := 2 * m.cfg.Election
 	if m.asked {
 		patience = m.cfg.Election
 	}
-	return m.state != StateLeader && m.now >= max(m.heard, m.led).Add(patience)
+	return m.state != StateLeader && now >= max(m.heard, m.led).Add(patience)
 }
 
 // CatchUp takes committed entries that came from the flock instead of a leader.
