@@ -225,8 +225,8 @@ func (l *Log) writeRecord(h *header, payload func([]byte) []byte) (int64, error)
 		invariant.Check(false, "a record of %d bytes, limit %d", h.length, payloadLimit)
 	}
 	size := h.size()
-	if need := size + h.kind.leaves(); l.at+need > l.current.size {
-		if err := l.rotate(need); err != nil {
+	if l.at+size+h.kind.leaves(l.current.size) > l.current.size {
+		if err := l.rotate(size + h.kind.leaves(l.options.SegmentBytes)); err != nil {
 			return 0, err
 		}
 	}

@@ -2,17 +2,22 @@ package wal
 
 import "github.com/starlinghq/starling/protocol"
 
-// reserveBytes is the end of each segment in which only votes, and notes of what is
-// durable, are written: 19 votes with their notes. On a disk without a free byte entries
-// wait for the next segment, and elections go on for so long.
-const reserveBytes = segmentAlign
+// The end of each segment is for votes, and notes of what is durable: one part in
+// reserveShare, reserveBytes at least. They hold 19 votes with their notes, and the default
+// segment's 64 KiB hold 315. On a disk without a free byte entries wait for the next
+// segment, and elections go on for so long.
+const (
+	reserveBytes = segmentAlign
+	reserveShare = 1024
+)
 
-// leaves returns how much of a segment a record of the kind leaves to those of others.
-func (k Kind) leaves() int64 {
+// leaves returns how much of a segment of a size a record of the kind leaves to those of
+// others.
+func (k Kind) leaves(size int64) int64 {
 	if k == KindState || k == KindEmpty {
 		return 0
 	}
-	return reserveBytes
+	return max(reserveBytes, size/reserveShare)
 }
 
 // WriteVote implements storage.Log. The record is one that only carries the hard state, as

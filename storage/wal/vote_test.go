@@ -12,16 +12,22 @@ import (
 // crampedLab is a log on a disk without a free byte, with an entry that waits for room.
 func crampedLab(t *testing.T, seed uint64) (l *lab, waiting func(protocol.HardState) error) {
 	t.Helper()
+	return crampedSegment(t, seed, smallSegment)
+}
+
+// crampedSegment is one with segments of a size.
+func crampedSegment(t *testing.T, seed uint64, bytes int64) (l *lab, waiting func(protocol.HardState) error) {
+	t.Helper()
 	l = newLab(t, seed)
 	l.log.Close()
-	l.options.PreallocatedMax = -1
+	l.options.PreallocatedMax, l.options.SegmentBytes = -1, bytes
 	l.open()
 	l.append(0, 1, 100, 1)
 	l.sync()
 	l.disk.SetCapacity(1)
 	for {
 		last := protocol.Index(len(l.entries))
-		entry := []protocol.Entry{{Index: last + 1, Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, 700)}}
+		entry := []protocol.Entry{{Index: last + 1, Term: 1, Kind: protocol.EntryCommand, Data: make([]byte, max(700, bytes/3000))}}
 		protocol.EncodeEntries(entry)
 		protocol.SumEntries(l.entries[last-1].Sum, entry)
 		w := protocol.Write{State: l.state, First: last + 1, Last: last + 1}
@@ -48,30 +54,36 @@ func (l *lab) foundAgain(want protocol.HardState) {
 }
 
 // A disk without a free byte takes votes when it takes no entry, some of them; then they wait
-// as well, until there is room.
+// as well, until there is room. There are more of them in a larger segment: a disk that is
+// full for a night sees more elections than 19.
 func TestAFullDiskTakesVotes(t *testing.T) {
-	l, waiting := crampedLab(t, 1)
-	term := protocol.Term(1)
-	for {
-		err := l.log.WriteVote(term+1, protocol.MemberID{byte(term)})
-		if errors.Is(err, protocol.ErrNoSpace) {
-			break
-		}
-		l.must(err)
-		l.must(l.log.Sync())
-		term++
-		if err := l.log.Settle(); !errors.Is(err, protocol.ErrNoSpace) {
+	for _, c := range []struct {
+		bytes int64
+		votes protocol.Term
+	}{{smallSegment, 19}, {16 << 20, 78}} {
+		l, waiting := crampedSegment(t, 1, c.bytes)
+		term := protocol.Term(1)
+		for {
+			err := l.log.WriteVote(term+1, protocol.MemberID{byte(term)})
+			if errors.Is(err, protocol.ErrNoSpace) {
+				break
+			}
 			l.must(err)
+			l.must(l.log.Sync())
+			term++
+			if err := l.log.Settle(); !errors.Is(err, protocol.ErrNoSpace) {
+				l.must(err)
+			}
 		}
+		if term-1 < c.votes || term-1 > 2*c.votes {
+			t.Errorf("%d votes in a segment of %d bytes, want %d", term-1, c.bytes, c.votes)
+		}
+		if err := waiting(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}}); !errors.Is(err, protocol.ErrNoSpace) {
+			t.Errorf("the entry: got %v, want that it waits", err)
+		}
+		l.crash()
+		l.foundAgain(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}})
 	}
-	if term < 19 {
-		t.Errorf("%d votes, want 19 at least", term-1)
-	}
-	if err := waiting(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}}); !errors.Is(err, protocol.ErrNoSpace) {
-		t.Errorf("the entry: got %v, want that it waits", err)
-	}
-	l.crash()
-	l.foundAgain(protocol.HardState{Term: term, Vote: protocol.MemberID{byte(term - 1)}})
 }
 
 // [S] A vote that is synced ahead of what waits is there after a crash, and the commit index

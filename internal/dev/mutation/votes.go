@@ -37,8 +37,8 @@ func votes() []Mutation {
 		{
 			Name: "no-room-for-votes", Breaks: "entries fill a segment to its end, and no vote has room on a full disk",
 			File: "storage/wal/reserve.go", Tests: log,
-			Old: "return reserveBytes\n}",
-			New: "return 0\n}",
+			Old: "return max(reserveBytes, size/reserveShare)",
+			New: "return 0",
 		},
 		{
 			Name: "leads-on-without-room", Breaks: "a leader whose disk has no room keeps the lead from a voter that stores what it cannot",
