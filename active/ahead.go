@@ -22,8 +22,8 @@ import (
 //     was never durable was never acknowledged; what a leader of a later term did not have
 //     can be committed by nobody of an earlier one.
 //   - A member whose disk waits campaigns when the others have had their time, and leads
-//     until another voter has stored what it cannot: two such leaders in turn would use up the
-//     room for votes.
+//     until a majority has stored what it cannot: elections that follow one another would
+//     use up the room for votes.
 
 // giveWay is how many election timeouts without a leader a member leaves to the others
 // whose disk waits.
@@ -118,12 +118,15 @@ func yields(m *Member) bool {
 }
 
 // leadsOn reports whether a leader whose write has no answer keeps the lead: its disk
-// waits, and no other voter that it hears has stored what this disk has not.
+// waits, and either no majority stores what that cannot, so that nobody would commit more
+// than this leader does, or nobody is sure to be elected. The word to campaign overtakes
+// entries that are under way, so that only an acknowledgement of the whole log proves
+// that it is there.
 func leadsOn(m *Member) bool {
-	if !m.disk.waits {
-		return false
+	if !m.disk.waits || m.hard.Commit <= m.disk.stable {
+		return m.disk.waits
 	}
 	return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {
-		return p.suffrage == protocol.SuffrageVoter && p.match > m.disk.stable && unable(m, &p) == ""
+		return p.suffrage == protocol.SuffrageVoter && p.match == m.logTerms.LastIndex() && unable(m, &p) == ""
 	})
 }

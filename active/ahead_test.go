@@ -185,20 +185,6 @@ func TestVoteAheadAcknowledgesNoEntry(t *testing.T) {
 	}
 }
 
-// A leader whose disk waits gives up the lead as soon as another voter has stored what it
-// cannot, and leaves the next election to that one.
-func TestLeaderWithoutRoomStepsDownForOneThatStores(t *testing.T) {
-	c := withoutRoom(t)
-	c.pass(5 * time.Second)
-	l := c.leader()
-	other := c.node(map[string]string{"b": "c", "c": "b"}[l.name])
-	c.empty(other.name)
-	c.pass(3 * time.Second)
-	if got := c.leader(); got != other {
-		t.Errorf("%v leads, want %s, whose disk has room", got, other.name)
-	}
-}
-
 // [S] A leader of a later term may cut off what waits: what was written in between, and in
 // whatever order it comes to the disk, nothing is acknowledged that is not there.
 func TestEntriesThatWaitAreCutOffByALaterLeader(t *testing.T) {

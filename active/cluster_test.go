@@ -57,6 +57,7 @@ type node struct {
 	entries []protocol.Entry   // of write
 	async   bool               // writes wait for persist
 	full    bool               // there is no room for them
+	spare   int                // bytes that a full disk takes all the same: the rest of a segment
 	ahead   *protocol.Ahead    // in flight, ahead of write
 	voted   protocol.HardState // term and vote of the newest one that landed
 
@@ -328,7 +329,7 @@ func (n *node) land() {
 
 // persist makes the write in flight durable and says so.
 func (c *cluster) persist(n *node) {
-	if n.write == nil || n.full {
+	if n.write == nil || n.full && !n.takes() {
 		c.waits(n)
 		return
 	}

@@ -169,7 +169,11 @@ func (m *Member) resign() {
 // about to step down: the others need not wait for a timeout. The word is given
 // once; if it is lost, the timeout comes.
 func (m *Member) nameTransferee() {
-	if p := m.bestTransferee(m.hard.Commit); p != nil {
+	holds := m.hard.Commit
+	if m.disk.waits { // see leadsOn
+		holds = m.logTerms.LastIndex()
+	}
+	if p := m.bestTransferee(holds); p != nil {
 		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader that steps down")
 		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
 	}

@@ -41,10 +41,28 @@ func votes() []Mutation {
 			New: "return 0",
 		},
 		{
-			Name: "leads-on-without-room", Breaks: "a leader whose disk has no room keeps the lead from a voter that stores what it cannot",
+			Name: "leads-on-without-room", Breaks: "a leader whose disk has no room keeps the lead from a majority that stores what it cannot",
 			File: "active/ahead.go", Tests: core,
 			Old: "return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
 			New: "return true || !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
+		},
+		{
+			Name: "gives-way-to-who-lacks", Breaks: "a leader whose disk has no room steps down for a voter that is not elected, and elections follow one another",
+			File: "active/ahead.go", Tests: core,
+			Old: "p.match == m.logTerms.LastIndex() && unable",
+			New: "p.match > m.disk.stable && unable",
+		},
+		{
+			Name: "gives-way-for-nothing", Breaks: "a leader whose disk has no room steps down though nobody could commit more, and its reads with it",
+			File: "active/ahead.go", Tests: core,
+			Old: "if !m.disk.waits || m.hard.Commit <= m.disk.stable {",
+			New: "if !m.disk.waits {",
+		},
+		{
+			Name: "names-who-lacks", Breaks: "a leader whose disk has no room names a voter with room that lacks entries, and that is not elected",
+			File: "active/transfer.go", Tests: core,
+			Old: "if m.disk.waits { // see leadsOn",
+			New: "if false { // see leadsOn",
 		},
 	}
 }
