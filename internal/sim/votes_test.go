@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,58 @@ func TestLeadersAreElectedWhileAppendsWait(t *testing.T) {
 	t.Logf("%d writes without room, %d votes ahead, %d leaders elected by them", counts[countNoSpace], counts[countVotesAhead], counts[countElectedAhead])
 	if counts[countVotesAhead] < 8 || counts[countElectedAhead] < 3 {
 		t.Errorf("%d votes ahead, %d leaders elected by them: the test is not worth much", counts[countVotesAhead], counts[countElectedAhead])
+	}
+}
+
+// The leader dies while all disks are full. Of those left one has got all of the log, and
+// stores none of it, the other one has missed much, and stores as much as a segment takes. One is
+// elected, once, and leads on until there is room.
+func TestOneElectionWhereAllDisksAreFull(t *testing.T) {
+	for seed := uint64(1); seed <= 3; seed++ {
+		s := newSimulation(seed, Options{Actives: 3, Passives: -1, Profile: "calm", Duration: 5 * time.Minute})
+		quiet(s)
+		s.plan.clients, s.plan.depth = 12, 4
+		s.plan.appendBytes, s.plan.inflight = 300, 32
+		begin(t, s)
+		s.run(t, 2*time.Second)
+		s.plan.think = 5 * time.Millisecond
+		a := s.leaderNow()
+		left := slices.DeleteFunc(slices.Clone(s.members), func(m *member) bool { return m == a })
+		b, c := left[0], left[1]
+		fill := func(m *member) {
+			m.full = true
+			m.disk.fs.SetCapacity(1)
+		}
+		term := func() protocol.Term { return max(b.replica.Status(b.now()).Term, c.replica.Status(c.now()).Term) }
+		fill(b)
+		for _, m := range s.members {
+			s.cut(c, m, 8*time.Second)
+			s.cut(m, c, 8*time.Second)
+		}
+		s.run(t, 4*time.Second)
+		fill(a)
+		fill(c)
+		a.losing = true // it stays down
+		s.crash(a, false, "for the test")
+		before := term()
+		if !s.until(s.schedule.now.Add(20*time.Second), func() bool { return s.leaderNow() != nil }) {
+			t.Fatalf("seed %d: nobody leads: %v", seed, s.violation)
+		}
+		led := s.leaderNow()
+		s.run(t, 20*time.Second)
+		if s.leaderNow() != led || term() != before+1 {
+			t.Errorf("seed %d: term %d, want that %s leads on in term %d", seed, term(), led.name, before+1)
+		}
+		acknowledged := s.counts[countAcknowledged]
+		a.losing = false
+		s.restart(a)
+		for _, m := range s.members {
+			m.emptied(m.disk.fs)
+		}
+		s.run(t, 10*time.Second)
+		if s.counts[countAcknowledged] == acknowledged {
+			t.Errorf("seed %d: nothing is acknowledged when there is room again", seed)
+		}
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,6 +243,59 @@ func (c *cramped) onward(l *load, beyond int64) int64 {
 		return fmt.Errorf("%d writes are acknowledged, none refused", now)
 	})
 	return last - begin
+}
+
+// The leader is killed when all disks are full to the last byte. Of the voters left one has
+// got much more than its disk takes, the other one has stood still. Whoever is elected leads
+// on, though the other one stores more: it had told that one to campaign, without all of the
+// log, again and again. What needs no log goes on, and with room all does.
+func TestVotersOnFullDisksKeepTheirLeader(t *testing.T) {
+	t.Parallel()
+	c := newCramped(t)
+	old := c.leader(c.members...)
+	var left []*member
+	for _, m := range c.members[:3] {
+		if m != old {
+			left = append(left, m)
+		}
+	}
+	says := func(m *member, text string) {
+		t.Helper()
+		c.eventually(func() error {
+			if !strings.Contains(m.log.String(), text) {
+				return fmt.Errorf("%s does not say %q", m.name, text)
+			}
+			return nil
+		})
+	}
+	ahead, behind := left[0], left[1]
+	behind.signal(syscall.SIGSTOP)
+	ahead.disk.fill(0)
+	l := c.startLoad(c.book, "burst", 60<<10, slices.Repeat([]*member{old}, 16)...)
+	says(ahead, "the log waits")
+	says(old, "writes are refused: the disks of") // until then it has passed on what came
+	l.stop()
+	old.disk.fill(0)
+	behind.disk.fill(0)
+	old.kill()
+	behind.signal(syscall.SIGCONT)
+	says(behind, "the log waits") // it has stored what it could
+	led := c.leader(left...)
+	for _, m := range left {
+		if log := m.log.String(); strings.Contains(log, "its disk has not answered") {
+			t.Errorf("%s has given up the lead, which %s has now:\n%s", m.name, led.name, tail(log, 20))
+		}
+		c.eventually(func() error {
+			_, err := c.book.missing(c.cluster, m, starling.Locally)
+			return err
+		})
+	}
+	for _, m := range c.members[:3] {
+		m.disk.empty()
+	}
+	old.start()
+	c.resumes()
+	t.Logf("%d writes acknowledged, 0 lost", c.book.len())
 }
 
 // A member that is started on a disk without a free byte says so and ends, or
