@@ -35,32 +35,32 @@ type crashPoint struct {
 
 // atCrashPoint reports whether the member is to die in the middle of what it begins
 // now, and takes the crash point.
-func (m *member) atCrashPoint(b boundary) bool {
-	if !m.crashPoint.armed || m.crashPoint.at != b {
+func (p *process) atCrashPoint(b boundary) bool {
+	if !p.crashPoint.armed || p.crashPoint.at != b {
 		return false
 	}
-	if m.crashPoint.skip > 0 {
-		m.crashPoint.skip--
+	if p.crashPoint.skip > 0 {
+		p.crashPoint.skip--
 		return false
 	}
-	m.torn, m.crashPoint.armed = m.crashPoint.power, false
-	m.s.counts.add(countBoundary+tally(b), 1)
+	p.torn, p.crashPoint.armed = p.crashPoint.power, false
+	p.s.counts.add(countBoundary+tally(b), 1)
 	return true
 }
 
 // survives says that a member has come to a boundary, and reports whether it
 // lives on.
-func (m *member) survives(b boundary) bool {
-	if !m.crashPoint.armed || m.crashPoint.at != b {
+func (p *process) survives(b boundary) bool {
+	if !p.crashPoint.armed || p.crashPoint.at != b {
 		return true
 	}
-	if m.crashPoint.skip > 0 {
-		m.crashPoint.skip--
+	if p.crashPoint.skip > 0 {
+		p.crashPoint.skip--
 		return true
 	}
-	power := m.crashPoint.power
-	m.crashPoint = crashPoint{}
-	m.s.counts.add(countBoundary+tally(b), 1)
-	m.s.crash(m, power, boundaryNames[b])
+	power := p.crashPoint.power
+	p.crashPoint = crashPoint{}
+	p.s.counts.add(countBoundary+tally(b), 1)
+	p.dies(power, boundaryNames[b])
 	return false
 }

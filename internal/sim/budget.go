@@ -65,16 +65,6 @@ func (s *cluster) lost(id protocol.MemberID, without *member) bool {
 	return m != nil && (m.hurt || m.copied != nil || m.suspended())
 }
 
-// inForce returns the configurations of a member's log that may be in force.
-func (m *member) inForce() []protocol.ConfigurationAt {
-	all := m.replica.Configurations().All()
-	now, known := m.replica.Configurations().At(m.replica.HardState().Commit)
-	for known && len(all) > 0 && all[0].Index < now.Index {
-		all = all[1:]
-	}
-	return append([]protocol.ConfigurationAt(nil), all...)
-}
-
 // bears reports whether a configuration can still decide, without the disks
 // that are lost, the states that are wrong, and one more member (nil: none). A
 // learner that is lost counts as a voter: it may be made one before anybody
@@ -113,7 +103,7 @@ func (s *cluster) bury(m *member) {
 // member, which is in no configuration; somebody must remove the old one.
 func (s *supervisor) wipe(m *member) error {
 	s.counts.add(countWiped, 1)
-	s.trace.tell(m, colorFault, "x its disk is empty: a new member")
+	m.tell(colorFault, "x its disk is empty: a new member")
 	s.bury(m)
 	m.generation++
 	for k := range m.id {

@@ -89,7 +89,7 @@ func (d *disk) watches(s *stage, m *member) {
 	d.fs.OnTrouble(func(err error) {
 		s.counts.add(countFailedCalls, 1)
 		s.trace.note(tagFault, m.number, 300, 0)
-		s.trace.tell(m, colorTrouble, "%% %v", err)
+		m.tell(colorTrouble, "%% %v", err)
 	})
 }
 
@@ -125,7 +125,7 @@ func (a *ailing) mayStart() bool {
 	case err != nil:
 		a.startFails(err)
 	case refusal != nil:
-		m.s.trace.tell(m, colorFault, "x does not start: its directory was refused")
+		m.tell(colorFault, "x does not start: its directory was refused")
 		m.s.turnedAway(m, "its directory")
 	}
 	return err == nil && refusal == nil
@@ -136,7 +136,7 @@ func (a *ailing) refuses(err error) bool {
 	m := a.m
 	switch {
 	case m.noRoom(err):
-		m.s.trace.tell(m, colorFault, "x has no room to start")
+		m.tell(colorFault, "x has no room to start")
 		m.s.counts.add(countStartsWithoutRoom, 1)
 		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
 		m.disk.crash(false)
@@ -152,7 +152,7 @@ func (a *ailing) refuses(err error) bool {
 func (a *ailing) startFails(err error) {
 	m := a.m
 	m.s.counts.add(countStartsRefused, 1)
-	m.s.trace.tell(m, colorFault, "x does not start: %v", err)
+	m.tell(colorFault, "x does not start: %v", err)
 	m.stop()
 	m.disk.crash(false)
 	m.s.schedule.after(time.Second, func() { m.s.restart(m) })
@@ -165,7 +165,7 @@ func (a *ailing) unreads() {
 	r := m.s.random.calls
 	m.disk.unseen(func() { m.s.fail(m.disk.unreadSome(r, m.s.plan.places)) })
 	m.s.counts.add(countUnreadable, uint64(m.s.plan.places))
-	m.s.trace.tell(m, colorTrouble, "%% a place of its disk cannot be read")
+	m.tell(colorTrouble, "%% a place of its disk cannot be read")
 	m.hurt, m.damaged, a.unreadable, m.found = true, true, true, false
 	if chance(r, 0.2) {
 		return // for good
@@ -231,7 +231,7 @@ func (a *ailing) reads() {
 	}
 	m.disk.fs.ReadsWork()
 	a.unreadable = false
-	m.s.trace.tell(m, colorPlain, "its disk can be read again")
+	m.tell(colorPlain, "its disk can be read again")
 	if m.up() {
 		m.hurt, m.damaged = false, false // as if nothing had been
 	}

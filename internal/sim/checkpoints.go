@@ -64,10 +64,10 @@ func (m *member) noted(n *driver.Note) {
 	case driver.Taking:
 		if n.Err == nil {
 			m.s.counts.add(countCheckpoints, 1)
-			m.s.trace.tell(m, colorQuiet, "checkpoint %d", n.Index)
+			m.tell(colorQuiet, "checkpoint %d", n.Index)
 		} else if m.disk.ails() {
 			m.s.counts.add(countCheckpointsGivenUp, 1)
-			m.s.trace.tell(m, colorTrouble, "%% no checkpoint %d: %v", n.Index, n.Err)
+			m.tell(colorTrouble, "%% no checkpoint %d: %v", n.Index, n.Err)
 		}
 	case driver.Beginning:
 		if n.Count > 1 {
@@ -78,7 +78,7 @@ func (m *member) noted(n *driver.Note) {
 		}
 	case driver.Installed:
 		if n.Err == nil {
-			m.s.trace.tell(m, colorQuiet, "has installed %d", n.Index)
+			m.tell(colorQuiet, "has installed %d", n.Index)
 		}
 	case driver.Pinning:
 		m.s.counts.add(countPins, uint64(n.Count))
@@ -90,7 +90,7 @@ func (m *member) installState(a *replica.Apply) error {
 	m.driver.Install(a)
 	m.applied = a.Installed
 	m.s.counts.add(countInstalls, 1)
-	m.s.trace.tell(m, colorSuffrage, "# its state is the installed one of %d", a.Installed)
+	m.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
 	return m.takesOver(a.Installed)
 }
 

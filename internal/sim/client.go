@@ -233,7 +233,7 @@ func (k *call) took(response *protocol.Response, err error) {
 	}
 	s.trace.note(tagAnswer, c.number, k.seq, uint64(result.Index))
 	if s.trace.messages() {
-		s.trace.tell(k.last, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(codeOf(result, err)), result.Index)
+		k.last.tell(colorPlain, "%s< %s: %s at %d", c.name, k, orOK(codeOf(result, err)), result.Index)
 	}
 	verdict := attempt.Again
 	switch {

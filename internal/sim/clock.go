@@ -105,7 +105,7 @@ func (w walls) set() {
 	for _, m := range list {
 		s.counts.add(countWallsSet, 1)
 		s.trace.note(tagFault, m.number, 3, uint64(d))
-		s.trace.tell(m, colorTrouble, "%% wall clock is set forward by %v", d.Round(time.Millisecond))
+		m.tell(colorTrouble, "%% wall clock is set forward by %v", d.Round(time.Millisecond))
 		m.clock.set += d
 	}
 	s.schedule.after(around(r, s.plan.walls), w.set)

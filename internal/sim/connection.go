@@ -32,7 +32,7 @@ func (k *call) send(m *member) {
 	j := &journey{k: k, turn: k.turn, member: m, run: m.run, lost: s.lostOnTheWay()}
 	q := k.request()
 	if s.trace.messages() {
-		s.trace.tell(m, colorPlain, "%s> %s", k.client.name, k)
+		m.tell(colorPlain, "%s> %s", k.client.name, k)
 	}
 	j.ping()
 	if j.lost {

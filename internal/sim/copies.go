@@ -65,7 +65,7 @@ func (m *member) quiet() bool {
 
 // takeCopy copies a directory.
 func (s *directories) takeCopy(m *member) *copied {
-	s.trace.tell(m, colorTrouble, "%% somebody copies the directory")
+	m.tell(colorTrouble, "%% somebody copies the directory")
 	return &copied{
 		snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id,
 		starts: m.wal.Identity().Starts, sequence: m.wal.DurableSequence(), knew: m.inForce(),
@@ -75,12 +75,9 @@ func (s *directories) takeCopy(m *member) *copied {
 // begin makes the machine for a copy.
 func (s *directories) begin(m *member, old *copied, k *copying) {
 	s.copied++
-	c := &member{
-		s: s, number: len(s.members), name: m.name + "*", id: m.id, wish: m.wish, role: m.role, clock: m.clock,
-		log: old.log.clone(), starts: max(1, m.starts), generation: m.generation, copies: k,
-	}
+	c := newMember(s, len(s.members), host{name: m.name + "*", id: m.id, wish: m.wish, clock: m.clock, generation: m.generation})
+	c.role, c.starts, c.log, c.copies = m.role, max(1, m.starts), old.log.clone(), k
 	c.log.name, c.address = c.name, c.name+":7000"
-	c.ill.m = c
 	c.disk = disk{fs: vfs.NewMemory(s.random.disk.Uint64()), random: s.random.disk}
 	c.disk.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(s.random.disk.Uint64(), 1)}}
 	c.disk.fs.Rollback(old.snapshot)
@@ -143,13 +140,13 @@ func (s *directories) runCopy(k *copying, starts int) {
 
 func (s *directories) bootCopy(k *copying) {
 	s.counts.add(countCopies, 1)
-	s.trace.tell(k.copy, colorTrouble, "%% a copy of the directory of %s is started", k.of.name)
+	k.copy.tell(colorTrouble, "%% a copy of the directory of %s is started", k.of.name)
 	s.boot(k.copy)
 }
 
 func (s *directories) stopCopy(k *copying) {
 	if c := k.copy; c.runs() {
-		s.trace.tell(c, colorTrouble, "%% the copy is stopped")
+		c.tell(colorTrouble, "%% the copy is stopped")
 		c.stop()
 		c.disk.crash(false)
 	}
@@ -225,7 +222,7 @@ func (s *directories) copyMoved(m *member) {
 	if m.paused || !s.knowsOthers(m) {
 		return
 	}
-	s.trace.tell(m, colorFault, "x is stopped, and moved")
+	m.tell(colorFault, "x is stopped, and moved")
 	starts, sequence, knew := m.wal.Identity().Starts, m.wal.DurableSequence(), m.inForce()
 	m.stop()
 	m.disk.crash(false)
@@ -254,7 +251,7 @@ func (s *directories) comeBack(k *copying) {
 	s.faultFreeFor++
 	s.stopFaults()
 	s.counts.add(countOriginalsBack, 1)
-	s.trace.tell(m, colorTrouble, "%% the original is started")
+	m.tell(colorTrouble, "%% the original is started")
 	s.boot(m)
 	s.schedule.after(copyTold, func() {
 		if s.unsaid(k, m) {
@@ -280,7 +277,7 @@ func (s *directories) copyRefused(c *member, by string) {
 		k.told = true
 		s.counts.add(countCopiesRefused, 1)
 	}
-	s.trace.tell(c, colorFault, "x is told by %s that it is a copy", by)
+	c.tell(colorFault, "x is told by %s that it is a copy", by)
 	s.stopCopy(k)
 	if k.faultFree {
 		s.endCopy(k)
@@ -296,14 +293,14 @@ func (s *directories) originalRefused(m *member, by string) {
 	}
 	k.told = true
 	s.counts.add(countCopiesRefused, 1)
-	s.trace.tell(m, colorFault, "x is told by %s that another one has its place", by)
+	m.tell(colorFault, "x is told by %s that another one has its place", by)
 	s.endCopy(k)
 }
 
 // moveBack gives an original the directory of the copy that had its place: without
 // it too few would be left.
 func (s *directories) moveBack(m, c *member) {
-	s.trace.tell(m, colorTrouble, "%% gets the directory of the copy")
+	m.tell(colorTrouble, "%% gets the directory of the copy")
 	m.disk.fs.Rollback(c.disk.fs.Snapshot(directory))
 	m.log, m.knew, m.knewFrom = c.log.clone(), c.knew, c.knewFrom
 	m.log.name = m.name

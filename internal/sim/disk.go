@@ -36,7 +36,6 @@ func (d *disk) init(s *stage, m *member, founding *protocol.Configuration) error
 	d.random = s.random.disk
 	d.fs = vfs.NewMemory(d.random.Uint64())
 	d.watches(s, m)
-	m.ill.m = m
 	d.options = wal.Options{SegmentBytes: s.plan.segment, Random: noise{stream(d.random.Uint64(), 1)}}
 	var first []protocol.Entry
 	if founding != nil {
@@ -97,27 +96,25 @@ func (n noise) Read(p []byte) (int, error) {
 
 // The times that a disk takes, by the weather of the seed.
 
-func (m *member) syncTime() time.Duration {
-	r, p := m.s.random.disk, &m.s.plan
-	if p.sluggish > 0 && m.number <= m.s.options.Actives/2 {
-		m.s.counts.add(countSluggishSyncs, 1)
+func (h *host) syncTime() time.Duration {
+	r, p := h.s.random.disk, &h.s.plan
+	if p.sluggish > 0 && h.number <= h.s.options.Actives/2 {
+		h.s.counts.add(countSluggishSyncs, 1)
 		return between(r, p.sluggish/2, p.sluggish*3/2)
 	}
 	d := p.sync/4 + around(r, p.sync)
 	if chance(r, p.slow) {
 		d *= 100
-		m.s.counts.add(countSlowSyncs, 1)
+		h.s.counts.add(countSlowSyncs, 1)
 	}
 	return min(d, 3*time.Second)
 }
 
-func (m *member) writeTime() time.Duration { return around(m.s.random.disk, m.s.plan.write) }
+func (h *host) writeTime() time.Duration { return around(h.s.random.disk, h.s.plan.write) }
 
-func (m *member) readTime() time.Duration {
-	return 10*time.Microsecond + around(m.s.random.disk, m.s.plan.write)
+func (h *host) readTime() time.Duration {
+	return 10*time.Microsecond + around(h.s.random.disk, h.s.plan.write)
 }
 
 // wakeTime is how long a completion takes to reach the replica.
-func (m *member) wakeTime() time.Duration {
-	return around(m.s.random.disk, 20*time.Microsecond)
-}
+func (h *host) wakeTime() time.Duration { return around(h.s.random.disk, 20*time.Microsecond) }

@@ -142,7 +142,7 @@ func (m *member) strays(why string) {
 		s.counts.add(countPassivesDiverged, 1)
 	}
 	s.trace.note(tagFault, m.number, 300, uint64(m.applied))
-	s.trace.tell(m, colorFault, "%% %s", why)
+	m.tell(colorFault, "%% %s", why)
 }
 
 // wanders follows a member that applies entries to a wrong state. It reports
@@ -174,7 +174,7 @@ func (m *member) comesRight(why string) {
 		m.s.counts.add(countDivergedUnseen, 1)
 	}
 	m.divergedState = nil
-	m.s.trace.tell(m, colorSuffrage, "# its state is right: %s", why)
+	m.tell(colorSuffrage, "# its state is right: %s", why)
 }
 
 // wrongAt is a digest that a wrong state had at an index.
@@ -195,7 +195,7 @@ func (m *member) takesOver(i protocol.Index) error {
 	if s.state.wrong[wrongAt{i, digest}] && index == i && (i > s.state.lastApplied() || s.state.applies[i-1].digest != digest) {
 		s.counts.add(countTakenOver, 1)
 		m.divergedState, m.strayed, m.suspendServing = &divergedState{since: s.schedule.now}, true, doubtEntries
-		s.trace.tell(m, colorFault, "%% takes a wrong state over")
+		m.tell(colorFault, "%% takes a wrong state over")
 		s.mostAreRight()
 		return nil
 	}
@@ -223,11 +223,6 @@ func (s *cluster) mostAreRight() {
 			}
 		}
 	}
-}
-
-// quarantined reports whether the member knows that its state is wrong.
-func (m *member) quarantined() bool {
-	return m.up() && m.replica.Status(m.now()).Quarantine != ""
 }
 
 // quarantine follows what the member finds out about its state: only one that is

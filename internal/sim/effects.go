@@ -15,7 +15,7 @@ import (
 // methods of driver.Hands are the member's.
 type hands struct {
 	*member
-	process uint64 // its run
+	of uint64 // a run
 }
 
 // drive makes what carries out the effects of a member's replica.
@@ -29,8 +29,8 @@ func drive(m *member) {
 
 // serve carries out the effects of a step.
 func (m *member) serve() {
-	h := hands{m, m.run}
-	if m.driver.Serve(); h.Alive() {
+	run := m.run
+	if m.driver.Serve(); m.alive(run) {
 		m.turned()
 	}
 }
@@ -49,7 +49,7 @@ func (m *member) finish(done driver.Done) {
 			m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, done.Failed))
 			return
 		}
-		m.s.trace.tell(m, colorFault, "x its disk has failed: %v", done.Failed)
+		m.tell(colorFault, "x its disk has failed: %v", done.Failed)
 	}
 	if m.driver.Complete(m.now(), done) {
 		m.turned()
@@ -79,7 +79,7 @@ func (m *member) watch(fx *replica.Effects) {
 }
 
 // Alive implements driver.Hands.
-func (h hands) Alive() bool { return h.run == h.process && h.up() && !h.s.failed() }
+func (h hands) Alive() bool { return h.alive(h.of) }
 
 // Apply queues batches for the state machine.
 func (m *member) Apply(list []replica.Apply) {
@@ -99,7 +99,7 @@ func (m *member) Repair(step *repair.Step) { m.live.step(step) }
 func (m *member) Tell([]protocol.Event) {}
 
 // DiskFailed ends the process: it has said what it still had to say.
-func (m *member) DiskFailed(error) { m.s.crash(m, false, "its disk has failed") }
+func (m *member) DiskFailed(error) { m.dies(false, "its disk has failed") }
 
 // lane is work that is done in order, each piece after a while.
 type lane struct {
@@ -121,21 +121,21 @@ func (m *member) Work(l driver.Lane, step func() driver.Done) {
 // the machine may stop.
 func (m *member) workOn(l driver.Lane) {
 	x := &m.lanes[l]
-	next, h := x.queue[0], hands{m, m.run}
+	next, run := x.queue[0], m.run
 	x.queue = x.queue[1:]
 	if l == driver.Store && m.atCrashPoint(amidCheckpoint) {
 		m.disk.stopIn(m.s.random.faults.IntN(48))
 	}
 	done := next()
 	if m.disk.stopped() {
-		m.s.crash(m, m.torn, boundaryNames[amidCheckpoint])
+		m.dies(m.torn, boundaryNames[amidCheckpoint])
 		return
 	}
 	m.disk.goesOn()
 	m.noted(&done.Note)
 	m.finish(done)
 	switch {
-	case !h.Alive():
+	case !m.alive(run):
 	case len(x.queue) > 0:
 		m.later(laneTime(m, l), func() { m.workOn(l) })
 	default:
@@ -180,7 +180,7 @@ func (m *member) Send(list []replica.Send) {
 			m.s.fail(err)
 			return
 		}
-		m.s.network.send(m, to, e.Message, e.Datagram)
+		m.send(to, e.Message, e.Datagram)
 	}
 	if len(list) > 0 {
 		m.survives(afterSend)

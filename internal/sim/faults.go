@@ -154,7 +154,7 @@ func (s *nemesis) cutPower(m *member, why string) {
 		return
 	}
 	if m.starts > 0 {
-		s.trace.tell(m, colorFault, "x power fails while it is down")
+		m.tell(colorFault, "x power fails while it is down")
 		m.power = true
 		m.disk.crash(true)
 	}
@@ -207,7 +207,7 @@ func (s *nemesis) strikeDisk(m *member, f fault) {
 		return
 	}
 	s.counts.add(countStalls, 1)
-	s.trace.tell(m, colorTrouble, "%% disk stands still for %v", d.Round(time.Millisecond))
+	m.tell(colorTrouble, "%% disk stands still for %v", d.Round(time.Millisecond))
 	m.stalled = s.schedule.now.Add(d)
 }
 
@@ -277,7 +277,7 @@ func (s *nemesis) cut(from, to *member, d time.Duration) {
 	}
 	l.Cut = true
 	s.trace.note(tagFault, from.number, 200+uint64(to.number), uint64(d))
-	s.trace.tell(from, colorTrouble, "%% no way to %s for %v", to.name, d.Round(time.Millisecond))
+	from.tell(colorTrouble, "%% no way to %s for %v", to.name, d.Round(time.Millisecond))
 	s.schedule.after(d, func() { s.network.heal(from, to) })
 }
 
@@ -305,7 +305,7 @@ func (s *supervisor) crash(m *member, power bool, why string) {
 		if power {
 			cause = "x power fails "
 		}
-		s.trace.tell(m, colorFault, "%s%s", cause, why)
+		m.tell(colorFault, "%s%s", cause, why)
 	}
 	m.power = power
 	m.stop()
@@ -330,7 +330,7 @@ func (s *supervisor) opensBadly(m *member) bool {
 func (s *supervisor) crashOpening(m *member) {
 	s.counts.add(countOpenings, 1)
 	power := chance(s.random.faults, 0.5)
-	s.trace.tell(m, colorFault, "x dies while it opens its log")
+	m.tell(colorFault, "x dies while it opens its log")
 	m.power = m.power || power
 	m.disk.crash(power)
 	s.schedule.after(between(s.random.faults, 20*time.Millisecond, time.Second), func() { s.restart(m) })

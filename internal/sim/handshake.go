@@ -39,7 +39,7 @@ func (m *member) stand() {
 			continue
 		}
 		if known && conf.Configuration.Names(m.id) && conf.Configuration.Names(other.id) && m.route(other.id) == other {
-			m.s.network.send(m, other, m.watermark(), false)
+			m.send(other, m.watermark(), false)
 		}
 		m.standBack(other)
 	}
@@ -271,7 +271,7 @@ func (m *member) refusedBy(by *member, err error) {
 			m.replica.Bar(m.now())
 			m.serve()
 		}
-		m.s.trace.tell(m, colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
+		m.tell(colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
 		m.bar(by, err)
 		m.later(operatorLooks, func() { m.s.turnedAway(m, "somebody who looks") })
 	}
@@ -288,7 +288,7 @@ const operatorLooks = 10 * time.Second
 func (s *directories) turnedAway(m *member, by string) {
 	switch {
 	case s.forked:
-		s.trace.tell(m, colorFault, "x is refused by %s", by)
+		m.tell(colorFault, "x is refused by %s", by)
 		m.stop()
 		m.disk.crash(false)
 	case m.rolledBack != nil:

@@ -43,7 +43,7 @@ func (m *member) Stop(why error) {
 		m.s.fail(violated(RuleStateMachine, "%s stops: %v", m.name, why))
 		return
 	}
-	m.s.trace.tell(m, colorFault, "x stops: %v", why)
+	m.tell(colorFault, "x stops: %v", why)
 	m.halted = why
 	m.stop()
 	m.disk.crash(false)

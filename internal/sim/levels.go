@@ -93,7 +93,7 @@ func (s *load) look(g *weakRead) {
 		return // the client hears nothing
 	}
 	if m.paused {
-		m.glancing = append(m.glancing, g)
+		m.glancing = append(m.glancing, func() { s.look(g) })
 		return
 	}
 	reads := m.reads()
@@ -209,7 +209,7 @@ func (s *load) weakReadAnswered(g *weakRead, r protocol.Result) {
 	k, c := g.call, g.call.client
 	s.trace.note(tagWeakRead, c.number, uint64(r.Index), uint64(r.Age))
 	if s.trace.messages() {
-		s.trace.tell(g.member, colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
+		g.member.tell(colorPlain, "%s< %s: %s at %d", c.name, k, orOK(r.Code), r.Index)
 	}
 	if r.Code == protocol.ErrTooStale.Code || r.Code == protocol.ErrNotServing.Code {
 		return

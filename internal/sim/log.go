@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"errors"
-
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -47,11 +45,11 @@ func (m *member) follows(p *replica.Persist) error {
 	case p.Drop != 0:
 		return nil
 	case p.Reset != nil:
-		m.s.trace.tell(m, colorPlain, "log begins after %d", p.Reset.Index)
+		m.tell(colorPlain, "log begins after %d", p.Reset.Index)
 		return m.log.reset(m.s.ledger, p.Reset, w.State)
 	}
 	if m.s.trace.on() {
-		m.s.trace.tell(m, colorPlain, "%s", m.describeWrite(w))
+		m.tell(colorPlain, "%s", m.describeWrite(w))
 	}
 	if err := m.log.persist(m.s.ledger, m.number, m.replica.Status(m.now()).Role, p.ID, w, p.Entries); err != nil {
 		return err
@@ -85,14 +83,14 @@ func (m *member) makeChange() {
 	did := m.writer.Step()
 	switch {
 	case m.disk.stopped():
-		m.s.crash(m, m.torn, boundaryNames[amidWrite])
+		m.dies(m.torn, boundaryNames[amidWrite])
 		return
 	case did.Failed != nil: // it was made, or it was not
 		m.finish(did.Done)
 		return
 	case did.Lacks != nil:
 		if !again {
-			m.s.trace.tell(m, colorTrouble, "%% no room for %s", run(p.Write.First, p.Write.Last, "a record"))
+			m.tell(colorTrouble, "%% no room for %s", run(p.Write.First, p.Write.Last, "a record"))
 		}
 		m.s.counts.add(countNoSpace, 1)
 		m.mustLack(did.Lacks)
@@ -153,8 +151,8 @@ func (m *member) sync() {
 func (m *member) persisted(done driver.Done) {
 	m.s.trace.note(tagPersisted, m.number, m.change.ID, 0)
 	m.writing, m.change = false, nil
-	h := hands{m, m.run}
-	if m.finish(done); h.Alive() {
+	run := m.run
+	if m.finish(done); m.alive(run) {
 		m.votes.goOn()
 	}
 }
@@ -204,12 +202,6 @@ func (m *member) mustLack(err error) {
 	if !m.noRoom(err) {
 		m.s.fail(violated(RuleFault, "%s: the log waits without a cause: %v", m.name, err))
 	}
-}
-
-// noRoom reports whether all that failed was that the log gets no new file now, because
-// the disk is full or a call has failed: it can wait.
-func (m *member) noRoom(err error) bool {
-	return errors.Is(err, protocol.ErrNoSpace) && (m.full || m.disk.ails())
 }
 
 // diskFailed tells the replica that a write has failed, lets it say what it still has to

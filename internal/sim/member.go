@@ -2,8 +2,6 @@ package sim
 
 import (
 	"errors"
-	"strings"
-	"time"
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
@@ -17,46 +15,22 @@ import (
 	"github.com/starlinghq/starling/storage/wal"
 )
 
-// asleepMax bounds what waits for a paused member: beyond it, messages are
-// lost, as from a full socket.
-const asleepMax = 4096
-
-// member is one simulated machine: a disk and a clock that stay, and a process
-// that comes and goes.
+// member is one member: a process on a host, and the parts that make it.
 type member struct {
-	s      *directories
-	number int
-	name   string
-	id     protocol.MemberID
-	// address is where its process is reached. That of a copy is not the one that
-	// the configuration has for its id.
-	address string
+	process
+	s *directories
 	// copies says that this is a copy of another member's directory, copied that
 	// there is, or was, a copy of this one.
 	copies, copied *copying
-	wish           protocol.Role // RoleActive: eligible
-	// reserve says that it wishes to hold nothing until it is asked to follow.
-	reserve bool
-	// format is the highest format level that its release knows; 0: what this code does.
-	format protocol.FormatLevel
-	clock  clock
-	disk   disk
-	log    shadows       // what the checkers know of its log
-	role   protocol.Role // that it last announced
-	starts uint64
-	boots  uint64 // of the machine: power cuts and new disks
-	power  bool   // the last run ended with a power cut
-	torn   bool   // that the crash point ends with a power cut
-	// generation counts the disks that were lost. hurt says that the one there
-	// is damaged: the member counts as lost.
-	generation int
-	hurt       bool
+	log            shadows // what the checkers know of its log
+	power          bool    // the last run ended with a power cut
+	hurt           bool    // its disk is damaged: the member counts as lost
 	// damaged says that its disk has rotted since it was last opened, losing
-	// that it is about to get an empty one, full that it has no room. restored
-	// is what it had on disk before an old copy was put back; nil: none was.
-	damaged, losing, full bool
-	ill                   ailing
-	rolledBack            *shadow
+	// that it is about to get an empty one.
+	damaged, losing bool
+	ill             ailing
+	// rolledBack is what it had on disk before an old copy was put back; nil: none was.
+	rolledBack *shadow
 	// patched says that the log was about to be replaced by a repaired one, repairs
 	// how often that has not helped.
 	patched bool
@@ -71,11 +45,8 @@ type member struct {
 	knewFrom protocol.Index
 
 	// What follows belongs to one run of the process.
-	run         uint64 // of callbacks, to tell those of earlier runs
-	replica     *replica.Replica
 	repairing   *repairing // instead of the replica
 	live        liveRepair
-	wal         *wal.Log
 	driver      *driver.Driver
 	lanes       [driver.Lanes]lane
 	writer      driver.LogWriter
@@ -92,13 +63,9 @@ type member struct {
 	level       level
 	busy        bool // the state machine is at work
 	answers     *driver.Answers
-	applying    bool // what is applied is being answered
-	wake        Time // of the tick that is scheduled; 0: none
-	crashPoint  crashPoint
-	seen        []bool // which members it takes to be alive
-	told        []protocol.Peer
+	applying    bool          // what is applied is being answered
+	wake        Time          // of the tick that is scheduled; 0: none
 	leader      protocol.Term // newest term that it was seen to lead
-	runID       protocol.RunID
 	// watermarks are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
 	watermarks *driver.Watermarks
@@ -109,11 +76,6 @@ type member struct {
 	halted     error  // why it has stopped for good
 	rot        rot    // happens to the disk when the log is at rest
 
-	paused   bool
-	pausedAt Time
-	asleep   []func()
-	// glancing are reads at a level that came while it stood still.
-	glancing []*weakRead
 	// divergedState is what is known of a state that is wrong; nil: it is right.
 	// misapplies says that it will apply the next entry that it can wrongly,
 	// strayed that its state was wrong since it was last healed, shut that it is
@@ -123,83 +85,19 @@ type member struct {
 	misapplies, strayed, shut bool
 	until                     protocol.Index
 	suspendServing            int
-	// stalled is until when the disk does not answer.
-	stalled Time
-	doomed  bool // the next sync fails
-	failing bool // its disk has failed
-	moved   bool // has come back at another address once
+	moved                     bool // has come back at another address once
 	// diverged says that this run knows of another history than its own.
 	diverged bool
 }
 
-// up reports whether the process runs, be it paused.
-func (m *member) up() bool { return m.replica != nil }
-
-// label is the member's name in configurations: each new disk adds a stroke.
-func (m *member) label() string { return m.name + strings.Repeat("'", m.generation) }
-
-// now reads the member's clocks, as is done for each event.
-func (m *member) now() protocol.Instant {
-	if m.replica != nil {
-		m.replica.SetWallAhead(m.clock.wallAhead(m.s.schedule.now))
-	}
-	return m.clock.at(m.s.schedule.now)
-}
-
-// later schedules something for this run of the process.
-func (m *member) later(d time.Duration, do func()) {
-	run := m.run
-	m.s.schedule.after(d, func() {
-		if m.run == run && m.up() {
-			m.whenAwake(do)
-		}
-	})
-}
-
-// whenAwake does something now, or when the process goes on.
-func (m *member) whenAwake(do func()) {
-	if !m.paused {
-		do()
-		return
-	}
-	if len(m.asleep) < asleepMax {
-		m.asleep = append(m.asleep, do)
-	}
-}
-
-// pause stops the process for a while. Its clock goes on, or the wall clock alone.
-func (m *member) pause(d time.Duration) {
-	m.paused, m.pausedAt = true, m.s.schedule.now
-	m.s.trace.note(tagFault, m.number, 1, uint64(d))
-	m.s.trace.tell(m, colorTrouble, "%% stands still for %v", d.Round(time.Millisecond))
-	run := m.run
-	m.s.schedule.after(d, func() {
-		if m.run == run {
-			m.resume()
-		}
-	})
-}
-
-func (m *member) resume() {
-	if !m.paused {
-		return
-	}
-	m.paused = false
-	m.clock.goOn(m.s.schedule.now)
-	m.s.trace.tell(m, colorPlain, "goes on")
-	reads := m.glancing
-	m.glancing = nil
-	for _, g := range reads {
-		g.call.client.s.look(g)
-	}
-	list, run := m.asleep, m.run
-	m.asleep = nil
-	for _, do := range list {
-		if m.run != run || !m.up() {
-			return
-		}
-		m.whenAwake(do)
-	}
+// newMember returns a member that has never run.
+func newMember(s *directories, number int, h host) *member {
+	m := &member{process: process{host: h}, s: s}
+	m.process.s, m.number = &s.checkers, number
+	m.dies = func(power bool, why string) { s.crash(m, power, why) }
+	m.send = func(to *member, msg protocol.Message, datagram bool) { s.network.send(m, to, msg, datagram) }
+	m.ill.m = m
+	return m
 }
 
 // boot starts the process: it opens the log, which may be what a crash left,
@@ -256,7 +154,7 @@ func (m *member) boot() error {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
 	drive(m)
-	m.s.trace.tell(m, colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
+	m.tell(colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
 	m.later(watermarkEvery, m.stand)

@@ -73,7 +73,7 @@ func (o *operator) transfer(m *member) {
 		transferee = other.id
 	}
 	o.s.counts.add(countTransfersAsked, 1)
-	o.s.trace.tell(m, colorSuffrage, "# asked to hand over to %s", o.s.nameOf(transferee))
+	m.tell(colorSuffrage, "# asked to hand over to %s", o.s.nameOf(transferee))
 	n := m.request(func(r protocol.Result) {
 		o.answered("transfer", m, r)
 		switch {
@@ -104,7 +104,7 @@ func (o *operator) sendAway(m *member) {
 			if other.run != run || !other.up() || o.s.faultFreeFor > 0 {
 				return
 			}
-			o.s.trace.tell(other, colorSuffrage, "# leaves")
+			other.tell(colorSuffrage, "# leaves")
 			other.stop()
 			other.disk.crash(false)
 			o.s.schedule.after(away, func() { o.s.restart(other) })
@@ -183,7 +183,7 @@ func (o *operator) change(m *member, c replica.Change, from protocol.Configurati
 	o.s.counts.add(countChangesAsked, 1)
 	o.s.trace.note(tagSuffrage, m.number, uint64(c.Version), uint64(len(c.Promote)<<16|len(c.Demote)<<8|len(c.Remove)))
 	if o.s.trace.on() {
-		o.s.trace.tell(m, colorSuffrage, "# asked to%s%s%s", o.s.names(" promote", c.Promote), o.s.names(" demote", c.Demote), o.s.names(" remove", c.Remove))
+		m.tell(colorSuffrage, "# asked to%s%s%s", o.s.names(" promote", c.Promote), o.s.names(" demote", c.Demote), o.s.names(" remove", c.Remove))
 	}
 	n := m.request(func(r protocol.Result) {
 		o.answered("change", m, r)
@@ -201,7 +201,7 @@ func (o *operator) answered(what string, m *member, r protocol.Result) {
 		return
 	}
 	o.s.counts.add(countMembershipChangesRefused, 1)
-	o.s.trace.tell(m, colorSuffrage, "# %s: %s", what, r.Code)
+	m.tell(colorSuffrage, "# %s: %s", what, r.Code)
 }
 
 // tidy is what the people do when the faults have stopped: they remove the
@@ -244,11 +244,6 @@ func moved(c protocol.Configuration, change replica.Change) protocol.Configurati
 		c = c.Without(id)
 	}
 	return c
-}
-
-// latest returns the newest configuration in the member's log.
-func (m *member) latest() (protocol.ConfigurationAt, bool) {
-	return m.replica.Configurations().Latest()
 }
 
 // request notes a question to the replica that is answered once.

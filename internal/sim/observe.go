@@ -47,7 +47,7 @@ func (m *member) observe(events []protocol.Event) {
 		}
 		if m.s.trace.on() {
 			if text, c := m.traced(e); text != "" {
-				m.s.trace.tell(m, c, "%s", text)
+				m.tell(c, "%s", text)
 			}
 		}
 	}
@@ -226,12 +226,12 @@ func (m *member) apply() {
 	if !m.survives(afterApply) {
 		return
 	}
-	h := hands{m, m.run}
+	run := m.run
 	m.applying = true
 	done := m.driver.Applied(work, results)
 	m.applying = false
 	m.replica.Applied(m.now(), done)
-	if m.serve(); h.Alive() {
+	if m.serve(); m.alive(run) {
 		m.startApply()
 	}
 }

@@ -40,7 +40,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 		err = m.wal.CountStart()
 	}
 	if err != nil {
-		m.s.trace.tell(m, colorFault, "x cannot repair its log: %v", err)
+		m.tell(colorFault, "x cannot repair its log: %v", err)
 		if !m.noRoom(err) && !m.disk.ails() {
 			return true
 		}
@@ -53,7 +53,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
 	g := &repairing{start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own)}
 	if err := g.start.Lost(); err != nil {
-		m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
+		m.tell(colorFault, "x its log is lost: %v", err)
 		return true
 	}
 	m.repairing = g
@@ -112,10 +112,10 @@ func (m *member) repairServe() {
 		m.repairSend(e.Send)
 		m.repairSend(e.Datagrams)
 		for i := range e.Events {
-			m.s.trace.tell(m, colorQuiet, "repairing: %s", e.Events[i].Text)
+			m.tell(colorQuiet, "repairing: %s", e.Events[i].Text)
 		}
 		if err := g.start.Lost(); err != nil {
-			m.s.trace.tell(m, colorFault, "x its log is lost: %v", err)
+			m.tell(colorFault, "x its log is lost: %v", err)
 			m.stop()
 			m.disk.crash(false)
 			m.s.lose(m)
@@ -184,7 +184,7 @@ func (m *member) repairSend(list []protocol.Envelope) {
 			return
 		}
 		if to := m.route(e.To); to != nil {
-			m.s.network.send(m, to, e.Message, false)
+			m.send(to, e.Message, false)
 		}
 	}
 }
@@ -222,7 +222,7 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 			return
 		}
 	default:
-		m.s.trace.tell(m, colorPlain, "its log is repaired to %d", plan.Last)
+		m.tell(colorPlain, "its log is repaired to %d", plan.Last)
 		if plan.Begin != nil && plan.Begin.Index > 0 {
 			m.s.counts.add(countRepairedCheckpoint, 1)
 		}
@@ -240,7 +240,7 @@ func (m *member) answerRepair(from protocol.MemberID, want *protocol.RepairWant)
 	held, run := m.replica.Held(), m.run
 	m.later(m.readTime(), func() {
 		if m.run == run {
-			m.s.network.send(m, to, repair.Answer(m.wal, held, want), false)
+			m.send(to, repair.Answer(m.wal, held, want), false)
 		}
 	})
 }

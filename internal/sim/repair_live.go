@@ -81,7 +81,7 @@ func (x *liveRepair) does(job *snapshotter.Job) error {
 	}
 	err := job.Do(context.Background())
 	if m.disk.stopped() {
-		m.s.crash(m, m.torn, boundaryNames[amidRepairing])
+		m.dies(m.torn, boundaryNames[amidRepairing])
 		return err
 	}
 	m.disk.goesOn()

@@ -56,7 +56,7 @@ func (m *member) rots() bool {
 		m.ill.unreads()
 		return false
 	}
-	m.s.crash(m, false, "and its disk rots")
+	m.dies(false, "and its disk rots")
 	m.hurt, m.damaged, m.found = true, true, false
 	if m.s.plan.away && chance(m.s.random.faults, 0.6) {
 		m.stayAway(between(m.s.random.faults, 3*time.Second, 14*time.Second))
@@ -226,12 +226,12 @@ func (d *disk) usedPages(name string, size int64) (int64, error) {
 func (m *member) opensDamaged(rec *storage.Opened, repaired uint64, err error) (starts bool) {
 	switch {
 	case err != nil && (errors.Is(err, protocol.ErrCorrupt) || errors.Is(err, protocol.ErrDirectory) || errors.Is(err, protocol.ErrNotFound)):
-		m.s.trace.tell(m, colorFault, "x does not start: %v", err)
+		m.tell(colorFault, "x does not start: %v", err)
 	case err != nil:
 		m.s.fail(violated(RuleDurable, "%s fails to open a damaged log: %v", m.name, err))
 		return false
 	case repair.Needed(m.id, rec):
-		m.s.trace.tell(m, colorFault, "x finds its log damaged: %v", rec.Damage)
+		m.tell(colorFault, "x finds its log damaged: %v", rec.Damage)
 		m.findsDamage()
 		if m.beginRepair(rec) {
 			m.s.lose(m)
@@ -279,7 +279,7 @@ func (s *nemesis) strikeFull(m *member) {
 		return
 	}
 	s.counts.add(countFull, 1)
-	s.trace.tell(m, colorTrouble, "%% disk full for %v", d.Round(time.Millisecond))
+	m.tell(colorTrouble, "%% disk full for %v", d.Round(time.Millisecond))
 	m.full = true
 	fs := m.disk.fs
 	fs.SetCapacity(1)
@@ -299,7 +299,7 @@ func (m *member) emptied(fs *vfs.Memory) {
 	fs.SetCapacity(1 << 50)
 	if m.full && fs == m.disk.fs {
 		m.full = false
-		m.s.trace.tell(m, colorPlain, "has room again")
+		m.tell(colorPlain, "has room again")
 		m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{}); m.serve() })
 	}
 }
@@ -390,7 +390,7 @@ func (s *directories) rollBack(m *member, old *copied) {
 	if m.up() {
 		s.crash(m, false, "and gets an old directory")
 	} else {
-		s.trace.tell(m, colorFault, "x gets an old directory")
+		m.tell(colorFault, "x gets an old directory")
 	}
 	m.disk.fs.Rollback(old.snapshot)
 	m.emptied(m.disk.fs) // without room it would keep silent, and not be found
@@ -427,7 +427,7 @@ func (m *member) mustBeTold() {
 // back: it stops.
 func (s *directories) foundRolledBack(m *member, by string) {
 	s.counts.add(countRolledBackFound, 1)
-	s.trace.tell(m, colorFault, "x is told by %s that its directory is an old copy", by)
+	m.tell(colorFault, "x is told by %s that its directory is an old copy", by)
 	m.stop()
 	m.disk.crash(false)
 	m.log.durable = *m.rolledBack

@@ -57,8 +57,8 @@ func (w *membership) lives(other, by *member) bool {
 }
 
 // beginsAs is what a member with an empty disk announces.
-func (m *member) beginsAs() protocol.Role {
-	if m.reserve {
+func (h *host) beginsAs() protocol.Role {
+	if h.reserve {
 		return protocol.RoleReserve
 	}
 	return protocol.RolePassive
@@ -70,19 +70,6 @@ func (w *membership) peer(m *member) protocol.Peer {
 		ID: m.id, Name: m.label(), Address: m.address,
 		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.repairing == nil, Level: m.format.OrKnown(),
 	}
-}
-
-// route returns the process that a member speaks to under an id: the original, or
-// the copy if that is all that it sees.
-func (m *member) route(id protocol.MemberID) *member {
-	var found *member
-	for i, other := range m.s.members {
-		seen := i < len(m.seen) && m.seen[i]
-		if other.id == id && (found == nil || seen && other.runs() && !(found.number < len(m.seen) && m.seen[found.number])) {
-			found = other
-		}
-	}
-	return found
 }
 
 // reaches reports whether news of a member gets to another one, at most over

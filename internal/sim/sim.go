@@ -232,7 +232,8 @@ func (s *simulation) setUp() error {
 
 func (s *simulation) addMember(i int) error {
 	r := s.random.members
-	m := &member{s: &s.directories, number: i, clock: newClock(s.random.clocks, s.plan.wild), wish: protocol.RolePassive, role: protocol.RolePassive}
+	m := newMember(&s.directories, i, host{clock: newClock(s.random.clocks, s.plan.wild), wish: protocol.RolePassive})
+	m.role = protocol.RolePassive
 	for k := range m.id {
 		m.id[k] = byte(r.Uint64())
 	}

@@ -70,13 +70,6 @@ func (t *trace) say(format string, args ...any) {
 	}
 }
 
-// tell writes one line about a member.
-func (t *trace) tell(m *member, c color, format string, args ...any) {
-	if t.lines != nil {
-		t.lines.beside(*t.now, m.number, c, fmt.Sprintf(format, args...))
-	}
-}
-
 // arrow writes one line about a message that arrives.
 func (t *trace) arrow(from, to *member, text string) {
 	if t.lines != nil {
@@ -150,14 +143,14 @@ func (f *traceLines) cells() []rune {
 }
 
 // sign says what the member is at this moment, for its column.
-func (m *member) sign() string {
+func (p *process) sign() string {
 	switch {
-	case !m.up():
+	case !p.up():
 		return signDown
-	case m.paused:
+	case p.paused:
 		return signPaused
 	}
-	switch st := m.replica.Status(m.now()); {
+	switch st := p.replica.Status(p.now()); {
 	case st.Leads:
 		return signLeader
 	case st.RaftRole != "none":

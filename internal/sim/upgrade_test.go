@@ -23,7 +23,7 @@ type upgrade struct {
 // release puts another release on a machine, and starts it.
 func (u *upgrade) release(m *member, level protocol.FormatLevel) {
 	m.format = level
-	u.s.trace.tell(m, colorPlain, "gets a release that knows format level %d", level)
+	m.tell(colorPlain, "gets a release that knows format level %d", level)
 	if m.up() {
 		u.s.crash(m, false, "to be started again")
 	}

@@ -60,7 +60,7 @@ func (v *votes) write() {
 	did := m.writer.Step()
 	switch {
 	case m.disk.stopped():
-		m.s.crash(m, m.torn, boundaryNames[amidWrite])
+		m.dies(m.torn, boundaryNames[amidWrite])
 		return
 	case did.Failed != nil: // it was made, or it was not
 		m.finish(did.Done)
@@ -78,7 +78,7 @@ func (v *votes) write() {
 	m.disk.goesOn()
 	m.log.half--
 	v.under = true
-	m.s.trace.tell(m, colorPlain, "writes ahead: t%d", s.Term)
+	m.tell(colorPlain, "writes ahead: t%d", s.Term)
 	if m.survives(beforeSync) {
 		m.later(m.syncTime(), v.seal)
 	}

@@ -36,9 +36,9 @@ func (m *member) bar(by *member, err error) {
 }
 
 // mustKeep checks that there is a reason why something was not kept.
-func (m *member) mustKeep(what string, err error) {
-	if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !m.disk.stopped() && !m.disk.ails() {
-		m.s.fail(violated(RuleDurable, "%s cannot keep %s: %v", m.name, what, err))
+func (h *host) mustKeep(what string, err error) {
+	if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !h.disk.stopped() && !h.disk.ails() {
+		h.s.fail(violated(RuleDurable, "%s cannot keep %s: %v", h.name, what, err))
 	}
 }
 

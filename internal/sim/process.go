@@ -1,0 +1,187 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/internal/replica"
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/wal"
+)
+
+// asleepMax bounds what waits for a paused member: beyond it, messages are
+// lost, as from a full socket.
+const asleepMax = 4096
+
+// host is a simulated machine: a disk and a clock that stay.
+type host struct {
+	s      *checkers
+	number int
+	name   string
+	id     protocol.MemberID
+	// address is where its process is reached. That of a copy is not the one that
+	// the configuration has for its id.
+	address string
+	wish    protocol.Role // RoleActive: eligible
+	// reserve says that it wishes to hold nothing until it is asked to follow.
+	reserve bool
+	// format is the highest format level that its release knows; 0: what this code does.
+	format protocol.FormatLevel
+	clock  clock
+	disk   disk
+	full   bool   // its disk has no room
+	boots  uint64 // power cuts and new disks
+	// generation counts the disks that were lost.
+	generation int
+}
+
+// process comes and goes on a host. Every part of a member stands on it.
+type process struct {
+	host
+	// dies ends the process, with or without its machine.
+	dies func(power bool, why string)
+	// send takes a message to the network.
+	send func(to *member, msg protocol.Message, datagram bool)
+
+	starts  uint64
+	role    protocol.Role // that it last announced
+	run     uint64        // of callbacks, to tell those of earlier runs
+	runID   protocol.RunID
+	replica *replica.Replica // nil: it is down, or repairs its log
+	wal     *wal.Log
+	seen    []bool // which members it takes to be alive
+	told    []protocol.Peer
+
+	crashPoint crashPoint
+	torn       bool // that the crash point ends with a power cut
+	paused     bool
+	pausedAt   Time
+	asleep     []func()
+	glancing   []func() // reads at a level that came while it stood still
+	// stalled is until when the disk does not answer.
+	stalled Time
+	doomed  bool // the next sync fails
+	failing bool // its disk has failed
+}
+
+// tell writes one line of the trace about the member.
+func (h *host) tell(c color, format string, args ...any) {
+	if f := h.s.trace.lines; f != nil {
+		f.beside(h.s.schedule.now, h.number, c, fmt.Sprintf(format, args...))
+	}
+}
+
+// alive reports whether a run of the process goes on.
+func (p *process) alive(run uint64) bool { return p.run == run && p.up() && !p.s.failed() }
+
+// up reports whether the process runs, be it paused.
+func (p *process) up() bool { return p.replica != nil }
+
+// label is the member's name in configurations: each new disk adds a stroke.
+func (h *host) label() string { return h.name + strings.Repeat("'", h.generation) }
+
+// now reads the member's clocks, as is done for each event.
+func (p *process) now() protocol.Instant {
+	if p.replica != nil {
+		p.replica.SetWallAhead(p.clock.wallAhead(p.s.schedule.now))
+	}
+	return p.clock.at(p.s.schedule.now)
+}
+
+// later schedules something for this run of the process.
+func (p *process) later(d time.Duration, do func()) {
+	run := p.run
+	p.s.schedule.after(d, func() {
+		if p.run == run && p.up() {
+			p.whenAwake(do)
+		}
+	})
+}
+
+// whenAwake does something now, or when the process goes on.
+func (p *process) whenAwake(do func()) {
+	if !p.paused {
+		do()
+		return
+	}
+	if len(p.asleep) < asleepMax {
+		p.asleep = append(p.asleep, do)
+	}
+}
+
+// pause stops the process for a while. Its clock goes on, or the wall clock alone.
+func (p *process) pause(d time.Duration) {
+	p.paused, p.pausedAt = true, p.s.schedule.now
+	p.s.trace.note(tagFault, p.number, 1, uint64(d))
+	p.tell(colorTrouble, "%% stands still for %v", d.Round(time.Millisecond))
+	run := p.run
+	p.s.schedule.after(d, func() {
+		if p.run == run {
+			p.resume()
+		}
+	})
+}
+
+func (p *process) resume() {
+	if !p.paused {
+		return
+	}
+	p.paused = false
+	p.clock.goOn(p.s.schedule.now)
+	p.tell(colorPlain, "goes on")
+	reads := p.glancing
+	p.glancing = nil
+	for _, look := range reads {
+		look()
+	}
+	list, run := p.asleep, p.run
+	p.asleep = nil
+	for _, do := range list {
+		if p.run != run || !p.up() {
+			return
+		}
+		p.whenAwake(do)
+	}
+}
+
+// latest returns the newest configuration in the member's log.
+func (p *process) latest() (protocol.ConfigurationAt, bool) {
+	return p.replica.Configurations().Latest()
+}
+
+// inForce returns the configurations of a member's log that may be in force.
+func (p *process) inForce() []protocol.ConfigurationAt {
+	all := p.replica.Configurations().All()
+	now, known := p.replica.Configurations().At(p.replica.HardState().Commit)
+	for known && len(all) > 0 && all[0].Index < now.Index {
+		all = all[1:]
+	}
+	return slices.Clone(all)
+}
+
+// route returns the process that a member speaks to under an id: the original, or
+// the copy if that is all that it sees.
+func (p *process) route(id protocol.MemberID) *member {
+	var found *member
+	for i, other := range p.s.members {
+		seen := i < len(p.seen) && p.seen[i]
+		if other.id == id && (found == nil || seen && other.runs() && !(found.number < len(p.seen) && p.seen[found.number])) {
+			found = other
+		}
+	}
+	return found
+}
+
+// noRoom reports whether all that failed was that the log gets no new file now, because
+// the disk is full or a call has failed: it can wait.
+func (h *host) noRoom(err error) bool {
+	return errors.Is(err, protocol.ErrNoSpace) && (h.full || h.disk.ails())
+}
+
+// quarantined reports whether the member knows that its state is wrong.
+func (p *process) quarantined() bool {
+	return p.up() && p.replica.Status(p.now()).Quarantine != ""
+}
