@@ -50,7 +50,7 @@ func (s *directories) strikeCopy(m *member) {
 // quiet reports whether nothing else is happening to a member's directory, and
 // others decide with it.
 func (m *member) quiet() bool {
-	if m.rolledBack != nil || m.damaged || m.losing || m.full || m.writing || m.log.half > 0 {
+	if m.rolledBack != nil || m.damaged || m.losing || m.full || m.writer.writing || m.log.half > 0 {
 		return false
 	}
 	for _, c := range m.inForce() {

@@ -82,28 +82,6 @@ func orOK(c protocol.Code) string {
 	return string(c)
 }
 
-// describeWrite says what goes to the disk.
-func (m *member) describeWrite(w *protocol.Write) string {
-	var words []string
-	if w.Truncate {
-		words = append(words, fmt.Sprintf("cut %d", w.After))
-	}
-	if !w.Empty() {
-		words = append(words, run(w.First, w.Last, ""))
-	}
-	was := &m.log.written.state
-	if w.State.Term != was.Term {
-		words = append(words, fmt.Sprintf("t%d", w.State.Term))
-	}
-	if w.State.Vote != was.Vote && !w.State.Vote.IsZero() {
-		words = append(words, "for "+m.s.nameOf(w.State.Vote))
-	}
-	if len(words) == 0 {
-		words = append(words, fmt.Sprintf("commit %d", w.State.Commit))
-	}
-	return strings.Join(words, " ")
-}
-
 // nameOf returns what the trace calls a member.
 func (s *cluster) nameOf(id protocol.MemberID) string {
 	if m := s.byID(id); m != nil {
@@ -161,4 +139,26 @@ func (m *member) traced(e *protocol.Event) (string, color) {
 		text += ": " + e.Text
 	}
 	return text, colorPlain
+}
+
+// describeWrite says what goes to the disk.
+func (w *witnessed) describeWrite(p *protocol.Write) string {
+	var words []string
+	if p.Truncate {
+		words = append(words, fmt.Sprintf("cut %d", p.After))
+	}
+	if !p.Empty() {
+		words = append(words, run(p.First, p.Last, ""))
+	}
+	was := &w.log.written.state
+	if p.State.Term != was.Term {
+		words = append(words, fmt.Sprintf("t%d", p.State.Term))
+	}
+	if p.State.Vote != was.Vote && !p.State.Vote.IsZero() {
+		words = append(words, "for "+w.s.nameOf(p.State.Vote))
+	}
+	if len(words) == 0 {
+		words = append(words, fmt.Sprintf("commit %d", p.State.Commit))
+	}
+	return strings.Join(words, " ")
 }

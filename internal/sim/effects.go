@@ -24,7 +24,7 @@ func drive(m *member) {
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
 		Hands: hands{m, m.run}, Answers: m.answers, Watch: m.watch,
 	})
-	m.writer = driver.NewLogWriter(m.wal)
+	m.writer = logWriter{witnessed: &m.witnessed, LogWriter: driver.NewLogWriter(m.wal), finish: m.finish, rests: m.rots}
 }
 
 // serve carries out the effects of a step.
@@ -80,6 +80,9 @@ func (m *member) watch(fx *replica.Effects) {
 
 // Alive implements driver.Hands.
 func (h hands) Alive() bool { return h.alive(h.of) }
+
+// Persist brings a change to the writer of the log.
+func (m *member) Persist(p *replica.Persist) { m.writer.persist(p) }
 
 // Apply queues batches for the state machine.
 func (m *member) Apply(list []replica.Apply) {

@@ -1,233 +1,297 @@
 package sim
 
 import (
+	"time"
+
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/storage"
 )
 
-// Persist begins a change of the log: what is written is written at once, and synced
+// logWriter gives the steps of a log's writer their times, in one run of the process.
+type logWriter struct {
+	*witnessed
+	driver.LogWriter
+	finish func(driver.Done) // tells the replica what has come of a step
+	rests  func()            // the log is at rest, and says so
+
+	change  *replica.Persist // that it makes; nil: none
+	writes  uint64           // begun
+	writing bool             // one is under way
+	// Of votes that are written ahead of a change that waits for room: the newest one,
+	// whether it is being synced, and whether the change has found no room.
+	vote         *replica.Persist
+	under, lacks bool
+}
+
+// persist begins a change of the log: what is written is written at once, and synced
 // later.
-func (m *member) Persist(p *replica.Persist) {
-	if m.failing {
-		m.s.fail(violated(RuleFault, "%s writes on after its disk has failed", m.name))
+func (x *logWriter) persist(p *replica.Persist) {
+	if x.failing {
+		x.s.fail(violated(RuleFault, "%s writes on after its disk has failed", x.name))
 		return
 	}
-	if !m.survives(beforeWrite) {
+	if !x.survives(beforeWrite) {
 		return
 	}
-	m.writes++
+	x.writes++
 	if p.Vote {
-		m.votes.vote = p
-		m.writer.Begin(p)
-		if m.writer.Next() == driver.LogVotes { // else what has waited is being synced
-			m.votes.write()
+		x.vote = p
+		x.Begin(p)
+		if x.Next() == driver.LogVotes { // else what has waited is being synced
+			x.writeVote()
 		}
 		return
 	}
-	if err := m.follows(p); err != nil {
-		m.s.fail(err)
+	if err := x.follows(p); err != nil {
+		x.s.fail(err)
 		return
 	}
 	if p.Drop == 0 {
-		m.log.half++
+		x.log.half++
 	}
-	m.change, m.writing, m.votes.lacks = p, true, false
-	m.writer.Begin(p)
-	m.makeChange()
-}
-
-// follows lets the checkers follow a change.
-func (m *member) follows(p *replica.Persist) error {
-	w := &p.Write
-	switch {
-	case p.Drop != 0:
-		return nil
-	case p.Reset != nil:
-		m.tell(colorPlain, "log begins after %d", p.Reset.Index)
-		return m.log.reset(m.s.ledger, p.Reset, w.State)
-	}
-	if m.s.trace.on() {
-		m.tell(colorPlain, "%s", m.describeWrite(w))
-	}
-	if err := m.log.persist(m.s.ledger, m.number, m.replica.Status(m.now()).Role, p.ID, w, p.Entries); err != nil {
-		return err
-	}
-	m.s.trace.note(tagPersist, m.number, uint64(w.Last), uint64(w.State.Term))
-	if w.Truncate {
-		m.s.counts.add(countTruncations, 1)
-	}
-	m.knows(w.State.Commit)
-	return nil
+	x.change, x.writing, x.lacks = p, true, false
+	x.Begin(p)
+	x.makeChange()
 }
 
 // makeChange makes the change. A machine that dies in the middle of it has done a
 // part; a process that dies while it waits for room has done nothing.
-func (m *member) makeChange() {
-	if m.votes.under {
+func (x *logWriter) makeChange() {
+	if x.under {
 		return // it goes on after that
 	}
-	p, again := m.change, m.votes.lacks
-	if m.writer.Next() == driver.LogVotes {
-		m.votes.write()
+	p, again, most := x.change, x.lacks, 1
+	if x.Next() == driver.LogVotes {
+		x.writeVote()
 		return
 	}
-	if m.atCrashPoint(amidWrite) {
-		steps := 0
-		if p.Drop != 0 || p.Reset != nil {
-			steps = m.s.random.faults.IntN(6)
-		}
-		m.disk.stopIn(steps)
+	if p.Drop != 0 || p.Reset != nil {
+		most = 6
 	}
-	did := m.writer.Step()
+	did, ok := x.step(most)
 	switch {
-	case m.disk.stopped():
-		m.dies(m.torn, boundaryNames[amidWrite])
-		return
-	case did.Failed != nil: // it was made, or it was not
-		m.finish(did.Done)
+	case !ok:
 		return
 	case did.Lacks != nil:
 		if !again {
-			m.tell(colorTrouble, "%% no room for %s", run(p.Write.First, p.Write.Last, "a record"))
+			x.tell(colorTrouble, "%% no room for %s", run(p.Write.First, p.Write.Last, "a record"))
 		}
-		m.s.counts.add(countNoSpace, 1)
-		m.mustLack(did.Lacks)
-		m.votes.lacks = true
-		m.votes.waitForRoom(did.Pause)
-		m.finish(did.Done)
+		x.s.counts.add(countNoSpace, 1)
+		x.mustLack(did.Lacks)
+		x.lacks = true
+		x.waitForRoom(did.Pause)
+		x.finish(did.Done)
 		return
 	}
-	m.disk.goesOn()
-	m.log.half, m.votes.lacks = 0, false
+	x.disk.goesOn()
+	x.log.half, x.lacks = 0, false
 	if again {
-		m.s.counts.add(countRoomAgain, 1)
+		x.s.counts.add(countRoomAgain, 1)
 	}
-	m.changed(p, did.Done)
+	x.changed(p, did.Done)
+}
+
+// step writes to the disk. The machine may die in the middle of it, after fewer than most
+// operations. It reports whether the process goes on.
+func (x *logWriter) step(most int) (did driver.Wrote, ok bool) {
+	if x.atCrashPoint(amidWrite) {
+		steps := 0
+		if most > 1 {
+			steps = x.s.random.faults.IntN(most)
+		}
+		x.disk.stopIn(steps)
+	}
+	did = x.Step()
+	switch {
+	case x.disk.stopped():
+		x.dies(x.torn, boundaryNames[amidWrite])
+	case did.Failed != nil: // it was made, or it was not
+		x.finish(did.Done)
+	default:
+		return did, true
+	}
+	return did, false
 }
 
 // changed goes on after a change: it is synced, if it must be, and answered.
-func (m *member) changed(p *replica.Persist, done driver.Done) {
-	wait := m.syncTime
+func (x *logWriter) changed(p *replica.Persist, done driver.Done) {
+	wait := x.syncTime
 	switch {
-	case m.writer.Next() == driver.LogSyncs:
-		if m.survives(beforeSync) {
-			m.later(m.syncTime(), m.sync)
+	case x.Next() == driver.LogSyncs:
+		if x.survives(beforeSync) {
+			x.later(x.syncTime(), func() {
+				x.sync(func(done driver.Done) {
+					x.log.synced(0)
+					if x.survives(afterSync) {
+						x.later(x.wakeTime(), func() { x.persisted(done) })
+					}
+				})
+			})
 		}
 		return
 	case p.Drop != 0:
-		m.s.counts.add(countHeads, 1)
+		x.s.counts.add(countHeads, 1)
 	case p.Reset != nil:
-		m.log.synced(0)
-		m.s.counts.add(countResets, 1)
+		x.log.synced(0)
+		x.s.counts.add(countResets, 1)
 	default:
-		wait = m.writeTime
+		wait = x.writeTime
 	}
-	m.later(wait(), func() { m.persisted(done) })
+	x.later(wait(), func() { x.persisted(done) })
 }
 
 // sync makes what was written durable, unless the disk stands still or fails.
-func (m *member) sync() {
-	if wait := m.stalled.Sub(m.s.schedule.now); wait > 0 {
-		m.later(wait, m.sync)
+func (x *logWriter) sync(then func(driver.Done)) {
+	if wait := x.stalled.Sub(x.s.schedule.now); wait > 0 {
+		x.later(wait, func() { x.sync(then) })
 		return
 	}
-	if m.doomed {
-		m.disk.failSync()
+	if x.doomed {
+		x.disk.failSync()
 	}
-	did := m.writer.Step()
+	did := x.Step()
 	if did.Failed != nil {
-		m.finish(did.Done)
+		x.finish(did.Done)
 		return
 	}
-	m.log.synced(0)
-	if m.survives(afterSync) {
-		m.later(m.wakeTime(), func() { m.persisted(did.Done) })
-	}
+	then(did.Done)
 }
 
 // persisted answers a change, and notes how far the log lasts if nothing more comes.
-func (m *member) persisted(done driver.Done) {
-	m.s.trace.note(tagPersisted, m.number, m.change.ID, 0)
-	m.writing, m.change = false, nil
-	run := m.run
-	if m.finish(done); m.alive(run) {
-		m.votes.goOn()
+func (x *logWriter) persisted(done driver.Done) {
+	x.s.trace.note(tagPersisted, x.number, x.change.ID, 0)
+	x.writing, x.change = false, nil
+	run := x.run
+	if x.finish(done); x.alive(run) {
+		x.goOn()
+	}
+}
+
+// goOn does what there is left to do, unless it is at something.
+func (x *logWriter) goOn() {
+	switch {
+	case x.under:
+	case x.Next() == driver.LogVotes:
+		x.writeVote()
+	case !x.writing:
+		x.note()
+	case x.Next() == driver.LogChanges:
+		x.makeChange()
+	}
+}
+
+// waitForRoom tries again what has found no room, after a pause.
+func (x *logWriter) waitForRoom(pause time.Duration) {
+	writes := x.writes
+	x.later(pause, func() {
+		if x.writes == writes && x.Waits() {
+			x.goOn()
+		}
+	})
+}
+
+// writeVote writes a vote, and syncs it after a while. The machine may die in the middle of
+// either.
+func (x *logWriter) writeVote() {
+	s := x.vote.Write.State
+	back, err := x.log.vote(x.s.ledger, s.Term, s.Vote, x.log.half)
+	if err != nil {
+		x.s.fail(err)
+		return
+	}
+	x.log.half++
+	did, ok := x.step(1)
+	switch {
+	case !ok:
+		return
+	case x.Next() != driver.LogSeals: // there is no room left for votes, either
+		back()
+		x.s.counts.add(countVotesWait, 1)
+		if x.writing {
+			x.makeChange()
+		} else {
+			x.waitForRoom(did.Pause)
+		}
+		return
+	}
+	x.disk.goesOn()
+	x.log.half--
+	x.under = true
+	x.tell(colorPlain, "writes ahead: t%d", s.Term)
+	if x.survives(beforeSync) {
+		x.later(x.syncTime(), func() { x.sync(x.sealed) })
+	}
+}
+
+// sealed goes on after a vote that is durable, with what waits.
+func (x *logWriter) sealed(done driver.Done) {
+	x.under = false
+	x.log.synced(x.log.half)
+	x.s.counts.add(countVotesAhead, 1)
+	if s := x.vote.Write.State; s.Vote != (protocol.MemberID{}) {
+		x.s.ledger.ahead[s.Term] = true
+	}
+	if x.Next() == driver.LogVouches {
+		if did := x.Step(); did.Failed != nil {
+			x.finish(did.Done)
+			return
+		}
+	}
+	if !x.survives(afterSync) {
+		return
+	}
+	x.later(x.wakeTime(), func() { x.finish(done) })
+	if x.lacks {
+		x.waitForRoom(driver.RoomPause)
+	} else {
+		x.goOn()
 	}
 }
 
 // note does what the writer of a log does that is at rest, at once and, unless
 // something is written meanwhile, after a pause.
-func (m *member) note() {
-	settles := m.writer.Next() == driver.LogSettles
-	did := m.writer.Step()
-	switch writes := m.writes; {
+func (x *logWriter) note() {
+	settles := x.Next() == driver.LogSettles
+	did := x.Step()
+	switch writes := x.writes; {
 	case did.Failed != nil:
-		m.finish(did.Done)
+		x.finish(did.Done)
 		return
 	case did.Pause > 0:
-		m.later(did.Pause, func() {
-			if m.writes == writes && !m.writing {
-				m.note()
+		x.later(did.Pause, func() {
+			if x.writes == writes && !x.writing {
+				x.note()
 			}
 		})
 	}
 	switch {
 	case did.Lacks != nil:
-		m.mustLack(did.Lacks)
+		x.mustLack(did.Lacks)
 		if settles {
-			m.s.counts.add(countNotesLater, 1)
+			x.s.counts.add(countNotesLater, 1)
 		}
 	case settles:
-		m.prepare()
+		x.prepare()
 	}
 }
 
 // prepare makes the next file of the log, as the log of the runtime does on a goroutine
 // of its own, and lets a disk rot whose log is at rest and says so: after a write that
 // is not synced it does not.
-func (m *member) prepare() {
-	switch err := m.wal.Prepare(); {
-	case m.noRoom(err):
+func (x *logWriter) prepare() {
+	switch err := x.wal.Prepare(); {
+	case x.noRoom(err):
 	case err != nil:
-		m.finish(driver.Done{Failed: err})
-	case len(m.log.pending) == 0:
-		m.rots()
+		x.finish(driver.Done{Failed: err})
+	case len(x.log.pending) == 0:
+		x.rests()
 	}
 }
 
 // mustLack checks that there is a reason for a log to wait.
-func (m *member) mustLack(err error) {
-	if !m.noRoom(err) {
-		m.s.fail(violated(RuleFault, "%s: the log waits without a cause: %v", m.name, err))
+func (x *logWriter) mustLack(err error) {
+	if !x.noRoom(err) {
+		x.s.fail(violated(RuleFault, "%s: the log waits without a cause: %v", x.name, err))
 	}
-}
-
-// diskFailed tells the replica that a write has failed, lets it say what it still has to
-// say, and stops the process.
-func (m *member) diskFailed(id uint64, err error) {
-	m.finish(driver.Done{Failed: err, Tell: func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, id, err) }})
-}
-
-// reset follows a log that is begun anew after a checkpoint. What is before it is
-// committed, or it would not be in a checkpoint.
-func (m *shadows) reset(l *ledger, b *storage.Begin, state protocol.HardState) error {
-	if l.blind {
-		return nil
-	}
-	if !l.isCommitted(b.Index, b.Sum) {
-		return violated(RuleStateMachine, "%s begins its log after %d (%s), which is not what is committed", m.name, b.Index, b.Sum)
-	}
-	if !newer(m.written.state, state) {
-		return violated(RuleHardState, "%s begins its log anew with %v after %v", m.name, state, m.written.state)
-	}
-	n := line{state: state, whole: true}
-	for i := protocol.Index(1); i <= b.Index; i++ {
-		c := l.at(i)
-		n.terms, n.sums = append(n.terms, c.term), append(n.sums, c.sum)
-	}
-	m.written.write(&n)
-	m.pending = append(m.pending, n)
-	return nil
 }

@@ -17,20 +17,17 @@ import (
 
 // member is one member: a process on a host, and the parts that make it.
 type member struct {
-	process
+	witnessed
 	s *directories
 	// copies says that this is a copy of another member's directory, copied that
 	// there is, or was, a copy of this one.
 	copies, copied *copying
-	log            shadows // what the checkers know of its log
-	power          bool    // the last run ended with a power cut
-	hurt           bool    // its disk is damaged: the member counts as lost
+	power          bool // the last run ended with a power cut
+	hurt           bool // its disk is damaged: the member counts as lost
 	// damaged says that its disk has rotted since it was last opened, losing
 	// that it is about to get an empty one.
 	damaged, losing bool
 	ill             ailing
-	// rolledBack is what it had on disk before an old copy was put back; nil: none was.
-	rolledBack *shadow
 	// patched says that the log was about to be replaced by a repaired one, repairs
 	// how often that has not helped.
 	patched bool
@@ -39,21 +36,13 @@ type member struct {
 	// unsure says that the process died while it made its log begin after a
 	// checkpoint, at a start.
 	unsure bool
-	// knew is which configurations its log held when the process ended.
-	knew []protocol.ConfigurationAt
-	// knewFrom is after which index its log began then.
-	knewFrom protocol.Index
 
 	// What follows belongs to one run of the process.
 	repairing   *repairing // instead of the replica
+	writer      logWriter
 	live        liveRepair
 	driver      *driver.Driver
 	lanes       [driver.Lanes]lane
-	writer      driver.LogWriter
-	change      *replica.Persist // that it makes; nil: none
-	writes      uint64           // begun in this run
-	writing     bool             // one is under way
-	votes       votes
 	machine     *machine.Machine
 	applies     []replica.Apply
 	applied     protocol.Index // by the machine of this run
@@ -63,9 +52,8 @@ type member struct {
 	level       level
 	busy        bool // the state machine is at work
 	answers     *driver.Answers
-	applying    bool          // what is applied is being answered
-	wake        Time          // of the tick that is scheduled; 0: none
-	leader      protocol.Term // newest term that it was seen to lead
+	applying    bool // what is applied is being answered
+	wake        Time // of the tick that is scheduled; 0: none
 	// watermarks are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
 	watermarks *driver.Watermarks
@@ -92,7 +80,7 @@ type member struct {
 
 // newMember returns a member that has never run.
 func newMember(s *directories, number int, h host) *member {
-	m := &member{process: process{host: h}, s: s}
+	m := &member{witnessed: witnessed{process: process{host: h}}, s: s}
 	m.process.s, m.number = &s.checkers, number
 	m.dies = func(power bool, why string) { s.crash(m, power, why) }
 	m.send = func(to *member, msg protocol.Message, datagram bool) { s.network.send(m, to, msg, datagram) }
@@ -143,7 +131,7 @@ func (m *member) boot() error {
 	m.starts++
 	m.s.trace.note(tagBoot, m.number, uint64(rec.LogTerms.LastIndex()), uint64(rec.State.Term))
 	m.applies, m.busy, m.log.sheds = nil, false, nil
-	m.writes, m.writing, m.change, m.failing, m.votes = 0, false, nil, false, votes{m: m}
+	m.failing = false
 	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
 	m.answers, m.asleep, m.paused = driver.NewAnswers(), nil, false
 	m.wake, m.crashPoint, m.stalled, m.doomed, m.rot = 0, crashPoint{}, 0, false, rotNone

@@ -53,86 +53,6 @@ func (m *member) observe(events []protocol.Event) {
 	}
 }
 
-// truncates checks that an active keeps what it ever knew to be committed. (A
-// passive that starts drops what lies above the commit index on its disk; of two histories
-// nothing is known.)
-func (m *member) truncates(e *protocol.Event) {
-	if !e.Member.IsZero() && e.Index < m.log.commit && !m.s.forked {
-		m.s.fail(violated(RuleNotTruncated, "%s truncates its log to %d, it knew %d to be committed", m.name, e.Index, m.log.commit))
-	}
-}
-
-// leads says that the member acts as the leader of a term. If that is news,
-// its log must have everything that earlier terms have committed.
-func (m *member) leads(t protocol.Term) {
-	if m.leader == t {
-		return
-	}
-	news, err := m.s.ledger.leads(m.number, t)
-	if err != nil {
-		m.s.fail(err)
-		return
-	}
-	m.leader = t
-	if !news {
-		return
-	}
-	m.s.counts.add(countLeaders, 1)
-	if m.s.lastLeader != m {
-		m.s.counts.add(countLeaderChanges, 1)
-		m.s.lastLeader = m
-	}
-	if err := m.s.ledger.complete(m.number, t, m.sumAt); err != nil {
-		m.s.fail(err)
-	}
-}
-
-// sumAt returns the log sum at an index of the member's log in memory, or what
-// it has written if that is no longer in memory.
-func (m *member) sumAt(i protocol.Index) protocol.LogSum {
-	if sum, ok := m.replica.SumAt(i); ok {
-		return sum
-	}
-	if i <= m.replica.LogTerms().LastIndex() {
-		return m.log.written.sumAt(i)
-	}
-	return protocol.LogSum{}
-}
-
-// knows says that the member takes everything up to an index for committed. It
-// may know of more: what it tells another member is bounded by that one's log.
-func (m *member) knows(commit protocol.Index) {
-	if commit <= m.log.commit {
-		return
-	}
-	commit = max(commit, m.replica.HardState().Commit)
-	logTerms := m.replica.LogTerms()
-	if commit > logTerms.LastIndex() {
-		m.s.fail(violated(RuleOrder, "%s takes %d for committed, its log ends at %d", m.name, commit, logTerms.LastIndex()))
-		return
-	}
-	before := m.s.ledger.frontier()
-	if logTerms.PrevIndex > m.log.commit { // it has that from a checkpoint
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, logTerms.PrevIndex, logTerms.PrevTerm, logTerms.PrevSum); err != nil {
-			m.s.fail(err)
-			return
-		}
-		m.log.commit = logTerms.PrevIndex
-	}
-	for i := m.log.commit + 1; i <= commit; i++ {
-		t, _ := logTerms.TermAt(i)
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, i, t, m.sumAt(i)); err != nil {
-			m.s.fail(err)
-			return
-		}
-	}
-	m.log.commit = commit
-	if commit > before {
-		m.s.fail(m.s.ledger.counted(m.number, m.leader, commit))
-		m.s.fail(m.s.ledger.majority(m.number, commit, m.replica.Configurations().All(), m.s.durableSum))
-	}
-}
-
 // durableSum returns the sum of what a member has on disk at an index.
 func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
 	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
@@ -146,22 +66,6 @@ func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.L
 		return g.durable.sumAt(i)
 	}
 	return protocol.LogSum{}
-}
-
-// learns takes a batch that is to be applied.
-func (m *member) learns(entries []protocol.Entry) {
-	last := entries[len(entries)-1].Index
-	m.knows(last)
-	for i := range entries {
-		e := &entries[i]
-		if e.Index > m.s.ledger.frontier() {
-			return // knows has failed
-		}
-		if err := m.s.ledger.commits(m.s.schedule.now, m.number, m.leader, e.Index, e.Term, e.Sum); err != nil {
-			m.s.fail(err)
-			return
-		}
-	}
 }
 
 // apply runs the oldest batch through the state machine, entry by entry, so

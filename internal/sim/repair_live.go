@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/snapshotter"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -65,7 +67,7 @@ func (x *liveRepair) goOn(step *repair.Step, job *snapshotter.Job, done *repair.
 func (x *liveRepair) byWriter(do func()) {
 	m := x.m
 	m.later(m.writeTime(), func() {
-		if m.writing || m.stalled > m.s.schedule.now {
+		if m.writer.writing || m.stalled > m.s.schedule.now {
 			m.later(m.syncTime(), func() { x.byWriter(do) })
 			return
 		}
@@ -99,7 +101,7 @@ func (x *liveRepair) done(step *repair.Step, done *repair.Done) {
 		return
 	}
 	if errors.Is(done.Err, protocol.ErrDiskFailed) {
-		m.diskFailed(0, done.Err)
+		m.finish(driver.Done{Failed: done.Err, Tell: func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, 0, done.Err) }})
 		return
 	}
 	m.replica.Repaired(m.now(), *done)

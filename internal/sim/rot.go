@@ -46,15 +46,15 @@ func (s *nemesis) strikeRot(m *member) {
 }
 
 // rots is called when the member's log is at rest.
-func (m *member) rots() bool {
+func (m *member) rots() {
 	kind := m.rot
 	m.rot = rotNone
 	if kind == rotNone || m.s.quiet || m.s.faultFreeFor > 0 || m.s.copying != nil || !m.s.tolerates(m) {
-		return false
+		return
 	}
 	if kind == rotUnreadable {
 		m.ill.unreads()
-		return false
+		return
 	}
 	m.dies(false, "and its disk rots")
 	m.hurt, m.damaged, m.found = true, true, false
@@ -68,7 +68,6 @@ func (m *member) rots() bool {
 		m.s.counts.add(countMisdirected, 1)
 		m.disk.unseen(func() { m.s.fail(m.disk.misdirect()) })
 	}
-	return true
 }
 
 // stayAway keeps a member down, so that the others' logs go on without it.

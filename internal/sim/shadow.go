@@ -294,3 +294,25 @@ func (m *shadows) onOpened(l *ledger, power bool, half int, state protocol.HardS
 	return violated(rule, "%s recovers %v with a log to %d (%s) after power=%v; synced was %v to %d, written %v to %d in %d writes",
 		m.name, state, last, sum, power, m.durable.state, m.durable.last(), m.written.state, m.written.last(), len(m.pending))
 }
+
+// reset follows a log that is begun anew after a checkpoint. What is before it is
+// committed, or it would not be in a checkpoint.
+func (m *shadows) reset(l *ledger, b *storage.Begin, state protocol.HardState) error {
+	if l.blind {
+		return nil
+	}
+	if !l.isCommitted(b.Index, b.Sum) {
+		return violated(RuleStateMachine, "%s begins its log after %d (%s), which is not what is committed", m.name, b.Index, b.Sum)
+	}
+	if !newer(m.written.state, state) {
+		return violated(RuleHardState, "%s begins its log anew with %v after %v", m.name, state, m.written.state)
+	}
+	n := line{state: state, whole: true}
+	for i := protocol.Index(1); i <= b.Index; i++ {
+		c := l.at(i)
+		n.terms, n.sums = append(n.terms, c.term), append(n.sums, c.sum)
+	}
+	m.written.write(&n)
+	m.pending = append(m.pending, n)
+	return nil
+}

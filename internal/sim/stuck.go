@@ -36,19 +36,19 @@ func (s *checkers) answers(from, to protocol.MemberID) {
 // proposes looks at a configuration that the member has in its log since this
 // step. If it is the leader that made it, and could not know that too few of its
 // voters are left, that is remembered.
-func (m *member) proposes(i protocol.Index) {
-	s := m.s
-	latest, _ := m.latest()
-	if latest.Index != i || !m.replica.Status(m.now()).Leads {
+func (w *witnessed) proposes(i protocol.Index) {
+	s := w.s
+	latest, _ := w.latest()
+	if latest.Index != i || !w.replica.Status(w.now()).Leads {
 		return
 	}
 	lost := func(id protocol.MemberID) bool { _, gone := s.graves[id]; return gone }
 	long := func(id protocol.MemberID) bool {
-		at, heard := s.heard[answering{id, m.id}]
-		return lost(id) && (!heard || m.now() >= m.clock.at(at).Add(s.plan.election))
+		at, heard := s.heard[answering{id, w.id}]
+		return lost(id) && (!heard || w.now() >= w.clock.at(at).Add(s.plan.election))
 	}
 	if !decides(latest.Configuration, lost) && decides(latest.Configuration, long) {
-		term, _ := m.replica.LogTerms().TermAt(i)
+		term, _ := w.replica.LogTerms().TermAt(i)
 		s.unforeseen[proposal{i, term}] = true
 	}
 }
@@ -89,11 +89,11 @@ func (s *checkers) stuck() bool {
 
 // electable reports whether the member would be elected if everybody who lives
 // and whose log is not newer gave it a vote.
-func (m *member) electable() bool {
-	latest, known := m.latest()
-	own := m.replica.LogTerms()
+func (p *process) electable() bool {
+	latest, known := p.latest()
+	own := p.replica.LogTerms()
 	return known && decides(latest.Configuration, func(id protocol.MemberID) bool {
-		other := m.s.byID(id)
+		other := p.s.byID(id)
 		if other == nil || !other.up() {
 			return true
 		}
