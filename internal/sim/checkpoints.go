@@ -86,12 +86,12 @@ func (m *member) noted(n *driver.Note) {
 }
 
 // installState makes the installed state the one in force.
-func (m *member) installState(a *replica.Apply) error {
-	m.driver.Install(a)
-	m.applied = a.Installed
-	m.s.counts.add(countInstalls, 1)
-	m.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
-	return m.takesOver(a.Installed)
+func (x *applying) installState(a *replica.Apply) error {
+	x.driver.Install(a)
+	x.applied = a.Installed
+	x.s.counts.add(countInstalls, 1)
+	x.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
+	return x.takesOver(a.Installed)
 }
 
 // onInstalled checks a state that did not come from entries.

@@ -47,7 +47,7 @@ func (k *call) send(m *member) {
 		run := m.run
 		m.whenAwake(func() {
 			if m.run == run && m.up() {
-				m.ask(k.op, q, j.reply)
+				m.serving.ask(k.op, q, j.reply)
 			}
 		})
 	})
@@ -117,32 +117,32 @@ func leaderAddressAt(m *member) (string, protocol.Term) {
 }
 
 // ask brings a request for an operation to the replica. The answer may never come.
-func (m *member) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
+func (x *serving) ask(o *op, q *protocol.Request, answer func(protocol.Result)) {
 	switch {
-	case o.command() && m.nearlyFull(o):
+	case o.command() && x.nearlyFull(o):
 		answer(protocol.Failed(protocol.ErrNoSpace))
 	case o.command():
-		n := m.request(answer)
-		m.replica.Submit(m.now(), replica.Submission{
+		n := x.request(answer)
+		x.replica.Submit(x.now(), replica.Submission{
 			Request: n, Command: q.EncodedCommand(), Session: q.Command.Session, Sequence: q.Command.Sequence,
 		})
-		m.serve()
+		x.serve()
 	case o.consistency == protocol.Linearizable:
-		m.replica.Read(m.now(), m.read(q.Query, answer))
-		m.serve()
-	case m.quarantined() || m.diverged:
+		x.replica.Read(x.now(), x.read(q.Query, answer))
+		x.serve()
+	case x.quarantined() || x.diverged:
 		answer(protocol.Failed(protocol.ErrNotServing))
 	default:
-		answer(m.query(q.Query))
+		answer(x.query(q.Query))
 	}
 }
 
 // nearlyFull reports whether the member's disk has so little room that it takes
 // no commands but those that free some, and those on sessions, as in the runtime.
-func (m *member) nearlyFull(o *op) bool {
-	if !m.full || m.s.plan.profile == profileRoom || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
+func (x *serving) nearlyFull(o *op) bool {
+	if !x.full || x.s.plan.profile == profileRoom || o.kind == opOpen || o.kind == opKeepAlive || o.kind == opDelete || o.kind == opPop {
 		return false
 	}
-	space, err := m.wal.Space()
+	space, err := x.wal.Space()
 	return err == nil && space.Full
 }

@@ -21,9 +21,8 @@ import (
 // member knows its digests.
 const checkpointEntriesMax = 16
 
-// divergedState is a state that is not what its entries led to.
+// divergedState is what is known of a state that is not what its entries led to.
 type divergedState struct {
-	since   Time
 	entries int // applied since
 	found   bool
 	// Of the last entry applied: the digest that is kept, and whether that is of
@@ -74,20 +73,20 @@ const doubtEntries = 3
 
 // suspended reports whether the member's state counts as lost: it is wrong, or was a
 // few checkpoint entries ago, or is being fetched.
-func (m *member) suspended() bool { return m.divergedState != nil || m.shut || m.suspendServing > 0 }
+func (x *applying) suspended() bool { return x.divergedState != nil || x.shut || x.suspendServing > 0 }
 
 // passes says that the member has applied a checkpoint entry.
-func (m *member) passes() {
-	if m.divergedState == nil && m.suspendServing > 0 {
-		m.suspendServing--
+func (x *applying) passes() {
+	if x.divergedState == nil && x.suspendServing > 0 {
+		x.suspendServing--
 	}
 }
 
 // flipState flips one bit of a value in the member's memory, of the key that was
 // set longest ago: others would soon be set again.
-func (m *member) flipState() {
-	r := m.s.random.states
-	view, err := m.machine.View(mapName, kvmap.Type.Name())
+func (x *applying) flipState() {
+	r := x.s.random.states
+	view, err := x.machine.View(mapName, kvmap.Type.Name())
 	if err != nil {
 		return // there is no map so far
 	}
@@ -102,13 +101,13 @@ func (m *member) flipState() {
 	}
 	if oldest.Version != 0 {
 		oldest.Value[int(at)%len(oldest.Value)] ^= 1 << bit
-		m.s.counts.add(countStatesFlipped, 1)
-		m.strays("a bit of its state flips")
+		x.s.counts.add(countStatesFlipped, 1)
+		x.strays("a bit of its state flips")
 	}
 }
 
 // misapplied returns one entry as a member applies it that does so wrongly.
-func (m *member) misapplied(one []protocol.Entry) []protocol.Entry {
+func (x *applying) misapplied(one []protocol.Entry) []protocol.Entry {
 	e := &one[0]
 	if e.Kind != protocol.EntryCommand {
 		return one
@@ -121,60 +120,65 @@ func (m *member) misapplied(one []protocol.Entry) []protocol.Entry {
 	if at < 0 || at+1 >= len(c.Argument) {
 		return one
 	}
-	m.misapplies = false
+	x.misapplies = false
 	c.Argument = bytes.Clone(c.Argument)
 	c.Argument[at+1] ^= 1
 	wrong := *e
 	wrong.Data = protocol.EncodeCommand(&c)
-	m.s.counts.add(countMisapplied, 1)
-	m.strays(fmt.Sprintf("applies %d wrongly", e.Index))
+	x.s.counts.add(countMisapplied, 1)
+	x.strays(fmt.Sprintf("applies %d wrongly", e.Index))
 	return []protocol.Entry{wrong}
 }
 
 // strays says that the member's state is wrong from now on.
-func (m *member) strays(why string) {
-	s := m.s
-	m.divergedState, m.strayed, m.suspendServing = &divergedState{since: s.schedule.now}, true, doubtEntries
-	switch st := m.replica.Status(m.now()); {
+func (x *applying) strays(why string) {
+	s := x.s
+	x.goesWrong()
+	switch st := x.replica.Status(x.now()); {
 	case st.Leads:
 		s.counts.add(countLeadersDiverged, 1)
 	case st.Role == protocol.RolePassive:
 		s.counts.add(countPassivesDiverged, 1)
 	}
-	s.trace.note(tagFault, m.number, 300, uint64(m.applied))
-	m.tell(colorFault, "%% %s", why)
+	s.trace.note(tagFault, x.number, 300, uint64(x.applied))
+	x.tell(colorFault, "%% %s", why)
+}
+
+// goesWrong says that the member's state is a wrong one from now on.
+func (x *applying) goesWrong() {
+	x.divergedState, x.strayed, x.suspendServing = &divergedState{}, true, doubtEntries
 }
 
 // wanders follows a member that applies entries to a wrong state. It reports
 // whether that has come right: all that was wrong has been overwritten.
-func (m *member) wanders(e *protocol.Entry, digest machine.Digest) (right bool) {
-	a, st := m.divergedState, m.s.state
-	if a.whole && a.index != 0 && a.index <= st.lastApplied() && st.applies[a.index-1].digest == a.digest {
-		m.comesRight("what was wrong is overwritten")
+func (x *applying) wanders(e *protocol.Entry, digest machine.Digest) (right bool) {
+	d, st := x.divergedState, x.s.state
+	if d.whole && d.index != 0 && d.index <= st.lastApplied() && st.applies[d.index-1].digest == d.digest {
+		x.comesRight("what was wrong is overwritten")
 		return true
 	}
-	counted, kept := m.machine.Verify()
-	a.index, a.digest, a.whole = e.Index, digest, counted == kept
+	counted, kept := x.machine.Verify()
+	d.index, d.digest, d.whole = e.Index, digest, counted == kept
 	st.wrong[wrongAt{e.Index, digest}] = true
-	if e.Kind == protocol.EntryCheckpoint && !a.found {
-		a.entries++
-		if a.entries > checkpointEntriesMax {
-			m.s.fail(violated(RuleQuarantine, "the state of %s has been wrong for %d checkpoint entries, and it does not know", m.name, a.entries))
+	if e.Kind == protocol.EntryCheckpoint && !d.found {
+		d.entries++
+		if d.entries > checkpointEntriesMax {
+			x.s.fail(violated(RuleQuarantine, "the state of %s has been wrong for %d checkpoint entries, and it does not know", x.name, d.entries))
 		}
 	}
 	return false
 }
 
 // comesRight says that the member's state is what its entries led to again.
-func (m *member) comesRight(why string) {
-	if m.divergedState == nil {
+func (x *applying) comesRight(why string) {
+	if x.divergedState == nil {
 		return
 	}
-	if !m.divergedState.found {
-		m.s.counts.add(countDivergedUnseen, 1)
+	if !x.divergedState.found {
+		x.s.counts.add(countDivergedUnseen, 1)
 	}
-	m.divergedState = nil
-	m.tell(colorSuffrage, "# its state is right: %s", why)
+	x.divergedState = nil
+	x.tell(colorSuffrage, "# its state is right: %s", why)
 }
 
 // wrongAt is a digest that a wrong state had at an index.
@@ -186,22 +190,22 @@ type wrongAt struct {
 // takesOver checks a state that the member has not applied itself. It may be a
 // wrong one: a member that does not know makes checkpoints, and gives them to
 // others.
-func (m *member) takesOver(i protocol.Index) error {
-	s := m.s
+func (x *applying) takesOver(i protocol.Index) error {
+	s := x.s
 	if s.forked {
 		return nil
 	}
-	index, digest := m.machine.Digest()
+	index, digest := x.machine.Digest()
 	if s.state.wrong[wrongAt{i, digest}] && index == i && (i > s.state.lastApplied() || s.state.applies[i-1].digest != digest) {
 		s.counts.add(countTakenOver, 1)
-		m.divergedState, m.strayed, m.suspendServing = &divergedState{since: s.schedule.now}, true, doubtEntries
-		m.tell(colorFault, "%% takes a wrong state over")
+		x.goesWrong()
+		x.tell(colorFault, "%% takes a wrong state over")
 		s.mostAreRight()
 		return nil
 	}
-	err := s.state.onInstalled(m.name, m.machine, i)
+	err := s.state.onInstalled(x.name, x.machine, i)
 	if err == nil {
-		m.comesRight("it is another member's")
+		x.comesRight("it is another member's")
 	}
 	return err
 }
@@ -227,21 +231,21 @@ func (s *cluster) mostAreRight() {
 
 // quarantine follows what the member finds out about its state: only one that is
 // wrong is given up, and what comes of it is right and as far as it was.
-func (m *member) quarantine() {
-	switch now := m.quarantined(); {
-	case now && !m.shut:
-		m.shut, m.until = true, m.applied
-		m.s.counts.add(countQuarantined, 1)
-		if !m.strayed { // it may have come right since, and be wrong at the checkpoint entry in question
-			m.s.fail(violated(RuleQuarantine, "%s gives its state up, which was never wrong", m.name))
+func (x *applying) quarantine() {
+	switch now := x.quarantined(); {
+	case now && !x.shut:
+		x.shut, x.until = true, x.applied
+		x.s.counts.add(countQuarantined, 1)
+		if !x.strayed { // it may have come right since, and be wrong at the checkpoint entry in question
+			x.s.fail(violated(RuleQuarantine, "%s gives its state up, which was never wrong", x.name))
 		}
-		if m.divergedState != nil {
-			m.divergedState.found = true
+		if x.divergedState != nil {
+			x.divergedState.found = true
 		}
-	case !now && m.shut:
-		m.shut, m.strayed, m.suspendServing = false, m.divergedState != nil, 0
-		m.s.counts.add(countHealed, 1)
-		m.s.fail(healed(m.name, m.divergedState != nil, m.applied, m.until))
+	case !now && x.shut:
+		x.shut, x.strayed, x.suspendServing = false, x.divergedState != nil, 0
+		x.s.counts.add(countHealed, 1)
+		x.s.fail(healed(x.name, x.divergedState != nil, x.applied, x.until))
 	}
 }
 
@@ -258,7 +262,7 @@ func healed(name string, wrong bool, applied, until protocol.Index) error {
 
 // isWrong reports whether the member's state is wrong and it does not know: its answers are
 // covered by no promise, and lost on their way.
-func (m *member) isWrong() bool { return m.divergedState != nil && !m.quarantined() }
+func (x *applying) isWrong() bool { return x.divergedState != nil && !x.quarantined() }
 
 // nudge writes a little while a state is wrong and nobody has noticed: what is
 // found at checkpoint entries is found when there are some.

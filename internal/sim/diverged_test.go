@@ -90,10 +90,10 @@ func TestAReadInQuarantineIsFound(t *testing.T) {
 		s.goWrong(t, m, false)
 		s.until(s.schedule.now.Add(20*time.Second), func() bool { return m.divergedState == nil || m.quarantined() })
 	}
-	if r, ok := m.reads().NoForwarding(t.Context(), &protocol.Query{Consistency: protocol.Session}); !ok || r.Code != protocol.ErrNotServing.Code {
+	if r, ok := m.serving.reads().NoForwarding(t.Context(), &protocol.Query{Consistency: protocol.Session}); !ok || r.Code != protocol.ErrNotServing.Code {
 		t.Errorf("in quarantine a session is answered with %q", r.Code)
 	}
-	m.mayRead(m.applied, 0)
+	m.serving.mayRead(m.applied, 0)
 	wantRule(t, s.violation, RuleQuarantine)
 }
 

@@ -22,13 +22,13 @@ type hands struct {
 func drive(m *member) {
 	m.driver = driver.New(driver.Config{
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
-		Hands: hands{m, m.run}, Answers: m.answers, Watch: m.watch,
+		Hands: hands{m, m.run}, Answers: m.serving.answers, Watch: m.watch,
 	})
-	m.writer = logWriter{witnessed: &m.witnessed, LogWriter: driver.NewLogWriter(m.wal), finish: m.finish, rests: m.rots}
+	m.writer = logWriter{witnessed: &m.witnessed, LogWriter: driver.NewLogWriter(m.wal), rests: m.rots}
 }
 
 // serve carries out the effects of a step.
-func (m *member) serve() {
+func (m *member) serves() {
 	run := m.run
 	if m.driver.Serve(); m.alive(run) {
 		m.turned()
@@ -37,7 +37,7 @@ func (m *member) serve() {
 
 // finish tells the replica what has come of a step on a disk. One that fails has a
 // cause.
-func (m *member) finish(done driver.Done) {
+func (m *member) finishes(done driver.Done) {
 	if done.Failed != nil && !m.failing {
 		m.failing = true
 		switch {
@@ -59,17 +59,14 @@ func (m *member) finish(done driver.Done) {
 // turned ends a step: readers see what came of it, and the checkers since when the
 // member may take itself to be level.
 func (m *member) turned() {
-	m.fresh = replica.FreshOf(m.replica, m.now())
-	if m.fresh.Known && !m.level.known {
-		m.level = level{known: true, since: m.s.schedule.now.Add(-m.fresh.Age)}
-	}
+	m.serving.looks()
 	m.schedule()
 }
 
 // watch lets the checkers follow before anything is done.
 func (m *member) watch(fx *replica.Effects) {
 	m.observe(fx.Events)
-	checkAnswers(m, fx)
+	m.serving.checkAnswers(fx)
 	m.s.counts.add(countLogReads, uint64(len(fx.ReadLog)))
 	for i := range fx.Install {
 		if fx.Install[i].Chunk != nil {
@@ -220,15 +217,15 @@ func (m *member) shows(msg protocol.Message) {
 }
 
 // startApply gives the next batch to the state machine, unless it is at work.
-func (m *member) startApply() {
-	if m.busy || len(m.applies) == 0 || !m.survives(beforeApply) {
+func (x *applying) startApply() {
+	if x.busy || len(x.applies) == 0 || !x.survives(beforeApply) {
 		return
 	}
-	m.busy = true
-	m.later(m.applyTime(len(m.applies[0].Entries)), m.apply)
+	x.busy = true
+	x.later(x.applyTime(len(x.applies[0].Entries)), x.apply)
 }
 
 // applyTime is how long a state machine takes for a batch.
-func (m *member) applyTime(entries int) time.Duration {
-	return between(m.s.random.members, 10*time.Microsecond, m.s.plan.apply) + time.Duration(entries)*2*time.Microsecond
+func (x *applying) applyTime(entries int) time.Duration {
+	return between(x.s.random.members, 10*time.Microsecond, x.s.plan.apply) + time.Duration(entries)*2*time.Microsecond
 }

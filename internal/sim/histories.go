@@ -34,7 +34,7 @@ func (m *member) SuspendServing(d *gossip.Divergence) {
 	if !m.s.forked {
 		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
 	}
-	m.diverged = true
+	m.serving.diverged = true
 }
 
 // Stop ends a process that says that it must stop.
@@ -44,7 +44,6 @@ func (m *member) Stop(why error) {
 		return
 	}
 	m.tell(colorFault, "x stops: %v", why)
-	m.halted = why
 	m.stop()
 	m.disk.crash(false)
 }

@@ -96,7 +96,7 @@ func (s *load) look(g *weakRead) {
 		m.glancing = append(m.glancing, func() { s.look(g) })
 		return
 	}
-	reads := m.reads()
+	reads := m.serving.reads()
 	r, ok := reads.NoForwarding(context.Background(), &g.query)
 	if !ok {
 		want, err := reads.Wants(&g.query)
@@ -121,15 +121,15 @@ func (s *load) look(g *weakRead) {
 }
 
 // reads is what answers reads at a level from what this run of the member has.
-func (m *member) reads() *driver.Reads {
+func (x *serving) reads() *driver.Reads {
 	return &driver.Reads{
-		Machine: m.machine, Longest: func() protocol.Instant { return replica.FreshOf(m.replica, m.now()).At },
+		Machine: x.machine, Longest: func() protocol.Instant { return replica.FreshOf(x.replica, x.now()).At },
 		Sight: func() driver.Sight {
-			x := driver.Sight{Fresh: m.fresh}
-			if m.quarantined() || m.diverged {
-				x.Suspended = protocol.ErrNotServing
+			sight := driver.Sight{Fresh: x.fresh}
+			if x.quarantined() || x.diverged {
+				sight.Suspended = protocol.ErrNotServing
 			}
-			return x
+			return sight
 		},
 	}
 }
@@ -151,7 +151,7 @@ func (s *load) leveled(g *weakRead, r *protocol.Result) error {
 	if err := levelKept(m.name, &g.query, r, age); err != nil {
 		return err
 	}
-	if err := m.level.kept(m.name, &g.query, r, age, s.schedule.now); err != nil {
+	if err := m.serving.level.kept(m.name, &g.query, r, age, s.schedule.now); err != nil {
 		return err
 	}
 	switch {

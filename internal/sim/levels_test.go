@@ -53,7 +53,7 @@ func TestAMemberThatIsCutOffRefusesStaleReads(t *testing.T) {
 	s := calmCluster(t, 2, Options{})
 	m := s.members[4]
 	ask := func() protocol.Result {
-		r, ok := m.reads().NoForwarding(t.Context(), &protocol.Query{Resource: mapName, Type: "map", Operation: "get", Consistency: protocol.MaxStale, MaxAge: int64(2 * time.Second)})
+		r, ok := m.serving.reads().NoForwarding(t.Context(), &protocol.Query{Resource: mapName, Type: "map", Operation: "get", Consistency: protocol.MaxStale, MaxAge: int64(2 * time.Second)})
 		if !ok {
 			return protocol.Failed(protocol.ErrTooStale)
 		}

@@ -37,7 +37,7 @@ func (s *simulation) availability(d, every time.Duration) *probed {
 		p.asked++
 		done, until := false, s.schedule.now.Add(time.Second)
 		for _, m := range s.members {
-			n := m.request(func(r protocol.Result) {
+			n := m.serving.request(func(r protocol.Result) {
 				if r.Code == protocol.OK && !done && s.schedule.now <= until {
 					done = true
 					p.answered++
@@ -61,7 +61,7 @@ func (s *simulation) lead(t *testing.T, m *member) {
 		return
 	}
 	l := s.leaderNow()
-	l.replica.Transfer(l.now(), l.request(func(protocol.Result) {}), m.id)
+	l.replica.Transfer(l.now(), l.serving.request(func(protocol.Result) {}), m.id)
 	l.serve()
 	if !s.until(s.schedule.now.Add(5*time.Second), leads) {
 		t.Fatalf("%s does not lead", m.name)
@@ -258,7 +258,7 @@ func (s *simulation) proposes(m, old, next *member, fill func(*simulation, *repl
 	change := replica.Change{Version: conf.Index}
 	fill(s, &change, old, next)
 	var code protocol.Code
-	n := m.request(func(r protocol.Result) {
+	n := m.serving.request(func(r protocol.Result) {
 		code = r.Code
 		if code == protocol.OK {
 			code = "ok"

@@ -12,8 +12,7 @@ import (
 type logWriter struct {
 	*witnessed
 	driver.LogWriter
-	finish func(driver.Done) // tells the replica what has come of a step
-	rests  func()            // the log is at rest, and says so
+	rests func() // the log is at rest, and says so
 
 	change  *replica.Persist // that it makes; nil: none
 	writes  uint64           // begun

@@ -6,7 +6,6 @@ import (
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
 	"github.com/starlinghq/starling/internal/handshake"
-	"github.com/starlinghq/starling/internal/machine"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
@@ -18,7 +17,9 @@ import (
 // member is one member: a process on a host, and the parts that make it.
 type member struct {
 	witnessed
-	s *directories
+	applying
+	serving serving
+	s       *directories
 	// copies says that this is a copy of another member's directory, copied that
 	// there is, or was, a copy of this one.
 	copies, copied *copying
@@ -41,19 +42,8 @@ type member struct {
 	repairing   *repairing // instead of the replica
 	writer      logWriter
 	live        liveRepair
-	driver      *driver.Driver
 	lanes       [driver.Lanes]lane
-	machine     *machine.Machine
-	applies     []replica.Apply
-	applied     protocol.Index // by the machine of this run
 	checkpoints checkpoints
-	digest      machine.Digest
-	fresh       replica.Fresh // that readers have
-	level       level
-	busy        bool // the state machine is at work
-	answers     *driver.Answers
-	applying    bool // what is applied is being answered
-	wake        Time // of the tick that is scheduled; 0: none
 	// watermarks are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
 	watermarks *driver.Watermarks
@@ -61,27 +51,17 @@ type member struct {
 	refusals   replica.Refusals
 	barred     bool
 	unheard    string // who refuses it and does not count
-	halted     error  // why it has stopped for good
 	rot        rot    // happens to the disk when the log is at rest
 
-	// divergedState is what is known of a state that is wrong; nil: it is right.
-	// misapplies says that it will apply the next entry that it can wrongly,
-	// strayed that its state was wrong since it was last healed, shut that it is
-	// in quarantine, which began when it had applied until. doubt is how many
-	// checkpoint entries its state must pass to count as right.
-	divergedState             *divergedState
-	misapplies, strayed, shut bool
-	until                     protocol.Index
-	suspendServing            int
-	moved                     bool // has come back at another address once
-	// diverged says that this run knows of another history than its own.
-	diverged bool
+	moved bool // has come back at another address once
 }
 
 // newMember returns a member that has never run.
 func newMember(s *directories, number int, h host) *member {
 	m := &member{witnessed: witnessed{process: process{host: h}}, s: s}
 	m.process.s, m.number = &s.checkers, number
+	m.applying.witnessed, m.serving.applying = &m.witnessed, &m.applying
+	m.serve, m.finish = m.serves, m.finishes
 	m.dies = func(power bool, why string) { s.crash(m, power, why) }
 	m.send = func(to *member, msg protocol.Message, datagram bool) { s.network.send(m, to, msg, datagram) }
 	m.ill.m = m
@@ -130,11 +110,7 @@ func (m *member) boot() error {
 	m.hurt = m.hurt || m.ill.unreadable
 	m.starts++
 	m.s.trace.note(tagBoot, m.number, uint64(rec.LogTerms.LastIndex()), uint64(rec.State.Term))
-	m.applies, m.busy, m.log.sheds = nil, false, nil
-	m.failing = false
-	m.lanes, m.level, m.fresh = [driver.Lanes]lane{}, level{}, replica.Fresh{}
-	m.answers, m.asleep, m.paused = driver.NewAnswers(), nil, false
-	m.wake, m.crashPoint, m.stalled, m.doomed, m.rot = 0, crashPoint{}, 0, false, rotNone
+	m.log.sheds, m.rot, m.lanes, m.serving.answers = nil, rotNone, [driver.Lanes]lane{}, driver.NewAnswers()
 	m.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
@@ -274,10 +250,8 @@ func (m *member) stop() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.LogTerms().PrevIndex
 	}
 	m.run++
-	m.replica, m.repairing, m.machine, m.wal, m.driver, m.checkpoints = nil, nil, nil, nil, nil, checkpoints{}
-	m.live = liveRepair{m: m}
-	m.answers, m.asleep, m.applies, m.paused, m.glancing = nil, nil, nil, false, nil
-	m.comesRight("it is gone")
-	m.misapplies, m.shut, m.suspendServing, m.diverged = false, false, 0, false
+	m.life, m.repairing, m.checkpoints, m.live = life{}, nil, checkpoints{}, liveRepair{m: m}
+	m.applying.stop()
+	m.serving = serving{applying: &m.applying}
 	m.s.network.Forget(m.number, len(m.s.members))
 }

@@ -74,7 +74,7 @@ func (o *operator) transfer(m *member) {
 	}
 	o.s.counts.add(countTransfersAsked, 1)
 	m.tell(colorSuffrage, "# asked to hand over to %s", o.s.nameOf(transferee))
-	n := m.request(func(r protocol.Result) {
+	n := m.serving.request(func(r protocol.Result) {
 		o.answered("transfer", m, r)
 		switch {
 		case r.Code != protocol.OK:
@@ -185,7 +185,7 @@ func (o *operator) change(m *member, c replica.Change, from protocol.Configurati
 	if o.s.trace.on() {
 		m.tell(colorSuffrage, "# asked to%s%s%s", o.s.names(" promote", c.Promote), o.s.names(" demote", c.Demote), o.s.names(" remove", c.Remove))
 	}
-	n := m.request(func(r protocol.Result) {
+	n := m.serving.request(func(r protocol.Result) {
 		o.answered("change", m, r)
 		if r.Code == protocol.OK {
 			done()
@@ -247,10 +247,10 @@ func moved(c protocol.Configuration, change replica.Change) protocol.Configurati
 }
 
 // request notes a question to the replica that is answered once.
-func (m *member) request(answer func(protocol.Result)) uint64 {
-	return m.answers.Command(func(r protocol.Result) {
-		if m.applying && m.quarantined() {
-			m.s.fail(violated(RuleQuarantine, "%s answers with what it applies, its state is in quarantine", m.name))
+func (x *serving) request(answer func(protocol.Result)) uint64 {
+	return x.answers.Command(func(r protocol.Result) {
+		if x.answering && x.quarantined() {
+			x.s.fail(violated(RuleQuarantine, "%s answers with what it applies, its state is in quarantine", x.name))
 		}
 		answer(r)
 	})

@@ -178,7 +178,7 @@ func (x *mixture) reads(m *member) {
 		got = nil
 		if m.up() {
 			k.invoked = s.schedule.steps
-			m.ask(k.op, k.request(), func(r protocol.Result) { got, k.returned = &r, s.schedule.steps })
+			m.serving.ask(k.op, k.request(), func(r protocol.Result) { got, k.returned = &r, s.schedule.steps })
 		}
 		s.until(s.schedule.now.Add(time.Second), func() bool { return got != nil })
 	}
@@ -224,7 +224,7 @@ func (x *mixture) forks() {
 func (x *mixture) linearizable(m *member) {
 	forked, old := x.forked, x.isOld(m)
 	k := &call{op: &op{kind: opGet, object: witness, consistency: protocol.Linearizable}, client: x.c}
-	m.ask(k.op, k.request(), func(r protocol.Result) {
+	m.serving.ask(k.op, k.request(), func(r protocol.Result) {
 		out, err := k.op.decode(r)
 		if err != nil || r.Code != protocol.OK {
 			return
@@ -245,7 +245,7 @@ func (x *mixture) linearizable(m *member) {
 func (x *mixture) atHand(m *member) {
 	q := (&op{kind: opGet, object: witness}).query()
 	q.Consistency, q.Seen, q.NoForwarding = protocol.Session, x.newest, true
-	if r, ok := m.reads().NoForwarding(context.Background(), &q); ok && r.Code == protocol.OK && !x.isOld(m) {
+	if r, ok := m.serving.reads().NoForwarding(context.Background(), &q); ok && r.Code == protocol.OK && !x.isOld(m) {
 		out, err := (&op{kind: opGet, object: witness}).decode(r)
 		if err != nil || out.value != valueNewest {
 			x.t.Errorf("%s answers a session that has seen %d with %q at %d: %v", m.name, x.newest, out.value, r.Index, err)
@@ -265,5 +265,5 @@ func (x *mixture) writeOld(m *member) {
 		k = &call{op: &op{kind: opPut, object: witness, value: valueForked}, client: &client{s: &x.s.load}, session: x.session, seq: 1}
 		then = func(r protocol.Result) { x.forked = x.forked || r.Code == protocol.OK }
 	}
-	m.ask(k.op, k.request(), then)
+	m.serving.ask(k.op, k.request(), then)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"strings"
 
+	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
@@ -68,75 +69,101 @@ func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.L
 	return protocol.LogSum{}
 }
 
+// applying is how a member applies what is committed, and what its state has become.
+type applying struct {
+	*witnessed
+	machine   *machine.Machine
+	applies   []replica.Apply
+	applied   protocol.Index // by the machine of the last run
+	digest    machine.Digest
+	busy      bool // the state machine is at work
+	answering bool // what is applied is being answered
+	// divergedState is what is known of a state that is wrong; nil: it is right.
+	// misapplies says that it will apply the next entry that it can wrongly,
+	// strayed that its state was wrong since it was last healed, shut that it is
+	// in quarantine, which began when it had applied until. suspendServing is how many
+	// checkpoint entries its state must pass to count as right.
+	divergedState             *divergedState
+	misapplies, strayed, shut bool
+	until                     protocol.Index
+	suspendServing            int
+}
+
+// stop ends a run.
+func (x *applying) stop() {
+	x.comesRight("it is gone")
+	x.machine, x.applies, x.busy, x.misapplies, x.shut, x.suspendServing = nil, nil, false, false, false, 0
+}
+
 // apply runs the oldest batch through the state machine, entry by entry, so
 // that digests are compared at every index.
-func (m *member) apply() {
-	work := &m.applies[0]
+func (x *applying) apply() {
+	work := &x.applies[0]
 	batch := work.Entries
-	m.applies = m.applies[1:]
-	m.busy = false
+	x.applies = x.applies[1:]
+	x.busy = false
 	if work.Installed != 0 {
-		if err := m.installState(work); err != nil {
-			m.s.fail(err)
+		if err := x.installState(work); err != nil {
+			x.s.fail(err)
 			return
 		}
 	}
-	if m.number%2 == 1 && m.applied%4 == 0 {
-		awkward.Spoil(int64(m.applied)) // this process, as others do that have more to do
+	if x.number%2 == 1 && x.applied%4 == 0 {
+		awkward.Spoil(int64(x.applied)) // this process, as others do that have more to do
 	}
 	results := make([]protocol.Result, 0, len(batch))
 	for i := range batch {
 		e := &batch[i]
-		if e.Index != m.applied+1 {
-			m.s.fail(violated(RuleOrder, "%s applies %d after %d", m.name, e.Index, m.applied))
+		if e.Index != x.applied+1 {
+			x.s.fail(violated(RuleOrder, "%s applies %d after %d", x.name, e.Index, x.applied))
 			return
 		}
-		m.applied = e.Index
-		if m.divergedState == nil {
-			m.s.configured(e)
+		x.applied = e.Index
+		if x.divergedState == nil {
+			x.s.configured(e)
 		}
 		one := batch[i : i+1]
-		if m.misapplies {
-			one = m.misapplied(one)
+		if x.misapplies {
+			one = x.misapplied(one)
 		}
-		results = m.machine.Apply(one, results)
-		if err := m.machine.Stopped(); err != nil {
-			m.s.fail(violated(RuleFault, "%s stops applying: %v", m.name, err))
+		results = x.machine.Apply(one, results)
+		if err := x.machine.Stopped(); err != nil {
+			x.s.fail(violated(RuleFault, "%s stops applying: %v", x.name, err))
 			return
 		}
-		index, digest := m.machine.Digest()
-		m.digest = digest
-		if m.divergedState != nil && !m.wanders(e, digest) {
+		index, digest := x.machine.Digest()
+		x.digest = digest
+		if x.divergedState != nil && !x.wanders(e, digest) {
 			continue
 		}
-		if m.s.forked {
+		if x.s.forked {
 			continue
 		}
-		if err := m.s.state.applied(m.name, e, &results[len(results)-1], index, digest); err != nil {
-			m.s.fail(err)
+		if err := x.s.state.applied(x.name, e, &results[len(results)-1], index, digest); err != nil {
+			x.s.fail(err)
 			return
 		}
 	}
 	if work.Take != nil {
-		m.passes()
-		if m.driver.Taking() {
-			m.s.counts.add(countCheckpointEntriesSkipped, 1)
+		x.passes()
+		if x.driver.Taking() {
+			x.s.counts.add(countCheckpointEntriesSkipped, 1)
 		}
-		m.driver.Take(*work.Take)
+		x.driver.Take(*work.Take)
 	}
-	m.digest = m.machine.Stats().Digest
-	m.s.counts.add(countApplied, uint64(len(batch)))
-	m.s.trace.note(tagApply, m.number, uint64(m.applied), 0)
-	if !m.survives(afterApply) {
+	x.digest = x.machine.Stats().Digest
+	x.s.counts.add(countApplied, uint64(len(batch)))
+	x.s.trace.note(tagApply, x.number, uint64(x.applied), 0)
+	if !x.survives(afterApply) {
 		return
 	}
-	run := m.run
-	m.applying = true
-	done := m.driver.Applied(work, results)
-	m.applying = false
-	m.replica.Applied(m.now(), done)
-	if m.serve(); m.alive(run) {
-		m.startApply()
+	run := x.run
+	x.answering = true
+	done := x.driver.Applied(work, results)
+	x.answering = false
+	x.replica.Applied(x.now(), done)
+	if x.serve(); x.alive(run) {
+		x.startApply()
 	}
 }
 

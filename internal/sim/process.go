@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/wal"
@@ -46,15 +47,26 @@ type process struct {
 	// send takes a message to the network.
 	send func(to *member, msg protocol.Message, datagram bool)
 
-	starts  uint64
-	role    protocol.Role // that it last announced
-	run     uint64        // of callbacks, to tell those of earlier runs
-	runID   protocol.RunID
-	replica *replica.Replica // nil: it is down, or repairs its log
-	wal     *wal.Log
-	seen    []bool // which members it takes to be alive
-	told    []protocol.Peer
+	// serve carries out the effects of a step of the replica; finish tells it before what
+	// has come of one on a disk.
+	serve  func()
+	finish func(driver.Done)
 
+	starts uint64
+	role   protocol.Role // that it last announced
+	run    uint64        // of callbacks, to tell those of earlier runs
+	runID  protocol.RunID
+	seen   []bool // which members it takes to be alive
+	told   []protocol.Peer
+	life
+}
+
+// life is what one run of a process has.
+type life struct {
+	replica    *replica.Replica // nil: it is down, or repairs its log
+	wal        *wal.Log
+	driver     *driver.Driver
+	wake       Time // of the tick that is scheduled; 0: none
 	crashPoint crashPoint
 	torn       bool // that the crash point ends with a power cut
 	paused     bool

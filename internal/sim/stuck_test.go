@@ -31,7 +31,7 @@ func loseTheQuorum(t *testing.T, after time.Duration, foreseen bool) (*simulatio
 	}
 	code := protocol.Code("none")
 	conf, _ := leader.latest()
-	n := leader.request(func(r protocol.Result) { code = r.Code })
+	n := leader.serving.request(func(r protocol.Result) { code = r.Code })
 	leader.replica.Change(leader.now(), n, replica.Change{Version: conf.Index, Remove: []protocol.MemberID{followers[1].id}})
 	leader.serve()
 	s.settle()

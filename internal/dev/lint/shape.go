@@ -49,7 +49,7 @@ type width struct{ methods, fields int }
 // are still to move. No number rises, and each sinks with its type.
 var wide = map[string]width{
 	"active.Member":       {methods: 142, fields: 36},
-	"internal/sim.member": {methods: 84, fields: 44},
+	"internal/sim.member": {methods: 62},
 }
 
 // checkWidth keeps types narrow enough that one can know what they do.
