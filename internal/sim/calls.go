@@ -153,8 +153,7 @@ func (a *ailing) startFails(err error) {
 	m := a.m
 	m.s.counts.add(countStartsRefused, 1)
 	m.tell(colorFault, "x does not start: %v", err)
-	m.stop()
-	m.disk.crash(false)
+	m.ends()
 	m.s.schedule.after(time.Second, func() { m.s.restart(m) })
 }
 

@@ -473,7 +473,7 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 
 func TestAnAnswerThatNobodyWaitsForIsFound(t *testing.T) {
 	s := newSimulation(1, Options{Duration: time.Second, Profile: "calm"})
-	s.schedule.after(time.Millisecond, func() { s.members[0].watch(&replica.Effects{Answers: []replica.Answer{{Request: 99}}}) })
+	s.schedule.after(time.Millisecond, func() { s.members[0].hands.watch(&replica.Effects{Answers: []replica.Answer{{Request: 99}}}) })
 	s.play()
 	wantRule(t, s.violation, RuleFault)
 }
@@ -482,7 +482,7 @@ func TestAnAnswerThatNobodyWaitsForIsFound(t *testing.T) {
 func TestASightOfAnotherHistoryIsFound(t *testing.T) {
 	s := newSimulation(1, Options{Duration: 2 * time.Second, Profile: "calm"})
 	s.schedule.after(time.Second, func() {
-		s.members[0].observe([]protocol.Event{{Kind: protocol.EventAhead}})
+		s.members[0].hands.observe([]protocol.Event{{Kind: protocol.EventAhead}})
 	})
 	s.play()
 	wantRule(t, s.violation, RuleHistory)

@@ -57,31 +57,31 @@ func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
 }
 
 // noted counts what has come of a step on the store.
-func (m *member) noted(n *driver.Note) {
+func (h *hands) noted(n *driver.Note) {
 	switch n.Doing {
 	case driver.Recounting:
-		m.s.counts.add(countRecounted, 1)
+		h.s.counts.add(countRecounted, 1)
 	case driver.Taking:
 		if n.Err == nil {
-			m.s.counts.add(countCheckpoints, 1)
-			m.tell(colorQuiet, "checkpoint %d", n.Index)
-		} else if m.disk.ails() {
-			m.s.counts.add(countCheckpointsGivenUp, 1)
-			m.tell(colorTrouble, "%% no checkpoint %d: %v", n.Index, n.Err)
+			h.s.counts.add(countCheckpoints, 1)
+			h.tell(colorQuiet, "checkpoint %d", n.Index)
+		} else if h.disk.ails() {
+			h.s.counts.add(countCheckpointsGivenUp, 1)
+			h.tell(colorTrouble, "%% no checkpoint %d: %v", n.Index, n.Err)
 		}
 	case driver.Beginning:
 		if n.Count > 1 {
-			m.s.counts.add(countManyChunks, 1)
+			h.s.counts.add(countManyChunks, 1)
 		}
 		if n.Count < n.Of && n.Count > 0 {
-			m.s.counts.add(countInstallsResumed, 1)
+			h.s.counts.add(countInstallsResumed, 1)
 		}
 	case driver.Installed:
 		if n.Err == nil {
-			m.tell(colorQuiet, "has installed %d", n.Index)
+			h.tell(colorQuiet, "has installed %d", n.Index)
 		}
 	case driver.Pinning:
-		m.s.counts.add(countPins, uint64(n.Count))
+		h.s.counts.add(countPins, uint64(n.Count))
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *directories) strikeCopy(m *member) {
 // quiet reports whether nothing else is happening to a member's directory, and
 // others decide with it.
 func (m *member) quiet() bool {
-	if m.rolledBack != nil || m.damaged || m.losing || m.full || m.writer.writing || m.log.half > 0 {
+	if m.rolledBack != nil || m.damaged || m.losing || m.full || m.hands.writer.writing || m.log.half > 0 {
 		return false
 	}
 	for _, c := range m.inForce() {
@@ -147,8 +147,7 @@ func (s *directories) bootCopy(k *copying) {
 func (s *directories) stopCopy(k *copying) {
 	if c := k.copy; c.runs() {
 		c.tell(colorTrouble, "%% the copy is stopped")
-		c.stop()
-		c.disk.crash(false)
+		c.ends()
 	}
 }
 
@@ -159,7 +158,7 @@ func (s *directories) holding(m *member) bool {
 		if other.id == m.id || other.wish != protocol.RoleActive {
 			continue
 		}
-		if !other.up() || other.paused || other.rolledBack != nil || !other.holders.Holds(m.id, m.runID) || !s.network.answers(m, other) {
+		if !other.up() || other.paused || other.rolledBack != nil || !other.greeter.holders.Holds(m.id, m.runID) || !s.network.answers(m, other) {
 			return false
 		}
 	}
@@ -224,8 +223,7 @@ func (s *directories) copyMoved(m *member) {
 	}
 	m.tell(colorFault, "x is stopped, and moved")
 	starts, sequence, knew := m.wal.Identity().Starts, m.wal.DurableSequence(), m.inForce()
-	m.stop()
-	m.disk.crash(false)
+	m.ends()
 	m.losing = true // it is not started by others meanwhile
 	k := &copying{}
 	s.begin(m, &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id, starts: starts, sequence: sequence, knew: knew}, k)
@@ -266,7 +264,7 @@ func (s *directories) comeBack(k *copying) {
 // not count, stands in its log, and is all that there can be. One that found no room to
 // start has asked nobody.
 func (s *directories) unsaid(k *copying, m *member) bool {
-	return m.up() && !k.told && !k.ended && !s.quiet && m.unheard == ""
+	return m.up() && !k.told && !k.ended && !s.quiet && m.greeter.unheard == ""
 }
 
 // copyRefused is what becomes of a copy that is told so: it stops, and does not
@@ -329,8 +327,7 @@ func (s *directories) endCopy(k *copying) {
 		return
 	}
 	if m.runs() {
-		m.stop()
-		m.disk.crash(false)
+		m.ends()
 	}
 	if s.quiet || !s.tolerates(m) {
 		s.moveBack(m, c)

@@ -108,7 +108,7 @@ func TestACopyThatIsLetInIsFound(t *testing.T) {
 	s.copyBeside(m)
 	s.until(s.schedule.now.Add(copyTold), func() bool {
 		for _, other := range s.machines() { // they forget whom they hear, and have heard
-			other.holders, other.watermarks = handshake.Holders{}, &driver.Watermarks{}
+			other.greeter.holders, other.greeter.watermarks = handshake.Holders{}, &driver.Watermarks{}
 		}
 		return false
 	})
@@ -128,7 +128,7 @@ func TestACopyRaisesNothing(t *testing.T) {
 		t.Fatal("the copy does not run")
 	}
 	for _, other := range s.machines() {
-		if seen := other.watermarks.Seen(m.id); seen.Starts > 1 {
+		if seen := other.greeter.watermarks.Seen(m.id); seen.Starts > 1 {
 			t.Errorf("%s remembers start %d of a member that it has dialled at its address once", other.name, seen.Starts)
 		}
 	}
@@ -139,18 +139,18 @@ func TestACopyRaisesNothing(t *testing.T) {
 func TestOnlyAnActiveOfTheConfigurationSilencesAMember(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m, leader, passive := s.follower(), s.leaderNow(), s.members[s.options.Actives]
-	m.refusedBy(passive, protocol.ErrRolledBack)
+	m.greeter.refusedBy(&passive.host, protocol.ErrRolledBack)
 	was := leader.address
 	leader.address = "elsewhere:7000"
-	m.refusedBy(leader, protocol.ErrRolledBack)
+	m.greeter.refusedBy(&leader.host, protocol.ErrRolledBack)
 	leader.address = was
-	if m.barred || m.disk.isBarred() {
+	if m.greeter.barred || m.disk.isBarred() {
 		t.Fatal("it believes anybody")
 	}
 	m.rolledBack = m.log.durable.clone() // so that there is a cause
 	s.faultFreeFor++
-	m.refusedBy(leader, protocol.ErrRolledBack)
-	if !m.barred || !m.disk.isBarred() || !m.up() {
+	m.greeter.refusedBy(&leader.host, protocol.ErrRolledBack)
+	if !m.greeter.barred || !m.disk.isBarred() || !m.up() {
 		t.Fatal("it does not believe an active, or stops at the first word")
 	}
 	commit, state := m.replica.Status(m.now()).Commit, m.replica.HardState()
@@ -178,7 +178,7 @@ func TestALeaderHasProofOfADirectoryPutBack(t *testing.T) {
 	m.disk.fs.Rollback(old.snapshot)
 	s.fork() // so that the directory is suspect, and no rule of the checkers says so first
 	for _, other := range s.machines() {
-		other.watermarks = &driver.Watermarks{}
+		other.greeter.watermarks = &driver.Watermarks{}
 	}
 	s.restart(m)
 	commit := leader.replica.Status(leader.now()).Commit
@@ -202,8 +202,8 @@ func TestARunThatWasSupersededCountsForNothing(t *testing.T) {
 	if !s.network.welcomes(l, l.Stream, &g, m, leader) {
 		t.Fatal("the member itself is not let in")
 	}
-	leader.holders.Supersede(m.id, m.runID)
-	if _, ok := leader.holders.Enter(m.id, m.runID+1); !ok {
+	leader.greeter.holders.Supersede(m.id, m.runID)
+	if _, ok := leader.greeter.holders.Enter(m.id, m.runID+1); !ok {
 		t.Fatal("the other run is not let in")
 	}
 	if stream := l.Stream; s.network.welcomes(l, stream, &g, m, leader) || l.Stream == stream {

@@ -98,12 +98,12 @@ func (s *cluster) nameOf(id protocol.MemberID) string {
 
 // traced returns how an event of a replica looks in the trace; no text if it is
 // not worth a line.
-func (m *member) traced(e *protocol.Event) (string, color) {
+func (p *process) traced(e *protocol.Event) (string, color) {
 	switch e.Kind {
 	case protocol.EventAppended, protocol.EventBecameFollower, protocol.EventVoted, protocol.EventTruncated:
 		return "", colorPlain // the write or the next event tells it
 	case protocol.EventCommitted:
-		if !m.replica.Status(m.now()).Leads {
+		if !p.replica.Status(p.now()).Leads {
 			return "", colorPlain
 		}
 		return fmt.Sprintf("commit %d", e.Index), colorPlain
@@ -116,7 +116,7 @@ func (m *member) traced(e *protocol.Event) (string, color) {
 	case protocol.EventSteppedDown:
 		return "steps down: " + e.Text, colorTrouble
 	case protocol.EventVoteRefused:
-		return fmt.Sprintf("no vote for %s: %s", m.s.nameOf(e.Member), e.Text), colorPlain
+		return fmt.Sprintf("no vote for %s: %s", p.s.nameOf(e.Member), e.Text), colorPlain
 	case protocol.EventRejected:
 		return fmt.Sprintf("rejects %d", e.Index), colorPlain
 	case protocol.EventBecameActive, protocol.EventBecamePassive:
@@ -126,14 +126,14 @@ func (m *member) traced(e *protocol.Event) (string, color) {
 	case protocol.EventPolicy:
 		return "# policy: " + e.Text, colorSuffrage
 	case protocol.EventTransfer:
-		return fmt.Sprintf("# hands over to %s: %s", m.s.nameOf(e.Member), e.Text), colorSuffrage
+		return fmt.Sprintf("# hands over to %s: %s", p.s.nameOf(e.Member), e.Text), colorSuffrage
 	}
 	text := string(e.Kind)
 	if e.Index > 0 {
 		text += fmt.Sprintf(" %d", e.Index)
 	}
 	if !e.Member.IsZero() {
-		text += " " + m.s.nameOf(e.Member)
+		text += " " + p.s.nameOf(e.Member)
 	}
 	if e.Text != "" {
 		text += ": " + e.Text

@@ -11,95 +11,101 @@ import (
 )
 
 // hands are what one run of a member's process acts with: the schedule, and a disk and
-// a network that fail. The process may die at each boundary between two effects. The
-// methods of driver.Hands are the member's.
+// a network that fail. The process may die at each boundary between two effects.
 type hands struct {
-	*member
-	of uint64 // a run
+	*serving
+	greeter *greeter
+	writer  logWriter
+	live    liveRepair
+	lanes   [driver.Lanes]lane
+	of      uint64 // that run
 }
 
 // drive makes what carries out the effects of a member's replica.
 func drive(m *member) {
+	m.serving.answers = driver.NewAnswers()
+	m.hands = &hands{serving: &m.serving, greeter: &m.greeter, of: m.run}
+	m.hands.writer = logWriter{witnessed: &m.witnessed, LogWriter: driver.NewLogWriter(m.wal), rests: m.rots}
+	m.hands.live.logWriter = &m.hands.writer
+	m.serve, m.finish = m.hands.serve, m.hands.finish
 	m.driver = driver.New(driver.Config{
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
-		Hands: hands{m, m.run}, Answers: m.serving.answers, Watch: m.watch,
+		Hands: m.hands, Answers: m.serving.answers, Watch: m.hands.watch,
 	})
-	m.writer = logWriter{witnessed: &m.witnessed, LogWriter: driver.NewLogWriter(m.wal), rests: m.rots}
 }
 
 // serve carries out the effects of a step.
-func (m *member) serves() {
-	run := m.run
-	if m.driver.Serve(); m.alive(run) {
-		m.turned()
+func (h *hands) serve() {
+	if h.driver.Serve(); h.Alive() {
+		h.turned()
 	}
 }
 
 // finish tells the replica what has come of a step on a disk. One that fails has a
 // cause.
-func (m *member) finishes(done driver.Done) {
-	if done.Failed != nil && !m.failing {
-		m.failing = true
+func (h *hands) finish(done driver.Done) {
+	if done.Failed != nil && !h.failing {
+		h.failing = true
 		switch {
-		case m.doomed:
-			m.s.counts.add(countFailedSyncs, 1)
-		case m.disk.ails():
-			m.s.counts.add(countEndedByACall, 1)
+		case h.doomed:
+			h.s.counts.add(countFailedSyncs, 1)
+		case h.disk.ails():
+			h.s.counts.add(countEndedByACall, 1)
 		default:
-			m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, done.Failed))
+			h.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", h.name, done.Failed))
 			return
 		}
-		m.tell(colorFault, "x its disk has failed: %v", done.Failed)
+		h.tell(colorFault, "x its disk has failed: %v", done.Failed)
 	}
-	if m.driver.Complete(m.now(), done) {
-		m.turned()
+	if h.driver.Complete(h.now(), done) {
+		h.turned()
 	}
 }
 
 // turned ends a step: readers see what came of it, and the checkers since when the
 // member may take itself to be level.
-func (m *member) turned() {
-	m.serving.looks()
-	m.schedule()
+func (h *hands) turned() {
+	h.looks()
+	h.schedule()
 }
 
 // watch lets the checkers follow before anything is done.
-func (m *member) watch(fx *replica.Effects) {
-	m.observe(fx.Events)
-	m.serving.checkAnswers(fx)
-	m.s.counts.add(countLogReads, uint64(len(fx.ReadLog)))
+func (h *hands) watch(fx *replica.Effects) {
+	h.observe(fx.Events)
+	h.checkAnswers(fx)
+	h.s.counts.add(countLogReads, uint64(len(fx.ReadLog)))
 	for i := range fx.Install {
 		if fx.Install[i].Chunk != nil {
-			m.s.counts.add(countChunks, 1)
+			h.s.counts.add(countChunks, 1)
 		}
 	}
 }
 
 // Alive implements driver.Hands.
-func (h hands) Alive() bool { return h.alive(h.of) }
+func (h *hands) Alive() bool { return h.alive(h.of) }
 
 // Persist brings a change to the writer of the log.
-func (m *member) Persist(p *replica.Persist) { m.writer.persist(p) }
+func (h *hands) Persist(p *replica.Persist) { h.writer.persist(p) }
 
 // Apply queues batches for the state machine.
-func (m *member) Apply(list []replica.Apply) {
+func (h *hands) Apply(list []replica.Apply) {
 	for i := range list {
 		if len(list[i].Entries) > 0 {
-			m.learns(list[i].Entries)
+			h.learns(list[i].Entries)
 		}
 	}
-	m.applies = append(m.applies, list...)
-	m.startApply()
+	h.applies = append(h.applies, list...)
+	h.startApply()
 }
 
 // Repair does a step of repairing.
-func (m *member) Repair(step *repair.Step) { m.live.step(step) }
+func (h *hands) Repair(step *repair.Step) { h.live.step(step) }
 
 // Tell does nothing: the checkers have seen it.
-func (m *member) Tell([]protocol.Event) {}
+func (h *hands) Tell([]protocol.Event) {}
 
 // DiskFailed ends the process: it has said what it still had to say.
-func (m *member) DiskFailed(error) { m.dies(false, "its disk has failed") }
+func (h *hands) DiskFailed(error) { h.dies(false, "its disk has failed") }
 
 // lane is work that is done in order, each piece after a while.
 type lane struct {
@@ -108,111 +114,111 @@ type lane struct {
 }
 
 // Work queues a step in a lane.
-func (m *member) Work(l driver.Lane, step func() driver.Done) {
-	x := &m.lanes[l]
+func (h *hands) Work(l driver.Lane, step func() driver.Done) {
+	x := &h.lanes[l]
 	x.queue = append(x.queue, step)
 	if !x.busy {
 		x.busy = true
-		m.later(laneTime(m, l), func() { m.workOn(l) })
+		h.later(h.laneTime(l), func() { h.workOn(l) })
 	}
 }
 
 // workOn does the oldest step of a lane. In the middle of one that changes the store
 // the machine may stop.
-func (m *member) workOn(l driver.Lane) {
-	x := &m.lanes[l]
-	next, run := x.queue[0], m.run
+func (h *hands) workOn(l driver.Lane) {
+	x := &h.lanes[l]
+	next := x.queue[0]
 	x.queue = x.queue[1:]
-	if l == driver.Store && m.atCrashPoint(amidCheckpoint) {
-		m.disk.stopIn(m.s.random.faults.IntN(48))
+	if l == driver.Store && h.atCrashPoint(amidCheckpoint) {
+		h.disk.stopIn(h.s.random.faults.IntN(48))
 	}
 	done := next()
-	if m.disk.stopped() {
-		m.dies(m.torn, boundaryNames[amidCheckpoint])
+	if h.disk.stopped() {
+		h.dies(h.torn, boundaryNames[amidCheckpoint])
 		return
 	}
-	m.disk.goesOn()
-	m.noted(&done.Note)
-	m.finish(done)
+	h.disk.goesOn()
+	h.noted(&done.Note)
+	h.finish(done)
 	switch {
-	case !m.alive(run):
+	case !h.Alive():
 	case len(x.queue) > 0:
-		m.later(laneTime(m, l), func() { m.workOn(l) })
+		h.later(h.laneTime(l), func() { h.workOn(l) })
 	default:
 		x.busy = false
 	}
 }
 
 // laneTime is how long a piece of work takes.
-func laneTime(m *member, l driver.Lane) time.Duration {
+func (h *host) laneTime(l driver.Lane) time.Duration {
 	if l == driver.Store {
-		return between(m.s.random.disk, 100*time.Microsecond, 2*time.Millisecond) + m.s.plan.sync
+		return between(h.s.random.disk, 100*time.Microsecond, 2*time.Millisecond) + h.s.plan.sync
 	}
-	return m.readTime()
+	return h.readTime()
 }
 
 // Send hands messages to the network, and shows them to the checkers.
-func (m *member) Send(list []replica.Send) {
-	if len(list) > 0 && !m.survives(beforeSend) {
+func (h *hands) Send(list []replica.Send) {
+	if len(list) > 0 && !h.survives(beforeSend) {
 		return
 	}
 	for i := range list {
 		e := &list[i]
-		if i > 0 && !m.survives(amidSend) {
+		if i > 0 && !h.survives(amidSend) {
 			return
 		}
-		to := m.route(e.To)
-		if _, gone := m.s.graves[e.To]; gone && e.From == m.id {
+		to := h.route(e.To)
+		if _, gone := h.s.graves[e.To]; gone && e.From == h.id {
 			continue // to a member that will never be again
 		}
-		if to == nil || e.From != m.id {
-			m.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", m.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
+		if to == nil || e.From != h.id {
+			h.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", h.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
 			return
 		}
-		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && m.divergedState != nil && !m.quarantined() {
-			continue // of a wrong state: see isWrong
-		}
-		if m.barred && !e.Message.Kind().OfFlock() {
+		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && h.isWrong() {
 			continue
 		}
-		m.shows(e.Message)
-		if err := m.log.promises(e.Message, e.To, m.id); err != nil && !m.s.forked {
-			m.s.fail(err)
+		if h.greeter.barred && !e.Message.Kind().OfFlock() {
+			continue
+		}
+		h.shows(e.Message)
+		if err := h.log.promises(e.Message, e.To, h.id); err != nil && !h.s.forked {
+			h.s.fail(err)
 			return
 		}
-		m.send(to, e.Message, e.Datagram)
+		h.send(to, e.Message, e.Datagram)
 	}
 	if len(list) > 0 {
-		m.survives(afterSend)
+		h.survives(afterSend)
 	}
 }
 
 // shows draws what a message proves about its sender.
-func (m *member) shows(msg protocol.Message) {
+func (w *witnessed) shows(msg protocol.Message) {
 	switch msg := msg.(type) {
 	case *protocol.Append:
-		m.leads(msg.Term)
-		m.knows(msg.Commit)
+		w.leads(msg.Term)
+		w.knows(msg.Commit)
 	case *protocol.Heartbeat:
-		m.leads(msg.Term)
-		m.knows(msg.Commit)
+		w.leads(msg.Term)
+		w.knows(msg.Commit)
 	case *protocol.VoteAnswer:
 		if !msg.Granted && msg.Pre {
-			m.s.counts.add(countPreVotesRefused, 1)
+			w.s.counts.add(countPreVotesRefused, 1)
 		} else if !msg.Granted {
-			m.s.counts.add(countVotesRefused, 1)
+			w.s.counts.add(countVotesRefused, 1)
 		}
 	case *protocol.Have:
-		m.knows(msg.LastIndex)
+		w.knows(msg.LastIndex)
 	case *protocol.Frame:
-		m.s.counts.add(countFrames, 1)
-		if msg.Origin == m.id {
-			m.knows(msg.Commit)
+		w.s.counts.add(countFrames, 1)
+		if msg.Origin == w.id {
+			w.knows(msg.Commit)
 		}
 	case *protocol.Want:
-		m.s.counts.add(countRepairs, 1)
+		w.s.counts.add(countRepairs, 1)
 	case *protocol.ReadIndex:
-		m.s.counts.add(countForwardedReads, 1)
+		w.s.counts.add(countForwardedReads, 1)
 	}
 }
 

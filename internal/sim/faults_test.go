@@ -70,7 +70,7 @@ func copiedAndKnown(t *testing.T) (*simulation, *member, *copied) {
 	s.run(t, 10*time.Second)
 	for _, other := range s.members { // two followers may never have spoken
 		if other != m {
-			wantRule(t, other.watermarks.Check(m.hello()), "")
+			wantRule(t, other.greeter.watermarks.Check(m.greeter.hello()), "")
 		}
 	}
 	return s, m, old
@@ -111,11 +111,11 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 	s.run(t, 5*time.Second)
 	s.rollBack(m, old)
 	for _, other := range s.members { // they forget
-		other.watermarks = &driver.Watermarks{}
+		other.greeter.watermarks = &driver.Watermarks{}
 	}
 	s.until(s.schedule.now.Add(10*time.Second), func() bool {
 		for _, other := range s.members {
-			other.watermarks = &driver.Watermarks{}
+			other.greeter.watermarks = &driver.Watermarks{}
 		}
 		return false
 	})
@@ -125,7 +125,7 @@ func TestARestoredDirectoryThatNobodyRefusesIsFound(t *testing.T) {
 func TestAnHonestDirectoryThatIsRefusedIsFound(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	a, b := s.members[0], s.members[1]
-	wantRule(t, a.watermarks.Says(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40}), "")
+	wantRule(t, a.greeter.watermarks.Says(protocol.Hello{Member: b.id, Starts: 1000, Sequence: 1 << 40}), "")
 	s.crash(a.s.members[2], false, "so that streams begin anew")
 	s.network.Reset(s.network.link(b, a))
 	s.until(s.schedule.now.Add(5*time.Second), nil)

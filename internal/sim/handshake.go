@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/internal/handshake"
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -17,68 +18,79 @@ const watermarkEvery = time.Second
 // one of its ends.
 type speaker struct{ stream, run uint64 }
 
-// hello is how a member introduces itself.
-func (m *member) hello() protocol.Hello {
-	return protocol.Hello{
-		Cluster: clusterID, Member: m.id, Name: m.label(),
-		Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.Opened().Sequence,
-	}
+// greeter is how a member meets others, and what it and they hold of each other's
+// directories.
+type greeter struct {
+	*process
+	network *network
+	// watermarks are what it remembers of the others' directories; holders are which of
+	// their runs it listens to, refusals and barred what others say of its own.
+	watermarks *driver.Watermarks
+	holders    handshake.Holders
+	refusals   replica.Refusals
+	barred     bool
+	unheard    string // who refuses it and does not count
 }
 
-func (m *member) watermark() *protocol.Watermark {
-	return &protocol.Watermark{Starts: m.wal.Identity().Starts, Run: m.runID, Sequence: m.wal.DurableSequence()}
+// hello is how a member introduces itself.
+func (x *greeter) hello() protocol.Hello {
+	return protocol.Hello{
+		Cluster: clusterID, Member: x.id, Name: x.label(),
+		Starts: x.wal.Identity().Starts, Run: x.runID, Sequence: x.wal.Opened().Sequence,
+	}
 }
 
 // stand keeps streams to all others in the latest configuration, if this member
 // is in it, so that followers see of each other how far their directories have
 // come; says that on the streams of others; and keeps what it has seen.
-func (m *member) stand() {
-	conf, known := m.latest()
-	for _, other := range m.s.members {
-		if other.number == m.number || other.id == m.id {
+func (x *greeter) stand() {
+	conf, known := x.latest()
+	mark := protocol.Watermark{Starts: x.wal.Identity().Starts, Run: x.runID, Sequence: x.wal.DurableSequence()}
+	for _, other := range x.s.members {
+		if other.number == x.number || other.id == x.id {
 			continue
 		}
-		if known && conf.Configuration.Names(m.id) && conf.Configuration.Names(other.id) && m.route(other.id) == other {
-			m.send(other, m.watermark(), false)
+		if known && conf.Configuration.Names(x.id) && conf.Configuration.Names(other.id) && x.route(other.id) == other {
+			x.send(other, &mark, false)
 		}
-		m.standBack(other)
+		x.standBack(other)
 	}
-	m.saveWatermarks()
-	m.later(watermarkEvery, m.stand)
+	x.saveWatermarks()
+	x.later(watermarkEvery, x.stand)
 }
 
 // standBack says on a stream that another member has dialled how far this
 // directory has come. Only from there does that one believe it.
-func (m *member) standBack(other *member) {
-	n := m.s.network
-	l, back := n.link(other, m), n.link(m, other)
+func (x *greeter) standBack(other *member) {
+	n := x.network
+	l, back := n.Link(other.number, x.number), n.Link(x.number, other.number)
 	ends := n.meeting(l)
-	if !other.up() || ends.met != (speaker{l.Stream, m.run}) || ends.spoken != (speaker{l.Stream, other.run}) || back.Cut {
+	if !other.up() || ends.met != (speaker{l.Stream, x.run}) || ends.spoken != (speaker{l.Stream, other.run}) || back.Cut {
 		return
 	}
-	stream, run, hello := l.Stream, other.run, m.hello()
-	hello.Sequence = m.wal.DurableSequence()
-	n.s.schedule.after(n.Travel(m.number, other.number), func() {
+	stream, run, hello := l.Stream, other.run, x.hello()
+	hello.Sequence = x.wal.DurableSequence()
+	n.s.schedule.after(n.Travel(x.number, other.number), func() {
 		if other.up() && other.run == run && l.Stream == stream {
-			other.remembers(m, hello)
+			other.greeter.remembers(&x.host, hello)
 		}
 	})
 }
 
 // remembers takes what a member says of its directory on a stream to it.
-func (m *member) remembers(other *member, hello protocol.Hello) {
-	if m.watches(other) {
-		_ = m.watermarks.Says(hello) // one that is refused is, at its next handshake
+func (x *greeter) remembers(other *host, hello protocol.Hello) {
+	if x.watches(other) {
+		_ = x.watermarks.Says(hello) // one that is refused is, at its next handshake
 	}
 }
 
 // watches reports whether a stream to another member goes to the address that the
 // configuration has for it: only there does what is remembered of it rise.
-func (m *member) watches(other *member) bool {
-	if !m.up() {
+func (x *greeter) watches(other *host) bool {
+	if !x.up() {
 		return false // it repairs its log
 	}
-	conf, known := m.latest()
+	conf, known := x.latest()
 	line, named := conf.Configuration.Find(other.id)
 	return known && named && line.Address == other.address
 }
@@ -92,7 +104,7 @@ type greeting struct {
 // greet notes with whose hello a stream begins.
 func (m *meeting) greet(from *member, stream uint64) greeting {
 	if now := (speaker{stream, from.run}); m.spoken != now {
-		m.spoken, m.greeting = now, greeting{from.hello(), from.run}
+		m.spoken, m.greeting = now, greeting{from.greeter.hello(), from.run}
 	}
 	return m.greeting
 }
@@ -102,7 +114,7 @@ func (m *meeting) greet(from *member, stream uint64) greeting {
 // directory for one that has not gone back, and no other run holds the id. What
 // is left of a broken stream passes until another run holds it.
 func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member) bool {
-	holds := to.holders.Holds(g.hello.Member, g.hello.Run)
+	holds := to.greeter.holders.Holds(g.hello.Member, g.hello.Run)
 	if l.Stream != stream || !from.runs() || from.run != g.run {
 		return holds
 	}
@@ -114,16 +126,16 @@ func (n *network) welcomes(l *link, stream uint64, g *greeting, from, to *member
 		return holds
 	}
 	d := &door{n: n, ends: ends, to: to}
-	host := handshake.Host{Own: to.hello(), Welcome: to.watermarks.Check, Enter: d.enter, Leave: d.leave}
+	host := handshake.Host{Own: to.greeter.hello(), Welcome: to.greeter.watermarks.Check, Enter: d.enter, Leave: d.leave}
 	if _, err := host.Answer(g.hello); err != nil {
 		n.refuse(g, from, to, err)
 		return false
 	}
-	to.letIn(g.hello.Member, g.hello.Run)
+	to.greeter.letIn(g.hello.Member, g.hello.Run)
 	guest := handshake.Guest{Own: g.hello, Meant: to.id, Check: func(peer protocol.Hello) error {
-		return from.watermarks.Answers(peer, from.watches(to))
+		return from.greeter.watermarks.Answers(peer, from.greeter.watches(&to.host))
 	}}
-	if _, err := guest.Judge(to.hello()); err != nil {
+	if _, err := guest.Judge(to.greeter.hello()); err != nil {
 		d.leave(g.hello)
 		n.s.trace.note(tagRefused, from.number, uint64(to.number), 1)
 		if !to.suspect() {
@@ -149,7 +161,7 @@ func (d *door) enter(peer protocol.Hello) (handshake.Rival, error) {
 	if d.ends.entered == peer.Run && d.ends.met.run == d.to.run {
 		d.leave(peer) // its stream that broke
 	}
-	other, ok, err := d.to.holders.Arrive(peer)
+	other, ok, err := d.to.greeter.holders.Arrive(peer)
 	if err != nil || ok {
 		return nil, err
 	}
@@ -160,7 +172,7 @@ func (d *door) enter(peer protocol.Hello) (handshake.Rival, error) {
 	return &rival{d: d, id: peer.Member, run: other, m: d.n.s.byRun(other)}, nil
 }
 
-func (d *door) leave(peer protocol.Hello) { d.to.holders.Leave(peer.Member, peer.Run) }
+func (d *door) leave(peer protocol.Hello) { d.to.greeter.holders.Leave(peer.Member, peer.Run) }
 
 // rival is another run of the member that comes; m is nil if it has ended.
 type rival struct {
@@ -182,12 +194,12 @@ func (r *rival) Ask() (handshake.Answer, error) {
 func (r *rival) At() string { return r.m.address }
 
 // Supersede implements handshake.Rival.
-func (r *rival) Supersede() { r.d.to.holders.Supersede(r.id, r.run) }
+func (r *rival) Supersede() { r.d.to.greeter.holders.Supersede(r.id, r.run) }
 
 // letIn tells the replica, if there is one: a repairing member has none.
-func (m *member) letIn(id protocol.MemberID, run protocol.RunID) {
-	if m.replica != nil {
-		m.replica.LetIn(m.now(), id, run)
+func (x *greeter) letIn(id protocol.MemberID, run protocol.RunID) {
+	if x.replica != nil {
+		x.replica.LetIn(x.now(), id, run)
 	}
 }
 
@@ -218,7 +230,7 @@ func (s *checkers) judgeWelcome(from, to *member) {
 	}
 	switch {
 	case to.wish != protocol.RoleActive:
-	case from.rolledBack != nil && !from.barred: // one that was told says nothing that counts
+	case from.rolledBack != nil && !from.greeter.barred: // one that was told says nothing that counts
 		s.fail(violated(RuleRolledBack, "%s takes the restored directory of %s for the one that it knows", to.name, from.name))
 	case from.copies != nil && from.copies.refused:
 		s.fail(violated(RuleTwin, "%s lets in a copy of %s beside the original", to.name, from.copies.of.name))
@@ -239,7 +251,7 @@ func (n *network) refuse(g *greeting, from, to *member, err error) {
 	}
 	n.s.schedule.after(n.delay, func() {
 		if from.run == g.run && from.up() {
-			from.refusedBy(to, err)
+			from.greeter.refusedBy(&to.host, err)
 		}
 	})
 }
@@ -259,24 +271,24 @@ func (m *member) isTwin() bool {
 // refusedBy is what a member does that is refused. By an active of its
 // configuration, at its address there: it says nothing of Raft any more, also
 // after a restart. By a majority, or as a copy: it stops.
-func (m *member) refusedBy(by *member, err error) {
-	conf, known := m.latest()
-	if !known || !m.refusals.Hear(conf.Configuration, by.id, by.address, err) {
-		m.unheard = by.name // it says so in its log, and goes on
+func (x *greeter) refusedBy(by *host, err error) {
+	conf, known := x.latest()
+	if !known || !x.refusals.Hear(conf.Configuration, by.id, by.address, err) {
+		x.unheard = by.name // it says so in its log, and goes on
 		return
 	}
-	if !m.barred {
-		m.barred = true
-		if m.replica != nil {
-			m.replica.Bar(m.now())
-			m.serve()
+	if !x.barred {
+		x.barred = true
+		if x.replica != nil {
+			x.replica.Bar(x.now())
+			x.serve()
 		}
-		m.tell(colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
-		m.bar(by, err)
-		m.later(operatorLooks, func() { m.s.turnedAway(m, "somebody who looks") })
+		x.tell(colorFault, "is told by %s: %v; it votes and acknowledges no more", by.name, err)
+		x.bar(by, err)
+		x.later(operatorLooks, func() { x.refused("somebody who looks") })
 	}
-	if m.refusals.Ends(conf.Configuration) {
-		m.s.turnedAway(m, by.name)
+	if x.refusals.Ends(conf.Configuration) {
+		x.refused(by.name)
 	}
 }
 
@@ -289,8 +301,7 @@ func (s *directories) turnedAway(m *member, by string) {
 	switch {
 	case s.forked:
 		m.tell(colorFault, "x is refused by %s", by)
-		m.stop()
-		m.disk.crash(false)
+		m.ends()
 	case m.rolledBack != nil:
 		s.foundRolledBack(m, by)
 	case m.copies != nil:

@@ -12,38 +12,37 @@ func (s *checkers) fork() {
 }
 
 // Expel refuses a run whose directory was put back.
-func (m *member) Expel(back protocol.RunOf) {
+func (h *hands) Expel(back protocol.RunOf) {
 	id := back.Member
-	m.s.counts.add(countCondemned, 1)
-	m.watermarks.Condemn(id, back.Run)
-	if m.holders.Holds(id, back.Run) {
-		m.holders.Expel(id)
+	h.s.counts.add(countCondemned, 1)
+	h.greeter.watermarks.Condemn(id, back.Run)
+	if h.greeter.holders.Holds(id, back.Run) {
+		h.greeter.holders.Expel(id)
 	}
-	other := m.s.byID(id)
+	other := h.s.byID(id)
 	if other != nil { // its streams are closed: it dials again, and is refused
-		m.s.network.Reset(m.s.network.link(other, m))
+		h.greeter.network.Reset(h.greeter.network.Link(other.number, h.number))
 	}
 	if other == nil || !other.suspect() {
-		m.s.fail(violated(RuleFault, "%s takes the directory of %s for one that was put back, without a cause", m.name, m.s.nameOf(id)))
+		h.s.fail(violated(RuleFault, "%s takes the directory of %s for one that was put back, without a cause", h.name, h.s.nameOf(id)))
 	}
 }
 
 // SuspendServing says that the member's log is of another history: it serves nobody from now
 // on, and keeps what it has.
-func (m *member) SuspendServing(d *gossip.Divergence) {
-	if !m.s.forked {
-		m.s.fail(violated(RuleHistory, "%s says: %s", m.name, d))
+func (h *hands) SuspendServing(d *gossip.Divergence) {
+	if !h.s.forked {
+		h.s.fail(violated(RuleHistory, "%s says: %s", h.name, d))
 	}
-	m.serving.diverged = true
+	h.diverged = true
 }
 
 // Stop ends a process that says that it must stop.
-func (m *member) Stop(why error) {
-	if !m.s.forked {
-		m.s.fail(violated(RuleStateMachine, "%s stops: %v", m.name, why))
+func (h *hands) Stop(why error) {
+	if !h.s.forked {
+		h.s.fail(violated(RuleStateMachine, "%s stops: %v", h.name, why))
 		return
 	}
-	m.tell(colorFault, "x stops: %v", why)
-	m.stop()
-	m.disk.crash(false)
+	h.tell(colorFault, "x stops: %v", why)
+	h.ends()
 }

@@ -5,8 +5,6 @@ import (
 
 	"github.com/starlinghq/starling/active"
 	"github.com/starlinghq/starling/gossip"
-	"github.com/starlinghq/starling/internal/handshake"
-	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -18,6 +16,7 @@ import (
 type member struct {
 	witnessed
 	applying
+	greeter greeter
 	serving serving
 	s       *directories
 	// copies says that this is a copy of another member's directory, copied that
@@ -40,18 +39,9 @@ type member struct {
 
 	// What follows belongs to one run of the process.
 	repairing   *repairing // instead of the replica
-	writer      logWriter
-	live        liveRepair
-	lanes       [driver.Lanes]lane
+	hands       *hands
 	checkpoints checkpoints
-	// watermarks are what it remembers of the others' directories; holders are which of
-	// their runs it listens to, refusals and barred what others say of its own.
-	watermarks *driver.Watermarks
-	holders    handshake.Holders
-	refusals   replica.Refusals
-	barred     bool
-	unheard    string // who refuses it and does not count
-	rot        rot    // happens to the disk when the log is at rest
+	rot         rot // happens to the disk when the log is at rest
 
 	moved bool // has come back at another address once
 }
@@ -61,8 +51,13 @@ func newMember(s *directories, number int, h host) *member {
 	m := &member{witnessed: witnessed{process: process{host: h}}, s: s}
 	m.process.s, m.number = &s.checkers, number
 	m.applying.witnessed, m.serving.applying = &m.witnessed, &m.applying
-	m.serve, m.finish = m.serves, m.finishes
+	m.greeter.process, m.greeter.network = &m.process, s.network
 	m.dies = func(power bool, why string) { s.crash(m, power, why) }
+	m.ends = func() {
+		m.stop()
+		m.disk.crash(false)
+	}
+	m.refused = func(by string) { s.turnedAway(m, by) }
 	m.send = func(to *member, msg protocol.Message, datagram bool) { s.network.send(m, to, msg, datagram) }
 	m.ill.m = m
 	return m
@@ -72,7 +67,6 @@ func newMember(s *directories, number int, h host) *member {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
-	m.live = liveRepair{m: m}
 	if !m.ill.mayStart() {
 		return nil
 	}
@@ -99,8 +93,7 @@ func (m *member) boot() error {
 	}
 	if m.damaged && !m.opensDamaged(&rec, repaired, err) {
 		if m.repairing == nil {
-			m.stop()
-			m.disk.crash(false)
+			m.ends()
 		}
 		return nil
 	}
@@ -110,8 +103,8 @@ func (m *member) boot() error {
 	m.hurt = m.hurt || m.ill.unreadable
 	m.starts++
 	m.s.trace.note(tagBoot, m.number, uint64(rec.LogTerms.LastIndex()), uint64(rec.State.Term))
-	m.log.sheds, m.rot, m.lanes, m.serving.answers = nil, rotNone, [driver.Lanes]lane{}, driver.NewAnswers()
-	m.meets()
+	m.log.sheds, m.rot = nil, rotNone
+	m.greeter.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
 	if err != nil {
@@ -121,7 +114,7 @@ func (m *member) boot() error {
 	m.tell(colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
 	m.seen = make([]bool, len(m.s.members))
 	m.told = nil
-	m.later(watermarkEvery, m.stand)
+	m.later(watermarkEvery, m.greeter.stand)
 	m.mustBeTold()
 	m.serve()
 	return nil
@@ -208,38 +201,38 @@ func (m *member) onOpened(rec *storage.Opened, log *wal.Log) error {
 }
 
 // receive takes a message from another member.
-func (m *member) receive(from protocol.MemberID, msg protocol.Message) {
-	m.replica.Receive(m.now(), from, msg)
-	m.serve()
+func (p *process) receive(from protocol.MemberID, msg protocol.Message) {
+	p.replica.Receive(p.now(), from, msg)
+	p.serve()
 }
 
 // tick serves the member's deadlines.
-func (m *member) tick() {
-	now := m.now()
-	if m.replica.Deadline() <= now {
-		m.s.trace.note(tagTick, m.number, uint64(now), 0)
-		m.replica.Tick(now)
-		m.serve()
+func (p *process) tick() {
+	now := p.now()
+	if p.replica.Deadline() <= now {
+		p.s.trace.note(tagTick, p.number, uint64(now), 0)
+		p.replica.Tick(now)
+		p.serve()
 		return
 	}
-	m.schedule()
+	p.schedule()
 }
 
 // schedule sees to it that tick is called when the replica wants it.
-func (m *member) schedule() {
-	at := m.clock.when(m.replica.Deadline())
-	if m.wake != 0 && m.wake <= at {
+func (p *process) schedule() {
+	at := p.clock.when(p.replica.Deadline())
+	if p.wake != 0 && p.wake <= at {
 		return // it fires earlier and looks again
 	}
-	at = max(at, m.s.schedule.now+1)
-	m.wake = at
-	run := m.run
-	m.s.schedule.at(at, func() {
-		if m.run != run || m.wake != at || !m.up() {
+	at = max(at, p.s.schedule.now+1)
+	p.wake = at
+	run := p.run
+	p.s.schedule.at(at, func() {
+		if p.run != run || p.wake != at || !p.up() {
 			return
 		}
-		m.wake = 0
-		m.whenAwake(m.tick)
+		p.wake = 0
+		p.whenAwake(p.tick)
 	})
 }
 
@@ -250,7 +243,7 @@ func (m *member) stop() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.LogTerms().PrevIndex
 	}
 	m.run++
-	m.life, m.repairing, m.checkpoints, m.live = life{}, nil, checkpoints{}, liveRepair{m: m}
+	m.life, m.hands, m.repairing, m.checkpoints = life{}, nil, nil, checkpoints{}
 	m.applying.stop()
 	m.serving = serving{applying: &m.applying}
 	m.s.network.Forget(m.number, len(m.s.members))

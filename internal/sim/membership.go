@@ -105,8 +105,7 @@ func (o *operator) sendAway(m *member) {
 				return
 			}
 			other.tell(colorSuffrage, "# leaves")
-			other.stop()
-			other.disk.crash(false)
+			other.ends()
 			o.s.schedule.after(away, func() { o.s.restart(other) })
 		})
 	})

@@ -67,7 +67,7 @@ func newMixture(t *testing.T, seed uint64, which int) *mixture {
 		x.stopAll()
 	}
 	for _, m := range s.members { // one after another, as people do
-		if m.up() && !s.until(s.schedule.now.Add(5*time.Second), func() bool { return !m.writer.writing && m.log.half == 0 }) {
+		if m.up() && !s.until(s.schedule.now.Add(5*time.Second), func() bool { return !m.hands.writer.writing && m.log.half == 0 }) {
 			t.Fatalf("%s is never at rest: %v", m.name, s.violation)
 		}
 		x.old = append(x.old, &copied{snapshot: m.disk.fs.Snapshot(directory), log: m.log.clone(), id: m.id})

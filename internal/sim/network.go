@@ -133,7 +133,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 	if _, ok := msg.(*protocol.Watermark); ok {
 		return // on a stream that the other end has dialled: it may be anybody's
 	}
-	if to.barred && !msg.Kind().OfFlock() {
+	if to.greeter.barred && !msg.Kind().OfFlock() {
 		return
 	}
 	if to.repairing != nil {

@@ -10,45 +10,45 @@ import (
 )
 
 // observe counts and traces what the replica tells of itself.
-func (m *member) observe(events []protocol.Event) {
+func (h *hands) observe(events []protocol.Event) {
 	for i := range events {
 		e := &events[i]
 		switch e.Kind {
 		case protocol.EventBecameCandidate:
-			m.s.counts.add(countElections, 1)
+			h.s.counts.add(countElections, 1)
 		case protocol.EventBecameLeader:
-			if m.leads(e.Term); m.s.ledger.ahead[e.Term] {
-				m.s.counts.add(countElectedAhead, 1)
+			if h.leads(e.Term); h.s.ledger.ahead[e.Term] {
+				h.s.counts.add(countElectedAhead, 1)
 			}
 		case protocol.EventSteppedDown:
-			m.s.counts.add(countStepDowns, 1)
+			h.s.counts.add(countStepDowns, 1)
 		case protocol.EventTransfer:
 			if strings.HasSuffix(e.Text, replica.WithoutRoom) {
-				m.s.counts.add(countFullHandOvers, 1)
+				h.s.counts.add(countFullHandOvers, 1)
 			}
 		case protocol.EventRejected:
-			m.s.counts.add(countRejected, 1)
+			h.s.counts.add(countRejected, 1)
 		case protocol.EventTruncated:
-			m.truncates(e)
+			h.truncates(e)
 		case protocol.EventBecamePassive:
 			at := e.Index
-			m.log.sheds = &at
+			h.log.sheds = &at
 		case protocol.EventConfiguration:
-			m.proposes(e.Index)
+			h.proposes(e.Index)
 		case protocol.EventBehind:
-			m.s.counts.add(countFarBehind, 1)
+			h.s.counts.add(countFarBehind, 1)
 		case protocol.EventDiverged, protocol.EventRepaired:
-			if !m.s.forked {
-				m.quarantine()
+			if !h.s.forked {
+				h.quarantine()
 			}
 		case protocol.EventAhead:
-			if !m.s.forked {
-				m.s.fail(violated(RuleHistory, "%s says of a member: %s", m.name, e.Text))
+			if !h.s.forked {
+				h.s.fail(violated(RuleHistory, "%s says of a member: %s", h.name, e.Text))
 			}
 		}
-		if m.s.trace.on() {
-			if text, c := m.traced(e); text != "" {
-				m.tell(c, "%s", text)
+		if h.s.trace.on() {
+			if text, c := h.traced(e); text != "" {
+				h.tell(c, "%s", text)
 			}
 		}
 	}

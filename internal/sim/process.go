@@ -42,15 +42,13 @@ type host struct {
 // process comes and goes on a host. Every part of a member stands on it.
 type process struct {
 	host
-	// dies ends the process, with or without its machine.
-	dies func(power bool, why string)
+	// dies ends the process, with or without its machine, ends does it for good, and
+	// refused if its directory was.
+	dies    func(power bool, why string)
+	ends    func()
+	refused func(by string)
 	// send takes a message to the network.
 	send func(to *member, msg protocol.Message, datagram bool)
-
-	// serve carries out the effects of a step of the replica; finish tells it before what
-	// has come of one on a disk.
-	serve  func()
-	finish func(driver.Done)
 
 	starts uint64
 	role   protocol.Role // that it last announced
@@ -66,7 +64,9 @@ type life struct {
 	replica    *replica.Replica // nil: it is down, or repairs its log
 	wal        *wal.Log
 	driver     *driver.Driver
-	wake       Time // of the tick that is scheduled; 0: none
+	serve      func()            // carries out the effects of a step
+	finish     func(driver.Done) // tells the replica what has come of a step on a disk
+	wake       Time              // of the tick that is scheduled; 0: none
 	crashPoint crashPoint
 	torn       bool // that the crash point ends with a power cut
 	paused     bool

@@ -48,7 +48,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 		return false
 	}
 	m.starts++
-	m.meets()
+	m.greeter.meets()
 	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
 	g := &repairing{start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own)}
@@ -116,8 +116,7 @@ func (m *member) repairServe() {
 		}
 		if err := g.start.Lost(); err != nil {
 			m.tell(colorFault, "x its log is lost: %v", err)
-			m.stop()
-			m.disk.crash(false)
+			m.ends()
 			m.s.lose(m)
 			return
 		}
@@ -232,15 +231,15 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 }
 
 // repairs answers a member that repairs its log.
-func (m *member) answerRepair(from protocol.MemberID, want *protocol.RepairWant) {
-	to := m.route(from)
+func (p *process) answerRepair(from protocol.MemberID, want *protocol.RepairWant) {
+	to := p.route(from)
 	if to == nil {
 		return
 	}
-	held, run := m.replica.Held(), m.run
-	m.later(m.readTime(), func() {
-		if m.run == run {
-			m.send(to, repair.Answer(m.wal, held, want), false)
+	held, run := p.replica.Held(), p.run
+	p.later(p.readTime(), func() {
+		if p.run == run {
+			p.send(to, repair.Answer(p.wal, held, want), false)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 // snapshotter.Rebuilding their times. The log writer does its own between two writes, all
 // else is done beside it.
 type liveRepair struct {
-	m          *member
+	*logWriter
 	rebuilding snapshotter.Rebuilding
 	steps      []repair.Step // that wait
 	busy       bool
@@ -31,14 +31,13 @@ func (x *liveRepair) begin() {
 	for !x.busy && len(x.steps) > 0 {
 		step := x.steps[0]
 		x.steps = x.steps[1:]
-		job, done := x.rebuilding.Begin(x.m.wal, step)
+		job, done := x.rebuilding.Begin(x.wal, step)
 		x.goOn(&step, job, done)
 	}
 }
 
 // goOn has the next job of a step done, or says how the step went.
 func (x *liveRepair) goOn(step *repair.Step, job *snapshotter.Job, done *repair.Done) {
-	m := x.m
 	x.busy = job != nil
 	if done != nil {
 		x.done(step, done)
@@ -47,7 +46,7 @@ func (x *liveRepair) goOn(step *repair.Step, job *snapshotter.Job, done *repair.
 		return
 	}
 	do := func() {
-		if err := x.does(job); m.up() {
+		if err := x.does(job); x.up() {
 			next, done := x.rebuilding.Next(err)
 			x.goOn(step, next, done)
 			x.begin()
@@ -57,18 +56,17 @@ func (x *liveRepair) goOn(step *repair.Step, job *snapshotter.Job, done *repair.
 	case job.Writer:
 		x.byWriter(do)
 	case job.Reads:
-		m.later(m.readTime(), do)
+		x.later(x.readTime(), do)
 	default:
-		m.later(m.writeTime(), do)
+		x.later(x.writeTime(), do)
 	}
 }
 
 // byWriter does something while nothing is being written.
 func (x *liveRepair) byWriter(do func()) {
-	m := x.m
-	m.later(m.writeTime(), func() {
-		if m.writer.writing || m.stalled > m.s.schedule.now {
-			m.later(m.syncTime(), func() { x.byWriter(do) })
+	x.later(x.writeTime(), func() {
+		if x.writing || x.stalled > x.s.schedule.now {
+			x.later(x.syncTime(), func() { x.byWriter(do) })
 			return
 		}
 		do()
@@ -77,49 +75,46 @@ func (x *liveRepair) byWriter(do func()) {
 
 // does does a job. In the middle of one that writes the machine may die.
 func (x *liveRepair) does(job *snapshotter.Job) error {
-	m := x.m
-	if !job.Reads && m.atCrashPoint(amidRepairing) {
-		m.disk.stopIn(m.s.random.faults.IntN(24))
+	if !job.Reads && x.atCrashPoint(amidRepairing) {
+		x.disk.stopIn(x.s.random.faults.IntN(24))
 	}
 	err := job.Do(context.Background())
-	if m.disk.stopped() {
-		m.dies(m.torn, boundaryNames[amidRepairing])
+	if x.disk.stopped() {
+		x.dies(x.torn, boundaryNames[amidRepairing])
 		return err
 	}
-	m.disk.goesOn()
+	x.disk.goesOn()
 	return err
 }
 
 // done answers a step.
 func (x *liveRepair) done(step *repair.Step, done *repair.Done) {
-	m := x.m
 	if step.Write && done.Err == nil {
-		m.s.counts.add(countRepairedRunning, 1)
-		m.s.fail(x.alike(step.Found))
+		x.s.counts.add(countRepairedRunning, 1)
+		x.s.fail(x.alike(step.Found))
 	}
-	if m.s.failed() {
+	if x.s.failed() {
 		return
 	}
 	if errors.Is(done.Err, protocol.ErrDiskFailed) {
-		m.finish(driver.Done{Failed: done.Err, Tell: func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, 0, done.Err) }})
+		x.finish(driver.Done{Failed: done.Err, Tell: func(r *replica.Replica, now protocol.Instant) { r.Persisted(now, 0, done.Err) }})
 		return
 	}
-	m.replica.Repaired(m.now(), *done)
-	m.serve()
+	x.replica.Repaired(x.now(), *done)
+	x.serve()
 }
 
 // alike checks that what was written again is what the log had there: each
 // entry, by the sum of all up to it, that can be read now.
 func (x *liveRepair) alike(found [][]protocol.Entry) (err error) {
-	m := x.m
-	m.disk.unseen(func() {
+	x.disk.unseen(func() {
 		for _, run := range found {
 			for k := range run {
 				i := run[k].Index
-				got, failed := m.wal.Read(i, i, 1)
-				want := m.log.written.sumAt(i)
-				if failed == nil && !m.s.ledger.blind && (len(got) != 1 || got[0].Sum != want) {
-					err = violated(RuleDurable, "%s has repaired its running log: %d is not what it was", m.name, i)
+				got, failed := x.wal.Read(i, i, 1)
+				want := x.log.written.sumAt(i)
+				if failed == nil && !x.s.ledger.blind && (len(got) != 1 || got[0].Sum != want) {
+					err = violated(RuleDurable, "%s has repaired its running log: %d is not what it was", x.name, i)
 				}
 			}
 		}

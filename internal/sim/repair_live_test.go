@@ -88,18 +88,18 @@ func TestARunningLogThatIsRepairedWrongIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRule(t, m.live.alike([][]protocol.Entry{entries}), "")
+	wantRule(t, m.hands.live.alike([][]protocol.Entry{entries}), "")
 	m.log.written.sums[1][0]++
-	wantRule(t, m.live.alike([][]protocol.Entry{entries}), RuleDurable)
+	wantRule(t, m.hands.live.alike([][]protocol.Entry{entries}), RuleDurable)
 }
 
 // A step of a repair that has been given up is answered, and harms nobody.
 func TestRepairingThatWasGivenUpEnds(t *testing.T) {
 	s := calmCluster(t, 1, Options{})
 	m := s.leaderNow()
-	m.live.step(&repair.Step{ID: 1, Look: 2})
-	m.live.step(&repair.Step{Stop: true})
-	m.live.step(&repair.Step{ID: 2, Write: true})
+	m.hands.live.step(&repair.Step{ID: 1, Look: 2})
+	m.hands.live.step(&repair.Step{Stop: true})
+	m.hands.live.step(&repair.Step{ID: 2, Write: true})
 	s.run(t, 5*time.Second)
 	if !m.up() {
 		t.Error("the member has ended")

@@ -355,7 +355,7 @@ func (s *directories) remembered(m *member, old *copied, runs int) bool {
 			return false
 		}
 		// Opening the copy counts a start and writes a few records, each time.
-		seen := other.watermarks.Seen(m.id)
+		seen := other.greeter.watermarks.Seen(m.id)
 		if old.starts+uint64(runs) > seen.Starts && old.sequence+16*protocol.Sequence(runs) >= seen.Sequence {
 			return false
 		}
@@ -413,8 +413,8 @@ func (m *member) mustBeTold() {
 	}
 	m.later(rolledBackMax, func() {
 		switch {
-		case m.rolledBack == nil || m.barred:
-		case m.unheard != "": // by one that has moved since: the old log does not know where it is
+		case m.rolledBack == nil || m.greeter.barred:
+		case m.greeter.unheard != "": // by one that has moved since: the old log does not know where it is
 			m.s.turnedAway(m, "somebody who reads its log")
 		default:
 			m.s.fail(violated(RuleRolledBack, "%s has run on a restored directory for %v, and nobody has told it", m.name, rolledBackMax))
@@ -427,8 +427,7 @@ func (m *member) mustBeTold() {
 func (s *directories) foundRolledBack(m *member, by string) {
 	s.counts.add(countRolledBackFound, 1)
 	m.tell(colorFault, "x is told by %s that its directory is an old copy", by)
-	m.stop()
-	m.disk.crash(false)
+	m.ends()
 	m.log.durable = *m.rolledBack
 	m.rolledBack = nil
 	s.faultFreeFor--

@@ -50,7 +50,7 @@ func (s *nemesis) voters() (list []*member) {
 		if line.Suffrage != protocol.SuffrageVoter {
 			continue
 		}
-		if !m.up() || m.rolledBack != nil || m.writer.writing || m.log.half > 0 || len(m.log.pending) > 0 {
+		if !m.up() || m.rolledBack != nil || m.hands.writer.writing || m.log.half > 0 || len(m.log.pending) > 0 {
 			return nil
 		}
 		list = append(list, m)

@@ -16,23 +16,23 @@ import (
 
 // meets begins a run that has met nobody. What it remembers is on its disk: a file that
 // has rotted is as good as none.
-func (m *member) meets() {
-	m.watermarks = &driver.Watermarks{}
-	_ = m.watermarks.Recall(m.disk.fs, directory)
-	m.holders, m.refusals, m.barred, m.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
+func (x *greeter) meets() {
+	x.watermarks = &driver.Watermarks{}
+	_ = x.watermarks.Recall(x.disk.fs, directory)
+	x.holders, x.refusals, x.barred, x.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
 }
 
 // saveWatermarks writes what is remembered, as far as there is room.
-func (m *member) saveWatermarks() {
-	if m.watermarks.Wanted(m.now()) {
-		m.mustKeep("what it has seen", m.watermarks.Keep(m.disk.fs, directory, m.now))
+func (x *greeter) saveWatermarks() {
+	if x.watermarks.Wanted(x.now()) {
+		x.mustKeep("what it has seen", x.watermarks.Keep(x.disk.fs, directory, x.now))
 	}
 }
 
 // bar writes into the directory that it was refused.
-func (m *member) bar(by *member, err error) {
+func (x *greeter) bar(by *host, err error) {
 	code, _ := protocol.CodeOf(err)
-	m.mustKeep("that it was refused", wal.WriteRefusal(m.disk.fs, directory, wal.Refusal{Code: code, By: by.id, Address: by.address, Text: err.Error()}))
+	x.mustKeep("that it was refused", wal.WriteRefusal(x.disk.fs, directory, wal.Refusal{Code: code, By: by.id, Address: by.address, Text: err.Error()}))
 }
 
 // mustKeep checks that there is a reason why something was not kept.
