@@ -112,7 +112,7 @@ func (s *supervisor) wipe(m *member) error {
 	m.log = shadows{name: m.name}
 	m.role, m.starts, m.leader = m.beginsAs(), 0, 0
 	m.power, m.log.half, m.hurt, m.damaged, m.full = false, 0, false, false, false
-	m.patched, m.repairs, m.ill.unreadable = false, 0, false
+	m.patched, m.repairs, m.unreadable = false, 0, false
 	for _, other := range s.members {
 		if m.number < len(other.seen) {
 			other.seen[m.number] = false

@@ -110,69 +110,69 @@ func (d *disk) unseen(do func()) {
 
 // ailing is what ails a member's disk.
 type ailing struct {
-	m *member
-	// unreadable says that there are places that cannot be read.
-	unreadable bool
+	*witnessed
+	hurt  bool // the disk is damaged: the member counts as lost
+	found bool // the damage has been found at a start
+	// damaged says that the disk has rotted since it was last opened, unreadable that
+	// there are places that cannot be read, losing that it is about to be an empty one.
+	damaged, unreadable, losing bool
+	rot                         rot // happens to the disk when the log is at rest
 }
 
 // mayStart begins a start, and reports whether there is one.
-func (a *ailing) mayStart() bool {
-	m := a.m
-	m.disk.excused = m.disk.fs.Counters().Faults
-	m.damaged = m.damaged || a.unreadable
-	refusal, err := wal.ReadRefusal(m.disk.fs, directory)
+func (x *ailing) mayStart() bool {
+	x.disk.excused = x.disk.fs.Counters().Faults
+	x.damaged = x.damaged || x.unreadable
+	refusal, err := wal.ReadRefusal(x.disk.fs, directory)
 	switch {
 	case err != nil:
-		a.startFails(err)
+		x.startFails(err)
 	case refusal != nil:
-		m.tell(colorFault, "x does not start: its directory was refused")
-		m.s.turnedAway(m, "its directory")
+		x.tell(colorFault, "x does not start: its directory was refused")
+		x.refused("its directory")
 	}
 	return err == nil && refusal == nil
 }
 
 // refuses reports whether a start has failed for what says nothing about the data.
-func (a *ailing) refuses(err error) bool {
-	m := a.m
+func (x *ailing) refuses(err error) bool {
 	switch {
-	case m.noRoom(err):
-		m.tell(colorFault, "x has no room to start")
-		m.s.counts.add(countStartsWithoutRoom, 1)
-		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
-		m.disk.crash(false)
+	case x.noRoom(err):
+		x.tell(colorFault, "x has no room to start")
+		x.s.counts.add(countStartsWithoutRoom, 1)
+		x.s.schedule.after(time.Second, x.restart)
+		x.disk.crash(false)
 		return true
-	case err != nil && m.disk.ails() && !errors.Is(err, protocol.ErrCorrupt):
-		a.startFails(err)
+	case err != nil && x.disk.ails() && !errors.Is(err, protocol.ErrCorrupt):
+		x.startFails(err)
 		return true
 	}
 	return false
 }
 
 // startFails ends a start that the operating system has refused. It is made again.
-func (a *ailing) startFails(err error) {
-	m := a.m
-	m.s.counts.add(countStartsRefused, 1)
-	m.tell(colorFault, "x does not start: %v", err)
-	m.ends()
-	m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+func (x *ailing) startFails(err error) {
+	x.s.counts.add(countStartsRefused, 1)
+	x.tell(colorFault, "x does not start: %v", err)
+	x.ends()
+	x.s.schedule.after(time.Second, x.restart)
 }
 
 // unreads makes a part of a file one that the disk does not give, for a while, mostly.
 // A log is at rest then.
-func (a *ailing) unreads() {
-	m := a.m
-	r := m.s.random.calls
-	m.disk.unseen(func() { m.s.fail(m.disk.unreadSome(r, m.s.plan.places)) })
-	m.s.counts.add(countUnreadable, uint64(m.s.plan.places))
-	m.tell(colorTrouble, "%% a place of its disk cannot be read")
-	m.hurt, m.damaged, a.unreadable, m.found = true, true, true, false
+func (x *ailing) unreads() {
+	r := x.s.random.calls
+	x.disk.unseen(func() { x.s.fail(x.disk.unreadSome(r, x.s.plan.places)) })
+	x.s.counts.add(countUnreadable, uint64(x.s.plan.places))
+	x.tell(colorTrouble, "%% a place of its disk cannot be read")
+	x.hurt, x.damaged, x.unreadable, x.found = true, true, true, false
 	if chance(r, 0.2) {
 		return // for good
 	}
-	fs := m.disk.fs
-	m.s.schedule.after(between(r, time.Second, 20*time.Second), func() {
-		if fs == m.disk.fs {
-			a.reads()
+	fs := x.disk.fs
+	x.s.schedule.after(between(r, time.Second, 20*time.Second), func() {
+		if fs == x.disk.fs {
+			x.readsAgain()
 		}
 	})
 }
@@ -222,22 +222,21 @@ func (d *disk) drawSector(r *rand.Rand) (sector, error) {
 	return sector{names[k], at, 1 + r.Int64N(n)}, err
 }
 
-// reads ends that.
-func (a *ailing) reads() {
-	m := a.m
-	if !a.unreadable {
+// readsAgain ends that.
+func (x *ailing) readsAgain() {
+	if !x.unreadable {
 		return
 	}
-	m.disk.fs.ReadsWork()
-	a.unreadable = false
-	m.tell(colorPlain, "its disk can be read again")
-	if m.up() {
-		m.hurt, m.damaged = false, false // as if nothing had been
+	x.disk.fs.ReadsWork()
+	x.unreadable = false
+	x.tell(colorPlain, "its disk can be read again")
+	if x.up() {
+		x.hurt, x.damaged = false, false // as if nothing had been
 	}
 }
 
-// ends ends all that ails the disk.
-func (a *ailing) ends() {
-	a.m.disk.fs.CallsWork()
-	a.reads()
+// heals ends all that ails the disk.
+func (x *ailing) heals() {
+	x.disk.fs.CallsWork()
+	x.readsAgain()
 }

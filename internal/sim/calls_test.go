@@ -64,7 +64,7 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 	s.plan.retain, s.plan.behind = 1+int(seed%20), -1
 	begin(t, s)
 	twoEach := func() bool {
-		return !slices.ContainsFunc(s.members, func(m *member) bool { return !m.up() || len(m.checkpoints.store.Kept()) < 2 })
+		return !slices.ContainsFunc(s.members, func(m *member) bool { return !m.up() || len(m.store.Kept()) < 2 })
 	}
 	if !s.until(s.schedule.now.Add(30*time.Second), twoEach) {
 		t.Fatalf("schedule %d: not everybody has two checkpoints: %v", seed, s.violation)
@@ -88,7 +88,7 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 			if !m.up() {
 				continue
 			}
-			if kept := m.checkpoints.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
+			if kept := m.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
 				held[m] = kept[0].Index
 				m.pointersHold(t)
 			}
@@ -116,7 +116,7 @@ func scheduled(t *testing.T, seed uint64, met map[vfs.Op]int) *simulation {
 				met[c.op]++
 			}
 		}
-		m.ill.ends()
+		m.heals()
 		if !m.up() && m.repairing == nil {
 			s.restart(m)
 		}
@@ -161,7 +161,7 @@ const metWithin = 10 * time.Second
 func (s *simulation) newest() (i protocol.Index) {
 	for _, m := range s.members {
 		if m.up() {
-			for _, d := range m.checkpoints.store.Kept() {
+			for _, d := range m.store.Kept() {
 				i = max(i, d.Index)
 			}
 		}
@@ -172,7 +172,7 @@ func (s *simulation) newest() (i protocol.Index) {
 func (s *simulation) oldest() protocol.Index {
 	i := s.newest()
 	for _, m := range s.members {
-		for _, d := range m.checkpoints.store.Kept() {
+		for _, d := range m.store.Kept() {
 			i = min(i, d.Index)
 		}
 	}
@@ -182,7 +182,7 @@ func (s *simulation) oldest() protocol.Index {
 // lacking names who has no two checkpoints above an index.
 func (s *simulation) lacking(above protocol.Index) (names []string) {
 	for _, m := range s.members {
-		if !m.up() || len(m.checkpoints.store.Kept()) < 2 || m.checkpoints.store.Kept()[1].Index <= above {
+		if !m.up() || len(m.store.Kept()) < 2 || m.store.Kept()[1].Index <= above {
 			names = append(names, m.name)
 		}
 	}
@@ -212,14 +212,14 @@ func (m *member) pointersHold(t *testing.T) {
 // readsAll reads both checkpoints of a member as who starts does, from the disk.
 func (m *member) readsAll(t *testing.T) {
 	t.Helper()
-	kept := m.checkpoints.store.Kept()
+	kept := m.store.Kept()
 	m.stop()
 	m.disk.crash(false)
 	if err := m.openStore(); err != nil {
 		t.Errorf("%s: %v", m.name, err)
 		return
 	}
-	store := m.checkpoints.store
+	store := m.store
 	for _, d := range kept {
 		items := uint64(0)
 		err := store.Iterate(context.Background(), d.Index, func(storage.Item) error { items++; return nil })
@@ -248,7 +248,7 @@ func TestFailedSyncOfTheListOfTablesIsNeverPointedAt(t *testing.T) {
 	held := map[*member]protocol.Index{}
 	s.until(s.schedule.now.Add(15*time.Second), func() bool {
 		for _, m := range s.members {
-			if kept := m.checkpoints.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
+			if kept := m.store.Kept(); len(kept) > 0 && kept[0].Index != held[m] {
 				held[m] = kept[0].Index
 				m.pointersHold(t)
 			}

@@ -15,11 +15,8 @@ import (
 	"github.com/starlinghq/starling/storage/engine/standin"
 )
 
-// checkpoints is the store of production, on what stands for Badger on the simulated
+// openStore opens the store of production, on what stands for Badger on the simulated
 // disk.
-type checkpoints struct{ store *checkpoint.Store }
-
-// openStore opens the member's store.
 func (m *member) openStore() error {
 	store, err := checkpoint.Open(m.disk.fs, filepath.Join(directory, checkpoint.Folder), standin.New(m.disk.fs, m.s.plan.chunk), checkpoint.Options{
 		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots), ChunkBytes: m.s.plan.chunk,
@@ -27,7 +24,7 @@ func (m *member) openStore() error {
 	if err != nil {
 		return err
 	}
-	m.checkpoints = checkpoints{store: store}
+	m.store = store
 	return nil
 }
 
@@ -36,7 +33,7 @@ func (m *member) openStore() error {
 func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
 	m.machine = m.newMachine()
 	before := m.wal.Opened()
-	rec, restored, err := snapshotter.Start(context.Background(), m.wal, m.checkpoints.store, m.machine, snapshotter.Options{Level: m.format})
+	rec, restored, err := snapshotter.Start(context.Background(), m.wal, m.store, m.machine, snapshotter.Options{Level: m.format})
 	m.unsure = err != nil
 	if err != nil {
 		return rec, restored, err

@@ -22,9 +22,9 @@ func newRegistry() (*resources.Registry, error) {
 }
 
 // newMachine returns the state machine of a run. Its clock is the member's.
-func (m *member) newMachine() *machine.Machine {
+func (p *process) newMachine() *machine.Machine {
 	return machine.New(machine.Config{
-		Registry: m.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: m.now, RingChanges: 64, RingBytes: 64 << 10, Track: true,
+		Registry: p.s.registry, Logger: slog.New(slog.DiscardHandler), Clock: p.now, RingChanges: 64, RingBytes: 64 << 10, Track: true,
 	})
 }
 

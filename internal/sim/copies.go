@@ -27,7 +27,6 @@ type copying struct {
 	// late.
 	refused   bool
 	faultFree bool // there are no other faults
-	welcome   bool // somebody has let the copy in
 	told      bool
 	ended     bool
 }
@@ -97,7 +96,7 @@ func (s *directories) begin(m *member, old *copied, k *copying) {
 func (s *directories) stopFaults() {
 	for _, other := range s.members {
 		other.crashPoint, other.doomed, other.rot = crashPoint{}, false, rotNone
-		other.ill.ends()
+		other.heals()
 	}
 	s.healLinks()
 }
@@ -105,21 +104,21 @@ func (s *directories) stopFaults() {
 // copyOld starts an old copy when all who may vote would know it for one, once or
 // several times. Whatever else goes on.
 func (s *directories) copyOld(m *member) {
-	old, starts, tries := s.takeCopy(m), 1+s.random.faults.IntN(3), 0
-	var try func()
-	try = func() {
-		tries++
-		switch {
-		case s.quiet || s.failed() || m.id != old.id || tries > 20 || s.copying != nil || s.copied == copiesMax:
-		case !s.remembered(m, old, starts):
-			s.schedule.after(time.Second, try)
-		default:
-			k := &copying{refused: true}
-			s.begin(m, old, k)
-			s.schedule.after(2*time.Second, func() { s.runCopy(k, starts) })
-		}
-	}
-	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
+	old, starts := s.takeCopy(m), 1+s.random.faults.IntN(3)
+	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), func() {
+		s.again(time.Second, 20, func() (wait bool) {
+			switch {
+			case m.id != old.id || s.copying != nil || s.copied == copiesMax:
+			case !s.remembered(m, old, starts):
+				return true
+			default:
+				k := &copying{refused: true}
+				s.begin(m, old, k)
+				s.schedule.after(2*time.Second, func() { s.runCopy(k, starts) })
+			}
+			return false
+		})
+	})
 }
 
 // runCopy lets a copy run for a while, and then again.

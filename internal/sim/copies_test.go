@@ -7,6 +7,7 @@ import (
 	"github.com/starlinghq/starling/internal/handshake"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // follower returns an active of a quiet cluster that does not lead.
@@ -209,4 +210,11 @@ func TestARunThatWasSupersededCountsForNothing(t *testing.T) {
 	if stream := l.Stream; s.network.welcomes(l, stream, &g, m, leader) || l.Stream == stream {
 		t.Error("what came of it still counted, or its stream stayed open")
 	}
+}
+
+// isBarred reports whether the directory says that it was refused, or cannot be
+// asked.
+func (d *disk) isBarred() bool {
+	r, err := wal.ReadRefusal(d.fs, directory)
+	return r != nil || err != nil
 }

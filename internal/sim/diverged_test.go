@@ -67,8 +67,8 @@ func TestAWrongStateThatNobodyNoticesIsFound(t *testing.T) {
 func TestARightStateThatIsGivenUpIsFound(t *testing.T) {
 	s := calmCluster(t, 3, Options{Profile: profileStates})
 	m := s.members[4]
-	s.until(s.schedule.now.Add(20*time.Second), func() bool { return len(m.checkpoints.store.Kept()) > 0 })
-	m.replica.Recounted(m.now(), m.checkpoints.store.Kept()[0].Index, [16]byte{1})
+	s.until(s.schedule.now.Add(20*time.Second), func() bool { return len(m.store.Kept()) > 0 })
+	m.replica.Recounted(m.now(), m.store.Kept()[0].Index, [16]byte{1})
 	m.serve()
 	s.until(s.schedule.now.Add(10*time.Second), nil)
 	wantRule(t, s.violation, RuleQuarantine)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/starlinghq/starling/gossip"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
@@ -29,7 +30,7 @@ func drive(m *member) {
 	m.hands.live.logWriter = &m.hands.writer
 	m.serve, m.finish = m.hands.serve, m.hands.finish
 	m.driver = driver.New(driver.Config{
-		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.checkpoints.store,
+		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.store,
 		Hands: m.hands, Answers: m.serving.answers, Watch: m.hands.watch,
 	})
 }
@@ -106,6 +107,42 @@ func (h *hands) Tell([]protocol.Event) {}
 
 // DiskFailed ends the process: it has said what it still had to say.
 func (h *hands) DiskFailed(error) { h.dies(false, "its disk has failed") }
+
+// Expel refuses a run whose directory was put back.
+func (h *hands) Expel(back protocol.RunOf) {
+	id := back.Member
+	h.s.counts.add(countCondemned, 1)
+	h.greeter.watermarks.Condemn(id, back.Run)
+	if h.greeter.holders.Holds(id, back.Run) {
+		h.greeter.holders.Expel(id)
+	}
+	other := h.s.byID(id)
+	if other != nil { // its streams are closed: it dials again, and is refused
+		h.greeter.network.Reset(h.greeter.network.Link(other.number, h.number))
+	}
+	if other == nil || !other.suspect() {
+		h.s.fail(violated(RuleFault, "%s takes the directory of %s for one that was put back, without a cause", h.name, h.s.nameOf(id)))
+	}
+}
+
+// SuspendServing says that the member's log is of another history: it serves nobody from now
+// on, and keeps what it has.
+func (h *hands) SuspendServing(d *gossip.Divergence) {
+	if !h.s.forked {
+		h.s.fail(violated(RuleHistory, "%s says: %s", h.name, d))
+	}
+	h.diverged = true
+}
+
+// Stop ends a process that says that it must stop.
+func (h *hands) Stop(why error) {
+	if !h.s.forked {
+		h.s.fail(violated(RuleStateMachine, "%s stops: %v", h.name, why))
+		return
+	}
+	h.tell(colorFault, "x stops: %v", why)
+	h.ends()
+}
 
 // lane is work that is done in order, each piece after a while.
 type lane struct {

@@ -21,7 +21,7 @@ type speaker struct{ stream, run uint64 }
 // greeter is how a member meets others, and what it and they hold of each other's
 // directories.
 type greeter struct {
-	*process
+	*witnessed
 	network *network
 	// watermarks are what it remembers of the others' directories; holders are which of
 	// their runs it listens to, refusals and barred what others say of its own.
@@ -226,7 +226,6 @@ func (s *cluster) byRun(run protocol.RunID) *member {
 func (s *checkers) judgeWelcome(from, to *member) {
 	if from.copies != nil {
 		s.counts.add(countCopiesWelcomed, 1)
-		from.copies.welcome = true
 	}
 	switch {
 	case to.wish != protocol.RoleActive:

@@ -16,7 +16,7 @@ type ledger struct {
 	entries   [][]shown // by index-1: one for each term that stood there
 	committed []commitment
 	ahead     map[protocol.Term]bool // in which a vote was written ahead of what had no room
-	blind     bool                   // there is no one history any more: see checkers.fork
+	blind     bool                   // for a test: there is no one history any more
 }
 
 // shown is an entry that a member was seen to hold.

@@ -16,6 +16,7 @@ import (
 type member struct {
 	witnessed
 	applying
+	ailing
 	greeter greeter
 	serving serving
 	s       *directories
@@ -23,27 +24,17 @@ type member struct {
 	// there is, or was, a copy of this one.
 	copies, copied *copying
 	power          bool // the last run ended with a power cut
-	hurt           bool // its disk is damaged: the member counts as lost
-	// damaged says that its disk has rotted since it was last opened, losing
-	// that it is about to get an empty one.
-	damaged, losing bool
-	ill             ailing
 	// patched says that the log was about to be replaced by a repaired one, repairs
 	// how often that has not helped.
 	patched bool
 	repairs int
-	found   bool // the damage has been found at a start
 	// unsure says that the process died while it made its log begin after a
 	// checkpoint, at a start.
 	unsure bool
 
 	// What follows belongs to one run of the process.
-	repairing   *repairing // instead of the replica
-	hands       *hands
-	checkpoints checkpoints
-	rot         rot // happens to the disk when the log is at rest
-
-	moved bool // has come back at another address once
+	repairing *repairing // instead of the replica
+	hands     *hands
 }
 
 // newMember returns a member that has never run.
@@ -51,15 +42,15 @@ func newMember(s *directories, number int, h host) *member {
 	m := &member{witnessed: witnessed{process: process{host: h}}, s: s}
 	m.process.s, m.number = &s.checkers, number
 	m.applying.witnessed, m.serving.applying = &m.witnessed, &m.applying
-	m.greeter.process, m.greeter.network = &m.process, s.network
+	m.ailing.witnessed, m.greeter.witnessed, m.greeter.network = &m.witnessed, &m.witnessed, s.network
 	m.dies = func(power bool, why string) { s.crash(m, power, why) }
 	m.ends = func() {
 		m.stop()
 		m.disk.crash(false)
 	}
+	m.restart = func() { s.restart(m) }
 	m.refused = func(by string) { s.turnedAway(m, by) }
 	m.send = func(to *member, msg protocol.Message, datagram bool) { s.network.send(m, to, msg, datagram) }
-	m.ill.m = m
 	return m
 }
 
@@ -67,7 +58,7 @@ func newMember(s *directories, number int, h host) *member {
 // and a state machine without anything in it.
 func (m *member) boot() error {
 	m.run++
-	if !m.ill.mayStart() {
+	if !m.mayStart() {
 		return nil
 	}
 	if m.power && m.disk.torn() > 0 {
@@ -88,7 +79,7 @@ func (m *member) boot() error {
 	if errors.As(err, &broken) {
 		return err
 	}
-	if m.ill.refuses(err) {
+	if m.refuses(err) {
 		return nil
 	}
 	if m.damaged && !m.opensDamaged(&rec, repaired, err) {
@@ -100,22 +91,18 @@ func (m *member) boot() error {
 	if err != nil {
 		return violated(RuleDurable, "%s cannot open what it has on disk: %v", m.name, err)
 	}
-	m.hurt = m.hurt || m.ill.unreadable
-	m.starts++
+	m.hurt = m.hurt || m.unreadable
+	m.greeter.begins()
 	m.s.trace.note(tagBoot, m.number, uint64(rec.LogTerms.LastIndex()), uint64(rec.State.Term))
 	m.log.sheds, m.rot = nil, rotNone
-	m.greeter.meets()
-	m.runID = protocol.RunID(m.s.random.members.Uint64())
 	m.replica, err = replica.New(m.now(), m.config(), rec, restored)
 	if err != nil {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
 	drive(m)
 	m.tell(colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
-	m.seen = make([]bool, len(m.s.members))
-	m.told = nil
 	m.later(watermarkEvery, m.greeter.stand)
-	m.mustBeTold()
+	m.greeter.mustBeTold()
 	m.serve()
 	return nil
 }
@@ -243,7 +230,7 @@ func (m *member) stop() {
 		m.knew, m.knewFrom = m.inForce(), m.replica.LogTerms().PrevIndex
 	}
 	m.run++
-	m.life, m.hands, m.repairing, m.checkpoints = life{}, nil, nil, checkpoints{}
+	m.life, m.hands, m.repairing = life{}, nil, nil
 	m.applying.stop()
 	m.serving = serving{applying: &m.applying}
 	m.s.network.Forget(m.number, len(m.s.members))

@@ -267,3 +267,9 @@ func (x *mixture) writeOld(m *member) {
 	}
 	m.serving.ask(k.op, k.request(), then)
 }
+
+// fork says that so many directories were put back that there may be two
+// histories from now on: the checkers of the one history see no more.
+func (s *checkers) fork() {
+	s.forked, s.ledger.blind, s.state.blind = true, true, true
+}

@@ -137,7 +137,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		return
 	}
 	if to.repairing != nil {
-		to.repairReceive(sender, msg)
+		to.repairing.receive(sender, msg)
 		return
 	}
 	switch msg := msg.(type) {

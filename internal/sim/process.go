@@ -10,6 +10,7 @@ import (
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/wal"
 )
 
@@ -26,6 +27,7 @@ type host struct {
 	// address is where its process is reached. That of a copy is not the one that
 	// the configuration has for its id.
 	address string
+	moved   bool          // it has come back at another one once
 	wish    protocol.Role // RoleActive: eligible
 	// reserve says that it wishes to hold nothing until it is asked to follow.
 	reserve bool
@@ -43,10 +45,11 @@ type host struct {
 type process struct {
 	host
 	// dies ends the process, with or without its machine, ends does it for good, and
-	// refused if its directory was.
+	// refused if its directory was; restart starts it again.
 	dies    func(power bool, why string)
 	ends    func()
 	refused func(by string)
+	restart func()
 	// send takes a message to the network.
 	send func(to *member, msg protocol.Message, datagram bool)
 
@@ -63,6 +66,7 @@ type process struct {
 type life struct {
 	replica    *replica.Replica // nil: it is down, or repairs its log
 	wal        *wal.Log
+	store      *checkpoint.Store
 	driver     *driver.Driver
 	serve      func()            // carries out the effects of a step
 	finish     func(driver.Done) // tells the replica what has come of a step on a disk

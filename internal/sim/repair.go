@@ -19,6 +19,12 @@ import (
 
 // repairing is such a process.
 type repairing struct {
+	*ailing
+	membership *membership
+	lost       func()                    // the disk cannot be used any more
+	writes     func(*storage.RepairPlan) // carries out the plan
+
+	of       uint64 // its run
 	start    *repair.Start
 	installs snapshotter.Installation
 	wake     Time
@@ -34,7 +40,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 	err := m.openStore()
 	var own []storage.Begin
 	if err == nil {
-		own, err = snapshotter.Sound(context.Background(), m.checkpoints.store, m.newMachine(), snapshotter.Options{Level: m.format})
+		own, err = snapshotter.Sound(context.Background(), m.store, m.newMachine(), snapshotter.Options{Level: m.format})
 	}
 	if err == nil {
 		err = m.wal.CountStart()
@@ -44,153 +50,155 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 		if !m.noRoom(err) && !m.disk.ails() {
 			return true
 		}
-		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		m.s.schedule.after(time.Second, m.restart)
 		return false
 	}
-	m.starts++
-	m.greeter.meets()
-	m.runID = protocol.RunID(m.s.random.members.Uint64())
-	m.seen, m.told, m.role = make([]bool, len(m.s.members)), nil, protocol.RolePassive
-	g := &repairing{start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own)}
+	m.greeter.begins()
+	m.role = protocol.RolePassive
+	g := &repairing{
+		ailing: &m.ailing, membership: m.s.membership, lost: func() { m.s.lose(m) }, writes: m.carryOut, of: m.run,
+		start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own),
+	}
 	if err := g.start.Lost(); err != nil {
 		m.tell(colorFault, "x its log is lost: %v", err)
 		return true
 	}
 	m.repairing = g
-	m.repairLook()
-	m.repairServe()
+	g.look()
+	g.serve()
 	return false
 }
 
-// repairLater schedules something for this run of the process, while it repairs.
-func (m *member) repairLater(d time.Duration, do func()) {
-	run := m.run
-	m.s.schedule.after(d, func() {
-		if m.run == run && m.repairing != nil && !m.s.failed() {
+// goesOn reports whether the process does.
+func (g *repairing) goesOn() bool { return g.run == g.of && !g.s.failed() }
+
+// later schedules something for the process.
+func (g *repairing) later(d time.Duration, do func()) {
+	g.s.schedule.after(d, func() {
+		if g.goesOn() {
 			do()
 		}
 	})
 }
 
-// repairLook tells the process who is alive, again and again.
-func (m *member) repairLook() {
-	w, g := m.s.membership, m.repairing
+// look tells the process who is alive, again and again.
+func (g *repairing) look() {
+	w := g.membership
 	var peers []protocol.Peer
-	for i, other := range m.s.machines() {
-		if other == m {
+	for i, other := range g.s.machines() {
+		if i == g.number {
 			continue
 		}
-		if lives := w.lives(other, m); m.seen[i] != lives && chance(m.s.random.membership, w.learn) {
-			m.seen[i] = lives
+		if lives := w.lives(other, &g.host); g.seen[i] != lives && chance(g.s.random.membership, w.learn) {
+			g.seen[i] = lives
 		}
-		if m.seen[i] {
+		if g.seen[i] {
 			peers = append(peers, w.peer(other))
 		}
 	}
-	m.told = peers
-	g.start.SetPeers(m.now(), peers)
-	m.repairLater(w.every/2+around(m.s.random.membership, w.every/2), func() { m.repairLook(); m.repairServe() })
+	g.told = peers
+	g.start.SetPeers(g.now(), peers)
+	g.later(w.every/2+around(g.s.random.membership, w.every/2), func() { g.look(); g.serve() })
 }
 
-// repairReceive takes a message.
-func (m *member) repairReceive(from protocol.MemberID, msg protocol.Message) {
-	m.repairing.start.Receive(m.now(), from, msg)
-	m.repairServe()
+// receive takes a message.
+func (g *repairing) receive(from protocol.MemberID, msg protocol.Message) {
+	g.start.Receive(g.now(), from, msg)
+	g.serve()
 }
 
-// repairServe carries out what the repair wants done, until nothing more comes of it.
-func (m *member) repairServe() {
-	g := m.repairing
+// serve carries out what the repair wants done, until nothing more comes of it.
+func (g *repairing) serve() {
 	if g.over {
 		return
 	}
-	if now := m.now(); now >= g.start.Deadline() {
+	if now := g.now(); now >= g.start.Deadline() {
 		g.start.Tick(now)
 	}
-	for m.repairing == g && !m.s.failed() {
+	for g.goesOn() {
 		e := g.start.Effects()
-		m.repairSend(e.Send)
-		m.repairSend(e.Datagrams)
+		g.sends(e.Send)
+		g.sends(e.Datagrams)
 		for i := range e.Events {
-			m.tell(colorQuiet, "repairing: %s", e.Events[i].Text)
+			g.tell(colorQuiet, "repairing: %s", e.Events[i].Text)
 		}
 		if err := g.start.Lost(); err != nil {
-			m.tell(colorFault, "x its log is lost: %v", err)
-			m.ends()
-			m.s.lose(m)
+			g.tell(colorFault, "x its log is lost: %v", err)
+			g.ends()
+			g.lost()
 			return
 		}
 		if e.Write != nil {
 			g.over = true
-			m.repairLater(m.syncTime(), func() { m.carryOut(e.Write) })
+			g.later(g.syncTime(), func() { g.writes(e.Write) })
 			return
 		}
 		if len(e.Install) == 0 {
-			m.repairWake(g)
+			g.sleep()
 			return
 		}
 		for i := range e.Install {
-			if m.repairing == g {
-				m.repairStep(g, &e.Install[i])
+			if g.goesOn() {
+				g.step(&e.Install[i])
 			}
 		}
 	}
 }
 
-// repairWake sees to it that the repair goes on when it wants to.
-func (m *member) repairWake(g *repairing) {
-	when := max(m.clock.when(g.start.Deadline()), m.s.schedule.now+1)
-	if g.wake > m.s.schedule.now && g.wake <= when {
+// sleep sees to it that the repair goes on when it wants to.
+func (g *repairing) sleep() {
+	when := max(g.clock.when(g.start.Deadline()), g.s.schedule.now+1)
+	if g.wake > g.s.schedule.now && g.wake <= when {
 		return
 	}
 	g.wake = when
-	m.repairLater(when.Sub(m.s.schedule.now), func() {
-		if m.repairing == g && g.wake == when {
+	g.later(when.Sub(g.s.schedule.now), func() {
+		if g.wake == when {
 			g.wake = 0
-			m.repairServe()
+			g.serve()
 		}
 	})
 }
 
-// repairStep does a step on the store. It accepts no failure but a full disk and a
+// step does a step on the store. It accepts no failure but a full disk and a
 // checkpoint that is bad.
-func (m *member) repairStep(g *repairing, step *install.Step) {
-	missing, err := g.installs.Step(context.Background(), m.checkpoints.store, m.newMachine, step, nil)
+func (g *repairing) step(step *install.Step) {
+	missing, err := g.installs.Step(context.Background(), g.store, g.newMachine, step, nil)
 	switch {
 	case err == nil:
 		if step.Chunk != nil {
-			m.s.counts.add(countChunks, 1)
+			g.s.counts.add(countChunks, 1)
 		}
-	case errors.Is(err, protocol.ErrDiskFailed) && m.disk.ails():
-		m.ill.startFails(err)
+	case errors.Is(err, protocol.ErrDiskFailed) && g.disk.ails():
+		g.startFails(err)
 		return
 	case errors.Is(err, protocol.ErrDiskFailed):
-		m.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", m.name, err))
+		g.s.fail(violated(RuleFault, "%s: the disk fails without a cause: %v", g.name, err))
 		return
 	}
-	g.start.Installed(m.now(), step, missing, err)
+	g.start.Installed(g.now(), step, missing, err)
 }
 
-// repairSend hands messages to the network. A member that repairs promises nothing.
-func (m *member) repairSend(list []protocol.Envelope) {
+// sends hands messages to the network. A member that repairs promises nothing.
+func (g *repairing) sends(list []protocol.Envelope) {
 	for i := range list {
 		e := &list[i]
 		switch e.Message.(type) {
 		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.ManifestWant, *protocol.ChunkWant, *protocol.Busy,
 			*protocol.Graft, *protocol.Prune: // gossip places it among the others; it promises nothing
 		default:
-			m.s.fail(violated(RuleRepairing, "%s sends a %s", m.name, e.Message.Kind()))
+			g.s.fail(violated(RuleRepairing, "%s sends a %s", g.name, e.Message.Kind()))
 			return
 		}
-		if to := m.route(e.To); to != nil {
-			m.send(to, e.Message, false)
+		if to := g.route(e.To); to != nil {
+			g.send(to, e.Message, false)
 		}
 	}
 }
 
 // carryOut writes the repaired log, and starts the member on it.
 func (m *member) carryOut(plan *storage.RepairPlan) {
-	if b := plan.Begin; b != nil && b.Index > 0 && !slices.ContainsFunc(m.checkpoints.store.Kept(), func(d storage.Manifest) bool { return d.Index >= b.Index }) {
+	if b := plan.Begin; b != nil && b.Index > 0 && !slices.ContainsFunc(m.store.Kept(), func(d storage.Manifest) bool { return d.Index >= b.Index }) {
 		m.s.fail(violated(RuleRepairing, "%s begins its log after %d, and keeps no checkpoint from there", m.name, b.Index))
 		return
 	}
@@ -210,10 +218,10 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 		return
 	case m.noRoom(err):
 		m.disk.crash(false)
-		m.s.schedule.after(time.Second, func() { m.s.restart(m) })
+		m.s.schedule.after(time.Second, m.restart)
 		return
 	case err != nil && m.disk.ails() && !errors.Is(err, protocol.ErrCorrupt):
-		m.ill.startFails(err)
+		m.startFails(err)
 		return
 	case err != nil:
 		if m.repairs++; m.repairs > repair.Tries || !errors.Is(err, protocol.ErrCorrupt) {
@@ -290,9 +298,9 @@ func (m *member) repaired(rec *storage.Opened, log *wal.Log) error {
 	}
 	m.patched, m.repairs = false, 0
 	m.s.counts.add(countRepaired, 1)
-	if m.ill.unreadable { // the places are not the log's any more
+	if m.unreadable { // the places are not the log's any more
 		m.disk.fs.ReadsWork()
-		m.ill.unreadable = false
+		m.unreadable = false
 	}
 	return nil
 }

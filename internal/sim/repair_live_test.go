@@ -48,7 +48,7 @@ func withOldSectors(t *testing.T, seed uint64) (s *simulation, leader, away *mem
 			t.Fatal(err)
 		}
 	}
-	leader.hurt, leader.damaged, leader.ill.unreadable = true, true, true
+	leader.hurt, leader.damaged, leader.unreadable = true, true, true
 	return s, leader, away
 }
 

@@ -56,6 +56,6 @@ func TestALogThatIsRepairedWrongIsFound(t *testing.T) {
 	old := rec()
 	old.State.Term--
 	wantRule(t, m.repaired(&old, m.wal), RuleHardState)
-	m.repairSend([]protocol.Envelope{{To: s.members[0].id, Message: &protocol.VoteAnswer{}}})
+	(&repairing{ailing: &m.ailing}).sends([]protocol.Envelope{{To: s.members[0].id, Message: &protocol.VoteAnswer{}}})
 	wantRule(t, s.violation, RuleRepairing)
 }

@@ -53,7 +53,7 @@ func (m *member) rots() {
 		return
 	}
 	if kind == rotUnreadable {
-		m.ill.unreads()
+		m.unreads()
 		return
 	}
 	m.dies(false, "and its disk rots")
@@ -71,11 +71,11 @@ func (m *member) rots() {
 }
 
 // stayAway keeps a member down, so that the others' logs go on without it.
-func (m *member) stayAway(d time.Duration) {
-	m.losing = true
-	m.s.schedule.after(d, func() {
-		m.losing = false
-		m.s.restart(m)
+func (x *ailing) stayAway(d time.Duration) {
+	x.losing = true
+	x.s.schedule.after(d, func() {
+		x.losing = false
+		x.restart()
 	})
 }
 
@@ -236,11 +236,10 @@ func (m *member) opensDamaged(rec *storage.Opened, repaired uint64, err error) (
 			m.s.lose(m)
 		}
 		return false
-	case m.s.counts[countRepaired] > repaired:
-		m.hurt, m.damaged = false, false
-		return true
 	default:
-		m.s.counts.add(countDamageHarmless, 1)
+		if m.s.counts[countRepaired] == repaired {
+			m.s.counts.add(countDamageHarmless, 1)
+		}
 		m.hurt, m.damaged = false, false
 		return true
 	}
@@ -250,10 +249,10 @@ func (m *member) opensDamaged(rec *storage.Opened, repaired uint64, err error) (
 }
 
 // findsDamage counts damage once, however often its member is started on it.
-func (m *member) findsDamage() {
-	if !m.found {
-		m.found = true
-		m.s.counts.add(countDamageFound, 1)
+func (x *ailing) findsDamage() {
+	if !x.found {
+		x.found = true
+		x.s.counts.add(countDamageFound, 1)
 	}
 }
 
@@ -294,12 +293,12 @@ func (s *nemesis) strikeFull(m *member) {
 }
 
 // emptied makes room again, unless the disk is another one by now.
-func (m *member) emptied(fs *vfs.Memory) {
+func (p *process) emptied(fs *vfs.Memory) {
 	fs.SetCapacity(1 << 50)
-	if m.full && fs == m.disk.fs {
-		m.full = false
-		m.tell(colorPlain, "has room again")
-		m.later(0, func() { m.replica.Hamper(m.now(), replica.Hampered{}); m.serve() })
+	if p.full && fs == p.disk.fs {
+		p.full = false
+		p.tell(colorPlain, "has room again")
+		p.later(0, func() { p.replica.Hamper(p.now(), replica.Hampered{}); p.serve() })
 	}
 }
 
@@ -319,20 +318,16 @@ func (s *directories) strikeRollback(m *member) {
 	if !m.up() || !m.quiet() {
 		return
 	}
-	old, tries := s.takeCopy(m), 0
-	var try func()
-	try = func() {
-		tries++
-		if s.quiet || s.failed() || m.id != old.id || tries > 20 {
-			return
-		}
-		if s.copying != nil || !s.remembered(m, old, 1) {
-			s.schedule.after(time.Second, try)
-			return
-		}
-		s.rollBack(m, old)
-	}
-	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), try)
+	old := s.takeCopy(m)
+	s.schedule.after(between(s.random.faults, time.Second, 8*time.Second), func() {
+		s.again(time.Second, 20, func() bool {
+			wait := m.id == old.id && (s.copying != nil || !s.remembered(m, old, 1))
+			if !wait && m.id == old.id {
+				s.rollBack(m, old)
+			}
+			return wait
+		})
+	})
 }
 
 // remembered reports whether every other member that may vote would know the copy
@@ -407,17 +402,17 @@ const rolledBackMax = 20 * time.Second
 
 // mustBeTold begins the time in which somebody has to tell a member that has
 // started on a restored directory. While it is down nobody can.
-func (m *member) mustBeTold() {
-	if m.rolledBack == nil {
+func (x *greeter) mustBeTold() {
+	if x.rolledBack == nil {
 		return
 	}
-	m.later(rolledBackMax, func() {
+	x.later(rolledBackMax, func() {
 		switch {
-		case m.rolledBack == nil || m.greeter.barred:
-		case m.greeter.unheard != "": // by one that has moved since: the old log does not know where it is
-			m.s.turnedAway(m, "somebody who reads its log")
+		case x.rolledBack == nil || x.barred:
+		case x.unheard != "": // by one that has moved since: the old log does not know where it is
+			x.refused("somebody who reads its log")
 		default:
-			m.s.fail(violated(RuleRolledBack, "%s has run on a restored directory for %v, and nobody has told it", m.name, rolledBackMax))
+			x.s.fail(violated(RuleRolledBack, "%s has run on a restored directory for %v, and nobody has told it", x.name, rolledBackMax))
 		}
 	})
 }

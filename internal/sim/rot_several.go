@@ -23,17 +23,10 @@ type rotten struct {
 // entry that one cannot read any more can be read by another one, so that they
 // heal one another. Damage for which that is not so is undone.
 func (s *nemesis) strikeRotSeveral() {
-	tries := 0
-	var try func()
-	try = func() {
-		if tries++; s.quiet || s.failed() || tries > 100 {
-			return
-		}
-		if list := s.voters(); len(list) < 2 || !s.rotSeveral(list) {
-			s.schedule.after(10*time.Millisecond, try)
-		}
-	}
-	try()
+	s.again(10*time.Millisecond, 100, func() (wait bool) {
+		list := s.voters()
+		return len(list) < 2 || !s.rotSeveral(list)
+	})
 }
 
 // voters returns the members that vote, if all of them are whole and at rest,

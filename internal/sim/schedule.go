@@ -28,6 +28,13 @@ func (s *schedule) at(t Time, run func()) { s.events.Push(max(t, s.now), run) }
 // after schedules run for d from now.
 func (s *schedule) after(d time.Duration, run func()) { s.at(s.now.Add(d), run) }
 
+// again does something now, and while it is to wait every so often, up to a number of times.
+func (s *stage) again(every time.Duration, times int, do func() (wait bool)) {
+	if !s.quiet && !s.failed() && times > 0 && do() {
+		s.schedule.after(every, func() { s.again(every, times-1, do) })
+	}
+}
+
 // next takes the next event up to a time and moves the clock to it. Without
 // one the clock moves to that time.
 func (s *schedule) next(until Time) (func(), bool) {

@@ -32,7 +32,7 @@ func (w *membership) look(m *member) {
 		if other == m {
 			continue
 		}
-		lives := w.lives(other, m)
+		lives := w.lives(other, &m.host)
 		if m.seen[i] != lives {
 			if chance(r, w.learn) {
 				m.seen[i] = lives
@@ -52,8 +52,8 @@ func (w *membership) look(m *member) {
 }
 
 // lives reports whether a member can be seen alive by another one.
-func (w *membership) lives(other, by *member) bool {
-	return other.runs() && !other.paused && w.reaches(other, by)
+func (w *membership) lives(other *member, by *host) bool {
+	return other.runs() && !other.paused && w.reaches(&other.host, by)
 }
 
 // beginsAs is what a member with an empty disk announces.
@@ -74,13 +74,13 @@ func (w *membership) peer(m *member) protocol.Peer {
 
 // reaches reports whether news of a member gets to another one, at most over
 // one that stands between, as SWIM's indirect probes do.
-func (w *membership) reaches(from, to *member) bool {
+func (w *membership) reaches(from, to *host) bool {
 	n := w.s.network
-	if !n.link(from, to).Cut {
+	if !n.Link(from.number, to.number).Cut {
 		return true
 	}
 	for _, over := range w.s.members {
-		if over.up() && !n.link(from, over).Cut && !n.link(over, to).Cut {
+		if over.up() && !n.Link(from.number, over.number).Cut && !n.Link(over.number, to.number).Cut {
 			return true
 		}
 	}

@@ -30,7 +30,7 @@ func (s *simulation) settle() {
 	for _, m := range s.machines() {
 		m.crashPoint, m.doomed, m.stalled, m.rot = crashPoint{}, false, 0, rotNone
 		m.emptied(m.disk.fs)
-		m.ill.ends()
+		m.heals()
 		m.resume()
 		if !m.up() {
 			s.restart(m)
@@ -81,15 +81,12 @@ func (s *simulation) unsettled() string {
 			return fmt.Sprintf("%s waits for the answer of %s", c.name, c.flying[0])
 		}
 	}
-	var leader *member
 	for _, m := range s.machines() {
 		if !m.up() {
 			return m.name + " is down"
 		}
-		if m.replica.Status(m.now()).Leads && (leader == nil || m.leader > leader.leader) {
-			leader = m
-		}
 	}
+	leader := s.leaderNow()
 	if leader == nil {
 		return "nobody leads"
 	}

@@ -15,7 +15,7 @@ import (
 // leaves them. The first member to apply an index says what came of it; that is
 // checked against the specification, and everybody else against that.
 type state struct {
-	blind   bool        // there is no one history any more: see checkers.fork
+	blind   bool        // for a test: there is no one history any more
 	applies []appliedAt // by index-1
 	objects map[int][]stateAt
 	calls   map[callKey]*call

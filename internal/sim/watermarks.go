@@ -14,9 +14,11 @@ import (
 // What a member remembers of the others' directories is in its own, and so is that
 // it was refused.
 
-// meets begins a run that has met nobody. What it remembers is on its disk: a file that
+// begins begins a run that has met nobody. What it remembers is on its disk: a file that
 // has rotted is as good as none.
-func (x *greeter) meets() {
+func (x *greeter) begins() {
+	x.starts++
+	x.runID, x.seen, x.told = protocol.RunID(x.s.random.members.Uint64()), make([]bool, len(x.s.members)), nil
 	x.watermarks = &driver.Watermarks{}
 	_ = x.watermarks.Recall(x.disk.fs, directory)
 	x.holders, x.refusals, x.barred, x.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
@@ -40,11 +42,4 @@ func (h *host) mustKeep(what string, err error) {
 	if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !h.disk.stopped() && !h.disk.ails() {
 		h.s.fail(violated(RuleDurable, "%s cannot keep %s: %v", h.name, what, err))
 	}
-}
-
-// isBarred reports whether the directory says that it was refused, or cannot be
-// asked.
-func (d *disk) isBarred() bool {
-	r, err := wal.ReadRefusal(d.fs, directory)
-	return r != nil || err != nil
 }
