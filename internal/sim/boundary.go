@@ -51,16 +51,9 @@ func (p *process) atCrashPoint(b boundary) bool {
 // survives says that a member has come to a boundary, and reports whether it
 // lives on.
 func (p *process) survives(b boundary) bool {
-	if !p.crashPoint.armed || p.crashPoint.at != b {
-		return true
+	dies := p.atCrashPoint(b)
+	if dies {
+		p.dies(p.torn, boundaryNames[b])
 	}
-	if p.crashPoint.skip > 0 {
-		p.crashPoint.skip--
-		return true
-	}
-	power := p.crashPoint.power
-	p.crashPoint = crashPoint{}
-	p.s.counts.add(countBoundary+tally(b), 1)
-	p.dies(power, boundaryNames[b])
-	return false
+	return !dies
 }

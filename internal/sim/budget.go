@@ -99,6 +99,16 @@ func (s *cluster) bury(m *member) {
 	m.knew = nil
 }
 
+// buried returns who of a configuration will never be again.
+func (s *cluster) buried(c protocol.Configuration) (list []protocol.MemberID) {
+	for _, line := range c.Members {
+		if _, gone := s.graves[line.ID]; gone {
+			list = append(list, line.ID)
+		}
+	}
+	return list
+}
+
 // wipe gives a member that is down an empty disk. It comes back as another
 // member, which is in no configuration; somebody must remove the old one.
 func (s *supervisor) wipe(m *member) error {
@@ -111,8 +121,7 @@ func (s *supervisor) wipe(m *member) error {
 	}
 	m.log = shadows{name: m.name}
 	m.role, m.starts, m.leader = m.beginsAs(), 0, 0
-	m.power, m.log.half, m.hurt, m.damaged, m.full = false, 0, false, false, false
-	m.patched, m.repairs, m.unreadable = false, 0, false
+	m.power, m.full, m.ailing = false, false, ailing{witnessed: &m.witnessed}
 	for _, other := range s.members {
 		if m.number < len(other.seen) {
 			other.seen[m.number] = false

@@ -117,6 +117,13 @@ type ailing struct {
 	// there are places that cannot be read, losing that it is about to be an empty one.
 	damaged, unreadable, losing bool
 	rot                         rot // happens to the disk when the log is at rest
+	// patched says that the log was about to be replaced by a repaired one, repairs
+	// how often that has not helped.
+	patched bool
+	repairs int
+	// unsure says that the process died while it made its log begin after a
+	// checkpoint, at a start.
+	unsure bool
 }
 
 // mayStart begins a start, and reports whether there is one.

@@ -17,15 +17,11 @@ import (
 
 // openStore opens the store of production, on what stands for Badger on the simulated
 // disk.
-func (m *member) openStore() error {
-	store, err := checkpoint.Open(m.disk.fs, filepath.Join(directory, checkpoint.Folder), standin.New(m.disk.fs, m.s.plan.chunk), checkpoint.Options{
+func (m *member) openStore() (err error) {
+	m.store, err = checkpoint.Open(m.disk.fs, filepath.Join(directory, checkpoint.Folder), standin.New(m.disk.fs, m.s.plan.chunk), checkpoint.Options{
 		SpaceReserve: 1, BootID: fmt.Sprintf("%s/%d", m.label(), m.boots), ChunkBytes: m.s.plan.chunk,
 	})
-	if err != nil {
-		return err
-	}
-	m.store = store
-	return nil
+	return err
 }
 
 // startFrom brings log, checkpoints and machine together, and lets the checkers

@@ -212,10 +212,8 @@ func (h *hands) Send(list []replica.Send) {
 			h.s.fail(violated(RuleFault, "%s sends a %s from %s to %s", h.name, e.Message.Kind(), e.From.Short(), e.To.Short()))
 			return
 		}
-		if _, answer := e.Message.(*protocol.ForwardAnswer); answer && h.isWrong() {
-			continue
-		}
-		if h.greeter.barred && !e.Message.Kind().OfFlock() {
+		_, answer := e.Message.(*protocol.ForwardAnswer)
+		if answer && h.isWrong() || h.greeter.barred && !e.Message.Kind().OfFlock() {
 			continue
 		}
 		h.shows(e.Message)

@@ -84,6 +84,15 @@ func (l *ledger) frontier() protocol.Index { return protocol.Index(len(l.committ
 // at returns what is committed at an index up to the frontier.
 func (l *ledger) at(i protocol.Index) commitment { return l.committed[i-1] }
 
+// upTo returns what is committed up to an index, as a log.
+func (l *ledger) upTo(i protocol.Index) *shadow {
+	s := &shadow{}
+	for _, c := range l.committed[:i] {
+		s.terms, s.sums = append(s.terms, c.term), append(s.sums, c.sum)
+	}
+	return s
+}
+
 // isCommitted reports whether just this entry is known to be committed.
 func (l *ledger) isCommitted(i protocol.Index, sum protocol.LogSum) bool {
 	return i <= l.frontier() && l.committed[i-1].sum == sum

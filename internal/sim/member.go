@@ -23,14 +23,6 @@ type member struct {
 	// copies says that this is a copy of another member's directory, copied that
 	// there is, or was, a copy of this one.
 	copies, copied *copying
-	power          bool // the last run ended with a power cut
-	// patched says that the log was about to be replaced by a repaired one, repairs
-	// how often that has not helped.
-	patched bool
-	repairs int
-	// unsure says that the process died while it made its log begin after a
-	// checkpoint, at a start.
-	unsure bool
 
 	// What follows belongs to one run of the process.
 	repairing *repairing // instead of the replica
@@ -110,12 +102,8 @@ func (m *member) boot() error {
 // open opens log and checkpoints and joins them to a state machine. With a limit
 // on the steps the machine may stop in the middle of it.
 func (m *member) open(steps int) (storage.Opened, replica.OpenedState, error) {
-	m.disk.fs.StopAfter(steps)
-	defer func() {
-		if !m.disk.stopped() {
-			m.disk.fs.StopAfter(-1)
-		}
-	}()
+	m.disk.stopIn(steps)
+	defer m.disk.goesOn()
 	log, err := wal.Open(m.disk.fs, directory, m.disk.options)
 	if err != nil {
 		return storage.Opened{}, replica.OpenedState{}, err
@@ -137,18 +125,13 @@ func (m *member) open(steps int) (storage.Opened, replica.OpenedState, error) {
 
 func (m *member) config() replica.Config {
 	return replica.Config{
-		ID:   m.id,
-		Run:  m.runID,
+		ID: m.id, Run: m.runID, Address: m.address, Reserve: m.reserve, Level: m.format, Policy: true,
 		Seed: mix(m.s.seed ^ mix(uint64(m.number)<<32|m.starts)),
 		Active: active.Config{
 			Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat,
 			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
 		},
 		Gossip:          gossip.Config{Have: m.s.plan.have},
-		Address:         m.address,
-		Policy:          true,
-		Reserve:         m.reserve,
-		Level:           m.format,
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain, RetainBytes: m.s.plan.retainBytes,
 		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail, Frees: m.s.registry.Frees,
 	}

@@ -29,11 +29,10 @@ func (o *operator) work() {
 	if o.s.quiet {
 		return
 	}
+	o.s.schedule.after(around(o.s.random.memberships, o.every), o.work)
 	if o.s.faultFreeFor > 0 {
-		o.s.schedule.after(around(o.s.random.memberships, o.every), o.work)
 		return
 	}
-	o.s.schedule.after(around(o.s.random.memberships, o.every), o.work)
 	r := o.s.random.memberships
 	idea, wrong := r.IntN(100), chance(r, 0.08)
 	m := o.s.leaderNow()
@@ -127,10 +126,8 @@ func (o *operator) move(m *member) {
 	}
 	lost := chance(r, 0.6)
 	moves := 1 + r.IntN(3)*r.IntN(2)
-	for _, line := range conf.Configuration.Members {
-		if _, gone := o.s.graves[line.ID]; gone && lost {
-			c.Remove = append(c.Remove, line.ID)
-		}
+	if lost {
+		c.Remove = o.s.buried(conf.Configuration)
 	}
 	for range moves {
 		other, what := o.s.members[r.IntN(len(o.s.machines()))], r.IntN(10)
@@ -214,12 +211,7 @@ func (o *operator) tidy() {
 	if !ok {
 		return
 	}
-	c := replica.Change{Version: conf.Index}
-	for _, line := range conf.Configuration.Members {
-		if _, gone := o.s.graves[line.ID]; gone {
-			c.Remove = append(c.Remove, line.ID)
-		}
-	}
+	c := replica.Change{Version: conf.Index, Remove: o.s.buried(conf.Configuration)}
 	o.change(m, c, conf, func() { o.s.counts.add(countRemovals, uint64(len(c.Remove))) })
 }
 

@@ -9,25 +9,32 @@ import (
 // Profiles are the kinds of trouble that a seed can bring.
 var profileNames = []string{"calm", "lossy", "partitions", "crashes", "power", "churn", "seats", "rot", "repair", "chaos"}
 
-// profileStates lets states diverge all the time. No seed draws it: in each
-// profile some seeds have it, see plan.grow.
-const profileStates = "states"
+// Profiles that no seed draws.
+const (
+	// profileStates lets states diverge all the time. In each profile some seeds have
+	// it, see plan.grow.
+	profileStates = "states"
+	// profileCalls lets calls of the operating system fail all the time, in the same way:
+	// see plan.ail.
+	profileCalls = "calls"
+	// profileSlow makes the disks of a majority slow for good: see plan.tire.
+	profileSlow = "slow"
+	// profileSectors makes places of logs unreadable all the time, which members that keep
+	// little in memory meet and repair while they run.
+	profileSectors = "sectors"
+	// profileRoom fills the disks of majorities while leaders go, so that votes pass what
+	// waits for room.
+	profileRoom = "room"
+)
 
-// profileCalls lets calls of the operating system fail all the time, in the same way:
-// see plan.ail.
-const profileCalls = "calls"
-
-// profileSlow makes the disks of a majority slow for good. No seed draws it either: see
-// plan.tire.
-const profileSlow = "slow"
-
-// profileSectors makes places of logs unreadable all the time, which members that keep
-// little in memory meet and repair while they run. No seed draws it either.
-const profileSectors = "sectors"
-
-// profileRoom fills the disks of majorities while leaders go, so that votes pass what waits
-// for room. No seed draws it either.
-const profileRoom = "room"
+// The shares of seeds that have more in store, whatever their profile.
+const (
+	divergedSeeds  = 0.18 // states diverge
+	ailingSeeds    = 0.2  // calls fail
+	sluggishSeeds  = 0.08 // disks are slow for good
+	forgetfulSeeds = 0.4  // members keep little of their logs in memory
+	wallSeeds      = 0.3  // wall clocks are set
+)
 
 // Profiles returns the names of all profiles.
 func Profiles() []string {
@@ -47,13 +54,12 @@ type plan struct {
 	troubles
 }
 
-// crew are the members: founders, and passives, of which the share eligible wishes to be
-// active; and those that join late.
+// crew are the members: how many are to be active, which share of the passives wishes to
+// be, and who joins late.
 type crew struct {
-	actives, passives int
-	late              []time.Duration // by member number; 0: at the start
-	target            int
-	eligible          float64
+	late     []time.Duration // by member number; 0: at the start
+	target   int
+	eligible float64
 }
 
 // tuning is how the members are set.
@@ -143,7 +149,7 @@ type troubles struct {
 func draw(r *rand.Rand, o *Options) plan {
 	p := plan{
 		profile: profileNames[r.IntN(len(profileNames))],
-		crew:    crew{actives: o.Actives, passives: o.Passives, target: o.Actives, late: make([]time.Duration, o.Actives+o.Passives+o.Reserves)},
+		crew:    crew{target: o.Actives, late: make([]time.Duration, o.Actives+o.Passives+o.Reserves)},
 		tuning:  tuning{election: 500 * time.Millisecond, heartbeat: 100 * time.Millisecond, have: 250 * time.Millisecond},
 		weather: weather{delay: between(r, 50*time.Microsecond, time.Millisecond), jitter: between(r, 20*time.Microsecond, time.Millisecond)},
 		pace:    pace{write: 20 * time.Microsecond, sync: between(r, 200*time.Microsecond, 5*time.Millisecond), apply: time.Millisecond},
@@ -267,12 +273,6 @@ func (p *plan) forget(r *rand.Rand) {
 	}
 }
 
-// forgetfulSeeds is the share of seeds in which that is so.
-const forgetfulSeeds = 0.4
-
-// ailingSeeds is the share of seeds in which calls fail.
-const ailingSeeds = 0.2
-
 // tire draws whether the disks of a majority are slow for good: a sync takes two to
 // ten election timeouts. It has a stream of its own, too.
 func (p *plan) tire(r *rand.Rand) {
@@ -302,15 +302,6 @@ func (p *plan) set(r *rand.Rand) {
 		p.walls = between(r, 2*time.Second, 10*time.Second)
 	}
 }
-
-// wallSeeds is the share of seeds in which wall clocks are set.
-const wallSeeds = 0.3
-
-// sluggishSeeds is the share of seeds in which disks are slow for good.
-const sluggishSeeds = 0.08
-
-// divergedSeeds is the share of seeds in which states diverge.
-const divergedSeeds = 0.18
 
 // rotten damages logs all the time. They lose their heads fast, so that repairing
 // takes checkpoints too.

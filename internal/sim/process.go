@@ -37,6 +37,7 @@ type host struct {
 	disk   disk
 	full   bool   // its disk has no room
 	boots  uint64 // power cuts and new disks
+	power  bool   // the last run ended with a power cut
 	// generation counts the disks that were lost.
 	generation int
 }

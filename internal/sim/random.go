@@ -18,19 +18,13 @@ type streams struct {
 	memberships *rand.Rand
 	members     *rand.Rand // ids, runs, delays of applying
 	readers     *rand.Rand // reads at the levels session and stale
-	states      *rand.Rand // states that diverge
+	states      *rand.Rand // states that diverge, and in which seeds
 	moves       *rand.Rand // members that get other addresses
-	calls       *rand.Rand // calls that fail
+	calls       *rand.Rand // calls that fail, and in which seeds
 	sluggish    *rand.Rand // disks that are slow for good
 	tails       *rand.Rand // how much of a log stays in memory
 	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
 }
-
-// streamStates numbers the stream that also says which seeds have states diverged.
-const streamStates = 102
-
-// streamCalls numbers the stream that also says in which seeds calls fail.
-const streamCalls = 103
 
 func newStreams(seed uint64) streams {
 	return streams{
@@ -44,9 +38,9 @@ func newStreams(seed uint64) streams {
 		members:     stream(seed, 8),
 		memberships: stream(seed, 9),
 		readers:     stream(seed, 10),
-		states:      stream(seed, streamStates),
+		states:      stream(seed, 102),
 		moves:       stream(seed, 11),
-		calls:       stream(seed, streamCalls),
+		calls:       stream(seed, 103),
 		sluggish:    stream(seed, 12),
 		tails:       stream(seed, 13),
 		walls:       stream(seed, 14),

@@ -84,7 +84,6 @@ func (g *repairing) later(d time.Duration, do func()) {
 // look tells the process who is alive, again and again.
 func (g *repairing) look() {
 	w := g.membership
-	var peers []protocol.Peer
 	for i, other := range g.s.machines() {
 		if i == g.number {
 			continue
@@ -92,12 +91,9 @@ func (g *repairing) look() {
 		if lives := w.lives(other, &g.host); g.seen[i] != lives && chance(g.s.random.membership, w.learn) {
 			g.seen[i] = lives
 		}
-		if g.seen[i] {
-			peers = append(peers, w.peer(other))
-		}
 	}
-	g.told = peers
-	g.start.SetPeers(g.now(), peers)
+	g.told = w.peers(&g.process)
+	g.start.SetPeers(g.now(), g.told)
 	g.later(w.every/2+around(g.s.random.membership, w.every/2), func() { g.look(); g.serve() })
 }
 
@@ -254,53 +250,49 @@ func (p *process) answerRepair(from protocol.MemberID, want *protocol.RepairWant
 
 // repaired checks what came of a damaged log: it is the member's own again, or what
 // is committed, and nothing committed that it held is gone. Every entry is read.
-func (m *member) repaired(rec *storage.Opened, log *wal.Log) error {
-	own, l, last := m.log.durable, m.s.ledger, rec.LogTerms.LastIndex()
-	mine, same := m.log.ended(last, rec.LastSum)
+func (x *ailing) repaired(rec *storage.Opened, log *wal.Log) error {
+	own, l, last := x.log.durable, x.s.ledger, rec.LogTerms.LastIndex()
+	mine, same := x.log.ended(last, rec.LastSum)
 	if !same && last > 0 && !l.isCommitted(last, rec.LastSum) {
-		return violated(RuleDurable, "%s has repaired its log to %d (%s), which is neither its own to %d nor what is committed", m.name, last, rec.LastSum, own.last())
+		return violated(RuleDurable, "%s has repaired its log to %d (%s), which is neither its own to %d nor what is committed", x.name, last, rec.LastSum, own.last())
 	}
 	for i := last + 1; i <= own.last(); i++ {
 		if l.isCommitted(i, own.sumAt(i)) {
-			return violated(RuleDurable, "%s has repaired its log to %d, and held %d, which is committed", m.name, last, i)
+			return violated(RuleDurable, "%s has repaired its log to %d, and held %d, which is committed", x.name, last, i)
 		}
 	}
 	if !newer(protocol.HardState{Term: own.state.Term, Vote: own.state.Vote}, rec.State) || rec.State.Commit < min(own.state.Commit, last) {
-		return violated(RuleHardState, "%s has repaired its log: %v after %v", m.name, rec.State, own.state)
+		return violated(RuleHardState, "%s has repaired its log: %v after %v", x.name, rec.State, own.state)
 	}
 	if same {
 		own = *mine
 	} else {
-		own = shadow{}
-		for i := protocol.Index(1); i <= last; i++ {
-			c := l.at(i)
-			own.terms, own.sums = append(own.terms, c.term), append(own.sums, c.sum)
-		}
+		own = *l.upTo(last)
 	}
 	own.state = rec.State
 	for i := rec.LogTerms.FirstIndex(); i <= last; {
 		entries, err := log.Read(i, last, 1<<20)
 		if err != nil {
-			return violated(RuleDurable, "%s has repaired its log, and cannot read %d: %v", m.name, i, err)
+			return violated(RuleDurable, "%s has repaired its log, and cannot read %d: %v", x.name, i, err)
 		}
 		for k := range entries {
 			if entries[k].Sum != own.sumAt(entries[k].Index) {
-				return violated(RuleDurable, "%s has repaired its log: %s is another entry", m.name, &entries[k])
+				return violated(RuleDurable, "%s has repaired its log: %s is another entry", x.name, &entries[k])
 			}
 		}
 		i += protocol.Index(len(entries))
 	}
-	m.log.durable, m.log.pending = own, nil
-	m.log.written = *own.clone()
-	m.log.commit = min(m.log.commit, last)
-	for m.log.commit > 0 && !l.isCommitted(m.log.commit, own.sumAt(m.log.commit)) {
-		m.log.commit--
+	x.log.durable, x.log.pending = own, nil
+	x.log.written = *own.clone()
+	x.log.commit = min(x.log.commit, last)
+	for x.log.commit > 0 && !l.isCommitted(x.log.commit, own.sumAt(x.log.commit)) {
+		x.log.commit--
 	}
-	m.patched, m.repairs = false, 0
-	m.s.counts.add(countRepaired, 1)
-	if m.unreadable { // the places are not the log's any more
-		m.disk.fs.ReadsWork()
-		m.unreadable = false
+	x.patched, x.repairs = false, 0
+	x.s.counts.add(countRepaired, 1)
+	if x.unreadable { // the places are not the log's any more
+		x.disk.fs.ReadsWork()
+		x.unreadable = false
 	}
 	return nil
 }

@@ -61,13 +61,12 @@ func (m *member) rots() {
 	if m.s.plan.away && chance(m.s.random.faults, 0.6) {
 		m.stayAway(between(m.s.random.faults, 3*time.Second, 14*time.Second))
 	}
-	if kind == rotBit {
-		m.s.counts.add(countBitsFlipped, 1)
-		m.disk.unseen(func() { m.s.fail(m.disk.flip()) })
-	} else {
-		m.s.counts.add(countMisdirected, 1)
-		m.disk.unseen(func() { m.s.fail(m.disk.misdirect()) })
+	counted, strikes := countBitsFlipped, m.disk.flip
+	if kind == rotWrite {
+		counted, strikes = countMisdirected, m.disk.misdirect
 	}
+	m.s.counts.add(counted, 1)
+	m.disk.unseen(func() { m.s.fail(strikes()) })
 }
 
 // stayAway keeps a member down, so that the others' logs go on without it.

@@ -87,15 +87,20 @@ func (w *membership) reaches(from, to *host) bool {
 	return false
 }
 
-// tell hands the view to the replica.
-func (w *membership) tell(m *member) {
-	var peers []protocol.Peer
-	for i, other := range w.s.members {
-		if !m.seen[i] || other.id == m.id || slices.ContainsFunc(peers, func(p protocol.Peer) bool { return p.ID == other.id }) {
+// peers returns whom a member takes to be alive.
+func (w *membership) peers(of *process) (list []protocol.Peer) {
+	for i, other := range w.s.members[:len(of.seen)] {
+		if !of.seen[i] || other.id == of.id || slices.ContainsFunc(list, func(p protocol.Peer) bool { return p.ID == other.id }) {
 			continue // an id is one peer; the original comes first
 		}
-		peers = append(peers, w.peer(other))
+		list = append(list, w.peer(other))
 	}
+	return list
+}
+
+// tell hands the view to the replica.
+func (w *membership) tell(m *member) {
+	peers := w.peers(&m.process)
 	if slices.Equal(peers, m.told) {
 		return
 	}

@@ -94,10 +94,8 @@ func (s *simulation) unsettled() string {
 	if voters, want := len(latest.Configuration.Voters()), latest.Configuration.Target; voters < want || latest.Configuration.Joint() {
 		return fmt.Sprintf("%d voters of %d: %s", voters, want, latest.Configuration)
 	}
-	for _, line := range latest.Configuration.Members {
-		if g, gone := s.graves[line.ID]; gone {
-			return g.name + " is lost, and still has a seat"
-		}
+	if gone := s.buried(latest.Configuration); len(gone) > 0 {
+		return s.nameOf(gone[0]) + " is lost, and still has a seat"
 	}
 	if why := s.misplaced(latest.Configuration); why != "" {
 		return why

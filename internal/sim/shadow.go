@@ -307,11 +307,8 @@ func (m *shadows) reset(l *ledger, b *storage.Begin, state protocol.HardState) e
 	if !newer(m.written.state, state) {
 		return violated(RuleHardState, "%s begins its log anew with %v after %v", m.name, state, m.written.state)
 	}
-	n := line{state: state, whole: true}
-	for i := protocol.Index(1); i <= b.Index; i++ {
-		c := l.at(i)
-		n.terms, n.sums = append(n.terms, c.term), append(n.sums, c.sum)
-	}
+	all := l.upTo(b.Index)
+	n := line{state: state, whole: true, terms: all.terms, sums: all.sums}
 	m.written.write(&n)
 	m.pending = append(m.pending, n)
 	return nil
