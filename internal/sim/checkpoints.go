@@ -78,15 +78,6 @@ func (h *hands) noted(n *driver.Note) {
 	}
 }
 
-// installState makes the installed state the one in force.
-func (x *applying) installState(a *replica.Apply) error {
-	x.driver.Install(a)
-	x.applied = a.Installed
-	x.s.counts.add(countInstalls, 1)
-	x.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
-	return x.takesOver(a.Installed)
-}
-
 // onInstalled checks a state that did not come from entries.
 func (s *state) onInstalled(name string, m *machine.Machine, i protocol.Index) error {
 	index, digest := m.Digest()

@@ -10,20 +10,11 @@
 //
 // # How it is put together
 //
-// A run is layers; each sees those below it, and none above (layers.go):
-//
-//	simulation   sets up, plays, settles, reports          sim.go, settle.go, hang.go
-//	nemesis      all the trouble that a cluster has        faults.go, rot_several.go, diverged.go, calls.go
-//	load         what clients do to it                     client.go, levels.go, load.go
-//	directories  copied, put back, refused                 copies.go, rot.go    (given to members, operator)
-//	supervisor   processes, their network, who sees whom   network.go, seen.go
-//	checkers     the one history that there is to be       ledger.go, state.go, shadow.go, observe.go
-//	cluster      who is there, what of it may be lost      budget.go
-//	stage        time, chance, the trace, the verdict       schedule.go, random.go, trace.go, plan.go
-//
-// A member (member.go) has a disk and a clock that stay, and a process that comes and
-// goes: the replica and the driver of production, and as their hands the schedule, the
-// disk and the network. What a new stream is answered with, internal/handshake decides.
+// A run is layers, each of which sees those below it and none above (layers.go), and a
+// member is parts that stand on a process (member.go, process.go): docs/architecture.md
+// names them all. A process is the replica and the driver of production, with the schedule,
+// the disk and the network as their hands. What a new stream is answered with,
+// internal/handshake decides.
 //
 // # What it does to a cluster
 //

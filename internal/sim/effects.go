@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/starlinghq/starling/gossip"
@@ -78,6 +79,51 @@ func (h *hands) watch(fx *replica.Effects) {
 	for i := range fx.Install {
 		if fx.Install[i].Chunk != nil {
 			h.s.counts.add(countChunks, 1)
+		}
+	}
+}
+
+// observe counts and traces what the replica tells of itself.
+func (h *hands) observe(events []protocol.Event) {
+	for i := range events {
+		e := &events[i]
+		switch e.Kind {
+		case protocol.EventBecameCandidate:
+			h.s.counts.add(countElections, 1)
+		case protocol.EventBecameLeader:
+			if h.leads(e.Term); h.s.ledger.ahead[e.Term] {
+				h.s.counts.add(countElectedAhead, 1)
+			}
+		case protocol.EventSteppedDown:
+			h.s.counts.add(countStepDowns, 1)
+		case protocol.EventTransfer:
+			if strings.HasSuffix(e.Text, replica.WithoutRoom) {
+				h.s.counts.add(countFullHandOvers, 1)
+			}
+		case protocol.EventRejected:
+			h.s.counts.add(countRejected, 1)
+		case protocol.EventTruncated:
+			h.truncates(e)
+		case protocol.EventBecamePassive:
+			at := e.Index
+			h.log.sheds = &at
+		case protocol.EventConfiguration:
+			h.proposes(e.Index)
+		case protocol.EventBehind:
+			h.s.counts.add(countFarBehind, 1)
+		case protocol.EventDiverged, protocol.EventRepaired:
+			if !h.s.forked {
+				h.quarantine()
+			}
+		case protocol.EventAhead:
+			if !h.s.forked {
+				h.s.fail(violated(RuleHistory, "%s says of a member: %s", h.name, e.Text))
+			}
+		}
+		if h.s.trace.on() {
+			if text, c := h.traced(e); text != "" {
+				h.tell(c, "%s", text)
+			}
 		}
 	}
 }
@@ -255,18 +301,4 @@ func (w *witnessed) shows(msg protocol.Message) {
 	case *protocol.ReadIndex:
 		w.s.counts.add(countForwardedReads, 1)
 	}
-}
-
-// startApply gives the next batch to the state machine, unless it is at work.
-func (x *applying) startApply() {
-	if x.busy || len(x.applies) == 0 || !x.survives(beforeApply) {
-		return
-	}
-	x.busy = true
-	x.later(x.applyTime(len(x.applies[0].Entries)), x.apply)
-}
-
-// applyTime is how long a state machine takes for a batch.
-func (x *applying) applyTime(entries int) time.Duration {
-	return between(x.s.random.members, 10*time.Microsecond, x.s.plan.apply) + time.Duration(entries)*2*time.Microsecond
 }

@@ -59,7 +59,7 @@ type supervisor struct {
 }
 
 // directories are copied, lost, and put back by people. Members, and the people that look
-// after them, are given this layer.
+// after them, are given this layer; the parts of members see the checkers, and more by ports only.
 type directories struct {
 	supervisor
 	copying *copying // the copy that there is

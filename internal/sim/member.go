@@ -170,42 +170,6 @@ func (m *member) onOpened(rec *storage.Opened, log *wal.Log) error {
 	return nil
 }
 
-// receive takes a message from another member.
-func (p *process) receive(from protocol.MemberID, msg protocol.Message) {
-	p.replica.Receive(p.now(), from, msg)
-	p.serve()
-}
-
-// tick serves the member's deadlines.
-func (p *process) tick() {
-	now := p.now()
-	if p.replica.Deadline() <= now {
-		p.s.trace.note(tagTick, p.number, uint64(now), 0)
-		p.replica.Tick(now)
-		p.serve()
-		return
-	}
-	p.schedule()
-}
-
-// schedule sees to it that tick is called when the replica wants it.
-func (p *process) schedule() {
-	at := p.clock.when(p.replica.Deadline())
-	if p.wake != 0 && p.wake <= at {
-		return // it fires earlier and looks again
-	}
-	at = max(at, p.s.schedule.now+1)
-	p.wake = at
-	run := p.run
-	p.s.schedule.at(at, func() {
-		if p.run != run || p.wake != at || !p.up() {
-			return
-		}
-		p.wake = 0
-		p.whenAwake(p.tick)
-	})
-}
-
 // stop ends the process at once, whatever it was doing.
 func (m *member) stop() {
 	m.clock.goOn(m.s.schedule.now)

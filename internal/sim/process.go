@@ -91,14 +91,20 @@ func (h *host) tell(c color, format string, args ...any) {
 	}
 }
 
-// alive reports whether a run of the process goes on.
-func (p *process) alive(run uint64) bool { return p.run == run && p.up() && !p.s.failed() }
+// label is the member's name in configurations: each new disk adds a stroke.
+func (h *host) label() string { return h.name + strings.Repeat("'", h.generation) }
+
+// noRoom reports whether all that failed was that the log gets no new file now, because
+// the disk is full or a call has failed: it can wait.
+func (h *host) noRoom(err error) bool {
+	return errors.Is(err, protocol.ErrNoSpace) && (h.full || h.disk.ails())
+}
 
 // up reports whether the process runs, be it paused.
 func (p *process) up() bool { return p.replica != nil }
 
-// label is the member's name in configurations: each new disk adds a stroke.
-func (h *host) label() string { return h.name + strings.Repeat("'", h.generation) }
+// alive reports whether a run of the process goes on.
+func (p *process) alive(run uint64) bool { return p.run == run && p.up() && !p.s.failed() }
 
 // now reads the member's clocks, as is done for each event.
 func (p *process) now() protocol.Instant {
@@ -192,13 +198,43 @@ func (p *process) route(id protocol.MemberID) *member {
 	return found
 }
 
-// noRoom reports whether all that failed was that the log gets no new file now, because
-// the disk is full or a call has failed: it can wait.
-func (h *host) noRoom(err error) bool {
-	return errors.Is(err, protocol.ErrNoSpace) && (h.full || h.disk.ails())
-}
-
 // quarantined reports whether the member knows that its state is wrong.
 func (p *process) quarantined() bool {
 	return p.up() && p.replica.Status(p.now()).Quarantine != ""
+}
+
+// receive takes a message from another member.
+func (p *process) receive(from protocol.MemberID, msg protocol.Message) {
+	p.replica.Receive(p.now(), from, msg)
+	p.serve()
+}
+
+// tick serves the member's deadlines.
+func (p *process) tick() {
+	now := p.now()
+	if p.replica.Deadline() <= now {
+		p.s.trace.note(tagTick, p.number, uint64(now), 0)
+		p.replica.Tick(now)
+		p.serve()
+		return
+	}
+	p.schedule()
+}
+
+// schedule sees to it that tick is called when the replica wants it.
+func (p *process) schedule() {
+	at := p.clock.when(p.replica.Deadline())
+	if p.wake != 0 && p.wake <= at {
+		return // it fires earlier and looks again
+	}
+	at = max(at, p.s.schedule.now+1)
+	p.wake = at
+	run := p.run
+	p.s.schedule.at(at, func() {
+		if p.run != run || p.wake != at || !p.up() {
+			return
+		}
+		p.wake = 0
+		p.whenAwake(p.tick)
+	})
 }

@@ -134,3 +134,18 @@ func (w *witnessed) commits(i protocol.Index, t protocol.Term, sum protocol.LogS
 	w.s.fail(err)
 	return err == nil
 }
+
+// durableSum returns the sum of what a member has on disk at an index.
+func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
+	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
+		return m.copied.copy.log.durable.sumAt(i) // it has taken the place
+	} else if m != nil && m.rolledBack != nil {
+		return m.rolledBack.sumAt(i)
+	} else if m != nil {
+		return m.log.durable.sumAt(i)
+	}
+	if g, gone := s.graves[id]; gone {
+		return g.durable.sumAt(i)
+	}
+	return protocol.LogSum{}
+}

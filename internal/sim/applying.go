@@ -1,73 +1,13 @@
 package sim
 
 import (
-	"strings"
+	"time"
 
 	"github.com/starlinghq/starling/internal/machine"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/sim/awkward"
 	"github.com/starlinghq/starling/protocol"
 )
-
-// observe counts and traces what the replica tells of itself.
-func (h *hands) observe(events []protocol.Event) {
-	for i := range events {
-		e := &events[i]
-		switch e.Kind {
-		case protocol.EventBecameCandidate:
-			h.s.counts.add(countElections, 1)
-		case protocol.EventBecameLeader:
-			if h.leads(e.Term); h.s.ledger.ahead[e.Term] {
-				h.s.counts.add(countElectedAhead, 1)
-			}
-		case protocol.EventSteppedDown:
-			h.s.counts.add(countStepDowns, 1)
-		case protocol.EventTransfer:
-			if strings.HasSuffix(e.Text, replica.WithoutRoom) {
-				h.s.counts.add(countFullHandOvers, 1)
-			}
-		case protocol.EventRejected:
-			h.s.counts.add(countRejected, 1)
-		case protocol.EventTruncated:
-			h.truncates(e)
-		case protocol.EventBecamePassive:
-			at := e.Index
-			h.log.sheds = &at
-		case protocol.EventConfiguration:
-			h.proposes(e.Index)
-		case protocol.EventBehind:
-			h.s.counts.add(countFarBehind, 1)
-		case protocol.EventDiverged, protocol.EventRepaired:
-			if !h.s.forked {
-				h.quarantine()
-			}
-		case protocol.EventAhead:
-			if !h.s.forked {
-				h.s.fail(violated(RuleHistory, "%s says of a member: %s", h.name, e.Text))
-			}
-		}
-		if h.s.trace.on() {
-			if text, c := h.traced(e); text != "" {
-				h.tell(c, "%s", text)
-			}
-		}
-	}
-}
-
-// durableSum returns the sum of what a member has on disk at an index.
-func (s *checkers) durableSum(id protocol.MemberID, i protocol.Index) protocol.LogSum {
-	if m := s.byID(id); m != nil && m.copied != nil && !m.copied.refused {
-		return m.copied.copy.log.durable.sumAt(i) // it has taken the place
-	} else if m != nil && m.rolledBack != nil {
-		return m.rolledBack.sumAt(i)
-	} else if m != nil {
-		return m.log.durable.sumAt(i)
-	}
-	if g, gone := s.graves[id]; gone {
-		return g.durable.sumAt(i)
-	}
-	return protocol.LogSum{}
-}
 
 // applying is how a member applies what is committed, and what its state has become.
 type applying struct {
@@ -93,6 +33,20 @@ type applying struct {
 func (x *applying) stop() {
 	x.comesRight("it is gone")
 	x.machine, x.applies, x.busy, x.misapplies, x.shut, x.suspendServing = nil, nil, false, false, false, 0
+}
+
+// startApply gives the next batch to the state machine, unless it is at work.
+func (x *applying) startApply() {
+	if x.busy || len(x.applies) == 0 || !x.survives(beforeApply) {
+		return
+	}
+	x.busy = true
+	x.later(x.applyTime(len(x.applies[0].Entries)), x.apply)
+}
+
+// applyTime is how long a state machine takes for a batch.
+func (x *applying) applyTime(entries int) time.Duration {
+	return between(x.s.random.members, 10*time.Microsecond, x.s.plan.apply) + time.Duration(entries)*2*time.Microsecond
 }
 
 // apply runs the oldest batch through the state machine, entry by entry, so
@@ -165,6 +119,15 @@ func (x *applying) apply() {
 	if x.serve(); x.alive(run) {
 		x.startApply()
 	}
+}
+
+// installState makes the installed state the one in force.
+func (x *applying) installState(a *replica.Apply) error {
+	x.driver.Install(a)
+	x.applied = a.Installed
+	x.s.counts.add(countInstalls, 1)
+	x.tell(colorSuffrage, "# its state is the installed one of %d", a.Installed)
+	return x.takesOver(a.Installed)
 }
 
 // configured counts the seats that a committed configuration gives, the first
