@@ -8,6 +8,8 @@ import (
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // watermarkEvery is how often a member says on its streams how far its directory
@@ -19,7 +21,7 @@ const watermarkEvery = time.Second
 type speaker struct{ stream, run uint64 }
 
 // greeter is how a member meets others, and what it and they hold of each other's
-// directories.
+// directories. What it remembers of theirs is in its own, and so is that it was refused.
 type greeter struct {
 	*witnessed
 	network *network
@@ -30,6 +32,36 @@ type greeter struct {
 	refusals   replica.Refusals
 	barred     bool
 	unheard    string // who refuses it and does not count
+}
+
+// begins begins a run that has met nobody. What it remembers is on its disk: a file that
+// has rotted is as good as none.
+func (x *greeter) begins() {
+	x.starts++
+	x.runID, x.seen, x.told = protocol.RunID(x.s.random.members.Uint64()), make([]bool, len(x.s.members)), nil
+	x.watermarks = &driver.Watermarks{}
+	_ = x.watermarks.Recall(x.disk.fs, directory)
+	x.holders, x.refusals, x.barred, x.unheard = handshake.Holders{}, replica.Refusals{}, false, ""
+}
+
+// saveWatermarks writes what is remembered, as far as there is room.
+func (x *greeter) saveWatermarks() {
+	if x.watermarks.Wanted(x.now()) {
+		x.mustKeep("what it has seen", x.watermarks.Keep(x.disk.fs, directory, x.now))
+	}
+}
+
+// bar writes into the directory that it was refused.
+func (x *greeter) bar(by *host, err error) {
+	code, _ := protocol.CodeOf(err)
+	x.mustKeep("that it was refused", wal.WriteRefusal(x.disk.fs, directory, wal.Refusal{Code: code, By: by.id, Address: by.address, Text: err.Error()}))
+}
+
+// mustKeep checks that there is a reason why something was not kept.
+func (x *greeter) mustKeep(what string, err error) {
+	if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !x.disk.stopped() && !x.disk.ails() {
+		x.s.fail(violated(RuleDurable, "%s cannot keep %s: %v", x.name, what, err))
+	}
 }
 
 // hello is how a member introduces itself.

@@ -103,8 +103,7 @@ func (n *network) arrive(at Time, p virtual.Parcel[Time, letter]) {
 	var g greeting
 	if l != nil {
 		g = n.meeting(l).greet(from, stream)
-	}
-	if l == nil {
+	} else {
 		bytes = slices.Clone(bytes) // there may be two of it
 	}
 	n.s.schedule.at(at, func() {
