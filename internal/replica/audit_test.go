@@ -413,7 +413,7 @@ func TestRecountedDigestIsComparedWithTheActives(t *testing.T) {
 
 // A leader whose digest had gone wrong, and not its state, tells the others what
 // it counted: they would ask about each of its checkpoint entries.
-func TestRecountedDigestIsWhatTheNextMarkTells(t *testing.T) {
+func TestRecountedDigestIsWhatTheNextCheckpointEntryTells(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1}, 1, 1), always(1))
 	p.r.Recounted(p.now, 15, [16]byte{5})
 	p.serve()

@@ -227,7 +227,7 @@ func TestCheckpointIsMadeForWhoHasLostItsState(t *testing.T) {
 	}
 }
 
-func TestAnotherDigestAtAMarkIsToldLoudly(t *testing.T) {
+func TestAnotherDigestAtACheckpointEntryIsToldLoudly(t *testing.T) {
 	rec := found(2, 20, 20, map[protocol.Index]protocol.Configuration{1: conf(1, []byte{1})})
 	r := openOn(t, 9, Config{}, rec, OpenedState{Applied: 20, Kept: []storage.Manifest{described(rec, 20, 0)}})
 	e := []protocol.Entry{{Index: 21, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 20, Digest: [16]byte{99}})}}

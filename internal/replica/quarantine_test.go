@@ -135,7 +135,7 @@ func TestHeadIsNotDroppedInQuarantine(t *testing.T) {
 // other, the first hears of it when it has long been right again, and both give their
 // states up. Whoever is in quarantine has no say: no majority could heal either, for
 // ever. The first one's state is that of a majority at a later checkpoint entry, which it asks for.
-func TestStateThatIsRightAtALaterMarkIsKept(t *testing.T) {
+func TestStateThatIsRightAtALaterCheckpointEntryIsKept(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
 	p.asks(2, 10, 7)
 	p.asked = nil
@@ -233,7 +233,7 @@ func TestInstallationEndsWhenTheStateIsKept(t *testing.T) {
 // A checkpoint entry was with the state machine when the state came into doubt. The state is kept: the
 // next checkpoint entry is compared with that one, others are told of both, and this one, should it
 // lead, says in its next checkpoint entry what it was there.
-func TestMarkOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
+func TestCheckpointEntryOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
 	mark := protocol.Entry{Index: 20, Term: 2, Kind: protocol.EntryCheckpoint, Data: protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: 15, Digest: [16]byte{1}})}
 	p.r.log.applied, p.applied = 19, 19
@@ -264,7 +264,7 @@ func TestMarkOfAStateInDoubtCountsWhenItIsKept(t *testing.T) {
 
 // [S] The batch that ends with the checkpoint entry at which the state is found to be wrong was applied
 // to that state: its commands have an unknown outcome.
-func TestBatchWhoseMarkConvictsAnswersNobody(t *testing.T) {
+func TestBatchWhoseCheckpointEntryConvictsAnswersNobody(t *testing.T) {
 	p := patientOf(t, 1, marked([]byte{1, 2, 3}, 1, 1), always(1))
 	late := []protocol.Entry{
 		{Index: 19, Term: 2, Kind: protocol.EntryCommand},
@@ -274,14 +274,18 @@ func TestBatchWhoseMarkConvictsAnswersNobody(t *testing.T) {
 	x.reports = []digestReport{{id(2), [16]byte{7}}, {id(3), [16]byte{7}}}
 	p.r.log.applied, p.applied = 18, 18
 	p.r.apply.flights = []flight{{entries: late}}
-	p.r.commands.proposed = []proposed{{index: 19, term: 2, from: origin{request: 5}}}
+	p.r.commands.proposed = []proposed{{index: 19, term: 2, from: origin{member: id(2), request: 5}}}
 	p.r.Effects()
 	p.r.Applied(p.now, Applied{Last: 20, Results: make([]protocol.Result, 2), Digest: [16]byte{1}})
-	p.wants("a majority has had something else at 15", true)
-	for _, a := range p.r.Effects().Answers {
-		if a.Request == 5 && a.Result.Code == protocol.OK {
-			t.Error("a command is answered from the state that is given up")
+	var told []protocol.Result
+	for _, s := range p.r.Effects().Send {
+		if a, ok := s.Message.(*protocol.ForwardAnswer); ok && s.To == id(2) && a.Request == 5 {
+			told = append(told, a.Result)
 		}
+	}
+	p.wants("a majority has had something else at 15", true)
+	if len(told) != 1 || told[0].Code != protocol.ErrUnknownOutcome.Code {
+		t.Errorf("who forwarded a command is told %+v, want one unknown outcome", told)
 	}
 }
 

@@ -81,7 +81,7 @@ func logs() []Mutation {
 			Name: "previous-entry-unchecked", Breaks: "an append is taken whatever entry precedes it",
 			File: "active/follower.go", Tests: in,
 			Old: "if t, ok := m.logTerms.TermAt(prev); !ok || t != prevTerm {",
-			New: "if t, ok := m.logTerms.TermAt(prev); !ok {",
+			New: "if _, ok := m.logTerms.TermAt(prev); !ok {",
 		},
 		{
 			Name: "write-proves-what-was-cut", Breaks: "a write in flight still proves entries that a truncation has replaced",
