@@ -50,8 +50,8 @@ func (s Actives) String() string {
 }
 
 // Actives asks the leader who has a seat, and has it prove that it leads. ErrNoLeader when
-// ctx ends: there is none. ErrNoQuorum, after two seconds: there can be none, and which
-// voters are heard. So it is for all calls about seats.
+// ctx ends: there is none. ErrNoQuorum, after two seconds without one: there can be none, and
+// which voters are heard. So it is for all calls about seats.
 func (c *Client) Actives(ctx context.Context) (Actives, error) {
 	now, err := c.activesNow(ctx)
 	if err != nil {

@@ -13,6 +13,9 @@ const (
 	ballotOpen ballot = iota
 	ballotGranted
 	ballotRefused
+	// ballotSilent is an open one of a voter that has not answered the pre-vote before
+	// either, for a whole election timeout.
+	ballotSilent
 )
 
 // mayCampaign reports whether the member may stand for election: if it is a
@@ -61,8 +64,8 @@ func (m *Member) electionTimeout() {
 
 // preCampaign asks whether an election in the next term could be won.
 func (m *Member) preCampaign() {
+	m.ballots = ballotsAfter(m)
 	m.state, m.leader = StatePreCandidate, protocol.MemberID{}
-	m.ballots = make([]ballot, len(m.quorum.voters))
 	m.disk.pace.slowest = 0
 	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.logTerms.LastIndex(), "")
 	for _, id := range m.quorum.voters {
@@ -73,6 +76,31 @@ func (m *Member) preCampaign() {
 	if m.voter {
 		m.count(m.cfg.ID, true)
 	}
+}
+
+// ballotsAfter returns the ballots of a pre-vote that begins. One that follows a pre-vote
+// which nobody has decided knows who was silent in that: an answer to it waits for no disk.
+func ballotsAfter(m *Member) []ballot {
+	ballots := make([]ballot, len(m.quorum.voters))
+	if m.state != StatePreCandidate || len(m.ballots) != len(ballots) {
+		return ballots
+	}
+	for i, b := range m.ballots {
+		if b == ballotOpen || b == ballotSilent {
+			ballots[i] = ballotSilent
+		}
+	}
+	return ballots
+}
+
+// silentVoters returns those who leave pre-votes unanswered.
+func silentVoters(m *Member) (silent []protocol.MemberID) {
+	for i, b := range m.ballots {
+		if b == ballotSilent {
+			silent = append(silent, m.quorum.voters[i])
+		}
+	}
+	return silent
 }
 
 // campaign enters the next term and asks for votes. The requests leave with
@@ -120,7 +148,7 @@ func (m *Member) countOwnVote() {
 // candidate's own configuration count; each once.
 func (m *Member) count(id protocol.MemberID, granted bool) {
 	i, ok := slices.BinarySearchFunc(m.quorum.voters, id, protocol.MemberID.Compare)
-	if !ok || m.ballots[i] != ballotOpen {
+	if !ok || m.ballots[i] == ballotGranted || m.ballots[i] == ballotRefused {
 		return
 	}
 	m.ballots[i] = ballotRefused

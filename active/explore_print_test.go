@@ -92,7 +92,7 @@ func (n *host) seal(i int) {
 		h.put(uint64(m.unreadable))
 		n.sealDisk(&h, &names)
 		for v, b := range m.ballots {
-			if b != ballotOpen { // members have no order
+			if b == ballotGranted || b == ballotRefused { // members have no order; silence decides nothing
 				one := hash(names[v]<<8 | uint64(b))
 				one.put(7)
 				h += one

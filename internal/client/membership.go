@@ -40,8 +40,8 @@ func (c *Client) Autopilot(ctx context.Context) (*protocol.AutopilotReport, erro
 
 // ChangeMembership asks the leader to change seats, or to hand over. It is tried again
 // until ctx ends only while it has not been taken: there is no leader, or
-// another change is being completed; where a quorum is missing it ends after two seconds,
-// with ErrNoQuorum. After ErrUnknownOutcome the configuration
+// another change is being completed; where a quorum is missing it ends when nobody has known a
+// leader for two seconds, with ErrNoQuorum. After ErrUnknownOutcome the configuration
 // says what became of it.
 func (c *Client) ChangeMembership(ctx context.Context, change protocol.MembershipChange) (protocol.Index, error) {
 	if c == nil {

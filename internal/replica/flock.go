@@ -43,6 +43,13 @@ func (f *flock) find(id protocol.MemberID) *protocol.Peer {
 // hears reports whether a member is this one, or the membership has it alive.
 func (f *flock) hears(id protocol.MemberID) bool { return id == f.self || f.find(id) != nil }
 
+// voices returns what tells whether a voter is heard: the membership has it alive, and it
+// answers the pre-votes of this member.
+func (f *flock) voices() func(protocol.MemberID) bool {
+	silent := f.log.role.silent()
+	return func(id protocol.MemberID) bool { return f.hears(id) && !slices.Contains(silent, id) }
+}
+
 // labelOf returns what a member is called that is alive, or has a seat.
 func (f *flock) labelOf(id protocol.MemberID) string {
 	return protocol.LabelOf(id, func(yield func(protocol.MemberID, string) bool) {
@@ -67,7 +74,7 @@ func (f *flock) noLeader() error {
 	return protocol.ErrNoLeader.With("no leader is known: " + f.quorumText())
 }
 
-// quorumText says which of the voters are not heard, by the membership, and what that
+// quorumText says which of the voters are not heard and what that
 // means for an election.
 func (f *flock) quorumText() string {
 	latest, ok := f.log.configurations().Latest()
@@ -75,10 +82,11 @@ func (f *flock) quorumText() string {
 		return "this member does not know the voters yet"
 	}
 	var heard, lost []string
+	hears := f.voices()
 	for _, m := range latest.Configuration.Members {
 		switch {
 		case m.Suffrage != protocol.SuffrageVoter && !m.Outgoing:
-		case f.hears(m.ID):
+		case hears(m.ID):
 			heard = append(heard, m.Label())
 		default:
 			lost = append(lost, m.Label())
@@ -111,7 +119,8 @@ func are(names []string, one, several string) string {
 // is where the voters are not known.
 func (f *flock) hearsQuorum() bool {
 	latest, known := f.log.configurations().Latest()
-	majority := func(voters []protocol.MemberID) bool { return protocol.Majority(voters, f.hears) }
+	hears := f.voices()
+	majority := func(voters []protocol.MemberID) bool { return protocol.Majority(voters, hears) }
 	conf := latest.Configuration
 	return !known || majority(conf.Voters()) && (!conf.Joint() || majority(conf.OutgoingVoters()))
 }

@@ -80,6 +80,34 @@ func TestProofWithoutAQuorumNamesWhoIsNotHeard(t *testing.T) {
 	}
 }
 
+// Voters whose processes stand still are alive for the membership for some seconds more. They
+// leave pre-votes unanswered: two elections later operators hear that a quorum is missing.
+func TestSilentVotersAreKnownByTheirVotes(t *testing.T) {
+	c := newCrew(t, named())
+	c.r.SetPeers(c.now, []protocol.Peer{{ID: id(2), Name: "two", Role: protocol.RoleActive}, {ID: id(3), Name: "three", Role: protocol.RoleActive}})
+	ask := func(request uint64) protocol.Result {
+		c.r.Transfer(c.now, request, id(2))
+		c.settle()
+		return c.answers[request]
+	}
+	c.silent[id(2)], c.silent[id(3)] = true, true
+	for c.r.log.leads() {
+		c.pass(100 * time.Millisecond)
+	}
+	expect(t, "after the step down", ask(1).Code, protocol.ErrNoLeader.Code)
+	for range 2 * 2 * 5 { // an election timeout is 500 ms, to 1 s
+		c.pass(100 * time.Millisecond)
+	}
+	if got := ask(2); got.Code != protocol.ErrNoQuorum.Code || !strings.Contains(got.Text, "of the 3 voters three and two are not heard, one is") {
+		t.Errorf("got %s, %q, want %s, and who is not heard", got.Code, got.Text, protocol.ErrNoQuorum.Code)
+	}
+	c.silent[id(3)] = false
+	for range 2 * 2 * 5 {
+		c.pass(100 * time.Millisecond)
+	}
+	expect(t, "when one answers again", c.r.log.leads(), true)
+}
+
 // A change whose leader is deposed before it is committed has no known outcome.
 func TestChangeOfALostLeaderIsNotKnown(t *testing.T) {
 	c := newCrew(t, threeAndALearner)
