@@ -27,9 +27,10 @@ func (p *Program) walCommand() *cli.Command {
 			},
 			{
 				Name: "verify", Usage: "say whether a log is sound; exit code 1 if it is not", ArgsUsage: "DIR",
-				Description: "The content of the checkpoints beside it is for starling checkpoint inspect.\n\n" + examples("starling wal verify /var/lib/starling"),
-				Flags:       []cli.Flag{outputFlag()},
-				Action:      offline(1, 1, p.walVerify),
+				Description: "What the next start drops, passes over or repairs is said: the end that a crash has left incomplete is no damage. " +
+					"The content of the checkpoints beside it is for starling checkpoint inspect.\n\n" + examples("starling wal verify /var/lib/starling"),
+				Flags:  []cli.Flag{outputFlag()},
+				Action: offline(1, 1, p.walVerify),
 			},
 		},
 	}
@@ -90,6 +91,9 @@ func (p *Program) walVerify(c *cli.Context, args []string, asJSON bool) error {
 	if asJSON {
 		return p.printJSON(reportJSON(&report, kept))
 	}
+	for _, note := range report.Notes {
+		p.say("at the next start: %s\n", note)
+	}
 	for _, x := range report.Unreadable {
 		p.say("cannot be read, and nothing of the log is there: %s, offset %d, %d bytes: %v\n", x.Segment, x.Offset, x.Bytes, x.Err)
 	}
@@ -145,6 +149,9 @@ func (p *Program) printReport(r *wal.Report, kept []storage.Manifest) error {
 	for _, d := range kept {
 		p.say("checkpoint %d@%d: %d keys, %d bytes\n", d.Index, d.Term, d.Items, d.Bytes)
 	}
+	for _, note := range r.Notes {
+		p.say("at the next start: %s\n", note)
+	}
 	for _, x := range r.Unreadable {
 		p.say("cannot be read: %s, offset %d, %d bytes: %v\n", x.Segment, x.Offset, x.Bytes, x.Err)
 	}
@@ -188,6 +195,9 @@ func reportJSON(r *wal.Report, kept []storage.Manifest) map[string]any {
 	out["checkpoints"] = checkpoints
 	if r.Damage != nil {
 		out["damage"] = r.Damage.Error()
+	}
+	if len(r.Notes) > 0 {
+		out["notes"] = r.Notes
 	}
 	if len(r.Unreadable) > 0 {
 		var places []map[string]any

@@ -80,6 +80,9 @@ type Report struct {
 	Configurations  []protocol.ConfigurationAt
 	// Damage is nil if nothing that was acknowledged is lost.
 	Damage *storage.Damage
+	// Notes are what the next start drops, passes over or repairs without a loss that the log
+	// could know of, as that start says it.
+	Notes []string
 	// Unreadable is what the disk does not give. What of it the log needs is damage.
 	Unreadable   []Place
 	Preallocated int
@@ -106,8 +109,8 @@ func (r *replay) tell(s *segment, at int64, h *header, entries []protocol.Entry,
 // damage is in the report.
 func Inspect(fsys vfs.FS, dir string, visit func(Record)) (Report, error) {
 	var p Report
-	var err error
-	if p.Identity, err = ReadIdentity(fsys, dir); err != nil {
+	var flaw, err error
+	if p.Identity, flaw, err = identityIn(fsys, dir); err != nil {
 		return p, err
 	}
 	l := newLog(fsys, dir, Options{}.withDefaults())
@@ -130,6 +133,7 @@ func Inspect(fsys vfs.FS, dir string, visit func(Record)) (Report, error) {
 		r.visit = func(Record) {}
 	}
 	err = r.run()
+	r.noteIdentity(dir, flaw)
 	p.fill(r)
 	return p, err
 }
@@ -141,7 +145,7 @@ func (p *Report) fill(r *replay) {
 	}
 	c := r.count
 	p.Records, p.Entries, p.Corrupt, p.Harmless = c.records, c.entries, c.corrupt, c.harmless
-	p.Torn, p.Gone, p.BadHeaders = c.torn, c.gone, c.badHeaders
+	p.Torn, p.Gone, p.BadHeaders, p.Notes = c.torn, c.gone, len(r.badHeaders()), r.notes
 	p.First, p.Last, p.LastTerm, p.LastSum = r.logTerms.FirstIndex(), r.last.index, r.last.term, r.last.sum
 	p.FirstTerm, _ = r.logTerms.TermAt(min(p.First, r.logTerms.LastIndex()))
 	p.State, p.Damage, p.Unreadable = r.state, r.damage, r.places

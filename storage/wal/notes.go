@@ -27,10 +27,10 @@ func (r *replay) noteTorn(s *segment, at int64) {
 	if !whole {
 		records, size = records+1, max(size, min(recordBytes, r.content.size-at))
 	}
-	r.note("the log is cut at offset %d of %s, before record %d, which is incomplete or damaged: it and what follows, %d records in %d bytes, are dropped; "+
-		"no record says that they were synced, so nobody was told that they are stored, and a crash while they were being written leaves just that; "+
-		"after a clean stop it is the disk that has damaged them: other members have what was acknowledged, and the disk is to be replaced",
-		at, s.name, r.next, records, size)
+	r.note("the log is cut after entry %d, at offset %d of %s, before record %d, which is incomplete or damaged: it and what follows, %d records in %d bytes, are dropped; "+
+		"no record that is left says that they were synced: a crash while they were being written leaves just that, and is no damage; "+
+		"where nothing has crashed the disk has lost them: other members have what was acknowledged, and the disk is to be replaced",
+		r.last.index, at, s.name, r.next, records, size)
 }
 
 // looksBegun reports whether a bad header is that of the next record: it says its number and
@@ -50,8 +50,30 @@ func (r *replay) looksBegun(head []byte, nonce uint64) bool {
 	return parseHeader(repaired, nonce, r.next-1, &h)
 }
 
+// noteIdentity says what is wrong with a copy of the identity, if something is.
+func (r *replay) noteIdentity(dir string, flaw error) {
+	if flaw != nil {
+		r.note("one of the two copies of the identity in %s cannot be used (%v): both are written anew from the other one", dir, flaw)
+	}
+}
+
+// noteHeaders says which segments have a damaged header. In a damaged log that is part of
+// what is repaired.
+func (r *replay) noteHeaders() {
+	if r.damage != nil {
+		return
+	}
+	for _, s := range r.badHeaders() {
+		what := "it stays so, and each start says it, until the log gives the segment up"
+		if s.restored {
+			what = "it is written anew"
+		}
+		r.note("the header of %s, at offset 0, is damaged: the records say what it said, and nothing is lost; %s; if it happens at another place the disk is to be replaced", s.name, what)
+	}
+}
+
 // noteHarmless says that damaged records are passed over, since those after them do not
 // build on them.
 func (r *replay) noteHarmless(g *gap, why string) {
-	r.note("%d damaged records from offset %d of %s on are passed over (%s): %s; if it happens again the disk is to be replaced", g.records, g.at, g.segment, g.text, why)
+	r.note("%d damaged records from offset %d of %s on are passed over (%s): %s; each start says it until the log gives that segment up; if it happens at another place the disk is to be replaced", g.records, g.at, g.segment, g.text, why)
 }

@@ -80,12 +80,7 @@ func (l *Log) read() (*replay, folder, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	if flaw != nil {
-		r.note("one of the two copies of the identity in %s cannot be used (%v): both are written anew from the other one", l.dir, flaw)
-	}
-	if r.count.badHeaders > 0 && r.damage == nil {
-		r.note("the headers of %d segments in %s are damaged: the records say what they said, and nothing is lost", r.count.badHeaders, l.dir)
-	}
+	r.noteIdentity(l.dir, flaw)
 	l.takeOver(r)
 	if l.damaged != nil {
 		l.lasting.Store(uint64(l.durableSequence))
@@ -124,7 +119,7 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	}
 	l.identity.Starts++
 	l.identity.Format = Format
-	old := len(l.segments)
+	old, bad := len(l.segments), r.badHeaders() // retire takes segments out
 	c := &carry{opening: true, room: segmentAlign, records: r.unsynced}
 	err := c.countAndBegin(l)
 	if errors.Is(err, vfs.ErrNoSpace) {
@@ -140,6 +135,9 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	}
 	l.synced()
 	if err := l.retire(r, old); err != nil {
+		return err
+	}
+	if err := writeHeaders(l, bad); err != nil {
 		return err
 	}
 	// Says that what was copied is durable: without it, damage to it would look

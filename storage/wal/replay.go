@@ -68,7 +68,7 @@ type learned struct {
 }
 
 type counts struct {
-	records, entries, corrupt, torn, gone, harmless, badHeaders int
+	records, entries, corrupt, torn, gone, harmless int
 }
 
 // gap is a run of corrupt records that no good header has followed yet.
@@ -126,13 +126,25 @@ func (s *segment) readHeader(patience *vfs.Patience) (int64, error) {
 	}
 	h, end, ok := parseSegmentHeader(b, s.nonce)
 	if !ok {
-		return segmentBytes, nil
+		return s.firstRecord(b), nil
 	}
 	if h.number != s.number || h.first != s.first {
 		return 0, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s holds segment %d, whose first record is %d", s.name, h.number, h.first))
 	}
 	s.segmentHeader, s.good = h, true
 	return end, nil
+}
+
+// firstRecord returns where records begin by the first one at the front of a segment, or may
+// begin if it is not there.
+func (s *segment) firstRecord(b []byte) int64 {
+	var h header
+	for at := segmentAlign; at+recordBytes <= len(b); at += segmentAlign {
+		if parseHeader(b[at:], s.nonce, s.first-1, &h) && h.sequence == s.first {
+			return int64(at)
+		}
+	}
+	return segmentBytes
 }
 
 // run reads all segments.
@@ -159,6 +171,7 @@ func (r *replay) run() error {
 		r.addDamage(r.gap, protocol.Range{First: r.state.Commit + 1, Last: max(r.last.index, r.state.Commit+1)}, protocol.LogSum{})
 		r.damage.EndUnknown = true
 	}
+	r.noteHeaders()
 	return nil
 }
 
@@ -252,8 +265,8 @@ func (r *replay) startSegment(i int) {
 	r.raiseDurable(s.first - 1)
 	r.durableSequence = max(r.durableSequence, s.first-1)
 	if !s.good {
-		r.count.badHeaders++
 		s.low = r.last.index
+		r.restoreHeader(i)
 		return
 	}
 	r.accepted = true
