@@ -45,9 +45,6 @@ func (p *Program) agentCommand() *cli.Command {
 				"starling agent --config /etc/starling.yaml"),
 		Flags: variables("agent", agentFlags()),
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			cfg, err := p.agentConfig(c)
 			if err != nil {
 				return err

@@ -112,10 +112,11 @@ func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, e
 	n := leadingFlags(c, args)
 	flags, rest := args[:n], args[n:]
 	names, err := readable(c, path, flags)
-	if app.Metadata = map[string]any{givenFlags: names}; err != nil && !slices.Contains(names, "help") && !slices.Contains(names, "h") {
+	help := slices.Contains(names, "help") || slices.Contains(names, "h")
+	if app.Metadata = map[string]any{givenFlags: names}; err != nil && !help {
 		return nil, err
 	}
-	if err == nil && !slices.Contains(names, "help") && !slices.Contains(names, "h") {
+	if err == nil && !help {
 		heedVariables(app, c, path)
 	}
 	var arguments []string
@@ -134,6 +135,11 @@ func arrangeLeaf(app *cli.App, c *cli.Command, path, args []string) ([]string, e
 		name, _ := flagName(rest[0])
 		return nil, &usageError{fmt.Sprintf("%s: unknown flag %s%s; see %s --help (write -- before an argument that begins with a dash)",
 			strings.Join(path, " "), rest[0], suggest("--"+name, flagNames(c.Flags)), strings.Join(path, " "))}
+	}
+	if !help {
+		if err := checkArguments(c, strings.Join(path, " "), arguments); err != nil {
+			return nil, err
+		}
 	}
 	if len(arguments) == 0 {
 		return flags, nil

@@ -28,9 +28,6 @@ func (p *Program) autopilotCommand() *cli.Command {
 					examples("starling autopilot get", "starling autopilot get -o json"),
 				Flags: clientFlags(),
 				Action: p.withClient(func(c *cli.Context, s *session) error {
-					if _, err := arguments(c, 0, 0); err != nil {
-						return err
-					}
 					return p.showAutopilot(s)
 				}),
 			},
@@ -57,9 +54,6 @@ func (p *Program) autopilotCommand() *cli.Command {
 }
 
 func (p *Program) setAutopilot(c *cli.Context, s *session) error {
-	if _, err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	named := false
 	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "format-level", "off", "on"} {
 		named = named || c.IsSet(flag)

@@ -28,7 +28,7 @@ func (p *Program) benchCommand() *cli.Command {
 				stringFlag("plot", "", "also draw the cumulative plot into this `FILE`, as SVG"),
 				outputFlag(),
 			},
-			Action: offline(0, 0, p.benchElection),
+			Action: offline(p.benchElection),
 		}, p.benchGossipCommand(), p.benchFlockCommand()},
 	}
 }

@@ -33,7 +33,7 @@ func (p *Program) benchFlockCommand() *cli.Command {
 			leader,
 			outputFlag(),
 		},
-		Action: offline(0, 0, p.benchFlock),
+		Action: offline(p.benchFlock),
 	}
 }
 

@@ -64,9 +64,6 @@ type gossipBench struct {
 }
 
 func (p *Program) benchGossip(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	b, err := gossipBenchOf(c)
 	if err != nil {
 		return &usageError{fmt.Sprintf("%s: %v", c.Command.HelpName, err)}

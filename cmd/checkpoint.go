@@ -33,7 +33,7 @@ func (p checkpointCommands) command() *cli.Command {
 					"Nothing in the directory is changed. A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
 					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: offline(1, 1, p.inspect),
+				Action: offline(p.inspect),
 			},
 			{
 				Name: "put-back", Usage: "put checkpoints that were set aside back to their places, if they can be read after all", ArgsUsage: "DIR",
@@ -42,7 +42,7 @@ func (p checkpointCommands) command() *cli.Command {
 					"What is below the two that are kept stays aside.\n\n" +
 					examples("starling checkpoint put-back /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: offline(1, 1, p.putBack),
+				Action: offline(p.putBack),
 			},
 		},
 	}

@@ -111,7 +111,7 @@ func TestCommandsOfTheResources(t *testing.T) {
 	fails(t, exitNotFound, "empty", "queue", "pop", addr, "jobs")
 	fails(t, exitNotFound, "the counter is 4, not 3", "counter", "cas", addr, "hits", "3", "5")
 	fails(t, exitUsage, "whole number", "counter", "add", addr, "hits", "many")
-	fails(t, exitUsage, "takes NAME KEY VALUE, got 2", "map", "put", addr, "colors", "sky")
+	fails(t, exitUsage, "takes NAME KEY VALUE, got 2 arguments, without VALUE;", "map", "put", addr, "colors", "sky")
 	fails(t, exitUsage, "not both", "map", "scan", addr, "--from", "a", "colors", "s")
 	fails(t, exitUsage, "--consistency takes", "map", "get", addr, "--consistency", "eventual", "colors", "sky")
 	fails(t, exitUsage, "such as 500ms", "map", "get", addr, "--consistency", "stale", "colors", "sky")

@@ -70,15 +70,12 @@ func (p *Program) completionCommand() *cli.Command {
 		ArgsUsage:   strings.Join(shells, "|"),
 		Description: examples(lines...),
 		Action: func(c *cli.Context) error {
-			args, err := arguments(c, 1, 1)
-			if err != nil {
-				return err
-			}
-			i := slices.Index(shells, args[0])
+			shell := c.Args().First()
+			i := slices.Index(shells, shell)
 			if i < 0 {
-				return &usageError{fmt.Sprintf("starling completion: no script for %q; there are %s", args[0], strings.Join(shells, ", "))}
+				return &usageError{fmt.Sprintf("starling completion: no script for %q; there are %s", shell, strings.Join(shells, ", "))}
 			}
-			_, err = io.WriteString(p.Stdout, scripts[i].text)
+			_, err := io.WriteString(p.Stdout, scripts[i].text)
 			return err
 		},
 	}

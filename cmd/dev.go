@@ -48,9 +48,6 @@ func devFields() []cli.Flag {
 }
 
 func (p *Program) runDev(c *cli.Context) error {
-	if _, err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	var wrong naming.Faults
 	logger, err := newLogger(p.Stderr, c.String("log-level"), c.String("log-format"))
 	wrong.Add(err)

@@ -57,10 +57,7 @@ func (p mapCommands) exportCommand() *cli.Command {
 				"starling map export --addr 127.0.0.1:7604 --consistency local colors | sha256sum"),
 		Flags: readFlags(formatFlag()),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			tab, err := wantsTab(c)
 			if err != nil {
 				return err

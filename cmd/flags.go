@@ -264,14 +264,11 @@ func wantsJSON(c *cli.Context) (bool, error) {
 	}
 }
 
-// offline runs f, which asks no cluster, with the command's arguments, of which
-// there are least to most, and with what --output says.
-func offline(least, most int, f func(c *cli.Context, args []string, asJSON bool) error) cli.ActionFunc {
+// offline runs f, which asks no cluster, with the command's arguments and with what
+// --output says.
+func offline(f func(c *cli.Context, args []string, asJSON bool) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		args, err := arguments(c, least, most)
-		if err != nil {
-			return err
-		}
+		args := c.Args().Slice()
 		asJSON, err := wantsJSON(c)
 		if err != nil {
 			return err

@@ -43,10 +43,7 @@ func (p mapCommands) importCommand() *cli.Command {
 				"starling map import --concurrency 64 --addr 127.0.0.1:7601,127.0.0.1:7602 colors < colors.jsonl"),
 		Flags: clientFlags(formatFlag(), boundedInt("concurrency", 8, 1, concurrencyMax, fmt.Sprintf("`N` lines in flight, at most %d", concurrencyMax))),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			n := c.Int("concurrency")
 			if n < 1 || n > concurrencyMax {
 				return &usageError{fmt.Sprintf("%s: --concurrency is %d, not from 1 to %d", c.Command.HelpName, n, concurrencyMax)}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
@@ -89,11 +92,47 @@ func TestInputs(t *testing.T) {
 		{line: "dev --timing x --passives 10001 --disk-low 7 --disk-high 3 --bind nowhere", code: exitUsage,
 			says: "--passives is 10001, not from 0 to 10000\n  --bind is host:port, not \"nowhere\"\n  --timing is fast, lan or wan, not \"x\"\n  --disk-high is 3, below --disk-low, 7"},
 		{line: "dev --timing x --passives 10001", code: exitUsage, says: "--timing is fast, lan or wan, not \"x\""},
+		{line: "map put " + addr, more: []string{"m", "", ""}}, // keys and values may be empty
+		{line: "map put --addr 127.0.0.1:1 m", code: exitUsage, says: "takes NAME KEY VALUE, got 1 argument, without KEY and VALUE; see starling map put --help"},
+		{line: "map scan --addr 127.0.0.1:1 a b c", code: exitUsage, says: "takes NAME [PREFIX], got 3 arguments;"},
+		{line: "remove --addr 127.0.0.1:1", code: exitUsage, says: "starling remove: takes NAME, got 0 arguments, without NAME;"},
+		{line: "status --addr 127.0.0.1:1 x", code: exitUsage, says: "takes no arguments, got 1 argument;"},
+		{line: "recover", code: exitUsage, says: "takes DIR..., got 0 arguments, without DIR...;"},
 	} {
 		out, stderr, code := run(ctx, "", append(strings.Fields(row.line), row.more...)...)
 		if code != row.code || !strings.Contains(out+stderr, row.says) {
 			t.Errorf("%s: exit code %d, want %d; says %.300q, want %q", row.line, code, row.code, out+stderr, row.says)
 		}
+	}
+}
+
+// Nothing, where a name or a path is meant, is no command line, whether or not there is a
+// cluster: a variable of a script was not set.
+func TestEmptyNamesAreNoInput(t *testing.T) {
+	tried := 0
+	var look func(path []string, commands []*cli.Command)
+	look = func(path []string, commands []*cli.Command) {
+		for _, c := range commands {
+			path := append(slices.Clone(path), c.Name)
+			look(path, c.Subcommands)
+			word := strings.Trim(strings.Split(c.ArgsUsage, " ")[0], "[].")
+			if word != "NAME" && word != "DIR" && word != "FILE" {
+				continue
+			}
+			tried++
+			args := append(path, "")
+			for _, word := range strings.Fields(c.ArgsUsage)[1:] {
+				if word == "<" || strings.HasPrefix(word, "[") {
+					break
+				}
+				args = append(args, "1")
+			}
+			fails(t, exitUsage, "starling "+strings.Join(path, " ")+": "+word+" is empty", args...)
+		}
+	}
+	look(nil, (&Program{}).app().Commands)
+	if tried < 25 {
+		t.Errorf("tried %d commands, want all that take a name or a path", tried)
 	}
 }
 

@@ -39,10 +39,7 @@ func (p *Program) keysCommand() *cli.Command {
 }
 
 func (p *Program) keysGenerate(c *cli.Context) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	private, public, err := starling.NewSigningKey(c.String("label"))
 	if err != nil {
 		return err
@@ -63,10 +60,7 @@ func (p *Program) keysGenerate(c *cli.Context) error {
 }
 
 func (p *Program) keysShow(c *cli.Context) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	key, err := starling.ReadSigningKey(args[0])
 	if err != nil {
 		return err

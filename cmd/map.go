@@ -73,10 +73,7 @@ func (p mapCommands) getCommand() *cli.Command {
 			"starling map get --addr 127.0.0.1:7604 --consistency local -o json colors sky"),
 		Flags: readFlags(keyTypeFlag(), rawFlag()),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 2, 2)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			key, err := keyOf(c, args[1])
 			if err != nil {
 				return err
@@ -114,10 +111,7 @@ func (p mapCommands) putCommand() *cli.Command {
 }
 
 func (p mapCommands) put(c *cli.Context, s *session) error {
-	args, err := arguments(c, 3, 3)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	key, err := keyOf(c, args[1])
 	if err != nil {
 		return err
@@ -153,10 +147,7 @@ func (p mapCommands) deleteCommand() *cli.Command {
 			examples("starling map delete colors sky", "starling map delete --if-version 17 colors sky"),
 		Flags: clientFlags(keyTypeFlag(), unsaid("whatever it has", uint64Flag("if-version", 0, "only if the key has this `VERSION`"))),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 2, 2)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			key, err := keyOf(c, args[1])
 			if err != nil {
 				return err
@@ -192,10 +183,7 @@ func (p mapCommands) scanCommand() *cli.Command {
 			boundedInt("limit", 0, 0, math.MaxInt, "`N` keys at most; 0: all"),
 			boolFlag("raw", "lines of KEY, TAB, VALUE, strings and bytes as they are")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 2)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			r, err := scanRange(c, args[1:])
 			if err != nil {
 				return err
@@ -294,10 +282,7 @@ func (p mapCommands) watchCommand() *cli.Command {
 			boolFlag("list", "begin with what is there, and go on when changes were missed"),
 			boolFlag("raw", "strings and bytes as they are")),
 		Action: p.withClientUntimed(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 2)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			prefix, err := prefixOf(c, args[1:])
 			if err != nil {
 				return err
@@ -398,10 +383,7 @@ func (p mapCommands) lenCommand() *cli.Command {
 		Description: examples("starling map len colors"),
 		Flags:       readFlags(),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			var info starling.Info
 			n, err := rawMap(s, args[0]).Len(s.ctx, append(s.read, starling.WithInfo(&info))...)
 			return p.printNumber(s, "length", int64(n), info, err)

@@ -16,14 +16,10 @@ import (
 // all that it says or nothing, and says what stands then. What is so already is a success,
 // which says so: whoever asks again after a lost answer has not failed.
 func (p *Program) membershipCommands() []*cli.Command {
-	leaf := func(name, usage, args, text string, least, most int, action func(s *session, args []string) (starling.Actives, string, error)) *cli.Command {
+	leaf := func(name, usage, args, text string, action func(s *session, args []string) (starling.Actives, string, error)) *cli.Command {
 		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Description: text, Flags: clientFlags(),
 			Action: p.withClient(func(c *cli.Context, s *session) error {
-				args, err := arguments(c, least, most)
-				if err != nil {
-					return err
-				}
-				seats, said, err := action(s, args)
+				seats, said, err := action(s, c.Args().Slice())
 				if err != nil {
 					return err
 				}
@@ -50,26 +46,26 @@ func (p *Program) membershipCommands() []*cli.Command {
 			"It becomes a learner first, and a voter when it has caught up, within --timeout: otherwise nothing has changed. "+
 				"The cluster aims at one voter more from then on, if it aimed at fewer than there are. Only a live member that was "+
 				"started with --role active or --eligible can get a seat. "+answer+"\n\n"+examples("starling promote p1", "starling promote --timeout 5m p1"),
-			1, 1, named((*session).Promote, "is a voter", "is a voter already")),
+			named((*session).Promote, "is a voter", "is a voter already")),
 		leaf("demote", "make an active member a passive one", "NAME",
 			"It keeps its log. The cluster aims at no more voters from then on than are left. "+answer+"\n\n"+examples("starling demote a3"),
-			1, 1, named((*session).Demote, "has no seat any more", "has no seat")),
+			named((*session).Demote, "has no seat any more", "has no seat")),
 		leaf("remove", "take away the seat of a member, of a dead one for instance", "NAME",
 			"NAME is a name, or at least eight digits of an id. The number of voters that the cluster "+
 				"aims at stays: another eligible member takes the seat, or the same one, if it is alive. One that is gone "+
 				"is not expected back then, and no longer listed. One that had no seat before is forgotten 24 hours after it was last heard; "+
 				"`starling members` and `starling verify` name it until then. "+answer+"\n\n"+examples("starling remove a3"),
-			1, 1, named((*session).Remove, "has no seat any more", "has no seat")),
+			named((*session).Remove, "has no seat any more", "has no seat")),
 		leaf("transfer", "hand the leadership to a voter", "[NAME]",
 			"Without a name, to the voter that holds most. It has worked when that one leads. If it could not lead, or nobody could, the reason is said at once. "+answer+"\n\n"+examples("starling transfer a2", "starling transfer"),
-			0, 1, func(s *session, args []string) (starling.Actives, string, error) {
+			func(s *session, args []string) (starling.Actives, string, error) {
 				seats, err := s.Transfer(s.ctx, append(args, "")[0])
 				return seats, said(seats, seats.Leader, "leads", "leads already"), err
 			}),
 		leaf("leave", "give up the seat of the member at --addr", "",
 			"It goes on as a passive member. Stop its agent afterwards to take it away altogether. --addr is that one member. "+answer+"\n\n"+
 				examples("starling leave --addr 127.0.0.1:7602"),
-			0, 0, func(s *session, _ []string) (starling.Actives, string, error) {
+			func(s *session, _ []string) (starling.Actives, string, error) {
 				if len(s.addresses) > 1 {
 					return starling.Actives{}, "", &usageError{fmt.Sprintf("starling leave: which one? --addr has %d members: name the one that is to give up its seat", len(s.addresses))}
 				}

@@ -37,7 +37,6 @@ func TestNamesAreCheckedBeforeDialling(t *testing.T) {
 				return args
 			}
 			fails(t, exitRefused, `the name of a resource, "bad name", has the character " "`, line("bad name")...)
-			fails(t, exitRefused, "the name of a resource is empty", line("")...)
 			fails(t, exitRefused, "has 256 bytes, the limit is 255", line(strings.Repeat("n", protocol.NameBytesMax+1))...)
 			fails(t, exitUnavailable, nobody, line(strings.Repeat("n", protocol.NameBytesMax))...)
 		}

@@ -297,15 +297,28 @@ func wrap(text string) string {
 	return strings.Join(out, "\n")
 }
 
-// arguments returns the arguments of a command, or the error that says which
-// ones it takes.
-func arguments(c *cli.Context, least, most int) ([]string, error) {
-	args := c.Args().Slice()
-	if len(args) < least || (most >= 0 && len(args) > most) {
-		return nil, &usageError{fmt.Sprintf("%s: takes %s, got %d; see %s --help",
-			c.Command.HelpName, takes(c.Command.ArgsUsage), len(args), c.Command.HelpName)}
+// checkArguments refuses arguments that a command does not take, by its usage: too few, too
+// many, or nothing where a name or a path is meant. A key or a value may be empty.
+func checkArguments(c *cli.Command, name string, args []string) error {
+	usage, _, _ := strings.Cut(c.ArgsUsage, " <") // what follows is the standard input
+	words := strings.Fields(usage)
+	got, least, endless := counted(int64(len(args)), "argument"), 0, strings.HasSuffix(usage, "...")
+	for i, word := range words {
+		word, optional := strings.Trim(word, "[]."), strings.HasPrefix(word, "[")
+		if !optional {
+			least++
+		}
+		if i < len(args) && args[i] == "" && slices.Contains([]string{"NAME", "DIR", "FILE"}, word) {
+			return &usageError{fmt.Sprintf("%s: %s is empty; see %s --help", name, word, name)}
+		}
 	}
-	return args, nil
+	switch {
+	case len(args) < least:
+		got += ", without " + strings.Join(words[len(args):least], " and ")
+	case len(args) <= len(words) || endless:
+		return nil
+	}
+	return &usageError{fmt.Sprintf("%s: takes %s, got %s; see %s --help", name, takes(c.ArgsUsage), got, name)}
 }
 
 func takes(usage string) string {

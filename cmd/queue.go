@@ -32,10 +32,7 @@ func (p queueCommands) command() *cli.Command {
 }
 
 func (p queueCommands) push(c *cli.Context, s *session) error {
-	args, err := arguments(c, 2, 2)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	v, err := valueOf(c, args[1])
 	if err != nil {
 		return err
@@ -48,10 +45,7 @@ func (p queueCommands) push(c *cli.Context, s *session) error {
 }
 
 func (p queueCommands) pop(c *cli.Context, s *session) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	v, err := starling.NewQueue[starling.Raw](s, args[0]).Pop(s.ctx)
 	if err != nil {
 		return err
@@ -66,10 +60,7 @@ func (p queueCommands) pop(c *cli.Context, s *session) error {
 }
 
 func (p queueCommands) peek(c *cli.Context, s *session) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	var info starling.Info
 	v, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Peek(s.ctx, append(s.read, starling.WithInfo(&info))...)
 	if err != nil {
@@ -85,10 +76,7 @@ func (p queueCommands) peek(c *cli.Context, s *session) error {
 }
 
 func (p queueCommands) len(c *cli.Context, s *session) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	var info starling.Info
 	n, err := starling.NewQueue[starling.Raw](s.Client, args[0]).Len(s.ctx, append(s.read, starling.WithInfo(&info))...)
 	return p.printNumber(s, "length", int64(n), info, err)
@@ -125,10 +113,7 @@ func number(c *cli.Context, text string) (int64, error) {
 }
 
 func (p counterCommands) add(c *cli.Context, s *session) error {
-	args, err := arguments(c, 2, 2)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	delta, err := number(c, args[1])
 	if err != nil {
 		return err
@@ -149,20 +134,14 @@ func (p counterCommands) printCount(s *session, n int64, err error) error {
 }
 
 func (p counterCommands) get(c *cli.Context, s *session) error {
-	args, err := arguments(c, 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	var info starling.Info
 	n, err := starling.NewCounter(s.Client, args[0]).Get(s.ctx, append(s.read, starling.WithInfo(&info))...)
 	return p.printNumber(s, "value", n, info, err)
 }
 
 func (p counterCommands) set(c *cli.Context, s *session) error {
-	args, err := arguments(c, 2, 2)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	n, err := number(c, args[1])
 	if err != nil {
 		return err
@@ -174,10 +153,7 @@ func (p counterCommands) set(c *cli.Context, s *session) error {
 }
 
 func (p counterCommands) compareAndSet(c *cli.Context, s *session) error {
-	args, err := arguments(c, 3, 3)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	expected, err := number(c, args[1])
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func (p *Program) recoverCommand() *cli.Command {
 			unsaid("as the old one", boundedInt("actives", 0, 0, protocol.ActivesMax, "`N` voters that the new cluster aims at; 0: as the old one")),
 			outputFlag(),
 		},
-		Action: offline(1, 1000, p.recover),
+		Action: offline(p.recover),
 	}
 }
 

@@ -34,9 +34,6 @@ func (p *Program) resourceListCommand() *cli.Command {
 			examples("starling resource list", "starling resource list --consistency local -o json"),
 		Flags: readFlags(),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			var info starling.Info
 			var rows [][]string
 			for one, err := range starling.Resources(s.ctx, s.Client, append(s.read, starling.WithInfo(&info))...) {
@@ -66,10 +63,7 @@ func (p *Program) resourceDeleteCommand() *cli.Command {
 			examples("starling resource delete jobs", "starling resource delete --type queue -o json jobs"),
 		Flags: clientFlags(stringFlag("type", "", "only if it is a resource of this `TYPE`: map, queue, counter or another one")),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			args, err := arguments(c, 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			var info starling.Info
 			there, err := resources.Delete(s.ctx, s, args[0], c.String("type"), starling.WithInfo(&info))
 			if err == nil && !there {

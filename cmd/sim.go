@@ -44,7 +44,7 @@ func (p *Program) simCommand() *cli.Command {
 			boolFlag("counts", "print how often each kind of rare event occurred"),
 			outputFlag(),
 		},
-		Action: offline(0, 0, p.runSim),
+		Action: offline(p.runSim),
 	}
 }
 

@@ -37,9 +37,6 @@ func (p *Program) statusCommand() *cli.Command {
 // withStatus runs show with what the member at --addr says of itself.
 func (p *Program) withStatus(show func(*session, starling.Status) error) cli.ActionFunc {
 	return p.withClient(func(c *cli.Context, s *session) error {
-		if _, err := arguments(c, 0, 0); err != nil {
-			return err
-		}
 		status, err := s.Status(s.ctx)
 		if err != nil {
 			return err
@@ -271,7 +268,7 @@ func (p *Program) versionCommand() *cli.Command {
 		Usage:       "the versions of this binary, of its protocol and of Go",
 		Description: examples("starling version", "starling version -o json"),
 		Flags:       []cli.Flag{outputFlag()},
-		Action: offline(0, 0, func(_ *cli.Context, _ []string, asJSON bool) error {
+		Action: offline(func(_ *cli.Context, _ []string, asJSON bool) error {
 			if asJSON {
 				return p.printJSON(map[string]any{"version": version(), "protocol": protocol.Version, "protocol_lowest": protocol.VersionLowest, "format_level": protocol.FormatKnown, "go": runtime.Version()})
 			}

@@ -21,9 +21,6 @@ func (p *Program) verifyCommand() *cli.Command {
 			examples("starling verify", "starling verify --addr 127.0.0.1:7602 -o json"),
 		Flags: clientFlags(),
 		Action: p.withClient(func(c *cli.Context, s *session) error {
-			if _, err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			v, err := s.Verify(s.ctx)
 			if err != nil {
 				return err

@@ -23,14 +23,14 @@ func (p *Program) walCommand() *cli.Command {
 				Name: "inspect", Usage: "print what is in a directory", ArgsUsage: "DIR",
 				Description: examples("starling wal inspect /var/lib/starling", "starling wal inspect --records /var/lib/starling", "starling wal inspect -o json /var/lib/starling"),
 				Flags:       []cli.Flag{boolFlag("records", "every record, one a line"), outputFlag()},
-				Action:      offline(1, 1, p.walInspect),
+				Action:      offline(p.walInspect),
 			},
 			{
 				Name: "verify", Usage: "say whether a log is sound; exit code 1 if it is not", ArgsUsage: "DIR",
 				Description: "What the next start drops, passes over or repairs is said: the end that a crash has left incomplete is no damage. " +
 					"The content of the checkpoints beside it is for starling checkpoint inspect.\n\n" + examples("starling wal verify /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
-				Action: offline(1, 1, p.walVerify),
+				Action: offline(p.walVerify),
 			},
 		},
 	}
