@@ -99,39 +99,24 @@ func (m *Machine) endEntry(i protocol.Index, clock protocol.Instant) {
 //
 // [S] The command counts as executed in its session. Nobody was answered, so its
 // client has sent it again, and the log may hold it several times: each would run,
-// and hold up or kill whoever applies it, like the first.
+// and hold up or kill whoever applies it, like the first. What would not have run
+// is answered as ever: a copy of what has happened as that was, and a one-shot beyond
+// the bounds, which is not remembered, that it has not and may be sent again.
 func (m *Machine) refused(e *protocol.Entry, clock protocol.Instant) protocol.Result {
 	m.state.Begin(e.Index)
 	m.now = max(m.now, e.Time)
 	answer := protocol.Failed(protocol.ErrRefusedEntry)
-	if e.Kind == protocol.EntryCommand {
-		m.refuseAgain(e, &answer)
+	if c, err := protocol.DecodeCommand(e.Data); e.Kind == protocol.EntryCommand && err == nil && c.Type != protocol.SessionType {
+		if one, known, runs := m.admit(&c); runs {
+			m.executed(one, &c, &answer) // what is sent again is answered alike
+		} else {
+			answer = known
+		}
 	}
 	m.state.End(clock, m.hub.note)
 	m.hub.entryEnds(e.Index)
 	m.log.Error("refused an entry, as told", "index", e.Index, "term", e.Term, "kind", e.Kind)
 	return answer
-}
-
-// refuseAgain has what is sent again of a command that is refused answered alike.
-func (m *Machine) refuseAgain(e *protocol.Entry, answer *protocol.Result) {
-	c, err := protocol.DecodeCommand(e.Data)
-	if err != nil || c.Type == protocol.SessionType {
-		return // there is nothing that could be sent again, or that is remembered
-	}
-	if !c.OneShot.IsZero() {
-		if _, runs := m.oneShots.admit(&c); runs {
-			m.oneShots.executed(m.now, &c, answer)
-		}
-		return
-	}
-	one := m.sessions.all[c.Session]
-	if one == nil {
-		return
-	}
-	if _, runs := m.sessions.admit(one, &c); runs {
-		m.sessions.executed(one, &c, answer)
-	}
 }
 
 // EndSessions ends all sessions, by deadline and id, and leaves the state at
@@ -202,25 +187,29 @@ func (m *Machine) execute(c *protocol.Command, op resources.Operation) protocol.
 	if op == nil {
 		return resultOf(m.sessions.operate(m.now, c))
 	}
-	if !c.OneShot.IsZero() {
-		answer, runs := m.oneShots.admit(c)
-		if !runs {
-			return answer
-		}
-		return m.run(c, op, nil)
-	}
-	if c.Session == 0 {
-		return protocol.Failed(protocol.ErrInvalid.With("a command belongs to a session, or is a one-shot"))
-	}
-	one := m.sessions.all[c.Session]
-	if one == nil {
-		return protocol.Failed(protocol.ErrSessionExpired)
-	}
-	answer, runs := m.sessions.admit(one, c)
+	one, answer, runs := m.admit(c)
 	if !runs {
 		return answer
 	}
 	return m.run(c, op, one)
+}
+
+// admit decides whether a command of a type runs, and returns its session, nil for a one-shot.
+// If not, the result is its answer.
+func (m *Machine) admit(c *protocol.Command) (*session, protocol.Result, bool) {
+	if !c.OneShot.IsZero() {
+		answer, runs := m.oneShots.admit(c)
+		return nil, answer, runs
+	}
+	if c.Session == 0 {
+		return nil, protocol.Failed(protocol.ErrInvalid.With("a command belongs to a session, or is a one-shot")), false
+	}
+	one := m.sessions.all[c.Session]
+	if one == nil {
+		return nil, protocol.Failed(protocol.ErrSessionExpired), false
+	}
+	answer, runs := m.sessions.admit(one, c)
+	return one, answer, runs
 }
 
 // executed remembers that the command of the current entry has run, and its answer; one

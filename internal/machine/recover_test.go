@@ -74,6 +74,36 @@ func TestRefusedCommandIsNotRunWhenItIsSentAgain(t *testing.T) {
 	}
 }
 
+// [S] A refused entry whose command would not have run is answered as ever: as a copy of what
+// has happened, or that its session is gone, or, beyond the bounds of one-shots, that it has
+// not happened and may be sent again. It then runs, once: nothing of it is in the way.
+func TestRefusedEntryThatWouldNotRunIsAnsweredAsEver(t *testing.T) {
+	most := protocol.Index(protocol.OneShotsMax)
+	l := newLocal(t, journal)
+	l.m = machine.New(machine.Config{Registry: l.m.Registry(), Logger: slog.New(slog.DiscardHandler), Refuse: []protocol.Index{3, 5, 6, most + 6}})
+	id := l.open(t, time.Minute)
+	first := l.note(id, 1, 1, "in a session")
+	wantSame(t, "a copy", l.note(id, 1, 1, "in a session"), first)
+	alone := l.noteAlone(1, 0, "alone")
+	wantSame(t, "a copy of a one-shot", l.noteAlone(1, 0, "alone"), alone)
+	if r := l.note(id+100, 1, 1, "x"); !errors.Is(r.Err(), protocol.ErrSessionExpired) {
+		t.Errorf("without its session: got %v, want %v", r.Err(), protocol.ErrSessionExpired)
+	}
+	for n := uint64(2); n <= uint64(most); n++ {
+		if r := l.noteAlone(n, l.m.Applied(), ""); r.Err() != nil {
+			t.Fatal(n, r.Err())
+		}
+	}
+	seen := l.m.Applied()
+	if r := l.noteAlone(0xfeed, seen, "late"); r.Index != most+6 || !errors.Is(r.Err(), protocol.ErrOverloaded) {
+		t.Errorf("beyond the bounds: got %v at %d, want %v at %d", r.Err(), r.Index, protocol.ErrOverloaded, most+6)
+	}
+	l.at(protocol.OneShotKept + time.Second)
+	if r := l.noteAlone(0xfeed, seen, "late"); r.Err() != nil || l.lines(t)[len(l.lines(t))-1] != "late" {
+		t.Errorf("sent again: got %v", r.Err())
+	}
+}
+
 // TestNothingIsRefusedUnlessTold: index 0 is no entry's.
 func TestNothingIsRefusedUnlessTold(t *testing.T) {
 	l := newLocal(t, journal)

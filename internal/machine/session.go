@@ -241,7 +241,11 @@ func (s *sessions) admit(one *session, c *protocol.Command) (protocol.Result, bo
 		return refuse(protocol.ErrStaleSequence)
 	}
 	if v := s.state.System().Get(s.executedKey(one.id, c.Sequence)); v != nil {
-		return parseAnswer(v.Value(), one.texts[c.Sequence]), false
+		answer := parseAnswer(v.Value(), one.texts[c.Sequence])
+		if answer.Code != protocol.ErrAnswerLost.Code { // else the index is that of its loss
+			answer.Index = v.Index()
+		}
+		return answer, false
 	}
 	if c.Sequence >= max(one.floor, c.Floor)+protocol.SessionWindow {
 		return refuse(protocol.ErrWindow)

@@ -365,3 +365,15 @@ func TestExecutedOnceWhateverTheOrder(t *testing.T) {
 		t.Errorf("got %d executed, want %d", got, next-1)
 	}
 }
+
+// A copy of a command is answered with the index at which the command took effect, not with
+// its own: that is the version of what was written, for whoever writes on from there.
+func TestACopyHasTheIndexOfItsCommand(t *testing.T) {
+	l := newLocal(t, journal)
+	id := l.open(t, time.Minute)
+	first := l.note(id, 1, 1, "x")
+	l.note(id, 2, 1, "y")
+	wantSame(t, "a copy", l.note(id, 1, 1, "x"), first)
+	l.restart(t)
+	wantSame(t, "after a start from a checkpoint", l.note(id, 1, 1, "x"), first)
+}
