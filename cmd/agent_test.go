@@ -32,6 +32,39 @@ func agentConfigOf(t *testing.T, args ...string) (cfg starling.Config, err error
 	return cfg, err
 }
 
+// The lines of agents that stand below one another in README.md and docs can be typed as they
+// are, on one machine: no two of them want the same port.
+func TestAgentsOfTheDocsShareNoPort(t *testing.T) {
+	for page, least := range map[string]int{"../README.md": 3, "../docs/starting.md": 7} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agents, taken := 0, map[string]string{}
+		for line := range strings.Lines(string(text)) {
+			words, is := strings.CutPrefix(strings.TrimSpace(line), "starling agent ")
+			if !is || !strings.HasPrefix(line, "    ") {
+				clear(taken)
+				continue
+			}
+			agents++
+			cfg, err := agentConfigOf(t, strings.Fields(strings.ReplaceAll(words, "$POD_IP", "10.0.0.1"))...)
+			if err != nil {
+				t.Errorf("%s: %q: %v", page, words, err)
+			}
+			for _, address := range []string{cfg.Bind, cfg.HTTP} {
+				if other := taken[address]; other != "" && address != "" && strings.HasPrefix(cfg.Bind, "127.") {
+					t.Errorf("%s: %q wants %s, which %q has", page, words, address, other)
+				}
+				taken[address] = words
+			}
+		}
+		if agents < least {
+			t.Errorf("%s has %d lines of agents, %d at least are looked for", page, agents, least)
+		}
+	}
+}
+
 func TestFlagGoesOverVariableOverFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "starling.yaml")
 	if err := os.WriteFile(file, []byte("name: from-file\nzone: from-file\nactives: 5\ndir: /d\njoin: [a:1, b:2]\ngossip-probability: 0.5\n"), 0o600); err != nil {
