@@ -146,6 +146,27 @@ func TestVoteAheadIsNotGivenTwiceAfterACrash(t *testing.T) {
 	}
 }
 
+// A vote ahead may wait for room itself, and the write that it passes does: while they are
+// under way nobody is told of a slow disk.
+func TestWaitingForRoomIsNoSlowDisk(t *testing.T) {
+	c := withoutRoom(t)
+	c.now = c.now.Add(2 * time.Second)
+	m := c.node("b").m
+	m.Step(c.now, idOf("c"), &protocol.Vote{Term: 7, LastIndex: 2, LastTerm: 1})
+	if m.Ready().Ahead == nil {
+		t.Fatal("no vote is under way")
+	}
+	c.now = c.now.Add(m.cfg.Election * 3 / 2)
+	m.Step(c.now, idOf("c"), &protocol.Vote{Term: 8, Pre: true, LastIndex: 2, LastTerm: 1})
+	for _, e := range m.Ready().Messages {
+		if a, ok := e.Message.(*protocol.VoteAnswer); !ok || !a.Granted || a.Write >= m.cfg.Election/2 {
+			t.Errorf("got %+v, want a pre-vote of a disk that is fast", e.Message)
+		}
+		return
+	}
+	t.Error("got no answer to a pre-vote")
+}
+
 // [S] The write that has waited says at least what was written ahead of it.
 func TestTermDoesNotGoBackWhenTheWaitingWriteLands(t *testing.T) {
 	c := withoutRoom(t)

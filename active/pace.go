@@ -82,11 +82,12 @@ func (p *pace) leave(now protocol.Instant, wait time.Duration) time.Duration {
 	return wait
 }
 
-// takes is what a write of this member takes, as far as is known: one that is under
-// way takes as long as it has already at least. Votes pass one that waits for room.
+// takes is what a write of this member takes, as far as is known: one that is under way takes as
+// long as it has already at least, unless it waits for room, or has. So a vote may that was
+// written ahead: that it has no answer says nothing of the disk.
 func (d *disk) takes(now protocol.Instant) time.Duration {
-	if since, ok := d.votingSince(); ok {
-		return max(d.pace.done(), now.Sub(since))
+	if f := d.flight; f != nil && !f.waited {
+		return max(d.pace.done(), now.Sub(f.since))
 	}
 	return d.pace.done()
 }
