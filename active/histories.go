@@ -87,6 +87,7 @@ func (m *Member) Silence(now protocol.Instant) {
 
 func (m *Member) silence() {
 	m.stopped = true
+	m.ready.Messages = nil
 	if m.state != StateFollower {
 		m.becomeFollower(m.hard.Term, protocol.MemberID{})
 	}

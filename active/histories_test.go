@@ -217,3 +217,26 @@ func TestSilencedMemberLeadsNothing(t *testing.T) {
 	n.m.Tick(n.m.now.Add(20 * LAN.Election))
 	equal(t, "state much later", n.m.state, StateFollower)
 }
+
+// [S] What waits for a write, or for the next Ready, when a member is silenced never leaves: a
+// vote, and an acknowledgement.
+func TestSilencedMemberReleasesNothing(t *testing.T) {
+	for name, msg := range map[string]protocol.Message{
+		"a vote":             &protocol.Vote{Term: 7, LastIndex: 9, LastTerm: 6},
+		"an acknowledgement": appendOf(5, 1, 1, 1, logOf(1, 5)),
+	} {
+		h := newHub(t, 5, 1, 1)
+		m := h.n.m
+		m.Step(h.now.Add(2*LAN.Election), idOf("b"), msg)
+		w := m.Ready().Write
+		if w == nil {
+			t.Fatalf("%s waits for no write", name)
+		}
+		m.Step(m.now, idOf("c"), &protocol.Vote{Term: 9, Pre: true, LastIndex: 9, LastTerm: 8})
+		m.Silence(m.now)
+		m.Persisted(m.now, w.ID)
+		if said := m.Ready().Messages; len(said) > 0 {
+			t.Errorf("%s: a silenced member says %v", name, said)
+		}
+	}
+}

@@ -237,8 +237,12 @@ func (m *Member) Ready() protocol.Ready {
 }
 
 // send hands a message out at once, or, from a member that is still taking its
-// role, after its first write.
+// role, after its first write. [S] One that has stopped says nothing any more, nor what
+// waited for a write by then: a vote, or an acknowledgement.
 func (m *Member) send(to protocol.MemberID, msg protocol.Message) {
+	if m.stopped {
+		return
+	}
 	if m.disk.taking {
 		m.hold(to, msg)
 		return
