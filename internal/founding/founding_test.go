@@ -43,6 +43,9 @@ func (p *pair) round() {
 				if answer != nil {
 					f.Answered(at, q, answer)
 				}
+				if f.Verdict() == (Verdict{}) && f.Waits() == "" {
+					p.t.Errorf("%s waits and does not say for what, having heard %s", p.self[i], at)
+				}
 			}
 		}
 	}

@@ -45,6 +45,8 @@ func (f *Founder) Waits() string {
 			f.told(), f.cfg.Expect, f.list()))
 	case first != nil:
 		parts = append(parts, fmt.Sprintf("%s has the lowest address of those that were told to begin, and begins", first.Place))
+	default:
+		parts = append(parts, "all others answer that they have none, and are asked to promise not to begin one")
 	}
 	return strings.Join(append(parts, refusals...), "; ")
 }

@@ -120,13 +120,14 @@ type Guest struct {
 
 // Judge decides what to make of the answer to a greeting: the version to speak, or why
 // there is no stream. [S] What another member says than the one that was meant counts for
-// nothing, its refusal above all: it has no code.
+// nothing, its refusal above all: it has no code. Nor do the versions that it speaks: they
+// are no word of the one that was meant. Who cannot be told by its greeting may be that one.
 func (g *Guest) Judge(peer protocol.Hello) (version uint8, err error) {
 	version, err = agree(g.Own, peer)
 	if err == nil && peer.Refused != protocol.OK {
 		err = &protocol.Error{Code: peer.Refused, Text: "refused: " + peer.Text}
 	}
-	if !g.Meant.IsZero() && peer.Member != g.Meant && (err == nil || peer.Refused != protocol.OK) {
+	if !g.Meant.IsZero() && peer.Member != g.Meant && (err == nil || peer.Refused != protocol.OK || !peer.Member.IsZero()) {
 		err = g.other(peer)
 	}
 	if err == nil {

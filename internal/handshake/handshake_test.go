@@ -114,10 +114,16 @@ func TestOnlyWhoWasMeantCounts(t *testing.T) {
 	meant := memberOf(ours, 1, 1)
 	meant.Refused, meant.Text = protocol.ErrRolledBack.Code, "seen 9"
 	guest := Guest{Own: memberOf(ours, 2, 1), Meant: protocol.MemberID{1}, Check: func(protocol.Hello) error { return nil }}
-	for _, peer := range []protocol.Hello{other, refusing} {
+	newer, unnamed := other, memberOf(ours, 0, 1)
+	newer.Versions = protocol.Versions{Lowest: 99, Highest: 99}
+	unnamed.Member, unnamed.Versions = protocol.MemberID{}, newer.Versions
+	for _, peer := range []protocol.Hello{other, refusing, newer} {
 		if _, err := guest.Judge(peer); !errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, protocol.ErrRolledBack) {
 			t.Errorf("got %v, want %v", err, protocol.ErrUnavailable)
 		}
+	}
+	if _, err := guest.Judge(unnamed); !errors.Is(err, protocol.ErrWrongVersion) {
+		t.Errorf("got %v, want %v", err, protocol.ErrWrongVersion)
 	}
 	if _, err := guest.Judge(meant); !errors.Is(err, protocol.ErrRolledBack) {
 		t.Errorf("got %v, want %v", err, protocol.ErrRolledBack)

@@ -105,7 +105,7 @@ func wordAfter(m *Member) time.Duration { return 2*m.cfg.activeConfig().Election
 // orphanAlarm says once, and again after a while, that this member follows
 // nobody.
 type orphanAlarm struct {
-	since time.Time // zero: it follows
+	since time.Time // when a leader was known last; zero: it follows
 	next  time.Time
 	pause time.Duration
 }
@@ -118,7 +118,8 @@ func (a *orphanAlarm) look(m *Member, now time.Time) {
 		*a = orphanAlarm{}
 	case !orphan:
 	case a.since.IsZero():
-		a.since, a.next, a.pause = now, now, orphanFirst
+		silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load())) // longer than it is known
+		a.since, a.next, a.pause = now.Add(-silent), now, orphanFirst
 		fallthrough
 	case !now.Before(a.next):
 		a.next, a.pause = now.Add(a.pause), min(2*a.pause, orphanLast)
@@ -130,7 +131,7 @@ func (a *orphanAlarm) look(m *Member, now time.Time) {
 			misses = append(misses, k.Name+" at "+k.Address)
 		}
 		m.logger.Warn("this member follows nobody: none that it hears tells it of a leader, and its state grows old",
-			"for", now.Sub(a.since).Round(time.Second), "hears", namesOf(hears), "does_not_hear", namesOf(misses))
+			"for", now.Sub(a.since).Round(100*time.Millisecond), "hears", namesOf(hears), "does_not_hear", namesOf(misses))
 	}
 }
 

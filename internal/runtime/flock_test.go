@@ -259,12 +259,19 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
 	var log safeBuffer
 	m := &Member{logger: slog.New(slog.NewTextHandler(&log, nil)), swim: lonely(t)}
+	boot := time.Duration(0)
+	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
+	m.source.led.Store(int64(m.clock.Now()))
+	boot = 5 * time.Second // when it is known to follow nobody
 	m.source.orphan.Store(true)
 	var a orphanAlarm
 	at := time.Unix(1700000000, 0)
 	for range 4 * 60 {
 		a.look(m, at)
 		at = at.Add(time.Second)
+	}
+	if log.count("for=5s") != 1 || log.count("for=1m5s") != 1 {
+		t.Error("the lines do not say for how long no leader was known")
 	}
 	if got, want := log.count("level=WARN"), 3; got != want { // after 0, 1 and 3 minutes
 		t.Errorf("got %d lines in four minutes, want %d", got, want)

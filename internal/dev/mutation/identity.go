@@ -32,7 +32,7 @@ func identified() []Mutation {
 		{
 			Name: "refused-by-anybody-there", Breaks: "whoever has taken a member's port refuses in its name",
 			File: "internal/handshake/handshake.go", Tests: handshake,
-			Old: "peer.Member != g.Meant && (err == nil || peer.Refused != protocol.OK) {",
+			Old: "peer.Member != g.Meant && (err == nil || peer.Refused != protocol.OK || !peer.Member.IsZero()) {",
 			New: "peer.Member != g.Meant && err == nil {",
 		},
 		{
