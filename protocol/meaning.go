@@ -14,6 +14,9 @@ const (
 	// Settled: it is the write's own answer, made when it was applied, or the same for
 	// every copy of it.
 	Settled
+	// NotAdmitted: this copy has not run, and to send it again is of no use. [S] It is no answer
+	// to another copy that the log holds, which may have run, or may run yet.
+	NotAdmitted
 )
 
 // Retry is what a second attempt is good for. The zero value: for nothing, as asked.
@@ -72,7 +75,7 @@ var meanings = map[Code]Meaning{
 	ErrNotFound.Code:        {Settled, never, NotMet},
 	ErrConditionFailed.Code: {Settled, never, NotMet},
 
-	ErrInvalid.Code:          {Settled, never, Refused},
+	ErrInvalid.Code:          {NotAdmitted, never, Refused},
 	ErrTooLarge.Code:         {Settled, never, Refused},
 	ErrUnknownType.Code:      {Settled, never, Refused},
 	ErrWrongType.Code:        {Settled, never, Refused},
@@ -85,12 +88,12 @@ var meanings = map[Code]Meaning{
 	ErrNoTransferee.Code:     {Settled, never, Unavailable},
 	ErrWouldLoseQuorum.Code:  {Settled, never, Refused},
 	ErrPanicked.Code:         {Settled, never, Failure},
-	ErrRefusedEntry.Code:     {Settled, never, Failure},
+	ErrRefusedEntry.Code:     {NotAdmitted, never, Failure},
 
-	ErrSessionExpired.Code: {Settled, never, Unavailable},
+	ErrSessionExpired.Code: {NotAdmitted, never, Unavailable},
 	ErrStaleSequence.Code:  {DidNotHappen, never, Refused},
 	ErrWindow.Code:         {DidNotHappen, Later, Refused},
-	ErrAnswerLost.Code:     {Settled, never, Unavailable},
+	ErrAnswerLost.Code:     {NotAdmitted, never, Unavailable},
 
 	ErrViewExpired.Code: {Settled, never, Unavailable},
 	ErrCompacted.Code:   {Settled, never, NotMet},
@@ -121,6 +124,14 @@ func (c Code) Meaning() Meaning {
 	}
 	return Meaning{OutcomeUnknown, never, Failure}
 }
+
+// Ends reports whether whoever has sent a copy of a write need not send it again: what came of it
+// is known, as far as it ever will be.
+func (m Meaning) Ends() bool { return m.Outcome == Settled || m.Outcome == NotAdmitted }
+
+// OfEveryCopy reports whether what a command has come to when it was applied is the answer to
+// every copy of it that the log holds.
+func (c Code) OfEveryCopy() bool { return c == OK || c.Meaning().Outcome == Settled }
 
 // MayRetry reports whether a second attempt is good for any of what is said.
 func (m Meaning) MayRetry(as Retry) bool { return m.Retry&as != 0 }

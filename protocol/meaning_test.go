@@ -43,7 +43,7 @@ func TestNoSentinelIsWithoutAMeaning(t *testing.T) {
 // one whose outcome is unknown would be reported as refused.
 func TestMeaningsFitTogether(t *testing.T) {
 	for code, m := range meanings {
-		if m.Outcome == Settled && m.Retry != never {
+		if m.Ends() && m.Retry != never {
 			t.Errorf("%s is settled, and to be tried again", code)
 		}
 		if m.Outcome != Settled && m.Condition == NotMet {
@@ -51,6 +51,11 @@ func TestMeaningsFitTogether(t *testing.T) {
 		}
 		if m.MayRetry(Elsewhere) && m.Condition != Unavailable {
 			t.Errorf("%s: another member would do it, and it is refused", code)
+		}
+	}
+	for code, want := range map[Code]bool{OK: true, ErrNotFound.Code: true, "auction.too_low": true, "from_a_later_version": false, ErrWindow.Code: false, ErrAnswerLost.Code: false} {
+		if got := code.OfEveryCopy(); got != want {
+			t.Errorf("%s is the answer to every copy: got %t, want %t", code, got, want)
 		}
 	}
 	for code, want := range map[Code]Meaning{

@@ -72,7 +72,7 @@ func Dismissed(err error) bool {
 // applied, or the same for every copy. The others say only that this copy was
 // not let in, and nothing of an earlier one.
 func decided(err error) bool {
-	return CodeIn(err).Meaning().Outcome == protocol.Settled
+	return CodeIn(err).Meaning().Ends()
 }
 
 // LacksLeader reports whether an attempt failed because it did not reach a leader, or

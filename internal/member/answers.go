@@ -149,7 +149,7 @@ func (a *Answers) applied(batch *replica.Apply, results []protocol.Result) {
 			return
 		}
 		for i := range results {
-			if e := &batch.Entries[i]; e.Kind == protocol.EntryCommand && settles(results[i].Code) {
+			if e := &batch.Entries[i]; e.Kind == protocol.EntryCommand && results[i].Code.OfEveryCopy() {
 				if session, sequence, named := protocol.CommandKey(e.Data); named {
 					a.answerAwaited(commandKey{session, sequence}, &results[i])
 				}
@@ -166,18 +166,6 @@ func (a *Answers) answerAwaited(k commandKey, result *protocol.Result) {
 	if w.answer != nil {
 		w.answer(*result)
 	}
-}
-
-// settles reports whether a result with a code is the answer to every copy of its command
-// that the log holds. [S] A copy that was not admitted says nothing of the next one, which
-// may run: beyond the window is only where the session's floor was then.
-func settles(code protocol.Code) bool {
-	switch code {
-	case protocol.ErrWindow.Code, protocol.ErrStaleSequence.Code, protocol.ErrSessionExpired.Code, protocol.ErrAnswerLost.Code,
-		protocol.ErrInvalid.Code, protocol.ErrRefusedEntry.Code:
-		return false
-	}
-	return true
 }
 
 // Shut ends all answers that come of the state, for good. It returns when none is on its

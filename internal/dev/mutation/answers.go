@@ -7,14 +7,14 @@ func answered() []Mutation {
 		{
 			Name: "late-batch-answers", Breaks: "a batch that was on its way to a state that is given up answers its clients",
 			File: "internal/member/gate.go", Tests: in,
-			Old: "if epoch == 0 || g.epoch != epoch {",
-			New: "if epoch == 0 {",
+			Old: "if epoch != 0 && g.epoch == epoch {",
+			New: "if epoch != 0 {",
 		},
 		{
 			Name: "gate-read-before", Breaks: "an answer of a state leaves after others have heard that the state is wrong: the gate was read before",
 			File: "internal/member/gate.go", Tests: in,
-			Old: "\tgive()\n",
-			New: "\tg.mu.Unlock()\n\tgive()\n\tg.mu.Lock()\n",
+			Old: "\t\tgive()\n",
+			New: "\t\tg.mu.Unlock()\n\t\tgive()\n\t\tg.mu.Lock()\n",
 		},
 		{
 			Name: "stopped-state-answers", Breaks: "a member that must stop, because there are two of it, goes on to answer",
@@ -31,8 +31,8 @@ func answered() []Mutation {
 		{
 			Name: "copy-answers-for-another", Breaks: "a copy of a command that was not admitted answers for the next one, which runs",
 			File: "internal/member/answers.go", Tests: in,
-			Old: "case protocol.ErrWindow.Code, protocol.ErrStaleSequence.Code,",
-			New: "case protocol.ErrStaleSequence.Code,",
+			Old: "results[i].Code.OfEveryCopy()",
+			New: "results[i].Code.Meaning().Outcome != protocol.NotAdmitted",
 		},
 		{
 			Name: "epoch-comes-back", Breaks: "a state that came right answers with what it applied while it was wrong",
