@@ -54,7 +54,7 @@ func TestArgumentsAreReadAsMeant(t *testing.T) {
 		{"map put m -- --addr x", "m --addr x", defaultAddress},
 		{"map put -- m --addr x", "m --addr x", defaultAddress},
 		{"map put --addr x:1 -- m -- x", "m -- x", "x:1"},
-		{"map put m k --", "m k", defaultAddress},
+		{"map put m k v --", "m k v", defaultAddress},
 		{"map get m help", "m help", defaultAddress},
 		{"map get help help", "help help", defaultAddress},
 		{"map get m h", "m h", defaultAddress},
