@@ -57,18 +57,28 @@ func (r *replay) noteIdentity(dir string, flaw error) {
 	}
 }
 
+// badHeaders returns the segments whose headers are damaged.
+func (r *replay) badHeaders() (bad []*segment) {
+	for _, s := range r.segments {
+		if !s.good {
+			bad = append(bad, s)
+		}
+	}
+	return bad
+}
+
 // noteHeaders says which segments have a damaged header. In a damaged log that is part of
 // what is repaired.
+//
+// [S] In a sound one it stays as it is. A header that was written over and not yet synced
+// would look good to a start after a kill; the log could begin there, and after a power cut
+// the damaged one is back.
 func (r *replay) noteHeaders() {
 	if r.damage != nil {
 		return
 	}
 	for _, s := range r.badHeaders() {
-		what := "it stays so, and each start says it, until the log gives the segment up"
-		if s.restored {
-			what = "it is written anew"
-		}
-		r.note("the header of %s, at offset 0, is damaged: the records say what it said, and nothing is lost; %s; if it happens at another place the disk is to be replaced", s.name, what)
+		r.note("the header of %s, at offset 0, is damaged: the records say what it said, and nothing is lost; it stays so, and each start says it, until the log gives the segment up; if it happens at another place the disk is to be replaced", s.name)
 	}
 }
 

@@ -119,7 +119,7 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	}
 	l.identity.Starts++
 	l.identity.Format = Format
-	old, bad := len(l.segments), r.badHeaders() // retire takes segments out
+	old := len(l.segments)
 	c := &carry{opening: true, room: segmentAlign, records: r.unsynced}
 	err := c.countAndBegin(l)
 	if errors.Is(err, vfs.ErrNoSpace) {
@@ -135,9 +135,6 @@ func (l *Log) beginRun(r *replay, f folder) error {
 	}
 	l.synced()
 	if err := l.retire(r, old); err != nil {
-		return err
-	}
-	if err := writeHeaders(l, bad); err != nil {
 		return err
 	}
 	// Says that what was copied is durable: without it, damage to it would look

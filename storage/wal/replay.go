@@ -266,7 +266,6 @@ func (r *replay) startSegment(i int) {
 	r.durableSequence = max(r.durableSequence, s.first-1)
 	if !s.good {
 		s.low = r.last.index
-		r.restoreHeader(i)
 		return
 	}
 	r.accepted = true

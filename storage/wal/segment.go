@@ -55,8 +55,6 @@ type segment struct {
 	file vfs.File
 	size int64 // of the file
 	good bool  // the header is
-	// restored says of a bad one that it is in memory as it was.
-	restored bool
 	// low is the lowest index that the log was cut back to while this segment
 	// was written, or began at. A log can begin at a segment only if nothing
 	// later went below.
