@@ -18,6 +18,9 @@ import (
 // other argument with a dash, such as -5, is an argument.
 func arrange(app *cli.App, args []string) ([]string, error) {
 	commands, path := app.Commands, []string{app.Name}
+	if err := checkBareFlags(args); err != nil {
+		return nil, err
+	}
 	if len(args) > 1 && (args[0] == "help" || args[0] == "h") {
 		return helpOf(commands, path, args[1:])
 	}
@@ -37,6 +40,21 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		commands = c.Subcommands
 	}
 	return args, nil
+}
+
+// checkBareFlags refuses a value for the flags that the library adds to each command: one
+// with --help=false would run, and nobody has looked at its arguments.
+func checkBareFlags(args []string) error {
+	for _, arg := range args {
+		if arg == "--" {
+			break
+		}
+		flag, _, valued := strings.Cut(arg, "=")
+		if name, ok := flagName(flag); ok && valued && slices.Contains([]string{"help", "h", "version", "v"}, name) {
+			return &usageError{fmt.Sprintf("starling: the flag %s takes no value, got %s; see starling --help", flag, arg)}
+		}
+	}
+	return nil
 }
 
 // helpOf turns "help map get" into "map get --help": the library's own help looks at

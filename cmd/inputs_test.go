@@ -54,6 +54,9 @@ func TestInputs(t *testing.T) {
 		{line: "map put --if-version -1 m k v", code: exitUsage, says: `for --if-version, which takes a whole number, not below 0`},
 		{line: "agent --gossip-probability half", code: exitUsage, says: `for --gossip-probability, which takes a number`},
 		{line: "agent --bootstrap=perhaps", code: exitUsage, says: `for --bootstrap, which takes true or false, or no value`},
+		{line: "keys show --help=false", code: exitUsage, says: "the flag --help takes no value, got --help=false"},
+		{line: "wal verify -h=false", code: exitUsage, says: "the flag -h takes no value"},
+		{line: "--version=false keys show", code: exitUsage, says: "the flag --version takes no value"},
 		{line: "help nosuch", code: exitUsage, says: `unknown command "nosuch"`},
 		{line: "help map nosuch", code: exitUsage, says: `starling map: unknown command "nosuch"`},
 		{line: "help map get", says: "print the value of a key"},
@@ -127,7 +130,11 @@ func TestEmptyNamesAreNoInput(t *testing.T) {
 				}
 				args = append(args, "1")
 			}
-			fails(t, exitUsage, "starling "+strings.Join(path, " ")+": "+word+" is empty", args...)
+			empty := "starling " + strings.Join(path, " ") + ": " + word + " is empty"
+			fails(t, exitUsage, empty, args...)
+			if strings.HasSuffix(c.ArgsUsage, "...") {
+				fails(t, exitUsage, empty, append(path, "a", "")...)
+			}
 		}
 	}
 	look(nil, (&Program{}).app().Commands)

@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"strings"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/starlinghq/starling"
@@ -22,14 +20,11 @@ func named(commands []*cli.Command) []*cli.Command {
 
 func checkNamed(c *cli.Context) error {
 	args := c.Args().Slice()
-	if len(args) == 0 {
-		return nil // the command says what it takes
-	}
 	w := protocol.Watch{Resource: args[0], Type: kvmap.Type.Name()}
 	if err := w.Validate(); err != nil {
 		return err
 	}
-	for i, word := range strings.Fields(c.Command.ArgsUsage) {
+	for i, word := range argumentWords(c.Command) {
 		if i < len(args) {
 			if err := checkArgument(c, word, args[i]); err != nil {
 				return err

@@ -297,18 +297,28 @@ func wrap(text string) string {
 	return strings.Join(out, "\n")
 }
 
+// argumentWords are the words for the arguments of a command in its usage.
+func argumentWords(c *cli.Command) []string {
+	usage, _, _ := strings.Cut(c.ArgsUsage, " <") // what follows is the standard input
+	return strings.Fields(usage)
+}
+
 // checkArguments refuses arguments that a command does not take, by its usage: too few, too
 // many, or nothing where a name or a path is meant. A key or a value may be empty.
 func checkArguments(c *cli.Command, name string, args []string) error {
-	usage, _, _ := strings.Cut(c.ArgsUsage, " <") // what follows is the standard input
-	words := strings.Fields(usage)
-	got, least, endless := counted(int64(len(args)), "argument"), 0, strings.HasSuffix(usage, "...")
-	for i, word := range words {
-		word, optional := strings.Trim(word, "[]."), strings.HasPrefix(word, "[")
-		if !optional {
+	words := argumentWords(c)
+	got, least, endless := counted(int64(len(args)), "argument"), 0, strings.HasSuffix(c.ArgsUsage, "...")
+	for _, word := range words {
+		if !strings.HasPrefix(word, "[") {
 			least++
 		}
-		if i < len(args) && args[i] == "" && slices.Contains([]string{"NAME", "DIR", "FILE"}, word) {
+	}
+	for i, arg := range args {
+		if i >= len(words) && !endless {
+			break
+		}
+		word := strings.Trim(words[min(i, len(words)-1)], "[].")
+		if arg == "" && slices.Contains([]string{"NAME", "DIR", "FILE"}, word) {
 			return &usageError{fmt.Sprintf("%s: %s is empty; see %s --help", name, word, name)}
 		}
 	}
