@@ -125,13 +125,13 @@ func (c Code) Meaning() Meaning {
 	return Meaning{OutcomeUnknown, never, Failure}
 }
 
-// Ends reports whether whoever has sent a copy of a write need not send it again: what came of it
+// Final reports whether whoever has sent a copy of a write need not send it again: what came of it
 // is known, as far as it ever will be.
-func (m Meaning) Ends() bool { return m.Outcome == Settled || m.Outcome == NotAdmitted }
+func (m Meaning) Final() bool { return m.Outcome == Settled || m.Outcome == NotAdmitted }
 
-// OfEveryCopy reports whether what a command has come to when it was applied is the answer to
+// AnswersEveryCopy reports whether what a command has come to when it was applied is the answer to
 // every copy of it that the log holds.
-func (c Code) OfEveryCopy() bool { return c == OK || c.Meaning().Outcome == Settled }
+func (c Code) AnswersEveryCopy() bool { return c == OK || c.Meaning().Outcome == Settled }
 
 // MayRetry reports whether a second attempt is good for any of what is said.
 func (m Meaning) MayRetry(as Retry) bool { return m.Retry&as != 0 }

@@ -43,7 +43,7 @@ func TestNoSentinelIsWithoutAMeaning(t *testing.T) {
 // one whose outcome is unknown would be reported as refused.
 func TestMeaningsFitTogether(t *testing.T) {
 	for code, m := range meanings {
-		if m.Ends() && m.Retry != never {
+		if m.Final() && m.Retry != never {
 			t.Errorf("%s is settled, and to be tried again", code)
 		}
 		if m.Outcome != Settled && m.Condition == NotMet {
@@ -54,7 +54,7 @@ func TestMeaningsFitTogether(t *testing.T) {
 		}
 	}
 	for code, want := range map[Code]bool{OK: true, ErrNotFound.Code: true, "auction.too_low": true, "from_a_later_version": false, ErrWindow.Code: false, ErrAnswerLost.Code: false} {
-		if got := code.OfEveryCopy(); got != want {
+		if got := code.AnswersEveryCopy(); got != want {
 			t.Errorf("%s is the answer to every copy: got %t, want %t", code, got, want)
 		}
 	}

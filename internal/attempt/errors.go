@@ -68,11 +68,11 @@ func Dismissed(err error) bool {
 	return errors.As(err, &is) && CodeIn(err) != protocol.ErrUnavailable.Code
 }
 
-// decided reports whether an error is the command's own: made when it was
-// applied, or the same for every copy. The others say only that this copy was
-// not let in, and nothing of an earlier one.
+// decided reports whether an error ends the command: it is the command's own, made when it
+// was applied, or the same for every copy, or no further copy would be let in. The others say
+// only that this copy was not, and nothing of an earlier one.
 func decided(err error) bool {
-	return CodeIn(err).Meaning().Ends()
+	return CodeIn(err).Meaning().Final()
 }
 
 // LacksLeader reports whether an attempt failed because it did not reach a leader, or

@@ -46,6 +46,9 @@ func (p *pair) round() {
 				if f.Verdict() == (Verdict{}) && f.Waits() == "" {
 					p.t.Errorf("%s waits and does not say for what, having heard %s", p.self[i], at)
 				}
+				if strings.Contains(f.Waits(), "are asked to promise") && !f.Question().Promise {
+					p.t.Errorf("%s asks nobody to promise, and says %q", p.self[i], f.Waits())
+				}
 			}
 		}
 	}

@@ -45,7 +45,9 @@ func (f *Founder) Waits() string {
 			f.told(), f.cfg.Expect, f.list()))
 	case first != nil:
 		parts = append(parts, fmt.Sprintf("%s has the lowest address of those that were told to begin, and begins", first.Place))
-	default:
+	case f.cfg.Held:
+		parts = append(parts, "all others answer that they have none: a cluster that has this member may still call it")
+	case f.asks():
 		parts = append(parts, "all others answer that they have none, and are asked to promise not to begin one")
 	}
 	return strings.Join(append(parts, refusals...), "; ")

@@ -149,7 +149,7 @@ func (a *Answers) applied(batch *replica.Apply, results []protocol.Result) {
 			return
 		}
 		for i := range results {
-			if e := &batch.Entries[i]; e.Kind == protocol.EntryCommand && results[i].Code.OfEveryCopy() {
+			if e := &batch.Entries[i]; e.Kind == protocol.EntryCommand && results[i].Code.AnswersEveryCopy() {
 				if session, sequence, named := protocol.CommandKey(e.Data); named {
 					a.answerAwaited(commandKey{session, sequence}, &results[i])
 				}

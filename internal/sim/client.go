@@ -277,7 +277,7 @@ func (k *call) answered(r protocol.Result) {
 	case r.Code == protocol.ErrAnswerLost.Code:
 		k.leave()
 		return
-	case r.Code != protocol.OK && !m.Ends():
+	case r.Code != protocol.OK && !m.Final():
 		k.errored(r.Err())
 		return
 	}

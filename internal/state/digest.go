@@ -21,7 +21,7 @@ func (d Digest) String() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Bytes returns the digest as it stands in descriptions and marks of
+// Bytes returns the digest as it stands in manifests and entries of
 // checkpoints, most significant byte first.
 func (d Digest) Bytes() (b [16]byte) {
 	binary.BigEndian.PutUint64(b[:8], d[0])

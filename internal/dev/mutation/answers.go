@@ -31,7 +31,7 @@ func answered() []Mutation {
 		{
 			Name: "copy-answers-for-another", Breaks: "a copy of a command that was not admitted answers for the next one, which runs",
 			File: "internal/member/answers.go", Tests: in,
-			Old: "results[i].Code.OfEveryCopy()",
+			Old: "results[i].Code.AnswersEveryCopy()",
 			New: "results[i].Code.Meaning().Outcome != protocol.NotAdmitted",
 		},
 		{
