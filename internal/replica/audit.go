@@ -23,7 +23,7 @@ const (
 	reportsMax = 2 * protocol.ActivesMax
 )
 
-// auditing is what a member knows of the states at the checkpoint entries, and of whether its
+// audit is what a member knows of the states at the checkpoint entries, and of whether its
 // own is right.
 //
 // All members take their digest at the same indexes, the checkpoint entries. A checkpoint entry carries
@@ -36,7 +36,7 @@ const (
 // else. Without such a majority nobody acts and all who know say so. So one that
 // is wrong punishes nobody but itself, and a leader that is wrong finds out from
 // those who ask it.
-type auditing struct {
+type audit struct {
 	ground
 	// install takes up an offer when it is known whose state is right, and joint is told
 	// that this member has given its state up, and may not try another one before again,
@@ -86,7 +86,7 @@ type digestReport struct {
 }
 
 // start takes what was found at start.
-func (d *auditing) start(restored OpenedState) {
+func (d *audit) start(restored OpenedState) {
 	for _, k := range slices.Backward(restored.Kept) {
 		if k.Index <= restored.Applied {
 			d.own = keepDigest(d.own, digestAt{k.Index, k.Digest})
@@ -114,7 +114,7 @@ func keepDigest(list []digestAt, x digestAt) []digestAt {
 
 // note takes the digest of the state here at a checkpoint entry. Others may have asked
 // about it already.
-func (d *auditing) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
+func (d *audit) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, digestAt{i, digest})
 	if k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i }); k >= 0 {
 		d.compareReports(now, &d.polls[k])
@@ -123,7 +123,7 @@ func (d *auditing) note(now protocol.Instant, i protocol.Index, digest [16]byte)
 }
 
 // compare compares what the leader had at a checkpoint entry with what was here.
-func (d *auditing) compare(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
+func (d *audit) compare(now protocol.Instant, term protocol.Term, i protocol.Index, theirs [16]byte) {
 	mine, known := findDigest(d.own, i)
 	switch {
 	case !known || !d.standing.may(mayVouch):
@@ -140,7 +140,7 @@ func (d *auditing) compare(now protocol.Instant, term protocol.Term, i protocol.
 
 // settle ends a dispute when a later digest is the leader's. A leader, which
 // always agrees with itself, waits one checkpoint entry longer for somebody to contradict.
-func (d *auditing) settle(i protocol.Index, leads bool) {
+func (d *audit) settle(i protocol.Index, leads bool) {
 	if leads {
 		k := slices.IndexFunc(d.own, func(m digestAt) bool { return m.index == i })
 		if k < 1 {
@@ -167,7 +167,7 @@ func (r *Replica) Recounted(now protocol.Instant, i protocol.Index, digest [16]b
 }
 
 // recounted takes what was counted.
-func (d *auditing) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
+func (d *audit) recounted(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.out.event(protocol.EventDiverged, fmt.Sprintf("the state at %d has another digest than its entries led to: memory was damaged; the actives are asked", i))
 	d.own = keepDigest(d.own, digestAt{i, digest})
 	d.ask(now, i)
@@ -175,7 +175,7 @@ func (d *auditing) recounted(now protocol.Instant, i protocol.Index, digest [16]
 }
 
 // poll returns what is said of an index, made if need be.
-func (d *auditing) poll(i protocol.Index) *poll {
+func (d *audit) poll(i protocol.Index) *poll {
 	k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i })
 	if k < 0 {
 		if len(d.polls) == pollsKept {
@@ -188,7 +188,7 @@ func (d *auditing) poll(i protocol.Index) *poll {
 }
 
 // ask begins to ask the actives for their digests at an index.
-func (d *auditing) ask(now protocol.Instant, i protocol.Index) {
+func (d *audit) ask(now protocol.Instant, i protocol.Index) {
 	x := d.poll(i)
 	if !x.asking {
 		x.asking, x.until = true, now.Add(digestPatience)
@@ -197,7 +197,7 @@ func (d *auditing) ask(now protocol.Instant, i protocol.Index) {
 }
 
 // askAgain asks those who have not said anything so far.
-func (d *auditing) askAgain(now protocol.Instant, x *poll) {
+func (d *audit) askAgain(now protocol.Instant, x *poll) {
 	x.next = now.Add(digestPause)
 	mine, known := findDigest(d.own, x.index)
 	for _, id := range d.auditors() {
@@ -209,7 +209,7 @@ func (d *auditing) askAgain(now protocol.Instant, x *poll) {
 }
 
 // tick asks again, and gives up what has been asked for long enough.
-func (d *auditing) tick(now protocol.Instant) {
+func (d *audit) tick(now protocol.Instant) {
 	for k := range d.polls {
 		x := &d.polls[k]
 		switch {
@@ -224,7 +224,7 @@ func (d *auditing) tick(now protocol.Instant) {
 }
 
 // deadline is when tick has something to do.
-func (d *auditing) deadline(at protocol.Instant) protocol.Instant {
+func (d *audit) deadline(at protocol.Instant) protocol.Instant {
 	for k := range d.polls {
 		if x := &d.polls[k]; x.asking {
 			at = min(at, x.next)
@@ -235,7 +235,7 @@ func (d *auditing) deadline(at protocol.Instant) protocol.Instant {
 
 // onDigestQuestion answers a member that wants to know this one's digest, and
 // takes note of what it says of its own.
-func (d *auditing) onDigestQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
+func (d *audit) onDigestQuestion(now protocol.Instant, from protocol.MemberID, q *protocol.DigestQuestion) {
 	a := &protocol.DigestAnswer{Index: q.Index}
 	if d.standing.may(mayVouch) {
 		a.Digest, a.Known = findDigest(d.own, q.Index)
@@ -247,14 +247,14 @@ func (d *auditing) onDigestQuestion(now protocol.Instant, from protocol.MemberID
 }
 
 // onDigestAnswer takes what an active has at an index.
-func (d *auditing) onDigestAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
+func (d *audit) onDigestAnswer(now protocol.Instant, from protocol.MemberID, a *protocol.DigestAnswer) {
 	if a.Known && slices.ContainsFunc(d.polls, func(x poll) bool { return x.index == a.Index }) {
 		d.onReport(now, from, a.Index, a.Digest)
 	}
 }
 
 // onReport takes what a member says it has at an index. Passives have no say.
-func (d *auditing) onReport(now protocol.Instant, from protocol.MemberID, i protocol.Index, digest [16]byte) {
+func (d *audit) onReport(now protocol.Instant, from protocol.MemberID, i protocol.Index, digest [16]byte) {
 	if !slices.Contains(d.auditors(), from) {
 		return
 	}
@@ -269,7 +269,7 @@ func (d *auditing) onReport(now protocol.Instant, from protocol.MemberID, i prot
 }
 
 // compareReports asks everybody as soon as one active contradicts this member.
-func (d *auditing) compareReports(now protocol.Instant, x *poll) {
+func (d *audit) compareReports(now protocol.Instant, x *poll) {
 	mine, known := findDigest(d.own, x.index)
 	if known && !x.told && d.standing.may(mayVouch) && slices.ContainsFunc(x.reports, func(c digestReport) bool { return c.digest != mine }) {
 		d.ask(now, x.index)
@@ -282,7 +282,7 @@ func (x *poll) reportOf(id protocol.MemberID) int {
 
 // auditors are the actives whose digests count: the voters of the committed
 // configuration, of both halves if it is a joint one.
-func (d *auditing) auditors() []protocol.MemberID {
+func (d *audit) auditors() []protocol.MemberID {
 	conf, _ := d.log.configurations().At(d.log.commit)
 	list := slices.Concat(conf.Configuration.Voters(), conf.Configuration.OutgoingVoters())
 	slices.SortFunc(list, protocol.MemberID.Compare)
@@ -291,7 +291,7 @@ func (d *auditing) auditors() []protocol.MemberID {
 
 // conclude draws the conclusion, if there is one, from what is said of an
 // index.
-func (d *auditing) conclude(now protocol.Instant, i protocol.Index) {
+func (d *audit) conclude(now protocol.Instant, i protocol.Index) {
 	x := d.poll(i)
 	mine, known := findDigest(d.own, i)
 	doubted := d.standing.in[discarded]
@@ -332,7 +332,7 @@ func (d *auditing) conclude(now protocol.Instant, i protocol.Index) {
 
 // majority returns the digest that a majority of the actives has, of both halves
 // of a joint configuration, if there is one. This member counts as what it is.
-func (d *auditing) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool) {
+func (d *audit) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool) {
 	conf, _ := d.log.configurations().At(d.log.commit)
 	candidates := make([][16]byte, 0, len(x.reports)+1)
 	if known {
@@ -359,7 +359,7 @@ func (d *auditing) majority(x *poll, mine [16]byte, known bool) ([16]byte, bool)
 	return [16]byte{}, false
 }
 
-func (d *auditing) haveAllReported(x *poll) bool {
+func (d *audit) haveAllReported(x *poll) bool {
 	for _, id := range d.auditors() {
 		if id != d.cfg.ID && x.reportOf(id) < 0 {
 			return false
@@ -370,7 +370,7 @@ func (d *auditing) haveAllReported(x *poll) bool {
 
 // nobodyActs says, once, that states differ and that it is not known which one
 // is right.
-func (d *auditing) nobodyActs(x *poll, why string) {
+func (d *audit) nobodyActs(x *poll, why string) {
 	mine, known := findDigest(d.own, x.index)
 	if x.told || !known || !d.standing.may(mayVouch) || !slices.ContainsFunc(x.reports, func(c digestReport) bool { return c.digest != mine }) {
 		return

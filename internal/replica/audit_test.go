@@ -351,7 +351,7 @@ func TestStateIsReinstalledBelowWhatWasAppliedAndServedOnlyAbove(t *testing.T) {
 	// Half way it does not serve.
 	s := standing{quarantine: quarantine{until: 20}}
 	s.set(replaying, true)
-	d := auditing{ground: ground{standing: &s, log: &log{applied: 19}}}
+	d := audit{ground: ground{standing: &s, log: &log{applied: 19}}}
 	if d.healed() || s.may(mayAnswer) {
 		t.Error("it serves at 19, it had served at 20")
 	}

@@ -28,7 +28,7 @@ type checkpoints struct {
 	ground
 	disk   *disk
 	room   interface{ full() bool }
-	audit  *auditing
+	audit  *audit
 	gossip needy
 
 	// kept are the ones that can be used, newest first.

@@ -17,7 +17,7 @@ type installation struct {
 	ground
 	who         *hearing
 	checkpoints *checkpoints
-	audit       *auditing
+	audit       *audit
 	places      *unreadable
 	apply       *applying
 	disk        *disk

@@ -52,7 +52,7 @@ const (
 )
 
 // enterQuarantine gives the state up. A majority of the actives has another one.
-func (d *auditing) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
+func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, theirs [16]byte) {
 	q := &d.standing.quarantine
 	d.standing.set(discarded, true)
 	d.standing.set(replaying, false)
@@ -73,7 +73,7 @@ func (d *auditing) enterQuarantine(now protocol.Instant, i protocol.Index, mine,
 
 // lookBack notes the newest checkpoint entry above the wrong one whose checkpoint is kept, of the
 // kept ones, the newest first.
-func (d *auditing) lookBack(kept []storage.Manifest) {
+func (d *audit) lookBack(kept []storage.Manifest) {
 	q := &d.standing.quarantine
 	q.later = digestAt{}
 	if len(kept) > 0 && kept[0].Index > q.at {
@@ -87,7 +87,7 @@ func (d *auditing) lookBack(kept []storage.Manifest) {
 // ever: whoever is in quarantine has no say. It is asked for whenever a checkpoint is
 // offered, whether or not that one is taken, and once a digestPause at most: a leader
 // offers with every heartbeat.
-func (d *auditing) appeal(now protocol.Instant) {
+func (d *audit) appeal(now protocol.Instant) {
 	i := d.standing.quarantine.later.index
 	if !d.standing.in[discarded] || i == 0 {
 		return
@@ -109,7 +109,7 @@ func (d *auditing) appeal(now protocol.Instant) {
 // Checkpoints that are given up stay so, and meanwhile nobody is served as before. What the
 // state was at that checkpoint entry, and has been at those since, others may ask for again: of two
 // that were in doubt, the other one needs this word.
-func (d *auditing) acquit(now protocol.Instant) {
+func (d *audit) acquit(now protocol.Instant) {
 	q := &d.standing.quarantine
 	text := fmt.Sprintf("the state that had diverged at %d was right again at %d, as a majority of the actives has it: it is kept", q.at, q.later.index)
 	for _, m := range append([]digestAt{q.later}, q.doubted...) {
@@ -124,7 +124,7 @@ func (d *auditing) acquit(now protocol.Instant) {
 // giveUpBad gives up checkpoints that were made from a bad state: those from
 // where the majority disagreed on. Those below agreed with their leader's entry,
 // and one that did not would be found again.
-func (d *auditing) giveUpBad(kept []storage.Manifest) {
+func (d *audit) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {
 		c := &kept[k]
 		right, known := findDigest(d.right, c.Index)
@@ -139,7 +139,7 @@ func (d *auditing) giveUpBad(kept []storage.Manifest) {
 // asked if that is not known, and the offer is taken up again when they answer.
 //
 // [S] Whoever made the offer may be the next one to have diverged.
-func (d *auditing) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *storage.Manifest) bool {
+func (d *audit) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *storage.Manifest) bool {
 	if c.Index <= d.log.commit && Join(d.log.logTerms(), d.log.tail.sumAt, c) == JoinReset {
 		d.out.Events = append(d.out.Events, protocol.Event{Kind: protocol.EventRefused, Index: c.Index, Member: o.From, Text: "a checkpoint that contradicts the committed log"})
 		return false
@@ -160,7 +160,7 @@ func (d *auditing) trusts(now protocol.Instant, o *protocol.ManifestOffer, c *st
 }
 
 // reinstalled says that the state is that of a good checkpoint now.
-func (d *auditing) reinstalled() {
+func (d *audit) reinstalled() {
 	if s := d.standing; s.in[discarded] {
 		s.set(discarded, false)
 		s.set(replaying, true)
@@ -169,7 +169,7 @@ func (d *auditing) reinstalled() {
 }
 
 // healed ends the quarantine when the state is as far as it was, and says so.
-func (d *auditing) healed() bool {
+func (d *audit) healed() bool {
 	q := &d.standing.quarantine
 	if !d.standing.in[replaying] || q.installing || d.log.applied < q.until {
 		return false

@@ -95,7 +95,7 @@ type Replica struct {
 	policy            policyState
 
 	checkpoints checkpoints
-	audit       auditing
+	audit       audit
 	install     installation
 	behind      behind
 	transferees transferees

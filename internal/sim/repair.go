@@ -234,7 +234,7 @@ func (m *member) carryOut(plan *storage.RepairPlan) {
 	m.s.boot(m)
 }
 
-// repairs answers a member that repairs its log.
+// answerRepair answers a member that repairs its log.
 func (p *process) answerRepair(from protocol.MemberID, want *protocol.RepairWant) {
 	to := p.route(from)
 	if to == nil {
