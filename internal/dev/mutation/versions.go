@@ -50,7 +50,7 @@ func formats() []Mutation {
 			Name: "level-without-a-voter", Breaks: "the format level rises while a voter does not know it: it is out at once, and with the next fault the quorum",
 			File: "internal/replica/format.go", Tests: replica,
 			Old: "if m.ID != f.cfg.ID && !f.knows(m.ID, next) {",
-			New: "if m.ID != f.cfg.ID && !f.knows(m.ID, next) && m.Seat != protocol.SuffrageVoter {",
+			New: "if m.ID != f.cfg.ID && !f.knows(m.ID, next) && m.Suffrage != protocol.SuffrageVoter {",
 		},
 		{
 			Name: "earlier-run-knows-the-level", Breaks: "what a run said of itself counts for the next one, which may be of an older release",
