@@ -23,6 +23,16 @@ const (
 	ManifestBytesMax = manifestFixed + configurationBytesMax + 16*ChunksMax
 )
 
+// Quarantine is what a member has on disk of its state's quarantine, so that its next run goes on
+// with it.
+type Quarantine struct {
+	// At is the checkpoint entry at which a majority of the actives had another state, 1 if that is
+	// not known. 0: there is no quarantine.
+	At protocol.Index
+	// Until is what has to be applied again; 0: not known.
+	Until protocol.Index
+}
+
 // Validate reports the first violated invariant, as an ErrInvalid or, over a
 // limit, an ErrTooLarge.
 func (d *Manifest) Validate() error {

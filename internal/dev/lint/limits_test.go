@@ -43,7 +43,7 @@ var steps = map[string]string{
 	"storage/checkpoint":          "asideMax deathsMax leftMax markerBytesMax pointerBytesMax sealBytesMax storedItemMax storedKeyMax",
 	"storage/engine/badgerengine": "layersMax saidMax",
 	"storage/engine/flat":         "fileBytesMax recordBytesMax",
-	"storage/wal":                 "configurationBytesMax identityBytesMax promiseBytesMax refusedBytesMax unsyncedMax",
+	"storage/wal":                 "configurationBytesMax identityBytesMax promiseBytesMax quarantineBytesMax refusedBytesMax unsyncedMax",
 	"internal/witness":            "BytesMax",
 }
 
