@@ -27,6 +27,8 @@ const (
 	GivingUp   Doing = "giving up a checkpoint"
 	Pinning    Doing = "pinning checkpoints"
 	ReadingOf  Doing = "reading a checkpoint for another member"
+	// Noting is of a quarantine that begins at Note.Index, or, if that is 0, ends.
+	Noting Doing = "noting a quarantine or its end"
 )
 
 // Note says what a step was about, and how it went. The zero value says nothing.

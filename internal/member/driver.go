@@ -53,6 +53,9 @@ const (
 	// Chunks reads the store for other members, and pins what they fetch, so that
 	// nobody who catches up waits for a checkpoint that is being taken.
 	Chunks
+	// Notes puts on disk that the member is in quarantine: a checkpoint of the bad state may
+	// be being taken.
+	Notes
 	Lanes // how many there are
 )
 
@@ -77,6 +80,9 @@ type Config struct {
 	Store   storage.CheckpointStore
 	Hands   Hands
 	Answers *Answers
+	// Quarantine puts one on disk, beside the log and durably, or takes it from there. Nil: there
+	// is no disk, and no state after the end of the process.
+	Quarantine func(storage.Quarantine) error
 	// Watch, if not nil, sees all effects before the first is served.
 	Watch func(fx *replica.Effects)
 	// Progress, if not nil, is told how far the building of an installed state has
@@ -146,6 +152,9 @@ func (d *Driver) serve(fx *replica.Effects) {
 		h.Stop(fx.Stop)
 		return
 	}
+	if q := fx.Quarantine; q != nil && d.c.Quarantine != nil {
+		h.Work(Notes, func() Done { return d.note(*q) })
+	}
 	if fx.Ahead != nil && h.Alive() {
 		h.Persist(fx.Ahead)
 	}
@@ -202,6 +211,13 @@ func (d *Driver) answer(fx *replica.Effects) {
 	if len(fx.Events) > 0 {
 		h.Tell(fx.Events)
 	}
+}
+
+// note puts a quarantine, or its end, on disk. [S] It begins before all that is stored, sent
+// and given up because of it.
+func (d *Driver) note(q storage.Quarantine) Done {
+	err := d.c.Quarantine(q)
+	return d.checkpoints.done(Note{Doing: Noting, Index: q.At}, err, func(r *replica.Replica, now protocol.Instant) { replica.QuarantineKept(r, now, err) })
 }
 
 // readLog reads entries from the disk. What waits is bounded by what the cores have in

@@ -38,7 +38,7 @@ func (r *recorder) Expel(protocol.RunOf)              { r.do("expel") }
 func (r *recorder) Stop(error)                        { r.do("stop") }
 func (r *recorder) DiskFailed(error)                  { r.do("disk failed") }
 func (r *recorder) Work(l Lane, step func() Done) {
-	r.do([]string{"read the log", "work on the store", "read the store"}[l])
+	r.do([]string{"read the log", "work on the store", "read the store", "note"}[l])
 	r.lanes[l] = append(r.lanes[l], step)
 }
 
@@ -57,7 +57,7 @@ func everything() *replica.Effects {
 		Repair: &repair.Step{}, Install: []replica.InstallStep{{Discard: true}}, Pin: &replica.Pin{}, ReadChunk: make([]replica.ChunkRead, 1),
 		Gate: 1, Await: []replica.Awaited{{Request: 1, Session: 1, Sequence: 1}},
 		Answers: []replica.Answer{{Request: 1}}, Reads: []replica.ReadAnswer{{Request: 2}}, Events: make([]protocol.Event, 1),
-		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1),
+		Diverged: &gossip.Divergence{}, PutBack: make([]protocol.RunOf, 1), Quarantine: &storage.Quarantine{At: 1},
 	}
 }
 
@@ -66,18 +66,19 @@ func everything() *replica.Effects {
 // process that dies of an effect does not begin the next kind.
 func TestEffectsBeginInTheOrderOfSafety(t *testing.T) {
 	want := []string{
-		"expel", "doubt", "persist", "send", "apply", "read the log", "repair", "work on the store", "read the store", "read the store",
+		"expel", "doubt", "note", "persist", "send", "apply", "read the log", "repair", "work on the store", "read the store", "read the store",
 		"answer", "answer a read", "tell",
 	}
 	serve := func(deadAt int, fx *replica.Effects) []string {
 		h := &recorder{deadAt: deadAt}
-		New(Config{Context: context.Background(), Hands: h, Answers: h.waiting()}).serve(fx)
+		note := func(storage.Quarantine) error { return nil }
+		New(Config{Context: context.Background(), Hands: h, Answers: h.waiting(), Quarantine: note}).serve(fx)
 		return h.did
 	}
 	if got := serve(0, everything()); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	for _, dead := range []int{2, 3, 4, 5} {
+	for _, dead := range []int{3, 4, 5, 6} {
 		if got := serve(dead, everything()); !slices.Equal(got, want[:dead]) {
 			t.Errorf("dead after %d: got %q", dead, got)
 		}

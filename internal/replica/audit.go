@@ -57,6 +57,8 @@ type audit struct {
 	// acts: of disputedAt, the newest such index.
 	disputed   string
 	disputedAt protocol.Index
+	// noteAt is when a quarantine, or its end, that is not on disk is put there again; 0: it is.
+	noteAt protocol.Instant
 }
 
 // digestAt is the digest of a state at a checkpoint entry.
@@ -208,8 +210,12 @@ func (d *audit) askAgain(now protocol.Instant, x *poll) {
 	}
 }
 
-// tick asks again, and gives up what has been asked for long enough.
+// tick asks again, gives up what has been asked for long enough, and puts a quarantine on
+// disk that is not there.
 func (d *audit) tick(now protocol.Instant) {
+	if d.noteAt != 0 && now >= d.noteAt {
+		d.noteQuarantine()
+	}
 	for k := range d.polls {
 		x := &d.polls[k]
 		switch {
@@ -225,6 +231,9 @@ func (d *audit) tick(now protocol.Instant) {
 
 // deadline is when tick has something to do.
 func (d *audit) deadline(at protocol.Instant) protocol.Instant {
+	if d.noteAt != 0 {
+		at = min(at, d.noteAt)
+	}
 	for k := range d.polls {
 		if x := &d.polls[k]; x.asking {
 			at = min(at, x.next)

@@ -49,6 +49,8 @@ type patient struct {
 	reads    []error
 	gate     uint64                   // before the answers, as it was set last
 	told     map[uint64]protocol.Code // what requests were answered, those of others too
+	notes    []storage.Quarantine     // what is put on disk, or fails to be, for noDisk
+	noDisk   error
 }
 
 func patientOf(t *testing.T, self byte, rec storage.Opened, state func(protocol.Index) byte) *patient {
@@ -88,6 +90,10 @@ func (p *patient) serve() {
 		}
 		for _, s := range e.Install {
 			p.install(s)
+		}
+		if e.Quarantine != nil {
+			p.notes = append(p.notes, *e.Quarantine)
+			QuarantineKept(p.r, p.now, p.noDisk)
 		}
 		if e.Persist == nil && len(e.Apply)+len(e.Install)+len(e.Send) == 0 {
 			return

@@ -31,6 +31,9 @@ type Effects struct {
 	// Repair, if not nil, goes to whoever writes lost parts of the log again; it is
 	// answered by Repaired, unless it stops that.
 	Repair *repair.Step
+	// Quarantine, if not nil, is to be put on disk, durably, beside the log, or, if it is the zero
+	// value, taken from there; then QuarantineKept.
+	Quarantine *storage.Quarantine
 	// Install goes to the store of checkpoints, in order.
 	Install []InstallStep
 	// Pin, if not nil, goes to the store before any ReadChunk that follows; it is
@@ -166,6 +169,8 @@ type OpenedState struct {
 	Applied protocol.Index
 	// Time is the cluster time of the restored state.
 	Time protocol.ClusterTime
+	// Quarantine is what the run before had on disk of one; zero: nothing.
+	Quarantine storage.Quarantine
 }
 
 // Answer is the result of a submitted command.

@@ -84,6 +84,7 @@ func (x *installation) offered(now protocol.Instant, o *protocol.ManifestOffer, 
 	if !x.standing.may(mayKeep) && (len(x.apply.flights) > 0 || d.Index+1 < x.checkpoints.dropped || !x.audit.trusts(now, o, &d)) {
 		return // it will be offered again
 	}
+	x.audit.givesWay(x.checkpoints.kept)
 	x.begun++
 	x.behind.hurry(now) // it is far behind
 	x.underway = underway{}

@@ -23,12 +23,14 @@ import (
 //
 // [S] The member serves nobody before it has come to where it was: reads would
 // go back. Its own checkpoints of the bad states are given up, before anybody
-// installs one. That it is in quarantine it knows in memory only; a restart
-// begins with what is left on disk, and what is bad there is found at the next
-// checkpoint entry.
+// installs one. That it is in quarantine is noted on disk, and its next run goes on
+// with it: see resume.
 type quarantine struct {
 	at    protocol.Index // where the majority disagreed
 	until protocol.Index // what has to be applied again
+	// resumed is the checkpoint that this run has begun from in quarantine; 0: none, or
+	// another one takes its place. It may be a good one, and is kept until that is known.
+	resumed protocol.Index
 	// falls counts quarantines with no good checkpoint entry between them: a state that
 	// keeps going bad is fetched ever more rarely.
 	falls int
@@ -36,13 +38,14 @@ type quarantine struct {
 	// that answers before is still of the bad one.
 	installing bool
 	// later is the newest checkpoint entry above "at" whose checkpoint was counted and kept here
-	// before the quarantine; 0: none. If a majority has had that digest, what was
-	// wrong has been overwritten since.
+	// before the quarantine, or the one that this run has begun from; 0: none. If a majority
+	// has had that digest, what was wrong has been overwritten since, or was not in it.
 	later digestAt
 	// doubted are the checkpoint entries that the state has come to since it is in doubt, and what it
 	// was there: if it is kept, this member testifies to them as to any other.
 	doubted []digestAt
 	text    string
+	unnoted string // why it is not on disk; empty: it is, or is on its way
 }
 
 const (
@@ -65,7 +68,8 @@ func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, th
 		again = now.Add(min(fallPause<<min(q.falls-1, 8), fallPauseMax))
 	}
 	q.falls++
-	q.doubted = nil
+	q.doubted, q.resumed = nil, 0
+	d.noteQuarantine()
 	d.joint.fell(now, again)
 	d.own, d.disputed, d.disputedAt = nil, "", 0
 	d.appeal(now)
@@ -108,17 +112,26 @@ func (d *audit) appeal(now protocol.Instant) {
 // counted anew over all that the state holds, and does not only continue older ones.
 // Checkpoints that are given up stay so, and meanwhile nobody is served as before. What the
 // state was at that checkpoint entry, and has been at those since, others may ask for again: of two
-// that were in doubt, the other one needs this word.
+// that were in doubt, the other one needs this word. A run that has begun from that checkpoint comes
+// to where the state was first.
 func (d *audit) acquit(now protocol.Instant) {
 	q := &d.standing.quarantine
 	text := fmt.Sprintf("the state that had diverged at %d was right again at %d, as a majority of the actives has it: it is kept", q.at, q.later.index)
 	for _, m := range append([]digestAt{q.later}, q.doubted...) {
 		d.own = keepDigest(d.own, m)
 	}
-	*q = quarantine{falls: q.falls}
+	kind := protocol.EventRepaired
+	if d.log.handed < q.until {
+		kind = protocol.EventCheckpoint
+		text = fmt.Sprintf("the checkpoint at %d, which this run has begun from in quarantine, is as a majority of the actives has it: the log is applied from there", q.later.index)
+		q.resumed, q.later, q.doubted = 0, digestAt{}, nil
+		d.standing.set(replaying, true)
+	} else {
+		d.endQuarantine()
+	}
 	d.standing.set(discarded, false)
 	d.joint.acquitted(now)
-	d.out.event(protocol.EventRepaired, text)
+	d.out.event(kind, text)
 }
 
 // giveUpBad gives up checkpoints that were made from a bad state: those from
@@ -128,7 +141,7 @@ func (d *audit) giveUpBad(kept []storage.Manifest) {
 	for k := range kept {
 		c := &kept[k]
 		right, known := findDigest(d.right, c.Index)
-		if c.Index >= d.standing.quarantine.at && (!known || right != c.Digest) {
+		if q := &d.standing.quarantine; c.Index >= q.at && c.Index != q.resumed && (!known || right != c.Digest) {
 			d.out.Install = append(d.out.Install, InstallStep{GiveUp: c.Index})
 		}
 	}
@@ -174,8 +187,8 @@ func (d *audit) healed() bool {
 	if !d.standing.in[replaying] || q.installing || d.log.applied < q.until {
 		return false
 	}
-	*q = quarantine{falls: q.falls}
+	d.endQuarantine()
 	d.standing.set(replaying, false)
-	d.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged was fetched from the others and has come to %d again", d.log.applied))
+	d.out.event(protocol.EventRepaired, fmt.Sprintf("the state that had diverged has been replaced by that of a good checkpoint and has come to %d again", d.log.applied))
 	return true
 }

@@ -149,6 +149,7 @@ func New(now protocol.Instant, cfg Config, rec storage.Opened, restored OpenedSt
 	r.log.role.wait(cfg.Reserve && r.log.logTerms().Empty() && r.log.applied == 0)
 	r.gossip = gossip.New(now, cfg.Gossip, committedLog{&r.log})
 	connect(r)
+	r.audit.resume(now, &restored)
 	r.checkpoints.offer(now)
 	r.pump(now)
 	return r, nil

@@ -118,7 +118,7 @@ func (s *standing) notServing() error {
 	case s.in[beyond] && !s.quarantined():
 		return protocol.ErrNotServing.With("this member cannot apply what is committed: " + s.older)
 	}
-	return protocol.ErrNotServing.With(s.quarantine.text)
+	return protocol.ErrNotServing.With(s.quarantine.says())
 }
 
 // unfit is why this member could answer nobody as a leader, or empty. One that only

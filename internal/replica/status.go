@@ -95,7 +95,7 @@ func (r *Replica) Status(now protocol.Instant) Status {
 	}
 	s.Installs = r.install.begun
 	s.Behind, s.Proven = r.behind.text, r.behind.proven
-	s.Quarantine = r.standing.quarantine.text
+	s.Quarantine = r.standing.quarantine.says()
 	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()
 	s.Level, s.Beyond = r.formats.inForce(), r.formats.beyond()
 	if s.Leads {

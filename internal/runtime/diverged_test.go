@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +15,11 @@ import (
 	"testing"
 
 	"github.com/starlinghq/starling/internal/client"
+	"github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/resources"
 	"github.com/starlinghq/starling/resources/kvmap"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // journal is what a member has logged.
@@ -65,7 +69,7 @@ func (j *journal) tail(n int) string {
 // What the events of a quarantine, of its end and of a dispute have in them.
 const (
 	saysQuarantined = "it serves nobody and is fetched anew"
-	saysHealed      = "the state that had diverged was fetched from the others"
+	saysHealed      = "the state that had diverged has been replaced"
 	saysDisputed    = "nobody acts"
 )
 
@@ -308,4 +312,83 @@ func (f *flock) equalApplied(a, b string) {
 		}
 		return nil
 	})
+}
+
+// convict has a member find out that its state is wrong while a checkpoint of that is kept, which is
+// never given up in this run. It fails, and the member is started again, if that was given up before.
+func (f *flock) convict(caller resources.Caller, name, file string) error {
+	m := f.members[name]
+	before := m.machine.Applied()
+	f.bad[name].Store(true)
+	f.command(caller)
+	f.equalApplied(name, "p2")
+	f.bad[name].Store(false)
+	holds := make(chan struct{})
+	hold := func() member.Done { close(holds); <-m.life.Done(); return member.Done{} }
+	for held := false; ; {
+		if _, err := os.Stat(file); err == nil {
+			if held {
+				<-holds
+			}
+			kept := m.checkpoints.store.Kept()
+			if held && len(kept) > 0 && kept[0].Index > before {
+				return nil
+			}
+			f.kill(name)
+			f.again(name)
+			return fmt.Errorf("%d checkpoints are kept, none above %d, where the state is wrong", len(kept), before)
+		}
+		if !held && m.Status().Checkpoint > before {
+			m.lanes[member.Store].add(hold)
+			held = true
+		}
+		if held || !m.driver.Taking() {
+			f.marks(caller, 1)
+		}
+		if err := f.ctx.Err(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// Counterexample: a member is killed in quarantine, and its next run begins from a checkpoint of the bad
+// state: it serves that, testifies to it and gives it to others. Here it is alone with passives then,
+// which have no say, until the other actives are there again.
+func TestAQuarantineOutlivesAKill(t *testing.T) {
+	for _, unreadable := range []bool{false, true} {
+		f := newFlock(t)
+		caller := f.writer()
+		f.marks(caller, 3)
+		leader, others := f.followers()
+		name := others[0]
+		file := filepath.Join(f.configs[name].Dir, wal.QuarantineFile)
+		f.eventually("it is in quarantine, and has a bad checkpoint", func() error { return f.convict(caller, name, file) })
+		f.kill(name)
+		f.kill(leader)
+		f.kill(others[1])
+		if unreadable {
+			if err := os.WriteFile(file, []byte("at 3\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg := f.configs[name]
+		cfg.Opening = func(m *Member) {
+			q := protocol.Query{Resource: "m", Type: "map", Operation: kvmap.Get.Describe().Name, Consistency: protocol.Local}
+			q.Argument, _ = resources.AppendValue(nil, kvmap.KeyRequest("one key"))
+			r, err := m.Do(f.ctx, &protocol.Request{Kind: protocol.RequestQuery, Query: &q})
+			if err != nil || r.Result.Code != protocol.ErrNotServing.Code || m.Ready() == nil {
+				t.Errorf("cannot be read: %t: a read is answered with %q, %v, and it is not ready because %v", unreadable, r.Result.Code, err, m.Ready())
+			}
+			f.openAll(leader, others[1])
+		}
+		m := f.open(cfg)
+		f.eventually("it has healed", func() error {
+			if _, err := os.Stat(file); err == nil {
+				return errors.New("the quarantine is on disk")
+			}
+			return m.Ready()
+		})
+		f.equal()
+		f.verify(m)
+	}
 }

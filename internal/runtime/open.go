@@ -20,6 +20,7 @@ import (
 	"github.com/starlinghq/starling/internal/wire"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // portTries is how often a free port is looked for that is free for both TCP
@@ -184,6 +185,11 @@ func (m opening) openReplica(ctx context.Context) error {
 	if err := m.machine.Stopped(); err != nil {
 		m.suspended.Store(&err)
 	}
+	if m.cfg.Dir != "" {
+		if restored.Quarantine, err = wal.ReadQuarantine(m.cfg.logDisk, m.cfg.Dir); err != nil {
+			return err
+		}
+	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.cfg.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
@@ -200,8 +206,11 @@ func (m opening) openReplica(ctx context.Context) error {
 	m.driver = member.New(member.Config{
 		Answers: m.answers,
 		Context: m.life, Replica: r, Machine: m.machine, Log: m.log, Store: m.checkpoints.store, Hands: hands{m.Member},
-		Progress: func() func(snapshotter.Progress) { return m.logProgress(string(member.Installed)) },
+		Progress:   func() func(snapshotter.Progress) { return m.logProgress(string(member.Installed)) },
+		Quarantine: quarantineOn(m.Member),
 	})
+	status := r.Status(m.clock.Now())
+	m.gateServing(&status) // before anybody can ask
 	if err := m.machine.Stopped(); err != nil {
 		r.CannotApply(m.clock.Now(), err)
 	}

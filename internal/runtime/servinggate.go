@@ -3,16 +3,27 @@ package runtime
 import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // reserveText is why a reserve answers nothing.
 const reserveText = "this member is a reserve and holds nothing until it is needed: ask another member"
 
+// quarantineOn returns what puts one on a member's disk, or nil if it has none.
+func quarantineOn(m *Member) func(storage.Quarantine) error {
+	if m.cfg.Dir == "" {
+		return nil
+	}
+	return func(q storage.Quarantine) error { return wal.WriteQuarantine(m.cfg.logDisk, m.cfg.Dir, q) }
+}
+
 // gateServing lets nobody read while there is nothing that may be read, because the
 // state is in quarantine, this member is a reserve, or the log is at a format level that
 // it does not know, and lets them again when
 // that is over. It is called before what comes of it begins: the state is not
-// replaced before all readers can know. Only the loop calls it.
+// replaced before all readers can know. Only the loop calls it,
+// and the start before that runs.
 func (m *Member) gateServing(s *replica.Status) {
 	why := s.Quarantine
 	switch {

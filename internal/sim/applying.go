@@ -32,7 +32,8 @@ type applying struct {
 // stop ends a run.
 func (x *applying) stop() {
 	x.comesRight("it is gone")
-	x.machine, x.applies, x.busy, x.misapplies, x.shut, x.suspendServing = nil, nil, false, false, false, 0
+	x.machine, x.applies, x.busy, x.misapplies, x.suspendServing = nil, nil, false, false, 0
+	x.shut = x.shut && x.disk.quarantine
 }
 
 // startApply gives the next batch to the state machine, unless it is at work.

@@ -121,7 +121,7 @@ func (s *supervisor) wipe(m *member) error {
 	}
 	m.log = shadows{name: m.name}
 	m.role, m.starts, m.leader = m.beginsAs(), 0, 0
-	m.power, m.full, m.ailing = false, false, ailing{witnessed: &m.witnessed}
+	m.power, m.full, m.shut, m.ailing = false, false, false, ailing{witnessed: &m.witnessed}
 	for _, other := range s.members {
 		if m.number < len(other.seen) {
 			other.seen[m.number] = false

@@ -13,6 +13,7 @@ import (
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/engine/standin"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // openStore opens the store of production, on what stands for Badger on the simulated
@@ -41,6 +42,10 @@ func (m *member) startFrom() (storage.Opened, replica.OpenedState, error) {
 		}
 		m.log.synced(0)
 	}
+	if restored.Quarantine, err = wal.ReadQuarantine(m.disk.fs, directory); err != nil {
+		return rec, restored, err
+	}
+	m.disk.quarantine = restored.Quarantine.At != 0
 	m.applied = restored.Applied
 	if restored.Applied > 0 {
 		m.s.counts.add(countFromCheckpoint, 1)
@@ -72,6 +77,11 @@ func (h *hands) noted(n *driver.Note) {
 	case driver.Installed:
 		if n.Err == nil {
 			h.tell(colorQuiet, "has installed %d", n.Index)
+		}
+	case driver.Noting:
+		h.greeter.mustKeep("its quarantine", n.Err)
+		if n.Err == nil {
+			h.disk.quarantine = n.Index != 0
 		}
 	case driver.Pinning:
 		h.s.counts.add(countPins, uint64(n.Count))

@@ -125,6 +125,7 @@ const (
 	countRecounted
 	countQuarantined
 	countHealed
+	countQuarantineResumed
 	countDivergedUnseen
 	countTakenOver
 	countBeyond
@@ -174,7 +175,8 @@ var tallyNames = [tallies]string{
 	countTooStale: "reads refused as too stale", countNotServed: "reads refused in quarantine",
 	countStatesFlipped: "states with a flipped bit", countMisapplied: "entries applied wrongly", countLeadersDiverged: "leaders with a wrong state",
 	countPassivesDiverged: "passives with a wrong state", countRecounted: "digests counted anew that differ", countQuarantined: "states given up", countHealed: "states healed",
-	countDivergedUnseen: "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
+	countQuarantineResumed: "quarantines gone on with after a start",
+	countDivergedUnseen:    "wrong states that were overwritten or lost", countTakenOver: "wrong states taken over from others", countBeyond: "seeds ended by wrong states that spread",
 	countManyChunks: "installations of several chunks", countPins: "checkpoints pinned for others", countFarBehind: "members far behind",
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",

@@ -28,6 +28,8 @@ type disk struct {
 	options wal.Options
 	random  *rand.Rand
 	excused uint64 // how many failed calls were no trouble of the run that there is
+	// quarantine says that the member has noted one, which outlives its process.
+	quarantine bool
 }
 
 // init makes the member's directory. The founder's log begins with the first

@@ -236,7 +236,7 @@ func (x *applying) quarantine() {
 	case now && !x.shut:
 		x.shut, x.until = true, x.applied
 		x.s.counts.add(countQuarantined, 1)
-		if !x.strayed { // it may have come right since, and be wrong at the checkpoint entry in question
+		if !x.strayed && !x.disk.quarantine { // it may have come right since, and be wrong at the checkpoint entry in question
 			x.s.fail(violated(RuleQuarantine, "%s gives its state up, which was never wrong", x.name))
 		}
 		if x.divergedState != nil {
@@ -246,6 +246,17 @@ func (x *applying) quarantine() {
 		x.shut, x.strayed, x.suspendServing = false, x.divergedState != nil, 0
 		x.s.counts.add(countHealed, 1)
 		x.s.fail(healed(x.name, x.divergedState != nil, x.applied, x.until))
+	}
+}
+
+// resumes checks that a run goes on with the quarantine that is noted on its disk.
+func resumes(m *member) {
+	if !m.shut || m.s.forked {
+		return
+	}
+	m.s.counts.add(countQuarantineResumed, 1)
+	if m.quarantine(); m.divergedState != nil {
+		m.divergedState.found = true
 	}
 }
 

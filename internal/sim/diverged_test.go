@@ -97,6 +97,46 @@ func TestAReadInQuarantineIsFound(t *testing.T) {
 	wantRule(t, s.violation, RuleQuarantine)
 }
 
+// Counterexample: a member gives its state up, and dies before its bad checkpoints are gone. Its next
+// run begins from one of them, and knows nothing: it serves it, and gives it to others.
+func TestAQuarantineOutlivesItsProcess(t *testing.T) {
+	for _, power := range []bool{false, true} {
+		for _, late := range []bool{false, true} { // a good checkpoint has taken the bad one's place
+			s := calmCluster(t, 3, Options{Profile: profileStates})
+			m := s.members[4]
+			began := false
+			s.until(s.schedule.now.Add(time.Minute), func() bool {
+				if m.up() && m.divergedState == nil && !m.shut {
+					m.misapplies = true
+				}
+				began = m.shut && m.disk.quarantine && m.quarantined() && (!late || m.applied < m.until)
+				return began
+			})
+			if !began {
+				t.Fatalf("power cut: %t, late: %t: no quarantine has begun", power, late)
+			}
+			m.misapplies = false
+			wasAt := m.until
+			s.crash(m, power, "for the test")
+			s.until(s.schedule.now.Add(20*time.Second), m.up)
+			if !m.quarantined() {
+				t.Errorf("power cut: %t, late: %t: it has forgotten", power, late)
+			}
+			if r, ok := m.serving.reads().NoForwarding(t.Context(), &protocol.Query{Consistency: protocol.Local}); !ok || r.Code != protocol.ErrNotServing.Code {
+				t.Errorf("power cut: %t, late: %t: a read is answered with %q", power, late, r.Code)
+			}
+			s.until(s.schedule.now.Add(20*time.Second), func() bool { return !m.quarantined() && !m.disk.quarantine })
+			if m.quarantined() || m.disk.quarantine || m.divergedState != nil || m.applied < wasAt || s.counts[countQuarantineResumed] != 1 {
+				t.Errorf("power cut: %t, late: %t: in quarantine: %t, on disk: %t, wrong: %t, at %d of %d, resumed %d times, want a state that is healed", power, late,
+					m.quarantined(), m.disk.quarantine, m.divergedState != nil, m.applied, wasAt, s.counts[countQuarantineResumed])
+			}
+			if err := s.violation; err != nil {
+				t.Errorf("power cut: %t, late: %t: %v", power, late, err)
+			}
+		}
+	}
+}
+
 func TestTheEndOfAQuarantineIsJudged(t *testing.T) {
 	wantRule(t, healed("m0", false, 20, 20), "")
 	wantRule(t, healed("m0", false, 19, 20), RuleQuarantine)

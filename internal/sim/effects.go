@@ -10,6 +10,8 @@ import (
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // hands are what one run of a member's process acts with: the schedule, and a disk and
@@ -33,6 +35,7 @@ func drive(m *member) {
 	m.driver = driver.New(driver.Config{
 		Context: context.Background(), Replica: m.replica, Machine: m.machine, Log: m.wal, Store: m.store,
 		Hands: m.hands, Answers: m.serving.answers, Watch: m.hands.watch,
+		Quarantine: func(q storage.Quarantine) error { return wal.WriteQuarantine(m.disk.fs, directory, q) },
 	})
 }
 

@@ -92,6 +92,7 @@ func (m *member) boot() error {
 		return violated(RuleDurable, "%s cannot start: %v", m.name, err)
 	}
 	drive(m)
+	resumes(m)
 	m.tell(colorPlain, "starts: t%d, log %d to %d, commit %d", rec.State.Term, rec.LogTerms.FirstIndex(), rec.LogTerms.LastIndex(), rec.State.Commit)
 	m.later(watermarkEvery, m.greeter.stand)
 	m.greeter.mustBeTold()

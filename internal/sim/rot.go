@@ -389,7 +389,7 @@ func (s *directories) rollBack(m *member, old *copied) {
 	m.emptied(m.disk.fs) // without room it would keep silent, and not be found
 	m.rolledBack = m.log.durable.clone()
 	m.log = old.log
-	m.power, m.log.half, m.hurt = false, 0, true
+	m.power, m.log.half, m.hurt, m.shut = false, 0, true, false
 	s.faultFreeFor++
 	s.stopFaults()
 	s.schedule.after(2*time.Second, func() { s.restart(m) })

@@ -5,7 +5,7 @@ package mutation
 func healing() []Mutation {
 	all := append(repaired(), repairSteps()...)
 	all = append(all, convicted()...)
-	return append(append(all, recovered()...), increments()...)
+	return append(append(append(all, recovered()...), restarted()...), increments()...)
 }
 
 // repaired are bugs in bringing a damaged log back, and in knowing one that has
@@ -212,8 +212,33 @@ func recovered() []Mutation {
 		{
 			Name: "bad-checkpoints-stay", Breaks: "checkpoints of a wrong state stay, and a restart begins with one",
 			File: "internal/replica/quarantine.go", Tests: replica,
-			Old: "if c.Index >= d.standing.quarantine.at && (!known || right != c.Digest) {",
-			New: "if c.Index > d.standing.quarantine.at && (!known || right != c.Digest) {",
+			Old: "c.Index >= q.at && c.Index != q.resumed && (!known",
+			New: "c.Index > q.at && c.Index != q.resumed && (!known",
+		},
+	}
+}
+
+// restarted are bugs in what a start makes of a state that had diverged.
+func restarted() []Mutation {
+	replica := []string{"./internal/replica"}
+	return []Mutation{
+		{
+			Name: "quarantine-not-noted", Breaks: "the quarantine is not noted on disk: a member that dies in it begins from a bad checkpoint, and serves it",
+			File: "internal/replica/quarantine_note.go", Tests: replica,
+			Old: "d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until}",
+			New: "if q.at == 0 {\n\t\td.out.Quarantine = &storage.Quarantine{}\n\t}",
+		},
+		{
+			Name: "quarantine-not-resumed", Breaks: "a start passes over the quarantine that is on disk",
+			File: "internal/replica/replica.go", Tests: replica,
+			Old: "\tr.audit.resume(now, &restored)\n",
+			New: "",
+		},
+		{
+			Name: "quarantine-resumed-convicted", Breaks: "a start keeps the very state that a majority has said to be wrong",
+			File: "internal/replica/quarantine_note.go", Tests: replica,
+			Old: "i >= 0 && restored.Applied != q.at {",
+			New: "i >= 0 {",
 		},
 	}
 }

@@ -1,0 +1,94 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
+)
+
+// notePause is between two attempts to put a quarantine, or its end, on disk.
+const notePause = 10 * time.Second
+
+// noteQuarantine puts the quarantine on disk, or takes it from there when it is over.
+//
+// [S] A crash ends no quarantine: what is left on disk may be a checkpoint of the bad state, and a
+// run that began from it would serve it, testify to it and give it to others. Nothing waits
+// for the note: that it serves nobody, gives its checkpoints up and fetches another one leaves
+// nothing on disk that makes a start without it worse. So a full disk hinders no quarantine.
+func (d *audit) noteQuarantine() {
+	q := &d.standing.quarantine
+	d.noteAt = 0
+	d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until}
+}
+
+// QuarantineKept answers Effects.Quarantine: what was wanted is on disk, durably, or why it is not.
+func QuarantineKept(r *Replica, now protocol.Instant, err error) {
+	q := &r.standing.quarantine
+	q.unnoted = ""
+	if err != nil {
+		r.audit.noteAt = now.Add(notePause)
+		if r.standing.quarantined() {
+			q.unnoted = "; that is not on disk, and a restart may serve the bad state: " + err.Error()
+		}
+	}
+	r.pump(now)
+}
+
+// endQuarantine forgets it, here and on disk.
+func (d *audit) endQuarantine() {
+	d.standing.quarantine = quarantine{falls: d.standing.quarantine.falls}
+	d.noteQuarantine()
+}
+
+// resume goes on with the quarantine in which the run before has ended.
+//
+// [S] It is not known what became of that: the checkpoint that this run has begun from may be
+// of the bad state, from before it was bad, or a good one of others that was installed. So
+// it is applied to, served and given no more than the bad state was, until a majority of
+// the actives has had its digest; then the log is applied from there. Or another one takes
+// its place. Where there is no state, none is wrong: any will do that a member without one
+// would take. It serves nobody before it has come to where it was.
+func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
+	noted, q := restored.Quarantine, &d.standing.quarantine
+	if noted.At == 0 {
+		return
+	}
+	q.at, q.until = noted.At, noted.Until
+	q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start", q.at)
+	if q.until == 0 {
+		q.until = d.log.commit
+		q.text = "the state of this member had diverged before its last start, and since when cannot be read any more"
+		d.noteQuarantine()
+	}
+	q.text += ": it serves nobody until a majority of the actives vouches for a checkpoint of its own or of others, and it has come to where it was"
+	d.own = nil
+	switch {
+	case restored.Applied > 0 || len(restored.Kept) > 0:
+		d.standing.set(discarded, true)
+		if i := slices.IndexFunc(restored.Kept, func(c storage.Manifest) bool { return c.Index == restored.Applied }); i >= 0 && restored.Applied != q.at {
+			q.resumed, q.later = restored.Applied, digestAt{restored.Applied, restored.Kept[i].Digest}
+		}
+	case q.until > 0:
+		d.standing.set(replaying, true)
+	default:
+		d.endQuarantine()
+		return
+	}
+	d.out.event(protocol.EventDiverged, q.text)
+	d.giveUpBad(restored.Kept)
+	d.appeal(now)
+}
+
+// givesWay says that another checkpoint takes the place of the one that this run has begun from.
+func (d *audit) givesWay(kept []storage.Manifest) {
+	if q := &d.standing.quarantine; q.resumed != 0 {
+		q.resumed = 0
+		d.giveUpBad(kept)
+	}
+}
+
+// says is why nobody is served; empty without a quarantine.
+func (q *quarantine) says() string { return q.text + q.unnoted }
