@@ -30,6 +30,7 @@ func (p checkpointCommands) command() *cli.Command {
 			{
 				Name: "inspect", Usage: "read all of them, and say whether they are sound; exit code 1 if one is not", ArgsUsage: "DIR",
 				Description: "The member must be stopped. Each chunk is compared with its sum and the state with its digest. " +
+					"Of a member in quarantine, those of a state that may be wrong are named, and the exit code is 1. " +
 					"Nothing in the directory is changed. A checkpoint that is not sound is told and not given up: the next start of the member does that, and goes on from the older one.\n\n" +
 					examples("starling checkpoint inspect /var/lib/starling", "starling checkpoint inspect -o json /var/lib/starling"),
 				Flags:  []cli.Flag{outputFlag()},
@@ -53,6 +54,8 @@ type found struct {
 	storage.Manifest
 	fault error
 	aside bool
+	// doubted says that the state may have been wrong when it was taken.
+	doubted bool
 }
 
 func (p checkpointCommands) inspect(c *cli.Context, args []string, asJSON bool) error {
@@ -60,10 +63,20 @@ func (p checkpointCommands) inspect(c *cli.Context, args []string, asJSON bool) 
 	if err != nil {
 		return err
 	}
+	noted, err := wal.ReadQuarantine(vfs.OS(), args[0])
+	if err != nil {
+		return err
+	}
+	for k := range list {
+		list[k].doubted = noted.At != 0 && list[k].Index >= noted.At
+	}
 	if asJSON {
 		err = p.printJSON(checkpointsJSON(list))
 	} else {
 		err = p.printCheckpoints(args[0], list)
+	}
+	if noted.At != 0 {
+		err = errors.Join(err, fmt.Errorf("the state of this member had diverged at %d, and it was stopped before it had another one: its next start serves nobody until a majority of the actives vouches for a checkpoint", noted.At))
 	}
 	for _, f := range list {
 		if f.fault != nil {
@@ -172,6 +185,8 @@ func (f *found) state() string {
 		return "of a later release"
 	case f.fault != nil:
 		return "damaged"
+	case f.doubted:
+		return "of a state in quarantine"
 	}
 	return "sound"
 }
@@ -183,7 +198,7 @@ func checkpointsJSON(list []found) []map[string]any {
 		line := map[string]any{
 			"index": f.Index, "term": f.Term, "log_sum": f.LogSum.String(), "configuration": f.Configuration.Index, "format_level": f.Configuration.Configuration.Level.Number(),
 			"keys": f.Items, "bytes": f.Bytes, "chunks": len(f.Chunks),
-			"digest": machine.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside,
+			"digest": machine.DigestFrom(f.Digest).String(), "sound": f.fault == nil && !f.aside, "aside": f.aside, "quarantine": f.doubted,
 		}
 		if f.fault != nil {
 			line["fault"] = f.fault.Error()

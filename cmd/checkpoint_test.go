@@ -17,6 +17,7 @@ import (
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/storagetest"
 	"github.com/starlinghq/starling/storage/vfs"
+	"github.com/starlinghq/starling/storage/wal"
 )
 
 // dirOf returns the directory of an agent.
@@ -77,6 +78,13 @@ func TestInspectsCheckpointsOfAStoppedMember(t *testing.T) {
 	out, stderr, code = run(context.Background(), "", "wal", "inspect", dirOf(a))
 	if text := fmt.Sprintf("checkpoint %d@", list[0].Index); code != 0 || !strings.Contains(out, text) {
 		t.Errorf("wal inspect: exit code %d, %s%s, want %q", code, out, stderr, text)
+	}
+	if err := wal.WriteQuarantine(vfs.OS(), dirOf(a), storage.Quarantine{At: protocol.Index(list[0].Index), Until: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code = run(context.Background(), "", "checkpoint", "inspect", dirOf(a))
+	if code != 1 || !strings.Contains(out, "of a state in quarantine") || !strings.Contains(stderr, "had diverged") {
+		t.Errorf("inspect in quarantine: exit code %d, %s, %s", code, out, stderr)
 	}
 	if _, stderr, code = run(context.Background(), "", "checkpoint", "inspect", t.TempDir()); code == 0 {
 		t.Errorf("of an empty directory: %s", stderr)

@@ -214,7 +214,11 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	defer store.Close()
 	r.machine = machine.New(machine.Config{Registry: r.o.Registry, Logger: r.o.Logger, Refuse: r.o.Refuse})
 	alone := func(context.Context) bool { return false }
-	rec, restored, err := snapshotter.Start(ctx, log, store, r.machine, snapshotter.Options{Elsewhere: alone})
+	noted, err := wal.ReadQuarantine(r.fsys, r.o.Dir)
+	if err != nil {
+		return err
+	}
+	rec, restored, err := snapshotter.Start(ctx, log, rightOnes{store, noted}, r.machine, snapshotter.Options{Elsewhere: alone})
 	if err != nil {
 		return err
 	}
@@ -227,7 +231,7 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 		return protocol.ErrNotFound.With("the log of " + r.o.Dir + " is empty: there is nothing to begin from")
 	case restored.Applied < rec.LogTerms.PrevIndex:
 		return protocol.ErrCorrupt.With(fmt.Sprintf(
-			"damaged data: the log of %s begins at %d and no checkpoint reaches it; choose another survivor", r.o.Dir, rec.LogTerms.FirstIndex()))
+			"damaged data: the log of %s begins at %d and no checkpoint reaches it%s; choose another survivor", r.o.Dir, rec.LogTerms.FirstIndex(), doubts(r.o.Dir, noted)))
 	}
 	if at, known := rec.Configurations.Latest(); known {
 		r.conf = at.Configuration

@@ -279,3 +279,42 @@ func TestRecoverBeginsAboveTheTermOfTheLastEntry(t *testing.T) {
 		t.Errorf("the new directory is in term %d, want 4", rec.State.Term)
 	}
 }
+
+// [S] Counterexample: the best survivor's state had diverged, and it was stopped before it had another one.
+// What is begun from its newest checkpoint is wrong at all members; its log is as good as any.
+func TestRecoverBeginsFromNoStateInQuarantine(t *testing.T) {
+	a := newMember(t, protocol.ClusterID{1}, "a1")
+	a.put(1, "key", "right")
+	at := a.append(1, protocol.EntryCheckpoint, protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{}))
+	bad := machine.New(machine.Config{Registry: registry(t)})
+	entries, err := a.log.Read(1, at, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad.Apply(append(entries[:2:2], protocol.Entry{Index: 3, Term: 1, Kind: protocol.EntryNoop}, entries[3]), nil) // the write has no effect
+	store, err := checkpoint.Open(vfs.OS(), filepath.Join(a.dir, checkpoint.Folder), badgerengine.New(badgerengine.Options{}), checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := protocol.DecodeConfiguration(entries[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = snapshotter.Take(context.Background(), store, bad.Snapshot(), storage.Manifest{Index: at, Term: 1, LogSum: entries[3].Sum, Configuration: protocol.ConfigurationAt{Index: 1, Configuration: conf}})
+	if err = errors.Join(err, store.Close(), a.log.Close(), wal.WriteQuarantine(vfs.OS(), a.dir, storage.Quarantine{At: at, Until: at})); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Survey(context.Background(), a.dir); err != nil || s.Checkpoint != 0 || s.Quarantine.At != at || s.Last != at {
+		t.Errorf("survey: %+v, %v, want a log to %d and no checkpoint", s, err, at)
+	}
+	if _, err := Recover(context.Background(), Options{Dir: a.dir, Registry: registry(t)}); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := state(t, a.dir)
+	if item, found := get(t, m, "key"); !found || !bytes.Contains(item.Value, []byte("right")) {
+		t.Errorf("the new cluster begins with %q, found: %t", item.Value, found)
+	}
+	if q, err := wal.ReadQuarantine(vfs.OS(), a.dir); err != nil || q.At != 0 {
+		t.Errorf("the new cluster begins in quarantine: %+v, %v", q, err)
+	}
+}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/starlinghq/starling/internal/witness"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/checkpoint"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
@@ -36,6 +38,9 @@ type Survivor struct {
 	Starts          uint64
 	DurableSequence protocol.Sequence
 	Seen            []witness.Watermark
+	// Quarantine is that of its state, which had diverged: its log counts, its checkpoints from there
+	// on do not. Zero: there is none.
+	Quarantine storage.Quarantine
 	// Refusal is why the member does not take part any more, or nil.
 	Refusal *wal.Refusal
 	// Fault says why nothing can be begun from this directory, or is nil.
@@ -78,7 +83,7 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	if err != nil {
 		return s, err
 	}
-	if len(kept) > 0 {
+	if kept = right(s.Quarantine, kept); len(kept) > 0 {
 		s.Checkpoint = kept[0].Index
 		if kept[0].Index > s.Last {
 			s.Term, s.Last = kept[0].Term, kept[0].Index
@@ -91,7 +96,7 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	case s.Last == 0:
 		s.Fault = protocol.ErrNotFound.With("the log is empty")
 	case report.First > 1 && s.Checkpoint+1 < report.First:
-		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it", report.First))
+		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it%s", report.First, doubts(dir, s.Quarantine)))
 	}
 	return s, nil
 }
@@ -105,5 +110,28 @@ func (s *Survivor) remember(fsys vfs.FS) (err error) {
 	if s.Refusal, err = wal.ReadRefusal(fsys, s.Dir); err != nil {
 		return protocol.ErrDirectory.Because(err)
 	}
-	return nil
+	s.Quarantine, err = wal.ReadQuarantine(fsys, s.Dir)
+	return err
+}
+
+// right returns the checkpoints that were made before a state had diverged.
+func right(q storage.Quarantine, kept []storage.Manifest) []storage.Manifest {
+	return slices.DeleteFunc(slices.Clone(kept), func(d storage.Manifest) bool { return q.At != 0 && d.Index >= q.At })
+}
+
+// rightOnes is a store without the checkpoints of a state that had diverged. [S] What is begun from
+// one of them is wrong at all members.
+type rightOnes struct {
+	storage.CheckpointStore
+	quarantine storage.Quarantine
+}
+
+func (r rightOnes) Kept() []storage.Manifest { return right(r.quarantine, r.CheckpointStore.Kept()) }
+
+// doubts says why checkpoints of a directory do not count; empty: all do.
+func doubts(dir string, q storage.Quarantine) string {
+	if q.At == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (its state had diverged: checkpoints from %d on do not count, as %s says)", q.At, filepath.Join(dir, wal.QuarantineFile))
 }
