@@ -175,12 +175,12 @@ func (m *Member) onVote(from protocol.MemberID, v *protocol.Vote) {
 		m.refuseVote(from, v, "its term is over")
 		return
 	}
-	if !v.Transfer && m.hearsLeader() {
-		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader is heard")
-		return
-	}
-	if !v.Transfer && m.isInLeasePromise() {
-		m.emit(protocol.EventVoteRefused, from, v.LastIndex, "a leader may hold a lease")
+	if why := mayBeLed(m); why != "" && !v.Transfer {
+		if v.Pre { // its sender is to know that this member is heard
+			m.refuseVote(from, v, why)
+		} else {
+			m.emit(protocol.EventVoteRefused, from, v.LastIndex, why)
+		}
 		return
 	}
 	if v.Pre {
@@ -202,6 +202,17 @@ func (m *Member) onVote(from protocol.MemberID, v *protocol.Vote) {
 		m.emit(protocol.EventVoted, from, v.LastIndex, "")
 		m.promise(from, &protocol.VoteAnswer{Term: m.hard.Term, Granted: true}, 0)
 	}
+}
+
+// mayBeLed says why no election is heeded; empty: one is.
+func mayBeLed(m *Member) string {
+	switch {
+	case m.hearsLeader():
+		return "a leader is heard"
+	case m.isInLeasePromise():
+		return "a leader may hold a lease"
+	}
+	return ""
 }
 
 // onPreVote answers whether the vote would be given. It changes nothing, so
@@ -237,7 +248,8 @@ func (m *Member) onVoteAnswer(from protocol.MemberID, a *protocol.VoteAnswer) {
 		}
 		return
 	}
-	if m.heedTerm(from, a.Term) {
+	// Who refuses a pre-vote enters no term for it, and may be in an older one.
+	if old := m.heedTerm(from, a.Term); old && !a.Pre {
 		return
 	}
 	if a.Pre && m.state == StatePreCandidate || !a.Pre && m.state == StateCandidate {

@@ -319,3 +319,23 @@ func TestHubWithAnOlderLogWaitsQuietly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who hears a leader, or is in an older term, refuses pre-votes: it is heard. Of a, b and c
+// the link between a and c alone is cut.
+func TestVotersThatRefusePreVotesAreHeard(t *testing.T) {
+	for _, term := range []protocol.Term{0, 9} {
+		c := newCluster("a", "b", "c")
+		a := c.node("a")
+		a.durable.state.Term = term
+		c.start(a, false)
+		for _, link := range []string{"ac", "ca"} {
+			c.cut[[2]protocol.MemberID{idOf(link[:1]), idOf(link[1:])}] = true
+		}
+		c.campaign("c")
+		c.pass(5 * time.Second)
+		equal(t, "leader", c.leader().name, "c")
+		if got := a.m.Status(); got.State != StatePreCandidate || !slices.Equal(got.Silent, []protocol.MemberID{idOf("c")}) {
+			t.Errorf("term %d: %s, silent are %v, want a pre-candidate that b answers", term, got.State, got.Silent)
+		}
+	}
+}
