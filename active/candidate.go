@@ -13,8 +13,8 @@ const (
 	ballotOpen ballot = iota
 	ballotGranted
 	ballotRefused
-	// ballotSilent is an open one of a voter that has not answered the pre-vote before
-	// either, for a whole election timeout.
+	// ballotSilent is an open one of a voter that has left the pre-vote before unanswered,
+	// for a whole election timeout.
 	ballotSilent
 )
 

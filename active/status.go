@@ -25,8 +25,9 @@ type Status struct {
 	// Transferees are the voters that could take over, the best first, as Transfer would
 	// choose; nil on everybody but a leader.
 	Transferees []protocol.MemberID
-	// Silent are the voters that have left two pre-votes of this member unanswered, the
-	// first for a whole election timeout; nil on everybody but a pre-candidate.
+	// Silent are the voters that have left a pre-vote of this member unanswered for a whole
+	// election timeout, and have not answered the one that followed it, which may have been
+	// sent just now; nil on everybody but a pre-candidate.
 	Silent []protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
 	// by id; nil on everybody else.
