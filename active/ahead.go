@@ -123,10 +123,12 @@ func yields(m *Member) bool {
 // entries that are under way, so that only an acknowledgement of the whole log proves
 // that it is there.
 func leadsOn(m *Member) bool {
-	if !m.disk.waits || m.hard.Commit <= m.disk.stable {
-		return m.disk.waits
+	if !m.disk.waits {
+		return false
 	}
-	return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {
-		return p.suffrage == protocol.SuffrageVoter && p.match == m.logTerms.LastIndex() && unable(m, &p) == ""
-	})
+	if m.hard.Commit <= m.disk.stable {
+		return true
+	}
+	p := successor(m)
+	return p == nil || p.match < m.logTerms.LastIndex()
 }

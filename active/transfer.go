@@ -165,15 +165,20 @@ func (m *Member) resign() {
 	m.stepDown("the committed configuration has no vote for it")
 }
 
+// successor returns the voter that a leader names when it steps down, nil without one. One
+// whose disk waits is succeeded by who has all of its log, if anybody has (see leadsOn).
+func successor(m *Member) *progress {
+	if m.disk.waits {
+		return m.bestTransferee(m.logTerms.LastIndex())
+	}
+	return m.bestTransferee(m.hard.Commit)
+}
+
 // nameTransferee tells the best voter to campaign, because this leader is
 // about to step down: the others need not wait for a timeout. The word is given
 // once; if it is lost, the timeout comes.
 func (m *Member) nameTransferee() {
-	holds := m.hard.Commit
-	if m.disk.waits { // see leadsOn
-		holds = m.logTerms.LastIndex()
-	}
-	if p := m.bestTransferee(holds); p != nil {
+	if p := successor(m); p != nil {
 		m.emit(protocol.EventTransfer, p.id, p.match, "by a leader that steps down")
 		m.send(p.id, &protocol.TimeoutNow{Term: m.hard.Term})
 	}

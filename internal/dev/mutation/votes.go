@@ -43,26 +43,26 @@ func votes() []Mutation {
 		{
 			Name: "leads-on-without-room", Breaks: "a leader whose disk has no room keeps the lead from a majority that stores what it cannot",
 			File: "active/ahead.go", Tests: core,
-			Old: "return !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
-			New: "return true || !slices.ContainsFunc(m.lead.progress, func(p progress) bool {",
+			Old: "return p == nil || p.match",
+			New: "return true || p.match",
 		},
 		{
 			Name: "gives-way-to-who-lacks", Breaks: "a leader whose disk has no room steps down for a voter that is not elected, and elections follow one another",
 			File: "active/ahead.go", Tests: core,
-			Old: "p.match == m.logTerms.LastIndex() && unable",
-			New: "p.match > m.disk.stable && unable",
+			Old: "p.match < m.logTerms.LastIndex()",
+			New: "p.match <= m.disk.stable",
 		},
 		{
 			Name: "gives-way-for-nothing", Breaks: "a leader whose disk has no room steps down though nobody could commit more, and its reads with it",
 			File: "active/ahead.go", Tests: core,
-			Old: "if !m.disk.waits || m.hard.Commit <= m.disk.stable {",
-			New: "if !m.disk.waits {",
+			Old: "if m.hard.Commit <= m.disk.stable {",
+			New: "if false {",
 		},
 		{
 			Name: "names-who-lacks", Breaks: "a leader whose disk has no room names a voter with room that lacks entries, and that is not elected",
 			File: "active/transfer.go", Tests: core,
-			Old: "if m.disk.waits { // see leadsOn",
-			New: "if false { // see leadsOn",
+			Old: "return m.bestTransferee(m.logTerms.LastIndex())",
+			New: "return m.bestTransferee(m.hard.Commit)",
 		},
 	}
 }
