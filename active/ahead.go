@@ -132,3 +132,12 @@ func leadsOn(m *Member) bool {
 	p := successor(m)
 	return p == nil || p.match < m.logTerms.LastIndex()
 }
+
+// passOn lets a leader whose disk waits take no more proposals, where a majority stores what
+// that cannot and a voter says that it has room: with entries always under way no voter would
+// ever have stored all.
+func passOn(m *Member) {
+	if p := m.bestTransferee(0); p != nil && p.room && m.hard.Commit > m.disk.stable {
+		_ = m.Transfer(m.now, p.id) // it can be refused only while there is one
+	}
+}

@@ -221,6 +221,7 @@ func (m *Member) diskStalled() {
 	switch m.state {
 	case StateLeader:
 		if leadsOn(m) {
+			passOn(m)
 			return
 		}
 		m.nameTransferee()

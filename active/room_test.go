@@ -141,6 +141,59 @@ func TestTransfereeOfALeaderWithoutRoomHasStoredAll(t *testing.T) {
 	equal(t, "told, when the other one has stored all of it", named(), "c")
 }
 
+// A leader that steps down while it hands over sends nobody else into the same election.
+func TestTransfereeHasNoRivalWhenTheLeaderStepsDown(t *testing.T) {
+	h := newHub(t, 1, 4, 1, 1, 1, 1)
+	h.lead()
+	for _, name := range []string{"b", "c"} {
+		h.says(name, &protocol.AppendAnswer{Term: 2, Index: h.n.m.logTerms.LastIndex()})
+	}
+	if err := h.n.m.Transfer(h.now, idOf("c")); err != nil {
+		t.Fatal(err)
+	}
+	h.n.m.SetUnfit(h.now, "it cannot go on")
+	h.settle(h.n)
+	told := 0
+	for _, e := range h.wire {
+		if _, ok := e.Message.(*protocol.TimeoutNow); ok {
+			equal(t, "told to campaign", nameOf(e.To), "c")
+			told++
+		}
+	}
+	if told == 0 || h.n.m.state == StateLeader {
+		t.Errorf("%d are told to campaign, it is a %s", told, h.n.m.state)
+	}
+}
+
+// With entries always under way no voter has ever stored all of the log. So a leader whose
+// disk waits takes no more of them for a while, if a voter says that it has room.
+func TestLeaderWithoutRoomGivesWayUnderLoad(t *testing.T) {
+	for _, room := range []bool{true, false} {
+		c := newCluster("a", "b", "c")
+		c.campaign("a")
+		c.stabilize()
+		c.fill("a")
+		a := c.node("a").m
+		for end := c.now.Add(10 * time.Second); c.now < end && c.led() == "a"; {
+			for i := range a.lead.progress {
+				a.lead.progress[i].room = room
+			}
+			_, _ = c.propose("a", "x") // refused while the lead is passed on
+			for len(c.wire) > 6 {      // an append and its answer are under way to each follower
+				c.deliver(0)
+			}
+			c.tick(10 * time.Millisecond)
+		}
+		if got := c.led() == "a"; got == room {
+			t.Errorf("others have room: %t, the leader without leads on: %t; its disk has stored %d of %d, %d are committed", room, got, a.disk.stable, a.logTerms.LastIndex(), a.hard.Commit)
+		}
+		c.stabilize()
+		if room && (c.highest() != 2 || c.led() == "a") {
+			t.Errorf("%s leads in term %d, want another one in term 2", c.led(), c.highest())
+		}
+	}
+}
+
 // Full disks have different rests of room, and different parts of what a leader has sent. When
 // it is gone another one is elected, and the lead goes on at most once for each member that
 // a majority can do without: so often can a majority have stored what a leader could not.

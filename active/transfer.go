@@ -166,8 +166,14 @@ func (m *Member) resign() {
 }
 
 // successor returns the voter that a leader names when it steps down, nil without one. One
-// whose disk waits is succeeded by who has all of its log, if anybody has (see leadsOn).
+// whose disk waits is succeeded by who has all of its log, if anybody has (see leadsOn). Who
+// has been told to campaign already has no rival.
 func successor(m *Member) *progress {
+	if t := m.lead.transfer; t != nil && t.sent {
+		if p := m.lead.find(t.to); p != nil && unable(m, p) == "" {
+			return p
+		}
+	}
 	if m.disk.waits {
 		return m.bestTransferee(m.logTerms.LastIndex())
 	}
