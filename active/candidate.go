@@ -93,8 +93,10 @@ func ballotsAfter(m *Member) []ballot {
 	return ballots
 }
 
-// silentVoters returns those who leave pre-votes unanswered.
-func silentVoters(m *Member) (silent []protocol.MemberID) {
+// Silent returns the voters that have left a pre-vote of this member unanswered for a whole
+// election timeout, and have not answered the one that followed it, which may have been
+// sent just now: none on everybody but a pre-candidate.
+func (m *Member) Silent() (silent []protocol.MemberID) {
 	for i, b := range m.ballots {
 		if b == ballotSilent {
 			silent = append(silent, m.quorum.voters[i])

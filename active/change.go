@@ -24,7 +24,7 @@ import (
 // by more than one or with something else.
 func (m *Member) ProposeConfiguration(now protocol.Instant, version protocol.Index, next protocol.Configuration) (protocol.Index, error) {
 	m.advance(now)
-	if err := m.mayPropose(); err != nil {
+	if err := mayPropose(m); err != nil {
 		return 0, err
 	}
 	if version != m.current.Index {

@@ -90,7 +90,7 @@ func (m *Member) tickLeader() {
 // lost with this leader.
 func (m *Member) Propose(now protocol.Instant, proposals []Proposal) (protocol.Index, error) {
 	m.advance(now)
-	if err := m.mayPropose(); err != nil {
+	if err := mayPropose(m); err != nil {
 		return 0, err
 	}
 	entries := make([]protocol.Entry, len(proposals))

@@ -334,8 +334,8 @@ func TestVotersThatRefusePreVotesAreHeard(t *testing.T) {
 		c.campaign("c")
 		c.pass(5 * time.Second)
 		equal(t, "leader", c.leader().name, "c")
-		if got := a.m.Status(); got.State != StatePreCandidate || !slices.Equal(got.Silent, []protocol.MemberID{idOf("c")}) {
-			t.Errorf("term %d: %s, silent are %v, want a pre-candidate that b answers", term, got.State, got.Silent)
+		if got := a.m.Silent(); a.m.state != StatePreCandidate || !slices.Equal(got, []protocol.MemberID{idOf("c")}) {
+			t.Errorf("term %d: %s, silent are %v, want a pre-candidate that b answers", term, a.m.state, got)
 		}
 	}
 }

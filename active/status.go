@@ -25,10 +25,6 @@ type Status struct {
 	// Transferees are the voters that could take over, the best first, as Transfer would
 	// choose; nil on everybody but a leader.
 	Transferees []protocol.MemberID
-	// Silent are the voters that have left a pre-vote of this member unanswered for a whole
-	// election timeout, and have not answered the one that followed it, which may have been
-	// sent just now; nil on everybody but a pre-candidate.
-	Silent []protocol.MemberID
 	// Progress has a line for each other member that a leader feeds, sorted
 	// by id; nil on everybody else.
 	Progress []Progress
@@ -60,13 +56,13 @@ type Progress struct {
 	Told, Room bool
 }
 
-// Status returns the member's view of itself. It allocates for Silent, Transferees and Progress; State,
+// Status returns the member's view of itself. It allocates for Transferees and Progress; State,
 // Term and Leader do not.
 func (m *Member) Status() Status {
 	s := Status{
 		State: m.State(), Term: m.hard.Term, Leader: m.leader,
 		Commit: m.hard.Commit, Last: m.logTerms.LastIndex(), Durable: m.disk.stable,
-		Stalled: m.disk.stalled(m.now), Installing: m.installing, Silent: silentVoters(m),
+		Stalled: m.disk.stalled(m.now), Installing: m.installing,
 	}
 	if m.state != StateLeader {
 		return s

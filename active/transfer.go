@@ -199,7 +199,7 @@ func (m *Member) tickTransfer() {
 }
 
 // mayPropose returns why the leader takes no proposal.
-func (m *Member) mayPropose() error {
+func mayPropose(m *Member) error {
 	if m.state != StateLeader {
 		return protocol.ErrNotLeader
 	}

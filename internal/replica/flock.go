@@ -46,7 +46,7 @@ func (f *flock) hears(id protocol.MemberID) bool { return id == f.self || f.find
 // voices returns what tells whether a voter is heard: the membership has it alive, and it
 // answers the pre-votes of this member.
 func (f *flock) voices() func(protocol.MemberID) bool {
-	silent := f.log.role.silent()
+	silent := f.log.role.Silent()
 	return func(id protocol.MemberID) bool { return f.hears(id) && !slices.Contains(silent, id) }
 }
 
@@ -101,7 +101,7 @@ func (f *flock) quorumText() string {
 	if len(heard) > 0 {
 		of += ", " + are(heard, "is", "are")
 	}
-	if f.hearsQuorum() {
+	if f.areQuorum(hears) {
 		return "a majority of the voters cannot be reached, or an election is under way; " + of
 	}
 	return "a majority of the voters cannot be reached: " + of
@@ -115,11 +115,13 @@ func are(names []string, one, several string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1] + " " + several
 }
 
-// hearsQuorum reports whether a majority of the voters, of both halves, is heard; so it
-// is where the voters are not known.
-func (f *flock) hearsQuorum() bool {
+// hearsQuorum reports whether a majority of the voters, of both halves, is heard.
+func (f *flock) hearsQuorum() bool { return f.areQuorum(f.voices()) }
+
+// areQuorum reports whether those that are heard are a majority of the voters, of both
+// halves; so they are where the voters are not known.
+func (f *flock) areQuorum(hears func(protocol.MemberID) bool) bool {
 	latest, known := f.log.configurations().Latest()
-	hears := f.voices()
 	majority := func(voters []protocol.MemberID) bool { return protocol.Majority(voters, hears) }
 	conf := latest.Configuration
 	return !known || majority(conf.Voters()) && (!conf.Joint() || majority(conf.OutgoingVoters()))

@@ -34,9 +34,9 @@ type role interface {
 	// knows returns who leads, and in which term, by the core's own knowledge. Without
 	// that, ok is false, the member goes by what it hears.
 	knows() (leader protocol.MemberID, term protocol.Term, ok bool)
-	// silent returns the voters that leave pre-votes unanswered, whatever the membership
+	// Silent returns the voters that leave pre-votes unanswered, whatever the membership
 	// says of them: a process that stands still is alive there for several seconds.
-	silent() []protocol.MemberID
+	Silent() []protocol.MemberID
 	// step takes a message for the core. changes says that the log may be changed.
 	step(now protocol.Instant, from protocol.MemberID, m protocol.Message, changes bool)
 	// readIndex asks for a read index by the core, or returns false: then this member
@@ -99,8 +99,6 @@ func (a activeRole) leading() *active.Member {
 func (a activeRole) knows() (protocol.MemberID, protocol.Term, bool) {
 	return a.Leader(), a.Term(), true
 }
-
-func (a activeRole) silent() []protocol.MemberID { return a.Status().Silent }
 
 // step implements role: a core whose log must not change knows it by SetInstalling.
 func (a activeRole) step(now protocol.Instant, from protocol.MemberID, m protocol.Message, _ bool) {
@@ -166,7 +164,7 @@ type nonActive struct{}
 
 func (nonActive) leading() *active.Member                                   { return nil }
 func (nonActive) knows() (id protocol.MemberID, t protocol.Term, ok bool)   { return id, t, false }
-func (nonActive) silent() []protocol.MemberID                               { return nil }
+func (nonActive) Silent() []protocol.MemberID                               { return nil }
 func (nonActive) readIndex(protocol.Instant, protocol.ReadIndex) bool       { return false }
 func (nonActive) holds(protocol.Instant, protocol.Begin)                    {}
 func (nonActive) heeds(protocol.Instant) ([]protocol.MemberID, bool, bool)  { return nil, false, false }
