@@ -83,8 +83,8 @@ func (p *pace) leave(now protocol.Instant, wait time.Duration) time.Duration {
 }
 
 // takes is what a write of this member takes, as far as is known: one that is under way takes as
-// long as it has already at least, unless it waits for room, or has. So a vote may that was
-// written ahead: that it has no answer says nothing of the disk.
+// long as it has already, at least. Not so one that waits for room, or has waited, nor a vote that
+// was written ahead of it, and may wait as well: they say nothing of how slow the disk is.
 func (d *disk) takes(now protocol.Instant) time.Duration {
 	if f := d.flight; f != nil && !f.waited {
 		return max(d.pace.done(), now.Sub(f.since))

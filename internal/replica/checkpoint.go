@@ -249,9 +249,9 @@ func (c *checkpoints) propose(now protocol.Instant, bereft, fetching bool) {
 	if c.since < max(c.cfg.CheckpointBytes, c.state/2) && (c.cfg.CheckpointEvery < 0 || now < c.at.Add(c.cfg.CheckpointEvery)) {
 		return
 	}
-	mark := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
+	entry := protocol.EncodeCheckpointEntry(protocol.CheckpointEntry{Previous: c.entryAt, Digest: c.digest})
 	// Refused only by an overloaded or a deposed leader: later, or others.
-	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: mark}}); err == nil {
+	if i, err := c.log.lead().Propose(now, []active.Proposal{{Kind: protocol.EntryCheckpoint, Data: entry}}); err == nil {
 		c.proposed = i
 	}
 }

@@ -115,8 +115,8 @@ func (h *hearing) notLeading() error {
 	return protocol.ErrNotLeader.With("this member does not lead, " + h.flock.labelOf(leader) + " does")
 }
 
-// notLeadingForOperator is notLeading for operators, who ask for seats: that a quorum is missing, as
-// far as the membership says, is no matter of waiting for an election.
+// notLeadingForOperator is notLeading for operators, who ask for seats: where a majority of the voters
+// is not heard, there is no election to wait for.
 func (h *hearing) notLeadingForOperator() error {
 	err := h.notLeading()
 	if code, _ := protocol.CodeOf(err); code != protocol.ErrNoLeader.Code || h.log.role.waits() || h.flock.hearsQuorum() {

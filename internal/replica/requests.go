@@ -173,7 +173,7 @@ func (p *proposed) outcome(batch []protocol.Entry, results []protocol.Result) pr
 		return protocol.Failed(protocol.ErrNotLeader)
 	}
 	result := results[at]
-	if result.Index == 0 { // else the state machine says where: a copy of a one-shot was executed before
+	if result.Index == 0 { // a copy has that of its command, from the state machine
 		result.Index = p.index
 	}
 	return result
