@@ -30,3 +30,23 @@ func TestMissingQuorumIsToldAfterTwoElections(t *testing.T) {
 		}
 	}
 }
+
+// A passive goes on for a while to say who led last. That is less than what a voter has said,
+// and begins no new time, whatever is asked.
+func TestHintOfAPassiveDoesNotPutOffThatAQuorumIsMissing(t *testing.T) {
+	var l QuorumLack
+	var change Change
+	var question Question
+	var ended bool
+	for i, refusal := range []error{protocol.ErrNoLeader, protocol.ErrNotLeader, protocol.ErrNoLeader, protocol.ErrNotLeader, protocol.ErrNoQuorum} {
+		response := &protocol.Response{Result: protocol.Failed(refusal)}
+		_, err := change.Took(response, nil, nil)
+		if _, same := question.Took(response, nil, Until{}); CodeIn(same) != CodeIn(err) {
+			t.Errorf("attempt %d: %v of a question, %v of a change", i, same, err)
+		}
+		ended = l.Lasts(err, time.Unix(1, 0).Add(time.Duration(i)*quorumPatience/4))
+	}
+	if !ended {
+		t.Error("goes on although no voter has known a leader all the time")
+	}
+}
