@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/repair"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -348,8 +349,11 @@ func (s *directories) remembered(m *member, old *copied, runs int) bool {
 		if !other.up() || other.paused || other.rolledBack != nil {
 			return false
 		}
+		// What it has in memory alone, as on a full disk, it knows no more when it has restarted.
+		var kept driver.Watermarks
+		_ = kept.Recall(other.disk.fs, directory)
+		seen := kept.Seen(m.id)
 		// Opening the copy counts a start and writes a few records, each time.
-		seen := other.greeter.watermarks.Seen(m.id)
 		if old.starts+uint64(runs) > seen.Starts && old.sequence+16*protocol.Sequence(runs) >= seen.Sequence {
 			return false
 		}
