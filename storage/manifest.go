@@ -31,6 +31,8 @@ type Quarantine struct {
 	At protocol.Index
 	// Until is what has to be applied again; 0: not known.
 	Until protocol.Index
+	// Digest is that of the state that the majority had there.
+	Digest [16]byte
 }
 
 // Validate reports the first violated invariant, as an ErrInvalid or, over a

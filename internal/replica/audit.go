@@ -118,6 +118,10 @@ func keepDigest(list []digestAt, x digestAt) []digestAt {
 // about it already.
 func (d *audit) note(now protocol.Instant, i protocol.Index, digest [16]byte) {
 	d.own = keepDigest(d.own, digestAt{i, digest})
+	if right, known := findDigest(d.right, i); known && right != digest && d.standing.in[replaying] {
+		d.enterQuarantine(now, i, digest, right) // as it did before
+		return
+	}
 	if k := slices.IndexFunc(d.polls, func(x poll) bool { return x.index == i }); k >= 0 {
 		d.compareReports(now, &d.polls[k])
 		d.conclude(now, i)

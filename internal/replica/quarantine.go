@@ -27,6 +27,7 @@ import (
 // with it: see resume.
 type quarantine struct {
 	at    protocol.Index // where the majority disagreed
+	right [16]byte       // what it has there
 	until protocol.Index // what has to be applied again
 	// resumed is the checkpoint that this run has begun from in quarantine; 0: none, or
 	// another one takes its place. It may be a good one, and is kept until that is known.
@@ -59,7 +60,7 @@ func (d *audit) enterQuarantine(now protocol.Instant, i protocol.Index, mine, th
 	q := &d.standing.quarantine
 	d.standing.set(discarded, true)
 	d.standing.set(replaying, false)
-	q.at = i
+	q.at, q.right = i, theirs
 	q.until = max(q.until, d.log.applied, d.log.handed)
 	q.text = fmt.Sprintf("the state of this member at %d has digest %x, a majority of the actives has %x: it serves nobody and is fetched anew from the others", i, mine, theirs)
 	d.out.event(protocol.EventDiverged, q.text)
@@ -102,6 +103,7 @@ func (d *audit) appeal(now protocol.Instant) {
 	}
 	x.reports = nil // of before: some may have been healed since
 	d.ask(now, i)
+	d.conclude(now, i) // a sole voter is a majority
 }
 
 // acquit ends a quarantine whose cause is overwritten.

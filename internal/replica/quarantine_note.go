@@ -9,6 +9,10 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
+// sinceUnknown is where a state has diverged of which that cannot be read any more: no
+// checkpoint entry is the first entry of a log.
+const sinceUnknown protocol.Index = 1
+
 // notePause is between two attempts to put a quarantine, or its end, on disk.
 const notePause = 10 * time.Second
 
@@ -21,7 +25,7 @@ const notePause = 10 * time.Second
 func (d *audit) noteQuarantine() {
 	q := &d.standing.quarantine
 	d.noteAt = 0
-	d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until}
+	d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until, Digest: q.right}
 }
 
 // QuarantineKept answers Effects.Quarantine: what was wanted is on disk, durably, or why it is not.
@@ -45,40 +49,51 @@ func (d *audit) endQuarantine() {
 
 // resume goes on with the quarantine in which the run before has ended.
 //
-// [S] It is not known what became of that: the checkpoint that this run has begun from may be
-// of the bad state, from before it was bad, or a good one of others that was installed. So
-// it is applied to, served and given no more than the bad state was, until a majority of
-// the actives has had its digest; then the log is applied from there. Or another one takes
-// its place. Where there is no state, none is wrong: any will do that a member without one
-// would take. It serves nobody before it has come to where it was.
+// A run that begins from below the entry at which a majority had another state, or from what
+// that majority had there, applies its log from there: that state counts as it did
+// before, and what comes of it is compared at that entry.
+//
+// [S] What a run begins from otherwise may be of the bad state, or a good one of others that
+// was installed. So it is applied to, served and given no more than the bad state was,
+// until a majority of the actives has had its digest, or another one takes its place. It
+// serves nobody before it has come to where it was.
 func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 	noted, q := restored.Quarantine, &d.standing.quarantine
 	if noted.At == 0 {
 		return
 	}
-	q.at, q.until = noted.At, noted.Until
+	q.at, q.until, q.right = noted.At, noted.Until, noted.Digest
 	q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start", q.at)
+	if q.at == sinceUnknown {
+		q.text = "the state of this member had diverged before its last start, and since when cannot be read any more"
+	} else {
+		d.right = keepDigest(d.right, digestAt{q.at, q.right})
+	}
 	if q.until == 0 {
 		q.until = d.log.commit
-		q.text = "the state of this member had diverged before its last start, and since when cannot be read any more"
 		d.noteQuarantine()
 	}
 	q.text += ": it serves nobody until a majority of the actives vouches for a checkpoint of its own or of others, and it has come to where it was"
-	d.own = nil
+	from := restored.Applied
+	i := slices.IndexFunc(restored.Kept, func(c storage.Manifest) bool { return c.Index == from })
 	switch {
-	case restored.Applied > 0 || len(restored.Kept) > 0:
-		d.standing.set(discarded, true)
-		if i := slices.IndexFunc(restored.Kept, func(c storage.Manifest) bool { return c.Index == restored.Applied }); i >= 0 && restored.Applied != q.at {
-			q.resumed, q.later = restored.Applied, digestAt{restored.Applied, restored.Kept[i].Digest}
-		}
-	case q.until > 0:
-		d.standing.set(replaying, true)
-	default:
+	case from == 0 && len(restored.Kept) == 0 && q.until == 0: // there is no state, and was none
 		d.endQuarantine()
 		return
+	case from < q.at || from == q.at && i >= 0 && restored.Kept[i].Digest == q.right && q.at != sinceUnknown:
+		d.standing.set(replaying, true)
+		q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start: it serves nobody until it has come from %d, where it was right, to %d again", q.at, from, q.until)
+	default:
+		d.standing.set(discarded, true)
+		d.own = nil
+		if i >= 0 && from != q.at {
+			q.resumed, q.later = from, digestAt{from, restored.Kept[i].Digest}
+		}
 	}
 	d.out.event(protocol.EventDiverged, q.text)
-	d.giveUpBad(restored.Kept)
+	if from > 0 { // else what is kept cannot be read by this release, which says nothing of it
+		d.giveUpBad(restored.Kept)
+	}
 	d.appeal(now)
 }
 

@@ -32,6 +32,11 @@ func resumed(t *testing.T, noted storage.Quarantine, kept ...protocol.Index) *pa
 	return p
 }
 
+// divergedAt is a quarantine since the entry at 10, where the majority had a digest.
+func divergedAt(until protocol.Index, right byte) storage.Quarantine {
+	return storage.Quarantine{At: 10, Until: until, Digest: [16]byte{right}}
+}
+
 func (p *patient) keeps(what string, want ...protocol.Index) {
 	p.t.Helper()
 	var got []protocol.Index
@@ -46,7 +51,7 @@ func (p *patient) keeps(what string, want ...protocol.Index) {
 // [S] Counterexample: a member dies in quarantine, before its bad checkpoints are gone. Its next run
 // begins from one of them, and does nothing that the run before was not to do.
 func TestAStartInQuarantineServesFeedsAndTestifiesNothing(t *testing.T) {
-	p := resumed(t, storage.Quarantine{At: 10, Until: 18}, 15, 10)
+	p := resumed(t, divergedAt(18, 7), 15, 10)
 	p.wants("it has just started", true)
 	p.keeps("the one that it has begun from may be good", 15)
 	if p.applied != 15 || len(p.asked) != 2 {
@@ -84,16 +89,13 @@ func TestAStartInQuarantineServesFeedsAndTestifiesNothing(t *testing.T) {
 // A majority has had another state: a good one takes its place, and the member serves when it has
 // come to where it was.
 func TestAStartInQuarantineHealsAsWithoutIt(t *testing.T) {
-	p := resumed(t, storage.Quarantine{At: 10, Until: 18}, 15, 5)
+	p := resumed(t, divergedAt(18, 7), 15, 5)
 	p.says(2, 15, 7)
 	p.says(3, 15, 7)
 	p.wants("two actives of three had something else at 15", true)
 	rec := marked([]byte{1, 2, 3}, 1, 1)
-	p.offer(rec, 10, 7)
-	p.says(2, 10, 7)
-	p.wants("nobody vouches for what is offered", true)
 	p.state = always(7)
-	p.says(3, 10, 7)
+	p.offer(rec, 10, 7) // which is what the majority had there, as it has noted
 	p.wants("it has been installed", false)
 	if !slices.Equal(p.replaced, []protocol.Index{10}) || p.applied < 18 || len(p.notes) != 1 || p.notes[0] != (storage.Quarantine{}) {
 		t.Errorf("replaced at %v, applied %d, noted %v, want the one at 10, all of the log, and an end\n%s", p.replaced, p.applied, p.notes, p.events)
@@ -103,12 +105,17 @@ func TestAStartInQuarantineHealsAsWithoutIt(t *testing.T) {
 	}
 }
 
-// A majority has had the digest of the checkpoint that a run begins from: what was wrong was not in
-// it, or a good one has been installed. The log is applied from there, up to where the state was.
+// A run begins from before the state was wrong, from what the majority had where it was, or from a
+// checkpoint whose digest a majority vouches for: the log is applied from there, up to where the
+// state was.
 func TestAStartInQuarantineFromAGoodCheckpoint(t *testing.T) {
-	for _, from := range []protocol.Index{5, 15} {
-		p := resumed(t, storage.Quarantine{At: 10, Until: 25}, from)
-		p.says(2, from, 1)
+	for _, from := range []protocol.Index{5, 10, 15} {
+		p := resumed(t, divergedAt(25, 1), from)
+		if from > 10 {
+			p.says(2, from, 1)
+		} else if len(p.asked) > 0 {
+			t.Errorf("from %d: %v are asked, who may remember nothing of it", from, p.asked)
+		}
 		p.wants("it has not come to where it was", true)
 		if p.applied != 20 || len(p.replaced) != 0 {
 			t.Errorf("from %d: applied %d, replaced %v, want all of the log, and nothing", from, p.applied, p.replaced)
@@ -118,8 +125,10 @@ func TestAStartInQuarantineFromAGoodCheckpoint(t *testing.T) {
 		if p.gate != 0 || len(p.answers) != 1 || p.answers[0].Known {
 			t.Errorf("from %d: the gate is at %d, and it testifies %+v", from, p.gate, p.answers)
 		}
-		p = resumed(t, storage.Quarantine{At: 10, Until: 18}, from)
-		p.says(2, from, 1)
+		p = resumed(t, divergedAt(18, 1), from)
+		if from > 10 {
+			p.says(2, from, 1)
+		}
 		p.wants("it has come to where it was", false)
 		if !slices.ContainsFunc(p.kept, func(c storage.Manifest) bool { return c.Index == from }) || len(p.bad) > 0 {
 			t.Errorf("from %d: given up are %v, want nothing", from, p.bad)
@@ -130,24 +139,64 @@ func TestAStartInQuarantineFromAGoodCheckpoint(t *testing.T) {
 	}
 }
 
-// [S] The state of the checkpoint entry at which a majority had another one is never kept.
+// [S] The log may lead to the bad state again, as where a type is not deterministic: what it leads to
+// is compared where the majority had another one.
+func TestAStateThatGoesWrongAgainIsFoundWhereItWas(t *testing.T) {
+	p := resumed(t, divergedAt(18, 7), 5)
+	p.wants("it has another state again than the majority at 10", true)
+	if p.gate != 0 || p.r.progressNow(p.now).Source {
+		t.Error("it serves, or is a source")
+	}
+}
+
+// [S] The state that was found wrong is not kept.
 func TestAStartFromTheConvictedCheckpoint(t *testing.T) {
-	p := resumed(t, storage.Quarantine{At: 10, Until: 18}, 10, 5)
+	p := resumed(t, divergedAt(18, 7), 10, 5)
 	p.keeps("it is convicted", 5)
 	p.says(2, 10, 1)
 	p.says(3, 10, 1)
 	p.wants("others have gone wrong alike", true)
 }
 
+// What this release cannot read may be good: nothing of it is given up.
+func TestAStartInQuarantineLeavesWhatItCannotRead(t *testing.T) {
+	rec := marked([]byte{1, 2, 3}, 1, 1)
+	p := &patient{t: t, state: always(1)}
+	p.kept = []storage.Manifest{described(rec, 15, 0)}
+	p.r = openOn(t, 1, Config{}, rec, OpenedState{Quarantine: divergedAt(18, 7), Kept: slices.Clone(p.kept)})
+	for _, s := range p.r.Effects().Install {
+		if s.GiveUp != 0 {
+			t.Errorf("gives %d up", s.GiveUp)
+		}
+	}
+}
+
+// A sole voter is a majority: nobody else could vouch for what it has.
+func TestASoleVoterInQuarantineVouchesForItself(t *testing.T) {
+	rec := marked([]byte{1}, 1, 1)
+	p := &patient{t: t, state: always(1)}
+	d := described(rec, 15, 0)
+	d.Digest = [16]byte{1}
+	p.kept, p.applied = []storage.Manifest{d}, 15
+	p.r = openOn(t, 1, Config{}, rec, OpenedState{Quarantine: divergedAt(18, 7), Kept: slices.Clone(p.kept), Applied: 15})
+	p.serve()
+	for range 10 {
+		p.now = max(p.now.Add(1), p.r.Deadline())
+		p.r.Tick(p.now)
+		p.serve()
+	}
+	p.wants("it has come to where it was", false)
+}
+
 // Where nothing is left of the state nothing of it is wrong; it serves nobody before it has come to
 // where it was.
 func TestAStartInQuarantineWithoutAState(t *testing.T) {
-	p := resumed(t, storage.Quarantine{At: 10, Until: 25})
+	p := resumed(t, divergedAt(25, 1))
 	p.wants("it had come further", true)
 	if p.applied != 20 {
 		t.Errorf("it has applied %d of 20", p.applied)
 	}
-	p = resumed(t, storage.Quarantine{At: 10, Until: 18})
+	p = resumed(t, divergedAt(18, 1))
 	p.wants("it has come to where it was", false)
 }
 
@@ -168,7 +217,7 @@ func TestAStartWithWhatCannotBeRead(t *testing.T) {
 // does not take it hinders nothing; that is said, and tried again.
 func TestAQuarantineIsPutOnDisk(t *testing.T) {
 	p := convicted(t, func(p *patient) { p.noDisk = protocol.ErrNoSpace })
-	want := storage.Quarantine{At: 15, Until: 20}
+	want := storage.Quarantine{At: 15, Until: 20, Digest: [16]byte{7}}
 	if !slices.Equal(p.notes, []storage.Quarantine{want}) {
 		t.Fatalf("noted %v, want %v", p.notes, want)
 	}

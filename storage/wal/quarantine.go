@@ -33,7 +33,7 @@ func WriteQuarantine(fsys vfs.FS, dir string, q storage.Quarantine) error {
 }
 
 func encodeQuarantine(q storage.Quarantine) []byte {
-	text := fmt.Sprintf("at %d\nuntil %d\n", q.At, q.Until)
+	text := fmt.Sprintf("at %d\nuntil %d\ndigest %x\n", q.At, q.Until, q.Digest)
 	return fmt.Appendf(nil, "%ssum %08x\n", text, crc32.ChecksumIEEE([]byte(text)))
 }
 
@@ -49,7 +49,9 @@ func ReadQuarantine(fsys vfs.FS, dir string) (q storage.Quarantine, err error) {
 	case err != nil && !vfs.Damaged(err):
 		return q, protocol.ErrDirectory.Because(err)
 	}
-	_, scanned := fmt.Sscanf(string(b), "at %d\nuntil %d\n", &q.At, &q.Until)
+	digest := q.Digest[:]
+	_, scanned := fmt.Sscanf(string(b), "at %d\nuntil %d\ndigest %x\n", &q.At, &q.Until, &digest)
+	copy(q.Digest[:], digest)
 	if err != nil || scanned != nil || q.At == 0 || string(b) != string(encodeQuarantine(q)) {
 		return storage.Quarantine{At: 1}, nil
 	}

@@ -225,7 +225,7 @@ func restarted() []Mutation {
 		{
 			Name: "quarantine-not-noted", Breaks: "the quarantine is not noted on disk: a member that dies in it begins from a bad checkpoint, and serves it",
 			File: "internal/replica/quarantine_note.go", Tests: replica,
-			Old: "d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until}",
+			Old: "d.out.Quarantine = &storage.Quarantine{At: q.at, Until: q.until, Digest: q.right}",
 			New: "if q.at == 0 {\n\t\td.out.Quarantine = &storage.Quarantine{}\n\t}",
 		},
 		{
@@ -237,8 +237,14 @@ func restarted() []Mutation {
 		{
 			Name: "quarantine-resumed-convicted", Breaks: "a start keeps the very state that a majority has said to be wrong",
 			File: "internal/replica/quarantine_note.go", Tests: replica,
-			Old: "i >= 0 && restored.Applied != q.at {",
-			New: "i >= 0 {",
+			Old: "restored.Kept[i].Digest == q.right && q.at != sinceUnknown:",
+			New: "q.at != sinceUnknown:",
+		},
+		{
+			Name: "quarantine-ends-as-it-began", Breaks: "a start applies its log anew, comes to the same wrong state, and serves it",
+			File: "internal/replica/audit.go", Tests: replica,
+			Old: "known && right != digest && d.standing.in[replaying] {",
+			New: "known && right != digest && false {",
 		},
 	}
 }
