@@ -24,6 +24,8 @@ type Survivor struct {
 	Commit, Checkpoint uint64
 	// Fault says why nothing can be begun from it, or is nil.
 	Fault error
+	// Note says why newer checkpoints in it do not count: its state had diverged. Empty: all do.
+	Note string
 	// Best marks one of those that were looked at.
 	Best bool
 }
@@ -79,7 +81,7 @@ func Survivors(ctx context.Context, dirs ...string) (Survey, error) {
 		list[i] = s
 		out.Survivors[i] = Survivor{
 			Dir: s.Dir, InUse: s.InUse, Name: s.Name, Cluster: s.Cluster.String(), ID: s.Member.String(), Term: uint64(s.Term), Last: uint64(s.Last),
-			Commit: uint64(s.Commit), Checkpoint: uint64(s.Checkpoint), Fault: s.Fault,
+			Commit: uint64(s.Commit), Checkpoint: uint64(s.Checkpoint), Fault: s.Fault, Note: s.Note(),
 		}
 		if s.Fault == nil && (best < 0 || s.Compare(&list[best]) > 0) {
 			best = i

@@ -133,11 +133,19 @@ func leadsOn(m *Member) bool {
 	return p == nil || p.match < m.logTerms.LastIndex()
 }
 
+// passPause is how many election timeouts are between two attempts to pass the lead on.
+const passPause = 20
+
 // passOn lets a leader whose disk waits take no more proposals, where a majority stores what
 // that cannot and a voter says that it has room: with entries always under way no voter would
-// ever have stored all.
+// ever have stored all. Once in passPause elections at most: what frees space, and whom an
+// operator or the owner wants as the leader, has its turn between.
 func passOn(m *Member) {
-	if p := m.bestTransferee(0); p != nil && p.room && m.hard.Commit > m.disk.stable {
+	if m.now < m.lead.passAt || m.hard.Commit <= m.disk.stable {
+		return
+	}
+	if p := m.bestTransferee(0); p != nil && p.room {
+		m.lead.passAt = m.now.Add(passPause * m.cfg.Election)
 		_ = m.Transfer(m.now, p.id) // it can be refused only while there is one
 	}
 }

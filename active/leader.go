@@ -23,8 +23,9 @@ type leadership struct {
 	leased    bool             // a round of this configuration was answered
 	leaseFrom protocol.Instant // when it was sent
 
-	transfer   *transfer // under way
-	handedOver bool      // TimeoutNow was sent in this term
+	transfer   *transfer        // under way
+	handedOver bool             // TimeoutNow was sent in this term
+	passAt     protocol.Instant // when the lead may be passed on again; see passOn
 
 	batches []batch // proposed and not committed, in order
 	bytes   int     // of all batches

@@ -194,6 +194,51 @@ func TestLeaderWithoutRoomGivesWayUnderLoad(t *testing.T) {
 	}
 }
 
+// A voter that is to get the lead and is far behind hinders nothing for long: between two
+// attempts proposals are taken, and what frees space among them.
+func TestLeadIsPassedOnNowAndThen(t *testing.T) {
+	c := newCluster("a", "b", "c")
+	c.tune = func(cfg *Config) { cfg.AppendBytesMax = 100 }
+	for _, name := range []string{"a", "b", "c"} {
+		c.start(c.node(name), false)
+	}
+	c.campaign("a")
+	c.stabilize()
+	c.fill("a")
+	a := c.node("a").m
+	taken, refused := 0, 0
+	for end := c.now.Add(passPause * a.cfg.Election / 2); c.now < end; {
+		for i := range a.lead.progress {
+			a.lead.progress[i].room = true
+		}
+		if _, err := c.propose("a", strings.Repeat("x", 60), strings.Repeat("x", 60)); err == nil {
+			taken++
+		} else {
+			refused++
+		}
+		var slow []protocol.Envelope // an append takes its time, and more comes than goes
+		for given := map[protocol.MemberID]bool{}; len(c.wire) > 0; {
+			e := c.wire[0]
+			if m, ok := e.Message.(*protocol.Append); ok && len(m.Entries) > 0 {
+				if given[e.To] {
+					slow, c.wire = append(slow, e), c.wire[1:]
+					continue
+				}
+				given[e.To] = true
+			}
+			c.deliver(0)
+		}
+		c.wire = slow
+		c.tick(10 * time.Millisecond)
+		if a.State() != StateLeader {
+			t.Fatal("it has stepped down for nobody")
+		}
+	}
+	if refused == 0 || taken < 2*refused {
+		t.Errorf("%d proposals were taken and %d refused, want an attempt, and most taken", taken, refused)
+	}
+}
+
 // Full disks have different rests of room, and different parts of what a leader has sent. When
 // it is gone another one is elected, and the lead goes on at most once for each member that
 // a majority can do without: so often can a majority have stored what a leader could not.

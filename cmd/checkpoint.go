@@ -68,7 +68,7 @@ func (p checkpointCommands) inspect(c *cli.Context, args []string, asJSON bool) 
 		return err
 	}
 	for k := range list {
-		list[k].doubted = noted.At != 0 && list[k].Index >= noted.At
+		list[k].doubted = noted.At != 0 && list[k].Index >= noted.At && (list[k].Index > noted.At || list[k].Digest != noted.Digest)
 	}
 	if asJSON {
 		err = p.printJSON(checkpointsJSON(list))
@@ -76,7 +76,11 @@ func (p checkpointCommands) inspect(c *cli.Context, args []string, asJSON bool) 
 		err = p.printCheckpoints(args[0], list)
 	}
 	if noted.At != 0 {
-		err = errors.Join(err, fmt.Errorf("the state of this member had diverged at %d, and it was stopped before it had another one: its next start serves nobody until a majority of the actives vouches for a checkpoint", noted.At))
+		since := fmt.Sprintf(" at %d", noted.At)
+		if noted.SinceUnknown() {
+			since = ", and since when cannot be read any more"
+		}
+		err = errors.Join(err, fmt.Errorf("the state of this member had diverged%s, and it was stopped before it had come to where it was: its next start serves nobody before that", since))
 	}
 	for _, f := range list {
 		if f.fault != nil {

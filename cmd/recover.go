@@ -176,6 +176,9 @@ func (p *Program) printSurvey(survey starling.Survey) error {
 		case s.Best:
 			verdict = "best"
 		}
+		if s.Note != "" {
+			verdict = strings.TrimPrefix(verdict+", "+s.Note, ", ")
+		}
 		if s.InUse {
 			verdict = strings.TrimPrefix(verdict+", in use by a running process: stop it first", ", ")
 		}
@@ -259,10 +262,11 @@ func surveyJSON(survey starling.Survey, refused []starling.RefusedEntry) any {
 		Best       bool   `json:"best"`
 		InUse      bool   `json:"in_use"`
 		Fault      string `json:"fault,omitempty"`
+		Note       string `json:"note,omitempty"`
 	}
 	list := make([]survivor, len(survey.Survivors))
 	for i, s := range survey.Survivors {
-		list[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, s.InUse, ""}
+		list[i] = survivor{pathText(s.Dir), s.Name, s.Cluster, s.ID, s.Term, s.Last, s.Commit, s.Checkpoint, s.Best, s.InUse, "", s.Note}
 		if s.Fault != nil {
 			list[i].Fault = strings.TrimSpace(s.Fault.Error())
 		}

@@ -35,6 +35,10 @@ type Quarantine struct {
 	Digest [16]byte
 }
 
+// SinceUnknown reports whether there is a quarantine of which is not known any more where it began: no
+// checkpoint entry is the first entry of a log.
+func (q Quarantine) SinceUnknown() bool { return q.At == 1 }
+
 // Validate reports the first violated invariant, as an ErrInvalid or, over a
 // limit, an ErrTooLarge.
 func (d *Manifest) Validate() error {

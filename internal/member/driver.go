@@ -213,8 +213,7 @@ func (d *Driver) answer(fx *replica.Effects) {
 	}
 }
 
-// note puts a quarantine, or its end, on disk. [S] It begins before all that is stored, sent
-// and given up because of it.
+// note puts a quarantine, or its end, on disk, beside all else: see ADR 50.
 func (d *Driver) note(q storage.Quarantine) Done {
 	err := d.c.Quarantine(q)
 	return d.checkpoints.done(Note{Doing: Noting, Index: q.At}, err, func(r *replica.Replica, now protocol.Instant) { replica.QuarantineKept(r, now, err) })

@@ -104,7 +104,7 @@ func (q *Quorum) voter(line protocol.ActiveMember, list []Survivor) Voter {
 			continue
 		}
 		x := Voter{ActiveMember: line, Dir: s.Dir, Refused: q.refused(s, list)}
-		if s.Fault != nil {
+		if s.Fault != nil && !s.Votes {
 			x.Fault = s.Fault.Error()
 		}
 		if v.Dir == "" || x.Fault == "" {

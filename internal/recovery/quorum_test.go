@@ -109,6 +109,7 @@ func TestJudge(t *testing.T) {
 		{"a marked one beside a majority", []Survivor{sound("a1"), but("a2", marked), sound("a3")}, "intact", "Start a1 and a3"},
 		{"a copy of one that is here is no second voter", []Survivor{sound("a1"), but("a1", func(s *Survivor) { s.Dir = "/copy" })}, "none", "only a1"},
 		{"an old copy beside the original", []Survivor{but("a2", remembers("a1", 5, 50)), but("a1", func(s *Survivor) { s.Dir, s.Starts, s.DurableSequence = "/copy", 3, 30 }), sound("a1")}, "intact", "Start a1 and a2"},
+		{"one whose state alone has diverged votes", []Survivor{sound("a1"), but("a2", func(s *Survivor) { s.Fault, s.Votes = protocol.ErrCorrupt, true })}, "intact", "Start a1 and a2"},
 		{"no log says", []Survivor{{Dir: "/e1", Member: idOf("e1")}}, "none", "Nobody knows who the voters are"},
 	} {
 		q := QuorumOf(test.list)

@@ -230,8 +230,11 @@ func (r *recovery) read(ctx context.Context, log *wal.Log) error {
 	case last == 0:
 		return protocol.ErrNotFound.With("the log of " + r.o.Dir + " is empty: there is nothing to begin from")
 	case restored.Applied < rec.LogTerms.PrevIndex:
-		return protocol.ErrCorrupt.With(fmt.Sprintf(
-			"damaged data: the log of %s begins at %d and no checkpoint reaches it%s; choose another survivor", r.o.Dir, rec.LogTerms.FirstIndex(), doubts(r.o.Dir, noted)))
+		text := fmt.Sprintf("damaged data: the log of %s begins at %d and no checkpoint reaches it", r.o.Dir, rec.LogTerms.FirstIndex())
+		if noted.At != 0 {
+			text += " (" + doubts(r.o.Dir, noted) + ")"
+		}
+		return protocol.ErrCorrupt.With(text + "; choose another survivor")
 	}
 	if at, known := rec.Configurations.Latest(); known {
 		r.conf = at.Configuration

@@ -45,6 +45,9 @@ type Survivor struct {
 	Refusal *wal.Refusal
 	// Fault says why nothing can be begun from this directory, or is nil.
 	Fault error
+	// Votes says of a fault that it is of the state alone, which had diverged: the member votes
+	// and stores, and the others bring it another one.
+	Votes bool
 }
 
 // Compare orders survivors: the better one is greater. It is the order of
@@ -79,11 +82,11 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	if err := s.remember(vfs.OS()); err != nil {
 		return s, err
 	}
-	kept, err := checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
+	all, err := checkpoint.Peek(vfs.OS(), filepath.Join(dir, checkpoint.Folder))
 	if err != nil {
 		return s, err
 	}
-	if kept = right(s.Quarantine, kept); len(kept) > 0 {
+	if kept := right(s.Quarantine, all); len(kept) > 0 {
 		s.Checkpoint = kept[0].Index
 		if kept[0].Index > s.Last {
 			s.Term, s.Last = kept[0].Term, kept[0].Index
@@ -96,7 +99,8 @@ func Survey(_ context.Context, dir string) (Survivor, error) {
 	case s.Last == 0:
 		s.Fault = protocol.ErrNotFound.With("the log is empty")
 	case report.First > 1 && s.Checkpoint+1 < report.First:
-		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it%s", report.First, doubts(dir, s.Quarantine)))
+		s.Fault = protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: the log begins at %d and no checkpoint reaches it", report.First))
+		s.Votes = s.Quarantine.At != 0 && len(all) > 0 && all[0].Index+1 >= report.First
 	}
 	return s, nil
 }
@@ -114,9 +118,12 @@ func (s *Survivor) remember(fsys vfs.FS) (err error) {
 	return err
 }
 
-// right returns the checkpoints that were made before a state had diverged.
+// right returns the checkpoints that were made before a state had diverged, and one that is what
+// the majority had where it had.
 func right(q storage.Quarantine, kept []storage.Manifest) []storage.Manifest {
-	return slices.DeleteFunc(slices.Clone(kept), func(d storage.Manifest) bool { return q.At != 0 && d.Index >= q.At })
+	return slices.DeleteFunc(slices.Clone(kept), func(d storage.Manifest) bool {
+		return q.At != 0 && d.Index >= q.At && !(d.Index == q.At && d.Digest == q.Digest && !q.SinceUnknown())
+	})
 }
 
 // rightOnes is a store without the checkpoints of a state that had diverged. [S] What is begun from
@@ -128,10 +135,16 @@ type rightOnes struct {
 
 func (r rightOnes) Kept() []storage.Manifest { return right(r.quarantine, r.CheckpointStore.Kept()) }
 
-// doubts says why checkpoints of a directory do not count; empty: all do.
+// Note says why checkpoints of a directory do not count; empty: all do.
+func (s *Survivor) Note() string { return doubts(s.Dir, s.Quarantine) }
+
 func doubts(dir string, q storage.Quarantine) string {
-	if q.At == 0 {
+	file := filepath.Join(dir, wal.QuarantineFile)
+	switch {
+	case q.At == 0:
 		return ""
+	case q.SinceUnknown():
+		return fmt.Sprintf("its state had diverged, and since when cannot be read in %s: no checkpoint counts", file)
 	}
-	return fmt.Sprintf(" (its state had diverged: checkpoints from %d on do not count, as %s says)", q.At, filepath.Join(dir, wal.QuarantineFile))
+	return fmt.Sprintf("its state had diverged: checkpoints from %d on do not count, as %s says", q.At, file)
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/starlinghq/starling/storage"
 )
 
-// sinceUnknown is where a state has diverged of which that cannot be read any more: no
-// checkpoint entry is the first entry of a log.
-const sinceUnknown protocol.Index = 1
-
 // notePause is between two attempts to put a quarantine, or its end, on disk.
 const notePause = 10 * time.Second
 
@@ -64,7 +60,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 	}
 	q.at, q.until, q.right = noted.At, noted.Until, noted.Digest
 	q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start", q.at)
-	if q.at == sinceUnknown {
+	if noted.SinceUnknown() {
 		q.text = "the state of this member had diverged before its last start, and since when cannot be read any more"
 	} else {
 		d.right = keepDigest(d.right, digestAt{q.at, q.right})
@@ -80,7 +76,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 	case from == 0 && len(restored.Kept) == 0 && q.until == 0: // there is no state, and was none
 		d.endQuarantine()
 		return
-	case from < q.at || from == q.at && i >= 0 && restored.Kept[i].Digest == q.right && q.at != sinceUnknown:
+	case from < q.at || from == q.at && i >= 0 && restored.Kept[i].Digest == q.right && !noted.SinceUnknown():
 		d.standing.set(replaying, true)
 		q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start: it serves nobody until it has come from %d, where it was right, to %d again", q.at, from, q.until)
 	default:

@@ -200,8 +200,10 @@ func (l *Log) tidy(f folder) error {
 			return err
 		}
 	}
-	if err := l.removeIfThere(filepath.Join(l.dir, beginningFile)); err != nil {
-		return err
+	for _, name := range []string{beginningFile, QuarantineFile + vfs.TemporarySuffix} {
+		if err := l.removeIfThere(filepath.Join(l.dir, name)); err != nil {
+			return err
+		}
 	}
 	for _, name := range f.temporary {
 		if l.preallocated.counts(name) {

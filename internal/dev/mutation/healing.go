@@ -237,8 +237,8 @@ func restarted() []Mutation {
 		{
 			Name: "quarantine-resumed-convicted", Breaks: "a start keeps the very state that a majority has said to be wrong",
 			File: "internal/replica/quarantine_note.go", Tests: replica,
-			Old: "restored.Kept[i].Digest == q.right && q.at != sinceUnknown:",
-			New: "q.at != sinceUnknown:",
+			Old: "restored.Kept[i].Digest == q.right && !noted.SinceUnknown():",
+			New: "!noted.SinceUnknown():",
 		},
 		{
 			Name: "quarantine-ends-as-it-began", Breaks: "a start applies its log anew, comes to the same wrong state, and serves it",
