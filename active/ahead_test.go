@@ -158,13 +158,13 @@ func TestWaitingForRoomIsNoSlowDisk(t *testing.T) {
 	}
 	c.now = c.now.Add(m.cfg.Election * 3 / 2)
 	m.Step(c.now, idOf("c"), &protocol.Vote{Term: 8, Pre: true, LastIndex: 2, LastTerm: 1})
-	for _, e := range m.Ready().Messages {
-		if a, ok := e.Message.(*protocol.VoteAnswer); !ok || !a.Granted || a.Write >= m.cfg.Election/2 {
-			t.Errorf("got %+v, want a pre-vote of a disk that is fast", e.Message)
-		}
-		return
+	list := m.Ready().Messages
+	if len(list) == 0 {
+		t.Fatal("got no answer to a pre-vote")
 	}
-	t.Error("got no answer to a pre-vote")
+	if a, ok := list[0].Message.(*protocol.VoteAnswer); !ok || !a.Granted || a.Write >= m.cfg.Election/2 {
+		t.Errorf("got %+v, want a pre-vote of a disk that is fast", list[0].Message)
+	}
 }
 
 // [S] The write that has waited says at least what was written ahead of it.
