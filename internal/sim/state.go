@@ -188,15 +188,15 @@ func (s *state) answered(k *call, r protocol.Result, counts *Counts) error {
 		return violated(RuleState, "%s was answered with %+v, executed at %d it gave %+v", k, out, at, k.op.got)
 	}
 	switch {
-	case k.oneShot && r.Index != at:
-		return violated(RuleOnce, "%s was answered at %d, executed at %d: an answer that is given again is the same", k, r.Index, at)
-	case k.oneShot:
-		counts.add(countOneShots, 1)
-		if k.copied {
-			counts.add(countOneShotsAgain, 1)
-		}
 	case r.Index != at:
+		return violated(RuleOnce, "%s was answered at %d, executed at %d: an answer that is given again is the same", k, r.Index, at)
+	case !k.oneShot && k.copied:
 		counts.add(countDeduplicated, 1)
+	case k.oneShot && k.copied:
+		counts.add(countOneShotsAgain, 1)
+	}
+	if k.oneShot {
+		counts.add(countOneShots, 1)
 	}
 	counts.add(countAcknowledged, 1)
 	s.acknowledged = max(s.acknowledged, r.Index, at)
