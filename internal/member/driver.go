@@ -125,7 +125,8 @@ func (d *Driver) Complete(now protocol.Instant, done Done) bool {
 func (d *Driver) Serve() {
 	fx := d.c.Replica.Effects()
 	if d.c.Watch != nil {
-		d.c.Watch(&fx)
+		seen := fx // of which a copy goes to the heap, only where somebody watches
+		d.c.Watch(&seen)
 	}
 	d.serve(&fx)
 }
