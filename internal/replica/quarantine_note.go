@@ -59,9 +59,9 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 		return
 	}
 	q.at, q.until, q.right = noted.At, noted.Until, noted.Digest
-	q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start", q.at)
+	text := fmt.Sprintf("the state of this member had diverged at %d before its last start", q.at)
 	if noted.SinceUnknown() {
-		q.text = "the state of this member had diverged before its last start, and since when cannot be read any more"
+		text = "the state of this member had diverged before its last start, and since when cannot be read any more"
 	} else {
 		d.right = keepDigest(d.right, digestAt{q.at, q.right})
 	}
@@ -69,7 +69,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 		q.until = d.log.commit
 		d.noteQuarantine()
 	}
-	q.text += ": it serves nobody until a majority of the actives vouches for a checkpoint of its own or of others, and it has come to where it was"
+	q.text = text + ": it serves nobody until a majority of the actives vouches for a checkpoint of its own or of others, and it has come to where it was"
 	from := restored.Applied
 	i := slices.IndexFunc(restored.Kept, func(c storage.Manifest) bool { return c.Index == from })
 	switch {
@@ -78,7 +78,7 @@ func (d *audit) resume(now protocol.Instant, restored *OpenedState) {
 		return
 	case from < q.at || from == q.at && i >= 0 && restored.Kept[i].Digest == q.right && !noted.SinceUnknown():
 		d.standing.set(replaying, true)
-		q.text = fmt.Sprintf("the state of this member had diverged at %d before its last start: it serves nobody until it has come from %d, where it was right, to %d again", q.at, from, q.until)
+		q.text = fmt.Sprintf("%s: it serves nobody until it has come from %d, where it was right, to %d again", text, from, q.until)
 	default:
 		d.standing.set(discarded, true)
 		d.own = nil

@@ -211,6 +211,10 @@ func TestAStartWithWhatCannotBeRead(t *testing.T) {
 	}
 	p.says(2, 10, 1)
 	p.wants("one active has the same at 10, and this one", false)
+	p = resumed(t, storage.Quarantine{At: 1, Until: 25})
+	if s := p.r.Status(p.now).Quarantine; !strings.Contains(s, "since when cannot be read") || strings.Contains(s, "diverged at") {
+		t.Errorf("without a state it says %q", s)
+	}
 }
 
 // [S] The quarantine is to be on disk when it begins, with what has to be applied again. A disk that
