@@ -81,5 +81,6 @@ func All() []Mutation {
 	all = append(all, versions()...)
 	all = append(all, driven()...)
 	all = append(all, formats()...)
-	return append(append(all, paces()...), votes()...)
+	all = append(append(all, paces()...), votes()...)
+	return append(all, successions()...)
 }

@@ -66,3 +66,28 @@ func votes() []Mutation {
 		},
 	}
 }
+
+// successions are bugs in how a leader that cannot go on gives way to another one.
+func successions() []Mutation {
+	core := []string{"./active"}
+	return []Mutation{
+		{
+			Name: "transferee-has-a-rival", Breaks: "a leader that steps down in the middle of a transfer names another voter, which is a rival in the same election",
+			File: "active/transfer.go", Tests: core,
+			Old: "t != nil && t.sent {\n\t\tif p := m.lead.find(t.to); p != nil && unable",
+			New: "t != nil && t.sent {\n\t\tif p := m.lead.find(t.to); p == nil && unable",
+		},
+		{
+			Name: "passes-on-all-the-time", Breaks: "a leader without room refuses what frees space as long as its transferee is behind",
+			File: "active/ahead.go", Tests: core,
+			Old: "m.now < m.lead.passAt || ",
+			New: "",
+		},
+		{
+			Name: "pre-votes-unanswered", Breaks: "voters that hear a leader count as gone, and seat commands say that a quorum is missing",
+			File: "active/candidate.go", Tests: core,
+			Old: "if v.Pre { // its sender",
+			New: "if false { // its sender",
+		},
+	}
+}
