@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
@@ -51,6 +52,9 @@ type Autopilot struct {
 	// fewer are alive for FailedAfter, a reserve is asked to follow. 0, the
 	// default: reserves are asked only for a seat, which takes eligible ones.
 	Passives int
+	// StateBytes is the limit of what all resources may hold: bytes of keys and values, with
+	// 128 for each key; from 1 KiB, 0 for none. A write that would hold more is refused with ErrStateFull.
+	StateBytes uint64
 	// HoldLevel keeps the format level where it is although all members know the next
 	// one: until it rises they can be put back to the release before.
 	HoldLevel bool
@@ -83,7 +87,7 @@ func (c *Client) Autopilot(ctx context.Context) (AutopilotStatus, error) {
 			Stable:      cmp.Or(conf.Autopilot.Stable, AutopilotStableDefault),
 			FailedAfter: cmp.Or(conf.Autopilot.FailedAfter, AutopilotFailedDefault),
 			Passives:    conf.Autopilot.Passives,
-			HoldLevel:   conf.Autopilot.HoldLevel,
+			HoldLevel:   conf.Autopilot.HoldLevel, StateBytes: uint64(conf.StateBytes),
 		},
 		Leader: seats.Leader, Reason: report.Reason, Voters: seats.Voters, Learners: seats.Learners,
 	}, nil
@@ -109,7 +113,11 @@ func (c *Client) SetAutopilot(ctx context.Context, a Autopilot) error {
 	if err := set.Validate(); err != nil {
 		return protocol.ErrInvalid.Because(err)
 	}
-	_, err := c.half().ChangeMembership(ctx, protocol.MembershipChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set})
+	limit := int64(min(a.StateBytes, math.MaxInt64))
+	if err := protocol.CheckStateBytes(limit); err != nil {
+		return protocol.ErrInvalid.Because(err)
+	}
+	_, err := c.half().ChangeMembership(ctx, protocol.MembershipChange{Version: protocol.Index(a.Version), Target: a.Actives, Autopilot: &set, StateBytes: &limit})
 	if err != nil {
 		return fmt.Errorf("setting the autopilot: %w", err)
 	}

@@ -32,6 +32,9 @@ var (
 	// in this Node or Client than docs/limits.md says, the latter at once; or all members
 	// that answer have as many clients, or watches, as they take.
 	ErrOverloaded = protocol.ErrOverloaded
+	// ErrStateFull: all resources together hold what the cluster's limit allows
+	// (Config.StateBytes, Client.SetAutopilot). The write has had no effect; what frees passes.
+	ErrStateFull = protocol.ErrStateFull
 	// ErrNoSpace: the leader's disk is nearly full, or its log cannot get a new file,
 	// for want of descriptors for example. The text says which, and what to do. Where
 	// another voter has room, handles try again until that one leads.

@@ -48,6 +48,10 @@ type Status struct {
 	// Keys counts all keys of the state: those of resources, of sessions and of the
 	// catalogue, which has one for each resource.
 	Keys int `json:"keys"`
+	// StateBytes is what all resources hold, as the limit of the state counts it (see
+	// Config.StateBytes); StateLimit that limit, 0 if there is none.
+	StateBytes uint64 `json:"state_bytes"`
+	StateLimit uint64 `json:"state_limit"`
 	// Checkpoint is the index of the newest checkpoint that is kept, 0 without
 	// one: a restart reads that and the log above it.
 	Checkpoint uint64 `json:"checkpoint"`
@@ -160,7 +164,7 @@ func statusOf(s protocol.Status) Status {
 		Role: s.Role, RaftRole: s.RaftRole, Term: uint64(s.Term), Leader: s.Leader,
 		First: uint64(s.First), Commit: uint64(s.Commit), Applied: uint64(s.Applied), Digest: s.Digest,
 		AgeMS: ageMS(s.AgeNanos, s.AgeKnown), Actives: []string{}, Passives: []string{}, Reserves: []string{}, Members: []MemberStatus{}, Counters: map[string]uint64{},
-		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys,
+		Serving: s.Serving, Reason: s.Reason, Sessions: s.Sessions, Keys: s.Keys, StateBytes: uint64(s.StateBytes), StateLimit: uint64(s.StateLimit),
 		UptimeMS: s.Uptime / int64(time.Millisecond), Version: s.Version, Checkpoint: uint64(s.Checkpoint), Refused: s.Refused, LogLost: s.LogLost,
 		FormatLevel: s.Level.Number(), FormatLevelKnown: s.LevelKnown.Number(), FormatLevelReason: s.LevelReason,
 	}

@@ -36,13 +36,14 @@ func (p *Program) autopilotCommand() *cli.Command {
 				Description: "What is not named stays as it is. The result is what the autopilot goes by then. " +
 					"--failed-after should be longer than a member takes to start: one that reads its checkpoint " +
 					"does not answer yet.\n\n" +
-					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3", "starling autopilot set --format-level hold"),
+					examples("starling autopilot set --actives 5 --failed-after 1m --stable 5s", "starling autopilot set --off", "starling autopilot set --on --floor 3", "starling autopilot set --state-bytes 1073741824", "starling autopilot set --format-level hold"),
 				Flags: clientFlags(
 					unsaid(asItIs, boundedInt("actives", 0, 1, protocol.ActivesMax, "`N` voters to aim at")),
 					unsaid(asItIs, boundedInt("floor", 0, 0, protocol.ActivesMax, "`N` voters below which the autopilot does not go, whatever --actives says; 0 for none")),
 					unsaid(asItIs, boundedInt("passives", 0, 0, protocol.AutopilotPassivesMax, "`N` passives wanted: while fewer are alive for --failed-after, a reserve is asked to follow; 0 for none, so that reserves are asked only for a seat")),
 					unsaid(asItIs, boundedDuration("stable", 0, 0, protocol.AutopilotTimeMax, "`DURATION` for which a member must have been alive before it gets a seat; 0 for "+starling.AutopilotStableDefault.String())),
 					unsaid(asItIs, boundedDuration("failed-after", 0, protocol.AutopilotFailedMin, protocol.AutopilotTimeMax, "`DURATION` for which a voter must have failed before another member gets its seat; 0 for "+starling.AutopilotFailedDefault.String(), 0)),
+					stateBytesFlag(),
 					formatLevelFlag(),
 					boolFlag("off", "switch the autopilot off: seats change by hand only"),
 					boolFlag("on", "switch it on"),
@@ -55,7 +56,7 @@ func (p *Program) autopilotCommand() *cli.Command {
 
 func (p *Program) setAutopilot(c *cli.Context, s *session) error {
 	named := false
-	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "format-level", "off", "on"} {
+	for _, flag := range []string{"actives", "floor", "passives", "stable", "failed-after", "state-bytes", "format-level", "off", "on"} {
 		named = named || c.IsSet(flag)
 	}
 	switch {
@@ -109,6 +110,9 @@ func changed(c *cli.Context, a starling.Autopilot) starling.Autopilot {
 	if c.IsSet("failed-after") {
 		a.FailedAfter = c.Duration("failed-after")
 	}
+	if c.IsSet("state-bytes") {
+		a.StateBytes = c.Uint64("state-bytes")
+	}
 	if c.IsSet("format-level") {
 		a.HoldLevel = c.String("format-level") == "hold"
 	}
@@ -126,6 +130,7 @@ type autopilotJSON struct {
 	StableMS      int64    `json:"stable_ms"`
 	FailedAfterMS int64    `json:"failed_after_ms"`
 	Passives      int      `json:"passives"`
+	StateBytes    uint64   `json:"state_bytes"` // 0: no limit
 	FormatLevel   string   `json:"format_level"`
 	Voters        []string `json:"voters"`
 	Learners      []string `json:"learners"`
@@ -145,11 +150,11 @@ func (p *Program) showAutopilot(s *session) error {
 func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 	if s.json {
 		return p.printJSON(autopilotJSON{
-			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives, FormatLevel: heldText(a),
+			On: !a.Off, Actives: a.Actives, Floor: a.Floor, StableMS: a.Stable.Milliseconds(), FailedAfterMS: a.FailedAfter.Milliseconds(), Passives: a.Passives, StateBytes: a.StateBytes, FormatLevel: heldText(a),
 			Voters: a.Voters, Learners: a.Learners, Leader: a.Leader, Reason: a.Reason, Version: a.Version,
 		})
 	}
-	state, floor, passives := "on", "-", "-"
+	state, floor, passives, limit := "on", "-", "-", "-"
 	if a.Off {
 		state = "off"
 	}
@@ -159,11 +164,15 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 	if a.Passives > 0 {
 		passives = fmt.Sprint(a.Passives)
 	}
+	if a.StateBytes > 0 {
+		limit = fmt.Sprintf("%d bytes", a.StateBytes)
+	}
 	return printTable(p.Stdout, nil, [][]string{
 		{"autopilot", state},
 		{"actives wanted", fmt.Sprint(a.Actives)},
 		{"floor", floor},
 		{"passives wanted", passives},
+		{"state at most", limit},
 		{"format level", heldText(a)},
 		{"stable after", timeText(a.Stable, starling.AutopilotStableDefault)},
 		{"failed after", timeText(a.FailedAfter, starling.AutopilotFailedDefault)},
@@ -173,6 +182,13 @@ func printAutopilot(p *Program, s *session, a starling.AutopilotStatus) error {
 		{"last word", a.Reason},
 		{"version", fmt.Sprint(a.Version)},
 	})
+}
+
+// stateBytesFlag is --state-bytes of autopilot set.
+func stateBytesFlag() cli.Flag {
+	f := uint64Flag("state-bytes", 0, "limit of what all resources may hold, `BYTES` of keys and values with 128 for each key; beyond it writes are refused (state_full), but for those that free; 0 for none")
+	f.Action = bounds(f.Name, uint64(protocol.StateBytesMin), protocol.StateBytesMax, 0)
+	return unsaid(asItIs, f)
 }
 
 // formatLevelFlag is --format-level of autopilot set.

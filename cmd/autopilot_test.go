@@ -55,6 +55,20 @@ func TestAutopilotIsToldWhatToGoBy(t *testing.T) {
 		}
 		return nil
 	})
+	works(t, "", "autopilot", "set", addr, "--state-bytes", "1024")
+	if got := works(t, "", "autopilot", "get", addr); !strings.Contains(got, "state at most    1024 bytes\n") {
+		t.Errorf("got\n%s", got)
+	}
+	works(t, "", "map", "put", addr, "m", "k", strings.Repeat("v", 500))
+	fails(t, exitUnavailable, "its limit is 1024: delete something, or raise the limit (starling autopilot set --state-bytes)", "map", "put", addr, "m", "l", strings.Repeat("v", 500))
+	if got := works(t, "", "status", addr); !strings.Contains(got, "633 of 1024 bytes") {
+		t.Errorf("got\n%s", got)
+	}
+	works(t, "", "map", "delete", addr, "m", "k")
+	works(t, "", "map", "put", addr, "m", "l", strings.Repeat("v", 500))
+	works(t, "", "autopilot", "set", addr, "--state-bytes", "0")
+	works(t, "", "map", "put", addr, "m", "k", strings.Repeat("v", 500))
+	fails(t, exitUsage, "--state-bytes is 5, not from 1024", "autopilot", "set", addr, "--state-bytes", "5")
 	fails(t, exitUsage, "change what?", "autopilot", "set", addr)
 	fails(t, exitUsage, "not both", "autopilot", "set", addr, "--on", "--off")
 	fails(t, exitUsage, "--actives is 0", "autopilot", "set", addr, "--actives", "0")

@@ -68,6 +68,7 @@ func printStatus(w io.Writer, s starling.Status) error {
 		{"unknown", unknownText(s.Unknown)},
 		{"format level", levelText(s)},
 		{"keys", fmt.Sprintf("%d, those of sessions and of the cluster's own books among them (starling resource list has those of each resource)", s.Keys)},
+		{"state", stateText(s)},
 		{"sessions", fmt.Sprint(s.Sessions)},
 		{"up", (time.Duration(s.UptimeMS) * time.Millisecond).Round(time.Second).String()},
 		{"version", orNone(s.Version)},
@@ -133,6 +134,18 @@ func lostText(n uint64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%d lines of the log: whoever writes it was slow, or failed", n)
+}
+
+// stateText is how much the resources hold, and of how much.
+func stateText(s starling.Status) string {
+	if s.StateLimit == 0 {
+		return fmt.Sprintf("%d bytes, without a limit", s.StateBytes)
+	}
+	text := fmt.Sprintf("%d of %d bytes", s.StateBytes, s.StateLimit)
+	if s.StateBytes >= s.StateLimit {
+		text += ": full, writes that need more room are refused (starling autopilot set --state-bytes)"
+	}
+	return text
 }
 
 // levelText is the format level, and what follows from it for who wants to go back.

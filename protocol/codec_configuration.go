@@ -13,16 +13,20 @@ const outgoingBit = 4
 func EncodeConfiguration(c Configuration) []byte { return AppendConfiguration(nil, c) }
 
 // AppendConfiguration appends what EncodeConfiguration returns. What the policy
-// goes by and the format level stand at the end, and only if somebody has changed the
-// one and the other is above the first: logs from before there were such things stay
-// what they were, byte for byte.
+// goes by, the format level and the limit of the state stand at the end, as far as somebody
+// has changed the first, the second is above the first level and there is a limit: logs
+// from before there were such things stay what they were, byte for byte.
 //
 // [S] The encoding does not change with the level: members that do not know the level in
 // force read it, to know who votes.
 func AppendConfiguration(dst []byte, c Configuration) []byte {
-	set, raised := c.Autopilot != Autopilot{}, c.Level > FormatFirst
+	limited := c.StateBytes != 0
+	raised := c.Level > FormatFirst || limited
+	set := c.Autopilot != Autopilot{}
 	parts := 3
 	switch {
+	case limited:
+		parts = 6
 	case raised:
 		parts = 5
 	case set:
@@ -48,7 +52,10 @@ func AppendConfiguration(dst []byte, c Configuration) []byte {
 		dst = c.Autopilot.append(dst)
 	}
 	if raised {
-		dst = appendUint(dst, uint64(c.Level))
+		dst = appendUint(dst, uint64(c.At(c.Level).Level))
+	}
+	if limited {
+		dst = appendUint(dst, uint64(c.StateBytes))
 	}
 	return dst
 }
@@ -62,7 +69,7 @@ func DecodeConfiguration(src []byte) (Configuration, error) {
 }
 
 func (r *reader) configuration() (c Configuration) {
-	parts := r.arrayTo(5, 1)
+	parts := r.arrayTo(6, 1)
 	if parts < 3 {
 		r.fail("a configuration of fewer than three parts")
 	}
@@ -82,9 +89,14 @@ func (r *reader) configuration() (c Configuration) {
 			r.fail("settings of the policy that say nothing")
 		}
 	}
-	if parts == 5 {
-		if c.Level = FormatLevel(r.uintTo(uint64(FormatLevelMax))); r.err == nil && c.Level <= FormatFirst {
+	if parts > 4 {
+		if c.Level = FormatLevel(r.uintTo(uint64(FormatLevelMax))); r.err == nil && (c.Level == FormatFirst || parts == 5 && c.Level == 0) {
 			r.fail("a format level that says nothing")
+		}
+	}
+	if parts == 6 {
+		if c.StateBytes = int64(r.uintTo(StateBytesMax)); r.err == nil && c.StateBytes == 0 {
+			r.fail("a limit of the state that says nothing")
 		}
 	}
 	if r.err == nil {

@@ -141,7 +141,7 @@ func RequestSize(q *Request) int {
 	case q.Query != nil:
 		n += 2 + 3*3 + 5 + 2*9 + 1 + len(q.Query.Resource) + len(q.Query.Type) + len(q.Query.Operation) + len(q.Query.Argument)
 	case q.MembershipChange != nil:
-		n += 1 + 9 + 4*5 + 18*(len(q.MembershipChange.Promote)+len(q.MembershipChange.Demote)+len(q.MembershipChange.Remove)+len(q.MembershipChange.Absent)) + 9 + autopilotBytesMax + 1 + 18
+		n += 1 + 9 + 4*5 + 18*(len(q.MembershipChange.Promote)+len(q.MembershipChange.Demote)+len(q.MembershipChange.Remove)+len(q.MembershipChange.Absent)) + 9 + autopilotBytesMax + 9 + 1 + 18
 	case q.Watch != nil:
 		n += 1 + 2*3 + 5 + 9 + len(q.Watch.Resource) + len(q.Watch.Type) + len(q.Watch.Prefix)
 	}
@@ -200,7 +200,7 @@ func (r *reader) watch() *Watch {
 }
 
 func (s *MembershipChange) append(dst []byte) []byte {
-	dst = appendArray(dst, 9)
+	dst = appendArray(dst, 10)
 	dst = appendUint(dst, uint64(s.Version))
 	for _, ids := range [][]MemberID{s.Promote, s.Demote, s.Remove, s.Absent} {
 		dst = appendIDs(dst, ids)
@@ -211,17 +211,26 @@ func (s *MembershipChange) append(dst []byte) []byte {
 	} else {
 		dst = s.Autopilot.append(dst)
 	}
+	if s.StateBytes == nil {
+		dst = appendNil(dst)
+	} else {
+		dst = appendUint(dst, uint64(*s.StateBytes))
+	}
 	dst = appendBool(dst, s.Transfer)
 	return appendID(dst, s.Transferee)
 }
 
 func (r *reader) membershipChange() *MembershipChange {
-	r.array(9)
+	r.array(10)
 	s := &MembershipChange{Version: r.index(), Promote: r.memberIDs(), Demote: r.memberIDs(), Remove: r.memberIDs(), Absent: r.memberIDs()}
 	s.Target = int(r.uintTo(ActivesMax))
 	if !r.isNil() {
 		a := r.autopilot()
 		s.Autopilot = &a
+	}
+	if !r.isNil() {
+		n := int64(r.uintTo(StateBytesMax))
+		s.StateBytes = &n
 	}
 	s.Transfer, s.Transferee = r.bool(), r.member()
 	return s

@@ -28,7 +28,7 @@ func sampleRequests() []*Request {
 		{ID: 13, Kind: RequestJoin, Founding: &Founding{}},
 		{ID: 7, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{
 			Version: 9, Promote: []MemberID{idA}, Demote: []MemberID{idB}, Remove: []MemberID{idB, idA}, Absent: []MemberID{idB}, Target: 5,
-			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, Transfer: true, Transferee: idA,
+			Autopilot: &Autopilot{Off: true, Stable: 6, FailedAfter: AutopilotTimeMax, Floor: 7, Passives: 8, HoldLevel: true}, StateBytes: new(int64(1 << 30)), Transfer: true, Transferee: idA,
 		}},
 		{ID: 8, Kind: RequestMembershipChange, MembershipChange: &MembershipChange{}},
 		{ID: 9, Kind: RequestAutopilot},
@@ -48,7 +48,7 @@ func sampleFounding() *Founding {
 
 func sampleResponses() []*Response {
 	result := Result{Code: "map.reason", Text: "why", Data: []byte("data"), Index: 300, AgeKnown: true, Age: 70_000}
-	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7, HoldLevel: true}, Level: 3}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Suffrage: SuffrageVoter, Outgoing: true})
+	configuration := Configuration{Target: 3, Lease: 4, Autopilot: Autopilot{Off: true, Stable: 5, FailedAfter: time.Minute, Floor: 6, Passives: 7, HoldLevel: true}, Level: 3, StateBytes: StateBytesMax}.With(ActiveMember{ID: idA, Name: "a", Address: "h:1", Suffrage: SuffrageVoter, Outgoing: true})
 	return []*Response{
 		{ID: 1, Kind: RequestCommand, Result: result, Leader: "h:1", Term: 300},
 		{ID: 2, Kind: RequestQuery, Result: Result{Text: "t"}},
@@ -59,7 +59,7 @@ func sampleResponses() []*Response {
 		{ID: 5, Kind: RequestStatus, Status: &Status{
 			Cluster: ClusterID(idB), ID: idA, Name: "n", Address: "a", HTTP: "h", Role: "active", RaftRole: "leader", Term: 1, LeaderID: idB,
 			Leader: "l", Commit: 2, Applied: 3, First: 4, Digest: "d", AgeKnown: true, AgeNanos: 5, Version: "v", Uptime: 6, Serving: true,
-			Reason: "r", Sessions: 7, Keys: 8, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Counts: []Count{{Name: "elections_won", Value: 1 << 40}, {Name: "z"}}, Level: 2, LevelKnown: 3, LevelReason: "w", Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
+			Reason: "r", Sessions: 7, Keys: 8, StateBytes: 1 << 40, StateLimit: 15, Checkpoint: 9, Installing: 10, Chunks: 11, ChunksLeft: 12, Refused: 13, LogLost: 14, Unknown: []KindCount{{Kind: 63, Skipped: 1 << 40}, {Kind: 127, Unsupported: 3}}, Counts: []Count{{Name: "elections_won", Value: 1 << 40}, {Name: "z"}}, Level: 2, LevelKnown: 3, LevelReason: "w", Ahead: []AheadStatus{{ID: idA, Name: "p", Holds: 231, Ends: 228, Diverged: 229, Text: "text"}}, Members: []MemberStatus{
 				{ID: idA, Name: "n", Address: "a", Role: "passive", Suffrage: "voter", Alive: true, Leader: true, Known: true, Said: 12, Applied: 9, AgeKnown: true, AgeNanos: 10, SilenceKnown: true, Silence: 11, Moved: true, Configured: "c", Other: "o"}, {},
 			},
 		}},

@@ -197,7 +197,7 @@ func readNameInUse(r *reader) NameInUse {
 }
 
 func (s *Status) append(dst []byte) []byte {
-	dst = appendArray(dst, 34)
+	dst = appendArray(dst, 36)
 	dst = appendID(dst, s.Cluster)
 	dst = appendID(dst, s.ID)
 	dst = appendString(dst, s.Name)
@@ -229,7 +229,8 @@ func (s *Status) append(dst []byte) []byte {
 	dst = appendAll(dst, s.Ahead, (*AheadStatus).append)
 	dst = appendAll(dst, s.Unknown, (*KindCount).append)
 	dst = appendAll(dst, s.Counts, (*Count).append)
-	return appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelReason)
+	dst = appendText(appendUint(appendUint(dst, uint64(s.Level)), uint64(s.LevelKnown)), s.LevelReason)
+	return appendUint(appendUint(dst, uint64(max(s.StateBytes, 0))), uint64(max(s.StateLimit, 0)))
 }
 
 func (r *reader) status() *Status {
@@ -254,6 +255,9 @@ func (r *reader) status() *Status {
 	if more > 2 { // nor levels of one that knows the first only
 		s.Level, s.LevelKnown = FormatLevel(r.uintTo(uint64(FormatLevelMax))), FormatLevel(r.uintTo(uint64(FormatLevelMax)))
 		s.LevelReason, more = r.text(), more-3
+	}
+	if more > 1 { // nor bytes of one that knows no limit
+		s.StateBytes, s.StateLimit, more = int64(r.uintTo(math.MaxInt64)), int64(r.uintTo(math.MaxInt64)), more-2
 	}
 	r.skip(more)
 	return s

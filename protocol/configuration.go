@@ -81,6 +81,10 @@ type Configuration struct {
 	Lease time.Duration
 	// Autopilot is what the policy goes by.
 	Autopilot Autopilot
+	// StateBytes is the limit of what all resources may hold, keys and values with
+	// KeyOverhead for each key; 0, the default, is none. It holds for the entries above
+	// the one that brings it.
+	StateBytes int64
 	// Level is the format level in force above the entry that brings the
 	// configuration; 0 for the first.
 	Level FormatLevel
@@ -192,7 +196,7 @@ func (c Configuration) Without(id MemberID) Configuration {
 
 // Equal reports whether both say the same.
 func (c Configuration) Equal(d Configuration) bool {
-	return c.Target == d.Target && c.Lease == d.Lease && c.Autopilot == d.Autopilot && c.Level.Number() == d.Level.Number() && slices.Equal(c.Members, d.Members)
+	return c.Target == d.Target && c.Lease == d.Lease && c.Autopilot == d.Autopilot && c.StateBytes == d.StateBytes && c.Level.Number() == d.Level.Number() && slices.Equal(c.Members, d.Members)
 }
 
 // Validate reports the first violated invariant.
@@ -205,6 +209,9 @@ func (c Configuration) Validate() error {
 	}
 	if c.Lease < 0 || c.Lease > LeaseMax {
 		return fmt.Errorf("the lease of a configuration is between 0 and %v, this one's is %v", LeaseMax, c.Lease)
+	}
+	if err := CheckStateBytes(c.StateBytes); err != nil {
+		return err
 	}
 	if c.Level > FormatLevelMax {
 		return fmt.Errorf("a format level is between %d and %d, not %d", FormatFirst, FormatLevelMax, c.Level)
@@ -226,6 +233,14 @@ func (c Configuration) Validate() error {
 	}
 	if voters == 0 {
 		return fmt.Errorf("a configuration needs a voter")
+	}
+	return nil
+}
+
+// CheckStateBytes reports a limit of the state that none can be.
+func CheckStateBytes(n int64) error {
+	if n != 0 && (n < StateBytesMin || n > StateBytesMax) {
+		return fmt.Errorf("the limit of the state is 0, for none, or between %d and %d bytes, not %d", StateBytesMin, int64(StateBytesMax), n)
 	}
 	return nil
 }

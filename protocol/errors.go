@@ -65,6 +65,9 @@ var (
 	ErrNoQuorum   = NewError("no_quorum", "no leader is known, and nobody can be elected: a majority of the voters is not heard")
 	ErrOverloaded = NewError("overloaded", "the leader has too many writes in flight; try again later")
 	ErrNoSpace    = NewError("no_space", "the leader's disk is nearly full; free space and writes resume by themselves")
+	// ErrStateFull: the replicated state has reached the limit that the configuration has for
+	// it; what frees space passes.
+	ErrStateFull = NewError("state_full", "the state has reached its limit: delete something, or raise the limit")
 	// ErrNoSpaceHere: the leader's disk is nearly full, and the lead passes to a voter
 	// with room, or may. Clients ask again, and say ErrNoSpace if there is no time left.
 	ErrNoSpaceHere = NewError("no_space_here", "the leader's disk is nearly full, and another member may have room")

@@ -19,6 +19,13 @@ const (
 	// it is.
 	KeyBytesMax   = 4<<10 + 1
 	ValueBytesMax = 512 << 10
+	// KeyOverhead is what each key counts towards the limit of the state, beside its
+	// bytes and those of its value: about what a member needs for it in memory. All members
+	// must count alike, so it is the same in each release of a format level.
+	KeyOverhead = 128
+	// StateBytesMin and StateBytesMax are between what the limit of the state can be; 0 is none.
+	StateBytesMin = 1 << 10
+	StateBytesMax = 1 << 50
 	// NameBytesMax limits the name of a resource, a type, an operation, a
 	// member, a zone and an address. What else the first three may be: see
 	// CheckName.

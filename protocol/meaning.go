@@ -66,6 +66,7 @@ var meanings = map[Code]Meaning{
 	ErrUnavailable.Code:    {DidNotHappen, Later | Elsewhere | WithALeader, Unavailable},
 	ErrOverloaded.Code:     {DidNotHappen, Later, Unavailable},
 	ErrNoSpace.Code:        {DidNotHappen, never, Unavailable},
+	ErrStateFull.Code:      {Settled, never, Unavailable},
 	ErrNoSpaceHere.Code:    {DidNotHappen, Later | WithALeader, Unavailable},
 	ErrClosed.Code:         {DidNotHappen, Elsewhere, Unavailable},
 	ErrTooStale.Code:       {DidNotHappen, Elsewhere, Unavailable},

@@ -254,6 +254,8 @@ type MembershipChange struct {
 	Target int
 	// Autopilot is what the policy goes by from now on; nil leaves it.
 	Autopilot *Autopilot
+	// StateBytes is the limit of the state from now on, 0 for none; nil leaves it.
+	StateBytes *int64
 	// Transfer hands the leadership to Transferee, or, if that is zero, to the voter
 	// that holds most. Nothing else may be set with it, and Version is not
 	// looked at.
@@ -383,6 +385,9 @@ type Status struct {
 	Reason   string // why not serving, or what is in doubt
 	Sessions int
 	Keys     int
+	// StateBytes is what all resources hold, as the limit of the state counts it, and
+	// StateLimit that limit; 0: there is none.
+	StateBytes, StateLimit int64
 	// Checkpoint is the index of the newest one kept, 0 without one. Installing
 	// is that of one which is coming from other members, 0 if none is; of its
 	// Chunks, ChunksLeft are still to come.

@@ -156,6 +156,11 @@ func (s *MembershipChange) Validate() error {
 			return ErrInvalid.Because(err)
 		}
 	}
+	if s.StateBytes != nil {
+		if err := CheckStateBytes(*s.StateBytes); err != nil {
+			return ErrInvalid.Because(err)
+		}
+	}
 	return nil
 }
 

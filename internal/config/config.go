@@ -76,6 +76,11 @@ type Config struct {
 	// bootstrapping member says is kept in the log. Default: 3. Even numbers
 	// are allowed and tolerate no more failures than the odd number below.
 	Actives int
+	// StateBytes is the limit of what all resources of the cluster may hold, said by the
+	// bootstrapping member and kept in the log, as Actives is; SetAutopilot changes it. Keys and values
+	// count their bytes, and each key 128 more. A write that would hold more is refused with
+	// ErrStateFull; what frees passes. From 1 KiB; default 0: no limit.
+	StateBytes uint64
 	// Zone is where the member is, for placement. Default "": nowhere.
 	Zone string
 

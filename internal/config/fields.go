@@ -70,6 +70,8 @@ var Fields = []Field{
 	{Name: "Replace", Usage: "take over the seat of the member with the same name, whose directory is lost, while that one is not heard"},
 	{Name: "ForgetPromise", Usage: "lift this member's promise not to begin a cluster; only if whoever was promised will never begin one"},
 	{Name: "Actives", Default: ActivesDefault, Least: 1, Most: protocol.ActivesMax, Usage: "`N` voters that the cluster grows to, said by the bootstrapping member"},
+	{Name: "StateBytes", Unsaid: "no limit", Least: uint64(protocol.StateBytesMin), Most: uint64(protocol.StateBytesMax),
+		Usage: "limit of what all resources of the cluster may hold, `BYTES` of keys and values with 128 for each key, said by the bootstrapping member; beyond it writes are refused (state_full), but for those that free"},
 	{Name: "Zone", Usage: "`ZONE` of the member, for placement"},
 	{Name: "Insecure", Usage: "allow addresses beyond this machine although nothing is encrypted or authenticated yet"},
 	{Name: "GossipMode", Default: "hybrid", Usage: "how entries reach passives: `hybrid` or flood"},

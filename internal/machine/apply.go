@@ -54,15 +54,9 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 		return m.refused(e, clock), true
 	}
 	c := &m.call.command
-	var op resources.Operation
-	if e.Kind == protocol.EntryCommand {
-		var err error
-		if *c, op, err = m.decode(e); err != nil {
-			m.stop(e, err)
-			return protocol.Result{}, false
-		}
-	} else if !e.Kind.Known() {
-		m.stop(e, protocol.ErrMalformed.With(fmt.Sprintf("%s is not known here", e.Kind)))
+	op, limit, err := m.decode(e, c)
+	if err != nil {
+		m.stop(e, err)
 		return protocol.Result{}, false
 	}
 
@@ -80,6 +74,8 @@ func (m *Machine) apply(e *protocol.Entry, clock protocol.Instant) (protocol.Res
 		*c = protocol.Command{}
 	case protocol.EntryCheckpoint:
 		m.writeTime()
+	case protocol.EntryConfiguration:
+		m.setLimit(limit)
 	default:
 		applyNext(m, e)
 	}
@@ -146,15 +142,23 @@ func (m *Machine) EndSessions(i protocol.Index) error {
 	return nil
 }
 
-// decode finds out what a command entry asks for. op is nil for an operation
-// on sessions. An error means that this machine cannot apply the entry.
-func (m *Machine) decode(e *protocol.Entry) (protocol.Command, resources.Operation, error) {
-	c, err := protocol.DecodeCommand(e.Data)
-	if err != nil {
-		return c, nil, err
+// decode finds out what an entry asks for: a command, which it stores in c, with its
+// operation, nil for one on sessions; the limit of the state that a configuration
+// brings. An error means that this machine cannot apply the entry.
+func (m *Machine) decode(e *protocol.Entry, c *protocol.Command) (op resources.Operation, limit int64, err error) {
+	switch {
+	case e.Kind == protocol.EntryCommand:
+		if *c, err = protocol.DecodeCommand(e.Data); err == nil {
+			op, err = m.engine.Command(c)
+		}
+	case e.Kind == protocol.EntryConfiguration:
+		var conf protocol.Configuration
+		conf, err = protocol.DecodeConfiguration(e.Data)
+		limit = conf.StateBytes
+	case !e.Kind.Known():
+		err = protocol.ErrMalformed.With(fmt.Sprintf("%s is not known here", e.Kind))
 	}
-	op, err := m.engine.Command(&c)
-	return c, op, err
+	return op, limit, err
 }
 
 func (m *Machine) stop(e *protocol.Entry, cause error) {
@@ -237,7 +241,7 @@ func (m *Machine) run(c *protocol.Command, op resources.Operation, one *session)
 		c.Session = protocol.SessionID(m.state.Index()) // to its type: nobody else's, and over with the entry
 	}
 	x := &m.call
-	x.op, x.session, x.space, x.added, x.savepoint, x.before = op, one, sp, added, m.state.Savepoint(), sp.Len()
+	x.op, x.session, x.space, x.added, x.savepoint, x.before, x.held = op, one, sp, added, m.state.Savepoint(), sp.Len(), m.state.Held()
 	m.running.begins(m.state.Index(), c)
 	data, err := m.guard(op, c.Type, c.Resource, m.state.Index(), func() ([]byte, error) { return m.engine.Run(op, m.state, sp, m.now, c) })
 	return m.ran(data, err)
@@ -248,6 +252,9 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 	m.running.ends()
 	x := &m.call
 	c, sp := &x.command, x.space
+	if err == nil {
+		err = m.fits(x.op, x.held)
+	}
 	if err != nil {
 		m.state.Rollback(x.savepoint)
 	} else {

@@ -49,6 +49,8 @@ type Machine struct {
 	oneShots *oneShots
 	used     map[protocol.TypeVersion]struct{} // that the state notes; see note
 	now      protocol.ClusterTime
+	limit    int64 // of what all resources hold, 0: none; see limit.go
+	full     bool  // that it was met has been said
 	batch    batch
 	call     call
 
@@ -117,6 +119,7 @@ func New(cfg Config) *Machine {
 // use makes a state the one that entries are applied to.
 func (m *Machine) use(s *state.State) {
 	m.state, m.used = s, map[protocol.TypeVersion]struct{}{}
+	m.limit, m.full = limitOf(s), false
 }
 
 // Close ends all watchers and waiters with ErrClosed. The state stays readable.
@@ -172,12 +175,15 @@ func (m *Machine) NextDeadline() protocol.ClusterTime {
 
 // Stats are figures about a machine.
 type Stats struct {
-	Applied  protocol.Index
-	Digest   Digest
-	Keys     int // of all resources and the system
-	Bytes    int // keys and values, without overhead
-	Sessions int
-	Watchers int
+	Applied protocol.Index
+	Digest  Digest
+	Keys    int // of all resources and the system
+	Bytes   int // keys and values, without overhead
+	// Held is what all resources hold, as the limit of the state counts it, and Limit
+	// that limit, in bytes; 0: there is none.
+	Held, Limit int64
+	Sessions    int
+	Watchers    int
 }
 
 // Stats returns the figures of now.
@@ -186,7 +192,7 @@ func (m *Machine) Stats() Stats {
 	i, digest := s.PublishedDigest()
 	keys, bytes := s.Size()
 	return Stats{
-		Applied: i, Digest: digest, Keys: keys, Bytes: bytes,
+		Applied: i, Digest: digest, Keys: keys, Bytes: bytes, Held: s.Holds(), Limit: limitOf(s),
 		Sessions: int(m.count.Load()), Watchers: m.hub.watchers(),
 	}
 }

@@ -34,6 +34,10 @@ func checkSystemRecord(key, value []byte, i protocol.Index) string {
 		if _, ok := parseTime(value); ok && len(key) == 1 {
 			fault = ""
 		}
+	case keyLimit:
+		if _, ok := parseLimit(value); ok && len(key) == 1 {
+			fault = ""
+		}
 	case keyResource:
 		fault = nameFault("the name of a resource", key[1:])
 		if fault == "" {

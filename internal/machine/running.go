@@ -35,6 +35,7 @@ type call struct {
 	added     bool // the space, for this command
 	savepoint int  // in the state's list of changes
 	before    int  // keys in the space
+	held      int64
 	// cut says that the command has ended its goroutine.
 	cut bool
 }

@@ -40,6 +40,7 @@ const (
 	keyType     = 't'
 	keyOneShot  = 'o'
 	keyHorizon  = 'h'
+	keyLimit    = 'q' // see limit.go
 )
 
 // HasSession reports whether a session is open, as of what has been applied here.

@@ -332,7 +332,7 @@ func (r *recovery) configuration() protocol.Configuration {
 	if target == 0 {
 		target = max(r.conf.Target, 1)
 	}
-	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease, Autopilot: r.conf.Autopilot, Level: r.conf.Level}
+	return protocol.Configuration{Members: []protocol.ActiveMember{line}, Target: target, Lease: r.conf.Lease, Autopilot: r.conf.Autopilot, StateBytes: r.conf.StateBytes, Level: r.conf.Level}
 }
 
 // firstSum is the log sum that a new log begins from.

@@ -27,6 +27,8 @@ type Change struct {
 	Target int
 	// Autopilot is what the policy is to go by from now on; nil leaves it.
 	Autopilot *protocol.Autopilot
+	// StateBytes is the limit of the state from now on, 0 for none; nil leaves it.
+	StateBytes *int64
 }
 
 // Change proposes a change of the configuration. It is answered once, by an
@@ -121,6 +123,9 @@ func (q *membershipChanges) moved(conf protocol.Configuration, c Change) (protoc
 	}
 	if c.Autopilot != nil {
 		conf.Autopilot = *c.Autopilot
+	}
+	if c.StateBytes != nil {
+		conf.StateBytes = *c.StateBytes
 	}
 	ids := slices.Concat(c.Promote, c.Demote, c.Remove)
 	slices.SortFunc(ids, protocol.MemberID.Compare)

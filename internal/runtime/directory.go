@@ -190,7 +190,7 @@ func (m opening) newIdentity(ctx context.Context, tcp net.Listener, promise *wal
 func (c *Config) firstEntries(self protocol.MemberID, address string, level protocol.FormatLevel) []protocol.Entry {
 	conf := protocol.Configuration{
 		Members: []protocol.ActiveMember{{ID: self, Name: c.Name, Address: address, Suffrage: protocol.SuffrageVoter}},
-		Target:  c.Actives,
+		Target:  c.Actives, StateBytes: int64(c.StateBytes),
 	}
 	first := []protocol.Entry{{Index: 1, Term: 1, Kind: protocol.EntryConfiguration, Data: protocol.EncodeConfiguration(conf.At(level))}}
 	protocol.EncodeEntries(first)

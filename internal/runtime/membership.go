@@ -19,7 +19,7 @@ func (m *Member) serveMembershipChange(s *protocol.MembershipChange, reply func(
 			return
 		}
 		m.replica.Change(m.clock.Now(), id, replica.Change{
-			Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot,
+			Version: s.Version, Promote: s.Promote, Demote: s.Demote, Remove: s.Remove, Absent: s.Absent, Target: s.Target, Autopilot: s.Autopilot, StateBytes: s.StateBytes,
 		})
 	})
 }

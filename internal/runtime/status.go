@@ -25,7 +25,7 @@ func (m *Member) status() *protocol.Status {
 		Commit: r.Commit, Applied: stats.Applied, First: r.First, Digest: stats.Digest.String(),
 		AgeKnown: r.Fresh.Known, AgeNanos: int64(r.Fresh.Age),
 		Version: m.cfg.Version, Uptime: int64(now.Sub(m.started)),
-		Sessions: stats.Sessions, Keys: stats.Keys,
+		Sessions: stats.Sessions, Keys: stats.Keys, StateBytes: stats.Held, StateLimit: stats.Limit,
 		Checkpoint: r.Checkpoint, Installing: r.Installing, Chunks: r.Chunks, ChunksLeft: r.ChunksLeft,
 		Refused: r.Refusals + r.Unheeded + m.observer.Get(observe.Unheard), LogLost: m.observer.Get(observe.LogLost), Unknown: r.Unknown,
 		Counts: m.observer.List(),

@@ -50,6 +50,19 @@ func (x *applying) applyTime(entries int) time.Duration {
 	return between(x.s.random.members, 10*time.Microsecond, x.s.plan.apply) + time.Duration(entries)*2*time.Microsecond
 }
 
+// applyOne applies an entry. What the state holds stays within its limit, or does not grow.
+func (x *applying) applyOne(one []protocol.Entry, results []protocol.Result) ([]protocol.Result, error) {
+	before := x.machine.Stats().Held
+	results = x.machine.Apply(one, results)
+	if err := x.machine.Stopped(); err != nil {
+		return results, violated(RuleFault, "%s stops applying: %v", x.name, err)
+	}
+	if s := x.machine.Stats(); s.Limit != 0 && s.Held > max(s.Limit, before) {
+		return results, violated(RuleState, "%s holds %d bytes after %d, and %d before, and the limit is %d", x.name, s.Held, one[0].Index, before, s.Limit)
+	}
+	return results, nil
+}
+
 // apply runs the oldest batch through the state machine, entry by entry, so
 // that digests are compared at every index.
 func (x *applying) apply() {
@@ -81,9 +94,9 @@ func (x *applying) apply() {
 		if x.misapplies {
 			one = x.misapplied(one)
 		}
-		results = x.machine.Apply(one, results)
-		if err := x.machine.Stopped(); err != nil {
-			x.s.fail(violated(RuleFault, "%s stops applying: %v", x.name, err))
+		var err error
+		if results, err = x.applyOne(one, results); err != nil {
+			x.s.fail(err)
 			return
 		}
 		index, digest := x.machine.Digest()

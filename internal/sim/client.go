@@ -75,6 +75,8 @@ type call struct {
 	unanswered        bool
 	// copied says that another copy of the command came to be applied after it.
 	copied bool
+	// full says that the command was refused because the state was full.
+	full bool
 	// refused says that the client was told that the command has not happened.
 	refused bool
 }

@@ -96,6 +96,7 @@ const (
 	countLeaseReads
 	countWild
 	countWallsSet
+	countStateFull
 	countHiddenPauses
 	countRepairs
 	countFrames
@@ -165,7 +166,7 @@ var tallyNames = [tallies]string{
 	countCopies: "copies of directories started", countCopiesWelcomed: "streams of copies let in", countCopiesRefused: "copies and their originals refused", countOriginalsBack: "originals started beside a copy", countCondemned: "directories put back that a leader has proof of",
 	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
 	countVotesAhead: "votes ahead of writes without room", countVotesWait: "votes without room", countElectedAhead: "leaders elected by such votes",
-	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countHiddenPauses: "pauses hidden from boot time",
+	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countStateFull: "writes refused because the state was full", countHiddenPauses: "pauses hidden from boot time",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
 	countOneShots: "one-shots acknowledged", countOneShotsAgain: "one-shots that came again and were not executed again",

@@ -124,6 +124,9 @@ func (o *operator) move(m *member) {
 	if chance(r, 0.05) {
 		c.Target = 1 + r.IntN(o.s.options.Actives)
 	}
+	if l := o.s.random.limits; o.s.plan.limit > 0 && chance(l, 0.2) {
+		c.StateBytes = new(drawLimit(l))
+	}
 	lost := chance(r, 0.6)
 	moves := 1 + r.IntN(3)*r.IntN(2)
 	if lost {
@@ -166,12 +169,15 @@ func (o *operator) count(m *member, c replica.Change) {
 // the people know which ones are lost, and do not ask for what could never be
 // committed.
 func (o *operator) change(m *member, c replica.Change, from protocol.ConfigurationAt, done func()) {
-	if len(c.Promote)+len(c.Demote)+len(c.Remove) == 0 && c.Target == 0 {
+	if len(c.Promote)+len(c.Demote)+len(c.Remove) == 0 && c.Target == 0 && c.StateBytes == nil {
 		return
 	}
 	next := moved(from.Configuration, c)
 	if c.Target > 0 {
 		next.Target = c.Target
+	}
+	if c.StateBytes != nil {
+		next.StateBytes = *c.StateBytes
 	}
 	if len(next.Voters()) == 0 || !o.s.bears(next, nil) || !o.s.bearsShrinking(next, nil) || !o.s.bears(from.Configuration.Toward(next), nil) {
 		return

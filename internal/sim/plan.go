@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/starlinghq/starling/protocol"
 )
 
 // Profiles are the kinds of trouble that a seed can bring.
@@ -34,6 +36,7 @@ const (
 	sluggishSeeds  = 0.08 // disks are slow for good
 	forgetfulSeeds = 0.4  // members keep little of their logs in memory
 	wallSeeds      = 0.3  // wall clocks are set
+	limitedSeeds   = 0.15 // the state has a limit that it comes to
 )
 
 // Profiles returns the names of all profiles.
@@ -116,6 +119,8 @@ type keeping struct {
 	// tail is how many bytes of the end of a log stay in memory; 0: the default,
 	// which is all of every log.
 	tail int
+	// limit is that of the state when the cluster begins; 0: none.
+	limit int64
 	// chunk is the least size of a checkpoint's chunks; 0: the default, which
 	// makes one of everything.
 	chunk int
@@ -302,6 +307,16 @@ func (p *plan) set(r *rand.Rand) {
 		p.walls = between(r, 2*time.Second, 10*time.Second)
 	}
 }
+
+// narrow draws whether the state has a limit that writes come to.
+func (p *plan) narrow(r *rand.Rand) {
+	if chance(r, limitedSeeds) {
+		p.limit = drawLimit(r)
+	}
+}
+
+// drawLimit draws a limit of about what the objects of all clients hold.
+func drawLimit(r *rand.Rand) int64 { return protocol.StateBytesMin + r.Int64N(3<<10) }
 
 // rotten damages logs all the time. They lose their heads fast, so that repairing
 // takes checkpoints too.

@@ -24,6 +24,7 @@ type streams struct {
 	sluggish    *rand.Rand // disks that are slow for good
 	tails       *rand.Rand // how much of a log stays in memory
 	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
+	limits      *rand.Rand // limits of the state
 }
 
 func newStreams(seed uint64) streams {
@@ -44,6 +45,7 @@ func newStreams(seed uint64) streams {
 		sluggish:    stream(seed, 12),
 		tails:       stream(seed, 13),
 		walls:       stream(seed, 14),
+		limits:      stream(seed, 15),
 	}
 }
 

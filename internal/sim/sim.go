@@ -110,6 +110,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.behind, s.plan.retainBytes = []int{0, -1, 8 << 10}[s.seed%3], []int{0, 1 << 10, -1}[s.seed/3%3]
 	s.plan.forget(s.random.tails)
 	s.plan.set(s.random.walls)
+	s.plan.narrow(s.random.limits)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
@@ -255,7 +256,7 @@ func (s *simulation) addMember(i int) error {
 	s.members = append(s.members, m)
 	var founding *protocol.Configuration
 	if i == 0 {
-		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, Members: []protocol.ActiveMember{
+		founding = &protocol.Configuration{Target: s.plan.target, Lease: s.plan.lease, StateBytes: s.plan.limit, Members: []protocol.ActiveMember{
 			{ID: m.id, Name: m.name, Address: m.address, Suffrage: protocol.SuffrageVoter},
 		}}
 		if s.options.Reserves > 0 {

@@ -112,7 +112,7 @@ func hashOf(r *protocol.Result) uint64 {
 // effect on its object, whether or not it had one before.
 func withoutEffect(code protocol.Code) bool {
 	switch code {
-	case protocol.ErrSessionExpired.Code, protocol.ErrStaleSequence.Code, protocol.ErrWindow.Code, protocol.ErrAnswerLost.Code:
+	case protocol.ErrSessionExpired.Code, protocol.ErrStaleSequence.Code, protocol.ErrWindow.Code, protocol.ErrAnswerLost.Code, protocol.ErrStateFull.Code:
 		return true
 	}
 	return false
@@ -132,7 +132,14 @@ func (s *state) execute(i protocol.Index, c *protocol.Command, r *protocol.Resul
 	if !known {
 		return violated(RuleState, "a command at %d, session %d sequence %d, number %x, that no client has made", i, c.Session, c.Sequence, c.OneShot.Number)
 	}
+	if at, again := s.first[key]; again && r.Code == protocol.ErrStateFull.Code {
+		return violated(RuleOnce, "%s took effect at %d, and its copy at %d finds the state full", k, at, i)
+	}
+	if k.full && r.Code == protocol.OK {
+		return violated(RuleOnce, "%s found the state full, and its copy at %d takes effect", k, i)
+	}
 	if withoutEffect(r.Code) {
+		k.full = k.full || r.Code == protocol.ErrStateFull.Code
 		return nil
 	}
 	out, err := k.op.decode(*r)
@@ -174,6 +181,13 @@ func (s *state) answered(k *call, r protocol.Result, counts *Counts) error {
 		return s.readAnswered(k, r)
 	}
 	if s.blind {
+		return nil
+	}
+	if r.Code == protocol.ErrStateFull.Code {
+		if !k.full {
+			return violated(RuleAcknowledged, "%s was answered that the state is full, and nobody has found it so", k)
+		}
+		counts.add(countStateFull, 1)
 		return nil
 	}
 	out, err := k.op.decode(r)

@@ -17,26 +17,26 @@ func (s *State) Load(sp *Space, key, value []byte, i protocol.Index) (there prot
 		if before.index >= i {
 			return before.index, false
 		}
-		s.discount(r, before)
+		s.discount(sp, r, before)
 	}
 	r.head.Store(v)
 	s.digest.add(r.term(v))
-	s.count(r, v, +1)
+	s.count(sp, r, v, +1)
 	return 0, true
 }
 
 // Unload takes a key out of a state that is being built, if it is there.
 func (s *State) Unload(sp *Space, key []byte) {
 	if r := sp.find(key); r != nil {
-		s.discount(r, r.head.Load())
+		s.discount(sp, r, r.head.Load())
 		sp.unlink(r)
 		sp.live--
 	}
 }
 
-func (s *State) discount(r *Record, v *Version) {
+func (s *State) discount(sp *Space, r *Record, v *Version) {
 	s.digest.remove(r.term(v))
-	s.count(r, v, -1)
+	s.count(sp, r, v, -1)
 }
 
 // Loaded ends the building of a state, at an index, and publishes it. If keys are

@@ -39,8 +39,10 @@ type State struct {
 	head   int
 
 	size  size
+	held  size         // the part of it that resources hold
 	keys  atomic.Int64 // of size, for everybody, as of the last entry
 	bytes atomic.Int64
+	holds atomic.Int64 // what Held returned then
 	// tracked is what was written since the last snapshot; the writer's.
 	tracked tracked
 }
@@ -70,6 +72,15 @@ func (s *State) Digest() Digest { return s.digest }
 // Size returns, for anybody, how many keys there are and how many bytes in keys and
 // values, as of the last entry.
 func (s *State) Size() (keys, bytes int) { return int(s.keys.Load()), int(s.bytes.Load()) }
+
+// Held returns what all resources hold now, in the middle of an entry: the bytes of
+// their keys and values, and protocol.KeyOverhead for each key. It is a function of what
+// the state holds, so all members have the same at the same place of the log. What the system
+// holds, of sessions above all, has bounds of its own. The writer's.
+func (s *State) Held() int64 { return s.held.bytes + s.held.keys*protocol.KeyOverhead }
+
+// Holds returns, for anybody, what Held was at the end of the last entry.
+func (s *State) Holds() int64 { return s.holds.Load() }
 
 // Begin starts an entry.
 func (s *State) Begin(i protocol.Index) {
@@ -105,11 +116,13 @@ func (s *State) Set(sp *Space, key, value []byte) {
 	r := sp.table.get(stringOf(key), hash)
 	if r == nil {
 		r = newRecord(key, hash)
-		r.head.Store(newVersion(s.index, value))
+		v := newVersion(s.index, value)
+		r.head.Store(v)
 		sp.list.put(r)
 		sp.table.put(r)
 		s.undo = append(s.undo, step{sp, r, nil})
 		sp.live++
+		s.count(sp, r, v, +1)
 		return
 	}
 	if r.head.Load().gone {
@@ -153,6 +166,8 @@ func (s *State) push(sp *Space, r *Record, v *Version) {
 	}
 	v.older.Store(older)
 	r.head.Store(v)
+	s.count(sp, r, before, -1)
+	s.count(sp, r, v, +1)
 	s.undo = append(s.undo, step{sp, r, before})
 }
 
@@ -163,14 +178,17 @@ func (s *State) Savepoint() int { return len(s.undo) }
 func (s *State) Rollback(mark int) {
 	for k := len(s.undo) - 1; k >= mark; k-- {
 		u := &s.undo[k]
-		if !u.record.head.Load().gone {
+		after := u.record.head.Load()
+		if !after.gone {
 			u.space.live--
 		}
+		s.count(u.space, u.record, after, -1)
 		if u.before == nil {
 			u.space.unlink(u.record)
 			s.bury(u.record, s.index)
 		} else {
 			u.record.head.Store(u.before)
+			s.count(u.space, u.record, u.before, +1)
 			if !u.before.gone {
 				u.space.live++
 			}
@@ -218,11 +236,9 @@ func (s *State) settle(u *step, changed func(*Space, *Record, *Version)) {
 	}
 	if before != nil && !before.gone {
 		s.digest.remove(u.record.term(before))
-		s.count(u.record, before, -1)
 	}
 	if !after.gone {
 		s.digest.add(u.record.term(after))
-		s.count(u.record, after, +1)
 	}
 	if s.tracked.on {
 		s.tracked.note(u.space, u.record, before)
@@ -233,12 +249,23 @@ func (s *State) settle(u *step, changed func(*Space, *Record, *Version)) {
 	changed(u.space, u.record, after)
 }
 
-func (s *State) count(r *Record, v *Version, sign int64) {
+// count counts a version that is the newest of its key from now on, or is not any more.
+// One that is a delete counts nothing.
+func (s *State) count(sp *Space, r *Record, v *Version, sign int64) {
+	if v.gone {
+		return
+	}
+	bytes := sign * int64(len(r.key)+len(v.value))
 	s.size.keys += sign
-	s.size.bytes += sign * int64(len(r.key)+len(v.value))
+	s.size.bytes += bytes
+	if sp != s.system {
+		s.held.keys += sign
+		s.held.bytes += bytes
+	}
 }
 
 func (s *State) tellSize() {
 	s.keys.Store(s.size.keys)
 	s.bytes.Store(s.size.bytes)
+	s.holds.Store(s.Held())
 }

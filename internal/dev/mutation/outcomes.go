@@ -78,6 +78,24 @@ func alone() []Mutation {
 			New: "",
 		},
 		{
+			Name: "limit-not-loaded", Breaks: "a member that starts from a checkpoint takes writes that the others refuse, because the state is full",
+			File: "internal/machine/machine.go", Tests: state,
+			Old: "m.limit, m.full = limitOf(s), false",
+			New: "m.full = false",
+		},
+		{
+			Name: "taken-back-counted", Breaks: "what a command wrote before it failed counts as held by who was there, and not by who starts from a checkpoint",
+			File: "internal/state/state.go", Tests: state,
+			Old: "\t\ts.count(u.space, u.record, after, -1)\n",
+			New: "",
+		},
+		{
+			Name: "full-state-frees-nothing", Breaks: "a full state refuses what would free space",
+			File: "internal/machine/limit.go", Tests: state,
+			Old: " || held <= before || op.Describe().Frees",
+			New: "",
+		},
+		{
 			Name: "one-shot-drawn-again", Breaks: "a client gives up a number of which a copy may have run, and the write happens twice",
 			File: "internal/attempt/oneshot.go", Tests: []string{"./internal/attempt"},
 			Old: "err == nil && !o.received && ",
