@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
 	"github.com/starlinghq/starling/storage/wal"
 )
@@ -566,5 +568,20 @@ func TestTornVoteDoesNotCount(t *testing.T) {
 	l.open()
 	if got := l.log.Opened().State; got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
+	}
+}
+
+// Whoever looks at a directory is told that its member is in quarantine.
+func TestVerifyTellsOfAQuarantine(t *testing.T) {
+	l := newLab(t, 1)
+	l.kill()
+	for q, want := range map[storage.Quarantine]string{
+		{}: "", {At: 7, Until: 9}: "a majority had another state at 7; it serves nobody before it has that, and has applied 9", {At: 1}: "since when cannot be read",
+	} {
+		l.must(wal.WriteQuarantine(l.disk, labDir, q))
+		r, err := wal.Verify(l.disk, labDir)
+		if got := strings.Join(r.Notes, "; "); err != nil || !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%+v: got %q, %v, want %q", q, got, err, want)
+		}
 	}
 }

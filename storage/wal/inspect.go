@@ -1,6 +1,9 @@
 package wal
 
 import (
+	"cmp"
+	"fmt"
+
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
 	"github.com/starlinghq/starling/storage/vfs"
@@ -135,7 +138,14 @@ func Inspect(fsys vfs.FS, dir string, visit func(Record)) (Report, error) {
 	err = r.run()
 	r.noteIdentity(dir, flaw)
 	p.fill(r)
-	return p, err
+	q, unread := ReadQuarantine(fsys, dir)
+	switch {
+	case q.SinceUnknown():
+		p.Notes = append(p.Notes, "the member goes on with its quarantine: its state had diverged, and since when cannot be read; it serves nobody before it has another one")
+	case q.At != 0:
+		p.Notes = append(p.Notes, fmt.Sprintf("the member goes on with its quarantine: a majority had another state at %d; it serves nobody before it has that, and has applied %d", q.At, q.Until))
+	}
+	return p, cmp.Or(err, unread)
 }
 
 func (p *Report) fill(r *replay) {
