@@ -100,8 +100,9 @@ var ErrAnswerLost = protocol.ErrAnswerLost
 
 // Sessions and watches.
 var (
-	// ErrSessionExpired: nothing was heard of this client for the session's
-	// timeout.
+	// ErrSessionExpired: nothing was heard of this client for the session's timeout while a
+	// write was under way. It wraps ErrUnknownOutcome. A write that nobody has received by
+	// then is made in a new session.
 	ErrSessionExpired = protocol.ErrSessionExpired
 	// ErrCompacted: the changes that a watch should begin with are gone. Read
 	// the state, and watch on from the index of that read.

@@ -21,16 +21,21 @@ const (
 	Again Verdict = iota
 	// Done: the request has its answer, or its error.
 	Done
-	// Expired is Done for a command whose session is gone: the next one needs a new one.
+	// Expired is Done for a command whose session is gone, and of which a copy may have
+	// happened before: the next one needs a new one.
 	Expired
-	// Anew is for a one-shot whose client had seen too little when it drew the number: it
-	// has not happened and never will, and is to be sent under another number.
+	// Anew is for a command that has not happened and never will as it was sent, because its
+	// session is gone, or, of a one-shot, because its client had seen too little when it drew
+	// the number: it is to be sent in another session, or under another number.
 	Anew
 )
 
 // Took takes what came of an attempt: a result, or an error instead of one. ended is the
 // error of the caller's context, or nil. A result and an error with Done are for the
 // caller; with Again the error is why.
+//
+// [S] A command is sent anew only when each copy of it was answered, so that none is on its
+// way any more: each attempt makes one copy at most, and nobody sends it again.
 func (c *Command) Took(result protocol.Result, err, ended error) (Verdict, protocol.Result, error) {
 	answered := err == nil
 	if answered {
@@ -41,11 +46,10 @@ func (c *Command) Took(result protocol.Result, err, ended error) (Verdict, proto
 	switch {
 	case err == nil:
 		return Done, result, nil
+	case errors.Is(err, protocol.ErrSessionExpired) && !c.received:
+		return Anew, result, err
 	case errors.Is(err, protocol.ErrSessionExpired):
-		if c.received {
-			err = protocol.ErrSessionExpired.Because(protocol.ErrUnknownOutcome)
-		}
-		return Expired, result, err
+		return Expired, result, protocol.ErrSessionExpired.Because(protocol.ErrUnknownOutcome)
 	case !Dismissed(err) && (retryable(err) || !answered && !Permanent(err)):
 		c.received = c.received || !NotSent(err)
 	case c.received && !decided(err):

@@ -1,10 +1,6 @@
 package attempt
 
-import (
-	"errors"
-
-	"github.com/starlinghq/starling/protocol"
-)
+import "github.com/starlinghq/starling/protocol"
 
 // OneShot is the attempts at one command that belongs to no session. The zero value has
 // made none, and has no number.
@@ -25,15 +21,15 @@ func (o *OneShot) Drawn() protocol.OneShot { return o.drawn }
 
 // Took takes what came of an attempt, as that of a Command does. With Anew nothing has
 // happened, and a number is to be drawn at the index of the result.
-//
-// [S] A number is given up for another one only when each copy of it was answered, so that
-// none is on its way any more: each attempt makes one copy at most, and nobody sends it
-// again. It happens once: who is told so of an index of a moment ago is told it for another
+// That happens once: who is told so of an index of a moment ago is told it for another
 // reason.
 func (o *OneShot) Took(result protocol.Result, err, ended error) (Verdict, protocol.Result, error) {
-	if err == nil && !o.received && !o.anew && errors.Is(result.Err(), protocol.ErrSessionExpired) {
+	verdict, result, err := o.Command.Took(result, err, ended)
+	switch {
+	case verdict == Anew && o.anew:
+		verdict = Expired
+	case verdict == Anew:
 		o.anew = true
-		return Anew, result, result.Err()
 	}
-	return o.Command.Took(result, err, ended)
+	return verdict, result, err
 }

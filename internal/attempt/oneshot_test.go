@@ -7,8 +7,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// [S] Another number is drawn only if no copy with the old one can have been executed: it
-// would run a second time.
+// [S] Another number is drawn, or another session is taken, only if no copy with the old one
+// can have been executed: it would run a second time.
 func TestANumberIsGivenUpOnlyIfNoCopyMayHaveRun(t *testing.T) {
 	tooLittle := protocol.Failed(protocol.ErrSessionExpired)
 	for _, tt := range []struct {
@@ -28,6 +28,10 @@ func TestANumberIsGivenUpOnlyIfNoCopyMayHaveRun(t *testing.T) {
 			if verdict, _, _ := o.Took(protocol.Result{}, err, nil); verdict != Again {
 				t.Fatalf("%s: got verdict %d, want another attempt", tt.name, verdict)
 			}
+		}
+		inSession := o.Command
+		if verdict, _, err := inSession.Took(tooLittle, nil, nil); verdict != tt.want || errors.Is(err, protocol.ErrUnknownOutcome) != (tt.want == Expired) {
+			t.Errorf("%s, in a session: got verdict %d, %v, want %d", tt.name, verdict, err, tt.want)
 		}
 		verdict, _, err := o.Took(tooLittle, nil, nil)
 		if verdict != tt.want || errors.Is(err, protocol.ErrUnknownOutcome) != (tt.want == Expired) {

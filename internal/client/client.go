@@ -128,8 +128,8 @@ func (c *Client) meet() {
 // itself answers, an error too (a condition that was not met), is in the
 // result. A command that no member would take is not sent at all: the error is
 // what its Validate says. The others: ErrUnknownOutcome if the command may or may not have happened,
-// ErrSessionExpired if the session is gone (it wraps ErrUnknownOutcome if the
-// command may have been received before; the next command opens a new one),
+// ErrSessionExpired, which wraps that, if the session is gone and the command may have
+// been received before (one that was not is sent in a new session),
 // ErrClosed, ErrOverloaded at once if too many wait already, and when ctx ends, an
 // error that wraps the last refusal and the context's; ErrUnavailable if it had ended
 // before.
@@ -137,14 +137,21 @@ func (c *Client) Command(ctx context.Context, command protocol.Command) (protoco
 	if err := c.enter(ctx, &command); err != nil {
 		return protocol.Result{}, err
 	}
-	s, sequence, err := c.place(ctx)
-	c.waiting.leave(len(command.Argument))
-	if err != nil {
-		return protocol.Result{}, err
+	for {
+		s, sequence, err := c.place(ctx)
+		c.waiting.leave(len(command.Argument))
+		if err != nil {
+			return protocol.Result{}, err
+		}
+		result, anew, err := c.send(ctx, s, sequence, command)
+		s.release(sequence)
+		if !anew {
+			return result, err
+		}
+		if err := c.enter(ctx, &command); err != nil {
+			return protocol.Result{}, err
+		}
 	}
-	result, err := c.send(ctx, s, sequence, command)
-	s.release(sequence)
-	return result, err
 }
 
 // enter refuses a command that is not to be sent, and counts the others among those that
@@ -183,8 +190,9 @@ func (c *Client) place(ctx context.Context) (*session, uint64, error) {
 	}
 }
 
-// send makes attempts at one command of a session until there is an answer.
-func (c *Client) send(ctx context.Context, s *session, sequence uint64, command protocol.Command) (protocol.Result, error) {
+// send makes attempts at one command of a session until there is an answer, or the session
+// is gone and the command is to be sent in another one.
+func (c *Client) send(ctx context.Context, s *session, sequence uint64, command protocol.Command) (_ protocol.Result, anew bool, _ error) {
 	command.Session, command.Sequence = s.id, sequence
 	pause := c.pause()
 	var attempts attempt.Command
@@ -195,13 +203,13 @@ func (c *Client) send(ctx context.Context, s *session, sequence uint64, command 
 		result, err := c.try(ctx, &copied)
 		verdict, result, err := attempts.Took(result, err, ctx.Err())
 		switch {
-		case verdict == attempt.Expired:
+		case verdict == attempt.Expired || verdict == attempt.Anew:
 			c.drop(s)
-			return result, err
+			return result, verdict == attempt.Anew, err
 		case verdict == attempt.Done:
-			return result, err
+			return result, false, err
 		case c.waitFor(ctx, pause, news, err) != nil:
-			return protocol.Result{}, attempts.GaveUp(ctx.Err())
+			return protocol.Result{}, false, attempts.GaveUp(ctx.Err())
 		}
 	}
 }

@@ -249,9 +249,11 @@ func (k *call) took(response *protocol.Response, err error) {
 	switch {
 	case verdict == attempt.Again:
 		k.again(err)
-	case verdict == attempt.Anew:
+	case verdict == attempt.Anew && k.oneShot:
 		k.draw(result.Index)
 		k.again(err)
+	case verdict == attempt.Anew:
+		k.anew()
 	case verdict == attempt.Expired || result.Code == protocol.ErrSessionExpired.Code:
 		if c.session == k.session && !k.oneShot {
 			s.counts.add(countSessionsExpired, 1)
@@ -262,6 +264,34 @@ func (k *call) took(response *protocol.Response, err error) {
 		k.errored(err)
 	default:
 		k.answered(result)
+	}
+}
+
+// anew calls the operation in another session: its own is gone, and it has not happened.
+func (k *call) anew() {
+	c, s := k.client, k.client.s
+	s.counts.add(countAnotherSession, 1)
+	if c.session == k.session {
+		s.counts.add(countSessionsExpired, 1)
+		c.session, c.window = 0, nil
+	}
+	o, then := *k.op, k.then
+	k.then = func() { c.inAnother(&o, then) }
+	k.refused = true
+	s.fail(s.state.refused(k))
+	k.leave()
+}
+
+// inAnother calls an operation as soon as there is a session.
+func (c *client) inAnother(o *op, then func()) {
+	switch {
+	case c.s.quiet:
+		then()
+	case c.session == 0 || !c.window.Room():
+		c.open()
+		c.s.schedule.after(around(c.s.random.clients, c.s.plan.think), func() { c.inAnother(o, then) })
+	default:
+		c.execute(o, then)
 	}
 }
 

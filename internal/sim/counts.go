@@ -106,6 +106,7 @@ const (
 	countOneShots
 	countOneShotsAgain
 	countSessionsExpired
+	countAnotherSession
 	countUnknown
 	countLinearizable
 	countForwardedReads
@@ -168,7 +169,7 @@ var tallyNames = [tallies]string{
 	countVotesAhead: "votes ahead of writes without room", countVotesWait: "votes without room", countElectedAhead: "leaders elected by such votes",
 	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countStateFull: "writes refused because the state was full", countHiddenPauses: "pauses hidden from boot time",
 	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
-	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired",
+	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired", countAnotherSession: "writes made in another session",
 	countOneShots: "one-shots acknowledged", countOneShotsAgain: "one-shots that came again and were not executed again",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",
 	countLocal: "local reads", countAges: "ages checked", countApplied: "entries applied", countSettled: "seeds settled", countStuck: "quorums lost by a change",

@@ -96,10 +96,10 @@ func alone() []Mutation {
 			New: "",
 		},
 		{
-			Name: "one-shot-drawn-again", Breaks: "a client gives up a number of which a copy may have run, and the write happens twice",
-			File: "internal/attempt/oneshot.go", Tests: []string{"./internal/attempt"},
-			Old: "err == nil && !o.received && ",
-			New: "err == nil && ",
+			Name: "one-shot-drawn-again", Breaks: "a client gives up a number, or a session, in which a copy may have run, and the write happens twice",
+			File: "internal/attempt/command.go", Tests: []string{"./internal/attempt"},
+			Old: "protocol.ErrSessionExpired) && !c.received:",
+			New: "protocol.ErrSessionExpired):",
 		},
 	}
 }
