@@ -36,41 +36,41 @@ func DecodeMessage(src []byte) (Message, error) {
 func (r *reader) run() RunID { return RunID(r.uint()) }
 
 func (m *Heartbeat) append(dst []byte) []byte {
-	dst = appendArray(dst, 3)
+	dst = appendArray(dst, 4)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendUint(dst, uint64(m.Commit))
-	return appendUint(dst, m.Round)
+	return appendToken(appendUint(dst, m.Round), m.Token)
 }
 
 func decodeHeartbeat(r *reader) Message {
 	r.message(3)
-	return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint()}
+	return &Heartbeat{Term: r.term(), Commit: r.index(), Round: r.uint(), Token: addedToken(r)}
 }
 
 func (m *HeartbeatAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 4)
+	dst = appendArray(dst, 5)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendUint(dst, m.Round)
-	return appendBool(appendBool(dst, m.Room), m.Unfit)
+	return appendToken(appendBool(appendBool(dst, m.Room), m.Unfit), m.Token)
 }
 
 func decodeHeartbeatAnswer(r *reader) Message {
 	r.message(4)
-	return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool()}
+	return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool(), Token: addedToken(r)}
 }
 
 func (m *VoteAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 3)
+	dst = appendArray(dst, 4)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendFlags(dst, m.Pre, m.Granted)
-	return appendUint(dst, uint64(max(m.Write, 0)))
+	return appendToken(appendUint(dst, uint64(max(m.Write, 0))), m.Token)
 }
 
 func decodeVoteAnswer(r *reader) Message {
 	r.message(3)
 	m := &VoteAnswer{Term: r.term()}
 	m.Pre, m.Granted = r.flags()
-	m.Write = time.Duration(r.nanos())
+	m.Write, m.Token = time.Duration(r.nanos()), addedToken(r)
 	return m
 }
 
@@ -120,12 +120,12 @@ func (r *reader) flags() (a, b bool) {
 }
 
 func (m *Vote) append(dst []byte) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, 6)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendFlags(dst, m.Pre, m.Transfer)
 	dst = appendUint(dst, uint64(m.LastIndex))
 	dst = appendUint(dst, uint64(m.LastTerm))
-	return appendUint(dst, uint64(max(m.Wait, 0)))
+	return appendToken(appendUint(dst, uint64(max(m.Wait, 0))), m.Token)
 }
 
 func decodeVote(r *reader) Message {
@@ -133,7 +133,7 @@ func decodeVote(r *reader) Message {
 	m := &Vote{Term: r.term()}
 	m.Pre, m.Transfer = r.flags()
 	m.LastIndex, m.LastTerm = r.index(), r.term()
-	m.Wait = time.Duration(r.nanos())
+	m.Wait, m.Token = time.Duration(r.nanos()), addedToken(r)
 	return m
 }
 

@@ -26,12 +26,12 @@ func fullMessages() []Message {
 	frame := &Frame{Flags: FrameTaint | FramePulled, Hop: 200, Origin: idA, Before: LogSum{1, 1 << 63}, Commit: 100_010, Entries: entries, Chain: Chain{4, 31: 5}, Signature: signature}
 	frame.Body = EncodeFrameBody(frame)
 	return []Message{
-		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7, Wait: 1 << 40},
-		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true, Write: math.MaxInt64},
+		&Vote{Term: 1 << 40, Pre: true, Transfer: true, LastIndex: 300, LastTerm: 7, Wait: 1 << 40, Token: Token{1, 15: 2}},
+		&VoteAnswer{Term: math.MaxUint64, Pre: true, Granted: true, Write: math.MaxInt64, Token: Token{3, 15: 4}},
 		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
 		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256, Run: 1 << 63},
-		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536},
-		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true, Unfit: true},
+		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536, Token: Token{5, 15: 6}},
+		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true, Unfit: true, Token: Token{7, 15: 8}},
 		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4, Held: 1 << 40},
 		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Sum: LogSum{1 << 63, 2}, Code: ErrNotLeader.Code, Leader: idB, Term: 6},
 		&TimeoutNow{Term: 127},
@@ -62,6 +62,8 @@ func fullMessages() []Message {
 		&ChunkWant{Index: 500, Sum: LogSum{1, 2}, Numbers: []uint32{0, 200, 1<<32 - 1}},
 		&Chunk{Index: 500, Sum: LogSum{1, 2}, Number: 200, Data: make([]byte, 70_000)},
 		&Activate{},
+		&Pulse{Round: 70_000, Term: 1 << 40, Of: Token{1, 15: 2}, To: Token{3, 15: 4}},
+		&PulseAnswer{Round: 70_000, Term: 1 << 40, Of: Token{1, 15: 2}, To: Token{3, 15: 4}},
 		&Unsupported{Asked: 127, Request: 1 << 63},
 	}
 }

@@ -29,6 +29,8 @@ type Vote struct {
 	// Wait is how long the sender waits for votes, besides an election timeout,
 	// because disks are slow. Who gives it one leaves it that time.
 	Wait time.Duration
+	// Token is what the receiver shows in its pulses: see Token.
+	Token Token
 }
 
 // VoteAnswer answers a Vote. For a granted pre-vote, Term echoes the question's.
@@ -38,6 +40,7 @@ type VoteAnswer struct {
 	Granted bool
 	// Write, in a granted pre-vote, is how long a write takes the sender's disk.
 	Write time.Duration
+	Token Token // as in a Vote
 }
 
 // Append replicates entries (Raft, section 5.3). A core fills in the range
@@ -82,6 +85,7 @@ type Heartbeat struct {
 	Term   Term
 	Commit Index
 	Round  uint64
+	Token  Token // as in a Vote
 }
 
 // HeartbeatAnswer answers a Heartbeat, echoing its round.
@@ -93,6 +97,7 @@ type HeartbeatAnswer struct {
 	// Unfit says that the sender could answer nobody as a leader, by its state or because
 	// it is stuck in a command or at a place that it cannot read: nobody hands over to it.
 	Unfit bool
+	Token Token // as in a Vote
 }
 
 // ReadIndex asks the leader for an index at which a linearizable read may be

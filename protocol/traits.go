@@ -31,6 +31,8 @@ const (
 	KindActivate          = MessageKind(19)
 	KindUnsupported       = MessageKind(20)
 	KindFormats           = MessageKind(21)
+	KindPulse             = asks | 26
+	KindPulseAnswer       = MessageKind(27)
 	KindFrame             = MessageKind(32)
 	KindHave              = MessageKind(33)
 	KindWant              = asks | 34
@@ -88,6 +90,9 @@ const (
 	byStream carrier = iota + 1
 	// byDatagram is for what is small, said again anyway, and of use at once or never.
 	byDatagram
+	// asCopy is for what a stream carries as well, in another form: it goes by datagram,
+	// or not at all.
+	asCopy
 )
 
 // aliasing says what becomes of the bytes that a message was decoded from.
@@ -130,6 +135,8 @@ var kinds = next([256]kind{
 	KindRepair:            {"repair", ofRole, LaneBulk, byStream, ClassCheckpoints, kept, decodeRepair},
 	KindTypes:             {"types", ofRole, LaneData, byStream, ClassRaft, copied, decodeTypes},
 	KindFormats:           {"formats", ofRole, LaneData, byStream, ClassRaft, copied, decodeFormats},
+	KindPulse:             {"pulse", ofRole, LaneUrgent, asCopy, ClassRaft, copied, decodePulse},
+	KindPulseAnswer:       {"pulse-answer", ofRole, LaneUrgent, asCopy, ClassRaft, copied, decodePulseAnswer},
 	KindDigestQuestion:    {"digest-question", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestQuestion},
 	KindDigestAnswer:      {"digest-answer", ofRole, LaneData, byStream, ClassRaft, copied, decodeDigestAnswer},
 	KindActivate:          {"activate", ofRole, LaneData, byStream, ClassRaft, copied, decodeActivate},
@@ -192,6 +199,9 @@ func (k MessageKind) Lane() Lane { return kinds[k].lane }
 // comes as a datagram and may not counts for nothing; of a kind that is not known nobody
 // can say.
 func (k MessageKind) Datagram() bool { return kinds[k].carrier != byStream }
+
+// NeverByStream reports whether a message of the kind goes by datagram or not at all.
+func (k MessageKind) NeverByStream() bool { return kinds[k].carrier == asCopy }
 
 // Class says as what the bytes of a message of the kind are counted.
 func (k MessageKind) Class() Class { return kinds[k].class }

@@ -64,7 +64,7 @@ func TestTraitsFitTogether(t *testing.T) {
 		if k > fixIntMax {
 			t.Errorf("the number of %s is no msgpack integer of one byte", k)
 		}
-		if k.Datagram() && (k.Lane() != LaneData || !k.OfFlock()) {
+		if k.Datagram() && !k.NeverByStream() && (k.Lane() != LaneData || !k.OfFlock()) {
 			t.Errorf("%s is urgent, bulk, or of a role, and may be lost as a datagram", k)
 		}
 		if k.Lane() == LaneBulk && !k.KeepsBytes() {
