@@ -53,8 +53,9 @@ type Link[T ~int64, M any] struct {
 	Slow    time.Duration // added to each way
 	Stream  uint64        // the number of the stream that stands
 
-	last T // when the stream's last message arrives
-	held []Parcel[T, M]
+	last  T // when the stream's last message arrives
+	still T // until when the stream waits for something that is sent again
+	held  []Parcel[T, M]
 }
 
 // Fate is what may happen to a message.
@@ -98,10 +99,14 @@ type Rough struct {
 	Way
 	Rand *rand.Rand
 	// Loss and Double are the shares of the datagrams that are lost, and come twice. Of a
-	// stream's messages the same share is Resend late, and breaks it with Breaks.
+	// stream's messages the same share is Resend late, and the stream breaks with Breaks. What
+	// is sent again may be lost as well: it is sent a third time after twice as long, and so on.
 	Loss, Double, Breaks float64
 	Resend               time.Duration
 }
+
+// resendsMax is how often a stream doubles the time after which it sends something again.
+const resendsMax = 9
 
 // Datagram draws a datagram's fate.
 func (r *Rough) Datagram(_, _ int) (lost, twice bool) {
@@ -111,8 +116,10 @@ func (r *Rough) Datagram(_, _ int) (lost, twice bool) {
 
 // Stream draws what a stream suffers.
 func (r *Rough) Stream(_, _, _ int) (late time.Duration, breaks bool) {
-	if r.Rand.Float64() < r.Loss {
-		late = r.Resend
+	drawn, wait := r.Rand.Float64(), r.Resend
+	for lost := r.Loss; drawn < lost && wait <= r.Resend<<resendsMax; lost *= r.Loss {
+		late += wait
+		wait *= 2
 	}
 	return late, r.Rand.Float64() < r.Breaks
 }
@@ -183,7 +190,14 @@ func (n *Network[T, M]) stream(now T, p Parcel[T, M]) {
 	case breaks:
 		n.Reset(l)
 	}
-	l.last = max(now+T(n.Travel(p.From, p.To)+late), l.last, l.Clogged)
+	at := now + T(n.Travel(p.From, p.To))
+	switch {
+	case at < l.still: // it goes with what the stream waits for, in the same packet
+	case late > 0:
+		at += T(late)
+		l.still = at
+	}
+	l.last = max(at, l.last, l.Clogged)
 	p.By, p.Stream = l, l.Stream
 	n.Post(l.last, p)
 }
@@ -201,7 +215,7 @@ func (n *Network[T, M]) Travel(from, to int) time.Duration {
 // begun to read the stream that follows.
 func (n *Network[T, M]) Reset(l *Link[T, M]) {
 	l.Stream++
-	l.last = 0
+	l.last, l.still = 0, 0
 	n.note(Broken)
 }
 

@@ -174,3 +174,22 @@ func TestLooseStreams(t *testing.T) {
 		t.Errorf("got %d messages, in order %v, and %d links", len(l.came), slices.IsSorted(l.numbers()), len(l.links))
 	}
 }
+
+// A stream that waited no longer after each loss would be silent for a fifth of a second
+// at most, whatever is lost: no leader would be taken for dead.
+func TestAStreamWaitsTwiceAsLongAfterEachLoss(t *testing.T) {
+	const draws, resend = 200_000, 200 * time.Millisecond
+	r := &Rough{Rand: rand.New(rand.NewPCG(1, 2)), Loss: 0.2, Resend: resend}
+	seen := map[time.Duration]int{}
+	for range draws {
+		late, _ := r.Stream(0, 1, 1)
+		seen[late]++
+	}
+	share := 0.8
+	for _, late := range []time.Duration{0, resend, 3 * resend, 7 * resend, 15 * resend} {
+		if got := float64(seen[late]) / draws; got < share*0.8 || got > share*1.2 {
+			t.Errorf("%v late: got %.4f of the messages, want %.4f", late, got, share)
+		}
+		share *= 0.2
+	}
+}
