@@ -70,7 +70,7 @@ func (m *Member) preCampaign() {
 	m.emit(protocol.EventBecamePreCand, protocol.MemberID{}, m.logTerms.LastIndex(), "")
 	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
-			m.send(id, m.voteRequest(true, false))
+			m.send(id, m.voteRequest(id, true, false))
 		}
 	}
 	if m.voter {
@@ -122,15 +122,15 @@ func (m *Member) campaign(transfer bool) {
 	m.emit(protocol.EventBecameCandidate, protocol.MemberID{}, m.logTerms.LastIndex(), "")
 	for _, id := range m.quorum.voters {
 		if id != m.cfg.ID {
-			m.hold(id, m.voteRequest(false, transfer))
+			m.hold(id, m.voteRequest(id, false, transfer))
 		}
 	}
 }
 
-func (m *Member) voteRequest(pre, transfer bool) *protocol.Vote {
+func (m *Member) voteRequest(to protocol.MemberID, pre, transfer bool) *protocol.Vote {
 	v := &protocol.Vote{
 		Term: m.hard.Term, Pre: pre, Transfer: transfer,
-		LastIndex: m.logTerms.LastIndex(), LastTerm: m.logTerms.LastTerm(),
+		LastIndex: m.logTerms.LastIndex(), LastTerm: m.logTerms.LastTerm(), Token: m.cfg.tokenFor(to),
 	}
 	if pre {
 		v.Term++
@@ -202,7 +202,7 @@ func (m *Member) onVote(from protocol.MemberID, v *protocol.Vote) {
 		m.armElection()
 		m.electionAt = m.electionAt.Add(m.disk.pace.leave(m.now, v.Wait))
 		m.emit(protocol.EventVoted, from, v.LastIndex, "")
-		m.promise(from, &protocol.VoteAnswer{Term: m.hard.Term, Granted: true}, 0)
+		m.promise(from, &protocol.VoteAnswer{Term: m.hard.Term, Granted: true, Token: m.cfg.tokenFor(from)}, 0)
 	}
 }
 
@@ -231,13 +231,13 @@ func (m *Member) onPreVote(from protocol.MemberID, v *protocol.Vote) {
 	case m.state == StateCandidate && !m.disk.holds(m.hard) || m.now < m.disk.pace.until:
 		m.refuseVote(from, v, "an election waits for disks")
 	default:
-		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true, Write: m.disk.takes(m.now)})
+		m.send(from, &protocol.VoteAnswer{Term: v.Term, Pre: true, Granted: true, Write: m.disk.takes(m.now), Token: m.cfg.tokenFor(from)})
 	}
 }
 
 func (m *Member) refuseVote(from protocol.MemberID, v *protocol.Vote, why string) {
 	m.emit(protocol.EventVoteRefused, from, v.LastIndex, why)
-	m.send(from, &protocol.VoteAnswer{Term: m.hard.Term, Pre: v.Pre})
+	m.send(from, &protocol.VoteAnswer{Term: m.hard.Term, Pre: v.Pre, Token: m.cfg.tokenFor(from)})
 }
 
 // onVoteAnswer counts an answer of the election that is under way.

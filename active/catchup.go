@@ -36,8 +36,8 @@ func (v Verdict) String() string {
 	return protocol.EnumText(v, "verdict", "none", "caught-up", "old", "gap", "mismatch")
 }
 
-// IsLeaderless reports whether no leader has been heard for two election timeouts; for
-// one, if somebody has called meanwhile whom the log does not name.
+// IsLeaderless reports whether no leader has been heard on a stream for two election
+// timeouts; for one, if somebody has called meanwhile whom the log does not name.
 // [S] The owner then asks the flock for committed entries, as a passive does,
 // and hands them to CatchUp: a member that was removed while it was away hears of
 // it from nobody else, because those who lead do not know it any more.
@@ -46,7 +46,7 @@ func (m *Member) IsLeaderless(now protocol.Instant) bool {
 	if m.asked {
 		patience = m.cfg.Election
 	}
-	return m.state != StateLeader && now >= max(m.heard, m.led).Add(patience)
+	return m.state != StateLeader && now >= max(m.streamed, m.led).Add(patience)
 }
 
 // CatchUp takes committed entries that came from the flock instead of a leader.

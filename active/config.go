@@ -58,6 +58,9 @@ type Config struct {
 	// takes what it gets from Named only, until it is Lost. Default: it takes
 	// every sender for what it says it is, as the paper does.
 	NamedOnly bool
+	// Secret makes the tokens by which this run knows datagrams: random bytes of the run,
+	// which nobody else has. Default: none, and heartbeats go by stream alone.
+	Secret Secret
 	// ReadsMax limits the read-index requests that wait at a leader. Beyond
 	// it they are answered with ErrOverloaded. Default 65,536.
 	ReadsMax int

@@ -237,9 +237,9 @@ func TestExplorerKnowsEveryField(t *testing.T) {
 		of    any
 		known string
 	}{
-		{Member{}, "cfg log rng now WallAhead state hard leader logTerms configs lastTime current quorum voter named heardNamed asked deposed deposedAt unheeded toldAt installing unfit unreadable stopped committedElsewhere heard led electionAt ballots lead disk ready handed due values"},
+		{Member{}, "cfg log rng now WallAhead state hard leader logTerms configs lastTime current quorum voter named heardNamed asked deposed deposedAt unheeded toldAt installing unfit unreadable stopped committedElsewhere listening led electionAt ballots lead disk ready handed due values"},
 		{leadership{}, "noop time progress heartbeatAt round rounds reads leased leaseFrom transfer handedOver passAt batches bytes"},
-		{progress{}, "id suffrage voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered round unfit room"},
+		{progress{}, "id suffrage voter state passive match next run putBack owed sentCommit probing probeAt flying heard answered pulsed round unfit room told"},
 		{disk{}, "lastID written cut stable durable taking flight waits ahead held pace"},
 		{flight{}, "id state last since waited held"},
 		{ahead{}, "id term vote since"},

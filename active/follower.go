@@ -48,6 +48,12 @@ func (m *Member) heedTerm(from protocol.MemberID, term protocol.Term) (old bool)
 // follow handles the sender of an append, a heartbeat or an offer: it leads its
 // term, and whoever hears it follows. See rivals for a second one of a term.
 func (m *Member) follow(from protocol.MemberID, term protocol.Term) {
+	m.streamed = m.now
+	hear(m, from, term)
+}
+
+// hear notes that a leader was heard, by stream or by datagram.
+func hear(m *Member, from protocol.MemberID, term protocol.Term) {
 	m.becomeFollower(term, from)
 	m.heard, m.asked = m.now, false
 	if m.names(from) {
@@ -231,6 +237,6 @@ func (m *Member) onHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 		m.commitTo(h.Commit)
 	}
 	if h.Round != 0 {
-		m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != ""})
+		m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != "", Token: m.cfg.tokenFor(from)})
 	}
 }

@@ -62,7 +62,12 @@ func newVoyage(seed uint64, voters ...string) *voyage {
 	v.disk = func(*node) time.Duration { return v.between(100*time.Microsecond, 3*time.Millisecond) }
 	v.base.Configuration = configurationOf(voters...)
 	draw := rand.New(rand.NewPCG(seed, 11))
-	v.tune = func(cfg *Config) { cfg.Seed, cfg.NamedOnly = draw.Uint64(), seed%2 == 0 }
+	v.tune = func(cfg *Config) {
+		cfg.Seed, cfg.NamedOnly = draw.Uint64(), seed%2 == 0
+		if seed%3 != 0 {
+			cfg.Secret = Secret{1, byte(cfg.Run), byte(cfg.Run >> 8)}
+		}
+	}
 	for _, name := range voters {
 		v.join(name)
 	}

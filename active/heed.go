@@ -113,7 +113,7 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 	case *protocol.VoteAnswer:
 		_, asked := slices.BinarySearchFunc(m.quorum.voters, from, protocol.MemberID.Compare)
 		return asked && (m.state == StatePreCandidate || m.state == StateCandidate)
-	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
+	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer, *protocol.PulseAnswer:
 		return m.state == StateLeader && m.lead.find(from) != nil
 	case *protocol.ReadIndexAnswer, *protocol.TimeoutNow:
 		// A leader that is not in the configuration that it has just committed
@@ -133,7 +133,7 @@ func (m *Member) counts(from protocol.MemberID, msg protocol.Message) bool {
 // asked a moment ago: that is nothing to speak of.
 func (m *Member) late(from protocol.MemberID, msg protocol.Message) bool {
 	switch msg.(type) {
-	case *protocol.VoteAnswer, *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
+	case *protocol.VoteAnswer, *protocol.AppendAnswer, *protocol.HeartbeatAnswer, *protocol.PulseAnswer:
 		return m.current.Configuration.Names(from) || voted(m, from)
 	}
 	return false
@@ -176,6 +176,7 @@ func (m *Member) nameVoters() {
 	}
 	slices.SortFunc(ids, protocol.MemberID.Compare)
 	m.named = slices.Compact(ids)
+	forgetTokens(m)
 }
 
 // Lost reports whether no leader that the log names has been heard for so long

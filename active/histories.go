@@ -38,7 +38,7 @@ func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
 	p.probe(m.logTerms.LastIndex() + 1)
 	p.owed, p.putBack = p.held(), a.Run
 	p.match, p.round, p.sentCommit = 0, 0, 0
-	p.heard, p.answered = math.MinInt64, false
+	p.heard, p.answered, p.pulsed = math.MinInt64, false, math.MinInt64
 	m.lead.endLease()
 }
 
@@ -57,6 +57,7 @@ func (m *Member) condemned(id protocol.MemberID) bool {
 // lacks what the member owes.
 func (m *Member) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
 	m.advance(now)
+	delete(m.tokens, id) // it is to say its own
 	if m.state != StateLeader {
 		return
 	}

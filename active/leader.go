@@ -69,6 +69,10 @@ func (m *Member) tickLeader() {
 		m.stepDown("no quorum was heard for an election timeout")
 		return
 	}
+	if m.now >= quorumOnStreams(m).Add(streamPatience*m.cfg.Election) {
+		m.stepDown("no quorum was heard on streams for two election timeouts: datagrams pass, and nothing else")
+		return
+	}
 	m.tickTransfer()
 	if m.now < m.lead.heartbeatAt {
 		return
@@ -196,7 +200,7 @@ func (m *Member) onHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbeat
 	}
 	p.hears(m.now)
 	p.round = max(p.round, a.Round)
-	p.unfit, p.room = a.Unfit, a.Room
+	p.unfit, p.room, p.told = a.Unfit, a.Room, true
 	if p.passive { // passives do not answer heartbeats
 		p.passive = false
 		p.probing = p.probing && p.state == ProgressCatchUp

@@ -102,7 +102,7 @@ type Member struct {
 	// leader: see CatchUp, Install and disagrees.
 	committedElsewhere protocol.Index
 
-	heard      protocol.Instant // when a leader was heard last; at first, the start
+	listening
 	led        protocol.Instant // when this member ceased to lead
 	electionAt protocol.Instant // when to campaign, unless a leader is heard
 
@@ -130,7 +130,7 @@ func New(now protocol.Instant, cfg Config, start Start, log Log) *Member {
 	err := cfg.Validate()
 	invariant.Check(err == nil, "configuration of a member: %v", err)
 	m := &Member{
-		cfg: cfg.WithDefaults(), log: log, now: now, heard: now, heardNamed: now, led: now, state: StateFollower,
+		cfg: cfg.WithDefaults(), log: log, now: now, listening: listening{heard: now, streamed: now}, heardNamed: now, led: now, state: StateFollower,
 		rng:  rand.New(rand.NewPCG(cfg.Seed, 0x57a2)),
 		hard: start.State, logTerms: start.LogTerms.Clone(), configs: start.Configurations.Clone(), lastTime: start.LastTime,
 	}
@@ -174,7 +174,7 @@ func (m *Member) Tick(now protocol.Instant) {
 func (m *Member) Deadline() protocol.Instant {
 	at := m.electionAt
 	if m.state == StateLeader {
-		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election))
+		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election), quorumOnStreams(m).Add(streamPatience*m.cfg.Election))
 		if s, ok := m.disk.stallAt(); ok && !leadsOn(m) {
 			at = min(at, s)
 		}
@@ -188,9 +188,10 @@ func (m *Member) Deadline() protocol.Instant {
 // Step takes a message of another member. Messages of other roles are ignored.
 func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol.Message) {
 	m.advance(now)
-	if m.stopped || m.condemned(from) || !m.heeds(from, msg) {
+	if m.stopped || m.condemned(from) || !vouched(m, from, msg) || !m.heeds(from, msg) {
 		return
 	}
+	noteToken(m, from, msg)
 	switch msg := msg.(type) {
 	case *protocol.Vote:
 		m.onVote(from, msg)
@@ -206,6 +207,10 @@ func (m *Member) Step(now protocol.Instant, from protocol.MemberID, msg protocol
 		m.onHeartbeat(from, msg)
 	case *protocol.HeartbeatAnswer:
 		m.onHeartbeatAnswer(from, msg)
+	case *protocol.Pulse:
+		onPulse(m, from, msg)
+	case *protocol.PulseAnswer:
+		onPulseAnswer(m, from, msg)
 	case *protocol.ReadIndex:
 		m.onReadIndex(from, *msg)
 	case *protocol.ReadIndexAnswer:

@@ -56,14 +56,15 @@ type progress struct {
 
 	flying window // appends under way, in replicate
 
-	// heard is when it was heard last in this term, or when it began to be fed;
-	// answered says which.
+	// heard is when it was heard last on a stream in this term, or when it began to be
+	// fed; answered says which. pulsed is when it was heard last by datagram.
 	heard    protocol.Instant
 	answered bool
+	pulsed   protocol.Instant
 	round    uint64 // the highest round that it answered
-	// unfit and room are what it said last: that it could answer nobody as a leader
-	// (see SetUnfit), and that it would take writes.
-	unfit, room bool
+	// unfit and room are what it said last, on a stream, if told: that it could answer
+	// nobody as a leader (see SetUnfit), and that it would take writes.
+	unfit, room, told bool
 }
 
 // hears notes that the member has answered.
@@ -87,7 +88,7 @@ func (l *leadership) follow(m *Member) {
 		if line.ID == m.cfg.ID {
 			continue
 		}
-		p := progress{id: line.ID, next: m.logTerms.LastIndex() + 1, heard: m.now}
+		p := progress{id: line.ID, next: m.logTerms.LastIndex() + 1, heard: m.now, pulsed: m.now}
 		if i, ok := slices.BinarySearchFunc(old, line.ID, func(p progress, id protocol.MemberID) int { return p.id.Compare(id) }); ok {
 			p = old[i]
 		}

@@ -128,11 +128,14 @@ func (m *Member) quorumOf(own uint64, of func(*progress) uint64) uint64 {
 func matchOf(p *progress) uint64 { return uint64(p.match) }
 func roundOf(p *progress) uint64 { return p.round }
 
-// heardOf maps instants to unsigned numbers of the same order.
-func heardOf(p *progress) uint64 { return uint64(p.heard) ^ 1<<63 }
+// orderOf maps instants to unsigned numbers of the same order, and instantOf back.
+func orderOf(t protocol.Instant) uint64   { return uint64(t) ^ 1<<63 }
+func instantOf(n uint64) protocol.Instant { return protocol.Instant(n ^ 1<<63) }
+
+func heardOf(p *progress) uint64 { return orderOf(max(p.heard, p.pulsed)) }
 
 // quorumHeard returns the latest instant by which a majority was heard, counting
 // this member as heard now.
 func (m *Member) quorumHeard() protocol.Instant {
-	return protocol.Instant(m.quorumOf(uint64(m.now)^1<<63, heardOf) ^ 1<<63)
+	return instantOf(m.quorumOf(orderOf(m.now), heardOf))
 }

@@ -111,7 +111,10 @@ func (m *Member) startRound(all bool) {
 		}
 		c := min(m.hard.Commit, p.match)
 		p.sentCommit = max(p.sentCommit, c)
-		m.send(p.id, &protocol.Heartbeat{Term: m.hard.Term, Commit: c, Round: l.round})
+		m.send(p.id, &protocol.Heartbeat{Term: m.hard.Term, Commit: c, Round: l.round, Token: m.cfg.tokenFor(p.id)})
+		if all {
+			sendPulse(m, p.id)
+		}
 	}
 	m.confirmRounds() // a single voter's word is enough
 }

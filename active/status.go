@@ -80,7 +80,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Suffrage: p.suffrage, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.round > 0, Room: p.room, Unable: unable(m, p),
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.told, Room: p.room, Unable: unable(m, p),
 		}
 	}
 	return s

@@ -87,7 +87,7 @@ func (f *feeding) send(now protocol.Instant, e protocol.Envelope) {
 	}
 	a, ok := e.Message.(*protocol.Append)
 	if !ok || a.Last <= a.PrevIndex {
-		f.out.Send = append(f.out.Send, Send{Envelope: e})
+		f.out.Send = append(f.out.Send, Send{Envelope: e, Datagram: e.Message.Kind().Datagram()})
 		return
 	}
 	if !f.log.tail.holds(a.PrevIndex+1, a.Last) {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -190,10 +191,14 @@ func (m opening) openReplica(ctx context.Context) error {
 			return err
 		}
 	}
+	raft := m.cfg.activeConfig()
+	if _, err := rand.Read(raft.Secret[:]); err != nil {
+		return err
+	}
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.cfg.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,
-		Active: m.cfg.activeConfig(), Gossip: m.cfg.gossipConfig(m.identity.Cluster),
+		Active: raft, Gossip: m.cfg.gossipConfig(m.identity.Cluster),
 		CheckpointBytes: m.cfg.CheckpointBytes, CheckpointEvery: m.cfg.CheckpointEvery, RetainEntries: m.cfg.RetainEntries, RetainBytes: m.cfg.RetainBytes,
 		BehindBytes: m.cfg.behindBytes, PinBytes: m.cfg.pinBytes,
 		Policy: true, Accepts: m.takes, Frees: m.cfg.Registry.Frees, Types: m.cfg.types(), Used: m.machine.Used,

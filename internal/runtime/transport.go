@@ -47,6 +47,9 @@ func (t *transport) send(list []replica.Send) {
 		if s.Datagram && s.Message.Kind().Datagram() && t.datagram(s) {
 			continue
 		}
+		if s.Message.Kind().NeverByStream() {
+			continue
+		}
 		link := t.link(s.To)
 		if link == nil {
 			continue

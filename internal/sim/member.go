@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/starlinghq/starling/active"
@@ -131,11 +132,18 @@ func (m *member) config() replica.Config {
 		Active: active.Config{
 			Election: m.s.plan.election, Heartbeat: m.s.plan.heartbeat,
 			AppendBytesMax: m.s.plan.appendBytes, InflightMax: m.s.plan.inflight,
+			Secret: secretOf(m.runID),
 		},
 		Gossip:          gossip.Config{Have: m.s.plan.have},
 		CheckpointBytes: m.s.plan.checkpoint, CheckpointEvery: -1, RetainEntries: m.s.plan.retain, RetainBytes: m.s.plan.retainBytes,
 		BehindBytes: m.s.plan.behind, TailBytes: m.s.plan.tail, Frees: m.s.registry.Frees,
 	}
+}
+
+// secretOf is nothing to guess for liars, who know no runs but those that they are told.
+func secretOf(run protocol.RunID) (s active.Secret) {
+	binary.BigEndian.PutUint64(s[:], uint64(run))
+	return s
 }
 
 // onOpened checks what the opening found against what was written.

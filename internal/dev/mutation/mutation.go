@@ -82,5 +82,6 @@ func All() []Mutation {
 	all = append(all, driven()...)
 	all = append(all, formats()...)
 	all = append(append(all, paces()...), votes()...)
+	all = append(all, pulses()...)
 	return append(all, successions()...)
 }

@@ -19,8 +19,8 @@ func paces() []Mutation {
 		{
 			Name: "heartbeat-waits-for-the-disk", Breaks: "a follower whose disk is slow does not answer heartbeats, and its leader steps down",
 			File: "active/follower.go", Tests: in,
-			Old: "m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != \"\"})",
-			New: "m.promise(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != \"\"}, m.logTerms.LastIndex())",
+			Old: "m.send(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != \"\", Token: m.cfg.tokenFor(from)})",
+			New: "m.promise(from, &protocol.HeartbeatAnswer{Term: h.Term, Round: h.Round, Unfit: m.unfit != \"\", Token: m.cfg.tokenFor(from)}, m.logTerms.LastIndex())",
 		},
 		{
 			Name: "waits-as-long-as-is-asked", Breaks: "a voter waits for a candidate for as long as that says",

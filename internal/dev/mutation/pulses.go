@@ -1,0 +1,115 @@
+package mutation
+
+// pulses are bugs in heartbeats that go by datagram.
+func pulses() []Mutation { return append(tokens(), pulsed()...) }
+
+// tokens are bugs in how datagrams are sent and known.
+func tokens() []Mutation {
+	core := []string{"./active"}
+	return []Mutation{
+		{
+			Name: "pulse-without-tokens", Breaks: "anybody who can send a datagram keeps followers from electing, and confirms reads",
+			File: "active/pulse.go", Tests: core,
+			Old: "if of.IsZero() || to.IsZero() || of != m.tokens[from] || to != m.cfg.tokenFor(from) {",
+			New: "if from.IsZero() && of != to {",
+		},
+		{
+			Name: "pulse-with-one-token", Breaks: "who has seen one datagram of the receiver's can send it others",
+			File: "active/pulse.go", Tests: core,
+			Old: "of != m.tokens[from] || to != m.cfg.tokenFor(from)",
+			New: "of != m.tokens[from]",
+		},
+		{
+			Name: "token-of-every-run", Breaks: "what a member answered before its restart counts after it",
+			File: "active/pulse.go", Tests: core,
+			Old: "copy(b[copy(b[:], c.Secret[:]):], id[:])",
+			New: "copy(b[len(c.Secret):], id[:])",
+		},
+		{
+			Name: "token-of-every-pair", Breaks: "each member can send datagrams in the name of each other one",
+			File: "active/pulse.go", Tests: core,
+			Old: "copy(b[copy(b[:], c.Secret[:]):], id[:])",
+			New: "copy(b[:], c.Secret[:])",
+		},
+		{
+			Name: "token-of-the-run-before", Breaks: "datagrams of a run count after another one was let in",
+			File: "active/histories.go", Tests: core,
+			Old: "	delete(m.tokens, id) // it is to say its own\n",
+			New: "",
+		},
+		{
+			Name: "heartbeats-by-stream-alone", Breaks: "where packets are lost one leader is elected after the other",
+			File: "active/read.go", Tests: append([]string{"./internal/sim"}, core...),
+			Old: "		if all {\n			sendPulse(m, p.id)",
+			New: "		if !all {\n			sendPulse(m, p.id)",
+		},
+		{
+			Name: "pulses-by-stream", Breaks: "a heartbeat that finds no datagram waits in the stream, twice",
+			File: "internal/runtime/transport.go", Tests: []string{"./internal/runtime"},
+			Old: "if s.Message.Kind().NeverByStream() {",
+			New: "if s.To.IsZero() {",
+		},
+	}
+}
+
+// pulsed are bugs in what a datagram counts for.
+func pulsed() []Mutation {
+	core := []string{"./active"}
+	both := append([]string{"./internal/sim"}, core...)
+	return []Mutation{
+		{
+			Name: "pulse-takes-to-its-term", Breaks: "a datagram takes its receiver to another term",
+			File: "active/pulse.go", Tests: core,
+			Old: "if p.Term != m.hard.Term || m.state == StateLeader",
+			New: "if p.Term < m.hard.Term || m.state == StateLeader",
+		},
+		{
+			Name: "pulse-of-any-leader", Breaks: "a datagram makes a member follow another one than the leader of its term",
+			File: "active/pulse.go", Tests: core,
+			Old: " || !m.leader.IsZero() && m.leader != from {",
+			New: " {",
+		},
+		{
+			Name: "pulse-commits", Breaks: "a heartbeat that came by datagram commits what no majority has",
+			File: "active/pulse.go", Tests: core,
+			Old: "	hear(m, from, p.Term)\n",
+			New: "	hear(m, from, p.Term)\n	m.commitTo(m.logTerms.LastIndex())\n",
+		},
+		{
+			Name: "old-pulse-is-news", Breaks: "a datagram that was kept keeps its receiver with a leader that is gone",
+			File: "active/pulse.go", Tests: core,
+			Old: "last.term == p.Term && p.Round <= last.round",
+			New: "last.term == p.Term && p.Round > last.round+1<<40",
+		},
+		{
+			Name: "answer-to-any-round", Breaks: "the answer to an earlier round confirms a read that came after it",
+			File: "active/pulse.go", Tests: core,
+			Old: "p.pulsed, p.round = m.now, a.Round",
+			New: "p.pulsed, p.round = m.now, m.lead.round",
+		},
+		{
+			Name: "answer-of-any-term", Breaks: "the answer to a round of another term confirms one of this",
+			File: "active/pulse.go", Tests: core,
+			Old: "if m.state != StateLeader || a.Term != m.hard.Term {",
+			New: "if m.state != StateLeader {",
+		},
+		{
+			Name: "led-by-datagrams", Breaks: "a leader whose streams are dead leads on and commits nothing",
+			File: "active/pulse.go", Tests: both,
+			Old: "return orderOf(p.heard) }",
+			New: "return orderOf(max(p.heard, p.pulsed)) }",
+		},
+		{
+			Name: "dead-streams-found-late", Breaks: "nobody wakes a leader when its streams have been dead for too long",
+			File: "active/member.go", Tests: core,
+			Old: "m.quorumHeard().Add(m.cfg.Election), quorumOnStreams(m).Add(streamPatience*m.cfg.Election))",
+			New: "m.quorumHeard().Add(9*m.cfg.Election), quorumOnStreams(m).Add(9*m.cfg.Election))",
+		},
+		{
+			Name: "fed-by-datagrams", Breaks: "a follower that hears a leader and gets nothing from it asks nobody else",
+			File: "active/catchup.go", Tests: both,
+			Old: "max(m.streamed, m.led).Add(patience)",
+			New: "max(m.heard, m.led).Add(patience)",
+		},
+	}
+}
