@@ -174,7 +174,7 @@ func (m *Member) Tick(now protocol.Instant) {
 func (m *Member) Deadline() protocol.Instant {
 	at := m.electionAt
 	if m.state == StateLeader {
-		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election), quorumOnStreams(m).Add(streamPatience*m.cfg.Election))
+		at = min(m.lead.heartbeatAt, m.timeAt(), m.quorumHeard().Add(m.cfg.Election))
 		if s, ok := m.disk.stallAt(); ok && !leadsOn(m) {
 			at = min(at, s)
 		}

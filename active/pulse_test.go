@@ -187,14 +187,6 @@ func TestALeaderWithoutAMajorityOnStreamsStepsDown(t *testing.T) {
 	}
 }
 
-// The owner of a leader wakes it in time for that.
-func TestALeaderAsksToBeWokenBeforeItsStreamsAreDead(t *testing.T) {
-	h := settledHub(t)
-	if at, want := h.n.m.Deadline(), h.now.Add(streamPatience*LAN.Election); at > want {
-		t.Errorf("woken at %d, want %d at the latest", at, want)
-	}
-}
-
 // [S] A follower that hears its leader by datagram alone gets no entry from it. It asks the
 // flock, as without a leader, and elects nobody.
 func TestAFollowerThatHearsPulsesAloneAsksTheFlock(t *testing.T) {

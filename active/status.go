@@ -41,7 +41,7 @@ type Progress struct {
 	// Match is the highest index that the member is known to hold durably;
 	// Next is the one that it is sent next.
 	Match, Next protocol.Index
-	// Active says that it was heard within the last election timeout, or has not
+	// Active says that it was heard on a stream within the last election timeout, or has not
 	// had as long to be heard: it is not known to be silent. Answers says that it
 	// was heard, in this term.
 	Active, Answers bool

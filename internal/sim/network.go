@@ -140,7 +140,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 		return
 	}
 	switch msg := msg.(type) {
-	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer, *protocol.PulseAnswer:
+	case *protocol.AppendAnswer, *protocol.HeartbeatAnswer:
 		n.s.answers(sender, to.id)
 		to.receive(sender, msg)
 	case *protocol.RepairWant:

@@ -100,12 +100,6 @@ func pulsed() []Mutation {
 			New: "return orderOf(max(p.heard, p.pulsed)) }",
 		},
 		{
-			Name: "dead-streams-found-late", Breaks: "nobody wakes a leader when its streams have been dead for too long",
-			File: "active/member.go", Tests: core,
-			Old: "m.quorumHeard().Add(m.cfg.Election), quorumOnStreams(m).Add(streamPatience*m.cfg.Election))",
-			New: "m.quorumHeard().Add(9*m.cfg.Election), quorumOnStreams(m).Add(9*m.cfg.Election))",
-		},
-		{
 			Name: "fed-by-datagrams", Breaks: "a follower that hears a leader and gets nothing from it asks nobody else",
 			File: "active/catchup.go", Tests: both,
 			Old: "max(m.streamed, m.led).Add(patience)",
