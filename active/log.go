@@ -78,8 +78,9 @@ func (m *Member) commitTo(i protocol.Index) {
 	if i > m.logTerms.LastIndex() {
 		invariant.Check(false, "commit %d above the log's end %d", i, m.logTerms.LastIndex())
 	}
+	before, _ := m.configs.At(m.hard.Commit)
 	m.hard.Commit = i
-	if len(m.configs.All()) > 1 {
+	if after, _ := m.configs.At(i); after.Index != before.Index {
 		m.nameVoters()
 	}
 	m.emit(protocol.EventCommitted, protocol.MemberID{}, i, "")

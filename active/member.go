@@ -25,10 +25,11 @@ const (
 	StateLeader
 )
 
+// stateNames are a list that is made once: a member's owner asks for the name at each step.
+var stateNames = []string{"follower", "learner", "pre-candidate", "candidate", "leader"}
+
 // String returns the state's name.
-func (s State) String() string {
-	return protocol.EnumText(s, "state", "follower", "learner", "pre-candidate", "candidate", "leader")
-}
+func (s State) String() string { return protocol.EnumText(s, "state", stateNames...) }
 
 // Start is what the owner knows when it makes a member: what was on disk, or
 // what the passive role leaves.
