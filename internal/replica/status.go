@@ -8,23 +8,17 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// Status is what a replica says of itself.
-type Status struct {
+// Situation is what a replica is in. It is comparable, and changes seldom: an owner that
+// publishes it after every step need not publish a new one then.
+type Situation struct {
 	Role     protocol.Role // RoleReserve while this member waits to be asked to follow
 	RaftRole string        // leader, follower, candidate, learner; "none" for a passive
 	Leads    bool
-	Term     protocol.Term
 	Leader   protocol.MemberID // zero: not known
 	// Leaderless says why, if there is no leader.
 	Leaderless string
 	// LeaderTerm is the term that Leader leads.
 	LeaderTerm protocol.Term
-	Commit     protocol.Index
-	Applied    protocol.Index
-	First      protocol.Index // lowest index held
-	Last       protocol.Index // highest index held
-	// Checkpoint is the index of the newest one kept, or 0.
-	Checkpoint protocol.Index
 	Installation
 	// Behind is why nobody should ask this member, which is far behind the others,
 	// with figures; empty if it is not.
@@ -39,15 +33,35 @@ type Status struct {
 	// Stuck says why nothing more is applied: this member cannot read its log there.
 	// Unreadable says what it cannot read, stuck or not.
 	Stuck, Unreadable string
-	// Level is the format level in force above what is committed, LevelReason, of a leader,
-	// why it does not rise, or empty. Beyond says why this member applies nothing more:
-	// it does not know that level.
-	Level       protocol.FormatLevel
-	LevelReason string
-	Beyond      string
+	// Beyond says why this member applies nothing more: it does not know the format level
+	// of what is committed.
+	Beyond string
 	// Cramped says why this leader takes only what frees space: the disks of too many
 	// voters are nearly full.
 	Cramped string
+}
+
+// Position is how far a replica is. It changes with nearly every step.
+type Position struct {
+	Term    protocol.Term
+	Commit  protocol.Index
+	Applied protocol.Index
+	First   protocol.Index // lowest index held
+	Last    protocol.Index // highest index held
+	// Fresh bounds the age of the applied state.
+	Fresh Fresh
+}
+
+// Status is all that a replica says of itself, for people.
+type Status struct {
+	Situation
+	Position
+	// Checkpoint is the index of the newest one kept, or 0.
+	Checkpoint protocol.Index
+	// Level is the format level in force above what is committed, LevelReason, of a leader,
+	// why it does not rise, or empty.
+	Level       protocol.FormatLevel
+	LevelReason string
 	// Ahead are the members that hold committed entries which this cluster does
 	// not have; only a leader knows.
 	Ahead []Ahead
@@ -58,12 +72,6 @@ type Status struct {
 	Unheeded uint64
 	// Unknown counts, by kind, messages that this member or others did not know.
 	Unknown []protocol.KindCount
-	// Fresh bounds the age of the applied state.
-	Fresh Fresh
-	// Source is how long ago this member last heard of the leader, by whatever
-	// way, if SourceKnown; see gossip.Core.Source.
-	SourceKnown bool
-	Source      time.Duration
 }
 
 // Installation is how far the installation of a checkpoint is.
@@ -76,13 +84,15 @@ type Installation struct {
 	Installs uint64
 }
 
-// Status returns the state at this moment. It is cheap: the owner may publish
-// it after every step.
-func (r *Replica) Status(now protocol.Instant) Status {
-	s := Status{
-		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(), Term: r.log.role.HardState().Term,
-		Commit: r.log.commit, Applied: r.log.applied, First: r.log.logTerms().FirstIndex(), Last: r.log.tail.last(),
-		Checkpoint: r.checkpoints.newest(),
+// SituationOf returns the situation at this moment. It is cheap, and allocates only where
+// something is wrong.
+func SituationOf(r *Replica) Situation {
+	s := Situation{
+		Role: r.log.role.kind(), RaftRole: r.log.role.raft(), Leads: r.log.leads(), Leader: r.hearing.leader(), LeaderTerm: r.hearing.term(),
+		Behind: r.behind.text, Proven: r.behind.proven,
+		Quarantine: r.standing.quarantine.says(), Disputed: r.audit.disputed,
+		Stuck: r.unreadable.stuck(), Unreadable: r.unreadable.String(),
+		Beyond: r.formats.beyond(), Cramped: r.transferees.lacks(),
 	}
 	if r.log.role.waits() {
 		s.Role = protocol.RoleReserve
@@ -94,21 +104,34 @@ func (r *Replica) Status(now protocol.Instant) Status {
 		s.Installing, s.Chunks, s.ChunksLeft = x.D.Index, x.Chunks(), x.Left()
 	}
 	s.Installs = r.install.begun
-	s.Behind, s.Proven = r.behind.text, r.behind.proven
-	s.Quarantine = r.standing.quarantine.says()
-	s.Stuck, s.Unreadable = r.unreadable.stuck(), r.unreadable.String()
-	s.Level, s.Beyond = r.formats.inForce(), r.formats.beyond()
+	return s
+}
+
+// PositionOf returns the position at this moment. It is cheap.
+func PositionOf(r *Replica, now protocol.Instant) Position {
+	return Position{
+		Term: r.log.role.HardState().Term, Commit: r.log.commit, Applied: r.log.applied,
+		First: r.log.logTerms().FirstIndex(), Last: r.log.tail.last(), Fresh: FreshOf(r, now),
+	}
+}
+
+// Status returns all of it.
+func (r *Replica) Status(now protocol.Instant) Status {
+	s := Status{
+		Situation: SituationOf(r), Position: PositionOf(r, now),
+		Checkpoint: r.checkpoints.newest(), Level: r.formats.inForce(), Ahead: r.aheads.now(),
+		Refusals: r.gossip.Refusals(), Unheeded: r.hearing.unheeded + r.gossip.Unheeded() + r.log.role.Unheeded(),
+		Unknown: r.unknown.list(),
+	}
 	if s.Leads {
 		s.LevelReason = r.formats.reason
 	}
-	s.Cramped = r.transferees.lacks()
-	s.Disputed, s.Ahead = r.audit.disputed, r.aheads.now()
-	s.Refusals, s.Unheeded = r.gossip.Refusals(), r.hearing.unheeded+r.gossip.Unheeded()+r.log.role.Unheeded()
-	s.Unknown = r.unknown.list()
-	s.Fresh = FreshOf(r, now)
-	s.Source, s.SourceKnown = r.gossip.Source(now)
 	return s
 }
+
+// SourceOf returns how long ago this member last heard of the leader, by whatever way; see
+// gossip.Core.Source.
+func SourceOf(r *Replica, now protocol.Instant) (time.Duration, bool) { return r.gossip.Source(now) }
 
 // Age bounds how old a state is that has applied everything up to an index:
 // every write acknowledged longer ago is in it. It says false if nothing is

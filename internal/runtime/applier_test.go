@@ -168,7 +168,7 @@ func TestALeaderThatHangsAloneHandsOver(t *testing.T) {
 	var old string
 	c.eventually("somebody leads", func() error {
 		for name, m := range c.members {
-			if m.published.Load().status.Leads {
+			if m.published.Load().Leads {
 				old = name
 				return nil
 			}
@@ -182,7 +182,7 @@ func TestALeaderThatHangsAloneHandsOver(t *testing.T) {
 	}
 	c.eventually("another one leads", func() error {
 		for name, m := range c.members {
-			if name != old && m.published.Load().status.Leads {
+			if name != old && m.published.Load().Leads {
 				return nil
 			}
 		}

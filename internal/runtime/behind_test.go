@@ -120,12 +120,12 @@ func (c *cluster) fetchesUntil(before protocol.Status) func(*Config) {
 func (c *cluster) wantOneFetch(m *Member, before protocol.Status) {
 	c.t.Helper()
 	p := m.published.Load()
-	if p.ready != nil {
-		c.t.Errorf("%s does not serve: %v", m.Name(), p.ready)
+	if !p.ready {
+		c.t.Errorf("%s does not serve: %v", m.Name(), m.Ready())
 	}
-	if got := p.status.Installs; got == 0 || got > 2 {
+	if got := p.Installs; got == 0 || got > 2 {
 		c.t.Errorf("%s has begun %d fetches, want one, or two; it has applied %d, knew of %d when it was ready, and a1 has applied %d",
-			m.Name(), got, p.status.Applied, p.status.Fresh.CaughtUp, c.members["a1"].Status().Applied)
+			m.Name(), got, p.Applied, p.Fresh.CaughtUp, c.members["a1"].Status().Applied)
 	}
 	if first := m.Status().First; first <= 1 {
 		c.t.Errorf("%s has the log from %d on: it needed no checkpoint, and the test tests nothing", m.Name(), first)
@@ -218,9 +218,9 @@ func TestFarBehindIsNotServing(t *testing.T) {
 	cfg.Name, cfg.Dir, cfg.Bind, cfg.Role, cfg.Join, cfg.Bootstrap = "p1", c.dir(), "127.0.0.1:0", protocol.RolePassive, []string{c.members["a1"].Addr()}, false
 	seen := make(chan error, 1)
 	cfg.looks = func(m *Member) {
-		if p := m.published.Load(); p != nil && p.status.ChunksLeft > 0 && !p.status.Leader.IsZero() {
+		if p := m.published.Load(); p != nil && p.ChunksLeft > 0 && !p.Leader.IsZero() {
 			select {
-			case seen <- p.ready:
+			case seen <- m.Ready():
 			default:
 			}
 		}
@@ -261,13 +261,13 @@ func TestAnOldClaimOfFreshnessDoesNotMakeAMemberServe(t *testing.T) {
 	proven := false
 	cfg.looks = func(m *Member) {
 		p := m.published.Load()
-		if p.ready == nil && p.status.Applied < committed {
-			t.Errorf("it serves with %d applied of %d", p.status.Applied, committed)
+		if p.ready && p.Applied < committed {
+			t.Errorf("it serves with %d applied of %d", p.Applied, committed)
 		}
-		if p.status.Proven && !proven {
+		if p.Proven && !proven {
 			proven = true
-			if p.status.Applied >= committed {
-				t.Errorf("it has applied %d before it knew its age: the test tests nothing", p.status.Applied)
+			if p.Applied >= committed {
+				t.Errorf("it has applied %d before it knew its age: the test tests nothing", p.Applied)
 			}
 			h.from(protocol.MemberID{})
 		}

@@ -11,6 +11,14 @@ import (
 // the difference counts as time that the boot clock did not see.
 const clockSlack = 10 * time.Millisecond
 
+// origin is when this process began to count.
+var origin = time.Now()
+
+// awake returns for how long this process has been running, but for the time that the
+// machine has slept. It costs no system call: it is for how often something is done, and
+// for nothing that anybody was told or promised.
+func awake() time.Duration { return time.Since(origin) }
+
 // clock reads a member's own time: the boot clock, which nobody sets and which runs
 // through suspension where there is one, and how far the wall clock has run ahead of
 // it. Ahead is what a host has hidden from the boot clock, or what somebody has set:

@@ -4,10 +4,7 @@ package runtime
 
 import "time"
 
-// origin is when this process began to count.
-var origin = time.Now()
-
 // bootTime falls back to Go's monotonic clock, which may stand still while the
 // machine is suspended. Ages and leases that are held go by the wall clock then; what
 // was promised to others waits for as much longer as the machine slept.
-func bootTime() time.Duration { return time.Since(origin) }
+func bootTime() time.Duration { return awake() }

@@ -140,7 +140,7 @@ func TestWhatTheLogLacksIsSaidAndNoFailure(t *testing.T) {
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 		time.Sleep(4 * member.RoomPause)
 		synctest.Wait()
-		for what, err := range map[string]error{"readiness": m.readyNow(replica.Status{}), "a write": m.takes(&protocol.Command{Type: "t"})} {
+		for what, err := range map[string]error{"readiness": m.readyNow(&replica.Situation{}, &replica.Position{}), "a write": m.takes(&protocol.Command{Type: "t"})} {
 			if !errors.Is(err, protocol.ErrNoSpace) || !strings.Contains(err.Error(), "too many open files") || !strings.Contains(err.Error(), "ulimit") {
 				t.Errorf("%s: got %v, want the cause", what, err)
 			}

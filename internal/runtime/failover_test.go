@@ -36,7 +36,7 @@ func (c *cluster) leading(of []*Member) (leader *Member) {
 	c.t.Helper()
 	c.eventually("a leader", func() error {
 		for _, m := range of {
-			if p := m.published.Load(); p != nil && p.status.Leads {
+			if p := m.published.Load(); p != nil && p.Leads {
 				leader = m
 				return nil
 			}

@@ -55,7 +55,7 @@ func (m *Member) lookAround() {
 		select {
 		case <-m.announcing:
 			if p := m.published.Load(); p != nil {
-				if err := m.swim.Update(m.meta(&m.cfg, p.status.Role)); err != nil {
+				if err := m.swim.Update(m.meta(&m.cfg, p.Role)); err != nil {
 					m.logger.Debug("telling the membership", "err", err)
 				}
 			}
@@ -74,14 +74,14 @@ type source struct {
 }
 
 // note finds it out. Voters know by themselves who leads; the others are told, and would
-// go by that for ever if they did not look at how old it is.
-func (x *source) note(now protocol.Instant, s replica.Status, orphanAfter time.Duration) {
+// go by that for ever if they did not look at how old it is: that is age, if it is known.
+func (x *source) note(now protocol.Instant, s *replica.Situation, age time.Duration, known bool, orphanAfter time.Duration) {
 	at := protocol.Instant(x.led.Load())
 	switch {
-	case s.Role == protocol.RoleReserve || votes(&s) && !s.Leader.IsZero():
+	case s.Role == protocol.RoleReserve || votes(s) && !s.Leader.IsZero():
 		at = now
-	case !votes(&s) && s.SourceKnown: // and not now: what is told is as old as it says
-		at = max(at, now.Add(-s.Source))
+	case !votes(s) && known: // and not now: what is told is as old as it says
+		at = max(at, now.Add(-age))
 	}
 	x.led.Store(int64(at))
 	x.orphan.Store(now.Sub(at) > orphanAfter)
@@ -89,7 +89,7 @@ func (x *source) note(now protocol.Instant, s replica.Status, orphanAfter time.D
 
 // votes reports whether a member finds out by itself whether anybody leads: by an
 // election.
-func votes(s *replica.Status) bool {
+func votes(s *replica.Situation) bool {
 	return s.Role == protocol.RoleActive && s.RaftRole != "learner"
 }
 

@@ -218,7 +218,7 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Config: config.Config{Election: 500 * time.Millisecond}}, syncs: newSyncWatch(time.Second)}
 	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
 	m.source.led.Store(int64(m.clock.Now()))
-	s := replica.Status{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
+	s, at := &replica.Situation{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true}, &replica.Position{Applied: 1}
 	for _, step := range []struct {
 		boot, source time.Duration // no source: the loop has not turned
 		ready        bool
@@ -234,23 +234,23 @@ func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 		{17100 * time.Millisecond, 50 * time.Millisecond, true, false},
 	} {
 		boot = step.boot
-		if s.SourceKnown, s.Source = step.source > 0, step.source; s.SourceKnown {
-			m.source.note(m.clock.Now(), s, m.cfg.orphanAfter())
+		if step.source > 0 {
+			m.source.note(m.clock.Now(), s, step.source, true, m.cfg.orphanAfter())
 		}
-		if err := m.readyNow(s); (err == nil) != step.ready || err != nil && !strings.Contains(err.Error(), "follows nobody") {
+		if err := m.readyNow(s, at); (err == nil) != step.ready || err != nil && !strings.Contains(err.Error(), "follows nobody") {
 			t.Errorf("at %v, with news %v old: got %v, want ready %t", step.boot, step.source, err, step.ready)
 		}
 		if got := m.source.orphan.Load(); got != step.orphan {
 			t.Errorf("at %v, with news %v old: it follows nobody: got %t, want %t", step.boot, step.source, got, step.orphan)
 		}
 	}
-	voter := s
+	voter := *s
 	voter.Role, voter.RaftRole, boot = protocol.RoleActive, "follower", time.Minute
-	if err := m.readyNow(voter); err != nil { // it finds out by itself
+	if err := m.readyNow(&voter, at); err != nil { // it finds out by itself
 		t.Errorf("a voter that knows a leader: %v", err)
 	}
 	voter.RaftRole = "learner"
-	if err := m.readyNow(voter); err == nil {
+	if err := m.readyNow(&voter, at); err == nil {
 		t.Error("a learner that nobody tells of a leader is ready")
 	}
 }

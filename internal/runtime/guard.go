@@ -23,7 +23,7 @@ const (
 type guard struct {
 	full  atomic.Bool
 	space atomic.Pointer[storage.Space] // as it was looked at last
-	last  atomic.Int64                  // when that was, on the member's clock
+	last  atomic.Int64                  // when that was, by awake; 0: it is to be done
 	// waits is why the log cannot go on, while it cannot.
 	waits atomic.Pointer[want]
 	// written counts the bytes since then, and lacked is since when no write has found
@@ -143,7 +143,7 @@ func (g *guard) wrote(m *Member, bytes int) {
 // look asks the disk, unless that was done just now. While the log waits for room the
 // disk is full, whatever it says: with a quota it says that it has some.
 func (g *guard) look(m *Member) {
-	now := int64(m.clock.Now())
+	now := int64(awake())
 	last := g.last.Load()
 	if (last != 0 && now-last < int64(guardInterval)) || !g.last.CompareAndSwap(last, now) {
 		return

@@ -15,7 +15,7 @@ const handOverTimeouts = 2
 // another member leads, or when there is no more patience. That it fails is no
 // reason not to stop: the others then elect by themselves.
 func handOver(ctx context.Context, m *Member) {
-	if p := m.published.Load(); p == nil || !p.status.Leads {
+	if p := m.published.Load(); p == nil || !p.Leads {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeouts*m.cfg.activeConfig().Election)
@@ -32,7 +32,7 @@ func handOver(ctx context.Context, m *Member) {
 	}
 	for err == nil {
 		changed := m.changed.wait()
-		if p := m.published.Load(); !p.status.Leads && !p.status.Leader.IsZero() {
+		if p := m.published.Load(); !p.Leads && !p.Leader.IsZero() {
 			return
 		}
 		select {

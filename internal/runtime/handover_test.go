@@ -25,7 +25,7 @@ func TestGracefulStopOfALeaderCostsNoElectionTimeout(t *testing.T) {
 	}
 	c.voters(3)
 	old := c.members["a1"]
-	if !old.published.Load().status.Leads {
+	if !old.published.Load().Leads {
 		t.Fatal("a1 does not lead")
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, election/3)

@@ -27,7 +27,7 @@ type besieged struct {
 
 // sceneAt is what a villain knows of a member.
 func (b *besieged) sceneAt(m *Member) *hostile.Scene {
-	s := m.published.Load().status
+	s := m.published.Load()
 	return &hostile.Scene{
 		Self: m.ID(), Members: b.others, Term: s.Term, Run: m.run, Commit: s.Commit, CommitTerm: s.Term,
 		Last: s.Last, LastTerm: s.Term, Request: uint64(s.Commit),
@@ -208,7 +208,9 @@ func TestHostileMessagesOverSockets(t *testing.T) {
 		t.Errorf("a voter is in term %d, it was %d", after, before)
 	}
 	for _, m := range b.voters {
-		if n := m.published.Load().status.Unheeded; n < 1000 {
+		got := make(chan uint64, 1)
+		m.inTurn(func() { got <- m.replica.Status(m.clock.Now()).Unheeded }, func(protocol.Result) { got <- 0 })
+		if n := <-got; n < 1000 {
 			t.Errorf("%s has counted %d messages that did not count: the test does not get there", m.Name(), n)
 		}
 	}
@@ -225,7 +227,7 @@ func (c *cluster) promote(m *Member) {
 	c.t.Helper()
 	c.eventually("a learner", func() error {
 		for _, leader := range c.members {
-			if !leader.published.Load().status.Leads {
+			if !leader.published.Load().Leads {
 				continue
 			}
 			got := make(chan protocol.Result, 1)

@@ -16,6 +16,7 @@ func (m *Member) loop() {
 	defer close(m.loopDone)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var rings protocol.Instant // when the timer does; in the past: it has, or should have
 	var in mail
 	for {
 		m.mailbox.take(&in)
@@ -26,11 +27,16 @@ func (m *Member) loop() {
 		if m.stopping.Load() || m.cause.Load() != nil {
 			return
 		}
-		wait := max(m.replica.Deadline().Sub(m.clock.Now()), 0)
-		timer.Reset(wait)
+		// Deadlines mostly move away, and then the timer rings too early, once: that is
+		// cheaper than to set it, by a clock that is a system call, after each round.
+		if at := m.replica.Deadline(); at < rings || rings <= now {
+			rings = at
+			timer.Reset(max(at.Sub(m.clock.Now()), 0))
+		}
 		select {
 		case <-m.mailbox.wake:
 		case <-timer.C:
+			rings = 0
 		case <-m.stop:
 			return
 		}
@@ -85,13 +91,20 @@ func (m *Member) handle(now protocol.Instant, in *mail) {
 	m.turned.Store(int64(now))
 }
 
-// published is the newest state of the loop.
+// published is what the loop has come to. All but the position changes seldom, and is
+// shared by those that say the same.
 type published struct {
-	status replica.Status
-	// conf is the index of the latest configuration, and ready why the member
-	// does not serve, or nil.
+	replica.Position
+	*outlook
+}
+
+// outlook is what others should know of a member. It is comparable.
+type outlook struct {
+	replica.Situation
+	// conf is the index of the latest configuration, and ready says that the member
+	// serves.
 	conf  protocol.Index
-	ready error
+	ready bool
 	// voters is how many voters that has, joint whether a change is under way in it.
 	voters int
 	joint  bool
@@ -100,39 +113,49 @@ type published struct {
 }
 
 // standsBy reports whether the member is a reserve that can be called.
-func (p *published) standsBy() bool { return p.status.Role == protocol.RoleReserve && !p.alone }
+func (o *outlook) standsBy() bool { return o.Role == protocol.RoleReserve && !o.alone }
 
 // publish makes the loop's knowledge readable without the loop, and passes on
 // what has changed.
 func (m *Member) publish(now protocol.Instant) {
-	s := m.replica.Status(now)
-	m.gateServing(&s)
+	next := outlook{Situation: replica.SituationOf(m.replica), alone: len(m.replica.Peers()) == 0}
+	at := replica.PositionOf(m.replica, now)
+	m.gateServing(&next.Situation)
 	conf, _ := m.replica.Configurations().Latest()
-	m.source.note(now, s, m.cfg.orphanAfter())
-	next := &published{
-		status: s, conf: conf.Index, ready: m.readyNow(s), alone: len(m.replica.Peers()) == 0,
-	}
+	age, known := replica.SourceOf(m.replica, now)
+	m.source.note(now, &next.Situation, age, known, m.cfg.orphanAfter())
+	next.conf, next.ready = conf.Index, m.readyNow(&next.Situation, &at) == nil
 	last := m.published.Load()
 	if last != nil && last.conf == conf.Index {
 		next.voters, next.joint = last.voters, last.joint
 	} else {
 		next.voters, next.joint = len(conf.Configuration.Voters()), conf.Configuration.Joint()
 	}
-	m.published.Store(next)
+	if last != nil && *last.outlook == next {
+		m.published.Store(&published{at, last.outlook})
+	} else {
+		kept := next // a copy on the heap, only where it is needed
+		m.published.Store(&published{at, &kept})
+	}
 	if m.cfg.looks != nil {
 		m.cfg.looks(m)
 	}
 	m.levels.fresher()
 	if last == nil || last.conf != next.conf {
-		m.transport.know(m.replica.Peers(), conf.Configuration)
-		m.namedSaid.tell(&conf.Configuration)
+		reconfigured(m, conf.Configuration)
 	}
-	if last == nil || last.status.Role != s.Role {
+	if last == nil || last.Role != next.Role {
 		m.announce()
 	}
-	if last == nil || last.status.Leader != s.Leader || last.status.LeaderTerm != s.LeaderTerm || last.status.Role != s.Role || (last.ready == nil) != (next.ready == nil) || last.standsBy() != next.standsBy() {
+	if last == nil || last.Leader != next.Leader || last.LeaderTerm != next.LeaderTerm || last.Role != next.Role || last.ready != next.ready || last.standsBy() != next.standsBy() {
 		m.changed.tell()
 	}
+}
+
+// reconfigured passes on the latest configuration, which is another one.
+func reconfigured(m *Member, conf protocol.Configuration) {
+	m.transport.know(m.replica.Peers(), conf)
+	m.namedSaid.tell(&conf)
 }
 
 // IsNamed reports whether a member holds as committed, and with no change under way, a
@@ -143,9 +166,9 @@ func IsNamed(m *Member, voters int) error {
 	switch {
 	case p == nil:
 		return fmt.Errorf("%s holds no configuration yet", m.Name())
-	case p.voters != voters || p.joint || p.conf > p.status.Commit:
+	case p.voters != voters || p.joint || p.conf > p.Commit:
 		return fmt.Errorf("%s holds a configuration of %d voters at %d (a change under way: %t) and %d as committed, %d voters are wanted",
-			m.Name(), p.voters, p.conf, p.joint, p.status.Commit, voters)
+			m.Name(), p.voters, p.conf, p.joint, p.Commit, voters)
 	}
 	return nil
 }
@@ -162,17 +185,17 @@ func (m *Member) announce() {
 // if there is none, or nobody knows where it is.
 func (m *Member) leaderAddress() (string, protocol.Term) {
 	p := m.published.Load()
-	if p == nil || p.status.Leader.IsZero() {
+	if p == nil || p.Leader.IsZero() {
 		return "", 0
 	}
 	address := m.advertise
-	if p.status.Leader != m.identity.Member {
-		address = m.addressOf(p.status.Leader)
+	if p.Leader != m.identity.Member {
+		address = m.addressOf(p.Leader)
 	}
 	if address == "" {
 		return "", 0
 	}
-	return address, p.status.LeaderTerm
+	return address, p.LeaderTerm
 }
 
 // whoLeads answers as soon as a leader is known whose term is above one.

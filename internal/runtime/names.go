@@ -22,7 +22,7 @@ import (
 // is asked.
 func nameTaken(m *Member) error {
 	conf, p := m.configuration(), m.published.Load()
-	if conf.Names(m.identity.Member) || m.cfg.Replace || p == nil || !p.status.Proven || p.status.Behind != "" {
+	if conf.Names(m.identity.Member) || m.cfg.Replace || p == nil || !p.Proven || p.Behind != "" {
 		return nil
 	}
 	for _, a := range conf.Members {

@@ -69,7 +69,7 @@ func lateMember(limit time.Duration, said func()) *Member {
 	m := &Member{cfg: Config{Config: config.Config{Name: "p1", StartTimeout: limit}.Filled()}, changed: newBroadcast(), intake: intake{clock: newClock(bootTime, wallTime)}, server: wire.NewServer(wire.ServerConfig{}),
 		syncs: newSyncWatch(0), logger: slog.New(handlerFunc(said))}
 	m.dirs = newDirectories(m)
-	m.published.Store(&published{status: replica.Status{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}})
+	m.published.Store(&published{outlook: &outlook{Situation: replica.Situation{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}}})
 	return m
 }
 
@@ -100,11 +100,11 @@ func TestStartTimeoutIsForAStretchWithoutProgress(t *testing.T) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for i := protocol.Index(2); ; i++ {
-			s := replica.Status{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Applied: i, Behind: "applied 2 of 1000"}
+			s := replica.Situation{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Behind: "applied 2 of 1000"}
 			if lines.Load() == 2 { // longer than the limit twice over
 				s.Behind, s.Proven = "", true
 			}
-			m.published.Store(&published{status: s})
+			m.published.Store(&published{replica.Position{Applied: i}, &outlook{Situation: s}})
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

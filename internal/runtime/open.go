@@ -173,7 +173,7 @@ func listenError(bind string, err error) error {
 // openReplica joins the log and the checkpoints that were found to a state
 // machine and a replica.
 func (m opening) openReplica(ctx context.Context) error {
-	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now, Track: true})
+	m.machine = machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Track: true})
 	if err := m.newRun(); err != nil {
 		return err
 	}
@@ -214,8 +214,8 @@ func (m opening) openReplica(ctx context.Context) error {
 		Progress:   func() func(snapshotter.Progress) { return m.logProgress(string(member.Installed)) },
 		Quarantine: quarantineOn(m.Member),
 	})
-	status := r.Status(m.clock.Now())
-	m.gateServing(&status) // before anybody can ask
+	begins := replica.SituationOf(r)
+	m.gateServing(&begins) // before anybody can ask
 	if err := m.machine.Stopped(); err != nil {
 		r.CannotApply(m.clock.Now(), err)
 	}
@@ -250,9 +250,8 @@ func (m opening) start(tcp net.Listener, udp net.PacketConn) error {
 		Sessions: sessions{m.Member},
 		Refused:  m.dirs.refused, Identity: m.dirs.identityRule(m.transport), Options: m.dirs.wireOptions(),
 	})
-	status := m.replica.Status(m.clock.Now())
 	s, err := swim.Start(swim.Config{
-		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(&m.cfg, status.Role),
+		ID: m.identity.Member, Cluster: m.identity.Cluster, Meta: m.meta(&m.cfg, replica.SituationOf(m.replica).Role),
 		Advertise: m.advertise, Packets: udp, Timing: m.cfg.membershipPace(m.advertise), Logger: m.logger,
 		OnPeers: m.setPeers, OnMessage: m.datagram, Known: m.known, Addresses: m.given, Dial: m.cfg.Security.Dial,
 		OnConflict: m.dirs.twins.claimed, Resolve: m.cfg.resolve,
@@ -309,7 +308,7 @@ func progressOf(m *Member) (p struct {
 	left                int
 }) {
 	if s := m.published.Load(); s != nil {
-		p.applied, p.installing, p.left = s.status.Applied, s.status.Installing, s.status.ChunksLeft
+		p.applied, p.installing, p.left = s.Applied, s.Installing, s.ChunksLeft
 	}
 	return p
 }
@@ -341,7 +340,7 @@ func awaitReadyFor(trying context.Context, m *Member) error {
 				return nil
 			}
 			late := fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)
-			if p := m.published.Load(); p != nil && p.status.Behind != "" && !p.status.Leader.IsZero() {
+			if p := m.published.Load(); p != nil && p.Behind != "" && !p.Leader.IsZero() {
 				late += ": give it more time; with a directory it goes on where it was when it is started again"
 			}
 			if why := unreached(m); why != "" {

@@ -123,7 +123,7 @@ func (m opening) newRun() error {
 
 // emptyMachine returns a state machine to read checkpoints with.
 func (m *Member) emptyMachine() *machine.Machine {
-	return machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger, Clock: m.clock.Now})
+	return machine.New(machine.Config{Registry: m.cfg.Registry, Logger: m.logger})
 }
 
 // listenAgain opens the port that was just closed. Somebody may be on it for a

@@ -33,19 +33,19 @@ func (m *Member) Do(ctx context.Context, req *protocol.Request) (*protocol.Respo
 func waitsFor(m *Member) string {
 	p := m.published.Load()
 	switch {
-	case p == nil || p.status.Leader.IsZero():
+	case p == nil || p.Leader.IsZero():
 		return m.dirs.noLeader(leaderless(p)).Error()
-	case p.status.Leads:
+	case p.Leads:
 		return "this member leads, and a majority of the voters has not answered it"
 	}
-	return fmt.Sprintf("the leader, %s at %s, has not answered", m.nameOf(p.status.Leader), cmp.Or(m.addressOf(p.status.Leader), "an address that is not known"))
+	return fmt.Sprintf("the leader, %s at %s, has not answered", m.nameOf(p.Leader), cmp.Or(m.addressOf(p.Leader), "an address that is not known"))
 }
 
 func leaderless(p *published) string {
 	if p == nil {
 		return ""
 	}
-	return p.status.Leaderless
+	return p.Leaderless
 }
 
 // Watch follows the changes of a resource from this member's state.

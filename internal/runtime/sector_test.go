@@ -239,7 +239,7 @@ func TestLeaderRepairsWhatItHasToFeed(t *testing.T) {
 	if got, err := counter.Get.Do(c.ctx, c.client(m), "hits", struct{}{}); err != nil || got != n {
 		t.Errorf("got %d, %v, want %d: what was acknowledged meanwhile", got, err, n)
 	}
-	if got := m.published.Load().status.Installs; got != 0 {
+	if got := m.published.Load().Installs; got != 0 {
 		t.Errorf("it has installed %d checkpoints", got)
 	}
 	repaired := 0
@@ -339,7 +339,7 @@ func TestMemberThatCannotApplyFetchesACheckpoint(t *testing.T) {
 		}
 	}
 	m := c.again(follower)
-	if got := m.published.Load().status.Installs; got == 0 || said[follower].count("which are written again") > 0 {
+	if got := m.published.Load().Installs; got == 0 || said[follower].count("which are written again") > 0 {
 		t.Errorf("it has installed %d checkpoints, or repaired its log: the test tests nothing", got)
 	}
 	c.equal()

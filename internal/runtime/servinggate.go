@@ -24,7 +24,7 @@ func quarantineOn(m *Member) func(storage.Quarantine) error {
 // that is over. It is called before what comes of it begins: the state is not
 // replaced before all readers can know. Only the loop calls it,
 // and the start before that runs.
-func (m *Member) gateServing(s *replica.Status) {
+func (m *Member) gateServing(s *replica.Situation) {
 	why := s.Quarantine
 	switch {
 	case s.Role == protocol.RoleReserve:

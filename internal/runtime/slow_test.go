@@ -31,7 +31,7 @@ func TestADiskThatHangsIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{Config: config.Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}}
 		m := &Member{server: wire.NewServer(wire.ServerConfig{}), intake: intake{clock: newClock(bootTime, wallTime)}, cfg: cfg, syncs: newSyncWatch(time.Second)}
-		voter := replica.Status{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true, Applied: 1}
+		voter, at := &replica.Situation{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true}, &replica.Position{Applied: 1}
 		goOn, over := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(over)
@@ -39,17 +39,17 @@ func TestADiskThatHangsIsSaid(t *testing.T) {
 		}()
 		synctest.Wait()
 		time.Sleep(stuckAfter - time.Millisecond)
-		if err := m.readyNow(voter); err != nil {
+		if err := m.readyNow(voter, at); err != nil {
 			t.Errorf("a disk that is slow: got %v", err)
 		}
 		time.Sleep(time.Millisecond)
 		const want = "the disk of a1, which holds /d, has not answered a write, or a sync, of the log for 5s"
-		if err := m.readyNow(voter); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), want) {
+		if err := m.readyNow(voter, at); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
 		close(goOn)
 		<-over
-		if err := m.readyNow(voter); err != nil {
+		if err := m.readyNow(voter, at); err != nil {
 			t.Errorf("a disk that answers again: got %v", err)
 		}
 	})

@@ -32,7 +32,7 @@ func (m *Member) status() *protocol.Status {
 		Level:  r.Level, LevelKnown: protocol.FormatKnown, LevelReason: r.LevelReason,
 	}
 	s.Serving, s.Reason = true, cmp.Or(r.Disputed, r.Unreadable, r.Cramped, m.guard.note(m, r.Leads))
-	if err := m.readyNow(r); err != nil {
+	if err := m.readyNow(&r.Situation, &r.Position); err != nil {
 		s.Serving, s.Reason = false, err.Error()
 	}
 	conf, _ := m.replica.Configurations().Latest()
@@ -85,9 +85,9 @@ func (m *Member) joinInfo(answer func(*protocol.JoinInfo), failed func(protocol.
 
 // readyNow says why this member should get no traffic, or nil: it knows a
 // leader, has applied what was committed when it started, has known since then how
-// old its state is, and is not far behind (replica.Status.Behind). A full disk is no
+// old its state is, and is not far behind (replica.Situation.Behind). A full disk is no
 // reason, also at the last byte: where all are full nobody would serve reads.
-func (m *Member) readyNow(r replica.Status) error {
+func (m *Member) readyNow(s *replica.Situation, at *replica.Position) error {
 	if err := m.Err(); err != nil {
 		return err
 	}
@@ -110,26 +110,28 @@ func (m *Member) readyNow(r replica.Status) error {
 		return err
 	}
 	switch {
-	case r.Stuck != "":
-		return protocol.ErrNotServing.With("this member " + r.Stuck)
-	case r.Leader.IsZero():
-		err := m.dirs.noLeader(r.Leaderless)
+	case s.Stuck != "":
+		return protocol.ErrNotServing.With("this member " + s.Stuck)
+	case s.Leader.IsZero():
+		err := m.dirs.noLeader(s.Leaderless)
 		if why, _ := m.guard.waiting(); why != "" { // its own vote does, too
 			return protocol.ErrNoLeader.With(err.Error() + "; this member stores nothing now: " + why)
 		}
 		return err
 	}
-	if silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load())); !votes(&r) && silent > wordAfter(m) {
-		return protocol.ErrNotServing.With(fmt.Sprintf(
-			"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
+	if !votes(s) {
+		if silent := m.clock.Now().Sub(protocol.Instant(m.source.led.Load())); silent > wordAfter(m) {
+			return protocol.ErrNotServing.With(fmt.Sprintf(
+				"this member follows nobody: none that it hears has told it of a leader for %v, and its state grows old", silent.Round(100*time.Millisecond)))
+		}
 	}
 	switch {
-	case r.Behind != "":
-		return protocol.ErrNotServing.With("still catching up: " + r.Behind)
-	case !r.Proven:
-		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d, and nothing says yet how far the others are", r.Applied))
-	case r.Applied == 0 || r.Applied < r.Fresh.CaughtUp:
-		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", r.Applied, r.Fresh.CaughtUp))
+	case s.Behind != "":
+		return protocol.ErrNotServing.With("still catching up: " + s.Behind)
+	case !s.Proven:
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d, and nothing says yet how far the others are", at.Applied))
+	case at.Applied == 0 || at.Applied < at.Fresh.CaughtUp:
+		return protocol.ErrNotServing.With(fmt.Sprintf("still catching up: applied %d of %d", at.Applied, at.Fresh.CaughtUp))
 	}
 	return nil
 }
@@ -162,7 +164,7 @@ func (m *Member) Status() protocol.Status {
 // writes are refused, and why. Empty: nothing.
 func (m *Member) Note() string {
 	if p := m.published.Load(); p != nil {
-		return cmp.Or(m.guard.note(m, p.status.Leads), p.status.Cramped)
+		return cmp.Or(m.guard.note(m, p.Leads), p.Cramped)
 	}
 	return ""
 }
@@ -174,5 +176,5 @@ func (m *Member) Ready() error {
 	if p == nil {
 		return protocol.ErrNotServing.With("starting")
 	}
-	return m.readyNow(p.status)
+	return m.readyNow(&p.Situation, &p.Position)
 }

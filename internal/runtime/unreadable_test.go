@@ -76,7 +76,7 @@ func TestVoterCatchesUpThoughItsLeaderCannotReadItsLog(t *testing.T) {
 	}
 	c.again(away)
 	c.eventually("it is level", c.members[away].Ready)
-	if got := c.members[away].published.Load().status.Installs; got == 0 {
+	if got := c.members[away].published.Load().Installs; got == 0 {
 		t.Error("it has installed no checkpoint: the test tests nothing")
 	}
 	places := 0
@@ -98,12 +98,12 @@ func TestVoterCatchesUpThoughItsLeaderCannotReadItsLog(t *testing.T) {
 func TestMemberThatCannotApplyIsNotReady(t *testing.T) {
 	c := newCluster(t)
 	m := c.start("a1", protocol.RoleActive)
-	s := m.published.Load().status
-	if err := m.readyNow(s); err != nil {
+	s, at := m.published.Load().Situation, m.published.Load().Position
+	if err := m.readyNow(&s, &at); err != nil {
 		t.Fatal(err)
 	}
 	s.Stuck = "cannot read its log at 00000007.wal, offset 4096"
-	if err := m.readyNow(s); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), s.Stuck) {
+	if err := m.readyNow(&s, &at); !errors.Is(err, protocol.ErrNotServing) || !strings.Contains(err.Error(), s.Stuck) {
 		t.Errorf("got %v, want %v with where", err, protocol.ErrNotServing)
 	}
 }

@@ -44,7 +44,7 @@ func (m *Member) describeDigest(d *protocol.DigestReport) {
 	d.ID, d.Name, d.Role, d.Leader, d.Applied = m.identity.Member, m.identity.Name, s.Role.String(), s.Leads, s.Applied
 	d.Sum, d.SumKnown = m.replica.SumAt(d.Index)
 	d.State = "serving"
-	err := m.readyNow(s)
+	err := m.readyNow(&s.Situation, &s.Position)
 	switch {
 	case s.Quarantine != "":
 		d.State, d.Reason, d.Known = "quarantined", s.Quarantine, false
