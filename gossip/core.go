@@ -29,6 +29,7 @@ type Core struct {
 	tree   tree
 	intake intake
 
+	carriers carriers
 	presence presence
 	digest   haves
 	pulling  pulling
@@ -53,6 +54,7 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 	c.pulling.at = never
 	c.doubt.at = never
 	c.links.refreshAt = never
+	c.carriers.next, c.carriers.tellAt, c.carriers.toldAt = never, never, longAgo
 	c.seek.at = never
 	c.fetching.at, c.fetching.nobodySince = never, never
 	// The first digest comes at a random moment, or members that start
@@ -64,7 +66,7 @@ func New(now protocol.Instant, cfg Config, log Log) *Core {
 // wire gives each part what it needs of the others.
 func (c *Core) wire(log Log) {
 	b := base{&c.cfg, c.rng, &c.self, &c.members, &c.outbox}
-	c.outbox.from, c.outbox.self = c.cfg.ID, &c.self
+	c.outbox.from, c.outbox.self, c.outbox.members = c.cfg.ID, &c.self, &c.members
 	c.members = members{cfg: &c.cfg, rng: c.rng, self: &c.self, outbox: &c.outbox}
 	c.heed = heed{cfg: &c.cfg, self: &c.self}
 	c.trust = trust{cfg: &c.cfg, self: &c.self, members: &c.members, outbox: &c.outbox, intake: &c.intake, links: &c.links}
@@ -72,8 +74,9 @@ func (c *Core) wire(log Log) {
 	c.links = links{base: b, intake: &c.intake, announce: &c.presence}
 	c.tree = tree{members: &c.members, links: &c.links, intake: &c.intake}
 	c.intake = intake{self: &c.self, outbox: &c.outbox}
+	c.carriers = carriers{base: b, rng: rand.New(rand.NewPCG(c.cfg.Seed^echoSeed, uint64(c.cfg.Run)))}
 	c.digest = haves{
-		base: b, clock: &c.WallAhead, presence: &c.presence, links: &c.links, heed: &c.heed, trust: &c.trust, fresh: &c.fresh,
+		base: b, clock: &c.WallAhead, carriers: &c.carriers, presence: &c.presence, links: &c.links, heed: &c.heed, trust: &c.trust, fresh: &c.fresh,
 	}
 	c.presence = presence{
 		self: &c.self, clock: &c.WallAhead, intake: &c.intake, fresh: &c.fresh, fetching: &c.fetching, giving: &c.giving,
@@ -92,6 +95,7 @@ func (c *Core) wire(log Log) {
 // that stay is kept.
 func (c *Core) SetPeers(now protocol.Instant, peers []protocol.Peer) {
 	c.members.set(peers)
+	c.carriers.changed(now)
 	c.pulling.forgetStrangers(now)
 	c.fetching.forgetStrangers(now)
 	c.links.relink(now)
@@ -163,6 +167,14 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 		c.giving.onChunkWant(now, from, msg)
 	case *protocol.Chunk:
 		c.fetching.onChunk(now, from, msg)
+	case *protocol.Echo:
+		c.carriers.onEcho(now, from, msg)
+	case *protocol.EchoAnswer:
+		c.carriers.onEchoAnswer(now, from, msg)
+	case *protocol.StreamEcho:
+		c.carriers.onStreamEcho(now, from, msg)
+	case *protocol.StreamEchoAnswer:
+		c.carriers.onStreamEchoAnswer(from, msg)
 	case *protocol.Prune:
 		c.links.onPrune(now, from)
 	case *protocol.Graft:
@@ -263,6 +275,9 @@ func (c *Core) Tick(now protocol.Instant) {
 	if now >= c.digest.at {
 		c.digest.sendAll(now)
 	}
+	if now >= c.carriers.next {
+		c.carriers.tick(now)
+	}
 	c.pulling.expirePulls(now)
 	if now >= c.pulling.at {
 		c.pulling.pull(now)
@@ -281,14 +296,14 @@ func (c *Core) Tick(now protocol.Instant) {
 
 // Deadline returns when Tick is wanted, at the latest.
 func (c *Core) Deadline() protocol.Instant {
-	return min(c.push.flushAt, c.digest.at, c.pulling.at, c.pulling.expiry(), c.doubt.at,
+	return min(c.push.flushAt, c.digest.at, c.carriers.next, c.pulling.at, c.pulling.expiry(), c.doubt.at,
 		c.links.refreshAt, c.seek.at, c.fetching.at, c.fetching.expiry())
 }
 
 // HasReady reports whether Ready would say anything.
 func (c *Core) HasReady() bool {
 	r := &c.outbox.ready
-	return len(r.Messages) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil || r.Prove ||
+	return len(r.Messages) > 0 || len(r.Streamed) > 0 || len(r.Runs) > 0 || len(r.Reads) > 0 || len(r.Events) > 0 || r.Diverged != nil || r.Prove ||
 		r.Offer != nil || r.Led != nil || len(r.Chunks) > 0 || len(r.ChunkReads) > 0
 }
 

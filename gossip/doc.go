@@ -76,6 +76,7 @@
 //	|         wait; runs      |          state can be   | needs     who is    |
 //	|                         |                         |           behind    |
 //	+-------------------------+-------------------------+---------------------+
+//	  carriers      whether datagrams come back, or streams have to carry all
 //	  heed, trust   whose word counts, with and without signatures
 //	  doubt         whose log is right, if two do not fit
 //	  members       who lives, and what each was given (budgets)

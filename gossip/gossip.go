@@ -103,6 +103,9 @@ func (d *Divergence) String() string {
 // they speak of committed entries.
 type Ready struct {
 	Messages []protocol.Envelope
+	// Streamed are messages that must not go as datagrams, though they could: those to
+	// their receivers do not come back.
+	Streamed []protocol.Envelope
 	Reads    []RangeRead
 	Runs     []Run
 	Diverged *Divergence

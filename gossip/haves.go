@@ -21,6 +21,7 @@ const (
 type haves struct {
 	base
 	clock    *protocol.WallAhead
+	carriers *carriers
 	presence announcer
 	links    *links
 	heed     *heed
@@ -41,6 +42,8 @@ type ask struct {
 	nonce uint64
 	to    protocol.MemberID
 	at    protocol.Instant
+	// stream says that it went over the stream: its answer says nothing of datagrams.
+	stream bool
 }
 
 // sendAll sends the digest to the member that freshness comes from and to
@@ -68,14 +71,39 @@ func (d *haves) sendAll(now protocol.Instant) {
 	default:
 		to = d.company(to, 2, protocol.MemberID{})
 	}
+	if m := d.suspect(now); m != nil && len(to) > 0 && !slices.Contains(to, m) {
+		to[0] = m // in the random one's place
+	}
 	for _, m := range to {
 		nonce := max(d.rng.Uint64(), 1)
-		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: d.clock.Longest(now)}
+		if !m.carrier.streams() {
+			d.carriers.asked(now, m)
+		}
+		d.asks[d.next] = ask{nonce: nonce, to: m.id, at: d.clock.Longest(now), stream: m.carrier.streams()}
 		d.next = (d.next + 1) % asksMax
 		h := d.presence.have(now)
 		h.Nonce = nonce
 		d.outbox.send(m.id, h)
 	}
+}
+
+// suspect returns whom to ask because it has not answered, and datagrams may be lost
+// between the two; nil: nobody.
+func (d *haves) suspect(now protocol.Instant) (most *member) {
+	for i := range d.asks {
+		a := &d.asks[i]
+		if a.nonce == 0 || a.stream {
+			continue
+		}
+		m := d.members.get(a.to)
+		if m == nil || m.carrier.streams() || now.Sub(m.carrier.last) < m.carrier.patience(m.rtt, askAgain) {
+			continue
+		}
+		if n := m.carrier.unanswered; n > 0 && (most == nil || n > most.carrier.unanswered) {
+			most = m
+		}
+	}
+	return most
 }
 
 // company draws k members at random into dst, exclude excepted. Where this member
@@ -173,6 +201,9 @@ func (d *haves) answered(now protocol.Instant, from protocol.MemberID, m *member
 		return
 	}
 	asked := d.asks[i].at
+	if m != nil && !d.asks[i].stream {
+		d.carriers.answered(m)
+	}
 	d.asks[i] = ask{}
 	if d.heed.heeds(from) && d.trust.checkFreshness(now, from, h) {
 		if p, ok := answered(asked, from, h); ok {

@@ -40,8 +40,9 @@ type member struct {
 	// keyless counts the answers in a row of an active that were not signed.
 	keyless int
 
-	chunks chunkSource
-	link   link
+	chunks  chunkSource
+	link    link
+	carrier carrier
 }
 
 // members are the live peers. Every list is sorted by id.

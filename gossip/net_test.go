@@ -235,7 +235,10 @@ func (d *node) turn() {
 		}
 		rd := d.core.Ready()
 		for _, e := range rd.Messages {
-			d.n.transmit(d, e)
+			d.n.transmit(d, e, false)
+		}
+		for _, e := range rd.Streamed {
+			d.n.transmit(d, e, true)
 		}
 		for _, r := range rd.Reads {
 			d.n.after(time.Millisecond, func() { d.read(r) })
@@ -300,17 +303,17 @@ func (d *node) wake() {
 	})
 }
 
-func (n *network) transmit(from *node, e protocol.Envelope) {
+func (n *network) transmit(from *node, e protocol.Envelope, stream bool) {
 	if from.twist == nil {
-		n.carry(from, e)
+		n.carry(from, e, stream)
 		return
 	}
 	for _, m := range from.twist(e) {
-		n.carry(from, protocol.Envelope{From: e.From, To: e.To, Message: m})
+		n.carry(from, protocol.Envelope{From: e.From, To: e.To, Message: m}, stream)
 	}
 }
 
-func (n *network) carry(from *node, e protocol.Envelope) {
+func (n *network) carry(from *node, e protocol.Envelope, stream bool) {
 	to, known := n.byID[e.To]
 	if !known {
 		n.t.Fatalf("seed %d: a message to a stranger", n.opt.seed)
@@ -320,7 +323,7 @@ func (n *network) carry(from *node, e protocol.Envelope) {
 	}
 	wire := protocol.AppendMessage(nil, e.Message)
 	n.trace.add(n.now, from.at, to, wire)
-	n.net.Send(n.now, from.at, to, wire, len(wire), len(wire) <= protocol.DatagramBytesMax)
+	n.net.Send(n.now, from.at, to, wire, len(wire), !stream && e.Message.Kind().Datagram() && len(wire) <= protocol.DatagramBytesMax)
 }
 
 func (n *network) deliver(from, to *node, wire []byte) {

@@ -18,6 +18,7 @@ func aside(role protocol.Role, actives, passives int, cfg Config) base {
 	b.self.Progress = Progress{First: 1, LastIndex: 10, Applied: 10, Commit: 10, Term: 1, Leader: activeID(1), Role: role, Source: true}
 	b.outbox = &outbox{from: self, self: b.self}
 	b.members = &members{cfg: &cfg, rng: b.rng, self: b.self, outbox: b.outbox}
+	b.outbox.members = b.members
 	var peers []protocol.Peer
 	for i := range actives {
 		peers = append(peers, protocol.Peer{ID: activeID(i + 1), Role: protocol.RoleActive})
@@ -233,7 +234,7 @@ func TestAnswersAreOfQuestions(t *testing.T) {
 	f := freshness{self: b.self, log: &bench{log: chain(20, 10, "h")}, doubt: r}
 	l := links{base: b, intake: r, neighbors: neighbors{refreshAt: never}}
 	d := haves{
-		base: b, clock: &protocol.WallAhead{}, presence: r, links: &l, heed: &heed{cfg: b.cfg, self: b.self},
+		base: b, clock: &protocol.WallAhead{}, carriers: &carriers{base: b, rng: b.rng, tellAt: never}, presence: r, links: &l, heed: &heed{cfg: b.cfg, self: b.self},
 		trust: &trust{cfg: b.cfg, self: b.self, members: b.members, outbox: b.outbox, intake: r, links: r}, fresh: &f,
 	}
 	d.sendAll(now)

@@ -32,13 +32,29 @@ func (s *standing) urgent() bool { return s.Role == protocol.RoleActive || s.Pre
 
 // outbox gathers what the parts say, until the owner takes it.
 type outbox struct {
-	from  protocol.MemberID
-	self  *standing
-	ready Ready
+	from    protocol.MemberID
+	self    *standing
+	members *members
+	ready   Ready
 }
 
 func (o *outbox) send(to protocol.MemberID, msg protocol.Message) {
-	o.ready.Messages = append(o.ready.Messages, protocol.Envelope{From: o.from, To: to, Message: msg})
+	e := protocol.Envelope{From: o.from, To: to, Message: msg}
+	if o.streams(to, msg) {
+		o.ready.Streamed = append(o.ready.Streamed, e)
+		return
+	}
+	o.ready.Messages = append(o.ready.Messages, e)
+}
+
+// streams reports whether a message that could be a datagram goes over the stream.
+func (o *outbox) streams(to protocol.MemberID, msg protocol.Message) bool {
+	switch msg.(type) {
+	case *protocol.Echo, *protocol.EchoAnswer:
+		return false // which is what they find out
+	}
+	m := o.members.get(to)
+	return m != nil && m.carrier.streams() && msg.Kind().Datagram()
 }
 
 func (o *outbox) event(kind protocol.EventKind, who protocol.MemberID, at protocol.Index, text string) {

@@ -65,6 +65,10 @@ func fullMessages() []Message {
 		&Pulse{Round: 70_000, Term: 1 << 40, Of: Token{1, 15: 2}, To: Token{3, 15: 4}},
 		&PulseAnswer{Round: 70_000, Term: 1 << 40, Of: Token{1, 15: 2}, To: Token{3, 15: 4}},
 		&Unsupported{Asked: 127, Request: 1 << 63},
+		&Echo{Number: 1 << 62},
+		&EchoAnswer{Number: 1 << 61},
+		&StreamEcho{Number: 1 << 60, State: DatagramsLost},
+		&StreamEchoAnswer{Number: 1 << 59},
 	}
 }
 

@@ -141,6 +141,7 @@ var required = map[MessageKind]int{
 	KindReadIndexAnswer: 7, KindTimeoutNow: 1, KindForward: 3, KindForwardAnswer: 5, KindWatermark: 3, KindInstallCheckpoint: 2, KindRepairWant: 2,
 	KindRepair: 5, KindTypes: 1, KindFormats: 2, KindDigestQuestion: 3, KindDigestAnswer: 3, KindActivate: 0, KindUnsupported: 2, KindHave: 14, KindWant: 3,
 	KindPulse: 4, KindPulseAnswer: 4, KindPrune: 1, KindGraft: 1, KindBusy: 2, KindSumQuestion: 1, KindSumAnswer: 4, KindManifestWant: 1, KindManifest: 2, KindChunkWant: 3, KindChunk: 4,
+	KindEcho: 1, KindEchoAnswer: 1, KindStreamEcho: 2, KindStreamEchoAnswer: 1,
 }
 
 // added is how many fields were added since: they are sent, and may be missing.

@@ -176,7 +176,9 @@ const (
 	EventReadable        EventKind = "readable"   // again
 	EventLevel           EventKind = "level"      // the format level rose, or what it waits for
 	EventBeyond          EventKind = "beyond"     // a log of a format level that this member does not know
-	EventAhead           EventKind = "ahead"      // a member that holds committed entries which this cluster does not have
+	EventDatagramsLost   EventKind = "datagrams-lost"
+	EventDatagramsBack   EventKind = "datagrams-back"
+	EventAhead           EventKind = "ahead" // a member that holds committed entries which this cluster does not have
 )
 
 // Event is something worth telling, without any duty for whoever hears it.

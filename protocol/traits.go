@@ -45,6 +45,10 @@ const (
 	KindManifest          = MessageKind(41)
 	KindChunkWant         = asks | 42
 	KindChunk             = MessageKind(43)
+	KindEcho              = asks | 44
+	KindEchoAnswer        = MessageKind(45)
+	KindStreamEcho        = asks | 46
+	KindStreamEchoAnswer  = MessageKind(47)
 )
 
 // Lane says how a message queues on a stream between members.
@@ -149,6 +153,11 @@ var kinds = next([256]kind{
 	KindBusy:              {"busy", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeBusy},
 	KindSumQuestion:       {"sum-question", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumQuestion},
 	KindSumAnswer:         {"sum-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumAnswer},
+	KindEcho:              {"echo", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeEcho},
+	KindEchoAnswer:        {"echo-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeEchoAnswer},
+	// What these say must not come from anybody who can send a datagram.
+	KindStreamEcho:       {"stream-echo", ofFlock, LaneData, byStream, ClassControl, copied, decodeStreamEcho},
+	KindStreamEchoAnswer: {"stream-echo-answer", ofFlock, LaneData, byStream, ClassControl, copied, decodeStreamEchoAnswer},
 	// What a checkpoint is fetched with goes over streams, however small: a lost
 	// question would be asked again only after seconds.
 	KindManifestWant: {"manifest-want", ofFlock, LaneData, byStream, ClassCheckpoints, copied, decodeManifestWant},

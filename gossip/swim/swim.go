@@ -132,6 +132,8 @@ type Swim struct {
 	// strange are members that speak no version of the protocol that this one does.
 	strange map[protocol.MemberID]protocol.Versions
 	lists   uint64 // how many lists there were: what an old one tells is not heard
+	// streamed are members to which datagrams do not get through: see Streamed.
+	streamed []protocol.MemberID
 	// newsLeft is how many tries because of news are left in this interval.
 	newsLeft int
 	// renumbered says that it was said that the names of all mean other addresses.
@@ -199,6 +201,7 @@ func Start(cfg Config) (*Swim, error) {
 	s.wg.Go(s.letIn)
 	s.wg.Go(s.settle)
 	s.wg.Go(s.reunite)
+	s.wg.Go(s.exchange)
 	if named(cfg.Advertise) != "" {
 		s.wg.Go(s.followName)
 	}

@@ -52,6 +52,8 @@ var Events = []Event{
 	{protocol.EventLevel, info, None},
 	{protocol.EventBeyond, grave, None},
 	{protocol.EventAhead, grave, None},
+	{protocol.EventDatagramsLost, warns, DatagramsLost},
+	{protocol.EventDatagramsBack, info, None},
 }
 
 // The counters.
@@ -78,6 +80,7 @@ const (
 	Withheld
 	Cramped
 	Unreadable
+	DatagramsLost
 	LogLost
 	SentRaft
 	SentFrames
@@ -116,6 +119,7 @@ var Counters = []Row{
 	{Withheld, "withheld", "times that a member said it had entries, and did not give them"},
 	{Cramped, "cramped", "times that the disks of a majority had too little room for writes"},
 	{Unreadable, "unreadable", "places of this member's log that could not be read"},
+	{DatagramsLost, "datagrams_lost", "times that the log has warned of members to which datagrams (UDP) do not get through while streams do"},
 	{LogLost, "log_lost", "lines of this member's log that were lost, because whoever writes it was slow or failed"},
 	{SentRaft, "sent_raft_bytes", "bytes sent to other actives: entries, heartbeats, answers, forwarded commands"},
 	{SentFrames, "sent_frames_bytes", "bytes of committed entries sent to members that follow by gossip"},

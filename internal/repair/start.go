@@ -74,7 +74,8 @@ func NewStart(now protocol.Instant, cfg Config, rec *storage.Opened, log Log, ow
 // as if the member were down.
 func Takes(m protocol.Message) bool {
 	switch m.(type) {
-	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Manifest, *protocol.Chunk:
+	case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.Busy, *protocol.Manifest, *protocol.Chunk,
+		*protocol.Echo, *protocol.EchoAnswer, *protocol.StreamEcho, *protocol.StreamEchoAnswer:
 		return true
 	}
 	return false
@@ -211,6 +212,7 @@ func (s *Start) seek(now protocol.Instant) {
 			s.install(s.fetch.Arrived(now, s.flock, &r.Chunks[i]))
 		}
 		s.out.Datagrams = append(s.out.Datagrams, r.Messages...)
+		s.out.Send = append(s.out.Send, r.Streamed...)
 	}
 }
 

@@ -120,6 +120,9 @@ func (r *Replica) serveGossip(now protocol.Instant) bool {
 	for _, e := range g.Messages {
 		r.out.Send = append(r.out.Send, Send{Envelope: e, Datagram: true})
 	}
+	for _, e := range g.Streamed {
+		r.out.Send = append(r.out.Send, Send{Envelope: e})
+	}
 	for _, want := range g.Reads {
 		r.feeding.give(now, want)
 	}

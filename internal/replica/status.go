@@ -39,6 +39,9 @@ type Situation struct {
 	// Cramped says why this leader takes only what frees space: the disks of too many
 	// voters are nearly full.
 	Cramped string
+	// DatagramsLost says of which members it is known that datagrams do not come back; see
+	// gossip.Core.Streamed.
+	DatagramsLost string
 }
 
 // Position is how far a replica is. It changes with nearly every step.
@@ -104,7 +107,15 @@ func SituationOf(r *Replica) Situation {
 		s.Installing, s.Chunks, s.ChunksLeft = x.D.Index, x.Chunks(), x.Left()
 	}
 	s.Installs = r.install.begun
+	_, s.DatagramsLost = r.gossip.Streamed()
 	return s
+}
+
+// Streamed returns the members to whom what could be datagrams goes over streams; see
+// gossip.Core.Streamed.
+func Streamed(r *Replica) []protocol.MemberID {
+	list, _ := r.gossip.Streamed()
+	return list
 }
 
 // PositionOf returns the position at this moment. It is cheap.

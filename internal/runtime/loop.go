@@ -125,6 +125,7 @@ func (m *Member) publish(now protocol.Instant) {
 	age, known := replica.SourceOf(m.replica, now)
 	m.source.note(now, &next.Situation, age, known, m.cfg.orphanAfter())
 	next.conf, next.ready = conf.Index, m.readyNow(&next.Situation, &at) == nil
+	m.transport.streams(replica.Streamed(m.replica))
 	last := m.published.Load()
 	if last != nil && last.conf == conf.Index {
 		next.voters, next.joint = last.voters, last.joint

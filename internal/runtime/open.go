@@ -340,10 +340,14 @@ func awaitReadyFor(trying context.Context, m *Member) error {
 				return nil
 			}
 			late := fmt.Sprintf("member %s did not become ready in time", m.cfg.Name)
-			if p := m.published.Load(); p != nil && p.Behind != "" && !p.Leader.IsZero() {
+			p, lost := m.published.Load(), ""
+			if p != nil {
+				lost = p.DatagramsLost
+			}
+			if p != nil && p.Behind != "" && !p.Leader.IsZero() {
 				late += ": give it more time; with a directory it goes on where it was when it is started again"
 			}
-			if why := unreached(m); why != "" {
+			if why := cmp.Or(unreached(m), lost); why != "" {
 				late += ": " + why
 			}
 			return protocol.ErrUnavailable.With(late).Because(outOfTime(trying, err))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type transport struct {
 	box       *mailbox // of the loop that it belongs to
 	links     map[protocol.MemberID]*wire.Peer
 	places    map[protocol.MemberID]place
+	streamed  []protocol.MemberID // to whom datagrams do not get through
 	single    [1]protocol.Message
 	packet    []byte
 	linkState func(to protocol.MemberID, address string, err error)
@@ -73,6 +75,14 @@ func (t *transport) datagram(s *replica.Send) bool {
 	}
 	t.sent(s.Message, len(t.packet)+swim.DatagramHead)
 	return true
+}
+
+// streams tells the membership to whom datagrams do not get through.
+func (t *transport) streams(to []protocol.MemberID) {
+	if !slices.Equal(to, t.streamed) {
+		t.streamed = to
+		t.m.swim.Streamed(to)
+	}
 }
 
 // sent counts a message with the bytes that it takes. Links call it, too.

@@ -48,7 +48,11 @@ type Parcel[T ~int64, M any] struct {
 
 // Link is one direction between two ends.
 type Link[T ~int64, M any] struct {
-	Cut     bool          // nothing passes; Heal sets it back
+	Cut bool // nothing passes; Heal sets it back
+	// NoDatagrams loses all datagrams, NoStream has streams stand still, as firewalls do
+	// that know one of the two only; HealStream sets the latter back.
+	NoDatagrams, NoStream bool
+
 	Clogged T             // messages arrive no earlier
 	Slow    time.Duration // added to each way
 	Stream  uint64        // the number of the stream that stands
@@ -57,6 +61,12 @@ type Link[T ~int64, M any] struct {
 	still T // until when the stream waits for something that is sent again
 	held  []Parcel[T, M]
 }
+
+// ReachesByDatagram reports whether datagrams get through, now and then at least.
+func (l *Link[T, M]) ReachesByDatagram() bool { return !l.Cut && !l.NoDatagrams }
+
+// ReachesByStream reports whether streams get through.
+func (l *Link[T, M]) ReachesByStream() bool { return !l.Cut && !l.NoStream }
 
 // Fate is what may happen to a message.
 type Fate uint8
@@ -159,7 +169,7 @@ func (n *Network[T, M]) datagram(now T, p Parcel[T, M]) {
 	lost, twice := n.Weather.Datagram(p.From, p.To)
 	at := now + T(n.Travel(p.From, p.To))
 	if l := n.links[[2]int{p.From, p.To}]; l != nil {
-		lost, at = lost || l.Cut, max(at, l.Clogged)
+		lost, at = lost || !l.ReachesByDatagram(), max(at, l.Clogged)
 	}
 	if lost {
 		n.note(Lost)
@@ -180,11 +190,11 @@ func (n *Network[T, M]) stream(now T, p Parcel[T, M]) {
 	}
 	l := n.Link(p.From, p.To)
 	switch {
-	case l.Cut && len(l.held) == heldMax:
+	case !l.ReachesByStream() && len(l.held) == heldMax:
 		l.held = nil
 		n.Reset(l)
 		return
-	case l.Cut:
+	case !l.ReachesByStream():
 		l.held = append(l.held, p)
 		return
 	case breaks:
@@ -226,8 +236,27 @@ func (n *Network[T, M]) Heal(now T, from, to int) {
 	if !l.Cut {
 		return
 	}
+	l.Cut = false
+	n.resume(now, l)
+}
+
+// HealStream ends a NoStream, as Heal ends a cut.
+func (n *Network[T, M]) HealStream(now T, from, to int) {
+	l := n.Link(from, to)
+	if !l.NoStream {
+		return
+	}
+	l.NoStream = false
+	n.resume(now, l)
+}
+
+// resume sends what waited, if streams get through now.
+func (n *Network[T, M]) resume(now T, l *Link[T, M]) {
+	if !l.ReachesByStream() {
+		return
+	}
 	held := l.held
-	l.Cut, l.held = false, nil
+	l.held = nil
 	if n.Rand.Float64() < 0.5 {
 		n.Reset(l)
 		return

@@ -26,7 +26,7 @@ var bounded = []string{
 var steps = map[string]string{
 	".":                           "relistMax replacePauseMax",
 	"active":                      "entryOverheadMax paceMax probeBytesMax readRoundsMax",
-	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax eagerChildrenMax graceMax guessesMax holdersMax holdingsMax hopsMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax sparingMax suspectsMax",
+	"gossip":                      "ageMax arrivalsMax askedMax asksMax busyMax childrenMax chunkPatienceMax chunkSkipMax echoPauseMax eagerChildrenMax graceMax guessesMax holdersMax holdingsMax hopsMax linksMax othersMax pairsMax patienceMax pullsMax pushBytesMax pushEntriesMax rangesMax refusalsMax rttMax seekPatienceMax manifestsSeenMax silenceMax silencesMax spansMax sparingMax suspectsMax",
 	"gossip/swim":                 "exchangesMax packetBytesMax scanBytesMax scanDepthMax scanPartsMax triesMax",
 	"internal/attempt":            "lateTriesMax staleTriesMax",
 	"internal/keys":               "",

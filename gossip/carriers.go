@@ -1,0 +1,326 @@
+package gossip
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// What fits into a datagram goes as one, as long as datagrams come back: firewalls often
+// let TCP through and not UDP. The evidence is of each other member by itself, of both
+// directions at once, and costs nothing while all is well: the answers to HAVEs.
+const (
+	// Datagrams to a member are doubted after so many questions in a row that it has not
+	// answered, for so long at least.
+	doubtAsks, doubtAfter = 8, 500 * time.Millisecond
+	// A member that has not answered is asked again before others, after askAgain. Where
+	// patienceTrips round trips take longer, all of these times are that long.
+	askAgain, patienceTrips = 200 * time.Millisecond, 4
+	// echoEvery is between two pairs of echoes to a member that is doubted, and echoPauseMax
+	// when it has been clear for a while that only streams get through.
+	echoEvery, echoPauseMax = 250 * time.Millisecond, 5 * time.Second
+	// So many pairs in a row of which only the stream's echo came back prove that it is
+	// datagrams that are lost, and not the member that is gone.
+	echoesMissed = 8
+	// So many datagrams have to come back in a row where that was so. Where it was only
+	// doubted one is enough.
+	echoesBack = 3
+	// Who answers neither so many times in a row is gone, or older than echoes: all is as
+	// at first.
+	echoesSilent = 10
+	// echoToldFor is for how long another member's word counts that datagrams do not come
+	// back to it. It repeats that with each pair.
+	echoToldFor = 3 * echoPauseMax
+	// Who is lost is gathered for tellAfter before it is said, and said at most once in
+	// tellEvery.
+	tellAfter, tellEvery = time.Second, 10 * time.Second
+	// echoSeed makes the numbers of echoes others than the other choices of a seed.
+	echoSeed = 0xec40
+	// toldNames is how many members a line for people names.
+	toldNames = 8
+)
+
+// carrier is what is known of the datagrams between this member and another one.
+type carrier struct {
+	unanswered int              // questions in a row
+	since      protocol.Instant // the first of them
+	last       protocol.Instant // the last of them
+
+	// doubted says that all goes over the stream, and lost that this is proven.
+	doubted, lost bool
+	at            protocol.Instant // of the next pair of echoes
+	pause         time.Duration
+	number        uint64 // of the last pair; 0: there was none
+	// byDatagram and byStream say what has come back of it.
+	byDatagram, byStream bool
+	missed, back, silent int // pairs in a row
+
+	// told is what the other one says, until toldUntil.
+	told      protocol.CarrierState
+	toldUntil protocol.Instant
+
+	said bool // people know that datagrams are lost
+}
+
+// streams reports whether what could be a datagram goes over the stream.
+func (c *carrier) streams() bool { return c.doubted || c.told != protocol.DatagramsWork }
+
+// isLost reports whether it is known that datagrams do not come back.
+func (c *carrier) isLost() bool { return c.lost || c.told == protocol.DatagramsLost }
+
+func (c *carrier) state() protocol.CarrierState {
+	switch {
+	case c.lost:
+		return protocol.DatagramsLost
+	case c.doubted:
+		return protocol.DatagramsDoubted
+	}
+	return protocol.DatagramsWork
+}
+
+// carriers decides how messages go to each member.
+//
+// Who doubts tells the other one, over the stream: so both send by stream, also where
+// datagrams are lost in one direction only, and a leader, which asks nobody, knows it, too.
+type carriers struct {
+	base
+	rng *rand.Rand // of its own: nothing else is drawn otherwise because of it
+
+	next   protocol.Instant // when tick has to look
+	tellAt protocol.Instant
+	toldAt protocol.Instant // when people were told last
+	back   []*member        // whose loss was said, and is over
+	// streamed are the members to whom all goes by stream, by id, and text says which of
+	// them are lost; both are made anew when they change, and not written to.
+	streamed []protocol.MemberID
+	text     string
+}
+
+// asked takes note of a question that goes as a datagram.
+func (s *carriers) asked(now protocol.Instant, m *member) {
+	c := &m.carrier
+	if c.unanswered == 0 {
+		c.since = now
+	}
+	c.last = now
+	if c.unanswered++; c.unanswered > doubtAsks && now.Sub(c.since) >= c.patience(m.rtt, doubtAfter) {
+		s.doubt(now, m)
+	}
+}
+
+// answered takes note of the answer to a question that went as a datagram.
+func (s *carriers) answered(m *member) { m.carrier.unanswered = 0 }
+
+// patience is how long an answer of a member may take: some round trips, and least at
+// least.
+func (c *carrier) patience(rtt, least time.Duration) time.Duration {
+	return max(least, min(patienceTrips*rtt, echoPauseMax))
+}
+
+// doubt has all go over the stream to a member, and finds out what works.
+func (s *carriers) doubt(now protocol.Instant, m *member) {
+	c := &m.carrier
+	c.doubted, c.pause, c.number, c.missed, c.back, c.silent = true, c.patience(m.rtt, echoEvery), 0, 0, 0, 0
+	s.try(now, m)
+	s.changed(now)
+}
+
+// try sends a pair of echoes, after it has judged the last one.
+func (s *carriers) try(now protocol.Instant, m *member) {
+	c := &m.carrier
+	if c.number != 0 {
+		s.judge(now, m)
+	}
+	if !c.doubted {
+		return
+	}
+	c.number, c.byDatagram, c.byStream = max(s.rng.Uint64(), 1), false, false
+	s.outbox.send(m.id, &protocol.StreamEcho{Number: c.number, State: c.state()})
+	s.outbox.send(m.id, &protocol.Echo{Number: c.number})
+	if c.lost && c.back == 0 {
+		c.pause = min(2*c.pause, echoPauseMax)
+	} else {
+		c.pause = c.patience(m.rtt, echoEvery)
+	}
+	c.at = now.Add(c.pause)
+	s.next = min(s.next, c.at)
+}
+
+// judge takes from the last pair what it says. A datagram that came back was counted when
+// it came.
+func (s *carriers) judge(now protocol.Instant, m *member) {
+	c := &m.carrier
+	switch {
+	case c.byDatagram:
+		c.missed, c.silent = 0, 0
+	case c.byStream:
+		c.missed, c.back, c.silent = c.missed+1, 0, 0
+		if c.missed == echoesMissed && !c.lost {
+			c.lost = true
+			s.changed(now)
+		}
+	default:
+		c.back, c.silent = 0, c.silent+1
+		if c.silent >= echoesSilent && !c.lost {
+			s.works(now, m)
+		}
+	}
+}
+
+// works has what fits go as datagrams again.
+func (s *carriers) works(now protocol.Instant, m *member) {
+	c := &m.carrier
+	c.doubted, c.lost, c.unanswered, c.number = false, false, 0, 0
+	s.outbox.send(m.id, &protocol.StreamEcho{State: protocol.DatagramsWork})
+	s.changed(now)
+}
+
+// onEcho answers as the question came.
+func (s *carriers) onEcho(now protocol.Instant, from protocol.MemberID, e *protocol.Echo) {
+	if s.members.mayAnswer(now, from) {
+		s.outbox.send(from, &protocol.EchoAnswer{Number: e.Number})
+	}
+}
+
+func (s *carriers) onEchoAnswer(now protocol.Instant, from protocol.MemberID, e *protocol.EchoAnswer) {
+	m := s.members.get(from)
+	if m == nil || !m.carrier.doubted || m.carrier.number != e.Number || m.carrier.byDatagram {
+		return
+	}
+	c := &m.carrier
+	c.byDatagram = true
+	if c.back++; c.back >= echoesBack || !c.lost {
+		s.works(now, m)
+		return
+	}
+	c.at = min(c.at, now.Add(c.patience(m.rtt, echoEvery)))
+	s.next = min(s.next, c.at)
+}
+
+// onStreamEcho answers over the stream, and takes the other one's word.
+func (s *carriers) onStreamEcho(now protocol.Instant, from protocol.MemberID, e *protocol.StreamEcho) {
+	m := s.members.get(from)
+	if m == nil {
+		return
+	}
+	c := &m.carrier
+	if c.toldUntil = now.Add(echoToldFor); c.told != e.State {
+		c.told, c.unanswered = e.State, 0
+		s.changed(now)
+	}
+	s.next = min(s.next, c.toldUntil)
+	if e.Number != 0 && s.members.mayAnswer(now, from) {
+		s.outbox.send(from, &protocol.StreamEchoAnswer{Number: e.Number})
+	}
+}
+
+func (s *carriers) onStreamEchoAnswer(from protocol.MemberID, e *protocol.StreamEchoAnswer) {
+	if m := s.members.get(from); m != nil && m.carrier.doubted && m.carrier.number == e.Number {
+		m.carrier.byStream = true
+	}
+}
+
+// tick does what is due.
+func (s *carriers) tick(now protocol.Instant) {
+	for _, m := range s.members.all {
+		c := &m.carrier
+		if c.told != protocol.DatagramsWork && now >= c.toldUntil {
+			c.told = protocol.DatagramsWork
+			s.changed(now)
+		}
+		if c.doubted && now >= c.at {
+			s.try(now, m)
+		}
+	}
+	if now >= s.tellAt {
+		s.tell(now)
+	}
+	s.next = s.tellAt
+	for _, m := range s.members.all {
+		c := &m.carrier
+		if c.doubted {
+			s.next = min(s.next, c.at)
+		}
+		if c.told != protocol.DatagramsWork {
+			s.next = min(s.next, c.toldUntil)
+		}
+	}
+}
+
+// changed takes note that messages go to somebody in another way, or that somebody has
+// come or gone.
+func (s *carriers) changed(now protocol.Instant) {
+	var streamed []protocol.MemberID
+	var lost []*member
+	news := len(s.back) > 0
+	for _, m := range s.members.all {
+		c := &m.carrier
+		if c.streams() {
+			streamed = append(streamed, m.id)
+		}
+		switch lostNow := c.isLost(); {
+		case lostNow:
+			lost = append(lost, m)
+			news = news || !c.said
+		case c.said:
+			c.said, news = false, true
+			s.back = append(s.back, m)
+		}
+	}
+	s.text = ""
+	if len(lost) > 0 {
+		s.text = fmt.Sprintf("UDP does not get through between this member and %s, TCP does: entries and digests go over streams meanwhile, which costs more; let UDP through at these ports, both ways", namesOf(lost))
+	}
+	s.streamed = streamed
+	if news && s.tellAt == never {
+		s.tellAt = max(now.Add(tellAfter), s.toldAt.Add(tellEvery))
+		s.next = min(s.next, s.tellAt)
+	}
+}
+
+// tell tells people of what they do not know yet.
+func (s *carriers) tell(now protocol.Instant) {
+	s.tellAt = never
+	var lost []*member
+	for _, m := range s.members.all {
+		if c := &m.carrier; c.isLost() && !c.said {
+			c.said = true
+			lost = append(lost, m)
+		}
+	}
+	back := slices.DeleteFunc(s.back, func(m *member) bool { return s.members.get(m.id) != m || m.carrier.isLost() })
+	s.back = nil
+	if len(lost) > 0 {
+		s.outbox.event(protocol.EventDatagramsLost, protocol.MemberID{}, s.self.LastIndex, s.text)
+	}
+	if len(back) > 0 {
+		s.outbox.event(protocol.EventDatagramsBack, protocol.MemberID{}, s.self.LastIndex, "UDP gets through again between this member and "+namesOf(back))
+	}
+	if len(lost)+len(back) > 0 {
+		s.toldAt = now
+	}
+}
+
+// namesOf are members and where their datagrams go, for people.
+func namesOf(list []*member) string {
+	var names []string
+	for _, m := range list[:min(len(list), toldNames)] {
+		names = append(names, fmt.Sprintf("%s at %s", m.peer.Name, m.peer.Address))
+	}
+	text := strings.Join(names, ", ")
+	if n := len(list) - len(names); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+// Streamed are the members to whom what could be datagrams goes over streams, sorted, and
+// text says of which of them it is known that datagrams do not come back, for people. The
+// list is not written to, and another one follows.
+func (c *Core) Streamed() (members []protocol.MemberID, text string) {
+	return c.carriers.streamed, c.carriers.text
+}
