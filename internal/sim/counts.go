@@ -141,6 +141,11 @@ const (
 	countUnreadable
 	countLogReads
 	countRepairedRunning
+	countDatagramBlocks
+	countStreamBlocks
+	countClosed
+	countDatagramsLost
+	countDatagramsBack
 	countBoundary
 	tallies = countBoundary + tally(boundaries)
 )
@@ -183,6 +188,8 @@ var tallyNames = [tallies]string{
 	countFailedCalls: "calls that failed once", countEndedByACall: "members ended by a failed call", countStartsRefused: "starts refused by a failed call",
 	countCheckpointsGivenUp: "checkpoints given up for a failed call", countUnreadable: "places that could not be read",
 	countLogReads: "reads of logs from disk", countRepairedRunning: "places of running logs repaired",
+	countDatagramBlocks: "times that datagrams were blocked", countStreamBlocks: "times that streams were blocked", countClosed: "links closed to datagrams for good",
+	countDatagramsLost: "times that members said that datagrams are lost", countDatagramsBack: "times that members said that they come back",
 }
 
 // Counts says how often each kind of rare event occurred. Add up those of many

@@ -114,6 +114,10 @@ func (h *hands) observe(events []protocol.Event) {
 			h.proposes(e.Index)
 		case protocol.EventBehind:
 			h.s.counts.add(countFarBehind, 1)
+		case protocol.EventDatagramsLost:
+			h.s.counts.add(countDatagramsLost, 1)
+		case protocol.EventDatagramsBack:
+			h.s.counts.add(countDatagramsBack, 1)
 		case protocol.EventDiverged, protocol.EventRepaired:
 			if !h.s.forked {
 				h.quarantine()

@@ -287,6 +287,7 @@ func (s *supervisor) healLinks() {
 			l := s.network.link(a, b)
 			l.Clogged, l.Slow = 0, 0
 			s.network.heal(a, b)
+			s.network.unblock(a, b)
 		}
 	}
 }

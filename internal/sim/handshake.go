@@ -97,7 +97,7 @@ func (x *greeter) standBack(other *member) {
 	n := x.network
 	l, back := n.Link(other.number, x.number), n.Link(x.number, other.number)
 	ends := n.meeting(l)
-	if !other.up() || ends.met != (speaker{l.Stream, x.run}) || ends.spoken != (speaker{l.Stream, other.run}) || back.Cut {
+	if !other.up() || ends.met != (speaker{l.Stream, x.run}) || ends.spoken != (speaker{l.Stream, other.run}) || !back.ReachesByStream() {
 		return
 	}
 	stream, run, hello := l.Stream, other.run, x.hello()
@@ -239,7 +239,7 @@ func (x *greeter) letIn(id protocol.MemberID, run protocol.RunID) {
 func (n *network) answers(m, to *member) bool {
 	election := n.s.plan.election
 	forth, back := n.link(to, m), n.link(m, to)
-	return !(m.paused && n.s.schedule.now > m.pausedAt.Add(election)) && !forth.Cut && !back.Cut &&
+	return !(m.paused && n.s.schedule.now > m.pausedAt.Add(election)) && forth.ReachesByStream() && back.ReachesByStream() &&
 		max(forth.Clogged, back.Clogged) <= n.s.schedule.now.Add(election)
 }
 

@@ -21,6 +21,8 @@ type network struct {
 	s     *checkers
 	rough *virtual.Rough // holds for all links
 	meets map[*link]*meeting
+	// closing is what has no datagrams for good.
+	closing closing
 	// newer, if not nil, is for a test: what a member sends instead of an encoded
 	// message, as one of a later version would.
 	newer func(from *member, msg protocol.Message, bytes []byte) [][]byte
@@ -48,7 +50,7 @@ type meeting struct {
 
 func newNetwork(s *checkers) *network {
 	p := s.plan
-	n := &network{s: s, delay: p.delay, jitter: p.jitter, meets: map[*link]*meeting{}}
+	n := &network{s: s, delay: p.delay, jitter: p.jitter, meets: map[*link]*meeting{}, closing: closing{at: -1}}
 	r := s.random.network
 	n.rough = &virtual.Rough{Rand: r, Loss: p.loss, Double: p.double, Breaks: p.breaks, Resend: retransmit}
 	n.rough.Way = func(int, int) time.Duration { return n.delay + around(r, n.jitter) }

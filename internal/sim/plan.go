@@ -27,6 +27,8 @@ const (
 	// profileRoom fills the disks of majorities while leaders go, so that votes pass what
 	// waits for room.
 	profileRoom = "room"
+	// profileBlocks blocks one of the two transports all the time: see plan.wall.
+	profileBlocks = "blocks"
 )
 
 // The shares of seeds that have more in store, whatever their profile.
@@ -37,11 +39,12 @@ const (
 	forgetfulSeeds = 0.4  // members keep little of their logs in memory
 	wallSeeds      = 0.3  // wall clocks are set
 	limitedSeeds   = 0.15 // the state has a limit that it comes to
+	blockedSeeds   = 0.3  // one of the two transports is blocked
 )
 
 // Profiles returns the names of all profiles.
 func Profiles() []string {
-	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow, profileSectors, profileRoom)
+	return append(slices.Clone(profileNames), profileStates, profileCalls, profileSlow, profileSectors, profileRoom, profileBlocks)
 }
 
 // plan is what a seed has in store.
@@ -148,6 +151,10 @@ type troubles struct {
 	// walls is the mean time between two wall clocks that are set forward; then half
 	// of the pauses are hidden from boot time, too. 0: no clock is set.
 	walls time.Duration
+	// blocks is the mean time between two times that one of the transports is blocked for
+	// a while; 0: none is. closes is when some links are closed to datagrams for good;
+	// below 0: never.
+	blocks, closes time.Duration
 }
 
 // draw decides what a seed has in store.
@@ -195,7 +202,7 @@ func draw(r *rand.Rand, o *Options) plan {
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultRot: 12, faultFull: 6, faultRollback: 6, faultCopy: 6, faultRotSeveral: 3, faultDisk: 1, faultWipe: 1}
 	case "repair":
 		p.rotten(r)
-	case profileStates, profileCalls, profileSlow, profileSectors, profileRoom:
+	case profileStates, profileCalls, profileSlow, profileSectors, profileRoom, profileBlocks:
 		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 2, faultIsolate: 2, faultCut: 1}
 	case "churn":
 		for i := 1; i < len(p.late); i++ {

@@ -25,6 +25,7 @@ type streams struct {
 	tails       *rand.Rand // how much of a log stays in memory
 	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
 	limits      *rand.Rand // limits of the state
+	blocks      *rand.Rand // transports that are blocked, and in which seeds
 }
 
 func newStreams(seed uint64) streams {
@@ -46,6 +47,7 @@ func newStreams(seed uint64) streams {
 		tails:       stream(seed, 13),
 		walls:       stream(seed, 14),
 		limits:      stream(seed, 15),
+		blocks:      stream(seed, 16),
 	}
 }
 

@@ -111,6 +111,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.forget(s.random.tails)
 	s.plan.set(s.random.walls)
 	s.plan.narrow(s.random.limits)
+	s.plan.wall(s.random.blocks)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
@@ -150,6 +151,7 @@ func (s *simulation) play() (stack string) {
 	if s.plan.walls > 0 {
 		s.schedule.after(around(s.random.walls, s.plan.walls), walls{&s.nemesis}.set)
 	}
+	blocks{&s.nemesis}.begin()
 	s.until(Time(s.options.Duration), nil)
 	s.settle()
 	return ""

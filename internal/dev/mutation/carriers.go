@@ -1,0 +1,44 @@
+package mutation
+
+// carriers are bugs in finding out whether datagrams come back, and in doing without them.
+func carriers() []Mutation {
+	gossip := []string{"./gossip"}
+	return []Mutation{
+		{
+			Name: "datagrams-for-ever", Breaks: "where datagrams do not come back they are sent all the same, and passives stand still",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "return c.doubted || c.told != protocol.DatagramsWork }",
+			New: "return false && c.doubted }",
+		},
+		{
+			Name: "datagrams-one-sided", Breaks: "who asks nobody, as a leader, is not told that its datagrams do not arrive",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "return c.doubted || c.told != protocol.DatagramsWork }",
+			New: "return c.doubted }",
+		},
+		{
+			Name: "streams-for-ever", Breaks: "datagrams that come back are not sent again",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "if c.back++; c.back >= echoesBack || !c.lost {",
+			New: "if c.back++; c.back > 1000 {",
+		},
+		{
+			Name: "dead-is-a-firewall", Breaks: "UDP is blamed for a member that is gone",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "	case c.byStream:\n",
+			New: "	case !c.byDatagram:\n",
+		},
+		{
+			Name: "silent-for-ever", Breaks: "the word that datagrams are lost counts for ever, whoever gave it and is gone",
+			File: "gossip/carriers.go", Tests: gossip,
+			Old: "c.toldUntil = now.Add(echoToldFor)",
+			New: "c.toldUntil = now.Add(1000 * echoToldFor)",
+		},
+		{
+			Name: "news-wait-for-datagrams", Breaks: "newcomers are heard of by whoever they have asked, and where datagrams are lost by nobody else for half a minute",
+			File: "gossip/swim/streamed.go", Tests: []string{"./gossip/swim"},
+			Old: "	if len(s.streamed) > 0 {",
+			New: "	if len(s.streamed) > 1000 {",
+		},
+	}
+}
