@@ -50,7 +50,7 @@ func (m *Member) lookAround() {
 			m.fail(err)
 		}
 		m.mailbox.put(func(in *mail) {
-			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce)
+			in.calls = append(in.calls, m.dirs.keepInTouch, m.dirs.greetOnce, m.transport.lookForStreams)
 		})
 		select {
 		case <-m.announcing:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,13 +21,14 @@ import (
 // transport sends what the replica says: small gossip as datagrams, everything
 // else over one stream per member. It belongs to the loop, except for close.
 type transport struct {
-	m         *Member
-	box       *mailbox // of the loop that it belongs to
-	links     map[protocol.MemberID]*wire.Peer
-	places    map[protocol.MemberID]place
-	streamed  []protocol.MemberID // to whom datagrams do not get through
-	single    [1]protocol.Message
-	packet    []byte
+	m        *Member
+	box      *mailbox // of the loop that it belongs to
+	links    map[protocol.MemberID]*wire.Peer
+	places   map[protocol.MemberID]place
+	streamed []protocol.MemberID // to whom datagrams do not get through
+	single   [1]protocol.Message
+	packet   []byte
+	streamless
 	linkState func(to protocol.MemberID, address string, err error)
 	closing   sync.WaitGroup
 }
@@ -61,7 +63,7 @@ func (t *transport) send(list []replica.Send) {
 	}
 }
 
-// datagram sends a message that fits into one, and reports whether it did.
+// datagram sends a message that fits into one, and reports whether that was tried.
 func (t *transport) datagram(s *replica.Send) bool {
 	if protocol.MessageSize(s.Message) > protocol.DatagramBytesMax {
 		return false
@@ -70,8 +72,9 @@ func (t *transport) datagram(s *replica.Send) bool {
 	if len(t.packet) > protocol.DatagramBytesMax {
 		return false
 	}
-	if t.m.swim.Send(s.To, t.packet) != nil {
-		return false
+	if err := t.m.swim.Send(s.To, t.packet); err != nil {
+		// A firewall of this host: it is lost as by one on the way, so that gossip finds out.
+		return errors.Is(err, os.ErrPermission)
 	}
 	t.sent(s.Message, len(t.packet)+swim.DatagramHead)
 	return true
@@ -116,7 +119,10 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	options.QueueFrames = mailSubmissionsMax // what clients submit at once, or are answered
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
-		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) { state(id, address, err) },
+		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) {
+			t.tried(t.m.logger, t.m.clock.Now(), t.m.nameOf, id, address, err)
+			state(id, address, err)
+		},
 		OnMessage: t.takesBack(id),
 		Sent:      t.sent, Unsent: func(msg protocol.Message, why error) { t.m.unsent(at.address, msg, why) },
 		BackoffMax: 500 * time.Millisecond,
@@ -191,6 +197,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 		at, known := places[id]
 		if !known {
 			delete(t.links, id)
+			t.forget(id)
 			t.end(link)
 			continue
 		}

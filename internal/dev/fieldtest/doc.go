@@ -55,8 +55,8 @@
 // client with as many watches. Each lasts for a minute, or as long as the variable says
 // (5s). docs/readiness.md says what members are to say of it, and when.
 //
-//	STARLING_TRANSPORTS=20s go test ./internal/dev/fieldtest -run TestWithout -v -timeout 10m
+//	STARLING_TRANSPORTS=20s go test ./internal/dev/fieldtest -run "WithoutUDP|WithoutTCP|NarrowLinks" -v -timeout 10m
 //
-// blocks one of the two transports between all members, from the start and under load, for
+// blocks one of the two transports between members, from the start and under load, for
 // so long.
 package fieldtest

@@ -143,10 +143,13 @@ func (n *networked) hear(others int, members []*member) {
 	})
 }
 
-// follow returns an error unless all have applied what was committed at goal, and
-// know a leader.
-func (n *networked) follow(goal uint64) error {
-	for _, m := range n.members {
+// follow returns an error unless members, all if none are named, have applied what was
+// committed at goal, and know a leader.
+func (n *networked) follow(goal uint64, members ...*member) error {
+	if members == nil {
+		members = n.members
+	}
+	for _, m := range members {
 		s, err := n.status(m)
 		if err != nil {
 			return err

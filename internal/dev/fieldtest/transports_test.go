@@ -32,14 +32,21 @@ func transportsFor(t *testing.T) time.Duration {
 	return d
 }
 
-// firewall has all members drop what others send them that a rule matches; no rule opens
-// all again. What clients send comes from elsewhere.
-func (n *networked) firewall(rule string) {
+// firewall has some members, or all if none are named, drop what a rule matches of what
+// they send to other members and get of them; no rule opens all again. Clients are
+// elsewhere.
+func (n *networked) firewall(rule string, of ...*member) {
 	n.t.Helper()
-	for _, m := range n.members {
+	if of == nil {
+		of = n.members
+	}
+	others := " { " + hostsNetwork + "11-" + hostsNetwork + "99 } "
+	for _, m := range of {
 		table := "table inet field\ndelete table inet field\n"
 		if rule != "" {
-			table += "table inet field { chain in { type filter hook input priority 0; ip saddr " + hostsNetwork + "11-" + hostsNetwork + "99 " + rule + " drop\n}\n}\n"
+			table += "table inet field {\n" +
+				"chain in {\ntype filter hook input priority 0\nip saddr" + others + rule + " drop\n}\n" +
+				"chain out {\ntype filter hook output priority 0\nip daddr" + others + rule + " drop\n}\n}\n"
 		}
 		c := exec.Command("ip", "netns", "exec", m.host, "nft", "-f", "-")
 		c.Stdin = strings.NewReader(table)
@@ -49,9 +56,12 @@ func (n *networked) firewall(rule string) {
 	}
 }
 
-const withoutUDP = "meta l4proto udp"
+const (
+	withoutUDP = "meta l4proto udp"
+	withoutTCP = "meta l4proto tcp"
+)
 
-// says waits until each of some members has all the texts in its log since it was forgotten.
+// say waits until each of some members has all the texts in its log since it was forgotten.
 func (n *networked) say(members []*member, texts ...string) {
 	n.t.Helper()
 	n.eventually(func() error {
@@ -66,10 +76,14 @@ func (n *networked) say(members []*member, texts ...string) {
 	})
 }
 
-// goesOn has writes made for a while, and all members follow each of them within a limit.
-func (n *networked) goesOn(lasts, limit time.Duration) {
+// goesOn has writes made for a while, and members, all if none are named, follow each of
+// them within a limit.
+func (n *networked) goesOn(lasts, limit time.Duration, members ...*member) {
 	n.t.Helper()
-	client, err := n.client(n.members[0])
+	if members == nil {
+		members = n.members
+	}
+	client, err := n.client(members[0])
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -79,12 +93,12 @@ func (n *networked) goesOn(lasts, limit time.Duration) {
 		if _, err := counter.Add(n.t.Context(), 1); err != nil {
 			n.t.Fatal(err)
 		}
-		s, err := n.status(n.members[0])
+		s, err := n.status(members[0])
 		if err != nil {
 			n.t.Fatal(err)
 		}
 		began := time.Now()
-		if err := within(limit, func() error { return n.follow(s.Commit) }); err != nil {
+		if err := within(limit, func() error { return n.follow(s.Commit, members...) }); err != nil {
 			n.t.Fatalf("%v after a write: %v", limit, err)
 		}
 		worst = max(worst, time.Since(began))
@@ -125,6 +139,65 @@ func TestWithoutUDPAllGoesOn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TCP is blocked round a follower and a passive, and UDP is not: writes go on, the passive
+// follows by datagrams, and all say that it is TCP, and where.
+func TestWithoutTCPOthersGoOn(t *testing.T) {
+	lasts := transportsFor(t)
+	n := newNetworked(t, "a1", "a2", "a3", "p1", "p2")
+	leader := n.leader(n.members...)
+	closed := []*member{n.others(leader)[1], n.members[4]}
+	var open []*member
+	for _, m := range n.members {
+		if m != closed[0] && m != closed[1] {
+			open = append(open, m)
+		}
+	}
+	n.firewall(withoutTCP, closed...)
+	n.goesOn(lasts, 5*time.Second, append(open, closed[1])...)
+	const lost, again = "level=WARN msg=\"streams (TCP) to a member do not get through", "level=INFO msg=\"streams (TCP) to a member get through again"
+	n.say(append([]*member{closed[0]}, leader), lost, ":"+memberPort)
+	n.firewall("", closed...)
+	n.say(append([]*member{closed[0]}, leader), again)
+	n.settled()
+	for _, m := range n.members {
+		if lines := strings.Count(m.log.String(), lost); lines > 2*len(n.members) {
+			t.Errorf("%s says it %d times", m.name, lines)
+		}
+	}
+}
+
+// Links that carry 1,280 bytes, the least that IPv6 allows, are enough: nobody falls back
+// to streams.
+func TestNarrowLinksCarryDatagrams(t *testing.T) {
+	lasts := transportsFor(t)
+	n := layNetwork(t, []string{"a1", "a2", "a3", "p1", "p2"})
+	for _, m := range n.members {
+		for _, args := range [][]string{{"link", "set", "to-" + m.name, "mtu", "1280"}, {"-n", m.host, "link", "set", "eth0", "mtu", "1280"}} {
+			if err := tool("ip", args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	n.begin()
+	client, err := n.client(n.members[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := starling.NewMap[string, string](client, "narrow")
+	for size := 200; size < 3000; size += 100 { // round the bounds of a datagram and of a link
+		if err := values.Put(t.Context(), "key", strings.Repeat("x", size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.goesOn(lasts/4, 3*time.Second)
+	n.settled()
+	for _, m := range n.members {
+		if strings.Contains(m.log.String(), "datagrams-lost") {
+			t.Errorf("%s falls back to streams:\n%s", m.name, tail(m.log.String(), 5))
+		}
+	}
 }
 
 // lostIsSaid checks that logs and status name UDP, and that lines of the status about
