@@ -91,18 +91,13 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 		d.mu.Unlock()
 		return
 	}
-	if k, live := d.nodes[id]; live {
-		delete(d.nodes, id)
-		d.memory.lose(knownOf(k.peer), false)
+	delete(d.routes, id)
+	died, freed := d.flock.Died(d.now(), id)
+	d.release()
+	if died {
 		poke(d.died)
 	}
-	address, claimed := d.claims[id]
-	if claimed {
-		delete(d.claims, id)
-		d.free = append(d.free, address)
-	}
-	d.mu.Unlock()
-	if claimed {
+	if freed {
 		poke(d.returned)
 	}
 	poke(d.changed)
@@ -116,11 +111,7 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	}
 	address := d.transport.addressOnLink(other.Address())
 	d.mu.Lock()
-	_, live := d.nodes[peer.ID]
-	news := live && d.claims[peer.ID] != address
-	if news { // of the living only, so that there are no more claims than members
-		d.claims[peer.ID] = address
-	}
+	news := d.flock.Claimed(peer.ID, address)
 	d.mu.Unlock()
 	if news {
 		d.cfg.Logger.Warn("a member's id is claimed at another address: a copied directory, or a restart that was not noticed yet",
@@ -135,13 +126,13 @@ func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 // exchange knows.
 func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.release()
 	for _, n := range nodes {
 		if n.State != memberlist.StateLeft {
 			continue
 		}
 		if id, err := protocol.ParseMemberID(n.Name); err == nil {
-			d.memory.left(id)
+			d.flock.Left(id)
 		}
 	}
 	return nil
@@ -158,11 +149,10 @@ func (d *delegate) learn(n *memberlist.Node) {
 		return
 	}
 	peer.Address = d.transport.addressOnLink(peer.Address)
-	was := d.wasAt(peer.ID)
 	d.renumbered = false
-	d.nodes[peer.ID] = known{peer: peer, at: d.transport.onLink(addressOf(n.Addr, n.Port))}
-	d.memory.found(peer)
-	d.mu.Unlock()
+	d.routes[peer.ID] = d.transport.onLink(addressOf(n.Addr, n.Port))
+	was := d.flock.Heard(peer)
+	d.release()
 	if was != "" && was != peer.Address {
 		d.cfg.Logger.Info("a member is heard again, at another address", "member", peer.ID.Short(), "name", peer.Name, "was", was, "address", peer.Reach(), "means", peer.Address)
 	}

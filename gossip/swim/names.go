@@ -108,24 +108,21 @@ func (s *Swim) move(to *net.TCPAddr) {
 		return
 	}
 	s.lists++ // from here on nobody hears the old one, and the new one is heard
-	number, before := s.lists, s.nodes
-	s.nodes = make(map[protocol.MemberID]known)
-	for _, k := range before {
-		s.memory.lose(knownOf(k.peer), true)
-	}
-	clear(s.claims)
-	s.mu.Unlock()
+	number, before := s.lists, s.flock.Moved(s.now())
+	routes := s.routes
+	s.routes = make(map[protocol.MemberID]netip.AddrPort)
+	s.release()
 	from := s.transport.advertise.Swap(to)
 	list, err := memberlist.Create(s.configure(number))
 	if err != nil {
 		s.transport.advertise.Store(from)
 		s.mu.Lock()
 		s.lists--
-		s.nodes = before
-		for _, k := range before {
-			s.memory.found(k.peer)
+		s.routes = routes
+		for _, peer := range before {
+			s.flock.Heard(peer)
 		}
-		s.mu.Unlock()
+		s.release()
 		s.cfg.Logger.Warn("this member's name means another address, which cannot be announced", "name", s.cfg.Advertise, "address", to, "err", err)
 		return
 	}
@@ -136,9 +133,7 @@ func (s *Swim) move(to *net.TCPAddr) {
 	_ = old.Shutdown()
 	s.cfg.Logger.Info("this member's name means another address now", "name", s.cfg.Advertise, "from", from, "to", to)
 	poke(s.changed)
-	for range firstTries {
-		s.tryAny()
-	}
+	s.tryFirst()
 }
 
 // lease is a transport that outlives the memberlist that uses it.

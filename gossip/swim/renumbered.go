@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/starlinghq/starling/gossip/reunion"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -17,18 +18,13 @@ const surveyMax = 64
 // change, and of all of them together if nobody is heard.
 func (s *Swim) means(id protocol.MemberID, name string, now []netip.AddrPort) {
 	s.mu.Lock()
-	l := s.memory.lost[id]
-	if l == nil || l.Number == "" || named(name) == "" || len(now) == 0 {
+	known, lost := s.flock.Lost(id)
+	if !lost || known.Number == "" || named(name) == "" || len(now) == 0 {
 		s.mu.Unlock()
 		return
 	}
-	other := meaning(l.Number, now)
-	news := other != "" && l.means[name] != other
-	if l.means == nil {
-		l.means = map[string]string{}
-	}
-	l.means[name] = other
-	known, alone := l.Known, len(s.nodes) == 0
+	other := meaning(known.Number, now)
+	news, alone := s.flock.Means(id, name, other), s.flock.Size() == 0
 	s.mu.Unlock()
 	if news {
 		s.cfg.Logger.Info("the name of a member that is not heard means another address now, where it is looked for",
@@ -59,8 +55,8 @@ func meaning(number string, now []netip.AddrPort) string {
 // the names of all mean other addresses: a site was renumbered.
 func (s *Swim) survey() {
 	s.mu.Lock()
-	var missed []Known
-	for _, k := range s.memory.missing() {
+	var missed []reunion.Known
+	for _, k := range s.flock.Unheard() {
 		if k.Number != "" && named(k.Address) != "" && len(missed) < surveyMax {
 			missed = append(missed, k)
 		}
@@ -82,22 +78,11 @@ func (s *Swim) survey() {
 		return
 	}
 	s.mu.Lock()
-	said = s.renumbered || len(s.nodes) > 0
+	said = s.renumbered || s.flock.Size() > 0
 	s.renumbered = s.renumbered || !said
 	s.mu.Unlock()
 	if !said {
 		s.cfg.Logger.Warn("no member is heard where it was, and the names of all that have one mean other addresses now, where they are looked for: were all renumbered?",
 			"members", strings.Join(moves, ", "))
 	}
-}
-
-// wasAt returns the number at which a member was heard before; Swim.mu is held.
-func (s *Swim) wasAt(id protocol.MemberID) string {
-	if k, live := s.nodes[id]; live {
-		return k.peer.Address
-	}
-	if l := s.memory.lost[id]; l != nil {
-		return l.Number
-	}
-	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starlinghq/starling/gossip/reunion"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -52,7 +53,7 @@ func TestNamesThatMeanOtherAddressesAreToldOnce(t *testing.T) {
 	const renamed, all = "level=INFO msg=\"the name of a member that is not heard means another address now", "level=WARN msg=\"no member is heard where it was, and the names of all"
 	log := &journal{}
 	means := map[string]string{"n1.test": "10.0.0.1", "n2.test": "10.0.0.2"}
-	s := &Swim{ctx: t.Context(), memory: newMemory(nil, nil), nodes: make(map[protocol.MemberID]known)}
+	s := &Swim{ctx: t.Context()}
 	s.cfg.Logger, s.cfg.Timing = log.logger(), Local()
 	s.cfg.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 		if means[host] == "" {
@@ -60,11 +61,12 @@ func TestNamesThatMeanOtherAddressesAreToldOnce(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr(means[host])}, nil
 	}
-	for i := range 2 {
-		s.memory.lose(Known{ID: protocol.MemberID{byte(i + 1)}, Name: fmt.Sprintf("n%d", i+1), Address: fmt.Sprintf("n%d.test:7600", i+1), Number: fmt.Sprintf("10.0.0.%d:7600", i+1)}, true)
-	}
-	s.memory.lose(Known{ID: protocol.MemberID{3}, Name: "n3", Address: "10.0.0.3:7600", Number: "10.0.0.3:7600"}, true)
-	s.memory.lose(Known{ID: protocol.MemberID{4}, Name: "n4", Address: "n4.test:7600"}, true) // never heard
+	s.flock = reunion.New(1, reunion.Config{Known: []reunion.Known{
+		{ID: protocol.MemberID{1}, Name: "n1", Address: "n1.test:7600", Number: "10.0.0.1:7600"},
+		{ID: protocol.MemberID{2}, Name: "n2", Address: "n2.test:7600", Number: "10.0.0.2:7600"},
+		{ID: protocol.MemberID{3}, Name: "n3", Address: "10.0.0.3:7600", Number: "10.0.0.3:7600"},
+		{ID: protocol.MemberID{4}, Name: "n4", Address: "n4.test:7600"}, // never heard
+	}})
 	look := func(i byte) {
 		name := fmt.Sprintf("n%d.test:7600", i)
 		if list, err := s.lookUp(name); err == nil {
@@ -105,7 +107,7 @@ func TestNamesThatMeanOtherAddressesAreToldOnce(t *testing.T) {
 	means["n1.test"] = "10.2.0.1"
 	look(1)
 	want("there and back", 4, 1)
-	s.nodes[protocol.MemberID{9}] = known{}
+	s.flock.Heard(protocol.Peer{ID: protocol.MemberID{9}})
 	s.renumbered = false
 	means["n2.test"] = "10.3.0.2"
 	look(2)

@@ -95,6 +95,25 @@ func together(t *testing.T, nodes []*node) {
 	t.Logf("together again after %v", time.Since(began).Round(time.Millisecond))
 }
 
+// seats returns a configuration.
+func seats(list ...protocol.ActiveMember) *protocol.Configuration {
+	return &protocol.Configuration{Members: list}
+}
+
+// trying returns how many tries are under way.
+func (x *node) trying() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.flock.Trying()
+}
+
+// hears reports whether another member is heard.
+func (x *node) hears(id protocol.MemberID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.flock.Hears(id)
+}
+
 // known returns how many members memberlist has, the dead included.
 func (x *node) known() int {
 	field := reflect.ValueOf(x.list.Load()).Elem().FieldByName("numNodes")
@@ -196,7 +215,7 @@ func TestADatagramOfTheDeadIsNews(t *testing.T) {
 		for len(nodes[0].messages) > 0 {
 			<-nodes[0].messages
 		}
-		return nodes[0].lives(unaware.id)
+		return nodes[0].hears(unaware.id)
 	})
 	together(t, append(nodes, unaware))
 }
@@ -225,7 +244,7 @@ func TestAForgedDatagramBringsNoAddress(t *testing.T) {
 			return conditions(a)
 		}
 	})
-	watched.eventually("the tries of the start have ended", func() bool { return len(watched.tries) == 0 && dials.Load() > 0 })
+	watched.eventually("the tries of the start have ended", func() bool { return watched.trying() == 0 && dials.Load() > 0 })
 	before := dials.Load()
 	forged := appendDatagram(nil, protocol.Version, cluster, dead.id, []byte("x"))
 	stranger := appendDatagram(nil, protocol.Version, cluster, protocol.MemberID{77}, []byte("x"))
@@ -243,7 +262,7 @@ func TestAForgedDatagramBringsNoAddress(t *testing.T) {
 		<-watched.messages
 		<-watched.messages
 	}
-	watched.eventually("the try has ended", func() bool { return len(watched.tries) == 0 })
+	watched.eventually("the try has ended", func() bool { return watched.trying() == 0 })
 	if got, want := dials.Load()-before, int64(1); got != want {
 		t.Errorf("%d streams were opened because of 400 datagrams, want %d", got, want)
 	}
@@ -265,7 +284,8 @@ func TestOnlyTheDeadAreMissed(t *testing.T) {
 	first.eventually("it is found out that it left", func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
-		return first.memory.lost[leaving.id] == nil
+		_, lost := first.flock.Lost(leaving.id)
+		return !lost
 	})
 	removed.stop()
 	dying.stop()
@@ -301,12 +321,12 @@ func TestWhatIsRememberedIsEnough(t *testing.T) {
 	if got := seated.Unheard(); len(got) != 0 {
 		t.Errorf("got %v, want nobody", got)
 	}
-	seated.Name([]Known{{ID: nodes[1].id, Name: "n2", Address: nodes[1].address}, {ID: seated.id, Address: seated.address}})
+	seated.Name(seats(protocol.ActiveMember{ID: nodes[1].id, Name: "n2", Address: nodes[1].address}, protocol.ActiveMember{ID: seated.id, Address: seated.address}))
 	if got := seated.Unheard(); len(got) != 1 || !got[0].Named || !got[0].Heard.IsZero() {
 		t.Errorf("got %+v, want the one with a seat", got)
 	}
 	seated.until("the others", count(3))
-	seated.Name(nil)
+	seated.Name(seats())
 	seated.eventually("nobody is missed", func() bool { return len(seated.Unheard()) == 0 })
 }
 
@@ -327,52 +347,6 @@ func TestANameIsAnnounced(t *testing.T) {
 	second.until("the first", count(1))
 	if got := first.Remembered(); len(got) != 1 || got[0].Address != name {
 		t.Errorf("remembered is %+v, want the address %s", got, name)
-	}
-}
-
-// The memory is bounded: seats stay, and of the rest those heard last.
-func TestTheMemoryIsBounded(t *testing.T) {
-	m := newMemory(nil, nil)
-	id := func(i int) protocol.MemberID { return protocol.MemberID{1, 14: byte(i >> 8), 15: byte(i)} }
-	never := func(protocol.MemberID) bool { return false }
-	m.name([]Known{{ID: id(0), Address: "a:1"}}, never)
-	for i := 1; i <= rememberedMax+10; i++ {
-		m.lose(Known{ID: id(i), Heard: m.started.Add(time.Duration(i))}, true)
-	}
-	list := m.missing()
-	if got, want := len(list), rememberedMax; got != want {
-		t.Fatalf("got %d, want %d", got, want)
-	}
-	if got, want := list[0].ID, id(rememberedMax+10); got != want {
-		t.Errorf("first is %s, want %s", got, want)
-	}
-	if last := list[rememberedMax-1]; last.ID != id(0) || !last.Named {
-		t.Errorf("last is %+v, want the seat", last)
-	}
-	m.expire(m.started.Add(rememberedFor + time.Minute))
-	if got := m.missing(); len(got) != 1 || got[0].ID != id(0) {
-		t.Errorf("after a day: got %v, want the seat", got)
-	}
-}
-
-// Members that are dead for good cost each of the others a part only: all tries
-// together are as many for each dead member, whatever the flock's size.
-func TestTriesDoNotGrowWithTheFlock(t *testing.T) {
-	s := &Swim{memory: newMemory(nil, nil), nodes: make(map[protocol.MemberID]known), tries: make(chan struct{}, triesMax), down: true}
-	s.memory.lose(Known{ID: protocol.MemberID{1}, Address: "127.0.0.1:1"}, true)
-	for _, c := range []struct{ live, least, most int }{{1, 10000, 10000}, {100, 120, 290}, {1000, 5, 45}} {
-		for i := range c.live - 1 {
-			s.nodes[protocol.MemberID{2, byte(i >> 8), byte(i)}] = known{}
-		}
-		tried := 0
-		for range 10000 {
-			s.tryAny()
-			tried += s.memory.lost[protocol.MemberID{1}].trying
-			s.memory.lost[protocol.MemberID{1}].trying = 0
-		}
-		if tried < c.least || tried > c.most {
-			t.Errorf("with %d members: %d tries in 10,000 intervals, want %d to %d", c.live, tried, c.least, c.most)
-		}
 	}
 }
 
@@ -425,52 +399,25 @@ func TestAddressesThatChangeUnderTheirNames(t *testing.T) {
 	}
 }
 
-// What an address was resolved to stays known after a try that came to nothing:
-// one at which somebody lives who is heard is tried no more.
-func TestAnAddressThatWasResolvedStaysKnown(t *testing.T) {
-	const name = "n1.test:1"
-	s := &Swim{memory: newMemory(nil, []string{name}), nodes: map[protocol.MemberID]known{{1}: {peer: protocol.Peer{Address: "127.0.0.1:1"}}}}
-	try := target{addresses: []string{name}}
-	s.tried(try, []string{"127.0.0.1:1"})
-	s.tried(try, nil)
-	if _, left := s.memory.idle(s.nodes); len(left) != 0 {
-		t.Errorf("%d addresses are tried, want none: %+v", len(left), s.memory.given)
-	}
-}
-
-// A message is no reason to wait for a lock while nobody is missing. Whoever is lost
-// by whatever way is counted, and so is who is found, removed, forgotten or evicted.
+// A message is no reason to wait for a lock while nobody is missing. Whoever is lost, found
+// or removed is counted.
 func TestNewsWaitsForNothingWhileNobodyIsLost(t *testing.T) {
-	s := &Swim{memory: newMemory(nil, nil), nodes: map[protocol.MemberID]known{}}
-	s.mu.Lock()
-	s.News(protocol.MemberID{1}) // or it hangs
-	s.mu.Unlock()
-	m := &s.memory
-	live := func(protocol.MemberID) bool { return false }
-	counted := func(what string, want int) {
+	x := flockOf(t, 2, quick(unforgotten), nil)[0]
+	x.mu.Lock()
+	x.News(protocol.MemberID{1}) // or it hangs
+	x.mu.Unlock()
+	counted := func(what string, want int64) {
 		t.Helper()
-		if got := int(m.size.Load()); got != want || len(m.lost) != want {
-			t.Errorf("%s: %d are counted of %d, want %d", what, got, len(m.lost), want)
+		if got := x.missing.Load(); got != want || int64(len(x.Unheard())) != want {
+			t.Errorf("%s: %d are counted of %d, want %d", what, got, len(x.Unheard()), want)
 		}
 	}
-	for i := range rememberedMax + 1 {
-		m.lose(Known{ID: protocol.MemberID{1, byte(i >> 8), byte(i)}, Name: fmt.Sprint(i), Heard: time.Now()}, true)
-	}
-	counted("lost, and one evicted", rememberedMax)
-	m.found(protocol.Peer{ID: protocol.MemberID{1, 1, 1}})
-	counted("found", rememberedMax-1)
-	m.found(protocol.Peer{ID: protocol.MemberID{9}, Name: "300"})
-	counted("another of its name is found", rememberedMax-2)
-	m.left(protocol.MemberID{1, 1, 2})
-	counted("left", rememberedMax-3)
-	s.Forget(protocol.MemberID{1, 1, 3})
-	counted("removed", rememberedMax-4)
-	m.name([]Known{{ID: protocol.MemberID{7}}}, live)
-	counted("seated", rememberedMax-3)
-	m.name(nil, live)
-	counted("its seat is gone", rememberedMax-4)
-	m.expire(time.Now().Add(2 * rememberedFor))
-	counted("expired", 0)
+	x.Name(seats(protocol.ActiveMember{ID: protocol.MemberID{7}}, protocol.ActiveMember{ID: protocol.MemberID{8}}))
+	counted("seated", 2)
+	x.Forget(protocol.MemberID{7})
+	counted("removed", 1)
+	x.Name(seats())
+	counted("the seat is gone", 0)
 }
 
 // A membership that has lost its own member, as one of a busy machine once had, makes

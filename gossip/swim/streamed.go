@@ -46,9 +46,10 @@ func (s *Swim) exchange() {
 func (s *Swim) exchangeWith() (address string, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pause = s.cfg.Timing.TryInterval * time.Duration(1+len(s.nodes)/exchangeEach)
+	pause = s.cfg.Timing.TryInterval * time.Duration(1+s.flock.Size()/exchangeEach)
 	if len(s.streamed) > 0 {
-		address = s.nodes[s.streamed[rand.N(len(s.streamed))]].peer.Address // empty for one that is gone
+		peer, _ := s.flock.Peer(s.streamed[rand.N(len(s.streamed))])
+		address = peer.Address // empty for one that is gone
 	}
 	return address, pause
 }

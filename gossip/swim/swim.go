@@ -24,6 +24,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
+	"github.com/starlinghq/starling/gossip/reunion"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -115,27 +117,24 @@ type Swim struct {
 	announce chan struct{} // meta has changed
 	returned chan struct{} // a claimed id is free
 	died     chan struct{} // somebody has died, or left
-	tries    chan struct{} // of members that are not heard: those under way
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	meta  []byte
-	nodes map[protocol.MemberID]known
-	// claims are other addresses at which live members' ids were announced:
-	// restarts that came before the death was noticed. Who died is asked there.
-	claims map[protocol.MemberID]string
-	free   []string // claimed addresses whose ids have died meanwhile
-	memory memory
+	mu   sync.Mutex
+	meta []byte
+	// flock decides who is looked for, where and when; routes are where packets to the
+	// members go that it hears. missing is how many it does not: anybody may read it.
+	flock   *reunion.Flock
+	routes  map[protocol.MemberID]netip.AddrPort
+	missing atomic.Int64
+	started time.Time
 	// strange are members that speak no version of the protocol that this one does.
 	strange map[protocol.MemberID]protocol.Versions
 	lists   uint64 // how many lists there were: what an old one tells is not heard
 	// streamed are members to which datagrams do not get through: see Streamed.
 	streamed []protocol.MemberID
-	// newsLeft is how many tries because of news are left in this interval.
-	newsLeft int
 	// renumbered says that it was said that the names of all mean other addresses.
 	renumbered bool
 	left       bool
@@ -143,12 +142,6 @@ type Swim struct {
 
 	sending sync.Mutex
 	packet  []byte // reused by Send
-}
-
-// known is what events said of a live member.
-type known struct {
-	peer protocol.Peer
-	at   netip.AddrPort
 }
 
 // Start begins to listen and to answer; Join makes others known. Errors:
@@ -178,10 +171,15 @@ func Start(cfg Config) (*Swim, error) {
 		return nil, err
 	}
 	s := &Swim{
-		cfg: cfg, meta: meta, nodes: make(map[protocol.MemberID]known), claims: make(map[protocol.MemberID]string), strange: make(map[protocol.MemberID]protocol.Versions),
+		cfg: cfg, meta: meta, routes: make(map[protocol.MemberID]netip.AddrPort), strange: make(map[protocol.MemberID]protocol.Versions),
 		changed: make(chan struct{}, 1), announce: make(chan struct{}, 1), returned: make(chan struct{}, 1),
-		died: make(chan struct{}, 1), tries: make(chan struct{}, triesMax), memory: newMemory(cfg.Known, cfg.Addresses),
+		died: make(chan struct{}, 1), started: time.Now(),
 	}
+	s.flock = reunion.New(s.now(), reunion.Config{
+		Self: cfg.ID, Interval: cfg.Timing.TryInterval, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Known: s.toCore(cfg.Known), Addresses: cfg.Addresses,
+	})
+	s.missing.Store(int64(s.flock.Missing()))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	cfg.OnMessage = s.heard
 	s.transport = newTransport(s.ctx, cfg, advertise)
@@ -193,9 +191,6 @@ func Start(cfg Config) (*Swim, error) {
 		return nil, fmt.Errorf("starting membership at %s: %w", cfg.Advertise, err)
 	}
 	s.list.Store(list)
-	s.mu.Lock()
-	s.newsLeft = newsPerInterval // there was none before: datagrams come in already
-	s.mu.Unlock()
 	s.wg.Go(s.tellPeers)
 	s.wg.Go(s.tellOthers)
 	s.wg.Go(s.letIn)
@@ -310,13 +305,8 @@ func (s *Swim) Update(m Meta) error {
 // Peers returns the live members except this one, sorted by id.
 func (s *Swim) Peers() []protocol.Peer {
 	s.mu.Lock()
-	out := make([]protocol.Peer, 0, len(s.nodes))
-	for _, k := range s.nodes {
-		out = append(out, k.peer)
-	}
-	s.mu.Unlock()
-	slices.SortFunc(out, func(a, b protocol.Peer) int { return a.ID.Compare(b.ID) })
-	return out
+	defer s.mu.Unlock()
+	return s.flock.Peers()
 }
 
 // Send sends one datagram, at best effort. Errors: protocol.ErrTooLarge,
@@ -326,8 +316,8 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 		return protocol.ErrTooLarge.With(fmt.Sprintf("a datagram of %d bytes, the limit is %d", len(datagram), protocol.DatagramBytesMax))
 	}
 	s.mu.Lock()
-	k, ok := s.nodes[to]
-	down := s.down
+	peer, ok := s.flock.Peer(to)
+	at, down := s.routes[to], s.down
 	s.mu.Unlock()
 	if down {
 		return protocol.ErrClosed.With("membership is shut down")
@@ -337,13 +327,13 @@ func (s *Swim) Send(to protocol.MemberID, datagram []byte) error {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	version, err := s.cfg.Versions.Agree(k.peer.Versions, to.Short())
+	version, err := s.cfg.Versions.Agree(peer.Versions, to.Short())
 	if err != nil {
 		return err // nobody is let in who has none in common
 	}
 	s.packet = appendDatagram(s.packet[:0], version, s.cfg.Cluster, s.cfg.ID, datagram)
-	if err := s.transport.send(s.packet, k.peer.Address, k.at); err != nil {
-		return fmt.Errorf("sending a datagram to %s: %w", k.peer.Address, err)
+	if err := s.transport.send(s.packet, peer.Address, at); err != nil {
+		return fmt.Errorf("sending a datagram to %s: %w", peer.Address, err)
 	}
 	return nil
 }
@@ -360,7 +350,7 @@ func (s *Swim) heard(from protocol.MemberID, datagram []byte) {
 func (s *Swim) knows() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.nodes) + int(s.memory.size.Load())
+	return s.flock.Size() + s.flock.Missing()
 }
 
 // Ingest takes a stream that another member's membership has opened, from its
@@ -466,8 +456,7 @@ func (s *Swim) letIn() {
 		select {
 		case <-s.returned:
 			s.mu.Lock()
-			free := s.free
-			s.free = nil
+			free := s.flock.Freed()
 			s.mu.Unlock()
 			if _, err := s.Join(s.ctx, free); err != nil {
 				s.cfg.Logger.Debug("asking a member that came back", "err", err)

@@ -2,11 +2,11 @@ package runtime
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/starlinghq/starling/gossip/reunion"
 	"github.com/starlinghq/starling/gossip/swim"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -156,35 +156,13 @@ type namedSaid struct {
 // tell tells the membership whom the configuration names. A member whose seat was taken
 // away, and given to nobody, was removed: it is not missed.
 func (s *namedSaid) tell(next *protocol.Configuration) {
-	list := make([]swim.Known, 0, len(next.Members))
-	for _, a := range next.Members {
-		list = append(list, swim.Known{ID: a.ID, Name: a.Name, Role: protocol.RoleActive, Address: a.Address})
-	}
-	s.swim.Name(list)
+	s.swim.Name(next)
 	last := s.told
 	s.told = next
 	if last == nil {
 		return
 	}
-	for _, id := range removed(last, next) {
+	for _, id := range reunion.Removed(last, next) {
 		s.swim.Forget(id)
 	}
-}
-
-// removed returns whose seats were taken away between two configurations, unless
-// another got a vote in the same change: then the policy has replaced somebody
-// who had failed, and is still expected back.
-func removed(last, next *protocol.Configuration) (ids []protocol.MemberID) {
-	if slices.ContainsFunc(next.Members, func(a protocol.ActiveMember) bool {
-		before, _ := last.Find(a.ID)
-		return a.Suffrage == protocol.SuffrageVoter && !before.Outgoing && (last.Joint() || before.Suffrage != protocol.SuffrageVoter)
-	}) {
-		return nil
-	}
-	for _, a := range last.Members {
-		if !next.Names(a.ID) {
-			ids = append(ids, a.ID)
-		}
-	}
-	return ids
 }

@@ -37,38 +37,6 @@ func TestTheFileOfAddresses(t *testing.T) {
 	}
 }
 
-// Who loses the seat is forgotten, unless another got it.
-func TestWhoWasRemovedAndWhoWasReplaced(t *testing.T) {
-	id := func(n byte) protocol.MemberID { return protocol.MemberID{n} }
-	voter := func(n byte) protocol.ActiveMember {
-		return protocol.ActiveMember{ID: id(n), Suffrage: protocol.SuffrageVoter}
-	}
-	outgoing := func(n byte, seat protocol.Suffrage) protocol.ActiveMember {
-		return protocol.ActiveMember{ID: id(n), Suffrage: seat, Outgoing: true}
-	}
-	learner := func(n byte) protocol.ActiveMember {
-		return protocol.ActiveMember{ID: id(n), Suffrage: protocol.SuffrageLearner}
-	}
-	conf := func(m ...protocol.ActiveMember) *protocol.Configuration { return &protocol.Configuration{Members: m} }
-	both, none := protocol.SuffrageVoter, protocol.SuffrageNone
-	for name, c := range map[string]struct {
-		last, next *protocol.Configuration
-		want       []protocol.MemberID
-	}{
-		"removed":              {conf(outgoing(1, both), outgoing(2, both), outgoing(3, none)), conf(voter(1), voter(2)), []protocol.MemberID{id(3)}},
-		"removed, seen late":   {conf(voter(1), voter(2), voter(3)), conf(voter(1), voter(2)), []protocol.MemberID{id(3)}},
-		"replaced":             {conf(outgoing(1, both), outgoing(2, none), voter(3)), conf(voter(1), voter(3)), nil},
-		"replaced, seen late":  {conf(voter(1), voter(2), learner(3)), conf(voter(1), voter(3)), nil},
-		"a learner is removed": {conf(voter(1), learner(2)), conf(voter(1)), []protocol.MemberID{id(2)}},
-		"nothing":              {conf(voter(1), learner(2)), conf(voter(1), learner(2)), nil},
-		"on its way":           {conf(voter(1), voter(2)), conf(outgoing(1, both), outgoing(2, none)), nil},
-	} {
-		if got := removed(c.last, c.next); !slices.Equal(got, c.want) {
-			t.Errorf("%s: got %v, want %v", name, got, c.want)
-		}
-	}
-}
-
 // line is what a member says of another.
 func line(m *Member, name string) (protocol.MemberStatus, bool) {
 	list := m.Status().Members

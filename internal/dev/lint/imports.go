@@ -35,6 +35,8 @@ var table = []row{
 	{dir: "active", tests: append([]string{"internal/dev/hostile", "internal/virtual"}, cores...)},
 	{dir: "passive", tests: cores},
 	{dir: "gossip", tests: append([]string{"internal/virtual"}, cores...)},
+	// Whom a member looks for.
+	{dir: "gossip/reunion", tests: cores},
 	{dir: "internal/logqueue", bare: true},
 	// What runs in virtual time shares its queue.
 	{dir: "internal/virtual", bare: true},
@@ -45,7 +47,7 @@ var table = []row{
 	{dir: "internal/observe", tests: anything},
 	// It waits for sockets.
 	{dir: "internal/outage", bare: true},
-	{dir: "gossip/swim", allow: []string{"gossip", "internal/outage"}, tests: anything},
+	{dir: "gossip/swim", allow: []string{"gossip", "gossip/reunion", "internal/outage"}, tests: anything},
 	{dir: "storage/...", tests: anything},
 	{dir: "internal/value", tests: anything},
 	// It makes values for tests.
@@ -77,7 +79,7 @@ var table = []row{
 	{dir: "internal/web/...", allow: []string{"internal/outage", "internal/security", "resources/..."}, tests: anything},
 	{dir: "internal/runtime", allow: append([]string{"internal/config", "internal/observe", "internal/security", "internal/wire", "internal/keys", "internal/founding", "internal/handshake"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
-		"active", "passive", "gossip", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
+		"active", "passive", "gossip", "gossip/reunion", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
 		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual", "internal/attempt", "internal/handshake",
 	}},
 	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},

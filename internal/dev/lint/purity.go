@@ -9,7 +9,7 @@ import (
 
 // pure are the packages that start no goroutine and use no clock, network,
 // disk, lock or global randomness, so that a seed decides all that they do.
-var pure = []string{"active", "passive", "gossip", "internal/policy", "internal/replica", "internal/repair", "internal/install", "internal/founding"}
+var pure = []string{"active", "passive", "gossip", "gossip/reunion", "internal/policy", "internal/replica", "internal/repair", "internal/install", "internal/founding"}
 
 // ordered are the packages in which no map may decide an order: the cores and
 // the replicated state.
