@@ -40,6 +40,8 @@ var table = []row{
 	{dir: "internal/logqueue", bare: true},
 	// What runs in virtual time shares its queue.
 	{dir: "internal/virtual", bare: true},
+	// It stands for the library of that name, with which its tests compare it.
+	{dir: "internal/virtual/memberlist", tests: []string{"internal/virtual"}, bare: true},
 	// It says what is wrong with a configuration in its reader's words.
 	{dir: "internal/naming", bare: true},
 	{dir: "internal/config", allow: []string{"active", "internal/keys", "internal/naming", "resources/..."}, tests: anything},
@@ -80,7 +82,7 @@ var table = []row{
 	{dir: "internal/runtime", allow: append([]string{"internal/config", "internal/observe", "internal/security", "internal/wire", "internal/keys", "internal/founding", "internal/handshake"}, below...), tests: anything},
 	{dir: "internal/sim/...", allow: []string{
 		"active", "passive", "gossip", "gossip/reunion", "storage/...", "resources/...", "internal/machine", "internal/sessionop", "internal/policy",
-		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual", "internal/attempt", "internal/handshake",
+		"internal/replica", "internal/snapshotter", "internal/repair", "internal/install", "internal/member", "internal/virtual/...", "internal/attempt", "internal/handshake",
 	}},
 	{dir: "internal/dev/bench", allow: []string{".", "internal/dev/study/spread"}},
 	{dir: "internal/dev/study", allow: []string{"active", "internal/virtual"}},
