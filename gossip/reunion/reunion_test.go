@@ -245,3 +245,23 @@ func TestWhoWasRemovedAndWhoWasReplaced(t *testing.T) {
 		}
 	}
 }
+
+// A directory remembers both who is heard and who is not, those first; half of the room
+// is for those that are heard.
+func TestWhatIsRemembered(t *testing.T) {
+	f := newFlock(nil)
+	for i := range rememberedMax {
+		f.memory.lose(Known{ID: id(i), Heard: began}, true)
+	}
+	for i := range rememberedMax {
+		f.Heard(protocol.Peer{ID: protocol.MemberID{2, 14: byte(i >> 8), 15: byte(i)}, Address: "10.0.0.1:7600", Host: "b:7600"})
+	}
+	list := f.Remembered(began + 5)
+	if len(list) != rememberedMax || list[rememberedMax/2-1].ID != id(rememberedMax/2-1) {
+		t.Fatalf("%d are remembered, want %d, half of them not heard", len(list), rememberedMax)
+	}
+	want := Known{ID: protocol.MemberID{2}, Address: "b:7600", Number: "10.0.0.1:7600", Heard: began + 5}
+	if got := list[rememberedMax/2]; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -122,10 +122,6 @@ func (s *supervisor) wipe(m *member) error {
 	m.log = shadows{name: m.name}
 	m.role, m.starts, m.leader = m.beginsAs(), 0, 0
 	m.power, m.full, m.shut, m.ailing = false, false, false, ailing{witnessed: &m.witnessed}
-	for _, other := range s.members {
-		if m.number < len(other.seen) {
-			other.seen[m.number] = false
-		}
-	}
+	m.known, m.given = nil, nil
 	return m.disk.init(&s.stage, m, nil)
 }

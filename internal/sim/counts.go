@@ -41,6 +41,12 @@ const (
 	countPauses
 	countPausedLeaders
 	countSuspicions
+	countRefuted
+	countForgotten
+	countFoundAgain
+	countHalfAway
+	countHalfGone
+	countUnheard
 	countJoint
 	countChangesAsked
 	countPromotions
@@ -173,7 +179,9 @@ var tallyNames = [tallies]string{
 	countFull: "disks full", countNoSpace: "writes without room", countStartsWithoutRoom: "starts without room", countRoomAgain: "writes made when there was room again", countNotesLater: "notes in the log without room",
 	countVotesAhead: "votes ahead of writes without room", countVotesWait: "votes without room", countElectedAhead: "leaders elected by such votes",
 	countSlowSyncs: "slow syncs", countSluggishSyncs: "syncs of disks that are slow for good", countSluggishWrites: "writes acknowledged while a majority has such disks", countReadsAfterPause: "reads at a leader that stood still", countReadsAtLeader: "linearizable reads at the leader", countLeaseReads: "reads under a lease", countWild: "seeds with wild clocks", countWallsSet: "wall clocks set", countStateFull: "writes refused because the state was full", countHiddenPauses: "pauses hidden from boot time",
-	countSuspicions: "false suspicions", countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
+	countSuspicions: "false suspicions", countRefuted: "suspicions refuted", countForgotten: "dead members forgotten", countFoundAgain: "forgotten members found again",
+	countHalfAway: "halves of the flock not heard", countHalfGone: "halves of the flock forgotten", countUnheard: "members that hear and are not heard",
+	countRepairs: "gossip pulls", countFrames: "gossip frames", countAcknowledged: "writes acknowledged",
 	countRetries: "commands retried", countDeduplicated: "retries not executed again", countSessionsExpired: "sessions expired", countAnotherSession: "writes made in another session",
 	countOneShots: "one-shots acknowledged", countOneShotsAgain: "one-shots that came again and were not executed again",
 	countUnknown: "outcomes left open", countLinearizable: "linearizable reads", countForwardedReads: "reads asked of a leader elsewhere",

@@ -25,8 +25,12 @@
 // all, and with it the pages that were not synced, in any order and torn; syncs
 // that fail or take seconds; members that are paused while their clocks go on;
 // clocks that drift; wall clocks that are set, of one member or of all, and pauses that
-// are hidden from boot time; members that join late; a membership that learns late and
-// suspects wrongly.
+// are hidden from boot time; members that join late; halves of the flock that are away for
+// longer than the dead are remembered, and members that hear and are not heard.
+//
+// Who lives, members find out as memberlist does (internal/virtual/memberlist), over the same
+// links, late and sometimes wrongly; whom they do not hear they look for as in production
+// (gossip/reunion).
 //
 // Disks are wiped, and their members come back under new ids; bits flip and
 // pages land where they should not in the logs of stopped members, which they
@@ -64,5 +68,5 @@
 // so old, and local.
 // At the end the faults stop, and within a bounded time there must be a leader,
 // the voters that the target asks for, equal digests at an equal index on all
-// members, an answer for every client, and histories that are linearizable.
+// members, which all see each other, an answer for every client, and histories that are linearizable.
 package sim

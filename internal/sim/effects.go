@@ -274,7 +274,9 @@ func (h *hands) Send(list []replica.Send) {
 			h.s.fail(err)
 			return
 		}
-		h.send(to, e.Message, e.Datagram)
+		if heard := h.sees(to); heard || h.seated(to) {
+			h.send(to, e.Message, e.Datagram && heard)
+		}
 	}
 	if len(list) > 0 {
 		h.survives(afterSend)

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"time"
+
+	"github.com/starlinghq/starling/protocol"
 )
 
 // fault is one kind of trouble.
@@ -23,13 +25,14 @@ const (
 	faultClog
 	faultSlow
 	faultHeal
-	faultSuspicion
+	faultUnheard
 	faultWipe
 	faultRot
 	faultFull
 	faultRollback
 	faultRotSeveral
 	faultCopy
+	faultApart
 	faults
 )
 
@@ -93,10 +96,6 @@ func (s *nemesis) strike(f fault) {
 		s.strikeCopy(m)
 	case faultDisk, faultFailedSync:
 		s.strikeDisk(m, f)
-	case faultSuspicion:
-		for i := range m.seen {
-			m.seen[i] = m.seen[i] && chance(s.random.faults, 0.5)
-		}
 	default:
 		s.strikeNetwork(m, f)
 	}
@@ -238,6 +237,13 @@ func (s *nemesis) strikeNetwork(m *member, f fault) {
 		}
 	case faultSplit:
 		s.split(d)
+	case faultApart:
+		s.split(between(r, 8*time.Second, 40*time.Second))
+	case faultUnheard:
+		s.counts.add(countUnheard, 1)
+		for _, o := range s.members {
+			s.cut(m, o, 3*d)
+		}
 	case faultClog:
 		s.counts.add(countClogs, 1)
 		s.network.link(m, other).Clogged = s.schedule.now.Add(d / 2)
@@ -360,6 +366,9 @@ func (s *supervisor) boot(m *member) {
 		return
 	}
 	if m.up() {
-		s.membership.start(m)
+		s.membership.open(m, func(peers []protocol.Peer) {
+			m.replica.SetPeers(m.now(), peers)
+			m.serve()
+		})
 	}
 }

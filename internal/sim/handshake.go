@@ -38,7 +38,7 @@ type greeter struct {
 // has rotted is as good as none.
 func (x *greeter) begins() {
 	x.starts++
-	x.runID, x.seen, x.told = protocol.RunID(x.s.random.members.Uint64()), make([]bool, len(x.s.members)), nil
+	x.runID, x.told = protocol.RunID(x.s.random.members.Uint64()), nil
 	x.watermarks = &driver.Watermarks{}
 	_ = x.watermarks.Recall(x.disk.fs, directory)
 	x.holders, x.refusals, x.barred, x.unheard = handshake.Holders{}, replica.Refusals{}, false, ""

@@ -94,6 +94,10 @@ func (n *network) carry(from, to *member, msg protocol.Message, bytes []byte, da
 	n.Send(n.s.schedule.now, from.number, to.number, letter{from, to, bytes}, len(bytes), datagram)
 }
 
+// reaches reports whether what is sent now from one member to another may arrive, as a
+// datagram or over a stream.
+func (n *network) reaches(from, to int, datagram bool) bool { return !n.Link(from, to).Cut }
+
 // heal ends a cut.
 func (n *network) heal(from, to *member) { n.Heal(n.s.schedule.now, from.number, to.number) }
 
@@ -134,6 +138,7 @@ func (n *network) deliver(from, to *member, sender protocol.MemberID, bytes []by
 	if _, ok := msg.(*protocol.Watermark); ok {
 		return // on a stream that the other end has dialled: it may be anybody's
 	}
+	to.eyes.news(sender)
 	if to.greeter.barred && !msg.Kind().OfFlock() {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/internal/virtual/memberlist"
 	"github.com/starlinghq/starling/protocol"
 )
 
@@ -40,6 +41,11 @@ const (
 	wallSeeds      = 0.3  // wall clocks are set
 	limitedSeeds   = 0.15 // the state has a limit that it comes to
 	blockedSeeds   = 0.3  // one of the two transports is blocked
+	localSeeds     = 0.5  // members find out fast who lives
+	seedGoneSeeds  = 0.5  // the address at which to look first means nobody after a while
+	// forgettingSeeds is the share in which memberlist forgets the dead within seconds, not
+	// half a minute: a run is too short for many such splits.
+	forgettingSeeds = 0.6
 )
 
 // Profiles returns the names of all profiles.
@@ -54,7 +60,7 @@ type plan struct {
 	tuning
 	weather
 	pace
-	sight
+	pacing
 	business
 	keeping
 	troubles
@@ -92,12 +98,6 @@ type pace struct {
 	// sluggish is what a sync takes, on average, at a majority of the actives, until
 	// the faults stop; 0: what it takes at the others.
 	sluggish time.Duration
-}
-
-// sight is how soon members see who lives, and how often wrongly.
-type sight struct {
-	look           time.Duration
-	learn, suspect float64
 }
 
 // business is what the clients do.
@@ -165,7 +165,6 @@ func draw(r *rand.Rand, o *Options) plan {
 		tuning:  tuning{election: 500 * time.Millisecond, heartbeat: 100 * time.Millisecond, have: 250 * time.Millisecond},
 		weather: weather{delay: between(r, 50*time.Microsecond, time.Millisecond), jitter: between(r, 20*time.Microsecond, time.Millisecond)},
 		pace:    pace{write: 20 * time.Microsecond, sync: between(r, 200*time.Microsecond, 5*time.Millisecond), apply: time.Millisecond},
-		sight:   sight{look: 700 * time.Millisecond, learn: 0.5, suspect: 0.002},
 		business: business{
 			clients: 5, depth: 1 + r.IntN(3), think: between(r, 300*time.Millisecond, 900*time.Millisecond),
 			session: between(r, 4*time.Second, 15*time.Second),
@@ -179,12 +178,12 @@ func draw(r *rand.Rand, o *Options) plan {
 	switch p.profile {
 	case "calm":
 		p.every *= 6
-		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultCut: 1, faultSuspicion: 1}
+		p.weights = [faults]int{faultCrash: 2, faultBoundary: 2, faultPause: 1, faultCut: 1, faultUnheard: 1}
 	case "lossy":
 		p.bad(r)
 		p.weights = [faults]int{faultCrash: 1, faultBoundary: 1, faultPause: 1, faultSlow: 4, faultClog: 2}
 	case "partitions":
-		p.weights = [faults]int{faultCut: 5, faultOneWay: 5, faultIsolate: 5, faultClog: 3, faultSplit: 4, faultHeal: 3, faultBoundary: 2}
+		p.weights = [faults]int{faultCut: 5, faultOneWay: 5, faultIsolate: 5, faultClog: 3, faultSplit: 4, faultHeal: 3, faultBoundary: 2, faultApart: 1, faultUnheard: 2}
 	case "crashes":
 		p.openings = 0.05
 		p.every /= 2
@@ -208,12 +207,10 @@ func draw(r *rand.Rand, o *Options) plan {
 		for i := 1; i < len(p.late); i++ {
 			p.late[i] = between(r, 0, 20*time.Second)
 		}
-		p.suspect = 0.02
-		p.weights = [faults]int{faultCrash: 4, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultSuspicion: 6, faultCopy: 2}
+		p.weights = [faults]int{faultCrash: 4, faultBoundary: 4, faultPause: 3, faultIsolate: 2, faultUnheard: 3, faultApart: 1, faultCopy: 2}
 	default:
 		p.bad(r)
 		p.slow, p.openings = 0.03, 0.05
-		p.suspect = 0.01
 		p.every /= 2
 		p.moves, p.eligible = between(r, 2*time.Second, 8*time.Second), 0.3
 		for i := range p.weights {
@@ -344,8 +341,40 @@ func (w *weather) bad(r *rand.Rand) {
 
 // fair ends all trouble.
 func (p *plan) fair() {
-	p.loss, p.double, p.breaks, p.slow, p.suspect = 0, 0, 0, 0, 0
+	p.loss, p.double, p.breaks, p.slow = 0, 0, 0, 0
 	p.sluggish = 0
 	p.jitter = min(p.jitter, 2*time.Millisecond)
-	p.learn = 1
+}
+
+// networkPace is that of members at different machines, as in gossip/swim; localPace nearly
+// that of those at one.
+func networkPace() pacing {
+	return pacing{Timing: memberlist.Timing{
+		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, SuspicionMult: 4,
+		GossipInterval: 200 * time.Millisecond, PushPullInterval: 30 * time.Second, StreamTimeout: 10 * time.Second,
+		DeadTime: 30 * time.Second,
+	}, try: 500 * time.Millisecond}
+}
+
+func localPace() pacing {
+	return pacing{Timing: memberlist.Timing{
+		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond, SuspicionMult: 3,
+		GossipInterval: 100 * time.Millisecond, PushPullInterval: 15 * time.Second, StreamTimeout: time.Second,
+		DeadTime: 30 * time.Second,
+	}, try: 300 * time.Millisecond}
+}
+
+// see draws how fast members find out who lives, and how soon the dead are forgotten. It has
+// a stream of its own, too.
+func (p *plan) see(r *rand.Rand) {
+	p.pacing = networkPace()
+	if chance(r, localSeeds) {
+		p.pacing = localPace()
+	}
+	if chance(r, seedGoneSeeds) {
+		p.seedUntil = 25 * time.Second // those who join late have met others by then
+	}
+	if chance(r, forgettingSeeds) {
+		p.DeadTime = between(r, 500*time.Millisecond, 5*time.Second)
+	}
 }

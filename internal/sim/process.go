@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starlinghq/starling/gossip/reunion"
 	driver "github.com/starlinghq/starling/internal/member"
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
@@ -40,6 +41,10 @@ type host struct {
 	power  bool   // the last run ended with a power cut
 	// generation counts the disks that were lost.
 	generation int
+	// known are the others as its directory remembers them, given where it was told to look;
+	// nil: not yet.
+	known []reunion.Known
+	given []string
 }
 
 // process comes and goes on a host. Every part of a member stands on it.
@@ -58,13 +63,13 @@ type process struct {
 	role   protocol.Role // that it last announced
 	run    uint64        // of callbacks, to tell those of earlier runs
 	runID  protocol.RunID
-	seen   []bool // which members it takes to be alive
 	told   []protocol.Peer
 	life
 }
 
 // life is what one run of a process has.
 type life struct {
+	eyes       *eyes
 	replica    *replica.Replica // nil: it is down, or repairs its log
 	wal        *wal.Log
 	store      *checkpoint.Store
@@ -189,9 +194,8 @@ func (p *process) inForce() []protocol.ConfigurationAt {
 // the copy if that is all that it sees.
 func (p *process) route(id protocol.MemberID) *member {
 	var found *member
-	for i, other := range p.s.members {
-		seen := i < len(p.seen) && p.seen[i]
-		if other.id == id && (found == nil || seen && other.runs() && !(found.number < len(p.seen) && p.seen[found.number])) {
+	for _, other := range p.s.members {
+		if other.id == id && (found == nil || other.runs() && p.sees(other) && !p.sees(found)) {
 			found = other
 		}
 	}

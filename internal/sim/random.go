@@ -23,6 +23,7 @@ type streams struct {
 	calls       *rand.Rand // calls that fail, and in which seeds
 	sluggish    *rand.Rand // disks that are slow for good
 	tails       *rand.Rand // how much of a log stays in memory
+	sight       *rand.Rand // how fast members find out who lives
 	walls       *rand.Rand // wall clocks that are set, and pauses that only they see
 	limits      *rand.Rand // limits of the state
 	blocks      *rand.Rand // transports that are blocked, and in which seeds
@@ -48,6 +49,7 @@ func newStreams(seed uint64) streams {
 		walls:       stream(seed, 14),
 		limits:      stream(seed, 15),
 		blocks:      stream(seed, 16),
+		sight:       stream(seed, 17),
 	}
 }
 

@@ -20,9 +20,8 @@ import (
 // repairing is such a process.
 type repairing struct {
 	*ailing
-	membership *membership
-	lost       func()                    // the disk cannot be used any more
-	writes     func(*storage.RepairPlan) // carries out the plan
+	lost   func()                    // the disk cannot be used any more
+	writes func(*storage.RepairPlan) // carries out the plan
 
 	of       uint64 // its run
 	start    *repair.Start
@@ -56,7 +55,7 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 	m.greeter.begins()
 	m.role = protocol.RolePassive
 	g := &repairing{
-		ailing: &m.ailing, membership: m.s.membership, lost: func() { m.s.lose(m) }, writes: m.carryOut, of: m.run,
+		ailing: &m.ailing, lost: func() { m.s.lose(m) }, writes: m.carryOut, of: m.run,
 		start: repair.NewStart(m.now(), repair.Config{ID: m.id, Seed: mix(m.s.seed ^ uint64(m.number)), Run: m.runID}, rec, m.wal, own),
 	}
 	if err := g.start.Lost(); err != nil {
@@ -64,7 +63,10 @@ func (m *member) beginRepair(rec *storage.Opened) (lost bool) {
 		return true
 	}
 	m.repairing = g
-	g.look()
+	m.s.membership.open(m, func(peers []protocol.Peer) {
+		g.start.SetPeers(g.now(), peers)
+		g.serve()
+	})
 	g.serve()
 	return false
 }
@@ -79,22 +81,6 @@ func (g *repairing) later(d time.Duration, do func()) {
 			do()
 		}
 	})
-}
-
-// look tells the process who is alive, again and again.
-func (g *repairing) look() {
-	w := g.membership
-	for i, other := range g.s.machines() {
-		if i == g.number {
-			continue
-		}
-		if lives := w.lives(other, &g.host); g.seen[i] != lives && chance(g.s.random.membership, w.learn) {
-			g.seen[i] = lives
-		}
-	}
-	g.told = w.peers(&g.process)
-	g.start.SetPeers(g.now(), g.told)
-	g.later(w.every/2+around(g.s.random.membership, w.every/2), func() { g.look(); g.serve() })
 }
 
 // receive takes a message.

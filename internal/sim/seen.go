@@ -4,56 +4,326 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starlinghq/starling/gossip/reunion"
+	"github.com/starlinghq/starling/internal/virtual/memberlist"
 	"github.com/starlinghq/starling/protocol"
 )
 
-// membership stands for SWIM: it tells each member who lives, late and
-// sometimes wrongly. A member's view follows the truth with some probability at
-// each look, and now and then suspects somebody without a cause.
+// membership is who each member takes to be alive. The memory of who is not heard, and the
+// tries, are those of gossip/reunion, as in the runtime; a model of memberlist tells it who
+// lives, over the same links as everything else.
 type membership struct {
-	s       *supervisor
-	every   time.Duration
-	learn   float64 // per look, that a change is noticed
-	suspect float64 // per look, that a live member is taken for dead
+	s    *supervisor
+	pace pacing
 }
 
-// start begins the looks of a member that has booted.
-func (w *membership) start(m *member) {
-	m.later(between(w.s.random.membership, 0, w.every), func() { w.look(m) })
+// pacing is how fast the members find out about each other.
+type pacing struct {
+	memberlist.Timing
+	// try is the mean time between two tries of members that are not heard.
+	try time.Duration
+	// seedUntil is until when the address means somebody at which all look first; 0: always.
+	seedUntil time.Duration
 }
 
-// look updates one member's view and tells the replica if it changed.
-func (w *membership) look(m *member) {
+// eyes are what one run of a process sees of the others.
+type eyes struct {
+	w     *membership
+	m     *member
+	run   uint64
+	list  *memberlist.List
+	flock *reunion.Flock
+	took  func([]protocol.Peer) // takes who is alive
+
+	meta  string                     // what the member announces
+	seats *protocol.Configuration    // whom the flock was told that the log names
+	at    protocol.Index             // of that configuration
+	faded map[protocol.MemberID]bool // whom the model has forgotten, and who is not heard since
+	half  split
+
+	died, changed bool
+}
+
+// split is how far the others are gone, of those that a member knew last.
+type split uint8
+
+const (
+	together split = iota
+	halfAway       // half of them are not heard
+	halfGone       // and forgotten
+)
+
+// open begins the view of a process that has started; took hears of changes.
+func (w *membership) open(m *member, took func([]protocol.Peer)) {
+	e := &eyes{w: w, m: m, run: m.run, took: took, faded: map[protocol.MemberID]bool{}}
+	m.eyes = e
+	if m.given == nil {
+		m.given = w.founders(m)
+	}
 	r := w.s.random.membership
-	for i, other := range w.s.members {
-		if i >= len(m.seen) {
-			m.seen = append(m.seen, false)
+	e.flock = reunion.New(e.instant(), reunion.Config{Self: m.id, Interval: w.pace.try, Rand: r, Known: m.known, Addresses: m.given})
+	e.meta = e.announcement()
+	e.list = memberlist.New(e, memberlist.Node{Name: m.id.String(), Address: m.address, Meta: e.meta}, w.pace.Timing, r, e.events())
+	for _, t := range e.flock.First() {
+		e.try(t)
+	}
+	e.After(0, e.tick)
+}
+
+// seedAddress is what members are told to look at first. It means the first active, in some
+// seeds until nobody is there any more: then a member has what it remembers.
+const seedAddress = "seed:7000"
+
+// founders are where somebody tells a new member to look.
+func (w *membership) founders(m *member) (list []string) {
+	if m.generation == 0 {
+		return []string{seedAddress}
+	}
+	for _, other := range w.s.members[:min(w.s.options.Actives, len(w.s.members))] {
+		if other != m {
+			list = append(list, other.address)
 		}
-		if other == m {
-			continue
-		}
-		lives := w.lives(other, &m.host)
-		if m.seen[i] != lives {
-			if chance(r, w.learn) {
-				m.seen[i] = lives
+	}
+	return list
+}
+
+// instant is the time as the core has it: 0 is never.
+func (e *eyes) instant() protocol.Instant { return protocol.Instant(e.w.s.schedule.now) + 1 }
+
+// events are what the model tells.
+func (e *eyes) events() memberlist.Events {
+	counts := &e.w.s.counts
+	return memberlist.Events{
+		Joined: e.hears, Updated: e.hears,
+		Gone: func(n memberlist.Node) {
+			if id, err := protocol.ParseMemberID(n.Name); err == nil {
+				heard, _ := e.flock.Died(e.instant(), id)
+				e.died, e.changed = e.died || heard, true
 			}
-		} else if lives && chance(r, w.suspect) {
-			m.seen[i] = false
-			w.s.counts.add(countSuspicions, 1)
-		}
+		},
+		Conflict: func(existing, other memberlist.Node) {
+			if id, err := protocol.ParseMemberID(existing.Name); err == nil {
+				e.flock.Claimed(id, other.Address)
+			}
+		},
+		Departed: func(names []string) {
+			for _, name := range names {
+				if id, err := protocol.ParseMemberID(name); err == nil {
+					e.flock.Left(id)
+				}
+			}
+		},
+		Suspected: func(n memberlist.Node) {
+			if other := e.w.whoIsAt(n.Address); other != nil && other.id.String() == n.Name {
+				counts.add(countSuspicions, 1)
+			}
+		},
+		Refuted: func() { counts.add(countRefuted, 1) },
+		Forgot: func(n memberlist.Node) {
+			if id, err := protocol.ParseMemberID(n.Name); err == nil {
+				counts.add(countForgotten, 1)
+				e.faded[id], e.changed = true, true
+			}
+		},
+	}
+}
+
+// hears takes what a member announces.
+func (e *eyes) hears(n memberlist.Node) {
+	peer, err := protocol.DecodePeer([]byte(n.Meta))
+	if err != nil || peer.ID == e.m.id {
+		return
+	}
+	if e.faded[peer.ID] {
+		delete(e.faded, peer.ID)
+		e.w.s.counts.add(countFoundAgain, 1)
+	}
+	peer.Address, e.changed = n.Address, true
+	e.flock.Heard(peer)
+}
+
+// tick looks for whoever is not heard, and sees to what the member announces.
+func (e *eyes) tick() {
+	e.look()
+	if t, ok := e.flock.Tick(e.instant()); ok {
+		e.try(t)
+	}
+	e.After(e.flock.Deadline().Sub(e.instant()), e.tick)
+}
+
+// look sees whether the role, or who has a seat, has changed.
+func (e *eyes) look() {
+	m := e.m
+	if m.replica == nil {
+		return
 	}
 	role := m.replica.Status(m.now()).Role
 	if m.role == protocol.RoleReserve && role != m.role {
-		w.s.counts.add(countActivated, 1)
+		e.w.s.counts.add(countActivated, 1)
 	}
 	m.role = role
-	w.tell(m)
-	m.later(w.every/2+around(r, w.every/2), func() { w.look(m) })
+	if meta := e.announcement(); meta != e.meta {
+		e.meta = meta
+		e.list.Update(meta)
+	}
+	latest, known := m.latest()
+	if !known || e.seats != nil && latest.Index == e.at {
+		return
+	}
+	last, next := e.seats, latest.Configuration
+	e.flock.Name(reunion.Seats(&next))
+	if last != nil {
+		for _, id := range reunion.Removed(last, &next) {
+			e.flock.Forget(id)
+		}
+	}
+	e.seats, e.at = &next, latest.Index
 }
 
-// lives reports whether a member can be seen alive by another one.
-func (w *membership) lives(other *member, by *host) bool {
-	return other.runs() && !other.paused && w.reaches(&other.host, by)
+// resolve returns what addresses mean. Whoever has not met anybody is told of one that means
+// somebody, by and by.
+func (e *eyes) resolve(addresses []string) (at []string) {
+	w := e.w
+	for _, a := range addresses {
+		switch {
+		case a != seedAddress:
+			at = append(at, a)
+		case w.s.plan.seedUntil == 0 || w.s.schedule.now < Time(w.s.plan.seedUntil) || len(e.m.known) == 0:
+			at = append(at, w.s.members[0].address)
+		}
+	}
+	return at
+}
+
+// try exchanges what is known with whoever is at a target's addresses.
+func (e *eyes) try(t reunion.Try) {
+	at := e.resolve(t.Addresses)
+	address, ok := e.flock.Choose(at, e.m.address)
+	if !ok {
+		e.flock.Tried(t, at)
+		return
+	}
+	e.exchange(t, at, address, 1)
+}
+
+func (e *eyes) exchange(t reunion.Try, at []string, address string, n int) {
+	e.list.Join(address, func(ok bool) {
+		if ok && e.flock.Again(t, n) {
+			e.exchange(t, at, address, n+1)
+			return
+		}
+		e.flock.Tried(t, at)
+	})
+}
+
+// news says that something came from a member.
+func (e *eyes) news(from protocol.MemberID) {
+	if e == nil || e.flock.Missing() == 0 {
+		return
+	}
+	if t, ok := e.flock.News(e.instant(), from); ok {
+		e.try(t)
+		e.follow()
+	}
+}
+
+// follow does what has to follow a step.
+func (e *eyes) follow() {
+	for e.died {
+		e.died = false
+		dead := e.flock.Unsettled()
+		e.list.Join(e.m.address, func(bool) {})
+		if e.flock.Settled(e.instant(), dead) {
+			e.list.Update(e.meta)
+		}
+	}
+	for _, address := range e.flock.Freed() {
+		e.list.Join(address, func(bool) {})
+	}
+	if !e.changed {
+		return
+	}
+	e.changed = false
+	e.measure()
+	if !e.m.full {
+		e.m.known = e.flock.Remembered(e.instant())
+	}
+	peers := e.flock.Peers()
+	if slices.Equal(peers, e.m.told) {
+		return
+	}
+	e.m.told = peers
+	e.w.s.trace.note(tagSeen, e.m.number, uint64(len(peers)), 0)
+	e.took(peers)
+}
+
+// measure counts how far the others are gone.
+func (e *eyes) measure() {
+	missing, faded := 0, 0
+	for _, other := range e.w.s.machines() {
+		if other == e.m || e.flock.Hears(other.id) {
+			continue
+		}
+		if _, lost := e.flock.Lost(other.id); !lost {
+			continue
+		}
+		missing++
+		if e.faded[other.id] {
+			faded++
+		}
+	}
+	now, half := together, len(e.w.s.machines())/2
+	switch {
+	case faded >= half:
+		now = halfGone
+	case missing >= half:
+		now = halfAway
+	}
+	if now > e.half {
+		e.w.s.counts.add([...]tally{halfAway: countHalfAway, halfGone: countHalfGone}[now], 1)
+	}
+	e.half = now
+}
+
+// announcement is what the member says of itself.
+func (e *eyes) announcement() string {
+	m := e.m
+	peer := protocol.Peer{
+		ID: m.id, Name: m.label(), Role: m.role, Eligible: m.wish == protocol.RoleActive && m.repairing == nil, Level: m.format.OrKnown(),
+	}
+	return string(protocol.AppendPeer(nil, &peer))
+}
+
+// sees reports whether a member takes another one to be alive.
+func (p *process) sees(other *member) bool {
+	if p.eyes == nil {
+		return false
+	}
+	peer, live := p.eyes.flock.Peer(other.id)
+	return live && peer.Address == other.address
+}
+
+// seated reports whether a member's log says where another one is: it has a seat, and has not
+// moved since. What goes to a member that is neither heard nor seated has no way.
+func (p *process) seated(other *member) bool {
+	latest, known := p.latest()
+	if !known {
+		return false
+	}
+	line, named := latest.Configuration.Find(other.id)
+	return named && line.Address == other.address
+}
+
+// apart says who does not see whom, or nothing.
+func (s *supervisor) apart() string {
+	for _, m := range s.machines() {
+		for _, other := range s.machines() {
+			if m != other && m.runs() && other.runs() && !m.sees(other) {
+				return m.name + " does not see " + other.name
+			}
+		}
+	}
+	return ""
 }
 
 // beginsAs is what a member with an empty disk announces.
@@ -62,50 +332,4 @@ func (h *host) beginsAs() protocol.Role {
 		return protocol.RoleReserve
 	}
 	return protocol.RolePassive
-}
-
-// peer is what a member announces of itself.
-func (w *membership) peer(m *member) protocol.Peer {
-	return protocol.Peer{
-		ID: m.id, Name: m.label(), Address: m.address,
-		Role: m.role, Eligible: m.wish == protocol.RoleActive && m.repairing == nil, Level: m.format.OrKnown(),
-	}
-}
-
-// reaches reports whether news of a member gets to another one, at most over
-// one that stands between, as SWIM's indirect probes do.
-func (w *membership) reaches(from, to *host) bool {
-	n := w.s.network
-	if !n.Link(from.number, to.number).Cut {
-		return true
-	}
-	for _, over := range w.s.members {
-		if over.up() && !n.Link(from.number, over.number).Cut && !n.Link(over.number, to.number).Cut {
-			return true
-		}
-	}
-	return false
-}
-
-// peers returns whom a member takes to be alive.
-func (w *membership) peers(of *process) (list []protocol.Peer) {
-	for i, other := range w.s.members[:len(of.seen)] {
-		if !of.seen[i] || other.id == of.id || slices.ContainsFunc(list, func(p protocol.Peer) bool { return p.ID == other.id }) {
-			continue // an id is one peer; the original comes first
-		}
-		list = append(list, w.peer(other))
-	}
-	return list
-}
-
-// tell hands the view to the replica.
-func (w *membership) tell(m *member) {
-	peers := w.peers(&m.process)
-	if slices.Equal(peers, m.told) {
-		return
-	}
-	m.told = peers
-	w.s.trace.note(tagSeen, m.number, uint64(len(peers)), 0)
-	m.replica.SetPeers(m.now(), peers)
-	m.serve()
 }

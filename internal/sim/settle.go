@@ -21,7 +21,6 @@ func (s *simulation) settle() {
 	s.plan.fair()
 	p, r := &s.plan, s.network.rough
 	r.Loss, r.Double, r.Breaks, s.network.jitter = p.loss, p.double, p.breaks, p.jitter
-	s.membership.learn, s.membership.suspect = p.learn, p.suspect
 	s.healLinks()
 	s.operator.every = 0
 	if s.copying != nil {
@@ -41,9 +40,12 @@ func (s *simulation) settle() {
 		s.until(s.schedule.now.Add(100*time.Millisecond), nil)
 		s.operator.tidy()
 		s.nudge()
-		why := s.unsettled()
-		if why == "" {
+		why, apart := s.unsettled(), s.apart()
+		if why == "" && apart == "" {
 			break
+		}
+		if apart != "" && s.schedule.now >= deadline.Add(togetherMax-settleMax) {
+			s.fail(violated(RuleTogether, "%v after the faults stopped, %s", togetherMax, apart))
 		}
 		if s.schedule.now >= deadline && s.stuck() {
 			s.giveUp(why)

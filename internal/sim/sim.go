@@ -17,6 +17,8 @@ const (
 	passivesDefault = 2
 	// settleMax is how long a cluster may take to recover when they stop.
 	settleMax = 60 * time.Second
+	// togetherMax is how long members may take to see each other.
+	togetherMax = 45 * time.Second
 	// reservesAfter is for how long somebody has to be missing before a reserve
 	// is called.
 	reservesAfter = 3 * time.Second
@@ -112,6 +114,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.plan.set(s.random.walls)
 	s.plan.narrow(s.random.limits)
 	s.plan.wall(s.random.blocks)
+	s.plan.see(s.random.sight)
 	s.ledger = newLedger(func(i int) string { return s.members[i].name })
 	s.state = newState()
 	s.state.beat = func() { s.beat.Add(1) }
@@ -120,7 +123,7 @@ func newSimulation(seed uint64, o Options) *simulation {
 	s.graves = map[protocol.MemberID]grave{}
 	s.heard, s.unforeseen = map[answering]Time{}, map[proposal]bool{}
 	s.operator = &operator{s: &s.directories, every: p.moves}
-	s.membership = &membership{s: &s.supervisor, every: p.look, learn: p.learn, suspect: p.suspect}
+	s.membership = &membership{s: &s.supervisor, pace: p.pacing}
 	return s
 }
 

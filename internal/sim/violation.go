@@ -39,6 +39,7 @@ const (
 	RuleLocalRead    = "a local read returns the state at its index"
 	RuleLinearizable = "histories are linearizable"
 	RuleLiveness     = "the cluster recovers when faults stop"
+	RuleTogether     = "members that live find each other when faults stop"
 	RuleDeterminism  = "the same seed gives the same trace"
 	RuleRolledBack   = "a directory that has gone back is refused"
 	RuleTwin         = "one id has one run"

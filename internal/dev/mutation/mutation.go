@@ -82,7 +82,7 @@ func All() []Mutation {
 	all = append(all, versions()...)
 	all = append(all, driven()...)
 	all = append(all, formats()...)
-	all = append(append(all, paces()...), votes()...)
+	all = append(append(append(all, paces()...), votes()...), reunions()...)
 	all = append(all, pulses()...)
 	return append(all, successions()...)
 }

@@ -18,11 +18,12 @@ import (
 	"github.com/starlinghq/starling/internal/virtual"
 )
 
-// quick is a pace at which a death, and its being forgotten, take about a second.
+// quick is a pace at which a death, and its being forgotten, take some seconds, and an answer
+// may take long enough for a busy machine: who is forgotten by mistake is not found again.
 func quick(dead time.Duration) Timing {
 	return Timing{
-		ProbeInterval: 60 * time.Millisecond, ProbeTimeout: 30 * time.Millisecond, SuspicionMult: 2,
-		GossipInterval: 20 * time.Millisecond, PushPullInterval: 500 * time.Millisecond, StreamTimeout: time.Second,
+		ProbeInterval: 250 * time.Millisecond, ProbeTimeout: 80 * time.Millisecond, SuspicionMult: 3,
+		GossipInterval: 30 * time.Millisecond, PushPullInterval: 500 * time.Millisecond, StreamTimeout: time.Second,
 		DeadTime: dead,
 	}
 }
@@ -35,7 +36,7 @@ type open func(from, to int, datagram bool) bool
 
 func whole(int, int, bool) bool { return true }
 
-// view is whom a member takes to be alive, and how many it knows.
+// view is whom a member takes to be alive, with their addresses, and how many it knows.
 type view struct {
 	Alive []string
 	Known int
@@ -146,10 +147,14 @@ func (w *modelled) run(d time.Duration) {
 }
 
 func (w *modelled) settle(string) map[int]view {
-	w.run(20 * time.Second)
+	w.run(30 * time.Second)
 	views := map[int]view{}
 	for place, p := range w.at {
-		views[place] = view{p.list.Members(), p.list.Known()}
+		v := view{Known: p.list.Known()}
+		for _, name := range p.list.Members() {
+			v.Alive = append(v.Alive, name+"@"+p.list.find(name).Address)
+		}
+		views[place] = v
 	}
 	return views
 }
@@ -157,8 +162,10 @@ func (w *modelled) settle(string) map[int]view {
 // real has the library, over a network in memory.
 type real struct {
 	t      *testing.T
+	name   string
 	timing Timing
 	want   map[string]map[int]view // what the model saw
+	failed bool                    // what follows is not looked at
 
 	mu   sync.Mutex
 	open open
@@ -243,7 +250,7 @@ func (w *real) start(name, place int) {
 	c.LogOutput, c.Logger = nil, log.New(io.Discard, "", 0)
 	list, err := library.Create(c)
 	if err != nil {
-		w.t.Fatal(err)
+		panic(err)
 	}
 	s.list = list
 	w.t.Cleanup(func() { _ = list.Shutdown() })
@@ -269,7 +276,7 @@ func (w *real) views() map[int]view {
 	for place, s := range w.at {
 		var v view
 		for _, n := range s.list.Members() {
-			v.Alive = append(v.Alive, n.Name)
+			v.Alive = append(v.Alive, n.Name+"@"+n.Address())
 		}
 		slices.Sort(v.Alive)
 		v.Known = known(s.list)
@@ -284,11 +291,12 @@ func (w *real) settle(what string) map[int]view {
 	defer tick.Stop()
 	deadline := time.After(60 * time.Second)
 	want := fmt.Sprint(w.want[what])
-	for fmt.Sprint(w.views()) != want {
+	for !w.failed && fmt.Sprint(w.views()) != want {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.t.Fatalf("%s: the library sees %v, the model %v", what, w.views(), want)
+			w.failed = true
+			w.t.Errorf("%s: %s: the library sees %v, the model %v", w.name, what, w.views(), want)
 		}
 	}
 	return w.want[what]

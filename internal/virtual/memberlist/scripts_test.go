@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	library "github.com/hashicorp/memberlist"
@@ -175,30 +177,34 @@ func (s seen) settle(what string) map[int]view {
 	return s.views[what]
 }
 
-// The model and the library go through the same scripts, and at each settled moment all
-// members see the same, and know as many. The library has as long as it needs.
-func TestTheModelSeesWhatTheLibrarySees(t *testing.T) {
-	for name, script := range scripts {
-		for dead, long := range map[string]bool{"the dead are remembered": true, "the dead are forgotten": false} {
-			t.Run(name+", "+dead, func(t *testing.T) {
-				t.Parallel()
-				timing := quick(forgotten)
-				if long {
-					timing = quick(remembered)
-				}
-				var first map[string]map[int]view
-				for seed := range uint64(5) { // a moment at which chance decides is not settled
-					m := seen{&modelled{timing: timing, rand: rand.New(rand.NewPCG(seed, 1)), at: map[int]*process{}}, map[string]map[int]view{}}
-					script(m)
-					if first == nil {
-						first = m.views
-					}
-					if got, want := fmt.Sprint(m.views), fmt.Sprint(first); got != want {
-						t.Fatalf("seed %d of the model: %v, seed 0: %v", seed, got, want)
-					}
-				}
-				script(&real{t: t, timing: timing, want: first, at: map[int]*socket{}})
-			})
+// modelRun plays a script with the model, with some seeds: a moment at which chance decides
+// is not settled.
+func modelRun(t *testing.T, name string, timing Timing) (first map[string]map[int]view) {
+	t.Helper()
+	for seed := range uint64(5) {
+		m := seen{&modelled{timing: timing, rand: rand.New(rand.NewPCG(seed, 1)), at: map[int]*process{}}, map[string]map[int]view{}}
+		scripts[name](m)
+		if first == nil {
+			first = m.views
+		}
+		if got, want := fmt.Sprint(m.views), fmt.Sprint(first); got != want {
+			t.Fatalf("%s: seed %d of the model: %v, seed 0: %v", name, seed, got, want)
 		}
 	}
+	return first
+}
+
+// The model and the library go through the same scripts, and at each settled moment all
+// members see the same, at the same addresses, and know as many. The library has as long as
+// it needs; it mostly waits, so all scripts go on at once.
+func TestTheModelSeesWhatTheLibrarySees(t *testing.T) {
+	var all sync.WaitGroup
+	for name, script := range scripts {
+		for what, dead := range map[string]time.Duration{"the dead are remembered": remembered, "the dead are forgotten": forgotten} {
+			timing := quick(dead)
+			w := &real{t: t, name: name + ", " + what, timing: timing, want: modelRun(t, name, timing), at: map[int]*socket{}}
+			all.Go(func() { script(w) })
+		}
+	}
+	all.Wait()
 }
