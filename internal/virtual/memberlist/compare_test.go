@@ -22,8 +22,8 @@ import (
 // may take long enough for a busy machine: who is forgotten by mistake is not found again.
 func quick(dead time.Duration) Timing {
 	return Timing{
-		ProbeInterval: 250 * time.Millisecond, ProbeTimeout: 80 * time.Millisecond, SuspicionMult: 3,
-		GossipInterval: 30 * time.Millisecond, PushPullInterval: 500 * time.Millisecond, StreamTimeout: time.Second,
+		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, SuspicionMult: 4,
+		GossipInterval: 30 * time.Millisecond, PushPullInterval: 500 * time.Millisecond, StreamTimeout: 5 * time.Second,
 		DeadTime: dead,
 	}
 }
@@ -179,6 +179,24 @@ type socket struct {
 	list    *library.Memberlist
 	packets chan *library.Packet
 	streams chan net.Conn
+
+	mu    sync.Mutex
+	alive map[string]string // addresses, by name: what Members returns changes while it is read
+}
+
+// NotifyJoin, NotifyUpdate and NotifyLeave keep what the library tells.
+func (s *socket) NotifyJoin(n *library.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive[n.Name] = n.Address()
+}
+
+func (s *socket) NotifyUpdate(n *library.Node) { s.NotifyJoin(n) }
+
+func (s *socket) NotifyLeave(n *library.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.alive, n.Name)
 }
 
 func (w *real) links(o open) {
@@ -238,7 +256,7 @@ func (s *socket) DialTimeout(address string, timeout time.Duration) (net.Conn, e
 }
 
 func (w *real) start(name, place int) {
-	s := &socket{w: w, place: place, packets: make(chan *library.Packet, 1024), streams: make(chan net.Conn, 64)}
+	s := &socket{w: w, place: place, packets: make(chan *library.Packet, 1024), streams: make(chan net.Conn, 64), alive: map[string]string{}}
 	w.mu.Lock()
 	w.at[place] = s
 	w.mu.Unlock()
@@ -247,6 +265,7 @@ func (w *real) start(name, place int) {
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = t.ProbeInterval, t.ProbeTimeout, t.SuspicionMult
 	c.GossipInterval, c.PushPullInterval, c.TCPTimeout = t.GossipInterval, t.PushPullInterval, t.StreamTimeout
 	c.GossipToTheDeadTime, c.DeadNodeReclaimTime, c.EnableCompression = t.DeadTime, time.Nanosecond, false
+	c.Events = s
 	c.LogOutput, c.Logger = nil, log.New(io.Discard, "", 0)
 	list, err := library.Create(c)
 	if err != nil {
@@ -256,7 +275,14 @@ func (w *real) start(name, place int) {
 	w.t.Cleanup(func() { _ = list.Shutdown() })
 }
 
-func (w *real) join(from, to int) { _, _ = w.at[from].list.Join([]string{addressOf(to)}) }
+// join tries again while there is a way: the machine may be busy.
+func (w *real) join(from, to int) {
+	for range 10 {
+		if _, err := w.at[from].list.Join([]string{addressOf(to)}); err == nil || w.way(from, addressOf(to), false) == nil {
+			return
+		}
+	}
+}
 
 func (w *real) stop(place int) {
 	w.mu.Lock()
@@ -274,12 +300,13 @@ func (w *real) leave(place int) {
 func (w *real) views() map[int]view {
 	views := map[int]view{}
 	for place, s := range w.at {
-		var v view
-		for _, n := range s.list.Members() {
-			v.Alive = append(v.Alive, n.Name+"@"+n.Address())
+		v := view{Known: known(s.list)}
+		s.mu.Lock()
+		for name, address := range s.alive {
+			v.Alive = append(v.Alive, name+"@"+address)
 		}
+		s.mu.Unlock()
 		slices.Sort(v.Alive)
-		v.Known = known(s.list)
 		views[place] = v
 	}
 	return views
