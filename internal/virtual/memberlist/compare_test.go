@@ -22,7 +22,7 @@ import (
 // may take long enough for a busy machine: who is forgotten by mistake is not found again.
 func quick(dead time.Duration) Timing {
 	return Timing{
-		ProbeInterval: 300 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, SuspicionMult: 4,
+		ProbeInterval: 400 * time.Millisecond, ProbeTimeout: 150 * time.Millisecond, SuspicionMult: 2,
 		GossipInterval: 30 * time.Millisecond, PushPullInterval: 500 * time.Millisecond, StreamTimeout: 5 * time.Second,
 		DeadTime: dead,
 	}
