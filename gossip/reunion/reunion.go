@@ -74,7 +74,8 @@ type Flock struct {
 
 	wake     protocol.Instant
 	underway int
-	newsLeft int // tries because of news that are left in this interval
+	newsLeft int                 // tries because of news that are left in this interval
+	streamed []protocol.MemberID // see Streamed
 	// contradicted is when a split was last contradicted, if split says that one was.
 	contradicted protocol.Instant
 	split        bool
@@ -233,6 +234,26 @@ func (f *Flock) Tick(now protocol.Instant) (t Try, ok bool) {
 	f.newsLeft = newsPerInterval
 	f.memory.expire(now)
 	return f.tryAny()
+}
+
+// exchangeEach is for how many members known an exchange is made in each interval: its
+// bytes grow with their number, so that with more of them there are fewer.
+const exchangeEach = 50
+
+// Streamed says to which members datagrams do not get through, though streams do. memberlist
+// tells its news in datagrams; it probes such members over streams by itself, but would tell
+// them only in the next exchange of all that is known, half a minute later. So there is one of
+// those in each interval, with one of them. The list is not written to.
+func (f *Flock) Streamed(ids []protocol.MemberID) { f.streamed = ids }
+
+// Exchange returns where the next exchange of Streamed is to be, empty for none, and the
+// pause after it.
+func (f *Flock) Exchange() (address string, pause time.Duration) {
+	pause = f.interval * time.Duration(1+len(f.live)/exchangeEach)
+	if len(f.streamed) > 0 {
+		address = f.live[f.streamed[f.rand.IntN(len(f.streamed))]].Address // empty for one that is gone
+	}
+	return address, pause/2 + time.Duration(f.rand.Int64N(max(1, int64(pause))))
 }
 
 // tryAny tries a member that is not heard, or, as often, an address that was

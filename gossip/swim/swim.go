@@ -133,8 +133,6 @@ type Swim struct {
 	// strange are members that speak no version of the protocol that this one does.
 	strange map[protocol.MemberID]protocol.Versions
 	lists   uint64 // how many lists there were: what an old one tells is not heard
-	// streamed are members to which datagrams do not get through: see Streamed.
-	streamed []protocol.MemberID
 	// renumbered says that it was said that the names of all mean other addresses.
 	renumbered bool
 	left       bool

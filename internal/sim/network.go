@@ -96,7 +96,13 @@ func (n *network) carry(from, to *member, msg protocol.Message, bytes []byte, da
 
 // reaches reports whether what is sent now from one member to another may arrive, as a
 // datagram or over a stream.
-func (n *network) reaches(from, to int, datagram bool) bool { return !n.Link(from, to).Cut }
+func (n *network) reaches(from, to int, datagram bool) bool {
+	if l := n.Link(from, to); datagram {
+		return l.ReachesByDatagram()
+	} else {
+		return l.ReachesByStream()
+	}
+}
 
 // heal ends a cut.
 func (n *network) heal(from, to *member) { n.Heal(n.s.schedule.now, from.number, to.number) }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starlinghq/starling/gossip/reunion"
+	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/internal/virtual/memberlist"
 	"github.com/starlinghq/starling/protocol"
 )
@@ -68,6 +69,7 @@ func (w *membership) open(m *member, took func([]protocol.Peer)) {
 		e.try(t)
 	}
 	e.After(0, e.tick)
+	e.After(w.pace.try, e.tell)
 }
 
 // seedAddress is what members are told to look at first. It means the first active, in some
@@ -149,6 +151,18 @@ func (e *eyes) tick() {
 		e.try(t)
 	}
 	e.After(e.flock.Deadline().Sub(e.instant()), e.tick)
+}
+
+// tell has the exchanges with members to which datagrams do not get through.
+func (e *eyes) tell() {
+	if e.m.replica != nil {
+		e.flock.Streamed(replica.Streamed(e.m.replica))
+	}
+	address, pause := e.flock.Exchange()
+	if address != "" {
+		e.list.Join(address, func(bool) {})
+	}
+	e.After(pause, e.tell)
 }
 
 // look sees whether the role, or who has a seat, has changed.

@@ -36,9 +36,9 @@ func carriers() []Mutation {
 		},
 		{
 			Name: "news-wait-for-datagrams", Breaks: "newcomers are heard of by whoever they have asked, and where datagrams are lost by nobody else for half a minute",
-			File: "gossip/swim/streamed.go", Tests: []string{"./gossip/swim"},
-			Old: "	if len(s.streamed) > 0 {",
-			New: "	if len(s.streamed) > 1000 {",
+			File: "gossip/reunion/reunion.go", Tests: []string{"./gossip/swim"},
+			Old: "	if len(f.streamed) > 0 {",
+			New: "	if len(f.streamed) > 1000 {",
 		},
 	}
 }
