@@ -167,7 +167,7 @@ func (g *repairing) sends(list []protocol.Envelope) {
 		e := &list[i]
 		switch e.Message.(type) {
 		case *protocol.RepairWant, *protocol.Repair, *protocol.Have, *protocol.ManifestWant, *protocol.ChunkWant, *protocol.Busy,
-			*protocol.Graft, *protocol.Prune: // gossip places it among the others; it promises nothing
+			*protocol.Graft, *protocol.Prune, *protocol.Echo, *protocol.EchoAnswer, *protocol.StreamEcho, *protocol.StreamEchoAnswer: // gossip places it among the others; it promises nothing
 		default:
 			g.s.fail(violated(RuleRepairing, "%s sends a %s", g.name, e.Message.Kind()))
 			return
