@@ -229,6 +229,9 @@ func (m *Member) onHeartbeat(from protocol.MemberID, h *protocol.Heartbeat) {
 		return
 	}
 	m.follow(from, h.Term)
+	if h.Round != 0 {
+		m.rounds.term, m.rounds.round = h.Term, h.Round
+	}
 	if h.Commit > m.logTerms.LastIndex() {
 		// The leader speaks of what this member acknowledged. It has lost
 		// entries, and must not take others for them.

@@ -39,6 +39,7 @@ func (m *Member) condemn(p *progress, a *protocol.AppendAnswer) {
 	p.owed, p.putBack = p.held(), a.Run
 	p.match, p.round, p.sentCommit = 0, 0, 0
 	p.heard, p.answered, p.pulsed = math.MinInt64, false, math.MinInt64
+	p.told, p.unfit, p.room = false, false, false
 	m.lead.endLease()
 }
 
@@ -51,13 +52,13 @@ func (m *Member) condemned(id protocol.MemberID) bool {
 	return p != nil && p.putBack != 0
 }
 
-// LetIn says that what another run of a member says counts from now on: whoever
-// keeps its streams apart has let it in. If the run before it is condemned, this one
+// LetIn says that what a run of a member says counts from now on: whoever keeps its
+// streams apart has let it in, with the first stream of that run or another one. If the run before it is condemned, this one
 // is fed again, for the right directory may have been found. It is proof again if it
 // lacks what the member owes.
 func (m *Member) LetIn(now protocol.Instant, id protocol.MemberID, run protocol.RunID) {
 	m.advance(now)
-	delete(m.tokens, id) // it is to say its own
+	letInToken(m, id, run)
 	if m.state != StateLeader {
 		return
 	}

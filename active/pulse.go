@@ -24,7 +24,8 @@ import (
 //   - [S] A follower that hears its leader by pulses alone gets nothing from it. It asks the
 //     flock for committed entries like one without a leader (see IsLeaderless).
 //   - A round that came late or twice is old: it confirms no other round, and keeps nobody
-//     with a leader that is gone.
+//     with a leader that is gone. Nor do pulses alone, for longer than lostAfter election
+//     timeouts: whoever has seen the tokens of two could forge them for ever.
 //
 // Without a secret, and to whoever has given no token, heartbeats go by stream alone.
 
@@ -43,8 +44,19 @@ type listening struct {
 		term  protocol.Term
 		round uint64
 	}
-	// tokens are those that others have said in this run of theirs.
-	tokens map[protocol.MemberID]protocol.Token
+	// rounds are the newest that came on a stream.
+	rounds struct {
+		term  protocol.Term
+		round uint64
+	}
+	// tokens are those that others have said in the run that was let in last.
+	tokens map[protocol.MemberID]said
+}
+
+// said is what a run of a member has said on its streams.
+type said struct {
+	run   protocol.RunID // 0: not known
+	token protocol.Token // zero: none
 }
 
 // tokenFor is what this member says to another, and what that shows in its pulses. It is
@@ -74,13 +86,29 @@ func noteToken(m *Member, from protocol.MemberID, msg protocol.Message) {
 	case *protocol.HeartbeatAnswer:
 		t = msg.Token
 	}
-	if t.IsZero() || !m.current.Configuration.Names(from) && !m.names(from) {
+	if !t.IsZero() {
+		say(m, from, said{m.tokens[from].run, t})
+	}
+}
+
+// letInToken forgets the token of an earlier run: this one is to say its own. Another
+// stream of the same run changes nothing: where packets are lost streams break, and that is
+// when pulses are needed.
+func letInToken(m *Member, id protocol.MemberID, run protocol.RunID) {
+	if m.tokens[id].run != run {
+		say(m, id, said{run: run})
+	}
+}
+
+func say(m *Member, id protocol.MemberID, what said) {
+	if !m.current.Configuration.Names(id) && !m.names(id) {
+		delete(m.tokens, id)
 		return
 	}
 	if m.tokens == nil {
-		m.tokens = map[protocol.MemberID]protocol.Token{}
+		m.tokens = map[protocol.MemberID]said{}
 	}
-	m.tokens[from] = t
+	m.tokens[id] = what
 }
 
 // forgetTokens drops those of members that have lost their seats.
@@ -104,7 +132,11 @@ func vouched(m *Member, from protocol.MemberID, msg protocol.Message) bool {
 	default:
 		return true
 	}
-	if of.IsZero() || to.IsZero() || of != m.tokens[from] || to != m.cfg.tokenFor(from) {
+	known, mine := m.tokens[from].token, m.cfg.tokenFor(from)
+	if known.IsZero() || mine.IsZero() {
+		return false // it may say it on its stream in a moment: that is nothing to speak of
+	}
+	if of != known || to != mine {
 		m.unheeded++
 		return false
 	}
@@ -113,8 +145,8 @@ func vouched(m *Member, from protocol.MemberID, msg protocol.Message) bool {
 
 // sendPulse sends the copy of a round's heartbeat to a follower whose token is known.
 func sendPulse(m *Member, to protocol.MemberID) {
-	if t := m.tokens[to]; !t.IsZero() && m.cfg.Secret != (Secret{}) {
-		m.send(to, &protocol.Pulse{Round: m.lead.round, Term: m.hard.Term, Of: m.cfg.tokenFor(to), To: t})
+	if of, t := m.cfg.tokenFor(to), m.tokens[to].token; !of.IsZero() && !t.IsZero() {
+		m.send(to, &protocol.Pulse{Round: m.lead.round, Term: m.hard.Term, Of: of, To: t})
 	}
 }
 
@@ -127,8 +159,15 @@ func onPulse(m *Member, from protocol.MemberID, p *protocol.Pulse) {
 	if last := &m.pulse; last.term == p.Term && p.Round <= last.round {
 		return
 	}
+	if m.now >= m.streamed.Add(lostAfter*m.cfg.Election) {
+		return
+	}
 	m.pulse.term, m.pulse.round = p.Term, p.Round
-	hear(m, from, p.Term)
+	// [S] What is answered is pledged: the leader was heard since the round was sent, by
+	// this pulse, or by a later round on the stream, which it has come after.
+	if m.rounds.term != p.Term || p.Round >= m.rounds.round {
+		hear(m, from, p.Term)
+	}
 	m.send(from, &protocol.PulseAnswer{Round: p.Round, Term: p.Term, Of: p.To, To: p.Of})
 }
 

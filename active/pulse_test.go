@@ -152,6 +152,30 @@ func TestAPulseThatIsLateOrDoubledProvesNothing(t *testing.T) {
 		equal(t, "answers to an old pulse", len(f.says("b", f.pulse(2, round))), 0)
 	}
 	equal(t, "heard by an old pulse", f.n.m.heard, at)
+	f.says("b", &protocol.Heartbeat{Term: 2, Round: 9, Token: tokens["b"]})
+	at = f.n.m.heard
+	f.tick(10 * time.Millisecond)
+	one[*protocol.PulseAnswer](t, f.says("b", f.pulse(2, 8))) // what it pledges is pledged since round 9
+	equal(t, "heard by a pulse that came after a later round", f.n.m.heard, at)
+	one[*protocol.PulseAnswer](t, f.says("b", f.pulse(2, 10)))
+	equal(t, "heard by the next one", f.n.m.heard, f.now)
+}
+
+// [S] Whoever has seen the tokens of a leader that is gone can send its pulses for ever. They
+// keep its followers from electing for no longer than lostAfter election timeouts, and what
+// is not heard is not answered: it would renew a lease that nobody pledges.
+func TestPulsesAloneKeepNobodyForEver(t *testing.T) {
+	h := pulsedHub(t, 1)
+	h.says("b", &protocol.Heartbeat{Term: 2, Round: 1, Token: tokens["b"]})
+	began, round := h.now, uint64(2)
+	for ; h.now < began.Add((lostAfter+3)*LAN.Election) && h.n.m.state == StateFollower; round++ {
+		h.tick(LAN.Heartbeat)
+		answers := len(h.says("b", h.pulse(2, round)))
+		equal(t, "answers", answers, map[bool]int{true: 1}[h.now < began.Add(lostAfter*LAN.Election)])
+	}
+	if lasted := h.now.Sub(began); h.n.m.state == StateFollower || lasted < lostAfter*LAN.Election {
+		t.Errorf("after %v it is a %s, want it to ask for votes after %v", lasted, h.n.m.state, lostAfter*LAN.Election)
+	}
 }
 
 // [S] Where datagrams pass and streams do not, a leader that is heard would lead on, and
@@ -262,6 +286,10 @@ func TestTokensAreOfOneRunAndOnePair(t *testing.T) {
 	}
 	h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: 1})
 	equal(t, "pulses to one that knows no tokens", len(sent()), 1)
+	h.says("b", &protocol.HeartbeatAnswer{Term: 2, Round: 1, Token: tokens["b"]})
+	h.n.m.LetIn(h.now, b, 77)
+	equal(t, "pulses after another stream of the same run", len(sent()), 2)
+	h.n.m.LetIn(h.now, b, 78)
 	next := h.n.m.current.Configuration.Without(c)
 	if _, err := h.change("a", next); err != nil {
 		t.Fatal(err)
@@ -270,5 +298,6 @@ func TestTokensAreOfOneRunAndOnePair(t *testing.T) {
 	h.says("c", &protocol.AppendAnswer{Term: 2, Index: h.n.m.logTerms.LastIndex()})
 	h.says("b", &protocol.AppendAnswer{Term: 2, Index: h.n.m.logTerms.LastIndex()})
 	h.says("c", &protocol.Vote{Term: 2, Pre: true, Token: tokens["c"]})
-	equal(t, "tokens of members without a seat", len(h.n.m.tokens), 0)
+	equal(t, "tokens of the member without a seat", h.n.m.tokens[c], said{})
+	equal(t, "members of whom something is known", len(h.n.m.tokens), 1)
 }

@@ -142,8 +142,8 @@ func stateText(s starling.Status) string {
 		return fmt.Sprintf("%d bytes, without a limit", s.StateBytes)
 	}
 	text := fmt.Sprintf("%d of %d bytes", s.StateBytes, s.StateLimit)
-	if s.StateBytes >= s.StateLimit {
-		text += ": full, writes that need more room are refused (starling autopilot set --state-bytes)"
+	if s.StateBytes > s.StateLimit-s.StateLimit/16 {
+		text += ": nearly full, and writes that need more room are refused (starling autopilot set --state-bytes)"
 	}
 	return text
 }

@@ -20,14 +20,13 @@ func (o *OneShot) Draw(number protocol.OneShotNumber, seen protocol.Index) {
 func (o *OneShot) Drawn() protocol.OneShot { return o.drawn }
 
 // Took takes what came of an attempt, as that of a Command does. With Anew nothing has
-// happened, and a number is to be drawn at the index of the result.
-// That happens once: who is told so of an index of a moment ago is told it for another
-// reason.
+// happened, and a number is to be drawn at the index of the result. That is so once: who is
+// told it of an index of a moment ago is told it for another reason.
 func (o *OneShot) Took(result protocol.Result, err, ended error) (Verdict, protocol.Result, error) {
 	verdict, result, err := o.Command.Took(result, err, ended)
 	switch {
 	case verdict == Anew && o.anew:
-		verdict = Expired
+		verdict = Done
 	case verdict == Anew:
 		o.anew = true
 	}

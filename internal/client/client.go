@@ -137,18 +137,23 @@ func (c *Client) Command(ctx context.Context, command protocol.Command) (protoco
 	if err := c.enter(ctx, &command); err != nil {
 		return protocol.Result{}, err
 	}
-	for {
+	for pause := c.pause(); ; {
 		s, sequence, err := c.place(ctx)
 		c.waiting.leave(len(command.Argument))
 		if err != nil {
 			return protocol.Result{}, err
 		}
+		news := c.news()
 		result, anew, err := c.send(ctx, s, sequence, command)
 		s.release(sequence)
 		if !anew {
 			return result, err
 		}
-		if err := c.enter(ctx, &command); err != nil {
+		// Sessions may be ended as fast as they are opened, where there are too many.
+		if c.waitFor(ctx, pause, news, err) != nil {
+			return protocol.Result{}, attempt.GaveUp(ctx.Err(), err)
+		}
+		if err := c.waiting.enter(len(command.Argument)); err != nil {
 			return protocol.Result{}, err
 		}
 	}

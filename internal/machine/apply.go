@@ -253,7 +253,7 @@ func (m *Machine) ran(data []byte, err error) protocol.Result {
 	x := &m.call
 	c, sp := &x.command, x.space
 	if err == nil {
-		err = m.fits(x.op, x.held)
+		err = m.fits(x.held)
 	}
 	if err != nil {
 		m.state.Rollback(x.savepoint)

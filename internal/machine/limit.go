@@ -7,7 +7,6 @@ import (
 	"github.com/starlinghq/starling/internal/sessionop"
 	"github.com/starlinghq/starling/internal/state"
 	"github.com/starlinghq/starling/protocol"
-	"github.com/starlinghq/starling/resources"
 )
 
 // The limit of the state comes with a configuration, and stands in the state from there
@@ -42,13 +41,14 @@ func parseLimit(value []byte) (int64, bool) {
 }
 
 // fits refuses what a command has written if the state is above its limit with that and
-// holds more than before. What frees space, or is declared to, passes.
+// holds more than before. What frees space passes.
 //
 // [S] It goes by what the state holds, which all members have alike, and never by memory
-// in use: one that refused what the others did would have another state.
-func (m *Machine) fits(op resources.Operation, before int64) error {
+// in use, nor by what is declared of an operation, which is no part of a type's version:
+// one that refused what the others did would have another state.
+func (m *Machine) fits(before int64) error {
 	held := m.state.Held()
-	if m.limit == 0 || held <= m.limit || held <= before || op.Describe().Frees {
+	if m.limit == 0 || held <= m.limit || held <= before {
 		m.full = m.full && m.limit != 0 && held > m.limit-m.limit/16
 		return nil
 	}

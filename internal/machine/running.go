@@ -32,10 +32,10 @@ type call struct {
 	op        resources.Operation
 	session   *session // nil: it is a one-shot
 	space     *state.Space
-	added     bool // the space, for this command
-	savepoint int  // in the state's list of changes
-	before    int  // keys in the space
-	held      int64
+	added     bool  // the space, for this command
+	savepoint int   // in the state's list of changes
+	before    int   // keys in the space
+	held      int64 // by all resources, before; see limit.go
 	// cut says that the command has ended its goroutine.
 	cut bool
 }

@@ -192,9 +192,7 @@ func (m opening) openReplica(ctx context.Context) error {
 		}
 	}
 	raft := m.cfg.activeConfig()
-	if _, err := rand.Read(raft.Secret[:]); err != nil {
-		return err
-	}
+	rand.Read(raft.Secret[:]) // never fails
 	r, err := replica.New(m.clock.Now(), replica.Config{
 		ID: m.identity.Member, Run: m.run, Seed: seed(m.identity.Member, m.identity.Starts),
 		Name: m.identity.Name, Address: reach(m.advertise), Zone: m.cfg.Zone, Unwilling: !m.cfg.eligible(), Reserve: m.cfg.Role == protocol.RoleReserve,

@@ -10,14 +10,14 @@ func tokens() []Mutation {
 		{
 			Name: "pulse-without-tokens", Breaks: "anybody who can send a datagram keeps followers from electing, and confirms reads",
 			File: "active/pulse.go", Tests: core,
-			Old: "if of.IsZero() || to.IsZero() || of != m.tokens[from] || to != m.cfg.tokenFor(from) {",
-			New: "if from.IsZero() && of != to {",
+			Old: "	known, mine := m.tokens[from].token, m.cfg.tokenFor(from)\n",
+			New: "	known, mine := of, to\n	if from.IsZero() || of != to {\n		return true\n	}\n",
 		},
 		{
 			Name: "pulse-with-one-token", Breaks: "who has seen one datagram of the receiver's can send it others",
 			File: "active/pulse.go", Tests: core,
-			Old: "of != m.tokens[from] || to != m.cfg.tokenFor(from)",
-			New: "of != m.tokens[from]",
+			Old: "of != known || to != mine",
+			New: "of != known",
 		},
 		{
 			Name: "token-of-every-run", Breaks: "what a member answered before its restart counts after it",
@@ -33,9 +33,9 @@ func tokens() []Mutation {
 		},
 		{
 			Name: "token-of-the-run-before", Breaks: "datagrams of a run count after another one was let in",
-			File: "active/histories.go", Tests: core,
-			Old: "	delete(m.tokens, id) // it is to say its own\n",
-			New: "",
+			File: "active/pulse.go", Tests: core,
+			Old: "if m.tokens[id].run != run {",
+			New: "if m.tokens[id].run != run && run == 0 {",
 		},
 		{
 			Name: "heartbeats-by-stream-alone", Breaks: "where packets are lost one leader is elected after the other",
@@ -72,8 +72,26 @@ func pulsed() []Mutation {
 		{
 			Name: "pulse-commits", Breaks: "a heartbeat that came by datagram commits what no majority has",
 			File: "active/pulse.go", Tests: core,
-			Old: "	hear(m, from, p.Term)\n",
-			New: "	hear(m, from, p.Term)\n	m.commitTo(m.logTerms.LastIndex())\n",
+			Old: "		hear(m, from, p.Term)\n",
+			New: "		hear(m, from, p.Term)\n		m.commitTo(m.logTerms.LastIndex())\n",
+		},
+		{
+			Name: "pulses-for-ever", Breaks: "who has seen two tokens keeps members with a leader that is gone, for as long as it likes",
+			File: "active/pulse.go", Tests: core,
+			Old: "m.streamed.Add(lostAfter*m.cfg.Election)",
+			New: "m.streamed.Add(1000*lostAfter*m.cfg.Election)",
+		},
+		{
+			Name: "pulses-answered-unheard", Breaks: "a leader renews its lease with the word of a member that does not pledge it",
+			File: "active/pulse.go", Tests: core,
+			Old: "		return\n	}\n	m.pulse.term, m.pulse.round = p.Term, p.Round\n",
+			New: "		m.send(from, &protocol.PulseAnswer{Round: p.Round, Term: p.Term, Of: p.To, To: p.Of})\n		return\n	}\n	m.pulse.term, m.pulse.round = p.Term, p.Round\n",
+		},
+		{
+			Name: "token-of-one-stream", Breaks: "each new stream silences pulses, just where packets are lost and streams break",
+			File: "active/pulse.go", Tests: core,
+			Old: "if m.tokens[id].run != run {",
+			New: "if run != 0 {",
 		},
 		{
 			Name: "old-pulse-is-news", Breaks: "a datagram that was kept keeps its receiver with a leader that is gone",
