@@ -105,7 +105,7 @@ func TestAQuarantineOutlivesItsProcess(t *testing.T) {
 			s := calmCluster(t, 3, Options{Profile: profileStates})
 			m := s.members[4]
 			began := false
-			s.until(s.schedule.now.Add(time.Minute), func() bool {
+			s.until(s.schedule.now.Add(10*time.Minute), func() bool {
 				if m.up() && m.divergedState == nil && !m.shut {
 					m.misapplies = true
 				}

@@ -42,12 +42,12 @@ func (s *simulation) parts(t *testing.T, d time.Duration, away ...string) {
 	s.run(t, d)
 }
 
-// Two of four passives are apart from all others for 90 s: for longer than the dead are
-// remembered, on both sides. By itself memberlist would leave it at that.
+// Two of four passives are apart from all others for two minutes: for longer than the dead are
+// found out, by two that look for five, and remembered. By itself memberlist would leave it at that.
 func TestASplitForLongerThanTheDeadAreRememberedHeals(t *testing.T) {
 	for seed := range uint64(3) {
 		s := flockAt(t, seed, 4)
-		s.parts(t, 90*time.Second, "p1", "p2")
+		s.parts(t, 2*time.Minute, "p1", "p2")
 		for _, m := range s.members {
 			want := 5
 			if m.name == "p1" || m.name == "p2" {
