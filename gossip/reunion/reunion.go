@@ -243,15 +243,17 @@ const exchangeEach = 50
 // Streamed says to which members datagrams do not get through, though streams do. memberlist
 // tells its news in datagrams; it probes such members over streams by itself, but would tell
 // them only in the next exchange of all that is known, half a minute later. So there is one of
-// those in each interval, with one of them. The list is not written to.
+// those in each interval, with one of them. Where datagrams get through to most, there are
+// fewer: the member that they do not get to tells and hears enough by its own exchanges, and
+// all others' with it would grow with their number. The list is not written to.
 func (f *Flock) Streamed(ids []protocol.MemberID) { f.streamed = ids }
 
 // Exchange returns where the next exchange of Streamed is to be, empty for none, and the
 // pause after it.
 func (f *Flock) Exchange() (address string, pause time.Duration) {
 	pause = f.interval * time.Duration(1+len(f.live)/exchangeEach)
-	if len(f.streamed) > 0 {
-		address = f.live[f.streamed[f.rand.IntN(len(f.streamed))]].Address // empty for one that is gone
+	if n := len(f.streamed); n > 0 && f.rand.IntN(max(n, len(f.live))) < n {
+		address = f.live[f.streamed[f.rand.IntN(n)]].Address // empty for one that is gone
 	}
 	return address, pause/2 + time.Duration(f.rand.Int64N(max(1, int64(pause))))
 }

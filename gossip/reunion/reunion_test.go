@@ -265,3 +265,42 @@ func TestWhatIsRemembered(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// Where datagrams do not get to one member only, as behind a firewall of its own, it is not
+// asked for all that is known by each of the others: what that costs it would grow with
+// their number.
+func TestOneWithoutDatagramsIsNotTaxedByAll(t *testing.T) {
+	const others = 100
+	ids := make([]protocol.MemberID, others+1)
+	flock := func(self int, streamed ...protocol.MemberID) *Flock {
+		f := New(1, Config{Self: ids[self], Interval: time.Second, Rand: rand.New(rand.NewPCG(uint64(self), 1))})
+		for i, id := range ids {
+			if i != self {
+				f.Heard(protocol.Peer{ID: id, Address: fmt.Sprint("h:", i)})
+			}
+		}
+		f.Streamed(streamed)
+		return f
+	}
+	for i := range ids {
+		ids[i] = protocol.MemberID{byte(i + 1)}
+	}
+	rounds := func(f *Flock, n int) (exchanges int) {
+		for range n {
+			if address, _ := f.Exchange(); address != "" {
+				exchanges++
+			}
+		}
+		return exchanges
+	}
+	alone := 0 // exchanges that the others have with the one, in a round
+	for i := range others {
+		alone += rounds(flock(i+1, ids[0]), 1)
+	}
+	if alone > 5 {
+		t.Errorf("one that gets no datagrams is asked by %d of %d others in a round", alone, others)
+	}
+	if got := rounds(flock(0, ids[1:]...), 10); got != 10 {
+		t.Errorf("it makes %d exchanges in 10 rounds, want one in each", got)
+	}
+}

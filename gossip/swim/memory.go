@@ -33,12 +33,14 @@ func (s *Swim) instant(t time.Time) protocol.Instant {
 	return protocol.Instant(s.started.UnixNano()).Add(t.Sub(s.started))
 }
 
-// toCore returns members as the core knows them, and fromCore the other way round.
+// toCore returns members as the core knows them, and fromCore the other way round. A wall
+// clock that is set meanwhile moves what fromCore returns, so that what is written down is
+// right by the clock of then; and nobody was heard in the future.
 func (s *Swim) toCore(list []Known) (out []reunion.Known) {
 	for _, k := range list {
 		c := reunion.Known{ID: k.ID, Name: k.Name, Role: k.Role, Address: k.Address, Number: k.Number, Named: k.Named}
 		if !k.Heard.IsZero() {
-			c.Heard = s.instant(k.Heard)
+			c.Heard = min(s.instant(k.Heard), s.now())
 		}
 		out = append(out, c)
 	}
@@ -46,11 +48,11 @@ func (s *Swim) toCore(list []Known) (out []reunion.Known) {
 }
 
 func (s *Swim) fromCore(list []reunion.Known) []Known {
-	out := make([]Known, 0, len(list))
+	out, now := make([]Known, 0, len(list)), time.Now()
 	for _, c := range list {
 		k := Known{ID: c.ID, Name: c.Name, Role: c.Role, Address: c.Address, Number: c.Number, Named: c.Named}
 		if c.Heard != 0 {
-			k.Heard = s.started.Add(c.Heard.Sub(s.instant(s.started)))
+			k.Heard = now.Add(c.Heard.Sub(s.instant(now)))
 		}
 		out = append(out, k)
 	}

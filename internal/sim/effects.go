@@ -274,7 +274,7 @@ func (h *hands) Send(list []replica.Send) {
 			h.s.fail(err)
 			return
 		}
-		if heard := h.sees(to); heard || h.seated(to) {
+		if heard := h.sees(to); heard || h.seated(to) && !e.Message.Kind().NeverByStream() {
 			h.send(to, e.Message, e.Datagram && heard)
 		}
 	}

@@ -89,6 +89,9 @@ func (n *network) send(from, to *member, msg protocol.Message, datagram bool) {
 // carry takes an encoded message on its way.
 func (n *network) carry(from, to *member, msg protocol.Message, bytes []byte, datagram bool) {
 	datagram = datagram && msg.Kind().Datagram() && len(bytes) <= protocol.DatagramBytesMax
+	if !datagram && msg.Kind().NeverByStream() {
+		return
+	}
 	n.s.trace.note(tagSend, from.number, uint64(to.number), xxh3.Hash(bytes))
 	n.s.counts.add(countMessages, 1)
 	n.Send(n.s.schedule.now, from.number, to.number, letter{from, to, bytes}, len(bytes), datagram)

@@ -159,10 +159,11 @@ func (e *eyes) tell() {
 		e.flock.Streamed(replica.Streamed(e.m.replica))
 	}
 	address, pause := e.flock.Exchange()
-	if address != "" {
-		e.list.Join(address, func(bool) {})
+	if address == "" {
+		e.After(pause, e.tell)
+		return
 	}
-	e.After(pause, e.tell)
+	e.list.Join(address, func(bool) { e.After(pause, e.tell) }) // one after the other, as production does
 }
 
 // look sees whether the role, or who has a seat, has changed.

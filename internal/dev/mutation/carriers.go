@@ -37,8 +37,8 @@ func carriers() []Mutation {
 		{
 			Name: "news-wait-for-datagrams", Breaks: "newcomers are heard of by whoever they have asked, and where datagrams are lost by nobody else for half a minute",
 			File: "gossip/reunion/reunion.go", Tests: []string{"./gossip/swim"},
-			Old: "	if len(f.streamed) > 0 {",
-			New: "	if len(f.streamed) > 1000 {",
+			Old: "n > 0 && f.rand.IntN(max(n, len(f.live))) < n {",
+			New: "n > 1000 {",
 		},
 	}
 }
