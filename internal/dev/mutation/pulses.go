@@ -1,7 +1,7 @@
 package mutation
 
 // pulses are bugs in heartbeats that go by datagram.
-func pulses() []Mutation { return append(tokens(), pulsed()...) }
+func pulses() []Mutation { return append(append(tokens(), pulsed()...), pulseAnswers()...) }
 
 // tokens are bugs in how datagrams are sent and known.
 func tokens() []Mutation {
@@ -17,7 +17,7 @@ func tokens() []Mutation {
 			Name: "pulse-with-one-token", Breaks: "who has seen one datagram of the receiver's can send it others",
 			File: "active/pulse.go", Tests: core,
 			Old: "of != known || to != mine",
-			New: "of != known",
+			New: "of != known || to.IsZero()",
 		},
 		{
 			Name: "token-of-every-run", Breaks: "what a member answered before its restart counts after it",
@@ -55,7 +55,6 @@ func tokens() []Mutation {
 // pulsed are bugs in what a datagram counts for.
 func pulsed() []Mutation {
 	core := []string{"./active"}
-	both := append([]string{"./internal/sim"}, core...)
 	return []Mutation{
 		{
 			Name: "pulse-takes-to-its-term", Breaks: "a datagram takes its receiver to another term",
@@ -99,6 +98,14 @@ func pulsed() []Mutation {
 			Old: "last.term == p.Term && p.Round <= last.round",
 			New: "last.term == p.Term && p.Round > last.round+1<<40",
 		},
+	}
+}
+
+// pulseAnswers are bugs in what an answer by datagram counts for, and in what streams do.
+func pulseAnswers() []Mutation {
+	core := []string{"./active"}
+	both := append([]string{"./internal/sim"}, core...)
+	return []Mutation{
 		{
 			Name: "answer-to-any-round", Breaks: "the answer to an earlier round confirms a read that came after it",
 			File: "active/pulse.go", Tests: core,
