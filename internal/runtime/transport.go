@@ -28,13 +28,14 @@ type transport struct {
 	streamed []protocol.MemberID // to whom datagrams do not get through
 	single   [1]protocol.Message
 	packet   []byte
-	streamless
-	linkState func(to protocol.MemberID, address string, err error)
-	closing   sync.WaitGroup
+
+	streamless streamless
+	linkState  func(to protocol.MemberID, address string, err error)
+	closing    sync.WaitGroup
 }
 
 func newTransport(m *Member) *transport {
-	return &transport{m: m, box: m.mailbox, links: map[protocol.MemberID]*wire.Peer{}, places: map[protocol.MemberID]place{}, linkState: m.linkState}
+	return &transport{m: m, box: m.mailbox, links: map[protocol.MemberID]*wire.Peer{}, places: map[protocol.MemberID]place{}, streamless: streamless{}, linkState: m.linkState}
 }
 
 // send passes messages on. What cannot be sent is lost: whoever needs it says
@@ -115,12 +116,12 @@ func (t *transport) link(id protocol.MemberID) *wire.Peer {
 	if at.address == "" {
 		return nil
 	}
-	state, options := t.linkState, t.m.dirs.wireOptions()
+	state, attempts, options := t.linkState, t.streamless.begin(id), t.m.dirs.wireOptions()
 	options.QueueFrames = mailSubmissionsMax // what clients submit at once, or are answered
 	p := wire.NewPeer(wire.PeerConfig{
 		ID: id, Address: at.address, Other: at.other, Hello: t.m.hello, Logger: t.m.logger,
 		Check: t.m.dirs.checkPeer, OnState: func(address string, err error) {
-			t.tried(t.m.logger, t.m.clock.Now(), t.m.nameOf, id, address, err)
+			attempts.tried(t.m.logger, t.m.clock.Now(), func() string { return t.m.nameOf(id) }, address, err)
 			state(id, address, err)
 		},
 		OnMessage: t.takesBack(id),
@@ -197,7 +198,7 @@ func (t *transport) know(peers []protocol.Peer, conf protocol.Configuration) {
 		at, known := places[id]
 		if !known {
 			delete(t.links, id)
-			t.forget(id)
+			delete(t.streamless, id)
 			t.end(link)
 			continue
 		}

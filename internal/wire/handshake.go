@@ -18,6 +18,11 @@ import (
 // DialFunc makes a connection to host:port, as security.Security.Dial does.
 type DialFunc func(ctx context.Context, address string) (net.Conn, error)
 
+// ErrNoAnswer is found, beside protocol.ErrUnavailable, in the error of an attempt in which
+// nobody said a word: the connection was refused or not taken, or taken and not answered in
+// time. Who refuses, shuts down or is somebody else has answered.
+var ErrNoAnswer = errors.New("no answer")
+
 // connect dials and shakes hands. It closes what it dialled on any error.
 func connect(ctx context.Context, dial DialFunc, address string, guest handshake.Guest, opt Options) (*Conn, error) {
 	began := time.Now()
@@ -31,7 +36,9 @@ func connect(ctx context.Context, dial DialFunc, address string, guest handshake
 		return nil, tooLate(began, address+" does not take the connection", ended)
 	}
 	if err != nil {
-		return nil, protocol.ErrUnavailable.With("cannot reach " + address).Because(err)
+		return nil, &protocol.Error{
+			Code: protocol.ErrUnavailable.Code, Text: "cannot reach " + address + ": " + err.Error(), Cause: errors.Join(ErrNoAnswer, err),
+		}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	br := bufio.NewReaderSize(nc, readBuffer)
@@ -70,7 +77,7 @@ func awaitEnd(ctx context.Context, err error) {
 // what has ended is left out: it says neither who nor what.
 func tooLate(began time.Time, text string, ended error) error {
 	return &protocol.Error{
-		Code: protocol.ErrUnavailable.Code, Text: fmt.Sprintf("%s (waited %v)", text, time.Since(began).Round(time.Millisecond)), Cause: ended,
+		Code: protocol.ErrUnavailable.Code, Text: fmt.Sprintf("%s (waited %v)", text, time.Since(began).Round(time.Millisecond)), Cause: errors.Join(ErrNoAnswer, ended),
 	}
 }
 

@@ -120,16 +120,16 @@ func TestWhatAnswersIsNotAMember(t *testing.T) {
 			_ = c.Close()
 		}()
 		_, err = DialClient(testContext(t), l.Addr().String(), ClientConfig{Dial: security.Plaintext().Dial})
-		if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q in it", err, want)
+		if !errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it, and that it is an answer", err, want)
 		}
 	}
 }
 
 func TestNobodyListens(t *testing.T) {
 	_, err := DialClient(testContext(t), "127.0.0.1:1", ClientConfig{Dial: security.Plaintext().Dial})
-	if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("got %v, want %v", err, protocol.ErrUnavailable)
+	if !errors.Is(err, protocol.ErrUnavailable) || !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v, want %v and %v", err, protocol.ErrUnavailable, ErrNoAnswer)
 	}
 }
 

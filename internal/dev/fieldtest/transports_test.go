@@ -157,9 +157,10 @@ func TestWithoutTCPOthersGoOn(t *testing.T) {
 	n.firewall(withoutTCP, closed...)
 	n.goesOn(lasts, 5*time.Second, append(open, closed[1])...)
 	const lost, again = "level=WARN msg=\"streams (TCP) to a member do not get through", "level=INFO msg=\"streams (TCP) to a member get through again"
-	n.say(append([]*member{closed[0]}, leader), lost, ":"+memberPort)
+	n.say([]*member{closed[0]}, lost, " to="+leader.name+" ", ":"+memberPort)
+	n.say([]*member{leader}, lost, " to="+closed[0].name+" ", ":"+memberPort)
 	n.firewall("", closed...)
-	n.say(append([]*member{closed[0]}, leader), again)
+	n.say([]*member{closed[0], leader}, again)
 	n.settled()
 	for _, m := range n.members {
 		if lines := strings.Count(m.log.String(), lost); lines > 2*len(n.members) {
