@@ -3,7 +3,6 @@ package gossip
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 // let TCP through and not UDP. The evidence is of each other member by itself, of both
 // directions at once, and costs nothing while all is well: the answers to HAVEs.
 const (
-	// Datagrams to a member are doubted after so many questions in a row that it has not
-	// answered, for so long at least.
+	// Datagrams to a member are doubted when it is asked once more after so many questions in
+	// a row that it has not answered, for so long at least.
 	doubtAsks, doubtAfter = 8, 500 * time.Millisecond
 	// A member that has not answered is asked again before others, after askAgain. Where
 	// patienceTrips round trips take longer, all of these times are that long.
@@ -36,8 +35,8 @@ const (
 	// back to it. It repeats that with each pair.
 	echoToldFor = 3 * echoPauseMax
 	// Who is lost is gathered for tellAfter before it is said, and said at most once in
-	// tellEvery.
-	tellAfter, tellEvery = time.Second, 10 * time.Second
+	// tellEvery, which doubles up to tellEveryMax while there are more.
+	tellAfter, tellEvery, tellEveryMax = time.Second, 10 * time.Second, 10 * time.Minute
 	// echoSeed makes the numbers of echoes others than the other choices of a seed.
 	echoSeed = 0xec40
 	// toldNames is how many members a line for people names.
@@ -63,7 +62,9 @@ type carrier struct {
 	told      protocol.CarrierState
 	toldUntil protocol.Instant
 
-	said bool // people know that datagrams are lost
+	// said is set while people take datagrams for lost, and isBack when something proves
+	// that they come back.
+	said, isBack bool
 }
 
 // streams reports whether what could be a datagram goes over the stream.
@@ -93,7 +94,8 @@ type carriers struct {
 	next   protocol.Instant // when tick has to look
 	tellAt protocol.Instant
 	toldAt protocol.Instant // when people were told last
-	back   []*member        // whose loss was said, and is over
+	// quiet is for how long nothing is said of losses after that.
+	quiet time.Duration
 	// streamed are the members to whom all goes by stream, by id, and text says which of
 	// them are lost; both are made anew when they change, and not written to.
 	streamed []protocol.MemberID
@@ -174,6 +176,7 @@ func (s *carriers) judge(now protocol.Instant, m *member) {
 // works has what fits go as datagrams again.
 func (s *carriers) works(now protocol.Instant, m *member) {
 	c := &m.carrier
+	c.isBack = c.isBack || c.lost
 	c.doubted, c.lost, c.unanswered, c.number = false, false, 0, 0
 	s.outbox.send(m.id, &protocol.StreamEcho{State: protocol.DatagramsWork})
 	s.changed(now)
@@ -201,8 +204,12 @@ func (s *carriers) onEchoAnswer(now protocol.Instant, from protocol.MemberID, e 
 	s.next = min(s.next, c.at)
 }
 
-// onStreamEcho answers over the stream, and takes the other one's word.
+// onStreamEcho answers over the stream, also who is not heard of yet, as onEcho does: what is
+// found out must not depend on it. Only a member's word is taken.
 func (s *carriers) onStreamEcho(now protocol.Instant, from protocol.MemberID, e *protocol.StreamEcho) {
+	if e.Number != 0 && s.members.mayAnswer(now, from) {
+		s.outbox.send(from, &protocol.StreamEchoAnswer{Number: e.Number})
+	}
 	m := s.members.get(from)
 	if m == nil {
 		return
@@ -210,12 +217,10 @@ func (s *carriers) onStreamEcho(now protocol.Instant, from protocol.MemberID, e 
 	c := &m.carrier
 	if c.toldUntil = now.Add(echoToldFor); c.told != e.State {
 		c.told, c.unanswered = e.State, 0
+		c.isBack = e.State == protocol.DatagramsWork
 		s.changed(now)
 	}
 	s.next = min(s.next, c.toldUntil)
-	if e.Number != 0 && s.members.mayAnswer(now, from) {
-		s.outbox.send(from, &protocol.StreamEchoAnswer{Number: e.Number})
-	}
 }
 
 func (s *carriers) onStreamEchoAnswer(from protocol.MemberID, e *protocol.StreamEchoAnswer) {
@@ -230,6 +235,7 @@ func (s *carriers) tick(now protocol.Instant) {
 		c := &m.carrier
 		if c.told != protocol.DatagramsWork && now >= c.toldUntil {
 			c.told = protocol.DatagramsWork
+			c.said = c.said && (c.isLost() || c.isBack) // silence proves nothing
 			s.changed(now)
 		}
 		if c.doubted && now >= c.at {
@@ -256,46 +262,65 @@ func (s *carriers) tick(now protocol.Instant) {
 func (s *carriers) changed(now protocol.Instant) {
 	var streamed []protocol.MemberID
 	var lost []*member
-	news := len(s.back) > 0
+	news := false
 	for _, m := range s.members.all {
 		c := &m.carrier
 		if c.streams() {
 			streamed = append(streamed, m.id)
 		}
-		switch lostNow := c.isLost(); {
-		case lostNow:
+		if c.isLost() {
+			c.isBack = false
 			lost = append(lost, m)
-			news = news || !c.said
-		case c.said:
-			c.said, news = false, true
-			s.back = append(s.back, m)
 		}
+		news = news || c.isNews()
 	}
-	s.text = ""
-	if len(lost) > 0 {
-		s.text = fmt.Sprintf("UDP does not get through between this member and %s, TCP does: entries and digests go over streams meanwhile, which costs more; let UDP through at these ports, both ways", namesOf(lost))
+	s.streamed, s.text = streamed, lostText(lost)
+	if !news {
+		return
 	}
-	s.streamed = streamed
-	if news && s.tellAt == never {
-		s.tellAt = max(now.Add(tellAfter), s.toldAt.Add(tellEvery))
+	if s.tellAt == never && now >= s.toldAt.Add(2*s.quiet) {
+		s.quiet = 0
+	}
+	// That all is well again does not wait for long, however often losses were told of.
+	quiet := s.quiet
+	if len(lost) == 0 {
+		quiet = tellEvery
+	}
+	if s.tellAt == never || len(lost) == 0 {
+		s.tellAt = min(s.tellAt, max(now.Add(tellAfter), s.toldAt.Add(quiet)))
 		s.next = min(s.next, s.tellAt)
 	}
 }
 
-// tell tells people of what they do not know yet.
+// isNews reports whether people take it for otherwise than it is known to be.
+func (c *carrier) isNews() bool {
+	if c.said {
+		return c.isBack && !c.isLost()
+	}
+	return c.isLost()
+}
+
+// tell tells people of what they do not know yet. Each time that it tells of losses it is
+// quiet for longer afterwards: in a large flock there are new ones for a long while.
 func (s *carriers) tell(now protocol.Instant) {
 	s.tellAt = never
-	var lost []*member
+	var lost, known, back []*member
 	for _, m := range s.members.all {
-		if c := &m.carrier; c.isLost() && !c.said {
-			c.said = true
+		switch c := &m.carrier; {
+		case !c.isNews() && c.isLost():
+			known = append(known, m)
+		case !c.isNews():
+		case c.said:
+			back = append(back, m)
+			c.said = false
+		default:
 			lost = append(lost, m)
+			c.said = true
 		}
 	}
-	back := slices.DeleteFunc(s.back, func(m *member) bool { return s.members.get(m.id) != m || m.carrier.isLost() })
-	s.back = nil
 	if len(lost) > 0 {
-		s.outbox.event(protocol.EventDatagramsLost, protocol.MemberID{}, s.self.LastIndex, s.text)
+		s.outbox.event(protocol.EventDatagramsLost, protocol.MemberID{}, s.self.LastIndex, lostText(append(lost, known...)))
+		s.quiet = min(max(2*s.quiet, tellEvery), tellEveryMax)
 	}
 	if len(back) > 0 {
 		s.outbox.event(protocol.EventDatagramsBack, protocol.MemberID{}, s.self.LastIndex, "UDP gets through again between this member and "+namesOf(back))
@@ -303,6 +328,14 @@ func (s *carriers) tell(now protocol.Instant) {
 	if len(lost)+len(back) > 0 {
 		s.toldAt = now
 	}
+}
+
+// lostText says between which members datagrams are lost, for people; "": nowhere.
+func lostText(lost []*member) string {
+	if len(lost) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("UDP does not get through between this member and %s, TCP does: entries and digests go over streams meanwhile, which costs more; let UDP through at these ports, both ways", namesOf(lost))
 }
 
 // namesOf are members and where their datagrams go, for people.
