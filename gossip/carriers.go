@@ -3,6 +3,7 @@ package gossip
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ const (
 	// Who answers neither so many times in a row is gone, or older than echoes: all is as
 	// at first.
 	echoesSilent = 10
+	// The answers to so many pairs count. While nothing comes back so many are sent before
+	// that is given up, so that whatever comes first makes the others more patient.
+	echoesKept = echoesSilent
 	// echoToldFor is for how long another member's word counts that datagrams do not come
 	// back to it. It repeats that with each pair.
 	echoToldFor = 3 * echoPauseMax
@@ -43,6 +47,14 @@ const (
 	toldNames = 8
 )
 
+// echoPair is an echo by datagram and one by stream.
+type echoPair struct {
+	number               uint64
+	at                   protocol.Instant
+	byDatagram, byStream bool // what has come back of it
+	judged               bool
+}
+
 // carrier is what is known of the datagrams between this member and another one.
 type carrier struct {
 	unanswered int              // questions in a row
@@ -53,9 +65,9 @@ type carrier struct {
 	doubted, lost bool
 	at            protocol.Instant // of the next pair of echoes
 	pause         time.Duration
-	number        uint64 // of the last pair; 0: there was none
-	// byDatagram and byStream say what has come back of it.
-	byDatagram, byStream bool
+	// pairs are the last of them, echoesKept at most: an answer may come when the next one
+	// is under way.
+	pairs                []echoPair
 	missed, back, silent int // pairs in a row
 
 	// told is what the other one says, until toldUntil.
@@ -126,7 +138,7 @@ func (c *carrier) patience(rtt, least time.Duration) time.Duration {
 // doubt has all go over the stream to a member, and finds out what works.
 func (s *carriers) doubt(now protocol.Instant, m *member) {
 	c := &m.carrier
-	c.doubted, c.pause, c.number, c.missed, c.back, c.silent = true, c.patience(m.rtt, echoEvery), 0, 0, 0, 0
+	c.doubted, c.pause, c.pairs, c.missed, c.back, c.silent = true, c.patience(m.rtt, echoEvery), nil, 0, 0, 0
 	s.try(now, m)
 	s.changed(now)
 }
@@ -134,15 +146,19 @@ func (s *carriers) doubt(now protocol.Instant, m *member) {
 // try sends a pair of echoes, after it has judged the last one.
 func (s *carriers) try(now protocol.Instant, m *member) {
 	c := &m.carrier
-	if c.number != 0 {
+	if len(c.pairs) > 0 {
 		s.judge(now, m)
 	}
 	if !c.doubted {
 		return
 	}
-	c.number, c.byDatagram, c.byStream = max(s.rng.Uint64(), 1), false, false
-	s.outbox.send(m.id, &protocol.StreamEcho{Number: c.number, State: c.state()})
-	s.outbox.send(m.id, &protocol.Echo{Number: c.number})
+	p := echoPair{number: max(s.rng.Uint64(), 1), at: now}
+	if len(c.pairs) == echoesKept {
+		c.pairs = append(c.pairs[:0], c.pairs[1:]...)
+	}
+	c.pairs = append(c.pairs, p)
+	s.outbox.send(m.id, &protocol.StreamEcho{Number: p.number, State: c.state()})
+	s.outbox.send(m.id, &protocol.Echo{Number: p.number})
 	if c.lost && c.back == 0 {
 		c.pause = min(2*c.pause, echoPauseMax)
 	} else {
@@ -152,19 +168,17 @@ func (s *carriers) try(now protocol.Instant, m *member) {
 	s.next = min(s.next, c.at)
 }
 
-// judge takes from the last pair what it says. A datagram that came back was counted when
-// it came.
+// judge takes from the last pair what it says by now. A datagram that came back was counted
+// when it came.
 func (s *carriers) judge(now protocol.Instant, m *member) {
 	c := &m.carrier
+	p := &c.pairs[len(c.pairs)-1]
+	p.judged = true
 	switch {
-	case c.byDatagram:
+	case p.byDatagram:
 		c.missed, c.silent = 0, 0
-	case c.byStream:
-		c.missed, c.back, c.silent = c.missed+1, 0, 0
-		if c.missed == echoesMissed && !c.lost {
-			c.lost = true
-			s.changed(now)
-		}
+	case p.byStream:
+		s.miss(now, m)
 	default:
 		c.back, c.silent = 0, c.silent+1
 		if c.silent >= echoesSilent && !c.lost {
@@ -173,11 +187,38 @@ func (s *carriers) judge(now protocol.Instant, m *member) {
 	}
 }
 
+// miss counts a pair of which only the stream's echo came back.
+func (s *carriers) miss(now protocol.Instant, m *member) {
+	c := &m.carrier
+	c.missed, c.back, c.silent = c.missed+1, 0, 0
+	if c.missed == echoesMissed && !c.lost {
+		c.lost = true
+		s.changed(now)
+	}
+}
+
+// answer returns the pair of which something came back, nil for none of the last, and takes
+// from it how long that takes, so that the next ones are waited for long enough.
+func (s *carriers) answer(now protocol.Instant, m *member, number uint64) *echoPair {
+	if m == nil {
+		return nil
+	}
+	i := slices.IndexFunc(m.carrier.pairs, func(p echoPair) bool { return p.number == number })
+	if i < 0 {
+		return nil
+	}
+	p := &m.carrier.pairs[i]
+	if !p.byDatagram && !p.byStream {
+		s.members.took(m, now.Sub(p.at))
+	}
+	return p
+}
+
 // works has what fits go as datagrams again.
 func (s *carriers) works(now protocol.Instant, m *member) {
 	c := &m.carrier
 	c.isBack = c.isBack || c.lost
-	c.doubted, c.lost, c.unanswered, c.number = false, false, 0, 0
+	c.doubted, c.lost, c.unanswered, c.pairs = false, false, 0, nil
 	s.outbox.send(m.id, &protocol.StreamEcho{State: protocol.DatagramsWork})
 	s.changed(now)
 }
@@ -191,11 +232,15 @@ func (s *carriers) onEcho(now protocol.Instant, from protocol.MemberID, e *proto
 
 func (s *carriers) onEchoAnswer(now protocol.Instant, from protocol.MemberID, e *protocol.EchoAnswer) {
 	m := s.members.get(from)
-	if m == nil || !m.carrier.doubted || m.carrier.number != e.Number || m.carrier.byDatagram {
+	p := s.answer(now, m, e.Number)
+	if p == nil || p.byDatagram {
 		return
 	}
 	c := &m.carrier
-	c.byDatagram = true
+	p.byDatagram = true
+	if p.judged {
+		c.missed, c.silent = 0, 0
+	}
 	if c.back++; c.back >= echoesBack || !c.lost {
 		s.works(now, m)
 		return
@@ -223,9 +268,15 @@ func (s *carriers) onStreamEcho(now protocol.Instant, from protocol.MemberID, e 
 	s.next = min(s.next, c.toldUntil)
 }
 
-func (s *carriers) onStreamEchoAnswer(from protocol.MemberID, e *protocol.StreamEchoAnswer) {
-	if m := s.members.get(from); m != nil && m.carrier.doubted && m.carrier.number == e.Number {
-		m.carrier.byStream = true
+func (s *carriers) onStreamEchoAnswer(now protocol.Instant, from protocol.MemberID, e *protocol.StreamEchoAnswer) {
+	m := s.members.get(from)
+	p := s.answer(now, m, e.Number)
+	if p == nil || p.byStream {
+		return
+	}
+	p.byStream = true
+	if p.judged && !p.byDatagram {
+		s.miss(now, m)
 	}
 }
 

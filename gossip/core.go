@@ -174,7 +174,7 @@ func (c *Core) Step(now protocol.Instant, from protocol.MemberID, msg protocol.M
 	case *protocol.StreamEcho:
 		c.carriers.onStreamEcho(now, from, msg)
 	case *protocol.StreamEchoAnswer:
-		c.carriers.onStreamEchoAnswer(from, msg)
+		c.carriers.onStreamEchoAnswer(now, from, msg)
 	case *protocol.Prune:
 		c.links.onPrune(now, from)
 	case *protocol.Graft:

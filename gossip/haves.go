@@ -211,9 +211,7 @@ func (d *haves) answered(now protocol.Instant, from protocol.MemberID, m *member
 		}
 	}
 	if m != nil {
-		rtt := min(max(d.clock.Longest(now).Sub(asked), 1), rttMax)
-		m.rtt = smooth(m.rtt, rtt)
-		d.members.rtt = smooth(d.members.rtt, rtt)
+		d.members.took(m, d.clock.Longest(now).Sub(asked))
 	}
 }
 

@@ -144,6 +144,12 @@ func (ms *members) pick(dst, list []*member, k int, exclude protocol.MemberID) [
 	return dst
 }
 
+// took takes note of how long a question and its answer took.
+func (ms *members) took(m *member, rtt time.Duration) {
+	rtt = min(max(rtt, 1), rttMax)
+	m.rtt, ms.rtt = smooth(m.rtt, rtt), smooth(ms.rtt, rtt)
+}
+
 // mayAnswer charges one small answer to a member.
 func (ms *members) mayAnswer(now protocol.Instant, to protocol.MemberID) bool {
 	return ms.budget(to).answers.take(now, 1, answersPerSecond, answersBurst)

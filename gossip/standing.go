@@ -47,14 +47,12 @@ func (o *outbox) send(to protocol.MemberID, msg protocol.Message) {
 	o.ready.Messages = append(o.ready.Messages, e)
 }
 
-// streams reports whether a message that could be a datagram goes over the stream.
+// streams reports whether a message that could be a datagram goes over the stream. Echoes
+// never do: they find out whether they need to.
 func (o *outbox) streams(to protocol.MemberID, msg protocol.Message) bool {
-	switch msg.(type) {
-	case *protocol.Echo, *protocol.EchoAnswer:
-		return false // which is what they find out
-	}
+	k := msg.Kind()
 	m := o.members.get(to)
-	return m != nil && m.carrier.streams() && msg.Kind().Datagram()
+	return m != nil && m.carrier.streams() && k.Datagram() && !k.NeverByStream()
 }
 
 func (o *outbox) event(kind protocol.EventKind, who protocol.MemberID, at protocol.Index, text string) {

@@ -153,8 +153,8 @@ var kinds = next([256]kind{
 	KindBusy:              {"busy", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeBusy},
 	KindSumQuestion:       {"sum-question", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumQuestion},
 	KindSumAnswer:         {"sum-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeSumAnswer},
-	KindEcho:              {"echo", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeEcho},
-	KindEchoAnswer:        {"echo-answer", ofFlock, LaneData, byDatagram, ClassControl, copied, decodeEchoAnswer},
+	KindEcho:              {"echo", ofFlock, LaneData, asCopy, ClassControl, copied, decodeEcho},
+	KindEchoAnswer:        {"echo-answer", ofFlock, LaneData, asCopy, ClassControl, copied, decodeEchoAnswer},
 	// What these say must not come from anybody who can send a datagram.
 	KindStreamEcho:       {"stream-echo", ofFlock, LaneData, byStream, ClassControl, copied, decodeStreamEcho},
 	KindStreamEchoAnswer: {"stream-echo-answer", ofFlock, LaneData, byStream, ClassControl, copied, decodeStreamEchoAnswer},

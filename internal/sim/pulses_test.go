@@ -24,7 +24,7 @@ func (d deadStreams) Stream(from, to, bytes int) (late time.Duration, breaks boo
 
 // withoutPulses lets heartbeats go by stream alone.
 func withoutPulses(_ *member, msg protocol.Message, bytes []byte) [][]byte {
-	if msg.Kind().NeverByStream() {
+	if k := msg.Kind(); k.NeverByStream() && !k.OfFlock() {
 		return nil
 	}
 	return [][]byte{bytes}

@@ -25,8 +25,8 @@ func carriers() []Mutation {
 		{
 			Name: "dead-is-a-firewall", Breaks: "UDP is blamed for a member that is gone",
 			File: "gossip/carriers.go", Tests: gossip,
-			Old: "	case c.byStream:\n",
-			New: "	case !c.byDatagram:\n",
+			Old: "	case p.byStream:\n",
+			New: "	case !p.byDatagram:\n",
 		},
 		{
 			Name: "silent-for-ever", Breaks: "the word that datagrams are lost counts for ever, whoever gave it and is gone",

@@ -1,0 +1,83 @@
+package gossip
+
+import (
+	"testing"
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
+
+// echoes lets time pass at a member that doubts another one, whose answers by stream and by
+// datagram come after so long, never where it is 0. It counts the pairs that were sent.
+func (b *bench) echoes(from protocol.MemberID, lasts, byStream, byDatagram time.Duration) (pairs int) {
+	type answer struct {
+		at  protocol.Instant
+		msg protocol.Message
+	}
+	var coming []answer
+	for end := b.now.Add(lasts); b.now < end; {
+		rd := b.wait(10 * ms)
+		for len(coming) > 0 && coming[0].at <= b.now {
+			next := b.step(from, coming[0].msg)
+			rd.Messages, coming = append(rd.Messages, next.Messages...), coming[1:]
+		}
+		for _, e := range rd.Messages {
+			switch m := e.Message.(type) {
+			case *protocol.StreamEcho:
+				if m.Number != 0 {
+					pairs++
+					if byStream > 0 {
+						coming = append(coming, answer{b.now.Add(byStream), &protocol.StreamEchoAnswer{Number: m.Number}})
+					}
+				}
+			case *protocol.Echo:
+				if byDatagram > 0 {
+					coming = append(coming, answer{b.now.Add(byDatagram), &protocol.EchoAnswer{Number: m.Number}})
+				}
+			}
+		}
+	}
+	return pairs
+}
+
+// UDP is closed, and the stream takes longer than the pause between two pairs of echoes: all
+// answers are late, the member was taken for gone, and datagrams were tried for ever.
+func TestAnswersToEchoesMayBeLate(t *testing.T) {
+	for _, late := range []time.Duration{300 * ms, 700 * ms, 2 * time.Second} {
+		b := newBench(t, protocol.RolePassive, chain(10, 10, "h"), 10, 1, 2, Config{})
+		m := b.core.members.get(activeID(1))
+		b.core.carriers.doubt(b.now, m)
+		b.echoes(m.id, time.Minute, late, 0)
+		if c := m.carrier; !c.lost {
+			t.Errorf("streams of %v: got %+v, want that datagrams are lost", late, c)
+		}
+		if m.rtt != late && m.rtt < late/2 {
+			t.Errorf("streams of %v: a round trip of %v", late, m.rtt)
+		}
+		b.echoes(m.id, time.Minute, late, late)
+		if c := m.carrier; c.doubted || c.lost {
+			t.Errorf("round trips of %v: got %+v, want that datagrams are back", late, c)
+		}
+	}
+	// Who is gone is no firewall, as before.
+	b := newBench(t, protocol.RolePassive, chain(10, 10, "h"), 10, 1, 2, Config{})
+	m := b.core.members.get(activeID(1))
+	b.core.carriers.doubt(b.now, m)
+	if pairs := b.echoes(m.id, time.Minute, 0, 0); pairs != echoesSilent || m.carrier.doubted {
+		t.Errorf("%d pairs to a member that is gone, want %d; got %+v", pairs, echoesSilent, m.carrier)
+	}
+}
+
+// An echo that finds no datagram would wait in the stream, and prove that datagrams work.
+func TestEchoesNeverGoByStream(t *testing.T) {
+	for _, k := range []protocol.MessageKind{protocol.KindEcho, protocol.KindEchoAnswer} {
+		if !k.NeverByStream() {
+			t.Errorf("%s may go by stream", k)
+		}
+	}
+	for _, k := range []protocol.MessageKind{protocol.KindStreamEcho, protocol.KindStreamEchoAnswer} {
+		if k.Datagram() {
+			t.Errorf("%s may go by datagram", k)
+		}
+	}
+}
