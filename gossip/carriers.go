@@ -35,9 +35,12 @@ const (
 	// The answers to so many pairs count. While nothing comes back so many are sent before
 	// that is given up, so that whatever comes first makes the others more patient.
 	echoesKept = echoesSilent
+	// Pairs to a member that is lost, and to whom nothing was streamed since the last one, are
+	// echoRest apart. The first thing that is streamed has one follow within echoPauseMax.
+	echoRest = 30 * time.Second
 	// echoToldFor is for how long another member's word counts that datagrams do not come
 	// back to it. It repeats that with each pair.
-	echoToldFor = 3 * echoPauseMax
+	echoToldFor = 3 * echoRest
 	// Who is lost is gathered for tellAfter before it is said, and said at most once in
 	// tellEvery, which doubles up to tellEveryMax while there are more.
 	tellAfter, tellEvery, tellEveryMax = time.Second, 10 * time.Second, 10 * time.Minute
@@ -69,6 +72,8 @@ type carrier struct {
 	// is under way.
 	pairs                []echoPair
 	missed, back, silent int // pairs in a row
+	// used says that something was streamed since the last pair.
+	used bool
 
 	// told is what the other one says, until toldUntil.
 	told      protocol.CarrierState
@@ -84,6 +89,12 @@ func (c *carrier) streams() bool { return c.doubted || c.told != protocol.Datagr
 
 // isLost reports whether it is known that datagrams do not come back.
 func (c *carrier) isLost() bool { return c.lost || c.told == protocol.DatagramsLost }
+
+// rests reports whether no pair is worth its cost: it is proven that datagrams are lost, the
+// last pair has not come back, and nothing goes to the member that could be one.
+func (c *carrier) rests(now protocol.Instant) bool {
+	return c.lost && c.back == 0 && !c.used && now.Sub(c.pairs[len(c.pairs)-1].at) < echoRest
+}
 
 func (c *carrier) state() protocol.CarrierState {
 	switch {
@@ -156,7 +167,7 @@ func (s *carriers) try(now protocol.Instant, m *member) {
 	if len(c.pairs) == echoesKept {
 		c.pairs = append(c.pairs[:0], c.pairs[1:]...)
 	}
-	c.pairs = append(c.pairs, p)
+	c.pairs, c.used = append(c.pairs, p), false
 	s.outbox.send(m.id, &protocol.StreamEcho{Number: p.number, State: c.state()})
 	s.outbox.send(m.id, &protocol.Echo{Number: p.number})
 	if c.lost && c.back == 0 {
@@ -289,7 +300,11 @@ func (s *carriers) tick(now protocol.Instant) {
 			c.said = c.said && (c.isLost() || c.isBack) // silence proves nothing
 			s.changed(now)
 		}
-		if c.doubted && now >= c.at {
+		switch {
+		case !c.doubted || now < c.at:
+		case c.rests(now):
+			c.at = now.Add(c.pause)
+		default:
 			s.try(now, m)
 		}
 	}

@@ -81,3 +81,45 @@ func TestEchoesNeverGoByStream(t *testing.T) {
 		}
 	}
 }
+
+// Nothing goes to a member to which datagrams are lost, as to most members of a large flock:
+// echoes were sent every five seconds all the same, between any two.
+func TestEchoesRestWhereNothingIsStreamed(t *testing.T) {
+	b := newBench(t, protocol.RolePassive, chain(10, 10, "h"), 10, 1, 2, Config{})
+	m := b.core.members.get(passiveID(1))
+	b.core.carriers.doubt(b.now, m)
+	b.echoes(m.id, time.Minute, ms, 0)
+	if !m.carrier.lost {
+		t.Fatalf("got %+v, want that datagrams are lost", m.carrier)
+	}
+	// The other one's word does not run out meanwhile.
+	if pairs := b.echoes(m.id, 10*time.Minute, ms, 0); pairs < int(10*time.Minute/echoToldFor)+1 || pairs > 21 {
+		t.Errorf("%d pairs in ten minutes in which nothing was streamed, want one in half a minute", pairs)
+	}
+	used := func() { b.step(m.id, &protocol.Have{Nonce: 1}) }
+	pairs := 0
+	for range 60 {
+		used()
+		pairs += b.echoes(m.id, 5*time.Second, ms, 0)
+	}
+	if pairs < 50 {
+		t.Errorf("%d pairs in five minutes of traffic, want one every five seconds", pairs)
+	}
+	b.echoes(m.id, time.Minute, ms, 0)
+	used()
+	if b.echoes(m.id, 7*time.Second, ms, ms); m.carrier.doubted {
+		t.Errorf("datagrams are back, and something was streamed: got %+v", m.carrier)
+	}
+}
+
+// Datagrams are back while nothing is streamed: they go before anything has to.
+func TestDatagramsThatAreBackAreFoundAtRest(t *testing.T) {
+	b := newBench(t, protocol.RolePassive, chain(10, 10, "h"), 10, 1, 2, Config{})
+	m := b.core.members.get(passiveID(1))
+	b.core.carriers.doubt(b.now, m)
+	b.echoes(m.id, time.Minute, ms, 0)
+	lost := m.carrier.lost
+	if b.echoes(m.id, echoRest+7*time.Second, ms, ms); !lost || m.carrier.doubted {
+		t.Errorf("lost %t; got %+v, want that datagrams are back", lost, m.carrier)
+	}
+}

@@ -41,6 +41,7 @@ type outbox struct {
 func (o *outbox) send(to protocol.MemberID, msg protocol.Message) {
 	e := protocol.Envelope{From: o.from, To: to, Message: msg}
 	if o.streams(to, msg) {
+		o.members.get(to).carrier.used = true
 		o.ready.Streamed = append(o.ready.Streamed, e)
 		return
 	}
