@@ -123,3 +123,21 @@ func TestDatagramsThatAreBackAreFoundAtRest(t *testing.T) {
 		t.Errorf("lost %t; got %+v, want that datagrams are back", lost, m.carrier)
 	}
 }
+
+// Nobody answers in a large flock, as when its network fails: whoever may have lost datagrams
+// took the place of all that are asked at random, who tell of freshness and of what is held.
+func TestSuspectsLeaveRoomForOthers(t *testing.T) {
+	const rounds = 100
+	b := newBench(t, protocol.RolePassive, chain(10, 10, "h"), 10, 1, 400, Config{Have: 500 * ms})
+	asked := map[protocol.MemberID]bool{}
+	for range rounds {
+		for _, e := range b.wait(500 * ms).Messages {
+			if h, ok := e.Message.(*protocol.Have); ok && h.AnswerTo == 0 {
+				asked[e.To] = true
+			}
+		}
+	}
+	if len(asked) < rounds*4/5 {
+		t.Errorf("%d members were asked in %d rounds, want more: a suspect at most in every second round", len(asked), rounds)
+	}
+}

@@ -33,6 +33,7 @@ type haves struct {
 	everAsked bool
 	asks      [asksMax]ask
 	next      int
+	suspected bool // the last ones went to a suspect, and not to one at random
 	scratch   [4]*member
 }
 
@@ -71,8 +72,10 @@ func (d *haves) sendAll(now protocol.Instant) {
 	default:
 		to = d.company(to, 2, protocol.MemberID{})
 	}
-	if m := d.suspect(now); m != nil && len(to) > 0 && !slices.Contains(to, m) {
-		to[0] = m // in the random one's place
+	if m := d.suspect(now); m != nil && len(to) > 0 && !d.suspected && !slices.Contains(to, m) {
+		to[0], d.suspected = m, true // in the random one's place
+	} else {
+		d.suspected = false
 	}
 	for _, m := range to {
 		nonce := max(d.rng.Uint64(), 1)
