@@ -15,8 +15,10 @@ const (
 	DurationDefault = 60 * time.Second
 	activesDefault  = 3
 	passivesDefault = 2
-	// settleMax is how long a cluster may take to recover when they stop.
-	settleMax = 60 * time.Second
+	// settleMax is how long a cluster may take to recover when they stop. A leader that has
+	// entered where a member is keeps that for a minute, and a copy of the member's directory may have been
+	// there just then.
+	settleMax = 75 * time.Second
 	// togetherMax is how long members may take to see each other.
 	togetherMax = 45 * time.Second
 	// reservesAfter is for how long somebody has to be missing before a reserve
