@@ -14,6 +14,7 @@ import (
 
 	"github.com/starlinghq/starling"
 	"github.com/starlinghq/starling/protocol"
+	"github.com/starlinghq/starling/resources/kvmap"
 )
 
 // fullMegabytes is the size of the file systems that get full.
@@ -259,6 +260,30 @@ func (c *cramped) onward(l *load, beyond int64) int64 {
 	return last - begin
 }
 
+// deletions begins deletions of long keys that nobody has, over clients of a member.
+func (c *cramped) deletions(to *member) *load {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{cancel: cancel}
+	c.t.Cleanup(l.stop)
+	key := strings.Repeat("k", kvmap.KeyBytesMax)
+	for range 16 {
+		client, err := c.client(to)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		entries := starling.NewMap[string, string](client, mapName)
+		for range writers {
+			l.done.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = entries.Delete(ctx, key) // not known when the leader is killed
+				}
+			})
+		}
+	}
+	return l
+}
+
 // The leader is killed when all disks are full to the last byte. Of the voters left one has
 // got much more than its disk takes, the other one has stood still. Whoever is elected leads
 // on, though the other one stores more: it had told that one to campaign, without all of the
@@ -286,8 +311,10 @@ func TestVotersOnFullDisksKeepTheirLeader(t *testing.T) {
 	behind.signal(syscall.SIGSTOP)
 	ahead.disk.fill(0)
 	l := c.startLoad(c.book, "burst", 60<<10, slices.Repeat([]*member{old}, 16)...)
+	deletions := c.deletions(old) // they pass when writes are refused, which may be soon
 	says(ahead, "the log waits")
 	says(old, "writes are refused: the disks of") // until then it has passed on what came
+	deletions.stop()
 	l.stop()
 	old.disk.fill(0)
 	behind.disk.fill(0)
