@@ -11,6 +11,9 @@ import (
 // CodeIn returns the code that an error has in it, or protocol.OK for one without: a broken
 // connection. protocol.CodeOf, for who answers, never says OK of an error.
 func CodeIn(err error) protocol.Code {
+	if err == nil {
+		return protocol.OK
+	}
 	var e *protocol.Error
 	if errors.As(err, &e) {
 		return e.Code

@@ -2,14 +2,23 @@ package runtime
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
 
-// clockSlack is how far the wall clock may run ahead of the boot clock before
-// the difference counts as time that the boot clock did not see.
-const clockSlack = 10 * time.Millisecond
+const (
+	// clockSlack is how far the wall clock may run ahead of the boot clock before
+	// the difference counts as time that the boot clock did not see.
+	clockSlack = 10 * time.Millisecond
+	// sleepSlack is how much the boot clock may run ahead of awake, or the wall clock move
+	// against it, before that counts as a sleep: more than lies between two readings of
+	// clocks, less than anything that is timed.
+	sleepSlack = time.Millisecond
+	// sightFor is how long the boot clock is not read while nothing moves the wall clock.
+	sightFor = 10 * time.Millisecond
+)
 
 // origin is when this process began to count.
 var origin = time.Now()
@@ -19,27 +28,48 @@ var origin = time.Now()
 // for nothing that anybody was told or promised.
 func awake() time.Duration { return time.Since(origin) }
 
+// awakeAndWall reads awake and the wall clock at once.
+func awakeAndWall() (time.Duration, time.Time) {
+	now := time.Now()
+	return now.Sub(origin), now.Round(0) // Round drops the monotonic reading, so that it is the wall's
+}
+
 // clock reads a member's own time: the boot clock, which nobody sets and which runs
 // through suspension where there is one, and how far the wall clock has run ahead of
 // it. Ahead is what a host has hidden from the boot clock, or what somebody has set:
 // nobody can tell, and protocol.WallAhead says what goes by which.
+//
+// To read the boot clock is a system call, a third of what a local read takes. Boot time
+// is awake time and what the machine has slept, and a sleep moves the wall clock against
+// awake by as much: so the boot clock is read where the wall clock has moved, and after
+// sightFor, because somebody may have set the wall clock back by just that.
 type clock struct {
-	boot  func() time.Duration // since some origin
-	wall  func() time.Time
-	boot0 time.Duration
+	boot func() time.Duration // since some origin
+	near func() (awake time.Duration, wall time.Time)
+
+	boot0 time.Duration // what boot and wall said at first
 	wall0 time.Time
 
-	mu    sync.Mutex
+	mu   sync.Mutex // of who looks
+	seen atomic.Pointer[sighting]
+}
+
+// sighting is what was seen when the boot clock was read last.
+type sighting struct {
+	at    time.Duration // awake
+	wall  time.Duration // what the wall clock was ahead of awake
+	slept time.Duration // what the boot clock was ahead of awake; it never shrinks
 	ahead time.Duration // the most that the wall clock ran ahead of the boot clock
-	last  protocol.Instant
 }
 
-func newClock(boot func() time.Duration, wall func() time.Time) *clock {
-	return &clock{boot: boot, wall: wall, boot0: boot(), wall0: wall()}
+func newClock(boot func() time.Duration, near func() (time.Duration, time.Time)) *clock {
+	c := &clock{boot: boot, near: near, boot0: boot()}
+	_, c.wall0 = near()
+	for range 3 { // one may be held up between its two clocks, which would look like a sleep to the next
+		c.look()
+	}
+	return c
 }
-
-// wallTime reads the wall clock. Round drops the monotonic reading, so that it is one.
-func wallTime() time.Time { return time.Now().Round(0) }
 
 // Now returns the boot time since some origin. It never goes back. Any goroutine
 // may call it.
@@ -58,12 +88,30 @@ func (c *clock) Longest() protocol.Instant {
 
 // read reads both clocks at once.
 func (c *clock) read() (now protocol.Instant, ahead time.Duration) {
+	at, wall := c.near()
+	seen := c.seen.Load() // afterwards: who began later sees as much at least
+	if moved := wall.Sub(c.wall0) - at - seen.wall; at-seen.at >= sightFor || moved.Abs() > sleepSlack {
+		at, seen = c.look()
+	}
+	return protocol.Instant(time.Second).Add(at + seen.slept), seen.ahead
+}
+
+// look reads the boot clock, and returns when it did.
+func (c *clock) look() (time.Duration, *sighting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	boot := c.boot() - c.boot0
-	if ahead := c.wall().Sub(c.wall0) - boot; ahead > c.ahead+clockSlack {
-		c.ahead = ahead
+	at, wall := c.near() // afterwards, so that a pause between the two is not taken for a sleep
+	seen := sighting{at: at, wall: wall.Sub(c.wall0) - at, slept: boot - at}
+	if last := c.seen.Load(); last != nil {
+		seen.ahead = last.ahead
+		if seen.slept <= last.slept+sleepSlack {
+			seen.slept = last.slept
+		}
 	}
-	c.last = max(c.last, protocol.Instant(time.Second).Add(boot))
-	return c.last, c.ahead
+	if ahead := seen.wall - seen.slept; ahead > seen.ahead+clockSlack {
+		seen.ahead = ahead
+	}
+	c.seen.Store(&seen)
+	return at, &seen
 }

@@ -7,14 +7,23 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// clocks are a boot clock and a wall clock that the test moves.
+// clocks are clocks that the test moves, and how often the boot clock was read.
 type clocks struct {
-	boot time.Duration
-	wall time.Time
+	boot, awake time.Duration
+	wall        time.Time
+	read        int
 }
 
 func (c *clocks) clock() *clock {
-	return newClock(func() time.Duration { return c.boot }, func() time.Time { return c.wall })
+	return newClock(
+		func() time.Duration { c.read++; return c.boot },
+		func() (time.Duration, time.Time) { return c.awake, c.wall },
+	)
+}
+
+// pass lets time pass while the machine is awake.
+func (c *clocks) pass(d time.Duration) {
+	c.boot, c.awake, c.wall = c.boot+d, c.awake+d, c.wall.Add(d)
 }
 
 // [S] A wall clock that is set moves nothing that was promised to others: instants are
@@ -25,7 +34,7 @@ func TestWallClockThatIsSetMovesNoInstant(t *testing.T) {
 	began, longest := c.Now(), c.Longest()
 	for _, step := range []struct {
 		what            string
-		boot, wall      time.Duration
+		awake, wall     time.Duration
 		elapsed, passed time.Duration // since the beginning, by Now and by Longest
 	}{
 		{"a second passes", time.Second, time.Second, time.Second, time.Second},
@@ -33,10 +42,10 @@ func TestWallClockThatIsSetMovesNoInstant(t *testing.T) {
 		{"another second passes", time.Second, time.Second, 2 * time.Second, time.Hour + 2*time.Second},
 		{"it is set back by two hours", 0, -2 * time.Hour, 2 * time.Second, time.Hour + 2*time.Second},
 		{"a pause of a minute is hidden from both", 0, 0, 2 * time.Second, time.Hour + 2*time.Second},
-		{"boot time alone sees a minute", time.Minute, 0, 62 * time.Second, time.Hour + 62*time.Second},
+		{"the wall clock does not see a minute", time.Minute, 0, 62 * time.Second, time.Hour + 62*time.Second},
 	} {
-		at.boot += step.boot
-		at.wall = at.wall.Add(step.wall)
+		at.pass(step.awake)
+		at.wall = at.wall.Add(step.wall - step.awake)
 		if got := c.Now().Sub(began); got != step.elapsed {
 			t.Errorf("%s: got %v of boot time, want %v", step.what, got, step.elapsed)
 		}
@@ -46,11 +55,67 @@ func TestWallClockThatIsSetMovesNoInstant(t *testing.T) {
 	}
 }
 
+// [S] A machine that has slept knows it at once: what was promised for as long is over, and
+// what it has is as old. Where the wall clock was set back meanwhile by just as much nothing
+// shows it, and it is found out within sightFor. The boot clock is not read for each reading.
+func TestASleepIsSeenAtOnce(t *testing.T) {
+	at := &clocks{boot: time.Hour, wall: time.Unix(1_800_000_000, 0)}
+	c := at.clock()
+	began, reads := c.Now(), at.read
+	for range 1000 {
+		at.pass(sightFor / 1001)
+		c.Now()
+	}
+	if at.read != reads {
+		t.Errorf("the boot clock was read %d times within %v, want none", at.read-reads, sightFor)
+	}
+	const sleep = time.Minute
+	for i, step := range []struct {
+		what        string
+		awake, wall time.Duration // after the sleep, and what it was set by
+		slept       time.Duration
+	}{
+		{"asleep", 0, 0, sleep},
+		{"set back by as much", 0, -sleep, sleep},
+		{"set back by as much, and awake again", sightFor, 0, 2 * sleep},
+		{"set forward", 0, sleep, 3 * sleep},
+		{"for as long as nobody times", 0, 0, 3 * sleep},
+	} {
+		slept := sleep
+		switch i {
+		case 2:
+			slept = 0
+		case 4:
+			slept = sleepSlack / 2
+		}
+		at.boot, at.wall = at.boot+slept, at.wall.Add(slept+step.wall)
+		at.pass(step.awake)
+		if got, want := c.Now().Sub(began), at.awake+step.slept; got != want {
+			t.Errorf("%s: got %v, want %v", step.what, got, want)
+		}
+	}
+}
+
+// The clock of this machine is not behind its boot clock by more than the slack.
+func TestClockIsTheBootClock(t *testing.T) {
+	c := newClock(bootTime, awakeAndWall)
+	for range 100_000 {
+		before := bootTime() - c.boot0
+		got := time.Duration(c.Now().Sub(protocol.Instant(time.Second)))
+		after := bootTime() - c.boot0
+		if got < before-2*sleepSlack || got > after+2*sleepSlack {
+			t.Fatalf("got %v between %v and %v", got, before, after)
+		}
+	}
+}
+
+// Whatever the boot clock says, time does not go back.
 func TestClockDoesNotGoBack(t *testing.T) {
 	at := &clocks{boot: time.Hour, wall: time.Unix(1_800_000_000, 0)}
 	c := at.clock()
 	last := protocol.Instant(0)
 	for _, boot := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, 3 * time.Hour} {
+		at.pass(sightFor)
 		at.boot = boot
 		now := c.Now()
 		if now < last {

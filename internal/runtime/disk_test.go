@@ -171,7 +171,7 @@ func TestAQuotaIsAFullDiskUntilAWriteFindsRoom(t *testing.T) {
 		var said bytes.Buffer
 		log := &needy{refusals: 6, err: fmt.Errorf("disk quota exceeded: %w", vfs.ErrNoSpace)}
 		m := &Member{log: log, logger: slog.New(slog.NewTextHandler(&said, nil)), syncs: newSyncWatch(0), intake: intake{mailbox: newMailbox()}, writes: make(chan *replica.Persist)}
-		m.cfg.Name, m.clock = "a1", newClock(bootTime, wallTime)
+		m.cfg.Name, m.clock = "a1", newClock(bootTime, awakeAndWall)
 		m.workers.Go(m.writeLog)
 		m.writes <- &replica.Persist{ID: 1, Write: protocol.Write{First: 1, Sync: true}}
 		for range 4 {

@@ -184,7 +184,7 @@ func TestAPassiveThatFollowsNobodySaysSo(t *testing.T) {
 func TestNewsOfALeaderIsAsOldAsItSays(t *testing.T) {
 	var boot time.Duration // since the member was made
 	m := &Member{server: wire.NewServer(wire.ServerConfig{}), cfg: Config{Config: config.Config{Election: 500 * time.Millisecond}}, syncs: newSyncWatch(time.Second)}
-	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
+	m.clock = newClock(func() time.Duration { return boot }, func() (time.Duration, time.Time) { return boot, time.Unix(1700000000, 0).Add(boot) })
 	m.source.led.Store(int64(m.clock.Now()))
 	s, at := &replica.Situation{Role: protocol.RolePassive, RaftRole: "none", Leader: protocol.MemberID{1}, Proven: true}, &replica.Position{Applied: 1}
 	for _, step := range []struct {
@@ -228,7 +228,7 @@ func TestTheAlarmIsRepeatedSeldom(t *testing.T) {
 	var log safeBuffer
 	m := &Member{logger: slog.New(slog.NewTextHandler(&log, nil)), swim: lonely(t)}
 	boot := time.Duration(0)
-	m.clock = newClock(func() time.Duration { return boot }, func() time.Time { return time.Unix(1700000000, 0).Add(boot) })
+	m.clock = newClock(func() time.Duration { return boot }, func() (time.Duration, time.Time) { return boot, time.Unix(1700000000, 0).Add(boot) })
 	m.source.led.Store(int64(m.clock.Now()))
 	boot = 5 * time.Second // when it is known to follow nobody
 	m.source.orphan.Store(true)

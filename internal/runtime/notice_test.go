@@ -66,7 +66,7 @@ func TestNoLeaderHasTheRightReason(t *testing.T) {
 
 // lateMember is one that is not ready, and whose log calls said for each line.
 func lateMember(limit time.Duration, said func()) *Member {
-	m := &Member{cfg: Config{Config: config.Config{Name: "p1", StartTimeout: limit}.Filled()}, changed: newBroadcast(), intake: intake{clock: newClock(bootTime, wallTime)}, server: wire.NewServer(wire.ServerConfig{}),
+	m := &Member{cfg: Config{Config: config.Config{Name: "p1", StartTimeout: limit}.Filled()}, changed: newBroadcast(), intake: intake{clock: newClock(bootTime, awakeAndWall)}, server: wire.NewServer(wire.ServerConfig{}),
 		syncs: newSyncWatch(0), logger: slog.New(handlerFunc(said))}
 	m.dirs = newDirectories(m)
 	m.published.Store(&published{outlook: &outlook{Situation: replica.Situation{Role: protocol.RoleActive, Leader: protocol.MemberID{1}, Behind: "applied 1 of 1000"}}})

@@ -45,7 +45,7 @@ func Open(ctx context.Context, cfg Config) (*Member, error) {
 	}
 	m := &Member{
 		cfg: cfg, changed: newBroadcast(),
-		intake:   intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, wallTime)},
+		intake:   intake{mailbox: newMailbox(), answers: member.NewAnswers(), gate: newGate(), clock: newClock(bootTime, awakeAndWall)},
 		writes:   make(chan *replica.Persist, 2),
 		applying: applying{applies: make(chan replica.Apply, 4), applier: applier{ended: make(chan struct{})}},
 		repairs:  newRepairs(),

@@ -30,7 +30,7 @@ import (
 func TestADiskThatHangsIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{Config: config.Config{Name: "a1", Dir: "/d", Election: 500 * time.Millisecond}}
-		m := &Member{server: wire.NewServer(wire.ServerConfig{}), intake: intake{clock: newClock(bootTime, wallTime)}, cfg: cfg, syncs: newSyncWatch(time.Second)}
+		m := &Member{server: wire.NewServer(wire.ServerConfig{}), intake: intake{clock: newClock(bootTime, awakeAndWall)}, cfg: cfg, syncs: newSyncWatch(time.Second)}
 		voter, at := &replica.Situation{Role: protocol.RoleActive, RaftRole: "follower", Leader: protocol.MemberID{1}, Proven: true}, &replica.Position{Applied: 1}
 		goOn, over := make(chan struct{}), make(chan struct{})
 		go func() {

@@ -30,8 +30,14 @@ func clocks() []Mutation {
 		{
 			Name: "instants-by-the-wall-clock", Breaks: "a wall clock that is set forward moves all that was promised to others",
 			File: "internal/runtime/clock.go", Tests: []string{"./internal/runtime"},
-			Old: "protocol.Instant(time.Second).Add(boot))",
-			New: "protocol.Instant(time.Second).Add(boot+c.ahead))",
+			Old: "protocol.Instant(time.Second).Add(at + seen.slept), seen.ahead",
+			New: "protocol.Instant(time.Second).Add(at + seen.slept + seen.ahead), seen.ahead",
+		},
+		{
+			Name: "sleep-is-seen-late", Breaks: "for as long as the boot clock is not read, a machine that has slept answers from a lease that is over",
+			File: "internal/runtime/clock.go", Tests: []string{"./internal/runtime"},
+			Old: " || moved.Abs() > sleepSlack",
+			New: " || moved.Abs() < 0",
 		},
 	}
 }
