@@ -71,7 +71,7 @@ func (d *Manifest) SameLog(e *Manifest) bool {
 
 // CheckpointStore keeps the last two checkpoints of a member.
 //
-// BeginFull, BeginIncremental, Install, Bad, Retry and Close, and the methods of
+// BeginFull, BeginIncremental, Install, Bad, SetAside, Retry and Close, and the methods of
 // what they return, are called by one goroutine at a time; the others by any,
 // also meanwhile. Errors have the codes of protocol:
 //
@@ -102,6 +102,12 @@ type CheckpointStore interface {
 	// Bad gives up a kept checkpoint whose content is wrong. The other one, if
 	// there is one, is used from then on, but nothing is built on top of it.
 	Bad(index protocol.Index) error
+
+	// SetAside gives a kept checkpoint up for as long as the disk does not give it: it
+	// is neither used nor deleted, and Retry puts it back. It is for one whose store could
+	// not be opened because of what the disk has given up (vfs.Damaged), while another one
+	// could be read.
+	SetAside(index protocol.Index) error
 
 	// ReadChunk returns chunk n, from 0, verified. The caller owns it.
 	ReadChunk(ctx context.Context, index protocol.Index, n int) ([]byte, error)
@@ -136,7 +142,7 @@ type CheckpointStore interface {
 	// not ended.
 	Installing() (Manifest, bool)
 
-	// Aside returns the checkpoints whose store could not be opened, or killed
+	// Aside returns the checkpoints whose store could not be opened or read, or killed
 	// the process three times in one boot. They are deleted when two good ones
 	// above are kept, all but the last few.
 	Aside() []Manifest

@@ -9,6 +9,7 @@ import (
 	"github.com/starlinghq/starling/internal/replica"
 	"github.com/starlinghq/starling/protocol"
 	"github.com/starlinghq/starling/storage"
+	"github.com/starlinghq/starling/storage/vfs"
 )
 
 // Progress says how far the reading of a checkpoint has come, in items.
@@ -106,22 +107,47 @@ func (s *starting) run(ctx context.Context) (replica.OpenedState, error) {
 			}
 			return replica.OpenedState{Kept: kept}, nil
 		}
-		loader, err := s.load(ctx, &kept[0])
+		d, loader, err := s.newest(ctx, kept)
 		if errors.Is(err, protocol.ErrCorrupt) {
-			if err := s.giveUp(&kept[0], err); err != nil {
+			if err := s.giveUp(d, err); err != nil {
 				return replica.OpenedState{}, err
 			}
 			continue
 		}
 		if err == nil {
-			err = s.join(&kept[0])
+			err = s.join(d)
 		}
 		if err != nil {
-			return replica.OpenedState{}, fmt.Errorf("the checkpoint at %d: %w", kept[0].Index, err)
+			return replica.OpenedState{}, fmt.Errorf("the checkpoint at %d: %w", d.Index, err)
 		}
 		s.machine.Install(loader)
-		return replica.OpenedState{Kept: kept, Applied: kept[0].Index, Time: loader.Time()}, nil
+		return replica.OpenedState{Kept: s.store.Kept(), Applied: d.Index, Time: loader.Time()}, nil
 	}
+}
+
+// newest builds the state of the newest checkpoint, or of the older one where the disk
+// has given up a place of the newest.
+//
+// [S] That place may come back, as after a cable was loose: the newest is only set
+// aside, and only when the older one was read to its end and the log goes on from it. A
+// disk that gives nothing at a start must not take the last checkpoint of all members.
+func (s *starting) newest(ctx context.Context, kept []storage.Manifest) (*storage.Manifest, *machine.Loader, error) {
+	newest := &kept[0]
+	loader, err := s.load(ctx, newest)
+	if !vfs.Damaged(err) || errors.Is(err, protocol.ErrCorrupt) || len(kept) < 2 {
+		return newest, loader, err
+	}
+	older := &kept[1]
+	if older.Index < s.rec.LogTerms.PrevIndex || !s.o.reads(older) {
+		return newest, nil, err
+	}
+	loader, failed := s.load(ctx, older)
+	if failed != nil {
+		return newest, nil, err
+	}
+	s.tell(protocol.EventRefused, newest, fmt.Sprintf(
+		"the disk does not give the checkpoint at %d, which is set aside (starling checkpoint put-back uses it again): the one at %d and the log take its place: %v", newest.Index, older.Index, err))
+	return older, loader, s.store.SetAside(newest.Index)
 }
 
 // reads reports whether the member can read a checkpoint: whether it knows its format level.

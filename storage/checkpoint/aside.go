@@ -24,6 +24,23 @@ func (s *Store) Aside() []storage.Manifest {
 	return out
 }
 
+// SetAside implements storage.CheckpointStore.
+func (s *Store) SetAside(index protocol.Index) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return protocol.ErrClosed
+	}
+	if s.inspects {
+		return errInspects
+	}
+	i := slices.IndexFunc(s.kept, func(k *kept) bool { return k.manifest.Index == index })
+	if i < 0 {
+		return notKept(index)
+	}
+	return s.setAside(s.kept[i].store)
+}
+
 // setAside gives the pointers of a store other names, so that it is neither
 // used nor removed. The caller holds the lock.
 func (s *Store) setAside(number uint64) error {

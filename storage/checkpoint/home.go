@@ -206,9 +206,11 @@ func (s *Store) openView(ctx context.Context, h *home) (engine.View, error) {
 		case !passing(err):
 			return nil, protocol.ErrCorrupt.With(fmt.Sprintf("damaged data: %s: %v", storeName(h.number), err))
 		case try == viewTries-1:
-			return nil, protocol.ErrDirectory.With(fmt.Sprintf(
-				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: repair what is short or refused and start again; if the disk never gives it back, move the folder away, so that the other checkpoint is used",
+			refused := protocol.ErrDirectory.With(fmt.Sprintf(
+				"the data directory cannot be used: %s cannot be opened now: %v; nothing was given up: repair what is short or refused and start again; if the disk never gives it back, move the folder away: then another checkpoint is used, or fetched from the other members",
 				s.path(storeName(h.number)), err))
+			refused.Cause = plainly(err) // whoever has another one asks whether the disk has given this one up
+			return nil, refused
 		}
 		s.o.Logger.Warn("a store of checkpoints cannot be opened now and is tried again", "store", storeName(h.number), "error", err)
 		if err := s.pause(ctx, viewPause<<try); err != nil {

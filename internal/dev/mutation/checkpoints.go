@@ -25,6 +25,18 @@ func taken() []Mutation {
 			New: "if digest.Bytes() != d.Digest && d.Items == 0 {",
 		},
 		{
+			Name: "last-checkpoint-set-aside", Breaks: "a disk that gives nothing at a start takes the last checkpoint",
+			File: "internal/snapshotter/start.go", Tests: snapshotter,
+			Old: "	if failed != nil {\n		return newest, nil, err\n	}\n",
+			New: "	if failed != nil {\n		return newest, nil, errors.Join(err, s.store.SetAside(newest.Index))\n	}\n",
+		},
+		{
+			Name: "older-below-the-log", Breaks: "a checkpoint that the log does not go on from takes the place of one that the disk does not give",
+			File: "internal/snapshotter/start.go", Tests: snapshotter,
+			Old: "older.Index < s.rec.LogTerms.PrevIndex || ",
+			New: "",
+		},
+		{
 			Name: "pointer-name-unsynced", Breaks: "a checkpoint is counted on before its pointer's name is durable",
 			File: "storage/checkpoint/home.go", Tests: store,
 			Old: "if err := syncNames(s.fsys, s.dir, s.pause); err != nil {",
