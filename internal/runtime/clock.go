@@ -16,8 +16,8 @@ const (
 	// against it, before that counts as a sleep: more than lies between two readings of
 	// clocks, less than anything that is timed.
 	sleepSlack = time.Millisecond
-	// sightFor is how long the boot clock is not read while nothing moves the wall clock.
-	sightFor = 10 * time.Millisecond
+	// readingFor is how long the boot clock is not read while nothing moves the wall clock.
+	readingFor = 10 * time.Millisecond
 )
 
 // origin is when this process began to count.
@@ -42,7 +42,7 @@ func awakeAndWall() (time.Duration, time.Time) {
 // To read the boot clock is a system call, a third of what a local read takes. Boot time
 // is awake time and what the machine has slept, and a sleep moves the wall clock against
 // awake by as much: so the boot clock is read where the wall clock has moved, and after
-// sightFor, because somebody may have set the wall clock back by just that.
+// readingFor, because somebody may have set the wall clock back by just that.
 type clock struct {
 	boot func() time.Duration // since some origin
 	near func() (awake time.Duration, wall time.Time)
@@ -51,11 +51,11 @@ type clock struct {
 	wall0 time.Time
 
 	mu   sync.Mutex // of who looks
-	seen atomic.Pointer[sighting]
+	seen atomic.Pointer[bootReading]
 }
 
-// sighting is what was seen when the boot clock was read last.
-type sighting struct {
+// bootReading is what was seen when the boot clock was read last.
+type bootReading struct {
 	at    time.Duration // awake
 	wall  time.Duration // what the wall clock was ahead of awake
 	slept time.Duration // what the boot clock was ahead of awake; it never shrinks
@@ -90,19 +90,19 @@ func (c *clock) Longest() protocol.Instant {
 func (c *clock) read() (now protocol.Instant, ahead time.Duration) {
 	at, wall := c.near()
 	seen := c.seen.Load() // afterwards: who began later sees as much at least
-	if moved := wall.Sub(c.wall0) - at - seen.wall; at-seen.at >= sightFor || moved.Abs() > sleepSlack {
+	if moved := wall.Sub(c.wall0) - at - seen.wall; at-seen.at >= readingFor || moved.Abs() > sleepSlack {
 		at, seen = c.look()
 	}
 	return protocol.Instant(time.Second).Add(at + seen.slept), seen.ahead
 }
 
 // look reads the boot clock, and returns when it did.
-func (c *clock) look() (time.Duration, *sighting) {
+func (c *clock) look() (time.Duration, *bootReading) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	boot := c.boot() - c.boot0
 	at, wall := c.near() // afterwards, so that a pause between the two is not taken for a sleep
-	seen := sighting{at: at, wall: wall.Sub(c.wall0) - at, slept: boot - at}
+	seen := bootReading{at: at, wall: wall.Sub(c.wall0) - at, slept: boot - at}
 	if last := c.seen.Load(); last != nil {
 		seen.ahead = last.ahead
 		if seen.slept <= last.slept+sleepSlack {

@@ -57,17 +57,17 @@ func TestWallClockThatIsSetMovesNoInstant(t *testing.T) {
 
 // [S] A machine that has slept knows it at once: what was promised for as long is over, and
 // what it has is as old. Where the wall clock was set back meanwhile by just as much nothing
-// shows it, and it is found out within sightFor. The boot clock is not read for each reading.
+// shows it, and it is found out within readingFor. The boot clock is not read for each reading.
 func TestASleepIsSeenAtOnce(t *testing.T) {
 	at := &clocks{boot: time.Hour, wall: time.Unix(1_800_000_000, 0)}
 	c := at.clock()
 	began, reads := c.Now(), at.read
 	for range 1000 {
-		at.pass(sightFor / 1001)
+		at.pass(readingFor / 1001)
 		c.Now()
 	}
 	if at.read != reads {
-		t.Errorf("the boot clock was read %d times within %v, want none", at.read-reads, sightFor)
+		t.Errorf("the boot clock was read %d times within %v, want none", at.read-reads, readingFor)
 	}
 	const sleep = time.Minute
 	for i, step := range []struct {
@@ -77,7 +77,7 @@ func TestASleepIsSeenAtOnce(t *testing.T) {
 	}{
 		{"asleep", 0, 0, sleep},
 		{"set back by as much", 0, -sleep, sleep},
-		{"set back by as much, and awake again", sightFor, 0, 2 * sleep},
+		{"set back by as much, and awake again", readingFor, 0, 2 * sleep},
 		{"set forward", 0, sleep, 3 * sleep},
 		{"for as long as nobody times", 0, 0, 3 * sleep},
 	} {
@@ -115,7 +115,7 @@ func TestClockDoesNotGoBack(t *testing.T) {
 	c := at.clock()
 	last := protocol.Instant(0)
 	for _, boot := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, 3 * time.Hour} {
-		at.pass(sightFor)
+		at.pass(readingFor)
 		at.boot = boot
 		now := c.Now()
 		if now < last {
