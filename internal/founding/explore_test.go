@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,51 +84,98 @@ func (w *world) clone() *world {
 	return &c
 }
 
-func keyOf(q *protocol.Founding) string {
-	if q == nil {
-		return "-"
+// key is what tells worlds apart, as it is written.
+type key []byte
+
+func (k *key) mark(kind byte) { *k = append(*k, kind) }
+
+func (k *key) are(list ...bool) {
+	for _, is := range list {
+		*k = strconv.AppendBool(*k, is)
 	}
-	return fmt.Sprint(q.Names, q.Told, q.Begins, q.Promise, q.Why != "")
 }
 
-// key tells worlds apart.
+func (k *key) numbers(list ...int) {
+	for _, n := range list {
+		*k = append(strconv.AppendInt(*k, int64(n), 10), ' ')
+	}
+}
+
+func (k *key) names(list []string) {
+	k.numbers(len(list))
+	for _, name := range list {
+		*k = append(append(*k, name...), ' ')
+	}
+}
+
+func (k *key) founding(q *protocol.Founding) {
+	if q == nil {
+		k.mark('-')
+		return
+	}
+	k.names(q.Names)
+	k.are(q.Told, q.Begins, q.Promise, q.Why != "")
+}
+
+func (k *key) founder(f *Founder) {
+	k.mark(';')
+	k.are(f.cfg.Begins, f.promise != nil, f.written, f.verdict.Begin, f.verdict.Join != nil, f.verdict.Err != nil)
+	k.numbers(f.cfg.Expect)
+	if f.verdict.Join != nil {
+		k.numbers(int(f.verdict.Join.Cluster[0]))
+	}
+	for _, p := range f.peers {
+		k.mark(',')
+		k.names([]string{p.Name})
+		k.are(p.named)
+		k.numbers(int(p.standing), int(p.again))
+		k.founding(p.said)
+	}
+}
+
 func (w *world) key() string {
-	var b strings.Builder
-	fmt.Fprint(&b, w.crashes, w.wipes)
-	for _, m := range w.members {
-		fmt.Fprint(&b, "|", m.cluster, m.founder, m.up)
+	k := make(key, 0, 512)
+	k.numbers(w.crashes, w.wipes)
+	for i := range w.members {
+		m := &w.members[i]
+		k.mark('|')
+		k.numbers(m.cluster)
+		k.are(m.founder, m.up)
 		if m.promise != nil {
-			fmt.Fprint(&b, m.promise.Names)
+			k.names(m.promise.Names)
 		}
-		if f := m.f; f != nil {
-			fmt.Fprint(&b, ";", f.cfg.Begins, f.cfg.Expect, f.promise != nil, f.written, f.verdict.Begin, f.verdict.Join != nil, f.verdict.Err != nil)
-			if f.verdict.Join != nil {
-				fmt.Fprint(&b, f.verdict.Join.Cluster[0])
-			}
-			for _, p := range f.peers {
-				fmt.Fprint(&b, ",", p.Name, p.named, p.standing, p.again, keyOf(p.said))
-			}
+		if m.f != nil {
+			k.founder(m.f)
 		}
 	}
 	for _, q := range w.questions {
-		fmt.Fprint(&b, "?", q.from, q.to, w.members[q.from].run == q.run, keyOf(q.q))
+		k.mark('?')
+		k.numbers(q.from, q.to)
+		k.are(w.members[q.from].run == q.run)
+		k.founding(q.q)
 	}
 	for _, a := range w.answers {
-		fmt.Fprint(&b, "!", a.from, a.to, keyOf(a.q), a.info.Cluster[0], keyOf(a.info.Founding))
+		k.mark('!')
+		k.numbers(a.from, a.to, int(a.info.Cluster[0]))
+		k.founding(a.q)
+		k.founding(a.info.Founding)
 	}
-	return b.String()
+	return string(k)
 }
 
 // step is one thing that can happen.
 type step struct {
-	name string
-	do   func(w *world)
+	do     func(w *world)
+	format string // of its name, which a story needs
+	args   []any
 }
+
+func (s step) String() string { return fmt.Sprintf(s.format, s.args...) }
 
 // steps are all that can happen in a world.
 func (w *world) steps() (list []step) {
 	add := func(do func(w *world), format string, args ...any) {
-		list = append(list, step{fmt.Sprintf(format, args...), do})
+		list = append(list, step{do, format, args})
 	}
 	for i := range w.members {
 		m := &w.members[i]
@@ -297,7 +345,7 @@ func (w *world) clusters() (n int) {
 type node struct {
 	w    *world
 	from *node
-	name string
+	step step
 }
 
 // stuck reports whether all are there and have promised each other not to begin.
@@ -333,14 +381,14 @@ func explore(first *world) (states int, began bool, story []string) {
 			s.do(next)
 			began = began || next.begun > 0
 			if why := next.broken(); why != "" {
-				for x := (&node{w: next, from: n, name: s.name}); x.from != nil; x = x.from {
-					story = append([]string{x.name}, story...)
+				for x := (&node{w: next, from: n, step: s}); x.from != nil; x = x.from {
+					story = append([]string{x.step.String()}, story...)
 				}
 				return len(seen), began, append(story, why)
 			}
 			if key := next.key(); !seen[key] {
 				seen[key] = true
-				queue = append(queue, &node{next, n, s.name})
+				queue = append(queue, &node{next, n, s})
 			}
 		}
 	}
