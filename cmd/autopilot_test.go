@@ -152,6 +152,7 @@ func TestDeadActivesAreReplacedWhileWritesRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes that are killed take a while")
 	}
+	t.Parallel()
 	// Nobody is replaced sooner than that. Writes do not wait for it, only for an
 	// election, so they stop for less.
 	const failedAfter = 8 * time.Second

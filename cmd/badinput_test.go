@@ -57,6 +57,7 @@ func TestBadInputOfAMember(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	f := newFlock(t, 1, 0)
 	first := f.agents["a1"]
 	dir := first.args[6]
@@ -230,6 +231,7 @@ func TestNoQuorum(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 1)
 	works(t, "", "map", "put", "--addr", f.addr("a1"), "colors", "sky", "blue")
 	f.settled()
@@ -262,6 +264,7 @@ func TestAForeignClusterAtJoinIsSaid(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	one, two := newFlock(t, 1, 1), newFlock(t, 1, 0)
 	p := one.agents["p1"]
 	if code := p.stop(); code != 0 {
@@ -291,6 +294,7 @@ func TestAnInterruptEndsAMemberThatWaits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	// A member that waits for a cluster that is not there.
 	a := newAgent(t, "a1", "active", "--join", freeport.Address(t))
 	a.start()

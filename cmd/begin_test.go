@@ -109,6 +109,7 @@ func TestAgentsStartedAtOnceMakeOneCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	for range 4 {
 		list := beginners(t, 3, "--bootstrap", "--timing", "fast")
 		for _, a := range list {
@@ -127,6 +128,7 @@ func TestASilentMemberIsWaitedFor(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
 	missing := list[2].addr
 	for _, a := range list[:2] {
@@ -164,6 +166,7 @@ func TestABootstrapperWithALostDiskBeginsNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	list := beginners(t, 3, "--bootstrap", "--timing", "fast")
 	for _, a := range list {
 		a.start()
@@ -197,6 +200,7 @@ func TestAgentsOfATemplateFindEachOther(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	list := template(t, 3)
 	for _, a := range list[:2] {
 		a.start()
@@ -218,6 +222,7 @@ func TestASeedWithALostDiskBeginsNoSecondCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	list := template(t, 5)
 	seed := list[0]
 	for _, a := range list[:3] {
@@ -251,6 +256,7 @@ func TestListsThatDifferEndTheStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	list := beginners(t, 2, "--bootstrap")
 	other := newAgent(t, "a3", "active", "--join", list[0].addr)
 	list[1].args[len(list[1].args)-1] += "," + other.addr
@@ -287,6 +293,7 @@ func TestCommandsDemandACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	a := newAgent(t, "a1", "active", "--bootstrap")
 	a.start()
 	own := oneCluster(t, a)

@@ -117,6 +117,9 @@ var flagsSaid = regexp.MustCompile(`--([a-z][a-z-]+)`)
 // there are. The context of the commands has ended, so that nothing comes of what they
 // accept.
 func TestEveryFlagRefusesWhatItCannotMean(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: thousands of command lines that start nothing")
+	}
 	t.Chdir(t.TempDir())
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -172,6 +175,9 @@ func TestEveryFlagRefusesWhatItCannotMean(t *testing.T) {
 
 // What a file of --config says wrong is named by key and line.
 func TestEveryKeyOfAFileIsNamedAsThereByItsLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: thousands of command lines that start nothing")
+	}
 	dir := t.TempDir()
 	t.Chdir(dir)
 	ended, cancel := context.WithCancel(context.Background())

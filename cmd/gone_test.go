@@ -14,6 +14,7 @@ func TestGoneMembersWithoutASeatAreListedForAStatedTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 1, 1)
 	at, p1 := f.addr("a1"), f.agents["p1"]
 	alive := func(want bool) {

@@ -24,6 +24,7 @@ func TestMainJob(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes that are killed take a while")
 	}
+	t.Parallel()
 	input := jobInput(t)
 	f := newFlock(t, 3, 2)
 	t.Run("leader and a passive die", func(t *testing.T) { leaderAndPassiveDie(t, f, input) })

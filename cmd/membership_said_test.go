@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func TestSeatCommandsSayWhatTheyDid(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	at := f.addr("a1")
 	r1 := newAgent(t, "r1", "reserve", "--join", at)
@@ -164,6 +166,8 @@ func TestSeatCommandsSayWhatTheyDid(t *testing.T) {
 			})
 		}
 		lost := strings.Join(gone, " and ") + " are not heard"
+		var all sync.WaitGroup
+		defer all.Wait()
 		for _, args := range [][]string{
 			{"promote", "e1"}, {"demote", leader}, {"remove", leader}, {"transfer"}, {"leave"}, {"autopilot", "get"}, {"autopilot", "set", "--floor", "2"},
 			{"map", "put", "m", "k", "v"},
@@ -177,7 +181,9 @@ func TestSeatCommandsSayWhatTheyDid(t *testing.T) {
 				limit = "1h" // they do not wait for a quorum, and say who is lacking
 			}
 			for _, addr := range []string{f.addr(leader), e1.addr} {
-				fails(t, exitUnavailable, "a majority of the voters cannot be reached: of the 3 voters "+lost+", "+leader+" is", slices.Insert(slices.Clone(args), words, "--addr", addr, "--timeout", limit)...)
+				all.Go(func() { // each takes its time until it says so
+					fails(t, exitUnavailable, "a majority of the voters cannot be reached: of the 3 voters "+lost+", "+leader+" is", slices.Insert(slices.Clone(args), words, "--addr", addr, "--timeout", limit)...)
+				})
 			}
 		}
 	})

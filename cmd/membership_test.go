@@ -29,6 +29,7 @@ func TestSeatsByHand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 1)
 	at := f.addr("a1")
 	try := func(wantCode int, wantText string, args ...string) {

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +31,14 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(runVariable)
 		os.Exit(Main())
 	}
-	os.Exit(m.Run())
+	// Most of their time the tests of processes wait, for an election or for somebody to be
+	// missed: more run side by side than there are processors, unless a flag says how many.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(nextDir()) // it is in the system's directory for what is temporary
+	os.Exit(code)
 }
 
 // command returns the command as a process that is not started.

@@ -34,6 +34,9 @@ func alone(t *testing.T) (dir string, index uint64) {
 // Who only looks hears what would be refused: entries that cannot be left out, and
 // directories of two clusters.
 func TestALookHearsWhatIsRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: each look goes through a whole log, by itself")
+	}
 	one, index := alone(t)
 	other, _ := alone(t)
 	put := fmt.Sprint(index)

@@ -25,6 +25,7 @@ func TestRecoverAfterTheQuorumIsLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 1)
 	put := func(at, key, value string) string {
 		t.Helper()
@@ -119,6 +120,7 @@ func TestRecoverLooksAtAllDirectoriesTogether(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	dirs := map[string]string{}
 	for name, a := range f.agents {

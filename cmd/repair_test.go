@@ -68,6 +68,7 @@ func TestADamagedMemberRepairsItself(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	putKeys(t, f, 30)
 	f.settled()
@@ -112,6 +113,7 @@ func TestAMemberThatIsLostComesBackAsANewOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes take a while")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	putKeys(t, f, 20)
 	f.settled()

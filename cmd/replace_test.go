@@ -29,6 +29,7 @@ func TestAWipedMemberTakesItsSeatBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	before := f.settled()
 	a3 := f.agents["a3"]
@@ -82,6 +83,7 @@ func TestRemoveFreesTheNameAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	f := newFlock(t, 3, 0)
 	f.settled()
 	a3 := f.agents["a3"]

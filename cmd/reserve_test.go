@@ -15,6 +15,7 @@ func TestReserveTakesTheSeatOfADeadActive(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: processes that are killed take a while")
 	}
+	t.Parallel()
 	const failedAfter = 4 * time.Second
 	f := newFlock(t, 3, 0)
 	for name, more := range map[string][]string{"r1": {"--eligible"}, "r2": nil} {

@@ -114,6 +114,9 @@ func body(export string) string {
 // What a map holds is in another one after export and import, byte for byte:
 // keys of every type, values of every type.
 func TestExportAndImportKeepEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: a table of keys and values, one after the other")
+	}
 	ctx, addr := context.Background(), local(t)
 	c := dial(t, addr)
 	m := starling.NewMap[starling.RawKey, starling.Raw](c, "all")
@@ -154,6 +157,9 @@ func TestExportAndImportKeepEveryByte(t *testing.T) {
 // Random values of every type that can be stored, and of random ones, are what
 // they were after export and import.
 func TestValuesOfRandomTypesComeBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: thousands of values, one after the other")
+	}
 	ctx, addr := context.Background(), local(t)
 	c := dial(t, addr)
 	m := starling.NewMap[int, starling.Raw](c, "random")

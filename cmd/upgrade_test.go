@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,18 +15,29 @@ import (
 	"github.com/starlinghq/starling"
 )
 
-// nextRelease builds the command as the release after this one: see
-// protocol/version_next.go.
+// nextRelease is the command as the release after this one: see protocol/version_next.go.
+// It is built once, and all else than the tag is as in this build, so that Go has most of it.
 func nextRelease(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "starling")
-	build := exec.Command("go", "build", "-tags", "starling_next", "-o", path, "../cmd/starling")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the next release: %v: %s", err, out)
+	path, err := buildNext()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+// nextDir is where it is built, of this process alone: TestMain removes it.
+func nextDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprint("starling-next-", os.Getpid()))
+}
+
+var buildNext = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(nextDir(), "starling")
+	if out, err := exec.Command("go", "build", "-tags", "starling_next", "-o", path, "../cmd/starling").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the next release: %w: %s", err, out)
+	}
+	return path, nil
+})
 
 // writing is a client that writes one key after the other, each once, and remembers what
 // was acknowledged.
@@ -114,6 +126,7 @@ func TestTheFormatLevelRisesWhenAllAreUpgraded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it builds another release, and starts eleven processes")
 	}
+	t.Parallel()
 	next := nextRelease(t)
 	f := newFlock(t, 3, 1)
 	holdLevel(t, f, "hold")
@@ -178,6 +191,7 @@ func TestAClusterIsUpgradedAndPutBackOneByOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it builds another release, and starts nine processes")
 	}
+	t.Parallel()
 	next := nextRelease(t)
 	f := newFlock(t, 3, 1)
 	holdLevel(t, f, "hold") // it is put back
