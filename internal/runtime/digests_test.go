@@ -192,6 +192,7 @@ func TestDigestsAreEqualWhateverAProcessDidBefore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts processes")
 	}
+	t.Parallel()
 	total := int64(4000)
 	if text := os.Getenv("STARLING_COMMANDS"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)

@@ -252,6 +252,7 @@ func TestWithoutAMajorityNobodyActsAndAllActivesSaySo(t *testing.T) {
 
 // Counterexample: a state is found to be bad, and reads of it are answered on.
 func TestMemberInQuarantineServesNobodyAndGoesBackForNobody(t *testing.T) {
+	t.Parallel()
 	f := newFlock(t)
 	caller := f.writer()
 	f.marks(caller, 3)
@@ -353,6 +354,7 @@ func (f *flock) convict(caller resources.Caller, name, file string) error {
 // state: it serves that, testifies to it and gives it to others. Here it is alone with passives then,
 // which have no say, until the other actives are there again.
 func TestAQuarantineOutlivesAKill(t *testing.T) {
+	t.Parallel()
 	for _, unreadable := range []bool{false, true} {
 		f := newFlock(t)
 		caller := f.writer()

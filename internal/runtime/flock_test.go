@@ -50,6 +50,7 @@ func line(m *Member, name string) (protocol.MemberStatus, bool) {
 // Who dies stays on the list, with the time since when it is not heard, also
 // after a restart of who lists it; its name is free. Who leaves goes.
 func TestTheDeadAreListedAndThoseWhoLeftAreNot(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a1 := c.start("a1", protocol.RoleActive, func(cfg *Config) { cfg.Dir = c.dir() })
 	dead := c.start("p1", protocol.RolePassive)

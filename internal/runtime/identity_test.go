@@ -51,6 +51,7 @@ func (c *cluster) leaderAndFollower() (leader, follower string) {
 // that its original runs, at its first start and, since it has written that down, at
 // any other. The original goes on, and can be started again.
 func TestCopyOfARunningVoterMayNotTakePart(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name            string
 		leader, passive bool
@@ -348,6 +349,7 @@ func TestCopyOfARunningPassiveStops(t *testing.T) {
 // Two that hold one id are shown while both answer, and no longer. Here it is the
 // only voter's: nobody is there to refuse the copy.
 func TestTwoHoldersOfAnIDAreShown(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a := c.start("a1", protocol.RoleActive, in(c.dir()), func(cfg *Config) { cfg.Actives = 1 })
 	p := c.start("p1", protocol.RolePassive)
@@ -422,6 +424,7 @@ func TestAGreetingSaysWhereItsRunBegan(t *testing.T) {
 // A host that vanished leaves streams at the others that nobody ends. Its member
 // comes back, on another host, with the same address: it has to be let in.
 func TestARestartAfterAHostVanishedIsWelcome(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.actives()
 	c.put(c.client(c.members["a1"]), "k", "v")

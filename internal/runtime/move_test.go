@@ -54,6 +54,7 @@ func latestConfiguration(m *Member) (protocol.Configuration, error) {
 // A voter that is started again at another port, and one that was the leader, are
 // found there in the configuration of every member.
 func TestConfigurationFollowsAVoterToAnotherPort(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	voters := []string{"a1", "a2", "a3"}
 	for _, name := range voters {
@@ -82,6 +83,7 @@ func TestConfigurationFollowsAVoterToAnotherPort(t *testing.T) {
 // each new leader enters those that answer it, and its own. Until then, and so as
 // long as there is none, it is said who is not where the configuration says.
 func TestConfigurationFollowsAllVotersAtOnce(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	voters := []string{"a1", "a2", "a3"}
 	for _, name := range voters {

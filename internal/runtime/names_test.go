@@ -267,6 +267,7 @@ func TestANameThatCannotBeReachedBeginsNoCluster(t *testing.T) {
 // A member that was to take a seat over, was killed before it had it, and is started
 // without the wish: the seat is the lost member's still, and nothing else is said.
 func TestAReplacementThatIsStartedAsAnyOtherHearsWhoseSeatItIs(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.trio()
 	lost := c.members["a3"].identity.Member

@@ -46,6 +46,7 @@ func (f failingFile) ReadAt(p []byte, at int64) (int, error) {
 // disk returns errors: it gets a checkpoint and goes on, and the leader says, once and
 // above debug, which file cannot be read. It was left behind, and nobody said so.
 func TestVoterCatchesUpThoughItsLeaderCannotReadItsLog(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	broken, said := map[string]*atomic.Bool{}, map[string]*journal{}
 	for _, name := range []string{"a1", "a2", "a3"} {
