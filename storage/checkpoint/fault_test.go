@@ -235,6 +235,9 @@ func TestDiskThatRefusesMsyncDoesNotHoldTheEnd(t *testing.T) {
 // A directory that cannot be opened for a moment was not synced without success,
 // and what is left of an installation says nothing about pointers.
 func TestOnlyAnUnknownPointerStopsTheStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: whole processes are run for each call, and those of TestBadgerDoesNotEndTheProcess do the same at once")
+	}
 	wantStrace(t)
 	list := []injection{{"unlinkat", "EIO", "1+", "install"}, {"unlinkat", "EACCES", "1+", "install-spool"}, {"fsync", "EIO", "1+", "pointer-1.tmp"},
 		{"openat", "EIO", "2", "pointer-2.tmp"}, {"renameat", "ENOSPC", "1+", "pointer-2"}}

@@ -18,6 +18,9 @@ import (
 // Whoever looks at checkpoints changes nothing, also where files are damaged: Badger
 // removes tables that a damaged list does not name, even if it only reads.
 func TestInspectChangesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: each look is by one goroutine, at one damaged file after the other")
+	}
 	dir := filepath.Join(t.TempDir(), "checkpoints")
 	buildForDamage(t, dir)
 	files := filesBelow(t, dir)
