@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what a test waits for. It is no measure of speed.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 // cluster is members as processes. The first one begins it.
 type cluster struct {
@@ -37,6 +37,9 @@ func newCluster(t *testing.T) *cluster {
 	t.Cleanup(func() {
 		c.kill()
 		for _, m := range c.members {
+			if n := m.log.seenRaces(); n > 0 { // who is killed has no exit code that says so
+				t.Errorf("%s has %d data races:\n%s", m.name, n, m.log)
+			}
 			if t.Failed() {
 				t.Logf("%s said at last:\n%s", m.name, tail(m.log.String(), 60))
 			}

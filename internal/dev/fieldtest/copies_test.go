@@ -22,6 +22,7 @@ const copiesVariable = "STARLING_COPIES"
 // trio begins three actives, and passives.
 func trio(t *testing.T, passives int) *cluster {
 	t.Helper()
+	several(t)
 	need(t, "cp")
 	c := newCluster(t)
 	for i := range 3 + passives {

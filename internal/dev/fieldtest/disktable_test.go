@@ -59,6 +59,7 @@ func newBroken(t *testing.T) *broken {
 // One system call of one member fails, or takes 3 s, while clients write: the member
 // lives on, or says why it ends, and nothing acknowledged is lost.
 func TestOneFailedCallOfOneMember(t *testing.T) {
+	several(t)
 	wantTraces(t)
 	t.Parallel()
 	cases := diskCases()

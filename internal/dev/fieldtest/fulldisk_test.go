@@ -30,6 +30,7 @@ type cramped struct {
 
 func newCramped(t *testing.T) *cramped {
 	t.Helper()
+	several(t)
 	var disks []*disk
 	for range 4 {
 		disks = append(disks, newDisk(t, "ext4", fullMegabytes))
@@ -214,7 +215,7 @@ func TestDiskFullToTheLastByteLosesNothing(t *testing.T) {
 				m.disk.fill(0)
 			}
 			beyond := int64(beyond * large / test.size)
-			if went := c.onward(l, beyond); went < beyond && test.writes {
+			if went := c.onward(l, beyond, test.writes); went < beyond && test.writes {
 				t.Errorf("%d writes were acknowledged on, want %d", went, beyond)
 			} else if went >= beyond && len(full) == len(c.members) {
 				t.Errorf("%d writes were acknowledged on full disks", went)
@@ -239,9 +240,9 @@ func TestDiskFullToTheLastByteLosesNothing(t *testing.T) {
 // small, what its log has set aside included.
 const beyond = 200
 
-// onward waits until writes are refused, or wait, or so many more have been
-// acknowledged that the full disk cannot have taken them, and returns how many.
-func (c *cramped) onward(l *load, beyond int64) int64 {
+// onward waits until writes are refused, or wait where they may, or so many more have
+// been acknowledged that the full disk cannot have taken them, and returns how many.
+func (c *cramped) onward(l *load, beyond int64, goOn bool) int64 {
 	c.t.Helper()
 	begin := l.count.Load()
 	last, since := begin, time.Now()
@@ -252,7 +253,7 @@ func (c *cramped) onward(l *load, beyond int64) int64 {
 		}
 		p := l.failed.Load()
 		refused := p != nil && errors.Is(*p, starling.ErrNoSpace)
-		if refused || now >= begin+beyond || time.Since(since) > 5*election {
+		if refused || now >= begin+beyond || !goOn && time.Since(since) > 5*election {
 			return nil
 		}
 		return fmt.Errorf("%d writes are acknowledged, none refused", now)

@@ -4,6 +4,7 @@ package fieldtest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,14 +57,24 @@ func TestMain(m *testing.M) {
 		if err := furnish(); err != nil {
 			os.Setenv(whyVariable, "no namespaces of their own: "+err.Error())
 		}
+		waitTogether()
 		os.Exit(m.Run())
 	}
 	code, err := enter()
 	if err != nil {
 		os.Setenv(whyVariable, "no namespaces of their own: "+err.Error())
+		waitTogether()
 		code = m.Run()
 	}
 	os.Exit(code)
+}
+
+// waitTogether has more tests run side by side than there are processors, unless a flag says
+// how many: most of their time they wait, for somebody to be missed or for a disk.
+func waitTogether() {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 }
 
 // countGoroutines has this process say in a file how many goroutines it has, which
@@ -127,6 +138,11 @@ func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts in here: %w", err)
 	}
+	// A host has a copy of the mounts, and keeps what it is not told of: a disk that was cut
+	// off and mounted again would be the one from before.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("telling hosts of mounts: %w", err)
+	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
@@ -163,6 +179,26 @@ func need(t *testing.T, tools ...string) {
 			t.Skipf("%s is not installed", tool)
 		}
 	}
+}
+
+// several leaves out, of the short run, a test of what members do to one another: what is
+// concurrent inside one the tests of internal/runtime meet.
+func several(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: several processes and their disks, for long; a race is inside one")
+	}
+}
+
+// beside has a test run beside others, unless one of the variables is set with which it
+// measures.
+func beside(t *testing.T, measures ...string) {
+	for _, variable := range measures {
+		if os.Getenv(variable) != "" {
+			return
+		}
+	}
+	t.Parallel()
 }
 
 // number returns what a variable says, 0 if it is not set.

@@ -102,6 +102,7 @@ type syncBuffer struct {
 	checkpoints int // that were taken or installed
 	begun       int // fetches of one
 	halfOpen    int // stores of which Badger keeps something until the process ends
+	races       int // that the race detector saw, where it is built in
 }
 
 // Write appends, and forgets the older half of what is too long to read.
@@ -110,6 +111,7 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.checkpoints += bytes.Count(p, []byte("kept at ")) + bytes.Count(p, []byte("msg=installed"))
 	s.begun += bytes.Count(p, []byte("installing the one at "))
+	s.races += bytes.Count(p, []byte("WARNING: DATA RACE"))
 	for _, text := range []string{"Badger gave up", "while opening memtables", "cannot create memtable", "While opening memtable"} {
 		s.halfOpen += bytes.Count(p, []byte(text))
 	}
@@ -135,6 +137,12 @@ func (s *syncBuffer) halfOpened() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.halfOpen
+}
+
+func (s *syncBuffer) seenRaces() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.races
 }
 
 // forget forgets what was written.

@@ -68,6 +68,7 @@ func (x mixture) String() string {
 // on the older one nobody leads and all say why, unless all actives are: then
 // that history goes on, and passives with the newer one serve nothing of it.
 func TestMixturesOfOldAndNewDirectories(t *testing.T) {
+	several(t)
 	t.Parallel()
 	need(t, "cp")
 	outer := t

@@ -23,15 +23,10 @@ import (
 // with one link to a bridge. The tests are at the bridge.
 type networked struct {
 	*cluster
-	book *book
+	book   *book
+	hosts  string  // what all the hosts' addresses begin with: the bridge is the first, the members follow
+	bridge *member // where the clients of the tests are, as a side of a cut; its host is the link's name
 }
-
-// The hosts' addresses: the bridge is the first of them, the members follow.
-const (
-	bridgeName   = "field"
-	hostsNetwork = "10.77.0."
-	hostsMask    = "/24"
-)
 
 // newNetworked starts three actives and a passive, or those that are named: an
 // active's name begins with an a, a passive's with a p.
@@ -49,30 +44,33 @@ func newNetworked(t *testing.T, names ...string) *networked {
 func layNetwork(t *testing.T, names []string) *networked {
 	t.Helper()
 	need(t, "ip")
-	n := &networked{book: newBook()}
+	number := networks.Add(1) % 250 // of this network: tests run side by side
+	n := &networked{book: newBook(), hosts: fmt.Sprintf("10.77.%d.", number)}
+	n.bridge = &member{name: "clients", host: fmt.Sprint("field-", number), addr: n.hosts + "1:" + memberPort}
 	steps := [][]string{
-		{"link", "add", bridgeName, "type", "bridge"},
-		{"addr", "add", hostsNetwork + "1" + hostsMask, "dev", bridgeName},
-		{"link", "set", bridgeName, "up"},
+		{"link", "add", n.bridge.host, "type", "bridge"},
+		{"addr", "add", n.hosts + "1/24", "dev", n.bridge.host},
+		{"link", "set", n.bridge.host, "up"},
 	}
-	t.Cleanup(func() { _ = tool("ip", "link", "del", bridgeName) }) // it goes with the tests' own namespace anyhow
+	t.Cleanup(func() { _ = tool("ip", "link", "del", n.bridge.host) }) // it goes with the tests' own namespace anyhow
+	host := func(name string) string { return fmt.Sprintf("%s-%d", name, number) }
 	actives := 0
 	for i, name := range names {
-		link := "to-" + name
+		host, link := host(name), "to-"+host(name)
 		steps = append(steps,
-			[]string{"netns", "add", name},
-			[]string{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name},
-			[]string{"link", "set", link, "master", bridgeName, "up"},
-			[]string{"-n", name, "addr", "add", hostsNetwork + strconv.Itoa(11+i) + hostsMask, "dev", "eth0"},
-			[]string{"-n", name, "link", "set", "lo", "up"},
-			[]string{"-n", name, "link", "set", "eth0", "up"},
+			[]string{"netns", "add", host},
+			[]string{"link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", host},
+			[]string{"link", "set", link, "master", n.bridge.host, "up"},
+			[]string{"-n", host, "addr", "add", n.hosts + strconv.Itoa(11+i) + "/24", "dev", "eth0"},
+			[]string{"-n", host, "link", "set", "lo", "up"},
+			[]string{"-n", host, "link", "set", "eth0", "up"},
 		)
 		if name[0] == 'a' {
 			actives++
 		}
 		t.Cleanup(func() {
 			_ = tool("ip", "link", "del", link) // at once; with the namespace it goes when the kernel finds time
-			_ = tool("ip", "netns", "del", name)
+			_ = tool("ip", "netns", "del", host)
 		})
 	}
 	for _, args := range steps {
@@ -88,7 +86,7 @@ func layNetwork(t *testing.T, names []string) *networked {
 		}
 		m := n.add(name, role, nil)
 		m.actives = actives
-		m.host, m.agent, m.addr = name, true, hostsNetwork+strconv.Itoa(11+i)+":"+memberPort
+		m.host, m.agent, m.addr = host(name), true, n.hosts+strconv.Itoa(11+i)+":"+memberPort
 		if i > 0 {
 			m.join = []string{n.members[0].addr}
 		}
@@ -108,9 +106,6 @@ func (n *networked) heal(from, to *member) {
 	n.t.Helper()
 	n.neighbour("del", from, to, "dev", "eth0")
 }
-
-// bridge is where the clients of the tests are, as a side of a cut.
-var bridge = &member{name: "clients", addr: hostsNetwork + "1:" + memberPort}
 
 // part cuts all links between two sides, in both directions; join heals them.
 func (n *networked) part(left, right []*member) {
@@ -135,8 +130,8 @@ func (n *networked) between(left, right []*member, command func(host, dev string
 		for _, from := range sides[0] {
 			work.Go(func() {
 				args, dev := []string{"-n", from.host, "-batch", "-"}, "eth0"
-				if from == bridge {
-					args, dev = args[2:], bridgeName
+				if from == n.bridge {
+					args, dev = args[2:], from.host
 				}
 				var batch strings.Builder
 				for _, to := range sides[1] {
@@ -247,6 +242,7 @@ const pause = 5 * time.Second
 // had been. Others have led and written meanwhile: it must not answer from its
 // old state, and nothing is lost.
 func TestStoppedLeaderServesNoStaleRead(t *testing.T) {
+	t.Parallel()
 	n := newNetworked(t)
 	old := n.leader(n.members...)
 	client, err := n.client(old)
@@ -300,6 +296,7 @@ func TestStoppedLeaderServesNoStaleRead(t *testing.T) {
 
 // The leader's process is killed, and started again, while clients write.
 func TestKilledLeaderLosesNothing(t *testing.T) {
+	t.Parallel()
 	n := newNetworked(t)
 	l := n.startLoad(n.book, "kill", 100, n.members[3])
 	for range 2 {
@@ -321,6 +318,7 @@ func TestKilledLeaderLosesNothing(t *testing.T) {
 // does: it must notice that nobody hears it. Another one leads; when the links
 // work again it follows.
 func TestLeaderThatOnlyHearsIsReplaced(t *testing.T) {
+	t.Parallel()
 	n := newNetworked(t)
 	old := n.leader(n.members...)
 	for _, m := range n.members {
@@ -357,6 +355,7 @@ func TestLeaderThatOnlyHearsIsReplaced(t *testing.T) {
 // and talks to the other follower. It must neither depose the leader for ever
 // nor stay behind for ever: writes go on, and it catches up when the link works.
 func TestFollowerThatHearsNoLeaderDoesNotStopWrites(t *testing.T) {
+	t.Parallel()
 	n := newNetworked(t)
 	leader := n.leader(n.members...)
 	deaf := n.others(leader)[0]

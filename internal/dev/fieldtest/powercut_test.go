@@ -13,13 +13,8 @@ import (
 	"github.com/starlinghq/starling/protocol"
 )
 
-// kinds returns the file systems that are cut.
-func kinds() []string {
-	if testing.Short() {
-		return []string{"ext4"}
-	}
-	return []string{"ext4", "xfs"}
-}
+// kinds are the file systems that are cut.
+var kinds = []string{"ext4", "xfs"}
 
 // diskMegabytes is the size of a member's file system, most of it a hole in its
 // image. xfs is not made smaller than 300.
@@ -30,9 +25,6 @@ func cuts(t *testing.T) int {
 	t.Helper()
 	if n := number(t, "STARLING_CUTS"); n > 0 {
 		return n
-	}
-	if testing.Short() {
-		return 1
 	}
 	return 2
 }
@@ -47,6 +39,7 @@ type powered struct {
 
 func newPowered(t *testing.T, kind string, change func(*member)) *powered {
 	t.Helper()
+	several(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	p := &powered{book: newBook(), random: rand.New(rand.NewPCG(seed, 0))}
@@ -119,7 +112,7 @@ func (p *powered) back(of ...*member) {
 // is there when it comes back.
 func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
-	for _, kind := range kinds() {
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
 			for range cuts(t) {
@@ -139,7 +132,7 @@ func TestPowerCutOfAllLosesNoAcknowledgedWrite(t *testing.T) {
 // is the one that went through the cut.
 func TestPowerCutOfOneKeepsWhatOnlyItHolds(t *testing.T) {
 	t.Parallel()
-	for _, kind := range kinds() {
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			p := newPowered(t, kind, func(*member) {})
 			for range cuts(t) {
@@ -194,7 +187,7 @@ const commandCutsMax = 10
 // If they did not, the tests above would prove nothing.
 func TestPowerCutWithoutSyncLosesWrites(t *testing.T) {
 	t.Parallel()
-	for _, kind := range kinds() {
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			acknowledged, lost, dead := 0, 0, 0
 			n := cuts(t)

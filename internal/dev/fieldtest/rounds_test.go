@@ -59,10 +59,10 @@ var faults = []fault{
 	}, {
 		"cut off from members and clients",
 		func(n *networked, leader *member) time.Time {
-			n.part([]*member{leader}, append(n.without(leader), bridge))
+			n.part([]*member{leader}, append(n.without(leader), n.bridge))
 			return time.Now()
 		},
-		func(n *networked, leader *member) { n.join([]*member{leader}, append(n.without(leader), bridge)) },
+		func(n *networked, leader *member) { n.join([]*member{leader}, append(n.without(leader), n.bridge)) },
 	}, {
 		"cut off from members",
 		func(n *networked, leader *member) time.Time {
@@ -111,6 +111,7 @@ func TestRunningClientsGoOnWithTheNextLeader(t *testing.T) {
 	if testing.Short() && rounds == 0 {
 		t.Skip("-short: nine processes lose their leader four times")
 	}
+	beside(t, roundsVariable)
 	n, runners := newRounds(t)
 	for i, f := range faults {
 		var all []round
@@ -310,6 +311,7 @@ func TestRunningClientsReadNothingOldWhilePassivesAreCutOff(t *testing.T) {
 	if testing.Short() && rounds == 0 {
 		t.Skip("-short: nine processes")
 	}
+	beside(t, roundsVariable, splitsVariable)
 	times := splitTimes(t)
 	if os.Getenv(splitsVariable) == "" && rounds > 0 {
 		times = slices.Repeat([]time.Duration{10 * time.Second}, rounds)

@@ -43,12 +43,16 @@ func splitTimes(t *testing.T) []time.Duration {
 // Two of four passives lose the rest, not each other. When the links work again
 // they follow, at once, however long it was.
 func TestPassivesThatWereCutOffFollowAgain(t *testing.T) {
+	several(t)
+	beside(t, splitsVariable)
 	n := newNetworked(t, "a1", "a2", "a3", "a4", "a5", "p1", "p2", "p3", "p4")
 	n.splits(n.members[5:7])
 }
 
 // The same with voters on both sides.
 func TestVotersThatWereCutOffAreHeardAgain(t *testing.T) {
+	several(t)
+	beside(t, splitsVariable)
 	n := newNetworked(t, "a1", "a2", "a3", "p1", "p2", "p3")
 	n.splits([]*member{n.members[2], n.members[4], n.members[5]})
 }

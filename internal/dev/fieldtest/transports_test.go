@@ -40,7 +40,7 @@ func (n *networked) firewall(rule string, of ...*member) {
 	if of == nil {
 		of = n.members
 	}
-	others := " { " + hostsNetwork + "11-" + hostsNetwork + "99 } "
+	others := " { " + n.hosts + "11-" + n.hosts + "99 } "
 	for _, m := range of {
 		table := "table inet field\ndelete table inet field\n"
 		if rule != "" {
@@ -175,7 +175,7 @@ func TestNarrowLinksCarryDatagrams(t *testing.T) {
 	lasts := transportsFor(t)
 	n := layNetwork(t, []string{"a1", "a2", "a3", "p1", "p2"})
 	for _, m := range n.members {
-		for _, args := range [][]string{{"link", "set", "to-" + m.name, "mtu", "1280"}, {"-n", m.host, "link", "set", "eth0", "mtu", "1280"}} {
+		for _, args := range [][]string{{"link", "set", "to-" + m.host, "mtu", "1280"}, {"-n", m.host, "link", "set", "eth0", "mtu", "1280"}} {
 			if err := tool("ip", args...); err != nil {
 				t.Fatal(err)
 			}
