@@ -200,7 +200,7 @@ func (m *Member) onHeartbeatAnswer(from protocol.MemberID, a *protocol.Heartbeat
 	}
 	p.hears(m.now)
 	p.round = max(p.round, a.Round)
-	p.unfit, p.room, p.told = a.Unfit, a.Room, true
+	p.unfit, p.room, p.told, p.takes = a.Unfit, a.Room, true, a.Takes
 	if p.passive { // passives do not answer heartbeats
 		p.passive = false
 		p.probing = p.probing && p.state == ProgressCatchUp

@@ -65,6 +65,7 @@ type progress struct {
 	// unfit and room are what it said last, on a stream, if told: that it could answer
 	// nobody as a leader (see SetUnfit), and that it would take writes.
 	unfit, room, told bool
+	takes             time.Duration // a write, there, as it said last; 0: it does not say
 }
 
 // hears notes that the member has answered.

@@ -1,6 +1,10 @@
 package active
 
-import "github.com/starlinghq/starling/protocol"
+import (
+	"time"
+
+	"github.com/starlinghq/starling/protocol"
+)
 
 // Status is a member's view of itself, for people and for decisions outside of
 // Raft.
@@ -54,6 +58,8 @@ type Progress struct {
 	// Told says that the member has answered a heartbeat of this term: what Unfit and
 	// Room say is known. Room: its disk has room, and it would take writes as the leader.
 	Told, Room bool
+	// Takes is what a write takes there, as it said last in this term; 0: it does not say.
+	Takes time.Duration
 }
 
 // Status returns the member's view of itself. It allocates for Transferees and Progress; State,
@@ -80,7 +86,7 @@ func (m *Member) Status() Status {
 		lately := m.now < p.heard.Add(m.cfg.Election)
 		s.Progress[i] = Progress{
 			ID: p.id, Suffrage: p.suffrage, Voter: p.voter, State: p.state, Match: p.match, Next: p.next,
-			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.told, Room: p.room, Unable: unable(m, p),
+			Active: lately, Answers: lately && p.answered, Unfit: p.unfit, Told: p.told, Room: p.room, Takes: p.takes, Unable: unable(m, p),
 		}
 	}
 	return s

@@ -48,15 +48,21 @@ func decodeHeartbeat(r *reader) Message {
 }
 
 func (m *HeartbeatAnswer) append(dst []byte) []byte {
-	dst = appendArray(dst, 5)
+	dst = appendArray(dst, 6)
 	dst = appendUint(dst, uint64(m.Term))
 	dst = appendUint(dst, m.Round)
-	return appendToken(appendBool(appendBool(dst, m.Room), m.Unfit), m.Token)
+	dst = appendToken(appendBool(appendBool(dst, m.Room), m.Unfit), m.Token)
+	return appendUint(dst, uint64(max(m.Takes, 0)))
 }
 
 func decodeHeartbeatAnswer(r *reader) Message {
 	r.message(4)
-	return &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool(), Token: addedToken(r)}
+	m := &HeartbeatAnswer{Term: r.term(), Round: r.uint(), Room: r.bool(), Unfit: r.bool(), Token: addedToken(r)}
+	if r.more > 0 {
+		r.more--
+		m.Takes = time.Duration(r.nanos())
+	}
+	return m
 }
 
 func (m *VoteAnswer) append(dst []byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -31,7 +32,7 @@ func fullMessages() []Message {
 		&Append{Term: 8, PrevIndex: 99_999, PrevTerm: 7, Commit: 99_000, Last: 100_002, Entries: entries},
 		&AppendAnswer{Term: 8, Reject: true, Passive: true, Index: 5, HintIndex: 128, HintTerm: 256, Run: 1 << 63},
 		&Heartbeat{Term: 8, Commit: 1 << 33, Round: 65_536, Token: Token{5, 15: 6}},
-		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true, Unfit: true, Token: Token{7, 15: 8}},
+		&HeartbeatAnswer{Term: 8, Round: 65_535, Room: true, Unfit: true, Token: Token{7, 15: 8}, Takes: 212 * time.Millisecond},
 		&ReadIndex{Origin: idA, Run: 1 << 63, Request: 4, Held: 1 << 40},
 		&ReadIndexAnswer{Run: 3, Request: 4, Index: 5, Sum: LogSum{1 << 63, 2}, Code: ErrNotLeader.Code, Leader: idB, Term: 6},
 		&TimeoutNow{Term: 127},

@@ -98,6 +98,9 @@ type HeartbeatAnswer struct {
 	// it is stuck in a command or at a place that it cannot read: nobody hands over to it.
 	Unfit bool
 	Token Token // as in a Vote
+	// Takes is what a write takes at the sender of late: on its disk, until its loop comes to
+	// it, and in its state. 0: it does not say, as one of an earlier release.
+	Takes time.Duration
 }
 
 // ReadIndex asks the leader for an index at which a linearizable read may be

@@ -9,6 +9,7 @@ package hostile
 import (
 	"math/rand/v2"
 	"reflect"
+	"time"
 
 	"github.com/starlinghq/starling/protocol"
 )
@@ -216,7 +217,7 @@ func (d draw) raft(kind protocol.MessageKind) protocol.Message {
 	case protocol.KindHeartbeat:
 		return &protocol.Heartbeat{Term: d.term(), Commit: d.index(), Round: d.Uint64()}
 	case protocol.KindHeartbeatAnswer:
-		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000)), Room: d.IntN(2) == 0, Unfit: d.IntN(4) == 0}
+		return &protocol.HeartbeatAnswer{Term: d.term(), Round: uint64(d.IntN(1000)), Room: d.IntN(2) == 0, Unfit: d.IntN(4) == 0, Takes: time.Duration(d.Uint64() >> (1 + d.IntN(60)))}
 	case protocol.KindReadIndexAnswer:
 		return &protocol.ReadIndexAnswer{Run: d.run(), Request: d.request(), Index: d.index(), Sum: d.Sum, Leader: d.whoever()}
 	case protocol.KindInstallCheckpoint:
